@@ -143,6 +143,16 @@ def test_the_device_is_the_cpu():
         lambda d: rv.as_tensor(1, device=d),
     ):
         refused(ValueError, "got 'cuda:0'; expected 'cpu'", make, "cuda:0")
+        refused(ValueError, "got 'cuda:0'; expected 'cpu'", make, rv.device("cuda", 0))
+
+
+def test_another_device_can_be_named():
+    gpu = rv.device("cuda", 1)
+    assert (gpu.type, gpu.index, repr(gpu)) == ("cuda", 1, "device(type='cuda', index=1)")
+    assert gpu == rv.device("cuda:1") != rv.device("cuda")
+    assert rv.device("cpu:0") == rv.device("cpu")
+    for wrong in ("gpu", "cuda:first", ""):
+        refused(ValueError, f"[device] got {wrong!r}; expected 'cpu'", rv.device, wrong)
 
 
 @pytest.mark.parametrize("make", [rv.tensor, rv.as_tensor])

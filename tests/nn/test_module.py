@@ -282,3 +282,31 @@ def test_config_rebuilds_our_layers():
 
 def test_a_call_without_forward_says_so():
     refused(NotImplementedError, "forward is not defined", Module(), 1)
+
+
+def test_a_class_that_calls_getattr_by_its_name():
+    class Tree(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.level_0 = nn.Linear(1, 1)
+
+        def forward(self, name):
+            return self.__getattr__(name)
+
+    tree = Tree()
+    assert tree.forward("level_0") is tree.level_0
+    with pytest.raises(AttributeError, match="'Tree' object has no attribute 'level_1'"):
+        tree.forward("level_1")
+
+
+def test_a_wrapper_with_the_attributes_of_its_module_can_be_copied():
+    class Wrapper(nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+        def __getattr__(self, name):
+            return getattr(self.module, name)
+
+    wrapper = copy.deepcopy(Wrapper(nn.Linear(2, 3)))
+    assert (wrapper.out_features, wrapper.module.in_features) == (3, 2)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.copies import Cast, Clone
-from ranvier.autograd.device import device as check_device
+from ranvier.autograd.device import require_cpu
 from ranvier.autograd.memory import require_numbers
 from ranvier.autograd.tensor import Tensor
 
@@ -44,7 +44,7 @@ def to(
         elif arg is not None and not isinstance(arg, bool):
             dtype = arg
     if device is not None:
-        check_device(device)
+        require_cpu(device)
     y = _cast("to", x, dtype, memory_format)
     return clone(y) if copy and y is x else y
 

@@ -10,7 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import array_of, shape_of, sized_or_copied
-from ranvier.autograd.device import device as _check_device
+from ranvier.autograd.device import require_cpu
 from ranvier.autograd.memory import (
     cast,
     filled,
@@ -42,7 +42,7 @@ __all__ = _NAMES.split()
 
 def _finish(array: np.ndarray[Any, Any], requires_grad: bool, on: Any = None) -> Tensor:
     if on is not None:
-        _check_device(on)
+        require_cpu(on)
     require_numbers("tensor", array.dtype)
     out = wrap(array if array.dtype.isnative else native(array))
     return out.requires_grad_() if requires_grad else out

@@ -50,6 +50,13 @@ class Parameter(Tensor):
         self.requires_grad_(requires_grad)
 
 
+def _attribute(module: Module, name: str) -> Any:
+    """``module.__getattr__(name)``: PyTorch's programs look up layers with it."""
+    if name not in module.__dict__:
+        raise AttributeError(f"{type(module).__name__!r} object has no attribute {name!r}")
+    return module.__dict__[name]
+
+
 class Module(HookRegistration):
     """Base class of layers and networks: subclass it, assign layers in ``__init__``, define ``forward``.
 
@@ -75,6 +82,10 @@ class Module(HookRegistration):
         super().__init_subclass__(**kwargs)
         if cls.__module__.startswith("ranvier.nn"):
             record_arguments(cls)
+        codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
+        if not hasattr(cls, "__getattr__") and any(code and "__getattr__" in code.co_names for code in codes):
+            # only where it is called: each lookup is slower with it
+            cls.__getattr__ = _attribute  # type: ignore[attr-defined]
 
     def __init__(self) -> None:
         registries: dict[str, Any] = self.__dict__
@@ -148,6 +159,9 @@ class Module(HookRegistration):
                 f"cannot assign {type(value).__name__} as buffer {name!r}; expected a Tensor or None"
             )
         object.__setattr__(self, name, value)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)  # defined here, so that no ``__getattr__`` of a subclass is asked for it
 
     def __delattr__(self, name: str) -> None:
         for registry in ("_parameter_names", "_buffer_names", "_module_names"):

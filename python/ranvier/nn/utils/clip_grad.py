@@ -47,6 +47,9 @@ def clip_grad_norm_(
     return _as_tensor(norm, by_dtype)
 
 
+clip_grad_norm = clip_grad_norm_  # PyTorch's older name
+
+
 def get_total_norm(
     tensors: Tensor | Iterable[Tensor],
     norm_type: float = 2.0,
