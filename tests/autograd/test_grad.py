@@ -102,3 +102,10 @@ def test_numeric_gradients_reach_ten_digits():
 def test_a_function_that_is_not_finite_is_named():
     with np.errstate(invalid="ignore"), pytest.raises(GradcheckError, match="not finite near element 0: -1"):
         numeric_gradients(np.sqrt, [np.array([-1.0])], [np.ones(1)])
+
+
+def test_only_inputs_is_accepted_as_pytorch_has_it():
+    x = rv.tensor([1.0, 2.0], requires_grad=True)
+    (dx,) = rv.autograd.grad(outputs=x * 3, inputs=x, grad_outputs=rv.ones(2), only_inputs=True)
+    assert dx.tolist() == [3.0, 3.0]
+    refused(ValueError, "got only_inputs=False; expected True", rv.autograd.grad, x, x, only_inputs=False)

@@ -96,6 +96,8 @@ def test_scalars():
     assert (x.item(), float(x), int(x), bool(x)) == (2.5, 2.5, 2, True)
     assert [10, 20, 30][rv.tensor(2)] == 30
     assert f"{rv.tensor(3.14159):.2f}" == "3.14"
+    assert f"{rv.tensor(2.5)} {rv.tensor(3)}" == "2.5 3"
+    assert f"{rv.tensor([2.5])}" == "tensor([2.5000])"
     with pytest.raises(TypeError, match="only integer tensors"):
         [1][rv.tensor(0.0)]
     refused(RuntimeError, "[item] got a Tensor with 3 elements; expected one", rv.ones(3).item)
@@ -225,3 +227,12 @@ def test_text_names_the_maker():
     x = rv.ones(1, requires_grad=True)
     assert repr(exp(x)) == "tensor([2.7183], grad_fn=<Exp>)"
     assert repr(add(x, x).grad_fn) == "<Add>"
+
+
+def test_a_size_is_a_shape():
+    size = rv.zeros(2, 3, 4).size()
+    assert (size, size[1:], size[0]) == ((2, 3, 4), (3, 4), 2)
+    assert (size.numel(), size[:0].numel()) == (24, 1)
+    assert rv.Tensor(size).shape == rv.ones(1).new(size).shape == rv.zeros(size).shape == (2, 3, 4)
+    assert rv.Tensor(rv.tensor(1.0).size()).shape == ()
+    assert rv.Tensor((2, 3)).tolist() == [2.0, 3.0]

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.copies import Cast, Clone
+from ranvier.autograd.data import sized_or_copied
 from ranvier.autograd.device import require_cpu
 from ranvier.autograd.memory import require_numbers
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.tensor import Tensor, wrap
 
 
 def to(
@@ -105,6 +106,11 @@ def cpu(x: Tensor) -> Tensor:
     return x
 
 
+def new(x: Tensor, *data: Any) -> Tensor:
+    """A tensor in the same dtype: of the data, or for ``x.new(2, 3)`` of zeros in that shape."""
+    return wrap(sized_or_copied("new", data, x._array.dtype))
+
+
 def type_as(x: Tensor, other: Tensor) -> Tensor:
     """The tensor in the dtype of the other."""
     return to(x, other.dtype)
@@ -116,7 +122,7 @@ def type_(x: Tensor, dtype: Any = None) -> Any:
 
 
 METHODS: dict[str, Callable[..., Any]] = {
-    **{function.__name__: function for function in (to, clone, contiguous, cpu, type_as)},
+    **{function.__name__: function for function in (to, clone, contiguous, cpu, new, type_as)},
     **{
         name: _cast_to(name, dtype)
         for name, dtype in (

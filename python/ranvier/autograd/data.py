@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.memory import filled, plain, require_numbers
+from ranvier.autograd.size import Size
 
 Array = np.ndarray[Any, Any]
 
@@ -72,6 +73,8 @@ def shape_of(size: tuple[Any, ...], name: str = "tensor") -> tuple[int, ...]:
 
 def sized_or_copied(name: str, given: tuple[Any, ...], dtype: Any) -> Array:
     """The array of a constructor: zeros for ``Tensor(2, 3)``, a shape; a copy for ``Tensor(data)``."""
+    if len(given) == 1 and isinstance(given[0], Size):
+        return filled(0, given[0], np.dtype(dtype))
     if all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in given):
         shape = shape_of(given or (0,), name)
         if min(shape) < 0:

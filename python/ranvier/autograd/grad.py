@@ -20,12 +20,13 @@ def gradients(
     grad_outputs: Any = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
-    allow_unused: bool | None = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of the outputs (weighted by grad_outputs, summed) with respect to each input.
 
     Public as ``ranvier.autograd.grad``. No ``.grad`` is changed. Raises RuntimeError if an input was not
-    used; with ``allow_unused`` its gradient is None.
+    used; with ``allow_unused`` its gradient is None. only_inputs: True, as in PyTorch.
 
     >>> import ranvier as rv
     >>> x = rv.tensor([1.0, 2.0], requires_grad=True)
@@ -33,6 +34,8 @@ def gradients(
     (tensor([1., 1.]),)
     """
     refuse_create_graph("grad", create_graph)
+    if not only_inputs:
+        raise ValueError("[grad] got only_inputs=False; expected True: call backward() for other gradients")
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if grad_outputs is None or isinstance(grad_outputs, (Tensor, np.ndarray)):

@@ -15,6 +15,7 @@ from ranvier.autograd.attributes import set_data, set_grad, set_requires_grad
 from ranvier.autograd.data import sized_or_copied
 from ranvier.autograd.device import CPU
 from ranvier.autograd.recording import recordings, value_read
+from ranvier.autograd.size import Size
 from ranvier.autograd.views import BORROWED, FLAG, UNWATCHED, share
 
 ndarray = np.ndarray
@@ -138,10 +139,12 @@ class Tensor:
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the length along one dimension."""
-        return self._array.shape if dim is None else self._array.shape[dim]
+        return Size(self._array.shape) if dim is None else self._array.shape[dim]
 
     def dim(self) -> int:
         return self._array.ndim
+
+    ndimension = dim
 
     def numel(self) -> int:
         return self._array.size
@@ -282,7 +285,7 @@ class Tensor:
         return text(self)
 
     def __format__(self, spec: str) -> str:
-        if self._array.ndim == 0 and spec:
+        if self._array.ndim == 0 and (spec or type(self) is Tensor):
             return format(self.item(), spec)
         return object.__format__(self, spec)
 

@@ -379,6 +379,9 @@ class Module(HookRegistration):
         return arguments_of(self)
 
     # --- text
+    def _get_name(self) -> str:
+        return type(self).__name__
+
     def extra_repr(self) -> str:
         """The text between the parentheses: the settings that the class lists in ``_shown``."""
         values = [(name, getattr(self, name)) for name in self._shown]
