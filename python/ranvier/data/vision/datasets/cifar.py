@@ -1,0 +1,132 @@
+"""CIFAR-10 and CIFAR-100 as torchvision stores them: pickles, of which only the arrays are read."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import tarfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ranvier.data.datasets.download import Source, fetch
+from ranvier.data.vision.datasets.base import Function, VisionDataset, as_item, require_md5
+
+__all__ = ["CIFAR10", "CIFAR100"]
+
+_ALLOWED = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
+
+
+class _Arrays(pickle.Unpickler):
+    """Reads lists, dicts and arrays; refuses everything that could run code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it names {module}.{name}; expected arrays only")
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+
+
+class CIFAR10(VisionDataset):
+    """50,000 or 10,000 colour photos in ten classes: items are (32x32 image, class number).
+
+    Args:
+        root: the folder above `cifar-10-batches-py`.
+        train: the training part; False, the test part.
+        transform, target_transform: functions of the image and of the label.
+        download: fetch and unpack the archive (170 MB) if files are missing (with pooch).
+
+    Attributes: data, uint8 (n, 32, 32, 3); targets, a list; classes; class_to_idx.
+
+    Raises FileNotFoundError: files are missing and `download` is False.
+    Raises ValueError: a file has another md5 than CIFAR's, or is damaged.
+    Raises ImportError: `download` without pooch.
+    """
+
+    base_folder = "cifar-10-batches-py"
+    url = "https://www.cs.toronto.edu/~kriz/"
+    filename = "cifar-10-python.tar.gz"
+    tgz_md5 = "c58f30108f718f92721af3b95e74349a"
+    train_list: ClassVar = [
+        ["data_batch_1", "c99cafc152244af753f735de768cd75f"],
+        ["data_batch_2", "d4bba439e000b95fd0a9bffe97cbabec"],
+        ["data_batch_3", "54ebc095f3ab1f0389bbae665268c751"],
+        ["data_batch_4", "634d18415352ddfa80567beed471001a"],
+        ["data_batch_5", "482c414d41f54cd18b22e5b47cb7c3cb"],
+    ]
+    test_list: ClassVar = [["test_batch", "40351d587109b95175f43aff81a1287e"]]
+    meta: ClassVar = {
+        "filename": "batches.meta",
+        "key": "label_names",
+        "md5": "5ff9c542aee3614f3951f8cda6e48888",
+    }
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        train: bool = True,
+        transform: Function = None,
+        target_transform: Function = None,
+        download: bool = False,
+    ) -> None:
+        super().__init__(root, transform=transform, target_transform=target_transform)
+        self.train = train
+        folder = Path(self.root or "", self.base_folder)
+        files = [*self.train_list, *self.test_list, [self.meta["filename"], self.meta["md5"]]]
+        if download and not all((folder / name).is_file() for name, _ in files):
+            self._download(folder, [name for name, _ in files])
+        parts = [self._read(folder, *file) for file in (self.train_list if train else self.test_list)]
+        self.targets = [int(y) for part in parts for y in part.get("labels", part.get("fine_labels", ()))]
+        self.data = (
+            np.concatenate([part["data"] for part in parts]).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        )
+        self.data = np.ascontiguousarray(self.data)
+        self.classes = self._read(folder, self.meta["filename"], self.meta["md5"])[self.meta["key"]]
+        self.class_to_idx = {name: number for number, name in enumerate(self.classes)}
+
+    def _read(self, folder: Path, name: str, md5: str) -> dict[str, Any]:
+        path, kind = folder / name, type(self).__name__
+        if not path.is_file():
+            raise FileNotFoundError(f"[{kind}] no file '{path}'; use download=True")
+        require_md5(kind, path, md5)
+        try:
+            found: dict[str, Any] = _Arrays(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+        except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"[{kind}] '{path}' is damaged: {error}") from None
+        return found
+
+    def _download(self, folder: Path, names: list[str]) -> None:
+        fetch(type(self).__name__.lower(), folder.parent, Source(self.url, {self.filename: self.tgz_md5}))
+        folder.mkdir(exist_ok=True)
+        with tarfile.open(folder.parent / self.filename) as archive:
+            for name in names:
+                content: Any = archive.extractfile(f"{self.base_folder}/{name}")
+                (folder / name).write_bytes(content.read())
+
+    def __getitem__(self, index: Any) -> tuple[Any, Any]:
+        return self.changed(as_item(self.data[index]), self.targets[index])
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+class CIFAR100(CIFAR10):
+    """As CIFAR10, with a hundred classes, in `root/cifar-100-python`."""
+
+    base_folder = "cifar-100-python"
+    filename = "cifar-100-python.tar.gz"
+    tgz_md5 = "eb9058c3a382ffc7106e4002c42a8d85"
+    train_list: ClassVar = [["train", "16019d7e3df5f24257cddd939b257f8d"]]
+    test_list: ClassVar = [["test", "f0ef6b0ae62326f3e7ffdfab6717acfc"]]
+    meta: ClassVar = {
+        "filename": "meta",
+        "key": "fine_label_names",
+        "md5": "7973b15100ade9c7d40fb424638fde48",
+    }

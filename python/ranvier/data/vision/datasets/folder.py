@@ -1,0 +1,143 @@
+"""Files in folders, with a subfolder for each class, and random images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.data.vision.datasets.base import Function, VisionDataset, as_item
+from ranvier.data.vision.images import pillow
+
+__all__ = ["DatasetFolder", "FakeData", "ImageFolder", "default_loader"]
+
+IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+
+
+def default_loader(path: str) -> Any:
+    """A file as a PIL image of mode RGB. Raises ValueError, naming it, if it is broken."""
+    image = pillow("ImageFolder")
+    try:
+        with open(path, "rb") as file:
+            return image.open(file).convert("RGB")
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"[ImageFolder] '{path}' is broken or no image: {error}") from None
+
+
+class DatasetFolder(VisionDataset):
+    """The files `root/class/.../name.ending` in order of their names: items are (loader(path), class number).
+
+    Args:
+        loader: a function of the path.
+        extensions: endings of the files, or `is_valid_file`, a function of the path: one of them.
+        allow_empty: classes without files are allowed.
+
+    Attributes: classes, class_to_idx, samples (path, class number) with the second name imgs, targets.
+
+    Raises FileNotFoundError: no folder, no classes, or a class without files.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        loader: Callable[[str], Any],
+        extensions: tuple[str, ...] | str | None = None,
+        transform: Function = None,
+        target_transform: Function = None,
+        is_valid_file: Callable[[str], bool] | None = None,
+        allow_empty: bool = False,
+    ) -> None:
+        super().__init__(root, transform=transform, target_transform=target_transform)
+        if (extensions is None) == (is_valid_file is None):
+            raise ValueError("[DatasetFolder] expected extensions or is_valid_file, one of them")
+        self.loader, self.extensions = loader, extensions
+        ok = is_valid_file or (lambda path: path.lower().endswith(extensions or ()))
+        self.classes, self.class_to_idx = self.find_classes(str(self.root))
+        self.samples = [
+            (path, number)
+            for name, number in self.class_to_idx.items()
+            for path in self._files(name)
+            if ok(path)
+        ]
+        found = {number for _, number in self.samples}
+        empty = [name for name, number in self.class_to_idx.items() if number not in found]
+        if empty and not allow_empty:
+            raise FileNotFoundError(
+                f"[{type(self).__name__}] '{self.root}' has no files for the classes {', '.join(empty)}; "
+                f"expected endings {extensions}"
+            )
+        self.imgs, self.targets = self.samples, [number for _, number in self.samples]
+
+    def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
+        """The names of the subfolders, sorted, and the number of each."""
+        classes = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
+        if not classes:
+            raise FileNotFoundError(
+                f"[{type(self).__name__}] '{directory}' has no subfolders; expected one per class"
+            )
+        return classes, {name: number for number, name in enumerate(classes)}
+
+    def _files(self, name: str) -> list[str]:
+        walk = sorted(os.walk(os.path.join(str(self.root), name), followlinks=True))
+        return [os.path.join(folder, file) for folder, _, files in walk for file in sorted(files)]
+
+    def __getitem__(self, index: Any) -> tuple[Any, Any]:
+        path, target = self.samples[index]
+        return self.changed(self.loader(path), target)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+class ImageFolder(DatasetFolder):
+    """The images `root/class/name.png`: items are (PIL image, class number). See DatasetFolder."""
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        transform: Function = None,
+        target_transform: Function = None,
+        loader: Callable[[str], Any] = default_loader,
+        is_valid_file: Callable[[str], bool] | None = None,
+        allow_empty: bool = False,
+    ) -> None:
+        endings = IMG_EXTENSIONS if is_valid_file is None else None
+        super().__init__(root, loader, endings, transform, target_transform, is_valid_file, allow_empty)
+
+
+class FakeData(VisionDataset):
+    """`size` images of normal noise with random classes, the same at each reading."""
+
+    def __init__(
+        self,
+        size: int = 1000,
+        image_size: tuple[int, int, int] = (3, 224, 224),
+        num_classes: int = 10,
+        transform: Function = None,
+        target_transform: Function = None,
+        random_offset: int = 0,
+    ) -> None:
+        super().__init__(None, transform=transform, target_transform=target_transform)
+        self.size, self.image_size, self.num_classes, self.random_offset = (
+            size,
+            image_size,
+            num_classes,
+            random_offset,
+        )
+
+    def __getitem__(self, index: Any) -> tuple[Any, Any]:
+        if not 0 <= index < self.size:
+            raise IndexError(f"[FakeData] got index {index} for {self.size} images")
+        draw = np.random.default_rng([index + self.random_offset])
+        levels = (draw.standard_normal(self.image_size, np.float32) * 255).astype(np.int64).astype(np.uint8)
+        x = np.ascontiguousarray(levels.transpose(1, 2, 0))
+        return self.changed(
+            as_item(x[..., 0] if x.shape[2] == 1 else x), int(draw.integers(self.num_classes))
+        )
+
+    def __len__(self) -> int:
+        return self.size

@@ -1,0 +1,62 @@
+"""What an image is: a PIL image, or a Tensor (..., c, h, w)."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd import Tensor, wrap
+from ranvier.autograd.memory import Array
+from ranvier.autograd.recording import recordings, value_read
+
+__all__ = ["is_pil", "of_pixels", "pillow", "pixels", "size_of", "wrap"]
+
+
+def pillow(name: str) -> Any:
+    """The module PIL.Image."""
+    try:
+        import PIL.Image
+    except ImportError:
+        raise ImportError(f"[{name}] needs pillow: pip install 'ranvier[images]'") from None
+    return PIL.Image
+
+
+def is_pil(image: Any) -> bool:
+    module = sys.modules.get("PIL.Image")
+    return module is not None and isinstance(image, module.Image)
+
+
+def pixels(name: str, image: Any, ndim: int = 3) -> Array:
+    """The array of a Tensor of at least `ndim` dimensions.
+
+    Raises:
+        TypeError: anything else than a PIL image or a Tensor.
+        ValueError: too few dimensions.
+        RuntimeError: a Tensor that requires grad; in a step of `rv.compile`.
+    """
+    if not isinstance(image, Tensor):
+        raise TypeError(
+            f"[{name}] got {type(image).__name__}; expected a PIL image or a Tensor: "
+            "ToTensor() and ToPILImage() make them of arrays"
+        )
+    if image.requires_grad:
+        raise RuntimeError(f"[{name}] got a Tensor that requires grad; expected images: use detach()")
+    if image.ndim < ndim:
+        raise ValueError(f"[{name}] got a Tensor of shape {image.shape}; expected (..., c, h, w)")
+    if recordings:
+        value_read(f"transforms.{name}")
+    return image._array
+
+
+def size_of(name: str, image: Any) -> tuple[int, int, int]:
+    """(channels, height, width)."""
+    if is_pil(image):
+        return len(image.getbands()), image.height, image.width
+    c, h, w = pixels(name, image).shape[-3:]
+    return c, h, w
+
+
+def of_pixels(y: Array) -> Tensor:
+    return wrap(np.ascontiguousarray(y))

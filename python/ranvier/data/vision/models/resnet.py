@@ -1,0 +1,189 @@
+"""Residual networks.
+
+Source: K. He et al., "Deep residual learning for image recognition", 2016; ResNeXt: S. Xie et al., 2017;
+wide: S. Zagoruyko, N. Komodakis, 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ranvier.nn as nn
+from ranvier.data.vision.models.base import constructor, conv_kaiming
+
+__all__ = [
+    "BasicBlock",
+    "Bottleneck",
+    "ResNet",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "wide_resnet50_2",
+]
+
+Norm = Callable[[int], nn.Module]
+
+
+def conv3x3(
+    in_planes: int, out_planes: int, stride: int = 1, groups: int = 1, dilation: int = 1
+) -> nn.Conv2d:
+    return nn.Conv2d(
+        in_planes,
+        out_planes,
+        3,
+        stride=stride,
+        padding=dilation,
+        groups=groups,
+        bias=False,
+        dilation=dilation,
+    )
+
+
+def conv1x1(in_planes: int, out_planes: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_planes, out_planes, 1, stride=stride, bias=False)
+
+
+class BasicBlock(nn.Module):
+    """relu(x + two 3x3 convolutions)."""
+
+    expansion = 1
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        downsample: nn.Module | None = None,
+        groups: int = 1,
+        base_width: int = 64,
+        dilation: int = 1,
+        norm_layer: Norm | None = None,
+    ) -> None:
+        super().__init__()
+        if (groups, base_width, dilation) != (1, 64, 1):
+            raise ValueError(
+                f"[BasicBlock] got groups {groups}, base_width {base_width}, dilation {dilation}; "
+                "expected 1, 64, 1"
+            )
+        norm = norm_layer or nn.BatchNorm2d
+        self.conv1, self.bn1 = conv3x3(inplanes, planes, stride), norm(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2, self.bn2 = conv3x3(planes, planes), norm(planes)
+        self.downsample = downsample
+        self.stride = stride
+
+    def forward(self, x: Any) -> Any:
+        same = x if self.downsample is None else self.downsample(x)
+        y = self.relu(self.bn1(self.conv1(x)))
+        return self.relu(self.bn2(self.conv2(y)) + same)
+
+
+class Bottleneck(nn.Module):
+    """relu(x + convolutions 1x1, 3x3 with the stride, 1x1)."""
+
+    expansion = 4
+
+    def __init__(
+        self,
+        inplanes: int,
+        planes: int,
+        stride: int = 1,
+        downsample: nn.Module | None = None,
+        groups: int = 1,
+        base_width: int = 64,
+        dilation: int = 1,
+        norm_layer: Norm | None = None,
+    ) -> None:
+        super().__init__()
+        norm = norm_layer or nn.BatchNorm2d
+        width = int(planes * (base_width / 64.0)) * groups
+        self.conv1, self.bn1 = conv1x1(inplanes, width), norm(width)
+        self.conv2, self.bn2 = conv3x3(width, width, stride, groups, dilation), norm(width)
+        self.conv3, self.bn3 = conv1x1(width, planes * self.expansion), norm(planes * self.expansion)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = downsample
+        self.stride = stride
+
+    def forward(self, x: Any) -> Any:
+        same = x if self.downsample is None else self.downsample(x)
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        return self.relu(self.bn3(self.conv3(y)) + same)
+
+
+class ResNet(nn.Module):
+    """Four stages of `layers` residual blocks each, on images (n, 3, h, w); returns logits."""
+
+    def __init__(
+        self,
+        block: type[BasicBlock | Bottleneck],
+        layers: Sequence[int],
+        num_classes: int = 1000,
+        zero_init_residual: bool = False,
+        groups: int = 1,
+        width_per_group: int = 64,
+        replace_stride_with_dilation: Sequence[bool] | None = None,
+        norm_layer: Norm | None = None,
+    ) -> None:
+        super().__init__()
+        self._norm_layer: Norm = norm_layer or nn.BatchNorm2d
+        self.inplanes, self.dilation = 64, 1
+        self.groups, self.base_width = groups, width_per_group
+        dilate = replace_stride_with_dilation or (False, False, False)
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
+        self.bn1 = self._norm_layer(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = self._make_layer(block, 64, layers[0])
+        self.layer2 = self._make_layer(block, 128, layers[1], 2, dilate[0])
+        self.layer3 = self._make_layer(block, 256, layers[2], 2, dilate[1])
+        self.layer4 = self._make_layer(block, 512, layers[3], 2, dilate[2])
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.fc = nn.Linear(512 * block.expansion, num_classes)
+        conv_kaiming(self)
+        for part in self.modules() if zero_init_residual else ():
+            if isinstance(part, (BasicBlock, Bottleneck)):
+                last: Any = part.bn3 if isinstance(part, Bottleneck) else part.bn2
+                nn.init.zeros_(last.weight)
+
+    def _make_layer(
+        self,
+        block: type[BasicBlock | Bottleneck],
+        planes: int,
+        blocks: int,
+        stride: int = 1,
+        dilate: bool = False,
+    ) -> nn.Sequential:
+        before, norm, downsample = self.dilation, self._norm_layer, None
+        if dilate:
+            self.dilation, stride = self.dilation * stride, 1
+        width = planes * block.expansion
+        if stride != 1 or self.inplanes != width:
+            downsample = nn.Sequential(conv1x1(self.inplanes, width, stride), norm(width))
+        shared = self.groups, self.base_width
+        first = block(self.inplanes, planes, stride, downsample, *shared, before, norm)
+        self.inplanes = width
+        rest = [block(width, planes, 1, None, *shared, self.dilation, norm) for _ in range(1, blocks)]
+        return nn.Sequential(first, *rest)
+
+    def forward(self, x: Any) -> Any:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(self.avgpool(x).flatten(1))
+
+
+resnet18 = constructor("resnet18", ResNet, block=BasicBlock, layers=(2, 2, 2, 2))
+resnet34 = constructor("resnet34", ResNet, block=BasicBlock, layers=(3, 4, 6, 3))
+resnet50 = constructor("resnet50", ResNet, block=Bottleneck, layers=(3, 4, 6, 3))
+resnet101 = constructor("resnet101", ResNet, block=Bottleneck, layers=(3, 4, 23, 3))
+resnet152 = constructor("resnet152", ResNet, block=Bottleneck, layers=(3, 8, 36, 3))
+resnext50_32x4d = constructor(
+    "resnext50_32x4d", ResNet, block=Bottleneck, layers=(3, 4, 6, 3), groups=32, width_per_group=4
+)
+wide_resnet50_2 = constructor(
+    "wide_resnet50_2", ResNet, block=Bottleneck, layers=(3, 4, 6, 3), width_per_group=128
+)

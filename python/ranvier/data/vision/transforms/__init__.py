@@ -1,0 +1,16 @@
+"""Transforms of single images, PIL images or Tensors (..., c, h, w), with torchvision's names and values.
+
+What is random depends on `rv.manual_seed`; a DataLoader gives each batch its own stream.
+
+>>> import numpy as np
+>>> from ranvier.data.vision import transforms
+>>> steps = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
+>>> steps(np.array([[0, 255]], np.uint8))
+tensor([[[-1.,  1.]]])
+"""
+
+from ranvier.data.augment import Compose as Compose
+from ranvier.data.vision.transforms import functional as functional
+from ranvier.data.vision.transforms.chosen import *
+from ranvier.data.vision.transforms.fixed import *
+from ranvier.data.vision.transforms.resize import InterpolationMode as InterpolationMode

@@ -1,0 +1,330 @@
+"""Random transforms of one image. They draw from `rv.manual_seed`'s stream."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import ranvier.data.vision.transforms.functional as F
+from ranvier.autograd.random import generator
+from ranvier.data.augment.base import probability, span
+from ranvier.data.vision.images import size_of
+from ranvier.data.vision.transforms.fixed import Transform
+from ranvier.data.vision.transforms.geometry import pair_of
+from ranvier.data.vision.transforms.resize import InterpolationMode, mode_of
+
+__all__ = [
+    "ColorJitter",
+    "GaussianBlur",
+    "RandomApply",
+    "RandomChoice",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomGrayscale",
+    "RandomHorizontalFlip",
+    "RandomOrder",
+    "RandomResizedCrop",
+    "RandomRotation",
+    "RandomVerticalFlip",
+]
+
+
+class _WithProbability(Transform):
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = probability(type(self).__name__, p)
+
+    def drawn(self) -> bool:
+        return bool(generator().random() < self.p)
+
+
+class RandomHorizontalFlip(_WithProbability):
+    """Left and right exchanged, with probability p."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__(p)
+
+    def forward(self, img: Any) -> Any:
+        return F.hflip(img) if self.drawn() else img
+
+
+class RandomVerticalFlip(_WithProbability):
+    """Top and bottom exchanged, with probability p."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__(p)
+
+    def forward(self, img: Any) -> Any:
+        return F.vflip(img) if self.drawn() else img
+
+
+class RandomGrayscale(_WithProbability):
+    """Gray, in as many channels as before, with probability p."""
+
+    def __init__(self, p: float = 0.1) -> None:
+        super().__init__(p)
+
+    def forward(self, img: Any) -> Any:
+        return F.to_grayscale(img, size_of("RandomGrayscale", img)[0]) if self.drawn() else img
+
+
+class RandomApply(_WithProbability):
+    """All of the transforms, with probability p."""
+
+    def __init__(self, transforms: Sequence[Any], p: float = 0.5) -> None:
+        super().__init__(p)
+        self.transforms = list(transforms)
+
+    def forward(self, img: Any) -> Any:
+        for step in self.transforms if self.drawn() else ():
+            img = step(img)
+        return img
+
+
+class RandomChoice(Transform):
+    """One of the transforms, with probabilities in the ratio of p."""
+
+    def __init__(self, transforms: Sequence[Any], p: Sequence[float] | None = None) -> None:
+        super().__init__()
+        self.transforms, self.p = list(transforms), p
+        if not self.transforms or (p is not None and len(p) != len(self.transforms)):
+            raise ValueError(
+                f"[RandomChoice] got {len(self.transforms)} transforms and p {p!r}; expected as many"
+            )
+
+    def forward(self, img: Any) -> Any:
+        shares = None if self.p is None else [share / sum(self.p) for share in self.p]
+        return self.transforms[int(generator().choice(len(self.transforms), p=shares))](img)
+
+
+class RandomOrder(Transform):
+    """All of the transforms in random order."""
+
+    def __init__(self, transforms: Sequence[Any]) -> None:
+        super().__init__()
+        self.transforms = list(transforms)
+
+    def forward(self, img: Any) -> Any:
+        for number in generator().permutation(len(self.transforms)):
+            img = self.transforms[number](img)
+        return img
+
+
+class RandomCrop(Transform):
+    """A box of `size` at a random place, after `functional.pad`.
+
+    With `pad_if_needed`, smaller images are padded on both sides to the size.
+
+    Raises ValueError: images smaller than the box.
+    """
+
+    def __init__(
+        self,
+        size: Any,
+        padding: Any = None,
+        pad_if_needed: bool = False,
+        fill: Any = 0,
+        padding_mode: str = "constant",
+    ) -> None:
+        super().__init__()
+        self.size = pair_of("RandomCrop", size)
+        self.padding, self.pad_if_needed, self.fill, self.padding_mode = (
+            padding,
+            pad_if_needed,
+            fill,
+            padding_mode,
+        )
+
+    def forward(self, img: Any) -> Any:
+        if self.padding is not None:
+            img = F.pad(img, self.padding, self.fill, self.padding_mode)
+        height, width = self.size
+        _, h, w = size_of("RandomCrop", img)
+        if self.pad_if_needed and (w < width or h < height):
+            img = F.pad(img, (max(width - w, 0), max(height - h, 0)), self.fill, self.padding_mode)
+            _, h, w = size_of("RandomCrop", img)
+        if h < height or w < width:
+            raise ValueError(f"[RandomCrop] got an image of {(h, w)}; expected at least {self.size}")
+        draw = generator()
+        top, left = int(draw.integers(h - height + 1)), int(draw.integers(w - width + 1))
+        return F.crop(img, top, left, height, width)
+
+
+class RandomResizedCrop(Transform):
+    """A box of random area and shape, resized to `size`.
+
+    Args:
+        scale: the range of its area, as a share of the image's area.
+        ratio: the range of width over height, uniform on a logarithmic scale.
+
+    Source: C. Szegedy et al., "Going deeper with convolutions", 2015.
+    """
+
+    def __init__(
+        self,
+        size: Any,
+        scale: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        interpolation: Any = InterpolationMode.BILINEAR,
+        antialias: bool | None = True,
+    ) -> None:
+        super().__init__()
+        self.size, self.interpolation, self.antialias = (
+            pair_of("RandomResizedCrop", size),
+            interpolation,
+            antialias,
+        )
+        self.scale, self.ratio = (
+            span("RandomResizedCrop", "scale", scale),
+            span("RandomResizedCrop", "ratio", ratio),
+        )
+        if min(self.scale[0], self.ratio[0]) <= 0:
+            raise ValueError(
+                f"[RandomResizedCrop] got scale {scale!r} and ratio {ratio!r}; expected numbers above 0"
+            )
+        mode_of("RandomResizedCrop", interpolation)
+
+    def forward(self, img: Any) -> Any:
+        _, h, w = size_of("RandomResizedCrop", img)
+        return F.resized_crop(img, *self.box(h, w), self.size, self.interpolation, self.antialias)
+
+    def box(self, h: int, w: int) -> tuple[int, int, int, int]:
+        """(top, left, height, width): the first of ten that fits, else the centre."""
+        draw = generator()
+        for _ in range(10):
+            area = h * w * draw.uniform(*self.scale)
+            ratio = math.exp(draw.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
+            width, height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < width <= w and 0 < height <= h:
+                return int(draw.integers(h - height + 1)), int(draw.integers(w - width + 1)), height, width
+        low, high = self.ratio
+        width = min(w, round(h * high))
+        height = min(h, round(w / low))
+        return (h - height) // 2, (w - width) // 2, height, width
+
+
+class RandomRotation(Transform):
+    """`functional.rotate` by a random angle of the range `degrees`; one number means (-degrees, degrees)."""
+
+    def __init__(
+        self,
+        degrees: Any,
+        interpolation: Any = InterpolationMode.NEAREST,
+        expand: bool = False,
+        center: Any = None,
+        fill: Any = 0,
+    ) -> None:
+        super().__init__()
+        self.degrees = span("RandomRotation", "degrees", degrees, symmetric=True)
+        self.interpolation, self.expand, self.center, self.fill = interpolation, expand, center, fill
+        mode_of("RandomRotation", interpolation)
+
+    def forward(self, img: Any) -> Any:
+        angle = generator().uniform(*self.degrees)
+        return F.rotate(img, angle, self.interpolation, self.expand, self.center, self.fill)
+
+
+class ColorJitter(Transform):
+    """Brightness, contrast, saturation and hue changed by random amounts, in random order.
+
+    Args: each a range of factors, or a number v for max(0, 1 - v) to 1 + v; of hue -v to v, at most 0.5.
+    """
+
+    def __init__(self, brightness: Any = 0, contrast: Any = 0, saturation: Any = 0, hue: Any = 0) -> None:
+        super().__init__()
+        self.brightness, self.contrast, self.saturation = (
+            self._range(name, value)
+            for name, value in (
+                ("brightness", brightness),
+                ("contrast", contrast),
+                ("saturation", saturation),
+            )
+        )
+        self.hue = span("ColorJitter", "hue", hue, symmetric=True)
+        if max(map(abs, self.hue)) > 0.5:
+            raise ValueError(f"[ColorJitter] got hue {hue!r}; expected -0.5 to 0.5")
+
+    @staticmethod
+    def _range(name: str, value: Any) -> tuple[float, float]:
+        if isinstance(value, (int, float)):
+            if value < 0:
+                raise ValueError(f"[ColorJitter] got {name} {value!r}; expected at least 0")
+            return max(0.0, 1.0 - value), 1.0 + value
+        low, high = span("ColorJitter", name, value)
+        if low < 0:
+            raise ValueError(f"[ColorJitter] got {name} {value!r}; expected factors of at least 0")
+        return low, high
+
+    def forward(self, img: Any) -> Any:
+        draw = generator()
+        steps = [
+            (F.adjust_brightness, self.brightness, 1.0),
+            (F.adjust_contrast, self.contrast, 1.0),
+            (F.adjust_saturation, self.saturation, 1.0),
+            (F.adjust_hue, self.hue, 0.0),
+        ]
+        for number in draw.permutation(4):
+            step, (low, high), same = steps[number]
+            if (low, high) != (same, same):
+                img = step(img, draw.uniform(low, high))
+        return img
+
+
+class GaussianBlur(Transform):
+    """`functional.gaussian_blur` with a random deviation of the range sigma."""
+
+    def __init__(self, kernel_size: Any, sigma: Any = (0.1, 2.0)) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.sigma = span(
+            "GaussianBlur", "sigma", (sigma, sigma) if isinstance(sigma, (int, float)) else sigma
+        )
+
+    def forward(self, img: Any) -> Any:
+        return F.gaussian_blur(img, self.kernel_size, generator().uniform(*self.sigma))
+
+
+class RandomErasing(_WithProbability):
+    """A box of random area, shape and place of a Tensor set to a value, with probability p.
+
+    Args:
+        scale: the range of its area, as a share of the image's area.
+        ratio: the range of height over width, uniform on a logarithmic scale.
+        value: a number, one for each channel, or "random": standard normal numbers.
+
+    Source: Z. Zhong et al., "Random erasing data augmentation", 2017.
+    """
+
+    def __init__(
+        self,
+        p: float = 0.5,
+        scale: tuple[float, float] = (0.02, 0.33),
+        ratio: tuple[float, float] = (0.3, 3.3),
+        value: Any = 0,
+        inplace: bool = False,
+    ) -> None:
+        super().__init__(p)
+        self.scale, self.ratio = span("RandomErasing", "scale", scale), span("RandomErasing", "ratio", ratio)
+        if self.scale[0] < 0 or self.scale[1] > 1 or self.ratio[0] <= 0:
+            raise ValueError(
+                f"[RandomErasing] got scale {scale!r} and ratio {ratio!r}; expected shares and ratios"
+            )
+        if isinstance(value, str) and value != "random":
+            raise ValueError(f"[RandomErasing] got value {value!r}; expected numbers or 'random'")
+        self.value, self.inplace = value, inplace
+
+    def forward(self, img: Any) -> Any:
+        if not self.drawn():
+            return img
+        draw = generator()
+        c, h, w = size_of("RandomErasing", img)
+        for _ in range(10):
+            area = h * w * draw.uniform(*self.scale)
+            ratio = math.exp(draw.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
+            height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if height < h and width < w:
+                value = draw.standard_normal((c, height, width)) if self.value == "random" else self.value
+                top, left = int(draw.integers(h - height + 1)), int(draw.integers(w - width + 1))
+                return F.erase(img, top, left, height, width, value, self.inplace)
+        return img

@@ -1,0 +1,140 @@
+"""Images at other sizes."""
+
+from __future__ import annotations
+
+import functools
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.memory import Array
+from ranvier.data.vision.images import is_pil, of_pixels, pixels, size_of
+from ranvier.ops.layers.interpolate import interpolate
+
+__all__ = ["InterpolationMode", "resize"]
+
+
+class InterpolationMode(Enum):
+    """How numbers between pixels are found."""
+
+    NEAREST = "nearest"
+    NEAREST_EXACT = "nearest-exact"
+    BILINEAR = "bilinear"
+    BICUBIC = "bicubic"
+    BOX = "box"
+    HAMMING = "hamming"
+    LANCZOS = "lanczos"
+
+
+# pillow's numbers
+CODES = {"nearest": 0, "nearest-exact": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
+
+
+def mode_of(name: str, interpolation: Any) -> str:
+    """The name of an InterpolationMode, a name, or a number of pillow."""
+    if isinstance(interpolation, InterpolationMode):
+        return str(interpolation.value)
+    for mode, code in CODES.items():
+        if interpolation == mode or (not isinstance(interpolation, str) and interpolation == code):
+            return mode
+    raise ValueError(f"[{name}] got interpolation {interpolation!r}; expected one of {', '.join(CODES)}")
+
+
+def resize(
+    img: Any,
+    size: Any,
+    interpolation: Any = InterpolationMode.BILINEAR,
+    max_size: int | None = None,
+    antialias: bool | None = True,
+) -> Any:
+    """The image at another size.
+
+    Args:
+        size: (height, width), or a number for the shorter side; the other one keeps the proportions.
+        interpolation: "nearest", "bilinear", "bicubic" ...; Tensors have these three.
+        max_size: the most pixels of the longer side, if `size` is a number.
+        antialias: of Tensors, smooth before shrinking; PIL images always are.
+
+    Raises ValueError: another size or interpolation.
+    """
+    mode = mode_of("resize", interpolation)
+    _, h, w = size_of("resize", img)
+    height, width = output_size(size, h, w, max_size)
+    if (height, width) == (h, w):
+        return img
+    if is_pil(img):
+        return img.resize((width, height), CODES[mode])
+    if mode not in ("nearest", "nearest-exact", "bilinear", "bicubic"):
+        raise ValueError(
+            f"[resize] got interpolation {mode!r} for a Tensor; expected nearest, bilinear or bicubic"
+        )
+    x = pixels("resize", img)
+    if mode.startswith("nearest"):
+        half = 0.5 if mode == "nearest-exact" else 0.0
+        rows, columns = (
+            np.minimum(
+                (np.arange(n, dtype=np.float32) + np.float32(half)) * (np.float32(old) / np.float32(n)),
+                old - 1,
+            ).astype(np.int64)
+            for n, old in ((height, h), (width, w))
+        )
+        return of_pixels(x[..., rows[:, None], columns])
+    y = x if x.dtype.kind == "f" else x.astype(np.float32)
+    if antialias:
+        y = weights(h, height, mode) @ y @ weights(w, width, mode).T
+        y = y.astype(x.dtype if x.dtype.kind == "f" else y.dtype)
+    else:
+        batch = of_pixels(y.reshape(-1, 1, h, w))
+        y = interpolate(batch, (height, width), mode=mode)._array.reshape(*x.shape[:-2], height, width)
+    if x.dtype.kind == "f":
+        return of_pixels(y)
+    limits = np.iinfo(x.dtype)
+    return of_pixels(np.rint(y).clip(limits.min, limits.max).astype(x.dtype))
+
+
+def output_size(size: Any, h: int, w: int, max_size: int | None = None) -> tuple[int, int]:
+    """Height and width of an image of (h, w) resized."""
+    given = [size] if isinstance(size, (int, np.integer)) else list(size)
+    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in given)
+    if len(given) not in (1, 2) or not whole:
+        raise ValueError(f"[resize] got size {size!r}; expected a count of pixels, or (height, width)")
+    if len(given) == 2:
+        if max_size is not None:
+            raise ValueError(
+                f"[resize] got max_size {max_size!r} with size {size!r}; expected one number as size"
+            )
+        return int(given[0]), int(given[1])
+    short, long = int(given[0]), int(given[0] * max(h, w) / min(h, w))
+    if max_size is not None:
+        if max_size <= short:
+            raise ValueError(f"[resize] got max_size {max_size!r}; expected more than size {size!r}")
+        if long > max_size:
+            short, long = int(max_size * short / long), max_size
+    return (short, long) if h <= w else (long, short)
+
+
+@functools.lru_cache(maxsize=64)
+def weights(old: int, new: int, mode: str) -> Array:
+    """(new, old): the share of each old pixel in each new one; a filter as wide as the new pixels.
+
+    Source: bilinear, a triangle; bicubic, R. Keys, "Cubic convolution interpolation for digital image
+    processing", 1981, with a = -1/2.
+    """
+    scale = old / new
+    widened = max(scale, 1.0)
+    reach = widened * (1 if mode == "bilinear" else 2)
+    centre = (np.arange(new)[:, None] + 0.5) * scale
+    at = np.arange(old)
+    first = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
+    last = np.minimum((centre + reach + 0.5).astype(np.int64), old)
+    t = np.abs(at + 0.5 - centre) / widened
+    if mode == "bilinear":
+        w = np.maximum(1 - t, 0)
+    else:
+        near, far = (1.5 * t - 2.5) * t * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
+        w = np.where(t < 1, near, np.where(t < 2, far, 0))
+    w = np.where((at >= first) & (at < last), w, 0)
+    w /= w.sum(1, keepdims=True)
+    w.flags.writeable = False
+    return w

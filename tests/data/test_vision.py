@@ -1,0 +1,284 @@
+"""ranvier.data.vision against torchvision, where that is installed, and against its folder layout."""
+
+import gzip
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import ranvier as rv
+import ranvier.data.vision as vision
+from ranvier.data import DataLoader
+from ranvier.data.vision import datasets, models, transforms, utils
+from ranvier.data.vision.transforms import functional as F
+from support.refused import refused
+
+Image = pytest.importorskip("PIL.Image")
+RNG = np.random.default_rng(0)
+BYTES = RNG.integers(0, 256, (13, 18, 3), np.uint8)
+
+# name, a call of functional, the largest difference of levels for PIL images and for Tensors
+EACH = [
+    ("hflip", lambda F, x: F.hflip(x)),
+    ("vflip", lambda F, x: F.vflip(x)),
+    ("crop", lambda F, x: F.crop(x, 2, 3, 7, 9)),
+    ("crop outside", lambda F, x: F.crop(x, -2, 13, 7, 9)),
+    ("center_crop", lambda F, x: F.center_crop(x, [8, 5])),
+    ("center_crop larger", lambda F, x: F.center_crop(x, [20, 5])),
+    ("five_crop", lambda F, x: F.five_crop(x, [4, 5])[3]),
+    ("pad", lambda F, x: F.pad(x, [1, 2, 3, 4], 7 if not hasattr(x, "numpy") else 0.5)),
+    ("pad edge", lambda F, x: F.pad(x, [1, 2], padding_mode="edge")),
+    ("pad reflect", lambda F, x: F.pad(x, [3], padding_mode="reflect")),
+    ("pad symmetric", lambda F, x: F.pad(x, [3, 1], padding_mode="symmetric")),
+    ("resize", lambda F, x: F.resize(x, [7, 9])),
+    ("resize shorter side", lambda F, x: F.resize(x, 20)),
+    ("resize max_size", lambda F, x: F.resize(x, 10, max_size=12)),
+    ("resized_crop", lambda F, x: F.resized_crop(x, 1, 2, 9, 9, [6, 6])),
+    ("rotate", lambda F, x: F.rotate(x, 30)),
+    ("rotate fill", lambda F, x: F.rotate(x, -75, fill=[1])),
+    ("brightness", lambda F, x: F.adjust_brightness(x, 1.3)),
+    ("contrast", lambda F, x: F.adjust_contrast(x, 0.4)),
+    ("saturation", lambda F, x: F.adjust_saturation(x, 1.7)),
+    ("hue", lambda F, x: F.adjust_hue(x, -0.21)),
+    ("gray", lambda F, x: F.rgb_to_grayscale(x, 3)),
+    ("invert", lambda F, x: F.invert(x)),
+    ("blur", lambda F, x: F.gaussian_blur(x, [3, 5], [0.8, 1.1])),
+]
+each = pytest.mark.parametrize("call", [call for _, call in EACH], ids=[name for name, _ in EACH])
+
+
+@each
+@pytest.mark.parametrize("kind", ["pil", "bytes", "floats"])
+def test_values_are_torchvisions(call, kind):
+    theirs = pytest.importorskip("torchvision.transforms.functional")
+    torch = pytest.importorskip("torch")
+    if kind == "pil":
+        x = Image.fromarray(BYTES)
+        np.testing.assert_array_equal(np.asarray(call(F, x)), np.asarray(call(theirs, x)))
+        return
+    x = BYTES.transpose(2, 0, 1).copy()
+    x = x if kind == "bytes" else x.astype(np.float32) / np.float32(255)
+    got, expected = call(F, rv.from_numpy(x)).numpy(), call(theirs, torch.from_numpy(x)).numpy()
+    assert got.dtype == expected.dtype
+    atol = 1 if kind == "bytes" else 1e-5
+    np.testing.assert_allclose(got.astype(float), expected.astype(float), rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bicubic"])
+def test_interpolations_are_torchvisions(mode):
+    theirs = pytest.importorskip("torchvision.transforms.functional")
+    torch = pytest.importorskip("torch")
+    x = RNG.random((2, 3, 11, 14)).astype(np.float32)
+    for size, antialias in (([5, 30], True), ([23, 6], False)):
+        got = F.resize(rv.from_numpy(x), size, F.InterpolationMode(mode), antialias=antialias)
+        expected = theirs.resize(
+            torch.from_numpy(x), size, theirs.InterpolationMode(mode), antialias=antialias
+        )
+        np.testing.assert_allclose(got.numpy(), expected.numpy(), atol=1e-5)
+
+
+def test_tensors_of_images_and_back():
+    picture = Image.fromarray(BYTES)
+    x = transforms.ToTensor()(picture)
+    np.testing.assert_array_equal(x.numpy(), BYTES.transpose(2, 0, 1).astype(np.float32) / np.float32(255))
+    np.testing.assert_array_equal(np.asarray(transforms.ToPILImage()(x)), BYTES)
+    np.testing.assert_array_equal(transforms.PILToTensor()(picture).numpy(), BYTES.transpose(2, 0, 1))
+    gray = Image.fromarray(BYTES[..., 0])
+    assert transforms.ToTensor()(gray).shape == (1, 13, 18)
+    np.testing.assert_array_equal(np.asarray(F.to_pil_image(F.to_tensor(gray))), BYTES[..., 0])
+    black_white = Image.fromarray(BYTES[..., 0] > 99)
+    np.testing.assert_array_equal(
+        F.to_tensor(black_white).numpy()[0], np.asarray(black_white).astype(np.float32)
+    )
+    y = transforms.Normalize((0.5, 0.4, 0.3), (0.1, 0.2, 0.4))(x)
+    mean, std = (np.array(v, np.float32).reshape(3, 1, 1) for v in ((0.5, 0.4, 0.3), (0.1, 0.2, 0.4)))
+    np.testing.assert_array_equal(y.numpy(), (x.numpy() - mean) / std)
+    assert transforms.Normalize(0.5, 0.5, inplace=True)(x) is x
+
+
+RANDOM = [
+    transforms.RandomCrop(9, padding=2, padding_mode="reflect"),
+    transforms.RandomCrop(20, pad_if_needed=True),
+    transforms.RandomResizedCrop(8),
+    transforms.RandomHorizontalFlip(),
+    transforms.RandomVerticalFlip(0.7),
+    transforms.RandomRotation(20),
+    transforms.ColorJitter(0.4, 0.4, 0.4, 0.1),
+    transforms.RandomGrayscale(0.5),
+    transforms.GaussianBlur(3),
+    transforms.RandomApply([transforms.RandomVerticalFlip(1.0)], 0.5),
+    transforms.RandomChoice([transforms.Pad(1), transforms.CenterCrop(6)]),
+    transforms.RandomOrder([transforms.Pad(1), transforms.Resize(6)]),
+]
+
+
+@pytest.mark.parametrize("step", RANDOM, ids=lambda step: type(step).__name__)
+def test_random_transforms(step):
+    picture = Image.fromarray(BYTES)
+    tensor = F.pil_to_tensor(picture)
+
+    def drawn(image, seed):
+        rv.manual_seed(seed)
+        return np.asarray(step(image))
+
+    results = [drawn(picture, seed) for seed in range(12)]
+    assert len({result.tobytes() for result in results}) > 1
+    assert all(np.array_equal(drawn(picture, seed), results[seed]) for seed in range(12))
+    for seed in range(4):
+        rows, columns = drawn(tensor, seed).shape[-2:]
+        assert results[seed].shape[:2] == (rows, columns)
+
+
+def test_random_erasing():
+    step = transforms.RandomErasing(1.0, value="random")
+    y = step(rv.ones(3, 16, 16)).numpy()
+    changed = (y != 1).all(axis=0)
+    rows, columns = changed.any(1).sum(), changed.any(0).sum()
+    assert changed.sum() == rows * columns > 0
+    assert 0.01 < changed.mean() < 0.4
+
+
+def test_refusals_of_transforms():
+    refused(TypeError, "expected a PIL image or a Tensor", F.hflip, BYTES)
+    refused(TypeError, "expected a PIL image or an array", F.to_tensor, [1, 2])
+    refused(RuntimeError, "use detach", F.hflip, rv.ones(3, 4, 4, requires_grad=True))
+    refused(ValueError, "expected (..., c, h, w)", F.hflip, rv.ones(4, 4))
+    refused(ValueError, "expected at least (9, 9)", transforms.RandomCrop(9), rv.ones(3, 4, 4))
+    refused(ValueError, "got interpolation 'cubic'", transforms.Resize, 4, "cubic")
+    refused(ValueError, "got size 0", transforms.Resize, 0)
+    refused(ValueError, "expected 1, 2 or 4 counts", transforms.Pad, (1, 2, 3))
+    refused(ValueError, "[ColorJitter] got hue", transforms.ColorJitter, hue=0.7)
+    refused(rv.CaptureError, "reads a value", rv.compile(F.hflip), rv.ones(1, 2, 2))
+
+
+@pytest.mark.parametrize("options", [{}, {"nrow": 3, "padding": 1, "pad_value": 0.5}, {"normalize": True}])
+def test_grids_are_torchvisions(options, tmp_path):
+    theirs = pytest.importorskip("torchvision.utils")
+    torch = pytest.importorskip("torch")
+    x = RNG.random((7, 1, 5, 6)).astype(np.float32) * 1.5
+    np.testing.assert_allclose(
+        utils.make_grid(rv.from_numpy(x), **options).numpy(),
+        theirs.make_grid(torch.from_numpy(x), **options).numpy(),
+        atol=1e-6,
+    )
+    utils.save_image(rv.from_numpy(x), tmp_path / "ours.png", **options)
+    theirs.save_image(torch.from_numpy(x), tmp_path / "theirs.png", **options)
+    ours, other = (np.asarray(Image.open(tmp_path / name), np.int64) for name in ("ours.png", "theirs.png"))
+    assert np.abs(ours - other).max() <= 1
+
+
+# --- data sets
+
+
+@pytest.fixture
+def mnist(tmp_path):
+    folder = tmp_path / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    x, y = RNG.integers(0, 256, (10, 28, 28), np.uint8), np.arange(10, dtype=np.uint8)
+    for part in ("train", "t10k"):
+        header = struct.pack(">HBBIII", 0, 8, 3, 10, 28, 28)
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(header + x.tobytes())
+        labels = struct.pack(">HBBI", 0, 8, 1, 10) + y.tobytes()
+        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+    return tmp_path, x
+
+
+def test_mnist(mnist):
+    root, x = mnist
+    plain = datasets.MNIST(str(root))
+    picture, label = plain[3]
+    assert (picture.mode, label, plain.classes[3]) == ("L", 3, "3 - three")
+    np.testing.assert_array_equal(np.asarray(picture), x[3])
+    np.testing.assert_array_equal(plain.data.numpy(), x)
+    steps = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
+    changed = datasets.MNIST(root, train=False, transform=steps, target_transform=lambda y: y + 1)
+    images, labels = next(iter(DataLoader(changed, 4)))
+    assert images.shape == (4, 1, 28, 28)
+    assert labels.tolist() == [1, 2, 3, 4]
+    refused(FileNotFoundError, "use download=True", datasets.FashionMNIST, root)
+
+
+@pytest.mark.parametrize("kind", [datasets.CIFAR10, datasets.CIFAR100])
+def test_cifar(kind, tmp_path, monkeypatch):
+    import hashlib
+
+    folder = tmp_path / kind.base_folder
+    folder.mkdir()
+    key = "labels" if kind is datasets.CIFAR10 else "fine_labels"
+    x = RNG.integers(0, 256, (4, 3072), np.uint8)
+    meta = pickle.dumps({kind.meta["key"]: ["a", "b"]}, 2)
+    batch = pickle.dumps({"data": x, key: [0, 1, 1, 0]}, 2)
+    (folder / "batch").write_bytes(batch)
+    (folder / "about").write_bytes(meta)
+    refused(FileNotFoundError, "use download=True", kind, tmp_path)
+    md5 = [hashlib.md5(content).hexdigest() for content in (batch, meta)]
+    monkeypatch.setattr(kind, "train_list", [["batch", md5[0]]])
+    monkeypatch.setattr(kind, "meta", {**kind.meta, "filename": "about", "md5": md5[1]})
+    found = kind(tmp_path)
+    np.testing.assert_array_equal(np.asarray(found[2][0]), x[2].reshape(3, 32, 32).transpose(1, 2, 0))
+    assert (len(found), found[2][1], found.class_to_idx) == (4, 1, {"a": 0, "b": 1})
+    (folder / "batch").write_bytes(batch + b" ")
+    refused(ValueError, "it is damaged", kind, tmp_path)
+    code = pickle.dumps(print)
+    (folder / "batch").write_bytes(code)
+    monkeypatch.setattr(kind, "train_list", [["batch", hashlib.md5(code).hexdigest()]])
+    refused(ValueError, "expected arrays only", kind, tmp_path)
+
+
+def test_image_folder(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name / "more").mkdir(parents=True)
+        Image.fromarray(BYTES).save(tmp_path / name / "2.png")
+        Image.fromarray(BYTES).save(tmp_path / name / "more" / "1.png")
+        (tmp_path / name / "notes.txt").write_text("no image")
+    found = datasets.ImageFolder(str(tmp_path), transforms.ToTensor())
+    assert found.targets == [0, 0, 1, 1]
+    assert found.class_to_idx == {"cat": 0, "dog": 1}
+    assert found[3][0].shape == (3, 13, 18)
+    (tmp_path / "dog" / "0.png").write_bytes(b"no image")
+    refused(ValueError, "0.png' is broken", datasets.ImageFolder(str(tmp_path)).__getitem__, 2)
+    (tmp_path / "eel").mkdir()
+    refused(FileNotFoundError, "no files for the classes eel", datasets.ImageFolder, str(tmp_path))
+    assert len(datasets.ImageFolder(str(tmp_path), allow_empty=True)) == 5
+
+
+def test_fake_data():
+    fake = datasets.FakeData(3, (1, 8, 9), transform=transforms.ToTensor())
+    assert fake[1][0].shape == (1, 8, 9)
+    assert rv.equal(fake[1][0], fake[1][0])
+    assert len(list(fake)) == 3
+
+
+# --- models
+
+NAMES = ["resnet18", "mobilenet_v2", "squeezenet1_1"]
+SHAPES = [*NAMES, "resnet50", "resnext50_32x4d", "squeezenet1_0"]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_models_load_torchvisions_weights(name):
+    theirs = pytest.importorskip("torchvision.models")
+    torch = pytest.importorskip("torch")
+    with torch.device("cpu" if name in NAMES else "meta"):
+        other = getattr(theirs, name)(num_classes=7).eval()
+    with rv.nn.init.skipped():
+        model = getattr(models, name)(num_classes=7).eval()
+    state = other.state_dict()
+    assert {k: tuple(v.shape) for k, v in model.state_dict().items()} == {
+        k: tuple(v.shape) for k, v in state.items()
+    }
+    if name in NAMES:
+        model.load_state_dict({k: v.numpy() for k, v in state.items()})
+        x = RNG.random((1, 3, 64, 64)).astype(np.float32)
+        expected = other(torch.from_numpy(x)).detach().numpy()
+        np.testing.assert_allclose(model(rv.from_numpy(x)).detach().numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_trains_and_refuses_downloads():
+    model = models.squeezenet1_1(num_classes=3)
+    rv.nn.functional.cross_entropy(model(rv.rand(2, 3, 33, 33)), rv.tensor([0, 2])).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    refused(ValueError, "no weights are downloaded", models.resnet18, pretrained=True)
+    refused(ValueError, "load_state_dict(rv.load(path))", models.vgg16, weights="DEFAULT")
+    refused(AttributeError, "no weights are downloaded", getattr, models, "ResNet18_Weights")
+    assert vision.models is models
