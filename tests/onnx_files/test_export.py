@@ -77,6 +77,10 @@ REFUSED = {
     "state": (stateful, "computes other operations|does not compute what the model does"),
     "another rank for one row": (lambda x: x.squeeze() * 2, r"for inputs of shapes .*1, 6.*squeeze.dim."),
     "at least one row": (lambda x: x[: max(1, len(x) // 2)], "does not compute what the model does"),
+    "another rank for other sizes": (
+        lambda x: x[: len(x) - 2].squeeze() + 1,
+        "the number of dimensions depends on the size of a dynamic axis",
+    ),
     "pooled indices": (
         lambda x: F.max_pool1d(x, 2, return_indices=True),
         "return_indices has no counterpart",
@@ -228,11 +232,12 @@ def test_the_model_is_as_before():
     model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4))
     before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
     methods = rv.autograd.Function.apply, nn.Module.__call__, rv.Tensor.item
-    rv.onnx.export(model, ROWS)
+    rv.onnx.export(model, ROWS, dynamic_axes={"input": [0]}, input_names=["input"])
     with pytest.raises(ValueError, match="reads a value"):
         rv.onnx.export(lambda x: model(x).sum().item(), ROWS)
     assert methods == (rv.autograd.Function.apply, nn.Module.__call__, rv.Tensor.item)
     assert model.training
+    assert rv.is_grad_enabled()
     assert all((model.state_dict()[name].numpy() == value).all() for name, value in before.items())
 
 

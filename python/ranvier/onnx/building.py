@@ -70,6 +70,7 @@ def _nodes(
     _check_calls(runs)
     for calls in zip(*(r.trace.calls for r in runs), strict=True):
         site = Site(writer, calls, names, sizes)
+        site.require_ranks()
         found = WRITERS[site.kind](site)
         results = found if isinstance(found, tuple) else (found,)
         names.update((value.name, name) for value, name in zip(calls[0].outputs, results, strict=True))

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier.nn as nn
+from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.nn.modes import mode_kept
+from ranvier.nn.modes import evaluating, mode_kept
 from ranvier.onnx.replaced import tracing
 from ranvier.onnx.tracing import Trace
 
@@ -76,6 +77,16 @@ def run(target: Any, modules: Modules, example: Any, arrays: list[Array]) -> Run
     weights, buffers = modules.register(Trace())
     outputs = [(trace.value(t), np.array(t._array)) for t in flat(result, "result")]
     return Run(trace, arrays, outputs, weights, buffers)
+
+
+def plain_run(target: Any, modules: Modules, example: Any, arrays: list[Array]) -> Run:
+    """A run that is not traced, to compare with."""
+    with no_grad(), ExitStack() as modes:
+        for root in modules.roots.values():
+            modes.enter_context(evaluating(root))
+        result = target(*filled(example, iter([wrap(np.array(a)) for a in arrays])))
+        outputs = [(None, np.array(t._array)) for t in flat(result, "result")]
+    return Run(Trace(), arrays, outputs, {}, set())
 
 
 def flat(value: Any, what: str) -> Iterator[Tensor]:
@@ -152,7 +163,7 @@ def all_runs(
         for s in symbols
     }
 
-    def once(sizes: dict[str, int], seed: int) -> Run:
+    def once(sizes: dict[str, int], seed: int, run: Any = run) -> Run:
         inputs = []
         for i, array in enumerate(arrays):
             here = resized(array, {axis: sizes[s] for axis, s in axes.get(i, {}).items()})
@@ -177,7 +188,7 @@ def all_runs(
     further = []
     for sizes in ones:
         with suppress(*_FAILURES):
-            further.append(once(sizes, 7))
+            further.append(once(sizes, 7, plain_run))
     return runs, [tuple(sizes[s] for sizes in used_sizes) for s in symbols], further
 
 

@@ -45,6 +45,12 @@ class Site:
             "leave that axis out of dynamic_axes",
         )
 
+    def require_ranks(self) -> None:
+        """Raises ValueError: an operand or result has not as many dimensions in all runs."""
+        for values in zip(*([*c.inputs, *c.outputs] for c in self.calls), strict=True):
+            if len({None if v is None else v.array.ndim for v in values}) > 1:
+                raise self.depends("the number of dimensions")
+
     # --- settings
     def get(self, name: str) -> Any:
         """A setting that is equal in all runs."""
