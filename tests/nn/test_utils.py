@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ranvier as rv
+from ranvier import nn
 from ranvier.nn.utils import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from support.refused import refused
 from support.tolerance import tolerance
@@ -86,3 +87,16 @@ def test_norm_zero_leaves_gradients_alone():
     p = with_gradient([0.0, 0.0])
     assert clip_grad_norm_(p, 1.0, 3.0).item() == 0.0
     assert p.grad.tolist() == [0.0, 0.0]
+
+
+def test_parameters_as_a_vector():
+    layer = nn.Linear(3, 2)
+    vector = nn.utils.parameters_to_vector(layer.parameters())
+    assert vector.tolist() == [*layer.weight.detach().reshape(-1).tolist(), *layer.bias.tolist()]
+    (vector * vector).sum().backward()
+    assert layer.bias.grad.tolist() == (2 * layer.bias).tolist()
+    nn.utils.vector_to_parameters(rv.arange(8.0), layer.parameters())
+    assert (layer.weight.tolist(), layer.bias.tolist()) == ([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]], [6.0, 7.0])
+    assert layer.weight.requires_grad
+    refused(ValueError, "expected (8,)", nn.utils.vector_to_parameters, rv.ones(9), layer.parameters())
+    refused(ValueError, "got no parameters", nn.utils.parameters_to_vector, [])
