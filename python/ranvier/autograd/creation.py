@@ -33,7 +33,7 @@ contiguous_format, preserve_format, channels_last = "contiguous_format", "preser
 
 _NAMES = """
     BoolTensor DoubleTensor FloatTensor IntTensor LongTensor arange as_tensor channels_last
-    contiguous_format empty empty_like eye float16 float32 float64 from_numpy full full_like int8 int16
+    contiguous_format empty empty_like eye float16 float32 float64 from_dlpack from_numpy full full_like int8 int16
     int32 int64 linspace ones ones_like preserve_format rand rand_like randint randn randn_like randperm
     tensor uint8 zeros zeros_like
 """
@@ -121,6 +121,53 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
             "use tensor(array), which copies it"
         )
     return out
+
+
+class _Capsule:
+    """A bare DLPack capsule of CPU memory as the object that NumPy reads."""
+
+    def __init__(self, capsule: Any) -> None:
+        self.capsule = capsule
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A Tensor on the memory of another library's tensor (PyTorch, JAX, NumPy ...), without a copy.
+
+    A change of one is a change of both; gradients do not pass. The memory lives as long as one of them does.
+    It is read-only if the other library says so, from a bare capsule, and with NumPy before 2.1.
+
+    Args:
+        ext_tensor: an object with `__dlpack__`, or the capsule that this method gives, once.
+
+    Raises TypeError: no such object, or a dtype that Tensors do not have; ValueError: a used capsule.
+    Raises BufferError: the other library refuses, as PyTorch does for tensors that require gradients; memory
+    of another device; a dtype that NumPy does not have, such as bfloat16.
+
+    >>> import numpy as np, ranvier as rv
+    >>> x = np.zeros(2)
+    >>> rv.from_dlpack(x).fill_(1.0)
+    tensor([1., 1.], dtype=ranvier.float64)
+    >>> x.tolist()
+    [1.0, 1.0]
+    """
+    if type(ext_tensor).__name__ == "PyCapsule":
+        ext_tensor = _Capsule(ext_tensor)
+    elif not hasattr(ext_tensor, "__dlpack__"):
+        raise TypeError(
+            f"[from_dlpack] got {type(ext_tensor).__name__}; expected a tensor of a library with __dlpack__"
+        )
+    try:
+        return from_numpy(np.from_dlpack(ext_tensor))
+    except RuntimeError as error:
+        raise BufferError(f"[from_dlpack] got a tensor that NumPy cannot read: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"[from_dlpack] got a capsule that was used before, or is none: {error}") from None
 
 
 def _constructor(name: str, dtype: Any) -> Callable[..., Tensor]:

@@ -157,6 +157,10 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
     try:
         array[...] = value
     except (TypeError, ValueError, OverflowError) as error:
+        if not array.flags.writeable:
+            raise ValueError(
+                f"[{name}] got a tensor on read-only memory; expected one that can be changed: clone() it"
+            ) from None
         raise ValueError(
             f"[{name}] got a value of shape {np.shape(value)} and dtype {np.asarray(value).dtype}; expected "
             f"numbers that broadcast to {array.shape}"

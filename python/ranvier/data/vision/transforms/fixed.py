@@ -30,7 +30,10 @@ __all__ = [
 
 
 class Transform(nn.Module):
-    """The base class: its text has the constructor's arguments."""
+    """The base class: its text has the constructor's arguments. A call changes no array into a Tensor."""
+
+    def __call__(self, img: Any) -> Any:
+        return self.forward(img)
 
     def extra_repr(self) -> str:
         shown = {k: v for k, v in vars(self).items() if k[0] != "_" and k != "training"}

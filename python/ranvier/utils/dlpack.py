@@ -1,0 +1,16 @@
+"""`from_dlpack` and `to_dlpack`: tensors shared with other libraries, as `torch.utils.dlpack`."""
+
+from typing import Any
+
+from ranvier.autograd.creation import from_dlpack as from_dlpack
+from ranvier.autograd.tensor import Tensor
+
+__all__ = ["from_dlpack", "to_dlpack"]
+
+
+def to_dlpack(tensor: Tensor) -> Any:
+    """The DLPack capsule of a Tensor, which another library's `from_dlpack` takes, once.
+
+    Raises BufferError: the Tensor requires grad.
+    """
+    return tensor.__dlpack__()

@@ -1,0 +1,76 @@
+"""Memory shared with other libraries: each sees the other's changes, and gradients never pass unseen."""
+
+import gc
+
+import numpy as np
+import pytest
+import ranvier as rv
+import ranvier.utils.dlpack as dlpack
+from support.refused import refused
+
+
+def test_changes_are_seen_on_both_sides():
+    x = np.zeros((2, 3), np.float32)
+    t = rv.from_dlpack(x)
+    t.add_(1)
+    assert x.tolist() == [[1, 1, 1], [1, 1, 1]]
+    x[0] = 5
+    assert t.tolist() == [[5, 5, 5], [1, 1, 1]]
+    assert np.shares_memory(np.from_dlpack(t.T), x)
+    assert t.__dlpack_device__() == (1, 0)
+
+
+def test_a_captured_step_sees_changes_of_shared_memory():
+    weight = rv.ones(3)
+    shared = np.from_dlpack(weight)
+    step = rv.compile(lambda x: (x * weight).sum())
+    for value in (1.0, 2.0, 3.0, 4.0):
+        shared[:] = value
+        assert step(rv.ones(3)).item() == 3 * value
+
+
+def test_what_is_saved_for_backward_is_watched_as_for_numpy():
+    w = rv.ones(3, requires_grad=True)
+    refused(BufferError, "use detach", w.__dlpack__)
+    refused(BufferError, "use detach", dlpack.to_dlpack, w)
+    assert np.from_dlpack(w.detach()).tolist() == [1, 1, 1]
+
+
+def test_wrong_input():
+    refused(TypeError, "expected a tensor of a library with __dlpack__", rv.from_dlpack, [1.0])
+    refused(TypeError, "got dtype complex64", rv.from_dlpack, np.zeros(2, np.complex64))
+    capsule = dlpack.to_dlpack(rv.ones(2))
+    fixed = dlpack.from_dlpack(capsule)
+    assert fixed.tolist() == [1, 1]
+    refused(ValueError, "was used before", rv.from_dlpack, capsule)
+    refused(ValueError, "read-only memory", fixed.fill_, 2.0)
+    refused(ValueError, "read-only memory", fixed.__setitem__, 0, 2.0)
+
+
+def test_with_pytorch():
+    torch = pytest.importorskip("torch")
+    theirs = torch.arange(4.0)
+    ours = rv.from_dlpack(theirs)
+    ours.mul_(2)
+    theirs[3] = -1
+    assert ours.tolist() == theirs.tolist() == [0, 2, 4, -1]
+    del theirs
+    gc.collect()
+    assert ours.tolist() == [0, 2, 4, -1]
+    t = rv.ones(2, 3)
+    for u in (
+        torch.from_dlpack(t),
+        torch.from_numpy(t.numpy()),
+        torch.utils.dlpack.from_dlpack(dlpack.to_dlpack(t)),
+    ):
+        t.add_(1)
+        u.mul_(2)
+        assert t.tolist() == u.tolist()
+    del t
+    gc.collect()
+    assert u.tolist() == [[22, 22, 22], [22, 22, 22]]
+    refused(BufferError, "grad", rv.from_dlpack, torch.ones(2, requires_grad=True))
+    refused(BufferError, "NumPy cannot read", rv.from_dlpack, torch.ones(2, dtype=torch.bfloat16))
+    for dtype in (torch.bool, torch.uint8, torch.int32, torch.int64, torch.float16, torch.float64):
+        x = torch.ones(2, 3, dtype=dtype).T
+        assert torch.equal(torch.from_dlpack(rv.from_dlpack(x)), x)
