@@ -33,8 +33,8 @@ contiguous_format, preserve_format, channels_last = "contiguous_format", "preser
 
 _NAMES = """
     BoolTensor DoubleTensor FloatTensor IntTensor LongTensor arange as_tensor channels_last
-    contiguous_format empty empty_like eye float16 float32 float64 from_dlpack from_numpy full full_like int8 int16
-    int32 int64 linspace ones ones_like preserve_format rand rand_like randint randn randn_like randperm
+    contiguous_format empty empty_like eye float16 float32 float64 from_dlpack from_numpy full full_like int8
+    int16 int32 int64 linspace ones ones_like preserve_format rand rand_like randint randn randn_like randperm
     tensor uint8 zeros zeros_like
 """
 __all__ = _NAMES.split()

@@ -225,8 +225,6 @@ class Tensor:
         return array.copy() if copy else array
 
     def __dlpack__(self, **kwargs: Any) -> Any:
-        if self._requires_grad:
-            raise BufferError("[__dlpack__] got a Tensor that requires grad; expected none: use detach()")
         return self.numpy().__dlpack__(**kwargs)
 
     def __dlpack_device__(self) -> Any:

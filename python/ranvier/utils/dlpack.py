@@ -11,6 +11,6 @@ __all__ = ["from_dlpack", "to_dlpack"]
 def to_dlpack(tensor: Tensor) -> Any:
     """The DLPack capsule of a Tensor, which another library's `from_dlpack` takes, once.
 
-    Raises BufferError: the Tensor requires grad.
+    Raises RuntimeError: the Tensor requires grad.
     """
     return tensor.__dlpack__()
