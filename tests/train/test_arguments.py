@@ -31,48 +31,73 @@ class Frame:
 
 @pytest.mark.parametrize("loss", [nn.MSELoss(), nn.L1Loss(), nn.HuberLoss(), nn.BCEWithLogitsLoss()])
 def test_targets_without_the_axis_of_outputs(loss):
-    trainer = values_trainer(loss)
-    remedy = r"expected equal shapes; the model gives \(32, 1\) and y is \(32,\): pass y\[\.\.\., None\]"
-    with pytest.raises(ValueError, match=remedy):
-        trainer.fit(X, Y.astype(np.float32), epochs=1)
-    trainer.fit(X, Y.astype(np.float32)[..., None], epochs=1)
-    with pytest.raises(
-        ValueError, match=r"the model gives \(40, 1\) and y is \(40, 1, 1\): pass y\[\.\.\., 0\]"
-    ):
-        trainer.evaluate(X, Y.reshape(-1, 1, 1))
+    found = []
+    for y in (Y.astype(np.float32), Y.astype(np.float32)[..., None], Y.reshape(-1, 1, 1)):
+        rv.manual_seed(0)
+        trainer = values_trainer(loss)
+        trainer.metrics = trainer_of(classifier(), metrics=["mae"]).metrics
+        found.append(dict(trainer.fit(X, y, epochs=2)))
+        assert trainer.predict(X).shape == ((40,) if y.ndim == 1 else (40, 1))
+    assert found[0] == found[1] == found[2]
+
+
+def test_targets_of_a_loss_of_the_user_keep_their_shape():
+    def loss(output, y):
+        return ((output - y) ** 2).mean() if y.ndim == output.ndim else output[y.shape]
+
+    with pytest.raises(Exception, match=r"pass y\[\.\.\., None\]|index"):
+        values_trainer(loss).fit(X, Y.astype(np.float32), epochs=1)
 
 
 @pytest.mark.parametrize(
     ("y", "remedy"),
     [
-        (Y[:, None], r"class indices have one axis: pass y\.ravel\(\)"),
         (Y.astype(float), r"class indices are integers: pass y\.astype\(int\)"),
-        (Y.astype(bool), r"class indices are integers: pass y\.astype\(int\)"),
-        (np.eye(2, dtype=int)[Y], r"of one-hot rows pass y\.argmax\(1\), or floats as probabilities"),
+        (Y + 1, r"labels that count from 1: pass y - 1"),
+        (2 * Y - 1, r"labels -1 and 1: pass y > 0"),
+        (3 * Y, r"for the classes 0 to 3 the last layer needs 4 outputs"),
+        (1000 * Y, r"labels that are names of classes: pass y\.astype\(str\), which numbers them"),
+        (np.eye(2, dtype=int)[Y][:, ::-1] + [0, 1], r"class indices of shape .*"),
     ],
 )
 def test_targets_of_classes(y, remedy):
-    with pytest.raises(ValueError, match=rf"\[cross_entropy\] got .*; {remedy}"):
+    with pytest.raises(ValueError, match=rf"\[cross_entropy\] got .*{remedy}"):
         trainer_of(classifier()).fit(X, y, epochs=1)
+
+
+@pytest.mark.parametrize("y", [Y[:, None], np.eye(2, dtype=int)[Y], np.eye(2, dtype=np.uint8)[Y]])
+def test_columns_of_labels_and_one_hot_rows(y):
+    found = [trainer_of(classifier(), metrics=["accuracy"]) for _ in range(2)]
+    for trainer, targets in zip(found, (Y, y), strict=True):
+        rv.manual_seed(0)
+        trainer.fit(X, targets, epochs=2)
+    assert dict(found[0].history) == dict(found[1].history)
 
 
 def test_classes_of_one_output():
     model = nn.Sequential(nn.Linear(3, 1))
     with pytest.raises(ValueError, match=r"one class is always 0; expected .* or BCEWithLogitsLoss"):
-        trainer_of(model).fit(X, Y * 0, epochs=1)
+        trainer_of(model).fit(X, Y, epochs=1)
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool])
 def test_samples_of_integers(dtype):
-    trainer, x = trainer_of(classifier()), (X > 0).astype(dtype)
-    remedy = rf"\[matmul\] got a .*; the model takes floats and x is {x.dtype}: pass x.astype\(np.float32\)"
-    for call in (
-        lambda: trainer.fit(x, Y, epochs=1),
-        lambda: trainer.predict(x),
-        lambda: trainer.evaluate(x, Y),
-    ):
-        with pytest.raises(TypeError, match=remedy):
-            call()
+    x, found = (X > 0).astype(dtype), []
+    for data in (x, x.astype(np.float32)):
+        trainer = trainer_of(classifier())
+        state = rv.get_rng_state()
+        trainer.fit(data, Y, epochs=1, shuffle=False)
+        assert np.array_equal(rv.get_rng_state(), state), "the try drew random numbers"
+        found.append([trainer.predict_proba(data), trainer.evaluate(data, Y)])
+    assert np.array_equal(found[0][0], found[1][0])
+    assert found[0][1] == found[1][1]
+
+
+def test_integers_stay_for_an_embedding():
+    model = nn.Sequential(nn.Embedding(2, 3), nn.Flatten(), nn.Linear(9, 2))
+    trainer = trainer_of(model)
+    trainer.fit((X > 0).astype(np.uint8), Y, epochs=1)
+    assert trainer.predict((X > 0).astype(np.uint8)).shape == (40,)
 
 
 def test_errors_of_the_user_are_not_changed():

@@ -296,7 +296,8 @@ def test_probabilities_as_targets():
         ({"x": [["a"] * 3] * 40}, TypeError, "got x of dtype <U1; expected numbers"),
         ({"x": [[1, 2], [3]]}, ValueError, "got x that is no array"),
         ({"x": 3.0}, ValueError, "got x that is a number"),
-        ({"y": ["a"] * 40}, TypeError, "got y of dtype <U1"),
+        ({"y": ["a"] * 40}, ValueError, "got the label a for all samples; expected samples of two labels"),
+        ({"y": [None, *"a" * 39]}, ValueError, r"got y without a label at row 0 \(1 such rows\)"),
         ({"sample_weight": np.ones(39)}, ValueError, r"got sample_weight of shape \(39,\); expected \(40,\)"),
         ({"sample_weight": -np.ones(40)}, ValueError, "got a sample_weight below 0"),
         ({"sample_weight": np.full(40, np.nan)}, ValueError, "got a sample_weight below 0, not finite"),
@@ -320,8 +321,8 @@ def test_errors_come_before_the_first_step(arguments, kind, message):
 
 
 def test_losses_do_not_broadcast():
-    with pytest.raises(ValueError, match=r"\(32,\).*\(32, 1\)|\(32, 1\).*\(32,\)"):
-        trainer_of(classifier(out=1), nn.MSELoss()).fit(X, Z[:, 0], epochs=1)
+    with pytest.raises(ValueError, match=r"\(32,\).*\(32, 2\)|\(32, 2\).*\(32,\)"):
+        trainer_of(classifier(out=2), nn.MSELoss()).fit(X, Z[:, 0], epochs=1)
 
 
 def test_errors_of_the_constructor():
@@ -331,7 +332,7 @@ def test_errors_of_the_constructor():
         trainer_of(classifier(), metrics=["acc"])
     refused(TypeError, "expected a sequence such as", trainer_of, classifier(), metrics="accuracy")
     refused(TypeError, "got metric of type int", trainer_of, classifier(), metrics=[3])
-    refused(TypeError, "got loss of type str", trainer_of, classifier(), "mse")
+    refused(TypeError, "got loss of type int", rv.Trainer, classifier(), 3, "adam")
 
 
 def test_a_loss_that_names_its_link():

@@ -12,7 +12,7 @@ from ranvier.autograd import Tensor, enable_grad, wrap
 from ranvier.autograd.memory import Array
 from ranvier.explore.watch import Call, gradients_of, require_module, watching
 from ranvier.nn.modes import evaluating
-from ranvier.train.links import link_of
+from ranvier.train.form import Form
 from ranvier.train.source import only_samples, open_source
 
 __all__ = ["dead_units"]
@@ -121,17 +121,16 @@ def dead_units(model: Any, data: Any) -> dict[str, Array]:
 
 
 def _batches(model: Any, data: Any, loss: Any) -> Iterator[tuple[Array, Array | None]]:
-    dtype = next((np.dtype(p.dtype) for p in model.parameters()), np.dtype(np.float32))
+    form = Form(model, nn.CrossEntropyLoss() if loss is None else loss)  # unknown: integers stay labels
     if isinstance(data, (np.ndarray, Tensor)):
-        for x in only_samples("diagnose", data, dtype, 256):
+        for x in only_samples("diagnose", data, form, 256):
             yield x, None
         return
     pair = isinstance(data, (tuple, list)) and len(data) in (2, 3)
     if not pair and (isinstance(data, (tuple, list)) or not hasattr(data, "__iter__")):
         raise ValueError(f"[diagnose] got data of type {type(data).__name__}; expected (x, y), x or a loader")
     x, y = data[:2] if pair else (data, None)
-    link = "softmax" if loss is None else link_of(loss)  # unknown: integers stay labels
-    for xb, yb, _ in open_source("diagnose", x, y, dtype, link, 256):
+    for xb, yb, _ in open_source("diagnose", x, y, form, 256):
         yield xb, yb
 
 

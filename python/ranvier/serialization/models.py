@@ -88,7 +88,7 @@ def save(
         document: dict[str, Any] = {
             "content": "model",
             "model": architecture.describe(obj),
-            "tied": _tied(obj),
+            "tied": tied_names(obj),
             "input_shape": _or(input_shape, known.input_shape, lambda shape: [int(n) for n in shape]),
             "class_names": _or(class_names, known.class_names, lambda names: [str(name) for name in names]),
             "preprocessing": _or(preprocessing, known.preprocessing, lambda steps: [_step(s) for s in steps]),
@@ -142,7 +142,7 @@ def load(path: PathLike, into: nn.Module | None = None) -> Any:
         if document.get("content") == "dict":
             return tree.decode(document.get("dict"), arrays)
         if document.get("content") == "model":
-            return _load_model(arrays, document)
+            return load_model(arrays, document)
         if document.get("content") == "checkpoint":
             return read_checkpoint(path)
         raise ValueError(f"unknown content {document.get('content')!r}")
@@ -198,7 +198,7 @@ def _owners(model: nn.Module) -> list[tuple[str, Any]]:
     ]
 
 
-def _tied(model: nn.Module) -> dict[str, str]:
+def tied_names(model: nn.Module) -> dict[str, str]:
     """For each further name of a shared parameter, its first name."""
     first: dict[int, str] = {}
     tied = {}
@@ -232,7 +232,7 @@ def _load_into(
     return model
 
 
-def _load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
+def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
     with nn.init.skipped():  # the values come from the file
         model = architecture.build(document.get("model"))
     _retie(model, document.get("tied", {}))

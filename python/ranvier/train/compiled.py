@@ -85,7 +85,7 @@ class CompiledParts:
         """The compiled form of a function, made again where the trainer has changed."""
         made_from = (
             trainer.model, trainer.loss, trainer.optimizer, trainer.compile, list(trainer.metrics),
-            trainer.settings(),
+            trainer.settings(), None if trainer.classes_ is None else len(trainer.classes_),
         )  # fmt: skip
         kept = self._kept.get(name)
         if kept is None or kept[0] != made_from:

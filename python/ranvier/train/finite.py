@@ -37,8 +37,9 @@ def _found(array: Array, given: Any) -> str:
     at, place = first_not_finite(array)
     count, rows = int(wrong.sum()), int(wrong.reshape(len(array), -1).any(axis=1).sum())
     more = "" if count == 1 else f" ({count} such values in {rows} row{'s' * (rows > 1)})"
-    before = np.asarray(getattr(given, "_array", given))[at]
-    if np.isfinite(before):
+    raw = np.asarray(getattr(given, "_array", given))
+    before = raw[at] if raw.shape == array.shape else None
+    if isinstance(before, (int, float, np.number)) and np.isfinite(before):
         limit = f"{np.finfo(array.dtype).max:.3g}"
         return f"{before:g} at {place}{more}; expected numbers of at most {limit}, which {array.dtype} holds"
     return (

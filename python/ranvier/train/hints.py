@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd import borrowed, no_grad, random
+from ranvier.train.form import output_shape
 
 __all__ = ["raise_with_hint"]
 
@@ -25,10 +25,10 @@ def raise_with_hint(
 
 
 def _remedy(model: Any, link: str | None, x: Array, y: Array | None) -> str:
-    dtype = next((np.dtype(p.dtype) for p in model.parameters()), None)
-    whole = x.dtype.kind in "iub" and dtype is not None
-    if whole and _raises(model, x) and not _raises(model, x.astype(dtype)):
-        return f"the model takes floats and x is {x.dtype}: pass x.astype(np.{dtype})"
+    if x.ndim == 1 and y is not None:
+        if y.ndim > 1:
+            return f"x has shape {x.shape} and y {y.shape}: x comes before y"
+        return "samples are rows: pass x[:, None] for samples of one feature"
     if y is None:
         return ""
     if link == "softmax":
@@ -38,9 +38,9 @@ def _remedy(model: Any, link: str | None, x: Array, y: Array | None) -> str:
             return "class indices have one axis: pass y.ravel()"
         if y.dtype.kind in "iu" and y.ndim == 2 and (np.sort(y, axis=1)[:, :-1] == 0).all():
             return "of one-hot rows pass y.argmax(1), or floats as probabilities"
-        return ""
+        return _outside(model, x, y) if y.dtype.kind in "iu" else ""
     try:
-        shape = _shape(model, x)
+        shape = output_shape(model, x)
     except Exception:  # the model itself raises: the targets are not the cause
         return ""
     if shape == (*y.shape, 1):
@@ -50,19 +50,19 @@ def _remedy(model: Any, link: str | None, x: Array, y: Array | None) -> str:
     return ""
 
 
-def _shape(model: Any, x: Array) -> tuple[int, ...]:
-    """Of the output, by a pass that leaves the random numbers as they are."""
-    state = random.get_rng_state()
+def _outside(model: Any, x: Array, y: Array) -> str:
+    """The remedy for class indices that have no output."""
+    low, high = int(y.min()), int(y.max())
     try:
-        with no_grad():
-            return tuple(model(borrowed(x)).shape)
-    finally:
-        random.set_rng_state(state)
-
-
-def _raises(model: Any, x: Array) -> bool:
-    try:
-        _shape(model, x)
-    except Exception:
-        return True
-    return False
+        shape = output_shape(model, x)
+    except Exception:  # the model itself raises
+        return ""
+    if len(shape) < 2 or (low >= 0 and high < shape[1]):
+        return ""
+    if low >= 1 and high == shape[1]:
+        return "labels that count from 1: pass y - 1"
+    if np.isin(y, (-1, 1)).all():
+        return "labels -1 and 1: pass y > 0"
+    if low >= 0 and high < 2 * shape[1] + 8:
+        return f"for the classes 0 to {high} the last layer needs {high + 1} outputs"
+    return "labels that are names of classes: pass y.astype(str), which numbers them"

@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.memory import plain
+from ranvier.train.arrays import to_array
+from ranvier.train.form import Form
 
 __all__ = [
     "Prepared",
     "class_weights",
     "prepare",
-    "same_columns",
     "sample_weights",
-    "samples",
-    "targets",
     "weighted",
 ]
 
@@ -47,88 +45,52 @@ def prepare(
     name: str,
     x: Any,
     y: Any,
-    dtype: np.dtype[Any],
-    link: str | None,
+    form: Form,
     sample_weight: Any = None,
     class_weight: Any = None,
     whole: bool = True,
+    learn: bool = False,
 ) -> Prepared:
-    """Check and convert; `name` is the method that errors name, `dtype` the model's.
+    """Check and convert; `name` is the method that errors name.
 
     whole: these are all the data: their weights may not all be zero, as those of a batch may.
+    learn: take the classes from y, if they are not known.
     """
-    xs = samples(name, x, dtype)
+    xs = form.samples(name, x)
     if len(xs) == 0:
         raise ValueError(f"[{name}] got no samples; expected at least one")
-    ys = targets(name, y, len(xs), dtype, link)
+    ys = form.targets(name, y, xs, learn)
     weights = None if sample_weight is None else sample_weights(name, sample_weight, len(xs), whole)
-    return weighted(name, Prepared(xs, ys, weights), class_weight, whole)
+    return weighted(name, Prepared(xs, ys, weights), class_weight, form.classes, whole)
 
 
-def weighted(name: str, data: Prepared, class_weight: Any, whole: bool = True) -> Prepared:
+def weighted(
+    name: str, data: Prepared, class_weight: Any, classes: Array | None = None, whole: bool = True
+) -> Prepared:
     """The data with each weight multiplied by that of the sample's class."""
     if class_weight is None:
         return data
+    if classes is not None and isinstance(class_weight, Mapping):
+        class_weight = _by_index(name, class_weight, classes)
     by_class = class_weights(name, class_weight, data.y, whole)
     return Prepared(data.x, data.y, by_class if data.weights is None else data.weights * by_class)
 
 
-def _array(name: str, argument: str, value: Any) -> Array:
-    raw = getattr(value, "_array", value)
-    if raw is value and hasattr(raw, "detach"):  # a tensor of torch
-        raw = raw.detach()
-    try:
-        array = np.asarray(plain(name, raw))
-    except ValueError as error:  # lists of unequal length
-        raise ValueError(f"[{name}] got {argument} that is no array: {error}") from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"[{name}] got {argument} of dtype {array.dtype}; expected numbers")
-    if array.ndim == 0:
-        raise ValueError(f"[{name}] got {argument} that is a number; expected one entry per sample")
-    return array
-
-
-def samples(name: str, x: Any, dtype: np.dtype[Any]) -> Array:
-    """`x` as an array; floats in the model's dtype, so that no batch has to be converted. Integers stay."""
-    array = _array(name, "x", x)
-    return _converted(array, dtype) if array.dtype.kind == "f" else np.ascontiguousarray(array)
-
-
-def same_columns(name: str, x: Any, expected: list[str] | None) -> list[str] | None:
-    """The names of a data frame's columns, None for what has none.
-
-    Raises:
-        ValueError: they are not the expected ones, in their order.
-    """
-    columns = getattr(x, "columns", None)
-    if columns is None or not hasattr(x, "__array__"):
-        return None
-    found = [str(column) for column in columns]
-    if expected is not None and found != expected:
-        raise ValueError(
-            f"[{name}] got the columns {', '.join(found)}; expected {', '.join(expected)}, as fit was given "
-            "them"
-        )
-    return found
-
-
-def targets(name: str, y: Any, n: int, dtype: np.dtype[Any], link: str | None) -> Array:
-    """`y` as an array of n targets: class indices as they are, everything else in the model's dtype."""
-    array = _array(name, "y", y)
-    if len(array) != n:
-        raise ValueError(f"[{name}] got {n} samples in x and {len(array)} targets in y; expected as many")
-    indices = link == "softmax" and array.dtype.kind in "iu"
-    return np.ascontiguousarray(array) if indices else _converted(array, dtype)
-
-
-def _converted(array: Array, dtype: np.dtype[Any]) -> Array:
-    with np.errstate(over="ignore"):  # what is too large is found, with its place, by `require_finite`
-        return np.ascontiguousarray(array, dtype)
+def _by_index(name: str, weights: Mapping[Any, float], classes: Array) -> dict[int, float]:
+    """The weights of labels as those of their indices."""
+    index = {label: i for i, label in enumerate(classes.tolist())}
+    for label in weights:
+        if label not in index:
+            raise ValueError(
+                f"[{name}] got class_weight for label {label!r}, which does not occur; expected some of "
+                f"{', '.join(map(str, classes[:20].tolist()))}"
+            )
+    return {index[label]: weight for label, weight in weights.items()}
 
 
 def sample_weights(name: str, weights: Any, n: int, whole: bool = True) -> npt.NDArray[np.float64]:
     """One non-negative weight per sample."""
-    array = _array(name, "sample_weight", weights).astype(np.float64)
+    array = to_array(name, "sample_weight", weights).astype(np.float64)
     if array.shape != (n,):
         raise ValueError(f"[{name}] got sample_weight of shape {array.shape}; expected ({n},)")
     if not (np.isfinite(array).all() and (array >= 0).all() and (array.sum() > 0 or not whole)):

@@ -20,7 +20,7 @@ from ranvier.autograd.views import bump
 from ranvier.data.sampler import positive
 from ranvier.nn.modes import mode_kept
 from ranvier.optim import Optimizer
-from ranvier.train.links import link_of
+from ranvier.train.form import Form
 from ranvier.train.source import ArraySource, LoaderSource, Source
 from ranvier.train.weighting import batch_loss, weighting
 
@@ -185,11 +185,10 @@ def _made(factory: Any, model: Any) -> Optimizer:
 
 
 def _source(model: Any, loss: Any, x: Any, y: Any, batch_size: int) -> Source:
-    dtype = next((np.dtype(p.dtype) for p in model.parameters()), np.dtype(np.float32))
-    link = link_of(loss)
+    form = Form(model, loss)
     if y is None:
-        return LoaderSource(_NAME, x, dtype, link)
-    return ArraySource(inputs.prepare(_NAME, x, y, dtype, link), batch_size, shuffle=True)
+        return LoaderSource(_NAME, x, form)
+    return ArraySource(inputs.prepare(_NAME, x, y, form, learn=True), batch_size, shuffle=True)
 
 
 def _endless(source: Source) -> Iterator[tuple[Array, Array, Array | None]]:

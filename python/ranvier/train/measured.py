@@ -33,6 +33,8 @@ class Measured:
     ) -> float:
         """Add a batch whose loss is `value`; returns its loss with the penalty."""
         if self._metrics and output is not None:
+            if output.shape in ((*y.shape, 1), y.shape[:-1]) and output.size == y.size:
+                output = output.reshape(y.shape)  # as `batch_loss` pairs them
             self._predicted.append(labels(output, self._link or "") if self._of_labels else output)
             self._true.append(y)
         return self._loss.add(value, len(y) if weights is None else float(weights.sum()), penalty)

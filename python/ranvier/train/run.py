@@ -163,7 +163,8 @@ class Run:
             step.finish()
             trainer.updates += 1
         if self.batch == 0:
-            raise ValueError("[Trainer.fit] got a loader without batches; expected at least one")
+            once = ": a generator gives them once, a list or a DataLoader in each epoch" * (self.epoch > 0)
+            raise ValueError(f"[Trainer.fit] got a loader without batches; expected at least one{once}")
         return samples
 
     def _new_measured(self) -> Measured:

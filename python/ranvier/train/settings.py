@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
+import ranvier.nn as nn
+import ranvier.optim as optim
 from ranvier.metrics.named import METRICS, Metric
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.checkpoint import Checkpoint
 from ranvier.train.weighting import name_of
 
-__all__ = ["in_order", "limit", "named_metrics"]
+__all__ = ["in_order", "limit", "named_loss", "named_metrics", "named_optimizer"]
+
+_LOSSES = {  # other names in use
+    "mae": "L1Loss", "binary_cross_entropy": "BCELoss", "logistic": "BCEWithLogitsLoss",
+    "binary_cross_entropy_with_logits": "BCEWithLogitsLoss", "categorical_cross_entropy": "CrossEntropyLoss",
+    "sparse_categorical_cross_entropy": "CrossEntropyLoss", "mean_squared_error": "MSELoss",
+    "mean_absolute_error": "L1Loss", "nll": "NLLLoss", "l1": "L1Loss", "smooth_l1": "SmoothL1Loss",
+}  # fmt: skip
 
 
 def named_metrics(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
@@ -31,8 +41,11 @@ def named_metrics(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
             )
         if isinstance(metric, str):
             if metric not in METRICS:
+                near = get_close_matches(metric, METRICS, 1, 0.6)
+                meant = f"; did you mean '{near[0]}'?" if near else ""
                 raise ValueError(
-                    f"[Trainer] got metric '{metric}'; expected a function or one of {', '.join(METRICS)}"
+                    f"[Trainer] got metric '{metric}'{meant}; expected a function or one of "
+                    f"{', '.join(METRICS)}"
                 )
             named[metric] = METRICS[metric]
         elif not getattr(metric, "is_number", True):
@@ -44,6 +57,69 @@ def named_metrics(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
                 f"[Trainer] got metric of type {type(metric).__name__}; expected a name or a function"
             )
     return named
+
+
+def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
+    """A loss by its name: that of the class, in any spelling, without "Loss"."""
+    if isinstance(loss, str):
+        kinds = {n: kind for n, kind in vars(nn).items() if n.endswith("Loss") and isinstance(kind, type)}
+        return _by_name("loss", loss, kinds, _LOSSES)()
+    if isinstance(loss, type):
+        raise TypeError(f"[Trainer] got the class {loss.__name__} as loss; expected {loss.__name__}()")
+    if not callable(loss):
+        swapped = ": loss comes before optimizer" if hasattr(loss, "param_groups") else ""
+        raise TypeError(
+            f"[Trainer] got loss of type {type(loss).__name__}; expected a function or loss module{swapped}"
+        )
+    return loss
+
+
+def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> Any:
+    """An optimizer by its name, over the parameters of model and loss."""
+    if isinstance(optimizer, str):
+        kinds = {n: kind for n, kind in vars(optim).items() if isinstance(kind, type) and n != "Optimizer"}
+        kind = _by_name("optimizer", optimizer, kinds, {})
+        own = loss.parameters() if isinstance(loss, nn.Module) else ()
+        parameters = [*model.parameters(), *own]
+        return kind(parameters) if lr is None else kind(parameters, lr=lr)
+    if isinstance(optimizer, type):
+        raise TypeError(
+            f"[Trainer] got the class {optimizer.__name__} as optimizer; expected "
+            f"{optimizer.__name__}(model.parameters()), or its name with lr=..."
+        )
+    if not hasattr(optimizer, "step"):
+        raise TypeError(
+            f"[Trainer] got optimizer of type {type(optimizer).__name__}; expected an optimizer or its name"
+        )
+    if lr is not None:
+        raise ValueError(
+            f"[Trainer] got lr and an optimizer of type {type(optimizer).__name__}, which has its own; "
+            "expected lr with a name of an optimizer"
+        )
+    return optimizer
+
+
+def _by_name(what: str, name: str, kinds: Mapping[str, Any], aliases: Mapping[str, str]) -> Any:
+    known = {_plain(found): found for found in kinds} | {_plain(a): found for a, found in aliases.items()}
+    if _plain(name) in known:
+        return kinds[known[_plain(name)]]
+    near = get_close_matches(_plain(name), known, 1, 0.6)
+    spelled = {found: shown for shown, found in zip(map(_shown, kinds), kinds, strict=True)}
+    meant = f"; did you mean '{spelled[known[near[0]]]}'?" if near else ""
+    raise ValueError(
+        f"[Trainer] got {what} '{name}'{meant}; expected an object or one of {', '.join(spelled.values())}"
+    )
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "").removesuffix("loss")
+
+
+def _shown(name: str) -> str:
+    """CrossEntropyLoss as cross_entropy, BCEWithLogitsLoss as bce_with_logits, AdamW as adamw."""
+    if not name.endswith("Loss"):
+        return name.lower()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name[:-4]).lower()
 
 
 def limit(name: str, value: Any) -> float | None:

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier.train.inputs as inputs
-from ranvier.autograd import Tensor
 from ranvier.data import RandomSampler
 from ranvier.data.loader import batches
+from ranvier.train.arrays import array_like
 from ranvier.train.finite import require_finite
+from ranvier.train.form import Form
 
 __all__ = ["ArraySource", "LoaderSource", "Source", "only_samples", "open_source", "open_training"]
 
@@ -97,8 +98,7 @@ class LoaderSource(Source):
         self,
         name: str,
         loader: Any,
-        dtype: np.dtype[Any],
-        link: str | None,
+        form: Form,
         class_weight: Any = None,
         on_nonfinite: str = "ignore",
     ) -> None:
@@ -112,22 +112,22 @@ class LoaderSource(Source):
                 f"[{name}] got class_weight {class_weight!r} with a loader, whose labels are not known "
                 "before; expected a mapping or a sequence"
             )
-        self.loader, self._name, self._dtype, self._link = loader, name, dtype, link
+        self.loader, self._name, self._form = loader, name, form
         self._class_weight, self._on_nonfinite = class_weight, on_nonfinite
         self.batches = len(loader) if hasattr(loader, "__len__") else 0
 
     def __iter__(self) -> Iterator[Batch]:
         for number, batch in enumerate(self.loader):
             if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+                keys = ", ".join(map(repr, batch)) if isinstance(batch, dict) else ""
+                remedy = f": a generator that gives (batch[key of x], batch[key of y]); keys are {keys}"
                 raise ValueError(
                     f"[{self._name}] got a loader whose batches are {type(batch).__name__}; "
-                    "expected (x, y) or (x, y, sample_weight)"
+                    f"expected (x, y) or (x, y, sample_weight){remedy if keys else ''}"
                 )
             x, y, *weights = batch
             weight = weights[0] if weights else None
-            data = inputs.prepare(
-                self._name, x, y, self._dtype, self._link, weight, self._class_weight, whole=False
-            )
+            data = inputs.prepare(self._name, x, y, self._form, weight, self._class_weight, whole=False)
             _finite(f"{self._name} batch {number}", data, x, y, self._on_nonfinite)
             yield data.x, data.y, data.weights
 
@@ -160,8 +160,7 @@ def open_source(
     name: str,
     x: Any,
     y: Any,
-    dtype: np.dtype[Any],
-    link: str | None,
+    form: Form,
     batch_size: int,
     sample_weight: Any = None,
     on_nonfinite: str = "ignore",
@@ -170,8 +169,8 @@ def open_source(
     if y is None:
         _require_loader(name, x)
         _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
-        return LoaderSource(name, x, dtype, link, on_nonfinite=on_nonfinite)
-    data = inputs.prepare(name, x, y, dtype, link, sample_weight)
+        return LoaderSource(name, x, form, on_nonfinite=on_nonfinite)
+    data = inputs.prepare(name, x, y, form, sample_weight)
     _finite(name, data, x, y, on_nonfinite)
     return ArraySource(data, batch_size)
 
@@ -179,8 +178,7 @@ def open_source(
 def open_training(
     x: Any,
     y: Any,
-    dtype: np.dtype[Any],
-    link: str | None,
+    form: Form,
     batch_size: int,
     shuffle: bool,
     *,
@@ -193,46 +191,60 @@ def open_training(
     """The training and the validation data of `Trainer.fit`."""
     name, valid_size = "Trainer.fit", max(batch_size, 256)
     split = validation_split or None
-    valid: Source | None = None
     if validation_data is not None:
         _refuse(name, "and validation_data; expected one of them", validation_split=split)
+
+    def validation() -> Source | None:
+        if validation_data is None:
+            return None
         xv, yv, *weights = _validation_parts(validation_data)
         weight = weights[0] if weights else None
-        valid = open_source(f"{name} validation_data", xv, yv, dtype, link, valid_size, weight, on_nonfinite)
+        return open_source(f"{name} validation_data", xv, yv, form, valid_size, weight, on_nonfinite)
+
     if y is None:
         _require_loader(name, x)
         _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
         _refuse(name, "with a loader; expected validation_data", validation_split=split)
-        return LoaderSource(name, x, dtype, link, class_weight, on_nonfinite), valid
-    data = inputs.prepare(name, x, y, dtype, link, sample_weight)
+        return LoaderSource(name, x, form, class_weight, on_nonfinite), validation()
+    data = inputs.prepare(name, x, y, form, sample_weight, learn=True)
     _finite(name, data, x, y, on_nonfinite)
+    valid = validation()  # after the classes are known
     if split is not None:
         data, held_out = _split_off(name, data, split)
         valid = ArraySource(held_out, valid_size)
-    data = inputs.weighted(name, data, class_weight)
+    data = inputs.weighted(name, data, class_weight, form.classes)
     return ArraySource(data, batch_size, shuffle), valid
 
 
 def only_samples(
-    name: str, x: Any, dtype: np.dtype[Any], batch_size: int, on_nonfinite: str = "ignore"
+    name: str, x: Any, form: Form, batch_size: int, on_nonfinite: str = "ignore"
 ) -> Iterator[Array]:
     """Batches of an array (one of no samples if it is empty), or the first parts of a loader's batches."""
     if _is_loader(x):
         for number, batch in enumerate(x):
             part = batch[0] if isinstance(batch, (tuple, list)) else batch
-            array = inputs.samples(name, part, dtype)
+            array = form.samples(name, part)
             require_finite(f"{name} batch {number}", "x", array, part, on_nonfinite)
             yield array
         return
-    array = inputs.samples(name, x, dtype)
+    array = form.samples(name, x)
     require_finite(name, "x", array, x, on_nonfinite)
     for start in range(0, max(len(array), 1), batch_size):
         yield array[start : start + batch_size]
 
 
 def _require_loader(name: str, x: Any) -> None:
-    if isinstance(x, (np.ndarray, Tensor)) or hasattr(x, "__array__"):
+    rows = isinstance(x, (tuple, list)) and len(x) > 0 and not isinstance(x[0], (tuple, list, dict))
+    if rows and isinstance(x, tuple) and len(x) == 2 and array_like(x[0]):
+        raise TypeError(f"[{name}] got a tuple and no y; expected x and y as two arguments: *data")
+    if array_like(x) or (rows and not array_like(x[0])) or _numbers(x):
         raise TypeError(f"[{name}] got x of type {type(x).__name__} and no y; expected both, or a loader")
+
+
+def _numbers(x: Any) -> bool:
+    """Whether it is a list of lists of numbers."""
+    rows = isinstance(x, (tuple, list)) and len(x) > 0 and isinstance(x[0], (tuple, list)) and len(x[0]) > 0
+    return bool(rows) and isinstance(x[0][0], (int, float, np.generic))
 
 
 def _finite(name: str, data: inputs.Prepared, x: Any, y: Any, on_nonfinite: str) -> None:
@@ -242,8 +254,7 @@ def _finite(name: str, data: inputs.Prepared, x: Any, y: Any, on_nonfinite: str)
 
 def _is_loader(x: Any) -> bool:
     """Whether it gives batches, and is no array."""
-    arrays = isinstance(x, (tuple, list, np.ndarray, Tensor)) or hasattr(x, "__array__")
-    return hasattr(x, "__iter__") and not arrays
+    return hasattr(x, "__iter__") and not isinstance(x, (tuple, list)) and not array_like(x)
 
 
 def _refuse(name: str, why: str, **given: Any) -> None:

@@ -45,6 +45,8 @@ class TrainingStep:
         self._batches, self._weight = 0, 0.0  # of the update to come
         own = getattr(type(self._optimizer), "step", None) is not Optimizer.step
         self._of_classes = link_of(trainer.loss) == "softmax"
+        classes = trainer.classes_
+        self._classes = len(classes) if classes is not None and self._of_classes else 0
         self._own, self._careful = own, trainer.on_nonfinite != "ignore"
         self._compiled = parts.of(
             trainer,
@@ -110,6 +112,11 @@ class TrainingStep:
             raise ValueError(
                 f"[Trainer.fit] got an output of shape {output.shape} for {name_of(self._loss)}, whose loss "
                 "over one class is always 0; expected an output for each class, or BCEWithLogitsLoss"
+            )
+        if self._classes and output.shape[1] != self._classes:
+            raise ValueError(
+                f"[Trainer.fit] got {self._classes} different labels and an output of shape {output.shape}; "
+                f"expected {self._classes} outputs, one for each label"
             )
         loss = batch_loss(self._loss, output, y, weights, total)
         loss.backward(share.expand(loss.shape) if isinstance(share, Tensor) else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,20 @@ from ranvier.data.sampler import positive
 from ranvier.metrics.named import Metric
 from ranvier.nn import Module
 from ranvier.nn.modes import mode_kept
+from ranvier.train.advice import advise
 from ranvier.train.callbacks.base import Callback
+from ranvier.train.callbacks.progress import ProgressBar, shows_progress
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.evaluator import Evaluator
+from ranvier.train.form import Form
 from ranvier.train.history import History
-from ranvier.train.inputs import same_columns
 from ranvier.train.links import labels, link_of, probabilities
 from ranvier.train.nonfinite import require_mode
 from ranvier.train.penalty import Penalty, require_strength
 from ranvier.train.run import Run
-from ranvier.train.settings import in_order, limit, named_metrics
-from ranvier.train.source import only_samples, open_source, open_training
+from ranvier.train.saved import read_trainer, write_trainer
+from ranvier.train.settings import in_order, limit, named_loss, named_metrics, named_optimizer
+from ranvier.train.source import ArraySource, only_samples, open_source, open_training
 from ranvier.train.step import parameters_of
 from ranvier.train.weighting import name_of, unreduced
 
@@ -38,9 +42,11 @@ class Trainer:
 
     Args:
         model: a Module; called with a batch of `x`.
-        loss: called as `loss(output, target)`; CrossEntropyLoss, BCEWithLogitsLoss and BCELoss make it a
+        loss: a name ("cross_entropy", "mse", "bce_with_logits" ...: the class without "Loss"), or called as
+            `loss(output, target)`; CrossEntropyLoss, BCEWithLogitsLoss and BCELoss make it a
             classification: `predict` gives labels.
-        optimizer: an optimizer over the model's parameters.
+        optimizer: an optimizer over the model's parameters, or its name ("adam", "sgd", "adamw" ...).
+        lr: the learning rate of an optimizer that is given by name; its default if None.
         metrics: names of `rv.metrics.METRICS` ("accuracy", "f1_macro" ...), objects (`metrics.RocAuc()`) or
             functions `(y_true, y_pred)` such as scikit-learn's. They receive the result of `predict`, or of
             `predict_proba` if they need probabilities, once per epoch over all samples.
@@ -61,6 +67,8 @@ class Trainer:
 
     Attributes:
         history: all epochs so far.
+        classes_: the labels, in the order of the outputs, if `fit` was given labels other than indices.
+            `predict` returns these labels; metrics receive indices.
         stop_training: set it (from a callback) to end the run after this epoch.
         updates: updates of the weights so far.
         last_epoch, steps_per_epoch: the number of epochs at the end of the running `fit`, and of batches in
@@ -76,12 +84,11 @@ class Trainer:
 
     >>> import numpy as np
     >>> import ranvier as rv
-    >>> from ranvier import nn, optim
+    >>> from ranvier import nn
     >>> _ = rv.manual_seed(0)
     >>> x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32); y = np.array([0, 1, 1, 0])
     >>> model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
-    >>> trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=0.05),
-    ...                      metrics=["accuracy"])
+    >>> trainer = rv.Trainer(model, loss="cross_entropy", optimizer="adam", lr=0.05, metrics=["accuracy"])
     >>> history = trainer.fit(x, y, epochs=200, batch_size=4)
     >>> history["accuracy"][-1], trainer.predict(x).tolist()
     (1.0, [0, 1, 1, 0])
@@ -90,9 +97,10 @@ class Trainer:
     def __init__(
         self,
         model: Any,
-        loss: Callable[[Any, Any], Tensor],
+        loss: str | Callable[[Any, Any], Tensor],
         optimizer: Any,
         *,
+        lr: float | None = None,
         metrics: Sequence[str | Metric] = (),
         l1: float | Mapping[str, float] = 0.0,
         l2: float | Mapping[str, float] = 0.0,
@@ -102,17 +110,15 @@ class Trainer:
         compile: bool = True,
         on_nonfinite: str = "raise",
     ) -> None:
-        if not callable(loss):
-            raise TypeError(
-                f"[Trainer] got loss of type {type(loss).__name__}; expected a function or loss module"
-            )
         if not isinstance(compile, bool):
             raise TypeError(f"[Trainer] got compile {compile!r}; expected True or False")
         require_strength("l1", l1)
         require_strength("l2", l2)
         self.model = model
-        self.loss = loss
-        self.optimizer = optimizer
+        if isinstance(model, type):
+            raise TypeError(f"[Trainer] got the class {model.__name__} as model; expected an object")
+        self.loss = named_loss(loss)
+        self.optimizer = named_optimizer(optimizer, model, self.loss, lr)
         self.on_nonfinite = require_mode(on_nonfinite)
         self.metrics = named_metrics(metrics)
         self.l1, self.l2 = l1, l2
@@ -126,7 +132,7 @@ class Trainer:
         self.resumed_from: Any = None
         self._run: Run | None = None
         self.compile = compile
-        self._columns: list[str] | None = None  # of the data frame that `fit` was given
+        self._known = Form(model, self.loss)
         self._parts = CompiledParts()
 
     def fit(
@@ -142,15 +148,19 @@ class Trainer:
         class_weight: Any = None,
         sample_weight: npt.ArrayLike | None = None,
         callbacks: Iterable[Callback] = (),
+        verbose: bool | int | None = None,
         resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train for some epochs; called again, it continues.
 
         Args:
-            x: samples along axis 0, floats are converted to the model's dtype; or, without `y`, a DataLoader
-                or anything else that gives batches `(x, y)` or `(x, y, sample_weight)` each time it is
-                iterated over.
-            y: targets: class indices or probabilities for CrossEntropyLoss, else of the output's shape.
+            x: samples along axis 0: an array, a data frame, a tensor of PyTorch, lists. They are converted to
+                the model's dtype; integers stay if the model takes them (Embedding). Or, without
+                `y`, a DataLoader or anything else that gives batches `(x, y)` or `(x, y, sample_weight)` each
+                time it is iterated over.
+            y: targets: class indices, labels of any kind (strings, booleans, categories: they are numbered
+                in sorted order, see `classes_`), one-hot rows or probabilities for CrossEntropyLoss; else of
+                the output's shape, where (n,) and (n, 1) are the same. Binary losses take two labels.
             epochs: passes over the data.
             batch_size: samples per step; a last batch may be smaller. A loader has its own.
             shuffle: a new random order for each epoch. A loader has its own.
@@ -162,6 +172,9 @@ class Trainer:
             sample_weight: one weight per sample, multiplied with the class's. The loss of a batch is then
                 `sum(w_i l_i) / sum(w_i)`. Metrics are not weighted.
             callbacks: see `rv.Callback`.
+            verbose: True or 1 prints a line for each epoch (or about 50 lines in all) and a bar over the
+                batches of long epochs, 2 the lines alone, False or 0 nothing. None: as 1 on a terminal and in
+                a notebook, as 0 elsewhere, in tests, and where `callbacks` has a ProgressBar.
             resume: a checkpoint of `rv.Checkpoint`, or a folder, of which the newest undamaged one is taken.
                 The run continues from there to the same number of `epochs`, with the bits of a run that was
                 never stopped. A folder without a checkpoint starts a new run.
@@ -180,17 +193,20 @@ class Trainer:
             TypeError: arrays that are not numbers.
             FileNotFoundError: no checkpoint or folder at `resume`.
         """
-        name, link = "Trainer.fit", link_of(self.loss)
+        name = "Trainer.fit"
         epochs, batch_size = positive(name, "epochs", epochs), positive(name, "batch_size", batch_size)
         if not isinstance(shuffle, (bool, np.bool_)):
             raise TypeError(f"[{name}] got shuffle {shuffle!r}; expected True or False")
-        self._columns = same_columns(name, x, None) or self._columns
         _require_parameters(self)
+        form = self._form(first=self.history.epochs == 0)
+        form.columns = form.same_columns(name, x) or form.columns
+        hook_list = in_order(callbacks)
+        if shows_progress(verbose, hook_list):
+            hook_list.insert(0, ProgressBar(bar=verbose != 2, every=max(1, epochs // 50), delay=0.5))
         source, valid = open_training(
             x,
             y,
-            self._dtype(),
-            link,
+            form,
             batch_size,
             bool(shuffle),
             class_weight=class_weight,
@@ -201,7 +217,12 @@ class Trainer:
         )
         if class_weight is not None or source.weighted:
             unreduced(self.loss)
-        run = Run(self, self._parts, source, valid, in_order(callbacks), epochs)
+        if isinstance(source, ArraySource):
+            form.flat = source.data.y.ndim == 1
+            if self.history.epochs == 0:
+                advise(self, source.data, form.classes, class_weight)
+        self._known = form
+        run = Run(self, self._parts, source, valid, hook_list, epochs)
         if resume is not None:
             run.find(resume)
         self._run = run
@@ -227,11 +248,11 @@ class Trainer:
         Raises:
             ValueError: arrays of unequal or no length, NaN or infinite numbers.
         """
-        name, link = "Trainer.evaluate", link_of(self.loss)
+        name = "Trainer.evaluate"
         batch_size = positive(name, "batch_size", batch_size)
-        same_columns(name, x, self._columns)
-        mode = self.on_nonfinite
-        source = open_source(name, x, y, self._dtype(), link, batch_size, sample_weight, mode)
+        form = self._form()
+        form.same_columns(name, x)
+        source = open_source(name, x, y, form, batch_size, sample_weight, self.on_nonfinite)
         return Evaluator(self, self._parts).measure(source)
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Array:
@@ -243,8 +264,10 @@ class Trainer:
         Labels are (n,) for CrossEntropyLoss, and of the output's shape for the binary losses.
         """
         output = self._output("Trainer.predict", x, batch_size)
-        link = link_of(self.loss)
-        return output if link is None else labels(output, link)
+        form = self._form()
+        if form.flat and form.link != "softmax" and output.shape[1:] == (1,):
+            output = output[:, 0]
+        return output if form.link is None else form.decoded("Trainer.predict", labels(output, form.link))
 
     def predict_proba(self, x: Any, *, batch_size: int = 256) -> Array:
         """Probabilities: the loss's link (softmax, sigmoid) applied to the model's output; same shape.
@@ -260,12 +283,75 @@ class Trainer:
             )
         return probabilities(self._output("Trainer.predict_proba", x, batch_size), link)
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save model, loss, optimizer, settings, history, labels and column names as a safetensors file.
+
+        The file has arrays and JSON, no code. `rv.load(path, into=model)` takes the weights alone.
+
+        Raises:
+            TypeError: something in the optimizer's state that cannot be saved.
+
+        >>> import pathlib, tempfile
+        >>> import ranvier as rv
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "trainer.safetensors")
+        >>> trainer = rv.Trainer(rv.nn.Linear(1, 2), "cross_entropy", "sgd", lr=0.1)
+        >>> _ = trainer.fit([[0.0], [1.0]], ["no", "yes"], epochs=100)
+        >>> trainer.save(path)
+        >>> rv.Trainer.load(path).predict([[0.0], [1.0]]).tolist()
+        ['no', 'yes']
+        """
+        write_trainer(path, self, self._known)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        model: Any = None,
+        *,
+        loss: Any = None,
+        metrics: Sequence[str | Metric] | None = None,
+    ) -> Trainer:
+        """The Trainer of a file of `save`: it predicts, evaluates, and `fit` continues its training.
+
+        Args:
+            model, loss, metrics: needed where those of the file are of your own classes or functions.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: the file is damaged or of another kind, or has a part of your own that is not given.
+        """
+        found = read_trainer(path, model, loss, metrics)
+        trainer = cls(found.model, found.loss, found.optimizer, metrics=found.metrics, **found.settings)
+        trainer.history, trainer.updates, trainer._known = found.history, found.updates, found.form
+        return trainer
+
+    def __repr__(self) -> str:
+        model, numbers = self.model, sum(p.numel() for p in self.model.parameters())
+        loss = name_of(self.loss)
+        rates = [
+            f"lr={group['lr']:g}"
+            for group in getattr(self.optimizer, "param_groups", ())[:1]
+            if "lr" in group
+        ]
+        metrics = f", metrics={list(self.metrics)}" if self.metrics else ""
+        last = "".join(f", {name} {value:.4g}" for name, value in self.history.last().items())
+        trained = f"{self.epoch} epoch{'s' * (self.epoch != 1)}{last}" if self.epoch else "not trained"
+        return (
+            f"<Trainer of {name_of(model)} ({numbers:,} parameters), {loss}, "
+            f"{name_of(self.optimizer)}({''.join(rates)}){metrics}: {trained}>"
+        )
+
     # --- for the run and its callbacks
 
     def settings(self) -> dict[str, Any]:
         """How steps are taken, as plain values: what a resumed run must have in common."""
         names = ("l1", "l2", "accumulate", "clip_grad_norm", "clip_grad_value")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def classes_(self) -> Array | None:
+        """The labels, in the order of the outputs; None where they are the class indices themselves."""
+        return self._known.classes
 
     @property
     def epoch(self) -> int:
@@ -300,13 +386,16 @@ class Trainer:
 
     def _output(self, name: str, x: Any, batch_size: int) -> Array:
         batch_size = positive(name, "batch_size", batch_size)
-        same_columns(name, x, self._columns)
-        batches = only_samples(name, x, self._dtype(), batch_size, self.on_nonfinite)
+        form = self._form()
+        form.same_columns(name, x)
+        batches = only_samples(name, x, form, batch_size, self.on_nonfinite)
         return Evaluator(self, self._parts).output(name, batches)
 
-    def _dtype(self) -> np.dtype[Any]:
-        """The dtype of the model's parameters; float32 for a model without."""
-        return next((np.dtype(p.dtype) for p in self.model.parameters()), np.dtype(np.float32))
+    def _form(self, first: bool = False) -> Form:
+        """What is known of the data, for the model and loss of now; the first `fit` finds it anew."""
+        known = Form(self.model, self.loss) if first else self._known
+        same = known.model is self.model
+        return replace(known, model=self.model, loss=self.loss, integers=known.integers if same else None)
 
 
 def _require_parameters(trainer: Trainer) -> None:

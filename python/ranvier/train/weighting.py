@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import ranvier.nn as nn
 from ranvier.autograd import Tensor, wrap
 
 __all__ = ["EpochLoss", "batch_loss", "name_of", "unreduced", "weighting"]
 
 Array = npt.NDArray[Any]
+_ONE_TO_ONE = (
+    nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss,
+    nn.SigmoidFocalLoss,
+)  # fmt: skip
 
 
 class EpochLoss:
@@ -56,12 +61,24 @@ def weighting(weights: Array | None) -> tuple[Tensor | bool, Tensor | bool]:
 
 def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total: Tensor | bool) -> Tensor:
     """The loss of a batch; with weights `sum(w_i l_i) / sum(w_i)`, or `sum(w_i l_i)` for a 'sum' loss."""
+    y = _one_axis_more_or_less(loss, output, y)
     if not (isinstance(weights, Tensor) and isinstance(total, Tensor)):
         return loss(output, y)
     each = unreduced(loss)(output, y)
     n, per_sample = len(y), each.numel() // len(y)
     shares: Tensor = weights / (total * per_sample) if loss.reduction == "mean" else weights
     return (each.reshape(n, -1) * shares.to(each.dtype).reshape(n, 1)).sum()
+
+
+def _one_axis_more_or_less(loss: Any, output: Any, y: Tensor) -> Tensor:
+    """Targets (n,) as (n, 1) for an output of that shape, and the other way round.
+
+    Only for losses of one number per target: there the pairs are clear.
+    """
+    if not (isinstance(loss, _ONE_TO_ONE) and isinstance(output, Tensor)):
+        return y
+    given, expected = tuple(y.shape), tuple(output.shape)
+    return y.reshape(expected) if expected in ((*given, 1), given[:-1]) and y.numel() == output.numel() else y
 
 
 def unreduced(loss: Any) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from ranvier.data.sampler import positive
@@ -11,48 +13,57 @@ from ranvier.train.callbacks.base import Callback
 
 __all__ = ["ProgressBar"]
 
+SOON = 0.2  # seconds between two updates of the bar
+
 
 class ProgressBar(Callback):
     """A bar over the batches of an epoch (tqdm, on stderr), and a line for each finished epoch (on stdout).
 
-    The bar is shown on a terminal and in a notebook; where stderr goes to a file or a pipe only the lines
-    are left.
+    `Trainer.fit` makes one where it is not told otherwise (`verbose`). The line has the epoch, what was
+    measured, the epoch's time and the time left; the bar the loss of the last batch and the time
+    left. The bar is shown on a terminal and in a notebook; where stderr goes to a file or a pipe only the
+    lines are left.
 
     Args:
         bar: False leaves only the lines everywhere.
         every: a line for the first epoch, every so many, and the last.
+        delay: seconds after which an epoch gets a bar.
 
     Raises:
         ValueError: every below 1.
     """
 
-    def __init__(self, bar: bool = True, every: int = 1) -> None:
-        self.bar, self.every = bar, positive("ProgressBar", "every", every)
+    def __init__(self, bar: bool = True, every: int = 1, delay: float = 0.0) -> None:
+        self.bar, self.every, self.delay = bar, positive("ProgressBar", "every", every), delay
         self._tqdm: Any = None
+        self._shown = self._next = float("inf")
 
     def on_train_begin(self) -> None:
         self._width = len(str(self.trainer.last_epoch))
+        self._first, self._began = self.trainer.epoch, time.perf_counter()
         path = self.trainer.resumed_from
         if path is not None:
             print(f"continues {path}: {self.trainer.where()}", flush=True)
 
     def on_epoch_begin(self, epoch: int) -> None:
         self._start = time.perf_counter()
-        if self.bar and (sys.stderr.isatty() or "ipykernel" in sys.modules):
-            from tqdm.auto import tqdm  # type: ignore[import-untyped]
-
-            self._tqdm = tqdm(
-                total=self.trainer.steps_per_epoch or None,
-                initial=self.trainer.batch,
-                desc=self._name(epoch),
-                unit="batch",
-                leave=False,
-                mininterval=0.2,
-            )
+        self._next = float("inf")
+        if self.bar and (sys.stderr.isatty() or in_notebook()):
+            self._next = self._start + self.delay
+            if not self.delay:
+                self._open(epoch)
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        if self._tqdm is not None:
-            self._tqdm.update()
+        now = time.perf_counter()
+        if now < self._next:
+            return
+        if self._tqdm is None:
+            self._open(self.trainer.epoch)
+        self._next = now + SOON
+        left = self._left(now)
+        self._tqdm.set_postfix_str(f"loss {logs['loss']:.4g}{', ' + left if left else ''}", refresh=False)
+        self._tqdm.n = batch + 1
+        self._tqdm.refresh()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         self._close()
@@ -60,16 +71,76 @@ class ProgressBar(Callback):
         last = done == self.trainer.last_epoch or self.trainer.stop_training
         if not (last or done % self.every == 0 or done == 1):
             return
+        now = time.perf_counter()
         measured = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
-        print(f"{self._name(epoch)}  {measured}  {time.perf_counter() - self._start:.1f} s", flush=True)
+        left = "" if last else self._left(now)
+        print(
+            f"{self._name(epoch)}  {measured}  {now - self._start:.1f} s{', ' + left if left else ''}",
+            flush=True,
+        )
 
     def on_train_end(self) -> None:
         self._close()
 
+    def _left(self, now: float) -> str:
+        """The time left, from that of the epochs and batches of this `fit`; empty for less than a second."""
+        trainer = self.trainer
+        part = trainer.batch / trainer.steps_per_epoch if trainer.steps_per_epoch else 0.0
+        done = trainer.epoch - self._first + part
+        seconds = (now - self._began) / done * (trainer.last_epoch - self._first - done) if done > 0 else 0.0
+        return f"{duration(seconds)} left" if seconds >= 1 else ""
+
     def _name(self, epoch: int) -> str:
         return f"epoch {epoch + 1:{self._width}d}/{self.trainer.last_epoch}"
 
+    def _open(self, epoch: int) -> None:
+        from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
+        self._tqdm = tqdm(
+            total=self.trainer.steps_per_epoch or None,
+            initial=self.trainer.batch,
+            desc=self._name(epoch),
+            unit="batch",
+            leave=False,
+            mininterval=SOON,
+            bar_format=None
+            if not self.trainer.steps_per_epoch
+            else "{desc} {bar} {n_fmt}/{total_fmt} {postfix}",
+        )
+
     def _close(self) -> None:
+        self._next = float("inf")
         if self._tqdm is not None:
             self._tqdm.close()
             self._tqdm = None
+
+
+def shows_progress(verbose: Any, hooks: Iterable[Callback]) -> bool:
+    """Whether `fit` adds a ProgressBar: as `verbose` says, else on a terminal or in a notebook.
+
+    Not in tests (pytest).
+    """
+    if not isinstance(verbose, (bool, int, type(None))) or verbose not in (None, 0, 1, 2):
+        raise ValueError(f"[Trainer.fit] got verbose {verbose!r}; expected True, False, None, 0, 1 or 2")
+    if any(isinstance(hook, ProgressBar) for hook in hooks):
+        return False
+    if verbose is not None:
+        return bool(verbose)
+    return "PYTEST_CURRENT_TEST" not in os.environ and (_terminal() or in_notebook())
+
+
+def in_notebook() -> bool:
+    return "ipykernel" in sys.modules
+
+
+def _terminal() -> bool:
+    return sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 12 s, 3:20 or 1:02:05."""
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

@@ -1,0 +1,96 @@
+"""Hints about data and model that train badly: at most one warning, at the first `fit`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import ranvier.nn as nn
+from ranvier.train.inputs import Prepared
+from ranvier.train.links import link_of
+from ranvier.train.protocol import Training
+
+__all__ = ["advise"]
+
+Array = npt.NDArray[Any]
+LARGE = 100.0  # values of features beyond which they count as not scaled
+RARE = 0.02  # the share of a rare class
+FEW = 100  # samples from which on a share tells something
+
+
+def advise(trainer: Training, data: Prepared, classes: Array | None = None, class_weight: Any = None) -> None:
+    """Warn about what most likely goes wrong; all hints are one warning."""
+    if trainer.on_nonfinite != "raise":
+        return  # the data are to be taken as they are
+    found = [_twice(trainer), _labels(trainer, data, classes, class_weight), _scale(trainer.model, data.x)]
+    text = "; ".join(hint for hint in found if hint)
+    if text:
+        warnings.warn(f"[Trainer.fit] {text}", stacklevel=3)
+
+
+def _leaves(model: Any) -> list[Any]:
+    """The layers of a Sequential in the order of their calls; of other models nothing is known."""
+    if isinstance(model, nn.Sequential):
+        return [leaf for child in model for leaf in _leaves(child)]
+    return [model]
+
+
+def _twice(trainer: Training) -> str:
+    """A softmax or sigmoid that both the model and the loss apply."""
+    last = _leaves(trainer.model)[-1:]
+    loss = trainer.loss
+    softmax = (
+        isinstance(loss, (nn.CrossEntropyLoss, nn.FocalLoss)) and isinstance(last[0], nn.Softmax)
+        if last
+        else 0
+    )
+    sigmoid = (
+        isinstance(loss, (nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss)) and isinstance(last[0], nn.Sigmoid)
+        if last
+        else 0
+    )
+    if not (softmax or sigmoid):
+        return ""
+    layer = type(last[0]).__name__
+    return f"the model ends with {layer}, which {type(loss).__name__} applies again: leave the layer out"
+
+
+def _labels(trainer: Training, data: Prepared, classes: Array | None, class_weight: Any) -> str:
+    """One class alone, a rare class, fewer samples than two for each class."""
+    link, y = link_of(trainer.loss), data.y
+    one_each = y.size == len(y) and (y.dtype.kind in "iu" if link == "softmax" else link is not None)
+    if not one_each:
+        return ""
+    found, counts = np.unique(y, return_counts=True)
+    if len(found) > 1000 or found[0] < 0 or (found != np.rint(found)).any():
+        return ""
+    names = [str(int(c)) if classes is None else str(classes[int(c)]) for c in found]
+    if len(found) == 1 and len(y) > 1:
+        return f"all {len(y)} samples have the label {names[0]}: there is nothing to tell apart"
+    if classes is not None and len(y) < 2 * len(found):
+        return f"{len(y)} samples are few for {len(found)} labels: most labels occur once"
+    rare = int(counts.argmin())
+    share = counts[rare] / len(y)
+    if len(y) >= FEW and len(found) <= 20 and share <= RARE and class_weight is None and data.weights is None:
+        return (
+            f"label {names[rare]} is {100 * share:.2g} % of the samples, so accuracy says little: see "
+            "class_weight='balanced' and metrics=['f1_macro']"
+        )
+    return ""
+
+
+def _scale(model: Any, x: Array) -> str:
+    """Features far from 1, unless the model begins with a norm."""
+    if x.dtype.kind != "f" or x.size == 0:
+        return ""
+    first = _leaves(model)[:1]
+    if first and "Norm" in type(first[0]).__name__:
+        return ""
+    largest = float(max(x.max(), -x.min()))
+    if not LARGE < largest < np.inf:
+        return ""
+    how = "divide by 255" if x.ndim > 2 and largest <= 255 else "scale them by rv.data.Standardize"
+    return f"x has values up to {largest:.4g}, and networks learn best from numbers near 1: {how}"

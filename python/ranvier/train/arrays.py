@@ -1,0 +1,153 @@
+"""Data of any library as NumPy arrays: data frames, series, tensors of PyTorch, lists, nullable values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.autograd import Tensor
+from ranvier.autograd.memory import plain
+
+__all__ = ["array_like", "categories", "column_names", "is_missing", "to_array"]
+
+Array = npt.NDArray[Any]
+_MISSING = ("NAType", "NaTType")  # of pandas
+
+
+def array_like(x: Any) -> bool:
+    """Whether it is data as a whole, and no loader that gives batches."""
+    known = ("__array__", "to_numpy", "__dataframe__")
+    return isinstance(x, (np.ndarray, Tensor)) or any(hasattr(x, name) for name in known)
+
+
+def column_names(x: Any) -> list[Any] | None:
+    """The names of a data frame's columns; None for what is no data frame."""
+    names = getattr(x, "column_names", None)  # of Arrow
+    if names is None:
+        names = getattr(x, "columns", None)
+    return None if names is None or not array_like(x) else list(names)
+
+
+def categories(x: Any) -> bool:
+    """Whether it is a series of pandas' dtype "category"."""
+    return getattr(getattr(x, "dtype", None), "categories", None) is not None
+
+
+def to_array(name: str, argument: str, value: Any, text: bool = False) -> Array:
+    """`value` as an array of numbers; missing values are NaN.
+
+    Args:
+        name, argument: the method and the argument that errors name.
+        text: whether strings and other labels are allowed; they become an array of str or object.
+
+    Raises:
+        TypeError: text, dates or other values that are no numbers.
+        ValueError: lists of unequal lengths, a number instead of an array.
+    """
+    raw = getattr(value, "_array", value)
+    if raw is value and hasattr(raw, "detach"):  # a tensor of torch
+        raw = raw.detach()
+    names = column_names(raw)
+    array = _as_array(name, argument, raw)
+    if array.dtype.kind not in "fiub" and names is not None:
+        array = _by_column(name, argument, raw, names, text)
+    elif array.dtype.kind == "O":
+        array = _from_objects(array)
+    if array.dtype.kind not in ("fiubUO" if text else "fiub"):
+        raise TypeError(f"[{name}] got {argument} of dtype {array.dtype}; expected numbers{_remedy(array)}")
+    if array.ndim == 0:
+        raise ValueError(f"[{name}] got {argument} that is a number; expected one entry per sample")
+    return array
+
+
+def is_missing(value: Any) -> bool:
+    """Whether it is None, NaN or pandas' NA."""
+    if value is None or type(value).__name__ in _MISSING:
+        return True
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
+
+
+def _as_array(name: str, argument: str, raw: Any) -> Array:
+    if not isinstance(raw, np.ndarray) and not hasattr(raw, "__array__") and array_like(raw):
+        if not hasattr(raw, "to_numpy"):
+            return np.empty(0, object)  # read by column
+        raw = raw.to_numpy()
+    elif hasattr(raw, "__next__"):
+        raise TypeError(
+            f"[{name}] got {argument} of type {type(raw).__name__}, which can be read only once; expected an "
+            "array: np.stack(list(...)), or a DataLoader"
+        )
+    try:
+        return np.asarray(plain(name, raw))
+    except ValueError as error:  # lists of unequal length
+        raise ValueError(f"[{name}] got {argument} that is no array: {error}") from None
+
+
+def _from_objects(array: Array) -> Array:
+    """An array of objects as one of numbers or of str, where all values are of that kind."""
+    values = array.ravel().tolist()
+    missing = [is_missing(value) for value in values]
+    kept = [value for value, absent in zip(values, missing, strict=True) if not absent]
+    kinds = {_kind(value) for value in kept}
+    if kinds == {"text"} and not any(missing):
+        return np.array(kept).reshape(array.shape)
+    if not kinds <= {"bool", "number"} or not kept:
+        return array
+    if not any(missing):
+        found = np.array(kept)
+        return array if found.dtype.kind not in "fiub" else found.reshape(array.shape)
+    floats = [np.nan if absent else float(v) for v, absent in zip(values, missing, strict=True)]
+    return np.array(floats).reshape(array.shape)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return "bool"
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        return "number"
+    return "text" if isinstance(value, str) else "other"
+
+
+def _by_column(name: str, argument: str, frame: Any, names: Sequence[Any], text: bool) -> Array:
+    """A data frame of several dtypes, column after column."""
+    columns, wrong = [], []
+    for column in names:
+        series = frame[column]
+        array = _as_array(name, argument, series)
+        array = _from_objects(array) if array.dtype.kind == "O" else array
+        columns.append(array)
+        if array.dtype.kind not in ("fiubUO" if text else "fiub"):
+            wrong.append((column, array))
+    if wrong:
+        column, array = wrong[0]
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise TypeError(
+            f"[{name}] got {argument} with {_content(array)} in column '{column}'{more}; expected "
+            f"numbers{_remedy(array)}"
+        )
+    return np.stack(columns, axis=1)
+
+
+def _content(array: Array) -> str:
+    kinds = {"M": "dates", "m": "durations", "U": "text", "S": "text", "c": "complex numbers"}
+    return kinds.get(array.dtype.kind, "text" if _has_text(array) else "objects")
+
+
+def _has_text(array: Array) -> bool:
+    return array.dtype.kind in "US" or any(isinstance(value, str) for value in array.ravel()[:1000].tolist())
+
+
+def _remedy(array: Array) -> str:
+    if array.dtype.kind in "Mm":
+        return ": pass parts of dates (year, month, day of the week) or days since a first day"
+    if array.dtype.kind == "c":
+        return ": split complex numbers into array.real and array.imag"
+    if _has_text(array):
+        return (
+            ": convert text that holds numbers by astype(float), and make columns of 0 and 1 of categories "
+            "(rv.data.OneHot, pandas.get_dummies)"
+        )
+    return ""

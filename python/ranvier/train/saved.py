@@ -1,0 +1,154 @@
+"""A Trainer as a file: what `Trainer.save` writes and `Trainer.load` reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import ranvier.nn as nn
+import ranvier.optim as optim
+import ranvier.serialization.architecture as architecture
+from ranvier.metrics.named import METRICS, Metric
+from ranvier.serialization.checkpoints import read_checkpoint, write_checkpoint
+from ranvier.serialization.models import load_model, tied_names
+from ranvier.train.form import Form
+from ranvier.train.history import History
+from ranvier.train.protocol import Training
+from ranvier.train.weighting import name_of
+
+__all__ = ["Saved", "read_trainer", "write_trainer"]
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass
+class Saved:
+    """The parts of a Trainer's file."""
+
+    model: Any
+    loss: Any
+    optimizer: Any
+    metrics: Sequence[str | Metric]
+    settings: dict[str, Any]
+    history: History
+    updates: int
+    form: Form
+
+
+def write_trainer(path: PathLike, trainer: Training, form: Form) -> None:
+    """Write a Trainer, whole or not at all."""
+    model, loss = trainer.model, trainer.loss
+    classes = None if form.classes is None else form.classes.tolist()
+    state = {
+        "trainer": 1,
+        "model": dict(model.state_dict()),
+        "architecture": architecture.describe(model),
+        "tied": tied_names(model),
+        "loss": architecture.describe(loss) if isinstance(loss, nn.Module) else {"custom": name_of(loss)},
+        "loss state": dict(loss.state_dict()) if isinstance(loss, nn.Module) else {},
+        "optimizer": [name_of(trainer.optimizer), _order(trainer), trainer.optimizer.state_dict()],
+        "metrics": list(trainer.metrics),
+        "own metrics": [n for n, metric in trainer.metrics.items() if METRICS.get(n) is not metric],
+        "settings": _plain(trainer.settings())
+        | {"compile": trainer.compile, "on_nonfinite": trainer.on_nonfinite},
+        "history": trainer.history.to_dict(),
+        "updates": trainer.updates,
+        "classes": classes,
+        "columns": form.columns,
+        "flat": form.flat,
+    }
+    write_checkpoint(path, state)
+
+
+def read_trainer(path: PathLike, model: Any, loss: Any, metrics: Any) -> Saved:
+    """Read what `write_trainer` wrote; what is given replaces what cannot be made from the file."""
+    state = read_checkpoint(path)
+    if state.get("trainer") != 1:
+        raise ValueError(f"[Trainer.load] got '{path}', which is no Trainer; expected a file of Trainer.save")
+    try:
+        model = _model(state, model)
+        loss = _loss(state, loss)
+        optimizer = _optimizer(state, model, loss)
+    except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
+        text = str(error).removeprefix("[Trainer.load] ")
+        raise ValueError(f"[Trainer.load] got '{path}': {text}") from None
+    if metrics is None:
+        if state["own metrics"]:
+            raise ValueError(
+                f"[Trainer.load] got '{path}' with metrics of your own ({', '.join(state['own metrics'])}), "
+                "and files hold no code; expected metrics=[...]"
+            )
+        metrics = state["metrics"]
+    classes = state["classes"]
+    form = Form(model, loss, None if classes is None else np.array(classes), state["columns"], state["flat"])
+    history = History.from_dict(state["history"])
+    return Saved(model, loss, optimizer, metrics, state["settings"], history, state["updates"], form)
+
+
+def _model(state: dict[str, Any], model: Any) -> Any:
+    arrays = {name: np.asarray(getattr(v, "_array", v)) for name, v in state["model"].items()}
+    if model is None:
+        if "custom" in str(state["architecture"]) and _custom(state["architecture"]):
+            raise ValueError(
+                f"its model has a class of your own ({_custom(state['architecture'])}), and files hold no "
+                "code; expected Trainer.load(path, model)"
+            )
+        return load_model(arrays, {"model": state["architecture"], "tied": state["tied"]})
+    model.load_state_dict(arrays)
+    return model
+
+
+def _loss(state: dict[str, Any], loss: Any) -> Any:
+    if loss is None:
+        own = _custom(state["loss"])
+        if own:
+            raise ValueError(f"its loss is your own ({own}), and files hold no code; expected loss=...")
+        loss = architecture.build(state["loss"])
+    if isinstance(loss, nn.Module) and state["loss state"]:
+        loss.load_state_dict(state["loss state"])
+    return loss
+
+
+def _optimizer(state: dict[str, Any], model: Any, loss: Any) -> Any:
+    name, order, saved = state["optimizer"]
+    kind = getattr(optim, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, optim.Optimizer)):
+        raise ValueError(f"its optimizer is your own ({name}); expected one of rv.optim")
+    named = _named(model, loss)
+    optimizer = kind([{"params": [named[n] for n in group]} for group in order])  # type: ignore[call-arg]
+    optimizer.load_state_dict(saved)
+    return optimizer
+
+
+def _named(model: Any, loss: Any) -> dict[str, Any]:
+    own = loss.named_parameters() if isinstance(loss, nn.Module) else ()
+    return {f"model.{n}": p for n, p in model.named_parameters()} | {f"loss.{n}": p for n, p in own}
+
+
+def _order(trainer: Training) -> list[list[str]]:
+    """The names of the optimizer's parameters, by group."""
+    names = {id(p): name for name, p in _named(trainer.model, trainer.loss).items()}
+    groups = getattr(trainer.optimizer, "param_groups", ())
+    if any(id(p) not in names for group in groups for p in group["params"]):
+        raise TypeError(
+            "[Trainer.save] got an optimizer with parameters that are neither the model's nor the loss's; "
+            "expected those alone"
+        )
+    return [[names[id(p)] for p in group["params"]] for group in groups]
+
+
+def _custom(node: Any) -> str:
+    """The first class of the user's own in a description."""
+    if isinstance(node, dict):
+        if "custom" in node:
+            return str(node["custom"])
+        node = list(node.values())
+    return next((found for part in node if (found := _custom(part))), "") if isinstance(node, list) else ""
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: dict(v) if isinstance(v, Mapping) else v for name, v in settings.items()}
