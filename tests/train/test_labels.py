@@ -113,7 +113,7 @@ def test_labels_that_do_not_fit():
     three = np.array(["a", "b", "c"])[np.arange(40) % 3]
     refused(ValueError, "got 3 different labels and an output of shape (32, 2)", fit, X, three, epochs=1)
     fit(X, names, epochs=1, class_weight={"yes": 2.0})
-    refused(ValueError, "got label 0; expected one of no, yes", trainer.evaluate, X, Y)
+    refused(ValueError, "expected one of no, yes, the labels of fit", trainer.evaluate, X, Y)
     fit([(X, names)], epochs=1)  # the labels are known
 
 
@@ -150,6 +150,28 @@ def test_pandas():
         pd.Series([pd.NA, *Y[1:]], dtype="Int64"),
         epochs=1,
     )
+
+
+def test_targets_outside_0_to_1():
+    for y, remedy in (
+        (Y + 1.0, "1 to 2 for BCEWithLogitsLoss; .*: pass y - 1"),
+        (2 * Y - 1, "-1 to 1 .*: pass y > 0"),
+    ):
+        with pytest.raises(ValueError, match=remedy):
+            binary().fit(X, y, epochs=1)
+    refused(ValueError, "CrossEntropyLoss takes more classes", binary().fit, X, 3 * Y, epochs=1)
+    two = rv.Trainer(classifier(), "bce_with_logits", "sgd")
+    refused(ValueError, "a binary loss takes one output for each target", two.fit, X, Y, epochs=1)
+
+
+def test_containers_that_are_no_arrays():
+    fit = trainer_of(classifier()).fit
+    refused(TypeError, "of type dict; expected an array: np.stack", fit, {"a": X[:, 0]}, Y, epochs=1)
+    refused(TypeError, "got y of type set; expected an array", fit, X, {0, 1}, epochs=1)
+    refused(TypeError, "structured_to_unstructured", fit, np.zeros(40, [("a", "f4")]), Y, epochs=1)
+    twice = Table(a=X[:, 0], b=X[:, 1])
+    twice.columns = ["a", "b", "a"]
+    refused(ValueError, "got x with two columns 'a'", fit, twice, Y, epochs=1)
 
 
 def test_a_generator_is_read_once():

@@ -51,11 +51,19 @@ def to_array(name: str, argument: str, value: Any, text: bool = False) -> Array:
     if raw is value and hasattr(raw, "detach"):  # a tensor of torch
         raw = raw.detach()
     names = column_names(raw)
+    if names is not None and len(set(names)) < len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise ValueError(f"[{name}] got {argument} with two columns '{twice}'; expected different names")
     array = _as_array(name, argument, raw)
     if array.dtype.kind not in "fiub" and names is not None:
         array = _by_column(name, argument, raw, names, text)
     elif array.dtype.kind == "O":
         array = _from_objects(array)
+    elif array.dtype.kind == "S" and text:
+        array = array.astype(str)
+    if isinstance(raw, (dict, set, frozenset)):
+        columns = ": np.stack(list(d.values()), axis=1) of a dict of columns" * isinstance(raw, dict)
+        raise TypeError(f"[{name}] got {argument} of type {type(raw).__name__}; expected an array{columns}")
     if array.dtype.kind not in ("fiubUO" if text else "fiub"):
         raise TypeError(f"[{name}] got {argument} of dtype {array.dtype}; expected numbers{_remedy(array)}")
     if array.ndim == 0:
@@ -84,6 +92,12 @@ def _as_array(name: str, argument: str, raw: Any) -> Array:
         return np.asarray(plain(name, raw))
     except ValueError as error:  # lists of unequal length
         raise ValueError(f"[{name}] got {argument} that is no array: {error}") from None
+    except TypeError as error:  # also of masked arrays
+        if str(error).startswith("["):
+            raise
+        raise TypeError(
+            f"[{name}] got {argument} that NumPy cannot hold: {error}; expected numbers (float() of a tensor)"
+        ) from None
 
 
 def _from_objects(array: Array) -> Array:
@@ -141,6 +155,8 @@ def _has_text(array: Array) -> bool:
 
 
 def _remedy(array: Array) -> str:
+    if array.dtype.kind == "V":
+        return ": numpy.lib.recfunctions.structured_to_unstructured of an array of records"
     if array.dtype.kind in "Mm":
         return ": pass parts of dates (year, month, day of the week) or days since a first day"
     if array.dtype.kind == "c":

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import ranvier.nn as nn
 from ranvier.autograd import borrowed, no_grad, random
 from ranvier.nn.modes import evaluating
 from ranvier.train.arrays import categories, column_names, is_missing, to_array
@@ -17,6 +18,7 @@ from ranvier.train.weighting import name_of
 __all__ = ["Form", "output_shape"]
 
 Array = npt.NDArray[Any]
+_OF_SHARES = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss)
 
 
 @dataclass
@@ -75,6 +77,8 @@ class Form:
             array = self._from_rows(array, x)
         if self.link == "softmax" and array.dtype.kind in "iu":
             return np.ascontiguousarray(array)
+        if isinstance(self.loss, _OF_SHARES) and array.size:
+            self._require_shares(name, array)
         return _converted(array, self.dtype)
 
     def decoded(self, name: str, codes: Array) -> Array:
@@ -102,6 +106,16 @@ class Form:
                 "was given them"
             )
         return found
+
+    def _require_shares(self, name: str, array: Array) -> None:
+        """Refuse targets of a binary loss outside 0 to 1, of which it would give a number without meaning."""
+        low, high = array.min(), array.max()
+        if low < 0 or high > 1:  # NaN is refused later, with its place
+            remedy = "pass y - 1" if low >= 1 and high <= 2 else "pass y > 0" if low == -1 else "y / y.max()"
+            raise ValueError(
+                f"[{name}] got y from {low:g} to {high:g} for {name_of(self.loss)}; expected targets from 0 "
+                f"to 1: {remedy if high <= 2 else 'CrossEntropyLoss takes more classes'}"
+            )
 
     # --- labels
 

@@ -43,6 +43,8 @@ def _remedy(model: Any, link: str | None, x: Array, y: Array | None) -> str:
         shape = output_shape(model, x)
     except Exception:  # the model itself raises: the targets are not the cause
         return ""
+    if link in ("sigmoid", "identity") and shape == (*y.shape, 2):
+        return "a binary loss takes one output for each target, CrossEntropyLoss takes two"
     if shape == (*y.shape, 1):
         return f"the model gives {shape} and y is {y.shape}: pass y[..., None]"
     if y.shape == (*shape, 1):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import numbers
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -62,7 +64,7 @@ def named_metrics(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
 def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
     """A loss by its name: that of the class, in any spelling, without "Loss"."""
     if isinstance(loss, str):
-        kinds = {n: kind for n, kind in vars(nn).items() if n.endswith("Loss") and isinstance(kind, type)}
+        kinds = {n: kind for n, kind in vars(nn).items() if n.endswith("Loss") and _of_two(kind)}
         return _by_name("loss", loss, kinds, _LOSSES)()
     if isinstance(loss, type):
         raise TypeError(f"[Trainer] got the class {loss.__name__} as loss; expected {loss.__name__}()")
@@ -80,6 +82,8 @@ def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> 
         kinds = {n: kind for n, kind in vars(optim).items() if isinstance(kind, type) and n != "Optimizer"}
         kind = _by_name("optimizer", optimizer, kinds, {})
         own = loss.parameters() if isinstance(loss, nn.Module) else ()
+        if lr is not None and (isinstance(lr, bool) or not isinstance(lr, numbers.Real)):
+            raise TypeError(f"[Trainer] got lr of type {type(lr).__name__}; expected a number")
         parameters = [*model.parameters(), *own]
         return kind(parameters) if lr is None else kind(parameters, lr=lr)
     if isinstance(optimizer, type):
@@ -97,6 +101,11 @@ def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> 
             "expected lr with a name of an optimizer"
         )
     return optimizer
+
+
+def _of_two(kind: Any) -> bool:
+    """Whether it is a loss of an output and a target."""
+    return isinstance(kind, type) and len(inspect.signature(kind.forward).parameters) == 3  # type: ignore[attr-defined]
 
 
 def _by_name(what: str, name: str, kinds: Mapping[str, Any], aliases: Mapping[str, str]) -> Any:
