@@ -97,6 +97,7 @@ class Training:
                 class_weight=self.settings["class_weight"],
                 validation_data=problem.valid,
                 callbacks=callbacks,
+                verbose=0,  # the command has its own lines
                 resume=self.arguments.checkpoint if self.arguments.resume else None,
             )
 

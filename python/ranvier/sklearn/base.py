@@ -68,6 +68,7 @@ class NetworkEstimator(BaseEstimator):
             given = tuple(part for part in validation if part is not None)
             valid = SparseBatches(given[0], given[1:]) if issparse(given[0]) else given
         settings: dict[str, Any] = {"epochs": epochs, "callbacks": callbacks, "validation_data": valid}
+        settings["verbose"] = 0  # the estimators have their own `verbose`
         with random.using(self._stream()):
             if issparse(x):
                 arrays = (y,) if weights is None else (y, weights)

@@ -173,8 +173,9 @@ class Trainer:
                 `sum(w_i l_i) / sum(w_i)`. Metrics are not weighted.
             callbacks: see `rv.Callback`.
             verbose: True or 1 prints a line for each epoch (or about 50 lines in all) and a bar over the
-                batches of long epochs, 2 the lines alone, False or 0 nothing. None: as 1 on a terminal and in
-                a notebook, as 0 elsewhere, in tests, and where `callbacks` has a ProgressBar.
+                batches of long epochs, 2 the lines alone, False or 0 nothing and gives no hints. None: as 1 on a
+                terminal and in a notebook; elsewhere, in tests, and where `callbacks` has a ProgressBar it
+                prints nothing.
             resume: a checkpoint of `rv.Checkpoint`, or a folder, of which the newest undamaged one is taken.
                 The run continues from there to the same number of `epochs`, with the bits of a run that was
                 never stopped. A folder without a checkpoint starts a new run.
@@ -219,7 +220,7 @@ class Trainer:
             unreduced(self.loss)
         if isinstance(source, ArraySource):
             form.flat = source.data.y.ndim == 1
-            if self.history.epochs == 0:
+            if self.history.epochs == 0 and verbose != 0:
                 advise(self, source.data, form.classes, class_weight)
         self._known = form
         run = Run(self, self._parts, source, valid, hook_list, epochs)
