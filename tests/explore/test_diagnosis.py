@@ -121,7 +121,7 @@ def test_an_output_function_outside_of_the_layers_is_no_mistake():
 
 def test_a_loss_that_refuses_the_output_is_a_finding():
     x, y = data()
-    diagnosis = rv.diagnose(network(16), data=(x, y[:, None]), loss=CROSS)
+    diagnosis = rv.diagnose(network(16), data=(x, y.astype(np.float32)), loss=CROSS)
     assert "the loss refuses them" in diagnosis[0].evidence
 
 

@@ -1,4 +1,4 @@
-"""What a resumed run must have in common with the run that wrote its checkpoint."""
+"""A Trainer in words, and what a resumed run must have in common with the run that wrote its checkpoint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ranvier.train.protocol import Training
 from ranvier.train.source import Source
 from ranvier.train.weighting import name_of
 
-__all__ = ["describe", "require_same"]
+__all__ = ["describe", "require_same", "text"]
 
 
 def describe(trainer: Training, source: Source, valid: Source | None) -> dict[str, Any]:
@@ -25,6 +25,20 @@ def describe(trainer: Training, source: Source, valid: Source | None) -> dict[st
         "data": source.description(),
         "validation data": None if valid is None else valid.description(),
     }
+
+
+def text(trainer: Training) -> str:
+    """A Trainer in one line: model, loss, optimizer, metrics, and the last epoch's values."""
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    groups = getattr(trainer.optimizer, "param_groups", ())[:1]
+    rate = "".join(f"lr={group['lr']:g}" for group in groups if "lr" in group)
+    metrics = f", metrics={list(trainer.metrics)}" if trainer.metrics else ""
+    last = "".join(f", {name} {value:.4g}" for name, value in trainer.history.last().items())
+    epochs = f"{trainer.epoch} epoch{'s' * (trainer.epoch != 1)}{last}" if trainer.epoch else "not trained"
+    return (
+        f"<Trainer of {name_of(trainer.model)} ({parameters:,} parameters), {name_of(trainer.loss)}, "
+        f"{name_of(trainer.optimizer)}({rate}){metrics}: {epochs}>"
+    )
 
 
 def require_same(path: Any, state: Any, ours: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from ranvier.train.advice import advise
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.progress import ProgressBar, shows_progress
 from ranvier.train.compiled import CompiledParts
+from ranvier.train.description import text
 from ranvier.train.evaluator import Evaluator
 from ranvier.train.form import Form
 from ranvier.train.history import History
@@ -173,9 +174,9 @@ class Trainer:
                 `sum(w_i l_i) / sum(w_i)`. Metrics are not weighted.
             callbacks: see `rv.Callback`.
             verbose: True or 1 prints a line for each epoch (or about 50 lines in all) and a bar over the
-                batches of long epochs, 2 the lines alone, False or 0 nothing and gives no hints. None: as 1 on a
-                terminal and in a notebook; elsewhere, in tests, and where `callbacks` has a ProgressBar it
-                prints nothing.
+                batches of long epochs, 2 the lines alone, False or 0 nothing and gives no hints. None: as 1
+                on a terminal and in a notebook; elsewhere, in tests, and where `callbacks` has a ProgressBar
+                it prints nothing.
             resume: a checkpoint of `rv.Checkpoint`, or a folder, of which the newest undamaged one is taken.
                 The run continues from there to the same number of `epochs`, with the bits of a run that was
                 never stopped. A folder without a checkpoint starts a new run.
@@ -296,7 +297,7 @@ class Trainer:
         >>> import ranvier as rv
         >>> path = pathlib.Path(tempfile.mkdtemp(), "trainer.safetensors")
         >>> trainer = rv.Trainer(rv.nn.Linear(1, 2), "cross_entropy", "sgd", lr=0.1)
-        >>> _ = trainer.fit([[0.0], [1.0]], ["no", "yes"], epochs=100)
+        >>> _ = trainer.fit([[0.0], [0.1], [0.9], [1.0]], ["no", "no", "yes", "yes"], epochs=100)
         >>> trainer.save(path)
         >>> rv.Trainer.load(path).predict([[0.0], [1.0]]).tolist()
         ['no', 'yes']
@@ -327,20 +328,7 @@ class Trainer:
         return trainer
 
     def __repr__(self) -> str:
-        model, numbers = self.model, sum(p.numel() for p in self.model.parameters())
-        loss = name_of(self.loss)
-        rates = [
-            f"lr={group['lr']:g}"
-            for group in getattr(self.optimizer, "param_groups", ())[:1]
-            if "lr" in group
-        ]
-        metrics = f", metrics={list(self.metrics)}" if self.metrics else ""
-        last = "".join(f", {name} {value:.4g}" for name, value in self.history.last().items())
-        trained = f"{self.epoch} epoch{'s' * (self.epoch != 1)}{last}" if self.epoch else "not trained"
-        return (
-            f"<Trainer of {name_of(model)} ({numbers:,} parameters), {loss}, "
-            f"{name_of(self.optimizer)}({''.join(rates)}){metrics}: {trained}>"
-        )
+        return text(self)
 
     # --- for the run and its callbacks
 
