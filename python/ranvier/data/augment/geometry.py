@@ -200,7 +200,7 @@ class RandomRotation(Augmentation):
     def apply(self, x: Array, u: Numbers) -> Array:
         angle = _between(u[:, 0], self.degrees)
         zero = np.zeros(len(x))
-        matrix = _inverse(x, -angle, (zero, zero), zero + 1, (zero, zero))
+        matrix = inverse_affine(x, -angle, (zero, zero), zero + 1, (zero, zero))
         return _core.affine_images(x, matrix, self.fill, self.interpolation)
 
 
@@ -256,11 +256,13 @@ class RandomAffine(Augmentation):
             for i, (size, t) in enumerate(zip(x.shape[:1:-1], share, strict=True))
         ]
         shears = _between(u[:, 4], self.shear[:2]), _between(u[:, 5], self.shear[2:])
-        matrix = _inverse(x, _between(u[:, 0], self.degrees), moves, _between(u[:, 3], self.scale), shears)
+        matrix = inverse_affine(
+            x, _between(u[:, 0], self.degrees), moves, _between(u[:, 3], self.scale), shears
+        )
         return _core.affine_images(x, matrix, self.fill, self.interpolation)
 
 
-def _inverse(x: Array, degrees: Array, move: Any, scale: Array, shear: Any) -> Array:
+def inverse_affine(x: Array, degrees: Array, move: Any, scale: Array, shear: Any) -> Array:
     """The source of each pixel of the result: the inverse of scaling, shearing, rotating and moving.
 
     (x', y') = C M C^-1 (x, y) with M = R(a) S(sx, sy) s: torchvision's convention, y pointing down.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.data.augment.geometry import _inverse
+from ranvier.data.augment.geometry import inverse_affine
 from ranvier.data.vision.images import is_pil, of_pixels, pixels, size_of
 from ranvier.data.vision.transforms.resize import CODES, InterpolationMode, mode_of, resize
 
@@ -167,7 +167,7 @@ def rotate(
     c, h, w = x.shape[-3:]
     images = x.reshape(-1, 1, h, w)
     zero, n = np.zeros(len(images)), len(images)
-    matrix = _inverse(images, np.full(n, -float(angle)), (zero, zero), zero + 1, (zero, zero))
+    matrix = inverse_affine(images, np.full(n, -float(angle)), (zero, zero), zero + 1, (zero, zero))
     fills = np.broadcast_to(np.asarray(0 if fill is None else fill, np.float64).ravel(), (c,))
     parts = [
         _core.affine_images(images[channel::c], matrix[channel::c], float(fills[channel]), mode)
