@@ -25,7 +25,7 @@ def parser(request, monkeypatch):
     """Both parsers, whatever the size of the table."""
     if request.param == "pandas":
         pytest.importorskip("pandas", reason="pandas is not installed")
-    monkeypatch.setattr(datasets.tables, "LARGE", 0 if request.param == "pandas" else float("inf"))
+    monkeypatch.setattr(datasets.columns, "LARGE", 0 if request.param == "pandas" else float("inf"))
 
 
 PETS = "weight,height,kind\n4.5,25,cat\n30,60,dog\n5,24,cat\n"
@@ -161,7 +161,7 @@ def test_pandas_reads_the_same_bits(table, monkeypatch):
     used = []
     read_csv = pandas.read_csv
     monkeypatch.setattr(pandas, "read_csv", lambda *a, **k: used.append(1) or read_csv(*a, **k))
-    monkeypatch.setattr(datasets.tables, "LARGE", 0)
+    monkeypatch.setattr(datasets.columns, "LARGE", 0)
     np.testing.assert_array_equal(load_csv(path, None).x, expected)
     assert used
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ranvier.data.encoding import OneHot, one_hot
 from ranvier.data.scaling import MinMaxScaler, Normalize, Standardize, minmax_scale, standardize
+from ranvier.data.table_encoder import TableEncoder
 
 __all__ = [
     "Compose",
@@ -20,6 +21,7 @@ __all__ = [
     "Normalize",
     "OneHot",
     "Standardize",
+    "TableEncoder",
     "minmax_scale",
     "one_hot",
     "standardize",
@@ -108,7 +110,7 @@ def from_config(config: dict[str, Any]) -> Any:
     >>> transforms.from_config({"transform": "MinMaxScaler", "low": 0, "high": 16})([8.0]).tolist()
     [0.5]
     """
-    kinds = {kind.__name__: kind for kind in (Standardize, MinMaxScaler, Normalize, OneHot)}
+    kinds = {kind.__name__: kind for kind in (Standardize, MinMaxScaler, Normalize, OneHot, TableEncoder)}
     name = config.get("transform")
     arguments = {key: value for key, value in config.items() if key != "transform"}
     if name == "Compose":

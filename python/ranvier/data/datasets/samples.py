@@ -27,6 +27,10 @@ class Samples:
         feature_names: the names of the columns of x, if there are any.
         scale: the divisor of the numbers of the file: 255 for the bytes of images, else 1.
         unused: the names of the other arrays of an archive.
+        categories: of a table, for each column its categories, or None for numbers; None if there are none.
+        rows: of a table, the numbers of the rows that are kept; None for all.
+        skipped: the names of broken images that are left out.
+        files: the names of the images.
 
     >>> from ranvier.data.datasets import load_iris, IRIS_CLASSES, Samples
     >>> iris = Samples(*load_iris(), class_names=IRIS_CLASSES)
@@ -40,6 +44,10 @@ class Samples:
     feature_names: tuple[str, ...] | None = None
     scale: float = 1.0
     unused: tuple[str, ...] = ()
+    categories: tuple[tuple[str, ...] | None, ...] | None = None
+    rows: Array | None = None
+    skipped: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.x)

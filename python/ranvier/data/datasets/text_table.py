@@ -1,0 +1,129 @@
+"""The text of a table: its encoding, header, delimiter and lines."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["TextTable", "is_number", "read_table"]
+
+DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+@dataclass
+class TextTable:
+    path: Path
+    delimiter: str
+    names: list[str] | None
+    lines: list[str]  # without the header and empty lines
+    numbers: list[int]  # of the lines in the file, from 1
+    width: int
+    decimal: str = "."
+
+    def column(self, at: int) -> str:
+        return f"column '{self.names[at]}'" if self.names else f"column {at}"
+
+    def rows(self) -> Iterator[list[str]]:
+        return csv.reader(self.lines, delimiter=self.delimiter, skipinitialspace=True)
+
+    def point(self, cell: str) -> str:
+        """The cell with a decimal point."""
+        return cell if self.decimal == "." else cell.replace(".", "\0").replace(self.decimal, ".")
+
+
+def read_table(
+    path: Path,
+    header: bool | None = None,
+    delimiter: str | None = None,
+    decimal: str = ".",
+    encoding: str | None = None,
+) -> TextTable:
+    """The lines of a table, all of the same number of cells; errors as of `load_csv`."""
+    if decimal not in (".", ","):
+        raise ValueError(f"[load_csv] got decimal {decimal!r}; expected '.' or ','")
+    text = _text(path, encoding)
+    kept = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not kept:
+        raise ValueError(f"[load_csv] '{path}' is empty; expected lines of numbers")
+    lines = [line for _, line in kept]
+    delimiter = _delimiter(lines[0], decimal) if delimiter is None else delimiter
+    if delimiter == decimal:
+        raise ValueError(f"[load_csv] got delimiter and decimal {decimal!r}; expected different characters")
+    first, *second = csv.reader(lines[:2], delimiter=delimiter, skipinitialspace=True)
+    if header is None:
+        pointed = ([cell.replace(decimal, ".") for cell in row] for row in (first, *second))
+        header = _is_header(*pointed)
+    begin = 1 if header else 0
+    names = [cell.strip() for cell in first] if header else None
+    table = TextTable(
+        path, delimiter, names, lines[begin:], [n for n, _ in kept[begin:]], len(first), decimal
+    )
+    if not table.lines:
+        raise ValueError(f"[load_csv] '{path}' has a header and no samples; expected at least one")
+    _require_width(table)
+    return table
+
+
+def _text(path: Path, encoding: str | None) -> str:
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as stream:
+            content: bytes = stream.read()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"[load_csv] '{path}' is a damaged or cut off gzip file: {error}") from None
+    if encoding is None:
+        encoding = "utf-16" if content.startswith(UTF_16) else "utf-8"
+    try:
+        name = codecs.lookup(encoding).name
+        return content.decode("utf-8-sig" if name == "utf-8" else name)
+    except LookupError:
+        raise ValueError(
+            f"[load_csv] got encoding {encoding!r}; expected a name such as utf-8, latin-1, cp1252"
+        ) from None
+    except UnicodeError as error:
+        reason = getattr(error, "reason", error)
+        if name != "utf-8":
+            raise ValueError(f"[load_csv] '{path}' is no text in {encoding}: {reason}") from None
+        hint = "pass encoding='latin-1' (--encoding latin-1), or another one, if the file is older"
+        raise ValueError(f"[load_csv] '{path}' is no text in UTF-8: {reason}; {hint}") from None
+
+
+def _delimiter(line: str, decimal: str) -> str:
+    """The most frequent one, but not a comma within the numbers of a line with semicolons or tabs."""
+    for found in (";", "\t"):
+        if found in line and any(DECIMAL_COMMA.fullmatch(cell.strip()) for cell in line.split(found)):
+            return found
+    return max((found for found in (",", ";", "\t") if found != decimal), key=line.count)
+
+
+def is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_header(first: list[str], second: list[str] | None = None) -> bool:
+    if second is None:  # one line: a sample has at most one word, the label
+        return sum(not is_number(cell) for cell in first) > 1
+    return any(not is_number(a) and is_number(b) for a, b in zip(first, second, strict=False))
+
+
+def _require_width(table: TextTable) -> None:
+    if any('"' in line for line in table.lines):
+        widths = [len(row) for row in table.rows()]
+    else:
+        widths = [line.count(table.delimiter) + 1 for line in table.lines]
+    for number, width in zip(table.numbers, widths, strict=False):
+        if width != table.width:
+            raise ValueError(
+                f"[load_csv] '{table.path}' line {number} has {width} cells; expected {table.width} as in "
+                "the first line"
+            )
