@@ -1,6 +1,7 @@
 """Tables in text files: their values, labels and classes, and the errors that name what is wrong."""
 
 import gzip
+import sys
 
 import numpy as np
 import pytest
@@ -203,3 +204,90 @@ def test_digit_recognizer(table, parser):
         load_digit_recognizer(table(text.replace(",255", ",256").replace(",254", ",256")))
     pixels, text = digit_table()
     refused(ValueError, "has other labels", load_digit_recognizer, table(text.replace("\n9,", "\n10,")))
+
+
+MIXED = "size,colour,y\n1,red,a\n,blue,b\n3,?,a\n5,red,b\n"
+
+
+def test_categories_and_missing_values(table, parser):
+    kept = load_csv(table(MIXED), missing="keep", categories=True)
+    assert kept.categories == (None, ("blue", "red"))
+    np.testing.assert_array_equal(kept.x, np.float32([[1, 1], [np.nan, 0], [3, np.nan], [5, 1]]))
+    full = load_csv(table(MIXED), missing="drop", categories=True)
+    assert full.rows.tolist() == [0, 3]
+    assert (full.x.tolist(), full.class_names) == ([[1, 1], [5, 1]], ("a", "b"))
+    numbers = load_csv(table("zip,v,y\n10,1,a\n20,2,b\n10,3,b\n"), categories=["zip"])
+    assert (numbers.categories, numbers.x[:, 0].tolist()) == ((("10", "20"), None), [0, 1, 0])
+    known = load_csv(table("c,v\nred,1\n"), None, categories={"c": ("blue", "green", "red"), "v": None})
+    assert known.x.tolist() == [[2, 1]]
+    assert load_csv(table("day,v,y\n2024-01-05,1,a\n2024-01-06,2,b\n"), without=["day"]).x.tolist() == [
+        [1],
+        [2],
+    ]
+
+
+@grouped(
+    ("text", "how", "message"),
+    [
+        (
+            "a,y\n1,x\nred,z\n",
+            {"categories": True},
+            "line 3, column 'a' holds 'red'; expected a finite number",
+        ),
+        ("a,y\n2024-01-05,x\n", {"categories": True}, "holds '2024-01-05', a date or time; .*--without 'a'"),
+        ("a,b,y\n1,5.1.2024,x\n", {}, "holds '5.1.2024', a date or time"),
+        (
+            "a,y\nred,x\n",
+            {"categories": {"a": ("blue",)}},
+            "line 2, column 'a' holds 'red'; expected a known",
+        ),
+        (
+            "a,v,y\n" + "".join(f"w{i},1,x\n" for i in range(101)),
+            {"categories": True},
+            "has 101 different words",
+        ),
+        ("a,y\n,x\n", {"missing": "drop"}, "a missing value in each line"),
+        ("a,y\n1,x\n", {"missing": "mean"}, "got missing 'mean'; expected error, drop or keep"),
+        ("a,y\n1,x\n", {"without": ["b"]}, "has no column 'b'"),
+        ("a,y\n1,x\n", {"decimal": ";"}, "got decimal ';'; expected '.' or ','"),
+        ("a;y\n1.000,5;x\n", {"decimal": ","}, "holds '1.000,5'"),
+        ("a,y\n1,x\n", {"encoding": "klingon"}, "got encoding 'klingon'; expected a name"),
+    ],
+)
+def test_tables_that_cannot_be_read(table, text, how, message):
+    with pytest.raises(ValueError, match=rf"\[load_csv\] .*({message})"):
+        load_csv(table(text), **how)
+
+
+def test_a_decimal_comma_and_encodings(table, parser):
+    text = "größe;b;y\n1,5;2;x\n-,25;3e2;z\n"
+    for name in ("utf-8", "latin-1", "utf-16"):
+        named = {"encoding": name} if name == "latin-1" else {}
+        found = load_csv(table(text, encoding=name), decimal=",", **named)
+        assert (found.feature_names, found.x.tolist()) == (("größe", "b"), [[1.5, 2], [-0.25, 300]])
+    with pytest.raises(ValueError, match=r"no text in UTF-8.*encoding='latin-1' \(--encoding latin-1\)"):
+        load_csv(table(text, encoding="latin-1"))
+
+
+def test_arrays_and_parquet_files(tmp_path, monkeypatch):
+    np.save(tmp_path / "t.npy", np.array([[1.5, 2, 0], [3, 4, 1]]))
+    found = load(tmp_path / "t.npy")
+    assert (found.x.tolist(), found.class_names) == ([[1.5, 2], [3, 4]], ("0", "1"))
+    assert load(tmp_path / "t.npy", None).x.shape == (2, 3)
+    assert load(tmp_path / "t.npy", 0, task="regression").y.tolist() == [1.5, 3]
+    np.save(tmp_path / "t.npy", np.zeros((2, 3, 4)))
+    refused(ValueError, "expected (n, columns) with the targets in column -1", load, tmp_path / "t.npy")
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+
+    class Pandas:  # its reader needs pyarrow
+        @staticmethod
+        def read_parquet(path):
+            return Pandas()
+
+        def to_csv(self, index):
+            return PETS
+
+    monkeypatch.setitem(sys.modules, "pandas", Pandas)
+    assert load(tmp_path / "t.parquet").class_names == ("cat", "dog")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    refused(ImportError, "pip install pandas pyarrow", load, tmp_path / "t.parquet")

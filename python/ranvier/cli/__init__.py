@@ -5,7 +5,6 @@ Only argparse is imported until a command runs, so that help and errors appear a
 
 from __future__ import annotations
 
-import argparse
 import os
 import shlex
 import sys
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 
 from ranvier._core import __version__
 from ranvier.cli import bench, config, evaluate, export, predict, summary, train
-from ranvier.cli.arguments import Interrupted, Mistake
+from ranvier.cli.arguments import Interrupted, Mistake, Parser
 
 __all__ = ["main"]
 
@@ -27,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit: 2
     """
     try:
-        arguments = _parser().parse_args(argv)
+        arguments, unknown = _parser().parse_known_args(argv)
+        if unknown:
+            arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         arguments.line = shlex.join(["ranvier", *(sys.argv[1:] if argv is None else argv)])
         result: int = arguments.command(arguments)
         return result
@@ -42,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ranvier", description="Neural networks, fast on a CPU.")
+def _parser() -> Parser:
+    parser = Parser(prog="ranvier", description="Neural networks, fast on a CPU.")
     parser.add_argument("--version", action="version", version=f"ranvier {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
     for command in (train, evaluate, predict, summary, export, bench, config):

@@ -6,13 +6,35 @@ import argparse
 import math
 import os
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 
 class Mistake(Exception):
     """An error that the user can correct: shown as one line, without a traceback."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are two lines: the mistake with the nearest known name, and where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        found = ""
+        if message.startswith("unrecognized arguments: "):
+            wrong = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+            found = similar(wrong, [flag for flag in self._option_string_actions if flag[:2] == "--"])
+        elif "invalid choice: '" in message:
+            choices = message.partition("(choose from ")[2].rstrip(")").replace("'", "").split(", ")
+            found = similar(message.partition("invalid choice: '")[2].partition("'")[0], choices)
+        self.exit(2, f"ranvier: error: {message}{found}\nhelp: {self.prog} --help\n")
+
+
+def similar(wrong: str, known: Iterable[str]) -> str:
+    """The text "; did you mean X?", or "" if no known name is similar."""
+    import difflib
+
+    found = difflib.get_close_matches(wrong, list(known), 1)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 class Interrupted(Exception):
@@ -37,7 +59,7 @@ def add_command(
         epilog="\n".join(["examples:", *(f"  {example}" for example in examples)]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=run, parser=parser)
     return parser
 
 
@@ -73,6 +95,14 @@ def path_name(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("'' is not a path")
     return text
+
+
+def names(text: str) -> list[str]:
+    """Names separated by commas."""
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names such as a,b")
+    return found
 
 
 def batch_size(text: str) -> int:

@@ -11,6 +11,7 @@ from ranvier.cli.models import add_model, names_of, open_model, outputs, probabi
 from ranvier.cli.problems import add_data, open_problem, read_samples, test_arrays
 from ranvier.cli.results import results
 from ranvier.cli.saving import write_json
+from ranvier.cli.tables import encoder_of, of_model
 from ranvier.cli.useful import NAMED, require_apart, require_data_flags
 
 OTHER_LABELS = "the model gives values, and the data has other labels; see --task regression"
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     for path in filter(None, (arguments.json, arguments.report)):
         require_writable(Path(path))
     model = open_model(arguments)
-    samples = _samples(arguments)
+    samples = _samples(arguments, model)
     if rv.serialization.info(model).link is None and samples.class_names is not None:
         raise Mistake(OTHER_LABELS)
     output = outputs(model, samples)
@@ -111,7 +112,7 @@ def _report(
     print(f"saved {arguments.report}")
 
 
-def _samples(arguments: argparse.Namespace) -> Any:
+def _samples(arguments: argparse.Namespace, model: Any) -> Any:
     """Labelled samples, without preprocessing, as the model file's transforms expect them."""
     from ranvier.data import Samples
 
@@ -120,7 +121,8 @@ def _samples(arguments: argparse.Namespace) -> Any:
         raise Mistake(f"--seed is for digits and iris, which are split, not for {arguments.data}")
     if arguments.data not in NAMED:
         try:
-            samples = read_samples(arguments)
+            options = of_model(arguments, arguments.data, encoder_of(model))
+            samples = read_samples(arguments, options=options)
             arrays = test_arrays(arguments, samples)
             if arrays is None:
                 return samples

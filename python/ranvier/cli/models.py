@@ -43,12 +43,17 @@ def outputs(model: Any, samples: Any) -> Any:
 
     about = rv.serialization.info(model)
     x = in_order(about.feature_names, samples)
+    steps = [rv.data.transforms.from_config(step) for step in about.preprocessing]
+    if steps and isinstance(steps[0], rv.data.TableEncoder):
+        try:
+            x = steps.pop(0).transform(x)
+        except ValueError as error:
+            raise Mistake(error) from None
     if about.input_shape is not None and x.shape[1:] != about.input_shape:
         if int(np.prod(x.shape[1:])) != int(np.prod(about.input_shape)):
             shapes = ("x".join(map(str, shape)) for shape in (x.shape[1:], about.input_shape))
             raise Mistake("a sample is {}, and the model takes {}".format(*shapes))
         x = x.reshape(len(x), *about.input_shape)
-    steps = [rv.data.transforms.from_config(step) for step in about.preprocessing]
     if samples.scale != 1 and steps and isinstance(steps[0], rv.data.MinMaxScaler):
         steps = steps[1:]  # pixels are already scaled to [0, 1]
     for step in steps:

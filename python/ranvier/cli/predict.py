@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import sys
-import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ranvier.cli.arguments import Mistake, add_command, add_flags, path_name, positive_int, require_writable
 from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.saving import write_json
+from ranvier.cli.tables import READING, encoder_of, load, of_model, require_table_flags
 from ranvier.cli.useful import require_apart
 
 
@@ -25,23 +28,27 @@ def add(commands: Any) -> None:
         [
             "ranvier predict digits.safetensors seven.png",
             "ranvier predict iris.safetensors new.csv --top 1",
+            "ranvier predict photos.safetensors folder/ --csv predictions.csv",
         ],
     )
     add_model(predict)
-    predict.add_argument("file", metavar="FILE", help="an image, a .csv or a .npz file")
+    kinds = "an image, a folder of images, a .csv, .parquet, .npy or .npz file"
+    predict.add_argument("file", metavar="FILE", help=kinds)
     flags = {
         "--label": (str, "NAME", "a column or array of labels, which is left out"),
         "--invert": (bool, None, "of an image: exchange dark and light"),
         "--top": (positive_int, "N", "the number of classes; default: 3"),
+        "--csv": (path_name, "FILE", "write the predictions to FILE, a table"),
         "--json": (path_name, "FILE", "write all probabilities to FILE"),
     }
-    add_flags(predict, flags)
+    add_flags(predict, flags | READING)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.json is not None:
-        require_apart({"--json": arguments.json}, arguments.model, arguments.file, arguments.code)
-        require_writable(Path(arguments.json))
+    written = {"--csv": arguments.csv, "--json": arguments.json}
+    require_apart(written, arguments.model, arguments.file, arguments.code)
+    for path in filter(None, written.values()):
+        require_writable(Path(path))
     model = open_model(arguments)
     try:
         samples = _samples(arguments, model)
@@ -52,8 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
     if p is None and arguments.top is not None:
         raise Mistake("--top is for classes, and the model gives values")
     names = names_of(model, 0 if p is None else p.shape[1])
-    for number, row in enumerate(output.reshape(len(output), -1) if p is None else p):
-        print(f"{number}: " + (_values(row) if p is None else _classes(row, names, arguments.top or 3)))
+    places = _places(samples)
+    rows = output.reshape(len(output), -1) if p is None else p
+    for place, row in zip(places, rows, strict=True):
+        print(f"{place}: " + (_values(row) if p is None else _classes(row, names, arguments.top or 3)))
+    if arguments.csv is not None:
+        _write_csv(arguments.csv, places, rows, None if p is None else names)
     if arguments.json is not None:
         found = {"outputs": output.tolist()} if p is None else {"classes": names, "probabilities": p.tolist()}
         write_json(arguments.json, found)
@@ -66,30 +77,60 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
     from ranvier.data.datasets import images
 
     path = Path(arguments.file)
-    if path.suffix.lower() not in images.ENDINGS:
+    if path.suffix.lower() not in images.ENDINGS and not path.is_dir():
         if arguments.invert:
             raise Mistake(f"--invert is for an image, not for {path.name}")
-        return _of_file(path, arguments.label)
+        require_table_flags(arguments, arguments.file)
+        return load(path, arguments.label, **of_model(arguments, arguments.file, encoder_of(model)))
+    require_table_flags(arguments, arguments.file)
     if arguments.label is not None:
         raise Mistake(f"--label is for a .csv or .npz file, not for {path.name}")
     shape = rv.serialization.info(model).input_shape
     if shape is None or len(shape) != 3 or shape[0] not in (1, 3):
         raise Mistake(f"'{arguments.model}' does not take images: its input is {shape}")
-    image = images.read_image(path, (shape[1], shape[2]), grayscale=shape[0] == 1)
-    return rv.data.Samples((1 - image if arguments.invert else image)[None], None, scale=255.0)
+    how: dict[str, Any] = {"size": (shape[1], shape[2]), "grayscale": shape[0] == 1}
+    if not path.is_dir():
+        image = images.read_image(path, **how)[None]
+        return rv.data.Samples(1 - image if arguments.invert else image, None, scale=255.0)
+    flat = any(images.is_image(file) for file in path.iterdir())
+    samples = (images.load_unlabelled if flat else images.load_images)(
+        path, **how, skip_broken=arguments.skip_broken
+    )
+    for name in samples.skipped:
+        print(f"skipped the broken image {name}", file=sys.stderr)
+    return replace(samples, x=1 - samples.x) if arguments.invert else samples
 
 
-def _of_file(path: Path, label: Any) -> Any:
-    import ranvier as rv
+def _places(samples: Any) -> list[Any]:
+    """The names of the images, or the numbers of the samples in the file."""
+    if samples.files:
+        return list(samples.files)
+    return list(range(len(samples.x))) if samples.rows is None else samples.rows.tolist()
 
-    if label is not None and label.lstrip("-").isdigit() and path.suffix.lower() != ".npz":
-        label = int(label)
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        samples = rv.data.load(path, label)
-    for message in {str(warning.message) for warning in said}:
-        print(f"ranvier: {message}", file=sys.stderr)
-    return samples
+
+def _write_csv(path: str, places: list[Any], rows: Any, names: list[str] | None) -> None:
+    """A line for each sample: its place, the predicted class, and the probabilities; or the values."""
+    from ranvier.serialization import files
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if names is None:
+        count = rows.shape[1]
+        columns = ["prediction"] if count == 1 else [f"prediction {i}" for i in range(count)]
+        writer.writerow(["sample", *columns])
+        writer.writerows([place, *map(_digits, row)] for place, row in zip(places, rows, strict=True))
+    else:
+        writer.writerow(["sample", "prediction", *names])
+        for place, row in zip(places, rows, strict=True):
+            writer.writerow([place, names[int(row.argmax())], *map(_digits, row)])
+    try:
+        files.replace(path, text.getvalue().encode())
+    except OSError as error:
+        raise Mistake(error) from None
+
+
+def _digits(value: Any) -> str:
+    return f"{float(value):.7g}"
 
 
 def _classes(row: Any, names: list[str], top: int) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ranvier.cli.arguments import Mistake, add_flags, path_name
+from ranvier.cli.tables import READING, load, made_encoder, to_train
 from ranvier.cli.useful import NAMED, require_data_flags
 
 TEST_ARRAYS = (("x_test", "y_test"), ("X_test", "y_test"), ("X_test", "Y_test"))
@@ -55,7 +55,7 @@ class Problem:
 
 
 def add_data(parser: argparse.ArgumentParser) -> None:
-    files = f"{', '.join(NAMED)}, a .csv or .npz file, or a folder of images"
+    files = f"{', '.join(NAMED)}, a .csv, .parquet, .npy or .npz file, or a folder of images"
     parser.add_argument("data", metavar="DATA", help=files)
     tasks = ("auto", "classification", "regression")
     flags = {
@@ -65,7 +65,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
         "--size": (_size, "HxW", "height and width to which the images of a folder are scaled"),
         "--grayscale": (bool, None, "read the images of a folder without colour"),
     }
-    add_flags(parser, flags)
+    add_flags(parser, flags | READING)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -123,7 +123,7 @@ def standardized(problem: Problem) -> tuple[Problem, Any]:
 def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     from ranvier.data import MinMaxScaler
 
-    samples = read_samples(arguments)
+    samples = read_samples(arguments, options=to_train(arguments))
     if samples.y is None:
         more = f"; of its arrays {', '.join(samples.unused)}: --label NAME" if samples.unused else ""
         raise Mistake(f"'{arguments.data}' has no labels that are known by their name{more}")
@@ -136,11 +136,12 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
             f"all samples of '{arguments.data}' are of class {names[0]!r}; expected two classes or more"
         )
     _require_columns(arguments, samples)
+    _require_classes(arguments, names, y)
     test = _test_part(arguments, samples, names)
     parts = _parts(samples.x, y, seed, names is not None, test)
     if samples.x.ndim == 2:
         columns = None if samples.feature_names is None else list(samples.feature_names)
-        return _table(name, parts, names, columns)
+        return _table(name, parts, names, columns, made_encoder(arguments, samples))
     preprocessing = [MinMaxScaler(0, samples.scale)] if samples.scale != 1 else []
     return Problem(name, *parts, names, preprocessing)
 
@@ -158,24 +159,41 @@ def _require_columns(arguments: argparse.Namespace, samples: Any) -> None:
         )
 
 
-def read_samples(arguments: argparse.Namespace, arrays: tuple[str, str] | None = None) -> Any:
-    """The samples of a file or folder with their labels; of an archive, the given arrays."""
-    from ranvier.data import datasets, load
+def _require_classes(arguments: argparse.Namespace, names: list[str] | None, y: Any) -> None:
+    """Raise a mistake for whole numbers that look like values, not classes."""
+    if names is None or arguments.task != "auto" or len(names) <= max(20, len(y) // 4):
+        return
+    if all(name.lstrip("-").isdigit() for name in names):
+        raise Mistake(
+            f"the labels are {len(names)} different whole numbers in {len(y)} samples, from {names[0]} to "
+            f"{names[-1]}: values such as prices need --task regression (if they are classes: --task "
+            "classification)"
+        )
+
+
+def read_samples(
+    arguments: argparse.Namespace,
+    arrays: tuple[str, str] | None = None,
+    options: dict[str, Any] | None = None,
+) -> Any:
+    """The samples of a file or folder with their labels; of an archive, the given arrays.
+
+    `options` are arguments of `rv.data.load` for a table.
+    """
+    from ranvier.data import datasets
 
     if arrays is not None:
         return datasets.load_npz(arguments.data, *arrays, task=arguments.task)
-    label: Any = arguments.label
-    if label is not None and label.lstrip("-").isdigit() and not arguments.data.endswith(".npz"):
-        label = int(label)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # unused arrays are printed instead
-        return load(
-            arguments.data,
-            "auto" if label is None else label,
-            task=arguments.task,
-            size=arguments.size,
-            grayscale=arguments.grayscale,
-        )
+    return load(
+        arguments.data,
+        "auto" if arguments.label is None else arguments.label,
+        say=False,  # the commands print unused arrays
+        task=arguments.task,
+        size=arguments.size,
+        grayscale=arguments.grayscale,
+        skip_broken=arguments.skip_broken,
+        **(options or {}),
+    )
 
 
 def test_arrays(arguments: argparse.Namespace, samples: Any) -> tuple[str, str] | None:
@@ -209,15 +227,22 @@ def _test_part(arguments: argparse.Namespace, samples: Any, names: list[str] | N
 
 
 def _table(
-    name: str, parts: tuple[Part, Part, Part], names: list[str] | None, columns: list[str] | None
+    name: str,
+    parts: tuple[Part, Part, Part],
+    names: list[str] | None,
+    columns: list[str] | None,
+    encoder: Any = None,
 ) -> Problem:
-    """A problem with standardized columns; the transform is fitted to the training part."""
-    from ranvier.data import Standardize
+    """A problem with encoded and standardized columns; the transforms are fitted to the training part."""
+    from ranvier.data import Compose, Standardize
 
-    (x, y), valid, test = parts
-    scale = Standardize().fit(x)
-    train, valid, test = ((scale.transform(x), y) for x, y in ((x, y), valid, test))
-    return Problem(name, train, valid, test, names, [scale], columns)
+    steps = Compose([*filter(None, [encoder]), Standardize()])
+    try:
+        steps.fit(parts[0][0])
+    except ValueError as error:
+        raise Mistake(error) from None
+    train, valid, test = ((steps.transform(x), y) for x, y in parts)
+    return Problem(name, train, valid, test, names, steps.steps, columns)
 
 
 def _parts(x: Any, y: Any, seed: int, classes: bool, test: Part | None = None) -> tuple[Part, Part, Part]:

@@ -16,6 +16,7 @@ from ranvier.cli.arguments import (
 )
 from ranvier.cli.networks import LEARNING_RATE
 from ranvier.cli.problems import add_data
+from ranvier.cli.tables import TRAINING
 
 RATES = ", ".join(f"{name} {rates['cnn']:g} (mlp {rates['mlp']:g})" for name, rates in LEARNING_RATE.items())
 FLAGS: dict[str, tuple[Any, str | None, str]] = {
@@ -57,6 +58,11 @@ FLAGS: dict[str, tuple[Any, str | None, str]] = {
         "for a loss that is NaN or infinite: end the run and name the layer (the default), warn and leave "
         "the batch out, or continue",
     ),
+    "--early-stopping": (
+        positive_int,
+        "N",
+        "end the run after N epochs without a better validation loss, and keep the best weights",
+    ),
     "--seed": (seed, "N", "default: 0; the same seed gives the same bits"),
     "--threads": (positive_int, "N", "default: the physical cores that the process may use"),
     "--out": (path_name, "PATH", "folder, or file ending in .safetensors; default: runs/<data>-<model>"),
@@ -89,11 +95,12 @@ def add_arguments(commands: Any, run: Any) -> None:
             "ranvier train mnist --data-dir DIR --model mlp",
             "ranvier train mnist --data-dir DIR --limit 16000 --batch-size full --optimizer sgd --lr 0.1",
             "ranvier train flowers.csv --label species",
+            "ranvier train patients.csv --missing median --without name,date",
             "ranvier train houses.csv --label price --task regression",
             "ranvier train photos/ --size 64x64 --model net.py",
             "ranvier train digits --checkpoint run1 --resume",
         ],
     )
     add_data(train)
-    add_flags(train, FLAGS)
+    add_flags(train, TRAINING | FLAGS)
     train.set_defaults(seed=0)

@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,14 +77,23 @@ class Training:
         import ranvier as rv
 
         settings, folder = self.settings, self.arguments.checkpoint
-        callbacks = [rv.ProgressBar(every=max(1, settings["epochs"] // 50)), _watch(settings)]
+        callbacks = [rv.ProgressBar(every=max(1, settings["epochs"] // 50)), _watch(settings, self._stretch)]
         if settings["schedule"] == "cosine":
-            updates = settings["epochs"] * -(-samples // settings["batch_size"])
-            cosine = rv.optim.lr_scheduler.CosineAnnealingLR(self.trainer.optimizer, updates)
-            callbacks.insert(1, rv.train.Schedule(cosine, per="batch"))
+            self._updates = settings["epochs"] * -(-samples // settings["batch_size"])
+            self._cosine = rv.optim.lr_scheduler.CosineAnnealingLR(self.trainer.optimizer, self._updates)
+            callbacks.insert(1, rv.train.Schedule(self._cosine, per="batch"))
+        if self.arguments.early_stopping is not None:
+            callbacks.insert(0, rv.EarlyStopping("val_loss", patience=self.arguments.early_stopping))
         if folder is None:
             return [*callbacks, keeper(self.model_path)]
         return [*callbacks, rv.Checkpoint(folder, every_seconds=60, monitor=f"val_{self.problem.goal}")]
+
+    def _stretch(self) -> None:
+        """Move a resumed run to the half cosine of more epochs, at its update."""
+        self._cosine.T_max = self._updates
+        for group, rate in zip(self.trainer.optimizer.param_groups, self._cosine.closed_form(), strict=True):
+            group["lr"] = rate
+        print("the learning rate follows the schedule of the longer run from here on", flush=True)
 
     def _fit(self, problem: Problem, callbacks: list[Any]) -> None:
         with warnings.catch_warnings():
@@ -175,27 +184,26 @@ def _say(message: Warning | str, *_: Any) -> None:
     print(f"ranvier: {message}", file=sys.stderr, flush=True)
 
 
-def _watch(settings: dict[str, Any]) -> Any:
-    """A callback that refuses to resume a run with other settings."""
+def _watch(settings: dict[str, Any], stretch: Callable[[], None]) -> Any:
+    """A callback that refuses to resume a run with other settings; for more epochs it calls `stretch`."""
     from ranvier.train import Callback
-
-    longer = settings["schedule"] == "constant"
-    hints = {
-        "--epochs": "" if longer else ", which its schedule depends on (with --schedule constant it may grow)"
-    }
 
     class Watch(Callback):
         def state_dict(self) -> dict[str, Any]:
             return {f"--{name.replace('_', '-')}": settings[name] for name in RESUMED}
 
         def load_state_dict(self, state: Mapping[str, Any]) -> None:
+            longer = False
             for name, ours in self.state_dict().items():
                 theirs = state.get(name, ours)
-                if theirs == ours or (name == "--epochs" and longer and ours > theirs):
+                if theirs == ours:
+                    continue
+                if name == "--epochs" and ours > theirs:
+                    longer = True
                     continue
                 value = f"{theirs:g}" if isinstance(theirs, float) else theirs
-                raise Mistake(
-                    f"--resume needs the settings of the run: it has {name} {value}{hints.get(name, '')}"
-                )
+                raise Mistake(f"--resume needs the settings of the run: it has {name} {value}")
+            if longer and settings["schedule"] == "cosine":
+                stretch()
 
     return Watch()

@@ -6,7 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
-from ranvier.cli.arguments import Mistake
+from ranvier.cli.arguments import Mistake, similar
+from ranvier.cli.tables import require_table_flags
 
 NAMED = ("digits", "fashion_mnist", "iris", "mnist")
 
@@ -18,7 +19,9 @@ def require_data_flags(arguments: argparse.Namespace) -> None:
     if arguments.data_dir is not None and name not in ("mnist", "fashion_mnist"):
         raise Mistake(f"--data-dir is for mnist and fashion_mnist, not for {name}")
     if not named and not Path(name).exists():
-        raise Mistake(f"no data set or file '{name}'; expected {', '.join(NAMED)}, a file or a folder")
+        found = similar(name, NAMED)
+        raise Mistake(f"no data set or file '{name}'; expected {', '.join(NAMED)}, a file or a folder{found}")
+    require_table_flags(arguments, name)
     if arguments.label is not None and (named or folder):
         raise Mistake(f"--label is for a .csv or .npz file, not for {name}")
     if arguments.task != "auto" and (named or folder):

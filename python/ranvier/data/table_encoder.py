@@ -13,17 +13,20 @@ from ranvier.autograd.memory import Array, plain
 __all__ = ["TableEncoder"]
 
 FILLS = ("mean", "median")
+MISSING = (*FILLS, "drop", None)
 
 
 class TableEncoder:
     """Rows of numbers and category numbers, as `load_csv(categories=True)` reads them, as rows of numbers.
 
     Columns of numbers keep their place; NaN becomes the mean or median of the column in `fit`. A column of
-    categories becomes one column for each category: 1 for the row's category, else 0; NaN is 0 in all of them.
+    categories becomes one column for each category: 1 for the row's category, else 0. For NaN, all of them
+    are 0.
 
     Args:
         categories: for each column its categories, or None for a column of numbers.
-        missing: "mean", "median", or None: NaN is refused.
+        missing: "mean" or "median"; with None or "drop" NaN is refused, and with "drop" programs that read
+            tables leave such rows out.
         fill: for each column the number for NaN; without it call `fit`.
         names: of the columns, for error messages and for programs that read tables.
         without: the names of columns that were left out.
@@ -45,8 +48,8 @@ class TableEncoder:
         names: Sequence[str] | None = None,
         without: Sequence[str] = (),
     ) -> None:
-        if missing not in (*FILLS, None):
-            raise ValueError(f"[TableEncoder] got missing {missing!r}; expected mean, median or None")
+        if missing not in MISSING:
+            raise ValueError(f"[TableEncoder] got missing {missing!r}; expected mean, median, drop or None")
         self.categories = [None if known is None else tuple(known) for known in categories]
         self.missing, self.names, self.without = (
             missing,
@@ -61,7 +64,7 @@ class TableEncoder:
         values = self._rows(x, "fit").astype(np.float64)
         fill = np.zeros(len(self.categories))
         for column, known in enumerate(self.categories):
-            if self.missing is None or known is not None:
+            if self.missing not in FILLS or known is not None:
                 continue
             found = values[:, column]
             found = found[~np.isnan(found)]
@@ -80,7 +83,7 @@ class TableEncoder:
         for column, known in enumerate(self.categories):
             cells = values[:, column]
             empty = np.isnan(cells)
-            if self.missing is None and empty.any():
+            if self.missing not in FILLS and empty.any():
                 raise ValueError(
                     f"[TableEncoder.transform] got a missing value in row {int(empty.argmax())}, "
                     f"{self._column(column)}; expected none, as in training"
@@ -123,8 +126,8 @@ class TableEncoder:
         values = np.asarray(plain("encoding", getattr(x, "_array", x)))
         if values.dtype.kind not in "fiub" or values.ndim != 2 or values.shape[1] != len(self.categories):
             raise ValueError(
-                f"[TableEncoder.{method}] got values of dtype {values.dtype} and shape {values.shape}; expected "
-                f"numbers of shape (n, {len(self.categories)})"
+                f"[TableEncoder.{method}] got values of dtype {values.dtype} and shape {values.shape}; "
+                f"expected numbers of shape (n, {len(self.categories)})"
             )
         return values if values.dtype.kind == "f" else values.astype(np.float64)
 

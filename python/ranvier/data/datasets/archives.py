@@ -21,7 +21,7 @@ from ranvier.data.datasets.samples import (
     targets,
 )
 
-__all__ = ["load_npz"]
+__all__ = ["load_npy", "load_npz"]
 
 NAMES = (
     ("x", "y"),
@@ -105,6 +105,40 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
         )
     names = _given_names(path, arrays, class_names, y_values if labels.ndim > 1 else labels)
     return Samples(values, y_values, names, scale=scale, unused=unused)
+
+
+def load_npy(path: PathLike, label: int | None = -1, *, task: str = "auto") -> Samples:
+    """Samples and targets from an array (n, columns), as `np.save(path, array)` writes it.
+
+    Args:
+        path: the file.
+        label: the number of the column of targets; None if there is none, for an array of any shape.
+        task: see `load_npz`.
+
+    Returns: Samples. Without label, unsigned bytes of 3 or more dimensions are images, as in `load_npz`.
+
+    Raises FileNotFoundError: no such file.
+    Raises ValueError: a damaged file, Python objects in it, no such column, or no samples.
+    """
+    require_task("load_npy", task)
+    path = require_file("load_npy", path)
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"[load_npy] '{path}' is damaged or no array of numbers: {error}") from None
+    if not isinstance(array, np.ndarray) or array.size == 0:
+        raise ValueError(f"[load_npy] '{path}' holds no single array of samples; expected one")
+    array = _numbers(path, "the array", array)
+    if label is None:
+        scale = 255.0 if array.dtype == np.uint8 and array.ndim >= 3 else 1.0
+        return Samples(_images(path, "the array", array, scale), None, scale=scale)
+    if array.ndim != 2 or array.shape[1] < 2 or not -array.shape[1] <= label < array.shape[1]:
+        raise ValueError(
+            f"[load_npy] '{path}' is of shape {array.shape}; expected (n, columns) with the targets in "
+            f"column {label}, or an archive (.npz) with arrays x and y"
+        )
+    y, class_names = targets(array[:, label], task)
+    return Samples(_images(path, "the array", np.delete(array, label, 1), 1.0), y, class_names)
 
 
 def _read(path: Path) -> dict[str, Array]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import io
 import math
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,14 +12,11 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.memory import Array
-from ranvier.data.datasets.text_table import DECIMAL_COMMA, TextTable, is_number
+from ranvier.data.datasets.text_table import DATE, DECIMAL_COMMA, TextTable, is_number
 
 __all__ = ["MISSING", "Columns", "read_columns"]
 
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
-DATE = re.compile(
-    r"\d{4}([-/.])\d{1,2}\1\d{1,2}([ T].*)?|\d{1,2}([-/.])\d{1,2}\3\d{2,4}( .*)?|\d{1,2}:\d\d(:\d\d)?"
-)
 LARGE = 4_000_000  # characters, from which the time to import pandas is worth it
 MOST = 100  # categories of a column; more are names or identifiers
 Categories = tuple[tuple[str, ...] | None, ...]
@@ -61,7 +57,7 @@ class Columns:
         """The columns if they are numbers without missing values."""
         table = self.table
         if self._frame is not None:
-            found = self._frame[columns]
+            found: Any = self._frame[columns]
             return found.to_numpy(np.float64) if all(k.kind in "iuf" for k in found.dtypes) else None
         if table.decimal != ".":
             return None
@@ -73,7 +69,7 @@ class Columns:
 
     def mixed(self, column: int, limit: float, missing: bool) -> Array:
         """A column of numbers, float64; missing values are NaN if they are allowed."""
-        if self.all_numbers(column):
+        if self._frame is not None and self.all_numbers(column):
             values = self._frame[column].to_numpy(np.float64)
             if np.isfinite(values).all() and (np.abs(values) <= limit).all():
                 return values
@@ -167,7 +163,7 @@ def _pandas_frame(table: TextTable) -> Any:
         pandas = importlib.import_module("pandas")
     except ImportError:
         return None
-    from tqdm import tqdm
+    from tqdm import tqdm  # type: ignore[import-untyped]
 
     how = {"header": None, "na_filter": False, "skipinitialspace": True, "float_precision": "round_trip"}
     text = "\n".join(table.lines)
@@ -237,7 +233,8 @@ def _refuse(table: TextTable, column: int, row: int, cell: str, limit: float) ->
         name = table.names[column] if table.names else column
         raise ValueError(
             f"{where} holds {cell!r}, a date or time; expected a number: replace it by numbers such as "
-            f"year, month or days since a day, or leave the column out: without=[{name!r}] (--without '{name}')"
+            f"year, month or days since a day, or leave the column out: without=[{name!r}] "
+            f"(--without '{name}')"
         )
     raise ValueError(
         f"{where} holds {cell!r}; expected a finite number. Replace words by numbers, name this column as "

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from ranvier.data.datasets.archives import load_npz
+from ranvier.data.datasets.archives import load_npy, load_npz
 from ranvier.data.datasets.images import Size, load_images
 from ranvier.data.datasets.samples import PathLike, Samples
 from ranvier.data.datasets.tables import first_cells, is_digit_recognizer, load_csv, load_digit_recognizer
 
 __all__ = ["load"]
+
+TABLES = (".csv", ".tsv", ".txt", ".parquet")
+ENDINGS = (*TABLES, ".npy", ".npz")
 
 
 def load(
@@ -20,15 +24,19 @@ def load(
     task: str = "auto",
     size: Size = None,
     grayscale: bool = False,
+    skip_broken: bool = False,
+    **table: Any,
 ) -> Samples:
-    """Samples and targets from a table (.csv, .tsv, .txt), an archive (.npz) or a folder of images.
+    """Samples and targets from a table (.csv, .tsv, .txt, .parquet), an array (.npy), an archive (.npz) or a
+    folder of images.
 
     Args:
         path: the file or folder; tables may be gzipped (.gz). Kaggle's digit tables become images.
         label: for a table, the column of labels, by name or number, or None; for an archive, the name of the
             array of targets.
         task: "classification", "regression" or "auto", see `load_csv`.
-        size, grayscale: for images, see `load_images`.
+        size, grayscale, skip_broken: for images, see `load_images`.
+        table: for a table, the other arguments of `load_csv`: missing, categories, without, decimal ...
 
     Returns: Samples: x float32, y (None without label), class_names (None for values) and feature_names.
 
@@ -46,24 +54,31 @@ def load(
     file = Path(path)
     if file.is_dir():
         _refuse("a folder of images", label=label not in ("auto", None), task=task != "auto")
-        return load_images(file, size, grayscale)
+        _refuse("a folder of images", **dict.fromkeys(table, True))
+        return load_images(file, size, grayscale, skip_broken)
     if not file.exists():
         raise FileNotFoundError(f"[load] no file or folder '{file}'")
     ending = Path(file.stem).suffix.lower() if file.suffix.lower() == ".gz" else file.suffix.lower()
-    if ending in (".npz", ".csv", ".tsv", ".txt"):
-        _refuse("a table or an archive", size=size is not None, grayscale=grayscale)
+    if ending in ENDINGS:
+        images = {"size": size is not None, "grayscale": grayscale, "skip_broken": skip_broken}
+        _refuse("a table or an archive", **images)
+    if ending in (".npy", ".npz"):
+        _refuse("an array or an archive", **dict.fromkeys(table, True))
+    if ending == ".npy":
+        _refuse("an array, whose columns have no names", label=isinstance(label, str) and label != "auto")
+        return load_npy(file, label if isinstance(label, int) else None if label is None else -1, task=task)
     if ending == ".npz":
         _refuse("an archive, whose arrays have names", label=not isinstance(label, str) and label is not None)
         arrays = load_npz(file, y=label if isinstance(label, str) and label != "auto" else None, task=task)
         return arrays if label is not None else replace(arrays, y=None, class_names=None)
-    if ending in (".csv", ".tsv", ".txt"):
-        if label in ("auto", "label", 0, None) and is_digit_recognizer(first_cells(file)):
+    if ending in TABLES:
+        if not table and label in ("auto", "label", 0, None) and is_digit_recognizer(first_cells(file)):
             digits = load_digit_recognizer(file)
             return digits if label is not None else replace(digits, y=None)
-        return load_csv(file, label, task=task)
+        return load_csv(file, label, task=task, **table)
     raise ValueError(
-        f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, also .gz), an archive (.npz) or a folder "
-        "of images"
+        f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, also .gz; .parquet), an array (.npy), an "
+        "archive (.npz) or a folder of images"
     )
 
 

@@ -73,10 +73,13 @@ class ImageFolder(Dataset[tuple[Image, int]]):
         return len(self.samples)
 
 
-def load_images(root: PathLike, size: Size = None, grayscale: bool = False) -> Samples:
+def load_images(
+    root: PathLike, size: Size = None, grayscale: bool = False, skip_broken: bool = False
+) -> Samples:
     """All images of a folder with a subfolder for each class, `root/class name/any name.png`.
 
-    Args and errors: those of ImageFolder.
+    Args and errors: those of ImageFolder. With `skip_broken` broken files are left out; `skipped` has their
+    names.
 
     Returns:
         Samples: x float32 (n, c, h, w) in [0, 1], channels-last in memory; y int64 (n,); the names of the
@@ -86,9 +89,45 @@ def load_images(root: PathLike, size: Size = None, grayscale: bool = False) -> S
     """
     height, width = _size("load_images", size)
     classes, files = _find(Path(root), "load_images")
+    x, kept, skipped = _read_all([path for path, _ in files], height, width, grayscale, skip_broken)
+    labels = np.array([label for _, label in files], np.int64)[kept]
+    for number, name in enumerate(classes):
+        if number not in labels:
+            raise ValueError(
+                f"[load_images] all images of '{name}' in '{root}' are broken; expected one to read"
+            )
+    names = tuple(str(files[i][0]) for i in kept)
+    return Samples(x, labels, tuple(classes), scale=255.0, skipped=skipped, files=names)
+
+
+def load_unlabelled(
+    root: PathLike, size: Size = None, grayscale: bool = False, skip_broken: bool = False
+) -> Samples:
+    """All images of a folder, without labels: `root/any name.png`; as `load_images`."""
+    height, width = _size("load_images", size)
+    files = sorted(path for path in Path(root).iterdir() if is_image(path))
+    if not files:
+        raise ValueError(f"[load_images] '{root}' has no images; expected files {', '.join(ENDINGS)}")
+    x, kept, skipped = _read_all(files, height, width, grayscale, skip_broken)
+    return Samples(x, None, scale=255.0, skipped=skipped, files=tuple(str(files[i]) for i in kept))
+
+
+def _read_all(
+    files: list[Path], height: int | None, width: int | None, grayscale: bool, skip_broken: bool
+) -> tuple[Image, list[int], tuple[str, ...]]:
+    """(x, kept, skipped): the images, the numbers of their files, and the names of the broken files."""
     x: npt.NDArray[np.uint8] | None = None
-    for number, (path, _) in enumerate(files):
-        pixels = _pixels("load_images", path, height, width, grayscale)
+    kept: list[int] = []
+    skipped: list[str] = []
+    for place, path in enumerate(files):
+        try:
+            pixels = _pixels("load_images", path, height, width, grayscale)
+        except ValueError as error:
+            if not skip_broken:
+                raise ValueError(f"{error}; skip_broken=True (--skip-broken) leaves such files out") from None
+            skipped.append(str(path))
+            continue
+        number = len(kept)
         if x is None:
             x = np.empty((len(files), *pixels.shape), np.uint8)
         if pixels.shape != x.shape[1:]:
@@ -97,11 +136,12 @@ def load_images(root: PathLike, size: Size = None, grayscale: bool = False) -> S
                 f"before it {x.shape[1]}x{x.shape[2]}; expected equal sizes, or size=(height, width)"
             )
         x[number] = pixels
-    assert x is not None  # _find returns at least one
-    values = x.astype(np.float32)
+        kept.append(place)
+    if x is None:
+        raise ValueError(f"[load_images] all {len(files)} images are broken; expected one to read")
+    values = x[: len(kept)].astype(np.float32)
     values /= np.float32(255)
-    y = np.array([label for _, label in files], np.int64)
-    return Samples(values.transpose(0, 3, 1, 2), y, tuple(classes), scale=255.0)
+    return values.transpose(0, 3, 1, 2), kept, tuple(skipped)
 
 
 def _find(root: Path, name: str = "ImageFolder") -> tuple[list[str], list[tuple[Path, int]]]:
@@ -110,7 +150,7 @@ def _find(root: Path, name: str = "ImageFolder") -> tuple[list[str], list[tuple[
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     files: list[tuple[Path, int]] = []
     for number, folder in enumerate(folders):
-        found = sorted(path for path in folder.rglob("*") if _is_image(path))
+        found = sorted(path for path in folder.rglob("*") if is_image(path))
         if not found:
             raise ValueError(f"[{name}] '{folder}' has no images; expected files {', '.join(ENDINGS)}")
         files += [(path, number) for path in found]
@@ -119,7 +159,7 @@ def _find(root: Path, name: str = "ImageFolder") -> tuple[list[str], list[tuple[
     return [folder.name for folder in folders], files
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
 
 

@@ -39,7 +39,7 @@ def load_csv(
     """A table of numbers with one column of labels. Large tables are parsed by pandas if it is installed.
 
     Args:
-        path: a text file, gzipped if its name ends in .gz.
+        path: a text file, gzipped if its name ends in .gz; or a .parquet file, which pandas reads.
         label: the column of labels, by name or by number (negative ones count from the end); None if there is
             none; "auto" takes a column named label, target, class or y, else the last.
         header: whether the first line has the names of the columns; by default, it has if a column has a word
@@ -60,7 +60,8 @@ def load_csv(
     Raises:
         FileNotFoundError: no such file.
         ValueError: a missing value, text, a date or a decimal comma in a column of numbers, an unknown
-            category, lines of unequal length, another encoding, or no such column; the message names line and column.
+            category, lines of unequal length, another encoding, or no such column; the message names line
+            and column.
 
     >>> import pathlib
     >>> from ranvier.data.datasets import load_csv
@@ -134,6 +135,11 @@ def load_digit_recognizer(path: PathLike) -> Samples:
 def is_digit_recognizer(names: list[str] | None) -> bool:
     pixels = [f"pixel{i}" for i in range(784)]
     return names in (pixels, ["label", *pixels])
+
+
+def is_digit_table(path: Path) -> bool:
+    """Whether a file is a table of Kaggle's digits."""
+    return path.is_file() and path.suffix != ".parquet" and is_digit_recognizer(first_cells(path))
 
 
 def first_cells(path: Path) -> list[str]:

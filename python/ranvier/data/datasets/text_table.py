@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import importlib
 import re
 import zlib
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ from pathlib import Path
 __all__ = ["TextTable", "is_number", "read_table"]
 
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
+DATE = re.compile(
+    r"\d{4}([-/.])\d{1,2}\1\d{1,2}([ T].*)?|\d{1,2}([-/.])\d{1,2}\3\d{2,4}( .*)?|\d{1,2}:\d\d(:\d\d)?"
+)
+LOOKED_AT = 1000  # lines for the decision whether the first one has names
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -56,10 +61,10 @@ def read_table(
     delimiter = _delimiter(lines[0], decimal) if delimiter is None else delimiter
     if delimiter == decimal:
         raise ValueError(f"[load_csv] got delimiter and decimal {decimal!r}; expected different characters")
-    first, *second = csv.reader(lines[:2], delimiter=delimiter, skipinitialspace=True)
+    start = list(csv.reader(lines[:LOOKED_AT], delimiter=delimiter, skipinitialspace=True))
+    first = start[0]
     if header is None:
-        pointed = ([cell.replace(decimal, ".") for cell in row] for row in (first, *second))
-        header = _is_header(*pointed)
+        header = _is_header(first, start[1:], decimal)
     begin = 1 if header else 0
     names = [cell.strip() for cell in first] if header else None
     table = TextTable(
@@ -72,6 +77,8 @@ def read_table(
 
 
 def _text(path: Path, encoding: str | None) -> str:
+    if path.suffix.lower() == ".parquet":
+        return _parquet(path)
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as stream:
             content: bytes = stream.read()
@@ -94,6 +101,19 @@ def _text(path: Path, encoding: str | None) -> str:
         raise ValueError(f"[load_csv] '{path}' is no text in UTF-8: {reason}; {hint}") from None
 
 
+def _parquet(path: Path) -> str:
+    """The table of a Parquet file as comma-separated text, in which numbers keep all digits."""
+    try:
+        pandas = importlib.import_module("pandas")
+        text: str = pandas.read_parquet(path).to_csv(index=False)
+    except ImportError as error:
+        hint = "reading .parquet needs pandas and pyarrow: pip install pandas pyarrow"
+        raise ImportError(f"[load_csv] '{path}': {hint} ({str(error).splitlines()[0]})") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"[load_csv] '{path}' is damaged or no Parquet file: {error}") from None
+    return text
+
+
 def _delimiter(line: str, decimal: str) -> str:
     """The most frequent one, but not a comma within the numbers of a line with semicolons or tabs."""
     for found in (";", "\t"):
@@ -110,10 +130,34 @@ def is_number(cell: str) -> bool:
     return True
 
 
-def _is_header(first: list[str], second: list[str] | None = None) -> bool:
-    if second is None:  # one line: a sample has at most one word, the label
-        return sum(not is_number(cell) for cell in first) > 1
-    return any(not is_number(a) and is_number(b) for a, b in zip(first, second, strict=False))
+def _is_header(first: list[str], rest: list[list[str]], decimal: str) -> bool:
+    """Whether the first line has names.
+
+    A column has a word in it and a number or date in the second line; or the table has words only,
+    and no cell of the first line occurs in its column again.
+    """
+    words = [not is_number(cell.replace(decimal, ".")) for cell in first]
+    if not rest:  # one line: a sample has at most one word, the label
+        return sum(words) > 1
+    pairs = zip(words, first, rest[0], strict=False)
+    if any(word and _is_value(second) and not _is_value(cell) for word, cell, second in pairs):
+        return True
+    return (
+        all(words)
+        and not any(
+            cell == other
+            for row in rest
+            for cell, other in zip(first, row, strict=False)
+            if not _is_value(other)
+        )
+        and not any(map(_is_value, first))
+        and len(rest) > 1
+    )
+
+
+def _is_value(cell: str) -> bool:
+    cell = cell.strip()
+    return is_number(cell) or bool(DECIMAL_COMMA.fullmatch(cell) or DATE.fullmatch(cell))
 
 
 def _require_width(table: TextTable) -> None:

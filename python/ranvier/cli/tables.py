@@ -1,0 +1,137 @@
+"""Flags for tables, and how the table of a model is read."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from ranvier.cli.arguments import Mistake, names
+
+MISSING = ("error", "drop", "mean", "median")
+READING: dict[str, tuple[Any, str | None, str]] = {
+    "--decimal": ((".", ","), None, "the decimal separator of a table; default: ."),
+    "--encoding": (str, "NAME", "of a table's text, such as latin-1 or cp1252; default: utf-8"),
+    "--skip-broken": (bool, None, "leave out the broken images of a folder, and name them"),
+}
+TRAINING: dict[str, tuple[Any, str | None, str]] = {
+    "--missing": (
+        MISSING,
+        None,
+        "for empty cells, NA, ? ... of a table: an error (the default), drop the line, or take the "
+        "column's mean or median in the training part (a missing category is 0 in all its columns)",
+    ),
+    "--categorical": (
+        names,
+        "NAMES",
+        "columns with categories, even if they are numbers: a,b. Columns of words always are; each category "
+        "becomes a column of 0 and 1",
+    ),
+    "--without": (names, "NAMES", "columns of a table to leave out: a,b"),
+}
+
+
+def is_table(path: str | Path) -> bool:
+    from ranvier.data.datasets.files import TABLES
+
+    file = Path(path)
+    ending = Path(file.stem).suffix if file.suffix.lower() == ".gz" else file.suffix
+    return ending.lower() in TABLES and not file.is_dir()
+
+
+def require_table_flags(arguments: argparse.Namespace, data: str) -> None:
+    """Raise a mistake for a flag of tables or folders that has no effect on the data."""
+    for flag in ("missing", "categorical", "without", "decimal", "encoding"):
+        if getattr(arguments, flag, None) is not None and not is_table(data):
+            raise Mistake(f"--{flag} is for a table such as a .csv file, not for {data}")
+    if arguments.skip_broken and not Path(data).is_dir():
+        raise Mistake(f"--skip-broken is for a folder of images, not for {data}")
+
+
+def reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `rv.data.load` for the text of a table."""
+    given = {"decimal": arguments.decimal, "encoding": arguments.encoding}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def to_train(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `rv.data.load` for a table to train on."""
+    if not is_table(arguments.data):
+        return {}
+    from ranvier.data.datasets.tables import is_digit_table
+
+    options = reading(arguments)
+    given = {name: getattr(arguments, name) for name in ("missing", "categorical", "without")}
+    if not options and not any(given.values()) and is_digit_table(Path(arguments.data)):
+        return {}  # images
+    missing = given["missing"] or "error"
+    options["missing"] = missing if missing in ("error", "drop") else "keep"
+    return options | {"categories": given["categorical"] or True, "without": given["without"] or ()}
+
+
+def encoder_of(model: Any) -> Any:
+    """The TableEncoder of a model file; None if it has none."""
+    import ranvier as rv
+
+    steps = rv.serialization.info(model).preprocessing
+    first = rv.data.transforms.from_config(steps[0]) if steps else None
+    return first if isinstance(first, rv.data.TableEncoder) else None
+
+
+def of_model(arguments: argparse.Namespace, path: str, encoder: Any) -> dict[str, Any]:
+    """The arguments of `rv.data.load` for a table as the model was trained on."""
+    from ranvier.data.datasets.text_table import read_table
+
+    if not is_table(path):
+        return {}
+    options = reading(arguments)
+    if encoder is None:
+        return options
+    known = zip(encoder.names or map(str, range(len(encoder.categories))), encoder.categories, strict=True)
+    missing = "error" if encoder.missing is None else "drop" if encoder.missing == "drop" else "keep"
+    options |= {"missing": missing, "categories": dict(known)}
+    if encoder.without:
+        columns = read_table(Path(path), **reading(arguments)).names or []
+        options["without"] = [name for name in encoder.without if name in columns]
+    return options
+
+
+def load(path: str | Path, label: Any, say: bool = True, **how: Any) -> Any:
+    """The samples of a file or folder; prints broken images, and with `say` warnings."""
+    import ranvier as rv
+
+    if isinstance(label, str) and label.lstrip("-").isdigit() and not str(path).endswith(".npz"):
+        label = int(label)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        samples = rv.data.load(path, label, **how)
+    for message in {str(warning.message) for warning in said} if say else ():
+        print(f"ranvier: {message}", file=sys.stderr)
+    for name in samples.skipped:
+        print(f"skipped the broken image {name}", file=sys.stderr)
+    return samples
+
+
+def made_encoder(arguments: argparse.Namespace, samples: Any) -> Any:
+    """The TableEncoder for the samples, not fitted; None if they are plain numbers."""
+    import ranvier as rv
+
+    if not is_table(arguments.data) or samples.x.ndim != 2:
+        return None
+    missing = None if arguments.missing in (None, "error") else arguments.missing
+    if samples.categories is None and missing is None and not arguments.without:
+        return None
+    categories = samples.categories or (None,) * samples.x.shape[1]
+    columns = samples.feature_names
+    words = [
+        f"{columns[i] if columns else i} ({len(known)})"
+        for i, known in enumerate(categories)
+        if known is not None
+    ]
+    if words:
+        print(f"columns of categories, one-hot: {', '.join(words)}", flush=True)
+    if samples.rows is not None:
+        print(f"{len(samples.rows)} lines without missing values are kept", flush=True)
+    return rv.data.TableEncoder(categories, missing, names=columns, without=arguments.without or ())

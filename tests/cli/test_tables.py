@@ -1,0 +1,116 @@
+"""Tables with missing values and categories, folders with broken images, and predictions to files."""
+
+import csv
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import cli
+
+
+def write_table(path, rows, names=("id", "size", "colour", "kind")):
+    path.write_text("\n".join([",".join(names), *(",".join(map(str, row)) for row in rows)]) + "\n")
+    return str(path)
+
+
+@pytest.fixture
+def rows():
+    rng = np.random.default_rng(0)
+    colours = rng.choice(["red", "green", "blue"], 120)
+    sizes = [("" if i % 10 == 3 else f"{size:.3f}") for i, size in enumerate(rng.normal(size=120))]
+    return [
+        (f"n{i}", s, c, "yes" if c == "red" else "no")
+        for i, (s, c) in enumerate(zip(sizes, colours, strict=True))
+    ]
+
+
+@pytest.mark.parametrize("missing", ["mean", "median", "drop"])
+def test_predict_reads_a_table_as_training_did(rows, missing, tmp_path, capsys):
+    path, model = write_table(tmp_path / "t.csv", rows), str(tmp_path / "m.safetensors")
+    how = ["--missing", missing, "--without", "id"]
+    assert cli.main(["train", path, *how, "--epochs", "8", "--out", model]) == 0
+    assert "columns of categories, one-hot: colour (3)" in capsys.readouterr().out
+    assert rv.serialization.info(rv.load(model)).feature_names == ["size", "colour"]
+    # the columns in another order, the columns left out gone, no labels
+    other = write_table(tmp_path / "new.csv", [row[2:0:-1] for row in rows], ("colour", "size"))
+    assert cli.main(["predict", model, other, "--csv", str(tmp_path / "p.csv")]) == 0
+    with open(tmp_path / "p.csv") as stream:
+        found = list(csv.DictReader(stream))
+    kept = [i for i, row in enumerate(rows) if row[1] or missing != "drop"]
+    assert [int(row["sample"]) for row in found] == kept
+    assert [row["prediction"] for row in found] == [rows[i][3] for i in kept]
+    assert all(abs(float(row["yes"]) + float(row["no"]) - 1) < 1e-6 for row in found)
+    capsys.readouterr()
+    assert cli.main(["evaluate", model, path, "--label", "kind"]) == 0  # with the column `id`
+    assert "accuracy 1.0000" in capsys.readouterr().out
+    new = write_table(tmp_path / "new.csv", [("1", "pink")], ("size", "colour"))
+    assert cli.main(["predict", model, new]) == 1
+    assert (
+        "column 'colour' holds 'pink'; expected a known category: blue, green, red" in capsys.readouterr().err
+    )
+
+
+def test_flags_without_effect(rows, tmp_path, capsys):
+    for command, flag in (
+        (["train", "digits", "--missing", "mean"], "--missing"),
+        (["train", "iris", "--decimal", ","], "--decimal"),
+        (["train", "digits", "--skip-broken"], "--skip-broken"),
+    ):
+        assert cli.main(command) == 1
+        assert f"error: {flag} is for " in capsys.readouterr().err
+
+
+def test_broken_images_and_plain_folders(tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image", reason="pillow is not installed")
+    for number in range(10):
+        for name, value in (("dark", 20), ("light", 220)):
+            file = tmp_path / "images" / name / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            image.new("L", (8, 8), value + number).save(file)
+    broken = tmp_path / "images" / "dark" / "3.png"
+    broken.write_bytes(b"no image")
+    model = str(tmp_path / "m.safetensors")
+    run = ["train", str(tmp_path / "images"), "--model", "mlp", "--epochs", "40", "--out", model]
+    assert cli.main(run) == 1
+    assert f"'{broken}' is broken or no image" in capsys.readouterr().err
+    assert cli.main([*run, "--skip-broken"]) == 0
+    assert f"skipped the broken image {broken}" in capsys.readouterr().err
+    assert cli.main(["predict", model, str(tmp_path / "images" / "light"), "--top", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{tmp_path / 'images' / 'light' / '0.png'}: light ")
+    assert len(lines) == 10
+    assert cli.main(["predict", model, str(broken.parent)]) == 1
+    assert cli.main(["predict", model, str(broken.parent), "--skip-broken", "--top", "1"]) == 0
+    assert capsys.readouterr().out.count(": dark ") == 9
+
+
+def test_early_stopping_and_more_epochs(tmp_path, capsys):
+    state, out = str(tmp_path / "state"), str(tmp_path / "m.safetensors")
+    run = ["train", "iris", "--checkpoint", state, "--out", out]
+    assert cli.main([*run, "--epochs", "2"]) == 0
+    assert cli.main([*run, "--epochs", "4", "--resume"]) == 0
+    printed = capsys.readouterr().out
+    assert "follows the schedule of the longer run" in printed
+    assert "epoch 4/4" in printed
+    assert cli.main([*run, "--epochs", "3", "--resume"]) == 1
+    assert "it has --epochs 4" in capsys.readouterr().err
+    stopped = ["train", "iris", "--early-stopping", "1", "--lr", "0.5", "--epochs", "60", "--out", out]
+    assert cli.main(stopped) == 0
+    assert "epoch 60/60" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["trian", "digits"], "did you mean train?"),
+        (["train", "digits", "--eopchs", "3"], "unrecognized arguments: --eopchs 3; did you mean --epochs?"),
+        (["train", "digits", "--optimizer", "adm"], "did you mean adam?"),
+    ],
+)
+def test_a_wrong_name_is_two_lines(command, said, capsys):
+    with pytest.raises(SystemExit) as exit:
+        cli.main(command)
+    lines = capsys.readouterr().err.splitlines()
+    assert (exit.value.code, len(lines)) == (2, 2)
+    assert lines[0].endswith(said)
+    assert lines[1].startswith("help: ranvier ")
