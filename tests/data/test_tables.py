@@ -246,7 +246,7 @@ def test_categories_and_missing_values(table, parser):
             {"categories": True},
             "has 101 different words",
         ),
-        ("a,y\n,x\n", {"missing": "drop"}, "a missing value in each line"),
+        ("a,b,y\n,1,x\n", {"missing": "drop"}, "a missing value in each line"),
         ("a,y\n1,x\n", {"missing": "mean"}, "got missing 'mean'; expected error, drop or keep"),
         ("a,y\n1,x\n", {"without": ["b"]}, "has no column 'b'"),
         ("a,y\n1,x\n", {"decimal": ";"}, "got decimal ';'; expected '.' or ','"),

@@ -14,8 +14,8 @@ from ranvier.report.html import number, text
 __all__ = ["lines", "points"]
 
 WIDTH, HEIGHT = 400, 250
-LEFT, RIGHT, TOP, BOTTOM = 58, 388, 30, 204  # of the area inside the axes
-STYLES = (("#0072b2", ""), ("#c04a00", "6 3"))  # colour and dashes
+LEFT, RIGHT, TOP, BOTTOM = 74, 388, 30, 204  # of the area inside the axes
+STYLES = (("var(--first)", ""), ("var(--second)", "6 3"))  # colour and dashes
 MOST = 1000  # points of a curve; more only make the page larger
 
 Range = tuple[float, float]
@@ -34,15 +34,15 @@ def lines(curves: Mapping[str, Sequence[float]], xlabel: str, ylabel: str) -> st
         for part in _parts(curve):
             places = [f"{axes.x(n):.1f},{axes.y(v):.1f}" for n, v in part]
             body.append(
-                f'<polyline points="{" ".join(places)}" fill="none" stroke="{colour}" stroke-width="2" '
+                f'<polyline points="{" ".join(places)}" fill="none" style="stroke:{colour}" stroke-width="2" '
                 f'stroke-dasharray="{dashes}"/>'
             )
             if length <= 30:
                 marks = (place.split(",") for place in places)
-                body += [f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}"/>' for x, y in marks]
+                body += [f'<circle cx="{x}" cy="{y}" r="3" style="fill:{colour}"/>' for x, y in marks]
         at = LEFT + 150 * i
         body.append(
-            f'<line x1="{at}" x2="{at + 26}" y1="15" y2="15" stroke="{colour}" stroke-width="2" '
+            f'<line x1="{at}" x2="{at + 26}" y1="15" y2="15" style="stroke:{colour}" stroke-width="2" '
             f'stroke-dasharray="{dashes}"/><text x="{at + 32}" y="19">{text(name)}</text>'
         )
     last = ", ".join(f"{name} {number(curve[-1])}" for name, curve in curves.items())
@@ -64,12 +64,12 @@ def points(x: Array, y: Array, xlabel: str, ylabel: str, guide: str) -> str:
     body = [
         axes.svg(xlabel, ylabel),
         *(
-            f'<circle cx="{axes.x(a):.1f}" cy="{axes.y(b):.1f}" r="2.5" fill="{STYLES[0][0]}" '
+            f'<circle cx="{axes.x(a):.1f}" cy="{axes.y(b):.1f}" r="2.5" style="fill:{STYLES[0][0]}" '
             'fill-opacity="0.5"/>'
             for a, b in zip(x[shown].tolist(), y[shown].tolist(), strict=True)
         ),
         f'<line x1="{axes.x(across[0]):.1f}" x2="{axes.x(across[1]):.1f}" y1="{axes.y(ends[0]):.1f}" '
-        f'y2="{axes.y(ends[1]):.1f}" stroke="{STYLES[1][0]}" stroke-width="2" stroke-dasharray="6 3"/>',
+        f'y2="{axes.y(ends[1]):.1f}" style="stroke:{STYLES[1][0]}" stroke-width="2" stroke-dasharray="6 3"/>',
         f'<text x="{LEFT}" y="19">{len(shown):,} of {len(x):,} points; '
         f"dashed: {'no error' if guide == 'zero' else 'prediction = truth'}</text>",
     ]

@@ -13,17 +13,22 @@ __all__ = ["page"]
 # On a narrow screen tables scroll, not the page. Printing keeps colours and breaks pages between parts.
 STYLE = """
 *{box-sizing:border-box}
-body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:62rem;margin:0 auto;
-padding:1rem;overflow-wrap:anywhere}
+:root{color-scheme:light dark;--text:#1a1a1a;--page:#fff;--quiet:#555;--line:#ddd;--box:#f3f5f7;
+--right:#0b6b2c;--wrong:#b3001b;--first:#0072b2;--second:#c04a00}
+@media screen and (prefers-color-scheme:dark){:root{
+--text:#e8e8e8;--page:#16181b;--quiet:#b0b4b8;--line:#3a3d42;
+--box:#24272c;--right:#5fd08a;--wrong:#ff8a8a;--first:#5ab4f0;--second:#ff9a4d}}
+body{font:16px/1.5 system-ui,sans-serif;color:var(--text);background:var(--page);max-width:62rem;
+margin:0 auto;padding:1rem;overflow-wrap:anywhere}
 h1{font-size:1.7rem;line-height:1.2;margin:.5rem 0}
-h2{font-size:1.25rem;margin:2rem 0 .7rem;border-bottom:1px solid #ccc}
+h2{font-size:1.25rem;margin:2rem 0 .7rem;border-bottom:1px solid var(--line)}
 h3{font-size:1rem;margin:1.4rem 0 .4rem}
 p{margin:.4rem 0}
-.note{color:#555;font-size:.9rem}
+.note{color:var(--quiet);font-size:.9rem}
 .scroll{overflow-x:auto;margin:.8rem 0}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;overflow-wrap:normal}
 caption{text-align:left;font-weight:600;padding-bottom:.3rem}
-th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
+th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 thead th{border-bottom:2px solid #888}
 tbody th,thead th:first-child{text-align:left}
 .plain td,.plain th{text-align:left}
@@ -32,24 +37,25 @@ tbody th,thead th:first-child{text-align:left}
 .matrix th,.matrix td{padding:.2rem .4rem;text-align:center;min-width:2.2rem}
 .matrix tbody th{text-align:left}
 .matrix .hit{font-weight:700}
-.matrix .none{color:#6b6b6b}
+.matrix .none{color:var(--quiet)}
 dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,9.5rem),1fr));gap:.6rem;margin:.8rem 0}
-dl div{background:#f3f5f7;border-radius:.4rem;padding:.4rem .7rem}
-dt{font-size:.85rem;color:#555}
+dl div{background:var(--box);border-radius:.4rem;padding:.4rem .7rem}
+dt{font-size:.85rem;color:var(--quiet)}
 dd{margin:0;font-weight:600}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:1rem}
-svg{width:100%;height:auto;font-size:12px;fill:#333}
-svg .grid{stroke:#ddd}
+svg{width:100%;height:auto;font-size:12px;fill:var(--text)}
+svg .grid{stroke:var(--line)}
 .samples{display:grid;grid-template-columns:repeat(auto-fill,minmax(6.4rem,1fr));gap:.6rem}
 figure{margin:0;padding:.4rem;border:2px solid;border-radius:.4rem;text-align:center;font-size:.85rem}
 figure img{width:100%;max-width:6rem;image-rendering:pixelated;background:#000}
 figcaption b{display:block}
-.right{color:#0b6b2c}
-.wrong{color:#b3001b}
+.right{color:var(--right)}
+.wrong{color:var(--wrong)}
 figure.wrong{border-style:dashed}
-pre{background:#f3f5f7;padding:.7rem;border-radius:.4rem;white-space:pre-wrap}
+pre{background:var(--box);padding:.7rem;border-radius:.4rem;white-space:pre-wrap}
 pre span{display:inline-block;max-width:100%}
-@media (max-width:30rem){th,td{padding:.2rem .3rem;font-size:.9rem}}
+@media (max-width:30rem){th,td{padding:.2rem .3rem;font-size:.9rem}
+.matrix th,.matrix td{padding:.15rem .1rem;min-width:1.5rem;font-size:.8rem}}
 @media print{body{max-width:none;padding:0;font-size:11pt;print-color-adjust:exact;
 -webkit-print-color-adjust:exact}
 figure,svg,tr,dl div{break-inside:avoid}h2,h3,caption,.note{break-after:avoid}.scroll{overflow:visible}}

@@ -34,6 +34,7 @@ def results(y_true: Array, y_pred: Array) -> str:
     return section(
         "Results",
         facts(listed),
+        '<p class="note">Errors, truth, prediction and residual are in the unit of the targets.</p>',
         f'<div class="charts">{"".join(drawn)}</div>',
         _table("Samples, evenly spaced", true, predicted, chosen),
         _table("Largest errors", true, predicted, worst),

@@ -74,6 +74,8 @@ def load_csv(
     if missing not in ("error", "drop", "keep"):
         raise ValueError(f"[load_csv] got missing {missing!r}; expected error, drop or keep")
     table = read_table(require_file("load_csv", path), header, delimiter, decimal, encoding)
+    if header is None and isinstance(categories, Mapping) and {*next(table.rows())} & {*categories}:
+        table = read_table(table.path, True, delimiter, decimal, encoding)  # words only, with known names
     at = _label_column(table, label)
     left_out = {_label_column(table, name) for name in without}
     features = [column for column in range(table.width) if column != at and column not in left_out]
