@@ -250,7 +250,7 @@ def test_categories_and_missing_values(table, parser):
         ("a,y\n1,x\n", {"missing": "mean"}, "got missing 'mean'; expected error, drop or keep"),
         ("a,y\n1,x\n", {"without": ["b"]}, "has no column 'b'"),
         ("a,y\n1,x\n", {"decimal": ";"}, "got decimal ';'; expected '.' or ','"),
-        ("a;y\n1.000,5;x\n", {"decimal": ","}, "holds '1.000,5'"),
+        ("a;b;y\n1.000,5;2;x\n", {"decimal": ","}, "holds '1.000,5'"),
         ("a,y\n1,x\n", {"encoding": "klingon"}, "got encoding 'klingon'; expected a name"),
     ],
 )
