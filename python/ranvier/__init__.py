@@ -42,6 +42,7 @@ from ranvier.config import (
     show_config,
 )
 from ranvier.ops import *
+from ranvier.ops.numeric import MODULE_OF as _NUMERIC
 from ranvier.summary import summary  # loaded here, or the module would take the place of the function
 
 if _typing.TYPE_CHECKING:
@@ -79,8 +80,8 @@ def __getattr__(name: str) -> _typing.Any:
         return _importlib.import_module(_LATER[name])
     if name in _DEFINED_IN:
         value = getattr(_importlib.import_module(_DEFINED_IN[name]), name)
-    elif name in _layers().__all__:
-        value = getattr(_layers(), name)
+    elif name in _NUMERIC or name in _layers().__all__:
+        value = getattr(_importlib.import_module("ranvier.ops"), name)
     else:
         raise AttributeError(f"module 'ranvier' has no attribute {name!r}")
     globals()[name] = value
@@ -88,4 +89,4 @@ def __getattr__(name: str) -> _typing.Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER, *_DEFINED_IN, *_layers().__all__})
+    return sorted({*globals(), *_LATER, *_DEFINED_IN, *_NUMERIC, *_layers().__all__})

@@ -9,6 +9,7 @@ import types as _types
 import typing as _typing
 
 import ranvier.ops.attach
+import ranvier.ops.numeric as _numeric
 from ranvier.ops.activation.piecewise import *
 from ranvier.ops.activation.smooth import *
 from ranvier.ops.diagonal import *
@@ -33,12 +34,24 @@ from ranvier.ops.variance import *
 
 if _typing.TYPE_CHECKING:
     from ranvier.ops.layers import *
+    from ranvier.ops.numeric.algebra import *
+    from ranvier.ops.numeric.arrange import *
+    from ranvier.ops.numeric.elementary import *
+    from ranvier.ops.numeric.filled import *
+    from ranvier.ops.numeric.pairs import *
+    from ranvier.ops.numeric.places import *
+    from ranvier.ops.numeric.random import *
+    from ranvier.ops.numeric.statistics import *
 else:
     __all__ = [name for name, value in globals().items() if isinstance(value, _types.FunctionType)]
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """The ops that no method of Tensor needs are loaded with the first use of one of them."""
+    """The ops of layers and losses, and rare ones, are loaded with the first use of one of them."""
+    module = _numeric.MODULE_OF.get(name)
+    if module is not None:
+        globals()[name] = getattr(_importlib.import_module(f"ranvier.ops.numeric.{module}"), name)
+        return globals()[name]
     layers = _importlib.import_module("ranvier.ops.layers")
     if name == "layers":
         return layers

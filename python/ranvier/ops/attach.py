@@ -16,6 +16,7 @@ from ranvier.ops.elementwise.whole import logic
 from ranvier.ops.index import getitem
 from ranvier.ops.join import unbind
 from ranvier.ops.matmul import matmul
+from ranvier.ops.numeric import METHODS as RARE
 from ranvier.ops.shape import permute, transpose
 
 MODULES = (  # those whose METHODS become methods of Tensor
@@ -23,6 +24,25 @@ MODULES = (  # those whose METHODS become methods of Tensor
     "elementwise.extrema elementwise.functions elementwise.power elementwise.where index join matmul norms "
     "reduce repeat scan scatter shape softmax sort variance"
 )
+
+
+class _Later:
+    """A method that its module, loaded at the first use, defines."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = f"ranvier.ops.numeric.{module}", name
+
+    def __get__(self, tensor: Any, owner: Any) -> Any:
+        module, name = importlib.import_module(self.module), self.name
+        if name.startswith("__"):
+            method = module.OPERATORS[name]
+            method = getattr(Tensor, method) if isinstance(method, str) else method
+        elif name.endswith("_") and not hasattr(module, name):
+            method = _in_place(module, name)
+        else:
+            method = getattr(module, name)
+        setattr(Tensor, name, method)
+        return method if tensor is None else method.__get__(tensor, owner)
 
 
 def _methods() -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -130,3 +150,6 @@ for _name, _getter in PROPERTIES.items():
     setattr(Tensor, _name, property(_getter))
 for _name, _function in {**OPERATORS, **METHODS}.items():
     setattr(Tensor, _name, _function)
+for _module, _names in RARE.items():
+    for _name in _names.split():
+        setattr(Tensor, _name, _Later(_module, _name))

@@ -30,11 +30,12 @@ STANDARD = re.compile(r"^\[[\w.]+\] got .+; expected .+", re.DOTALL)
 TYPES = (ValueError, TypeError, RuntimeError, IndexError)
 # Only shapes, dtypes and shared memory can be compared: PyTorch's samples draw from their own fixed seed.
 RANDOM = {
-    *("empty", "empty_like", "rand_like", "randint", "randn", "randn_like"),
+    *("bernoulli", "cauchy", "empty", "empty_like", "exponential", "geometric", "log_normal", "multinomial"),
+    *("new_empty", "normal", "rand_like", "randint", "randint_like", "randn", "randn_like", "uniform"),
     *(f"nn.functional.{name}" for name in ("alpha_dropout", "dropout", "dropout1d", "dropout2d")),
 }
 # Of equal elements these may return the index of any: PyTorch promises none, here it is the first.
-ANY_OF_EQUALS = {"argsort", "kthvalue", "median", "sort", "topk"}
+ANY_OF_EQUALS = {"argsort", "kthvalue", "median", "mode", "nanmedian", "sort", "topk"}
 
 
 @dataclass

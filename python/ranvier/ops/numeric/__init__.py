@@ -1,0 +1,94 @@
+"""Ops that few networks use: composed of other ops, or computed by NumPy outside compiled steps.
+
+A module is loaded with the first use of one of its names or methods, so they are listed here and not in the
+modules: FUNCTIONS are names of ``ranvier.ops`` and ``ranvier``, METHODS those of Tensor; a name that ends in _
+changes the tensor in place.
+"""
+
+FUNCTIONS = {
+    "algebra": """
+        addbmm addmm addmv addr baddbmm block_diag cdist corrcoef cov cross dist ger inner kron
+        renorm tensordot vdot
+    """,
+    "arrange": """
+        argwhere atleast_1d atleast_2d atleast_3d broadcast_shapes broadcast_tensors cartesian_prod
+        column_stack combinations diag diag_embed diagflat diagonal_scatter dsplit dstack fliplr
+        flipud hsplit hstack moveaxis rot90 row_stack select_scatter slice_scatter swapdims
+        tensor_split tril_indices triu_indices vsplit vstack
+    """,
+    "elementary": """
+        acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil cosh
+        deg2rad digamma erf erfc erfinv exp2 fix floor frac isneginf isposinf lgamma log10 log2
+        logit nan_to_num positive rad2deg rsqrt sgn signbit sinc sinh tan trunc
+    """,
+    "filled": """
+        logspace scalar_tensor
+    """,
+    "pairs": """
+        addcdiv addcmul arctan2 atan2 bitwise_and bitwise_left_shift bitwise_not bitwise_or
+        bitwise_right_shift bitwise_xor clamp_max clamp_min copysign float_power floor_divide fmax
+        fmin fmod gcd greater greater_equal hypot isclose lcm ldexp lerp less less_equal logaddexp
+        logaddexp2 logical_and logical_not logical_or logical_xor nextafter not_equal remainder rsub
+        true_divide xlogy
+    """,
+    "places": """
+        index_copy index_fill index_put masked_scatter put scatter_reduce take
+    """,
+    "random": """
+        bernoulli multinomial normal poisson randint_like
+    """,
+    "statistics": """
+        aminmax bincount bucketize cummax cummin cumulative_trapezoid diff histc histogram isin
+        logcumsumexp mode msort nanmean nanmedian nanquantile nansum quantile searchsorted trapezoid
+        trapz unique unique_consecutive
+    """,
+}
+
+METHODS = {
+    "algebra": """
+        addbmm addbmm_ addmm addmm_ addmv addmv_ addr addr_ baddbmm baddbmm_ corrcoef cov cross dist
+        ger inner kron renorm renorm_ vdot
+    """,
+    "arrange": """
+        argwhere diag diag_embed diagflat diagonal_scatter dsplit fliplr flipud hsplit moveaxis
+        rot90 select_scatter slice_scatter swapdims tensor_split unfold vsplit
+    """,
+    "elementary": """
+        __pos__
+        acos acos_ acosh acosh_ arccos arccos_ arccosh arccosh_ arcsin arcsin_ arcsinh arcsinh_
+        arctan arctan_ arctanh arctanh_ asin asin_ asinh asinh_ atan atan_ atanh atanh_ ceil ceil_
+        cosh cosh_ deg2rad deg2rad_ digamma digamma_ erf erf_ erfc erfc_ erfinv erfinv_ exp2 exp2_
+        fix fix_ floor floor_ frac frac_ isneginf isposinf lgamma lgamma_ log10 log10_ log2 log2_
+        logit logit_ nan_to_num nan_to_num_ positive rad2deg rad2deg_ rsqrt rsqrt_ sgn sgn_ signbit
+        sinc sinc_ sinh sinh_ tan tan_ trunc trunc_
+    """,
+    "filled": """
+        new_empty new_full new_ones new_tensor new_zeros
+    """,
+    "pairs": """
+        __floordiv__ __ifloordiv__ __imod__ __lshift__ __mod__ __rfloordiv__ __rmod__ __rshift__
+        addcdiv addcdiv_ addcmul addcmul_ arctan2 arctan2_ atan2 atan2_ bitwise_and bitwise_and_
+        bitwise_left_shift bitwise_left_shift_ bitwise_not bitwise_not_ bitwise_or bitwise_or_
+        bitwise_right_shift bitwise_right_shift_ bitwise_xor bitwise_xor_ clamp_max clamp_max_
+        clamp_min clamp_min_ copysign copysign_ float_power float_power_ floor_divide floor_divide_
+        fmax fmin fmod fmod_ gcd gcd_ greater greater_ greater_equal greater_equal_ hypot hypot_
+        isclose lcm lcm_ ldexp ldexp_ lerp lerp_ less less_ less_equal less_equal_ logaddexp
+        logaddexp2 logical_and logical_and_ logical_not logical_not_ logical_or logical_or_
+        logical_xor logical_xor_ nextafter nextafter_ not_equal not_equal_ remainder remainder_
+        true_divide true_divide_ xlogy xlogy_
+    """,
+    "places": """
+        index_copy index_copy_ index_fill index_fill_ index_put index_put_ masked_scatter
+        masked_scatter_ put put_ scatter_reduce scatter_reduce_ take
+    """,
+    "random": """
+        bernoulli bernoulli_ exponential_ geometric_ log_normal_ multinomial normal_ random_
+        uniform_
+    """,
+    "statistics": """
+        aminmax bincount cummax cummin diff histc histogram logcumsumexp mode msort nanmean
+        nanmedian nanquantile nansum quantile unique unique_consecutive
+    """,
+}
+
+MODULE_OF = {name: module for module, names in FUNCTIONS.items() for name in names.split()}

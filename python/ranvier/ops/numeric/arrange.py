@@ -1,0 +1,410 @@
+"""Tensors joined, cut, mirrored and written into: composed of the ops of shape, join, index and scatter."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.creation import zeros
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.diagonal import diagonal
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.index import index_select, nonzero
+from ranvier.ops.join import cat, narrow, select, stack
+from ranvier.ops.repeat import meshgrid
+from ranvier.ops.scatter import scatter
+from ranvier.ops.shape import (
+    _dim,
+    broadcast_to,
+    expand,
+    flip,
+    movedim,
+    reshape,
+    transpose,
+    unsqueeze,
+)
+
+
+def _listed(name: str, tensors: Any) -> list[Tensor]:
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        tensors = tensors[0]
+    return [as_tensor(name, x) for x in tensors]
+
+
+def atleast_1d(*tensors: Any) -> Any:
+    """Each tensor with at least one dimension; several give a tuple.
+
+    >>> import ranvier as rv
+    >>> rv.atleast_1d(rv.tensor(2.0))
+    tensor([2.])
+    """
+    return _atleast("atleast_1d", tensors, lambda x: reshape(x, (1,)) if x.ndim == 0 else x)
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """Each tensor with at least two dimensions: a vector is a row."""
+    return _atleast("atleast_2d", tensors, lambda x: reshape(x, (1, -1)) if x.ndim < 2 else x)
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """Each tensor with at least three dimensions: (n) becomes (1, n, 1), (m, n) becomes (m, n, 1)."""
+
+    def three(x: Tensor) -> Tensor:
+        if x.ndim < 2:
+            return reshape(x, (1, -1, 1))
+        return unsqueeze(x, -1) if x.ndim == 2 else x
+
+    return _atleast("atleast_3d", tensors, three)
+
+
+def _atleast(name: str, tensors: Any, function: Any) -> Any:
+    several = len(tensors) != 1 or isinstance(tensors[0], (list, tuple))
+    made = tuple(function(x) for x in _listed(name, tensors))
+    return made if several else made[0]
+
+
+def hstack(tensors: Any) -> Tensor:
+    """The tensors side by side: joined along dimension 1, vectors along dimension 0.
+
+    >>> import ranvier as rv
+    >>> rv.hstack((rv.tensor([1.0]), rv.tensor([2.0, 3.0])))
+    tensor([1., 2., 3.])
+    """
+    parts = [atleast_1d(x) for x in _listed("hstack", (tensors,))]
+    return cat(parts, 0 if parts and parts[0].ndim == 1 else 1)
+
+
+def vstack(tensors: Any) -> Tensor:
+    """The tensors one below the other: joined along dimension 0, vectors as rows.
+
+    >>> import ranvier as rv
+    >>> rv.vstack((rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])))
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
+    return cat([atleast_2d(x) for x in _listed("vstack", (tensors,))], 0)
+
+
+row_stack = vstack
+
+
+def dstack(tensors: Any) -> Tensor:
+    """The tensors joined along dimension 2: see :func:`atleast_3d`."""
+    return cat([atleast_3d(x) for x in _listed("dstack", (tensors,))], 2)
+
+
+def column_stack(tensors: Any) -> Tensor:
+    """The tensors side by side, vectors as columns.
+
+    >>> import ranvier as rv
+    >>> rv.column_stack((rv.tensor([1, 2]), rv.tensor([3, 4])))
+    tensor([[1, 3],
+            [2, 4]])
+    """
+    parts = _listed("column_stack", (tensors,))
+    return cat([reshape(x, (-1, 1)) if x.ndim < 2 else x for x in parts], 1)
+
+
+def tensor_split(x: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """x cut along dim into that many parts, the first ones longer by one, or before the given indices.
+
+    >>> import ranvier as rv
+    >>> rv.tensor_split(rv.arange(5), 2)
+    (tensor([0, 1, 2]), tensor([3, 4]))
+    """
+    x = as_tensor("tensor_split", x)
+    at = _dim("tensor_split", dim, x.ndim)
+    if x.ndim == 0:
+        raise ValueError("[tensor_split] got x of shape (); expected at least one dimension")
+    n, where_to = x.shape[at], getattr(indices_or_sections, "_array", indices_or_sections)
+    if np.ndim(where_to) == 0:
+        parts = int(where_to)
+        if parts < 1:
+            raise ValueError(f"[tensor_split] got {parts} sections; expected at least 1")
+        sizes = [n // parts + (i < n % parts) for i in range(parts)]
+        edges = [0, *itertools.accumulate(sizes)]
+    else:
+        edges = [slice(None, int(i)).indices(n)[1] for i in where_to]
+        edges = [0, *edges, n]
+    return tuple(narrow(x, at, min(a, n), max(b - a, 0)) for a, b in itertools.pairwise(edges))
+
+
+def _cut(name: str, x: Any, where_to: Any, dim: int, least: int) -> tuple[Tensor, ...]:
+    x = as_tensor(name, x)
+    if x.ndim < least:
+        raise ValueError(f"[{name}] got x of shape {x.shape}; expected at least {least} dimensions")
+    sections = getattr(where_to, "_array", where_to)
+    if np.ndim(sections) == 0 and (int(sections) < 1 or x.shape[dim] % int(sections)):
+        raise ValueError(
+            f"[{name}] got {int(sections)} sections for size {x.shape[dim]}; expected a divisor of it"
+        )
+    return tensor_split(x, where_to, dim)
+
+
+def hsplit(x: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """x cut along dimension 1 (a vector along dimension 0): see :func:`tensor_split`."""
+    x = as_tensor("hsplit", x)
+    return _cut("hsplit", x, indices_or_sections, 0 if x.ndim == 1 else 1, 1)
+
+
+def vsplit(x: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """x cut along dimension 0: see :func:`tensor_split`."""
+    return _cut("vsplit", x, indices_or_sections, 0, 2)
+
+
+def dsplit(x: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """x cut along dimension 2: see :func:`tensor_split`."""
+    return _cut("dsplit", x, indices_or_sections, 2, 3)
+
+
+def fliplr(x: Any) -> Tensor:
+    """x with dimension 1 in reverse order.
+
+    >>> import ranvier as rv
+    >>> rv.fliplr(rv.tensor([[1, 2], [3, 4]]))
+    tensor([[2, 1],
+            [4, 3]])
+    """
+    return _mirrored("fliplr", x, 1)
+
+
+def flipud(x: Any) -> Tensor:
+    """x with dimension 0 in reverse order."""
+    return _mirrored("flipud", x, 0)
+
+
+def _mirrored(name: str, x: Any, dim: int) -> Tensor:
+    x = as_tensor(name, x)
+    if x.ndim <= dim:
+        raise ValueError(f"[{name}] got x of shape {x.shape}; expected at least {dim + 1} dimensions")
+    return flip(x, dim)
+
+
+def rot90(x: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
+    """x turned by k quarter turns from the first of dims towards the second.
+
+    >>> import ranvier as rv
+    >>> rv.rot90(rv.tensor([[1, 2], [3, 4]]))
+    tensor([[2, 4],
+            [1, 3]])
+    """
+    x = as_tensor("rot90", x)
+    a, b = (_dim("rot90", d, x.ndim) for d in dims)
+    if a == b or x.ndim < 2:
+        raise ValueError(f"[rot90] got dims {dims} for x of shape {x.shape}; expected two dimensions")
+    if k % 4 == 2:
+        return flip(x, (a, b))
+    if k % 4 == 0:
+        return x.clone()
+    return transpose(flip(x, b), a, b) if k % 4 == 1 else flip(transpose(x, a, b), b)
+
+
+def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
+    """As :func:`ranvier.movedim`."""
+    return movedim(x, source, destination)
+
+
+def swapdims(x: Any, dim0: int, dim1: int) -> Tensor:
+    """As :func:`ranvier.transpose`."""
+    return transpose(x, dim0, dim1)
+
+
+def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
+    """The shape that tensors of these shapes broadcast to.
+
+    >>> import ranvier as rv
+    >>> rv.broadcast_shapes((2, 1), (3,))
+    (2, 3)
+    """
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        text = ", ".join(map(str, shapes))
+        raise ValueError(f"[broadcast_shapes] got {text}; expected shapes that broadcast") from error
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """The tensors, expanded to their common shape."""
+    parts = _listed("broadcast_tensors", tensors)
+    shape = broadcast_shapes(*(x.shape for x in parts))
+    return tuple(broadcast_to(x, shape) for x in parts)
+
+
+def cartesian_prod(*tensors: Any) -> Tensor:
+    """All combinations of one element of each vector, one a row; of one vector itself.
+
+    >>> import ranvier as rv
+    >>> rv.cartesian_prod(rv.tensor([1, 2]), rv.tensor([3, 4])).tolist()
+    [[1, 3], [1, 4], [2, 3], [2, 4]]
+    """
+    parts = _listed("cartesian_prod", tensors)
+    if any(x.ndim != 1 for x in parts) or not parts:
+        raise ValueError(f"[cartesian_prod] got shapes {[x.shape for x in parts]}; expected vectors")
+    if len(parts) == 1:
+        return parts[0]
+    return stack([reshape(x, (-1,)) for x in meshgrid(*parts, indexing="ij")], 1)
+
+
+def combinations(x: Any, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """All subsets of r elements of a vector, one a row.
+
+    >>> import ranvier as rv
+    >>> rv.combinations(rv.tensor([1, 2, 3])).tolist()
+    [[1, 2], [1, 3], [2, 3]]
+    """
+    x = as_tensor("combinations", x)
+    if x.ndim != 1 or r < 0:
+        raise ValueError(f"[combinations] got x of shape {x.shape} and r {r}; expected a vector and r >= 0")
+    if r == 0:
+        return zeros(0, dtype=x.dtype)
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = np.array(list(choose(range(x.shape[0]), r)), np.int64).reshape(-1, r)
+    return reshape(index_select(x, 0, rows.reshape(-1)), rows.shape)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """The indices (2, n) of the lower triangle of a row x col matrix, by rows.
+
+    >>> import ranvier as rv
+    >>> rv.tril_indices(2, 2)
+    tensor([[0, 1, 1],
+            [0, 0, 1]])
+    """
+    return wrap(np.stack(np.tril_indices(row, offset, col)).astype(dtype or np.int64))
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """The indices (2, n) of the upper triangle of a row x col matrix, by rows."""
+    return wrap(np.stack(np.triu_indices(row, offset, col)).astype(dtype or np.int64))
+
+
+def argwhere(x: Any) -> Tensor:
+    """The indices of the elements that are not 0, one a row; int64."""
+    x = as_tensor("argwhere", x)
+    return nonzero(x) if x.ndim else wrap(np.argwhere(x._array))
+
+
+def diag(x: Any, diagonal: int = 0) -> Tensor:
+    """The diagonal of a matrix; of a vector the matrix with that diagonal, 0 elsewhere.
+
+    >>> import ranvier as rv
+    >>> rv.diag(rv.tensor([1, 2]))
+    tensor([[1, 0],
+            [0, 2]])
+    """
+    x = as_tensor("diag", x)
+    if x.ndim not in (1, 2):
+        raise ValueError(f"[diag] got x of shape {x.shape}; expected a vector or a matrix")
+    from ranvier.ops.diagonal import diagonal as diagonal_of
+
+    return diag_embed(x, diagonal) if x.ndim == 1 else diagonal_of(x, diagonal).clone()
+
+
+def diagflat(x: Any, offset: int = 0) -> Tensor:
+    """The matrix with the elements of x on a diagonal."""
+    return diag_embed(reshape(as_tensor("diagflat", x), (-1,)), offset)
+
+
+def diag_embed(x: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices, in dimensions dim1 and dim2, with the last dimension of x on a diagonal, 0 elsewhere."""
+    x = as_tensor("diag_embed", x)
+    n = x.shape[-1] + abs(offset)
+    i = np.arange(n)
+    places = i[None, :] - i[:, None] == offset  # (n, n): x[k] is at (k, k + offset) or (k - offset, k)
+    wide = unsqueeze(x, -1)
+    first = min(offset, 0)  # row k takes x[k + first]
+    rows = np.clip(i + first, 0, max(x.shape[-1] - 1, 0))
+    if x.shape[-1] == 0:
+        y = zeros(*x.shape[:-1], n, n, dtype=x.dtype)
+    else:
+        wide = index_select(wide, x.ndim - 1, rows)
+        y = where(wrap(places), expand(wide, (*x.shape[:-1], n, n)), cast(0, x.dtype))
+    last = y.ndim
+    a, b = (d % last for d in (dim1, dim2))
+    if a == b:
+        raise ValueError(f"[diag_embed] got dim1 {dim1} and dim2 {dim2}; expected two dimensions")
+    return movedim(y, (-2, -1), (a, b))
+
+
+def _written(name: str, x: Tensor, part: Any, src: Any) -> Tensor:
+    """x with the elements at positions `part` (an int64 array of flat indices) replaced by src."""
+    src = as_tensor(name, src)
+    if src.shape != part.shape:
+        raise ValueError(f"[{name}] got src of shape {src.shape}; expected {part.shape}")
+    flat = scatter(reshape(x, (-1,)), 0, part.reshape(-1), reshape(src, (-1,)))
+    return reshape(flat, x.shape)
+
+
+def _positions(x: Tensor) -> Any:
+    return np.arange(x.numel()).reshape(x.shape)
+
+
+def select_scatter(x: Any, src: Any, dim: int, index: int) -> Tensor:
+    """x with x.select(dim, index) replaced by src, in a new tensor.
+
+    >>> import ranvier as rv
+    >>> rv.select_scatter(rv.zeros(2, 2), rv.ones(2), 0, 1)
+    tensor([[0., 0.],
+            [1., 1.]])
+    """
+    x = as_tensor("select_scatter", x)
+    return _written("select_scatter", x, select(wrap(_positions(x)), dim, index)._array, src)
+
+
+def slice_scatter(
+    x: Any, src: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
+    """x with x[start:end:step] along dim replaced by src, in a new tensor."""
+    x = as_tensor("slice_scatter", x)
+    at = _dim("slice_scatter", dim, x.ndim)
+    key = (slice(None),) * at + (slice(start, end, step),)
+    return _written("slice_scatter", x, _positions(x)[key], src)
+
+
+def diagonal_scatter(x: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """x with a diagonal replaced by src, in a new tensor: see :func:`ranvier.diagonal`."""
+    x = as_tensor("diagonal_scatter", x)
+    return _written("diagonal_scatter", x, diagonal(wrap(_positions(x)), offset, dim1, dim2)._array, src)
+
+
+class Unfold(Function):
+    """y[.., i, .., j] = x[.., i step + j, ..]"""
+
+    is_view = True
+
+    def __init__(self, at: int, size: int, step: int) -> None:
+        self.at, self.size, self.step = at, size, step
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        windows = np.lib.stride_tricks.sliding_window_view(x, self.size, self.at)
+        return windows[(slice(None),) * self.at + (slice(None, None, self.step),)]
+
+    def backward(self, dy: Array) -> Array:
+        dx = np.zeros(self.shape, dy.dtype)
+        lead, count = (slice(None),) * self.at, dy.shape[self.at]
+        for j in range(self.size):  # the windows overlap: their gradients are added
+            dx[(*lead, slice(j, j + (count - 1) * self.step + 1, self.step))] += dy[..., j]
+        return dx
+
+
+def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
+    """All slices of `size` elements along a dimension, `step` apart; a new last dimension holds them. A view
+    that is only read.
+
+    >>> import ranvier as rv
+    >>> rv.arange(4).unfold(0, 2, 1).tolist()
+    [[0, 1], [1, 2], [2, 3]]
+    """
+    x = as_tensor("unfold", x)
+    at = _dim("unfold", dimension, x.ndim)
+    n = x.shape[at] if x.ndim else 1
+    if not 0 <= size <= n or step < 1:
+        raise ValueError(f"[unfold] got size {size} and step {step} for length {n}; expected size <= length")
+    if x.ndim == 0:
+        return reshape(x, (1,))[:size]
+    return Unfold(at, size, step).apply(x)

@@ -1,0 +1,109 @@
+"""Element-wise functions that NumPy computes, with their derivatives: the mechanism behind the tables of this
+package. A compiled step refuses them, because a replay runs kernels only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import (
+    Array,
+    as_tensor,
+    floating,
+    is_floating,
+    promoted,
+    require_no_gradient,
+    unbroadcast,
+)
+
+Slope = Callable[..., Any]
+
+
+class ByNumpy(Function):
+    """y = f(inputs); the gradient of input i is dy * slopes[i](*inputs, y), summed over repeated axes."""
+
+    def __init__(self, function: Callable[..., Any], slopes: tuple[Slope | None, ...]) -> None:
+        self.function, self.slopes = function, slopes
+
+    def forward(self, *inputs: Array) -> Array:
+        with np.errstate(all="ignore"):
+            y = np.asarray(self.function(*inputs))
+        self.inputs, self.y = inputs, y.astype(np.result_type(*inputs), copy=False)
+        return self.y
+
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
+        found: list[Array | None] = []
+        for x, slope, needed in zip(self.inputs, self.slopes, self.needs, strict=True):
+            if not needed:
+                found.append(None)
+                continue
+            with np.errstate(all="ignore"):
+                dx = np.zeros_like(dy) if slope is None else dy * slope(*self.inputs, self.y)
+            found.append(unbroadcast(np.ascontiguousarray(dx, dtype=dy.dtype), x.shape))
+        return tuple(found)
+
+
+def of_one(
+    name: str,
+    formula: str,
+    function: Callable[..., Any],
+    slope: Slope | None,
+    example: tuple[str, str],
+    integers: bool = False,
+) -> Callable[[Any], Tensor]:
+    """A public function y = f(x) with dy/dx = slope(x, y); None: the slope is 0.
+
+    Integers are computed in float32, or keep their dtype where `integers` is set.
+    """
+
+    kind = type(name.capitalize(), (ByNumpy,), {})
+
+    def op(x: Any) -> Tensor:
+        x = as_tensor(name, x)
+        if integers and not is_floating(x):
+            require_no_gradient(name, x)
+            kept = x._array if x._array.dtype.kind in "biu" else function(x._array)
+            return wrap(np.array(kept))
+        if (
+            not is_floating(x) and x._array.dtype.kind == "f"
+        ):  # float16: NumPy computes it, without a gradient
+            require_no_gradient(name, x)
+            with np.errstate(all="ignore"):
+                return wrap(np.asarray(function(x._array)).astype(x._array.dtype, copy=False))
+        return kind(function, (slope,)).apply(floating(x))
+
+    return named(op, name, formula, example)
+
+
+def of_two(
+    name: str,
+    formula: str,
+    function: Callable[..., Any],
+    slopes: tuple[Slope | None, Slope | None],
+    example: tuple[str, str],
+    integers: bool = False,
+) -> Callable[[Any, Any], Tensor]:
+    """A public function y = f(a, b) of operands that broadcast; slopes(a, b, y) are dy/da and dy/db."""
+
+    kind = type(name.capitalize(), (ByNumpy,), {})
+
+    def made() -> Function:
+        return kind(function, slopes)
+
+    def op(a: Any, b: Any) -> Tensor:
+        return promoted(name, made, function if integers else None, a, b)  # type: ignore[arg-type]
+
+    return named(op, name, formula, example)
+
+
+def named(op: Any, name: str, formula: str, example: tuple[str, str]) -> Any:
+    """The function with its name, and its docstring with an example."""
+    op.__name__ = op.__qualname__ = name
+    call, result = example
+    op.__doc__ = f"{formula}\n\n    >>> import ranvier as rv\n    >>> {call}\n    {result}\n    "
+    return op

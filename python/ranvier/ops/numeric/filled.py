@@ -1,0 +1,84 @@
+"""Tensors of the dtype of another one, and logarithmic ranges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd import creation
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.power import pow
+
+
+def new_tensor(
+    x: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """The data in a tensor of x's dtype.
+
+    >>> import ranvier as rv
+    >>> rv.ones(1).new_tensor([1, 2])
+    tensor([1., 2.])
+    """
+    return creation.tensor(getattr(data, "_array", data), dtype or x.dtype, device, requires_grad)
+
+
+def new_zeros(
+    x: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Zeros of this size in x's dtype.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1, 2]).new_zeros(3)
+    tensor([0, 0, 0])
+    """
+    return creation.zeros(*size, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+
+
+def new_ones(
+    x: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Ones of this size in x's dtype."""
+    return creation.ones(*size, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+
+
+def new_empty(
+    x: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor of this size in x's dtype, with any values."""
+    return creation.empty(*size, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+
+
+def new_full(
+    x: Tensor,
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of this size in x's dtype, filled with a number."""
+    return creation.full(size, fill_value, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+
+
+def scalar_tensor(
+    value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A tensor without dimensions; float32 unless dtype says otherwise."""
+    return creation.tensor(value, dtype or np.float32, device, requires_grad)
+
+
+def logspace(
+    start: float, end: float, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """base^start ... base^end, `steps` numbers with a constant ratio.
+
+    >>> import ranvier as rv
+    >>> rv.logspace(0, 2, 3)
+    tensor([  1.,  10., 100.])
+    """
+    if np.dtype(dtype or np.float32).kind in "iu":
+        start, end = int(start), int(end)
+    exponents = creation.linspace(start, end, steps, dtype=np.float64, device=device)
+    return pow(float(base), exponents).to(dtype or np.float32)

@@ -1,0 +1,347 @@
+"""Functions of two tensors that broadcast, element by element: remainders, angles, logic, blends.
+
+Where the dtypes differ they follow PyTorch's promotion. Raises ValueError for shapes that do not broadcast.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
+from ranvier.ops.elementwise.compare import ne
+from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, floating, result_dtype
+from ranvier.ops.elementwise.extrema import clip, maximum
+from ranvier.ops.elementwise.functions import exp, log1p
+from ranvier.ops.elementwise.power import pow
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.numeric.by_numpy import of_two
+
+
+def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The slopes of fmax or fmin: of equal values a gets all; where one is NaN, the other does."""
+
+    def of_a(a: Any, b: Any, y: Any) -> Any:
+        return (first(a, b) | np.isnan(b)).astype(y.dtype)
+
+    return of_a, lambda a, b, y: 1 - of_a(a, b, y)
+
+
+atan2 = of_two(
+    "atan2",
+    "The angle in [-pi, pi] of the point (b, a): atan(a / b) in the quadrant of the signs of both.",
+    np.arctan2,
+    (lambda a, b, y: b / (a * a + b * b), lambda a, b, y: -a / (a * a + b * b)),
+    ("rv.atan2(rv.tensor([1.0, 1.0]), rv.tensor([1.0, -1.0]))", "tensor([0.7854, 2.3562])"),
+)
+arctan2 = atan2
+copysign = of_two(
+    "copysign",
+    "|a| with the sign of b; the gradient of b is 0.",
+    np.copysign,
+    (lambda a, b, y: np.where(a == 0, 0, np.sign(a) * np.copysign(1, b)), None),
+    ("rv.copysign(rv.tensor([1.0, -2.0]), -1.0)", "tensor([-1., -2.])"),
+)
+fmod = of_two(
+    "fmod",
+    "The remainder of a / b with the sign of a: a - b trunc(a / b).",
+    np.fmod,
+    (lambda a, b, y: y.dtype.type(1), lambda a, b, y: -np.trunc(a / b)),
+    ("rv.fmod(rv.tensor([-5.0, 5.0]), 3)", "tensor([-2.,  2.])"),
+    integers=True,
+)
+remainder = of_two(
+    "remainder",
+    "The remainder of a / b with the sign of b, Python's %: a - b floor(a / b).",
+    np.remainder,
+    (lambda a, b, y: y.dtype.type(1), lambda a, b, y: -np.floor(a / b)),
+    ("rv.remainder(rv.tensor([-5.0, 5.0]), 3)", "tensor([1., 2.])"),
+    integers=True,
+)
+floor_divide = of_two(
+    "floor_divide",
+    "floor(a / b), Python's //; the gradients are 0.",
+    np.floor_divide,
+    (None, None),
+    ("rv.floor_divide(rv.tensor([-5.0, 5.0]), 3)", "tensor([-2.,  1.])"),
+    integers=True,
+)
+hypot = of_two(
+    "hypot",
+    "sqrt(a^2 + b^2) without overflow.",
+    np.hypot,
+    (lambda a, b, y: a / y, lambda a, b, y: b / y),
+    ("rv.hypot(rv.tensor([3.0]), rv.tensor([4.0]))", "tensor([5.])"),
+)
+fmax = of_two(
+    "fmax",
+    "The greater of a and b; where one is NaN, the other.",
+    np.fmax,
+    _share(np.greater_equal),
+    ('rv.fmax(rv.tensor([1.0, float("nan")]), rv.tensor([2.0, 3.0]))', "tensor([2., 3.])"),
+    integers=True,
+)
+fmin = of_two(
+    "fmin",
+    "The smaller of a and b; where one is NaN, the other.",
+    np.fmin,
+    _share(np.less_equal),
+    ('rv.fmin(rv.tensor([1.0, float("nan")]), rv.tensor([2.0, 3.0]))', "tensor([1., 3.])"),
+    integers=True,
+)
+nextafter = of_two(
+    "nextafter",
+    "The next number after a towards b; the gradient is that of a.",
+    np.nextafter,
+    (lambda a, b, y: y.dtype.type(1), None),
+    ("rv.nextafter(rv.tensor([1.0]), rv.tensor([2.0])) > 1", "tensor([True])"),
+)
+xlogy = of_two(
+    "xlogy",
+    "a log(b); 0 where a is 0, unless b is NaN.",
+    lambda a, b: np.where((a == 0) & ~np.isnan(b), 0, a * np.log(b)),
+    (
+        lambda a, b, y: np.where((a == 0) & (b <= 0), 0, np.log(b)),
+        lambda a, b, y: a / b,
+    ),
+    ("rv.xlogy(rv.tensor([0.0, 2.0]), rv.tensor([0.0, 1.0]))", "tensor([0., 0.])"),
+)
+
+
+def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor:
+    """A function of integers (or bools), which has no gradient."""
+    raw = [as_operand(name, x) for x in operands]
+    dtype = result_dtype(*raw) if len(raw) == 2 else raw[0].dtype
+    if dtype.kind not in "biu":
+        raise TypeError(f"[{name}] got dtype {dtype}; expected bools or integers")
+    arrays = [x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else dtype.type(x) for x in raw]
+    try:
+        return wrap(np.asarray(function(*arrays)))
+    except ValueError as error:
+        shapes = " and ".join(str(np.shape(x)) for x in arrays)
+        raise ValueError(f"[{name}] got shapes {shapes}; expected shapes that broadcast") from error
+    except TypeError as error:
+        raise TypeError(f"[{name}] got dtype {dtype}; expected integers") from error
+
+
+def bitwise_and(a: Any, b: Any) -> Tensor:
+    """a & b, bit by bit.
+
+    >>> import ranvier as rv
+    >>> rv.bitwise_and(rv.tensor([6, 5]), 3)
+    tensor([2, 1])
+    """
+    return _integers("bitwise_and", np.bitwise_and, a, b)
+
+
+def bitwise_or(a: Any, b: Any) -> Tensor:
+    """a | b, bit by bit."""
+    return _integers("bitwise_or", np.bitwise_or, a, b)
+
+
+def bitwise_xor(a: Any, b: Any) -> Tensor:
+    """a ^ b, bit by bit."""
+    return _integers("bitwise_xor", np.bitwise_xor, a, b)
+
+
+def bitwise_not(x: Any) -> Tensor:
+    """~x, bit by bit."""
+    return _integers("bitwise_not", np.invert, as_tensor("bitwise_not", x))
+
+
+def bitwise_left_shift(a: Any, b: Any) -> Tensor:
+    """a * 2^b, of integers."""
+    return _integers("bitwise_left_shift", np.left_shift, a, b)
+
+
+def bitwise_right_shift(a: Any, b: Any) -> Tensor:
+    """floor(a / 2^b), of integers."""
+    return _integers("bitwise_right_shift", np.right_shift, a, b)
+
+
+def gcd(a: Any, b: Any) -> Tensor:
+    """The greatest common divisor, >= 0, of integers.
+
+    >>> import ranvier as rv
+    >>> rv.gcd(rv.tensor([12, 7]), 18)
+    tensor([6, 1])
+    """
+    return _integers("gcd", np.gcd, a, b)
+
+
+def lcm(a: Any, b: Any) -> Tensor:
+    """The least common multiple, >= 0, of integers."""
+    return _integers("lcm", np.lcm, a, b)
+
+
+def _truth(name: str, x: Any) -> Any:
+    x = as_tensor(name, x)
+    return x if x.dtype == np.bool_ else ne(x, 0)
+
+
+def logical_and(a: Any, b: Any) -> Tensor:
+    """True where a and b are not 0; bool.
+
+    >>> import ranvier as rv
+    >>> rv.logical_and(rv.tensor([1, 1]), rv.tensor([0, 2]))
+    tensor([False,  True])
+    """
+    return _truth("logical_and", a) & _truth("logical_and", b)
+
+
+def logical_or(a: Any, b: Any) -> Tensor:
+    """True where a or b is not 0; bool."""
+    return _truth("logical_or", a) | _truth("logical_or", b)
+
+
+def logical_xor(a: Any, b: Any) -> Tensor:
+    """True where exactly one of a and b is not 0; bool."""
+    return _truth("logical_xor", a) ^ _truth("logical_xor", b)
+
+
+def logical_not(x: Any) -> Tensor:
+    """True where x is 0; bool."""
+    return ~_truth("logical_not", x)
+
+
+def true_divide(a: Any, b: Any) -> Tensor:
+    """a / b: see :func:`ranvier.div`."""
+    return div(a, b)
+
+
+def greater(a: Any, b: Any) -> Tensor:
+    """a > b"""
+    return as_tensor("greater", a) > b
+
+
+def greater_equal(a: Any, b: Any) -> Tensor:
+    """a >= b"""
+    return as_tensor("greater_equal", a) >= b
+
+
+def less(a: Any, b: Any) -> Tensor:
+    """a < b"""
+    return as_tensor("less", a) < b
+
+
+def less_equal(a: Any, b: Any) -> Tensor:
+    """a <= b"""
+    return as_tensor("less_equal", a) <= b
+
+
+def not_equal(a: Any, b: Any) -> Tensor:
+    """a != b"""
+    return ne(a, b)
+
+
+def rsub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
+    """b - alpha a"""
+    return sub(b, a, alpha=alpha)
+
+
+def float_power(a: Any, b: Any) -> Tensor:
+    """a^b in float64.
+
+    >>> import ranvier as rv
+    >>> rv.float_power(rv.tensor([2, 3]), 2).dtype
+    dtype('float64')
+    """
+    wide = [x.to(np.float64) if isinstance(x, Tensor) else x for x in map(_operand, (a, b))]
+    return pow(*wide)
+
+
+def _operand(x: Any) -> Any:
+    return as_operand("float_power", x)
+
+
+def ldexp(x: Any, exponent: Any) -> Tensor:
+    """x 2^exponent.
+
+    >>> import ranvier as rv
+    >>> rv.ldexp(rv.tensor([1.0, 3.0]), rv.tensor([2, 1]))
+    tensor([4., 6.])
+    """
+    return mul(floating(x), pow(2.0, as_operand("ldexp", exponent)))
+
+
+def clamp_min(x: Any, min: Any) -> Tensor:
+    """x, at least min: see :func:`ranvier.clamp`."""
+    return clip(x, min, None)
+
+
+def clamp_max(x: Any, max: Any) -> Tensor:
+    """x, at most max: see :func:`ranvier.clamp`."""
+    return clip(x, None, max)
+
+
+def lerp(start: Any, end: Any, weight: Any) -> Tensor:
+    """start + weight (end - start).
+
+    >>> import ranvier as rv
+    >>> rv.lerp(rv.tensor([0.0, 10.0]), rv.tensor([4.0, 20.0]), 0.25)
+    tensor([ 1.0000, 12.5000])
+    """
+    return add(start, mul(weight, sub(end, start)))
+
+
+def addcmul(x: Any, a: Any, b: Any, *, value: float = 1) -> Tensor:
+    """x + value a b
+
+    >>> import ranvier as rv
+    >>> rv.addcmul(rv.ones(2), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]), value=0.5)
+    tensor([2.5000, 5.0000])
+    """
+    return add(x, mul(mul(a, b), value) if value != 1 else mul(a, b))
+
+
+def addcdiv(x: Any, a: Any, b: Any, *, value: float = 1) -> Tensor:
+    """x + value a / b"""
+    return add(x, mul(div(a, b), value) if value != 1 else div(a, b))
+
+
+def logaddexp(a: Any, b: Any) -> Tensor:
+    """log(e^a + e^b) without overflow.
+
+    >>> import ranvier as rv
+    >>> rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0]))
+    tensor([1000.6931])
+    """
+    a, b = (floating(as_tensor("logaddexp", x)) for x in (a, b))
+    distance = where(a == b, 0.0, sub(a, b))  # equal infinities have the distance 0
+    plain = add(maximum(a, b), log1p(exp(-distance.abs())))
+    return plain
+
+
+def logaddexp2(a: Any, b: Any) -> Tensor:
+    """log2(2^a + 2^b) without overflow."""
+    return logaddexp(mul(a, math.log(2)), mul(b, math.log(2))) / math.log(2)
+
+
+def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """True where |a - b| <= atol + rtol |b|, and for equal infinities; bool. NaNs are equal with equal_nan.
+
+    >>> import ranvier as rv
+    >>> rv.isclose(rv.tensor([1.0, 1.1]), rv.tensor([1.0000001, 1.0]))
+    tensor([ True, False])
+    """
+    a, b = as_tensor("isclose", a), as_tensor("isclose", b)
+    if rtol < 0 or atol < 0:
+        raise ValueError(f"[isclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
+    with np.errstate(all="ignore"):
+        return wrap(np.asarray(np.isclose(a._array, b._array, rtol, atol, equal_nan)))
+
+
+OPERATORS = {
+    "__floordiv__": floor_divide,
+    "__rfloordiv__": lambda self, other: floor_divide(other, self),
+    "__ifloordiv__": "floor_divide_",
+    "__mod__": remainder,
+    "__rmod__": lambda self, other: remainder(other, self),
+    "__imod__": "remainder_",
+    "__lshift__": bitwise_left_shift,
+    "__rshift__": bitwise_right_shift,
+}

@@ -1,0 +1,232 @@
+"""Elements read and written at given places: take, put, index_fill, index_copy, index_put and others."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.creation import full_like
+from ranvier.autograd.function import Function, watched
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.index import index_array, index_select
+from ranvier.ops.scatter import scatter, scatter_add
+from ranvier.ops.shape import _dim, broadcast_to, expand, reshape
+
+
+def take(x: Any, index: Any) -> Tensor:
+    """The elements of x at flat positions, in the shape of index.
+
+    >>> import ranvier as rv
+    >>> rv.take(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([3, 0]))
+    tensor([4., 1.])
+    """
+    x, at = as_tensor("take", x), index_array("take", index)
+    return reshape(index_select(reshape(x, (-1,)), 0, at.reshape(-1)), at.shape)
+
+
+def put(x: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
+    """x with the elements of source at flat positions index, or added to them, in a new tensor."""
+    x, source, at = as_tensor("put", x), as_tensor("put", source), index_array("put", index)
+    if source.numel() != at.size:
+        raise ValueError(f"[put] got {source.numel()} elements for {at.size} positions; expected as many")
+    rows = _in_range("put", at.reshape(-1), x.numel())
+    write = scatter_add if accumulate else scatter
+    return reshape(write(reshape(x, (-1,)), 0, rows, reshape(source, (-1,))), x.shape)
+
+
+def _in_range(name: str, index: Any, size: int) -> Any:
+    if index.size and (index.min() < -size or index.max() >= size):
+        raise IndexError(f"[{name}] got an index outside -{size} ... {size - 1}; expected one inside")
+    return np.where(index < 0, index + size, index)
+
+
+def _rows(name: str, x: Tensor, dim: int, index: Any) -> tuple[int, Any]:
+    at = _dim(name, dim, x.ndim)
+    rows = index_array(name, index).reshape(-1)
+    return at, _in_range(name, rows, x.shape[at] if x.ndim else 1)
+
+
+def index_fill(x: Any, dim: int, index: Any, value: Any) -> Tensor:
+    """x with every element at the indices along dim replaced by a number, in a new tensor.
+
+    >>> import ranvier as rv
+    >>> rv.index_fill(rv.zeros(3), 0, rv.tensor([0, 2]), 1.0)
+    tensor([1., 0., 1.])
+    """
+    x = as_tensor("index_fill", x)
+    at, rows = _rows("index_fill", x, dim, index)
+    hit = np.zeros(x.shape[at] if x.ndim else 1, bool)
+    hit[rows] = True
+    mask = hit.reshape((-1,) + (1,) * (x.ndim - at - 1)) if x.ndim else hit.reshape(())
+    if isinstance(value, Tensor) and value.ndim:
+        raise ValueError(f"[index_fill] got value of shape {value.shape}; expected a number")
+    return where(wrap(np.asarray(mask)), cast(value, x.dtype), x)
+
+
+def index_copy(x: Any, dim: int, index: Any, source: Any) -> Tensor:
+    """x with y[.., index[j], ..] = source[.., j, ..] along dim, in a new tensor."""
+    x, source = as_tensor("index_copy", x), as_tensor("index_copy", source)
+    at, rows = _rows("index_copy", x, dim, index)
+    expected = (*x.shape[:at], rows.size, *x.shape[at + 1 :]) if x.ndim else ()
+    if source.shape != expected and not (x.ndim == 0 and source.numel() == 1):
+        raise ValueError(f"[index_copy] got source of shape {source.shape}; expected {expected}")
+    if x.ndim == 0:
+        return reshape(source, ()).clone()
+    places = np.broadcast_to(rows.reshape((-1,) + (1,) * (x.ndim - at - 1)), source.shape)
+    return scatter(x, at, np.ascontiguousarray(places), source)
+
+
+def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
+    """x with x[indices] = values, or += with accumulate, in a new tensor.
+
+    >>> import ranvier as rv
+    >>> rv.index_put(rv.zeros(2, 2), (rv.tensor([0, 1]), rv.tensor([1, 0])), rv.tensor([5.0, 6.0]))
+    tensor([[0., 5.],
+            [6., 0.]])
+    """
+    x, values = as_tensor("index_put", x), as_tensor("index_put", values)
+    key = tuple(slice(None) if i is None else as_tensor("index_put", i)._array for i in indices)
+    if values.dtype != x.dtype:
+        raise TypeError(f"[index_put] got values of {values.dtype} for x of {x.dtype}; expected equal dtypes")
+    try:
+        places = np.arange(x.numel()).reshape(x.shape)[key]
+    except IndexError as error:
+        raise IndexError(f"[index_put] {error}") from error
+    return put(x, places, broadcast_to(values, places.shape), accumulate)
+
+
+def masked_scatter(x: Any, mask: Any, source: Any) -> Tensor:
+    """x with the elements where mask is true replaced by the first elements of source, in order.
+
+    >>> import ranvier as rv
+    >>> rv.masked_scatter(rv.zeros(3), rv.tensor([True, False, True]), rv.tensor([1.0, 2.0]))
+    tensor([1., 0., 2.])
+    """
+    x, mask, source = (as_tensor("masked_scatter", t) for t in (x, mask, source))
+    if mask.dtype != np.bool_:
+        raise TypeError(f"[masked_scatter] got mask of dtype {mask.dtype}; expected bool")
+    shape = np.broadcast_shapes(x.shape, mask.shape)
+    x = expand(x, shape)
+    places = np.flatnonzero(np.broadcast_to(mask._array, shape))
+    if source.numel() < places.size:
+        raise ValueError(
+            f"[masked_scatter] got {source.numel()} elements for {places.size} places; expected at least as many"
+        )
+    return put(x, places, reshape(source, (-1,))[: places.size])
+
+
+def scatter_reduce(
+    x: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """x with y[.., index[j], ..] = the reduction of all src[.., j, ..] written there, and of x's element.
+
+    reduce: 'sum', 'prod', 'mean', 'amax' or 'amin'. Without include_self, x counts only where nothing is
+    written. Equal extremes share the gradient.
+
+    >>> import ranvier as rv
+    >>> rv.scatter_reduce(rv.zeros(2), 0, rv.tensor([0, 0, 1]), rv.tensor([1.0, 5.0, 2.0]), "amax")
+    tensor([5., 2.])
+    """
+    if reduce not in ("sum", "prod", "mean", "amax", "amin"):
+        raise ValueError(f"[scatter_reduce] got reduce {reduce!r}; expected sum, prod, mean, amax or amin")
+    x, src = as_tensor("scatter_reduce", x), as_tensor("scatter_reduce", src)
+    places = index_array("scatter_reduce", index)
+    at = _dim("scatter_reduce", dim, x.ndim)
+    if reduce in ("sum", "mean") and is_floating(x):
+        ones = full_like(src.detach(), 1)
+        start = x
+        if not include_self:
+            touched = scatter_add(full_like(x.detach(), 0), at, places, ones) > 0
+            start = where(touched, 0.0, x)
+        y = scatter_add(start, at, places, src)
+        if reduce == "sum":
+            return y
+        count = scatter_add(full_like(x.detach(), 1 if include_self else 0), at, places, ones)
+        return y / count.clamp(min=1)
+    if is_floating(x) and reduce != "mean":
+        return watched(ScatterReduce(at, reduce, include_self).apply(x, places, src), index)
+    require_no_gradient("scatter_reduce", x, src)
+    return wrap(_reduced(x._array, at, places, src._array, reduce, include_self)[0])
+
+
+_UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
+
+
+def _reduced(
+    x: Array, at: int, places: Array, src: Array, reduce: str, include_self: bool
+) -> tuple[Array, Any, Array]:
+    """The result, NumPy's index of the places and the values written there."""
+    places, y = np.atleast_1d(places), np.atleast_1d(x.copy())
+    part = tuple(map(slice, places.shape))
+    values = np.atleast_1d(src)[part].astype(y.dtype, copy=False)
+    rows: list[Any] = list(np.ogrid[part])
+    rows[at] = places
+    key = tuple(rows)
+    if not include_self:
+        y[key] = _neutral(reduce, y.dtype)
+    with np.errstate(all="ignore"):
+        _UFUNCS[reduce].at(y, key, values)
+    if reduce == "mean":
+        count = np.full(y.shape, 1 if include_self else 0)
+        np.add.at(count, key, 1)
+        y = y // np.maximum(count, 1)
+    return y.reshape(x.shape), key, values
+
+
+def _neutral(reduce: str, dtype: Any) -> Any:
+    """The value that a reduction starts from."""
+    if reduce not in ("amax", "amin"):
+        return 1 if reduce == "prod" else 0
+    if dtype.kind == "f":
+        return -math.inf if reduce == "amax" else math.inf
+    if dtype.kind == "b":
+        return reduce == "amin"
+    limits = np.iinfo(dtype)
+    return limits.min if reduce == "amax" else limits.max
+
+
+class ScatterReduce(Function):
+    """The greatest, least or product of all values written to a place; equal extremes share the gradient"""
+
+    def __init__(self, at: int, reduce: str, include_self: bool) -> None:
+        self.at, self.reduce, self.include_self = at, reduce, include_self
+
+    def forward(self, x: Array, places: Array, src: Array) -> Array:
+        self.x, self.src_shape = x, src.shape
+        self.y, self.key, self.values = _reduced(x, self.at, places, src, self.reduce, self.include_self)
+        return self.y
+
+    def backward(self, dy: Array) -> tuple[Array, None, Array]:
+        x, y, dy = np.atleast_1d(self.x), np.atleast_1d(self.y), np.atleast_1d(dy)
+        written = np.zeros(x.shape, bool)
+        written[self.key] = True
+        own = np.full(x.shape, True) if self.include_self else ~written
+        if self.reduce == "prod":
+            dx, dvalues = self._of_product(x, dy, own)
+        else:
+            hit, all_hit = self.values == y[self.key], own & (x == y)
+            count = all_hit.astype(dy.dtype)
+            np.add.at(count, self.key, hit.astype(dy.dtype))
+            share = dy / np.where(count == 0, 1, count)
+            dx, dvalues = np.where(all_hit, share, 0), np.where(hit, share[self.key], 0)
+        dsrc = np.zeros(self.src_shape or (1,), dy.dtype)
+        dsrc[tuple(map(slice, dvalues.shape))] = dvalues
+        return dx.astype(dy.dtype).reshape(self.x.shape), None, dsrc.reshape(self.src_shape)
+
+    def _of_product(self, x: Array, dy: Array, own: Array) -> tuple[Array, Array]:
+        """dy times the product of all others at the place, also where one of them is 0."""
+        zeros = (own & (x == 0)).astype(np.int64)
+        np.add.at(zeros, self.key, (self.values == 0).astype(np.int64))
+        rest = np.where(own & (x != 0), x, 1)
+        np.multiply.at(rest, self.key, np.where(self.values == 0, 1, self.values))
+
+        def others(v: Array, zeros: Array, rest: Array) -> Array:
+            alone = np.where(v == 0, zeros == 1, zeros == 0)
+            return np.where(alone, np.where(v == 0, rest, rest / np.where(v == 0, 1, v)), 0)
+
+        dx = np.where(own, dy * others(x, zeros, rest), 0)
+        return dx, dy[self.key] * others(self.values, zeros[self.key], rest[self.key])

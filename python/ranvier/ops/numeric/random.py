@@ -1,0 +1,234 @@
+"""Random numbers of other distributions, and tensors filled with random numbers in place.
+
+All draw from the library's stream (``rv.manual_seed``), or from the given generator.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.creation import randint, randn
+from ranvier.autograd.inplace import assign, check_leaf
+from ranvier.autograd.random import fresh_key, using
+from ranvier.autograd.random import generator as numpy_generator
+from ranvier.autograd.recording import value_read
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import as_tensor
+
+
+def _drawing(generator: Any) -> Any:
+    return contextlib.nullcontext() if generator is None else using(generator)
+
+
+def _float(name: str, x: Tensor) -> str:
+    if x.dtype.kind != "f":
+        raise TypeError(f"[{name}] got dtype {x.dtype}; expected a floating dtype")
+    return "float64" if x.dtype == np.float64 else "float32"
+
+
+def _fill(name: str, x: Tensor, values: Any) -> Tensor:
+    check_leaf(x, name)
+    return assign(x, wrap(values if values.dtype == x.dtype else values.astype(x.dtype)), name)
+
+
+def uniform_(x: Tensor, low: float = 0, high: float = 1, *, generator: Any = None) -> Tensor:
+    """Fills x with uniform numbers in [low, high).
+
+    >>> import ranvier as rv
+    >>> rv.zeros(3).uniform_(1, 1).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    if not low <= high:
+        raise ValueError(f"[uniform_] got {low} to {high}; expected low <= high")
+    kind = _float("uniform_", x)
+    with _drawing(generator):
+        values = _core.random_uniform(x.shape, kind, float(low), float(high), fresh_key())
+    return _fill("uniform_", x, values)
+
+
+def normal_(x: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
+    """Fills x with normal numbers of this mean and standard deviation.
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2).normal_(3, 0).tolist()
+    [3.0, 3.0]
+    """
+    if not std >= 0:
+        raise ValueError(f"[normal_] got std {std}; expected a number >= 0")
+    kind = _float("normal_", x)
+    with _drawing(generator):
+        values = _core.random_normal(x.shape, kind, float(mean), float(std), fresh_key())
+    return _fill("normal_", x, values)
+
+
+def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tensor:
+    """Fills x with numbers of density lambd exp(-lambd x), > 0."""
+    if not lambd > 0:
+        raise ValueError(f"[exponential_] got lambd {lambd}; expected a number > 0")
+    _float("exponential_", x)
+    with _drawing(generator):
+        values = numpy_generator().exponential(1 / lambd, x.shape)
+    return _fill("exponential_", x, np.maximum(values, np.finfo(np.float32).tiny))
+
+
+def log_normal_(x: Tensor, mean: float = 1, std: float = 2, *, generator: Any = None) -> Tensor:
+    """Fills x with numbers whose logarithm is normal, with this mean and standard deviation."""
+    _float("log_normal_", x)
+    with _drawing(generator):
+        values = numpy_generator().lognormal(mean, std, x.shape)
+    return _fill("log_normal_", x, values)
+
+
+def geometric_(x: Tensor, p: float, *, generator: Any = None) -> Tensor:
+    """Fills x with the number of trials up to the first success, which has probability p."""
+    if not 0 < p < 1:
+        raise ValueError(f"[geometric_] got p {p}; expected 0 < p < 1")
+    with _drawing(generator):
+        values = numpy_generator().geometric(p, x.shape)
+    return _fill("geometric_", x, values)
+
+
+def random_(x: Tensor, low: int = 0, high: int | None = None, *, generator: Any = None) -> Tensor:
+    """Fills x with whole numbers, low <= n < high; random_(n) means 0 <= k < n. Without a limit, with all that
+    the dtype holds exactly."""
+    if high is None and low:
+        low, high = 0, low
+    if high is None:
+        kind = x.dtype
+        high = 2 if kind == np.bool_ else 2**24 if kind == np.float32 else 2**53
+        high = int(np.iinfo(kind).max) if kind.kind in "iu" else high
+    if not low < high:
+        raise ValueError(f"[random_] got {low} to {high}; expected low < high")
+    with _drawing(generator):
+        values = numpy_generator().integers(low, high, x.shape)
+    return _fill("random_", x, np.asarray(values))
+
+
+def _probabilities(name: str, p: Any) -> Any:
+    value_read(name)
+    array = p._array
+    if array.size and not (np.all(array >= 0) and np.all(array <= 1)):
+        raise ValueError(f"[{name}] got probabilities outside [0, 1]; expected all of them inside")
+    return array
+
+
+def bernoulli(x: Any, p: float | None = None, *, generator: Any = None) -> Tensor:
+    """1 with the probability of each element of x (or p), else 0, in the shape and dtype of x.
+
+    >>> import ranvier as rv
+    >>> rv.bernoulli(rv.tensor([0.0, 1.0]))
+    tensor([0., 1.])
+    """
+    x = as_tensor("bernoulli", x)
+    limit = np.full(x.shape, float(p)) if p is not None else _probabilities("bernoulli", x)
+    with _drawing(generator):
+        values = numpy_generator().random(x.shape)
+    return wrap(np.asarray(values < limit).astype(x.dtype))
+
+
+def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    """Fills x with 1 with probability p (a number, or a tensor that broadcasts), else with 0."""
+    limit = _probabilities("bernoulli_", as_tensor("bernoulli_", p))
+    with _drawing(generator):
+        values = numpy_generator().random(x.shape)
+    return _fill("bernoulli_", x, np.asarray(values < limit))
+
+
+def poisson(x: Any, generator: Any = None) -> Tensor:
+    """Numbers of Poisson's distribution with the rate of each element of x, in its shape and dtype."""
+    x = as_tensor("poisson", x)
+    _float("poisson", x)
+    value_read("poisson")
+    if x._array.size and not np.all(x._array >= 0):
+        raise ValueError("[poisson] got a negative rate or NaN; expected rates >= 0")
+    with _drawing(generator):
+        return wrap(np.asarray(numpy_generator().poisson(x._array)).astype(x.dtype))
+
+
+def multinomial(x: Any, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
+    """Indices of a row drawn with probabilities in proportion to its elements: (n) or (m, n) -> (..., num_samples).
+
+    Raises ValueError for negative, infinite or NaN elements, rows without a positive one, and without
+    replacement for more samples than elements > 0.
+
+    >>> import ranvier as rv
+    >>> rv.multinomial(rv.tensor([0.0, 1.0, 0.0]), 2, replacement=True)
+    tensor([1, 1])
+    """
+    x = as_tensor("multinomial", x)
+    _float("multinomial", x)
+    value_read("multinomial")
+    rows = np.atleast_2d(x._array).astype(np.float64)
+    if x.ndim not in (1, 2) or num_samples < 1:
+        raise ValueError(
+            f"[multinomial] got x of shape {x.shape} and {num_samples} samples; expected one or two dimensions "
+            "and at least one sample"
+        )
+    if not np.isfinite(rows).all() or (rows < 0).any() or (rows.sum(1) <= 0).any():
+        raise ValueError(
+            "[multinomial] got weights that are negative, not finite or all 0; expected weights >= 0"
+        )
+    if not replacement and ((rows > 0).sum(1) < num_samples).any():
+        raise ValueError(
+            f"[multinomial] got {num_samples} samples without replacement from fewer weights > 0; expected at most "
+            "as many"
+        )
+    with _drawing(generator):
+        draw = numpy_generator()
+        if replacement:
+            edges = rows.cumsum(1) / rows.sum(1, keepdims=True)
+            last = (
+                rows.shape[1] - 1 - (rows[:, ::-1] > 0).argmax(1)
+            )  # rounding never passes the last weight > 0
+            spots = draw.random((rows.shape[0], num_samples))
+            found = np.stack([np.searchsorted(e, s, "right") for e, s in zip(edges, spots, strict=True)])
+            found = np.minimum(found, last[:, None])
+        else:  # the largest keys log(u) / w are a weighted draw (Efraimidis and Spirakis 2006)
+            with np.errstate(divide="ignore"):
+                keys = np.log(1 - draw.random(rows.shape)) / rows
+            keys[rows == 0] = -math.inf
+            found = np.argsort(-keys, 1, kind="stable")[:, :num_samples]
+    return wrap(found.astype(np.int64).reshape(*x.shape[:-1], num_samples))
+
+
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Normal numbers: of `size` for a mean and std that are numbers, else in the shape that the tensors mean and
+    std broadcast to.
+
+    >>> import ranvier as rv
+    >>> rv.normal(2.0, 0.0, (2,))
+    tensor([2., 2.])
+    """
+    if not (isinstance(std, Tensor) or std >= 0):
+        raise ValueError(f"[normal] got std {std}; expected a number >= 0")
+    with _drawing(generator):
+        if size is not None:
+            y = randn(size, dtype=dtype, device=device) * std + mean
+        else:
+            shape = np.broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
+            kind = next((x.dtype for x in (mean, std) if isinstance(x, Tensor) and x.dtype.kind == "f"), None)
+            y = randn(shape, dtype=dtype or kind, device=device) * std + mean
+    return y.detach().requires_grad_() if requires_grad else y.detach()
+
+
+def randint_like(
+    x: Any, low: int, high: int | None = None, *, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """As :func:`ranvier.randint`, in the shape and dtype of x."""
+    x = as_tensor("randint_like", x)
+    low, high = (0, low) if high is None else (low, high)
+    return randint(low, high, x.shape, dtype=dtype or x.dtype, device=device)
