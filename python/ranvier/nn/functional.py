@@ -1,5 +1,8 @@
 """The ops of layers and losses under the names of ``torch.nn.functional``."""
 
+import importlib as _importlib
+import typing as _typing
+
 import ranvier.ops.layers.loss as _loss
 from ranvier.ops.activation.piecewise import *
 from ranvier.ops.activation.smooth import *
@@ -16,7 +19,12 @@ from ranvier.ops.layers.norm import *
 from ranvier.ops.layers.one_hot import *
 from ranvier.ops.layers.pad import *
 from ranvier.ops.layers.pooling import *
+from ranvier.ops.numeric import FUNCTIONAL_OF as _NUMERIC
 from ranvier.ops.softmax import *
+
+if _typing.TYPE_CHECKING:
+    from ranvier.ops.numeric.functional import *
+    from ranvier.ops.numeric.images import *
 
 binary_cross_entropy = _loss.bce
 binary_cross_entropy_with_logits = _loss.bce_with_logits
@@ -37,3 +45,15 @@ sigmoid_focal_loss = _loss.sigmoid_focal
 smooth_l1_loss = _loss.smooth_l1
 soft_margin_loss = _loss.soft_margin
 triplet_margin_loss = _loss.triplet_margin
+
+
+def __getattr__(name: str) -> _typing.Any:
+    """The rare ones are loaded with their first use."""
+    if name not in _NUMERIC:
+        raise AttributeError(f"module 'ranvier.nn.functional' has no attribute {name!r}")
+    globals()[name] = getattr(_importlib.import_module(f"ranvier.ops.numeric.{_NUMERIC[name]}"), name)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_NUMERIC})

@@ -35,6 +35,9 @@ _REORDERED: dict[str, Callable[..., Any]] = {
     "nn.functional.embedding": lambda weight, index, **options: functional.embedding(
         index, weight, **options
     ),
+    "nn.functional.embedding_bag": lambda weight, index, offsets=None, **options: functional.embedding_bag(
+        index, weight, offsets, **options
+    ),
     "where": lambda x, condition, other: rv.where(condition, x, other),
 }
 
@@ -71,11 +74,18 @@ def forms_of(info: Any) -> Iterator[Form]:
                 if label.startswith("Tensor.") and not changes and not hasattr(_torch_tensor(), name):
                     continue
                 seen.add(label)
+                if name == "nn.functional.ctc_loss":
+                    ours, theirs = _after_log_softmax(ours), _after_log_softmax(theirs)
                 yield Form(label, ours, theirs, changes)
     for function, changes in ((info.operator_variant, False), (info.inplace_operator_variant, True)):
         name = getattr(function, "__name__", "")
         if function is not None and hasattr(rv.Tensor, f"__{name.strip('_')}__"):
             yield Form(f"operator.{name}", getattr(operator, name), function, changes)
+
+
+def _after_log_softmax(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """PyTorch's gradient of ctc_loss has a term that only log_softmax removes."""
+    return lambda x, *rest, **options: loss(x.log_softmax(-1), *rest, **options)
 
 
 def _torch_tensor() -> Any:

@@ -91,4 +91,17 @@ METHODS = {
     """,
 }
 
+# names of ``ranvier.nn.functional`` alone
+FUNCTIONAL = {
+    "images": """
+        affine_grid channel_shuffle fold grid_sample local_response_norm max_unpool1d max_unpool2d
+        pixel_shuffle pixel_unshuffle unfold
+    """,
+    "functional": """
+        bilinear ctc_loss embedding_bag multilabel_margin_loss multilabel_soft_margin_loss normalize pdist rrelu
+        threshold triplet_margin_with_distance_loss
+    """,
+}
+
 MODULE_OF = {name: module for module, names in FUNCTIONS.items() for name in names.split()}
+FUNCTIONAL_OF = {name: module for module, names in FUNCTIONAL.items() for name in names.split()}

@@ -1,0 +1,336 @@
+"""Functions on images that few networks use: fold and unfold, pixel_shuffle, grid_sample, max_unpool and others.
+
+Composed of reshape, pad, index and scatter ops, which give the gradients.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.creation import zeros
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.arithmetic import add, div, mul, square
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.extrema import clip
+from ranvier.ops.elementwise.power import pow
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.index import gather, index_array
+from ranvier.ops.layers.pad import pad
+from ranvier.ops.layers.pooling import avg_pool1d
+from ranvier.ops.matmul import matmul
+from ranvier.ops.reduce import sum as total
+from ranvier.ops.scatter import scatter_add
+from ranvier.ops.shape import permute, reshape, transpose, unsqueeze
+
+
+def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or any(not isinstance(v, (int, np.integer)) or v < least for v in pair):
+        raise ValueError(f"[{name}] got {what} {value!r}; expected one or two whole numbers >= {least}")
+    return int(pair[0]), int(pair[1])
+
+
+def _windows(
+    name: str, size: tuple[int, int], kernel: Any, dilation: Any, padding: Any, stride: Any
+) -> tuple[Any, tuple[int, int], tuple[int, int]]:
+    """The flat positions (r s, oh ow) that each window reads in the padded image, its size, and the padding."""
+    r, s = _two(name, "kernel_size", kernel, 1)
+    dh, dw = _two(name, "dilation", dilation, 1)
+    ph, pw = _two(name, "padding", padding, 0)
+    sh, sw = _two(name, "stride", stride, 1)
+    h, w = size[0] + 2 * ph, size[1] + 2 * pw
+    oh, ow = (h - dh * (r - 1) - 1) // sh + 1, (w - dw * (s - 1) - 1) // sw + 1
+    if oh < 1 or ow < 1:
+        raise ValueError(
+            f"[{name}] got windows of {r} x {s} for images of {h} x {w}; expected smaller windows"
+        )
+    rows = np.arange(r)[:, None] * dh + np.arange(oh) * sh  # (r, oh)
+    columns = np.arange(s)[:, None] * dw + np.arange(ow) * sw
+    at = rows[:, None, :, None] * w + columns[None, :, None, :]
+    return at.reshape(r * s, oh * ow), (h, w), (ph, pw)
+
+
+def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
+    """The windows of images as columns: (n, c, h, w) -> (n, c r s, number of windows).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.unfold(rv.ones(1, 2, 4, 4), 3).shape
+    (1, 18, 4)
+    """
+    x = as_tensor("unfold", x)
+    if x.ndim == 3:
+        return unfold(unsqueeze(x, 0), kernel_size, dilation, padding, stride)[0]
+    if x.ndim != 4:
+        raise ValueError(f"[unfold] got x of shape {x.shape}; expected (n, c, h, w) or (c, h, w)")
+    n, c = x.shape[:2]
+    at, size, (ph, pw) = _windows("unfold", (x.shape[2], x.shape[3]), kernel_size, dilation, padding, stride)
+    wide = reshape(pad(x, (pw, pw, ph, ph)) if ph or pw else x, (n, c, size[0] * size[1]))
+    places = np.broadcast_to(at.reshape(1, 1, -1), (n, c, at.size))
+    return reshape(gather(wide, 2, np.ascontiguousarray(places)), (n, c * at.shape[0], at.shape[1]))
+
+
+def fold(
+    x: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Tensor:
+    """The sum of windows, put back into images: (n, c r s, number of windows) -> (n, c, h, w).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.fold(rv.ones(1, 4, 1), (2, 2), 2).shape
+    (1, 1, 2, 2)
+    """
+    x = as_tensor("fold", x)
+    if x.ndim == 2:
+        return fold(unsqueeze(x, 0), output_size, kernel_size, dilation, padding, stride)[0]
+    h, w = _two("fold", "output_size", output_size, 1)
+    at, size, (ph, pw) = _windows("fold", (h, w), kernel_size, dilation, padding, stride)
+    if x.ndim != 3 or x.shape[1] % at.shape[0] or x.shape[2] != at.shape[1]:
+        raise ValueError(
+            f"[fold] got x of shape {x.shape}; expected (n, c * {at.shape[0]}, {at.shape[1]}) for this size"
+        )
+    n, c = x.shape[0], x.shape[1] // at.shape[0]
+    values = reshape(x, (n, c, at.size))
+    places = np.ascontiguousarray(np.broadcast_to(at.reshape(1, 1, -1), (n, c, at.size)))
+    wide = scatter_add(zeros(n, c, size[0] * size[1], dtype=x.dtype), 2, places, values)
+    return reshape(wide, (n, c, *size))[:, :, ph : ph + h, pw : pw + w]
+
+
+def pixel_shuffle(x: Any, upscale_factor: int) -> Tensor:
+    """(..., c r^2, h, w) -> (..., c, h r, w r): channels become pixels (Shi et al. 2016).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.pixel_shuffle(rv.ones(1, 8, 2, 2), 2).shape
+    (1, 2, 4, 4)
+    """
+    x, r = as_tensor("pixel_shuffle", x), upscale_factor
+    if x.ndim < 3 or not isinstance(r, int) or r < 1 or x.shape[-3] % (r * r):
+        raise ValueError(
+            f"[pixel_shuffle] got x of shape {x.shape} and upscale_factor {r}; expected (..., c r^2, h, w)"
+        )
+    if r == 1:
+        return x.clone()
+    *lead, c, h, w = x.shape
+    c //= r * r
+    y = reshape(x, (*lead, c, r, r, h, w))
+    d = len(lead)
+    return reshape(permute(y, (*range(d), d, d + 3, d + 1, d + 4, d + 2)), (*lead, c, h * r, w * r))
+
+
+def pixel_unshuffle(x: Any, downscale_factor: int) -> Tensor:
+    """(..., c, h r, w r) -> (..., c r^2, h, w): the inverse of :func:`pixel_shuffle`."""
+    x, r = as_tensor("pixel_unshuffle", x), downscale_factor
+    if x.ndim < 3 or not isinstance(r, int) or r < 1 or x.shape[-1] % r or x.shape[-2] % r:
+        raise ValueError(
+            f"[pixel_unshuffle] got x of shape {x.shape} and downscale_factor {r}; expected (..., c, h r, w r)"
+        )
+    if r == 1:
+        return x.clone()
+    *lead, c, h, w = x.shape
+    y = reshape(x, (*lead, c, h // r, r, w // r, r))
+    d = len(lead)
+    return reshape(permute(y, (*range(d), d, d + 2, d + 4, d + 1, d + 3)), (*lead, c * r * r, h // r, w // r))
+
+
+def channel_shuffle(x: Any, groups: int) -> Tensor:
+    """The channels (n, c, ...) of `groups` groups, dealt out in turn (Zhang et al., ShuffleNet, 2018).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.channel_shuffle(rv.arange(4.0).reshape(1, 4, 1), 2).flatten()
+    tensor([0., 2., 1., 3.])
+    """
+    x = as_tensor("channel_shuffle", x)
+    if x.ndim < 3 or not isinstance(groups, int) or groups < 1 or x.shape[1] % groups:
+        raise ValueError(
+            f"[channel_shuffle] got x of shape {x.shape} and {groups} groups; expected a divisor of c"
+        )
+    n, c, *rest = x.shape
+    return reshape(transpose(reshape(x, (n, groups, c // groups, *rest)), 1, 2), x.shape)
+
+
+def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """x / (k + alpha mean)^beta, with the mean of the squares of `size` neighbouring channels (Krizhevsky 2012).
+
+    x (n, c, ...); channels beyond the first and the last count as 0.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.local_response_norm(rv.ones(1, 3, 2, 2), 2, alpha=1.0)[0, :, 0, 0]
+    tensor([0.7378, 0.5946, 0.5946])
+    """
+    x = as_tensor("local_response_norm", x)
+    if x.ndim < 3 or size < 1:
+        raise ValueError(
+            f"[local_response_norm] got x of shape {x.shape} and size {size}; expected (n, c, ...)"
+        )
+    if x.numel() == 0:
+        return x
+    n, c = x.shape[:2]
+    rows = transpose(reshape(square(x), (n, c, -1)), 1, 2)  # (n, pixels, c)
+    means = avg_pool1d(pad(rows, (size // 2, (size - 1) // 2)), size, 1)
+    means = reshape(transpose(means, 1, 2), x.shape)
+    return div(x, pow(add(mul(means, alpha), k), beta))
+
+
+def _unpool(
+    name: str, x: Any, indices: Any, kernel: Any, stride: Any, padding: Any, size: Any, axes: int
+) -> Tensor:
+    x, at = as_tensor(name, x), index_array(name, indices)
+    if at.shape != x.shape or x.ndim not in (axes + 1, axes + 2):
+        raise ValueError(
+            f"[{name}] got x of shape {x.shape} and indices of {at.shape}; expected equal shapes"
+        )
+    every = [(v,) * axes if isinstance(v, int) else tuple(v) for v in (kernel, stride or kernel, padding)]
+    outs = x.shape[x.ndim - axes :]
+    shape = tuple((o - 1) * s - 2 * p + k for o, k, s, p in zip(outs, *every, strict=True))
+    if size is not None:
+        given = tuple(size)[-axes:]
+        if any(abs(g - m) >= s for g, m, s in zip(given, shape, every[1], strict=True)):
+            raise ValueError(f"[{name}] got output_size {tuple(size)}; expected sizes close to {shape}")
+        shape = given
+    lead = x.shape[: x.ndim - axes]
+    flat = math.prod(shape)
+    if at.size and (at.min() < 0 or at.max() >= flat):
+        raise ValueError(f"[{name}] got an index outside 0 ... {flat - 1}; expected indices of max_pool")
+    y = Unpool(at.reshape(*lead, -1), flat).apply(reshape(x, (*lead, -1)))
+    return reshape(y, (*lead, *shape))
+
+
+class Unpool(Function):
+    """y[.., at[.., i]] = x[.., i]; of several values for one place the last stays, and all get its gradient"""
+
+    def __init__(self, at: Array, size: int) -> None:
+        self.at, self.size = at, size
+
+    def forward(self, x: Array) -> Array:
+        y = np.zeros((*x.shape[:-1], self.size), x.dtype)
+        np.put_along_axis(y, self.at, x, -1)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        return np.take_along_axis(dy, self.at, -1)
+
+
+def max_unpool1d(
+    x: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+) -> Tensor:
+    """The maxima at the places that they came from, 0 elsewhere: x and indices are results of max_pool1d."""
+    return _unpool("max_unpool1d", x, indices, kernel_size, stride, padding, output_size, 1)
+
+
+def max_unpool2d(
+    x: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+) -> Tensor:
+    """The maxima at the places that they came from, 0 elsewhere: x and indices are results of max_pool2d.
+
+    >>> import ranvier as rv
+    >>> F = rv.nn.functional
+    >>> y, at = F.max_pool2d(rv.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), 2, return_indices=True)
+    >>> F.max_unpool2d(y, at, 2)
+    tensor([[[[0., 0.],
+              [0., 4.]]]])
+    """
+    return _unpool("max_unpool2d", x, indices, kernel_size, stride, padding, output_size, 2)
+
+
+def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Tensor:
+    """Coordinates for :func:`grid_sample`: theta (n, 2, 3), size (n, c, h, w) -> (n, h, w, 2), (x, y) in [-1, 1].
+
+    >>> import ranvier as rv
+    >>> theta = rv.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    >>> rv.nn.functional.affine_grid(theta, (1, 1, 2, 2), align_corners=True)[0, 0]
+    tensor([[-1., -1.],
+            [ 1., -1.]])
+    """
+    theta = as_tensor("affine_grid", theta)
+    if theta.ndim != 3 or theta.shape[1:] != (2, 3) or len(size) != 4 or size[0] != theta.shape[0]:
+        raise ValueError(
+            f"[affine_grid] got theta of shape {theta.shape}, size {tuple(size)}; expected (n, 2, 3)"
+        )
+    n, _, h, w = size
+
+    def line(count: int) -> Any:
+        points = np.linspace(-1, 1, count) if count > 1 else np.zeros(count)
+        return points if align_corners else points * (count - 1) / max(count, 1)
+
+    columns, rows = np.meshgrid(line(w), line(h))
+    base = np.stack([columns, rows, np.ones_like(rows)], -1).reshape(1, h * w, 3).astype(theta.dtype)
+    return reshape(matmul(wrap(base), transpose(theta, 1, 2)), (n, h, w, 2))
+
+
+def grid_sample(
+    x: Any, grid: Any, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
+) -> Tensor:
+    """x read at the points of a grid: x (n, c, h, w), grid (n, p, q, 2) of (x, y) in [-1, 1] -> (n, c, p, q).
+
+    mode 'bilinear' or 'nearest'; beyond the edge padding_mode gives 'zeros', the 'border' or its 'reflection'.
+    With align_corners -1 and 1 are the centres of the outer pixels, else their outer edges (Jaderberg et al. 2015).
+
+    >>> import ranvier as rv
+    >>> image, points = rv.tensor([[[[0.0, 1.0]]]]), rv.tensor([[[[0.0, 0.0]]]])
+    >>> rv.nn.functional.grid_sample(image, points, align_corners=True)
+    tensor([[[[0.5000]]]])
+    """
+    x, grid = as_tensor("grid_sample", x), as_tensor("grid_sample", grid)
+    if mode not in ("bilinear", "nearest") or padding_mode not in ("zeros", "border", "reflection"):
+        raise ValueError(
+            f"[grid_sample] got mode {mode!r} and padding_mode {padding_mode!r}; expected 'bilinear' or 'nearest', "
+            "and 'zeros', 'border' or 'reflection'"
+        )
+    if x.ndim != 4 or grid.ndim != 4 or grid.shape[3] != 2 or grid.shape[0] != x.shape[0]:
+        raise ValueError(
+            f"[grid_sample] got x of shape {x.shape} and grid of {grid.shape}; expected (n, c, h, w) and (n, p, q, 2)"
+        )
+    if 0 in x.shape[2:]:
+        raise ValueError(f"[grid_sample] got x of shape {x.shape}; expected images of at least one pixel")
+    places = [
+        _placed(grid[..., d], x.shape[3 - d], padding_mode, bool(align_corners)) for d in (0, 1)
+    ]  # columns, rows
+    if mode == "nearest":
+        columns, rows = (np.rint(p._array) for p in places)
+        without = total(where(wrap(np.zeros(grid.shape, bool)), grid, 0.0), 3)  # the grid's gradient is 0
+        return add(_read(x, rows, columns), unsqueeze(without, 1))
+    low = [np.floor(p._array) for p in places]
+    shares = [p - wrap(f) for p, f in zip(places, low, strict=True)]
+    y: Any = None
+    for down, right in itertools.product((0, 1), (0, 1)):
+        weight = mul(
+            shares[1] if down else 1 - shares[1],
+            shares[0] if right else 1 - shares[0],
+        )
+        part = mul(_read(x, low[1] + down, low[0] + right), unsqueeze(weight, 1))
+        y = part if y is None else add(y, part)
+    return y
+
+
+def _placed(points: Tensor, size: int, padding_mode: str, align_corners: bool) -> Tensor:
+    """Coordinates in [-1, 1] as pixels, limited to the image unless padding_mode is 'zeros'."""
+    p = (points + 1) * ((size - 1) / 2) if align_corners else ((points + 1) * size - 1) * 0.5
+    if padding_mode == "zeros":
+        return p
+    if padding_mode == "reflection":
+        low, span = (0.0, size - 1) if align_corners else (-0.5, size)
+        if span == 0:
+            return p * 0
+        from ranvier.ops.elementwise.functions import abs as absolute
+
+        distance = absolute(p - low)
+        turns = np.floor(distance._array / span)
+        rest = distance - wrap((turns * span).astype(p.dtype))
+        odd = wrap((turns % 2).astype(p.dtype))
+        p = rest * (1 - odd * 2) + odd * span + low
+    return clip(p, 0, size - 1)
+
+
+def _read(x: Tensor, rows: Any, columns: Any) -> Tensor:
+    """x[n, :, rows, columns], 0 outside the image: rows and columns (n, p, q) of whole numbers."""
+    n, c, h, w = x.shape
+    inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
+    at = np.where(inside, rows * w + columns, 0).astype(np.int64).reshape(n, 1, -1)
+    found = gather(
+        reshape(x, (n, c, h * w)), 2, np.ascontiguousarray(np.broadcast_to(at, (n, c, at.shape[2])))
+    )
+    mask = wrap(inside.astype(x.dtype).reshape(n, 1, -1))
+    return reshape(mul(found, mask), (n, c, *rows.shape[1:]))
