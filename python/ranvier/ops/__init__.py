@@ -36,11 +36,15 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.layers import *
     from ranvier.ops.numeric.algebra import *
     from ranvier.ops.numeric.arrange import *
+    from ranvier.ops.numeric.counts import *
     from ranvier.ops.numeric.elementary import *
     from ranvier.ops.numeric.filled import *
+    from ranvier.ops.numeric.logic import *
     from ranvier.ops.numeric.pairs import *
     from ranvier.ops.numeric.places import *
+    from ranvier.ops.numeric.quantiles import *
     from ranvier.ops.numeric.random import *
+    from ranvier.ops.numeric.stacks import *
     from ranvier.ops.numeric.statistics import *
 else:
     __all__ = [name for name, value in globals().items() if isinstance(value, _types.FunctionType)]

@@ -35,7 +35,7 @@ class _Later:
     def __get__(self, tensor: Any, owner: Any) -> Any:
         module, name = importlib.import_module(self.module), self.name
         if name.startswith("__"):
-            method = module.OPERATORS[name]
+            method = module.SYMBOLS[name]
             method = getattr(Tensor, method) if isinstance(method, str) else method
         elif name.endswith("_") and not hasattr(module, name):
             method = _in_place(module, name)

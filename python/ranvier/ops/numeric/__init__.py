@@ -1,8 +1,8 @@
 """Ops that few networks use: composed of other ops, or computed by NumPy outside compiled steps.
 
 A module is loaded with the first use of one of its names or methods, so they are listed here and not in the
-modules: FUNCTIONS are names of ``ranvier.ops`` and ``ranvier``, METHODS those of Tensor; a name that ends in _
-changes the tensor in place.
+modules: FUNCTIONS are names of ``ranvier.ops`` and ``ranvier``, METHODS those of Tensor; a name that ends
+in _ changes the tensor in place.
 """
 
 FUNCTIONS = {
@@ -11,10 +11,11 @@ FUNCTIONS = {
         renorm tensordot vdot
     """,
     "arrange": """
-        argwhere atleast_1d atleast_2d atleast_3d broadcast_shapes broadcast_tensors cartesian_prod
-        column_stack combinations diag diag_embed diagflat diagonal_scatter dsplit dstack fliplr
-        flipud hsplit hstack moveaxis rot90 row_stack select_scatter slice_scatter swapdims
-        tensor_split tril_indices triu_indices vsplit vstack
+        argwhere broadcast_shapes broadcast_tensors cartesian_prod combinations diag diag_embed
+        diagflat fliplr flipud moveaxis rot90 swapdims tril_indices triu_indices
+    """,
+    "counts": """
+        bincount bucketize histc histogram isin searchsorted unique unique_consecutive
     """,
     "elementary": """
         acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil cosh
@@ -24,23 +25,31 @@ FUNCTIONS = {
     "filled": """
         logspace scalar_tensor
     """,
+    "logic": """
+        bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor gcd
+        greater greater_equal isclose lcm less less_equal logical_and logical_not logical_or
+        logical_xor not_equal
+    """,
     "pairs": """
-        addcdiv addcmul arctan2 atan2 bitwise_and bitwise_left_shift bitwise_not bitwise_or
-        bitwise_right_shift bitwise_xor clamp_max clamp_min copysign float_power floor_divide fmax
-        fmin fmod gcd greater greater_equal hypot isclose lcm ldexp lerp less less_equal logaddexp
-        logaddexp2 logical_and logical_not logical_or logical_xor nextafter not_equal remainder rsub
-        true_divide xlogy
+        addcdiv addcmul arctan2 atan2 clamp_max clamp_min copysign float_power floor_divide fmax
+        fmin fmod hypot ldexp lerp logaddexp logaddexp2 nextafter remainder rsub true_divide xlogy
     """,
     "places": """
-        index_copy index_fill index_put masked_scatter put scatter_reduce take
+        diagonal_scatter index_copy index_fill index_put masked_scatter put scatter_reduce
+        select_scatter slice_scatter take
+    """,
+    "quantiles": """
+        mode msort nanmedian nanquantile quantile
     """,
     "random": """
         bernoulli multinomial normal poisson randint_like
     """,
+    "stacks": """
+        atleast_1d atleast_2d atleast_3d column_stack dsplit dstack hsplit hstack row_stack
+        tensor_split vsplit vstack
+    """,
     "statistics": """
-        aminmax bincount bucketize cummax cummin cumulative_trapezoid diff histc histogram isin
-        logcumsumexp mode msort nanmean nanmedian nanquantile nansum quantile searchsorted trapezoid
-        trapz unique unique_consecutive
+        aminmax cummax cummin cumulative_trapezoid diff logcumsumexp nanmean nansum trapezoid trapz
     """,
 }
 
@@ -50,44 +59,54 @@ METHODS = {
         ger inner kron renorm renorm_ vdot
     """,
     "arrange": """
-        argwhere diag diag_embed diagflat diagonal_scatter dsplit fliplr flipud hsplit moveaxis
-        rot90 select_scatter slice_scatter swapdims tensor_split unfold vsplit
+        argwhere diag diag_embed diagflat fliplr flipud moveaxis rot90 swapdims unfold
+    """,
+    "counts": """
+        bincount histc histogram unique unique_consecutive
     """,
     "elementary": """
-        __pos__
-        acos acos_ acosh acosh_ arccos arccos_ arccosh arccosh_ arcsin arcsin_ arcsinh arcsinh_
-        arctan arctan_ arctanh arctanh_ asin asin_ asinh asinh_ atan atan_ atanh atanh_ ceil ceil_
-        cosh cosh_ deg2rad deg2rad_ digamma digamma_ erf erf_ erfc erfc_ erfinv erfinv_ exp2 exp2_
-        fix fix_ floor floor_ frac frac_ isneginf isposinf lgamma lgamma_ log10 log10_ log2 log2_
-        logit logit_ nan_to_num nan_to_num_ positive rad2deg rad2deg_ rsqrt rsqrt_ sgn sgn_ signbit
-        sinc sinc_ sinh sinh_ tan tan_ trunc trunc_
+        __pos__ acos acos_ acosh acosh_ arccos arccos_ arccosh arccosh_ arcsin arcsin_ arcsinh
+        arcsinh_ arctan arctan_ arctanh arctanh_ asin asin_ asinh asinh_ atan atan_ atanh atanh_
+        ceil ceil_ cosh cosh_ deg2rad deg2rad_ digamma digamma_ erf erf_ erfc erfc_ erfinv erfinv_
+        exp2 exp2_ fix fix_ floor floor_ frac frac_ isneginf isposinf lgamma lgamma_ log10 log10_
+        log2 log2_ logit logit_ nan_to_num nan_to_num_ positive rad2deg rad2deg_ rsqrt rsqrt_ sgn
+        sgn_ signbit sinc sinc_ sinh sinh_ tan tan_ trunc trunc_
     """,
     "filled": """
         new_empty new_full new_ones new_tensor new_zeros
     """,
+    "logic": """
+        __lshift__ __rshift__
+        bitwise_and bitwise_and_ bitwise_left_shift bitwise_left_shift_ bitwise_not bitwise_not_
+        bitwise_or bitwise_or_ bitwise_right_shift bitwise_right_shift_ bitwise_xor bitwise_xor_ gcd
+        gcd_ greater greater_ greater_equal greater_equal_ isclose lcm lcm_ less less_ less_equal
+        less_equal_ logical_and logical_and_ logical_not logical_not_ logical_or logical_or_
+        logical_xor logical_xor_ not_equal not_equal_
+    """,
     "pairs": """
-        __floordiv__ __ifloordiv__ __imod__ __lshift__ __mod__ __rfloordiv__ __rmod__ __rshift__
-        addcdiv addcdiv_ addcmul addcmul_ arctan2 arctan2_ atan2 atan2_ bitwise_and bitwise_and_
-        bitwise_left_shift bitwise_left_shift_ bitwise_not bitwise_not_ bitwise_or bitwise_or_
-        bitwise_right_shift bitwise_right_shift_ bitwise_xor bitwise_xor_ clamp_max clamp_max_
+        __floordiv__ __ifloordiv__ __imod__ __mod__ __rfloordiv__ __rmod__
+        addcdiv addcdiv_ addcmul addcmul_ arctan2 arctan2_ atan2 atan2_ clamp_max clamp_max_
         clamp_min clamp_min_ copysign copysign_ float_power float_power_ floor_divide floor_divide_
-        fmax fmin fmod fmod_ gcd gcd_ greater greater_ greater_equal greater_equal_ hypot hypot_
-        isclose lcm lcm_ ldexp ldexp_ lerp lerp_ less less_ less_equal less_equal_ logaddexp
-        logaddexp2 logical_and logical_and_ logical_not logical_not_ logical_or logical_or_
-        logical_xor logical_xor_ nextafter nextafter_ not_equal not_equal_ remainder remainder_
-        true_divide true_divide_ xlogy xlogy_
+        fmax fmin fmod fmod_ hypot hypot_ ldexp ldexp_ lerp lerp_ logaddexp logaddexp2 nextafter
+        nextafter_ remainder remainder_ true_divide true_divide_ xlogy xlogy_
     """,
     "places": """
-        index_copy index_copy_ index_fill index_fill_ index_put index_put_ masked_scatter
-        masked_scatter_ put put_ scatter_reduce scatter_reduce_ take
+        diagonal_scatter index_copy index_copy_ index_fill index_fill_ index_put index_put_
+        masked_scatter masked_scatter_ put put_ scatter_reduce scatter_reduce_ select_scatter
+        slice_scatter take
+    """,
+    "quantiles": """
+        mode msort nanmedian nanquantile quantile
     """,
     "random": """
         bernoulli bernoulli_ exponential_ geometric_ log_normal_ multinomial normal_ random_
         uniform_
     """,
+    "stacks": """
+        dsplit hsplit tensor_split vsplit
+    """,
     "statistics": """
-        aminmax bincount cummax cummin diff histc histogram logcumsumexp mode msort nanmean
-        nanmedian nanquantile nansum quantile unique unique_consecutive
+        aminmax cummax cummin diff logcumsumexp nanmean nansum
     """,
 }
 
@@ -98,8 +117,8 @@ FUNCTIONAL = {
         pixel_shuffle pixel_unshuffle unfold
     """,
     "functional": """
-        bilinear ctc_loss embedding_bag multilabel_margin_loss multilabel_soft_margin_loss normalize pdist rrelu
-        threshold triplet_margin_with_distance_loss
+        bilinear ctc_loss embedding_bag multilabel_margin_loss multilabel_soft_margin_loss normalize
+        pdist rrelu threshold triplet_margin_with_distance_loss
     """,
 }
 

@@ -50,23 +50,44 @@ def addmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tenso
 
 
 def addmv(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta x + alpha a b: a (m, k), b (k), x broadcasts to (m)."""
+    """beta x + alpha a b: a (m, k), b (k), x broadcasts to (m).
+
+    >>> import ranvier as rv
+    >>> rv.addmv(rv.ones(2), rv.ones(2, 3), rv.ones(3))
+    tensor([4., 4.])
+    """
     return _plus(x, matmul(*_matrices("addmv", a, b, (2, 1))), beta, alpha)
 
 
 def addr(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta x + alpha a b^T: a (m), b (n), x broadcasts to (m, n)."""
+    """beta x + alpha a b^T: a (m), b (n), x broadcasts to (m, n).
+
+    >>> import ranvier as rv
+    >>> rv.addr(rv.zeros(2, 2), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
     a, b = _matrices("addr", a, b, (1, 1))
     return _plus(x, mul(unsqueeze(a, 1), b), beta, alpha)
 
 
 def baddbmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta x + alpha a b for each matrix: a (n, m, k), b (n, k, p), x broadcasts to (n, m, p)."""
+    """beta x + alpha a b for each matrix: a (n, m, k), b (n, k, p), x broadcasts to (n, m, p).
+
+    >>> import ranvier as rv
+    >>> rv.baddbmm(rv.ones(1, 1, 1), rv.ones(1, 1, 3), rv.ones(1, 3, 1))
+    tensor([[[4.]]])
+    """
     return _plus(x, matmul(*_matrices("baddbmm", a, b, (3, 3))), beta, alpha)
 
 
 def addbmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta x + alpha (sum of the products a[i] b[i]): a (n, m, k), b (n, k, p), x broadcasts to (m, p)."""
+    """beta x + alpha (sum of the products a[i] b[i]): a (n, m, k), b (n, k, p), x broadcasts to (m, p).
+
+    >>> import ranvier as rv
+    >>> rv.addbmm(rv.zeros(1, 1), rv.ones(2, 1, 3), rv.ones(2, 3, 1))
+    tensor([[6.]])
+    """
     return _plus(x, total(matmul(*_matrices("addbmm", a, b, (3, 3))), 0), beta, alpha)
 
 
@@ -86,13 +107,24 @@ def inner(a: Any, b: Any) -> Tensor:
 
 
 def vdot(a: Any, b: Any) -> Tensor:
-    """The sum of the products of two vectors of equal length."""
+    """The sum of the products of two vectors of equal length.
+
+    >>> import ranvier as rv
+    >>> rv.vdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
     a, b = _matrices("vdot", a, b, (1, 1))
     return matmul(a, b)
 
 
 def ger(a: Any, b: Any) -> Tensor:
-    """y[i, j] = a[i] b[j]: see :func:`ranvier.outer`."""
+    """y[i, j] = a[i] b[j]: see :func:`ranvier.outer`.
+
+    >>> import ranvier as rv
+    >>> rv.ger(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
     a, b = _matrices("ger", a, b, (1, 1))
     return mul(unsqueeze(a, 1), b)
 

@@ -10,13 +10,13 @@ import numpy as np
 from ranvier.autograd.creation import zeros
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.diagonal import diagonal
+from ranvier.ops.diagonal import diagonal as diagonal_of
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.index import index_select, nonzero
-from ranvier.ops.join import cat, narrow, select, stack
+from ranvier.ops.join import stack
+from ranvier.ops.numeric.stacks import listed
 from ranvier.ops.repeat import meshgrid
-from ranvier.ops.scatter import scatter
 from ranvier.ops.shape import (
     _dim,
     broadcast_to,
@@ -27,138 +27,6 @@ from ranvier.ops.shape import (
     transpose,
     unsqueeze,
 )
-
-
-def _listed(name: str, tensors: Any) -> list[Tensor]:
-    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
-        tensors = tensors[0]
-    return [as_tensor(name, x) for x in tensors]
-
-
-def atleast_1d(*tensors: Any) -> Any:
-    """Each tensor with at least one dimension; several give a tuple.
-
-    >>> import ranvier as rv
-    >>> rv.atleast_1d(rv.tensor(2.0))
-    tensor([2.])
-    """
-    return _atleast("atleast_1d", tensors, lambda x: reshape(x, (1,)) if x.ndim == 0 else x)
-
-
-def atleast_2d(*tensors: Any) -> Any:
-    """Each tensor with at least two dimensions: a vector is a row."""
-    return _atleast("atleast_2d", tensors, lambda x: reshape(x, (1, -1)) if x.ndim < 2 else x)
-
-
-def atleast_3d(*tensors: Any) -> Any:
-    """Each tensor with at least three dimensions: (n) becomes (1, n, 1), (m, n) becomes (m, n, 1)."""
-
-    def three(x: Tensor) -> Tensor:
-        if x.ndim < 2:
-            return reshape(x, (1, -1, 1))
-        return unsqueeze(x, -1) if x.ndim == 2 else x
-
-    return _atleast("atleast_3d", tensors, three)
-
-
-def _atleast(name: str, tensors: Any, function: Any) -> Any:
-    several = len(tensors) != 1 or isinstance(tensors[0], (list, tuple))
-    made = tuple(function(x) for x in _listed(name, tensors))
-    return made if several else made[0]
-
-
-def hstack(tensors: Any) -> Tensor:
-    """The tensors side by side: joined along dimension 1, vectors along dimension 0.
-
-    >>> import ranvier as rv
-    >>> rv.hstack((rv.tensor([1.0]), rv.tensor([2.0, 3.0])))
-    tensor([1., 2., 3.])
-    """
-    parts = [atleast_1d(x) for x in _listed("hstack", (tensors,))]
-    return cat(parts, 0 if parts and parts[0].ndim == 1 else 1)
-
-
-def vstack(tensors: Any) -> Tensor:
-    """The tensors one below the other: joined along dimension 0, vectors as rows.
-
-    >>> import ranvier as rv
-    >>> rv.vstack((rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])))
-    tensor([[1., 2.],
-            [3., 4.]])
-    """
-    return cat([atleast_2d(x) for x in _listed("vstack", (tensors,))], 0)
-
-
-row_stack = vstack
-
-
-def dstack(tensors: Any) -> Tensor:
-    """The tensors joined along dimension 2: see :func:`atleast_3d`."""
-    return cat([atleast_3d(x) for x in _listed("dstack", (tensors,))], 2)
-
-
-def column_stack(tensors: Any) -> Tensor:
-    """The tensors side by side, vectors as columns.
-
-    >>> import ranvier as rv
-    >>> rv.column_stack((rv.tensor([1, 2]), rv.tensor([3, 4])))
-    tensor([[1, 3],
-            [2, 4]])
-    """
-    parts = _listed("column_stack", (tensors,))
-    return cat([reshape(x, (-1, 1)) if x.ndim < 2 else x for x in parts], 1)
-
-
-def tensor_split(x: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """x cut along dim into that many parts, the first ones longer by one, or before the given indices.
-
-    >>> import ranvier as rv
-    >>> rv.tensor_split(rv.arange(5), 2)
-    (tensor([0, 1, 2]), tensor([3, 4]))
-    """
-    x = as_tensor("tensor_split", x)
-    at = _dim("tensor_split", dim, x.ndim)
-    if x.ndim == 0:
-        raise ValueError("[tensor_split] got x of shape (); expected at least one dimension")
-    n, where_to = x.shape[at], getattr(indices_or_sections, "_array", indices_or_sections)
-    if np.ndim(where_to) == 0:
-        parts = int(where_to)
-        if parts < 1:
-            raise ValueError(f"[tensor_split] got {parts} sections; expected at least 1")
-        sizes = [n // parts + (i < n % parts) for i in range(parts)]
-        edges = [0, *itertools.accumulate(sizes)]
-    else:
-        edges = [slice(None, int(i)).indices(n)[1] for i in where_to]
-        edges = [0, *edges, n]
-    return tuple(narrow(x, at, min(a, n), max(b - a, 0)) for a, b in itertools.pairwise(edges))
-
-
-def _cut(name: str, x: Any, where_to: Any, dim: int, least: int) -> tuple[Tensor, ...]:
-    x = as_tensor(name, x)
-    if x.ndim < least:
-        raise ValueError(f"[{name}] got x of shape {x.shape}; expected at least {least} dimensions")
-    sections = getattr(where_to, "_array", where_to)
-    if np.ndim(sections) == 0 and (int(sections) < 1 or x.shape[dim] % int(sections)):
-        raise ValueError(
-            f"[{name}] got {int(sections)} sections for size {x.shape[dim]}; expected a divisor of it"
-        )
-    return tensor_split(x, where_to, dim)
-
-
-def hsplit(x: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """x cut along dimension 1 (a vector along dimension 0): see :func:`tensor_split`."""
-    x = as_tensor("hsplit", x)
-    return _cut("hsplit", x, indices_or_sections, 0 if x.ndim == 1 else 1, 1)
-
-
-def vsplit(x: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """x cut along dimension 0: see :func:`tensor_split`."""
-    return _cut("vsplit", x, indices_or_sections, 0, 2)
-
-
-def dsplit(x: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """x cut along dimension 2: see :func:`tensor_split`."""
-    return _cut("dsplit", x, indices_or_sections, 2, 3)
 
 
 def fliplr(x: Any) -> Tensor:
@@ -173,7 +41,12 @@ def fliplr(x: Any) -> Tensor:
 
 
 def flipud(x: Any) -> Tensor:
-    """x with dimension 0 in reverse order."""
+    """x with dimension 0 in reverse order.
+
+    >>> import ranvier as rv
+    >>> rv.flipud(rv.tensor([1, 2]))
+    tensor([2, 1])
+    """
     return _mirrored("flipud", x, 0)
 
 
@@ -204,12 +77,22 @@ def rot90(x: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
 
 
 def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
-    """As :func:`ranvier.movedim`."""
+    """As :func:`ranvier.movedim`.
+
+    >>> import ranvier as rv
+    >>> rv.moveaxis(rv.ones(2, 3, 4), 0, 2).shape
+    (3, 4, 2)
+    """
     return movedim(x, source, destination)
 
 
 def swapdims(x: Any, dim0: int, dim1: int) -> Tensor:
-    """As :func:`ranvier.transpose`."""
+    """As :func:`ranvier.transpose`.
+
+    >>> import ranvier as rv
+    >>> rv.swapdims(rv.ones(2, 3), 0, 1).shape
+    (3, 2)
+    """
     return transpose(x, dim0, dim1)
 
 
@@ -228,8 +111,13 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
-    """The tensors, expanded to their common shape."""
-    parts = _listed("broadcast_tensors", tensors)
+    """The tensors, expanded to their common shape.
+
+    >>> import ranvier as rv
+    >>> [x.shape for x in rv.broadcast_tensors(rv.ones(2, 1), rv.ones(3))]
+    [(2, 3), (2, 3)]
+    """
+    parts = listed("broadcast_tensors", tensors)
     shape = broadcast_shapes(*(x.shape for x in parts))
     return tuple(broadcast_to(x, shape) for x in parts)
 
@@ -241,7 +129,7 @@ def cartesian_prod(*tensors: Any) -> Tensor:
     >>> rv.cartesian_prod(rv.tensor([1, 2]), rv.tensor([3, 4])).tolist()
     [[1, 3], [1, 4], [2, 3], [2, 4]]
     """
-    parts = _listed("cartesian_prod", tensors)
+    parts = listed("cartesian_prod", tensors)
     if any(x.ndim != 1 for x in parts) or not parts:
         raise ValueError(f"[cartesian_prod] got shapes {[x.shape for x in parts]}; expected vectors")
     if len(parts) == 1:
@@ -278,12 +166,24 @@ def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, devi
 
 
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """The indices (2, n) of the upper triangle of a row x col matrix, by rows."""
+    """The indices (2, n) of the upper triangle of a row x col matrix, by rows.
+
+    >>> import ranvier as rv
+    >>> rv.triu_indices(2, 2)
+    tensor([[0, 0, 1],
+            [0, 1, 1]])
+    """
     return wrap(np.stack(np.triu_indices(row, offset, col)).astype(dtype or np.int64))
 
 
 def argwhere(x: Any) -> Tensor:
-    """The indices of the elements that are not 0, one a row; int64."""
+    """The indices of the elements that are not 0, one a row; int64.
+
+    >>> import ranvier as rv
+    >>> rv.argwhere(rv.tensor([0, 5, 7]))
+    tensor([[1],
+            [2]])
+    """
     x = as_tensor("argwhere", x)
     return nonzero(x) if x.ndim else wrap(np.argwhere(x._array))
 
@@ -299,18 +199,29 @@ def diag(x: Any, diagonal: int = 0) -> Tensor:
     x = as_tensor("diag", x)
     if x.ndim not in (1, 2):
         raise ValueError(f"[diag] got x of shape {x.shape}; expected a vector or a matrix")
-    from ranvier.ops.diagonal import diagonal as diagonal_of
-
     return diag_embed(x, diagonal) if x.ndim == 1 else diagonal_of(x, diagonal).clone()
 
 
 def diagflat(x: Any, offset: int = 0) -> Tensor:
-    """The matrix with the elements of x on a diagonal."""
+    """The matrix with the elements of x on a diagonal.
+
+    >>> import ranvier as rv
+    >>> rv.diagflat(rv.tensor([1, 2]), 1)
+    tensor([[0, 1, 0],
+            [0, 0, 2],
+            [0, 0, 0]])
+    """
     return diag_embed(reshape(as_tensor("diagflat", x), (-1,)), offset)
 
 
 def diag_embed(x: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """Matrices, in dimensions dim1 and dim2, with the last dimension of x on a diagonal, 0 elsewhere."""
+    """Matrices, in dimensions dim1 and dim2, with the last dimension of x on a diagonal, 0 elsewhere.
+
+    >>> import ranvier as rv
+    >>> rv.diag_embed(rv.tensor([1, 2]))
+    tensor([[1, 0],
+            [0, 2]])
+    """
     x = as_tensor("diag_embed", x)
     n = x.shape[-1] + abs(offset)
     i = np.arange(n)
@@ -330,47 +241,6 @@ def diag_embed(x: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tenso
     return movedim(y, (-2, -1), (a, b))
 
 
-def _written(name: str, x: Tensor, part: Any, src: Any) -> Tensor:
-    """x with the elements at positions `part` (an int64 array of flat indices) replaced by src."""
-    src = as_tensor(name, src)
-    if src.shape != part.shape:
-        raise ValueError(f"[{name}] got src of shape {src.shape}; expected {part.shape}")
-    flat = scatter(reshape(x, (-1,)), 0, part.reshape(-1), reshape(src, (-1,)))
-    return reshape(flat, x.shape)
-
-
-def _positions(x: Tensor) -> Any:
-    return np.arange(x.numel()).reshape(x.shape)
-
-
-def select_scatter(x: Any, src: Any, dim: int, index: int) -> Tensor:
-    """x with x.select(dim, index) replaced by src, in a new tensor.
-
-    >>> import ranvier as rv
-    >>> rv.select_scatter(rv.zeros(2, 2), rv.ones(2), 0, 1)
-    tensor([[0., 0.],
-            [1., 1.]])
-    """
-    x = as_tensor("select_scatter", x)
-    return _written("select_scatter", x, select(wrap(_positions(x)), dim, index)._array, src)
-
-
-def slice_scatter(
-    x: Any, src: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
-) -> Tensor:
-    """x with x[start:end:step] along dim replaced by src, in a new tensor."""
-    x = as_tensor("slice_scatter", x)
-    at = _dim("slice_scatter", dim, x.ndim)
-    key = (slice(None),) * at + (slice(start, end, step),)
-    return _written("slice_scatter", x, _positions(x)[key], src)
-
-
-def diagonal_scatter(x: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """x with a diagonal replaced by src, in a new tensor: see :func:`ranvier.diagonal`."""
-    x = as_tensor("diagonal_scatter", x)
-    return _written("diagonal_scatter", x, diagonal(wrap(_positions(x)), offset, dim1, dim2)._array, src)
-
-
 class Unfold(Function):
     """y[.., i, .., j] = x[.., i step + j, ..]"""
 
@@ -388,7 +258,8 @@ class Unfold(Function):
         dx = np.zeros(self.shape, dy.dtype)
         lead, count = (slice(None),) * self.at, dy.shape[self.at]
         for j in range(self.size):  # the windows overlap: their gradients are added
-            dx[(*lead, slice(j, j + (count - 1) * self.step + 1, self.step))] += dy[..., j]
+            part = (*lead, slice(j, j + (count - 1) * self.step + 1, self.step))
+            dx[part] += dy[..., j]
         return dx
 
 

@@ -59,6 +59,11 @@ def of_one(
     """A public function y = f(x) with dy/dx = slope(x, y); None: the slope is 0.
 
     Integers are computed in float32, or keep their dtype where `integers` is set.
+
+    >>> import ranvier as rv
+    >>> cube = of_one("cube", "x^3", lambda x: x**3, lambda x, y: 3 * x * x, ("", ""))
+    >>> cube(rv.tensor([2.0]))
+    tensor([8.])
     """
 
     kind = type(name.capitalize(), (ByNumpy,), {})

@@ -1,7 +1,7 @@
 """Elementary functions of one tensor, element by element, one row each.
 
-Integers are computed in float32, as in PyTorch; ceil, floor and trunc keep them. Outside its domain a function
-gives nan or inf without a warning. Except for rsqrt and tan, NumPy computes them (see
+Integers are computed in float32, as in PyTorch; ceil, floor and trunc keep them. Outside its domain a
+function gives nan or inf without a warning. Except for rsqrt and tan, NumPy computes them (see
 :mod:`ranvier.ops.numeric.by_numpy`).
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import div, reciprocal
+from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import cos, log, sign, sin, sqrt
 from ranvier.ops.elementwise.where import where
@@ -268,7 +269,7 @@ def isposinf(x: Any) -> Tensor:
     >>> rv.isposinf(rv.tensor([1.0, float("inf")]))
     tensor([False,  True])
     """
-    return as_tensor("isposinf", x) == math.inf
+    return eq(as_tensor("isposinf", x), math.inf)
 
 
 def isneginf(x: Any) -> Tensor:
@@ -278,7 +279,7 @@ def isneginf(x: Any) -> Tensor:
     >>> rv.isneginf(rv.tensor([1.0, -float("inf")]))
     tensor([False,  True])
     """
-    return as_tensor("isneginf", x) == -math.inf
+    return eq(as_tensor("isneginf", x), -math.inf)
 
 
 def signbit(x: Any) -> Tensor:
@@ -292,4 +293,4 @@ def signbit(x: Any) -> Tensor:
     return wrap(np.asarray(np.zeros(x.shape, bool) if x.dtype == np.bool_ else np.signbit(x._array)))
 
 
-OPERATORS = {"__pos__": positive}
+SYMBOLS: dict[str, Any] = {"__pos__": positive}

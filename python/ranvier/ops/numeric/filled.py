@@ -65,7 +65,12 @@ def new_full(
 def scalar_tensor(
     value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor without dimensions; float32 unless dtype says otherwise."""
+    """A tensor without dimensions; float32 unless dtype says otherwise.
+
+    >>> import ranvier as rv
+    >>> rv.scalar_tensor(2)
+    tensor(2.)
+    """
     return creation.tensor(value, dtype or np.float32, device, requires_grad)
 
 

@@ -54,7 +54,8 @@ def threshold(x: Any, threshold: float, value: float, inplace: bool = False) -> 
 def rrelu(
     x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
 ) -> Tensor:
-    """x where x >= 0, else a x: a is uniform in [lower, upper] while training, else their mean (Xu et al. 2015).
+    """x where x >= 0, else a x: a is uniform in [lower, upper] while training, else their mean
+    (Xu et al. 2015).
 
     >>> import ranvier as rv
     >>> rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0)
@@ -190,7 +191,13 @@ def triplet_margin_with_distance_loss(
     swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """max(0, d(anchor, positive) - d(anchor, negative) + margin) for any distance d; by default the 2-norm."""
+    """max(0, d(anchor, positive) - d(anchor, negative) + margin) for a distance d, by default the 2-norm.
+
+    >>> import ranvier as rv
+    >>> a, p, n = rv.zeros(1, 2), rv.zeros(1, 2), rv.ones(1, 2)
+    >>> rv.nn.functional.triplet_margin_with_distance_loss(a, p, n, margin=2.0)
+    tensor(0.5858)
+    """
     d = pairwise_distance if distance_function is None else distance_function
     near, far = d(anchor, positive), d(anchor, negative)
     if swap:
@@ -208,8 +215,8 @@ def multilabel_soft_margin_loss(x: Any, target: Any, weight: Any = None, reducti
     x, target = as_tensor("multilabel_soft_margin_loss", x), as_tensor("multilabel_soft_margin_loss", target)
     if x.shape != target.shape:
         raise ValueError(
-            f"[multilabel_soft_margin_loss] got x of shape {x.shape} and target of {target.shape}; expected equal "
-            "shapes"
+            f"[multilabel_soft_margin_loss] got x of shape {x.shape} and target of {target.shape}; expected "
+            "equal shapes"
         )
     loss = -add(mul(target, logsigmoid(x)), mul(1 - target, logsigmoid(-x)))
     if weight is not None:
@@ -218,12 +225,17 @@ def multilabel_soft_margin_loss(x: Any, target: Any, weight: Any = None, reducti
 
 
 def multilabel_margin_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """sum over labels j and all other classes i of max(0, 1 - (x[j] - x[i])) / c; -1 ends the labels of a row."""
+    """sum over labels j and all other classes i of max(0, 1 - (x[j] - x[i])) / c; -1 ends a row's labels.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.multilabel_margin_loss(rv.tensor([[0.5, 0.0]]), rv.tensor([[0, -1]]))
+    tensor(0.2500)
+    """
     x, labels = as_tensor("multilabel_margin_loss", x), index_array("multilabel_margin_loss", target)
     if x.ndim not in (1, 2) or labels.shape != x.shape:
         raise ValueError(
-            f"[multilabel_margin_loss] got x of shape {x.shape} and target of {labels.shape}; expected equal shapes "
-            "(n, c) or (c)"
+            f"[multilabel_margin_loss] got x of shape {x.shape} and target of {labels.shape}; expected equal "
+            "shapes (n, c) or (c)"
         )
     if x.ndim == 1:
         row = multilabel_margin_loss(unsqueeze(x, 0), labels[None], "none")
@@ -309,8 +321,8 @@ def ctc_loss(
 ) -> Tensor:
     """Connectionist temporal classification: log_probs (t, n, c), targets (n, s) or one vector of all labels.
 
-    -log of the probability of all alignments (Graves et al. 2006). 'mean' divides each loss by the length of its
-    target first. inf where a target does not fit, 0 with zero_infinity.
+    -log of the probability of all alignments (Graves et al. 2006). 'mean' divides each loss by the length
+    of its target first. inf where a target does not fit, 0 with zero_infinity.
 
     >>> import ranvier as rv
     >>> log_probs = rv.full((2, 1, 2), 0.5).log()
@@ -329,8 +341,8 @@ def ctc_loss(
     )
     if x.ndim != 3 or inputs.shape != (x.shape[1],) or sizes.shape != inputs.shape:
         raise ValueError(
-            f"[ctc_loss] got log_probs of shape {x.shape} and {inputs.size} and {sizes.size} lengths; expected "
-            "(t, n, c) and n lengths"
+            f"[ctc_loss] got log_probs of shape {x.shape} and {inputs.size} and {sizes.size} lengths; "
+            "expected (t, n, c) and n lengths"
         )
     if inputs.size and (inputs.max() > x.shape[0] or inputs.min() < 0 or sizes.min() < 0):
         raise ValueError(f"[ctc_loss] got input_lengths up to {inputs.max()}; expected at most {x.shape[0]}")

@@ -1,4 +1,4 @@
-"""Functions on images that few networks use: fold and unfold, pixel_shuffle, grid_sample, max_unpool and others.
+"""Functions on images that few networks use: fold and unfold, pixel_shuffle, grid_sample, max_unpool.
 
 Composed of reshape, pad, index and scatter ops, which give the gradients.
 """
@@ -17,6 +17,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import add, div, mul, square
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.extrema import clip
+from ranvier.ops.elementwise.functions import abs as absolute
 from ranvier.ops.elementwise.power import pow
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.index import gather, index_array
@@ -38,7 +39,7 @@ def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
 def _windows(
     name: str, size: tuple[int, int], kernel: Any, dilation: Any, padding: Any, stride: Any
 ) -> tuple[Any, tuple[int, int], tuple[int, int]]:
-    """The flat positions (r s, oh ow) that each window reads in the padded image, its size, and the padding."""
+    """The flat positions (r s, oh ow) that the windows read in the padded image, its size, the padding."""
     r, s = _two(name, "kernel_size", kernel, 1)
     dh, dw = _two(name, "dilation", dilation, 1)
     ph, pw = _two(name, "padding", padding, 0)
@@ -121,11 +122,17 @@ def pixel_shuffle(x: Any, upscale_factor: int) -> Tensor:
 
 
 def pixel_unshuffle(x: Any, downscale_factor: int) -> Tensor:
-    """(..., c, h r, w r) -> (..., c r^2, h, w): the inverse of :func:`pixel_shuffle`."""
+    """(..., c, h r, w r) -> (..., c r^2, h, w): the inverse of :func:`pixel_shuffle`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.pixel_unshuffle(rv.ones(1, 2, 4, 4), 2).shape
+    (1, 8, 2, 2)
+    """
     x, r = as_tensor("pixel_unshuffle", x), downscale_factor
     if x.ndim < 3 or not isinstance(r, int) or r < 1 or x.shape[-1] % r or x.shape[-2] % r:
         raise ValueError(
-            f"[pixel_unshuffle] got x of shape {x.shape} and downscale_factor {r}; expected (..., c, h r, w r)"
+            f"[pixel_unshuffle] got x of shape {x.shape} and downscale_factor {r}; "
+            "expected (..., c, h r, w r)"
         )
     if r == 1:
         return x.clone()
@@ -152,7 +159,8 @@ def channel_shuffle(x: Any, groups: int) -> Tensor:
 
 
 def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
-    """x / (k + alpha mean)^beta, with the mean of the squares of `size` neighbouring channels (Krizhevsky 2012).
+    """x / (k + alpha mean)^beta, with the mean of the squares of `size` neighbouring channels (Krizhevsky
+    2012).
 
     x (n, c, ...); channels beyond the first and the last count as 0.
 
@@ -199,7 +207,8 @@ def _unpool(
 
 
 class Unpool(Function):
-    """y[.., at[.., i]] = x[.., i]; of several values for one place the last stays, and all get its gradient"""
+    """y[.., at[.., i]] = x[.., i]; of several values for one place the last stays, and all get
+    its gradient"""
 
     def __init__(self, at: Array, size: int) -> None:
         self.at, self.size = at, size
@@ -216,7 +225,13 @@ class Unpool(Function):
 def max_unpool1d(
     x: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
 ) -> Tensor:
-    """The maxima at the places that they came from, 0 elsewhere: x and indices are results of max_pool1d."""
+    """The maxima at the places that they came from, 0 elsewhere: x and indices are results of max_pool1d.
+
+    >>> import ranvier as rv
+    >>> F = rv.nn.functional
+    >>> rv.nn.functional.max_unpool1d(rv.tensor([[2.0]]), rv.tensor([[1]]), 2)
+    tensor([[0., 2.]])
+    """
     return _unpool("max_unpool1d", x, indices, kernel_size, stride, padding, output_size, 1)
 
 
@@ -236,7 +251,8 @@ def max_unpool2d(
 
 
 def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Tensor:
-    """Coordinates for :func:`grid_sample`: theta (n, 2, 3), size (n, c, h, w) -> (n, h, w, 2), (x, y) in [-1, 1].
+    """Coordinates for :func:`grid_sample`: theta (n, 2, 3), size (n, c, h, w) -> (n, h, w, 2), x and y
+    in [-1, 1].
 
     >>> import ranvier as rv
     >>> theta = rv.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
@@ -265,8 +281,9 @@ def grid_sample(
 ) -> Tensor:
     """x read at the points of a grid: x (n, c, h, w), grid (n, p, q, 2) of (x, y) in [-1, 1] -> (n, c, p, q).
 
-    mode 'bilinear' or 'nearest'; beyond the edge padding_mode gives 'zeros', the 'border' or its 'reflection'.
-    With align_corners -1 and 1 are the centres of the outer pixels, else their outer edges (Jaderberg et al. 2015).
+    mode 'bilinear', 'nearest' or 'bicubic' (Keys 1981, a = -0.75). Beyond the edge padding_mode gives
+    'zeros', the 'border' or its 'reflection'. With align_corners -1 and 1 are the centres of the outer
+    pixels, else their outer edges (Jaderberg et al. 2015).
 
     >>> import ranvier as rv
     >>> image, points = rv.tensor([[[[0.0, 1.0]]]]), rv.tensor([[[[0.0, 0.0]]]])
@@ -274,20 +291,23 @@ def grid_sample(
     tensor([[[[0.5000]]]])
     """
     x, grid = as_tensor("grid_sample", x), as_tensor("grid_sample", grid)
-    if mode not in ("bilinear", "nearest") or padding_mode not in ("zeros", "border", "reflection"):
+    modes, paddings = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
+    if mode not in modes or padding_mode not in paddings:
         raise ValueError(
-            f"[grid_sample] got mode {mode!r} and padding_mode {padding_mode!r}; expected 'bilinear' or 'nearest', "
-            "and 'zeros', 'border' or 'reflection'"
+            f"[grid_sample] got mode {mode!r} and padding_mode {padding_mode!r}; expected one of {modes} and "
+            f"one of {paddings}"
         )
     if x.ndim != 4 or grid.ndim != 4 or grid.shape[3] != 2 or grid.shape[0] != x.shape[0]:
         raise ValueError(
-            f"[grid_sample] got x of shape {x.shape} and grid of {grid.shape}; expected (n, c, h, w) and (n, p, q, 2)"
+            f"[grid_sample] got x of shape {x.shape} and grid of {grid.shape}; "
+            "expected (n, c, h, w) and (n, p, q, 2)"
         )
     if 0 in x.shape[2:]:
         raise ValueError(f"[grid_sample] got x of shape {x.shape}; expected images of at least one pixel")
-    places = [
-        _placed(grid[..., d], x.shape[3 - d], padding_mode, bool(align_corners)) for d in (0, 1)
-    ]  # columns, rows
+    corners = bool(align_corners)
+    if mode == "bicubic":
+        return _bicubic(x, grid, padding_mode, corners)
+    places = [_placed(grid[..., d], x.shape[3 - d], padding_mode, corners) for d in (0, 1)]  # columns, rows
     if mode == "nearest":
         columns, rows = (np.rint(p._array) for p in places)
         without = total(where(wrap(np.zeros(grid.shape, bool)), grid, 0.0), 3)  # the grid's gradient is 0
@@ -305,17 +325,46 @@ def grid_sample(
     return y
 
 
+def _bicubic(x: Tensor, grid: Tensor, padding_mode: str, corners: bool) -> Tensor:
+    """The sum of the 4 x 4 pixels around each point, with weights of Keys' cubic."""
+    places = [_pixels(grid[..., d], x.shape[3 - d], corners) for d in (0, 1)]
+    low = [np.floor(p._array) for p in places]
+    shares = [p - wrap(f) for p, f in zip(places, low, strict=True)]
+    weights = [[_cubic(share + (1 - tap)) for tap in range(4)] for share in shares]
+    taps = [
+        [_limited(wrap(low[d] + (tap - 1)), x.shape[3 - d], padding_mode, corners)._array for tap in range(4)]
+        for d in (0, 1)
+    ]
+    y: Any = None
+    for i, j in itertools.product(range(4), range(4)):
+        part = mul(_read(x, taps[1][i], taps[0][j]), unsqueeze(mul(weights[1][i], weights[0][j]), 1))
+        y = part if y is None else add(y, part)
+    return y
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    a, d = -0.75, absolute(distance)
+    near = ((a + 2) * d - (a + 3)) * d * d + 1
+    return where(d <= 1, near, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a)
+
+
+def _pixels(points: Tensor, size: int, align_corners: bool) -> Tensor:
+    """Coordinates in [-1, 1] as pixels."""
+    return (points + 1) * ((size - 1) / 2) if align_corners else ((points + 1) * size - 1) * 0.5
+
+
 def _placed(points: Tensor, size: int, padding_mode: str, align_corners: bool) -> Tensor:
     """Coordinates in [-1, 1] as pixels, limited to the image unless padding_mode is 'zeros'."""
-    p = (points + 1) * ((size - 1) / 2) if align_corners else ((points + 1) * size - 1) * 0.5
+    return _limited(_pixels(points, size, align_corners), size, padding_mode, align_corners)
+
+
+def _limited(p: Tensor, size: int, padding_mode: str, align_corners: bool) -> Tensor:
     if padding_mode == "zeros":
         return p
     if padding_mode == "reflection":
         low, span = (0.0, size - 1) if align_corners else (-0.5, size)
         if span == 0:
             return p * 0
-        from ranvier.ops.elementwise.functions import abs as absolute
-
         distance = absolute(p - low)
         turns = np.floor(distance._array / span)
         rest = distance - wrap((turns * span).astype(p.dtype))

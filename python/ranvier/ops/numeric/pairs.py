@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
-from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, floating, result_dtype
+from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, floating
 from ranvier.ops.elementwise.extrema import clip, maximum
 from ranvier.ops.elementwise.functions import exp, log1p
 from ranvier.ops.elementwise.power import pow
@@ -112,134 +111,23 @@ xlogy = of_two(
 )
 
 
-def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor:
-    """A function of integers (or bools), which has no gradient."""
-    raw = [as_operand(name, x) for x in operands]
-    dtype = result_dtype(*raw) if len(raw) == 2 else raw[0].dtype
-    if dtype.kind not in "biu":
-        raise TypeError(f"[{name}] got dtype {dtype}; expected bools or integers")
-    arrays = [x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else dtype.type(x) for x in raw]
-    try:
-        return wrap(np.asarray(function(*arrays)))
-    except ValueError as error:
-        shapes = " and ".join(str(np.shape(x)) for x in arrays)
-        raise ValueError(f"[{name}] got shapes {shapes}; expected shapes that broadcast") from error
-    except TypeError as error:
-        raise TypeError(f"[{name}] got dtype {dtype}; expected integers") from error
-
-
-def bitwise_and(a: Any, b: Any) -> Tensor:
-    """a & b, bit by bit.
-
-    >>> import ranvier as rv
-    >>> rv.bitwise_and(rv.tensor([6, 5]), 3)
-    tensor([2, 1])
-    """
-    return _integers("bitwise_and", np.bitwise_and, a, b)
-
-
-def bitwise_or(a: Any, b: Any) -> Tensor:
-    """a | b, bit by bit."""
-    return _integers("bitwise_or", np.bitwise_or, a, b)
-
-
-def bitwise_xor(a: Any, b: Any) -> Tensor:
-    """a ^ b, bit by bit."""
-    return _integers("bitwise_xor", np.bitwise_xor, a, b)
-
-
-def bitwise_not(x: Any) -> Tensor:
-    """~x, bit by bit."""
-    return _integers("bitwise_not", np.invert, as_tensor("bitwise_not", x))
-
-
-def bitwise_left_shift(a: Any, b: Any) -> Tensor:
-    """a * 2^b, of integers."""
-    return _integers("bitwise_left_shift", np.left_shift, a, b)
-
-
-def bitwise_right_shift(a: Any, b: Any) -> Tensor:
-    """floor(a / 2^b), of integers."""
-    return _integers("bitwise_right_shift", np.right_shift, a, b)
-
-
-def gcd(a: Any, b: Any) -> Tensor:
-    """The greatest common divisor, >= 0, of integers.
-
-    >>> import ranvier as rv
-    >>> rv.gcd(rv.tensor([12, 7]), 18)
-    tensor([6, 1])
-    """
-    return _integers("gcd", np.gcd, a, b)
-
-
-def lcm(a: Any, b: Any) -> Tensor:
-    """The least common multiple, >= 0, of integers."""
-    return _integers("lcm", np.lcm, a, b)
-
-
-def _truth(name: str, x: Any) -> Any:
-    x = as_tensor(name, x)
-    return x if x.dtype == np.bool_ else ne(x, 0)
-
-
-def logical_and(a: Any, b: Any) -> Tensor:
-    """True where a and b are not 0; bool.
-
-    >>> import ranvier as rv
-    >>> rv.logical_and(rv.tensor([1, 1]), rv.tensor([0, 2]))
-    tensor([False,  True])
-    """
-    return _truth("logical_and", a) & _truth("logical_and", b)
-
-
-def logical_or(a: Any, b: Any) -> Tensor:
-    """True where a or b is not 0; bool."""
-    return _truth("logical_or", a) | _truth("logical_or", b)
-
-
-def logical_xor(a: Any, b: Any) -> Tensor:
-    """True where exactly one of a and b is not 0; bool."""
-    return _truth("logical_xor", a) ^ _truth("logical_xor", b)
-
-
-def logical_not(x: Any) -> Tensor:
-    """True where x is 0; bool."""
-    return ~_truth("logical_not", x)
-
-
 def true_divide(a: Any, b: Any) -> Tensor:
-    """a / b: see :func:`ranvier.div`."""
+    """a / b: see :func:`ranvier.div`.
+
+    >>> import ranvier as rv
+    >>> rv.true_divide(rv.tensor([1, 3]), 2)
+    tensor([0.5000, 1.5000])
+    """
     return div(a, b)
 
 
-def greater(a: Any, b: Any) -> Tensor:
-    """a > b"""
-    return as_tensor("greater", a) > b
-
-
-def greater_equal(a: Any, b: Any) -> Tensor:
-    """a >= b"""
-    return as_tensor("greater_equal", a) >= b
-
-
-def less(a: Any, b: Any) -> Tensor:
-    """a < b"""
-    return as_tensor("less", a) < b
-
-
-def less_equal(a: Any, b: Any) -> Tensor:
-    """a <= b"""
-    return as_tensor("less_equal", a) <= b
-
-
-def not_equal(a: Any, b: Any) -> Tensor:
-    """a != b"""
-    return ne(a, b)
-
-
 def rsub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
-    """b - alpha a"""
+    """b - alpha a
+
+    >>> import ranvier as rv
+    >>> rv.rsub(rv.tensor([1.0, 2.0]), 5)
+    tensor([4., 3.])
+    """
     return sub(b, a, alpha=alpha)
 
 
@@ -269,12 +157,22 @@ def ldexp(x: Any, exponent: Any) -> Tensor:
 
 
 def clamp_min(x: Any, min: Any) -> Tensor:
-    """x, at least min: see :func:`ranvier.clamp`."""
+    """x, at least min: see :func:`ranvier.clamp`.
+
+    >>> import ranvier as rv
+    >>> rv.clamp_min(rv.tensor([1.0, 5.0]), 2)
+    tensor([2., 5.])
+    """
     return clip(x, min, None)
 
 
 def clamp_max(x: Any, max: Any) -> Tensor:
-    """x, at most max: see :func:`ranvier.clamp`."""
+    """x, at most max: see :func:`ranvier.clamp`.
+
+    >>> import ranvier as rv
+    >>> rv.clamp_max(rv.tensor([1.0, 5.0]), 2)
+    tensor([1., 2.])
+    """
     return clip(x, None, max)
 
 
@@ -299,7 +197,12 @@ def addcmul(x: Any, a: Any, b: Any, *, value: float = 1) -> Tensor:
 
 
 def addcdiv(x: Any, a: Any, b: Any, *, value: float = 1) -> Tensor:
-    """x + value a / b"""
+    """x + value a / b
+
+    >>> import ranvier as rv
+    >>> rv.addcdiv(rv.ones(2), rv.tensor([1.0, 2.0]), rv.tensor([2.0, 4.0]))
+    tensor([1.5000, 1.5000])
+    """
     return add(x, mul(div(a, b), value) if value != 1 else div(a, b))
 
 
@@ -308,40 +211,28 @@ def logaddexp(a: Any, b: Any) -> Tensor:
 
     >>> import ranvier as rv
     >>> rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0]))
-    tensor([1000.6931])
+    tensor([1000.6932])
     """
     a, b = (floating(as_tensor("logaddexp", x)) for x in (a, b))
     distance = where(a == b, 0.0, sub(a, b))  # equal infinities have the distance 0
-    plain = add(maximum(a, b), log1p(exp(-distance.abs())))
-    return plain
+    return add(maximum(a, b), log1p(exp(-distance.abs())))
 
 
 def logaddexp2(a: Any, b: Any) -> Tensor:
-    """log2(2^a + 2^b) without overflow."""
+    """log2(2^a + 2^b) without overflow.
+
+    >>> import ranvier as rv
+    >>> rv.logaddexp2(rv.tensor([3.0]), rv.tensor([3.0]))
+    tensor([4.])
+    """
     return logaddexp(mul(a, math.log(2)), mul(b, math.log(2))) / math.log(2)
 
 
-def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
-    """True where |a - b| <= atol + rtol |b|, and for equal infinities; bool. NaNs are equal with equal_nan.
-
-    >>> import ranvier as rv
-    >>> rv.isclose(rv.tensor([1.0, 1.1]), rv.tensor([1.0000001, 1.0]))
-    tensor([ True, False])
-    """
-    a, b = as_tensor("isclose", a), as_tensor("isclose", b)
-    if rtol < 0 or atol < 0:
-        raise ValueError(f"[isclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
-    with np.errstate(all="ignore"):
-        return wrap(np.asarray(np.isclose(a._array, b._array, rtol, atol, equal_nan)))
-
-
-OPERATORS = {
+SYMBOLS: dict[str, Any] = {
     "__floordiv__": floor_divide,
     "__rfloordiv__": lambda self, other: floor_divide(other, self),
     "__ifloordiv__": "floor_divide_",
     "__mod__": remainder,
     "__rmod__": lambda self, other: remainder(other, self),
     "__imod__": "remainder_",
-    "__lshift__": bitwise_left_shift,
-    "__rshift__": bitwise_right_shift,
 }

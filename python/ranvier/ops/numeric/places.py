@@ -10,11 +10,18 @@ import numpy as np
 from ranvier.autograd.creation import full_like
 from ranvier.autograd.function import Function, watched
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.diagonal import diagonal
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.index import index_array, index_select
+from ranvier.ops.join import select
 from ranvier.ops.scatter import scatter, scatter_add
-from ranvier.ops.shape import _dim, broadcast_to, expand, reshape
+from ranvier.ops.shape import (
+    _dim,
+    broadcast_to,
+    expand,
+    reshape,
+)
 
 
 def take(x: Any, index: Any) -> Tensor:
@@ -29,7 +36,12 @@ def take(x: Any, index: Any) -> Tensor:
 
 
 def put(x: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
-    """x with the elements of source at flat positions index, or added to them, in a new tensor."""
+    """x with the elements of source at flat positions index, or added to them, in a new tensor.
+
+    >>> import ranvier as rv
+    >>> rv.put(rv.zeros(3), rv.tensor([2, 0]), rv.tensor([5.0, 6.0]))
+    tensor([6., 0., 5.])
+    """
     x, source, at = as_tensor("put", x), as_tensor("put", source), index_array("put", index)
     if source.numel() != at.size:
         raise ValueError(f"[put] got {source.numel()} elements for {at.size} positions; expected as many")
@@ -68,7 +80,12 @@ def index_fill(x: Any, dim: int, index: Any, value: Any) -> Tensor:
 
 
 def index_copy(x: Any, dim: int, index: Any, source: Any) -> Tensor:
-    """x with y[.., index[j], ..] = source[.., j, ..] along dim, in a new tensor."""
+    """x with y[.., index[j], ..] = source[.., j, ..] along dim, in a new tensor.
+
+    >>> import ranvier as rv
+    >>> rv.index_copy(rv.zeros(3), 0, rv.tensor([2, 0]), rv.tensor([5.0, 6.0]))
+    tensor([6., 0., 5.])
+    """
     x, source = as_tensor("index_copy", x), as_tensor("index_copy", source)
     at, rows = _rows("index_copy", x, dim, index)
     expected = (*x.shape[:at], rows.size, *x.shape[at + 1 :]) if x.ndim else ()
@@ -114,7 +131,8 @@ def masked_scatter(x: Any, mask: Any, source: Any) -> Tensor:
     places = np.flatnonzero(np.broadcast_to(mask._array, shape))
     if source.numel() < places.size:
         raise ValueError(
-            f"[masked_scatter] got {source.numel()} elements for {places.size} places; expected at least as many"
+            f"[masked_scatter] got {source.numel()} elements for {places.size} places; "
+            "expected at least as many"
         )
     return put(x, places, reshape(source, (-1,))[: places.size])
 
@@ -230,3 +248,55 @@ class ScatterReduce(Function):
 
         dx = np.where(own, dy * others(x, zeros, rest), 0)
         return dx, dy[self.key] * others(self.values, zeros[self.key], rest[self.key])
+
+
+def _written(name: str, x: Tensor, part: Any, src: Any) -> Tensor:
+    """x with the elements at positions `part` (an int64 array of flat indices) replaced by src."""
+    src = as_tensor(name, src)
+    if src.shape != part.shape:
+        raise ValueError(f"[{name}] got src of shape {src.shape}; expected {part.shape}")
+    flat = scatter(reshape(x, (-1,)), 0, part.reshape(-1), reshape(src, (-1,)))
+    return reshape(flat, x.shape)
+
+
+def _positions(x: Tensor) -> Any:
+    return np.arange(x.numel()).reshape(x.shape)
+
+
+def select_scatter(x: Any, src: Any, dim: int, index: int) -> Tensor:
+    """x with x.select(dim, index) replaced by src, in a new tensor.
+
+    >>> import ranvier as rv
+    >>> rv.select_scatter(rv.zeros(2, 2), rv.ones(2), 0, 1)
+    tensor([[0., 0.],
+            [1., 1.]])
+    """
+    x = as_tensor("select_scatter", x)
+    return _written("select_scatter", x, select(wrap(_positions(x)), dim, index)._array, src)
+
+
+def slice_scatter(
+    x: Any, src: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
+    """x with x[start:end:step] along dim replaced by src, in a new tensor.
+
+    >>> import ranvier as rv
+    >>> rv.slice_scatter(rv.zeros(4), rv.ones(2), 0, 1, 3)
+    tensor([0., 1., 1., 0.])
+    """
+    x = as_tensor("slice_scatter", x)
+    at = _dim("slice_scatter", dim, x.ndim)
+    key = (slice(None),) * at + (slice(start, end, step),)
+    return _written("slice_scatter", x, _positions(x)[key], src)
+
+
+def diagonal_scatter(x: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """x with a diagonal replaced by src, in a new tensor: see :func:`ranvier.diagonal`.
+
+    >>> import ranvier as rv
+    >>> rv.diagonal_scatter(rv.zeros(2, 2), rv.tensor([1.0, 2.0]))
+    tensor([[1., 0.],
+            [0., 2.]])
+    """
+    x = as_tensor("diagonal_scatter", x)
+    return _written("diagonal_scatter", x, diagonal(wrap(_positions(x)), offset, dim1, dim2)._array, src)

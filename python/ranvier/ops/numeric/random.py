@@ -94,8 +94,8 @@ def geometric_(x: Tensor, p: float, *, generator: Any = None) -> Tensor:
 
 
 def random_(x: Tensor, low: int = 0, high: int | None = None, *, generator: Any = None) -> Tensor:
-    """Fills x with whole numbers, low <= n < high; random_(n) means 0 <= k < n. Without a limit, with all that
-    the dtype holds exactly."""
+    """Fills x with whole numbers, low <= n < high; random_(n) means 0 <= k < n. Without a limit, with all
+    that the dtype holds exactly."""
     if high is None and low:
         low, high = 0, low
     if high is None:
@@ -140,7 +140,12 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
 
 
 def poisson(x: Any, generator: Any = None) -> Tensor:
-    """Numbers of Poisson's distribution with the rate of each element of x, in its shape and dtype."""
+    """Numbers of Poisson's distribution with the rate of each element of x, in its shape and dtype.
+
+    >>> import ranvier as rv
+    >>> rv.poisson(rv.zeros(2))
+    tensor([0., 0.])
+    """
     x = as_tensor("poisson", x)
     _float("poisson", x)
     value_read("poisson")
@@ -151,7 +156,8 @@ def poisson(x: Any, generator: Any = None) -> Tensor:
 
 
 def multinomial(x: Any, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
-    """Indices of a row drawn with probabilities in proportion to its elements: (n) or (m, n) -> (..., num_samples).
+    """Indices of a row drawn with probabilities in proportion to its elements: (n) or (m, n) ->
+    (..., num_samples).
 
     Raises ValueError for negative, infinite or NaN elements, rows without a positive one, and without
     replacement for more samples than elements > 0.
@@ -166,8 +172,8 @@ def multinomial(x: Any, num_samples: int, replacement: bool = False, *, generato
     rows = np.atleast_2d(x._array).astype(np.float64)
     if x.ndim not in (1, 2) or num_samples < 1:
         raise ValueError(
-            f"[multinomial] got x of shape {x.shape} and {num_samples} samples; expected one or two dimensions "
-            "and at least one sample"
+            f"[multinomial] got x of shape {x.shape} and {num_samples} samples; expected one or two "
+            "dimensions and at least one sample"
         )
     if not np.isfinite(rows).all() or (rows < 0).any() or (rows.sum(1) <= 0).any():
         raise ValueError(
@@ -175,8 +181,8 @@ def multinomial(x: Any, num_samples: int, replacement: bool = False, *, generato
         )
     if not replacement and ((rows > 0).sum(1) < num_samples).any():
         raise ValueError(
-            f"[multinomial] got {num_samples} samples without replacement from fewer weights > 0; expected at most "
-            "as many"
+            f"[multinomial] got {num_samples} samples without replacement from fewer weights > 0; expected "
+            "at most as many"
         )
     with _drawing(generator):
         draw = numpy_generator()
@@ -206,8 +212,8 @@ def normal(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal numbers: of `size` for a mean and std that are numbers, else in the shape that the tensors mean and
-    std broadcast to.
+    """Normal numbers: of `size` for a mean and std that are numbers, else in the shape that the tensors
+    mean and std broadcast to.
 
     >>> import ranvier as rv
     >>> rv.normal(2.0, 0.0, (2,))
@@ -228,7 +234,12 @@ def normal(
 def randint_like(
     x: Any, low: int, high: int | None = None, *, dtype: Any = None, device: Any = None
 ) -> Tensor:
-    """As :func:`ranvier.randint`, in the shape and dtype of x."""
+    """As :func:`ranvier.randint`, in the shape and dtype of x.
+
+    >>> import ranvier as rv
+    >>> rv.randint_like(rv.zeros(2), 1)
+    tensor([0., 0.])
+    """
     x = as_tensor("randint_like", x)
     low, high = (0, low) if high is None else (low, high)
     return randint(low, high, x.shape, dtype=dtype or x.dtype, device=device)

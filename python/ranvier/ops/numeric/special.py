@@ -1,7 +1,7 @@
 """erf, its inverse, the logarithm of gamma and its derivatives, for NumPy arrays, computed in float64.
 
-Sources: Abramowitz and Stegun, Handbook of Mathematical Functions, 6.3 and 6.4 (digamma, trigamma); the starting value of
-erfinv is Winitzki's (2008), followed by three steps of Halley's method on erf.
+Sources: Abramowitz and Stegun, Handbook of Mathematical Functions, 6.3 and 6.4 (digamma, trigamma); the
+starting value of erfinv is Winitzki's (2008), followed by three steps of Halley's method on erf.
 """
 
 from __future__ import annotations

@@ -1,0 +1,199 @@
+"""Counts, histograms, unique values and searches in sorted values."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ranvier.autograd.recording import value_read
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.shape import _dim
+
+
+class Histogram(NamedTuple):
+    """The result of histogram."""
+
+    hist: Any
+    bin_edges: Any
+
+
+def _weights(name: str, weights: Any, n: int) -> Any:
+    if weights is None:
+        return None
+    w = as_tensor(name, weights)._array
+    if w.shape != (n,):
+        raise ValueError(f"[{name}] got weights of shape {w.shape}; expected ({n},)")
+    return w
+
+
+def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
+    """How often each of 0, 1, 2 ... occurs in a vector of integers >= 0, or the sum of their weights.
+
+    >>> import ranvier as rv
+    >>> rv.bincount(rv.tensor([0, 2, 2]))
+    tensor([1, 0, 2])
+    """
+    x = as_tensor("bincount", x)
+    if x.ndim != 1 or x.dtype.kind not in "biu" or (x.numel() and x._array.min() < 0) or minlength < 0:
+        raise ValueError(
+            f"[bincount] got x of shape {x.shape} and {x.dtype}; expected a vector of integers >= 0"
+        )
+    w = _weights("bincount", weights, x.shape[0])
+    value_read("bincount")
+    found = np.bincount(x._array, w, minlength)
+    return wrap(found if w is None or w.dtype != np.float32 else found.astype(np.float32))
+
+
+def histc(x: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """How many elements are in each of `bins` equal intervals of [min, max]; equal limits mean those of x.
+
+    >>> import ranvier as rv
+    >>> rv.histc(rv.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3)
+    tensor([0., 2., 1., 0.])
+    """
+    x = as_tensor("histc", x)
+    value_read("histc")
+    if min == max and x.numel():
+        min, max = float(x._array.min()), float(x._array.max())
+    if min == max:
+        min, max = min - 1, max + 1
+    if bins < 1 or not min < max:
+        raise ValueError(f"[histc] got {bins} bins in [{min}, {max}]; expected at least one, and min < max")
+    inside = x._array[(x._array >= min) & (x._array <= max)]
+    return wrap(np.histogram(inside, bins, (min, max))[0].astype(x.dtype))
+
+
+def histogram(
+    x: Any, bins: Any, *, range: Any = None, weight: Any = None, density: bool = False
+) -> Histogram:
+    """How many elements are in each interval, and the edges of the intervals: as numpy.histogram.
+
+    >>> import ranvier as rv
+    >>> rv.histogram(rv.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0)).hist
+    tensor([2., 1.])
+    """
+    x = as_tensor("histogram", x)
+    value_read("histogram")
+    w = None if weight is None else as_tensor("histogram", weight)._array
+    edges = getattr(bins, "_array", bins)
+    counts, found = np.histogram(x._array, edges, range, density, w)
+    return Histogram(wrap(counts.astype(x.dtype)), wrap(found.astype(x.dtype)))
+
+
+def unique(
+    x: Any,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """The different elements in ascending order (slices along dim, if given); on demand also the index of
+    each element of x among them, and how often each occurs.
+
+    >>> import ranvier as rv
+    >>> rv.unique(rv.tensor([3, 1, 3]), return_counts=True)
+    (tensor([1, 3]), tensor([1, 2]))
+    """
+    x = as_tensor("unique", x)
+    value_read("unique")
+    at = None if dim is None else _dim("unique", dim, x.ndim)
+    y, inverse, counts = np.unique(
+        x._array, return_inverse=True, return_counts=True, axis=at, equal_nan=False
+    )
+    inverse = inverse.reshape(x.shape if at is None else -1)
+    return _chosen(y, inverse, counts, return_inverse, return_counts)
+
+
+def unique_consecutive(
+    x: Any, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
+    """The elements (slices along dim) that differ from the one before, as :func:`unique` returns them.
+
+    >>> import ranvier as rv
+    >>> rv.unique_consecutive(rv.tensor([1, 1, 2, 1]))
+    tensor([1, 2, 1])
+    """
+    x = as_tensor("unique_consecutive", x)
+    value_read("unique_consecutive")
+    at = 0 if dim is None else _dim("unique_consecutive", dim, x.ndim)
+    rows = x._array.reshape(-1) if dim is None else np.moveaxis(x._array, at, 0)
+    new = np.ones(rows.shape[0], bool)
+    if rows.shape[0]:
+        new[1:] = (rows[1:] != rows[:-1]).any(tuple(range(1, rows.ndim)))
+    first = np.flatnonzero(new)
+    counts = np.diff(np.append(first, rows.shape[0]))
+    inverse = np.cumsum(new) - 1
+    y = rows[first] if dim is None else np.moveaxis(rows[first], 0, at)
+    return _chosen(
+        y, inverse.reshape(x.shape) if dim is None else inverse, counts, return_inverse, return_counts
+    )
+
+
+def _chosen(y: Any, inverse: Any, counts: Any, with_inverse: bool, with_counts: bool) -> Any:
+    found = [y, *([inverse] if with_inverse else []), *([counts] if with_counts else [])]
+    made = tuple(wrap(np.asarray(part, order="C")) for part in found)
+    return made if len(made) > 1 else made[0]
+
+
+def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """True where an element is one of test_elements (with invert: is not); bool.
+
+    >>> import ranvier as rv
+    >>> rv.isin(rv.tensor([1, 2, 3]), rv.tensor([2, 5]))
+    tensor([False,  True, False])
+    """
+    a, b = as_tensor("isin", elements), as_tensor("isin", test_elements)
+    return wrap(np.asarray(np.isin(a._array, b._array, invert=invert)))
+
+
+def searchsorted(
+    sorted_sequence: Any,
+    values: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Any = None,
+) -> Tensor:
+    """Where to insert the values into sorted rows: (..., n), (..., m) -> (..., m) of int64.
+
+    'left' (the default) gives the index of the first element >= the value, 'right' of the first > it.
+
+    >>> import ranvier as rv
+    >>> rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6]))
+    tensor([1, 3])
+    """
+    rows, v = as_tensor("searchsorted", sorted_sequence), as_tensor("searchsorted", values)
+    if side not in (None, "left", "right") or (side == "left" and right):
+        raise ValueError(f"[searchsorted] got side {side!r} and right {right}; expected 'left' or 'right'")
+    where_to: Any = "right" if right or side == "right" else "left"
+    sequence = rows._array
+    if sorter is not None:
+        sequence = np.take_along_axis(sequence, as_tensor("searchsorted", sorter)._array, -1)
+    if sequence.ndim == 1:
+        found = np.asarray(np.searchsorted(sequence, v._array, where_to))
+    else:
+        if sequence.ndim == 0 or sequence.shape[:-1] != v._array.shape[:-1]:
+            raise ValueError(
+                f"[searchsorted] got rows of shape {rows.shape} and values of shape {v.shape}; expected one "
+                "row, or equal sizes but for the last"
+            )
+        found = np.empty(v.shape, np.int64)
+        for place in np.ndindex(*sequence.shape[:-1]):
+            found[place] = np.searchsorted(sequence[place], v._array[place], where_to)
+    return wrap(found.astype(np.int32 if out_int32 else np.int64))
+
+
+def bucketize(x: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False) -> Tensor:
+    """The index of the interval between the sorted boundaries in which each element is; int64.
+
+    >>> import ranvier as rv
+    >>> rv.bucketize(rv.tensor([0.5, 3.0]), rv.tensor([1.0, 2.0]))
+    tensor([0, 2])
+    """
+    limits = as_tensor("bucketize", boundaries)
+    if limits.ndim != 1:
+        raise ValueError(f"[bucketize] got boundaries of shape {limits.shape}; expected a vector")
+    return searchsorted(limits, x, out_int32=out_int32, right=right)

@@ -1,0 +1,220 @@
+"""Functions of integers and bools, comparisons by name, and logic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.compare import ne
+from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, result_dtype
+
+
+def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor:
+    """A function of integers (or bools), which has no gradient."""
+    raw = [as_operand(name, x) for x in operands]
+    dtype = result_dtype(*raw) if len(raw) == 2 else raw[0].dtype
+    if dtype.kind not in "biu":
+        raise TypeError(f"[{name}] got dtype {dtype}; expected bools or integers")
+    arrays = [x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else dtype.type(x) for x in raw]
+    try:
+        return wrap(np.asarray(function(*arrays)))
+    except ValueError as error:
+        shapes = " and ".join(str(np.shape(x)) for x in arrays)
+        raise ValueError(f"[{name}] got shapes {shapes}; expected shapes that broadcast") from error
+    except TypeError as error:
+        raise TypeError(f"[{name}] got dtype {dtype}; expected integers") from error
+
+
+def bitwise_and(a: Any, b: Any) -> Tensor:
+    """a & b, bit by bit.
+
+    >>> import ranvier as rv
+    >>> rv.bitwise_and(rv.tensor([6, 5]), 3)
+    tensor([2, 1])
+    """
+    return _integers("bitwise_and", np.bitwise_and, a, b)
+
+
+def bitwise_or(a: Any, b: Any) -> Tensor:
+    """a | b, bit by bit.
+
+    >>> import ranvier as rv
+    >>> rv.bitwise_or(rv.tensor([6, 5]), 3)
+    tensor([7, 7])
+    """
+    return _integers("bitwise_or", np.bitwise_or, a, b)
+
+
+def bitwise_xor(a: Any, b: Any) -> Tensor:
+    """a ^ b, bit by bit.
+
+    >>> import ranvier as rv
+    >>> rv.bitwise_xor(rv.tensor([6, 5]), 3)
+    tensor([5, 6])
+    """
+    return _integers("bitwise_xor", np.bitwise_xor, a, b)
+
+
+def bitwise_not(x: Any) -> Tensor:
+    """~x, bit by bit.
+
+    >>> import ranvier as rv
+    >>> rv.bitwise_not(rv.tensor([0, 5]))
+    tensor([-1, -6])
+    """
+    return _integers("bitwise_not", np.invert, as_tensor("bitwise_not", x))
+
+
+def bitwise_left_shift(a: Any, b: Any) -> Tensor:
+    """a * 2^b, of integers.
+
+    >>> import ranvier as rv
+    >>> rv.bitwise_left_shift(rv.tensor([1, 3]), 2)
+    tensor([ 4, 12])
+    """
+    return _integers("bitwise_left_shift", np.left_shift, a, b)
+
+
+def bitwise_right_shift(a: Any, b: Any) -> Tensor:
+    """floor(a / 2^b), of integers.
+
+    >>> import ranvier as rv
+    >>> rv.bitwise_right_shift(rv.tensor([8, 5]), 1)
+    tensor([4, 2])
+    """
+    return _integers("bitwise_right_shift", np.right_shift, a, b)
+
+
+def gcd(a: Any, b: Any) -> Tensor:
+    """The greatest common divisor, >= 0, of integers.
+
+    >>> import ranvier as rv
+    >>> rv.gcd(rv.tensor([12, 7]), 18)
+    tensor([6, 1])
+    """
+    return _integers("gcd", np.gcd, a, b)
+
+
+def lcm(a: Any, b: Any) -> Tensor:
+    """The least common multiple, >= 0, of integers.
+
+    >>> import ranvier as rv
+    >>> rv.lcm(rv.tensor([4, 7]), 6)
+    tensor([12, 42])
+    """
+    return _integers("lcm", np.lcm, a, b)
+
+
+def _truth(name: str, x: Any) -> Any:
+    x = as_tensor(name, x)
+    return x if x.dtype == np.bool_ else ne(x, 0)
+
+
+def logical_and(a: Any, b: Any) -> Tensor:
+    """True where a and b are not 0; bool.
+
+    >>> import ranvier as rv
+    >>> rv.logical_and(rv.tensor([1, 1]), rv.tensor([0, 2]))
+    tensor([False,  True])
+    """
+    return _truth("logical_and", a) & _truth("logical_and", b)
+
+
+def logical_or(a: Any, b: Any) -> Tensor:
+    """True where a or b is not 0; bool.
+
+    >>> import ranvier as rv
+    >>> rv.logical_or(rv.tensor([0, 1]), rv.tensor([0, 0]))
+    tensor([False,  True])
+    """
+    return _truth("logical_or", a) | _truth("logical_or", b)
+
+
+def logical_xor(a: Any, b: Any) -> Tensor:
+    """True where exactly one of a and b is not 0; bool.
+
+    >>> import ranvier as rv
+    >>> rv.logical_xor(rv.tensor([1, 1]), rv.tensor([0, 2]))
+    tensor([ True, False])
+    """
+    return _truth("logical_xor", a) ^ _truth("logical_xor", b)
+
+
+def logical_not(x: Any) -> Tensor:
+    """True where x is 0; bool.
+
+    >>> import ranvier as rv
+    >>> rv.logical_not(rv.tensor([0, 2]))
+    tensor([ True, False])
+    """
+    return ~_truth("logical_not", x)
+
+
+def greater(a: Any, b: Any) -> Tensor:
+    """a > b
+
+    >>> import ranvier as rv
+    >>> rv.greater(rv.tensor([1, 3]), 2)
+    tensor([False,  True])
+    """
+    return as_tensor("greater", a) > b
+
+
+def greater_equal(a: Any, b: Any) -> Tensor:
+    """a >= b
+
+    >>> import ranvier as rv
+    >>> rv.greater_equal(rv.tensor([1, 2]), 2)
+    tensor([False,  True])
+    """
+    return as_tensor("greater_equal", a) >= b
+
+
+def less(a: Any, b: Any) -> Tensor:
+    """a < b
+
+    >>> import ranvier as rv
+    >>> rv.less(rv.tensor([1, 3]), 2)
+    tensor([ True, False])
+    """
+    return as_tensor("less", a) < b
+
+
+def less_equal(a: Any, b: Any) -> Tensor:
+    """a <= b
+
+    >>> import ranvier as rv
+    >>> rv.less_equal(rv.tensor([2, 3]), 2)
+    tensor([ True, False])
+    """
+    return as_tensor("less_equal", a) <= b
+
+
+def not_equal(a: Any, b: Any) -> Tensor:
+    """a != b
+
+    >>> import ranvier as rv
+    >>> rv.not_equal(rv.tensor([1, 2]), 2)
+    tensor([ True, False])
+    """
+    return ne(a, b)
+
+
+def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """True where |a - b| <= atol + rtol |b|, and for equal infinities; bool. NaNs are equal with equal_nan.
+
+    >>> import ranvier as rv
+    >>> rv.isclose(rv.tensor([1.0, 1.1]), rv.tensor([1.0000001, 1.0]))
+    tensor([ True, False])
+    """
+    a, b = as_tensor("isclose", a), as_tensor("isclose", b)
+    if rtol < 0 or atol < 0:
+        raise ValueError(f"[isclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
+    with np.errstate(all="ignore"):
+        return wrap(np.asarray(np.isclose(a._array, b._array, rtol, atol, equal_nan)))
+
+
+SYMBOLS: dict[str, Any] = {"__lshift__": bitwise_left_shift, "__rshift__": bitwise_right_shift}

@@ -1,0 +1,305 @@
+"""Rare ops (ranvier.ops.numeric): values against Python and NumPy, gradients, compiled steps, integers."""
+
+import math
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.autograd import gradcheck
+from ranvier.ops import numeric
+
+F = rv.nn.functional
+DRAWS = np.random.default_rng(0)
+INSIDE = DRAWS.uniform(0.1, 0.9, (2, 3)) * np.array([1.0, -1.0, 1.0])
+ABOVE = DRAWS.uniform(1.2, 3.0, (2, 3))
+MATRIX, OTHER = DRAWS.standard_normal((2, 3)), DRAWS.standard_normal((2, 3)) + 3.0
+VECTOR = DRAWS.standard_normal(3)
+IMAGE = DRAWS.standard_normal((1, 4, 4, 4))
+
+# name: (argument, Python's function of one number)
+ELEMENTARY = {
+    "acos": (INSIDE, math.acos),
+    "acosh": (ABOVE, math.acosh),
+    "asin": (INSIDE, math.asin),
+    "asinh": (MATRIX, math.asinh),
+    "atan": (MATRIX, math.atan),
+    "atanh": (INSIDE, math.atanh),
+    "ceil": (MATRIX, math.ceil),
+    "cosh": (MATRIX, math.cosh),
+    "deg2rad": (MATRIX, math.radians),
+    "erf": (MATRIX, math.erf),
+    "erfc": (MATRIX, math.erfc),
+    "exp2": (MATRIX, lambda x: 2.0**x),
+    "floor": (MATRIX, math.floor),
+    "frac": (MATRIX, lambda x: math.modf(x)[0]),
+    "lgamma": (ABOVE, math.lgamma),
+    "log10": (ABOVE, math.log10),
+    "log2": (ABOVE, math.log2),
+    "logit": (abs(INSIDE), lambda x: math.log(x / (1 - x))),
+    "rad2deg": (MATRIX, math.degrees),
+    "rsqrt": (ABOVE, lambda x: 1 / math.sqrt(x)),
+    "sinc": (MATRIX, lambda x: math.sin(math.pi * x) / (math.pi * x)),
+    "sinh": (MATRIX, math.sinh),
+    "tan": (INSIDE, math.tan),
+    "trunc": (MATRIX, math.trunc),
+}
+# name: Python's function of two numbers
+PAIRS = {
+    "atan2": math.atan2,
+    "copysign": math.copysign,
+    "float_power": lambda a, b: abs(a) ** b,
+    "floor_divide": lambda a, b: a // b,
+    "fmax": max,
+    "fmin": min,
+    "fmod": math.fmod,
+    "hypot": math.hypot,
+    "logaddexp": lambda a, b: math.log(math.exp(a) + math.exp(b)),
+    "logaddexp2": lambda a, b: math.log2(2**a + 2**b),
+    "remainder": lambda a, b: a % b,
+    "rsub": lambda a, b: b - a,
+    "true_divide": lambda a, b: a / b,
+    "xlogy": lambda a, b: a * math.log(b),
+}
+# calls that have a gradient in every tensor they get
+CALLS = {
+    "addbmm": lambda x, y: rv.addbmm(y[:, :2], x.reshape(1, 2, 3), y.reshape(1, 3, 2)),
+    "addcdiv": lambda x, y: rv.addcdiv(x, x, y, value=0.5),
+    "addcmul": lambda x, y: rv.addcmul(x, x, y, value=0.5),
+    "addmm": lambda x, y: rv.addmm(y[:, :2], x, y.T, beta=0.5, alpha=2.0),
+    "addmv": lambda x, y: rv.addmv(y[:, 0], x, y[0]),
+    "addr": lambda x, y: rv.addr(x, y[:, 0], y[0]),
+    "baddbmm": lambda x, y: rv.baddbmm(y[:, :2], x.reshape(1, 2, 3), y.reshape(1, 3, 2)),
+    "bicubic": lambda x, y: F.grid_sample(
+        rv.tensor(IMAGE), (x * 0.1 + y * 0.1).reshape(1, 1, 3, 2), "bicubic"
+    ),
+    "bilinear": lambda x, y: F.bilinear(x, y, rv.tensor(IMAGE[0, :, :3, :3])),
+    "cdist": lambda x, y: rv.cdist(x, y),
+    "cov": lambda x, y: rv.cov(x * y),
+    "corrcoef": lambda x, y: rv.corrcoef(rv.cat([x, y])),
+    "cross": lambda x, y: rv.cross(x, y),
+    "cummax": lambda x, y: rv.cummax(x * y, 1).values,
+    "cummin": lambda x, y: rv.cummin(x * y, 1).values,
+    "cumulative_trapezoid": lambda x, y: rv.cumulative_trapezoid(x, y),
+    "diag": lambda x, y: rv.diag(x @ y.T),
+    "diag_embed": lambda x, y: rv.diag_embed(x * y, 1),
+    "diagonal_scatter": lambda x, y: rv.diagonal_scatter(x, y[0, :2]),
+    "diff": lambda x, y: rv.diff(x * y, 2),
+    "digamma": lambda x, y: rv.digamma(y) * x,
+    "dist": lambda x, y: rv.dist(x, y, 3),
+    "erfinv": lambda x, y: rv.erfinv(rv.tanh(x)) * y,
+    "fold": lambda x, y: F.fold((x * y).reshape(1, 2, 3), (1, 4), (1, 2)),
+    "grid_sample": lambda x, y: F.grid_sample(
+        (x * y).reshape(1, 1, 2, 3), rv.tensor(IMAGE[:, 0, :, :2] / 5)[None]
+    ),
+    "index_copy": lambda x, y: rv.index_copy(x, 1, rv.tensor([2, 0]), y[:, :2]),
+    "index_fill": lambda x, y: rv.index_fill(x * y, 1, rv.tensor([1]), 7.0),
+    "index_put": lambda x, y: rv.index_put(x, (rv.tensor([0, 0]),), y, accumulate=True),
+    "inner": lambda x, y: rv.inner(x, y),
+    "kron": lambda x, y: rv.kron(x, y),
+    "lerp": lambda x, y: rv.lerp(x, y, rv.tensor(VECTOR)),
+    "local_response_norm": lambda x, y: F.local_response_norm((x * y).reshape(1, 3, 2), 2, alpha=1.0),
+    "logcumsumexp": lambda x, y: rv.logcumsumexp(x * y, 1),
+    "masked_scatter": lambda x, y: rv.masked_scatter(x, rv.tensor(MATRIX > 0), y),
+    "nanmean": lambda x, y: rv.nanmean(x * y, 1),
+    "nanquantile": lambda x, y: rv.nanquantile(x * y, 0.3, 1),
+    "normalize": lambda x, y: F.normalize(x * y),
+    "pdist": lambda x, y: F.pdist(rv.cat([x, y])),
+    "pixel_shuffle": lambda x, y: F.pixel_shuffle((x * y)[:, :2].reshape(1, 4, 1, 1), 2),
+    "put": lambda x, y: rv.put(x, rv.tensor([5, 0]), y[0, :2]),
+    "quantile": lambda x, y: rv.quantile(x * y, rv.tensor([0.1, 0.6], dtype=rv.float64), 1),
+    "renorm": lambda x, y: rv.renorm(x * y, 2, 0, 1.5),
+    "rot90": lambda x, y: rv.rot90(x * y, 3),
+    "scatter_reduce": lambda x, y: rv.scatter_reduce(x, 1, rv.tensor([[0, 0, 2]] * 2), y, "prod"),
+    "select_scatter": lambda x, y: rv.select_scatter(x, y[0], 0, 1),
+    "slice_scatter": lambda x, y: rv.slice_scatter(x, y[:, :2], 1, 1),
+    "take": lambda x, y: rv.take(x * y, rv.tensor([5, 0, 0])),
+    "tensordot": lambda x, y: rv.tensordot(x, y, ([1], [1])),
+    "trapezoid": lambda x, y: rv.trapezoid(x, y),
+    "unfold": lambda x, y: F.unfold((x * y).reshape(1, 1, 2, 3), 2) + x.unfold(1, 2, 1).sum(),
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTARY)
+def test_elementary(name):
+    x, function = ELEMENTARY[name]
+    op = getattr(rv, name)
+    wanted = np.vectorize(function, otypes=[float])(x)
+    np.testing.assert_allclose(op(rv.tensor(x)).numpy(), wanted, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(op(rv.tensor(x).float()).numpy(), wanted, rtol=1e-5, atol=1e-6)
+    t = rv.tensor(x, requires_grad=True)
+    gradcheck(op, (t,))
+    y = t.clone()
+    getattr(y, f"{name}_")()
+    np.testing.assert_array_equal(y.tolist(), op(t).tolist())
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs(name):
+    a = abs(MATRIX) if name == "float_power" else MATRIX
+    op = getattr(rv, name)
+    wanted = np.vectorize(PAIRS[name], otypes=[float])(a, OTHER)
+    np.testing.assert_allclose(op(rv.tensor(a), rv.tensor(OTHER)).numpy(), wanted, rtol=1e-12, atol=1e-14)
+    gradcheck(op, (rv.tensor(a, requires_grad=True), rv.tensor(OTHER, requires_grad=True)))
+    np.testing.assert_array_equal(
+        op(rv.tensor(a[:1]), rv.tensor(OTHER)).numpy(),
+        op(rv.tensor(np.repeat(a[:1], 2, 0)), rv.tensor(OTHER)).numpy(),
+    )
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_gradients(name):
+    x, y = (rv.tensor(v, requires_grad=True) for v in (MATRIX, OTHER))
+    gradcheck(CALLS[name], (x, y))
+
+
+REFERENCES = {
+    "bincount": (lambda: rv.bincount(rv.tensor([1, 1, 3])), [0, 2, 0, 1]),
+    "block_diag": (lambda: rv.block_diag(rv.ones(1, 2), rv.ones(1)), [[1, 1, 0], [0, 0, 1]]),
+    "bucketize": (lambda: rv.bucketize(rv.tensor([1.0, 2.5]), rv.tensor([1.0, 2.0]), right=True), [1, 2]),
+    "cdist": (lambda: rv.cdist(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0]])), [[5]]),
+    "cov": (lambda: rv.cov(rv.tensor(MATRIX)), np.cov(MATRIX)),
+    "cross": (lambda: rv.cross(rv.tensor(MATRIX), rv.tensor(OTHER)), np.cross(MATRIX, OTHER)),
+    "gcd": (lambda: rv.gcd(rv.tensor([12, -8]), rv.tensor([18, 12])), [6, 4]),
+    "histc": (lambda: rv.histc(rv.tensor([0.0, 1.0, 1.0, 9.0]), 2, 0, 2), [1, 2]),
+    "isin": (lambda: rv.isin(rv.tensor([1, 2]), rv.tensor([2])), [False, True]),
+    "kron": (lambda: rv.kron(rv.tensor(MATRIX), rv.tensor(OTHER)), np.kron(MATRIX, OTHER)),
+    "mode": (lambda: rv.mode(rv.tensor([2, 1, 1, 2])).values, 1),
+    "nan_to_num": (lambda: rv.nan_to_num(rv.tensor([np.nan, np.inf]), 1.0, 2.0), [1, 2]),
+    "nanmedian": (lambda: rv.nanmedian(rv.tensor([np.nan, 2.0, 1.0])), 1),
+    "nansum": (lambda: rv.nansum(rv.tensor([[np.nan, 2.0]]), 1), [2]),
+    "quantile": (lambda: rv.quantile(rv.tensor(MATRIX), 0.3, 1), np.quantile(MATRIX, 0.3, 1)),
+    "searchsorted": (lambda: rv.searchsorted(rv.tensor([1, 2, 2]), rv.tensor([2, 0]), right=True), [3, 0]),
+    "tril_indices": (lambda: rv.tril_indices(2, 3, 1), np.stack(np.tril_indices(2, 1, 3))),
+    "unique": (lambda: rv.unique(rv.tensor([3, 1, 3])), [1, 3]),
+    "unique_consecutive": (lambda: rv.unique_consecutive(rv.tensor([1, 1, 2, 1])), [1, 2, 1]),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_values(name):
+    call, wanted = REFERENCES[name]
+    np.testing.assert_allclose(call().numpy(), wanted, rtol=1e-12)
+
+
+def paths_of(target, length, blank=0):
+    """All paths of a length that give the target when repetitions and then blanks are removed."""
+    for path in np.ndindex(*(3,) * length):
+        merged = [c for i, c in enumerate(path) if i == 0 or c != path[i - 1]]
+        if [c for c in merged if c != blank] == target:
+            yield path
+
+
+def test_ctc_loss_is_the_sum_over_all_paths():
+    x = rv.tensor(DRAWS.standard_normal((4, 2, 3)), requires_grad=True)
+    targets, lengths = [[1, 1], [2, 0]], [2, 1]
+    p = np.exp(rv.log_softmax(x, 2).detach().numpy())
+    found = F.ctc_loss(
+        rv.log_softmax(x, 2), rv.tensor(targets), rv.tensor([4, 3]), rv.tensor(lengths), reduction="none"
+    )
+    for n, (length, target) in enumerate(((4, [1, 1]), (3, [2]))):
+        total = sum(math.prod(p[t, n, c] for t, c in enumerate(path)) for path in paths_of(target, length))
+        assert found[n].item() == pytest.approx(-math.log(total), rel=1e-12)
+    gradcheck(
+        lambda x: F.ctc_loss(rv.log_softmax(x, 2), rv.tensor(targets), rv.tensor([4, 3]), rv.tensor(lengths)),
+        (x,),
+    )
+
+
+def test_fold_adds_what_unfold_reads():
+    x = rv.tensor(IMAGE)
+    windows = F.unfold(x, (2, 3), dilation=(2, 1), padding=1, stride=(1, 2))
+    counts = F.fold(
+        F.unfold(rv.ones(*IMAGE.shape, dtype=rv.float64), (2, 3), (2, 1), 1, (1, 2)),
+        (4, 4),
+        (2, 3),
+        (2, 1),
+        1,
+        (1, 2),
+    )
+    back = F.fold(windows, (4, 4), (2, 3), (2, 1), 1, (1, 2))
+    np.testing.assert_allclose(back.numpy(), IMAGE * counts.numpy(), rtol=1e-12)
+    np.testing.assert_array_equal(F.pixel_unshuffle(F.pixel_shuffle(x, 2), 2).numpy(), IMAGE)
+
+
+def test_unpool_reverses_max_pool():
+    x = rv.tensor(IMAGE)
+    y, at = F.max_pool2d(x, 2, return_indices=True)
+    z = F.max_unpool2d(y, at, 2)
+    assert z.shape == x.shape
+    np.testing.assert_array_equal(
+        F.max_pool2d(rv.where(z != 0, z, rv.tensor(-9.0, dtype=z.dtype)), 2).numpy(), y.numpy()
+    )
+
+
+CAPTURED = {
+    "addmm": lambda x: rv.addmm(x, x, x),
+    "kron": lambda x: rv.kron(x, x),
+    "lerp": lambda x: rv.lerp(x, 1.0, 0.3),
+    "logaddexp": lambda x: rv.logaddexp(x, 0.0),
+    "rsqrt": lambda x: rv.rsqrt(x * x),
+}
+REFUSED = {
+    "atan2": lambda x: rv.atan2(x, 2.0),
+    "multinomial": lambda x: rv.multinomial(rv.exp(x), 2),
+    "quantile": lambda x: rv.quantile(x, 0.3),
+    "sinh": lambda x: x.sinh(),
+    "unique": lambda x: rv.unique(x),
+}
+
+
+@pytest.mark.parametrize("name", CAPTURED)
+def test_captured(name):
+    eager, step = CAPTURED[name], rv.compile(CAPTURED[name])
+    for seed in range(5):
+        x = rv.tensor(np.random.default_rng(seed).standard_normal((3, 3)).astype(np.float32))
+        np.testing.assert_array_equal(step(x).numpy(), eager(x).numpy())
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_in_a_compiled_step(name):
+    with pytest.raises(rv.CaptureError):
+        rv.compile(REFUSED[name])(rv.ones(3, 3))
+
+
+def test_integers_and_bools():
+    i = rv.tensor([-5, 5])
+    assert (i // 3).tolist() == [-2, 1]
+    assert (i % 3).tolist() == [1, 2]
+    assert i.fmod(3).tolist() == [-2, 2]
+    assert i.floor().dtype == rv.int64
+    assert i.sinh().dtype == rv.float32
+    assert (7 // i).tolist() == [-2, 1]
+    assert (7 % i).tolist() == [-3, 2]
+    assert (i << 1).tolist() == [-10, 10]
+    assert (+i).tolist() == [-5, 5]
+    assert rv.logical_and(i > 0, rv.tensor([True, True])).tolist() == [False, True]
+    assert rv.diff(rv.tensor([True, False])).tolist() == [True]
+    with pytest.raises(TypeError, match=r"\[bitwise_and\] got dtype float32"):
+        rv.bitwise_and(rv.ones(2), 1)
+    i //= 2
+    assert i.tolist() == [-3, 2]
+
+
+def test_draws():
+    rv.manual_seed(0)
+    counts = rv.bincount(rv.multinomial(rv.tensor([1.0, 3.0, 0.0]), 4000, replacement=True), minlength=3)
+    assert counts[2] == 0
+    assert abs(counts[1].item() / 4000 - 0.75) < 0.03
+    assert sorted(rv.multinomial(rv.ones(2, 5), 5)[1].tolist()) == [0, 1, 2, 3, 4]
+    x = rv.zeros(4000)
+    assert abs(x.normal_(2.0, 3.0).std().item() - 3) < 0.2
+    assert abs(x.exponential_(2.0).mean().item() - 0.5) < 0.05
+    assert abs(rv.bernoulli(rv.full((4000,), 0.3)).mean().item() - 0.3) < 0.03
+    assert set(rv.zeros(200).random_(3).tolist()) == {0, 1, 2}
+    g = rv.Generator().manual_seed(3)
+    first = rv.normal(rv.zeros(3), 1.0, generator=g)
+    assert first.tolist() == rv.normal(rv.zeros(3), 1.0, generator=rv.Generator().manual_seed(3)).tolist()
+
+
+def test_every_name_is_found_in_its_module():
+    for table in (numeric.MODULE_OF, numeric.FUNCTIONAL_OF):
+        for name in table:
+            assert callable(getattr(F if table is numeric.FUNCTIONAL_OF else rv, name)), name
+    for names in numeric.METHODS.values():
+        for name in names.split():
+            assert callable(getattr(rv.Tensor, name)), name
