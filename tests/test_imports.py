@@ -16,9 +16,13 @@ import ranvier
 # From the lowest layer to the highest; parts in one line do not import each other. "ranvier" is its __init__.
 LAYERS = """
     _core
-    autograd config cuda kernels reference
+    accelerator amp autograd backends config distributed hub jit
+    kernels multiprocessing paths reference version
+    cuda
+    mps
     ops
     linalg nn
+    distributions
     optim serialization summary
     data metrics program
     onnx plot utils

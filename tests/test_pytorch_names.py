@@ -62,6 +62,11 @@ def test_the_page_is_right_about_pytorch(name, example, result, torch):
 OTHERS = {
     *("torch.adaptive_max_pool1d", "torch.batch_norm", "torch.embedding", "torch.instance_norm"),
     *("torch.compile", "torch.get_rng_state", "torch.kl_div"),  # compile: of a step, not of a model alone
+    *("Tensor.cuda", "Module.cuda"),  # refused
+    *(
+        f"nn.init.{name}" for name in ("constant", "eye", "normal", "orthogonal")
+    ),  # PyTorch's deprecated names
+    *(f"nn.init.{kind}_{name}" for kind in ("kaiming", "xavier") for name in ("normal", "uniform")),
 }
 PLACES = {
     "torch": "",

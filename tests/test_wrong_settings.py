@@ -59,18 +59,47 @@ LAYERS: dict[str, dict[str, Any]] = {
     "Upsample": {"scale_factor": 2.0},
     "UpsamplingBilinear2d": {"scale_factor": 2.0},
     "UpsamplingNearest2d": {"scale_factor": 2.0},
+    "Bilinear": {"in1_features": 3, "in2_features": 4, "out_features": 2},
+    "ChannelShuffle": {"groups": 2},
+    "EmbeddingBag": {"num_embeddings": 3, "embedding_dim": 2},
+    "Fold": {"output_size": 3, "kernel_size": 2},
+    "LocalResponseNorm": {"size": 2},
+    "MaxUnpool1d": {"kernel_size": 2},
+    "MaxUnpool2d": {"kernel_size": 2},
+    "PixelShuffle": {"upscale_factor": 2},
+    "PixelUnshuffle": {"downscale_factor": 2},
+    "Threshold": {"threshold": 0.1, "value": 2.0},
+    "Unfold": {"kernel_size": 2},
+}
+INPUTS: dict[str, list[Any]] = {
+    "Bilinear": [rv.ones(2, 3), rv.ones(2, 4)],
+    "ChannelShuffle": [rv.ones(1, 4, 2)],
+    "CTCLoss": [rv.zeros(4, 1, 3), rv.tensor([[1]]), rv.tensor([4]), rv.tensor([1])],
+    "EmbeddingBag": [rv.tensor([[2, 0], [1, 0]])],
+    "Fold": [rv.ones(1, 4, 4)],
+    "LocalResponseNorm": [rv.ones(1, 4, 2)],
+    "MaxUnpool1d": [rv.ones(1, 1, 2), rv.tensor([[[0, 3]]])],
+    "MaxUnpool2d": [rv.ones(1, 1, 1, 1), rv.tensor([[[[3]]]])],
+    "MultiLabelMarginLoss": [rv.ones(1, 3), rv.tensor([[1, -1, 0]])],
+    "MultiLabelSoftMarginLoss": [rv.ones(1, 3), rv.ones(1, 3)],
+    "PixelShuffle": [rv.ones(1, 4, 2, 2)],
+    "PixelUnshuffle": [rv.ones(1, 1, 2, 2)],
+    "TripletMarginWithDistanceLoss": [rv.ones(2, 3)] * 3,
+    "Unfold": [rv.ones(1, 1, 3, 3)],
 }
 NO_SETTINGS = {"Module", "ModuleDict", "ModuleList", "Parameter", "Sequential", "functional", "init", "utils"}
 NO_SETTINGS |= {"Identity", "ParameterDict", "ParameterList"}  # takes anything, as in PyTorch, or holds parts
 # make as many copies as they are told, 2**31 too
 NO_SETTINGS |= {"Transformer", "TransformerDecoder", "TransformerEncoder"}
+# pass their arguments on to other layers, which are tested, or hold any module
+NO_SETTINGS |= {name for name in nn.__all__ if name.startswith("Lazy")} | {"DataParallel"}
 CLASSES = sorted(set(nn.__all__) - NO_SETTINGS)
 OPTIMIZERS = ["SGD", "RMSprop", "Adam", "AdamW"]
 METRICS = sorted(metrics.METRICS)
 TWO_ARRAYS = {"CosineSimilarity", "PairwiseDistance"}
 THREE_ARRAYS = {"CosineEmbeddingLoss", "GaussianNLLLoss", "MarginRankingLoss", "TripletMarginLoss"}
 # without a greatest norm, running statistics, parameters or a factor
-IGNORED = {("Embedding", "norm_type"), ("Upsample", "recompute_scale_factor")}
+IGNORED = {("Embedding", "norm_type"), ("EmbeddingBag", "norm_type"), ("Upsample", "recompute_scale_factor")}
 IGNORED |= {(f"InstanceNorm{d}d", key) for d in (1, 2) for key in ("momentum", "dtype", "num_features")}
 OF_CLASSES = {"FocalLoss", "MultiMarginLoss", "NLLLoss"}
 
@@ -90,6 +119,7 @@ def test_layers(name: str) -> None:
         arrays[1] = rv.tensor([2, 0])
     if name == "Embedding":
         arrays = [rv.tensor([[2, 0], [1, 0]])]
+    arrays = INPUTS.get(name, arrays)
     make(**right)(*arrays)
     for key, parameter in inspect.signature(make).parameters.items():
         for wrong in WRONG_ATTRIBUTES:

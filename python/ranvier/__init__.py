@@ -29,7 +29,7 @@ from ranvier.autograd.creation import bool_ as bool
 from ranvier.autograd.creation import float16, float32, float64, int32, int64
 from ranvier.autograd.device import device
 from ranvier.autograd.grad import grad, value_and_grad
-from ranvier.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.random import Generator, get_rng_state, initial_seed, manual_seed, set_rng_state
 from ranvier.autograd.tensor import Tensor
 from ranvier.config import (
@@ -43,6 +43,7 @@ from ranvier.config import (
 )
 from ranvier.ops import *
 from ranvier.ops.numeric import MODULE_OF as _NUMERIC
+from ranvier.paths import install as _install
 from ranvier.summary import summary  # loaded here, or the module would take the place of the function
 
 if _typing.TYPE_CHECKING:
@@ -50,12 +51,16 @@ if _typing.TYPE_CHECKING:
 
 float, double, half, long, int = float32, float64, float16, int64, int32
 
+_install()
+
 # Loaded on first use: modules, and names by the module that defines them.
 _MODULES = """
-    autograd cli cuda data explore kernels linalg metrics nn onnx ops optim plot program reference report
-    serialization sklearn train utils
+    accelerator amp autograd backends cli cuda data distributed distributions explore hub jit kernels linalg
+    metrics mps multiprocessing nn onnx ops optim plot program reference report serialization sklearn train
+    utils version
 """
 _NAMES = {
+    "amp": "autocast",
     "explore": "diagnose",
     "nn.functional": "focal_loss sigmoid_focal_loss",
     "nn.mlp": "mlp",

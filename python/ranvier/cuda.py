@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
+import ranvier.amp as amp
+
+__path__: list[str] = []
+sys.modules[f"{__name__}.amp"] = amp  # `from ranvier.cuda.amp import autocast`
+
 
 def is_available() -> bool:
     """False: this library computes on the CPU.
@@ -11,6 +19,9 @@ def is_available() -> bool:
     False
     """
     return False
+
+
+is_initialized = is_bf16_supported = is_available
 
 
 def device_count() -> int:
@@ -28,5 +39,43 @@ def empty_cache() -> None:
     """Does nothing; :func:`ranvier.empty_cache` empties the cache of the CPU."""
 
 
-def synchronize() -> None:
+def synchronize(device: Any = None) -> None:
     """Does nothing."""
+
+
+def memory_allocated(device: Any = None) -> int:
+    """0, in bytes: see :func:`ranvier.memory_stats` for the CPU."""
+    return 0
+
+
+max_memory_allocated = memory_reserved = max_memory_reserved = memory_allocated
+reset_peak_memory_stats = reset_max_memory_allocated = synchronize
+
+
+class OutOfMemoryError(RuntimeError):
+    """Never raised: NumPy's MemoryError is."""
+
+
+def _refused(name: str) -> Any:
+    def refuse(*args: Any, **settings: Any) -> Any:
+        raise RuntimeError(
+            f"[cuda.{name}] got a call; expected cuda.is_available() before it: this library computes on "
+            "the CPU"
+        )
+
+    refuse.__name__ = refuse.__qualname__ = name
+    refuse.__doc__ = "Raises RuntimeError: there is no such device."
+    return refuse
+
+
+_NAMES = """
+    BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor ShortTensor
+    Event Stream current_device current_stream device get_device_capability get_device_name
+    get_device_properties memory_summary set_device stream
+"""
+for _name in _NAMES.split():
+    globals()[_name] = _refused(_name)
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"module 'ranvier.cuda' has no attribute {name!r}")

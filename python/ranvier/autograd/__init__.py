@@ -2,27 +2,32 @@
 
 from ranvier.autograd.attach import METHODS as METHODS
 from ranvier.autograd.backward import backward
+from ranvier.autograd.context import once_differentiable
 from ranvier.autograd.function import Function
 from ranvier.autograd.grad import gradients as grad
 from ranvier.autograd.grad import value_and_grad
 from ranvier.autograd.gradcheck import GradcheckError, gradcheck, numeric_gradients
-from ranvier.autograd.mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.tensor import Tensor, borrowed, wrap
+from ranvier.autograd.variable import Variable
 from ranvier.autograd.views import bump
 
 __all__ = [
     "Function",
     "GradcheckError",
     "Tensor",
+    "Variable",
     "backward",
     "borrowed",
     "bump",
     "enable_grad",
     "grad",
     "gradcheck",
+    "inference_mode",
     "is_grad_enabled",
     "no_grad",
     "numeric_gradients",
+    "once_differentiable",
     "set_grad_enabled",
     "value_and_grad",
     "wrap",

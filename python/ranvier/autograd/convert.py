@@ -116,18 +116,62 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
     return to(x, other.dtype)
 
 
-def type_(x: Tensor, dtype: Any = None) -> Any:
-    """The dtype's name, or the tensor in that dtype."""
-    return str(x._array.dtype) if dtype is None else to(x, dtype)
+def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The dtype's name, or the tensor in that dtype: a dtype, a class such as ranvier.FloatTensor, or the
+    name of one ("torch.FloatTensor")."""
+    return str(x._array.dtype) if dtype is None else to(x, as_dtype("type", dtype))
+
+
+_TYPES = {
+    "Float": np.float32,
+    "Double": np.float64,
+    "Half": np.float16,
+    "Byte": np.uint8,
+    "Char": np.int8,
+    "Short": np.int16,
+    "Int": np.int32,
+    "Long": np.int64,
+    "Bool": np.bool_,
+}
+
+
+def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
+    """The dtype of a dtype, a tensor type or its name; ValueError for those of other devices."""
+    if isinstance(dtype, str):
+        path, _, last = dtype.rpartition(".")
+        if last.endswith("Tensor") and path in ("", "torch", "ranvier") and last[:-6] in _TYPES:
+            return np.dtype(_TYPES[last[:-6]])
+        if path and last.endswith("Tensor"):
+            raise ValueError(
+                f"[{name}] got {dtype!r}; expected a type of the CPU, such as 'torch.FloatTensor'"
+            )
+        return np.dtype(last)
+    return np.dtype(getattr(dtype, "dtype", dtype))
+
+
+def cuda(x: Tensor, *args: Any, **settings: Any) -> Tensor:
+    """Raises RuntimeError: this library computes on the CPU."""
+    raise RuntimeError(
+        "[cuda] expected .cpu(), or cuda.is_available() before: this library computes on the CPU"
+    )
+
+
+def pin_memory(x: Tensor, device: Any = None) -> Tensor:
+    """The tensor itself: the memory of the CPU needs no pinning."""
+    return x
 
 
 METHODS: dict[str, Callable[..., Any]] = {
-    **{function.__name__: function for function in (to, clone, contiguous, cpu, new, type_as)},
+    **{f.__name__: f for f in (to, clone, contiguous, cpu, cuda, new, pin_memory, type_as)},
     **{
         name: _cast_to(name, dtype)
         for name, dtype in (
             ("float", np.float32),
             ("double", np.float64),
+            ("half", np.float16),
+            ("byte", np.uint8),
+            ("short", np.int16),
+            ("char", np.int8),
             ("long", np.int64),
             ("int", np.int32),
             ("bool", np.bool_),

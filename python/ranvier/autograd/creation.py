@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from operator import index
 from typing import Any
 
@@ -21,7 +20,8 @@ from ranvier.autograd.memory import (
     number_in,
     require_numbers,
 )
-from ranvier.autograd.random import fresh_key, generator
+from ranvier.autograd.random import Generator, fresh_key
+from ranvier.autograd.random import generator as numpy_generator
 from ranvier.autograd.recording import recordings, refuse
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
@@ -29,18 +29,40 @@ from ranvier.autograd.views import FLAG, UNWATCHED
 float16, float32, float64 = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
 uint8, int8, int16, int32, int64 = (np.dtype(name) for name in ("uint8", "int8", "int16", "int32", "int64"))
 bool_ = np.dtype("bool")
+finfo, iinfo, Size, strided = np.finfo, np.iinfo, tuple, "strided"
 contiguous_format, preserve_format, channels_last = "contiguous_format", "preserve_format", "channels_last"
 
 _NAMES = """
-    BoolTensor DoubleTensor FloatTensor IntTensor LongTensor arange as_tensor channels_last
-    contiguous_format empty empty_like eye float16 float32 float64 from_dlpack from_numpy full full_like int8
-    int16 int32 int64 linspace ones ones_like preserve_format rand rand_like randint randn randn_like randperm
-    tensor uint8 zeros zeros_like
+    BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor
+    ShortTensor Size arange as_tensor channels_last
+    contiguous_format empty empty_like eye finfo float16 float32 float64 from_dlpack from_numpy full
+    full_like get_default_dtype iinfo int8 int16 int32 int64 linspace ones ones_like preserve_format rand
+    rand_like randint randn randn_like randperm set_default_dtype strided tensor uint8 zeros zeros_like
 """
 __all__ = _NAMES.split()
 
 
-def _finish(array: np.ndarray[Any, Any], requires_grad: bool, on: Any = None) -> Tensor:
+_HARMLESS = {"layout": (None, "strided"), "pin_memory": (False, None)}
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    for name, value in settings.items():
+        if name not in _HARMLESS and name != "memory_format":
+            raise TypeError(f"[tensor] got an unexpected keyword {name!r}; expected dtype, device ...")
+        if (
+            name in _HARMLESS
+            and value not in _HARMLESS[name]
+            and not (name == "pin_memory" and value is True)
+        ):
+            raise ValueError(f"[tensor] got {name} {value!r}; expected {_HARMLESS[name][1]!r}")
+
+
+def _finish(
+    array: np.ndarray[Any, Any], requires_grad: bool, on: Any = None, settings: dict[str, Any] | None = None
+) -> Tensor:
+    """settings: PyTorch's layout, pin_memory and memory_format, which have no effect here."""
+    if settings:
+        _check_settings(settings)
     if on is not None:
         require_cpu(on)
     require_numbers("tensor", array.dtype)
@@ -48,7 +70,9 @@ def _finish(array: np.ndarray[Any, Any], requires_grad: bool, on: Any = None) ->
     return out.requires_grad_() if requires_grad else out
 
 
-def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def tensor(
+    data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+) -> Tensor:
     """A new Tensor with a copy of the data; Python floats become float32, ints int64; arrays keep their
     dtype.
 
@@ -61,7 +85,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     array = np.array(array_of("tensor", data, dtype), dtype)
     if recordings:
         array = _in_step(data, array)
-    return _finish(array, requires_grad, device)
+    return _finish(array, requires_grad, device, settings)
 
 
 def _in_step(data: Any, array: Any) -> Any:
@@ -170,42 +194,75 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         raise ValueError(f"[from_dlpack] got a capsule that was used before, or is none: {error}") from None
 
 
-def _constructor(name: str, dtype: Any) -> Callable[..., Tensor]:
-    def make(*data: Any) -> Tensor:
-        return wrap(sized_or_copied(name, data, dtype))
+class _TensorType(type):
+    """A class such as FloatTensor: a call makes a Tensor; its instances are all Tensors of its dtype."""
 
-    make.__name__ = make.__qualname__ = name
-    make.__doc__ = f"A Tensor of dtype {dtype}: of the data, or for ``{name}(2, 3)`` of zeros in that shape."
-    return make
+    dtype: np.dtype[Any]
 
+    def __call__(cls, *data: Any) -> Any:
+        return wrap(sized_or_copied(cls.__name__, data, cls.dtype))
 
-FloatTensor, DoubleTensor = _constructor("FloatTensor", float32), _constructor("DoubleTensor", float64)
-LongTensor, IntTensor = _constructor("LongTensor", int64), _constructor("IntTensor", int32)
-BoolTensor = _constructor("BoolTensor", bool_)
+    def __instancecheck__(cls, x: object) -> bool:
+        return isinstance(x, Tensor) and x._array.dtype == cls.dtype
 
 
-def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def _tensor_type(name: str, dtype: np.dtype[Any]) -> Any:
+    text = f"A Tensor of dtype {dtype}: of the data, or for ``{name}(2, 3)`` of zeros in that shape."
+    return _TensorType(name, (), {"__doc__": text, "__module__": __name__, "dtype": dtype})
+
+
+FloatTensor, DoubleTensor = _tensor_type("FloatTensor", float32), _tensor_type("DoubleTensor", float64)
+HalfTensor, ByteTensor = _tensor_type("HalfTensor", float16), _tensor_type("ByteTensor", uint8)
+LongTensor, IntTensor = _tensor_type("LongTensor", int64), _tensor_type("IntTensor", int32)
+ShortTensor, CharTensor = _tensor_type("ShortTensor", int16), _tensor_type("CharTensor", int8)
+BoolTensor = _tensor_type("BoolTensor", bool_)
+
+
+def _size(size: tuple[Any, ...], settings: dict[str, Any]) -> tuple[int, ...]:
+    """The shape of ``zeros(2, 3)``, ``zeros((2, 3))`` or ``zeros(size=(2, 3))``."""
+    if settings and not size and "size" in settings:
+        size = (settings.pop("size"),)
+    return shape_of(size)
+
+
+def zeros(
+    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+) -> Tensor:
     """zeros(2, 3) or zeros((2, 3)): float32 unless dtype says otherwise.
 
     >>> import ranvier as rv
     >>> rv.zeros(2)
     tensor([0., 0.])
     """
-    return _finish(filled(0, shape_of(size), np.dtype(dtype or np.float32)), requires_grad, device)
+    return _finish(
+        filled(0, _size(size, settings), np.dtype(dtype or np.float32)), requires_grad, device, settings
+    )
 
 
-def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones(
+    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+) -> Tensor:
     """As :func:`zeros`, filled with 1."""
-    return _finish(filled(1, shape_of(size), np.dtype(dtype or np.float32)), requires_grad, device)
+    return _finish(
+        filled(1, _size(size, settings), np.dtype(dtype or np.float32)), requires_grad, device, settings
+    )
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(
+    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+) -> Tensor:
     """As :func:`zeros`, without setting the values."""
-    return _finish(np.empty(shape_of(size), dtype or np.float32), requires_grad, device)
+    return _finish(np.empty(_size(size, settings), dtype or np.float32), requires_grad, device, settings)
 
 
 def full(
-    size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
 ) -> Tensor:
     """A Tensor filled with one number, in the number's dtype unless dtype is given.
 
@@ -218,40 +275,58 @@ def full(
     kind = np.dtype(dtype or value.dtype)
     number = isinstance(fill_value, (int, float)) and kind.kind == "f"
     array = filled(fill_value, shape, kind) if number else np.full(shape, value, kind)
-    return _finish(array, requires_grad, device)
+    return _finish(array, requires_grad, device, settings)
 
 
-def zeros_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def zeros_like(
+    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+) -> Tensor:
     """Zeros in the shape, dtype and layout of x."""
-    return _finish(filled_like(0, array_of("zeros_like", x), dtype), requires_grad, device)
+    return _finish(filled_like(0, array_of("zeros_like", x), dtype), requires_grad, device, settings)
 
 
-def ones_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def ones_like(
+    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+) -> Tensor:
     """Ones in the shape, dtype and layout of x."""
-    return _finish(filled_like(1, array_of("ones_like", x), dtype), requires_grad, device)
+    return _finish(filled_like(1, array_of("ones_like", x), dtype), requires_grad, device, settings)
 
 
-def empty_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty_like(
+    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+) -> Tensor:
     """A tensor in the shape, dtype and layout of x, without setting the values."""
-    return _finish(np.empty_like(array_of("empty_like", x), dtype), requires_grad, device)
+    return _finish(np.empty_like(array_of("empty_like", x), dtype), requires_grad, device, settings)
 
 
 def full_like(
-    x: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    x: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
 ) -> Tensor:
     """One number in the shape, dtype and layout of x; ValueError for one that the dtype cannot hold."""
     array = array_of("full_like", x)
     value = number_in("full_like", fill_value, array.dtype if dtype is None else np.dtype(dtype))
-    return _finish(filled_like(value, array, dtype), requires_grad, device)
+    return _finish(filled_like(value, array, dtype), requires_grad, device, settings)
 
 
 def eye(
-    n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
 ) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix of zeros; ValueError for a negative size."""
     if n < 0 or (m is not None and m < 0):
         raise ValueError(f"[eye] got sizes {n} and {m}; expected numbers of at least 0")
-    return _finish(literal(np.eye(n, m, dtype=dtype or np.float32)), requires_grad, device)
+    return _finish(literal(np.eye(n, m, dtype=dtype or np.float32)), requires_grad, device, settings)
 
 
 def arange(
@@ -262,6 +337,7 @@ def arange(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    **settings: Any,
 ) -> Tensor:
     """start, start + step, ... below end; int64 if all are ints, else float32.
 
@@ -288,7 +364,7 @@ def arange(
         raise ValueError(
             f"[arange] got {first} to {last} in steps of {step}; expected fewer numbers"
         ) from error
-    return _finish(literal(values), requires_grad, device)
+    return _finish(literal(values), requires_grad, device, settings)
 
 
 def linspace(
@@ -299,6 +375,7 @@ def linspace(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    **settings: Any,
 ) -> Tensor:
     """``steps`` numbers from start to end, both included, in float32 unless dtype says otherwise.
 
@@ -317,44 +394,121 @@ def linspace(
         values = values if count != 1 else np.array([first])
     else:
         values = np.linspace(first, last, count)
-    return _finish(literal(values.astype(kind)), requires_grad, device)
+    return _finish(literal(values.astype(kind)), requires_grad, device, settings)
 
 
-def rand(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Uniform numbers in [0, 1), float32 unless dtype says float64."""
+def rand(
+    *size: Any,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
+) -> Tensor:
+    """Uniform numbers in [0, 1), float32 unless dtype says float64; of the generator, if one is given."""
     kind = str(np.dtype(dtype or np.float32))
-    values = _core.random_uniform(shape_of(size), kind, 0.0, 1.0, fresh_key())
-    return _finish(values, requires_grad, device)
+    values = _core.random_uniform(_size(size, settings), kind, 0.0, 1.0, _key("rand", generator))
+    return _finish(values, requires_grad, device, settings)
 
 
-def randn(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Standard normal numbers, float32 unless dtype says float64."""
+def randn(
+    *size: Any,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
+) -> Tensor:
+    """Standard normal numbers, float32 unless dtype says float64; of the generator, if one is given."""
     kind = str(np.dtype(dtype or np.float32))
-    values = _core.random_normal(shape_of(size), kind, 0.0, 1.0, fresh_key())
-    return _finish(values, requires_grad, device)
+    values = _core.random_normal(_size(size, settings), kind, 0.0, 1.0, _key("randn", generator))
+    return _finish(values, requires_grad, device, settings)
 
 
-def rand_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def _key(name: str, generator: Any) -> Any:
+    if generator is None:
+        return fresh_key()
+    return _given(name, generator).fresh_key()
+
+
+def _given(name: str, generator: Any) -> Generator:
+    if not isinstance(generator, Generator):
+        raise TypeError(f"[{name}] got generator {generator!r}; expected a ranvier.Generator")
+    return generator
+
+
+def rand_like(
+    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+) -> Tensor:
     """As :func:`rand`, in the shape and dtype of x."""
     array = array_of("rand_like", x)
-    return rand(array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad)
-
-
-def randn_like(x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """As :func:`randn`, in the shape and dtype of x."""
-    array = array_of("randn_like", x)
-    return randn(array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad)
-
-
-def randint(low: int, high: Any = None, size: Any = None, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """Whole numbers, low <= n < high, in int64: ``randint(10, (3,))`` or ``randint(5, 10, (3,))``."""
-    if size is None and isinstance(high, (tuple, list)):
-        low, high, size = 0, low, high
-    return _finish(
-        generator().integers(low, high, shape_of((size,))).astype(dtype or np.int64), False, device
+    return rand(
+        array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad, **settings
     )
 
 
-def randperm(n: int, *, dtype: Any = None, device: Any = None) -> Tensor:
+def randn_like(
+    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+) -> Tensor:
+    """As :func:`randn`, in the shape and dtype of x."""
+    array = array_of("randn_like", x)
+    return randn(
+        array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad, **settings
+    )
+
+
+def _integers(name: str, generator: Any) -> np.random.Generator:
+    return numpy_generator() if generator is None else _given(name, generator).numpy()
+
+
+def randint(
+    low: Any = 0,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
+) -> Tensor:
+    """Whole numbers, low <= n < high, in int64: ``randint(10, (3,))`` or ``randint(5, 10, (3,))``."""
+    if isinstance(high, (tuple, list)):
+        low, high, size = 0, low, high
+    elif high is None:
+        low, high = 0, low
+    draw = _integers("randint", generator)
+    return _finish(
+        draw.integers(low, high, shape_of((size,))).astype(dtype or np.int64), requires_grad, device, settings
+    )
+
+
+def randperm(
+    n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, **settings: Any
+) -> Tensor:
     """The numbers 0 ... n - 1 in random order."""
-    return _finish(generator().permutation(n).astype(dtype or np.int64), False, device)
+    values = _integers("randperm", generator).permutation(n).astype(dtype or np.int64)
+    return _finish(values, False, device, settings)
+
+
+def get_default_dtype() -> np.dtype[Any]:
+    """float32, the dtype of Python's floats.
+
+    >>> import ranvier as rv
+    >>> rv.get_default_dtype()
+    dtype('float32')
+    """
+    return float32
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Accepts float32, the dtype of Python's floats; raises ValueError for another.
+
+    >>> import ranvier as rv
+    >>> rv.set_default_dtype(rv.float32)
+    """
+    if np.dtype(dtype) != float32:
+        raise ValueError(
+            f"[set_default_dtype] got {np.dtype(dtype)}; expected float32: make tensors with dtype= and "
+            "models with .double()"
+        )

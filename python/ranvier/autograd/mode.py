@@ -118,6 +118,23 @@ class enable_grad(_Block):
     wanted = True
 
 
+class inference_mode(no_grad):
+    """As :class:`no_grad`; ``inference_mode(False)`` as :class:`enable_grad`.
+
+    >>> import ranvier as rv
+    >>> x = rv.ones(2, requires_grad=True)
+    >>> with rv.inference_mode():
+    ...     y = x.clone()
+    >>> y.requires_grad
+    False
+    """
+
+    def __new__(cls, mode: Any = True) -> Any:
+        if isinstance(mode, bool):
+            return super().__new__(cls) if mode else enable_grad()
+        return super().__new__(cls, mode)
+
+
 _GENERATOR, _ASYNCHRONOUS = 0x20, 0x80 | 0x200  # of inspect, which takes milliseconds to import
 
 

@@ -127,7 +127,8 @@ class Tensor:
         )
         grad_fn = property(attrgetter("_grad_fn"), doc="The Function that made the tensor; None for a leaf.")
     device = CPU
-    is_cuda = False
+    is_cuda = is_mps = is_xpu = is_sparse = is_quantized = is_meta = is_nested = False
+    layout = "strided"
 
     @property
     def is_leaf(self) -> bool:

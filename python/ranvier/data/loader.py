@@ -192,7 +192,7 @@ class DataLoader:
         """The indices of each batch: arrays for our orders, else what the samplers yield."""
         batched = self.batch_sampler
         if isinstance(self.sampler, OrderSampler) and (batched is None or type(batched) is BatchSampler):
-            order = self.sampler.order(key)
+            order = self.sampler.drawn(key)
             return iter(order if batched is None else batched.batches(order))
         return _drawn_with(key, self.sampler if batched is None else batched)
 

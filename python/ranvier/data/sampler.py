@@ -50,8 +50,13 @@ class OrderSampler(Sampler[int]):
         """The key of the next epoch."""
         return (random.current() if self.generator is None else self.generator).next_key()
 
+    def drawn(self, key: int) -> Indices | Iterator[int]:
+        """The same, or an iterator where the array would be large."""
+        return self.order(key)
+
     def __iter__(self) -> Iterator[int]:
-        return iter(self.order(self.draw()).tolist())
+        chosen = self.drawn(self.draw())
+        return iter(chosen.tolist() if isinstance(chosen, np.ndarray) else chosen)
 
 
 class SequentialSampler(OrderSampler):
@@ -87,6 +92,8 @@ class RandomSampler(OrderSampler):
     [0, 1, 2, 3]
     """
 
+    _part = 2**16  # the draws with replacement that are in memory at a time
+
     def __init__(
         self,
         data_source: Sized,
@@ -104,6 +111,13 @@ class RandomSampler(OrderSampler):
     @property
     def num_samples(self) -> int:
         return len(self.data_source) if self._num_samples is None else self._num_samples
+
+    def drawn(self, key: int) -> Indices | Iterator[int]:
+        if not self.replacement or self.num_samples <= self._part or not len(self.data_source):
+            return self.order(key)
+        draws, n, count = numpy_generator(key, "RandomSampler"), len(self.data_source), self.num_samples
+        sizes = (min(self._part, count - i) for i in range(0, count, self._part))
+        return (index for size in sizes for index in draws.integers(n, size=size, dtype=np.intp).tolist())
 
     def order(self, key: int) -> Indices:
         n, count = len(self.data_source), self.num_samples

@@ -1,5 +1,6 @@
 """Layers, networks and losses, under PyTorch's names: the classes that the modules list in ``__all__``."""
 
+import importlib as _importlib
 import typing as _typing
 
 from ranvier.nn import functional, init, utils
@@ -12,17 +13,21 @@ from ranvier.nn.conv_transpose import *
 from ranvier.nn.distance import *
 from ranvier.nn.dropout import *
 from ranvier.nn.embedding import *
+from ranvier.nn.lazy import *
 from ranvier.nn.linear import *
 from ranvier.nn.loss.classes import *
 from ranvier.nn.loss.margin import *
 from ranvier.nn.loss.probability import *
+from ranvier.nn.loss.rare import *
 from ranvier.nn.loss.regression import *
 from ranvier.nn.module import *
 from ranvier.nn.neuron import *
 from ranvier.nn.norm import *
 from ranvier.nn.pad import *
+from ranvier.nn.parallel import DataParallel
 from ranvier.nn.pooling import *
 from ranvier.nn.positional import *
+from ranvier.nn.rare import *
 from ranvier.nn.recurrent import *
 from ranvier.nn.recurrent_cell import *
 from ranvier.nn.reshape import *
@@ -33,3 +38,10 @@ from ranvier.nn.upsample import *
 if not _typing.TYPE_CHECKING:
     __all__ = [name for name, value in globals().items() if isinstance(value, type)]
     __all__ += ["functional", "init", "utils"]
+
+
+def __getattr__(name: str) -> _typing.Any:
+    """PyTorch's paths ``nn.modules`` and ``nn.parameter``: see :mod:`ranvier.paths`."""
+    if name in ("modules", "parameter"):
+        return _importlib.import_module(f"ranvier.nn.{name}")
+    raise AttributeError(f"module 'ranvier.nn' has no attribute {name!r}")

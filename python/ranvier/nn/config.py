@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.device import device as check_device
 from ranvier.autograd.recording import recordings
 
 _PLAIN = (bool, int, float, str, type(None))
@@ -20,9 +21,15 @@ def record_arguments(cls: Any) -> None:
     if init is None:
         return
     signature = inspect.signature(init)
+    takes = frozenset(signature.parameters)
+    most = [*signature.parameters].index("dtype") if "dtype" in takes else 2**31
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        if kwargs:
+            kwargs = _translated(takes, kwargs)
+        if len(args) >= most:  # PyTorch's order is (..., device, dtype)
+            args = _without_device(args, most)
         outermost = "_arguments" not in self.__dict__  # a subclass, not its base
         if outermost:
             bound = signature.bind(self, *args, **kwargs).arguments
@@ -36,6 +43,41 @@ def record_arguments(cls: Any) -> None:
                 self.training = True
 
     cls.__init__ = __init__
+
+
+def _translated(takes: frozenset[str], settings: dict[str, Any]) -> dict[str, Any]:
+    """PyTorch's keywords that no layer here stores: ``device``, and a loss's size_average and reduce."""
+    if "device" in settings and "device" not in takes and "dtype" in takes:
+        device = settings["device"]
+        settings = {name: value for name, value in settings.items() if name != "device"}
+        if device is not None:
+            check_device(device)
+    if "reduction" in takes and not settings.keys().isdisjoint(("size_average", "reduce")):
+        settings = as_reduction(settings)
+    return settings
+
+
+def _without_device(args: tuple[Any, ...], most: int) -> tuple[Any, ...]:
+    """The arguments, of which the one in the place of dtype may be PyTorch's device."""
+    device = args[most - 1]
+    if len(args) == most + 1 or (isinstance(device, str) and device.startswith(("cpu", "cuda", "mps"))):
+        if device is not None:
+            check_device(device)
+        return (*args[: most - 1], *args[most:])
+    return args
+
+
+def as_reduction(settings: dict[str, Any]) -> dict[str, Any]:
+    """Keywords with ``reduction`` in the place of PyTorch's old size_average and reduce.
+
+    >>> as_reduction({"size_average": False})
+    {'reduction': 'sum'}
+    """
+    settings = dict(settings)
+    average, reduce = settings.pop("size_average", None), settings.pop("reduce", None)
+    if average is not None or reduce is not None:
+        settings["reduction"] = "none" if reduce is False else "sum" if average is False else "mean"
+    return settings
 
 
 def whole(op: str, name: str, value: Any) -> int:

@@ -209,6 +209,86 @@ def trunc_normal_(
     return _fill(tensor, values)
 
 
+def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    """A matrix (out, in * window) with orthogonal rows or columns times gain (Saxe et al., 2014).
+
+    Raises ValueError for a tensor of fewer than 2 dimensions.
+
+    >>> import ranvier as rv
+    >>> w = rv.nn.init.orthogonal_(rv.empty(2, 3))
+    >>> bool(rv.allclose(w @ w.T, rv.eye(2), atol=1e-5))
+    True
+    """
+    if tensor.ndim < 2:
+        raise ValueError(
+            f"[orthogonal_] got a tensor of shape {tensor.shape}; expected at least 2 dimensions"
+        )
+    if _skip.on or tensor.numel() == 0:
+        return tensor
+    rows = tensor.shape[0]
+    values = _draw(_core.random_normal, tensor, 0.0, 1.0).reshape(rows, -1)
+    wide = rows < values.shape[1]
+    q, r = np.linalg.qr(values.T if wide else values)
+    q = q * np.where(np.diagonal(r) < 0, -1, 1).astype(q.dtype)  # uniform among all such matrices
+    return _fill(tensor, gain * (q.T if wide else q).reshape(tensor.shape))
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """The weight (out, in, *window) of a convolution that copies channel i to channel i of each group.
+
+    >>> import ranvier as rv
+    >>> rv.nn.init.dirac_(rv.empty(2, 2, 3))[0, 0]
+    tensor([0., 1., 0.])
+    """
+    if tensor.ndim not in (3, 4, 5) or tensor.shape[0] % groups:
+        raise ValueError(
+            f"[dirac_] got a tensor of shape {tensor.shape} and {groups} groups; expected "
+            "(out, in, *window), out divisible by groups"
+        )
+    values = np.zeros(tensor.shape, tensor.dtype)
+    part = tensor.shape[0] // groups
+    centre = tuple(n // 2 for n in tensor.shape[2:])
+    for group in range(groups):
+        for i in range(min(part, tensor.shape[1])):
+            place = (group * part + i, i, *centre)
+            values[place] = 1
+    return _fill(tensor, values)
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
+    """Normal, with a share of each column set to 0 (Martens, 2010).
+
+    >>> import ranvier as rv
+    >>> int((rv.nn.init.sparse_(rv.empty(10, 2), 0.3) == 0).sum())
+    6
+    """
+    if tensor.ndim != 2 or not 0 <= sparsity <= 1:
+        raise ValueError(
+            f"[sparse_] got a tensor of shape {tensor.shape} and sparsity {sparsity}; expected 2 dimensions "
+            "and 0 <= sparsity <= 1"
+        )
+    if _skip.on:
+        return tensor
+    values = _draw(_core.random_normal, tensor, 0.0, std)
+    count = math.ceil(sparsity * tensor.shape[0])
+    order = np.argsort(_draw(_core.random_uniform, tensor, 0.0, 1.0), 0)
+    np.put_along_axis(values, order[:count], 0, 0)
+    return _fill(tensor, values)
+
+
+# PyTorch's names before 0.4
+uniform, normal, constant, eye, dirac, sparse, orthogonal = (
+    uniform_,
+    normal_,
+    constant_,
+    eye_,
+    dirac_,
+    sparse_,
+    orthogonal_,
+)
+xavier_uniform, xavier_normal = xavier_uniform_, xavier_normal_
+kaiming_uniform, kaiming_normal = kaiming_uniform_, kaiming_normal_
+
 he_uniform_, he_normal_ = kaiming_uniform_, kaiming_normal_
 glorot_uniform_, glorot_normal_ = xavier_uniform_, xavier_normal_
 

@@ -17,7 +17,7 @@ from ranvier.autograd.tensor import Tensor, borrowed, rebuild
 from ranvier.autograd.views import FLAG, UNWATCHED, share
 from ranvier.nn.config import arguments_of, record_arguments
 from ranvier.nn.hooks import HookRegistration
-from ranvier.nn.state import LoadResult, load_into
+from ranvier.nn.state import LoadResult, as_array, load_into
 
 __all__ = ["Module", "Parameter"]
 
@@ -346,6 +346,12 @@ class Module(HookRegistration):
     def cpu(self: Self) -> Self:
         return self
 
+    def cuda(self: Self, device: Any = None) -> Self:
+        """Raises RuntimeError: this library computes on the CPU."""
+        raise RuntimeError(
+            "[cuda] expected .cpu(), or cuda.is_available() before: only the CPU computes here"
+        )
+
     # --- state
     def state_dict(self, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
         """Every parameter and persistent buffer by path, in its own memory; a shared one at each of its
@@ -369,6 +375,10 @@ class Module(HookRegistration):
         strict: raise RuntimeError for missing or unexpected names; a wrong shape always raises.
         Nothing is changed where it raises. Returns ``(missing_keys, unexpected_keys)``.
         """
+        for path, module in self.named_modules():  # lazy layers take the size of their weight
+            name = f"{path}.weight" if path else "weight"
+            if hasattr(module, "_materialise_from") and name in state:
+                module._materialise_from(as_array(state[name]))
         return load_into(type(self).__name__, self.state_dict(), state, strict)
 
     def config(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,8 @@ TEMPORARY = ".tmp"
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def write(path: str | os.PathLike[str], arrays: Arrays, document: dict[str, Any]) -> None:
-    """Write arrays and metadata so that `path` is always the complete old or new file.
+def write(path: str | os.PathLike[str] | BinaryIO, arrays: Arrays, document: dict[str, Any]) -> None:
+    """Write arrays and metadata to an open file, or so that `path` is always the complete old or new file.
 
     Raises TypeError: an array of a type that the format lacks (objects, strings, complex numbers).
     """
@@ -43,7 +43,12 @@ def write(path: str | os.PathLike[str], arrays: Arrays, document: dict[str, Any]
         for name, array in arrays.items()
     }
     content = save(plain, {KEY: json.dumps(document, separators=(",", ":"))})
-    replace(path, content)
+    if isinstance(path, (str, os.PathLike)):
+        replace(path, content)
+    elif hasattr(path, "write"):
+        path.write(content)
+    else:
+        raise TypeError(f"[save] got path {path!r}; expected a path or a file opened for writing bytes")
 
 
 def replace(path: str | os.PathLike[str], content: bytes) -> None:

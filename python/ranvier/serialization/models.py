@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -50,29 +51,33 @@ class Info:
 
 def save(
     obj: Any,
-    path: PathLike,
+    path: PathLike | BinaryIO,
     *,
     input_shape: Sequence[int] | None = None,
     class_names: Sequence[str] | None = None,
     preprocessing: Sequence[Any] | None = None,
     link: str | None = None,
     feature_names: Sequence[str] | None = None,
+    pickle_module: Any = None,
+    pickle_protocol: int | None = None,
+    _use_new_zipfile_serialization: bool = True,
 ) -> None:
-    """Save a model, or a (nested) dict of arrays such as a state dict, as a safetensors file.
+    """Save a model, a Tensor, or a (nested) dict or list of them such as a state dict, as a safetensors file.
 
-    After a crash the old file is unchanged. Any safetensors reader can open the file; the names of the
+    PyTorch's other keywords (pickle_protocol ...) have no effect: a file never holds code. After a crash the
+    old file is unchanged. Any safetensors reader can open the file; the names of the
     weights are those of the state dict.
 
     Args:
-        obj: a Module, or a dict of arrays, Tensors, numbers, strings, None and dicts, lists, tuples of these.
-        path: of the file; ".safetensors" is the usual ending.
+        obj: a Module, or a Tensor, array, number, string or None, or dicts, lists and tuples of these.
+        path: of the file; ".safetensors" is the usual ending. Or a file opened for writing bytes.
         input_shape: shape of one sample. This and the following are for models; a loaded model keeps them.
         class_names: of the labels 0, 1, ...
         preprocessing: the transforms (`rv.data.Standardize` ...) of the samples.
         link: the function from outputs to probabilities: "softmax", "sigmoid" or "identity".
         feature_names: of the columns of a sample; `ranvier predict` orders the columns of a table by them.
 
-    Raises TypeError: `obj` is neither a Module nor a dict, or holds something that cannot be saved.
+    Raises TypeError: `obj` is or holds something that cannot be saved.
 
     >>> import pathlib, tempfile
     >>> import ranvier as rv
@@ -95,29 +100,38 @@ def save(
             "link": _or(link, known.link, _link),
             "feature_names": _or(feature_names, known.feature_names, lambda names: [str(n) for n in names]),
         }
-    elif isinstance(obj, dict):
+    else:
         about = (input_shape, class_names, preprocessing, link, feature_names)
         if any(given is not None for given in about):
             raise TypeError(
-                "[save] got input_shape, class_names, preprocessing, link or feature_names with a dict; "
-                "expected a Module"
+                "[save] got input_shape, class_names, preprocessing, link or feature_names with a "
+                f"{type(obj).__name__}; expected a Module"
             )
         arrays = {}
         document = {"content": "dict", "dict": tree.encode(obj, arrays)}
-    else:
-        raise TypeError(f"[save] got {type(obj).__name__}; expected a Module or a dict")
     files.write(path, arrays, {"version": files.VERSION, "library": __version__, **document})
 
 
-def load(path: PathLike, into: nn.Module | None = None) -> Any:
+def load(
+    path: PathLike | BinaryIO,
+    into: Any = None,
+    *,
+    map_location: Any = None,
+    weights_only: bool | None = None,
+    mmap: bool | None = None,
+    pickle_module: Any = None,
+) -> Any:
     """Load a file of `save`: a model made of our layers, or a dict. Runs no code of the file.
 
     For a safetensors file of another library, returns a dict of Tensors; for a checkpoint of `rv.Checkpoint`,
     the state of its run as a nested dict.
 
     Args:
+        path: of the file, or a file opened for reading bytes.
         into: a model to load the weights into (and return), also from a checkpoint; needed for a model with
-            your own classes.
+            your own classes. Or a device, as PyTorch's second argument.
+        map_location, weights_only, mmap, pickle_module: PyTorch's, without effect: all is loaded to the CPU,
+            and a file holds weights only.
 
     Raises:
         FileNotFoundError: no such file.
@@ -131,8 +145,18 @@ def load(path: PathLike, into: nn.Module | None = None) -> Any:
     >>> rv.load(path)
     {'epoch': 3, 'w': tensor([1., 1.])}
     """
+    if isinstance(into, (str, dict)) or (callable(into) and not isinstance(into, nn.Module)):
+        into = None  # a device: map_location
     if into is not None and not isinstance(into, nn.Module):
         raise TypeError(f"[load] got into of type {type(into).__name__}; expected a Module")
+    if not isinstance(path, (str, os.PathLike)):
+        if not hasattr(path, "read"):
+            raise TypeError(f"[load] got path {path!r}; expected a path or a file opened for reading bytes")
+        return _load_stream(path, into)
+    return _load_path(path, into)
+
+
+def _load_path(path: PathLike, into: nn.Module | None) -> Any:
     arrays, document = files.read(path)
     if into is not None:
         return _load_into(into, path, arrays, document)
@@ -148,6 +172,16 @@ def load(path: PathLike, into: nn.Module | None = None) -> Any:
         raise ValueError(f"unknown content {document.get('content')!r}")
     except (ValueError, RecursionError) as error:
         raise ValueError(f"[load] '{path}': {error}") from None
+
+
+def _load_stream(stream: BinaryIO, into: nn.Module | None) -> Any:
+    """As :func:`load`, of an open file."""
+    content = stream.read()
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "file.safetensors")
+        with open(path, "wb") as file:
+            file.write(content)
+        return _load_path(path, into)
 
 
 def info(model_or_path: nn.Module | PathLike) -> Info:

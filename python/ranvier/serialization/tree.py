@@ -2,7 +2,8 @@
 
 Numbers, strings and None are themselves; all other values are objects with one key:
 
-    {"dict": [[key, value], ...]}   {"list": [...]}   {"tuple": [...]}   {"array": name}   {"tensor": name}
+    {"dict": [[key, value], ...]}   {"list": [...]}   {"tuple": [...]}
+    {"array": name}   {"tensor": name}   {"dtype": name}
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from ranvier.serialization.files import Arrays
 
 __all__ = ["decode", "encode"]
 
+_DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
+
 
 def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
     """`value` as JSON; its arrays are added to `arrays` under their paths ("state.0.step").
@@ -24,6 +27,8 @@ def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, np.dtype):
+        return {"dtype": value.name}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (Tensor, np.ndarray)):
@@ -62,6 +67,8 @@ def decode(node: Any, arrays: Arrays) -> Any:
             if content not in arrays:
                 raise ValueError(f"array '{content}' is missing")
             return wrap(arrays[content]) if kind == "tensor" else arrays[content]
+        if kind == "dtype" and content in _DTYPES:
+            return np.dtype(content)
         if kind == "dict" and isinstance(content, list):
             return dict(_pair(item, arrays) for item in content)
         if kind in ("list", "tuple") and isinstance(content, list):

@@ -31,7 +31,7 @@ from ranvier.ops.shape import permute, reshape, transpose, unsqueeze
 
 def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
     pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or any(not isinstance(v, (int, np.integer)) or v < least for v in pair):
+    if len(pair) != 2 or not all(isinstance(v, (int, np.integer)) and least <= v < 2**31 for v in pair):
         raise ValueError(f"[{name}] got {what} {value!r}; expected one or two whole numbers >= {least}")
     return int(pair[0]), int(pair[1])
 

@@ -1,0 +1,145 @@
+"""Bernoulli, Categorical and OneHotCategorical: by probabilities or by logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import ranvier.nn.functional as F
+import ranvier.ops as ops
+from ranvier.autograd.mode import no_grad
+from ranvier.autograd.tensor import Tensor
+from ranvier.distributions.base import Distribution, parameters, require
+
+_TINY = 1.1920929e-07  # of float32: probabilities are kept this far from 0 and 1 where logits are taken
+
+
+def _one_of(name: str, probs: Any, logits: Any) -> None:
+    if (probs is None) == (logits is None):
+        raise ValueError(f"[{name}] got {'neither' if probs is None else 'both'}; expected probs or logits")
+
+
+class Bernoulli(Distribution):
+    """1 with probability probs = sigmoid(logits), else 0.
+
+    >>> import ranvier as rv
+    >>> rv.distributions.Bernoulli(0.25).log_prob(rv.tensor(1.0))
+    tensor(-1.3863)
+    """
+
+    def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
+        _one_of("Bernoulli", probs, logits)
+        if logits is None:
+            (self.probs,) = parameters("Bernoulli", probs)
+            require(
+                "Bernoulli", "probs", self.probs, lambda a: (a >= 0) & (a <= 1), "0 <= p <= 1", validate_args
+            )
+            p = ops.clip(self.probs, _TINY, 1 - _TINY)
+            self.logits = ops.log(p) - ops.log1p(-p)
+        else:
+            (self.logits,) = parameters("Bernoulli", logits)
+            self.probs = ops.sigmoid(self.logits)
+        self.batch_shape = self.logits.shape
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        with no_grad():
+            return ops.bernoulli(ops.broadcast_to(self.probs, self._shape(sample_shape)))
+
+    def log_prob(self, value: Any) -> Tensor:
+        x = self._value(value)
+        x = x if x.dtype == self.logits.dtype else x.to(self.logits.dtype)
+        x, logits = ops.broadcast_tensors(x, self.logits)
+        return -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+
+    def entropy(self) -> Tensor:
+        return F.binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none")
+
+    @property
+    def mean(self) -> Tensor:
+        return self.probs
+
+    @property
+    def variance(self) -> Tensor:
+        return self.probs * (1 - self.probs)
+
+
+class Categorical(Distribution):
+    """The number i with a probability in proportion to probs[..., i], or softmax(logits)[..., i].
+
+    >>> import ranvier as rv
+    >>> rv.distributions.Categorical(rv.tensor([1.0, 3.0])).log_prob(rv.tensor(1))
+    tensor(-0.2877)
+    """
+
+    def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
+        name = type(self).__name__
+        _one_of(name, probs, logits)
+        (given,) = parameters(name, probs if logits is None else logits)
+        if given.ndim < 1:
+            raise ValueError(f"[{name}] got parameters of shape (); expected at least one dimension")
+        if logits is None:
+            require(
+                name,
+                "probs",
+                given,
+                lambda a: (a >= 0) & (a.sum(-1, keepdims=True) > 0),
+                ">= 0",
+                validate_args,
+            )
+            self.probs = given / ops.sum(given, -1, True)
+            self.logits = ops.log(ops.clip(self.probs, _TINY, 1 - _TINY))
+        else:
+            require(name, "logits", given, lambda a: ~np.isnan(a), "numbers", validate_args)
+            self.logits = ops.log_softmax(given, -1)
+            self.probs = ops.softmax(given, -1)
+        self.batch_shape = given.shape[:-1]
+
+    def _draw(self, sample_shape: Any) -> Tensor:
+        shape = (*(int(n) for n in sample_shape), *self.batch_shape)
+        n = self.probs.shape[-1]
+        with no_grad():
+            rows = ops.reshape(ops.broadcast_to(self.probs, (*shape, n)), (-1, n))
+            return ops.reshape(ops.multinomial(rows, 1, True), shape)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        return self._draw(sample_shape)
+
+    def log_prob(self, value: Any) -> Tensor:
+        index = self._value(value).long()
+        n = self.probs.shape[-1]
+        if index.numel() and not (int(index.min()) >= 0 and int(index.max()) < n):
+            raise ValueError(f"[Categorical] got a value outside 0 ... {n - 1}; expected one inside")
+        shape = np.broadcast_shapes(index.shape, self.batch_shape)
+        logits = ops.broadcast_to(self.logits, (*shape, n))
+        return ops.squeeze(ops.gather(logits, -1, ops.unsqueeze(ops.broadcast_to(index, shape), -1)), -1)
+
+    def entropy(self) -> Tensor:
+        return -ops.sum(self.probs * ops.clip(self.logits, -1e38, None), -1)
+
+
+class OneHotCategorical(Categorical):
+    """As :class:`Categorical`, with vectors of 0 and one 1 as values.
+
+    >>> import ranvier as rv
+    >>> rv.distributions.OneHotCategorical(rv.tensor([0.0, 1.0])).sample()
+    tensor([0., 1.])
+    """
+
+    def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
+        super().__init__(probs, logits, validate_args)
+        self.event_shape = self.probs.shape[-1:]
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        return F.one_hot(self._draw(sample_shape), self.event_shape[0]).to(self.probs.dtype)
+
+    def log_prob(self, value: Any) -> Tensor:
+        return super().log_prob(ops.argmax(self._value(value), -1))
+
+    @property
+    def mean(self) -> Tensor:
+        return self.probs
+
+    @property
+    def variance(self) -> Tensor:
+        return self.probs * (1 - self.probs)

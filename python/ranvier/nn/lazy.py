@@ -1,0 +1,212 @@
+"""Layers that find the size of their input at their first call: LazyLinear, LazyConv2d, LazyBatchNorm2d ...
+
+Until then their parameters have no elements. The parameters stay the same objects, so an optimizer can be
+made before the first call. After it the layer has the class without "Lazy".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import ranvier.nn.init as init
+from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import bump
+from ranvier.nn.conv import Conv1d, Conv2d
+from ranvier.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from ranvier.nn.linear import Linear
+from ranvier.nn.module import Module
+from ranvier.nn.norm import BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d
+
+__all__ = [
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
+    "LazyConv1d",
+    "LazyConv2d",
+    "LazyConvTranspose1d",
+    "LazyConvTranspose2d",
+    "LazyInstanceNorm1d",
+    "LazyInstanceNorm2d",
+    "LazyLinear",
+]
+
+
+class _Lazy(Module):
+    """Before the first call; ``base``: the layer's class afterwards, ``size``: its argument that is found."""
+
+    base: Any
+    _settings: dict[str, Any]
+    size = "num_features"
+    in_weight = 0  # the axis of the weight that has this size
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        Module.__init__(self)
+        given = [name for name in self._names() if name != self.size]
+        if len(args) > len(given):
+            raise TypeError(f"[{type(self).__name__}] got {len(args)} arguments; expected {', '.join(given)}")
+        settings = {**dict(zip(given, args, strict=False)), **settings}
+        with init.skipped():
+            made = self.base(**{self.size: settings.get("groups", 1)}, **settings)
+        self.__dict__["_arguments"] = {}
+        self.__dict__.update(made.__dict__)
+        self.__dict__.update({self.size: 0, "_settings": settings})
+        for tensor in self._sized():
+            tensor._array = np.empty((0,), tensor.dtype)
+
+    @classmethod
+    def _names(cls) -> list[str]:
+        import inspect
+
+        return list(inspect.signature(cls.base).parameters)
+
+    def _sized(self) -> list[Tensor]:
+        """The parameters and buffers, but for the count of batches."""
+        return [t for t in (*self._parameters.values(), *self._buffers.values()) if t is not None and t.ndim]
+
+    def config(self) -> dict[str, Any]:
+        raise TypeError(
+            f"[config] got a {type(self).__name__} without sizes; expected a call of the model first"
+        )
+
+    def _example(self) -> None:
+        return None
+
+    def _found(self, x: Any) -> int:
+        """The size in an input."""
+        axes = getattr(self, "axes", None)
+        ranks = (axes + 1,) if axes else (getattr(self.base, "_unbatched", 0),)
+        shape = np.shape(x)
+        if len(shape) < 2:
+            raise ValueError(f"[{type(self).__name__}] got x of shape {shape}; expected (N, C, ...)")
+        return int(shape[0 if len(shape) in ranks else 1])
+
+    def materialise(self, size: int) -> None:
+        """Makes the parameters for this size of input; the class becomes the one without "Lazy"."""
+        made = self.base(**{self.size: size}, **self._settings)
+        for own, new in zip(self._sized(), _Lazy._sized(made), strict=True):
+            own._array = new._array.astype(own.dtype, copy=False)
+            bump(own)
+        kept = {*made._parameter_names, *made._buffer_names, "training", "_hooks"}
+        for name, value in made.__dict__.items():
+            if name not in kept:
+                self.__dict__[name] = value
+        del self.__dict__["_settings"]
+        self.__class__ = self.base
+
+    def _materialise_from(self, weight: Any) -> None:
+        """As :meth:`materialise`, for the weight of a state dict."""
+        shape = np.shape(weight)
+        if len(shape) > self.in_weight:
+            groups = self._settings.get("groups", 1) if self.in_weight else 1
+            self.materialise(shape[self.in_weight] * groups)
+
+    def forward(self, x: Any) -> Any:
+        self.materialise(self._found(x))
+        return self.forward(x)
+
+
+class LazyLinear(_Lazy, Linear):
+    """:class:`Linear` whose in_features is the last dimension of its first input.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.LazyLinear(2)
+    >>> layer(rv.ones(4, 3)).shape, layer
+    ((4, 2), Linear(in_features=3, out_features=2, bias=True))
+    """
+
+    base, size, in_weight = Linear, "in_features", 1
+
+    def _found(self, x: Any) -> int:
+        if not np.ndim(getattr(x, "_array", x)):
+            raise ValueError("[LazyLinear] got x of shape (); expected (..., in_features)")
+        return int(x.shape[-1])
+
+
+class LazyConv1d(_Lazy, Conv1d):
+    """:class:`Conv1d` whose in_channels is that of its first input.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LazyConv1d(2, 3)(rv.ones(1, 4, 5)).shape
+    (1, 2, 3)
+    """
+
+    base, size, in_weight = Conv1d, "in_channels", 1
+
+
+class LazyConv2d(_Lazy, Conv2d):
+    """:class:`Conv2d` whose in_channels is that of its first input.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LazyConv2d(2, 3)(rv.ones(1, 4, 5, 5)).shape
+    (1, 2, 3, 3)
+    """
+
+    base, size, in_weight = Conv2d, "in_channels", 1
+
+
+class LazyConvTranspose1d(_Lazy, ConvTranspose1d):  # type: ignore[misc]
+    """:class:`ConvTranspose1d` whose in_channels is that of its first input.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LazyConvTranspose1d(2, 3)(rv.ones(1, 4, 5)).shape
+    (1, 2, 7)
+    """
+
+    base, size = ConvTranspose1d, "in_channels"
+
+
+class LazyConvTranspose2d(_Lazy, ConvTranspose2d):  # type: ignore[misc]
+    """:class:`ConvTranspose2d` whose in_channels is that of its first input.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LazyConvTranspose2d(2, 3)(rv.ones(1, 4, 5, 5)).shape
+    (1, 2, 7, 7)
+    """
+
+    base, size = ConvTranspose2d, "in_channels"
+
+
+class LazyBatchNorm1d(_Lazy, BatchNorm1d):  # type: ignore[misc]
+    """:class:`BatchNorm1d` whose num_features is the number of channels of its first input.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LazyBatchNorm1d()(rv.tensor([[1.0], [3.0]]))
+    tensor([[-1.0000],
+            [ 1.0000]], grad_fn=<BatchNorm>)
+    """
+
+    base = BatchNorm1d
+
+
+class LazyBatchNorm2d(_Lazy, BatchNorm2d):  # type: ignore[misc]
+    """:class:`BatchNorm2d` whose num_features is the number of channels of its first input.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LazyBatchNorm2d()(rv.ones(2, 3, 4, 4)).shape
+    (2, 3, 4, 4)
+    """
+
+    base = BatchNorm2d
+
+
+class LazyInstanceNorm1d(_Lazy, InstanceNorm1d):  # type: ignore[misc]
+    """:class:`InstanceNorm1d` whose num_features is the number of channels of its first input.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LazyInstanceNorm1d()(rv.ones(2, 3, 4)).shape
+    (2, 3, 4)
+    """
+
+    base = InstanceNorm1d
+
+
+class LazyInstanceNorm2d(_Lazy, InstanceNorm2d):  # type: ignore[misc]
+    """:class:`InstanceNorm2d` whose num_features is the number of channels of its first input.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LazyInstanceNorm2d()(rv.ones(2, 3, 4, 4)).shape
+    (2, 3, 4, 4)
+    """
+
+    base = InstanceNorm2d

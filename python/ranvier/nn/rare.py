@@ -1,0 +1,340 @@
+"""Layers that few networks use; their functions are in :mod:`ranvier.nn.functional`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import ranvier.nn.functional as F
+import ranvier.nn.init as init
+from ranvier.autograd.creation import empty
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.config import whole
+from ranvier.nn.module import Module, Parameter
+
+__all__ = [
+    "Bilinear",
+    "ChannelShuffle",
+    "EmbeddingBag",
+    "Fold",
+    "LocalResponseNorm",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "PixelShuffle",
+    "PixelUnshuffle",
+    "RReLU",
+    "Threshold",
+    "Unfold",
+]
+
+
+def _count(layer: str, name: str, value: Any, least: int = 1) -> int:
+    number = whole(layer, name, value)
+    if isinstance(value, bool) or number < least:
+        raise ValueError(f"[{layer}] got {name} {value!r}; expected a whole number >= {least}")
+    return number
+
+
+def _counts(layer: str, axes: int, **settings: tuple[Any, int]) -> None:
+    """Checks settings that are one whole number, or one for each axis: name=(value, least)."""
+    for name, (value, least) in settings.items():
+        sizes = value if isinstance(value, (tuple, list)) else (value,) * axes
+        if len(sizes) != axes:
+            raise ValueError(f"[{layer}] got {name} {value!r}; expected {axes} numbers")
+        for size in sizes:
+            _count(layer, name, size, least)
+
+
+class PixelShuffle(Module):
+    """(N, C r^2, H, W) -> (N, C, H r, W r): see :func:`ranvier.nn.functional.pixel_shuffle`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.PixelShuffle(2)(rv.ones(1, 8, 3, 3)).shape
+    (1, 2, 6, 6)
+    """
+
+    _shown = ("upscale_factor",)
+
+    def __init__(self, upscale_factor: int) -> None:
+        super().__init__()
+        self.upscale_factor = _count("PixelShuffle", "upscale_factor", upscale_factor)
+
+    def forward(self, x: Any) -> Tensor:
+        return F.pixel_shuffle(x, self.upscale_factor)
+
+
+class PixelUnshuffle(Module):
+    """(N, C, H r, W r) -> (N, C r^2, H, W): see :func:`ranvier.nn.functional.pixel_unshuffle`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.PixelUnshuffle(2)(rv.ones(1, 2, 6, 6)).shape
+    (1, 8, 3, 3)
+    """
+
+    _shown = ("downscale_factor",)
+
+    def __init__(self, downscale_factor: int) -> None:
+        super().__init__()
+        self.downscale_factor = _count("PixelUnshuffle", "downscale_factor", downscale_factor)
+
+    def forward(self, x: Any) -> Tensor:
+        return F.pixel_unshuffle(x, self.downscale_factor)
+
+
+class ChannelShuffle(Module):
+    """The channels of all groups in turn: see :func:`ranvier.nn.functional.channel_shuffle`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.ChannelShuffle(2)(rv.arange(4.0).reshape(1, 4, 1)).flatten()
+    tensor([0., 2., 1., 3.])
+    """
+
+    _shown = ("groups",)
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = _count("ChannelShuffle", "groups", groups)
+
+    def forward(self, x: Any) -> Tensor:
+        return F.channel_shuffle(x, self.groups)
+
+
+class Unfold(Module):
+    """The windows of images as columns: see :func:`ranvier.nn.functional.unfold`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Unfold(3)(rv.ones(1, 2, 4, 4)).shape
+    (1, 18, 4)
+    """
+
+    _shown = ("kernel_size", "dilation", "padding", "stride")
+
+    def __init__(self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> None:
+        super().__init__()
+        _counts("Unfold", 2, kernel_size=(kernel_size, 1), dilation=(dilation, 1))
+        _counts("Unfold", 2, padding=(padding, 0), stride=(stride, 1))
+        self.kernel_size, self.dilation = kernel_size, dilation
+        self.padding, self.stride = padding, stride
+
+    def _example(self) -> tuple[Any, ...]:
+        return (empty(0, 1, 2**12, 2**12),)
+
+    def forward(self, x: Any) -> Tensor:
+        return F.unfold(x, self.kernel_size, self.dilation, self.padding, self.stride)
+
+
+class Fold(Module):
+    """The sum of windows, put back into images: see :func:`ranvier.nn.functional.fold`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Fold((4, 4), 3)(rv.ones(1, 18, 4)).shape
+    (1, 2, 4, 4)
+    """
+
+    _shown = ("output_size", "kernel_size", "dilation", "padding", "stride")
+
+    def __init__(
+        self, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+    ) -> None:
+        super().__init__()
+        _counts("Fold", 2, output_size=(output_size, 1), kernel_size=(kernel_size, 1), dilation=(dilation, 1))
+        _counts("Fold", 2, padding=(padding, 0), stride=(stride, 1))
+        self.output_size, self.kernel_size, self.dilation = output_size, kernel_size, dilation
+        self.padding, self.stride = padding, stride
+
+    def forward(self, x: Any) -> Tensor:
+        return F.fold(x, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
+
+
+class LocalResponseNorm(Module):
+    """Each channel divided by a power of its neighbours' mean square: see
+    :func:`ranvier.nn.functional.local_response_norm`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LocalResponseNorm(2, alpha=1.0)(rv.ones(1, 1, 2))
+    tensor([[[0.7378, 0.7378]]])
+    """
+
+    _shown = ("size", "alpha", "beta", "k")
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size = _count("LocalResponseNorm", "size", size)
+        self.alpha, self.beta, self.k = float(alpha), float(beta), float(k)
+
+    def forward(self, x: Any) -> Tensor:
+        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+
+
+class _MaxUnpool(Module):
+    _shown = ("kernel_size", "stride", "padding")
+    axes: int
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        super().__init__()
+        _counts(type(self).__name__, self.axes, kernel_size=(kernel_size, 1), padding=(padding, 0))
+        if stride is not None:
+            _counts(type(self).__name__, self.axes, stride=(stride, 1))
+        self.kernel_size, self.stride, self.padding = kernel_size, stride or kernel_size, padding
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """Maxima at the places that they came from: see :func:`ranvier.nn.functional.max_unpool1d`.
+
+    >>> import ranvier as rv
+    >>> y, at = rv.nn.MaxPool1d(2, return_indices=True)(rv.tensor([[[1.0, 2.0]]]))
+    >>> rv.nn.MaxUnpool1d(2)(y, at)
+    tensor([[[0., 2.]]])
+    """
+
+    axes = 1
+
+    def forward(self, x: Any, indices: Any, output_size: Any = None) -> Tensor:
+        return F.max_unpool1d(x, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """Maxima at the places that they came from: see :func:`ranvier.nn.functional.max_unpool2d`.
+
+    >>> import ranvier as rv
+    >>> y, at = rv.nn.MaxPool2d(2, return_indices=True)(rv.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))
+    >>> rv.nn.MaxUnpool2d(2)(y, at)
+    tensor([[[[0., 0.],
+              [0., 4.]]]])
+    """
+
+    axes = 2
+
+    def forward(self, x: Any, indices: Any, output_size: Any = None) -> Tensor:
+        return F.max_unpool2d(x, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+
+class Threshold(Module):
+    """x where x > threshold, else the value.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Threshold(1.0, -1.0)(rv.tensor([0.0, 2.0]))
+    tensor([-1.,  2.])
+    """
+
+    _shown = ("threshold", "value")
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        super().__init__()
+        self.threshold, self.value, self.inplace = float(threshold), float(value), bool(inplace)
+
+    def forward(self, x: Any) -> Tensor:
+        return F.threshold(x, self.threshold, self.value, self.inplace)
+
+
+class RReLU(Module):
+    """x where x >= 0, else a x, with a random a while training: see :func:`ranvier.nn.functional.rrelu`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.RReLU(0.0, 1.0).eval()(rv.tensor([-6.0, 2.0]))
+    tensor([-3.,  2.])
+    """
+
+    _shown = ("lower", "upper")
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
+        super().__init__()
+        if not lower <= upper:
+            raise ValueError(f"[RReLU] got lower {lower} and upper {upper}; expected lower <= upper")
+        self.lower, self.upper, self.inplace = float(lower), float(upper), bool(inplace)
+
+    def forward(self, x: Any) -> Tensor:
+        return F.rrelu(x, self.lower, self.upper, self.training, self.inplace)
+
+
+class Bilinear(Module):
+    """y[.., o] = x1^T W[o] x2 + b[o]: x1 (..., in1_features), x2 (..., in2_features).
+
+    W and b start uniform in +-1/sqrt(in1_features), as in PyTorch.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Bilinear(3, 4, 5)(rv.ones(2, 3), rv.ones(2, 4)).shape
+    (2, 5)
+    """
+
+    bias: Parameter | None
+    _shown = ("in1_features", "in2_features", "out_features", "bias")
+
+    def __init__(
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.in1_features = _count("Bilinear", "in1_features", in1_features)
+        self.in2_features = _count("Bilinear", "in2_features", in2_features)
+        self.out_features = _count("Bilinear", "out_features", out_features)
+        self.weight = Parameter(empty(out_features, in1_features, in2_features, dtype=dtype))
+        self.register_parameter("bias", Parameter(empty(out_features, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws new starting values."""
+        bound = 1 / math.sqrt(self.in1_features)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def forward(self, x1: Any, x2: Any) -> Tensor:
+        return F.bilinear(x1, x2, self.weight, self.bias)
+
+
+class EmbeddingBag(Module):
+    """The sum, mean or greatest of the vectors of each bag: see :func:`ranvier.nn.functional.embedding_bag`.
+
+    weight starts standard normal, the row padding_idx as zero. max_norm and sparse=True are refused.
+
+    >>> import ranvier as rv
+    >>> rv.nn.EmbeddingBag(10, 3, mode="sum")(rv.tensor([[1, 2], [4, 9]])).shape
+    (2, 3)
+    """
+
+    _shown = ("num_embeddings", "embedding_dim", "mode", "padding_idx")
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if max_norm is not None or sparse or mode not in ("sum", "mean", "max"):
+            raise ValueError(
+                f"[EmbeddingBag] got mode {mode!r}, max_norm {max_norm} and sparse {sparse}; expected 'sum', "
+                "'mean' or 'max', None and False"
+            )
+        self.num_embeddings = _count("EmbeddingBag", "num_embeddings", num_embeddings)
+        self.embedding_dim = _count("EmbeddingBag", "embedding_dim", embedding_dim)
+        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
+            raise ValueError(f"[EmbeddingBag] got padding_idx {padding_idx}; expected a row of the weight")
+        self.scale_grad_by_freq, self.mode = bool(scale_grad_by_freq), mode
+        self.include_last_offset, self.padding_idx = bool(include_last_offset), padding_idx
+        self.weight = Parameter(empty(num_embeddings, embedding_dim, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws new starting values."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            init.zeros_(self.weight.detach()[self.padding_idx])
+
+    def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
+        return F.embedding_bag(
+            input,
+            self.weight,
+            offsets,
+            scale_grad_by_freq=self.scale_grad_by_freq,
+            mode=self.mode,
+            per_sample_weights=per_sample_weights,
+            include_last_offset=self.include_last_offset,
+            padding_idx=self.padding_idx,
+        )

@@ -1,0 +1,5 @@
+"""torch.version: the version, and no CUDA."""
+
+from ranvier._core import __version__ as __version__
+
+cuda = hip = None
