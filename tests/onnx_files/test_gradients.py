@@ -19,7 +19,20 @@ ROWS, IMAGES = (3, 4), (1, 4, 5, 5)
 CASES = {  # shape of x, inputs after x (floats: parameters), attributes
     **{
         op: (ROWS, (), {})
-        for op in ("Tan", "Sinh", "Cosh", "Asinh", "Atanh", "Erf", "Celu", "Selu", "Softplus")
+        for op in (
+            "Acos",
+            "Asin",
+            "Atan",
+            "Tan",
+            "Sinh",
+            "Cosh",
+            "Asinh",
+            "Atanh",
+            "Erf",
+            "Celu",
+            "Selu",
+            "Softplus",
+        )
     },
     **{op: (ROWS, (), {}) for op in ("HardSigmoid", "Shrink", "Swish", "Gelu", "Mish", "LpNormalization")},
     **{

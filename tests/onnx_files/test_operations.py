@@ -43,7 +43,19 @@ ELEMENTWISE = {
         rv.log1p(x.abs()),
         x.sign(),
     ),
-    "rounding": lambda x: ((3 * x).round(), rv.div(x, 0.4 * rv.ones(6), rounding_mode="floor")),
+    "angles": lambda x: (
+        *(
+            f(0.3 * x)
+            for f in (rv.acos, rv.asin, rv.atan, rv.asinh, rv.atanh, rv.sinh, rv.cosh, rv.tan, rv.erf)
+        ),
+        rv.acosh(x.abs() + 1),
+    ),
+    "rounding": lambda x: (
+        rv.floor(3 * x),
+        rv.ceil(3 * x),
+        (3 * x).round(),
+        rv.div(x, 0.4 * rv.ones(6), rounding_mode="floor"),
+    ),
     "compare": lambda x: (x > 0, x < 0.5, x >= 0, x <= x.mean(), x == x, x != 0, (x > 0) == (x > 1)),
     "logic": lambda x: ((x > 0) & (x < 1), (x > 0) | (x > 1), (x > 0) ^ (x > 1), ~(x > 0)),
     "choose": lambda x: (

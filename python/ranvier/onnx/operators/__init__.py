@@ -1,6 +1,7 @@
 """The operators, one module for each kind; importing this package registers all."""
 
 import ranvier.onnx.operators.elementwise
+import ranvier.onnx.operators.images
 import ranvier.onnx.operators.indexing
 import ranvier.onnx.operators.norms
 import ranvier.onnx.operators.products
