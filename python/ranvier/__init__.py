@@ -28,9 +28,11 @@ from ranvier.autograd.creation import *
 from ranvier.autograd.creation import bool_ as bool
 from ranvier.autograd.creation import float16, float32, float64, int32, int64
 from ranvier.autograd.device import device
+from ranvier.autograd.dlpack import from_dlpack
 from ranvier.autograd.grad import grad, value_and_grad
 from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.random import Generator, get_rng_state, initial_seed, manual_seed, set_rng_state
+from ranvier.autograd.random_tensors import *
 from ranvier.autograd.tensor import Tensor
 from ranvier.config import (
     empty_cache,

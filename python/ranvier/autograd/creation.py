@@ -1,4 +1,4 @@
-"""Functions that make Tensors: from data, filled, ranges, random. Names and dtypes are PyTorch's."""
+"""Functions that make Tensors: from data, filled, ranges. Names and dtypes are PyTorch's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
 from ranvier.autograd.data import array_of, shape_of, sized_or_copied
 from ranvier.autograd.device import require_cpu
 from ranvier.autograd.memory import (
@@ -20,8 +19,6 @@ from ranvier.autograd.memory import (
     number_in,
     require_numbers,
 )
-from ranvier.autograd.random import Generator, fresh_key
-from ranvier.autograd.random import generator as numpy_generator
 from ranvier.autograd.recording import recordings, refuse
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
@@ -34,10 +31,9 @@ contiguous_format, preserve_format, channels_last = "contiguous_format", "preser
 
 _NAMES = """
     BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor
-    ShortTensor Size arange as_tensor channels_last
-    contiguous_format empty empty_like eye finfo float16 float32 float64 from_dlpack from_numpy full
-    full_like get_default_dtype iinfo int8 int16 int32 int64 linspace ones ones_like preserve_format rand
-    rand_like randint randn randn_like randperm set_default_dtype strided tensor uint8 zeros zeros_like
+    ShortTensor Size arange as_tensor channels_last contiguous_format empty empty_like eye finfo
+    float16 float32 float64 from_numpy full full_like get_default_dtype iinfo int8 int16 int32 int64
+    linspace ones ones_like preserve_format set_default_dtype strided tensor uint8 zeros zeros_like
 """
 __all__ = _NAMES.split()
 
@@ -145,53 +141,6 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
             "use tensor(array), which copies it"
         )
     return out
-
-
-class _Capsule:
-    """A bare DLPack capsule of CPU memory as the object that NumPy reads."""
-
-    def __init__(self, capsule: Any) -> None:
-        self.capsule = capsule
-
-    def __dlpack__(self, **kwargs: Any) -> Any:
-        return self.capsule
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return 1, 0
-
-
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A Tensor on the memory of another library's tensor (PyTorch, JAX, NumPy ...), without a copy.
-
-    A change of one is a change of both; gradients do not pass. The memory lives as long as one of them does.
-    It is read-only if the other library says so, from a bare capsule, and with NumPy before 2.1.
-
-    Args:
-        ext_tensor: an object with `__dlpack__`, or the capsule that this method gives, once.
-
-    Raises TypeError: no such object, or a dtype that Tensors do not have; ValueError: a used capsule.
-    Raises BufferError: the other library refuses, as PyTorch does for tensors that require gradients; memory
-    of another device; a dtype that NumPy does not have, such as bfloat16.
-
-    >>> import numpy as np, ranvier as rv
-    >>> x = np.zeros(2)
-    >>> rv.from_dlpack(x).fill_(1.0)
-    tensor([1., 1.], dtype=ranvier.float64)
-    >>> x.tolist()
-    [1.0, 1.0]
-    """
-    if type(ext_tensor).__name__ == "PyCapsule":
-        ext_tensor = _Capsule(ext_tensor)
-    elif not hasattr(ext_tensor, "__dlpack__"):
-        raise TypeError(
-            f"[from_dlpack] got {type(ext_tensor).__name__}; expected a tensor of a library with __dlpack__"
-        )
-    try:
-        return from_numpy(np.from_dlpack(ext_tensor))
-    except RuntimeError as error:
-        raise BufferError(f"[from_dlpack] got a tensor that NumPy cannot read: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"[from_dlpack] got a capsule that was used before, or is none: {error}") from None
 
 
 class _TensorType(type):
@@ -395,100 +344,6 @@ def linspace(
     else:
         values = np.linspace(first, last, count)
     return _finish(literal(values.astype(kind)), requires_grad, device, settings)
-
-
-def rand(
-    *size: Any,
-    generator: Any = None,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    **settings: Any,
-) -> Tensor:
-    """Uniform numbers in [0, 1), float32 unless dtype says float64; of the generator, if one is given."""
-    kind = str(np.dtype(dtype or np.float32))
-    values = _core.random_uniform(_size(size, settings), kind, 0.0, 1.0, _key("rand", generator))
-    return _finish(values, requires_grad, device, settings)
-
-
-def randn(
-    *size: Any,
-    generator: Any = None,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    **settings: Any,
-) -> Tensor:
-    """Standard normal numbers, float32 unless dtype says float64; of the generator, if one is given."""
-    kind = str(np.dtype(dtype or np.float32))
-    values = _core.random_normal(_size(size, settings), kind, 0.0, 1.0, _key("randn", generator))
-    return _finish(values, requires_grad, device, settings)
-
-
-def _key(name: str, generator: Any) -> Any:
-    if generator is None:
-        return fresh_key()
-    return _given(name, generator).fresh_key()
-
-
-def _given(name: str, generator: Any) -> Generator:
-    if not isinstance(generator, Generator):
-        raise TypeError(f"[{name}] got generator {generator!r}; expected a ranvier.Generator")
-    return generator
-
-
-def rand_like(
-    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
-) -> Tensor:
-    """As :func:`rand`, in the shape and dtype of x."""
-    array = array_of("rand_like", x)
-    return rand(
-        array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad, **settings
-    )
-
-
-def randn_like(
-    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
-) -> Tensor:
-    """As :func:`randn`, in the shape and dtype of x."""
-    array = array_of("randn_like", x)
-    return randn(
-        array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad, **settings
-    )
-
-
-def _integers(name: str, generator: Any) -> np.random.Generator:
-    return numpy_generator() if generator is None else _given(name, generator).numpy()
-
-
-def randint(
-    low: Any = 0,
-    high: Any = None,
-    size: Any = None,
-    *,
-    generator: Any = None,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    **settings: Any,
-) -> Tensor:
-    """Whole numbers, low <= n < high, in int64: ``randint(10, (3,))`` or ``randint(5, 10, (3,))``."""
-    if isinstance(high, (tuple, list)):
-        low, high, size = 0, low, high
-    elif high is None:
-        low, high = 0, low
-    draw = _integers("randint", generator)
-    return _finish(
-        draw.integers(low, high, shape_of((size,))).astype(dtype or np.int64), requires_grad, device, settings
-    )
-
-
-def randperm(
-    n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, **settings: Any
-) -> Tensor:
-    """The numbers 0 ... n - 1 in random order."""
-    values = _integers("randperm", generator).permutation(n).astype(dtype or np.int64)
-    return _finish(values, False, device, settings)
 
 
 def get_default_dtype() -> np.dtype[Any]:

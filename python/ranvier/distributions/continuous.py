@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import ranvier.ops as ops
-from ranvier.autograd.creation import rand, randn
+from ranvier.autograd.random_tensors import rand, randn
 from ranvier.autograd.tensor import Tensor
 from ranvier.distributions.base import Distribution, parameters, require
 

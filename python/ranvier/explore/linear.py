@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier.nn as nn
 from ranvier.autograd import no_grad, random
-from ranvier.autograd.creation import randn
+from ranvier.autograd.random_tensors import randn
 from ranvier.explore.watch import require_module
 
 __all__ = ["Collapsed", "collapse"]

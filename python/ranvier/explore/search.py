@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.creation import rand
 from ranvier.autograd.mode import enable_grad, no_grad
+from ranvier.autograd.random_tensors import rand
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.data.sampler import positive
 from ranvier.explore.path import Array, Path

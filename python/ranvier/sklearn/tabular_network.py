@@ -10,7 +10,8 @@ import ranvier.nn as nn
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
-from ranvier.autograd.creation import empty, ones, rand, zeros
+from ranvier.autograd.creation import empty, ones, zeros
+from ranvier.autograd.random_tensors import rand
 from ranvier.nn.activation import named
 
 __all__ = [

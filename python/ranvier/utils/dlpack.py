@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ranvier.autograd.creation import from_dlpack as from_dlpack
+from ranvier.autograd.dlpack import from_dlpack as from_dlpack
 from ranvier.autograd.tensor import Tensor
 
 __all__ = ["from_dlpack", "to_dlpack"]

@@ -61,7 +61,7 @@ def rrelu(
     >>> rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0)
     tensor([-3.,  2.])
     """
-    from ranvier.autograd.creation import rand
+    from ranvier.autograd.random_tensors import rand
     from ranvier.ops.unary import replaced
 
     x = as_tensor("rrelu", x)

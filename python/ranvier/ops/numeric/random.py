@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.creation import randint, randn
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.random import fresh_key, using
 from ranvier.autograd.random import generator as numpy_generator
+from ranvier.autograd.random_tensors import randint, randn
 from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_tensor
