@@ -55,7 +55,11 @@ class _Paths:
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        return None if _home(name) is None else ModuleSpec(name, _Paths, is_package=True)  # type: ignore[arg-type]
+        if (
+            _home(name) is None or not name.rpartition(".")[2].islower()
+        ):  # PyTorch's modules have small letters
+            return None
+        return ModuleSpec(name, _Paths, is_package=True)  # type: ignore[arg-type]
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> types.ModuleType | None:

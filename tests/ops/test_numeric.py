@@ -303,3 +303,9 @@ def test_every_name_is_found_in_its_module():
     for names in numeric.METHODS.values():
         for name in names.split():
             assert callable(getattr(rv.Tensor, name)), name
+
+
+@pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod"])
+def test_integers_divided_by_zero_are_refused(name):
+    with pytest.raises(ValueError, match=rf"\[{name}\] got integers divided by 0; expected other divisors"):
+        getattr(rv, name)(rv.tensor([7]), rv.tensor([0]))

@@ -117,9 +117,12 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
 
 
 def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """The dtype's name, or the tensor in that dtype: a dtype, a class such as ranvier.FloatTensor, or the
-    name of one ("torch.FloatTensor")."""
-    return str(x._array.dtype) if dtype is None else to(x, as_dtype("type", dtype))
+    """The type's name, "torch.FloatTensor", or the tensor in that dtype: a dtype, a class such as
+    ranvier.FloatTensor, or the name of one."""
+    if dtype is not None:
+        return to(x, as_dtype("type", dtype))
+    names = (f"torch.{name}Tensor" for name, own in _TYPES.items() if x._array.dtype == own)
+    return next(names, str(x._array.dtype))
 
 
 _TYPES = {

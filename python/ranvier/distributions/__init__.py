@@ -12,12 +12,14 @@ from ranvier.distributions.base import Distribution, Independent
 from ranvier.distributions.continuous import Exponential, Laplace, LogNormal, Normal, Uniform
 from ranvier.distributions.discrete import Bernoulli, Categorical, OneHotCategorical
 from ranvier.distributions.divergence import kl_divergence
+from ranvier.distributions.gamma import Gamma
 
 __all__ = [
     "Bernoulli",
     "Categorical",
     "Distribution",
     "Exponential",
+    "Gamma",
     "Independent",
     "Laplace",
     "LogNormal",

@@ -126,6 +126,8 @@ def promoted(
         x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else as_number(name, x, dtype)
         for x in (a, b)
     ]
+    if dtype.kind in "iu" and name in ("floor_divide", "remainder", "fmod") and not np.all(raw[1]):
+        raise ValueError(f"[{name}] got integers divided by 0; expected other divisors")
     if dtype.kind == "b" and name in ("sub", "pow"):
         raise TypeError(f"[{name}] got bools; expected numbers: use x.int()")
     try:

@@ -1,0 +1,139 @@
+"""What PyTorch's programs do around their networks: module paths, devices, ctx functions, lazy layers, files."""
+
+import importlib
+import io
+import math
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from support.refused import refused
+
+PATHS = {
+    "nn.modules.conv": "Conv2d",
+    "nn.modules": "Linear",
+    "nn.parameter": "Parameter",
+    "nn.parallel": "DataParallel",
+    "utils.data.dataloader": "DataLoader",
+    "utils.data.sampler": "RandomSampler",
+    "autograd.variable": "Variable",
+    "distributions.normal": "Normal",
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_module_paths_give_the_same_names(path):
+    module = importlib.import_module(f"ranvier.{path}")
+    package = importlib.import_module(f"ranvier.{path.rpartition('.')[0] or path}")
+    assert getattr(module, PATHS[path]) is getattr(package, PATHS[path], getattr(module, PATHS[path]))
+
+
+@pytest.mark.parametrize("path", ["nn.modules", "distributions", "utils.data"])
+def test_unknown_names_are_no_modules(path):
+    with pytest.raises(ImportError):
+        exec(f"from ranvier.{path} import Nonsense")
+
+
+def test_layers_are_made_on_the_cpu_only():
+    assert nn.Linear(2, 3, device="cpu").weight.shape == (3, 2)
+    assert nn.Linear(2, 3, True, None, rv.float64).weight.dtype == np.float64
+    refused(ValueError, "[device] got 'cuda'; expected 'cpu'", nn.Linear, 2, 3, device="cuda")
+    assert not rv.cuda.is_available() and rv.cuda.device_count() == 0
+
+
+class Cube(rv.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, factor):
+        ctx.save_for_backward(x)
+        ctx.factor = factor
+        return factor * x**3
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        return 3 * ctx.factor * x**2 * dy, None
+
+
+def test_functions_with_ctx():
+    x = rv.tensor([1.0, -2.0], requires_grad=True)
+    y = Cube.apply(x, 2.0)
+    y.sum().backward()
+    assert y.tolist() == [2.0, -16.0]
+    assert x.grad.tolist() == [6.0, 24.0]
+
+
+def test_functions_with_ctx_see_changes_in_place():
+    x = rv.tensor([1.0], requires_grad=True)
+    a = x * 1
+    y = Cube.apply(a, 1.0)
+    a.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+
+
+LAZY = {
+    "LazyLinear": ((5,), (2, 3), "weight", (5, 3)),
+    "LazyConv1d": ((4, 3), (2, 3, 9), "weight", (4, 3, 3)),
+    "LazyConv2d": ((4, 3), (2, 3, 9, 9), "weight", (4, 3, 3, 3)),
+    "LazyBatchNorm1d": ((), (2, 3), "weight", (3,)),
+    "LazyBatchNorm2d": ((), (2, 3, 4, 4), "weight", (3,)),
+}
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_lazy_layers_get_their_sizes_at_the_first_call(name, rng):
+    arguments, shape, parameter, expected = LAZY[name]
+    layer = getattr(nn, name)(*arguments)
+    x = rv.tensor(rng.standard_normal(shape).astype(np.float32))
+    y = layer(x)
+    assert getattr(layer, parameter).shape == expected
+    again = getattr(nn, name)(*arguments)
+    again.load_state_dict(layer.state_dict())  # before its first call
+    layer.eval(), again.eval()
+    assert np.array_equal(again(x).detach().numpy(), layer(x).detach().numpy())
+    assert y.shape[0] == 2
+
+
+def test_files_of_tensors_and_lists(tmp_path):
+    held = {"epoch": 3, "weights": [rv.tensor([1.0, 2.0]), rv.tensor([[3]])], "name": "x"}
+    file = io.BytesIO()
+    rv.save(held, file)
+    file.seek(0)
+    rv.save(held["weights"][0], tmp_path / "one.pt")
+    for found in (rv.load(file, map_location="cpu", weights_only=True),):
+        assert found["epoch"] == 3 and found["name"] == "x"
+        assert found["weights"][1].tolist() == [[3]]
+    assert rv.load(tmp_path / "one.pt").tolist() == [1.0, 2.0]
+
+
+DENSITIES = {
+    "Normal": ((0.5, 2.0), lambda x: -((x - 0.5) ** 2) / 8 - math.log(2 * math.sqrt(2 * math.pi))),
+    "Laplace": ((0.5, 2.0), lambda x: -abs(x - 0.5) / 2 - math.log(4)),
+    "Exponential": ((2.0,), lambda x: math.log(2) - 2 * x),
+    "Gamma": ((2.0, 3.0), lambda x: 2 * math.log(3) + math.log(x) - 3 * x),
+    "Uniform": ((0.0, 4.0), lambda x: -math.log(4)),
+    "LogNormal": (
+        (0.0, 1.0),
+        lambda x: -math.log(x) - math.log(x) ** 2 / 2 - math.log(2 * math.pi) / 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_densities_and_means(name):
+    arguments, log_density = DENSITIES[name]
+    distribution = getattr(rv.distributions, name)(*arguments)
+    points = [0.25, 1.0, 1.5]
+    found = distribution.log_prob(rv.tensor(points)).tolist()
+    assert found == pytest.approx([log_density(x) for x in points], rel=1e-5)
+    rv.manual_seed(0)
+    draws = distribution.sample((20000,))
+    error = 5 * math.sqrt(float(distribution.variance) / 20000)  # five standard errors
+    assert float(draws.mean()) == pytest.approx(float(distribution.mean), abs=error)
+
+
+def test_categorical_draws_in_proportion():
+    rv.manual_seed(1)
+    draws = rv.distributions.Categorical(probs=rv.tensor([0.2, 0.8])).sample((20000,))
+    assert float((draws == 1).float().mean()) == pytest.approx(0.8, abs=5 * math.sqrt(0.16 / 20000))
