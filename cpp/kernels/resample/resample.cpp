@@ -99,13 +99,15 @@ struct Plan {
   ResampleTable<T> rows, columns;
   int64_t row_size;  // elements of a row of x
   T* scratch;
+  ResampleTable<T>* built;  // rows and columns: in the workspace, as each thread of a replay has its own Plan
 
   Plan(const Resample<T>& call, void* workspace, int threads)
       : carver(workspace),
         rows(take_table<T>(call.rows, call.transposed, carver)),
         columns(take_table<T>(call.columns, call.transposed, carver)),
         row_size(round_up(call.x.shape[3] * (call.channels_last ? call.x.shape[1] : 1), 16)),
-        scratch(carver.take<T>(threads * row_size)) {}
+        scratch(carver.take<T>(threads * row_size)),
+        built(carver.take<ResampleTable<T>>(2)) {}
 };
 
 }  // namespace
@@ -122,10 +124,13 @@ void Resample<T>::run(const Team& team, void* workspace) const {
   const int64_t units = y.shape[0] * y.shape[2] * (channels_last ? 1 : y.shape[1]);
   const double taps = resample_taps(rows.map) + resample_taps(columns.map);
   team.region(kNsPerTap * taps * static_cast<double>(numel(x) + numel(y)), [&](const OpenTeam& team) {
-    if (team.index() == 0) build(rows, transposed, plan.rows), build(columns, transposed, plan.columns);
+    if (team.index() == 0) {
+      build(rows, transposed, plan.rows), build(columns, transposed, plan.columns);
+      plan.built[0] = plan.rows, plan.built[1] = plan.columns;
+    }
     team.barrier();
     team.parallel_for(units, 0, [&](int64_t begin, int64_t end) {
-      resample_kernels<T>().rows(*this, plan.rows, plan.columns, begin, end,
+      resample_kernels<T>().rows(*this, plan.built[0], plan.built[1], begin, end,
                                  plan.scratch + team.index() * plan.row_size);
     });
   });
