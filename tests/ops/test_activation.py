@@ -137,7 +137,8 @@ class TestHardswish(ActivationCase):
 
 class TestWithoutSettings(ActivationCase):
     op_name = ("silu", "logsigmoid", "softsign")
-    variants = tuple({"name": name} for name in op_name)
+    # silu: the two terms of the gradient, where they cancel: x = -1.28
+    variants = tuple({"name": name, "inner": 0.22 if name == "silu" else 0.0} for name in op_name)
 
 
 class TestTanhshrink(ActivationCase):
