@@ -16,7 +16,15 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "examples"
 SCRIPTS = Path(__file__).parents[1] / "support" / "run_scripts.py"
+PACKAGES = {"onnx": ["onnx"], "sklearn": ["sklearn", "scipy"]}  # what an extra allows to import
 EXAMPLES = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
+
+
+def extra_packages(example: Path) -> list[str]:
+    """The packages of the extras in the example's line of the README: `pip install '.[plot,onnx]'`."""
+    (line,) = re.findall(rf"^\| \[`{example.name}`\].*$", (FOLDER / "README.md").read_text(), re.MULTILINE)
+    extras = re.search(r"pip install '\.\[plot,([\w,]+)\]'", line)
+    return [package for extra in extras[1].split(",") for package in PACKAGES[extra]] if extras else []
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +42,8 @@ def scripts() -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.timeout(70)
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_runs(example: Path, tmp_path: Path, scripts: subprocess.Popen[str]) -> None:
-    if "from sklearn" in example.read_text():
-        pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+    for package in extra_packages(example):
+        pytest.importorskip(package, reason=f"{package} is not installed")
     here, out, printed = tmp_path / "here", tmp_path / "made" / "pictures", tmp_path / "printed"
     here.mkdir()
     assert scripts.stdin
@@ -67,5 +75,5 @@ def test_is_short_and_begins_with_what_it_shows(example: Path) -> None:
     assert said, "an example begins with a docstring"
     assert len(said.splitlines()[0]) > 20
     imported = set(re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE))
-    allowed = sys.stdlib_module_names | {"numpy", "ranvier", "matplotlib"}
+    allowed = sys.stdlib_module_names | {"numpy", "ranvier", "matplotlib", *extra_packages(example)}
     assert imported <= allowed
