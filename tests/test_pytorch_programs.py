@@ -76,6 +76,10 @@ LAZY = {
     "LazyLinear": ((5,), (2, 3), "weight", (5, 3)),
     "LazyConv1d": ((4, 3), (2, 3, 9), "weight", (4, 3, 3)),
     "LazyConv2d": ((4, 3), (2, 3, 9, 9), "weight", (4, 3, 3, 3)),
+    "LazyConvTranspose1d": ((4, 3), (2, 3, 9), "weight", (3, 4, 3)),
+    "LazyConvTranspose2d": ((4, 3), (2, 3, 9, 9), "weight", (3, 4, 3, 3)),
+    "LazyInstanceNorm1d": ((1e-5, 0.1, True), (2, 3, 4), "weight", (3,)),
+    "LazyInstanceNorm2d": ((1e-5, 0.1, True), (2, 3, 4, 4), "weight", (3,)),
     "LazyBatchNorm1d": ((), (2, 3), "weight", (3,)),
     "LazyBatchNorm2d": ((), (2, 3, 4, 4), "weight", (3,)),
 }
@@ -93,6 +97,13 @@ def test_lazy_layers_get_their_sizes_at_the_first_call(name, rng):
     layer.eval(), again.eval()
     assert np.array_equal(again(x).detach().numpy(), layer(x).detach().numpy())
     assert y.shape[0] == 2
+    assert type(layer) is getattr(nn, name[4:])
+    assert set(LAZY) == {name for name in nn.__all__ if name.startswith("Lazy")}
+
+
+def test_a_lazy_layer_without_sizes_is_not_saved(tmp_path):
+    with pytest.raises(TypeError, match="LazyLinear without sizes; expected a call of the model first"):
+        rv.save(nn.Sequential(nn.LazyLinear(5)), tmp_path / "model.safetensors")
 
 
 def test_files_of_tensors_and_lists(tmp_path):

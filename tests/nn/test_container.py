@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 
 import numpy as np
@@ -106,3 +107,17 @@ def test_the_text_of_lists_counts_equal_neighbours():
     assert repr(nn.ParameterList([rv.ones(2, 3)])) == (
         "ParameterList(\n  (0): Parameter containing: [ranvier.float32 of size 2x3]\n)"
     )
+
+
+def test_data_parallel_is_its_module(tmp_path):
+    """The same results and gradients; saved, loaded and copied with its names."""
+    inner, x = nn.Linear(3, 2), rv.ones(4, 3)
+    model = nn.DataParallel(inner)
+    np.testing.assert_array_equal(model(x).detach().numpy(), inner(x).detach().numpy())
+    model(x).sum().backward()
+    assert inner.weight.grad.tolist() == [[4.0] * 3] * 2
+    rv.save(model, tmp_path / "model.safetensors")
+    for twin in (rv.load(tmp_path / "model.safetensors"), copy.deepcopy(model)):
+        assert type(twin) is nn.DataParallel
+        assert list(twin.state_dict()) == ["module.weight", "module.bias"]
+        np.testing.assert_array_equal(twin(x).detach().numpy(), inner(x).detach().numpy())

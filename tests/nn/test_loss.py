@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ranvier as rv
+import ranvier.nn.functional as F
 from ranvier import nn, ops
 
 LAYERS = {
@@ -17,6 +18,7 @@ LAYERS = {
     nn.L1Loss: (ops.l1, {}),
     nn.MSELoss: (ops.mse, {}),
     nn.MarginRankingLoss: (ops.margin_ranking, {"margin": 0.3}),
+    nn.MultiLabelSoftMarginLoss: (F.multilabel_soft_margin_loss, {"weight": [0.5, 1, 2]}),
     nn.PoissonNLLLoss: (ops.poisson_nll, {"log_input": False, "full": True, "eps": 0.1}),
     nn.SigmoidFocalLoss: (ops.sigmoid_focal, {"alpha": 0.6, "gamma": 1.5}),
     nn.SmoothL1Loss: (ops.smooth_l1, {"beta": 0.1}),
@@ -34,8 +36,16 @@ OF_CLASSES = {
 OF_VECTORS = {
     nn.CosineEmbeddingLoss: (ops.cosine_embedding, {"margin": 0.2}),
     nn.TripletMarginLoss: (ops.triplet_margin, {"margin": 2.0, "p": 3.0, "eps": 0.1, "swap": True}),
+    nn.TripletMarginWithDistanceLoss: (
+        F.triplet_margin_with_distance_loss,
+        {"margin": 2.0, "swap": True},
+    ),
 }
-ALL = {**LAYERS, **OF_CLASSES, **OF_VECTORS}
+OF_LABELS = {  # several for each sample
+    nn.CTCLoss: (F.ctc_loss, {"blank": 2, "zero_infinity": True}),
+    nn.MultiLabelMarginLoss: (F.multilabel_margin_loss, {}),
+}
+ALL = {**LAYERS, **OF_CLASSES, **OF_VECTORS, **OF_LABELS}
 THREE = (nn.GaussianNLLLoss, nn.MarginRankingLoss)
 
 
@@ -76,6 +86,19 @@ def test_losses_of_vectors(layer, reduction, rng):
         np.testing.assert_array_equal(layer(reduction=reduction, **given)(*arrays).numpy(), want)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("layer", OF_LABELS, ids=lambda layer: layer.__name__)
+def test_losses_of_several_labels(layer, reduction, rng):
+    x, inputs = rng.normal(size=(2, 3)).astype("float32"), [np.array([[1, 0, -1], [2, -1, 0]])]
+    if layer is nn.CTCLoss:
+        x = rng.normal(size=(5, 2, 3)).astype("float32")
+        inputs = [np.array([[1, 0], [1, 1]]), np.array([5, 2]), np.array([2, 2])]  # the second does not fit
+    op, settings = OF_LABELS[layer]
+    for given in ({}, settings):
+        want = op(x, *inputs, reduction=reduction, **given).numpy()
+        np.testing.assert_array_equal(layer(reduction=reduction, **given)(x, *inputs).numpy(), want)
+
+
 @pytest.mark.parametrize("layer", ALL, ids=lambda layer: layer.__name__)
 def test_settings_in_text_and_files(layer):
     """repr shows what is not the default; config makes the loss again, its weights included."""
@@ -89,6 +112,18 @@ def test_settings_in_text_and_files(layer):
     assert repr(again) == shown
     for name, value in loss.state_dict().items():
         np.testing.assert_array_equal(again.state_dict()[name].numpy(), value.numpy())
+
+
+def test_a_distance_of_the_caller(tmp_path):
+    """It is called for both pairs. A file cannot hold it, so the loss is not saved."""
+
+    def city(a, b):
+        return (a - b).abs().sum(-1)
+
+    loss = nn.TripletMarginWithDistanceLoss(distance_function=city, margin=4.0)
+    assert loss(rv.zeros(1, 3), rv.ones(1, 3), 2 * rv.ones(1, 3)).item() == 3 - 6 + 4
+    with pytest.raises(TypeError, match=r"argument 'distance_function' of .* is a function"):
+        rv.save(nn.Sequential(loss), tmp_path / "model.safetensors")
 
 
 def test_weights_are_buffers():

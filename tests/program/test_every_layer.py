@@ -62,9 +62,20 @@ def assert_same(make, draw, make_optimizer=lambda p: rv.optim.SGD(p, lr=0.05, mo
             np.testing.assert_array_equal(got[name], array, err_msg=name)
 
 
+# These compute with NumPy from the values of their indices or labels, which differ at each step.
+BY_NUMPY = {"CTCLoss", "EmbeddingBag", "MaxUnpool1d", "MaxUnpool2d", "MultiLabelMarginLoss"}
+
+
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_layers(layer):
-    assert_same(lambda: getattr(nn, layer.name)(*layer.args, **layer.kwargs), layer.draw)
+    def make():
+        return getattr(nn, layer.name)(*layer.args, **layer.kwargs)
+
+    if layer.name in BY_NUMPY:
+        with pytest.raises(rv.CaptureError, match=r"test_every_layer\.py:\d+\) reads an array that NumPy"):
+            assert_same(make, layer.draw)
+        return
+    assert_same(make, layer.draw)
 
 
 OPTIMIZERS = {

@@ -1,7 +1,8 @@
 """Each layer and loss of ``ranvier.nn`` with arguments, and the shapes of what it is called with.
 
 A loss's target is a shape too, or ``classes(n, shape)`` for class indices, ``signs(shape)`` for -1 and 1,
-``units(shape)`` for numbers between 0 and 1.
+``units(shape)`` for numbers between 0 and 1, ``maxima(shape)`` for the indices of a max pooling,
+``integers(...)`` for the same integers each time.
 """
 
 from __future__ import annotations
@@ -47,6 +48,23 @@ def units(*shape: int) -> Draw:
     return lambda rng: rng.uniform(0.05, 0.95, shape)
 
 
+def integers(*values: Any) -> Draw:
+    return lambda rng: np.array(values)
+
+
+def maxima(*shape: int) -> Draw:
+    """Indices as MaxPool1d(2) or MaxPool2d(2) returns them: one place in each window, flat in its channel."""
+
+    def draw(rng: np.random.Generator) -> Array:
+        columns = 2 * np.arange(shape[-1]) + rng.integers(0, 2, shape)
+        if len(shape) == 3:
+            return columns
+        rows = 2 * np.arange(shape[2])[:, None] + rng.integers(0, 2, shape)
+        return rows * 2 * shape[3] + columns
+
+    return draw
+
+
 def layer(name: str, *args: Any, of: Any = (4, 6), also: Any = None, **kwargs: Any) -> Layer:
     return Layer(name, args, kwargs, (of,) if also is None else (of, *also))
 
@@ -59,9 +77,18 @@ LAYERS = [
     layer("Linear", 6, 3),
     layer("Linear", 6, 3, bias=False, of=(2, 5, 6)),
     layer("Neuron", 6, "tanh"),
+    layer("Bilinear", 6, 5, 3, also=((4, 5),)),
+    layer("Bilinear", 6, 6, 2, bias=False, of=(2, 5, 6), also=((2, 5, 6),)),
     layer("Flatten", of=IMAGES),
     layer("Flatten", 0, 2, of=IMAGES),
     layer("Unflatten", 1, (2, 3)),
+    layer("ChannelShuffle", 2, of=IMAGES),
+    layer("PixelShuffle", 2, of=IMAGES),
+    layer("PixelUnshuffle", 2, of=IMAGES),
+    layer("Unfold", 3, of=IMAGES),
+    layer("Unfold", (3, 2), dilation=2, padding=1, stride=(1, 2), of=IMAGES),
+    layer("Fold", (4, 5), (2, 3), of=(2, 12, 9)),
+    layer("Fold", 7, 3, dilation=2, padding=1, stride=2, of=(2, 18, 9)),
     # convolutions
     layer("Conv1d", 4, 6, 3, of=SEQUENCES),
     layer("Conv1d", 4, 6, 3, 2, 1, 2, 2, False, of=SEQUENCES),
@@ -83,6 +110,8 @@ LAYERS = [
     layer("AdaptiveAvgPool2d", (3, None), of=IMAGES),
     layer("AdaptiveMaxPool1d", 4, of=SEQUENCES),
     layer("AdaptiveMaxPool2d", (3, 5), of=IMAGES),
+    layer("MaxUnpool1d", 2, of=(2, 4, 5), also=(maxima(2, 4, 5),)),
+    layer("MaxUnpool2d", 2, of=(2, 4, 3, 5), also=(maxima(2, 4, 3, 5),)),
     layer("Upsample", scale_factor=2, of=IMAGES),
     layer("Upsample", size=(5, 11), mode="bilinear", align_corners=True, of=IMAGES),
     layer("UpsamplingNearest2d", scale_factor=2, of=IMAGES),
@@ -107,9 +136,14 @@ LAYERS = [
     layer("LayerNorm", 6),
     layer("LayerNorm", (8, 8), bias=False, of=IMAGES),
     layer("GroupNorm", 2, 4, of=IMAGES),
+    layer("LocalResponseNorm", 3, alpha=0.5, of=IMAGES),
+    layer("LocalResponseNorm", 2, 0.3, 0.5, 2.0, of=SEQUENCES),
     layer("RMSNorm", 6),
     layer("Embedding", 7, 3, of=classes(7, 2, 5)),
     layer("Embedding", 7, 3, padding_idx=2, of=classes(7, 2, 5)),
+    layer("EmbeddingBag", 7, 3, of=classes(7, 2, 5)),
+    layer("EmbeddingBag", 7, 3, mode="max", of=classes(7, 2, 5)),
+    layer("EmbeddingBag", 7, 3, mode="sum", padding_idx=2, of=classes(7, 9), also=(integers(0, 4, 6),)),
     layer("Dropout", 0.3),
     layer("Dropout1d", 0.3, of=SEQUENCES),
     layer("Dropout2d", 0.3, of=IMAGES),
@@ -161,6 +195,7 @@ LAYERS = [
     layer("PReLU", 4, 0.1, of=IMAGES),
     layer("ReLU"),
     layer("ReLU6"),
+    layer("RReLU", 0.1, 0.4),
     layer("SELU"),
     layer("SiLU"),
     layer("Sigmoid"),
@@ -172,9 +207,17 @@ LAYERS = [
     layer("Heaviside"),
     layer("Tanh"),
     layer("Tanhshrink"),
+    layer("Threshold", 0.3, -0.5),
     # losses and distances
     layer("BCELoss", of=units(*X), also=(units(*X),)),
     layer("BCEWithLogitsLoss", reduction="sum", also=(units(*X),)),
+    layer(
+        "CTCLoss",
+        blank=1,
+        zero_infinity=True,
+        of=(6, 2, 5),
+        also=(integers([2, 0, 0], [4, 3, 2]), integers(6, 4), integers(3, 2)),
+    ),
     layer("CosineEmbeddingLoss", 0.2, also=(X, signs(4))),
     layer("CosineSimilarity", also=(X,)),
     layer("CrossEntropyLoss", also=(classes(6, 4),)),
@@ -187,6 +230,8 @@ LAYERS = [
     layer("L1Loss", also=(X,)),
     layer("MSELoss", reduction="none", also=(X,)),
     layer("MarginRankingLoss", 0.3, also=(X, signs(*X))),
+    layer("MultiLabelMarginLoss", also=(integers([2, 0, -1, 1, 1, 1], *[[5, 3, 1, -1, 0, 0]] * 3),)),
+    layer("MultiLabelSoftMarginLoss", also=(units(*X),)),
     layer("MultiMarginLoss", margin=0.8, also=(classes(6, 4),)),
     layer("NLLLoss", also=(classes(6, 4),)),
     layer("PairwiseDistance", 2.0, 1e-6, True, also=(X,)),
@@ -195,4 +240,5 @@ LAYERS = [
     layer("SmoothL1Loss", beta=0.5, also=(X,)),
     layer("SoftMarginLoss", also=(signs(*X),)),
     layer("TripletMarginLoss", also=(X, X)),
+    layer("TripletMarginWithDistanceLoss", margin=2.0, swap=True, also=(X, X)),
 ]

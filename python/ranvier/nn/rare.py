@@ -155,12 +155,13 @@ class LocalResponseNorm(Module):
     tensor([[[0.7378, 0.7378]]])
     """
 
-    _shown = ("size", "alpha", "beta", "k")
-
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
         self.size = _count("LocalResponseNorm", "size", size)
         self.alpha, self.beta, self.k = float(alpha), float(beta), float(k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
     def forward(self, x: Any) -> Tensor:
         return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
@@ -169,13 +170,17 @@ class LocalResponseNorm(Module):
 class _MaxUnpool(Module):
     _shown = ("kernel_size", "stride", "padding")
     axes: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         super().__init__()
-        _counts(type(self).__name__, self.axes, kernel_size=(kernel_size, 1), padding=(padding, 0))
-        if stride is not None:
-            _counts(type(self).__name__, self.axes, stride=(stride, 1))
-        self.kernel_size, self.stride, self.padding = kernel_size, stride or kernel_size, padding
+        stride = kernel_size if stride is None else stride
+        settings = {"kernel_size": (kernel_size, 1), "stride": (stride, 1), "padding": (padding, 0)}
+        _counts(type(self).__name__, self.axes, **settings)
+        for name, (value, _) in settings.items():
+            setattr(self, name, tuple(value) if isinstance(value, (tuple, list)) else (value,) * self.axes)
 
 
 class MaxUnpool1d(_MaxUnpool):
@@ -291,8 +296,6 @@ class EmbeddingBag(Module):
     (2, 3)
     """
 
-    _shown = ("num_embeddings", "embedding_dim", "mode", "padding_idx")
-
     def __init__(
         self,
         num_embeddings: int,
@@ -326,6 +329,11 @@ class EmbeddingBag(Module):
         init.normal_(self.weight)
         if self.padding_idx is not None:
             init.zeros_(self.weight.detach()[self.padding_idx])
+
+    def extra_repr(self) -> str:
+        scaled = f", scale_grad_by_freq={self.scale_grad_by_freq}" if self.scale_grad_by_freq else ""
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{scaled}, mode={self.mode!r}{padding}"
 
     def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
         return F.embedding_bag(

@@ -18,6 +18,7 @@ from ranvier.ops.index import gather, index_array, index_select
 from ranvier.ops.layers.distance import pairwise_distance
 from ranvier.ops.layers.einsum import einsum
 from ranvier.ops.layers.embedding import embedding
+from ranvier.ops.layers.loss.arguments import constant
 from ranvier.ops.norms import norm
 from ranvier.ops.reduce import mean
 from ranvier.ops.reduce import sum as total
@@ -220,7 +221,7 @@ def multilabel_soft_margin_loss(x: Any, target: Any, weight: Any = None, reducti
         )
     loss = -add(mul(target, logsigmoid(x)), mul(1 - target, logsigmoid(-x)))
     if weight is not None:
-        loss = mul(loss, weight)
+        loss = mul(loss, constant("multilabel_soft_margin_loss", "weight", weight, x))
     return _reduced("multilabel_soft_margin_loss", mean(loss, -1), reduction)
 
 

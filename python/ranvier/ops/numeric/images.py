@@ -13,6 +13,7 @@ import numpy as np
 
 from ranvier.autograd.creation import zeros
 from ranvier.autograd.function import Function
+from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import add, div, mul, square
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
@@ -56,6 +57,11 @@ def _windows(
     return at.reshape(r * s, oh * ow), (h, w), (ph, pw)
 
 
+def _places(at: Array, n: int, c: int) -> Array:
+    """The positions for each channel. They depend only on sizes: a compiled step may keep them."""
+    return keep(np.ascontiguousarray(np.broadcast_to(at.reshape(1, 1, -1), (n, c, at.size))))
+
+
 def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
     """The windows of images as columns: (n, c, h, w) -> (n, c r s, number of windows).
 
@@ -71,8 +77,7 @@ def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride
     n, c = x.shape[:2]
     at, size, (ph, pw) = _windows("unfold", (x.shape[2], x.shape[3]), kernel_size, dilation, padding, stride)
     wide = reshape(pad(x, (pw, pw, ph, ph)) if ph or pw else x, (n, c, size[0] * size[1]))
-    places = np.broadcast_to(at.reshape(1, 1, -1), (n, c, at.size))
-    return reshape(gather(wide, 2, np.ascontiguousarray(places)), (n, c * at.shape[0], at.shape[1]))
+    return reshape(gather(wide, 2, _places(at, n, c)), (n, c * at.shape[0], at.shape[1]))
 
 
 def fold(
@@ -95,8 +100,7 @@ def fold(
         )
     n, c = x.shape[0], x.shape[1] // at.shape[0]
     values = reshape(x, (n, c, at.size))
-    places = np.ascontiguousarray(np.broadcast_to(at.reshape(1, 1, -1), (n, c, at.size)))
-    wide = scatter_add(zeros(n, c, size[0] * size[1], dtype=x.dtype), 2, places, values)
+    wide = scatter_add(zeros(n, c, size[0] * size[1], dtype=x.dtype), 2, _places(at, n, c), values)
     return reshape(wide, (n, c, *size))[:, :, ph : ph + h, pw : pw + w]
 
 
