@@ -109,3 +109,11 @@ def test_only_inputs_is_accepted_as_pytorch_has_it():
     (dx,) = rv.autograd.grad(outputs=x * 3, inputs=x, grad_outputs=rv.ones(2), only_inputs=True)
     assert dx.tolist() == [3.0, 3.0]
     refused(ValueError, "got only_inputs=False; expected True", rv.autograd.grad, x, x, only_inputs=False)
+
+
+def test_leaves_with_equal_values_are_different_outputs():
+    a, b = rv.tensor(2.0, requires_grad=True), rv.tensor(2.0, requires_grad=True)
+    seeds = [rv.tensor(3.0), rv.tensor(5.0)]
+    assert [g.item() for g in rv.autograd.grad([a, b], [a, b], seeds)] == [3.0, 5.0]
+    c, d = rv.ones(2, 3).requires_grad_(), rv.ones(3).requires_grad_()
+    assert [g.shape for g in rv.autograd.grad([c, d], [c, d], [rv.ones(2, 3), rv.ones(3)])] == [(2, 3), (3,)]

@@ -115,7 +115,7 @@ def run(
     for root, seed in roots:
         node = root if root._grad_fn is None else root._grad_fn
         _add(node, seed, pending, ours)
-        if node not in starts:
+        if not any(node is start for start in starts):  # not ==, which compares the values of leaves
             starts.append(node)
     waits = _count_uses(starts)
     needed = None

@@ -25,6 +25,8 @@ def dtype_name(tensor: Any) -> str:
 
 def array_of(tensor: Any) -> np.ndarray[Any, Any]:
     if isinstance(tensor, torch.Tensor):
+        if tensor._is_zerotensor():  # zeros without memory
+            tensor = torch.zeros(tensor.shape, dtype=tensor.dtype)
         return tensor.detach().resolve_conj().resolve_neg().numpy()
     return tensor.detach().numpy()
 

@@ -92,7 +92,7 @@ def index_copy(x: Any, dim: int, index: Any, source: Any) -> Tensor:
     if source.shape != expected and not (x.ndim == 0 and source.numel() == 1):
         raise ValueError(f"[index_copy] got source of shape {source.shape}; expected {expected}")
     if x.ndim == 0:
-        return reshape(source, ()).clone()
+        return where(wrap(np.asarray(rows.size > 0)), reshape(source, ()), x)
     places = np.broadcast_to(rows.reshape((-1,) + (1,) * (x.ndim - at - 1)), source.shape)
     return scatter(x, at, np.ascontiguousarray(places), source)
 

@@ -209,7 +209,9 @@ def normal(
     *,
     generator: Any = None,
     dtype: Any = None,
+    layout: Any = None,
     device: Any = None,
+    pin_memory: bool = False,
     requires_grad: bool = False,
 ) -> Tensor:
     """Normal numbers: of `size` for a mean and std that are numbers, else in the shape that the tensors
@@ -223,7 +225,7 @@ def normal(
         raise ValueError(f"[normal] got std {std}; expected a number >= 0")
     with _drawing(generator):
         if size is not None:
-            y = randn(size, dtype=dtype, device=device) * std + mean
+            y = randn(size, dtype=dtype, layout=layout, device=device, pin_memory=pin_memory) * std + mean
         else:
             shape = np.broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
             kind = next((x.dtype for x in (mean, std) if isinstance(x, Tensor) and x.dtype.kind == "f"), None)
