@@ -17,7 +17,6 @@ _HOMES = {
     "autograd.variable": "autograd",
     "distributions": "distributions",
     "nn.modules": "nn",
-    "nn.parameter": "nn",
     "nn.parallel": "nn",
     "utils.data": "utils.data",
 }

@@ -11,43 +11,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ranvier.autograd.memory import in_float, plain
+from ranvier.autograd.memory import in_float
 from ranvier.autograd.recording import current, recordings
-from ranvier.autograd.tensor import Tensor, borrowed, rebuild
-from ranvier.autograd.views import FLAG, UNWATCHED, share
+from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.nn.config import arguments_of, record_arguments
 from ranvier.nn.hooks import HookRegistration
+from ranvier.nn.parameter import Parameter
 from ranvier.nn.state import LoadResult, as_array, load_into
 
 __all__ = ["Module", "Parameter"]
 
 Self = TypeVar("Self", bound="Module")
 ndarray = np.ndarray
-
-
-class Parameter(Tensor):
-    """A Tensor that a Module registers when it is assigned to an attribute.
-
-    >>> from ranvier import nn
-    >>> import numpy as np
-    >>> nn.Parameter(np.ones(2, np.float32))
-    Parameter containing:
-    tensor([1., 1.], requires_grad=True)
-    """
-
-    __slots__ = ()
-
-    def __new__(cls, data: Any = (), requires_grad: bool = True) -> Parameter:
-        array = data._array if isinstance(data, Tensor) else np.asarray(plain("Parameter", data))
-        parameter = rebuild(cls, array, requires_grad)
-        if isinstance(data, Tensor):
-            share(data, parameter)  # one memory, one count of its changes
-        elif array is data:
-            parameter._cell[FLAG] |= UNWATCHED
-        return parameter  # type: ignore[return-value]
-
-    def __init__(self, data: Any = (), requires_grad: bool = True) -> None:
-        self.requires_grad_(requires_grad)
 
 
 def _attribute(module: Module, name: str) -> Any:

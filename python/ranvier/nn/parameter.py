@@ -1,0 +1,38 @@
+"""Parameter: a Tensor that a Module registers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.memory import plain
+from ranvier.autograd.tensor import Tensor, rebuild
+from ranvier.autograd.views import FLAG, UNWATCHED, share
+
+__all__ = ["Parameter"]
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module registers when it is assigned to an attribute.
+
+    >>> from ranvier import nn
+    >>> import numpy as np
+    >>> nn.Parameter(np.ones(2, np.float32))
+    Parameter containing:
+    tensor([1., 1.], requires_grad=True)
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, data: Any = (), requires_grad: bool = True) -> Parameter:
+        array = data._array if isinstance(data, Tensor) else np.asarray(plain("Parameter", data))
+        parameter = rebuild(cls, array, requires_grad)
+        if isinstance(data, Tensor):
+            share(data, parameter)  # one memory, one count of its changes
+        elif array is data:
+            parameter._cell[FLAG] |= UNWATCHED
+        return parameter  # type: ignore[return-value]
+
+    def __init__(self, data: Any = (), requires_grad: bool = True) -> None:
+        self.requires_grad_(requires_grad)
