@@ -348,7 +348,8 @@ class Module(HookRegistration):
 
         state: a mapping to Tensors, NumPy arrays or torch tensors, cast to the dtype here.
         strict: raise RuntimeError for missing or unexpected names; a wrong shape always raises.
-        Nothing is changed where it raises. Returns ``(missing_keys, unexpected_keys)``.
+        No value is changed where it raises; lazy layers have their sizes then. Returns ``(missing_keys,
+        unexpected_keys)``.
         """
         for path, module in self.named_modules():  # lazy layers take the size of their weight
             name = f"{path}.weight" if path else "weight"
