@@ -33,7 +33,8 @@ UNUSED = {("batch_norm", 5), ("embedding", "norm_type"), ("instance_norm", "mome
 WIDER = {("index_add", "alpha"), ("norm", "p")}
 WIDER |= {(f"interpolate{backward}", "scale_factor") for backward in ("", "_backward")}
 WIDER |= {(name, "correction") for name in ("std", "std_mean", "var", "var_mean")}
-ALIASES = "axis keepdims dtype inplace unbiased alpha decimals bias a b dim"
+ALIASES = "axis keepdims dtype inplace unbiased alpha decimals bias input other dim"
+FREE = "index shape size axes dims order sizes repeats split_size_or_sections equation operands"
 WITH_OUT = [name for name in KERNELS if "out:" in (getattr(kernels, name).__doc__ or "")]
 
 
@@ -138,12 +139,7 @@ def test_signatures_are_covered() -> None:
     """Every argument of an op that has a default is spoiled by test_wrong_attributes, or is listed here."""
     for name, (arrays, attributes) in OPS.items():
         parameters = list(inspect.signature(getattr(ops, name)).parameters)[len(arrays) :]
-        left = (
-            set(parameters)
-            - set(attributes)
-            - set(ALIASES.split())
-            - {"index", "shape", "axes", "dims", "sizes", "equation", "operands"}
-        )
+        left = set(parameters) - set(attributes) - set(ALIASES.split()) - set(FREE.split())
         assert not left, f"{name}: {left}"
 
 

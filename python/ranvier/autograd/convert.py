@@ -11,7 +11,9 @@ from ranvier.autograd.copies import Cast, Clone
 from ranvier.autograd.data import sized_or_copied
 from ranvier.autograd.device import require_cpu
 from ranvier.autograd.memory import require_numbers
+from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import share
 
 
 def to(
@@ -74,6 +76,30 @@ def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
             "contiguous_format, preserve_format, or channels_last for 4 dimensions"
         )
     return x if array.transpose(0, 2, 3, 1).flags.c_contiguous else Clone("channels_last").apply(x)
+
+
+def reinterpreted(x: Tensor, dtype: np.dtype[Any]) -> Tensor:
+    """The memory of x read as another dtype, without a gradient.
+
+    >>> import ranvier as rv
+    >>> reinterpreted(rv.tensor([1.0]), rv.int32)
+    tensor([1065353216], dtype=ranvier.int32)
+    """
+    if dtype == x._array.dtype:
+        return x.reshape(x._array.shape)
+    if x._requires_grad:
+        raise RuntimeError("[view] got a Tensor that requires gradients; expected detach() before a dtype")
+    require_numbers("view", dtype)
+    refuse("Tensor.view(dtype) reads the memory as another dtype", "use Tensor.to(dtype), which casts")
+    try:
+        out = wrap(x._array.view(dtype))
+    except ValueError as error:
+        raise ValueError(
+            f"[view] got {dtype} for x of {x._array.dtype} and shape {x._array.shape}; expected a dtype that "
+            f"its memory can be read as: {error}"
+        ) from None
+    share(x, out)
+    return out
 
 
 def clone(x: Tensor, *, memory_format: Any = None) -> Tensor:

@@ -228,28 +228,28 @@ def full(
 
 
 def zeros_like(
-    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+    input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """Zeros in the shape, dtype and layout of x."""
-    return _finish(filled_like(0, array_of("zeros_like", x), dtype), requires_grad, device, settings)
+    return _finish(filled_like(0, array_of("zeros_like", input), dtype), requires_grad, device, settings)
 
 
 def ones_like(
-    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+    input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """Ones in the shape, dtype and layout of x."""
-    return _finish(filled_like(1, array_of("ones_like", x), dtype), requires_grad, device, settings)
+    return _finish(filled_like(1, array_of("ones_like", input), dtype), requires_grad, device, settings)
 
 
 def empty_like(
-    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+    input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """A tensor in the shape, dtype and layout of x, without setting the values."""
-    return _finish(np.empty_like(array_of("empty_like", x), dtype), requires_grad, device, settings)
+    return _finish(np.empty_like(array_of("empty_like", input), dtype), requires_grad, device, settings)
 
 
 def full_like(
-    x: Any,
+    input: Any,
     fill_value: Any,
     *,
     dtype: Any = None,
@@ -258,7 +258,7 @@ def full_like(
     **settings: Any,
 ) -> Tensor:
     """One number in the shape, dtype and layout of x; ValueError for one that the dtype cannot hold."""
-    array = array_of("full_like", x)
+    array = array_of("full_like", input)
     value = number_in("full_like", fill_value, array.dtype if dtype is None else np.dtype(dtype))
     return _finish(filled_like(value, array, dtype), requires_grad, device, settings)
 

@@ -57,20 +57,20 @@ def _given(name: str, generator: Any) -> Generator:
 
 
 def rand_like(
-    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+    input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """As :func:`rand`, in the shape and dtype of x."""
-    array = array_of("rand_like", x)
+    array = array_of("rand_like", input)
     return rand(
         array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad, **settings
     )
 
 
 def randn_like(
-    x: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+    input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """As :func:`randn`, in the shape and dtype of x."""
-    array = array_of("randn_like", x)
+    array = array_of("randn_like", input)
     return randn(
         array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad, **settings
     )

@@ -92,11 +92,11 @@ class Sequential(_Numbered):
     def _of(self, items: list[tuple[str, Module]]) -> Any:
         return type(self)(dict(items))
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, input: Any) -> Any:
         attributes = self.__dict__
         for name in self._module_names:
-            x = attributes[name](x)
-        return x
+            input = attributes[name](input)
+        return input
 
 
 class ModuleList(_Numbered):

@@ -104,12 +104,12 @@ class _Conv(Convolution):
         self.padding_mode = padding_mode
         self._make((out_channels, in_channels // groups), bias, dtype)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, input: Any) -> Tensor:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
-            x, padding = ops.pad(x, self._around(), self.padding_mode), 0
+            input, padding = ops.pad(input, self._around(), self.padding_mode), 0
         convolve = getattr(ops, self.op)
-        y: Tensor = convolve(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        y: Tensor = convolve(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
         return y
 
     def _around(self) -> tuple[int, ...]:

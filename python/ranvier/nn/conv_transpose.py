@@ -37,11 +37,11 @@ class _ConvTranspose(Convolution):
         self.padding_mode = padding_mode
         self._make((in_channels, out_channels // groups), bias, dtype)
 
-    def forward(self, x: Any, output_size: Any = None) -> Tensor:
-        extra = self.output_padding if output_size is None else self._extra(x, output_size)
+    def forward(self, input: Any, output_size: Any = None) -> Tensor:
+        extra = self.output_padding if output_size is None else self._extra(input, output_size)
         convolve = getattr(ops, self.op)
         y: Tensor = convolve(
-            x, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
+            input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
         )
         return y
 

@@ -26,8 +26,8 @@ class _Dropout(Module):
         self.p = float(p)  # of NumPy's numbers, too
         self.inplace = inplace
 
-    def forward(self, x: Any) -> Tensor:
-        return getattr(ops, self.op)(x, self.p, self.training, self.inplace)
+    def forward(self, input: Any) -> Tensor:
+        return getattr(ops, self.op)(input, self.p, self.training, self.inplace)
 
 
 class Dropout(_Dropout):

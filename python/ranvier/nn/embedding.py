@@ -94,8 +94,8 @@ class Embedding(Module):
         layer.weight = weight
         return layer
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.embedding(x, self.weight, self.padding_idx, scale_grad_by_freq=self.scale_grad_by_freq)
+    def forward(self, input: Any) -> Tensor:
+        return ops.embedding(input, self.weight, self.padding_idx, scale_grad_by_freq=self.scale_grad_by_freq)
 
     def extra_repr(self) -> str:
         text = f"{self.num_embeddings}, {self.embedding_dim}"

@@ -101,9 +101,9 @@ class _Lazy(Module):
             groups = self._settings.get("groups", 1) if self.in_weight else 1
             self.materialise(shape[self.in_weight] * groups)
 
-    def forward(self, x: Any) -> Any:
-        self.materialise(self._found(x))
-        return self.forward(x)
+    def forward(self, input: Any) -> Any:
+        self.materialise(self._found(input))
+        return self.forward(input)
 
 
 class LazyLinear(_Lazy, Linear):

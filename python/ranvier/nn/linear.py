@@ -49,5 +49,5 @@ class Linear(Module):
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.linear(x, self.weight, self.bias)
+    def forward(self, input: Any) -> Tensor:
+        return ops.linear(input, self.weight, self.bias)

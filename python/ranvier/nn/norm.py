@@ -140,12 +140,12 @@ class _BatchNorm(_ChannelNorm):
         self.reset_running_stats()
         super().reset_parameters()
 
-    def forward(self, x: Any) -> Tensor:
-        self._check(x)
+    def forward(self, input: Any) -> Tensor:
+        self._check(input)
         of_batch = self.training or self.running_mean is None
         tracked = not self.training or self.track_running_stats
         return ops.batch_norm(
-            x,
+            input,
             self.running_mean if tracked else None,
             self.running_var if tracked else None,
             self.weight,
@@ -211,11 +211,11 @@ class _InstanceNorm(_ChannelNorm):
         self.track_running_stats = track_running_stats
         self.reset_parameters()
 
-    def forward(self, x: Any) -> Tensor:
-        self._check(x)
-        if x.ndim == self._unbatched:
-            return ops.instance_norm(x[None], None, None, self.weight, self.bias, eps=self.eps)[0]
-        return ops.instance_norm(x, None, None, self.weight, self.bias, eps=self.eps)
+    def forward(self, input: Any) -> Tensor:
+        self._check(input)
+        if input.ndim == self._unbatched:
+            return ops.instance_norm(input[None], None, None, self.weight, self.bias, eps=self.eps)[0]
+        return ops.instance_norm(input, None, None, self.weight, self.bias, eps=self.eps)
 
 
 class InstanceNorm1d(_InstanceNorm):
@@ -288,8 +288,8 @@ class GroupNorm(_Norm):
     def _example(self) -> tuple[Any, ...]:
         return self._empty(self.num_channels)
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+    def forward(self, input: Any) -> Tensor:
+        return ops.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         return (
@@ -334,8 +334,8 @@ class LayerNorm(_Norm):
     def _example(self) -> tuple[Any, ...]:
         return self._empty(*self.normalized_shape)
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+    def forward(self, input: Any) -> Tensor:
+        return ops.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         return (

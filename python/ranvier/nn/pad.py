@@ -39,8 +39,8 @@ class _Pad(Module):
             )
         self.padding = sizes
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.pad(x, self.padding, self.mode)
+    def forward(self, input: Any) -> Tensor:
+        return ops.pad(input, self.padding, self.mode)
 
     def extra_repr(self) -> str:
         return f"{self.padding}"
@@ -56,8 +56,8 @@ class _ConstantPad(_Pad):
     def _example(self) -> tuple[Any, ...]:
         return (empty(0, 1, *(2 ** (30 // self.axes),) * self.axes),)
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.pad(x, self.padding, self.mode, self.value)
+    def forward(self, input: Any) -> Tensor:
+        return ops.pad(input, self.padding, self.mode, self.value)
 
     def extra_repr(self) -> str:
         return f"padding={self.padding}, value={self.value}"

@@ -59,9 +59,9 @@ class _MaxPool(_Pool):
         self.return_indices = return_indices
         self.ceil_mode = ceil_mode
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, input: Any) -> Any:
         settings = (self.kernel_size, self.stride, self.padding, self.dilation)
-        return getattr(ops, self.op)(x, *settings, self.ceil_mode, self.return_indices)
+        return getattr(ops, self.op)(input, *settings, self.ceil_mode, self.return_indices)
 
 
 class MaxPool1d(_MaxPool):
@@ -112,9 +112,9 @@ class AvgPool1d(_Pool):
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, input: Any) -> Tensor:
         return ops.avg_pool1d(
-            x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
+            input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
         )
 
 
@@ -146,9 +146,9 @@ class AvgPool2d(_Pool):
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, input: Any) -> Tensor:
         return ops.avg_pool2d(
-            x,
+            input,
             self.kernel_size,
             self.stride,
             self.padding,
@@ -166,8 +166,8 @@ class _Adaptive(_Pool):
         super().__init__()
         self.output_size = _pair(output_size)
 
-    def forward(self, x: Any) -> Any:
-        return getattr(ops, self.op)(x, self.output_size)
+    def forward(self, input: Any) -> Any:
+        return getattr(ops, self.op)(input, self.output_size)
 
 
 class AdaptiveAvgPool1d(_Adaptive):
@@ -198,8 +198,8 @@ class _AdaptiveMax(_Adaptive):
         super().__init__(output_size)
         self.return_indices = return_indices
 
-    def forward(self, x: Any) -> Any:
-        return getattr(ops, self.op)(x, self.output_size, self.return_indices)
+    def forward(self, input: Any) -> Any:
+        return getattr(ops, self.op)(input, self.output_size, self.return_indices)
 
 
 class AdaptiveMaxPool1d(_AdaptiveMax):

@@ -59,8 +59,8 @@ class PixelShuffle(Module):
         super().__init__()
         self.upscale_factor = _count("PixelShuffle", "upscale_factor", upscale_factor)
 
-    def forward(self, x: Any) -> Tensor:
-        return F.pixel_shuffle(x, self.upscale_factor)
+    def forward(self, input: Any) -> Tensor:
+        return F.pixel_shuffle(input, self.upscale_factor)
 
 
 class PixelUnshuffle(Module):
@@ -77,8 +77,8 @@ class PixelUnshuffle(Module):
         super().__init__()
         self.downscale_factor = _count("PixelUnshuffle", "downscale_factor", downscale_factor)
 
-    def forward(self, x: Any) -> Tensor:
-        return F.pixel_unshuffle(x, self.downscale_factor)
+    def forward(self, input: Any) -> Tensor:
+        return F.pixel_unshuffle(input, self.downscale_factor)
 
 
 class ChannelShuffle(Module):
@@ -95,8 +95,8 @@ class ChannelShuffle(Module):
         super().__init__()
         self.groups = _count("ChannelShuffle", "groups", groups)
 
-    def forward(self, x: Any) -> Tensor:
-        return F.channel_shuffle(x, self.groups)
+    def forward(self, input: Any) -> Tensor:
+        return F.channel_shuffle(input, self.groups)
 
 
 class Unfold(Module):
@@ -119,8 +119,8 @@ class Unfold(Module):
     def _example(self) -> tuple[Any, ...]:
         return (empty(0, 1, 2**12, 2**12),)
 
-    def forward(self, x: Any) -> Tensor:
-        return F.unfold(x, self.kernel_size, self.dilation, self.padding, self.stride)
+    def forward(self, input: Any) -> Tensor:
+        return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
 
 
 class Fold(Module):
@@ -142,8 +142,8 @@ class Fold(Module):
         self.output_size, self.kernel_size, self.dilation = output_size, kernel_size, dilation
         self.padding, self.stride = padding, stride
 
-    def forward(self, x: Any) -> Tensor:
-        return F.fold(x, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
+    def forward(self, input: Any) -> Tensor:
+        return F.fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
 
 
 class LocalResponseNorm(Module):
@@ -163,8 +163,8 @@ class LocalResponseNorm(Module):
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
-    def forward(self, x: Any) -> Tensor:
-        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+    def forward(self, input: Any) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
 
 
 class _MaxUnpool(Module):
@@ -194,8 +194,8 @@ class MaxUnpool1d(_MaxUnpool):
 
     axes = 1
 
-    def forward(self, x: Any, indices: Any, output_size: Any = None) -> Tensor:
-        return F.max_unpool1d(x, indices, self.kernel_size, self.stride, self.padding, output_size)
+    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Tensor:
+        return F.max_unpool1d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
 class MaxUnpool2d(_MaxUnpool):
@@ -210,8 +210,8 @@ class MaxUnpool2d(_MaxUnpool):
 
     axes = 2
 
-    def forward(self, x: Any, indices: Any, output_size: Any = None) -> Tensor:
-        return F.max_unpool2d(x, indices, self.kernel_size, self.stride, self.padding, output_size)
+    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Tensor:
+        return F.max_unpool2d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
 
 class Threshold(Module):
@@ -228,8 +228,8 @@ class Threshold(Module):
         super().__init__()
         self.threshold, self.value, self.inplace = float(threshold), float(value), bool(inplace)
 
-    def forward(self, x: Any) -> Tensor:
-        return F.threshold(x, self.threshold, self.value, self.inplace)
+    def forward(self, input: Any) -> Tensor:
+        return F.threshold(input, self.threshold, self.value, self.inplace)
 
 
 class RReLU(Module):
@@ -248,8 +248,8 @@ class RReLU(Module):
             raise ValueError(f"[RReLU] got lower {lower} and upper {upper}; expected lower <= upper")
         self.lower, self.upper, self.inplace = float(lower), float(upper), bool(inplace)
 
-    def forward(self, x: Any) -> Tensor:
-        return F.rrelu(x, self.lower, self.upper, self.training, self.inplace)
+    def forward(self, input: Any) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
 
 
 class Bilinear(Module):
@@ -282,8 +282,8 @@ class Bilinear(Module):
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
 
-    def forward(self, x1: Any, x2: Any) -> Tensor:
-        return F.bilinear(x1, x2, self.weight, self.bias)
+    def forward(self, input1: Any, input2: Any) -> Tensor:
+        return F.bilinear(input1, input2, self.weight, self.bias)
 
 
 class EmbeddingBag(Module):

@@ -29,15 +29,15 @@ class Flatten(Module):
         self.start_dim = whole("flatten", "start_dim", start_dim)
         self.end_dim = whole("flatten", "end_dim", end_dim)
 
-    def forward(self, x: Any) -> Tensor:
-        start, end = (d + x.ndim if d < 0 else d for d in (self.start_dim, self.end_dim))
-        if not 0 <= start <= end < x.ndim:
+    def forward(self, input: Any) -> Tensor:
+        start, end = (d + input.ndim if d < 0 else d for d in (self.start_dim, self.end_dim))
+        if not 0 <= start <= end < input.ndim:
             raise ValueError(
-                f"[flatten] got x of shape {tuple(x.shape)} for dimensions {self.start_dim} to "
+                f"[flatten] got x of shape {tuple(input.shape)} for dimensions {self.start_dim} to "
                 f"{self.end_dim}; expected at least {max(start, end) + 1} dimensions"
             )
-        joined = math.prod(x.shape[start : end + 1])
-        return x.reshape((*x.shape[:start], joined, *x.shape[end + 1 :]))
+        joined = math.prod(input.shape[start : end + 1])
+        return input.reshape((*input.shape[:start], joined, *input.shape[end + 1 :]))
 
 
 class Unflatten(Module):
@@ -59,10 +59,10 @@ class Unflatten(Module):
             )
         self.unflattened_size = tuple(whole("unflatten", "unflattened_size", n) for n in unflattened_size)
 
-    def forward(self, x: Any) -> Tensor:
-        dim = self.dim + x.ndim if self.dim < 0 else self.dim
-        shape = tuple(x.shape)
-        return x.reshape((*shape[:dim], *self.unflattened_size, *shape[dim + 1 :]))
+    def forward(self, input: Any) -> Tensor:
+        dim = self.dim + input.ndim if self.dim < 0 else self.dim
+        shape = tuple(input.shape)
+        return input.reshape((*shape[:dim], *self.unflattened_size, *shape[dim + 1 :]))
 
 
 class Identity(Module):
@@ -76,5 +76,5 @@ class Identity(Module):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
 
-    def forward(self, x: Any) -> Any:
-        return x
+    def forward(self, input: Any) -> Any:
+        return input

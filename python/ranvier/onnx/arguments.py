@@ -18,6 +18,8 @@ def inputs_of(target: Any, args: tuple[Any, ...], given: Any) -> tuple[list[str]
     except (TypeError, ValueError):
         parameters = []
     usual = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if usual[:1] == ["input"] and forward.__module__.startswith("ranvier.nn") and "hx" not in usual:
+        usual[0] = "x"  # the one input of a layer; a recurrent layer has input and hx
     names, arrays = [], []
     for i, arg in enumerate(args):
         for name, array in arrays_of(arg, usual[i] if i < len(usual) else f"input_{i}"):

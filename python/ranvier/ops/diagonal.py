@@ -43,7 +43,7 @@ class Diagonal(Function):
         return dx
 
 
-def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A view of x: the elements x[.., i, .., i + offset, ..] of dim1 and dim2, as a last dimension.
 
     Raises IndexError for a dimension that x lacks, ValueError where both are one.
@@ -52,27 +52,27 @@ def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     >>> rv.diagonal(rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
     tensor([1., 4.])
     """
-    x = as_tensor("diagonal", x)
-    a, b = some_dim("diagonal", x, dim1), some_dim("diagonal", x, dim2)
+    input = as_tensor("diagonal", input)
+    a, b = some_dim("diagonal", input, dim1), some_dim("diagonal", input, dim2)
     if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)):
         raise TypeError(f"[diagonal] got offset {offset!r}; expected a whole number")
     if a == b:
         raise ValueError(f"[diagonal] got dimension {a} twice; expected two dimensions")
-    most = max(x.shape)  # larger offsets: the diagonal is empty
-    return Diagonal(min(max(int(offset), -most), most), a, b).apply(x)
+    most = max(input.shape)  # larger offsets: the diagonal is empty
+    return Diagonal(min(max(int(offset), -most), most), a, b).apply(input)
 
 
-def trace(x: Any) -> Tensor:
+def trace(input: Any) -> Tensor:
     """The sum of a matrix's diagonal. Raises ValueError unless x has 2 dimensions.
 
     >>> import ranvier as rv
     >>> rv.trace(rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
     tensor(5.)
     """
-    x = as_tensor("trace", x)
-    if x.ndim != 2:
-        raise ValueError(f"[trace] got x of shape {x.shape}; expected 2 dimensions")
-    return total(diagonal(x))
+    input = as_tensor("trace", input)
+    if input.ndim != 2:
+        raise ValueError(f"[trace] got x of shape {input.shape}; expected 2 dimensions")
+    return total(diagonal(input))
 
 
 class Triangle(MaskedFill):
@@ -82,7 +82,7 @@ class Triangle(MaskedFill):
         return
 
 
-def tril(x: Any, diagonal: int = 0) -> Tensor:
+def tril(input: Any, diagonal: int = 0) -> Tensor:
     """x (..., m, n) with zeros above the diagonal: y[i, j] = x[i, j] where j - i <= diagonal, else 0.
 
     Raises ValueError where x has fewer than 2 dimensions.
@@ -92,10 +92,10 @@ def tril(x: Any, diagonal: int = 0) -> Tensor:
     tensor([[1., 0.],
             [1., 1.]])
     """
-    return _keep("tril", x, np.tri, diagonal)
+    return _keep("tril", input, np.tri, diagonal)
 
 
-def triu(x: Any, diagonal: int = 0) -> Tensor:
+def triu(input: Any, diagonal: int = 0) -> Tensor:
     """x (..., m, n) with zeros below the diagonal: y[i, j] = x[i, j] where j - i >= diagonal, else 0.
 
     Raises ValueError where x has fewer than 2 dimensions.
@@ -105,7 +105,7 @@ def triu(x: Any, diagonal: int = 0) -> Tensor:
     tensor([[0., 1.],
             [0., 0.]])
     """
-    return _keep("triu", x, lambda m, n, k: 1 - np.tri(m, n, k - 1), diagonal)
+    return _keep("triu", input, lambda m, n, k: 1 - np.tri(m, n, k - 1), diagonal)
 
 
 def _keep(name: str, x: Any, triangle: Any, diagonal: int) -> Tensor:

@@ -201,7 +201,7 @@ def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
     return array
 
 
-def gather(x: Any, dim: int, index: Any) -> Tensor:
+def gather(input: Any, dim: int, index: Any) -> Tensor:
     """y[.., j, ..] = x[.., index[.., j, ..], ..] along dim; y has the shape of index.
 
     index: integers, as many dimensions as x, and along the others at most x's sizes (the rest of x is not
@@ -214,34 +214,36 @@ def gather(x: Any, dim: int, index: Any) -> Tensor:
     tensor([[1.],
             [4.]])
     """
-    x = as_tensor("gather", x)
-    at = _dim("gather", dim, x.ndim)
+    input = as_tensor("gather", input)
+    at = _dim("gather", dim, input.ndim)
     places = index_array("gather", index)
     if places.size == 0:
-        return reshape(getitem(reshape(x, -1), slice(0, 0)), places.shape)
-    if (x.ndim == 0 or places.ndim == 0) and x.ndim < 2 and places.ndim < 2:
-        return reshape(gather(reshape(x, -1), 0, places.reshape(-1)), places.shape)
-    fits = places.ndim == x.ndim
-    fits = fits and all(n <= m or d == at for d, (n, m) in enumerate(zip(places.shape, x.shape, strict=True)))
+        return reshape(getitem(reshape(input, -1), slice(0, 0)), places.shape)
+    if (input.ndim == 0 or places.ndim == 0) and input.ndim < 2 and places.ndim < 2:
+        return reshape(gather(reshape(input, -1), 0, places.reshape(-1)), places.shape)
+    fits = places.ndim == input.ndim
+    fits = fits and all(
+        n <= m or d == at for d, (n, m) in enumerate(zip(places.shape, input.shape, strict=True))
+    )
     if not fits:
         raise ValueError(
-            f"[gather] got index of shape {places.shape} for x of shape {x.shape}; expected as many "
+            f"[gather] got index of shape {places.shape} for x of shape {input.shape}; expected as many "
             f"dimensions, none but {at} larger than x's"
         )
-    if is_floating(x):
-        return watched(Gather(at).apply(x, places), index)
-    require_no_gradient("gather", x)
-    size, low, high = x.shape[at], int(places.min()), int(places.max())
+    if is_floating(input):
+        return watched(Gather(at).apply(input, places), index)
+    require_no_gradient("gather", input)
+    size, low, high = input.shape[at], int(places.min()), int(places.max())
     if not -size <= low <= high < size:
         wrong = low if high < size else high
         raise IndexError(
             f"[gather] got index {wrong} for an axis of length {size}; expected {-size} to {size - 1}"
         )
     part = tuple(slice(None) if d == at else slice(n) for d, n in enumerate(places.shape))
-    return wrap(np.take_along_axis(x._array[part], places, at))
+    return wrap(np.take_along_axis(input._array[part], places, at))
 
 
-def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
+def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     """:func:`gather` with x and indices broadcast except along dim; without dim both are flattened.
 
     For the indices that argmax and argsort return. Raises ValueError where the shapes do not broadcast.
@@ -252,31 +254,31 @@ def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Tensor:
     tensor([[3.],
             [6.]])
     """
-    x = as_tensor("take_along_dim", x)
+    input = as_tensor("take_along_dim", input)
     places = index_array("take_along_dim", indices)
     if dim is None:
-        return watched(gather(reshape(x, -1), 0, places.reshape(-1)), indices)
-    at = some_dim("take_along_dim", x, dim)
+        return watched(gather(reshape(input, -1), 0, places.reshape(-1)), indices)
+    at = some_dim("take_along_dim", input, dim)
     try:
-        if places.ndim != x.ndim:
+        if places.ndim != input.ndim:
             raise ValueError("ranks differ")
         common = np.broadcast_shapes(
-            *(tuple(1 if d == at else n for d, n in enumerate(s)) for s in (x.shape, places.shape))
+            *(tuple(1 if d == at else n for d, n in enumerate(s)) for s in (input.shape, places.shape))
         )
     except ValueError as error:
         raise ValueError(
-            f"[take_along_dim] got indices of shape {places.shape} for x of shape {x.shape}; expected shapes "
-            f"that broadcast but for dimension {at}"
+            f"[take_along_dim] got indices of shape {places.shape} for x of shape {input.shape}; expected "
+            f"shapes that broadcast but for dimension {at}"
         ) from error
     sizes = [*common]
-    sizes[at] = x.shape[at]
-    if tuple(sizes) != x.shape:
-        x = expand(x, sizes)
+    sizes[at] = input.shape[at]
+    if tuple(sizes) != input.shape:
+        input = expand(input, sizes)
     sizes[at] = places.shape[at]
-    return watched(gather(x, at, np.broadcast_to(places, sizes)), indices)
+    return watched(gather(input, at, np.broadcast_to(places, sizes)), indices)
 
 
-def index_select(x: Any, dim: int, index: Any) -> Tensor:
+def index_select(input: Any, dim: int, index: Any) -> Tensor:
     """The slices x[.., index[j], ..] along dim, joined; index has one dimension.
 
     Raises IndexError where an index is out of range, ValueError where it has more dimensions.
@@ -286,25 +288,25 @@ def index_select(x: Any, dim: int, index: Any) -> Tensor:
     tensor([[2., 2., 1.],
             [4., 4., 3.]])
     """
-    x = as_tensor("index_select", x)
+    input = as_tensor("index_select", input)
     rows = index_array("index_select", index)
-    if x.ndim == 0 and rows.size == 1:
-        return reshape(index_select(reshape(x, 1), dim, rows), ())
-    at = _dim("index_select", dim, x.ndim)
-    if rows.ndim > 1 or x.ndim == 0:
+    if input.ndim == 0 and rows.size == 1:
+        return reshape(index_select(reshape(input, 1), dim, rows), ())
+    at = _dim("index_select", dim, input.ndim)
+    if rows.ndim > 1 or input.ndim == 0:
         raise ValueError(
-            f"[index_select] got index of shape {rows.shape} for x of shape {x.shape}; expected one dimension"
-            + ("" if x.ndim else " with one index")
+            f"[index_select] got index of shape {rows.shape} for x of shape {input.shape}; expected one "
+            "dimension" + ("" if input.ndim else " with one index")
         )
     rows = rows.reshape(-1)
-    if rows.size and not (rows.min() >= -x.shape[at] and rows.max() < x.shape[at]):
+    if rows.size and not (rows.min() >= -input.shape[at] and rows.max() < input.shape[at]):
         raise IndexError(
-            f"[index_select] got index {rows.min()} to {rows.max()} for an axis of length {x.shape[at]}"
+            f"[index_select] got index {rows.min()} to {rows.max()} for an axis of length {input.shape[at]}"
         )
-    return watched(_pick(x, Picks((slice(None),) * x.ndim, (at,), rows, rows.shape)), index)
+    return watched(_pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape)), index)
 
 
-def masked_select(x: Any, mask: Any) -> Tensor:
+def masked_select(input: Any, mask: Any) -> Tensor:
     """The elements of x where the mask is true, in logical order; both broadcast against each other.
 
     Raises TypeError where the mask is not bool, ValueError where the shapes do not broadcast.
@@ -313,23 +315,23 @@ def masked_select(x: Any, mask: Any) -> Tensor:
     >>> rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False]))
     tensor([1., 3.])
     """
-    x, chosen = as_tensor("masked_select", x), as_tensor("masked_select", mask)._array
+    input, chosen = as_tensor("masked_select", input), as_tensor("masked_select", mask)._array
     if chosen.dtype.kind != "b":
         raise TypeError(f"[masked_select] got mask of dtype {chosen.dtype}; expected bool")
     try:
-        shape = np.broadcast_shapes(x.shape, chosen.shape)
+        shape = np.broadcast_shapes(input.shape, chosen.shape)
     except ValueError as error:
         raise ValueError(
-            f"[masked_select] got x of shape {x.shape} and mask of shape {chosen.shape}; "
+            f"[masked_select] got x of shape {input.shape} and mask of shape {chosen.shape}; "
             "expected shapes that broadcast"
         ) from error
-    x = x if x.shape == shape else expand(x, shape)
+    input = input if input.shape == shape else expand(input, shape)
     value_read("masked_select")
     rows = np.flatnonzero(np.broadcast_to(chosen, shape))
-    return _pick(reshape(x, -1), Picks((slice(None),), (0,), rows, rows.shape))
+    return _pick(reshape(input, -1), Picks((slice(None),), (0,), rows, rows.shape))
 
 
-def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
+def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """The indices of the elements that are not 0, in logical order: int64 (n, x.ndim), no gradient.
 
     as_tuple: instead one tensor of n indices for each dimension, with which x can be indexed.
@@ -339,7 +341,7 @@ def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
     tensor([[0, 1],
             [1, 0]])
     """
-    array = as_tensor("nonzero", x)._array
+    array = as_tensor("nonzero", input)._array
     value_read("nonzero")
     if as_tuple:
         return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(array)))

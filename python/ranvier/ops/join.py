@@ -111,18 +111,22 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> T
     return cat([unsqueeze(as_tensor("stack", x), dim) for x in _listed("stack", tensors)], dim)
 
 
-def split(x: Any, size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def split(
+    tensor: Any, split_size_or_sections: Any = None, dim: int = 0, *, split_size: Any = None
+) -> tuple[Tensor, ...]:
     """Views of x: pieces of a size along dim (the last may be smaller), or of the sizes listed.
 
-    Raises ValueError where listed sizes do not add up to the dimension.
+    split_size is the name of the sizes in ``x.split(split_size=2)``. Raises ValueError where listed sizes do
+    not add up to the dimension, TypeError without sizes.
 
     >>> import ranvier as rv
     >>> [part.shape for part in rv.zeros(5, 2).split(2)]
     [(2, 2), (2, 2), (1, 2)]
     """
-    x = as_tensor("split", x)
-    dim = some_dim("split", x, dim)
-    n = x.shape[dim]
+    tensor = as_tensor("split", tensor)
+    dim = some_dim("split", tensor, dim)
+    n = tensor.shape[dim]
+    size = split_size_or_sections if split_size is None else split_size
     if isinstance(size, (int, np.integer)):
         if size < 1:
             raise ValueError(f"[split] got size {size}; expected at least 1")
@@ -136,72 +140,72 @@ def split(x: Any, size: Any, dim: int = 0) -> tuple[Tensor, ...]:
     before = (slice(None),) * dim
     parts, start = [], 0
     for s in sizes:
-        parts.append(getitem(x, (*before, slice(start, start + s))))
+        parts.append(getitem(tensor, (*before, slice(start, start + s))))
         start += s
     return is_several(tuple(parts))
 
 
-def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of x: at most this many pieces of equal size (the last may be smaller) along dim.
 
     >>> import ranvier as rv
     >>> [part.tolist() for part in rv.arange(5).chunk(2)]
     [[0, 1, 2], [3, 4]]
     """
-    x = as_tensor("chunk", x)
-    dim = some_dim("chunk", x, dim)
+    input = as_tensor("chunk", input)
+    dim = some_dim("chunk", input, dim)
     if not isinstance(chunks, (int, np.integer)):
         raise TypeError(f"[chunk] got chunks {chunks!r}; expected a whole number")
     if chunks < 1:
         raise ValueError(f"[chunk] got {chunks} chunks; expected at least 1")
-    n = x.shape[dim]
-    return split(x, -(-n // chunks) if n else (0,) * int(chunks), dim)
+    n = input.shape[dim]
+    return split(input, -(-n // chunks) if n else (0,) * int(chunks), dim)
 
 
-def unbind(x: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Views of x: its slices along dim, without that dimension.
 
     >>> import ranvier as rv
     >>> rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1)
     (tensor([1., 3.]), tensor([2., 4.]))
     """
-    x = as_tensor("unbind", x)
-    dim = some_dim("unbind", x, dim)
+    input = as_tensor("unbind", input)
+    dim = some_dim("unbind", input, dim)
     before = (slice(None),) * dim
-    return is_several(tuple([getitem(x, (*before, i)) for i in range(x.shape[dim])]))
+    return is_several(tuple([getitem(input, (*before, i)) for i in range(input.shape[dim])]))
 
 
-def select(x: Any, dim: int, index: int) -> Tensor:
+def select(input: Any, dim: int, index: int) -> Tensor:
     """A view of x: its slice at index along dim, without that dimension; IndexError where there is none.
 
     >>> import ranvier as rv
     >>> rv.select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, -1)
     tensor([2., 4.])
     """
-    x = as_tensor("select", x)
-    dim = some_dim("select", x, dim)
+    input = as_tensor("select", input)
+    dim = some_dim("select", input, dim)
     if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
         raise TypeError(f"[select] got index {index!r}; expected a whole number")
-    n = x.shape[dim]
+    n = input.shape[dim]
     if not -n <= index < n:
         raise IndexError(f"[select] got index {index} for a dimension of {n}; expected {-n} to {n - 1}")
-    return getitem(x, (*(slice(None),) * dim, int(index)))
+    return getitem(input, (*(slice(None),) * dim, int(index)))
 
 
-def narrow(x: Any, dim: int, start: int, length: int) -> Tensor:
+def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     """A view of x: the slices start ... start + length - 1 along dim. Raises ValueError where x lacks one.
 
     >>> import ranvier as rv
     >>> rv.narrow(rv.tensor([1.0, 2.0, 3.0]), 0, 1, 2)
     tensor([2., 3.])
     """
-    x = as_tensor("narrow", x)
-    dim = some_dim("narrow", x, dim)
+    input = as_tensor("narrow", input)
+    dim = some_dim("narrow", input, dim)
     first, count = _sizes("narrow", (start, length))
-    n = x.shape[dim]
+    n = input.shape[dim]
     first = first + n if first < 0 else first
     if not (0 <= first <= first + count <= n):
         raise ValueError(
             f"[narrow] got start {start} and length {length} for a dimension of {n}; expected a part of it"
         )
-    return getitem(x, (*(slice(None),) * dim, slice(first, first + count)))
+    return getitem(input, (*(slice(None),) * dim, slice(first, first + count)))

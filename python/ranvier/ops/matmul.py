@@ -42,7 +42,7 @@ class Matmul(Function):
         return da, db
 
 
-def matmul(a: Any, b: Any) -> Tensor:
+def matmul(input: Any, other: Any) -> Tensor:
     """The matrix product a b: y[..., i, j] = sum over p of a[..., i, p] b[..., p, j].
 
     a (..., m, k), b (..., k, n), y (..., m, n). A vector on the left is a row, on the right a column, and
@@ -54,27 +54,27 @@ def matmul(a: Any, b: Any) -> Tensor:
     >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]) @ rv.tensor([1.0, -1.0])
     tensor([-1., -1.])
     """
-    if is_pair(a, b):
-        return Matmul().apply(a, b)
-    a, b = as_operand("matmul", a), as_operand("matmul", b)
-    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+    if is_pair(input, other):
+        return Matmul().apply(input, other)
+    input, other = as_operand("matmul", input), as_operand("matmul", other)
+    if not (isinstance(input, Tensor) and isinstance(other, Tensor)):
         raise TypeError("[matmul] got a number; expected tensors of at least one dimension")
-    if a._array.dtype.kind in "biu" and b._array.dtype.kind in "biu":
-        return wrap(np.asarray(np.matmul(a._array, b._array)))
-    return Matmul().apply(a, b)
+    if input._array.dtype.kind in "biu" and other._array.dtype.kind in "biu":
+        return wrap(np.asarray(np.matmul(input._array, other._array)))
+    return Matmul().apply(input, other)
 
 
-def mm(a: Any, b: Any) -> Tensor:
+def mm(input: Any, mat2: Any) -> Tensor:
     """The product of two matrices: (m, k) (k, n) -> (m, n). Raises ValueError for other shapes.
 
     >>> import ranvier as rv
     >>> rv.mm(rv.tensor([[1.0, 2.0]]), rv.tensor([[3.0], [4.0]]))
     tensor([[11.]])
     """
-    return matmul(*_of("mm", a, b, 2, 2))
+    return matmul(*_of("mm", input, mat2, 2, 2))
 
 
-def bmm(a: Any, b: Any) -> Tensor:
+def bmm(input: Any, mat2: Any) -> Tensor:
     """The products of two stacks of matrices: (n, m, k) (n, k, p) -> (n, m, p); the stacks do not broadcast.
 
     Raises ValueError for other shapes.
@@ -83,33 +83,33 @@ def bmm(a: Any, b: Any) -> Tensor:
     >>> rv.bmm(rv.ones(5, 2, 3), rv.ones(5, 3, 4)).shape
     (5, 2, 4)
     """
-    a, b = _of("bmm", a, b, 3, 3)
-    if a.shape[0] != b.shape[0]:
-        raise ValueError(f"[bmm] got shapes {a.shape} and {b.shape}; expected as many matrices")
-    return matmul(a, b)
+    input, mat2 = _of("bmm", input, mat2, 3, 3)
+    if input.shape[0] != mat2.shape[0]:
+        raise ValueError(f"[bmm] got shapes {input.shape} and {mat2.shape}; expected as many matrices")
+    return matmul(input, mat2)
 
 
-def mv(a: Any, b: Any) -> Tensor:
+def mv(input: Any, vec: Any) -> Tensor:
     """The product of a matrix and a vector: (m, k) (k) -> (m). Raises ValueError for other shapes.
 
     >>> import ranvier as rv
     >>> rv.mv(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([1.0, 1.0]))
     tensor([3., 7.])
     """
-    return matmul(*_of("mv", a, b, 2, 1))
+    return matmul(*_of("mv", input, vec, 2, 1))
 
 
-def dot(a: Any, b: Any) -> Tensor:
+def dot(input: Any, tensor: Any) -> Tensor:
     """The sum of the products of two vectors' elements: (n) (n) -> (). Raises ValueError for other shapes.
 
     >>> import ranvier as rv
     >>> rv.dot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
     tensor(11.)
     """
-    return matmul(*_of("dot", a, b, 1, 1))
+    return matmul(*_of("dot", input, tensor, 1, 1))
 
 
-def outer(a: Any, b: Any) -> Tensor:
+def outer(input: Any, vec2: Any) -> Tensor:
     """y[i, j] = a[i] b[j] for vectors: (m) (n) -> (m, n). Raises ValueError for other shapes.
 
     >>> import ranvier as rv
@@ -117,8 +117,8 @@ def outer(a: Any, b: Any) -> Tensor:
     tensor([[3., 4.],
             [6., 8.]])
     """
-    a, b = _of("outer", a, b, 1, 1)
-    return mul(reshape(a, -1, 1), b)
+    input, vec2 = _of("outer", input, vec2, 1, 1)
+    return mul(reshape(input, -1, 1), vec2)
 
 
 def _of(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor, Tensor]:

@@ -121,7 +121,7 @@ class Prod(_Kept):
         return _core.cumprod_backward(dy.reshape(self.y.shape), self.x, self.axes)
 
 
-def norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The p-norm over the axes: (sum of |x|^p)^(1/p), of all elements without dim.
 
     p: 2 (or "fro"), 1, inf (the greatest |x|), -inf (the least), 0 (how many are not 0), any number, or
@@ -137,15 +137,15 @@ def norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtyp
     (tensor(5.), tensor([7., 2.]))
     """
     if p == "nuc":
-        return _nuclear(as_tensor("norm", x), dim, keepdim)
+        return _nuclear(as_tensor("norm", input), dim, keepdim)
     if p == "fro" or p is None:
         p = 2.0
     if isinstance(p, (bool, str)) or not isinstance(p, (int, float, np.number)) or p != p:
         raise ValueError(f"[norm] got p {p!r}; expected 'fro', 'nuc' or a number")
-    x, axes, keepdim = _arguments("norm", x, dim, keepdim, None, False)
+    input, axes, keepdim = _arguments("norm", input, dim, keepdim, None, False)
     if dtype is not None:
-        x = x.to(dtype)
-    return Norm(float(p), axes, keepdim).apply(x)
+        input = input.to(dtype)
+    return Norm(float(p), axes, keepdim).apply(input)
 
 
 def _nuclear(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
@@ -159,7 +159,7 @@ def _nuclear(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
 
 
 def logsumexp(
-    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
     """log(sum of exp(x)) over the axes, without overflow: the maximum is subtracted first.
 
@@ -170,12 +170,12 @@ def logsumexp(
     >>> rv.logsumexp(rv.tensor([1000.0, 0.0]), dim=0)
     tensor(1000.)
     """
-    x, axes, keepdims = _arguments("logsumexp", x, dim, keepdim, axis, keepdims)
-    return LogSumExp(axes, keepdims).apply(floating(x))
+    input, axes, keepdims = _arguments("logsumexp", input, dim, keepdim, axis, keepdims)
+    return LogSumExp(axes, keepdims).apply(floating(input))
 
 
 def prod(
-    x: Any,
+    input: Any,
     dim: int | None = None,
     keepdim: bool = False,
     *,
@@ -191,27 +191,27 @@ def prod(
     >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]).prod(dim=1)
     tensor([ 2., 12.])
     """
-    x, axes, keepdims = _arguments("prod", x, dim, keepdim, axis, keepdims)
+    input, axes, keepdims = _arguments("prod", input, dim, keepdim, axis, keepdims)
     if isinstance(axes, tuple):
         if len(axes) != 1:
             raise ValueError(f"[prod] got {len(axes)} axes; expected one, or None for all elements")
         axes = axes[0]
     if dtype is not None:
-        x = x.to(dtype)
-    if not is_floating(x):
-        y = _numpy(np.prod, x, axes, keepdims)
+        input = input.to(dtype)
+    if not is_floating(input):
+        y = _numpy(np.prod, input, axes, keepdims)
         return y if dtype is None else y.to(dtype)
-    if x.ndim == 0:
+    if input.ndim == 0:
         axes = None
-    return Prod(axes, keepdims).apply(x)
+    return Prod(axes, keepdims).apply(input)
 
 
-def count_nonzero(x: Any, dim: Any = None) -> Tensor:
+def count_nonzero(input: Any, dim: Any = None) -> Tensor:
     """How many elements over the axes are not 0; int64, no gradient.
 
     >>> import ranvier as rv
     >>> rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1)
     tensor([1, 2])
     """
-    x, axes, _ = _arguments("count_nonzero", as_tensor("count_nonzero", x), dim, False, None, False)
-    return _numpy(np.sum, wrap(x._array != 0), axes, False)
+    input, axes, _ = _arguments("count_nonzero", as_tensor("count_nonzero", input), dim, False, None, False)
+    return _numpy(np.sum, wrap(input._array != 0), axes, False)

@@ -158,7 +158,7 @@ def _check_axis(name: str, x: Tensor, axis: int) -> None:
 
 
 def sum(
-    x: Any,
+    input: Any,
     dim: Any = None,
     keepdim: bool = False,
     *,
@@ -174,16 +174,16 @@ def sum(
     >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=0)
     tensor([4., 6.])
     """
-    x, axes, keepdims = _arguments("sum", x, dim, keepdim, axis, keepdims)
+    input, axes, keepdims = _arguments("sum", input, dim, keepdim, axis, keepdims)
     if dtype is not None:
-        x = x.to(dtype)
-    if is_floating(x):
-        return Sum(axes, keepdims).apply(x)
-    return _numpy(np.sum, x, axes, keepdims)
+        input = input.to(dtype)
+    if is_floating(input):
+        return Sum(axes, keepdims).apply(input)
+    return _numpy(np.sum, input, axes, keepdims)
 
 
 def mean(
-    x: Any,
+    input: Any,
     dim: Any = None,
     keepdim: bool = False,
     *,
@@ -197,14 +197,14 @@ def mean(
     >>> rv.tensor([[1.0, 2.0], [3.0, 5.0]]).mean(dim=1)
     tensor([1.5000, 4.0000])
     """
-    x, axes, keepdims = _arguments("mean", x, dim, keepdim, axis, keepdims)
+    input, axes, keepdims = _arguments("mean", input, dim, keepdim, axis, keepdims)
     if dtype is not None:
-        x = x.to(dtype)
-    return Sum(axes, keepdims, mean=True).apply(x)
+        input = input.to(dtype)
+    return Sum(axes, keepdims, mean=True).apply(input)
 
 
 def amax(
-    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
     """The maximum over the axes, NaN if any element is; equal maxima share the gradient.
 
@@ -214,14 +214,14 @@ def amax(
     >>> rv.amax(rv.tensor([[1.0, 7.0], [3.0, 5.0]]), dim=1)
     tensor([7., 5.])
     """
-    x, axes, keepdims = _arguments("amax", x, dim, keepdim, axis, keepdims)
-    if is_floating(x):
-        return Extreme("max", axes, keepdims).apply(x)
-    return _numpy(np.max, x, axes, keepdims)
+    input, axes, keepdims = _arguments("amax", input, dim, keepdim, axis, keepdims)
+    if is_floating(input):
+        return Extreme("max", axes, keepdims).apply(input)
+    return _numpy(np.max, input, axes, keepdims)
 
 
 def amin(
-    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
     """The minimum over the axes, NaN if any element is; equal minima share the gradient.
 
@@ -231,13 +231,15 @@ def amin(
     >>> rv.amin(rv.tensor([[1.0, 7.0], [3.0, 5.0]]), dim=0)
     tensor([1., 5.])
     """
-    x, axes, keepdims = _arguments("amin", x, dim, keepdim, axis, keepdims)
-    if is_floating(x):
-        return Extreme("min", axes, keepdims).apply(x)
-    return _numpy(np.min, x, axes, keepdims)
+    input, axes, keepdims = _arguments("amin", input, dim, keepdim, axis, keepdims)
+    if is_floating(input):
+        return Extreme("min", axes, keepdims).apply(input)
+    return _numpy(np.min, input, axes, keepdims)
 
 
-def max(x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Any:
+def max(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Any:
     """The greatest element, or (values, indices) of the first maxima along dim.
 
     Without dim as :func:`amax`. With dim the first maximum along it takes the gradient. With a tensor in
@@ -251,11 +253,13 @@ def max(x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, kee
     (tensor([7., 5.]), tensor([1, 0]))
     """
     if isinstance(dim, (Tensor, np.ndarray)):
-        return maximum(x, dim)
-    return _extreme("max", x, dim, keepdim, axis, keepdims)
+        return maximum(input, dim)
+    return _extreme("max", input, dim, keepdim, axis, keepdims)
 
 
-def min(x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False) -> Any:
+def min(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Any:
     """The smallest element, or (values, indices) of the first minima along dim: see :func:`max`.
 
     >>> import ranvier as rv
@@ -263,8 +267,8 @@ def min(x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, kee
     tensor([0, 1])
     """
     if isinstance(dim, (Tensor, np.ndarray)):
-        return minimum(x, dim)
-    return _extreme("min", x, dim, keepdim, axis, keepdims)
+        return minimum(input, dim)
+    return _extreme("min", input, dim, keepdim, axis, keepdims)
 
 
 def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool) -> Any:
@@ -289,7 +293,7 @@ def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bo
 
 
 def argmax(
-    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
     """The index of the first maximum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
 
@@ -299,12 +303,12 @@ def argmax(
     >>> rv.argmax(rv.tensor([[1.0, 7.0], [5.0, 3.0]]), dim=1)
     tensor([1, 0])
     """
-    x, axes, keepdims = _arguments("argmax", x, dim, keepdim, axis, keepdims)
-    return _arg("argmax", x, axes, keepdims)
+    input, axes, keepdims = _arguments("argmax", input, dim, keepdim, axis, keepdims)
+    return _arg("argmax", input, axes, keepdims)
 
 
 def argmin(
-    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
     """The index of the first minimum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
 
@@ -312,8 +316,8 @@ def argmin(
     >>> rv.argmin(rv.tensor([4.0, 2.0, 3.0]))
     tensor(1)
     """
-    x, axes, keepdims = _arguments("argmin", x, dim, keepdim, axis, keepdims)
-    return _arg("argmin", x, axes, keepdims)
+    input, axes, keepdims = _arguments("argmin", input, dim, keepdim, axis, keepdims)
+    return _arg("argmin", input, axes, keepdims)
 
 
 def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
@@ -327,7 +331,7 @@ def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
 
 
 def all(
-    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
     """True where every element along the axes is; no gradient.
 
@@ -335,13 +339,13 @@ def all(
     >>> (rv.tensor([1.0, 2.0]) > 0).all()
     tensor(True)
     """
-    x, axes, keepdims = _arguments("all", x, dim, keepdim, axis, keepdims)
-    return _numpy(np.all, x, axes, keepdims)
+    input, axes, keepdims = _arguments("all", input, dim, keepdim, axis, keepdims)
+    return _numpy(np.all, input, axes, keepdims)
 
 
 def any(
-    x: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
     """True where any element along the axes is; no gradient."""
-    x, axes, keepdims = _arguments("any", x, dim, keepdim, axis, keepdims)
-    return _numpy(np.any, x, axes, keepdims)
+    input, axes, keepdims = _arguments("any", input, dim, keepdim, axis, keepdims)
+    return _numpy(np.any, input, axes, keepdims)

@@ -21,7 +21,7 @@ __all__ = ["meshgrid", "repeat", "repeat_interleave", "roll", "tile"]
 METHODS = ["repeat", "repeat_interleave", "roll", "tile"]
 
 
-def repeat(x: Any, *sizes: Any) -> Tensor:
+def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
     """x repeated along each dimension; sizes beyond x's dimensions add leading dimensions.
 
     Raises ValueError for a negative number, or for fewer numbers than dimensions.
@@ -31,25 +31,26 @@ def repeat(x: Any, *sizes: Any) -> Tensor:
     tensor([[1., 2., 1., 2.],
             [1., 2., 1., 2.]])
     """
-    x, times = as_tensor("repeat", x), _sizes("repeat", sizes)
-    if len(times) < x.ndim or any(n < 0 for n in times):
+    input, times = as_tensor("repeat", input), _sizes("repeat", sizes if repeats is None else (repeats,))
+    if len(times) < input.ndim or any(n < 0 for n in times):
         raise ValueError(
-            f"[repeat] got sizes {times} for x of shape {x.shape}; expected a number >= 0 for each dimension"
+            f"[repeat] got sizes {times} for x of shape {input.shape}; expected a number >= 0 "
+            "for each dimension"
         )
-    return _repeated(x, times)
+    return _repeated(input, times)
 
 
-def tile(x: Any, *dims: Any) -> Tensor:
+def tile(input: Any, *sizes: Any, dims: Any = None) -> Tensor:
     """:func:`repeat`, with 1 for leading dimensions that have no number: NumPy's tile.
 
     >>> import ranvier as rv
     >>> rv.tile(rv.tensor([[1.0, 2.0]]), (2,))
     tensor([[1., 2., 1., 2.]])
     """
-    x, times = as_tensor("tile", x), _sizes("tile", dims)
+    input, times = as_tensor("tile", input), _sizes("tile", sizes if dims is None else (dims,))
     if any(n < 0 for n in times):
         raise ValueError(f"[tile] got dims {times}; expected numbers >= 0")
-    return _repeated(x, (1,) * (x.ndim - len(times)) + times)
+    return _repeated(input, (1,) * (input.ndim - len(times)) + times)
 
 
 class Repeat(Function):
@@ -88,7 +89,7 @@ def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
 
 
 def repeat_interleave(
-    x: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None
+    input: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:
     """Each element (with dim: slice) repeated in place; repeats is a number, or one for each.
 
@@ -100,11 +101,11 @@ def repeat_interleave(
     >>> x.repeat_interleave(2), x.repeat_interleave(rv.tensor([0, 3]))
     (tensor([1., 1., 2., 2.]), tensor([2., 2., 2.]))
     """
-    x, times = as_tensor("repeat_interleave", x), index_array("repeat_interleave", repeats)
+    input, times = as_tensor("repeat_interleave", input), index_array("repeat_interleave", repeats)
     if dim is None:
-        x, dim = flatten(x), 0
-    at = some_dim("repeat_interleave", x, dim)
-    n = x.shape[at]
+        input, dim = flatten(input), 0
+    at = some_dim("repeat_interleave", input, dim)
+    n = input.shape[at]
     if times.size not in (1, n) or times.ndim > 1 or (times < 0).any():
         raise ValueError(
             f"[repeat_interleave] got repeats {times.tolist()} for a dimension of {n}; expected one number "
@@ -116,10 +117,10 @@ def repeat_interleave(
             f"[repeat_interleave] got output_size {output_size!r}; expected {rows.size}, or None"
         )
     fixed = isinstance(repeats, (int, list, tuple))  # written in the program: the same at each call
-    return index_select(x, at, keep(rows) if fixed else rows)
+    return index_select(input, at, keep(rows) if fixed else rows)
 
 
-def roll(x: Any, shifts: Any, dims: Any = None) -> Tensor:
+def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
     """x shifted cyclically along each dimension; without dims along the flattened x.
 
     Raises ValueError where shifts and dims are not as many.
@@ -128,18 +129,18 @@ def roll(x: Any, shifts: Any, dims: Any = None) -> Tensor:
     >>> rv.roll(rv.tensor([1, 2, 3, 4]), 1)
     tensor([4, 1, 2, 3])
     """
-    x = as_tensor("roll", x)
+    input = as_tensor("roll", input)
     steps = _sizes("roll", (shifts,))
     if dims is None or dims == ():
         if len(steps) != 1:
             raise ValueError(f"[roll] got {len(steps)} shifts without dims; expected one")
-        return reshape(_rolled(flatten(x), steps[0], 0), x.shape)
+        return reshape(_rolled(flatten(input), steps[0], 0), input.shape)
     axes = _sizes("roll", (dims,))
     if len(steps) != len(axes):
         raise ValueError(f"[roll] got {len(steps)} shifts and {len(axes)} dims; expected as many")
     for step, axis in zip(steps, axes, strict=True):
-        x = _rolled(x, step, some_dim("roll", x, axis))
-    return x
+        input = _rolled(input, step, some_dim("roll", input, axis))
+    return input
 
 
 def _rolled(x: Tensor, step: int, axis: int) -> Tensor:

@@ -40,7 +40,7 @@ class CumProd(CumSum):
         return _core.cumprod_backward(dy, self.x, self.axis)
 
 
-def cumsum(x: Any, dim: int, *, dtype: Any = None, axis: int | None = None) -> Tensor:
+def cumsum(input: Any, dim: int, *, dtype: Any = None, axis: int | None = None) -> Tensor:
     """y[.., i, ..] = x[.., 0, ..] + ... + x[.., i, ..] along dim; integers and bools give int64, unless dtype
     says otherwise.
 
@@ -52,10 +52,10 @@ def cumsum(x: Any, dim: int, *, dtype: Any = None, axis: int | None = None) -> T
     tensor([[ 1.,  3.,  6.],
             [ 4.,  9., 15.]])
     """
-    return _running("cumsum", CumSum, x, dim if axis is None else axis, dtype)
+    return _running("cumsum", CumSum, input, dim if axis is None else axis, dtype)
 
 
-def cumprod(x: Any, dim: int, *, dtype: Any = None, axis: int | None = None) -> Tensor:
+def cumprod(input: Any, dim: int, *, dtype: Any = None, axis: int | None = None) -> Tensor:
     """y[.., i, ..] = x[.., 0, ..] * ... * x[.., i, ..] along dim; integers and bools give int64, unless dtype
     says otherwise.
 
@@ -66,7 +66,7 @@ def cumprod(x: Any, dim: int, *, dtype: Any = None, axis: int | None = None) -> 
     >>> rv.cumprod(rv.tensor([1.0, 2.0, 0.5, 3.0]), dim=0)
     tensor([1., 2., 1., 3.])
     """
-    return _running("cumprod", CumProd, x, dim if axis is None else axis, dtype)
+    return _running("cumprod", CumProd, input, dim if axis is None else axis, dtype)
 
 
 def _running(name: str, function: type[Any], x: Any, dim: int, dtype: Any) -> Tensor:

@@ -75,7 +75,7 @@ def _with_dimension(x: Array) -> Array:
 
 
 def scatter(
-    x: Any,
+    input: Any,
     dim: int,
     index: Any,
     src: Any = None,
@@ -104,11 +104,11 @@ def scatter(
         raise ValueError(f"[scatter] got reduce {reduce!r}; expected None, 'add' or 'multiply'")
     values = value if src is None else src
     if reduce == "multiply":
-        return _multiplied(x, dim, index, values)
-    return _scatter("scatter", x, dim, index, values, add=reduce == "add")
+        return _multiplied(input, dim, index, values)
+    return _scatter("scatter", input, dim, index, values, add=reduce == "add")
 
 
-def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
+def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """x with y[.., index[.., j, ..], ..] += src[.., j, ..] along dim, in the order of j, in a new tensor.
 
     Shapes and errors as :func:`scatter`.
@@ -117,7 +117,7 @@ def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Tensor:
     >>> rv.scatter_add(rv.zeros(3), 0, rv.tensor([2, 0, 2]), rv.tensor([1.0, 2.0, 3.0]))
     tensor([2., 0., 4.])
     """
-    return _scatter("scatter_add", x, dim, index, src, add=True)
+    return _scatter("scatter_add", input, dim, index, src, add=True)
 
 
 def _operands(name: str, x: Any, dim: int, index: Any, src: Any) -> tuple[Tensor, int, Array, Tensor]:
@@ -188,7 +188,7 @@ def _like(x: Tensor, src: Tensor, name: str) -> Tensor:
     return cast(src, x.dtype)
 
 
-def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
+def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
     """x with y[.., index[j], ..] += alpha * source[.., j, ..] along dim, in the order of j, in a new tensor.
 
     index has one dimension, as long as source's dimension dim; source has x's other sizes. Shape () counts
@@ -200,17 +200,23 @@ def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) ->
     tensor([[0., 0.],
             [4., 6.]])
     """
-    x, source = as_tensor("index_add", x), as_tensor("index_add", source)
+    input, source = as_tensor("index_add", input), as_tensor("index_add", source)
     rows = _with_dimension(index_array("index_add", index))
-    at = _dim("index_add", dim, x.ndim)
-    expected = (*x.shape[:at], rows.size, *x.shape[at + 1 :]) if x.ndim else () if rows.size == 1 else None
+    at = _dim("index_add", dim, input.ndim)
+    expected = (
+        (*input.shape[:at], rows.size, *input.shape[at + 1 :])
+        if input.ndim
+        else ()
+        if rows.size == 1
+        else None
+    )
     if rows.ndim != 1 or source.shape != expected:
         raise ValueError(
-            f"[index_add] got x of shape {x.shape}, index of shape {rows.shape} and source of shape "
+            f"[index_add] got x of shape {input.shape}, index of shape {rows.shape} and source of shape "
             f"{source.shape}; expected source of x's shape, but of index's length along dimension {at}"
         )
     if alpha != 1:
         source = source * alpha
-    places = rows.reshape((1,) * at + (-1,) + (1,) * max(x.ndim - at - 1, 0))
+    places = rows.reshape((1,) * at + (-1,) + (1,) * max(input.ndim - at - 1, 0))
     places = np.broadcast_to(places, source.shape or (1,))
-    return watched(_scatter("index_add", x, at, places, source, add=True), index)
+    return watched(_scatter("index_add", input, at, places, source, add=True), index)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.convert import reinterpreted
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import like, require_size, reshaped
 from ranvier.autograd.tensor import Tensor
@@ -148,8 +149,9 @@ def some_dim(name: str, x: Tensor, dim: Any) -> int:
     return _dim(name, dim, x._array.ndim)
 
 
-def reshape(x: Any, *shape: Any) -> Tensor:
-    """The elements of x in another shape; one size may be -1; it follows from the others.
+def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
+    """The elements of x in another shape: ``reshape(x, 2, 3)``, ``reshape(x, (2, 3))`` or ``shape=(2, 3)``;
+    one size may be -1, which follows from the others.
 
     Raises ValueError where the number of elements differs.
 
@@ -158,22 +160,30 @@ def reshape(x: Any, *shape: Any) -> Tensor:
     tensor([[0, 1, 2],
             [3, 4, 5]])
     """
-    x = as_tensor("reshape", x)
-    target = shape if shape and type(shape[0]) is int else _sizes("reshape", shape)
+    input = as_tensor("reshape", input)
+    if shape is not None:
+        sizes = (shape,)
+    target = sizes if sizes and type(sizes[0]) is int else _sizes("reshape", sizes)
     try:
-        return Reshape(target).apply(x)
+        return Reshape(target).apply(input)
     except (TypeError, ValueError, OverflowError) as error:
         target = _sizes("reshape", target)  # raises for what is no number
         raise ValueError(
-            f"[reshape] got shape {target} for x of shape {x.shape}; expected as many elements"
+            f"[reshape] got shape {target} for x of shape {input.shape}; expected as many elements"
         ) from error
 
 
-def view(x: Any, *shape: Any) -> Tensor:
-    """:func:`reshape`; where no view is possible the elements are copied. With a dtype: :meth:`Tensor.to`."""
-    if len(shape) == 1 and isinstance(shape[0], (np.dtype, type)):
-        return x.to(shape[0])
-    return reshape(x, *shape)
+def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
+    """:func:`reshape`; where no view is possible the elements are copied. With a dtype: the same memory read
+    as that dtype, without a gradient; the last dimension changes where the dtypes' sizes differ.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0]).view(rv.int32)
+    tensor([1065353216], dtype=ranvier.int32)
+    """
+    if dtype is not None or (len(sizes) == 1 and isinstance(sizes[0], (np.dtype, type))):
+        return reinterpreted(x, np.dtype(sizes[0] if dtype is None else dtype))
+    return reshape(x, *sizes, shape=size)
 
 
 def view_as(x: Any, other: Any) -> Tensor:
@@ -184,91 +194,95 @@ def view_as(x: Any, other: Any) -> Tensor:
 reshape_as = view_as
 
 
-def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions start_dim to end_dim, both included, as one, in logical order.
 
     >>> import ranvier as rv
     >>> rv.zeros(2, 3, 4).flatten(1).shape
     (2, 12)
     """
-    x = as_tensor("flatten", x)
-    shape = x._array.shape
+    input = as_tensor("flatten", input)
+    shape = input._array.shape
     if not shape:
-        return Reshape((1,)).apply(x)
+        return Reshape((1,)).apply(input)
     first, last = _dim("flatten", start_dim, len(shape)), _dim("flatten", end_dim, len(shape))
     if first > last:
         raise ValueError(
             f"[flatten] got start_dim {start_dim} after end_dim {end_dim}; expected start_dim <= end_dim"
         )
     if first == last:
-        return x
+        return input
     size = math.prod(shape[first : last + 1])
-    return Reshape((*shape[:first], size, *shape[last + 1 :])).apply(x)
+    return Reshape((*shape[:first], size, *shape[last + 1 :])).apply(input)
 
 
-def ravel(x: Any) -> Tensor:
+def ravel(input: Any) -> Tensor:
     """x in one dimension: a view where x is in C order, else a copy."""
-    return reshape(as_tensor("ravel", x).contiguous(), -1)
+    return reshape(as_tensor("ravel", input).contiguous(), -1)
 
 
-def unflatten(x: Any, dim: int, sizes: Any) -> Tensor:
+def unflatten(input: Any, dim: int, sizes: Any) -> Tensor:
     """Dimension dim in several.
 
     >>> import ranvier as rv
     >>> rv.zeros(2, 12).unflatten(1, (3, -1)).shape
     (2, 3, 4)
     """
-    x = as_tensor("unflatten", x)
-    at, shape, parts = some_dim("unflatten", x, dim), x.shape, list(_sizes("unflatten", (sizes,)))
+    input = as_tensor("unflatten", input)
+    at, shape, parts = some_dim("unflatten", input, dim), input.shape, list(_sizes("unflatten", (sizes,)))
     known = math.prod(n for n in parts if n != -1)
     if -1 in parts and known > 0:  # from this dimension only: others may be 0
-        parts[parts.index(-1)] = shape[at] // known if x.ndim else 1
-    if x.ndim and math.prod(parts) != shape[at]:
+        parts[parts.index(-1)] = shape[at] // known if input.ndim else 1
+    if input.ndim and math.prod(parts) != shape[at]:
         raise ValueError(
             f"[unflatten] got sizes {sizes} for a dimension of {shape[at]}; expected their product to be it"
         )
-    return reshape(x, (*shape[:at], *parts, *shape[at + 1 :]))
+    return reshape(input, (*shape[:at], *parts, *shape[at + 1 :]))
 
 
-def permute(x: Any, *dims: Any) -> Tensor:
-    """The dimensions in another order. Raises ValueError unless each is named once.
+def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
+    """The dimensions in another order: ``permute(x, 1, 0)``, ``permute(x, (1, 0))`` or ``dims=(1, 0)``.
+
+    Raises ValueError unless each is named once.
 
     >>> import ranvier as rv
     >>> rv.zeros(2, 3, 4).permute(2, 0, 1).shape
     (4, 2, 3)
     """
-    x = as_tensor("permute", x)
-    order = dims if dims and type(dims[0]) is int else _sizes("permute", dims)
+    input = as_tensor("permute", input)
+    if dims is not None:
+        order = (dims,)
+    named = order if order and type(order[0]) is int else _sizes("permute", order)
     try:
-        return Permute(order).apply(x)
+        return Permute(named).apply(input)
     except (TypeError, ValueError) as error:
-        for d in _sizes("permute", order):
-            _dim("permute", d, x.ndim)
+        for d in _sizes("permute", named):
+            _dim("permute", d, input.ndim)
         raise ValueError(
-            f"[permute] got dims {dims} for {x.ndim} dimensions; expected each of them once"
+            f"[permute] got dims {order} for {input.ndim} dimensions; expected each of them once"
         ) from error
 
 
-def transpose(x: Any, dim0: int, dim1: int) -> Tensor:
+def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
     """Two dimensions exchanged; a number as it is.
 
     >>> import ranvier as rv
     >>> rv.zeros(2, 3, 4).transpose(0, 2).shape
     (4, 3, 2)
     """
-    x = as_tensor("transpose", x)
-    ndim = x._array.ndim
+    input = as_tensor("transpose", input)
+    ndim = input._array.ndim
     a, b = _dim("transpose", dim0, ndim), _dim("transpose", dim1, ndim)
     dims = [*range(ndim)]
     if dims:
         dims[a], dims[b] = b, a
-    return Permute(tuple(dims)).apply(x)
+    return Permute(tuple(dims)).apply(input)
 
 
 swapaxes = transpose
 
 
-def movedim(x: Any, source: Any, destination: Any) -> Tensor:
+def movedim(input: Any, source: Any, destination: Any) -> Tensor:
     """Dimensions moved to other places; the others keep their order. source, destination: numbers or tuples.
 
     Raises IndexError for a dimension that x lacks, ValueError where one is named twice or the
@@ -278,8 +292,8 @@ def movedim(x: Any, source: Any, destination: Any) -> Tensor:
     >>> rv.movedim(rv.zeros(2, 3, 4), 0, -1).shape, rv.movedim(rv.zeros(2, 3, 4), (0, 1), (1, 2)).shape
     ((3, 4, 2), (4, 2, 3))
     """
-    x = as_tensor("movedim", x)
-    ndim = x._array.ndim
+    input = as_tensor("movedim", input)
+    ndim = input._array.ndim
     of, to = (
         [_dim("movedim", d, ndim) for d in _sizes("movedim", (dims,))] for dims in (source, destination)
     )
@@ -288,49 +302,50 @@ def movedim(x: Any, source: Any, destination: Any) -> Tensor:
             f"[movedim] got source {source} and destination {destination}; expected as many, each once"
         )
     if not ndim:
-        return Permute(()).apply(x)
+        return Permute(()).apply(input)
     rest = iter([d for d in range(ndim) if d not in of])
     moved = dict(zip(to, of, strict=True))
-    return Permute(tuple([moved[d] if d in moved else next(rest) for d in range(ndim)])).apply(x)
+    return Permute(tuple([moved[d] if d in moved else next(rest) for d in range(ndim)])).apply(input)
 
 
-def t(x: Any) -> Tensor:
+def t(input: Any) -> Tensor:
     """The transpose of a matrix; vectors and numbers as they are. Raises ValueError for more dimensions."""
-    x = as_tensor("t", x)
-    if x.ndim > 2:
-        raise ValueError(f"[t] got x of shape {tuple(x.shape)}; expected at most 2 dimensions")
-    return transpose(x, 0, 1) if x.ndim == 2 else x
+    input = as_tensor("t", input)
+    if input.ndim > 2:
+        raise ValueError(f"[t] got x of shape {tuple(input.shape)}; expected at most 2 dimensions")
+    return transpose(input, 0, 1) if input.ndim == 2 else input
 
 
-def squeeze(x: Any, dim: Any = None) -> Tensor:
+def squeeze(input: Any, dim: Any = None) -> Tensor:
     """x without its dimensions of size 1: all, or the named ones. A named dimension of another size stays.
 
     >>> import ranvier as rv
     >>> rv.zeros(2, 1, 3, 1).squeeze(1).shape
     (2, 3, 1)
     """
-    x = as_tensor("squeeze", x)
-    shape = x._array.shape
+    input = as_tensor("squeeze", input)
+    shape = input._array.shape
     dims = range(len(shape)) if dim is None else _sizes("squeeze", (dim,))
     gone = {_dim("squeeze", d, len(shape)) for d in dims} if shape else set()
-    return Reshape(tuple([n for d, n in enumerate(shape) if not (d in gone and n == 1)])).apply(x)
+    return Reshape(tuple([n for d, n in enumerate(shape) if not (d in gone and n == 1)])).apply(input)
 
 
-def unsqueeze(x: Any, dim: int) -> Tensor:
+def unsqueeze(input: Any, dim: int) -> Tensor:
     """x with a new dimension of size 1 before dim.
 
     >>> import ranvier as rv
     >>> rv.zeros(2, 3).unsqueeze(-1).shape
     (2, 3, 1)
     """
-    x = as_tensor("unsqueeze", x)
-    shape = x._array.shape
+    input = as_tensor("unsqueeze", input)
+    shape = input._array.shape
     at = _dim("unsqueeze", dim, len(shape) + 1)
-    return Reshape((*shape[:at], 1, *shape[at:])).apply(x)
+    return Reshape((*shape[:at], 1, *shape[at:])).apply(input)
 
 
-def expand(x: Any, *shape: Any) -> Tensor:
-    """x repeated along dimensions of size 1, without a copy; -1 leaves a size as it is.
+def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
+    """x repeated along dimensions of size 1, without a copy; -1 leaves a size as it is. The sizes are
+    numbers, a tuple, or ``size=(2, 3)``.
 
     Raises ValueError where x does not broadcast to the shape, and for more than 2**40 elements.
 
@@ -339,25 +354,25 @@ def expand(x: Any, *shape: Any) -> Tensor:
     tensor([[1., 1., 1.],
             [2., 2., 2.]])
     """
-    x, target = as_tensor("expand", x), _sizes("expand", shape)
-    lead = len(target) - x.ndim
+    input, target = as_tensor("expand", input), _sizes("expand", sizes if size is None else (size,))
+    lead = len(target) - input.ndim
     if lead < 0 or -1 in target[:lead]:
         raise ValueError(
-            f"[expand] got shape {target} for x of shape {x.shape}; expected a size for each dimension"
+            f"[expand] got shape {target} for x of shape {input.shape}; expected a size for each dimension"
         )
-    full = tuple(x.shape[d - lead] if n == -1 else n for d, n in enumerate(target))
+    full = tuple(input.shape[d - lead] if n == -1 else n for d, n in enumerate(target))
     require_size("expand", full)
     try:
-        return Expand(full).apply(x)
+        return Expand(full).apply(input)
     except (ValueError, OverflowError) as error:
         raise ValueError(
-            f"[expand] got shape {target} for x of shape {x.shape}; expected one it broadcasts to"
+            f"[expand] got shape {target} for x of shape {input.shape}; expected one it broadcasts to"
         ) from error
 
 
-def broadcast_to(x: Any, shape: Any) -> Tensor:
+def broadcast_to(input: Any, size: Any) -> Tensor:
     """:func:`expand` with the shape as a tuple."""
-    return expand(x, shape)
+    return expand(input, size)
 
 
 def expand_as(x: Any, other: Any) -> Tensor:
@@ -365,7 +380,7 @@ def expand_as(x: Any, other: Any) -> Tensor:
     return expand(x, tuple(other.shape))
 
 
-def flip(x: Any, *axes: Any, dims: Any = None) -> Tensor:
+def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
     """A copy of x, reversed along the dimensions: ``flip(x, 0, 1)``, ``flip(x, (0, 1))`` or ``dims=(0, 1)``.
 
     Raises IndexError for a dimension that x lacks, ValueError where one is named twice.
@@ -374,11 +389,11 @@ def flip(x: Any, *axes: Any, dims: Any = None) -> Tensor:
     >>> rv.flip(rv.tensor([1, 2, 3]), 0)
     tensor([3, 2, 1])
     """
-    x = as_tensor("flip", x)
+    input = as_tensor("flip", input)
     if (dims is None) == (not axes):
         raise TypeError(f"[flip] got axes {axes} and dims {dims}; expected one of them")
     named = _sizes("flip", axes if dims is None else (dims,))
-    found = [_dim("flip", d, x.ndim) for d in named]
+    found = [_dim("flip", d, input.ndim) for d in named]
     if len(set(found)) != len(found):
-        raise ValueError(f"[flip] got dims {named} for {x.ndim} dimensions; expected each of them once")
-    return Flip(tuple(found) if x.ndim else ()).apply(x)
+        raise ValueError(f"[flip] got dims {named} for {input.ndim} dimensions; expected each of them once")
+    return Flip(tuple(found) if input.ndim else ()).apply(input)

@@ -27,11 +27,11 @@ class Softmax(Function):
         return _core.softmax_backward(dy, self.y, self.dim)
 
 
-def softmax(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
+def softmax(input: Any, dim: int = -1, dtype: Any = None) -> Tensor:
     """y_i = exp(x_i) / sum_j exp(x_j) along ``dim``: positive numbers that add up to 1.
 
-    x: float32 or float64, any shape; a number is treated as one element of one dimension. dtype: x is cast to
-    it first. Raises ValueError where x has no such dimension, TypeError for another dtype.
+    input: float32 or float64, any shape; a number is treated as one element of one dimension. dtype: the
+    input is cast to it first. Raises ValueError where it has no such dimension, TypeError for another dtype.
 
     Source: Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs" (1990).
 
@@ -39,9 +39,9 @@ def softmax(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
     >>> rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0)
     tensor([0.6590, 0.2424, 0.0986])
     """
-    if dtype is None and type(x) is Tensor and x._array.ndim:
-        return Softmax(dim).apply(x)
-    return _along(Softmax, "softmax", x, dim, dtype)
+    if dtype is None and type(input) is Tensor and input._array.ndim:
+        return Softmax(dim).apply(input)
+    return _along(Softmax, "softmax", input, dim, dtype)
 
 
 def _along(function: Any, name: str, x: Any, dim: Any, dtype: Any) -> Tensor:
@@ -63,7 +63,7 @@ class LogSoftmax(Softmax):
         return _core.log_softmax_backward(dy, self.y, self.dim)
 
 
-def log_softmax(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
+def log_softmax(input: Any, dim: int = -1, dtype: Any = None) -> Tensor:
     """x_i - log(sum_j exp(x_j)) along ``dim``: the logarithm of softmax, finite where softmax is 0.
 
     x and errors as in :func:`softmax`.
@@ -72,12 +72,12 @@ def log_softmax(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
     >>> rv.log_softmax(rv.tensor([0.0, 1000.0]), dim=0)
     tensor([-1000.,     0.])
     """
-    if dtype is None and type(x) is Tensor and x._array.ndim:
-        return LogSoftmax(dim).apply(x)
-    return _along(LogSoftmax, "log_softmax", x, dim, dtype)
+    if dtype is None and type(input) is Tensor and input._array.ndim:
+        return LogSoftmax(dim).apply(input)
+    return _along(LogSoftmax, "log_softmax", input, dim, dtype)
 
 
-def softmin(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
+def softmin(input: Any, dim: int = -1, dtype: Any = None) -> Tensor:
     """softmax of -x: the smallest element gets the greatest share.
 
     x and errors as in :func:`softmax`.
@@ -86,4 +86,4 @@ def softmin(x: Any, dim: int = -1, dtype: Any = None) -> Tensor:
     >>> rv.nn.functional.softmin(rv.tensor([0.0, 1000.0]), dim=0)
     tensor([1., 0.])
     """
-    return softmax(neg(x), dim, dtype)
+    return softmax(neg(input), dim, dtype)

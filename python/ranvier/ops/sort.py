@@ -72,7 +72,7 @@ class MedianOfAll(Extreme):
         return self.y
 
 
-def sort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesIndices:
+def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesIndices:
     """The elements along dim in order, as (values, indices): values[k] = x[indices[k]].
 
     Always stable. Raises IndexError for a dimension that x does not have.
@@ -82,25 +82,27 @@ def sort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) 
     >>> values, indices
     (tensor([1., 2., 3.]), tensor([1, 2, 0]))
     """
-    x = as_tensor("sort", x)
-    at = _dim("sort", dim, max(x.ndim, 1))
-    return _sorted(x, at, _flag("sort", "descending", descending), 0, x.shape[at] if x.ndim else 1)
+    input = as_tensor("sort", input)
+    at = _dim("sort", dim, max(input.ndim, 1))
+    return _sorted(
+        input, at, _flag("sort", "descending", descending), 0, input.shape[at] if input.ndim else 1
+    )
 
 
-def argsort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
+def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
     """The indices that put x in order along dim: see :func:`sort`; int64, no gradient.
 
     >>> import ranvier as rv
     >>> rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True)
     tensor([0, 2, 1])
     """
-    x = as_tensor("argsort", x)
-    at = _dim("argsort", dim, max(x.ndim, 1))
+    input = as_tensor("argsort", input)
+    at = _dim("argsort", dim, max(input.ndim, 1))
     descending = _flag("argsort", "descending", descending)
-    return _sorted(x.detach(), at, descending, 0, x.shape[at] if x.ndim else 1).indices
+    return _sorted(input.detach(), at, descending, 0, input.shape[at] if input.ndim else 1).indices
 
 
-def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
+def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
     """The k largest (or smallest) elements along dim in order, as (values, indices).
 
     Among equals the first come first. Raises ValueError where there are fewer than k.
@@ -110,14 +112,14 @@ def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = Tru
     >>> values, indices
     (tensor([0.7000, 0.2000]), tensor([1, 2]))
     """
-    x = as_tensor("topk", x)
-    at = _dim("topk", dim, max(x.ndim, 1))
-    length = x.shape[at] if x.ndim else 1
+    input = as_tensor("topk", input)
+    at = _dim("topk", dim, max(input.ndim, 1))
+    length = input.shape[at] if input.ndim else 1
     k = _count("topk", k, 0, length)
-    return _sorted(x, at, _flag("topk", "largest", largest), 0, k)
+    return _sorted(input, at, _flag("topk", "largest", largest), 0, k)
 
 
-def kthvalue(x: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
+def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """The k-th smallest element along dim, counted from 1, as (values, indices).
 
     Raises ValueError where there are fewer than k.
@@ -126,13 +128,13 @@ def kthvalue(x: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndi
     >>> rv.kthvalue(rv.tensor([3.0, 1.0, 2.0]), 2).values
     tensor(2.)
     """
-    x = as_tensor("kthvalue", x)
-    at = _dim("kthvalue", dim, max(x.ndim, 1))
-    k = _count("kthvalue", k, 1, x.shape[at] if x.ndim else 1)
-    return _without_dim(_sorted(x, at, False, k - 1, k), x, at, _flag("kthvalue", "keepdim", keepdim))
+    input = as_tensor("kthvalue", input)
+    at = _dim("kthvalue", dim, max(input.ndim, 1))
+    k = _count("kthvalue", k, 1, input.shape[at] if input.ndim else 1)
+    return _without_dim(_sorted(input, at, False, k - 1, k), input, at, _flag("kthvalue", "keepdim", keepdim))
 
 
-def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The middle element along dim, the lower of two, as (values, indices); NaN where there is one.
 
     Without dim: the value for all elements, without an index; elements equal to it share its gradient, as in
@@ -143,21 +145,21 @@ def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     >>> rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0]))
     tensor(2.)
     """
-    x, keepdim = as_tensor("median", x), _flag("median", "keepdim", keepdim)
+    input, keepdim = as_tensor("median", input), _flag("median", "keepdim", keepdim)
     if dim is None:
-        flat = reshape(x, -1)
-        if is_floating(x) and flat.shape[0]:
+        flat = reshape(input, -1)
+        if is_floating(input) and flat.shape[0]:
             return MedianOfAll().apply(flat)
         return median(flat, 0).values
-    at = _dim("median", dim, max(x.ndim, 1))
-    length = x.shape[at] if x.ndim else 1
+    at = _dim("median", dim, max(input.ndim, 1))
+    length = input.shape[at] if input.ndim else 1
     if length == 0:
         raise ValueError(
-            f"[median] got x of shape {x.shape}, empty along {at}; expected at least one element"
+            f"[median] got x of shape {input.shape}, empty along {at}; expected at least one element"
         )
-    if is_floating(x) and x.ndim:
-        return _without_dim(ValuesIndices(*Median(at, length).apply(x)), x, at, keepdim)
-    return _without_dim(_sorted(x, at, False, (length - 1) // 2, (length + 1) // 2), x, at, keepdim)
+    if is_floating(input) and input.ndim:
+        return _without_dim(ValuesIndices(*Median(at, length).apply(input)), input, at, keepdim)
+    return _without_dim(_sorted(input, at, False, (length - 1) // 2, (length + 1) // 2), input, at, keepdim)
 
 
 def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> ValuesIndices:

@@ -45,7 +45,7 @@ class Var(Function):
 
 
 def var(
-    x: Any,
+    input: Any,
     dim: Any = None,
     unbiased: bool = True,
     keepdim: bool = False,
@@ -62,11 +62,11 @@ def var(
     >>> rv.tensor([1.0, 2.0, 3.0, 4.0]).var(correction=0)
     tensor(1.2500)
     """
-    return _spread("var", x, dim, unbiased, keepdim, correction, axis, keepdims, root=False)
+    return _spread("var", input, dim, unbiased, keepdim, correction, axis, keepdims, root=False)
 
 
 def std(
-    x: Any,
+    input: Any,
     dim: Any = None,
     unbiased: bool = True,
     keepdim: bool = False,
@@ -81,7 +81,7 @@ def std(
     >>> rv.tensor([1.0, 5.0]).std(correction=0)
     tensor(2.)
     """
-    return _spread("std", x, dim, unbiased, keepdim, correction, axis, keepdims, root=True)
+    return _spread("std", input, dim, unbiased, keepdim, correction, axis, keepdims, root=True)
 
 
 def _spread(
@@ -108,7 +108,12 @@ def _spread(
 
 
 def var_mean(
-    x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    input: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(:func:`var`, :func:`mean`) over the axes.
 
@@ -118,11 +123,16 @@ def var_mean(
     """
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    return var(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
+    return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
 
 
 def std_mean(
-    x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: float | None = None
+    input: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(:func:`std`, :func:`mean`) over the axes.
 
@@ -132,4 +142,4 @@ def std_mean(
     """
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    return std(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
+    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)

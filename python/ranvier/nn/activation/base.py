@@ -23,8 +23,8 @@ class Activation(Module):
     def __init__(self) -> None:
         super().__init__()
 
-    def forward(self, x: Any) -> Tensor:
-        return getattr(ops, self.op)(x)
+    def forward(self, input: Any) -> Tensor:
+        return getattr(ops, self.op)(input)
 
 
 class InPlace(Module):
@@ -36,8 +36,8 @@ class InPlace(Module):
         super().__init__()
         self.inplace = inplace
 
-    def forward(self, x: Any) -> Tensor:
-        return getattr(ops, self.op)(x, inplace=self.inplace)
+    def forward(self, input: Any) -> Tensor:
+        return getattr(ops, self.op)(input, inplace=self.inplace)
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""
@@ -52,8 +52,8 @@ class WithAlpha(OfAnyRank):
         self.alpha = alpha
         self.inplace = inplace
 
-    def forward(self, x: Any) -> Tensor:
-        return getattr(ops, self.op)(x, self.alpha, inplace=self.inplace)
+    def forward(self, input: Any) -> Tensor:
+        return getattr(ops, self.op)(input, self.alpha, inplace=self.inplace)
 
 
 class Shrink(OfAnyRank):
@@ -63,8 +63,8 @@ class Shrink(OfAnyRank):
         super().__init__()
         self.lambd = lambd
 
-    def forward(self, x: Any) -> Tensor:
-        return getattr(ops, self.op)(x, self.lambd)
+    def forward(self, input: Any) -> Tensor:
+        return getattr(ops, self.op)(input, self.lambd)
 
     def extra_repr(self) -> str:
         return str(self.lambd)
@@ -80,5 +80,5 @@ class AlongDim(OfAnyRank):
         super().__init__()
         self.dim = dim
 
-    def forward(self, x: Any) -> Tensor:
-        return getattr(ops, self.op)(x, -1 if self.dim is None else self.dim)
+    def forward(self, input: Any) -> Tensor:
+        return getattr(ops, self.op)(input, -1 if self.dim is None else self.dim)

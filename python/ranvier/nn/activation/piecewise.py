@@ -65,8 +65,8 @@ class LeakyReLU(OfAnyRank):
         self.negative_slope = negative_slope
         self.inplace = inplace
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.leaky_relu(x, self.negative_slope, inplace=self.inplace)
+    def forward(self, input: Any) -> Tensor:
+        return ops.leaky_relu(input, self.negative_slope, inplace=self.inplace)
 
 
 class Heaviside(OfAnyRank):
@@ -81,8 +81,8 @@ class Heaviside(OfAnyRank):
         super().__init__()
         self.values = values
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.heaviside(x, self.values)
+    def forward(self, input: Any) -> Tensor:
+        return ops.heaviside(input, self.values)
 
     def extra_repr(self) -> str:
         return f"values={self.values}" if self.values else ""
@@ -104,8 +104,8 @@ class Hardtanh(OfAnyRank):
         self.max_val = max_val
         self.inplace = inplace
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.hardtanh(x, self.min_val, self.max_val, inplace=self.inplace)
+    def forward(self, input: Any) -> Tensor:
+        return ops.hardtanh(input, self.min_val, self.max_val, inplace=self.inplace)
 
 
 class Hardsigmoid(InPlace):
@@ -175,5 +175,5 @@ class PReLU(Module):
         """Sets every slope to its starting value."""
         init.constant_(self.weight, self.init)
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.prelu(x, self.weight)
+    def forward(self, input: Any) -> Tensor:
+        return ops.prelu(input, self.weight)

@@ -81,8 +81,8 @@ class GELU(OfAnyRank):
         super().__init__()
         self.approximate = approximate
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.gelu(x, self.approximate)
+    def forward(self, input: Any) -> Tensor:
+        return ops.gelu(input, self.approximate)
 
 
 class SiLU(InPlace):
@@ -111,8 +111,8 @@ class Softplus(OfAnyRank):
         self.beta = beta
         self.threshold = threshold
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.softplus(x, self.beta, self.threshold)
+    def forward(self, input: Any) -> Tensor:
+        return ops.softplus(input, self.beta, self.threshold)
 
 
 class Softmax(AlongDim):
@@ -217,8 +217,8 @@ class GLU(OfAnyRank):
         super().__init__()
         self.dim = dim
 
-    def forward(self, x: Any) -> Tensor:
-        return ops.glu(x, self.dim)
+    def forward(self, input: Any) -> Tensor:
+        return ops.glu(input, self.dim)
 
 
 class Softmin(AlongDim):

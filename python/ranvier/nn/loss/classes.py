@@ -47,9 +47,9 @@ class CrossEntropyLoss(_OfClasses):
         self._register_weight("weight", weight)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
 
-    def forward(self, x: Any, target: Any) -> Tensor:
+    def forward(self, input: Any, target: Any) -> Tensor:
         return ops.cross_entropy(
-            x, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
+            input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
         )
 
 
@@ -68,8 +68,8 @@ class NLLLoss(_OfClasses):
         self._register_weight("weight", weight)
         self.ignore_index = ignore_index
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return ops.nll(x, target, self.weight, self.ignore_index, self.reduction)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.nll(input, target, self.weight, self.ignore_index, self.reduction)
 
 
 class FocalLoss(_OfClasses):
@@ -90,8 +90,8 @@ class FocalLoss(_OfClasses):
         self._register_weight("alpha", alpha)
         self.gamma, self.ignore_index = gamma, ignore_index
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return ops.focal(x, target, self.gamma, self.alpha, self.ignore_index, self.reduction)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.focal(input, target, self.gamma, self.alpha, self.ignore_index, self.reduction)
 
 
 class MultiMarginLoss(_OfClasses):
@@ -109,5 +109,5 @@ class MultiMarginLoss(_OfClasses):
         self._register_weight("weight", weight)
         self.p, self.margin = p, margin
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return ops.multi_margin(x, target, self.p, self.margin, self.weight, self.reduction)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.multi_margin(input, target, self.p, self.margin, self.weight, self.reduction)

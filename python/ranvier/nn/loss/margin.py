@@ -26,8 +26,8 @@ class SoftMarginLoss(Loss):
     tensor(1.4100)
     """
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return ops.soft_margin(x, target, self.reduction)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.soft_margin(input, target, self.reduction)
 
 
 class HingeEmbeddingLoss(Loss):
@@ -42,8 +42,8 @@ class HingeEmbeddingLoss(Loss):
         super().__init__(reduction)
         self.margin = margin
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return ops.hinge_embedding(x, target, self.margin, self.reduction)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.hinge_embedding(input, target, self.margin, self.reduction)
 
 
 class _OfThree(Loss):
@@ -63,8 +63,8 @@ class MarginRankingLoss(_OfThree):
         super().__init__(reduction)
         self.margin = margin
 
-    def forward(self, x1: Any, x2: Any, target: Any) -> Tensor:
-        return ops.margin_ranking(x1, x2, target, self.margin, self.reduction)
+    def forward(self, input1: Any, input2: Any, target: Any) -> Tensor:
+        return ops.margin_ranking(input1, input2, target, self.margin, self.reduction)
 
 
 class CosineEmbeddingLoss(Loss):
@@ -83,8 +83,8 @@ class CosineEmbeddingLoss(Loss):
     def _example(self) -> tuple[Any, ...]:
         return empty(0, 1), empty(0, 1), empty(0)
 
-    def forward(self, x1: Any, x2: Any, target: Any) -> Tensor:
-        return ops.cosine_embedding(x1, x2, target, self.margin, self.reduction)
+    def forward(self, input1: Any, input2: Any, target: Any) -> Tensor:
+        return ops.cosine_embedding(input1, input2, target, self.margin, self.reduction)
 
 
 class TripletMarginLoss(_OfThree):

@@ -42,8 +42,8 @@ class BCELoss(_Weighted):
         super().__init__(reduction)
         self._register_weight("weight", weight)
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return ops.bce(x, target, self.weight, self.reduction)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.bce(input, target, self.weight, self.reduction)
 
 
 class BCEWithLogitsLoss(_Weighted):
@@ -64,8 +64,8 @@ class BCEWithLogitsLoss(_Weighted):
         self._register_weight("weight", weight)
         self._register_weight("pos_weight", pos_weight)
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return ops.bce_with_logits(x, target, self.weight, self.reduction, self.pos_weight)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.bce_with_logits(input, target, self.weight, self.reduction, self.pos_weight)
 
 
 class SigmoidFocalLoss(Loss):
@@ -81,8 +81,8 @@ class SigmoidFocalLoss(Loss):
         super().__init__(reduction)
         self.alpha, self.gamma = alpha, gamma
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return ops.sigmoid_focal(x, target, self.alpha, self.gamma, self.reduction)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.sigmoid_focal(input, target, self.alpha, self.gamma, self.reduction)
 
 
 class KLDivLoss(Loss):
@@ -98,5 +98,5 @@ class KLDivLoss(Loss):
         super().__init__(reduction)
         self.log_target = log_target
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return ops.kl_div(x, target, self.reduction, self.log_target)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.kl_div(input, target, self.reduction, self.log_target)

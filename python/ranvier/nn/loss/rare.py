@@ -60,8 +60,8 @@ class MultiLabelMarginLoss(_Rare):
     tensor(0.2500)
     """
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return F.multilabel_margin_loss(x, target, self.reduction)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return F.multilabel_margin_loss(input, target, self.reduction)
 
 
 class MultiLabelSoftMarginLoss(_Rare):
@@ -78,8 +78,8 @@ class MultiLabelSoftMarginLoss(_Rare):
         super().__init__(reduction)
         self._register_weight("weight", weight)
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return F.multilabel_soft_margin_loss(x, target, self.weight, self.reduction)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return F.multilabel_soft_margin_loss(input, target, self.weight, self.reduction)
 
 
 class TripletMarginWithDistanceLoss(_Rare):

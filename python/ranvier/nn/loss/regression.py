@@ -20,8 +20,8 @@ class MSELoss(Loss):
     tensor(0.3750)
     """
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return ops.mse(x, target, self.reduction)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.mse(input, target, self.reduction)
 
 
 class L1Loss(Loss):
@@ -32,8 +32,8 @@ class L1Loss(Loss):
     tensor(0.5000)
     """
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return ops.l1(x, target, self.reduction)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.l1(input, target, self.reduction)
 
 
 class SmoothL1Loss(Loss):
@@ -48,8 +48,8 @@ class SmoothL1Loss(Loss):
         super().__init__(reduction)
         self.beta = beta
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return ops.smooth_l1(x, target, self.reduction, self.beta)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.smooth_l1(input, target, self.reduction, self.beta)
 
 
 class HuberLoss(Loss):
@@ -64,8 +64,8 @@ class HuberLoss(Loss):
         super().__init__(reduction)
         self.delta = delta
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return ops.huber(x, target, self.reduction, self.delta)
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.huber(input, target, self.reduction, self.delta)
 
 
 class PoissonNLLLoss(Loss):
@@ -83,8 +83,8 @@ class PoissonNLLLoss(Loss):
         super().__init__(reduction)
         self.log_input, self.full, self.eps = log_input, full, eps
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        return ops.poisson_nll(x, target, self.log_input, self.full, self.eps, self.reduction)
+    def forward(self, log_input: Any, target: Any) -> Tensor:
+        return ops.poisson_nll(log_input, target, self.log_input, self.full, self.eps, self.reduction)
 
 
 class GaussianNLLLoss(Loss):
@@ -103,5 +103,5 @@ class GaussianNLLLoss(Loss):
     def _example(self) -> tuple[Any, ...]:
         return (empty(0, 1),) * 3
 
-    def forward(self, x: Any, target: Any, var: Any) -> Tensor:
-        return ops.gaussian_nll(x, target, var, self.full, self.eps, self.reduction)
+    def forward(self, input: Any, target: Any, var: Any) -> Tensor:
+        return ops.gaussian_nll(input, target, var, self.full, self.eps, self.reduction)

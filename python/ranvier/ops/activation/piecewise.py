@@ -63,7 +63,7 @@ class Relu(Function):
         return _core.relu_backward(dy, self.y)
 
 
-def relu(x: Any, inplace: bool = False) -> Tensor:
+def relu(input: Any, inplace: bool = False) -> Tensor:
     """max(x, 0); a NaN stays NaN. Its slope at 0 is 0.
 
     Source: Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines" (2010).
@@ -73,10 +73,10 @@ def relu(x: Any, inplace: bool = False) -> Tensor:
     tensor([0., 0., 2.])
     """
     try:
-        y = Relu().apply(x)
+        y = Relu().apply(input)
     except TypeError:  # checked afterwards, since floats are the common case
-        y = _of_integers(x, 0, None)
-    return replaced("relu", x, y, True) if inplace else y
+        y = _of_integers(input, 0, None)
+    return replaced("relu", input, y, True) if inplace else y
 
 
 def _of_integers(x: Any, low: float, high: float | None) -> Tensor:
@@ -86,7 +86,7 @@ def _of_integers(x: Any, low: float, high: float | None) -> Tensor:
     return clip(as_tensor("clip", x), int(low), None if high is None else int(high))
 
 
-def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else negative_slope * x.
 
     Source: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models" (2013).
@@ -95,7 +95,7 @@ def leaky_relu(x: Any, negative_slope: float = 0.01, inplace: bool = False) -> T
     >>> rv.leaky_relu(rv.tensor([-2.0, 3.0]), 0.5)
     tensor([-1.,  3.])
     """
-    return replaced("leaky_relu", x, LeakyRelu(negative_slope).apply(x), inplace)
+    return replaced("leaky_relu", input, LeakyRelu(negative_slope).apply(input), inplace)
 
 
 class HeavisideOfTensors(Function):
@@ -118,7 +118,7 @@ class HeavisideOfTensors(Function):
         return dx, unbroadcast(_core.where(self.at_zero, dy, 0, None), self.shapes[1])
 
 
-def heaviside(x: Any, values: Any) -> Tensor:
+def heaviside(input: Any, values: Any) -> Tensor:
     """1 where x > 0, values where x = 0, else 0 (also at NaN): the threshold of the first artificial neurons.
 
     values: a number, or a tensor that broadcasts with x. The gradient of x is 0, that of values is the one
@@ -130,9 +130,9 @@ def heaviside(x: Any, values: Any) -> Tensor:
     >>> rv.heaviside(rv.tensor([-1.0, 0.0, 2.35]), 0.5)
     tensor([0.0000, 0.5000, 1.0000])
     """
-    if is_number(values) and is_floating(x):
-        return Heaviside(float(values)).apply(x)
-    return promoted("heaviside", HeavisideOfTensors, _heaviside_of_integers, x, values)
+    if is_number(values) and is_floating(input):
+        return Heaviside(float(values)).apply(input)
+    return promoted("heaviside", HeavisideOfTensors, _heaviside_of_integers, input, values)
 
 
 def _heaviside_of_integers(x: Any, values: Any) -> Any:
@@ -151,7 +151,7 @@ class Hardtanh(Function):
         return _core.hardtanh_backward(dy, self.x, self.min_val, self.max_val)
 
 
-def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x limited to [min_val, max_val]; its slope at and beyond the limits is 0.
 
     Integers stay integers, and the limits lose their fractions. Raises ValueError unless min_val <= max_val.
@@ -165,13 +165,13 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool 
             f"[hardtanh] got min_val={min_val} and max_val={max_val}; expected min_val <= max_val"
         )
     try:
-        y = Hardtanh(min_val, max_val).apply(x)
+        y = Hardtanh(min_val, max_val).apply(input)
     except TypeError:
-        y = _of_integers(x, min_val, max_val)
-    return replaced("hardtanh", x, y, inplace)
+        y = _of_integers(input, min_val, max_val)
+    return replaced("hardtanh", input, y, inplace)
 
 
-def relu6(x: Any, inplace: bool = False) -> Tensor:
+def relu6(input: Any, inplace: bool = False) -> Tensor:
     """x limited to [0, 6].
 
     >>> import ranvier as rv
@@ -179,13 +179,13 @@ def relu6(x: Any, inplace: bool = False) -> Tensor:
     tensor([0., 3., 6.])
     """
     try:
-        y = Hardtanh(0.0, 6.0).apply(x)
+        y = Hardtanh(0.0, 6.0).apply(input)
     except TypeError:
-        y = _of_integers(x, 0, 6)
-    return replaced("relu6", x, y, inplace)
+        y = _of_integers(input, 0, 6)
+    return replaced("relu6", input, y, inplace)
 
 
-def hardsigmoid(x: Any, inplace: bool = False) -> Tensor:
+def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     """x / 6 + 1/2 limited to [0, 1]: a sigmoid of three straight lines.
 
     Source: Courbariaux, Bengio and David, "BinaryConnect" (2015), with the slope of Howard et al. (2019).
@@ -194,10 +194,10 @@ def hardsigmoid(x: Any, inplace: bool = False) -> Tensor:
     >>> rv.nn.functional.hardsigmoid(rv.tensor([-4.0, 0.0, 4.0]))
     tensor([0.0000, 0.5000, 1.0000])
     """
-    return replaced("hardsigmoid", x, Hardsigmoid().apply(x), inplace)
+    return replaced("hardsigmoid", input, Hardsigmoid().apply(input), inplace)
 
 
-def hardswish(x: Any, inplace: bool = False) -> Tensor:
+def hardswish(input: Any, inplace: bool = False) -> Tensor:
     """x hardsigmoid(x): 0 up to -3, x from 3 on.
 
     Source: Howard et al., "Searching for MobileNetV3" (2019).
@@ -206,10 +206,10 @@ def hardswish(x: Any, inplace: bool = False) -> Tensor:
     >>> rv.nn.functional.hardswish(rv.tensor([-4.0, 0.0, 4.0]))
     tensor([0., 0., 4.])
     """
-    return replaced("hardswish", x, Hardswish().apply(x), inplace)
+    return replaced("hardswish", input, Hardswish().apply(input), inplace)
 
 
-def softshrink(x: Any, lambd: float = 0.5) -> Tensor:
+def softshrink(input: Any, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by lambd: 0 where |x| <= lambd. Raises ValueError unless lambd >= 0.
 
     Source: Donoho, "De-noising by Soft-Thresholding" (1995).
@@ -220,10 +220,10 @@ def softshrink(x: Any, lambd: float = 0.5) -> Tensor:
     """
     if not lambd >= 0:
         raise ValueError(f"[softshrink] got lambd {lambd}; expected a number >= 0")
-    return Softshrink(lambd).apply(x)
+    return Softshrink(lambd).apply(input)
 
 
-def hardshrink(x: Any, lambd: float = 0.5) -> Tensor:
+def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, else 0.
 
     Source: Donoho and Johnstone, "Ideal Spatial Adaptation by Wavelet Shrinkage" (1994).
@@ -232,7 +232,7 @@ def hardshrink(x: Any, lambd: float = 0.5) -> Tensor:
     >>> rv.nn.functional.hardshrink(rv.tensor([-2.0, 0.25, 2.0]))
     tensor([-2.,  0.,  2.])
     """
-    return Hardshrink(lambd).apply(x)
+    return Hardshrink(lambd).apply(input)
 
 
 class Prelu(Function):
@@ -254,7 +254,7 @@ class Prelu(Function):
         return dx, dw
 
 
-def prelu(x: Any, weight: Any) -> Tensor:
+def prelu(input: Any, weight: Any) -> Tensor:
     """x where x > 0, else weight * x, with a slope that is learned.
 
     weight: one slope for all of x, or one for each channel of x (N, C, ...): shape (1,) or (C,). Raises
@@ -266,12 +266,12 @@ def prelu(x: Any, weight: Any) -> Tensor:
     >>> rv.nn.functional.prelu(rv.tensor([[-2.0, -2.0, 3.0]]), rv.tensor([0.5, 0.25, 0.0]))
     tensor([[-1.0000, -0.5000,  3.0000]])
     """
-    x, weight = as_tensor("prelu", x), as_tensor("prelu", weight)
-    shape, slopes = x._array.shape, weight._array
+    input, weight = as_tensor("prelu", input), as_tensor("prelu", weight)
+    shape, slopes = input._array.shape, weight._array
     fits = slopes.size == 1 or (len(shape) > 1 and slopes.size == shape[1])
     if slopes.ndim > 1 or not fits:
         raise ValueError(
             f"[prelu] got weight of shape {slopes.shape} for x of shape {shape}; "
             "expected one slope, or one for each channel (dimension 1)"
         )
-    return Prelu().apply(x, weight)
+    return Prelu().apply(input, weight)

@@ -49,7 +49,7 @@ Tanhshrink = of_input("Tanhshrink", _core.tanhshrink, _core.tanhshrink_backward)
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
 
-def elu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha * (exp(x) - 1).
 
     Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential
@@ -59,7 +59,7 @@ def elu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     >>> rv.elu(rv.tensor([0.0, 3.0]))
     tensor([0., 3.])
     """
-    return replaced("elu", x, Elu(alpha).apply(x), inplace)
+    return replaced("elu", input, Elu(alpha).apply(input), inplace)
 
 
 def _of_integers(x: Any) -> Tensor:
@@ -69,7 +69,7 @@ def _of_integers(x: Any) -> Tensor:
     return floating(x)
 
 
-def sigmoid(x: Any) -> Tensor:
+def sigmoid(input: Any) -> Tensor:
     """1 / (1 + exp(-x)), within 2 ulp for every float32.
 
     >>> import ranvier as rv
@@ -77,12 +77,12 @@ def sigmoid(x: Any) -> Tensor:
     tensor([0.5000, 1.0000])
     """
     try:
-        return Sigmoid().apply(x)
+        return Sigmoid().apply(input)
     except TypeError:
-        return Sigmoid().apply(_of_integers(x))
+        return Sigmoid().apply(_of_integers(input))
 
 
-def tanh(x: Any) -> Tensor:
+def tanh(input: Any) -> Tensor:
     """The hyperbolic tangent, within 2 ulp for every float32.
 
     >>> import ranvier as rv
@@ -90,12 +90,12 @@ def tanh(x: Any) -> Tensor:
     tensor([0., 1.])
     """
     try:
-        return Tanh().apply(x)
+        return Tanh().apply(input)
     except TypeError:
-        return Tanh().apply(_of_integers(x))
+        return Tanh().apply(_of_integers(input))
 
 
-def gelu(x: Any, approximate: str = "none") -> Tensor:
+def gelu(input: Any, approximate: str = "none") -> Tensor:
     """x * P(Z <= x) for a standard normal Z: 0.5 x (1 + erf(x / sqrt(2))).
 
     ``approximate="tanh"``: 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). Another value
@@ -108,13 +108,13 @@ def gelu(x: Any, approximate: str = "none") -> Tensor:
     tensor([ -0.,   0., 100.])
     """
     if approximate == "none":
-        return Gelu().apply(x)
+        return Gelu().apply(input)
     if approximate == "tanh":
-        return GeluTanh().apply(x)
+        return GeluTanh().apply(input)
     raise ValueError(f"[gelu] got approximate={approximate!r}; expected 'none' or 'tanh'")
 
 
-def silu(x: Any, inplace: bool = False) -> Tensor:
+def silu(input: Any, inplace: bool = False) -> Tensor:
     """x * sigmoid(x), also called swish.
 
     Source: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units" (2017).
@@ -123,7 +123,7 @@ def silu(x: Any, inplace: bool = False) -> Tensor:
     >>> rv.silu(rv.tensor([0.0, 100.0]))
     tensor([  0., 100.])
     """
-    return replaced("silu", x, Silu().apply(x), inplace)
+    return replaced("silu", input, Silu().apply(input), inplace)
 
 
 class Softplus(Function):
@@ -138,7 +138,7 @@ class Softplus(Function):
         return _core.softplus_backward(dy, self.x, self.beta, self.threshold)
 
 
-def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta, a smooth relu; x itself where beta x > threshold.
 
     Source: Dugas et al., "Incorporating Second-Order Functional Knowledge for Better Option Pricing" (2000).
@@ -147,10 +147,10 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     >>> rv.softplus(rv.tensor([-200.0, 0.0, 200.0]))
     tensor([  0.0000,   0.6931, 200.0000])
     """
-    return Softplus(beta, threshold).apply(x)
+    return Softplus(beta, threshold).apply(input)
 
 
-def selu(x: Any, inplace: bool = False) -> Tensor:
+def selu(input: Any, inplace: bool = False) -> Tensor:
     """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): keeps a layer's mean 0 and variance 1.
 
     Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017).
@@ -159,10 +159,10 @@ def selu(x: Any, inplace: bool = False) -> Tensor:
     >>> rv.nn.functional.selu(rv.tensor([-100.0, 0.0, 1.0]))
     tensor([-1.7581,  0.0000,  1.0507])
     """
-    return replaced("selu", x, Selu().apply(x), inplace)
+    return replaced("selu", input, Selu().apply(input), inplace)
 
 
-def celu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha (exp(x / alpha) - 1). Raises ValueError for alpha 0.
 
     Source: Barron, "Continuously Differentiable Exponential Linear Units" (2017).
@@ -173,10 +173,10 @@ def celu(x: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     if alpha == 0:
         raise ValueError("[celu] got alpha 0; expected another number")
-    return replaced("celu", x, Celu(alpha).apply(x), inplace)
+    return replaced("celu", input, Celu(alpha).apply(input), inplace)
 
 
-def mish(x: Any, inplace: bool = False) -> Tensor:
+def mish(input: Any, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)).
 
     Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function" (2019).
@@ -185,20 +185,20 @@ def mish(x: Any, inplace: bool = False) -> Tensor:
     >>> rv.nn.functional.mish(rv.tensor([0.0, 100.0]))
     tensor([  0., 100.])
     """
-    return replaced("mish", x, Mish().apply(x), inplace)
+    return replaced("mish", input, Mish().apply(input), inplace)
 
 
-def logsigmoid(x: Any) -> Tensor:
+def logsigmoid(input: Any) -> Tensor:
     """log(1 / (1 + exp(-x))), accurate also where the sigmoid is 0 or 1.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.logsigmoid(rv.tensor([-100.0, 0.0]))
     tensor([-100.0000,   -0.6931])
     """
-    return Logsigmoid().apply(x)
+    return Logsigmoid().apply(input)
 
 
-def softsign(x: Any) -> Tensor:
+def softsign(input: Any) -> Tensor:
     """x / (1 + |x|).
 
     Source: Turian, Bergstra and Bengio, "Quadratic Features and Deep Architectures for Chunking" (2009).
@@ -208,12 +208,12 @@ def softsign(x: Any) -> Tensor:
     tensor([-0.5000,  0.0000,  0.7500])
     """
     try:
-        return Softsign().apply(x)
+        return Softsign().apply(input)
     except TypeError:
-        return Softsign().apply(_of_integers(x))
+        return Softsign().apply(_of_integers(input))
 
 
-def tanhshrink(x: Any) -> Tensor:
+def tanhshrink(input: Any) -> Tensor:
     """x - tanh(x).
 
     >>> import ranvier as rv
@@ -221,9 +221,9 @@ def tanhshrink(x: Any) -> Tensor:
     tensor([ 0., 99.])
     """
     try:
-        return Tanhshrink().apply(x)
+        return Tanhshrink().apply(input)
     except TypeError:
-        return Tanhshrink().apply(_of_integers(x))
+        return Tanhshrink().apply(_of_integers(input))
 
 
 class Glu(Function):
@@ -243,7 +243,7 @@ class Glu(Function):
         return _core.concatenate([_core.glu(dy, self.b), _core.glu_backward(dy, self.a, self.b)], self.axis)
 
 
-def glu(x: Any, dim: int = -1) -> Tensor:
+def glu(input: Any, dim: int = -1) -> Tensor:
     """a sigmoid(b), where a and b are the first and the second half of x along dim: a gate on a line.
 
     The result is half as long along dim. Raises ValueError where x has no such dimension or its length is
@@ -255,8 +255,8 @@ def glu(x: Any, dim: int = -1) -> Tensor:
     >>> rv.nn.functional.glu(rv.tensor([6.0, 8.0, 0.0, 100.0]))
     tensor([3., 8.])
     """
-    x = as_tensor("glu", x)
-    shape = x._array.shape
+    input = as_tensor("glu", input)
+    shape = input._array.shape
     if not isinstance(dim, int):
         raise TypeError(f"[glu] got dim {dim!r}; expected a whole number")
     if not -len(shape) <= dim < len(shape):
@@ -265,4 +265,4 @@ def glu(x: Any, dim: int = -1) -> Tensor:
         raise ValueError(
             f"[glu] got x of shape {shape} with dimension {dim} of {shape[dim]}; expected an even number"
         )
-    return Glu(dim).apply(x)
+    return Glu(dim).apply(input)

@@ -172,7 +172,7 @@ class Neg(Function):
         return _core.neg(dy, None)
 
 
-def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
+def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """a + alpha b
 
     Shapes broadcast; float32 and float64 meet in float64, a number takes the tensor's dtype. Raises
@@ -184,17 +184,17 @@ def add(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
             [21., 22.]])
     """
     if alpha != 1:
-        b = mul(b, alpha)
-    if is_pair(a, b):
-        return Add().apply(a, b)
-    if is_number(b) and is_floating(a):
-        return AddNumber(float(b)).apply(a)
-    if is_number(a) and is_floating(b):
-        return AddNumber(float(a)).apply(b)
-    return promoted("add", Add, np.add, a, b)
+        other = mul(other, alpha)
+    if is_pair(input, other):
+        return Add().apply(input, other)
+    if is_number(other) and is_floating(input):
+        return AddNumber(float(other)).apply(input)
+    if is_number(input) and is_floating(other):
+        return AddNumber(float(input)).apply(other)
+    return promoted("add", Add, np.add, input, other)
 
 
-def sub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
+def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """a - alpha b; see :func:`add`.
 
     >>> import ranvier as rv
@@ -202,30 +202,30 @@ def sub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
     tensor([ 0.7500, -2.0000])
     """
     if alpha != 1:
-        b = mul(b, alpha)
-    if is_pair(a, b):
-        return Sub().apply(a, b)
-    if is_number(b) and is_floating(a):
-        return AddNumber(-float(b)).apply(a)
-    if is_number(a) and is_floating(b):
-        return NumberSub(float(a)).apply(b)
-    return promoted("sub", Sub, np.subtract, a, b)
+        other = mul(other, alpha)
+    if is_pair(input, other):
+        return Sub().apply(input, other)
+    if is_number(other) and is_floating(input):
+        return AddNumber(-float(other)).apply(input)
+    if is_number(input) and is_floating(other):
+        return NumberSub(float(input)).apply(other)
+    return promoted("sub", Sub, np.subtract, input, other)
 
 
-def mul(a: Any, b: Any) -> Tensor:
+def mul(input: Any, other: Any) -> Tensor:
     """a b, element by element; see :func:`add`.
 
     >>> import ranvier as rv
     >>> rv.tensor([1.0, 2.0]) * 2.5
     tensor([2.5000, 5.0000])
     """
-    if is_pair(a, b):
-        return Mul().apply(a, b)
-    if is_number(b) and is_floating(a):
-        return MulNumber(float(b)).apply(a)
-    if is_number(a) and is_floating(b):
-        return MulNumber(float(a)).apply(b)
-    return promoted("mul", Mul, np.multiply, a, b)
+    if is_pair(input, other):
+        return Mul().apply(input, other)
+    if is_number(other) and is_floating(input):
+        return MulNumber(float(other)).apply(input)
+    if is_number(input) and is_floating(other):
+        return MulNumber(float(input)).apply(other)
+    return promoted("mul", Mul, np.multiply, input, other)
 
 
 class RoundedDiv(Function):
@@ -254,7 +254,7 @@ def _towards_zero(a: Any, b: Any) -> Any:
 _ROUNDED: dict[str, Any] = {"floor": np.floor_divide, "trunc": _towards_zero}
 
 
-def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Tensor:
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """a / b; integers are divided in float32. x / 0 is inf or nan without a warning. See :func:`add`.
 
     rounding_mode 'floor' rounds downwards, 'trunc' towards 0: the gradient is then 0, and integers stay
@@ -265,14 +265,14 @@ def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Tensor:
     tensor([inf, -inf, nan])
     """
     if rounding_mode is not None:
-        return _rounded(a, b, rounding_mode)
-    if is_pair(a, b):
-        return Div().apply(a, b)
-    if is_number(b) and is_floating(a):
-        return DivNumber(float(b)).apply(a)
-    if is_number(a) and is_floating(b):
-        return NumberDiv(float(a)).apply(b)
-    return promoted("div", Div, None, a, b)
+        return _rounded(input, other, rounding_mode)
+    if is_pair(input, other):
+        return Div().apply(input, other)
+    if is_number(other) and is_floating(input):
+        return DivNumber(float(other)).apply(input)
+    if is_number(input) and is_floating(other):
+        return NumberDiv(float(input)).apply(other)
+    return promoted("div", Div, None, input, other)
 
 
 def _rounded(a: Any, b: Any, mode: str) -> Tensor:
@@ -287,45 +287,45 @@ def _rounded(a: Any, b: Any, mode: str) -> Tensor:
     return RoundedDiv(mode).apply(cast(a, dtype), cast(b, dtype))
 
 
-def neg(x: Any) -> Tensor:
+def neg(input: Any) -> Tensor:
     """-x; TypeError for bools.
 
     >>> import ranvier as rv
     >>> -rv.tensor([1.0, -2.0])
     tensor([-1.,  2.])
     """
-    x = as_operand("neg", x)
-    if isinstance(x, bool) or getattr(x, "dtype", None) == np.bool_:
+    input = as_operand("neg", input)
+    if isinstance(input, bool) or getattr(input, "dtype", None) == np.bool_:
         raise TypeError("[neg] got x of dtype bool; expected numbers: use ~x")
-    if not is_floating(x):
-        require_no_gradient("neg", x)
-        return wrap(np.asarray(np.negative(getattr(x, "_array", x))))
-    return Neg().apply(x)
+    if not is_floating(input):
+        require_no_gradient("neg", input)
+        return wrap(np.asarray(np.negative(getattr(input, "_array", input))))
+    return Neg().apply(input)
 
 
-def square(x: Any) -> Tensor:
+def square(input: Any) -> Tensor:
     """x^2
 
     >>> import ranvier as rv
     >>> rv.square(rv.tensor([1.0, -3.0]))
     tensor([1., 9.])
     """
-    x = as_operand("square", x)
-    if not is_floating(x):
-        require_no_gradient("square", x)
-        array = np.asarray(getattr(x, "_array", x))
+    input = as_operand("square", input)
+    if not is_floating(input):
+        require_no_gradient("square", input)
+        array = np.asarray(getattr(input, "_array", input))
         return wrap(np.asarray(np.square(array.astype(np.int64) if array.dtype == np.bool_ else array)))
-    return Square().apply(x)
+    return Square().apply(input)
 
 
-def reciprocal(x: Any) -> Tensor:
+def reciprocal(input: Any) -> Tensor:
     """1 / x
 
     >>> import ranvier as rv
     >>> rv.reciprocal(rv.tensor([4.0, 0.0]))
     tensor([0.2500,    inf])
     """
-    return Reciprocal().apply(floating(x))
+    return Reciprocal().apply(floating(input))
 
 
 multiply, divide, subtract, negative = mul, div, sub, neg

@@ -39,41 +39,41 @@ def _compare(
         raise ValueError(f"[{name}] got shapes {shapes}; expected shapes that broadcast") from error
 
 
-def eq(a: Any, b: Any) -> Tensor:
+def eq(input: Any, other: Any) -> Tensor:
     """a == b
 
     >>> import ranvier as rv
     >>> rv.tensor([1.0, 2.0]) == rv.tensor([1.0, 3.0])
     tensor([ True, False])
     """
-    return _compare("eq", _core.eq, np.equal, a, b)
+    return _compare("eq", _core.eq, np.equal, input, other)
 
 
-def ne(a: Any, b: Any) -> Tensor:
+def ne(input: Any, other: Any) -> Tensor:
     """a != b"""
-    return _compare("ne", _core.ne, np.not_equal, a, b)
+    return _compare("ne", _core.ne, np.not_equal, input, other)
 
 
-def lt(a: Any, b: Any) -> Tensor:
+def lt(input: Any, other: Any) -> Tensor:
     """a < b"""
-    return _compare("lt", _core.lt, np.less, a, b)
+    return _compare("lt", _core.lt, np.less, input, other)
 
 
-def le(a: Any, b: Any) -> Tensor:
+def le(input: Any, other: Any) -> Tensor:
     """a <= b"""
-    return _compare("le", _core.le, np.less_equal, a, b)
+    return _compare("le", _core.le, np.less_equal, input, other)
 
 
-def gt(a: Any, b: Any) -> Tensor:
+def gt(input: Any, other: Any) -> Tensor:
     """a > b
 
     >>> import ranvier as rv
     >>> (rv.tensor([0.2, 0.7]) > 0.5).float()
     tensor([0., 1.])
     """
-    return _compare("gt", _core.gt, np.greater, a, b)
+    return _compare("gt", _core.gt, np.greater, input, other)
 
 
-def ge(a: Any, b: Any) -> Tensor:
+def ge(input: Any, other: Any) -> Tensor:
     """a >= b"""
-    return _compare("ge", _core.ge, np.greater_equal, a, b)
+    return _compare("ge", _core.ge, np.greater_equal, input, other)

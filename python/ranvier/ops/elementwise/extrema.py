@@ -114,7 +114,7 @@ class Between(Function):
         )
 
 
-def maximum(a: Any, b: Any) -> Tensor:
+def maximum(input: Any, other: Any) -> Tensor:
     """The greater of a and b, element by element; NaN if either is. Equal values share the gradient; where
     either is NaN, both get all of it, as in PyTorch.
 
@@ -122,12 +122,12 @@ def maximum(a: Any, b: Any) -> Tensor:
     >>> rv.maximum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0]))
     tensor([3., 5.])
     """
-    if is_pair(a, b):
-        return Maximum().apply(a, b)
-    return promoted("maximum", Maximum, np.maximum, a, b)
+    if is_pair(input, other):
+        return Maximum().apply(input, other)
+    return promoted("maximum", Maximum, np.maximum, input, other)
 
 
-def minimum(a: Any, b: Any) -> Tensor:
+def minimum(input: Any, other: Any) -> Tensor:
     """The smaller of a and b, element by element; NaN if either is. Equal values share the gradient; where
     either is NaN, both get all of it, as in PyTorch.
 
@@ -135,12 +135,12 @@ def minimum(a: Any, b: Any) -> Tensor:
     >>> rv.minimum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0]))
     tensor([1., 4.])
     """
-    if is_pair(a, b):
-        return Minimum().apply(a, b)
-    return promoted("minimum", Minimum, np.minimum, a, b)
+    if is_pair(input, other):
+        return Minimum().apply(input, other)
+    return promoted("minimum", Minimum, np.minimum, input, other)
 
 
-def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
+def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     """x limited to [min, max]; None means no limit on that side. The gradient passes where min <= x <= max;
     elsewhere it goes to the limit.
 
@@ -152,18 +152,18 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Tensor:
     """
     if min is None and max is None:
         raise ValueError("[clip] got neither min nor max; expected at least one limit")
-    x = as_operand("clip", x)
+    input = as_operand("clip", input)
     low, high = (None if limit is None else as_operand("clip", limit) for limit in (min, max))
     if isinstance(low, Tensor) or isinstance(high, Tensor):
-        return _by_tensors(x, low, high)
-    if not is_floating(x):
+        return _by_tensors(input, low, high)
+    if not is_floating(input):
         floats = isinstance(low, float) or isinstance(high, float)
-        if not (floats and isinstance(x, Tensor)):
-            require_no_gradient("clip", x)
-            return wrap(np.asarray(np.clip(getattr(x, "_array", x), low, high)))
-        x = x.float()
+        if not (floats and isinstance(input, Tensor)):
+            require_no_gradient("clip", input)
+            return wrap(np.asarray(np.clip(getattr(input, "_array", input), low, high)))
+        input = input.float()
     infinity = float("inf")
-    return Clip(-infinity if low is None else low, infinity if high is None else high).apply(x)
+    return Clip(-infinity if low is None else low, infinity if high is None else high).apply(input)
 
 
 def _by_tensors(x: Any, low: Any, high: Any) -> Tensor:

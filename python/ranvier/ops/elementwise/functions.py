@@ -47,84 +47,84 @@ class Round(_Step):
         return _core.round(x, None)
 
 
-def exp(x: Any) -> Tensor:
+def exp(input: Any) -> Tensor:
     """e^x
 
     >>> import ranvier as rv
     >>> rv.exp(rv.tensor([0.0, 1.0]))
     tensor([1.0000, 2.7183])
     """
-    return Exp().apply(floating(x))
+    return Exp().apply(floating(input))
 
 
-def expm1(x: Any) -> Tensor:
+def expm1(input: Any) -> Tensor:
     """e^x - 1, accurate near 0
 
     >>> import ranvier as rv
     >>> rv.expm1(rv.tensor([0.0, 1e-8])).tolist() == [0.0, 9.99999993922529e-09]
     True
     """
-    return Expm1().apply(floating(x))
+    return Expm1().apply(floating(input))
 
 
-def log(x: Any) -> Tensor:
+def log(input: Any) -> Tensor:
     """The natural logarithm: -inf at 0, nan below.
 
     >>> import ranvier as rv
     >>> rv.log(rv.tensor([1.0, 0.0, -1.0]))
     tensor([0., -inf, nan])
     """
-    return Log().apply(floating(x))
+    return Log().apply(floating(input))
 
 
-def log1p(x: Any) -> Tensor:
+def log1p(input: Any) -> Tensor:
     """log(1 + x), accurate near 0
 
     >>> import ranvier as rv
     >>> rv.log1p(rv.tensor([0.0, -1.0]))
     tensor([0., -inf])
     """
-    return Log1p().apply(floating(x))
+    return Log1p().apply(floating(input))
 
 
-def sqrt(x: Any) -> Tensor:
+def sqrt(input: Any) -> Tensor:
     """The square root: nan below 0.
 
     >>> import ranvier as rv
     >>> rv.sqrt(rv.tensor([4.0, 2.25]))
     tensor([2.0000, 1.5000])
     """
-    return Sqrt().apply(floating(x))
+    return Sqrt().apply(floating(input))
 
 
-def sin(x: Any) -> Tensor:
+def sin(input: Any) -> Tensor:
     """The sine of x radians.
 
     >>> import ranvier as rv
     >>> rv.sin(rv.tensor([0.0, 1.0]))
     tensor([0.0000, 0.8415])
     """
-    return Sin().apply(floating(x))
+    return Sin().apply(floating(input))
 
 
-def cos(x: Any) -> Tensor:
+def cos(input: Any) -> Tensor:
     """The cosine of x radians.
 
     >>> import ranvier as rv
     >>> rv.cos(rv.tensor([0.0, 1.0]))
     tensor([1.0000, 0.5403])
     """
-    return Cos().apply(floating(x))
+    return Cos().apply(floating(input))
 
 
-def abs(x: Any) -> Tensor:
+def abs(input: Any) -> Tensor:
     """|x|; its slope at 0 is 0, at NaN NaN (0 in PyTorch).
 
     >>> import ranvier as rv
     >>> rv.abs(rv.tensor([-1.5, 2.0]))
     tensor([1.5000, 2.0000])
     """
-    return _keeping_integers(Abs, np.abs, "abs", x)
+    return _keeping_integers(Abs, np.abs, "abs", input)
 
 
 absolute = abs
@@ -135,26 +135,26 @@ def _sign_of_integers(x: Any) -> Any:
     return np.array(x) if np.asarray(x).dtype == np.bool_ else np.sign(x)
 
 
-def sign(x: Any) -> Tensor:
+def sign(input: Any) -> Tensor:
     """-1, 0 or 1, NaN of NaN, as in NumPy (0 in PyTorch); the gradient is 0.
 
     >>> import ranvier as rv
     >>> rv.sign(rv.tensor([-2.0, 0.0, 3.0]))
     tensor([-1.,  0.,  1.])
     """
-    return _keeping_integers(Sign, _sign_of_integers, "sign", x)
+    return _keeping_integers(Sign, _sign_of_integers, "sign", input)
 
 
-def round(x: Any, decimals: int = 0) -> Tensor:
+def round(input: Any, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to even, or the nearest multiple of 10^-decimals; the gradient is 0.
 
     >>> import ranvier as rv
     >>> rv.round(rv.tensor([0.5, 1.5, -1.2]))
     tensor([ 0.,  2., -1.])
     """
-    if decimals and is_floating(x):
-        return round(x * 10.0**decimals) / 10.0**decimals
-    return _keeping_integers(Round, lambda a: np.round(a, decimals), "round", x)
+    if decimals and is_floating(input):
+        return round(input * 10.0**decimals) / 10.0**decimals
+    return _keeping_integers(Round, lambda a: np.round(a, decimals), "round", input)
 
 
 def _keeping_integers(function: type[Function], numpy_function: Any, name: str, x: Any) -> Tensor:

@@ -56,7 +56,7 @@ class NumberPow(OfNumber):
         return _core.exponent_backward(dy, self.number, self.y, None)
 
 
-def pow(a: Any, b: Any) -> Tensor:
+def pow(input: Any, exponent: Any) -> Tensor:
     """a^b, element by element: nan for a negative a and a b that is not whole.
 
     The exponents 2, 0.5 and -1 take the square, the square root and the reciprocal. Shapes and dtypes as in
@@ -68,15 +68,15 @@ def pow(a: Any, b: Any) -> Tensor:
     >>> 2 ** rv.tensor([3.0, -1.0])
     tensor([8.0000, 0.5000])
     """
-    if is_pair(a, b):
-        return Pow().apply(a, b)
-    if is_number(b) and is_floating(a):
-        return _of_number(float(b)).apply(a)
-    if is_number(a) and is_floating(b):
-        return NumberPow(float(a)).apply(b)
-    if isinstance(b, int) and b < 0 and not isinstance(a, float):
-        raise ValueError(f"[pow] got integers to the power {b}; expected an exponent >= 0, or floats")
-    return promoted("pow", Pow, _whole_power, a, b)
+    if is_pair(input, exponent):
+        return Pow().apply(input, exponent)
+    if is_number(exponent) and is_floating(input):
+        return _of_number(float(exponent)).apply(input)
+    if is_number(input) and is_floating(exponent):
+        return NumberPow(float(input)).apply(exponent)
+    if isinstance(exponent, int) and exponent < 0 and not isinstance(input, float):
+        raise ValueError(f"[pow] got integers to the power {exponent}; expected an exponent >= 0, or floats")
+    return promoted("pow", Pow, _whole_power, input, exponent)
 
 
 def _whole_power(a: Any, b: Any) -> Any:

@@ -56,7 +56,7 @@ class MaskedFill(OfNumber):
         return unbroadcast(_core.where(self.mask, 0, dy, None), self.shape), None
 
 
-def where(condition: Any, a: Any = None, b: Any = None) -> Any:
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """a where the condition is true, else b; all three broadcast.
 
     With the condition alone: the indices of its true elements, a tuple of one int64 tensor for each
@@ -68,24 +68,24 @@ def where(condition: Any, a: Any = None, b: Any = None) -> Any:
     tensor([-0.1000,  2.0000])
     """
     condition = as_tensor("where", condition)
-    if a is None and b is None:
+    if input is None and other is None:
         value_read("where with a condition alone")
         return tuple(wrap(index) for index in np.nonzero(condition._array))
-    a, b = as_operand("where", a), as_operand("where", b)
-    dtype = result_dtype(a, b)
+    input, other = as_operand("where", input), as_operand("where", other)
+    dtype = result_dtype(input, other)
     if dtype in (F32, F64):
-        return Where().apply(condition, cast(a, dtype), cast(b, dtype))
+        return Where().apply(condition, cast(input, dtype), cast(other, dtype))
     if is_recording() and dtype in (I64, BOOL):
-        return wrap(back(_core.where(condition._array, *pair(a, b, dtype), None), dtype))
-    require_no_gradient("where", a, b)
+        return wrap(back(_core.where(condition._array, *pair(input, other, dtype), None), dtype))
+    require_no_gradient("where", input, other)
     raw = [
         x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else as_number("where", x, dtype)
-        for x in (a, b)
+        for x in (input, other)
     ]
     return wrap(np.asarray(np.where(condition._array, *raw)))
 
 
-def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
+def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     """x with every element at which the mask is true replaced by the number, in the dtype of x.
 
     x and mask broadcast. value is a number, or a tensor without dimensions, which gets the sum of the
@@ -96,7 +96,7 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
     >>> rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf"))
     tensor([-inf, 2.])
     """
-    x, mask = as_tensor("masked_fill", x), as_tensor("masked_fill", mask)
+    input, mask = as_tensor("masked_fill", input), as_tensor("masked_fill", mask)
     if mask._array.dtype != BOOL:
         raise TypeError(f"[masked_fill] got mask of dtype {mask._array.dtype}; expected bool")
     value = as_operand("masked_fill", value)
@@ -105,13 +105,15 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Tensor:
             raise ValueError(
                 f"[masked_fill] got value of shape {value.shape}; expected a number, or a tensor of shape ()"
             )
-        if x._array.dtype in (F32, F64):
-            return Where().apply(mask, cast(value, x._array.dtype), x)
+        if input._array.dtype in (F32, F64):
+            return Where().apply(mask, cast(value, input._array.dtype), input)
         if not is_recording():
             value = value.item()
-    if x._array.dtype in (F32, F64):
-        return MaskedFill(float(value)).apply(x, mask)
-    if is_recording() and x._array.dtype in (I64, BOOL):
-        return wrap(back(_core.where(mask._array, *pair(value, x, x._array.dtype), None), x._array.dtype))
-    require_no_gradient("masked_fill", x)
-    return wrap(np.where(mask._array, as_number("masked_fill", value, x._array.dtype), x._array))
+    if input._array.dtype in (F32, F64):
+        return MaskedFill(float(value)).apply(input, mask)
+    if is_recording() and input._array.dtype in (I64, BOOL):
+        return wrap(
+            back(_core.where(mask._array, *pair(value, input, input._array.dtype), None), input._array.dtype)
+        )
+    require_no_gradient("masked_fill", input)
+    return wrap(np.where(mask._array, as_number("masked_fill", value, input._array.dtype), input._array))

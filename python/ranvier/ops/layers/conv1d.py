@@ -21,7 +21,7 @@ class Conv1d(Convolution):
 
 
 def conv1d(
-    x: Any,
+    input: Any,
     weight: Any,
     bias: Any = None,
     stride: Size = 1,
@@ -43,4 +43,4 @@ def conv1d(
     >>> rv.conv1d(rv.tensor([[[1.0, 2.0, 4.0]]]), rv.tensor([[[-1.0, 1.0]]]))
     tensor([[[1., 2.]]])
     """
-    return Conv1d(stride, padding, dilation, groups).apply(x, weight, bias)
+    return Conv1d(stride, padding, dilation, groups).apply(input, weight, bias)

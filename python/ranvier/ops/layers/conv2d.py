@@ -60,7 +60,7 @@ class Conv2d(Convolution):
 
 
 def conv2d(
-    x: Any,
+    input: Any,
     weight: Any,
     bias: Any = None,
     stride: Pair = 1,
@@ -95,4 +95,4 @@ def conv2d(
     tensor([[[[-1., -1.],
               [-1., -1.]]]])
     """
-    return Conv2d(stride, padding, dilation, groups).apply(x, weight, bias)
+    return Conv2d(stride, padding, dilation, groups).apply(input, weight, bias)

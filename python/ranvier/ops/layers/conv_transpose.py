@@ -28,7 +28,7 @@ class ConvTranspose2d(Convolution):
 
 
 def conv_transpose1d(
-    x: Any,
+    input: Any,
     weight: Any,
     bias: Any = None,
     stride: Size = 1,
@@ -51,11 +51,11 @@ def conv_transpose1d(
     >>> rv.conv_transpose1d(rv.tensor([[[1.0, 2.0]]]), rv.tensor([[[1.0, 10.0, 100.0]]]), stride=2)
     tensor([[[  1.,  10., 102.,  20., 200.]]])
     """
-    return ConvTranspose1d(stride, padding, output_padding, groups, dilation).apply(x, weight, bias)
+    return ConvTranspose1d(stride, padding, output_padding, groups, dilation).apply(input, weight, bias)
 
 
 def conv_transpose2d(
-    x: Any,
+    input: Any,
     weight: Any,
     bias: Any = None,
     stride: Pair = 1,
@@ -81,4 +81,4 @@ def conv_transpose2d(
     tensor([[[[1., 1., 2., 2.],
               [1., 1., 2., 2.]]]])
     """
-    return ConvTranspose2d(stride, padding, output_padding, groups, dilation).apply(x, weight, bias)
+    return ConvTranspose2d(stride, padding, output_padding, groups, dilation).apply(input, weight, bias)

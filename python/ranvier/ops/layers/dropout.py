@@ -40,14 +40,14 @@ def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, functio
     return replaced(name, x, function(p, fresh_key()).apply(x), inplace and own)
 
 
-def dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each element with probability p, divides the others by 1 - p; x itself if training is False.
 
     The mask depends only on the seed, the number of earlier draws and the element's place: it is the same for
     any number of threads and any memory layout. A dropped element is 0, also where x is Inf or NaN. inplace
     changes x and returns it; a leaf that requires gradients then raises RuntimeError, as in PyTorch.
 
-    x: float32 or float64 of any shape, else TypeError. p outside [0, 1] raises ValueError.
+    input: float32 or float64 of any shape, else TypeError. p outside [0, 1] raises ValueError.
     Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014).
 
     >>> import ranvier as rv
@@ -57,7 +57,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False
     >>> rv.dropout(x, 0.5, training=False) is x
     True
     """
-    return _dropped("dropout", x, p, training, inplace, Dropout)
+    return _dropped("dropout", input, p, training, inplace, Dropout)
 
 
 class ChannelDropout(Dropout):
@@ -72,7 +72,7 @@ class ChannelDropout(Dropout):
         return _core.mul(dy, self.scale, None)
 
 
-def dropout1d(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each channel of x (N, C, L) with probability p, divides the others by 1 - p; see
     :func:`dropout`.
 
@@ -83,10 +83,10 @@ def dropout1d(x: Any, p: float = 0.5, training: bool = True, inplace: bool = Fal
     >>> bool((y.amax(2) == y.amin(2)).all())
     True
     """
-    return _dropped("dropout1d", _with_channels("dropout1d", x, 3), p, training, inplace, ChannelDropout)
+    return _dropped("dropout1d", _with_channels("dropout1d", input, 3), p, training, inplace, ChannelDropout)
 
 
-def dropout2d(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each channel of x (N, C, H, W) with probability p, divides the others by 1 - p; see
     :func:`dropout`.
 
@@ -98,7 +98,7 @@ def dropout2d(x: Any, p: float = 0.5, training: bool = True, inplace: bool = Fal
     >>> bool((y.amax((2, 3)) == y.amin((2, 3))).all())
     True
     """
-    return _dropped("dropout2d", _with_channels("dropout2d", x, 4), p, training, inplace, ChannelDropout)
+    return _dropped("dropout2d", _with_channels("dropout2d", input, 4), p, training, inplace, ChannelDropout)
 
 
 def _with_channels(name: str, x: Any, ndim: int) -> Tensor:
@@ -130,7 +130,7 @@ class AlphaDropout(Function):
         return _core.where(self.kept, _core.mul(dy, self.a, None), 0.0, None)
 
 
-def alpha_dropout(x: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """Dropout for networks of :func:`selu`: sets elements to its lower limit instead of 0, then scales and
     shifts all so that numbers of mean 0 and variance 1 keep both. p, x and errors as in :func:`dropout`.
 
@@ -141,4 +141,4 @@ def alpha_dropout(x: Any, p: float = 0.5, training: bool = False, inplace: bool 
     >>> round(y.mean().item(), 1) == 0, round(y.std().item(), 1)
     (True, 1.0)
     """
-    return _dropped("alpha_dropout", x, p, training, inplace, AlphaDropout)
+    return _dropped("alpha_dropout", input, p, training, inplace, AlphaDropout)

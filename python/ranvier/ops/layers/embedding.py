@@ -26,7 +26,7 @@ class Embedding(Function):
 
 
 def embedding(
-    x: Any,
+    input: Any,
     weight: Any,
     padding_idx: int | None = None,
     max_norm: float | None = None,
@@ -36,10 +36,10 @@ def embedding(
 ) -> Tensor:
     """y[..., :] = weight[x[...], :]
 
-    x: integers of any shape in 0 ... num_embeddings - 1; weight: (num_embeddings, embedding_dim), float32 or
-    float64; y: (*x.shape, embedding_dim). padding_idx: a row that gets no gradient; a negative one counts
-    from the end. scale_grad_by_freq: the gradient of a row is divided by how often x has it. The gradient is
-    dense: sparse=True raises ValueError, and so does max_norm, which would change the weight.
+    input: integers of any shape in 0 ... num_embeddings - 1; weight: (num_embeddings, embedding_dim), float32
+    or float64; y: (*input.shape, embedding_dim). padding_idx: a row that gets no gradient; a negative one
+    counts from the end. scale_grad_by_freq: the gradient of a row is divided by how often the input has it.
+    The gradient is dense: sparse=True raises ValueError, and so does max_norm, which would change the weight.
 
     Raises IndexError where an index is out of range, TypeError for other dtypes, ValueError for other shapes.
     Source: Bengio et al., "A Neural Probabilistic Language Model" (2003).
@@ -50,7 +50,7 @@ def embedding(
             [0., 1.]])
     """
     refuse(max_norm, sparse)
-    x, weight = as_tensor("embedding", x), as_tensor("embedding", weight)
+    input, weight = as_tensor("embedding", input), as_tensor("embedding", weight)
     if weight.ndim != 2:
         raise ValueError(
             f"[embedding] got weight of shape {weight.shape}; expected 2 dimensions (num_embeddings, "
@@ -58,7 +58,7 @@ def embedding(
         )
     if padding_idx is not None:
         padding_idx = padding_row(padding_idx, weight.shape[0])
-    return Embedding(padding_idx, scale_grad_by_freq).apply(weight, x)
+    return Embedding(padding_idx, scale_grad_by_freq).apply(weight, input)
 
 
 def refuse(max_norm: Any, sparse: Any) -> None:

@@ -27,7 +27,7 @@ class Interpolate(Function):
 
 
 def interpolate(
-    x: Any,
+    input: Any,
     size: Any = None,
     scale_factor: Any = None,
     mode: str = "nearest",
@@ -60,12 +60,12 @@ def interpolate(
     """
     if antialias:
         raise ValueError("[interpolate] got antialias True; expected False")
-    x = as_tensor("interpolate", x)
+    input = as_tensor("interpolate", input)
     if size is None and scale_factor is not None and (recompute_scale_factor or mode == "area"):
-        size, scale_factor = _size_of(x, scale_factor), None
+        size, scale_factor = _size_of(input, scale_factor), None
     if mode == "area":
-        return _area(x, size, align_corners)
-    return Interpolate(size, scale_factor, mode, bool(align_corners)).apply(x)
+        return _area(input, size, align_corners)
+    return Interpolate(size, scale_factor, mode, bool(align_corners)).apply(input)
 
 
 def _area(x: Tensor, size: Any, align_corners: bool | None) -> Tensor:

@@ -43,7 +43,7 @@ class Linear(Function):
         return dx, dw, db
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     """y = x W^T + b
 
     x (..., in), weight (out, in), bias (out,) or None, y (..., out); a weight (in,) gives y (...). A NumPy
@@ -55,22 +55,22 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     >>> rv.ops.linear(rv.tensor([1.0, 2.0]), weight, bias)
     tensor([0.5000, 0.7500])
     """
-    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+    if not (isinstance(input, Tensor) and isinstance(weight, Tensor)):
         weight = as_tensor("linear", weight)
-        as_tensor("linear", x)
-        x = x if isinstance(x, Tensor) else wrap(np.asarray(x, weight.dtype))
+        as_tensor("linear", input)
+        input = input if isinstance(input, Tensor) else wrap(np.asarray(input, weight.dtype))
     if weight._array.ndim == 1:  # one output, without a dimension
-        y = matmul(x, weight)
+        y = matmul(input, weight)
         return y if bias is None else add(y, bias)
     try:
-        return Linear().apply(x, weight, bias)
+        return Linear().apply(input, weight, bias)
     except TypeError:  # checked afterwards, since floats are the common case
-        if {x.dtype.kind, weight.dtype.kind} - {"i", "u"}:
+        if {input.dtype.kind, weight.dtype.kind} - {"i", "u"}:
             raise
-        y = matmul(x, transpose(weight, -1, -2) if weight.ndim > 1 else weight)
+        y = matmul(input, transpose(weight, -1, -2) if weight.ndim > 1 else weight)
         return y if bias is None else add(y, bias)
     except ValueError as error:
-        shapes = f"x of shape {x.shape} and weight of shape {tuple(weight.shape)}"
+        shapes = f"x of shape {input.shape} and weight of shape {tuple(weight.shape)}"
         if bias is not None:
             shapes += f" and bias of shape {np.shape(bias)}"
         raise ValueError(

@@ -45,7 +45,7 @@ class BatchNorm(Function):
 
 
 def batch_norm(
-    x: Any,
+    input: Any,
     running_mean: Any,
     running_var: Any,
     weight: Any = None,
@@ -57,7 +57,7 @@ def batch_norm(
 ) -> Tensor:
     """y = (x - mean) / sqrt(var + eps) weight + bias, with one mean and variance for each channel.
 
-    x: (N, C), (N, C, L), (N, C, H, W) ...; the other arguments (C,), or None. training: mean and variance
+    input: (N, C), (N, C, L), (N, C, H, W) ...; the other arguments (C,), or None. training: mean and variance
     of the batch over all axes but the channels'; the running ones are updated in place,
     r += momentum (batch - r), with the variance over n - 1. Else the running ones are used.
     num_batches_tracked: a count that training increases by one; with momentum None the running statistics are
@@ -80,7 +80,7 @@ def batch_norm(
     given = (running_mean, running_var, num_batches_tracked)
     running = [None if r is None else as_tensor("batch_norm", r) for r in given]
     mean, var, batches = (None if r is None else r._array for r in running)
-    y = BatchNorm((mean, var, batches), training, momentum, eps).apply(x, weight, bias)
+    y = BatchNorm((mean, var, batches), training, momentum, eps).apply(input, weight, bias)
     if training:
         for r in running:
             if r is not None:
@@ -106,10 +106,12 @@ class GroupNorm(Function):
         return self.kernel_backward(dy, self.x, self.part, self.weight, self.mean, self.rstd, *self.needs)
 
 
-def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+def group_norm(
+    input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
     """y = (x - mean) / sqrt(var + eps) weight + bias, with one mean and variance for each sample and group.
 
-    x: (N, C, ...), with C consecutive channels in num_groups groups; weight, bias: (C,) or None.
+    input: (N, C, ...), with C consecutive channels in num_groups groups; weight, bias: (C,) or None.
     One group normalises a whole sample, C groups are instance norm. Raises ValueError where num_groups does
     not divide C, for shapes that do not fit, and where every group has a single value in a single sample.
 
@@ -119,17 +121,17 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     >>> rv.nn.functional.group_norm(rv.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
     tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
     """
-    x = as_tensor("group_norm", x)
-    if x.ndim >= 2 and x.shape[1] == num_groups and x.shape[0] * math.prod(x.shape[2:]) == 1:
+    input = as_tensor("group_norm", input)
+    if input.ndim >= 2 and input.shape[1] == num_groups and input.shape[0] * math.prod(input.shape[2:]) == 1:
         raise ValueError(
-            f"[group_norm] got x of shape {x.shape} in {num_groups} groups; expected more than 1 value per "
-            "group"
+            f"[group_norm] got x of shape {input.shape} in {num_groups} groups; expected more than 1 value "
+            "per group"
         )
-    return GroupNorm(num_groups, eps).apply(x, weight, bias)
+    return GroupNorm(num_groups, eps).apply(input, weight, bias)
 
 
 def instance_norm(
-    x: Any,
+    input: Any,
     running_mean: Any = None,
     running_var: Any = None,
     weight: Any = None,
@@ -140,7 +142,7 @@ def instance_norm(
 ) -> Tensor:
     """y = (x - mean) / sqrt(var + eps) weight + bias, with a mean and variance for each sample and channel.
 
-    x: (N, C, ...) with at least two pixels; weight, bias: (C,) or None. Group norm with C groups. Running
+    input: (N, C, ...) with at least two pixels; weight, bias: (C,) or None. Group norm with C groups. Running
     statistics are not updated: use_input_stats=False uses the given ones, as batch norm does; else giving
     them raises ValueError.
 
@@ -152,16 +154,16 @@ def instance_norm(
              [-1.0000,  1.0000]]])
     """
     if not use_input_stats:
-        return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     if running_mean is not None or running_var is not None:
         raise ValueError("[instance_norm] got running statistics to update; expected None, they are not kept")
-    x = as_tensor("instance_norm", x)
-    if x.ndim < 2 or x.shape[1] == 0 or math.prod(x.shape[2:]) == 1:
+    input = as_tensor("instance_norm", input)
+    if input.ndim < 2 or input.shape[1] == 0 or math.prod(input.shape[2:]) == 1:
         raise ValueError(
-            f"[instance_norm] got x of shape {x.shape}; expected (N, C, ...) with a channel, and more than 1 "
-            "value per channel"
+            f"[instance_norm] got x of shape {input.shape}; expected (N, C, ...) with a channel, and more "
+            "than 1 value per channel"
         )
-    return GroupNorm(x.shape[1], eps).apply(x, weight, bias)
+    return GroupNorm(input.shape[1], eps).apply(input, weight, bias)
 
 
 class LayerNorm(GroupNorm):
@@ -176,7 +178,7 @@ def _sizes(normalized_shape: Any) -> Any:
 
 
 def layer_norm(
-    x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Tensor:
     """y = (x - mean) / sqrt(var + eps) weight + bias, with mean and variance over the last axes of x.
 
@@ -190,7 +192,7 @@ def layer_norm(
     tensor([[-1.2247,  0.0000,  1.2247],
             [-1.2247,  0.0000,  1.2247]])
     """
-    return LayerNorm(_sizes(normalized_shape), eps).apply(x, weight, bias)
+    return LayerNorm(_sizes(normalized_shape), eps).apply(input, weight, bias)
 
 
 class RMSNorm(Function):
@@ -208,7 +210,7 @@ class RMSNorm(Function):
         return _core.rms_norm_backward(dy, self.x, self.normalized_shape, self.weight, self.rstd, *self.needs)
 
 
-def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
+def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
     """y = x / sqrt(mean(x^2) + eps) weight, with the mean over the last axes of x.
 
     normalized_shape and errors as in :func:`layer_norm`; eps: the machine epsilon of x's dtype where it is
@@ -220,4 +222,4 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
     >>> rv.nn.functional.rms_norm(rv.tensor([3.0, 4.0]), (2,))
     tensor([0.8485, 1.1314])
     """
-    return RMSNorm(_sizes(normalized_shape), eps).apply(x, weight)
+    return RMSNorm(_sizes(normalized_shape), eps).apply(input, weight)

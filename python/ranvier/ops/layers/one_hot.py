@@ -15,7 +15,7 @@ from ranvier.ops.elementwise.whole import exact
 __all__ = ["one_hot"]
 
 
-def one_hot(x: Any, num_classes: int = -1) -> Tensor:
+def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     """y (*x.shape, num_classes) of int64: y[..., c] = 1 where x = c, else 0.
 
     num_classes: -1 means the greatest class + 1. Raises TypeError for classes that are not integers,
@@ -26,7 +26,7 @@ def one_hot(x: Any, num_classes: int = -1) -> Tensor:
     tensor([[1, 0, 0],
             [0, 0, 1]])
     """
-    classes = x._array if isinstance(x, Tensor) else np.asarray(plain("one_hot", x))
+    classes = input._array if isinstance(input, Tensor) else np.asarray(plain("one_hot", input))
     if classes.dtype.kind not in "iu":
         raise TypeError(f"[one_hot] got classes of dtype {classes.dtype}; expected integers")
     if not isinstance(num_classes, (int, np.integer)):

@@ -26,7 +26,7 @@ class Pad(Function):
         return _core.pad_backward(dy, self.sizes, self.mode)
 
 
-def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """x with values added around it: pad = (before, after) of the last dimension, then of the one before it,
     and so on. Negative sizes crop.
 
@@ -44,13 +44,13 @@ def pad(x: Any, pad: Sequence[int], mode: str = "constant", value: float | None 
     >>> rv.pad(rv.tensor([[1.0, 2.0, 3.0]]), (1, 2), "reflect")
     tensor([[2., 1., 2., 3., 2., 1.]])
     """
-    x = as_tensor("pad", x)
+    input = as_tensor("pad", input)
     value = 0.0 if value is None else value
-    if mode == "constant" and x._array.dtype.kind in "biu":
-        return wrap(_pad_integers(x._array, pad, value))
-    if x._array.dtype.kind in "biu":
-        return wrap(_picked(x._array, pad, mode))
-    return Pad(pad, mode, value).apply(x)
+    if mode == "constant" and input._array.dtype.kind in "biu":
+        return wrap(_pad_integers(input._array, pad, value))
+    if input._array.dtype.kind in "biu":
+        return wrap(_picked(input._array, pad, mode))
+    return Pad(pad, mode, value).apply(input)
 
 
 def _picked(x: Any, sizes: Any, mode: str) -> Any:

@@ -158,7 +158,7 @@ class AdaptiveAvgPool2d(AvgPool):
 
 
 def max_pool1d(
-    x: Any,
+    input: Any,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -175,11 +175,11 @@ def max_pool1d(
     tensor([[[3., 2.]]])
     """
     arguments = (kernel_size, _stride(stride), padding, dilation, ceil_mode)
-    return MaxPool1d(*arguments, return_indices=return_indices).apply(x)
+    return MaxPool1d(*arguments, return_indices=return_indices).apply(input)
 
 
 def max_pool2d(
-    x: Any,
+    input: Any,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -209,12 +209,12 @@ def max_pool2d(
     arguments = (kernel_size, _stride(stride), padding, dilation, ceil_mode)
     function = MaxPool2d(*arguments, return_indices=return_indices)
     try:
-        return function.apply(x)
+        return function.apply(input)
     except TypeError:  # checked afterwards, since floats are the common case
-        x = as_tensor("max_pool2d", x)
-        if x.dtype.kind not in "iu":
+        input = as_tensor("max_pool2d", input)
+        if input.dtype.kind not in "iu":
             raise
-        return _of_integers(MaxPool2d(*arguments, return_indices=return_indices), x)
+        return _of_integers(MaxPool2d(*arguments, return_indices=return_indices), input)
 
 
 def _of_integers(function: MaxPool2d, x: Tensor) -> Any:
@@ -231,7 +231,7 @@ def _stride(stride: Any) -> Any:
     return None if isinstance(stride, (tuple, list)) and not stride else stride
 
 
-def adaptive_max_pool1d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
     """The maximum of windows that divide signals (N, C, L) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for the indices.
@@ -240,10 +240,10 @@ def adaptive_max_pool1d(x: Any, output_size: Any, return_indices: bool = False) 
     >>> rv.adaptive_max_pool1d(rv.tensor([[[1.0, 3.0, 2.0]]]), 2)
     tensor([[[3., 3.]]])
     """
-    return AdaptiveMaxPool1d(output_size, return_indices=return_indices).apply(x)
+    return AdaptiveMaxPool1d(output_size, return_indices=return_indices).apply(input)
 
 
-def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) -> Any:
+def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
     """The maximum of windows that divide images (N, C, H, W) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for gradient and indices.
@@ -253,11 +253,11 @@ def adaptive_max_pool2d(x: Any, output_size: Any, return_indices: bool = False) 
     >>> rv.adaptive_max_pool2d(x, (1, 2))
     tensor([[[[13., 15.]]]])
     """
-    return AdaptiveMaxPool2d(output_size, return_indices=return_indices).apply(x)
+    return AdaptiveMaxPool2d(output_size, return_indices=return_indices).apply(input)
 
 
 def avg_pool1d(
-    x: Any,
+    input: Any,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -272,11 +272,11 @@ def avg_pool1d(
     >>> rv.avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
     tensor([[[2., 1.]]])
     """
-    return AvgPool1d(kernel_size, _stride(stride), padding, ceil_mode, count_include_pad).apply(x)
+    return AvgPool1d(kernel_size, _stride(stride), padding, ceil_mode, count_include_pad).apply(input)
 
 
 def avg_pool2d(
-    x: Any,
+    input: Any,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
@@ -300,10 +300,10 @@ def avg_pool2d(
               [10.5000, 12.5000]]]])
     """
     arguments = (kernel_size, _stride(stride), padding, ceil_mode, count_include_pad, divisor_override)
-    return AvgPool2d(*arguments).apply(x)
+    return AvgPool2d(*arguments).apply(input)
 
 
-def adaptive_avg_pool1d(x: Any, output_size: Any) -> Tensor:
+def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
     """The mean of windows that divide signals (N, C, L) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows.
@@ -312,10 +312,10 @@ def adaptive_avg_pool1d(x: Any, output_size: Any) -> Tensor:
     >>> rv.adaptive_avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
     tensor([[[2., 1.]]])
     """
-    return AdaptiveAvgPool1d(output_size).apply(x)
+    return AdaptiveAvgPool1d(output_size).apply(input)
 
 
-def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
+def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     """The mean of windows that divide the image evenly into output_size; 1 is the global average.
 
     Window o along an axis of length n is [floor(o n / out), ceil((o + 1) n / out)). None in a pair keeps that
@@ -329,4 +329,4 @@ def adaptive_avg_pool2d(x: Any, output_size: Any) -> Tensor:
     >>> rv.adaptive_avg_pool2d(x, 1).item()
     7.5
     """
-    return AdaptiveAvgPool2d(output_size).apply(x)
+    return AdaptiveAvgPool2d(output_size).apply(input)

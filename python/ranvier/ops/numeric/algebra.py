@@ -38,7 +38,7 @@ def _matrices(name: str, a: Any, b: Any, dims: tuple[int, int]) -> tuple[Tensor,
     return a, b
 
 
-def addmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b: a (m, k), b (k, n), x broadcasts to (m, n).
 
     >>> import ranvier as rv
@@ -46,20 +46,20 @@ def addmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tenso
     tensor([[4., 1.],
             [1., 4.]])
     """
-    return _plus(x, matmul(*_matrices("addmm", a, b, (2, 2))), beta, alpha)
+    return _plus(input, matmul(*_matrices("addmm", mat1, mat2, (2, 2))), beta, alpha)
 
 
-def addmv(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b: a (m, k), b (k), x broadcasts to (m).
 
     >>> import ranvier as rv
     >>> rv.addmv(rv.ones(2), rv.ones(2, 3), rv.ones(3))
     tensor([4., 4.])
     """
-    return _plus(x, matmul(*_matrices("addmv", a, b, (2, 1))), beta, alpha)
+    return _plus(input, matmul(*_matrices("addmv", mat, vec, (2, 1))), beta, alpha)
 
 
-def addr(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b^T: a (m), b (n), x broadcasts to (m, n).
 
     >>> import ranvier as rv
@@ -67,57 +67,59 @@ def addr(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor
     tensor([[3., 4.],
             [6., 8.]])
     """
-    a, b = _matrices("addr", a, b, (1, 1))
-    return _plus(x, mul(unsqueeze(a, 1), b), beta, alpha)
+    vec1, vec2 = _matrices("addr", vec1, vec2, (1, 1))
+    return _plus(input, mul(unsqueeze(vec1, 1), vec2), beta, alpha)
 
 
-def baddbmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b for each matrix: a (n, m, k), b (n, k, p), x broadcasts to (n, m, p).
 
     >>> import ranvier as rv
     >>> rv.baddbmm(rv.ones(1, 1, 1), rv.ones(1, 1, 3), rv.ones(1, 3, 1))
     tensor([[[4.]]])
     """
-    return _plus(x, matmul(*_matrices("baddbmm", a, b, (3, 3))), beta, alpha)
+    return _plus(input, matmul(*_matrices("baddbmm", batch1, batch2, (3, 3))), beta, alpha)
 
 
-def addbmm(x: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha (sum of the products a[i] b[i]): a (n, m, k), b (n, k, p), x broadcasts to (m, p).
 
     >>> import ranvier as rv
     >>> rv.addbmm(rv.zeros(1, 1), rv.ones(2, 1, 3), rv.ones(2, 3, 1))
     tensor([[6.]])
     """
-    return _plus(x, total(matmul(*_matrices("addbmm", a, b, (3, 3))), 0), beta, alpha)
+    return _plus(input, total(matmul(*_matrices("addbmm", batch1, batch2, (3, 3))), 0), beta, alpha)
 
 
-def inner(a: Any, b: Any) -> Tensor:
+def inner(input: Any, other: Any) -> Tensor:
     """The sum of products over the last dimension: (..., k), (..., k) -> (*a.shape[:-1], *b.shape[:-1]).
 
     >>> import ranvier as rv
     >>> rv.inner(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
     tensor(11.)
     """
-    a, b = as_tensor("inner", a), as_tensor("inner", b)
-    if a.ndim == 0 or b.ndim == 0:
-        return mul(a, b)
-    if a.shape[-1] != b.shape[-1]:
-        raise ValueError(f"[inner] got shapes {a.shape} and {b.shape}; expected equal last dimensions")
-    return tensordot(a, b, ([a.ndim - 1], [b.ndim - 1]))
+    input, other = as_tensor("inner", input), as_tensor("inner", other)
+    if input.ndim == 0 or other.ndim == 0:
+        return mul(input, other)
+    if input.shape[-1] != other.shape[-1]:
+        raise ValueError(
+            f"[inner] got shapes {input.shape} and {other.shape}; expected equal last dimensions"
+        )
+    return tensordot(input, other, ([input.ndim - 1], [other.ndim - 1]))
 
 
-def vdot(a: Any, b: Any) -> Tensor:
+def vdot(input: Any, other: Any) -> Tensor:
     """The sum of the products of two vectors of equal length.
 
     >>> import ranvier as rv
     >>> rv.vdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
     tensor(11.)
     """
-    a, b = _matrices("vdot", a, b, (1, 1))
-    return matmul(a, b)
+    input, other = _matrices("vdot", input, other, (1, 1))
+    return matmul(input, other)
 
 
-def ger(a: Any, b: Any) -> Tensor:
+def ger(input: Any, vec2: Any) -> Tensor:
     """y[i, j] = a[i] b[j]: see :func:`ranvier.outer`.
 
     >>> import ranvier as rv
@@ -125,8 +127,8 @@ def ger(a: Any, b: Any) -> Tensor:
     tensor([[3., 4.],
             [6., 8.]])
     """
-    a, b = _matrices("ger", a, b, (1, 1))
-    return mul(unsqueeze(a, 1), b)
+    input, vec2 = _matrices("ger", input, vec2, (1, 1))
+    return mul(unsqueeze(input, 1), vec2)
 
 
 def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
@@ -167,34 +169,34 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     return reshape(matmul(first, second), shape)
 
 
-def kron(a: Any, b: Any) -> Tensor:
+def kron(input: Any, other: Any) -> Tensor:
     """The Kronecker product: y[i p + k, j q + l] = a[i, j] b[k, l], in any number of dimensions.
 
     >>> import ranvier as rv
     >>> rv.kron(rv.tensor([1.0, 10.0]), rv.tensor([1.0, 2.0]))
     tensor([ 1.,  2., 10., 20.])
     """
-    a, b = as_tensor("kron", a), as_tensor("kron", b)
-    n = max(a.ndim, b.ndim)
-    left, right = ((1,) * (n - x.ndim) + tuple(x.shape) for x in (a, b))
+    input, other = as_tensor("kron", input), as_tensor("kron", other)
+    n = max(input.ndim, other.ndim)
+    left, right = ((1,) * (n - x.ndim) + tuple(x.shape) for x in (input, other))
     wide = mul(
-        reshape(a, tuple(s for m in left for s in (m, 1))),
-        reshape(b, tuple(s for m in right for s in (1, m))),
+        reshape(input, tuple(s for m in left for s in (m, 1))),
+        reshape(other, tuple(s for m in right for s in (1, m))),
     )
     return reshape(wide, tuple(p * q for p, q in zip(left, right, strict=True)))
 
 
-def dist(a: Any, b: Any, p: float = 2) -> Tensor:
+def dist(input: Any, other: Any, p: float = 2) -> Tensor:
     """The p-norm of a - b.
 
     >>> import ranvier as rv
     >>> rv.dist(rv.tensor([3.0, 0.0]), rv.tensor([0.0, 4.0]))
     tensor(5.)
     """
-    return norm(sub(a, b), p)
+    return norm(sub(input, other), p)
 
 
-def cdist(a: Any, b: Any, p: float = 2.0, compute_mode: Any = None) -> Tensor:
+def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: Any = None) -> Tensor:
     """y[.., i, j] = the p-norm of a[.., i, :] - b[.., j, :]: (..., m, d), (..., n, d) -> (..., m, n).
 
     The differences are formed, which is exact for points close together; compute_mode is not used.
@@ -203,35 +205,39 @@ def cdist(a: Any, b: Any, p: float = 2.0, compute_mode: Any = None) -> Tensor:
     >>> rv.cdist(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0], [0.0, 1.0]]))
     tensor([[5., 1.]])
     """
-    a, b = as_tensor("cdist", a), as_tensor("cdist", b)
-    if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-1]:
-        raise ValueError(f"[cdist] got shapes {a.shape} and {b.shape}; expected (..., m, d) and (..., n, d)")
-    if a.shape[-1] == 0:
-        return total(mul(unsqueeze(a, -2), unsqueeze(b, -3)), -1)
-    return norm(sub(unsqueeze(a, -2), unsqueeze(b, -3)), p, -1)
+    x1, x2 = as_tensor("cdist", x1), as_tensor("cdist", x2)
+    if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
+        raise ValueError(
+            f"[cdist] got shapes {x1.shape} and {x2.shape}; expected (..., m, d) and (..., n, d)"
+        )
+    if x1.shape[-1] == 0:
+        return total(mul(unsqueeze(x1, -2), unsqueeze(x2, -3)), -1)
+    return norm(sub(unsqueeze(x1, -2), unsqueeze(x2, -3)), p, -1)
 
 
-def cross(a: Any, b: Any, dim: int | None = None) -> Tensor:
+def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
     """The cross product of vectors of three elements along dim, by default the first of size 3.
 
     >>> import ranvier as rv
     >>> rv.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0]))
     tensor([0., 0., 1.])
     """
-    a, b = as_tensor("cross", a), as_tensor("cross", b)
-    shape = np.broadcast_shapes(a.shape, b.shape)
+    input, other = as_tensor("cross", input), as_tensor("cross", other)
+    shape = np.broadcast_shapes(input.shape, other.shape)
     if dim is None:
         dim = next((d for d, n in enumerate(shape) if n == 3), None)
     if dim is None or not -len(shape) <= dim < len(shape) or shape[dim] != 3:
-        raise ValueError(f"[cross] got shapes {a.shape} and {b.shape}; expected size 3 in dimension {dim}")
-    a, b = movedim(a.broadcast_to(shape), dim, 0), movedim(b.broadcast_to(shape), dim, 0)
+        raise ValueError(
+            f"[cross] got shapes {input.shape} and {other.shape}; expected size 3 in dimension {dim}"
+        )
+    input, other = movedim(input.broadcast_to(shape), dim, 0), movedim(other.broadcast_to(shape), dim, 0)
     from ranvier.ops.repeat import roll
 
-    y = sub(mul(roll(a, -1, 0), roll(b, -2, 0)), mul(roll(a, -2, 0), roll(b, -1, 0)))
+    y = sub(mul(roll(input, -1, 0), roll(other, -2, 0)), mul(roll(input, -2, 0), roll(other, -1, 0)))
     return movedim(y, 0, dim)
 
 
-def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Tensor:
+def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Tensor:
     """The covariance of the rows of x (variables, samples): (d, n) -> (d, d); a vector is one variable.
 
     fweights: how often each sample counts (integers); aweights: its weight. Divided by n - correction.
@@ -241,19 +247,19 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
     tensor([[2., 4.],
             [4., 8.]])
     """
-    x = as_tensor("cov", x)
-    if x.ndim > 2:
-        raise ValueError(f"[cov] got x of shape {x.shape}; expected at most two dimensions")
-    if not is_floating(x):
-        x = x.float()
-    rows = reshape(x, (1, -1)) if x.ndim < 2 else x
+    input = as_tensor("cov", input)
+    if input.ndim > 2:
+        raise ValueError(f"[cov] got x of shape {input.shape}; expected at most two dimensions")
+    if not is_floating(input):
+        input = input.float()
+    rows = reshape(input, (1, -1)) if input.ndim < 2 else input
     weights = None
     for w in (fweights, aweights):
         if w is not None:
             w = as_tensor("cov", w)
             if w.shape != (rows.shape[1],):
                 raise ValueError(f"[cov] got weights of shape {w.shape}; expected ({rows.shape[1]},)")
-            weights = w.to(x.dtype) if weights is None else mul(weights, w.to(x.dtype))
+            weights = w.to(input.dtype) if weights is None else mul(weights, w.to(input.dtype))
     if weights is None:
         n: Any = rows.shape[1]
         centred = sub(rows, total(rows, 1, True) / n)
@@ -263,14 +269,14 @@ def cov(x: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = No
         n = total(weights)
         centred = sub(rows, total(mul(rows, weights), 1, True) / n)
         product = matmul(mul(centred, weights), centred.T)
-        used = n if aweights is None else total(mul(weights, as_tensor("cov", aweights).to(x.dtype))) / n
+        used = n if aweights is None else total(mul(weights, as_tensor("cov", aweights).to(input.dtype))) / n
         degrees = n - correction * (1 if aweights is None else used)
         degrees = degrees.clamp(min=0)
     y = product / degrees
     return reshape(y, ()) if rows.shape[0] == 1 else y
 
 
-def corrcoef(x: Any) -> Tensor:
+def corrcoef(input: Any) -> Tensor:
     """The correlation of the rows of x (variables, samples), limited to [-1, 1]: (d, n) -> (d, d).
 
     >>> import ranvier as rv
@@ -278,14 +284,14 @@ def corrcoef(x: Any) -> Tensor:
     tensor([[ 1., -1.],
             [-1.,  1.]])
     """
-    c = cov(x)
+    c = cov(input)
     if c.ndim == 0:
         return c / c
     d = c.diagonal().sqrt()
     return (c / unsqueeze(d, 1) / d).clamp(-1, 1)
 
 
-def renorm(x: Any, p: float, dim: int, maxnorm: float) -> Tensor:
+def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
     """x, each slice along dim scaled down to the p-norm maxnorm where its norm is greater.
 
     >>> import ranvier as rv
@@ -293,11 +299,11 @@ def renorm(x: Any, p: float, dim: int, maxnorm: float) -> Tensor:
     tensor([[0.6000, 0.8000],
             [0.3000, 0.4000]])
     """
-    x = as_tensor("renorm", x)
-    at = some_dim("renorm", x, dim)
-    others = tuple(d for d in range(x.ndim) if d != at)
-    size = norm(x, p, others, True)
-    return mul(x, where(size > maxnorm, maxnorm / (size + 1e-7), 1.0))
+    input = as_tensor("renorm", input)
+    at = some_dim("renorm", input, dim)
+    others = tuple(d for d in range(input.ndim) if d != at)
+    size = norm(input, p, others, True)
+    return mul(input, where(size > maxnorm, maxnorm / (size + 1e-7), 1.0))
 
 
 def block_diag(*matrices: Any) -> Tensor:

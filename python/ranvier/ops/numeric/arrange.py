@@ -29,7 +29,7 @@ from ranvier.ops.shape import (
 )
 
 
-def fliplr(x: Any) -> Tensor:
+def fliplr(input: Any) -> Tensor:
     """x with dimension 1 in reverse order.
 
     >>> import ranvier as rv
@@ -37,17 +37,17 @@ def fliplr(x: Any) -> Tensor:
     tensor([[2, 1],
             [4, 3]])
     """
-    return _mirrored("fliplr", x, 1)
+    return _mirrored("fliplr", input, 1)
 
 
-def flipud(x: Any) -> Tensor:
+def flipud(input: Any) -> Tensor:
     """x with dimension 0 in reverse order.
 
     >>> import ranvier as rv
     >>> rv.flipud(rv.tensor([1, 2]))
     tensor([2, 1])
     """
-    return _mirrored("flipud", x, 0)
+    return _mirrored("flipud", input, 0)
 
 
 def _mirrored(name: str, x: Any, dim: int) -> Tensor:
@@ -57,7 +57,7 @@ def _mirrored(name: str, x: Any, dim: int) -> Tensor:
     return flip(x, dim)
 
 
-def rot90(x: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
+def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     """x turned by k quarter turns from the first of dims towards the second.
 
     >>> import ranvier as rv
@@ -65,35 +65,35 @@ def rot90(x: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     tensor([[2, 4],
             [1, 3]])
     """
-    x = as_tensor("rot90", x)
-    a, b = (_dim("rot90", d, x.ndim) for d in dims)
-    if a == b or x.ndim < 2:
-        raise ValueError(f"[rot90] got dims {dims} for x of shape {x.shape}; expected two dimensions")
+    input = as_tensor("rot90", input)
+    a, b = (_dim("rot90", d, input.ndim) for d in dims)
+    if a == b or input.ndim < 2:
+        raise ValueError(f"[rot90] got dims {dims} for x of shape {input.shape}; expected two dimensions")
     if k % 4 == 2:
-        return flip(x, (a, b))
+        return flip(input, (a, b))
     if k % 4 == 0:
-        return x.clone()
-    return transpose(flip(x, b), a, b) if k % 4 == 1 else flip(transpose(x, a, b), b)
+        return input.clone()
+    return transpose(flip(input, b), a, b) if k % 4 == 1 else flip(transpose(input, a, b), b)
 
 
-def moveaxis(x: Any, source: Any, destination: Any) -> Tensor:
+def moveaxis(input: Any, source: Any, destination: Any) -> Tensor:
     """As :func:`ranvier.movedim`.
 
     >>> import ranvier as rv
     >>> rv.moveaxis(rv.ones(2, 3, 4), 0, 2).shape
     (3, 4, 2)
     """
-    return movedim(x, source, destination)
+    return movedim(input, source, destination)
 
 
-def swapdims(x: Any, dim0: int, dim1: int) -> Tensor:
+def swapdims(input: Any, dim0: int, dim1: int) -> Tensor:
     """As :func:`ranvier.transpose`.
 
     >>> import ranvier as rv
     >>> rv.swapdims(rv.ones(2, 3), 0, 1).shape
     (3, 2)
     """
-    return transpose(x, dim0, dim1)
+    return transpose(input, dim0, dim1)
 
 
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
@@ -137,21 +137,23 @@ def cartesian_prod(*tensors: Any) -> Tensor:
     return stack([reshape(x, (-1,)) for x in meshgrid(*parts, indexing="ij")], 1)
 
 
-def combinations(x: Any, r: int = 2, with_replacement: bool = False) -> Tensor:
+def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All subsets of r elements of a vector, one a row.
 
     >>> import ranvier as rv
     >>> rv.combinations(rv.tensor([1, 2, 3])).tolist()
     [[1, 2], [1, 3], [2, 3]]
     """
-    x = as_tensor("combinations", x)
-    if x.ndim != 1 or r < 0:
-        raise ValueError(f"[combinations] got x of shape {x.shape} and r {r}; expected a vector and r >= 0")
+    input = as_tensor("combinations", input)
+    if input.ndim != 1 or r < 0:
+        raise ValueError(
+            f"[combinations] got x of shape {input.shape} and r {r}; expected a vector and r >= 0"
+        )
     if r == 0:
-        return zeros(0, dtype=x.dtype)
+        return zeros(0, dtype=input.dtype)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    rows = np.array(list(choose(range(x.shape[0]), r)), np.int64).reshape(-1, r)
-    return reshape(index_select(x, 0, rows.reshape(-1)), rows.shape)
+    rows = np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r)
+    return reshape(index_select(input, 0, rows.reshape(-1)), rows.shape)
 
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -176,7 +178,7 @@ def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, devi
     return wrap(np.stack(np.triu_indices(row, offset, col)).astype(dtype or np.int64))
 
 
-def argwhere(x: Any) -> Tensor:
+def argwhere(input: Any) -> Tensor:
     """The indices of the elements that are not 0, one a row; int64.
 
     >>> import ranvier as rv
@@ -184,11 +186,11 @@ def argwhere(x: Any) -> Tensor:
     tensor([[1],
             [2]])
     """
-    x = as_tensor("argwhere", x)
-    return nonzero(x) if x.ndim else wrap(np.argwhere(x._array))
+    input = as_tensor("argwhere", input)
+    return nonzero(input) if input.ndim else wrap(np.argwhere(input._array))
 
 
-def diag(x: Any, diagonal: int = 0) -> Tensor:
+def diag(input: Any, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix; of a vector the matrix with that diagonal, 0 elsewhere.
 
     >>> import ranvier as rv
@@ -196,13 +198,13 @@ def diag(x: Any, diagonal: int = 0) -> Tensor:
     tensor([[1, 0],
             [0, 2]])
     """
-    x = as_tensor("diag", x)
-    if x.ndim not in (1, 2):
-        raise ValueError(f"[diag] got x of shape {x.shape}; expected a vector or a matrix")
-    return diag_embed(x, diagonal) if x.ndim == 1 else diagonal_of(x, diagonal).clone()
+    input = as_tensor("diag", input)
+    if input.ndim not in (1, 2):
+        raise ValueError(f"[diag] got x of shape {input.shape}; expected a vector or a matrix")
+    return diag_embed(input, diagonal) if input.ndim == 1 else diagonal_of(input, diagonal).clone()
 
 
-def diagflat(x: Any, offset: int = 0) -> Tensor:
+def diagflat(input: Any, offset: int = 0) -> Tensor:
     """The matrix with the elements of x on a diagonal.
 
     >>> import ranvier as rv
@@ -211,10 +213,10 @@ def diagflat(x: Any, offset: int = 0) -> Tensor:
             [0, 0, 2],
             [0, 0, 0]])
     """
-    return diag_embed(reshape(as_tensor("diagflat", x), (-1,)), offset)
+    return diag_embed(reshape(as_tensor("diagflat", input), (-1,)), offset)
 
 
-def diag_embed(x: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices, in dimensions dim1 and dim2, with the last dimension of x on a diagonal, 0 elsewhere.
 
     >>> import ranvier as rv
@@ -222,18 +224,18 @@ def diag_embed(x: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tenso
     tensor([[1, 0],
             [0, 2]])
     """
-    x = as_tensor("diag_embed", x)
-    n = x.shape[-1] + abs(offset)
+    input = as_tensor("diag_embed", input)
+    n = input.shape[-1] + abs(offset)
     i = np.arange(n)
     places = i[None, :] - i[:, None] == offset  # (n, n): x[k] is at (k, k + offset) or (k - offset, k)
-    wide = unsqueeze(x, -1)
+    wide = unsqueeze(input, -1)
     first = min(offset, 0)  # row k takes x[k + first]
-    rows = np.clip(i + first, 0, max(x.shape[-1] - 1, 0))
-    if x.shape[-1] == 0:
-        y = zeros(*x.shape[:-1], n, n, dtype=x.dtype)
+    rows = np.clip(i + first, 0, max(input.shape[-1] - 1, 0))
+    if input.shape[-1] == 0:
+        y = zeros(*input.shape[:-1], n, n, dtype=input.dtype)
     else:
-        wide = index_select(wide, x.ndim - 1, rows)
-        y = where(wrap(places), expand(wide, (*x.shape[:-1], n, n)), cast(0, x.dtype))
+        wide = index_select(wide, input.ndim - 1, rows)
+        y = where(wrap(places), expand(wide, (*input.shape[:-1], n, n)), cast(0, input.dtype))
     last = y.ndim
     a, b = (d % last for d in (dim1, dim2))
     if a == b:

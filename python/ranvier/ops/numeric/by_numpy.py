@@ -68,8 +68,8 @@ def of_one(
 
     kind = type(name.capitalize(), (ByNumpy,), {})
 
-    def op(x: Any) -> Tensor:
-        x = as_tensor(name, x)
+    def op(input: Any) -> Tensor:
+        x = as_tensor(name, input)
         if integers and not is_floating(x):
             require_no_gradient(name, x)
             kept = x._array if x._array.dtype.kind in "biu" else function(x._array)
@@ -100,8 +100,8 @@ def of_two(
     def made() -> Function:
         return kind(function, slopes)
 
-    def op(a: Any, b: Any) -> Tensor:
-        return promoted(name, made, function if integers else None, a, b)  # type: ignore[arg-type]
+    def op(input: Any, other: Any) -> Tensor:
+        return promoted(name, made, function if integers else None, input, other)  # type: ignore[arg-type]
 
     return named(op, name, formula, example)
 

@@ -28,45 +28,50 @@ def _weights(name: str, weights: Any, n: int) -> Any:
     return w
 
 
-def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
+def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """How often each of 0, 1, 2 ... occurs in a vector of integers >= 0, or the sum of their weights.
 
     >>> import ranvier as rv
     >>> rv.bincount(rv.tensor([0, 2, 2]))
     tensor([1, 0, 2])
     """
-    x = as_tensor("bincount", x)
-    if x.ndim != 1 or x.dtype.kind not in "biu" or (x.numel() and x._array.min() < 0) or minlength < 0:
+    input = as_tensor("bincount", input)
+    if (
+        input.ndim != 1
+        or input.dtype.kind not in "biu"
+        or (input.numel() and input._array.min() < 0)
+        or minlength < 0
+    ):
         raise ValueError(
-            f"[bincount] got x of shape {x.shape} and {x.dtype}; expected a vector of integers >= 0"
+            f"[bincount] got x of shape {input.shape} and {input.dtype}; expected a vector of integers >= 0"
         )
-    w = _weights("bincount", weights, x.shape[0])
+    w = _weights("bincount", weights, input.shape[0])
     value_read("bincount")
-    found = np.bincount(x._array, w, minlength)
+    found = np.bincount(input._array, w, minlength)
     return wrap(found if w is None or w.dtype != np.float32 else found.astype(np.float32))
 
 
-def histc(x: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements are in each of `bins` equal intervals of [min, max]; equal limits mean those of x.
 
     >>> import ranvier as rv
     >>> rv.histc(rv.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3)
     tensor([0., 2., 1., 0.])
     """
-    x = as_tensor("histc", x)
+    input = as_tensor("histc", input)
     value_read("histc")
-    if min == max and x.numel():
-        min, max = float(x._array.min()), float(x._array.max())
+    if min == max and input.numel():
+        min, max = float(input._array.min()), float(input._array.max())
     if min == max:
         min, max = min - 1, max + 1
     if bins < 1 or not min < max:
         raise ValueError(f"[histc] got {bins} bins in [{min}, {max}]; expected at least one, and min < max")
-    inside = x._array[(x._array >= min) & (x._array <= max)]
-    return wrap(np.histogram(inside, bins, (min, max))[0].astype(x.dtype))
+    inside = input._array[(input._array >= min) & (input._array <= max)]
+    return wrap(np.histogram(inside, bins, (min, max))[0].astype(input.dtype))
 
 
 def histogram(
-    x: Any, bins: Any, *, range: Any = None, weight: Any = None, density: bool = False
+    input: Any, bins: Any, *, range: Any = None, weight: Any = None, density: bool = False
 ) -> Histogram:
     """How many elements are in each interval, and the edges of the intervals: as numpy.histogram.
 
@@ -74,16 +79,16 @@ def histogram(
     >>> rv.histogram(rv.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0)).hist
     tensor([2., 1.])
     """
-    x = as_tensor("histogram", x)
+    input = as_tensor("histogram", input)
     value_read("histogram")
     w = None if weight is None else as_tensor("histogram", weight)._array
     edges = getattr(bins, "_array", bins)
-    counts, found = np.histogram(x._array, edges, range, density, w)
-    return Histogram(wrap(counts.astype(x.dtype)), wrap(found.astype(x.dtype)))
+    counts, found = np.histogram(input._array, edges, range, density, w)
+    return Histogram(wrap(counts.astype(input.dtype)), wrap(found.astype(input.dtype)))
 
 
 def unique(
-    x: Any,
+    input: Any,
     sorted: bool = True,
     return_inverse: bool = False,
     return_counts: bool = False,
@@ -96,18 +101,18 @@ def unique(
     >>> rv.unique(rv.tensor([3, 1, 3]), return_counts=True)
     (tensor([1, 3]), tensor([1, 2]))
     """
-    x = as_tensor("unique", x)
+    input = as_tensor("unique", input)
     value_read("unique")
-    at = None if dim is None else _dim("unique", dim, x.ndim)
+    at = None if dim is None else _dim("unique", dim, input.ndim)
     y, inverse, counts = np.unique(
-        x._array, return_inverse=True, return_counts=True, axis=at, equal_nan=False
+        input._array, return_inverse=True, return_counts=True, axis=at, equal_nan=False
     )
-    inverse = inverse.reshape(x.shape if at is None else -1)
+    inverse = inverse.reshape(input.shape if at is None else -1)
     return _chosen(y, inverse, counts, return_inverse, return_counts)
 
 
 def unique_consecutive(
-    x: Any, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+    input: Any, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """The elements (slices along dim) that differ from the one before, as :func:`unique` returns them.
 
@@ -115,10 +120,10 @@ def unique_consecutive(
     >>> rv.unique_consecutive(rv.tensor([1, 1, 2, 1]))
     tensor([1, 2, 1])
     """
-    x = as_tensor("unique_consecutive", x)
+    input = as_tensor("unique_consecutive", input)
     value_read("unique_consecutive")
-    at = 0 if dim is None else _dim("unique_consecutive", dim, x.ndim)
-    rows = x._array.reshape(-1) if dim is None else np.moveaxis(x._array, at, 0)
+    at = 0 if dim is None else _dim("unique_consecutive", dim, input.ndim)
+    rows = input._array.reshape(-1) if dim is None else np.moveaxis(input._array, at, 0)
     new = np.ones(rows.shape[0], bool)
     if rows.shape[0]:
         new[1:] = (rows[1:] != rows[:-1]).any(tuple(range(1, rows.ndim)))
@@ -127,7 +132,7 @@ def unique_consecutive(
     inverse = np.cumsum(new) - 1
     y = rows[first] if dim is None else np.moveaxis(rows[first], 0, at)
     return _chosen(
-        y, inverse.reshape(x.shape) if dim is None else inverse, counts, return_inverse, return_counts
+        y, inverse.reshape(input.shape) if dim is None else inverse, counts, return_inverse, return_counts
     )
 
 
@@ -186,7 +191,7 @@ def searchsorted(
     return wrap(found.astype(np.int32 if out_int32 else np.int64))
 
 
-def bucketize(x: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False) -> Tensor:
+def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """The index of the interval between the sorted boundaries in which each element is; int64.
 
     >>> import ranvier as rv
@@ -196,4 +201,4 @@ def bucketize(x: Any, boundaries: Any, *, out_int32: bool = False, right: bool =
     limits = as_tensor("bucketize", boundaries)
     if limits.ndim != 1:
         raise ValueError(f"[bucketize] got boundaries of shape {limits.shape}; expected a vector")
-    return searchsorted(limits, x, out_int32=out_int32, right=right)
+    return searchsorted(limits, input, out_int32=out_int32, right=right)

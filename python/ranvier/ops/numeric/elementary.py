@@ -192,41 +192,41 @@ fix, sgn = trunc, sign
 arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
 
 
-def rsqrt(x: Any) -> Tensor:
+def rsqrt(input: Any) -> Tensor:
     """1 / sqrt(x): inf at 0, nan below.
 
     >>> import ranvier as rv
     >>> rv.rsqrt(rv.tensor([4.0, 1.0]))
     tensor([0.5000, 1.0000])
     """
-    return reciprocal(sqrt(x))
+    return reciprocal(sqrt(input))
 
 
-def tan(x: Any) -> Tensor:
+def tan(input: Any) -> Tensor:
     """sin(x) / cos(x), of x radians.
 
     >>> import ranvier as rv
     >>> rv.tan(rv.tensor([0.0, 1.0]))
     tensor([0.0000, 1.5574])
     """
-    x = floating(as_tensor("tan", x))
-    return div(sin(x), cos(x))
+    input = floating(as_tensor("tan", input))
+    return div(sin(input), cos(input))
 
 
-def positive(x: Any) -> Tensor:
+def positive(input: Any) -> Tensor:
     """+x: x as it is. Raises TypeError for bools.
 
     >>> import ranvier as rv
     >>> rv.positive(rv.tensor([-1.0]))
     tensor([-1.])
     """
-    x = as_tensor("positive", x)
-    if x.dtype == np.bool_:
+    input = as_tensor("positive", input)
+    if input.dtype == np.bool_:
         raise TypeError("[positive] got bools; expected numbers: use x.int()")
-    return x
+    return input
 
 
-def logit(x: Any, eps: float | None = None) -> Tensor:
+def logit(input: Any, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), the inverse of sigmoid; with eps, of x limited to [eps, 1 - eps].
 
     nan outside [0, 1]. The gradient is 0 where the limit takes effect.
@@ -235,13 +235,15 @@ def logit(x: Any, eps: float | None = None) -> Tensor:
     >>> rv.logit(rv.tensor([0.5, 0.9]))
     tensor([0.0000, 2.1972])
     """
-    x = floating(as_tensor("logit", x))
+    input = floating(as_tensor("logit", input))
     if eps is not None:
-        x = x.clip(eps, 1 - eps)
-    return log(x / (1 - x))
+        input = input.clip(eps, 1 - eps)
+    return log(input / (1 - input))
 
 
-def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
+def nan_to_num(
+    input: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
     """x with nan, inf and -inf replaced; by default by 0 and the greatest and least number of the dtype.
 
     The gradient of replaced elements is 0.
@@ -250,47 +252,49 @@ def nan_to_num(x: Any, nan: float = 0.0, posinf: float | None = None, neginf: fl
     >>> rv.nan_to_num(rv.tensor([float("nan"), 1.0]), nan=-1.0)
     tensor([-1.,  1.])
     """
-    x = as_tensor("nan_to_num", x)
-    if not is_floating(x):
+    input = as_tensor("nan_to_num", input)
+    if not is_floating(input):
         with np.errstate(all="ignore"):
-            return wrap(np.nan_to_num(x._array, True, nan, posinf, neginf))
-    limits = np.finfo(x.dtype)
+            return wrap(np.nan_to_num(input._array, True, nan, posinf, neginf))
+    limits = np.finfo(input.dtype)
     high = float(limits.max) if posinf is None else float(posinf)
     low = float(limits.min) if neginf is None else float(neginf)
-    y = where(x != x, float(0.0 if nan is None else nan), x)
-    y = where(x == math.inf, high, y)
-    return where(x == -math.inf, low, y)
+    y = where(input != input, float(0.0 if nan is None else nan), input)
+    y = where(input == math.inf, high, y)
+    return where(input == -math.inf, low, y)
 
 
-def isposinf(x: Any) -> Tensor:
+def isposinf(input: Any) -> Tensor:
     """True where x is inf; bool.
 
     >>> import ranvier as rv
     >>> rv.isposinf(rv.tensor([1.0, float("inf")]))
     tensor([False,  True])
     """
-    return eq(as_tensor("isposinf", x), math.inf)
+    return eq(as_tensor("isposinf", input), math.inf)
 
 
-def isneginf(x: Any) -> Tensor:
+def isneginf(input: Any) -> Tensor:
     """True where x is -inf; bool.
 
     >>> import ranvier as rv
     >>> rv.isneginf(rv.tensor([1.0, -float("inf")]))
     tensor([False,  True])
     """
-    return eq(as_tensor("isneginf", x), -math.inf)
+    return eq(as_tensor("isneginf", input), -math.inf)
 
 
-def signbit(x: Any) -> Tensor:
+def signbit(input: Any) -> Tensor:
     """True where x is negative, -0.0 included; bool.
 
     >>> import ranvier as rv
     >>> rv.signbit(rv.tensor([-0.0, 0.0]))
     tensor([ True, False])
     """
-    x = as_tensor("signbit", x)
-    return wrap(np.asarray(np.zeros(x.shape, bool) if x.dtype == np.bool_ else np.signbit(x._array)))
+    input = as_tensor("signbit", input)
+    return wrap(
+        np.asarray(np.zeros(input.shape, bool) if input.dtype == np.bool_ else np.signbit(input._array))
+    )
 
 
 SYMBOLS: dict[str, Any] = {"__pos__": positive}

@@ -62,16 +62,14 @@ def new_full(
     return creation.full(size, fill_value, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
 
 
-def scalar_tensor(
-    value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor without dimensions; float32 unless dtype says otherwise.
 
     >>> import ranvier as rv
     >>> rv.scalar_tensor(2)
     tensor(2.)
     """
-    return creation.tensor(value, dtype or np.float32, device, requires_grad)
+    return creation.tensor(s, dtype or np.float32, device, requires_grad)
 
 
 def logspace(

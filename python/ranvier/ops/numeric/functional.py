@@ -26,18 +26,18 @@ from ranvier.ops.scatter import index_add
 from ranvier.ops.shape import reshape, unsqueeze
 
 
-def normalize(x: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
+def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """x divided by its p-norm along dim, at least eps.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.normalize(rv.tensor([[3.0, 4.0]]))
     tensor([[0.6000, 0.8000]])
     """
-    x = as_tensor("normalize", x)
-    return div(x, maximum(norm(x, p, dim, True), eps))
+    input = as_tensor("normalize", input)
+    return div(input, maximum(norm(input, p, dim, True), eps))
 
 
-def threshold(x: Any, threshold: float, value: float, inplace: bool = False) -> Tensor:
+def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else the value.
 
     >>> import ranvier as rv
@@ -46,14 +46,14 @@ def threshold(x: Any, threshold: float, value: float, inplace: bool = False) -> 
     """
     from ranvier.ops.unary import replaced
 
-    x = as_tensor("threshold", x)
-    number = value if is_floating(x) else int(value)
-    y = where(x <= threshold, number, x)
-    return replaced("threshold", x, y, inplace)
+    input = as_tensor("threshold", input)
+    number = value if is_floating(input) else int(value)
+    y = where(input <= threshold, number, input)
+    return replaced("threshold", input, y, inplace)
 
 
 def rrelu(
-    x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
+    input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
 ) -> Tensor:
     """x where x >= 0, else a x: a is uniform in [lower, upper] while training, else their mean
     (Xu et al. 2015).
@@ -65,30 +65,30 @@ def rrelu(
     from ranvier.autograd.random_tensors import rand
     from ranvier.ops.unary import replaced
 
-    x = as_tensor("rrelu", x)
+    input = as_tensor("rrelu", input)
     if not lower <= upper:
         raise ValueError(f"[rrelu] got lower {lower} and upper {upper}; expected lower <= upper")
     slope: Any = (lower + upper) / 2
     if training:
-        slope = rand(x.shape, dtype=x.dtype) * (upper - lower) + lower
-    return replaced("rrelu", x, where(x >= 0, x, mul(x, slope)), inplace)
+        slope = rand(input.shape, dtype=input.dtype) * (upper - lower) + lower
+    return replaced("rrelu", input, where(input >= 0, input, mul(input, slope)), inplace)
 
 
-def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None) -> Tensor:
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
     """y[.., o] = x1^T W[o] x2 + b[o]: x1 (..., i), x2 (..., j), W (o, i, j), b (o).
 
     >>> import ranvier as rv
     >>> rv.nn.functional.bilinear(rv.ones(2, 3), rv.ones(2, 4), rv.ones(5, 3, 4)).shape
     (2, 5)
     """
-    x1, x2, weight = (as_tensor("bilinear", t) for t in (x1, x2, weight))
-    fits = weight.ndim == 3 and x1.shape[:-1] == x2.shape[:-1]
-    if not fits or x1.shape[-1] != weight.shape[1] or x2.shape[-1] != weight.shape[2]:
+    input1, input2, weight = (as_tensor("bilinear", t) for t in (input1, input2, weight))
+    fits = weight.ndim == 3 and input1.shape[:-1] == input2.shape[:-1]
+    if not fits or input1.shape[-1] != weight.shape[1] or input2.shape[-1] != weight.shape[2]:
         raise ValueError(
-            f"[bilinear] got x1 of shape {x1.shape}, x2 of {x2.shape} and weight of {weight.shape}; expected "
-            "(..., i), (..., j) and (o, i, j)"
+            f"[bilinear] got x1 of shape {input1.shape}, x2 of {input2.shape} and weight of {weight.shape}; "
+            "expected (..., i), (..., j) and (o, i, j)"
         )
-    y = einsum("...i,oij,...j->...o", x1, weight, x2)
+    y = einsum("...i,oij,...j->...o", input1, weight, input2)
     return y if bias is None else add(y, bias)
 
 
@@ -162,18 +162,18 @@ def _bags(index: Any, offsets: Any, include_last: bool) -> tuple[Any, int]:
     return np.repeat(np.arange(count), ends - starts[:count]), count
 
 
-def pdist(x: Any, p: float = 2.0) -> Tensor:
+def pdist(input: Any, p: float = 2.0) -> Tensor:
     """The p-norm between each two rows i < j of x (n, d): a vector of n (n - 1) / 2.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.pdist(rv.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]))
     tensor([5.0000, 1.0000, 4.2426])
     """
-    x = as_tensor("pdist", x)
-    if x.ndim != 2:
-        raise ValueError(f"[pdist] got x of shape {x.shape}; expected (n, d)")
-    i, j = np.triu_indices(x.shape[0], 1)
-    return norm(sub(index_select(x, 0, i), index_select(x, 0, j)), p, 1)
+    input = as_tensor("pdist", input)
+    if input.ndim != 2:
+        raise ValueError(f"[pdist] got x of shape {input.shape}; expected (n, d)")
+    i, j = np.triu_indices(input.shape[0], 1)
+    return norm(sub(index_select(input, 0, i), index_select(input, 0, j)), p, 1)
 
 
 def _reduced(name: str, x: Tensor, reduction: str) -> Tensor:
@@ -206,42 +206,47 @@ def triplet_margin_with_distance_loss(
     return _reduced("triplet_margin_with_distance_loss", maximum(near - far + margin, 0), reduction)
 
 
-def multilabel_soft_margin_loss(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
+def multilabel_soft_margin_loss(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean"
+) -> Tensor:
     """The mean over classes of the logistic loss of each label 0 or 1: x and target (..., c).
 
     >>> import ranvier as rv
     >>> rv.nn.functional.multilabel_soft_margin_loss(rv.tensor([[0.0, 0.0]]), rv.tensor([[1.0, 0.0]]))
     tensor(0.6931)
     """
-    x, target = as_tensor("multilabel_soft_margin_loss", x), as_tensor("multilabel_soft_margin_loss", target)
-    if x.shape != target.shape:
+    input, target = (
+        as_tensor("multilabel_soft_margin_loss", input),
+        as_tensor("multilabel_soft_margin_loss", target),
+    )
+    if input.shape != target.shape:
         raise ValueError(
-            f"[multilabel_soft_margin_loss] got x of shape {x.shape} and target of {target.shape}; expected "
-            "equal shapes"
+            f"[multilabel_soft_margin_loss] got x of shape {input.shape} and target of {target.shape}; "
+            "expected equal shapes"
         )
-    loss = -add(mul(target, logsigmoid(x)), mul(1 - target, logsigmoid(-x)))
+    loss = -add(mul(target, logsigmoid(input)), mul(1 - target, logsigmoid(-input)))
     if weight is not None:
-        loss = mul(loss, constant("multilabel_soft_margin_loss", "weight", weight, x))
+        loss = mul(loss, constant("multilabel_soft_margin_loss", "weight", weight, input))
     return _reduced("multilabel_soft_margin_loss", mean(loss, -1), reduction)
 
 
-def multilabel_margin_loss(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     """sum over labels j and all other classes i of max(0, 1 - (x[j] - x[i])) / c; -1 ends a row's labels.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.multilabel_margin_loss(rv.tensor([[0.5, 0.0]]), rv.tensor([[0, -1]]))
     tensor(0.2500)
     """
-    x, labels = as_tensor("multilabel_margin_loss", x), index_array("multilabel_margin_loss", target)
-    if x.ndim not in (1, 2) or labels.shape != x.shape:
+    input, labels = as_tensor("multilabel_margin_loss", input), index_array("multilabel_margin_loss", target)
+    if input.ndim not in (1, 2) or labels.shape != input.shape:
         raise ValueError(
-            f"[multilabel_margin_loss] got x of shape {x.shape} and target of {labels.shape}; expected equal "
-            "shapes (n, c) or (c)"
+            f"[multilabel_margin_loss] got x of shape {input.shape} and target of {labels.shape}; expected "
+            "equal shapes (n, c) or (c)"
         )
-    if x.ndim == 1:
-        row = multilabel_margin_loss(unsqueeze(x, 0), labels[None], "none")
+    if input.ndim == 1:
+        row = multilabel_margin_loss(unsqueeze(input, 0), labels[None], "none")
         return _reduced("multilabel_margin_loss", row[0], reduction)
-    n, c = x.shape
+    n, c = input.shape
     if labels.size and (labels.min() < -1 or labels.max() >= c):
         raise IndexError(
             f"[multilabel_margin_loss] got a label outside 0 ... {c - 1}; expected one inside, or -1"
@@ -250,9 +255,9 @@ def multilabel_margin_loss(x: Any, target: Any, reduction: str = "mean") -> Tens
     is_label = np.zeros((n, c), bool)
     rows = np.broadcast_to(np.arange(n)[:, None], labels.shape)
     is_label[rows[used], labels[used]] = True
-    own = gather(x, 1, np.where(used, labels, 0))
-    margins = maximum(1 - sub(unsqueeze(own, 2), unsqueeze(x, 1)), 0)  # (n, label, class)
-    mask = (used[:, :, None] & ~is_label[:, None, :]).astype(x.dtype)
+    own = gather(input, 1, np.where(used, labels, 0))
+    margins = maximum(1 - sub(unsqueeze(own, 2), unsqueeze(input, 1)), 0)  # (n, label, class)
+    mask = (used[:, :, None] & ~is_label[:, None, :]).astype(input.dtype)
     return _reduced("multilabel_margin_loss", total(mul(margins, wrap(mask)), (1, 2)) / c, reduction)
 
 

@@ -62,26 +62,28 @@ def _places(at: Array, n: int, c: int) -> Array:
     return keep(np.ascontiguousarray(np.broadcast_to(at.reshape(1, 1, -1), (n, c, at.size))))
 
 
-def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
+def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
     """The windows of images as columns: (n, c, h, w) -> (n, c r s, number of windows).
 
     >>> import ranvier as rv
     >>> rv.nn.functional.unfold(rv.ones(1, 2, 4, 4), 3).shape
     (1, 18, 4)
     """
-    x = as_tensor("unfold", x)
-    if x.ndim == 3:
-        return unfold(unsqueeze(x, 0), kernel_size, dilation, padding, stride)[0]
-    if x.ndim != 4:
-        raise ValueError(f"[unfold] got x of shape {x.shape}; expected (n, c, h, w) or (c, h, w)")
-    n, c = x.shape[:2]
-    at, size, (ph, pw) = _windows("unfold", (x.shape[2], x.shape[3]), kernel_size, dilation, padding, stride)
-    wide = reshape(pad(x, (pw, pw, ph, ph)) if ph or pw else x, (n, c, size[0] * size[1]))
+    input = as_tensor("unfold", input)
+    if input.ndim == 3:
+        return unfold(unsqueeze(input, 0), kernel_size, dilation, padding, stride)[0]
+    if input.ndim != 4:
+        raise ValueError(f"[unfold] got x of shape {input.shape}; expected (n, c, h, w) or (c, h, w)")
+    n, c = input.shape[:2]
+    at, size, (ph, pw) = _windows(
+        "unfold", (input.shape[2], input.shape[3]), kernel_size, dilation, padding, stride
+    )
+    wide = reshape(pad(input, (pw, pw, ph, ph)) if ph or pw else input, (n, c, size[0] * size[1]))
     return reshape(gather(wide, 2, _places(at, n, c)), (n, c * at.shape[0], at.shape[1]))
 
 
 def fold(
-    x: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+    input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
     """The sum of windows, put back into images: (n, c r s, number of windows) -> (n, c, h, w).
 
@@ -89,80 +91,84 @@ def fold(
     >>> rv.nn.functional.fold(rv.ones(1, 4, 1), (2, 2), 2).shape
     (1, 1, 2, 2)
     """
-    x = as_tensor("fold", x)
-    if x.ndim == 2:
-        return fold(unsqueeze(x, 0), output_size, kernel_size, dilation, padding, stride)[0]
+    input = as_tensor("fold", input)
+    if input.ndim == 2:
+        return fold(unsqueeze(input, 0), output_size, kernel_size, dilation, padding, stride)[0]
     h, w = _two("fold", "output_size", output_size, 1)
     at, size, (ph, pw) = _windows("fold", (h, w), kernel_size, dilation, padding, stride)
-    if x.ndim != 3 or x.shape[1] % at.shape[0] or x.shape[2] != at.shape[1]:
+    if input.ndim != 3 or input.shape[1] % at.shape[0] or input.shape[2] != at.shape[1]:
         raise ValueError(
-            f"[fold] got x of shape {x.shape}; expected (n, c * {at.shape[0]}, {at.shape[1]}) for this size"
+            f"[fold] got x of shape {input.shape}; expected (n, c * {at.shape[0]}, {at.shape[1]}) "
+            "for this size"
         )
-    n, c = x.shape[0], x.shape[1] // at.shape[0]
-    values = reshape(x, (n, c, at.size))
-    wide = scatter_add(zeros(n, c, size[0] * size[1], dtype=x.dtype), 2, _places(at, n, c), values)
+    n, c = input.shape[0], input.shape[1] // at.shape[0]
+    values = reshape(input, (n, c, at.size))
+    wide = scatter_add(zeros(n, c, size[0] * size[1], dtype=input.dtype), 2, _places(at, n, c), values)
     return reshape(wide, (n, c, *size))[:, :, ph : ph + h, pw : pw + w]
 
 
-def pixel_shuffle(x: Any, upscale_factor: int) -> Tensor:
+def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
     """(..., c r^2, h, w) -> (..., c, h r, w r): channels become pixels (Shi et al. 2016).
 
     >>> import ranvier as rv
     >>> rv.nn.functional.pixel_shuffle(rv.ones(1, 8, 2, 2), 2).shape
     (1, 2, 4, 4)
     """
-    x, r = as_tensor("pixel_shuffle", x), upscale_factor
-    if x.ndim < 3 or not isinstance(r, int) or r < 1 or x.shape[-3] % (r * r):
+    input, r = as_tensor("pixel_shuffle", input), upscale_factor
+    if input.ndim < 3 or not isinstance(r, int) or r < 1 or input.shape[-3] % (r * r):
         raise ValueError(
-            f"[pixel_shuffle] got x of shape {x.shape} and upscale_factor {r}; expected (..., c r^2, h, w)"
+            f"[pixel_shuffle] got x of shape {input.shape} and upscale_factor {r}; expected "
+            "(..., c r^2, h, w)"
         )
     if r == 1:
-        return x.clone()
-    *lead, c, h, w = x.shape
+        return input.clone()
+    *lead, c, h, w = input.shape
     c //= r * r
-    y = reshape(x, (*lead, c, r, r, h, w))
+    y = reshape(input, (*lead, c, r, r, h, w))
     d = len(lead)
     return reshape(permute(y, (*range(d), d, d + 3, d + 1, d + 4, d + 2)), (*lead, c, h * r, w * r))
 
 
-def pixel_unshuffle(x: Any, downscale_factor: int) -> Tensor:
+def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
     """(..., c, h r, w r) -> (..., c r^2, h, w): the inverse of :func:`pixel_shuffle`.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.pixel_unshuffle(rv.ones(1, 2, 4, 4), 2).shape
     (1, 8, 2, 2)
     """
-    x, r = as_tensor("pixel_unshuffle", x), downscale_factor
-    if x.ndim < 3 or not isinstance(r, int) or r < 1 or x.shape[-1] % r or x.shape[-2] % r:
+    input, r = as_tensor("pixel_unshuffle", input), downscale_factor
+    if input.ndim < 3 or not isinstance(r, int) or r < 1 or input.shape[-1] % r or input.shape[-2] % r:
         raise ValueError(
-            f"[pixel_unshuffle] got x of shape {x.shape} and downscale_factor {r}; "
+            f"[pixel_unshuffle] got x of shape {input.shape} and downscale_factor {r}; "
             "expected (..., c, h r, w r)"
         )
     if r == 1:
-        return x.clone()
-    *lead, c, h, w = x.shape
-    y = reshape(x, (*lead, c, h // r, r, w // r, r))
+        return input.clone()
+    *lead, c, h, w = input.shape
+    y = reshape(input, (*lead, c, h // r, r, w // r, r))
     d = len(lead)
     return reshape(permute(y, (*range(d), d, d + 2, d + 4, d + 1, d + 3)), (*lead, c * r * r, h // r, w // r))
 
 
-def channel_shuffle(x: Any, groups: int) -> Tensor:
+def channel_shuffle(input: Any, groups: int) -> Tensor:
     """The channels (n, c, ...) of `groups` groups, dealt out in turn (Zhang et al., ShuffleNet, 2018).
 
     >>> import ranvier as rv
     >>> rv.nn.functional.channel_shuffle(rv.arange(4.0).reshape(1, 4, 1), 2).flatten()
     tensor([0., 2., 1., 3.])
     """
-    x = as_tensor("channel_shuffle", x)
-    if x.ndim < 3 or not isinstance(groups, int) or groups < 1 or x.shape[1] % groups:
+    input = as_tensor("channel_shuffle", input)
+    if input.ndim < 3 or not isinstance(groups, int) or groups < 1 or input.shape[1] % groups:
         raise ValueError(
-            f"[channel_shuffle] got x of shape {x.shape} and {groups} groups; expected a divisor of c"
+            f"[channel_shuffle] got x of shape {input.shape} and {groups} groups; expected a divisor of c"
         )
-    n, c, *rest = x.shape
-    return reshape(transpose(reshape(x, (n, groups, c // groups, *rest)), 1, 2), x.shape)
+    n, c, *rest = input.shape
+    return reshape(transpose(reshape(input, (n, groups, c // groups, *rest)), 1, 2), input.shape)
 
 
-def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+def local_response_norm(
+    input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
     """x / (k + alpha mean)^beta, with the mean of the squares of `size` neighbouring channels (Krizhevsky
     2012).
 
@@ -172,18 +178,18 @@ def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.
     >>> rv.nn.functional.local_response_norm(rv.ones(1, 3, 2, 2), 2, alpha=1.0)[0, :, 0, 0]
     tensor([0.7378, 0.5946, 0.5946])
     """
-    x = as_tensor("local_response_norm", x)
-    if x.ndim < 3 or size < 1:
+    input = as_tensor("local_response_norm", input)
+    if input.ndim < 3 or size < 1:
         raise ValueError(
-            f"[local_response_norm] got x of shape {x.shape} and size {size}; expected (n, c, ...)"
+            f"[local_response_norm] got x of shape {input.shape} and size {size}; expected (n, c, ...)"
         )
-    if x.numel() == 0:
-        return x
-    n, c = x.shape[:2]
-    rows = transpose(reshape(square(x), (n, c, -1)), 1, 2)  # (n, pixels, c)
+    if input.numel() == 0:
+        return input
+    n, c = input.shape[:2]
+    rows = transpose(reshape(square(input), (n, c, -1)), 1, 2)  # (n, pixels, c)
     means = avg_pool1d(pad(rows, (size // 2, (size - 1) // 2)), size, 1)
-    means = reshape(transpose(means, 1, 2), x.shape)
-    return div(x, pow(add(mul(means, alpha), k), beta))
+    means = reshape(transpose(means, 1, 2), input.shape)
+    return div(input, pow(add(mul(means, alpha), k), beta))
 
 
 def _unpool(
@@ -227,7 +233,7 @@ class Unpool(Function):
 
 
 def max_unpool1d(
-    x: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+    input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
 ) -> Tensor:
     """The maxima at the places that they came from, 0 elsewhere: x and indices are results of max_pool1d.
 
@@ -236,11 +242,11 @@ def max_unpool1d(
     >>> rv.nn.functional.max_unpool1d(rv.tensor([[2.0]]), rv.tensor([[1]]), 2)
     tensor([[0., 2.]])
     """
-    return _unpool("max_unpool1d", x, indices, kernel_size, stride, padding, output_size, 1)
+    return _unpool("max_unpool1d", input, indices, kernel_size, stride, padding, output_size, 1)
 
 
 def max_unpool2d(
-    x: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+    input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
 ) -> Tensor:
     """The maxima at the places that they came from, 0 elsewhere: x and indices are results of max_pool2d.
 
@@ -251,7 +257,7 @@ def max_unpool2d(
     tensor([[[[0., 0.],
               [0., 4.]]]])
     """
-    return _unpool("max_unpool2d", x, indices, kernel_size, stride, padding, output_size, 2)
+    return _unpool("max_unpool2d", input, indices, kernel_size, stride, padding, output_size, 2)
 
 
 def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Tensor:
@@ -281,7 +287,11 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Ten
 
 
 def grid_sample(
-    x: Any, grid: Any, mode: str = "bilinear", padding_mode: str = "zeros", align_corners: bool | None = None
+    input: Any,
+    grid: Any,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
 ) -> Tensor:
     """x read at the points of a grid: x (n, c, h, w), grid (n, p, q, 2) of (x, y) in [-1, 1] -> (n, c, p, q).
 
@@ -294,28 +304,30 @@ def grid_sample(
     >>> rv.nn.functional.grid_sample(image, points, align_corners=True)
     tensor([[[[0.5000]]]])
     """
-    x, grid = as_tensor("grid_sample", x), as_tensor("grid_sample", grid)
+    input, grid = as_tensor("grid_sample", input), as_tensor("grid_sample", grid)
     modes, paddings = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
     if mode not in modes or padding_mode not in paddings:
         raise ValueError(
             f"[grid_sample] got mode {mode!r} and padding_mode {padding_mode!r}; expected one of {modes} and "
             f"one of {paddings}"
         )
-    if x.ndim != 4 or grid.ndim != 4 or grid.shape[3] != 2 or grid.shape[0] != x.shape[0]:
+    if input.ndim != 4 or grid.ndim != 4 or grid.shape[3] != 2 or grid.shape[0] != input.shape[0]:
         raise ValueError(
-            f"[grid_sample] got x of shape {x.shape} and grid of {grid.shape}; "
+            f"[grid_sample] got x of shape {input.shape} and grid of {grid.shape}; "
             "expected (n, c, h, w) and (n, p, q, 2)"
         )
-    if 0 in x.shape[2:]:
-        raise ValueError(f"[grid_sample] got x of shape {x.shape}; expected images of at least one pixel")
+    if 0 in input.shape[2:]:
+        raise ValueError(f"[grid_sample] got x of shape {input.shape}; expected images of at least one pixel")
     corners = bool(align_corners)
     if mode == "bicubic":
-        return _bicubic(x, grid, padding_mode, corners)
-    places = [_placed(grid[..., d], x.shape[3 - d], padding_mode, corners) for d in (0, 1)]  # columns, rows
+        return _bicubic(input, grid, padding_mode, corners)
+    places = [
+        _placed(grid[..., d], input.shape[3 - d], padding_mode, corners) for d in (0, 1)
+    ]  # columns, rows
     if mode == "nearest":
         columns, rows = (np.rint(p._array) for p in places)
         without = total(where(wrap(np.zeros(grid.shape, bool)), grid, 0.0), 3)  # the grid's gradient is 0
-        return add(_read(x, rows, columns), unsqueeze(without, 1))
+        return add(_read(input, rows, columns), unsqueeze(without, 1))
     low = [np.floor(p._array) for p in places]
     shares = [p - wrap(f) for p, f in zip(places, low, strict=True)]
     y: Any = None
@@ -324,7 +336,7 @@ def grid_sample(
             shares[1] if down else 1 - shares[1],
             shares[0] if right else 1 - shares[0],
         )
-        part = mul(_read(x, low[1] + down, low[0] + right), unsqueeze(weight, 1))
+        part = mul(_read(input, low[1] + down, low[0] + right), unsqueeze(weight, 1))
         y = part if y is None else add(y, part)
     return y
 

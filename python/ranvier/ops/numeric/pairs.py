@@ -111,34 +111,34 @@ xlogy = of_two(
 )
 
 
-def true_divide(a: Any, b: Any) -> Tensor:
+def true_divide(input: Any, other: Any) -> Tensor:
     """a / b: see :func:`ranvier.div`.
 
     >>> import ranvier as rv
     >>> rv.true_divide(rv.tensor([1, 3]), 2)
     tensor([0.5000, 1.5000])
     """
-    return div(a, b)
+    return div(input, other)
 
 
-def rsub(a: Any, b: Any, *, alpha: float = 1) -> Tensor:
+def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """b - alpha a
 
     >>> import ranvier as rv
     >>> rv.rsub(rv.tensor([1.0, 2.0]), 5)
     tensor([4., 3.])
     """
-    return sub(b, a, alpha=alpha)
+    return sub(other, input, alpha=alpha)
 
 
-def float_power(a: Any, b: Any) -> Tensor:
+def float_power(input: Any, exponent: Any) -> Tensor:
     """a^b in float64.
 
     >>> import ranvier as rv
     >>> rv.float_power(rv.tensor([2, 3]), 2).dtype
     dtype('float64')
     """
-    wide = [x.to(np.float64) if isinstance(x, Tensor) else x for x in map(_operand, (a, b))]
+    wide = [x.to(np.float64) if isinstance(x, Tensor) else x for x in map(_operand, (input, exponent))]
     return pow(*wide)
 
 
@@ -146,86 +146,86 @@ def _operand(x: Any) -> Any:
     return as_operand("float_power", x)
 
 
-def ldexp(x: Any, exponent: Any) -> Tensor:
+def ldexp(input: Any, other: Any) -> Tensor:
     """x 2^exponent.
 
     >>> import ranvier as rv
     >>> rv.ldexp(rv.tensor([1.0, 3.0]), rv.tensor([2, 1]))
     tensor([4., 6.])
     """
-    return mul(floating(x), pow(2.0, as_operand("ldexp", exponent)))
+    return mul(floating(input), pow(2.0, as_operand("ldexp", other)))
 
 
-def clamp_min(x: Any, min: Any) -> Tensor:
+def clamp_min(input: Any, min: Any) -> Tensor:
     """x, at least min: see :func:`ranvier.clamp`.
 
     >>> import ranvier as rv
     >>> rv.clamp_min(rv.tensor([1.0, 5.0]), 2)
     tensor([2., 5.])
     """
-    return clip(x, min, None)
+    return clip(input, min, None)
 
 
-def clamp_max(x: Any, max: Any) -> Tensor:
+def clamp_max(input: Any, max: Any) -> Tensor:
     """x, at most max: see :func:`ranvier.clamp`.
 
     >>> import ranvier as rv
     >>> rv.clamp_max(rv.tensor([1.0, 5.0]), 2)
     tensor([1., 2.])
     """
-    return clip(x, None, max)
+    return clip(input, None, max)
 
 
-def lerp(start: Any, end: Any, weight: Any) -> Tensor:
+def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     """start + weight (end - start).
 
     >>> import ranvier as rv
     >>> rv.lerp(rv.tensor([0.0, 10.0]), rv.tensor([4.0, 20.0]), 0.25)
     tensor([ 1.0000, 12.5000])
     """
-    return add(start, mul(weight, sub(end, start)))
+    return add(input, mul(weight, sub(end, input)))
 
 
-def addcmul(x: Any, a: Any, b: Any, *, value: float = 1) -> Tensor:
+def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """x + value a b
 
     >>> import ranvier as rv
     >>> rv.addcmul(rv.ones(2), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]), value=0.5)
     tensor([2.5000, 5.0000])
     """
-    return add(x, mul(mul(a, b), value) if value != 1 else mul(a, b))
+    return add(input, mul(mul(tensor1, tensor2), value) if value != 1 else mul(tensor1, tensor2))
 
 
-def addcdiv(x: Any, a: Any, b: Any, *, value: float = 1) -> Tensor:
+def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Tensor:
     """x + value a / b
 
     >>> import ranvier as rv
     >>> rv.addcdiv(rv.ones(2), rv.tensor([1.0, 2.0]), rv.tensor([2.0, 4.0]))
     tensor([1.5000, 1.5000])
     """
-    return add(x, mul(div(a, b), value) if value != 1 else div(a, b))
+    return add(input, mul(div(tensor1, tensor2), value) if value != 1 else div(tensor1, tensor2))
 
 
-def logaddexp(a: Any, b: Any) -> Tensor:
+def logaddexp(input: Any, other: Any) -> Tensor:
     """log(e^a + e^b) without overflow.
 
     >>> import ranvier as rv
     >>> rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0]))
     tensor([1000.6932])
     """
-    a, b = (floating(as_tensor("logaddexp", x)) for x in (a, b))
-    distance = where(a == b, 0.0, sub(a, b))  # equal infinities have the distance 0
-    return add(maximum(a, b), log1p(exp(-distance.abs())))
+    input, other = (floating(as_tensor("logaddexp", x)) for x in (input, other))
+    distance = where(input == other, 0.0, sub(input, other))  # equal infinities have the distance 0
+    return add(maximum(input, other), log1p(exp(-distance.abs())))
 
 
-def logaddexp2(a: Any, b: Any) -> Tensor:
+def logaddexp2(input: Any, other: Any) -> Tensor:
     """log2(2^a + 2^b) without overflow.
 
     >>> import ranvier as rv
     >>> rv.logaddexp2(rv.tensor([3.0]), rv.tensor([3.0]))
     tensor([4.])
     """
-    return logaddexp(mul(a, math.log(2)), mul(b, math.log(2))) / math.log(2)
+    return logaddexp(mul(input, math.log(2)), mul(other, math.log(2))) / math.log(2)
 
 
 SYMBOLS: dict[str, Any] = {

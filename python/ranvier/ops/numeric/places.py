@@ -24,30 +24,30 @@ from ranvier.ops.shape import (
 )
 
 
-def take(x: Any, index: Any) -> Tensor:
+def take(input: Any, index: Any) -> Tensor:
     """The elements of x at flat positions, in the shape of index.
 
     >>> import ranvier as rv
     >>> rv.take(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([3, 0]))
     tensor([4., 1.])
     """
-    x, at = as_tensor("take", x), index_array("take", index)
-    return reshape(index_select(reshape(x, (-1,)), 0, at.reshape(-1)), at.shape)
+    input, at = as_tensor("take", input), index_array("take", index)
+    return reshape(index_select(reshape(input, (-1,)), 0, at.reshape(-1)), at.shape)
 
 
-def put(x: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
+def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
     """x with the elements of source at flat positions index, or added to them, in a new tensor.
 
     >>> import ranvier as rv
     >>> rv.put(rv.zeros(3), rv.tensor([2, 0]), rv.tensor([5.0, 6.0]))
     tensor([6., 0., 5.])
     """
-    x, source, at = as_tensor("put", x), as_tensor("put", source), index_array("put", index)
+    input, source, at = as_tensor("put", input), as_tensor("put", source), index_array("put", index)
     if source.numel() != at.size:
         raise ValueError(f"[put] got {source.numel()} elements for {at.size} positions; expected as many")
-    rows = _in_range("put", at.reshape(-1), x.numel())
+    rows = _in_range("put", at.reshape(-1), input.numel())
     write = scatter_add if accumulate else scatter
-    return reshape(write(reshape(x, (-1,)), 0, rows, reshape(source, (-1,))), x.shape)
+    return reshape(write(reshape(input, (-1,)), 0, rows, reshape(source, (-1,))), input.shape)
 
 
 def _in_range(name: str, index: Any, size: int) -> Any:
@@ -62,42 +62,42 @@ def _rows(name: str, x: Tensor, dim: int, index: Any) -> tuple[int, Any]:
     return at, _in_range(name, rows, x.shape[at] if x.ndim else 1)
 
 
-def index_fill(x: Any, dim: int, index: Any, value: Any) -> Tensor:
+def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     """x with every element at the indices along dim replaced by a number, in a new tensor.
 
     >>> import ranvier as rv
     >>> rv.index_fill(rv.zeros(3), 0, rv.tensor([0, 2]), 1.0)
     tensor([1., 0., 1.])
     """
-    x = as_tensor("index_fill", x)
-    at, rows = _rows("index_fill", x, dim, index)
-    hit = np.zeros(x.shape[at] if x.ndim else 1, bool)
+    input = as_tensor("index_fill", input)
+    at, rows = _rows("index_fill", input, dim, index)
+    hit = np.zeros(input.shape[at] if input.ndim else 1, bool)
     hit[rows] = True
-    mask = hit.reshape((-1,) + (1,) * (x.ndim - at - 1)) if x.ndim else hit.reshape(())
+    mask = hit.reshape((-1,) + (1,) * (input.ndim - at - 1)) if input.ndim else hit.reshape(())
     if isinstance(value, Tensor) and value.ndim:
         raise ValueError(f"[index_fill] got value of shape {value.shape}; expected a number")
-    return where(wrap(np.asarray(mask)), cast(value, x.dtype), x)
+    return where(wrap(np.asarray(mask)), cast(value, input.dtype), input)
 
 
-def index_copy(x: Any, dim: int, index: Any, source: Any) -> Tensor:
+def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     """x with y[.., index[j], ..] = source[.., j, ..] along dim, in a new tensor.
 
     >>> import ranvier as rv
     >>> rv.index_copy(rv.zeros(3), 0, rv.tensor([2, 0]), rv.tensor([5.0, 6.0]))
     tensor([6., 0., 5.])
     """
-    x, source = as_tensor("index_copy", x), as_tensor("index_copy", source)
-    at, rows = _rows("index_copy", x, dim, index)
-    expected = (*x.shape[:at], rows.size, *x.shape[at + 1 :]) if x.ndim else ()
-    if source.shape != expected and not (x.ndim == 0 and source.numel() == 1):
+    input, source = as_tensor("index_copy", input), as_tensor("index_copy", source)
+    at, rows = _rows("index_copy", input, dim, index)
+    expected = (*input.shape[:at], rows.size, *input.shape[at + 1 :]) if input.ndim else ()
+    if source.shape != expected and not (input.ndim == 0 and source.numel() == 1):
         raise ValueError(f"[index_copy] got source of shape {source.shape}; expected {expected}")
-    if x.ndim == 0:
-        return where(wrap(np.asarray(rows.size > 0)), reshape(source, ()), x)
-    places = np.broadcast_to(rows.reshape((-1,) + (1,) * (x.ndim - at - 1)), source.shape)
-    return scatter(x, at, np.ascontiguousarray(places), source)
+    if input.ndim == 0:
+        return where(wrap(np.asarray(rows.size > 0)), reshape(source, ()), input)
+    places = np.broadcast_to(rows.reshape((-1,) + (1,) * (input.ndim - at - 1)), source.shape)
+    return scatter(input, at, np.ascontiguousarray(places), source)
 
 
-def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
+def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
     """x with x[indices] = values, or += with accumulate, in a new tensor.
 
     >>> import ranvier as rv
@@ -105,40 +105,42 @@ def index_put(x: Any, indices: Any, values: Any, accumulate: bool = False) -> Te
     tensor([[0., 5.],
             [6., 0.]])
     """
-    x, values = as_tensor("index_put", x), as_tensor("index_put", values)
+    input, values = as_tensor("index_put", input), as_tensor("index_put", values)
     key = tuple(slice(None) if i is None else as_tensor("index_put", i)._array for i in indices)
-    if values.dtype != x.dtype:
-        raise TypeError(f"[index_put] got values of {values.dtype} for x of {x.dtype}; expected equal dtypes")
+    if values.dtype != input.dtype:
+        raise TypeError(
+            f"[index_put] got values of {values.dtype} for x of {input.dtype}; expected equal dtypes"
+        )
     try:
-        places = np.arange(x.numel()).reshape(x.shape)[key]
+        places = np.arange(input.numel()).reshape(input.shape)[key]
     except IndexError as error:
         raise IndexError(f"[index_put] {error}") from error
-    return put(x, places, broadcast_to(values, places.shape), accumulate)
+    return put(input, places, broadcast_to(values, places.shape), accumulate)
 
 
-def masked_scatter(x: Any, mask: Any, source: Any) -> Tensor:
+def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
     """x with the elements where mask is true replaced by the first elements of source, in order.
 
     >>> import ranvier as rv
     >>> rv.masked_scatter(rv.zeros(3), rv.tensor([True, False, True]), rv.tensor([1.0, 2.0]))
     tensor([1., 0., 2.])
     """
-    x, mask, source = (as_tensor("masked_scatter", t) for t in (x, mask, source))
+    input, mask, source = (as_tensor("masked_scatter", t) for t in (input, mask, source))
     if mask.dtype != np.bool_:
         raise TypeError(f"[masked_scatter] got mask of dtype {mask.dtype}; expected bool")
-    shape = np.broadcast_shapes(x.shape, mask.shape)
-    x = expand(x, shape)
+    shape = np.broadcast_shapes(input.shape, mask.shape)
+    input = expand(input, shape)
     places = np.flatnonzero(np.broadcast_to(mask._array, shape))
     if source.numel() < places.size:
         raise ValueError(
             f"[masked_scatter] got {source.numel()} elements for {places.size} places; "
             "expected at least as many"
         )
-    return put(x, places, reshape(source, (-1,))[: places.size])
+    return put(input, places, reshape(source, (-1,))[: places.size])
 
 
 def scatter_reduce(
-    x: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
+    input: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
 ) -> Tensor:
     """x with y[.., index[j], ..] = the reduction of all src[.., j, ..] written there, and of x's element.
 
@@ -151,24 +153,24 @@ def scatter_reduce(
     """
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
         raise ValueError(f"[scatter_reduce] got reduce {reduce!r}; expected sum, prod, mean, amax or amin")
-    x, src = as_tensor("scatter_reduce", x), as_tensor("scatter_reduce", src)
+    input, src = as_tensor("scatter_reduce", input), as_tensor("scatter_reduce", src)
     places = index_array("scatter_reduce", index)
-    at = _dim("scatter_reduce", dim, x.ndim)
-    if reduce in ("sum", "mean") and is_floating(x):
+    at = _dim("scatter_reduce", dim, input.ndim)
+    if reduce in ("sum", "mean") and is_floating(input):
         ones = full_like(src.detach(), 1)
-        start = x
+        start = input
         if not include_self:
-            touched = scatter_add(full_like(x.detach(), 0), at, places, ones) > 0
-            start = where(touched, 0.0, x)
+            touched = scatter_add(full_like(input.detach(), 0), at, places, ones) > 0
+            start = where(touched, 0.0, input)
         y = scatter_add(start, at, places, src)
         if reduce == "sum":
             return y
-        count = scatter_add(full_like(x.detach(), 1 if include_self else 0), at, places, ones)
+        count = scatter_add(full_like(input.detach(), 1 if include_self else 0), at, places, ones)
         return y / count.clamp(min=1)
-    if is_floating(x) and reduce != "mean":
-        return watched(ScatterReduce(at, reduce, include_self).apply(x, places, src), index)
-    require_no_gradient("scatter_reduce", x, src)
-    return wrap(_reduced(x._array, at, places, src._array, reduce, include_self)[0])
+    if is_floating(input) and reduce != "mean":
+        return watched(ScatterReduce(at, reduce, include_self).apply(input, places, src), index)
+    require_no_gradient("scatter_reduce", input, src)
+    return wrap(_reduced(input._array, at, places, src._array, reduce, include_self)[0])
 
 
 _UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
@@ -263,7 +265,7 @@ def _positions(x: Tensor) -> Any:
     return np.arange(x.numel()).reshape(x.shape)
 
 
-def select_scatter(x: Any, src: Any, dim: int, index: int) -> Tensor:
+def select_scatter(input: Any, src: Any, dim: int, index: int) -> Tensor:
     """x with x.select(dim, index) replaced by src, in a new tensor.
 
     >>> import ranvier as rv
@@ -271,12 +273,12 @@ def select_scatter(x: Any, src: Any, dim: int, index: int) -> Tensor:
     tensor([[0., 0.],
             [1., 1.]])
     """
-    x = as_tensor("select_scatter", x)
-    return _written("select_scatter", x, select(wrap(_positions(x)), dim, index)._array, src)
+    input = as_tensor("select_scatter", input)
+    return _written("select_scatter", input, select(wrap(_positions(input)), dim, index)._array, src)
 
 
 def slice_scatter(
-    x: Any, src: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+    input: Any, src: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
     """x with x[start:end:step] along dim replaced by src, in a new tensor.
 
@@ -284,13 +286,13 @@ def slice_scatter(
     >>> rv.slice_scatter(rv.zeros(4), rv.ones(2), 0, 1, 3)
     tensor([0., 1., 1., 0.])
     """
-    x = as_tensor("slice_scatter", x)
-    at = _dim("slice_scatter", dim, x.ndim)
+    input = as_tensor("slice_scatter", input)
+    at = _dim("slice_scatter", dim, input.ndim)
     key = (slice(None),) * at + (slice(start, end, step),)
-    return _written("slice_scatter", x, _positions(x)[key], src)
+    return _written("slice_scatter", input, _positions(input)[key], src)
 
 
-def diagonal_scatter(x: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+def diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """x with a diagonal replaced by src, in a new tensor: see :func:`ranvier.diagonal`.
 
     >>> import ranvier as rv
@@ -298,5 +300,7 @@ def diagonal_scatter(x: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int
     tensor([[1., 0.],
             [0., 2.]])
     """
-    x = as_tensor("diagonal_scatter", x)
-    return _written("diagonal_scatter", x, diagonal(wrap(_positions(x)), offset, dim1, dim2)._array, src)
+    input = as_tensor("diagonal_scatter", input)
+    return _written(
+        "diagonal_scatter", input, diagonal(wrap(_positions(input)), offset, dim1, dim2)._array, src
+    )

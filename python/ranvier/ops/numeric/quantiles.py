@@ -77,7 +77,7 @@ def _quantile(
 
 
 def quantile(
-    x: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+    input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
     """The values below which the shares q of the elements along dim are; NaN where an element is NaN.
 
@@ -88,11 +88,11 @@ def quantile(
     >>> rv.quantile(rv.tensor([1.0, 2.0, 3.0, 4.0]), 0.5)
     tensor(2.5000)
     """
-    return _quantile("quantile", x, q, dim, keepdim, interpolation, nans=False)
+    return _quantile("quantile", input, q, dim, keepdim, interpolation, nans=False)
 
 
 def nanquantile(
-    x: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+    input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
     """As :func:`quantile`, of the elements that are not NaN.
 
@@ -100,19 +100,19 @@ def nanquantile(
     >>> rv.nanquantile(rv.tensor([1.0, float("nan"), 2.0]), 0.5)
     tensor(1.5000)
     """
-    return _quantile("nanquantile", x, q, dim, keepdim, interpolation, nans=True)
+    return _quantile("nanquantile", input, q, dim, keepdim, interpolation, nans=True)
 
 
-def nanmedian(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of the elements that are not NaN; with dim also its index.
 
     >>> import ranvier as rv
     >>> rv.nanmedian(rv.tensor([1.0, float("nan"), 3.0, 2.0]))
     tensor(2.)
     """
-    x = as_tensor("nanmedian", x)
-    ndim, at = x.ndim, 0 if dim is None else _dim("nanmedian", dim, x.ndim)
-    rows = reshape(x, (-1,)) if dim is None or ndim == 0 else x
+    input = as_tensor("nanmedian", input)
+    ndim, at = input.ndim, 0 if dim is None else _dim("nanmedian", dim, input.ndim)
+    rows = reshape(input, (-1,)) if dim is None or ndim == 0 else input
     if rows.shape[at] == 0:
         raise ValueError("[nanmedian] got no element along the dimension; expected at least one")
     found = sort(rows, at)
@@ -126,16 +126,16 @@ def nanmedian(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     return ValuesIndices(values, indices)
 
 
-def mode(x: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
+def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """The most frequent value along dim, the least of several, and the index of its last occurrence.
 
     >>> import ranvier as rv
     >>> rv.mode(rv.tensor([1, 2, 2, 3])).values
     tensor(2)
     """
-    x = as_tensor("mode", x)
-    ndim, at = x.ndim, _dim("mode", dim, x.ndim)
-    rows = np.moveaxis(np.atleast_1d(x._array), at, -1)
+    input = as_tensor("mode", input)
+    ndim, at = input.ndim, _dim("mode", dim, input.ndim)
+    rows = np.moveaxis(np.atleast_1d(input._array), at, -1)
     if rows.shape[-1] == 0:
         raise ValueError("[mode] got no element along the dimension; expected at least one")
     index = np.empty(rows.shape[:-1], np.int64)
@@ -143,18 +143,18 @@ def mode(x: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
         values, counts = np.unique(rows[place], return_counts=True)
         index[place] = np.flatnonzero(rows[place] == values[counts.argmax()])[-1] if values.size else 0
     index = np.expand_dims(index, at)
-    y = gather(x if ndim else reshape(x, (1,)), at, index)
+    y = gather(input if ndim else reshape(input, (1,)), at, index)
     found = ValuesIndices(y, wrap(index))
     if keepdim and ndim:
         return found
     return ValuesIndices(squeeze(found.values, at), squeeze(found.indices, at))
 
 
-def msort(x: Any) -> Tensor:
+def msort(input: Any) -> Tensor:
     """x sorted along its first dimension.
 
     >>> import ranvier as rv
     >>> rv.msort(rv.tensor([2, 1]))
     tensor([1, 2])
     """
-    return sort(x, 0).values
+    return sort(input, 0).values

@@ -117,18 +117,18 @@ def _probabilities(name: str, p: Any) -> Any:
     return array
 
 
-def bernoulli(x: Any, p: float | None = None, *, generator: Any = None) -> Tensor:
+def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability of each element of x (or p), else 0, in the shape and dtype of x.
 
     >>> import ranvier as rv
     >>> rv.bernoulli(rv.tensor([0.0, 1.0]))
     tensor([0., 1.])
     """
-    x = as_tensor("bernoulli", x)
-    limit = np.full(x.shape, float(p)) if p is not None else _probabilities("bernoulli", x)
+    input = as_tensor("bernoulli", input)
+    limit = np.full(input.shape, float(p)) if p is not None else _probabilities("bernoulli", input)
     with _drawing(generator):
-        values = numpy_generator().random(x.shape)
-    return wrap(np.asarray(values < limit).astype(x.dtype))
+        values = numpy_generator().random(input.shape)
+    return wrap(np.asarray(values < limit).astype(input.dtype))
 
 
 def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
@@ -139,23 +139,23 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     return _fill("bernoulli_", x, np.asarray(values < limit))
 
 
-def poisson(x: Any, generator: Any = None) -> Tensor:
+def poisson(input: Any, generator: Any = None) -> Tensor:
     """Numbers of Poisson's distribution with the rate of each element of x, in its shape and dtype.
 
     >>> import ranvier as rv
     >>> rv.poisson(rv.zeros(2))
     tensor([0., 0.])
     """
-    x = as_tensor("poisson", x)
-    _float("poisson", x)
+    input = as_tensor("poisson", input)
+    _float("poisson", input)
     value_read("poisson")
-    if x._array.size and not np.all(x._array >= 0):
+    if input._array.size and not np.all(input._array >= 0):
         raise ValueError("[poisson] got a negative rate or NaN; expected rates >= 0")
     with _drawing(generator):
-        return wrap(np.asarray(numpy_generator().poisson(x._array)).astype(x.dtype))
+        return wrap(np.asarray(numpy_generator().poisson(input._array)).astype(input.dtype))
 
 
-def multinomial(x: Any, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
+def multinomial(input: Any, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
     """Indices of a row drawn with probabilities in proportion to its elements: (n) or (m, n) ->
     (..., num_samples).
 
@@ -166,13 +166,13 @@ def multinomial(x: Any, num_samples: int, replacement: bool = False, *, generato
     >>> rv.multinomial(rv.tensor([0.0, 1.0, 0.0]), 2, replacement=True)
     tensor([1, 1])
     """
-    x = as_tensor("multinomial", x)
-    _float("multinomial", x)
+    input = as_tensor("multinomial", input)
+    _float("multinomial", input)
     value_read("multinomial")
-    rows = np.atleast_2d(x._array).astype(np.float64)
-    if x.ndim not in (1, 2) or num_samples < 1:
+    rows = np.atleast_2d(input._array).astype(np.float64)
+    if input.ndim not in (1, 2) or num_samples < 1:
         raise ValueError(
-            f"[multinomial] got x of shape {x.shape} and {num_samples} samples; expected one or two "
+            f"[multinomial] got x of shape {input.shape} and {num_samples} samples; expected one or two "
             "dimensions and at least one sample"
         )
     if not np.isfinite(rows).all() or (rows < 0).any() or (rows.sum(1) <= 0).any():
@@ -199,7 +199,7 @@ def multinomial(x: Any, num_samples: int, replacement: bool = False, *, generato
                 keys = np.log(1 - draw.random(rows.shape)) / rows
             keys[rows == 0] = -math.inf
             found = np.argsort(-keys, 1, kind="stable")[:, :num_samples]
-    return wrap(found.astype(np.int64).reshape(*x.shape[:-1], num_samples))
+    return wrap(found.astype(np.int64).reshape(*input.shape[:-1], num_samples))
 
 
 def normal(
@@ -234,7 +234,7 @@ def normal(
 
 
 def randint_like(
-    x: Any, low: int, high: int | None = None, *, dtype: Any = None, device: Any = None
+    input: Any, low: int, high: int | None = None, *, dtype: Any = None, device: Any = None
 ) -> Tensor:
     """As :func:`ranvier.randint`, in the shape and dtype of x.
 
@@ -242,6 +242,6 @@ def randint_like(
     >>> rv.randint_like(rv.zeros(2), 1)
     tensor([0., 0.])
     """
-    x = as_tensor("randint_like", x)
+    input = as_tensor("randint_like", input)
     low, high = (0, low) if high is None else (low, high)
-    return randint(low, high, x.shape, dtype=dtype or x.dtype, device=device)
+    return randint(low, high, input.shape, dtype=dtype or input.dtype, device=device)

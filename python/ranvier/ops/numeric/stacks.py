@@ -113,18 +113,18 @@ def column_stack(tensors: Any) -> Tensor:
     return cat([reshape(x, (-1, 1)) if x.ndim < 2 else x for x in parts], 1)
 
 
-def tensor_split(x: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """x cut along dim into that many parts, the first ones longer by one, or before the given indices.
 
     >>> import ranvier as rv
     >>> rv.tensor_split(rv.arange(5), 2)
     (tensor([0, 1, 2]), tensor([3, 4]))
     """
-    x = as_tensor("tensor_split", x)
-    at = _dim("tensor_split", dim, x.ndim)
-    if x.ndim == 0:
+    input = as_tensor("tensor_split", input)
+    at = _dim("tensor_split", dim, input.ndim)
+    if input.ndim == 0:
         raise ValueError("[tensor_split] got x of shape (); expected at least one dimension")
-    n, where_to = x.shape[at], getattr(indices_or_sections, "_array", indices_or_sections)
+    n, where_to = input.shape[at], getattr(indices_or_sections, "_array", indices_or_sections)
     if np.ndim(where_to) == 0:
         parts = int(where_to)
         if parts < 1:
@@ -134,7 +134,7 @@ def tensor_split(x: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor
     else:
         edges = [slice(None, int(i)).indices(n)[1] for i in where_to]
         edges = [0, *edges, n]
-    return tuple(narrow(x, at, min(a, n), max(b - a, 0)) for a, b in itertools.pairwise(edges))
+    return tuple(narrow(input, at, min(a, n), max(b - a, 0)) for a, b in itertools.pairwise(edges))
 
 
 def _cut(name: str, x: Any, where_to: Any, dim: int, least: int) -> tuple[Tensor, ...]:
@@ -149,32 +149,32 @@ def _cut(name: str, x: Any, where_to: Any, dim: int, least: int) -> tuple[Tensor
     return tensor_split(x, where_to, dim)
 
 
-def hsplit(x: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def hsplit(input: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """x cut along dimension 1 (a vector along dimension 0): see :func:`tensor_split`.
 
     >>> import ranvier as rv
     >>> rv.hsplit(rv.tensor([1, 2, 3, 4]), 2)
     (tensor([1, 2]), tensor([3, 4]))
     """
-    x = as_tensor("hsplit", x)
-    return _cut("hsplit", x, indices_or_sections, 0 if x.ndim == 1 else 1, 1)
+    input = as_tensor("hsplit", input)
+    return _cut("hsplit", input, indices_or_sections, 0 if input.ndim == 1 else 1, 1)
 
 
-def vsplit(x: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def vsplit(input: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """x cut along dimension 0: see :func:`tensor_split`.
 
     >>> import ranvier as rv
     >>> rv.vsplit(rv.tensor([[1, 2], [3, 4]]), 2)
     (tensor([[1, 2]]), tensor([[3, 4]]))
     """
-    return _cut("vsplit", x, indices_or_sections, 0, 2)
+    return _cut("vsplit", input, indices_or_sections, 0, 2)
 
 
-def dsplit(x: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def dsplit(input: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
     """x cut along dimension 2: see :func:`tensor_split`.
 
     >>> import ranvier as rv
     >>> [part.shape for part in rv.dsplit(rv.ones(1, 2, 4), 2)]
     [(1, 2, 2), (1, 2, 2)]
     """
-    return _cut("dsplit", x, indices_or_sections, 2, 3)
+    return _cut("dsplit", input, indices_or_sections, 2, 3)

@@ -26,40 +26,42 @@ class MinMax(NamedTuple):
     max: Any
 
 
-def aminmax(x: Any, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
+def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
     """The least and the greatest element, along dim or of all: see :func:`ranvier.amin`.
 
     >>> import ranvier as rv
     >>> rv.aminmax(rv.tensor([3.0, 1.0, 2.0]))
     MinMax(min=tensor(1.), max=tensor(3.))
     """
-    return MinMax(amin(x, dim, keepdim), amax(x, dim, keepdim))
+    return MinMax(amin(input, dim, keepdim), amax(input, dim, keepdim))
 
 
-def nansum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum of the elements that are not NaN.
 
     >>> import ranvier as rv
     >>> rv.nansum(rv.tensor([1.0, float("nan"), 2.0]))
     tensor(3.)
     """
-    x = as_tensor("nansum", x)
-    return total(where(x == x, x, cast(0, x.dtype)), dim, keepdim, dtype=dtype)
+    input = as_tensor("nansum", input)
+    return total(where(input == input, input, cast(0, input.dtype)), dim, keepdim, dtype=dtype)
 
 
-def nanmean(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean of the elements that are not NaN; NaN where there is none.
 
     >>> import ranvier as rv
     >>> rv.nanmean(rv.tensor([1.0, float("nan"), 2.0]))
     tensor(1.5000)
     """
-    x = as_tensor("nanmean", x)
+    input = as_tensor("nanmean", input)
     if dtype is not None:
-        x = x.to(dtype)
-    if not is_floating(x):
-        raise TypeError(f"[nanmean] got dtype {x.dtype}; expected float32 or float64")
-    return total(where(x == x, x, 0.0), dim, keepdim) / total((x == x).to(x.dtype), dim, keepdim)
+        input = input.to(dtype)
+    if not is_floating(input):
+        raise TypeError(f"[nanmean] got dtype {input.dtype}; expected float32 or float64")
+    return total(where(input == input, input, 0.0), dim, keepdim) / total(
+        (input == input).to(input.dtype), dim, keepdim
+    )
 
 
 def _running(name: str, x: Any, dim: int, better: Any) -> ValuesIndices:
@@ -80,27 +82,27 @@ def _running(name: str, x: Any, dim: int, better: Any) -> ValuesIndices:
     return ValuesIndices(reshape(y, shape), wrap(index.reshape(shape)))
 
 
-def cummax(x: Any, dim: int) -> ValuesIndices:
+def cummax(input: Any, dim: int) -> ValuesIndices:
     """The greatest element so far along dim, and its index (the last of equal ones).
 
     >>> import ranvier as rv
     >>> rv.cummax(rv.tensor([1.0, 3.0, 2.0]), 0).values
     tensor([1., 3., 3.])
     """
-    return _running("cummax", x, dim, np.greater_equal)
+    return _running("cummax", input, dim, np.greater_equal)
 
 
-def cummin(x: Any, dim: int) -> ValuesIndices:
+def cummin(input: Any, dim: int) -> ValuesIndices:
     """The least element so far along dim, and its index (the last of equal ones).
 
     >>> import ranvier as rv
     >>> rv.cummin(rv.tensor([3.0, 1.0, 2.0]), 0).values
     tensor([3., 1., 1.])
     """
-    return _running("cummin", x, dim, np.less_equal)
+    return _running("cummin", input, dim, np.less_equal)
 
 
-def logcumsumexp(x: Any, dim: int) -> Tensor:
+def logcumsumexp(input: Any, dim: int) -> Tensor:
     """y[i] = log(e^x[0] + ... + e^x[i]) along dim, without overflow of the greatest element.
 
     >>> import ranvier as rv
@@ -109,40 +111,40 @@ def logcumsumexp(x: Any, dim: int) -> Tensor:
     """
     from ranvier.ops.numeric.pairs import logaddexp
 
-    x = floating(as_tensor("logcumsumexp", x))
-    at = _dim("logcumsumexp", dim, x.ndim)
-    if x.ndim == 0:
-        return x.clone()
+    input = floating(as_tensor("logcumsumexp", input))
+    at = _dim("logcumsumexp", dim, input.ndim)
+    if input.ndim == 0:
+        return input.clone()
     step = 1
-    while step < x.shape[at]:  # log2(n) steps, each joins sums of twice as many elements
-        rest = x.shape[at] - step
-        joined = logaddexp(narrow(x, at, step, rest), narrow(x, at, 0, rest))
-        x = cat([narrow(x, at, 0, step), joined], at)
+    while step < input.shape[at]:  # log2(n) steps, each joins sums of twice as many elements
+        rest = input.shape[at] - step
+        joined = logaddexp(narrow(input, at, step, rest), narrow(input, at, 0, rest))
+        input = cat([narrow(input, at, 0, step), joined], at)
         step *= 2
-    return x
+    return input
 
 
-def diff(x: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
+def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
     """The differences of neighbours along dim, n times.
 
     >>> import ranvier as rv
     >>> rv.diff(rv.tensor([1.0, 4.0, 9.0]))
     tensor([3., 5.])
     """
-    x = as_tensor("diff", x)
-    if x.ndim == 0:
+    input = as_tensor("diff", input)
+    if input.ndim == 0:
         raise ValueError("[diff] got x of shape (); expected at least one dimension")
-    at = _dim("diff", dim, x.ndim)
+    at = _dim("diff", dim, input.ndim)
     if n == 0:
-        return x.clone()
-    x = cat([as_tensor("diff", p) for p in (prepend, x, append) if p is not None], at)
+        return input.clone()
+    input = cat([as_tensor("diff", p) for p in (prepend, input, append) if p is not None], at)
     for _ in range(n):
-        length = x.shape[at] - 1
+        length = input.shape[at] - 1
         if length < 0:
             break
-        later, earlier = narrow(x, at, 1, length), narrow(x, at, 0, length)
-        x = ne(later, earlier) if x.dtype == np.bool_ else sub(later, earlier)
-    return x
+        later, earlier = narrow(input, at, 1, length), narrow(input, at, 0, length)
+        input = ne(later, earlier) if input.dtype == np.bool_ else sub(later, earlier)
+    return input
 
 
 def trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Tensor:
