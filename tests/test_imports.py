@@ -16,8 +16,8 @@ import ranvier
 # From the lowest layer to the highest; parts in one line do not import each other. "ranvier" is its __init__.
 LAYERS = """
     _core
-    accelerator amp autograd backends config distributed hub jit
-    kernels multiprocessing paths reference version
+    accelerator amp autograd backends config hub jit
+    communication kernels multiprocessing paths reference version
     cuda
     mps
     ops
@@ -25,7 +25,7 @@ LAYERS = """
     distributions
     optim serialization summary
     data metrics program
-    onnx plot utils
+    distributed onnx plot utils
     train
     explore sklearn
     report

@@ -1,6 +1,7 @@
 // Threads, ISA level, memory: what ranvier.show_config() reports and tests set.
 #include <pybind11/typing.h>
 #include "base/allocator.h"
+#include "base/cpu_count.h"
 #include "base/isa.h"
 #include "base/parallel.h"
 
@@ -78,6 +79,7 @@ void register_runtime(py::module_& m) {
   def(m, "set_isa(name)", set_isa_checked);
   def(m, "get_num_threads()", [] { return py::int_(num_threads()); });
   def(m, "set_num_threads(count)", set_num_threads_checked);
+  def(m, "usable_cpus()", [] { return py::int_(usable_cpus()); });
   def(m, "set_alone(alone)", [](Truth alone) { set_alone(alone); });
   def(m, "memory_stats()", memory_stats);
   def(m, "reset_peak_memory()", reset_peak);

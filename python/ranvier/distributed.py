@@ -1,45 +1,187 @@
-"""torch.distributed: one process, no group of processes."""
+"""torch.distributed on MPI: the processes that `mpirun` started, and collective calls on tensors.
+
+`mpirun -n 4 python program.py` starts four processes; :func:`init` connects them. In a process that no
+launcher started, rank is 0 and size is 1, nothing is imported, and every call returns at once.
+"""
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
+
+import numpy as np
+
+import ranvier.communication.collectives as collectives
+from ranvier.autograd import Tensor
+from ranvier.autograd.views import bump
+from ranvier.communication.world import init as connect
+from ranvier.communication.world import is_initialized as is_initialized
+from ranvier.communication.world import world
+from ranvier.data.distributed import DistributedSampler as DistributedSampler
+from ranvier.nn.parallel import DistributedDataParallel as DistributedDataParallel
+
+__all__ = [
+    "DistributedDataParallel",
+    "DistributedSampler",
+    "ReduceOp",
+    "all_gather",
+    "all_gather_object",
+    "all_reduce",
+    "barrier",
+    "broadcast",
+    "broadcast_parameters",
+    "destroy_process_group",
+    "get_rank",
+    "get_world_size",
+    "init",
+    "init_process_group",
+    "is_available",
+    "is_initialized",
+    "rank",
+    "size",
+]
+
+
+class ReduceOp:
+    """The operations of :func:`all_reduce`, as in PyTorch."""
+
+    SUM, PRODUCT, MIN, MAX = "sum", "product", "min", "max"
 
 
 def is_available() -> bool:
-    """False: a model is trained by one process, with all its threads.
+    """Whether mpi4py is installed, so that there can be several processes."""
+    return importlib.util.find_spec("mpi4py") is not None
+
+
+def init(timeout: float | None = None) -> None:
+    """Connects the processes that `mpirun` started; without a launcher there is one. Later calls do nothing.
+
+    The ranks of a host share its cores: each is kept on its part and uses one thread for each core, unless
+    OMP_NUM_THREADS is set. From here on, an exception that ends one rank ends the job.
+
+    timeout: seconds that a call waits for other ranks before it raises TimeoutError; 300, or RANVIER_TIMEOUT.
+    Raises ImportError without mpi4py, RuntimeError where it uses another MPI than the launcher.
 
     >>> import ranvier as rv
-    >>> rv.distributed.is_available()
-    False
+    >>> rv.distributed.init()
+    >>> rv.distributed.rank(), rv.distributed.size()
+    (0, 1)
     """
-    return False
+    connect(timeout)
 
 
-def is_initialized() -> bool:
-    return False
+def rank() -> int:
+    """The number of this process, from 0; calls :func:`init`."""
+    return world().rank
+
+
+def size() -> int:
+    """The number of processes; calls :func:`init`."""
+    return world().size
 
 
 def get_rank(group: Any = None) -> int:
-    """0, the number of this process."""
-    return 0
+    """PyTorch's name of :func:`rank`."""
+    return rank()
 
 
 def get_world_size(group: Any = None) -> int:
-    """1, the number of processes."""
-    return 1
+    """PyTorch's name of :func:`size`."""
+    return size()
 
 
-def init_process_group(*args: Any, **settings: Any) -> None:
-    """Raises RuntimeError: there are no groups of processes."""
-    raise RuntimeError(
-        "[distributed] got a group of processes; expected one process: this library trains with all threads "
-        "of one process"
-    )
-
-
-def barrier(*args: Any, **settings: Any) -> None:
-    """Does nothing: there is one process."""
+def init_process_group(backend: Any = None, *args: Any, timeout: Any = None, **settings: Any) -> None:
+    """PyTorch's name of :func:`init`: `timeout` is a timedelta or seconds, all else has no effect."""
+    init(timeout.total_seconds() if isinstance(timeout, timedelta) else timeout)
 
 
 def destroy_process_group(group: Any = None) -> None:
-    """Does nothing."""
+    """Does nothing: the processes are connected until they end."""
+
+
+def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -> None:
+    """Waits until every rank has called it."""
+    _require_waiting("barrier", async_op)
+    collectives.barrier()
+
+
+def all_reduce(tensor: Any, op: str = ReduceOp.SUM, group: Any = None, async_op: bool = False) -> None:
+    """Replaces a tensor (or array) by its sum, product, minimum or maximum over all ranks.
+
+    A sum over a power of two of ranks is added along one binary tree, with the same bits on every rank.
+
+    Raises ValueError: another operation; another call, shape or dtype on another rank. TimeoutError: another
+    rank does not call.
+
+    >>> import ranvier as rv
+    >>> x = rv.ones(2)
+    >>> rv.distributed.all_reduce(x)
+    >>> x
+    tensor([1., 1.])
+    """
+    _require_waiting("all_reduce", async_op)
+    if op not in collectives.REDUCTIONS:
+        raise ValueError(f"[all_reduce] got op {op!r}; expected one of {', '.join(collectives.REDUCTIONS)}")
+    _in_place("all_reduce", tensor, lambda values: collectives.all_reduce(values, op))
+
+
+def broadcast(tensor: Any, src: int = 0, group: Any = None, async_op: bool = False) -> None:
+    """Replaces a tensor (or array) by that of the rank `src`; raises as :func:`all_reduce`."""
+    _require_waiting("broadcast", async_op)
+    _in_place("broadcast", tensor, lambda values: collectives.broadcast(values, src))
+
+
+def all_gather(tensor_list: list[Any], tensor: Any, group: Any = None, async_op: bool = False) -> None:
+    """Fills a list of tensors, one for each rank, with those of all ranks; raises as :func:`all_reduce`."""
+    _require_waiting("all_gather", async_op)
+    if len(tensor_list) != size():
+        raise ValueError(f"[all_gather] got a list of {len(tensor_list)} tensors; expected one for each rank")
+    array = _array("all_gather", tensor)
+    for out, values in zip(tensor_list, collectives.all_gather(array[None]), strict=True):
+        _array("all_gather", out)[...] = values[0]
+        if isinstance(out, Tensor):
+            bump(out)
+
+
+def all_gather_object(object_list: list[Any], obj: Any, group: Any = None) -> None:
+    """Fills a list with the objects of all ranks, which can be pickled."""
+    object_list[:] = collectives.gather_objects(obj)
+
+
+def broadcast_parameters(parameters: Any, src: int = 0) -> None:
+    """Gives every rank the values of the rank `src`.
+
+    parameters: a Module (its parameters and buffers), a state dict, or Tensors.
+
+    >>> import ranvier as rv
+    >>> rv.distributed.broadcast_parameters(rv.nn.Linear(2, 1))
+    """
+    if hasattr(parameters, "state_dict"):
+        parameters = parameters.state_dict()
+    tensors: Iterable[Any] = parameters.values() if hasattr(parameters, "values") else parameters
+    for tensor in tensors:
+        broadcast(tensor[1] if isinstance(tensor, tuple) else tensor, src)
+
+
+def _in_place(name: str, tensor: Any, call: Any) -> None:
+    array = _array(name, tensor)
+    values = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    call(values)
+    if values is not array:
+        array[...] = values
+    if isinstance(tensor, Tensor):
+        bump(tensor)
+
+
+def _array(name: str, tensor: Any) -> Any:
+    array = tensor._array if isinstance(tensor, Tensor) else tensor
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"[{name}] got a {type(tensor).__name__}; expected a Tensor or an array")
+    return array
+
+
+def _require_waiting(name: str, async_op: bool) -> None:
+    if async_op:
+        raise NotImplementedError(f"[{name}] async_op=True is not available; expected False")

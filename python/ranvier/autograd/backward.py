@@ -147,6 +147,8 @@ def run(
                     accumulate(node, holder)
                 if watched:
                     hooks.call_after_accumulation(node)
+    if hooks.at_end:
+        hooks.call_at_end()
 
 
 def _leading_to(targets: Iterable[Any], starts: list[Any]) -> set[Any]:

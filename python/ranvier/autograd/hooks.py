@@ -23,6 +23,8 @@ Hooks = dict[int, Callable[..., Any]]
 # for them.
 before_accumulation: dict[int, Hooks] = {}
 after_accumulation: dict[int, Hooks] = {}
+# What hooks want to be called when this backward has ended, once each.
+at_end: list[Callable[[], None]] = []
 
 
 class RemovableHandle:
@@ -154,6 +156,13 @@ def _untouched(seen: list[Tensor], deferred: Deferred) -> bool:
 def call_after_accumulation(leaf: Tensor) -> None:
     for hook in list(after_accumulation.get(id(leaf), {}).values()):
         hook(leaf)
+
+
+def call_at_end() -> None:
+    calls = list(at_end)
+    at_end.clear()
+    for function in calls:
+        function()
 
 
 def _checked(changed: Any, gradient: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

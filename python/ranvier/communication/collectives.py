@@ -1,0 +1,138 @@
+"""Collective calls on arrays: every rank makes them, in the same order and with the same shapes.
+
+Before each exchange the ranks compare their calls. So a call that another rank does not make, or makes with
+another shape, is an error that names the calls.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.autograd.recording import place, refuse
+from ranvier.communication.tree import tree_sum
+from ranvier.communication.waiting import complete
+from ranvier.communication.world import World, world
+
+__all__ = [
+    "REDUCTIONS",
+    "all_gather",
+    "all_reduce",
+    "barrier",
+    "broadcast",
+    "gather_objects",
+    "mpi_reduce",
+    "of_first",
+]
+
+Array = npt.NDArray[Any]
+_TEXT = 256  # bytes of the description of a call
+REDUCTIONS = {"sum": "SUM", "product": "PROD", "min": "MIN", "max": "MAX"}
+
+
+def agree(here: World, call: str, about: str = "") -> None:
+    """Compare this call with that of all other ranks.
+
+    Raises:
+        ValueError: they differ; TimeoutError: another rank does not call.
+    """
+    refuse(f"{call} exchanges data with other processes", "call it outside the step")
+    text = f"{call} {about}".strip()
+    records = np.zeros((here.size, _TEXT), np.uint8)
+    line = f"{text[: _TEXT // 2]}\n{place()[-_TEXT // 2 :]}".encode()[:_TEXT]
+    ours = np.zeros(_TEXT, np.uint8)
+    ours[: len(line)] = np.frombuffer(line, np.uint8)
+    complete(here, [here.comm.Iallgather(ours, records)], call)
+    calls = [bytes(record).rstrip(b"\0").decode(errors="replace") for record in records]
+    said = [one.partition("\n") for one in calls]
+    if any(what != said[0][0] for what, _, _ in said):
+        listed = "; ".join(f"rank {rank}: {what} at {at}" for rank, (what, _, at) in enumerate(said))
+        raise ValueError(f"[{call}] got different calls, {listed}; expected the same on every rank")
+
+
+def _described(array: Array) -> str:
+    return f"of {array.dtype} {array.shape}"
+
+
+def barrier() -> None:
+    """Wait until every rank is here."""
+    here = world()
+    if here.size > 1:
+        agree(here, "barrier")
+
+
+def all_reduce(values: Array, op: str = "sum", deterministic: bool = True) -> None:
+    """Replace a contiguous array by its sum (product, min, max) over all ranks.
+
+    deterministic: a sum over a power of two of ranks is added along one tree, otherwise as MPI adds.
+    """
+    here = world()
+    if here.size == 1:
+        return
+    agree(here, "all_reduce", f"{_described(values)} {op}")
+    flat = values.reshape(-1)
+    if op == "sum" and deterministic and not here.size & (here.size - 1):
+        tree_sum(here, flat, np.empty_like(flat), "all_reduce")
+    else:
+        mpi_reduce(here, flat, op, "all_reduce")
+
+
+def mpi_reduce(here: World, flat: Array, op: str, call: str) -> None:
+    """MPI's own reduction in place, whose order of additions depends on the number of ranks."""
+    mpi = _mpi()
+    request = here.comm.Iallreduce(mpi.IN_PLACE, flat, getattr(mpi, REDUCTIONS[op]))
+    complete(here, [request], call)
+
+
+def broadcast(values: Array, source: int = 0) -> None:
+    """Replace a contiguous array by that of the rank `source`."""
+    here = world()
+    if not 0 <= source < here.size:
+        raise ValueError(f"[broadcast] got source {source}; expected a rank, 0 to {here.size - 1}")
+    if here.size > 1:
+        agree(here, "broadcast", f"{_described(values)} from {source}")
+        complete(here, [here.comm.Ibcast(values, source)], "broadcast")
+
+
+def all_gather(values: Array, name: str = "all_gather") -> list[Array]:
+    """The arrays of all ranks, which may differ in their length; the other dimensions are the same."""
+    here = world()
+    if here.size == 1:
+        return [values]
+    agree(here, name, f"of {values.dtype} {('n', *values.shape[1:])}")
+    values = np.ascontiguousarray(values)
+    lengths = np.zeros(here.size, np.int64)
+    complete(here, [here.comm.Iallgather(np.array([len(values)]), lengths)], name)
+    sizes = lengths * int(np.prod(values.shape[1:], dtype=np.int64)) * values.itemsize
+    ends = np.cumsum(sizes)
+    starts = ends - sizes
+    gathered = np.empty(int(ends[-1]), np.uint8)
+    whole = [gathered, sizes.tolist(), starts.tolist(), _mpi().BYTE]
+    complete(here, [here.comm.Iallgatherv(values.reshape(-1).view(np.uint8), whole)], name)
+    return [
+        gathered[start:end].view(values.dtype).reshape(-1, *values.shape[1:])
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _mpi() -> Any:
+    return importlib.import_module("mpi4py.MPI")
+
+
+def gather_objects(thing: Any, name: str = "all_gather_object") -> list[Any]:
+    """The objects of all ranks, which can be pickled."""
+    import pickle
+
+    if world().size == 1:
+        return [thing]
+    parts = all_gather(np.frombuffer(pickle.dumps(thing), np.uint8), name)
+    return [pickle.loads(part.tobytes()) for part in parts]
+
+
+def of_first(thing: Any, name: str) -> Any:
+    """The object of rank 0."""
+    here = world()
+    return gather_objects(thing if here.rank == 0 else None, name)[0]

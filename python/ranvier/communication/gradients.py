@@ -1,0 +1,90 @@
+"""MeanGradients: the gradients of a module as means over all ranks, at the end of each backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import ranvier.autograd.hooks as hooks
+from ranvier.autograd.recording import refuse
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import bump
+from ranvier.communication.collectives import agree, broadcast, mpi_reduce
+from ranvier.communication.flat import Flat
+from ranvier.communication.tree import tree_sum
+from ranvier.communication.world import world
+
+__all__ = ["MeanGradients"]
+
+NAME = "DistributedDataParallel"
+
+
+class MeanGradients:
+    """Exchanges the gradients of some parameters after each backward that has reached one of them.
+
+    They are copied to one buffer for each dtype, and are views of it afterwards. The buffer begins with a
+    number for each parameter: how many ranks have a gradient for it.
+
+    enabled: whether they are exchanged (`no_sync`).
+    """
+
+    def __init__(self, module: Any, parameters: list[Any]) -> None:
+        self.enabled, self._due = True, False
+        here = world()
+        shapes = " ".join(f"{p.dtype}{tuple(p.shape)}" for p in parameters)
+        agree(here, NAME, f"of {len(parameters)} parameters, {hash_of(shapes)}")
+        self._buffers = list(module.buffers())
+        for tensor in [*module.parameters(), *self._buffers]:
+            _from_first(tensor)
+        self._parts: list[tuple[list[Any], Flat, Any]] = []
+        for dtype in {p._array.dtype: None for p in parameters}:
+            own = [p for p in parameters if p._array.dtype == dtype]
+            flat = Flat([p._array for p in own], dtype, len(own))
+            self._parts.append((own, flat, np.empty_like(flat.values)))
+        for p in parameters:
+            p.register_post_accumulate_grad_hook(self._reached)
+
+    def share_buffers(self) -> None:
+        """Give every rank the buffers of rank 0."""
+        for buffer in self._buffers:
+            _from_first(buffer)
+
+    def _reached(self, _: Tensor) -> None:
+        refuse(f"{NAME} exchanges gradients", "call backward outside the compiled step, or use Trainer")
+        if self.enabled and not self._due:
+            self._due = True
+            hooks.at_end.append(self._exchange)
+
+    def _exchange(self) -> None:
+        self._due = False
+        here = world()
+        for parameters, flat, spare in self._parts:
+            for i, (p, view) in enumerate(zip(parameters, flat.views, strict=True)):
+                flat.numbers[i] = p._grad is not None
+                if p._grad is None:
+                    view[...] = 0
+                elif p._grad._array is not view:
+                    view[...] = p._grad._array
+            if here.size & (here.size - 1):
+                mpi_reduce(here, flat.values, "sum", NAME)
+            else:
+                tree_sum(here, flat.values, spare, NAME)
+            flat.rest *= 1 / here.size
+            for p, view, ranks in zip(parameters, flat.views, flat.numbers.tolist(), strict=True):
+                p._grad = wrap(view) if ranks else None
+
+
+def hash_of(text: str) -> str:
+    import zlib
+
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _from_first(tensor: Any) -> None:
+    array = tensor._array
+    values = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    broadcast(values)
+    if values is not array:
+        array[...] = values
+    bump(tensor)

@@ -1,0 +1,98 @@
+"""World: the processes of the job, found at the first `init`.
+
+MPI is loaded only where a launcher (`mpirun`, `srun`) says that there are several processes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from ranvier.communication.affinity import share_cores
+from ranvier.communication.failure import end_job_on_failure
+
+__all__ = ["World", "init", "is_initialized", "launched_size", "world"]
+
+TIMEOUT = 300.0
+# what launchers tell the processes that they start: Open MPI, MPICH and Intel MPI, Slurm
+_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
+
+
+@dataclass(frozen=True)
+class World:
+    """rank, size: of this process; comm: of mpi4py, or None in a job of one process.
+
+    timeout: the seconds that a call waits for other ranks.
+    """
+
+    rank: int = 0
+    size: int = 1
+    comm: Any = None
+    timeout: float = TIMEOUT
+
+
+_world: World | None = None
+
+
+def launched_size() -> int:
+    """The number of processes that the launcher has started, from its environment variables."""
+    sizes = [int(os.environ[name]) for name in _SIZES if os.environ.get(name, "").isdigit()]
+    return max(sizes, default=1)
+
+
+def is_initialized() -> bool:
+    return _world is not None
+
+
+def world() -> World:
+    """The processes of the job; the first call is `init()`."""
+    return _world or init()
+
+
+def init(timeout: float | None = None) -> World:
+    """Find the other processes; later calls return the same.
+
+    With several processes, an exception that ends one ends the job, and the threads of a rank are the cores
+    of its host divided by the ranks there, unless OMP_NUM_THREADS is set.
+
+    timeout: the seconds that a call waits for other ranks; 300, or RANVIER_TIMEOUT of the environment.
+
+    Raises:
+        ValueError: a timeout that is not above 0.
+        ImportError: several processes were started, and mpi4py is missing.
+        RuntimeError: mpi4py uses another MPI than the launcher.
+    """
+    global _world
+    if _world is not None:
+        return _world
+    seconds = float(os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout)
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise ValueError(f"[init] got timeout {seconds}; expected a finite number of seconds above 0")
+    size = launched_size()
+    _world = World(timeout=seconds) if size == 1 else _connected(size, seconds)
+    return _world
+
+
+def _connected(size: int, timeout: float) -> World:
+    try:
+        mpi: Any = importlib.import_module("mpi4py.MPI")
+    except ImportError as error:
+        raise ImportError(
+            f"[init] {size} processes were started, and mpi4py cannot be imported ({error}); expected it: "
+            "pip install 'ranvier[mpi]'"
+        ) from error
+    comm = mpi.COMM_WORLD.Dup()  # calls of the program on COMM_WORLD do not mix with ours
+    if comm.Get_size() != size:
+        name = mpi.Get_library_version().split("\n")[0][:60]
+        raise RuntimeError(
+            f"[init] {size} processes were started, and mpi4py sees {comm.Get_size()}: it uses {name!r}; "
+            "expected the mpirun of that MPI"
+        )
+    end_job_on_failure(comm)
+    here = comm.Split_type(mpi.COMM_TYPE_SHARED)
+    share_cores(here.Get_rank(), here.Get_size())
+    here.Free()
+    return World(comm.Get_rank(), size, comm, timeout)

