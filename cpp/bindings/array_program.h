@@ -49,6 +49,8 @@ struct ResultForm {
   py::object make(py::handle memory) const;  // memory: uint8, contiguous
 };
 
+struct BatchSource;
+
 class ArrayProgram {
  public:
   // watched: Tensors whose changes are counted; what follows from them alone is computed after a change only.
@@ -77,6 +79,14 @@ class ArrayProgram {
   // A whole call with these arguments; None where it is not the one that was recorded.
   py::object call(const py::tuple& arguments);
   py::tuple operator()(const py::tuple& arrays);
+  // Up to `count` calls, on the batches first, first + 1 ... of `size` samples each: every result of all of
+  // them as one array. None where call() would give it, or an array is not contiguous. An array of the
+  // arguments has the samples of all batches, taken in this order (None: as they are), or an entry for each
+  // batch. It ends early after some time, and after a batch with a number that is not finite.
+  // batches_done(): how many there were, also after an exception.
+  py::object run_batches(const py::tuple& arguments, const py::object& order, int64_t size, int64_t first,
+                         int64_t count);
+  int64_t batches_done() const { return batches_done_; }
 
   Snapshot snapshot() const { return Snapshot(*program_); }
   // What differs from an eager run of the step, which was recorded since the snapshot; its state is kept.
@@ -93,6 +103,8 @@ class ArrayProgram {
   bool has_same_settings() const;  // as when it was recorded
   std::unique_lock<std::mutex> locked();
   bool arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const;
+  bool sources_of(const py::tuple& arguments, const py::object& order, int64_t first, int64_t last,
+                  int64_t size, std::vector<BatchSource>& sources) const;
   py::tuple run_on(const py::handle* arrays);
   void prepare(const py::handle* arrays, std::vector<py::object>& memory);
   const Instruction* run(bool may_stop);
@@ -108,6 +120,7 @@ class ArrayProgram {
   std::mutex mutex_;
   std::atomic<std::thread::id> runner_{};  // who runs it now
   int runs_ = 0, outputs_ = 0, team_;
+  int64_t batches_done_ = 0;
   bool winograd_;
   Isa isa_;
   std::vector<ArgumentForm> arguments_;

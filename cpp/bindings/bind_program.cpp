@@ -73,6 +73,12 @@ void register_program(py::module_& m) {
       .def("adopt_gradients", &ArrayProgram::adopt_gradients)
       .def("gradients", &ArrayProgram::gradients, "() -> list[tuple[Any, Any]]")
       .def("call", &ArrayProgram::call, "(arguments: tuple[Any, ...], /) -> tuple[Array, ...] | None")
+      .def("run_batches", &ArrayProgram::run_batches,
+           "(arguments: tuple[Any, ...], order: Array | None, size: int, first: int, count: int, /) -> "
+           "tuple[Array, "
+           "...] | "
+           "None")
+      .def_property_readonly("batches_done", &ArrayProgram::batches_done)
       .def("set_threads", &ArrayProgram::set_threads, "(solo: bool, /) -> None")
       .def("measure", &ArrayProgram::measure)
       .def("snapshot", &ArrayProgram::snapshot, "() -> Snapshot")

@@ -229,7 +229,7 @@ void Program::run_one(size_t index) {
 }
 
 // Whether a run takes so long that it checks for signals; yes while times are unknown.
-bool Program::is_long() const {
+bool Program::takes_long() const {
   constexpr double kLong = 2e7;  // nanoseconds
   double sum = 0;
   for (const Instruction& i : instructions_) sum += std::min(i.solo_ns, i.team_ns);
@@ -308,7 +308,7 @@ void Program::choose_threads() {
     i.solo = i.guard || i.solo_ns <= i.team_ns + kBarriers;
     alone_ = alone_ && i.solo;
   }
-  long_ = is_long();
+  long_ = takes_long();
 }
 
 }  // namespace ranvier

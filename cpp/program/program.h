@@ -81,6 +81,7 @@ class Program {
     return run_as(solo ? Threads::solo : Threads::team, may_stop);
   }
   bool stopped() const { return stopped_; }
+  bool is_long() const { return long_; }  // so that the next run checks for signals
   void run_one(size_t index);  // for the check against the eager step
   // Watched memory has changed: the next run computes the prepared results again.
   void renew() { stale_ = true; }
@@ -107,7 +108,7 @@ class Program {
   enum class Threads { chosen, team, solo };
   const Instruction* run_as(Threads threads, bool may_stop);
   const Instruction* run_all(const OpenTeam& team, Threads threads, StopSignal* stop);
-  bool is_long() const;
+  bool takes_long() const;
   size_t first_change() const;
   static void redirect(Slot& slot, char* data);
   void take(Recording& recording, const Regions& regions);

@@ -18,6 +18,7 @@ from weakref import WeakSet, ref
 import ranvier._core as _core
 from ranvier.autograd.recording import Recording, current, recordings
 from ranvier.autograd.tensor import borrowed
+from ranvier.program.batches import Batches
 from ranvier.program.cache import ProgramCache
 from ranvier.program.errors import CaptureError
 from ranvier.program.guard_kinds import STATE
@@ -127,6 +128,26 @@ class CompiledFunction:
                 return program.result(results)
         with self._lock:  # a thread may begin meanwhile
             return self._by_signature(args, kwargs)
+
+    def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
+        """Replays the latest program on several batches: what the calls return, stacked along a new axis 0.
+
+        An array among the arguments has the samples of all batches, or one axis more than in a call: an entry
+        for each batch. The run ends early (`batches.done`) after 50 ms, before a check, and after a batch
+        with a number that is not finite. None where the next call would not replay this program.
+        """
+        if recordings and current() is not None:
+            return None
+        with self._lock:
+            program = self._latest
+            if program is None or not program.checks_left:
+                return None
+            if program.checks_left > 0:
+                batches.count = min(batches.count, program.checks_left)
+            try:
+                return program.run_batches(args, batches)
+            finally:
+                program.checks_left -= batches.done
 
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         running.eager += 1

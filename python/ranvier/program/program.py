@@ -14,6 +14,7 @@ import ranvier.program.gradients as of_gradients
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.program.batches import Batches
 from ranvier.program.errors import CaptureError
 from ranvier.program.explain import table
 from ranvier.program.guard_kinds import STATE, Kind, guard_optimizer
@@ -182,6 +183,17 @@ class Program:
     def replay(self, arrays: tuple[Array, ...]) -> Any:
         self.settings()
         return self.result(self.core(arrays))
+
+    def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
+        """See `CompiledFunction.run_batches`."""
+        fits = [plan.refresh(optimizer, group) for plan, optimizer, group in self.plans]
+        if not all(fits) or any(t is not None for t in self._fixed):
+            return None
+        try:
+            results = self.core.run_batches(args, batches.order, batches.size, batches.first, batches.count)
+        finally:
+            batches.done = self.core.batches_done
+        return None if results is None else self.result(results)
 
     def result(self, arrays: tuple[Array, ...]) -> Any:
         """What the step returns, from the arrays of a run."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from ranvier.autograd import borrowed
 from ranvier.program import CaptureError, CompiledFunction
+from ranvier.program.batches import Batches
 from ranvier.train.protocol import Training
 
 __all__ = ["CompiledOrEager", "CompiledParts"]
@@ -47,6 +48,10 @@ class CompiledOrEager:
         except CaptureError as error:  # the function itself has run
             self._refuse(str(error).removeprefix("[compile] "))
             return error.result
+
+    def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
+        """Several calls in one (`CompiledFunction.run_batches`); None where Python has to make the next."""
+        return None if self._compiled is None else self._compiled.run_batches(args, batches)
 
     def _refuse(self, why: str) -> None:
         self._compiled = None

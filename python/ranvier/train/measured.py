@@ -33,11 +33,24 @@ class Measured:
     ) -> float:
         """Add a batch whose loss is `value`; returns its loss with the penalty."""
         if self._metrics and output is not None:
-            if output.shape in ((*y.shape, 1), y.shape[:-1]) and output.size == y.size:
-                output = output.reshape(y.shape)  # as `batch_loss` pairs them
-            self._predicted.append(labels(output, self._link or "") if self._of_labels else output)
-            self._true.append(y)
+            self._add_output(output, y)
         return self._loss.add(value, len(y) if weights is None else float(weights.sum()), penalty)
+
+    def add_all(
+        self, values: Array, output: Array | None, y: Array, weights: Array, penalties: Array
+    ) -> None:
+        """Add batches: their losses, outputs (batches, ...), all targets, and the weight of each batch."""
+        if self._metrics and output is not None:
+            # copies: these are parts of more memory
+            for part in [np.array(output).reshape(-1, *output.shape[2:])] if output.ndim > 1 else output:
+                self._add_output(part, y)
+        self._loss.add_all(values, weights, penalties)
+
+    def _add_output(self, output: Array, y: Array) -> None:
+        if output.shape in ((*y.shape, 1), y.shape[:-1]) and output.size == y.size:
+            output = output.reshape(y.shape)  # as `batch_loss` pairs them
+        self._predicted.append(labels(output, self._link or "") if self._of_labels else output)
+        self._true.append(y)
 
     def logs(self) -> dict[str, float]:
         """`{"loss": ..., metric: ...}` of what was added."""

@@ -11,10 +11,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 import ranvier.nn as nn
 import ranvier.train.checkpoints as checkpoints
 from ranvier.autograd import random
-from ranvier.train.callbacks.base import Callback, call
+from ranvier.train.callbacks.base import Callback, act_within_epochs, call
 from ranvier.train.callbacks.checkpoint import Checkpoint
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.description import describe, require_same
@@ -26,10 +29,12 @@ from ranvier.train.links import link_of
 from ranvier.train.measured import Measured
 from ranvier.train.nonfinite import NonFinite
 from ranvier.train.protocol import Training
-from ranvier.train.source import Source
+from ranvier.train.source import Ahead, Source
 from ranvier.train.step import TrainingStep
 
 __all__ = ["Run"]
+
+Array = npt.NDArray[Any]
 
 # of a checkpoint
 PARTS = (
@@ -138,10 +143,10 @@ class Run:
 
     def _train_epoch(self) -> int:
         """Returns the number of samples; of a resumed epoch, those of its rest."""
-        samples = 0
         trainer, step = self.trainer, self.step
         trainer.model.train()
         step.check_soon()
+        samples = self._run_ahead()
         for x, y, weights in self.source:
             call(self.hooks, "on_batch_begin", self.batch)
             last = self.batch + 1 == self.source.batches
@@ -159,6 +164,7 @@ class Run:
             samples += len(x)
             call(self.hooks, "on_batch_end", self.batch - 1, {"loss": value})
             self._interrupt.check()
+            samples += self._run_ahead()
         if step.unfinished:  # of a loader that does not know its length
             step.finish()
             trainer.updates += 1
@@ -166,6 +172,52 @@ class Run:
             once = ": a generator gives them once, a list or a DataLoader in each epoch" * (self.epoch > 0)
             raise ValueError(f"[Trainer.fit] got a loader without batches; expected at least one{once}")
         return samples
+
+    def _run_ahead(self) -> int:
+        """As many batches as the core can run by itself; returns the number of samples.
+
+        It returns here every 50 ms, for callbacks and Ctrl-C.
+        """
+        samples = 0
+        while not act_within_epochs(self.hooks):
+            ahead = self.source.ahead()
+            if ahead is None:
+                break
+            done = ahead.batches
+            try:
+                found = self.step.run_ahead(ahead)
+            except BaseException as error:
+                self._count(done.done)
+                if isinstance(error, (TypeError, ValueError)):
+                    raise_with_hint(error, self.trainer.model, self._link, *self.source.batch(self.batch)[:2])
+                raise
+            if found is None:
+                break
+            self._account(ahead, *found)
+            samples += done.done * done.size
+            self._interrupt.check()
+        return samples
+
+    def _account(self, ahead: Ahead, values: Array, output: Array | None, penalties: Array) -> None:
+        """What follows batches that the core has run; the last may have a loss that is not finite."""
+        done, last, penalty = ahead.batches.done, float(values[-1]), float(penalties[-1])
+        failed = not isfinite(last + penalty) and self.trainer.on_nonfinite != "ignore"
+        y = ahead.y[ahead.rows()]
+        self._count(done - failed)
+        if failed:
+            self._nonfinite.loss(self.source.batch(self.batch), last, penalty)
+            self._count(1, isfinite(last))
+        first = ahead.batches.first
+        weights = (
+            np.full(done, float(len(y) // done)) if ahead.totals is None else ahead.totals[first:][:done]
+        )
+        self._measured.add_all(values, output, y, weights, penalties)
+        call(self.hooks, "on_batch_end", self.batch - 1, {"loss": last + penalty})
+
+    def _count(self, batches: int, updated: bool = True) -> None:
+        self.source.skip(batches)
+        self.batch += batches
+        self.trainer.updates += batches * updated
 
     def _new_measured(self) -> Measured:
         return Measured(self.trainer.loss, self.trainer.metrics, self._link)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,32 @@ import numpy.typing as npt
 import ranvier.train.inputs as inputs
 from ranvier.data import RandomSampler
 from ranvier.data.loader import batches
+from ranvier.program.batches import Batches
 from ranvier.train.arrays import array_like
 from ranvier.train.finite import require_finite
 from ranvier.train.form import Form
 
-__all__ = ["ArraySource", "LoaderSource", "Source", "only_samples", "open_source", "open_training"]
+__all__ = ["Ahead", "ArraySource", "LoaderSource", "Source", "only_samples", "open_source", "open_training"]
 
 Array = npt.NDArray[Any]
 Batch = tuple[Array, Array, Array | None]
+
+
+@dataclass
+class Ahead:
+    """Batches of arrays that can be taken in one call."""
+
+    x: Array
+    y: Array
+    weights: Array | None
+    totals: Array | None  # of the weights of each batch
+    batches: Batches
+
+    def rows(self) -> Any:
+        """The samples of the batches that are done."""
+        b = self.batches
+        here = slice(b.first * b.size, (b.first + b.done) * b.size)
+        return here if b.order is None else b.order[here]
 
 
 class Source:
@@ -34,6 +53,18 @@ class Source:
     weighted = False
 
     def __iter__(self) -> Iterator[Batch]:
+        raise NotImplementedError
+
+    def ahead(self) -> Ahead | None:
+        """The full batches that are left of the pass; None where each has to be asked for."""
+        return None
+
+    def batch(self, number: int) -> Batch:
+        """A batch of the pass in progress, where `ahead` gives some."""
+        raise NotImplementedError
+
+    def skip(self, count: int) -> None:
+        """Leave out the next batches of `ahead`, which are done."""
         raise NotImplementedError
 
     def description(self) -> dict[str, Any]:
@@ -62,16 +93,41 @@ class ArraySource(Source):
         self.batches = -(-len(data.x) // batch_size)
         self._sampler = RandomSampler(data.x) if shuffle else None
         self._key: int | None = None  # of the pass in progress; None between passes
+        self._order: Array | None = None  # of that pass, and the sum of each full batch's weights
+        self._totals: Array | None = None
         self._done = 0
 
     def __iter__(self) -> Iterator[Batch]:
+        self._begin()
+        while self._done < self.batches:  # which `skip` moves too
+            self._done += 1
+            yield self.batch(self._done - 1)
+        self._key, self._order, self._totals, self._done = None, None, None, 0
+
+    def _begin(self) -> None:
         if self._key is None:
             self._key = 0 if self._sampler is None else self._sampler.draw()
-        order = None if self._sampler is None else self._sampler.order(self._key)
-        for parts in batches(self.data.arrays, self.batch_size, order, self._done * self.batch_size):
-            self._done += 1
-            yield parts if self.weighted else (*parts, None)  # type: ignore[misc]
-        self._key, self._done = None, 0
+        if self._order is None and self._sampler is not None:
+            self._order = self._sampler.order(self._key)
+
+    def batch(self, number: int) -> Batch:
+        parts = next(batches(self.data.arrays, self.batch_size, self._order, number * self.batch_size))
+        return parts if self.weighted else (*parts, None)  # type: ignore[return-value]
+
+    def ahead(self) -> Ahead | None:
+        self._begin()
+        size, data = self.batch_size, self.data
+        full = len(data.x) // size
+        if full <= self._done:
+            return None
+        if data.weights is not None and self._totals is None:
+            ordered = data.weights if self._order is None else data.weights.take(self._order)
+            self._totals = ordered[: full * size].reshape(full, size).sum(axis=1)
+        taken = Batches(self._order, size, self._done, full - self._done)
+        return Ahead(data.x, data.y, data.weights, self._totals, taken)
+
+    def skip(self, count: int) -> None:
+        self._done += count
 
     def description(self) -> dict[str, Any]:
         return {
@@ -89,6 +145,7 @@ class ArraySource(Source):
 
     def load_state_dict(self, state: Any) -> None:
         self._key, self._done = state["start"], state["batch"]
+        self._order = self._totals = None
 
 
 class LoaderSource(Source):

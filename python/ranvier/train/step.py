@@ -17,6 +17,7 @@ from ranvier.train.compiled import CompiledParts
 from ranvier.train.links import link_of
 from ranvier.train.penalty import Penalty
 from ranvier.train.protocol import Training
+from ranvier.train.source import Ahead
 from ranvier.train.weighting import batch_loss, name_of, weighting
 
 __all__ = ["TrainingStep", "parameters_of"]
@@ -86,6 +87,27 @@ class TrainingStep:
             self._batches, self._weight = 0, 0.0
         value = 0.0 if penalty is None else float(penalty.item())
         return float(loss.item()), None if output is None else output._array, value, updates
+
+    def run_ahead(self, ahead: Ahead) -> tuple[Array, Array | None, Array] | None:
+        """Updates with several batches in one call to the core: (losses, outputs or None, penalties).
+
+        None where the next batch has to be taken alone: it is recorded or compared with an eager step, some
+        batches make an update together, or Python makes the update.
+        """
+        if self._accumulate > 1:
+            return None
+        weights: tuple[Any, Any] = False, False
+        if ahead.weights is not None and ahead.totals is not None:
+            weights = ahead.weights, np.where(ahead.totals == 0, 1.0, ahead.totals)
+        more = (False, False, True, True, bool(self._trainer.metrics))
+        found = self._compiled.run_batches((ahead.x, ahead.y, *weights, *more), ahead.batches)
+        if found is None:
+            return None
+        loss, output, penalty = found
+        values = loss._array.astype(np.float64).reshape(-1)
+        none = np.zeros(len(values))
+        penalties = none if penalty is None else penalty._array.astype(np.float64).reshape(-1)
+        return values, None if output is None else output._array, penalties
 
     def _take(
         self,

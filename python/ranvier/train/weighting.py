@@ -39,6 +39,15 @@ class EpochLoss:
         self._penalty += penalty * weight
         return value + penalty
 
+    def add_all(self, values: Array, weights: Array, penalties: Array) -> None:
+        """As `add` of one batch after another, to the bit."""
+        counts = weights > 0
+        with np.errstate(all="ignore"):
+            each = values if self._summed else values[counts] * weights[counts]
+            self._total = _continued(self._total, each)
+            self._weight = _continued(self._weight, weights)
+            self._penalty = _continued(self._penalty, penalties * weights)
+
     def value(self) -> float:
         if self._weight == 0:  # every sample left out
             return self._total
@@ -50,6 +59,11 @@ class EpochLoss:
 
     def load_state(self, state: list[float]) -> None:
         self._total, self._weight, self._penalty = state
+
+
+def _continued(total: float, terms: Array) -> float:
+    """The sum, added in this order."""
+    return float(np.add.accumulate(np.concatenate(([total], terms)))[-1])
 
 
 def weighting(weights: Array | None) -> tuple[Tensor | bool, Tensor | bool]:

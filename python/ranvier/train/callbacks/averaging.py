@@ -46,6 +46,7 @@ class WeightAveraging(Callback):
         if begin < 0:
             raise ValueError(f"[WeightAveraging] got begin {begin}; expected at least 0")
         self.average, self.per, self.begin = average, per, begin
+        self.every_batch = per == "batch"
 
     def on_train_begin(self) -> None:
         self._updates = self.trainer.updates

@@ -17,6 +17,10 @@ class Callback:
     `logs` are the epoch's measured values, such as `{"loss": 0.4, "val_loss": 0.5}`. Epochs and batches count
     from 0; a run that continues an earlier one counts on.
 
+    A class that overrides `on_batch_begin` or `on_batch_end` has them called for each batch, which keeps the
+    run from making many steps in one call to the core. With `every_batch = False` they are called about every
+    50 ms, with the loss of the last batch.
+
     A callback that remembers something from epoch to epoch gives it as `state_dict`: checkpoints then hold
     it, and a resumed run continues as if it had not been stopped.
 
@@ -32,6 +36,7 @@ class Callback:
     """
 
     trainer: Training
+    every_batch = True
 
     def on_train_begin(self) -> None:
         """Before the first epoch of a `fit`. A resumed run has its model, optimizer and history back here."""
@@ -86,6 +91,16 @@ class LambdaCallback(Callback):
                     f"[LambdaCallback] got {name} of type {type(function).__name__}; expected a function"
                 )
             setattr(self, name, function)
+
+
+def act_within_epochs(hooks: list[Callback]) -> bool:
+    """Whether one of them has to be called for each batch."""
+    return any(
+        getattr(getattr(hook, name), "__func__", None) is not getattr(Callback, name)
+        for hook in hooks
+        if getattr(hook, "every_batch", True)
+        for name in ("on_batch_begin", "on_batch_end")
+    )
 
 
 def call(hooks: list[Callback], method: str, *args: Any) -> None:

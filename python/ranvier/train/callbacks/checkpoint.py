@@ -79,6 +79,7 @@ class Checkpoint(Callback):
         self.every_batches = None
         if every_batches is not None:
             self.every_batches = positive("Checkpoint", "every_batches", every_batches)
+        self.every_batch = every_batches is not None
         self.every_seconds = every_seconds
         if every_seconds is not None and not every_seconds > 0:
             raise ValueError(f"[Checkpoint] got every_seconds {every_seconds}; expected a number above 0")

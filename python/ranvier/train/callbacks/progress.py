@@ -33,6 +33,8 @@ class ProgressBar(Callback):
         ValueError: every below 1.
     """
 
+    every_batch = False
+
     def __init__(self, bar: bool = True, every: int = 1, delay: float = 0.0) -> None:
         self.bar, self.every, self.delay = bar, positive("ProgressBar", "every", every), delay
         self._tqdm: Any = None

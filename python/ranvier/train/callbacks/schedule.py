@@ -49,6 +49,7 @@ class Schedule(Callback):
         if per not in ("epoch", "batch"):
             raise ValueError(f"[Schedule] got per '{per}'; expected 'epoch' or 'batch'")
         self.scheduler, self.per, self.monitor = scheduler, per, monitor
+        self.every_batch = per == "batch"
         self._watches = monitor is not None or _needs_a_value(scheduler)
         if self._watches and per == "batch":
             raise ValueError(

@@ -33,6 +33,7 @@ class TensorBoard(Callback):
                 "[TensorBoard] event files need tensorboardX: pip install 'ranvier[tensorboard]'"
             )
         self.folder, self.batches = os.fspath(folder), batches
+        self.every_batch = batches
         self._writer: Any = None
         self._batch_writer: Any = None
 

@@ -1,0 +1,161 @@
+// Many batches in one call: the program runs on batch after batch of arrays, without Python in between.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include "bindings/array_program.h"
+#include "bindings/index_range.h"
+#include "bindings/numpy_api.h"
+
+namespace ranvier::bind {
+
+// An argument in all batches: rows of an array, or an entry for each batch (one row).
+struct BatchSource {
+  char* data;
+  int64_t rows, bytes;       // rows of a batch, bytes of a row
+  const int64_t* order;      // null: the rows of a batch are next to each other
+  py::object gathered = {};  // where the others are put together
+
+  char* at(int64_t batch) const {
+    if (!order) return data + batch * rows * bytes;
+    char* to = PyArray_BYTES(as_array(gathered));
+    for (int64_t r = 0; r < rows; ++r)
+      std::memcpy(to + r * bytes, data + order[batch * rows + r] * bytes, static_cast<size_t>(bytes));
+    return to;
+  }
+};
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::milliseconds kReturn(50);   // for signal handlers and progress
+constexpr int64_t kResults = 1 << 24, kLine = 64;  // bytes
+
+// A result of all batches, each in separate cache lines.
+struct Results {
+  py::object memory;
+  int64_t stride;
+
+  char* at(int64_t batch) const { return PyArray_BYTES(as_array(memory)) + batch * stride; }
+};
+
+// A result that is one number; 0 for any other.
+double number_at(const ResultForm& form, const char* data) {
+  const int type = reinterpret_cast<PyArray_Descr*>(form.dtype.ptr())->type_num;
+  const bool one = std::all_of(form.shape, form.shape + form.ndim, [](int64_t n) { return n == 1; });
+  if (!one || (type != NPY_FLOAT && type != NPY_DOUBLE)) return 0;
+  data += form.offset;
+  return type == NPY_FLOAT ? *reinterpret_cast<const float*>(data) : *reinterpret_cast<const double*>(data);
+}
+
+const int64_t* indices_of(const py::object& order) {
+  static_assert(sizeof(npy_intp) == sizeof(int64_t));
+  if (order.is_none()) return nullptr;
+  PyArrayObject* a = as_array(order);
+  if (!PyArray_CheckExact(order.ptr()) || PyArray_TYPE(a) != NPY_INTP || PyArray_NDIM(a) != 1 ||
+      !PyArray_IS_C_CONTIGUOUS(a) || !PyArray_ISBEHAVED_RO(a))
+    fail_type("program", "got an order that is no contiguous array of indices");
+  return static_cast<const int64_t*>(PyArray_DATA(a));
+}
+
+void require_rows(const BatchSource& source, int64_t samples, int64_t length, int64_t first, int64_t last) {
+  if (first < 0 || length / source.rows < last)
+    fail_value("program", "got ", length, " rows; expected ", last, " batches of ", source.rows);
+  if (!source.order) return;
+  for (int64_t i = first * source.rows; i < last * source.rows; ++i)
+    if (source.order[i] < 0 || source.order[i] >= samples)
+      fail_value("program", "got the index ", source.order[i], " of ", samples, " samples");
+}
+
+}  // namespace
+
+// Whether arrays and values are those of the recorded form: batches of C-contiguous arrays.
+bool ArrayProgram::sources_of(const py::tuple& arguments, const py::object& order, int64_t first,
+                              int64_t last, int64_t size, std::vector<BatchSource>& sources) const {
+  const int64_t* indices = indices_of(order);
+  if (arguments.size() != form_.size()) return false;
+  for (size_t i = 0; i < form_.size(); ++i) {
+    PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), i);
+    if (form_[i].ptr() != Py_None) {
+      if (!same_value(x, form_[i].ptr())) return false;
+      continue;
+    }
+    if (!PyArray_CheckExact(x) || sources.size() == arguments_.size()) return false;
+    PyArrayObject *a = as_array(x), *s = as_array(arguments_[sources.size()].sample);
+    const bool each = PyArray_NDIM(a) == PyArray_NDIM(s) + 1;  // an entry for each batch
+    if (!each && (PyArray_NDIM(a) != PyArray_NDIM(s) || PyArray_NDIM(s) == 0)) return false;
+    if (PyArray_TYPE(a) != PyArray_TYPE(s) || PyArray_SIZE(a) == 0 || PyArray_SIZE(s) == 0) return false;
+    if (!PyArray_CompareLists(PyArray_DIMS(a) + 1, PyArray_DIMS(s) + !each, PyArray_NDIM(a) - 1))
+      return false;
+    for (PyArrayObject* array : {a, s})
+      if (!PyArray_IS_C_CONTIGUOUS(array) || !PyArray_ISBEHAVED_RO(array)) return false;
+    if (writes_into(x)) return false;
+    if (!each && PyArray_DIM(s, 0) != size) return false;
+    const int64_t samples = PyArray_DIM(a, 0), rows = each ? 1 : size;
+    BatchSource source{PyArray_BYTES(a), rows, PyArray_NBYTES(a) / samples, each ? nullptr : indices};
+    require_rows(source, samples, source.order ? PyArray_DIM(as_array(order), 0) : samples, first, last);
+    if (source.order)
+      source.gathered = Output::contiguous(DType::uint8, {source.rows * source.bytes}).release();
+    sources.push_back(std::move(source));
+  }
+  return sources.size() == arguments_.size();
+}
+
+py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::object& order, int64_t size,
+                                     int64_t first, int64_t count) {
+  batches_done_ = 0;
+  std::vector<BatchSource> sources;
+  for (const ResultForm& form : results_)
+    if (form.output < 0 || form.ndim == kMaxDims) return py::none();
+  if (count < 1 || !is_current() || !sources_of(arguments, order, first, first + count, size, sources))
+    return py::none();
+  std::unique_lock<std::mutex> lock = locked();
+  release_held_gradients();
+  watch();
+  int64_t bytes = 1;
+  for (int i = 0; i < outputs_; ++i) bytes += static_cast<int64_t>(program_->output_bytes(i));
+  count = std::min(count, std::max<int64_t>(kResults / bytes, 1));
+  std::vector<Results> outputs;
+  for (int i = 0; i < outputs_; ++i) {
+    const int64_t stride = (static_cast<int64_t>(program_->output_bytes(i)) + kLine - 1) / kLine * kLine;
+    outputs.push_back({Output::contiguous(DType::uint8, {count * stride}).release(), stride});
+  }
+  std::optional<IndexRange> failed;
+  int64_t& done = batches_done_;
+  PyThreadState* state = PyEval_SaveThread();  // the arrays are held by the caller; a run touches no Python
+  const Clock::time_point end = Clock::now() + kReturn;
+  for (bool go = true; go && done < count;) {
+    for (size_t i = 0; i < sources.size(); ++i)
+      program_->set_argument(static_cast<int>(i), sources[i].at(first + done));
+    for (int i = 0; i < outputs_; ++i) program_->set_output(i, outputs[i].at(done));
+    if (const Instruction* check = run(true))
+      failed = *reinterpret_cast<const IndexRange*>(check->call.get());
+    if (failed || program_->stopped()) break;
+    double sum = 0;
+    for (const ResultForm& form : results_) sum += number_at(form, outputs[form.output].at(done));
+    ++done;
+    go = std::isfinite(sum) && Clock::now() < end && !program_->is_long();  // which may call signal handlers
+  }
+  const bool stopped = program_->stopped();
+  if (stopped) measure();
+  lock.unlock();
+  PyEval_RestoreThread(state);
+  if (done > 0) {
+    set_gradients();
+    count_changes();
+  }
+  if (stopped) throw Interrupted();
+  if (failed) fail_range(*failed);
+  py::tuple results(results_.size());
+  for (size_t i = 0; i < results_.size(); ++i) {
+    ResultForm form = results_[i];
+    std::copy_backward(form.shape, form.shape + form.ndim, form.shape + form.ndim + 1);
+    std::copy_backward(form.strides, form.strides + form.ndim, form.strides + form.ndim + 1);
+    ++form.ndim, form.shape[0] = done, form.strides[0] = outputs[form.output].stride;
+    results[i] = form.make(outputs[form.output].memory);
+  }
+  return results;
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,328 @@
+"""Batches that the core runs in one call: the bits of a run batch by batch, and when it returns to Python."""
+
+import os
+import signal
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn, optim
+from ranvier.data import DataLoader, TensorDataset
+from ranvier.program import CompiledFunction
+from ranvier.train import checkpoints
+from support.refused import refused
+from support.training import X, Y, classifier, trainer_of, weights_of
+
+RNG = np.random.default_rng(1)
+LONG = RNG.normal(size=(700, 3)).astype(np.float32)
+LABELS = (LONG[:, 0] > 0).astype(np.int64)
+
+
+class EachBatch(rv.Callback):
+    """Makes the run call Python for each batch."""
+
+    def on_batch_end(self, batch, logs):
+        pass
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """The number of batches of each call to the core."""
+    counts = []
+    inner = CompiledFunction.run_batches
+
+    def run_batches(self, args, batches):
+        try:
+            return inner(self, args, batches)
+        finally:
+            counts.append(batches.done)
+
+    monkeypatch.setattr(CompiledFunction, "run_batches", run_batches)
+    return counts
+
+
+def state_of(trainer):
+    arrays = [a.tobytes() for a in weights_of(trainer.model)]
+    buffers = [b.numpy().tobytes() for b in trainer.model.buffers()]
+    history = repr(dict(trainer.history))
+    return arrays, buffers, history, trainer.updates, repr(rv.get_rng_state())
+
+
+def both(make, runs, x=LONG, y=LABELS, **arguments):
+    """The states of a run in the core and of one batch by batch."""
+    found = []
+    for hooks in ([], [EachBatch()]):
+        trainer = make()
+        rv.manual_seed(3)
+        more = {name: value() if callable(value) else value for name, value in arguments.items()}
+        hooks = [*more.pop("callbacks", []), *hooks]
+        trainer.fit(x, y, **{"epochs": 5, "batch_size": 16, "callbacks": hooks} | more)
+        found.append(state_of(trainer))
+        if not hooks or not isinstance(hooks[-1], EachBatch):
+            assert sum(runs) > 30, runs
+        else:
+            assert not runs
+        runs.clear()
+    return found
+
+
+def dropout(**settings):
+    return lambda: trainer_of(classifier(nn.Dropout(0.3), nn.BatchNorm1d(8)), **settings)
+
+
+def weights():
+    found = np.random.default_rng(2).uniform(size=len(LONG))
+    found[:50] = 0
+    return found
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"shuffle": False},
+        {"batch_size": 7},
+        {"sample_weight": weights},
+        {"sample_weight": weights, "shuffle": False, "batch_size": 50},
+        {"class_weight": "balanced"},
+        {"validation_data": (X, Y)},
+        {"validation_split": 0.2, "sample_weight": weights},
+    ],
+    ids=[
+        "plain",
+        "in order",
+        "last smaller",
+        "weights",
+        "weights in order",
+        "classes",
+        "validation",
+        "split",
+    ],
+)
+def test_bits_are_those_of_a_run_batch_by_batch(runs, arguments, threads):
+    before = rv.get_num_threads()
+    rv.set_num_threads(threads)
+    try:
+        ahead, single = both(dropout(metrics=["accuracy"]), runs, **arguments)
+    finally:
+        rv.set_num_threads(before)
+    assert ahead == single
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"l1": 0.01, "l2": 0.02},
+        {"clip_grad_norm": 0.1, "metrics": ["accuracy", rv.metrics.RocAuc()]},
+        {"on_nonfinite": "ignore"},
+        {"loss": nn.CrossEntropyLoss(reduction="sum")},
+        {"loss": lambda output, y: nn.functional.cross_entropy(output, y.long())},
+    ],
+    ids=["penalties", "clipping", "ignore", "sum", "function"],
+)
+def test_settings(runs, settings):
+    ahead, single = both(dropout(**settings), runs)
+    assert ahead == single
+
+
+def test_regression_and_columns_of_targets(runs):
+    def make():
+        model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+        return rv.Trainer(model, "mse", "adam", lr=0.01, metrics=["r2"])
+
+    def seeded():
+        rv.manual_seed(0)
+        return make()
+
+    for target in (LONG[:, :1], LONG[:, 0]):
+        for batch_size in (1, 16):
+            more = {"sample_weight": weights, "batch_size": batch_size, "epochs": 2}
+            ahead, single = both(seeded, runs, y=target, **more)
+            assert ahead == single
+
+
+def test_callbacks_at_the_ends_of_epochs(runs):
+    class Changes(rv.Callback):
+        def on_epoch_begin(self, epoch):
+            self.trainer.model[2].p = 0.1 * epoch  # a guard
+            self.trainer.optimizer.param_groups[0]["lr"] = 0.05 / (epoch + 1)
+
+    def callbacks():
+        return [Changes(), rv.EarlyStopping("loss", patience=3)]
+
+    ahead, single = both(dropout(), runs, callbacks=callbacks, epochs=8)
+    assert ahead == single
+
+
+def test_a_schedule_for_each_epoch_leaves_it_to_the_core_and_one_for_each_batch_does_not(runs):
+    for per in ("epoch", "batch"):
+        trainer = dropout()()
+        schedule = optim.lr_scheduler.StepLR(trainer.optimizer, 100)
+        trainer.fit(LONG, LABELS, epochs=3, batch_size=16, callbacks=[rv.Schedule(schedule, per=per)])
+        assert (sum(runs) > 60) == (per == "epoch")
+        runs.clear()
+
+
+@pytest.mark.parametrize("case", ["accumulate", "loader", "eager", "lbfgs"])
+def test_what_needs_python_for_each_batch(runs, case):
+    model = classifier()
+    optimizer = optim.LBFGS(model.parameters(), max_iter=1) if case == "lbfgs" else None
+    settings = {"accumulate": {"accumulate": 2}, "eager": {"compile": False}}.get(case, {})
+    trainer = trainer_of(model, optimizer, **settings)
+    if case == "loader":
+        trainer.fit(DataLoader(TensorDataset(LONG, LABELS), 16), epochs=2)
+    else:
+        trainer.fit(LONG, LABELS, epochs=2, batch_size=16)
+    assert sum(runs) == 0
+    assert trainer.updates > 40
+
+
+# --- returns to Python
+
+
+def test_checks_of_replays_come_as_often_as_batch_by_batch(runs):
+    found = []
+    for hooks in ([], [EachBatch()]):
+        trainer = dropout()()
+        trainer.fit(LONG, LABELS, epochs=5, batch_size=20, callbacks=hooks)
+        (program,) = trainer.programs()
+        found.append((program.checks, program.checks_left))
+    assert sum(runs) > 100
+    assert found[0] == found[1]
+
+
+class Notes(rv.Callback):
+    every_batch = False
+
+    def __init__(self):
+        self.seen = []
+
+    def on_batch_end(self, batch, logs):
+        self.seen.append((batch, logs["loss"], self.trainer.batch, self.trainer.updates, time.perf_counter()))
+
+
+def wide():
+    """A step of about a millisecond."""
+    rv.manual_seed(0)
+    model = nn.Sequential(nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 2))
+    x = RNG.normal(size=(20_000, 256)).astype(np.float32)
+    return rv.Trainer(model, "cross_entropy", "sgd", lr=0.01), x, (x[:, 0] > 0).astype(np.int64)
+
+
+def test_callbacks_that_need_not_see_every_batch_do_so_now_and_then(runs):
+    trainer, x, y = wide()
+    notes = Notes()
+    trainer.fit(x, y, epochs=1, batch_size=64, callbacks=[notes])
+    batches = [batch for batch, *_ in notes.seen]
+    assert batches == sorted(set(batches))
+    assert batches[-1] == 312
+    assert len(batches) < 313
+    assert max(runs) > 3
+    assert all(inner == updates == batch + 1 for batch, _, inner, updates, _ in notes.seen)
+    assert all(np.isfinite(loss) for _, loss, *_ in notes.seen)
+
+
+def test_ctrl_c_ends_the_run_between_two_steps(capsys):
+    trainer, x, y = wide()
+    timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    trainer.fit(x, y, epochs=1000, batch_size=64)
+    timer.join()
+    assert trainer.interrupted
+    assert trainer.updates > 0
+    assert "interrupted after" in capsys.readouterr().err
+    assert trainer.updates == trainer.history.epochs * 313 + int(trainer.updates % 313)
+
+
+def test_a_checkpoint_written_within_an_epoch_continues_with_the_same_bits(tmp_path, runs):
+    class Stop(rv.Callback):
+        every_batch = False
+
+        def on_batch_end(self, batch, logs):
+            if batch > 20:
+                raise ZeroDivisionError
+
+    def fit(folder, *more, resume=None):
+        trainer = dropout(metrics=["accuracy"])()
+        saved = rv.Checkpoint(folder, every_seconds=1e-9, keep=100)
+        arguments = {"epochs": 3, "batch_size": 16, "sample_weight": weights()}
+        trainer.fit(LONG, LABELS, callbacks=[saved, *more], resume=resume, **arguments)
+        return state_of(trainer)
+
+    expected = fit(tmp_path / "whole")
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path / "stopped", Stop())
+    newest = checkpoints.listed(tmp_path / "stopped")[0].stem
+    assert 16 < int(newest.removeprefix("checkpoint-00000-")) < 43
+    assert fit(tmp_path / "stopped", resume=tmp_path / "stopped") == expected
+    assert max(runs) > 10
+
+
+# --- errors
+
+
+def run_to_error(hooks, x, y, **settings):
+    trainer = dropout(**settings)()
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            trainer.fit(x, y, epochs=3, batch_size=16, shuffle=False, callbacks=hooks)
+    except Exception as error:
+        return type(error), str(error), trainer.updates, state_of(trainer)
+    return [str(w.message) for w in caught], trainer.updates, state_of(trainer)
+
+
+@pytest.mark.parametrize("mode", ["raise", "warn", "ignore"])
+def test_a_loss_that_is_not_finite(runs, mode):
+    x = LONG.copy()
+    x[400:] = 3e38  # infinite after the first layer
+    ahead, single = (run_to_error(hooks, x, LABELS, on_nonfinite=mode) for hooks in ([], [EachBatch()]))
+    assert ahead == single
+    assert sum(runs) > 10
+    if mode == "raise":
+        assert "in epoch 1, batch 26" in ahead[1]
+
+
+def test_a_class_without_an_output(runs):
+    y = LABELS.copy()
+    y[680] = 7
+    trainer = rv.Trainer(classifier(), lambda o, t: nn.functional.cross_entropy(o, t.long()), "sgd", lr=0.1)
+    refused((IndexError, ValueError), "7", trainer.fit, LONG, y, epochs=1, batch_size=16, shuffle=False)
+    assert trainer.updates == 42
+    assert max(runs) > 5
+
+
+class Changes(rv.Callback):
+    """Changes a layer, a setting or the weights before each epoch."""
+
+    def __init__(self, seed):
+        self.draw = np.random.default_rng(seed)
+
+    def on_epoch_begin(self, epoch):
+        model, way = self.trainer.model, self.draw.integers(5)
+        if way == 0:
+            model[2].p = float(self.draw.uniform(0, 0.9))
+        elif way == 1:
+            self.trainer.optimizer.param_groups[0]["weight_decay"] = 0.1
+        elif way == 2:
+            model[0].weight.requires_grad_(not model[0].weight.requires_grad)
+        elif way == 3:
+            model[0].weight.data.mul_(0.9)
+        else:
+            model[3].momentum = 0.3
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_changes_between_epochs_are_followed_as_without_compiling(runs, seed):
+    found = []
+    for compile in (True, False):
+        trainer = dropout(compile=compile)()
+        rv.manual_seed(seed)
+        trainer.fit(LONG, LABELS, epochs=8, batch_size=50, callbacks=[Changes(seed)])
+        found.append(state_of(trainer))
+    assert found[0] == found[1]
+    assert sum(runs) > 30
