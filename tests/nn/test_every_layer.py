@@ -129,7 +129,7 @@ def test_signature_is_pytorchs(layer, torch):
     if not hasattr(torch.nn, layer.name) or layer.name == "Identity":
         return
     left_out = {"device", "dtype", "sparse", "scale_grad_by_freq", "args", "kwargs"}
-    left_out |= {"size_average", "reduce", "min_value", "max_value", "_weight", "_freeze"}  # obsolete there
+    left_out |= {"min_value", "max_value"}  # obsolete there
     left_out |= {"_weight", "_freeze"}  # private: what from_pretrained passes
 
     def names(kind):

@@ -149,3 +149,54 @@ def test_errors_name_the_loss():
         nn.MSELoss()(rv.zeros(3), rv.zeros(3, 1))
     with pytest.raises(TypeError, match=r"\[BCELoss\] got weight 'heavy'; expected a Tensor or numbers"):
         nn.BCELoss(weight="heavy")
+
+
+OLD = [  # (size_average, reduce): what they mean
+    (None, None, "mean"),
+    (True, None, "mean"),
+    (False, None, "sum"),
+    (None, False, "none"),
+    (False, True, "sum"),
+    (False, False, "none"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*obsolete")
+@pytest.mark.parametrize(("average", "reduce", "meant"), OLD)
+def test_old_reductions(average, reduce, meant, rng):
+    """size_average and reduce, by name and in PyTorch's places."""
+    x, t = rng.normal(size=(4, 3)).astype("float32"), rng.integers(0, 3, 4)
+    want = ops.cross_entropy(x, t, None, 2, meant).numpy()
+    for given in (
+        F.cross_entropy(x, t, None, average, 2, reduce),
+        F.cross_entropy(x, t, size_average=average, ignore_index=2, reduce=reduce),
+        nn.CrossEntropyLoss(None, average, 2, reduce)(x, t),
+        nn.CrossEntropyLoss(size_average=average, ignore_index=2, reduce=reduce)(x, t),
+    ):
+        np.testing.assert_array_equal(given.numpy(), want)
+    want = ops.mse(x, x[::-1], meant).numpy()
+    for given in (F.mse_loss(x, x[::-1], average, reduce), nn.MSELoss(average, reduce)(x, x[::-1])):
+        np.testing.assert_array_equal(given.numpy(), want)
+    again = nn.MSELoss(average, reduce)
+    assert nn.MSELoss(**again.config()).reduction == again.reduction == meant
+
+
+def test_old_reductions_warn_and_are_no_reductions():
+    x = rv.ones(2, 3)
+    with pytest.warns(UserWarning, match=r"\[mse_loss\] .* obsolete: use reduction='sum'"):
+        F.mse_loss(x, x, size_average=False)
+    for call in (lambda: F.mse_loss(x, x, "sum"), lambda: nn.MSELoss("sum"), lambda: nn.L1Loss(None, 0)):
+        with pytest.raises(TypeError, match=r"expected True, False or None: pass reduction"):
+            call()
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_weights_of_elements(reduction, rng, torch):
+    x, t, w = (rng.uniform(size=(4, 3)) for _ in range(3))
+    for name in ("mse_loss", "l1_loss", "huber_loss"):
+        got = getattr(F, name)(rv.tensor(x), rv.tensor(t), weight=rv.tensor(w), reduction=reduction)
+        theirs = getattr(torch.nn.functional, name)
+        want = theirs(*map(torch.tensor, (x, t)), weight=torch.tensor(w), reduction=reduction)
+        np.testing.assert_allclose(got.numpy(), want.numpy(), rtol=1e-12)
+        with pytest.raises(ValueError, match="got weight of shape"):
+            getattr(F, name)(rv.tensor(x), rv.tensor(t), weight=rv.ones(3))

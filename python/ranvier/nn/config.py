@@ -46,14 +46,12 @@ def record_arguments(cls: Any) -> None:
 
 
 def _translated(takes: frozenset[str], settings: dict[str, Any]) -> dict[str, Any]:
-    """PyTorch's keywords that no layer here stores: ``device``, and a loss's size_average and reduce."""
+    """The keywords without PyTorch's ``device``, which no layer here stores."""
     if "device" in settings and "device" not in takes and "dtype" in takes:
         device = settings["device"]
         settings = {name: value for name, value in settings.items() if name != "device"}
         if device is not None:
             check_device(device)
-    if "reduction" in takes and not settings.keys().isdisjoint(("size_average", "reduce")):
-        settings = as_reduction(settings)
     return settings
 
 
@@ -65,19 +63,6 @@ def _without_device(args: tuple[Any, ...], most: int) -> tuple[Any, ...]:
             check_device(device)
         return (*args[: most - 1], *args[most:])
     return args
-
-
-def as_reduction(settings: dict[str, Any]) -> dict[str, Any]:
-    """Keywords with ``reduction`` in the place of PyTorch's old size_average and reduce.
-
-    >>> as_reduction({"size_average": False})
-    {'reduction': 'sum'}
-    """
-    settings = dict(settings)
-    average, reduce = settings.pop("size_average", None), settings.pop("reduce", None)
-    if average is not None or reduce is not None:
-        settings["reduction"] = "none" if reduce is False else "sum" if average is False else "mean"
-    return settings
 
 
 def whole(op: str, name: str, value: Any) -> int:

@@ -1,12 +1,10 @@
 """The ops of layers and losses under the names of ``torch.nn.functional``."""
 
-import functools as _functools
 import importlib as _importlib
 import typing as _typing
 
 import ranvier.ops.layers.loss as _loss
-from ranvier.autograd.tensor import Tensor
-from ranvier.nn.config import as_reduction as _as_reduction
+from ranvier.nn.loss_functions import *
 from ranvier.ops.activation.piecewise import *
 from ranvier.ops.activation.smooth import *
 from ranvier.ops.layers.attention import *
@@ -30,38 +28,7 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.numeric.images import *
 
 
-def _of_old_form(function: _typing.Any) -> _typing.Any:
-    """The loss, which also takes PyTorch's old keywords size_average and reduce."""
-
-    @_functools.wraps(function)
-    def loss(*args: _typing.Any, **settings: _typing.Any) -> Tensor:
-        if "size_average" in settings or "reduce" in settings:
-            settings = _as_reduction(settings)
-        result: Tensor = function(*args, **settings)
-        return result
-
-    return loss
-
-
-binary_cross_entropy = _of_old_form(_loss.bce)
-binary_cross_entropy_with_logits = _of_old_form(_loss.bce_with_logits)
-cosine_embedding_loss = _of_old_form(_loss.cosine_embedding)
-cross_entropy = _of_old_form(_loss.cross_entropy)
-focal_loss = _of_old_form(_loss.focal)
-gaussian_nll_loss = _of_old_form(_loss.gaussian_nll)
-hinge_embedding_loss = _of_old_form(_loss.hinge_embedding)
-huber_loss = _of_old_form(_loss.huber)
-kl_div = _of_old_form(_loss.kl_div)
-l1_loss = _of_old_form(_loss.l1)
-margin_ranking_loss = _of_old_form(_loss.margin_ranking)
-mse_loss = _of_old_form(_loss.mse)
-multi_margin_loss = _of_old_form(_loss.multi_margin)
-nll_loss = _of_old_form(_loss.nll)
-poisson_nll_loss = _of_old_form(_loss.poisson_nll)
-sigmoid_focal_loss = _of_old_form(_loss.sigmoid_focal)
-smooth_l1_loss = _of_old_form(_loss.smooth_l1)
-soft_margin_loss = _of_old_form(_loss.soft_margin)
-triplet_margin_loss = _of_old_form(_loss.triplet_margin)
+focal_loss, gaussian_nll_loss, sigmoid_focal_loss = _loss.focal, _loss.gaussian_nll, _loss.sigmoid_focal
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -10,14 +10,22 @@ import numpy as np
 from ranvier.autograd.creation import empty, tensor
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
+from ranvier.ops.layers.loss.arguments import reduction_of
+
+_OLD = ("size_average", "reduce")
 
 
 class Loss(Module):
     """A loss with its reduction; attributes have the names of the arguments."""
 
-    def __init__(self, reduction: str = "mean") -> None:
+    def __init__(self, size_average: Any = None, reduce: Any = None, reduction: str = "mean") -> None:
         super().__init__()
-        self.reduction = reduction
+        self.reduction = reduction_of(type(self).__name__, size_average, reduce, reduction)
+        recorded = self.__dict__["_arguments"]
+        if recorded.keys() & {*_OLD}:
+            recorded["reduction"] = self.reduction
+            for name in _OLD:
+                recorded.pop(name, None)
 
     def _example(self) -> tuple[Any, ...]:
         return (empty(0, 1), empty(0, 1))
@@ -26,6 +34,8 @@ class Loss(Module):
         """The settings that are not the defaults; for weights the shape."""
         shown = []
         for name, parameter in inspect.signature(type(self)).parameters.items():
+            if name in _OLD:
+                continue
             value = getattr(self, name)
             if isinstance(value, Tensor):
                 shown.append(f"{name}={tuple(value.shape)}")

@@ -39,11 +39,13 @@ class CrossEntropyLoss(_OfClasses):
     def __init__(
         self,
         weight: Any = None,
+        size_average: Any = None,
         ignore_index: int = -100,
+        reduce: Any = None,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
-        super().__init__(reduction)
+        super().__init__(size_average, reduce, reduction)
         self._register_weight("weight", weight)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
 
@@ -63,8 +65,15 @@ class NLLLoss(_OfClasses):
 
     weight: Tensor | None
 
-    def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        weight: Any = None,
+        size_average: Any = None,
+        ignore_index: int = -100,
+        reduce: Any = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self._register_weight("weight", weight)
         self.ignore_index = ignore_index
 
@@ -86,7 +95,7 @@ class FocalLoss(_OfClasses):
     def __init__(
         self, gamma: float = 2.0, alpha: Any = None, ignore_index: int = -100, reduction: str = "mean"
     ) -> None:
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         self._register_weight("alpha", alpha)
         self.gamma, self.ignore_index = gamma, ignore_index
 
@@ -104,8 +113,16 @@ class MultiMarginLoss(_OfClasses):
 
     weight: Tensor | None
 
-    def __init__(self, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        p: int = 1,
+        margin: float = 1.0,
+        weight: Any = None,
+        size_average: Any = None,
+        reduce: Any = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self._register_weight("weight", weight)
         self.p, self.margin = p, margin
 

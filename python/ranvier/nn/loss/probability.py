@@ -38,8 +38,14 @@ class BCELoss(_Weighted):
 
     weight: Tensor | None
 
-    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        weight: Any = None,
+        size_average: Any = None,
+        reduce: Any = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self._register_weight("weight", weight)
 
     def forward(self, input: Any, target: Any) -> Tensor:
@@ -59,8 +65,15 @@ class BCEWithLogitsLoss(_Weighted):
     weight: Tensor | None
     pos_weight: Tensor | None
 
-    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        weight: Any = None,
+        size_average: Any = None,
+        reduce: Any = None,
+        reduction: str = "mean",
+        pos_weight: Any = None,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self._register_weight("weight", weight)
         self._register_weight("pos_weight", pos_weight)
 
@@ -78,7 +91,7 @@ class SigmoidFocalLoss(Loss):
     """
 
     def __init__(self, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         self.alpha, self.gamma = alpha, gamma
 
     def forward(self, input: Any, target: Any) -> Tensor:
@@ -94,8 +107,14 @@ class KLDivLoss(Loss):
     tensor(0.1201)
     """
 
-    def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        size_average: Any = None,
+        reduce: Any = None,
+        reduction: str = "mean",
+        log_target: bool = False,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self.log_target = log_target
 
     def forward(self, input: Any, target: Any) -> Tensor:

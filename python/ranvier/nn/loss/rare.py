@@ -14,9 +14,9 @@ _REDUCTIONS = ("none", "mean", "sum")
 
 
 class _Rare(Loss):
-    def __init__(self, reduction: str = "mean") -> None:
-        super().__init__(reduction)
-        if reduction not in _REDUCTIONS:
+    def __init__(self, size_average: Any = None, reduce: Any = None, reduction: str = "mean") -> None:
+        super().__init__(size_average, reduce, reduction)
+        if self.reduction not in _REDUCTIONS:
             raise ValueError(
                 f"[{type(self).__name__}] got reduction {reduction!r}; expected 'none', 'mean' or 'sum'"
             )
@@ -35,7 +35,7 @@ class CTCLoss(_Rare):
     """
 
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         if isinstance(blank, bool) or not isinstance(blank, int) or blank < 0:
             raise ValueError(f"[CTCLoss] got blank {blank!r}; expected a whole number >= 0")
         self.blank, self.zero_infinity = blank, bool(zero_infinity)
@@ -61,7 +61,7 @@ class MultiLabelMarginLoss(_Rare):
     """
 
     def forward(self, input: Any, target: Any) -> Tensor:
-        return F.multilabel_margin_loss(input, target, self.reduction)
+        return F.multilabel_margin_loss(input, target, reduction=self.reduction)
 
 
 class MultiLabelSoftMarginLoss(_Rare):
@@ -74,12 +74,18 @@ class MultiLabelSoftMarginLoss(_Rare):
 
     weight: Tensor | None
 
-    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
-        super().__init__(reduction)
+    def __init__(
+        self,
+        weight: Any = None,
+        size_average: Any = None,
+        reduce: Any = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
         self._register_weight("weight", weight)
 
     def forward(self, input: Any, target: Any) -> Tensor:
-        return F.multilabel_soft_margin_loss(input, target, self.weight, self.reduction)
+        return F.multilabel_soft_margin_loss(input, target, self.weight, reduction=self.reduction)
 
 
 class TripletMarginWithDistanceLoss(_Rare):
@@ -99,7 +105,7 @@ class TripletMarginWithDistanceLoss(_Rare):
         swap: bool = False,
         reduction: str = "mean",
     ) -> None:
-        super().__init__(reduction)
+        super().__init__(reduction=reduction)
         if not (distance_function is None or callable(distance_function)):
             raise TypeError(
                 f"[TripletMarginWithDistanceLoss] got distance_function {distance_function!r}; expected a "

@@ -18,7 +18,7 @@ from ranvier.ops.index import gather, index_array, index_select
 from ranvier.ops.layers.distance import pairwise_distance
 from ranvier.ops.layers.einsum import einsum
 from ranvier.ops.layers.embedding import embedding
-from ranvier.ops.layers.loss.arguments import constant
+from ranvier.ops.layers.loss.arguments import constant, reduction_of
 from ranvier.ops.norms import norm
 from ranvier.ops.reduce import mean
 from ranvier.ops.reduce import sum as total
@@ -207,7 +207,12 @@ def triplet_margin_with_distance_loss(
 
 
 def multilabel_soft_margin_loss(
-    input: Any, target: Any, weight: Any = None, reduction: str = "mean"
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """The mean over classes of the logistic loss of each label 0 or 1: x and target (..., c).
 
@@ -215,10 +220,9 @@ def multilabel_soft_margin_loss(
     >>> rv.nn.functional.multilabel_soft_margin_loss(rv.tensor([[0.0, 0.0]]), rv.tensor([[1.0, 0.0]]))
     tensor(0.6931)
     """
-    input, target = (
-        as_tensor("multilabel_soft_margin_loss", input),
-        as_tensor("multilabel_soft_margin_loss", target),
-    )
+    name = "multilabel_soft_margin_loss"
+    reduction = reduction_of(name, size_average, reduce, reduction)
+    input, target = as_tensor(name, input), as_tensor(name, target)
     if input.shape != target.shape:
         raise ValueError(
             f"[multilabel_soft_margin_loss] got x of shape {input.shape} and target of {target.shape}; "
@@ -226,17 +230,20 @@ def multilabel_soft_margin_loss(
         )
     loss = -add(mul(target, logsigmoid(input)), mul(1 - target, logsigmoid(-input)))
     if weight is not None:
-        loss = mul(loss, constant("multilabel_soft_margin_loss", "weight", weight, input))
-    return _reduced("multilabel_soft_margin_loss", mean(loss, -1), reduction)
+        loss = mul(loss, constant(name, "weight", weight, input))
+    return _reduced(name, mean(loss, -1), reduction)
 
 
-def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
+def multilabel_margin_loss(
+    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+) -> Tensor:
     """sum over labels j and all other classes i of max(0, 1 - (x[j] - x[i])) / c; -1 ends a row's labels.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.multilabel_margin_loss(rv.tensor([[0.5, 0.0]]), rv.tensor([[0, -1]]))
     tensor(0.2500)
     """
+    reduction = reduction_of("multilabel_margin_loss", size_average, reduce, reduction)
     input, labels = as_tensor("multilabel_margin_loss", input), index_array("multilabel_margin_loss", target)
     if input.ndim not in (1, 2) or labels.shape != input.shape:
         raise ValueError(
@@ -244,7 +251,7 @@ def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> 
             "equal shapes (n, c) or (c)"
         )
     if input.ndim == 1:
-        row = multilabel_margin_loss(unsqueeze(input, 0), labels[None], "none")
+        row = multilabel_margin_loss(unsqueeze(input, 0), labels[None], reduction="none")
         return _reduced("multilabel_margin_loss", row[0], reduction)
     n, c = input.shape
     if labels.size and (labels.min() < -1 or labels.max() >= c):

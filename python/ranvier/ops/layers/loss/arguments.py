@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,28 @@ from ranvier.autograd.memory import cast
 from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array
+
+
+def reduction_of(name: str, size_average: Any, reduce: Any, reduction: Any) -> Any:
+    """The reduction; where one of PyTorch's old size_average and reduce is given, what they mean.
+
+    Raises TypeError where they are not bools, such as a reduction in their place.
+
+    >>> reduction_of("mse_loss", None, None, "sum")
+    'sum'
+    """
+    if size_average is None and reduce is None:
+        return reduction
+    for setting, value in (("size_average", size_average), ("reduce", reduce)):
+        if not (value is None or isinstance(value, (bool, np.bool_))):
+            raise TypeError(
+                f"[{name}] got {setting} {value!r}; expected True, False or None: pass reduction and the "
+                "arguments that follow by name"
+            )
+    average, reduced = size_average is None or size_average, reduce is None or reduce
+    meant = "none" if not reduced else "mean" if average else "sum"
+    warnings.warn(f"[{name}] size_average and reduce are obsolete: use reduction={meant!r}", stacklevel=4)
+    return meant
 
 
 def in_dtype_of(x: Any, target: Any) -> Any:
