@@ -1,5 +1,5 @@
-"""The losses of ``nn.functional``: the ops of ``ranvier.ops`` with PyTorch's arguments in its order, which also
-take the old size_average and reduce, and a weight for each element.
+"""The losses of ``nn.functional``: the ops of ``ranvier.ops`` with PyTorch's arguments in its order. They
+also take the old size_average and reduce, and a weight for each element.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def _as(op: Callable[..., Any]) -> Callable[[_F], _F]:
 
 
 def _weighted(name: str, losses: Tensor, weight: Any, reduction: str) -> Tensor:
-    """The losses of elements times their weights; a mean is divided by the sum of the weights, that of the Huber
-    loss by their number, as in PyTorch."""
+    """The losses of elements times their weights; a mean is divided by the sum of the weights, that of
+    huber_loss by their number, as in PyTorch."""
     weight = as_tensor(name, weight)
     if weight.shape != losses.shape:
         raise ValueError(f"[{name}] got weight of shape {weight.shape}; expected {losses.shape}")
