@@ -74,7 +74,7 @@ def test_autograd_grad():
         rv.autograd.grad(mul(x, y), z)
     assert rv.autograd.grad(mul(x, y), [x, z], allow_unused=True)[1] is None
     refused(RuntimeError, "does not require grad", rv.autograd.grad, mul(x, y), rv.ones(1))
-    refused(NotImplementedError, "create_graph", rv.autograd.grad, mul(x, y), x, create_graph=True)
+    refused(ValueError, "is_grads_batched=True", rv.autograd.grad, mul(x, y), x, is_grads_batched=True)
 
 
 def test_gradcheck_accepts_right_and_finds_wrong():

@@ -25,6 +25,7 @@ class Scale(Function):
 
 class TestScale(OpCase):
     op_name = ()
+    twice = False
     variants = ({"factor": 1.0}, {"factor": -2.5})
     shape, empty = ((2, 3, 4, 5), (5,)), ((0, 3, 4, 5), (5,))
 

@@ -35,6 +35,7 @@ Array = np.ndarray[Any, Any]
 Expected = Callable[[list[Array], Any], tuple[list[Any], Any]]  # inputs, dys -> outputs, gradients
 FLOATS = ("float32", "float64")
 ENTRIES = 60  # elements of each input that central differences look at
+SECOND_ENTRIES = 8  # and those of second gradients
 DRAWS = int(os.environ.get("RANVIER_DRAWS", "12"))  # random calls of each case
 
 
@@ -52,6 +53,7 @@ class OpCase:
     dtypes: ClassVar[tuple[str, ...]] = FLOATS
     layouts: ClassVar[tuple[str, ...]] = LAYOUTS
     differentiable: ClassVar[bool] = True  # False: forward only (comparisons, argmax ...)
+    twice: ClassVar[bool] = True  # False: create_graph=True is refused
     exact: ClassVar[bool] = False  # True: the result equals the reference bit for bit (moves, comparisons)
     inner: ClassVar[float] = 0.0  # what is as large inside the op, and cancels: 1 in 1 - tanh(x) ** 2
     kinks: ClassVar[tuple[float, ...]] = ()  # values of the first input where the op has no derivative
@@ -150,6 +152,7 @@ class OpCase:
             "test_reference_equals_torch": compared,
             "test_equals_torch_when_drawn": drawn and compared,
             **dict.fromkeys(("test_gradients", "test_gradients_in_layouts"), cls.differentiable),
+            "test_second_gradients": cls.differentiable,
             "test_reference_gradients": cls.differentiable,
         }
         for test in [test for test in given if test not in vars(cls)]:  # in the same order in each process
@@ -330,6 +333,25 @@ class OpCase:
             np.testing.assert_allclose(
                 want[checked], number[checked], rtol=0, atol=1e-6 * scale, err_msg=what
             )
+
+    def test_second_gradients(self, rng: Any) -> None:
+        """With create_graph: the same first gradients, and second ones against central differences."""
+        arrays = self.off_kinks(*self.inputs(rng, "float64"))
+        leaves = [rv.autograd.wrap(a, requires_grad=a.dtype.kind == "f") for a in arrays]
+        ys = [y for y in _listed(self.op(*leaves)) if y.requires_grad]
+        wanted, dys = [x for x in leaves if x.requires_grad], [_gradient_for(y._array) for y in ys]
+        if not self.twice:
+            with pytest.raises(NotImplementedError, match="got create_graph=True; expected"):
+                rv.autograd.grad(ys, wanted, dys, create_graph=True, allow_unused=True)
+            return
+        settings = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
+        plain = rv.autograd.grad(ys, wanted, dys, **settings)
+        for got, want in zip(
+            rv.autograd.grad(ys, wanted, dys, create_graph=True, **settings), plain, strict=True
+        ):
+            limit = tolerance("float64", self.reduction(*arrays), self.magnitude(*arrays, want._array))
+            np.testing.assert_allclose(got._array, want._array, rtol=1e-12, atol=limit)
+        assert rv.autograd.gradgradcheck(self.op, arrays, rtol=1e-5, entries=SECOND_ENTRIES)
 
     def test_empty(self, dtype: str) -> None:
         arrays = self.empty_inputs(dtype)

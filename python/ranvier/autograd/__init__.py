@@ -6,7 +6,7 @@ from ranvier.autograd.context import once_differentiable
 from ranvier.autograd.function import Function
 from ranvier.autograd.grad import gradients as grad
 from ranvier.autograd.grad import value_and_grad
-from ranvier.autograd.gradcheck import GradcheckError, gradcheck, numeric_gradients
+from ranvier.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck, numeric_gradients
 from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.tensor import Tensor, borrowed, wrap
 from ranvier.autograd.variable import Variable
@@ -23,6 +23,7 @@ __all__ = [
     "enable_grad",
     "grad",
     "gradcheck",
+    "gradgradcheck",
     "inference_mode",
     "is_grad_enabled",
     "no_grad",

@@ -8,26 +8,23 @@ array, to which others are added; and a leaf keeps an array as its ``grad`` only
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
+import ranvier.autograd.graph as graph
 import ranvier.autograd.hooks as hooks
 from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.function import Output
 from ranvier.autograd.memory import cast, filled, like, plain
+from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.recording import current, recordings, references
 from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
 ndarray = np.ndarray
-
-_AGAIN = (
-    "[backward] trying to backward through the graph a second time: what forward saved was freed by "
-    "the first backward; call it with retain_graph=True to keep it"
-)
 
 
 def backward(
@@ -40,7 +37,11 @@ def backward(
     """Adds the gradient of this tensor to the ``grad`` of every leaf that requires it.
 
     gradient: has the shape of the tensor; 1 by default, for a tensor of one element.
-    retain_graph: keeps what forward saved, so that backward can be called again.
+    retain_graph: keeps what forward saved, so that backward can be called again; None: as create_graph.
+    create_graph: records the computation of the gradients, so that they can be differentiated again. ``grad``
+        then has a history that leads back to the leaf: set it to None after use, or call
+        :func:`ranvier.autograd.grad` instead. Raises NotImplementedError where an op cannot be differentiated
+        twice.
     inputs: the tensors that get a ``grad``, also those that are no leaves; None means all leaves.
 
     >>> import ranvier as rv
@@ -49,10 +50,9 @@ def backward(
     >>> x.grad
     tensor(1.)
     """
-    refuse_create_graph("backward", create_graph)
-    seed = root_gradient("backward", root, gradient)
+    seed = root_gradient("backward", root, gradient, create_graph)
     only = None if inputs is None else _targets([inputs] if isinstance(inputs, Tensor) else list(inputs))
-    run([(root, seed)], bool(retain_graph), only=only)
+    run([(root, seed)], retain_graph, only=only, create_graph=create_graph)
 
 
 def _targets(inputs: list[Tensor]) -> set[Any]:
@@ -66,16 +66,17 @@ def _targets(inputs: list[Tensor]) -> set[Any]:
     return {x if x._grad_fn is None else x._grad_fn for x in inputs}
 
 
-def refuse_create_graph(name: str, create_graph: bool) -> None:
-    if create_graph:
-        raise NotImplementedError(
-            f"[{name}] create_graph=True is not available: gradients are computed on arrays, off the tape, "
-            "so that they cannot be differentiated again"
-        )
+def root_gradient(name: str, root: Tensor, gradient: Any, create_graph: bool = False) -> Any:
+    """What backward starts from: the given gradient, checked, or 1; a Tensor with create_graph."""
+    seed = _seed(name, root, gradient)
+    if not create_graph:
+        return seed
+    if not isinstance(gradient, Tensor):
+        return wrap(seed)
+    return gradient if gradient._array.dtype == seed.dtype else gradient.to(seed.dtype)
 
 
-def root_gradient(name: str, root: Tensor, gradient: Any) -> Array:
-    """The array that backward starts from: the given gradient, checked, or 1."""
+def _seed(name: str, root: Tensor, gradient: Any) -> Array:
     array = root._array
     if not root._requires_grad:
         raise RuntimeError(
@@ -98,23 +99,27 @@ def root_gradient(name: str, root: Tensor, gradient: Any) -> Array:
 
 
 def run(
-    roots: Sequence[tuple[Tensor, Array]],
-    retain_graph: bool,
-    captured: dict[Any, Array | None] | None = None,
+    roots: Sequence[tuple[Tensor, Any]],
+    retain_graph: bool | None,
+    captured: dict[Any, Any] | None = None,
     only: set[Any] | None = None,
+    create_graph: bool = False,
 ) -> None:
     """Computes the gradients from the roots to the leaves.
 
     captured: is filled with the gradients of its nodes; then no ``grad`` is changed.
     only: the nodes of the tensors that get a ``grad``; None means all leaves.
+    create_graph: gradients are Tensors (graph.py), else arrays.
     Nodes that lead to none of these are not run.
     """
-    pending: dict[Any, Array] = {}
+    steps = graph.STEPS if create_graph else (_add, _run_node, hooks.call, accumulate)
+    retain_graph = create_graph if retain_graph is None else retain_graph
+    pending: dict[Any, Any] = {}
     ours: set[Any] = set()  # nodes with a pending sum in a new array
     starts: list[Any] = []
     for root, seed in roots:
         node = root if root._grad_fn is None else root._grad_fn
-        _add(node, seed, pending, ours)
+        steps[0](node, seed, pending, ours)
         if not any(node is start for start in starts):  # not ==, which compares the values of leaves
             starts.append(node)
     waits = _count_uses(starts)
@@ -122,6 +127,25 @@ def run(
     if captured is not None or only is not None:
         needed = _leading_to(only or captured or (), starts) | (only or set())
     ready = [node for node in starts if not waits[node]]
+    if not create_graph:
+        _run_ready(steps, ready, pending, ours, waits, retain_graph, captured, needed)
+        return
+    with enable_grad():
+        _run_ready(steps, ready, pending, ours, waits, retain_graph, captured, needed)
+
+
+def _run_ready(
+    steps: tuple[Callable[..., Any], ...],
+    ready: list[Any],
+    pending: dict[Any, Any],
+    ours: set[Any],
+    waits: dict[Any, int],
+    retain_graph: bool,
+    captured: dict[Any, Any] | None,
+    needed: set[Any] | None,
+) -> None:
+    """Runs the nodes that are ready, and those that become ready."""
+    _, run_node, call_hooks, accumulate = steps
     watched = hooks.before_accumulation or hooks.after_accumulation
     while ready:
         node = ready.pop()
@@ -130,14 +154,14 @@ def run(
             continue
         seen_by = hooks.before_accumulation.get(id(node)) if watched and not node.edges else node.hooks
         if seen_by and pending.get(node) is not None:
-            pending[node] = hooks.call(seen_by, pending[node])
+            pending[node] = call_hooks(seen_by, pending[node])
             ours.discard(node)
         if captured is not None and node in captured:
             captured[node] = _as_array(pending.get(node))
         if needed is not None and node not in needed:
             pending.pop(node, None)
         elif node.edges:
-            _run_node(node, pending, ours, waits, ready)
+            run_node(node, pending, ours, waits, ready)
             if not retain_graph and type(node) is not Output:
                 node.release()
         else:  # a leaf
@@ -208,7 +232,7 @@ def _run_node(
                 node.check_saved()
                 break
         if node.released:
-            raise RuntimeError(_AGAIN)
+            raise RuntimeError(graph.AGAIN)
         gradients = node.backward(*dy) if type(dy) is list else node.backward(dy)
         if type(gradients) is not tuple:
             gradients = (gradients,)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any, TypeVar
+from weakref import ref
 
 import numpy as np
 
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, Output
+from ranvier.autograd.graph import of_output, rule
 from ranvier.autograd.memory import filled, like
 from ranvier.autograd.mode import mode, no_grad
 from ranvier.autograd.tensor import Tensor, wrap
 
 F = TypeVar("F", bound=Callable[..., Any])
+_INPUT = -1
 
 
 class Context:
@@ -26,6 +30,8 @@ class Context:
         self._changes: tuple[int, ...] = ()
         self._plain: tuple[Any, ...] = ()
         self._filled = True
+        self._sources: tuple[Any, ...] = ()  # of each saved tensor: _INPUT, the number of an output, or None
+        self._makers: list[Any] = []  # weak references to the makers of several outputs
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keeps tensors; a change of one before backward is an error."""
@@ -78,13 +84,20 @@ class _Node(Function):
         return results if self.several else results[0]
 
     def backward(self, *gradients: Any) -> Any:
-        name, context = self.kind.__name__, self.context
+        with no_grad():
+            found = self.run(self.context, [None if dy is None else wrap(dy) for dy in gradients])
+        return tuple(
+            self._array(self.kind.__name__, dx, shape) for dx, shape in zip(found, self.shapes, strict=True)
+        )
+
+    def run(self, context: Context, gradients: Any) -> list[Any]:
+        """What the class's backward returns for the inputs that are Tensors."""
+        name = self.kind.__name__
         given = [
-            filled(0, *about) if dy is None and context._filled else dy
+            wrap(filled(0, *about)) if dy is None and context._filled else dy
             for dy, about in zip(gradients, self.results, strict=True)
         ]
-        with no_grad():
-            found = self.kind.backward(context, *(None if dy is None else wrap(dy) for dy in given))
+        found = self.kind.backward(context, *given)
         found = found if isinstance(found, tuple) else (found,)
         count = len(context.needs_input_grad)
         if len(found) < count or any(x is not None for x in found[count:]):
@@ -92,9 +105,7 @@ class _Node(Function):
                 f"[{name}.backward] returned {len(found)} gradients; expected {count}, one for each argument "
                 "of forward"
             )
-        return tuple(
-            self._array(name, found[i], shape) for i, shape in zip(self.slots, self.shapes, strict=True)
-        )
+        return [found[i] for i in self.slots]
 
     def _array(self, name: str, dx: Any, shape: tuple[int, ...]) -> Any:
         if dx is None:
@@ -105,6 +116,51 @@ class _Node(Function):
                 f"[{name}.backward] returned a gradient of shape {array.shape}; expected {shape}"
             )
         return array
+
+
+@rule(_Node)
+def _on_tensors(node: _Node, *gradients: Any) -> tuple[Tensor | None, ...]:
+    """The class's backward on the tape, as in PyTorch: what it computes of inputs and outputs is recorded."""
+    name, context = node.kind.__name__, copy(node.context)
+    if getattr(node.kind.backward, "once_differentiable", False):
+        raise NotImplementedError(
+            f"[{name}] got create_graph=True; expected a backward without once_differentiable"
+        )
+    context._saved = tuple(map(_with_history, [node] * len(context._saved), context._saved, context._sources))
+    found = []
+    for dx, shape in zip(node.run(context, gradients), node.shapes, strict=True):
+        if dx is not None and not isinstance(dx, Tensor):
+            dx = wrap(np.asarray(dx))
+        if dx is not None:
+            node._array(name, dx, shape)
+        found.append(dx)
+    return tuple(found)
+
+
+def _with_history(node: _Node, x: Any, source: int | None) -> Any:
+    """A saved Tensor as the backward on the tape reads it."""
+    if x is None or source == _INPUT or x._requires_grad or x._array.dtype.kind != "f":
+        return x
+    if source is None:
+        raise NotImplementedError(
+            f"[{node.kind.__name__}] got create_graph=True and a saved tensor of shape {x.shape} that is "
+            "neither input nor output of forward; expected those: return it too, or keep a constant as an "
+            "attribute of ctx"
+        )
+    y = of_output(node, x._array)
+    if node.several:
+        y._grad_fn = node.context._makers[source]() or Output(node, source)
+    return y
+
+
+def _source(x: Any, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> int | None:
+    if any(x is given for given in inputs):
+        return _INPUT
+    return next((i for i, y in enumerate(outputs) if x is y), None)
+
+
+def _nothing() -> None:
+    """As a weak reference to what is gone."""
 
 
 def applied(kind: Any, *args: Any) -> Any:
@@ -124,6 +180,8 @@ def applied(kind: Any, *args: Any) -> Any:
     node = type(kind.__name__, (_Node,), {})(kind, context, outputs, slots)
     results = node.apply(*(args[i] for i in slots))
     results = results if isinstance(results, tuple) else (results,)
+    context._sources = tuple(_source(x, args, outputs) for x in context._saved)
+    context._makers = [ref(y._grad_fn) if node.several and y._grad_fn else _nothing for y in results]
     for y, old in zip(results, outputs, strict=True):
         if any(old is plain for plain in context._plain):
             y._requires_grad, y._grad_fn = False, None
@@ -131,11 +189,15 @@ def applied(kind: Any, *args: Any) -> Any:
 
 
 def once_differentiable(function: F) -> F:
-    """A decorator for ``backward``; the function itself, since gradients are computed once here.
+    """A decorator for ``backward``: with create_graph=True it is refused.
 
-    >>> once_differentiable(abs) is abs
+    >>> @once_differentiable
+    ... def backward(ctx, dy):
+    ...     return dy
+    >>> backward.once_differentiable
     True
     """
+    function.once_differentiable = True  # type: ignore[attr-defined]
     return function
 
 

@@ -266,7 +266,7 @@ def _is_plain(value: Any) -> bool:
 class Output:
     """One of several outputs of a Function: a node of the tape that passes its gradient to the Function."""
 
-    __slots__ = ("edges", "function", "hooks", "index")
+    __slots__ = ("__weakref__", "edges", "function", "hooks", "index")
 
     def __init__(self, function: Function, index: int) -> None:
         self.function = function

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.backward import refuse_create_graph, root_gradient, run
+from ranvier.autograd.backward import root_gradient, run
 from ranvier.autograd.memory import copied, filled_like
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor, wrap
@@ -22,20 +22,34 @@ def gradients(
     create_graph: bool = False,
     only_inputs: bool = True,
     allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The gradients of the outputs (weighted by grad_outputs, summed) with respect to each input.
 
-    Public as ``ranvier.autograd.grad``. No ``.grad`` is changed. Raises RuntimeError if an input was not
-    used; with ``allow_unused`` its gradient is None. only_inputs: True, as in PyTorch.
+    Public as ``ranvier.autograd.grad``. No ``.grad`` is changed.
+
+    retain_graph: keeps what forward saved, so that grad can be called again; None: as create_graph.
+    create_graph: records the computation, so that the gradients can be differentiated again. Raises
+        NotImplementedError where an op cannot be differentiated twice.
+    allow_unused: the gradient of an input that was not used is None; else RuntimeError.
+    materialize_grads: zeros in place of that None.
+    only_inputs, is_grads_batched: True and False; others raise ValueError.
 
     >>> import ranvier as rv
-    >>> x = rv.tensor([1.0, 2.0], requires_grad=True)
-    >>> rv.autograd.grad(x.clone(), x, rv.ones(2))
-    (tensor([1., 1.]),)
+    >>> x = rv.tensor(2.0, requires_grad=True)
+    >>> (slope,) = rv.autograd.grad(x**3, x, create_graph=True)
+    >>> slope.item(), rv.autograd.grad(slope, x)
+    (12.0, (tensor(12.),))
     """
-    refuse_create_graph("grad", create_graph)
     if not only_inputs:
         raise ValueError("[grad] got only_inputs=False; expected True: call backward() for other gradients")
+    if is_grads_batched:
+        raise ValueError(
+            "[grad] got is_grads_batched=True; expected False: call grad for each of grad_outputs"
+        )
+    if materialize_grads and allow_unused is False:
+        raise ValueError("[grad] got allow_unused=False with materialize_grads=True; expected True or None")
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if grad_outputs is None or isinstance(grad_outputs, (Tensor, np.ndarray)):
@@ -43,19 +57,23 @@ def gradients(
     for x in inputs:
         if not x.requires_grad:
             raise RuntimeError("[grad] one of the inputs does not require grad")
-    roots = [(y, root_gradient("grad", y, dy)) for y, dy in zip(outputs, grad_outputs, strict=True)]
+    given = zip(outputs, grad_outputs, strict=True)
+    roots = [(y, root_gradient("grad", y, dy, create_graph)) for y, dy in given]
     nodes = [x if x.grad_fn is None else x.grad_fn for x in inputs]
     captured: dict[Any, Any] = dict.fromkeys(nodes)
-    run(roots, bool(retain_graph), captured)
-    found = []
+    run(roots, retain_graph, captured, create_graph=create_graph)
+    found: list[Tensor | None] = []
     for index, node in enumerate(nodes):
-        array = captured[node]
-        if array is None and not allow_unused:
+        gradient = captured[node]
+        if gradient is None and materialize_grads:
+            gradient = filled_like(0, inputs[index]._array)
+        elif gradient is None and not allow_unused:
             raise RuntimeError(
                 f"[grad] the differentiated Tensor at index {index} appears to not have been used in the "
                 "graph; set allow_unused=True if this is the desired behavior"
             )
-        found.append(None if array is None else wrap(copied(array)))
+        own = gradient is None or isinstance(gradient, Tensor)
+        found.append(gradient if own else wrap(copied(gradient)))
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import rule
 from ranvier.autograd.hooks import RemovableHandle
 from ranvier.autograd.memory import copied
 from ranvier.autograd.tensor import Tensor, wrap
@@ -136,6 +137,11 @@ class Watch(Function):
 
     def release(self) -> None:
         """Keeps its function, which holds no arrays: backward may run again."""
+
+
+@rule(Watch)
+def _on_tensors(node: Watch, *gradients: Any) -> Any:
+    return node.see(gradients)
 
 
 class HookRegistration:

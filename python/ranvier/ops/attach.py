@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.graph import modules
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor
@@ -153,3 +154,4 @@ for _name, _function in {**OPERATORS, **METHODS}.items():
 for _module, _names in RARE.items():
     for _name in _names.split():
         setattr(Tensor, _name, _Later(_module, _name))
+modules.append("ranvier.ops.second")

@@ -1,0 +1,216 @@
+"""Backward on the tape, for ``create_graph=True``: gradients are Tensors with a history of their own.
+
+A Function's ``backward`` computes arrays. Its rule computes the same gradients by differentiable ops, from
+the Tensors of what forward has saved. A Function without a rule is refused, since its gradient would be a
+constant for the second backward.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.function import Function, Output
+from ranvier.autograd.hooks import Hooks, Retain
+from ranvier.autograd.mode import mode, no_grad
+from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.tensor import Tensor, wrap
+
+Array = np.ndarray[Any, Any]
+Rule = Callable[..., Any]
+
+RULES: dict[type[Function], Rule] = {}  # rule(node, dy, ...) -> Tensors or None, as from backward
+modules: list[str] = []  # which define rules; they are imported at the first use
+
+AGAIN = (
+    "[backward] trying to backward through the graph a second time: what forward saved was freed by "
+    "the first backward; call it with retain_graph=True to keep it"
+)
+
+
+def rule(*kinds: type[Function]) -> Callable[[Rule], Rule]:
+    """A decorator: the function is the rule of these Functions, and of subclasses with their backward."""
+
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register
+
+
+def rule_of(node: Function) -> Rule:
+    """The rule of a node's class. Raises NotImplementedError where there is none."""
+    found = _found(type(node))
+    if found is None:
+        for module in modules:
+            importlib.import_module(module)
+        found = _found(type(node)) or refuse(node)
+    return found
+
+
+def _found(kind: type[Function]) -> Rule | None:
+    for base in kind.__mro__:
+        if base in RULES:
+            return RULES[base]
+        if "backward" in vars(base):  # the rule of its base computes another gradient
+            break
+    return None
+
+
+def refuse(node: Function) -> Any:
+    """Raises NotImplementedError: the gradients of this Function have no gradients."""
+    name = type(node).__name__
+    raise NotImplementedError(
+        f"[{name.lower()}] got create_graph=True; expected ops that can be differentiated twice, which "
+        f"{name} cannot; a Function of your own can if its forward and backward are static methods"
+    )
+
+
+class Same(Function):
+    """y = x, in the memory of x."""
+
+    is_view = True
+
+    def forward(self, x: Array) -> Array:
+        return x
+
+    def backward(self, dy: Array) -> Array:
+        return dy
+
+
+@rule(Same)
+def _same(node: Function, dy: Tensor) -> Tensor:
+    return dy
+
+
+def of_input(node: Function, index: int, array: Array) -> Tensor:
+    """The Tensor of an input of the node, with its history; array: its values, which forward has saved."""
+    edge = node.edges[index]
+    if isinstance(edge, Tensor):  # a leaf
+        if edge._array is array:
+            return edge
+        edge = _alias(edge)  # it has other memory since (`.data = ...`), or forward has saved a view
+    return _with_history(array, edge, node, 1 + index)
+
+
+def of_output(node: Function, array: Array) -> Tensor:
+    """The Tensor that the node has made; array: its values, which forward has saved."""
+    return _with_history(array, node, node, 0)
+
+
+def _with_history(array: Array, maker: Any, node: Function, place: int) -> Tensor:
+    tensor = wrap(array, requires_grad=maker is not None and mode.enabled)
+    tensor._grad_fn = maker
+    if node.versions:
+        tensor._cell = node.versions[place]
+    return tensor
+
+
+def _alias(leaf: Tensor) -> Function:
+    node = Same()
+    node.recorded, node.released, node.hooks = True, False, None
+    node.needs, node.edges, node.versions, node.changes = (True,), (leaf,), (), ()
+    return node
+
+
+def cut(x: Tensor) -> Tensor:
+    """x as a new Tensor on the tape: gradients with respect to it exclude those of other uses of x."""
+    return Same().apply(x)
+
+
+# --- the four steps of `backward.run` on Tensors
+
+
+def run_node(
+    node: Any, pending: dict[Any, Any], ours: set[Any], waits: dict[Any, int], ready: list[Any]
+) -> None:
+    """Runs the rule of one Function and delivers what it returns."""
+    dy = pending.pop(node, None)
+    edges = node.edges
+    found: Any = (None,) * len(edges)
+    if type(node) is Output:
+        if dy is not None:
+            parts = pending.setdefault(node.function, [None] * node.function.outputs)
+            parts[node.index] = dy
+    elif dy is not None:
+        node.check_saved()
+        if node.released:
+            raise RuntimeError(AGAIN)
+        found = rule_of(node)(node, *dy) if type(dy) is list else rule_of(node)(node, dy)
+        found = found if type(found) is tuple else (found,)
+    for edge, gradient in zip(edges, found, strict=True):
+        if edge is None:
+            continue
+        if gradient is not None:
+            add(edge, gradient, pending, ours)
+        waits[edge] -= 1
+        if not waits[edge]:
+            ready.append(edge)
+
+
+def add(node: Any, gradient: Tensor, pending: dict[Any, Any], ours: set[Any]) -> None:
+    held = pending.get(node)
+    if held is None:
+        pending[node] = gradient
+        return
+    if held.shape != gradient.shape:
+        raise RuntimeError(
+            f"[backward] got gradients of shapes {held.shape} and {gradient.shape} for one tensor; expected "
+            "one shape: has it got other memory (`.data = ...`) since?"
+        )
+    pending[node] = held + _cast(gradient, held.dtype)
+
+
+def call_hooks(hooks: Hooks, gradient: Tensor) -> Tensor:
+    """The gradient after all hooks, in order of registration; those of ``retain_grad`` come last."""
+    for hook in sorted(hooks.values(), key=lambda hook: isinstance(hook, Retain)):
+        if isinstance(hook, Retain):
+            _keep(hook.tensor(), gradient)
+            continue
+        changed = hook(gradient)
+        if changed is not None:
+            changed = changed if isinstance(changed, Tensor) else wrap(np.asarray(changed))
+            if changed.shape != gradient.shape:
+                raise RuntimeError(
+                    f"[register_hook] got a gradient of shape {changed.shape} from the hook; expected "
+                    f"{gradient.shape}"
+                )
+            gradient = _cast(changed, gradient.dtype)
+    return gradient
+
+
+def accumulate(leaf: Tensor, holder: list[Any]) -> None:
+    """Adds the gradient in ``holder`` to ``leaf.grad``, which keeps its history."""
+    if recordings and (recording := current()) is not None:
+        recording.refuse(
+            "backward(create_graph=True) gives .grad a history", "use autograd.grad, or call the step eagerly"
+        )
+        recording.gets_gradient(leaf)
+    (gradient,) = holder
+    if gradient.shape != leaf.shape:
+        raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of {leaf.shape}")
+    _keep(leaf, _cast(gradient, leaf.dtype))
+
+
+def _keep(tensor: Tensor | None, gradient: Tensor) -> None:
+    if tensor is not None:
+        held = tensor._grad
+        tensor._grad = gradient if held is None else held + gradient
+
+
+def _cast(gradient: Tensor, dtype: np.dtype[Any]) -> Tensor:
+    return gradient if gradient.dtype == dtype else gradient.to(dtype)
+
+
+STEPS = (add, run_node, call_hooks, accumulate)
+
+
+def on_arrays(rule: Rule, node: Function, dy: Array) -> Any:
+    """The backward of a Function that is defined by its rule alone: arrays, not on the tape."""
+    with no_grad():
+        found = rule(node, wrap(dy))
+    arrays = tuple(None if d is None else d._array for d in (found if type(found) is tuple else (found,)))
+    return arrays if len(arrays) > 1 else arrays[0]

@@ -1,0 +1,129 @@
+"""What the rules share: linear maps, sums over repeated axes, gradients of a forward computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.function import Function
+from ranvier.autograd.grad import gradients
+from ranvier.autograd.graph import cut, of_input, rule
+from ranvier.autograd.memory import filled_like
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.layout import zeros
+from ranvier.ops.reduce import sum as total
+from ranvier.ops.shape import reshape
+
+Array = np.ndarray[Any, Any]
+OnArray = Callable[[Array], Array]
+
+
+class Map(Function):
+    """y = A x for a matrix A that is given as two functions of arrays: x -> A x, and dy -> A^T dy."""
+
+    def __init__(self, there: OnArray, back: OnArray, saved: list[Any]) -> None:
+        self.there, self.back, self.saved = there, back, saved  # saved: what the functions read
+
+    def forward(self, x: Array) -> Array:
+        return self.there(x)
+
+    def backward(self, dy: Array) -> Array:
+        return self.back(dy)
+
+
+def mapped(node: Function, x: Tensor, there: OnArray, back: OnArray, saved: list[Any]) -> Tensor:
+    """A x; a later change of what the node has saved raises in backward."""
+    y: Tensor = Map(there, back, saved).apply(x)
+    maker = y._grad_fn
+    if maker is not None:
+        maker.versions = (*maker.versions, *node.versions)
+        maker.changes = (*maker.changes, *[cell[0] for cell in node.versions])
+    return y
+
+
+@rule(Map)
+def _map(node: Map, dy: Tensor) -> Tensor:
+    return mapped(node, dy, node.back, node.there, node.saved)
+
+
+def kept(node: Any) -> Any:
+    """A copy of a node with what forward saved, which stays when the node is released."""
+    copy = object.__new__(type(node))
+    copy.__dict__.update(node.__dict__)
+    copy.needs = node.needs
+    return copy
+
+
+def linear(*kinds: type[Function], forward: Any = None, backward: Any = None) -> None:
+    """The rule of Functions y = A x with one input that has gradients: backward is A^T, forward A.
+
+    forward, backward: these as functions of the node and an array; None: the node's own.
+    """
+
+    def apply(node: Function, dy: Tensor, *_: Any) -> Any:
+        copy = kept(node)
+        there = copy.backward if backward is None else lambda x: backward(copy, x)
+        back = copy.forward if forward is None else lambda x: forward(copy, x)
+        dx = mapped(node, dy, there, back, list(vars(copy).values()))
+        return (dx, *[None] * (len(node.edges) - 1))
+
+    rule(*kinds)(apply)
+
+
+def diagonal(*kinds: type[Function]) -> None:
+    """The rule of Functions whose slope is constant between kinks: y = D x for a diagonal D."""
+    linear(*kinds, forward=lambda node, x: node.backward(x))
+
+
+def sum_to(dy: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The gradient of an operand that was repeated to the shape of dy."""
+    if dy.shape == shape:
+        return dy
+    lead = dy.ndim - len(shape)
+    axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
+    return reshape(total(dy, axes, keepdim=True), shape)
+
+
+def coefficients(node: Any, dy: Tensor) -> Tensor:
+    """dx / dy of a Function of one input whose gradient is linear with locally constant coefficients."""
+    return wrap(node.backward(filled_like(1, dy._array)))
+
+
+def none(shape: tuple[int, ...], dy: Tensor) -> Tensor:
+    """The gradient of a function that is constant between its jumps."""
+    return wrap(zeros(shape, dy._array.dtype))
+
+
+def inputs(node: Any, *names: str) -> list[Tensor]:
+    """The Tensors of the first inputs, which forward has saved under these names."""
+    return [of_input(node, i, getattr(node, name)) for i, name in enumerate(names)]
+
+
+def recomputed(*names: str, kinds: tuple[type[Function], ...]) -> Callable[[Any], Any]:
+    """A decorator: the function is the forward of these Functions by differentiable ops, which is then
+    differentiated. It gets the node and the Tensors of its inputs, saved under these names."""
+
+    def register(forward: Any) -> Any:
+        def apply(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+            return differentiated(node, inputs(node, *names), lambda *xs: forward(node, *xs), dy)
+
+        rule(*kinds)(apply)
+        return forward
+
+    return register
+
+
+def differentiated(node: Any, xs: list[Tensor], forward: Any, *dys: Any) -> tuple[Tensor | None, ...]:
+    """The gradients of forward(*xs) for the inputs that need one, on the tape."""
+    xs = [cut(x) if needed else x for x, needed in zip(xs, node.needs, strict=False)]
+    y = forward(*xs)
+    ys = y if isinstance(y, tuple) else (y,)
+    pairs = [(y, dy) for y, dy in zip(ys, dys, strict=True) if dy is not None]
+    wanted = [x for x, needed in zip(xs, node.needs, strict=False) if needed]
+    found = gradients(
+        [y for y, _ in pairs], wanted, [dy for _, dy in pairs], create_graph=True, materialize_grads=True
+    )
+    parts = iter(found)
+    return tuple(next(parts) if needed else None for needed in node.needs)

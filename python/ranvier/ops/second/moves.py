@@ -1,0 +1,132 @@
+"""Rules of what moves values: views, copies, indices, joined and sorted tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+import ranvier.autograd.copies as copies
+from ranvier.autograd.graph import rule
+from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import through
+from ranvier.ops import index, shape
+from ranvier.ops.diagonal import Diagonal
+from ranvier.ops.join import Concatenate, narrow
+from ranvier.ops.layout import zeros
+from ranvier.ops.numeric.arrange import Unfold
+from ranvier.ops.numeric.images import Unpool
+from ranvier.ops.reduce import ExtremeAlong, _without
+from ranvier.ops.repeat import Repeat
+from ranvier.ops.scatter import Scatter
+from ranvier.ops.second.maps import Array, kept, linear, mapped, none, sum_to
+from ranvier.ops.sort import Sort
+
+linear(index.GetItem, index.TakeRows, index.Pick, shape.Flip, Diagonal, Unfold, Repeat)
+
+
+@rule(shape.Reshape)
+def _reshape(node: Any, dy: Tensor) -> Tensor:
+    return shape.reshape(dy, node.shape)
+
+
+@rule(shape.Permute)
+def _permute(node: Any, dy: Tensor) -> Tensor:
+    return shape.permute(dy, np.argsort([d % dy.ndim for d in node.dims]).tolist())
+
+
+@rule(shape.Expand)
+def _expand(node: Any, dy: Tensor) -> Tensor:
+    return sum_to(dy, node.shape)
+
+
+@rule(copies.Clone)
+def _clone(node: Any, dy: Tensor) -> Tensor:
+    return dy
+
+
+@rule(copies.Cast)
+def _cast(node: Any, dy: Tensor) -> Tensor:
+    return dy.to(node.source)
+
+
+@rule(copies.Refused)
+def _refused(node: Any, dy: Tensor) -> Any:
+    return node.backward(dy)  # raises
+
+
+@rule(Concatenate)
+def _concatenate(node: Any, dy: Tensor) -> tuple[Tensor, ...]:
+    parts, start = [], 0
+    axis = node.axis % dy.ndim
+    for size in node.shapes:
+        if len(size) != dy.ndim:  # it was left out
+            parts.append(none(size, dy))
+            continue
+        parts.append(narrow(dy, axis, start, size[axis]))
+        start += size[axis]
+    return tuple(parts)
+
+
+linear(
+    index.Gather,
+    backward=lambda node, dy: node.backward(dy)[0],
+    forward=lambda node, x: node.forward(x, node.index),
+)
+
+
+def _gathered(node: Any, x: Array) -> Array:
+    return _core.gather(x, node.indices, node.axis, None)
+
+
+linear(Sort, backward=lambda node, dy: node.backward(dy, None), forward=_gathered)
+linear(
+    ExtremeAlong,
+    backward=lambda node, dy: node.backward(dy, None),
+    forward=lambda node, x: _gathered(node, x).reshape(
+        node.indices.shape if node.keepdims else _without(node.indices.shape, node.axis)
+    ),
+)
+
+
+def _added(node: Any, x: Array) -> Array:
+    """x added at the places, which may be named several times."""
+    y = np.zeros((*x.shape[:-1], node.size), x.dtype)
+    lines = np.arange(x[..., 0].size)[:, None]
+    np.add.at(y.reshape(lines.size, -1), (lines, node.at.reshape(lines.size, -1)), x.reshape(lines.size, -1))
+    return y
+
+
+linear(Unpool, forward=_added)
+
+
+def _parts(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
+    """The rule of Functions y = A a + B b. arguments: those of forward, from node and dy; zeros for a, b."""
+
+    def apply(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        copy = kept(node)
+        given, saved = arguments(node, dy._array), list(vars(copy).values())
+
+        def part(i: int) -> Tensor:
+            return mapped(
+                node,
+                dy,
+                lambda d: copy.backward(d)[i],
+                lambda x: copy.forward(*given[:i], x, *given[i + 1 :]),
+                saved,
+            )
+
+        return tuple(part(i) if needed else None for i, needed in enumerate(node.needs))
+
+    rule(kind)(apply)
+
+
+_parts(copies.SetItem, lambda node, dy: [zeros(dy.shape, dy.dtype), zeros(node.value_shape, dy.dtype)])
+_parts(copies.Put, lambda node, dy: [zeros(dy.shape, dy.dtype), zeros(node.value_shape, dy.dtype)])
+_parts(
+    copies.Replace,
+    lambda node, dy: [zeros(dy.shape, dy.dtype), through(node.chain, zeros(dy.shape, dy.dtype))],
+)
+_parts(Scatter, lambda node, dy: [zeros(node.shape, dy.dtype), node.index, zeros(node.src_shape, dy.dtype)])

@@ -1,0 +1,264 @@
+"""Gradients of gradients: create_graph=True. The second gradients of each op are tested by its OpCase."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.autograd import Function, grad, gradgradcheck
+from ranvier.autograd.graph import rule_of
+from ranvier.nn import functional as F
+from support.refused import refused
+
+
+def leaf(*values):
+    return rv.tensor(list(values) if len(values) > 1 else values[0], dtype=rv.float64, requires_grad=True)
+
+
+def test_every_derivative_of_a_polynomial():
+    x = leaf(1.5, -2.0)
+    y = (x**4).sum()
+    for factor, power in ((4, 3), (12, 2), (24, 1), (24, 0)):
+        (y,) = grad(y.sum(), x, create_graph=True)
+        np.testing.assert_allclose(y.detach().numpy(), factor * x.detach().numpy() ** power, rtol=1e-15)
+
+
+def test_backward_adds_gradients_with_a_history():
+    x = leaf(3.0)
+    (x**3).backward(create_graph=True)
+    assert x.grad.item() == 27
+    assert x.grad.requires_grad
+    kept = x.grad
+    (x**2).backward(create_graph=True)
+    assert (kept.item(), x.grad.item()) == (27, 33), "the sum is a new tensor"
+    (second,) = grad(x.grad, x)
+    assert second.item() == 20
+    x.grad = None
+    (x * 2).backward()
+    assert not x.grad.requires_grad
+
+
+def test_a_later_backward_adds_to_a_gradient_with_a_history():
+    x = leaf(3.0)
+    (x**3).backward(create_graph=True)
+    squared = x.grad**2  # keeps the gradient's array
+    (x**2).backward()
+    assert x.grad.item() == 33
+    assert grad(squared, x)[0].item() == 2 * 27 * 18
+
+
+def test_retain_graph_follows_create_graph():
+    x = leaf(2.0)
+    y = x.exp() * x
+    grad(y, x, create_graph=True)
+    grad(y, x)  # what forward saved was kept, and is freed now
+    refused(RuntimeError, "a second time", grad, y, x)
+    y = x.exp() * x
+    (g,) = grad(y, x, create_graph=True, retain_graph=False)
+    refused(RuntimeError, "a second time", grad, y, x)
+    with pytest.raises(RuntimeError, match="a second time"):
+        grad(g, x)
+
+
+def test_gradients_with_respect_to_the_middle():
+    x = leaf(0.5, 2.0)
+    h = x.sin()
+    y = (h * h * x).sum()
+    gh, gx = grad(y, [h, x], create_graph=True)
+    (found,) = grad(gh.sum(), h, retain_graph=True)
+    np.testing.assert_allclose(found.numpy(), 2 * x.detach().numpy())
+    s, c, v = np.sin(x.detach().numpy()), np.cos(x.detach().numpy()), x.detach().numpy()
+    (found,) = grad(gx.sum(), x)
+    np.testing.assert_allclose(found.numpy(), 4 * s * c + 2 * v * (c * c - s * s), rtol=1e-14)
+
+
+def test_grad_outputs_may_require_gradients():
+    x, v = leaf(1.0, 2.0), leaf(3.0, 5.0)
+    (g,) = grad(x**2, x, v, create_graph=True)
+    (gv,) = grad(g.sum(), v)
+    assert gv.tolist() == [2, 4]
+    (g,) = grad(x**2, x, v.float(), create_graph=True)
+    assert g.dtype == np.float64
+
+
+def test_it_records_under_no_grad():
+    x = leaf(2.0)
+    y = x**3
+    with rv.no_grad():
+        (g,) = grad(y, x, create_graph=True)
+        assert not rv.is_grad_enabled()
+    assert grad(g, x)[0].item() == 12
+
+
+def test_hooks_get_tensors_on_the_tape():
+    x = leaf(2.0)
+    h = x * 3
+    seen = []
+    h.register_hook(lambda g: seen.append(g.requires_grad))
+    x.register_hook(lambda g: g * x)
+    h.retain_grad()
+    (h**2).backward(create_graph=True)
+    assert seen == [True]
+    assert h.grad.item() == 12
+    assert x.grad.item() == 72  # 18 x, times x by the hook
+    assert grad(x.grad, x)[0].item() == 72 + 36 * 2  # and the hook in the second backward, times x
+
+
+def test_hooks_of_modules_get_tensors_on_the_tape():
+    layer = rv.nn.Linear(2, 1).double()
+    layer.register_full_backward_hook(lambda module, dx, dy: (dx[0] * dx[0],))
+    x = leaf(1.0, 2.0)
+    (g,) = grad(layer(x).sum(), x, create_graph=True)
+    w = layer.weight.detach().numpy()[0]
+    np.testing.assert_allclose(g.detach().numpy(), w * w)
+    (found,) = grad(g.sum(), layer.weight)
+    np.testing.assert_allclose(found.numpy()[0], 2 * w)
+
+
+def test_a_change_in_place_before_the_second_backward_raises():
+    for op in (rv.exp, F.relu, lambda x: x * x, lambda x: rv.cumprod(x, 0), lambda x: F.leaky_relu(x, 0.5)):
+        x = leaf(1.0, 2.0)
+        h = x * 2.0
+        y = op(h)
+        (g,) = grad((y * y).sum(), h, create_graph=True)
+        (y if op in (rv.exp, F.relu) else h).detach().add_(1.0)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            grad(g.sum(), x)
+
+
+def test_views_and_changes_in_place_on_the_tape():
+    def changed(x, v):
+        y = x * 1.0
+        y[0] = v
+        y[1:].mul_(x[:-1])
+        y.t()[1] += v
+        return y * y
+
+    rng = np.random.default_rng(0)
+    assert gradgradcheck(changed, (rng.uniform(1, 2, (3, 3)), rng.uniform(1, 2, 3)))
+
+
+def test_a_leaf_with_other_memory_since_still_gets_gradients():
+    x = leaf(1.0, 2.0)
+    y = (x**3).sum()
+    x.data = rv.tensor([5.0, 6.0], dtype=rv.float64)
+    (g,) = grad(y, x, create_graph=True)
+    assert g.tolist() == [3, 12]
+    assert grad(g.sum(), x)[0].tolist() == [6, 12], "of the values at the time of forward"
+
+
+class Cube(Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        return 3 * dy * x * x
+
+
+class ExpAndDouble(Function):
+    @staticmethod
+    def forward(ctx, x):
+        y, z = x.exp(), x * 2
+        ctx.save_for_backward(y)
+        return y, z
+
+    @staticmethod
+    def backward(ctx, dy, dz):
+        return dy * ctx.saved_tensors[0] + 2 * dz
+
+
+def test_functions_with_ctx_are_differentiated_as_they_are_written():
+    x = np.array([0.5, -1.5])
+    assert gradgradcheck(Cube.apply, x)
+    assert gradgradcheck(ExpAndDouble.apply, x)
+    x = leaf(1.0)
+    (g,) = grad(ExpAndDouble.apply(x)[0], x, create_graph=True)  # z is not used
+    assert grad(g, x)[0].item() == pytest.approx(np.e)
+
+
+def test_functions_that_cannot_be_differentiated_twice_are_refused():
+    class Once(Cube):
+        @staticmethod
+        @rv.autograd.once_differentiable
+        def backward(ctx, dy):
+            return dy
+
+    class Middle(Cube):
+        @staticmethod
+        def forward(ctx, x):
+            square = x * x
+            ctx.save_for_backward(square)
+            return square * x
+
+        @staticmethod
+        def backward(ctx, dy):
+            return 3 * dy * ctx.saved_tensors[0]
+
+    class OnArrays(Function):
+        def forward(self, x):
+            return 2 * x
+
+        def backward(self, dy):
+            return 2 * dy
+
+    x = leaf(2.0)
+    for function, text in (
+        (Once.apply, "expected a backward without once_differentiable"),
+        (Middle.apply, "neither input nor output of forward"),
+        (lambda x: OnArrays().apply(x), "[onarrays] got create_graph=True; expected ops"),
+    ):
+        grad(function(x), x)
+        refused(NotImplementedError, text, grad, function(x), x, create_graph=True)
+
+
+REFUSED = {"CTC", "Recurrent", "ScatterReduce", "SingularNorm", "_Loss"}
+BASES = {"ClassLoss", "Convolution", "ElementLoss", "LossOfThree", "OfNumber", "Pool"}  # only subclasses are used
+BASES |= {"_Gradient", "_Kept", "_Step"}
+
+
+def functions(kind=Function):
+    for sub in kind.__subclasses__():
+        if sub.__module__.startswith("ranvier."):
+            yield sub
+            yield from functions(sub)
+
+
+def test_every_function_of_the_library_has_a_rule_or_is_refused():
+    for module in pkgutil.walk_packages(rv.ops.__path__, "ranvier.ops."):
+        importlib.import_module(module.name)
+    importlib.import_module("ranvier.explore")
+    without = set()
+    for kind in functions():
+        try:
+            rule_of(object.__new__(kind))
+        except NotImplementedError:
+            without.add(kind.__name__)
+    assert without == REFUSED | BASES
+
+
+def test_no_memory_is_held_by_a_gradient_that_is_gone():
+    x = leaf(1.0, 2.0)
+    y = (x.exp() * x).sum()
+    gc.collect()
+    (g,) = grad(y, x, create_graph=True)
+    (h,) = grad(g.sum(), x)
+    del y, g, h
+    assert gc.collect() == 0, "nothing is in a cycle"
+
+
+def test_rule_of_a_subclass_with_another_backward():
+    from ranvier.ops.activation.piecewise import Relu
+
+    class Other(Relu):
+        def backward(self, dy):
+            return 2 * dy
+
+    refused(NotImplementedError, "[other]", rule_of, Other())
