@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import textwrap
 
 import numpy as np
@@ -185,7 +186,8 @@ def test_a_table_of_values(tmp_path, capsys, whole):
     code, printed, _ = run("train", table, *settings, "--report", tmp_path / "r.html", capsys=capsys)
     assert code == 0
     written = json.loads(figures.read_text())
-    assert f"test r2 {written['test_r2']:.4f}, test loss " in printed
+    assert re.search(rf"test r2 {written['test_r2']:.4f}, \d+\.\d s\n", printed)
+    assert "the losses are of standardized values" in printed
     assert written["test_r2"] > 0.98
     assert written["history"]["loss"][-1] < 0.05  # of values of deviation 1
     assert written["test_loss"] > 1e4  # and this in dollars

@@ -31,6 +31,7 @@ class Problem:
     class_names: list[str] | None
     preprocessing: list[Any] = field(default_factory=list)  # the transforms of the samples
     feature_names: list[str] | None = None  # of a table's columns
+    target: str | None = None  # the name of a table's column of targets
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -141,7 +142,8 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     parts = _parts(samples.x, y, seed, names is not None, test)
     if samples.x.ndim == 2:
         columns = None if samples.feature_names is None else list(samples.feature_names)
-        return _table(name, parts, names, columns, made_encoder(arguments, samples))
+        table = _table(name, parts, names, columns, made_encoder(arguments, samples))
+        return replace(table, target=samples.target)
     preprocessing = [MinMaxScaler(0, samples.scale)] if samples.scale != 1 else []
     return Problem(name, *parts, names, preprocessing)
 

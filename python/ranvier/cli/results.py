@@ -47,15 +47,19 @@ def _samples(y: Any, predicted: Any, p: Any, names: list[str]) -> str:
 def _errors(y: Any, predicted: Any) -> str:
     import ranvier.metrics as metrics
 
-    measured = (
-        f"mean absolute error {metrics.mean_absolute_error(y, predicted):.4g}, root mean squared error "
-    )
+    absolute = metrics.mean_absolute_error(y, predicted)
+    squared = metrics.root_mean_squared_error(y, predicted)
     lines = [
-        f"{measured}{metrics.root_mean_squared_error(y, predicted):.4g}",
+        f"mean absolute error {_short(absolute, 4)}, root mean squared error {_short(squared, 4)}",
         "",
         f"sample  {'true':>12}  {'predicted':>12}",
     ]
     for i in range(0, len(y), -(-len(y) // SHOWN)):
         pairs = zip(y[i].tolist(), predicted[i].tolist(), strict=True)
-        lines += [f"{i:6}  {true:12.5g}  {found:12.5g}" for true, found in pairs]
+        lines += [f"{i:6}  {_short(true):>12}  {_short(found):>12}" for true, found in pairs]
     return "\n".join([*lines, ""])
+
+
+def _short(value: float, digits: int = 5) -> str:
+    """So many digits, or all digits before the decimal point."""
+    return f"{value:.0f}" if 10**digits <= abs(value) < 1e10 else f"{value:.{digits}g}"

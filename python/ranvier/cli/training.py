@@ -52,6 +52,7 @@ class Training:
         problem, folder, scale = self.problem, self.arguments.checkpoint, None
         if self.settings["standardize"]:
             problem, scale = standardized(problem)
+            print("the losses are of standardized values: the mean as prediction has the loss 1", flush=True)
         callbacks = self._callbacks(len(problem.train[0]))
         try:
             self._fit(problem, callbacks)
@@ -138,8 +139,9 @@ class Training:
         measured = self.trainer.evaluate(*problem.test)
         seconds = time.perf_counter() - start
         goal = problem.goal
-        print(f"test {goal} {measured[goal]:.4f}, test loss {measured['loss']:.4f}, {seconds:.1f} s\n")
         predicted = (self.trainer.predict if problem.values else self.trainer.predict_proba)(problem.test[0])
+        loss = "" if self.settings["standardize"] else f"test loss {measured['loss']:.4f}, "
+        print(f"test {goal} {measured[goal]:.4f}, {loss}{seconds:.1f} s\n")
         print(results(problem.test[1], predicted, problem.class_names))
         if picture_path is not None:
             plot.history(history, picture_path)
@@ -176,6 +178,7 @@ class Training:
             class_names=problem.class_names,
             configuration=self.settings | sizes,
             command=self.arguments.line,
+            target=problem.target or "",
             title=f"{problem.name}: {Path(self.settings['model']).stem}",
         )
 

@@ -31,6 +31,7 @@ def write(
     class_names: Sequence[str] | None = None,
     configuration: Mapping[str, Any] | None = None,
     command: str = "",
+    target: str = "",
     title: str = "Training report",
 ) -> None:
     """Write a page about a training run, with all parts that have their arguments.
@@ -52,6 +53,7 @@ def write(
         class_names: of the labels 0, 1, ...; by default the labels.
         configuration: settings to list by name.
         command: the command that repeats the run.
+        target: the name of the predicted value, with its unit: "price in euros".
         title: the heading of the page.
 
     Raises ValueError: `y_pred` without `y_true`, arrays of unequal length or shape, or no samples.
@@ -69,7 +71,7 @@ def write(
     _require_pairs(x, y_true, y_pred, probabilities)
     parts = [
         sections.curves(history),
-        sections.results(x, y_true, y_pred, probabilities, class_names),
+        sections.results(x, y_true, y_pred, probabilities, class_names, target),
         sections.times(history),
         sections.network(model, x),
         sections.settings(configuration, command),

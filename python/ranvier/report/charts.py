@@ -16,6 +16,7 @@ __all__ = ["lines", "points"]
 WIDTH, HEIGHT = 400, 250
 LEFT, RIGHT, TOP, BOTTOM = 74, 388, 30, 204  # of the area inside the axes
 STYLES = (("var(--first)", ""), ("var(--second)", "6 3"))  # colour and dashes
+POWERS = {3: "thousands", 6: "millions", 9: "billions"}
 MOST = 1000  # points of a curve; more only make the page larger
 
 Range = tuple[float, float]
@@ -91,18 +92,22 @@ class _Axes:
 
     def svg(self, xlabel: str, ylabel: str) -> str:
         parts = []
-        for value in _ticks(self.up):
+        ticks = _ticks(self.up)
+        shown, vertical = _shown(ticks)
+        for value, name in zip(ticks, shown, strict=True):
             y = self.y(value)
             parts.append(f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-            parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{number(value)}</text>')
-        for value in _ticks(self.across, 1 if self.whole else 0):
+            parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{name}</text>')
+        ticks = _ticks(self.across, 1 if self.whole else 0)
+        shown, level = _shown(ticks)
+        for value, name in zip(ticks, shown, strict=True):
             x = self.x(value)
             parts.append(f'<line class="grid" y1="{TOP}" y2="{BOTTOM}" x1="{x:.1f}" x2="{x:.1f}"/>')
-            parts.append(f'<text x="{x:.1f}" y="{BOTTOM + 17}" text-anchor="middle">{number(value)}</text>')
+            parts.append(f'<text x="{x:.1f}" y="{BOTTOM + 17}" text-anchor="middle">{name}</text>')
         middle = (TOP + BOTTOM) / 2
         parts.append(
-            f'<text x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{text(xlabel)}</text>'
-            f'<text transform="translate(13,{middle}) rotate(-90)" text-anchor="middle">{text(ylabel)}</text>'
+            f'<text x="{(LEFT + RIGHT) / 2}" y="{HEIGHT - 8}" {_fit(xlabel, level, RIGHT - LEFT)}'
+            f'<text transform="translate(13,{middle}) rotate(-90)" {_fit(ylabel, vertical, 2 * middle - 4)}'
         )
         return "".join(parts)
 
@@ -119,6 +124,23 @@ def _ticks(span: Range, least: float = 0.0) -> list[float]:
     step = max(least, next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999))
     first, last = math.ceil(span[0] / step - 1e-9), math.floor(span[1] / step + 1e-9)
     return [n * step for n in range(first, last + 1)]
+
+
+def _shown(ticks: list[float]) -> tuple[list[str], str]:
+    """The texts of the ticks, and their unit: thousands, millions ... of large and small numbers."""
+    largest = max(map(abs, ticks))
+    if largest == 0 or 1e-3 <= largest < 2e4:
+        return [number(tick) for tick in ticks], ""
+    power = 3 * math.floor(math.log10(largest) / 3)
+    return [number(tick / 10.0**power) for tick in ticks], f" (in {POWERS.get(power, f'1e{power}')})"
+
+
+def _fit(label: str, unit: str, room: float) -> str:
+    """The rest of a centred text element; a long text is squeezed, a very long label is cut."""
+    most = int(room / 4) - len(unit)  # characters; they are about 7 units wide
+    label = (label if len(label) <= most else f"{label[: most - 1]}…") + unit
+    squeezed = f' textLength="{room:g}" lengthAdjust="spacingAndGlyphs"' if len(label) * 7 > room else ""
+    return f'text-anchor="middle"{squeezed}>{text(label)}</text>'
 
 
 def _parts(curve: Sequence[float]) -> list[list[tuple[int, float]]]:

@@ -85,12 +85,14 @@ def _matrix(matrix: Array, names: list[str]) -> str:
         count, share = int(matrix[i, j]), float(shares[i, j])
         colour = f"background:rgba(0,84,147,{share:.3f})" + (";color:#fff" if share > 0.5 else "")
         kind = "hit" if i == j else "" if count else "none"
-        return f'<td class="{kind}" style="{colour}">{count:,}</td>'
+        return f'<td class="{kind}" style="{colour}">{count}</td>'
 
     n = range(len(names))
     rows = [(names[i], [cell(i, j) for j in n]) for i in n]
+    wide = len(names) * len(str(int(matrix.max()))) > 30  # digits; smaller on a narrow page
+    kind = "matrix wide" if wide else "matrix"
     note = '<p class="note">Rows are true classes, columns predicted ones.</p>'
-    return f"<div>{table('Confusion matrix', ['true', *names], rows, kind='matrix')}{note}</div>"
+    return f"<div>{table('Confusion matrix', ['true', *names], rows, kind=kind)}{note}</div>"
 
 
 def _classes(scores: tuple[Any, ...], names: list[str]) -> str:

@@ -54,8 +54,9 @@ figcaption b{display:block}
 figure.wrong{border-style:dashed}
 pre{background:var(--box);padding:.7rem;border-radius:.4rem;white-space:pre-wrap}
 pre span{display:inline-block;max-width:100%}
-@media (max-width:30rem){th,td{padding:.2rem .3rem;font-size:.9rem}
-.matrix th,.matrix td{padding:.15rem .1rem;min-width:1.5rem;font-size:.8rem}}
+@media (max-width:30rem){th,td{padding:.2rem .25rem;font-size:.85rem;white-space:normal}
+.matrix th,.matrix td{padding:.15rem .1rem;min-width:1.5rem;font-size:.75rem}
+.wide th,.wide td{padding:.15rem .05rem;font-size:.65rem}}
 @media print{body{max-width:none;padding:0;font-size:11pt;print-color-adjust:exact;
 -webkit-print-color-adjust:exact}
 figure,svg,tr,dl div{break-inside:avoid}h2,h3,caption,.note{break-after:avoid}.scroll{overflow:visible}}

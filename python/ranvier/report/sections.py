@@ -31,12 +31,14 @@ def curves(history: Mapping[str, Sequence[float]] | None) -> str:
     return section("Curves", f'<div class="charts">{"".join(drawn)}</div>') if any(drawn) else ""
 
 
-def results(x: Any, y_true: Any, y_pred: Any, probabilities: Any, names: Sequence[str] | None) -> str:
+def results(
+    x: Any, y_true: Any, y_pred: Any, probabilities: Any, names: Sequence[str] | None, target: str = ""
+) -> str:
     """The quality of the predictions, for labels or values."""
     if y_true is None:
         return ""
     if y_pred.dtype.kind == "f":
-        return values.results(y_true, y_pred)
+        return values.results(y_true, y_pred, target)
     true, predicted = label_arrays("report.write", y_true, y_pred)
     if true.dtype.kind == "f":  # 0.0 and 1.0, for a binary loss
         true = true.astype(np.int64)

@@ -7,15 +7,17 @@ import numpy as np
 import ranvier.metrics as metrics
 import ranvier.report.charts as charts
 from ranvier.autograd.memory import Array
-from ranvier.report.html import facts, number, section, table
+from ranvier.report.html import facts, number, section, table, text
 
 __all__ = ["results"]
 
 SHOWN = 10
+KINDS = (("true", "truth"), ("predicted", "prediction"))  # with and without the name of the target
 
 
-def results(y_true: Array, y_pred: Array) -> str:
+def results(y_true: Array, y_pred: Array, target: str = "") -> str:
     """The section of a regression; all outputs of a sample are drawn together."""
+    truth, prediction = (f"{kind} {target}" if target else name for kind, name in KINDS)
     both = y_true.reshape(y_pred.shape), y_pred
     true, predicted = (a.astype(np.float64).reshape(-1) for a in both)
     errors = predicted - true
@@ -26,15 +28,16 @@ def results(y_true: Array, y_pred: Array) -> str:
         ("values", len(true)),
     ]
     drawn = (
-        charts.points(true, predicted, "truth", "prediction", "diagonal"),
-        charts.points(predicted, errors, "prediction", "residual", "zero"),
+        charts.points(true, predicted, truth, prediction, "diagonal"),
+        charts.points(predicted, errors, prediction, "residual", "zero"),
     )
     chosen = np.linspace(0, len(true) - 1, min(SHOWN, len(true))).astype(int)
     worst = np.argsort(-np.abs(errors), kind="stable")[:SHOWN]
     return section(
         "Results",
         facts(listed),
-        '<p class="note">Errors, truth, prediction and residual are in the unit of the targets.</p>',
+        '<p class="note">Errors and residuals (predicted minus true) are in the unit of '
+        f"{text(target or 'the targets')}.</p>",
         f'<div class="charts">{"".join(drawn)}</div>',
         _table("Samples, evenly spaced", true, predicted, chosen),
         _table("Largest errors", true, predicted, worst),

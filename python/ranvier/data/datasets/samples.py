@@ -31,6 +31,7 @@ class Samples:
         rows: of a table, the numbers of the rows that are kept; None for all.
         skipped: the names of broken images that are left out.
         files: the names of the images.
+        target: of a table, the name of the column of targets.
 
     >>> from ranvier.data.datasets import load_iris, IRIS_CLASSES, Samples
     >>> iris = Samples(*load_iris(), class_names=IRIS_CLASSES)
@@ -48,6 +49,7 @@ class Samples:
     rows: Array | None = None
     skipped: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    target: str | None = None
 
     def __len__(self) -> int:
         return len(self.x)

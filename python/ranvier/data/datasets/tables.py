@@ -96,7 +96,7 @@ def load_csv(
         y, class_names = targets(_labels(cells, at, task, rows), task)
     except ValueError as error:
         raise ValueError(f"[load_csv] '{path}' {table.column(at)}: {error}") from None
-    return replace(samples, y=y, class_names=class_names)
+    return replace(samples, y=y, class_names=class_names, target=table.names[at] if table.names else None)
 
 
 def load_digit_recognizer(path: PathLike) -> Samples:
