@@ -23,7 +23,7 @@ from ranvier.program.cache import ProgramCache
 from ranvier.program.errors import CaptureError
 from ranvier.program.guard_kinds import STATE
 from ranvier.program.objects import attributes_of
-from ranvier.program.program import Entry, Program
+from ranvier.program.program import EARLIER, Entry, Program
 from ranvier.program.record import keeps_strides, record
 from ranvier.program.signature import environment, form, others, replaced, signature
 from ranvier.program.touches import Large
@@ -258,7 +258,7 @@ class CompiledFunction:
                 fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
             if self._verify is not False:
                 fault = fault or program.core.check(before, recording.core, tuple(slots))
-            fault = fault or self._accept(program, recording, entry)
+            fault = fault or self._accept(program, recording, entry, changed in ("", EARLIER))
             if fault:
                 raise CaptureError(f"[compile] {fault}", result)
         self._cache.put(key, program)
@@ -268,9 +268,12 @@ class CompiledFunction:
         self._check_took = self._checked - began
         return result
 
-    def _accept(self, program: Program, recording: Recording, entry: Entry) -> str:
-        """Takes a program that was checked for the next calls; "" or why it cannot be replayed."""
-        fault = program.guard(recording, entry)
+    def _accept(self, program: Program, recording: Recording, entry: Entry, holds: bool) -> str:
+        """Takes a program that was checked for the next calls; "" or why it cannot be replayed.
+
+        holds: its guards do, except those on gradients.
+        """
+        fault = program.guard(recording, entry, holds)
         recording.leaves.clear()  # adopt_gradients counts the references to them
         recording.dropped.clear()
         program.core.adopt_gradients()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import _thread
 import abc
 import builtins
+import copy
 import functools
 import gc
 import operator
@@ -44,6 +45,7 @@ class Walk(AttributeGuards):
 
     Attributes:
         tensors: those that were reached. looked_up: names that no code has, as those of operator.attrgetter.
+        searched: whether functions were looked for among all objects of the process.
     """
 
     def __init__(self, reads: Reads, forward_only: bool = False, names: set[str] | None = None) -> None:
@@ -52,6 +54,15 @@ class Walk(AttributeGuards):
         self.looked_up: set[str] = set()
         self._forward_only = forward_only
         self._seen: dict[int, Any] = {}
+        self.searched = False
+
+    def branch(self) -> Walk:
+        """The same walk, to be continued without a change of this one."""
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, (list, dict, set)):
+                setattr(other, name, value.copy())
+        return other
 
     def run(self, roots: Iterable[tuple[Any, str]]) -> None:
         """Follows what can be reached from the roots and from the variables of the code that ran."""
@@ -233,7 +244,8 @@ class Walk(AttributeGuards):
         named = [(code, objects.named_function(code, variables)) for code, variables in missing]
         self.stack.extend((found, found.__name__) for _, found in named if found is not None)
         nameless = [code for code, found in named if found is None]
-        if nameless:  # this searches all objects of the process
+        if nameless:
+            self.searched = True
             for referrer in gc.get_referrers(*nameless):
                 if type(referrer) is types.FunctionType and id(referrer.__code__) in self._codes:
                     self.stack.append((referrer, referrer.__name__))

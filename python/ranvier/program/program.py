@@ -25,7 +25,7 @@ from ranvier.program.required import require_replayable
 from ranvier.program.signature import Place, filled, flattened
 from ranvier.program.touches import Large
 
-__all__ = ["Entry", "Program"]
+__all__ = ["EARLIER", "Entry", "Program"]
 
 Array = np.ndarray[Any, Any]
 Entry = Sequence[tuple[Tensor, Array | None]]
@@ -88,6 +88,7 @@ class Program:
         self._leaves = [leaf for leaf, _ in gradients]
         self._carried = of_gradients.carried_over(recording)
         self._looked_up: set[str] = set()
+        self._found: Walk | None = None  # what the step leads to
         self._begins_with: list[tuple[Tensor, int | None]] = []
         self._has: list[Tensor] = []  # those that had a gradient
         fault = self.guard(recording) or of_gradients.shared(kept)
@@ -107,13 +108,17 @@ class Program:
         self.core.set_call(form, left + [(p, None, -1) for p in dropped], changed, of_gradients.renewed)
 
     # --- guards
-    def guard(self, recording: Recording, entry: Entry = ()) -> str:
+    def guard(self, recording: Recording, entry: Entry = (), holds: bool = False) -> str:
         """Finds what the step has read, for the core to compare before each replay; "" or why it cannot.
 
         recording: a run of it, whose reads are added. entry: the gradients that it began with.
+        holds: all that was found before is as it was, except gradients.
         """
         if recording.reads.touches is not None:
             self._untouched &= recording.reads.touches.untouched
+            holds = False
+        if not (holds and self._reads.include(recording.reads)):
+            self._found = None
         self._reads.add(recording.reads)
         self._has = [t for t, array in entry if array is not None]
         self._begins_with = [
@@ -124,19 +129,24 @@ class Program:
         walk = self._walk(recording)
         while not walk.fault and not walk.looked_up <= self._looked_up:
             self._looked_up |= walk.looked_up
+            self._found = None
             walk = self._walk(recording)
         self._texts, self.large = walk.texts, (walk.large, walk.parents) if walk.large else None
         self.core.set_guards(walk.guards)
         return walk.fault
 
     def _walk(self, recording: Recording) -> Walk:
-        walk = Walk(self._reads, self._forward_only, self._looked_up)
-        walk.untouched = set(self._untouched)
+        if self._found is None:
+            self._found = Walk(self._reads, self._forward_only, self._looked_up)
+            self._found.untouched = set(self._untouched)
+            self._found.run([*self._roots, *[(m, f"a layer {type(m).__name__}") for m in self._modules]])
+        walk = self._found.branch()
+        if walk.searched:  # for functions, among objects that no guard is on
+            self._found = None
         if not self._forward_only:
             walk.add(Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()")
         for plan, optimizer, group in self.plans:
             guard_optimizer(walk, plan, optimizer, group)
-        walk.run([*self._roots, *[(m, f"a layer {type(m).__name__}") for m in self._modules]])
         walk.leaves(self._leaves)
         for leaf, address in [*self._carried, *self._begins_with]:  # last, since they may move
             walk.add(Kind.GRADIENT, leaf, "grad", address or 0, EARLIER)

@@ -162,6 +162,17 @@ class Reads:
         )
         self._others: set[int] = set()  # code that is called in between, by the collector or for a signal
 
+    def include(self, other: Reads) -> bool:
+        """Whether another run of the step has read nothing else."""
+        return (
+            all(
+                key in self.codes and self.codes[key][1] is variables
+                for key, (_, variables) in other.codes.items()
+            )
+            and other.imported <= self.imported
+            and other.settings <= self.settings
+        )
+
     def add(self, other: Reads) -> None:
         """Takes in what another run of the step has read."""
         self.codes.update(other.codes)
