@@ -9,9 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier.nn as nn
+from ranvier.autograd import borrowed, no_grad, random
+from ranvier.nn.modes import evaluating
 from ranvier.train.inputs import Prepared
 from ranvier.train.links import link_of
 from ranvier.train.protocol import Training
+from ranvier.train.weighting import name_of
 
 __all__ = ["advise"]
 
@@ -25,7 +28,12 @@ def advise(trainer: Training, data: Prepared, classes: Array | None = None, clas
     """Warn about what most likely goes wrong; all hints are one warning."""
     if trainer.on_nonfinite != "raise":
         return  # the data are to be taken as they are
-    found = [_twice(trainer), _labels(trainer, data, classes, class_weight), _scale(trainer.model, data.x)]
+    found = [
+        _twice(trainer),
+        _pairs(trainer, data),
+        _labels(trainer, data, classes, class_weight),
+        _scale(trainer.model, data.x),
+    ]
     text = "; ".join(hint for hint in found if hint)
     if text:
         warnings.warn(f"[Trainer.fit] {text}", stacklevel=3)
@@ -56,6 +64,30 @@ def _twice(trainer: Training) -> str:
         return ""
     layer = type(last[0]).__name__
     return f"the model ends with {layer}, which {type(loss).__name__} applies again: leave the layer out"
+
+
+def _pairs(trainer: Training, data: Prepared) -> str:
+    """A loss of the user's own that broadcasts an output (n, 1) and targets (n,) to (n, n)."""
+    x, y, loss = data.x[:4], data.y[:4], trainer.loss
+    if y.ndim != 1 or len(y) < 2 or link_of(loss) or type(loss).__module__.startswith("ranvier."):
+        return ""
+    state = random.get_rng_state()
+    try:
+        with no_grad(), evaluating(trainer.model):
+            output = trainer.model(borrowed(x))
+            if tuple(output.shape) != (len(y), 1):
+                return ""
+            pairs, all_to_all = float(loss(output[:, 0], borrowed(y))), float(loss(output, borrowed(y)))
+    except Exception:  # a loss that takes (n, 1) alone
+        return ""
+    finally:
+        random.set_rng_state(state)
+    if np.isclose(pairs, all_to_all, rtol=1e-3, equal_nan=True):
+        return ""
+    return (
+        f"the model gives (n, 1) and y is (n,), which {name_of(loss)} seems to broadcast to (n, n): pass "
+        "y[:, None]"
+    )
 
 
 def _labels(trainer: Training, data: Prepared, classes: Array | None, class_weight: Any) -> str:

@@ -29,6 +29,7 @@ class Form:
         model, loss: of the Trainer.
         classes: the labels, where they are not the numbers 0, 1, ...; class i is the i-th of them.
         columns: the names of the columns of a data frame.
+        outputs: the same of targets in a data frame of several columns.
         flat: whether the targets have one axis.
         integers: whether the model takes integers, as one with an Embedding does; None before it was tried.
     """
@@ -37,6 +38,7 @@ class Form:
     loss: Any
     classes: Array | None = None
     columns: list[str] | None = None
+    outputs: list[str] | None = None
     flat: bool = False
     integers: bool | None = None
 
@@ -50,7 +52,12 @@ class Form:
         return next((np.dtype(p.dtype) for p in self.model.parameters()), np.dtype(np.float32))
 
     def samples(self, name: str, x: Any) -> Array:
-        """`x` as an array in the model's dtype; integers and booleans stay if the model takes them."""
+        """`x` as an array in the model's dtype; integers and booleans stay if the model takes them.
+
+        Raises:
+            ValueError: a data frame whose columns are not those of `fit`, in their order.
+        """
+        self.columns = _same_columns(name, "columns", x, self.columns)
         array = to_array(name, "x", x)
         if array.dtype.kind != "f" and len(array):
             if self.integers is None:
@@ -64,6 +71,7 @@ class Form:
 
         learn: take the classes from `y`, if they are not known.
         """
+        self.outputs = _same_columns(name, "columns of y", y, self.outputs)
         array = to_array(name, "y", y, text=True)
         if len(array) != len(x):
             raise ValueError(
@@ -71,14 +79,19 @@ class Form:
             )
         if self.classes is not None or self._labels(array) or (categories(y) and self.link is not None):
             array = self._encoded(name, array, learn)
-            if self.link == "softmax":
-                array = array.ravel() if column_names(y) is not None and array.shape[1:] == (1,) else array
+            if self.link == "softmax" and array.shape[1:] == (1,):
+                array = self._from_rows(array, x)
         elif self.link == "softmax" and array.dtype.kind in "iub" and array.ndim == 2:
             array = self._from_rows(array, x)
         if self.link == "softmax" and array.dtype.kind in "iu":
             return np.ascontiguousarray(array)
         if isinstance(self.loss, _OF_SHARES) and array.size:
             self._require_shares(name, array)
+        if self.link == "softmax" and array.size and x.ndim > 1 and array.min() < 0:
+            raise ValueError(
+                f"[{name}] got y from {array.min():g} to {array.max():g} for {name_of(self.loss)}; expected "
+                "integers as class indices, or probabilities of the classes; for values take MSELoss"
+            )
         return _converted(array, self.dtype)
 
     def decoded(self, name: str, codes: Array) -> Array:
@@ -91,21 +104,6 @@ class Form:
                 "a model with one output for each"
             )
         return self.classes[codes]
-
-    def same_columns(self, name: str, x: Any) -> list[str] | None:
-        """The names of a data frame's columns, None for what has none.
-
-        Raises:
-            ValueError: they are not those of `fit`, in their order.
-        """
-        names = column_names(x)
-        found = None if names is None else [str(column) for column in names]
-        if found is not None and self.columns is not None and found != self.columns:
-            raise ValueError(
-                f"[{name}] got the columns {', '.join(found)}; expected {', '.join(self.columns)}, as fit "
-                "was given them"
-            )
-        return found
 
     def _require_shares(self, name: str, array: Array) -> None:
         """Refuse targets of a binary loss outside 0 to 1, of which it would give a number without meaning."""
@@ -203,6 +201,19 @@ class Form:
     def _takes(self, x: Array) -> bool:
         """Whether the model takes integers, or neither integers nor floats."""
         return not _raises(self.model, x) or _raises(self.model, x.astype(self.dtype))
+
+
+def _same_columns(name: str, what: str, frame: Any, known: list[str] | None) -> list[str] | None:
+    """The names of a data frame's columns; `known` for what has none, or has one column of targets."""
+    names = column_names(frame)
+    if names is None or (len(names) == 1 and what != "columns"):
+        return known
+    found = [str(column) for column in names]
+    if known is not None and found != known:
+        raise ValueError(
+            f"[{name}] got the {what} {', '.join(found)}; expected {', '.join(known)}, as fit was given them"
+        )
+    return found
 
 
 def output_shape(model: Any, x: Array) -> tuple[int, ...]:

@@ -45,6 +45,11 @@ def _remedy(model: Any, link: str | None, x: Array, y: Array | None) -> str:
         return ""
     if link in ("sigmoid", "identity") and shape == (*y.shape, 2):
         return "a binary loss takes one output for each target, CrossEntropyLoss takes two"
+    if link is None and y.ndim == 1 and len(shape) == 2 and shape[1] > 1 and (y == np.rint(y)).all():
+        return (
+            "y comes to a loss of your own as floats: take 'cross_entropy' for class indices, or give the "
+            "loss an attribute link = 'softmax', with which they stay integers"
+        )
     if shape == (*y.shape, 1):
         return f"the model gives {shape} and y is {y.shape}: pass y[..., None]"
     if y.shape == (*shape, 1):

@@ -61,23 +61,32 @@ def prepare(
         raise ValueError(f"[{name}] got no samples; expected at least one")
     ys = form.targets(name, y, xs, learn)
     weights = None if sample_weight is None else sample_weights(name, sample_weight, len(xs), whole)
-    return weighted(name, Prepared(xs, ys, weights), class_weight, form.classes, whole)
+    return weighted(name, Prepared(xs, ys, weights), class_weight, form, whole)
 
 
-def weighted(
-    name: str, data: Prepared, class_weight: Any, classes: Array | None = None, whole: bool = True
-) -> Prepared:
-    """The data with each weight multiplied by that of the sample's class."""
-    if class_weight is None:
-        return data
-    if classes is not None and isinstance(class_weight, Mapping):
-        class_weight = _by_index(name, class_weight, classes)
-    by_class = class_weights(name, class_weight, data.y, whole)
-    return Prepared(data.x, data.y, by_class if data.weights is None else data.weights * by_class)
+def weighted(name: str, data: Prepared, class_weight: Any, form: Form, whole: bool = True) -> Prepared:
+    """The data with each weight multiplied by that of the sample's class; 0 for the loss's `ignore_index`."""
+    weights = data.weights
+    if class_weight is not None:
+        if form.classes is not None:
+            class_weight = _by_index(name, class_weight, form.classes)
+        by_class = class_weights(name, class_weight, data.y, whole)
+        weights = by_class if weights is None else weights * by_class
+    ignored = getattr(form.loss, "ignore_index", None)
+    if weights is not None and ignored is not None and data.y.ndim == 1:
+        weights = np.where(data.y == ignored, 0.0, weights)
+    return Prepared(data.x, data.y, weights)
 
 
-def _by_index(name: str, weights: Mapping[Any, float], classes: Array) -> dict[int, float]:
+def _by_index(name: str, weights: Any, classes: Array) -> Any:
     """The weights of labels as those of their indices."""
+    if not isinstance(weights, Mapping):
+        if not isinstance(weights, str) and np.shape(weights) != (len(classes),):
+            raise ValueError(
+                f"[{name}] got class_weight of shape {np.shape(weights)}; expected one weight for each "
+                f"of the {len(classes)} labels"
+            )
+        return weights
     index = {label: i for i, label in enumerate(classes.tolist())}
     for label in weights:
         if label not in index:

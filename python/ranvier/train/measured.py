@@ -22,6 +22,7 @@ class Measured:
 
     def __init__(self, loss: Any, metrics: Mapping[str, Metric], link: str | None) -> None:
         self._metrics, self._link = metrics, link
+        self._ignored = getattr(loss, "ignore_index", None)
         # outputs are kept only where a metric needs probabilities: labels take less memory
         self._of_labels = link is not None and not any(map(_needs_probabilities, metrics.values()))
         self._loss = EpochLoss(loss)
@@ -56,7 +57,7 @@ class Measured:
         """`{"loss": ..., metric: ...}` of what was added."""
         measured = {"loss": self._loss.value()}
         if self._metrics:
-            y_true, found = np.concatenate(self._true), np.concatenate(self._predicted)
+            y_true, found = self._counted(np.concatenate(self._true), np.concatenate(self._predicted))
             y_pred = found if self._link is None or self._of_labels else labels(found, self._link)
             for name, metric in self._metrics.items():
                 scored = self._link is not None and _needs_probabilities(metric)
@@ -64,6 +65,14 @@ class Measured:
                     metric(y_true, probabilities(found, self._link or "") if scored else y_pred)
                 )
         return measured
+
+    def _counted(self, y: Array, found: Array) -> tuple[Array, Array]:
+        """Targets and predictions without those whose class index is the loss's `ignore_index`."""
+        if self._ignored is None or y.dtype.kind not in "iu" or not (kept := y != self._ignored).any():
+            return y, found
+        if kept.all():
+            return y, found
+        return y[kept], (found if found.shape == y.shape else np.moveaxis(found, 1, -1))[kept]
 
     def state_dict(self) -> dict[str, Any]:
         def joined(parts: list[Array]) -> Array | None:

@@ -59,6 +59,8 @@ def write_trainer(path: PathLike, trainer: Training, form: Form) -> None:
         "updates": trainer.updates,
         "classes": classes,
         "columns": form.columns,
+        "target columns": form.outputs,
+        "frozen": [name for name, p in _named(model, loss).items() if not p.requires_grad],
         "flat": form.flat,
     }
     write_checkpoint(path, state)
@@ -73,6 +75,8 @@ def read_trainer(path: PathLike, model: Any, loss: Any, metrics: Any) -> Saved:
         model = _model(state, model)
         loss = _loss(state, loss)
         optimizer = _optimizer(state, model, loss)
+        for name, p in _named(model, loss).items():
+            p.requires_grad = name not in state["frozen"]
     except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
         text = str(error).removeprefix("[Trainer.load] ")
         raise ValueError(f"[Trainer.load] got '{path}': {text}") from None
@@ -84,7 +88,8 @@ def read_trainer(path: PathLike, model: Any, loss: Any, metrics: Any) -> Saved:
             )
         metrics = state["metrics"]
     classes = state["classes"]
-    form = Form(model, loss, None if classes is None else np.array(classes), state["columns"], state["flat"])
+    labels = None if classes is None else np.array(classes)
+    form = Form(model, loss, labels, state["columns"], state["target columns"], state["flat"])
     history = History.from_dict(state["history"])
     return Saved(model, loss, optimizer, metrics, state["settings"], history, state["updates"], form)
 

@@ -62,10 +62,14 @@ def named_metrics(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
 
 
 def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
-    """A loss by its name: that of the class, in any spelling, without "Loss"."""
+    """A loss by the name of its class, in any spelling, without "Loss", or by nn.functional's function."""
+    kinds = {n: kind for n, kind in vars(nn).items() if n.endswith("Loss") and _of_two(kind)}
     if isinstance(loss, str):
-        kinds = {n: kind for n, kind in vars(nn).items() if n.endswith("Loss") and _of_two(kind)}
         return _by_name("loss", loss, kinds, _LOSSES)()
+    _refuse_torch("loss", loss)
+    if inspect.isfunction(loss) and loss.__module__.startswith("ranvier.ops."):
+        kind = next((kind for n, kind in kinds.items() if _plain(n) == _plain(loss.__name__)), None)
+        return loss if kind is None else kind()
     if isinstance(loss, type):
         raise TypeError(f"[Trainer] got the class {loss.__name__} as loss; expected {loss.__name__}()")
     if not callable(loss):
@@ -78,6 +82,8 @@ def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
 
 def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> Any:
     """An optimizer by its name, over the parameters of model and loss."""
+    _refuse_torch("model", model)
+    _refuse_torch("optimizer", optimizer)
     if isinstance(optimizer, str):
         kinds = {n: kind for n, kind in vars(optim).items() if isinstance(kind, type) and n != "Optimizer"}
         kind = _by_name("optimizer", optimizer, kinds, {})
@@ -101,6 +107,16 @@ def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> 
             "expected lr with a name of an optimizer"
         )
     return optimizer
+
+
+def _refuse_torch(what: str, thing: Any) -> None:
+    """Refuse an object of PyTorch, whose errors would come later and say less."""
+    kinds = (thing, *type(thing).__mro__)
+    if any(str(getattr(kind, "__module__", "")).split(".")[0] == "torch" for kind in kinds):
+        raise TypeError(
+            f"[Trainer] got {what} of PyTorch ({type(thing).__name__}); expected ranvier's: the same program "
+            "with `import ranvier as torch`"
+        )
 
 
 def _of_two(kind: Any) -> bool:

@@ -269,7 +269,7 @@ def open_training(
     if split is not None:
         data, held_out = _split_off(name, data, split)
         valid = ArraySource(held_out, valid_size)
-    data = inputs.weighted(name, data, class_weight, form.classes)
+    data = inputs.weighted(name, data, class_weight, form)
     return ArraySource(data, batch_size, shuffle), valid
 
 

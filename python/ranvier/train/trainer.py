@@ -43,9 +43,9 @@ class Trainer:
 
     Args:
         model: a Module; called with a batch of `x`.
-        loss: a name ("cross_entropy", "mse", "bce_with_logits" ...: the class without "Loss"), or called as
-            `loss(output, target)`; CrossEntropyLoss, BCEWithLogitsLoss and BCELoss make it a
-            classification: `predict` gives labels.
+        loss: a name ("cross_entropy", "mse", "bce_with_logits" ...: the class without "Loss"), a function of
+            `nn.functional`, or called as `loss(output, target)`; CrossEntropyLoss, BCEWithLogitsLoss and
+            BCELoss make it a classification: `predict` gives labels.
         optimizer: an optimizer over the model's parameters, or its name ("adam", "sgd", "adamw" ...).
         lr: the learning rate of an optimizer that is given by name; its default if None.
         metrics: names of `rv.metrics.METRICS` ("accuracy", "f1_macro" ...), objects (`metrics.RocAuc()`) or
@@ -201,7 +201,6 @@ class Trainer:
             raise TypeError(f"[{name}] got shuffle {shuffle!r}; expected True or False")
         _require_parameters(self)
         form = self._form(first=self.history.epochs == 0)
-        form.columns = form.same_columns(name, x) or form.columns
         hook_list = in_order(callbacks)
         if shows_progress(verbose, hook_list):
             hook_list.insert(0, ProgressBar(bar=verbose != 2, every=max(1, epochs // 50), delay=0.5))
@@ -253,7 +252,6 @@ class Trainer:
         name = "Trainer.evaluate"
         batch_size = positive(name, "batch_size", batch_size)
         form = self._form()
-        form.same_columns(name, x)
         source = open_source(name, x, y, form, batch_size, sample_weight, self.on_nonfinite)
         return Evaluator(self, self._parts).measure(source)
 
@@ -376,7 +374,6 @@ class Trainer:
     def _output(self, name: str, x: Any, batch_size: int) -> Array:
         batch_size = positive(name, "batch_size", batch_size)
         form = self._form()
-        form.same_columns(name, x)
         batches = only_samples(name, x, form, batch_size, self.on_nonfinite)
         return Evaluator(self, self._parts).output(name, batches)
 

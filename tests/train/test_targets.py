@@ -1,0 +1,133 @@
+"""Targets and tables that a Trainer would take for something else: refused, or warned of."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from support.refused import refused
+from support.training import X, Y, classifier, trainer_of
+
+VALUES = (X @ np.array([1.0, 2.0, 3.0])).astype(np.float32)
+
+
+def frame(**columns):
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    return pd.DataFrame(columns)
+
+
+def regression(outputs, loss="mse", **settings):
+    return rv.Trainer(nn.Linear(3, outputs), loss, "sgd", lr=0.01, **settings)
+
+
+def test_validation_data_have_the_columns_of_fit():
+    trainer, table = trainer_of(classifier()), frame(a=X[:, 0], b=X[:, 1], c=X[:, 2])
+    refused(
+        ValueError,
+        "[Trainer.fit validation_data] got the columns c, b, a; expected a, b, c",
+        trainer.fit,
+        table,
+        Y,
+        epochs=1,
+        validation_data=(table[["c", "b", "a"]], Y),
+    )
+    batches = [(table, Y), (table[["b", "a", "c"]], Y)]
+    refused(ValueError, "got the columns b, a, c", trainer_of(classifier()).fit, batches, epochs=1)
+
+
+def test_targets_have_the_columns_of_fit(tmp_path):
+    y = frame(u=VALUES, v=-VALUES)
+    trainer = regression(2)
+    trainer.fit(X, y, epochs=1)
+    trainer.save(tmp_path / "trainer.safetensors")
+    for again in (trainer, rv.Trainer.load(tmp_path / "trainer.safetensors")):
+        refused(ValueError, "columns of y v, u; expected u, v", again.evaluate, X, y[["v", "u"]])
+        again.evaluate(X, y)
+
+
+def test_frozen_parameters_stay_frozen_in_a_loaded_trainer(tmp_path):
+    model = classifier()
+    model[0].requires_grad_(False)
+    trainer = trainer_of(model)
+    trainer.fit(X, Y, epochs=1)
+    trainer.save(tmp_path / "trainer.safetensors")
+    again = rv.Trainer.load(tmp_path / "trainer.safetensors")
+    before = again.model[0].weight.detach().numpy().copy()
+    again.fit(X, Y, epochs=1)
+    assert [p.requires_grad for p in again.model.parameters()] == [False, False, True, True]
+    assert np.array_equal(again.model[0].weight.detach().numpy(), before)
+
+
+def test_ignored_class_indices_do_not_count():
+    y = np.where(np.arange(len(Y)) % 4 == 0, -100, Y)
+    kept = y >= 0
+    trainer = rv.Trainer(classifier(), "cross_entropy", "sgd", lr=0.1, metrics=["accuracy", "roc_auc"])
+    trainer.fit(X, y, epochs=3)
+    found, expected = trainer.evaluate(X, y), trainer.evaluate(X[kept], Y[kept])
+    assert found == pytest.approx(expected, rel=1e-6)
+    weighted = trainer.evaluate(X, y, sample_weight=np.ones(len(y)))
+    assert weighted == pytest.approx(expected, rel=1e-6)
+
+
+def test_float_targets_that_are_no_probabilities():
+    refused(
+        ValueError,
+        "got y from -0.5 to 1.5 for CrossEntropyLoss; expected integers as class indices",
+        trainer_of(classifier()).fit,
+        X,
+        np.eye(2)[Y] * 2 - 0.5,
+        epochs=1,
+    )
+    refused(ValueError, "for values take MSELoss", trainer_of(classifier()).fit, X, VALUES, epochs=1)
+
+
+def test_a_column_of_labels():
+    names = np.array(["no", "yes"])[Y]
+    trainers = [trainer_of(classifier()) for _ in range(2)]
+    trainers[0].fit(X, names, epochs=2, shuffle=False)
+    trainers[1].fit(X, names[:, None], epochs=2, shuffle=False)
+    assert trainers[0].history["loss"] == trainers[1].history["loss"]
+    assert trainers[1].predict(X).shape == Y.shape
+
+
+def test_a_weight_for_each_label():
+    names = np.array(["no", "yes"])[Y]
+    refused(
+        ValueError,
+        "class_weight of shape (3,); expected one weight for each of the 2 labels",
+        trainer_of(classifier()).fit,
+        X,
+        names,
+        epochs=1,
+        class_weight=[1, 2, 3],
+    )
+
+
+def test_a_loss_that_broadcasts_outputs_and_targets():
+    def squares(output, y):
+        return ((output - y) ** 2).mean()
+
+    with pytest.warns(UserWarning, match=r"squares seems to broadcast to \(n, n\): pass y\[:, None\]"):
+        regression(1, squares).fit(X, VALUES, epochs=1)
+    regression(1, squares).fit(X, VALUES[:, None], epochs=1)
+    regression(1, lambda output, y: ((output[:, 0] - y) ** 2).mean()).fit(X, VALUES, epochs=1)
+    regression(1, squares).fit(X, np.ones(len(X)), epochs=1, verbose=0)
+
+
+def test_functions_of_pytorchs_names_are_losses():
+    trainer = regression(2, nn.functional.cross_entropy)
+    trainer.fit(X, np.array(["no", "yes"])[Y], epochs=1)
+    assert isinstance(trainer.loss, nn.CrossEntropyLoss)
+    assert set(trainer.predict(X)) <= {"no", "yes"}
+    assert isinstance(regression(1, nn.functional.mse_loss).loss, nn.MSELoss)
+    own = regression(2, lambda output, y: nn.functional.cross_entropy(output, y))
+    refused(ValueError, "give the loss an attribute link = 'softmax'", own.fit, X, Y, epochs=1)
+
+
+def test_objects_of_pytorch():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    model, loss = nn.Linear(3, 2), torch.nn.CrossEntropyLoss()
+    linear = torch.nn.Linear(3, 2)
+    refused(TypeError, "[Trainer] got model of PyTorch (Linear)", rv.Trainer, linear, "mse", "sgd")
+    refused(TypeError, "[Trainer] got loss of PyTorch (Cross", rv.Trainer, model, loss, "sgd")
+    optimizer = torch.optim.SGD(linear.parameters(), lr=0.1)
+    refused(TypeError, "[Trainer] got optimizer of PyTorch (SGD)", rv.Trainer, model, "mse", optimizer)
