@@ -304,3 +304,12 @@ def test_a_folder_that_is_not_there(tmp_path):
         rv.load(tmp_path / "no" / "file")
     with pytest.raises(IsADirectoryError):
         rv.load(tmp_path)
+
+
+def test_the_name_that_safetensors_reserves(tmp_path):
+    rv.save({"__metadata__": rv.ones(2), "a": rv.zeros(1)}, tmp_path / "file")
+    assert rv.load(tmp_path / "file")["__metadata__"].tolist() == [1.0, 1.0]
+    model = rv.nn.Module()
+    model.register_buffer("__metadata__", rv.ones(1))
+    with pytest.raises(ValueError, match="an array named '__metadata__', which safetensors reserves"):
+        rv.save(model, tmp_path / "model")

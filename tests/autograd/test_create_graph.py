@@ -220,7 +220,14 @@ def test_functions_that_cannot_be_differentiated_twice_are_refused():
 
 
 REFUSED = {"CTC", "Recurrent", "ScatterReduce", "SingularNorm", "_Loss"}
-BASES = {"ClassLoss", "Convolution", "ElementLoss", "LossOfThree", "OfNumber", "Pool"}  # only subclasses are used
+BASES = {
+    "ClassLoss",
+    "Convolution",
+    "ElementLoss",
+    "LossOfThree",
+    "OfNumber",
+    "Pool",
+}  # only subclasses are used
 BASES |= {"_Gradient", "_Kept", "_Step"}
 
 

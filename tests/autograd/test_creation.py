@@ -230,3 +230,16 @@ def test_to_copies_where_it_is_asked():
     assert x.to("cpu", rv.float32, True) is x
     assert x.to("cpu", rv.float32, False, True) is not x
     assert x.to(rv.float32, copy=True) is not x
+
+
+def test_full_refuses_what_integers_cannot_be():
+    for value in (float("nan"), float("inf"), 300, -1):
+        refused(
+            ValueError,
+            f"[full] got {value}; expected a number that uint8 can hold",
+            rv.full,
+            2,
+            value,
+            dtype=rv.uint8,
+        )
+    assert rv.full((2,), 2.7, dtype=rv.int64).tolist() == [2, 2]

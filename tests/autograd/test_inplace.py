@@ -182,3 +182,36 @@ def test_views_of_borrowed_memory_share_what_is_copied(turn):
     np.testing.assert_array_equal(whole.numpy(), expected[:, 1:])
     np.testing.assert_array_equal(array, before)
     assert empty.shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x.normal_(),
+        lambda x: x.uniform_(),
+        lambda x: x.bernoulli_(0.5),
+        lambda x: x.exponential_(),
+        lambda x: x.geometric_(0.5),
+        lambda x: x.log_normal_(),
+        lambda x: x.random_(),
+        lambda x: x.greater_(1.5),
+        lambda x: x.less_equal_(rv.ones(2)),
+        lambda x: x.not_equal_(2),
+        lambda x: x.logical_not_(),
+        lambda x: x.logical_and_(rv.ones(2)),
+    ],
+)
+def test_values_without_a_history_end_that_of_the_old_values(change):
+    w = rv.tensor([1.0, 2.0], requires_grad=True)
+    x = w * 1
+    before = x * 3
+    assert change(x) is x
+    (x * 5 + before).sum().backward()
+    assert w.grad.tolist() == [3.0, 3.0]
+
+    w.grad = None
+    x = w * 1
+    change(x[:])  # a view: its base has the new history too
+    (x * 5 + w).sum().backward()
+    assert w.grad.tolist() == [1.0, 1.0]
+    refused(RuntimeError, "a leaf Variable that requires grad is being used", change, w)

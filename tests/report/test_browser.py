@@ -48,7 +48,13 @@ def load(folder, page, width, *settings):
         pytest.skip("Chromium is not installed (apt-get install chromium)")
     file = folder / f"frame-{width}.html"
     file.write_text(FRAME.format(width=width, page=html.escape(page)), encoding="utf-8")
-    settings = [*settings, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
+    settings = [
+        *settings,
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={folder / 'profile'}",
+    ]
     silent = [
         "--hide-scrollbars",
         "--no-first-run",

@@ -1,9 +1,9 @@
 """The tape: Tensor, Function, backward and what is made of them."""
 
+from ranvier.autograd import context as context
 from ranvier.autograd.attach import METHODS as METHODS
 from ranvier.autograd.backward import backward
-from ranvier.autograd.context import once_differentiable
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, once_differentiable
 from ranvier.autograd.grad import gradients as grad
 from ranvier.autograd.grad import value_and_grad
 from ranvier.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck, numeric_gradients

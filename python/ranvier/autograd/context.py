@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
-from typing import Any, TypeVar
+from inspect import signature
+from typing import Any
 from weakref import ref
 
 import numpy as np
@@ -15,7 +15,6 @@ from ranvier.autograd.memory import filled, like
 from ranvier.autograd.mode import mode, no_grad
 from ranvier.autograd.tensor import Tensor, wrap
 
-F = TypeVar("F", bound=Callable[..., Any])
 _INPUT = -1
 
 
@@ -71,7 +70,9 @@ class _Node(Function):
 
     def __init__(self, kind: Any, context: Context, outputs: tuple[Any, ...], slots: list[int]) -> None:
         self.kind, self.context, self.slots = kind, context, slots
-        self.made, self.several = outputs, len(outputs) > 1
+        self.places = [i for i, y in enumerate(outputs) if isinstance(y, Tensor)]
+        self.made, self.count = tuple(outputs[i] for i in self.places), len(outputs)
+        self.several = len(self.made) > 1
 
     def forward(self, *arrays: Any) -> Any:
         made, self.made = self.made, ()
@@ -93,10 +94,9 @@ class _Node(Function):
     def run(self, context: Context, gradients: Any) -> list[Any]:
         """What the class's backward returns for the inputs that are Tensors."""
         name = self.kind.__name__
-        given = [
-            wrap(filled(0, *about)) if dy is None and context._filled else dy
-            for dy, about in zip(gradients, self.results, strict=True)
-        ]
+        given: list[Any] = [None] * self.count  # None for outputs that are no Tensors
+        for i, dy, about in zip(self.places, gradients, self.results, strict=True):
+            given[i] = wrap(filled(0, *about)) if dy is None and context._filled else dy
         found = self.kind.backward(context, *given)
         found = found if isinstance(found, tuple) else (found,)
         count = len(context.needs_input_grad)
@@ -105,6 +105,12 @@ class _Node(Function):
                 f"[{name}.backward] returned {len(found)} gradients; expected {count}, one for each argument "
                 "of forward"
             )
+        for i, dx in enumerate(found[:count]):
+            if dx is not None and i not in self.slots:
+                raise RuntimeError(
+                    f"[{name}.backward] returned a gradient for argument {i + 1} of forward, which is no "
+                    "Tensor; expected None there"
+                )
         return [found[i] for i in self.slots]
 
     def _array(self, name: str, dx: Any, shape: tuple[int, ...]) -> Any:
@@ -153,7 +159,7 @@ def _with_history(node: _Node, x: Any, source: int | None) -> Any:
     return y
 
 
-def _source(x: Any, inputs: tuple[Any, ...], outputs: tuple[Any, ...]) -> int | None:
+def _source(x: Any, inputs: tuple[Any, ...], outputs: list[Any]) -> int | None:
     if any(x is given for given in inputs):
         return _INPUT
     return next((i for i, y in enumerate(outputs) if x is y), None)
@@ -163,42 +169,44 @@ def _nothing() -> None:
     """As a weak reference to what is gone."""
 
 
-def applied(kind: Any, *args: Any) -> Any:
-    """Runs ``kind.forward(ctx, *args)`` and records it; gradients come from ``kind.backward(ctx, ...)``."""
+def applied(kind: Any, *args: Any, **settings: Any) -> Any:
+    """Runs ``kind.forward(ctx, *args)`` and records it; gradients come from ``kind.backward(ctx, ...)``.
+
+    Outputs that are no Tensors are returned as they are. Raises TypeError for a Tensor given by keyword that
+    requires a gradient: backward returns gradients of the other arguments only.
+    """
+    if any(isinstance(x, Tensor) and x.requires_grad and mode.enabled for x in settings.values()):
+        raise TypeError(
+            f"[{kind.__name__}.apply] got a Tensor that requires a gradient by keyword; expected it by "
+            "position"
+        )
+    apart = "setup_context" in dir(kind)
+    if apart:  # its inputs are all arguments of forward, those with defaults included
+        bound = signature(kind.forward).bind(*args, **settings)
+        bound.apply_defaults()
+        args, settings = bound.args, bound.kwargs
     needs = tuple(isinstance(x, Tensor) and x.requires_grad and mode.enabled for x in args)
     context = Context(needs)
     with no_grad():
-        if "setup_context" in dir(kind):
-            made = kind.forward(*args)
+        made = kind.forward(*(() if apart else (context,)), *args, **settings)
+        if apart:
             kind.setup_context(context, args, made)
-        else:
-            made = kind.forward(context, *args)
     outputs = made if isinstance(made, tuple) else (made,)
     slots = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
-    if not any(needs) or not all(isinstance(y, Tensor) for y in outputs):
+    if not any(needs) or not any(isinstance(y, Tensor) for y in outputs):
         return made
     node = type(kind.__name__, (_Node,), {})(kind, context, outputs, slots)
     results = node.apply(*(args[i] for i in slots))
     results = results if isinstance(results, tuple) else (results,)
-    context._sources = tuple(_source(x, args, outputs) for x in context._saved)
+    sources = [outputs[i] for i in node.places]
+    context._sources = tuple(_source(x, args, sources) for x in context._saved)
     context._makers = [ref(y._grad_fn) if node.several and y._grad_fn else _nothing for y in results]
-    for y, old in zip(results, outputs, strict=True):
-        if any(old is plain for plain in context._plain):
+    returned = list(outputs)
+    for i, y in zip(node.places, results, strict=True):
+        returned[i] = y
+        if any(outputs[i] is plain for plain in context._plain):
             y._requires_grad, y._grad_fn = False, None
-    return results if isinstance(made, tuple) else results[0]
-
-
-def once_differentiable(function: F) -> F:
-    """A decorator for ``backward``: with create_graph=True it is refused.
-
-    >>> @once_differentiable
-    ... def backward(ctx, dy):
-    ...     return dy
-    >>> backward.once_differentiable
-    True
-    """
-    function.once_differentiable = True  # type: ignore[attr-defined]
-    return function
+    return tuple(returned) if isinstance(made, tuple) else returned[0]
 
 
 def _recognise(cls: Any, /, **settings: Any) -> None:

@@ -215,6 +215,8 @@ def full(
 ) -> Tensor:
     """A Tensor filled with one number, in the number's dtype unless dtype is given.
 
+    Raises ValueError for a number that an integer dtype cannot hold, such as nan.
+
     >>> import ranvier as rv
     >>> rv.full((2,), 7)
     tensor([7, 7])
@@ -223,6 +225,8 @@ def full(
     shape = shape_of(((size,) if isinstance(size, int) else size,))
     kind = np.dtype(dtype or value.dtype)
     number = isinstance(fill_value, (int, float)) and kind.kind == "f"
+    if value.ndim == 0 and kind.kind in "iu":
+        value = number_in("full", value.item(), kind)
     array = filled(fill_value, shape, kind) if number else np.full(shape, value, kind)
     return _finish(array, requires_grad, device, settings)
 

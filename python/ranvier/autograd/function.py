@@ -11,8 +11,8 @@ an activation which no backward needs is freed as soon as the program drops it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from ranvier.autograd.views import is_several, join
 
 ndarray = np.ndarray
 _new = object.__new__
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Attributes of these types hold no arrays: a node that saved nothing else can run backward again.
 _PLAIN = frozenset(
@@ -359,3 +360,16 @@ def number_dtype(number: Any, dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
     if rank.get(kind, 3) <= rank.get(best.kind, 3) and dtypes:
         return best
     return np.dtype({"b": np.bool_, "u": np.int64, "i": np.int64}.get(kind, np.float32))
+
+
+def once_differentiable(function: F) -> F:
+    """A decorator for ``backward``: with create_graph=True it is refused.
+
+    >>> @once_differentiable
+    ... def backward(ctx, dy):
+    ...     return dy
+    >>> backward.once_differentiable
+    True
+    """
+    function.once_differentiable = True  # type: ignore[attr-defined]
+    return function

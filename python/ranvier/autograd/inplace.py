@@ -25,7 +25,7 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
     """Gives the tensor the value of the result and, on the tape, its history."""
     if result is tensor:
         return tensor
-    recorded = result._requires_grad and mode.enabled
+    recorded = (tensor._requires_grad or result._requires_grad) and mode.enabled
     array, value = tensor._array, result._array
     if array.shape != value.shape:
         raise RuntimeError(
@@ -37,7 +37,9 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
             "expected a dtype that it can hold"
         )
     if recorded:
-        if value.dtype != array.dtype:
+        if not result._requires_grad:  # a comparison, a random draw: the old values have no gradient any more
+            result = Put().apply(tensor, result)
+        if result.dtype != array.dtype:
             result = result.to(array.dtype)
         take_over(tensor, result, name)
     else:

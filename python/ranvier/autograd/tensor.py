@@ -14,6 +14,7 @@ import numpy as np
 from ranvier.autograd.attributes import set_data, set_grad, set_requires_grad
 from ranvier.autograd.data import sized_or_copied
 from ranvier.autograd.device import CPU
+from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import recordings, value_read
 from ranvier.autograd.size import Size
 from ranvier.autograd.views import BORROWED, FLAG, UNWATCHED, share
@@ -205,8 +206,11 @@ class Tensor:
 
     # --- the array, for NumPy and others
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
-        """The array itself, not a copy; raises RuntimeError while gradients are required (detach() first)."""
-        if self._requires_grad and not force:
+        """The array itself, not a copy.
+
+        Raises RuntimeError for a Tensor that requires a gradient: detach() first, or call it under no_grad().
+        """
+        if self._requires_grad and not force and mode.enabled:
             raise RuntimeError(
                 "[numpy] can't call numpy() on a Tensor that requires grad; use detach().numpy() instead"
             )

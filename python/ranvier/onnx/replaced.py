@@ -66,8 +66,8 @@ def _compare(trace: Trace, original: Any, _: str) -> Any:
 
 
 def _promoted(trace: Trace, original: Any, _: str) -> Any:
-    def promoted(name: str, function: Any, numpy_function: Any, a: Any, b: Any) -> Any:
-        result = original(name, function, numpy_function, a, b)
+    def promoted(name: str, function: Any, numpy_function: Any, a: Any, b: Any, **settings: Any) -> Any:
+        result = original(name, function, numpy_function, a, b, **settings)
         if result.dtype.kind in "iu":  # floats have called a Function
             trace.add("Whole", {"name": name, "dtype": result.dtype}, (a, b), (result,))
         return result

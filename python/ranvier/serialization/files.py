@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["KEY", "TEMPORARY", "VERSION", "read", "replace", "write"]
+__all__ = ["KEY", "RESERVED", "TEMPORARY", "VERSION", "read", "replace", "write"]
 
 VERSION = 1
 """Version of the metadata; a reader accepts this and older ones."""
@@ -22,6 +22,9 @@ KEY = "ranvier"
 TEMPORARY = ".tmp"
 """Ending of a file that is being written; it remains only if the process was killed."""
 
+RESERVED = "__metadata__"
+"""The one name that the format does not allow for an array."""
+
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -29,9 +32,14 @@ def write(path: str | os.PathLike[str] | BinaryIO, arrays: Arrays, document: dic
     """Write arrays and metadata to an open file, or so that `path` is always the complete old or new file.
 
     Raises TypeError: an array of a type that the format lacks (objects, strings, complex numbers).
+    Raises ValueError: an array has the name that the format reserves.
     """
     from safetensors.numpy import save
 
+    if RESERVED in arrays:
+        raise ValueError(
+            f"[save] got an array named '{RESERVED}', which safetensors reserves; expected another"
+        )
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
             raise TypeError(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import Tensor, wrap
-from ranvier.serialization.files import Arrays
+from ranvier.serialization.files import RESERVED, Arrays
 
 __all__ = ["decode", "encode"]
 
@@ -33,7 +33,7 @@ def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
         return value.item()
     if isinstance(value, (Tensor, np.ndarray)):
         name = path or "value"
-        while name in arrays:  # {"a.b": x, "a": {"b": y}}
+        while name in arrays or name == RESERVED:  # {"a.b": x, "a": {"b": y}}
             name += "_"
         if isinstance(value, Tensor):
             arrays[name] = value._array

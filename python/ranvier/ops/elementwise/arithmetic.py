@@ -272,7 +272,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         return DivNumber(float(other)).apply(input)
     if is_number(input) and is_floating(other):
         return NumberDiv(float(input)).apply(other)
-    return promoted("div", Div, None, input, other)
+    return promoted("div", Div, np.true_divide, input, other, integers=False)
 
 
 def _rounded(a: Any, b: Any, mode: str) -> Tensor:

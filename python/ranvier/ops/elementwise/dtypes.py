@@ -107,15 +107,22 @@ def cast(x: Any, dtype: np.dtype[Any]) -> Tensor:
 
 
 def promoted(
-    name: str, function: type[Function], numpy_function: Callable[..., Any] | None, a: Any, b: Any
+    name: str,
+    function: Callable[[], Function],
+    numpy_function: Callable[..., Any],
+    a: Any,
+    b: Any,
+    *,
+    integers: bool = True,
 ) -> Tensor:
     """f(a, b) for operands that are not both Tensors of the same floating dtype.
 
-    numpy_function computes other dtypes than float32 and float64; None: integers are computed in float32.
+    numpy_function computes other dtypes than float32 and float64; without `integers`, integers are computed
+    in float32.
     """
     a, b = as_operand(name, a), as_operand(name, b)
     dtype = result_dtype(a, b)
-    if numpy_function is None and dtype.kind in "biu":
+    if not integers and dtype.kind in "biu":
         dtype = F32
     if dtype in (F32, F64):
         return function().apply(cast(a, dtype), cast(b, dtype))
@@ -131,7 +138,8 @@ def promoted(
     if dtype.kind == "b" and name in ("sub", "pow"):
         raise TypeError(f"[{name}] got bools; expected numbers: use x.int()")
     try:
-        return wrap(np.asarray((numpy_function or np.true_divide)(*raw)))
+        with np.errstate(all="ignore"):
+            return wrap(np.asarray(numpy_function(*raw)))
     except ValueError as error:
         raise ValueError(_shapes(name, *raw)) from error
 

@@ -80,8 +80,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
 
 
 def _whole_power(a: Any, b: Any) -> Any:
-    """a^b of integers; for negative b 1 and -1 stay, others become 0."""
-    if not np.any(np.less(b, 0)):
+    """a^b of integers; for negative b 1 and -1 stay, others become 0. Of half floats as NumPy's."""
+    if a.dtype.kind == "f" or not np.any(np.less(b, 0)):
         return np.power(a, b)
     whole = np.power(a, np.where(np.less(b, 0), np.remainder(b, 2), b))  # a or 1, as b is odd or even
     return np.where(np.less(b, 0) & (np.abs(a) != 1), whole.dtype.type(0), whole)

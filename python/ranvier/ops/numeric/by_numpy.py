@@ -101,7 +101,7 @@ def of_two(
         return kind(function, slopes)
 
     def op(input: Any, other: Any) -> Tensor:
-        return promoted(name, made, function if integers else None, input, other)  # type: ignore[arg-type]
+        return promoted(name, made, function, input, other, integers=integers)
 
     return named(op, name, formula, example)
 
