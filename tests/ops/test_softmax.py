@@ -61,3 +61,17 @@ def test_errors():
     refused(ValueError, "[softmax] got axis 2 for x of shape (2, 3); expected -2 to 1", ops.softmax, x, 2)
     refused(ValueError, "[log_softmax] got axis -3 for x of shape (2, 3); expected", ops.log_softmax, x, -3)
     refused(TypeError, "[softmax] got x of dtype int64", ops.softmax, np.arange(3), 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*got no dim", "ignore:Implicit dimension")
+def test_without_dim_as_pytorch(rng, torch):
+    """The dimension that PyTorch chooses, and a warning where it is not the last."""
+    import ranvier.nn.functional as F
+
+    for shape in ((), (4,), (2, 3), (2, 3, 4), (2, 3, 4, 2), (2, 2, 3, 2, 2)):
+        x = rng.normal(size=shape)
+        for name in ("softmax", "log_softmax", "softmin"):
+            want = getattr(torch.nn.functional, name)(torch.tensor(x)).numpy()
+            np.testing.assert_allclose(getattr(F, name)(rv.tensor(x)).numpy(), want, rtol=1e-12)
+    with pytest.warns(UserWarning, match=r"\[softmax\] got no dim for 3 dimensions; dim=0 is used"):
+        rv.nn.Softmax()(rv.ones(2, 3, 4))

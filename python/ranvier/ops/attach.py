@@ -23,7 +23,7 @@ from ranvier.ops.shape import permute, transpose
 MODULES = (  # those whose METHODS become methods of Tensor
     "activation.piecewise activation.smooth diagonal elementwise.arithmetic elementwise.compare "
     "elementwise.extrema elementwise.functions elementwise.power elementwise.where index join matmul norms "
-    "reduce repeat scan scatter shape softmax sort variance"
+    "reduce repeat scan scatter shape softmax sort variance view"
 )
 
 

@@ -162,13 +162,14 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, -(-n // chunks) if n else (0,) * int(chunks), dim)
 
 
-def unbind(input: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
     """Views of x: its slices along dim, without that dimension.
 
     >>> import ranvier as rv
     >>> rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1)
     (tensor([1., 3.]), tensor([2., 4.]))
     """
+    dim = dim if axis is None else axis
     input = as_tensor("unbind", input)
     dim = some_dim("unbind", input, dim)
     before = (slice(None),) * dim

@@ -206,12 +206,13 @@ def prod(
     return Prod(axes, keepdims).apply(input)
 
 
-def count_nonzero(input: Any, dim: Any = None) -> Tensor:
+def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     """How many elements over the axes are not 0; int64, no gradient.
 
     >>> import ranvier as rv
     >>> rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1)
     tensor([1, 2])
     """
+    dim = dim if axis is None else axis
     input, axes, _ = _arguments("count_nonzero", as_tensor("count_nonzero", input), dim, False, None, False)
     return _numpy(np.sum, wrap(input._array != 0), axes, False)

@@ -40,7 +40,7 @@ class CumProd(CumSum):
         return _core.cumprod_backward(dy, self.x, self.axis)
 
 
-def cumsum(input: Any, dim: int, *, dtype: Any = None, axis: int | None = None) -> Tensor:
+def cumsum(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
     """y[.., i, ..] = x[.., 0, ..] + ... + x[.., i, ..] along dim; integers and bools give int64, unless dtype
     says otherwise.
 
@@ -55,7 +55,7 @@ def cumsum(input: Any, dim: int, *, dtype: Any = None, axis: int | None = None) 
     return _running("cumsum", CumSum, input, dim if axis is None else axis, dtype)
 
 
-def cumprod(input: Any, dim: int, *, dtype: Any = None, axis: int | None = None) -> Tensor:
+def cumprod(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
     """y[.., i, ..] = x[.., 0, ..] * ... * x[.., i, ..] along dim; integers and bools give int64, unless dtype
     says otherwise.
 
@@ -69,7 +69,7 @@ def cumprod(input: Any, dim: int, *, dtype: Any = None, axis: int | None = None)
     return _running("cumprod", CumProd, input, dim if axis is None else axis, dtype)
 
 
-def _running(name: str, function: type[Any], x: Any, dim: int, dtype: Any) -> Tensor:
+def _running(name: str, function: type[Any], x: Any, dim: Any, dtype: Any) -> Tensor:
     x = as_tensor(name, x)
     if dtype is not None:
         x = x.to(dtype)

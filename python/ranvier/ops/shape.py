@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.convert import reinterpreted
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import like, require_size, reshaped
 from ranvier.autograd.tensor import Tensor
@@ -37,7 +36,7 @@ __all__ = [
     "unflatten",
     "unsqueeze",
 ]
-METHODS = [*__all__, "expand_as", "reshape_as", "view", "view_as"]
+METHODS = __all__
 
 
 class Reshape(Function):
@@ -128,7 +127,7 @@ def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
         raise TypeError(f"[{name}] got {arguments!r}; expected whole numbers") from error
 
 
-def _dim(name: str, dim: int, ndim: int) -> int:
+def _dim(name: str, dim: Any, ndim: int) -> int:
     """The dimension counted from the front. A tensor of shape () counts as having one, as in PyTorch."""
     if type(dim) is int and -ndim <= dim < ndim:
         return dim % ndim
@@ -171,27 +170,6 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
         raise ValueError(
             f"[reshape] got shape {target} for x of shape {input.shape}; expected as many elements"
         ) from error
-
-
-def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
-    """:func:`reshape`; where no view is possible the elements are copied. With a dtype: the same memory read
-    as that dtype, without a gradient; the last dimension changes where the dtypes' sizes differ.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([1.0]).view(rv.int32)
-    tensor([1065353216], dtype=ranvier.int32)
-    """
-    if dtype is not None or (len(sizes) == 1 and isinstance(sizes[0], (np.dtype, type))):
-        return reinterpreted(x, np.dtype(sizes[0] if dtype is None else dtype))
-    return reshape(x, *sizes, shape=size)
-
-
-def view_as(x: Any, other: Any) -> Tensor:
-    """x in the shape of other."""
-    return reshape(x, other.shape)
-
-
-reshape_as = view_as
 
 
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -316,21 +294,21 @@ def t(input: Any) -> Tensor:
     return transpose(input, 0, 1) if input.ndim == 2 else input
 
 
-def squeeze(input: Any, dim: Any = None) -> Tensor:
+def squeeze(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     """x without its dimensions of size 1: all, or the named ones. A named dimension of another size stays.
 
     >>> import ranvier as rv
     >>> rv.zeros(2, 1, 3, 1).squeeze(1).shape
     (2, 3, 1)
     """
-    input = as_tensor("squeeze", input)
+    input, dim = as_tensor("squeeze", input), dim if axis is None else axis
     shape = input._array.shape
     dims = range(len(shape)) if dim is None else _sizes("squeeze", (dim,))
     gone = {_dim("squeeze", d, len(shape)) for d in dims} if shape else set()
     return Reshape(tuple([n for d, n in enumerate(shape) if not (d in gone and n == 1)])).apply(input)
 
 
-def unsqueeze(input: Any, dim: int) -> Tensor:
+def unsqueeze(input: Any, dim: int | None = None, *, axis: Any = None) -> Tensor:
     """x with a new dimension of size 1 before dim.
 
     >>> import ranvier as rv
@@ -339,7 +317,7 @@ def unsqueeze(input: Any, dim: int) -> Tensor:
     """
     input = as_tensor("unsqueeze", input)
     shape = input._array.shape
-    at = _dim("unsqueeze", dim, len(shape) + 1)
+    at = _dim("unsqueeze", dim if axis is None else axis, len(shape) + 1)
     return Reshape((*shape[:at], 1, *shape[at:])).apply(input)
 
 
@@ -373,11 +351,6 @@ def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
 def broadcast_to(input: Any, size: Any) -> Tensor:
     """:func:`expand` with the shape as a tuple."""
     return expand(input, size)
-
-
-def expand_as(x: Any, other: Any) -> Tensor:
-    """x repeated to the shape of other."""
-    return expand(x, tuple(other.shape))
 
 
 def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:

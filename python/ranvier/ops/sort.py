@@ -72,7 +72,9 @@ class MedianOfAll(Extreme):
         return self.y
 
 
-def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesIndices:
+def sort(
+    input: Any, dim: int = -1, descending: bool = False, stable: bool = False, *, axis: Any = None
+) -> ValuesIndices:
     """The elements along dim in order, as (values, indices): values[k] = x[indices[k]].
 
     Always stable. Raises IndexError for a dimension that x does not have.
@@ -82,6 +84,7 @@ def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = Fal
     >>> values, indices
     (tensor([1., 2., 3.]), tensor([1, 2, 0]))
     """
+    dim = dim if axis is None else axis
     input = as_tensor("sort", input)
     at = _dim("sort", dim, max(input.ndim, 1))
     return _sorted(
@@ -89,20 +92,25 @@ def sort(input: Any, dim: int = -1, descending: bool = False, stable: bool = Fal
     )
 
 
-def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
+def argsort(
+    input: Any, dim: int = -1, descending: bool = False, stable: bool = False, *, axis: Any = None
+) -> Tensor:
     """The indices that put x in order along dim: see :func:`sort`; int64, no gradient.
 
     >>> import ranvier as rv
     >>> rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True)
     tensor([0, 2, 1])
     """
+    dim = dim if axis is None else axis
     input = as_tensor("argsort", input)
     at = _dim("argsort", dim, max(input.ndim, 1))
     descending = _flag("argsort", "descending", descending)
     return _sorted(input.detach(), at, descending, 0, input.shape[at] if input.ndim else 1).indices
 
 
-def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesIndices:
+def topk(
+    input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, axis: Any = None
+) -> ValuesIndices:
     """The k largest (or smallest) elements along dim in order, as (values, indices).
 
     Among equals the first come first. Raises ValueError where there are fewer than k.
@@ -112,6 +120,7 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
     >>> values, indices
     (tensor([0.7000, 0.2000]), tensor([1, 2]))
     """
+    dim = dim if axis is None else axis
     input = as_tensor("topk", input)
     at = _dim("topk", dim, max(input.ndim, 1))
     length = input.shape[at] if input.ndim else 1
@@ -134,7 +143,9 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     return _without_dim(_sorted(input, at, False, k - 1, k), input, at, _flag("kthvalue", "keepdim", keepdim))
 
 
-def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+def median(
+    input: Any, dim: int | None = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Any:
     """The middle element along dim, the lower of two, as (values, indices); NaN where there is one.
 
     Without dim: the value for all elements, without an index; elements equal to it share its gradient, as in
@@ -145,6 +156,8 @@ def median(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     >>> rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0]))
     tensor(2.)
     """
+    dim = dim if axis is None else axis
+    keepdim = keepdim or keepdims
     input, keepdim = as_tensor("median", input), _flag("median", "keepdim", keepdim)
     if dim is None:
         flat = reshape(input, -1)

@@ -71,7 +71,7 @@ class Shrink(OfAnyRank):
 
 
 class AlongDim(OfAnyRank):
-    """dim: by default the last dimension."""
+    """dim: None is the dimension that the op chooses."""
 
     op: str
     _shown = ("dim",)
@@ -80,5 +80,8 @@ class AlongDim(OfAnyRank):
         super().__init__()
         self.dim = dim
 
+    def _example(self) -> tuple[Any, ...]:
+        return super()._example() if self.dim is not None else (empty(0),)
+
     def forward(self, input: Any) -> Tensor:
-        return getattr(ops, self.op)(input, -1 if self.dim is None else self.dim)
+        return getattr(ops, self.op)(input, self.dim)

@@ -116,7 +116,7 @@ class Softplus(OfAnyRank):
 
 
 class Softmax(AlongDim):
-    """y_i = exp(x_i) / sum_j exp(x_j) along dimension ``dim``, by default the last.
+    """y_i = exp(x_i) / sum_j exp(x_j) along dimension ``dim``; None: see :func:`ranvier.softmax`.
 
     >>> import ranvier as rv
     >>> rv.nn.Softmax(dim=0)(rv.tensor([1.0, 1.0]))
@@ -127,7 +127,7 @@ class Softmax(AlongDim):
 
 
 class LogSoftmax(AlongDim):
-    """y_i = x_i - log(sum_j exp(x_j)) along dimension ``dim``, by default the last.
+    """y_i = x_i - log(sum_j exp(x_j)) along dimension ``dim``; None: see :func:`ranvier.softmax`.
 
     >>> import ranvier as rv
     >>> rv.nn.LogSoftmax(dim=0)(rv.tensor([0.0, 1000.0]))
@@ -222,7 +222,7 @@ class GLU(OfAnyRank):
 
 
 class Softmin(AlongDim):
-    """y = softmax(-x) along dimension ``dim``, by default the last.
+    """y = softmax(-x) along dimension ``dim``; None: see :func:`ranvier.softmax`.
 
     >>> import ranvier as rv
     >>> rv.nn.Softmin(dim=0)(rv.tensor([0.0, 1000.0]))

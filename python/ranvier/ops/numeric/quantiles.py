@@ -77,7 +77,14 @@ def _quantile(
 
 
 def quantile(
-    input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+    input: Any,
+    q: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    interpolation: str = "linear",
+    axis: Any = None,
+    keepdims: bool = False,
 ) -> Tensor:
     """The values below which the shares q of the elements along dim are; NaN where an element is NaN.
 
@@ -88,6 +95,8 @@ def quantile(
     >>> rv.quantile(rv.tensor([1.0, 2.0, 3.0, 4.0]), 0.5)
     tensor(2.5000)
     """
+    dim = dim if axis is None else axis
+    keepdim = keepdim or keepdims
     return _quantile("quantile", input, q, dim, keepdim, interpolation, nans=False)
 
 

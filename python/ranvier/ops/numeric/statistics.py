@@ -36,24 +36,44 @@ def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> Min
     return MinMax(amin(input, dim, keepdim), amax(input, dim, keepdim))
 
 
-def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def nansum(
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
     """The sum of the elements that are not NaN.
 
     >>> import ranvier as rv
     >>> rv.nansum(rv.tensor([1.0, float("nan"), 2.0]))
     tensor(3.)
     """
+    dim = dim if axis is None else axis
+    keepdim = keepdim or keepdims
     input = as_tensor("nansum", input)
     return total(where(input == input, input, cast(0, input.dtype)), dim, keepdim, dtype=dtype)
 
 
-def nanmean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def nanmean(
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
     """The mean of the elements that are not NaN; NaN where there is none.
 
     >>> import ranvier as rv
     >>> rv.nanmean(rv.tensor([1.0, float("nan"), 2.0]))
     tensor(1.5000)
     """
+    dim = dim if axis is None else axis
+    keepdim = keepdim or keepdims
     input = as_tensor("nanmean", input)
     if dtype is not None:
         input = input.to(dtype)
@@ -124,13 +144,16 @@ def logcumsumexp(input: Any, dim: int) -> Tensor:
     return input
 
 
-def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
+def diff(
+    input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None, *, axis: Any = None
+) -> Tensor:
     """The differences of neighbours along dim, n times.
 
     >>> import ranvier as rv
     >>> rv.diff(rv.tensor([1.0, 4.0, 9.0]))
     tensor([3., 5.])
     """
+    dim = dim if axis is None else axis
     input = as_tensor("diff", input)
     if input.ndim == 0:
         raise ValueError("[diff] got x of shape (); expected at least one dimension")
