@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -12,7 +13,17 @@ from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
 
-__all__ = ["address_of", "carried_over", "given", "is_there", "renewed", "shared"]
+__all__ = ["address_of", "carried_over", "forget_local", "given", "is_there", "renewed", "shared"]
+
+
+def forget_local(recording: Recording) -> None:
+    """Drops the leaves that ended with the step, as images that a gradient penalty is computed at."""
+    for key in list(recording.leaves):
+        leaf, *rest = recording.leaves.pop(key)
+        alive = ref(leaf)
+        del leaf
+        if (leaf := alive()) is not None:
+            recording.leaves[key] = (leaf, *rest)
 
 
 def address_of(array: Array) -> int:

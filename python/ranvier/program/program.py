@@ -73,6 +73,7 @@ class Program:
         kinds = [recording.core.kind_of(t._array) for t in tensors]
         self._fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
         outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
+        of_gradients.forget_local(recording)
         gradients = [(leaf, leaf.grad) for leaf, *_ in recording.leaves.values() if leaf.grad is not None]
         dropped = [p for p in recording.zeroed.values() if p.grad is None]
         kept = [g._array for _, g in gradients if recording.core.kind_of(g._array) == "temporary"]
