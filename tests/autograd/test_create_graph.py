@@ -12,6 +12,7 @@ import ranvier as rv
 from ranvier.autograd import Function, grad, gradgradcheck
 from ranvier.autograd.graph import rule_of
 from ranvier.nn import functional as F
+from ranvier.ops.layers.recurrent import recurrent
 from support.refused import refused
 
 
@@ -219,7 +220,30 @@ def test_functions_that_cannot_be_differentiated_twice_are_refused():
         refused(NotImplementedError, text, grad, function(x), x, create_graph=True)
 
 
-REFUSED = {"CTC", "Recurrent", "ScatterReduce", "SingularNorm", "_Loss"}
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_recurrent_layers_of_sequences_of_unequal_lengths(cell, reverse):
+    count, sizes, rng = {"lstm": 4, "gru": 3}.get(cell, 1), np.array([3, 2, 1]), np.random.default_rng(0)
+    shapes = [(6, 2), (3, 2), (2 * count, 2), (2 * count, 2), (2 * count,), (2 * count,)]
+    if cell == "lstm":
+        shapes.insert(2, (3, 2))
+
+    def function(x, *rest):
+        state, weights = rest[:-4], rest[-4:]
+        return recurrent(cell, x, state, weights, sizes, reverse)
+
+    assert gradgradcheck(function, [rng.uniform(-1, 1, shape) for shape in shapes], entries=6)
+
+
+def test_a_bias_that_has_changed_is_noticed():
+    lstm = rv.nn.LSTM(2, 3)
+    y = lstm(rv.ones(4, 1, 2))[0].sum()
+    lstm.bias_hh_l0.detach().add_(1.0)
+    grad(y, lstm.bias_hh_l0, retain_graph=True)  # this does not need its values
+    refused(RuntimeError, "modified by an inplace", grad, y, lstm.bias_hh_l0, create_graph=True)
+
+
+REFUSED = {"CTC", "SingularNorm", "_Loss"}
 BASES = {
     "ClassLoss",
     "Convolution",

@@ -7,6 +7,7 @@ import inspect
 import pickle
 
 import numpy as np
+import pytest
 import ranvier as rv
 from ranvier import nn
 from support.grouped import grouped
@@ -20,6 +21,7 @@ LAZY = {name for name in nn.__all__ if name.startswith("Lazy")}  # without sizes
 OURS = {"Heaviside", "Neuron", "FocalLoss", "SigmoidFocalLoss"}
 OURS |= {"LearnedPositionalEncoding", "SinusoidalPositionalEncoding"}
 FLAT = {"Heaviside"}  # of no slope anywhere
+TWICE_REFUSED = nn.CTCLoss
 OF_ONE_SAMPLE = [layer for layer in LAYERS if len(layer.inputs) == 1 and not callable(layer.inputs[0])]
 every_layer = grouped("layer", LAYERS, ids=str)
 
@@ -92,6 +94,48 @@ def test_gradients_of_inputs_and_parameters(layer):
             values.append(float((layer(module, x, *inputs[1:]) * weights).sum()))
     assert (slope != 0) == (layer.name not in FLAT)
     np.testing.assert_allclose(slope, (values[1] - values[0]) / 2e-6, rtol=2e-6, atol=2e-7)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@every_layer
+def test_gradients_of_gradients(layer, training):
+    """The product of the Hessian and a random direction, against central differences of the gradient."""
+    module = make(layer, "float64").train(training)
+    if isinstance(module, TWICE_REFUSED):
+        return
+    rng = np.random.default_rng(0)
+    inputs = layer.draw(rng)
+    x = rv.tensor(inputs[0], requires_grad=inputs[0].dtype.kind == "f")
+    leaves = [*module.parameters(), *([x] if x.requires_grad else [])]
+    ways = [rng.uniform(-1, 1, leaf.shape) for leaf in leaves]
+    if layer.kwargs.get("padding_idx") is not None:
+        ways[0][layer.kwargs["padding_idx"]] = 0
+    starts = [leaf.detach().numpy().copy() for leaf in leaves]
+
+    def gradients(step, create_graph):
+        with rv.no_grad():
+            for leaf, start, way in zip(leaves, starts, ways, strict=True):
+                leaf.copy_(rv.tensor(start + step * way))
+        rv.manual_seed(0)  # of dropout
+        y = layer(module, x, *inputs[1:])
+        weights = np.random.default_rng(1).uniform(0.5, 1.5, y.shape)
+        return rv.autograd.grad(
+            (y * weights).sum(), leaves, create_graph=create_graph, materialize_grads=True
+        )
+
+    first = gradients(0, True)
+    slope = sum((g * way).sum() for g, way in zip(first, ways, strict=True))
+    if slope.requires_grad:
+        found = rv.autograd.grad(slope, leaves, materialize_grads=True)
+    else:
+        found = [rv.zeros_like(leaf) for leaf in leaves]
+    h = 1e-5
+    low, high = gradients(-h, False), gradients(h, False)
+    for got, a, b in zip(found, low, high, strict=True):
+        wanted = (b - a).numpy() / (2 * h)
+        np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-5, atol=1e-6 * max(1, abs(wanted).max()))
+    for got, plain in zip(first, gradients(0, False), strict=True):
+        np.testing.assert_allclose(got.detach().numpy(), plain.numpy(), rtol=1e-10, atol=1e-10)
 
 
 @grouped("layer", OF_ONE_SAMPLE, ids=str)

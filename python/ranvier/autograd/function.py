@@ -225,10 +225,10 @@ class Function:
         self.outputs = len(outs)
         return outs
 
-    def check_saved(self) -> None:
+    def check_saved(self, *more: np.ndarray[Any, Any]) -> None:
         """Raises RuntimeError if an array that backward needs was changed in place since forward."""
         read = (v for name, v in vars(self).items() if name not in self.reads or self.needs[self.reads[name]])
-        saved = list(_arrays_in(read))
+        saved = [*_arrays_in(read), *more]
         for cell, count in zip(self.versions, self.changes, strict=True):
             changed = cell[1]
             if (

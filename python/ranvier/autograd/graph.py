@@ -89,6 +89,8 @@ def _same(node: Function, dy: Tensor) -> Tensor:
 def of_input(node: Function, index: int, array: Array) -> Tensor:
     """The Tensor of an input of the node, with its history; array: its values, which forward has saved."""
     edge = node.edges[index]
+    if node.versions and node.versions[1 + index][0] != node.changes[1 + index]:
+        node.check_saved(array)  # forward may keep arrays of which backward reads the shape only
     if isinstance(edge, Tensor):  # a leaf
         if edge._array is array:
             return edge

@@ -36,6 +36,8 @@ class Recurrent(Function):
             self.cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, self.sizes, self.reverse, True in self.needs
         )
         self.x, self.y, self.w_ih, self.w_hh = x, y, w_ih, w_hh
+        if True in self.needs:
+            self.others = lambda: (h0, c0, b_ih, b_hh)  # backward does not read them, only create_graph
         self.kept = gates, candidate, h_before, c_before
         return (y, h_n) if c_n is None else (y, h_n, c_n)
 

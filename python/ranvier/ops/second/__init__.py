@@ -13,4 +13,5 @@ import ranvier.ops.second.moves
 import ranvier.ops.second.norm
 import ranvier.ops.second.numeric
 import ranvier.ops.second.products
+import ranvier.ops.second.recurrent
 import ranvier.ops.second.sums

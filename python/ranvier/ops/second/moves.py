@@ -9,15 +9,18 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.autograd.copies as copies
-from ranvier.autograd.graph import rule
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.graph import refuse, rule
+from ranvier.autograd.memory import filled_like
+from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import through
 from ranvier.ops import index, shape
 from ranvier.ops.diagonal import Diagonal
 from ranvier.ops.join import Concatenate, narrow
+from ranvier.ops.layers.pad import pad
 from ranvier.ops.layout import zeros
 from ranvier.ops.numeric.arrange import Unfold
 from ranvier.ops.numeric.images import Unpool
+from ranvier.ops.numeric.places import ScatterReduce
 from ranvier.ops.reduce import ExtremeAlong, _without
 from ranvier.ops.repeat import Repeat
 from ranvier.ops.scatter import Scatter
@@ -100,6 +103,23 @@ def _added(node: Any, x: Array) -> Array:
 
 
 linear(Unpool, forward=_added)
+
+
+@rule(ScatterReduce)
+def _scatter_reduce(node: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+    """The gradients of extremes: dy times shares that are constant between ties."""
+    if node.reduce == "prod":
+        refuse(node)
+    shares = node.backward(filled_like(1, dy._array))
+    dx = dy * wrap(shares[0]) if node.needs[0] else None
+    if not node.needs[2]:
+        return dx, None, None
+    read = shape.reshape(dy, dy.shape or (1,))[node.key]
+    used = shares[2].reshape(node.src_shape or (1,))[tuple(map(slice, read.shape))]
+    dsrc = read * wrap(np.ascontiguousarray(used))
+    sizes = [n for size, own in zip(used.shape, node.src_shape, strict=False) for n in (own - size, 0)]
+    dsrc = pad(dsrc, sizes[::-1]) if any(sizes) else dsrc
+    return dx, None, shape.reshape(dsrc, node.src_shape)
 
 
 def _parts(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
