@@ -301,7 +301,7 @@ def test_the_best_of_a_second_run_is_its_own(tmp_path):
     assert (tmp_path / "best.safetensors").read_bytes() != before
 
 
-def test_a_long_difference_is_cut():
+def test_a_longdifference_is_cut():
     for length, shown in ((200, "a" * 200), (201, "a" * 200 + "...")):
-        text = description._difference({"x": "a" * length}, {"x": "b"})
+        text = description.difference({"x": "a" * length}, {"x": "b"})
         assert text == f"x: {shown} there, b here"

@@ -255,7 +255,7 @@ class _Batches:
             # copies, so that a change of a batch in place does not change the dataset
             return [wrap(array[here].copy()) for array in arrays]
         chosen = np.asarray(chosen, np.intp)
-        return [wrap(_gather(array, chosen if indices is None else indices[chosen])) for array in arrays]
+        return [wrap(gather(array, chosen if indices is None else indices[chosen])) for array in arrays]
 
     def _changed(self, batch: Any) -> Any:
         parts = list(batch) if isinstance(batch, (list, tuple)) else [batch]
@@ -295,10 +295,10 @@ def batches(
             yield tuple(array[here] for array in arrays)
         else:
             chosen = order[here]
-            yield tuple(_gather(array, chosen) for array in arrays)
+            yield tuple(gather(array, chosen) for array in arrays)
 
 
-def _gather(array: Array, chosen: Indices) -> Array:
+def gather(array: Array, chosen: Indices) -> Array:
     # take is twice as fast as indexing, but first copies an array that is not contiguous
     if array.flags.c_contiguous:
         return array.take(chosen, axis=0)

@@ -77,6 +77,7 @@ class CompiledParts:
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[Any, CompiledOrEager]] = {}  # with what each was made from
+        self._others: dict[str, tuple[Any, Any]] = {}
 
     def of(
         self,
@@ -88,10 +89,7 @@ class CompiledParts:
         **settings: Any,
     ) -> CompiledOrEager:
         """The compiled form of a function, made again where the trainer has changed."""
-        made_from = (
-            trainer.model, trainer.loss, trainer.optimizer, trainer.compile, list(trainer.metrics),
-            trainer.settings(), None if trainer.classes_ is None else len(trainer.classes_),
-        )  # fmt: skip
+        made_from = self._made_from(trainer)
         kept = self._kept.get(name)
         if kept is None or kept[0] != made_from:
             part = CompiledOrEager(
@@ -100,9 +98,22 @@ class CompiledParts:
             kept = self._kept[name] = made_from, part
         return kept[1]
 
+    def kept(self, trainer: Training, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` gives, made again where the trainer has changed."""
+        made_from = self._made_from(trainer)
+        if name not in self._others or self._others[name][0] != made_from:
+            self._others[name] = made_from, make()
+        return self._others[name][1]
+
+    def _made_from(self, trainer: Training) -> tuple[Any, ...]:
+        return (
+            trainer.model, trainer.loss, trainer.optimizer, trainer.compile, list(trainer.metrics),
+            trainer.settings(), None if trainer.classes_ is None else len(trainer.classes_),
+        )  # fmt: skip
+
     def programs(self, of: str) -> list[Any]:
         kept = self._kept.get(of)
         return [] if kept is None else kept[1].programs
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_kept": {}}  # programs hold addresses
+        return {"_kept": {}, "_others": {}}  # programs hold addresses

@@ -9,7 +9,7 @@ from ranvier.train.protocol import Training
 from ranvier.train.source import Source
 from ranvier.train.weighting import name_of
 
-__all__ = ["describe", "require_same", "text"]
+__all__ = ["describe", "difference", "require_same", "text"]
 
 
 def describe(trainer: Training, source: Source, valid: Source | None) -> dict[str, Any]:
@@ -50,20 +50,20 @@ def require_same(path: Any, state: Any, ours: dict[str, Any]) -> None:
             raise ValueError(
                 f"[Trainer.fit] cannot resume from '{path}': the {what} of its run "
                 f"{'are' if what.endswith('s') and what != 'loss' else 'is'} different: "
-                f"{_difference(saved, value)}"
+                f"{difference(saved, value)}"
             )
 
 
-def _difference(theirs: Any, ours: Any, place: str = "") -> str:
+def difference(theirs: Any, ours: Any, place: str = "") -> str:
     """The first difference of two nested values, in words."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         for key in [*ours, *theirs]:
             if theirs.get(key) != ours.get(key):
-                return _difference(theirs.get(key), ours.get(key), f"{place}{key}: ")
+                return difference(theirs.get(key), ours.get(key), f"{place}{key}: ")
     if isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
         for a, b in zip(theirs, ours, strict=True):
             if a != b:
-                return _difference(a, b, place)
+                return difference(a, b, place)
     return f"{place}{_short(theirs)} there, {_short(ours)} here"
 
 

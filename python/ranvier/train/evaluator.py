@@ -35,8 +35,7 @@ class Evaluator:
         """Loss and metrics over one pass."""
         trainer, link = self._trainer, link_of(self._trainer.loss)
         measured = Measured(trainer.loss, trainer.metrics, link)
-        parameters = parameters_of(trainer.optimizer)
-        penalty = Penalty(trainer.model, parameters, trainer.l1, trainer.l2).value()
+        penalty = self._penalty_now()
         evaluate = self._parts.of(trainer, "evaluate", self._evaluate, after=1)
         with evaluating(trainer.model):
             for x, y, weights in source:
@@ -47,6 +46,10 @@ class Evaluator:
                 found = None if output is None else output._array
                 measured.add(float(loss.item()), found, y, weights, penalty)
         return measured.logs()
+
+    def _penalty_now(self) -> float:
+        trainer = self._trainer
+        return Penalty(trainer.model, parameters_of(trainer.optimizer), trainer.l1, trainer.l2).value()
 
     def output(self, name: str, batches: Iterable[Array]) -> Array:
         """The model's output for all batches; `name` is the method that errors name."""

@@ -21,6 +21,7 @@ from ranvier.train.weighting import batch_loss, name_of, weighting
 __all__ = ["NonFinite", "NonFiniteError", "require_mode"]
 
 Array = npt.NDArray[Any]
+Batch = tuple[Array, Array, Array | None]
 
 
 class NonFiniteError(FloatingPointError):
@@ -62,12 +63,12 @@ class NonFinite:
         self._trainer, self._mode = trainer, trainer.on_nonfinite
         self._said = False
 
-    def loss(self, batch: tuple[Array, Array, Array | None], value: float, penalty: float) -> None:
+    def loss(self, batch: Batch, value: float, penalty: float) -> None:
         """A batch's loss is not finite: raise, or warn the first time."""
         if self._said:
             return
         trainer = self._trainer
-        layer, why = self._cause(*batch, value)
+        layer, why = self._cause(batch, value)
         where = f"epoch {trainer.epoch + 1}, batch {trainer.batch + 1}"
         self._tell(
             f"got a loss of {value + penalty:g} in {where}: {why}; expected finite numbers: try a smaller "
@@ -99,8 +100,9 @@ class NonFinite:
         self._said = True
         warnings.warn(f"[Trainer.fit] {text} (said once in a fit)", stacklevel=5)
 
-    def _cause(self, x: Array, y: Array, weights: Array | None, value: float) -> tuple[str | None, str]:
+    def _cause(self, batch: Batch, value: float) -> tuple[str | None, str]:
         """(layer or None, what is not finite), by one eager forward pass over the batch."""
+        x, y, weights = batch
         trainer = self._trainer
         if math.isfinite(value):
             return None, "the penalty on the weights (l1, l2) is not finite"

@@ -24,6 +24,10 @@ class Training(Protocol):
     clip_grad_value: float | None
     compile: bool
     on_nonfinite: str
+    distributed: bool
+    shards: int
+    deterministic: bool
+    leads: bool
     history: History
     stop_training: bool
     interrupted: bool

@@ -49,7 +49,10 @@ class Run:
     Attributes:
         epoch, batch: epochs that are complete, of all `fit`s, and batches of the one in progress.
         first, last: `epoch` at the beginning and the end.
+        alone: whether there is one process.
     """
+
+    alone = True
 
     def __init__(
         self,
@@ -60,9 +63,11 @@ class Run:
         hooks: list[Callback],
         epochs: int,
     ) -> None:
-        self.trainer, self._evaluator = trainer, Evaluator(trainer, parts)
+        self.trainer, self._evaluator = trainer, self._new_evaluator(trainer, parts)
         self.source, self.valid, self.hooks = source, valid, hooks
-        self.step, self._nonfinite = TrainingStep(trainer, parts), NonFinite(trainer)
+        self._called = hooks  # those that are notified in this process
+        self.step: TrainingStep = self._new_step(trainer, parts)
+        self._nonfinite = NonFinite(trainer)
         self.first = self.epoch = trainer.history.epochs
         self.last, self.batch = self.first + epochs, 0
         self._interrupt = Interrupt()
@@ -109,12 +114,16 @@ class Run:
                 try:
                     self._epochs()
                 except KeyboardInterrupt:
+                    if not self.alone:
+                        raise  # it ends the job: the others do not know of it
                     if self._interrupt.between_steps:
-                        call(self.hooks, "on_interrupt")
+                        call(self._called, "on_interrupt")
                     raise
                 finally:
-                    call(self.hooks, "on_train_end")
+                    call(self._called, "on_train_end")
         except KeyboardInterrupt:
+            if not self.alone:
+                raise
             trainer.interrupted = True
             where = trainer.where()
             print(f"\n[Trainer.fit] interrupted after {where}; the history is kept", file=sys.stderr)
@@ -122,12 +131,12 @@ class Run:
 
     def _epochs(self) -> None:
         trainer = self.trainer
-        call(self.hooks, "on_train_begin")
+        call(self._called, "on_train_begin")
         if self._found is not None:
             self._load_callbacks(self._found[1])
             self._found = None
         while self.epoch < self.last and not trainer.stop_training:
-            call(self.hooks, "on_epoch_begin", self.epoch)
+            call(self._called, "on_epoch_begin", self.epoch)
             start = perf_counter()
             samples = self._train_epoch()
             seconds = perf_counter() - start
@@ -138,7 +147,8 @@ class Run:
             trainer.history.append(**logs)
             trainer.history.seconds[-1], trainer.history.samples[-1] = seconds, float(samples)
             self.epoch, self.batch, self._measured = self.epoch + 1, 0, self._new_measured()
-            call(self.hooks, "on_epoch_end", self.epoch - 1, logs)
+            call(self._called, "on_epoch_end", self.epoch - 1, logs)
+            self._epoch_ended()
             self._interrupt.check()
 
     def _train_epoch(self) -> int:
@@ -148,7 +158,7 @@ class Run:
         step.check_soon()
         samples = self._run_ahead()
         for x, y, weights in self.source:
-            call(self.hooks, "on_batch_begin", self.batch)
+            call(self._called, "on_batch_begin", self.batch)
             last = self.batch + 1 == self.source.batches
             try:
                 value, output, penalty, updated = step(x, y, weights, last)
@@ -161,8 +171,8 @@ class Run:
             trainer.updates += updated
             value = self._measured.add(value, output, y, weights, penalty)
             self.batch += 1
-            samples += len(x)
-            call(self.hooks, "on_batch_end", self.batch - 1, {"loss": value})
+            samples += self._samples_of(x)
+            call(self._called, "on_batch_end", self.batch - 1, {"loss": value})
             self._interrupt.check()
             samples += self._run_ahead()
         if step.unfinished:  # of a loader that does not know its length
@@ -179,7 +189,7 @@ class Run:
         It returns here every 50 ms, for callbacks and Ctrl-C.
         """
         samples = 0
-        while not act_within_epochs(self.hooks):
+        while not act_within_epochs(self._called):
             ahead = self.source.ahead()
             if ahead is None:
                 break
@@ -212,12 +222,27 @@ class Run:
             np.full(done, float(len(y) // done)) if ahead.totals is None else ahead.totals[first:][:done]
         )
         self._measured.add_all(values, output, y, weights, penalties)
-        call(self.hooks, "on_batch_end", self.batch - 1, {"loss": last + penalty})
+        call(self._called, "on_batch_end", self.batch - 1, {"loss": last + penalty})
 
     def _count(self, batches: int, updated: bool = True) -> None:
         self.source.skip(batches)
         self.batch += batches
         self.trainer.updates += batches * updated
+
+    # --- what differs in a distributed run
+
+    def _epoch_ended(self) -> None:
+        """After the callbacks of an epoch."""
+
+    def _new_step(self, trainer: Training, parts: CompiledParts) -> TrainingStep:
+        return TrainingStep(trainer, parts)
+
+    def _new_evaluator(self, trainer: Training, parts: CompiledParts) -> Evaluator:
+        return Evaluator(trainer, parts)
+
+    def _samples_of(self, x: Any) -> int:
+        """The samples of a batch."""
+        return len(x)
 
     def _new_measured(self) -> Measured:
         return Measured(self.trainer.loss, self.trainer.metrics, self._link)

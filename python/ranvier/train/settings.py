@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
 import numbers
@@ -17,9 +18,20 @@ import ranvier.optim as optim
 from ranvier.metrics.named import METRICS, Metric
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.checkpoint import Checkpoint
+from ranvier.train.protocol import Training
+from ranvier.train.step import parameters_of
 from ranvier.train.weighting import name_of
 
-__all__ = ["in_order", "limit", "named_loss", "named_metrics", "named_optimizer"]
+__all__ = [
+    "in_order",
+    "limit",
+    "named_loss",
+    "named_metrics",
+    "named_optimizer",
+    "processes",
+    "require_flags",
+    "require_parameters",
+]
 
 _LOSSES = {  # other names in use
     "mae": "L1Loss", "binary_cross_entropy": "BCELoss", "logistic": "BCEWithLogitsLoss",
@@ -192,3 +204,27 @@ def _require_hooks(hook: Callback) -> None:
                     f"[Trainer.fit] {kind.__name__} has a method {name}, which nothing calls; expected "
                     f"{meant[0]}, or a name that is not so close to it"
                 )
+
+
+def require_flags(**flags: Any) -> None:
+    """Raise TypeError for an argument that is neither True nor False."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"[Trainer] got {name} {value!r}; expected True or False")
+
+
+def processes() -> Any:
+    """The module of distributed runs, loaded at its first use."""
+    return importlib.import_module("ranvier.train.distributed.run")
+
+
+def require_parameters(trainer: Training) -> None:
+    """Refuse an optimizer that updates nothing that the run computes with."""
+    losses = trainer.loss.parameters() if isinstance(trainer.loss, nn.Module) else ()
+    known = {id(p) for p in (*trainer.model.parameters(), *losses)}
+    updated = parameters_of(trainer.optimizer)
+    if known and updated and not any(id(p) in known for p in updated):
+        raise ValueError(
+            "[Trainer.fit] got an optimizer that has none of the model's parameters; expected one made of "
+            "model.parameters()"
+        )

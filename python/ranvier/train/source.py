@@ -91,6 +91,7 @@ class ArraySource(Source):
         self.data, self.batch_size = data, batch_size
         self.weighted = data.weights is not None
         self.batches = -(-len(data.x) // batch_size)
+        self.shuffled = shuffle
         self._sampler = RandomSampler(data.x) if shuffle else None
         self._key: int | None = None  # of the pass in progress; None between passes
         self._order: Array | None = None  # of that pass, and the sum of each full batch's weights

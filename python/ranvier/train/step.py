@@ -129,6 +129,21 @@ class TrainingStep:
         """
         if first:
             self._optimizer.zero_grad()
+        output, loss = self._forward(x, y, weights, total)
+        loss.backward(share.expand(loss.shape) if isinstance(share, Tensor) else None)
+        if updates:
+            penalty = self._penalty.penalise(scale._array if isinstance(scale, Tensor) else None)
+            self._clip()
+            self._update(loss)
+        else:
+            penalty = self._penalty.measure()
+        value = None if penalty is None else wrap(penalty)
+        return loss.detach(), output.detach() if measured else None, value
+
+    def _forward(
+        self, x: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool
+    ) -> tuple[Tensor, Tensor]:
+        """(output, loss) of samples."""
         output = self._model(x)
         if self._of_classes and output.ndim == 2 and output.shape[1] == 1:
             raise ValueError(
@@ -140,16 +155,7 @@ class TrainingStep:
                 f"[Trainer.fit] got {self._classes} different labels and an output of shape {output.shape}; "
                 f"expected {self._classes} outputs, one for each label"
             )
-        loss = batch_loss(self._loss, output, y, weights, total)
-        loss.backward(share.expand(loss.shape) if isinstance(share, Tensor) else None)
-        if updates:
-            penalty = self._penalty.penalise(scale._array if isinstance(scale, Tensor) else None)
-            self._clip()
-            self._update(loss)
-        else:
-            penalty = self._penalty.measure()
-        value = None if penalty is None else wrap(penalty)
-        return loss.detach(), output.detach() if measured else None, value
+        return output, batch_loss(self._loss, output, y, weights, total)
 
     def _update(self, loss: Tensor) -> None:
         """An update; it is not made where the loss is not finite, unless that is ignored."""

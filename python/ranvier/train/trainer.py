@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import ranvier.train.settings as checked
 from ranvier.autograd import Tensor
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import Metric
-from ranvier.nn import Module
 from ranvier.nn.modes import mode_kept
 from ranvier.train.advice import advise
 from ranvier.train.callbacks.base import Callback
@@ -28,9 +28,7 @@ from ranvier.train.nonfinite import require_mode
 from ranvier.train.penalty import Penalty, require_strength
 from ranvier.train.run import Run
 from ranvier.train.saved import read_trainer, write_trainer
-from ranvier.train.settings import in_order, limit, named_loss, named_metrics, named_optimizer
 from ranvier.train.source import ArraySource, only_samples, open_source, open_training
-from ranvier.train.step import parameters_of
 from ranvier.train.weighting import name_of, unreduced
 
 __all__ = ["Trainer"]
@@ -63,8 +61,11 @@ class Trainer:
         on_nonfinite: what happens where a loss is NaN or infinite. "raise": `fit` ends with a
             `rv.train.NonFiniteError` that names the epoch, the batch and the first layer that is not finite;
             "warn": one warning, and the update of this batch is left out. In both cases the weights are those
-            before the batch. "ignore": the update is made. NaN and infinite numbers in the
-            data are treated in the same way.
+            before the batch. "ignore": the update is made. NaN and infinity in the data are treated alike.
+        distributed: train on all processes of `mpirun`. Each calls `fit` and `evaluate` with the same data,
+            computes a part of every batch and makes the same updates. Rank 0 writes files and lines.
+        shards: parts of a batch, a power of two, not below the ranks. Batch norm normalises within a part.
+        deterministic: the same bits at any power of two of ranks; False: one part a rank and MPI's own sums.
 
     Attributes:
         history: all epochs so far.
@@ -76,6 +77,7 @@ class Trainer:
             an epoch (0 if a loader has no length).
         epoch, batch: complete epochs so far, and complete batches of the one in progress.
         interrupted: whether Ctrl-C ended the last `fit`.
+        leads: whether this process writes files and lines; if `distributed`, that of rank 0.
         resumed_from: the checkpoint from which the last `fit` was resumed, or None.
 
     The same seed (`rv.manual_seed`) gives the same bits at any number of threads.
@@ -110,31 +112,40 @@ class Trainer:
         clip_grad_value: float | None = None,
         compile: bool = True,
         on_nonfinite: str = "raise",
+        distributed: bool = False,
+        shards: int = 8,
+        deterministic: bool = True,
     ) -> None:
-        if not isinstance(compile, bool):
-            raise TypeError(f"[Trainer] got compile {compile!r}; expected True or False")
+        for name, flag in (
+            ("compile", compile),
+            ("distributed", distributed),
+            ("deterministic", deterministic),
+        ):
+            if not isinstance(flag, bool):
+                raise TypeError(f"[Trainer] got {name} {flag!r}; expected True or False")
         require_strength("l1", l1)
         require_strength("l2", l2)
         self.model = model
         if isinstance(model, type):
             raise TypeError(f"[Trainer] got the class {model.__name__} as model; expected an object")
-        self.loss = named_loss(loss)
-        self.optimizer = named_optimizer(optimizer, model, self.loss, lr)
+        self.loss = checked.named_loss(loss)
+        self.optimizer = checked.named_optimizer(optimizer, model, self.loss, lr)
         self.on_nonfinite = require_mode(on_nonfinite)
-        self.metrics = named_metrics(metrics)
+        self.metrics = checked.named_metrics(metrics)
         self.l1, self.l2 = l1, l2
         self.accumulate = positive("Trainer", "accumulate", accumulate)
-        self.clip_grad_norm = limit("clip_grad_norm", clip_grad_norm)
-        self.clip_grad_value = limit("clip_grad_value", clip_grad_value)
+        self.clip_grad_norm = checked.limit("clip_grad_norm", clip_grad_norm)
+        self.clip_grad_value = checked.limit("clip_grad_value", clip_grad_value)
         Penalty(model, [], l1, l2)  # names that the model lacks are found now
         self.history = History()
         self.stop_training = self.interrupted = False
         self.last_epoch = self.steps_per_epoch = self.updates = 0
         self.resumed_from: Any = None
         self._run: Run | None = None
-        self.compile = compile
-        self._known = Form(model, self.loss)
-        self._parts = CompiledParts()
+        self.compile, self.distributed, self.shards = compile, distributed, shards
+        self.deterministic = deterministic
+        self.leads = not distributed or checked.processes().require_ranks(shards, deterministic).rank == 0
+        self._known, self._parts = Form(model, self.loss), CompiledParts()
 
     def fit(
         self,
@@ -199,9 +210,9 @@ class Trainer:
         epochs, batch_size = positive(name, "epochs", epochs), positive(name, "batch_size", batch_size)
         if not isinstance(shuffle, (bool, np.bool_)):
             raise TypeError(f"[{name}] got shuffle {shuffle!r}; expected True or False")
-        _require_parameters(self)
+        checked.require_parameters(self)
         form = self._form(first=self.history.epochs == 0)
-        hook_list = in_order(callbacks)
+        hook_list = checked.in_order(callbacks)
         if shows_progress(verbose, hook_list):
             hook_list.insert(0, ProgressBar(bar=verbose != 2, every=max(1, epochs // 50), delay=0.5))
         source, valid = open_training(
@@ -220,14 +231,14 @@ class Trainer:
             unreduced(self.loss)
         if isinstance(source, ArraySource):
             form.flat = source.data.y.ndim == 1
-            if self.history.epochs == 0 and verbose != 0:
+            if self.history.epochs == 0 and verbose != 0 and self.leads:
                 advise(self, source.data, form.classes, class_weight)
         self._known = form
-        run = Run(self, self._parts, source, valid, hook_list, epochs)
-        if resume is not None:
-            run.find(resume)
-        self._run = run
+        kind = checked.processes().DistributedRun if self.distributed else Run
+        self._run = run = kind(self, self._parts, source, valid, hook_list, epochs)
         try:
+            if resume is not None:
+                run.find(resume)
             with mode_kept(self.model):
                 run.go()
         finally:
@@ -244,7 +255,7 @@ class Trainer:
     ) -> dict[str, float]:
         """The loss and the metrics over `x` and `y`, or over a loader, in evaluation mode without gradients.
 
-        The loss has the penalties in it, as that of training.
+        The loss has the penalties in it, as that of training. If `distributed`, every process calls it.
 
         Raises:
             ValueError: arrays of unequal or no length, NaN or infinite numbers.
@@ -253,7 +264,8 @@ class Trainer:
         batch_size = positive(name, "batch_size", batch_size)
         form = self._form()
         source = open_source(name, x, y, form, batch_size, sample_weight, self.on_nonfinite)
-        return Evaluator(self, self._parts).measure(source)
+        kind = checked.processes().SharedEvaluator if self.distributed else Evaluator
+        return kind(self, self._parts).measure(source)
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Array:
         """Labels (int64) for a classification loss, the model's output for any other.
@@ -332,7 +344,8 @@ class Trainer:
 
     def settings(self) -> dict[str, Any]:
         """How steps are taken, as plain values: what a resumed run must have in common."""
-        names = ("l1", "l2", "accumulate", "clip_grad_norm", "clip_grad_value")
+        names = ["l1", "l2", "accumulate", "clip_grad_norm", "clip_grad_value"]
+        names += ["distributed", "shards", "deterministic"] * self.distributed
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -372,9 +385,9 @@ class Trainer:
     # --- parts
 
     def _output(self, name: str, x: Any, batch_size: int) -> Array:
-        batch_size = positive(name, "batch_size", batch_size)
         form = self._form()
-        batches = only_samples(name, x, form, batch_size, self.on_nonfinite)
+        size = positive(name, "batch_size", batch_size)
+        batches = only_samples(name, x, form, size, self.on_nonfinite)
         return Evaluator(self, self._parts).output(name, batches)
 
     def _form(self, first: bool = False) -> Form:
@@ -382,15 +395,3 @@ class Trainer:
         known = Form(self.model, self.loss) if first else self._known
         same = known.model is self.model
         return replace(known, model=self.model, loss=self.loss, integers=known.integers if same else None)
-
-
-def _require_parameters(trainer: Trainer) -> None:
-    """Refuse an optimizer that updates nothing that the run computes with."""
-    losses = trainer.loss.parameters() if isinstance(trainer.loss, Module) else ()
-    known = {id(p) for p in (*trainer.model.parameters(), *losses)}
-    updated = parameters_of(trainer.optimizer)
-    if known and updated and not any(id(p) in known for p in updated):
-        raise ValueError(
-            "[Trainer.fit] got an optimizer that has none of the model's parameters; expected one made of "
-            "model.parameters()"
-        )

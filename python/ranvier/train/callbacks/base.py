@@ -21,6 +21,9 @@ class Callback:
     run from making many steps in one call to the core. With `every_batch = False` they are called about every
     50 ms, with the loss of the last batch.
 
+    With `Trainer(distributed=True)` each process calls its callbacks; those of a class with
+    `everywhere = False`, which print or write, are called by rank 0 only (`self.trainer.leads`).
+
     A callback that remembers something from epoch to epoch gives it as `state_dict`: checkpoints then hold
     it, and a resumed run continues as if it had not been stopped.
 
@@ -37,6 +40,7 @@ class Callback:
 
     trainer: Training
     every_batch = True
+    everywhere = True
 
     def on_train_begin(self) -> None:
         """Before the first epoch of a `fit`. A resumed run has its model, optimizer and history back here."""

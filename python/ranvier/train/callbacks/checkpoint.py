@@ -95,6 +95,13 @@ class Checkpoint(Callback):
         return next(iter(checkpoints.listed(self.folder)), None)
 
     def on_train_begin(self) -> None:
+        self._saved = time.monotonic()
+        if self._monitor is not None:
+            self._monitor.forget()
+        if self.trainer.leads:
+            self._take_folder()
+
+    def _take_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = checkpoints.lock(self.folder)
         found, origin = checkpoints.listed(self.folder), self.trainer.resumed_from
@@ -107,9 +114,6 @@ class Checkpoint(Callback):
         if not self._ours:
             for path in found:
                 path.unlink()
-        self._saved = time.monotonic()
-        if self._monitor is not None:
-            self._monitor.forget()
 
     def on_train_end(self) -> None:
         handle, self._lock = self._lock, None
@@ -118,12 +122,24 @@ class Checkpoint(Callback):
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         due = self.every_batches is not None and (batch + 1) % self.every_batches == 0
-        if due or (self.every_seconds is not None and time.monotonic() - self._saved >= self.every_seconds):
+        if due or (self.every_seconds is not None and self._long_ago(batch, self.every_seconds)):
             self._save()
+
+    def _long_ago(self, batch: int, seconds: float) -> bool:
+        """Whether the last checkpoint is older; the ranks agree on it every 20 batches."""
+        old = time.monotonic() - self._saved >= seconds
+        if not self.trainer.distributed:
+            return old
+        if batch % 20:
+            return False
+        from ranvier.communication.collectives import of_first
+
+        return bool(of_first(old, "Checkpoint"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         trainer = self.trainer
-        if self._monitor is not None and self._monitor.improved(epoch, logs):
+        improved = self._monitor is not None and self._monitor.improved(epoch, logs)
+        if improved and trainer.leads:
             from ranvier.serialization import save
 
             save(trainer.model, self.folder / BEST, link=link_of(trainer.loss))
@@ -135,9 +151,11 @@ class Checkpoint(Callback):
         self._save()
 
     def _save(self) -> None:
-        path = checkpoints.save(self.folder, self.trainer.checkpoint())
+        state = self.trainer.checkpoint()  # a call on all ranks
         self._ours, self._saved = True, time.monotonic()
-        checkpoints.tidy(self.folder, path, self.keep)
+        if self.trainer.leads:
+            path = checkpoints.save(self.folder, state)
+            checkpoints.tidy(self.folder, path, self.keep)
 
     def state_dict(self) -> dict[str, Any]:
         return {} if self._monitor is None else self._monitor.state_dict()

@@ -30,6 +30,8 @@ class CSVLog(Callback):
     True
     """
 
+    everywhere = False
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 

@@ -34,6 +34,7 @@ class ProgressBar(Callback):
     """
 
     every_batch = False
+    everywhere = False
 
     def __init__(self, bar: bool = True, every: int = 1, delay: float = 0.0) -> None:
         self.bar, self.every, self.delay = bar, positive("ProgressBar", "every", every), delay

@@ -27,6 +27,8 @@ class TensorBoard(Callback):
         ImportError: tensorboardX is not installed (`pip install 'ranvier[tensorboard]'`).
     """
 
+    everywhere = False
+
     def __init__(self, folder: str | os.PathLike[str], *, batches: bool = False) -> None:
         if find_spec("tensorboardX") is None:
             raise ImportError(

@@ -1,0 +1,218 @@
+"""Exchange: loss, gradients and changed buffers of the parts of a batch, added over parts and ranks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import ranvier._core as _core
+from ranvier.autograd import Tensor, wrap
+from ranvier.autograd.memory import cast
+from ranvier.autograd.recording import keep
+from ranvier.autograd.views import bump
+from ranvier.communication.collectives import mpi_reduce
+from ranvier.communication.flat import Flat
+from ranvier.communication.tree import tree_sum
+from ranvier.communication.world import World
+
+__all__ = ["Exchange"]
+
+Array = npt.NDArray[Any]
+CALL = "Trainer.fit"
+
+
+class Exchange:
+    """Flat buffers, one for each dtype: the loss, a number for each parameter (how many parts have a gradient
+    for it), the gradients, and the changes of the buffers that forward passes have made.
+
+    Integer buffers are in the buffer of the first dtype.
+    """
+
+    def __init__(self, world: World, parameters: list[Any], buffers: list[Any], deterministic: bool) -> None:
+        self._world, self._deterministic = world, deterministic
+        self._flags: dict[bytes, Array] = {}
+        dtypes = list({p._array.dtype: None for p in parameters})
+        self.groups = [
+            _Group(
+                [p for p in parameters if p._array.dtype == dtype],
+                [b for b in buffers if _carrier(b, dtypes) == dtype],
+                dtype,
+            )
+            for dtype in dtypes
+        ]
+
+    # --- within a part; a compiled step repeats these
+
+    def before(self) -> list[Any]:
+        """Copies of the buffers, with the counts of their changes."""
+        return [[(_copy(b._array), b._cell[0]) for b in group.buffers] for group in self.groups]
+
+    def pack(self, loss: Tensor, share: Any, samples: Any, before: list[Any]) -> None:
+        """Write what a part adds to the sums, and put the buffers back.
+
+        share: the weight of the part, by which its gradients are multiplied already; samples: of the part.
+        """
+        for group, saved in zip(self.groups, before, strict=True):
+            value = _in(loss.detach()._array, group.dtype)
+            _core.mul(value, _in(share, group.dtype), group.flat.numbers[:1].reshape(value.shape))
+            flags = np.array([p._grad is not None for p in group.parameters], group.dtype)
+            _core.copy(keep(self._flags.setdefault(flags.tobytes(), flags)), False, group.flat.numbers[1:])
+            for p, view in zip(group.parameters, group.gradients, strict=True):
+                if p._grad is None:
+                    _core.fill(view, 0.0)
+                else:
+                    _core.copy(p._grad._array, False, view)
+            number = _in(samples, group.dtype)
+            for b, view, (old, count) in zip(group.buffers, group.changes, saved, strict=True):
+                if b._cell[0] == count:
+                    _core.fill(view, 0.0)
+                    continue
+                change = _core.sub(_in(b._array, group.dtype), _in(old, group.dtype), None)
+                _core.mul(change, number, view)
+                _restore(b, old)
+
+    # --- between parts and ranks
+
+    def empty(self) -> None:
+        """What a part without samples adds."""
+        for group in self.groups:
+            group.flat.values.fill(0)
+
+    def add_part(self, number: int, last: bool) -> None:
+        """Add the part that was packed to those before it; number: among this rank's, from 0."""
+        for group in self.groups:
+            group.add_part(number, last)
+
+    def reduce(self) -> None:
+        """Add the sums of all ranks; the results are the same everywhere."""
+        for group in self.groups:
+            values = group.flat.values
+            if self._world.size == 1:
+                continue
+            if self._deterministic:
+                tree_sum(self._world, values, group.spare(), CALL)
+            else:
+                mpi_reduce(self._world, values, "sum", CALL)
+
+    def accumulate(self, first: bool) -> None:
+        """Add the sums of a batch to those of the batches before it that share its update."""
+        for group in self.groups:
+            if first:
+                group.total.values[...] = group.flat.values
+            else:
+                np.add(group.total.values, group.flat.values, out=group.total.values)
+
+    @property
+    def loss(self) -> float:
+        """The sum of the losses, each multiplied by its weight."""
+        return float(self.groups[0].flat.numbers[0])
+
+    # --- after the sums
+
+    def take_gradients(self, accumulated: bool) -> None:
+        """Make the sums the gradients of the parameters; None where no part has one."""
+        for group in self.groups:
+            group.take_gradients(group.total if accumulated else group.flat)
+
+    def load_gradients(self, parameters: list[Any], gradients: list[Array | None]) -> None:
+        """Restore the sums of the batches so far."""
+        saved = {id(p): gradient for p, gradient in zip(parameters, gradients, strict=True)}
+        for group in self.groups:
+            for i, (p, view) in enumerate(zip(group.parameters, group.total.views)):  # noqa: B905
+                gradient = saved[id(p)]
+                group.total.numbers[1 + i] = gradient is not None
+                view[...] = 0 if gradient is None else gradient
+            group.take_gradients(group.total)
+
+    def drop_gradients(self) -> None:
+        for group in self.groups:
+            for p in group.parameters:
+                p._grad = None
+
+    def apply_changes(self, samples: Any) -> None:
+        """Change the buffers by the mean of the parts' changes; samples: of the batch. It is compiled."""
+        for group in self.groups:
+            number = _in(samples, group.dtype)
+            for b, view in zip(group.buffers, group.changes, strict=True):
+                change = _core.div(view, number, None)
+                if b._array.dtype.kind == "f":
+                    _core.add(b._array, change, b._array)
+                else:
+                    whole = _core.round(_core.add(_in(b._array, group.dtype), change, None), None)
+                    _core.cast(whole, b._array.dtype, b._array)
+                bump(b)
+
+
+class _Group:
+    """The parameters and buffers of one dtype.
+
+    flat: of one part, then of the batch. total: of several batches, made at its first use.
+    """
+
+    def __init__(self, parameters: list[Any], buffers: list[Any], dtype: Any) -> None:
+        self.parameters, self.buffers, self.dtype = parameters, buffers, dtype
+        self.flat = self._new()
+        self.gradients = self.flat.views[: len(parameters)]
+        self.changes = self.flat.views[len(parameters) :]
+        self._levels: list[Array] = []  # sums of 1, 2, 4 ... parts that wait for their neighbour
+        self._spare: Array | None = None
+        self._total: Flat | None = None
+        self._tensors: dict[int, list[Tensor]] = {}
+
+    def _new(self) -> Flat:
+        arrays = [t._array for t in (*self.parameters, *self.buffers)]
+        return Flat(arrays, self.dtype, 1 + len(self.parameters))
+
+    @property
+    def total(self) -> Flat:
+        if self._total is None:
+            self._total = self._new()
+        return self._total
+
+    def spare(self) -> Array:
+        if self._spare is None:
+            self._spare = np.empty_like(self.flat.values)
+        return self._spare
+
+    def add_part(self, number: int, last: bool) -> None:
+        values, level = self.flat.values, 0
+        while number & 1:
+            _core.add(self._levels[level], values, values)
+            number, level = number >> 1, level + 1
+        if last:
+            return
+        if level == len(self._levels):
+            self._levels.append(np.empty_like(values))
+        _core.copy(values, False, self._levels[level])
+
+    def take_gradients(self, sums: Flat) -> None:
+        if id(sums) not in self._tensors:
+            self._tensors[id(sums)] = [wrap(view) for view in sums.views[: len(self.parameters)]]
+        tensors, flags = self._tensors[id(sums)], sums.numbers[1:]
+        used = [True] * len(tensors) if flags.all() else flags.astype(bool).tolist()
+        for p, tensor, is_used in zip(self.parameters, tensors, used, strict=True):
+            p._grad = tensor if is_used else None
+
+
+def _carrier(buffer: Any, dtypes: list[Any]) -> Any:
+    """The dtype in which the changes of a buffer are added; None for bools and others."""
+    dtype = buffer._array.dtype
+    return dtype if dtype in dtypes else dtypes[0] if dtype.kind == "f" or dtype == np.int64 else None
+
+
+def _in(array: Any, dtype: Any) -> Any:
+    return array if array.dtype == dtype else cast(array, dtype)
+
+
+def _copy(array: Array) -> Array:
+    return _core.cast(array, array.dtype, None) if array.dtype.kind == "i" else _core.copy_like(array, array)
+
+
+def _restore(buffer: Any, values: Array) -> None:
+    if values.dtype.kind == "i":
+        _core.cast(values, values.dtype, buffer._array)
+    else:
+        _core.copy(values, False, buffer._array)
+    bump(buffer)

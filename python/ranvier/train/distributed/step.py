@@ -1,0 +1,160 @@
+"""CutStep: one step on this rank's parts of a batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.autograd import Tensor, random, wrap
+from ranvier.communication.exchange import Exchange
+from ranvier.communication.world import World
+from ranvier.optim import LBFGS
+from ranvier.train.compiled import CompiledParts
+from ranvier.train.distributed.source import CutSource
+from ranvier.train.protocol import Training
+from ranvier.train.step import TrainingStep, parameters_of
+from ranvier.train.weighting import weighting
+
+__all__ = ["CutStep"]
+
+Array = npt.NDArray[Any]
+
+
+class CutStep(TrainingStep):
+    """A step in two compiled functions: loss and gradients of one part of a batch, and after the sum over all
+    parts the update. It is kept from one `fit` to the next, because its buffers belong to the programs.
+
+    Attributes:
+        finite: whether the losses of this rank's parts are finite.
+    """
+
+    source: CutSource
+
+    def __init__(self, trainer: Training, parts: CompiledParts, world: World, deterministic: bool) -> None:
+        super().__init__(trainer, parts)
+        if isinstance(self._optimizer, LBFGS):
+            raise ValueError(
+                "[Trainer] got distributed=True with LBFGS, which evaluates a batch several times; expected "
+                "another optimizer"
+            )
+        self._world, self._deterministic = world, deterministic
+        self._updating = parts.of(trainer, "update", self._apply, eager=self._own)
+        self._stream = random.Generator()
+        self._layout: list[Any] = []
+        self.finite = True
+
+    def begin(self, source: CutSource) -> None:
+        """Take the batches of this source from now on."""
+        self.source = source
+        self._batches, self._weight = 0, 0.0
+
+    def __call__(
+        self, x: Array, y: Array, weights: Array | None, last: bool
+    ) -> tuple[float, Array | None, float, bool]:
+        share, first = self.source.share, self._batches == 0
+        self._prepare(first)
+        self._batches += 1
+        updates = last or self._batches == self._accumulate
+        outputs = self._parts(x, y, weights)
+        exchange = self._exchange
+        self.finite = math.isfinite(exchange.loss)
+        exchange.reduce()
+        value, weight = exchange.loss, 1.0 if self._summed else share.weight
+        if not self._summed:
+            value = value / weight if weight else 0.0
+        self._weight += weight
+        accumulated = self._accumulate > 1
+        if accumulated:
+            exchange.accumulate(first)
+        exchange.take_gradients(accumulated)
+        output = np.concatenate(outputs) if outputs else None
+        if self._careful and not math.isfinite(value):
+            penalty = self._penalty.value()
+        else:
+            scale = np.array([self._scale()]) if updates and not self._summed else False
+            found = self._updating(scale, np.array(float(share.samples)), updates)
+            penalty = 0.0 if found is None else float(found.item())
+        if updates:
+            self._batches, self._weight = 0, 0.0
+        return value, output, penalty, updates
+
+    def _prepare(self, first: bool) -> None:
+        """The buffers for the parameters that are trained now."""
+        trained = [p for p in parameters_of(self._optimizer) if p._requires_grad]
+        buffers = list(self._model.buffers())
+        layout = [*trained, None, *buffers]
+        if len(layout) != len(self._layout) or any(a is not b for a, b in zip(layout, self._layout)):  # noqa: B905
+            if not first:
+                raise RuntimeError(
+                    "[Trainer.fit] the trained parameters have changed between the batches of one update; "
+                    "expected a change after an update"
+                )
+            self._exchange = Exchange(self._world, trained, buffers, self._deterministic)
+            self._layout = layout
+
+    def _parts(self, x: Array, y: Array, weights: Array | None) -> list[Array]:
+        """Loss and gradients of this rank's parts, added up; returns the outputs if a metric needs them."""
+        exchange, share = self._exchange, self.source.share
+        exchange.drop_gradients()
+        key, outputs = random.current().next_key(), []
+        measured = bool(self._trainer.metrics)
+        with random.using(self._stream):
+            for number, (part, begin, end) in enumerate(share.parts):
+                if begin == end:
+                    exchange.empty()
+                else:
+                    here = slice(begin, end)
+                    of_part = None if weights is None else weights[here]
+                    counted = end - begin if of_part is None else of_part.sum()
+                    weight = np.array(1.0 if self._summed else float(counted))
+                    self._stream.manual_seed(random.mixed(key, part))
+                    more = (weight, np.array(float(end - begin)), measured)
+                    output = self._compiled(x[here], y[here], *weighting(of_part), *more)
+                    if output is not None:
+                        outputs.append(output._array)
+                exchange.add_part(number, number + 1 == len(share.parts))
+        return outputs
+
+    def _take(  # type: ignore[override]
+        self,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | bool,
+        total: Tensor | bool,
+        weight: Tensor,
+        samples: Tensor,
+        measured: bool,
+    ) -> Tensor | None:
+        """Loss and gradients of one part, written to the buffers; the output where a metric needs it."""
+        before = self._exchange.before()
+        self._optimizer.zero_grad()
+        output, loss = self._forward(x, y, weights, total)
+        loss.backward(weight.expand(loss.shape))
+        self._exchange.pack(loss, weight._array, samples._array, before)
+        self._optimizer.zero_grad()
+        return output.detach() if measured else None
+
+    def _apply(self, scale: Tensor | bool, samples: Tensor, updates: bool) -> Tensor | None:
+        """What follows the sum over the parts: buffers, and the update; the penalty, if there is one."""
+        self._exchange.apply_changes(samples._array)
+        if not updates:
+            penalty = self._penalty.measure()
+        else:
+            penalty = self._penalty.penalise(scale._array if isinstance(scale, Tensor) else None)
+            self._clip()
+            self._optimizer.step()
+        return None if penalty is None else wrap(penalty)
+
+    def check_soon(self) -> None:
+        super().check_soon()
+        self._updating.check_soon()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._batches, self._weight = state["batches"], state["weight"]
+        if self.unfinished:
+            self._prepare(True)
+            self._exchange.load_gradients(parameters_of(self._optimizer), state["gradients"])

@@ -1,0 +1,130 @@
+"""Small runs of a distributed Trainer, the same program on each number of ranks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import ranvier as rv
+from ranvier import nn
+from ranvier.data import DataLoader, TensorDataset
+from ranvier.data.augment import RandomHorizontalFlip
+
+SHAPE = (1, 8, 8)
+
+
+def data(samples: int = 101) -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((samples, *SHAPE)).astype(np.float32), rng.integers(0, 4, samples)
+
+
+def cnn() -> nn.Module:
+    return nn.Sequential(
+        *(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.3)),
+        *(nn.Linear(36, 16), nn.BatchNorm1d(16, momentum=None), nn.ReLU(), nn.Linear(16, 4)),
+    )
+
+
+class Forked(nn.Module):
+    """One weight used twice, one parameter never used, one only by some samples, and a constant buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.shared, self.last = nn.Linear(64, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+        self.unused, self.some = nn.Linear(2, 2), nn.Linear(8, 8)
+        self.register_buffer("scale", rv.full((8,), 0.7))
+
+    def forward(self, x: Any) -> Any:
+        x = self.first(x.reshape(len(x), -1)) * self.scale
+        x = self.shared(self.shared(x).tanh())
+        return self.last(self.some(x) if len(x) % 2 else x)
+
+
+def weights_of(model: nn.Module) -> str:
+    values = [value.numpy() for value in model.state_dict().values()]
+    return hashlib.sha256(b"".join(np.ascontiguousarray(v).tobytes() for v in values)).hexdigest()
+
+
+def told(trainer: Any, history: Any) -> dict[str, Any]:
+    return {
+        "weights": weights_of(trainer.model),
+        "history": {name: list(map(float, column)) for name, column in history.items()},
+        "updates": trainer.updates,
+    }
+
+
+def trained(
+    model: nn.Module, *x: Any, epochs: int = 2, fit: dict[str, Any] | None = None, **settings: Any
+) -> Any:
+    settings = {"loss": "cross_entropy", "optimizer": "adam", "distributed": True, **settings}
+    trainer = rv.Trainer(model, **settings)
+    history = trainer.fit(*x, epochs=epochs, verbose=False, **(fit or {}))
+    return told(trainer, history)
+
+
+def network_with_everything(**settings: Any) -> Any:
+    x, y = data()
+    rv.manual_seed(1)
+    more = {"metrics": ["accuracy", "log_loss"], "l2": 1e-4, "clip_grad_norm": 0.5, **settings}
+    return trained(cnn(), x, y, fit={"batch_size": 34, "validation_data": (x[:40], y[:40])}, **more)
+
+
+def weighted_and_accumulated() -> Any:
+    x, y = data()
+    rv.manual_seed(2)
+    weights = np.random.default_rng(1).random(len(x)) * (np.arange(len(x)) > 20)
+    fit = {"batch_size": 16, "sample_weight": weights, "class_weight": "balanced"}
+    return trained(cnn(), x, y, accumulate=3, fit=fit)
+
+
+def forked() -> Any:
+    x, y = data()
+    rv.manual_seed(3)
+    optimizer_decays = {"optimizer": "adamw", "lr": 0.01}
+    return trained(Forked(), x, y, fit={"batch_size": 17, "shuffle": False}, **optimizer_decays)
+
+
+def loader() -> Any:
+    x, y = data()
+    rv.manual_seed(4)
+    batches = DataLoader(TensorDataset(x, y), batch_size=33, shuffle=True, augment=RandomHorizontalFlip())
+    return trained(cnn(), batches, metrics=["accuracy"])
+
+
+def double_and_summed() -> Any:
+    x, y = data(3)  # fewer samples than parts
+    rv.manual_seed(5)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4, dtype=np.float64))
+    return trained(model, x.astype(np.float64), y, loss=nn.CrossEntropyLoss(reduction="sum"), optimizer="sgd")
+
+
+def frozen_in_the_middle() -> Any:
+    x, y = data(40)
+    rv.manual_seed(6)
+    model = cnn()
+
+    def freeze(epoch: int) -> None:
+        model[0].weight.requires_grad = epoch == 0
+
+    callback = rv.LambdaCallback(on_epoch_begin=freeze)
+    stop = rv.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: setattr(callback.trainer, "stop_training", epoch == 2)
+    )
+    return trained(model, x, y, epochs=9, fit={"callbacks": [callback, stop]})
+
+
+RUNS: dict[str, Callable[[], Any]] = {
+    "network with everything": network_with_everything,
+    "eager": lambda: network_with_everything(compile=False),
+    "weighted and accumulated": weighted_and_accumulated,
+    "forked": forked,
+    "loader": loader,
+    "double and summed": double_and_summed,
+    "frozen in the middle": frozen_in_the_middle,
+}
+
+
+def all_runs() -> dict[str, Any]:
+    return {name: run() for name, run in RUNS.items()}
