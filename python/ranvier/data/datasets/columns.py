@@ -2,46 +2,64 @@
 
 from __future__ import annotations
 
-import importlib
-import io
 import math
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ranvier.autograd.memory import Array
-from ranvier.data.datasets.text_table import DATE, DECIMAL_COMMA, TextTable, is_number
+from ranvier.data.datasets.frames import parsed
+from ranvier.data.datasets.text_table import DATE, DECIMAL_COMMA, MISSING, TextTable, is_number
 
-__all__ = ["MISSING", "Columns", "read_columns"]
+__all__ = ["Columns", "read_columns"]
 
-MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
 LARGE = 4_000_000  # characters, from which the time to import pandas is worth it
 MOST = 100  # categories of a column; more are names or identifiers
 Categories = tuple[tuple[str, ...] | None, ...]
 
 
 class Columns:
-    """The cells of a table by column, each parsed once: numbers if all cells are numbers, else words."""
+    """The cells of a table by column, each parsed once: numbers, or the different words and their rows."""
 
     def __init__(self, table: TextTable) -> None:
         self.table = table
-        large = sum(map(len, table.lines)) >= LARGE
-        self._frame = _pandas_frame(table) if large else None
-        self._cells: dict[int, list[str]] = {}
+        large = len(table.text) - table.offset >= LARGE
+        self._frame = parsed(table) if large else None
+        if self._frame is None:
+            table.require_width()
+        self._words: dict[int, tuple[list[str], Array]] = {}
 
-    def all_numbers(self, column: int) -> bool:
-        """Whether pandas has read numbers only."""
-        return self._frame is not None and self._frame[column].dtype.kind in "iuf"
+    def __len__(self) -> int:
+        return len(self.table.lines) if self._frame is None else self._frame.shape[0]
 
-    def cells(self, column: int) -> list[str]:
-        if column not in self._cells:
-            words = [] if self._frame is None else self._frame[column].tolist()
-            if not words or not all(isinstance(word, str) for word in words):
-                words = [row[column] for row in self.table.rows()]
-            self._cells[column] = [word.strip() for word in words]
-        return self._cells[column]
+    def is_numbers(self, column: int) -> bool:
+        """Whether pandas has read only numbers and missing values."""
+        return self._frame is not None and self._frame.is_numbers(column)
+
+    def words(self, column: int) -> tuple[list[str], Array]:
+        """The different cells, without spaces at their ends, and for each row the number of its cell."""
+        if column not in self._words:
+            if self._frame is None:
+                cells = (row[column].strip() for row in self.table.rows())
+                self._words[column] = _numbered(cells)
+            else:
+                found, codes = self._frame.words(column)
+                words, merged = _numbered(word.strip() for word in found)
+                self._words[column] = words, merged[codes]
+        return self._words[column]
+
+    def cell(self, column: int, row: int) -> str:
+        words, codes = self.words(column)
+        return words[int(codes[row])]
+
+    def missing(self, column: int) -> npt.NDArray[np.bool_]:
+        """For each row whether the cell is empty, NA ..."""
+        if self._frame is not None and self._frame.is_numbers(column):
+            return np.isnan(self._frame.numbers([column])[:, 0])
+        words, codes = self.words(column)
+        return np.array([word.lower() in MISSING for word in words])[codes]
 
     def numbers(self, columns: list[int], limit: float = math.inf) -> Array:
         """The columns as float64, finite and between -limit and limit."""
@@ -57,8 +75,7 @@ class Columns:
         """The columns if they are numbers without missing values."""
         table = self.table
         if self._frame is not None:
-            found: Any = self._frame[columns]
-            return found.to_numpy(np.float64) if all(k.kind in "iuf" for k in found.dtypes) else None
+            return self._frame.numbers(columns) if all(map(self._frame.is_numbers, columns)) else None
         if table.decimal != ".":
             return None
         how: dict[str, Any] = {"comments": None, "quotechar": '"', "usecols": columns, "ndmin": 2}
@@ -67,28 +84,39 @@ class Columns:
         except ValueError:
             return None
 
-    def mixed(self, column: int, limit: float, missing: bool) -> Array:
-        """A column of numbers, float64; missing values are NaN if they are allowed."""
-        if self._frame is not None and self.all_numbers(column):
-            values = self._frame[column].to_numpy(np.float64)
-            if np.isfinite(values).all() and (np.abs(values) <= limit).all():
-                return values
-        values = np.array([_number(self.table.point(cell)) for cell in self.cells(column)])
-        empty = np.array([cell.lower() in MISSING for cell in self.cells(column)]) & missing
-        bad = ~empty & ~(np.isfinite(values) & (np.abs(values) <= limit))
+    def mixed(self, column: int, limit: float, missing: bool, rows: Array | None = None) -> Array:
+        """A column of numbers, float64, or some of its rows; missing values are NaN if they are allowed."""
+        if self._frame is not None and self._frame.is_numbers(column):
+            values = self._frame.numbers([column])[:, 0]
+            empty = np.isnan(values)
+        else:
+            words, codes = self.words(column)
+            values = np.array([_number(self.table.point(word)) for word in words])[codes]
+            empty = self.missing(column)
+        if rows is not None:
+            values, empty = values[rows], empty[rows]
+        bad = ~(np.isfinite(values) & (np.abs(values) <= limit)) & ~(empty & missing)
         if bad.any():
-            _refuse(self.table, column, int(bad.argmax()), self.cells(column)[int(bad.argmax())], limit)
+            row = int(bad.argmax()) if rows is None else int(rows[bad.argmax()])
+            _refuse(self.table, column, row, self.cell(column, row), limit)
         return np.where(empty, np.nan, values)
 
     def is_words(self, column: int) -> bool:
         """Whether no cell is a number (missing ones aside), and at least one is a word."""
-        if self.all_numbers(column):
+        if self.is_numbers(column):
             return False
-        cells = {cell for cell in self.cells(column) if cell.lower() not in MISSING}
+        cells = [word for word in self.words(column)[0] if word.lower() not in MISSING]
         wrong = any(
             is_number(self.table.point(c)) or DECIMAL_COMMA.fullmatch(c) or DATE.fullmatch(c) for c in cells
         )
         return bool(cells) and not wrong
+
+
+def _numbered(cells: Iterable[str]) -> tuple[list[str], Array]:
+    """The different cells in the order of their first rows, and the number of each cell."""
+    at: dict[str, int] = {}
+    codes = [at.setdefault(cell, len(at)) for cell in cells]
+    return list(at), np.array(codes, np.intp)
 
 
 def read_columns(
@@ -105,10 +133,9 @@ def read_columns(
         categories: False: all columns are numbers; True: columns of words are categories; names: these
             columns are, too; a mapping: the categories of each column of a trained model.
     """
-    table = cells.table
     if categories is False and not missing:
         return cells.numbers(columns, limit), None
-    values = np.empty((len(table.lines), len(columns)))
+    values = np.empty((len(cells), len(columns)))
     found: list[tuple[str, ...] | None] = []
     for i, column in enumerate(columns):
         known = _known(cells, column, categories)
@@ -130,7 +157,7 @@ def _known(cells: Columns, column: int, categories: Any) -> tuple[str, ...] | No
     named = not isinstance(categories, bool) and name in categories
     if categories is False or not (named or cells.is_words(column)):
         return None
-    words = sorted({cell for cell in cells.cells(column) if cell.lower() not in MISSING})
+    words = sorted(word for word in cells.words(column)[0] if word.lower() not in MISSING)
     if len(words) > MOST:
         raise ValueError(
             f"[load_csv] '{table.path}' {table.column(column)} has {len(words)} different words; expected at "
@@ -142,54 +169,16 @@ def _known(cells: Columns, column: int, categories: Any) -> tuple[str, ...] | No
 
 def _codes(cells: Columns, column: int, known: tuple[str, ...], missing: bool) -> Array:
     at: dict[str, float] = {name: float(number) for number, name in enumerate(known)}
-    codes = np.empty(len(cells.table.lines))
-    for row, cell in enumerate(cells.cells(column)):
-        empty = cell.lower() in MISSING
-        if (empty and not missing) or (not empty and cell not in at):
-            where = _where(cells.table, column, row)
-            if empty:
-                raise ValueError(_missing(where, cell))
-            raise ValueError(f"{where} holds {cell!r}; expected a known category: {', '.join(known[:20])}")
-        codes[row] = np.nan if empty else at[cell]
-    return codes
-
-
-def _pandas_frame(table: TextTable) -> Any:
-    """The table parsed by pandas, with a progress bar; None if it is not installed, or fails.
-
-    The types of the columns are left to pandas: with dtype=float64 it would read True as 1.
-    """
-    try:
-        pandas = importlib.import_module("pandas")
-    except ImportError:
-        return None
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
-    how = {"header": None, "na_filter": False, "skipinitialspace": True, "float_precision": "round_trip"}
-    text = "\n".join(table.lines)
-    bar = tqdm(
-        total=len(text), desc=f"reading {table.path.name}", unit="B", unit_scale=True, disable=None, delay=1
-    )
-    with warnings.catch_warnings(), bar:
-        warnings.simplefilter("ignore")  # float_precision is deprecated in pandas 3, necessary in pandas 2
-        try:
-            frame = pandas.read_csv(_Watched(text, bar), sep=table.delimiter, decimal=table.decimal, **how)
-        except ValueError:
-            return None
-    return frame if len(frame) == len(table.lines) and frame.shape[1] == table.width else None
-
-
-class _Watched(io.StringIO):
-    """A text that reports to a progress bar what is read of it."""
-
-    def __init__(self, text: str, bar: Any) -> None:
-        super().__init__(text)
-        self.bar = bar
-
-    def read(self, size: int | None = -1, /) -> str:
-        part = super().read(size)
-        self.bar.update(len(part))
-        return part
+    words, codes = cells.words(column)
+    empty = [word.lower() in MISSING for word in words]
+    wrong = [not missing if e else word not in at for e, word in zip(empty, words, strict=True)]
+    if any(wrong):
+        row = int(np.array(wrong)[codes].argmax())
+        where, cell = _where(cells.table, column, row), cells.cell(column, row)
+        if cell.lower() in MISSING:
+            raise ValueError(_missing(where, cell))
+        raise ValueError(f"{where} holds {cell!r}; expected a known category: {', '.join(known[:20])}")
+    return np.array([np.nan if e else at[word] for e, word in zip(empty, words, strict=True)])[codes]
 
 
 def _number(cell: str) -> float:

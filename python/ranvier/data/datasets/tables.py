@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ranvier.autograd.memory import Array
-from ranvier.data.datasets.columns import MISSING, Columns, read_columns
+from ranvier.data.datasets.columns import Columns, read_columns
 from ranvier.data.datasets.samples import PathLike, Samples, require_file, require_task, targets
 from ranvier.data.datasets.text_table import DECIMAL_COMMA, TextTable, is_number, read_table
 
@@ -74,14 +74,14 @@ def load_csv(
     if missing not in ("error", "drop", "keep"):
         raise ValueError(f"[load_csv] got missing {missing!r}; expected error, drop or keep")
     table = read_table(require_file("load_csv", path), header, delimiter, decimal, encoding)
-    if header is None and isinstance(categories, Mapping) and {*next(table.rows())} & {*categories}:
+    if header is None and isinstance(categories, Mapping) and {*table.first} & {*categories}:
         table = read_table(table.path, True, delimiter, decimal, encoding)  # words only, with known names
+    cells = Columns(table)
     at = _label_column(table, label)
     left_out = {_label_column(table, name) for name in without}
     features = [column for column in range(table.width) if column != at and column not in left_out]
     if not features:
         raise ValueError(f"[load_csv] '{path}' has no columns beside the label; expected at least one")
-    cells = Columns(table)
     rows = None
     if missing == "drop":
         rows = _complete(cells, features if at is None else [*features, at])
@@ -178,10 +178,9 @@ def _label_column(table: TextTable, label: str | int | None) -> int | None:
 def _complete(cells: Columns, columns: list[int]) -> Array:
     """The numbers of the rows without missing values."""
     table = cells.table
-    full = np.ones(len(table.lines), bool)
+    full = np.ones(len(cells), bool)
     for column in columns:
-        if not cells.all_numbers(column):
-            full &= [cell.lower() not in MISSING for cell in cells.cells(column)]
+        full &= ~cells.missing(column)
     if not full.any():
         raise ValueError(f"[load_csv] '{table.path}' has a missing value in each line; expected a full one")
     return np.flatnonzero(full)
@@ -193,33 +192,32 @@ def _labels(cells: Columns, at: int, task: str, rows: Array | None) -> Array:
     Classes that are whole numbers too large for float64 are words.
     """
     table = cells.table
-    if cells.all_numbers(at):
-        numbers = _taken(cells.numbers([at])[:, 0], rows)
+    empty = cells.missing(at)
+    if rows is not None:
+        empty &= np.isin(np.arange(len(empty)), rows)
+    if empty.any():
+        row = int(empty.argmax())
+        raise ValueError(
+            f"[load_csv] '{table.path}' line {table.numbers[row]}, {table.column(at)} has a missing "
+            f"label ({cells.cell(at, row)!r})"
+        )
+    if cells.is_numbers(at) or task == "regression" or _of_values(cells, at, task, rows):
+        numbers = cells.mixed(at, np.inf, False, rows)
         if _are_labels(numbers, task):
             return numbers
-    words = cells.cells(at)
-    chosen = range(len(words)) if rows is None else rows.tolist()
-    for row in chosen:
-        if words[row].lower() in MISSING:
-            raise ValueError(
-                f"[load_csv] '{table.path}' line {table.numbers[row]}, {table.column(at)} has a missing "
-                f"label ({words[row]!r})"
-            )
-    words = [words[row] for row in chosen]
-    no_numbers = [word for word in words if not is_number(table.point(word))]
-    values = task == "auto" and all(map(DECIMAL_COMMA.fullmatch, no_numbers))  # else classes such as "1,5"
-    if not no_numbers or values or task == "regression":
-        numbers = _taken(cells.mixed(at, np.inf, missing=rows is not None), rows)
-        if _are_labels(numbers, task):
-            return numbers
-    return np.array(words)
+    words, codes = cells.words(at)
+    return np.array(words)[codes if rows is None else codes[rows]]
+
+
+def _of_values(cells: Columns, at: int, task: str, rows: Array | None) -> bool:
+    """Whether the cells are numbers, or numbers with a decimal comma (else "1,5" is the name of a class)."""
+    words, codes = cells.words(at)
+    chosen = np.unique(codes if rows is None else codes[rows]).tolist()
+    no_numbers = [words[code] for code in chosen if not is_number(cells.table.point(words[code]))]
+    return not no_numbers or (task == "auto" and all(map(DECIMAL_COMMA.fullmatch, no_numbers)))
 
 
 def _are_labels(numbers: Array, task: str) -> bool:
     """Whether float64 holds the labels: they are values, or whole numbers below EXACT."""
     whole = bool((numbers == np.rint(numbers)).all())
     return task == "regression" or not whole or bool((np.abs(numbers) < EXACT).all())
-
-
-def _taken(values: Array, rows: Array | None) -> Array:
-    return values if rows is None else values[rows]

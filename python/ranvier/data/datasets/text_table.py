@@ -6,19 +6,24 @@ import codecs
 import csv
 import gzip
 import importlib
+import itertools
 import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-__all__ = ["TextTable", "is_number", "read_table"]
+__all__ = ["DATE", "DECIMAL_COMMA", "MISSING", "TextTable", "is_number", "read_table"]
+
+MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-")
 
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 DATE = re.compile(
     r"\d{4}([-/.])\d{1,2}\1\d{1,2}([ T].*)?|\d{1,2}([-/.])\d{1,2}\3\d{2,4}( .*)?|\d{1,2}:\d\d(:\d\d)?"
 )
 LOOKED_AT = 1000  # lines for the decision whether the first one has names
+BLOCK = 1 << 20  # characters that have these lines
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -27,10 +32,27 @@ class TextTable:
     path: Path
     delimiter: str
     names: list[str] | None
-    lines: list[str]  # without the header and empty lines
-    numbers: list[int]  # of the lines in the file, from 1
-    width: int
+    text: str
+    offset: int  # where the text continues after the header
+    first: list[str]  # the cells of the first line after the header
+    width: int  # cells of the first line
     decimal: str = "."
+
+    @cached_property
+    def _kept(self) -> list[tuple[int, str]]:
+        lines = self.text[self.offset :].splitlines()
+        before = len(self.text[: self.offset].splitlines())
+        return [(number, line) for number, line in enumerate(lines, before + 1) if line.strip()]
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The lines without the header and empty ones."""
+        return [line for _, line in self._kept]
+
+    @cached_property
+    def numbers(self) -> list[int]:
+        """The numbers of the lines in the file, from 1."""
+        return [number for number, _ in self._kept]
 
     def column(self, at: int) -> str:
         return f"column '{self.names[at]}'" if self.names else f"column {at}"
@@ -42,6 +64,19 @@ class TextTable:
         """The cell with a decimal point."""
         return cell if self.decimal == "." else cell.replace(".", "\0").replace(self.decimal, ".")
 
+    def require_width(self) -> None:
+        """Raise ValueError for a line with another number of cells than the first one."""
+        if any('"' in line for line in self.lines):
+            widths = [len(row) for row in self.rows()]
+        else:
+            widths = [line.count(self.delimiter) + 1 for line in self.lines]
+        for number, width in zip(self.numbers, widths, strict=False):
+            if width != self.width:
+                raise ValueError(
+                    f"[load_csv] '{self.path}' line {number} has {width} cells; expected {self.width} as in "
+                    "the first line"
+                )
+
 
 def read_table(
     path: Path,
@@ -50,30 +85,41 @@ def read_table(
     decimal: str = ".",
     encoding: str | None = None,
 ) -> TextTable:
-    """The lines of a table, all of the same number of cells; errors as of `load_csv`."""
+    """The text of a table, and what its first lines tell; errors as of `load_csv`."""
     if decimal not in (".", ","):
         raise ValueError(f"[load_csv] got decimal {decimal!r}; expected '.' or ','")
     text = _text(path, encoding)
-    kept = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    if not kept:
+    end, lines = _first_lines(text)
+    if not lines:
         raise ValueError(f"[load_csv] '{path}' is empty; expected lines of numbers")
-    lines = [line for _, line in kept]
     delimiter = _delimiter(lines[0], decimal) if delimiter is None else delimiter
     if delimiter == decimal:
         raise ValueError(f"[load_csv] got delimiter and decimal {decimal!r}; expected different characters")
-    start = list(csv.reader(lines[:LOOKED_AT], delimiter=delimiter, skipinitialspace=True))
+    start = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
     first = start[0]
     if header is None:
         header = _is_header(first, start[1:], decimal)
-    begin = 1 if header else 0
-    names = [cell.strip() for cell in first] if header else None
-    table = TextTable(
-        path, delimiter, names, lines[begin:], [n for n, _ in kept[begin:]], len(first), decimal
-    )
-    if not table.lines:
+    if header and len(start) == 1:
         raise ValueError(f"[load_csv] '{path}' has a header and no samples; expected at least one")
-    _require_width(table)
-    return table
+    names = [cell.strip() for cell in first] if header else None
+    return TextTable(
+        path, delimiter, names, text, end if header else 0, start[1 if header else 0], len(first), decimal
+    )
+
+
+def _first_lines(text: str) -> tuple[int, list[str]]:
+    """Where the first line that is not empty ends, and up to LOOKED_AT such lines."""
+    block = BLOCK
+    while True:
+        lines = text[:block].splitlines(keepends=True)
+        if block < len(text):
+            del lines[-1]  # it may be cut off
+        kept = [line for line in lines if line.strip()]
+        if len(kept) > 1 or block >= len(text):
+            before = sum(map(len, itertools.takewhile(lambda line: not line.strip(), lines)))
+            end = before + len(kept[0]) if kept else 0
+            return end, [line.splitlines()[0] for line in kept[:LOOKED_AT]]
+        block *= 4
 
 
 def _text(path: Path, encoding: str | None) -> str:
@@ -158,16 +204,3 @@ def _is_header(first: list[str], rest: list[list[str]], decimal: str) -> bool:
 def _is_value(cell: str) -> bool:
     cell = cell.strip()
     return is_number(cell) or bool(DECIMAL_COMMA.fullmatch(cell) or DATE.fullmatch(cell))
-
-
-def _require_width(table: TextTable) -> None:
-    if any('"' in line for line in table.lines):
-        widths = [len(row) for row in table.rows()]
-    else:
-        widths = [line.count(table.delimiter) + 1 for line in table.lines]
-    for number, width in zip(table.numbers, widths, strict=False):
-        if width != table.width:
-            raise ValueError(
-                f"[load_csv] '{table.path}' line {number} has {width} cells; expected {table.width} as in "
-                "the first line"
-            )
