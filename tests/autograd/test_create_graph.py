@@ -86,6 +86,21 @@ def test_grad_outputs_may_require_gradients():
     assert g.dtype == np.float64
 
 
+def test_nested_calls_of_grad():
+    def cube(x):
+        return x**3
+
+    assert rv.grad(rv.grad(cube))(2.0) == 12.0
+    assert rv.grad(rv.grad(rv.grad(cube)))(2.0) == 6.0
+    assert rv.grad(lambda x: rv.grad(lambda y: x * x * y)(1.0))(3.0) == 6.0, "through the inner function"
+    value, slope = rv.value_and_grad(lambda x: rv.value_and_grad(cube)(x)[0] * 2)(2.0)
+    assert (value, slope) == (16.0, 24.0)
+    inner, _ = rv.value_and_grad(rv.grad(cube))(np.array(2.0))
+    assert not inner.requires_grad
+    w = leaf(2.0)
+    assert not rv.grad(cube)(w).requires_grad, "a call that is not nested gives plain values"
+
+
 def test_it_records_under_no_grad():
     x = leaf(2.0)
     y = x**3

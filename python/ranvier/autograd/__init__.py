@@ -1,5 +1,8 @@
 """The tape: Tensor, Function, backward and what is made of them."""
 
+import importlib as _importlib
+import typing as _typing
+
 from ranvier.autograd import context as context
 from ranvier.autograd.attach import METHODS as METHODS
 from ranvier.autograd.backward import backward
@@ -33,3 +36,10 @@ __all__ = [
     "value_and_grad",
     "wrap",
 ]
+
+
+def __getattr__(name: str) -> _typing.Any:
+    """``functional`` is loaded at its first use."""
+    if name == "functional":
+        return _importlib.import_module("ranvier.autograd.functional")
+    raise AttributeError(f"module 'ranvier.autograd' has no attribute {name!r}")

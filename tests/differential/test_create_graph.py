@@ -1,0 +1,202 @@
+"""Training with gradients of gradients, compared with PyTorch: one program, run by both libraries."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import ranvier as rv
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+STEPS = 4
+
+
+def same_weights(model):
+    """The same parameters in both libraries, in float64."""
+    rng = np.random.default_rng(3)
+    state = model.state_dict()
+    for name, value in state.items():
+        if value.ndim:
+            fan = max(1, int(np.prod(value.shape[1:])))
+            drawn = rng.uniform(-1, 1, tuple(value.shape)) / np.sqrt(fan)
+            state[name] = (drawn + 1.5) if name.endswith("running_var") else drawn
+    return state
+
+
+def load(T, model):
+    model = model.double()
+    state = same_weights(model)
+    model.load_state_dict({k: v if hasattr(v, "detach") else T.tensor(v) for k, v in state.items()})
+    return model
+
+
+def wgan_gp(T, draw):
+    nn = T.nn
+    critic = load(
+        T,
+        nn.Sequential(
+            nn.Conv2d(2, 4, 3, stride=2, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(4, 6, 3, padding=1, groups=2),
+            nn.InstanceNorm2d(6, affine=True),
+            nn.LeakyReLU(0.2),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(24, 1),
+        ),
+    )
+    generator = load(
+        T,
+        nn.Sequential(
+            nn.ConvTranspose2d(3, 4, 4),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.ConvTranspose2d(4, 2, 2, 2),
+            nn.Tanh(),
+        ),
+    )
+    betas = {"lr": 1e-2, "betas": (0.5, 0.9)}
+    optimizers = [T.optim.Adam(m.parameters(), **betas) for m in (critic, generator)]
+    losses = []
+    for _ in range(STEPS):
+        real, z, alpha = draw(5, 2, 8, 8), draw(5, 3, 1, 1), draw(5, 1, 1, 1)
+        fake = generator(z)
+        mixed = (alpha * real + (1 - alpha) * fake.detach()).requires_grad_(True)
+        score = critic(mixed)
+        (slope,) = T.autograd.grad(
+            outputs=score,
+            inputs=mixed,
+            grad_outputs=T.ones_like(score),
+            create_graph=True,
+            retain_graph=True,
+            only_inputs=True,
+        )
+        penalty = ((slope.view(slope.size(0), -1).norm(2, dim=1) - 1) ** 2).mean()
+        loss = critic(fake.detach()).mean() - critic(real).mean() + 10 * penalty
+        optimizers[0].zero_grad()
+        loss.backward()
+        optimizers[0].step()
+        optimizers[1].zero_grad()
+        other = -critic(fake).mean()
+        other.backward()
+        optimizers[1].step()
+        losses += [loss.item(), penalty.item(), other.item()]
+    return losses, [*critic.parameters(), *generator.parameters()]
+
+
+def maml(T, draw):
+    """Two inner steps for each task; the outer gradient goes through both."""
+    nn, F = T.nn, T.nn.functional
+    model = load(T, nn.Sequential(nn.Linear(3, 8), nn.SiLU(), nn.Linear(8, 2)))
+    optimizer = T.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    losses = []
+
+    def forward(x, weights):
+        w1, b1, w2, b2 = weights
+        h = F.layer_norm(F.linear(x, w1, b1), (8,))
+        return F.linear(F.silu(h), w2, b2)
+
+    for _ in range(STEPS):
+        total = 0.0
+        for _ in range(2):
+            weights = list(model.parameters())
+            x, target = draw(6, 3), T.tensor([0, 1, 1, 0, 1, 0])
+            for _ in range(2):
+                loss = F.cross_entropy(forward(x, weights), target)
+                slopes = T.autograd.grad(loss, weights, create_graph=True)
+                weights = [w - 0.5 * g for w, g in zip(weights, slopes, strict=True)]
+            total = total + F.cross_entropy(forward(x + 0.1, weights), target)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        losses.append(total.item())
+    return losses, list(model.parameters())
+
+
+def wave(T, draw):
+    """A physics-informed network for u_tt = u_xx, with third derivatives in backward."""
+    nn = T.nn
+    model = load(
+        T, nn.Sequential(nn.Linear(2, 9), nn.Tanh(), nn.Linear(9, 9), nn.Softplus(), nn.Linear(9, 1))
+    )
+    optimizer = T.optim.Adam(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(STEPS):
+        points = draw(7, 2).requires_grad_(True)
+        u = model(points)
+        (slope,) = T.autograd.grad(u, points, T.ones_like(u), create_graph=True)
+        (of_x,) = T.autograd.grad(slope[:, 0].sum(), points, create_graph=True)
+        (of_t,) = T.autograd.grad(slope[:, 1].sum(), points, create_graph=True)
+        loss = ((of_t[:, 1] - of_x[:, 0]) ** 2).mean() + (u[0] ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, list(model.parameters())
+
+
+def hessian_products(T, draw):
+    """The largest eigenvalue of the Hessian of a small transformer's loss, by the power method."""
+    nn = T.nn
+    layer = nn.TransformerEncoderLayer(6, 2, 8, 0.0, "gelu", batch_first=True)
+    model = load(T, nn.Sequential(layer, nn.Flatten(), nn.Linear(24, 3)))
+    x, y = draw(5, 4, 6), T.tensor([0, 2, 1, 1, 0])
+    with T.nn.attention.sdpa_kernel(T.nn.attention.SDPBackend.MATH) if T is torch else nullcontext():
+        loss = nn.functional.cross_entropy(
+            model(x), y, label_smoothing=0.1
+        )  # the others stop at first gradients
+    leaves = list(model.parameters())
+    slopes = T.autograd.grad(loss, leaves, create_graph=True)
+    v, found = [draw(*p.shape) for p in leaves], []
+    for _ in range(STEPS):
+        dot = sum((g * w).sum() for g, w in zip(slopes, v, strict=True))
+        v = T.autograd.grad(dot, leaves, retain_graph=True)
+        length = sum((w * w).sum() for w in v) ** 0.5
+        found.append(length.item())
+        v = [w / length for w in v]
+    return found, v
+
+
+def recurrent_penalty(T, draw):
+    """A gradient penalty on the sequences that a GRU and an LSTM read."""
+    nn = T.nn
+    first, second, score = (
+        load(T, m)
+        for m in (
+            nn.GRU(3, 4, batch_first=True),
+            nn.LSTM(4, 3, bidirectional=True, batch_first=True),
+            nn.Linear(6, 1),
+        )
+    )
+    leaves = [p for m in (first, second, score) for p in m.parameters()]
+    optimizer = T.optim.RMSprop(leaves, lr=1e-2)
+    losses = []
+    for _ in range(STEPS):
+        x = draw(2, 5, 3).requires_grad_(True)
+        y = score(second(first(x)[0])[0][:, -1]).sum()
+        (slope,) = T.autograd.grad(y, x, create_graph=True)
+        loss = y + (slope**2).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, leaves
+
+
+@pytest.mark.parametrize("program", [wgan_gp, maml, wave, hessian_products, recurrent_penalty])
+def test_as_pytorch(program):
+    results = []
+    for T in (rv, torch):
+        rng = np.random.default_rng(0)
+
+        def draw(*shape, T=T, rng=rng):
+            return T.tensor(rng.uniform(-1, 1, shape))
+
+        losses, tensors = program(T, draw)
+        results.append((losses, [t.detach().numpy() for t in tensors]))
+    (losses, ours), (wanted, theirs) = results
+    np.testing.assert_allclose(losses, wanted, rtol=1e-8)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8)
