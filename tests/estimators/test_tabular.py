@@ -121,6 +121,40 @@ def test_a_data_frame_with_categories():
     assert named.fit(X[["city", "size"]], price).n_features_in_ == 2
 
 
+def test_nullable_columns_and_columns_of_objects():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    columns, price = table()
+    plain = pandas.DataFrame(columns)
+    plain["large"] = plain["size"] > 100
+    y, model = price > 150, TabularClassifier(**FAST)
+    expected = model.fit(plain, y).predict_proba(plain)
+    other = plain.astype({"size": object, "city": "string", "large": "boolean"})
+    np.testing.assert_array_equal(TabularClassifier(**FAST).fit(other, y).predict_proba(other), expected)
+    np.testing.assert_array_equal(model.predict_proba(other), expected)
+    other.loc[[3, 5], "large"] = pandas.NA
+    missing = TabularClassifier(**FAST).fit(other, y).predict_proba(other)
+    assert np.isfinite(missing).all()
+
+
+def test_columns_of_other_kinds_than_in_fit():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    columns, price = table()
+    X = pandas.DataFrame(columns)
+    X["large"] = X["size"] > 100
+    model = TabularRegressor(**FAST).fit(X, price)
+    with pytest.raises(TypeError, match="column 'large' of type str; expected bool as in fit"):
+        model.predict(X.astype({"large": str}))
+    with pytest.raises(TypeError, match="column 'city' of type float; expected str as in fit"):
+        model.predict(X.assign(city=1.5))
+    with pytest.raises(TypeError, match="column 'size' of dtype <U1; expected numbers"):
+        model.predict(X.assign(size="x"))
+    for days in (pandas.date_range("2020-01-01", periods=len(X)), ["2020-01-01"] * len(X)):
+        day = pandas.to_datetime(pandas.Series(days), utc=isinstance(days, list))
+        for frame in (X.assign(day=day), X[["size"]].assign(day=day)):
+            with pytest.raises(TypeError, match=r"column 'day' of .*: pass parts of dates"):
+                TabularRegressor(**FAST).fit(frame, price)
+
+
 def test_predictions_stay_within_the_range_of_the_targets():
     x = np.linspace(0, 1, 100)[:, None]
     model = TabularRegressor(**FAST).fit(x, 3 * x[:, 0])

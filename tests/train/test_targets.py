@@ -1,5 +1,7 @@
 """Targets and tables that a Trainer would take for something else: refused, or warned of."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -119,6 +121,8 @@ def test_functions_of_pytorchs_names_are_losses():
     assert isinstance(trainer.loss, nn.CrossEntropyLoss)
     assert set(trainer.predict(X)) <= {"no", "yes"}
     assert isinstance(regression(1, nn.functional.mse_loss).loss, nn.MSELoss)
+    binary = regression(1, nn.functional.binary_cross_entropy_with_logits)
+    assert isinstance(binary.loss, nn.BCEWithLogitsLoss)
     own = regression(2, lambda output, y: nn.functional.cross_entropy(output, y))
     refused(ValueError, "give the loss an attribute link = 'softmax'", own.fit, X, Y, epochs=1)
 
@@ -131,3 +135,14 @@ def test_objects_of_pytorch():
     refused(TypeError, "[Trainer] got loss of PyTorch (Cross", rv.Trainer, model, loss, "sgd")
     optimizer = torch.optim.SGD(linear.parameters(), lr=0.1)
     refused(TypeError, "[Trainer] got optimizer of PyTorch (SGD)", rv.Trainer, model, "mse", optimizer)
+
+
+def test_decimals_and_sparse_matrices():
+    trainers = [trainer_of(classifier()) for _ in range(2)]
+    exact = [[Decimal(float(value)) for value in row] for row in X]
+    trainers[0].fit(exact, Y, epochs=1, shuffle=False)
+    trainers[1].fit(X, Y, epochs=1, shuffle=False)
+    assert trainers[0].history["loss"] == trainers[1].history["loss"]
+    sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
+    expected = "x that is a sparse matrix; expected a dense array: x.toarray()"
+    refused(TypeError, expected, trainers[0].fit, sparse.csr_matrix(X), Y, epochs=1)

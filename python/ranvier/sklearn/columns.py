@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ranvier.train.arrays import is_missing
 
 __all__ = ["Columns", "is_category"]
 
@@ -14,18 +17,15 @@ _ONE_HOT = 8  # categories with more classes get an embedding
 
 
 def is_category(column: Any) -> bool:
-    """Whether a column of a data frame has strings, categories or booleans."""
+    """Whether a column of a data frame has strings, categories or booleans; objects may also be numbers."""
     kind = getattr(column, "dtype", None)
     name = str(kind).lower()
-    return name in (
-        "object",
-        "bool",
-        "boolean",
-        "category",
-        "categorical",
-        "string",
-        "str",
-    ) or name.startswith(("category", "string", "enum", "categorical"))
+    if name == "object":
+        values = np.asarray(column, object).ravel().tolist()
+        return any(isinstance(v, bool) or not (is_missing(v) or isinstance(v, Real)) for v in values)
+    return name == "str" or name.startswith(
+        ("bool", "categor", "string", "large_string", "enum", "dictionary")
+    )
 
 
 class Columns:

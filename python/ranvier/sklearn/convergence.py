@@ -96,7 +96,12 @@ class Convergence(Callback):
         return float(self.trainer.optimizer.param_groups[0]["lr"])
 
     def _set_rate(self, rate: float) -> None:
-        for group in self.trainer.optimizer.param_groups:
+        """Change the rate; scikit-learn's velocity, -rate times the momentum buffer, stays as it is."""
+        optimizer = self.trainer.optimizer
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                if (buffer := optimizer.state.get(p, {}).get("momentum_buffer")) is not None:
+                    buffer *= group["lr"] / rate
             group["lr"] = rate
 
     def _say(self, line: str) -> None:

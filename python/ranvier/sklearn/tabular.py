@@ -19,6 +19,7 @@ from ranvier.sklearn.labels import Labels
 from ranvier.sklearn.settings import number, whole
 from ranvier.sklearn.tabular_network import MemberCrossEntropy, MemberSquaredError, TabularNetwork
 from ranvier.train import Schedule, Trainer
+from ranvier.train.arrays import is_missing, to_array
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
@@ -48,16 +49,20 @@ class _Tabular(NetworkEstimator):
         if reset:
             self._codes: dict[int, dict[Any, int]] = {}
             self._is_category = self._marked(X, frame)
-        if not self._is_category.any():
-            return self._numbers(X, reset)
         names = list(X.columns) if frame else range(np.asarray(X, object).shape[1])
+        dates = [name for name in names if frame and getattr(X[name].dtype, "kind", "") in "mM"]
+        if not self._is_category.any() and not dates:
+            return self._numbers(X, reset)
         if len(names) != len(self._is_category):
             return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
         columns = []
         for i, name in enumerate(names):
-            column = np.asarray(X[name] if frame else np.asarray(X, object)[:, i])
-            columns.append(self._coded(i, column, reset) if self._is_category[i] else column)
-        table = np.stack([np.asarray(column, np.float64) for column in columns], axis=1)
+            column = X[name] if frame else np.asarray(X, object)[:, i]
+            if self._is_category[i]:
+                columns.append(self._coded(i, name, np.asarray(column), reset))
+            else:
+                columns.append(to_array(type(self).__name__, f"column {name!r}", column))
+        table = np.stack(columns, axis=1).astype(np.float64)
         if frame:
             table = type(X)(dict(zip(names, table.T, strict=True)))
         return self._numbers(table, reset)
@@ -73,12 +78,20 @@ class _Tabular(NetworkEstimator):
                 "columns of strings"
             ) from None
 
-    def _coded(self, i: int, column: Array, reset: bool) -> Array:
-        values = [None if value is None or value != value else value for value in column.tolist()]
+    def _coded(self, i: int, name: Any, column: Array, reset: bool) -> Array:
+        """The code of each category, -1 where it is missing or not known from `fit`."""
+        values = [None if is_missing(value) else value for value in column.tolist()]
         if reset:
             known = {value for value in values if value is not None}
             self._codes[i] = {value: code for code, value in enumerate(sorted(known, key=str))}
-        return np.array([-1 if value is None else self._codes[i].get(value, -1) for value in values])
+        codes = np.array([-1 if value is None else self._codes[i].get(value, -1) for value in values])
+        kinds = [{type(v) for v in found if v is not None} for found in (values, self._codes[i])]
+        if (codes < 0).all() and all(kinds) and (str in kinds[0]) != (str in kinds[1]):
+            given, expected = (", ".join(sorted(kind.__name__ for kind in found)) for found in kinds)
+            raise TypeError(
+                f"[{type(self).__name__}] got column {name!r} of type {given}; expected {expected} as in fit"
+            )
+        return codes
 
     def _marked(self, X: Any, frame: bool) -> npt.NDArray[np.bool_]:
         """Which columns have categories."""

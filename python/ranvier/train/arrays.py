@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -54,6 +57,10 @@ def to_array(name: str, argument: str, value: Any, text: bool = False) -> Array:
     if names is not None and len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise ValueError(f"[{name}] got {argument} with two columns '{twice}'; expected different names")
+    if hasattr(raw, "toarray"):
+        raise TypeError(
+            f"[{name}] got {argument} that is a sparse matrix; expected a dense array: {argument}.toarray()"
+        )
     array = _as_array(name, argument, raw)
     if array.dtype.kind not in "fiub" and names is not None:
         array = _by_column(name, argument, raw, names, text)
@@ -110,7 +117,7 @@ def _from_objects(array: Array) -> Array:
         return np.array(kept).reshape(array.shape)
     if not kinds <= {"bool", "number"} or not kept:
         return array
-    if not any(missing):
+    if not any(missing) and not any(isinstance(value, (Decimal, Fraction)) for value in kept):
         found = np.array(kept)
         return array if found.dtype.kind not in "fiub" else found.reshape(array.shape)
     floats = [np.nan if absent else float(v) for v, absent in zip(values, missing, strict=True)]
@@ -120,7 +127,7 @@ def _from_objects(array: Array) -> Array:
 def _kind(value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "bool"
-    if isinstance(value, (int, float, np.integer, np.floating)):
+    if isinstance(value, (int, float, np.integer, np.floating, Decimal, Fraction)):
         return "number"
     return "text" if isinstance(value, str) else "other"
 
@@ -147,17 +154,23 @@ def _by_column(name: str, argument: str, frame: Any, names: Sequence[Any], text:
 
 def _content(array: Array) -> str:
     kinds = {"M": "dates", "m": "durations", "U": "text", "S": "text", "c": "complex numbers"}
-    return kinds.get(array.dtype.kind, "text" if _has_text(array) else "objects")
+    return kinds.get(
+        array.dtype.kind, "text" if _has_text(array) else "dates" * _has_dates(array) or "objects"
+    )
 
 
 def _has_text(array: Array) -> bool:
     return array.dtype.kind in "US" or any(isinstance(value, str) for value in array.ravel()[:1000].tolist())
 
 
+def _has_dates(array: Array) -> bool:
+    return any(isinstance(value, date) for value in array.ravel()[:1000].tolist())
+
+
 def _remedy(array: Array) -> str:
     if array.dtype.kind == "V":
         return ": numpy.lib.recfunctions.structured_to_unstructured of an array of records"
-    if array.dtype.kind in "Mm":
+    if array.dtype.kind in "Mm" or _has_dates(array):
         return ": pass parts of dates (year, month, day of the week) or days since a first day"
     if array.dtype.kind == "c":
         return ": split complex numbers into array.real and array.imag"

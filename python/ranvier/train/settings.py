@@ -79,9 +79,9 @@ def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
     if isinstance(loss, str):
         return _by_name("loss", loss, kinds, _LOSSES)()
     _refuse_torch("loss", loss)
-    if inspect.isfunction(loss) and loss.__module__.startswith("ranvier.ops."):
-        kind = next((kind for n, kind in kinds.items() if _plain(n) == _plain(loss.__name__)), None)
-        return loss if kind is None else kind()
+    if inspect.isfunction(loss) and loss.__module__.startswith(("ranvier.ops.", "ranvier.nn.")):
+        name = _known(kinds, _LOSSES).get(_plain(loss.__name__))
+        return loss if name is None else kinds[name]()
     if isinstance(loss, type):
         raise TypeError(f"[Trainer] got the class {loss.__name__} as loss; expected {loss.__name__}()")
     if not callable(loss):
@@ -136,8 +136,13 @@ def _of_two(kind: Any) -> bool:
     return isinstance(kind, type) and len(inspect.signature(kind.forward).parameters) == 3  # type: ignore[attr-defined]
 
 
+def _known(kinds: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, str]:
+    """The names of classes by how they may be spelled."""
+    return {_plain(found): found for found in kinds} | {_plain(a): found for a, found in aliases.items()}
+
+
 def _by_name(what: str, name: str, kinds: Mapping[str, Any], aliases: Mapping[str, str]) -> Any:
-    known = {_plain(found): found for found in kinds} | {_plain(a): found for a, found in aliases.items()}
+    known = _known(kinds, aliases)
     if _plain(name) in known:
         return kinds[known[_plain(name)]]
     near = get_close_matches(_plain(name), known, 1, 0.6)
