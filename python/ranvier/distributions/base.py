@@ -33,7 +33,7 @@ def require(name: str, what: str, x: Tensor, right: Any, expected: str, validate
     """Raises ValueError unless right(array) is true everywhere."""
     if validate is False:
         return
-    value_read(name)
+    value_read(f"{name}, which checks {what} (validate_args=False omits that),")
     with np.errstate(invalid="ignore"):
         if not np.all(right(x._array)):
             raise ValueError(f"[{name}] got {what} outside its range; expected {expected}")
@@ -42,7 +42,8 @@ def require(name: str, what: str, x: Tensor, right: Any, expected: str, validate
 class Distribution:
     """A distribution over events of ``event_shape``, with ``batch_shape`` independent sets of parameters.
 
-    Raises ValueError for parameters outside their range, unless validate_args is False.
+    Unless validate_args is False, raises ValueError for parameters outside their range, and for a value of
+    log_prob that a discrete distribution never takes. The density is 0 where a continuous one has none.
     """
 
     has_rsample = False
@@ -79,6 +80,10 @@ class Distribution:
         return ops.sqrt(self.variance)
 
     def _shape(self, sample_shape: Any) -> Shape:
+        if isinstance(sample_shape, (int, np.integer)):
+            raise TypeError(
+                f"[{type(self).__name__}] got sample_shape {sample_shape}; expected a tuple: ({sample_shape},)"
+            )
         return (*(int(n) for n in sample_shape), *self.batch_shape, *self.event_shape)
 
     def _value(self, value: Any) -> Tensor:

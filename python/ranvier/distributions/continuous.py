@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 import ranvier.ops as ops
 from ranvier.autograd.random_tensors import rand, randn
 from ranvier.autograd.tensor import Tensor
@@ -19,6 +21,7 @@ class _LocScale(Distribution):
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         name = type(self).__name__
         self.loc, self.scale = parameters(name, loc, scale)
+        require(name, "loc", self.loc, lambda a: ~np.isnan(a), "numbers, not nan", validate_args)
         require(name, "scale", self.scale, lambda a: a > 0, "numbers > 0", validate_args)
         self.batch_shape = self.loc.shape
 
@@ -67,8 +70,9 @@ class LogNormal(Normal):
         return ops.exp(super().rsample(sample_shape))
 
     def log_prob(self, value: Any) -> Tensor:
-        logs = ops.log(self._value(value))
-        return super().log_prob(logs) - logs
+        x = self._value(value)
+        logs = ops.log(ops.where(x <= 0, 1.0, x))
+        return ops.where(x <= 0, -math.inf, super().log_prob(logs) - logs)
 
     def entropy(self) -> Tensor:
         return super().entropy() + self.loc
@@ -164,7 +168,7 @@ class Exponential(Distribution):
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
-        return ops.where(x >= 0, ops.log(self.rate) - self.rate * x, -math.inf)
+        return ops.where(x < 0, -math.inf, ops.log(self.rate) - self.rate * x)
 
     def entropy(self) -> Tensor:
         return 1 - ops.log(self.rate)

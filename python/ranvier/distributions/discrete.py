@@ -12,7 +12,11 @@ from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
 from ranvier.distributions.base import Distribution, parameters, require
 
-_TINY = 1.1920929e-07  # of float32: probabilities are kept this far from 0 and 1 where logits are taken
+
+def _inside(probs: Tensor) -> Tensor:
+    """Probabilities at least the dtype's eps away from 0 and 1, for their logits."""
+    eps = float(np.finfo(probs.dtype).eps)
+    return ops.clip(probs, eps, 1 - eps)
 
 
 def _one_of(name: str, probs: Any, logits: Any) -> None:
@@ -30,12 +34,13 @@ class Bernoulli(Distribution):
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         _one_of("Bernoulli", probs, logits)
+        self._validate = validate_args
         if logits is None:
             (self.probs,) = parameters("Bernoulli", probs)
             require(
                 "Bernoulli", "probs", self.probs, lambda a: (a >= 0) & (a <= 1), "0 <= p <= 1", validate_args
             )
-            p = ops.clip(self.probs, _TINY, 1 - _TINY)
+            p = _inside(self.probs)
             self.logits = ops.log(p) - ops.log1p(-p)
         else:
             (self.logits,) = parameters("Bernoulli", logits)
@@ -48,6 +53,7 @@ class Bernoulli(Distribution):
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
+        require("Bernoulli", "a value", x, lambda a: (a == 0) | (a == 1), "0 or 1", self._validate)
         x = x if x.dtype == self.logits.dtype else x.to(self.logits.dtype)
         x, logits = ops.broadcast_tensors(x, self.logits)
         return -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
@@ -75,6 +81,7 @@ class Categorical(Distribution):
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         name = type(self).__name__
         _one_of(name, probs, logits)
+        self._validate = validate_args
         (given,) = parameters(name, probs if logits is None else logits)
         if given.ndim < 1:
             raise ValueError(f"[{name}] got parameters of shape (); expected at least one dimension")
@@ -83,12 +90,12 @@ class Categorical(Distribution):
                 name,
                 "probs",
                 given,
-                lambda a: (a >= 0) & (a.sum(-1, keepdims=True) > 0),
-                ">= 0",
+                lambda a: (a >= 0) & (a.sum(-1, keepdims=True) > 0) & np.isfinite(a),
+                "finite numbers >= 0, not all 0",
                 validate_args,
             )
             self.probs = given / ops.sum(given, -1, True)
-            self.logits = ops.log(ops.clip(self.probs, _TINY, 1 - _TINY))
+            self.logits = ops.log(_inside(self.probs))
         else:
             require(name, "logits", given, lambda a: ~np.isnan(a), "numbers", validate_args)
             self.logits = ops.log_softmax(given, -1)
@@ -106,10 +113,16 @@ class Categorical(Distribution):
         return self._draw(sample_shape)
 
     def log_prob(self, value: Any) -> Tensor:
-        index = self._value(value).long()
-        n = self.probs.shape[-1]
-        if index.numel() and not (int(index.min()) >= 0 and int(index.max()) < n):
-            raise ValueError(f"[Categorical] got a value outside 0 ... {n - 1}; expected one inside")
+        x, n = self._value(value), self.probs.shape[-1]
+        require(
+            "Categorical",
+            "a value",
+            x,
+            lambda a: (a >= 0) & (a < n) & (a == np.floor(a)),
+            f"a whole number, 0 ... {n - 1}",
+            self._validate,
+        )
+        index = x.long()
         shape = np.broadcast_shapes(index.shape, self.batch_shape)
         logits = ops.broadcast_to(self.logits, (*shape, n))
         return ops.squeeze(ops.gather(logits, -1, ops.unsqueeze(ops.broadcast_to(index, shape), -1)), -1)
@@ -134,7 +147,16 @@ class OneHotCategorical(Categorical):
         return F.one_hot(self._draw(sample_shape), self.event_shape[0]).to(self.probs.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
-        return super().log_prob(ops.argmax(self._value(value), -1))
+        x = self._value(value)
+        require(
+            "OneHotCategorical",
+            "a value",
+            x,
+            lambda a: ((a == 0) | (a == 1)) & (a.sum(-1, keepdims=True) == 1),
+            "one 1 and else 0 in each row",
+            self._validate,
+        )
+        return super().log_prob(ops.argmax(x, -1))
 
     @property
     def mean(self) -> Tensor:

@@ -36,7 +36,7 @@ class Gamma(Distribution):
     def log_prob(self, value: Any) -> Tensor:
         x, a = self._value(value), self.concentration
         logs = a * ops.log(self.rate) + ops.xlogy(a - 1, x) - self.rate * x - ops.lgamma(a)
-        return ops.where(x >= 0, logs, -math.inf)
+        return ops.where(x < 0, -math.inf, logs)
 
     def entropy(self) -> Tensor:
         a = self.concentration
