@@ -140,6 +140,12 @@ def test_random_erasing():
 
 def test_refusals_of_transforms():
     refused(TypeError, "expected a PIL image or a Tensor", F.hflip, BYTES)
+    refused(
+        TypeError,
+        "[erase] got a PIL image; expected a Tensor",
+        transforms.RandomErasing(1.0),
+        Image.fromarray(BYTES),
+    )
     refused(TypeError, "expected a PIL image or an array", F.to_tensor, [1, 2])
     refused(RuntimeError, "use detach", F.hflip, rv.ones(3, 4, 4, requires_grad=True))
     refused(ValueError, "expected (..., c, h, w)", F.hflip, rv.ones(4, 4))

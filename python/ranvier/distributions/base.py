@@ -82,7 +82,8 @@ class Distribution:
     def _shape(self, sample_shape: Any) -> Shape:
         if isinstance(sample_shape, (int, np.integer)):
             raise TypeError(
-                f"[{type(self).__name__}] got sample_shape {sample_shape}; expected a tuple: ({sample_shape},)"
+                f"[{type(self).__name__}] got sample_shape {sample_shape}; expected a tuple: "
+                f"({sample_shape},)"
             )
         return (*(int(n) for n in sample_shape), *self.batch_shape, *self.event_shape)
 

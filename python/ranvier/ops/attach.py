@@ -13,6 +13,7 @@ from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise import abs, add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub, where
+from ranvier.ops.elementwise.dtypes import unlike
 from ranvier.ops.elementwise.whole import logic
 from ranvier.ops.index import getitem
 from ranvier.ops.join import unbind
@@ -107,6 +108,8 @@ def _logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
         made = logic(numpy_function, *raw) if is_recording() else None
         try:
             out._array = np.asarray(numpy_function(*raw)) if made is None else made
+        except ValueError as error:
+            raise ValueError(unlike(numpy_function.__name__, *raw)) from error
         except TypeError as error:
             kinds = ", ".join(str(np.asarray(x).dtype) for x in raw)
             name = numpy_function.__name__

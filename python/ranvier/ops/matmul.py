@@ -60,7 +60,14 @@ def matmul(input: Any, other: Any) -> Tensor:
     if not (isinstance(input, Tensor) and isinstance(other, Tensor)):
         raise TypeError("[matmul] got a number; expected tensors of at least one dimension")
     if input._array.dtype.kind in "biu" and other._array.dtype.kind in "biu":
-        return wrap(np.asarray(np.matmul(input._array, other._array)))
+        try:
+            return wrap(np.asarray(np.matmul(input._array, other._array)))
+        except ValueError:
+            raise ValueError(
+                f"[matmul] got a of shape {input.shape} and b of shape {other.shape}; expected operands of "
+                "at least one dimension, the last dimension of a equal to the last but one of b, and "
+                "batches that broadcast"
+            ) from None
     return Matmul().apply(input, other)
 
 

@@ -137,13 +137,21 @@ def _arguments(
 
 
 def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
-    for axis in (axes,) if isinstance(axes, int) else axes or ():
-        _check_axis(function.__name__, x, axis)
+    name, given = function.__name__, (axes,) if isinstance(axes, int) else axes or ()
+    for axis in given:
+        _check_axis(name, x, axis)
+        if builtins.sum(axis % builtins.max(x.ndim, 1) == a % builtins.max(x.ndim, 1) for a in given) > 1:
+            raise ValueError(f"[{name}] got axis {axis} twice; expected distinct axes")
     if function is not np.all and function is not np.any:
-        require_no_gradient(function.__name__, x)
+        require_no_gradient(name, x)
     made = reduction(function, x, axes, keepdims) if is_recording() else None
     if made is None:
-        made = np.asarray(function(x._array, axis=axes, keepdims=keepdims))
+        try:
+            made = np.asarray(function(x._array, axis=axes, keepdims=keepdims))
+        except ValueError:
+            raise ValueError(
+                f"[{name}] got x of shape {x.shape}, empty along the axis; expected at least one element"
+            ) from None
         if made.dtype == np.uint64:  # NumPy's sums of uint8
             made = made.astype(np.int64)
     return wrap(made)

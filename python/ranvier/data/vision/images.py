@@ -32,10 +32,12 @@ def pixels(name: str, image: Any, ndim: int = 3) -> Array:
     """The array of a Tensor of at least `ndim` dimensions.
 
     Raises:
-        TypeError: anything else than a PIL image or a Tensor.
+        TypeError: anything else than a Tensor.
         ValueError: too few dimensions.
         RuntimeError: a Tensor that requires grad; in a step of `rv.compile`.
     """
+    if is_pil(image):
+        raise TypeError(f"[{name}] got a PIL image; expected a Tensor: ToTensor() makes one")
     if not isinstance(image, Tensor):
         raise TypeError(
             f"[{name}] got {type(image).__name__}; expected a PIL image or a Tensor: "

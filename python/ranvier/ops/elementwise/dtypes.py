@@ -141,10 +141,11 @@ def promoted(
         with np.errstate(all="ignore"):
             return wrap(np.asarray(numpy_function(*raw)))
     except ValueError as error:
-        raise ValueError(_shapes(name, *raw)) from error
+        raise ValueError(unlike(name, *raw)) from error
 
 
-def _shapes(name: str, a: Any, b: Any) -> str:
+def unlike(name: str, a: Any, b: Any) -> str:
+    """The message for two arrays that do not broadcast."""
     return f"[{name}] got shapes {np.shape(a)} and {np.shape(b)}; expected shapes that broadcast"
 
 

@@ -61,6 +61,10 @@ def interpolate(
     if antialias:
         raise ValueError("[interpolate] got antialias True; expected False")
     input = as_tensor("interpolate", input)
+    if size is not None and scale_factor is not None:
+        raise ValueError(
+            f"[interpolate] got size {size!r} and scale_factor {scale_factor!r}; expected one of them"
+        )
     if size is None and scale_factor is not None and (recompute_scale_factor or mode == "area"):
         size, scale_factor = _size_of(input, scale_factor), None
     if mode == "area":

@@ -24,6 +24,7 @@ from ranvier.ops.shape import (
     flip,
     movedim,
     reshape,
+    some_dim,
     transpose,
     unsqueeze,
 )
@@ -225,6 +226,7 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
             [0, 2]])
     """
     input = as_tensor("diag_embed", input)
+    some_dim("diag_embed", input, -1)
     n = input.shape[-1] + abs(offset)
     i = np.arange(n)
     places = i[None, :] - i[:, None] == offset  # (n, n): x[k] is at (k, k + offset) or (k - offset, k)

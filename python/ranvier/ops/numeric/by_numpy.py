@@ -19,6 +19,7 @@ from ranvier.ops.elementwise.dtypes import (
     promoted,
     require_no_gradient,
     unbroadcast,
+    unlike,
 )
 
 Slope = Callable[..., Any]
@@ -31,8 +32,11 @@ class ByNumpy(Function):
         self.function, self.slopes = function, slopes
 
     def forward(self, *inputs: Array) -> Array:
-        with np.errstate(all="ignore"):
-            y = np.asarray(self.function(*inputs))
+        try:
+            with np.errstate(all="ignore"):
+                y = np.asarray(self.function(*inputs))
+        except ValueError as error:
+            raise ValueError(unlike(type(self).__name__.lower(), *inputs)) from error
         self.inputs, self.y = inputs, y.astype(np.result_type(*inputs), copy=False)
         return self.y
 
@@ -46,6 +50,29 @@ class ByNumpy(Function):
                 dx = np.zeros_like(dy) if slope is None else dy * slope(*self.inputs, self.y)
             found.append(unbroadcast(np.ascontiguousarray(dx, dtype=dy.dtype), x.shape))
         return tuple(found)
+
+
+class NoDerivative(Function):
+    """Values that depend on the inputs in a way that has no derivative here: backward raises RuntimeError."""
+
+    def __init__(self, name: str, values: Any) -> None:
+        self.name, self.values = name, values
+
+    def forward(self, *inputs: Array) -> Array:
+        values, self.values = self.values, None
+        return np.asarray(values)
+
+    def backward(self, *gradients: Array) -> Array:
+        raise RuntimeError(f"[{self.name}] has no derivative; expected a detached input: detach() it first")
+
+
+def without_derivative(name: str, values: Any, *inputs: Any) -> Tensor:
+    """The values as a Tensor; a backward through it is refused, where one of the inputs needs a gradient."""
+    values = np.asarray(values)
+    if values.dtype.kind == "f" and any(getattr(x, "requires_grad", False) for x in inputs):
+        made: Tensor = NoDerivative(name, values).apply(*inputs)
+        return made
+    return wrap(values)
 
 
 def of_one(

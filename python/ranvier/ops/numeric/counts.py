@@ -9,7 +9,8 @@ import numpy as np
 from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.shape import _dim
+from ranvier.ops.numeric.by_numpy import without_derivative
+from ranvier.ops.shape import some_dim
 
 
 class Histogram(NamedTuple):
@@ -48,7 +49,8 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     w = _weights("bincount", weights, input.shape[0])
     value_read("bincount")
     found = np.bincount(input._array, w, minlength)
-    return wrap(found if w is None or w.dtype != np.float32 else found.astype(np.float32))
+    found = found if w is None or w.dtype != np.float32 else found.astype(np.float32)
+    return without_derivative("bincount", found, weights)
 
 
 def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
@@ -64,10 +66,12 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor
         min, max = float(input._array.min()), float(input._array.max())
     if min == max:
         min, max = min - 1, max + 1
-    if bins < 1 or not min < max:
-        raise ValueError(f"[histc] got {bins} bins in [{min}, {max}]; expected at least one, and min < max")
+    if bins < 1 or not -np.inf < min < max < np.inf:
+        raise ValueError(
+            f"[histc] got {bins} bins in [{min}, {max}]; expected at least one, and finite min < max"
+        )
     inside = input._array[(input._array >= min) & (input._array <= max)]
-    return wrap(np.histogram(inside, bins, (min, max))[0].astype(input.dtype))
+    return without_derivative("histc", np.histogram(inside, bins, (min, max))[0].astype(input.dtype), input)
 
 
 def histogram(
@@ -84,7 +88,12 @@ def histogram(
     w = None if weight is None else as_tensor("histogram", weight)._array
     edges = getattr(bins, "_array", bins)
     counts, found = np.histogram(input._array, edges, range, density, w)
-    return Histogram(wrap(counts.astype(input.dtype)), wrap(found.astype(input.dtype)))
+    return Histogram(
+        *(
+            without_derivative("histogram", part.astype(input.dtype), input, weight)
+            for part in (counts, found)
+        )
+    )
 
 
 def unique(
@@ -103,12 +112,12 @@ def unique(
     """
     input = as_tensor("unique", input)
     value_read("unique")
-    at = None if dim is None else _dim("unique", dim, input.ndim)
+    at = None if dim is None else some_dim("unique", input, dim)
     y, inverse, counts = np.unique(
         input._array, return_inverse=True, return_counts=True, axis=at, equal_nan=False
     )
     inverse = inverse.reshape(input.shape if at is None else -1)
-    return _chosen(y, inverse, counts, return_inverse, return_counts)
+    return _chosen("unique", input, y, inverse, counts, return_inverse, return_counts)
 
 
 def unique_consecutive(
@@ -122,7 +131,7 @@ def unique_consecutive(
     """
     input = as_tensor("unique_consecutive", input)
     value_read("unique_consecutive")
-    at = 0 if dim is None else _dim("unique_consecutive", dim, input.ndim)
+    at = 0 if dim is None else some_dim("unique_consecutive", input, dim)
     rows = input._array.reshape(-1) if dim is None else np.moveaxis(input._array, at, 0)
     new = np.ones(rows.shape[0], bool)
     if rows.shape[0]:
@@ -131,14 +140,15 @@ def unique_consecutive(
     counts = np.diff(np.append(first, rows.shape[0]))
     inverse = np.cumsum(new) - 1
     y = rows[first] if dim is None else np.moveaxis(rows[first], 0, at)
-    return _chosen(
-        y, inverse.reshape(input.shape) if dim is None else inverse, counts, return_inverse, return_counts
-    )
+    inverse = inverse.reshape(input.shape) if dim is None else inverse
+    return _chosen("unique_consecutive", input, y, inverse, counts, return_inverse, return_counts)
 
 
-def _chosen(y: Any, inverse: Any, counts: Any, with_inverse: bool, with_counts: bool) -> Any:
+def _chosen(
+    name: str, x: Tensor, y: Any, inverse: Any, counts: Any, with_inverse: bool, with_counts: bool
+) -> Any:
     found = [y, *([inverse] if with_inverse else []), *([counts] if with_counts else [])]
-    made = tuple(wrap(np.asarray(part, order="C")) for part in found)
+    made = tuple(without_derivative(name, np.asarray(part, order="C"), x) for part in found)
     return made if len(made) > 1 else made[0]
 
 

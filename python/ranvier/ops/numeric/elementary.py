@@ -16,7 +16,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import div, reciprocal
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating
-from ranvier.ops.elementwise.functions import cos, log, sign, sin, sqrt
+from ranvier.ops.elementwise.functions import cos, log, log1p, sign, sin, sqrt
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.numeric.by_numpy import of_one
 from ranvier.ops.numeric.special import digamma_of, erf_of, erfc_of, erfinv_of, lgamma_of, trigamma_of
@@ -238,7 +238,7 @@ def logit(input: Any, eps: float | None = None) -> Tensor:
     input = floating(as_tensor("logit", input))
     if eps is not None:
         input = input.clip(eps, 1 - eps)
-    return log(input / (1 - input))
+    return log(input) - log1p(-input)
 
 
 def nan_to_num(

@@ -393,9 +393,8 @@ def _read(x: Tensor, rows: Any, columns: Any) -> Tensor:
     """x[n, :, rows, columns], 0 outside the image: rows and columns (n, p, q) of whole numbers."""
     n, c, h, w = x.shape
     inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
-    at = np.where(inside, rows * w + columns, 0).astype(np.int64).reshape(n, 1, -1)
-    found = gather(
-        reshape(x, (n, c, h * w)), 2, np.ascontiguousarray(np.broadcast_to(at, (n, c, at.shape[2])))
-    )
-    mask = wrap(inside.astype(x.dtype).reshape(n, 1, -1))
+    places = rows.shape[1] * rows.shape[2]
+    at = np.where(inside, rows * w + columns, 0).astype(np.int64).reshape(n, 1, places)
+    found = gather(reshape(x, (n, c, h * w)), 2, np.ascontiguousarray(np.broadcast_to(at, (n, c, places))))
+    mask = wrap(inside.astype(x.dtype).reshape(n, 1, places))
     return reshape(mul(found, mask), (n, c, *rows.shape[1:]))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, result_dtype
+from ranvier.ops.elementwise.dtypes import as_number, as_operand, as_tensor, result_dtype, unlike
 
 
 def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor:
@@ -18,12 +18,14 @@ def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor
     dtype = result_dtype(*raw) if len(raw) == 2 else raw[0].dtype
     if dtype.kind not in "biu":
         raise TypeError(f"[{name}] got dtype {dtype}; expected bools or integers")
-    arrays = [x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else dtype.type(x) for x in raw]
+    arrays = [
+        x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else as_number(name, x, dtype)
+        for x in raw
+    ]
     try:
         return wrap(np.asarray(function(*arrays)))
     except ValueError as error:
-        shapes = " and ".join(str(np.shape(x)) for x in arrays)
-        raise ValueError(f"[{name}] got shapes {shapes}; expected shapes that broadcast") from error
+        raise ValueError(unlike(name, *arrays)) from error
     except TypeError as error:
         raise TypeError(f"[{name}] got dtype {dtype}; expected integers") from error
 
@@ -215,8 +217,11 @@ def isclose(
     input, other = as_tensor("isclose", input), as_tensor("isclose", other)
     if rtol < 0 or atol < 0:
         raise ValueError(f"[isclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
-    with np.errstate(all="ignore"):
-        return wrap(np.asarray(np.isclose(input._array, other._array, rtol, atol, equal_nan)))
+    try:
+        with np.errstate(all="ignore"):
+            return wrap(np.asarray(np.isclose(input._array, other._array, rtol, atol, equal_nan)))
+    except ValueError as error:
+        raise ValueError(unlike("isclose", input._array, other._array)) from error
 
 
 SYMBOLS: dict[str, Any] = {"__lshift__": bitwise_left_shift, "__rshift__": bitwise_right_shift}

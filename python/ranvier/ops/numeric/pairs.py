@@ -13,7 +13,7 @@ import numpy as np
 
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
-from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, floating
+from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, floating, result_dtype
 from ranvier.ops.elementwise.extrema import clip, maximum
 from ranvier.ops.elementwise.functions import exp, log1p
 from ranvier.ops.elementwise.power import pow
@@ -30,11 +30,22 @@ def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return of_a, lambda a, b, y: 1 - of_a(a, b, y)
 
 
+def _of_angle(along: Any) -> Callable[..., Any]:
+    """A slope of atan2: `along` divided by a^2 + b^2; 0 where that is 0."""
+
+    def slope(a: Any, b: Any, y: Any) -> Any:
+        square = a * a + b * b
+        return np.where(square == 0, 0, along(a, b) / square)
+
+    return slope
+
+
 atan2 = of_two(
     "atan2",
-    "The angle in [-pi, pi] of the point (b, a): atan(a / b) in the quadrant of the signs of both.",
+    "The angle in [-pi, pi] of the point (b, a): atan(a / b) in the quadrant of the signs of both. "
+    "The gradients are 0 at (0, 0).",
     np.arctan2,
-    (lambda a, b, y: b / (a * a + b * b), lambda a, b, y: -a / (a * a + b * b)),
+    (_of_angle(lambda a, b: b), _of_angle(lambda a, b: -a)),
     ("rv.atan2(rv.tensor([1.0, 1.0]), rv.tensor([1.0, -1.0]))", "tensor([0.7854, 2.3562])"),
 )
 arctan2 = atan2
@@ -153,7 +164,10 @@ def ldexp(input: Any, other: Any) -> Tensor:
     >>> rv.ldexp(rv.tensor([1.0, 3.0]), rv.tensor([2, 1]))
     tensor([4., 6.])
     """
-    return mul(floating(input), pow(2.0, as_operand("ldexp", other)))
+    input, other = floating(as_tensor("ldexp", input)), as_operand("ldexp", other)
+    if isinstance(other, Tensor) and other.dtype.kind in "biu":
+        other = other.to(input.dtype)
+    return mul(input, pow(2.0, other))
 
 
 def clamp_min(input: Any, min: Any) -> Tensor:
@@ -213,7 +227,7 @@ def logaddexp(input: Any, other: Any) -> Tensor:
     >>> rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0]))
     tensor([1000.6932])
     """
-    input, other = (floating(as_tensor("logaddexp", x)) for x in (input, other))
+    input, other = _same_floats("logaddexp", input, other)
     distance = where(input == other, 0.0, sub(input, other))  # equal infinities have the distance 0
     return add(maximum(input, other), log1p(exp(-distance.abs())))
 
@@ -225,7 +239,15 @@ def logaddexp2(input: Any, other: Any) -> Tensor:
     >>> rv.logaddexp2(rv.tensor([3.0]), rv.tensor([3.0]))
     tensor([4.])
     """
+    input, other = _same_floats("logaddexp2", input, other)
     return logaddexp(mul(input, math.log(2)), mul(other, math.log(2))) / math.log(2)
+
+
+def _same_floats(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """Two operands as Tensors of their common floating dtype."""
+    a, b = floating(as_tensor(name, a)), floating(as_tensor(name, b))
+    dtype = result_dtype(a, b)
+    return a.to(dtype), b.to(dtype)
 
 
 SYMBOLS: dict[str, Any] = {

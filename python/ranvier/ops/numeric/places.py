@@ -21,6 +21,7 @@ from ranvier.ops.shape import (
     broadcast_to,
     expand,
     reshape,
+    some_dim,
 )
 
 
@@ -287,7 +288,7 @@ def slice_scatter(
     tensor([0., 1., 1., 0.])
     """
     input = as_tensor("slice_scatter", input)
-    at = _dim("slice_scatter", dim, input.ndim)
+    at = some_dim("slice_scatter", input, dim)
     key = (slice(None),) * at + (slice(start, end, step),)
     return _written("slice_scatter", input, _positions(input)[key], src)
 

@@ -31,12 +31,13 @@ def _quantile(
     if (
         interpolation not in modes
         or q.ndim > 1
+        or q.numel() == 0
         or np.any((share < 0) | (share > 1))
         or np.any(share != share)
     ):
         raise ValueError(
-            f"[{name}] got q {q.tolist()} and interpolation {interpolation!r}; expected q in [0, 1] and "
-            f"one of {', '.join(modes)}"
+            f"[{name}] got q {q.tolist()} and interpolation {interpolation!r}; expected at least one "
+            f"q in [0, 1] and one of {', '.join(modes)}"
         )
     ndim = x.ndim
     if dim is None:
@@ -63,7 +64,7 @@ def _quantile(
     parts = []
     for i in range(low.shape[0]):
         a = gather(ordered, -1, low[i])
-        b = gather(ordered, -1, np.minimum(low[i] + 1, np.maximum(last, 0)))
+        b = gather(ordered, -1, np.ceil(place[i]).astype(np.int64))  # a itself, where place is whole
         part = add(mul(flat[i], wrap(slope)), wrap(fraction[i] - share.reshape(-1)[i] * slope))
         y = a + mul(sub(b, a), part) if fraction[i].any() or q.requires_grad else a
         parts.append(where(wrap(bad), math.nan, y))
@@ -88,6 +89,7 @@ def quantile(
 ) -> Tensor:
     """The values below which the shares q of the elements along dim are; NaN where an element is NaN.
 
+    Raises ValueError for q outside [0, 1] or without elements, and for x without an element along dim.
     q: a number in [0, 1], or a vector of them, which becomes the first dimension. Between two elements:
     interpolation 'linear', 'lower', 'higher', 'midpoint' or 'nearest'.
 
@@ -149,8 +151,10 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
         raise ValueError("[mode] got no element along the dimension; expected at least one")
     index = np.empty(rows.shape[:-1], np.int64)
     for place in np.ndindex(*rows.shape[:-1]):
-        values, counts = np.unique(rows[place], return_counts=True)
-        index[place] = np.flatnonzero(rows[place] == values[counts.argmax()])[-1] if values.size else 0
+        row = rows[place]
+        values, counts = np.unique(row, return_counts=True)
+        best = values[counts.argmax()]
+        index[place] = np.flatnonzero((row == best) | ((row != row) & (best != best)))[-1]  # NaNs are equal
     index = np.expand_dims(index, at)
     y = gather(input if ndim else reshape(input, (1,)), at, index)
     found = ValuesIndices(y, wrap(index))

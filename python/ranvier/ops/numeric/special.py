@@ -25,9 +25,12 @@ def _each(function: Any) -> Any:
 
 
 def _lgamma(x: float) -> float:
-    if x <= 0 and x == math.floor(x):  # a pole
+    if math.isinf(x) or (x <= 0 and x == math.floor(x)):  # a pole
         return math.inf
-    return math.lgamma(x)
+    try:
+        return math.lgamma(x)
+    except OverflowError:  # beyond about 2.5e305
+        return math.inf
 
 
 erf_of = _each(math.erf)

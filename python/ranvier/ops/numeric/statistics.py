@@ -16,7 +16,7 @@ from ranvier.ops.join import cat, narrow
 from ranvier.ops.reduce import ValuesIndices, amax, amin
 from ranvier.ops.reduce import sum as total
 from ranvier.ops.scan import cumsum
-from ranvier.ops.shape import _dim, reshape
+from ranvier.ops.shape import _dim, reshape, some_dim
 
 
 class MinMax(NamedTuple):
@@ -147,7 +147,7 @@ def logcumsumexp(input: Any, dim: int) -> Tensor:
 def diff(
     input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None, *, axis: Any = None
 ) -> Tensor:
-    """The differences of neighbours along dim, n times.
+    """The differences of neighbours along dim, n times. Raises ValueError for a negative n.
 
     >>> import ranvier as rv
     >>> rv.diff(rv.tensor([1.0, 4.0, 9.0]))
@@ -157,6 +157,8 @@ def diff(
     input = as_tensor("diff", input)
     if input.ndim == 0:
         raise ValueError("[diff] got x of shape (); expected at least one dimension")
+    if n < 0:
+        raise ValueError(f"[diff] got n {n}; expected a number >= 0")
     at = _dim("diff", dim, input.ndim)
     if n == 0:
         return input.clone()
@@ -195,7 +197,7 @@ def cumulative_trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1)
 
 def _trapezoids(name: str, y: Any, x: Any, dx: float, dim: int) -> Tensor:
     y = floating(as_tensor(name, y))
-    at = _dim(name, dim, y.ndim)
+    at = some_dim(name, y, dim)
     n = max(y.shape[at] - 1, 0)
     heights = narrow(y, at, min(1, y.shape[at]), n) + narrow(y, at, 0, n)
     if x is None:

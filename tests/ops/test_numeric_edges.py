@@ -1,0 +1,129 @@
+"""Rare ops at the edge of their domain, with dtypes that differ, and with what they refuse."""
+
+import math
+
+import numpy as np
+import pytest
+import ranvier as rv
+from support.refused import refused
+
+F = rv.nn.functional
+NAN, INF = math.nan, math.inf
+
+
+def gradient(function, *values, dtype=rv.float32):
+    leaves = [rv.tensor(v, dtype=dtype, requires_grad=True) for v in values]
+    function(*leaves).sum().backward()
+    return [leaf.grad.tolist() for leaf in leaves]
+
+
+def test_gradients_at_the_edge():
+    assert gradient(rv.atan2, [0.0, -0.0, 1e-30], [0.0, 0.0, 0.0]) == [[0.0] * 3, [-0.0] * 3]
+    assert gradient(rv.atan2, [3.0], [4.0]) == [[pytest.approx(0.16)], [pytest.approx(-0.12)]]
+    assert gradient(rv.logit, [0.0, 1.0, 0.5]) == [[INF, INF, 4.0]]
+
+
+def test_values_at_the_edge():
+    assert rv.lgamma(rv.tensor([INF, -INF, -1.0])).tolist() == [INF] * 3
+    assert rv.lgamma(rv.tensor([1e306], dtype=rv.float64)).tolist() == [INF]
+    found = rv.mode(rv.tensor([[NAN, NAN, 1.0], [NAN, 1.0, 1.0]]))
+    assert math.isnan(found.values[0].item())
+    assert found.indices.tolist() == [1, 2]
+    rows = rv.tensor([[1.0, 2.0, NAN], [1.0, 2.0, INF]])
+    assert rv.nanquantile(rows, 0.5, dim=1).tolist() == [1.5, 2.0]
+    assert F.grid_sample(rv.zeros(0, 2, 3, 3), rv.zeros(0, 1, 1, 2)).shape == (0, 2, 1, 1)
+
+
+def test_two_floating_dtypes_are_computed_in_the_wider():
+    narrow, wide = rv.tensor([2.0, -7.3]), rv.tensor([0.3, 1.7], dtype=rv.float64)
+    a, b = narrow.numpy().astype(np.float64), wide.numpy()
+    np.testing.assert_allclose(rv.logaddexp2(narrow, wide).numpy(), np.logaddexp2(a, b), rtol=1e-15)
+    np.testing.assert_allclose(rv.logaddexp(wide, narrow).numpy(), np.logaddexp(a, b), rtol=1e-15)
+    x = rv.tensor([1.0], dtype=rv.float64)
+    assert rv.ldexp(x, rv.tensor([255])).item() == 2.0**255
+    half = rv.tensor([1.0, 2.0], dtype=rv.float16)
+    assert gradient(lambda x: rv.logaddexp(x, half), [1.0, 2.0]) == [[0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "atan2",
+        "copysign",
+        "floor_divide",
+        "fmax",
+        "fmod",
+        "hypot",
+        "logical_and",
+        "logical_xor",
+        "nextafter",
+        "remainder",
+        "isclose",
+        "xlogy",
+    ],
+)
+def test_shapes_that_do_not_broadcast(name):
+    refused(
+        ValueError,
+        "got shapes (2, 3) and (4,); expected shapes that broadcast",
+        getattr(rv, name),
+        rv.ones(2, 3),
+        rv.ones(4),
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "call"),
+    [
+        (ValueError, "[diff] got n -1; expected a number >= 0", lambda: rv.diff(rv.ones(3), -1)),
+        (ValueError, "[quantile] got q [] ", lambda: rv.quantile(rv.ones(3), rv.tensor([]))),
+        (ValueError, "empty along the axis", lambda: rv.amax(rv.zeros(0, 3, dtype=rv.int64), 0)),
+        (ValueError, "[argmin] got x of shape (0,), empty", lambda: rv.argmin(rv.zeros(0, dtype=rv.int64))),
+        (ValueError, "[sum] got axis 0 twice", lambda: rv.sum(rv.tensor([[1, 2]]), (0, 0))),
+        (ValueError, "[any] got axis 1 twice", lambda: rv.any(rv.tensor([[1, 2]]), (1, -1))),
+        (
+            ValueError,
+            "[matmul] got a of shape (1, 2) and b of shape (3,)",
+            lambda: rv.tensor([[1, 2]]) @ rv.tensor([1, 2, 3]),
+        ),
+        (
+            ValueError,
+            "[bitwise_and] got the number -3",
+            lambda: rv.bitwise_and(rv.tensor([1], dtype=rv.uint8), -3),
+        ),
+        (ValueError, "[histc] got 100 bins in [1.0, inf]", lambda: rv.histc(rv.tensor([1.0, INF]))),
+        (IndexError, "[trapezoid] got x of shape ()", lambda: rv.trapezoid(rv.tensor(1.0))),
+        (IndexError, "[diag_embed] got x of shape ()", lambda: rv.diag_embed(rv.tensor(1.0))),
+        (IndexError, "[unique] got x of shape ()", lambda: rv.unique(rv.tensor(1.0), dim=0)),
+        (
+            IndexError,
+            "[slice_scatter] got x of shape ()",
+            lambda: rv.slice_scatter(rv.tensor(1.0), rv.ones(1)),
+        ),
+        (
+            ValueError,
+            "[interpolate] got size 3 and scale_factor 2; expected one of them",
+            lambda: F.interpolate(rv.ones(1, 1, 4), 3, 2),
+        ),
+    ],
+)
+def test_refused(error, text, call):
+    refused(error, text, call)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: rv.unique(x),
+        lambda x: rv.unique_consecutive(x, return_counts=True)[0],
+        lambda x: rv.bincount(rv.tensor([0, 1]), x),
+        lambda x: rv.histc(x, 2),
+        lambda x: rv.histogram(x, 2).hist,
+    ],
+)
+def test_a_backward_through_what_has_no_derivative_is_refused(call):
+    x = rv.tensor([1.0, 2.0], requires_grad=True)
+    loss = call(x).sum() + x.sum()
+    refused(RuntimeError, "has no derivative; expected a detached input", loss.backward)
+    (call(x.detach()).sum() + x.sum()).backward()
+    assert x.grad.tolist() == [1.0, 1.0]
