@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import ranvier as rv
-from support.distributed_runs import all_runs, network_with_everything
-from support.ranks import results
+from ranvier import nn
+from ranvier.train.distributed.cut import Cut
+from support.distributed_runs import all_runs, checkpointed, cnn, data, network_with_everything, weights_of
+from support.ranks import launch, results
 
 ALL = "from support.distributed_runs import all_runs; from support.ranks import tell; tell(all_runs())"
 
@@ -33,3 +36,155 @@ def test_the_same_bits_eagerly_and_at_any_number_of_threads(alone):
             assert json.loads(json.dumps(found)) == alone["network with everything"]
     finally:
         rv.set_num_threads(before)
+
+
+FILES = "import sys; from support.distributed_runs import checkpointed; checkpointed(*sys.argv[1:])"
+
+
+def test_a_killed_job_is_resumed_on_another_number_of_ranks(tmp_path):
+    whole, calls, _ = checkpointed(str(tmp_path / "whole"), "never")
+    assert calls == 21
+    done = launch(2, FILES, str(tmp_path / "part"), "killed")
+    assert done.returncode != 0
+    found, calls, resumed = checkpointed(str(tmp_path / "part"), "never")
+    assert found == whole
+    assert resumed.endswith("checkpoint-00001-000003.safetensors")
+    assert calls == 11
+    logs = [(tmp_path / name).read_text() for name in ("whole.csv", "part.csv")]
+    assert logs[0] == logs[1]
+
+    with pytest.raises(OSError, match="the disk of rank 0"):  # one process, and the rest on four
+        checkpointed(str(tmp_path / "one"), "raised")
+    for told in results(4, FILES, str(tmp_path / "one"), "never"):
+        assert told == json.loads(json.dumps([whole, calls, resumed.replace("part", "one")]))
+    assert (tmp_path / "one.csv").read_text() == logs[0]
+
+
+WRONG = """
+import warnings
+import numpy as np, ranvier as rv
+from ranvier import nn
+from support.distributed_runs import cnn, data
+from support.ranks import tell
+rank = rv.distributed.rank()
+x, y = data(64)
+said = []
+def fit(x, y, model=None, **settings):
+    trainer = rv.Trainer(model or cnn(), **{"loss": "cross_entropy", "optimizer": "adam", "distributed": True,
+                         **settings})
+    try:
+        trainer.fit(x, y, epochs=1, batch_size=16, shuffle=False, verbose=False)
+        said.append(trainer.updates)
+    except (ValueError, rv.train.NonFiniteError) as error:
+        said.append(str(error))
+fit(x[: 60 + rank], y[: 60 + rank])
+fit(x, y, optimizer="lbfgs")
+large = x.copy()
+large[17] = 1e30  # batch 2 of rank 0
+targets = np.zeros((64, 4), np.float32)
+def net():
+    rv.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Linear(64, 4))
+model = net()
+fit(large, targets, model, loss="mse")
+first = net()
+rv.Trainer(first, "mse", "adam", distributed=True).fit(x[:16], targets[:16], epochs=1, shuffle=False)
+said.append(all((a == b).all().item() for a, b in zip(model.parameters(), first.parameters())))
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    fit(large, targets, net(), loss="mse", on_nonfinite="warn")
+said.append([str(w.message) for w in caught])
+tell(said)
+"""
+
+
+def test_what_a_run_refuses():
+    told = results(2, WRONG)
+    assert told[0] == told[1]
+    data_differ, search, not_finite, kept, updates, warned = told[0]
+    assert "rank 1 there and rank 0 here: data: samples: 61 there, 60 here; expected" in data_differ
+    assert "got distributed=True with LBFGS" in search
+    assert "in epoch 1, batch 2: all layers are finite, MSELoss of their output is not" in not_finite
+    assert kept  # the weights are those before the batch
+    assert updates == 3
+    assert len(warned) == 1
+    assert "in epoch 1, batch 2" in warned[0]
+
+
+SETTINGS = [
+    ({"shards": 3}, ValueError, "got shards 3; expected a power of two"),
+    ({"shards": True}, ValueError, "got shards True"),
+    ({"distributed": 1}, TypeError, "got distributed 1; expected True or False"),
+    ({"deterministic": None}, TypeError, "got deterministic None"),
+]
+
+
+@pytest.mark.parametrize(("settings", "error", "message"), SETTINGS)
+def test_wrong_settings(settings, error, message):
+    with pytest.raises(error, match=message):
+        rv.Trainer(cnn(), "cross_entropy", "adam", **{"distributed": True, **settings})
+
+
+def test_parts_of_a_batch():
+    for ranks in (1, 2, 4, 8):
+        for samples in (1, 2, 3, 9, 16, 17, 64, 100):
+            shares = [Cut(8, rank, ranks).share(samples) for rank in range(ranks)]
+            parts = [(n, s.first + a, s.first + b) for s in shares for n, a, b in s.parts]
+            assert [n for n, *_ in parts] == list(range(8))
+            covered = [i for _, a, b in parts for i in range(a, b)]
+            assert covered == list(range(samples))
+            sizes = [b - a for _, a, b in parts if b > a]
+            assert samples < 2 or min(sizes) >= 2
+            assert max(sizes) - min(sizes) <= 1
+    assert Cut(8).share(5, 2.5).weight == 2.5
+
+
+def test_one_shard_is_an_ordinary_run():
+    """With one part, the gradients are those of a Trainer that is not distributed."""
+    x, y = data()
+    found = []
+    for settings in ({}, {"distributed": True, "shards": 1}):
+        rv.manual_seed(0)
+        model = nn.Sequential(
+            *(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 4))
+        )
+        trainer = rv.Trainer(model, "cross_entropy", "sgd", l2=1e-3, metrics=["accuracy"], **settings)
+        history = trainer.fit(x, y, epochs=3, batch_size=24, shuffle=False, validation_data=(x, y))
+        found.append((model.state_dict(), history))
+    for name, value in found[0][0].items():
+        np.testing.assert_allclose(found[1][0][name].numpy(), value.numpy(), rtol=1e-3, atol=1e-5)
+    for name, column in found[0][1].items():
+        np.testing.assert_allclose(found[1][1][name], column, rtol=1e-4)
+
+
+ANY = """
+import numpy as np, ranvier as rv
+from support.distributed_runs import cnn, data, trained
+from support.ranks import tell
+x, y = data()
+rv.manual_seed(0)
+tell(trained(cnn(), x, y, fit={"batch_size": 24}, deterministic=False, metrics=["accuracy"]))
+"""
+
+
+def test_any_number_of_ranks_without_the_same_bits():
+    told = results(3, ANY)
+    assert told[0]["weights"] == told[1]["weights"] == told[2]["weights"]
+    assert told[0]["history"] == told[2]["history"]
+    assert told[0]["history"]["loss"][1] < told[0]["history"]["loss"][0]
+
+
+def test_a_distributed_trainer_is_saved_and_loaded(tmp_path):
+    x, y = data()
+    trainer = rv.Trainer(cnn(), "cross_entropy", "adam", distributed=True, shards=4)
+    trainer.fit(x, y, epochs=1)
+    trainer.save(tmp_path / "trainer.safetensors")
+    loaded = rv.Trainer.load(tmp_path / "trainer.safetensors")
+    assert (loaded.distributed, loaded.shards, loaded.deterministic) == (True, 4, True)
+    assert weights_of(loaded.model) == weights_of(trainer.model)
+    assert (loaded.predict(x) == trainer.predict(x)).all()
+    for each in (trainer, loaded):
+        rv.manual_seed(5)
+        each.fit(x, y, epochs=1)
+    assert weights_of(loaded.model) == weights_of(trainer.model)
+    assert loaded.evaluate(x, y) == trainer.evaluate(x, y)

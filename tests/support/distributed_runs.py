@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.data import DataLoader, TensorDataset
 from ranvier.data.augment import RandomHorizontalFlip
+from support.ranks import tell
 
 SHAPE = (1, 8, 8)
 
@@ -113,6 +116,44 @@ def frozen_in_the_middle() -> Any:
         on_epoch_end=lambda epoch, logs: setattr(callback.trainer, "stop_training", epoch == 2)
     )
     return trained(model, x, y, epochs=9, fit={"callbacks": [callback, stop]})
+
+
+def checkpointed(folder: str, stop: str) -> Any:
+    """A run with checkpoints, resumed where there are some; it ends as `stop` says in its eleventh batch.
+
+    The process also gives its result to `tell`, if it is one of several.
+    """
+    x, y = data()
+    rv.manual_seed(7 + rv.distributed.rank())  # rank 0's seed and weights count
+    trainer = rv.Trainer(cnn(), "cross_entropy", "adam", metrics=["accuracy"], distributed=True)
+
+    class Stop(rv.Callback):
+        calls = 0
+
+        def on_batch_end(self, batch: int, logs: Any) -> None:
+            self.calls += 1
+            if self.calls == 11 and stop == "killed" and rv.distributed.rank() == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.calls == 11 and stop == "raised":
+                raise OSError(f"the disk of rank {rv.distributed.rank()}")
+
+    hook = Stop()
+    callbacks = [hook, rv.Checkpoint(folder, every_batches=3), rv.CSVLog(f"{folder}.csv")]
+    valid = x[:20], y[:20]
+    history = trainer.fit(
+        x,
+        y,
+        epochs=3,
+        batch_size=16,
+        validation_data=valid,
+        callbacks=callbacks,
+        resume=folder,
+        verbose=False,
+    )
+    found = told(trainer, history), hook.calls, str(trainer.resumed_from)
+    if rv.distributed.size() > 1:
+        tell(found)
+    return found
 
 
 RUNS: dict[str, Callable[[], Any]] = {

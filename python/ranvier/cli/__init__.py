@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from ranvier._core import __version__
 from ranvier.cli import bench, config, evaluate, export, predict, summary, train
 from ranvier.cli.arguments import Interrupted, Mistake, Parser
+from ranvier.cli.ranks import end_job
 
 __all__ = ["main"]
 
@@ -33,11 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         result: int = arguments.command(arguments)
         return result
     except Mistake as mistake:
-        print(f"ranvier: error: {mistake}", file=sys.stderr)
-        return 1
+        text = f"ranvier: error: {mistake}"
+        return end_job(1, lambda: print(text, file=sys.stderr))
     except (KeyboardInterrupt, Interrupted) as interrupt:
-        print(f"\nranvier: interrupted, {str(interrupt) or 'nothing saved'}", file=sys.stderr)
-        return 130
+        text = f"\nranvier: interrupted, {str(interrupt) or 'nothing saved'}"
+        return end_job(130, lambda: print(text, file=sys.stderr))
     except BrokenPipeError:  # the reader is gone; avoid the message of Python at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

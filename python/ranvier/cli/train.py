@@ -11,6 +11,7 @@ from typing import Any
 from ranvier.cli.arguments import Interrupted, Mistake, require_folder, require_writable
 from ranvier.cli.networks import KINDS, batch_size_of, epochs_of, learning_rate_of
 from ranvier.cli.problems import Problem, open_problem
+from ranvier.cli.ranks import after_first, connect
 from ranvier.cli.train_arguments import add_arguments
 from ranvier.cli.training import Training
 from ranvier.cli.useful import require_apart, set_threads
@@ -26,8 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise Mistake("--resume needs --checkpoint DIR, the folder of the run to continue")
     if arguments.checkpoint is not None:
         require_folder("--checkpoint", arguments.checkpoint)
+    connect(arguments.distributed)
     set_threads(arguments.threads)
-    problem = _limited(open_problem(arguments, arguments.seed), arguments.limit)
+    problem = _limited(after_first(lambda: open_problem(arguments, arguments.seed)), arguments.limit)
     settings = _settings(arguments, problem)
     model_path = _model_path(arguments, problem, settings)
     picture_path = model_path.with_suffix(".png")
@@ -35,11 +37,13 @@ def run(arguments: argparse.Namespace) -> int:
     require_apart(
         {**outputs, "--report": arguments.report, "--json": arguments.json}, arguments.data, arguments.model
     )
-    for path in filter(None, (model_path, arguments.json, arguments.report)):
-        require_writable(Path(path))
 
     import ranvier as rv
 
+    leads = not arguments.distributed or rv.distributed.rank() == 0
+    for path in filter(None, (model_path, arguments.json, arguments.report)):
+        if leads:
+            require_writable(Path(path))
     drawn = picture_path if _can_draw() else None
     rv.manual_seed(arguments.seed)
     training = Training(arguments, problem, settings, model_path)
@@ -75,11 +79,15 @@ def _limited(problem: Problem, limit: int | None) -> Problem:
 
 
 def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]:
+    from ranvier.communication.world import launched_size
+
     optimizer, model, samples = arguments.optimizer, arguments.model, len(problem.train[0])
     if arguments.class_weight is not None and problem.values:
         raise Mistake("--class-weight is for classes, and the labels are values")
     if arguments.momentum is not None and optimizer != "sgd":
         raise Mistake(f"--momentum is for --optimizer sgd, not for {optimizer}")
+    if arguments.shards is not None and not arguments.distributed:
+        raise Mistake("--shards is for --distributed")
     if model is None:
         model = "cnn" if len(problem.input_shape) == 3 else "mlp"
     size, momentum = arguments.batch_size, 0.9 if arguments.momentum is None else arguments.momentum
@@ -96,6 +104,8 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
         "momentum": momentum if optimizer == "sgd" else None,
         "init": arguments.init,
         "class_weight": arguments.class_weight,
+        "ranks": launched_size() if arguments.distributed else None,
+        "shards": arguments.shards if arguments.distributed else None,
         "standardize": (problem.values and model in KINDS) or None,  # not for the user's own network
     }
 

@@ -65,6 +65,13 @@ FLAGS: dict[str, tuple[Any, str | None, str]] = {
     ),
     "--seed": (seed, "N", "default: 0; the same seed gives the same bits"),
     "--threads": (positive_int, "N", "default: the physical cores that the process may use"),
+    "--distributed": (
+        bool,
+        None,
+        "train on all processes that mpirun started, with the same weights at any power of two of them; "
+        "threads are then the cores of a host divided by its processes",
+    ),
+    "--shards": (positive_int, "N", "of --distributed: parts of a batch, a power of two; default: 8"),
     "--out": (path_name, "PATH", "folder, or file ending in .safetensors; default: runs/<data>-<model>"),
     "--checkpoint": (
         path_name,
@@ -99,6 +106,7 @@ def add_arguments(commands: Any, run: Any) -> None:
             "ranvier train houses.csv --label price --task regression",
             "ranvier train photos/ --size 64x64 --model net.py",
             "ranvier train digits --checkpoint run1 --resume",
+            "mpirun -n 4 ranvier train mnist --data-dir DIR --distributed",
         ],
     )
     add_data(train)

@@ -39,11 +39,22 @@ class Training:
             f"{len(problem.test[0])} test {problem.kind}; {Path(settings['model']).stem} of "
             f"{sum(p.numel() for p in model.parameters()):,} parameters; "
             f"{arguments.optimizer}, lr {settings['lr']:g}, batch {settings['batch_size']}, "
-            f"{rv.get_num_threads()} threads",
+            f"{rv.get_num_threads()} threads{self._ranks()}",
             flush=True,
         )
         how: dict[str, Any] = {"metrics": [problem.goal], "on_nonfinite": arguments.on_nonfinite}
-        self.trainer = rv.Trainer(model, loss, optimizer, **how)
+        if arguments.distributed:
+            how |= {"distributed": True} | ({"shards": arguments.shards} if arguments.shards else {})
+        try:
+            self.trainer = rv.Trainer(model, loss, optimizer, **how)
+        except ValueError as error:
+            if not arguments.distributed:
+                raise
+            raise Mistake(error) from None  # of the number of ranks
+
+    def _ranks(self) -> str:
+        ranks = self.settings["ranks"]
+        return "" if ranks is None else f" on each of {ranks} ranks"
 
     def fit(self) -> None:
         """Train and save the model."""
@@ -71,7 +82,8 @@ class Training:
             rescale(self.trainer.model, scale)
         if self.trainer.interrupted:
             raise Interrupted(self._kept(callbacks[-1]))
-        save_somewhere(self._save, self.model_path)
+        if self.trainer.leads:
+            save_somewhere(self._save, self.model_path)
 
     def _callbacks(self, samples: int) -> list[Any]:
         """The callbacks; the last one writes checkpoints."""
@@ -137,6 +149,8 @@ class Training:
 
         arguments, problem, history = self.arguments, self.problem, self.trainer.history
         measured = self.trainer.evaluate(*problem.test)
+        if not self.trainer.leads:
+            return
         seconds = time.perf_counter() - start
         goal = problem.goal
         predicted = (self.trainer.predict if problem.values else self.trainer.predict_proba)(problem.test[0])

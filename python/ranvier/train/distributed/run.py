@@ -73,12 +73,13 @@ class DistributedRun(Run):
 
     def _require_same_run(self) -> None:
         """Raise ValueError unless data, model and settings are the same on all ranks."""
-        for rank, theirs in enumerate(gather_objects(self._description, CALL)):
-            for what, ours in self._description.items():
-                if theirs[what] != ours:
+        first, *others = gather_objects(self._description, CALL)
+        for rank, theirs in enumerate(others, 1):
+            for what, value in first.items():
+                if theirs[what] != value:
                     raise ValueError(
-                        f"[{CALL}] got different runs on ranks {rank} and {self._world.rank}: {what}: "
-                        f"{difference(theirs[what], ours)}; expected the same data and settings on every rank"
+                        f"[{CALL}] got different runs, rank {rank} there and rank 0 here: {what}: "
+                        f"{difference(theirs[what], value)}; expected the same on every rank"
                     )
 
     def _begin_as_first(self) -> None:

@@ -1,0 +1,62 @@
+"""`--distributed`: a command on the processes that mpirun started."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ranvier.cli.arguments import Mistake
+
+T = TypeVar("T")
+_LATER = 2.0  # seconds that other ranks leave rank 0 to tell its mistake, which is theirs, too
+
+
+def connect(distributed: bool) -> None:
+    """Find the other processes; all but rank 0 print nothing on stdout.
+
+    Raises Mistake: several processes were started without --distributed, or they cannot be connected.
+    """
+    from ranvier.communication.world import init, launched_size
+
+    if not distributed:
+        if launched_size() > 1:
+            raise Mistake(
+                f"{launched_size()} processes were started, and each would train and write the same files; "
+                "expected --distributed"
+            )
+        return
+    try:
+        rank = init().rank
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise Mistake(error) from None
+    if rank:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
+
+
+def after_first(make: Callable[[], T]) -> T:
+    """What `make` gives; rank 0 calls it before the others, since it may download a file."""
+    from ranvier.communication.collectives import barrier
+    from ranvier.communication.world import is_initialized, world
+
+    if not is_initialized() or world().size == 1:
+        return make()
+    found: Any = make() if world().rank == 0 else None
+    barrier()
+    return found if world().rank == 0 else make()
+
+
+def end_job(code: int, tell: Callable[[], None]) -> int:
+    """End the other processes, too, after an error of this one; `tell` prints it."""
+    world: Any = sys.modules.get("ranvier.communication.world")
+    if world is None or not world.is_initialized() or world.world().size == 1:
+        tell()
+        return code
+    if world.world().rank:
+        time.sleep(_LATER)
+    tell()
+    sys.stderr.flush()
+    world.world().comm.Abort(code)
+    return code
