@@ -106,6 +106,18 @@ def test_a_lazy_layer_without_sizes_is_not_saved(tmp_path):
         rv.save(nn.Sequential(nn.LazyLinear(5)), tmp_path / "model.safetensors")
 
 
+def test_starting_values_of_a_lazy_layer_without_sizes_are_refused():
+    layer = nn.LazyLinear(2)
+    for fill in (nn.init.zeros_, nn.init.normal_, lambda w: nn.init.constant_(w, 1.0)):
+        with pytest.raises(ValueError, match="a parameter of a lazy layer without its size; expected a call"):
+            fill(layer.weight)
+    weight = layer.weight
+    assert isinstance(weight, nn.Parameter)
+    layer(rv.ones(1, 3))
+    assert type(weight) is nn.Parameter
+    assert nn.init.zeros_(weight).tolist() == [[0.0] * 3] * 2
+
+
 def test_files_of_tensors_and_lists(tmp_path):
     held = {"epoch": 3, "weights": [rv.tensor([1.0, 2.0]), rv.tensor([[3]])], "name": "x"}
     file = io.BytesIO()

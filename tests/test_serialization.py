@@ -1,5 +1,6 @@
 """Model files: what goes in comes out, and a failed write leaves the old file."""
 
+import io
 import os
 
 import numpy as np
@@ -313,3 +314,53 @@ def test_the_name_that_safetensors_reserves(tmp_path):
     model.register_buffer("__metadata__", rv.ones(1))
     with pytest.raises(ValueError, match="an array named '__metadata__', which safetensors reserves"):
         rv.save(model, tmp_path / "model")
+
+
+def test_bfloat16_of_another_library(path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    halves = torch.tensor([[1.5, -2.25, 3.0e38], [float("inf"), 0.1, -0.0]]).bfloat16()
+    save_file({"half": halves, "whole": torch.arange(3), "0": halves[0, 1].clone()}, path)
+    back = rv.load(path)
+    assert {name: x.dtype for name, x in back.items()} == {
+        "half": rv.float32,
+        "whole": rv.int64,
+        "0": rv.float32,
+    }
+    assert back["half"].tolist() == halves.float().tolist()
+    assert back["0"].item() == -2.25
+    layer = nn.Linear(3, 2, bias=False)
+    save_file({"weight": halves}, path)
+    rv.load(path, layer)
+    assert layer.weight.tolist() == halves.float().tolist()
+
+
+def test_bfloat16_bits(path):
+    """As above, without PyTorch."""
+    header = b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\x80\x3f\x20\xc0")
+    assert rv.load(path)["a"].tolist() == [1.0, -2.5]
+    header = header.replace(b"BF16", b"F8_E4M3").replace(b"[2]", b"[4]")
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    refused(ValueError, "holds values of a type that NumPy lacks", rv.load, path)
+
+
+def test_several_in_one_open_file(path):
+    with open(path, "wb") as file:
+        file.write(b"head")
+        rv.save({"a": rv.ones(2)}, file)
+        rv.save({}, file)
+        rv.save(nn.Linear(2, 1), file)
+        file.write(b"tail")
+    with open(path, "rb") as file:
+        file.seek(4)
+        assert rv.load(file)["a"].tolist() == [1.0, 1.0]
+        assert rv.load(file) == {}
+        assert isinstance(rv.load(file), nn.Linear)
+        refused(ValueError, f"[load] '{path}' is not a safetensors file", rv.load, file)
+    refused(ValueError, "[load] the open file is not a safetensors file", rv.load, io.BytesIO(b"12345678{}"))
+    with open(path, "w") as file:
+        refused(TypeError, "[save] got a file opened for text", rv.save, {}, file)
+    with open(path) as file:
+        refused(TypeError, "[load] got a file opened for text", rv.load, file)

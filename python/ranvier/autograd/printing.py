@@ -17,7 +17,7 @@ def text(tensor: Any) -> str:
     if recordings:
         value_read("str() or repr()")
     array = tensor._array
-    prefix = "Parameter containing:\n" if type(tensor).__name__ == "Parameter" else ""
+    prefix = "Parameter containing:\n" if type(tensor).__name__.endswith("Parameter") else ""
     parts = []
     if array.size == 0:
         body = "[]"

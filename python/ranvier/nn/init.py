@@ -19,6 +19,7 @@ import ranvier._core as _core
 from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
+from ranvier.nn.parameter import UninitializedParameter
 
 
 class _Skip(threading.local):
@@ -44,6 +45,10 @@ def skipped() -> Iterator[None]:
 def _fill(tensor: Tensor, values: Any) -> Tensor:
     if _skip.on:
         return tensor
+    if isinstance(tensor, UninitializedParameter):
+        raise ValueError(
+            "[init] got a parameter of a lazy layer without its size; expected a call of the model first"
+        )
     tensor._array[...] = values
     bump(tensor)
     return tensor

@@ -18,6 +18,7 @@ from ranvier.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module
 from ranvier.nn.norm import BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d
+from ranvier.nn.parameter import Parameter, UninitializedParameter
 
 __all__ = [
     "LazyBatchNorm1d",
@@ -53,6 +54,8 @@ class _Lazy(Module):
         self.__dict__.update({self.size: 0, "_settings": settings})
         for tensor in self._sized():
             tensor._array = np.empty((0,), tensor.dtype)
+            if isinstance(tensor, Parameter):
+                tensor.__class__ = UninitializedParameter
 
     @classmethod
     def _names(cls) -> list[str]:
@@ -86,6 +89,8 @@ class _Lazy(Module):
         made = self.base(**{self.size: size}, **self._settings)
         for own, new in zip(self._sized(), _Lazy._sized(made), strict=True):
             own._array = new._array.astype(own.dtype, copy=False)
+            if isinstance(own, UninitializedParameter):
+                own.__class__ = Parameter  # type: ignore[assignment]
             bump(own)
         kept = {*made._parameter_names, *made._buffer_names, "training", "_hooks"}
         for name, value in made.__dict__.items():

@@ -10,7 +10,7 @@ from ranvier.autograd.memory import plain
 from ranvier.autograd.tensor import Tensor, rebuild
 from ranvier.autograd.views import FLAG, UNWATCHED, share
 
-__all__ = ["Parameter"]
+__all__ = ["Parameter", "UninitializedParameter"]
 
 
 class Parameter(Tensor):
@@ -36,3 +36,9 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any = (), requires_grad: bool = True) -> None:
         self.requires_grad_(requires_grad)
+
+
+class UninitializedParameter(Parameter):
+    """The parameter of a lazy layer before its first call: without elements. `nn.init` refuses it."""
+
+    __slots__ = ()

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["KEY", "RESERVED", "TEMPORARY", "VERSION", "read", "replace", "write"]
+__all__ = ["KEY", "RESERVED", "TEMPORARY", "VERSION", "one_of", "read", "replace", "write"]
 
 VERSION = 1
 """Version of the metadata; a reader accepts this and older ones."""
@@ -24,6 +24,8 @@ TEMPORARY = ".tmp"
 
 RESERVED = "__metadata__"
 """The one name that the format does not allow for an array."""
+
+_LONGEST = 10**8  # of a header, the limit of safetensors
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -54,7 +56,12 @@ def write(path: str | os.PathLike[str] | BinaryIO, arrays: Arrays, document: dic
     if isinstance(path, (str, os.PathLike)):
         replace(path, content)
     elif hasattr(path, "write"):
-        path.write(content)
+        try:
+            path.write(content)
+        except TypeError:
+            raise TypeError(
+                "[save] got a file opened for text; expected one opened for writing bytes"
+            ) from None
     else:
         raise TypeError(f"[save] got path {path!r}; expected a path or a file opened for writing bytes")
 
@@ -96,7 +103,7 @@ def _replace(target: Path, content: bytes) -> None:
 
 
 def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
-    """The arrays of a file and its metadata; None if another library wrote it.
+    """The arrays of a file and its metadata; None if another library wrote it. bfloat16 becomes float32.
 
     Raises FileNotFoundError: no such file.
     Raises ValueError: not a safetensors file, cut off, damaged, of a newer version, or of types NumPy lacks.
@@ -108,15 +115,48 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            arrays = {name: _array(file, path, name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         hint = "; rv.onnx.load reads ONNX files" if str(path).endswith(".onnx") else ""
         raise ValueError(
             f"[load] '{path}' is not a safetensors file, or is cut off or damaged: {error}{hint}"
         ) from None
-    except (TypeError, AttributeError, KeyError) as error:  # bfloat16 and other types that NumPy lacks
+    except (TypeError, AttributeError, KeyError) as error:  # float8 and other types that NumPy lacks
         raise ValueError(f"[load] '{path}' holds values of a type that NumPy lacks: {error}") from None
     return arrays, _document(path, metadata[KEY]) if KEY in metadata else None
+
+
+def one_of(stream: BinaryIO) -> bytes:
+    """The bytes of the file that starts at the place of the stream, which may go on after its end.
+
+    Raises TypeError: a stream of text.
+    """
+    size = stream.read(8)
+    if not isinstance(size, bytes):
+        raise TypeError("[load] got a file opened for text; expected one opened for reading bytes")
+    head = stream.read(min(int.from_bytes(size, "little"), _LONGEST))
+    try:
+        entries = json.loads(head)
+        end = max(
+            (about["data_offsets"][1] for name, about in entries.items() if name != RESERVED), default=0
+        )
+        return size + head + stream.read(max(int(end), 0))
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):  # damaged: `read` tells how
+        return size + head + stream.read()
+
+
+def _array(file: Any, path: str | os.PathLike[str], name: str) -> npt.NDArray[Any]:
+    from safetensors import deserialize
+
+    try:
+        array: npt.NDArray[Any] = file.get_tensor(name)
+    except TypeError:
+        part = dict(deserialize(Path(path).read_bytes()))[name]  # type: ignore[no-untyped-call]
+        if part["dtype"] != "BF16":
+            raise
+        upper = np.frombuffer(part["data"], "<u2").astype(np.uint32)  # the upper half of a float32
+        array = (upper << 16).view(np.float32).reshape(part["shape"])
+    return array
 
 
 def _document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:

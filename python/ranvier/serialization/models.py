@@ -66,7 +66,8 @@ def save(
 
     PyTorch's other keywords (pickle_protocol ...) have no effect: a file never holds code. After a crash the
     old file is unchanged. Any safetensors reader can open the file; the names of the
-    weights are those of the state dict.
+    weights are those of the state dict. Tensors in dicts and lists come back without requires_grad, each with
+    its own memory.
 
     Args:
         obj: a Module, or a Tensor, array, number, string or None, or dicts, lists and tuples of these.
@@ -123,11 +124,11 @@ def load(
 ) -> Any:
     """Load a file of `save`: a model made of our layers, or a dict. Runs no code of the file.
 
-    For a safetensors file of another library, returns a dict of Tensors; for a checkpoint of `rv.Checkpoint`,
-    the state of its run as a nested dict.
+    For a safetensors file of another library, returns a dict of Tensors (bfloat16 as float32); for a
+    checkpoint of `rv.Checkpoint`, the state of its run as a nested dict.
 
     Args:
-        path: of the file, or a file opened for reading bytes.
+        path: of the file, or a file opened for reading bytes: what one `save` wrote there is read.
         into: a model to load the weights into (and return), also from a checkpoint; needed for a model with
             your own classes. Or a device, as PyTorch's second argument.
         map_location, weights_only, mmap, pickle_module: PyTorch's, without effect: all is loaded to the CPU,
@@ -175,13 +176,18 @@ def _load_path(path: PathLike, into: nn.Module | None) -> Any:
 
 
 def _load_stream(stream: BinaryIO, into: nn.Module | None) -> Any:
-    """As :func:`load`, of an open file."""
-    content = stream.read()
+    """As :func:`load`, of an open file, from its present place."""
+    content = files.one_of(stream)
+    name = getattr(stream, "name", None)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "file.safetensors")
         with open(path, "wb") as file:
             file.write(content)
-        return _load_path(path, into)
+        try:
+            return _load_path(path, into)
+        except ValueError as error:
+            shown = f"'{name}'" if isinstance(name, str) else "the open file"
+            raise ValueError(str(error).replace(f"'{path}'", shown)) from None
 
 
 def info(model_or_path: nn.Module | PathLike) -> Info:
