@@ -60,6 +60,7 @@ LAYERS: dict[str, dict[str, Any]] = {
     "UpsamplingBilinear2d": {"scale_factor": 2.0},
     "UpsamplingNearest2d": {"scale_factor": 2.0},
     "Bilinear": {"in1_features": 3, "in2_features": 4, "out_features": 2},
+    "CategoryEmbedding": {"numbers": 1, "categories": [3]},
     "ChannelShuffle": {"groups": 2},
     "EmbeddingBag": {"num_embeddings": 3, "embedding_dim": 2},
     "Fold": {"output_size": 3, "kernel_size": 2},
@@ -73,6 +74,7 @@ LAYERS: dict[str, dict[str, Any]] = {
 }
 INPUTS: dict[str, list[Any]] = {
     "Bilinear": [rv.ones(2, 3), rv.ones(2, 4)],
+    "CategoryEmbedding": [rv.tensor([[0.5, 2.0], [1.0, 0.0]])],
     "ChannelShuffle": [rv.ones(1, 4, 2)],
     "CTCLoss": [rv.zeros(4, 1, 3), rv.tensor([[1]]), rv.tensor([4]), rv.tensor([1])],
     "EmbeddingBag": [rv.tensor([[2, 0], [1, 0]])],

@@ -50,6 +50,42 @@ def test_predict_reads_a_table_as_training_did(rows, missing, tmp_path, capsys):
     )
 
 
+def test_many_categories_have_an_embedding(tmp_path, capsys):
+    """More than 8 categories; what training did not have counts as missing, and is printed."""
+    rng = np.random.default_rng(0)
+    towns = np.array([f"town {i}" for i in range(120)])
+    effect = dict(zip(towns, rng.normal(size=120), strict=True))
+    chosen = [*rng.choice(towns, 1200), "hapax"]
+    values = rng.normal(size=1201) / 10
+    rows = [
+        (town, f"{v:.4f}", f"{effect.get(town, 0) + v:.5f}") for town, v in zip(chosen, values, strict=True)
+    ]
+    path = write_table(tmp_path / "t.csv", rows, ("town", "area", "price"))
+    model, out = str(tmp_path / "m.safetensors"), tmp_path / "p.csv"
+    assert cli.main(["train", path, "--epochs", "25", "--out", model]) == 0
+    said = capsys.readouterr().out
+    assert "columns of categories, embedded: town (121)" in said
+    assert float(said.partition("test r2 ")[2].split(",")[0]) > 0.9
+    new = [("0.1", "town 5"), ("0.1", "town 6"), ("0.1", "Atlantis"), ("0.1", "hapax")]
+    other = write_table(tmp_path / "new.csv", new, ("area", "town"))
+    assert cli.main(["predict", model, other, "--csv", str(out)]) == 0
+    assert (
+        "column 'town' has unknown categories (1), which count as missing: 'Atlantis'"
+        in capsys.readouterr().err
+    )
+    found = [float(row["prediction"]) for row in csv.DictReader(out.read_text().splitlines())]
+    assert found[0] == pytest.approx(effect["town 5"] + 0.1, abs=0.5)
+    assert found[1] == pytest.approx(effect["town 6"] + 0.1, abs=0.5)
+    assert found[2] == found[3]
+    assert cli.main(["evaluate", model, path, "--label", "price"]) == 0
+    network = tmp_path / "net.py"
+    network.write_text(
+        "from ranvier import nn\ndef build(input_shape, classes):\n    return nn.Linear(1, 1)\n"
+    )
+    assert cli.main(["train", path, "--model", str(network)]) == 1
+    assert "column 'town' has 121 categories, too many for the one-hot columns" in capsys.readouterr().err
+
+
 def test_flags_without_effect(rows, tmp_path, capsys):
     for command, flag in (
         (["train", "digits", "--missing", "mean"], "--missing"),

@@ -244,7 +244,7 @@ def test_categories_and_missing_values(table, parser):
         (
             "a,v,y\n" + "".join(f"w{i},1,x\n" for i in range(101)),
             {"categories": True},
-            "has 101 different words",
+            "101 different words in 101 lines; expected categories: at most 100, or half as many as lines",
         ),
         ("a,b,y\n,1,x\n", {"missing": "drop"}, "a missing value in each line"),
         ("a,y\n1,x\n", {"missing": "mean"}, "got missing 'mean'; expected error, drop or keep"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn, optim
+from support.refused import refused
 
 
 def test_starting_values():
@@ -76,3 +77,25 @@ def test_errors():
         nn.Embedding(5, 2, sparse=True)
     with pytest.raises(IndexError, match=r'\[embedding\] got index 5 for 5 embeddings.*\(in layer "0"\)'):
         nn.Sequential(nn.Embedding(5, 2))(np.array([5]))
+
+
+def test_categories_of_a_table():
+    layer = nn.CategoryEmbedding(2, [3, 40]).double()
+    assert (layer.width, [table.weight.shape for table in layer.tables]) == (12, [(3, 2), (40, 8)])
+    assert [table.weight[0].abs().sum().item() for table in layer.tables] == [0.0, 0.0]
+    x = np.array([[0.5, -1.0, 2.0, 39.0], [0.25, 4.0, 0.0, 7.0]])
+    first, second = (table.weight.detach().numpy() for table in layer.tables)
+    expected = np.hstack([x[:, :2], first[[2, 0]], second[[39, 7]]])
+    np.testing.assert_array_equal(layer(rv.tensor(x)).detach().numpy(), expected)
+    whole = layer.float()(rv.tensor([[1, 2, 1, 1]]))
+    assert whole.dtype == rv.float32
+    layer(rv.tensor(x)).sum().backward()
+    assert layer.tables[0].weight.grad.numpy().sum(1).tolist() == [2.0, 0.0, 2.0]
+    assert nn.CategoryEmbedding(2)(rv.tensor(x[:, :2])).tolist() == x[:, :2].tolist()
+    assert nn.CategoryEmbedding(0, [5])(rv.tensor([[4.0]])).shape == (1, 3)
+    refused(
+        ValueError, "[CategoryEmbedding] got x of shape (2, 3); expected (n, 2 numbers + 2", layer, x[:, 1:]
+    )
+    refused(IndexError, "[embedding] got index 3", layer, np.array([[0.0, 0.0, 3.0, 0.0]]))
+    refused(ValueError, "expected numbers >= 0 and categories >= 1", nn.CategoryEmbedding, -1, [0])
+    refused(TypeError, "expected a whole number and a sequence", nn.CategoryEmbedding, 1, [2.5])

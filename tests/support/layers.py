@@ -141,6 +141,7 @@ LAYERS = [
     layer("RMSNorm", 6),
     layer("Embedding", 7, 3, of=classes(7, 2, 5)),
     layer("Embedding", 7, 3, padding_idx=2, of=classes(7, 2, 5)),
+    layer("CategoryEmbedding", 1, [4, 9], of=classes(4, 5, 3)),
     layer("EmbeddingBag", 7, 3, of=classes(7, 2, 5)),
     layer("EmbeddingBag", 7, 3, mode="max", of=classes(7, 2, 5)),
     layer("EmbeddingBag", 7, 3, mode="sum", padding_idx=2, of=classes(7, 9), also=(integers(0, 4, 6),)),

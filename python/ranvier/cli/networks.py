@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -36,17 +37,24 @@ def learning_rate_of(optimizer: str, kind: str) -> float:
     return rates.get(kind, min(rates.values()))
 
 
-def network(kind: str, input_shape: tuple[int, ...], classes: int) -> Any:
-    """`cnn`, `mlp`, or what the file's `build()` returns."""
+def network(kind: str, input_shape: tuple[int, ...], classes: int, embedded: Sequence[int] = ()) -> Any:
+    """`cnn`, `mlp`, or what the file's `build()` returns.
+
+    embedded: how many classes there are of each of a table's last columns, which are class indices.
+    """
     if kind not in KINDS:
         return build(kind, input_shape, classes)
-    return _cnn(input_shape, classes) if kind == "cnn" else _mlp(input_shape, classes)
+    return _cnn(input_shape, classes) if kind == "cnn" else _mlp(input_shape, classes, embedded)
 
 
-def _mlp(input_shape: tuple[int, ...], classes: int) -> Any:
+def _mlp(input_shape: tuple[int, ...], classes: int, embedded: Sequence[int]) -> Any:
     import ranvier as rv
 
-    return rv.nn.Sequential(rv.nn.Flatten(), *rv.mlp([prod(input_shape), 128, 64, classes], init="default"))
+    width = prod(input_shape)
+    if not embedded:
+        return rv.nn.Sequential(rv.nn.Flatten(), *rv.mlp([width, 128, 64, classes], init="default"))
+    first = rv.nn.CategoryEmbedding(width - len(embedded), embedded)
+    return rv.nn.Sequential(first, *rv.mlp([first.width, 128, 64, classes], init="default"))
 
 
 def _cnn(input_shape: tuple[int, ...], classes: int) -> Any:

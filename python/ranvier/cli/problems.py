@@ -32,6 +32,7 @@ class Problem:
     preprocessing: list[Any] = field(default_factory=list)  # the transforms of the samples
     feature_names: list[str] | None = None  # of a table's columns
     target: str | None = None  # the name of a table's column of targets
+    embedded: list[int] = field(default_factory=list)  # classes of the last columns, which are class indices
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -243,8 +244,12 @@ def _table(
         steps.fit(parts[0][0])
     except ValueError as error:
         raise Mistake(error) from None
+    embedded = [] if encoder is None else encoder.embedded
+    if embedded:  # class indices stay as they are
+        scale = steps.steps[-1]
+        scale.mean[-len(embedded) :], scale.std[-len(embedded) :] = 0, 1
     train, valid, test = ((steps.transform(x), y) for x, y in parts)
-    return Problem(name, train, valid, test, names, steps.steps, columns)
+    return Problem(name, train, valid, test, names, steps.steps, columns, embedded=embedded)
 
 
 def _parts(x: Any, y: Any, seed: int, classes: bool, test: Part | None = None) -> tuple[Part, Part, Part]:

@@ -21,13 +21,14 @@ TRAINING: dict[str, tuple[Any, str | None, str]] = {
         MISSING,
         None,
         "for empty cells, NA, ? ... of a table: an error (the default), drop the line, or take the "
-        "column's mean or median in the training part (a missing category is 0 in all its columns)",
+        "column's mean or median in the training part (a missing category is 0 in all its columns, or has an "
+        "embedding)",
     ),
     "--categorical": (
         names,
         "NAMES",
-        "columns with categories, even if they are numbers: a,b. Columns of words always are; each category "
-        "becomes a column of 0 and 1",
+        "columns with categories, even if they are numbers: a,b. Columns of words always are. Up to 8 "
+        "categories become a column of 0 and 1 each, more get an embedding",
     ),
     "--without": (names, "NAMES", "columns of a table to leave out: a,b"),
 }
@@ -92,9 +93,11 @@ def of_model(arguments: argparse.Namespace, path: str, encoder: Any) -> dict[str
     known = zip(encoder.names or map(str, range(len(encoder.categories))), encoder.categories, strict=True)
     missing = "error" if encoder.missing is None else "drop" if encoder.missing == "drop" else "keep"
     options |= {"missing": missing, "categories": dict(known)}
+    columns = encoder.names or list(map(str, range(len(encoder.categories))))
+    options["unknown"] = [name for i, name in enumerate(columns) if encoder.is_embedded(i)]
     if encoder.without:
-        columns = read_table(Path(path), **reading(arguments)).names or []
-        options["without"] = [name for name in encoder.without if name in columns]
+        present = read_table(Path(path), **reading(arguments)).names or []
+        options["without"] = [name for name in encoder.without if name in present]
     return options
 
 
@@ -115,8 +118,14 @@ def load(path: str | Path, label: Any, say: bool = True, **how: Any) -> Any:
 
 
 def made_encoder(arguments: argparse.Namespace, samples: Any) -> Any:
-    """The TableEncoder for the samples, not fitted; None if they are plain numbers."""
+    """The TableEncoder for the samples, not fitted; None if they are plain numbers.
+
+    The network of a Python file gets one-hot columns.
+    """
     import ranvier as rv
+    from ranvier.cli.networks import KINDS
+    from ranvier.data.datasets.columns import MOST
+    from ranvier.nn.embedding import ONE_HOT
 
     if not is_table(arguments.data) or samples.x.ndim != 2:
         return None
@@ -125,13 +134,22 @@ def made_encoder(arguments: argparse.Namespace, samples: Any) -> Any:
         return None
     categories = samples.categories or (None,) * samples.x.shape[1]
     columns = samples.feature_names
-    words = [
-        f"{columns[i] if columns else i} ({len(known)})"
-        for i, known in enumerate(categories)
-        if known is not None
-    ]
-    if words:
-        print(f"columns of categories, one-hot: {', '.join(words)}", flush=True)
+    one_hot = ONE_HOT if arguments.model in (None, *KINDS) else None
+    names = columns or list(map(str, range(len(categories))))
+    encoder = rv.data.TableEncoder(
+        categories, missing, names=columns, without=arguments.without or (), one_hot=one_hot
+    )
+    for name, known in zip(names, categories, strict=True):
+        if one_hot is None and known is not None and len(known) > MOST:
+            raise Mistake(
+                f"column '{name}' has {len(known)} categories, too many for the one-hot columns that "
+                f"your own network gets: --model mlp has embeddings, --without '{name}' leaves the column out"
+            )
+    counts = {i: f"{names[i]} ({len(known)})" for i, known in enumerate(categories) if known is not None}
+    for kind, embedded in (("one-hot", False), ("embedded", True)):
+        found = [text for i, text in counts.items() if encoder.is_embedded(i) == embedded]
+        if found:
+            print(f"columns of categories, {kind}: {', '.join(found)}", flush=True)
     if samples.rows is not None:
         print(f"{len(samples.rows)} lines without missing values are kept", flush=True)
-    return rv.data.TableEncoder(categories, missing, names=columns, without=arguments.without or ())
+    return encoder

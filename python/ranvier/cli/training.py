@@ -29,7 +29,7 @@ class Training:
 
         self.arguments, self.problem, self.settings = arguments, problem, settings
         self.model_path = model_path
-        model = network(settings["model"], problem.input_shape, problem.outputs)
+        model = network(settings["model"], problem.input_shape, problem.outputs, problem.embedded)
         if arguments.init != "default":
             initialize(model, arguments.init)
         optimizer = make_optimizer(arguments.optimizer, model, settings["lr"], settings["momentum"])

@@ -1,4 +1,4 @@
-"""Missing values filled, and categories as one-hot columns."""
+"""Missing values filled, and categories as one-hot columns or class indices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ class TableEncoder:
 
     Columns of numbers keep their place; NaN becomes the mean or median of the column in `fit`. A column of
     categories becomes one column for each category: 1 for the row's category, else 0. For NaN, all of them
-    are 0.
+    are 0. Columns of more than `one_hot` categories become class indices, in the last columns, for
+    `nn.CategoryEmbedding`: 0 for NaN, for -1 (a category that is unknown) and for categories that occur less
+    than twice in `fit`; 1, 2 ... for the others.
 
     Args:
         categories: for each column its categories, or None for a column of numbers.
@@ -30,6 +32,11 @@ class TableEncoder:
         fill: for each column the number for NaN; without it call `fit`.
         names: of the columns, for error messages and for programs that read tables.
         without: the names of columns that were left out.
+        one_hot: the most categories of a column that becomes one-hot columns; None for any number.
+        indices: for each column the class index of each of its categories, or None; without them call `fit`.
+
+    Attributes:
+        embedded: the number of class indices of each of the last columns.
 
     Raises ValueError: not fitted, another number of columns, no number in a column, or NaN without `missing`.
 
@@ -47,6 +54,8 @@ class TableEncoder:
         fill: Sequence[float] | None = None,
         names: Sequence[str] | None = None,
         without: Sequence[str] = (),
+        one_hot: int | None = None,
+        indices: Sequence[Sequence[int] | None] | None = None,
     ) -> None:
         if missing not in MISSING:
             raise ValueError(f"[TableEncoder] got missing {missing!r}; expected mean, median, drop or None")
@@ -57,6 +66,11 @@ class TableEncoder:
             list(without),
         )
         self.fill = None if fill is None else np.asarray(fill, np.float64)
+        self.one_hot = one_hot
+        self.indices = [
+            None if column is None else np.asarray(column, np.int64)
+            for column in indices or [None] * len(self.categories)
+        ]
         self.given = fill is not None  # a Compose does not fit what the constructor was given
 
     def fit(self, x: npt.ArrayLike) -> TableEncoder:
@@ -64,6 +78,12 @@ class TableEncoder:
         values = self._rows(x, "fit").astype(np.float64)
         fill = np.zeros(len(self.categories))
         for column, known in enumerate(self.categories):
+            if known is not None and self.is_embedded(column):
+                codes, counts = np.unique(values[:, column], return_counts=True)
+                kept = codes[(counts > 1) & (codes >= 0)].astype(np.int64)  # NaN is not >= 0
+                indices = np.zeros(len(known), np.int64)
+                indices[kept] = 1 + np.arange(len(kept))
+                self.indices[column] = indices
             if self.missing not in FILLS or known is not None:
                 continue
             found = values[:, column]
@@ -75,11 +95,12 @@ class TableEncoder:
         return self
 
     def transform(self, x: npt.ArrayLike) -> Array:
-        """(n, columns) to (n, numbers and categories), float32 for float32."""
+        """(n, columns) to (n, numbers, one-hot columns and class indices), float32 for float32."""
         if self.fill is None:
             raise ValueError("[TableEncoder.transform] not fitted yet; expected a call of fit first")
         values = self._rows(x, "transform")
-        parts = []
+        parts: list[Array] = []
+        last: list[Array] = []
         for column, known in enumerate(self.categories):
             cells = values[:, column]
             empty = np.isnan(cells)
@@ -91,14 +112,28 @@ class TableEncoder:
             if known is None:
                 parts.append(np.where(empty, self.fill[column], cells)[:, None])
                 continue
-            codes = np.arange(len(known))
-            if not (empty | np.isin(cells, codes)).all():
+            indices, codes = self.indices[column], np.arange(len(known))
+            unknown = empty if indices is None else empty | (cells == -1)
+            if not (unknown | np.isin(cells, codes)).all():
                 raise ValueError(
                     f"[TableEncoder.transform] got a number in {self._column(column)} that is no category; "
                     f"expected 0 to {len(known) - 1}"
                 )
-            parts.append(cells[:, None] == codes)
-        return np.hstack(parts).astype(values.dtype)
+            if indices is None:
+                parts.append(cells[:, None] == codes)
+            else:
+                of_cell = indices[np.where(unknown, 0, cells).astype(np.int64)]
+                last.append(np.where(unknown, 0, of_cell)[:, None])
+        return np.hstack([*parts, *last]).astype(values.dtype)
+
+    def is_embedded(self, column: int) -> bool:
+        """Whether the column becomes class indices."""
+        known = self.categories[column]
+        return known is not None and self.one_hot is not None and len(known) > self.one_hot
+
+    @property
+    def embedded(self) -> list[int]:
+        return [int(column.max(initial=0)) + 1 for column in self.indices if column is not None]
 
     def fit_transform(self, x: npt.ArrayLike) -> Array:
         """`fit(x)`, then `transform(x)`."""
@@ -114,6 +149,8 @@ class TableEncoder:
             "fill": None if self.fill is None else self.fill.tolist(),
             "names": self.names,
             "without": self.without,
+            "one_hot": self.one_hot,
+            "indices": [None if column is None else column.tolist() for column in self.indices],
         }
 
     def __repr__(self) -> str:

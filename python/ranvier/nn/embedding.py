@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import ranvier.nn.init as init
@@ -9,10 +11,14 @@ import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn.container import ModuleList
 from ranvier.nn.module import Module, Parameter
+from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.layers.embedding import padding_row, refuse
 
-__all__ = ["Embedding"]
+__all__ = ["CategoryEmbedding", "Embedding"]
+
+ONE_HOT = 8  # columns with more categories get an embedding
 
 
 class Embedding(Module):
@@ -102,3 +108,61 @@ class Embedding(Module):
         if self.padding_idx is not None:
             text += f", padding_idx={self.padding_idx}"
         return text + (f", scale_grad_by_freq={self.scale_grad_by_freq}" if self.scale_grad_by_freq else "")
+
+
+class CategoryEmbedding(Module):
+    """The last columns of a table are class indices: a row of an Embedding replaces each.
+
+    x (N, numbers + len(categories)): first numbers, which stay as they are, then class indices 0 ...
+    categories[i] - 1 (floats or integers). y (N, numbers + the sum of the widths), where the vectors of a
+    column with c categories have min(8, (c + 1) // 2) elements. Class 0 is that of missing and unknown
+    categories: its vector starts as zero, the others standard normal.
+
+    Args:
+        numbers: how many columns stay as they are.
+        categories: the number of classes of each further column.
+
+    Raises ValueError: x of another width or number of dimensions; IndexError: a class index out of range.
+
+    Source: Guo and Berkhahn, "Entity embeddings of categorical variables" (2016).
+
+    >>> import ranvier as rv
+    >>> cities = rv.nn.CategoryEmbedding(2, [40])
+    >>> cities(rv.tensor([[0.5, -1.0, 3.0], [0.1, 2.0, 39.0]])).shape
+    (2, 10)
+    """
+
+    def __init__(self, numbers: int, categories: Sequence[int] = ()) -> None:
+        super().__init__()
+        given = f"[CategoryEmbedding] got numbers {numbers!r} and categories {categories!r}; expected"
+        try:
+            if isinstance(numbers, bool) or isinstance(categories, (str, bytes)):
+                raise TypeError
+            self.numbers, self.categories = operator.index(numbers), tuple(map(operator.index, categories))
+        except TypeError:
+            raise TypeError(f"{given} a whole number and a sequence of whole numbers") from None
+        if self.numbers < 0 or any(count < 1 for count in self.categories):
+            raise ValueError(f"{given} numbers >= 0 and categories >= 1")
+        tables = [Embedding(count, min(8, (count + 1) // 2)) for count in self.categories]
+        with no_grad():
+            for table in tables:
+                init.zeros_(table.weight[0])
+        self.tables = ModuleList(tables)
+        self.width = self.numbers + sum(table.embedding_dim for table in tables)
+
+    def forward(self, x: Any) -> Tensor:
+        x = as_tensor("CategoryEmbedding", x)
+        if x.ndim != 2 or x.shape[1] != self.numbers + len(self.categories):
+            raise ValueError(
+                f"[CategoryEmbedding] got x of shape {x.shape}; expected (n, {self.numbers} numbers + "
+                f"{len(self.categories)} class indices)"
+            )
+        if not self.categories:
+            return x
+        parts = [_floats(x[:, : self.numbers], self.tables[0])] if self.numbers else []
+        parts += [table(x[:, self.numbers + i].long()) for i, table in enumerate(self.tables)]
+        return ops.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+
+def _floats(numbers: Tensor, table: Any) -> Tensor:
+    return numbers if numbers.is_floating_point() else numbers.to(table.weight.dtype)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.nn.embedding import ONE_HOT
 from ranvier.train.arrays import is_missing
 
 __all__ = ["Columns", "is_category"]
 
 Array = npt.NDArray[Any]
-_ONE_HOT = 8  # categories with more classes get an embedding
 
 
 def is_category(column: Any) -> bool:
@@ -61,7 +61,7 @@ class Columns:
         width = np.where(high > low, high - low, spread / 2)
         self._factor = np.divide(1.0, width, out=np.zeros_like(width), where=width > 0)
         self.classes = [np.unique(column[column >= 0]) for column in table[:, categorical].T]
-        large = [len(found) > _ONE_HOT for found in self.classes]
+        large = [len(found) > ONE_HOT for found in self.classes]
         self.numbers = x.shape[1]
         self.plain = int(self._has_missing.sum()) + sum(
             1 if len(found) == 2 else len(found)
@@ -79,7 +79,7 @@ class Columns:
         plain, indices = [missing[:, self._has_missing]], []
         for column, found in zip(table[:, self.categorical].T, self.classes, strict=True):
             same = column[:, None] == found
-            if len(found) > _ONE_HOT:
+            if len(found) > ONE_HOT:
                 indices.append(np.where(same.any(axis=1), same.argmax(axis=1) + 1, 0)[:, None])
             elif len(found) == 2:
                 plain.append((same * [-1, 1]).sum(axis=1, keepdims=True))

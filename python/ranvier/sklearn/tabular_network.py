@@ -120,10 +120,10 @@ class TabularNetwork(nn.Module):
         probabilities: bool = False,
     ) -> None:
         super().__init__()
-        self.numbers, self.plain, self.probabilities = numbers, plain, probabilities
+        self.numbers, self.probabilities = numbers, probabilities
         self.embedding = PeriodicEmbedding(numbers, frequencies) if numbers and frequencies else nn.Identity()
-        self.tables = nn.ModuleList([nn.Embedding(count, _width(count)) for count in categories])
-        width = numbers * (4 if frequencies else 1) + plain + sum(map(_width, categories))
+        self.rest = nn.CategoryEmbedding(plain, categories)
+        width = numbers * (4 if frequencies else 1) + self.rest.width
         self.scale = nn.Parameter(ops.sign(rand(members, width) - 0.5))
         layers: list[nn.Module] = []
         for before, after in zip([width, *hidden[:-1]], hidden, strict=True):
@@ -138,11 +138,8 @@ class TabularNetwork(nn.Module):
         self.bias = nn.Parameter(zeros(members, 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        first = self.numbers + self.plain
         parts = [self.embedding(x[:, : self.numbers])] if self.numbers else []
-        parts += [x[:, self.numbers : first]] if self.plain else []
-        for i, table in enumerate(self.tables):
-            parts.append(table(x[:, first + i].long()))
+        parts += [self.rest(x[:, self.numbers :])] if self.rest.width else []
         z = ops.cat(parts, 1) if len(parts) > 1 else parts[0]
         z = self.body(z.unsqueeze(0) * self.scale.unsqueeze(1))  # (members, N, units)
         y = ops.matmul(z, self.head) + self.bias  # (members, N, outputs)
@@ -151,11 +148,6 @@ class TabularNetwork(nn.Module):
         if self.probabilities:
             return ops.log(ops.softmax(y, 2).mean(0))
         return y.mean(0)
-
-
-def _width(count: int) -> int:
-    """Of the embedding of a category."""
-    return min(8, (count + 1) // 2)
 
 
 class MemberCrossEntropy(nn.CrossEntropyLoss):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from ranvier.data.datasets.text_table import DATE, DECIMAL_COMMA, MISSING, TextT
 __all__ = ["Columns", "read_columns"]
 
 LARGE = 4_000_000  # characters, from which the time to import pandas is worth it
-MOST = 100  # categories of a column; more are names or identifiers
+MOST = 100  # categories of a column; of more, each has to occur twice on average
 Categories = tuple[tuple[str, ...] | None, ...]
 
 
@@ -125,6 +126,7 @@ def read_columns(
     limit: float,
     missing: bool,
     categories: bool | Sequence[str] | Mapping[str, Sequence[str] | None],
+    unknown: Sequence[str] = (),
 ) -> tuple[Array, Categories | None]:
     """(values, categories): the columns as float64; NaN for a missing value, its number for a category.
 
@@ -132,6 +134,7 @@ def read_columns(
         missing: whether missing values are allowed.
         categories: False: all columns are numbers; True: columns of words are categories; names: these
             columns are, too; a mapping: the categories of each column of a trained model.
+        unknown: names of columns in which a category that the mapping does not have is -1.
     """
     if categories is False and not missing:
         return cells.numbers(columns, limit), None
@@ -142,7 +145,7 @@ def read_columns(
         if known is None:
             values[:, i] = cells.mixed(column, limit, missing)
         else:
-            values[:, i] = _codes(cells, column, known, missing)
+            values[:, i] = _codes(cells, column, known, missing, cells.table.name(column) in unknown)
         found.append(known)
     return values, tuple(found) if any(names is not None for names in found) else None
 
@@ -150,7 +153,7 @@ def read_columns(
 def _known(cells: Columns, column: int, categories: Any) -> tuple[str, ...] | None:
     """The categories of a column; None for a column of numbers."""
     table = cells.table
-    name = table.names[column] if table.names else str(column)
+    name = table.name(column)
     if isinstance(categories, Mapping):
         given = categories.get(name)
         return None if given is None else tuple(given)
@@ -158,19 +161,26 @@ def _known(cells: Columns, column: int, categories: Any) -> tuple[str, ...] | No
     if categories is False or not (named or cells.is_words(column)):
         return None
     words = sorted(word for word in cells.words(column)[0] if word.lower() not in MISSING)
-    if len(words) > MOST:
+    if len(words) > max(MOST, len(cells) // 2):
         raise ValueError(
-            f"[load_csv] '{table.path}' {table.column(column)} has {len(words)} different words; expected at "
-            f"most {MOST} categories. Leave a column of names or texts out: without=['{name}'] "
-            f"(--without '{name}')"
+            f"[load_csv] '{table.path}' {table.column(column)} has {len(words)} different words in "
+            f"{len(cells)} lines; expected categories: at most {MOST}, or half as many as lines. Leave a "
+            f"column of names or texts out: without=['{name}'] (--without '{name}')"
         )
     return tuple(words)
 
 
-def _codes(cells: Columns, column: int, known: tuple[str, ...], missing: bool) -> Array:
+def _codes(cells: Columns, column: int, known: tuple[str, ...], missing: bool, unknown: bool) -> Array:
     at: dict[str, float] = {name: float(number) for number, name in enumerate(known)}
     words, codes = cells.words(column)
     empty = [word.lower() in MISSING for word in words]
+    new = [word for e, word in zip(empty, words, strict=True) if not e and word not in at]
+    if new and unknown:
+        at |= dict.fromkeys(new, -1.0)
+        shown = ", ".join(map(repr, new[:5])) + (" ..." if len(new) > 5 else "")
+        where = f"[load_csv] '{cells.table.path}' {cells.table.column(column)}"
+        text = f"{where} has unknown categories ({len(new)}), which count as missing: {shown}"
+        warnings.warn(text, stacklevel=5)
     wrong = [not missing if e else word not in at for e, word in zip(empty, words, strict=True)]
     if any(wrong):
         row = int(np.array(wrong)[codes].argmax())

@@ -32,6 +32,7 @@ def load_csv(
     task: str = "auto",
     missing: str = "error",
     categories: Categories = False,
+    unknown: Sequence[str] = (),
     without: Sequence[str] = (),
     decimal: str = ".",
     encoding: str | None = None,
@@ -50,7 +51,8 @@ def load_csv(
         missing: for empty cells, NA, null, ? ...: "error"; "drop" leaves these lines out; "keep" reads NaN.
         categories: True: columns of words are categories, which are numbered in sorted order; names: also
             these columns, even if they are numbers; a mapping from columns to their categories: the same
-            numbers as in another table. `TableEncoder` makes one-hot columns of them.
+            numbers as in another table. `TableEncoder` makes one-hot columns or class indices of them.
+        unknown: names of columns in which a category that such a mapping does not have is -1, with a warning.
         without: names of columns to leave out.
         decimal: the decimal separator, "." or ",".
         encoding: by default UTF-8 (UTF-16 with a byte order mark); latin-1 and others by name.
@@ -85,7 +87,7 @@ def load_csv(
     rows = None
     if missing == "drop":
         rows = _complete(cells, features if at is None else [*features, at])
-    x, kinds = read_columns(cells, features, FLOAT32, missing != "error", categories)
+    x, kinds = read_columns(cells, features, FLOAT32, missing != "error", categories, unknown)
     names = tuple(table.names[column] for column in features) if table.names else None
     samples = Samples(x.astype(np.float32), None, None, names, categories=kinds)
     if rows is not None:

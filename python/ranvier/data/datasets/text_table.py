@@ -57,6 +57,9 @@ class TextTable:
     def column(self, at: int) -> str:
         return f"column '{self.names[at]}'" if self.names else f"column {at}"
 
+    def name(self, at: int) -> str:
+        return self.names[at] if self.names else str(at)
+
     def rows(self) -> Iterator[list[str]]:
         return csv.reader(self.lines, delimiter=self.delimiter, skipinitialspace=True)
 
