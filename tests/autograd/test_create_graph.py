@@ -308,3 +308,31 @@ def test_rule_of_a_subclass_with_another_backward():
             return 2 * dy
 
     refused(NotImplementedError, "[other]", rule_of, Other())
+
+
+SPECIAL = {  # f, x and f''(x) where formulas of f have a kink or a quotient 0 / 0, but f has none
+    "logaddexp of equals": (lambda x: rv.logaddexp(x, 1.5), 1.5, 0.25),
+    "logcumsumexp of equals": (lambda x: rv.logcumsumexp(rv.stack([x, x.detach()]), 0)[1], 1.5, 0.25),
+    "sinc at 0": (rv.sinc, 0.0, -(np.pi**2) / 3),
+    "elu at 0, below": (lambda x: F.elu(x, 1.0), 0.0, 1.0),
+    "product with a zero": (lambda x: rv.stack([x, x * 2, x + 3]).prod(), 0.0, 12.0),
+    "cumprod with a zero": (lambda x: rv.stack([x, x * 2, x + 3]).cumprod(0)[2], 0.0, 12.0),
+    "power at 0": (lambda x: x ** rv.tensor(2.0, dtype=rv.float64), 0.0, 2.0),
+    "norm at 0": (lambda x: (x * rv.ones(2).double()).norm() * x, 0.0, 0.0),
+    "std of equals": (lambda x: (x * rv.ones(3).double()).std() * x, 1.0, 0.0),
+    "softplus beyond its threshold": (lambda x: F.softplus(x, 1.0, 2.0), 3.0, 0.0),
+    "hinge of a target that is no sign": (
+        lambda x: F.hinge_embedding_loss(x, rv.tensor(0.5, dtype=rv.float64)) * x,
+        -2.0,
+        0.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_points(name):
+    function, at, wanted = SPECIAL[name]
+    x = leaf(at)
+    (g,) = grad(function(x), x, create_graph=True)
+    (h,) = grad(g, x)
+    assert h.item() == pytest.approx(wanted, abs=1e-12)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor
+from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, floating, result_dtype
-from ranvier.ops.elementwise.extrema import clip, maximum
-from ranvier.ops.elementwise.functions import exp, log1p
+from ranvier.ops.elementwise.extrema import clip
 from ranvier.ops.elementwise.power import pow
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.numeric.by_numpy import of_two
@@ -228,8 +228,9 @@ def logaddexp(input: Any, other: Any) -> Tensor:
     tensor([1000.6932])
     """
     input, other = _same_floats("logaddexp", input, other)
-    distance = where(input == other, 0.0, sub(input, other))  # equal infinities have the distance 0
-    return add(maximum(input, other), log1p(exp(-distance.abs())))
+    endless = (input == other) & (input.abs() == math.inf)  # equal infinities have the distance 0
+    d = where(endless, 0.0, sub(input, other))
+    return where(d > 0, sub(input, logsigmoid(d)), sub(other, logsigmoid(-d)))
 
 
 def logaddexp2(input: Any, other: Any) -> Tensor:

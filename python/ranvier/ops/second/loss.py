@@ -35,14 +35,14 @@ SLOPES: dict[Any, tuple[Slope | None, ...]] = {
     ),
     probability.KlDiv: (
         lambda x, t, logs: neg(exp(t) if logs else t),
-        lambda x, t, logs: exp(t) * (t - x + 1.0) if logs else log(t) - x + 1.0,
+        lambda x, t, logs: _kl_by_log_target(x, t) if logs else log(t) - x + 1.0,
     ),
     margin.SoftMargin: (
         lambda x, t: neg(sigmoid(neg(t * x)) * t),
         lambda x, t: neg(sigmoid(neg(t * x)) * x),
     ),
-    margin.HingeEmbedding: (lambda x, t, m: where(t == 1.0, 1.0, where(m - x >= 0.0, -1.0, zero(x))), None),
-    margin.CosineMargin: (lambda x, t, m: where(t == 1.0, -1.0, where(x >= m, 1.0, zero(x))), None),
+    margin.HingeEmbedding: (lambda x, t, m: _hinge_by_x(x, t, m), None),
+    margin.CosineMargin: (lambda x, t, m: _cosine_by_x(x, t, m), None),
     margin.MarginRanking: (
         lambda x1, x2, t, m: neg(_violated(x1, x2, t, m) * t),
         lambda x1, x2, t, m: _violated(x1, x2, t, m) * t,
@@ -61,6 +61,21 @@ def zero(x: Tensor) -> Tensor:
 
 def _violated(x1: Tensor, x2: Tensor, t: Tensor, m: float) -> Tensor:
     return where(m - t * (x1 - x2) >= 0.0, 1.0, zero(x1))
+
+
+def _hinge_by_x(x: Tensor, t: Tensor, m: float) -> Tensor:
+    near = where(m - x >= 0.0, -1.0, zero(x))
+    return where(ne(t, 1.0), near, 0.0) + where(ne(t, -1.0), 1.0, zero(x))
+
+
+def _cosine_by_x(x: Tensor, t: Tensor, m: float) -> Tensor:
+    far = where(eq(t, -1.0) & (x >= m), 1.0, zero(x))
+    return where(eq(t, 1.0), -1.0, far)
+
+
+def _kl_by_log_target(x: Tensor, t: Tensor) -> Tensor:
+    never = eq(exp(wrap(t._array)), 0.0)
+    return where(never, 0.0, exp(t) * (where(never, 0.0, t) - x + 1.0))
 
 
 def _smooth_l1(x: Tensor, t: Tensor, beta: float) -> Tensor:
@@ -102,8 +117,9 @@ def _focal_parts(x: Tensor, t: Tensor, alpha: float, gamma: float) -> tuple[Any,
     p, cross_entropy = sigmoid(x), neg(logsigmoid(neg(x))) - x * t
     miss = t * sigmoid(neg(x)) + (1.0 - t) * p
     weight: Any = t * alpha + (1.0 - t) * (1.0 - alpha) if alpha >= 0 else 1.0
-    slope = pow(miss, gamma - 1.0) * gamma if gamma else zero(x)
-    return weight, pow(miss, gamma), slope, cross_entropy, p
+    some = wrap(miss._array) > 0.0
+    safe = where(some, miss, 1.0)
+    return weight, pow(miss, gamma), where(some, pow(safe, gamma - 1.0) * gamma, 0.0), cross_entropy, p
 
 
 def _focal_by_x(x: Tensor, t: Tensor, alpha: float, gamma: float) -> Tensor:

@@ -96,6 +96,8 @@ def _prod(node: Any, x: Tensor) -> Tensor:
     """The product of pairs, of pairs of pairs, and so on: no division, right for zeros."""
     axis = node.axes if isinstance(node.axes, int) else 0
     x = movedim(x, axis, 0) if isinstance(node.axes, int) else reshape(x, -1)
+    if x.shape[0] == 0:
+        x = total(x, 0, keepdim=True) + 1.0
     while x.shape[0] > 1:
         half = x.shape[0] // 2
         x = cat([x[:half] * x[half : 2 * half], x[2 * half :]])
