@@ -8,7 +8,7 @@ array, to which others are added; and a leaf keeps an array as its ``grad`` only
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ import ranvier.autograd.hooks as hooks
 from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.function import Output
 from ranvier.autograd.memory import cast, filled, like, plain
-from ranvier.autograd.mode import enable_grad
+from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.recording import current, recordings, references
 from ranvier.autograd.tensor import Tensor, wrap
 
@@ -112,14 +112,19 @@ def run(
     create_graph: gradients are Tensors (graph.py), else arrays.
     Nodes that lead to none of these are not run.
     """
-    steps = graph.STEPS if create_graph else (_add, _run_node, hooks.call, accumulate)
+    if create_graph and not mode.enabled:
+        with enable_grad():
+            return run(roots, retain_graph, captured, only, create_graph)
+    add, run_one, call_hooks, add_to_leaf = (
+        graph.STEPS if create_graph else (_add, _run_node, hooks.call, accumulate)
+    )
     retain_graph = create_graph if retain_graph is None else retain_graph
     pending: dict[Any, Any] = {}
     ours: set[Any] = set()  # nodes with a pending sum in a new array
     starts: list[Any] = []
     for root, seed in roots:
         node = root if root._grad_fn is None else root._grad_fn
-        steps[0](node, seed, pending, ours)
+        add(node, seed, pending, ours)
         if not any(node is start for start in starts):  # not ==, which compares the values of leaves
             starts.append(node)
     waits = _count_uses(starts)
@@ -127,25 +132,6 @@ def run(
     if captured is not None or only is not None:
         needed = _leading_to(only or captured or (), starts) | (only or set())
     ready = [node for node in starts if not waits[node]]
-    if not create_graph:
-        _run_ready(steps, ready, pending, ours, waits, retain_graph, captured, needed)
-        return
-    with enable_grad():
-        _run_ready(steps, ready, pending, ours, waits, retain_graph, captured, needed)
-
-
-def _run_ready(
-    steps: tuple[Callable[..., Any], ...],
-    ready: list[Any],
-    pending: dict[Any, Any],
-    ours: set[Any],
-    waits: dict[Any, int],
-    retain_graph: bool,
-    captured: dict[Any, Any] | None,
-    needed: set[Any] | None,
-) -> None:
-    """Runs the nodes that are ready, and those that become ready."""
-    _, run_node, call_hooks, accumulate = steps
     watched = hooks.before_accumulation or hooks.after_accumulation
     while ready:
         node = ready.pop()
@@ -161,17 +147,17 @@ def _run_ready(
         if needed is not None and node not in needed:
             pending.pop(node, None)
         elif node.edges:
-            run_node(node, pending, ours, waits, ready)
+            run_one(node, pending, ours, waits, ready)
             if not retain_graph and type(node) is not Output:
                 node.release()
         else:  # a leaf
             holder = [pending.pop(node, None)]
             if holder[0] is not None:
                 if node._requires_grad:  # it may have been switched off since forward
-                    accumulate(node, holder)
+                    add_to_leaf(node, holder)
                 if watched:
                     hooks.call_after_accumulation(node)
-    if hooks.at_end:
+    if hooks.at_end and captured is None:  # not at the end of a call inside backward
         hooks.call_at_end()
 
 
