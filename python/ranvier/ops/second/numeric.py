@@ -13,7 +13,7 @@ from ranvier.ops.elementwise.arithmetic import neg, reciprocal
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.functions import cos, exp, log, sqrt
 from ranvier.ops.elementwise.where import where
-from ranvier.ops.numeric.by_numpy import ByNumpy
+from ranvier.ops.numeric.by_numpy import ByNumpy, NoDerivative
 from ranvier.ops.numeric.elementary import cosh, digamma, sinh
 from ranvier.ops.second.maps import none, sum_to
 
@@ -56,6 +56,11 @@ CONSTANT = {
     *("Ceil", "Copysign", "Deg2rad", "Floor", "Floor_divide", "Fmax", "Fmin"),
     *("Fmod", "Frac", "Nextafter", "Rad2deg", "Remainder", "Trunc"),
 }
+
+
+@rule(NoDerivative)
+def _no_derivative(node: Any, *dys: Tensor) -> Any:
+    return node.backward(*dys)  # raises
 
 
 @rule(ByNumpy)
