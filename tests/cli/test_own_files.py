@@ -70,7 +70,7 @@ def test_a_table(folder, tmp_path, capsys):
     np.testing.assert_allclose(np.sum(written["probabilities"], 1), 1, rtol=1e-5)
 
     code, _, error = run("predict", model, table, "--label", "0", capsys=capsys)
-    assert (code, "expected a finite number" in error) == (1, True)
+    assert (code, "does not take, 'species': expected the columns" in error) == (1, True)
     code, _, error = run("predict", model, folder / "numbers.npz", capsys=capsys)
     assert (code, error) == (1, "ranvier: error: a sample is 1x8x8, and the model takes 4\n")
     code, _, error = run("evaluate", model, "digits", capsys=capsys)

@@ -86,6 +86,29 @@ def test_many_categories_have_an_embedding(tmp_path, capsys):
     assert "column 'town' has 121 categories, too many for the one-hot columns" in capsys.readouterr().err
 
 
+def test_other_columns_than_the_model_takes(rows, tmp_path, capsys):
+    model = str(tmp_path / "m.safetensors")
+    named = write_table(tmp_path / "t.csv", [row[1:] for row in rows], ("size", "colour", "kind"))
+    assert cli.main(["train", named, "--missing", "mean", "--epochs", "1", "--out", model]) == 0
+    assert cli.main(["predict", model, named]) == 1
+    assert "does not take, 'kind': expected the columns size, colour; --label" in capsys.readouterr().err
+    np.save(tmp_path / "t.npy", np.zeros((3, 2), np.float32))
+    assert cli.main(["predict", model, str(tmp_path / "t.npy")]) == 1
+    assert "the model takes words in some columns; expected a .csv" in capsys.readouterr().err
+    assert cli.main(["train", named, "--missing", "mean", "--categorical", "colours", "--epochs", "1"]) == 1
+    assert "has no column 'colours' to read as categories" in capsys.readouterr().err
+
+
+def test_a_column_of_row_numbers(rows, tmp_path, capsys):
+    numbered = [(i, *row[2:]) for i, row in enumerate(rows)]
+    path = write_table(tmp_path / "t.csv", numbered, ("", "colour", "kind"))
+    flags = ["--epochs", "1", "--out", str(tmp_path / "m.safetensors")]
+    assert cli.main(["train", path, *flags]) == 0
+    assert "column '' counts the rows, which predicts nothing: --without ''" in capsys.readouterr().out
+    assert cli.main(["train", path, "--without", "", *flags]) == 0
+    assert "counts the rows" not in capsys.readouterr().out
+
+
 def test_flags_without_effect(rows, tmp_path, capsys):
     for command, flag in (
         (["train", "digits", "--missing", "mean"], "--missing"),

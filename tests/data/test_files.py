@@ -2,6 +2,7 @@
 
 import builtins
 import io
+import shutil
 import zipfile
 
 import numpy as np
@@ -150,6 +151,24 @@ def test_one_image(folder):
     image = read_image(root / "ant" / "1.png")
     np.testing.assert_array_equal(np.rint(image * 255), ants[1].transpose(2, 0, 1))
     assert read_image(root / "ant" / "1.png", 7, grayscale=True).shape == (1, 7, 7)
+
+
+def test_images_of_16_bits(tmp_path):
+    values = np.array([[0, 255, 256, 30000, 65535]], np.uint16)
+    pillow.fromarray(values).save(tmp_path / "i.png")
+    found = read_image(tmp_path / "i.png", grayscale=True)[0, 0] * 255
+    np.testing.assert_array_equal(np.rint(found), [0, 0, 1, 117, 255])
+    assert read_image(tmp_path / "i.png").shape == (3, 1, 5)
+    pillow.fromarray(values.astype(np.float32)).save(tmp_path / "f.tif")
+    refused(ValueError, "its pixels are beyond 0 to 255", read_image, tmp_path / "f.tif")
+
+
+def test_a_folder_of_parts_is_no_folder_of_classes(folder):
+    root, _ = folder
+    for part in ("train", "val"):
+        shutil.copytree(root, root.parent / "data" / part)
+    refused(ValueError, "train, val, which are no classes; expected", load_images, root.parent / "data")
+    assert load_images(root.parent / "data" / "train").class_names == ("ant", "bee")
 
 
 def test_wrong_folders(folder, tmp_path):

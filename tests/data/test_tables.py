@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -145,6 +146,7 @@ def test_tasks(table, parser):
         ("1,2,0\n", 3, "got label 3 for 3 columns"),
         ("1\n2\n", 0, "has no columns beside the label"),
         ("", 0, "is empty"),
+        ('a,y\n"1,000",0\n', "y", "holds '1,000'; expected a number without commas"),
         ("a,b,y\n", "y", "expected lines of numbers|has a header and no samples"),
     ],
 )
@@ -249,6 +251,11 @@ def test_categories_and_missing_values(table, parser):
         ("a,b,y\n,1,x\n", {"missing": "drop"}, "a missing value in each line"),
         ("a,y\n1,x\n", {"missing": "mean"}, "got missing 'mean'; expected error, drop or keep"),
         ("a,y\n1,x\n", {"without": ["b"]}, "has no column 'b'"),
+        ("a,y\n1,x\n", {"categories": ["b"]}, "has no column 'b' to read as categories"),
+        ("a,y\n5%,x\n12 %,z\n", {"categories": True}, "numbers with units or separators, such as '12 %'"),
+        ('a,y\n"1,234,567",x\n"-1,234,568",z\n', {"categories": True}, "numbers with units or sep"),
+        ("a,y\n1,x\n2,z\n", {"task": "regression"}, "'y' has words, such as 'x'; .*--task classification"),
+        ("a,y\n1,5\n", {"label": "y", "decimal": ","}, r"columns are a,y \(with a decimal comma, semicol"),
         ("a,y\n1,x\n", {"decimal": ";"}, "got decimal ';'; expected '.' or ','"),
         ("a;b;y\n1.000,5;2;x\n", {"decimal": ","}, "holds '1.000,5'"),
         ("a,y\n1,x\n", {"encoding": "klingon"}, "got encoding 'klingon'; expected a name"),
@@ -257,6 +264,26 @@ def test_categories_and_missing_values(table, parser):
 def test_tables_that_cannot_be_read(table, text, how, message):
     with pytest.raises(ValueError, match=rf"\[load_csv\] .*({message})"):
         load_csv(table(text), **how)
+
+
+def test_line_breaks_in_quotes(table, parser):
+    text = 'size,note,y\n1,"a, ""b""\n\nc",p\n\n2,plain,q\n3,"a, ""b""\n\nc",p\n4,5" pipe,q\n'
+    found = load_csv(table(text), categories=True)
+    assert found.categories == (None, ('5" pipe', 'a, "b"\n\nc', "plain"))
+    assert (found.x.tolist(), found.y.tolist()) == ([[1, 1], [2, 2], [3, 1], [4, 0]], [0, 1, 0, 1])
+    with pytest.raises(ValueError, match="line 6, column 'note' has a missing value"):
+        load_csv(table(text.replace("plain", "")), categories=True)
+
+
+def test_columns_of_parquet_files(tmp_path):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    frame = pandas.DataFrame({"id": [3, 4], "size": [1.5, 2.5], "kind": ["a", "b"]})
+    frame.set_index("id").to_parquet(tmp_path / "t.parquet")
+    found = load_csv(tmp_path / "t.parquet")
+    assert (found.feature_names, found.x.tolist()) == (("id", "size"), [[3, 1.5], [4, 2.5]])
+    frame.assign(parts=[[1], [2]]).to_parquet(tmp_path / "t.parquet")
+    refused(ValueError, "column 'parts' has lists", load_csv, tmp_path / "t.parquet", "kind")
 
 
 def test_a_decimal_comma_and_encodings(table, parser):
@@ -280,6 +307,8 @@ def test_arrays_and_parquet_files(tmp_path, monkeypatch):
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
 
     class Pandas:  # its reader needs pyarrow
+        index, dtypes = SimpleNamespace(names=[None]), {}
+
         @staticmethod
         def read_parquet(path):
             return Pandas()

@@ -100,7 +100,7 @@ def path_name(text: str) -> str:
 def names(text: str) -> list[str]:
     """Names separated by commas."""
     found = [name.strip() for name in text.split(",")]
-    if not all(found):
+    if not all(found) and found != [""]:  # a column of row numbers has an empty name
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of names such as a,b")
     return found
 

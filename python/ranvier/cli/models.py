@@ -85,6 +85,14 @@ def in_order(expected: list[str] | None, samples: Any) -> Any:
             taken = f"they are taken to be {', '.join(expected)}"
             print(f"ranvier: the columns have no names; {taken}", file=sys.stderr, flush=True)
         return samples.x
+    require_names(expected, list(names))
+    if len({*expected}) < len(expected) or list(names) == expected:
+        return samples.x
+    return samples.x[:, [names.index(name) for name in expected]]
+
+
+def require_names(expected: list[str], names: list[str]) -> None:
+    """Raise Mistake: a column is missing, unknown, or there twice."""
     missing = [name for name in expected if name not in names]
     more = [name for name in names if name not in expected]
     twice = [name for name in expected if names.count(name) > 1]
@@ -93,9 +101,6 @@ def in_order(expected: list[str] | None, samples: Any) -> Any:
         text = "; it ".join(f"{what} {', '.join(map(repr, found))}" for what, found in said if found)
         hint = "; --label NAME leaves a column of labels out" if more else ""
         raise Mistake(f"the table {text}: expected the columns {', '.join(expected)}{hint}")
-    if len({*expected}) < len(expected) or list(names) == expected:
-        return samples.x
-    return samples.x[:, [names.index(name) for name in expected]]
 
 
 def probabilities(model: Any, output: Any) -> Any:

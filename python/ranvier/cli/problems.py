@@ -155,6 +155,11 @@ def _require_columns(arguments: argparse.Namespace, samples: Any) -> None:
     twice = next((column for column in columns if columns.count(column) > 1), None)
     if twice is not None:
         raise Mistake(f"'{arguments.data}' has more than one column '{twice}'; expected different names")
+    for i, column in enumerate(columns):
+        values = samples.x[:, i]
+        if len(values) > 10 and values[0] in (0, 1) and (values[1:] - values[:-1] == 1).all():
+            hint = f"--without '{column}' leaves it out"
+            print(f"ranvier: column '{column}' counts the rows, which predicts nothing: {hint}", flush=True)
     if samples.x.ndim == 1:
         raise Mistake(
             f"'{arguments.data}' has samples of shape {samples.x.shape}; expected at least 2 dimensions, "

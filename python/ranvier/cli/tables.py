@@ -86,6 +86,11 @@ def of_model(arguments: argparse.Namespace, path: str, encoder: Any) -> dict[str
     from ranvier.data.datasets.text_table import read_table
 
     if not is_table(path):
+        if encoder is not None and any(known is not None for known in encoder.categories):
+            raise Mistake(
+                f"'{path}' has numbers without names, and the model takes words in some columns; expected a "
+                ".csv or .parquet file"
+            )
         return {}
     options = reading(arguments)
     if encoder is None:

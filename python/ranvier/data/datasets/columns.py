@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from ranvier.data.datasets.text_table import DATE, DECIMAL_COMMA, MISSING, TextT
 __all__ = ["Columns", "read_columns"]
 
 LARGE = 4_000_000  # characters, from which the time to import pandas is worth it
+WITH_UNIT = re.compile(r"[-+]?[€$£]? ?[-+]?\d[\d.,' ]* ?[%€$£]?")  # "$5", "12 %", "1,234,567"
 MOST = 100  # categories of a column; of more, each has to occur twice on average
 Categories = tuple[tuple[str, ...] | None, ...]
 
@@ -161,6 +163,11 @@ def _known(cells: Columns, column: int, categories: Any) -> tuple[str, ...] | No
     if categories is False or not (named or cells.is_words(column)):
         return None
     words = sorted(word for word in cells.words(column)[0] if word.lower() not in MISSING)
+    if not named and all(map(WITH_UNIT.fullmatch, words)):
+        raise ValueError(
+            f"[load_csv] '{table.path}' {table.column(column)} has numbers with units or separators, such as "
+            f"{words[0]!r}; expected plain numbers, or its name in categories (--categorical '{name}')"
+        )
     if len(words) > max(MOST, len(cells) // 2):
         raise ValueError(
             f"[load_csv] '{table.path}' {table.column(column)} has {len(words)} different words in "
@@ -222,6 +229,11 @@ def _refuse(table: TextTable, column: int, row: int, cell: str, limit: float) ->
         raise ValueError(f"{where} holds {cell!r}; expected at most {limit:.3g}, which float32 holds")
     if cell.lower() in MISSING:
         raise ValueError(_missing(where, cell))
+    if re.fullmatch(r"[-+]?[1-9]\d{0,2}(,\d{3})+", cell) and table.decimal == ".":
+        raise ValueError(
+            f"{where} holds {cell!r}; expected a number without commas: remove those between thousands, or "
+            "pass decimal=',' (--decimal ,) if it is a decimal comma"
+        )
     if DECIMAL_COMMA.fullmatch(cell):
         raise ValueError(
             f"{where} holds {cell!r}, with a decimal comma; expected a decimal point: pass decimal=',' "

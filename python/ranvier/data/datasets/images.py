@@ -14,6 +14,7 @@ from ranvier.data.datasets.samples import PathLike, Samples, require_file
 __all__ = ["ImageFolder", "load_images", "read_image"]
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # no names of classes
 Image = npt.NDArray[np.float32]
 Size = int | tuple[int, int] | None
 
@@ -154,9 +155,16 @@ def _find(root: Path, name: str = "ImageFolder") -> tuple[list[str], list[tuple[
         if not found:
             raise ValueError(f"[{name}] '{folder}' has no images; expected files {', '.join(ENDINGS)}")
         files += [(path, number) for path in found]
+    names = [folder.name for folder in folders]
+    deep = not any(is_image(path) for folder in folders for path in folder.iterdir())
+    if deep and len(names) > 1 and {n.lower() for n in names} <= SPLITS:
+        raise ValueError(
+            f"[{name}] '{root}' has the sub-folders {', '.join(names)}, which are no classes; expected a "
+            f"folder with a sub-folder for each class, such as '{folders[0]}'"
+        )
     if not files:
         raise ValueError(f"[{name}] '{root}' has no sub-folders; expected one with images for each class")
-    return [folder.name for folder in folders], files
+    return names, files
 
 
 def is_image(path: Path) -> bool:
@@ -185,6 +193,10 @@ def _pixels(
 
     try:
         with pillow.open(path) as image:
+            if image.mode.startswith("I;16"):  # convert() takes all values above 255 as 255
+                image = pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            elif image.mode in ("I", "F") and max(map(abs, image.getextrema())) > 255:
+                raise ValueError("its pixels are beyond 0 to 255; expected 8 or 16 bits")
             image = image.convert("L" if grayscale else "RGB")
             if height is not None and width is not None and image.size != (width, height):
                 image = image.resize((width, height), pillow.Resampling.BILINEAR)

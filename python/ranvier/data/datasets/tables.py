@@ -81,6 +81,7 @@ def load_csv(
     cells = Columns(table)
     at = _label_column(table, label)
     left_out = {_label_column(table, name) for name in without}
+    _require_named(table, categories)
     features = [column for column in range(table.width) if column != at and column not in left_out]
     if not features:
         raise ValueError(f"[load_csv] '{path}' has no columns beside the label; expected at least one")
@@ -97,6 +98,8 @@ def load_csv(
     try:
         y, class_names = targets(_labels(cells, at, task, rows), task)
     except ValueError as error:
+        if str(error).startswith("[load_csv]"):
+            raise
         raise ValueError(f"[load_csv] '{path}' {table.column(at)}: {error}") from None
     return replace(samples, y=y, class_names=class_names, target=table.names[at] if table.names else None)
 
@@ -166,7 +169,12 @@ def _label_column(table: TextTable, label: str | int | None) -> int | None:
             return named[0] if named else table.width - 1
         if label not in (table.names or []):
             columns = ", ".join(table.names) if table.names else "none: the file has no header"
-            raise ValueError(f"[load_csv] '{table.path}' has no column '{label}'; its columns are {columns}")
+            one = f" (the cells are separated by {table.delimiter!r}: pass delimiter=)" * (table.width == 1)
+            if one and table.decimal == ",":
+                one = " (with a decimal comma, semicolons or tabs separate the cells)"
+            raise ValueError(
+                f"[load_csv] '{table.path}' has no column '{label}'; its columns are {columns}{one}"
+            )
         if (table.names or []).count(label) > 1:
             raise ValueError(
                 f"[load_csv] '{table.path}' has more than one column '{label}'; expected one, or its number"
@@ -175,6 +183,19 @@ def _label_column(table: TextTable, label: str | int | None) -> int | None:
     if not -table.width <= label < table.width:
         raise ValueError(f"[load_csv] got label {label} for {table.width} columns in '{table.path}'")
     return int(label) % table.width
+
+
+def _require_named(table: TextTable, categories: Categories) -> None:
+    """Raise ValueError for a name of a column of categories that the table lacks."""
+    if isinstance(categories, (bool, Mapping)):
+        return
+    names = table.names or [str(i) for i in range(table.width)]
+    unknown = [name for name in categories if name not in names]
+    if unknown:
+        raise ValueError(
+            f"[load_csv] '{table.path}' has no column '{unknown[0]}' to read as categories; its columns are "
+            f"{', '.join(names)}"
+        )
 
 
 def _complete(cells: Columns, columns: list[int]) -> Array:
@@ -202,6 +223,11 @@ def _labels(cells: Columns, at: int, task: str, rows: Array | None) -> Array:
         raise ValueError(
             f"[load_csv] '{table.path}' line {table.numbers[row]}, {table.column(at)} has a missing "
             f"label ({cells.cell(at, row)!r})"
+        )
+    if task == "regression" and cells.is_words(at):
+        raise ValueError(
+            f"[load_csv] '{table.path}' {table.column(at)} has words, such as {cells.cell(at, 0)!r}; "
+            "expected numbers to predict, or task='classification' (--task classification)"
         )
     if cells.is_numbers(at) or task == "regression" or _of_values(cells, at, task, rows):
         numbers = cells.mixed(at, np.inf, False, rows)

@@ -42,7 +42,16 @@ class TextTable:
     def _kept(self) -> list[tuple[int, str]]:
         lines = self.text[self.offset :].splitlines()
         before = len(self.text[: self.offset].splitlines())
+        if any(line.count('"') & 1 for line in lines):
+            return self._joined(lines, before)
         return [(number, line) for number, line in enumerate(lines, before + 1) if line.strip()]
+
+    def _joined(self, lines: list[str], before: int) -> list[tuple[int, str]]:
+        """The same of lines of which some continue a cell in quotes."""
+        reader = csv.reader(lines, delimiter=self.delimiter, skipinitialspace=True)
+        ends = [0, *(reader.line_num for _ in reader)]
+        rows = ((start, "\n".join(lines[start:end])) for start, end in itertools.pairwise(ends))
+        return [(before + 1 + start, row) for start, row in rows if row.strip()]
 
     @cached_property
     def lines(self) -> list[str]:
@@ -154,12 +163,16 @@ def _parquet(path: Path) -> str:
     """The table of a Parquet file as comma-separated text, in which numbers keep all digits."""
     try:
         pandas = importlib.import_module("pandas")
-        text: str = pandas.read_parquet(path).to_csv(index=False)
+        frame = pandas.read_parquet(path)
+        for name in [name for name, kind in frame.dtypes.items() if kind.kind == "O"]:
+            if any(hasattr(value, "__len__") and not isinstance(value, str) for value in frame[name]):
+                raise ValueError(f"column '{name}' has lists, not numbers or words")
+        text: str = frame.to_csv(index=any(name is not None for name in frame.index.names))
     except ImportError as error:
         hint = "reading .parquet needs pandas and pyarrow: pip install pandas pyarrow"
         raise ImportError(f"[load_csv] '{path}': {hint} ({str(error).splitlines()[0]})") from None
     except (OSError, ValueError) as error:
-        raise ValueError(f"[load_csv] '{path}' is damaged or no Parquet file: {error}") from None
+        raise ValueError(f"[load_csv] '{path}' cannot be read as a Parquet file: {error}") from None
     return text
 
 
