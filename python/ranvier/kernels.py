@@ -26,7 +26,7 @@ _INTERNAL = """
     get_num_threads get_winograd gradient_norm isa lbfgs_loop memory_stats move_parameters next_key
     optimizer_step pools_over_channels probe_bandwidth probe_barrier probe_fma random_normal random_uniform
     recurrent recurrent_backward reset_peak_memory set_alone set_isa set_num_threads set_winograd
-    supported_isas weight_penalty where_equal
+    supported_isas usable_cpus weight_penalty where_equal
 """
 
 if TYPE_CHECKING:

@@ -51,11 +51,11 @@ def backward(
     tensor(1.)
     """
     seed = root_gradient("backward", root, gradient, create_graph)
-    only = None if inputs is None else _targets([inputs] if isinstance(inputs, Tensor) else list(inputs))
+    only = None if inputs is None else targets([inputs] if isinstance(inputs, Tensor) else list(inputs))
     run([(root, seed)], retain_graph, only=only, create_graph=create_graph)
 
 
-def _targets(inputs: list[Tensor]) -> set[Any]:
+def targets(inputs: list[Tensor]) -> set[Any]:
     """The nodes of the tensors that get a ``grad``; of those that are no leaves it is retained."""
     if not inputs:
         raise RuntimeError("[backward] got no inputs; expected some, or None for all leaves")

@@ -20,19 +20,19 @@ def _raw(x: Any) -> np.ndarray[Any, Any]:
     return x._array if isinstance(x, Tensor) else np.asarray(plain("tensor", x))
 
 
-def is_tensor(x: Any) -> bool:
+def is_tensor(obj: Any) -> bool:
     """True for a Tensor.
 
     >>> import ranvier as rv
     >>> rv.is_tensor(rv.ones(1)), rv.is_tensor([1.0])
     (True, False)
     """
-    return isinstance(x, Tensor)
+    return isinstance(obj, Tensor)
 
 
-def numel(x: Any) -> int:
+def numel(input: Any) -> int:
     """The number of elements."""
-    return _raw(x).size
+    return _raw(input).size
 
 
 def _is(x: Any, numpy: Callable[..., Any], kernel: Callable[[Any], Any]) -> Tensor:
@@ -40,38 +40,38 @@ def _is(x: Any, numpy: Callable[..., Any], kernel: Callable[[Any], Any]) -> Tens
     return wrap(kernel(array) if array.dtype.char in "fd" else np.asarray(numpy(array)))
 
 
-def isnan(x: Any) -> Tensor:
+def isnan(input: Any) -> Tensor:
     """Where x is NaN.
 
     >>> import ranvier as rv
     >>> rv.isnan(rv.tensor([1.0, float("nan")]))
     tensor([False,  True])
     """
-    return _is(x, np.isnan, lambda array: _core.ne(array, array, None))
+    return _is(input, np.isnan, lambda array: _core.ne(array, array, None))
 
 
-def isinf(x: Any) -> Tensor:
+def isinf(input: Any) -> Tensor:
     """Where x is infinite."""
-    return _is(x, np.isinf, lambda array: _core.eq(_core.abs(array, None), math.inf, None))
+    return _is(input, np.isinf, lambda array: _core.eq(_core.abs(array, None), math.inf, None))
 
 
-def isfinite(x: Any) -> Tensor:
+def isfinite(input: Any) -> Tensor:
     """Where x is neither NaN nor infinite."""
-    return _is(x, np.isfinite, lambda array: _core.lt(_core.abs(array, None), math.inf, None))
+    return _is(input, np.isfinite, lambda array: _core.lt(_core.abs(array, None), math.inf, None))
 
 
-def allclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
-    """True if abs(x - y) <= atol + rtol abs(y) everywhere.
+def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """True if abs(input - other) <= atol + rtol abs(other) everywhere.
 
     >>> import ranvier as rv
     >>> rv.allclose(rv.ones(2), rv.ones(2) + 1e-7)
     True
     """
     value_read("allclose")
-    return bool(np.allclose(_raw(x), _raw(y), rtol, atol, equal_nan))
+    return bool(np.allclose(_raw(input), _raw(other), rtol, atol, equal_nan))
 
 
-def equal(x: Any, y: Any) -> bool:
+def equal(input: Any, other: Any) -> bool:
     """True if shapes and all elements are equal."""
     value_read("equal")
-    return bool(np.array_equal(_raw(x), _raw(y)))
+    return bool(np.array_equal(_raw(input), _raw(other)))

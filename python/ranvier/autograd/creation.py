@@ -20,13 +20,14 @@ from ranvier.autograd.memory import (
     require_numbers,
 )
 from ranvier.autograd.recording import recordings, refuse
+from ranvier.autograd.size import Size as Size
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
 
 float16, float32, float64 = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
 uint8, int8, int16, int32, int64 = (np.dtype(name) for name in ("uint8", "int8", "int16", "int32", "int64"))
 bool_ = np.dtype("bool")
-finfo, iinfo, Size, strided = np.finfo, np.iinfo, tuple, "strided"
+finfo, iinfo, strided = np.finfo, np.iinfo, "strided"
 contiguous_format, preserve_format, channels_last = "contiguous_format", "preserve_format", "channels_last"
 
 _NAMES = """
@@ -283,7 +284,7 @@ def eye(
 
 
 def arange(
-    start: Any,
+    start: Any = 0,
     end: Any = None,
     step: Any = 1,
     *,

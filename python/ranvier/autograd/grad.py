@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.backward import root_gradient, run
+from ranvier.autograd.backward import root_gradient, run, targets
 from ranvier.autograd.graph import cut
 from ranvier.autograd.memory import copied, filled_like
 from ranvier.autograd.mode import enable_grad
@@ -77,6 +77,36 @@ def gradients(
         own = gradient is None or isinstance(gradient, Tensor)
         found.append(gradient if own else wrap(copied(gradient)))
     return tuple(found)
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    """:meth:`Tensor.backward` of several tensors at once: their gradients are summed.
+
+    grad_tensors: a gradient for each tensor, None for one of one element; grad_variables: its old name.
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor(3.0, requires_grad=True)
+    >>> rv.autograd.backward([x * 2, x.clone()], [rv.tensor(1.0), rv.tensor(10.0)])
+    >>> x.grad
+    tensor(12.)
+    """
+    roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    given = grad_variables if grad_tensors is None else grad_tensors
+    given = [given] * len(roots) if given is None or isinstance(given, (Tensor, np.ndarray)) else list(given)
+    if len(given) != len(roots):
+        raise RuntimeError(
+            f"[backward] got {len(roots)} tensors and {len(given)} gradients; expected as many"
+        )
+    seeds = [root_gradient("backward", y, dy, create_graph) for y, dy in zip(roots, given, strict=True)]
+    only = None if inputs is None else targets([inputs] if isinstance(inputs, Tensor) else list(inputs))
+    run(list(zip(roots, seeds, strict=True)), retain_graph, only=only, create_graph=create_graph)
 
 
 def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:

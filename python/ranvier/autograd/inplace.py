@@ -107,9 +107,9 @@ def zero_(x: Tensor) -> Tensor:
     return _replace_all(x, 0, "zero_")
 
 
-def copy_(x: Tensor, source: Any) -> Tensor:
-    """Takes the values of another tensor or array, cast and broadcast."""
-    return _replace_all(x, source, "copy_")
+def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Takes the values of another tensor or array, cast and broadcast; non_blocking has no effect."""
+    return _replace_all(x, src, "copy_")
 
 
 def _replace_all(x: Tensor, value: Any, name: str) -> Tensor:

@@ -26,7 +26,7 @@ def rand(
 ) -> Tensor:
     """Uniform numbers in [0, 1), float32 unless dtype says float64; of the generator, if one is given."""
     kind = str(np.dtype(dtype or np.float32))
-    values = _core.random_uniform(_size(size, settings), kind, 0.0, 1.0, _key("rand", generator))
+    values = _core.random_uniform(_size(size, settings), kind, 0.0, 1.0, key_of("rand", generator))
     return _finish(values, requires_grad, device, settings)
 
 
@@ -40,11 +40,12 @@ def randn(
 ) -> Tensor:
     """Standard normal numbers, float32 unless dtype says float64; of the generator, if one is given."""
     kind = str(np.dtype(dtype or np.float32))
-    values = _core.random_normal(_size(size, settings), kind, 0.0, 1.0, _key("randn", generator))
+    values = _core.random_normal(_size(size, settings), kind, 0.0, 1.0, key_of("randn", generator))
     return _finish(values, requires_grad, device, settings)
 
 
-def _key(name: str, generator: Any) -> Any:
+def key_of(name: str, generator: Any) -> Any:
+    """The next key of the process, or of the generator."""
     if generator is None:
         return fresh_key()
     return _given(name, generator).fresh_key()

@@ -1,4 +1,4 @@
-"""The shape that Tensor.size() gives."""
+"""The shape of a Tensor."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 
 class Size(tuple[int, ...]):
-    """A tuple of lengths that also counts elements, as PyTorch's.
+    """A tuple of lengths that also counts elements, as ``torch.Size``; its text is that of a tuple.
 
     >>> import ranvier as rv
-    >>> rv.zeros(2, 3, 4).size()[1:].numel()
-    12
+    >>> x = rv.zeros(2, 3, 4)
+    >>> x.shape, x.shape[1:].numel(), x.shape == (2, 3, 4)
+    ((2, 3, 4), 12, True)
     """
 
     __slots__ = ()
@@ -23,3 +24,6 @@ class Size(tuple[int, ...]):
     def __getitem__(self, key: Any) -> Any:
         found = super().__getitem__(key)
         return Size(found) if isinstance(key, slice) else found
+
+    def __add__(self, other: Any) -> Any:
+        return Size(super().__add__(tuple(other)))

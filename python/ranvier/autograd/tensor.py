@@ -100,7 +100,7 @@ class Tensor:
 
     # --- what it is
     if TYPE_CHECKING:
-        shape: tuple[int, ...]
+        shape: Size
         dtype: np.dtype[Any]
         ndim: int
         itemsize: int
@@ -113,7 +113,7 @@ class Tensor:
         @grad.setter
         def grad(self, value: Tensor | None) -> None: ...
     else:  # read by C, since they are read often
-        shape = property(attrgetter("_array.shape"))
+        shape = property(lambda self: Size(self._array.shape))
         dtype = property(attrgetter("_array.dtype"))
         ndim = property(attrgetter("_array.ndim"))
         itemsize = property(attrgetter("_array.itemsize"))
@@ -141,7 +141,7 @@ class Tensor:
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the length along one dimension."""
-        return Size(self._array.shape) if dim is None else self._array.shape[dim]
+        return self.shape if dim is None else self._array.shape[dim]
 
     def dim(self) -> int:
         return self._array.ndim
@@ -161,8 +161,24 @@ class Tensor:
         steps = tuple(s // self._array.itemsize for s in self._array.strides)
         return steps if dim is None else steps[dim]
 
-    def is_contiguous(self) -> bool:
-        return bool(self._array.flags.c_contiguous)
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the memory is in C order, or with ``ranvier.channels_last`` in that order."""
+        if memory_format in (None, "contiguous_format"):
+            return bool(self._array.flags.c_contiguous)
+        if memory_format != "channels_last":
+            raise ValueError(
+                f"[is_contiguous] got memory_format {memory_format!r}; expected contiguous_format or "
+                "channels_last"
+            )
+        return self._array.ndim == 4 and bool(self._array.transpose(0, 2, 3, 1).flags.c_contiguous)
+
+    def storage_offset(self) -> int:
+        """The elements of memory before the first one, from the array that owns the memory."""
+        owner = self._array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        first, own = (x.__array_interface__["data"][0] for x in (self._array, owner))
+        return int(first - own) // self._array.itemsize
 
     def is_floating_point(self) -> bool:
         return self._array.dtype.kind == "f"

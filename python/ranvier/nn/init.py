@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.random import fresh_key
+from ranvier.autograd.random_tensors import key_of
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.nn.parameter import UninitializedParameter
@@ -54,21 +54,21 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
     return tensor
 
 
-def _draw(kernel: Any, tensor: Tensor, *parameters: float) -> Any:
+def _draw(kernel: Any, tensor: Tensor, generator: Any, *parameters: float) -> Any:
     kind = "float32" if tensor.dtype == np.float32 else "float64"
-    return kernel(tensor.shape, kind, *map(float, parameters), fresh_key())
+    return kernel(tensor.shape, kind, *map(float, parameters), key_of("init", generator))
 
 
-def _uniform(tensor: Tensor, low: float, high: float) -> Tensor:
-    return tensor if _skip.on else _fill(tensor, _draw(_core.random_uniform, tensor, low, high))
+def _uniform(tensor: Tensor, low: float, high: float, generator: Any = None) -> Tensor:
+    return tensor if _skip.on else _fill(tensor, _draw(_core.random_uniform, tensor, generator, low, high))
 
 
-def _normal(tensor: Tensor, mean: float, std: float) -> Tensor:
-    return tensor if _skip.on else _fill(tensor, _draw(_core.random_normal, tensor, mean, std))
+def _normal(tensor: Tensor, mean: float, std: float, generator: Any = None) -> Tensor:
+    return tensor if _skip.on else _fill(tensor, _draw(_core.random_normal, tensor, generator, mean, std))
 
 
-def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
-    """Uniform in [a, b).
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
+    """Uniform in [a, b); numbers of the generator, if one is given, here and below.
 
     >>> import ranvier as rv
     >>> bool((rv.nn.init.uniform_(rv.empty(9), 2, 3).numpy() >= 2).all())
@@ -76,14 +76,14 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     """
     if not a <= b:
         raise ValueError(f"[uniform_] got a = {a} and b = {b}; expected a <= b")
-    return _uniform(tensor, a, b)
+    return _uniform(tensor, a, b, generator)
 
 
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with the given mean and standard deviation."""
     if std < 0:
         raise ValueError(f"[normal_] got std = {std}; expected a number >= 0")
-    return _normal(tensor, mean, std)
+    return _normal(tensor, mean, std, generator)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -163,18 +163,18 @@ def lecun_normal_(tensor: Tensor) -> Tensor:
     return _normal(tensor, 0.0, math.sqrt(1.0 / max(1, fans(tensor)[0])))
 
 
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform in +-gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010)."""
     bound = gain * math.sqrt(6.0 / max(1, sum(fans(tensor))))
-    return _uniform(tensor, -bound, bound)
+    return _uniform(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with standard deviation gain sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio, 2010).
 
     Some texts call sqrt(1 / fan_in) Xavier's: that is `lecun_normal_`.
     """
-    return _normal(tensor, 0.0, gain * math.sqrt(2.0 / max(1, sum(fans(tensor)))))
+    return _normal(tensor, 0.0, gain * math.sqrt(2.0 / max(1, sum(fans(tensor)))), generator)
 
 
 def _he_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
@@ -185,36 +185,49 @@ def _he_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
 
 
 def kaiming_uniform_(
-    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Any = None,
 ) -> Tensor:
     """Uniform in +-gain sqrt(3 / fan), a the slope of leaky_relu (He et al., 2015)."""
     bound = math.sqrt(3.0) * _he_std(tensor, a, mode, nonlinearity)
-    return _uniform(tensor, -bound, bound)
+    return _uniform(tensor, -bound, bound, generator)
 
 
 def kaiming_normal_(
-    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Any = None,
 ) -> Tensor:
     """Normal with standard deviation gain / sqrt(fan) (He et al., 2015)."""
-    return _normal(tensor, 0.0, _he_std(tensor, a, mode, nonlinearity))
+    return _normal(tensor, 0.0, _he_std(tensor, a, mode, nonlinearity), generator)
 
 
 def trunc_normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Any = None,
 ) -> Tensor:
     """Normal; values outside [a, b] are drawn again."""
     if _skip.on:
         return tensor
-    values = _draw(_core.random_normal, tensor, mean, std)
+    values = _draw(_core.random_normal, tensor, generator, mean, std)
     outside = (values < a) | (values > b)
     while outside.any():
-        again = _draw(_core.random_normal, tensor, mean, std)
+        again = _draw(_core.random_normal, tensor, generator, mean, std)
         values[outside] = again[outside]
         outside = (values < a) | (values > b)
     return _fill(tensor, values)
 
 
-def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """A matrix (out, in * window) with orthogonal rows or columns times gain (Saxe et al., 2014).
 
     Raises ValueError for a tensor of fewer than 2 dimensions.
@@ -231,7 +244,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     if _skip.on or tensor.numel() == 0:
         return tensor
     rows = tensor.shape[0]
-    values = _draw(_core.random_normal, tensor, 0.0, 1.0).reshape(rows, -1)
+    values = _draw(_core.random_normal, tensor, generator, 0.0, 1.0).reshape(rows, -1)
     wide = rows < values.shape[1]
     q, r = np.linalg.qr(values.T if wide else values)
     q = q * np.where(np.diagonal(r) < 0, -1, 1).astype(q.dtype)  # uniform among all such matrices
@@ -260,7 +273,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return _fill(tensor, values)
 
 
-def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
     """Normal, with a share of each column set to 0 (Martens, 2010).
 
     >>> import ranvier as rv
@@ -274,9 +287,9 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
         )
     if _skip.on:
         return tensor
-    values = _draw(_core.random_normal, tensor, 0.0, std)
+    values = _draw(_core.random_normal, tensor, generator, 0.0, std)
     count = math.ceil(sparsity * tensor.shape[0])
-    order = np.argsort(_draw(_core.random_uniform, tensor, 0.0, 1.0), 0)
+    order = np.argsort(_draw(_core.random_uniform, tensor, generator, 0.0, 1.0), 0)
     np.put_along_axis(values, order[:count], 0, 0)
     return _fill(tensor, values)
 

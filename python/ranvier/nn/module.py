@@ -143,10 +143,10 @@ class Module(HookRegistration):
             self.__dict__[registry].pop(name, None)
         object.__delattr__(self, name)
 
-    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Adds a parameter under a name; None keeps the name without a parameter."""
         self._parameter_names[name] = None
-        setattr(self, name, parameter)
+        setattr(self, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Adds a Tensor that is part of the state but not trained, such as a running mean."""
@@ -196,8 +196,10 @@ class Module(HookRegistration):
             path = f"{prefix}.{name}" if prefix else name
             yield from child.named_modules(memo, path, remove_duplicate)
 
-    def modules(self) -> Iterator[Module]:
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and everything inside it, each once, in the order of :meth:`named_modules`."""
+        if not remove_duplicate:
+            return (module for _, module in self.named_modules(remove_duplicate=False))
         return iter(self._tree())
 
     def _tree(self) -> list[Module]:
@@ -245,22 +247,22 @@ class Module(HookRegistration):
         for _, buffer in self.named_buffers(recurse=recurse):
             yield buffer
 
-    def get_submodule(self, path: str) -> Module:
+    def get_submodule(self, target: str) -> Module:
         """The module at a path such as ``features.3``."""
         module: Module = self
-        for name in path.split(".") if path else ():
+        for name in target.split(".") if target else ():
             if name not in module._module_names:
                 raise AttributeError(f"{type(module).__name__} has no layer {name!r}")
             module = module._modules[name]
         return module
 
-    def get_parameter(self, path: str) -> Parameter:
+    def get_parameter(self, target: str) -> Parameter:
         """The parameter at a path such as ``features.3.weight``."""
-        return self._at("_parameter_names", path)
+        return self._at("_parameter_names", target)
 
-    def get_buffer(self, path: str) -> Tensor:
+    def get_buffer(self, target: str) -> Tensor:
         """The buffer at a path such as ``features.1.running_mean``."""
-        return self._at("_buffer_names", path)
+        return self._at("_buffer_names", target)
 
     def _at(self, registry: str, path: str) -> Any:
         owner, _, name = path.rpartition(".")
@@ -295,11 +297,11 @@ class Module(HookRegistration):
             parameter.requires_grad_(requires_grad)
         return self
 
-    def apply(self: Self, function: Callable[[Module], Any]) -> Self:
-        """Calls function on every module inside, then on this one."""
+    def apply(self: Self, fn: Callable[[Module], Any]) -> Self:
+        """Calls fn on every module inside, then on this one."""
         for child in self.children():
-            child.apply(function)
-        function(self)
+            child.apply(fn)
+        fn(self)
         return self
 
     def to(self: Self, *args: Any, **kwargs: Any) -> Self:
@@ -328,13 +330,13 @@ class Module(HookRegistration):
         )
 
     # --- state
-    def state_dict(self, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
+    def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
         """Every parameter and persistent buffer by path, in its own memory; a shared one at each of its
         paths.
 
-        keep_vars: the parameters themselves rather than detached Tensors.
+        destination: a dict to add to. keep_vars: the parameters themselves rather than detached Tensors.
         """
-        state = {}
+        state: dict[str, Tensor] = {} if destination is None else destination
         for path, module in self.named_modules(prefix=prefix.rstrip("."), remove_duplicate=False):
             kept = [name for name, persistent in module._buffer_names.items() if persistent]
             for name in (*module._parameter_names, *kept):
@@ -343,19 +345,22 @@ class Module(HookRegistration):
                     state[f"{path}.{name}" if path else name] = value if keep_vars else value.detach()
         return state
 
-    def load_state_dict(self, state: Any, strict: bool = True) -> LoadResult:
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> LoadResult:
         """Copies values by path into the memory of the parameters and buffers.
 
-        state: a mapping to Tensors, NumPy arrays or torch tensors, cast to the dtype here.
+        state_dict: a mapping to Tensors, NumPy arrays or torch tensors, cast to the dtype here.
         strict: raise RuntimeError for missing or unexpected names; a wrong shape always raises.
+        assign: False; True, PyTorch's change of the memory itself, raises ValueError.
         No value is changed where it raises; lazy layers have their sizes then. Returns ``(missing_keys,
         unexpected_keys)``.
         """
+        if assign:
+            raise ValueError("[load_state_dict] got assign=True; expected False: values are copied")
         for path, module in self.named_modules():  # lazy layers take the size of their weight
             name = f"{path}.weight" if path else "weight"
-            if hasattr(module, "_materialise_from") and name in state:
-                module._materialise_from(as_array(state[name]))
-        return load_into(type(self).__name__, self.state_dict(), state, strict)
+            if hasattr(module, "_materialise_from") and name in state_dict:
+                module._materialise_from(as_array(state_dict[name]))
+        return load_into(type(self).__name__, self.state_dict(), state_dict, strict)
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments for JSON: an equal layer can be made from them.

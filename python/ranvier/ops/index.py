@@ -201,7 +201,7 @@ def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
     return array
 
 
-def gather(input: Any, dim: int, index: Any) -> Tensor:
+def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Tensor:
     """y[.., j, ..] = x[.., index[.., j, ..], ..] along dim; y has the shape of index.
 
     index: integers, as many dimensions as x, and along the others at most x's sizes (the rest of x is not

@@ -131,7 +131,7 @@ def _arguments(
             axes = index(axes)
     except TypeError as error:
         raise TypeError(f"[{name}] got axis {axes!r}; expected None, an int or a tuple of ints") from error
-    if not isinstance(keepdim, (int, np.bool_)) or not isinstance(keepdims, (int, np.bool_)):
+    if not isinstance(keepdim, (bool, np.bool_)) or not isinstance(keepdims, (bool, np.bool_)):
         raise TypeError(f"[{name}] got keepdim {keepdim!r}, keepdims {keepdims!r}; expected True or False")
     return x, axes, bool(keepdim or keepdims)
 
@@ -246,12 +246,18 @@ def amin(
 
 
 def max(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    other: Any = None,
+    axis: Any = None,
+    keepdims: bool = False,
 ) -> Any:
     """The greatest element, or (values, indices) of the first maxima along dim.
 
     Without dim as :func:`amax`. With dim the first maximum along it takes the gradient. With a tensor in
-    place of dim: :func:`ranvier.maximum` of the two.
+    place of dim, or other: :func:`ranvier.maximum` of the two.
 
     Raises ValueError where there is no element.
 
@@ -260,13 +266,19 @@ def max(
     >>> values, indices
     (tensor([7., 5.]), tensor([1, 0]))
     """
-    if isinstance(dim, (Tensor, np.ndarray)):
-        return maximum(input, dim)
+    if other is not None or isinstance(dim, (Tensor, np.ndarray)):
+        return maximum(input, dim if other is None else other)
     return _extreme("max", input, dim, keepdim, axis, keepdims)
 
 
 def min(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    other: Any = None,
+    axis: Any = None,
+    keepdims: bool = False,
 ) -> Any:
     """The smallest element, or (values, indices) of the first minima along dim: see :func:`max`.
 
@@ -274,8 +286,8 @@ def min(
     >>> rv.tensor([[1.0, 7.0], [5.0, 3.0]]).min(dim=0).indices
     tensor([0, 1])
     """
-    if isinstance(dim, (Tensor, np.ndarray)):
-        return minimum(input, dim)
+    if other is not None or isinstance(dim, (Tensor, np.ndarray)):
+        return minimum(input, dim if other is None else other)
     return _extreme("min", input, dim, keepdim, axis, keepdims)
 
 

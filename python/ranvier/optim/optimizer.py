@@ -27,9 +27,9 @@ class Optimizer:
     ``param_groups`` may be changed between steps. A parameter without a gradient is skipped and keeps its
     state. Parameters are updated in place.
 
-    PyTorch's ``foreach``, ``fused``, ``capturable`` and ``differentiable`` are accepted and ignored: there is
-    one implementation, a kernel over all parameters. With ``maximize`` an optimizer ascends. Settings out of
-    range raise ValueError.
+    PyTorch's ``foreach``, ``fused`` and ``capturable`` are accepted and ignored: there is one implementation,
+    a kernel over all parameters; ``differentiable`` must be False. With ``maximize`` an optimizer ascends.
+    Settings out of range raise ValueError.
 
     A subclass names the core's rule, its settings and its state:
 
@@ -54,6 +54,8 @@ class Optimizer:
         for key in ignored or ():
             if key not in IGNORED:
                 raise TypeError(f"[{self.name}] got an unknown setting '{key}'")
+        if ignored and ignored.get("differentiable"):
+            raise ValueError(f"[{self.name}] got differentiable=True; expected False: steps are not recorded")
         self.defaults = dict(defaults)
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
@@ -87,8 +89,9 @@ class Optimizer:
         return self.states
 
     # --- groups
-    def add_param_group(self, group: Group) -> None:
+    def add_param_group(self, param_group: Group) -> None:
         """Adds parameters with their own settings; the other settings are the optimizer's defaults."""
+        group = param_group
         if not isinstance(group, dict) or "params" not in group:
             raise TypeError(
                 f"[{self.name}] got a group {type(group).__name__}; expected a dict with 'params'"
@@ -103,7 +106,7 @@ class Optimizer:
                 )
             if p.grad_fn is not None:
                 raise ValueError(f"[{self.name}] got the result of an operation; expected leaf Tensors")
-        unknown = set(group) - set(self.defaults) - {"params", "initial_lr"} - IGNORED
+        unknown = set(group) - set(self.defaults) - {"params", "initial_lr", "name"} - IGNORED
         if unknown:
             raise ValueError(
                 f"[{self.name}] got unknown settings {sorted(unknown)}; expected some of "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.recording import Recording
+from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
 from ranvier.program.errors import CaptureError
@@ -70,7 +71,7 @@ def _not_plain(result: Any) -> str:
     if kind is dict:
         return next((fault for fault in map(_not_plain, result.values()) if fault), "")
     if result is None or isinstance(
-        result, (Tensor, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
+        result, (Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
     ):
         return ""
     return (

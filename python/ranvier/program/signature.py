@@ -10,6 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.mode import mode
+from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
@@ -188,6 +189,8 @@ def flattened(x: Any, tensors: list[Tensor]) -> Any:
         return Place(len(tensors) - 1)
     if kind is tuple or kind is list:
         return kind(flattened(item, tensors) for item in x)
+    if kind is Size:
+        return x
     if issubclass(kind, tuple):  # a named tuple
         return kind(*[flattened(item, tensors) for item in x])
     if kind is dict:
@@ -211,6 +214,8 @@ def filled(form: Any, tensors: list[Tensor]) -> Any:
         return tensors[form.index]
     if kind is tuple or kind is list:
         return kind(filled(item, tensors) for item in form)
+    if kind is Size:
+        return form
     if isinstance(form, tuple):
         return kind(*[filled(item, tensors) for item in form])
     if kind is dict:

@@ -51,7 +51,7 @@ class Info:
 
 def save(
     obj: Any,
-    path: PathLike | BinaryIO,
+    f: PathLike | BinaryIO,
     *,
     input_shape: Sequence[int] | None = None,
     class_names: Sequence[str] | None = None,
@@ -71,7 +71,7 @@ def save(
 
     Args:
         obj: a Module, or a Tensor, array, number, string or None, or dicts, lists and tuples of these.
-        path: of the file; ".safetensors" is the usual ending. Or a file opened for writing bytes.
+        f: the path of the file; ".safetensors" is the usual ending. Or a file opened for writing bytes.
         input_shape: shape of one sample. This and the following are for models; a loaded model keeps them.
         class_names: of the labels 0, 1, ...
         preprocessing: the transforms (`rv.data.Standardize` ...) of the samples.
@@ -110,11 +110,11 @@ def save(
             )
         arrays = {}
         document = {"content": "dict", "dict": tree.encode(obj, arrays)}
-    files.write(path, arrays, {"version": files.VERSION, "library": __version__, **document})
+    files.write(f, arrays, {"version": files.VERSION, "library": __version__, **document})
 
 
 def load(
-    path: PathLike | BinaryIO,
+    f: PathLike | BinaryIO,
     into: Any = None,
     *,
     map_location: Any = None,
@@ -128,7 +128,7 @@ def load(
     checkpoint of `rv.Checkpoint`, the state of its run as a nested dict.
 
     Args:
-        path: of the file, or a file opened for reading bytes: what one `save` wrote there is read.
+        f: the path of the file, or a file opened for reading bytes: what one `save` wrote there is read.
         into: a model to load the weights into (and return), also from a checkpoint; needed for a model with
             your own classes. Or a device, as PyTorch's second argument.
         map_location, weights_only, mmap, pickle_module: PyTorch's, without effect: all is loaded to the CPU,
@@ -150,11 +150,11 @@ def load(
         into = None  # a device: map_location
     if into is not None and not isinstance(into, nn.Module):
         raise TypeError(f"[load] got into of type {type(into).__name__}; expected a Module")
-    if not isinstance(path, (str, os.PathLike)):
-        if not hasattr(path, "read"):
-            raise TypeError(f"[load] got path {path!r}; expected a path or a file opened for reading bytes")
-        return _load_stream(path, into)
-    return _load_path(path, into)
+    if not isinstance(f, (str, os.PathLike)):
+        if not hasattr(f, "read"):
+            raise TypeError(f"[load] got path {f!r}; expected a path or a file opened for reading bytes")
+        return _load_stream(f, into)
+    return _load_path(f, into)
 
 
 def _load_path(path: PathLike, into: nn.Module | None) -> Any:

@@ -172,8 +172,8 @@ class Neg(Function):
         return _core.neg(dy, None)
 
 
-def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
-    """a + alpha b
+def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1) -> Tensor:
+    """a + alpha b; ``add(a, alpha, b)`` is PyTorch's old form.
 
     Shapes broadcast; float32 and float64 meet in float64, a number takes the tensor's dtype. Raises
     ValueError where the shapes do not broadcast.
@@ -183,6 +183,8 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     tensor([[11., 12.],
             [21., 22.]])
     """
+    if third is not None:
+        other, alpha = third, other
     if alpha != 1:
         other = mul(other, alpha)
     if is_pair(input, other):
@@ -194,13 +196,15 @@ def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return promoted("add", Add, np.add, input, other)
 
 
-def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1) -> Tensor:
     """a - alpha b; see :func:`add`.
 
     >>> import ranvier as rv
     >>> 1 - rv.tensor([0.25, 3.0])
     tensor([ 0.7500, -2.0000])
     """
+    if third is not None:
+        other, alpha = third, other
     if alpha != 1:
         other = mul(other, alpha)
     if is_pair(input, other):

@@ -196,7 +196,9 @@ def dist(input: Any, other: Any, p: float = 2) -> Tensor:
     return norm(sub(input, other), p)
 
 
-def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: Any = None) -> Tensor:
+def cdist(
+    x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
+) -> Tensor:
     """y[.., i, j] = the p-norm of a[.., i, :] - b[.., j, :]: (..., m, d), (..., n, d) -> (..., m, n).
 
     The differences are formed, which is exact for points close together; compute_mode is not used.

@@ -24,7 +24,12 @@ def new_tensor(
 
 
 def new_zeros(
-    x: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    x: Tensor,
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
 ) -> Tensor:
     """Zeros of this size in x's dtype.
 
@@ -32,21 +37,34 @@ def new_zeros(
     >>> rv.tensor([1, 2]).new_zeros(3)
     tensor([0, 0, 0])
     """
-    return creation.zeros(*size, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+    dtype = dtype or x.dtype
+    return creation.zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad, **settings)
 
 
 def new_ones(
-    x: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    x: Tensor,
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
 ) -> Tensor:
     """Ones of this size in x's dtype."""
-    return creation.ones(*size, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+    dtype = dtype or x.dtype
+    return creation.ones(*size, dtype=dtype, device=device, requires_grad=requires_grad, **settings)
 
 
 def new_empty(
-    x: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    x: Tensor,
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
 ) -> Tensor:
     """A tensor of this size in x's dtype, with any values."""
-    return creation.empty(*size, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+    dtype = dtype or x.dtype
+    return creation.empty(*size, dtype=dtype, device=device, requires_grad=requires_grad, **settings)
 
 
 def new_full(
@@ -57,9 +75,13 @@ def new_full(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    **settings: Any,
 ) -> Tensor:
     """A tensor of this size in x's dtype, filled with a number."""
-    return creation.full(size, fill_value, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+    dtype = dtype or x.dtype
+    return creation.full(
+        size, fill_value, dtype=dtype, device=device, requires_grad=requires_grad, **settings
+    )
 
 
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

@@ -36,18 +36,18 @@ def _fill(name: str, x: Tensor, values: Any) -> Tensor:
     return assign(x, wrap(values if values.dtype == x.dtype else values.astype(x.dtype)), name)
 
 
-def uniform_(x: Tensor, low: float = 0, high: float = 1, *, generator: Any = None) -> Tensor:
-    """Fills x with uniform numbers in [low, high).
+def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None) -> Tensor:
+    """Fills x with uniform numbers in [low, to).
 
     >>> import ranvier as rv
     >>> rv.zeros(3).uniform_(1, 1).tolist()
     [1.0, 1.0, 1.0]
     """
-    if not low <= high:
-        raise ValueError(f"[uniform_] got {low} to {high}; expected low <= high")
+    if not low <= to:
+        raise ValueError(f"[uniform_] got {low} to {to}; expected low <= to")
     kind = _float("uniform_", x)
     with _drawing(generator):
-        values = _core.random_uniform(x.shape, kind, float(low), float(high), fresh_key())
+        values = _core.random_uniform(x.shape, kind, float(low), float(to), fresh_key())
     return _fill("uniform_", x, values)
 
 
@@ -93,19 +93,19 @@ def geometric_(x: Tensor, p: float, *, generator: Any = None) -> Tensor:
     return _fill("geometric_", x, values)
 
 
-def random_(x: Tensor, low: int = 0, high: int | None = None, *, generator: Any = None) -> Tensor:
-    """Fills x with whole numbers, low <= n < high; random_(n) means 0 <= k < n. Without a limit, with all
+def random_(x: Tensor, low: int = 0, to: int | None = None, *, generator: Any = None) -> Tensor:
+    """Fills x with whole numbers, low <= n < to; random_(n) means 0 <= k < n. Without a limit, with all
     that the dtype holds exactly."""
-    if high is None and low:
-        low, high = 0, low
-    if high is None:
+    if to is None and low:
+        low, to = 0, low
+    if to is None:
         kind = x.dtype
-        high = 2 if kind == np.bool_ else 2**24 if kind == np.float32 else 2**53
-        high = int(np.iinfo(kind).max) if kind.kind in "iu" else high
-    if not low < high:
-        raise ValueError(f"[random_] got {low} to {high}; expected low < high")
+        to = 2 if kind == np.bool_ else 2**24 if kind == np.float32 else 2**53
+        to = int(np.iinfo(kind).max) if kind.kind in "iu" else to
+    if not low < to:
+        raise ValueError(f"[random_] got {low} to {to}; expected low < to")
     with _drawing(generator):
-        values = numpy_generator().integers(low, high, x.shape)
+        values = numpy_generator().integers(low, to, x.shape)
     return _fill("random_", x, np.asarray(values))
 
 
@@ -234,7 +234,15 @@ def normal(
 
 
 def randint_like(
-    input: Any, low: int, high: int | None = None, *, dtype: Any = None, device: Any = None
+    input: Any,
+    low: int = 0,
+    high: int | None = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
 ) -> Tensor:
     """As :func:`ranvier.randint`, in the shape and dtype of x.
 
@@ -244,4 +252,13 @@ def randint_like(
     """
     input = as_tensor("randint_like", input)
     low, high = (0, low) if high is None else (low, high)
-    return randint(low, high, input.shape, dtype=dtype or input.dtype, device=device)
+    return randint(
+        low,
+        high,
+        input.shape,
+        generator=generator,
+        dtype=dtype or input.dtype,
+        device=device,
+        requires_grad=requires_grad,
+        **settings,
+    )
