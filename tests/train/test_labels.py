@@ -1,5 +1,7 @@
 """Labels and tables of other libraries: what `fit` learns of them, and what `predict` and `save` keep."""
 
+import warnings
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -193,7 +195,7 @@ def test_a_generator_is_read_once():
 def one(hint, data=(X, Y), model=None, **settings):
     """`fit` gives this hint, and no other warning."""
     trainer = rv.Trainer(model or classifier(), settings.pop("loss", "cross_entropy"), "sgd", **settings)
-    with pytest.warns(UserWarning, match=rf"\[Trainer\.fit\] {hint}") as said:
+    with pytest.warns(rv.train.HintWarning, match=rf"\[Trainer\.fit\] {hint}") as said:
         trainer.fit(*data, epochs=1)
     trainer.fit(*data, epochs=1)
     assert len(said) == 1
@@ -211,7 +213,10 @@ def test_hints():
         r"label 1 is 1 % of the samples, .*class_weight='balanced'",
         (np.resize(X, (200, 3)), (np.arange(200) < 2).astype(int)),
     )
-    one("3 samples are few for 2 labels", (X[:3], ["a", "b", "a"]))
+    one("3 samples are few for 2 labels: fewer than two for each", (X[:3], ["a", "b", "a"]))
+    prices = np.arange(40) % 25  # 25 different whole numbers
+    hint = r"40 samples are few for 25 class indices \(values need a loss such as MSELoss\)"
+    one(hint, (X, prices), nn.Linear(3, 25))
     one(
         "the model ends with Softmax, which CrossEntropyLoss applies again",
         model=nn.Sequential(nn.Linear(3, 2), nn.Softmax(1)),
@@ -221,6 +226,10 @@ def test_hints():
         model=nn.Sequential(nn.Linear(3, 1), nn.Sigmoid()),
         loss="bce_with_logits",
     )
+    rv.Trainer(classifier(), "cross_entropy", "sgd").fit(200 * X, Y, epochs=1, verbose=0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=rv.train.HintWarning)
+        rv.Trainer(classifier(), "cross_entropy", "sgd").fit(200 * X, Y, epochs=1, verbose=2)
     quiet = rv.Trainer(nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2)), "cross_entropy", "sgd")
     quiet.fit(200 * X, Y, epochs=1)
     rv.Trainer(classifier(), "cross_entropy", "sgd").fit(

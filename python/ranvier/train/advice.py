@@ -16,12 +16,23 @@ from ranvier.train.links import link_of
 from ranvier.train.protocol import Training
 from ranvier.train.weighting import name_of
 
-__all__ = ["advise"]
+__all__ = ["HintWarning", "advise"]
 
 Array = npt.NDArray[Any]
 LARGE = 100.0  # values of features beyond which they count as not scaled
 RARE = 0.02  # the share of a rare class
 FEW = 100  # samples from which on a share tells something
+
+
+class HintWarning(UserWarning):
+    """A hint of `Trainer.fit` about data and model; `fit(verbose=0)` gives none.
+
+    >>> import warnings
+    >>> import ranvier as rv
+    >>> with warnings.catch_warnings():
+    ...     warnings.filterwarnings("ignore", category=rv.train.HintWarning)
+    ...     _ = rv.Trainer(rv.nn.Linear(1, 2), "cross_entropy", "sgd").fit([[500.0]], [1], epochs=1)
+    """
 
 
 def advise(trainer: Training, data: Prepared, classes: Array | None = None, class_weight: Any = None) -> None:
@@ -36,7 +47,7 @@ def advise(trainer: Training, data: Prepared, classes: Array | None = None, clas
     ]
     text = "; ".join(hint for hint in found if hint)
     if text:
-        warnings.warn(f"[Trainer.fit] {text}", stacklevel=3)
+        warnings.warn(f"[Trainer.fit] {text}", HintWarning, stacklevel=3)
 
 
 def _leaves(model: Any) -> list[Any]:
@@ -102,8 +113,9 @@ def _labels(trainer: Training, data: Prepared, classes: Array | None, class_weig
     names = [str(int(c)) if classes is None else str(classes[int(c)]) for c in found]
     if len(found) == 1 and len(y) > 1:
         return f"all {len(y)} samples have the label {names[0]}: there is nothing to tell apart"
-    if classes is not None and len(y) < 2 * len(found):
-        return f"{len(y)} samples are few for {len(found)} labels: most labels occur once"
+    if len(found) > 1 and len(y) < 2 * len(found):
+        what = "labels" if classes is not None else "class indices (values need a loss such as MSELoss)"
+        return f"{len(y)} samples are few for {len(found)} {what}: fewer than two for each"
     rare = int(counts.argmin())
     share = counts[rare] / len(y)
     if len(y) >= FEW and len(found) <= 20 and share <= RARE and class_weight is None and data.weights is None:
