@@ -286,3 +286,33 @@ def test_gather_names_an_index_out_of_range(dtype):
         IndexError, match=r"\[gather\] got index -4 for an axis of length 3; expected -3 to 2"
     ):
         x.take_along_dim(rv.tensor([[-4]]), 1)
+
+
+def test_a_tensor_of_uint8_is_a_mask():
+    w = rv.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    mask = rv.tensor([1, 0, 2], dtype=rv.uint8)
+    y = w[mask]
+    assert y.tolist() == [1.0, 3.0]
+    y.sum().backward()
+    assert w.grad.tolist() == [1.0, 0.0, 1.0]
+    x = rv.arange(6.0).reshape(2, 3)
+    assert x[:, mask].tolist() == [[0.0, 2.0], [3.0, 5.0]]
+    x[0, mask] = 9.0
+    assert x.tolist() == [[9.0, 1.0, 9.0], [3.0, 4.0, 5.0]]
+    assert w.detach()[mask.long()].tolist() == [2.0, 1.0, 3.0]
+    assert w.detach()[mask.numpy()].tolist() == [2.0, 1.0, 3.0]  # NumPy's rule for NumPy's arrays
+    refused(IndexError, "got a mask of shape (3,) for dimensions (2,)", lambda: rv.ones(2)[mask])
+
+
+@pytest.mark.parametrize(
+    "key", [rv.tensor([True, True, False]), rv.tensor([0, 1]), [0, 1], rv.tensor([1, 1, 0]) > 0]
+)
+def test_leading_dimensions_of_size_1_of_a_value_are_dropped(key):
+    for value in (rv.tensor([[5.0, 6.0]]), rv.tensor([[[5.0, 6.0]]], requires_grad=True)):
+        x = rv.zeros(3)
+        x[key] = value
+        assert x.tolist() == [5.0, 6.0, 0.0]
+    x = rv.zeros(3)
+    refused(
+        ValueError, "[setitem] got a value of shape (2, 1, 2) for (2,)", x.__setitem__, key, rv.ones(2, 1, 2)
+    )

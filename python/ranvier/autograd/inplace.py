@@ -71,10 +71,11 @@ def check_leaf(tensor: Any, name: str) -> None:
 
 
 def raw_index(key: Any) -> Any:
-    """The index, with arrays in place of Tensors."""
+    """The index, with arrays in place of Tensors: a Tensor of uint8 is a mask, as in PyTorch."""
     if isinstance(key, tuple):
         return tuple(raw_index(part) for part in key)
-    return getattr(key, "_array", key)
+    array = getattr(key, "_array", key)
+    return array != 0 if array is not key and array.dtype == np.uint8 else array
 
 
 def setitem(x: Tensor, key: Any, value: Any) -> None:

@@ -231,9 +231,13 @@ def _put_by_arrays(array: Array, key: Any, value: Any) -> None:
         )
     try:
         array[key] = value
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
+        shape = array[key].shape
+        extra = value.ndim - len(shape)
+        if extra > 0 and value.shape[:extra] == (1,) * extra:  # PyTorch drops leading dimensions of size 1
+            return _put_by_arrays(array, key, value.reshape(value.shape[extra:]))
         raise ValueError(
-            f"[setitem] got a value of shape {value.shape} for {array[key].shape} elements; expected a shape "
+            f"[setitem] got a value of shape {value.shape} for {shape} elements; expected a shape "
             "that broadcasts"
         ) from error
 

@@ -161,6 +161,9 @@ def _is_basic(key: Any) -> bool:
 def getitem(x: Any, key: Any) -> Tensor:
     """x[key]: a view for integers, slices, None and Ellipsis; a copy for integer and bool arrays.
 
+    A Tensor of uint8 is a mask, as in PyTorch; long() makes it indices. An array of uint8 has indices, as in
+    NumPy.
+
     Raises IndexError where an index is out of range or a mask does not fit.
 
     >>> import ranvier as rv
