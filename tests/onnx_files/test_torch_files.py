@@ -69,10 +69,14 @@ def networks():
         "words": (Words(), torch.randint(0, 11, (2, 5))),
         "encoder": (nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), torch.randn(2, 5, 8)),
         "images": (Images(), torch.randn(2, 3, 8, 8)),
+        "corners": (
+            nn.Upsample(scale_factor=1.6, mode="bilinear", align_corners=True),
+            torch.randn(2, 3, 7, 6),
+        ),
     }
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "residual", "words", "encoder", "images"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "residual", "words", "encoder", "images", "corners"])
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
 def test_import(name, training):
     """Written in evaluation mode with merged norms, and in training mode with all parameters."""
@@ -103,6 +107,9 @@ def test_import(name, training):
         for y, z in pairs:
             np.testing.assert_allclose(y.detach().numpy(), z.numpy(), rtol=1e-5, atol=1e-5)
     if training:
+        if any(True for _ in model.parameters()):
+            results = found.train()(x.numpy())  # PyTorch writes the masks of dropout as second results
+            sum(y.sum() for y in (results if isinstance(results, tuple) else (results,))).backward()
         state = {k for k in model.state_dict() if not k.endswith("num_batches_tracked")}
         assert found.state_dict().keys() == state
         assert all(b.startswith(tuple(state)) for b, _ in found.named_buffers())

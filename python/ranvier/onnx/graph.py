@@ -43,6 +43,7 @@ def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
     """
     graph, lacking = model.graph, {}
     nodes = []
+    used = {v.name for v in graph.output}.union(*(node.input for node in graph.node))
     for node in graph.node:
         domain = "" if node.domain == "ai.onnx" else node.domain
         found = find(node.op_type, versions.get(domain, 1)) if not domain else None
@@ -53,9 +54,12 @@ def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
         unknown = settings.keys() - found.settings
         if unknown:
             lacking[f"{node.op_type} with {', '.join(sorted(unknown))}"] = node.name
-        nodes.append(
-            Node(node.op_type, versions[""], tuple(node.input), tuple(node.output), settings, node.name)
-        )
+        if "whole" in found.settings and model.producer_name == "pytorch":
+            settings["whole"] = 1
+        outputs = tuple(node.output)
+        if node.op_type == "Dropout" and not used & {*outputs[1:]}:
+            outputs = outputs[:1]  # PyTorch writes the mask, which nothing reads
+        nodes.append(Node(node.op_type, versions[""], tuple(node.input), outputs, settings, node.name))
     if graph.sparse_initializer:
         lacking["sparse initializers"] = ""
     if lacking:

@@ -49,11 +49,15 @@ def resize(
     keep_aspect_ratio_policy: str = "stretch",
     mode: str = "nearest",
     nearest_mode: str = "round_prefer_floor",
+    whole: int = 0,
 ) -> Any:
+    """whole: align_corners takes the whole number of elements, as PyTorch does, not scale times the size."""
     shape = shape_of(x)
     chosen = list(range(len(shape))) if axes is None else [a % len(shape) for a in axes]
     factors, outs = _sizes(shape, chosen, scales, sizes, keep_aspect_ratio_policy)
     how = coordinate_transformation_mode
+    if whole and how == "align_corners":
+        factors = [outs[a] / shape[a] if shape[a] else 1.0 for a in chosen]
     window = (
         array_of(roi).astype(np.float64).tolist() if how == "tf_crop_and_resize" and roi is not None else None
     )

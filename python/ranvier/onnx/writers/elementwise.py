@@ -229,7 +229,11 @@ def softplus(s: Site) -> str:
     beta = s.get("beta")
     scaled = s.input(0) if beta == 1 else s.w.node("Mul", s.input(0), number(s, beta))
     y: str = s.w.node("Softplus", scaled)
-    return y if beta == 1 else s.w.node("Div", y, number(s, beta))
+    y = y if beta == 1 else s.w.node("Div", y, number(s, beta))
+    if s.get("threshold") >= 20:  # beyond it softplus is x itself, for 20 in float32 too
+        return y
+    linear = s.w.node("Greater", scaled, number(s, s.get("threshold")))
+    return str(s.w.node("Where", linear, s.input(0), y))
 
 
 @writes("Gelu")
