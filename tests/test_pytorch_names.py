@@ -63,6 +63,8 @@ OTHERS = {
     *("torch.adaptive_max_pool1d", "torch.batch_norm", "torch.embedding", "torch.instance_norm"),
     *("torch.compile", "torch.get_rng_state", "torch.kl_div"),  # compile: of a step, not of a model alone
     *("Tensor.cuda", "Module.cuda"),  # refused
+    *(f"{at}.{name}" for at in ("torch", "Tensor") for name in ("cholesky", "lu", "qr")),  # deprecated
+    *("torch.lu_unpack", "torch.set_default_tensor_type"),  # deprecated, too
     *(
         f"nn.init.{name}" for name in ("constant", "eye", "normal", "orthogonal")
     ),  # PyTorch's deprecated names

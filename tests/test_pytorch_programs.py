@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from ranvier.autograd import gradcheck
 from support.refused import refused
 
 PATHS = {
@@ -159,3 +160,67 @@ def test_categorical_draws_in_proportion():
     rv.manual_seed(1)
     draws = rv.distributions.Categorical(probs=rv.tensor([0.2, 0.8])).sample((20000,))
     assert float((draws == 1).float().mean()) == pytest.approx(0.8, abs=5 * math.sqrt(0.16 / 20000))
+
+
+@pytest.mark.parametrize("given", ["covariance_matrix", "precision_matrix", "scale_tril"])
+def test_multivariate_normal(given, rng):
+    root = np.tril(rng.normal(size=(3, 4, 4))) + 3 * np.eye(4)
+    cov = root @ np.swapaxes(root, -1, -2)
+    matrix = {"covariance_matrix": cov, "precision_matrix": np.linalg.inv(cov), "scale_tril": root}[given]
+    mean, x = rng.normal(size=(3, 4)), rng.normal(size=(5, 3, 4))
+    d = rv.distributions.MultivariateNormal(rv.tensor(mean), **{given: rv.tensor(matrix)})
+    away = x - mean
+    far = np.einsum("sbi,bij,sbj->sb", away, np.linalg.inv(cov), away)
+    logdet = np.linalg.slogdet(cov)[1]
+    np.testing.assert_allclose(d.log_prob(rv.tensor(x)), -0.5 * (far + logdet + 4 * math.log(2 * math.pi)))
+    np.testing.assert_allclose(d.entropy(), 0.5 * logdet + 2 * (1 + math.log(2 * math.pi)))
+    np.testing.assert_allclose(d.variance, np.diagonal(cov, 0, -2, -1))
+    np.testing.assert_allclose(d.precision_matrix, np.linalg.inv(cov))
+    rv.manual_seed(2)
+    draws = d.sample((20000,)).numpy() - mean
+    spread = np.einsum("sbi,sbj->bij", draws, draws) / 20000
+    size = np.sqrt(d.variance.numpy())
+    assert (abs(spread - cov) < 0.06 * size[:, :, None] * size[:, None]).all()  # 6 standard errors of 0.01
+
+
+def test_multivariate_normal_has_gradients(rng):
+    root = rv.tensor(np.tril(rng.normal(size=(3, 3))) + 2 * np.eye(3), requires_grad=True)
+    mean = rv.tensor(rng.normal(size=3), requires_grad=True)
+    x = rv.tensor(rng.normal(size=(4, 3)))
+    gradcheck(
+        lambda m, r: rv.distributions.MultivariateNormal(m, r @ r.mT).log_prob(x).sum(), [mean, root]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (lambda: (rv.zeros(2),), "got 0 matrices"),
+        (lambda: (rv.zeros(2), rv.eye(3)), r"got loc of shape \(2,\) and a matrix of shape \(3, 3\)"),
+        (lambda: (rv.zeros(2), rv.tensor([[1.0, 2.0], [0.0, 1.0]])), "not symmetric"),
+        (lambda: (rv.zeros(2), -rv.eye(2)), "not positive-definite"),
+    ],
+)
+def test_multivariate_normal_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        rv.distributions.MultivariateNormal(*arguments())
+
+
+def test_summary_writer_takes_tensors(tmp_path):
+    pytest.importorskip("tensorboardX")
+    from ranvier.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(str(tmp_path)) as writer:
+        writer.add_scalar("loss", rv.tensor(1.5, requires_grad=True), 0)
+        writer.add_histogram("weights", rv.ones(3), 0)
+        writer.add_scalars("both", {"a": rv.tensor(1.0)}, 0)
+    with pytest.raises(NotImplementedError, match=r"\[tensorboard\] add_graph"):
+        writer.add_graph(nn.Linear(1, 1))
+    assert any(file.stat().st_size > 100 for file in tmp_path.iterdir() if file.is_file())
+
+
+def test_the_default_dtype_is_float32():
+    for kind in (rv.FloatTensor, "torch.FloatTensor"):
+        rv.set_default_tensor_type(kind)
+    with pytest.raises(ValueError, match=r"\[set_default_tensor_type\] got a type of float64"):
+        rv.set_default_tensor_type(rv.DoubleTensor)

@@ -11,6 +11,13 @@ from __future__ import annotations
 import importlib as _importlib
 import os as _os
 import typing as _typing
+from math import e as e
+from math import inf as inf
+from math import nan as nan
+from math import pi as pi
+
+from numpy import dtype as dtype
+from numpy import newaxis as newaxis
 
 # libgomp reads this when it is loaded: waiting threads spin briefly and then sleep. Otherwise a worker that
 # wakes on a busy processor waits 4-8 ms for the caller's spinning to end (on two cores). It is removed

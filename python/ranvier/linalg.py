@@ -1,4 +1,8 @@
-"""Norms of vectors and matrices, under the names of torch.linalg."""
+"""Norms, inverses, determinants, systems of equations and factors, under the names of torch.linalg.
+
+NumPy computes all but vector norms, so that a compiled step refuses them. ``inv``, ``solve``, ``det``,
+``slogdet``, ``cholesky`` and the norms have gradients; the others refuse a matrix that requires them.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,47 @@ from typing import Any
 import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.numeric.factors import (
+    LUResult,
+    QRResult,
+    eigh,
+    eigvalsh,
+    lstsq,
+    lu_unpack,
+    matrix_rank,
+    pinv,
+    svd,
+    svdvals,
+)
+from ranvier.ops.numeric.factors import lu as _lu
+from ranvier.ops.numeric.factors import qr as _qr
+from ranvier.ops.numeric.matrices import cholesky, det, inverse, matrix_power, slogdet, solve
 from ranvier.ops.shape import some_dim
 from ranvier.ops.singular import singular_norm
 
-__all__ = ["matrix_norm", "norm", "vector_norm"]
+__all__ = [
+    "cholesky",
+    "det",
+    "eigh",
+    "eigvalsh",
+    "inv",
+    "lstsq",
+    "lu",
+    "lu_factor",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_rank",
+    "norm",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "svd",
+    "svdvals",
+    "vector_norm",
+]
+
+inv, lu_factor = inverse, _lu
 
 
 def vector_norm(x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
@@ -69,3 +110,29 @@ def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Ten
     if isinstance(dim, (tuple, list)) and len(dim) == 2:
         return matrix_norm(A, ord, (dim[0], dim[1]), keepdim)
     return ops.norm(A, ord, dim, keepdim)
+
+
+def qr(A: Any, mode: str = "reduced") -> QRResult:
+    """Q, orthogonal columns, and R, upper triangle, with Q R = A (..., m, n); no gradient.
+
+    mode: "reduced", R has min(m, n) rows, or "complete", m.
+
+    >>> import ranvier as rv
+    >>> q, r = rv.linalg.qr(rv.tensor([[3.0, 1.0], [4.0, 2.0]]))
+    >>> q.shape, (q @ r).round(decimals=4).tolist()
+    ((2, 2), [[3.0, 1.0], [4.0, 2.0]])
+    """
+    if mode not in ("reduced", "complete"):
+        raise ValueError(f"[qr] got mode {mode!r}; expected 'reduced' or 'complete'")
+    return _qr(A, mode == "reduced")
+
+
+def lu(A: Any) -> LUResult:
+    """P, L and U with P L U = A (..., n, n), by elimination with exchanged rows; no gradient.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).U
+    tensor([[2., 2.],
+            [0., 1.]])
+    """
+    return lu_unpack(*_lu(A))

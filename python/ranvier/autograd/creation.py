@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.convert import as_dtype
 from ranvier.autograd.data import array_of, shape_of, sized_or_copied
 from ranvier.autograd.device import require_cpu
 from ranvier.autograd.memory import (
@@ -34,7 +35,8 @@ _NAMES = """
     BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor
     ShortTensor Size arange as_tensor channels_last contiguous_format empty empty_like eye finfo
     float16 float32 float64 from_numpy full full_like get_default_dtype iinfo int8 int16 int32 int64
-    linspace ones ones_like preserve_format set_default_dtype strided tensor uint8 zeros zeros_like
+    linspace ones ones_like preserve_format set_default_dtype set_default_tensor_type strided tensor uint8
+    zeros zeros_like
 """
 __all__ = _NAMES.split()
 
@@ -371,4 +373,18 @@ def set_default_dtype(dtype: Any) -> None:
         raise ValueError(
             f"[set_default_dtype] got {np.dtype(dtype)}; expected float32: make tensors with dtype= and "
             "models with .double()"
+        )
+
+
+def set_default_tensor_type(t: Any) -> None:
+    """Accepts ranvier.FloatTensor or its name; raises ValueError for another type.
+
+    >>> import ranvier as rv
+    >>> rv.set_default_tensor_type("torch.FloatTensor")
+    """
+    kind = as_dtype("set_default_tensor_type", t)
+    if kind != float32:
+        raise ValueError(
+            f"[set_default_tensor_type] got a type of {kind}; expected FloatTensor: make tensors with dtype= "
+            "and models with .double()"
         )

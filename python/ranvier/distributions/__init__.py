@@ -13,6 +13,7 @@ from ranvier.distributions.continuous import Exponential, Laplace, LogNormal, No
 from ranvier.distributions.discrete import Bernoulli, Categorical, OneHotCategorical
 from ranvier.distributions.divergence import kl_divergence
 from ranvier.distributions.gamma import Gamma
+from ranvier.distributions.multivariate import MultivariateNormal
 
 __all__ = [
     "Bernoulli",
@@ -23,6 +24,7 @@ __all__ = [
     "Independent",
     "Laplace",
     "LogNormal",
+    "MultivariateNormal",
     "Normal",
     "OneHotCategorical",
     "Uniform",

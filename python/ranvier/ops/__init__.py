@@ -38,8 +38,10 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.numeric.arrange import *
     from ranvier.ops.numeric.counts import *
     from ranvier.ops.numeric.elementary import *
+    from ranvier.ops.numeric.factors import *
     from ranvier.ops.numeric.filled import *
     from ranvier.ops.numeric.logic import *
+    from ranvier.ops.numeric.matrices import *
     from ranvier.ops.numeric.pairs import *
     from ranvier.ops.numeric.places import *
     from ranvier.ops.numeric.quantiles import *

@@ -34,6 +34,12 @@ FUNCTIONS = {
         addcdiv addcmul arctan2 atan2 clamp_max clamp_min copysign float_power floor_divide fmax
         fmin fmod hypot ldexp lerp logaddexp logaddexp2 nextafter remainder rsub true_divide xlogy
     """,
+    "matrices": """
+        cholesky det inverse logdet matrix_power slogdet
+    """,
+    "factors": """
+        lu lu_unpack pinverse qr
+    """,
     "places": """
         diagonal_scatter index_copy index_fill index_put masked_scatter put scatter_reduce
         select_scatter slice_scatter take
@@ -82,6 +88,12 @@ METHODS = {
         gcd_ greater greater_ greater_equal greater_equal_ isclose lcm lcm_ less less_ less_equal
         less_equal_ logical_and logical_and_ logical_not logical_not_ logical_or logical_or_
         logical_xor logical_xor_ not_equal not_equal_
+    """,
+    "matrices": """
+        cholesky det inverse logdet matrix_power slogdet
+    """,
+    "factors": """
+        lu pinverse qr
     """,
     "pairs": """
         __floordiv__ __ifloordiv__ __imod__ __mod__ __rfloordiv__ __rmod__

@@ -9,13 +9,17 @@ import numpy as np
 
 from ranvier.autograd.graph import of_input, of_output, refuse, rule
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.diagonal import tril
 from ranvier.ops.elementwise.arithmetic import neg, reciprocal
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.functions import cos, exp, log, sqrt
 from ranvier.ops.elementwise.where import where
+from ranvier.ops.matmul import matmul
 from ranvier.ops.numeric.by_numpy import ByNumpy, NoDerivative
 from ranvier.ops.numeric.elementary import cosh, digamma, sinh
+from ranvier.ops.numeric.matrices import Cholesky, Det, Logabsdet, Solve, det, inverse
 from ranvier.ops.second.maps import none, sum_to
+from ranvier.ops.shape import transpose, unsqueeze
 
 
 def _sinc(x: Tensor, y: Tensor) -> Tensor:
@@ -82,3 +86,32 @@ def _by_numpy(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
                 slope = np.asarray(node.slopes[i](*node.inputs, node.y), dy.dtype)
             found.append(sum_to(dy * wrap(slope), x.shape))
     return tuple(found)
+
+
+@rule(Solve)
+def _solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    A = of_input(node, 0, node.A)
+    db = Solve(node.name).apply(transpose(A, -1, -2), dy)
+    dA = neg(matmul(db, transpose(of_output(node, node.y), -1, -2))) if node.needs[0] else None
+    return None if dA is None else sum_to(dA, A.shape), sum_to(db, node.shape) if node.needs[1] else None
+
+
+@rule(Logabsdet)
+def _logabsdet(node: Any, dy: Tensor) -> Tensor:
+    return unsqueeze(unsqueeze(dy, -1), -1) * transpose(inverse(of_input(node, 0, node.A)), -1, -2)
+
+
+@rule(Det)
+def _det(node: Any, dy: Tensor) -> Tensor:
+    A = of_input(node, 0, node.A)
+    return unsqueeze(unsqueeze(dy * det(A), -1), -1) * transpose(inverse(A), -1, -2)
+
+
+@rule(Cholesky)
+def _cholesky(node: Any, dL: Tensor) -> Tensor:
+    upper = transpose(of_output(node, node.L), -1, -2)
+    n = upper.shape[-1]
+    half = tril(matmul(upper, tril(dL))) * wrap(1 - 0.5 * np.eye(n, dtype=dL.dtype))
+    left = Solve("cholesky").apply(upper, half)
+    dA = Solve("cholesky").apply(upper, transpose(left, -1, -2))
+    return (dA + transpose(dA, -1, -2)) * 0.5

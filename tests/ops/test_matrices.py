@@ -1,0 +1,148 @@
+"""Inverses, determinants, systems of equations and factors of matrices, against NumPy and PyTorch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.autograd import gradcheck
+
+RNG = np.random.default_rng(5)
+A = RNG.normal(size=(2, 4, 4))
+S = A @ np.swapaxes(A, -1, -2) + 4 * np.eye(4)
+B = RNG.normal(size=(2, 4, 3))
+
+
+def leaf(array):
+    return rv.tensor(array, requires_grad=True)
+
+
+SMOOTH = {
+    "solve": (rv.linalg.solve, np.linalg.solve, (A, B)),
+    "solve of one b": (rv.linalg.solve, np.linalg.solve, (A[0], B[0, :, 0])),
+    "solve of one A": (rv.linalg.solve, np.linalg.solve, (A[0], B)),
+    "solve from the right": (
+        lambda a, b: rv.linalg.solve(a, b, left=False),
+        lambda a, b: b @ np.linalg.inv(a),
+        (A, np.swapaxes(B, -1, -2)),
+    ),
+    "inverse": (rv.inverse, np.linalg.inv, (A,)),
+    "det": (rv.det, np.linalg.det, (A,)),
+    "slogdet": (lambda a: rv.slogdet(a).logabsdet, lambda a: np.linalg.slogdet(a)[1], (A,)),
+    "logdet": (rv.logdet, lambda a: np.log(np.linalg.det(a)), (S,)),
+    "cholesky": (lambda a: rv.linalg.cholesky((a + a.mT) / 2), np.linalg.cholesky, (S,)),
+    "matrix_power": (lambda a: rv.matrix_power(a, -2), lambda a: np.linalg.matrix_power(a, -2), (A,)),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_values_and_gradients(name):
+    function, reference, arrays = SMOOTH[name]
+    y = function(*map(rv.tensor, arrays))
+    np.testing.assert_allclose(y.numpy(), reference(*arrays), rtol=1e-9)
+    assert function(*(rv.tensor(x.astype(np.float32)) for x in arrays)).dtype == rv.float32
+    gradcheck(function, [leaf(x) for x in arrays])
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_second_gradients(name):
+    function, _, arrays = SMOOTH[name]
+    arrays = [x[0] if x.ndim == 3 else x for x in arrays]
+
+    def first(*leaves):
+        leaves = [x if x.requires_grad else leaf(x.numpy()) for x in leaves]
+        with rv.enable_grad():
+            return rv.autograd.grad(cubes(leaves), leaves, create_graph=True)
+
+    def cubes(leaves):
+        y = function(*leaves)
+        return (y * y * y).sum()
+
+    gradcheck(lambda *leaves: sum((g * g).sum() for g in first(*leaves)), [leaf(x) for x in arrays])
+
+
+def test_det_of_a_singular_matrix_has_the_cofactors_as_gradient():
+    a = leaf(np.array([[1.0, 2.0], [2.0, 4.0]]))
+    rv.det(a).backward()
+    np.testing.assert_allclose(a.grad.numpy(), [[4, -2], [-2, 1]], atol=1e-12)
+
+
+def test_slogdet_has_the_sign():
+    sign, logs = rv.slogdet(rv.tensor(A))
+    np.testing.assert_allclose((sign * logs.exp()).numpy(), np.linalg.det(A))
+    assert np.isnan(rv.logdet(rv.tensor([[-1.0]])).item())
+
+
+def test_factors_give_the_matrix_back():
+    x = rv.tensor(A)
+    p, low, up = rv.linalg.lu(x)
+    q, r = rv.linalg.qr(rv.tensor(B))
+    u, s, vh = rv.linalg.svd(rv.tensor(B), full_matrices=False)
+    values, vectors = rv.linalg.eigh(rv.tensor(S))
+    for found, wanted in (
+        (p @ low @ up, A),
+        (q @ r, B),
+        (u * s.unsqueeze(-2) @ vh, B),
+        ((vectors * values.unsqueeze(-2)) @ vectors.mT, S),
+    ):
+        np.testing.assert_allclose(found.numpy(), wanted, atol=1e-12)
+    assert rv.qr(rv.tensor(B), some=False).Q.shape == (2, 4, 4)
+    assert rv.qr(rv.tensor(B)).R.shape == (2, 3, 3)
+    np.testing.assert_allclose(rv.linalg.svdvals(x).numpy(), np.linalg.svd(A)[1])
+    np.testing.assert_allclose(rv.linalg.eigvalsh(rv.tensor(S)).numpy(), values.numpy())
+
+
+def test_least_squares_and_rank():
+    wanted = np.stack([np.linalg.lstsq(b, a, None)[0] for a, b in zip(A, B, strict=True)])
+    np.testing.assert_allclose(rv.linalg.lstsq(rv.tensor(B), rv.tensor(A)).solution.numpy(), wanted)
+    np.testing.assert_allclose(rv.tensor(B).pinverse().numpy(), np.linalg.pinv(B))
+    low = rv.tensor(np.ones((3, 3), np.float32))
+    assert rv.linalg.matrix_rank(low).item() == 1
+    np.testing.assert_allclose(rv.linalg.lstsq(low, low).solution.numpy(), np.full((3, 3), 1 / 3), rtol=1e-6)
+
+
+def test_lu_and_others_are_as_in_pytorch(torch):
+    x, t = rv.tensor(A), torch.tensor(A)
+    for found, wanted in (
+        (rv.lu(x), torch.linalg.lu_factor(t)),
+        (rv.linalg.lu(x), torch.linalg.lu(t)),
+        (rv.lu_unpack(*rv.lu(x)), torch.lu_unpack(*torch.linalg.lu_factor(t))),
+        ([rv.linalg.cholesky(rv.tensor(S), True)], [torch.linalg.cholesky(torch.tensor(S), upper=True)]),
+    ):
+        for a, b in zip(found, wanted, strict=True):
+            assert str(a.dtype) == str(b.dtype).removeprefix("torch.")
+            np.testing.assert_allclose(a.numpy(), b.numpy(), atol=1e-12)
+
+
+def test_methods():
+    x = rv.tensor(A)
+    assert rv.equal(x.inverse(), rv.inverse(x))
+    assert rv.equal(x.det(), rv.det(x))
+    assert x.slogdet()[1].shape == (2,)
+    assert x.lu()[0].shape == x.qr().Q.shape == (2, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "message"),
+    [
+        (lambda: rv.inverse(rv.ones(2, 2)), ValueError, r"\[inverse\] got a singular matrix"),
+        (lambda: rv.linalg.solve(rv.zeros(2, 2), rv.ones(2)), ValueError, r"\[solve\] got a singular matrix"),
+        (lambda: rv.linalg.solve(rv.eye(2), rv.ones(3)), ValueError, r"\[solve\] got A of shape"),
+        (lambda: rv.det(rv.ones(2, 3)), ValueError, r"\[det\] got A of shape \(2, 3\)"),
+        (lambda: rv.slogdet(rv.ones(2)), ValueError, r"\[slogdet\] got A of shape \(2,\)"),
+        (lambda: rv.det(rv.tensor([[1]])), TypeError, r"\[det\] got A of dtype int64"),
+        (lambda: rv.linalg.cholesky(-rv.eye(2)), ValueError, "not positive-definite"),
+        (lambda: rv.qr(leaf([[1.0]])), RuntimeError, r"\[qr\] got a matrix that requires gradients"),
+        (lambda: rv.linalg.svd(leaf([[1.0]])), RuntimeError, "no gradient here"),
+        (lambda: rv.linalg.qr(rv.eye(2), "r"), ValueError, r"\[qr\] got mode 'r'"),
+        (lambda: rv.linalg.lstsq(rv.ones(2, 1), rv.ones(3, 1)), ValueError, r"\[lstsq\] got A of shape"),
+    ],
+)
+def test_refused(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()
+
+
+def test_factors_under_no_grad():
+    with rv.no_grad():
+        assert rv.linalg.svdvals(leaf([[2.0]])).item() == 2.0
