@@ -187,9 +187,7 @@ def test_multivariate_normal_has_gradients(rng):
     root = rv.tensor(np.tril(rng.normal(size=(3, 3))) + 2 * np.eye(3), requires_grad=True)
     mean = rv.tensor(rng.normal(size=3), requires_grad=True)
     x = rv.tensor(rng.normal(size=(4, 3)))
-    gradcheck(
-        lambda m, r: rv.distributions.MultivariateNormal(m, r @ r.mT).log_prob(x).sum(), [mean, root]
-    )
+    gradcheck(lambda m, r: rv.distributions.MultivariateNormal(m, r @ r.mT).log_prob(x).sum(), [mean, root])
 
 
 @pytest.mark.parametrize(
