@@ -86,6 +86,16 @@ def test_grad_outputs_may_require_gradients():
     assert g.dtype == np.float64
 
 
+def test_gradients_have_their_own_memory():
+    x, y, v = leaf(1.0, 2.0), leaf(3.0, 4.0), rv.tensor([5.0, 6.0], dtype=rv.float64)
+    gx, gy = grad(x + y.reshape(2), [x, y], v, create_graph=True)
+    gx.mul_(2.0)
+    assert (gx.tolist(), gy.tolist(), v.tolist()) == ([10, 12], [5, 6], [5, 6])
+    (x + y).backward(v, create_graph=True)
+    x.grad.mul_(2.0)
+    assert (x.grad.tolist(), y.grad.tolist(), v.tolist()) == ([10, 12], [5, 6], [5, 6])
+
+
 def test_nested_calls_of_grad():
     def cube(x):
         return x**3

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.backward import root_gradient, run, targets
-from ranvier.autograd.graph import cut
+from ranvier.autograd.graph import cut, separate
 from ranvier.autograd.memory import copied, filled_like
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor, wrap
@@ -76,7 +76,7 @@ def gradients(
             )
         own = gradient is None or isinstance(gradient, Tensor)
         found.append(gradient if own else wrap(copied(gradient)))
-    return tuple(found)
+    return tuple(separate(found, [seed for _, seed in roots]) if create_graph else found)
 
 
 def backward(

@@ -15,7 +15,7 @@ import numpy as np
 
 from ranvier.autograd.function import Function, Output
 from ranvier.autograd.hooks import Hooks, Retain
-from ranvier.autograd.mode import mode, no_grad
+from ranvier.autograd.mode import enable_grad, mode, no_grad
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, wrap
 
@@ -200,11 +200,25 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
 def _keep(tensor: Tensor | None, gradient: Tensor) -> None:
     if tensor is not None:
         held = tensor._grad
-        tensor._grad = gradient if held is None else held + gradient
+        tensor._grad = gradient.clone() if held is None else held + gradient
 
 
 def _cast(gradient: Tensor, dtype: np.dtype[Any]) -> Tensor:
     return gradient if gradient.dtype == dtype else gradient.to(dtype)
+
+
+def separate(gradients: list[Any], seeds: list[Tensor]) -> list[Any]:
+    """The gradients, each in its own memory: the caller may change one in place."""
+    known, found = {id(x) for x in seeds}, []
+    for g in gradients:
+        if g is not None:
+            is_leaf = g._requires_grad and g._grad_fn is None
+            if id(g) in known or is_leaf or g._view is not None:
+                with enable_grad():
+                    g = g.clone()
+            known.add(id(g))
+        found.append(g)
+    return found
 
 
 STEPS = (add, run_node, call_hooks, accumulate)
