@@ -10,6 +10,8 @@
 
 namespace ranvier::bind {
 
+constexpr int64_t kLine = 64;  // bytes of a cache line
+
 // An argument in all batches: rows of an array, or an entry for each batch (one row).
 struct BatchSource {
   char* data;
@@ -20,17 +22,32 @@ struct BatchSource {
   char* at(int64_t batch) const {
     if (!order) return data + batch * rows * bytes;
     char* to = PyArray_BYTES(as_array(gathered));
-    for (int64_t r = 0; r < rows; ++r)
-      std::memcpy(to + r * bytes, data + order[batch * rows + r] * bytes, static_cast<size_t>(bytes));
+    const int64_t* chosen = order + batch * rows;
+    if (bytes == 8)
+      for (int64_t r = 0; r < rows; ++r) std::memcpy(to + r * 8, data + chosen[r] * 8, 8);
+    else
+      for (int64_t r = 0; r < rows; ++r)
+        std::memcpy(to + r * bytes, data + chosen[r] * bytes, static_cast<size_t>(bytes));
     return to;
+  }
+
+  // Loads the rows of a later batch into the caches, while the batches before it are computed.
+  void prefetch(int64_t batch) const {
+    constexpr int64_t kMost = 1 << 16;  // bytes
+    if (!order || rows * bytes > kMost) return;
+    for (int64_t r = 0; r < rows; ++r) {
+      const char* row = data + order[batch * rows + r] * bytes;
+      for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(row + at);
+      __builtin_prefetch(row + bytes - 1);
+    }
   }
 };
 
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::milliseconds kReturn(50);   // for signal handlers and progress
-constexpr int64_t kResults = 1 << 24, kLine = 64;  // bytes
+constexpr std::chrono::milliseconds kReturn(50);  // for signal handlers and progress
+constexpr int64_t kResults = 1 << 24;             // bytes
 
 // A result of all batches, each in separate cache lines.
 struct Results {
@@ -129,6 +146,8 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
     for (size_t i = 0; i < sources.size(); ++i)
       program_->set_argument(static_cast<int>(i), sources[i].at(first + done));
     for (int i = 0; i < outputs_; ++i) program_->set_output(i, outputs[i].at(done));
+    if (done + 1 < count)
+      for (const BatchSource& source : sources) source.prefetch(first + done + 1);
     if (const Instruction* check = run(true))
       failed = *reinterpret_cast<const IndexRange*>(check->call.get());
     if (failed || program_->stopped()) break;
