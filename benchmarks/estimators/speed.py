@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import statistics
-import subprocess
 import sys
 import time
 import warnings
 from typing import Any
+
+from benchmarks.peers.turns import InTurns
 
 EPOCHS = 50
 CASES = {  # name: (samples, features, classes, hidden layers)
@@ -54,39 +53,15 @@ def worker(library: str) -> None:
         print(json.dumps([seconds, right]), flush=True)
 
 
-class Process:
-    """A library in a separate process, which is stopped between its fits."""
-
-    def __init__(self, library: str, threads: int) -> None:
-        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        env = {**os.environ, **dict.fromkeys(names, str(threads))}
-        command = [sys.executable, "-m", "benchmarks.estimators.speed", "--worker", library]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True, bufsize=1
-        )
-
-    def fit(self, name: str, batch_size: int) -> tuple[float, float]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.send_signal(signal.SIGCONT)
-        self._process.stdin.write(json.dumps([name, batch_size]) + "\n")
-        seconds, right = json.loads(self._process.stdout.readline())
-        self._process.send_signal(signal.SIGSTOP)
-        return seconds, right
-
-    def close(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
-        self._process.communicate()
-
-
 def compare(threads: int, rounds: int) -> list[dict[str, Any]]:
-    ours, theirs = Process("ranvier", threads), Process("scikit-learn", threads)
+    module = "benchmarks.estimators.speed"
+    ours, theirs = InTurns(module, "ranvier", threads), InTurns(module, "scikit-learn", threads)
     rows = []
     try:
         for name in CASES:
             for batch_size in BATCHES:
                 pairs = [
-                    (ours.fit(name, batch_size), theirs.fit(name, batch_size)) for _ in range(rounds + 1)
+                    (ours.ask(name, batch_size), theirs.ask(name, batch_size)) for _ in range(rounds + 1)
                 ]
                 pairs = pairs[1:]  # the first fits load libraries and warm up
                 rows.append(

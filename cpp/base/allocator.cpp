@@ -144,7 +144,9 @@ void unpin(void* block) {
   Header* h = header_of(block);
   std::lock_guard<std::mutex> lock(g_mutex);
   if (--h->pins || !h->released) return;
-  discard_pages(h);  // a recording's own memory is seldom of use to what comes after
+  // A recording's own memory is seldom of use to what comes after. Small blocks are: to the next recording.
+  constexpr size_t kDiscarded = 1 << 18;
+  if (h->capacity >= kDiscarded) discard_pages(h);
   take_back(h);
 }
 

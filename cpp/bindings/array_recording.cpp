@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 
 #include "base/allocator.h"
 #include "bindings/array_args.h"
@@ -163,14 +164,16 @@ void ArrayRecording::find_place() {
   Py_XINCREF(frame);
   while (frame) {
     PyCodeObject* code = PyFrame_GetCode(frame);
-    const std::string file = py::str(code->co_filename);
-    Py_DECREF(code);
-    if (file.compare(0, package_.size(), package_) != 0) {
-      const std::string place = file + ":" + std::to_string(PyFrame_GetLineNumber(frame));
+    const char* file = PyUnicode_AsUTF8(code->co_filename);
+    if (!file) PyErr_Clear(), file = "?";
+    if (std::strncmp(file, package_.c_str(), package_.size()) != 0) {
+      const std::string place = std::string(file) + ":" + std::to_string(PyFrame_GetLineNumber(frame));
+      Py_DECREF(code);
       if (places.empty() || places.back() != place) places.push_back(place);
       Py_DECREF(frame);
       return;
     }
+    Py_DECREF(code);
     PyFrameObject* back = PyFrame_GetBack(frame);
     Py_DECREF(frame);
     frame = back;

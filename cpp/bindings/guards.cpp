@@ -77,21 +77,9 @@ bool same_array(PyObject* owner, PyObject* expected) {
   return std::memcmp(PyArray_DATA(a), PyArray_DATA(b), static_cast<size_t>(PyArray_NBYTES(b))) == 0;
 }
 
-// Found in the class or one it inherits from, without descriptors; new reference or null.
+// Found in the class or one it inherits from, without descriptors; null: nothing is.
 py::object class_attribute(PyObject* type, PyObject* name) {
-  PyObject* mro = reinterpret_cast<PyTypeObject*>(type)->tp_mro;
-  for (Py_ssize_t i = 0; mro && i < PyTuple_GET_SIZE(mro); ++i) {
-    const auto dict = py::reinterpret_steal<py::object>(
-        PyObject_GenericGetAttr(PyTuple_GET_ITEM(mro, i), py::str("__dict__").ptr()));
-    if (!dict) {
-      PyErr_Clear();
-      continue;
-    }
-    auto found = py::reinterpret_steal<py::object>(PyObject_GetItem(dict.ptr(), name));
-    if (found) return found;
-    PyErr_Clear();
-  }
-  return {};
+  return py::reinterpret_borrow<py::object>(_PyType_Lookup(reinterpret_cast<PyTypeObject*>(type), name));
 }
 
 int64_t version_of(PyObject* type) {

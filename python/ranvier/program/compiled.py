@@ -30,6 +30,7 @@ from ranvier.program.touches import Large
 
 __all__ = ["CompiledFunction", "other_threads", "running"]
 
+_CACHED = 1 << 20  # bytes that a check may leave in the allocator's cache
 _WATCHED = 8  # times that a recording looks for arrays that are read, beside other threads
 _SHARE = 100  # a check may take one part in so many of the time since the last one
 
@@ -263,7 +264,8 @@ class CompiledFunction:
                 raise CaptureError(f"[compile] {fault}", result)
         self._cache.put(key, program)
         del recording, before
-        _core.empty_cache()
+        if _core.memory_stats()["bytes_cached"] > _CACHED:
+            _core.empty_cache()
         self._checked = time.perf_counter()
         self._check_took = self._checked - began
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _signal  # whose getsignal makes no enumerations
 import contextlib
 import copy
 import dataclasses
@@ -135,7 +136,7 @@ def _code_of(function: Any) -> Any:
 
 
 def _signal_handlers() -> list[Any]:
-    return [handler for handler in map(signal.getsignal, _SIGNALS) if callable(handler)]
+    return [handler for handler in map(_signal.getsignal, _SIGNALS) if callable(handler)]
 
 
 def _is_removal(code: CodeType) -> bool:
@@ -152,6 +153,7 @@ class Reads:
         self.imported: set[str] = set()  # modules that importlib was asked for
         self.settings: set[str] = set()  # files of NumPy's functions for its settings that were entered
         self.fault = ""
+        self._users: set[int] = set()  # codes that are not the library's
         self._other: set[int] = set()
         self._kept: list[CodeType] = []  # so that an id means one code object
         self._ignored: Any = None
@@ -200,17 +202,19 @@ class Reads:
         self._ignored = None
 
     def _event(self, frame: Any, event: str, arg: Any) -> None:
-        if frame is self._ignored:
-            if event == "return":
+        if self._ignored is not None:
+            if event == "return" and frame is self._ignored:
                 self._ignored = None
-        elif self._ignored is not None or self._collects:
+        elif self._collects:
             return
         elif event == "call":
-            self._enter(frame)
+            key = id(frame.f_code)
+            if key not in self.codes and key not in self._other:
+                self._enter(frame)
         elif event == "c_call":
             if self.touches is not None:
                 self.touches.called(arg)
-            if id(frame.f_code) in self.codes and not self.fault:
+            if id(frame.f_code) in self._users and not self.fault:
                 self._call(frame, arg)
 
     def _enter(self, frame: Any) -> None:
@@ -218,8 +222,6 @@ class Reads:
         key = id(code)
         if key in self._others or _is_removal(code):
             self._ignored = frame
-            return
-        if key in self.codes or key in self._other:
             return
         # A module's code runs in its first import only. What the library itself uses of the standard library
         # does not depend on the step.
@@ -233,6 +235,8 @@ class Reads:
             return
         if is_read(code):
             self.codes[key] = code, frame.f_globals
+            if not code.co_filename.startswith(package()):
+                self._users.add(key)
             return
         if _NUMPY in code.co_filename:
             self.settings |= NUMPY_SETTINGS.keys() & {os.path.basename(code.co_filename)}
@@ -243,8 +247,6 @@ class Reads:
         return frame.f_back is None or id(frame.f_back.f_code) in self.codes
 
     def _call(self, frame: Any, function: Any) -> None:
-        if frame.f_code.co_filename.startswith(package()):
-            return
         name = pure.refusal(function)
         if name and (frame.f_code.co_filename, name) not in _HARMLESS:
             self.fault = (

@@ -34,7 +34,7 @@ def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = Non
         return {"same": seen[id(model)]}
     seen[id(model)] = path
     kind = type(model)
-    if _known().get(kind.__name__) is not kind:
+    if vars(nn).get(kind.__name__) is not kind or kind is nn.Module:
         return {"custom": f"{kind.__module__}.{kind.__qualname__}"}
     node: dict[str, Any] = {"layer": kind.__name__}
     if kind in _CONTAINERS:

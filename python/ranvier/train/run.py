@@ -11,7 +11,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 import ranvier.nn as nn
@@ -212,16 +211,12 @@ class Run:
         """What follows batches that the core has run; the last may have a loss that is not finite."""
         done, last, penalty = ahead.batches.done, float(values[-1]), float(penalties[-1])
         failed = not isfinite(last + penalty) and self.trainer.on_nonfinite != "ignore"
-        y = ahead.y[ahead.rows()]
         self._count(done - failed)
         if failed:
             self._nonfinite.loss(self.source.batch(self.batch), last, penalty)
             self._count(1, isfinite(last))
-        first = ahead.batches.first
-        weights = (
-            np.full(done, float(len(y) // done)) if ahead.totals is None else ahead.totals[first:][:done]
-        )
-        self._measured.add_all(values, output, y, weights, penalties)
+        y = None if output is None else ahead.targets()
+        self._measured.add_all(values, output, y, ahead.weight(), penalties)
         call(self._called, "on_batch_end", self.batch - 1, {"loss": last + penalty})
 
     def _count(self, batches: int, updated: bool = True) -> None:

@@ -34,11 +34,16 @@ class Ahead:
     totals: Array | None  # of the weights of each batch
     batches: Batches
 
-    def rows(self) -> Any:
-        """The samples of the batches that are done."""
+    def targets(self) -> Array:
+        """Of the batches that are done."""
         b = self.batches
         here = slice(b.first * b.size, (b.first + b.done) * b.size)
-        return here if b.order is None else b.order[here]
+        return self.y[here] if b.order is None else self.y.take(b.order[here], axis=0)
+
+    def weight(self) -> Array:
+        """Of each batch that is done: the number of its samples, or the sum of their weights."""
+        b = self.batches
+        return np.full(b.done, float(b.size)) if self.totals is None else self.totals[b.first :][: b.done]
 
 
 class Source:

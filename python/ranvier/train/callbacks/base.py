@@ -17,9 +17,9 @@ class Callback:
     `logs` are the epoch's measured values, such as `{"loss": 0.4, "val_loss": 0.5}`. Epochs and batches count
     from 0; a run that continues an earlier one counts on.
 
-    A class that overrides `on_batch_begin` or `on_batch_end` has them called for each batch, which keeps the
-    run from making many steps in one call to the core. With `every_batch = False` they are called about every
-    50 ms, with the loss of the last batch.
+    Where a callback has `on_batch_begin` or `on_batch_end`, they are called for each batch, so that each step
+    is a separate call to the core. With `every_batch = False` batches may be left out, and the core makes
+    many steps in one call: `on_batch_end` is called at least every 50 ms, with the loss of the last batch.
 
     With `Trainer(distributed=True)` each process calls its callbacks; those of a class with
     `everywhere = False`, which print or write, are called by rank 0 only (`self.trainer.leads`).
