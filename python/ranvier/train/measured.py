@@ -38,7 +38,7 @@ class Measured:
         return self._loss.add(value, len(y) if weights is None else float(weights.sum()), penalty)
 
     def add_all(
-        self, values: Array, output: Array | None, y: Array | None, weights: Array, penalties: Array
+        self, values: Array, output: Array | None, y: Array | None, weights: Array, penalties: Array | None
     ) -> None:
         """Add batches: their losses, outputs (batches, ...), all targets, and the weight of each batch."""
         if self._metrics and output is not None and y is not None:

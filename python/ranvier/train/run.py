@@ -207,9 +207,10 @@ class Run:
             self._interrupt.check()
         return samples
 
-    def _account(self, ahead: Ahead, values: Array, output: Array | None, penalties: Array) -> None:
+    def _account(self, ahead: Ahead, values: Array, output: Array | None, penalties: Array | None) -> None:
         """What follows batches that the core has run; the last may have a loss that is not finite."""
-        done, last, penalty = ahead.batches.done, float(values[-1]), float(penalties[-1])
+        done, last = ahead.batches.done, float(values[-1])
+        penalty = 0.0 if penalties is None else float(penalties[-1])
         failed = not isfinite(last + penalty) and self.trainer.on_nonfinite != "ignore"
         self._count(done - failed)
         if failed:

@@ -88,8 +88,8 @@ class TrainingStep:
         value = 0.0 if penalty is None else float(penalty.item())
         return float(loss.item()), None if output is None else output._array, value, updates
 
-    def run_ahead(self, ahead: Ahead) -> tuple[Array, Array | None, Array] | None:
-        """Updates with several batches in one call to the core: (losses, outputs or None, penalties).
+    def run_ahead(self, ahead: Ahead) -> tuple[Array, Array | None, Array | None] | None:
+        """Updates with several batches in one call to the core: (losses, outputs or None, penalties or None).
 
         None where the next batch has to be taken alone: it is recorded or compared with an eager step, some
         batches make an update together, or Python makes the update.
@@ -104,9 +104,9 @@ class TrainingStep:
         if found is None:
             return None
         loss, output, penalty = found
-        values = loss._array.astype(np.float64).reshape(-1)
-        none = np.zeros(len(values))
-        penalties = none if penalty is None else penalty._array.astype(np.float64).reshape(-1)
+        values, penalties = (
+            None if t is None else t._array.astype(float).reshape(-1) for t in (loss, penalty)
+        )
         return values, None if output is None else output._array, penalties
 
     def _take(

@@ -39,14 +39,15 @@ class EpochLoss:
         self._penalty += penalty * weight
         return value + penalty
 
-    def add_all(self, values: Array, weights: Array, penalties: Array) -> None:
+    def add_all(self, values: Array, weights: Array, penalties: Array | None) -> None:
         """As `add` of one batch after another, to the bit."""
         counts = weights > 0
         with np.errstate(all="ignore"):
             each = values if self._summed else values[counts] * weights[counts]
             self._total = _continued(self._total, each)
             self._weight = _continued(self._weight, weights)
-            self._penalty = _continued(self._penalty, penalties * weights)
+            if penalties is not None:
+                self._penalty = _continued(self._penalty, penalties * weights)
 
     def value(self) -> float:
         if self._weight == 0:  # every sample left out
