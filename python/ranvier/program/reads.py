@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal  # whose getsignal makes no enumerations
+import _signal  # type: ignore[import-not-found]  # its getsignal makes no enumerations
 import contextlib
 import copy
 import dataclasses

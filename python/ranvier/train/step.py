@@ -104,10 +104,8 @@ class TrainingStep:
         if found is None:
             return None
         loss, output, penalty = found
-        values, penalties = (
-            None if t is None else t._array.astype(float).reshape(-1) for t in (loss, penalty)
-        )
-        return values, None if output is None else output._array, penalties
+        penalties = None if penalty is None else penalty._array.astype(float).reshape(-1)
+        return loss._array.astype(float).reshape(-1), None if output is None else output._array, penalties
 
     def _take(
         self,
