@@ -59,7 +59,8 @@ def init(timeout: float | None = None) -> None:
     """Connects the processes that `mpirun` started; without a launcher there is one. Later calls do nothing.
 
     The ranks of a host share its cores: each is kept on its part and uses one thread for each core, unless
-    OMP_NUM_THREADS is set. From here on, an exception that ends one rank ends the job.
+    OMP_NUM_THREADS or :func:`ranvier.set_num_threads` has set the threads. From here on, an exception that
+    ends one rank ends the job.
 
     timeout: seconds that a call waits for other ranks before it raises TimeoutError; 300, or RANVIER_TIMEOUT.
     Raises ImportError without mpi4py, RuntimeError where it uses another MPI than the launcher.

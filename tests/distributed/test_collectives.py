@@ -142,6 +142,36 @@ def test_wrong_calls_are_named_and_end_the_job():
     )
 
 
+ENDS = """
+import sys
+import numpy as np, ranvier as rv
+d = rv.distributed
+d.init(timeout=2)
+x, y = np.zeros((64, 4), np.float32), np.arange(64) % 2
+trainer = rv.Trainer(rv.nn.Linear(4, 2), "cross_entropy", "adam", distributed=True)
+class Leaves(rv.Callback):
+    def on_batch_end(self, batch, logs):
+        if sys.argv[1] == "step" and d.rank() == 1 and batch == 2:
+            sys.exit(3)
+trainer.fit(x, y, epochs=1, batch_size=8, verbose=False, callbacks=[Leaves()])
+if d.rank() == 0:
+    trainer.evaluate(x, y)
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "message"),
+    [
+        ("step", "[Trainer.fit] rank 0 of 2 has waited 2 s for rank 1, at <string>:12"),
+        ("after", "rank 0: Trainer.evaluate at <string>:14; rank 1: the end of the program at"),
+    ],
+)
+def test_a_rank_that_leaves_ends_the_job(when, message):
+    done = launch(2, ENDS, when)
+    assert done.returncode != 0
+    assert message in done.stderr
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [

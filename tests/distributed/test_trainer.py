@@ -79,6 +79,9 @@ def fit(x, y, model=None, **settings):
         said.append(str(error))
 fit(x[: 60 + rank], y[: 60 + rank])
 fit(x, y, optimizer="lbfgs")
+rv.set_winograd(rank == 0)
+fit(x, y)
+rv.set_winograd(True)
 large = x.copy()
 large[17] = 1e30  # batch 2 of rank 0
 targets = np.zeros((64, 4), np.float32)
@@ -101,9 +104,10 @@ tell(said)
 def test_what_a_run_refuses():
     told = results(2, WRONG)
     assert told[0] == told[1]
-    data_differ, search, not_finite, kept, updates, warned = told[0]
+    data_differ, search, winograd, not_finite, kept, updates, warned = told[0]
     assert "rank 1 there and rank 0 here: data: samples: 61 there, 60 here; expected" in data_differ
     assert "got distributed=True with LBFGS" in search
+    assert "winograd: False there, True here" in winograd
     assert "in epoch 1, batch 2: all layers are finite, MSELoss of their output is not" in not_finite
     assert kept  # the weights are those before the batch
     assert updates == 3

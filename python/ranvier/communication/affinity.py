@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import ranvier._core as _core
-from ranvier.config import set_num_threads
+from ranvier.config import get_num_threads, set_num_threads
 
 __all__ = ["part_of", "share_cores"]
 
@@ -22,9 +22,10 @@ def share_cores(place: int, ranks: int) -> None:
     """Keep this process and its threads on its part of the host's cores, and use one thread a core.
 
     mpirun may have bound the process to one core; all cores that the system allows count. Nothing changes
-    where OMP_NUM_THREADS is set. With more ranks than cores, each has one thread on any core.
+    where OMP_NUM_THREADS or `set_num_threads` has set the threads. With more ranks than cores, each has one
+    thread on any core.
     """
-    if "OMP_NUM_THREADS" in os.environ:
+    if "OMP_NUM_THREADS" in os.environ or get_num_threads() != _core.usable_cpus():
         return
     if not hasattr(os, "sched_setaffinity"):
         set_num_threads(max(1, (os.cpu_count() or 1) // ranks))

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.recording import place, refuse
+from ranvier.communication.member import World
 from ranvier.communication.tree import tree_sum
-from ranvier.communication.waiting import complete
-from ranvier.communication.world import World, world
+from ranvier.communication.waiting import agree, complete
+from ranvier.communication.world import world
 
 __all__ = [
     "REDUCTIONS",
@@ -29,28 +29,7 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
-_TEXT = 256  # bytes of the description of a call
 REDUCTIONS = {"sum": "SUM", "product": "PROD", "min": "MIN", "max": "MAX"}
-
-
-def agree(here: World, call: str, about: str = "") -> None:
-    """Compare this call with that of all other ranks.
-
-    Raises:
-        ValueError: they differ; TimeoutError: another rank does not call.
-    """
-    refuse(f"{call} exchanges data with other processes", "call it outside the step")
-    text = f"{call} {about}".strip()
-    records = np.zeros((here.size, _TEXT), np.uint8)
-    line = f"{text[: _TEXT // 2]}\n{place()[-_TEXT // 2 :]}".encode()[:_TEXT]
-    ours = np.zeros(_TEXT, np.uint8)
-    ours[: len(line)] = np.frombuffer(line, np.uint8)
-    complete(here, [here.comm.Iallgather(ours, records)], call)
-    calls = [bytes(record).rstrip(b"\0").decode(errors="replace") for record in records]
-    said = [one.partition("\n") for one in calls]
-    if any(what != said[0][0] for what, _, _ in said):
-        listed = "; ".join(f"rank {rank}: {what} at {at}" for rank, (what, _, at) in enumerate(said))
-        raise ValueError(f"[{call}] got different calls, {listed}; expected the same on every rank")
 
 
 def _described(array: Array) -> str:
@@ -102,7 +81,7 @@ def all_gather(values: Array, name: str = "all_gather") -> list[Array]:
     here = world()
     if here.size == 1:
         return [values]
-    agree(here, name, f"of {values.dtype} {('n', *values.shape[1:])}")
+    agree(here, name, "" if name != "all_gather" else f"of {values.dtype} {('n', *values.shape[1:])}")
     values = np.ascontiguousarray(values)
     lengths = np.zeros(here.size, np.int64)
     complete(here, [here.comm.Iallgather(np.array([len(values)]), lengths)], name)

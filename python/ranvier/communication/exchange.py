@@ -14,8 +14,8 @@ from ranvier.autograd.recording import keep
 from ranvier.autograd.views import bump
 from ranvier.communication.collectives import mpi_reduce
 from ranvier.communication.flat import Flat
+from ranvier.communication.member import World
 from ranvier.communication.tree import tree_sum
-from ranvier.communication.world import World
 
 __all__ = ["Exchange"]
 

@@ -1,22 +1,35 @@
-"""An exception that ends one rank ends the job: the others would wait for it."""
+"""A rank that ends early ends the job: the others would wait for it."""
 
 from __future__ import annotations
 
+import atexit
 import sys
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 __all__ = ["abort", "end_job_on_failure"]
 
 
-def end_job_on_failure(comm: Any) -> None:
-    """Call `abort` for an exception that nothing catches, in place of Python's message and exit."""
+def end_job_on_failure(comm: Any, leave: Callable[[], None]) -> None:
+    """Call `abort` for an exception that nothing catches, in place of Python's message and exit.
+
+    leave: is called when the process ends; it waits for the other ranks, and raises where they make calls for
+    which they would wait in vain.
+    """
 
     def ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         abort(comm, error, 130 if issubclass(kind, KeyboardInterrupt) else 1)
 
+    def left() -> None:
+        try:
+            leave()
+        except (ValueError, TimeoutError) as error:
+            abort(comm, error)
+
     sys.excepthook = ended
+    atexit.register(left)
 
 
 def abort(comm: Any, error: BaseException, code: int = 1) -> None:

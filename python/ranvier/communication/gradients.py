@@ -10,9 +10,10 @@ import ranvier.autograd.hooks as hooks
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import bump
-from ranvier.communication.collectives import agree, broadcast, mpi_reduce
+from ranvier.communication.collectives import broadcast, mpi_reduce
 from ranvier.communication.flat import Flat
 from ranvier.communication.tree import tree_sum
+from ranvier.communication.waiting import agree
 from ranvier.communication.world import world
 
 __all__ = ["MeanGradients"]

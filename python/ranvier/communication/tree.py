@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier._core as _core
+from ranvier.communication.member import World
 from ranvier.communication.waiting import complete
-from ranvier.communication.world import World
 
 __all__ = ["tree_sum"]
 

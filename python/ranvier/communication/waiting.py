@@ -10,12 +10,15 @@ import os
 import time
 from typing import Any
 
-from ranvier.autograd.recording import place
-from ranvier.communication.world import World
+import numpy as np
 
-__all__ = ["complete"]
+from ranvier.autograd.recording import place, refuse
+from ranvier.communication.member import World
+
+__all__ = ["agree", "complete"]
 
 _SPINS = 200  # tests without a pause: a message on one host takes some microseconds
+_TEXT = 256  # bytes of the description of a call
 _LONG = 0.002  # seconds after which the processor is left to others for longer
 
 
@@ -43,3 +46,23 @@ def complete(world: World, requests: list[Any], call: str, other: int | None = N
                 f"{place()}; expected the same call on every rank (a longer limit: init(timeout=...) or "
                 "RANVIER_TIMEOUT)"
             )
+
+
+def agree(here: World, call: str, about: str = "") -> None:
+    """Compare this call with that of all other ranks.
+
+    Raises:
+        ValueError: they differ; TimeoutError: another rank does not call.
+    """
+    refuse(f"{call} exchanges data with other processes", "call it outside the step")
+    text = f"{call} {about}".strip()
+    records = np.zeros((here.size, _TEXT), np.uint8)
+    line = f"{text[: _TEXT // 2]}\n{place()[-_TEXT // 2 :]}".encode()[:_TEXT]
+    ours = np.zeros(_TEXT, np.uint8)
+    ours[: len(line)] = np.frombuffer(line, np.uint8)
+    complete(here, [here.comm.Iallgather(ours, records)], call)
+    calls = [bytes(record).rstrip(b"\0").decode(errors="replace") for record in records]
+    said = [one.partition("\n") for one in calls]
+    if any(what != said[0][0] for what, _, _ in said):
+        listed = "; ".join(f"rank {rank}: {what} at {at}" for rank, (what, _, at) in enumerate(said))
+        raise ValueError(f"[{call}] got different calls, {listed}; expected the same on every rank")

@@ -1,4 +1,4 @@
-"""World: the processes of the job, found at the first `init`.
+"""The processes of the job, found at the first `init`.
 
 MPI is loaded only where a launcher (`mpirun`, `srun`) says that there are several processes.
 """
@@ -8,30 +8,18 @@ from __future__ import annotations
 import importlib
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from ranvier.communication.affinity import share_cores
 from ranvier.communication.failure import end_job_on_failure
+from ranvier.communication.member import TIMEOUT, World
+from ranvier.communication.waiting import agree
 
 __all__ = ["World", "init", "is_initialized", "launched_size", "world"]
 
-TIMEOUT = 300.0
 # what launchers tell the processes that they start: Open MPI, MPICH and Intel MPI, Slurm
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
-
-
-@dataclass(frozen=True)
-class World:
-    """rank, size: of this process; comm: of mpi4py, or None in a job of one process.
-
-    timeout: the seconds that a call waits for other ranks.
-    """
-
-    rank: int = 0
-    size: int = 1
-    comm: Any = None
-    timeout: float = TIMEOUT
 
 
 _world: World | None = None
@@ -56,7 +44,7 @@ def init(timeout: float | None = None) -> World:
     """Find the other processes; later calls return the same.
 
     With several processes, an exception that ends one ends the job, and the threads of a rank are the cores
-    of its host divided by the ranks there, unless OMP_NUM_THREADS is set.
+    of its host divided by the ranks there, unless OMP_NUM_THREADS or `set_num_threads` has set them.
 
     timeout: the seconds that a call waits for other ranks; 300, or RANVIER_TIMEOUT of the environment.
 
@@ -91,8 +79,13 @@ def _connected(size: int, timeout: float) -> World:
             f"[init] {size} processes were started, and mpi4py sees {comm.Get_size()}: it uses {name!r}; "
             "expected the mpirun of that MPI"
         )
-    end_job_on_failure(comm)
+    end_job_on_failure(comm, _leave)
     here = comm.Split_type(mpi.COMM_TYPE_SHARED)
     share_cores(here.Get_rank(), here.Get_size())
     here.Free()
     return World(comm.Get_rank(), size, comm, timeout)
+
+
+def _leave() -> None:
+    """Wait for the other ranks without a limit: one may have more to do at the end."""
+    agree(replace(world(), timeout=math.inf), "the end of the program")

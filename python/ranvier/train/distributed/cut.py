@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ranvier.communication.world import World, world
+from ranvier.communication.member import World
+from ranvier.communication.world import world
 
 __all__ = ["Cut", "Share", "require_ranks"]
 

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.communication.collectives import gather_objects
-from ranvier.communication.world import World, world
+from ranvier.communication.member import World
+from ranvier.communication.world import world
 from ranvier.nn.modes import evaluating
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.distributed.source import CutSource

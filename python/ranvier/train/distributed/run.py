@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 import ranvier.nn as nn
 from ranvier.autograd import random
 from ranvier.communication.collectives import all_reduce, gather_objects, of_first
@@ -73,7 +74,18 @@ class DistributedRun(Run):
 
     def _require_same_run(self) -> None:
         """Raise ValueError unless data, model and settings are the same on all ranks."""
-        first, *others = gather_objects(self._description, CALL)
+        trainer, hooks = self.trainer, [type(hook).__name__ for hook in self.hooks if hook.everywhere]
+        about = {
+            **self._description,
+            "last epoch": self.last,
+            "compile": trainer.compile,
+            "on_nonfinite": trainer.on_nonfinite,
+            "callbacks": hooks,
+            "version": _core.__version__,
+            "instruction set (RANVIER_ISA=x86-64-v3 lowers it)": _core.isa(),  # hosts may differ: other bits
+            "winograd": _core.get_winograd(),
+        }
+        first, *others = gather_objects(about, CALL)
         for rank, theirs in enumerate(others, 1):
             for what, value in first.items():
                 if theirs[what] != value:

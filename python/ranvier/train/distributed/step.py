@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ranvier.autograd import Tensor, random, wrap
 from ranvier.communication.exchange import Exchange
-from ranvier.communication.world import World
+from ranvier.communication.member import World
 from ranvier.optim import LBFGS
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.distributed.source import CutSource
@@ -49,7 +49,7 @@ class CutStep(TrainingStep):
 
     def begin(self, source: CutSource) -> None:
         """Take the batches of this source from now on."""
-        self.source = source
+        self.source, self._buffers = source, list(self._model.buffers())
         self._batches, self._weight = 0, 0.0
 
     def __call__(
@@ -85,15 +85,14 @@ class CutStep(TrainingStep):
     def _prepare(self, first: bool) -> None:
         """The buffers for the parameters that are trained now."""
         trained = [p for p in parameters_of(self._optimizer) if p._requires_grad]
-        buffers = list(self._model.buffers())
-        layout = [*trained, None, *buffers]
+        layout = [*trained, None, *self._buffers]
         if len(layout) != len(self._layout) or any(a is not b for a, b in zip(layout, self._layout)):  # noqa: B905
             if not first:
                 raise RuntimeError(
                     "[Trainer.fit] the trained parameters have changed between the batches of one update; "
                     "expected a change after an update"
                 )
-            self._exchange = Exchange(self._world, trained, buffers, self._deterministic)
+            self._exchange = Exchange(self._world, trained, self._buffers, self._deterministic)
             self._layout = layout
 
     def _parts(self, x: Array, y: Array, weights: Array | None) -> list[Array]:
