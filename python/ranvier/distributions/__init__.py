@@ -8,25 +8,69 @@ tensor(-0.9189)
 tensor(0.5000)
 """
 
+import importlib as _importlib
+import typing as _typing
+
+import ranvier.distributions.constraints as constraints
+import ranvier.distributions.transforms as transforms
 from ranvier.distributions.base import Distribution, Independent
 from ranvier.distributions.continuous import Exponential, Laplace, LogNormal, Normal, Uniform
+from ranvier.distributions.counting import Binomial, Geometric, Multinomial, Poisson
 from ranvier.distributions.discrete import Bernoulli, Categorical, OneHotCategorical
 from ranvier.distributions.divergence import kl_divergence
-from ranvier.distributions.gamma import Gamma
+from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
+from ranvier.distributions.heavy import Cauchy, Gumbel, HalfNormal, StudentT
 from ranvier.distributions.multivariate import MultivariateNormal
+from ranvier.distributions.transformed import TransformedDistribution
+from ranvier.distributions.transforms import (
+    AffineTransform,
+    ComposeTransform,
+    ExpTransform,
+    SigmoidTransform,
+    SoftplusTransform,
+    TanhTransform,
+    Transform,
+)
 
 __all__ = [
+    "AffineTransform",
     "Bernoulli",
+    "Beta",
+    "Binomial",
     "Categorical",
+    "Cauchy",
+    "ComposeTransform",
+    "Dirichlet",
     "Distribution",
+    "ExpTransform",
     "Exponential",
     "Gamma",
+    "Geometric",
+    "Gumbel",
+    "HalfNormal",
     "Independent",
     "Laplace",
     "LogNormal",
+    "Multinomial",
     "MultivariateNormal",
     "Normal",
     "OneHotCategorical",
+    "Poisson",
+    "SigmoidTransform",
+    "SoftplusTransform",
+    "StudentT",
+    "TanhTransform",
+    "Transform",
+    "TransformedDistribution",
     "Uniform",
+    "constraints",
     "kl_divergence",
+    "transforms",
 ]
+
+
+def __getattr__(name: str) -> _typing.Any:
+    """PyTorch's module paths, such as ``distributions.categorical``: see :mod:`ranvier.paths`."""
+    if name.startswith("_") or not name.islower():
+        raise AttributeError(f"module 'ranvier.distributions' has no attribute {name!r}")
+    return _importlib.import_module(f"ranvier.distributions.{name}")

@@ -10,6 +10,7 @@ import ranvier.ops as ops
 from ranvier.autograd.creation import tensor
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.recording import value_read
+from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor
 
 Shape = tuple[int, ...]
@@ -49,6 +50,9 @@ class Distribution:
     has_rsample = False
     batch_shape: Shape = ()
     event_shape: Shape = ()
+
+    def __init__(self, batch_shape: Shape = (), event_shape: Shape = (), validate_args: Any = None) -> None:
+        self.batch_shape, self.event_shape = Size(batch_shape), Size(event_shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Samples through which gradients reach the parameters, in the shape sample_shape + batch_shape."""

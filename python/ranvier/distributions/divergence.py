@@ -8,7 +8,11 @@ import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.distributions.base import Independent
 from ranvier.distributions.continuous import Exponential, Laplace, Normal, Uniform
+from ranvier.distributions.counting import Poisson
 from ranvier.distributions.discrete import Bernoulli, Categorical
+from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
+from ranvier.distributions.multivariate import MultivariateNormal
+from ranvier.ops.numeric.matrices import solve
 
 
 def _normal(p: Any, q: Any) -> Tensor:
@@ -39,6 +43,38 @@ def _categorical(p: Any, q: Any) -> Tensor:
     return ops.sum(p.probs * ops.where(p.probs > 0, p.logits - q.logits, 0.0), -1)
 
 
+def _poisson(p: Any, q: Any) -> Tensor:
+    return ops.xlogy(p.rate, p.rate / q.rate) - (p.rate - q.rate)
+
+
+def _gamma(p: Any, q: Any) -> Tensor:
+    a, b = p.concentration, q.concentration
+    return (
+        b * ops.log(p.rate / q.rate)
+        + (ops.lgamma(b) - ops.lgamma(a))
+        + (a - b) * ops.digamma(a)
+        + (q.rate - p.rate) * (a / p.rate)
+    )
+
+
+def _dirichlet(p: Any, q: Any) -> Tensor:
+    a, b = p.concentration, q.concentration
+    slopes = ops.digamma(a) - ops.digamma(ops.sum(a, -1, True))
+    return q._log_norm() - p._log_norm() + ops.sum((a - b) * slopes, -1)
+
+
+def _beta(p: Any, q: Any) -> Tensor:
+    return _dirichlet(p._parts, q._parts)
+
+
+def _multivariate(p: Any, q: Any) -> Tensor:
+    n = p.event_shape[0]
+    shift = solve(q.scale_tril, ops.unsqueeze(q.loc - p.loc, -1))
+    factor = solve(q.scale_tril, p.scale_tril)
+    distance = ops.sum(factor * factor, (-2, -1)) + ops.sum(shift * shift, (-2, -1))
+    return q._half_logdet() - p._half_logdet() + 0.5 * (distance - n)
+
+
 _FORMULAS = {
     Normal: _normal,
     Laplace: _laplace,
@@ -46,14 +82,20 @@ _FORMULAS = {
     Exponential: _exponential,
     Bernoulli: _bernoulli,
     Categorical: _categorical,
+    Poisson: _poisson,
+    Gamma: _gamma,
+    Beta: _beta,
+    Dirichlet: _dirichlet,
+    MultivariateNormal: _multivariate,
 }
 
 
 def kl_divergence(p: Any, q: Any) -> Tensor:
     """The mean under p of log p(x) - log q(x).
 
-    For two of Normal (LogNormal too), Laplace, Uniform, Exponential, Bernoulli, Categorical
-    (OneHotCategorical too) or Independent of them; raises TypeError for others.
+    For two of Normal (LogNormal too), MultivariateNormal, Laplace, Uniform, Exponential, Gamma, Beta,
+    Dirichlet, Bernoulli, Categorical (OneHotCategorical too), Poisson or Independent of them; raises
+    TypeError for others.
 
     >>> import ranvier as rv
     >>> rv.distributions.kl_divergence(rv.distributions.Bernoulli(0.5), rv.distributions.Bernoulli(0.25))

@@ -10,8 +10,9 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier.autograd.creation import tensor
 from ranvier.autograd.random_tensors import randn
+from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor
-from ranvier.distributions.base import Distribution
+from ranvier.distributions.base import Distribution, require
 from ranvier.ops.numeric.matrices import cholesky, inverse, solve
 
 
@@ -50,20 +51,16 @@ class MultivariateNormal(Distribution):
                 f"[MultivariateNormal] got loc of shape {mean.shape} and a matrix of shape {matrix.shape}; "
                 "expected (..., n) and (..., n, n)"
             )
-        if scale_tril is not None:
-            self.scale_tril = matrix
-        else:
-            self._require_symmetric(matrix, validate_args)
-            self.scale_tril = cholesky(matrix if precision_matrix is None else inverse(matrix))
-        self.batch_shape = np.broadcast_shapes(mean.shape[:-1], matrix.shape[:-2])
-        self.event_shape = (n,)
+        self.batch_shape = Size(np.broadcast_shapes(mean.shape[:-1], matrix.shape[:-2]))
+        self.event_shape = mean.shape[-1:]
         self.loc = ops.broadcast_to(mean, (*self.batch_shape, n))
-
-    @staticmethod
-    def _require_symmetric(matrix: Tensor, validate_args: bool | None) -> None:
-        array = matrix._array
-        if validate_args is not False and not np.allclose(array, np.swapaxes(array, -1, -2), atol=1e-6):
-            raise ValueError("[MultivariateNormal] got a matrix that is not symmetric; expected one")
+        if scale_tril is not None:
+            require("MultivariateNormal", "scale_tril", matrix, _lower, "a lower factor", validate_args)
+        else:
+            if validate_args is not False and not _symmetric(matrix._array):
+                raise ValueError("[MultivariateNormal] got a matrix that is not symmetric; expected one")
+            matrix = cholesky(matrix if precision_matrix is None else inverse(matrix))
+        self.scale_tril = ops.broadcast_to(matrix, (*self.batch_shape, n, n))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         noise = randn((*self._shape(sample_shape), 1), dtype=self.loc.dtype)
@@ -76,8 +73,8 @@ class MultivariateNormal(Distribution):
         return -0.5 * ops.sum(z * z, -1) - self._half_logdet() - constant
 
     def entropy(self) -> Tensor:
-        half = self._half_logdet() + 0.5 * self.event_shape[0] * (1 + math.log(2 * math.pi))
-        return ops.broadcast_to(half, self.batch_shape)
+        half: Tensor = self._half_logdet() + 0.5 * self.event_shape[0] * (1 + math.log(2 * math.pi))
+        return half
 
     def _half_logdet(self) -> Tensor:
         return ops.sum(ops.log(ops.diagonal(self.scale_tril, 0, -2, -1)), -1)
@@ -96,5 +93,12 @@ class MultivariateNormal(Distribution):
 
     @property
     def variance(self) -> Tensor:
-        squares = ops.sum(self.scale_tril * self.scale_tril, -1)
-        return ops.broadcast_to(squares, self.loc.shape)
+        return ops.sum(self.scale_tril * self.scale_tril, -1)
+
+
+def _lower(a: Any) -> Any:
+    return (np.tril(a) == a).all((-2, -1)) & (np.diagonal(a, axis1=-2, axis2=-1) > 0).all(-1)
+
+
+def _symmetric(a: Any) -> Any:
+    return np.allclose(a, np.swapaxes(a, -1, -2), atol=1e-6)

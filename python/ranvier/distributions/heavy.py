@@ -1,0 +1,166 @@
+"""StudentT, Cauchy, Gumbel and HalfNormal."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import ranvier.ops as ops
+from ranvier.autograd.creation import full_like
+from ranvier.autograd.random import generator
+from ranvier.autograd.random_tensors import rand, randn
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.distributions.base import Distribution, parameters, require
+from ranvier.distributions.continuous import Normal, _LocScale
+
+_EULER = 0.57721566490153286
+
+
+def _open_uniform(shape: Any, dtype: Any) -> Tensor:
+    """Uniform numbers without 0."""
+    return ops.clip(rand(shape, dtype=dtype), float(np.finfo(dtype).tiny), None)
+
+
+class StudentT(Distribution):
+    """Student's t: loc + scale n / sqrt(chi^2 / df) of a normal n and a chi-squared variable of df degrees.
+
+    The gradient of rsample reaches loc and scale; it raises ValueError where df requires one.
+
+    >>> import ranvier as rv
+    >>> rv.distributions.StudentT(3.0).log_prob(rv.tensor(0.0))
+    tensor(-1.0009)
+    """
+
+    has_rsample = True
+
+    def __init__(self, df: Any, loc: Any = 0.0, scale: Any = 1.0, validate_args: bool | None = None) -> None:
+        self.df, self.loc, self.scale = parameters("StudentT", df, loc, scale)
+        for what, x in (("df", self.df), ("scale", self.scale)):
+            require("StudentT", what, x, lambda a: a > 0, "numbers > 0", validate_args)
+        self.batch_shape = self.df.shape
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        if self.df.requires_grad:
+            raise ValueError("[StudentT] got df that requires a gradient; expected sample(), or df.detach()")
+        shape = self._shape(sample_shape)
+        draws = 2 * generator().standard_gamma(self.df._array / 2, shape) / self.df._array
+        spread = wrap(np.asarray(np.sqrt(draws)).astype(self.df.dtype))
+        return self.loc + self.scale * (randn(shape, dtype=self.df.dtype) / spread)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        fixed = StudentT(self.df.detach(), self.loc.detach(), self.scale.detach(), False)
+        return fixed.rsample(sample_shape)
+
+    def log_prob(self, value: Any) -> Tensor:
+        z = (self._value(value) - self.loc) / self.scale
+        return -0.5 * (self.df + 1) * ops.log1p(z * z / self.df) - self._log_norm()
+
+    def _log_norm(self) -> Tensor:
+        gammas = ops.lgamma(0.5 * self.df) - ops.lgamma(0.5 * (self.df + 1))
+        return ops.log(self.scale) + 0.5 * ops.log(self.df) + 0.5 * math.log(math.pi) + gammas
+
+    def entropy(self) -> Tensor:
+        above = 0.5 * (self.df + 1)
+        return self._log_norm() + above * (ops.digamma(above) - ops.digamma(0.5 * self.df))
+
+    @property
+    def mean(self) -> Tensor:
+        return ops.where(self.df > 1, self.loc, math.nan)
+
+    @property
+    def variance(self) -> Tensor:
+        large = ops.where(self.df > 2, self.df, 3.0)
+        found = ops.where(self.df > 2, self.scale * self.scale * large / (large - 2), math.inf)
+        return ops.where(self.df > 1, found, math.nan)
+
+
+class Cauchy(_LocScale):
+    """Density 1 / (pi scale (1 + ((x - loc) / scale)^2)).
+
+    >>> import ranvier as rv
+    >>> rv.distributions.Cauchy(0.0, 1.0).log_prob(rv.tensor(0.0))
+    tensor(-1.1447)
+    """
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        u = rand(self._shape(sample_shape), dtype=self.loc.dtype) - 0.5
+        return self.loc + self.scale * ops.tan(math.pi * u)
+
+    def log_prob(self, value: Any) -> Tensor:
+        z = (self._value(value) - self.loc) / self.scale
+        return -math.log(math.pi) - ops.log(self.scale) - ops.log1p(z * z)
+
+    def entropy(self) -> Tensor:
+        return math.log(4 * math.pi) + ops.log(self.scale)
+
+    @property
+    def mean(self) -> Tensor:
+        return full_like(self.loc, math.nan)
+
+    @property
+    def variance(self) -> Tensor:
+        return full_like(self.loc, math.inf)
+
+
+class Gumbel(_LocScale):
+    """Density exp(-z - exp(-z)) / scale, z = (x - loc) / scale.
+
+    >>> import ranvier as rv
+    >>> rv.distributions.Gumbel(0.0, 1.0).mean
+    tensor(0.5772)
+    """
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        u = _open_uniform(self._shape(sample_shape), self.loc.dtype)
+        return self.loc - self.scale * ops.log(-ops.log(ops.clip(u, None, 1 - 1e-7)))
+
+    def log_prob(self, value: Any) -> Tensor:
+        z = (self._value(value) - self.loc) / self.scale
+        return -z - ops.exp(-z) - ops.log(self.scale)
+
+    def entropy(self) -> Tensor:
+        return ops.log(self.scale) + (1 + _EULER)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc + self.scale * _EULER
+
+    @property
+    def variance(self) -> Tensor:
+        return self.scale * self.scale * (math.pi**2 / 6)
+
+
+class HalfNormal(Distribution):
+    """The absolute value of a normal variable with mean 0.
+
+    >>> import ranvier as rv
+    >>> rv.distributions.HalfNormal(1.0).mean
+    tensor(0.7979)
+    """
+
+    has_rsample = True
+
+    def __init__(self, scale: Any, validate_args: bool | None = None) -> None:
+        (self.scale,) = parameters("HalfNormal", scale)
+        self._base = Normal(self.scale * 0, self.scale, validate_args)
+        self.batch_shape = self.scale.shape
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return ops.abs(self._base.rsample(sample_shape))
+
+    def log_prob(self, value: Any) -> Tensor:
+        x = self._value(value)
+        return ops.where(x < 0, -math.inf, self._base.log_prob(x) + math.log(2))
+
+    def entropy(self) -> Tensor:
+        return self._base.entropy() - math.log(2)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.scale * math.sqrt(2 / math.pi)
+
+    @property
+    def variance(self) -> Tensor:
+        return self.scale * self.scale * (1 - 2 / math.pi)

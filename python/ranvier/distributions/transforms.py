@@ -1,0 +1,202 @@
+"""Transforms of random variables, element by element, under PyTorch's names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import ranvier.distributions.constraints as constraints
+import ranvier.ops as ops
+from ranvier.autograd.tensor import Tensor
+from ranvier.distributions.constraints import Constraint
+
+
+class Transform:
+    """y = f(x), invertible. A subclass defines ``_call(x)``, ``_inverse(y)`` and
+    ``log_abs_det_jacobian(x, y)``, the logarithm of |dy/dx|.
+
+    cache_size: 1 keeps the last pair, so that the inverse of a result is exactly its argument.
+
+    >>> import ranvier as rv
+    >>> tanh = rv.distributions.TanhTransform()
+    >>> tanh.inv(tanh(rv.tensor(0.5)))
+    tensor(0.5000)
+    """
+
+    bijective = True
+    sign: Any = 1
+    domain: Constraint = constraints.real
+    codomain: Constraint = constraints.real
+
+    def __init__(self, cache_size: int = 0) -> None:
+        if cache_size not in (0, 1):
+            raise ValueError(f"[{type(self).__name__}] got cache_size {cache_size}; expected 0 or 1")
+        self._cache_size = cache_size
+        self._cached_x_y: tuple[Any, Any] = (None, None)
+
+    def _call(self, x: Any) -> Any:
+        raise NotImplementedError(f"[{type(self).__name__}] _call is not defined")
+
+    def _inverse(self, y: Any) -> Any:
+        raise NotImplementedError(f"[{type(self).__name__}] _inverse is not defined")
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        raise NotImplementedError(f"[{type(self).__name__}] log_abs_det_jacobian is not defined")
+
+    def __call__(self, x: Any) -> Any:
+        if self._cache_size and x is self._cached_x_y[0]:
+            return self._cached_x_y[1]
+        y = self._call(x)
+        if self._cache_size:
+            self._cached_x_y = x, y
+        return y
+
+    def _inv_call(self, y: Any) -> Any:
+        if self._cache_size and y is self._cached_x_y[1]:
+            return self._cached_x_y[0]
+        x = self._inverse(y)
+        if self._cache_size:
+            self._cached_x_y = x, y
+        return x
+
+    @property
+    def inv(self) -> Transform:
+        """The inverse transform."""
+        return _Inverse(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class _Inverse(Transform):
+    def __init__(self, of: Transform) -> None:
+        super().__init__()
+        self._of, self.domain, self.codomain, self.sign = of, of.codomain, of.domain, of.sign
+
+    def __call__(self, x: Any) -> Any:
+        return self._of._inv_call(x)
+
+    def _inv_call(self, y: Any) -> Any:
+        return self._of(y)
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        return -self._of.log_abs_det_jacobian(y, x)
+
+    @property
+    def inv(self) -> Transform:
+        return self._of
+
+
+class ExpTransform(Transform):
+    """y = exp(x)"""
+
+    codomain = constraints.positive
+
+    def _call(self, x: Any) -> Tensor:
+        return ops.exp(x)
+
+    def _inverse(self, y: Any) -> Tensor:
+        return ops.log(y)
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        return x
+
+
+class SigmoidTransform(Transform):
+    """y = 1 / (1 + exp(-x))"""
+
+    codomain = constraints.unit_interval
+
+    def _call(self, x: Any) -> Tensor:
+        tiny = np.finfo(x.dtype)
+        return ops.clip(ops.sigmoid(x), float(tiny.tiny), 1 - float(tiny.eps))
+
+    def _inverse(self, y: Any) -> Tensor:
+        tiny = np.finfo(y.dtype)
+        y = ops.clip(y, float(tiny.tiny), 1 - float(tiny.eps))
+        return ops.log(y) - ops.log1p(-y)
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
+        return -ops.softplus(-x) - ops.softplus(x)
+
+
+class TanhTransform(Transform):
+    """y = tanh(x)"""
+
+    codomain = constraints.interval(-1.0, 1.0)
+
+    def _call(self, x: Any) -> Tensor:
+        return ops.tanh(x)
+
+    def _inverse(self, y: Any) -> Tensor:
+        return ops.atanh(y)
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        return 2.0 * (math.log(2.0) - x - ops.softplus(-2.0 * x))
+
+
+class SoftplusTransform(Transform):
+    """y = log(1 + exp(x))"""
+
+    codomain = constraints.positive
+
+    def _call(self, x: Any) -> Tensor:
+        return ops.softplus(x)
+
+    def _inverse(self, y: Any) -> Any:
+        return ops.log(-ops.expm1(-y)) + y
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
+        return -ops.softplus(-x)
+
+
+class AffineTransform(Transform):
+    """y = loc + scale x"""
+
+    def __init__(self, loc: Any, scale: Any, event_dim: int = 0, cache_size: int = 0) -> None:
+        super().__init__(cache_size)
+        if event_dim:
+            raise ValueError(f"[AffineTransform] got event_dim {event_dim}; expected 0: use Independent")
+        self.loc, self.scale = loc, scale
+        self.sign = 1 if isinstance(scale, (int, float)) and scale > 0 else ops.sign(scale)
+
+    def _call(self, x: Any) -> Any:
+        return self.loc + self.scale * x
+
+    def _inverse(self, y: Any) -> Any:
+        return (y - self.loc) / self.scale
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
+        return ops.broadcast_to(ops.log(ops.abs(ops.add(self.scale, ops.mul(x, 0.0)))), x.shape)
+
+
+class ComposeTransform(Transform):
+    """y = f_n(... f_1(x))"""
+
+    def __init__(self, parts: Sequence[Transform], cache_size: int = 0) -> None:
+        super().__init__(cache_size)
+        self.parts = list(parts)
+        if self.parts:
+            self.domain, self.codomain = self.parts[0].domain, self.parts[-1].codomain
+        self.sign = math.prod(part.sign for part in self.parts)
+
+    def _call(self, x: Any) -> Any:
+        for part in self.parts:
+            x = part(x)
+        return x
+
+    def _inverse(self, y: Any) -> Any:
+        for part in reversed(self.parts):
+            y = part._inv_call(y)
+        return y
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        total: Any = ops.mul(x, 0.0)
+        for part in self.parts:
+            result = part(x)
+            total = total + part.log_abs_det_jacobian(x, result)
+            x = result
+        return total

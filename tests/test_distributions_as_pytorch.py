@@ -1,0 +1,201 @@
+"""Distributions: log_prob, its gradients, moments, entropies and divergences beside PyTorch's; samples."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import distributions as D
+from support.refused import refused
+
+RNG = np.random.default_rng(3)
+SQUARE = RNG.normal(size=(3, 3))
+COVARIANCE = SQUARE @ SQUARE.T + np.eye(3)
+POSITIVE, ANY = RNG.uniform(0.3, 2, (4, 3)), RNG.normal(size=(4, 3))
+ROWS = RNG.dirichlet(np.ones(3), 4)
+COUNTS = np.array([[1.0, 0, 4], [2, 2, 1], [0, 5, 0], [5, 0, 0]])
+CASES = {  # the parameters, and values
+    "AffineOfNormal": ((ANY, POSITIVE), ANY + 1),
+    "Beta": ((POSITIVE, POSITIVE[::-1].copy()), RNG.uniform(0.1, 0.9, (4, 3))),
+    "Binomial": ((np.full((4, 3), 5.0), ROWS), COUNTS),
+    "Cauchy": ((ANY, POSITIVE), ANY * 3),
+    "Dirichlet": ((POSITIVE,), ROWS),
+    "Gamma": ((POSITIVE, POSITIVE[::-1].copy()), POSITIVE * 2),
+    "Geometric": ((ROWS,), COUNTS),
+    "Gumbel": ((ANY, POSITIVE), ANY * 2),
+    "HalfNormal": ((POSITIVE,), POSITIVE),
+    "Multinomial": ((ROWS,), COUNTS),
+    "MultivariateNormal": ((ANY, COVARIANCE), ANY * 2),
+    "Poisson": ((POSITIVE,), COUNTS),
+    "SquashedNormal": ((ANY, POSITIVE), np.tanh(ANY)),
+    "StudentT": ((POSITIVE + 2, ANY, POSITIVE), ANY * 2),
+}
+WITHOUT = {"Cauchy": "kl", "Binomial": "entropy kl", "Multinomial": "entropy kl", "Poisson": "entropy"}
+WITHOUT |= {"AffineOfNormal": "entropy kl mean variance", "SquashedNormal": "entropy kl mean variance"}
+WITHOUT |= dict.fromkeys(("Geometric", "Gumbel", "HalfNormal", "StudentT"), "kl")
+
+
+def made(library, name, parameters):
+    d = importlib.import_module(f"{library}.distributions")
+    normal = lambda: d.Normal(*parameters)  # noqa: E731
+    if name == "Multinomial":
+        return d.Multinomial(5, *parameters)
+    if name == "SquashedNormal":
+        return d.Independent(d.TransformedDistribution(normal(), d.TanhTransform(cache_size=1)), 1)
+    if name == "AffineOfNormal":
+        return d.TransformedDistribution(normal(), [d.AffineTransform(2.0, 3.0), d.SigmoidTransform().inv])
+    return getattr(d, name)(*parameters)
+
+
+def leaves(library, arrays):
+    module = importlib.import_module(library)
+    return [module.tensor(a, requires_grad=True) for a in arrays]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_as_pytorch(name, torch):
+    arrays, values = CASES[name]
+    both = []
+    for library in ("ranvier", "torch"):
+        parameters = leaves(library, arrays)
+        value = importlib.import_module(library).tensor(values)
+        d = made(library, name, parameters)
+        got = {"log_prob": d.log_prob(value)}
+        got["log_prob"].sum().backward()
+        for i, p in enumerate(parameters):
+            if p.grad is not None and not (name == "Binomial" and i == 0):
+                got[f"gradient {i}"] = p.grad
+        without = WITHOUT.get(name, "")
+        got |= {k: getattr(d, k) for k in ("mean", "variance") if k not in without}
+        if "entropy" not in without:
+            got["entropy"] = d.entropy()
+        if "kl" not in without:
+            other = made(library, name, [p.detach() * 1.25 for p in parameters])
+            module = importlib.import_module(f"{library}.distributions")
+            got["kl"] = module.kl_divergence(d, other)
+        assert tuple(d.batch_shape) + tuple(d.event_shape) == (4, 3)
+        both.append({k: v.detach().numpy() for k, v in got.items()})
+    assert both[0].keys() == both[1].keys()
+    for key, want in both[1].items():
+        np.testing.assert_allclose(both[0][key], want, rtol=1e-6, atol=1e-9, err_msg=key)
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"Cauchy", "AffineOfNormal", "SquashedNormal"}))
+def test_moments_of_samples(name):
+    arrays, _ = CASES[name]
+    d = made("ranvier", name, [rv.tensor(a) for a in arrays])
+    rv.manual_seed(1)
+    draws = d.sample((40_000,)).numpy().astype(np.float64)
+    assert draws.shape == (40_000, 4, 3)
+    error = np.sqrt(d.variance.numpy() / 40_000)
+    np.testing.assert_array_less(np.abs(draws.mean(0) - d.mean.numpy()), 6 * error + 1e-3)
+    again = made("ranvier", name, [rv.tensor(a) for a in arrays])
+    rv.manual_seed(1)
+    np.testing.assert_array_equal(again.sample((40_000,)).numpy().astype(np.float64), draws)
+    if name != "StudentT":
+        np.testing.assert_allclose(draws.var(0), d.variance.numpy(), rtol=0.2, atol=0.05)
+
+
+@pytest.mark.parametrize("given", ["covariance_matrix", "precision_matrix", "scale_tril"])
+def test_matrices_of_multivariate_normal(given, torch):
+    tril = np.linalg.cholesky(COVARIANCE)
+    matrix = {"covariance_matrix": COVARIANCE, "precision_matrix": np.linalg.inv(COVARIANCE)}.get(given, tril)
+    both = []
+    for library in ("ranvier", "torch"):
+        module = importlib.import_module(library)
+        leaf = module.tensor(matrix, requires_grad=True)
+        d = module.distributions.MultivariateNormal(module.tensor(ANY), **{given: leaf})
+        (d.log_prob(module.tensor(ANY * 2)).sum() + d.entropy().sum()).backward()
+        found = [d.covariance_matrix, d.precision_matrix, d.scale_tril, leaf.grad]
+        both.append([np.tril(x.detach().numpy()) if x is leaf.grad else x.detach().numpy() for x in found])
+    for got, want in zip(*both, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-8)
+    rv.manual_seed(0)
+    draws = D.MultivariateNormal(rv.zeros(3).double(), rv.tensor(COVARIANCE)).rsample((20_000,)).numpy()
+    np.testing.assert_allclose(np.cov(draws.T), COVARIANCE, rtol=0.15, atol=0.15)
+
+
+def test_a_squashed_policy_as_sac_writes_it():
+    """Its own TanhTransform, paths as attributes, and the gradient through rsample and log_prob."""
+    import math
+
+    import ranvier.nn.functional as F
+
+    class TanhTransform(D.transforms.Transform):
+        domain = D.constraints.real
+        codomain = D.constraints.interval(-1.0, 1.0)
+        bijective = True
+        sign = +1
+
+        def __init__(self, cache_size=1):
+            super().__init__(cache_size=cache_size)
+
+        def _call(self, x):
+            return x.tanh()
+
+        def _inverse(self, y):
+            return 0.5 * (y.log1p() - (-y).log1p())
+
+        def log_abs_det_jacobian(self, x, y):
+            return 2.0 * (math.log(2.0) - x - F.softplus(-2.0 * x))
+
+    class SquashedNormal(D.transformed_distribution.TransformedDistribution):
+        def __init__(self, loc, scale):
+            self.base_dist = D.Normal(loc, scale)
+            super().__init__(self.base_dist, [TanhTransform()])
+
+    loc = rv.zeros(2, 3, requires_grad=True)
+    policy = SquashedNormal(loc, rv.ones(2, 3))
+    action = policy.rsample()
+    x = policy.transforms[0].inv(action)
+    assert x is policy.transforms[0]._cached_x_y[0]  # exact, also where tanh is 1
+    policy.log_prob(action).sum().backward()
+    # the noise is fixed: d/dloc of log N(x) is 0, the rest is -d/dx log(1 - tanh(x)^2) = 2 tanh(x)
+    np.testing.assert_allclose(loc.grad.numpy(), 2 * action.detach().numpy(), rtol=1e-4, atol=1e-5)
+    assert not policy.sample().requires_grad
+    np.testing.assert_allclose(
+        policy.cdf(action).detach().numpy(), policy.base_dist.cdf(x).detach().numpy(), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", ["ExpTransform", "SigmoidTransform", "TanhTransform", "SoftplusTransform"])
+def test_transforms(name, torch):
+    x = RNG.normal(size=5)
+    ours, theirs = getattr(D, name)(), getattr(torch.distributions.transforms, name)()
+    y = ours(rv.tensor(x))
+    np.testing.assert_allclose(y.numpy(), theirs(torch.tensor(x)).numpy(), rtol=1e-12)
+    np.testing.assert_allclose(ours.inv(y).numpy(), x, rtol=1e-9)
+    want = theirs.log_abs_det_jacobian(torch.tensor(x), theirs(torch.tensor(x))).numpy()
+    np.testing.assert_allclose(ours.log_abs_det_jacobian(rv.tensor(x), y).numpy(), want, rtol=1e-12)
+    twice = D.ComposeTransform([ours, D.AffineTransform(1.0, -2.0)])
+    np.testing.assert_allclose(twice.inv(twice(rv.tensor(x))).numpy(), x, rtol=1e-8)
+    slope = twice.log_abs_det_jacobian(rv.tensor(x), twice(rv.tensor(x))).numpy()
+    np.testing.assert_allclose(slope, want + np.log(2), rtol=1e-9)
+
+
+def test_refused():
+    eye = rv.eye(2)
+    refused(ValueError, "got 0 matrices; expected one of", D.MultivariateNormal, rv.zeros(2))
+    refused(ValueError, "got 2 matrices", D.MultivariateNormal, rv.zeros(2), eye, eye)
+    refused(ValueError, "expected (..., n) and (..., n, n)", D.MultivariateNormal, rv.zeros(3), eye)
+    refused(
+        ValueError,
+        "got a matrix that is not symmetric",
+        D.MultivariateNormal,
+        rv.zeros(2),
+        rv.ones(2, 2).triu(),
+    )
+    refused(ValueError, "positive", D.MultivariateNormal, rv.zeros(2), -eye)
+    refused(
+        ValueError, "expected a lower factor", D.MultivariateNormal, rv.zeros(2), scale_tril=rv.ones(2, 2)
+    )
+    refused(ValueError, "got a value outside its range", D.Poisson(1.0).log_prob, rv.tensor(0.5))
+    refused(ValueError, "counts that add up to 2", D.Multinomial(2, rv.ones(2)).log_prob, rv.ones(2) * 2)
+    refused(ValueError, "at most total_count", D.Binomial(1, 0.5).log_prob, rv.tensor(2.0))
+    df = rv.tensor(3.0, requires_grad=True)
+    refused(ValueError, "got df that requires a gradient", D.StudentT(df).rsample)
+    assert D.StudentT(df).sample().shape == ()
+    refused(NotImplementedError, "rsample is not defined", D.Beta(1.0, 1.0).rsample)
+    refused(ValueError, "expected a Transform", D.TransformedDistribution, D.Normal(0.0, 1.0), [3])
