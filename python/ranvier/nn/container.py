@@ -42,6 +42,12 @@ class _Numbered(Module):
         delattr(self, self._name(int(index)))
         self._renumber(list(self))
 
+    def pop(self, key: int) -> Module:
+        """Removes a layer by its place and returns it."""
+        module: Module = self[key]
+        del self[key]
+        return module
+
     def _renumber(self, modules: list[Module]) -> None:
         for name in list(self._module_names):
             delattr(self, name)
@@ -151,6 +157,10 @@ class _Dictionary(Module):
         return getattr(self, self._registry)[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
+        if not isinstance(name, str) or not name or "." in name:
+            raise KeyError(
+                f"[{type(self).__name__}] got name {name!r}; expected a string without dots, not empty"
+            )
         if hasattr(self, name) and name not in self:
             kind = type(self).__name__
             raise KeyError(f"[{kind}] the name {name!r} is taken by an attribute of {kind}")

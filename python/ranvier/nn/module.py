@@ -16,6 +16,7 @@ from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.nn.config import arguments_of, record_arguments
 from ranvier.nn.hooks import HookRegistration
+from ranvier.nn.names import check
 from ranvier.nn.parameter import Parameter
 from ranvier.nn.state import LoadResult, as_array, load_into
 
@@ -145,17 +146,18 @@ class Module(HookRegistration):
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Adds a parameter under a name; None keeps the name without a parameter."""
+        check(self, "parameter", name, self._parameter_names, param, Parameter)
         self._parameter_names[name] = None
         setattr(self, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Adds a Tensor that is part of the state but not trained, such as a running mean."""
-        if hasattr(self, name) and name not in self._buffer_names:
-            raise KeyError(f"attribute {name!r} already exists")
+        check(self, "buffer", name, self._buffer_names, tensor, Tensor)
         self._buffer_names[name] = persistent
         setattr(self, name, tensor)
 
     def register_module(self, name: str, module: Module | None) -> None:
+        check(self, "module", name, self._module_names, module, Module)
         setattr(self, name, module)
 
     add_module = register_module
@@ -174,10 +176,14 @@ class Module(HookRegistration):
 
     # --- walking
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        yield from self._modules.items()
+        """(name, module) of the modules directly inside, each module once."""
+        names: dict[Module, str] = {}
+        for name, module in self._modules.items():
+            names.setdefault(module, name)
+        return ((name, module) for module, name in names.items())
 
     def children(self) -> Iterator[Module]:
-        yield from self._modules.values()
+        return (module for _, module in self.named_children())
 
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
@@ -275,6 +281,8 @@ class Module(HookRegistration):
     # --- modes and conversions
     def train(self: Self, mode: bool = True) -> Self:
         """Training mode, for this module and all inside: dropout and batch statistics are on."""
+        if not isinstance(mode, (bool, int)) or mode not in (0, 1):
+            raise ValueError(f"[train] got mode {mode!r}; expected True or False")
         for module in self.modules():
             module.training = bool(mode)
         return self
@@ -383,7 +391,7 @@ class Module(HookRegistration):
     def __repr__(self) -> str:
         extra = self.extra_repr()
         children = [
-            f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()
+            f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self._modules.items()
         ]
         if not children:
             return f"{type(self).__name__}({extra})"
