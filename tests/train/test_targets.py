@@ -146,3 +146,61 @@ def test_decimals_and_sparse_matrices():
     sparse = pytest.importorskip("scipy.sparse", reason="SciPy is not installed")
     expected = "x that is a sparse matrix; expected a dense array: x.toarray()"
     refused(TypeError, expected, trainers[0].fit, sparse.csr_matrix(X), Y, epochs=1)
+
+
+def test_one_output_for_each_target():
+    """Targets (n,) and outputs (n, 1) are pairs in each loss of one number per target."""
+    signs = np.where(Y == 1, 1.0, -1.0)
+    for loss, y in (("poisson_nll", np.abs(VALUES)), ("soft_margin", signs), ("hinge_embedding", signs)):
+        found = []
+        for targets in (y, y[:, None]):
+            rv.manual_seed(0)
+            trainer = regression(1, loss)
+            trainer.fit(X, targets, epochs=2)
+            found.append(trainer.history["loss"])
+            assert trainer.predict(X).shape == targets.shape
+        assert found[0] == found[1]
+    places = np.stack([Y, np.full(len(Y), -1)], axis=1)  # the classes of each sample, then -1
+    trainer = regression(2, "multi_label_margin", compile=False)
+    assert trainer.fit(X, places, epochs=5)["loss"][-1] < trainer.history["loss"][0]
+
+
+def test_losses_that_give_no_number():
+    for loss, what in (
+        (nn.MSELoss(reduction="none"), "shape (32, 1) from MSELoss"),
+        (lambda output, y: 3.0, "type float from <lambda>"),
+    ):
+        expected = f"got a loss of {what}; expected a Tensor of one number"
+        refused(ValueError, expected, regression(1, loss).fit, X[:32], VALUES[:32, None], epochs=1)
+
+
+def test_a_frame_and_targets_in_different_orders():
+    table = frame(a=X[:, 0], b=X[:, 1], c=X[:, 2])
+    order = np.random.default_rng(0).permutation(len(Y))
+    y = table["a"].map(lambda a: "u" if a > 0 else "v")
+    with pytest.warns(UserWarning, match=r"y.loc\[x.index\] pairs them by index"):
+        trainer_of(classifier()).fit(table, y.iloc[order], epochs=1)
+    shuffled = table.iloc[order]
+    trainer_of(classifier()).fit(shuffled, y.loc[shuffled.index], epochs=1)
+    trainer_of(classifier()).fit(shuffled, y.reset_index(drop=True).to_numpy(), epochs=1)
+    trainer_of(classifier()).fit(table, y.set_axis(range(1000, 1000 + len(y))), epochs=1)
+
+
+def test_log_probabilities():
+    trainer = regression(2, "nll")
+    with pytest.warns(UserWarning, match="NLLLoss takes logarithms of probabilities"):
+        trainer.fit(X, Y, epochs=1)
+    model = nn.Sequential(nn.Linear(3, 2), nn.LogSoftmax(1))
+    rv.Trainer(model, "nll", "sgd").fit(X, Y, epochs=1)
+
+
+def test_one_fit_at_a_time():
+    class Again(rv.Callback):
+        def on_epoch_end(self, epoch, logs):
+            self.trainer.fit(X, Y, epochs=1)
+
+    trainer = trainer_of(classifier())
+    refused(
+        RuntimeError, "a fit of this Trainer is running", trainer.fit, X, Y, epochs=2, callbacks=[Again()]
+    )
+    trainer.fit(X, Y, epochs=1)

@@ -32,15 +32,15 @@ def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> Non
     files.write(path, arrays, {"version": files.VERSION, "library": __version__, **document})
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read what `write_checkpoint` wrote. Runs no code of the file.
+def read_checkpoint(path: str | os.PathLike[str], writer: str = "rv.Checkpoint") -> dict[str, Any]:
+    """Read what `write_checkpoint` wrote for `writer`. Runs no code of the file.
 
     Raises FileNotFoundError: no such file.
     Raises ValueError: the file is damaged, of a newer version, or no checkpoint.
     """
     arrays, document = files.read(path)
     if document is None or document.get("content") != "checkpoint":
-        raise ValueError(f"[load] '{path}' is no checkpoint; expected a file written by rv.Checkpoint")
+        raise ValueError(f"[load] '{path}' is no checkpoint; expected a file written by {writer}")
     encoded = document.get("checkpoint")
     if document.get("checksum") != _checksum(encoded, arrays):
         raise ValueError(f"[load] '{path}' is damaged: its content does not have its checksum")

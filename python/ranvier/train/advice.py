@@ -58,7 +58,7 @@ def _leaves(model: Any) -> list[Any]:
 
 
 def _twice(trainer: Training) -> str:
-    """A softmax or sigmoid that both the model and the loss apply."""
+    """A softmax or sigmoid that both the model and the loss apply, or neither."""
     last = _leaves(trainer.model)[-1:]
     loss = trainer.loss
     softmax = (
@@ -71,6 +71,8 @@ def _twice(trainer: Training) -> str:
         if last
         else 0
     )
+    if last and isinstance(loss, (nn.NLLLoss, nn.KLDivLoss)) and isinstance(last[0], nn.Linear):
+        return f"{type(loss).__name__} takes logarithms of probabilities: end the model with LogSoftmax"
     if not (softmax or sigmoid):
         return ""
     layer = type(last[0]).__name__

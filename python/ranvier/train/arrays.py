@@ -72,7 +72,10 @@ def to_array(name: str, argument: str, value: Any, text: bool = False) -> Array:
         columns = ": np.stack(list(d.values()), axis=1) of a dict of columns" * isinstance(raw, dict)
         raise TypeError(f"[{name}] got {argument} of type {type(raw).__name__}; expected an array{columns}")
     if array.dtype.kind not in ("fiubUO" if text else "fiub"):
-        raise TypeError(f"[{name}] got {argument} of dtype {array.dtype}; expected numbers{_remedy(array)}")
+        labels = ", or y.astype(str) for labels" if text and array.dtype.kind in "Mm" else ""
+        raise TypeError(
+            f"[{name}] got {argument} of dtype {array.dtype}; expected numbers{_remedy(array)}{labels}"
+        )
     if array.ndim == 0:
         raise ValueError(f"[{name}] got {argument} that is a number; expected one entry per sample")
     return array

@@ -83,7 +83,8 @@ class Form:
                 array = self._from_rows(array, x)
         elif self.link == "softmax" and array.dtype.kind in "iub" and array.ndim == 2:
             array = self._from_rows(array, x)
-        if self.link == "softmax" and array.dtype.kind in "iu":
+        indices = self.link == "softmax" or isinstance(self.loss, nn.MultiLabelMarginLoss)
+        if indices and array.dtype.kind in "iu":
             return np.ascontiguousarray(array)
         if isinstance(self.loss, _OF_SHARES) and array.size:
             self._require_shares(name, array)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,8 +61,23 @@ def prepare(
     if len(xs) == 0:
         raise ValueError(f"[{name}] got no samples; expected at least one")
     ys = form.targets(name, y, xs, learn)
+    _require_order(name, x, y)
     weights = None if sample_weight is None else sample_weights(name, sample_weight, len(xs), whole)
     return weighted(name, Prepared(xs, ys, weights), class_weight, form, whole)
+
+
+def _require_order(name: str, x: Any, y: Any) -> None:
+    """Warn of a data frame and targets with the same row labels in different orders."""
+    rows: Any = getattr(x, "index", None)
+    others: Any = getattr(y, "index", None)
+    if not hasattr(rows, "equals") or not hasattr(others, "equals") or rows.equals(others):
+        return
+    if rows.is_unique and rows.isin(others).all():
+        warnings.warn(
+            f"[{name}] x and y have the same index in different orders, and are paired by position: "
+            "y.loc[x.index] pairs them by index",
+            stacklevel=4,
+        )
 
 
 def weighted(name: str, data: Prepared, class_weight: Any, form: Form, whole: bool = True) -> Prepared:
@@ -116,7 +132,8 @@ def class_weights(name: str, weights: Any, y: Array, whole: bool = True) -> npt.
     labels = y.reshape(len(y), -1)
     if labels.shape[1] != 1 or not np.array_equal(labels, np.rint(labels)):
         raise ValueError(
-            f"[{name}] got class_weight with targets of shape {y.shape}; expected one label per sample"
+            f"[{name}] got class_weight with targets of shape {y.shape}; expected one label per sample: "
+            "y.argmax(1) of one-hot rows"
         )
     found, codes, counts = np.unique(labels.astype(np.int64), return_inverse=True, return_counts=True)
     if isinstance(weights, str):

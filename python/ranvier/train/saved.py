@@ -68,7 +68,7 @@ def write_trainer(path: PathLike, trainer: Training, form: Form) -> None:
 
 def read_trainer(path: PathLike, model: Any, loss: Any, metrics: Any) -> Saved:
     """Read what `write_trainer` wrote; what is given replaces what cannot be made from the file."""
-    state = read_checkpoint(path)
+    state = read_checkpoint(path, "Trainer.save")
     if state.get("trainer") != 1:
         raise ValueError(f"[Trainer.load] got '{path}', which is no Trainer; expected a file of Trainer.save")
     try:

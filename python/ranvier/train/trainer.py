@@ -207,6 +207,8 @@ class Trainer:
             FileNotFoundError: no checkpoint or folder at `resume`.
         """
         name = "Trainer.fit"
+        if self._run is not None:
+            raise RuntimeError(f"[{name}] a fit of this Trainer is running; expected one at a time")
         epochs, batch_size = positive(name, "epochs", epochs), positive(name, "batch_size", batch_size)
         if not isinstance(shuffle, (bool, np.bool_)):
             raise TypeError(f"[{name}] got shuffle {shuffle!r}; expected True or False")

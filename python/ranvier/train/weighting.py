@@ -16,7 +16,7 @@ __all__ = ["EpochLoss", "batch_loss", "name_of", "unreduced", "weighting"]
 Array = npt.NDArray[Any]
 _ONE_TO_ONE = (
     nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss,
-    nn.SigmoidFocalLoss,
+    nn.SigmoidFocalLoss, nn.PoissonNLLLoss, nn.SoftMarginLoss, nn.HingeEmbeddingLoss,
 )  # fmt: skip
 
 
@@ -78,7 +78,16 @@ def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total:
     """The loss of a batch; with weights `sum(w_i l_i) / sum(w_i)`, or `sum(w_i l_i)` for a 'sum' loss."""
     y = _one_axis_more_or_less(loss, output, y)
     if not (isinstance(weights, Tensor) and isinstance(total, Tensor)):
-        return loss(output, y)
+        found = loss(output, y)
+        if not isinstance(found, Tensor) or found.numel() != 1:
+            what = (
+                f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"type {type(found).__name__}"
+            )
+            raise ValueError(
+                f"[Trainer] got a loss of {what} from {name_of(loss)}; expected a Tensor of one number: its "
+                "mean, or reduction='mean'"
+            )
+        return found
     each = unreduced(loss)(output, y)
     n, per_sample = len(y), each.numel() // len(y)
     shares: Tensor = weights / (total * per_sample) if loss.reduction == "mean" else weights
