@@ -191,8 +191,65 @@ def test_wrong_settings():
     refused(
         ValueError, "[group_norm] got 3 num_groups and 4 num_channels; expected a divisor", nn.GroupNorm, 3, 4
     )
-    with pytest.raises(ValueError, match=r"\[instance_norm\] got track_running_stats=True; expected False"):
-        nn.InstanceNorm2d(3, track_running_stats=True)
     refused(
         ValueError, "[layer_norm] got normalized_shape -1; expected sizes of at least 0", nn.LayerNorm, -1
     )
+
+
+@pytest.mark.parametrize("settings", [{}, {"affine": True}, {"momentum": 0.3}, {"momentum": None}], ids=str)
+@pytest.mark.parametrize("shape", [(4, 3, 5), (4, 3, 5, 2), (3, 5)], ids=str)
+def test_running_statistics_of_instance_norm(settings, shape, rng, torch):
+    """Training updates them and evaluation uses them, as in PyTorch; their names are those of its state."""
+    kind = "InstanceNorm2d" if len(shape) == 4 else "InstanceNorm1d"
+    ours, theirs = (
+        getattr(m, kind)(3, track_running_stats=True, **settings).double() for m in (nn, torch.nn)
+    )
+    assert repr(ours) == repr(theirs)
+    for _ in range(3):
+        x = rng.normal(1, 2, shape)
+        a, b = rv.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+        y, want = ours(a), theirs(b)
+        np.testing.assert_allclose(y.detach().numpy(), want.detach().numpy(), rtol=1e-9, atol=1e-12)
+        (y * y * y).sum().backward()
+        (want * want * want).sum().backward()
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-6, atol=1e-9)
+    ours.eval()
+    theirs.eval()
+    np.testing.assert_allclose(ours(rv.tensor(x)).detach(), theirs(torch.tensor(x)).detach(), rtol=1e-9)
+    state = theirs.state_dict()
+    assert ours.state_dict().keys() == state.keys()
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        np.testing.assert_allclose(ours.state_dict()[name], state[name].numpy(), rtol=1e-12)
+
+
+def test_instance_norm_with_running_statistics_in_a_compiled_step(rng):
+    layer, copy = (nn.InstanceNorm2d(3, affine=True, track_running_stats=True) for _ in range(2))
+
+    def step(layer):
+        def run(x):
+            loss = (layer(x) ** 3).sum()
+            loss.backward()
+            grad, layer.weight.grad, layer.bias.grad = layer.weight.grad, None, None
+            return loss, grad
+
+        return run
+
+    compiled = rv.compile(step(copy), verify=1)
+    for _ in range(5):
+        x = rng.normal(size=(2, 3, 4, 5)).astype("float32")
+        for got, want in zip(compiled(x), step(layer)(rv.tensor(x)), strict=True):
+            np.testing.assert_array_equal(got.detach(), want.detach())
+    np.testing.assert_array_equal(copy.running_var, layer.running_var)
+
+
+def test_running_statistics_of_other_shapes_are_refused():
+    x = rv.ones(2, 3, 4)
+    refused(
+        ValueError,
+        "[instance_norm] got a running statistic (2,); expected both, of shape (3,)",
+        rv.nn.functional.instance_norm,
+        x,
+        rv.zeros(2),
+        rv.ones(2),
+    )
+    refused(ValueError, "got a running statistic None", rv.nn.functional.instance_norm, x, rv.zeros(3))

@@ -59,10 +59,20 @@ class _ChannelNorm(_Norm):
     _name: str
     _ranks: dict[int, str]  # the numbers of dimensions that x may have, and what they are
     _unbatched = 0  # of a sample without a batch
-    track_running_stats: bool
+
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
 
     def __init__(
-        self, num_features: int, eps: float, momentum: float | None, affine: bool, bias: bool, dtype: Any
+        self,
+        num_features: int,
+        eps: float,
+        momentum: float | None,
+        affine: bool,
+        track_running_stats: bool,
+        bias: bool,
+        dtype: Any,
     ) -> None:
         super().__init__()
         if whole(self._name, "num_features", num_features) < 0:
@@ -72,47 +82,6 @@ class _ChannelNorm(_Norm):
         self.momentum = momentum
         self.affine = affine
         self._make_parameters((num_features,), affine, bias, dtype)
-
-    def _example(self) -> tuple[Any, ...]:
-        return self._empty(self.num_features, *(2,) * (max(self._ranks) - 2))
-
-    def _check(self, x: Any) -> None:
-        shape = np.shape(x)
-        if len(shape) not in self._ranks:
-            expected = " or ".join(self._ranks.values())
-            raise ValueError(f"[{self._name}] got x of shape {shape}; expected {expected}")
-        channels = shape[0 if len(shape) == self._unbatched else 1]
-        if channels != self.num_features and (self.affine or self.track_running_stats):
-            raise ValueError(
-                f"[{self._name}] got x with {channels} channels; expected num_features, {self.num_features}"
-            )
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
-
-
-class _BatchNorm(_ChannelNorm):
-    _name = "batch_norm"
-
-    running_mean: Tensor | None
-    running_var: Tensor | None
-    num_batches_tracked: Tensor | None
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(num_features, eps, momentum, affine, bias, dtype)
         self.track_running_stats = track_running_stats
         for name in ("running_mean", "running_var"):
             self.register_buffer(name, empty(num_features, dtype=dtype) if track_running_stats else None)
@@ -139,6 +108,43 @@ class _BatchNorm(_ChannelNorm):
         """weight 1, bias 0, and no batches seen."""
         self.reset_running_stats()
         super().reset_parameters()
+
+    def _example(self) -> tuple[Any, ...]:
+        return self._empty(self.num_features, *(2,) * (max(self._ranks) - 2))
+
+    def _check(self, x: Any) -> None:
+        shape = np.shape(x)
+        if len(shape) not in self._ranks:
+            expected = " or ".join(self._ranks.values())
+            raise ValueError(f"[{self._name}] got x of shape {shape}; expected {expected}")
+        channels = shape[0 if len(shape) == self._unbatched else 1]
+        if channels != self.num_features and (self.affine or self.track_running_stats):
+            raise ValueError(
+                f"[{self._name}] got x with {channels} channels; expected num_features, {self.num_features}"
+            )
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_ChannelNorm):
+    _name = "batch_norm"
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
 
     def forward(self, input: Any) -> Tensor:
         self._check(input)
@@ -203,25 +209,29 @@ class _InstanceNorm(_ChannelNorm):
         *,
         bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, bias, dtype)
-        if track_running_stats:
-            raise ValueError(
-                "[instance_norm] got track_running_stats=True; expected False: they are not kept"
-            )
-        self.track_running_stats = track_running_stats
-        self.reset_parameters()
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
 
     def forward(self, input: Any) -> Tensor:
         self._check(input)
-        if input.ndim == self._unbatched:
-            return ops.instance_norm(input[None], None, None, self.weight, self.bias, eps=self.eps)[0]
-        return ops.instance_norm(input, None, None, self.weight, self.bias, eps=self.eps)
+        alone = input.ndim == self._unbatched
+        y = ops.instance_norm(
+            input[None] if alone else input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or not self.track_running_stats,
+            self.momentum or 0.0,
+            self.eps,
+        )
+        return y[0] if alone else y
 
 
 class InstanceNorm1d(_InstanceNorm):
     """Each channel of each sample with mean 0 and variance 1: x and y (N, C, L) or (C, L).
 
-    Running statistics are not kept: track_running_stats=True raises ValueError. See
+    With track_running_stats=True the statistics of each batch, averaged over its samples, update running_mean
+    and running_var, which are used in evaluation mode; momentum=None leaves them, as in PyTorch. See
     :func:`ranvier.nn.functional.instance_norm`.
 
     >>> import ranvier as rv

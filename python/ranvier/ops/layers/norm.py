@@ -15,9 +15,12 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.reduce import mean
+from ranvier.ops.variance import var
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
@@ -143,8 +146,8 @@ def instance_norm(
     """y = (x - mean) / sqrt(var + eps) weight + bias, with a mean and variance for each sample and channel.
 
     input: (N, C, ...) with at least two pixels; weight, bias: (C,) or None. Group norm with C groups. Running
-    statistics are not updated: use_input_stats=False uses the given ones, as batch norm does; else giving
-    them raises ValueError.
+    statistics (C,) become (1 - momentum) r + momentum s, where s is the mean over the samples of their means
+    or unbiased variances; use_input_stats=False uses them in place of the input's, as batch norm does.
 
     Source: Ulyanov, Vedaldi and Lempitsky, "Instance Normalization" (2016).
 
@@ -155,15 +158,30 @@ def instance_norm(
     """
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    if running_mean is not None or running_var is not None:
-        raise ValueError("[instance_norm] got running statistics to update; expected None, they are not kept")
     input = as_tensor("instance_norm", input)
     if input.ndim < 2 or input.shape[1] == 0 or math.prod(input.shape[2:]) == 1:
         raise ValueError(
             f"[instance_norm] got x of shape {input.shape}; expected (N, C, ...) with a channel, and more "
             "than 1 value per channel"
         )
+    if running_mean is not None or running_var is not None:
+        _update(input, running_mean, running_var, momentum)
     return GroupNorm(input.shape[1], eps).apply(input, weight, bias)
+
+
+def _update(input: Tensor, running_mean: Any, running_var: Any, momentum: float) -> None:
+    """Moves the running statistics of instance norm towards those of the input."""
+    channels = (input.shape[1],)
+    for running in (running_mean, running_var):
+        if not isinstance(running, Tensor) or running.shape != channels:
+            raise ValueError(
+                f"[instance_norm] got a running statistic {getattr(running, 'shape', running)}; expected "
+                f"both, of shape {channels}"
+            )
+    pixels = tuple(range(2, input.ndim))
+    with no_grad():
+        for running, found in ((running_mean, mean(input, pixels)), (running_var, var(input, pixels))):
+            running.copy_((1 - momentum) * running + momentum * mean(found, 0))
 
 
 class LayerNorm(GroupNorm):
