@@ -262,16 +262,19 @@ class RandomAffine(Augmentation):
         return _core.affine_images(x, matrix, self.fill, self.interpolation)
 
 
-def inverse_affine(x: Array, degrees: Array, move: Any, scale: Array, shear: Any) -> Array:
+def inverse_affine(
+    x: Array, degrees: Array, move: Any, scale: Array, shear: Any, middle: Any = None
+) -> Array:
     """The source of each pixel of the result: the inverse of scaling, shearing, rotating and moving.
 
-    (x', y') = C M C^-1 (x, y) with M = R(a) S(sx, sy) s: torchvision's convention, y pointing down.
+    (x', y') = C M C^-1 (x, y) with M = R(a) S(sx, sy) s: torchvision's convention, y pointing down. C moves
+    the middle (x, y), by default that of the images, to 0.
     """
     a, sx, sy = (np.deg2rad(angle) for angle in (degrees, *shear))
     m = np.cos(a - sy) / np.cos(sy), -np.cos(a - sy) * np.tan(sx) / np.cos(sy) - np.sin(a)
     n = np.sin(a - sy) / np.cos(sy), -np.sin(a - sy) * np.tan(sx) / np.cos(sy) + np.cos(a)
     inverse = n[1] / scale, -m[1] / scale, -n[0] / scale, m[0] / scale
-    middle = (x.shape[3] - 1) / 2, (x.shape[2] - 1) / 2
+    middle = middle or ((x.shape[3] - 1) / 2, (x.shape[2] - 1) / 2)
     dx, dy = -middle[0] - move[0], -middle[1] - move[1]
     columns = inverse[0], inverse[1], inverse[0] * dx + inverse[1] * dy + middle[0]
     rows = inverse[2], inverse[3], inverse[2] * dx + inverse[3] * dy + middle[1]

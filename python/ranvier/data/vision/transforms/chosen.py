@@ -17,6 +17,7 @@ from ranvier.data.vision.transforms.resize import InterpolationMode, mode_of
 __all__ = [
     "ColorJitter",
     "GaussianBlur",
+    "RandomAffine",
     "RandomApply",
     "RandomChoice",
     "RandomCrop",
@@ -223,6 +224,61 @@ class RandomRotation(Transform):
     def forward(self, img: Any) -> Any:
         angle = generator().uniform(*self.degrees)
         return F.rotate(img, angle, self.interpolation, self.expand, self.center, self.fill)
+
+
+class RandomAffine(Transform):
+    """`functional.affine` by random numbers of ranges.
+
+    Args:
+        degrees: of the angle: a range, or a number v for -v to v.
+        translate: the largest moves, as shares (of the width, of the height); None does not move.
+        scale: the range of the scale; None keeps it.
+        shear: in degrees, of the rows: a range, or a number v for -v to v; four numbers are two ranges, of
+            the rows and of the columns. None does not shear.
+        interpolation, fill, center: as `functional.affine` takes them.
+    """
+
+    def __init__(
+        self,
+        degrees: Any,
+        translate: Any = None,
+        scale: Any = None,
+        shear: Any = None,
+        interpolation: Any = InterpolationMode.NEAREST,
+        fill: Any = 0,
+        center: Any = None,
+    ) -> None:
+        super().__init__()
+        self.degrees = span("RandomAffine", "degrees", degrees, symmetric=True)
+        self.translate = None if translate is None else tuple(map(float, translate))
+        if self.translate and (len(self.translate) != 2 or not all(0 <= t <= 1 for t in self.translate)):
+            raise ValueError(f"[RandomAffine] got translate {translate!r}; expected two shares, 0 to 1")
+        self.scale = None if scale is None else span("RandomAffine", "scale", scale)
+        if self.scale and self.scale[0] <= 0:
+            raise ValueError(f"[RandomAffine] got scale {scale!r}; expected numbers > 0")
+        self.shear = None if shear is None else self._shears(shear)
+        self.interpolation, self.fill, self.center = interpolation, fill, center
+        mode_of("RandomAffine", interpolation)
+
+    @staticmethod
+    def _shears(shear: Any) -> tuple[float, ...]:
+        if isinstance(shear, (tuple, list)) and len(shear) == 4:
+            rows, columns = (span("RandomAffine", "shear", part) for part in (shear[:2], shear[2:]))
+            return (*rows, *columns)
+        return span("RandomAffine", "shear", shear, symmetric=True)
+
+    def forward(self, img: Any) -> Any:
+        draw = generator()
+        _, h, w = size_of("RandomAffine", img)
+        angle, move, scale, shear = draw.uniform(*self.degrees), [0, 0], 1.0, [0.0, 0.0]
+        if self.translate:
+            far = [share * size for share, size in zip(self.translate, (w, h), strict=True)]
+            move = [round(draw.uniform(-most, most)) for most in far]
+        if self.scale:
+            scale = draw.uniform(*self.scale)
+        if self.shear:
+            shear = [draw.uniform(low, high) for low, high in (self.shear[:2], self.shear[2:] or (0.0, 0.0))]
+        return F.affine(img, angle, move, scale, shear, self.interpolation, self.fill, self.center)
 
 
 class ColorJitter(Transform):

@@ -11,7 +11,18 @@ from ranvier.data.augment.geometry import inverse_affine
 from ranvier.data.vision.images import is_pil, of_pixels, pixels, size_of
 from ranvier.data.vision.transforms.resize import CODES, InterpolationMode, mode_of, resize
 
-__all__ = ["center_crop", "crop", "erase", "five_crop", "hflip", "pad", "resized_crop", "rotate", "vflip"]
+__all__ = [
+    "affine",
+    "center_crop",
+    "crop",
+    "erase",
+    "five_crop",
+    "hflip",
+    "pad",
+    "resized_crop",
+    "rotate",
+    "vflip",
+]
 
 MODES = "constant", "edge", "reflect", "symmetric"
 
@@ -163,17 +174,71 @@ def rotate(
             f"[rotate] got interpolation {mode!r}, expand {expand!r} and center {center!r} for a Tensor; "
             "expected nearest or bilinear, False and None: rotate the PIL image"
         )
-    x = pixels("rotate", img)
+    return _moved(pixels("rotate", img), (-angle, 0, 0, 1, 0, 0), mode, fill)
+
+
+def _moved(x: Any, numbers: Any, mode: str, fill: Any) -> Any:
+    """A Tensor of images moved by (angle, across, down, scale, shear x, shear y)."""
     c, h, w = x.shape[-3:]
     images = x.reshape(-1, 1, h, w)
-    zero, n = np.zeros(len(images)), len(images)
-    matrix = inverse_affine(images, np.full(n, -float(angle)), (zero, zero), zero + 1, (zero, zero))
+    angle, across, down, scale, *shear = (np.full(len(images), float(number)) for number in numbers)
+    matrix = inverse_affine(images, angle, (across, down), scale, shear)
     fills = np.broadcast_to(np.asarray(0 if fill is None else fill, np.float64).ravel(), (c,))
     parts = [
         _core.affine_images(images[channel::c], matrix[channel::c], float(fills[channel]), mode)
         for channel in range(c)
     ]
     return of_pixels(np.concatenate(parts, 1).reshape(x.shape))
+
+
+def affine(
+    img: Any,
+    angle: float,
+    translate: Any,
+    scale: float,
+    shear: Any,
+    interpolation: Any = InterpolationMode.NEAREST,
+    fill: Any = None,
+    center: Any = None,
+) -> Any:
+    """The image scaled, sheared, rotated clockwise and moved, about its centre; it keeps its size.
+
+    Args:
+        angle: in degrees.
+        translate: pixels to the right and down.
+        scale: greater than 0.
+        shear: in degrees: a number shears the rows, (rows, columns) both, and (number,) both by it.
+        interpolation: "nearest" or "bilinear"; "bicubic" for PIL images.
+        fill: the value of new pixels, or one for each channel.
+        center: (x, y), for PIL images.
+
+    Raises ValueError: scale <= 0, other counts of numbers, another interpolation, `center` with a Tensor.
+    """
+    mode = mode_of("affine", interpolation)
+    shears = [shear, 0.0] if np.ndim(shear) == 0 else [*shear] * (1 + (len(shear) == 1))
+    if scale <= 0 or len(translate) != 2 or len(shears) != 2:
+        raise ValueError(
+            f"[affine] got translate {translate!r}, scale {scale!r} and shear {shear!r}; expected (across, "
+            "down), a number > 0, and one or two angles"
+        )
+    if is_pil(img):
+        from PIL import Image
+
+        _, h, w = size_of("affine", img)
+        middle = tuple(center) if center is not None else (w * 0.5, h * 0.5)
+        one = np.ones(1)
+        move, angles = [one * n for n in translate], [one * n for n in shears]
+        matrix = inverse_affine(one, one * angle, move, one * scale, angles, middle)
+        around = colour(img, fill)
+        return img.transform(
+            (w, h), Image.Transform.AFFINE, matrix[0].tolist(), CODES[mode], fillcolor=around
+        )
+    if center is not None or mode not in ("nearest", "bilinear"):
+        raise ValueError(
+            f"[affine] got interpolation {mode!r} and center {center!r} for a Tensor; expected nearest or "
+            "bilinear, and None: change the PIL image"
+        )
+    return _moved(pixels("affine", img), (angle, *translate, scale, *shears), mode, fill)
 
 
 def erase(img: Any, i: int, j: int, h: int, w: int, v: Any, inplace: bool = False) -> Any:
