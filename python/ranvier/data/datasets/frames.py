@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.memory import Array
+from ranvier.data.bars import bar
 from ranvier.data.datasets.text_table import MISSING, TextTable
 
 __all__ = ["Frame", "parsed"]
@@ -97,10 +98,8 @@ class _Watched:
     """A text to read, with a progress bar."""
 
     def __init__(self, text: str, what: str) -> None:
-        from tqdm import tqdm  # type: ignore[import-untyped]
-
         self._text, self._at = text, 0
-        self._bar = tqdm(total=len(text), desc=what, unit="B", unit_scale=True, disable=None, delay=1)
+        self._bar = bar(total=len(text), desc=what, unit="B", unit_scale=True, delay=1, leave=False)
 
     def read(self, size: int = -1) -> str:
         part = self._text[self._at : self._at + size] if size >= 0 else self._text[self._at :]

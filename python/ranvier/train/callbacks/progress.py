@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from ranvier.data.bars import bar, in_notebook
 from ranvier.data.sampler import positive
 from ranvier.train.callbacks.base import Callback
 
@@ -97,9 +98,7 @@ class ProgressBar(Callback):
         return f"epoch {epoch + 1:{self._width}d}/{self.trainer.last_epoch}"
 
     def _open(self, epoch: int) -> None:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped]
-
-        self._tqdm = tqdm(
+        self._tqdm = bar(
             total=self.trainer.steps_per_epoch or None,
             initial=self.trainer.batch,
             desc=self._name(epoch),
@@ -130,10 +129,6 @@ def shows_progress(verbose: Any, hooks: Iterable[Callback]) -> bool:
     if verbose is not None:
         return bool(verbose)
     return "PYTEST_CURRENT_TEST" not in os.environ and (_terminal() or in_notebook())
-
-
-def in_notebook() -> bool:
-    return "ipykernel" in sys.modules
 
 
 def _terminal() -> bool:

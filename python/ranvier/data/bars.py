@@ -1,0 +1,22 @@
+"""Progress bars on terminals and in notebooks (tqdm, which is loaded for the first bar)."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+__all__ = ["bar", "in_notebook"]
+
+
+def in_notebook() -> bool:
+    return "ipykernel" in sys.modules
+
+
+def bar(**settings: Any) -> Any:
+    """A tqdm bar on stderr; nothing is shown if stderr is neither a terminal nor a notebook's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # without ipywidgets, a text is shown in notebooks
+        from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
+    return tqdm(disable=False if in_notebook() else None, **settings)
