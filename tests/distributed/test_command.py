@@ -7,7 +7,7 @@ from ranvier.cli import main
 from support.ranks import launch
 
 COMMAND = "import sys; from ranvier.cli import main; sys.exit(main())"
-TRAIN = ["train", "digits", "--limit", "300", "--epochs", "2", "--distributed"]
+TRAIN = ["train", "digits", "--model", "mlp", "--limit", "150", "--epochs", "2", "--distributed"]
 
 
 def outputs(folder):
@@ -41,7 +41,7 @@ def test_train_on_two_ranks(tmp_path, capsys):
     assert [run["configuration"]["ranks"] for run in runs] == [1, 2]
 
     # two more epochs on one process
-    more = ["train", "digits", "--limit", "300", "--epochs", "4", "--distributed", "--resume"]
+    more = [*TRAIN, "--epochs", "4", "--resume"]
     for name in ("one", "two"):
         assert main([*more, *outputs(tmp_path / name)]) == 0
     models = [(tmp_path / name / "out" / "digits.safetensors").read_bytes() for name in ("one", "two")]

@@ -13,6 +13,7 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.data import DataLoader, TensorDataset
 from ranvier.data.augment import RandomHorizontalFlip
+from ranvier.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from support.ranks import tell
 
 SHAPE = (1, 8, 8)
@@ -118,6 +119,33 @@ def frozen_in_the_middle() -> Any:
     return trained(model, x, y, epochs=9, fit={"callbacks": [callback, stop]})
 
 
+def with_callbacks() -> Any:
+    x, y = data(150)
+    rv.manual_seed(8)
+    model = cnn()
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    norms = rv.NormHistory()
+    trainer = rv.Trainer(model, "cross_entropy", "adam", lr=0.05, l1=1e-4, distributed=True, shards=4)
+    schedule = rv.optim.lr_scheduler.CosineAnnealingLR(trainer.optimizer, 30)
+    callbacks = [
+        rv.WeightAveraging(average, per="batch"),
+        rv.Schedule(schedule, per="batch"),
+        rv.EarlyStopping("val_loss", patience=1),
+        norms,
+    ]
+    history = trainer.fit(
+        x,
+        y,
+        epochs=6,
+        validation_split=0.3,
+        class_weight={1: 2.0, 2: 0.5},
+        callbacks=callbacks,
+        verbose=False,
+    )
+    again = trainer.fit(x, y, epochs=1, batch_size=50, verbose=False)
+    return [told(trainer, history), told(trainer, again), weights_of(average), trainer.evaluate(x, y)]
+
+
 def checkpointed(folder: str, stop: str) -> Any:
     """A run with checkpoints, resumed where there are some; it ends as `stop` says in its eleventh batch.
 
@@ -164,6 +192,7 @@ RUNS: dict[str, Callable[[], Any]] = {
     "loader": loader,
     "double and summed": double_and_summed,
     "frozen in the middle": frozen_in_the_middle,
+    "with callbacks": with_callbacks,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class Exchange:
 
     def __init__(self, world: World, parameters: list[Any], buffers: list[Any], deterministic: bool) -> None:
         self._world, self._deterministic = world, deterministic
-        self._flags: dict[bytes, Array] = {}
+        self._flags: dict[Any, Array] = {}
         dtypes = list({p._array.dtype: None for p in parameters})
         self.groups = [
             _Group(
@@ -49,41 +50,48 @@ class Exchange:
         """Copies of the buffers, with the counts of their changes."""
         return [[(_copy(b._array), b._cell[0]) for b in group.buffers] for group in self.groups]
 
-    def pack(self, loss: Tensor, share: Any, samples: Any, before: list[Any]) -> None:
+    def pack(self, loss: Tensor, share: Any, samples: Any, before: list[Any], place: str) -> None:
         """Write what a part adds to the sums, and put the buffers back.
 
         share: the weight of the part, by which its gradients are multiplied already; samples: of the part.
+        place: "alone", or "first" or "second" of a pair of parts: the second is added to the first.
         """
         for group, saved in zip(self.groups, before, strict=True):
+            flat = group.first if place == "first" else group.flat
+            bases: list[Any] = [None] * (2 + len(flat.views))
+            if place == "second":
+                bases = [group.first.numbers[:1], group.first.numbers[1:], *group.first.views]
             value = _in(loss.detach()._array, group.dtype)
-            _core.mul(value, _in(share, group.dtype), group.flat.numbers[:1].reshape(value.shape))
+            _put(_core.mul(value, _in(share, group.dtype), None).reshape(1), flat.numbers[:1], bases[0])
             flags = np.array([p._grad is not None for p in group.parameters], group.dtype)
-            _core.copy(keep(self._flags.setdefault(flags.tobytes(), flags)), False, group.flat.numbers[1:])
-            for p, view in zip(group.parameters, group.gradients, strict=True):
-                if p._grad is None:
-                    _core.fill(view, 0.0)
-                else:
-                    _core.copy(p._grad._array, False, view)
+            flags = keep(self._flags.setdefault((flags.tobytes(), group.dtype), flags))
+            _put(flags, flat.numbers[1:], bases[1])
+            made = [None if p._grad is None else p._grad._array for p in group.parameters]
             number = _in(samples, group.dtype)
-            for b, view, (old, count) in zip(group.buffers, group.changes, saved, strict=True):
+            for b, (old, count) in zip(group.buffers, saved, strict=True):
                 if b._cell[0] == count:
-                    _core.fill(view, 0.0)
+                    made.append(None)
                     continue
                 change = _core.sub(_in(b._array, group.dtype), _in(old, group.dtype), None)
-                _core.mul(change, number, view)
+                made.append(_core.mul(change, number, None))
                 _restore(b, old)
+            for values, view, base in zip(made, flat.views, bases[2:], strict=True):
+                _put(values, view, base)
 
     # --- between parts and ranks
 
-    def empty(self) -> None:
+    def empty(self, place: str) -> None:
         """What a part without samples adds."""
         for group in self.groups:
-            group.flat.values.fill(0)
+            if place == "second":
+                np.add(group.first.values, 0.0, out=group.flat.values)
+            else:
+                (group.first if place == "first" else group.flat).values.fill(0)
 
-    def add_part(self, number: int, last: bool) -> None:
-        """Add the part that was packed to those before it; number: among this rank's, from 0."""
+    def add_pair(self, number: int, last: bool) -> None:
+        """Add a pair of parts to those before it; number: among this rank's, from 0."""
         for group in self.groups:
-            group.add_part(number, last)
+            group.add_pair(number, last)
 
     def reduce(self) -> None:
         """Add the sums of all ranks; the results are the same everywhere."""
@@ -148,35 +156,36 @@ class Exchange:
 class _Group:
     """The parameters and buffers of one dtype.
 
-    flat: of one part, then of the batch. total: of several batches, made at its first use.
+    flat: of a part or a pair of parts, then of the batch. first: of the first part of a pair. total: of
+    several batches.
     """
 
     def __init__(self, parameters: list[Any], buffers: list[Any], dtype: Any) -> None:
         self.parameters, self.buffers, self.dtype = parameters, buffers, dtype
         self.flat = self._new()
-        self.gradients = self.flat.views[: len(parameters)]
         self.changes = self.flat.views[len(parameters) :]
-        self._levels: list[Array] = []  # sums of 1, 2, 4 ... parts that wait for their neighbour
+        self._levels: list[Array] = []  # sums of 2, 4 ... parts that wait for their neighbour
         self._spare: Array | None = None
-        self._total: Flat | None = None
         self._tensors: dict[int, list[Tensor]] = {}
 
     def _new(self) -> Flat:
         arrays = [t._array for t in (*self.parameters, *self.buffers)]
         return Flat(arrays, self.dtype, 1 + len(self.parameters))
 
-    @property
+    @functools.cached_property
+    def first(self) -> Flat:
+        return self._new()
+
+    @functools.cached_property
     def total(self) -> Flat:
-        if self._total is None:
-            self._total = self._new()
-        return self._total
+        return self._new()
 
     def spare(self) -> Array:
         if self._spare is None:
             self._spare = np.empty_like(self.flat.values)
         return self._spare
 
-    def add_part(self, number: int, last: bool) -> None:
+    def add_pair(self, number: int, last: bool) -> None:
         values, level = self.flat.values, 0
         while number & 1:
             _core.add(self._levels[level], values, values)
@@ -200,6 +209,19 @@ def _carrier(buffer: Any, dtypes: list[Any]) -> Any:
     """The dtype in which the changes of a buffer are added; None for bools and others."""
     dtype = buffer._array.dtype
     return dtype if dtype in dtypes else dtypes[0] if dtype.kind == "f" or dtype == np.int64 else None
+
+
+def _put(values: Array | None, view: Array, base: Array | None) -> None:
+    """Write values, or zeros for None, into a view; with a base, their sum."""
+    if base is None:
+        if values is None:
+            _core.fill(view, 0.0)
+        else:
+            _core.copy(values, False, view)
+    elif values is None:
+        _core.add(base, 0.0, view)
+    else:
+        _core.add(base, values, view)
 
 
 def _in(array: Any, dtype: Any) -> Any:

@@ -63,19 +63,19 @@ class CutStep(TrainingStep):
         exchange = self._exchange
         self.finite = math.isfinite(exchange.loss)
         exchange.reduce()
-        value, weight = exchange.loss, 1.0 if self._summed else share.weight
-        if not self._summed:
-            value = value / weight if weight else 0.0
-        self._weight += weight
-        accumulated = self._accumulate > 1
+        accumulated, value = self._accumulate > 1, exchange.loss
         if accumulated:
+            weight = 1.0 if self._summed else share.weight
+            value = value / weight if weight else 0.0
+            self._weight += weight
             exchange.accumulate(first)
         exchange.take_gradients(accumulated)
         output = np.concatenate(outputs) if outputs else None
         if self._careful and not math.isfinite(value):
             penalty = self._penalty.value()
         else:
-            scale = np.array([self._scale()]) if updates and not self._summed else False
+            scaled = accumulated and updates and not self._summed
+            scale = np.array([self._scale()]) if scaled else False
             found = self._updating(scale, np.array(float(share.samples)), updates)
             penalty = 0.0 if found is None else float(found.item())
         if updates:
@@ -100,22 +100,26 @@ class CutStep(TrainingStep):
         exchange, share = self._exchange, self.source.share
         exchange.drop_gradients()
         key, outputs = random.current().next_key(), []
-        measured = bool(self._trainer.metrics)
+        measured, last = bool(self._trainer.metrics), len(share.parts) - 1
+        # the sum of the weights is 1, or divides the sum over the batches of an update
+        total = 1.0 if self._summed or self._accumulate > 1 else share.weight or 1.0
         with random.using(self._stream):
             for number, (part, begin, end) in enumerate(share.parts):
+                place = "alone" if not last else "second" if number % 2 else "first"
                 if begin == end:
-                    exchange.empty()
+                    exchange.empty(place)
                 else:
                     here = slice(begin, end)
                     of_part = None if weights is None else weights[here]
                     counted = end - begin if of_part is None else of_part.sum()
-                    weight = np.array(1.0 if self._summed else float(counted))
+                    weight = np.array(1.0 if self._summed else float(counted) / total)
                     self._stream.manual_seed(random.mixed(key, part))
-                    more = (weight, np.array(float(end - begin)), measured)
+                    more = (weight, np.array(float(end - begin)), measured, place)
                     output = self._compiled(x[here], y[here], *weighting(of_part), *more)
                     if output is not None:
                         outputs.append(output._array)
-                exchange.add_part(number, number + 1 == len(share.parts))
+                if place == "second":
+                    exchange.add_pair(number // 2, number == last)
         return outputs
 
     def _take(  # type: ignore[override]
@@ -127,13 +131,14 @@ class CutStep(TrainingStep):
         weight: Tensor,
         samples: Tensor,
         measured: bool,
+        place: str,
     ) -> Tensor | None:
         """Loss and gradients of one part, written to the buffers; the output where a metric needs it."""
         before = self._exchange.before()
         self._optimizer.zero_grad()
         output, loss = self._forward(x, y, weights, total)
         loss.backward(weight.expand(loss.shape))
-        self._exchange.pack(loss, weight._array, samples._array, before)
+        self._exchange.pack(loss, weight._array, samples._array, before, place)
         self._optimizer.zero_grad()
         return output.detach() if measured else None
 
