@@ -9,7 +9,7 @@ from ranvier import nn
 def test_names_that_are_refused(method):
     register = getattr(nn.Module(), method)
     for name in ("", "a.b", "forward"):
-        with pytest.raises(KeyError, match="expected one without dots|already exists"):
+        with pytest.raises(KeyError, match=r"expected one without dots|already exists"):
             register(name, None)
     with pytest.raises(TypeError, match="got name 3; expected a string"):
         register(3, None)
@@ -22,7 +22,7 @@ def test_names_that_are_refused(method):
 )
 def test_a_value_of_another_kind_leaves_the_module_as_it_is(method, value):
     model = nn.Linear(1, 1)
-    with pytest.raises(TypeError, match="cannot assign .* 'x'; expected a"):
+    with pytest.raises(TypeError, match=r"cannot assign .* 'x'; expected a"):
         getattr(model, method)("x", value)
     assert list(model.state_dict()) == ["weight", "bias"]
     assert list(model.modules()) == [model]
