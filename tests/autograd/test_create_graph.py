@@ -290,14 +290,35 @@ def functions(kind=Function):
 def test_every_function_of_the_library_has_a_rule_or_is_refused():
     for module in pkgutil.walk_packages(rv.ops.__path__, "ranvier.ops."):
         importlib.import_module(module.name)
-    importlib.import_module("ranvier.explore")
+    for name in ("explore", "linalg", "nn"):
+        importlib.import_module(f"ranvier.{name}")
     without = set()
     for kind in functions():
         try:
             rule_of(object.__new__(kind))
         except NotImplementedError:
             without.add(kind.__name__)
-    assert without == REFUSED | BASES
+    assert without == REFUSED | BASES, "a new Function needs a rule in ops/second, or a place in REFUSED"
+
+
+def test_parameters_that_a_penalty_does_not_move_get_zeros():
+    """As in PyTorch: an optimizer with momentum or weight decay moves them all the same."""
+    layers = [
+        lambda: rv.nn.ReLU(),
+        lambda: rv.nn.LeakyReLU(0.2),
+        lambda: rv.nn.Hardtanh(),
+        lambda: rv.nn.PReLU(),
+        lambda: rv.nn.MaxPool1d(2),
+        lambda: rv.nn.AvgPool1d(2),
+    ]
+    for make in layers:
+        model = rv.nn.Sequential(rv.nn.Conv1d(2, 3, 3), make(), rv.nn.Flatten(), rv.nn.LazyLinear(1))
+        x = rv.rand(2, 2, 8).requires_grad_()
+        (g,) = grad(model(x).sum(), x, create_graph=True)
+        (g**2).sum().backward()
+        bias = model[0].bias.grad
+        assert bias is not None, repr(model[1])
+        assert not bias.numpy().any()
 
 
 def test_no_memory_is_held_by_a_gradient_that_is_gone():

@@ -18,7 +18,7 @@ from ranvier.ops.elementwise.extrema import clip
 from ranvier.ops.elementwise.functions import abs, exp
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.join import concatenate, split
-from ranvier.ops.second.maps import diagonal, recomputed, sum_to
+from ranvier.ops.second.maps import diagonal, near, recomputed, sum_to
 from ranvier.ops.shape import reshape
 
 diagonal(
@@ -29,6 +29,7 @@ diagonal(
     piecewise.Hardtanh,
     piecewise.Softshrink,
     piecewise.Hardshrink,
+    kinks=True,
 )
 
 
@@ -149,7 +150,7 @@ def _prelu(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     x, weight = of_input(node, 0, node.x), of_input(node, 1, node.slopes.reshape(node.weight_shape))
     positive, dx, dweight = wrap(node.x) > 0.0, None, None
     if node.needs[0]:
-        dx = where(positive, dy, dy * reshape(weight, node.slopes.shape))
+        dx = near(node, where(positive, dy, dy * reshape(weight, node.slopes.shape)), x)
     if node.needs[1]:
         dweight = reshape(sum_to(where(positive, 0.0, dy * x), node.slopes.shape), node.weight_shape)
     return dx, dweight

@@ -15,7 +15,7 @@ from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.functions import cos, log, sign, sin
 from ranvier.ops.elementwise.power import pow
 from ranvier.ops.elementwise.where import MaskedFill, Where, where
-from ranvier.ops.second.maps import diagonal, inputs, none, sum_to
+from ranvier.ops.second.maps import coefficients, diagonal, inputs, none, sum_to
 
 Pair = tuple[Tensor | None, Tensor | None]
 
@@ -137,7 +137,7 @@ def _pow_number(node: Any, dy: Tensor) -> Tensor:
 def _number_pow(node: Any, dy: Tensor) -> Tensor:
     if node.number > 0:
         return dy * of_output(node, node.y) * math.log(node.number)
-    return dy * wrap(node.backward(filled_like(1, dy._array)))  # 0 or infinite
+    return dy * coefficients(node, dy)  # 0 or infinite
 
 
 # --- choices

@@ -17,7 +17,7 @@ from ranvier.ops.layers.pad import Pad
 from ranvier.ops.second.maps import Array, diagonal, linear
 
 diagonal(Dropout, ChannelDropout, AlphaDropout)
-linear(Interpolate, pooling.AvgPool)
+linear(Interpolate)
 linear(Pad, forward=lambda node, x: _core.pad(x, node.sizes, node.mode, 0.0))
 
 
@@ -34,6 +34,14 @@ def _rows(node: Any, weight: Array) -> Array:
 
 
 linear(Embedding, backward=lambda node, dy: node.backward(dy)[0], forward=_rows)
+
+
+def _shape(node: Any, dy: Any) -> tuple[int, ...]:
+    shape: tuple[int, ...] = node.shape[1:] if node.single else node.shape
+    return shape
+
+
+linear(pooling.AvgPool, shape=_shape)  # as in PyTorch, where x gets the gradient 0
 
 
 # --- max pooling: its gradient adds dy at the maxima, whose transpose reads there
@@ -74,4 +82,5 @@ linear(
     pooling.WindowedMaxPool,
     backward=lambda node, dy: pooling.MaxPool.backward(node, dy),
     forward=_at_maxima,
+    shape=_shape,
 )

@@ -19,7 +19,7 @@ from ranvier.ops.elementwise.power import pow
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.layers.loss import classes, margin, probability, regression
 from ranvier.ops.reduce import sum as total
-from ranvier.ops.second.maps import none
+from ranvier.ops.second.maps import near, none
 from ranvier.ops.shape import reshape, unsqueeze
 from ranvier.ops.softmax import log_softmax
 
@@ -235,9 +235,9 @@ def _cross_entropy(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]
 @rule(classes.Nll)
 def _nll(node: Any, dy: Tensor) -> tuple[Tensor, None]:
     reduction, weight, ignored = node.settings
-    x = wrap(node.x)
+    x = of_input(node, 0, node.x)
     q = _one_hot(node, x) * _used(node, x, ignored) * _column(weight, x)
-    return neg(_shared(dy, total(q, 1, keepdim=True), reduction) * q), None
+    return near(node, neg(_shared(dy, total(q, 1, keepdim=True), reduction) * q), x), None
 
 
 @rule(classes.Focal)

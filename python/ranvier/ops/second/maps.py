@@ -10,7 +10,7 @@ import numpy as np
 from ranvier.autograd.function import Function
 from ranvier.autograd.grad import gradients
 from ranvier.autograd.graph import cut, of_input, rule
-from ranvier.autograd.memory import filled_like
+from ranvier.autograd.memory import copied, filled_like
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduce import sum as total
@@ -21,21 +21,28 @@ OnArray = Callable[[Array], Array]
 
 
 class Map(Function):
-    """y = A x for a matrix A that is given as two functions of arrays: x -> A x, and dy -> A^T dy."""
+    """y = A x for a matrix A that is given as two functions of arrays: x -> A x, and dy -> A^T dy.
+
+    near: tensors that A depends on, but not on small changes of them: their gradients are 0.
+    """
 
     def __init__(self, there: OnArray, back: OnArray, saved: list[Any]) -> None:
         self.there, self.back, self.saved = there, back, saved  # saved: what the functions read
 
-    def forward(self, x: Array) -> Array:
-        return self.there(x)
+    def forward(self, x: Array, *near: Array) -> Array:
+        self.shapes = [z.shape for z in near]
+        y = self.there(x)
+        return copied(y) if np.may_share_memory(x, y) else y
 
-    def backward(self, dy: Array) -> Array:
-        return self.back(dy)
+    def backward(self, dy: Array) -> Any:
+        return self.back(dy), *(zeros(shape, dy.dtype) for shape in self.shapes)
 
 
-def mapped(node: Function, x: Tensor, there: OnArray, back: OnArray, saved: list[Any]) -> Tensor:
+def mapped(
+    node: Function, x: Tensor, there: OnArray, back: OnArray, saved: list[Any], *near: Tensor
+) -> Tensor:
     """A x; a later change of what the node has saved raises in backward."""
-    y: Tensor = Map(there, back, saved).apply(x)
+    y: Tensor = Map(there, back, saved).apply(x, *near)
     maker = y._grad_fn
     if maker is not None:
         maker.versions = (*maker.versions, *node.versions)
@@ -44,8 +51,14 @@ def mapped(node: Function, x: Tensor, there: OnArray, back: OnArray, saved: list
 
 
 @rule(Map)
-def _map(node: Map, dy: Tensor) -> Tensor:
-    return mapped(node, dy, node.back, node.there, node.saved)
+def _map(node: Map, dy: Tensor) -> tuple[Tensor, ...]:
+    dx = mapped(node, dy, node.back, node.there, node.saved)
+    return dx, *(none(shape, dy) for shape in node.shapes)
+
+
+def near(node: Function, dx: Tensor, z: Tensor) -> Tensor:
+    """dx, which depends on z at kinks only: z gets the gradient 0."""
+    return mapped(node, dx, lambda x: x, lambda x: x, [], z)
 
 
 def kept(node: Any) -> Any:
@@ -56,25 +69,33 @@ def kept(node: Any) -> Any:
     return copy
 
 
-def linear(*kinds: type[Function], forward: Any = None, backward: Any = None) -> None:
+def linear(*kinds: type[Function], forward: Any = None, backward: Any = None, shape: Any = None) -> None:
     """The rule of Functions y = A x with one input that has gradients: backward is A^T, forward A.
 
-    forward, backward: these as functions of the node and an array; None: the node's own.
+    forward, backward: these as functions of the node and an array; None: the node's own. shape: that of
+    x, from the node and dy, if A depends on x at kinks only: the second gradient of x is then 0 as in
+    PyTorch, not missing.
     """
 
     def apply(node: Function, dy: Tensor, *_: Any) -> Any:
         copy = kept(node)
         there = copy.backward if backward is None else lambda x: backward(copy, x)
         back = copy.forward if forward is None else lambda x: forward(copy, x)
-        dx = mapped(node, dy, there, back, list(vars(copy).values()))
+        x = [] if shape is None else [of_input(node, 0, np.broadcast_to(_zero(dy), shape(node, dy)))]
+        dx = mapped(node, dy, there, back, list(vars(copy).values()), *x)
         return (dx, *[None] * (len(node.edges) - 1))
 
     rule(*kinds)(apply)
 
 
-def diagonal(*kinds: type[Function]) -> None:
-    """The rule of Functions whose slope is constant between kinks: y = D x for a diagonal D."""
-    linear(*kinds, forward=lambda node, x: node.backward(x))
+def diagonal(*kinds: type[Function], kinks: bool = False) -> None:
+    """The rule of Functions y = D x for a diagonal D; kinks: where D changes with x."""
+    shape = (lambda node, dy: dy.shape) if kinks else None
+    linear(*kinds, forward=lambda node, x: node.backward(x), shape=shape)
+
+
+def _zero(dy: Tensor) -> Array:
+    return np.zeros((), dy._array.dtype)
 
 
 def sum_to(dy: Tensor, shape: tuple[int, ...]) -> Tensor:

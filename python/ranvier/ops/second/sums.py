@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 from ranvier.autograd.graph import of_input, of_output, rule
-from ranvier.autograd.memory import filled_like
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops import norms, reduce, scan
 from ranvier.ops.elementwise.arithmetic import mul
@@ -18,7 +17,7 @@ from ranvier.ops.join import cat
 from ranvier.ops.layers.distance import CosineSimilarity, PairwiseDistance
 from ranvier.ops.reduce import mean
 from ranvier.ops.reduce import sum as total
-from ranvier.ops.second.maps import linear, none, recomputed
+from ranvier.ops.second.maps import coefficients, linear, near, none, recomputed
 from ranvier.ops.shape import expand, movedim, reshape
 from ranvier.ops.softmax import LogSoftmax, Softmax
 from ranvier.ops.sort import MedianOfAll
@@ -39,8 +38,7 @@ def _sum(node: Any, dy: Tensor) -> Tensor:
 
 @rule(reduce.Extreme, MedianOfAll)
 def _extreme(node: Any, dy: Tensor) -> Tensor:
-    share = wrap(node.backward(filled_like(1, dy._array)))
-    return reshape(dy, node._kept(node.y).shape) * share
+    return reshape(dy, node._kept(node.y).shape) * coefficients(node, dy)
 
 
 @recomputed("x", kinds=(Var,))
@@ -67,7 +65,7 @@ def _norm(node: Any, dy: Tensor) -> Tensor:
     if p == 1:
         return sign(x) * dy
     if math.isinf(p):
-        return dy * wrap(node.backward(filled_like(1, dy._array)))
+        return near(node, dy * coefficients(node, dy), x)
     y, zero = _kept_output(node, dy), eq(wrap(node.y), 0.0)
     safe = where(zero, 1.0, y)
     if p == 2:
