@@ -122,6 +122,9 @@ def test_tasks(table, parser):
     assert load_csv(table("x,y\n1,0.5\n2,1.5\n")).class_names is None
     assert load_csv(table("x,y\n1,0.5\n2,1.5\n"), task="classification").class_names == ("0.5", "1.5")
     assert load_csv(table("x,y\n1,1.0\n2,0\n")).class_names == ("0", "1")
+    codes = load_csv(table("x,y\n1,007\n2,7\n3,010\n"))
+    assert (codes.class_names, codes.y.tolist()) == (("007", "010", "7"), [0, 2, 1])
+    assert load_csv(table("x,y\n1,007\n2,7\n"), task="regression").y.tolist() == [7, 7]
 
 
 @grouped(

@@ -26,7 +26,11 @@ def inputs_of(target: Any, args: tuple[Any, ...], given: Any) -> tuple[list[str]
             names.append(name)
             arrays.append(array)
     if not arrays:
-        raise TypeError("[onnx.export] got no tensor among args; expected the example inputs")
+        kinds = ", ".join(type(arg).__name__ for arg in args)
+        raise TypeError(
+            f"[onnx.export] got no tensor among args ({kinds}); expected the example inputs as NumPy arrays "
+            "or Tensors"
+        )
     if given is not None:
         names = _names("input_names", given, len(names))
     for array in arrays:

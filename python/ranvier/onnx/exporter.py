@@ -81,7 +81,12 @@ def export(
         )
     target = getattr(model, "_function", model) if not isinstance(model, Module) else model
     if not callable(target):
-        raise TypeError(f"[onnx.export] got {type(model).__name__}; expected a Module or a function")
+        part = next((f": its {name}" for name in ("model", "module_") if hasattr(model, name)), "")
+        raise TypeError(f"[onnx.export] got {type(model).__name__}; expected a Module or a function{part}")
+    if not isinstance(target, Module) and type(target).__module__.startswith("torch."):
+        raise TypeError(
+            "[onnx.export] got a model of PyTorch, which torch.onnx.export writes; expected ranvier's"
+        )
     args = args if isinstance(args, tuple) else (args,)
     names, arrays = inputs_of(target, args, input_names)
     axes, symbols = dynamic(names, arrays, dynamic_axes)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import ranvier._core as _core
 from ranvier.autograd import wrap
 from ranvier.autograd.memory import filled, numbers
-from ranvier.autograd.recording import current, recordings, value_read
+from ranvier.autograd.recording import current, value_read
 
 __all__ = ["Penalty", "require_strength"]
 
@@ -121,7 +121,7 @@ def _number(value: Array | None) -> float:
 
 def _gradient(p: Any) -> Any:
     if p.grad is None:  # the loss does not depend on it: its gradient is the penalty's alone
-        if recordings and (recording := current()) is not None:
+        if (recording := current()) is not None:  # `recordings` has those of other threads too
             recording.gets_gradient(p)
         p.grad = wrap(filled(0, p.shape, p.dtype))
     return p.grad._array

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from ranvier.data.datasets.text_table import DECIMAL_COMMA, TextTable, is_number
 __all__ = ["load_csv", "load_digit_recognizer"]
 
 LABELS = ("label", "target", "class", "y")  # names of a column of labels with label="auto"
+ZEROS = re.compile(r"0\d+")  # codes such as "007"
 EXACT = 2.0**53  # float64 represents all smaller whole numbers exactly
 FLOAT32 = float(np.finfo(np.float32).max)
 Categories = bool | Sequence[str] | Mapping[str, Sequence[str] | None]
@@ -47,7 +49,7 @@ def load_csv(
             in the first line and a number in the second.
         delimiter: what separates the cells; by default comma, semicolon or tab.
         task: "classification": labels are classes; "regression": they are values; "auto": text and whole
-            numbers are classes, other numbers are values.
+            numbers are classes, other numbers are values. Codes with leading zeros, such as 007, are text.
         missing: for empty cells, NA, null, ? ...: "error"; "drop" leaves these lines out; "keep" reads NaN.
         categories: True: columns of words are categories, which are numbered in sorted order; names: also
             these columns, even if they are numbers; a mapping from columns to their categories: the same
@@ -212,7 +214,7 @@ def _complete(cells: Columns, columns: list[int]) -> Array:
 def _labels(cells: Columns, at: int, task: str, rows: Array | None) -> Array:
     """The cells of the column of labels: numbers if all are numbers, else words.
 
-    Classes that are whole numbers too large for float64 are words.
+    Classes that are whole numbers too large for float64, or begin with 0 as "007" does, are words.
     """
     table = cells.table
     empty = cells.missing(at)
@@ -229,7 +231,10 @@ def _labels(cells: Columns, at: int, task: str, rows: Array | None) -> Array:
             f"[load_csv] '{table.path}' {table.column(at)} has words, such as {cells.cell(at, 0)!r}; "
             "expected numbers to predict, or task='classification' (--task classification)"
         )
-    if cells.is_numbers(at) or task == "regression" or _of_values(cells, at, task, rows):
+    codes_of_digits = task != "regression" and any(map(ZEROS.fullmatch, table.beginning(at)))
+    if not codes_of_digits and (
+        cells.is_numbers(at) or task == "regression" or _of_values(cells, at, task, rows)
+    ):
         numbers = cells.mixed(at, np.inf, False, rows)
         if _are_labels(numbers, task):
             return numbers

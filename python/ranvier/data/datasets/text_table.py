@@ -72,6 +72,12 @@ class TextTable:
     def rows(self) -> Iterator[list[str]]:
         return csv.reader(self.lines, delimiter=self.delimiter, skipinitialspace=True)
 
+    def beginning(self, at: int) -> list[str]:
+        """The cells of a column in the first LOOKED_AT lines."""
+        lines = self.text[self.offset : self.offset + BLOCK].splitlines()[:LOOKED_AT]
+        rows = csv.reader(lines, delimiter=self.delimiter, skipinitialspace=True)
+        return [row[at].strip() for row in rows if len(row) > at]
+
     def point(self, cell: str) -> str:
         """The cell with a decimal point."""
         return cell if self.decimal == "." else cell.replace(".", "\0").replace(self.decimal, ".")
