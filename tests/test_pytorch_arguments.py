@@ -101,7 +101,7 @@ def result_of(call, library):
 
 def text(value):
     named = repr(value).replace("torch.Size([", "(").replace("])", ")").replace("torch.", "ranvier.")
-    return " ".join(named.split()).replace("(2)", "(2,)")
+    return " ".join(named.split()).replace(",)", ")")
 
 
 @grouped("call", lines(CALLS))
@@ -146,3 +146,57 @@ def test_backward_of_several():
     assert x.grad.tolist() == [3.0, 3.0]
     with pytest.raises(RuntimeError, match="got 2 tensors and 1 gradients"):
         rv.autograd.backward([x.sum(), x.sum()], [rv.ones(1)])
+
+
+PRINTED = {
+    "precision": {"precision": 2},
+    "threshold": {"threshold": 10, "edgeitems": 2},
+    "width": {"linewidth": 40},
+    "powers": {"sci_mode": True},
+    "no powers": {"sci_mode": False},
+    "short": {"profile": "short"},
+    "full": {"profile": "full"},
+    "changed profile": {"profile": "short", "precision": 6},
+}
+
+
+@pytest.mark.parametrize("name", PRINTED)
+def test_print_options(name, torch):
+    values = [np.linspace(-1, 1, 50), np.arange(24.0).reshape(4, 6), np.array([1e-6, 1.0]), np.arange(2000)]
+    values += [np.array([1e9, 3.0]), np.array([0.0, np.nan]), np.array([1.0, np.inf, 2.5])]
+    try:
+        for library in (rv, torch):
+            library.set_printoptions(**PRINTED[name])
+        for value in values:
+            for settings in ({}, {"requires_grad": True}):
+                pair = (library.tensor(value, dtype=library.float32, **settings) for library in (rv, torch))
+                assert len({*map(repr, pair)}) == 1
+        assert repr(rv.ones(2).double()) == repr(torch.ones(2).double()).replace("torch", "ranvier")
+    finally:
+        for library in (rv, torch):
+            library.set_printoptions(profile="default")
+
+
+def test_wrong_print_options():
+    for wrong in ({"profile": "long"}, {"precision": -1}):
+        with pytest.raises(ValueError, match=r"\[set_printoptions\] got pr"):
+            rv.set_printoptions(**wrong)
+
+
+IN_PLACE = "CELU Dropout ELU Hardsigmoid Hardswish Hardtanh LeakyReLU Mish RReLU ReLU ReLU6 SELU SiLU"
+
+
+def test_texts_of_layers_in_place_and_distributions(torch):
+    for name in IN_PLACE.split():
+        ours, theirs = (getattr(library.nn, name)(inplace=True) for library in (rv, torch))
+        assert repr(ours) == repr(theirs)
+    for make in (
+        lambda d, t: d.Normal(0.0, 1.5),
+        lambda d, t: d.Categorical(t.ones(3)),
+        lambda d, t: d.Categorical(logits=t.ones(2, 3)),
+        lambda d, t: d.Bernoulli(t.tensor([0.5])),
+        lambda d, t: d.Uniform(t.zeros(2), t.ones(2)),
+        lambda d, t: d.Independent(d.Normal(t.zeros(3), t.ones(3)), 1),
+        lambda d, t: d.Poisson(2.0),
+    ):
+        assert text(make(rv.distributions, rv)) == text(make(torch.distributions, torch))

@@ -70,6 +70,7 @@ _MODULES = """
 """
 _NAMES = {
     "amp": "autocast",
+    "autograd.printing": "set_printoptions",
     "explore": "diagnose",
     "nn.functional": "focal_loss sigmoid_focal_loss",
     "nn.mlp": "mlp",

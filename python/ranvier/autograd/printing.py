@@ -9,7 +9,61 @@ import numpy as np
 
 from ranvier.autograd.recording import recordings, value_read
 
-_PRECISION, _THRESHOLD, _EDGE, _WIDTH = 4, 1000, 3, 80
+_PROFILES = {"default": (4, 1000, 3, 80), "short": (2, 1000, 2, 80), "full": (4, math.inf, 3, 80)}
+
+
+class _Options:
+    """How tensors are printed: see :func:`set_printoptions`."""
+
+    precision: int = 4
+    threshold: float = 1000
+    edgeitems: int = 3
+    linewidth: int = 80
+    sci_mode: bool | None = None
+
+
+_options = _Options()
+
+
+def set_printoptions(
+    precision: int | None = None,
+    threshold: float | None = None,
+    edgeitems: int | None = None,
+    linewidth: int | None = None,
+    profile: str | None = None,
+    sci_mode: bool | None = None,
+) -> None:
+    """Sets how tensors are printed; None leaves a setting, but sci_mode.
+
+    Args:
+        precision: digits after the point.
+        threshold: a tensor of more elements is shortened.
+        edgeitems: the elements at each end of a dimension that it keeps.
+        linewidth: characters in a line.
+        profile: "default", "short" or "full": values for all of these, before they are changed.
+        sci_mode: True prints powers of ten, False never, None where the range of the elements is large.
+
+    Raises ValueError for another profile or a negative number.
+
+    >>> import math, ranvier as rv
+    >>> rv.set_printoptions(precision=2)
+    >>> rv.tensor([math.pi])
+    tensor([3.14])
+    >>> rv.set_printoptions(profile="default")
+    """
+    if profile is not None:
+        if profile not in _PROFILES:
+            names = ", ".join(_PROFILES)
+            raise ValueError(f"[set_printoptions] got profile {profile!r}; expected one of {names}")
+        found = _PROFILES[profile]
+        _options.precision, _options.threshold, _options.edgeitems, _options.linewidth = found
+    given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
+    for name, value in given.items():
+        if value is not None and not value >= 0:
+            raise ValueError(f"[set_printoptions] got {name} {value!r}; expected a number of at least 0")
+        if value is not None:
+            setattr(_options, name, value)
+    _options.sci_mode = sci_mode
 
 
 def text(tensor: Any) -> str:
@@ -25,19 +79,30 @@ def text(tensor: Any) -> str:
             parts.append(f"size={array.shape}")
     else:
         shown = array
-        if array.size > _THRESHOLD:
+        if array.size > _options.threshold:
+            edge = _options.edgeitems
             for axis in range(array.ndim):  # only the shown elements decide the format
-                if array.shape[axis] > 2 * _EDGE:
-                    keep = [*range(_EDGE), *range(array.shape[axis] - _EDGE, array.shape[axis])]
+                if array.shape[axis] > 2 * edge:
+                    keep = [*range(edge), *range(array.shape[axis] - edge, array.shape[axis])]
                     shown = shown.take(keep, axis)
-        body = _body(array, _Format(shown), len("tensor("), array.size > _THRESHOLD)
+        body = _body(array, _Format(shown), len("tensor("), array.size > _options.threshold)
     if array.dtype not in (np.float32, np.int64, np.bool_):
         parts.append(f"dtype=ranvier.{array.dtype}")
     if tensor.grad_fn is not None:
         parts.append(f"grad_fn={tensor.grad_fn!r}")
     elif tensor.requires_grad:
         parts.append("requires_grad=True")
-    return prefix + "tensor(" + ", ".join([body, *parts]) + ")"
+    return prefix + _with_parts("tensor(" + body, parts) + ")"
+
+
+def _with_parts(line: str, parts: list[str]) -> str:
+    """The elements and what follows them, in the same line where it is short enough."""
+    used = len(line) - line.rfind("\n") + 1
+    for part in parts:
+        fits = used + len(part) + 2 <= _options.linewidth
+        line += (", " if fits else ",\n" + " " * len("tensor(")) + part
+        used = (used + len(part) + 2) if fits else len("tensor(") + len(part)
+    return line
 
 
 class _Format:
@@ -53,10 +118,9 @@ class _Format:
             if finite.size:
                 low, high = np.abs(finite).min(), np.abs(finite).max()
                 whole = bool((finite == np.ceil(finite)).all())
-                if high / low > 1000 or high > 1e8 or (not whole and low < 1e-4):
-                    self.style = "e"
-                elif not whole:
-                    self.style = "f"
+                far = bool(high / low > 1000 or high > 1e8 or (not whole and low < 1e-4))
+                powers = far if _options.sci_mode is None else _options.sci_mode
+                self.style = "e" if powers else "int" if whole else "f"
         self.width = max((len(self.number(v)) for v in counted.tolist()), default=1)
 
     def number(self, value: Any) -> str:
@@ -64,7 +128,7 @@ class _Format:
             return str(value)
         if self.style == "int":
             return f"{value:.0f}." if math.isfinite(value) else f"{value:.0f}"
-        return f"{value:.{_PRECISION}{self.style}}"
+        return f"{value:.{_options.precision}{self.style}}"
 
     def __call__(self, value: Any) -> str:
         return self.number(value).rjust(self.width)
@@ -74,16 +138,17 @@ def _body(array: np.ndarray[Any, Any], number: _Format, indent: int, summarise: 
     if array.ndim == 0:
         return number(array.item())
     n = len(array)
-    cut = summarise and n > 2 * _EDGE
-    rows = [*range(_EDGE), *range(n - _EDGE, n)] if cut else range(n)
+    edge = _options.edgeitems
+    cut = summarise and n > 2 * edge
+    rows = [*range(edge), *range(n - edge, n)] if cut else range(n)
     if array.ndim == 1:
         cells = [number(array[i].item()) for i in rows]
         if cut:
-            cells.insert(_EDGE, " ...")
-        per_line = max(1, (_WIDTH - indent) // (number.width + 2))
+            cells.insert(edge, " ...")
+        per_line = max(1, (_options.linewidth - indent) // (number.width + 2))
         lines = [", ".join(cells[i : i + per_line]) for i in range(0, len(cells), per_line)]
         return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
     blocks = [_body(array[i], number, indent + 1, summarise) for i in rows]
     if cut:
-        blocks.insert(_EDGE, "...")
+        blocks.insert(edge, "...")
     return "[" + ("," + "\n" * (array.ndim - 1) + " " * (indent + 1)).join(blocks) + "]"

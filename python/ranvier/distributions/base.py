@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class Distribution:
     """
 
     has_rsample = False
+    _by_logits = False  # of a distribution by probabilities or logits: for its text
     batch_shape: Shape = ()
     event_shape: Shape = ()
 
@@ -95,7 +97,12 @@ class Distribution:
         return value if isinstance(value, Tensor) else tensor(value)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(batch_shape={self.batch_shape}, event_shape={self.event_shape})"
+        names = inspect.signature(type(self).__init__).parameters
+        given = {name: self.__dict__[name] for name in names if isinstance(self.__dict__.get(name), Tensor)}
+        if {"probs", "logits"} <= given.keys():
+            given.pop("probs" if self._by_logits else "logits")
+        shown = [f"{k}: {v.item() if v.numel() == 1 else v.shape}" for k, v in given.items()]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class Independent(Distribution):
@@ -144,6 +151,9 @@ class Independent(Distribution):
     def variance(self) -> Tensor:
         result: Tensor = self.base_dist.variance
         return result
+
+    def __repr__(self) -> str:
+        return f"Independent({self.base_dist!r}, {len(self._dims)})"
 
     def _summed(self, x: Tensor) -> Tensor:
         return ops.sum(x, self._dims) if self._dims else x

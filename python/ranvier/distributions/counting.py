@@ -68,6 +68,7 @@ class _OfTrials(_Count):
         trial = Bernoulli(probs, logits, validate_args)
         self.probs, self.logits = trial.probs, trial.logits
         self._validate, self.batch_shape = validate_args, trial.batch_shape
+        self._by_logits = trial._by_logits
 
 
 class Geometric(_OfTrials):
@@ -155,6 +156,7 @@ class Multinomial(_Count):
             raise ValueError(f"[Multinomial] got total_count {total_count!r}; expected a whole number >= 0")
         self.total_count, self._validate = int(total_count), validate_args
         self._draws = Categorical(probs, logits, validate_args)
+        self._by_logits = self._draws._by_logits
         self.probs, self.logits = self._draws.probs, self._draws.logits
         self.batch_shape, self.event_shape = self._draws.batch_shape, self.probs.shape[-1:]
 

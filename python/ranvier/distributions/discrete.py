@@ -34,7 +34,7 @@ class Bernoulli(Distribution):
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         _one_of("Bernoulli", probs, logits)
-        self._validate = validate_args
+        self._validate, self._by_logits = validate_args, logits is not None
         if logits is None:
             (self.probs,) = parameters("Bernoulli", probs)
             require(
@@ -81,7 +81,7 @@ class Categorical(Distribution):
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         name = type(self).__name__
         _one_of(name, probs, logits)
-        self._validate = validate_args
+        self._validate, self._by_logits = validate_args, logits is not None
         (given,) = parameters(name, probs if logits is None else logits)
         if given.ndim < 1:
             raise ValueError(f"[{name}] got parameters of shape (); expected at least one dimension")

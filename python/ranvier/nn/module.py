@@ -383,7 +383,10 @@ class Module(HookRegistration):
 
     def extra_repr(self) -> str:
         """The text between the parentheses: the settings that the class lists in ``_shown``."""
-        values = [(name, getattr(self, name)) for name in self._shown]
+        names = self._shown
+        if names and "inplace" not in names and self.__dict__.get("inplace"):
+            names = (*names, "inplace")
+        values = [(name, getattr(self, name)) for name in names]
         return ", ".join(
             f"{name}={value is not None if name == 'bias' else value!r}" for name, value in values
         )

@@ -118,6 +118,9 @@ class Hardsigmoid(InPlace):
 
     op = "hardsigmoid"
 
+    def extra_repr(self) -> str:
+        return ""  # as in PyTorch
+
 
 class Hardswish(InPlace):
     """y = x hardsigmoid(x).
@@ -128,6 +131,9 @@ class Hardswish(InPlace):
     """
 
     op = "hardswish"
+
+    def extra_repr(self) -> str:
+        return ""  # as in PyTorch
 
 
 class Softshrink(Shrink):
