@@ -222,3 +222,69 @@ def test_the_default_dtype_is_float32():
         rv.set_default_tensor_type(kind)
     with pytest.raises(ValueError, match=r"\[set_default_tensor_type\] got a type of float64"):
         rv.set_default_tensor_type(rv.DoubleTensor)
+
+
+def test_einops_takes_tensors(rng):
+    einops = pytest.importorskip("einops")
+    from ranvier.utils import einops as ours
+
+    a = rng.normal(size=(2, 3, 4, 6))
+    cases = (
+        lambda e, v: e.rearrange(v, "b c (h p) w -> b (h w) (p c)", p=2),
+        lambda e, v: e.reduce(v, "b c h w -> b c", "mean"),
+        lambda e, v: e.reduce(v, "b c (h 2) w -> b h", "max"),
+        lambda e, v: e.reduce(v, "b c h w -> h", "prod"),
+        lambda e, v: e.repeat(v, "b c h w -> b c (h r) w k", r=3, k=2),
+        lambda e, v: e.einsum(v, v, "b c h w, b d h w -> b c d"),
+        lambda e, v: e.pack([v, v[:, :, 0]], "b c *")[0],
+        lambda e, v: e.rearrange([v, v], "k b c h w -> b k c h w"),
+    )
+    for case in cases:
+        x = rv.tensor(a, requires_grad=True)
+        y = case(ours, x)
+        np.testing.assert_allclose(y.detach(), case(einops, a), rtol=1e-9)
+        y.sum().backward()
+        assert x.grad.shape == a.shape
+    assert ours.rearrange is einops.rearrange
+
+
+def test_layers_of_einops(rng):
+    pytest.importorskip("einops")
+    from ranvier.utils.einops import EinMix, Rearrange, Reduce
+
+    model = nn.Sequential(
+        Rearrange("b c h w -> b h w c"),
+        EinMix("b h w c -> b h w d", weight_shape="c d", bias_shape="d", c=3, d=5),
+        Reduce("b h w d -> b d", "sum"),
+    )
+    a = rng.normal(size=(2, 3, 4, 6)).astype(np.float32)
+    wanted = np.einsum("bchw,cd->bd", a, model[1].weight.detach()) + 24 * model[
+        1
+    ].bias.detach().numpy().reshape(-1)
+    np.testing.assert_allclose(model(rv.tensor(a)).detach(), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"])
+def test_losses_of_float32_and_float64(loss):
+    x = rv.tensor([1.0, 3.0], requires_grad=True)
+    target = rv.tensor(np.array([0.5, 1.0]))
+    y = getattr(nn.functional, loss)(x, target)
+    y.backward()
+    assert (y.dtype, x.grad.dtype) == (np.float64, np.float32)
+    assert y.item() == getattr(nn.functional, loss)(x.double(), target).item()
+
+
+def test_a_convolution_with_another_weight():
+    layer, x, weight = nn.Conv2d(2, 3, 3, padding=1), rv.rand(1, 2, 5, 5), rv.rand(3, 2, 3, 3)
+    wanted = nn.functional.conv2d(x, weight, None, padding=1)
+    assert layer._conv_forward(x, weight, None).tolist() == wanted.tolist()
+
+
+def test_names_that_programs_import():
+    from ranvier.nn.attention import SDPBackend, sdpa_kernel
+    from ranvier.optim.optimizer import required
+
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION]):
+        assert required is not None
+    assert rv.spmm(rv.eye(2), rv.ones(2, 1)).tolist() == [[1.0], [1.0]]
+    assert nn.Embedding(3, 2, sparse=True)(rv.tensor([1])).shape == (1, 2)

@@ -236,3 +236,28 @@ def test_a_size_is_a_shape():
     assert rv.Tensor(size).shape == rv.ones(1).new(size).shape == rv.zeros(size).shape == (2, 3, 4)
     assert rv.Tensor(rv.tensor(1.0).size()).shape == ()
     assert rv.Tensor((2, 3)).tolist() == [2.0, 3.0]
+
+
+def test_programs_add_attributes():
+    weight = rv.nn.Parameter(rv.ones(2))
+    weight.no_decay, weight.tags = True, ["a"]
+    for twin in (copy.deepcopy(weight), pickle.loads(pickle.dumps(weight))):
+        assert twin.no_decay
+        assert twin.tags == ["a"]
+        assert twin.tags is not weight.tags
+    assert not hasattr(rv.ones(2), "no_decay")
+    with pytest.raises(AttributeError):
+        weight.edges = ()  # what backward reads of a leaf
+
+
+def test_resize_in_place():
+    x = rv.arange(6.0)
+    assert x.resize_(2, 2) is x
+    assert x.tolist() == [[0, 1], [2, 3]]
+    assert x.resize_(5).tolist() == [0, 1, 2, 3, 0]
+    assert x.new().resize_as_(rv.ones(2, 3)).zero_().shape == (2, 3)
+    leaf = rv.ones(2, requires_grad=True)
+    refused(RuntimeError, "[resize_] got a tensor that requires gradients", leaf.resize_, 3)
+    view = x[:2]
+    for shared in (x, view):
+        refused(RuntimeError, "[resize_] got a tensor that shares its memory", shared.resize_, 3)

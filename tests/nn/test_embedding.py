@@ -71,10 +71,6 @@ def test_errors():
         ValueError, match=r"\[embedding\] got padding_idx 5 for 5 embeddings; expected -5 to 4"
     ):
         nn.Embedding(5, 2, padding_idx=5)
-    with pytest.raises(
-        ValueError, match=r"\[embedding\] got sparse=True; expected False: gradients are dense"
-    ):
-        nn.Embedding(5, 2, sparse=True)
     with pytest.raises(IndexError, match=r'\[embedding\] got index 5 for 5 embeddings.*\(in layer "0"\)'):
         nn.Sequential(nn.Embedding(5, 2))(np.array([5]))
 

@@ -92,9 +92,5 @@ def test_errors():
         ValueError, match=r"\[embedding\] got padding_idx 4 for 4 embeddings; expected -4 to 3"
     ):
         ops.embedding(np.array([0]), weight, 4)
-    with pytest.raises(
-        ValueError, match=r"\[embedding\] got sparse=True; expected False: gradients are dense"
-    ):
-        ops.embedding(np.array([0]), weight, sparse=True)
     with pytest.raises(ValueError, match=r"\[embedding\] got max_norm 1.0; expected None"):
         ops.embedding(np.array([0]), weight, max_norm=1.0)

@@ -162,3 +162,13 @@ def test_an_attribute_of_a_class_of_classes():
     meta = type("Meta", (type,), {"gain": 2.0})
     kind = meta("Kind", (), {})
     assert_seen(lambda x: x * kind.gain, lambda: setattr(meta, "gain", 3.0))
+
+
+def test_attributes_that_the_program_adds_to_tensors():
+    weight = rv.nn.Parameter(rv.ones(2))
+    weight.scale = 2.0
+    assert_seen(lambda x: (weight * x).sum() * weight.scale, lambda: setattr(weight, "scale", 3.0))
+    assert_seen(
+        lambda x: (weight * x).sum() * (weight.more if hasattr(weight, "more") else 1.0),
+        lambda: setattr(weight, "more", 5.0),
+    )

@@ -11,14 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.attributes import set_data
 from ranvier.autograd.copies import Put, SetItem
+from ranvier.autograd.data import shape_of
 from ranvier.autograd.function import watched
 from ranvier.autograd.keys import index_error, numbers_first
 from ranvier.autograd.memory import picked, put, write
 from ranvier.autograd.mode import mode
 from ranvier.autograd.rebase import take_over
+from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
-from ranvier.autograd.views import BORROWED, FLAG, before_writing, bump, refuse_leaf
+from ranvier.autograd.views import BORROWED, FLAG, before_writing, bump, refuse_leaf, sharing
 
 
 def assign(tensor: Any, result: Any, name: str) -> Any:
@@ -121,9 +124,34 @@ def _replace_all(x: Tensor, value: Any, name: str) -> Tensor:
     return x
 
 
+def resize_(x: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
+    """Another shape in place: the elements in their order, then zeros.
+
+    Raises RuntimeError for a tensor that requires gradients, or shares its memory with another Tensor.
+    """
+    refuse("resize_", "make the tensor before the step")
+    shape = shape_of(size, "resize_")
+    if x._requires_grad:
+        raise RuntimeError("[resize_] got a tensor that requires gradients; expected one that does not")
+    if x._view is not None or sharing(x):
+        raise RuntimeError("[resize_] got a tensor that shares its memory; expected clone() of it")
+    array, flat = np.zeros(shape, x._array.dtype), x._array.reshape(-1)
+    kept = min(array.size, flat.size)
+    array.reshape(-1)[:kept] = flat[:kept]
+    set_data(x, array)
+    return x
+
+
+def resize_as_(x: Tensor, the_template: Any, memory_format: Any = None) -> Tensor:
+    """The shape of another tensor, in place: see :func:`resize_`."""
+    return resize_(x, the_template.shape)
+
+
 METHODS: dict[str, Callable[..., Any]] = {
     "__setitem__": setitem,
     "fill_": fill_,
     "zero_": zero_,
     "copy_": copy_,
+    "resize_": resize_,
+    "resize_as_": resize_as_,
 }

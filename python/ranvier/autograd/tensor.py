@@ -6,6 +6,7 @@ Methods that need modules above this one are attached there: autograd/attach.py,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,7 @@ class Tensor:
 
     # _cell is [number of in-place changes, the array changed last, flags, weak references]: see views.py.
     # Tensors that share memory share the list. Before backward uses saved arrays, it compares the number.
-    __slots__ = ("__weakref__", "_array", "_cell", "_grad", "_grad_fn", "_requires_grad", "_view")
+    __slots__ = ("__dict__", "__weakref__", "_array", "_cell", "_grad", "_grad_fn", "_requires_grad", "_view")
 
     _array: np.ndarray[Any, Any]
     _cell: list[Any]
@@ -68,8 +69,6 @@ class Tensor:
 
     __array_ufunc__ = None  # array + tensor calls the Tensor's operator, which records it
     __array_priority__ = 1000
-    edges = ()  # a leaf ends the tape
-    hooks = None  # a leaf's are in autograd/hooks.py
 
     def __init__(self, *data: Any, requires_grad: bool = False) -> None:
         _fill(self, sized_or_copied("Tensor", data, np.float32), requires_grad)
@@ -97,6 +96,15 @@ class Tensor:
         __abs__ = __invert__ = __neg__
         __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __add__
         __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = __add__
+
+    # --- a leaf at the end of the tape; programs cannot set these names
+    @property
+    def edges(self) -> tuple[()]:
+        return ()
+
+    @property
+    def hooks(self) -> None:
+        return None
 
     # --- what it is
     if TYPE_CHECKING:
@@ -319,10 +327,12 @@ class Tensor:
         memo[id(self)] = out
         if self.grad is not None:
             out.grad = self.grad.__deepcopy__(memo)
+        if self.__dict__:
+            out.__dict__.update(deepcopy(self.__dict__, memo))
         return out
 
     def __reduce__(self) -> Any:
-        return rebuild, (type(self), self._array, self._requires_grad)
+        return rebuild, (type(self), self._array, self._requires_grad), self.__dict__ or None
 
 
 def rebuild(kind: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:

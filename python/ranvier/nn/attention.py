@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import ranvier.nn.init as init
@@ -16,6 +19,23 @@ from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.layers.attention import Attention, PackedAttention
 
 __all__ = ["MultiheadAttention"]
+
+
+class SDPBackend(enum.IntEnum):
+    """PyTorch's names of ways to compute attention; this library has one."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+
+
+@contextlib.contextmanager
+def sdpa_kernel(backends: Any, set_priority: bool = False) -> Iterator[None]:
+    """A block without effect: see :class:`SDPBackend`."""
+    yield
+
 
 _NAME = "multihead_attention"
 

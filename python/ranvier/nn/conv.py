@@ -105,11 +105,15 @@ class _Conv(Convolution):
         self._make((out_channels, in_channels // groups), bias, dtype)
 
     def forward(self, input: Any) -> Tensor:
+        return self._conv_forward(input, self.weight, self.bias)
+
+    def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Tensor:
+        """The convolution with another weight: subclasses of PyTorch's programs call it."""
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = ops.pad(input, self._around(), self.padding_mode), 0
         convolve = getattr(ops, self.op)
-        y: Tensor = convolve(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        y: Tensor = convolve(input, weight, bias, self.stride, padding, self.dilation, self.groups)
         return y
 
     def _around(self) -> tuple[int, ...]:

@@ -25,8 +25,9 @@ class Embedding(Module):
     """y[..., :] = weight[x[...], :]: x integers of any shape, weight (num_embeddings, embedding_dim).
 
     weight starts standard normal; the row padding_idx starts as zero and gets no gradient. See
-    :func:`ranvier.nn.functional.embedding` for the other arguments; max_norm and sparse=True are not
-    supported and raise ValueError. Raises IndexError for an x outside 0 ... num_embeddings - 1.
+    :func:`ranvier.nn.functional.embedding` for the other arguments; sparse=True is accepted, and gradients
+    are dense all the same; max_norm raises ValueError. Raises IndexError for an x outside
+    0 ... num_embeddings - 1.
 
     >>> import ranvier as rv
     >>> words = rv.nn.Embedding(1000, 16, padding_idx=0)
@@ -51,7 +52,7 @@ class Embedding(Module):
                 f"[embedding] got {num_embeddings} num_embeddings and {embedding_dim} embedding_dim; "
                 "expected numbers >= 0"
             )
-        refuse(max_norm, sparse)
+        refuse(max_norm)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = None if padding_idx is None else padding_row(padding_idx, num_embeddings)

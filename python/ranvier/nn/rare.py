@@ -289,7 +289,8 @@ class Bilinear(Module):
 class EmbeddingBag(Module):
     """The sum, mean or greatest of the vectors of each bag: see :func:`ranvier.nn.functional.embedding_bag`.
 
-    weight starts standard normal, the row padding_idx as zero. max_norm and sparse=True are refused.
+    weight starts standard normal, the row padding_idx as zero. max_norm is refused; gradients
+    are dense, also with sparse=True.
 
     >>> import ranvier as rv
     >>> rv.nn.EmbeddingBag(10, 3, mode="sum")(rv.tensor([[1, 2], [4, 9]])).shape
@@ -310,10 +311,10 @@ class EmbeddingBag(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if max_norm is not None or sparse or mode not in ("sum", "mean", "max"):
+        if max_norm is not None or mode not in ("sum", "mean", "max"):
             raise ValueError(
-                f"[EmbeddingBag] got mode {mode!r}, max_norm {max_norm} and sparse {sparse}; expected 'sum', "
-                "'mean' or 'max', None and False"
+                f"[EmbeddingBag] got mode {mode!r} and max_norm {max_norm}; expected 'sum', 'mean' or 'max', "
+                "and None"
             )
         self.num_embeddings = _count("EmbeddingBag", "num_embeddings", num_embeddings)
         self.embedding_dim = _count("EmbeddingBag", "embedding_dim", embedding_dim)

@@ -17,6 +17,7 @@ from ranvier.autograd.views import bump
 
 Array = np.ndarray[Any, Any]
 Group = dict[str, Any]
+required = object()  # PyTorch's default of a setting that has none, which programs import
 IGNORED = frozenset({"foreach", "fused", "capturable", "differentiable"})
 
 

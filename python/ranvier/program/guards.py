@@ -219,6 +219,13 @@ class Walk(AttributeGuards):
     def _tensor(self, x: Tensor, text: str) -> None:
         self.tensors.append(x)
         self.add(Kind.SLOT, x, "_array", x._array, f"the memory of {text}")
+        own = vars(x)  # what the program has added
+        for name in self._user_names & own.keys():
+            self.item(own, name, f"{text}.{name}")
+        if self._dynamic:
+            self.add(Kind.DICT, own, "", objects.pairs_of(own), f"the attributes of {text}")
+        elif self._misses:
+            self._missing(own, {n for n in self._user_names if not hasattr(Tensor, n)}, text)
         if self._forward_only:
             return
         self.add(Kind.SLOT, x, "_requires_grad", x._requires_grad, f"requires_grad of {text}")

@@ -1,4 +1,4 @@
-"""Gradient clipping, parameters as one vector, and sequences of several lengths (``rnn``)."""
+"""Gradient clipping, parameters as one vector, normalised weights, sequences of several lengths (``rnn``)."""
 
 from ranvier.nn.utils import rnn
 from ranvier.nn.utils.clip_grad import (
@@ -8,7 +8,9 @@ from ranvier.nn.utils.clip_grad import (
     clip_grads_with_norm_,
     get_total_norm,
 )
+from ranvier.nn.utils.spectral_norm import remove_spectral_norm, spectral_norm
 from ranvier.nn.utils.vector import parameters_to_vector, vector_to_parameters
+from ranvier.nn.utils.weight_norm import remove_weight_norm, weight_norm
 
 __all__ = [
     "clip_grad_norm",
@@ -17,6 +19,10 @@ __all__ = [
     "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
+    "remove_spectral_norm",
+    "remove_weight_norm",
     "rnn",
+    "spectral_norm",
     "vector_to_parameters",
+    "weight_norm",
 ]

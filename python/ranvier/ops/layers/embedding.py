@@ -39,7 +39,7 @@ def embedding(
     input: integers of any shape in 0 ... num_embeddings - 1; weight: (num_embeddings, embedding_dim), float32
     or float64; y: (*input.shape, embedding_dim). padding_idx: a row that gets no gradient; a negative one
     counts from the end. scale_grad_by_freq: the gradient of a row is divided by how often the input has it.
-    The gradient is dense: sparse=True raises ValueError, and so does max_norm, which would change the weight.
+    The gradient is dense, also with sparse=True. max_norm, which would change the weight, raises ValueError.
 
     Raises IndexError where an index is out of range, TypeError for other dtypes, ValueError for other shapes.
     Source: Bengio et al., "A Neural Probabilistic Language Model" (2003).
@@ -49,7 +49,7 @@ def embedding(
     tensor([[4., 5.],
             [0., 1.]])
     """
-    refuse(max_norm, sparse)
+    refuse(max_norm)
     input, weight = as_tensor("embedding", input), as_tensor("embedding", weight)
     if weight.ndim != 2:
         raise ValueError(
@@ -61,12 +61,10 @@ def embedding(
     return Embedding(padding_idx, scale_grad_by_freq).apply(weight, input)
 
 
-def refuse(max_norm: Any, sparse: Any) -> None:
-    """Raises for settings of PyTorch that this library does not have."""
+def refuse(max_norm: Any) -> None:
+    """Raises for a setting of PyTorch that this library does not have."""
     if max_norm is not None:
         raise ValueError(f"[embedding] got max_norm {max_norm}; expected None: weights are not renormalised")
-    if sparse:
-        raise ValueError("[embedding] got sparse=True; expected False: gradients are dense")
 
 
 def padding_row(padding_idx: Any, rows: int) -> int:

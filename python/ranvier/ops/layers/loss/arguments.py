@@ -14,6 +14,8 @@ from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array
 
+_FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
+
 
 def reduction_of(name: str, size_average: Any, reduce: Any, reduction: Any) -> Any:
     """The reduction; where one of PyTorch's old size_average and reduce is given, what they mean.
@@ -51,6 +53,15 @@ def in_dtype_of(x: Any, target: Any) -> Any:
     ):
         return cast(target, np.dtype(dtype))
     return target
+
+
+def promoted(x: Any, target: Any) -> tuple[Any, Any]:
+    """x and target; a float32 Tensor in float64 where the other Tensor has that dtype."""
+    if isinstance(x, Tensor) and isinstance(target, Tensor):
+        a, b = x._array.dtype, target._array.dtype
+        if a is not b and a != b and {a, b} <= _FLOATS:
+            return x.to(np.float64), target.to(np.float64)
+    return x, in_dtype_of(x, target)
 
 
 def constant(op: str, name: str, value: Any, x: Any) -> Any:

@@ -10,7 +10,7 @@ import ranvier._core as _core
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import floating
-from ranvier.ops.layers.loss.arguments import LossOfThree, element_loss, in_dtype_of
+from ranvier.ops.layers.loss.arguments import LossOfThree, element_loss, in_dtype_of, promoted
 from ranvier.ops.shape import broadcast_to, unsqueeze
 
 __all__ = ["gaussian_nll", "huber", "l1", "mse", "poisson_nll", "smooth_l1"]
@@ -25,14 +25,14 @@ PoissonNll = element_loss("PoissonNll", _core.poisson_nll, _core.poisson_nll_bac
 def mse(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     """The squared error (x - target)^2, x and target of one shape.
 
-    Raises ValueError for different shapes or another reduction, TypeError for dtypes that differ or are not
-    floating.
+    A float32 and a float64 Tensor give a float64 loss. Raises ValueError for different shapes or another
+    reduction, TypeError for dtypes that are not floating.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.mse_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
     tensor(0.3750)
     """
-    return Mse(reduction).apply(x, in_dtype_of(x, target))
+    return Mse(reduction).apply(*promoted(x, target))
 
 
 def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -44,7 +44,7 @@ def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     >>> rv.nn.functional.l1_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
     tensor(0.5000)
     """
-    return L1(reduction).apply(x, in_dtype_of(x, target))
+    return L1(reduction).apply(*promoted(x, target))
 
 
 def smooth_l1(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
@@ -58,7 +58,7 @@ def smooth_l1(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -
     >>> rv.nn.functional.smooth_l1_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), reduction="none")
     tensor([0.1250, 2.5000])
     """
-    return SmoothL1(reduction, beta).apply(x, in_dtype_of(x, target))
+    return SmoothL1(reduction, beta).apply(*promoted(x, target))
 
 
 def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
@@ -72,7 +72,7 @@ def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> T
     >>> rv.nn.functional.huber_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), "none", delta=2.0)
     tensor([0.1250, 4.0000])
     """
-    return Huber(reduction, delta).apply(x, in_dtype_of(x, target))
+    return Huber(reduction, delta).apply(*promoted(x, target))
 
 
 def poisson_nll(
