@@ -65,6 +65,8 @@ OTHERS = {
     *("Tensor.cuda", "Module.cuda"),  # refused
     *(f"{at}.{name}" for at in ("torch", "Tensor") for name in ("cholesky", "lu", "qr")),  # deprecated
     *("torch.lu_unpack", "torch.set_default_tensor_type"),  # deprecated, too
+    *(f"nn.utils.{p}weight_norm" for p in ("", "remove_")),
+    *(f"nn.utils.{p}spectral_norm" for p in ("", "remove_")),
     *(
         f"nn.init.{name}" for name in ("constant", "eye", "normal", "orthogonal")
     ),  # PyTorch's deprecated names

@@ -258,9 +258,8 @@ def test_layers_of_einops(rng):
         Reduce("b h w d -> b d", "sum"),
     )
     a = rng.normal(size=(2, 3, 4, 6)).astype(np.float32)
-    wanted = np.einsum("bchw,cd->bd", a, model[1].weight.detach()) + 24 * model[
-        1
-    ].bias.detach().numpy().reshape(-1)
+    bias = model[1].bias.detach().numpy().reshape(-1)
+    wanted = np.einsum("bchw,cd->bd", a, model[1].weight.detach()) + 24 * bias
     np.testing.assert_allclose(model(rv.tensor(a)).detach(), wanted, rtol=1e-4, atol=1e-5)
 
 

@@ -13,8 +13,8 @@ from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, is_pair, unbroadcast
 from ranvier.ops.shape import reshape
 
-__all__ = ["bmm", "dot", "matmul", "mm", "mv", "outer", "spmm"]
-METHODS = [name for name in __all__ if name != "spmm"]
+__all__ = ["bmm", "dot", "matmul", "mm", "mv", "outer"]
+METHODS = __all__
 
 
 class Matmul(Function):
@@ -69,17 +69,6 @@ def matmul(input: Any, other: Any) -> Tensor:
                 "batches that broadcast"
             ) from None
     return Matmul().apply(input, other)
-
-
-def spmm(input: Any, mat2: Any) -> Tensor:
-    """The product of matrices: see :func:`mm`. In PyTorch the first may be sparse; here it is dense.
-
-    >>> import ranvier as rv
-    >>> rv.spmm(rv.eye(2), rv.ones(2, 1))
-    tensor([[1.],
-            [1.]])
-    """
-    return mm(input, mat2)
 
 
 def mm(input: Any, mat2: Any) -> Tensor:

@@ -8,7 +8,7 @@ in _ changes the tensor in place.
 FUNCTIONS = {
     "algebra": """
         addbmm addmm addmv addr baddbmm block_diag cdist corrcoef cov cross dist ger inner kron
-        renorm tensordot vdot
+        renorm spmm tensordot vdot
     """,
     "arrange": """
         argwhere broadcast_shapes broadcast_tensors cartesian_prod combinations diag diag_embed

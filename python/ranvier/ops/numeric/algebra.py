@@ -11,7 +11,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.dtypes import as_tensor, common_dtype, is_floating
 from ranvier.ops.elementwise.where import where
-from ranvier.ops.matmul import matmul
+from ranvier.ops.matmul import matmul, mm
 from ranvier.ops.norms import norm
 from ranvier.ops.reduce import sum as total
 from ranvier.ops.shape import movedim, permute, reshape, some_dim, unsqueeze
@@ -333,3 +333,14 @@ def block_diag(*matrices: Any) -> Tensor:
     from ranvier.autograd.creation import zeros
 
     return cat(rows, 0) if rows else zeros(1, 0)
+
+
+def spmm(input: Any, mat2: Any) -> Tensor:
+    """The product of matrices: see :func:`mm`. In PyTorch the first may be sparse; here it is dense.
+
+    >>> import ranvier as rv
+    >>> rv.spmm(rv.eye(2), rv.ones(2, 1))
+    tensor([[1.],
+            [1.]])
+    """
+    return mm(input, mat2)
