@@ -60,7 +60,12 @@ def init(timeout: float | None = None) -> World:
     if not (seconds > 0 and math.isfinite(seconds)):
         raise ValueError(f"[init] got timeout {seconds}; expected a finite number of seconds above 0")
     size = launched_size()
-    _world = World(timeout=seconds) if size == 1 else _connected(size, seconds)
+    if size > 1:
+        _world = _connected(size, seconds)
+    else:
+        _world = World(timeout=seconds)
+        if any(name in os.environ for name in _SIZES):
+            share_cores(0, 1)  # mpirun has bound the one process to one core
     return _world
 
 
