@@ -101,7 +101,7 @@ class Distribution:
         given = {name: self.__dict__[name] for name in names if isinstance(self.__dict__.get(name), Tensor)}
         if {"probs", "logits"} <= given.keys():
             given.pop("probs" if self._by_logits else "logits")
-        shown = [f"{k}: {v.item() if v.numel() == 1 else v.shape}" for k, v in given.items()]
+        shown = [f"{k}: {v if v.numel() == 1 else v.shape}" for k, v in given.items()]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
