@@ -168,6 +168,17 @@ def test_views_and_changes_in_place_on_the_tape():
     assert gradgradcheck(changed, (rng.uniform(1, 2, (3, 3)), rng.uniform(1, 2, 3)))
 
 
+def test_a_value_of_another_dtype_gets_gradients_of_its_own():
+    x, v = leaf(1.0, 2.0, 3.0), rv.tensor([0.5], requires_grad=True)
+    y = x * 1.0
+    y[1:] = v
+    gx, gv = grad((y**4).sum(), [x, v], create_graph=True)
+    hx, hv = grad(gx.sum() + gv.double().sum(), [x, v], create_graph=True)
+    assert (gv.dtype, hx.tolist(), hv.dtype) == (np.float32, [12, 0, 0], np.float32)
+    assert hv.item() == 2 * 12 * 0.25
+    assert grad(hv.sum(), v)[0].item() == 2 * 24 * 0.5
+
+
 def test_a_leaf_with_other_memory_since_still_gets_gradients():
     x = leaf(1.0, 2.0)
     y = (x**3).sum()

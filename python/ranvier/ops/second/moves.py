@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -96,10 +97,10 @@ linear(
 
 def _added(node: Any, x: Array) -> Array:
     """x added at the places, which may be named several times."""
-    y = np.zeros((*x.shape[:-1], node.size), x.dtype)
-    lines = np.arange(x[..., 0].size)[:, None]
-    np.add.at(y.reshape(lines.size, -1), (lines, node.at.reshape(lines.size, -1)), x.reshape(lines.size, -1))
-    return y
+    count, n = math.prod(x.shape[:-1]), x.shape[-1]
+    y, lines = np.zeros((count, node.size), x.dtype), np.arange(count)[:, None]
+    np.add.at(y, (lines, node.at.reshape(count, n)), x.reshape(count, n))
+    return y.reshape(*x.shape[:-1], node.size)
 
 
 linear(Unpool, forward=_added)
@@ -134,7 +135,7 @@ def _parts(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
                 node,
                 dy,
                 lambda d: copy.backward(d)[i],
-                lambda x: copy.forward(*given[:i], x, *given[i + 1 :]),
+                lambda x: kept(copy).forward(*given[:i], x, *given[i + 1 :]),  # it notes dtypes for backward
                 saved,
             )
 
