@@ -287,3 +287,14 @@ def test_names_that_programs_import():
         assert required is not None
     assert rv.spmm(rv.eye(2), rv.ones(2, 1)).tolist() == [[1.0], [1.0]]
     assert nn.Embedding(3, 2, sparse=True)(rv.tensor([1])).shape == (1, 2)
+
+
+def test_the_first_call_of_a_lazy_layer_is_not_captured():
+    model = nn.LazyLinear(2)
+    step = rv.compile(lambda x: model(x).sum())
+    x = np.ones((1, 3), np.float32)
+    with pytest.raises(
+        rv.CaptureError, match=r"the first call of a lazy layer at .*; call the model once before"
+    ):
+        step(x)
+    assert [step(x).item() for _ in range(3)] == [model(x).sum().item()] * 3

@@ -40,7 +40,8 @@ def default_collate(batch: list[Any]) -> Any:
         lengths = sorted({len(sample) for sample in batch})
         if len(lengths) > 1:
             raise ValueError(f"[default_collate] got samples of {lengths} parts; expected as many in each")
-        return [default_collate(list(parts)) for parts in zip(*batch, strict=True)]
+        parts = [default_collate(list(part)) for part in zip(*batch, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else parts  # a named tuple stays one
     return batch
 
 
@@ -57,5 +58,6 @@ def default_convert(data: Any) -> Any:
     if isinstance(data, Mapping):
         return {key: default_convert(value) for key, value in data.items()}
     if isinstance(data, tuple):
-        return tuple(default_convert(part) for part in data)
+        parts = [default_convert(part) for part in data]
+        return type(data)(*parts) if hasattr(data, "_fields") else tuple(parts)
     return [default_convert(part) for part in data] if isinstance(data, list) else data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import Array, plain
 
-__all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset"]
+__all__ = ["ConcatDataset", "Dataset", "IterableDataset", "Subset", "TensorDataset"]
 
 T = TypeVar("T")
 Indices = npt.NDArray[np.intp]
@@ -36,6 +36,29 @@ class Dataset(Generic[T]):
 
     def __add__(self, other: Dataset[T]) -> ConcatDataset[T]:
         return ConcatDataset([self, other])
+
+
+class IterableDataset(Dataset[T]):
+    """Samples one after the other, as from a stream: subclasses define `__iter__()`, and `__len__()` if they
+    know it.
+
+    A DataLoader makes batches of them in this order, and iterates anew in each epoch.
+
+    >>> from ranvier.data import DataLoader, IterableDataset
+    >>> class Lines(IterableDataset):
+    ...     def __iter__(self): return iter([1, 2, 3])
+    >>> [batch.tolist() for batch in DataLoader(Lines(), batch_size=2)]
+    [[1, 2], [3]]
+    """
+
+    def __iter__(self) -> Iterator[T]:
+        raise NotImplementedError(f"[{type(self).__name__}] expected an __iter__ method")
+
+    def __getitem__(self, index: Any) -> T:
+        raise NotImplementedError(f"[{type(self).__name__}] has no samples by index; expected a loop over it")
+
+    def __len__(self) -> int:
+        raise TypeError(f"[{type(self).__name__}] has no length; expected a __len__ method")
 
 
 class TensorDataset(Dataset[Any]):

@@ -20,7 +20,7 @@ import numpy as np
 from ranvier.autograd import Tensor, random, wrap
 from ranvier.autograd.memory import Array
 from ranvier.data.collate import default_collate, default_convert
-from ranvier.data.dataset import Indices, raw, whole_arrays
+from ranvier.data.dataset import Indices, IterableDataset, raw, whole_arrays
 from ranvier.data.order import Seed, stream_of
 from ranvier.data.prefetch import ahead
 from ranvier.data.sampler import BatchSampler, OrderSampler, RandomSampler, SequentialSampler, positive
@@ -35,7 +35,8 @@ class DataLoader:
     library's generator (`rv.manual_seed`), which does not depend on the number of threads.
 
     Args:
-        dataset: a TensorDataset, a Subset, or any object with `__getitem__` and `__len__`.
+        dataset: a TensorDataset, a Subset, or any object with `__getitem__` and `__len__`; or an
+            IterableDataset, which gives the order itself.
         batch_size: samples per batch; None yields single samples.
         shuffle: a new random order for each epoch.
         sampler: the order: a sampler of `ranvier.data` or another iterable of indices.
@@ -100,6 +101,12 @@ class DataLoader:
             raise ValueError("[DataLoader] got a sampler and shuffle; expected one of them")
         if batch_size is None and drop_last:
             raise ValueError("[DataLoader] got drop_last without batch_size; expected both or neither")
+        self._stream = isinstance(dataset, IterableDataset)
+        if self._stream and (shuffle or sampler is not None or batch_sampler is not None):
+            raise ValueError(
+                "[DataLoader] got an IterableDataset with shuffle, sampler or batch_sampler; expected none: "
+                "the dataset gives the order"
+            )
         _require_dataset(dataset)
         _require_functions(collate_fn=collate_fn, augment=augment, transform=transform)
         self.dataset = dataset
@@ -120,17 +127,20 @@ class DataLoader:
         indices: Any = sampler
         if batch_sampler is not None:
             indices = getattr(batch_sampler, "sampler", None)
-        elif sampler is None:
+        elif sampler is None and not self._stream:
             indices = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
         self.sampler = indices
         self.batch_sampler: Any = batch_sampler
-        if self.batch_size is not None:
+        if self.batch_size is not None and not self._stream:
             self.batch_sampler = BatchSampler(indices, self.batch_size, drop_last)
         self._start: int | None = None  # the key of the pass in progress; None between passes
         self._done = 0  # batches of it that were yielded
         self._resumed = False
 
     def __len__(self) -> int:
+        if self._stream:  # TypeError where the dataset has no __len__
+            n, size = len(self.dataset), self.batch_size or 1
+            return n // size if self.drop_last else -(-n // size)
         return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
 
     def __iter__(self) -> Iterator[Any]:
@@ -189,7 +199,10 @@ class DataLoader:
             self._start, self._done = None, 0
 
     def _indices(self, key: int) -> Iterator[Any]:
-        """The indices of each batch: arrays for our orders, else what the samplers yield."""
+        """The indices of each batch: arrays for our orders, else what the samplers yield; of a stream its
+        samples."""
+        if self._stream:
+            return _drawn_with(key, _parts(self.dataset, self.batch_size, self.drop_last))
         batched = self.batch_sampler
         if isinstance(self.sampler, OrderSampler) and (batched is None or type(batched) is BatchSampler):
             order = self.sampler.drawn(key)
@@ -223,15 +236,31 @@ def _drawn_with(key: int, indices: Iterable[Any]) -> Iterator[Any]:
         yield chosen
 
 
+def _parts(samples: Iterable[Any], size: int | None, drop_last: bool) -> Iterator[Any]:
+    """Lists of `size` samples, the last one perhaps shorter; single samples without a size."""
+    if size is None:
+        yield from samples
+        return
+    part = []
+    for sample in samples:
+        part.append(sample)
+        if len(part) == size:
+            yield part
+            part = []
+    if part and not drop_last:
+        yield part
+
+
 class _Batches:
     """Makes the batches of one pass. It has no reference to the loader, which a thread would keep alive."""
 
     def __init__(self, loader: DataLoader, key: int) -> None:
         self.key = key
         self.dataset = loader.dataset
-        self.whole = None if loader.collate_fn else whole_arrays(loader.dataset)
+        self.stream = loader._stream
+        self.whole = None if loader.collate_fn or self.stream else whole_arrays(loader.dataset)
         self.in_order = type(loader.sampler) is SequentialSampler  # batches of slices
-        self.single = loader.batch_sampler is None
+        self.single = loader.batch_size is None and loader.batch_sampler is None
         self.collate = loader.collate_fn or (default_convert if self.single else default_collate)
         self.augment, self.transform = loader.augment, loader.transform
         self.gathers_only = self.whole is not None and not (self.single or self.augment or self.transform)
@@ -245,6 +274,8 @@ class _Batches:
             return self._changed(batch) if self.augment or self.transform else batch
 
     def _of(self, chosen: Any) -> Any:
+        if self.stream:  # the samples themselves
+            return self.collate(chosen)
         if self.single:
             return self.collate(self.dataset[int(chosen)])
         if self.whole is None:
