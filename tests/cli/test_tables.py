@@ -109,6 +109,15 @@ def test_a_column_of_row_numbers(rows, tmp_path, capsys):
     assert "counts the rows" not in capsys.readouterr().out
 
 
+def test_names_that_are_almost_right(rows, tmp_path, capsys):
+    path = write_table(tmp_path / "t.csv", rows)
+    assert cli.main(["train", path, "--label", "knd"]) == 1
+    said = "has no column 'knd'; its columns are id, size, colour, kind; did you mean 'kind'?"
+    assert said in capsys.readouterr().err
+    assert cli.main(["train", "digits", "--model", "cn"]) == 1
+    assert "or a Python file with build(); did you mean cnn?" in capsys.readouterr().err
+
+
 def test_flags_without_effect(rows, tmp_path, capsys):
     for command, flag in (
         (["train", "digits", "--missing", "mean"], "--missing"),
@@ -155,7 +164,13 @@ def test_early_stopping_and_more_epochs(tmp_path, capsys):
     assert "it has --epochs 4" in capsys.readouterr().err
     stopped = ["train", "iris", "--early-stopping", "1", "--lr", "0.5", "--epochs", "60", "--out", out]
     assert cli.main(stopped) == 0
-    assert "epoch 60/60" not in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "epoch 60/60" not in printed
+    assert (
+        "stopped after 1 epoch without a better validation loss: the weights are those of epoch " in printed
+    )
+    assert cli.main([*stopped[:2], "--early-stopping", "5", "--epochs", "2", "--out", out]) == 0
+    assert "\nthe weights are those of epoch 2\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

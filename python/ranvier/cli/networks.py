@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake
+from ranvier.cli.arguments import Mistake, similar
 
 KINDS = ("cnn", "mlp")
 EPOCHS = {"digits": {"cnn": 40, "mlp": 40}, "mnist": {"cnn": 6, "mlp": 10}}
@@ -83,7 +83,10 @@ def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | 
 
     file = Path(path)
     if file.suffix != ".py" or not file.is_file():
-        raise Mistake(f"no network '{path}': expected {', '.join(KINDS)} or a Python file with build()")
+        meant = similar(path, KINDS)
+        raise Mistake(
+            f"no network '{path}': expected {', '.join(KINDS)} or a Python file with build(){meant}"
+        )
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
         raise Mistake(f"'{path}' cannot be read as Python")

@@ -78,6 +78,8 @@ class Training:
                 raise  # an error in the user's network shows its traceback
             written = not self.arguments.resume and callbacks[-1].latest is not None
             raise Mistake(f"{error}{'; add --resume to continue its run' if written else ''}") from None
+        if isinstance(callbacks[0], rv.EarlyStopping) and self.trainer.leads:
+            print(_kept_weights(callbacks[0]), flush=True)
         if scale is not None:
             rescale(self.trainer.model, scale)
         if self.trainer.interrupted:
@@ -195,6 +197,17 @@ class Training:
             target=problem.target or "",
             title=f"{problem.name}: {Path(self.settings['model']).stem}",
         )
+
+
+def _kept_weights(stopping: Any) -> str:
+    """The text about the end of a run with early stopping; empty if nothing was measured."""
+    if stopping.best_epoch is None:
+        return ""
+    end = ""
+    if stopping.stopped_epoch is not None:
+        waited = stopping.stopped_epoch - stopping.best_epoch
+        end = f"stopped after {waited} epoch{'s' * (waited != 1)} without a better validation loss: "
+    return f"{end}the weights are those of epoch {stopping.best_epoch + 1}"
 
 
 def _say(message: Warning | str, *_: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import re
 import zlib
@@ -174,8 +175,10 @@ def _label_column(table: TextTable, label: str | int | None) -> int | None:
             one = f" (the cells are separated by {table.delimiter!r}: pass delimiter=)" * (table.width == 1)
             if one and table.decimal == ",":
                 one = " (with a decimal comma, semicolons or tabs separate the cells)"
+            near = difflib.get_close_matches(label, table.names or [], 1)
+            meant = f"; did you mean '{near[0]}'?" if near else ""
             raise ValueError(
-                f"[load_csv] '{table.path}' has no column '{label}'; its columns are {columns}{one}"
+                f"[load_csv] '{table.path}' has no column '{label}'; its columns are {columns}{one}{meant}"
             )
         if (table.names or []).count(label) > 1:
             raise ValueError(
