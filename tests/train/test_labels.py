@@ -122,7 +122,7 @@ def test_labels_that_do_not_fit():
 def test_tables_with_several_dtypes():
     table = Table(a=X[:, 0].tolist(), b=(X[:, 1] > 0).tolist(), c=[None, *X[1:, 2].tolist()])
     trainer = trainer_of(classifier())
-    refused(ValueError, "got x with nan at row 0, column 2", trainer.fit, table, Y, epochs=1)
+    refused(ValueError, "got x with nan at row 0, column 'c'", trainer.fit, table, Y, epochs=1)
     table._columns["c"][0] = 1.0
     trainer.fit(table, Y, epochs=1)
     array = np.stack([X[:, 0], X[:, 1] > 0, np.r_[np.float32(1), X[1:, 2]]], axis=1).astype(np.float32)
@@ -144,6 +144,16 @@ def test_pandas():
         trainer = trainer_of(classifier())
         trainer.fit(frame.convert_dtypes(), y, epochs=1)
         assert set(trainer.predict(frame)) <= set(y.tolist())
+    hole = frame.convert_dtypes()
+    hole.loc[3, "b"] = pd.NA
+    refused(
+        ValueError,
+        "x with nan at row 3, column 'b'; expected",
+        trainer_of(classifier()).fit,
+        hole,
+        Y,
+        epochs=1,
+    )
     refused(
         ValueError,
         "got y with nan at row 0",

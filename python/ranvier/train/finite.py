@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.data.datasets.samples import first_not_finite
+from ranvier.train.arrays import column_names
 
 __all__ = ["MODES", "require_finite"]
 
@@ -35,6 +36,9 @@ def require_finite(name: str, argument: str, array: Array, given: Any, mode: str
 def _found(array: Array, given: Any) -> str:
     wrong = ~np.isfinite(array)
     at, place = first_not_finite(array)
+    names = column_names(given)
+    if names is not None and len(at) == 2:
+        place = f"row {at[0]}, column '{names[at[1]]}'"
     count, rows = int(wrong.sum()), int(wrong.reshape(len(array), -1).any(axis=1).sum())
     more = "" if count == 1 else f" ({count} such values in {rows} row{'s' * (rows > 1)})"
     raw = np.asarray(getattr(given, "_array", given))
