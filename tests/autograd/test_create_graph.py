@@ -312,6 +312,24 @@ def test_every_function_of_the_library_has_a_rule_or_is_refused():
     assert without == REFUSED | BASES, "a new Function needs a rule in ops/second, or a place in REFUSED"
 
 
+@pytest.mark.parametrize(
+    "normalise",
+    [
+        lambda x: F.batch_norm(x, None, None, training=True),
+        lambda x: F.group_norm(x, 2),
+        lambda x: F.layer_norm(x, (5, 5)),
+    ],
+)
+def test_normalised_float32_data_far_from_0(normalise):
+    data = (np.random.default_rng(0).standard_normal((8, 4, 5, 5)) + 1e4).astype(np.float32)
+    weights = np.random.default_rng(1).standard_normal(data.shape)
+    found = []
+    for dtype in (np.float32, np.float64):
+        x = rv.tensor(data.astype(dtype), requires_grad=True)
+        found.append(grad(normalise(x), x, weights.astype(dtype), create_graph=True)[0].detach().numpy())
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-6 * abs(found[1]).max())
+
+
 def test_parameters_that_a_penalty_does_not_move_get_zeros():
     """As in PyTorch: an optimizer with momentum or weight decay moves them all the same."""
     layers = [

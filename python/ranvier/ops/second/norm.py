@@ -18,9 +18,13 @@ Axes = tuple[int, ...]
 Three = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
-def _normalised(x: Tensor, axes: Axes, eps: float, centred: bool = True) -> tuple[Tensor, Tensor]:
-    """(x - mean) rstd, and rstd."""
-    away = x - mean(x, axes, keepdim=True) if centred else x
+def _normalised(x: Tensor, axes: Axes, eps: float, centre: Any = None) -> tuple[Tensor, Tensor]:
+    """(x - mean) rstd, and rstd. centre: the mean of forward, which is more exact than one in float32."""
+    away = x
+    if centre is not None:
+        shape = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
+        near = x - reshape(wrap(cast(centre, x._array.dtype)), shape)
+        away = near - mean(near, axes, keepdim=True)
     rstd = pow(mean(away * away, axes, keepdim=True) + eps, -0.5)
     return away * rstd, rstd
 
@@ -50,7 +54,7 @@ def _batch_norm(node: Any, dy: Tensor) -> Three:
     x = of_input(node, 0, node.x)
     axes, shape = (0, *range(2, x.ndim)), (1, x.shape[1], *(1,) * (x.ndim - 2))
     if node.training:
-        x_hat, rstd = _normalised(x, axes, node.eps)
+        x_hat, rstd = _normalised(x, axes, node.eps, node.mean)
     else:
         mu, rstd = (reshape(wrap(cast(s, x.dtype)), shape) for s in (node.mean, node.rstd))
         x_hat = (x - mu) * rstd
@@ -66,7 +70,7 @@ def _group_norm(node: Any, dy: Tensor) -> Three:
     x = of_input(node, 0, node.x)
     shape = (1, x.shape[1], *(1,) * (x.ndim - 2))
     groups = (x.shape[0], node.part, math.prod(x.shape[1:]) // node.part)
-    x_hat, rstd = _normalised(reshape(x, groups), (2,), node.eps)
+    x_hat, rstd = _normalised(reshape(x, groups), (2,), node.eps, node.mean)
     dx = None
     if node.needs[0]:
         dx = _of_x(reshape(_weighted(node, dy, shape), groups), x_hat, rstd, (2,))
@@ -78,7 +82,7 @@ def _of_last(node: Any, dy: Tensor, sizes: Any, centred: bool) -> tuple[Tensor |
     x = of_input(node, 0, node.x)
     lead = x.ndim - len(sizes)
     axes, shape = tuple(range(lead, x.ndim)), (*(1,) * lead, *x.shape[lead:])
-    x_hat, rstd = _normalised(x, axes, node.eps, centred)
+    x_hat, rstd = _normalised(x, axes, node.eps, node.mean if centred else None)
     dx = _of_x(_weighted(node, dy, shape), x_hat, rstd, axes, centred) if node.needs[0] else None
     return dx, *_parameters(node, dy, x_hat, tuple(range(lead)))
 
