@@ -82,6 +82,11 @@ fit(x, y, optimizer="lbfgs")
 rv.set_winograd(rank == 0)
 fit(x, y)
 rv.set_winograd(True)
+try:
+    trainer = rv.Trainer(cnn(), "cross_entropy", "adam", distributed=True)
+    trainer.fit(x, y, epochs=1, resume=None if rank else "nowhere", callbacks=[rv.Checkpoint("nowhere")])
+except ValueError as error:
+    said.append("resume" in str(error))
 large = x.copy()
 large[17] = 1e30  # batch 2 of rank 0
 targets = np.zeros((64, 4), np.float32)
@@ -104,10 +109,11 @@ tell(said)
 def test_what_a_run_refuses():
     told = results(2, WRONG)
     assert told[0] == told[1]
-    data_differ, search, winograd, not_finite, kept, updates, warned = told[0]
+    data_differ, search, winograd, resumes, not_finite, kept, updates, warned = told[0]
     assert "rank 1 there and rank 0 here: data: samples: 61 there, 60 here; expected" in data_differ
     assert "got distributed=True with LBFGS" in search
     assert "winograd: False there, True here" in winograd
+    assert resumes  # on one rank only
     assert "in epoch 1, batch 2: all layers are finite, MSELoss of their output is not" in not_finite
     assert kept  # the weights are those before the batch
     assert updates == 3

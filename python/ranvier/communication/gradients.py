@@ -34,7 +34,7 @@ class MeanGradients:
         self.enabled, self._due = True, False
         here = world()
         shapes = " ".join(f"{p.dtype}{tuple(p.shape)}" for p in parameters)
-        agree(here, NAME, f"of {len(parameters)} parameters, {hash_of(shapes)}")
+        agree(here, NAME, f"of {len(parameters)} parameters, {_hash_of(shapes)}")
         self._buffers = list(module.buffers())
         for tensor in [*module.parameters(), *self._buffers]:
             _from_first(tensor)
@@ -76,7 +76,7 @@ class MeanGradients:
                 p._grad = wrap(view) if ranks else None
 
 
-def hash_of(text: str) -> str:
+def _hash_of(text: str) -> str:
     import zlib
 
     return f"{zlib.crc32(text.encode()):08x}"

@@ -65,7 +65,7 @@ class DistributedRun(Run):
         """Rank 0 reads the checkpoint, and the others get it."""
         if self._world.rank == 0:
             super().find(path)
-        self._found = of_first(self._found, CALL)
+        self._found = of_first(self._found, f"{CALL} resume")
 
     def go(self) -> None:
         self._require_same_run()
@@ -99,10 +99,10 @@ class DistributedRun(Run):
         trainer = self.trainer
         modules = [m for m in (trainer.model, trainer.loss) if isinstance(m, nn.Module)]
         state = [m.state_dict() for m in modules], trainer.optimizer.state_dict(), random.get_rng_state()
-        marks = gather_objects(_mark(state), CALL)
+        marks = gather_objects(_mark(state), f"{CALL} weights")
         if all(mark == marks[0] for mark in marks):
             return
-        states, of_optimizer, of_random = of_first(state, CALL)
+        states, of_optimizer, of_random = of_first(state, f"{CALL} weights")
         for module, values in zip(modules, states, strict=True):
             module.load_state_dict(values)
         trainer.optimizer.load_state_dict(of_optimizer)
@@ -152,7 +152,7 @@ class _NonFinite(NonFinite):
         found = None
         if math.isfinite(value) or not self._step.finite:
             found = super()._cause(batch, value)
-        causes = gather_objects(found, CALL)
+        causes = gather_objects(found, f"{CALL} loss that is not finite")
         return next((cause for cause in causes if cause is not None), (None, "the sum over the parts is not"))
 
 
