@@ -260,3 +260,16 @@ def test_a_file_as_checkpoint_folder_is_refused_before_the_data_is_read(tmp_path
     assert cli.main(["train", "iris", "--checkpoint", str(tmp_path / "state" / "run")]) == 1
     expected = f"'{tmp_path / 'state'}' is a file; expected a folder, which may be new\n"
     assert capsys.readouterr().err.endswith(expected)
+
+
+def test_output_that_cannot_be_written(monkeypatch, capsys):
+    class Full:
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+        def flush(self):
+            pass
+
+    monkeypatch.setattr("sys.stdout", Full())
+    assert cli.main(["config"]) == 1
+    assert capsys.readouterr().err == "ranvier: error: [Errno 28] No space left on device\n"

@@ -148,6 +148,8 @@ def test_columns_of_other_kinds_than_in_fit():
         model.predict(X.assign(city=1.5))
     with pytest.raises(TypeError, match="column 'size' of dtype <U1; expected numbers"):
         model.predict(X.assign(size="x"))
+    with pytest.raises(TypeError, match="column 'parts' with list objects"):
+        TabularRegressor(**FAST).fit(X.assign(parts=[[1]] * len(X)), price)
     for days in (pandas.date_range("2020-01-01", periods=len(X)), ["2020-01-01"] * len(X)):
         day = pandas.to_datetime(pandas.Series(days), utc=isinstance(days, list))
         for frame in (X.assign(day=day), X[["size"]].assign(day=day)):
@@ -185,6 +187,7 @@ def test_strings_that_are_not_marked():
         ({"learning_rate": 0}, "learning_rate 0"),
         ({"categorical_features": ["city"]}, "category column 'city'"),
         ({"categorical_features": [4]}, "category column 4 for X of 1 columns"),
+        ({"categorical_features": [True, False]}, "2 booleans for X of 1 columns"),
         ({"activation": "rely"}, "'rely'"),
     ],
 )

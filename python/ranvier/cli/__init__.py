@@ -42,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader is gone; avoid the message of Python at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # of the output, such as a full disk
+        text = f"ranvier: error: {error}"
+        return end_job(1, lambda: print(text, file=sys.stderr))
 
 
 def _parser() -> Parser:

@@ -49,10 +49,10 @@ class _Tabular(NetworkEstimator):
         if reset:
             self._codes: dict[int, dict[Any, int]] = {}
             self._is_category = self._marked(X, frame)
-        names = list(X.columns) if frame else range(np.asarray(X, object).shape[1])
-        dates = [name for name in names if frame and getattr(X[name].dtype, "kind", "") in "mM"]
+        dates = frame and any(getattr(kind, "kind", None) in ("m", "M") for kind in X.dtypes)
         if not self._is_category.any() and not dates:
             return self._numbers(X, reset)
+        names = list(X.columns) if frame else range(np.asarray(X, object).shape[1])
         if len(names) != len(self._is_category):
             return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
         columns = []
@@ -81,6 +81,12 @@ class _Tabular(NetworkEstimator):
     def _coded(self, i: int, name: Any, column: Array, reset: bool) -> Array:
         """The code of each category, -1 where it is missing or not known from `fit`."""
         values = [None if is_missing(value) else value for value in column.tolist()]
+        nested = next((value for value in values if isinstance(value, (list, dict, set, np.ndarray))), None)
+        if nested is not None:
+            raise TypeError(
+                f"[{type(self).__name__}] got column {name!r} with {type(nested).__name__} objects; expected "
+                "numbers or categories"
+            )
         if reset:
             known = {value for value in values if value is not None}
             self._codes[i] = {value: code for code, value in enumerate(sorted(known, key=str))}
@@ -105,6 +111,11 @@ class _Tabular(NetworkEstimator):
         marked_columns = np.zeros(width, bool)
         for column in np.atleast_1d(np.asarray([] if given is None else given, object)):
             if isinstance(column, (bool, np.bool_)):
+                if len(given) != width:
+                    raise ValueError(
+                        f"[{type(self).__name__}] got categorical_features of {len(given)} booleans for X of "
+                        f"{width} columns"
+                    )
                 return np.asarray(given, bool)
             if isinstance(column, str) and (names is None or column not in names):
                 raise ValueError(f"[{type(self).__name__}] got the category column {column!r}; X has none")
