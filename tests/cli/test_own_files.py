@@ -140,7 +140,9 @@ def test_named_data_and_an_image(tmp_path, capsys):
     code, small, _ = run("predict", out, tmp_path / "small.png", capsys=capsys)
     assert code == 0
     assert small.split()[:2] == ["0:", str(y[0])]
-    assert run("predict", out, tmp_path / "dark.png", "--invert", capsys=capsys)[1] == small
+    assert run("predict", out, tmp_path / "dark.png", "--invert", capsys=capsys)[1:] == (small, "")
+    assert "light on black: see --invert" in run("predict", out, tmp_path / "dark.png", capsys=capsys)[2]
+    assert run("predict", out, tmp_path / "small.png", capsys=capsys)[1:] == (small, "")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG no more")
     code, _, error = run("predict", out, tmp_path / "broken.png", capsys=capsys)
     assert (code, "is broken or no image" in error, error.count("\n")) == (1, True, 1)

@@ -96,6 +96,7 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
     how: dict[str, Any] = {"size": (shape[1], shape[2]), "grayscale": shape[0] == 1}
     if not path.is_dir():
         image = images.read_image(path, **how)[None]
+        _hint(arguments, model, image)
         return rv.data.Samples(1 - image if arguments.invert else image, None, scale=255.0)
     flat = any(images.is_image(file) for file in path.iterdir())
     samples = (images.load_unlabelled if flat else images.load_images)(
@@ -103,7 +104,23 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
     )
     for name in samples.skipped:
         print(f"skipped the broken image {name}", file=sys.stderr)
+    _hint(arguments, model, samples.x)
     return replace(samples, x=1 - samples.x) if arguments.invert else samples
+
+
+def _hint(arguments: argparse.Namespace, model: Any, x: Any) -> None:
+    """Print a hint at --invert for digits on white paper: those of the data sets are light on black."""
+    import numpy as np
+
+    import ranvier as rv
+
+    about = rv.serialization.info(model)
+    if arguments.invert or about.class_names != list("0123456789") or x.shape[1] != 1:
+        return
+    edge = np.concatenate([x[..., 0, :], x[..., -1, :], x[..., 0], x[..., -1]], axis=-1)
+    if len(x) and float(np.median(edge)) > 0.5:
+        hint = "the edges are light, and the digits of digits and mnist are light on black: see --invert"
+        print(f"ranvier: {hint}", file=sys.stderr, flush=True)
 
 
 def _require_header(arguments: argparse.Namespace, expected: list[str] | None, encoder: Any) -> None:
