@@ -364,3 +364,21 @@ def test_several_in_one_open_file(path):
         refused(TypeError, "[save] got a file opened for text", rv.save, {}, file)
     with open(path) as file:
         refused(TypeError, "[load] got a file opened for text", rv.load, file)
+
+
+def test_tensors_of_a_dict_keep_what_they_are(path):
+    made = {
+        "leaf": rv.ones(2, requires_grad=True),
+        "made": rv.ones(2, requires_grad=True) * 2,
+        "parameter": nn.Parameter(rv.ones(2)),
+        "frozen": nn.Parameter(rv.ones(2), requires_grad=False),
+        "plain": rv.arange(2),
+    }
+    rv.save(made, path)
+    back = rv.load(path)
+    assert [type(x) for x in back.values()] == [rv.Tensor, rv.Tensor, nn.Parameter, nn.Parameter, rv.Tensor]
+    assert [x.requires_grad for x in back.values()] == [True, True, True, False, False]
+    assert all(x.is_leaf for x in back.values())
+    assert back["made"].tolist() == [2.0, 2.0]
+    (back["leaf"] * 3).sum().backward()
+    assert back["leaf"].grad.tolist() == [3.0, 3.0]

@@ -127,3 +127,28 @@ def test_a_backward_through_what_has_no_derivative_is_refused(call):
     refused(RuntimeError, "has no derivative; expected a detached input", loss.backward)
     (call(x.detach()).sum() + x.sum()).backward()
     assert x.grad.tolist() == [1.0, 1.0]
+
+
+def test_equal_medians_share_the_gradient():
+    for values in ([1.0, 2.0, 1.0], [1.0, NAN, 1.0, 2.0]):
+        (found,) = gradient(rv.nanmedian, values)
+        assert [slope for x, slope in zip(values, found, strict=True) if x == 1] == [0.5, 0.5]
+        assert sum(found) == 1
+    assert math.isnan(rv.nanmedian(rv.tensor([NAN, NAN])).item())
+    assert rv.nanmedian(rv.tensor(3.0)).item() == 3
+
+
+def test_no_axes_of_all_and_any():
+    x = rv.tensor([[1.0, 0.0], [2.0, NAN]])
+    for op in (rv.all, rv.any):
+        assert op(x, dim=()).tolist() == [[True, False], [True, True]]
+
+
+def test_addmm_does_not_grow():
+    for x in (rv.ones(3, 1, 1), rv.ones(4, 3), rv.ones(4)):
+        for beta in (0, 1):
+            refused(
+                ValueError,
+                "expected x to broadcast to the product",
+                lambda x=x, b=beta: rv.addmm(x, rv.ones(2, 4), rv.ones(4, 3), beta=b),
+            )

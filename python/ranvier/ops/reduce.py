@@ -19,6 +19,7 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.memory import reshaped
 from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.elementwise.extrema import maximum, minimum
 from ranvier.ops.elementwise.whole import reduction
@@ -350,15 +351,22 @@ def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
     return wrap(getattr(_core, name)(array, axis, keepdims))
 
 
+def _no_axes(dim: Any, axis: Any) -> bool:
+    given = dim if axis is None else axis
+    return isinstance(given, (tuple, list)) and not given
+
+
 def all(
     input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
-    """True where every element along the axes is; no gradient.
+    """True where every element along the axes is; no gradient. Without axes, dim=(), of each element.
 
     >>> import ranvier as rv
     >>> (rv.tensor([1.0, 2.0]) > 0).all()
     tensor(True)
     """
+    if _no_axes(dim, axis):
+        return ne(input, 0)
     input, axes, keepdims = _arguments("all", input, dim, keepdim, axis, keepdims)
     return _numpy(np.all, input, axes, keepdims)
 
@@ -366,6 +374,8 @@ def all(
 def any(
     input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
-    """True where any element along the axes is; no gradient."""
+    """True where any element along the axes is; no gradient. Without axes, dim=(), of each element."""
+    if _no_axes(dim, axis):
+        return ne(input, 0)
     input, axes, keepdims = _arguments("any", input, dim, keepdim, axis, keepdims)
     return _numpy(np.any, input, axes, keepdims)

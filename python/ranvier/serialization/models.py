@@ -66,8 +66,8 @@ def save(
 
     PyTorch's other keywords (pickle_protocol ...) have no effect: a file never holds code. After a crash the
     old file is unchanged. Any safetensors reader can open the file; the names of the
-    weights are those of the state dict. Tensors in dicts and lists come back without requires_grad, each with
-    its own memory.
+    weights are those of the state dict. Tensors in dicts and lists keep requires_grad, and each comes back
+    with its own memory.
 
     Args:
         obj: a Module, or a Tensor, array, number, string or None, or dicts, lists and tuples of these.

@@ -4,6 +4,8 @@ Numbers, strings and None are themselves; all other values are objects with one 
 
     {"dict": [[key, value], ...]}   {"list": [...]}   {"tuple": [...]}
     {"array": name}   {"tensor": name}   {"dtype": name}
+
+A Tensor that requires a gradient is {"leaf": name}, a Parameter {"parameter": name} or {"frozen": name}.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import Tensor, wrap
+from ranvier.nn.parameter import Parameter
 from ranvier.serialization.files import RESERVED, Arrays
 
 __all__ = ["decode", "encode"]
@@ -37,7 +40,7 @@ def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
             name += "_"
         if isinstance(value, Tensor):
             arrays[name] = value._array
-            return {"tensor": name}
+            return {_kind(value): name}
         arrays[name] = value
         return {"array": name}
     if isinstance(value, dict):
@@ -63,10 +66,10 @@ def decode(node: Any, arrays: Arrays) -> Any:
         return node
     if isinstance(node, dict) and len(node) == 1:
         kind, content = next(iter(node.items()))
-        if kind in ("array", "tensor") and isinstance(content, str):
+        if kind in ("array", "tensor", "leaf", "parameter", "frozen") and isinstance(content, str):
             if content not in arrays:
                 raise ValueError(f"array '{content}' is missing")
-            return wrap(arrays[content]) if kind == "tensor" else arrays[content]
+            return _made(kind, arrays[content])
         if kind == "dtype" and content in _DTYPES:
             return np.dtype(content)
         if kind == "dict" and isinstance(content, list):
@@ -75,6 +78,20 @@ def decode(node: Any, arrays: Arrays) -> Any:
             items = [decode(item, arrays) for item in content]
             return tuple(items) if kind == "tuple" else items
     raise ValueError(f"unknown form {str(node)[:80]!r}")
+
+
+def _kind(x: Tensor) -> str:
+    if isinstance(x, Parameter):
+        return "parameter" if x.requires_grad else "frozen"
+    return "leaf" if x.requires_grad else "tensor"
+
+
+def _made(kind: str, array: Any) -> Any:
+    if kind in ("leaf", "parameter") and array.dtype.kind != "f":
+        raise ValueError(f"a {kind} of dtype {array.dtype}, which has no gradient")
+    if kind in ("parameter", "frozen"):
+        return Parameter(wrap(array), kind == "parameter")
+    return array if kind == "array" else wrap(array).requires_grad_(kind == "leaf")
 
 
 def _join(path: str, key: str | int) -> str:

@@ -18,14 +18,21 @@ from ranvier.ops.shape import movedim, permute, reshape, some_dim, unsqueeze
 
 
 def _plus(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
+    shape = np.shape(x)
+    if len(shape) > product.ndim or any(
+        n not in (1, m) for n, m in zip(shape[::-1], product.shape[::-1], strict=False)
+    ):
+        raise ValueError(
+            f"[addmm] got x of shape {shape} and a product of shape {product.shape}; expected x to broadcast "
+            "to the product"
+        )
     kind = common_dtype([as_tensor("addmm", x).dtype, product.dtype])
     if kind.kind in "biu":  # integers stay integers: the numbers lose their fractions
         beta, alpha = kind.type(beta).item(), kind.type(alpha).item()
     if alpha != 1:
         product = mul(product, alpha)
     if beta == 0:  # NaN in x has no effect, as in BLAS
-        shape = np.broadcast_shapes(as_tensor("addmm", x).shape, product.shape)
-        return product if product.shape == shape else product.broadcast_to(shape)
+        return product
     return add(x if beta == 1 else mul(x, beta), product)
 
 

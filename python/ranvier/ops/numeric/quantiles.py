@@ -12,11 +12,11 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.dtypes import as_tensor, is_floating
 from ranvier.ops.elementwise.where import where
-from ranvier.ops.index import gather
+from ranvier.ops.index import gather, index_select
 from ranvier.ops.join import cat
 from ranvier.ops.reduce import ValuesIndices
 from ranvier.ops.shape import _dim, movedim, reshape, squeeze, unsqueeze
-from ranvier.ops.sort import sort
+from ranvier.ops.sort import median, sort
 
 
 def _quantile(
@@ -126,12 +126,13 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     rows = reshape(input, (-1,)) if dim is None or ndim == 0 else input
     if rows.shape[at] == 0:
         raise ValueError("[nanmedian] got no element along the dimension; expected at least one")
+    if dim is None:  # equal values share the gradient, as those of median do
+        held = np.flatnonzero(rows._array == rows._array)
+        return median(index_select(rows, 0, held)) if held.size else reshape(rows[:1], ())
     found = sort(rows, at)
     held = (rows._array == rows._array).sum(at, keepdims=True)
     place = np.maximum((held - 1) // 2, 0)
     values, indices = gather(found.values, at, place), gather(found.indices, at, place)
-    if dim is None:
-        return reshape(values, ())
     if not keepdim or ndim == 0:
         values, indices = squeeze(values, at), squeeze(indices, at)
     return ValuesIndices(values, indices)
