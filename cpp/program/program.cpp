@@ -261,7 +261,7 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopS
   using Clock = std::chrono::steady_clock;
   const bool measured = threads != Threads::chosen, leads = team.leads();
   bool shared = true;  // whether what came before is there for all threads
-  auto before = Clock::now();
+  auto before = measured ? Clock::now() : Clock::time_point();
   for (size_t number = prepared_; number < instructions_.size(); ++number) {
     Instruction& i = instructions_[number];
     if (stop && number == change_) {  // here all threads agree on whether the run continues

@@ -326,3 +326,30 @@ def test_changes_between_epochs_are_followed_as_without_compiling(runs, seed):
         found.append(state_of(trainer))
     assert found[0] == found[1]
     assert sum(runs) > 30
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_evaluation_is_that_of_a_loader_batch_by_batch(runs, weighted):
+    trainer = dropout(metrics=["accuracy", rv.metrics.RocAuc()], l2=0.01)()
+    trainer.fit(LONG, LABELS, epochs=1, batch_size=50)
+    data = (LONG, LABELS, weights()) if weighted else (LONG, LABELS)
+    loader = [tuple(part[i : i + 10] for part in data) for i in range(0, 700, 10)]
+    more = {"sample_weight": data[2]} if weighted else {}
+    for _ in range(3):
+        runs.clear()
+        expected = trainer.evaluate(loader)
+        assert not runs
+        assert trainer.evaluate(LONG, LABELS, batch_size=10, **more) == expected
+    assert sum(runs) > 50
+
+
+def test_an_error_within_an_evaluation_in_the_core(runs):
+    y = LABELS.copy()
+    trainer = rv.Trainer(classifier(), lambda o, t: nn.functional.cross_entropy(o, t.long()), "sgd", lr=0.1)
+    trainer.fit(LONG, y, epochs=1)
+    for _ in range(3):
+        trainer.evaluate(LONG, y, batch_size=10)
+    runs.clear()
+    y[680] = 7
+    refused((IndexError, ValueError), "7", trainer.evaluate, LONG, y, batch_size=10)
+    assert sum(runs) > 50

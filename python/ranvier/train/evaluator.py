@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ranvier.autograd import Tensor
 from ranvier.nn.modes import evaluating
-from ranvier.train.compiled import CompiledParts
+from ranvier.train.compiled import CompiledOrEager, CompiledParts
 from ranvier.train.hints import raise_with_hint
 from ranvier.train.links import link_of
 from ranvier.train.measured import Measured
@@ -45,6 +45,7 @@ class Evaluator:
                     raise_with_hint(error, trainer.model, link, x, y)
                 found = None if output is None else output._array
                 measured.add(float(loss.item()), found, y, weights, penalty)
+                _measure_ahead(evaluate, source, measured, penalty)
         return measured.logs()
 
     def _penalty_now(self) -> float:
@@ -74,6 +75,22 @@ class Evaluator:
 
     def _predict(self, x: Tensor) -> Tensor:
         return self._trainer.model(x)
+
+
+def _measure_ahead(evaluate: CompiledOrEager, source: Source, measured: Measured, penalty: float) -> None:
+    """Adds the batches that the core can run by itself."""
+    while (ahead := source.ahead()) is not None:
+        try:
+            found = evaluate.run_batches(ahead.arguments(), ahead.batches)
+        except (TypeError, ValueError):
+            return  # the batch is run again by itself, for the hint in its error
+        if found is None:
+            return
+        (loss, output), done = found, ahead.batches.done
+        y, found = (None, None) if output is None else (ahead.targets(), output._array)
+        values = loss._array.astype(float).reshape(-1)
+        measured.add_all(values, found, y, ahead.weight(), np.full(done, penalty))
+        source.skip(done)
 
 
 def _one_each(name: str, output: Array, x: Array) -> Array:

@@ -34,6 +34,12 @@ class Ahead:
     totals: Array | None  # of the weights of each batch
     batches: Batches
 
+    def arguments(self) -> tuple[Any, ...]:
+        """Samples, targets, weights and their sums, as `weighting` gives them for one batch."""
+        if self.weights is None or self.totals is None:
+            return self.x, self.y, False, False
+        return self.x, self.y, self.weights, np.where(self.totals == 0, 1.0, self.totals)
+
     def targets(self) -> Array:
         """Of the batches that are done."""
         b = self.batches

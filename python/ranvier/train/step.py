@@ -96,11 +96,8 @@ class TrainingStep:
         """
         if self._accumulate > 1:
             return None
-        weights: tuple[Any, Any] = False, False
-        if ahead.weights is not None and ahead.totals is not None:
-            weights = ahead.weights, np.where(ahead.totals == 0, 1.0, ahead.totals)
         more = (False, False, True, True, bool(self._trainer.metrics))
-        found = self._compiled.run_batches((ahead.x, ahead.y, *weights, *more), ahead.batches)
+        found = self._compiled.run_batches((*ahead.arguments(), *more), ahead.batches)
         if found is None:
             return None
         loss, output, penalty = found
