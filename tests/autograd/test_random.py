@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import ranvier as rv
 from ranvier.autograd import random
+from support.refused import refused
 
 
 def test_keys_are_those_of_splitmix64():
@@ -34,3 +35,40 @@ def test_mean_and_deviation(draw, mean, deviation):
     x = draw().numpy().astype("float64")
     assert abs(x.mean() - mean) < 5 * deviation / 100  # five standard errors
     assert abs(x.std() - deviation) < 5 * deviation / 100
+
+
+@pytest.mark.parametrize(
+    ("text", "call"),
+    [
+        (
+            "[randint] got 0 to 300; expected numbers that uint8",
+            lambda: rv.randint(0, 300, (2,), dtype=rv.uint8),
+        ),
+        (
+            "[randint] got -1 to 3; expected numbers that uint8",
+            lambda: rv.randint_like(rv.zeros(2).byte(), -1, 3),
+        ),
+        ("[randint] got 5 to 5; expected a lower number first", lambda: rv.randint(5, 5, (2,))),
+        (
+            "[randint] got 0 to 100000; expected numbers that float16",
+            lambda: rv.randint(10**5, (2,), dtype=rv.float16),
+        ),
+        ("[randperm] got 0 to -1; expected a lower number first", lambda: rv.randperm(-1)),
+        ("[randperm] got 0 to 300; expected numbers that uint8", lambda: rv.randperm(300, dtype=rv.uint8)),
+        ("[random_] got 0 to 0; expected a lower number first", lambda: rv.zeros(2).random_(0)),
+        ("[random_] got 0 to 300; expected numbers that uint8", lambda: rv.zeros(2).byte().random_(300)),
+        ("[random_] got 0 to 5; expected numbers that bool", lambda: rv.zeros(2).bool().random_(5)),
+    ],
+)
+def test_ranges_that_a_dtype_cannot_hold(text, call):
+    refused(ValueError, text, call)
+
+
+def test_the_ends_of_a_range():
+    rv.manual_seed(0)
+    assert set(rv.randint(0, 256, (5000,), dtype=rv.uint8).tolist()) == set(range(256))
+    assert set(rv.zeros(99).byte().random_(254, 256).tolist()) == {254, 255}
+    assert set(rv.zeros(99).bool().random_(2).tolist()) == {False, True}
+    assert rv.randperm(256, dtype=rv.uint8).sort().values.tolist() == list(range(256))
+    assert rv.zeros(999).half().random_().max().item() <= 2**11
+    assert rv.randperm(0).shape == (0,)

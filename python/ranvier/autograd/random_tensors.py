@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,20 @@ def _integers(name: str, generator: Any) -> np.random.Generator:
     return numpy_generator() if generator is None else _given(name, generator).numpy()
 
 
+def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
+    """Raises ValueError unless there are numbers low <= n < high, and the dtype can hold them."""
+    kind = np.dtype(dtype)
+    if not low < high:
+        raise ValueError(f"[{name}] got {low} to {high}; expected a lower number first")
+    least, most = (0, 1) if kind.kind == "b" else (-math.inf, math.inf)
+    if kind.kind in "iu":
+        least, most = np.iinfo(kind).min, np.iinfo(kind).max
+    elif kind.kind == "f":
+        least, most = float(np.finfo(kind).min), float(np.finfo(kind).max)
+    if low < least or high - 1 > most:
+        raise ValueError(f"[{name}] got {low} to {high}; expected numbers that {kind} can hold")
+
+
 def randint(
     low: Any = 0,
     high: Any = None,
@@ -92,11 +107,15 @@ def randint(
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
-    """Whole numbers, low <= n < high, in int64: ``randint(10, (3,))`` or ``randint(5, 10, (3,))``."""
+    """Whole numbers, low <= n < high, in int64: ``randint(10, (3,))`` or ``randint(5, 10, (3,))``.
+
+    Raises ValueError unless low < high, and for numbers that the dtype cannot hold.
+    """
     if isinstance(high, (tuple, list)):
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
+    check_range("randint", low, high, dtype or np.int64)
     draw = _integers("randint", generator)
     return _finish(
         draw.integers(low, high, shape_of((size,))).astype(dtype or np.int64), requires_grad, device, settings
@@ -106,6 +125,8 @@ def randint(
 def randperm(
     n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, **settings: Any
 ) -> Tensor:
-    """The numbers 0 ... n - 1 in random order."""
+    """The numbers 0 ... n - 1 in random order. Raises ValueError for n < 0."""
+    if n:
+        check_range("randperm", 0, n, dtype or np.int64)
     values = _integers("randperm", generator).permutation(n).astype(dtype or np.int64)
     return _finish(values, False, device, settings)

@@ -15,7 +15,7 @@ import ranvier._core as _core
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.random import fresh_key, using
 from ranvier.autograd.random import generator as numpy_generator
-from ranvier.autograd.random_tensors import randint, randn
+from ranvier.autograd.random_tensors import check_range, randint, randn
 from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_tensor
@@ -93,17 +93,22 @@ def geometric_(x: Tensor, p: float, *, generator: Any = None) -> Tensor:
     return _fill("geometric_", x, values)
 
 
-def random_(x: Tensor, low: int = 0, to: int | None = None, *, generator: Any = None) -> Tensor:
+def random_(x: Tensor, low: int | None = None, to: int | None = None, *, generator: Any = None) -> Tensor:
     """Fills x with whole numbers, low <= n < to; random_(n) means 0 <= k < n. Without a limit, with all
-    that the dtype holds exactly."""
-    if to is None and low:
+    that the dtype holds exactly.
+
+    Raises ValueError for limits that are not in order, or that the dtype cannot hold.
+    """
+    if to is None and low is not None:
         low, to = 0, low
+    low = low or 0
     if to is None:
         kind = x.dtype
-        to = 2 if kind == np.bool_ else 2**24 if kind == np.float32 else 2**53
-        to = int(np.iinfo(kind).max) if kind.kind in "iu" else to
-    if not low < to:
-        raise ValueError(f"[random_] got {low} to {to}; expected low < to")
+        if kind.kind == "f":
+            to = 2 ** (np.finfo(kind).nmant + 1)
+        else:
+            to = 2 if kind == np.bool_ else int(np.iinfo(kind).max)
+    check_range("random_", low, to, x.dtype)
     with _drawing(generator):
         values = numpy_generator().integers(low, to, x.shape)
     return _fill("random_", x, np.asarray(values))
