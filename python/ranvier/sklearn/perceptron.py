@@ -17,6 +17,7 @@ from ranvier.nn.mlp import mlp
 from ranvier.sklearn.base import NetworkEstimator
 from ranvier.sklearn.convergence import Convergence
 from ranvier.sklearn.settings import (
+    flag,
     make_optimizer,
     number,
     one_of,
@@ -44,6 +45,9 @@ class Perceptron(NetworkEstimator):
             number(self, name, 0, 1)
         if isinstance(self.solver, str) and self.solver.lower() in ("adam", "lbfgs", "sgd"):
             one_of(self, "solver", ("adam", "lbfgs", "sgd"))
+        for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping", "batch_norm"):
+            flag(self, name)
+        number(self, "validation_fraction", 0, 1)
         one_of(self, "learning_rate", ("constant", "invscaling", "adaptive"))
         whole(self, "max_iter")
         whole(self, "max_fun")
@@ -69,7 +73,7 @@ class Perceptron(NetworkEstimator):
     def _hidden(self) -> list[int]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if any(size != int(size) or size < 1 for size in sizes):
+        if any(isinstance(size, str) or size != int(size) or size < 1 for size in sizes):
             raise ValueError(
                 f"[{type(self).__name__}] got hidden_layer_sizes {self.hidden_layer_sizes!r}; expected whole "
                 "numbers of at least 1"

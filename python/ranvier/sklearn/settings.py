@@ -6,11 +6,13 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.autograd import Tensor
 
-__all__ = ["HalfSquaredError", "LogLoss", "make_loss", "make_optimizer", "number", "one_of", "whole"]
+__all__ = ["HalfSquaredError", "LogLoss", "flag", "make_loss", "make_optimizer", "number", "one_of", "whole"]
 
 
 def number(owner: Any, name: str, low: float = 0.0, high: float = math.inf, *, above: bool = False) -> float:
@@ -38,6 +40,17 @@ def whole(owner: Any, name: str, low: int = 1) -> int:
             f"[{type(owner).__name__}] got {name} {value!r}; expected a whole number of at least {low}"
         )
     return int(value)
+
+
+def flag(owner: Any, name: str) -> bool:
+    """The bool `owner.name`.
+
+    Raises ValueError: any other value, such as "no", which is true.
+    """
+    value = getattr(owner, name)
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"[{type(owner).__name__}] got {name} {value!r}; expected True or False")
+    return bool(value)
 
 
 def one_of(owner: Any, name: str, known: tuple[str, ...]) -> str:
