@@ -200,3 +200,48 @@ def test_texts_of_layers_in_place_and_distributions(torch):
         lambda d, t: d.Poisson(2.0),
     ):
         assert text(make(rv.distributions, rv)) == text(make(torch.distributions, torch))
+
+
+def test_new_shapes_in_place():
+    x = rv.arange(6).reshape(2, 3)
+    row = x[0]
+    assert x.t_() is x
+    x.add_(1)
+    assert x.shape == (3, 2)
+    assert row.tolist() == [1, 2, 3]  # the same memory
+    assert x.unsqueeze_(0).transpose_(0, 1).shape == (3, 1, 2)
+    assert x.squeeze_().shape == (3, 2)
+    w = rv.ones(2, requires_grad=True)
+    with pytest.raises(
+        RuntimeError, match=r"\[unsqueeze_\] got a Tensor that requires gradients; expected x = x.unsqueeze"
+    ):
+        (w * 1).unsqueeze_(0)
+
+
+def test_gumbel_softmax():
+    logits = rv.tensor([[0.0, 1.0, 2.0]]).expand(50_000, 3)
+    rv.manual_seed(0)
+    hard = rv.nn.functional.gumbel_softmax(logits, hard=True)
+    assert hard.sum(1).tolist() == [1.0] * 50_000
+    want = rv.softmax(logits[0], 0).numpy()
+    np.testing.assert_allclose(hard.mean(0).numpy(), want, atol=0.01)  # 4 standard errors
+    rv.manual_seed(1)
+    soft = rv.nn.functional.gumbel_softmax(logits, tau=1e-3)
+    assert (soft.max(1).values > 0.9).float().mean() > 0.99
+    x = rv.tensor([[1.0, 2.0, 0.5]], requires_grad=True)
+    found = []
+    for hard in (False, True):  # the gradient is that of the soft sample
+        rv.manual_seed(2)
+        y = rv.nn.functional.gumbel_softmax(x, 0.7, hard)
+        found.append(rv.autograd.grad((y * rv.tensor([1.0, -1.0, 3.0])).sum(), x)[0].numpy())
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
+
+
+def test_weight_of_an_embedding():
+    table = rv.rand(3, 2)
+    for layer in (rv.nn.Embedding(3, 2, _weight=table), rv.nn.EmbeddingBag(3, 2, _weight=table, mode="sum")):
+        np.testing.assert_array_equal(layer(rv.tensor([[1]])).detach().numpy().ravel(), table[1].numpy())
+        assert "_weight" not in layer.config()
+    for kind in (rv.nn.Embedding, rv.nn.EmbeddingBag):
+        with pytest.raises(ValueError, match=r"got _weight of shape \(3, 2\); expected \(4, 2\)"):
+            kind(4, 2, _weight=table)

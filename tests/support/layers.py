@@ -202,6 +202,7 @@ LAYERS = [
     layer("Sigmoid"),
     layer("Softmax", dim=0),
     layer("Softmin", dim=1),
+    layer("Softmax2d", of=IMAGES),
     layer("Softplus", 2.0, 5.0),
     layer("Softshrink", 0.3),
     layer("Softsign"),

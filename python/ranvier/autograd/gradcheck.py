@@ -59,15 +59,22 @@ def numeric_gradients(
 
 
 def gradcheck(
-    function: Callable[..., Any],
+    func: Callable[..., Any],
     inputs: Any,
     *,
+    eps: float | None = None,
+    atol: float = 0.0,
     rtol: float = 1e-6,
     raise_exception: bool = True,
     seed: int = 0,
     entries: int | None = None,
+    nondet_tol: float = 0.0,
+    fast_mode: bool = False,
 ) -> bool:
     """True if the gradients of a function agree with central differences in float64.
+
+    atol is added to the difference that is allowed. PyTorch's eps, nondet_tol and fast_mode have no effect:
+    the step is 1e-3 max(1, abs(x)), and every element is checked.
 
     inputs: Tensors or arrays, converted to float64; the floating ones are checked. They must be more than
     2e-3 max(1, abs(x)) away from kinks.
@@ -84,7 +91,7 @@ def gradcheck(
     arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
     leaves = [wrap(a.copy(), requires_grad=a.dtype.kind == "f") for a in arrays]
     with enable_grad():
-        y = function(*leaves)
+        y = func(*leaves)
     ys = [t for t in (y if isinstance(y, (tuple, list)) else (y,)) if t.dtype.kind == "f"]
     rng = np.random.default_rng(seed)
     dy = [_weights(rng, t) for t in ys]
@@ -94,7 +101,7 @@ def gradcheck(
     analytic = iter(gradients(*given, allow_unused=True) if recorded else [None] * len(wanted))
 
     def on_arrays(*raw: Array) -> Any:
-        out = function(*(wrap(a) for a in raw))
+        out = func(*(wrap(a) for a in raw))
         outs = out if isinstance(out, (tuple, list)) else (out,)
         return [t._array for t in outs if t._array.dtype.kind == "f"]
 
@@ -110,7 +117,7 @@ def gradcheck(
         expected = expected[checked]
         error = float(np.max(np.abs(got - expected)))
         scale = max(1.0, float(np.max(np.abs(expected))))
-        if not error <= rtol * scale:
+        if not error <= atol + rtol * scale:
             if not raise_exception:
                 return False
             raise GradcheckError(

@@ -51,9 +51,9 @@ class set_grad_enabled:
     False
     """
 
-    def __init__(self, enabled: bool) -> None:
-        self._wanted = bool(enabled)
-        self._before = mode.enabled
+    def __init__(self, mode: bool) -> None:
+        self._wanted = bool(mode)
+        self._before = is_grad_enabled()
         _switch(self._wanted)
 
     def __enter__(self) -> None:

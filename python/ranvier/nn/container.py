@@ -264,9 +264,9 @@ class ParameterDict(_Dictionary):
 
     _registry = "_parameters"
 
-    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
         super().__init__()
-        self.update(values or {})
+        self.update(parameters or {})
 
     def __setitem__(self, name: str, value: Any) -> None:
         super().__setitem__(name, _parameter(value))

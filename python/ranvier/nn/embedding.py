@@ -44,6 +44,8 @@ class Embedding(Module):
         norm_type: float = 2.0,
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
+        _weight: Any = None,
+        _freeze: bool = False,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -60,8 +62,17 @@ class Embedding(Module):
         self.norm_type = norm_type
         self.scale_grad_by_freq = scale_grad_by_freq
         self.sparse = sparse
-        self.weight = Parameter(empty(num_embeddings, embedding_dim, dtype=dtype))
-        self.reset_parameters()
+        table = empty(num_embeddings, embedding_dim, dtype=dtype) if _weight is None else _weight
+        self.weight = Parameter(table, requires_grad=not _freeze)
+        if self.weight.shape != (num_embeddings, embedding_dim):
+            raise ValueError(
+                f"[embedding] got _weight of shape {self.weight.shape}; expected "
+                f"{(num_embeddings, embedding_dim)}"
+            )
+        for name in ("_weight", "_freeze"):  # the state dict has the table
+            self.__dict__["_arguments"].pop(name, None)
+        if _weight is None:
+            self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draws new starting values."""
@@ -96,7 +107,14 @@ class Embedding(Module):
         rows, width = weight.shape
         with init.skipped():
             layer = cls(
-                rows, width, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, weight.dtype
+                rows,
+                width,
+                padding_idx,
+                max_norm,
+                norm_type,
+                scale_grad_by_freq,
+                sparse,
+                dtype=weight.dtype,
             )
         layer.weight = weight
         return layer

@@ -28,7 +28,7 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.numeric.images import *
 
 
-focal_loss, gaussian_nll_loss, sigmoid_focal_loss = _loss.focal, _loss.gaussian_nll, _loss.sigmoid_focal
+focal_loss, sigmoid_focal_loss = _loss.focal, _loss.sigmoid_focal
 
 
 def __getattr__(name: str) -> _typing.Any:

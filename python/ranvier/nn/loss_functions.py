@@ -17,6 +17,7 @@ __all__ = [
     "binary_cross_entropy_with_logits",
     "cosine_embedding_loss",
     "cross_entropy",
+    "gaussian_nll_loss",
     "hinge_embedding_loss",
     "huber_loss",
     "kl_div",
@@ -114,6 +115,13 @@ def cross_entropy(
 ) -> Tensor:
     reduction = reduction_of("cross_entropy", size_average, reduce, reduction)
     return _loss.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
+
+
+@_as(_loss.gaussian_nll)
+def gaussian_nll_loss(
+    input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Tensor:
+    return _loss.gaussian_nll(input, target, var, full, eps, reduction)
 
 
 @_as(_loss.hinge_embedding)

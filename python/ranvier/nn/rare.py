@@ -23,6 +23,7 @@ __all__ = [
     "PixelShuffle",
     "PixelUnshuffle",
     "RReLU",
+    "Softmax2d",
     "Threshold",
     "Unfold",
 ]
@@ -232,6 +233,23 @@ class Threshold(Module):
         return F.threshold(input, self.threshold, self.value, self.inplace)
 
 
+class Softmax2d(Module):
+    """Softmax over the channels of images (N, C, H, W) or (C, H, W).
+
+    >>> import ranvier as rv
+    >>> rv.nn.Softmax2d()(rv.ones(1, 2, 1, 1)).flatten()
+    tensor([0.5000, 0.5000])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Tensor:
+        if input.ndim not in (3, 4):
+            raise ValueError(f"[Softmax2d] got x of shape {input.shape}; expected 3 or 4 dimensions")
+        return F.softmax(input, -3)
+
+
 class RReLU(Module):
     """x where x >= 0, else a x, with a random a while training: see :func:`ranvier.nn.functional.rrelu`.
 
@@ -306,6 +324,7 @@ class EmbeddingBag(Module):
         scale_grad_by_freq: bool = False,
         mode: str = "mean",
         sparse: bool = False,
+        _weight: Any = None,
         include_last_offset: bool = False,
         padding_idx: int | None = None,
         dtype: Any = None,
@@ -322,8 +341,16 @@ class EmbeddingBag(Module):
             raise ValueError(f"[EmbeddingBag] got padding_idx {padding_idx}; expected a row of the weight")
         self.scale_grad_by_freq, self.mode = bool(scale_grad_by_freq), mode
         self.include_last_offset, self.padding_idx = bool(include_last_offset), padding_idx
-        self.weight = Parameter(empty(num_embeddings, embedding_dim, dtype=dtype))
-        self.reset_parameters()
+        table = empty(num_embeddings, embedding_dim, dtype=dtype) if _weight is None else _weight
+        self.weight = Parameter(table)
+        if self.weight.shape != (num_embeddings, embedding_dim):
+            raise ValueError(
+                f"[EmbeddingBag] got _weight of shape {self.weight.shape}; expected "
+                f"{(num_embeddings, embedding_dim)}"
+            )
+        self.__dict__["_arguments"].pop("_weight", None)  # the state dict has it
+        if _weight is None:
+            self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draws new starting values."""

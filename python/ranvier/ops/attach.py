@@ -20,6 +20,7 @@ from ranvier.ops.join import unbind
 from ranvier.ops.matmul import matmul
 from ranvier.ops.numeric import METHODS as RARE
 from ranvier.ops.shape import permute, transpose
+from ranvier.ops.view import IN_PLACE, in_place
 
 MODULES = (  # those whose METHODS become methods of Tensor
     "activation.piecewise activation.smooth diagonal elementwise.arithmetic elementwise.compare "
@@ -127,7 +128,11 @@ def _iterate(self: Tensor) -> Iterator[Any]:
     return iter(unbind(self, 0))
 
 
-METHODS: dict[str, Callable[..., Any]] = {**dict(_methods()), "where": _where}
+METHODS: dict[str, Callable[..., Any]] = {
+    **dict(_methods()),
+    **{name: in_place(name, function) for name, function in IN_PLACE.items()},
+    "where": _where,
+}
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     **{f"__{op.__name__}__": op for op in (abs, add, ge, gt, le, lt, matmul, mul, neg, pow, sub)},

@@ -1,4 +1,4 @@
-"""Methods of Tensor that are no functions: view, view_as, reshape_as, expand_as."""
+"""Methods of Tensor that are no functions: view, view_as, reshape_as, expand_as, new shapes in place."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ import numpy as np
 
 from ranvier.autograd.convert import reinterpreted
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.shape import expand, reshape
+from ranvier.ops.shape import expand, reshape, squeeze, t, transpose, unsqueeze
 
 __all__: list[str] = []
 METHODS = ["expand_as", "reshape_as", "view", "view_as"]
+IN_PLACE = {
+    "squeeze_": squeeze,
+    "swapaxes_": transpose,
+    "t_": t,
+    "transpose_": transpose,
+    "unsqueeze_": unsqueeze,
+}
 
 
 def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
@@ -38,3 +45,20 @@ reshape_as = view_as
 def expand_as(x: Any, other: Any) -> Tensor:
     """x repeated to the shape of other."""
     return expand(x, tuple(other.shape))
+
+
+def in_place(name: str, function: Any) -> Any:
+    """``x.unsqueeze_(0)``: x itself gets the other shape, on the same memory. RuntimeError for a tensor
+    that requires gradients: its history has the old shape."""
+
+    def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
+        if x._requires_grad:
+            better = f"x = x.{name[:-1]}(...)"
+            raise RuntimeError(f"[{name}] got a Tensor that requires gradients; expected {better}")
+        x._array, x._view = function(x, *args, **settings)._array, None
+        return x
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"As :func:`ranvier.{name[:-1]}`, of the tensor itself."
+    method.__wrapped__ = function  # type: ignore[attr-defined]
+    return method

@@ -90,9 +90,9 @@ class Adagrad(Optimizer):
     def settings(self, group: Group) -> tuple[float, ...]:
         return group["lr"], group["lr_decay"], group["eps"], group["weight_decay"]
 
-    def add_param_group(self, group: Group) -> None:
+    def add_param_group(self, param_group: Group) -> None:
         """Adds parameters and creates their sums at once, as in PyTorch."""
-        super().add_param_group(group)
+        super().add_param_group(param_group)
         added = self.param_groups[-1]
         for p in added["params"]:
             total = aligned_zeros(p.shape, p.dtype)

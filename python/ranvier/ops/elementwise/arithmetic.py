@@ -41,7 +41,7 @@ __all__ = [
     "sub",
     "subtract",
 ]
-METHODS = [*__all__, "add_", "sub_", "mul_", "div_", "neg_"]
+METHODS = [*__all__, *(f"{name}_" for name in __all__)]
 
 Square = of_input("Square", _core.square, _core.square_backward)
 Reciprocal = of_output("Reciprocal", _core.reciprocal, _core.reciprocal_backward)

@@ -18,7 +18,7 @@ from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.ops.unary import of_input, of_output
 
 __all__ = ["abs", "absolute", "cos", "exp", "expm1", "log", "log1p", "round", "sign", "sin", "sqrt"]
-METHODS = [*__all__, "exp_", "sqrt_"]
+METHODS = [*__all__, *(f"{name}_" for name in __all__)]
 
 Exp = of_output("Exp", _core.exp, _core.mul)
 Expm1 = of_output("Expm1", _core.expm1, _core.expm1_backward)

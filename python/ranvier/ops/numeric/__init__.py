@@ -129,8 +129,8 @@ FUNCTIONAL = {
         pixel_shuffle pixel_unshuffle unfold
     """,
     "functional": """
-        bilinear ctc_loss embedding_bag multilabel_margin_loss multilabel_soft_margin_loss normalize
-        pdist rrelu threshold triplet_margin_with_distance_loss
+        bilinear ctc_loss embedding_bag gumbel_softmax multilabel_margin_loss
+        multilabel_soft_margin_loss normalize pdist rrelu threshold triplet_margin_with_distance_loss
     """,
 }
 

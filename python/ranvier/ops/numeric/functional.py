@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function
+from ranvier.autograd.random_tensors import rand
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
+from ranvier.ops.elementwise.compare import eq
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, is_floating
 from ranvier.ops.elementwise.extrema import maximum, minimum
+from ranvier.ops.elementwise.functions import log, log1p
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.index import gather, index_array, index_select
 from ranvier.ops.layers.distance import pairwise_distance
@@ -20,10 +23,11 @@ from ranvier.ops.layers.einsum import einsum
 from ranvier.ops.layers.embedding import embedding
 from ranvier.ops.layers.loss.arguments import constant, reduction_of
 from ranvier.ops.norms import norm
-from ranvier.ops.reduce import mean
+from ranvier.ops.reduce import amax, mean
 from ranvier.ops.reduce import sum as total
 from ranvier.ops.scatter import index_add
 from ranvier.ops.shape import reshape, unsqueeze
+from ranvier.ops.softmax import softmax
 
 
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
@@ -204,6 +208,30 @@ def triplet_margin_with_distance_loss(
     if swap:
         far = minimum(far, d(positive, negative))
     return _reduced("triplet_margin_with_distance_loss", maximum(near - far + margin, 0), reduction)
+
+
+def gumbel_softmax(
+    logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """softmax((logits + g) / tau) of Gumbel noise g = -log(-log(u)): a soft sample of softmax(logits).
+
+    hard: the sample itself, 1 at the greatest and else 0, with the gradient of the soft one. eps has no
+    effect, as in PyTorch.
+
+    Source: Jang, Gu and Poole, "Categorical Reparameterization with Gumbel-Softmax" (2017).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.gumbel_softmax(rv.zeros(3), hard=True).sum()
+    tensor(1.)
+    """
+    logits = floating(as_tensor("gumbel_softmax", logits))
+    u = rand(logits.shape, dtype=logits.dtype)
+    noise = -log(-log1p(-u) + float(np.finfo(logits.dtype).tiny))
+    soft = softmax(div(add(logits, noise), tau), dim)
+    if not hard:
+        return soft
+    one = eq(soft, amax(soft.detach(), dim, True)).to(soft.dtype)
+    return add(sub(one, soft.detach()), soft)
 
 
 def multilabel_soft_margin_loss(
