@@ -184,6 +184,19 @@ def checkpointed(folder: str, stop: str) -> Any:
     return found
 
 
+def killed(folder: str, epochs: str) -> None:
+    """A run with checkpoints, resumed where there are some; its process tells its id, and the weights."""
+    x, y = data(200)
+    rv.manual_seed(9)
+    trainer = rv.Trainer(cnn(), "cross_entropy", "adam", metrics=["accuracy"], distributed=True)
+    os.write(1, f"\nPID {os.getpid()}\n".encode())
+    keep = rv.Checkpoint(folder, every_batches=5)
+    history = trainer.fit(
+        x, y, epochs=int(epochs), batch_size=16, callbacks=[keep], resume=folder, verbose=False
+    )
+    tell(told(trainer, history))
+
+
 RUNS: dict[str, Callable[[], Any]] = {
     "network with everything": network_with_everything,
     "eager": lambda: network_with_everything(compile=False),

@@ -27,8 +27,8 @@ def mpirun() -> str:
     return found
 
 
-def launch(ranks: int, code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program on some ranks, which may be more than the cores are."""
+def start(ranks: int, code: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a program on some ranks, which may be more than the cores are."""
     command = [mpirun(), "-n", str(ranks), sys.executable, "-c", code, *arguments]
     sources = str(Path(ranvier.__file__).parent.parent)
     inherited = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
@@ -39,14 +39,21 @@ def launch(ranks: int, code: str, *arguments: str, **environment: str) -> subpro
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
         "RANVIER_TIMEOUT": "60",
     }
-    return subprocess.run(
-        command,
-        env=inherited | more | environment,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=SECONDS,
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, env=inherited | more | environment, stdout=pipe, stderr=pipe, text=True, errors="replace"
     )
+
+
+def launch(ranks: int, code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program on some ranks to its end."""
+    with start(ranks, code, *arguments, **environment) as process:
+        try:
+            out, error = process.communicate(timeout=SECONDS)
+        except BaseException:
+            process.terminate()  # mpirun ends the ranks
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, error)
 
 
 def results(ranks: int, code: str, *arguments: str, **environment: str) -> list[Any]:

@@ -1,0 +1,56 @@
+"""Ranks killed at random moments: the job ends, and a resumed run has the bits of an uninterrupted one."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from support.ranks import results, start
+
+KILLS = int(os.environ.get("RANVIER_RANK_KILLS", "1"))
+RUN = "import sys; from support.distributed_runs import killed; killed(*sys.argv[1:])"
+EPOCHS = "8"
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"  # dead, and not yet waited for by its parent
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What a run tells that is not killed, and its seconds."""
+    begin = time.monotonic()
+    (told,) = results(1, RUN, str(tmp_path_factory.mktemp("whole") / "run"), EPOCHS)
+    return told, time.monotonic() - begin
+
+
+@pytest.mark.parametrize("seed", range(KILLS))
+def test_a_killed_rank_ends_the_job_which_resumes_with_the_same_bits(seed, whole, tmp_path):
+    told, seconds = whole
+    draw = random.Random(seed)
+    ranks, folder = draw.choice((2, 4)), str(tmp_path / "run")
+    with start(ranks, RUN, folder, EPOCHS) as process:
+        pids = []
+        while len(pids) < ranks:
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            pids += [int(line.split()[1])] if line.startswith("PID ") else []
+        time.sleep(draw.random() * seconds / 2)
+        os.kill(draw.choice(pids), signal.SIGKILL)  # at worst while the program ends
+        begin = time.monotonic()
+        process.communicate(timeout=60)
+    assert process.returncode != 0
+    while any(map(alive, pids)):  # mpirun has ended before them
+        assert time.monotonic() - begin < 60, "a rank is left"
+        time.sleep(0.05)
+    print(f"{ranks} ranks ended after {time.monotonic() - begin:.1f} s")
+    again = draw.choice((1, 2, 4))
+    assert results(again, RUN, folder, EPOCHS) == [told] * again
