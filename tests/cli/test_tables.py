@@ -78,6 +78,9 @@ def test_many_categories_have_an_embedding(tmp_path, capsys):
     assert found[1] == pytest.approx(effect["town 6"] + 0.1, abs=0.5)
     assert found[2] == found[3]
     assert cli.main(["evaluate", model, path, "--label", "price"]) == 0
+    labelled = write_table(tmp_path / "labelled.csv", [(*row, 1.5) for row in new], ("area", "town", "price"))
+    assert cli.main(["evaluate", model, labelled, "--label", "price"]) == 0
+    assert capsys.readouterr().err.count("has unknown categories (1)") == 1
     network = tmp_path / "net.py"
     network.write_text(
         "from ranvier import nn\ndef build(input_shape, classes):\n    return nn.Linear(1, 1)\n"

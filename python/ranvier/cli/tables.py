@@ -107,7 +107,7 @@ def of_model(arguments: argparse.Namespace, path: str, encoder: Any) -> dict[str
 
 
 def load(path: str | Path, label: Any, say: bool = True, **how: Any) -> Any:
-    """The samples of a file or folder; prints broken images, and with `say` warnings."""
+    """The samples of a file or folder; prints broken images, and warnings (of archives only with `say`)."""
     import ranvier as rv
 
     if isinstance(label, str) and label.lstrip("-").isdigit() and not str(path).endswith(".npz"):
@@ -115,7 +115,7 @@ def load(path: str | Path, label: Any, say: bool = True, **how: Any) -> Any:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         samples = rv.data.load(path, label, **how)
-    for message in {str(warning.message) for warning in said} if say else ():
+    for message in {str(warning.message) for warning in said} if say or is_table(path) else ():
         print(f"ranvier: {message}", file=sys.stderr)
     for name in samples.skipped:
         print(f"skipped the broken image {name}", file=sys.stderr)
