@@ -10,6 +10,7 @@ import weakref
 import numpy as np
 import pytest
 import ranvier as rv
+from ranvier.program.guards import Walk
 
 
 def assert_seen(function, change):
@@ -172,3 +173,38 @@ def test_attributes_that_the_program_adds_to_tensors():
         lambda x: (weight * x).sum() * (weight.more if hasattr(weight, "more") else 1.0),
         lambda: setattr(weight, "more", 5.0),
     )
+
+
+def walks_of(step, calls, monkeypatch):
+    """How often the objects of a step were searched in so many calls, and how often replays were checked."""
+    count, inner = [0], Walk.run
+
+    def run(self, roots):
+        count[0] += 1
+        inner(self, roots)
+
+    monkeypatch.setattr(Walk, "run", run)
+    compiled = rv.compile(step)
+    for _ in range(calls):
+        compiled(np.ones((2, 3), np.float32))
+    (program,) = compiled.programs
+    return count[0], program.checks
+
+
+def test_a_check_searches_for_guards_only_where_there_may_be_others(monkeypatch):
+    layer = rv.nn.Linear(3, 2)
+    assert walks_of(lambda x: layer(x).sum(), 20, monkeypatch) == (1, 4)
+
+
+def test_a_check_searches_again_for_functions_that_no_name_leads_to(monkeypatch):
+    layer = rv.nn.Linear(3, 2)
+    layer.weight.register_hook(lambda gradient: gradient * 2)
+
+    def step(x):
+        layer.zero_grad()
+        loss = layer(x).sum()
+        loss.backward()
+        return loss
+
+    searched, checks = walks_of(step, 20, monkeypatch)
+    assert searched >= checks + 1
