@@ -243,3 +243,12 @@ def test_full_refuses_what_integers_cannot_be():
             dtype=rv.uint8,
         )
     assert rv.full((2,), 2.7, dtype=rv.int64).tolist() == [2, 2]
+
+
+def test_ranges_of_tensors_and_of_what_a_dtype_cannot_hold():
+    n = rv.tensor([3, 5]).max()
+    assert rv.arange(n).dtype == rv.int64
+    assert rv.arange(n, np.array(9), rv.tensor(2)).tolist() == [5, 7]
+    assert rv.arange(rv.tensor(1.5)).tolist() == [0.0, 1.0]
+    for limits in ((0, 300), (-1, 1), (0, float("inf"))):
+        refused(ValueError, "expected a number that uint8 can hold", rv.linspace, *limits, 3, dtype=rv.uint8)

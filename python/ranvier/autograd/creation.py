@@ -295,7 +295,7 @@ def arange(
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
-    """start, start + step, ... below end; int64 if all are ints, else float32.
+    """start, start + step, ... below end; int64 if all are ints (or tensors of one), else float32.
 
     With a dtype of integers start, end and step lose their fractions first. Raises ValueError for a step of 0
     or of the wrong sign.
@@ -305,6 +305,7 @@ def arange(
     (tensor([0, 1, 2]), tensor([0.0000, 0.5000]))
     """
     first, last = (0, start) if end is None else (start, end)
+    first, last, step = (v.item() if isinstance(v, (Tensor, np.ndarray)) else v for v in (first, last, step))
     if dtype is None:
         whole = all(isinstance(v, (int, np.integer)) for v in (first, last, step))
         dtype = np.int64 if whole else np.float32
@@ -336,14 +337,14 @@ def linspace(
     """``steps`` numbers from start to end, both included, in float32 unless dtype says otherwise.
 
     With a dtype of integers start and end lose their fractions first, then the numbers between them. Raises
-    ValueError for steps < 0.
+    ValueError for steps < 0, and for limits that the dtype cannot hold.
     """
     kind = np.dtype(dtype or np.float32)
     if isinstance(steps, bool) or not hasattr(steps, "__index__") or index(steps) < 0:
         raise ValueError(f"[linspace] got steps {steps!r}; expected a whole number of at least 0")
     count, first, last = index(steps), float(start), float(end)
     if kind.kind in "iu":  # counted from both ends, as in PyTorch
-        first, last = float(int(first)), float(int(last))
+        first, last = (float(number_in("linspace", limit, kind)) for limit in (first, last))
         places = np.arange(count)
         step = (last - first) / max(count - 1, 1)
         values = np.where(places < count // 2, first + step * places, last - step * (count - 1 - places))
