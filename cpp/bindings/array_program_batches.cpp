@@ -139,7 +139,7 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
     outputs.push_back({Output::contiguous(DType::uint8, {count * stride}).release(), stride});
   }
   std::optional<IndexRange> failed;
-  int64_t& done = batches_done_;
+  int64_t done = 0;
   PyThreadState* state = PyEval_SaveThread();  // the arrays are held by the caller; a run touches no Python
   const Clock::time_point end = Clock::now() + kReturn;
   for (bool go = true; go && done < count;) {
@@ -158,6 +158,7 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
   }
   const bool stopped = program_->stopped();
   if (stopped) measure();
+  batches_done_ = done;
   lock.unlock();
   PyEval_RestoreThread(state);
   if (done > 0) {
