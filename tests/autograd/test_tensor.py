@@ -261,3 +261,9 @@ def test_resize_in_place():
     view = x[:2]
     for shared in (x, view):
         refused(RuntimeError, "[resize_] got a tensor that shares its memory", shared.resize_, 3)
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, TypeError])
+def test_several_elements_are_not_one_number(kind):
+    with pytest.raises(kind, match="got a Tensor with 2 elements"):
+        float(rv.ones(2))

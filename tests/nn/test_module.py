@@ -310,3 +310,32 @@ def test_a_wrapper_with_the_attributes_of_its_module_can_be_copied():
 
     wrapper = copy.deepcopy(Wrapper(nn.Linear(2, 3)))
     assert (wrapper.out_features, wrapper.module.in_features) == (3, 2)
+
+
+def test_changes_of_the_registries_change_the_module():
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    model._modules["1"] = nn.Tanh()
+    model._modules["2"] = nn.Linear(3, 1)
+    assert [type(layer).__name__ for layer in model] == ["Linear", "Tanh", "Linear"]
+    assert len(list(model.parameters())) == 4
+    layer = model[0]
+    weight = layer._parameters.pop("weight")
+    layer.register_parameter("weight_bar", nn.Parameter(weight.data))
+    layer.weight = weight * 2  # an attribute, no parameter any more
+    assert [name for name, _ in layer.named_parameters()] == ["bias", "weight_bar"]
+    layer._parameters["bias"] = None
+    assert layer(rv.ones(1, 2)).tolist() == (rv.ones(1, 2) @ (weight * 2).mT).tolist()
+    layer._buffers.update(count=rv.zeros(1))
+    assert list(layer.state_dict()) == ["weight_bar", "count"]
+    assert layer._buffers.setdefault("count") is layer.count
+    del layer._buffers["count"]
+    assert not hasattr(layer, "count")
+    assert layer._parameters.pop("none", 3) == 3
+    with pytest.raises(KeyError):
+        del layer._parameters["none"]
+    with pytest.raises(TypeError):
+        layer._parameters["other"] = 3
+    model._modules.popitem()
+    assert len(model) == 2
+    model._modules.clear()
+    assert len(model) == 0

@@ -36,6 +36,10 @@ def wrap(array: np.ndarray[Any, Any], requires_grad: bool = False) -> Tensor:
     return tensor
 
 
+class SeveralElements(RuntimeError, TypeError):
+    """A Tensor is not one number: PyTorch raises RuntimeError, NumPy TypeError, which matplotlib catches."""
+
+
 def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
     """A Tensor of the caller's array, which must not change."""
     tensor = wrap(array)
@@ -262,7 +266,7 @@ class Tensor:
     def item(self) -> Any:
         """The one element, as a Python number."""
         if self._array.size != 1:
-            raise RuntimeError(
+            raise SeveralElements(
                 f"[item] got a Tensor with {self._array.size} elements; expected one: tolist() gives all"
             )
         if recordings:

@@ -18,19 +18,13 @@ from ranvier.nn.config import arguments_of, record_arguments
 from ranvier.nn.hooks import HookRegistration
 from ranvier.nn.names import check
 from ranvier.nn.parameter import Parameter
+from ranvier.nn.registry import Registry, attribute
 from ranvier.nn.state import LoadResult, as_array, load_into
 
 __all__ = ["Module", "Parameter"]
 
 Self = TypeVar("Self", bound="Module")
 ndarray = np.ndarray
-
-
-def _attribute(module: Module, name: str) -> Any:
-    """``module.__getattr__(name)``: PyTorch's programs look up layers with it."""
-    if name not in module.__dict__:
-        raise AttributeError(f"{type(module).__name__!r} object has no attribute {name!r}")
-    return module.__dict__[name]
 
 
 class Module(HookRegistration):
@@ -61,7 +55,7 @@ class Module(HookRegistration):
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
         if not hasattr(cls, "__getattr__") and any(code and "__getattr__" in code.co_names for code in codes):
             # only where it is called: each lookup is slower with it
-            cls.__getattr__ = _attribute  # type: ignore[attr-defined]
+            cls.__getattr__ = attribute  # type: ignore[attr-defined]
 
     def __init__(self) -> None:
         registries: dict[str, Any] = self.__dict__
@@ -164,15 +158,16 @@ class Module(HookRegistration):
 
     @property
     def _parameters(self) -> dict[str, Parameter | None]:
-        return {name: self.__dict__[name] for name in self._parameter_names}
+        return Registry(self, self._parameter_names, self.register_parameter)
 
     @property
     def _buffers(self) -> dict[str, Tensor | None]:
-        return {name: self.__dict__[name] for name in self._buffer_names}
+        return Registry(self, self._buffer_names, self.register_buffer)
 
     @property
     def _modules(self) -> dict[str, Module]:
-        return {name: self.__dict__[name] for name in self._module_names if self.__dict__[name] is not None}
+        present = [name for name in self._module_names if self.__dict__[name] is not None]
+        return Registry(self, present, self.register_module)
 
     # --- walking
     def named_children(self) -> Iterator[tuple[str, Module]]:
