@@ -245,3 +245,17 @@ def test_weight_of_an_embedding():
     for kind in (rv.nn.Embedding, rv.nn.EmbeddingBag):
         with pytest.raises(ValueError, match=r"got _weight of shape \(3, 2\); expected \(4, 2\)"):
             kind(4, 2, _weight=table)
+
+
+def test_compile_takes_pytorchs_settings():
+    x = rv.ones(2, 3)
+    model = rv.nn.Linear(3, 1).eval()
+    assert rv.equal(rv.compile(model, mode="reduce-overhead", fullgraph=True)(x), model(x))
+    assert rv.compile(model, disable=True) is model
+
+    @rv.compile(backend="eager", dynamic=False)
+    def step(x):
+        return (x * 2).sum()
+
+    assert [step(x).item() for _ in range(3)] == [12.0] * 3
+    assert rv.compile(disable=True)(abs) is abs

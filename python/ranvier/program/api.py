@@ -15,7 +15,17 @@ from ranvier.program.compiled import CompiledFunction
 from ranvier.program.compiled_model import CompiledModel
 
 
-def compile(function: Any = None, *, verify: bool | int = True) -> Any:
+def compile(
+    function: Any = None,
+    *,
+    verify: bool | int = True,
+    fullgraph: bool = False,
+    dynamic: bool | None = None,
+    backend: Any = "inductor",
+    mode: str | None = None,
+    options: Any = None,
+    disable: bool = False,
+) -> Any:
     """Compiles a step (forward, loss, backward, update) or a model: it is recorded once, then replayed.
 
     The first call with a new signature runs `function` eagerly while the core records its kernel calls.
@@ -32,6 +42,9 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
     verify: at calls 2, 4, 8, 16 ... the replay is compared with an eager step; a difference raises
     CaptureError, which names the first instruction that differs. A number n compares after every n replays,
     False never compares; the second call then checks only that the step does not change what it reads.
+
+    PyTorch's fullgraph, dynamic, backend, mode and options say how to compile; they have no effect here. With
+    disable the function itself is returned.
 
     A module is compiled forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
     training mode it runs eagerly. Inside another compiled step it is recorded as a part of that step. Weights
@@ -66,9 +79,11 @@ def compile(function: Any = None, *, verify: bool | int = True) -> Any:
     if not isinstance(verify, bool) and (not isinstance(verify, int) or verify < 1):
         raise ValueError(f"[compile] got verify {verify!r}; expected True, False or a number from 1 on")
     if function is None:
-        return functools.partial(compile, verify=verify)
+        return functools.partial(compile, verify=verify, disable=disable)
     if not callable(function):
         raise TypeError(f"[compile] got {type(function).__name__}; expected a function or a Module")
+    if disable:
+        return function
     if isinstance(function, Module):
         return CompiledModel(function, verify)
     return CompiledFunction(function, verify)
