@@ -31,7 +31,7 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
     """
     if dtype is not None or (len(sizes) == 1 and isinstance(sizes[0], (np.dtype, type))):
         return reinterpreted(x, np.dtype(sizes[0] if dtype is None else dtype))
-    return reshape(x, *sizes, shape=size)
+    return reshape(x, *sizes) if size is None else reshape(x, size)
 
 
 def view_as(x: Any, other: Any) -> Tensor:
