@@ -16,6 +16,11 @@ import ranvier
 
 MARK = "RESULT "
 SECONDS = 120.0
+SETTINGS = {  # more ranks than cores, and as root in a container
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
 
 
 def mpirun() -> str:
@@ -34,14 +39,16 @@ def start(ranks: int, code: str, *arguments: str, **environment: str) -> subproc
     inherited = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     more = {
         "PYTHONPATH": os.pathsep.join([sources, str(Path(__file__).parent.parent)]),
-        "OMPI_ALLOW_RUN_AS_ROOT": "1",
-        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
         "RANVIER_TIMEOUT": "60",
     }
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        command, env=inherited | more | environment, stdout=pipe, stderr=pipe, text=True, errors="replace"
+        command,
+        env=inherited | SETTINGS | more | environment,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        errors="replace",
     )
 
 

@@ -1,0 +1,1 @@
+"""Training on several ranks: how fast, and how fast on more machines."""
