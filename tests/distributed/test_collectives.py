@@ -9,6 +9,7 @@ import pytest
 import ranvier as rv
 from ranvier.communication.affinity import part_of
 from ranvier.communication.flat import in_order_of
+from ranvier.communication.world import launched_size
 from ranvier.data import DistributedSampler
 from support.ranks import launch, mpirun, results, told_by
 
@@ -199,6 +200,24 @@ def test_the_launcher_of_another_mpi_is_found():
     )
     assert done.returncode != 0
     assert "[init] 3 processes were started, and mpi4py sees 1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "size"),
+    [
+        ({}, 1),
+        ({"OMPI_COMM_WORLD_SIZE": "4", "SLURM_STEP_NUM_TASKS": "2"}, 4),  # mpirun in a job of Slurm
+        ({"PMI_SIZE": "3"}, 3),
+        ({"SLURM_STEP_NUM_TASKS": "8"}, 8),
+        ({"PMI_SIZE": ""}, 1),
+    ],
+)
+def test_sizes_that_launchers_tell(variables, size, monkeypatch):
+    for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert launched_size() == size
 
 
 def test_cores_of_a_host():

@@ -18,17 +18,17 @@ from ranvier.communication.waiting import agree
 
 __all__ = ["World", "init", "is_initialized", "launched_size", "world"]
 
-# what launchers tell the processes that they start: Open MPI, MPICH and Intel MPI, Slurm
-_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS")
-
+# what launchers tell the processes that they start: Open MPI, MPICH and Intel MPI, Slurm. The first counts:
+# Slurm also starts the daemons of mpirun.
+_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 
 _world: World | None = None
 
 
 def launched_size() -> int:
     """The number of processes that the launcher has started, from its environment variables."""
-    sizes = [int(os.environ[name]) for name in _SIZES if os.environ.get(name, "").isdigit()]
-    return max(sizes, default=1)
+    sizes = (int(os.environ[name]) for name in _SIZES if os.environ.get(name, "").isdigit())
+    return next(sizes, 1)
 
 
 def is_initialized() -> bool:
