@@ -139,7 +139,7 @@ class Tensor:
             doc="Whether backward computes its gradient; can be set for leaves only.",
         )
         grad_fn = property(attrgetter("_grad_fn"), doc="The Function that made the tensor; None for a leaf.")
-    device = CPU
+    device = property(lambda self: CPU)
     is_cuda = is_mps = is_xpu = is_sparse = is_quantized = is_meta = is_nested = False
     layout = "strided"
 
