@@ -97,3 +97,9 @@ def test_cut_and_removed():
 def test_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_path_of_programs():
+    from ranvier.data.vision.ops.boxes import box_area
+
+    assert box_area is ops.box_area
