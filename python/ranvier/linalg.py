@@ -1,7 +1,8 @@
 """Norms, inverses, determinants, systems of equations and factors, under the names of torch.linalg.
 
 NumPy computes all but vector norms, so that a compiled step refuses them. ``inv``, ``solve``, ``det``,
-``slogdet``, ``cholesky`` and the norms have gradients; the others refuse a matrix that requires them.
+``slogdet``, ``cholesky``, ``pinv``, ``lstsq`` and the norms have gradients; the others refuse a matrix that
+requires them.
 """
 
 from __future__ import annotations

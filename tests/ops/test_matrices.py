@@ -146,3 +146,10 @@ def test_refused(call, kind, message):
 def test_factors_under_no_grad():
     with rv.no_grad():
         assert rv.linalg.svdvals(leaf([[2.0]])).item() == 2.0
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 3), (3, 5), (4, 4)])
+def test_gradients_of_pinv_and_lstsq(shape):
+    a, b = RNG.normal(size=shape), RNG.normal(size=(*shape[:-1], 2))
+    gradcheck(rv.linalg.pinv, [leaf(a)])
+    gradcheck(lambda x, y: rv.linalg.lstsq(x, y).solution, [leaf(a), leaf(b)])

@@ -1,4 +1,4 @@
-"""Factors of matrices, computed by NumPy, without gradients: a matrix that requires them is refused."""
+"""Factors of matrices, computed by NumPy. Only pinv and lstsq have gradients."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.matmul import matmul
 from ranvier.ops.numeric.matrices import matrix
 
 
@@ -100,8 +102,27 @@ def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
     return wrap(np.linalg.eigvalsh(matrix("eigvalsh", A, True, False)._array, UPLO))  # type: ignore[call-overload]
 
 
+class Pinv(Function):
+    """P = A^+ of a fixed rank; dA = -P^T G P^T + (I - A P) G^T P P^T + P^T P G^T (I - P A) for G = dP"""
+
+    def __init__(self, least: float) -> None:
+        self.least = least
+
+    def forward(self, A: Array) -> Array:
+        self.A = A
+        self.P = np.linalg.pinv(A.astype(np.float64), self.least)
+        return self.P.astype(A.dtype)
+
+    def backward(self, dP: Array) -> Array:
+        A, P = self.A.astype(np.float64), self.P
+        turned, Pt = np.swapaxes(dP, -1, -2), np.swapaxes(self.P, -1, -2)
+        outer = turned @ P @ Pt - A @ (P @ (turned @ P @ Pt))
+        inner = Pt @ P @ turned
+        return (outer + inner - (inner @ P) @ A - Pt @ dP @ Pt).astype(dP.dtype)
+
+
 def pinv(A: Any, rcond: float = 1e-15) -> Tensor:
-    """The Moore-Penrose inverse (..., n, m) of A (..., m, n); no gradient.
+    """The Moore-Penrose inverse (..., n, m) of A (..., m, n). Its gradient is for a fixed rank.
 
     rcond: singular values below rcond times the greatest count as 0.
 
@@ -109,9 +130,9 @@ def pinv(A: Any, rcond: float = 1e-15) -> Tensor:
     >>> rv.linalg.pinv(rv.tensor([[2.0], [0.0]]))
     tensor([[0.5000, 0.0000]])
     """
-    array = matrix("pinv", A, False, False)._array
-    least = max(rcond, float(np.finfo(array.dtype).eps) * max(array.shape[-2:]))
-    return wrap(np.linalg.pinv(array, least).astype(array.dtype, copy=False))
+    A = matrix("pinv", A, False)
+    y: Tensor = Pinv(max(rcond, float(np.finfo(A.dtype).eps) * max(A.shape[-2:]))).apply(A)
+    return y
 
 
 def pinverse(A: Any, rcond: float = 1e-15) -> Tensor:
@@ -136,7 +157,7 @@ def matrix_rank(A: Any, tol: float | None = None) -> Tensor:
 
 
 def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> LstsqResult:
-    """The X with the least |A X - B|, and of these the least |X|: A (..., m, n), B (..., m, k); no gradient.
+    """The X with the least |A X - B|, and of these the least |X|: A (..., m, n), B (..., m, k).
 
     driver is accepted: the solution is always by singular values. residuals and singular_values are empty.
 
@@ -144,13 +165,13 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     >>> rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution
     tensor([[3.]])
     """
-    A, B = matrix("lstsq", A, False, False), matrix("lstsq", B, False, False)
+    A, B = matrix("lstsq", A, False), matrix("lstsq", B, False)
     if A.shape[-2] != B.shape[-2]:
         raise ValueError(f"[lstsq] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
     least = float(np.finfo(A.dtype).eps) * max(A.shape[-2:]) if rcond is None else rcond
-    solution = np.linalg.pinv(A._array.astype(np.float64), least) @ B._array
+    solution = matmul(Pinv(least).apply(A), B)
     empty = wrap(np.zeros(0, A.dtype))
-    return LstsqResult(wrap(solution.astype(A.dtype)), empty, matrix_rank(A), empty)
+    return LstsqResult(solution, empty, matrix_rank(A.detach()), empty)
 
 
 def lu(A: Any) -> LUFactors:
