@@ -16,7 +16,11 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "examples"
 SCRIPTS = Path(__file__).parents[1] / "support" / "run_scripts.py"
-PACKAGES = {"onnx": ["onnx"], "sklearn": ["sklearn", "scipy"]}  # what an extra allows to import
+PACKAGES = {  # what an extra allows to import
+    "onnx": ["onnx"],
+    "sklearn": ["sklearn", "scipy", "joblib"],
+    "dask": ["dask", "distributed"],
+}
 EXAMPLES = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
 
 
