@@ -42,16 +42,15 @@ WITHOUT = {
 }
 
 
-def _needs_sklearn(name):
-    if name.startswith("ranvier.sklearn"):
-        pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+def _needs_its_package(name):
+    for start, package in (("sklearn", "sklearn"), ("onnx", "onnx"), ("utils.einops", "einops")):
+        if name.startswith(f"ranvier.{start}"):
+            pytest.importorskip(package, reason=f"{package} is not installed")
 
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_examples(name, tmp_path, monkeypatch):
-    if name.startswith("ranvier.onnx"):
-        pytest.importorskip("onnx", reason="onnx is not installed")
-    _needs_sklearn(name)
+    _needs_its_package(name)
     monkeypatch.chdir(tmp_path)
     result = doctest.testmod(importlib.import_module(name))
     assert result.attempted > 0
@@ -60,7 +59,7 @@ def test_examples(name, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("face", WITHOUT)
 def test_public_names_have_examples(face):
-    _needs_sklearn(face)
+    _needs_its_package(face)
     module = importlib.import_module(face)
     public = getattr(module, "__all__", None) or [n for n in dir(module) if not n.startswith("_")]
     things = {name: getattr(module, name) for name in public}
