@@ -82,7 +82,7 @@ class Program {
   }
   bool stopped() const { return stopped_; }
   bool is_long() const { return long_; }  // so that the next run checks for signals
-  void run_one(size_t index);  // for the check against the eager step
+  void run_one(size_t index);             // for the check against the eager step
   // Watched memory has changed: the next run computes the prepared results again.
   void renew() { stale_ = true; }
   size_t prepared() const { return prepared_; }  // so many instructions at the front are

@@ -29,6 +29,7 @@ from ranvier import ops
 from ranvier.autograd import Tensor, numeric_gradients
 from support.draws import any_shape
 from support.layouts import LAYOUTS, any_layout, in_layout
+from support.op_values import check_views, double, gradient_for, listed
 from support.tolerance import tolerance
 
 Array = np.ndarray[Any, Any]
@@ -171,12 +172,12 @@ class OpCase:
         """Outputs, the dy that was sent back through them, and the gradients of the inputs."""
         gradients = gradients and self.differentiable
         leaves = [rv.autograd.wrap(a, requires_grad=gradients and a.dtype.kind == "f") for a in arrays]
-        outs = _listed(self.op(*leaves))
+        outs = listed(self.op(*leaves))
         if not gradients:
             return [y._array for y in outs], None, []
-        _check_views(outs, arrays)
+        check_views(outs, arrays)
         floating = [y for y in outs if y.requires_grad]
-        dys = [_gradient_for(y._array) for y in floating]
+        dys = [gradient_for(y._array) for y in floating]
         wanted = [x for x in leaves if x.requires_grad]
         found = iter(rv.autograd.grad(floating, wanted, dys, allow_unused=True))
         grads = [next(found) if x.requires_grad else None for x in leaves]
@@ -185,7 +186,7 @@ class OpCase:
 
     def _expected(self, exact: list[Array], dys: Any) -> tuple[list[Any], Any]:
         """What the reference gives: outputs, and gradients for these dy (None: no gradients)."""
-        outputs = _listed(self.reference(*exact))
+        outputs = listed(self.reference(*exact))
         if dys is None:
             return outputs, None
         gradients = self.reference_backward(dys if len(dys) > 1 else dys[0], *exact)
@@ -199,7 +200,7 @@ class OpCase:
         leaves = [x.requires_grad_(x.is_floating_point() and dys is not None) for x in plain]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # PyTorch's, about its own speed
-            outputs = _listed(self.torch_op(torch, *leaves))
+            outputs = listed(self.torch_op(torch, *leaves))
         if dys is not None:
             floating = [y for y in outputs if y.requires_grad]
             torch.autograd.backward(floating, [torch.tensor(d) for d in dys])
@@ -217,14 +218,14 @@ class OpCase:
     ) -> None:
         """Runs the op at these ISA levels and on inputs in these layouts, and compares it with the float64
         reference, which is computed once."""
-        exact = [_double(a) for a in arrays]
+        exact = [double(a) for a in arrays]
         expect = expected or self._expected
         want: list[Any] = []
         for isa, layout in itertools.product(isas, layouts):
             given = tuple(in_layout(a, layout) for a in arrays)
             ys, dys, grads = self._run(given, gradients)
             if not want:
-                dy = tuple(_double(d) for d in dys) if gradients else None
+                dy = tuple(double(d) for d in dys) if gradients else None
                 outputs, wanted = expect(exact, dy)
                 floats = [a for a in arrays if a.dtype.kind == "f"]
                 dtype = floats[0].dtype if floats else np.dtype("float32")
@@ -318,11 +319,11 @@ class OpCase:
     def test_reference_gradients(self, rng: Any) -> None:
         """The reference itself, against central differences."""
         arrays = self.off_kinks(*self.inputs(rng, "float64"))
-        ys = [np.asarray(y) for y in _listed(self.reference(*arrays))]
+        ys = [np.asarray(y) for y in listed(self.reference(*arrays))]
         keep = [i for i, y in enumerate(ys) if y.dtype.kind == "f"]
-        dys = tuple(_gradient_for(ys[i]) for i in keep)
+        dys = tuple(gradient_for(ys[i]) for i in keep)
         numeric = numeric_gradients(
-            lambda *a: [_listed(self.reference(*a))[i] for i in keep], arrays, dys, ENTRIES
+            lambda *a: [listed(self.reference(*a))[i] for i in keep], arrays, dys, ENTRIES
         )
         wanted = self.reference_backward(dys if len(dys) > 1 else dys[0], *arrays)
         for index, (want, number) in enumerate(zip(wanted, numeric, strict=True)):
@@ -338,8 +339,8 @@ class OpCase:
         """With create_graph: the same first gradients, and second ones against central differences."""
         arrays = self.off_kinks(*self.inputs(rng, "float64"))
         leaves = [rv.autograd.wrap(a, requires_grad=a.dtype.kind == "f") for a in arrays]
-        ys = [y for y in _listed(self.op(*leaves)) if y.requires_grad]
-        wanted, dys = [x for x in leaves if x.requires_grad], [_gradient_for(y._array) for y in ys]
+        ys = [y for y in listed(self.op(*leaves)) if y.requires_grad]
+        wanted, dys = [x for x in leaves if x.requires_grad], [gradient_for(y._array) for y in ys]
         if not self.twice:
             with pytest.raises(NotImplementedError, match="got create_graph=True; expected"):
                 rv.autograd.grad(ys, wanted, dys, create_graph=True, allow_unused=True)
@@ -361,7 +362,7 @@ class OpCase:
 
     def test_reference_equals_torch(self, rng: Any) -> None:
         arrays = self.off_kinks(*self.inputs(rng, self.dtypes[-1]))
-        exact = [_double(a) for a in arrays]
+        exact = [double(a) for a in arrays]
         _, sent, _ = self._run(arrays, self.differentiable)
         dys = None if sent is None else tuple(sent)
         outputs, grads = self._expected(exact, dys)
@@ -397,25 +398,3 @@ class OpCase:
             arrays = tuple(any_layout(rng, a) for a in arrays)
             print(f"draw {number}: {settings} on {[(a.shape, a.strides, str(a.dtype)) for a in arrays]}")
             yield arrays
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (tuple, list)) else [value]
-
-
-def _double(array: Array) -> Array:
-    return array.astype(np.float64) if array.dtype.kind == "f" else array.copy()
-
-
-def _gradient_for(y: Array) -> Array:
-    """A dy of varied values in the shape and dtype of y, the same for equal shapes."""
-    values = np.random.default_rng(y.size).uniform(-1, 1, y.shape)
-    return np.asarray(values + np.sign(values) * 0.25, y.dtype)
-
-
-def _check_views(outs: list[Tensor], arrays: tuple[Array, ...]) -> None:
-    """A Function that returns a view has to say so: in-place changes are tracked through it."""
-    for y in outs:
-        if any(np.shares_memory(y._array, a) for a in arrays) and y.grad_fn is not None:
-            maker = getattr(y.grad_fn, "function", y.grad_fn)
-            assert maker.is_view, f"{type(maker).__name__} returns a view of its input: set is_view = True"

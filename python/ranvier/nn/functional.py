@@ -26,6 +26,7 @@ from ranvier.ops.softmax import *
 if _typing.TYPE_CHECKING:
     from ranvier.ops.numeric.functional import *
     from ranvier.ops.numeric.images import *
+    from ranvier.ops.numeric.losses import *
 
 
 focal_loss, sigmoid_focal_loss = _loss.focal, _loss.sigmoid_focal

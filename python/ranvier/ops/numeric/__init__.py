@@ -129,8 +129,10 @@ FUNCTIONAL = {
         pixel_shuffle pixel_unshuffle unfold
     """,
     "functional": """
-        bilinear ctc_loss embedding_bag gumbel_softmax multilabel_margin_loss
-        multilabel_soft_margin_loss normalize pdist rrelu threshold triplet_margin_with_distance_loss
+        bilinear embedding_bag gumbel_softmax normalize pdist rrelu threshold
+    """,
+    "losses": """
+        ctc_loss multilabel_margin_loss multilabel_soft_margin_loss triplet_margin_with_distance_loss
     """,
 }
 
