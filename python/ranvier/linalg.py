@@ -14,6 +14,7 @@ import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.numeric.factors import (
+    LUFactors,
     LUResult,
     QRResult,
     eigh,
@@ -53,7 +54,7 @@ __all__ = [
     "vector_norm",
 ]
 
-inv, lu_factor = inverse, _lu
+inv = inverse
 
 
 def vector_norm(x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
@@ -128,12 +129,25 @@ def qr(A: Any, mode: str = "reduced") -> QRResult:
     return _qr(A, mode == "reduced")
 
 
-def lu(A: Any) -> LUResult:
+def lu_factor(A: Any, *, pivot: bool = True) -> LUFactors:
+    """The factors in one matrix and the exchanged rows: see :func:`ranvier.lu`.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.lu_factor(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots
+    tensor([2, 2], dtype=ranvier.int32)
+    """
+    found: LUFactors = _lu(A, pivot)
+    return found
+
+
+def lu(A: Any, *, pivot: bool = True) -> LUResult:
     """P, L and U with P L U = A (..., n, n), by elimination with exchanged rows; no gradient.
+
+    pivot=False is refused.
 
     >>> import ranvier as rv
     >>> rv.linalg.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).U
     tensor([[2., 2.],
             [0., 1.]])
     """
-    return lu_unpack(*_lu(A))
+    return lu_unpack(*_lu(A, pivot))

@@ -153,3 +153,41 @@ def test_gradients_of_pinv_and_lstsq(shape):
     a, b = RNG.normal(size=shape), RNG.normal(size=(*shape[:-1], 2))
     gradcheck(rv.linalg.pinv, [leaf(a)])
     gradcheck(lambda x, y: rv.linalg.lstsq(x, y).solution, [leaf(a), leaf(b)])
+
+
+def test_constant_results_have_the_gradient_0():
+    for function in (lambda a: rv.slogdet(a).sign, lambda a: rv.linalg.matrix_power(a, 0)):
+        x = leaf(A)
+        y = function(x)
+        y.sum().backward()
+        assert y.requires_grad
+        assert not x.grad.any()
+    x = leaf(np.zeros((0, 0)))
+    rv.det(x).backward()
+    assert x.grad.shape == (0, 0)
+
+
+def test_which_singular_values_count():
+    d = rv.tensor(np.diag([4.0, 1.0, 0.1]))
+    assert rv.linalg.matrix_rank(d, atol=0.5) == 2
+    assert rv.linalg.matrix_rank(d, rtol=0.3) == 1
+    assert rv.linalg.matrix_rank(d, atol=2.0, rtol=0.01) == 1
+    expected = np.diag([0.25, 1.0, 0.0])
+    np.testing.assert_allclose(rv.linalg.pinv(d, atol=0.5).numpy(), expected, atol=1e-15)
+    np.testing.assert_allclose(rv.linalg.pinv(d, rtol=0.1).numpy(), expected, atol=1e-15)
+    with pytest.raises(ValueError, match="got hermitian=True"):
+        rv.linalg.pinv(d, hermitian=True)
+    with pytest.raises(TypeError, match="got rtol of type Tensor"):
+        rv.linalg.matrix_rank(d, rtol=d)
+
+
+def test_the_other_results_of_lstsq_and_lu():
+    tall, b = rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])
+    found = rv.linalg.lstsq(tall, b, driver="gelsd")
+    assert found.residuals.tolist() == pytest.approx([2.0])
+    assert (found.rank.item(), found.singular_values.shape) == (1, (1,))
+    assert rv.linalg.lstsq(tall, b).residuals.shape == (0,)
+    assert rv.linalg.lstsq(tall, b, driver="gels").rank.shape == (0,)
+    assert rv.lu(rv.tensor(A), get_infos=True)[2].tolist() == [0, 0]
+    with pytest.raises(ValueError, match="got pivot=False"):
+        rv.linalg.lu(rv.tensor(A), pivot=False)

@@ -8,9 +8,12 @@ import numpy as np
 
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.arithmetic import mul, sub
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matmul import matmul
 from ranvier.ops.numeric.matrices import matrix
+from ranvier.ops.reduce import sum as total
+from ranvier.ops.shape import reshape
 
 
 class QRResult(NamedTuple):
@@ -105,8 +108,8 @@ def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
 class Pinv(Function):
     """P = A^+ of a fixed rank; dA = -P^T G P^T + (I - A P) G^T P P^T + P^T P G^T (I - P A) for G = dP"""
 
-    def __init__(self, least: float) -> None:
-        self.least = least
+    def __init__(self, least: Any) -> None:
+        self.least = least  # a share of the greatest singular value; for each matrix
 
     def forward(self, A: Array) -> Array:
         self.A = A
@@ -121,17 +124,41 @@ class Pinv(Function):
         return (outer + inner - (inner @ P) @ A - Pt @ dP @ Pt).astype(dP.dtype)
 
 
-def pinv(A: Any, rcond: float = 1e-15) -> Tensor:
+def _limit(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) -> Array:
+    """The value up to which singular values count as 0, for each matrix: max(atol, rtol * the greatest).
+
+    rtol is eps max(m, n) by default, and 0 beside an atol above 0.
+    """
+    for key, value in (("atol", atol), ("rtol", rtol)):
+        if value is not None and not isinstance(value, (int, float)):
+            raise TypeError(f"[{name}] got {key} of type {type(value).__name__}; expected a number or None")
+    if hermitian:
+        raise ValueError(f"[{name}] got hermitian=True; expected False, which is right for all matrices")
+    if rtol is None:
+        rtol = 0.0 if atol else float(np.finfo(A.dtype).eps) * max(A.shape[-2:])
+    return np.maximum(rtol * _greatest(A), atol or 0.0)
+
+
+def _greatest(A: Tensor) -> Array:
+    """The greatest singular value of each matrix; 0 of an empty one."""
+    return np.linalg.svd(A._array, compute_uv=False).max(-1, initial=0.0)
+
+
+def pinv(A: Any, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
     """The Moore-Penrose inverse (..., n, m) of A (..., m, n). Its gradient is for a fixed rank.
 
-    rcond: singular values below rcond times the greatest count as 0.
+    Singular values up to max(atol, rtol times the greatest) count as 0; rcond is another name of rtol. rtol
+    is eps max(m, n) by default, and 0 beside an atol above 0. hermitian=True is refused.
 
     >>> import ranvier as rv
     >>> rv.linalg.pinv(rv.tensor([[2.0], [0.0]]))
     tensor([[0.5000, 0.0000]])
     """
     A = matrix("pinv", A, False)
-    y: Tensor = Pinv(max(rcond, float(np.finfo(A.dtype).eps) * max(A.shape[-2:]))).apply(A)
+    limit = _limit("pinv", A, atol, rcond if rtol is None else rtol, hermitian)
+    greatest = _greatest(A)
+    least = np.divide(limit, greatest, out=np.zeros_like(greatest), where=greatest > 0)
+    y: Tensor = Pinv(least).apply(A)
     return y
 
 
@@ -145,21 +172,29 @@ def pinverse(A: Any, rcond: float = 1e-15) -> Tensor:
     return pinv(A, rcond)
 
 
-def matrix_rank(A: Any, tol: float | None = None) -> Tensor:
-    """The number of singular values above tol, by default eps max(m, n) times the greatest.
+def matrix_rank(
+    A: Any, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
+) -> Tensor:
+    """The number of singular values above max(atol, rtol times the greatest); tol is another name of atol.
+
+    rtol is eps max(m, n) by default, and 0 beside an atol above 0. hermitian=True is refused.
 
     >>> import ranvier as rv
     >>> rv.linalg.matrix_rank(rv.ones(3, 3))
     tensor(1)
     """
-    array = matrix("matrix_rank", A, False, False)._array
-    return wrap(np.asarray(np.linalg.matrix_rank(array, tol), np.int64))
+    A = matrix("matrix_rank", A, False, False)
+    limit = _limit("matrix_rank", A, tol if atol is None else atol, rtol, hermitian)
+    values = np.linalg.svd(A._array, compute_uv=False)
+    return wrap(np.asarray((values > limit[..., None]).sum(-1), np.int64))
 
 
 def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> LstsqResult:
     """The X with the least |A X - B|, and of these the least |X|: A (..., m, n), B (..., m, k).
 
-    driver is accepted: the solution is always by singular values. residuals and singular_values are empty.
+    The solution is always by singular values. driver only decides, as in PyTorch, which of the others are
+    empty: rank for "gels", singular_values unless "gelsd" or "gelss", and residuals (..., k), the sums of
+    squares of B - A X, for None and "gelsy", or where m <= n or a rank is below n.
 
     >>> import ranvier as rv
     >>> rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution
@@ -169,32 +204,45 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     if A.shape[-2] != B.shape[-2]:
         raise ValueError(f"[lstsq] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
     least = float(np.finfo(A.dtype).eps) * max(A.shape[-2:]) if rcond is None else rcond
+    if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
+        raise ValueError(f"[lstsq] got driver {driver!r}; expected 'gels', 'gelsy', 'gelsd', 'gelss' or None")
     solution = matmul(Pinv(least).apply(A), B)
-    empty = wrap(np.zeros(0, A.dtype))
-    return LstsqResult(solution, empty, matrix_rank(A.detach()), empty)
+    rank = matrix_rank(A.detach(), rtol=least)
+    measured = driver in ("gels", "gelsd", "gelss") and A.shape[-2] > A.shape[-1]
+    if measured and bool((rank._array == A.shape[-1]).all()):
+        error = sub(matmul(A, solution), B)
+        residuals = total(mul(error, error), -2)
+    else:
+        residuals = reshape(solution, (-1,))[:0]
+    values = svdvals(A.detach()) if driver in ("gelsd", "gelss") else wrap(np.zeros(0, A.dtype))
+    rank = wrap(np.zeros(0, np.int64)) if driver == "gels" else rank
+    return LstsqResult(solution, residuals, rank, values)
 
 
-def lu(A: Any) -> LUFactors:
+def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
     """The factors of A (..., n, n) in one matrix, L below the diagonal and U above, and the rows that were
-    exchanged (..., n), counted from 1; no gradient.
+    exchanged (..., n), counted from 1; no gradient. With get_infos also zeros (...). pivot=False is refused.
 
     >>> import ranvier as rv
     >>> rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots
     tensor([2, 2], dtype=ranvier.int32)
     """
     A = matrix("lu", A, True, False)
+    if not pivot:
+        raise ValueError("[lu] got pivot=False; expected True")
     n = A.shape[-1]
     both = A._array.reshape(-1, n, n).copy()
     pivots = np.zeros(both.shape[:2], np.int32)
     for lu, rows in zip(both, pivots, strict=True):
         for i in range(n):
-            pivot = i + int(np.argmax(np.abs(lu[i:, i])))
-            rows[i] = pivot + 1
-            lu[[i, pivot]] = lu[[pivot, i]]
+            largest = i + int(np.argmax(np.abs(lu[i:, i])))
+            rows[i] = largest + 1
+            lu[[i, largest]] = lu[[largest, i]]
             if lu[i, i] != 0:
                 lu[i + 1 :, i] /= lu[i, i]
                 lu[i + 1 :, i + 1 :] -= np.outer(lu[i + 1 :, i], lu[i, i + 1 :])
-    return LUFactors(wrap(both.reshape(A.shape)), wrap(pivots.reshape(A.shape[:-1])))
+    factors = LUFactors(wrap(both.reshape(A.shape)), wrap(pivots.reshape(A.shape[:-1])))
+    return (*factors, wrap(np.zeros(A.shape[:-2], np.int32))) if get_infos else factors
 
 
 def lu_unpack(LU_data: Any, LU_pivots: Any) -> LUResult:

@@ -11,7 +11,9 @@ from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, common_dtype, is_floating, unbroadcast
 from ranvier.ops.elementwise.functions import log
+from ranvier.ops.elementwise.where import where
 from ranvier.ops.matmul import matmul
+from ranvier.ops.reduce import sum as total
 from ranvier.ops.shape import transpose
 
 
@@ -34,6 +36,11 @@ def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Ten
             f"{name} has no gradient here"
         )
     return A
+
+
+def _constant(value: Tensor, like: Tensor) -> Tensor:
+    """The value; its gradient in `like`, of the same shape, is 0."""
+    return where(wrap(np.zeros(value.shape, bool)), like, value)
 
 
 def _singular(name: str) -> ValueError:
@@ -83,6 +90,8 @@ class Det(Function):
         return np.asarray(np.linalg.det(A))
 
     def backward(self, dy: Array) -> Array:
+        if self.A.shape[-1] == 0:
+            return np.zeros_like(self.A)
         u, s, vt = np.linalg.svd(self.A)
         rest = np.stack([np.prod(np.delete(s, i, -1), -1) for i in range(s.shape[-1])], -1)
         factor = dy * np.linalg.det(u) * np.linalg.det(vt)
@@ -157,7 +166,7 @@ def det(A: Any) -> Tensor:
 
 
 def slogdet(A: Any) -> SlogdetResult:
-    """The sign and log |det A| (...) of each matrix A (..., n, n); the sign has no gradient.
+    """The sign and log |det A| (...) of each matrix A (..., n, n); the gradient of the sign is 0.
 
     >>> import ranvier as rv
     >>> rv.slogdet(rv.tensor([[1.0, 0.0], [0.0, -1.0]])).sign
@@ -165,7 +174,7 @@ def slogdet(A: Any) -> SlogdetResult:
     """
     A = matrix("slogdet", A)
     sign = wrap(np.asarray(np.linalg.slogdet(A._array)[0]))
-    return SlogdetResult(sign, Logabsdet().apply(A))
+    return SlogdetResult(_constant(sign, total(A, (-2, -1))), Logabsdet().apply(A))
 
 
 def logdet(A: Any) -> Tensor:
@@ -210,5 +219,6 @@ def matrix_power(A: Any, n: int) -> Tensor:
             result = A if result is None else matmul(result, A)
         A, n = matmul(A, A) if n > 1 else A, n >> 1
     if result is None:
-        result = wrap(np.broadcast_to(np.eye(A.shape[-1], dtype=A.dtype), A.shape).copy())
+        ones = wrap(np.broadcast_to(np.eye(A.shape[-1], dtype=A.dtype), A.shape).copy())
+        result = _constant(ones, A)
     return result
