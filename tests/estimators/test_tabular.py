@@ -80,7 +80,9 @@ def test_gradients_of_the_network():
             *path, last = name.split(".")
             for part in path:
                 owner = getattr(owner, part)
-            owner._parameters[last] = value
+            if last in owner._parameters:
+                delattr(owner, last)
+            setattr(owner, last, value)  # no Parameter: as for a plain attribute
         return model(x)
 
     assert gradcheck(run, parameters)
