@@ -336,8 +336,10 @@ def test_bfloat16_of_another_library(path):
     assert layer.weight.tolist() == halves.float().tolist()
 
 
-def test_bfloat16_bits(path):
-    """As above, without PyTorch."""
+@pytest.mark.parametrize("types", ["numpy", "ml_dtypes"])
+def test_bfloat16_bits(path, types):
+    """As above, without PyTorch. With the package ml_dtypes, NumPy has a bfloat16."""
+    pytest.importorskip(types)
     header = b'{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\x80\x3f\x20\xc0")
     assert rv.load(path)["a"].tolist() == [1.0, -2.5]

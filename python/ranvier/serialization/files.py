@@ -150,6 +150,8 @@ def _array(file: Any, path: str | os.PathLike[str], name: str) -> npt.NDArray[An
 
     try:
         array: npt.NDArray[Any] = file.get_tensor(name)
+        if array.dtype.isbuiltin != 1:  # a type of the package ml_dtypes, where that is loaded
+            raise TypeError(f"{array.dtype}")
     except TypeError:
         part = dict(deserialize(Path(path).read_bytes()))[name]  # type: ignore[no-untyped-call]
         if part["dtype"] != "BF16":
