@@ -38,6 +38,34 @@ def test_the_same_bits_eagerly_and_at_any_number_of_threads(alone):
         rv.set_num_threads(before)
 
 
+def test_integer_buffers_are_exact(alone):
+    """Three batches, whose eight parts have two samples each."""
+    rows, small, used, wide, batches = alone["counting"][1]
+    assert rows == [2**24 + 7, 2**53 + 7, 2**62 + 7]
+    assert (small, used, batches) == ([2**24 + 10], [True, False], [2**24 + 4])
+    assert wide == [1 / 3 + 1e-12 + 1e-12 + 1e-12]
+
+
+def test_changes_of_buffers_that_are_refused():
+    x, y = data(16)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+
+    def change(module, _):
+        module.extra.copy_(
+            module.extra + module.extra.new_tensor(2**60 if module.extra.dtype == rv.int64 else 1)
+        )
+
+    model.register_forward_pre_hook(change)
+    for dtype, error, message in (
+        (np.int64, ValueError, r"changed by more than 2\*\*63 / 16 \(the samples"),
+        (np.float16, TypeError, "got a buffer of dtype float16 that a forward pass changes"),
+    ):
+        model.register_buffer("extra", rv.tensor(np.zeros(1, dtype)))
+        trainer = rv.Trainer(model, "cross_entropy", "adam", distributed=True, compile=False)
+        with pytest.raises(error, match=message):
+            trainer.fit(x, y, epochs=1, batch_size=16)
+
+
 FILES = "import sys; from support.distributed_runs import checkpointed; checkpointed(*sys.argv[1:])"
 
 

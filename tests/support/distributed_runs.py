@@ -46,6 +46,28 @@ class Forked(nn.Module):
         return self.last(self.some(x) if len(x) % 2 else x)
 
 
+class Counting(nn.Module):
+    """A forward pass changes integer buffers above 2^24 and 2^53, a bool and a float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.norm = nn.Linear(64, 4), nn.BatchNorm1d(4)
+        self.norm.num_batches_tracked.fill_(2**24 + 1)
+        self.register_buffer("rows", rv.tensor(np.array([2**24 + 1, 2**53 + 1, 2**62 + 1])))
+        self.register_buffer("small", rv.tensor(np.array([2**24 + 1], np.int32)))
+        self.register_buffer("used", rv.tensor(np.zeros(2, bool)))
+        self.register_buffer("wide", rv.tensor(np.array([1 / 3])))
+
+    def forward(self, x: Any) -> Any:
+        if self.training:
+            with rv.no_grad():
+                self.rows += len(x)
+                self.small += 3
+                self.used[0] = True
+                self.wide += 1e-12
+        return self.norm(self.last(x.reshape(len(x), -1)))
+
+
 def weights_of(model: nn.Module) -> str:
     values = [value.numpy() for value in model.state_dict().values()]
     return hashlib.sha256(b"".join(np.ascontiguousarray(v).tobytes() for v in values)).hexdigest()
@@ -146,6 +168,19 @@ def with_callbacks() -> Any:
     return [told(trainer, history), told(trainer, again), weights_of(average), trainer.evaluate(x, y)]
 
 
+def counting() -> Any:
+    x, y = data(48)
+    rv.manual_seed(9)
+    model = Counting()
+    settings = {"loss": "cross_entropy", "optimizer": "adam", "compile": False}
+    return [trained(model, x, y, epochs=1, fit={"batch_size": 16}, **settings), numbers_of(model)]
+
+
+def numbers_of(model: Any) -> list[list[Any]]:
+    names = ("rows", "small", "used", "wide", "norm.num_batches_tracked")
+    return [model.state_dict()[name].numpy().reshape(-1).tolist() for name in names]
+
+
 def checkpointed(folder: str, stop: str) -> Any:
     """A run with checkpoints, resumed where there are some; it ends as `stop` says in its eleventh batch.
 
@@ -206,6 +241,7 @@ RUNS: dict[str, Callable[[], Any]] = {
     "double and summed": double_and_summed,
     "frozen in the middle": frozen_in_the_middle,
     "with callbacks": with_callbacks,
+    "counting": counting,
 }
 
 

@@ -14,6 +14,7 @@ from ranvier.autograd.memory import cast
 from ranvier.autograd.recording import keep
 from ranvier.autograd.views import bump
 from ranvier.communication.collectives import mpi_reduce
+from ranvier.communication.counts import Counts
 from ranvier.communication.flat import Flat
 from ranvier.communication.member import World
 from ranvier.communication.tree import tree_sum
@@ -28,27 +29,30 @@ class Exchange:
     """Flat buffers, one for each dtype: the loss, a number for each parameter (how many parts have a gradient
     for it), the gradients, and the changes of the buffers that forward passes have made.
 
-    Integer buffers are in the buffer of the first dtype.
+    Integer buffers have messages of their own (`Counts`).
     """
 
     def __init__(self, world: World, parameters: list[Any], buffers: list[Any], deterministic: bool) -> None:
         self._world, self._deterministic = world, deterministic
         self._flags: dict[Any, Array] = {}
-        dtypes = list({p._array.dtype: None for p in parameters})
+        floats = [b for b in buffers if b._array.dtype.char in "fd"]
         self.groups = [
             _Group(
                 [p for p in parameters if p._array.dtype == dtype],
-                [b for b in buffers if _carrier(b, dtypes) == dtype],
+                [b for b in floats if b._array.dtype == dtype],
                 dtype,
             )
-            for dtype in dtypes
+            for dtype in {t._array.dtype: None for t in (*parameters, *floats)}
         ]
+        self.counts = Counts([b for b in buffers if b._array.dtype.kind in "iub"], CALL)
+        self._others = [b for b in buffers if b._array.dtype.char == "e"]
 
     # --- within a part; a compiled step repeats these
 
     def before(self) -> list[Any]:
-        """Copies of the buffers, with the counts of their changes."""
-        return [[(_copy(b._array), b._cell[0]) for b in group.buffers] for group in self.groups]
+        """Copies of the float buffers and, of all, the counts of their changes."""
+        copies = [[(_core.copy_like(b._array, b._array), b._cell[0]) for b in g.buffers] for g in self.groups]
+        return [self.counts.before(), [b._cell[0] for b in self._others], *copies]
 
     def pack(self, loss: Tensor, share: Any, samples: Any, before: list[Any], place: str) -> None:
         """Write what a part adds to the sums, and put the buffers back.
@@ -56,7 +60,14 @@ class Exchange:
         share: the weight of the part, by which its gradients are multiplied already; samples: of the part.
         place: "alone", or "first" or "second" of a pair of parts: the second is added to the first.
         """
-        for group, saved in zip(self.groups, before, strict=True):
+        of_integers, of_others, *copies = before
+        self.counts.pack(of_integers)
+        if [b._cell[0] for b in self._others] != of_others:
+            raise TypeError(
+                f"[{CALL}] got a buffer of dtype float16 that a forward pass changes; expected float32, "
+                "float64 or integers"
+            )
+        for group, saved in zip(self.groups, copies, strict=True):
             flat = group.first if place == "first" else group.flat
             bases: list[Any] = [None] * (2 + len(flat.views))
             if place == "second":
@@ -72,8 +83,7 @@ class Exchange:
                 if b._cell[0] == count:
                     made.append(None)
                     continue
-                change = _core.sub(_in(b._array, group.dtype), _in(old, group.dtype), None)
-                made.append(_core.mul(change, number, None))
+                made.append(_core.mul(_core.sub(b._array, old, None), number, None))
                 _restore(b, old)
             for values, view, base in zip(made, flat.views, bases[2:], strict=True):
                 _put(values, view, base)
@@ -95,6 +105,7 @@ class Exchange:
 
     def reduce(self) -> None:
         """Add the sums of all ranks; the results are the same everywhere."""
+        self.counts.reduce(self._world, self._deterministic)
         for group in self.groups:
             values = group.flat.values
             if self._world.size == 1:
@@ -140,16 +151,11 @@ class Exchange:
                 p._grad = None
 
     def apply_changes(self, samples: Any) -> None:
-        """Change the buffers by the mean of the parts' changes; samples: of the batch. It is compiled."""
+        """Change the float buffers by the means of the parts; samples: of the batch. It is compiled."""
         for group in self.groups:
             number = _in(samples, group.dtype)
             for b, view in zip(group.buffers, group.changes, strict=True):
-                change = _core.div(view, number, None)
-                if b._array.dtype.kind == "f":
-                    _core.add(b._array, change, b._array)
-                else:
-                    whole = _core.round(_core.add(_in(b._array, group.dtype), change, None), None)
-                    _core.cast(whole, b._array.dtype, b._array)
+                _core.add(b._array, _core.div(view, number, None), b._array)
                 bump(b)
 
 
@@ -205,12 +211,6 @@ class _Group:
             p._grad = tensor if is_used else None
 
 
-def _carrier(buffer: Any, dtypes: list[Any]) -> Any:
-    """The dtype in which the changes of a buffer are added; None for bools and others."""
-    dtype = buffer._array.dtype
-    return dtype if dtype in dtypes else dtypes[0] if dtype.kind == "f" or dtype == np.int64 else None
-
-
 def _put(values: Array | None, view: Array, base: Array | None) -> None:
     """Write values, or zeros for None, into a view; with a base, their sum."""
     if base is None:
@@ -228,13 +228,6 @@ def _in(array: Any, dtype: Any) -> Any:
     return array if array.dtype == dtype else cast(array, dtype)
 
 
-def _copy(array: Array) -> Array:
-    return _core.cast(array, array.dtype, None) if array.dtype.kind == "i" else _core.copy_like(array, array)
-
-
 def _restore(buffer: Any, values: Array) -> None:
-    if values.dtype.kind == "i":
-        _core.cast(values, values.dtype, buffer._array)
-    else:
-        _core.copy(values, False, buffer._array)
+    _core.copy(values, False, buffer._array)
     bump(buffer)

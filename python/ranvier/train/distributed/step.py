@@ -74,6 +74,7 @@ class CutStep(TrainingStep):
         if self._careful and not math.isfinite(value):
             penalty = self._penalty.value()
         else:
+            exchange.counts.apply(share.samples)
             scaled = accumulated and updates and not self._summed
             scale = np.array([self._scale()]) if scaled else False
             found = self._updating(scale, np.array(float(share.samples)), updates)
@@ -99,6 +100,7 @@ class CutStep(TrainingStep):
         """Loss and gradients of this rank's parts, added up; returns the outputs if a metric needs them."""
         exchange, share = self._exchange, self.source.share
         exchange.drop_gradients()
+        exchange.counts.begin()
         key, outputs = random.current().next_key(), []
         measured, last = bool(self._trainer.metrics), len(share.parts) - 1
         # the sum of the weights is 1, or divides the sum over the batches of an update
@@ -116,6 +118,7 @@ class CutStep(TrainingStep):
                     self._stream.manual_seed(random.mixed(key, part))
                     more = (weight, np.array(float(end - begin)), measured, place)
                     output = self._compiled(x[here], y[here], *weighting(of_part), *more)
+                    exchange.counts.add(end - begin, share.samples)
                     if output is not None:
                         outputs.append(output._array)
                 if place == "second":
