@@ -40,6 +40,18 @@ void collected(PyHeapTypeObject* heap_type) {
   };
 }
 
+// Which of these runs are made on one thread alone, where a run takes (on the team, alone) so many
+// nanoseconds.
+std::vector<bool> paced(double solo_ns, const std::vector<std::pair<double, double>>& runs) {
+  Pace pace(solo_ns);
+  std::vector<bool> alone;
+  for (const auto& [team_ns, alone_ns] : runs) {
+    alone.push_back(pace.alone());
+    pace.note(pace.alone() ? alone_ns : team_ns);
+  }
+  return alone;
+}
+
 }  // namespace
 
 // The texts are signatures for the stub, where the C++ types say too little.
@@ -57,6 +69,7 @@ void register_program(py::module_& m) {
       .def_readonly("fault", &ArrayRecording::fault)
       .def_property_readonly("place",
                              [](const ArrayRecording& r) { return r.places.empty() ? "" : r.places.back(); });
+  m.def("paced", paced, "(solo_ns: float, runs: list[tuple[float, float]], /) -> list[bool]");
   py::class_<Snapshot>(m, "Snapshot");
   py::class_<ArrayProgram>(m, "Program", py::custom_type_setup(collected))
       .def(py::init<ArrayRecording&, py::list, py::list, py::list, py::list>(),

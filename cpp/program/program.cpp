@@ -17,6 +17,12 @@ namespace ranvier {
 // The cost, in ns, of an instruction on the team between others on one thread, besides its own time.
 constexpr double kBarriers = 300;
 
+using Clock = std::chrono::steady_clock;
+
+static double nanoseconds(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double, std::nano>(to - from).count();
+}
+
 Program::Program(Recording&& recording, const Regions& regions, int team) : team_(team) {
   take(recording, regions);
   drop_unused();
@@ -236,10 +242,18 @@ bool Program::takes_long() const {
   return sum > kLong;
 }
 
+const Instruction* Program::run(bool may_stop) {
+  if (alone_) return run_as(Threads::chosen, may_stop);
+  const auto before = Clock::now();
+  const Instruction* failed = run_as(Threads::chosen, may_stop);
+  if (!failed && !stopped_) pace_.note(nanoseconds(before, Clock::now()));
+  return failed;
+}
+
 const Instruction* Program::run_as(Threads threads, bool may_stop) {
   StopSignal stop([](const void*) { return true; });
   StopSignal* const looked_at = may_stop && long_ ? &stop : nullptr;
-  const bool alone = threads == Threads::solo || (threads == Threads::chosen && alone_);
+  const bool alone = threads == Threads::solo || (threads == Threads::chosen && (alone_ || pace_.alone()));
   const Team team(alone ? 1 : team_, looked_at);
   const NoFork whole;
   DefaultFpEnvironment environment;
@@ -258,7 +272,6 @@ const Instruction* Program::run_as(Threads threads, bool may_stop) {
 
 // On every thread of the team.
 const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopSignal* stop) {
-  using Clock = std::chrono::steady_clock;
   const bool measured = threads != Threads::chosen, leads = team.leads();
   bool shared = true;  // whether what came before is there for all threads
   auto before = measured ? Clock::now() : Clock::time_point();
@@ -285,7 +298,7 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopS
     if (!measured || !leads) continue;
     const auto after = Clock::now();
     double& best = threads == Threads::solo ? i.solo_ns : i.team_ns;
-    best = std::min(best, std::chrono::duration<double, std::nano>(after - before).count());
+    best = std::min(best, nanoseconds(before, after));
     before = after;
   }
   return nullptr;
@@ -299,15 +312,19 @@ void Program::forget_times() {
 void Program::set_threads(bool solo) {
   for (Instruction& i : instructions_) i.solo = solo;
   alone_ = solo;
+  pace_ = Pace();
   long_ = true;
 }
 
 void Program::choose_threads() {
+  double solo_ns = 0;
   alone_ = true;
   for (Instruction& i : instructions_) {
     i.solo = i.guard || i.solo_ns <= i.team_ns + kBarriers;
     alone_ = alone_ && i.solo;
+    if (!i.prepared) solo_ns += i.solo_ns;
   }
+  pace_ = Pace(solo_ns);
   long_ = takes_long();
 }
 

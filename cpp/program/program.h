@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/parallel.h"
+#include "program/pace.h"
 #include "program/recording.h"
 
 namespace ranvier {
@@ -76,7 +77,7 @@ class Program {
   // Both return the check that failed, or null. Nothing after a failed check has run.
   // may_stop: a long run ends where a signal asks for it (base/interrupt.h), but only before the first
   // instruction that changes what outlives the run; stopped() then, and nothing has changed.
-  const Instruction* run(bool may_stop) { return run_as(Threads::chosen, may_stop); }
+  const Instruction* run(bool may_stop);
   const Instruction* run_measured(bool solo, bool may_stop) {
     return run_as(solo ? Threads::solo : Threads::team, may_stop);
   }
@@ -105,7 +106,7 @@ class Program {
     char* data = nullptr;
     std::vector<std::pair<char**, int64_t>> views;  // the address of each view's data pointer, and its offset
   };
-  enum class Threads { chosen, team, solo };
+  enum class Threads { chosen, team, solo };  // chosen: for each instruction
   const Instruction* run_as(Threads threads, bool may_stop);
   const Instruction* run_all(const OpenTeam& team, Threads threads, StopSignal* stop);
   bool takes_long() const;
@@ -131,6 +132,7 @@ class Program {
   ProgramMemory memory_{};
   int team_;
   bool alone_ = false;  // every instruction runs on one thread
+  Pace pace_;           // whether all do so for a while, where some would run on the team
   bool stale_ = true;   // what is prepared is not, or no longer
   bool long_ = true;    // a run may take so long that it checks for signals
   bool stopped_ = false, ended_ = false;
