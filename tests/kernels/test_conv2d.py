@@ -105,6 +105,25 @@ def test_large_results(shape, k, isa, rng):
     np.testing.assert_array_equal(kernels.conv2d(x, w, bias, activation="relu"), np.maximum(y, 0))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped(
+    ("c", "k", "height"), [(16, 16, 4), (15, 40, 4), (17, 33, 7), (256, 17, 5), (512, 40, 2), (520, 516, 1)]
+)
+def test_pointwise(c, k, height, dtype, isa, threads, rng):
+    """Gradients that are products of matrices, or just not; of images that are joined, apart and copied."""
+    x, w, bias = random_arrays(rng, dtype, 2, c, height, 8, k, 1, 1)
+    check(x, w, bias)
+    dy = rng.uniform(-1, 1, (2, k, height, 8)).astype(dtype)
+    gradients = kernels.conv2d_backward(dy, x, w)
+    for layout in LAYOUTS:
+        again = kernels.conv2d_backward(*(in_layout(a, layout) for a in (dy, x, w)))
+        for a, b in zip(again, gradients, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=layout)
+    same_bits(threads, lambda: kernels.conv2d_backward(dy[:, :, :, 1:], x[:, :, :, 1:], w))
+    only = kernels.conv2d_backward(dy, x, w, need_dx=False, need_db=False)
+    np.testing.assert_array_equal(only[1], gradients[1])
+
+
 @pytest.mark.parametrize("c", [2, 3, 4, 5, 8, 9, 16, 17, 32, 33])
 def test_depthwise_channels(c, isa, rng):
     check(*random_arrays(rng, "float32", 2, c, 5, 4, c, 3, 3, groups=c), padding=1, groups=c)

@@ -4,6 +4,7 @@
 #include "base/parallel.h"
 #include "kernels/conv2d/correlate.h"
 #include "kernels/conv2d/depthwise.h"
+#include "kernels/conv2d/pointwise.h"
 #include "kernels/conv2d/winograd.h"
 
 namespace ranvier {
@@ -34,22 +35,31 @@ auto with_kernel(const Correlation<T>& problem, bool winograd, Carver& carver, i
   return f(Correlator(problem, carver, threads));
 }
 
+template <class Call, class F>
+void with_kernel_of(const Call& call, Carver& carver, int threads, const F& f) {
+  const auto problem = correlation(call);
+  if (numel(problem.y) > 0)  // without channels a kernel could not divide by their number
+    with_kernel(problem, call.winograd, carver, threads, f);
+}
+
+template <class T, class F>
+void with_kernel_of(const Conv2dBackwardInput<T>& call, Carver& carver, int threads, const F& f) {
+  if (PointwiseInput<T>::pays(call)) return f(PointwiseInput<T>(call, carver, threads));
+  const auto problem = correlation(call);
+  if (numel(problem.y) > 0) with_kernel(problem, call.winograd, carver, threads, f);
+}
+
 template <class Call>
 size_t correlation_bytes(const Call& call, int threads) {
-  const auto problem = correlation(call);
   Carver carver(nullptr);
-  if (numel(problem.y) > 0)  // without channels a kernel could not divide by their number
-    with_kernel(problem, call.winograd, carver, threads, [](const auto&) {});
+  with_kernel_of(call, carver, threads, [](const auto&) {});
   return carver.used();
 }
 
 template <class Call>
 void correlate(const Team& team, const Call& call, void* workspace) {
-  const auto problem = correlation(call);
   Carver carver(workspace);
-  if (numel(problem.y) > 0)
-    with_kernel(problem, call.winograd, carver, team.threads(),
-                [&](const auto& kernel) { kernel.run(team); });
+  with_kernel_of(call, carver, team.threads(), [&](const auto& kernel) { kernel.run(team); });
 }
 
 }  // namespace

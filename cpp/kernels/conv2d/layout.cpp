@@ -9,10 +9,17 @@ namespace {
 // Pixels so far apart share one set of L1, which holds fewer of them than a tile has rows.
 bool collides(int64_t bytes) { return bytes != 0 && bytes % 4096 == 0; }
 
+template <class T>
+bool is_joined(const TensorView<const T>& x) {
+  const int64_t row = x.shape[3] * x.strides[3];
+  return (x.shape[2] == 1 || x.strides[2] == row) && (x.shape[0] == 1 || x.strides[0] == x.shape[2] * row);
+}
+
 }  // namespace
 
 template <class T>
-PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread)
+PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread,
+                        bool joined)
     : data(x.data),
       stride_n(x.strides[0]),
       stride_h(x.strides[2]),
@@ -21,7 +28,9 @@ PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Car
       copy_(nullptr) {
   const bool contiguous = x.strides[1] == 1 || x.shape[1] == 1;
   const int lanes = conv_kernels<T>().lanes;
-  if (contiguous && whole_vectors % lanes == 0 && !(spread && collides(stride_w * sizeof(T)))) return;
+  if (contiguous && whole_vectors % lanes == 0 && !(spread && collides(stride_w * sizeof(T))) &&
+      !(joined && !is_joined(x)))
+    return;
   stride_w = x.shape[1] + (collides(x.shape[1] * sizeof(T)) ? lanes : 0);
   stride_h = stride_w * x.shape[3];
   stride_n = stride_h * x.shape[2];

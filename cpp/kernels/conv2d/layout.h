@@ -12,8 +12,10 @@ template <class T>
 class PixelRows {
  public:
   // whole_vectors: the micro-kernel reads vectors of channels, in groups of so many, and may read past the
-  // last channel. spread: it reads many pixels again and again, so they must not share a set of L1.
-  PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread = true);
+  // last channel. spread: it reads many pixels again and again, so they must not share a set of L1. joined:
+  // stride_w leads from each pixel to the next one, also at the ends of rows and images.
+  PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread = true,
+            bool joined = false);
   void copy_share(const OpenTeam& team) const;  // this thread's part of the copy, where there is one
   const T* data;
   int64_t stride_n, stride_h, stride_w;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/conv2d/depthwise.h"
+#include "kernels/conv2d/pointwise.h"
 
 namespace ranvier {
 namespace {
@@ -270,6 +271,13 @@ void WeightGradient<T>::combine(const OpenTeam& team) const {
                  c_.db.strides[0]);
 }
 
+template <class T>
+Conv2dBackwardWeight<T> bias_only(Conv2dBackwardWeight<T> call) {
+  call.dw.data = nullptr;
+  call.x.shape[0] = 0;  // not read
+  return call;
+}
+
 // The gradient to the weight for few output channels and many input channels: x and dy exchange their roles,
 // since vectors of few output channels would be mostly empty.
 //
@@ -324,12 +332,6 @@ class ExchangedWeight {
       call.geometry.pad[d] = (call.taps[d] - 1) * call.geometry.dilation[d] - call.geometry.pad[d];
     return call;
   }
-  static Conv2dBackwardWeight<T> bias_only(Conv2dBackwardWeight<T> call) {
-    call.dw.data = nullptr;
-    call.x.shape[0] = 0;  // not read
-    return call;
-  }
-
   Conv2dBackwardWeight<T> call_;
   T* flipped_;
   WeightGradient<T> exchanged_, bias_;
@@ -364,6 +366,8 @@ size_t Conv2dBackwardWeight<T>::workspace_bytes(int threads) const {
   Carver carver(nullptr);
   if (const int64_t outputs = depthwise_outputs(*this))
     DepthwiseWeight<T>(depthwise_output(*this, outputs, 0), carver, threads);
+  else if (PointwiseWeight<T>::pays(*this))
+    PointwiseWeight<T>(*this, carver, threads), WeightGradient<T>(bias_only(*this), carver, threads);
   else if (ExchangedWeight<T>::pays(*this))
     ExchangedWeight<T>(*this, carver, threads);
   else
@@ -379,6 +383,11 @@ void Conv2dBackwardWeight<T>::run(const Team& team, void* workspace) const {
   if (const int64_t outputs = depthwise_outputs(*this)) {
     for (int64_t j = 0; j < outputs; ++j, carver = Carver(workspace))
       DepthwiseWeight<T>(depthwise_output(*this, outputs, j), carver, threads).run(team);
+    return;
+  }
+  if (PointwiseWeight<T>::pays(*this)) {
+    PointwiseWeight<T>(*this, carver, threads).run(team);
+    if (db.data) WeightGradient<T>(bias_only(*this), carver, threads).run(team);
     return;
   }
   if (ExchangedWeight<T>::pays(*this)) return ExchangedWeight<T>(*this, carver, threads).run(team);

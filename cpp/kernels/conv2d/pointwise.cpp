@@ -1,0 +1,100 @@
+#include "kernels/conv2d/pointwise.h"
+
+#include <algorithm>
+
+#include "base/carve.h"
+#include "base/parallel.h"
+#include "kernels/matmul/plan.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kFewPixels = 2048;
+constexpr int64_t kLeastChannels = 16;  // and pixels: fewer are no tile
+
+template <class T>
+int64_t pixels(const TensorView<T>& x) {
+  return x.shape[0] * x.shape[2] * x.shape[3];
+}
+
+// Whether r x s taps on x give each pixel of dy from the pixel at the same place.
+template <class Dy, class X>
+bool is_pointwise(const Conv2dGeometry& g, int64_t r, int64_t s, const Dy& dy, const X& x) {
+  for (int d = 0; d < 2; ++d)
+    if (g.stride[d] != 1 || g.pad[d] != 0 || dy.shape[2 + d] != x.shape[2 + d]) return false;
+  return r == 1 && s == 1 && g.groups == 1 && pixels(dy) >= kLeastChannels && dy.shape[1] >= kLeastChannels &&
+         x.shape[1] >= kLeastChannels;
+}
+
+template <class T>
+TensorView<T> matrix(T* data, int64_t rows, int64_t columns, int64_t row_stride, int64_t column_stride) {
+  return {data, 3, {1, rows, columns}, {0, row_stride, column_stride}};
+}
+
+template <class T>
+double cost(const Matmul<T>& m) {
+  return kMatmulNsPerProduct * m.c.shape[1] * m.c.shape[2] * m.a.shape[2] * (sizeof(T) / 4);
+}
+
+}  // namespace
+
+template <class T>
+bool PointwiseInput<T>::pays(const Conv2dBackwardInput<T>& c) {
+  return pixels(c.dy) <= kFewPixels && is_pointwise(c.geometry, c.w.shape[2], c.w.shape[3], c.dy, c.dx);
+}
+
+template <class T>
+PointwiseInput<T>::PointwiseInput(const Conv2dBackwardInput<T>& c, Carver& carver, int threads)
+    : dy_(c.dy, 0, carver, false, true), product_{} {
+  const int64_t k = c.w.shape[0], channels = c.w.shape[1], rows = pixels(c.dy);
+  product_.a = matrix(dy_.data, rows, k, dy_.stride_w, 1);
+  product_.b = matrix(c.w.data, k, channels, c.w.strides[0], c.w.strides[1]);
+  product_.c = matrix(c.dx.data, rows, channels, channels, 1);
+  workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
+}
+
+template <class T>
+void PointwiseInput<T>::run(const Team& team) const {
+  team.region(cost(product_), [&](const OpenTeam& team) {
+    dy_.copy_share(team);
+    team.barrier();
+    product_.run(team, workspace_);
+  });
+}
+
+template <class T>
+bool PointwiseWeight<T>::pays(const Conv2dBackwardWeight<T>& c) {
+  const int64_t channels = c.x.shape[1], k = c.dy.shape[1];
+  // The direct sum reads its operands in place. With few registers it reads them more often, which costs
+  // more.
+  const bool wide = matmul_kernels<T>().many_registers ? channels >= std::max<int64_t>(512, k)
+                                                       : channels >= std::max<int64_t>(256, k / 2);
+  return c.dw.data && wide && is_pointwise(c.geometry, c.taps[0], c.taps[1], c.dy, c.x);
+}
+
+template <class T>
+PointwiseWeight<T>::PointwiseWeight(const Conv2dBackwardWeight<T>& c, Carver& carver, int threads)
+    : dy_(c.dy, 0, carver, false, true), x_(c.x, 0, carver, false, true), product_{} {
+  const int64_t k = c.dy.shape[1], channels = c.x.shape[1], rows = pixels(c.dy);
+  product_.a = matrix(dy_.data, k, rows, 1, dy_.stride_w);
+  product_.b = matrix(x_.data, rows, channels, x_.stride_w, 1);
+  product_.c = matrix(c.dw.data, k, channels, channels, 1);
+  workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
+}
+
+template <class T>
+void PointwiseWeight<T>::run(const Team& team) const {
+  team.region(cost(product_), [&](const OpenTeam& team) {
+    dy_.copy_share(team);
+    x_.copy_share(team);
+    team.barrier();
+    product_.run(team, workspace_);
+  });
+}
+
+template class PointwiseInput<float>;
+template class PointwiseInput<double>;
+template class PointwiseWeight<float>;
+template class PointwiseWeight<double>;
+
+}  // namespace ranvier
