@@ -17,6 +17,7 @@ LAYERS: dict[str, dict[str, Any]] = {
     "AvgPool2d": {"kernel_size": 2},
     "BatchNorm1d": {"num_features": 2},
     "BatchNorm2d": {"num_features": 2},
+    "SyncBatchNorm": {"num_features": 2},
     "Conv1d": {"in_channels": 2, "out_channels": 4, "kernel_size": 3},
     "Conv2d": {"in_channels": 2, "out_channels": 4, "kernel_size": 3},
     "ConvTranspose1d": {"in_channels": 2, "out_channels": 4, "kernel_size": 3},

@@ -176,6 +176,34 @@ def counting() -> Any:
     return [trained(model, x, y, epochs=1, fit={"batch_size": 16}, **settings), numbers_of(model)]
 
 
+class Synchronised(nn.Sequential):
+    """Statistics of the whole batch and of each part, and numbers that are drawn between them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            *(
+                nn.Conv2d(1, 4, 3),
+                nn.SyncBatchNorm(4),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+                nn.Flatten(),
+                nn.Dropout(0.3),
+            ),
+            *(nn.Linear(36, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2)),
+            *(nn.Linear(16, 8), nn.SyncBatchNorm(8, momentum=None, affine=False), nn.Linear(8, 4)),
+        )
+
+
+def synchronised() -> Any:
+    """The last batches have parts on one or two ranks only."""
+    x, y = data(104)
+    rv.manual_seed(10)
+    settings = {"metrics": ["accuracy"], "compile": False}
+    few = trained(Synchronised(), x[:56], y[:56], fit={"batch_size": 50}, **settings)
+    last = trained(Synchronised(), x, y, fit={"batch_size": 34}, accumulate=2, **settings)
+    return [few, last]
+
+
 def numbers_of(model: Any) -> list[list[Any]]:
     names = ("rows", "small", "used", "wide", "norm.num_batches_tracked")
     return [model.state_dict()[name].numpy().reshape(-1).tolist() for name in names]
@@ -242,6 +270,7 @@ RUNS: dict[str, Callable[[], Any]] = {
     "frozen in the middle": frozen_in_the_middle,
     "with callbacks": with_callbacks,
     "counting": counting,
+    "synchronised": synchronised,
 }
 
 

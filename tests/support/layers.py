@@ -130,6 +130,7 @@ LAYERS = [
     layer("BatchNorm1d", 6),
     layer("BatchNorm1d", 4, eps=1e-3, momentum=None, of=SEQUENCES),
     layer("BatchNorm2d", 4, of=IMAGES),
+    layer("SyncBatchNorm", 4, of=IMAGES),
     layer("BatchNorm2d", 4, affine=False, track_running_stats=False, of=IMAGES),
     layer("InstanceNorm1d", 4, of=SEQUENCES),
     layer("InstanceNorm2d", 4, affine=True, of=IMAGES),

@@ -35,6 +35,7 @@ class Exchange:
     def __init__(self, world: World, parameters: list[Any], buffers: list[Any], deterministic: bool) -> None:
         self._world, self._deterministic = world, deterministic
         self._flags: dict[Any, Array] = {}
+        self.parameters = parameters
         floats = [b for b in buffers if b._array.dtype.char in "fd"]
         self.groups = [
             _Group(

@@ -24,7 +24,7 @@ from ranvier.nn.module import *
 from ranvier.nn.neuron import *
 from ranvier.nn.norm import *
 from ranvier.nn.pad import *
-from ranvier.nn.parallel import DataParallel
+from ranvier.nn.parallel import DataParallel, SyncBatchNorm
 from ranvier.nn.pooling import *
 from ranvier.nn.positional import *
 from ranvier.nn.rare import *

@@ -1,14 +1,19 @@
-"""DataParallel and DistributedDataParallel, under the names of PyTorch's state dict."""
+"""DataParallel, DistributedDataParallel and SyncBatchNorm, with PyTorch's names and state dicts."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
+from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import bump
+from ranvier.nn.lazy import _Lazy
 from ranvier.nn.module import Module
+from ranvier.nn.norm import _BatchNorm
 
-__all__ = ["DataParallel", "DistributedDataParallel"]
+__all__ = ["DataParallel", "DistributedDataParallel", "SyncBatchNorm"]
 
 
 class DataParallel(Module):
@@ -86,3 +91,123 @@ class DistributedDataParallel(DataParallel):
             yield
         finally:
             means.enabled = before
+
+
+class SyncBatchNorm(_BatchNorm):
+    """Batch norm whose mean and variance in training are those of all ranks: x and y (N, C, ...).
+
+    Under :class:`DistributedDataParallel` and in a loop of your own, the batches of all ranks together are
+    normalised. In a Trainer with `distributed=True` it is the whole batch, in place of each of its `shards`;
+    its steps are not compiled then. The statistics are added in float64 along one binary tree. In evaluation
+    mode, and in one process with one part, it is :class:`BatchNorm1d` for 2 to 5 dimensions.
+
+    process_group: None; statistics over a part of the ranks are not available.
+
+    Raises ValueError for other shapes, and in training for a single value per channel on all ranks together.
+
+    >>> import ranvier as rv
+    >>> rv.nn.SyncBatchNorm(2)(rv.tensor([[1.0, 10.0], [3.0, 30.0]]))
+    tensor([[-1.0000, -1.0000],
+            [ 1.0000,  1.0000]], grad_fn=<BatchNorm>)
+    """
+
+    _compared = False
+    _ranks = {  # noqa: RUF012
+        2: "2 dimensions (N, C)", 3: "3 (N, C, L)", 4: "4 (N, C, H, W)", 5: "5 (N, C, D, H, W)"
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        _require_all_ranks(process_group)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias=bias)
+
+    def forward(self, input: Any) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        from ranvier.communication.meeting import compare, current  # loaded at its first use
+
+        join = current()
+        if join is None:
+            return super().forward(input)
+        from ranvier.communication.sync_norm import SyncBatchNorm as Normalize
+
+        self._check(input)
+        if not self._compared:  # the first time, the ranks compare their calls
+            self._compared = True
+            compare(f"of {self.num_features} channels")
+        node = Normalize(join, self.eps)
+        y: Tensor = node.apply(input, self.weight, self.bias)
+        self._track(node.count, node.mean, node.var)
+        return y
+
+    def _track(self, count: float, mean: Any, var: Any) -> None:
+        """Move the running statistics towards those of a batch."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked._array[...] += 1
+        factor = self.momentum
+        if factor is None:
+            factor = 1 / int(self.num_batches_tracked._array)
+        for running, found in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
+            old = running._array.astype(float)
+            running._array[...] = old + factor * (found - old)
+        for buffer in self.buffers():
+            bump(buffer)
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
+        """The module with a SyncBatchNorm, of the same parameters and buffers, for each BatchNorm inside it.
+
+        >>> from ranvier import nn
+        >>> model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8))
+        >>> nn.SyncBatchNorm.convert_sync_batchnorm(model)[1]
+        SyncBatchNorm(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
+        """
+        _require_all_ranks(process_group)
+        return _converted(cls, module, {})
+
+
+def _require_all_ranks(process_group: Any) -> None:
+    if process_group is not None:
+        raise ValueError(
+            f"[SyncBatchNorm] got process_group {process_group!r}; expected None: the statistics are those "
+            "of all ranks"
+        )
+
+
+def _converted(cls: type[SyncBatchNorm], module: Module, done: dict[int, Module]) -> Module:
+    if id(module) not in done:
+        done[id(module)] = _of_norm(cls, module) if _is_other_norm(module) else module
+        for name, child in list(module._modules.items()):
+            if (found := _converted(cls, child, done)) is not child:
+                setattr(module, name, found)
+    return done[id(module)]
+
+
+def _is_other_norm(module: Module) -> bool:
+    return isinstance(module, _BatchNorm) and not isinstance(module, SyncBatchNorm)
+
+
+def _of_norm(cls: type[SyncBatchNorm], norm: Any) -> SyncBatchNorm:
+    if isinstance(norm, _Lazy):
+        raise ValueError(
+            f"[SyncBatchNorm] got a {type(norm).__name__} without sizes; expected a call of the model first"
+        )
+    first: Any = next(chain(norm.parameters(), norm.buffers()), None)
+    settings = {name: getattr(norm, name) for name in ("eps", "momentum", "affine", "track_running_stats")}
+    dtype = None if first is None else first.dtype
+    new = cls(norm.num_features, **settings, dtype=dtype, bias=norm.bias is not None)
+    for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+        setattr(new, name, getattr(norm, name))
+    new.training = norm.training
+    return new

@@ -37,8 +37,8 @@ class CompiledOrEager:
     ) -> None:
         self._name, self._function = name, function
         self._compiled = None if eager else CompiledFunction(function, after=after)
-        if refused and not eager:
-            self._refuse(refused)
+        if refused:
+            self.refuse(refused)
 
     def __call__(self, *args: Any) -> Any:
         if self._compiled is None:
@@ -46,14 +46,17 @@ class CompiledOrEager:
         try:
             return self._compiled(*args)
         except CaptureError as error:  # the function itself has run
-            self._refuse(str(error).removeprefix("[compile] "))
+            self.refuse(str(error).removeprefix("[compile] "))
             return error.result
 
     def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
         """Several calls in one (`CompiledFunction.run_batches`); None where Python has to make the next."""
         return None if self._compiled is None else self._compiled.run_batches(args, batches)
 
-    def _refuse(self, why: str) -> None:
+    def refuse(self, why: str) -> None:
+        """Run eagerly from now on; the first time, and unless it already does, with a warning."""
+        if self._compiled is None:
+            return
         self._compiled = None
         warnings.warn(
             f"[{self._name}] continues without compiling its steps, which takes longer: {why} "

@@ -17,6 +17,7 @@ class Share:
     samples, weight: of the whole batch; weight is the sum of the sample weights, or `samples`.
     first, end: the rank's samples in the batch.
     parts: (number in the batch, begin, end) of each of the rank's parts, counted from `first`.
+    used: the parts of the batch that are not empty, on all ranks: the first ones.
     """
 
     samples: int
@@ -24,6 +25,12 @@ class Share:
     first: int
     end: int
     parts: list[tuple[int, int, int]]
+    used: int
+
+    @property
+    def ranks(self) -> int:
+        """The ranks that have samples: the first ones."""
+        return -(-self.used // len(self.parts))
 
 
 class Cut:
@@ -44,7 +51,7 @@ class Cut:
         first, end = bounds[0], bounds[-1]
         pairs = zip(self._own, bounds, bounds[1:])  # noqa: B905
         parts = [(part, a - first, b - first) for part, a, b in pairs]
-        return Share(samples, float(samples) if weight is None else weight, first, end, parts)
+        return Share(samples, float(samples) if weight is None else weight, first, end, parts, used)
 
 
 def require_ranks(shards: int, deterministic: bool) -> World:

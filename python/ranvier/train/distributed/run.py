@@ -13,6 +13,7 @@ import ranvier._core as _core
 import ranvier.nn as nn
 from ranvier.autograd import random
 from ranvier.communication.collectives import all_reduce, gather_objects, of_first
+from ranvier.communication.meeting import meeting
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.description import difference
@@ -151,7 +152,8 @@ class _NonFinite(NonFinite):
     def _cause(self, batch: Batch, value: float) -> tuple[str | None, str]:
         found = None
         if math.isfinite(value) or not self._step.finite:
-            found = super()._cause(batch, value)
+            with meeting(None):  # one rank alone looks for it
+                found = super()._cause(batch, value)
         causes = gather_objects(found, f"{CALL} loss that is not finite")
         return next((cause for cause in causes if cause is not None), (None, "the sum over the parts is not"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,10 @@ import numpy.typing as npt
 
 from ranvier.autograd import Tensor, random, wrap
 from ranvier.communication.exchange import Exchange
+from ranvier.communication.meeting import of_ranks
 from ranvier.communication.member import World
+from ranvier.communication.parts import Parts
+from ranvier.nn.parallel import SyncBatchNorm
 from ranvier.optim import LBFGS
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.distributed.source import CutSource
@@ -43,6 +47,7 @@ class CutStep(TrainingStep):
             )
         self._world, self._deterministic = world, deterministic
         self._updating = parts.of(trainer, "update", self._apply, eager=self._own)
+        self._has_several = (trainer.shards if deterministic else world.size) > 1
         self._stream = random.Generator()
         self._layout: list[Any] = []
         self.finite = True
@@ -50,6 +55,9 @@ class CutStep(TrainingStep):
     def begin(self, source: CutSource) -> None:
         """Take the batches of this source from now on."""
         self.source, self._buffers = source, list(self._model.buffers())
+        self._synced = self._has_several and any(isinstance(m, SyncBatchNorm) for m in self._model.modules())
+        if self._synced:
+            self._compiled.refuse("SyncBatchNorm exchanges statistics within a step")
         self._batches, self._weight = 0, 0.0
 
     def __call__(
@@ -102,28 +110,47 @@ class CutStep(TrainingStep):
         exchange.drop_gradients()
         exchange.counts.begin()
         key, outputs = random.current().next_key(), []
-        measured, last = bool(self._trainer.metrics), len(share.parts) - 1
+        last = len(share.parts) - 1
+
+        def compute(number: int) -> None:
+            part, begin, end = share.parts[number]
+            place = "alone" if not last else "second" if number % 2 else "first"
+            if begin == end:
+                exchange.empty(place)
+            else:
+                here = slice(begin, end)
+                of_part = None if weights is None else weights[here]
+                output = self._part(x[here], y[here], of_part, random.mixed(key, part), place)
+                if output is not None:
+                    outputs.append(output._array)
+            if place == "second":
+                exchange.add_pair(number // 2, number == last)
+
+        numbers = [*range(last + 1)]
+        if self._synced:
+            used = sum(begin < end for _, begin, end in share.parts)
+            meeting = Parts(exchange.parameters, self._buffers)
+            works = [functools.partial(compute, number) for number in numbers[:used]]
+            meeting.run(works, lambda rows: of_ranks(self._world, share.ranks, rows))
+            del numbers[:used]
+        for number in numbers:
+            compute(number)
+        return outputs
+
+    def _part(self, x: Array, y: Array, weights: Array | None, key: int, place: str) -> Tensor | None:
+        """Loss and gradients of one part; the output where a metric needs it."""
+        share = self.source.share
         # the sum of the weights is 1, or divides the sum over the batches of an update
         total = 1.0 if self._summed or self._accumulate > 1 else share.weight or 1.0
-        with random.using(self._stream):
-            for number, (part, begin, end) in enumerate(share.parts):
-                place = "alone" if not last else "second" if number % 2 else "first"
-                if begin == end:
-                    exchange.empty(place)
-                else:
-                    here = slice(begin, end)
-                    of_part = None if weights is None else weights[here]
-                    counted = end - begin if of_part is None else of_part.sum()
-                    weight = np.array(1.0 if self._summed else float(counted) / total)
-                    self._stream.manual_seed(random.mixed(key, part))
-                    more = (weight, np.array(float(end - begin)), measured, place)
-                    output = self._compiled(x[here], y[here], *weighting(of_part), *more)
-                    exchange.counts.add(end - begin, share.samples)
-                    if output is not None:
-                        outputs.append(output._array)
-                if place == "second":
-                    exchange.add_pair(number // 2, number == last)
-        return outputs
+        counted = len(y) if weights is None else weights.sum()
+        weight = np.array(1.0 if self._summed else float(counted) / total)
+        stream = random.Generator() if self._synced else self._stream  # parts take turns where they meet
+        stream.manual_seed(key)
+        more = (weight, np.array(float(len(y))), bool(self._trainer.metrics), place)
+        with random.using(stream):
+            output = self._compiled(x, y, *weighting(weights), *more)
+        self._exchange.counts.add(len(y), share.samples)
+        return output
 
     def _take(  # type: ignore[override]
         self,
