@@ -211,9 +211,9 @@ using Tile = void (*)(const Row&, int64_t);
 template <class T>
 constexpr bool kFloat = sizeof(T) == sizeof(float);
 
-// Tiles for any taps, for 3 and 5 at stride 1 and 2, for 7 at stride 1. Rare cases, and those that do not fit
-// the registers, use the first.
-constexpr bool kWide = RANVIER_VECTOR_REGISTERS >= 32;
+// Tiles for any taps, for 3 and 5 at stride 1 and 2, for 7 at stride 1. Rare cases use the first, and old
+// CPUs, for which less code is compiled.
+constexpr bool kWide = RANVIER_HAS_FMA;
 template <class T>
 constexpr Tile<DepthwiseForwardRow<T>> kForward[] = {gather<T>,
                                                      slide<T, 3, 1>,
@@ -228,8 +228,9 @@ constexpr Tile<DepthwiseWeightRow<T>> kWeight[2][6] = {
      kFloat<T> ? slide_weight<T, 5, 1, false> : gather_weight<T>,
      kFloat<T> ? slide_weight<T, 5, 2, false> : gather_weight<T>,
      kFloat<T>&& kWide ? slide_weight<T, 7, 1, false> : gather_weight<T>},
-    {gather_weight<T>, slide_weight<T, 3, 1, true>, gather_weight<T>, gather_weight<T>, gather_weight<T>,
-     gather_weight<T>}};
+    {gather_weight<T>, slide_weight<T, 3, 1, true>, kWide ? slide_weight<T, 3, 2, true> : gather_weight<T>,
+     kFloat<T>&& kWide ? slide_weight<T, 5, 1, true> : gather_weight<T>, gather_weight<T>,
+     kFloat<T>&& kWide ? slide_weight<T, 7, 1, true> : gather_weight<T>}};
 
 template <class T>
 RANVIER_INLINE int tile_of(const DepthwiseRow<T>& d) {
