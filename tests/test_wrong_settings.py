@@ -87,6 +87,7 @@ INPUTS: dict[str, list[Any]] = {
     "MultiLabelSoftMarginLoss": [rv.ones(1, 3), rv.ones(1, 3)],
     "PixelShuffle": [rv.ones(1, 4, 2, 2)],
     "PixelUnshuffle": [rv.ones(1, 1, 2, 2)],
+    "SyncBatchNorm": [rv.ones(2, 2)],
     "TripletMarginWithDistanceLoss": [rv.ones(2, 3)] * 3,
     "Unfold": [rv.ones(1, 1, 3, 3)],
 }

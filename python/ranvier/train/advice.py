@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from ranvier.train.links import link_of
 from ranvier.train.protocol import Training
 from ranvier.train.weighting import name_of
 
-__all__ = ["HintWarning", "advise"]
+__all__ = ["HintWarning", "advise", "warning_once"]
 
 Array = npt.NDArray[Any]
 LARGE = 100.0  # values of features beyond which they count as not scaled
@@ -33,6 +35,15 @@ class HintWarning(UserWarning):
     ...     warnings.filterwarnings("ignore", category=rv.train.HintWarning)
     ...     _ = rv.Trainer(rv.nn.Linear(1, 2), "cross_entropy", "sgd").fit([[500.0]], [1], epochs=1)
     """
+
+
+@contextlib.contextmanager
+def warning_once(leads: bool) -> Iterator[None]:
+    """Within the block, the library's own warnings appear on the leading process only."""
+    with contextlib.nullcontext() if leads else warnings.catch_warnings():
+        if not leads:
+            warnings.filterwarnings("ignore", r"\[")  # how their texts begin
+        yield
 
 
 def advise(trainer: Training, data: Prepared, classes: Array | None = None, class_weight: Any = None) -> None:

@@ -15,7 +15,7 @@ from ranvier.autograd import Tensor
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import Metric
 from ranvier.nn.modes import mode_kept
-from ranvier.train.advice import advise
+from ranvier.train.advice import advise, warning_once
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.progress import ProgressBar, shows_progress
 from ranvier.train.compiled import CompiledParts
@@ -217,34 +217,35 @@ class Trainer:
         hook_list = checked.in_order(callbacks)
         if shows_progress(verbose, hook_list):
             hook_list.insert(0, ProgressBar(bar=verbose != 2, every=max(1, epochs // 50), delay=0.5))
-        source, valid = open_training(
-            x,
-            y,
-            form,
-            batch_size,
-            bool(shuffle),
-            class_weight=class_weight,
-            sample_weight=sample_weight,
-            validation_data=validation_data,
-            validation_split=validation_split,
-            on_nonfinite=self.on_nonfinite,
-        )
-        if class_weight is not None or source.weighted:
-            unreduced(self.loss)
-        if isinstance(source, ArraySource):
-            form.flat = source.data.y.ndim == 1
-            if self.history.epochs == 0 and verbose != 0 and self.leads:
-                advise(self, source.data, form.classes, class_weight)
-        self._known = form
-        kind = checked.processes().DistributedRun if self.distributed else Run
-        self._run = run = kind(self, self._parts, source, valid, hook_list, epochs)
-        try:
-            if resume is not None:
-                run.find(resume)
-            with mode_kept(self.model):
-                run.go()
-        finally:
-            self._run = None
+        with warning_once(self.leads):
+            source, valid = open_training(
+                x,
+                y,
+                form,
+                batch_size,
+                bool(shuffle),
+                class_weight=class_weight,
+                sample_weight=sample_weight,
+                validation_data=validation_data,
+                validation_split=validation_split,
+                on_nonfinite=self.on_nonfinite,
+            )
+            if class_weight is not None or source.weighted:
+                unreduced(self.loss)
+            if isinstance(source, ArraySource):
+                form.flat = source.data.y.ndim == 1
+                if self.history.epochs == 0 and verbose != 0 and self.leads:
+                    advise(self, source.data, form.classes, class_weight)
+            self._known = form
+            kind = checked.processes().DistributedRun if self.distributed else Run
+            self._run = run = kind(self, self._parts, source, valid, hook_list, epochs)
+            try:
+                if resume is not None:
+                    run.find(resume)
+                with mode_kept(self.model):
+                    run.go()
+            finally:
+                self._run = None
         return self.history
 
     def evaluate(
@@ -262,12 +263,11 @@ class Trainer:
         Raises:
             ValueError: arrays of unequal or no length, NaN or infinite numbers.
         """
-        name = "Trainer.evaluate"
-        batch_size = positive(name, "batch_size", batch_size)
-        form = self._form()
-        source = open_source(name, x, y, form, batch_size, sample_weight, self.on_nonfinite)
-        kind = checked.processes().SharedEvaluator if self.distributed else Evaluator
-        return kind(self, self._parts).measure(source)
+        batch_size = positive("Trainer.evaluate", "batch_size", batch_size)
+        form, kind = self._form(), checked.processes().SharedEvaluator if self.distributed else Evaluator
+        with warning_once(self.leads):
+            source = open_source("Trainer.evaluate", x, y, form, batch_size, sample_weight, self.on_nonfinite)
+            return kind(self, self._parts).measure(source)
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Array:
         """Labels (int64) for a classification loss, the model's output for any other.
