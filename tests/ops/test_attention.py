@@ -151,11 +151,12 @@ def test_the_same_bits_in_parts(mask, kind, first, monkeypatch):
         mask = rng.standard_normal(mask[-2:] if len(mask) == 2 else mask, np.float32)
         mask = mask > -0.5 if kind == "b" else mask
     runs = []
-    for size, parts in ((1, 4 - first), (600 - 400 * first, 2), (1 << 20, 1)):  # bytes: one, two, all at once
+    each = 3 if first else 12
+    for size, parts in ((1, each), (600 - 400 * first, 2), (1 << 20, 1)):  # bytes: one, two, all at once
         monkeypatch.setattr(module, "_PART", size)
         leaves = [rv.tensor(x, requires_grad=True) for x in (q, k, v)]
         y = ops.scaled_dot_product_attention(*leaves, mask)
-        assert len(y.grad_fn.cuts) == parts
+        assert len(y.grad_fn.parts) == parts
         y.backward(dy)
         with rv.no_grad():
             np.testing.assert_array_equal(ops.scaled_dot_product_attention(*leaves, mask), y.detach())
@@ -163,6 +164,35 @@ def test_the_same_bits_in_parts(mask, kind, first, monkeypatch):
     for run in runs[1:]:
         for got, want in zip(run, runs[0], strict=True):
             np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("kept", [0, 1 << 20])
+@pytest.mark.parametrize("lead", [(), (2, 3), (1, 2)])
+@pytest.mark.parametrize(("length", "keys"), [(21, 21), (21, 9), (9, 21), (16, 17)])
+@pytest.mark.parametrize("mask", ["", "causal", "b", "f", "row"])
+def test_queries_in_parts(mask, length, keys, lead, kept, monkeypatch, rng):
+    """Long sequences: the weights of a part are kept, or computed again for the gradients."""
+    monkeypatch.setattr(module, "_PART", 4 * keys * 8)
+    monkeypatch.setattr(module, "_LEAST_ROWS", 4)
+    monkeypatch.setattr(module, "_MOST_KEPT", kept)
+    arrays = [rng.standard_normal((*lead, n, 5)) for n in (length, keys, keys)]
+    shown = {"b": rng.random((length, keys)) < 0.5, "f": rng.standard_normal((length, keys))}.get(mask)
+    if mask == "row":
+        shown = rng.standard_normal((*lead[:1], *(1 for _ in lead[1:]), 1, keys))
+    leaves = [rv.tensor(x, requires_grad=True) for x in arrays]
+    y = ops.scaled_dot_product_attention(*leaves, shown, is_causal=mask == "causal")
+    assert len(y.grad_fn.parts) > 1
+    assert y.grad_fn.kept == (kept > 0)
+    seen = reference.causal_mask(length, keys) if mask == "causal" else shown
+    limit = tolerance("float64", length + keys + 5, 4)
+    np.testing.assert_allclose(y.numpy(force=True), reference.attention(*arrays, seen), rtol=0, atol=limit)
+    dy = rng.standard_normal(y.shape)
+    wanted = reference.attention_backward(dy, *arrays, seen)
+    second = rv.autograd.grad(y, leaves, rv.tensor(dy), create_graph=True)  # from all weights
+    y.backward(rv.tensor(dy))
+    for leaf, again, want in zip(leaves, second, wanted, strict=False):
+        np.testing.assert_allclose(leaf.grad.numpy(), want, rtol=0, atol=limit)
+        np.testing.assert_allclose(again.numpy(force=True), want, rtol=0, atol=limit)
 
 
 @pytest.mark.parametrize("nothing", [False, -math.inf])

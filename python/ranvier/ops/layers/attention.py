@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,52 @@ __all__ = ["scaled_dot_product_attention"]
 _NAME = "scaled_dot_product_attention"
 _MINUS_INF = float("-inf")
 _PART = 1 << 20  # bytes of scores in one part: they stay in the cache
+_LEAST_ROWS = 64  # queries of a part: fewer are slow products
+_CAUSAL_PARTS = 8  # more save few keys
+_MOST_KEPT = 1 << 26  # bytes of scores: the weights of more are computed again for the gradients
+
+
+class _Part(NamedTuple):
+    """Queries and keys whose scores are computed together, of a part of the leading dimensions."""
+
+    lead: tuple[slice, ...]
+    rows: slice
+    keys: slice
+    whole: bool  # all of them
+
+    def of(self, x: Any, places: slice) -> Any:
+        """The part of queries, keys, values or results (..., length, width); None of None."""
+        return x if self.whole or x is None else x[self.lead][..., places, :]
+
+    def of_mask(self, mask: Array, ndim: int) -> Array:
+        if self.whole:
+            return mask
+        every = (slice(None),) * (ndim - 2 - len(self.lead))
+        index = (*self.lead, *every, self.rows, self.keys)[ndim - mask.ndim :]
+        return mask[tuple(slice(None) if n == 1 else i for i, n in zip(index, mask.shape, strict=True))]
+
+
+def _cuts(lead: list[int], most: int) -> list[tuple[slice, ...]]:
+    """Parts of leading dimensions, of at most so many elements each, or of one."""
+    cuts: list[tuple[slice, ...]] = [()]
+    for axis, n in enumerate(lead):
+        step = max(1, most // max(math.prod(lead[axis + 1 :]), 1))
+        if step >= n > 1:
+            break
+        cuts = [(*cut, slice(i, i + step)) for cut in cuts for i in range(0, n, step)]
+        if step > 1:
+            break
+    return cuts
+
+
+def _add_product(a: Array, b: Array, to: Array | None, first: bool, whole: Array | None) -> Array:
+    """whole, whose part `to` becomes a @ b, or what it was plus a @ b; without `to` a @ b itself."""
+    if to is None or first:
+        found = _core.matmul(a, b, None, "none", to)
+        return found if whole is None else whole
+    _core.add(to, _core.matmul(a, b, None, "none", None), to)
+    assert whole is not None
+    return whole
 
 
 class Attention(Function):
@@ -51,55 +97,82 @@ class Attention(Function):
         )
 
     def _attend(self, q: Array, k: Array, v: Array, masks: tuple[Array, ...]) -> Array:
-        self.q, self.k, self.v = _core.mul(q, self.scale, None), k, v
-        self.cuts = self._cuts(masks)
-        self.weights, self.dropped, found = [], [], []
-        for cut in self.cuts:
-            weights = self._softmax(self.q[cut], k[cut], [self._of(mask, cut) for mask in masks])
+        self.q, self.k, self.v, self.masks = _core.mul(q, self.scale, None), k, v, masks
+        self.parts = self._parts()
+        needed = self.with_weights or True in self.needs
+        self.kept = needed and (self._scores_bytes() <= _MOST_KEPT or len(self.parts) == 1)
+        self.weights, self.dropped = [], []
+        y = None
+        if len(self.parts) > 1:
+            y = zeros((*self.q.shape[:-1], v.shape[-1]), v.dtype)
+        for part in self.parts:
+            weights = self._softmax(part)
             dropped = weights if self.key is None else _core.dropout(weights, self.p, self.key, None)
-            found.append(_core.matmul(dropped, v[cut], None, "none", None))
-            if self.with_weights or True in self.needs:
+            found = _core.matmul(dropped, part.of(v, part.keys), None, "none", part.of(y, part.rows))
+            y = found if y is None else y
+            if self.kept:
                 self.weights.append(weights)
                 self.dropped.append(dropped)
-        return self._together(found)
+        assert y is not None
+        return y
 
-    def _cuts(self, masks: tuple[Array, ...]) -> list[tuple[slice, ...]]:
-        """Parts along a leading axis. The scores of a part stay in the cache through all steps."""
-        lead, scores = self.q.shape[:-2], self.q.shape[-2] * self.k.shape[-2] * self.q.itemsize
-        axis = next((axis for axis, n in enumerate(lead) if n > 1), None)
+    def _scores_bytes(self) -> int:
+        return math.prod(self.q.shape[:-1]) * self.k.shape[-2] * self.q.itemsize
+
+    def _parts(self) -> list[_Part]:
+        """The scores of a part stay in the cache. Causal ones leave out the keys after their queries."""
+        *lead, length, _ = self.q.shape
+        keys = self.k.shape[-2]
+        whole = slice(0, length), slice(0, keys)
         if (
-            axis is None
-            or self.key is not None  # dropout depends on the place among all scores
+            self.key is not None  # dropout depends on the place among all scores
             or self.with_weights
-            or True in self.needs[len(self.needs) - len(masks) :]
-            or not lead == self.k.shape[:-2] == self.v.shape[:-2]
+            or True in self.needs[len(self.needs) - len(self.masks) :]
         ):
-            return [()]
-        n = lead[axis]
-        step = max(1, _PART * n // max(math.prod(lead) * scores, 1))
-        before = (slice(None),) * axis
-        return [(*before, slice(i, i + step)) for i in range(0, n, step)] if step < n else [()]
+            return [_Part((), *whole, True)]
+        leads: list[tuple[slice, ...]] = [()]
+        if tuple(lead) == self.k.shape[:-2] == self.v.shape[:-2]:
+            leads = _cuts(lead, _PART // max(length * keys * self.q.itemsize, 1))
+        row = -(-math.prod(lead) // len(leads)) * keys * self.q.itemsize  # bytes of scores of a query
+        step = max(_LEAST_ROWS, _PART // max(row, 1))
+        if self.is_causal:
+            step = min(step, max(_LEAST_ROWS, -(-length // _CAUSAL_PARTS)))
+        starts = range(0, length, step) if length > step else (0,)
+        rows = [slice(i, min(i + step, length)) for i in starts]
+        if len(leads) == len(rows) == 1:
+            return [_Part((), *whole, True)]
+        # The last queries, which use the most keys, come first.
+        return [
+            _Part(lead, r, slice(0, min(r.stop, keys) if self.is_causal else keys), False)
+            for lead in leads
+            for r in reversed(rows)
+        ]
 
-    def _of(self, mask: Array, cut: tuple[slice, ...]) -> Array:
-        """The part of a mask."""
-        repeated = not cut or mask.ndim < self.q.ndim or mask.shape[len(cut) - 1] == 1
-        return mask if repeated else mask[cut]
+    def all_weights(self) -> Array:
+        """The weights of all parts, (..., L, S)."""
+        if self.parts[0].whole:
+            return self.weights[0]
+        found = zeros((*self.q.shape[:-1], self.k.shape[-2]), self.q.dtype)
+        for i, part in enumerate(self.parts):
+            at = part.of(found, part.rows)[..., part.keys]
+            _core.copy(self.weights[i] if self.kept else self._softmax(part), False, at)
+        return found
 
-    def _together(self, parts: list[Array]) -> Array:
-        return parts[0] if len(parts) == 1 else _core.concatenate(parts, len(self.cuts[0]) - 1)
-
-    def _softmax(self, q: Array, k: Array, masks: list[Array]) -> Array:
+    def _softmax(self, part: _Part) -> Array:
         """softmax(q k^T + masks), in the memory of the scores, the largest array here."""
-        scores = _core.matmul(q, k.swapaxes(-1, -2), None, "none", None)
+        k = part.of(self.k, part.keys)
+        scores = _core.matmul(part.of(self.q, part.rows), k.swapaxes(-1, -2), None, "none", None)
+        masks = [part.of_mask(mask, self.q.ndim) for mask in self.masks]
         for mask in masks:
             if mask.dtype.kind == "b":
                 true, false = (_MINUS_INF, scores) if self.hides else (scores, _MINUS_INF)
                 _core.where(mask, true, false, scores)
             else:
                 _core.add(scores, mask, scores)
-        if self.is_causal:
-            seen = keep(np.tri(*scores.shape[-2:], dtype=bool))
-            _core.where(seen, scores, _MINUS_INF, scores)
+        if self.is_causal and part.keys.stop > part.rows.start:  # the keys before are seen by all queries
+            near = scores[..., part.rows.start :]
+            seen = keep(np.tri(*near.shape[-2:], dtype=bool))
+            _core.where(seen, near, _MINUS_INF, near)
         shown = _core.ne(scores, _MINUS_INF, None) if masks else None
         weights = _core.softmax(scores, -1, scores)
         if shown is not None:  # a query without visible keys gets zeros, not 0 / 0
@@ -110,18 +183,29 @@ class Attention(Function):
         self, dy: Array | None, dweights: Array | None, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None, Array]:
         """The gradients of q, k, v where needed, and of the last part of the scores."""
-        parts: tuple[list[Array], ...] = ([], [], [])
-        for cut, weights, dropped in zip(self.cuts, self.weights, self.dropped, strict=True):
-            if dy is not None and needs[2]:  # weights^T (..., S, L) dy (..., L, D)
-                parts[2].append(_core.matmul(dropped.swapaxes(-1, -2), dy[cut], None, "none", None))
-            dscores = self._of_scores(None if dy is None else dy[cut], dweights, self.v[cut], weights)
+        q, k, v = self.q, self.k, self.v
+        several = len(self.parts) > 1
+        lead = q.shape[:-2]
+        dq, dk, dv = (
+            zeros((*lead, *x.shape[-2:]), x.dtype) if several and needed else None
+            for x, needed in zip((q, k, v), needs, strict=True)
+        )
+        for i, part in enumerate(self.parts):
+            weights = self.weights[i] if self.kept else self._softmax(part)
+            dropped = self.dropped[i] if self.kept else weights
+            part_dy = part.of(dy, part.rows)
+            first = not several or part.rows.stop == q.shape[-2]  # of the queries of these keys
+            if part_dy is not None and needs[2]:  # weights^T (..., S, L) dy (..., L, D)
+                dv = _add_product(dropped.swapaxes(-1, -2), part_dy, part.of(dv, part.keys), first, dv)
+            dscores = self._of_scores(part_dy, dweights, part.of(v, part.keys), weights)
             if needs[0]:  # (..., L, S) k (..., S, E)
-                dq = _core.matmul(dscores, self.k[cut], None, "none", None)
-                parts[0].append(_core.mul(dq, self.scale, dq))
+                dq = _add_product(dscores, part.of(k, part.keys), part.of(dq, part.rows), True, dq)
             if needs[1]:  # (..., S, L) scale q (..., L, E)
-                parts[1].append(_core.matmul(dscores.swapaxes(-1, -2), self.q[cut], None, "none", None))
-        found = [self._together(part) if part else None for part in parts]
-        return found[0], found[1], found[2], dscores
+                scores = dscores.swapaxes(-1, -2)
+                dk = _add_product(scores, part.of(q, part.rows), part.of(dk, part.keys), first, dk)
+        if dq is not None:
+            dq = _core.mul(dq, self.scale, dq)
+        return dq, dk, None if dy is None else dv, dscores
 
     def _of_scores(self, dy: Array | None, dweights: Array | None, v: Array, weights: Array) -> Array:
         """The gradient of scores, from those of the result and the weights."""

@@ -26,7 +26,7 @@ def _attended(node: Any, q: Tensor, k: Tensor, v: Tensor, masks: list[Tensor]) -
 
     The weights are softmax(scores + c), where c is what the masks have added, found from the weights.
     """
-    weights = wrap(node._together(node.weights))
+    weights = wrap(node.all_weights())
     scores = matmul(q * node.scale, transpose(k, -1, -2))
     with no_grad():
         seen = total(weights, -1, keepdim=True) > 0.0
