@@ -43,7 +43,10 @@ def signature(value):
     first, *more = value.__doc__.strip().splitlines()
     name = first[: first.index("(")]
     written = [line for line in more if line.startswith("(")]
-    return name + written[0].replace("(", "(self, ", 1).replace(", )", ")") if written else first
+    if not written:
+        return first
+    of_method = first.startswith(f"{name}(self: ")
+    return name + (written[0].replace("(", "(self, ", 1).replace(", )", ")") if of_method else written[0])
 
 
 def function(value, indent=""):

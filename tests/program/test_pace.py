@@ -1,4 +1,4 @@
-"""When a captured program leaves its team for one thread, and when it returns. The times are given, not measured."""
+"""When a captured program leaves its team for one thread, and when it returns, for given times."""
 
 import numpy as np
 from ranvier import _core
