@@ -129,26 +129,4 @@ static inline int64_t pool_taps(const PoolAxis& a) { return a.kernel ? a.kernel 
 
 constexpr int64_t kMostTaps = 256;  // of windows whose offsets are bytes
 
-// For the gradient of a maximum in NCHW: a ring buffer of the rows of dy that a row of dx is made of, with
-// space around them for windows that do not exist.
-static inline bool has_pool_ring(const PoolAxis& rows, const PoolAxis& columns) {
-  const int64_t reach = (rows.kernel - 1) * rows.dilation, taps = rows.kernel * columns.kernel;
-  return taps > 0 && taps <= 40 && columns.stride <= 2 && reach / rows.stride < 16;
-}
-static inline int64_t pool_ring_slots(const PoolAxis& rows) {  // a power of two
-  const int64_t live = (rows.kernel - 1) * rows.dilation / rows.stride + 2;
-  int64_t slots = 1;
-  while (slots < live) slots *= 2;
-  return slots;
-}
-static inline int64_t pool_ring_before(const PoolAxis& columns) {
-  const int64_t reach = (columns.kernel - 1) * columns.dilation - columns.padding;
-  return (reach > 0 ? reach + 15 : 0) / 16 * 16;
-}
-static inline int64_t pool_ring_row(const PoolAxis& columns) {  // 16: lanes of the widest vectors
-  const int64_t taken = columns.in / columns.stride + columns.padding + 48;
-  const int64_t longest = taken > columns.out + 16 ? taken : columns.out + 16;
-  return (pool_ring_before(columns) + longest + 15) / 16 * 16;
-}
-
 }  // namespace ranvier

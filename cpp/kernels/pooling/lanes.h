@@ -93,18 +93,12 @@ __attribute__((noinline)) static void store_offsets(int64_t* p, ivec<T> v, int n
     if (i < n) p[i] = v[i];
 }
 
-template <class T, class Offset>
-__attribute__((noinline)) static ivec<T> load_some_offsets(const Offset* p, int64_t stride, int n) {
+template <class T>
+__attribute__((noinline)) static ivec<T> load_some_offsets(const uint8_t* p, int n) {
   ivec<T> v{};
   for (int i = 0; i < lanes<T>; ++i)
-    if (i < n) v[i] = static_cast<int_of<T>>(p[i * stride]);
+    if (i < n) v[i] = p[i];
   return v;
-}
-template <class T, class Offset>
-RANVIER_INLINE ivec<T> load_offsets(const Offset* p, int64_t stride, int n) {
-  if constexpr (sizeof(Offset) == 1)
-    if (stride == 1 && n == lanes<T>) return widen_bytes(p, T{});
-  return load_some_offsets<T>(p, stride, n);
 }
 
 // One element after the last of an array, or its first where a stride is negative.
@@ -119,11 +113,9 @@ static const Offset* end_of(const TensorView<const Offset>& v) {
 }
 
 // n contiguous offsets, read with those after them where the array has enough.
-template <class T, class Offset>
-RANVIER_INLINE ivec<T> load_contiguous_offsets(const Offset* p, const Offset* end, int n) {
-  if constexpr (sizeof(Offset) == 1)
-    if (end - p >= lanes<T>) return widen_bytes(p, T{});
-  return load_some_offsets<T>(p, 1, n);
+template <class T>
+RANVIER_INLINE ivec<T> load_offsets(const uint8_t* p, const uint8_t* end, int n) {
+  return end - p >= lanes<T> ? widen_bytes(p, T{}) : load_some_offsets<T>(p, n);
 }
 
 }  // namespace ranvier::RANVIER_ISA

@@ -1,130 +1,171 @@
-// max_pool2d backward over channels, for one ISA level.
+// max_pool2d backward, for one ISA level: each window adds its dy to the element that was its maximum, in the
+// order of the windows.
 #pragma once
 #include "base/interrupt.h"
-#include "kernels/pooling/lanes.h"
-#include "kernels/pooling/pooling.h"
+#include "kernels/pooling/max_gather.h"
+#include "kernels/pooling/max_planes.h"
+#include "kernels/pooling/row_buffer.h"
+#include "kernels/pooling/tap_list.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// The windows of one pixel: entries of its row by entries of its column.
+// A row of windows: its dy and offsets, at their first lane. Lanes are the channels of a pixel, or one in
+// NCHW.
 template <class T, class Offset>
-struct MaxPixel {
-  const T* dy;  // of the image
+struct MaxGradient {
+  const T* dy;
   const Offset* where;
-  const Offset* where_end;  // up to here any load is inside the array
   int64_t row_dy, column_dy, lane_dy, row_where, column_where, lane_where;
-  PoolInputs rows, columns;
-  PoolEntries row, column;
-  int64_t kernel_w;
+  int64_t lanes;
+  T* dx;  // of the image or plane
+  int64_t row, column;
 };
 
-// Channels: contiguous whole vectors of them, contiguous but fewer than a vector, or at any distance.
-enum class Channels { whole, few, any };
-
-// dx of n channels from i on: the dy of the windows whose maximum this pixel was. room: elements up to the
-// end of the row of dx.
-template <Channels kind, int kVectors, class T, class Offset>
-RANVIER_INLINE void max_gradient_of_lanes(const MaxPixel<T, Offset>& x, int64_t i, int n, int64_t room,
-                                          T* dx) {
-  vec<T> sum[kVectors] = {};
-  for (int64_t a = 0; a < x.row.count; ++a)
-    for (int64_t b = 0; b < x.column.count; ++b) {
-      const int64_t oh = x.rows.window(x.row, a), ow = x.columns.window(x.column, b);
-      const T* p = x.dy + oh * x.row_dy + ow * x.column_dy + i * x.lane_dy;
-      const Offset* q = x.where + oh * x.row_where + ow * x.column_where + i * x.lane_where;
-      const ivec<T> mine = ibroadcast<T>(x.rows.tap(x.row, a) * x.kernel_w + x.columns.tap(x.column, b));
-#pragma GCC unroll 2
-      for (int k = 0; k < kVectors; ++k) {
-        const vec<T> v = kind == Channels::whole ? load(p + k * lanes<T>)
-                         : kind == Channels::few ? load_n(p, n)
-                                                 : load_lanes(p, x.lane_dy, n);
-        const ivec<T> offset = kind == Channels::whole ? load_offsets<T>(q + k * lanes<T>, 1, lanes<T>)
-                               : kind == Channels::few ? load_contiguous_offsets<T>(q, x.where_end, n)
-                                                       : load_offsets<T>(q, x.lane_where, n);
-        sum[k] = sum[k] + select(offset == mine, v, vec<T>{});
-      }
-    }
-#pragma GCC unroll 2
-  for (int k = 0; k < kVectors; ++k)
-    if (kind == Channels::whole || (kind == Channels::few && room >= lanes<T>))  // the next pixel overwrites
-      store(dx + i + k * lanes<T>, sum[k]);
-    else
-      store_lanes(dx + i, sum[k], n);
-}
-
-// A row of dx in one row of windows, which are side by side: each window writes its own columns. Fewer
-// channels than a vector are stored as a whole vector; the next pixel overwrites its end.
-template <class T, class Offset>
-static void max_gradient_of_tiles(const MaxPixel<T, Offset>& x, const PoolAxis& columns, int64_t channels,
-                                  T* dx) {
-  constexpr int L = lanes<T>;
-  const int n = static_cast<int>(channels < L ? channels : L);
-  const T *dy = x.dy + x.row.window * x.row_dy, *end = dx + columns.in * channels;
-  const Offset* where = x.where + x.row.window * x.row_where;
-  const ivec<T> first = ibroadcast<T>(x.row.tap * x.kernel_w);
-  for (int64_t ow = 0; ow < columns.out; ++ow, dy += x.column_dy, where += x.column_where) {
-    for (int64_t i = 0; i < channels; i += L) {
-      const int64_t j = i > channels - n ? channels - n : i;  // the last overlaps the one before
-      const vec<T> v = n == L ? load(dy + j) : load_n(dy + j, n);
-      ivec<T> tap = load_contiguous_offsets<T>(where + j, x.where_end, n) - first;
-      for (T* to = dx + j; to < dx + columns.kernel * channels; to += channels, tap -= 1)
-        store_lanes(to, select(tap == 0, v, vec<T>{}), end - to >= L ? L : n);
-    }
-    dx += columns.kernel * channels;
+// `count` rows of windows, of which tap 0 of the first is in row `top` of dx, and of each the windows
+// [begin, end). Taps in rows outside [first, last) and beside the image are ignored; the windows [inside,
+// outside) have none. kDense: lanes, or in NCHW columns, are contiguous in dy and where.
+template <bool kDense, class T>
+static void scatter(MaxGradient<T, uint8_t> x, const PoolAxis& rows, const PoolAxis& columns,
+                    const TapList& taps, int64_t top, int64_t count, int64_t first, int64_t last,
+                    int64_t begin, int64_t end, int64_t inside, int64_t outside) {
+  const int64_t stride = columns.stride, column = x.column, lanes = x.lanes, padding = columns.padding;
+  const int64_t lane_dy = kDense ? 1 : x.lane_dy, lane_where = kDense ? 1 : x.lane_where;
+  const int64_t column_dy = x.column_dy, column_where = x.column_where;
+  const uint64_t height = last - first, width = columns.in, known = taps.count;
+  for (; count > 0; --count, top += rows.stride, x.dy += x.row_dy, x.where += x.row_where) {
+    T* const dx = x.dx + top * x.row;
+    const auto windows = [&](auto checked, int64_t ow, int64_t end) RANVIER_INLINED {
+      const auto add = [&](int64_t left, T* to, uint64_t offset, T v) RANVIER_INLINED {
+        if (offset >= known) return;
+        if constexpr (checked.value) {
+          const uint64_t h = top - first + taps.down[offset], w = left + taps.across[offset];
+          if (h >= height || w >= width) return;
+        }
+        to[taps.distance[offset]] += v;
+      };
+      const T* dy = x.dy + ow * column_dy;
+      const uint8_t* where = x.where + ow * column_where;
+      int64_t left = ow * stride - padding;
+      T* to = dx + left * column;
+      if (kDense && lanes == 1)
+        for (int64_t i = 0; i < end - ow; ++i, to += stride, left += stride) add(left, to, where[i], dy[i]);
+      else
+        for (; ow < end; ++ow, left += stride, to += stride * column, dy += column_dy, where += column_where)
+          for (int64_t i = 0; i < lanes; ++i) add(left, to + i, where[i * lane_where], dy[i * lane_dy]);
+    };
+    if (begin < inside) windows(std::true_type(), begin, inside < end ? inside : end);
+    windows(std::false_type(), inside > begin ? inside : begin, outside < end ? outside : end);
+    if (end > outside) windows(std::true_type(), outside > begin ? outside : begin, end);
   }
-  for (; dx < end; ++dx) *dx = 0;
 }
 
-template <Channels kind, class T, class Offset>
-static void max_gradient_of_row(const Team& team, MaxPixel<T, Offset> x, int64_t width, int64_t channels,
-                                T* dx) {
-  constexpr int L = lanes<T>;
-  for (int64_t w = 0; w < width; ++w, dx += channels) {
-    if ((w & 1023) == 1023 && interrupted(team)) return;
-    x.column = x.columns.of[w];
-    const int64_t room = (width - w) * channels;
-    int64_t i = 0;
-    if constexpr (kind == Channels::few) {
-      max_gradient_of_lanes<kind, 1>(x, 0, static_cast<int>(channels), room, dx);
-    } else if constexpr (kind == Channels::whole) {
-      for (; i + 2 * L <= channels; i += 2 * L) max_gradient_of_lanes<kind, 2>(x, i, L, room, dx);
-      for (; i < channels; i += L)
-        max_gradient_of_lanes<kind, 1>(x, i > channels - L ? channels - L : i, L, room, dx);
-    } else {
-      for (; i < channels; i += L)
-        max_gradient_of_lanes<kind, 1>(x, i, static_cast<int>(channels - i < L ? channels - i : L), room, dx);
+// The same for windows of any size: windows [ow, end) of a row of windows whose tap 0 is in row `top`. Only
+// rows [first, last) of dx are written; offsets outside them or outside the image are ignored.
+template <class T, class Offset>
+static __attribute__((noinline, cold)) void scatter_any(const MaxGradient<T, Offset>& x, const PoolAxis& rows,
+                                                        const PoolAxis& columns, int64_t top, int64_t first,
+                                                        int64_t last, int64_t ow, int64_t end) {
+  using Unsigned = std::conditional_t<sizeof(Offset) == 1, uint32_t, uint64_t>;
+  const uint64_t height = last - first, width = columns.in;
+  const Unsigned taps = static_cast<Unsigned>(pool_taps(columns)), all = taps * pool_taps(rows);
+  for (; ow < end; ++ow) {
+    const int64_t left = pool_window(columns, ow).start;
+    for (int64_t i = 0; i < x.lanes; ++i) {
+      const Unsigned offset = static_cast<Unsigned>(x.where[ow * x.column_where + i * x.lane_where]);
+      if (offset >= all) continue;
+      const uint64_t h = top - first + offset / taps * rows.dilation,
+                     w = left + offset % taps * columns.dilation;
+      if (h < height && w < width)
+        x.dx[(first + h) * x.row + w * x.column + i] += x.dy[ow * x.column_dy + i * x.lane_dy];
     }
   }
 }
 
-// Rows (n, h) of a channels-last dx: each pixel gathers from its windows.
+// The first window that may reach row h.
+static inline int64_t first_window(const PoolAxis& a, int64_t h) {
+  if (a.kernel == 0) return h * a.out / a.in;
+  const int64_t before = h + a.padding - (a.kernel - 1) * a.dilation;
+  return before > 0 ? (before + a.stride - 1) / a.stride : 0;
+}
+
+// Rows [first, last) of an image or plane of dx. x.dy and x.where: those of its windows.
 template <class T, class Offset>
-static void max_pool2d_gather(const Team& team, const MaxPool2dBackward<T, Offset>& f, int64_t begin,
-                              int64_t end, void* scratch) {
-  MaxPixel<T, Offset> x{};
-  x.rows = list_pool_inputs(f.rows, scratch);
-  x.columns = list_pool_inputs(f.columns, static_cast<char*>(scratch) + pool_inputs_bytes(f.rows));
-  x.row_dy = f.dy.strides[2], x.column_dy = f.dy.strides[3], x.lane_dy = f.dy.strides[1];
-  x.row_where = f.where.strides[2], x.column_where = f.where.strides[3], x.lane_where = f.where.strides[1];
-  x.kernel_w = pool_taps(f.columns);
-  const int64_t channels = f.dx.shape[1];
-  const bool dense = x.lane_dy == 1 && x.lane_where == 1;
-  const bool tiles =
-      dense && f.columns.stride == f.columns.kernel && f.columns.dilation == 1 && all_inside(f.columns);
-  x.where_end = end_of(f.where);
-  for (RowWalk at(begin, f.rows.in, 1); begin < end; ++begin, at.next()) {
-    x.dy = f.dy.data + at.n * f.dy.strides[0];
-    x.where = f.where.data + at.n * f.where.strides[0];
-    x.row = x.rows.of[at.row];
-    T* dx = f.dx.data + at.n * f.dx.strides[0] + at.row * f.dx.strides[2];
-    if constexpr (sizeof(Offset) == 1)
-      if (dense) {
-        tiles&& x.row.count == 1 ? max_gradient_of_tiles(x, f.columns, channels, dx)
-        : channels >= lanes<T>   ? max_gradient_of_row<Channels::whole>(team, x, f.columns.in, channels, dx)
-                                 : max_gradient_of_row<Channels::few>(team, x, f.columns.in, channels, dx);
-        continue;
+static void scatter_rows(const Team& team, const MaxPool2dBackward<T, Offset>& f, MaxGradient<T, Offset> x,
+                         const TapList& taps, int64_t first, int64_t last) {
+  const PoolAxis &rows = f.rows, &columns = f.columns;
+  const T* dy = x.dy;
+  const Offset* where = x.where;
+  const int64_t reach = (pool_taps(rows) - 1) * rows.dilation;
+  const int64_t piece = kTapsBetweenTests / x.lanes + 1;
+  const int64_t rows_at_once = 16384 / static_cast<int64_t>(sizeof(T)) / x.row + 1;
+  int64_t cleared = first, elements = 0;
+  const auto clear_to = [&](int64_t h) {
+    if (h <= cleared) return;
+    if (h < cleared + rows_at_once) h = cleared + rows_at_once;
+    if (h > last) h = last;
+    __builtin_memset(x.dx + cleared * x.row, 0, sizeof(T) * (h - cleared) * x.row);
+    cleared = h;
+  };
+  const bool dense =
+      x.lanes == 1 ? x.column_dy == 1 && x.column_where == 1 : x.lane_dy == 1 && x.lane_where == 1;
+  for (int64_t oh = first_window(rows, first), count; oh < rows.out; oh += count) {
+    const int64_t top = pool_window(rows, oh).start, rest = last - 1 - reach - top;
+    if (top >= last) break;
+    const bool inside = top >= first && rest >= 0;  // the rows
+    count = 1;
+    if (inside && taps.count > 0 && columns.out < piece) {
+      count = rest / rows.stride + 1 < rows_at_once ? rest / rows.stride + 1 : rows_at_once;
+      if (count > rows.out - oh) count = rows.out - oh;
+    }
+    clear_to(top + (count - 1) * rows.stride + reach + 1);
+    x.dy = dy + oh * x.row_dy, x.where = where + oh * x.row_where;
+    for (int64_t ow = 0; ow < columns.out; ow += piece) {
+      const int64_t end = columns.out - ow < piece ? columns.out : ow + piece;
+      if constexpr (sizeof(Offset) == 1) {
+        if (taps.count > 0) {
+          const auto run = dense ? scatter<true, T> : scatter<false, T>;
+          run(x, rows, columns, taps, top, count, first, last, ow, end, inside ? taps.first : end,
+              inside ? taps.last : end);
+          continue;
+        }
       }
-    max_gradient_of_row<Channels::any>(team, x, f.columns.in, channels, dx);
+      scatter_any(x, rows, columns, top, first, last, ow, end);
+    }
+    elements += columns.out * x.lanes * count;
+    if (elements < kTapsBetweenTests) continue;
+    elements = 0;
+    if (interrupted(team)) return;
+  }
+  clear_to(last);
+}
+
+// Units: rows (n, h) of a channels-last dx, planes (n, c) in NCHW.
+template <class T, class Offset>
+static void max_pool2d_backward(const Team& team, const MaxPool2dBackward<T, Offset>& f, int64_t begin,
+                                int64_t end, void* scratch) {
+  if constexpr (sizeof(Offset) == 1)
+    if (f.channels_last ? max_pool2d_gather(team, f, begin, end, scratch)
+                        : max_pool2d_planes(f, begin, end, scratch))
+      return;
+  const int64_t channels = f.dx.shape[1], height = f.rows.in, planes = f.channels_last ? height : channels;
+  MaxGradient<T, Offset> x{};
+  x.row_dy = f.dy.strides[2], x.row_where = f.where.strides[2];
+  x.column_dy = f.dy.strides[3], x.column_where = f.where.strides[3];
+  x.lane_dy = f.dy.strides[1], x.lane_where = f.where.strides[1];
+  x.lanes = x.column = f.channels_last ? channels : 1;
+  x.row = f.columns.in * x.column;
+  TapList taps;
+  taps.first = taps.last = taps.count = 0;
+  if (sizeof(Offset) == 1) list_taps(f.rows, f.columns, x.row, x.column, taps);
+  while (begin < end) {
+    const int64_t n = begin / planes, c = f.channels_last ? 0 : begin % planes;
+    const int64_t first = f.channels_last ? begin % planes : 0;
+    const int64_t units = !f.channels_last ? 1 : height - first < end - begin ? height - first : end - begin;
+    x.dy = f.dy.data + n * f.dy.strides[0] + c * x.lane_dy;
+    x.where = f.where.data + n * f.where.strides[0] + c * x.lane_where;
+    x.dx = f.dx.data + n * f.dx.strides[0] + c * f.dx.strides[1];
+    scatter_rows(team, f, x, taps, first, f.channels_last ? first + units : height);
+    begin += units;
   }
 }
 

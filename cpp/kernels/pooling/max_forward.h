@@ -3,6 +3,7 @@
 #include "kernels/pooling/lanes.h"
 #include "kernels/pooling/pooling.h"
 #include "kernels/pooling/row_buffer.h"
+#include "kernels/pooling/tap_list.h"
 
 namespace ranvier::RANVIER_ISA {
 
@@ -67,26 +68,6 @@ static void max_of_pixels(const T* x, int64_t step, int64_t pixels, const int64_
       store_lanes(y + j, best, n);
       store_offsets<T>(where + j, offset, n);
     }
-}
-
-// What the windows of one image have in common.
-struct TapList {
-  int64_t distance[kMostTaps];  // of tap (r, s) from tap (0, 0), in elements
-  int64_t first, last;          // the windows of a row that are inside it
-};
-
-RANVIER_RARE void list_taps(const PoolAxis& rows, const PoolAxis& columns, int64_t row, int64_t column,
-                            TapList& taps) {
-  taps.first = taps.last = 0;
-  if (columns.kernel == 0 || rows.kernel == 0) return;
-  for (int64_t r = 0, k = 0; r < rows.kernel; ++r)
-    for (int64_t s = 0; s < columns.kernel; ++s)
-      taps.distance[k++] = r * rows.dilation * row + s * columns.dilation * column;
-  const int64_t room = columns.in - 1 - (columns.kernel - 1) * columns.dilation + columns.padding;
-  taps.first = (columns.padding + columns.stride - 1) / columns.stride;
-  taps.last = room < 0 ? 0 : room / columns.stride + 1;
-  if (taps.last > columns.out) taps.last = columns.out;
-  if (taps.first > taps.last) taps.first = taps.last;
 }
 
 // The windows of a row that are inside the image, from taps.first on.

@@ -53,10 +53,9 @@ size_t pool_scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t 
   const int64_t image = columns.padding + columns.in;
   const int64_t windows = (columns.out + kLanes) * columns.stride + columns.kernel * columns.dilation;
   const size_t row = (std::max(image, windows) * item + 128 + 63) / 64 * 64;
-  const size_t ring = has_pool_ring(rows, columns) ? pool_ring_slots(rows) * pool_ring_row(columns) : 0;
   const size_t counts = pool_counts_bytes(rows) + pool_counts_bytes(columns);
   const size_t entries = pool_inputs_bytes(rows) + pool_inputs_bytes(columns);
-  return std::max({entries + counts, 2 * row, pool_inputs_bytes(rows) + 2 * item * ring});
+  return std::max(entries + counts, 2 * row);
 }
 
 template <class T, class Offset>

@@ -16,8 +16,7 @@
 
 namespace ranvier {
 
-// What one thread needs: the entries of rows and columns, rows of the image with padding, or the ring of rows
-// of dy.
+// What one thread needs: the entries of rows and columns, or rows of the image with padding.
 size_t pool_scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item);
 
 template <class T, class Offset>

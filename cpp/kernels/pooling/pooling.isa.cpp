@@ -5,7 +5,6 @@
 #include "kernels/pooling/avg_forward.h"
 #include "kernels/pooling/max_backward.h"
 #include "kernels/pooling/max_forward.h"
-#include "kernels/pooling/max_planes.h"
 
 namespace ranvier::RANVIER_ISA {
 
