@@ -44,18 +44,19 @@ __attribute__((noinline)) static void max_of_window(const MaxRow<T, Offset>& w, 
 }
 
 // Windows inside the image, `step` apart, over contiguous channels. Tap k of each has offset first + k and is
-// taps[k] elements from x; kTaps of them, or 0: any number. kWhole: a vector of channels at least; the last
-// vector overlaps the one before it.
+// taps[k] elements from x; kTaps of them, or 0: any number. kWhole: whole vectors are read and written. The
+// last vector overlaps the one before it; that of fewer channels than lanes reaches into the next pixels.
 template <int kTaps, bool kWhole, class T>
 static void max_of_pixels(const T* x, int64_t step, int64_t pixels, const int64_t* taps, int64_t count,
                           int64_t first, int64_t channels, T* y, uint8_t* where) {
   constexpr int L = lanes<T>;
   const int n = kWhole ? L : static_cast<int>(channels);
+  const int64_t last = channels > L ? channels - L : 0;
   int64_t known[kTaps + 1];
   for (int k = 0; k < kTaps; ++k) known[k] = taps[k];
   for (; pixels > 0; --pixels, x += step, y += channels, where += channels)
     for (int64_t i = 0; i < channels; i += L) {
-      const int64_t j = kWhole && i > channels - L ? channels - L : i;
+      const int64_t j = i < last ? i : last;
       const auto tap = [&](int64_t k) { return x + j + (kTaps ? known[kTaps ? k : 0] : taps[k]); };
       vec<T> best = kWhole ? load(tap(0)) : load_n(tap(0), n);
       ivec<T> offset = ibroadcast<T>(static_cast<int_of<T>>(first));
@@ -70,28 +71,39 @@ static void max_of_pixels(const T* x, int64_t step, int64_t pixels, const int64_
     }
 }
 
-// The windows of a row that are inside the image, from taps.first on.
+// The windows of a row that are inside the image, from taps.first on. x_end: up to here any load is inside x.
 template <class T>
 static void max_of_run(const MaxPool2dForward<T, uint8_t>& f, const MaxRow<T, uint8_t>& w,
-                       const TapList& taps) {
+                       const TapList& taps, const T* x_end) {
+  constexpr int L = lanes<T>;
   const int64_t channels = f.y.shape[1], kernel = f.columns.kernel, step = f.columns.stride * w.column;
-  const int64_t count = (w.r1 - w.r0) * kernel, from = w.r0 * kernel, at = taps.first * channels;
+  const int64_t count = (w.r1 - w.r0) * kernel, from = w.r0 * kernel, pixels = taps.last - taps.first;
+  const int64_t* distance = taps.distance + from;
   const T* x = w.x + w.top * w.row + taps.first * step - f.columns.padding * w.column;
-  const auto run = channels < lanes<T> ? max_of_pixels<0, false, T>
-                   : count == 4        ? max_of_pixels<4, true, T>
-                                       : max_of_pixels<0, true, T>;
-  run(x, step, taps.last - taps.first, taps.distance + from, count, from, channels, w.y + at, w.where + at);
+  T* y = w.y + taps.first * channels;
+  uint8_t* where = w.where + taps.first * channels;
+  int64_t whole = pixels;
+  if (channels < L) {  // as many as the row of y and the array have space for
+    const int64_t space = x_end - x - distance[count - 1] - L, fit = (pixels * channels - L) / channels + 1;
+    whole = pixels * channels < L || space < 0 || step <= 0 ? 0 : fit;
+    if (whole > 0 && space / step + 1 < whole) whole = space / step + 1;
+  }
+  const auto run = count == 4 ? max_of_pixels<4, true, T> : max_of_pixels<0, true, T>;
+  run(x, step, whole, distance, count, from, channels, y, where);
+  if (whole < pixels)
+    max_of_pixels<0, false, T>(x + whole * step, step, pixels - whole, distance, count, from, channels,
+                               y + whole * channels, where + whole * channels);
 }
 
 // A row (n, oh) of a channels-last y: all channels of one pixel after another.
 template <class T, class Offset>
 static void max_channels_of_row(const MaxPool2dForward<T, Offset>& f, MaxRow<T, Offset> w,
-                                const TapList& taps) {
+                                const TapList& taps, const T* x_end) {
   const int64_t channels = f.y.shape[1];
   for (int64_t ow = 0; ow < f.columns.out;) {
     if constexpr (sizeof(Offset) == 1)
       if (ow == taps.first && taps.first < taps.last && w.r0 < w.r1) {
-        max_of_run(f, w, taps);
+        max_of_run(f, w, taps, x_end);
         ow = taps.last;
         continue;
       }
@@ -262,6 +274,7 @@ static void max_pool2d_forward(const Team& team, const MaxPool2dForward<T, Offse
     list_taps(f.rows, f.columns, f.x.strides[2], f.x.strides[3], taps);
   }
   const int64_t piece = windows_at_once(f.columns, f.columns.kernel);
+  const T* x_end = end_of(f.x);
   MaxRow<T, Offset> w;
   w.row = f.x.strides[2], w.column = f.x.strides[3], w.lane = f.x.strides[1];
   w.kernel_w = pool_taps(f.columns);
@@ -272,7 +285,7 @@ static void max_pool2d_forward(const Team& team, const MaxPool2dForward<T, Offse
     w.y = f.y.data + at.n * f.y.strides[0] + at.c * f.y.strides[1] + at.row * f.y.strides[2];
     w.where = f.where.data + (w.y - f.y.data);
     if (f.channels_last)
-      max_channels_of_row(f, w, taps);
+      max_channels_of_row(f, w, taps, x_end);
     else
       max_columns_of_row(team, w, f.rows, f.columns, values, offsets, piece);
   }
