@@ -2,7 +2,9 @@
 
 python -m benchmarks.sweep                       40 shapes of each kind
 python -m benchmarks.sweep --sweep 200 --seed 7  more, others
-python -m benchmarks.sweep --kind conv2d         one kind
+python -m benchmarks.sweep --kind products       one kind
+
+With RANVIER_ISA=x86-64-v3 the peers are held to AVX2 too (peers/levels.py).
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from ranvier import _core
 
 from benchmarks import machine, summary
 from benchmarks.clock import one_round
 from benchmarks.harness import Row, check
+from benchmarks.peers.levels import at_level
 from benchmarks.peers.process import PeerMissing, PeerProcess, Peers
 from benchmarks.sweep_kinds import KINDS, Case
 
@@ -34,7 +38,7 @@ def race(kind: str, case: Case, threads: int, peers: Peers) -> dict[str, Any]:
         answer = case.ours()
         for label, peer in case.peers.items():
             try:
-                process = peers.get(peer, threads)
+                process = peers.get(at_level(peer, _core.isa()), threads)
                 theirs = process.prepare("sweep " + label, case.adapter, case.inputs, peer.options)
             except PeerMissing as missing:
                 row.skipped[label] = str(missing)

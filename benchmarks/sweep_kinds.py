@@ -72,6 +72,51 @@ def matmul_float64(rng: Rng) -> Iterator[Case]:
     yield from matmul(rng, "float64")
 
 
+def product(rng: Rng) -> tuple[str, int, int, int, bool, bool]:
+    """A kind of product that programs have, with m, k, n, and whether a and b are transposed."""
+    kind = str(rng.choice(PRODUCTS))
+    few, some, many = (log_uniform(rng, *limits) for limits in ((4, 24), (20, 600), (500, 12544)))
+    if kind == "square":
+        return kind, *(3 * [log_uniform(rng, 50, 1000) | 1]), False, False
+    if kind == "tall":
+        return kind, many, some, log_uniform(rng, 8, 100), False, False
+    if kind == "short":
+        return kind, log_uniform(rng, 4, 60), some, min(many, 4000), False, False
+    if kind == "small k":
+        return kind, some, few, log_uniform(rng, 100, 1500), False, False
+    if kind == "small n":
+        return kind, many, some, few, False, False
+    if kind == "im2col":
+        return kind, many, 9 * few, log_uniform(rng, 12, 160), False, False
+    batch, width = log_uniform(rng, 32, 200), log_uniform(rng, 60, 900)
+    if kind == "layer":
+        return kind, batch, width, some, False, True
+    if kind == "gradient of x":
+        return kind, batch, some, width, False, False
+    return kind, some, batch, width, True, False
+
+
+PRODUCTS = (
+    *("square", "tall", "short", "small k", "small n", "im2col"),
+    *("layer", "gradient of x", "gradient of w"),
+)
+
+
+def products(rng: Rng) -> Iterator[Case]:
+    largest = lambda _, m, k, n, *__: max(m * k, k * n, m * n)  # noqa: E731
+    kind, m, k, n, a_transposed, b_transposed = drawn(rng, product, largest, MOST_ELEMENTS)
+    a = values(rng, k, m).T if a_transposed else values(rng, m, k)
+    b = values(rng, n, k).T if b_transposed else values(rng, k, n)
+    yield Case(
+        f"{kind} {m}x{k}x{n}",
+        "matmul",
+        lambda: _core.matmul(a, b, None, "none", None),
+        {"a": a, "b": b},
+        {"numpy": Peer("numpy"), "torch": Peer("torch")},
+        tolerance("float32", k),
+    )
+
+
 def layer(rng: Rng) -> tuple[int, ...]:
     """n, c, h, w, k, r, stride, padding, groups; one in six is depthwise, one in six has few channels."""
     n, c, k = log_uniform(rng, 1, 32), log_uniform(rng, 1, 512), log_uniform(rng, 1, 512)
@@ -259,6 +304,6 @@ KINDS: dict[str, Callable[[Rng], Iterator[Case]]] = {
     kind.__name__.replace("_float64", ", float64"): kind
     for kind in (
         *(matmul, matmul_float64, conv2d, conv2d_backward, pooling, softmax, elementwise),
-        *(batch_norm, layer_norm, reduce),
+        *(batch_norm, layer_norm, reduce, products),
     )
 }

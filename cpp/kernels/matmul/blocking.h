@@ -26,9 +26,6 @@ static_assert(tile_vectors(kPackingRows) == kTileVectors);
 // and on every machine. A panel of b, kc x 2 vectors, is then about as large as L1.
 constexpr int64_t kSumBlock = 384;
 
-// Strips of b that stay in L2 together while panels of a pass; where registers are few, each stays in L1.
-constexpr int kGroupStrips = kManyRegisters ? 12 : 1;
-
 // See gemv.h: rows of b at once, for so many rows of a, whose elements are held in registers; and bytes of
 // sums, which leave half of L1 to b.
 template <int kRows>

@@ -96,6 +96,19 @@ static __attribute__((noinline)) void activate_tile(const MatmulTile<T>& t, T* a
     functions.forward[kind]({n, acc, nullptr, acc, 1, 0, 1, alpha, beta});
 }
 
+// The last vector of a row overlaps the one before.
+template <class T>
+RANVIER_INLINE void copy_rows(int rows, int64_t columns, const T* acc, int width, T* c, int64_t rs_c) {
+  constexpr int L = lanes<T>;
+  for (; rows > 0; --rows, acc += width, c += rs_c) {
+    for (int64_t j = 0; j + L < columns; j += L) store(c + j, load(acc + j));
+    if (columns >= L)
+      store(c + columns - L, load(acc + columns - L));
+    else
+      store_first<T>(c, load(acc), static_cast<int>(columns));
+  }
+}
+
 // The rows of a tile, in acc: adds the bias, applies the norm and ReLU, or its derivative, and stores. ReLU
 // is not left to the activations' own loop, since the way there takes as long as a small tile.
 template <class T, bool kDense>
@@ -114,6 +127,7 @@ static void finish_rows(const MatmulTile<T>& t, const T* acc, int width) {
                    : saved ? kSlope
                            : kRelu);
   T* c = t.c;
+  if (kDense && all == 0) return copy_rows<T>(t.rows, t.columns, acc, width, c, rs_c);
   for (int i = t.rows; i > 0; --i) {
     const auto part = [=](int64_t j, int n) RANVIER_INLINED {
       const int steps = opaque(all);  // not a loop for each combination

@@ -187,18 +187,18 @@ struct Product {
         t.norm_row = last && o.norm_row ? o.norm_row + column : nullptr;
         t.c = o.c + row * o.rs_c + column * o.cs_c;
         t.saved = o.saved ? o.saved + row * o.rs_s + column * o.cs_s : nullptr;
-        if (plan.prepacked) fetch_panel(i + 1, j - j0, j1 - j0);
+        if (plan.fetch_a && j0 == 0) fetch_panel(x, i + 1, j, j1);
         kernels.tile(t);
       }
     }
   }
 
   // One of `parts` of the rows of panel i, which are read in place, is fetched ahead.
-  void fetch_panel(int64_t i, int64_t part, int64_t parts) const {
-    if (plan.pack_a || i >= plan.panels || o.cs_a != 1) return;
+  void fetch_panel(const Block& x, int64_t i, int64_t part, int64_t parts) const {
+    if (i >= plan.panels) return;
     const int64_t row = plan.row(i), rows = plan.row(i + 1) - row;
     for (int64_t r = row + rows * part / parts; r < row + rows * (part + 1) / parts; ++r)
-      for (int64_t p = 0; p < o.k; p += 64 / sizeof(T)) __builtin_prefetch(o.a + r * o.rs_a + p, 0, 2);
+      for (int64_t p = 0; p < x.k; p += 64 / sizeof(T)) __builtin_prefetch(o.a + r * o.rs_a + x.pc + p, 0, 2);
   }
 
   // The team splits the columns.

@@ -94,8 +94,6 @@ template <class T>
 struct MatmulKernels {
   int mr, packing_rows;  // the most rows of a tile; the fewest of one that packs
   int lanes;             // elements of a vector
-  int strips;            // of b, that stay in L2 while panels of a pass
-  bool many_registers;   // see MatmulPlan
   int (*nr)(int rows);   // the most columns of a tile of so many rows
   int64_t kc;            // the most products in one chain
   void (*tile)(const MatmulTile<T>&);

@@ -49,9 +49,9 @@ static int widest(int rows) {
 }
 
 template <class T>
-static constexpr MatmulKernels<T> kernels = {
-    kTileRows,   kPackingRows, lanes<T>,    kGroupStrips, kManyRegisters,  widest<T>, kSumBlock,
-    run_tile<T>, run_dots<T>,  run_gemv<T>, run_stack<T>, gemv_columns<T>, pack<T>};
+static constexpr MatmulKernels<T> kernels = {kTileRows,    kPackingRows,    lanes<T>,    widest<T>,
+                                             kSumBlock,    run_tile<T>,     run_dots<T>, run_gemv<T>,
+                                             run_stack<T>, gemv_columns<T>, pack<T>};
 RANVIER_DEFINE_TABLES(MatmulKernels, matmul_kernels, kernels);
 
 }  // namespace ranvier::RANVIER_ISA

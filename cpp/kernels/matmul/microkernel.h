@@ -84,6 +84,7 @@ static void tile(const MatmulTile<T>& t) {
     for (int i = 0; i < kRows; ++i) {
       RANVIER_UNROLL
       for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(t.c + i * t.rs_c + j, 0, 2);
+      __builtin_prefetch(t.c + i * t.rs_c + kWidth - 1, 0, 2);
     }
   }
   Cursor<T> at{t.a, t.b, t.pack_to};

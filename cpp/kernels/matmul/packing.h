@@ -1,6 +1,8 @@
 // Packing: a strip of the operand copied to where the micro-kernel reads it in order. Included by
 // matmul.isa.cpp only.
 #pragma once
+#include <type_traits>
+
 #include "simd/transpose.h"
 #include "simd/vec.h"
 
@@ -15,20 +17,24 @@ RANVIER_INLINE N opaque(N n) {
 }
 
 // The first n lanes, 0 < n <= lanes, as store_n(), without AVX2's masked store, which takes AMD's cores
-// dozens of operations.
+// dozens of operations: two halves of the largest power of two, which overlap.
 template <class T>
 RANVIER_INLINE void store_first(T* p, vec<T> v, int n) {
 #if RANVIER_VECTOR_BYTES == 32
   if (n == lanes<T>) return store(p, v);
   T all[lanes<T>];
   store(all, v);
-  int done = 0;
-  RANVIER_UNROLL
-  for (int part = lanes<T> / 2; part > 0; part /= 2) {
-    if (!(n & part)) continue;
-    __builtin_memcpy(p + done, all + done, part * sizeof(T));
-    done += part;
-  }
+  const auto ends = [&](auto size) RANVIER_INLINED {
+    constexpr int kPart = decltype(size)::value, kBytes = kPart * int(sizeof(T));
+    __builtin_memcpy(p, all, kBytes);
+    if (kPart > 1) __builtin_memcpy(p + n - kPart, all + n - kPart, kBytes);
+  };
+  if (lanes<T> > 4 && n >= 4)
+    ends(std::integral_constant<int, 4>());
+  else if (n >= 2)
+    ends(std::integral_constant<int, 2>());
+  else
+    ends(std::integral_constant<int, 1>());
 #else
   store_n(p, v, n);
 #endif

@@ -14,7 +14,7 @@ constexpr int64_t kFewPanels = 6;   // of a: then columns of b are split among t
 constexpr int64_t kSomeStrips = 4;  // of b: then also for more panels
 constexpr int64_t kFewPanelsInPlace = 3;  // where b is not packed, which more panels share better
 constexpr int64_t kWidest = 512;          // a multiple of the columns of any tile
-constexpr int kGroup = 3;                 // strips that a thread packs at once, where L1 does not hold one
+constexpr int kGroup = 3;                 // strips that a thread packs at once at least
 constexpr int64_t kOwn = 32 << 10;  // elements: packed as soon as half of them are got from another thread
 
 // Even blocks of at most `most` products. Whole squares of the widest transposition.
@@ -73,16 +73,17 @@ bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
   return o.cs_b == 1 && (near || (ceil_div(o.m, kernels_.mr) <= kFewPasses && !packs_b_by_tiles(o)));
 }
 
-// Cycles of one core, roughly: the tiles, and what is moved to feed them.
+// The tiles, and what is moved to feed them, in FMAs of vectors; fitted to 90 random shapes at v3 and v4.
 template <class T>
 double MatmulPlan<T>::cost(const Operands<T>& o) const {
-  constexpr double kCopied = 0.15, kTransposed = 0.35, kScattered = 0.3;  // an element
-  double cycles = static_cast<double>(o.m) * o.k * ceil_div(o.n, kernels_.lanes);
-  if (!reads_b_in_place(o) && !packs_b_by_tiles(o))
-    cycles += (o.cs_b == 1 ? kCopied : kTransposed) * o.k * o.n;
-  if (!reads_a_in_place(o)) cycles += (o.rs_a == 1 ? kCopied : kTransposed) * o.k * o.m;
-  if (o.cs_c != 1) cycles += kScattered * o.m * o.n * ceil_div(o.k, kernels_.kc);
-  return cycles;
+  constexpr double kTile = 80;
+  constexpr double kCopied = 0.15, kTransposed = 0.45, kScattered = 2;  // an element
+  const int64_t tiles = ceil_div(o.m, kernels_.mr) * ceil_div(o.n, kernels_.nr(rows_of_tile(o.m)));
+  double fmas = kTile * tiles + static_cast<double>(o.m) * o.k * ceil_div(o.n, kernels_.lanes);
+  if (!reads_b_in_place(o) && !packs_b_by_tiles(o)) fmas += (o.cs_b == 1 ? kCopied : kTransposed) * o.k * o.n;
+  if (!reads_a_in_place(o)) fmas += (o.rs_a == 1 ? kCopied : kTransposed) * o.k * o.m;
+  if (o.cs_c != 1) fmas += kScattered * o.m * o.n * ceil_div(o.k, kernels_.kc);
+  return fmas;
 }
 
 template <class T>
@@ -116,6 +117,7 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   nr = kernels_.nr(rows);
   if (o.n < nr) nr = width(static_cast<int>(o.n));
   pack_a = !reads_a_in_place(o);
+  fetch_a = !pack_a && o.cs_a == 1 && (prepacked || o.m * std::abs(o.rs_a) * kSize > 2 * caches.l2);
   pack_b = !prepacked && !reads_b_in_place(o);
   fused = pack_b && packs_b_by_tiles(o);
   share(o, threads);
@@ -149,8 +151,7 @@ void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   ragged_b = !pack_b && !prepacked &&
              ((last != 0 && width(last) != last) || (by_columns && nr > kernels_.lanes * 2));
   run = by_columns ? panels : panels_near(chunk);
-  strips = std::max<int64_t>(kernels_.strips * kernels_.kc / chunk, 1);
-  if (few && by_columns && kernels_.strips > 1) strips = kGroup;
+  strips = few && by_columns ? kGroup : std::max<int64_t>(near_strips() / (chunk * nr * kSize), kGroup);
   // Each buffer is rounded up to whole cache lines, so that no two threads write to the same one.
   size_a_ = pack_a ? round_up(chunk * std::min(o.m, run * rows), 64) : 0;
   const int64_t packed = !pack_b      ? 1

@@ -48,6 +48,7 @@ class MatmulPlan {
   bool transposed;  // c' = b' a'
   bool prepacked;   // b comes in strips
   bool pack_a, pack_b;
+  bool fetch_a;   // a is read in place, from beyond L2
   bool fused;     // b is packed by the tiles of the first panel, not before
   bool ragged_b;  // b is read in place, but for a last strip that no tile fits
   Sharing sharing;
@@ -88,11 +89,13 @@ class MatmulPlan {
   void share(const Operands<T>& o, int threads);
   void even_out(const Operands<T>& o, int64_t all_strips, int threads);
   int rows_of_tile(int64_t m) const;
-  // Bytes that stay in a cache while others pass. With many registers strips of b pass from L2 as quickly as
-  // from L1, and with them a panel of a stays in L1; else a strip stays in L1.
-  int64_t near_b() const { return kernels_.many_registers ? caches.l2 / 5 : caches.l1 / 2; }  // not packed
-  int64_t near_strip() const { return kernels_.many_registers ? caches.l2 / 4 : caches.l1 * 3 / 2; }
-  int64_t near_panels() const { return kernels_.many_registers ? caches.l2 / 2 : caches.l2 * 3 / 8; }
+  // Bytes that stay in L2 while others pass. A panel of a stays in L1 while strips of b pass from L2.
+  // Rows of b that are not packed are in each other's way in L1; wide strips of them pass from L2 all the
+  // same.
+  int64_t near_b() const { return kernels_.lanes * kSize >= 64 ? caches.l2 / 5 : caches.l1 / 2; }
+  static int64_t near_strip() { return caches.l2 / 4; }
+  static int64_t near_strips() { return caches.l2 * 3 / 8; }
+  static int64_t near_panels() { return caches.l2 / 2; }
 
   static constexpr int64_t kSize = sizeof(T);
   const MatmulKernels<T>& kernels_;
