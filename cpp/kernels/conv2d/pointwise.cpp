@@ -67,8 +67,8 @@ bool PointwiseWeight<T>::pays(const Conv2dBackwardWeight<T>& c) {
   const int64_t channels = c.x.shape[1], k = c.dy.shape[1];
   // The direct sum reads its operands in place. With few registers it reads them more often, which costs
   // more.
-  const bool wide = matmul_kernels<T>().many_registers ? channels >= std::max<int64_t>(512, k)
-                                                       : channels >= std::max<int64_t>(256, k / 2);
+  const bool wide = matmul_kernels<T>().many_registers() ? channels >= std::max<int64_t>(512, k)
+                                                         : channels >= std::max<int64_t>(256, k / 2);
   return c.dw.data && wide && is_pointwise(c.geometry, c.taps[0], c.taps[1], c.dy, c.x);
 }
 

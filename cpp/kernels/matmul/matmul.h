@@ -92,10 +92,11 @@ struct MatmulStack {
 
 template <class T>
 struct MatmulKernels {
-  int mr, packing_rows;  // the most rows of a tile; the fewest of one that packs
-  int lanes;             // elements of a vector
-  int (*nr)(int rows);   // the most columns of a tile of so many rows
-  int64_t kc;            // the most products in one chain
+  int mr, packing_rows;                           // the most rows of a tile; the fewest of one that packs
+  int lanes;                                      // elements of a vector
+  bool many_registers() const { return mr > 8; }  // of the level
+  int (*nr)(int rows);                            // the most columns of a tile of so many rows
+  int64_t kc;                                     // the most products in one chain
   void (*tile)(const MatmulTile<T>&);
   void (*dots)(const MatmulTile<T>&);  // see dot.h
   void (*gemv)(const MatmulTile<T>&);  // see gemv.h
