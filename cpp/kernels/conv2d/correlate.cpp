@@ -11,12 +11,13 @@ namespace {
 constexpr int64_t kCacheLine = 64;
 constexpr int64_t kTileOverhead = 12;  // pointers and stores, in steps of a tile
 
-// Whether input channels fill more lanes than output channels would. Sums over lanes and loads that serve few
-// products cost a quarter.
+// Whether input channels fill more lanes than output channels would. Loads that serve few products cost a
+// quarter; the sums over lanes at the end of a chain take as long as some 8 products for each output channel.
 template <class T>
-bool prefers_dots(int64_t in, int64_t out) {
+bool prefers_dots(int64_t in, int64_t out, int64_t taps) {
   const int64_t lanes = conv_kernels<T>().lanes;
-  return 2 * out <= lanes && 3 * in > 4 * out * ceil_div(in, lanes);
+  return out <= kMaxDots && 2 * out <= lanes && 3 * in > 4 * out * ceil_div(in, lanes) &&
+         in * taps >= 8 * out * out;
 }
 
 // Whether a vector holds the output channels of several groups, and another all of their input channels.
@@ -28,7 +29,7 @@ bool prefers_span(int64_t groups, int64_t in, int64_t out) {
 
 template <class T>
 int panel_width(bool dots, bool spans, int64_t out) {  // 0: as many vectors as a tile has
-  if (dots) return static_cast<int>(ceil_div(out, ceil_div(out, kMaxDots)));  // as even as can be
+  if (dots) return static_cast<int>(out);
   return spans ? static_cast<int>(conv_kernels<T>().lanes / out * out) : 0;
 }
 
@@ -39,7 +40,7 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads)
     : problem(p),
       in_group(p.x.shape[1] / p.geometry.groups),
       out_group(p.y.shape[1] / p.geometry.groups),
-      dots(prefers_dots<T>(in_group, out_group)),
+      dots(prefers_dots<T>(in_group, out_group, p.w.shape[2] * p.w.shape[3])),
       spans(!dots && prefers_span<T>(p.geometry.groups, in_group, out_group)),
       steps(dots ? ceil_div(in_group, conv_kernels<T>().lanes) : in_group),
       panels(spans ? 1 : p.geometry.groups, spans ? p.y.shape[1] : out_group,
