@@ -26,6 +26,7 @@ __all__ = [
     "DistributedDataParallel",
     "DistributedSampler",
     "ReduceOp",
+    "Work",
     "all_gather",
     "all_gather_object",
     "all_reduce",
@@ -35,6 +36,7 @@ __all__ = [
     "destroy_process_group",
     "get_rank",
     "get_world_size",
+    "group",
     "init",
     "init_process_group",
     "is_available",
@@ -47,7 +49,23 @@ __all__ = [
 class ReduceOp:
     """The operations of :func:`all_reduce`, as in PyTorch."""
 
-    SUM, PRODUCT, MIN, MAX = "sum", "product", "min", "max"
+    SUM, PRODUCT, MIN, MAX, AVG = "sum", "product", "min", "max", "avg"
+
+
+class group:
+    """PyTorch's groups of processes: there is one, of all ranks."""
+
+    WORLD = None
+
+
+class Work:
+    """What a call with `async_op=True` returns: it is complete already."""
+
+    def wait(self, timeout: Any = None) -> bool:
+        return True
+
+    def is_completed(self) -> bool:
+        return True
 
 
 def is_available() -> bool:
@@ -102,19 +120,23 @@ def destroy_process_group(group: Any = None) -> None:
     """Does nothing: the processes are connected until they end."""
 
 
-def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -> None:
+def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -> Work | None:
     """Waits until every rank has called it."""
-    _require_waiting("barrier", async_op)
+    _require_all_ranks("barrier", group)
     collectives.barrier()
+    return Work() if async_op else None
 
 
-def all_reduce(tensor: Any, op: str = ReduceOp.SUM, group: Any = None, async_op: bool = False) -> None:
-    """Replaces a tensor (or array) by its sum, product, minimum or maximum over all ranks.
+def all_reduce(tensor: Any, op: str = ReduceOp.SUM, group: Any = None, async_op: bool = False) -> Work | None:
+    """Replaces a tensor (or array) by its sum, product, minimum, maximum or mean over all ranks.
 
-    A sum over a power of two of ranks is added along one binary tree, with the same bits on every rank.
+    A sum over a power of two of ranks is added along one binary tree, with the same bits on every rank. The
+    sum of bools is "any", as their maximum. NaN on one rank is the minimum and the maximum.
 
-    Raises ValueError: another operation; another call, shape or dtype on another rank. TimeoutError: another
-    rank does not call.
+    async_op: return a :class:`Work`; the call is complete already. So in the other calls.
+
+    Raises ValueError: another operation; a read-only array; another call, shape or dtype on another rank; a
+    group of some ranks. TypeError: no numbers or bools. TimeoutError: another rank does not call.
 
     >>> import ranvier as rv
     >>> x = rv.ones(2)
@@ -122,32 +144,57 @@ def all_reduce(tensor: Any, op: str = ReduceOp.SUM, group: Any = None, async_op:
     >>> x
     tensor([1., 1.])
     """
-    _require_waiting("all_reduce", async_op)
-    if op not in collectives.REDUCTIONS:
-        raise ValueError(f"[all_reduce] got op {op!r}; expected one of {', '.join(collectives.REDUCTIONS)}")
-    _in_place("all_reduce", tensor, lambda values: collectives.all_reduce(values, op))
+    _require_all_ranks("all_reduce", group)
+    if op != ReduceOp.AVG and op not in collectives.REDUCTIONS:
+        known = ", ".join([*collectives.REDUCTIONS, ReduceOp.AVG])
+        raise ValueError(f"[all_reduce] got op {op!r}; expected one of {known}")
+    kind = _array("all_reduce", tensor).dtype.kind
+    if (op == ReduceOp.AVG and kind not in "fc") or (kind == "c" and op in (ReduceOp.MIN, ReduceOp.MAX)):
+        raise TypeError(f"[all_reduce] got op {op!r} for {tensor.dtype}; expected a dtype that has it")
+    _in_place("all_reduce", tensor, lambda values: _reduce(values, op))
+    return Work() if async_op else None
 
 
-def broadcast(tensor: Any, src: int = 0, group: Any = None, async_op: bool = False) -> None:
+def _reduce(values: Any, op: str) -> None:
+    if op == ReduceOp.AVG:
+        collectives.all_reduce(values, ReduceOp.SUM)
+        np.divide(values, size(), out=values)
+    else:
+        collectives.all_reduce(values, op)
+
+
+def broadcast(tensor: Any, src: int = 0, group: Any = None, async_op: bool = False) -> Work | None:
     """Replaces a tensor (or array) by that of the rank `src`; raises as :func:`all_reduce`."""
-    _require_waiting("broadcast", async_op)
+    _require_all_ranks("broadcast", group)
     _in_place("broadcast", tensor, lambda values: collectives.broadcast(values, src))
+    return Work() if async_op else None
 
 
-def all_gather(tensor_list: list[Any], tensor: Any, group: Any = None, async_op: bool = False) -> None:
-    """Fills a list of tensors, one for each rank, with those of all ranks; raises as :func:`all_reduce`."""
-    _require_waiting("all_gather", async_op)
-    if len(tensor_list) != size():
-        raise ValueError(f"[all_gather] got a list of {len(tensor_list)} tensors; expected one for each rank")
-    array = _array("all_gather", tensor)
-    for out, values in zip(tensor_list, collectives.all_gather(array[None]), strict=True):
+def all_gather(tensor_list: list[Any], tensor: Any, group: Any = None, async_op: bool = False) -> Work | None:
+    """Fills a list of tensors, one for each rank, with those of all ranks.
+
+    All have the shape and dtype of `tensor`. Raises as :func:`all_reduce`.
+    """
+    _require_all_ranks("all_gather", group)
+    array, outs = _array("all_gather", tensor), list(tensor_list)
+    if len(outs) != size():
+        raise ValueError(f"[all_gather] got a list of {len(outs)} tensors; expected one for each rank")
+    for out in outs:
+        into = _writable("all_gather", out)
+        if into.shape != array.shape:
+            raise ValueError(f"[all_gather] got a list with shape {into.shape}; expected {array.shape}")
+        if into.dtype != array.dtype:
+            raise TypeError(f"[all_gather] got a list with dtype {into.dtype}; expected {array.dtype}")
+    for out, values in zip(outs, collectives.all_gather(array[None]), strict=True):
         _array("all_gather", out)[...] = values[0]
         if isinstance(out, Tensor):
             bump(out)
+    return Work() if async_op else None
 
 
 def all_gather_object(object_list: list[Any], obj: Any, group: Any = None) -> None:
     """Fills a list with the objects of all ranks, which can be pickled."""
+    _require_all_ranks("all_gather_object", group)
     object_list[:] = collectives.gather_objects(obj)
 
 
@@ -167,7 +214,7 @@ def broadcast_parameters(parameters: Any, src: int = 0) -> None:
 
 
 def _in_place(name: str, tensor: Any, call: Any) -> None:
-    array = _array(name, tensor)
+    array = _writable(name, tensor)
     values = array if array.flags.c_contiguous else np.ascontiguousarray(array)
     call(values)
     if values is not array:
@@ -180,9 +227,18 @@ def _array(name: str, tensor: Any) -> Any:
     array = tensor._array if isinstance(tensor, Tensor) else tensor
     if not isinstance(array, np.ndarray):
         raise TypeError(f"[{name}] got a {type(tensor).__name__}; expected a Tensor or an array")
+    if array.dtype.kind not in "biufc" or not array.dtype.isnative:
+        raise TypeError(f"[{name}] got dtype {array.dtype}; expected numbers or bools, in native byte order")
     return array
 
 
-def _require_waiting(name: str, async_op: bool) -> None:
-    if async_op:
-        raise NotImplementedError(f"[{name}] async_op=True is not available; expected False")
+def _writable(name: str, tensor: Any) -> Any:
+    array = _array(name, tensor)
+    if not array.flags.writeable:
+        raise ValueError(f"[{name}] got a read-only array; expected a writable one")
+    return array
+
+
+def _require_all_ranks(name: str, group: Any) -> None:
+    if group is not None:
+        raise ValueError(f"[{name}] got group {group!r}; expected None: all ranks call it")

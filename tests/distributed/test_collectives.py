@@ -178,7 +178,7 @@ def test_a_rank_that_leaves_ends_the_job(when, message):
     [
         (lambda d: d.all_reduce(rv.ones(1), "mean"), ValueError, "got op 'mean'"),
         (lambda d: d.all_reduce(3.0), TypeError, "expected a Tensor or an array"),
-        (lambda d: d.all_reduce(rv.ones(1), async_op=True), NotImplementedError, "async_op"),
+        (lambda d: d.all_reduce(rv.ones(1), group=1), ValueError, "got group 1; expected None"),
         (lambda d: d.broadcast(rv.ones(1), 1), ValueError, "expected a rank, 0 to 0"),
         (lambda d: d.all_gather([], rv.ones(1)), ValueError, "one for each rank"),
         (lambda d: d.DistributedDataParallel(rv.nn.ReLU()), RuntimeError, "require gradients"),

@@ -7,6 +7,7 @@ another shape, is an error that names the calls.
 from __future__ import annotations
 
 import importlib
+import operator
 from typing import Any
 
 import numpy as np
@@ -60,15 +61,28 @@ def all_reduce(values: Array, op: str = "sum", deterministic: bool = True) -> No
 
 
 def mpi_reduce(here: World, flat: Array, op: str, call: str) -> None:
-    """MPI's own reduction in place, whose order of additions depends on the number of ranks."""
+    """MPI's own reduction in place, whose order of additions depends on the number of ranks.
+
+    The sum and maximum of bools is "any". NaN of one rank is the minimum and the maximum, as in NumPy.
+    """
+    if flat.dtype == bool:
+        flat, op = flat.view(np.uint8), "max" if op in ("sum", "max") else "min"
+    wide = flat.astype(np.float32) if flat.dtype == np.float16 else flat
+    missing = np.isnan(wide).view(np.uint8) if op in ("min", "max") and wide.dtype.kind == "f" else None
     mpi = _mpi()
-    request = here.comm.Iallreduce(mpi.IN_PLACE, flat, getattr(mpi, REDUCTIONS[op]))
-    complete(here, [request], call)
+    requests = [here.comm.Iallreduce(mpi.IN_PLACE, wide, getattr(mpi, REDUCTIONS[op]))]
+    if missing is not None:
+        requests.append(here.comm.Iallreduce(mpi.IN_PLACE, missing, mpi.MAX))
+    complete(here, requests, call)
+    if missing is not None:
+        wide[missing.view(bool)] = np.nan
+    if wide is not flat:
+        flat[...] = wide
 
 
 def broadcast(values: Array, source: int = 0) -> None:
     """Replace a contiguous array by that of the rank `source`."""
-    here = world()
+    here, source = world(), operator.index(source)
     if not 0 <= source < here.size:
         raise ValueError(f"[broadcast] got source {source}; expected a rank, 0 to {here.size - 1}")
     if here.size > 1:

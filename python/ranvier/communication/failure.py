@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,21 +13,30 @@ from typing import Any
 __all__ = ["abort", "end_job_on_failure"]
 
 
-def end_job_on_failure(comm: Any, leave: Callable[[], None]) -> None:
+def end_job_on_failure(comm: Any, leave: Callable[[], None], finalize: Callable[[], None] | None) -> None:
     """Call `abort` for an exception that nothing catches, in place of Python's message and exit.
 
     leave: is called when the process ends; it waits for the other ranks, and raises where they make calls for
-    which they would wait in vain.
+    which they would wait in vain. finalize: is called after it.
     """
 
+    rank = os.getpid()
+
     def ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if os.getpid() != rank:  # a fork of it
+            sys.__excepthook__(kind, error, trace)
+            return
         abort(comm, error, 130 if issubclass(kind, KeyboardInterrupt) else 1)
 
     def left() -> None:
+        if os.getpid() != rank:
+            return
         try:
             leave()
-        except (ValueError, TimeoutError) as error:
+        except (ValueError, RuntimeError, TimeoutError) as error:
             abort(comm, error)
+        if finalize is not None:
+            finalize()
 
     sys.excepthook = ended
     atexit.register(left)

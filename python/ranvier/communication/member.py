@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["TIMEOUT", "World"]
+__all__ = ["LEFT", "TIMEOUT", "World"]
 
 TIMEOUT = 300.0  # seconds
+LEFT = 2  # tag of the message with which a rank says that its program has ended
 
 
 @dataclass(frozen=True)
 class World:
-    """rank, size: of this process; comm: of mpi4py, or None in a job of one process.
+    """rank, size: of this process; connection: a communicator of mpi4py, or None in a job of one process.
 
     timeout: the seconds that a call waits for other ranks.
+    unfinished: (call, requests) of calls that an error has ended. MPI may still write to their arrays, which
+    the requests keep.
     """
 
     rank: int = 0
     size: int = 1
-    comm: Any = None
+    connection: Any = None
     timeout: float = TIMEOUT
+    pid: int = field(default_factory=os.getpid)
+    unfinished: list[tuple[str, list[Any]]] = field(default_factory=list)
+
+    @property
+    def comm(self) -> Any:
+        """The connection, for an exchange.
+
+        Raises:
+            RuntimeError: this process is a fork of the rank, or an error has ended an exchange early. What
+                comes next could be numbers of that exchange.
+        """
+        if self.pid != os.getpid():
+            raise RuntimeError(
+                f"[distributed] got a call in a process that rank {self.rank} has started; expected calls of "
+                "the rank itself"
+            )
+        if self.unfinished:
+            raise RuntimeError(
+                f"[distributed] rank {self.rank} got a call after {self.unfinished[0][0]} has failed; "
+                "expected the end of the program, since the ranks are no longer at the same call"
+            )
+        return self.connection

@@ -21,6 +21,7 @@ __all__ = ["tree_sum"]
 
 Array = npt.NDArray[Any]
 _SMALL = 4096  # bytes
+_TAG = 0  # mpi4py receives messages of any tag unless it is given
 
 
 def tree_sum(world: World, values: Array, spare: Array, call: str) -> None:
@@ -63,7 +64,7 @@ def _halves(world: World, values: Array, spare: Array, call: str) -> None:
 
 
 def _add(ours: Array, theirs: Array, out: Array, lower: bool) -> None:
-    add = _core.add if ours.dtype.kind == "f" else np.add
+    add = _core.add if ours.dtype.char in "fd" else np.add
     if lower:
         add(ours, theirs, out)
     else:
@@ -72,4 +73,4 @@ def _add(ours: Array, theirs: Array, out: Array, lower: bool) -> None:
 
 def _exchange(world: World, other: int, give: Array, into: Array, call: str) -> None:
     """Send to another rank and receive from it."""
-    complete(world, [world.comm.Irecv(into, other), world.comm.Isend(give, other)], call, other)
+    complete(world, [world.comm.Irecv(into, other, _TAG), world.comm.Isend(give, other, _TAG)], call, other)

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.recording import place, refuse
-from ranvier.communication.member import World
+from ranvier.communication.member import LEFT, World
 
 __all__ = ["agree", "complete"]
 
 _SPINS = 200  # tests without a pause: a message on one host takes some microseconds
 _TEXT = 256  # bytes of the description of a call
 _LONG = 0.002  # seconds after which the processor is left to others for longer
+_LAST = 2.0  # seconds in which the last messages of a rank that has ended arrive
 
 
 def complete(world: World, requests: list[Any], call: str, other: int | None = None) -> None:
@@ -27,18 +28,35 @@ def complete(world: World, requests: list[Any], call: str, other: int | None = N
 
     Raises:
         TimeoutError: they were not after the seconds of `init`.
+        ValueError: the other rank has ended its program.
     """
+    try:
+        _wait(world, requests, call, other)
+    except BaseException:
+        world.unfinished.append((call, requests))
+        raise
+
+
+def _wait(world: World, requests: list[Any], call: str, other: int | None) -> None:
     test = type(requests[0]).Testall
     for _ in range(_SPINS):
         if test(requests):
             return
-    start = time.monotonic()
+    start, left = time.monotonic(), 0.0
     while not test(requests):
         waited = time.monotonic() - start
         if waited < _LONG:
             os.sched_yield()
         elif waited < world.timeout:
             time.sleep(0.0001)
+            if other is None or not world.connection.Iprobe(other, LEFT):
+                continue
+            left = left or waited
+            if waited > left + _LAST:
+                raise ValueError(
+                    f"[{call}] rank {world.rank} of {world.size} waits at {place()} for rank {other}, whose "
+                    "program has ended; expected the same calls on every rank"
+                )
         else:
             who = "another rank" if other is None else f"rank {other}"
             raise TimeoutError(

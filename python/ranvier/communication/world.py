@@ -8,19 +8,23 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import sys
 from dataclasses import replace
 from typing import Any
 
 from ranvier.communication.affinity import share_cores
 from ranvier.communication.failure import end_job_on_failure
-from ranvier.communication.member import TIMEOUT, World
-from ranvier.communication.waiting import agree
+from ranvier.communication.member import LEFT, TIMEOUT, World
+from ranvier.communication.waiting import agree, complete
 
 __all__ = ["World", "init", "is_initialized", "launched_size", "world"]
 
 # what launchers tell the processes that they start: Open MPI, MPICH and Intel MPI, Slurm. The first counts:
 # Slurm also starts the daemons of mpirun.
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+# where they say which process this is; a program that the process starts inherits it
+_PLACES = ("PMIX_NAMESPACE", "PMIX_RANK", "PMI_PORT", "PMI_FD", "PMI_RANK", "SLURM_STEP_ID", "SLURM_PROCID")
+_MARK = "RANVIER_RANK"
 
 _world: World | None = None
 
@@ -51,26 +55,57 @@ def init(timeout: float | None = None) -> World:
     Raises:
         ValueError: a timeout that is not above 0.
         ImportError: several processes were started, and mpi4py is missing.
-        RuntimeError: mpi4py uses another MPI than the launcher.
+        RuntimeError: mpi4py uses another MPI than the launcher; torchrun is the launcher; or a rank has
+            started this process.
     """
     global _world
     if _world is not None:
         return _world
-    seconds = float(os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout)
+    given = os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout
+    try:
+        seconds = float(given)
+    except (TypeError, ValueError):
+        seconds = math.nan
     if not (seconds > 0 and math.isfinite(seconds)):
-        raise ValueError(f"[init] got timeout {seconds}; expected a finite number of seconds above 0")
+        raise ValueError(f"[init] got timeout {given}; expected a finite number of seconds above 0")
     size = launched_size()
     if size > 1:
         _world = _connected(size, seconds)
     else:
+        _refuse_torchrun()
         _world = World(timeout=seconds)
         if any(name in os.environ for name in _SIZES):
             share_cores(0, 1)  # mpirun has bound the one process to one core
     return _world
 
 
+def _refuse_torchrun() -> None:
+    size = os.environ.get("WORLD_SIZE", "")
+    if "TORCHELASTIC_RUN_ID" in os.environ and size.isdigit() and int(size) > 1:
+        raise RuntimeError(
+            f"[init] torchrun has started {size} processes, and MPI does not connect them; expected "
+            f"mpirun -n {size} python ..."
+        )
+
+
+def _require_own_place(size: int) -> None:
+    """Raise RuntimeError in a process that a rank has started: MPI would take it for that rank."""
+    place = " ".join(os.environ.get(name, "") for name in _PLACES)
+    pid, _, other = os.environ.get(_MARK, "").partition(" ")
+    if pid and pid != str(os.getpid()) and other == place:
+        raise RuntimeError(
+            f"[init] got a process that one of {size} ranks has started (process {pid}), which cannot share "
+            "its place; expected calls of the rank itself"
+        )
+    os.environ[_MARK] = f"{os.getpid()} {place}"
+
+
 def _connected(size: int, timeout: float) -> World:
+    _require_own_place(size)
+    ours = "mpi4py.MPI" not in sys.modules
     try:
+        if ours:  # a fork that ends must not end MPI, as mpi4py would
+            importlib.import_module("mpi4py").rc.finalize = False
         mpi: Any = importlib.import_module("mpi4py.MPI")
     except ImportError as error:
         raise ImportError(
@@ -84,7 +119,7 @@ def _connected(size: int, timeout: float) -> World:
             f"[init] {size} processes were started, and mpi4py sees {comm.Get_size()}: it uses {name!r}; "
             "expected the mpirun of that MPI"
         )
-    end_job_on_failure(comm, _leave)
+    end_job_on_failure(comm, _leave, mpi.Finalize if ours else None)
     here = comm.Split_type(mpi.COMM_TYPE_SHARED)
     share_cores(here.Get_rank(), here.Get_size())
     here.Free()
@@ -93,4 +128,9 @@ def _connected(size: int, timeout: float) -> World:
 
 def _leave() -> None:
     """Wait for the other ranks without a limit: one may have more to do at the end."""
-    agree(replace(world(), timeout=math.inf), "the end of the program")
+    here = replace(world(), timeout=math.inf)
+    others = [other for other in range(here.size) if other != here.rank]
+    said = [here.comm.Isend(bytearray(1), other, LEFT) for other in others]
+    agree(here, "the end of the program")
+    said += [here.comm.Irecv(bytearray(1), other, LEFT) for other in others]
+    complete(here, said, "the end of the program")

@@ -1,0 +1,159 @@
+"""What calls that cannot work raise, and what ends early: nothing is a hang or a wrong number."""
+
+import pytest
+import ranvier as rv
+from support.ranks import launch, results, told_by
+
+START = """
+import os, subprocess, sys, time
+import numpy as np, ranvier as rv
+from support.ranks import tell
+d = rv.distributed
+r, n = d.rank(), d.size()
+def message(call):
+    try:
+        call()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+"""
+
+ARRAYS = (
+    START
+    + """
+said = {}
+for name, of in (("text", "U1"), ("dates", "M8[D]"), ("objects", object), ("other order", ">f4")):
+    said[name] = message(lambda: d.all_reduce(np.zeros(2, of)))
+fixed = np.broadcast_to(np.ones(1), 3)
+said["read-only"] = message(lambda: d.all_reduce(fixed))
+said["group"] = message(lambda: d.all_reduce(np.ones(2), group=1))
+said["shape"] = message(lambda: d.all_gather([np.zeros(2)] * n, np.ones(1)))
+said["dtype"] = message(lambda: d.all_gather([np.zeros(1, int)] * n, np.ones(1)))
+said["integers"] = message(lambda: d.all_reduce(np.ones(2, int), "avg"))
+said["complex"] = message(lambda: d.all_reduce(np.ones(2, complex), "max"))
+results = {}
+for op in ("sum", "product", "min", "max"):
+    bools = np.array([r == 0, True, False])
+    d.all_reduce(bools, op)
+    halves = np.array([r + 1.5], np.float16)
+    d.all_reduce(halves, op)
+    results[op] = bools.tolist(), halves.tolist()
+for op in ("min", "max"):
+    values = np.array([np.nan if r == 1 else 1.0, r])
+    d.all_reduce(values, op)
+    results[f"{op} of nan"] = [bool(np.isnan(values[0])), values[1]]
+mean = np.array([r + 1.0])
+work = d.all_reduce(mean, d.ReduceOp.AVG, group=d.group.WORLD, async_op=True)
+tell([said, results, mean.tolist(), work.wait()])
+"""
+)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_arrays(ranks):
+    for said, found, mean, waited in results(ranks, ARRAYS):
+        what = "expected numbers or bools, in native byte order"
+        for name, dtype in (("text", "<U1"), ("dates", "datetime64[D]"), ("objects", "object")):
+            assert said[name] == f"TypeError: [all_reduce] got dtype {dtype}; {what}"
+        assert said["other order"] == f"TypeError: [all_reduce] got dtype >f4; {what}"
+        assert said["read-only"] == "ValueError: [all_reduce] got a read-only array; expected a writable one"
+        assert said["group"] == "ValueError: [all_reduce] got group 1; expected None: all ranks call it"
+        assert said["shape"] == "ValueError: [all_gather] got a list with shape (2,); expected (1,)"
+        assert said["dtype"] == "TypeError: [all_gather] got a list with dtype int64; expected float64"
+        assert said["integers"].startswith("TypeError: [all_reduce] got op 'avg' for int64")
+        assert said["complex"].startswith("TypeError: [all_reduce] got op 'max' for complex128")
+        numbers = [i + 1.5 for i in range(ranks)]
+        product = 1.0
+        for number in numbers:
+            product *= number
+        assert found["sum"] == [[True, True, False], [sum(numbers)]]
+        assert found["product"] == [[False, True, False], [product]]
+        assert found["min"] == [[False, True, False], [1.5]]
+        assert found["max"] == [[True, True, False], [ranks + 0.5]]
+        assert found["min of nan"] == [True, 0]
+        assert found["max of nan"] == [True, ranks - 1]
+        assert (mean, waited) == ([(ranks + 1) / 2], True)
+
+
+CHILDREN = (
+    START
+    + """
+code = "import ranvier as rv; rv.distributed.init()"
+done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+pid = os.fork()
+if pid == 0:
+    said = message(lambda: d.barrier())
+    os.write(1, said.encode())
+    sys.exit(3)
+ended = os.waitpid(pid, 0)[1]
+tell([done.stderr.splitlines()[-1], os.waitstatus_to_exitcode(ended)])
+"""
+)
+
+
+def test_processes_that_a_rank_starts():
+    done = launch(2, CHILDREN)
+    assert done.returncode == 0, done.stderr
+    for message, code in told_by(done):
+        assert message.startswith("RuntimeError: [init] got a process that one of 2 ranks has started")
+        assert code == 3
+    for rank in range(2):
+        expected = f"[distributed] got a call in a process that rank {rank} has started; expected calls of"
+        assert expected in done.stdout
+
+
+AFTER = (
+    START
+    + """
+d.init()
+if r == 0:
+    said = [message(d.barrier), message(d.barrier)]
+    tell(said)
+else:
+    time.sleep(3)
+"""
+)
+
+
+def test_no_call_follows_one_that_has_failed():
+    done = launch(2, AFTER, RANVIER_TIMEOUT="1")
+    first, second = told_by(done)[0]
+    assert first.startswith("TimeoutError: [barrier] rank 0 of 2 has waited 1 s for another rank")
+    expected = "RuntimeError: [distributed] rank 0 got a call after barrier has failed; expected the end"
+    assert second.startswith(expected)
+    assert done.returncode != 0
+
+
+EXITS = (
+    START
+    + """
+class Ends(rv.Callback):
+    def on_batch_end(self, *about):
+        if r == 1:
+            sys.exit(4)
+trainer = rv.Trainer(rv.nn.Linear(2, 1), "mse", "sgd", distributed=True)
+trainer.fit(np.ones((64, 2)), np.ones((64, 1)), epochs=1, callbacks=[Ends()])
+"""
+)
+
+
+def test_a_rank_that_leaves_in_fit_ends_the_job():
+    done = launch(2, EXITS)
+    assert done.returncode != 0
+    assert "[Trainer.fit] rank 0 of 2 waits at <string>:" in done.stderr
+    assert "for rank 1, whose program has ended; expected the same calls on every rank" in done.stderr
+
+
+def test_launchers(monkeypatch):
+    from ranvier.communication import world
+
+    monkeypatch.setattr(world, "_world", None)
+    monkeypatch.setenv("RANVIER_TIMEOUT", "soon")
+    with pytest.raises(ValueError, match=r"\[init\] got timeout soon; expected a finite number of seconds"):
+        rv.distributed.init()
+    monkeypatch.delenv("RANVIER_TIMEOUT")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(
+        RuntimeError, match=r"\[init\] torchrun has started 2 processes.* expected mpirun -n 2"
+    ):
+        rv.distributed.init()
