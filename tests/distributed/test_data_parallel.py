@@ -83,3 +83,60 @@ def test_buffers_are_those_of_rank_0():
     for _, batches, refused in told:
         assert batches >= 4
         assert "exchanges" in refused
+
+
+CHANGES = """
+import copy, pickle
+import numpy as np, ranvier as rv
+from support.ranks import tell
+d = rv.distributed
+r, n = d.rank(), d.size()
+x = np.random.default_rng(0).standard_normal((6 * n, 4)).astype(np.float32)
+def model():
+    rv.manual_seed(0)
+    return rv.nn.Sequential(rv.nn.Linear(4, 3), rv.nn.Tanh(), rv.nn.Linear(3, 2))
+def gradients(net, rows):
+    (net(rv.tensor(rows)) ** 2).mean().backward()
+    return {k: p.grad.numpy().copy() for k, p in net.named_parameters() if p.grad is not None}
+def unfrozen(wrap):
+    net = model()
+    net[0].requires_grad_(False)
+    net = wrap(net)
+    net.requires_grad_(True)
+    return net
+def replaced(wrap):
+    net = wrap(model())
+    inner = getattr(net, "module", net)
+    inner[0].weight = rv.nn.Parameter(rv.ones(3, 4))
+    inner.add_module("more", rv.nn.Linear(2, 2))
+    inner.more.load_state_dict({"weight": np.eye(2, dtype=np.float32), "bias": np.zeros(2, np.float32)})
+    return net
+ways = {
+    "unfrozen": unfrozen,
+    "replaced": replaced,
+    "deepcopy": lambda wrap: copy.deepcopy(wrap(model())),
+    "pickle": lambda wrap: pickle.loads(pickle.dumps(wrap(model()))),
+    "double": lambda wrap: wrap(model()).double(),
+}
+said = {}
+for name, way in ways.items():
+    of = np.float64 if name == "double" else np.float32
+    alone, shared = gradients(way(lambda net: net), x.astype(of)), way(d.DistributedDataParallel)
+    found = gradients(shared, x[r::n].astype(of))
+    error = 1e-12 if name == "double" else 1e-6
+    said[name] = {"module." + k for k in alone} == set(found) and all(
+        found["module." + k].dtype == v.dtype and np.allclose(found["module." + k], v, rtol=0, atol=error)
+        for k, v in alone.items())
+kept = shared.module[0].weight.grad
+before = kept.numpy().copy()
+shared.zero_grad()
+gradients(shared, 2 * x[r::n].astype(of))
+said["kept"] = bool((kept.numpy() == before).all())
+tell(said)
+"""
+
+
+def test_changes_after_wrapping():
+    for said in results(2, CHANGES):
+        assert all(said.values()), said
+        assert len(said) == 6

@@ -22,33 +22,44 @@ NAME = "DistributedDataParallel"
 
 
 class MeanGradients:
-    """Exchanges the gradients of some parameters after each backward that has reached one of them.
+    """Exchanges the gradients of a module's parameters after each backward that has reached one of them.
 
-    They are copied to one buffer for each dtype, and are views of it afterwards. The buffer begins with a
-    number for each parameter: how many ranks have a gradient for it.
+    They are copied to one buffer for each dtype, and the means are copied from it: a program may keep them.
+    The buffer begins with a number for each parameter: how many ranks have a gradient for it.
 
     enabled: whether they are exchanged (`no_sync`).
     """
 
-    def __init__(self, module: Any, parameters: list[Any]) -> None:
+    def __init__(self, module: Any) -> None:
         self.enabled, self._due = True, False
-        here = world()
-        shapes = " ".join(f"{p.dtype}{tuple(p.shape)}" for p in parameters)
-        agree(here, NAME, f"of {len(parameters)} parameters, {_hash_of(shapes)}")
-        self._buffers = list(module.buffers())
-        for tensor in [*module.parameters(), *self._buffers]:
+        self._module = module
+        self._layout: list[tuple[int, Any]] = []
+        self._parts: list[tuple[list[Any], Flat, Any]] = []  # these keep the parameters, so ids stay theirs
+        self._hooks: list[Any] = []
+        self.renew()
+        for tensor in [*module.parameters(), *module.buffers()]:
             _from_first(tensor)
-        self._parts: list[tuple[list[Any], Flat, Any]] = []
+
+    def renew(self) -> None:
+        """Take the parameters that require gradients now; every rank calls it."""
+        parameters = [p for p in self._module.parameters() if p.requires_grad]
+        layout = [(id(p), p._array.dtype) for p in parameters]
+        if layout == self._layout:
+            return
+        shapes = " ".join(f"{p.dtype}{tuple(p.shape)}" for p in parameters)
+        agree(world(), NAME, f"of {len(parameters)} parameters, {_hash_of(shapes)}")
+        for hook in self._hooks:
+            hook.remove()
+        self._layout, self._parts = layout, []
         for dtype in {p._array.dtype: None for p in parameters}:
             own = [p for p in parameters if p._array.dtype == dtype]
             flat = Flat([p._array for p in own], dtype, len(own))
             self._parts.append((own, flat, np.empty_like(flat.values)))
-        for p in parameters:
-            p.register_post_accumulate_grad_hook(self._reached)
+        self._hooks = [p.register_post_accumulate_grad_hook(self._reached) for p in parameters]
 
     def share_buffers(self) -> None:
         """Give every rank the buffers of rank 0."""
-        for buffer in self._buffers:
+        for buffer in self._module.buffers():
             _from_first(buffer)
 
     def _reached(self, _: Tensor) -> None:
@@ -65,7 +76,7 @@ class MeanGradients:
                 flat.numbers[i] = p._grad is not None
                 if p._grad is None:
                     view[...] = 0
-                elif p._grad._array is not view:
+                else:
                     view[...] = p._grad._array
             if here.size & (here.size - 1):
                 mpi_reduce(here, flat.values, "sum", NAME)
@@ -73,7 +84,7 @@ class MeanGradients:
                 tree_sum(here, flat.values, spare, NAME)
             flat.rest *= 1 / here.size
             for p, view, ranks in zip(parameters, flat.views, flat.numbers.tolist(), strict=True):
-                p._grad = wrap(view) if ranks else None
+                p._grad = wrap(view.copy("K")) if ranks else None
 
 
 def _hash_of(text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
+from ranvier.autograd import is_grad_enabled
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.nn.lazy import _Lazy
@@ -41,8 +42,10 @@ class DistributedDataParallel(DataParallel):
 
     Parameters and buffers begin as those of rank 0, and buffers (running statistics) are taken from rank 0
     again before each forward pass in training mode, unless `broadcast_buffers` is False. A parameter that no
-    rank has used keeps grad None. Over a power of two of ranks the sums are added along one binary tree. The
-    ranks are those of :func:`ranvier.distributed.init`. The other settings of PyTorch have no effect.
+    rank has used keeps grad None. Parameters that are added, replaced or unfrozen later count from the next
+    forward pass in training mode, and so does a copy of this module. Over a power of two of ranks the sums
+    are added along one binary tree. The ranks are those of :func:`ranvier.distributed.init`. The other settings
+    of PyTorch have no effect.
 
     Raises RuntimeError: a module without parameters that require gradients, as in PyTorch.
 
@@ -60,21 +63,32 @@ class DistributedDataParallel(DataParallel):
         broadcast_buffers: bool = True,
         **settings: Any,
     ) -> None:
-        from ranvier.communication.gradients import MeanGradients  # loaded at its first use
-        from ranvier.communication.world import world
-
         super().__init__(module)
-        trained = [p for p in module.parameters() if p.requires_grad]
-        if not trained:
+        if not any(p.requires_grad for p in module.parameters()):
             raise RuntimeError(
                 "[DistributedDataParallel] got a module without parameters that require gradients; expected "
                 "some"
             )
         self.broadcast_buffers = broadcast_buffers
-        shared = world().size > 1
-        self._means = MeanGradients(module, trained) if shared else None
+        self._means: Any = None
+        self._connect()
+
+    def _connect(self) -> None:
+        from ranvier.communication.gradients import MeanGradients  # loaded at its first use
+        from ranvier.communication.world import world
+
+        if world().size > 1:
+            self._means = MeanGradients(self.module)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_means": None}  # a copy has separate parameters
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        if self.training and is_grad_enabled():
+            if self._means is None:
+                self._connect()
+            else:
+                self._means.renew()
         if self._means is not None and self.broadcast_buffers and self.training:
             self._means.share_buffers()
         return self.module(*args, **kwargs)
