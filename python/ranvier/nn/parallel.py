@@ -44,7 +44,7 @@ class DistributedDataParallel(DataParallel):
     again before each forward pass in training mode, unless `broadcast_buffers` is False. A parameter that no
     rank has used keeps grad None. Parameters that are added, replaced or unfrozen later count from the next
     forward pass in training mode, and so does a copy of this module. Over a power of two of ranks the sums
-    are added along one binary tree. The ranks are those of :func:`ranvier.distributed.init`. The other settings
+    are added along one binary tree. The ranks are those of :func:`ranvier.distributed.init`. Other settings
     of PyTorch have no effect.
 
     Raises RuntimeError: a module without parameters that require gradients, as in PyTorch.
