@@ -22,7 +22,7 @@ def isa_objects():
         return []
     newest = lists[0].parent
     return [
-        (listing.stem.removeprefix("ranvier_isa_"), Path(line))
+        (listing.stem.split("_")[2], Path(line))  # ranvier_isa_v2, ranvier_isa_v2_small
         for listing in newest.glob("ranvier_isa_*.objects")
         for line in listing.read_text().split()
     ]
