@@ -40,9 +40,11 @@ class HintWarning(UserWarning):
 @contextlib.contextmanager
 def warning_once(leads: bool) -> Iterator[None]:
     """Within the block, the library's own warnings appear on the leading process only."""
-    with contextlib.nullcontext() if leads else warnings.catch_warnings():
-        if not leads:
-            warnings.filterwarnings("ignore", r"\[")  # how their texts begin
+    if leads:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"\[")  # how their texts begin
         yield
 
 
