@@ -84,6 +84,21 @@ int Graph::producer_of_buffer(int buffer, int i) const {
   return writer(buffer);
 }
 
+bool Graph::is_untouched(const AnyView& v, int64_t item, int first, int end) const {
+  const Extent reach = extent(v, item);
+  for (int i = first; i < end; ++i) {
+    if (!code_[i].type) continue;
+    if (code_[i].guard && i > first) return false;
+    for (const Use& use : code_[i].uses) {
+      const AnyView& other = *reinterpret_cast<const AnyView*>(code_[i].call.get() + use.view.position);
+      const Extent of_other = extent(other, use.view.item);
+      if (other.data + of_other.low < v.data + reach.high && v.data + reach.low < other.data + of_other.high)
+        return false;
+    }
+  }
+  return true;
+}
+
 char* Graph::new_temporary(size_t bytes) {
   char* address = next_;
   next_ += (bytes + 127) / 64 * 64;
@@ -140,6 +155,7 @@ void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, 
   fuse_activations(graph);
   fuse_pools(graph);
   fuse_norms(graph);
+  fuse_writes(graph);
   pack_weights(graph, team);
   graph.mark_prepared();
 }

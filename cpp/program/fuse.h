@@ -4,6 +4,7 @@
 //   fuse_activations  an activation, or its backward, into the matmul, conv2d or norm before it
 //   fuse_pools        conv2d, ReLU and max-pool
 //   fuse_norms        batch norm, ReLU and max-pool
+//   fuse_writes       a product, and its copy or sum in other memory
 //   pack_weights      weights in the order in which the inner loops read them
 //
 // All but the last have one pattern: another instruction (the producer) makes the input of an instruction,
@@ -77,6 +78,12 @@ class Graph {
   bool written_between(int buffer, int i, int end) const;
   bool written_after(int buffer, int i) const { return written_between(buffer, i, size()); }
 
+  // Whether no instruction from `first` to before `end` uses memory of v, or can end the run.
+  template <class T>
+  bool is_untouched(const TensorView<T>& v, int first, int end) const {
+    return is_untouched(reinterpret_cast<const AnyView&>(v), sizeof(T), first, end);
+  }
+
   // Points a dense view at a new temporary.
   template <class T>
   void allocate(TensorView<T>& v) {
@@ -117,6 +124,7 @@ class Graph {
     return buffer >= 0 && buffers_[buffer].role == Role::temporary;
   }
   int producer_of_buffer(int buffer, int i) const;
+  bool is_untouched(const AnyView& v, int64_t item, int first, int end) const;
   char* new_temporary(size_t bytes);
   void find_uses(Instruction& in) const;
   void find_fixed();
@@ -157,6 +165,7 @@ void fuse_scales(Graph& graph);
 void fuse_activations(Graph& graph);
 void fuse_pools(Graph& graph);
 void fuse_norms(Graph& graph);
+void fuse_writes(Graph& graph);
 void pack_weights(Graph& graph, int team);
 
 void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, int team);

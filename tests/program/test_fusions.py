@@ -5,6 +5,8 @@ import pytest
 import ranvier as rv
 from program.staleness.small import classifies
 from ranvier import nn
+from ranvier.autograd.views import bump
+from ranvier.communication.exchange import put
 from ranvier.nn import functional as F
 
 RNG = np.random.default_rng(3)
@@ -288,3 +290,63 @@ def test_log_softmax_and_nll_keep_their_bits(shape, reduction, dtype):
     found, program = eager_and_compiled(model, draw(*shape).astype(dtype), loss)
     assert_equal(found)
     assert {"softmax_forward", "softmax_backward"} <= set(names(program))
+
+
+def sums(total, copied, between):
+    """A product that is written to memory which outlives the step, and another that is added there."""
+
+    def step(a, b):
+        made, more = a @ b, a.sin() @ b
+        with rv.no_grad():
+            copied.copy_(made)
+            between(more, total)
+            put(more._array, total._array, True)
+            bump(total)
+
+    return step
+
+
+def eager_and_replayed_sums(m, k, n, at=0, between=lambda more, total: None):
+    """The memory after six eager steps, and after six calls of the compiled one; the names fused."""
+    found = []
+    for compile in (False, True):
+        flat = np.zeros(2 * m * n + at, np.float32)
+        total, copied = (rv.from_numpy(part.reshape(m, n)) for part in np.split(flat[at:], 2))
+        step = sums(total, copied, between)
+        run = rv.compile(step) if compile else step
+        for i in range(6):
+            rng = np.random.default_rng(i)
+            run(*(rv.from_numpy(rng.standard_normal(s).astype(np.float32)) for s in ((m, k), (k, n))))
+        found.append(flat)
+    np.testing.assert_array_equal(found[1], found[0])
+    assert np.abs(found[0][at:]).min() > 0
+    return fused(run.programs[0])
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n", "names"),
+    [
+        (12, 16, 40, ["copy", "elementwise"]),
+        (9, 1, 9, ["copy", "elementwise"]),
+        (70, 33, 65, ["copy", "elementwise"]),
+        (300, 16, 17, ["copy", "elementwise"]),
+        (8, 16, 40, ["copy"]),  # may be computed in whole rows
+        (12, 1000, 40, ["copy"]),  # several chains
+    ],
+)
+@pytest.mark.parametrize("at", [0, 3])
+def test_products_are_written_and_added_where_they_are_kept(m, k, n, names, at):
+    assert eager_and_replayed_sums(m, k, n, at) == names
+
+
+KEPT = rv.zeros(12, 40)
+USES = {
+    "the product is read again": lambda more, total: KEPT.add_(more),
+    "the sum is read between": lambda more, total: KEPT.copy_(total),
+    "the sum is written between": lambda more, total: total.mul_(0.5),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_product_stays_where_its_place_is_in_use(use):
+    assert eager_and_replayed_sums(12, 16, 40, between=USES[use]) == ["copy"]

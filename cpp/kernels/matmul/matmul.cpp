@@ -29,6 +29,7 @@ struct Product {
   const OpenTeam& team;  // the threads that work on this product
   T* packed_b;           // all strips of a block, of the team or this thread's; or a group of them
   T* packed_a;           // a run of panels, this thread's
+  bool added;            // to what is in c
 
   // In pieces of a strip, so that the team's shares are even when there are few strips.
   void pack_together(const Block& x) {
@@ -158,7 +159,7 @@ struct Product {
     MatmulTile<T> t;
     t.k = x.k, t.k_block = plan.k_block;
     t.rs_c = o.rs_c, t.cs_c = o.cs_c;
-    t.accumulate = x.pc > 0;
+    t.accumulate = added || x.pc > 0;
     const bool last = x.pc + x.k == o.k;
     if (last) t.activation = activation;
     t.rs_s = o.rs_s, t.cs_s = o.cs_s;
@@ -310,9 +311,18 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
     for (int64_t i = first; i < last; ++i) {
       if (i > first) crew.barrier();  // before the packed b is overwritten
       const Operands<T> operands = plan.operands(*this, i, dense_bias);
-      Product<T>{plan, kernels, operands, activation, crew, buffers.b, buffers.a}.run();
+      Product<T>{plan, kernels, operands, activation, crew, buffers.b, buffers.a, added}.run();
     }
   });
+}
+
+// One chain for each element, by tiles whatever the level and the threads: only then it is added at the end.
+template <class T>
+bool Matmul<T>::can_add() const {
+  const int64_t k = a.shape[2];
+  return c.shape[0] == 1 && std::min(c.shape[1], c.shape[2]) > kGemvRows && k > 0 &&
+         k <= matmul_kernels<T>().kc && !bias.data && !norm.data && !saved.data &&
+         activation.kind == Activation::none;
 }
 
 template <class T>

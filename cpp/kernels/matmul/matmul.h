@@ -2,8 +2,9 @@
 //
 //   a (batch, m, k), b (batch, k, n), bias (n) or none, c (batch, m, n), saved as c or none. Any strides,
 //   also 0 (a broadcast operand) in a, b and saved; c's elements do not overlap each other or the inputs. c
-//   is written only, never read from before the call. k = 0 gives f(bias). With saved, c is what
-//   ActivationBackward makes of dy = a @ b + bias, bit for bit: saved is f's output or its input, as there.
+//   is written only, never read from before the call (but for `added`). k = 0 gives f(bias). With saved, c is
+//   what ActivationBackward makes of dy = a @ b + bias, bit for bit: saved is f's output or its input, as
+//   there.
 //
 // Every element of c is the sum, in order, of partial sums over even blocks of at most kc products, each one
 // chain of FMAs: its bits depend on k alone, not on m, n, tile or threads. Where a has at most kDotRows rows
@@ -29,7 +30,7 @@ constexpr int kGemvRows = 8;  // see gemv.h
 
 template <class T>
 struct Matmul {
-  RANVIER_CALL("matmul", a, packed.data ? packed : b, bias, norm, saved, c);
+  RANVIER_CALL("matmul", a, packed.data ? packed : b, bias, norm, saved, in_place(c, added));
   size_t workspace_bytes(int threads) const;
   TensorView<const T> a, b;  // 3-D
   TensorView<const T> bias;  // 1-D, or data null
@@ -40,6 +41,9 @@ struct Matmul {
   // In programs: (3, n), C-contiguous, the numbers m, a and b of a batch norm by running statistics (see
   // norm/scale.h), which comes before the activation: f((x - m) a + b), x = a @ b + bias. Or data null.
   TensorView<const T> norm = {};
+  // In programs: c += a @ b, where can_add() holds.
+  bool added = false;
+  bool can_add() const;
 };
 
 // b (1, k, n) as the tiles read it, for products that all have the same b: strips of `width` columns one

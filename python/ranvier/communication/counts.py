@@ -62,6 +62,8 @@ class Counts:
         Raises:
             ValueError: a change so large that the sums could overflow.
         """
+        if not self.buffers:
+            return
         old, new = self._old.values, self._new.values
         if (np.abs(new.astype(float) - old) > (2**63 - 1) // total).any():
             raise ValueError(
@@ -80,6 +82,8 @@ class Counts:
 
     def apply(self, total: int) -> None:
         """Change the buffers; total: samples of the batch."""
+        if not self.buffers:
+            return
         whole, rest = np.divmod(self._sums.values, total)
         whole += (2 * rest > total) | ((2 * rest == total) & (whole & 1 == 1))
         self._new.values[...] = whole

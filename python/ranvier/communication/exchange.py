@@ -19,7 +19,7 @@ from ranvier.communication.flat import Flat
 from ranvier.communication.member import World
 from ranvier.communication.tree import tree_sum
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "put"]
 
 Array = npt.NDArray[Any]
 CALL = "Trainer.fit"
@@ -55,11 +55,12 @@ class Exchange:
         copies = [[(_core.copy_like(b._array, b._array), b._cell[0]) for b in g.buffers] for g in self.groups]
         return [self.counts.before(), [b._cell[0] for b in self._others], *copies]
 
-    def pack(self, loss: Tensor, share: Any, samples: Any, before: list[Any], place: str) -> None:
+    def pack(self, loss: Tensor, share: Any, samples: Any, before: list[Any], place: int) -> None:
         """Write what a part adds to the sums, and put the buffers back.
 
         share: the weight of the part, by which its gradients are multiplied already; samples: of the part.
-        place: "alone", or "first" or "second" of a pair of parts: the second is added to the first.
+        place: 2 for the first of a pair of parts, or a part alone; 3 for the second, which is added to the
+        first; 0 and 1 likewise for a pair that waits for the pair after it.
         """
         of_integers, of_others, *copies = before
         self.counts.pack(of_integers)
@@ -69,15 +70,12 @@ class Exchange:
                 "float64 or integers"
             )
         for group, saved in zip(self.groups, copies, strict=True):
-            flat = group.first if place == "first" else group.flat
-            bases: list[Any] = [None] * (2 + len(flat.views))
-            if place == "second":
-                bases = [group.first.numbers[:1], group.first.numbers[1:], *group.first.views]
+            flat, added = group.place(place), place % 2 == 1
             value = _in(loss.detach()._array, group.dtype)
-            _put(_core.mul(value, _in(share, group.dtype), None).reshape(1), flat.numbers[:1], bases[0])
+            put(_core.mul(value, _in(share, group.dtype), None).reshape(1), flat.numbers[:1], added)
             flags = np.array([p._grad is not None for p in group.parameters], group.dtype)
             flags = keep(self._flags.setdefault((flags.tobytes(), group.dtype), flags))
-            _put(flags, flat.numbers[1:], bases[1])
+            put(flags, flat.numbers[1:], added)
             made = [None if p._grad is None else p._grad._array for p in group.parameters]
             number = _in(samples, group.dtype)
             for b, (old, count) in zip(group.buffers, saved, strict=True):
@@ -86,18 +84,19 @@ class Exchange:
                     continue
                 made.append(_core.mul(_core.sub(b._array, old, None), number, None))
                 _restore(b, old)
-            for values, view, base in zip(made, flat.views, bases[2:], strict=True):
-                _put(values, view, base)
+            for values, view in zip(made, flat.views, strict=True):
+                put(values, view, added)
 
     # --- between parts and ranks
 
-    def empty(self, place: str) -> None:
+    def empty(self, place: int) -> None:
         """What a part without samples adds."""
         for group in self.groups:
-            if place == "second":
-                np.add(group.first.values, 0.0, out=group.flat.values)
+            values = group.place(place).values
+            if place % 2:
+                values += 0  # as where a rank adds it: -0 becomes 0
             else:
-                (group.first if place == "first" else group.flat).values.fill(0)
+                values.fill(0)
 
     def add_pair(self, number: int, last: bool) -> None:
         """Add a pair of parts to those before it; number: among this rank's, from 0."""
@@ -163,15 +162,15 @@ class Exchange:
 class _Group:
     """The parameters and buffers of one dtype.
 
-    flat: of a part or a pair of parts, then of the batch. first: of the first part of a pair. total: of
-    several batches.
+    flat: of a part or a pair of parts, then of the batch. aside: of a pair that waits for the next one.
+    total: of several batches.
     """
 
     def __init__(self, parameters: list[Any], buffers: list[Any], dtype: Any) -> None:
         self.parameters, self.buffers, self.dtype = parameters, buffers, dtype
         self.flat = self._new()
         self.changes = self.flat.views[len(parameters) :]
-        self._levels: list[Array] = []  # sums of 2, 4 ... parts that wait for their neighbour
+        self._levels: list[Array] = []  # sums of 4, 8 ... parts that wait for their neighbours
         self._spare: Array | None = None
         self._tensors: dict[int, list[Tensor]] = {}
 
@@ -180,8 +179,11 @@ class _Group:
         return Flat(arrays, self.dtype, 1 + len(self.parameters))
 
     @functools.cached_property
-    def first(self) -> Flat:
+    def aside(self) -> Flat:
         return self._new()
+
+    def place(self, place: int) -> Flat:
+        return self.flat if place > 1 else self.aside
 
     @functools.cached_property
     def total(self) -> Flat:
@@ -195,13 +197,14 @@ class _Group:
     def add_pair(self, number: int, last: bool) -> None:
         values, level = self.flat.values, 0
         while number & 1:
-            _core.add(self._levels[level], values, values)
+            waiting = self._levels[level - 1] if level else self.aside.values
             number, level = number >> 1, level + 1
-        if last:
-            return
-        if level == len(self._levels):
-            self._levels.append(np.empty_like(values))
-        _core.copy(values, False, self._levels[level])
+            out = values
+            if not last and not number & 1:  # it waits now
+                if level > len(self._levels):
+                    self._levels.append(np.empty_like(values))
+                out = self._levels[level - 1]
+            _core.add(waiting, values, out)
 
     def take_gradients(self, sums: Flat) -> None:
         if id(sums) not in self._tensors:
@@ -212,17 +215,14 @@ class _Group:
             p._grad = tensor if is_used else None
 
 
-def _put(values: Array | None, view: Array, base: Array | None) -> None:
-    """Write values, or zeros for None, into a view; with a base, their sum."""
-    if base is None:
-        if values is None:
-            _core.fill(view, 0.0)
-        else:
-            _core.copy(values, False, view)
+def put(values: Array | None, view: Array, added: bool) -> None:
+    """Write values, or zeros for None, into a view, or add them."""
+    if added:
+        _core.add(view, 0.0 if values is None else values, view)
     elif values is None:
-        _core.add(base, 0.0, view)
+        _core.fill(view, 0.0)
     else:
-        _core.add(base, values, view)
+        _core.copy(values, False, view)
 
 
 def _in(array: Any, dtype: Any) -> Any:

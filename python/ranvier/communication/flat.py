@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import ranvier._core as _core
 from ranvier.autograd.recording import keep
 
 __all__ = ["Flat", "in_order_of", "memory"]
@@ -50,11 +49,3 @@ class Flat:
             in_order_of(self.rest[end - size : end], array)
             for array, size, end in zip(arrays, sizes, ends, strict=True)
         ]
-
-
-def copy_into(view: Array, values: Array) -> None:
-    """Write values of the same shape and dtype; a compiled step repeats it."""
-    if values.dtype.char in "fd":
-        _core.copy(values, False, view)
-    else:
-        view[...] = values

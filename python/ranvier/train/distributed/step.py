@@ -114,7 +114,7 @@ class CutStep(TrainingStep):
 
         def compute(number: int) -> None:
             part, begin, end = share.parts[number]
-            place = "alone" if not last else "second" if number % 2 else "first"
+            place = number % 4 if last > 1 else 2 + number
             if begin == end:
                 exchange.empty(place)
             else:
@@ -123,7 +123,7 @@ class CutStep(TrainingStep):
                 output = self._part(x[here], y[here], of_part, random.mixed(key, part), place)
                 if output is not None:
                     outputs.append(output._array)
-            if place == "second":
+            if place % 2:
                 exchange.add_pair(number // 2, number == last)
 
         numbers = [*range(last + 1)]
@@ -137,7 +137,7 @@ class CutStep(TrainingStep):
             compute(number)
         return outputs
 
-    def _part(self, x: Array, y: Array, weights: Array | None, key: int, place: str) -> Tensor | None:
+    def _part(self, x: Array, y: Array, weights: Array | None, key: int, place: int) -> Tensor | None:
         """Loss and gradients of one part; the output where a metric needs it."""
         share = self.source.share
         # the sum of the weights is 1, or divides the sum over the batches of an update
@@ -161,7 +161,7 @@ class CutStep(TrainingStep):
         weight: Tensor,
         samples: Tensor,
         measured: bool,
-        place: str,
+        place: int,
     ) -> Tensor | None:
         """Loss and gradients of one part, written to the buffers; the output where a metric needs it."""
         before = self._exchange.before()
