@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/short_runs.h"
 #include "bindings/array_program.h"
 #include "bindings/index_range.h"
 #include "bindings/numpy_api.h"
@@ -26,8 +27,7 @@ struct BatchSource {
     if (bytes == 8)
       for (int64_t r = 0; r < rows; ++r) std::memcpy(to + r * 8, data + chosen[r] * 8, 8);
     else
-      for (int64_t r = 0; r < rows; ++r)
-        std::memcpy(to + r * bytes, data + chosen[r] * bytes, static_cast<size_t>(bytes));
+      for (int64_t r = 0; r < rows; ++r) copy_run(data + chosen[r] * bytes, bytes, to + r * bytes);
     return to;
   }
 

@@ -1,5 +1,6 @@
 #include "bindings/define.h"
 #include "kernels/dropout/dropout.h"
+#include "kernels/dropout/permutation.h"
 
 namespace ranvier::bind {
 namespace {
@@ -11,6 +12,14 @@ Output next_key(InPlace state) {
   Output key = Output::contiguous(DType::int64, {2});
   invoke(NextKey{seed, key.view<int64_t>()});
   return key;
+}
+
+// Not a kernel call: a compiled step does not record it, as it does not record NumPy's.
+void permute(InPlace order, Whole seed) {
+  const auto v = order.of(DType::int64, {static_cast<int64_t>(py::len(order.value))}).view<int64_t>();
+  if ((v.shape[0] > 1 && v.strides[0] != 1) || v.shape[0] >= int64_t{1} << 32 || seed < 0)
+    fail_value(order.op, "got a strided or too long array, or a seed below 0");
+  permutation(static_cast<uint64_t>(seed.number), v.shape[0], v.data);
 }
 
 // The same call with dy for x is the gradient.
@@ -45,6 +54,7 @@ Output random_normal(ShapeArg shape, Name dtype, Real mean, Real std, Key key) {
 
 void register_dropout(py::module_& m) {
   def(m, "next_key(state)", next_key);
+  def(m, "permute(order, seed)", permute);
   def(m, "dropout(x, p, key, out=None)", dropout);
   def(m, "random_uniform(shape, dtype, low, high, key)", random_uniform);
   def(m, "random_normal(shape, dtype, mean, std, key)", random_normal);

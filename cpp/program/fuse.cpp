@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <iterator>
+#include <tuple>
 
 #include "kernels/activation/activation.h"
+#include "kernels/copy/fill.h"
+#include "kernels/index/index_range.h"
 
 namespace ranvier {
 
@@ -26,6 +29,13 @@ int Graph::find(const void* p) const {
   return address < buffers_[index].address + buffers_[index].bytes ? index : -1;
 }
 
+// Of a number, say the gradient 1 of a loss: made once. A larger one would take memory for good.
+static bool is_small_fill(const Instruction& in) {
+  constexpr int64_t kSmall = 16;
+  const auto small = [](const auto* fill) { return fill && numel(fill->y) <= kSmall; };
+  return small(in.as<Fill<float>>()) || small(in.as<Fill<double>>());
+}
+
 void Graph::find_fixed() {
   std::vector<int> writers(buffers_.size(), 0);
   for (const Instruction& in : code_)
@@ -40,7 +50,7 @@ void Graph::find_fixed() {
                                    : fixed_[use.region]);
     }
     for (const Use& use : in.uses)
-      if (reads && all) fixed_[use.region] = true;
+      if ((reads || is_small_fill(in)) && all) fixed_[use.region] = true;
   }
 }
 
@@ -149,8 +159,23 @@ bool is_masked_by(Graph& graph, const TensorView<const float>& dy, const TensorV
          same_layout(mask->saved, y) && mask->dx.data == dy.data && same_layout(mask->dx, dy);
 }
 
+// A loss and its gradient check the same indices.
+static void drop_repeated_checks(Graph& graph) {
+  graph.each<IndexRange>([&](int i, IndexRange& check) {
+    for (int j = 0; j < i; ++j) {
+      const IndexRange* before = graph.as<IndexRange>(j);
+      const auto range = [](const IndexRange& c) {
+        return std::make_tuple(c.index.data, c.low, c.high, c.has_also, c.has_also ? c.also : 0);
+      };
+      if (!before || range(*before) != range(check) || !same_layout(before->index, check.index)) continue;
+      if (!graph.written_between(graph.buffer(check.index), j, i)) return graph.merged(j, i, false);
+    }
+  });
+}
+
 void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, int team) {
   Graph graph(instructions, buffers);
+  drop_repeated_checks(graph);
   fuse_scales(graph);
   fuse_activations(graph);
   fuse_pools(graph);

@@ -1,5 +1,6 @@
 // Fusions: instructions that are merged into one, or replaced by kernels that do the work of several.
 //
+//   drop_repeated_checks  the same check of indices made twice
 //   fuse_scales       a batch norm by running statistics into the layer before it
 //   fuse_activations  an activation, or its backward, into the matmul, conv2d or norm before it
 //   fuse_pools        conv2d, ReLU and max-pool
@@ -7,9 +8,9 @@
 //   fuse_writes       a product, and its copy or sum in other memory
 //   pack_weights      weights in the order in which the inner loops read them
 //
-// All but the last have one pattern: another instruction (the producer) makes the input of an instruction,
-// for it alone. The producer then does the work of both. Here the calls still point at the memory of the
-// recording, and buffers hold its addresses.
+// All but the first and the last have one pattern: another instruction (the producer) makes the input of an
+// instruction, for it alone. The producer then does the work of both. Here the calls still point at the
+// memory of the recording, and buffers hold its addresses.
 #pragma once
 #include <cstring>
 #include <map>

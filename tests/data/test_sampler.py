@@ -18,6 +18,7 @@ from ranvier.data import (
     TensorDataset,
     WeightedRandomSampler,
 )
+from ranvier.data.order import permutation
 from support.refused import refused
 
 Y = np.arange(10)
@@ -186,3 +187,11 @@ def test_a_sampler_of_pytorchs_names_and_signatures():
             "BatchSampler": (range(7), 2, True),
         }[name]
         assert len(list(ours(*arguments))) == len(list(theirs(*arguments))) == len(ours(*arguments))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1])
+def test_a_random_order_is_numpys(seed):
+    for n in (0, 1, 2, 3, 64, 65, 1000, 4097):
+        found, expected = permutation(n, seed), np.random.Generator(np.random.Philox(seed)).permutation(n)
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)

@@ -286,6 +286,34 @@ void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
                  plan.transposed ? step_a : step_b, o.rs_b, o.c, call.c.strides[0], o.rs_c});
 }
 
+// Whether `small` takes it, and gives the bits of a chain (see matmul.h: dot products have others).
+template <class T>
+bool is_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  const int64_t m = call.c.shape[1], n = call.c.shape[2], k = call.a.shape[2];
+  if (!kernels.small || std::max({m, n, k}) > kSmallSide || call.c.shape[0] != 1) return false;
+  if (call.c.strides[2] != 1 || call.packed.data || call.norm.data) return false;
+  if (call.bias.data && call.bias.strides[0] != 1) return false;
+  if (call.activation.kind != Activation::none && call.activation.kind != Activation::relu) return false;
+  if (call.saved.data && call.saved.strides[2] != 1) return false;
+  return std::min(m, n) > kDotRows || k < kernels.lanes || call.a.strides[2] != 1 || call.b.strides[1] != 1;
+}
+
+template <class T>
+void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matmul<T>& call) {
+  alignas(64) T scratch[kSmallSide * kSmallSide];
+  const int64_t m = call.c.shape[1], first = team.share_begin(m), last = team.share_end(m);
+  MatmulTile<T> t{};
+  t.k = call.a.shape[2];
+  t.rows = static_cast<int>(last - first), t.columns = static_cast<int>(call.c.shape[2]);
+  t.rs_a = call.a.strides[1], t.cs_a = call.a.strides[2], t.rs_b = call.b.strides[1];
+  t.rs_c = call.c.strides[1], t.rs_s = call.saved.strides[1];
+  t.a = call.a.data + first * t.rs_a, t.b = call.b.data, t.c = call.c.data + first * t.rs_c;
+  t.bias_row = call.bias.data;
+  t.saved = call.saved.data ? call.saved.data + first * t.rs_s : nullptr;
+  t.activation = call.activation;
+  kernels.small(t, call.b.strides[2], scratch);
+}
+
 }  // namespace
 
 template <class T>
@@ -298,6 +326,8 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
   const int64_t batch = c.shape[0], m = c.shape[1], n = c.shape[2], k = a.shape[2];
   if (batch == 0 || m == 0 || n == 0) return;
   const MatmulKernels<T>& kernels = matmul_kernels<T>();
+  if (is_small(*this, kernels))
+    return team.region(0, [&](const OpenTeam& team) { run_small(team, kernels, *this); });
   team.region(kMatmulNsPerProduct * batch * m * n * std::max<int64_t>(k, 1), [&](const OpenTeam& team) {
     const int index = team.index(), size = team.size();
     const bool alone = batch >= size;  // each thread takes its own products

@@ -94,6 +94,8 @@ struct MatmulStack {
   int64_t step_c, rs_c;
 };
 
+constexpr int64_t kSmallSide = 64;  // see small.h: m, n and k at most
+
 template <class T>
 struct MatmulKernels {
   int mr, packing_rows;                           // the most rows of a tile; the fewest of one that packs
@@ -105,6 +107,8 @@ struct MatmulKernels {
   void (*dots)(const MatmulTile<T>&);  // see dot.h
   void (*gemv)(const MatmulTile<T>&);  // see gemv.h
   void (*stack)(const MatmulStack<T>&);
+  // See small.h, or null. b[p, j] at b[p * rs_b + j * cs_b]; with cs_b != 1 it is copied to `scratch`.
+  void (*small)(const MatmulTile<T>&, int64_t cs_b, T* scratch);
   int (*gemv_columns)(int rows);  // that it takes at most
   // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width.
   void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst);

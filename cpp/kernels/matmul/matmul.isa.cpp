@@ -6,6 +6,7 @@
 #include "kernels/matmul/gemv.h"
 #include "kernels/matmul/microkernel.h"
 #include "kernels/matmul/packing.h"
+#include "kernels/matmul/small.h"
 #include "kernels/matmul/stack.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -48,10 +49,19 @@ static int widest(int rows) {
   return tile_vectors(rows) * lanes<T>;
 }
 
+// Without FMA, and for float64, which are rare, the code is not worth its size.
 template <class T>
-static constexpr MatmulKernels<T> kernels = {kTileRows,    kPackingRows,    lanes<T>,    widest<T>,
-                                             kSumBlock,    run_tile<T>,     run_dots<T>, run_gemv<T>,
-                                             run_stack<T>, gemv_columns<T>, pack<T>};
+static constexpr auto small_or_null() -> decltype(MatmulKernels<T>::small) {
+  if constexpr (RANVIER_HAS_FMA && sizeof(T) == sizeof(float))
+    return run_small<T>;
+  else
+    return nullptr;
+}
+
+template <class T>
+static constexpr MatmulKernels<T> kernels = {kTileRows,    kPackingRows,       lanes<T>,        widest<T>,
+                                             kSumBlock,    run_tile<T>,        run_dots<T>,     run_gemv<T>,
+                                             run_stack<T>, small_or_null<T>(), gemv_columns<T>, pack<T>};
 RANVIER_DEFINE_TABLES(MatmulKernels, matmul_kernels, kernels);
 
 }  // namespace ranvier::RANVIER_ISA

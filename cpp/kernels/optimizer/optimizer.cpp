@@ -11,8 +11,17 @@ namespace {
 
 constexpr double kNsPerElement = 0.5;
 
+// The numbers of the step before: most often all parameters are at the same step, and two powers take as long
+// as the update of some hundred elements.
 template <class T>
-void run_rule(const OptimizerStep<T>& call, const OptimizerSegment<T>& segment, const OptimizerRun<T>& run) {
+struct LastNumbers {
+  double step = -1;
+  AdamNumbers<T> numbers;
+};
+
+template <class T>
+void run_rule(const OptimizerStep<T>& call, const OptimizerSegment<T>& segment, const OptimizerRun<T>& run,
+              LastNumbers<T>& last) {
   const OptimizerKernels<T>& kernels = optimizer_kernels<T>();
   const double step = *segment.step.data;
   switch (call.rule) {
@@ -21,7 +30,8 @@ void run_rule(const OptimizerStep<T>& call, const OptimizerSegment<T>& segment, 
     case OptimizerRule::rmsprop:
       return kernels.rmsprop(run, rmsprop_numbers(call));
     case OptimizerRule::adam:
-      return kernels.adam(run, adam_numbers(call, step));
+      if (step != last.step) last = {step, adam_numbers(call, step)};
+      return kernels.adam(run, last.numbers);
     case OptimizerRule::adagrad:
       return kernels.adagrad(run, adagrad_numbers(call, step));
     case OptimizerRule::adadelta:
@@ -39,7 +49,8 @@ void run_rule(const OptimizerStep<T>& call, const OptimizerSegment<T>& segment, 
 
 // Elements [begin, end) of one segment; strided ones are brought into a dense copy, chunk by chunk.
 template <class T>
-void update_segment(const OptimizerStep<T>& call, const OptimizerSegment<T>& s, int64_t begin, int64_t end) {
+void update_segment(const OptimizerStep<T>& call, const OptimizerSegment<T>& s, int64_t begin, int64_t end,
+                    LastNumbers<T>& last) {
   const bool dense_gradient = is_contiguous(s.gradient);
   const int64_t piece = dense_gradient && is_contiguous(s.parameter) ? end - begin : kChunk;
   T gradient[kChunk];
@@ -52,7 +63,7 @@ void update_segment(const OptimizerStep<T>& call, const OptimizerSegment<T>& s, 
     for (int k = 0; k < kMaxStates; ++k) run.states[k] = s.states[k].data ? s.states[k].data + i : nullptr;
     update_elements(s.parameter, i, i + n, [&](T* p, int64_t) {
       run.p = p;
-      run_rule(call, s, run);
+      run_rule(call, s, run, last);
     });
   }
 }
@@ -70,8 +81,8 @@ void OptimizerStep<T>::run(const Team& team, void*) const {
   if ((loss.data && !std::isfinite(*loss.data)) || (loss_double.data && !std::isfinite(*loss_double.data)))
     return;
   const auto size = [&](int i) { return numel(segments[i].parameter); };
-  const auto update = [&](int i, int64_t begin, int64_t end) {
-    update_segment(*this, segments[i], begin, end);
+  const auto update = [this, last = LastNumbers<T>{}](int i, int64_t begin, int64_t end) mutable {
+    update_segment(*this, segments[i], begin, end, last);
   };
   for_each_share(team, count, kNsPerElement, size, update, [&] {
     for (int i = 0; i < count; ++i) count_step(*this, segments[i]);

@@ -22,10 +22,11 @@ void for_each_share(const Team& team, int count, double ns_per_element, const Si
   for (int i = 0; i < count; ++i) total += chunks(i), elements += size(i);
   team.region(ns_per_element * elements, [&](const OpenTeam& team) {
     int64_t begin = team.share_begin(total), end = team.share_end(total);
+    F own = f;  // what it keeps is this thread's
     for (int i = 0; i < count && end > 0; ++i) {
       const int64_t here = chunks(i);
       if (begin < here)
-        f(i, std::max<int64_t>(begin, 0) * kChunk, std::min(std::min(end, here) * kChunk, size(i)));
+        own(i, std::max<int64_t>(begin, 0) * kChunk, std::min(std::min(end, here) * kChunk, size(i)));
       begin -= here, end -= here;
     }
     team.barrier();

@@ -96,6 +96,16 @@ class Generator:
         return self
 
 
+def permutation(n: int, seed: int) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """The same as ``np.random.Generator(np.random.Philox(seed)).permutation(n)``, several times faster.
+
+    n is below 2**32, the seed at least 0 and below 2**63.
+    """
+    order = np.empty(n, np.intp)
+    _core.permute(order, seed)
+    return order
+
+
 _global = Generator()
 _global._seeded = False  # until the program seeds or a first number is drawn
 

@@ -1,0 +1,89 @@
+// NumPy's generator: the seed is spread by SeedSequence (M. E. O'Neill's seed_seq), the words are those of
+// Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
+#include "kernels/dropout/permutation.h"
+
+#include <numeric>
+#include <utility>
+
+namespace ranvier {
+namespace {
+
+// Each word multiplies a constant that changes from word to word.
+struct SeedHash {
+  uint32_t constant, factor;
+  uint32_t operator()(uint32_t word) {
+    word ^= constant;
+    constant *= factor;
+    word *= constant;
+    return word ^ (word >> 16);
+  }
+};
+
+// SeedSequence(seed).generate_state(2, uint64)
+void spread(uint64_t seed, uint64_t (&key)[2]) {
+  uint32_t pool[4], state[4];
+  SeedHash hash{0x43b0d7e5, 0x931e8875};
+  for (int i = 0; i < 4; ++i) pool[i] = hash(i == 0 ? uint32_t(seed) : i == 1 ? uint32_t(seed >> 32) : 0);
+  for (int from = 0; from < 4; ++from)
+    for (int to = 0; to < 4; ++to) {
+      if (from == to) continue;
+      const uint32_t mixed = 0xca01f9ddu * pool[to] - 0x4973f715u * hash(pool[from]);
+      pool[to] = mixed ^ (mixed >> 16);
+    }
+  SeedHash last{0x8b51f9dd, 0x58f38ded};
+  for (int i = 0; i < 4; ++i) state[i] = last(pool[i]);
+  for (int i = 0; i < 2; ++i) key[i] = uint64_t{state[2 * i + 1]} << 32 | state[2 * i];
+}
+
+class Words {
+ public:
+  explicit Words(uint64_t seed) { spread(seed, key_); }
+  uint32_t next() {
+    if (at_ == kWords) fill();
+    return words_[at_++];
+  }
+
+ private:
+  static constexpr int kWords = 64;
+
+  void fill() {
+    for (at_ = 0; at_ < kWords; at_ += 8) block(words_ + at_);
+    at_ = 0;
+  }
+
+  void block(uint32_t* to) {
+    uint64_t c[4] = {++counter_, 0, 0, 0}, k0 = key_[0], k1 = key_[1];
+    for (int round = 0; round < 10; ++round, k0 += 0x9E3779B97F4A7C15u, k1 += 0xBB67AE8584CAA73Bu) {
+      const Wide p0 = Wide{0xD2E7470EE14C6C93u} * c[0], p1 = Wide{0xCA5A826395121157u} * c[2];
+      c[0] = static_cast<uint64_t>(p1 >> 64) ^ c[1] ^ k0;
+      c[1] = static_cast<uint64_t>(p1);
+      c[2] = static_cast<uint64_t>(p0 >> 64) ^ c[3] ^ k1;
+      c[3] = static_cast<uint64_t>(p0);
+    }
+    for (int i = 0; i < 4; ++i) to[2 * i] = uint32_t(c[i]), to[2 * i + 1] = uint32_t(c[i] >> 32);
+  }
+
+  __extension__ typedef unsigned __int128 Wide;
+  uint64_t key_[2], counter_ = 0;
+  uint32_t words_[kWords];
+  int at_ = kWords;
+};
+
+}  // namespace
+
+void permutation(uint64_t seed, int64_t n, int64_t* order) {
+  std::iota(order, order + n, 0);
+  Words words(seed);
+  for (int64_t i = n - 1; i > 0;) {
+    const uint32_t mask = 0xffffffffu >> __builtin_clz(static_cast<uint32_t>(i));
+    // A number above i is drawn again. No branch on that: it would be mispredicted at every third number.
+    for (const int64_t low = mask >> 1; i > low;) {
+      const int64_t drawn = words.next() & mask;
+      const bool fits = drawn <= i;
+      std::swap(order[i], order[fits ? drawn : i]);
+      i -= fits;
+    }
+  }
+}
+
+}  // namespace ranvier
