@@ -164,6 +164,11 @@ struct Product {
     if (last) t.activation = activation;
     t.rs_s = o.rs_s, t.cs_s = o.cs_s;
     t.norm_step = o.norm_step;
+    const bool finishes = last && (o.bias_row || o.bias_column || o.norm_row || o.norm_column ||
+                                   activation.kind != Activation::none);
+    const int64_t whole = x.n / plan.nr;  // strips
+    const bool together = o.cs_c == 1 && !finishes && !plan.fetch_a;
+    t.step_b = plan.nr * (plan.prepacked ? o.k : plan.pack_b ? x.k : 1);
     for (int64_t i = i0; i < i1 && !interrupted(team); ++i) {
       const int64_t row = plan.row(i);
       t.rows = static_cast<int>(plan.row(i + 1) - row);
@@ -173,11 +178,12 @@ struct Product {
         t.a = o.a + row * o.rs_a + x.pc * o.cs_a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
       t.bias_column = last && o.bias_column ? o.bias_column + row : nullptr;
       t.norm_column = last && o.norm_column ? o.norm_column + row : nullptr;
-      for (int64_t j = j0; j < j1; ++j) {
+      for (int64_t j = j0; j < j1; j += 1 + t.more) {
         const int64_t column = x.jc + j * plan.nr;
         t.columns = columns(x, j);
         const bool packing = fuses(x, j, i);
         t.pack_to = packing ? packed_strip(x, j, first_packed) : nullptr;
+        t.more = together && !packing && j < whole ? std::min(j1, whole) - j - 1 : 0;
         if (packs(x, j) && !packing)
           t.b = packed_strip(x, j, first_packed), t.rs_b = plan.width(t.columns);
         else if (plan.prepacked)

@@ -79,34 +79,40 @@ static void tile(const MatmulTile<T>& t) {
   const bool finishes =
       t.bias_row || t.bias_column || t.norm_row || t.norm_column || t.activation.kind != Activation::none;
   const bool whole = t.cs_c == 1 && t.columns == kWidth, plain = whole && !finishes;
-  if (whole && t.accumulate) {  // c is fetched into L2 while k runs
-    RANVIER_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      RANVIER_UNROLL
-      for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(t.c + i * t.rs_c + j, 0, 2);
-      __builtin_prefetch(t.c + i * t.rs_c + kWidth - 1, 0, 2);
-    }
-  }
-  Cursor<T> at{t.a, t.b, t.pack_to};
   vec<T> acc[kRows][kVectors];
   alignas(64) T spilled[kRows * kWidth];
-  const T* sums = t.c;  // so far
-  int64_t sums_step = t.rs_c;
-  bool add = t.accumulate && whole;
-  for (int64_t left = t.k;;) {
-    multiply<T, kRows, kVectors, kPack>(t, left < t.k_block ? left : t.k_block, at, acc);
-    left -= t.k_block;
-    const bool done = left <= 0 && plain;
-    T* to = done ? t.c : spilled;
-    const int64_t step = done ? t.rs_c : kWidth;
-    RANVIER_UNROLL
-    for (int i = 0; i < kRows; ++i, to = opaque(to + step), sums = opaque(sums + sums_step)) {
+  const T* b = t.b;
+  T* c = t.c;
+  for (int64_t more = t.more;; --more, b += t.step_b, c += kWidth) {
+    if (whole && t.accumulate) {  // c is fetched into L2 while k runs
       RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) store(to + v * L, add ? load(sums + v * L) + acc[i][v] : acc[i][v]);
+      for (int i = 0; i < kRows; ++i) {
+        RANVIER_UNROLL
+        for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(c + i * t.rs_c + j, 0, 2);
+        __builtin_prefetch(c + i * t.rs_c + kWidth - 1, 0, 2);
+      }
     }
-    if (t.accumulate && !add) add_rows<T>(t, spilled, kWidth);
-    if (left <= 0) break;
-    add = true, sums = spilled, sums_step = kWidth;
+    Cursor<T> at{t.a, b, t.pack_to};
+    const T* sums = c;  // so far
+    int64_t sums_step = t.rs_c;
+    bool add = t.accumulate && whole;
+    for (int64_t left = t.k;;) {
+      multiply<T, kRows, kVectors, kPack>(t, left < t.k_block ? left : t.k_block, at, acc);
+      left -= t.k_block;
+      const bool done = left <= 0 && plain;
+      T* to = done ? c : spilled;
+      const int64_t step = done ? t.rs_c : kWidth;
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows; ++i, to = opaque(to + step), sums = opaque(sums + sums_step)) {
+        RANVIER_UNROLL
+        for (int v = 0; v < kVectors; ++v)
+          store(to + v * L, add ? load(sums + v * L) + acc[i][v] : acc[i][v]);
+      }
+      if (t.accumulate && !add) add_rows<T>(t, spilled, kWidth);
+      if (left <= 0) break;
+      add = true, sums = spilled, sums_step = kWidth;
+    }
+    if (more <= 0) break;
   }
   if (!plain) store_general<T>(t, spilled, kWidth);
 }
