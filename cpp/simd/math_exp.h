@@ -63,16 +63,46 @@ RANVIER_INLINE V exp_in_range(V x) {
   return scale_by_power(fma(r * r, exp_tail_beside_1(r), r) + T(1), n);
 }
 
-template <class V>
-RANVIER_INLINE V exp(V x) {
-  using T = element_of<V>;
-  return exp_in_range(at_most(at_least(x, ExpRange<T>::low), ExpRange<T>::high));
-}
-
 // exp(-|x|)
 template <class V>
 RANVIER_INLINE V exp_of_minus_size(V x) {
   return exp_in_range(at_least(-abs(x), ExpRange<element_of<V>>::low));
+}
+
+#if !RANVIER_HAS_LOOKUP
+// Without AVX-512's instruction that scales by a power of two. `power` has n + bias in its last bits, from
+// which a shift by 23 makes 2^(n + bias - 127); exp(x) = 2^n p.
+struct ExpParts {
+  vec<float> p;
+  ivec<float> power;
+};
+
+template <int bias>
+RANVIER_INLINE ExpParts exp_parts(vec<float> x) {
+  constexpr float round = 0x1.8p23f + bias;  // added: rounds to an integer, kept in the last bits
+  const vec<float> power = fma(x, broadcast(1.44269504088896340736f), broadcast(round)), n = power - round;
+  const vec<float> coarse = fma(n, broadcast(-Ln2<float>::hi), x);
+  const vec<float> r = fma(n, broadcast(-Ln2<float>::lo), coarse);
+  return {fma(fma(exp_tail_beside_1(r), r, broadcast(1.0f)), r, broadcast(1.0f)), bits(power)};
+}
+
+// 2^n in two factors, since it may be subnormal or overflow before the result does.
+RANVIER_INLINE vec<float> exp_in_range(vec<float> x) {
+  const auto [p, power] = exp_parts<2 * 127>(x);
+  const ivec<float> half = (ivec<float>)((uvec<float>)power >> 1);
+  return p * from_bits(half << 23) * from_bits((power - half) << 23);
+}
+
+RANVIER_INLINE vec<float> exp_of_minus_size(vec<float> x) {
+  const auto [p, power] = exp_parts<127 + 64>(at_least(-abs(x), ExpRange<float>::low));
+  return p * from_bits(power << 23) * 0x1p-64f;
+}
+#endif
+
+template <class V>
+RANVIER_INLINE V exp(V x) {
+  using T = element_of<V>;
+  return exp_in_range(at_most(at_least(x, ExpRange<T>::low), ExpRange<T>::high));
 }
 
 template <class V>
@@ -91,7 +121,7 @@ RANVIER_INLINE V expm1(V x) {
 template <class V>
 RANVIER_INLINE V sigmoid(V x) {
   using T = element_of<V>;
-  const V one = broadcast(T(1)), e = exp_of_minus_size(x), top = select(x < T(0), e, one);
+  const V one = broadcast(T(1)), e = exp_of_minus_size(x), top = select(bits(x) < 0, e, one);
   const V d = e + T(1), lost = e - (d - T(1));
   const V y = top / d;
   return fma(-lost, y, y);

@@ -61,6 +61,22 @@ RANVIER_INLINE vec<float> tanh(vec<float> x) {
   const vec<float> y = fma(d, q, select(small, d, lookup(tanh_nodes, interval)));
   return copysign(select(size > 9.02f, broadcast(1.0f), y), x);  // from there on it rounds to 1
 }
+#elif RANVIER_HAS_FMA
+// e / (e + 2) with the sign of x, e = expm1(2|x|) = 2^n (2 r + r^2 g) + 2^n - 1. Where e is small, rounding e
+// + 2 would cost most: there y = h - h y with h = e / 2.
+RANVIER_INLINE vec<float> tanh(vec<float> x) {
+  constexpr float round = 0x1.8p23f + 127;  // added: rounds to an integer, kept in the last bits
+  const vec<float> size = at_most(abs(x), ExpRange<float>::tanh);
+  const vec<float> power = fma(size, broadcast(2.88539008177792681472f), broadcast(round));
+  const vec<float> r = fma(power - round, broadcast(-0.346573590279972654709f), size);
+  const vec<float> scale = from_bits(bits(power) << 23), main = scale * r;
+  // g(r) = (exp(2 r) - 1 - 2 r) / r^2; error relative to exp(2 r) 2^-28.3.
+  const vec<float> g =
+      polynomial(r, 0x1.fffffcp+0f, 0x1.555492p+0f, 0x1.5558f2p-1f, 0x1.1239d4p-2f, 0x1.6a244cp-4f);
+  const vec<float> e = fma(main * r, g, fma(main, broadcast(2.0f), scale - 1.0f));
+  const vec<float> y = e / (e + 2.0f), h = 0.5f * e;
+  return copysign(select(e < 0.75f, fma(-h, y, h), y), x);
+}
 #endif
 
 // e / (e + 2) with the sign of x, e = expm1(2|x|).
