@@ -169,6 +169,9 @@ def main() -> None:
         worker(arguments.worker)
         return
     found = [library for library, module in MODULES.items() if importlib.util.find_spec(module) is not None]
+    for library in MODULES:
+        if library not in found:
+            print(f"{library} is not installed: left out", file=sys.stderr)
     print(f"| network | threads | {' | '.join(found)} | right |")
     print("|" + "---|" * (len(found) + 3))
     for threads in arguments.threads:

@@ -27,6 +27,10 @@ RANVIER_INLINE vec<T> load_part(const T* p, int n) {
   return RANVIER_VECTOR_BYTES == 16 && n == lanes<T> ? load(p) : load_n(p, n);
 }
 
+// Lines so short that a square of lanes x lanes has more to transpose than they have elements.
+template <class T>
+constexpr int64_t kFewElements = lanes<T> / 4;
+
 // Row k of the tile is element k of `count` lines, 0 < count <= lanes, 0 <= k < n <= kTileRows; element k of
 // line i is at x[i * line + k * step]. Lanes from count on hold
 // numbers of no use.
@@ -34,6 +38,11 @@ template <class T>
 __attribute__((noinline)) static void load_tile(Tile<T>& tile, const T* x, int64_t line, int64_t step,
                                                 int count, int64_t n) {
   constexpr int L = lanes<T>;
+  if (n <= kFewElements<T> && step == 1 && line != 1) {
+    for (int i = 0; i < L; ++i)
+      for (int64_t k = 0; k < n; ++k) tile.data[k * L + i] = x[(i < count ? i * line : 0) + k];
+    return;
+  }
   if (step != 1 || line == 1) {
     for (int64_t k = 0; k < n; ++k) Tile<T>::set_row(tile, k, load_lanes(x + k * step, line, count));
     return;
@@ -54,6 +63,11 @@ template <class T>
 __attribute__((noinline)) static void store_tile(const Tile<T>& tile, T* y, int64_t line, int64_t step,
                                                  int count, int64_t n) {
   constexpr int L = lanes<T>;
+  if (n <= kFewElements<T> && step == 1 && line != 1) {
+    for (int i = 0; i < count; ++i)
+      for (int64_t k = 0; k < n; ++k) y[i * line + k] = tile.data[k * L + i];
+    return;
+  }
   if (step != 1 || line == 1) {
     for (int64_t k = 0; k < n; ++k) store_lanes(y + k * step, line, Tile<T>::row(tile, k), count);
     return;

@@ -207,6 +207,20 @@ def test_an_element_has_the_same_bits_at_any_place(k, isa, rng):
     np.testing.assert_array_equal(kernels.matmul(np.asfortranarray(a), np.asfortranarray(b)), whole)
 
 
+@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "SC", "SS"])
+@grouped("size", [(5, 5, 1), (32, 32, 20), (32, 20, 32), (10, 64, 64), (64, 17, 9), (33, 8, 3), (6, 64, 40)])
+def test_small_products_have_the_bits_of_large_ones(size, orders, isa, rng):
+    """Up to 64 rows, columns and products there is another kernel: more rows take the ordinary one."""
+    m, n, k = size
+    a = stored(rng, (m + 100, k), np.float32, orders[0])
+    b = stored(rng, (k, n), np.float32, orders[1])
+    bias = rng.uniform(-1, 1, n).astype(np.float32)
+    for activation in ("none", "relu"):
+        large = kernels.matmul(a, b, bias, activation)
+        np.testing.assert_array_equal(kernels.matmul(a[:m], b, bias, activation), large[:m])
+    np.testing.assert_array_equal(kernels.matmul(a[:m], b), kernels.matmul(a, b)[:m])
+
+
 def test_errors():
     a = np.ones((2, 3), np.float32)
     refused(ValueError, "[matmul] got a of shape (2, 3) and b of shape (2, 3)", kernels.matmul, a, a)

@@ -267,6 +267,24 @@ struct Reduction {
   }
 };
 
+// The columns of a few dense rows, such as the gradient of a bias: one block of `columns`, and no plan.
+template <class T>
+bool is_small(const Reduce<T>& r) {
+  return r.x.ndim == 2 && r.reduced[0] && !r.reduced[1] && !r.center.data && !r.root && r.x.strides[1] == 1 &&
+         r.x.shape[0] > 0 && r.x.shape[0] <= kReduceRows && r.x.shape[1] > 1 && r.x.shape[1] <= kReducePanel;
+}
+
+template <class T>
+void run_small(const Reduce<T>& r) {
+  alignas(64) T totals[kReducePanel];
+  const int64_t width = r.x.shape[1];
+  reduce_kernels<T>().columns[static_cast<int>(r.op)](r.x.data, r.x.strides[0], r.x.shape[0], width, nullptr,
+                                                      totals);
+  const T divisor = static_cast<T>(r.divisor);
+  for (int64_t j = 0; j < width; ++j)
+    r.y.data[j * r.y.strides[1]] = divisor == T(1) ? totals[j] : totals[j] / divisor;
+}
+
 }  // namespace
 
 template <class T>
@@ -277,6 +295,10 @@ size_t Reduce<T>::workspace_bytes(int threads) const {
 
 template <class T>
 void Reduce<T>::run(const Team& team, void* workspace) const {
+  if (is_small(*this))
+    return team.region(0, [&](const OpenTeam& team) {
+      if (team.index() == 0) run_small(*this);
+    });
   const ReducePlan<T> plan(*this);
   if (plan.kept.size == 0) return;
   const double cost = 0.04 * sizeof(T) / 4 * numel(x) + 10.0 * plan.parts();
