@@ -296,7 +296,7 @@ void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
 template <class T>
 bool is_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   const int64_t m = call.c.shape[1], n = call.c.shape[2], k = call.a.shape[2];
-  if (!kernels.small || std::max({m, n, k}) > kSmallSide || call.c.shape[0] != 1) return false;
+  if (!kernels.small || std::max({m, n, k}) > kSmallSide || call.c.shape[0] != 1 || call.added) return false;
   if (call.c.strides[2] != 1 || call.packed.data || call.norm.data) return false;
   if (call.bias.data && call.bias.strides[0] != 1) return false;
   if (call.activation.kind != Activation::none && call.activation.kind != Activation::relu) return false;
