@@ -81,9 +81,9 @@ template <int bias>
 RANVIER_INLINE ExpParts exp_parts(vec<float> x) {
   constexpr float round = 0x1.8p23f + bias;  // added: rounds to an integer, kept in the last bits
   const vec<float> power = fma(x, broadcast(1.44269504088896340736f), broadcast(round)), n = power - round;
-  const vec<float> coarse = fma(n, broadcast(-Ln2<float>::hi), x);
-  const vec<float> r = fma(n, broadcast(-Ln2<float>::lo), coarse);
-  return {fma(fma(exp_tail_beside_1(r), r, broadcast(1.0f)), r, broadcast(1.0f)), bits(power)};
+  const vec<float> coarse = fma(n, broadcast(-Ln2<float>::hi), x), one = broadcast(1.0f);
+  const vec<float> r = fma(n, broadcast(-Ln2<float>::lo), coarse), q = exp_tail_beside_1(r);
+  return {RANVIER_HAS_FMA ? fma(fma(q, r, one), r, one) : fma(r * r, q, r) + one, bits(power)};
 }
 
 // 2^n in two factors, since it may be subnormal or overflow before the result does.
