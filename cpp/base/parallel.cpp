@@ -31,10 +31,11 @@ std::atomic<int> g_count{1};
 std::atomic<unsigned> g_version{1};  // of g_count
 bool g_place_workers = true;
 
-// For Team::barrier(): of the one team, so that the memory can be static.
+// For barrier() and take(): of the one team, so that the memory can be static.
 constexpr int kMaxFlags = 64;
 struct alignas(64) Flag {
-  std::atomic<uint32_t> round;
+  std::atomic<uint32_t> round;    // barriers that the thread has come to
+  std::atomic<uint64_t> claimed;  // of its share: the number of the loop << 32, chunks that are begun
 };
 Flag g_flags[kMaxFlags];
 alignas(64) std::atomic<int> g_sleepers{0};
@@ -166,18 +167,79 @@ void OpenTeam::meet() const {
 #pragma omp barrier
     return;
   }
-  const uint32_t round = ++*round_;
+  const uint32_t round = ++progress_->barriers;
   std::atomic<uint32_t>& own = g_flags[index_].round;
   own.store(round);
   if (g_sleepers.load() > 0) futex(own, FUTEX_WAKE_PRIVATE, INT_MAX);
   for (int i = 0; i < size_; ++i) wait_for(*this, g_flags[i].round, round);
 }
 
-int64_t OpenTeam::piece_of(int64_t count) const {
-  constexpr double kAtOnce = 4e6;  // nanoseconds: the cost is a guess, and may be ten times too small
-  const double pieces = cost_ns_ / kAtOnce / size_;
-  if (pieces < 2 || count < 2) return std::max<int64_t>(count, 1);
-  return std::max<int64_t>(static_cast<int64_t>(static_cast<double>(count) / pieces), 1);
+Chunks::Chunks(const OpenTeam& team, int64_t n, int64_t chunk)
+    : team_(team),
+      n_(n),
+      chunk_(chunk),
+      shared_(team.size_ > 1 && team.size_ <= kMaxFlags && n / 2 / team.size_ >= chunk),
+      thread_(team.index_) {
+  if (shared_) ++team.progress_->loops;
+  enter(thread_);
+}
+
+void Chunks::enter(int thread) {
+  thread_ = thread;
+  share_begin_ = n_ * thread / team_.size_, share_end_ = n_ * (thread + 1) / team_.size_;
+  count_ = share_begin_ < share_end_ ? (share_end_ - 1) / chunk_ + 1 - share_begin_ / chunk_ : 0;
+}
+
+// The number of the next chunk of the share; count_ where none is left.
+int64_t Chunks::claim() const {
+  const uint64_t loop = team_.progress_->loops;
+  std::atomic<uint64_t>& claimed = g_flags[thread_].claimed;
+  uint64_t seen = claimed.load(std::memory_order_relaxed);
+  for (;;) {
+    const uint64_t begun = seen >> 32 == loop ? seen & UINT32_MAX : 0;  // else it is an earlier loop's
+    if (static_cast<int64_t>(begun) >= count_) return count_;
+    if (claimed.compare_exchange_weak(seen, (loop << 32) + begun + 1, std::memory_order_relaxed))
+      return static_cast<int64_t>(begun);
+  }
+}
+
+bool Chunks::next() {
+  if (!shared_) {
+    begin = entered_ == 0 ? share_begin_ : end;
+    end = std::min((begin / chunk_ + 1) * chunk_, share_end_);
+    entered_ = 1;
+    return begin < end;
+  }
+  for (int64_t i = claim();; i = claim()) {
+    if (i < count_) {
+      const int64_t first = share_begin_ / chunk_ + i;
+      begin = std::max(share_begin_, first * chunk_), end = std::min(share_end_, (first + 1) * chunk_);
+      return true;
+    }
+    if (++entered_ == team_.size_) return false;
+    enter(thread_ + 1 < team_.size_ ? thread_ + 1 : 0);
+  }
+}
+
+// Long enough that to claim one costs nothing, and so short that to wait for the last, or for a signal, is
+// short. The cost is a guess, and may be ten times too small.
+int64_t Chunks::size(const OpenTeam& team, int64_t n) {
+#if RANVIER_RACE_CHECK
+  constexpr double kShortest = 1;
+#else
+  constexpr double kShortest = 4e4;  // nanoseconds
+#endif
+  constexpr double kLongest = 4e6;
+  constexpr double kEnough = 16;  // chunks of a share, unless they are too long
+  constexpr int64_t kLine = 64;   // elements
+  const double share = team.cost_ns_ / team.size_;
+  double chunks = share / kLongest;
+  if (team.size_ > 1 && team.size_ <= kMaxFlags)
+    chunks = std::max(chunks, std::min(share / kShortest, kEnough));
+  if (chunks < 2 || n < 2 * team.size_) return std::max<int64_t>(n, 1);
+  const int64_t size =
+      std::max<int64_t>(static_cast<int64_t>(static_cast<double>(n) / team.size_ / chunks), 1);
+  return size < 4 * kLine ? size : size / kLine * kLine;  // begins at a cache line, where n counts elements
 }
 
 bool interrupted(const Team& team) {
@@ -194,7 +256,10 @@ TeamLease::TeamLease(int threads, double cost_ns) : size_(1) {
   size_ = threads;
   g_spins =
       threads <= g_cpus ? 5000 : 100;  // some 100 us; a thread without a processor needs the others' time
-  for (int i = 0; i < threads && i < kMaxFlags; ++i) g_flags[i].round.store(0, std::memory_order_relaxed);
+  for (int i = 0; i < threads && i < kMaxFlags; ++i) {
+    g_flags[i].round.store(0, std::memory_order_relaxed);
+    g_flags[i].claimed.store(0, std::memory_order_relaxed);
+  }
   keep_workers_off_caller(t_placement);
   g_region = &t_placement;
 }

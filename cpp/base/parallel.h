@@ -3,8 +3,12 @@
 // SPMD: region() runs its body once on every thread of a team; parallel_for() inside it takes this thread's
 // share and ends in a barrier, and outside opens a region for itself. So the same kernel runs alone, or
 // inside a region that its caller keeps open. Code of a region outside parallel_for runs on every thread and
-// writes only locals. A share depends on the team's size: no sum may cross the boundary of a share (results
-// are equal at any team size).
+// writes only locals.
+//
+// A thread may be slow, or stop for milliseconds: its core is weaker, or another process runs there. So long
+// loops are shared as they go: a thread does its share in chunks, then what others have not begun of theirs.
+// Which thread does a chunk, and where a share ends, is different from run to run: no sum may cross the
+// boundary of a share or chunk (results are equal at any team size).
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -47,6 +51,11 @@ struct Member {
 };
 Member enter_team();  // called by each thread of a new team
 
+// What a thread has come to in a region.
+struct Progress {
+  uint32_t barriers = 0, loops = 0;
+};
+
 }  // namespace detail
 
 class OpenTeam;
@@ -62,7 +71,7 @@ class Team {
   template <class Body>
   void region(double cost_ns, const Body& body) const;
 
-  // body(begin, end), or body(team, begin, end), on contiguous shares of [0, n), long ones in pieces; or
+  // body(begin, end), or body(team, begin, end), on contiguous shares of [0, n), long ones in chunks; or
   // body(i) for each number in them. cost_ns is the serial time of the whole loop, roughly, or 0 for that of
   // the region.
   template <class Body>
@@ -77,8 +86,8 @@ class Team {
   friend bool interrupted(const Team& team);
 
   StopSignal* stop_;
-  uint32_t* round_ = nullptr;  // barriers that this thread has come to in the region
-  double cost_ns_ = 0;         // of the loops that this thread works on
+  detail::Progress* progress_ = nullptr;  // of this thread in the region
+  double cost_ns_ = 0;                    // of the loops that this thread works on
   int threads_, index_ = 0, size_ = 1;
   bool open_ = false;  // in a region
   bool leads_ = true;  // on the thread that made the call
@@ -102,14 +111,40 @@ class OpenTeam : public Team {
 
  private:
   friend class Team;
-  OpenTeam(const Team& team, int index, int size, uint32_t* round, double cost_ns, bool leads) : Team(team) {
-    round_ = round, cost_ns_ = cost_ns;
+  friend class Chunks;
+  OpenTeam(const Team& team, int index, int size, detail::Progress* progress, double cost_ns, bool leads)
+      : Team(team) {
+    progress_ = progress, cost_ns_ = cost_ns;
     index_ = index, size_ = size;
     open_ = true, leads_ = leads;
   }
   void meet() const;
-  // How many of this thread's `count` items to do between two looks for a signal.
-  int64_t piece_of(int64_t count) const;
+};
+
+// A loop over [0, n) that the team shares as it goes: chunks of this thread's share, then chunks of the
+// others' shares that they have not begun. Chunks end at multiples of `chunk`, and where shares end.
+//
+//   for (Chunks c(team, n, Chunks::size(team, n)); c.next();) f(c.begin, c.end);
+//
+// All threads of the team come to it, and meet at a barrier before the next one. Where shares are shorter
+// than two chunks, each thread does its own only.
+class Chunks {
+ public:
+  Chunks(const OpenTeam& team, int64_t n, int64_t chunk);
+  bool next();
+  int64_t begin = 0, end = 0;
+  // Items in a chunk, by the cost of the team's loop over n of them.
+  static int64_t size(const OpenTeam& team, int64_t n);
+
+ private:
+  void enter(int thread);
+  int64_t claim() const;
+
+  const OpenTeam& team_;
+  const int64_t n_, chunk_;
+  const bool shared_;
+  int thread_, entered_ = 0;  // whose share it is at, and how many shares it has seen
+  int64_t share_begin_ = 0, share_end_ = 0, count_ = 0;  // of that share; count_: its chunks
 };
 
 template <class Body>
@@ -121,26 +156,25 @@ void Team::region(double cost_ns, const Body& body) const {
       {
         const DefaultFpEnvironment environment;
         const detail::Member member = detail::enter_team();
-        uint32_t round = 0;
-        body(OpenTeam(*this, member.index, member.size, &round, cost_ns, member.index == 0));
+        detail::Progress progress;
+        body(OpenTeam(*this, member.index, member.size, &progress, cost_ns, member.index == 0));
       }
       return;
     }
   }
-  body(OpenTeam(*this, index_, size_, round_, std::max(cost_ns, cost_ns_), leads_));
+  body(OpenTeam(*this, index_, size_, progress_, std::max(cost_ns, cost_ns_), leads_));
 }
 
 template <class Body>
 void Team::parallel_for(int64_t n, double cost_ns, const Body& body) const {
   region(cost_ns, [&](const OpenTeam& team) {
-    const int64_t begin = team.share_begin(n), end = team.share_end(n), piece = team.piece_of(end - begin);
-    for (int64_t at = begin; at < end && !interrupted(team); at += piece)
+    for (Chunks c(team, n, Chunks::size(team, n)); c.next() && !interrupted(team);)
       if constexpr (std::is_invocable_v<Body, const OpenTeam&, int64_t, int64_t>)
-        body(team, at, std::min(at + piece, end));
+        body(team, c.begin, c.end);
       else if constexpr (std::is_invocable_v<Body, int64_t>)
-        for (int64_t i = at, last = std::min(at + piece, end); i < last; ++i) body(i);
+        for (int64_t i = c.begin; i < c.end; ++i) body(i);
       else
-        body(at, std::min(at + piece, end));
+        body(c.begin, c.end);
     team.barrier();
   });
 }

@@ -269,13 +269,20 @@ int64_t Correlator<T>::block_weight(int64_t images) const {
   return weight * sum_.panels.count();
 }
 
-// All of the work, in order: blocks of images, groups of panels, regions, chunks of tiles, panels, tiles. A
-// thread takes one run of it: whole images where there are many, else panels, else tiles.
+// A thread takes runs of the work: whole images where there are many, else panels, else tiles.
 template <class T>
 void Correlator<T>::compute(const OpenTeam& team) const {
+  const int64_t images = sum_.problem.y.shape[0], block = sum_.images_at_once;
+  const int64_t weight = images / block * block_weight(block) + block_weight(images % block);
+  for (Chunks c(team, weight, Chunks::size(team, weight)); c.next() && !interrupted(team);)
+    run_share(team, Share({c.begin, c.end}));
+}
+
+// All of the work, in order: blocks of images, groups of panels, regions, chunks of tiles, panels, tiles.
+template <class T>
+void Correlator<T>::run_share(const OpenTeam& team, Share share) const {
   const int64_t images = sum_.problem.y.shape[0], block = sum_.images_at_once, group = sum_.panels_at_once;
   const int64_t whole = block_weight(block), rest = block_weight(images % block);
-  Share share(team, images / block * whole + rest);
   for (int64_t n = 0; n < images; n += block) {
     const int64_t count = std::min(block, images - n);
     if (share.skip(count == block ? whole : rest)) continue;

@@ -106,6 +106,7 @@ class Correlator {
 
   bool streams() const;
   void compute(const OpenTeam& team) const;
+  void run_share(const OpenTeam& team, Share share) const;
   int64_t block_weight(int64_t images) const;
   int64_t tile_weight(const Region& region) const;
   void run_region(const OpenTeam& team, const Region& region, Range panels, Range items) const;

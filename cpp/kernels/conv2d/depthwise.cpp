@@ -130,8 +130,7 @@ void Depthwise<T>::compute(const OpenTeam& team) const {
   d.w = weights_, d.bias = bias_, d.relu = p_.relu;
   d.norm = p_.norm, d.norm_step = blocks_.channels;
   const bool far = is_far(p_.x, p_.y);
-  const Range share = even_share(team, p_.y.shape[0] * chunks_ * height);
-  for (int64_t item = share.begin; item < share.end && !interrupted(team); ++item) {
+  const auto run_row = [&](int64_t item) {
     const int64_t row = item % height, image = item / height / chunks_;
     const Range blocks = blocks_.chunk(item / height % chunks_, chunks_);
     d.first_block = blocks.begin, d.last_block = blocks.end;
@@ -143,7 +142,10 @@ void Depthwise<T>::compute(const OpenTeam& team) const {
       d.pass = &columns_[i];
       depthwise_kernels<T>().forward(d);
     }
-  }
+  };
+  const int64_t rows = p_.y.shape[0] * chunks_ * height;
+  for (Chunks c(team, rows, Chunks::size(team, rows)); c.next();)
+    for (int64_t item = c.begin; item < c.end && !interrupted(team); ++item) run_row(item);
 }
 
 template <class T>

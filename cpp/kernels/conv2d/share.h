@@ -1,5 +1,5 @@
-// How work is shared out. Share: a thread's contiguous share of a list of work that is not stored: the caller
-// walks it and gives the weight of each run of equal items.
+// How work is shared out. Share: a part of a list of work that is not stored: the caller walks it and gives
+// the weight of each run of equal items.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -18,8 +18,7 @@ struct Range {
 
 class Share {
  public:
-  Share(const OpenTeam& team, int64_t total_weight)
-      : lo_(team.share_begin(total_weight)), hi_(team.share_end(total_weight)) {}
+  explicit Share(Range weights) : lo_(weights.begin), hi_(weights.end) {}  // of the list's whole weight
 
   // The part of the next `count` items of this weight each; the walk moves past them.
   Range take(int64_t count, int64_t weight) {
@@ -27,7 +26,7 @@ class Share {
     at_ += count * weight;
     return r;
   }
-  // True, and the walk moves past them, where all of the next items belong to other threads.
+  // True, and the walk moves past them, where none of the next items belong to the part.
   bool skip(int64_t weight) {
     if (at_ + weight > lo_ && at_ < hi_) return false;
     at_ += weight;
@@ -52,14 +51,11 @@ inline int64_t partial_sums(int64_t pixels, int64_t pixels_of_part, int64_t most
 }
 
 // f(part, units) for each part, of `units` each, in which this thread has any: whole parts, and some units of
-// the part that it shares with the next thread.
+// the part that it shares with the next thread. Whole parts are shared as the work goes.
 template <class F>
 void for_my_parts(const OpenTeam& team, int64_t parts, int64_t units, const F& f) {
-  Share share(team, parts * units);
-  for (int64_t part = 0; part < parts; ++part) {
-    const Range mine = share.take(units, 1);
-    if (!mine.empty()) f(part, mine);
-  }
+  for (Chunks c(team, parts * units, std::max<int64_t>(units, 1)); c.next() && !interrupted(team);)
+    f(c.begin / units, Range{c.begin % units, c.begin % units + c.end - c.begin});
 }
 
 // to[j * step] = the sum over parts of sums[part * stride + j], in order, j < n

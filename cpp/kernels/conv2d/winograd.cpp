@@ -179,13 +179,11 @@ void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
   while (size % (across * 2) == 0 && across * 2 <= panels_.count() &&
          tiles_.count() * across < 2 * conv_kernels<float>().mr * size)
     across *= 2;
-  const Range units = part({0, tiles_.count() / unit_}, index / across, size / across);
   const Range panels = part({0, panels_.count()}, index % across, across);
-  const int64_t blocks = ceil_div((units.end - units.begin) * unit_, block_);
   const int64_t groups = ceil_div(panels.end - panels.begin, group_);
-  for (int64_t b = 0; b < blocks; ++b) {
-    const Range mine = part(units, b, blocks);
-    WinogradBlock block{{mine.begin * unit_, mine.end * unit_},
+  const auto run_block = [&](Range units) {
+    if (units.empty()) return;
+    WinogradBlock block{{units.begin * unit_, units.end * unit_},
                         {},
                         v_ + index * kWinogradProducts * v_plane_,
                         m_ + index * kWinogradProducts * m_plane_};
@@ -195,7 +193,14 @@ void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
       products(block);
       sink.take(team, block, sums(block));
     }
-  }
+  };
+  const Range all{0, tiles_.count() / unit_};
+  const int64_t shares = size / across, share = index / across;
+  const int64_t blocks = ceil_div(ceil_div(all.end, shares) * unit_, block_);  // of a share
+  if (across == 1)
+    for (Chunks c(team, blocks * size, 1); c.next();) run_block(part(all, c.begin, blocks * size));
+  else
+    for (int64_t b = share * blocks; b < (share + 1) * blocks; ++b) run_block(part(all, b, blocks * shares));
 }
 
 void Winograd::inputs(const WinogradBlock& block) const {

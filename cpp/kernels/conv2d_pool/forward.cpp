@@ -75,6 +75,7 @@ class PooledDirect {
   Inner inner() const;
   Band band(int64_t begin, int64_t end) const;
   void compute(const OpenTeam& team) const;
+  void run_rows(const OpenTeam& team, Range rows, Range panels) const;
   void run_band(const OpenTeam& team, const Inner& inner, const Band& band, int64_t panel) const;
   void run_inner(const OpenTeam& team, const Inner& inner, const Band& band, int64_t panel) const;
   void run_buffered(const OpenTeam& team, const Band& band, int64_t panel) const;
@@ -131,8 +132,15 @@ void PooledDirect::compute(const OpenTeam& team) const {
   int64_t across = 1;  // threads with the same rows
   while (size % (across * 2) == 0 && across * 2 <= sum_.panels.count() && all * across < kRowsOfThread * size)
     across *= 2;
-  const Range mine = part({0, all}, index / across, size / across);
   const Range panels = part({0, sum_.panels.count()}, index % across, across);
+  if (across > 1) return run_rows(team, part({0, all}, index / across, size / across), panels);
+  const bool whole = rows_of_band_ == call_.y.shape[2];
+  const int64_t rows = whole ? images_of_band_ * rows_of_band_ : rows_of_band_;
+  for (Chunks c(team, all, ceil_div(Chunks::size(team, all), rows) * rows); c.next();)
+    run_rows(team, {c.begin, c.end}, panels);
+}
+
+void PooledDirect::run_rows(const OpenTeam& team, Range mine, Range panels) const {
   const Inner same = inner();
   const int64_t block = sum_.images_at_once * call_.y.shape[2];
   for (int64_t first = mine.begin; first < mine.end; first += block)

@@ -68,6 +68,16 @@ struct Product {
     }
   }
 
+  // Thirds of a run of panels, where each thread has some runs; all, where a thread might add to a tile that
+  // another has not left.
+  int64_t tiles_at_once(const Block& x, int64_t all) const {
+    const int64_t run = std::min(plan.run, plan.panels), some = ceil_div(run, 3) * x.strips;
+    const bool one_block = x.k == o.k && x.n == o.n;
+    if (all < 4 * team.size() * run * x.strips || (plan.sharing != Sharing::one && !one_block))
+      return std::max<int64_t>(all, 1);
+    return ceil_div(Chunks::size(team, all), some) * some;
+  }
+
   // b is packed for the whole team, or by each thread for itself; then no thread waits.
   void tiles(const Block& x) {
     const bool packs_b = plan.pack_b || plan.ragged_b, together = plan.sharing == Sharing::one;
@@ -80,7 +90,8 @@ struct Product {
         if (packs(x, j)) pack_strip(x, j, packed_strip(x, j, 0));
     if (together) team.barrier();
     const int64_t done = plan.fused ? x.strips : 0, all = plan.panels * x.strips - done;
-    run_tiles(x, done + all * team.index() / team.size(), done + all * (team.index() + 1) / team.size());
+    for (Chunks c(team, all, tiles_at_once(x, all)); c.next() && !interrupted(team);)
+      run_tiles(x, done + c.begin, done + c.end);
     const bool again = x.pc + x.k < o.k || x.jc + x.n < o.n;
     if (together && again) team.barrier();  // before the strips are overwritten
   }
@@ -343,12 +354,18 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
     const MatmulBuffers<T> buffers = plan.buffers(workspace, index, alone, size);
     const T* dense_bias = plan.dense_bias(*this, workspace, index);
     const OpenTeam crew = alone ? team.alone() : team;
-    const int64_t first = alone ? batch * index / size : 0, last = alone ? batch * (index + 1) / size : batch;
-    for (int64_t i = first; i < last; ++i) {
-      if (i > first) crew.barrier();  // before the packed b is overwritten
+    const auto product = [&](int64_t i) {
       const Operands<T> operands = plan.operands(*this, i, dense_bias);
       Product<T>{plan, kernels, operands, activation, crew, buffers.b, buffers.a, added}.run();
-    }
+    };
+    if (alone)
+      for (Chunks c(team, batch, Chunks::size(team, batch)); c.next() && !interrupted(team);)
+        for (int64_t i = c.begin; i < c.end; ++i) product(i);
+    else
+      for (int64_t i = 0; i < batch; ++i) {
+        if (i > 0) crew.barrier();  // before the packed b is overwritten
+        product(i);
+      }
   });
 }
 
