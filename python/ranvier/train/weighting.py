@@ -11,7 +11,7 @@ import numpy.typing as npt
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, wrap
 
-__all__ = ["EpochLoss", "batch_loss", "name_of", "unreduced", "weighting"]
+__all__ = ["EpochLoss", "batch_loss", "mean_weights", "name_of", "summed", "unreduced", "weighting"]
 
 Array = npt.NDArray[Any]
 _ONE_TO_ONE = (
@@ -103,6 +103,26 @@ def _one_axis_more_or_less(loss: Any, output: Any, y: Tensor) -> Tensor:
         return y
     given, expected = tuple(y.shape), tuple(output.shape)
     return y.reshape(expected) if expected in ((*given, 1), given[:-1]) and y.numel() == output.numel() else y
+
+
+def mean_weights(loss: Any, y: Array) -> Array | None:
+    """What each sample counts in the mean of a loss that weights or ignores classes; None where all are 1."""
+    kinds = nn.CrossEntropyLoss, nn.NLLLoss, nn.FocalLoss
+    if not isinstance(loss, kinds) or loss.reduction != "mean" or y.dtype.kind not in "iu":
+        return None
+    weight = None if isinstance(loss, nn.FocalLoss) else loss.weight
+    ignored = y == loss.ignore_index
+    if weight is None and not ignored.any():
+        return None
+    counts = np.ones(y.shape) if weight is None else weight.detach().numpy().take(y, mode="clip")
+    return np.where(ignored, 0.0, counts).reshape(len(y), -1).sum(axis=1, dtype=np.float64)
+
+
+def summed(loss: Any) -> Any:
+    """A copy of a loss module whose reduction is 'sum'."""
+    whole = copy.copy(loss)
+    whole.reduction = "sum"
+    return whole
 
 
 def unreduced(loss: Any) -> Any:

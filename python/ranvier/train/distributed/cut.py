@@ -15,6 +15,7 @@ class Share:
     """A rank's part of a batch.
 
     samples, weight: of the whole batch; weight is the sum of the sample weights, or `samples`.
+    divisor: of a loss that weights or ignores classes: the sum of `mean_weights` over the batch.
     first, end: the rank's samples in the batch.
     parts: (number in the batch, begin, end) of each of the rank's parts, counted from `first`.
     used: the parts of the batch that are not empty, on all ranks: the first ones.
@@ -26,6 +27,7 @@ class Share:
     end: int
     parts: list[tuple[int, int, int]]
     used: int
+    divisor: float | None = None
 
     @property
     def ranks(self) -> int:
@@ -43,7 +45,7 @@ class Cut:
         self._shards = shards
         self._own = range(rank * shards // size, (rank + 1) * shards // size)
 
-    def share(self, samples: int, weight: float | None = None) -> Share:
+    def share(self, samples: int, weight: float | None = None, divisor: float | None = None) -> Share:
         used = self._shards
         while used > 1 and samples < 2 * used:  # batch norm needs two
             used //= 2
@@ -51,7 +53,8 @@ class Cut:
         first, end = bounds[0], bounds[-1]
         pairs = zip(self._own, bounds, bounds[1:])  # noqa: B905
         parts = [(part, a - first, b - first) for part, a, b in pairs]
-        return Share(samples, float(samples) if weight is None else weight, first, end, parts, used)
+        weight = float(samples) if weight is None else weight
+        return Share(samples, weight, first, end, parts, used, divisor)
 
 
 def require_ranks(shards: int, deterministic: bool) -> World:

@@ -12,7 +12,8 @@ from ranvier.communication.member import World
 from ranvier.communication.world import world
 from ranvier.nn.modes import evaluating
 from ranvier.train.compiled import CompiledParts
-from ranvier.train.distributed.source import CutSource
+from ranvier.train.description import difference
+from ranvier.train.distributed.source import CutSource, require_whole
 from ranvier.train.evaluator import Evaluator
 from ranvier.train.hints import raise_with_hint
 from ranvier.train.links import link_of
@@ -81,6 +82,7 @@ class SharedEvaluator(Evaluator):
     def measure(self, source: Source) -> dict[str, float]:
         if self._world.size == 1:
             return super().measure(source)
+        require_whole(source, "Trainer.evaluate")
         trainer, link = self._trainer, link_of(self._trainer.loss)
         penalty = self._penalty_now()
         evaluate = self._parts.of(trainer, "evaluate", self._evaluate, after=1)
@@ -97,7 +99,14 @@ class SharedEvaluator(Evaluator):
                     (number, float(loss.item()), None if output is None else output._array, y, weights)
                 )
         measured = Measured(trainer.loss, trainer.metrics, link)
-        everything = [one for part in gather_objects(own, "Trainer.evaluate") for one in part]
+        gathered = gather_objects((source.description(), own), "Trainer.evaluate")
+        for rank, (about, _) in enumerate(gathered):
+            if about != gathered[0][0]:
+                raise ValueError(
+                    f"[Trainer.evaluate] got different data, rank {rank} there and rank 0 here: "
+                    f"{difference(about, gathered[0][0])}; expected the same on every rank"
+                )
+        everything = [one for _, part in gathered for one in part]
         for _, value, found, y, weights in sorted(everything, key=lambda one: one[0]):
             measured.add(value, found, y, weights, penalty)
         return measured.logs()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
+import zlib
 from typing import Any
 
 import numpy as np
@@ -12,14 +14,14 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.nn as nn
 from ranvier.autograd import random
-from ranvier.communication.collectives import all_reduce, gather_objects, of_first
+from ranvier.communication.collectives import gather_objects, of_first
 from ranvier.communication.meeting import meeting
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.description import difference
 from ranvier.train.distributed.cut import Cut, require_ranks
 from ranvier.train.distributed.measured import CutMeasured, SharedEvaluator
-from ranvier.train.distributed.source import CutArrays, CutBatches, cut_source
+from ranvier.train.distributed.source import CutArrays, CutBatches, cut_source, require_whole
 from ranvier.train.distributed.step import CutStep
 from ranvier.train.evaluator import Evaluator
 from ranvier.train.measured import Measured
@@ -54,9 +56,10 @@ class DistributedRun(Run):
     ) -> None:
         self._world = here = require_ranks(trainer.shards, trainer.deterministic)
         shards = trainer.shards if trainer.deterministic else here.size
-        super().__init__(
-            trainer, parts, cut_source(source, Cut(shards, here.rank, here.size)), valid, hooks, epochs
-        )
+        cut = Cut(shards, here.rank, here.size)
+        require_whole(source, CALL)
+        require_whole(valid, CALL)
+        super().__init__(trainer, parts, cut_source(source, cut, trainer.loss), valid, hooks, epochs)
         self.alone = here.size == 1
         self._nonfinite = _NonFinite(trainer, self.step)
         if here.rank:
@@ -81,11 +84,18 @@ class DistributedRun(Run):
             "last epoch": self.last,
             "compile": trainer.compile,
             "on_nonfinite": trainer.on_nonfinite,
+            "trained": [name for name, p in trainer.model.named_parameters() if p.requires_grad],
+            "settings of the loss": _settings(trainer.loss),
             "callbacks": hooks,
             "version": _core.__version__,
             "instruction set (RANVIER_ISA=x86-64-v3 lowers it)": _core.isa(),  # hosts may differ: other bits
             "winograd": _core.get_winograd(),
         }
+        if any(isinstance(m, nn.parallel.DistributedDataParallel) for m in trainer.model.modules()):
+            raise ValueError(
+                f"[{CALL}] got a DistributedDataParallel with distributed=True; expected its module: "
+                "the Trainer exchanges the gradients"
+            )
         first, *others = gather_objects(about, CALL)
         for rank, theirs in enumerate(others, 1):
             for what, value in first.items():
@@ -110,10 +120,19 @@ class DistributedRun(Run):
         random.set_rng_state(of_random)
 
     def _epoch_ended(self) -> None:
-        """A callback of one rank can stop them all."""
-        stop = np.array([float(self.trainer.stop_training)])
-        all_reduce(stop, "max")
-        self.trainer.stop_training = bool(stop[0])
+        """A callback of one rank can stop them all. The weights are compared."""
+        if self.alone:
+            return
+        arrays = [p._array for p in self.trainer.model.parameters()]
+        mark = functools.reduce(lambda mark, a: zlib.crc32(a.tobytes(), mark), arrays, 0)
+        stops, marks = zip(*gather_objects((bool(self.trainer.stop_training), mark), CALL), strict=True)
+        self.trainer.stop_training = any(stops)
+        if len(set(marks)) > 1 and all(gather_objects(all(np.isfinite(a).all() for a in arrays), CALL)):
+            others = [rank for rank, theirs in enumerate(marks) if theirs != marks[0]]
+            raise ValueError(
+                f"[{CALL}] got weights on rank {others[0]} that differ from those on rank 0 after epoch "
+                f"{self.epoch}; expected the same changes on every rank, in callbacks too"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         if self._world.rank == 0:
@@ -156,6 +175,12 @@ class _NonFinite(NonFinite):
                 found = super()._cause(batch, value)
         causes = gather_objects(found, f"{CALL} loss that is not finite")
         return next((cause for cause in causes if cause is not None), (None, "the sum over the parts is not"))
+
+
+def _settings(loss: Any) -> Any:
+    """The plain settings of a loss module."""
+    found = vars(loss) if isinstance(loss, nn.Module) else {}
+    return {name: value for name, value in found.items() if isinstance(value, (bool, int, float, str))}
 
 
 def _mark(state: Any) -> str:

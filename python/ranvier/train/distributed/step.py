@@ -21,7 +21,7 @@ from ranvier.train.compiled import CompiledParts
 from ranvier.train.distributed.source import CutSource
 from ranvier.train.protocol import Training
 from ranvier.train.step import TrainingStep, parameters_of
-from ranvier.train.weighting import weighting
+from ranvier.train.weighting import summed, weighting
 
 __all__ = ["CutStep"]
 
@@ -143,10 +143,13 @@ class CutStep(TrainingStep):
         # the sum of the weights is 1, or divides the sum over the batches of an update
         total = 1.0 if self._summed or self._accumulate > 1 else share.weight or 1.0
         counted = len(y) if weights is None else weights.sum()
+        divided = share.divisor is not None
+        if share.divisor is not None:  # the loss of a part is then a sum
+            counted = share.weight / share.divisor if share.divisor else math.nan
         weight = np.array(1.0 if self._summed else float(counted) / total)
         stream = random.Generator() if self._synced else self._stream  # parts take turns where they meet
         stream.manual_seed(key)
-        more = (weight, np.array(float(len(y))), bool(self._trainer.metrics), place)
+        more = (weight, np.array(float(len(y))), bool(self._trainer.metrics), place, divided)
         with random.using(stream):
             output = self._compiled(x, y, *weighting(weights), *more)
         self._exchange.counts.add(len(y), share.samples)
@@ -162,11 +165,18 @@ class CutStep(TrainingStep):
         samples: Tensor,
         measured: bool,
         place: int,
+        divided: bool,
     ) -> Tensor | None:
         """Loss and gradients of one part, written to the buffers; the output where a metric needs it."""
         before = self._exchange.before()
         self._optimizer.zero_grad()
-        output, loss = self._forward(x, y, weights, total)
+        mean = self._loss
+        try:
+            if divided:
+                self._loss = summed(mean)
+            output, loss = self._forward(x, y, weights, total)
+        finally:
+            self._loss = mean
         loss.backward(weight.expand(loss.shape))
         self._exchange.pack(loss, weight._array, samples._array, before, place)
         self._optimizer.zero_grad()
