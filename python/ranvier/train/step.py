@@ -136,9 +136,9 @@ class TrainingStep:
         return loss.detach(), output.detach() if measured else None, value
 
     def _forward(
-        self, x: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool
+        self, x: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool, loss: Any = None
     ) -> tuple[Tensor, Tensor]:
-        """(output, loss) of samples."""
+        """(output, loss) of samples; loss: in place of the Trainer's."""
         output = self._model(x)
         if self._of_classes and output.ndim == 2 and output.shape[1] == 1:
             raise ValueError(
@@ -150,7 +150,7 @@ class TrainingStep:
                 f"[Trainer.fit] got {self._classes} different labels and an output of shape {output.shape}; "
                 f"expected {self._classes} outputs, one for each label"
             )
-        return output, batch_loss(self._loss, output, y, weights, total)
+        return output, batch_loss(loss or self._loss, output, y, weights, total)
 
     def _update(self, loss: Tensor) -> None:
         """An update; it is not made where the loss is not finite, unless that is ignored."""

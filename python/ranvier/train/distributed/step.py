@@ -170,13 +170,7 @@ class CutStep(TrainingStep):
         """Loss and gradients of one part, written to the buffers; the output where a metric needs it."""
         before = self._exchange.before()
         self._optimizer.zero_grad()
-        mean = self._loss
-        try:
-            if divided:
-                self._loss = summed(mean)
-            output, loss = self._forward(x, y, weights, total)
-        finally:
-            self._loss = mean
+        output, loss = self._forward(x, y, weights, total, summed(self._loss) if divided else self._loss)
         loss.backward(weight.expand(loss.shape))
         self._exchange.pack(loss, weight._array, samples._array, before, place)
         self._optimizer.zero_grad()
