@@ -102,3 +102,18 @@ def test_lines_of_every_length(dtype: str, at_end: bool, isa: str) -> None:
             for function in (kernels.exp, kernels.tanh, kernels.sqrt):
                 out = against_page(np.zeros((3, n), dtype), at_end)
                 np.testing.assert_array_equal(function(against_page(x, at_end), out=out), function(x))
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+@grouped("channels", range(1, 13))
+def test_convolutions_of_few_channels(channels: int, at_end: bool, isa: str) -> None:
+    rng = np.random.default_rng(0)
+    for width in (1, 2, 7, 16, 33):
+        images = (
+            rng.standard_normal(s).astype("float32") for s in ((2, 3, width, channels), (2, 3, width, 6))
+        )
+        x, dy = (against_page(a, at_end).transpose(0, 3, 1, 2) for a in images)
+        w = against_page(rng.standard_normal((6, channels, 3, 3)).astype("float32"), at_end)
+        out = against_page(np.zeros((2, 3, width, 6), "float32"), at_end).transpose(0, 3, 1, 2)
+        kernels.conv2d(x, w, padding=1, out=out)
+        kernels.conv2d_backward(dy, x, w, padding=1)

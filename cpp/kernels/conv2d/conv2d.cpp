@@ -4,6 +4,7 @@
 #include "base/parallel.h"
 #include "kernels/conv2d/correlate.h"
 #include "kernels/conv2d/depthwise.h"
+#include "kernels/conv2d/planar.h"
 #include "kernels/conv2d/pointwise.h"
 #include "kernels/conv2d/winograd.h"
 
@@ -30,8 +31,10 @@ Correlation<T> correlation(const ConvTranspose2dForward<T>& c) {
 template <class T, class F>
 auto with_kernel(const Correlation<T>& problem, bool winograd, Carver& carver, int threads, const F& f) {
   if (is_depthwise(problem.geometry, problem.x, problem.y)) return f(Depthwise(problem, carver, threads));
-  if constexpr (sizeof(T) == sizeof(float))
+  if constexpr (sizeof(T) == sizeof(float)) {
     if (winograd && winograd_pays(problem)) return f(Winograd(problem, carver, threads));
+    if (is_planar(problem)) return f(Planar(problem, carver, threads));
+  }
   return f(Correlator(problem, carver, threads));
 }
 

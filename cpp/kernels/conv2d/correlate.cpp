@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "base/caches.h"
+#include "kernels/conv2d/planar.h"
 
 namespace ranvier {
 namespace {
@@ -40,7 +41,7 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads)
     : problem(p),
       in_group(p.x.shape[1] / p.geometry.groups),
       out_group(p.y.shape[1] / p.geometry.groups),
-      dots(prefers_dots<T>(in_group, out_group, p.w.shape[2] * p.w.shape[3])),
+      dots(!is_planar(p) && prefers_dots<T>(in_group, out_group, p.w.shape[2] * p.w.shape[3])),
       spans(!dots && prefers_span<T>(p.geometry.groups, in_group, out_group)),
       steps(dots ? ceil_div(in_group, conv_kernels<T>().lanes) : in_group),
       panels(spans ? 1 : p.geometry.groups, spans ? p.y.shape[1] : out_group,

@@ -120,4 +120,25 @@ bool is_far(const X& x, const Y& y) {
   return (numel(x) + numel(y)) * static_cast<int64_t>(sizeof *x.data) > caches.l3 / 8;
 }
 
+// Where each channel is a group: its number of outputs, each of which is a depthwise convolution. 0 where
+// those do not pay.
+template <class T>
+int64_t depthwise_outputs(const Conv2dBackwardWeight<T>& c) {
+  const int64_t groups = c.geometry.groups, outputs = c.dy.shape[1] / groups;
+  if (groups == 1 || groups != c.x.shape[1]) return 0;
+  return outputs == 1 || (c.dw.data && 2 * outputs <= conv_kernels<T>().lanes) ? outputs : 0;
+}
+
+// Output j of each channel, of `outputs`.
+template <class T>
+Conv2dBackwardWeight<T> depthwise_output(Conv2dBackwardWeight<T> c, int64_t outputs, int64_t j) {
+  const auto every = [&](auto& v, int d) {
+    if (!v.data) return;
+    v.data += j * v.strides[d];
+    v.shape[d] /= outputs, v.strides[d] *= outputs;
+  };
+  every(c.dy, 1), every(c.dw, 0), every(c.db, 0);
+  return c;
+}
+
 }  // namespace ranvier

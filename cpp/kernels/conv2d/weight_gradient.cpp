@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/conv2d/depthwise.h"
+#include "kernels/conv2d/planar_weight.h"
 #include "kernels/conv2d/pointwise.h"
 
 namespace ranvier {
@@ -337,25 +338,11 @@ class ExchangedWeight {
   WeightGradient<T> exchanged_, bias_;
 };
 
-// Where each channel is a group: its number of outputs, each of which is a depthwise convolution. 0 where
-// those do not pay.
-template <class T>
-int64_t depthwise_outputs(const Conv2dBackwardWeight<T>& c) {
-  const int64_t groups = c.geometry.groups, outputs = c.dy.shape[1] / groups;
-  if (groups == 1 || groups != c.x.shape[1]) return 0;
-  return outputs == 1 || (c.dw.data && 2 * outputs <= conv_kernels<T>().lanes) ? outputs : 0;
-}
-
-// Output j of each channel, of `outputs`.
-template <class T>
-Conv2dBackwardWeight<T> depthwise_output(Conv2dBackwardWeight<T> c, int64_t outputs, int64_t j) {
-  const auto every = [&](auto& v, int d) {
-    if (!v.data) return;
-    v.data += j * v.strides[d];
-    v.shape[d] /= outputs, v.strides[d] *= outputs;
-  };
-  every(c.dy, 1), every(c.dw, 0), every(c.db, 0);
-  return c;
+// f on the kernel that computes the call.
+template <class T, class F>
+void with_kernel(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads, const F& f) {
+  if (ExchangedWeight<T>::pays(call)) return f(ExchangedWeight<T>(call, carver, threads));
+  f(WeightGradient<T>(call, carver, threads));
 }
 
 }  // namespace
@@ -364,14 +351,15 @@ template <class T>
 size_t Conv2dBackwardWeight<T>::workspace_bytes(int threads) const {
   if (dy.shape[1] == 0) return 0;  // as in run(): nothing is written
   Carver carver(nullptr);
-  if (const int64_t outputs = depthwise_outputs(*this))
+  if (const int64_t outputs = depthwise_outputs(*this)) {
     DepthwiseWeight<T>(depthwise_output(*this, outputs, 0), carver, threads);
-  else if (PointwiseWeight<T>::pays(*this))
+  } else if (PointwiseWeight<T>::pays(*this)) {
     PointwiseWeight<T>(*this, carver, threads), WeightGradient<T>(bias_only(*this), carver, threads);
-  else if (ExchangedWeight<T>::pays(*this))
-    ExchangedWeight<T>(*this, carver, threads);
-  else
-    WeightGradient<T>(*this, carver, threads);
+  } else {
+    if constexpr (sizeof(T) == sizeof(float))
+      if (PlanarWeight::pays(*this)) PlanarWeight(*this, carver, threads);
+    with_kernel(*this, carver, threads, [](const auto&) {});
+  }
   return carver.used();
 }
 
@@ -390,8 +378,17 @@ void Conv2dBackwardWeight<T>::run(const Team& team, void* workspace) const {
     if (db.data) WeightGradient<T>(bias_only(*this), carver, threads).run(team);
     return;
   }
-  if (ExchangedWeight<T>::pays(*this)) return ExchangedWeight<T>(*this, carver, threads).run(team);
-  WeightGradient<T>(*this, carver, threads).run(team);
+  if constexpr (sizeof(T) == sizeof(float))
+    if (PlanarWeight::pays(*this)) {
+      const PlanarWeight planar(*this, carver, threads);
+      return with_kernel(*this, carver, threads, [&](const auto& direct) {
+        const double products = static_cast<double>(numel(dy)) * x.shape[1] * taps[0] * taps[1];
+        team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+          if (!planar.run(team)) direct.run(team);
+        });
+      });
+    }
+  with_kernel(*this, carver, threads, [&](const auto& kernel) { kernel.run(team); });
 }
 
 template struct Conv2dBackwardWeight<float>;

@@ -1,0 +1,201 @@
+#include "kernels/conv2d/planar.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/caches.h"
+
+namespace ranvier {
+namespace {
+
+// To copy an input channel takes as long as the products of some output channels.
+constexpr int64_t kMostInputs = 32, kInputsOfOutput = 10;
+constexpr int64_t kTiles = 4;           // that are stored together
+constexpr int64_t kChannelsAtOnce = 8;  // in a store
+
+}  // namespace
+
+// The gradient to the input is a correlation with other padding and flipped taps.
+PlanarAxis::PlanarAxis(const AxisGeometry& g)
+    : out(g.out),
+      in(g.in),
+      taps(g.taps),
+      dilation(g.dilation),
+      pad(g.transposed ? (g.taps - 1) * g.dilation - g.pad : g.pad) {}
+
+// The zeros between two rows are the padding after the one and before the other.
+Planes::Planes(const PlanarAxis& rows, const PlanarAxis& columns, int64_t channels, int64_t most_rows)
+    : rows(rows), columns(columns), channels(channels) {
+  const int64_t read = columns.out + columns.spread();  // of a row, with its padding
+  pitch = std::max(
+      {std::min(columns.in + columns.pad, read), columns.out, read - std::max<int64_t>(columns.pad, 0)});
+  plane = (most_rows + rows.spread()) * pitch + columns.spread() + planar_kernels().lanes;
+}
+
+void Planes::list_offsets(bool channels_fastest, int64_t* offsets) const {
+  const int64_t taps = rows.taps * columns.taps;
+  for (int64_t t = 0; t < taps; ++t) {
+    const int64_t at = t / columns.taps * rows.dilation * pitch + t % columns.taps * columns.dilation;
+    for (int64_t c = 0; c < channels; ++c)
+      offsets[channels_fastest ? t * channels + c : c * taps + t] = c * plane + at;
+  }
+}
+
+void Planes::fill(const TensorView<const float>& x, int64_t image, int64_t first, int64_t count,
+                  float* to) const {
+  const auto inside = [](const PlanarAxis& axis, int64_t begin, int64_t outs) {
+    return Range{std::max<int64_t>(begin, 0), std::min(begin + outs + axis.spread(), axis.in)};
+  };
+  const int64_t top = first - rows.pad, left = -columns.pad;
+  const Range h = inside(rows, top, count), w = inside(columns, left, columns.out);
+  if (h.empty() || w.empty()) return;
+  split_pixels(x, image, h, w, to + (h.begin - top) * pitch + w.begin - left, pitch, plane);
+}
+
+void split_pixels(const TensorView<const float>& x, int64_t image, Range rows, Range columns, float* to,
+                  int64_t pitch, int64_t plane) {
+  constexpr int64_t kReach = 8;  // elements that may be read of each pixel
+  const int64_t step = x.strides[3];
+  PlanarSplit t{};
+  t.src = x.data + image * x.strides[0] + rows.begin * x.strides[2] + columns.begin * step;
+  t.row_step = x.strides[2], t.step = step;
+  t.rows = rows.end - rows.begin, t.pixels = columns.end - columns.begin;
+  t.dst = to, t.pitch = pitch, t.plane = plane;
+  if (x.strides[1] == 1 && x.shape[1] > 1 && step > 0 && (x.strides[2] >= kReach || x.shape[2] == 1)) {
+    t.channels = static_cast<int>(x.shape[1]), t.last = rows.end == x.shape[2];
+    return planar_kernels().split(t);
+  }
+  t.channels = 1;
+  for (int64_t c = 0; c < x.shape[1]; ++c, t.src += x.strides[1], t.dst += plane) {
+    if (step == 1) {
+      planar_kernels().split(t);
+    } else {
+      for (int64_t r = 0; r < t.rows; ++r)
+        for (int64_t p = 0; p < t.pixels; ++p) t.dst[r * pitch + p] = t.src[r * t.row_step + p * step];
+    }
+  }
+}
+
+template <class T>
+bool is_planar(const Correlation<T>& p) {
+  if constexpr (sizeof(T) != sizeof(float)) return false;
+  const PlanarKernels& kernels = planar_kernels();
+  const Conv2dGeometry& g = p.geometry;
+  if (kernels.lanes == 0 || g.groups != 1) return false;
+  if (g.stride[0] != 1 || g.stride[1] != 1) return false;
+  const int64_t in = p.x.shape[1], out = p.y.shape[1];
+  return in > 0 && in <= kMostInputs && in <= kInputsOfOutput * out && out <= (in <= 4 ? 12 : 8);
+}
+
+bool all_finite(const TensorView<const float>& w) {
+  const int64_t* st = w.strides;
+  uint32_t most = 0;  // of the bits without the sign
+  for (int64_t k = 0; k < w.shape[0]; ++k)
+    for (int64_t c = 0; c < w.shape[1]; ++c)
+      for (int64_t r = 0; r < w.shape[2]; ++r)
+        for (int64_t s = 0; s < w.shape[3]; ++s) {
+          uint32_t bits;
+          std::memcpy(&bits, w.data + k * st[0] + c * st[1] + r * st[2] + s * st[3], sizeof bits);
+          most = std::max(most, bits & 0x7fffffff);
+        }
+  return most < 0x7f800000;
+}
+
+// As many rows as fit into L1, or fewer, where threads would have none.
+int64_t Planar::band_rows(int threads) const {
+  const int64_t images = std::max<int64_t>(p_.y.shape[0], 1), rows = std::max<int64_t>(row_axis_.out, 1);
+  const int64_t row_bytes = p_.x.shape[1] * (column_axis_.in + column_axis_.taps) * sizeof(float);
+  const int64_t fits = caches.l1 * 3 / 4 / std::max<int64_t>(row_bytes, 1) - row_axis_.spread();
+  const int64_t bands =
+      std::max(ceil_div(rows, std::max<int64_t>(fits, 8)), ceil_div(2 * threads - 1, images));
+  return ceil_div(rows, std::min(bands, ceil_div(rows, 4)));
+}
+
+Planar::Planar(const Correlation<float>& p, Carver& carver, int threads)
+    : p_(p),
+      row_axis_(p.axis(0)),
+      column_axis_(p.axis(1)),
+      band_rows_(band_rows(threads)),
+      planes_(row_axis_, column_axis_, p.x.shape[1], band_rows_),
+      in_(p.x.shape[1]),
+      out_(p.y.shape[1]),
+      taps_(p.w.shape[2] * p.w.shape[3]),
+      blocks_(ceil_div(out_, planar_kernels().outs)),
+      block_outs_(ceil_div(out_, blocks_)),
+      tile_(planar_kernels().pixels[block_outs_]),
+      weights_(carver.take<float>(in_ * blocks_ * block_outs_ * taps_)),
+      bias_(carver.take<float>(blocks_ * block_outs_)),
+      offsets_(carver.take<int64_t>(in_ * taps_)),
+      places_(carver.take<int64_t>(planes_.flat(band_rows_))),
+      inputs_(carver.take<float>(threads * round_up(planes_.size(), 16))),
+      sums_(carver.take<float>(threads * sums_size())),
+      direct_(p, carver, threads) {}
+
+int64_t Planar::sums_size() const {
+  return round_up(blocks_ * block_outs_, kChannelsAtOnce) * kTiles * tile_;
+}
+
+void Planar::run(const Team& team) const {
+  const double products = static_cast<double>(numel(p_.y)) * in_ * taps_;
+  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    if (!all_finite(p_.w)) return direct_.run(team);
+    if (team.index() == 0) prepare();
+    team.barrier();
+    const int64_t rows = row_axis_.out, bands = ceil_div(rows, band_rows_);
+    const Range share = even_share(team, p_.y.shape[0] * bands);
+    for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i) {
+      const int64_t first = i % bands * band_rows_;
+      run_band(team, {i / bands, first, std::min(band_rows_, rows - first)}, i == share.begin);
+    }
+    team.barrier();
+  });
+}
+
+// Weights in the order of the sums: block of outputs, tap, input channel, output. The last block has zeros.
+void Planar::prepare() const {
+  planes_.list_offsets(true, offsets_);
+  float* to = weights_;
+  const int64_t* st = p_.w.strides;
+  for (int64_t first = 0; first < blocks_ * block_outs_; first += block_outs_)
+    for (int64_t t = 0; t < taps_; ++t) {
+      const int64_t tap = p_.transposed ? taps_ - 1 - t : t;
+      const int64_t at = tap / p_.w.shape[3] * st[2] + tap % p_.w.shape[3] * st[3];
+      for (int64_t c = 0; c < in_; ++c)
+        for (int64_t k = first; k < first + block_outs_; ++k)
+          *to++ =
+              k >= out_ ? 0 : p_.w.data[at + (p_.transposed ? c * st[0] + k * st[1] : k * st[0] + c * st[1])];
+    }
+  for (int64_t k = 0; k < blocks_ * block_outs_; ++k)
+    bias_[k] = p_.bias.data && k < out_ ? p_.bias.data[k * p_.bias.strides[0]] : 0;
+  // What is computed between two rows goes to the next row's first pixel, which is stored later.
+  const int64_t pitch = planes_.pitch;
+  for (int64_t i = 0; i < planes_.flat(band_rows_); ++i) {
+    const bool between = i % pitch >= column_axis_.out;
+    places_[i] = (i / pitch + between) * p_.y.strides[2] + (between ? 0 : i % pitch * p_.y.strides[3]);
+  }
+}
+
+void Planar::run_band(const OpenTeam& team, const Band& band, bool first_of_thread) const {
+  const PlanarKernels& kernels = planar_kernels();
+  float* const inputs = inputs_ + team.index() * round_up(planes_.size(), 16);
+  float* const sums = sums_ + team.index() * sums_size();
+  if (band.count != row_axis_.out || first_of_thread) std::fill_n(inputs, planes_.size(), 0.0f);
+  planes_.fill(p_.x, band.image, band.first, band.count, inputs);
+  const int64_t flat = planes_.flat(band.count), products = in_ * taps_, most = kTiles * tile_;
+  const bool dense =
+      out_ <= kChannelsAtOnce && p_.y.strides[3] == out_ && p_.y.strides[2] == out_ * column_axis_.out;
+  float* const y = p_.y.data + band.image * p_.y.strides[0] + band.first * p_.y.strides[2];
+  for (int64_t at = 0; at < flat; at += most) {
+    const int64_t pixels = std::min(most, flat - at), step = round_up(pixels, tile_);
+    for (int64_t k = 0; k < blocks_ * block_outs_; k += block_outs_)
+      kernels.sums[block_outs_](
+          {inputs + at, offsets_, products, weights_ + k * products, bias_ + k, sums + k * step, step});
+    kernels.store({sums, step, static_cast<int>(pixels), static_cast<int>(out_), places_ + at, y, p_.norm,
+                   p_.y.shape[1], p_.relu, dense ? flat - at : 0});
+  }
+}
+
+template bool is_planar(const Correlation<float>&);
+template bool is_planar(const Correlation<double>&);
+
+}  // namespace ranvier

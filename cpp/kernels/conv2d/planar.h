@@ -1,0 +1,76 @@
+// Convolutions with few channels, float32: the lanes of vectors are pixels, where vectors of channels would
+// be mostly empty. Images are copied, channel by channel, into planes with zeros as padding. The rows of a
+// plane follow one another, so that a vector continues in the next row; what it computes between the rows is
+// dropped.
+#pragma once
+#include "kernels/conv2d/correlate.h"
+#include "kernels/conv2d/planar_tile.h"
+
+namespace ranvier {
+
+// One axis of the planes, of a convolution of stride 1: output o and tap t meet at input o + shift(t).
+struct PlanarAxis {
+  PlanarAxis(const AxisGeometry& geometry);
+  int64_t shift(int64_t t) const { return t * dilation - pad; }
+  int64_t spread() const { return (taps - 1) * dilation; }
+
+  int64_t out, in, taps, dilation, pad;
+};
+
+class Planes {
+ public:
+  Planes(const PlanarAxis& rows, const PlanarAxis& columns, int64_t channels, int64_t most_rows);
+
+  int64_t size() const { return channels * plane + kSpace; }  // elements, with space for vectors
+  int64_t flat(int64_t out_rows) const { return (out_rows - 1) * pitch + columns.out; }  // pixels of outputs
+  // For each tap and channel: its place, from the place of a pixel. Channels run fastest, or taps.
+  void list_offsets(bool channels_fastest, int64_t* offsets) const;
+  // The inputs of output rows [first, first + count). The padding is not written: it has to be zero before.
+  void fill(const TensorView<const float>& x, int64_t image, int64_t first, int64_t count, float* to) const;
+
+  static constexpr int64_t kSpace = 256;
+  PlanarAxis rows, columns;
+  int64_t channels, pitch;
+  int64_t plane;  // elements
+};
+
+// The pixels of some rows and columns, to one plane for each channel. What follows a row is overwritten, up
+// to a vector: it has to be zero, or a later row.
+void split_pixels(const TensorView<const float>& x, int64_t image, Range rows, Range columns, float* to,
+                  int64_t pitch, int64_t plane);
+
+// Whether the lanes of a correlation are pixels, and not channels: from all but the sizes of the images.
+template <class T>
+bool is_planar(const Correlation<T>& problem);
+bool all_finite(const TensorView<const float>& w);
+
+class Planar {
+ public:
+  Planar(const Correlation<float>& problem, Carver& carver, int threads);
+  int64_t packed_size() const { return 0; }
+  void pack_weights(const OpenTeam&) const {}
+  void run(const Team& team) const;
+
+ private:
+  struct Band {
+    int64_t image, first, count;  // output rows
+  };
+  int64_t band_rows(int threads) const;
+  int64_t sums_size() const;  // elements, of a thread
+  void prepare() const;
+  void run_band(const OpenTeam& team, const Band& band, bool first_of_thread) const;
+
+  Correlation<float> p_;
+  PlanarAxis row_axis_, column_axis_;
+  int64_t band_rows_;
+  Planes planes_;
+  int64_t in_, out_, taps_;
+  int64_t blocks_, block_outs_;  // of output channels
+  int64_t tile_;                 // pixels
+  float *weights_, *bias_;
+  int64_t *offsets_, *places_;
+  float *inputs_, *sums_;     // for each thread
+  Correlator<float> direct_;  // for infinite weights, which must not meet the zeros of the padding
+};
+
+}  // namespace ranvier

@@ -1,0 +1,146 @@
+"""conv2d with few channels: vectors of pixels, planes with zeros between the rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import _core, kernels
+from support.bits import same_bits
+from support.convolution import NAMES, check, random_arrays
+from support.grouped import grouped
+from support.layouts import in_layout
+
+
+@grouped("k", range(1, 14))
+@pytest.mark.parametrize("c", [1, 2, 3, 5, 8, 9])
+def test_channels(c, k, isa, rng):
+    """Whole and part of a group of 4 and of 8 channels, one block of outputs and several."""
+    check(*random_arrays(rng, "float32", 3, c, 6, 19, k, 3, 3), padding=1)
+
+
+@grouped("width", [*range(1, 20), 31, 32, 33, 63, 64, 65, 127, 128, 129, 130])
+def test_widths(width, isa, rng):
+    """Ends of rows at every place of a vector and of a tile."""
+    check(*random_arrays(rng, "float32", 2, 3, 3, width, 6, 2, 1))
+    check(*random_arrays(rng, "float32", 2, 1, 1, width, 4, 1, 5), padding=(0, 2))
+
+
+@pytest.mark.parametrize("dilation", [1, 2, (3, 1)])
+@pytest.mark.parametrize("padding", [0, 1, (0, 4), (5, 0), 7])
+def test_geometry(padding, dilation, isa, rng):
+    """Padding that is less than the taps reach, as much, and more."""
+    check(*random_arrays(rng, "float32", 2, 2, 9, 11, 5, 3, 3), padding=padding, dilation=dilation)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced"])
+def test_bands(layout, isa, threads, rng):
+    """An image larger than a block: the same bits for any number of threads and in every layout."""
+    x, w, bias = random_arrays(rng, "float32", 2, 3, 75, 130, 6, 3, 3)
+    y = kernels.conv2d(x, w, bias, padding=1)
+    check(x, w, bias, padding=1)
+    if layout != "sliced":
+        x = in_layout(x, layout)
+    else:
+        wide = np.zeros((2, 75, 131, 5), np.float32)
+        wide[:, :, :130, 1:4] = x.transpose(0, 2, 3, 1)
+        x = wide[:, :, :130, 1:4].transpose(0, 3, 1, 2)
+
+    def run():
+        z = kernels.conv2d(x, w, bias, padding=1)
+        np.testing.assert_array_equal(z, y)
+        return z, *kernels.conv2d_backward(y, x, w, padding=1)
+
+    same_bits(threads, run)
+
+
+def test_reversed_images(isa, rng):
+    x, w, bias = random_arrays(rng, "float32", 3, 3, 8, 9, 5, 3, 3)
+    y = kernels.conv2d(x, w, bias)
+    reversed_x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)[:, ::-1, ::-1])[:, ::-1, ::-1].transpose(
+        0, 3, 1, 2
+    )
+    np.testing.assert_array_equal(kernels.conv2d(reversed_x, w, bias), y)
+
+
+@pytest.mark.parametrize("k", [1, 3, 6, 8, 11])
+def test_out_inside_a_larger_array(k, isa, rng):
+    """Stores of whole vectors leave the pixels between the rows, and other channels, alone."""
+    x, w, bias = random_arrays(rng, "float32", 2, 3, 9, 21, k, 3, 3)
+    y = kernels.conv2d(x, w, bias)
+    for columns, channels in ((25, k), (19, k + 2), (19, k)):
+        whole = np.full((4, 7, columns, channels), 7, np.float32)
+        out = whole[1:3, :, :19, :k].transpose(0, 3, 1, 2)
+        kernels.conv2d(x, w, bias, out=out)
+        np.testing.assert_array_equal(out, y)
+        whole[1:3, :, :19, :k] = 7
+        assert (whole == 7).all()
+
+
+@pytest.mark.parametrize("activation", ["none", "relu"])
+def test_epilogue(activation, isa, rng):
+    x, w, bias = random_arrays(rng, "float32", 2, 2, 7, 20, 6, 3, 3)
+    y = kernels.conv2d(x, w)
+    assert (y < 0).any()
+    y = y + bias[:, None, None]
+    expected = np.maximum(y, 0) if activation == "relu" else y
+    np.testing.assert_array_equal(kernels.conv2d(x, w, bias, activation=activation), expected)
+    x[0, 0, 3, 3] = np.nan
+    z = kernels.conv2d(x, w, bias, activation=activation)
+    assert np.isnan(z[0, :, 1:4, 1:4]).all()
+    assert np.isnan(z).sum() == 9 * 6
+
+
+def test_infinite_weights_meet_no_padding(isa, rng):
+    x, w, bias = random_arrays(rng, "float32", 2, 2, 8, 9, 5, 3, 3)
+    w[1, 0, 0, 0] = np.inf  # in y of channel 1, but for its first row and column
+    y = kernels.conv2d(x, w, bias, padding=1)
+    expected = np.zeros(y.shape, bool)
+    expected[:, 1, 1:, 1:] = True
+    np.testing.assert_array_equal(np.isinf(y), expected)
+    assert not np.isnan(y).any()
+
+
+def test_infinities_meet_no_zeros_between_rows(isa, rng):
+    """In the gradient to the weight: only the taps that an infinity meets are infinite."""
+    x, w, _ = random_arrays(rng, "float32", 2, 2, 6, 7, 5, 3, 3)
+    x[0, 1, 0, 0] = np.inf
+    dy = rng.uniform(1, 2, (2, 5, 4, 5)).astype("float32")
+    _, dw, db = kernels.conv2d_backward(dy, x, w)
+    expected = np.zeros(dw.shape, bool)
+    expected[:, 1, 0, 0] = True
+    np.testing.assert_array_equal(np.isinf(dw), expected)
+    assert not np.isnan(dw).any()
+    assert np.isfinite(db).all()
+
+
+@pytest.mark.parametrize(("c", "k"), [(1, 6), (16, 6), (9, 2)])
+def test_pooled_bits(c, k, isa, rng):
+    """The fused pool computes the same sums."""
+    x, w, bias = random_arrays(rng, "float32", 2, c, 10, 14, k, 3, 3)
+    y = kernels.max_pool2d(kernels.conv2d(x, w, bias), 2)[0]
+    np.testing.assert_array_equal(_core.conv2d_pool(x, w, bias, window=2)[0], y)
+
+
+@pytest.mark.parametrize(("c", "k"), [(1, 6), (8, 4), (3, 12)])
+def test_threads_change_no_bit(c, k, isa, threads, rng):
+    x, w, _ = random_arrays(rng, "float32", 37, c, 12, 13, k, 5, 3)
+
+    def run():
+        y = kernels.conv2d(x, w, padding=1)
+        return y, *kernels.conv2d_backward(y, x, w, padding=1)
+
+    same_bits(threads, run, (1, 2, 3, 7, 16))
+
+
+def test_single_outputs(isa, rng):
+    """Only one of the gradients; without images; without taps inside the image."""
+    x, w, bias = random_arrays(rng, "float32", 2, 3, 6, 7, 4, 3, 3)
+    dy = rng.uniform(-1, 1, (2, 4, 4, 5)).astype("float32")
+    both = kernels.conv2d_backward(dy, x, w)
+    for i, name in enumerate(NAMES):
+        needs = {f"need_{n}": n == name for n in NAMES}
+        one = kernels.conv2d_backward(dy, x, w, **needs)
+        np.testing.assert_array_equal(one[i], both[i], err_msg=name)
+    assert kernels.conv2d(x[:0], w, bias).shape == (0, 4, 4, 5)
+    dw = kernels.conv2d_backward(dy[:0], x[:0], w)[1]
+    np.testing.assert_array_equal(dw, np.zeros_like(w))
