@@ -195,6 +195,17 @@ def test_queries_in_parts(mask, length, keys, lead, kept, monkeypatch, rng):
         np.testing.assert_allclose(again.numpy(force=True), want, rtol=0, atol=limit)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(
+    "shape", [(0, 5, 4), (0, 3, 5, 4), (3, 0, 5, 4), (2, 0, 600, 4), (0, 4), (2, 3, 0, 4)]
+)
+def test_nothing_to_attend(shape, causal):
+    x = rv.zeros(*shape, requires_grad=True)
+    y = ops.scaled_dot_product_attention(x, x, x, is_causal=causal)
+    y.sum().backward()
+    assert y.shape == x.grad.shape == shape
+
+
 @pytest.mark.parametrize("nothing", [False, -math.inf])
 def test_a_query_that_sees_nothing_takes_nothing(nothing):
     x = rv.randn(3, 4, requires_grad=True)

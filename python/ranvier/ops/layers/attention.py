@@ -128,6 +128,7 @@ class Attention(Function):
             self.key is not None  # dropout depends on the place among all scores
             or self.with_weights
             or True in self.needs[len(self.needs) - len(self.masks) :]
+            or self._scores_bytes() == 0
         ):
             return [_Part((), *whole, True)]
         leads: list[tuple[slice, ...]] = [()]
