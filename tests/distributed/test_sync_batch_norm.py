@@ -107,6 +107,14 @@ def test_mistakes():
     assert layer.num_batches_tracked.item() == 1  # of the call above
 
 
+@pytest.mark.parametrize("make", [nn.DataParallel, nn.SyncBatchNorm.convert_sync_batchnorm])
+def test_what_is_no_module(make):
+    with pytest.raises(
+        TypeError, match=r"\[(DataParallel|convert_sync_batchnorm)\] got a int; expected a Module"
+    ):
+        make(3)
+
+
 def test_convert():
     shared = nn.BatchNorm1d(4, momentum=0.3, bias=False, dtype=np.float64)
     model = nn.Sequential(

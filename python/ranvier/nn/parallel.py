@@ -31,6 +31,7 @@ class DataParallel(Module):
         self, module: Module, device_ids: Any = None, output_device: Any = None, dim: int = 0, **settings: Any
     ) -> None:
         super().__init__()
+        _require_module(type(self).__name__, module)
         self.module = module
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -187,8 +188,14 @@ class SyncBatchNorm(_BatchNorm):
         >>> nn.SyncBatchNorm.convert_sync_batchnorm(model)[1]
         SyncBatchNorm(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
         """
+        _require_module("convert_sync_batchnorm", module)
         _require_all_ranks(process_group)
         return _converted(cls, module, {})
+
+
+def _require_module(name: str, module: Any) -> None:
+    if not isinstance(module, Module):
+        raise TypeError(f"[{name}] got a {type(module).__name__}; expected a Module")
 
 
 def _require_all_ranks(process_group: Any) -> None:
