@@ -47,6 +47,7 @@ from ranvier.config import (
     get_winograd,
     memory_stats,
     set_num_threads,
+    set_numpy_threads,
     set_winograd,
     show_config,
 )

@@ -16,6 +16,7 @@ __all__ = [
     "get_winograd",
     "memory_stats",
     "set_num_threads",
+    "set_numpy_threads",
     "set_winograd",
     "show_config",
 ]
@@ -27,8 +28,8 @@ def set_num_threads(count: int) -> None:
     The default is ``OMP_NUM_THREADS``, else the smallest of the CPUs in the affinity mask, the container's
     CPU quota and the physical cores. Results are bitwise equal at any count.
 
-    NumPy has its own threads. They spin for a while after each product, and slow down kernels.
-    ``OPENBLAS_THREAD_TIMEOUT=4`` in the environment, before NumPy is imported, lets them sleep at once.
+    NumPy has its own threads (:func:`set_numpy_threads`). They spin for a while after each product, and slow
+    down kernels.
 
     Raises:
         ValueError: count is not in 1..1024.
@@ -46,6 +47,36 @@ def set_num_threads(count: int) -> None:
 def get_num_threads() -> int:
     """The number of threads that a kernel called from this Python thread may use."""
     return int(_core.get_num_threads())
+
+
+def set_numpy_threads(count: int) -> None:
+    """Sets how many threads NumPy's matrix products may use, for the whole process; it needs threadpoolctl.
+
+    After a product of NumPy, the threads of its BLAS spin for a while on cores that kernels then lack.
+    ``set_numpy_threads(1)`` avoids this, and NumPy's products use one core. To keep NumPy's threads, start
+    Python with ``OPENBLAS_THREAD_TIMEOUT=4`` in the environment: OpenBLAS's threads then sleep at once.
+
+    SciPy's products are included, as are those of other packages that use a BLAS which threadpoolctl finds.
+
+    Raises:
+        TypeError: count is not an int.
+        ValueError: count is not in 1..1024.
+        ImportError: threadpoolctl is missing (``pip install 'ranvier[threads]'``).
+
+    >>> import ranvier as rv
+    >>> rv.config.set_numpy_threads(1)
+    """
+    if type(count) is not int:
+        raise TypeError(f"[set_numpy_threads] got {count!r}; expected an int from 1 to 1024")
+    if not 1 <= count <= 1024:
+        raise ValueError(f"[set_numpy_threads] got {count}; expected a count from 1 to 1024")
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError as error:
+        raise ImportError(
+            f"[set_numpy_threads] needs threadpoolctl: pip install 'ranvier[threads]' ({error})"
+        ) from None
+    threadpool_limits(count, user_api="blas")
 
 
 def set_winograd(enabled: bool) -> None:

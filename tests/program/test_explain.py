@@ -135,6 +135,21 @@ def test_the_table(program, capsys):
     assert max(map(len, text.splitlines())) < 180
 
 
+def test_the_table_of_a_step_that_drops_its_gradients():
+    model = nn.Linear(4, 2)
+    optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
+
+    @rv.compile
+    def step(x):
+        model(x).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    for _ in range(3):
+        step(X[:, 0, 0, :4])
+    assert "optimizer_step" in str(step.programs[0])
+
+
 def test_a_compiled_step_explains_all_its_programs(capsys):
     _, step = compiled()
     for _ in range(3):

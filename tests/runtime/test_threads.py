@@ -67,6 +67,34 @@ def test_threadpoolctl_limits_and_restores():
     assert rv.get_num_threads() == 2
 
 
+def blas_threads():
+    return {p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"}
+
+
+def test_numpy_threads_are_set_and_ours_stay():
+    rv.set_num_threads(2)
+    with threadpoolctl.threadpool_limits(None, user_api="blas"):  # restores at the end
+        rv.set_numpy_threads(1)
+        assert blas_threads() == {1}
+        rv.set_numpy_threads(2)
+        assert blas_threads() == {2}
+        assert rv.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("count", "error"), [(0, ValueError), (1025, ValueError), (1.0, TypeError), (True, TypeError)]
+)
+def test_numpy_threads_out_of_range_are_an_error(count, error):
+    with pytest.raises(error, match=r"\[set_numpy_threads\] got .*; expected a"):
+        rv.set_numpy_threads(count)
+
+
+def test_numpy_threads_need_threadpoolctl(monkeypatch):
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    with pytest.raises(ImportError, match=r"pip install 'ranvier\[threads\]'"):
+        rv.set_numpy_threads(1)
+
+
 def test_count_set_in_one_thread_holds_in_another():
     rv.set_num_threads(3)
     seen = []

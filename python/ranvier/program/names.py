@@ -18,7 +18,8 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
     for number, (leaf, grad) in enumerate(gradients):
         name = of.setdefault(id(leaf), f"leaf {number}")
         names.setdefault(_address(leaf._array), name)
-        names.setdefault(_address(grad._array), f"{name}.grad")
+        if grad is not None:  # None: the step ended with zero_grad
+            names.setdefault(_address(grad._array), f"{name}.grad")
     for plan, optimizer, _ in plans:
         names[_address(plan.numbers)] = f"settings of {type(optimizer).__name__}"
         for p, state in optimizer.state.items():
