@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier import _core
 from ranvier.reference import conv2d_pool as reference
+from support.bits import same_bits
 from support.convolution import random_arrays
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
@@ -218,3 +219,35 @@ def test_errors(change, error, text):
     with pytest.raises(error) as raised:
         _core.conv2d_pool(**arguments)
     assert str(raised.value).startswith(f"[conv2d_pool] {text}")
+
+
+@grouped(
+    ("c", "k", "height", "width"),
+    [
+        (c, k, height, width)
+        for c, k in [(1, 6), (1, 1), (2, 4), (3, 7), (3, 12), (4, 9), (16, 6)]
+        for height, width in [(10, 14), (9, 41), (34, 7), (5, 70)]
+    ],
+)
+def test_few_channels(c, k, height, width, isa, rng):
+    """Planes of pixels: several bands, ragged ends left out, vectors of windows whole and in part."""
+    x, w, bias = random_arrays(rng, "float32", 2, c, height, width, k, 3, 3)
+    check_bits(x, w, bias, padding=1)
+    check_bits(x, w, None, dilation=(1, 2))
+    x[0, 0, 4, 3] = np.nan
+    x[1, -1, 2, ::2] = np.inf
+    check_bits(x, w, bias, padding=1)
+
+
+def test_few_channels_with_infinite_weights(isa, rng):
+    """They must not meet the padding."""
+    x, w, bias = random_arrays(rng, "float32", 2, 2, 8, 10, 5, 3, 3)
+    w[1, 0, 0, 0] = np.inf
+    check_bits(x, w, bias, padding=1)
+    y, _ = _core.conv2d_pool(x, w, bias, window=2, padding=1)
+    assert np.isfinite(y[:, [0, 2, 3, 4]]).all()
+
+
+def test_few_channels_on_threads(isa, threads, rng):
+    x, w, bias = random_arrays(rng, "float32", 3, 1, 60, 44, 6, 5, 5)
+    same_bits(threads, lambda: _core.conv2d_pool(x, w, bias, window=2, padding=2), (1, 2, 3, 7, 16))

@@ -101,97 +101,118 @@ bool all_finite(const TensorView<const float>& w) {
   return most < 0x7f800000;
 }
 
-// As many rows as fit into L1, or fewer, where threads would have none.
-int64_t Planar::band_rows(int threads) const {
-  const int64_t images = std::max<int64_t>(p_.y.shape[0], 1), rows = std::max<int64_t>(row_axis_.out, 1);
-  const int64_t row_bytes = p_.x.shape[1] * (column_axis_.in + column_axis_.taps) * sizeof(float);
-  const int64_t fits = caches.l1 * 3 / 4 / std::max<int64_t>(row_bytes, 1) - row_axis_.spread();
-  const int64_t bands =
-      std::max(ceil_div(rows, std::max<int64_t>(fits, 8)), ceil_div(2 * threads - 1, images));
-  return ceil_div(rows, std::min(bands, ceil_div(rows, 4)));
-}
-
-Planar::Planar(const Correlation<float>& p, Carver& carver, int threads)
-    : p_(p),
-      row_axis_(p.axis(0)),
-      column_axis_(p.axis(1)),
-      band_rows_(band_rows(threads)),
-      planes_(row_axis_, column_axis_, p.x.shape[1], band_rows_),
+PlanarSum::PlanarSum(const Correlation<float>& p, int64_t band_rows, Carver& carver, int threads)
+    : problem(p),
+      row_axis(p.axis(0)),
+      column_axis(p.axis(1)),
+      band_rows(band_rows),
+      planes(row_axis, column_axis, p.x.shape[1], band_rows),
       in_(p.x.shape[1]),
       out_(p.y.shape[1]),
       taps_(p.w.shape[2] * p.w.shape[3]),
       blocks_(ceil_div(out_, planar_kernels().outs)),
       block_outs_(ceil_div(out_, blocks_)),
       tile_(planar_kernels().pixels[block_outs_]),
-      weights_(carver.take<float>(in_ * blocks_ * block_outs_ * taps_)),
-      bias_(carver.take<float>(blocks_ * block_outs_)),
+      weights_(carver.take<float>(in_ * outs() * taps_)),
+      bias_(carver.take<float>(outs())),
       offsets_(carver.take<int64_t>(in_ * taps_)),
-      places_(carver.take<int64_t>(planes_.flat(band_rows_))),
-      inputs_(carver.take<float>(threads * round_up(planes_.size(), 16))),
+      inputs_(carver.take<float>(threads * round_up(planes.size(), 16))) {}
+
+// Weights in the order of the sums: block of outputs, tap, input channel, output. The last block has zeros.
+void PlanarSum::prepare() const {
+  planes.list_offsets(true, offsets_);
+  const Correlation<float>& p = problem;
+  float* to = weights_;
+  const int64_t* st = p.w.strides;
+  for (int64_t first = 0; first < outs(); first += block_outs_)
+    for (int64_t t = 0; t < taps_; ++t) {
+      const int64_t tap = p.transposed ? taps_ - 1 - t : t;
+      const int64_t at = tap / p.w.shape[3] * st[2] + tap % p.w.shape[3] * st[3];
+      for (int64_t c = 0; c < in_; ++c)
+        for (int64_t k = first; k < first + block_outs_; ++k)
+          *to++ =
+              k >= out_ ? 0 : p.w.data[at + (p.transposed ? c * st[0] + k * st[1] : k * st[0] + c * st[1])];
+    }
+  for (int64_t k = 0; k < outs(); ++k)
+    bias_[k] = p.bias.data && k < out_ ? p.bias.data[k * p.bias.strides[0]] : 0;
+}
+
+void PlanarSum::fill(const OpenTeam& team, const Band& band, bool first_of_thread) const {
+  float* const inputs = inputs_ + team.index() * round_up(planes.size(), 16);
+  if (band.count != row_axis.out || first_of_thread) std::fill_n(inputs, planes.size(), 0.0f);
+  planes.fill(problem.x, band.image, band.first, band.count, inputs);
+}
+
+void PlanarSum::sums(const OpenTeam& team, int64_t at, int64_t step, float* sums) const {
+  const float* const inputs = inputs_ + team.index() * round_up(planes.size(), 16);
+  const int64_t products = in_ * taps_;
+  for (int64_t k = 0; k < outs(); k += block_outs_)
+    planar_kernels().sums[block_outs_](
+        {inputs + at, offsets_, products, weights_ + k * products, bias_ + k, sums + k * step, step});
+}
+
+namespace {
+
+// As many rows as fit into L1, or fewer, where threads would have none.
+int64_t rows_at_once(const Correlation<float>& p, int threads) {
+  const PlanarAxis row_axis(p.axis(0)), column_axis(p.axis(1));
+  const int64_t images = std::max<int64_t>(p.y.shape[0], 1), rows = std::max<int64_t>(row_axis.out, 1);
+  const int64_t row_bytes = p.x.shape[1] * (column_axis.in + column_axis.taps) * sizeof(float);
+  const int64_t fits = caches.l1 * 3 / 4 / std::max<int64_t>(row_bytes, 1) - row_axis.spread();
+  const int64_t bands =
+      std::max(ceil_div(rows, std::max<int64_t>(fits, 8)), ceil_div(2 * threads - 1, images));
+  return ceil_div(rows, std::min(bands, ceil_div(rows, 4)));
+}
+
+}  // namespace
+
+Planar::Planar(const Correlation<float>& p, Carver& carver, int threads)
+    : sum_(p, rows_at_once(p, threads), carver, threads),
+      places_(carver.take<int64_t>(sum_.flat(sum_.band_rows))),
       sums_(carver.take<float>(threads * sums_size())),
       direct_(p, carver, threads) {}
 
-int64_t Planar::sums_size() const {
-  return round_up(blocks_ * block_outs_, kChannelsAtOnce) * kTiles * tile_;
-}
+int64_t Planar::sums_size() const { return round_up(sum_.outs(), kChannelsAtOnce) * kTiles * sum_.tile(); }
 
 void Planar::run(const Team& team) const {
-  const double products = static_cast<double>(numel(p_.y)) * in_ * taps_;
+  const Correlation<float>& p = sum_.problem;
+  const double products = static_cast<double>(numel(p.y)) * p.x.shape[1] * p.w.shape[2] * p.w.shape[3];
   team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
-    if (!all_finite(p_.w)) return direct_.run(team);
-    if (team.index() == 0) prepare();
+    if (!all_finite(p.w)) return direct_.run(team);
+    if (team.index() == 0) sum_.prepare(), list_places();
     team.barrier();
-    const int64_t rows = row_axis_.out, bands = ceil_div(rows, band_rows_);
-    const Range share = even_share(team, p_.y.shape[0] * bands);
+    const int64_t rows = sum_.row_axis.out, most = sum_.band_rows, bands = ceil_div(rows, most);
+    const Range share = even_share(team, p.y.shape[0] * bands);
     for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i) {
-      const int64_t first = i % bands * band_rows_;
-      run_band(team, {i / bands, first, std::min(band_rows_, rows - first)}, i == share.begin);
+      const int64_t first = i % bands * most;
+      run_band(team, {i / bands, first, std::min(most, rows - first)}, i == share.begin);
     }
     team.barrier();
   });
 }
 
-// Weights in the order of the sums: block of outputs, tap, input channel, output. The last block has zeros.
-void Planar::prepare() const {
-  planes_.list_offsets(true, offsets_);
-  float* to = weights_;
-  const int64_t* st = p_.w.strides;
-  for (int64_t first = 0; first < blocks_ * block_outs_; first += block_outs_)
-    for (int64_t t = 0; t < taps_; ++t) {
-      const int64_t tap = p_.transposed ? taps_ - 1 - t : t;
-      const int64_t at = tap / p_.w.shape[3] * st[2] + tap % p_.w.shape[3] * st[3];
-      for (int64_t c = 0; c < in_; ++c)
-        for (int64_t k = first; k < first + block_outs_; ++k)
-          *to++ =
-              k >= out_ ? 0 : p_.w.data[at + (p_.transposed ? c * st[0] + k * st[1] : k * st[0] + c * st[1])];
-    }
-  for (int64_t k = 0; k < blocks_ * block_outs_; ++k)
-    bias_[k] = p_.bias.data && k < out_ ? p_.bias.data[k * p_.bias.strides[0]] : 0;
-  // What is computed between two rows goes to the next row's first pixel, which is stored later.
-  const int64_t pitch = planes_.pitch;
-  for (int64_t i = 0; i < planes_.flat(band_rows_); ++i) {
-    const bool between = i % pitch >= column_axis_.out;
-    places_[i] = (i / pitch + between) * p_.y.strides[2] + (between ? 0 : i % pitch * p_.y.strides[3]);
+// What is computed between two rows goes to the next row's first pixel, which is stored later.
+void Planar::list_places() const {
+  const int64_t pitch = sum_.planes.pitch, *st = sum_.problem.y.strides;
+  for (int64_t i = 0; i < sum_.flat(sum_.band_rows); ++i) {
+    const bool between = i % pitch >= sum_.column_axis.out;
+    places_[i] = (i / pitch + between) * st[2] + (between ? 0 : i % pitch * st[3]);
   }
 }
 
-void Planar::run_band(const OpenTeam& team, const Band& band, bool first_of_thread) const {
-  const PlanarKernels& kernels = planar_kernels();
-  float* const inputs = inputs_ + team.index() * round_up(planes_.size(), 16);
+void Planar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread) const {
+  const Correlation<float>& p = sum_.problem;
+  const int64_t out = p.y.shape[1], *st = p.y.strides;
   float* const sums = sums_ + team.index() * sums_size();
-  if (band.count != row_axis_.out || first_of_thread) std::fill_n(inputs, planes_.size(), 0.0f);
-  planes_.fill(p_.x, band.image, band.first, band.count, inputs);
-  const int64_t flat = planes_.flat(band.count), products = in_ * taps_, most = kTiles * tile_;
-  const bool dense =
-      out_ <= kChannelsAtOnce && p_.y.strides[3] == out_ && p_.y.strides[2] == out_ * column_axis_.out;
-  float* const y = p_.y.data + band.image * p_.y.strides[0] + band.first * p_.y.strides[2];
+  sum_.fill(team, band, first_of_thread);
+  const int64_t flat = sum_.flat(band.count), most = kTiles * sum_.tile();
+  const bool dense = out <= kChannelsAtOnce && st[3] == out && st[2] == out * sum_.column_axis.out;
+  float* const y = p.y.data + band.image * st[0] + band.first * st[2];
   for (int64_t at = 0; at < flat; at += most) {
-    const int64_t pixels = std::min(most, flat - at), step = round_up(pixels, tile_);
-    for (int64_t k = 0; k < blocks_ * block_outs_; k += block_outs_)
-      kernels.sums[block_outs_](
-          {inputs + at, offsets_, products, weights_ + k * products, bias_ + k, sums + k * step, step});
-    kernels.store({sums, step, static_cast<int>(pixels), static_cast<int>(out_), places_ + at, y, p_.norm,
-                   p_.y.shape[1], p_.relu, dense ? flat - at : 0});
+    const int64_t pixels = std::min(most, flat - at), step = round_up(pixels, sum_.tile());
+    sum_.sums(team, at, step, sums);
+    planar_kernels().store({sums, step, static_cast<int>(pixels), static_cast<int>(out), places_ + at, y,
+                            p.norm, out, p.relu, dense ? flat - at : 0});
   }
 }
 

@@ -44,6 +44,36 @@ template <class T>
 bool is_planar(const Correlation<T>& problem);
 bool all_finite(const TensorView<const float>& w);
 
+// The operands of a correlation as planes, and the sums of bands of its output rows.
+class PlanarSum {
+ public:
+  struct Band {
+    int64_t image, first, count;  // output rows
+  };
+  PlanarSum(const Correlation<float>& problem, int64_t band_rows, Carver& carver, int threads);
+  void prepare() const;  // by one thread; a barrier has to follow
+  // Copies the inputs of a band, for the thread's sums.
+  void fill(const OpenTeam& team, const Band& band, bool first_of_thread) const;
+  // sums[k * step + i] of pixel at + i of the band for i < step, a multiple of tile(). All blocks of outputs.
+  void sums(const OpenTeam& team, int64_t at, int64_t step, float* sums) const;
+  int64_t flat(int64_t out_rows) const { return planes.flat(out_rows); }
+  int64_t tile() const { return tile_; }                  // pixels
+  int64_t outs() const { return blocks_ * block_outs_; }  // with those that make up a whole block
+
+  const Correlation<float> problem;
+  const PlanarAxis row_axis, column_axis;
+  const int64_t band_rows;
+  const Planes planes;
+
+ private:
+  int64_t in_, out_, taps_;
+  int64_t blocks_, block_outs_;  // of output channels
+  int64_t tile_;
+  float *weights_, *bias_;
+  int64_t* offsets_;
+  float* inputs_;  // for each thread
+};
+
 class Planar {
  public:
   Planar(const Correlation<float>& problem, Carver& carver, int threads);
@@ -52,24 +82,13 @@ class Planar {
   void run(const Team& team) const;
 
  private:
-  struct Band {
-    int64_t image, first, count;  // output rows
-  };
-  int64_t band_rows(int threads) const;
   int64_t sums_size() const;  // elements, of a thread
-  void prepare() const;
-  void run_band(const OpenTeam& team, const Band& band, bool first_of_thread) const;
+  void list_places() const;
+  void run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread) const;
 
-  Correlation<float> p_;
-  PlanarAxis row_axis_, column_axis_;
-  int64_t band_rows_;
-  Planes planes_;
-  int64_t in_, out_, taps_;
-  int64_t blocks_, block_outs_;  // of output channels
-  int64_t tile_;                 // pixels
-  float *weights_, *bias_;
-  int64_t *offsets_, *places_;
-  float *inputs_, *sums_;     // for each thread
+  PlanarSum sum_;
+  int64_t* places_;
+  float* sums_;               // for each thread
   Correlator<float> direct_;  // for infinite weights, which must not meet the zeros of the padding
 };
 

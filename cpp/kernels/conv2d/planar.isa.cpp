@@ -201,29 +201,41 @@ static __attribute__((noinline)) void gather(const float* src, int64_t step, int
   }
 }
 
-// A row.
+// Pixels [0, kLanes) of src to the first `count` elements of each channel; then zeros.
+template <int kWidth>
+RANVIER_INLINE void split_vector(const float* src, int64_t step, int channels, int count, float* dst,
+                                 int64_t plane) {
+  vec<float> rows[kWidth];
+  typename Part<kWidth>::type part[kWidth][kLanes / kWidth];
+  RANVIER_UNROLL
+  for (int p = 0; p < kLanes; ++p)
+    __builtin_memcpy(&part[p % kWidth][p / kWidth], src + p * step, sizeof part[0][0]);
+  RANVIER_UNROLL
+  for (int i = 0; i < kWidth; ++i) rows[i] = join(part[i]);
+  to_channels(rows);
+  const ivec<float> inside = iota<float>() < static_cast<float>(count);
+  RANVIER_UNROLL
+  for (int c = 0; c < kWidth; ++c)
+    if (c < channels)
+      store(dst + c * plane, count < kLanes ? select(inside, rows[c], vec<float>{}) : rows[c]);
+}
+
+// A row, of which `wide` pixels may be read with all of their kWidth elements: those of later rows, too. The
+// last vector of a row covers pixels of the one before it again.
 template <int kWidth>
 RANVIER_INLINE void split_row(const float* src, int64_t step, int channels, int64_t pixels, int64_t wide,
                               float* dst, int64_t plane) {
-  alignas(64) float last[kLanes * kWidth];
   for (int64_t first = 0; first < pixels; first += kLanes) {
-    const float* from = src + first * step;
-    int64_t step_p = step;
-    if (wide - first < kLanes) {
-      gather(from, step, channels, kWidth, pixels - first, wide - first, last);
-      from = last, step_p = kWidth;
+    const int64_t from = pixels - first < kLanes && pixels > kLanes ? pixels - kLanes : first;
+    const int count = static_cast<int>(pixels - from < kLanes ? pixels - from : kLanes);
+    if (wide - from >= kLanes) {
+      split_vector<kWidth>(src + from * step, step, channels, count, dst + from, plane);
+    } else {
+      alignas(64) float last[kLanes * kWidth];
+      gather(src + from * step, step, channels, kWidth, count, wide - from < count ? wide - from : count,
+             last);
+      split_vector<kWidth>(last, kWidth, channels, kLanes, dst + from, plane);
     }
-    vec<float> rows[kWidth];
-    typename Part<kWidth>::type part[kWidth][kLanes / kWidth];
-    RANVIER_UNROLL
-    for (int p = 0; p < kLanes; ++p)
-      __builtin_memcpy(&part[p % kWidth][p / kWidth], from + p * step_p, sizeof part[0][0]);
-    RANVIER_UNROLL
-    for (int i = 0; i < kWidth; ++i) rows[i] = join(part[i]);
-    to_channels(rows);
-    RANVIER_UNROLL
-    for (int c = 0; c < kWidth; ++c)
-      if (c < channels) store(dst + c * plane + first, rows[c]);
   }
 }
 
@@ -231,8 +243,9 @@ template <int kWidth>
 static void split_channels(const PlanarSplit& t, int c) {
   const int channels = t.channels - c < kWidth ? t.channels - c : kWidth;
   for (int64_t r = 0; r < t.rows; ++r) {
-    const int64_t wide =
-        t.last && r + 1 == t.rows ? t.pixels - ceil_div(kWidth - channels, t.step) : t.pixels;
+    const int64_t later = (t.rows - r - t.last) * t.row_step;  // elements after the row
+    const int64_t spare = later - (kWidth - channels);
+    const int64_t wide = t.pixels + (spare >= 0 ? spare / t.step : -ceil_div(-spare, t.step));
     split_row<kWidth>(t.src + r * t.row_step + c, t.step, channels, t.pixels, wide,
                       t.dst + c * t.plane + r * t.pitch, t.plane);
   }

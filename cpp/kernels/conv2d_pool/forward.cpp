@@ -7,6 +7,7 @@
 #include "kernels/conv2d/correlate.h"
 #include "kernels/conv2d/winograd.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
+#include "kernels/conv2d_pool/planar.h"
 #include "kernels/conv2d_pool/tile.h"
 
 namespace ranvier {
@@ -364,12 +365,21 @@ class PooledWinograd {
   PoolingSink sink_;
 };
 
+struct FinitePlanar {  // infinite weights must not meet the zeros of the padding
+  void run(const Team& team) const { all_finite(weights) ? planar.run(team) : direct.run(team); }
+  TensorView<const float> weights;
+  PooledPlanar planar;
+  const PooledDirect& direct;
+};
+
 template <class F>
 void with_kernel(const Conv2dPoolForward<float>& c, Carver& carver, int threads, const F& f) {
   Correlation<float> whole = convolution(c, c.size[1]);
   whole.y.shape[2] = c.size[0];
   if (c.winograd && winograd_pays(whole)) return f(PooledWinograd(c, carver, threads));
-  f(PooledDirect(c, carver, threads));
+  const PooledDirect direct(c, carver, threads);
+  if (!is_square(c) || !is_planar(whole)) return f(direct);
+  f(FinitePlanar{c.w, {c, convolution(c, pooled_width(c)), carver, threads}, direct});
 }
 
 }  // namespace

@@ -1,4 +1,6 @@
 // Max-pooling of what a thread has just computed, compiled once for each ISA level.
+#include <utility>
+
 #include "base/unroll.h"
 #include "kernels/conv2d/winograd_output.h"
 #include "kernels/conv2d_pool/tile.h"
@@ -204,7 +206,60 @@ static void pool_winograd_tile(const WinogradSums& p, float* to, uint8_t* where)
   }
 }
 
+#if RANVIER_VECTOR_BYTES > 16
+
+template <int kFirst, int... I>
+RANVIER_INLINE vec<float> every_second(vec<float> a, vec<float> b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, b, (2 * I + kFirst)...);
+}
+
+// A vector of windows of one channel.
+RANVIER_INLINE WindowMax windows_of(const float* z, const PooledPlanes& t, const float* norm) {
+  constexpr int L = lanes<float>;
+  using Lanes = std::make_integer_sequence<int, L>;
+  WindowMax m;
+  RANVIER_UNROLL
+  for (int r = 0; r < 2; ++r, z += t.pitch) {
+    vec<float> a = load(z), b = load(z + L);
+    if (norm) {
+      const ChannelLine<float> line = same_line(norm, t.norm_step);
+      a = normalized(a, line), b = normalized(b, line);
+    }
+    const vec<float> even = every_second<0>(a, b, Lanes{}), odd = every_second<1>(a, b, Lanes{});
+    if (r == 0)
+      m = WindowMax{even, {}};
+    else
+      meet(m, even, 2);
+    meet(m, odd, 2 * r + 1);
+  }
+  return m;
+}
+
+static void pool_planes(const PooledPlanes& t) {
+  constexpr int L = lanes<float>;
+  for (int64_t i = 0; i < t.rows; ++i)
+    for (int64_t j = 0; j < t.windows; j += L) {
+      const float* z = t.z + 2 * (i * t.pitch + j);
+      const int64_t to = i * t.windows + j;
+      for (int64_t k = 0; k < t.channels; k += 4) {
+        ivec<float> word{};
+        for (int64_t c = k; c < t.channels && c < k + 4; ++c) {
+          const WindowMax m = windows_of(z + c * t.z_step, t, t.norm ? t.norm + c : nullptr);
+          store(t.y + c * t.step + to, m.best);
+          word = word | (m.offset << static_cast<int>(8 * (c - k)));
+        }
+        if (t.where) __builtin_memcpy(t.where + k / 4 * t.step + to, &word, sizeof word);
+      }
+    }
+}
+
+#else
+
+static constexpr void (*pool_planes)(const PooledPlanes&) = nullptr;
+
+#endif
+
 extern const PooledKernels pooled_kernels_float = {
-    pool, {kPooledWindows[0], kPooledWindows[1]}, run_pooled_tile, pool_winograd_tile};
+    pool, {kPooledWindows[0], kPooledWindows[1]}, run_pooled_tile, pool_winograd_tile, pool_planes};
 
 }  // namespace ranvier::RANVIER_ISA

@@ -43,12 +43,27 @@ struct PooledTile {
   bool relu;
 };
 
+// The same for windows of 2 x 2 of planes, whose lanes are pixels: of row i of windows and channel k, the
+// values are z[k * z_step + 2i * pitch ...] and those of the next row. y[k * step + i * windows + j] and byte
+// k % 4 of where[k / 4 * step + i * windows + j], of which whole vectors are written.
+struct PooledPlanes {
+  const float* z;
+  int64_t z_step, pitch;
+  int64_t rows, windows, channels;
+  const float* norm;  // or null: see ConvTile
+  int64_t norm_step;
+  float* y;
+  uint32_t* where;  // or null
+  int64_t step;
+};
+
 struct PooledKernels {
   void (*row)(const PooledRow&);
   int windows[2];             // of a tile of one vector of channels, and of two
   void (*tile)(PooledTile&);  // may lengthen its lists of windows
   // y[k] = the maximum of the four outputs of a tile, where[k] (or null) = 2i + j of the first that is it
   void (*winograd_tile)(const WinogradSums&, float* y, uint8_t* where);
+  void (*planes)(const PooledPlanes&);  // null where the level has no planes
 };
 
 RANVIER_TABLE(PooledKernels, pooled_kernels)

@@ -1,0 +1,104 @@
+#include "kernels/conv2d_pool/planar.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/caches.h"
+#include "kernels/conv2d_pool/tile.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kChannelsAtOnce = 8;  // in a store
+constexpr int64_t kSpace = 32;          // elements after the last one that whole vectors reach
+
+// Rows of the convolution, two for each window: as many as fit into L1 with their sums, or fewer, where
+// threads would have none.
+int64_t rows_at_once(const Correlation<float>& p, int threads) {
+  const PlanarAxis rows(p.axis(0)), columns(p.axis(1));
+  const int64_t images = std::max<int64_t>(p.y.shape[0], 1), windows = std::max<int64_t>(p.y.shape[2] / 2, 1);
+  const int64_t in_row = p.x.shape[1] * (columns.in + columns.taps) * sizeof(float);
+  const int64_t out_row = p.y.shape[1] * (columns.out + columns.taps) * sizeof(float);
+  const int64_t fits = (caches.l1 * 3 / 4 - rows.spread() * in_row) / (2 * (in_row + out_row));
+  const int64_t bands =
+      std::max(ceil_div(windows, std::max<int64_t>(fits, 2)), ceil_div(2 * threads - 1, images));
+  return 2 * ceil_div(windows, std::min(bands, ceil_div(windows, 2)));
+}
+
+}  // namespace
+
+PooledPlanar::PooledPlanar(const Conv2dPoolForward<float>& c, const Correlation<float>& p, Carver& carver,
+                           int threads)
+    : call_(c),
+      sum_(p, rows_at_once(p, threads), carver, threads),
+      out_(c.y.shape[1]),
+      groups_(ceil_div(out_, 4)),
+      places_(carver.take<int64_t>(sum_.band_rows / 2 * c.y.shape[3])),
+      z_(carver.take<float>(threads * (sum_.outs() * z_step() + kSpace))),
+      pooled_(carver.take<float>(threads * round_up(out_, kChannelsAtOnce) * pooled_step())),
+      offsets_(carver.take<uint32_t>(threads * groups_ * pooled_step())) {}
+
+int64_t PooledPlanar::z_step() const { return round_up(sum_.flat(sum_.band_rows), sum_.tile()); }
+int64_t PooledPlanar::pooled_step() const {
+  return round_up(sum_.band_rows / 2 * call_.y.shape[3] + kSpace, kSpace);
+}
+
+void PooledPlanar::run(const Team& team) const {
+  const Correlation<float>& p = sum_.problem;
+  const double products = static_cast<double>(numel(p.y)) * p.x.shape[1] * p.w.shape[2] * p.w.shape[3];
+  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    if (team.index() == 0) sum_.prepare(), list_places();
+    team.barrier();
+    const int64_t rows = sum_.row_axis.out, most = sum_.band_rows, bands = ceil_div(rows, most);
+    const Range share = even_share(team, p.y.shape[0] * bands);
+    for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i) {
+      const int64_t first = i % bands * most;
+      run_band(team, {i / bands, first, std::min(most, rows - first)}, i == share.begin);
+    }
+    team.barrier();
+  });
+}
+
+void PooledPlanar::list_places() const {
+  const int64_t columns = call_.y.shape[3], *st = call_.y.strides;
+  for (int64_t i = 0; i < sum_.band_rows / 2 * columns; ++i)
+    places_[i] = i / columns * st[2] + i % columns * st[3];
+}
+
+void PooledPlanar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread) const {
+  const int64_t columns = call_.y.shape[3], windows = band.count / 2 * columns, *st = call_.y.strides;
+  float* const z = z_ + team.index() * (sum_.outs() * z_step() + kSpace);
+  float* const pooled = pooled_ + team.index() * round_up(out_, kChannelsAtOnce) * pooled_step();
+  uint32_t* const offsets = offsets_ + team.index() * groups_ * pooled_step();
+  sum_.fill(team, band, first_of_thread);
+  const int64_t step = round_up(sum_.flat(band.count), sum_.tile());
+  sum_.sums(team, 0, step, z);
+  PooledPlanes t{};
+  t.z = z, t.z_step = step, t.pitch = sum_.planes.pitch;
+  t.rows = band.count / 2, t.windows = columns, t.channels = out_;
+  t.norm = sum_.problem.norm, t.norm_step = out_;
+  t.y = pooled, t.where = call_.where.data ? offsets : nullptr, t.step = pooled_step();
+  pooled_kernels().planes(t);
+  const bool dense = out_ <= kChannelsAtOnce && st[3] == out_ && st[2] == out_ * columns;
+  const int64_t to = band.image * st[0] + band.first / 2 * st[2];
+  planar_kernels().store({pooled, t.step, static_cast<int>(windows), static_cast<int>(out_), places_,
+                          call_.y.data + to, nullptr, 0, call_.activation == Conv2dActivation::relu,
+                          dense ? windows : 0});
+  if (t.where) store_offsets(offsets, windows, call_.where.data + to);
+}
+
+void PooledPlanar::store_offsets(const uint32_t* words, int64_t windows, uint8_t* to) const {
+  for (int64_t k = 0; k < out_; k += 4, words += pooled_step(), to += 4) {
+    const int64_t n = std::min<int64_t>(out_ - k, 4);
+    for (int64_t i = 0; i < windows; ++i) {
+      uint8_t* const at = to + places_[i];
+      if (n == 4) {
+        std::memcpy(at, words + i, 4);
+      } else {
+        for (int64_t c = 0; c < n; ++c) at[c] = static_cast<uint8_t>(words[i] >> 8 * c);
+      }
+    }
+  }
+}
+
+}  // namespace ranvier
