@@ -144,3 +144,46 @@ def test_single_outputs(isa, rng):
     assert kernels.conv2d(x[:0], w, bias).shape == (0, 4, 4, 5)
     dw = kernels.conv2d_backward(dy[:0], x[:0], w)[1]
     np.testing.assert_array_equal(dw, np.zeros_like(w))
+
+
+SCATTERED = [  # c, h, w, k, taps, geometry
+    (6, 14, 14, 16, (5, 5), {}),
+    (6, 9, 8, 16, (5, 4), {"padding": (0, 1)}),
+    (5, 11, 10, 20, (3, 5), {"dilation": (2, 1)}),
+    (12, 9, 10, 24, (3, 3), {"padding": 1}),
+    (8, 16, 15, 16, (3, 3), {"stride": 2, "padding": 1}),
+    (8, 14, 17, 24, (3, 3), {"stride": (2, 3)}),
+    (3, 6, 6, 40, (5, 5), {}),
+]
+
+
+@pytest.mark.parametrize(("c", "h", "w", "k", "taps", "geometry"), SCATTERED)
+def test_scattered_gradients(c, h, w, k, taps, geometry, isa, threads, rng):
+    """To the input: rows of taps that fill vectors and not, pixels that no tap meets, few and many images."""
+    x, weight, bias = random_arrays(rng, "float32", 5, c, h, w, k, *taps)
+    check(x, weight, bias, **geometry)
+    check(x[:1], weight, bias, **geometry)
+    dy = kernels.conv2d(x, weight, **geometry)
+    same_bits(threads, lambda: kernels.conv2d_backward(dy, x, weight, **geometry)[0], (1, 2, 3, 7))
+    wide = np.zeros((5, *dy.shape[2:], k + 3), np.float32)
+    wide[..., 1 : k + 1] = dy.transpose(0, 2, 3, 1)
+    sliced = wide[..., 1 : k + 1].transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(
+        kernels.conv2d_backward(sliced, x, weight, **geometry)[0],
+        kernels.conv2d_backward(dy, x, weight, **geometry)[0],
+    )
+
+
+def test_scattered_infinities(isa, threads, rng):
+    """They meet their own taps, not the zeros that fill vectors."""
+    x, w, _ = random_arrays(rng, "float32", 6, 6, 14, 14, 16, 5, 5)
+    w = np.abs(w) + 1
+    dy = np.ones((6, 16, 10, 10), np.float32)
+    dy[2, 3, 4, 5] = np.inf
+    expected = np.zeros(x.shape, bool)
+    expected[2, :, 4:9, 5:10] = True
+    for count in (1, 2, 3):
+        threads(count)
+        dx, _, _ = kernels.conv2d_backward(dy, x, w)
+        np.testing.assert_array_equal(np.isinf(dx), expected)
+        assert not np.isnan(dx).any()

@@ -6,6 +6,7 @@
 #include "kernels/conv2d/depthwise.h"
 #include "kernels/conv2d/planar.h"
 #include "kernels/conv2d/pointwise.h"
+#include "kernels/conv2d/scattered.h"
 #include "kernels/conv2d/winograd.h"
 
 namespace ranvier {
@@ -49,7 +50,12 @@ template <class T, class F>
 void with_kernel_of(const Conv2dBackwardInput<T>& call, Carver& carver, int threads, const F& f) {
   if (PointwiseInput<T>::pays(call)) return f(PointwiseInput<T>(call, carver, threads));
   const auto problem = correlation(call);
-  if (numel(problem.y) > 0) with_kernel(problem, call.winograd, carver, threads, f);
+  if (numel(problem.y) == 0) return;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (!(call.winograd && winograd_pays(problem)) && ScatteredInput::pays(call, problem))
+      return f(ScatteredInput(call, problem, carver, threads));
+  }
+  with_kernel(problem, call.winograd, carver, threads, f);
 }
 
 template <class Call>

@@ -12,15 +12,6 @@ namespace {
 constexpr int64_t kCacheLine = 64;
 constexpr int64_t kTileOverhead = 12;  // pointers and stores, in steps of a tile
 
-// Whether input channels fill more lanes than output channels would. Loads that serve few products cost a
-// quarter; the sums over lanes at the end of a chain take as long as some 8 products for each output channel.
-template <class T>
-bool prefers_dots(int64_t in, int64_t out, int64_t taps) {
-  const int64_t lanes = conv_kernels<T>().lanes;
-  return out <= kMaxDots && 2 * out <= lanes && 3 * in > 4 * out * ceil_div(in, lanes) &&
-         in * taps >= 8 * out * out;
-}
-
 // Whether a vector holds the output channels of several groups, and another all of their input channels.
 template <class T>
 bool prefers_span(int64_t groups, int64_t in, int64_t out) {
@@ -35,6 +26,15 @@ int panel_width(bool dots, bool spans, int64_t out) {  // 0: as many vectors as 
 }
 
 }  // namespace
+
+// Loads that serve few products cost a quarter; the sums over lanes at the end of a chain take as long as
+// some 8 products for each output channel.
+template <class T>
+bool prefers_dots(int64_t in, int64_t out, int64_t taps) {
+  const int64_t lanes = conv_kernels<T>().lanes;
+  return out <= kMaxDots && 2 * out <= lanes && 3 * in > 4 * out * ceil_div(in, lanes) &&
+         in * taps >= 8 * out * out;
+}
 
 template <class T>
 DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads)
@@ -336,6 +336,8 @@ typename DirectSum<T>::Fetch Correlator<T>::next_inputs(const Region& region, Ra
   return {from + (panel - panels.begin) * part, part * static_cast<int64_t>(sizeof(T)) / steps};
 }
 
+template bool prefers_dots<float>(int64_t, int64_t, int64_t);
+template bool prefers_dots<double>(int64_t, int64_t, int64_t);
 template class DirectSum<float>;
 template class DirectSum<double>;
 template class Correlator<float>;

@@ -25,6 +25,10 @@ struct Correlation {
   }
 };
 
+// Whether input channels fill more lanes than output channels would.
+template <class T>
+bool prefers_dots(int64_t in, int64_t out, int64_t taps);
+
 // The operands of a correlation as the micro-kernel reads them, and the sums of any tiles of output pixels,
 // stored where the caller needs them.
 template <class T>
