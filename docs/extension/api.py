@@ -1,0 +1,203 @@
+"""Pages of the public names, in the groups of docs/toolbox.md; what several modules have only once."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import shutil
+from collections.abc import Iterator
+from functools import cache
+from types import ModuleType
+from typing import NamedTuple
+
+from extension.pages import DOCS, GENERATED
+
+API = GENERATED / "api"
+# module -> what it has. A thing is described under the first of these modules that has it.
+MODULES = {
+    "ranvier.nn": "layers, losses as modules, `Module`",
+    "ranvier.optim": "optimizers",
+    "ranvier.optim.lr_scheduler": "schedules of the learning rate",
+    "ranvier.optim.swa_utils": "averages of weights",
+    "ranvier.train": "`Trainer` and its callbacks",
+    "ranvier.data": "loaders, samplers, transforms",
+    "ranvier.data.datasets": "data sets",
+    "ranvier.data.augment": "augmentation of whole batches",
+    "ranvier.metrics": "scores",
+    "ranvier.serialization": "model files",
+    "ranvier.summary": "the layers of a model as a table",
+    "ranvier.onnx": "ONNX files",
+    "ranvier.sklearn": "estimators for scikit-learn",
+    "ranvier.plot": "pictures",
+    "ranvier.report": "a run as a web page",
+    "ranvier.explore": "diagnosis and experiments",
+    "ranvier.distributed": "several processes",
+    "ranvier.program": "`rv.compile`",
+    "ranvier.config": "threads, memory, versions",
+    "ranvier.autograd": "the tape, `Function`, `grad`",
+    "ranvier.autograd.functional": "jacobians and hessians",
+    "ranvier.linalg": "linear algebra",
+    "ranvier.distributions": "probability distributions",
+    "ranvier": "operations on tensors, and everything that programs use most",
+    "ranvier.nn.functional": "operations under PyTorch's names",
+    "ranvier.nn.init": "starting values",
+    "ranvier.nn.utils": "clipping of gradients, parameters as a vector",
+    "ranvier.nn.utils.rnn": "sequences of several lengths",
+    "ranvier.kernels": "the kernels alone, on NumPy arrays",
+}
+SPLIT = ("ranvier", "ranvier.nn")  # a page for each group
+OTHERS = "further names"
+
+
+class Thing(NamedTuple):
+    """A public class or function, under its described name."""
+
+    module: str
+    name: str
+    group: str
+    page: str
+
+    @property
+    def full(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+def public(module: ModuleType) -> list[str]:
+    """Names of the module's classes and functions."""
+    named = getattr(module, "__all__", None) or [name for name in dir(module) if name[0] != "_"]
+    found = []
+    for name in sorted(set(named)):
+        thing = getattr(module, name)
+        home = getattr(thing, "__module__", None) or ""
+        if callable(thing) and not inspect.ismodule(thing) and home.startswith("ranvier"):
+            found.append(name)
+    return found
+
+
+@cache
+def groups(module: str) -> dict[str, str]:
+    """name -> the row of docs/toolbox.md that has it, in the section of the module."""
+    place = "rv" + module.removeprefix("ranvier")
+    found: dict[str, str] = {}
+    for section in re.split(r"^## ", (DOCS / "toolbox.md").read_text(), flags=re.M)[1:]:
+        title = section.split("\n", 1)[0]
+        if f"`{place}.*`" in title or f"`{place}`" in title:
+            for row in re.findall(r"^\| ([^|]+) \|(.*)\|$", section, re.M):
+                for name in re.findall(r"`([A-Za-z]\w*)`", row[1]):
+                    found.setdefault(name, row[0].replace("`", ""))
+    return found
+
+
+@cache
+def things() -> tuple[list[Thing], dict[str, str]]:
+    """What is described, and alias -> described name for the other names."""
+    described: dict[int, Thing] = {}
+    aliases: dict[str, str] = {}
+    for module in MODULES:
+        loaded = importlib.import_module(module)
+        for name in sorted(public(loaded), key=lambda name: (name not in groups(module), name)):
+            thing = getattr(loaded, name)
+            if id(thing) in described:
+                aliases[f"{module}.{name}"] = described[id(thing)].full
+                continue
+            group = groups(module).get(name, OTHERS)
+            described[id(thing)] = Thing(module, name, group, page_of(module, group))
+    ops = importlib.import_module("ranvier.ops")
+    for name in public(ops):  # where docstrings refer to
+        if id(getattr(ops, name)) in described:
+            aliases[f"ranvier.ops.{name}"] = described[id(getattr(ops, name))].full
+    return list(described.values()), aliases
+
+
+def page_of(module: str, group: str | None = None) -> str:
+    """The page of a module, or of one of its groups if it has a page for each."""
+    page = module.removeprefix("ranvier").strip(".").replace(".", "_") or "ranvier"
+    return f"{page}_{re.sub(r'[^a-z]+', '_', group.lower())}" if group and module in SPLIT else page
+
+
+def write_pages() -> None:
+    """The pages, in docs/generated/api; files whose text is the same are left alone."""
+    described, aliases = things()
+    texts = {"index": _index()}
+    for module, what in MODULES.items():
+        own = [thing for thing in described if thing.module == module]
+        others = {name: full for name, full in aliases.items() if name.rpartition(".")[0] == module}
+        texts.update(_module_pages(module, what, own, others))
+    API.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        path = API / f"{name}.rst"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+    for path in API.glob("*"):
+        if path.stem not in texts:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _heading(text: str, line: str) -> str:
+    return f"{text}\n{line * len(text)}\n\n"
+
+
+def _index() -> str:
+    text = _heading("API", "=")
+    text += "All public names, with formula, shapes, errors and an example that runs as a test. In examples\n"
+    text += "`rv` is `ranvier`. The search finds a name directly.\n\n"
+    rows = [(f":doc:`{module} <{page_of(module)}>`", what) for module, what in sorted(MODULES.items())]
+    return text + _table(rows) + _contents([page_of(module) for module in sorted(MODULES)])
+
+
+def _module_pages(
+    module: str, what: str, own: list[Thing], others: dict[str, str]
+) -> Iterator[tuple[str, str]]:
+    order = [*dict.fromkeys(groups(module).values()), OTHERS]
+    found = {group: [thing for thing in own if thing.group == group] for group in order}
+    found = {group: names for group, names in found.items() if names}
+    text = _heading(module, "=") + f"{what[0].upper()}{what[1:]}.\n\n"
+    if module in SPLIT:
+        rows = []
+        for group, names in found.items():
+            yield page_of(module, group), _heading(f"{module}: {group}", "=") + _descriptions(names)
+            links = " ".join(f":py:obj:`~{thing.full}`" for thing in names)
+            rows.append((f":doc:`{group} <{page_of(module, group)}>`", links))
+        text += _table(rows) + _contents([f"{group} <{page_of(module, group)}>" for group in found])
+    else:
+        for group, names in found.items():
+            text += (_heading(group, "-") if len(found) > 1 else "") + _descriptions(names)
+    if others:
+        rows = [(f"``{name}``", f":py:obj:`{full}`") for name, full in sorted(others.items())]
+        text += _heading("Described elsewhere", "-") + _table(rows)
+    yield page_of(module), text
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    text = ".. list-table::\n   :widths: 30 70\n\n"
+    return text + "".join(f"   * - {first}\n     - {second}\n" for first, second in rows) + "\n"
+
+
+def _contents(pages: list[str]) -> str:
+    return ".. toctree::\n   :hidden:\n\n" + "".join(f"   {page}\n" for page in pages) + "\n"
+
+
+def _descriptions(names: list[Thing]) -> str:
+    text = ""
+    for thing in names:
+        found = getattr(importlib.import_module(thing.module), thing.name)
+        if not inspect.isclass(found):
+            text += f".. autofunction:: {thing.full}\n\n"
+            continue
+        kind = "autoexception" if issubclass(found, BaseException) else "autoclass"
+        text += f".. {kind}:: {thing.full}\n   :members:\n\n"
+    return text
+
+
+def target(name: str) -> str:
+    """The described name that `rv.x`, `nn.x`, `F.x` ... stand for."""
+    name = name.removesuffix("()")
+    for short, full in SHORT.items():
+        if name.startswith(f"{short}."):
+            name = full + name[len(short) :]
+            break
+    return things()[1].get(name, name)
+
+
+SHORT = {"rv": "ranvier", "nn": "ranvier.nn", "optim": "ranvier.optim", "F": "ranvier.nn.functional"}
