@@ -1,6 +1,7 @@
 // Window offsets in the lanes of a vector, every second lane of two vectors, and vectors at the end of an
 // array.
 #pragma once
+#include "base/unroll.h"
 #include "simd/bytes.h"
 #include "simd/lanes.h"
 
@@ -117,5 +118,50 @@ template <class T>
 RANVIER_INLINE ivec<T> load_offsets(const uint8_t* p, const uint8_t* end, int n) {
   return end - p >= lanes<T> ? widen_bytes(p, T{}) : load_some_offsets<T>(p, n);
 }
+
+// The offsets of kVectors vectors of windows, less `base`. kWhole: of all lanes, else of the first n of one.
+#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512BW__)
+template <int kVectors, bool kWhole, class T>
+struct ByteOffsets {  // one comparison for all vectors
+  __m512i offset;
+  uint64_t valid;
+
+  __attribute__((always_inline)) ByteOffsets(const uint8_t* p, uint8_t base, int n)
+      : valid(~uint64_t{0} >> (64 - (kWhole ? kVectors * lanes<T> : n))) {
+    RANVIER_READS(p, kWhole ? kVectors * lanes<T> : n);
+    offset = _mm512_sub_epi8(_mm512_maskz_loadu_epi8(valid, p), _mm512_set1_epi8(static_cast<char>(base)));
+  }
+  // sum += v where the offset is `tap`
+  __attribute__((always_inline)) void add(int tap, const vec<T> (&v)[kVectors],
+                                          vec<T> (&sum)[kVectors]) const {
+    const uint64_t found =
+        _mm512_mask_cmpeq_epi8_mask(valid, offset, _mm512_set1_epi8(static_cast<char>(tap)));
+    RANVIER_UNROLL
+    for (int k = 0; k < kVectors; ++k)
+      if constexpr (sizeof(T) == 4)
+        sum[k] = _mm512_mask_add_ps(sum[k], static_cast<__mmask16>(found >> k * lanes<T>), sum[k], v[k]);
+      else
+        sum[k] = _mm512_mask_add_pd(sum[k], static_cast<__mmask8>(found >> k * lanes<T>), sum[k], v[k]);
+  }
+};
+#else
+template <int kVectors, bool kWhole, class T>
+struct ByteOffsets {
+  ivec<T> offset[kVectors];
+
+  __attribute__((always_inline)) ByteOffsets(const uint8_t* p, uint8_t base, int n) {
+    RANVIER_UNROLL
+    for (int k = 0; k < kVectors; ++k)
+      offset[k] =
+          (kWhole ? widen_bytes(p + k * lanes<T>, T{}) : load_some_offsets<T>(p, n)) - ibroadcast<T>(base);
+  }
+  __attribute__((always_inline)) void add(int tap, const vec<T> (&v)[kVectors],
+                                          vec<T> (&sum)[kVectors]) const {
+    RANVIER_UNROLL
+    for (int k = 0; k < kVectors; ++k)
+      sum[k] = sum[k] + select(offset[k] == ibroadcast<T>(tap), v[k], vec<T>{});
+  }
+};
+#endif
 
 }  // namespace ranvier::RANVIER_ISA

@@ -1,4 +1,4 @@
-// max_pool2d backward over channels, at least a vector of them, for one ISA level.
+// max_pool2d backward over channels, for one ISA level: each row of dx from its windows, column after column.
 #pragma once
 #include "base/interrupt.h"
 #include "base/unroll.h"
@@ -7,62 +7,85 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// The windows of a row of pixels, and those of one pixel: dy, offsets, and the offset of the pixel in each.
+// The windows that a row of dx is in: the first of each row of windows, and the offset of tap 0 of the row of
+// dx in the first row of windows. Further rows of windows are `step` apart.
 template <class T>
-struct MaxPixels {
-  const T* dy;  // of the image
+struct GradientRow {
+  const T* dy;
   const uint8_t* where;
-  int64_t row_dy, column_dy, row_where, column_where;
-  PoolInputs rows, columns;
-  PoolEntries row;
-  int64_t kernel_w;
-};
-template <class T>
-struct MaxWindows {
-  int64_t count;
-  const T* dy[kMostTaps];
-  const uint8_t* where[kMostTaps];
-  int_of<T> mine[kMostTaps];
+  int64_t count, step_dy, step_where, base, step_base;
+  int64_t column_dy, column_where;
+  int64_t out, width, padding, channels;
 };
 
-template <class T>
-static void list_windows(const MaxPixels<T>& x, const PoolEntries& column, MaxWindows<T>& windows) {
-  windows.count = 0;
-  for (int64_t a = 0; a < x.row.count; ++a)
-    for (int64_t b = 0; b < column.count; ++b) {
-      const int64_t oh = x.rows.window(x.row, a), ow = x.columns.window(column, b), k = windows.count++;
-      windows.dy[k] = x.dy + oh * x.row_dy + ow * x.column_dy;
-      windows.where[k] = x.where + oh * x.row_where + ow * x.column_where;
-      windows.mine[k] = static_cast<int_of<T>>(x.rows.tap(x.row, a) * x.kernel_w + x.columns.tap(column, b));
-    }
-}
-
-// dx of kVectors vectors of channels from i on: the dy of the windows whose maximum this pixel was.
-template <int kVectors, class T>
-RANVIER_INLINE void max_gradient_of_lanes(const MaxWindows<T>& windows, int64_t i, T* dx) {
-  vec<T> sum[kVectors] = {};
-  for (int64_t w = 0; w < windows.count; ++w) {
-    const T* dy = windows.dy[w] + i;
-    const uint8_t* where = windows.where[w] + i;
-    const ivec<T> mine = ibroadcast<T>(windows.mine[w]);
+// A row of dx, channels [i, i + n): kWhole: kVectors whole vectors, else n < lanes. Windows are kTaps wide
+// and kStride apart. The sums of the columns that the next windows reach stay in registers. A pixel's windows
+// are added column by column, each from the top.
+template <int kTaps, int kStride, int kVectors, bool kWhole, class T>
+static void max_gradient_of_channels(const Team& team, const GradientRow<T>& row, int64_t i, int n, T* dx) {
+  constexpr int L = lanes<T>;
+  const GradientRow<T> x = row;  // by value: a store might change what a reference names
+  vec<T> sum[kTaps][kVectors] = {};
+  const auto put = [&](const vec<T>(&v)[kVectors], int64_t column) RANVIER_INLINED {
+    T* to = dx + column * x.channels + i;
     RANVIER_UNROLL
-    for (int k = 0; k < kVectors; ++k) {
-      const ivec<T> offset = widen_bytes(where + k * lanes<T>, T{});
-      sum[k] = sum[k] + select(offset == mine, load(dy + k * lanes<T>), vec<T>{});
+    for (int k = 0; k < kVectors; ++k) kWhole ? store(to + k * L, v[k]) : store_n(to, v[k], n);
+  };
+  const T* dy = x.dy + i;
+  const uint8_t* where = x.where + i;
+  int64_t column = -x.padding;
+  for (int64_t ow = 0; ow < x.out; ++ow, dy += x.column_dy, where += x.column_where, column += kStride) {
+    if ((ow & 1023) == 1023 && interrupted(team)) return;
+    for (int64_t a = 0; a < x.count; ++a) {
+      const uint8_t base = static_cast<uint8_t>(x.base - a * x.step_base);
+      const ByteOffsets<kVectors, kWhole, T> offsets(where + a * x.step_where, base, n);
+      const T* p = dy + a * x.step_dy;
+      vec<T> v[kVectors];
+      RANVIER_UNROLL
+      for (int k = 0; k < kVectors; ++k) v[k] = kWhole ? load(p + k * L) : load_n(p, n);
+      RANVIER_UNROLL
+      for (int tap = 0; tap < kTaps; ++tap) offsets.add(tap, v, sum[tap]);
     }
+    RANVIER_UNROLL
+    for (int s = 0; s < kStride; ++s)
+      if (static_cast<uint64_t>(column + s) < static_cast<uint64_t>(x.width)) put(sum[s], column + s);
+    RANVIER_UNROLL
+    for (int tap = 0; tap < kTaps; ++tap) RANVIER_UNROLL
+    for (int k = 0; k < kVectors; ++k)
+      sum[tap][k] = tap + kStride < kTaps ? sum[(tap + kStride) % kTaps][k] : vec<T>{};
   }
   RANVIER_UNROLL
-  for (int k = 0; k < kVectors; ++k) store(dx + i + k * lanes<T>, sum[k]);
+  for (int s = 0; s < kTaps - kStride; ++s, ++column)
+    if (static_cast<uint64_t>(column) < static_cast<uint64_t>(x.width)) put(sum[s], column);
+  const vec<T> none[kVectors] = {};
+  for (column = column < 0 ? 0 : column; column < x.width; ++column) put(none, column);
 }
 
-// A row of dx in one row of windows, which are side by side: each window writes its own columns.
-template <class T>
-static void max_gradient_of_tiles(const MaxPixels<T>& x, const PoolAxis& columns, int64_t channels, T* dx) {
+template <int kTaps, int kStride, class T>
+static void max_gradient_of_row(const Team& team, const GradientRow<T>& x, T* dx) {
   constexpr int L = lanes<T>;
-  const T *dy = x.dy + x.row.window * x.row_dy, *end = dx + columns.in * channels;
-  const uint8_t* where = x.where + x.row.window * x.row_where;
-  const ivec<T> first = ibroadcast<T>(x.row.tap * x.kernel_w);
-  for (int64_t ow = 0; ow < columns.out; ++ow, dy += x.column_dy, where += x.column_where) {
+  const int64_t channels = x.channels;
+  int64_t i = 0;
+  for (; i + 4 * L <= channels; i += 4 * L)
+    max_gradient_of_channels<kTaps, kStride, 4, true>(team, x, i, 4 * L, dx);
+  for (; i + 2 * L <= channels; i += 2 * L)
+    max_gradient_of_channels<kTaps, kStride, 2, true>(team, x, i, 2 * L, dx);
+  if (channels < L)
+    max_gradient_of_channels<kTaps, kStride, 1, false>(team, x, 0, static_cast<int>(channels), dx);
+  else  // the last overlaps the one before
+    for (; i < channels; i += L)
+      max_gradient_of_channels<kTaps, kStride, 1, true>(team, x, i > channels - L ? channels - L : i, L, dx);
+}
+
+// A row of dx in at most one row of windows, which are side by side: each window writes its own columns.
+template <class T>
+static void max_gradient_of_tiles(const GradientRow<T>& x, const PoolAxis& columns, T* dx) {
+  constexpr int L = lanes<T>;
+  const int64_t channels = x.channels;
+  const T *dy = x.dy, *end = dx + x.width * channels;
+  const uint8_t* where = x.where;
+  const ivec<T> first = ibroadcast<T>(x.base);
+  for (int64_t ow = 0; ow < (x.count ? x.out : 0); ++ow, dy += x.column_dy, where += x.column_where) {
     for (int64_t i = 0; i < channels; i += L) {
       const int64_t j = i > channels - L ? channels - L : i;  // the last overlaps the one before
       const vec<T> v = load(dy + j);
@@ -75,45 +98,39 @@ static void max_gradient_of_tiles(const MaxPixels<T>& x, const PoolAxis& columns
   for (; dx < end; ++dx) *dx = 0;
 }
 
-template <class T>
-static void max_gradient_of_row(const Team& team, const MaxPixels<T>& x, int64_t width, int64_t channels,
-                                T* dx) {
-  constexpr int L = lanes<T>;
-  MaxWindows<T> windows;
-  for (int64_t w = 0; w < width; ++w, dx += channels) {
-    if ((w & 1023) == 1023 && interrupted(team)) return;
-    list_windows(x, x.columns.of[w], windows);
-    int64_t i = 0;
-    for (; i + 4 * L <= channels; i += 4 * L) max_gradient_of_lanes<4>(windows, i, dx);
-    for (; i < channels; i += L) max_gradient_of_lanes<1>(windows, i > channels - L ? channels - L : i, dx);
-  }
-}
-
-// Rows (n, h) of a channels-last dx, each pixel from its windows; false where max_backward.h is faster, or
-// the channels are not contiguous.
+// Rows (n, h) of a channels-last dx; false where max_backward.h is faster, or the channels are not
+// contiguous.
 template <class T>
 static bool max_pool2d_gather(const Team& team, const MaxPool2dBackward<T, uint8_t>& f, int64_t begin,
                               int64_t end, void* scratch) {
-  const int64_t channels = f.dx.shape[1];
-  const bool tiles = f.columns.stride == f.columns.kernel && f.columns.dilation == 1 &&
-                     all_inside(f.columns) && f.rows.stride >= f.rows.kernel && f.rows.dilation == 1;
-  if (f.dy.strides[1] != 1 || f.where.strides[1] != 1 || channels < lanes<T>) return false;
-  if (!tiles && (lanes<T> < 16 || channels < 4 * lanes<T>)) return false;
-  MaxPixels<T> x{};
-  x.rows = list_pool_inputs(f.rows, scratch);
-  x.columns = list_pool_inputs(f.columns, static_cast<char*>(scratch) + pool_inputs_bytes(f.rows));
-  x.row_dy = f.dy.strides[2], x.column_dy = f.dy.strides[3];
-  x.row_where = f.where.strides[2], x.column_where = f.where.strides[3];
-  x.kernel_w = pool_taps(f.columns);
-  for (RowWalk at(begin, f.rows.in, 1); begin < end; ++begin, at.next()) {
-    x.dy = f.dy.data + at.n * f.dy.strides[0];
-    x.where = f.where.data + at.n * f.where.strides[0];
-    x.row = x.rows.of[at.row];
+  const PoolAxis &rows = f.rows, &columns = f.columns;
+  const int64_t channels = f.dx.shape[1], least = RANVIER_VECTOR_BYTES == 64 ? 8 : lanes<T>;
+  if (f.dy.strides[1] != 1 || f.where.strides[1] != 1 || channels < least) return false;
+  if (rows.kernel == 0 || columns.kernel == 0 || columns.dilation != 1) return false;
+  const bool tiles = columns.stride == columns.kernel && all_inside(columns) && rows.stride >= rows.kernel &&
+                     rows.dilation == 1 && channels >= lanes<T>;
+  void (*run)(const Team&, const GradientRow<T>&, T*) = nullptr;
+  if constexpr (RANVIER_VECTOR_BYTES >= 32)  // small code matters more at the lowest level
+    run = columns.kernel == 3 && columns.stride == 2   ? max_gradient_of_row<3, 2, T>
+          : columns.kernel == 3 && columns.stride == 1 ? max_gradient_of_row<3, 1, T>
+          : columns.kernel == 2 && columns.stride == 2 ? max_gradient_of_row<2, 2, T>
+          : columns.kernel == 2 && columns.stride == 1 ? max_gradient_of_row<2, 1, T>
+                                                       : nullptr;
+  if (!tiles && !run) return false;
+  const PoolInputs inputs = list_pool_inputs(rows, scratch);
+  GradientRow<T> x{};
+  x.step_dy = inputs.window_step * f.dy.strides[2], x.step_where = inputs.window_step * f.where.strides[2];
+  x.step_base = inputs.tap_step * columns.kernel;
+  x.column_dy = f.dy.strides[3], x.column_where = f.where.strides[3];
+  x.out = columns.out, x.width = columns.in, x.padding = columns.padding, x.channels = channels;
+  for (RowWalk at(begin, rows.in, 1); begin < end; ++begin, at.next()) {
+    const PoolEntries entries = inputs.of[at.row];
+    x.dy = f.dy.data + at.n * f.dy.strides[0] + entries.window * f.dy.strides[2];
+    x.where = f.where.data + at.n * f.where.strides[0] + entries.window * f.where.strides[2];
+    x.count = entries.count, x.base = entries.tap * columns.kernel;
     T* dx = f.dx.data + at.n * f.dx.strides[0] + at.row * f.dx.strides[2];
-    if (tiles && x.row.count == 1)
-      max_gradient_of_tiles(x, f.columns, channels, dx);
-    else
-      max_gradient_of_row(team, x, f.columns.in, channels, dx);
+    tiles ? max_gradient_of_tiles(x, columns, dx) : run(team, x, dx);
+    if ((begin & 63) == 63 && interrupted(team)) return true;
   }
   return true;
 }
