@@ -88,6 +88,54 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
   });
 }
 
+// Lines that are next to each other in memory: up to this many at a time, row after row of elements.
+constexpr int kBeside = 512;
+
+// So many lines that all of their elements in two arrays fit into the first cache, where they are not too
+// long.
+static inline int64_t lines_at_once(int64_t n) {
+  const int64_t most = 3072 / (n ? n : 1) / 16 * 16;
+  return most > kBeside ? kBeside : most < 128 ? 128 : most;
+}
+
+// use(j, n) for each vector of `count` lines.
+template <class T, class Use>
+RANVIER_INLINE void for_vectors(int64_t count, const Use& use) {
+  int64_t j = 0;
+  for (; j + lanes<T> <= count; j += lanes<T>) use(j, lanes<T>);
+  if (j < count) use(j, static_cast<int>(count - j));
+}
+
+// As across(), the same bits.
+template <bool is_log, class T>
+static void beside(const SoftmaxLines<T>& l, int64_t first, int64_t count) {
+  alignas(64) T tops[kBeside], sums[kBeside];
+  const T* x = l.x.data + first;
+  T* y = l.out.data + first;
+  for_vectors<T>(count, [&](int64_t j, int) RANVIER_INLINED {
+    store(tops + j, broadcast(-Limits<T>::infinity)), store(sums + j, vec<T>{});
+  });
+  for (int64_t k = 0; k < l.n; ++k)
+    for_vectors<T>(count, [&](int64_t j, int n) RANVIER_INLINED {
+      store(tops + j, maximum(load(tops + j), load_lanes(x + k * l.x.step + j, n)));
+    });
+  for (int64_t k = 0; k < l.n; ++k)
+    for_vectors<T>(count, [&](int64_t j, int n) RANVIER_INLINED {
+      const vec<T> e = exp_below_1(load_lanes(x + k * l.x.step + j, n) - load(tops + j));
+      if (!is_log) store_lanes(y + k * l.out.step + j, e, n);
+      store(sums + j, load(sums + j) + e);
+    });
+  for_vectors<T>(count, [&](int64_t j, int) RANVIER_INLINED {
+    store(sums + j, is_log ? log(load(sums + j)) : T(1) / load(sums + j));
+  });
+  for (int64_t k = 0; k < l.n; ++k)
+    for_vectors<T>(count, [&](int64_t j, int n) RANVIER_INLINED {
+      T* to = y + k * l.out.step + j;
+      const vec<T> v = load_lanes(is_log ? x + k * l.x.step + j : to, n), sum = load(sums + j);
+      store_lanes(to, is_log ? (v - load(tops + j)) - sum : v * sum, n);
+    });
+}
+
 template <bool is_log, class T>
 static void forward(const SoftmaxLines<T>& l) {
   if (l.n >= kTileRows && l.x.step == 1 && l.out.step == 1) {
@@ -95,6 +143,12 @@ static void forward(const SoftmaxLines<T>& l) {
       along<is_log>(l.n, l.x.data + i * l.x.line, l.out.data + i * l.out.line);
     return;
   }
+  if constexpr (RANVIER_VECTOR_BYTES >= 32)  // small code matters more at the lowest level
+    if (l.count >= lanes<T> && l.x.line == 1 && l.out.line == 1) {
+      for (int64_t i = 0, step = lines_at_once(l.n); i < l.count; i += step)
+        beside<is_log>(l, i, l.count - i < step ? l.count - i : step);
+      return;
+    }
   for (int64_t i = 0; i < l.count; i += lanes<T>)
     across<is_log>(l, i, int(l.count - i < lanes<T> ? l.count - i : lanes<T>));
 }
@@ -151,6 +205,32 @@ static void across_backward(const SoftmaxLines<T>& l, int64_t first, int count) 
   }
 }
 
+// As across_backward(), the same bits.
+template <bool is_log, class T>
+static void beside_backward(const SoftmaxLines<T>& l, int64_t first, int64_t count) {
+  alignas(64) T sums[kBeside], odds[kBeside];
+  const T *dys = l.dy.data + first, *ys = l.x.data + first;
+  T* dx = l.out.data + first;
+  for_vectors<T>(
+      count, [&](int64_t j, int) RANVIER_INLINED { store(sums + j, vec<T>{}), store(odds + j, vec<T>{}); });
+  for (int64_t k = 0; k < l.n; ++k) {
+    const T *dy = dys + k * l.dy.step, *y = ys + k * l.x.step;
+    T* sum = k % 2 ? odds : sums;
+    for_vectors<T>(count, [&](int64_t j, int n) RANVIER_INLINED {
+      store(sum + j, load(sum + j) + term<is_log>(load_lanes(dy + j, n), load_lanes(y + j, n)));
+    });
+  }
+  for_vectors<T>(count,
+                 [&](int64_t j, int) RANVIER_INLINED { store(sums + j, load(sums + j) + load(odds + j)); });
+  for (int64_t k = 0; k < l.n; ++k) {
+    const T *dy = dys + k * l.dy.step, *y = ys + k * l.x.step;
+    for_vectors<T>(count, [&](int64_t j, int n) RANVIER_INLINED {
+      const vec<T> a = load_lanes(dy + j, n), b = load_lanes(y + j, n);
+      store_lanes(dx + k * l.out.step + j, gradient<is_log>(a, b, load(sums + j)), n);
+    });
+  }
+}
+
 template <bool is_log, class T>
 static void backward(const SoftmaxLines<T>& l) {
   if (l.n > kShortRow<T> && l.x.step == 1 && l.dy.step == 1 && l.out.step == 1) {
@@ -159,6 +239,12 @@ static void backward(const SoftmaxLines<T>& l) {
                              l.out.data + i * l.out.line);
     return;
   }
+  if constexpr (RANVIER_VECTOR_BYTES >= 32)
+    if (l.count >= lanes<T> && l.x.line == 1 && l.dy.line == 1 && l.out.line == 1) {
+      for (int64_t i = 0, step = lines_at_once(l.n); i < l.count; i += step)
+        beside_backward<is_log>(l, i, l.count - i < step ? l.count - i : step);
+      return;
+    }
   for (int64_t i = 0; i < l.count; i += lanes<T>)
     across_backward<is_log>(l, i, int(l.count - i < lanes<T> ? l.count - i : lanes<T>));
 }
