@@ -115,3 +115,22 @@ def test_probabilities_of_another_dtype():
         TypeError, match=r"\[cross_entropy\] got x of dtype float32 and target of dtype float64"
     ):
         _core.cross_entropy(x, np.full((2, 3), 1 / 3))
+
+
+@pytest.mark.parametrize("ignored", [-100, 0, 2**32])
+def test_few_classes_have_the_bits_of_other_layouts(ignored, isa, rng):
+    """Short contiguous lines have their own loops."""
+    for n in (1, 2, 3, 4, 7, 10, 16, 17):
+        for lines in (1, 7, 9, 16, 17, 32, 45, 200, 300):
+            x = rng.normal(0, 3, (lines, n)).astype("float32")
+            target = rng.integers(0, n, lines)
+            target[1::5] = ignored
+            x[1::10] = np.nan  # of lines that are ignored
+            for reduction in ("mean", "sum"):
+                (loss, dx), (other, other_dx) = (
+                    both("cross_entropy", view, target, reduction, {"ignore_index": ignored})[1:]
+                    for view in (x, np.asfortranarray(x))
+                )
+                np.testing.assert_array_equal(loss, other)
+                np.testing.assert_array_equal(dx, other_dx)
+                assert np.isfinite(dx).all() or not (target != ignored).any()

@@ -63,10 +63,60 @@ void add_up(ClassLines<T> lines, typename ClassLossKernels<T>::Function function
   }
 }
 
+// Whether small_cross_entropy.h takes it: what else would be one part. An index that does not fit in 32 bits
+// is no class.
+template <class T, class Call>
+bool is_small(const Call& call) {
+  const int64_t ignored = call.settings.ignore_index;
+  return class_loss_kernels<T>().small.forward && call.kind == ClassLoss::cross_entropy && call.x.ndim == 2 &&
+         call.x.shape[0] <= kSmallLines && call.x.shape[1] <= kSmallClasses && call.x.shape[0] > 0 &&
+         call.x.shape[1] > 0 && call.x.strides[1] == 1 && call.index.data && call.index.strides[0] == 1 &&
+         !call.weight.data && call.settings.smoothing == 0 && call.reduction != Reduction::none &&
+         loss_parts(cost_ns(call.kind, call.x.shape[0], call.x.shape[1])) == 1 &&
+         call.log_sum_exp.strides[0] == 1 && ignored == static_cast<int32_t>(ignored);
+}
+
+template <class T, class Call>
+ClassLines<T> small_lines(const Call& call) {
+  ClassLines<T> lines{};
+  lines.count = call.x.shape[0], lines.n = call.x.shape[1];
+  lines.x = {call.x.data, call.x.strides[0], 1};
+  lines.index = {call.index.data, 1, 0};
+  lines.settings = call.settings;
+  return lines;
+}
+
+template <class T>
+void finish(const ClassLossForward<T>& call, double (&sums)[2]) {
+  const bool mean = call.reduction == Reduction::mean;
+  call.divisor.data[0] = mean ? static_cast<T>(sums[1]) : T(1);
+  call.loss.data[0] = static_cast<T>(mean ? sums[0] / sums[1] : sums[0]);
+}
+
+template <class T>
+void run_small(const ClassLossForward<T>& call) {
+  ClassLines<T> lines = small_lines<T>(call);
+  lines.log_sum_exp = {call.log_sum_exp.data, 1, 0};
+  double sums[2];
+  class_loss_kernels<T>().small.forward(lines, sums);
+  finish(call, sums);
+}
+
+template <class T>
+void run_small(const ClassLossBackward<T>& call) {
+  ClassLines<T> lines = small_lines<T>(call);
+  lines.dy = {call.dy.data, 0, 0};
+  lines.scale = T(1) / call.divisor.data[0];
+  lines.saved = {call.log_sum_exp.data, 1, 0};
+  lines.dx = {call.dx.data, call.dx.strides[0], 1};
+  class_loss_kernels<T>().small.backward(lines);
+}
+
 }  // namespace
 
 template <class T>
 void ClassLossForward<T>::run(const Team& team, void* workspace) const {
+  if (is_small<T>(*this)) return team.parallel_for(1, 0, [&](int64_t) { run_small(*this); });
   const bool each = reduction == Reduction::none;
   const WithoutAxis shape(x.shape, x.ndim, 1), strides_x = line_strides(x);
   const LoopNest<5> nest(x.ndim - 1, shape,
@@ -105,14 +155,15 @@ void ClassLossForward<T>::run(const Team& team, void* workspace) const {
       if (each) return;
       double sums[2] = {};
       for (int part = 0; part < parts; ++part) sums[0] += partial[part][0], sums[1] += partial[part][1];
-      if (reduction == Reduction::mean) sums[0] /= sums[1], divisor.data[0] = static_cast<T>(sums[1]);
-      loss.data[0] = static_cast<T>(sums[0]);
+      finish(*this, sums);
     });
   });
 }
 
 template <class T>
 void ClassLossBackward<T>::run(const Team& team, void*) const {
+  if (!of_target && is_small<T>(*this) && dx.strides[1] == 1)
+    return team.parallel_for(1, 0, [&](int64_t) { run_small(*this); });
   const bool each = reduction == Reduction::none;
   const WithoutAxis shape(x.shape, x.ndim, 1), strides_x = line_strides(x), strides_dx = line_strides(dx);
   const LoopNest<6> nest(x.ndim - 1, shape,

@@ -88,12 +88,23 @@ struct ClassLines {
   ClassLossSettings settings;
 };
 
+// cross_entropy of few lines and classes: see small_cross_entropy.h.
+constexpr int64_t kSmallLines = 256, kSmallClasses = 16;
+
+template <class T>
+struct SmallCrossEntropy {
+  // sums: of the losses, and of the lines that are not ignored.
+  void (*forward)(const ClassLines<T>&, double (&sums)[2]);
+  void (*backward)(const ClassLines<T>&);
+};
+
 template <class T>
 struct ClassLossKernels {
   using Function = void (*)(const ClassLines<T>&);
   Function forward[int(ClassLoss::count)], backward[int(ClassLoss::count)];
   Function target_backward;  // of cross_entropy
   double (*sum)(int64_t n, const T* x);
+  SmallCrossEntropy<T> small;  // null where the level or T has none
 };
 
 RANVIER_TABLES(ClassLossKernels, class_loss_kernels)

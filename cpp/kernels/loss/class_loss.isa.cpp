@@ -1,6 +1,7 @@
 // The losses over lines of class scores, compiled once for each ISA level.
 #include "kernels/loss/log_sum_exp.h"
 #include "kernels/loss/nll.h"
+#include "kernels/loss/small_cross_entropy.h"
 #include "kernels/loss/sum.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -208,7 +209,8 @@ static constexpr ClassLossKernels<T> class_loss_table = {
     {forward<CrossEntropy, T>, nll_forward<T>, forward<Focal, T>, forward<MultiMargin, T>},
     {backward<CrossEntropy, T>, nll_backward<T>, backward<Focal, T>, backward<MultiMargin, T>},
     target_backward<T>,
-    sum<T>};
+    sum<T>,
+    small_cross_entropy<T>()};
 
 RANVIER_DEFINE_TABLES(ClassLossKernels, class_loss_kernels, class_loss_table);
 
