@@ -208,7 +208,20 @@ def test_an_element_has_the_same_bits_at_any_place(k, isa, rng):
 
 
 @pytest.mark.parametrize("orders", ["CC", "CF", "FC", "SC", "SS"])
-@grouped("size", [(5, 5, 1), (32, 32, 20), (32, 20, 32), (10, 64, 64), (64, 17, 9), (33, 8, 3), (6, 64, 40)])
+@grouped(
+    "size",
+    [
+        (5, 5, 1),
+        (32, 32, 20),
+        (32, 20, 32),
+        (10, 64, 64),
+        (64, 17, 9),
+        (33, 8, 3),
+        (6, 64, 40),
+        (3, 25, 3),
+        (7, 50, 63),
+    ],
+)
 def test_small_products_have_the_bits_of_large_ones(size, orders, isa, rng):
     """Up to 64 rows, columns and products there is another kernel: more rows take the ordinary one."""
     m, n, k = size
@@ -219,6 +232,20 @@ def test_small_products_have_the_bits_of_large_ones(size, orders, isa, rng):
         large = kernels.matmul(a, b, bias, activation)
         np.testing.assert_array_equal(kernels.matmul(a[:m], b, bias, activation), large[:m])
     np.testing.assert_array_equal(kernels.matmul(a[:m], b), kernels.matmul(a, b)[:m])
+
+
+@grouped("size", [(1, 40, 33), (2, 32, 32), (2, 33, 64), (3, 20, 50), (4, 64, 17), (4, 7, 16)])
+def test_small_dot_products_have_the_bits_of_large_ones(size, isa, rng):
+    """Few rows, or few columns; more columns, or rows, take the ordinary way."""
+    m, n, k = size
+    a, b = stored(rng, (m, k), np.float32, "C"), stored(rng, (k, n + 100), np.float32, "F")
+    bias = rng.uniform(-1, 1, n + 100).astype(np.float32)
+    for activation in ("none", "relu", "tanh"):
+        large = kernels.matmul(a, b, bias, activation)
+        np.testing.assert_array_equal(kernels.matmul(a, b[:, :n], bias[:n], activation), large[:, :n])
+        large = kernels.matmul(b.T, a.T, bias[:m], activation)
+        np.testing.assert_array_equal(kernels.matmul(b.T[:n], a.T, bias[:m], activation), large[:n])
+    np.testing.assert_array_equal(kernels.matmul(b.T[:n], a.T), kernels.matmul(a, b).T[:n])
 
 
 def test_errors():

@@ -4,7 +4,7 @@
 #include "base/unroll.h"
 #include "kernels/conv2d/tile.h"
 #include "kernels/norm/channel_line.h"
-#include "simd/transpose.h"
+#include "simd/lane_sums.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -14,20 +14,6 @@ namespace ranvier::RANVIER_ISA {
 constexpr int dot_rows(int outs) {
   const int rows = (RANVIER_VECTOR_REGISTERS - 4 - outs) / outs;
   return rows < 12 ? rows : 12;
-}
-
-// Lane i becomes the sum of vector i's lanes: halves of two vectors are added into one vector, and so on.
-template <int kGroup, class T>
-RANVIER_INLINE vec<T> sum_lanes(vec<T> (&rows)[lanes<T>]) {
-  using Lanes = std::make_integer_sequence<int, lanes<T>>;
-  RANVIER_UNROLL
-  for (int i = 0; i < kGroup; ++i)
-    rows[i] = interleave<kGroup, false>(rows[i], rows[i + kGroup], Lanes{}) +
-              interleave<kGroup, true>(rows[i], rows[i + kGroup], Lanes{});
-  if constexpr (kGroup > 1)
-    return sum_lanes<kGroup / 2, T>(rows);
-  else
-    return rows[0];
 }
 
 // c[i][j] from its sums, one vector each.

@@ -4,6 +4,7 @@
 #include "base/unroll.h"
 #include "kernels/matmul/epilogue.h"
 #include "kernels/matmul/matmul.h"
+#include "simd/lane_sums.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -46,11 +47,67 @@ static void dot(const MatmulTile<T>& t, int64_t j) {
   }
 }
 
+// Columns that are done at once: one sum in each lane of a vector.
+template <class T, int kRows>
+constexpr int kDotColumns = lanes<T> / kRows;
+
+// kDotColumns columns from j on. `bias`: bias_column, again and again. joined: c's elements are next to each
+// other, column by column.
+template <class T, int kRows>
+RANVIER_INLINE void dot_group(const MatmulTile<T>& t, int64_t j, typename VecOf<T>::type bias, bool joined) {
+  constexpr int L = lanes<T>, kColumns = kDotColumns<T, kRows>, kSums = kRows * kColumns;
+  const T *a = t.a, *b = t.b + j * t.rs_b;
+  vec<T> sums[L] = {};  // of column l and row i at l * kRows + i
+  const auto step = [&](auto read, int64_t p) RANVIER_INLINED {
+    vec<T> row[kRows];
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) row[i] = read(a + i * t.rs_a + p);
+    RANVIER_UNROLL
+    for (int l = 0; l < kColumns; ++l) {
+      const vec<T> column = read(b + l * t.rs_b + p);
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows; ++i) sums[l * kRows + i] = fma(row[i], column, sums[l * kRows + i]);
+    }
+  };
+  int64_t p = 0;
+  for (; p + L <= t.k; p += L) step([](const T* x) RANVIER_INLINED { return load(x); }, p);
+  if (p < t.k) step([n = static_cast<int>(t.k - p)](const T* x) RANVIER_INLINED { return load_n(x, n); }, p);
+  vec<T> totals = sum_lanes<L / 2, T>(sums);
+  if (joined) {
+    if (t.bias_column) totals = totals + bias;
+    T* c = t.c + j * t.cs_c;
+    return kSums == L ? store(c, totals) : store_first<T>(c, totals, kSums);
+  }
+  alignas(64) T total[L];
+  store(total, totals);
+  RANVIER_UNROLL
+  for (int l = 0; l < kColumns; ++l) {
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      T sum = total[l * kRows + i];
+      if (t.bias_row) sum += t.bias_row[j + l];
+      if (t.bias_column) sum += t.bias_column[i];
+      t.c[i * t.rs_c + (j + l) * t.cs_c] = sum;
+    }
+  }
+}
+
 template <class T, int kRows>
 static void dots(const MatmulTile<T>& t) {
-  constexpr int kColumns = kRows == 1 ? 8 : 4;
+  constexpr int64_t kShort = 256;  // products: of longer sums the lanes are a small part, and so many rows of
+                                   // b a page apart are in each other's way
+  constexpr int L = lanes<T>, kLongColumns = kRows == 1 ? 8 : 4;
+  const bool joined = t.cs_c == kRows && (kRows == 1 || t.rs_c == 1) && !t.bias_row;
+  alignas(64) T repeated[L] = {};
+  if (t.bias_column)
+    for (int i = 0; i < L; ++i) repeated[i] = t.bias_column[i % kRows];
+  const vec<T> bias = load(repeated);
   int64_t j = 0;
-  for (; j + kColumns <= t.columns; j += kColumns) dot<T, kRows, kColumns>(t, j);
+  if constexpr (RANVIER_HAS_FMA && sizeof(T) == sizeof(float))  // else not worth its size
+    for (constexpr int kColumns = kDotColumns<T, kRows>; t.k <= kShort && j + kColumns <= t.columns;
+         j += kColumns)
+      dot_group<T, kRows>(t, j, bias, joined);
+  for (; j + kLongColumns <= t.columns; j += kLongColumns) dot<T, kRows, kLongColumns>(t, j);
   for (; j < t.columns; ++j) dot<T, kRows, 1>(t, j);
 }
 

@@ -303,16 +303,44 @@ void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
                  plan.transposed ? step_a : step_b, o.rs_b, o.c, call.c.strides[0], o.rs_c});
 }
 
-// Whether `small` takes it, and gives the bits of a chain (see matmul.h: dot products have others).
+// Whether m, n and k are small, and nothing but a bias and an activation is to be done.
 template <class T>
 bool is_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   const int64_t m = call.c.shape[1], n = call.c.shape[2], k = call.a.shape[2];
   if (!kernels.small || std::max({m, n, k}) > kSmallSide || call.c.shape[0] != 1 || call.added) return false;
-  if (call.c.strides[2] != 1 || call.packed.data || call.norm.data) return false;
-  if (call.bias.data && call.bias.strides[0] != 1) return false;
-  if (call.activation.kind != Activation::none && call.activation.kind != Activation::relu) return false;
-  if (call.saved.data && call.saved.strides[2] != 1) return false;
-  return std::min(m, n) > kDotRows || k < kernels.lanes || call.a.strides[2] != 1 || call.b.strides[1] != 1;
+  if (call.packed.data || call.norm.data) return false;
+  return !call.bias.data || call.bias.strides[0] == 1;
+}
+
+// Of small products: those that are dot products (see matmul.h), as MatmulPlan says too.
+template <class T>
+bool is_dots(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  return std::min(call.c.shape[1], call.c.shape[2]) <= kDotRows && call.a.shape[2] >= kernels.lanes &&
+         call.a.strides[2] == 1 && call.b.strides[1] == 1;
+}
+
+// Of the others: those that `small` takes.
+template <class T>
+bool is_chains(const Matmul<T>& call) {
+  return call.c.strides[2] == 1 && (!call.saved.data || call.saved.strides[2] == 1) &&
+         (call.activation.kind == Activation::none || call.activation.kind == Activation::relu);
+}
+
+template <class T>
+void run_small_dots(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
+  const bool transposed = call.c.shape[1] > call.c.shape[2];  // then the few rows are b's
+  const int rows = transposed ? 2 : 1, columns = transposed ? 1 : 2;
+  MatmulTile<T> t{};
+  t.k = call.a.shape[2];
+  t.rows = static_cast<int>(call.c.shape[rows]), t.columns = static_cast<int>(call.c.shape[columns]);
+  t.a = transposed ? call.b.data : call.a.data, t.b = transposed ? call.a.data : call.b.data;
+  t.rs_a = transposed ? call.b.strides[2] : call.a.strides[1];
+  t.rs_b = transposed ? call.a.strides[1] : call.b.strides[2];
+  t.c = call.c.data, t.rs_c = call.c.strides[rows], t.cs_c = call.c.strides[columns];
+  t.saved = call.saved.data, t.rs_s = call.saved.strides[rows], t.cs_s = call.saved.strides[columns];
+  (transposed ? t.bias_column : t.bias_row) = call.bias.data;
+  t.activation = call.activation;
+  kernels.dots(t);
 }
 
 template <class T>
@@ -343,8 +371,12 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
   const int64_t batch = c.shape[0], m = c.shape[1], n = c.shape[2], k = a.shape[2];
   if (batch == 0 || m == 0 || n == 0) return;
   const MatmulKernels<T>& kernels = matmul_kernels<T>();
-  if (is_small(*this, kernels))
-    return team.region(0, [&](const OpenTeam& team) { run_small(team, kernels, *this); });
+  if (is_small(*this, kernels)) {
+    if (is_dots(*this, kernels))
+      return team.parallel_for(1, 0, [&](int64_t) { run_small_dots(kernels, *this); });
+    if (is_chains(*this))
+      return team.region(0, [&](const OpenTeam& team) { run_small(team, kernels, *this); });
+  }
   team.region(kMatmulNsPerProduct * batch * m * n * std::max<int64_t>(k, 1), [&](const OpenTeam& team) {
     const int index = team.index(), size = team.size();
     const bool alone = batch >= size;  // each thread takes its own products

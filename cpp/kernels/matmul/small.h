@@ -6,76 +6,173 @@
 #include "kernels/matmul/blocking.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/packing.h"
+#include "simd/half.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// Rows of a tile of two vectors: sums, two vectors of b and a broadcast fill the registers, or half of them.
-constexpr int kSmallRows = kManyRegisters ? 8 : 6;
+// Rows of a tile of so many vectors: sums, vectors of b and a broadcast fill the registers, or half of them.
+constexpr int small_rows(int vectors) { return kManyRegisters || vectors == 1 ? 8 : vectors == 2 ? 6 : 4; }
 
-// kRows x kVectors elements of c; n of the last vector's columns are there.
-template <class T, int kRows, int kVectors>
-static void small_tile(const MatmulTile<T>& t, const T* a, const T* b, int64_t column, int64_t row, int n) {
-  constexpr int L = lanes<T>, kLast = (kVectors - 1) * L;
-  vec<T> acc[kRows][kVectors];
-  RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) {
+// The vectors of a row: whole ones, then one of type Last. kMasked: of which only n elements are there.
+// Otherwise it ends where the columns end, and overlaps the one before.
+template <class T, int kWhole, class Last, bool kMasked>
+struct SmallRow {
+  vec<T> whole[kWhole + 1];
+  Last last;
+
+  RANVIER_INLINE SmallRow load(const T* p, int64_t offset, int n) {
+    SmallRow row;
     RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) acc[i][v] = vec<T>{};
+    for (int v = 0; v < kWhole; ++v) row.whole[v] = ranvier::RANVIER_ISA::load(p + v * lanes<T>);
+    if constexpr (kMasked) {
+      const vec<T> some = load_n(p, n);
+      __builtin_memcpy(&row.last, &some, sizeof row.last);
+    } else {
+      __builtin_memcpy(&row.last, p + offset, sizeof row.last);
+    }
+    return row;
   }
+  RANVIER_INLINE void store(T* p, const SmallRow& row, int64_t offset, int n) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kWhole; ++v) ranvier::RANVIER_ISA::store(p + v * lanes<T>, row.whole[v]);
+    if constexpr (kMasked) {
+      vec<T> some{};
+      __builtin_memcpy(&some, &row.last, sizeof row.last);
+      store_first<T>(p, some, n);
+    } else {
+      __builtin_memcpy(p + offset, &row.last, sizeof row.last);
+    }
+  }
+  // f(vector, other's vector) for each.
+  template <class F>
+  RANVIER_INLINE void each(SmallRow& row, const SmallRow& other, const F& f) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kWhole; ++v) row.whole[v] = f(row.whole[v], other.whole[v]);
+    row.last = f(row.last, other.last);
+  }
+};
+
+// kRows rows of c, from `column` on; `n` columns.
+template <class T, int kRows, class Row>
+static void small_tile(const MatmulTile<T>& t, const T* a, const T* b, int64_t column, int64_t row, int n) {
+  const int64_t offset = n - int64_t(sizeof(Row::last) / sizeof(T));
+  Row acc[kRows];
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) acc[i] = Row{};
   const int64_t rs_a = opaque(t.rs_a), cs_a = t.cs_a, rs_b = t.rs_b;
   for (int64_t p = t.k; p > 0; --p, a += cs_a, b += rs_b) {
-    vec<T> line[kVectors];
-    if constexpr (kVectors > 1) line[0] = load(b);
-    line[kVectors - 1] = load_n(b + kLast, n);
+    const Row line = Row::load(b, offset, n);
     const T* x = a;
     RANVIER_UNROLL
-    for (int i = 0; i < kRows; ++i, x += rs_a) {
-      const vec<T> xs = broadcast<T>(*x);
-      RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(xs, line[v], acc[i][v]);
-    }
+    for (int i = 0; i < kRows; ++i, x += rs_a)
+      Row::each(acc[i], line, [xs = *x](auto sum, auto bs) RANVIER_INLINED {
+        return fma(xs - decltype(sum){}, bs, sum);  // a broadcast, as in vec.h
+      });
   }
   const bool relu = t.activation.kind == Activation::relu;
-  vec<T> bias[kVectors] = {};
-  if (t.bias_row) {
-    if constexpr (kVectors > 1) bias[0] = load(t.bias_row + column);
-    bias[kVectors - 1] = load_n(t.bias_row + column + kLast, n);
-  }
-  T* c = t.c + row * t.rs_c + column;
   const T* saved = relu && t.saved ? t.saved + row * t.rs_s + column : nullptr;
+  Row bias{};
+  if (t.bias_row) bias = Row::load(t.bias_row + column, offset, n);
+  T* c = t.c + row * t.rs_c + column;
   RANVIER_UNROLL
   for (int i = 0; i < kRows; ++i) {
-    RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      const int here = v + 1 < kVectors ? L : n;
-      vec<T> y = acc[i][v];
-      if (t.bias_row) y = y + bias[v];
-      if (saved)
-        y = Relu::backward(y, load_n(saved + v * L, here), ActivationAttributes<T>{});
-      else if (relu)
-        y = Relu::forward(y, ActivationAttributes<T>{});
-      v + 1 < kVectors ? store(c + v * L, y) : store_first<T>(c + v * L, y, here);
-    }
+    if (t.bias_row) Row::each(acc[i], bias, [](auto y, auto b) RANVIER_INLINED { return y + b; });
+    if (saved)
+      Row::each(acc[i], Row::load(saved, offset, n),
+                [](auto y, auto s) RANVIER_INLINED { return s <= T(0) ? decltype(y){} : y; });
+    else if (relu)
+      Row::each(acc[i], acc[i], [](auto y, auto) RANVIER_INLINED { return y <= T(0) ? decltype(y){} : y; });
+    Row::store(c, acc[i], offset, n);
     c += t.rs_c;
     if (saved) saved += t.rs_s;
   }
 }
 
-template <class T, int kVectors>
+template <class T, int kVectors, class Last, bool kMasked = false>
 static void small_columns(const MatmulTile<T>& t, const T* b, int64_t column, int n) {
+  using Row = SmallRow<T, kVectors - 1, Last, kMasked>;
+  constexpr int kMost = small_rows(kVectors);
   const T* a = t.a;
   int64_t row = 0;
   const auto rows = [&](auto count) RANVIER_INLINED {
     constexpr int kRows = decltype(count)::value;
-    small_tile<T, kRows, kVectors>(t, a + row * t.rs_a, b, column, row, n);
+    small_tile<T, kRows, Row>(t, a + row * t.rs_a, b, column, row, n);
     row += kRows;
   };
-  while (t.rows - row >= kSmallRows && (kManyRegisters || t.rows - row != 8))
-    rows(std::integral_constant<int, kSmallRows>());
-  while (t.rows - row >= 4) rows(std::integral_constant<int, 4>());
-  if (t.rows - row >= 2) rows(std::integral_constant<int, 2>());
-  if (t.rows > row) rows(std::integral_constant<int, 1>());
+  while (t.rows - row >= kMost && (kMost != 6 || t.rows - row != 8))
+    rows(std::integral_constant<int, kMost>());
+  while (t.rows > row && t.rows >= 4) {  // the last ones overlap those before
+    if (t.rows - row < 4) row = t.rows - 4;
+    rows(std::integral_constant<int, 4>());
+  }
+  while (t.rows > row) rows(std::integral_constant<int, 1>());
+}
+
+// The last columns, which are no two whole vectors.
+template <class T>
+RANVIER_INLINE void last_columns(const MatmulTile<T>& t, const T* b, int64_t column, int n) {
+  constexpr int L = lanes<T>;
+#if RANVIER_HAS_HALF
+  if (n < L / 2) return small_columns<T, 1, half_vec, true>(t, b, column, n);
+  if (n == L / 2) return small_columns<T, 1, half_vec>(t, b, column, n);
+  if (n > L && n <= L + L / 2) return small_columns<T, 2, half_vec>(t, b, column, n);
+#else
+  if (n > 2 * L) return small_columns<T, 3, vec<T>>(t, b, column, n);
+#endif
+  if (n < L) return small_columns<T, 1, vec<T>, true>(t, b, column, n);
+  if (n == L) return small_columns<T, 1, vec<T>>(t, b, column, n);
+  small_columns<T, 2, vec<T>>(t, b, column, n);
+}
+
+// Four elements after each of these.
+template <class T>
+RANVIER_INLINE vec<T> quarters_at(const T* const (&at)[lanes<T> / 4], int64_t p) {
+  typedef T Quarter __attribute__((vector_size(16)));
+  Quarter q[lanes<T> / 4];
+  for (int i = 0; i < lanes<T> / 4; ++i) __builtin_memcpy(&q[i], at[i] + p, 16);
+  if constexpr (lanes<T> == 4)
+    return q[0];
+  else if constexpr (lanes<T> == 8)
+    return __builtin_shufflevector(q[0], q[1], 0, 1, 2, 3, 4, 5, 6, 7);
+  else
+    return __builtin_shufflevector(__builtin_shufflevector(q[0], q[1], 0, 1, 2, 3, 4, 5, 6, 7),
+                                   __builtin_shufflevector(q[2], q[3], 0, 1, 2, 3, 4, 5, 6, 7), 0, 1, 2, 3, 4,
+                                   5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+// b as rows: dst[p * width + j] = src[p + j * cs] for p < k, j < columns; four at a time, as the four lanes
+// of a vector's quarters. Lanes of columns that are not there hold numbers of no use.
+template <class T>
+static void pack_small(int64_t k, int columns, int width, const T* src, int64_t cs, T* dst) {
+  constexpr int L = lanes<T>, kQuarters = L / 4;
+  using Lanes = std::make_integer_sequence<int, L>;
+  const int64_t fours = k / 4 * 4;
+  for (int j = 0; j < width; j += L) {
+    const T* at[4][kQuarters];  // row i of quarter q is column j + 4 q + i
+    for (int q = 0; q < kQuarters; ++q)
+      for (int i = 0; i < 4; ++i) {
+        const int column = j + 4 * q + i;
+        at[i][q] = src + (column < columns ? column : columns - 1) * cs;
+      }
+    T* to = dst + j;
+    for (int64_t p = 0; p < fours; p += 4, to += 4 * width) {
+      vec<T> row[4];
+      RANVIER_UNROLL
+      for (int i = 0; i < 4; ++i) row[i] = quarters_at<T>(at[i], p);
+      const vec<T> low01 = unpack<false>(row[0], row[1], Lanes{}),
+                   low23 = unpack<false>(row[2], row[3], Lanes{});
+      const vec<T> high01 = unpack<true>(row[0], row[1], Lanes{}),
+                   high23 = unpack<true>(row[2], row[3], Lanes{});
+      store(to, interleave<2, false>(low01, low23, Lanes{}));
+      store(to + width, interleave<2, true>(low01, low23, Lanes{}));
+      store(to + 2 * width, interleave<2, false>(high01, high23, Lanes{}));
+      store(to + 3 * width, interleave<2, true>(high01, high23, Lanes{}));
+    }
+    for (int64_t p = fours; p < k; ++p, to += width)
+      for (int q = 0; q < kQuarters; ++q)
+        for (int i = 0; i < 4; ++i) to[4 * q + i] = at[i][q][p];
+  }
 }
 
 // c (t.rows, t.columns), rows contiguous; b as it is, or if cs_b is not 1 first copied to `scratch`.
@@ -85,14 +182,17 @@ static void run_small(const MatmulTile<T>& tile, int64_t cs_b, T* scratch) {
   MatmulTile<T> t = tile;
   if (cs_b != 1) {
     const int width = (t.columns + L - 1) / L * L;
-    pack<T>(t.k, t.columns, width, t.b, t.rs_b, cs_b, scratch);
+    if (t.rs_b == 1)
+      pack_small<T>(t.k, t.columns, width, t.b, cs_b, scratch);
+    else
+      pack<T>(t.k, t.columns, width, t.b, t.rs_b, cs_b, scratch);
     t.b = scratch, t.rs_b = width;
   }
+  constexpr int kMost = RANVIER_HAS_HALF ? 2 * L : 3 * L;  // columns that are left to the end
   int64_t column = 0;
-  for (; t.columns - column > 2 * L; column += 2 * L) small_columns<T, 2>(t, t.b + column, column, L);
-  const int left = static_cast<int>(t.columns - column);
-  left > L ? small_columns<T, 2>(t, t.b + column, column, left - L)
-           : small_columns<T, 1>(t, t.b + column, column, left);
+  for (; t.columns - column > kMost; column += 2 * L)
+    small_columns<T, 2, vec<T>>(t, t.b + column, column, 2 * L);
+  last_columns(t, t.b + column, column, static_cast<int>(t.columns - column));
 }
 
 }  // namespace ranvier::RANVIER_ISA
