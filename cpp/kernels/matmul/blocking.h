@@ -17,6 +17,9 @@ constexpr int tile_vectors(int rows) {
   return rows * 8 <= kAccumulators ? 8 : rows * 4 <= kAccumulators ? 4 : 2;
 }
 
+// Masked loads and stores cost no more than whole ones.
+constexpr bool kMasks = RANVIER_VECTOR_BYTES == 64;
+
 // Tiles of two vectors and at least so many rows pack b as they go.
 constexpr int kPackingRows = kManyRegisters ? 8 : RANVIER_HAS_FMA ? 4 : 3;
 

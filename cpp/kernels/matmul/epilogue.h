@@ -105,7 +105,7 @@ RANVIER_INLINE void copy_rows(int rows, int64_t columns, const T* acc, int width
     if (columns >= L)
       store(c + columns - L, load(acc + columns - L));
     else
-      store_first<T>(c, load(acc), static_cast<int>(columns));
+      copy_first<T>(c, acc, static_cast<int>(columns));
   }
 }
 
@@ -143,7 +143,10 @@ static void finish_rows(const MatmulTile<T>& t, const T* acc, int width) {
     };
     int64_t j = 0;
     for (; j + L <= columns; j += L) part(j, L);
-    if (j < columns) part(j, static_cast<int>(columns - j));
+    if (j < columns && columns >= L && c != acc)
+      part(columns - L, L);  // overlaps the one before, which must not be changed twice
+    else if (j < columns)
+      part(j, static_cast<int>(columns - j));
     c = opaque(c + rs_c), acc = opaque(acc + width);
     if (all & kSlope) saved = opaque(saved + rs_s);
     if (all & kBiasColumn) ++bias_column;

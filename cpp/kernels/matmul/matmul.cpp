@@ -6,13 +6,15 @@
 #include <algorithm>
 
 #include "base/parallel.h"
+#include "kernels/matmul/few_rows.h"
 #include "kernels/matmul/plan.h"
 
 namespace ranvier {
 namespace {
 
-constexpr int64_t kPieces = 4;             // in which a strip of b is packed
-constexpr int64_t kDotProducts = 1 << 23;  // between two looks for a signal; columns are counted by int
+constexpr int64_t kTogether = 16;       // products of a's rows side by side, whose lines hold several panels
+constexpr int64_t kPieces = 4;          // in which a strip of b is packed
+constexpr int64_t kNearProducts = 128;  // of a panel that is read from memory without being fetched ahead
 constexpr int64_t kStackProducts = 1 << 26;
 
 // Columns [jc, jc + n) and products [pc, pc + k): n in strips of b.
@@ -103,8 +105,12 @@ struct Product {
     int shares = team.size();
     while (plan.panels > 1 && shares > 1 && (team.size() % shares != 0 || 2 * shares > vectors)) --shares;
     const int sharers = team.size() / shares, index = team.index() / sharers, sharer = team.index() % sharers;
-    const int64_t first = vectors * index / shares * kernels.lanes;
-    const int64_t last = std::min(vectors * (index + 1) / shares * kernels.lanes, all.n);
+    const auto share_begin = [&](int64_t i) {
+      const int64_t column = vectors * i / shares * kernels.lanes;
+      return plan.overlaps && 0 < i && i < shares ? std::min(column, all.n - kernels.lanes)
+                                                  : std::min(column, all.n);
+    };
+    const int64_t first = share_begin(index), last = share_begin(index + 1);
     const int64_t begin = plan.panels * sharer / sharers, end = plan.panels * (sharer + 1) / sharers;
     if (first >= last || begin == end) return;
     const Block x{all.jc + first, last - first, all.pc, all.k, ceil_div(last - first, plan.nr)};
@@ -117,9 +123,14 @@ struct Product {
     }
   }
 
-  int columns(const Block& x, int64_t j) const {
-    return static_cast<int>(std::min<int64_t>(plan.nr, x.n - j * plan.nr));
+  // The first column of strip j. A last one of less than a vector gets the rest of it from the one before.
+  int64_t column(const Block& x, int64_t j) const {
+    if (j == x.strips) return x.n;
+    const int64_t first = j * plan.nr;
+    return plan.overlaps && j > 0 ? std::min<int64_t>(first, x.n - kernels.lanes) : first;
   }
+
+  int columns(const Block& x, int64_t j) const { return static_cast<int>(column(x, j + 1) - column(x, j)); }
 
   bool packs(const Block& x, int64_t j) const {
     return plan.pack_b || (plan.ragged_b && j == x.strips - 1 && columns(x, j) != plan.width(columns(x, j)));
@@ -141,13 +152,13 @@ struct Product {
     if (p >= x.k || interrupted(team)) return;
     const int n = columns(x, j), width = plan.width(n);
     kernels.pack(std::min(length, x.k - p), n, width,
-                 o.b + (x.pc + p) * o.rs_b + (x.jc + j * plan.nr) * o.cs_b, o.rs_b, o.cs_b, to + p * width);
+                 o.b + (x.pc + p) * o.rs_b + (x.jc + column(x, j)) * o.cs_b, o.rs_b, o.cs_b, to + p * width);
   }
 
   void pack_strip(const Block& x, int64_t j, T* to) {
     if (interrupted(team)) return;
     const int n = columns(x, j);
-    kernels.pack(x.k, n, plan.width(n), o.b + x.pc * o.rs_b + (x.jc + j * plan.nr) * o.cs_b, o.rs_b, o.cs_b,
+    kernels.pack(x.k, n, plan.width(n), o.b + x.pc * o.rs_b + (x.jc + column(x, j)) * o.cs_b, o.rs_b, o.cs_b,
                  to);
   }
 
@@ -157,57 +168,98 @@ struct Product {
 
   void pack_panels(const Block& x, int64_t i0, int64_t i1) {
     if (!plan.pack_a || interrupted(team)) return;
-    for (int64_t i = i0; i < i1; ++i) {
-      const int64_t row = plan.row(i);
-      const int rows = static_cast<int>(plan.row(i + 1) - row);
-      kernels.pack(x.k, rows, rows, o.a + row * o.rs_a + x.pc * o.cs_a, o.cs_a, o.rs_a,
-                   packed_panel(x, i, i0));
-    }
+    const int64_t step = o.rs_a == 1 && o.cs_a != 1 ? kTogether : std::max<int64_t>(x.k, 1);
+    for (int64_t p = 0; p < x.k; p += step)
+      for (int64_t i = i0; i < i1; ++i) {
+        const int64_t row = plan.row(i);
+        const int rows = static_cast<int>(plan.row(i + 1) - row);
+        kernels.pack(std::min(step, x.k - p), rows, rows, o.a + row * o.rs_a + (x.pc + p) * o.cs_a, o.cs_a,
+                     o.rs_a, packed_panel(x, i, i0) + p * rows);
+      }
+  }
+
+  bool finishes(const Block& x) const {
+    return x.pc + x.k == o.k && (o.bias_row || o.bias_column || o.norm_row || o.norm_column ||
+                                 activation.kind != Activation::none);
+  }
+
+  // What the tiles of a block have in common.
+  MatmulTile<T> any_tile(const Block& x) const {
+    MatmulTile<T> t{};
+    t.k = x.k, t.k_block = plan.k_block;
+    t.rs_c = o.rs_c, t.cs_c = o.cs_c;
+    t.accumulate = added || x.pc > 0;
+    if (x.pc + x.k == o.k) t.activation = activation;
+    t.rs_s = o.rs_s, t.cs_s = o.cs_s;
+    t.norm_step = o.norm_step;
+    return t;
+  }
+
+  // Panel i of a, where panel `first` is the first that is packed.
+  void place_panel(const Block& x, int64_t i, int64_t first, MatmulTile<T>& t) const {
+    const int64_t row = plan.row(i);
+    const bool last = x.pc + x.k == o.k;
+    t.rows = static_cast<int>(plan.row(i + 1) - row);
+    if (plan.pack_a)
+      t.a = packed_panel(x, i, first), t.rs_a = 1, t.cs_a = t.rows;
+    else
+      t.a = o.a + row * o.rs_a + x.pc * o.cs_a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
+    t.bias_column = last && o.bias_column ? o.bias_column + row : nullptr;
+    t.norm_column = last && o.norm_column ? o.norm_column + row : nullptr;
+  }
+
+  // Strip j of b and its tile of panel i.
+  void place_strip(const Block& x, int64_t i, int64_t j, int64_t first_packed, MatmulTile<T>& t) const {
+    const int64_t row = plan.row(i), column = x.jc + this->column(x, j);
+    const bool last = x.pc + x.k == o.k, packing = fuses(x, j, i);
+    t.columns = columns(x, j);
+    t.pack_to = packing ? packed_strip(x, j, first_packed) : nullptr;
+    if (packs(x, j) && !packing)
+      t.b = packed_strip(x, j, first_packed), t.rs_b = plan.width(t.columns);
+    else if (plan.prepacked)
+      t.rs_b = plan.width(t.columns), t.b = o.packed + column * o.k + x.pc * t.rs_b;
+    else
+      t.b = o.b + x.pc * o.rs_b + column, t.rs_b = o.rs_b;
+    t.bias_row = last && o.bias_row ? o.bias_row + column : nullptr;
+    t.norm_row = last && o.norm_row ? o.norm_row + column : nullptr;
+    t.c = o.c + row * o.rs_c + column * o.cs_c;
+    t.saved = o.saved ? o.saved + row * o.rs_s + column * o.cs_s : nullptr;
   }
 
   // The strips [j0, j1) of b against the panels [i0, i1) of a.
   void sweep(const Block& x, int64_t j0, int64_t j1, int64_t first_packed, int64_t i0, int64_t i1) {
-    MatmulTile<T> t;
-    t.k = x.k, t.k_block = plan.k_block;
-    t.rs_c = o.rs_c, t.cs_c = o.cs_c;
-    t.accumulate = added || x.pc > 0;
-    const bool last = x.pc + x.k == o.k;
-    if (last) t.activation = activation;
-    t.rs_s = o.rs_s, t.cs_s = o.cs_s;
-    t.norm_step = o.norm_step;
-    const bool finishes = last && (o.bias_row || o.bias_column || o.norm_row || o.norm_column ||
-                                   activation.kind != Activation::none);
-    const int64_t whole = x.n / plan.nr;  // strips
-    const bool together = o.cs_c == 1 && !finishes && !plan.fetch_a;
+    MatmulTile<T> t = any_tile(x);
+    const bool plain = o.cs_c == 1 && !finishes(x);
+    if (x.strips == 1 && plain && !t.accumulate && !fuses(x, j0, i0) &&
+        (!plan.fetch_a || x.k <= kNearProducts))
+      return sweep_panels(x, j0, first_packed, i0, i1, t);
+    const bool even = columns(x, x.strips - 1) == plan.nr;
+    const int64_t whole = even ? x.strips : column(x, x.strips - 1) / plan.nr;  // strips
     t.step_b = plan.nr * (plan.prepacked ? o.k : plan.pack_b ? x.k : 1);
+    t.step_c = plan.nr;
     for (int64_t i = i0; i < i1 && !interrupted(team); ++i) {
-      const int64_t row = plan.row(i);
-      t.rows = static_cast<int>(plan.row(i + 1) - row);
-      if (plan.pack_a)
-        t.a = packed_panel(x, i, i0), t.rs_a = 1, t.cs_a = t.rows;
-      else
-        t.a = o.a + row * o.rs_a + x.pc * o.cs_a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
-      t.bias_column = last && o.bias_column ? o.bias_column + row : nullptr;
-      t.norm_column = last && o.norm_column ? o.norm_column + row : nullptr;
+      place_panel(x, i, i0, t);
       for (int64_t j = j0; j < j1; j += 1 + t.more) {
-        const int64_t column = x.jc + j * plan.nr;
-        t.columns = columns(x, j);
-        const bool packing = fuses(x, j, i);
-        t.pack_to = packing ? packed_strip(x, j, first_packed) : nullptr;
-        t.more = together && !packing && j < whole ? std::min(j1, whole) - j - 1 : 0;
-        if (packs(x, j) && !packing)
-          t.b = packed_strip(x, j, first_packed), t.rs_b = plan.width(t.columns);
-        else if (plan.prepacked)
-          t.rs_b = plan.width(t.columns), t.b = o.packed + column * o.k + x.pc * t.rs_b;
-        else
-          t.b = o.b + x.pc * o.rs_b + column, t.rs_b = o.rs_b;
-        t.bias_row = last && o.bias_row ? o.bias_row + column : nullptr;
-        t.norm_row = last && o.norm_row ? o.norm_row + column : nullptr;
-        t.c = o.c + row * o.rs_c + column * o.cs_c;
-        t.saved = o.saved ? o.saved + row * o.rs_s + column * o.cs_s : nullptr;
+        place_strip(x, i, j, first_packed, t);
+        const bool more = plain && !plan.fetch_a && !t.pack_to && j < whole;
+        t.more = more ? std::min(j1, whole) - j - 1 : 0;
         if (plan.fetch_a && j0 == 0) fetch_panel(x, i + 1, j, j1);
         kernels.tile(t);
       }
+    }
+  }
+
+  // The only strip of b, where nothing follows the sums: panels with as many rows are one call.
+  void sweep_panels(const Block& x, int64_t j, int64_t first_packed, int64_t i0, int64_t i1,
+                    MatmulTile<T> t) {
+    const int64_t most =
+        std::max(kDotProducts / (std::max<int64_t>(x.k, 1) * plan.rows * plan.nr), int64_t{1});
+    for (int64_t i = i0; i < i1 && !interrupted(team); i += 1 + t.more) {
+      place_panel(x, i, i0, t);
+      place_strip(x, i, j, first_packed, t);
+      t.more = plan.end_alike(i, std::min(i1, i + most)) - i - 1;
+      t.step_a = t.rows * (plan.pack_a ? x.k : o.rs_a), t.step_c = t.rows * t.rs_c;
+      kernels.tile(t);
     }
   }
 
@@ -219,61 +271,9 @@ struct Product {
       for (int64_t p = 0; p < x.k; p += 64 / sizeof(T)) __builtin_prefetch(o.a + r * o.rs_a + x.pc + p, 0, 2);
   }
 
-  // The team splits the columns.
-  void run_dots() {
-    const int64_t first = o.n * team.index() / team.size(), last = o.n * (team.index() + 1) / team.size();
-    MatmulTile<T> t{};
-    t.k = o.k, t.rows = static_cast<int>(o.m);
-    t.a = o.a, t.rs_a = o.rs_a, t.rs_b = o.cs_b;
-    t.rs_c = o.rs_c, t.cs_c = o.cs_c, t.rs_s = o.rs_s, t.cs_s = o.cs_s;
-    t.bias_column = o.bias_column;
-    t.norm_column = o.norm_column, t.norm_step = o.norm_step;
-    t.activation = activation;
-    const int64_t most = std::clamp<int64_t>(kDotProducts / std::max<int64_t>(o.k, 1), 1024, 1 << 30);
-    for (int64_t j = first; j < last && !interrupted(team); j += most) {
-      t.columns = static_cast<int>(std::min(most, last - j));
-      t.b = o.b + j * o.cs_b;
-      t.c = o.c + j * o.cs_c;
-      t.bias_row = o.bias_row ? o.bias_row + j : nullptr;
-      t.norm_row = o.norm_row ? o.norm_row + j : nullptr;
-      t.saved = o.saved ? o.saved + j * o.cs_s : nullptr;
-      kernels.dots(t);
-    }
-  }
-
-  // The team splits the columns, by whole vectors.
-  void run_gemv() {
-    const int64_t vectors = ceil_div(o.n, kernels.lanes);
-    const int64_t first = vectors * team.index() / team.size() * kernels.lanes;
-    const int64_t last = std::min(vectors * (team.index() + 1) / team.size() * kernels.lanes, o.n);
-    MatmulTile<T> t{};
-    t.rows = static_cast<int>(o.m);
-    t.rs_a = o.rs_a, t.cs_a = o.cs_a, t.rs_b = o.rs_b, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
-    t.rs_s = o.rs_s, t.cs_s = o.cs_s;
-    t.norm_step = o.norm_step;
-    const int64_t most = kernels.gemv_columns(t.rows);
-    for (int64_t pc = 0; pc < o.k; pc += plan.k_block) {
-      t.k = std::min(plan.k_block, o.k - pc);
-      t.a = o.a + pc * o.cs_a;
-      t.accumulate = pc > 0;
-      const bool last_products = pc + t.k == o.k;
-      if (last_products)
-        t.bias_column = o.bias_column, t.norm_column = o.norm_column, t.activation = activation;
-      for (int64_t j = first; j < last && !interrupted(team); j += most) {
-        t.columns = static_cast<int>(std::min(most, last - j));
-        t.b = o.b + pc * o.rs_b + j;
-        t.c = o.c + j * o.cs_c;
-        t.bias_row = last_products && o.bias_row ? o.bias_row + j : nullptr;
-        t.norm_row = last_products && o.norm_row ? o.norm_row + j : nullptr;
-        t.saved = o.saved ? o.saved + j * o.cs_s : nullptr;
-        kernels.gemv(t);
-      }
-    }
-  }
-
   void run() {
-    if (plan.dots) return run_dots();
-    if (plan.gemv) return run_gemv();
+    if (plan.dots) return run_dots(team, kernels, o, activation);
+    if (plan.gemv) return run_gemv(team, kernels, o, activation, plan.k_block);
     for (int64_t jc = 0; jc < o.n; jc += plan.nc) {
       const int64_t n = std::min(plan.nc, o.n - jc);
       int64_t pc = 0;

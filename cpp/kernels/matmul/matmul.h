@@ -60,8 +60,8 @@ struct MatmulPack {
 };
 
 // One tile of the product, rows x (vectors * lanes), in the terms of the micro-kernel: a's rows are
-// broadcast, b's rows are vectors. Strides in elements. Where all columns are there, nothing follows the sums
-// and b is not packed, further tiles at the same rows may come after it, each right of the one before.
+// broadcast, b's rows are vectors. Strides in elements. Where nothing follows the sums, c's rows are dense
+// and b is not packed, further tiles of as many rows and columns may come after it.
 template <class T>
 struct MatmulTile {
   int64_t k, k_block;  // the products of an element, and the most in one chain
@@ -72,9 +72,9 @@ struct MatmulTile {
   T* pack_to;  // where the tile copies b's rows one after another, or null; two vectors, packing_rows
   T* c;        // c[i, j] at c[i * rs_c + j * cs_c]
   int64_t rs_c, cs_c;
-  int rows, columns;     // columns <= vectors * lanes are stored
-  int64_t more, step_b;  // further tiles, and from one's b to the next
-  bool accumulate;       // to what is in c, else c = a b
+  int rows, columns;                     // columns <= vectors * lanes are stored
+  int64_t more, step_a, step_b, step_c;  // further tiles, and from one to the next
+  bool accumulate;                       // to what is in c, else c = a b
   const T* bias_row;  // bias[j], along the vectors, or null; as what follows, none before the last products
   const T* bias_column;                                 // bias[i], along the rows, or null
   const T *norm_row = nullptr, *norm_column = nullptr;  // m likewise, and norm_step further a, then b

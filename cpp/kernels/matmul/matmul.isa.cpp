@@ -37,10 +37,23 @@ static void run_packing_tile(const MatmulTile<T>& t, std::integer_sequence<int, 
   tiles[t.rows - kPackingRows](t);
 }
 
+#if RANVIER_VECTOR_BYTES == 64
+template <int... R>
+static void run_half_tile(const MatmulTile<float>& t, std::integer_sequence<int, R...>) {
+  static constexpr Tile<float> tiles[] = {half_tile<R + 1>...};
+  tiles[t.rows - 1](t);
+}
+#endif
+
 template <class T>
 static void run_tile(const MatmulTile<T>& t) {
   if (t.pack_to)
     return run_packing_tile<T>(t, std::make_integer_sequence<int, kTileRows - kPackingRows + 1>());
+#if RANVIER_VECTOR_BYTES == 64
+  if constexpr (sizeof(T) == sizeof(float))
+    if (t.columns <= lanes<T> / 2 && t.cs_c == 1 && !is_finished(t))
+      return run_half_tile(t, std::make_integer_sequence<int, kTileRows>());
+#endif
   run_tile<T>(t, std::make_integer_sequence<int, kTileRows>());
 }
 

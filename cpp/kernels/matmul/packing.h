@@ -16,25 +16,33 @@ RANVIER_INLINE N opaque(N n) {
   return n;
 }
 
+// n elements, 0 < n <= lanes, as two parts of the largest power of two, which overlap.
+template <class T>
+RANVIER_INLINE void copy_first(T* to, const T* from, int n) {
+  const auto ends = [&](auto size) RANVIER_INLINED {
+    constexpr int kPart = decltype(size)::value, kBytes = kPart * int(sizeof(T));
+    __builtin_memcpy(to, from, kBytes);
+    if (kPart > 1) __builtin_memcpy(to + n - kPart, from + n - kPart, kBytes);
+  };
+  if (lanes<T> > 8 && n >= 8)
+    ends(std::integral_constant<int, 8>());
+  else if (lanes<T> > 4 && n >= 4)
+    ends(std::integral_constant<int, 4>());
+  else if (n >= 2)
+    ends(std::integral_constant<int, 2>());
+  else
+    ends(std::integral_constant<int, 1>());
+}
+
 // The first n lanes, 0 < n <= lanes, as store_n(), without AVX2's masked store, which takes AMD's cores
-// dozens of operations: two halves of the largest power of two, which overlap.
+// dozens of operations.
 template <class T>
 RANVIER_INLINE void store_first(T* p, vec<T> v, int n) {
 #if RANVIER_VECTOR_BYTES == 32
   if (n == lanes<T>) return store(p, v);
   T all[lanes<T>];
   store(all, v);
-  const auto ends = [&](auto size) RANVIER_INLINED {
-    constexpr int kPart = decltype(size)::value, kBytes = kPart * int(sizeof(T));
-    __builtin_memcpy(p, all, kBytes);
-    if (kPart > 1) __builtin_memcpy(p + n - kPart, all + n - kPart, kBytes);
-  };
-  if (lanes<T> > 4 && n >= 4)
-    ends(std::integral_constant<int, 4>());
-  else if (n >= 2)
-    ends(std::integral_constant<int, 2>());
-  else
-    ends(std::integral_constant<int, 1>());
+  copy_first<T>(p, all, n);
 #else
   store_n(p, v, n);
 #endif
@@ -45,6 +53,13 @@ template <class T>
 static void pack_rows(int64_t k, int columns, int width, const T* src, int64_t rs, T* dst) {
   constexpr int L = lanes<T>;
   constexpr int kAheadRows = 16;  // a row is often a separate page, where no hardware fetches ahead
+  if (RANVIER_VECTOR_BYTES < 64 && columns < L && columns == width) {
+    for (; k > 0; --k, src += rs, dst += width) {
+      __builtin_prefetch(src + kAheadRows * rs, 0, 2);
+      copy_first<T>(dst, src, columns);
+    }
+    return;
+  }
   const int whole = columns / L * L, rest = columns - whole;
   for (int64_t p = 0; p < k; ++p, src += rs, dst += width) {
     for (int j = 0; j < whole; j += L) {

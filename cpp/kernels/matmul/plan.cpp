@@ -10,6 +10,9 @@ constexpr int64_t kStackRows = 32;        // of a product of a stack
 constexpr int64_t kFewPasses = 3;         // an operand that is read so few times is not worth packing
 constexpr int64_t kFewPassesOfRows = 16;  // a's rows, unless they are in each other's way:
 constexpr int64_t kAliased = 4096;  // bytes; rows so far apart share the sets of L1, which hold few lines
+constexpr int64_t kFewPages = 64;   // of memory
+constexpr int64_t kLinesOfB =
+    80;  // elements of b that are read from another core in the time of a shared line
 constexpr int64_t kFewPanels = 6;   // of a: then columns of b are split among the threads, if each gets some
 constexpr int64_t kSomeStrips = 4;  // of b: then also for more panels
 constexpr int64_t kFewPanelsInPlace = 3;  // where b is not packed, which more panels share better
@@ -53,6 +56,10 @@ bool MatmulPlan<T>::is_stack(const Matmul<T>& call, const Operands<T>& o) const 
 template <class T>
 bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   const int64_t rows = rows_of_tile(o.m), k = std::min(o.k, kernels_.kc);
+  if (o.rs_a == 1 && o.cs_a > 0) {  // a line for each product: as few as stay in L1, and on few pages
+    const int64_t step = o.cs_a * kSize, apart = std::max<int64_t>(step & -step, 64);
+    if (std::min(k, k * step / kAliased) <= kFewPages && k * apart <= caches.l1 / 2) return true;
+  }
   if ((rows * std::abs(o.rs_a) + k * std::abs(o.cs_a)) * kSize <= caches.l1 / 4 * 3) return true;
   if (o.rs_a != 1 && o.cs_a != 1 && o.m != 1) return false;
   const bool aliased = o.cs_a == 1 && o.rs_a * kSize % kAliased == 0;
@@ -135,29 +142,39 @@ int64_t MatmulPlan<T>::chunk_of(const Operands<T>& o, bool by_columns) const {
   return std::min(std::max<int64_t>(most / k_block, 1) * k_block, o.k);
 }
 
-// The sizes of the buffers do not depend on the team, which may be smaller than the one they were made for.
+// What is worked on at once, where the threads split the columns or the panels, and the buffers for it.
+template <class T>
+void MatmulPlan<T>::size_blocks(const Operands<T>& o, bool by_columns, bool few) {
+  const int64_t all_strips = ceil_div(o.n, nr);
+  chunk = chunk_of(o, by_columns);
+  run = by_columns ? panels : panels_near(chunk);
+  strips = few && by_columns ? kGroup : std::max<int64_t>(near_strips() / (chunk * nr * kSize), kGroup);
+  const int64_t packed = !pack_b      ? 1
+                         : by_columns ? std::min(strips, all_strips)
+                                      : ceil_div(std::min(o.n, nc), nr);
+  // Each buffer is rounded up to whole cache lines, so that no two threads write to the same one. A team may
+  // be smaller than the one that the buffers were made for: they fit both ways.
+  if (pack_a) size_a_ = std::max(size_a_, round_up(chunk * std::min(o.m, run * rows), 64));
+  if (pack_b || ragged_b) size_b_ = std::max(size_b_, round_up(chunk * nr * packed, 64));
+}
+
 template <class T>
 void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   const int64_t all_strips = ceil_div(o.n, nr);
   const int last = static_cast<int>(o.n % nr);
-  const auto panels_near = [&](int64_t k) {
-    return std::max<int64_t>(near_panels() / (k * rows * kSize), 1);
-  };
-  const bool few = panels <= std::min(pack_b ? kFewPanels : kFewPanelsInPlace, all_strips);
-  chunk = chunk_of(o, true);
-  const bool by_columns =
-      (few && !prepacked) || (pack_b && all_strips >= kSomeStrips && panels <= panels_near(chunk));
-  if (!by_columns) chunk = chunk_of(o, false);
-  ragged_b = !pack_b && !prepacked &&
-             ((last != 0 && width(last) != last) || (by_columns && nr > kernels_.lanes * 2));
-  run = by_columns ? panels : panels_near(chunk);
-  strips = few && by_columns ? kGroup : std::max<int64_t>(near_strips() / (chunk * nr * kSize), kGroup);
-  // Each buffer is rounded up to whole cache lines, so that no two threads write to the same one.
-  size_a_ = pack_a ? round_up(chunk * std::min(o.m, run * rows), 64) : 0;
-  const int64_t packed = !pack_b      ? 1
-                         : by_columns ? std::min(strips, all_strips)
-                                      : ceil_div(std::min(o.n, nc), nr);
-  size_b_ = pack_b || ragged_b ? round_up(chunk * nr * packed, 64) : 0;
+  const bool few = !prepacked && panels <= std::min(pack_b ? kFewPanels : kFewPanelsInPlace, all_strips);
+  // Strips are packed as they are needed, by threads that split the columns: unless more of c's lines, which
+  // two threads then share, than lines of b are got from another core.
+  const bool as_needed =
+      !few && pack_b && all_strips >= kSomeStrips && panels <= panels_near(chunk_of(o, true));
+  const bool masks = kernels_.lanes * kSize == 64;
+  overlaps = o.cs_c == 1 && !prepacked && !masks && o.n >= kernels_.lanes &&
+             (o.n % nc == 0 || o.n % nc >= kernels_.lanes);
+  ragged_b = !pack_b && !prepacked && !overlaps && !(masks && o.cs_c == 1) &&
+             ((last != 0 && width(last) != last) || (few && nr > kernels_.lanes * 2));
+  const bool by_columns = few || (as_needed && (threads == 1 || o.k * o.n > kLinesOfB * o.m));
+  if (as_needed) size_blocks(o, !by_columns, few);
+  size_blocks(o, by_columns, few);
   sharing = by_columns ? Sharing::columns : fused || size_b_ > kOwn ? Sharing::one : Sharing::own;
   if (!by_columns) even_out(o, all_strips, threads);
 }

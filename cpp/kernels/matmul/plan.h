@@ -51,6 +51,7 @@ class MatmulPlan {
   bool fetch_a;   // a is read in place, from beyond L2
   bool fused;     // b is packed by the tiles of the first panel, not before
   bool ragged_b;  // b is read in place, but for a last strip that no tile fits
+  bool overlaps;  // no strip has less than a vector, and no tile needs columns beyond its own
   Sharing sharing;
   int rows;         // of a tile, at most
   int64_t panels;   // of a: m split evenly, so that no thin tile is left over
@@ -61,7 +62,14 @@ class MatmulPlan {
   int64_t chunk;    // products for which b is packed at once, whole blocks
   int64_t nc;       // columns of b at once: kc x nc stays in L3
 
-  int64_t row(int64_t panel) const { return m_ * panel / panels; }  // the panel's first
+  // The panel's first. The first panels have `rows` each, the others one less.
+  int64_t row(int64_t panel) const { return panel * (rows - 1) + std::min(panel, m_ - panels * (rows - 1)); }
+
+  // The end of the panels from `panel` on that have as many rows, at most `end`.
+  int64_t end_alike(int64_t panel, int64_t end) const {
+    const int64_t first = m_ - panels * (rows - 1);
+    return panel < first ? std::min(first, end) : end;
+  }
 
   // Columns of the narrowest tile, of 1, 2, 4 or 8 vectors, that holds so many.
   int width(int columns) const {
@@ -86,9 +94,11 @@ class MatmulPlan {
   bool reads_b_in_place(const Operands<T>& o) const;
   double cost(const Operands<T>& o) const;
   int64_t chunk_of(const Operands<T>& o, bool by_columns) const;
+  void size_blocks(const Operands<T>& o, bool by_columns, bool few);
   void share(const Operands<T>& o, int threads);
   void even_out(const Operands<T>& o, int64_t all_strips, int threads);
   int rows_of_tile(int64_t m) const;
+  int64_t panels_near(int64_t k) const { return std::max<int64_t>(near_panels() / (k * rows * kSize), 1); }
   // Bytes that stay in L2 while others pass. A panel of a stays in L1 while strips of b pass from L2.
   // Rows of b that are not packed are in each other's way in L1; wide strips of them pass from L2 all the
   // same.
