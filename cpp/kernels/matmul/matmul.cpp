@@ -113,7 +113,7 @@ struct Product {
     const int64_t first = share_begin(index), last = share_begin(index + 1);
     const int64_t begin = plan.panels * sharer / sharers, end = plan.panels * (sharer + 1) / sharers;
     if (first >= last || begin == end) return;
-    const Block x{all.jc + first, last - first, all.pc, all.k, ceil_div(last - first, plan.nr)};
+    const Block x{all.jc + first, last - first, all.pc, all.k, plan.strips_of(last - first)};
     pack_panels(x, begin, end);
     for (int64_t g = 0; g < x.strips; g += plan.strips) {
       const int64_t h = std::min(g + plan.strips, x.strips);
@@ -127,6 +127,7 @@ struct Product {
   int64_t column(const Block& x, int64_t j) const {
     if (j == x.strips) return x.n;
     const int64_t first = j * plan.nr;
+    if (first >= x.n) return first - plan.nr + kernels.lanes;
     return plan.overlaps && j > 0 ? std::min<int64_t>(first, x.n - kernels.lanes) : first;
   }
 
@@ -278,7 +279,7 @@ struct Product {
       const int64_t n = std::min(plan.nc, o.n - jc);
       int64_t pc = 0;
       do {  // once also for k = 0, which leaves the bias
-        const Block x{jc, n, pc, std::min(plan.chunk, o.k - pc), ceil_div(n, plan.nr)};
+        const Block x{jc, n, pc, std::min(plan.chunk, o.k - pc), plan.strips_of(n)};
         plan.sharing == Sharing::columns ? own_columns(x) : tiles(x);
         pc += plan.chunk;
       } while (pc < o.k);

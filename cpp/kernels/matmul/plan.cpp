@@ -86,7 +86,8 @@ double MatmulPlan<T>::cost(const Operands<T>& o) const {
   constexpr double kTile = 80;
   constexpr double kCopied = 0.15, kTransposed = 0.45, kScattered = 2;  // an element
   const int64_t tiles = ceil_div(o.m, kernels_.mr) * ceil_div(o.n, kernels_.nr(rows_of_tile(o.m)));
-  double fmas = kTile * tiles + static_cast<double>(o.m) * o.k * ceil_div(o.n, kernels_.lanes);
+  const int parts = has_halves(o) ? 2 : 1;  // of a vector
+  double fmas = kTile * tiles + static_cast<double>(o.m) * o.k * ceil_div(parts * o.n, kernels_.lanes) / parts;
   if (!reads_b_in_place(o) && !packs_b_by_tiles(o)) fmas += (o.cs_b == 1 ? kCopied : kTransposed) * o.k * o.n;
   if (!reads_a_in_place(o)) fmas += (o.rs_a == 1 ? kCopied : kTransposed) * o.k * o.m;
   if (o.cs_c != 1) fmas += kScattered * o.m * o.n * ceil_div(o.k, kernels_.kc);
@@ -110,7 +111,9 @@ void MatmulPlan<T>::choose(const Matmul<T>& call, const Operands<T>& plain, cons
 
 template <class T>
 MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
-    : kernels_(matmul_kernels<T>()), batch_(call.c.shape[0]) {
+    : kernels_(matmul_kernels<T>()),
+      plain_(!call.bias.data && !call.norm.data && call.activation.kind == Activation::none),
+      batch_(call.c.shape[0]) {
   const Operands<T> plain = orient(call, false), swapped = orient(call, true);
   choose(call, plain, swapped);
   const Operands<T>& o = transposed ? swapped : plain;
@@ -123,6 +126,7 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   rows = rows_of_tile(o.m);
   nr = kernels_.nr(rows);
   if (o.n < nr) nr = width(static_cast<int>(o.n));
+  halves = has_halves(o) && !prepacked && nr == 2 * kernels_.lanes;
   pack_a = !reads_a_in_place(o);
   fetch_a = !pack_a && o.cs_a == 1 && (prepacked || o.m * std::abs(o.rs_a) * kSize > 2 * caches.l2);
   pack_b = !prepacked && !reads_b_in_place(o);
@@ -145,13 +149,13 @@ int64_t MatmulPlan<T>::chunk_of(const Operands<T>& o, bool by_columns) const {
 // What is worked on at once, where the threads split the columns or the panels, and the buffers for it.
 template <class T>
 void MatmulPlan<T>::size_blocks(const Operands<T>& o, bool by_columns, bool few) {
-  const int64_t all_strips = ceil_div(o.n, nr);
+  const int64_t all_strips = strips_of(o.n);
   chunk = chunk_of(o, by_columns);
   run = by_columns ? panels : panels_near(chunk);
   strips = few && by_columns ? kGroup : std::max<int64_t>(near_strips() / (chunk * nr * kSize), kGroup);
   const int64_t packed = !pack_b      ? 1
                          : by_columns ? std::min(strips, all_strips)
-                                      : ceil_div(std::min(o.n, nc), nr);
+                                      : strips_of(std::min(o.n, nc));
   // Each buffer is rounded up to whole cache lines, so that no two threads write to the same one. A team may
   // be smaller than the one that the buffers were made for: they fit both ways.
   if (pack_a) size_a_ = std::max(size_a_, round_up(chunk * std::min(o.m, run * rows), 64));
@@ -160,7 +164,7 @@ void MatmulPlan<T>::size_blocks(const Operands<T>& o, bool by_columns, bool few)
 
 template <class T>
 void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
-  const int64_t all_strips = ceil_div(o.n, nr);
+  const int64_t all_strips = strips_of(o.n);
   const int last = static_cast<int>(o.n % nr);
   const bool few = !prepacked && panels <= std::min(pack_b ? kFewPanels : kFewPanelsInPlace, all_strips);
   // Strips are packed as they are needed, by threads that split the columns: unless more of c's lines, which

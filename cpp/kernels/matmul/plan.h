@@ -51,6 +51,7 @@ class MatmulPlan {
   bool fetch_a;   // a is read in place, from beyond L2
   bool fused;     // b is packed by the tiles of the first panel, not before
   bool ragged_b;  // b is read in place, but for a last strip that no tile fits
+  bool halves;    // tiles of half a vector are faster: see half_tile() in microkernel.h
   bool overlaps;  // no strip has less than a vector, and no tile needs columns beyond its own
   Sharing sharing;
   int rows;         // of a tile, at most
@@ -69,6 +70,12 @@ class MatmulPlan {
   int64_t end_alike(int64_t panel, int64_t end) const {
     const int64_t first = m_ - panels * (rows - 1);
     return panel < first ? std::min(first, end) : end;
+  }
+
+  // Strips of n columns. Where a tile of half a vector is faster, a last one of 1 to 1.5 vectors is two.
+  int64_t strips_of(int64_t n) const {
+    const int64_t rest = n % nr;
+    return ceil_div(n, nr) + (halves && rest > kernels_.lanes && 2 * rest <= 3 * kernels_.lanes);
   }
 
   // Columns of the narrowest tile, of 1, 2, 4 or 8 vectors, that holds so many.
@@ -93,6 +100,7 @@ class MatmulPlan {
   bool packs_b_by_tiles(const Operands<T>& o) const;
   bool reads_b_in_place(const Operands<T>& o) const;
   double cost(const Operands<T>& o) const;
+  bool has_halves(const Operands<T>& o) const { return plain_ && kernels_.lanes * kSize == 64 && kSize == 4 && o.cs_c == 1; }
   int64_t chunk_of(const Operands<T>& o, bool by_columns) const;
   void size_blocks(const Operands<T>& o, bool by_columns, bool few);
   void share(const Operands<T>& o, int threads);
@@ -109,6 +117,7 @@ class MatmulPlan {
 
   static constexpr int64_t kSize = sizeof(T);
   const MatmulKernels<T>& kernels_;
+  bool plain_;  // nothing follows the sums
   int64_t batch_, m_;
   int64_t size_a_, size_b_, size_bias_;  // elements of one buffer
 };
