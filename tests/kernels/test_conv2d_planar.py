@@ -146,6 +146,32 @@ def test_single_outputs(isa, rng):
     np.testing.assert_array_equal(dw, np.zeros_like(w))
 
 
+@pytest.mark.parametrize(
+    ("c", "k", "groups"), [(16, 16, 2), (24, 12, 3), (12, 36, 3), (16, 24, 4), (9, 24, 3)]
+)
+def test_groups(c, k, groups, isa, threads, rng):
+    """Forward and both gradients, with the epilogue, and infinities in one group."""
+    x, w, bias = random_arrays(rng, "float32", 3, c, 9, 19, k, 3, 3, groups)
+    geometry = {"padding": 1, "groups": groups}
+    check(x, w, bias, **geometry)
+    y = kernels.conv2d(x, w, bias, **geometry)
+    np.testing.assert_array_equal(kernels.conv2d(x, w, bias, activation="relu", **geometry), np.maximum(y, 0))
+    same_bits(threads, lambda: kernels.conv2d_backward(y, x, w, **geometry), (1, 2, 3, 7))
+    out = np.full((3, 9, 19, k + 2), 7, np.float32)
+    inner = out[..., 1:-1].transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(kernels.conv2d(x, w, bias, out=inner, **geometry), y)
+    assert (out[..., 0] == 7).all()
+    assert (out[..., -1] == 7).all()
+    x[1, 0, 4, 4] = w[-1, 0, 0, 0] = np.inf
+    dw = kernels.conv2d_backward(y, x, w, **geometry)[1]
+    assert not np.isfinite(dw[: k // groups, 0]).any()
+    assert np.isfinite(dw[k // groups :]).all()
+    expected = np.zeros((3, k), bool)
+    expected[1, : k // groups] = expected[:, -1] = True
+    z = kernels.conv2d(x, w, bias, **geometry)
+    np.testing.assert_array_equal(~np.isfinite(z).all((2, 3)), expected)
+
+
 SCATTERED = [  # c, h, w, k, taps, geometry
     (6, 14, 14, 16, (5, 5), {}),
     (6, 9, 8, 16, (5, 4), {"padding": (0, 1)}),

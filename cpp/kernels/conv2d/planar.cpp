@@ -81,9 +81,9 @@ bool is_planar(const Correlation<T>& p) {
   if constexpr (sizeof(T) != sizeof(float)) return false;
   const PlanarKernels& kernels = planar_kernels();
   const Conv2dGeometry& g = p.geometry;
-  if (kernels.lanes == 0 || g.groups != 1) return false;
-  if (g.stride[0] != 1 || g.stride[1] != 1) return false;
-  const int64_t in = p.x.shape[1], out = p.y.shape[1];
+  if (kernels.lanes == 0 || g.stride[0] != 1 || g.stride[1] != 1) return false;
+  const int64_t in = p.x.shape[1] / g.groups, out = p.y.shape[1] / g.groups;
+  if (g.groups > 1 && (out % 4 || (out == 4 && in <= out))) return false;  // stores of parts; grouped_tile
   return in > 0 && in <= kMostInputs && in <= kInputsOfOutput * out && out <= (in <= 4 ? 12 : 8);
 }
 
@@ -106,49 +106,58 @@ PlanarSum::PlanarSum(const Correlation<float>& p, int64_t band_rows, Carver& car
       row_axis(p.axis(0)),
       column_axis(p.axis(1)),
       band_rows(band_rows),
-      planes(row_axis, column_axis, p.x.shape[1], band_rows),
-      in_(p.x.shape[1]),
-      out_(p.y.shape[1]),
+      planes(row_axis, column_axis, p.x.shape[1] / p.geometry.groups, band_rows),
+      in_(p.x.shape[1] / p.geometry.groups),
+      out_(p.y.shape[1] / p.geometry.groups),
       taps_(p.w.shape[2] * p.w.shape[3]),
       blocks_(ceil_div(out_, planar_kernels().outs)),
       block_outs_(ceil_div(out_, blocks_)),
       tile_(planar_kernels().pixels[block_outs_]),
-      weights_(carver.take<float>(in_ * outs() * taps_)),
-      bias_(carver.take<float>(outs())),
+      weights_(carver.take<float>(p.geometry.groups * group_size())),
+      bias_(carver.take<float>(p.geometry.groups * outs())),
       offsets_(carver.take<int64_t>(in_ * taps_)),
       inputs_(carver.take<float>(threads * round_up(planes.size(), 16))) {}
 
-// Weights in the order of the sums: block of outputs, tap, input channel, output. The last block has zeros.
 void PlanarSum::prepare() const {
   planes.list_offsets(true, offsets_);
+  for (int64_t group = 0; group < problem.geometry.groups; ++group) pack_group(group);
+}
+
+// Weights in the order of the sums: block of outputs, tap, input channel, output. The last block has zeros.
+void PlanarSum::pack_group(int64_t group) const {
   const Correlation<float>& p = problem;
-  float* to = weights_;
+  float* to = weights_ + group * group_size();
   const int64_t* st = p.w.strides;
+  const float* const w = p.w.data + group * st[0] * (p.transposed ? in_ : out_);
+  const int64_t stride_c = st[p.transposed ? 0 : 1], stride_k = st[p.transposed ? 1 : 0];
   for (int64_t first = 0; first < outs(); first += block_outs_)
     for (int64_t t = 0; t < taps_; ++t) {
       const int64_t tap = p.transposed ? taps_ - 1 - t : t;
       const int64_t at = tap / p.w.shape[3] * st[2] + tap % p.w.shape[3] * st[3];
       for (int64_t c = 0; c < in_; ++c)
         for (int64_t k = first; k < first + block_outs_; ++k)
-          *to++ =
-              k >= out_ ? 0 : p.w.data[at + (p.transposed ? c * st[0] + k * st[1] : k * st[0] + c * st[1])];
+          *to++ = k < out_ ? w[at + c * stride_c + k * stride_k] : 0;
     }
   for (int64_t k = 0; k < outs(); ++k)
-    bias_[k] = p.bias.data && k < out_ ? p.bias.data[k * p.bias.strides[0]] : 0;
+    bias_[group * outs() + k] =
+        p.bias.data && k < out_ ? p.bias.data[(group * out_ + k) * p.bias.strides[0]] : 0;
 }
 
-void PlanarSum::fill(const OpenTeam& team, const Band& band, bool first_of_thread) const {
+void PlanarSum::fill(const OpenTeam& team, const Band& band, bool first_of_thread, int64_t group) const {
   float* const inputs = inputs_ + team.index() * round_up(planes.size(), 16);
   if (band.count != row_axis.out || first_of_thread) std::fill_n(inputs, planes.size(), 0.0f);
-  planes.fill(problem.x, band.image, band.first, band.count, inputs);
+  TensorView<const float> x = problem.x;
+  x.data += group * in_ * x.strides[1], x.shape[1] = in_;
+  planes.fill(x, band.image, band.first, band.count, inputs);
 }
 
-void PlanarSum::sums(const OpenTeam& team, int64_t at, int64_t step, float* sums) const {
+void PlanarSum::sums(const OpenTeam& team, int64_t at, int64_t step, float* sums, int64_t group) const {
   const float* const inputs = inputs_ + team.index() * round_up(planes.size(), 16);
+  const float *weights = weights_ + group * group_size(), *bias = bias_ + group * outs();
   const int64_t products = in_ * taps_;
   for (int64_t k = 0; k < outs(); k += block_outs_)
     planar_kernels().sums[block_outs_](
-        {inputs + at, offsets_, products, weights_ + k * products, bias_ + k, sums + k * step, step});
+        {inputs + at, offsets_, products, weights + k * products, bias + k, sums + k * step, step});
 }
 
 namespace {
@@ -157,7 +166,8 @@ namespace {
 int64_t rows_at_once(const Correlation<float>& p, int threads) {
   const PlanarAxis row_axis(p.axis(0)), column_axis(p.axis(1));
   const int64_t images = std::max<int64_t>(p.y.shape[0], 1), rows = std::max<int64_t>(row_axis.out, 1);
-  const int64_t row_bytes = p.x.shape[1] * (column_axis.in + column_axis.taps) * sizeof(float);
+  const int64_t row_bytes =
+      p.x.shape[1] / p.geometry.groups * (column_axis.in + column_axis.taps) * sizeof(float);
   const int64_t fits = caches.l1 * 3 / 4 / std::max<int64_t>(row_bytes, 1) - row_axis.spread();
   const int64_t bands =
       std::max(ceil_div(rows, std::max<int64_t>(fits, 8)), ceil_div(2 * threads - 1, images));
@@ -176,16 +186,18 @@ int64_t Planar::sums_size() const { return round_up(sum_.outs(), kChannelsAtOnce
 
 void Planar::run(const Team& team) const {
   const Correlation<float>& p = sum_.problem;
-  const double products = static_cast<double>(numel(p.y)) * p.x.shape[1] * p.w.shape[2] * p.w.shape[3];
+  const double products =
+      static_cast<double>(numel(p.y)) * p.x.shape[1] / p.geometry.groups * p.w.shape[2] * p.w.shape[3];
   team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
     if (!all_finite(p.w)) return direct_.run(team);
     if (team.index() == 0) sum_.prepare(), list_places();
     team.barrier();
     const int64_t rows = sum_.row_axis.out, most = sum_.band_rows, bands = ceil_div(rows, most);
-    const Range share = even_share(team, p.y.shape[0] * bands);
+    const int64_t groups = p.geometry.groups;
+    const Range share = even_share(team, p.y.shape[0] * bands * groups);
     for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i) {
-      const int64_t first = i % bands * most;
-      run_band(team, {i / bands, first, std::min(most, rows - first)}, i == share.begin);
+      const int64_t image = i / groups / bands, first = i / groups % bands * most;
+      run_band(team, {image, first, std::min(most, rows - first)}, i == share.begin, i % groups);
     }
     team.barrier();
   });
@@ -200,19 +212,20 @@ void Planar::list_places() const {
   }
 }
 
-void Planar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread) const {
+void Planar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread,
+                      int64_t group) const {
   const Correlation<float>& p = sum_.problem;
-  const int64_t out = p.y.shape[1], *st = p.y.strides;
+  const int64_t out = sum_.out_group(), *st = p.y.strides;
   float* const sums = sums_ + team.index() * sums_size();
-  sum_.fill(team, band, first_of_thread);
+  sum_.fill(team, band, first_of_thread, group);
   const int64_t flat = sum_.flat(band.count), most = kTiles * sum_.tile();
   const bool dense = out <= kChannelsAtOnce && st[3] == out && st[2] == out * sum_.column_axis.out;
-  float* const y = p.y.data + band.image * st[0] + band.first * st[2];
+  float* const y = p.y.data + band.image * st[0] + band.first * st[2] + group * out;
   for (int64_t at = 0; at < flat; at += most) {
     const int64_t pixels = std::min(most, flat - at), step = round_up(pixels, sum_.tile());
-    sum_.sums(team, at, step, sums);
+    sum_.sums(team, at, step, sums, group);
     planar_kernels().store({sums, step, static_cast<int>(pixels), static_cast<int>(out), places_ + at, y,
-                            p.norm, out, p.relu, dense ? flat - at : 0});
+                            p.norm_of(group * out), p.y.shape[1], p.relu, dense ? flat - at : 0});
   }
 }
 

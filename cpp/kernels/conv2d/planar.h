@@ -1,7 +1,7 @@
 // Convolutions with few channels, float32: the lanes of vectors are pixels, where vectors of channels would
 // be mostly empty. Images are copied, channel by channel, into planes with zeros as padding. The rows of a
 // plane follow one another, so that a vector continues in the next row; what it computes between the rows is
-// dropped.
+// dropped. Groups are computed one after another.
 #pragma once
 #include "kernels/conv2d/correlate.h"
 #include "kernels/conv2d/planar_tile.h"
@@ -52,13 +52,14 @@ class PlanarSum {
   };
   PlanarSum(const Correlation<float>& problem, int64_t band_rows, Carver& carver, int threads);
   void prepare() const;  // by one thread; a barrier has to follow
-  // Copies the inputs of a band, for the thread's sums.
-  void fill(const OpenTeam& team, const Band& band, bool first_of_thread) const;
+  // Copies a group's inputs of a band, for the thread's sums.
+  void fill(const OpenTeam& team, const Band& band, bool first_of_thread, int64_t group = 0) const;
   // sums[k * step + i] of pixel at + i of the band for i < step, a multiple of tile(). All blocks of outputs.
-  void sums(const OpenTeam& team, int64_t at, int64_t step, float* sums) const;
+  void sums(const OpenTeam& team, int64_t at, int64_t step, float* sums, int64_t group = 0) const;
   int64_t flat(int64_t out_rows) const { return planes.flat(out_rows); }
   int64_t tile() const { return tile_; }                  // pixels
-  int64_t outs() const { return blocks_ * block_outs_; }  // with those that make up a whole block
+  int64_t outs() const { return blocks_ * block_outs_; }  // of a group, with those that make up a whole block
+  int64_t out_group() const { return out_; }
 
   const Correlation<float> problem;
   const PlanarAxis row_axis, column_axis;
@@ -66,7 +67,10 @@ class PlanarSum {
   const Planes planes;
 
  private:
-  int64_t in_, out_, taps_;
+  void pack_group(int64_t group) const;
+  int64_t group_size() const { return in_ * outs() * taps_; }  // weights
+
+  int64_t in_, out_, taps_;      // channels of a group
   int64_t blocks_, block_outs_;  // of output channels
   int64_t tile_;
   float *weights_, *bias_;
@@ -84,7 +88,7 @@ class Planar {
  private:
   int64_t sums_size() const;  // elements, of a thread
   void list_places() const;
-  void run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread) const;
+  void run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread, int64_t group) const;
 
   PlanarSum sum_;
   int64_t* places_;

@@ -13,17 +13,28 @@ PlanarAxis axis(const Conv2dBackwardWeight<float>& c, int d) {
   return axis_geometry(c.geometry, d, c.dy.shape[2 + d], c.x.shape[2 + d], c.taps[d]);
 }
 
+Conv2dBackwardWeight<float> part_of(Conv2dBackwardWeight<float> c, int64_t group) {
+  const int64_t groups = c.geometry.groups, in = c.x.shape[1] / groups, out = c.dy.shape[1] / groups;
+  c.x.data += group * in * c.x.strides[1], c.dy.data += group * out * c.dy.strides[1];
+  c.x.shape[1] = in, c.dy.shape[1] = out, c.geometry.groups = 1;
+  if (c.dw.data) c.dw.data += group * out * c.dw.strides[0], c.dw.shape[0] = out;
+  if (c.db.data) c.db.data += group * out * c.db.strides[0], c.db.shape[0] = out;
+  return c;
+}
+
 }  // namespace
 
-// Where vectors of output channels would be a quarter empty, or more, and there are no vectors of input
-// channels. To copy dy takes as long as some products of each of its elements.
+// Where vectors of output channels would be a quarter empty, or there is one whose tile has too few chains,
+// and there are no vectors of input channels. To copy dy takes as long as some products of each of its
+// elements.
 bool PlanarWeight::pays(const Conv2dBackwardWeight<float>& c) {
   constexpr int64_t kMostInputs = 8, kMostOutputs = 12, kFewestProducts = 4;
   const Conv2dGeometry& g = c.geometry;
-  const int64_t lanes = planar_kernels().lanes, in = c.x.shape[1], out = c.dy.shape[1];
-  if (lanes == 0 || g.groups != 1 || numel(c.dy) == 0) return false;
+  const int64_t lanes = planar_kernels().lanes, in = c.x.shape[1] / g.groups, out = c.dy.shape[1] / g.groups;
+  if (lanes == 0 || numel(c.dy) == 0) return false;
   if (g.stride[0] != 1 || g.stride[1] != 1) return false;
-  return in <= kMostInputs && out <= kMostOutputs && 4 * out <= 3 * round_up(out, lanes) &&
+  const bool part_of_vector = out <= 8 || 4 * out <= 3 * round_up(out, lanes);
+  return in <= kMostInputs && out <= kMostOutputs && part_of_vector &&
          in * c.taps[0] * c.taps[1] >= kFewestProducts;
 }
 
@@ -34,14 +45,14 @@ int64_t PlanarWeight::rows_at_once() const {
   return ceil_div(rows_.out, ceil_div(rows_.out, fits));
 }
 
-PlanarWeight::PlanarWeight(const Conv2dBackwardWeight<float>& c, Carver& carver, int threads)
-    : c_(c),
-      out_(c.dy.shape[1]),
-      products_(c.x.shape[1] * c.taps[0] * c.taps[1]),
+PlanarWeight::PlanarWeight(const Conv2dBackwardWeight<float>& c, int64_t group, Carver& carver, int threads)
+    : c_(part_of(c, group)),
+      out_(c_.dy.shape[1]),
+      products_(c_.x.shape[1] * c.taps[0] * c.taps[1]),
       rows_(axis(c, 0)),
       columns_(axis(c, 1)),
       rows_at_once_(rows_at_once()),
-      planes_(rows_, columns_, c.x.shape[1], rows_at_once_) {
+      planes_(rows_, columns_, c_.x.shape[1], rows_at_once_) {
   const PlanarKernels& kernels = planar_kernels();
   const int64_t flat = planes_.flat(rows_at_once_), images = c.dy.shape[0];
   dy_plane_ = round_up(flat, kernels.lanes) + kernels.lanes;
@@ -64,6 +75,16 @@ PlanarWeight::Block PlanarWeight::block(int64_t index) const {
   const int64_t image = index / bands * images_at_once_, first = index % bands * rows_at_once_;
   return {image, std::min(images_at_once_, c_.dy.shape[0] - image), first,
           std::min(rows_at_once_, rows_.out - first)};
+}
+
+bool PlanarWeight::run_groups(const Conv2dBackwardWeight<float>& call, const Carver& carver, int threads,
+                              const OpenTeam& team) {
+  bool finite = true;
+  for (int64_t group = 0; group < call.geometry.groups; ++group) {
+    Carver workspace = carver;
+    finite = PlanarWeight(call, group, workspace, threads).run(team) && finite;
+  }
+  return finite;
 }
 
 bool PlanarWeight::run(const OpenTeam& team) const {

@@ -357,7 +357,7 @@ size_t Conv2dBackwardWeight<T>::workspace_bytes(int threads) const {
     PointwiseWeight<T>(*this, carver, threads), WeightGradient<T>(bias_only(*this), carver, threads);
   } else {
     if constexpr (sizeof(T) == sizeof(float))
-      if (PlanarWeight::pays(*this)) PlanarWeight(*this, carver, threads);
+      if (PlanarWeight::pays(*this)) PlanarWeight(*this, 0, carver, threads);
     with_kernel(*this, carver, threads, [](const auto&) {});
   }
   return carver.used();
@@ -380,11 +380,12 @@ void Conv2dBackwardWeight<T>::run(const Team& team, void* workspace) const {
   }
   if constexpr (sizeof(T) == sizeof(float))
     if (PlanarWeight::pays(*this)) {
-      const PlanarWeight planar(*this, carver, threads);
+      const Carver planar = carver;
+      PlanarWeight(*this, 0, carver, threads);
       return with_kernel(*this, carver, threads, [&](const auto& direct) {
         const double products = static_cast<double>(numel(dy)) * x.shape[1] * taps[0] * taps[1];
-        team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
-          if (!planar.run(team)) direct.run(team);
+        team.region(kConvNsPerProduct * products / geometry.groups, [&](const OpenTeam& team) {
+          if (!PlanarWeight::run_groups(*this, planar, threads, team)) direct.run(team);
         });
       });
     }
