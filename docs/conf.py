@@ -26,7 +26,7 @@ extensions = [
     "sphinx_copybutton",
     "extension",
 ]
-exclude_patterns = ["generated/examples", "generated/gallery/*.ipynb", "generated/gallery/*.py"]
+exclude_patterns = ["gallery/*.ipynb", "gallery/*.py"]
 default_role = "code"
 smartquotes = False
 python_use_unqualified_type_names = True
@@ -38,7 +38,7 @@ autodoc_preserve_defaults = True
 autodoc_typehints = "none"  # the docstrings say types and shapes
 napoleon_numpy_docstring = False
 napoleon_use_param = napoleon_use_rtype = False
-napoleon_use_ivar = True
+napoleon_custom_sections = [("Attributes", "params_style")]
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]

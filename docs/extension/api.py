@@ -9,11 +9,11 @@ import shutil
 from collections.abc import Iterator
 from functools import cache
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from extension.pages import DOCS, GENERATED
+from extension.pages import DOCS
 
-API = GENERATED / "api"
+API = DOCS / "api"
 # module -> what it has. A thing is described under the first of these modules that has it.
 MODULES = {
     "ranvier.nn": "layers, losses as modules, `Module`",
@@ -51,16 +51,13 @@ OTHERS = "further names"
 
 
 class Thing(NamedTuple):
-    """A public class or function, under its described name."""
+    """A public class or function, under the name that programs use."""
 
-    module: str
-    name: str
+    full: str
+    module: str  # on whose page it is described
     group: str
     page: str
-
-    @property
-    def full(self) -> str:
-        return f"{self.module}.{self.name}"
+    found: Any
 
 
 def public(module: ModuleType) -> list[str]:
@@ -84,30 +81,33 @@ def groups(module: str) -> dict[str, str]:
         title = section.split("\n", 1)[0]
         if f"`{place}.*`" in title or f"`{place}`" in title:
             for row in re.findall(r"^\| ([^|]+) \|(.*)\|$", section, re.M):
-                for name in re.findall(r"`([A-Za-z]\w*)`", row[1]):
+                for name in re.findall(r"`([A-Za-z]\w*)`", "".join(row)):
                     found.setdefault(name, row[0].replace("`", ""))
     return found
 
 
 @cache
-def things() -> tuple[list[Thing], dict[str, str]]:
-    """What is described, and alias -> described name for the other names."""
+def things() -> tuple[list[Thing], dict[str, Thing]]:
+    """What is described, and every public name with the thing that it means."""
     described: dict[int, Thing] = {}
-    aliases: dict[str, str] = {}
+    meant: dict[str, Thing] = {}
+    top = importlib.import_module("ranvier")
     for module in MODULES:
         loaded = importlib.import_module(module)
-        for name in sorted(public(loaded), key=lambda name: (name not in groups(module), name)):
-            thing = getattr(loaded, name)
-            if id(thing) in described:
-                aliases[f"{module}.{name}"] = described[id(thing)].full
-                continue
-            group = groups(module).get(name, OTHERS)
-            described[id(thing)] = Thing(module, name, group, page_of(module, group))
-    ops = importlib.import_module("ranvier.ops")
-    for name in public(ops):  # where docstrings refer to
-        if id(getattr(ops, name)) in described:
-            aliases[f"ranvier.ops.{name}"] = described[id(getattr(ops, name))].full
-    return list(described.values()), aliases
+        for name in public(loaded):
+            found = getattr(loaded, name)
+            if id(found) not in described:
+                group = groups(module).get(name, OTHERS)
+                known = getattr(top, name, None) is found  # rv.save, not rv.serialization.save
+                full = f"ranvier.{name}" if known else f"{module}.{name}"
+                described[id(found)] = Thing(full, module, group, page_of(module, group), found)
+            meant[f"{module}.{name}"] = described[id(found)]
+    ordered = sorted(described.values(), key=lambda thing: (_is_error(thing.found), thing.full.lower()))
+    return ordered, meant
+
+
+def _is_error(found: Any) -> bool:
+    return inspect.isclass(found) and issubclass(found, BaseException)
 
 
 def page_of(module: str, group: str | None = None) -> str:
@@ -117,12 +117,13 @@ def page_of(module: str, group: str | None = None) -> str:
 
 
 def write_pages() -> None:
-    """The pages, in docs/generated/api; files whose text is the same are left alone."""
-    described, aliases = things()
+    """The pages, in docs/api; files whose text is the same are left alone."""
+    described, meant = things()
     texts = {"index": _index()}
     for module, what in MODULES.items():
         own = [thing for thing in described if thing.module == module]
-        others = {name: full for name, full in aliases.items() if name.rpartition(".")[0] == module}
+        inside = {name: thing for name, thing in meant.items() if name.rpartition(".")[0] == module}
+        others = {name: thing.full for name, thing in inside.items() if thing.module != module}
         texts.update(_module_pages(module, what, own, others))
     API.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
@@ -181,11 +182,10 @@ def _contents(pages: list[str]) -> str:
 def _descriptions(names: list[Thing]) -> str:
     text = ""
     for thing in names:
-        found = getattr(importlib.import_module(thing.module), thing.name)
-        if not inspect.isclass(found):
+        if not inspect.isclass(thing.found):
             text += f".. autofunction:: {thing.full}\n\n"
             continue
-        kind = "autoexception" if issubclass(found, BaseException) else "autoclass"
+        kind = "autoexception" if _is_error(thing.found) else "autoclass"
         text += f".. {kind}:: {thing.full}\n   :members:\n\n"
     return text
 
@@ -197,7 +197,9 @@ def target(name: str) -> str:
         if name.startswith(f"{short}."):
             name = full + name[len(short) :]
             break
-    return things()[1].get(name, name)
+    name = re.sub(r"^ranvier\.ops\.(layers\.)?", "ranvier.", name)  # as docstrings refer to them
+    meant = things()[1].get(name)
+    return meant.full if meant else name
 
 
 SHORT = {"rv": "ranvier", "nn": "ranvier.nn", "optim": "ranvier.optim", "F": "ranvier.nn.functional"}

@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from extension.pages import GENERATED, ROOT
+from extension.pages import GALLERY, ROOT
 
-SOURCES = GENERATED / "examples"
+SOURCES = ROOT / "build" / "gallery"
 HEADER = """Examples
 ========
 
@@ -89,8 +89,8 @@ def scrape(block: Any, block_vars: Any, gallery_conf: Any) -> str:
 
 
 SETTINGS: dict[str, Any] = {
-    "examples_dirs": "generated/examples",
-    "gallery_dirs": "generated/gallery",
+    "examples_dirs": str(SOURCES),
+    "gallery_dirs": GALLERY,
     "filename_pattern": r"/\d\d_\w+\.py",
     "within_subsection_order": "FileNameSortKey",
     "reset_argv": "extension.gallery.argv",

@@ -12,21 +12,19 @@ from typing import Any
 
 DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
-GENERATED = DOCS / "generated"
 
 # page of the site -> file of the repository outside docs
 COPIES = {
-    "generated/architecture": "ARCHITECTURE.md",
-    "generated/contributing": "CONTRIBUTING.md",
-    "generated/changelog": "CHANGELOG.md",
-    **{f"generated/{path.stem.lower()}": path.name for path in sorted(ROOT.glob("[CS]*.md"))},
+    f"project/{path.stem.lower()}": path.name
+    for path in sorted(ROOT.glob("*.md"))
+    if path.name != "README.md"  # the front page has it
 }
-GALLERY = "generated/gallery"
+GALLERY = "gallery"
 
 # what is below a page in the navigation; the Markdown files have links instead, which work on a code host too
 CONTENTS = {
     "index": [
-        *("quick_start", "guide", "Examples <generated/gallery/index>", "API <generated/api/index>"),
+        *("quick_start", "guide", "Examples <gallery/index>", "API <api/index>"),
         *("benchmarks", "Development <development>"),
     ],
     "guide": [
@@ -42,11 +40,14 @@ CONTENTS = {
 
 def write_copies() -> None:
     """Empty pages for COPIES; `read` fills them."""
-    GENERATED.mkdir(exist_ok=True)
     for page in COPIES:
         path = DOCS / f"{page}.md"
+        path.parent.mkdir(exist_ok=True)
         if not path.exists():
             path.write_text("")
+    for path in (DOCS / "project").glob("*.md"):
+        if f"project/{path.stem}" not in COPIES:
+            path.unlink()
 
 
 def read(app: Any, page: str, source: list[str]) -> None:
@@ -54,14 +55,17 @@ def read(app: Any, page: str, source: list[str]) -> None:
     original = ROOT / COPIES[page] if page in COPIES else DOCS / f"{page}.md"
     if not original.exists():  # reStructuredText
         return
-    text = original.read_text() if page in COPIES else source[0]
+    text = source[0]
     if page in COPIES:
+        text = original.read_text()
         app.env.note_dependency(str(original))
     text = lead_links(text, original, page)
     if page == "index":
         readme = ROOT / "README.md"
         app.env.note_dependency(str(readme))
         text = text.replace("<!-- README -->", lead_links(_body(readme.read_text()), readme, page))
+    if page == "project/changelog":
+        text = f"---\nnosearch: true\n---\n{text}"  # it has every word
     if page in CONTENTS:
         text += "\n\n```{toctree}\n:hidden:\n\n" + "\n".join(CONTENTS[page]) + "\n```\n"
     source[0] = text

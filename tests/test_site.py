@@ -1,0 +1,53 @@
+"""docs/extension: links of Markdown pages and docstrings as the site has them (.ci/run builds the site)."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def extension(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    return lambda name: importlib.import_module(f"extension.{name}")
+
+
+@pytest.mark.parametrize(
+    ("file", "page", "link", "led"),
+    [
+        ("docs/topics.md", "topics", "[01](../examples/01_neuron.py)", "[01](gallery/01_neuron.rst)"),
+        ("docs/design/README.md", "design/README", "[threads.md](threads.md)", "[](threads.md)"),
+        ("README.md", "index", "[here](docs/onnx.md#export)", "[here](onnx.md#export)"),
+        ("ARCHITECTURE.md", "project/architecture", "[a](docs/testing.md)", "[a](../testing.md)"),
+        ("docs/guide.md", "guide", "[a](../ARCHITECTURE.md)", "[a](project/architecture.md)"),
+        ("docs/guide.md", "guide", "![a](pictures/05_xor.png)", "![a](pictures/05_xor.png)"),
+        ("docs/guide.md", "guide", "[a](https://a.org/b.md) [b](#c)", "[a](https://a.org/b.md) [b](#c)"),
+    ],
+)
+def test_a_link_leads_to_the_page_of_its_file(extension, file, page, link, led):
+    assert extension("pages").lead_links(link, ROOT / file, page) == led
+
+
+def test_every_page_is_in_the_contents(extension):
+    pages = extension("pages")
+    below = {
+        (Path(page).parent / entry.rpartition("<")[2].rstrip(">")).as_posix()
+        for page, entries in pages.CONTENTS.items()
+        for entry in entries
+    }
+    written = {
+        path.relative_to(pages.DOCS).with_suffix("").as_posix()
+        for folder in (".", "design", "benchmarks")
+        for path in (pages.DOCS / folder).glob("*.md")
+    }
+    assert sorted(written - below) == ["index"]
+
+
+def test_signs_of_a_docstring_are_kept(extension):
+    convert = extension("docstrings").convert
+    assert convert("Draws `x_` from |a| * b_.") == "Draws ``x_`` from \\|a\\| \\* b\\_.\n"
+    assert convert("The sum:\n    y = a * b\nand so on.") == "The sum:\n\n::\n\n    y = a * b\n\nand so on.\n"
+    assert convert("Args:\n    l1, l2: of `w_`") == "Args:\n    l1, l2: of ``w_``\n"
+    assert convert("A:\n\n>>> a * b_\n1") == "A:\n\n>>> a * b_\n1\n"
