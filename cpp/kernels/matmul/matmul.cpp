@@ -190,6 +190,7 @@ struct Product {
     t.k = x.k, t.k_block = plan.k_block;
     t.rs_c = o.rs_c, t.cs_c = o.cs_c;
     t.accumulate = added || x.pc > 0;
+    t.fetch_c = plan.fetch_c;
     if (x.pc + x.k == o.k) t.activation = activation;
     t.rs_s = o.rs_s, t.cs_s = o.cs_s;
     t.norm_step = o.norm_step;

@@ -74,6 +74,7 @@ struct MatmulTile {
   int64_t rs_c, cs_c;
   int rows, columns;                     // columns <= vectors * lanes are stored
   int64_t more, step_a, step_b, step_c;  // further tiles, and from one to the next
+  bool fetch_c;                          // c is fetched while k runs
   bool accumulate;                       // to what is in c, else c = a b
   const T* bias_row;  // bias[j], along the vectors, or null; as what follows, none before the last products
   const T* bias_column;                                 // bias[i], along the rows, or null

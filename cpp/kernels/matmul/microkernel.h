@@ -106,7 +106,7 @@ static void tile(const MatmulTile<T>& t) {
   const T *a = t.a, *b = t.b;
   T* c = t.c;
   for (int64_t more = t.more;; --more, a += t.step_a, b += t.step_b, c += t.step_c) {
-    if (whole && t.accumulate) {  // c is fetched into L2 while k runs
+    if (whole && (t.accumulate || t.fetch_c)) {  // c is fetched into L2 while k runs
       RANVIER_UNROLL
       for (int i = 0; i < kRows; ++i) {
         RANVIER_UNROLL

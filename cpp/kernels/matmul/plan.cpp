@@ -87,7 +87,8 @@ double MatmulPlan<T>::cost(const Operands<T>& o) const {
   constexpr double kCopied = 0.15, kTransposed = 0.45, kScattered = 2;  // an element
   const int64_t tiles = ceil_div(o.m, kernels_.mr) * ceil_div(o.n, kernels_.nr(rows_of_tile(o.m)));
   const int parts = has_halves(o) ? 2 : 1;  // of a vector
-  double fmas = kTile * tiles + static_cast<double>(o.m) * o.k * ceil_div(parts * o.n, kernels_.lanes) / parts;
+  double fmas =
+      kTile * tiles + static_cast<double>(o.m) * o.k * ceil_div(parts * o.n, kernels_.lanes) / parts;
   if (!reads_b_in_place(o) && !packs_b_by_tiles(o)) fmas += (o.cs_b == 1 ? kCopied : kTransposed) * o.k * o.n;
   if (!reads_a_in_place(o)) fmas += (o.rs_a == 1 ? kCopied : kTransposed) * o.k * o.m;
   if (o.cs_c != 1) fmas += kScattered * o.m * o.n * ceil_div(o.k, kernels_.kc);
@@ -129,6 +130,7 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   halves = has_halves(o) && !prepacked && nr == 2 * kernels_.lanes;
   pack_a = !reads_a_in_place(o);
   fetch_a = !pack_a && o.cs_a == 1 && (prepacked || o.m * std::abs(o.rs_a) * kSize > 2 * caches.l2);
+  fetch_c = 2 * o.m * std::abs(o.rs_c) * kSize > 5 * caches.l2;
   pack_b = !prepacked && !reads_b_in_place(o);
   fused = pack_b && packs_b_by_tiles(o);
   share(o, threads);

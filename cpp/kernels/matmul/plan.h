@@ -49,6 +49,7 @@ class MatmulPlan {
   bool prepacked;   // b comes in strips
   bool pack_a, pack_b;
   bool fetch_a;   // a is read in place, from beyond L2
+  bool fetch_c;   // c's lines come from beyond L2
   bool fused;     // b is packed by the tiles of the first panel, not before
   bool ragged_b;  // b is read in place, but for a last strip that no tile fits
   bool halves;    // tiles of half a vector are faster: see half_tile() in microkernel.h
@@ -100,7 +101,9 @@ class MatmulPlan {
   bool packs_b_by_tiles(const Operands<T>& o) const;
   bool reads_b_in_place(const Operands<T>& o) const;
   double cost(const Operands<T>& o) const;
-  bool has_halves(const Operands<T>& o) const { return plain_ && kernels_.lanes * kSize == 64 && kSize == 4 && o.cs_c == 1; }
+  bool has_halves(const Operands<T>& o) const {
+    return plain_ && kernels_.lanes * kSize == 64 && kSize == 4 && o.cs_c == 1;
+  }
   int64_t chunk_of(const Operands<T>& o, bool by_columns) const;
   void size_blocks(const Operands<T>& o, bool by_columns, bool few);
   void share(const Operands<T>& o, int threads);
