@@ -14,11 +14,12 @@ Output next_key(InPlace state) {
   return key;
 }
 
-// Not a kernel call: a compiled step does not record it, as it does not record NumPy's.
+// Not a kernel call: a compiled step does not record it, as it does not record NumPy's. A seed below 0 stands
+// for 2**64 more.
 void permute(InPlace order, Whole seed) {
   const auto v = order.of(DType::int64, {static_cast<int64_t>(py::len(order.value))}).view<int64_t>();
-  if ((v.shape[0] > 1 && v.strides[0] != 1) || v.shape[0] >= int64_t{1} << 32 || seed < 0)
-    fail_value(order.op, "got a strided or too long array, or a seed below 0");
+  if ((v.shape[0] > 1 && v.strides[0] != 1) || v.shape[0] >= int64_t{1} << 32)
+    fail_value(order.op, "got a strided or too long array");
   permutation(static_cast<uint64_t>(seed.number), v.shape[0], v.data);
 }
 

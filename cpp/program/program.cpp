@@ -276,6 +276,7 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopS
   const bool measured = threads != Threads::chosen, leads = team.leads();
   bool shared = true;  // whether what came before is there for all threads
   auto before = measured ? Clock::now() : Clock::time_point();
+  const OpenTeam solo = team.alone();
   for (size_t number = prepared_; number < instructions_.size(); ++number) {
     Instruction& i = instructions_[number];
     if (stop && number == change_) {  // here all threads agree on whether the run continues
@@ -286,7 +287,7 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopS
       shared = true;
     }
     if (i.guard || (measured ? threads == Threads::solo : i.solo)) {
-      if (leads) i.type->run(i.call.get(), team.alone(), workspace_);
+      if (leads) i.type->run(i.call.get(), solo, workspace_);
       shared = false;
       if (i.guard) team.barrier(), shared = true;
     } else {

@@ -189,7 +189,7 @@ def test_a_sampler_of_pytorchs_names_and_signatures():
         assert len(list(ours(*arguments))) == len(list(theirs(*arguments))) == len(ours(*arguments))
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1])
+@pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1])
 def test_a_random_order_is_numpys(seed):
     for n in (0, 1, 2, 3, 64, 65, 1000, 4097):
         found, expected = permutation(n, seed), np.random.Generator(np.random.Philox(seed)).permutation(n)

@@ -12,6 +12,12 @@ void IndexRange::run(const Team& team, void*) const {
   const auto signs_of = [=](int64_t k) {
     return (uint64_t(k) - uint64_t(low)) | (uint64_t(high) - uint64_t(k));
   };
+  constexpr int64_t kFew = 256;
+  if (index.ndim == 1 && index.strides[0] == 1 && index.shape[0] <= kFew) {  // without a loop nest
+    uint64_t signs = 0;
+    for (int64_t i = 0; i < index.shape[0]; ++i) signs |= signs_of(index.data[i]);
+    if (int64_t(signs) >= 0) return team.parallel_for(1, 0, [&](int64_t) { *found.data = 0; });
+  }
   const LoopNest<1> nest(index.ndim, index.shape, {index.strides});
   const int64_t step = nest.strides[0][nest.ndim - 1];
   // One thread does the work. Its cost is given only where it is long: only then it tests for signals.

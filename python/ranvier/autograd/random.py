@@ -99,10 +99,10 @@ class Generator:
 def permutation(n: int, seed: int) -> np.ndarray[Any, np.dtype[np.intp]]:
     """The same as ``np.random.Generator(np.random.Philox(seed)).permutation(n)``, several times faster.
 
-    n is below 2**32, the seed at least 0 and below 2**63.
+    n is below 2**32, the seed at least 0 and below 2**64.
     """
     order = np.empty(n, np.intp)
-    _core.permute(order, seed)
+    _core.permute(order, seed if seed < 2**63 else seed - 2**64)
     return order
 
 

@@ -20,7 +20,7 @@ def permutation(n: int, seed: Seed = None) -> npt.NDArray[np.intp]:
 
     Raises TypeError: a seed that is neither an integer nor a generator; ValueError: a seed below 0.
     """
-    if type(seed) is int and 0 <= seed < 2**63 and n < 2**32:
+    if type(seed) is int and 0 <= seed < 2**64 and n < 2**32:
         return random.permutation(n, seed)
     return numpy_generator(seed, "permutation").permutation(n)
 

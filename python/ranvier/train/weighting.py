@@ -41,9 +41,10 @@ class EpochLoss:
 
     def add_all(self, values: Array, weights: Array, penalties: Array | None) -> None:
         """As `add` of one batch after another, to the bit."""
-        counts = weights > 0
         with np.errstate(all="ignore"):
-            each = values if self._summed else values[counts] * weights[counts]
+            each = values if self._summed else values * weights
+            if not self._summed and not (counts := weights > 0).all():
+                each = each[counts]
             self._total = _continued(self._total, each)
             self._weight = _continued(self._weight, weights)
             if penalties is not None:
@@ -64,7 +65,9 @@ class EpochLoss:
 
 def _continued(total: float, terms: Array) -> float:
     """The sum, added in this order."""
-    return float(np.add.accumulate(np.concatenate(([total], terms)))[-1])
+    line = np.empty(len(terms) + 1)
+    line[0], line[1:] = total, terms
+    return float(np.add.accumulate(line)[-1])
 
 
 def weighting(weights: Array | None) -> tuple[Tensor | bool, Tensor | bool]:
