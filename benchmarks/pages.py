@@ -23,8 +23,18 @@ over the rounds.
 - Below are the targets, what each op reached, every row that is slower than a peer, and random shapes.
   The page of each kernel family has all rows, with pictures and the command that reproduces each.
 """
-FAMILIES = ["training", "inference", "matmul", "conv2d", "conv1d", "conv_transpose", "pooling", "activation"]
-FAMILIES += ["softmax", "loss", "norm", "recurrent", "attention", "elementwise", "reduce", "optimizer"]
+FAMILIES = ["training", "fit", "inference", "matmul", "conv2d", "conv1d", "conv_transpose", "pooling"]
+FAMILIES += [
+    "activation",
+    "softmax",
+    "loss",
+    "norm",
+    "recurrent",
+    "attention",
+    "elementwise",
+    "reduce",
+    "optimizer",
+]
 LEVEL_WORDS = (
     "Rows marked {level} ran in a process with `RANVIER_ISA={level}`, against peers told to use the same "
     "instructions (`benchmarks/peers/levels.py`); their limit was measured with these instructions too."

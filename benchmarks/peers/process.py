@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-LIBRARIES = ("numpy", "torch", "jax", "sklearn", "onnxruntime")
+LIBRARIES = ("numpy", "torch", "jax", "sklearn", "onnxruntime", "nnengine")
 
 
 class PeerMissing(Exception):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from itertools import cycle
 from typing import Any
 
 import numpy as np
 import sklearn
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
+from benchmarks.training import fits
 from benchmarks.training.by_hand import BETA2, EPS
 from benchmarks.training.networks import CHECKED_STEPS, LR, MOMENTUM, NETWORKS, Network, parameters
 
@@ -66,3 +69,21 @@ class _Steps:
 
 def train_step(network: str, **arrays: np.ndarray) -> Callable[[], Any]:
     return _Steps(NETWORKS[network], arrays)
+
+
+def fit(case: str, x: np.ndarray, y: np.ndarray) -> fits.Fit:
+    made = fits.CASES[case]
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    model = MLPClassifier(
+        made.sizes[1:-1],
+        batch_size=made.batch,
+        learning_rate_init=fits.LR,
+        alpha=0,
+        warm_start=True,
+        random_state=0,
+    )
+
+    def run(epochs: int) -> None:
+        model.set_params(max_iter=epochs, n_iter_no_change=epochs).fit(x, y)
+
+    return fits.Fit(run, lambda: np.asarray(model.predict(x)), y, made.epochs)

@@ -13,7 +13,7 @@ import torch
 from benchmarks import attention as shared
 from benchmarks import recurrent as recurrent_layers
 from benchmarks.functional import functional
-from benchmarks.peers.torch_networks import inference, train_step
+from benchmarks.peers.torch_networks import fit, inference, train_step
 from benchmarks.peers.torch_optimizers import (
     SGD,
     Adadelta,
@@ -30,7 +30,7 @@ from benchmarks.small_calls import chain_backward, on_the_tape
 from benchmarks.views import viewed
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop"]  # found by name
-__all__ += ["ema", "inference", "train_step", "weight_penalty"]
+__all__ += ["ema", "fit", "inference", "train_step", "weight_penalty"]
 
 Window = Sequence[int]  # kernel_size, stride, padding
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.training import models
+from benchmarks.training import fits, models
 from benchmarks.training.networks import NETWORKS, Network
 
 
@@ -54,3 +55,24 @@ def inference(network: str, channels_last: bool = False, **arrays: np.ndarray) -
             return model(x)
 
     return models.Predictions(predict, [to_tensor(x) for x in arrays["x"]])
+
+
+def fit(case: str, x: np.ndarray, y: np.ndarray) -> fits.Fit:
+    """The plain loop of PyTorch's tutorials."""
+    made = fits.CASES[case]
+    torch.manual_seed(0)
+    layers: list[Any] = []
+    for inputs, outputs in pairwise(made.sizes):
+        layers += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU()]
+    model = torch.nn.Sequential(*layers[:-1])
+    optimizer, loss = torch.optim.Adam(model.parameters(), lr=fits.LR), torch.nn.CrossEntropyLoss()
+    xs, ys = torch.from_numpy(x), torch.from_numpy(y)
+
+    def run(epochs: int) -> None:
+        for _ in range(epochs):
+            for chosen in torch.randperm(len(xs)).split(made.batch):
+                optimizer.zero_grad()
+                loss(model(xs[chosen]), ys[chosen]).backward()
+                optimizer.step()
+
+    return fits.Fit(run, lambda: model(xs).argmax(1).numpy(), y, made.epochs)
