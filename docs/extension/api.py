@@ -123,7 +123,7 @@ def write_pages() -> None:
     for module, what in MODULES.items():
         own = [thing for thing in described if thing.module == module]
         inside = {name: thing for name, thing in meant.items() if name.rpartition(".")[0] == module}
-        others = {name: thing.full for name, thing in inside.items() if thing.module != module}
+        others = {name: thing for name, thing in inside.items() if thing.module != module}
         texts.update(_module_pages(module, what, own, others))
     API.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
@@ -148,7 +148,7 @@ def _index() -> str:
 
 
 def _module_pages(
-    module: str, what: str, own: list[Thing], others: dict[str, str]
+    module: str, what: str, own: list[Thing], others: dict[str, Thing]
 ) -> Iterator[tuple[str, str]]:
     order = [*dict.fromkeys(groups(module).values()), OTHERS]
     found = {group: [thing for thing in own if thing.group == group] for group in order}
@@ -165,7 +165,10 @@ def _module_pages(
         for group, names in found.items():
             text += (_heading(group, "-") if len(found) > 1 else "") + _descriptions(names)
     if others:
-        rows = [(f"``{name}``", f":py:obj:`{full}`") for name, full in sorted(others.items())]
+        rows = [
+            (f":py:obj:`{name} <{thing.full}>`", f":doc:`{thing.module} <{thing.page}>`")
+            for name, thing in sorted(others.items())
+        ]
         text += _heading("Described elsewhere", "-") + _table(rows)
     yield page_of(module), text
 

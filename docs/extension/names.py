@@ -14,16 +14,18 @@ from extension import api
 NAME = re.compile(r"(rv|nn|optim|F|ranvier)(\.\w+)+(\(\))?")
 
 
-def resolve(app: Any, env: Any, node: Any, contents: nodes.Node) -> nodes.Node | None:
+def resolve(app: Any, env: Any, node: Any, contents: nodes.Element) -> nodes.Node | None:
     """`:func:` and others with another name than the described one."""
     if node.get("refdomain") != "py":
         return None
-    entry = env.domains["py"].objects.get(api.target(node["reftarget"]))
+    full = api.target(node["reftarget"])
+    entry = env.domains["py"].objects.get(full)
     if entry is None:
         return None
-    return make_refnode(
-        app.builder, node["refdoc"], entry.docname, entry.node_id, contents, node["reftarget"]
-    )
+    if not node["refexplicit"]:
+        call = "()" if contents.astext().endswith("()") else ""
+        contents = nodes.literal("", full + call)
+    return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, contents, full)
 
 
 class LinkNames(SphinxPostTransform):
