@@ -13,7 +13,8 @@ namespace ranvier::elementwise {
 
 constexpr int kArrays = kElementOperands + 1;  // the operands, then y
 constexpr int kY = kElementOperands;
-constexpr int64_t kBlock = 512;  // elements of a block: all of them stay in L1
+constexpr int64_t kBlockBytes = 4096;             // of an array: all of them stay in L1
+constexpr int64_t kBlockRoom = kBlockBytes + 64;  // filled in steps of 16 bytes
 constexpr int64_t kShortRow = 128;
 // Of a tile, where an operand is transposed: whole lines of cache in both directions, four in a row.
 constexpr int64_t kTileRows = 64, kTileColumns = 64;
@@ -47,6 +48,18 @@ inline void copy_strided(int item, int64_t n, const void* src, int64_t src_step,
   if (item == 1) return copy_strided<int8_t>(n, src, src_step, dst, dst_step);
   if (item == 4) return copy_strided<int32_t>(n, src, src_step, dst, dst_step);
   copy_strided<int64_t>(n, src, src_step, dst, dst_step);
+}
+
+// n copies of each of `count` elements, `step` apart; up to 16 bytes more are written.
+template <class U>
+void repeat_each(int64_t count, int64_t n, const void* elements, int64_t step, char* to) {
+  const U* from = static_cast<const U*>(elements);
+  const int64_t bytes = n * static_cast<int64_t>(sizeof(U));
+  for (int64_t i = 0; i < count; ++i, to += bytes) {
+    U some[16 / sizeof(U)];
+    for (U& u : some) u = from[i * step];
+    for (int64_t k = 0; k < bytes; k += 16) __builtin_memcpy(to + k, some, 16);
+  }
 }
 
 struct Loops {
@@ -104,15 +117,18 @@ struct Loops {
     });
   }
 
-  // Blocks of at most kBlock elements: strided arrays are gathered, and y scattered. An array that is dense
-  // over the whole nest is used in place, and one that repeats the same row is gathered once.
+  // Blocks of at most kBlockBytes for an array: strided arrays are gathered, and y scattered. An array that
+  // is dense over the whole nest is used in place, and one that repeats the same row is gathered once.
   void blocks(int64_t begin, int64_t end) const {
-    alignas(64) char block[kArrays][kBlock * sizeof(double)];
-    const int64_t row = nest.shape[nest.ndim - 1], length = row < kBlock ? kBlock / row * row : kBlock;
+    alignas(64) char block[kArrays][kBlockRoom];
+    int item = arrays[kY].item;
+    for (int k = 0; k < operands; ++k) item = std::max(item, arrays[k].item);
+    const int64_t most = kBlockBytes / item, row = nest.shape[nest.ndim - 1];
+    const int64_t length = row < most ? most / row * row : most;
     bool dense[kArrays], kept[kArrays];
     for (int k = 0; k < kArrays; ++k) {
       dense[k] = kept[k] = nest.is_dense(k);
-      bool repeats = row <= kBlock;
+      bool repeats = row <= most;
       for (int d = 0; d < nest.ndim - 1; ++d) repeats = repeats && nest.strides[k][d] == 0;
       kept[k] = dense[k] || repeats;
     }
@@ -130,16 +146,41 @@ struct Loops {
     }
   }
 
-  void gather(int64_t begin, int64_t end, const bool* skipped, char (*block)[kBlock * sizeof(double)]) const {
+  void gather(int64_t begin, int64_t end, const bool* skipped, char (*block)[kBlockRoom]) const {
+    bool walked[kElementOperands], any = false;
+    for (int k = 0; k < operands; ++k) {
+      const bool constant = !skipped[k] && inner_step(k) == 0;
+      if (constant) fill_rows(k, begin, end, block[k]);
+      walked[k] = !skipped[k] && !constant;
+      any = any || walked[k];
+    }
+    if (!any) return;
     int64_t filled = 0;
-    if (std::all_of(skipped, skipped + operands, [](bool s) { return s; })) return;
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
       for (int k = 0; k < operands; ++k)
-        if (!skipped[k])
+        if (walked[k])
           copy_strided(arrays[k].item, n, at(k, offsets[k]), inner_step(k),
                        block[k] + filled * arrays[k].item, 1);
       filled += n;
     });
+  }
+
+  // Elements [begin, end) of an operand with one element for each row.
+  void fill_rows(int k, int64_t begin, int64_t end, char* to) const {
+    const int item = arrays[k].item, outer = std::max(nest.ndim - 2, 0);
+    const auto repeat = item == 1   ? repeat_each<int8_t>
+                        : item == 4 ? repeat_each<int32_t>
+                                    : repeat_each<int64_t>;
+    const int64_t row = nest.shape[nest.ndim - 1], rows = nest.ndim > 1 ? nest.shape[outer] : 1;
+    for (int64_t count, n; begin < end; begin += count * n, to += count * n * item) {
+      int64_t rest = begin / row, offset = 0;
+      count = std::min(rows - rest % rows, (end - begin) / row);
+      n = row;
+      if (begin % row || !count) count = 1, n = std::min(end - begin, row - begin % row);
+      for (int d = outer; nest.ndim > 1 && d >= 0; rest /= nest.shape[d], --d)
+        offset += rest % nest.shape[d] * nest.strides[k][d];
+      repeat(count, n, at(k, offset), nest.ndim > 1 ? nest.strides[k][outer] : 0, to);
+    }
   }
 
   void scatter(int64_t begin, int64_t end, const char* block) const {

@@ -128,10 +128,10 @@ struct Reduction {
     const LoopNest<1>& nest = plan.reduced;
     const int64_t stride = nest.strides[0][nest.ndim - 1];
     Pairwise<T> pairwise(r.op, scratch, columns, plan.panel);
+    const int64_t rows = stride == columns && columns <= kReduceNarrow ? kReduceChunk / columns : kReduceRows;
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
-      for (int64_t i = 0; i < n; i += kReduceRows) {
-        reduce(x + offsets[0] + i * stride, stride, std::min(kReduceRows, n - i), columns, center,
-               pairwise.next());
+      for (int64_t i = 0; i < n; i += rows) {
+        reduce(x + offsets[0] + i * stride, stride, std::min(rows, n - i), columns, center, pairwise.next());
         pairwise.push();
       }
     });

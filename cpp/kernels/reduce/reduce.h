@@ -10,10 +10,12 @@
 //   then y = total / divisor, and its square root if root is set
 //
 // Order of summation: chunks of at most kReduceChunk elements (along contiguous memory: 4 vectors of partial
-// sums; across rows: one after another) whose sums are added in pairs, as NumPy's pairwise summation: the
-// error grows with the logarithm of the length. Lines of at most kReduceShort elements side by side are
-// summed element by element. A long reduction with few results is cut into at most kReduceSegments segments
-// of fixed size, so that several threads can share it. The order depends on x's shape and strides alone.
+// sums; across rows: one after another, of up to
+// kReduceNarrow dense columns a vector's lanes apart) whose sums are added in pairs, as NumPy's pairwise
+// summation: the error grows with the logarithm of the length. Lines of at most kReduceShort elements side by
+// side are summed element by element. A long reduction with few results is cut into at most kReduceSegments
+// segments of fixed size, so that several threads can share it. The order depends on x's shape and strides
+// alone.
 #pragma once
 #include <cstddef>
 #include <type_traits>
@@ -28,6 +30,7 @@ enum class ReduceOp { sum, max, min, squares, equals, product, absolute, exps, c
 constexpr int64_t kReduceChunk = 4096;  // elements of contiguous memory: what joins them costs some 50 cycles
 constexpr int64_t kReduceBlock = 1 << 14;  // of a call
 constexpr int64_t kReduceRows = 32;        // rows of a block that is reduced across
+constexpr int64_t kReduceNarrow = 16;      // columns of dense rows that are summed as one run of memory
 constexpr int64_t kReducePanel = 512;      // columns of such a block
 constexpr int64_t kReduceSegments = 16;
 constexpr int64_t kReduceShort = 48;  // lines up to this are transposed, and reduced as the columns of a tile

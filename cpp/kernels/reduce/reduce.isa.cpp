@@ -199,23 +199,54 @@ static void row_block(const T* x, int64_t stride, int rows, int64_t width, const
 }
 
 template <class T, class Op>
-static void columns(const T* x, int64_t stride, int64_t rows, int64_t width, const T* center, T* y) {
-  const int64_t block = width <= kVectors * lanes<T> ? kReduceRows : kRowBlock;  // narrow rows: one stream
-  int64_t i = 0;
-  do {
-    const int n = static_cast<int>(rows - i < block ? rows - i : block);
-    row_block<T, Op>(x + i * stride, stride, n, width, center, y, i == 0);
-    i += block;
-  } while (i < rows);
-}
-
-template <class T, class Op>
 static void join(int64_t n, T* a, const T* b) {
   constexpr int L = lanes<T>;
   int64_t i = 0;
   for (; i + L <= n; i += L) store(a + i, Op::join(load(a + i), load(b + i)));
   if (const int rest = static_cast<int>(n - i))
     store_n(a + i, Op::join(load_n(a + i, rest), load_n(b + i, rest)), rest);
+}
+
+// Dense rows of a few elements as one run of memory: kTotals vectors hold a whole number of rows, and lane by
+// lane their columns. Returns the rows that are taken.
+template <class T, class Op, int kTotals>
+static int64_t narrow(const T* x, int64_t rows, int64_t width, const T* center, T* y) {
+  constexpr int64_t size = kTotals * lanes<T>;
+  const int64_t at_once = size / width;
+  if (rows < 2 * at_once) return 0;
+  alignas(64) T buffer[size] = {};
+  for (int64_t i = 0; center && i < size; ++i) buffer[i] = center[i % width];
+  vec<T> total[kTotals], c[kTotals];
+  RANVIER_UNROLL
+  for (int v = 0; v < kTotals; ++v) total[v] = Op::identity(), c[v] = Op::center(load(buffer + v * lanes<T>));
+  int64_t i = 0;
+  for (; i + at_once <= rows; i += at_once, x += size) RANVIER_UNROLL
+  for (int v = 0; v < kTotals; ++v) total[v] = Op::step(total[v], load(x + v * lanes<T>), c[v]);
+  RANVIER_UNROLL
+  for (int v = 0; v < kTotals; ++v) store(buffer + v * lanes<T>, total[v]);
+  __builtin_memcpy(y, buffer, width * sizeof(T));
+  for (int64_t k = width; k < size; k += width) join<T, Op>(width, y, buffer + k);
+  return i;
+}
+
+template <class T, class Op>
+static void columns(const T* x, int64_t stride, int64_t rows, int64_t width, const T* center, T* y) {
+  const int64_t block = width <= kVectors * lanes<T> ? kReduceRows : kRowBlock;  // narrow rows: one stream
+  int64_t i = 0;
+  if constexpr (RANVIER_VECTOR_BYTES >= 32)  // small code matters more at the lowest level
+    if (stride == width && width <= kReduceNarrow && width % lanes<T>) {
+      if (3 * lanes<T> % width == 0)
+        i = narrow<T, Op, 3>(x, rows, width, center, y);
+      else if (4 * lanes<T> % width == 0)
+        i = narrow<T, Op, 4>(x, rows, width, center, y);
+      else if (5 * lanes<T> % width == 0)
+        i = narrow<T, Op, 5>(x, rows, width, center, y);
+    }
+  while (i < rows || i == 0) {
+    const int n = static_cast<int>(rows - i < block ? rows - i : block);
+    row_block<T, Op>(x + i * stride, stride, n, width, center, y, i == 0);
+    i += block;
+  }
 }
 
 template <class T>
