@@ -16,13 +16,13 @@ constexpr int kConvVectors = 2;
 #if RANVIER_VECTOR_REGISTERS >= 32
 constexpr int kTileRows[][8] = {{4, 4, 8, 8, 12, 12, 14, 14}, {2, 4, 6, 8, 10, 12, 13, 14}};
 #elif RANVIER_HAS_FMA
-constexpr int kTileRows[][6] = {{2, 2, 4, 4, 6, 6}, {1, 2, 3, 4, 5, 6}};
+constexpr int kTileRows[][6] = {{2, 4, 6, 8, 10, 12}, {1, 2, 3, 4, 5, 6}};
 #else
 constexpr int kTileRows[][4] = {{2, 2, 4, 4}, {1, 2, 3, 4}};
 #endif
 constexpr int kTileHeights = sizeof kTileRows[0] / sizeof(int);
-constexpr int kConvRows = kTileRows[1][kTileHeights - 1];
-static_assert(kConvRows <= kMaxConvRows);
+constexpr int kConvRows = kTileRows[1][kTileHeights - 1], kNarrowRows = kTileRows[0][kTileHeights - 1];
+static_assert(kConvRows <= kMaxConvRows && kNarrowRows <= kMaxConvRows);
 
 // kSteps products of each row, one after another.
 template <class T, int kRows, int kVectors, int kSteps>
@@ -269,18 +269,12 @@ static void run_tile(ConvTile<T>& t) {
 static void end_streams() { stream_end(); }
 
 template <class T>
-static constexpr ConvKernels<T> conv_table = {kConvRows,
-                                              lanes<T>,
-                                              run_tile<T>,
-                                              end_streams,
-                                              {0, dot_rows(1), dot_rows(2), dot_rows(3), dot_rows(4)},
-                                              run_dots<T>,
-                                              kGroupedRows,
-                                              grouped_or_none<T>(),
-                                              pack<T>,
-                                              pack_panel<T>,
-                                              combine<T>,
-                                              sum<T>};
+static constexpr ConvKernels<T> conv_table = {
+    kConvRows,   lanes<T>,      kNarrowRows,
+    run_tile<T>, end_streams,   {0, dot_rows(1), dot_rows(2), dot_rows(3), dot_rows(4)},
+    run_dots<T>, kGroupedRows,  grouped_or_none<T>(),
+    pack<T>,     pack_panel<T>, combine<T>,
+    sum<T>};
 extern const ConvKernels<float> conv_kernels_float = conv_table<float>;
 extern const ConvKernels<double> conv_kernels_double = conv_table<double>;
 

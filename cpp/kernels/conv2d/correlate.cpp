@@ -48,7 +48,7 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads)
              panel_width<T>(dots, spans, out_group)),
       mr(dots    ? conv_kernels<T>().dot_rows[panels.width]
          : spans ? conv_kernels<T>().grouped_rows
-                 : conv_kernels<T>().mr),
+                 : conv_kernels<T>().rows(panels.width)),
       x(p.x, 0, carver),
       rows(p.axis(0), carver),
       columns(p.axis(1), carver),

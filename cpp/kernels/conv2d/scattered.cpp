@@ -108,7 +108,6 @@ bool ScatteredInput::run_image(const OpenTeam& team, int64_t image) const {
 
 void ScatteredInput::add_rows(const float* dy, float* sums) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
-  const int64_t height = ceil_div(pixels_, ceil_div(pixels_, kernels.mr));
   const ConvSegment all{0, 0, out_};
   ConvTile<float> t;
   t.segments = &all, t.count = 1, t.step_a = 1;
@@ -119,6 +118,7 @@ void ScatteredInput::add_rows(const float* dy, float* sums) const {
     for (int64_t first = 0; first < padded(); first += 2 * lanes_, t.b += out_ * t.step_b) {
       t.step_b = std::min(2 * lanes_, padded() - first);
       t.columns = static_cast<int>(t.step_b);
+      const int64_t height = ceil_div(pixels_, ceil_div(pixels_, kernels.rows(t.step_b)));
       float* const to = sums + r * c_.geometry.dilation[0] * pitch_ + first;
       for (int64_t at = 0; at < pixels_; at += t.rows) {
         t.rows = static_cast<int>(std::min(height, pixels_ - at));

@@ -74,7 +74,9 @@ struct ConvPartials {
 
 template <class T>
 struct ConvKernels {
-  int mr, lanes;               // the tile: rows, half its columns
+  int mr, lanes;    // the tile: rows, half its columns
+  int narrow_rows;  // of a tile of one vector
+  int rows(int64_t width) const { return width > lanes ? mr : narrow_rows; }
   void (*tile)(ConvTile<T>&);  // may lengthen its lists of rows
   void (*stream_end)();        // to be called after tiles that stream
   int dot_rows[kMaxDots + 1];  // by step_b

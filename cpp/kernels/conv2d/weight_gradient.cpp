@@ -81,7 +81,7 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& c
       dy_(call.dy, panels_.per_group, carver),
       rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0]), carver),
       columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), carver) {
-  const int mr = conv_kernels<T>().mr;
+  const int mr = conv_kernels<T>().rows(panels_.width);
   const int64_t q = std::max<int64_t>(call.dy.shape[3], 1), rows = call.dy.shape[0] * call.dy.shape[2];
   by_tap_ = in_group_ >= mr;
   tiles_per_tap_ = ceil_div(in_group_, mr);
@@ -223,8 +223,9 @@ void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const 
   const T* x = x_.data + panels_.group(panel) * in_group_;
   T* out = sums(chunk.part, panel);
   const int64_t width = job.s1 - job.s0;
-  const int64_t height = by_tap_ ? ceil_div(in_group_, tiles_per_tap_)
-                                 : ceil_div(last - first, ceil_div(last - first, kernels.mr));
+  const int64_t height = by_tap_
+                             ? ceil_div(in_group_, tiles_per_tap_)
+                             : ceil_div(last - first, ceil_div(last - first, kernels.rows(panels_.width)));
   int64_t channel = first % in_group_, s = first / in_group_ % width, r = first / in_group_ / width;
   for (int64_t row = first; row < last; row += t.rows) {
     t.rows = static_cast<int>(std::min(height, last - row));
