@@ -42,6 +42,11 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(RANVIER_NO_CLONES -fno-ipa-cp-clone)
 endif()
 
+# For code without exceptions. Windows needs the tables for itself.
+if(NOT WIN32)
+  set(RANVIER_NO_TABLES -fno-asynchronous-unwind-tables)
+endif()
+
 # Writes RANVIER_FOR_EACH_LEVEL(X), the list of levels, RANVIER_SELECT(table), which picks the table of the active
 # level, and RANVIER_TABLES(Table, name) and RANVIER_TABLE(Table, name), which declare a family's tables in all of them.
 function(ranvier_write_levels header)
@@ -94,7 +99,7 @@ function(ranvier_add_isa_objects out)
       set(target ranvier_isa_${level}${suffix})
       add_library(${target} OBJECT ${sources${suffix}})
       target_compile_options(${target} PRIVATE ${RANVIER_COMMON_FLAGS} ${RANVIER_FLAGS_${level}}
-        ${RANVIER_FLAGS${suffix}} -fno-exceptions -fno-rtti -fno-asynchronous-unwind-tables ${RANVIER_NO_CLONES})
+        ${RANVIER_FLAGS${suffix}} -fno-exceptions -fno-rtti ${RANVIER_NO_TABLES} ${RANVIER_NO_CLONES})
       target_compile_definitions(${target} PRIVATE RANVIER_ISA=${level} ${RANVIER_DEFS_${level}})
       # Link-time optimisation would merge functions across levels.
       set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)

@@ -33,7 +33,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it; tests send it
     if hasattr(config, "workerinput") or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return  # one of the two processes, or a part of the suite
-    if config.getoption("numprocesses", 0) is None and len(os.sched_getaffinity(0)) > 1:
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if config.getoption("numprocesses", 0) is None and cpus > 1:
         config.option.numprocesses = 2
         config.option.dist = "worksteal"
 

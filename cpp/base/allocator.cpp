@@ -1,11 +1,10 @@
 #include "base/allocator.h"
 
-#include <sys/mman.h>
-
-#include <cstdlib>
 #include <mutex>
 #include <new>
 #include <vector>
+
+#include "base/system.h"
 
 namespace ranvier {
 namespace {
@@ -59,9 +58,9 @@ Header* new_block(size_t capacity) {
   static size_t blocks = 0;  // guarded by g_mutex
   const size_t shift = capacity >= kStaggerFrom ? blocks++ % kStaggerPlaces * kStaggerStep : 0;
   const size_t total = (capacity + kAlign + shift + align - 1) / align * align;
-  void* p = std::aligned_alloc(align, total);
+  void* p = allocate_aligned(align, total);
   if (!p) return nullptr;
-  if (huge) madvise(p, total, MADV_HUGEPAGE);
+  if (huge) use_huge_pages(p, total);
   Header* h = reinterpret_cast<Header*>(static_cast<char*>(p) + shift);
   h->memory = p;
   return h;
@@ -70,7 +69,7 @@ Header* new_block(size_t capacity) {
 void release_all() {
   if (!g_free) return;
   for (int c = 0; c < kClasses; ++c) {
-    for (Header* h : g_free[c]) std::free(h->memory);
+    for (Header* h : g_free[c]) free_aligned(h->memory);
     g_free[c].clear();
   }
   g_stats.bytes_cached = 0;
@@ -80,20 +79,14 @@ void release_all() {
 void take_back(Header* h) {
   g_stats.bytes_in_use -= h->capacity;
   if (g_stats.bytes_cached + h->capacity > kKeepAtMost) {
-    std::free(h->memory);
+    free_aligned(h->memory);
     return;
   }
   g_free[h->size_class].push_back(h);
   g_stats.bytes_cached += h->capacity;
 }
 
-// Gives the whole pages inside a block to the system; their address stays.
-void discard_pages(Header* h) {
-  constexpr uintptr_t kPage = 4096;
-  const uintptr_t first = (reinterpret_cast<uintptr_t>(h) + kAlign + kPage - 1) / kPage * kPage;
-  const uintptr_t last = (reinterpret_cast<uintptr_t>(h) + kAlign + h->capacity) / kPage * kPage;
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
-}
+void discard_block(Header* h) { discard_pages(reinterpret_cast<char*>(h) + kAlign, h->capacity); }
 
 }  // namespace
 
@@ -130,7 +123,7 @@ void deallocate(void* block) {
   std::lock_guard<std::mutex> lock(g_mutex);
   if (!h->pins) return take_back(h);
   h->released = true;
-  if (h->discard) discard_pages(h);
+  if (h->discard) discard_block(h);
 }
 
 void pin(void* block, bool discard) {
@@ -146,7 +139,7 @@ void unpin(void* block) {
   if (--h->pins || !h->released) return;
   // A recording's own memory is seldom of use to what comes after. Small blocks are: to the next recording.
   constexpr size_t kDiscarded = 1 << 18;
-  if (h->capacity >= kDiscarded) discard_pages(h);
+  if (h->capacity >= kDiscarded) discard_block(h);
   take_back(h);
 }
 

@@ -1,8 +1,8 @@
 #include "base/fork.h"
 
-#include <time.h>
-
 #include <atomic>
+
+#include "base/system.h"
 
 namespace ranvier {
 namespace {
@@ -24,11 +24,6 @@ void enter_run() {
 void leave_run() { g_runs.fetch_sub(1, std::memory_order_release); }
 
 }  // namespace
-
-void nap() {
-  const timespec time{0, 20000};
-  nanosleep(&time, nullptr);
-}
 
 // Two counters and no lock: a replay of some microseconds passes here, and a fork is rare and may wait.
 NoFork::NoFork() {

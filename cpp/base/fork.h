@@ -25,7 +25,6 @@ class ForkAllowed {
   int held_;  // NoForks of this thread
 };
 bool is_fork_allowed();  // whether any lives
-void nap();              // some microseconds
 
 // For the handlers of fork(), in the thread that forks.
 void hold_runs();     // waits until no NoFork lives; then none begins

@@ -1,11 +1,9 @@
 #include "base/interrupt.h"
 
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <chrono>
 
 #include "base/fork.h"
+#include "base/system.h"
 
 namespace ranvier {
 namespace {
@@ -32,7 +30,7 @@ bool StopSignal::look() {
   const bool first = next_look_ == 0;
   next_look_ = now + kPeriod;
   const SignalCheck check = g_check.load(std::memory_order_relaxed);
-  if (first || !check || !may_stop_ || syscall(SYS_gettid) != getpid() || !may_stop_(call_)) return false;
+  if (first || !check || !may_stop_ || !on_main_thread() || !may_stop_(call_)) return false;
   bool stop;
   {
     const ForkAllowed allowed;

@@ -1,25 +1,17 @@
 #include "base/parallel.h"
 
-#include <linux/futex.h>
 #include <omp.h>
-#include <pthread.h>
-#include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <climits>
 #include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <mutex>
 #include <new>
 
 #include "base/allocator.h"
-#include "base/cpu_count.h"
 #include "base/fork.h"
+#include "base/system.h"
 
 namespace ranvier {
 namespace {
@@ -48,21 +40,14 @@ void pause() {
 #endif
 }
 
-constexpr timespec kBetweenLooks{0, 50000000};  // of a thread that sleeps and may have to look for signals
-
-void futex(std::atomic<uint32_t>& word, int operation, uint32_t value) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), operation, value,
-          operation == FUTEX_WAIT_PRIVATE ? &kBetweenLooks : nullptr, nullptr, 0);
-}
-
 // Until the flag has come to a round.
 void wait_for(const Team& team, std::atomic<uint32_t>& flag, uint32_t round) {
   const auto is_behind = [&](uint32_t seen) { return static_cast<int32_t>(seen - round) < 0; };
   for (int spins = g_spins; spins > 0 && is_behind(flag.load(std::memory_order_acquire)); --spins) pause();
   if (!is_behind(flag.load(std::memory_order_acquire))) return;
-  g_sleepers.fetch_add(
-      1);  // before the flag is looked at again: the thread that raises it sees one of the two
-  for (uint32_t seen; is_behind(seen = flag.load()); interrupted(team)) futex(flag, FUTEX_WAIT_PRIVATE, seen);
+  // Before the flag is looked at again: the thread that raises it sees one of the two.
+  g_sleepers.fetch_add(1);
+  for (uint32_t seen; is_behind(seen = flag.load()); interrupted(team)) sleep_while(flag, seen);
   g_sleepers.fetch_sub(1);
 }
 thread_local bool t_alone = false;
@@ -72,7 +57,7 @@ thread_local unsigned t_version = 0;  // of g_count as last given to OpenMP on t
 struct Placement {
   int caller_cpu = -1;
   bool fresh = false;  // a worker's thread id was seen for the first time
-  pid_t workers[kMaxTracked] = {};
+  ThreadId workers[kMaxTracked] = {};
 };
 thread_local Placement t_placement;
 Placement* g_region = nullptr;  // of the region being opened; guarded by g_team
@@ -81,15 +66,11 @@ Placement* g_region = nullptr;  // of the region being opened; guarded by g_team
 // for a region of 14 us. So workers may run anywhere but on the caller's CPU. One system call each when the
 // caller has moved.
 void keep_workers_off_caller(Placement& p) {
-  const int cpu = sched_getcpu();
+  const int cpu = this_cpu();
   if (!g_place_workers || (cpu == p.caller_cpu && !p.fresh)) return;
   p.caller_cpu = cpu;
   p.fresh = false;
-  cpu_set_t mask;
-  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return;
-  if (cpu >= 0 && CPU_COUNT(&mask) > 1) CPU_CLR(cpu, &mask);
-  for (pid_t tid : p.workers)
-    if (tid) sched_setaffinity(tid, sizeof mask, &mask);
+  keep_off(cpu, p.workers, kMaxTracked);
 }
 
 bool user_places_threads() {
@@ -138,7 +119,7 @@ void init_parallel() {
   g_cpus = usable_cpus();
   set_num_threads(default_num_threads());
   g_place_workers = !user_places_threads();
-  pthread_atfork(before_fork, after_fork, after_fork_in_child);
+  at_fork(before_fork, after_fork, after_fork_in_child);
 }
 
 void set_num_threads(int count) {
@@ -170,7 +151,7 @@ void OpenTeam::meet() const {
   const uint32_t round = ++progress_->barriers;
   std::atomic<uint32_t>& own = g_flags[index_].round;
   own.store(round);
-  if (g_sleepers.load() > 0) futex(own, FUTEX_WAKE_PRIVATE, INT_MAX);
+  if (g_sleepers.load() > 0) wake_all(own);
   for (int i = 0; i < size_; ++i) wait_for(*this, g_flags[i].round, round);
 }
 
@@ -272,8 +253,8 @@ TeamLease::~TeamLease() {
 Member enter_team() {
   const int index = omp_get_thread_num();
   if (index > 0 && index < kMaxTracked) {
-    static thread_local const pid_t tid = static_cast<pid_t>(syscall(SYS_gettid));
-    pid_t& slot = g_region->workers[index];
+    static thread_local const ThreadId tid = this_thread();
+    ThreadId& slot = g_region->workers[index];
     if (slot != tid) {
       slot = tid;
       __atomic_store_n(&g_region->fresh, true, __ATOMIC_RELAXED);

@@ -1,12 +1,11 @@
 #include "bindings/array_program.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <climits>
 #include <set>
 
 #include "base/allocator.h"
+#include "base/system.h"
 #include "bindings/conv_args.h"
 #include "bindings/index_range.h"
 #include "bindings/numpy_api.h"
@@ -86,8 +85,8 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
       noted[use.region] = true;
       written_.emplace_back(b.address, b.address + b.bytes);
     }
-  static const int handler = pthread_atfork(nullptr, nullptr, &ArrayProgram::renew_locks);
-  (void)handler;
+  static const bool handled = (at_fork(nullptr, nullptr, &ArrayProgram::renew_locks), true);
+  (void)handled;
   g_programs.insert(this);
 }
 

@@ -1,7 +1,7 @@
 // Threads, ISA level, memory: what ranvier.show_config() reports and tests set.
 #include <pybind11/typing.h>
 #include "base/allocator.h"
-#include "base/cpu_count.h"
+#include "base/system.h"
 #include "base/isa.h"
 #include "base/parallel.h"
 

@@ -49,7 +49,8 @@ def _renew_locks() -> None:
         compiled._lock = RLock()
 
 
-os.register_at_fork(after_in_child=_renew_locks)
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 class CompiledFunction:

@@ -95,6 +95,8 @@ def _replace(target: Path, content: bytes) -> None:
     finally:
         with suppress(OSError):  # the first error is the one to report
             temporary.unlink(missing_ok=True)
+    if os.name == "nt":  # Windows cannot open a folder; its file systems keep the new name
+        return
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
