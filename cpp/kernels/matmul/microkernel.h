@@ -44,6 +44,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, int64_t last, Cu
   constexpr int kLine = 64 / int(sizeof(T));
   const T *b = at.b, *ahead = at.b + (kPack ? kFarAhead : kAhead) * t.rs_b + kLine - 1;
   T* pack_to = at.pack_to;
+  const int columns = t.columns;
   int64_t column[kVectors];
   RANVIER_UNROLL
   for (int v = 0; v < kVectors; ++v) column[v] = kPack ? v * L : column_of<T, kVectors>(v, last);
@@ -56,7 +57,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, int64_t last, Cu
     vec<T> row[kVectors];
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      row[v] = kMasks && kVectors == 1 ? load_n(b, t.columns) : load(b + column[v]);
+      row[v] = kMasks && kVectors == 1 ? load_n(b, columns) : load(b + column[v]);
       if (v * sizeof(vec<T>) % 64 != 0) continue;
       if (kPack)
         __builtin_prefetch(ahead + v * L, 0, 2);
@@ -95,12 +96,13 @@ static void tile(const MatmulTile<T>& t) {
   constexpr int L = lanes<T>, kWidth = kVectors * L;
   const bool finishes = is_finished(t);
   constexpr bool kMasked = kMasks && kVectors == 1;
+  const int columns = t.columns;
   const bool whole = t.cs_c == 1 && (kMasked || t.columns >= L), plain = whole && !finishes;
   const int64_t last = whole ? t.columns - L : kWidth - L;
   const auto read = [&](const T* p, int64_t column)
-                        RANVIER_INLINED { return kMasked ? load_n(p, t.columns) : load(p + column); };
+                        RANVIER_INLINED { return kMasked ? load_n(p, columns) : load(p + column); };
   const auto write = [&](T* p, int64_t column, vec<T> x)
-                         RANVIER_INLINED { kMasked ? store_n(p, x, t.columns) : store(p + column, x); };
+                         RANVIER_INLINED { kMasked ? store_n(p, x, columns) : store(p + column, x); };
   vec<T> acc[kRows][kVectors];
   alignas(64) T spilled[kRows * kWidth];
   const T *a = t.a, *b = t.b;
@@ -124,13 +126,16 @@ static void tile(const MatmulTile<T>& t) {
       const bool done = left <= 0 && plain;
       T* to = done ? c : spilled;
       const int64_t step = done ? t.rs_c : kWidth, to_last = left <= 0 ? last : kWidth - L;
-      RANVIER_UNROLL
-      for (int i = 0; i < kRows; ++i, to = opaque(to + step), sums = opaque(sums + sums_step)) {
-        if (add) {  // all of a row before any is stored, since vectors overlap
+      if (add) {  // before anything is stored, since vectors overlap
+        RANVIER_UNROLL
+        for (int i = 0; i < kRows; ++i, sums = opaque(sums + sums_step)) {
           RANVIER_UNROLL
           for (int v = 0; v < kVectors; ++v)
             acc[i][v] = read(sums, column_of<T, kVectors>(v, sums_last)) + acc[i][v];
         }
+      }
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows; ++i, to = opaque(to + step)) {
         RANVIER_UNROLL
         for (int v = 0; v < kVectors; ++v) write(to, column_of<T, kVectors>(v, to_last), acc[i][v]);
       }
