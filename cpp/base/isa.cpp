@@ -25,7 +25,7 @@ bool cpu_has(const char* level) {
            __builtin_cpu_supports("bmi2");
 #endif
   (void)level;
-  return true;  // v2 and generic are the baseline that everything is compiled for
+  return true;  // v2, those of aarch64 and generic are the baseline that everything is compiled for
 }
 
 }  // namespace
@@ -35,6 +35,9 @@ Isa active_isa() { return g_active.load(std::memory_order_relaxed); }
 const char* isa_name(Isa isa) {
 #if defined(__x86_64__)
   constexpr const char* kNames[] = {"x86-64-v4", "x86-64-v3", "x86-64-v2"};
+  return kNames[static_cast<int>(isa)];
+#elif defined(__aarch64__)
+  constexpr const char* kNames[] = {"aarch64", "aarch64-as-v3"};
   return kNames[static_cast<int>(isa)];
 #else
   return kShortNames[static_cast<int>(isa)];

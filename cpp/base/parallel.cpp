@@ -37,6 +37,8 @@ int g_cpus = 1;   // that the process may use
 void pause() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");  // `yield` does nothing on most cores
 #endif
 }
 

@@ -71,6 +71,24 @@ RANVIER_INLINE ByteLanes<double>::type narrow_to_bytes(ivec<double> v) {
       _mm_cvtsi128_si32(_mm_shuffle_epi8((__m128i)v, _mm_set1_epi16(0x0800))));
 }
 
+#elif RANVIER_VECTOR_BYTES == 16 && defined(__ARM_NEON)
+
+RANVIER_INLINE ivec<float> widen_bytes(const uint8_t* p, float) {
+  uint32_t four;
+  memcpy(&four, p, sizeof four);
+  const uint16x8_t words = vmovl_u8(vcreate_u8(four));
+  return (ivec<float>)vmovl_u16(vget_low_u16(words));
+}
+RANVIER_INLINE ivec<double> widen_bytes(const uint8_t* p, double) { return ivec<double>{p[0], p[1]}; }
+RANVIER_INLINE ByteLanes<float>::type narrow_to_bytes(ivec<float> v) {
+  const uint16x4_t words = vmovn_u32((uint32x4_t)v);
+  const uint8x8_t bytes = vmovn_u16(vcombine_u16(words, words));
+  return (ByteLanes<float>::type)vget_lane_u32(vreinterpret_u32_u8(bytes), 0);
+}
+RANVIER_INLINE ByteLanes<double>::type narrow_to_bytes(ivec<double> v) {
+  return (ByteLanes<double>::type) static_cast<uint16_t>((v[0] & 0xff) | (v[1] & 0xff) << 8);
+}
+
 #else
 
 template <class T>

@@ -11,6 +11,8 @@ RANVIER_INLINE uint32_t mask_bits(ivec<float> mask) {
   return uint32_t(_mm256_movemask_ps((__m256)mask));
 #elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
   return uint32_t(_mm_movemask_ps((__m128)mask));
+#elif RANVIER_VECTOR_BYTES == 16 && defined(__ARM_NEON)
+  return vaddvq_u32((uint32x4_t)(mask & ivec<float>{1, 2, 4, 8}));
 #else
   uint32_t bits = 0;
   for (int i = 0; i < lanes<float>; ++i) bits |= uint32_t(mask[i] & 1) << i;
@@ -28,6 +30,14 @@ RANVIER_INLINE uint32_t bits_equal(const uint8_t* p, uint8_t x) {
   const __m128i all = _mm_set1_epi8(char(x)), *half = (const __m128i*)p;
   const int low = _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(half), all));
   return uint32_t(low) | uint32_t(_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(half + 1), all))) << 16;
+#elif RANVIER_VECTOR_BYTES == 16 && defined(__ARM_NEON)
+  const uint8x16_t place = vreinterpretq_u8_u64(vdupq_n_u64(0x8040201008040201)), all = vdupq_n_u8(x);
+  const uint8x16_t low = vandq_u8(vceqq_u8(vld1q_u8(p), all), place);
+  const uint8x16_t high = vandq_u8(vceqq_u8(vld1q_u8(p + 16), all), place);
+  uint8x16_t sums = vpaddq_u8(low, high);  // three times: a byte for each eight
+  sums = vpaddq_u8(sums, sums);
+  sums = vpaddq_u8(sums, sums);
+  return vgetq_lane_u32(vreinterpretq_u32_u8(sums), 0);
 #else
   uint32_t bits = 0;
   for (int i = 0; i < 32; ++i) bits |= uint32_t(p[i] == x) << i;

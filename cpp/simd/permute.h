@@ -20,6 +20,14 @@ static constexpr bool has_permute = sizeof(T) == 4;
 RANVIER_INLINE vec<float> permute(vec<float> v, ivec<float> index) {
   return _mm256_permutevar8x32_ps(v, (__m256i)index);
 }
+#elif RANVIER_VECTOR_BYTES == 32  // as AVX2, which chooses kernels by it
+template <class T>
+static constexpr bool has_permute = sizeof(T) == 4;
+RANVIER_INLINE vec<float> permute(vec<float> v, ivec<float> index) {
+  vec<float> moved;
+  for (int i = 0; i < lanes<float>; ++i) moved[i] = v[index[i] & (lanes<float> - 1)];
+  return moved;
+}
 #else
 template <class T>
 static constexpr bool has_permute = false;

@@ -1,4 +1,4 @@
-// What vec.h needs beyond the vector extension, for CPUs without their own level (NEON and others):
+// What vec.h needs beyond the vector extension, for CPUs without their own level:
 // plain loops over the lanes, which the compiler turns into its own instructions. Included by vec.h.
 #pragma once
 

@@ -47,6 +47,18 @@ RANVIER_INLINE vec<float> pick(const float* table, const QuadChoice& c) {
   RANVIER_READS(table, 16);
   return (vec<float>)_mm_shuffle_epi8((__m128i)_mm_loadu_ps(table), c.bytes);
 }
+#elif RANVIER_VECTOR_BYTES == 16 && defined(__ARM_NEON)
+struct QuadChoice {
+  uint8x16_t bytes;
+};
+RANVIER_INLINE QuadChoice choose(ivec<float> index, int n, vec<float> g) {
+  const ivec<float> first = index * 0x04040404 + 0x03020100;  // the element's bytes; large ones give 0
+  return {(uint8x16_t)(first | ~((index < n) & (g != vec<float>{})))};
+}
+RANVIER_INLINE vec<float> pick(const float* table, const QuadChoice& c) {
+  RANVIER_READS(table, 16);
+  return (vec<float>)vqtbl1q_u8(vreinterpretq_u8_f32(vld1q_f32(table)), c.bytes);
+}
 #else
 struct QuadChoice {
   ivec<float> index, keep;

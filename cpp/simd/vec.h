@@ -73,6 +73,10 @@ RANVIER_INLINE vec<double> power_of_two(vec<double> n) {
 #include "simd/avx2.h"
 #elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
 #include "simd/sse4.h"
+#elif RANVIER_VECTOR_BYTES == 16 && defined(__ARM_NEON)
+#include "simd/neon.h"
+#elif RANVIER_VECTOR_BYTES == 32 && defined(__ARM_NEON)
+#include "simd/neon_pairs.h"
 #else
 #include "simd/portable.h"
 #endif
@@ -111,11 +115,23 @@ RANVIER_INLINE vec<T> broadcast(T x) {
   return x - vec<T>{};  // x - 0 is x for every x, -0 included
 }
 
+// broadcast(x) for products. On aarch64 they take x from a lane: LD1R, which GCC would use where it can,
+// occupies a pipe that multiplies.
+template <class T>
+RANVIER_INLINE vec<T> factor(T x) {
+#if defined(__aarch64__)
+  asm("" : "+w"(x));
+#endif
+  return broadcast<T>(x);
+}
+
 // v, loaded once: GCC would rather load it again in each instruction that uses it, and a load from two cache
 // lines costs two.
 template <class V>
 RANVIER_INLINE V in_register(V v) {
+#if defined(__x86_64__)
   asm("" : "+v"(v));
+#endif
   return v;
 }
 

@@ -12,6 +12,8 @@ RANVIER_INLINE uvec<double> multiply_low(uvec<double> a, uint32_t b) {
   return (uvec<double>)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
 #elif RANVIER_VECTOR_BYTES == 16 && defined(__SSE4_1__)
   return (uvec<double>)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(b));
+#elif RANVIER_VECTOR_BYTES == 16 && defined(__ARM_NEON)
+  return (uvec<double>)vmull_u32(vmovn_u64((uint64x2_t)a), vdup_n_u32(b));
 #else
   return (a & 0xffffffffull) * uint64_t{b};
 #endif

@@ -43,9 +43,11 @@ from ranvier.autograd.random_tensors import *
 from ranvier.autograd.tensor import Tensor
 from ranvier.config import (
     empty_cache,
+    get_consistent,
     get_num_threads,
     get_winograd,
     memory_stats,
+    set_consistent,
     set_num_threads,
     set_numpy_threads,
     set_winograd,

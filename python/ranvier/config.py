@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from typing import Any
 
@@ -12,14 +13,18 @@ import ranvier._core as _core
 __all__ = [
     "config",
     "empty_cache",
+    "get_consistent",
     "get_num_threads",
     "get_winograd",
     "memory_stats",
+    "set_consistent",
     "set_num_threads",
     "set_numpy_threads",
     "set_winograd",
     "show_config",
 ]
+
+CONSISTENT_LEVELS = ("x86-64-v3", "aarch64-as-v3")  # which give the same bits
 
 
 def set_num_threads(count: int) -> None:
@@ -104,6 +109,46 @@ def get_winograd() -> bool:
     return bool(_core.get_winograd())
 
 
+def set_consistent(enabled: bool) -> None:
+    """Sets whether results have the same bits on every CPU with fused multiply-add.
+
+    It is off by default. Each CPU then uses its widest vectors, and sums have as many partial sums as a
+    vector has elements. If it is on, CPUs of x86-64 use the code of level x86-64-v3, and CPUs of aarch64 code
+    with vectors of the same length. What it costs is in ``docs/design/isa_levels.md``. The setting is one of
+    the process: while it is on, ``RANVIER_ISA`` does not count. :func:`config` shows a digest of the
+    arithmetic, which is the same where bits are the same.
+
+    Raises:
+        TypeError: enabled is not a bool.
+        RuntimeError: the CPU has no fused multiply-add (level x86-64-v2).
+
+    >>> import ranvier as rv
+    >>> rv.set_consistent(True)
+    >>> rv.get_consistent()
+    True
+    >>> rv.set_consistent(False)
+    """
+    if not isinstance(enabled, bool):
+        raise TypeError(f"[set_consistent] got {enabled!r}; expected True or False")
+    levels = _core.supported_isas()
+    if not enabled:
+        _core.set_isa(os.environ.get("RANVIER_ISA") or levels[0])
+        return
+    for level in CONSISTENT_LEVELS:
+        if level in levels:
+            _core.set_isa(level)
+            return
+    raise RuntimeError(
+        f"[set_consistent] got a CPU of level {levels[0]}; expected one with fused multiply-add "
+        f"(x86-64-v3 or aarch64)"
+    )
+
+
+def get_consistent() -> bool:
+    """Whether results have the same bits on every CPU with fused multiply-add: see :func:`set_consistent`."""
+    return _core.isa() in CONSISTENT_LEVELS
+
+
 def memory_stats() -> dict[str, int]:
     """The allocator's counters: ``allocations``, ``cache_hits``, and in bytes ``bytes_in_use``,
     ``bytes_cached``, ``peak_bytes_in_use``. Freed blocks are kept in a cache and used again.
@@ -122,12 +167,12 @@ def empty_cache() -> None:
 
 
 def config() -> dict[str, Any]:
-    """Versions, the instruction-set level in use and those of this CPU, threads, and whether convolutions
-    may use Winograd's algorithm.
+    """Versions, the instruction-set level in use and those of this CPU, threads, whether convolutions may use
+    Winograd's algorithm, and a digest of the arithmetic: it is the same where results have the same bits.
 
     >>> import ranvier as rv
     >>> sorted(rv.config.config())
-    ['isa', 'isas', 'numpy', 'platform', 'python', 'ranvier', 'threads', 'winograd']
+    ['arithmetic', 'isa', 'isas', 'numpy', 'platform', 'python', 'ranvier', 'threads', 'winograd']
     """
     return {
         "ranvier": _core.__version__,
@@ -138,13 +183,36 @@ def config() -> dict[str, Any]:
         "isas": list(_core.supported_isas()),
         "threads": get_num_threads(),
         "winograd": get_winograd(),
+        "arithmetic": _arithmetic(),
     }
+
+
+def _arithmetic() -> str:
+    """The first digits of a SHA-256 of sums, products, convolutions and functions of fixed numbers."""
+    import hashlib  # loads OpenSSL
+
+    results = hashlib.sha256()
+    for dtype in (np.float32, np.float64):
+        x = ((np.arange(6144) * 37 % 1009 - 504) / 211).astype(dtype).reshape(48, 128)
+        images = x.reshape(2, 16, 16, 12).transpose(0, 3, 1, 2)
+        for y in (
+            _core.matmul(x[:3], x.T),
+            _core.matmul(x, x.T),
+            _core.conv2d(images, images[:, :, :3, :3], padding=1),
+            _core.sum(x, 1),
+            _core.softmax(x),
+            *(f(x) for f in (_core.exp, _core.tanh, _core.erf, _core.sin, _core.gelu)),
+            _core.log(_core.abs(x)),
+            _core.pow(_core.abs(x), 1.7),
+        ):
+            results.update(np.ascontiguousarray(y).tobytes())
+    return results.hexdigest()[:12]
 
 
 def show_config() -> None:
     """Prints :func:`config`, for reports of problems.
 
-    ``RANVIER_ISA=x86-64-v2|v3|v4`` in the environment lowers the level.
+    ``RANVIER_ISA`` in the environment names another of the levels ``isas``.
     """
     for name, value in config().items():
-        print(f"{name:10}{', '.join(value) if isinstance(value, list) else value}")
+        print(f"{name:11}{', '.join(value) if isinstance(value, list) else value}")

@@ -39,7 +39,7 @@ RANVIER_INLINE void multiply_steps(const T* const (&a)[kRows], int64_t at, const
   for (int i = 0; i < kRows; ++i) {
     RANVIER_UNROLL
     for (int u = 0; u < kSteps; ++u) {
-      const vec<T> x = broadcast<T>(a[i][at + u]);
+      const vec<T> x = factor<T>(a[i][at + u]);
       RANVIER_UNROLL
       for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(x, row[u][v], acc[i][v]);
     }

@@ -168,7 +168,7 @@ static void pooled_tile(const PooledTile& t) {
       for (int w = 0; w < kWindows; ++w) {
         RANVIER_UNROLL
         for (int i = 0; i < 4; ++i) {
-          const vec<float> x = broadcast<float>(a[w][at[i]]);
+          const vec<float> x = factor<float>(a[w][at[i]]);
           RANVIER_UNROLL
           for (int v = 0; v < kVectors; ++v) acc[w][i][v] = fma(x, weights[v], acc[w][i][v]);
         }

@@ -73,7 +73,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, int64_t last, Cu
     for (int i = 0; i < kRows; ++i) {
       T x;
       __builtin_memcpy(&x, a[i / kGroup] + (i % kGroup) * row_bytes, sizeof x);
-      const vec<T> xs = broadcast<T>(x);
+      const vec<T> xs = factor<T>(x);
       RANVIER_UNROLL
       for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(xs, row[v], acc[i][v]);
     }

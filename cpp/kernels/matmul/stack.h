@@ -24,7 +24,7 @@ static void stack_rows(const MatmulStack<T>& s, const T* a, const T* b, T* c, in
     row[kVectors - 1] = load_n(b + kWhole, n);
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
-      const vec<T> x = broadcast<T>(a[i * s.rs_a]);
+      const vec<T> x = factor<T>(a[i * s.rs_a]);
       RANVIER_UNROLL
       for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(x, row[v], acc[i][v]);
     }
