@@ -26,8 +26,13 @@ struct BatchSource {
     const int64_t* chosen = order + batch * rows;
     if (bytes == 8)
       for (int64_t r = 0; r < rows; ++r) std::memcpy(to + r * 8, data + chosen[r] * 8, 8);
-    else
+    else if (bytes < kLongRow)
       for (int64_t r = 0; r < rows; ++r) copy_run(data + chosen[r] * bytes, bytes, to + r * bytes);
+    else
+      for (int64_t r = 0; r < rows; ++r) {
+        if (r + 1 < rows && bytes < kLongest) prefetch_row(chosen[r + 1]);
+        std::memcpy(to + r * bytes, data + chosen[r] * bytes, bytes);
+      }
     return to;
   }
 
@@ -35,11 +40,17 @@ struct BatchSource {
   void prefetch(int64_t batch) const {
     constexpr int64_t kMost = 1 << 16;  // bytes
     if (!order || rows * bytes > kMost) return;
-    for (int64_t r = 0; r < rows; ++r) {
-      const char* row = data + order[batch * rows + r] * bytes;
-      for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(row + at);
-      __builtin_prefetch(row + bytes - 1);
-    }
+    for (int64_t r = 0; r < rows; ++r) prefetch_row(order[batch * rows + r]);
+  }
+
+ private:
+  // Bytes of a row: from kLongRow on the next is fetched while one is copied, up to half of L1.
+  static constexpr int64_t kLongRow = 512, kLongest = 1 << 14;
+
+  void prefetch_row(int64_t sample) const {
+    const char* row = data + sample * bytes;
+    for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(row + at);
+    __builtin_prefetch(row + bytes - 1);
   }
 };
 

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
+from functools import cached_property
 from math import isfinite
 from pathlib import Path
 from time import perf_counter
@@ -76,7 +77,11 @@ class Run:
         for hook in hooks:
             if isinstance(hook, Checkpoint):
                 self._require_resumable()
-        self._description = describe(trainer, source, valid) | {"first epoch": self.first}
+
+    @cached_property
+    def _description(self) -> dict[str, Any]:
+        """What a run must have in common with this one to resume it: made where a checkpoint needs it."""
+        return describe(self.trainer, self.source, self.valid) | {"first epoch": self.first}
 
     def find(self, path: str | os.PathLike[str]) -> None:
         """Find the checkpoint to resume from, of a folder the newest undamaged one; it has to be of this run.
