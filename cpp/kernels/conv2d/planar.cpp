@@ -102,7 +102,8 @@ bool all_finite(const TensorView<const float>& w) {
 }
 
 PlanarSum::PlanarSum(const Correlation<float>& p, int64_t band_rows, Carver& carver, int threads)
-    : problem(p),
+    : kernels(planar_kernels()),
+      problem(p),
       row_axis(p.axis(0)),
       column_axis(p.axis(1)),
       band_rows(band_rows),
@@ -110,9 +111,9 @@ PlanarSum::PlanarSum(const Correlation<float>& p, int64_t band_rows, Carver& car
       in_(p.x.shape[1] / p.geometry.groups),
       out_(p.y.shape[1] / p.geometry.groups),
       taps_(p.w.shape[2] * p.w.shape[3]),
-      blocks_(ceil_div(out_, planar_kernels().outs)),
+      blocks_(ceil_div(out_, kernels.outs)),
       block_outs_(ceil_div(out_, blocks_)),
-      tile_(planar_kernels().pixels[block_outs_]),
+      tile_(kernels.pixels[block_outs_]),
       weights_(carver.take<float>(p.geometry.groups * group_size())),
       bias_(carver.take<float>(p.geometry.groups * outs())),
       offsets_(carver.take<int64_t>(in_ * taps_)),
@@ -156,7 +157,7 @@ void PlanarSum::sums(const OpenTeam& team, int64_t at, int64_t step, float* sums
   const float *weights = weights_ + group * group_size(), *bias = bias_ + group * outs();
   const int64_t products = in_ * taps_;
   for (int64_t k = 0; k < outs(); k += block_outs_)
-    planar_kernels().sums[block_outs_](
+    kernels.sums[block_outs_](
         {inputs + at, offsets_, products, weights + k * products, bias + k, sums + k * step, step});
 }
 
@@ -224,8 +225,8 @@ void Planar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool fi
   for (int64_t at = 0; at < flat; at += most) {
     const int64_t pixels = std::min(most, flat - at), step = round_up(pixels, sum_.tile());
     sum_.sums(team, at, step, sums, group);
-    planar_kernels().store({sums, step, static_cast<int>(pixels), static_cast<int>(out), places_ + at, y,
-                            p.norm_of(group * out), p.y.shape[1], p.relu, dense ? flat - at : 0});
+    sum_.kernels.store({sums, step, static_cast<int>(pixels), static_cast<int>(out), places_ + at, y,
+                        p.norm_of(group * out), p.y.shape[1], p.relu, dense ? flat - at : 0});
   }
 }
 

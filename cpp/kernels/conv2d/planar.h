@@ -61,6 +61,7 @@ class PlanarSum {
   int64_t outs() const { return blocks_ * block_outs_; }  // of a group, with those that make up a whole block
   int64_t out_group() const { return out_; }
 
+  const PlanarKernels& kernels;
   const Correlation<float> problem;
   const PlanarAxis row_axis, column_axis;
   const int64_t band_rows;

@@ -378,7 +378,7 @@ void with_kernel(const Conv2dPoolForward<float>& c, Carver& carver, int threads,
   whole.y.shape[2] = c.size[0];
   if (c.winograd && winograd_pays(whole)) return f(PooledWinograd(c, carver, threads));
   const PooledDirect direct(c, carver, threads);
-  if (!is_square(c) || !is_planar(whole)) return f(direct);
+  if (!is_square(c) || !PooledPlanar::pays(whole)) return f(direct);
   f(FinitePlanar{c.w, {c, convolution(c, pooled_width(c)), carver, threads}, direct});
 }
 

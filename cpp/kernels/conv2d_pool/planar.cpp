@@ -27,6 +27,15 @@ int64_t rows_at_once(const Correlation<float>& p, int threads) {
 
 }  // namespace
 
+// Whether vectors of output channels are emptier than rows of planes, which go on between the rows of pixels.
+bool PooledPlanar::pays(const Correlation<float>& p) {
+  constexpr double kGain = 1.15;
+  if (!is_planar(p)) return false;
+  const int64_t out = p.y.shape[1], lanes = planar_kernels().lanes;
+  const int64_t pitch = Planes(p.axis(0), p.axis(1), p.x.shape[1], 1).pitch;
+  return out * pitch <= kGain * round_up(out, lanes) * p.y.shape[3];
+}
+
 PooledPlanar::PooledPlanar(const Conv2dPoolForward<float>& c, const Correlation<float>& p, Carver& carver,
                            int threads)
     : call_(c),
@@ -81,9 +90,9 @@ void PooledPlanar::run_band(const OpenTeam& team, const PlanarSum::Band& band, b
   pooled_kernels().planes(t);
   const bool dense = out_ <= kChannelsAtOnce && st[3] == out_ && st[2] == out_ * columns;
   const int64_t to = band.image * st[0] + band.first / 2 * st[2];
-  planar_kernels().store({pooled, t.step, static_cast<int>(windows), static_cast<int>(out_), places_,
-                          call_.y.data + to, nullptr, 0, call_.activation == Conv2dActivation::relu,
-                          dense ? windows : 0});
+  sum_.kernels.store({pooled, t.step, static_cast<int>(windows), static_cast<int>(out_), places_,
+                      call_.y.data + to, nullptr, 0, call_.activation == Conv2dActivation::relu,
+                      dense ? windows : 0});
   if (t.where) store_offsets(offsets, windows, call_.where.data + to);
 }
 

@@ -9,6 +9,7 @@ namespace ranvier {
 
 class PooledPlanar {
  public:
+  static bool pays(const Correlation<float>& convolution);
   // `convolution`: what is pooled; its y has no memory. Its weights have to be finite.
   PooledPlanar(const Conv2dPoolForward<float>& call, const Correlation<float>& convolution, Carver& carver,
                int threads);
