@@ -144,21 +144,14 @@ void PlanarSum::pack_group(int64_t group) const {
         p.bias.data && k < out_ ? p.bias.data[(group * out_ + k) * p.bias.strides[0]] : 0;
 }
 
-void PlanarSum::fill(const OpenTeam& team, const Band& band, bool first_of_thread, int64_t group) const {
+const float* PlanarSum::fill(const OpenTeam& team, const Band& band, bool first_of_thread,
+                             int64_t group) const {
   float* const inputs = inputs_ + team.index() * round_up(planes.size(), 16);
   if (band.count != row_axis.out || first_of_thread) std::fill_n(inputs, planes.size(), 0.0f);
   TensorView<const float> x = problem.x;
   x.data += group * in_ * x.strides[1], x.shape[1] = in_;
   planes.fill(x, band.image, band.first, band.count, inputs);
-}
-
-void PlanarSum::sums(const OpenTeam& team, int64_t at, int64_t step, float* sums, int64_t group) const {
-  const float* const inputs = inputs_ + team.index() * round_up(planes.size(), 16);
-  const float *weights = weights_ + group * group_size(), *bias = bias_ + group * outs();
-  const int64_t products = in_ * taps_;
-  for (int64_t k = 0; k < outs(); k += block_outs_)
-    kernels.sums[block_outs_](
-        {inputs + at, offsets_, products, weights + k * products, bias + k, sums + k * step, step});
+  return inputs;
 }
 
 namespace {
@@ -179,8 +172,8 @@ int64_t rows_at_once(const Correlation<float>& p, int threads) {
 
 Planar::Planar(const Correlation<float>& p, Carver& carver, int threads)
     : sum_(p, rows_at_once(p, threads), carver, threads),
-      places_(carver.take<int64_t>(sum_.flat(sum_.band_rows))),
       sums_(carver.take<float>(threads * sums_size())),
+      places_(carver.take<int64_t>(sum_.flat(sum_.band_rows))),
       direct_(p, carver, threads) {}
 
 int64_t Planar::sums_size() const { return round_up(sum_.outs(), kChannelsAtOnce) * kTiles * sum_.tile(); }
@@ -218,13 +211,13 @@ void Planar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool fi
   const Correlation<float>& p = sum_.problem;
   const int64_t out = sum_.out_group(), *st = p.y.strides;
   float* const sums = sums_ + team.index() * sums_size();
-  sum_.fill(team, band, first_of_thread, group);
+  const float* const inputs = sum_.fill(team, band, first_of_thread, group);
   const int64_t flat = sum_.flat(band.count), most = kTiles * sum_.tile();
   const bool dense = out <= kChannelsAtOnce && st[3] == out && st[2] == out * sum_.column_axis.out;
   float* const y = p.y.data + band.image * st[0] + band.first * st[2] + group * out;
   for (int64_t at = 0; at < flat; at += most) {
     const int64_t pixels = std::min(most, flat - at), step = round_up(pixels, sum_.tile());
-    sum_.sums(team, at, step, sums, group);
+    sum_.sums(inputs, at, step, sums, group);
     sum_.kernels.store({sums, step, static_cast<int>(pixels), static_cast<int>(out), places_ + at, y,
                         p.norm_of(group * out), p.y.shape[1], p.relu, dense ? flat - at : 0});
   }

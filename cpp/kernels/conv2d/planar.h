@@ -52,10 +52,15 @@ class PlanarSum {
   };
   PlanarSum(const Correlation<float>& problem, int64_t band_rows, Carver& carver, int threads);
   void prepare() const;  // by one thread; a barrier has to follow
-  // Copies a group's inputs of a band, for the thread's sums.
-  void fill(const OpenTeam& team, const Band& band, bool first_of_thread, int64_t group = 0) const;
+  // Copies a group's inputs of a band, for the thread's sums; their place.
+  const float* fill(const OpenTeam& team, const Band& band, bool first_of_thread, int64_t group = 0) const;
   // sums[k * step + i] of pixel at + i of the band for i < step, a multiple of tile(). All blocks of outputs.
-  void sums(const OpenTeam& team, int64_t at, int64_t step, float* sums, int64_t group = 0) const;
+  void sums(const float* inputs, int64_t at, int64_t step, float* sums, int64_t group = 0) const {
+    const float *weights = weights_ + group * group_size(), *bias = bias_ + group * outs();
+    for (int64_t k = 0; k < outs(); k += block_outs_)
+      kernels.sums[block_outs_](
+          {inputs + at, offsets_, in_ * taps_, weights + k * in_ * taps_, bias + k, sums + k * step, step});
+  }
   int64_t flat(int64_t out_rows) const { return planes.flat(out_rows); }
   int64_t tile() const { return tile_; }                  // pixels
   int64_t outs() const { return blocks_ * block_outs_; }  // of a group, with those that make up a whole block
@@ -92,8 +97,8 @@ class Planar {
   void run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread, int64_t group) const;
 
   PlanarSum sum_;
+  float* sums_;  // for each thread
   int64_t* places_;
-  float* sums_;               // for each thread
   Correlator<float> direct_;  // for infinite weights, which must not meet the zeros of the padding
 };
 

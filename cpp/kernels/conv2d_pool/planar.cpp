@@ -79,9 +79,9 @@ void PooledPlanar::run_band(const OpenTeam& team, const PlanarSum::Band& band, b
   float* const z = z_ + team.index() * (sum_.outs() * z_step() + kSpace);
   float* const pooled = pooled_ + team.index() * round_up(out_, kChannelsAtOnce) * pooled_step();
   uint32_t* const offsets = offsets_ + team.index() * groups_ * pooled_step();
-  sum_.fill(team, band, first_of_thread);
+  const float* const inputs = sum_.fill(team, band, first_of_thread);
   const int64_t step = round_up(sum_.flat(band.count), sum_.tile());
-  sum_.sums(team, 0, step, z);
+  sum_.sums(inputs, 0, step, z);
   PooledPlanes t{};
   t.z = z, t.z_step = step, t.pitch = sum_.planes.pitch;
   t.rows = band.count / 2, t.windows = columns, t.channels = out_;
