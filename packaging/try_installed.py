@@ -33,6 +33,8 @@ def main() -> None:
     brought = [pool for pool in threadpool_info() if pool["user_api"] == "openmp"]
     paths = [Path(pool["filepath"]) for pool in brought]
     assert any(path.is_relative_to(package.parent) for path in paths), f"OpenMP from {paths}"
+    rv.set_num_threads(2)
+    assert rv.get_num_threads() == 2
     with threadpool_limits(1):
         assert rv.get_num_threads() == 1
 
