@@ -67,7 +67,12 @@ class Recording {
   std::map<const char*, int> by_begin_;
 };
 
-// This thread's recording, or null. A plain pointer, since every kernel call reads it.
+// This thread's recording, or null. A plain pointer, since every kernel call reads it. Other systems than
+// those with glibc cannot load a module whose variables have the model initial-exec.
+#if defined(__GLIBC__)
 extern __thread Recording* t_recording __attribute__((tls_model("initial-exec")));
+#else
+extern __thread Recording* t_recording;
+#endif
 
 }  // namespace ranvier
