@@ -181,10 +181,11 @@ static __attribute__((noinline)) void store_rows(const MatmulTile<T>& t, T* acc,
 template <class T>
 static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* acc, int width) {
   constexpr int L = lanes<T>;
-  static_assert(8 * L * L * sizeof(T) <= kGemvBytes);
+  // Columns x rows in whole vectors. Where vectors have two elements, tiles have more rows than that.
+  constexpr int kMost = L > 2 ? 8 * L * L : L * (kAccumulators + 8 * (L - 1));
+  static_assert(kMost * sizeof(T) <= kGemvBytes);
   if (t.rs_c != 1 || t.cs_c == 1 || t.rows == 1) return store_rows(t, acc, width);
-  alignas(64)
-      T transposed[8 * L * L];  // columns x (rows in whole vectors): the widest tile has fewer than L rows
+  alignas(64) T transposed[kMost];
   const int transposed_width = static_cast<int>(round_up(t.rows, L));
   for (int i = 0; i < t.rows; i += L) {
     const int rows = t.rows - i < L ? t.rows - i : L;
