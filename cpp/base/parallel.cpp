@@ -122,6 +122,7 @@ void init_parallel() {
   set_num_threads(default_num_threads());
   g_place_workers = !user_places_threads();
   at_fork(before_fork, after_fork, after_fork_in_child);
+  num_threads();  // OpenMP has the count now, and a limit that is set before the first kernel call holds
 }
 
 void set_num_threads(int count) {

@@ -1,9 +1,9 @@
 // Threads, ISA level, memory: what ranvier.show_config() reports and tests set.
 #include <pybind11/typing.h>
 #include "base/allocator.h"
-#include "base/system.h"
 #include "base/isa.h"
 #include "base/parallel.h"
+#include "base/system.h"
 
 #include "bindings/define.h"
 

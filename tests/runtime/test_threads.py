@@ -67,6 +67,17 @@ def test_threadpoolctl_limits_and_restores():
     assert rv.get_num_threads() == 2
 
 
+def test_threadpoolctl_limits_before_the_first_call():
+    code = """
+import ranvier as rv
+from threadpoolctl import threadpool_limits
+with threadpool_limits(1, user_api="openmp"):
+    print(rv.get_num_threads())
+print(rv.get_num_threads())
+"""
+    assert run_python(code, OMP_NUM_THREADS="2").split() == ["1", "2"]
+
+
 def blas_threads():
     return {p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"}
 
