@@ -82,15 +82,20 @@ def test_lengths(cell, reverse, isa, rng):
 
 
 @every_cell
-def test_a_sequence_alone_and_among_others(cell, rng):
-    """Each sequence of a batch gives the bits it gives alone."""
-    x, h0, c0, *weights = draw(rng, cell, [4, 4, 2, 1], 5, 9, "float32")
+@pytest.mark.parametrize("sizes", [(5, 9), (16, 16), (32, 64)])
+def test_a_sequence_alone_and_among_others(cell, sizes, isa, rng):
+    """Each sequence of a batch gives the bits it gives alone, if it has more than four steps.
+
+    The products with the inputs of at most four rows are dot products, with sums in another order (matmul.h).
+    """
+    batches = np.array([4, 4, 2, 2, 2, 1])
+    x, h0, c0, *weights = draw(rng, cell, batches, *sizes, "float32")
     c0 = c0 if cell == "lstm" else None
     for reverse in (False, True):
-        y, h_n, *_ = _core.recurrent(cell, x, h0, c0, *weights, np.array([4, 4, 2, 1]), reverse)
-        rows = [1, 5, 9]  # of the second sequence, which has three steps
+        y, h_n, *_ = _core.recurrent(cell, x, h0, c0, *weights, batches, reverse)
+        rows = np.cumsum(batches)[:5] - batches[:5] + 1  # of the second sequence, which has five steps
         own = None if c0 is None else c0[1:2]
-        z, last, *_ = _core.recurrent(cell, x[rows], h0[1:2], own, *weights, np.array([1, 1, 1]), reverse)
+        z, last, *_ = _core.recurrent(cell, x[rows], h0[1:2], own, *weights, np.ones(5, int), reverse)
         np.testing.assert_array_equal(z, y[rows])
         np.testing.assert_array_equal(last, h_n[1:2])
 
