@@ -349,3 +349,19 @@ def test_weights_beside_a_loader_are_refused():
     for call in (trainer.evaluate, trainer.fit):
         with pytest.raises(ValueError, match=r"got sample_weight.* with a loader"):
             call(loader, sample_weight=np.ones(4), **({"epochs": 1} if call == trainer.fit else {}))
+
+
+@pytest.mark.quick
+def test_lazy_layers_take_their_sizes_from_the_data(tmp_path):
+    x = np.random.default_rng(0).normal(size=(60, 1, 6, 6)).astype(np.float32)
+    y = np.arange(60) % 3
+    runs = []
+    for first in (nn.LazyConv2d(4, 3), nn.Conv2d(1, 4, 3)):
+        rv.manual_seed(0)
+        model = nn.Sequential(first, nn.LazyBatchNorm2d(), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
+        trainer = rv.Trainer(model, "cross_entropy", "adam", metrics=["accuracy"])
+        callbacks = [rv.Checkpoint(tmp_path / type(first).__name__), rv.train.EarlyStopping(patience=3)]
+        runs.append(trainer.fit(x, y, epochs=2, validation_split=0.2, callbacks=callbacks))
+        assert type(model[4]) is nn.Linear
+        assert model[4].in_features == 64
+    assert len(runs[0]["val_loss"]) == 2

@@ -17,6 +17,7 @@ from ranvier.autograd.views import bump
 from ranvier.nn.conv import Conv1d, Conv2d
 from ranvier.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
 from ranvier.nn.linear import Linear
+from ranvier.nn.modes import evaluating
 from ranvier.nn.module import Module
 from ranvier.nn.norm import BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d
 from ranvier.nn.parameter import Parameter, UninitializedParameter
@@ -217,3 +218,10 @@ class LazyInstanceNorm2d(_Lazy, InstanceNorm2d):  # type: ignore[misc]
     """
 
     base = InstanceNorm2d
+
+
+def find_sizes(model: Module, sample: Any) -> None:
+    """Calls a model that has lazy layers once, in evaluation mode, with a batch of one sample."""
+    if any(isinstance(module, _Lazy) for module in model.modules()):
+        with evaluating(model):
+            model(Tensor(sample))

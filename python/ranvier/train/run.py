@@ -17,6 +17,7 @@ import numpy.typing as npt
 import ranvier.nn as nn
 import ranvier.train.checkpoints as checkpoints
 from ranvier.autograd import random
+from ranvier.nn.lazy import find_sizes
 from ranvier.train.callbacks.base import Callback, act_within_epochs, call
 from ranvier.train.callbacks.checkpoint import Checkpoint
 from ranvier.train.compiled import CompiledParts
@@ -29,7 +30,7 @@ from ranvier.train.links import link_of
 from ranvier.train.measured import Measured
 from ranvier.train.nonfinite import NonFinite
 from ranvier.train.protocol import Training
-from ranvier.train.source import Ahead, Source
+from ranvier.train.source import Ahead, ArraySource, Source
 from ranvier.train.step import TrainingStep
 
 __all__ = ["Run"]
@@ -63,6 +64,8 @@ class Run:
         hooks: list[Callback],
         epochs: int,
     ) -> None:
+        if isinstance(source, ArraySource):
+            find_sizes(trainer.model, source.data.x[:1])
         self.trainer, self._evaluator = trainer, self._new_evaluator(trainer, parts)
         self.source, self.valid, self.hooks = source, valid, hooks
         self._called = hooks  # those that are notified in this process
