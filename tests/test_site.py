@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("sphinx", reason="the site's extra `docs` is not installed")
 ROOT = Path(__file__).parents[1]
 
 

@@ -145,7 +145,14 @@ def set_consistent(enabled: bool) -> None:
 
 
 def get_consistent() -> bool:
-    """Whether results have the same bits on every CPU with fused multiply-add: see :func:`set_consistent`."""
+    """Whether results have the same bits on every CPU with fused multiply-add: see :func:`set_consistent`.
+
+    >>> import ranvier as rv
+    >>> rv.set_consistent(True)
+    >>> rv.get_consistent()
+    True
+    >>> rv.set_consistent(False)
+    """
     return _core.isa() in CONSISTENT_LEVELS
 
 
