@@ -48,8 +48,9 @@ RANVIER_INLINE void clear_lines(const ClassLines<T>& l, int64_t first, int64_t c
   }
 }
 
-template <class T>
-static void nll_backward(const ClassLines<T>& l) {
+template <bool is_weighted, class T>
+static void nll_gradients(const ClassLines<T>& lines) {
+  const ClassLines<T> l = lines;  // a store might change what is after a reference
   // lines that are still in the first cache when their class is written
   const int64_t near = l.n < 2048 ? 4096 / (l.n + 1) + 1 : 1;
   for (int64_t first = 0; first < l.count; first += near) {
@@ -58,10 +59,15 @@ static void nll_backward(const ClassLines<T>& l) {
     for (int64_t i = first; i < end; ++i) {
       const int64_t c = l.index.data[i * l.index.line];
       if (!has_class(l, c)) continue;
-      const T weight = l.weight ? l.weight[c] : T(1);
+      const T weight = is_weighted ? l.weight[c] : T(1);
       l.dx.data[i * l.dx.line + c * l.dx.step] = -weight * (l.dy.data[i * l.dy.line] * l.scale);
     }
   }
+}
+
+template <class T>
+static void nll_backward(const ClassLines<T>& l) {
+  l.weight ? nll_gradients<true>(l) : nll_gradients<false>(l);
 }
 
 }  // namespace ranvier::RANVIER_ISA

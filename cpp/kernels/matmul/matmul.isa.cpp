@@ -47,8 +47,9 @@ static void run_half_tile(const MatmulTile<float>& t, std::integer_sequence<int,
 
 template <class T>
 static void run_tile(const MatmulTile<T>& t) {
-  if (t.pack_to)
-    return run_packing_tile<T>(t, std::make_integer_sequence<int, kTileRows - kPackingRows + 1>());
+  if constexpr (sizeof(T) == sizeof(float))
+    if (t.pack_to)
+      return run_packing_tile<T>(t, std::make_integer_sequence<int, kTileRows - kPackingRows + 1>());
 #if RANVIER_VECTOR_BYTES == 64
   if constexpr (sizeof(T) == sizeof(float))
     if (t.columns <= lanes<T> / 2 && t.cs_c == 1 && !is_finished(t))

@@ -67,10 +67,11 @@ bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   return passes <= (aliased ? 1 : o.cs_a != 1 ? kFewPasses : kFewPassesOfRows);
 }
 
-// The tiles of one panel pack b at no cost: for a second one, or to fetch far ahead, that pays.
+// The tiles of one panel pack b at no cost: for a second one, or to fetch far ahead, that pays. float32 only:
+// in float64 it pays less, and the tiles that pack are much code.
 template <class T>
 bool MatmulPlan<T>::packs_b_by_tiles(const Operands<T>& o) const {
-  return o.cs_b == 1 && o.n >= 2 * kernels_.lanes &&
+  return sizeof(T) == sizeof(float) && o.cs_b == 1 && o.n >= 2 * kernels_.lanes &&
          o.m / ceil_div(o.m, kernels_.mr) >= kernels_.packing_rows;
 }
 

@@ -110,7 +110,7 @@ static bool max_pool2d_gather(const Team& team, const MaxPool2dBackward<T, uint8
   const bool tiles = columns.stride == columns.kernel && all_inside(columns) && rows.stride >= rows.kernel &&
                      rows.dilation == 1 && channels >= lanes<T>;
   void (*run)(const Team&, const GradientRow<T>&, T*) = nullptr;
-  if constexpr (RANVIER_VECTOR_BYTES >= 32)  // small code matters more at the lowest level
+  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)  // elsewhere small code matters more
     run = columns.kernel == 3 && columns.stride == 2   ? max_gradient_of_row<3, 2, T>
           : columns.kernel == 3 && columns.stride == 1 ? max_gradient_of_row<3, 1, T>
           : columns.kernel == 2 && columns.stride == 2 ? max_gradient_of_row<2, 2, T>

@@ -1,4 +1,6 @@
 // The inner loops of reduce, compiled once for each ISA level.
+#include <type_traits>
+
 #include "kernels/reduce/pairwise.h"
 
 #include "simd/math.h"
@@ -233,7 +235,10 @@ template <class T, class Op>
 static void columns(const T* x, int64_t stride, int64_t rows, int64_t width, const T* center, T* y) {
   const int64_t block = width <= kVectors * lanes<T> ? kReduceRows : kRowBlock;  // narrow rows: one stream
   int64_t i = 0;
-  if constexpr (RANVIER_VECTOR_BYTES >= 32)  // small code matters more at the lowest level
+  constexpr bool is_common =
+      std::is_same_v<Op, Sum<T>> || std::is_same_v<Op, Max<T>> || std::is_same_v<Op, Min<T>>;
+  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 &&
+                is_common)  // elsewhere small code matters more
     if (stride == width && width <= kReduceNarrow && width % lanes<T>) {
       if (3 * lanes<T> % width == 0)
         i = narrow<T, Op, 3>(x, rows, width, center, y);

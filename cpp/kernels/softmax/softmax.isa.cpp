@@ -143,7 +143,7 @@ static void forward(const SoftmaxLines<T>& l) {
       along<is_log>(l.n, l.x.data + i * l.x.line, l.out.data + i * l.out.line);
     return;
   }
-  if constexpr (RANVIER_VECTOR_BYTES >= 32)  // small code matters more at the lowest level
+  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)  // elsewhere small code matters more
     if (l.count >= lanes<T> && l.x.line == 1 && l.out.line == 1) {
       for (int64_t i = 0, step = lines_at_once(l.n); i < l.count; i += step)
         beside<is_log>(l, i, l.count - i < step ? l.count - i : step);
@@ -239,7 +239,7 @@ static void backward(const SoftmaxLines<T>& l) {
                              l.out.data + i * l.out.line);
     return;
   }
-  if constexpr (RANVIER_VECTOR_BYTES >= 32)
+  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)
     if (l.count >= lanes<T> && l.x.line == 1 && l.dy.line == 1 && l.out.line == 1) {
       for (int64_t i = 0, step = lines_at_once(l.n); i < l.count; i += step)
         beside_backward<is_log>(l, i, l.count - i < step ? l.count - i : step);
