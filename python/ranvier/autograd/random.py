@@ -80,6 +80,17 @@ class Generator:
             self.initial_seed()
         return _core.next_key(self._state)
 
+    def coming_keys(self, count: int) -> list[int]:
+        """What the next calls of `next_key` will give, if nothing else draws from the stream."""
+        self.initial_seed()
+        state = self._state.copy()
+        return [int(_core.next_key(state)[0]) & _MASK for _ in range(count)]
+
+    @property
+    def state(self) -> np.ndarray[Any, Any]:
+        """The memory of the stream's state, which kernels change."""
+        return self._state
+
     def get_state(self) -> dict[str, Any]:
         """The state as plain Python values, for checkpoints."""
         return {

@@ -16,6 +16,7 @@ from typing import Any
 from weakref import WeakSet, ref
 
 import ranvier._core as _core
+from ranvier.autograd import random
 from ranvier.autograd.recording import Recording, current, recordings
 from ranvier.autograd.tensor import borrowed
 from ranvier.program.batches import Batches
@@ -150,6 +151,17 @@ class CompiledFunction:
                 return program.run_batches(args, batches)
             finally:
                 program.checks_left -= batches.done
+
+    @property
+    def latest(self) -> tuple[Program, int] | None:
+        """The program that ran last and how often it was checked; None before the first."""
+        program = self._latest
+        return None if program is None else (program, program.checks)
+
+    def draws(self) -> bool:
+        """Whether the program that ran last draws random numbers from the stream of this thread."""
+        program = self._latest
+        return program is not None and program.core.overlaps((random.current().state,))
 
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         running.eager += 1

@@ -53,6 +53,15 @@ class CompiledOrEager:
         """Several calls in one (`CompiledFunction.run_batches`); None where Python has to make the next."""
         return None if self._compiled is None else self._compiled.run_batches(args, batches)
 
+    @property
+    def latest(self) -> tuple[Any, int] | None:
+        """The program that ran last and the number of its checks; None before the first."""
+        return None if self._compiled is None else self._compiled.latest
+
+    def draws(self) -> bool:
+        """Whether that program draws random numbers from the stream of this thread."""
+        return self._compiled is not None and self._compiled.draws()
+
     def refuse(self, why: str) -> None:
         """Run eagerly from now on; the first time, and unless it already does, with a warning."""
         if self._compiled is None:

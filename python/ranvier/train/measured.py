@@ -38,9 +38,14 @@ class Measured:
         return self._loss.add(value, len(y) if weights is None else float(weights.sum()), penalty)
 
     def add_all(
-        self, values: Array, output: Array | None, y: Array | None, weights: Array, penalties: Array | None
+        self,
+        values: Array,
+        output: Array | None,
+        y: Array | None,
+        weights: Array | int,
+        penalties: Array | None,
     ) -> None:
-        """Add batches: their losses, outputs (batches, ...), all targets, and the weight of each batch."""
+        """Add batches: their losses, outputs (batches, ...), all targets, the weight of each or of all."""
         if self._metrics and output is not None and y is not None:
             # copies: these are parts of more memory
             for part in [np.array(output).reshape(-1, *output.shape[2:])] if output.ndim > 1 else output:

@@ -130,11 +130,13 @@ class NonFinite:
 
 def _first_parameter(trainer: Training) -> tuple[str | None, str] | None:
     """(layer, what it is called) of the first parameter that is not finite, of the model or the optimizer."""
+    seen = set()
     for name, p in trainer.model.named_parameters():
+        seen.add(id(p))
         if not _finite(p):
             layer = name.rpartition(".")[0]
             return layer, f"parameter {name!r}"
-    if all(map(_finite, parameters_of(trainer.optimizer))):
+    if all(_finite(p) for p in parameters_of(trainer.optimizer) if id(p) not in seen):
         return None
     return None, "a parameter of the optimizer that the model lacks"
 

@@ -18,7 +18,7 @@ import ranvier.nn as nn
 import ranvier.train.checkpoints as checkpoints
 from ranvier.autograd import random
 from ranvier.nn.lazy import find_sizes
-from ranvier.train.callbacks.base import Callback, act_within_epochs, call
+from ranvier.train.callbacks.base import Callback, act_between_epochs, act_within_epochs, call
 from ranvier.train.callbacks.checkpoint import Checkpoint
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.description import describe, require_same
@@ -37,6 +37,7 @@ __all__ = ["Run"]
 
 Array = npt.NDArray[Any]
 
+MOST_EPOCHS = 64  # in one call to the core
 # of a checkpoint
 PARTS = (
     "run", "epoch", "batch", "updates", "stopped", "model", "frozen", "loss", "optimizer", "step", "random",
@@ -76,6 +77,10 @@ class Run:
         self._interrupt = Interrupt()
         self._link = link_of(trainer.loss)
         self._measured = self._new_measured()
+        self._samples, self._start = 0, 0.0  # of the epoch in progress
+        self._crossed: Any = None  # the program that ran at the end of the last epoch
+        self._between = valid is not None or bool(trainer.metrics) or act_between_epochs(hooks)
+        self._between |= trainer.distributed
         self._found: tuple[Path, dict[str, Any]] | None = None
         for hook in hooks:
             if isinstance(hook, Checkpoint):
@@ -143,27 +148,36 @@ class Run:
             self._load_callbacks(self._found[1])
             self._found = None
         while self.epoch < self.last and not trainer.stop_training:
-            call(self._called, "on_epoch_begin", self.epoch)
-            start = perf_counter()
-            samples = self._train_epoch()
-            seconds = perf_counter() - start
-            logs = self._measured.logs()
-            if self.valid is not None:
-                measured = self._evaluator.measure(self.valid)
-                logs.update({f"val_{key}": value for key, value in measured.items()})
-            trainer.history.append(**logs)
-            trainer.history.seconds[-1], trainer.history.samples[-1] = seconds, float(samples)
-            self.epoch, self.batch, self._measured = self.epoch + 1, 0, self._new_measured()
-            call(self._called, "on_epoch_end", self.epoch - 1, logs)
-            self._epoch_ended()
+            self._begin_epoch()
+            self._train_epoch()
+            self._end_epoch()
             self._interrupt.check()
 
-    def _train_epoch(self) -> int:
-        """Returns the number of samples; of a resumed epoch, those of its rest."""
+    def _begin_epoch(self) -> None:
+        call(self._called, "on_epoch_begin", self.epoch)
+        self._samples, self._start = 0, perf_counter()
+
+    def _end_epoch(self) -> None:
+        history, seconds = self.trainer.history, perf_counter() - self._start
+        logs = self._measured.logs()
+        if self.valid is not None:
+            measured = self._evaluator.measure(self.valid)
+            logs.update({f"val_{key}": value for key, value in measured.items()})
+        history.append(**logs)
+        history.seconds[-1], history.samples[-1] = seconds, float(self._samples)
+        self.epoch, self.batch, self._measured = self.epoch + 1, 0, self._new_measured()
+        call(self._called, "on_epoch_end", self.epoch - 1, logs)
+        self._epoch_ended()
+
+    def _train_epoch(self) -> None:
+        """The rest of the epoch in progress; where nothing has to happen between epochs, further ones too.
+
+        `history.samples` of a resumed epoch are those of its rest.
+        """
         trainer, step = self.trainer, self.step
         trainer.model.train()
         step.check_soon()
-        samples = self._run_ahead()
+        self._run_ahead()
         for x, y, weights in self.source:
             call(self._called, "on_batch_begin", self.batch)
             last = self.batch + 1 == self.source.batches
@@ -178,44 +192,66 @@ class Run:
             trainer.updates += updated
             value = self._measured.add(value, output, y, weights, penalty)
             self.batch += 1
-            samples += self._samples_of(x)
+            self._samples += self._samples_of(x)
             call(self._called, "on_batch_end", self.batch - 1, {"loss": value})
             self._interrupt.check()
-            samples += self._run_ahead()
+            self._run_ahead()
         if step.unfinished:  # of a loader that does not know its length
             step.finish()
             trainer.updates += 1
         if self.batch == 0:
             once = ": a generator gives them once, a list or a DataLoader in each epoch" * (self.epoch > 0)
             raise ValueError(f"[Trainer.fit] got a loader without batches; expected at least one{once}")
-        return samples
+        self._crossed = None if self._between else step.program
 
-    def _run_ahead(self) -> int:
-        """As many batches as the core can run by itself; returns the number of samples.
+    def _run_ahead(self) -> None:
+        """As many batches as the core can run by itself.
 
         It returns here every 50 ms, for callbacks and Ctrl-C.
         """
-        samples = 0
         while not act_within_epochs(self._called):
-            ahead = self.source.ahead()
+            ahead = self.source.ahead(self._passes())
             if ahead is None:
                 break
-            done = ahead.batches
+            start = perf_counter()
             try:
                 found = self.step.run_ahead(ahead)
             except BaseException as error:
-                self._count(done.done)
+                for i, (part, _) in enumerate(ahead.parts()):  # the losses of these batches are lost
+                    if i > 0:
+                        self.source.begin_next()
+                        self.batch = 0
+                    self._count(part.batches.done)
                 if isinstance(error, (TypeError, ValueError)):
                     raise_with_hint(error, self.trainer.model, self._link, *self.source.batch(self.batch)[:2])
                 raise
             if found is None:
                 break
-            self._account(ahead, *found)
-            samples += done.done * done.size
+            parts = ahead.parts()
+            each = (perf_counter() - start) / len(parts)
+            for i, (part, taken) in enumerate(parts):
+                if i > 0:  # the epoch before is complete
+                    later = (len(parts) - i) * each
+                    self._start += later
+                    self._end_epoch()
+                    self.source.begin_next()
+                    self._begin_epoch()
+                    self._start -= later
+                self._account(part, *[None if a is None else a[taken] for a in found])
             self._interrupt.check()
-        return samples
 
-    def _account(self, ahead: Ahead, values: Array, output: Array | None, penalties: Array | None) -> None:
+    def _passes(self) -> int:
+        """The epochs that one call to the core may run: the rest of this one, and others where nothing in
+        Python has to happen between them.
+
+        What a step reads in Python is compared at each call. Something that changes with each epoch, such as
+        the history, has changed since the program ran in an earlier epoch, so the program does not read it.
+        """
+        if self._between or self.batch > 0 or self._crossed is None or self._crossed != self.step.program:
+            return 1
+        return 1 if self.step.draws() else min(self.last - self.epoch, MOST_EPOCHS)
+
+    def _account(self, ahead: Ahead, values: Any, output: Array | None, penalties: Array | None) -> None:
         """What follows batches that the core has run; the last may have a loss that is not finite."""
         done, last = ahead.batches.done, float(values[-1])
         penalty = 0.0 if penalties is None else float(penalties[-1])
@@ -226,6 +262,7 @@ class Run:
             self._count(1, isfinite(last))
         y = None if output is None else ahead.targets()
         self._measured.add_all(values, output, y, ahead.weight(), penalties)
+        self._samples += done * ahead.batches.size
         call(self._called, "on_batch_end", self.batch - 1, {"loss": last + penalty})
 
     def _count(self, batches: int, updated: bool = True) -> None:

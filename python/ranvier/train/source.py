@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import ranvier.train.inputs as inputs
+from ranvier.autograd import random
 from ranvier.data import RandomSampler
 from ranvier.data.loader import batches
 from ranvier.program.batches import Batches
@@ -22,6 +23,7 @@ __all__ = ["Ahead", "ArraySource", "LoaderSource", "Source", "only_samples", "op
 
 Array = npt.NDArray[Any]
 Batch = tuple[Array, Array, Array | None]
+_AHEAD = 1 << 16  # samples of passes whose order is computed before they begin
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Ahead:
     weights: Array | None
     totals: Array | None  # of the weights of each batch
     batches: Batches
+    each: int  # batches of a pass
 
     def arguments(self) -> tuple[Any, ...]:
         """Samples, targets, weights and their sums, as `weighting` gives them for one batch."""
@@ -40,16 +43,28 @@ class Ahead:
             return self.x, self.y, False, False
         return self.x, self.y, self.weights, np.where(self.totals == 0, 1.0, self.totals)
 
+    def parts(self) -> list[tuple[Ahead, slice]]:
+        """The batches that are done, pass by pass, and their places among them."""
+        b = self.batches
+        if b.first + b.done <= self.each:
+            return [(self, slice(0, b.done))]
+        found = []
+        for first in range(0, b.first + b.done, self.each):
+            begin, end = max(first, b.first), min(first + self.each, b.first + b.done)
+            taken = Batches(b.order, b.size, begin, end - begin, end - begin)
+            found.append((replace(self, batches=taken), slice(begin - b.first, end - b.first)))
+        return found
+
     def targets(self) -> Array:
         """Of the batches that are done."""
         b = self.batches
         here = slice(b.first * b.size, (b.first + b.done) * b.size)
         return self.y[here] if b.order is None else self.y.take(b.order[here], axis=0)
 
-    def weight(self) -> Array:
-        """Of each batch that is done: the number of its samples, or the sum of their weights."""
+    def weight(self) -> Array | int:
+        """Of each batch that is done: the number of its samples, or an array of the sums of their weights."""
         b = self.batches
-        return np.full(b.done, float(b.size)) if self.totals is None else self.totals[b.first :][: b.done]
+        return b.size if self.totals is None else self.totals[b.first :][: b.done]
 
 
 class Source:
@@ -66,8 +81,11 @@ class Source:
     def __iter__(self) -> Iterator[Batch]:
         raise NotImplementedError
 
-    def ahead(self) -> Ahead | None:
-        """The full batches that are left of the pass; None where each has to be asked for."""
+    def ahead(self, passes: int = 1) -> Ahead | None:
+        """The full batches that are left of the pass; None where each has to be asked for.
+
+        passes: how many may be taken together, with those that follow; there may be fewer.
+        """
         return None
 
     def batch(self, number: int) -> Batch:
@@ -76,6 +94,10 @@ class Source:
 
     def skip(self, count: int) -> None:
         """Leave out the next batches of `ahead`, which are done."""
+        raise NotImplementedError
+
+    def begin_next(self) -> None:
+        """Begin the next pass, of which `ahead` gave batches too."""
         raise NotImplementedError
 
     def description(self) -> dict[str, Any]:
@@ -114,19 +136,31 @@ class ArraySource(Source):
         while self._done < self.batches:  # which `skip` moves too
             self._done += 1
             yield self.batch(self._done - 1)
+        self._end()
+
+    def _end(self) -> None:
         self._key, self._order, self._totals, self._done = None, None, None, 0
 
-    def _begin(self) -> None:
+    def begin_next(self) -> None:
+        self._end()
+        self._draw()
+
+    def _draw(self) -> int:
         if self._key is None:
             self._key = 0 if self._sampler is None else self._sampler.draw()
+        return self._key
+
+    def _begin(self) -> None:
+        key = self._draw()
         if self._order is None and self._sampler is not None:
-            self._order = self._sampler.order(self._key)
+            self._order = self._sampler.order(key)
 
     def batch(self, number: int) -> Batch:
+        self._begin()
         parts = next(batches(self.data.arrays, self.batch_size, self._order, number * self.batch_size))
         return parts if self.weighted else (*parts, None)  # type: ignore[return-value]
 
-    def ahead(self) -> Ahead | None:
+    def ahead(self, passes: int = 1) -> Ahead | None:
         self._begin()
         size, data = self.batch_size, self.data
         full = len(data.x) // size
@@ -135,8 +169,19 @@ class ArraySource(Source):
         if data.weights is not None and self._totals is None:
             ordered = data.weights if self._order is None else data.weights.take(self._order)
             self._totals = ordered[: full * size].reshape(full, size).sum(axis=1)
-        taken = Batches(self._order, size, self._done, full - self._done)
-        return Ahead(data.x, data.y, data.weights, self._totals, taken)
+        order, sampler, more = self._order, self._sampler, min(passes, _AHEAD // len(data.x)) - 1
+        if (
+            more > 0
+            and full == self.batches
+            and order is not None
+            and sampler is not None
+            and data.weights is None
+        ):
+            order = np.concatenate([order, *map(sampler.order, random.current().coming_keys(more))])
+            taken = Batches(order, size, self._done, full * (1 + more) - self._done)
+        else:
+            taken = Batches(order, size, self._done, full - self._done)
+        return Ahead(data.x, data.y, data.weights, self._totals, taken, full)
 
     def skip(self, count: int) -> None:
         self._done += count

@@ -204,6 +204,15 @@ class TrainingStep:
         self._compiled.check_soon()
 
     @property
+    def program(self) -> Any:
+        """The program that ran last and the number of its checks; None before the first."""
+        return self._compiled.latest
+
+    def draws(self) -> bool:
+        """Whether the program that ran last draws random numbers."""
+        return self._compiled.draws()
+
+    @property
     def unfinished(self) -> bool:
         """Whether there are gradients that no update has used."""
         return self._batches > 0

@@ -39,14 +39,17 @@ class EpochLoss:
         self._penalty += penalty * weight
         return value + penalty
 
-    def add_all(self, values: Array, weights: Array, penalties: Array | None) -> None:
-        """As `add` of one batch after another, to the bit."""
+    def add_all(self, values: Array, weights: Array | int, penalties: Array | None) -> None:
+        """As `add` of one batch after another, to the bit; weights: a number where all have the same."""
         with np.errstate(all="ignore"):
-            each = values if self._summed else values * weights
-            if not self._summed and not (counts := weights > 0).all():
-                each = each[counts]
+            each = values * (1.0 if self._summed else weights)
+            if isinstance(weights, int):
+                self._weight += float(weights * len(values))  # as exact as one after another
+            else:
+                if not self._summed and not (counts := weights > 0).all():
+                    each = each[counts]
+                self._weight = _continued(self._weight, weights.astype(float))
             self._total = _continued(self._total, each)
-            self._weight = _continued(self._weight, weights)
             if penalties is not None:
                 self._penalty = _continued(self._penalty, penalties * weights)
 
@@ -64,10 +67,11 @@ class EpochLoss:
 
 
 def _continued(total: float, terms: Array) -> float:
-    """The sum, added in this order."""
-    line = np.empty(len(terms) + 1)
-    line[0], line[1:] = total, terms
-    return float(np.add.accumulate(line)[-1])
+    """The sum, added in this order; the terms are changed."""
+    if len(terms) == 0:
+        return total
+    terms[0] += total
+    return float(np.add.accumulate(terms)[-1])
 
 
 def weighting(weights: Array | None) -> tuple[Tensor | bool, Tensor | bool]:

@@ -20,6 +20,9 @@ class Callback:
     Where a callback has `on_batch_begin` or `on_batch_end`, they are called for each batch, so that each step
     is a separate call to the core. With `every_batch = False` batches may be left out, and the core makes
     many steps in one call: `on_batch_end` is called at least every 50 ms, with the loss of the last batch.
+    `every_epoch = False`, for a callback that only shows what it is given, lets the core run several short
+    epochs in one call: then the methods are called for each of them afterwards, when the weights are those of
+    the last, and setting `stop_training` does not end the run before.
 
     With `Trainer(distributed=True)` each process calls its callbacks; those of a class with
     `everywhere = False`, which print or write, are called by rank 0 only (`self.trainer.leads`).
@@ -39,7 +42,7 @@ class Callback:
     """
 
     trainer: Training
-    every_batch = True
+    every_batch = every_epoch = True
     everywhere = True
 
     def on_train_begin(self) -> None:
@@ -104,6 +107,16 @@ def act_within_epochs(hooks: list[Callback]) -> bool:
         for hook in hooks
         if getattr(hook, "every_batch", True)
         for name in ("on_batch_begin", "on_batch_end")
+    )
+
+
+def act_between_epochs(hooks: list[Callback]) -> bool:
+    """Whether one of them has to be called before the next epoch begins."""
+    return any(
+        getattr(getattr(hook, name), "__func__", None) is not getattr(Callback, name)
+        for hook in hooks
+        if getattr(hook, "every_epoch", True)
+        for name in ("on_epoch_begin", "on_epoch_end", "on_batch_begin", "on_batch_end")
     )
 
 

@@ -34,7 +34,7 @@ class ProgressBar(Callback):
         ValueError: every below 1.
     """
 
-    every_batch = False
+    every_batch = every_epoch = False
     everywhere = False
 
     def __init__(self, bar: bool = True, every: int = 1, delay: float = 0.0) -> None:

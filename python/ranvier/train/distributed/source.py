@@ -48,7 +48,7 @@ class CutArrays(ArraySource):
     def _rows(self, first: int, end: int) -> Any:
         return slice(first, end) if self._order is None else self._order[first:end]
 
-    def ahead(self) -> None:
+    def ahead(self, passes: int = 1) -> None:
         """None: between two batches is the sum over the ranks."""
         return None
 
