@@ -11,11 +11,13 @@
 
 #include "base/allocator.h"
 #include "base/fork.h"
+#include "base/fp_environment.h"
 #include "base/system.h"
 
 namespace ranvier {
 namespace {
 
+constexpr double kLong = 5e6;     // nanoseconds: shorter work does not read the clock
 constexpr int kMaxTracked = 256;  // workers whose placement we manage
 
 std::mutex g_team;  // held while a team is open
@@ -73,6 +75,42 @@ void keep_workers_off_caller(Placement& p) {
   p.caller_cpu = cpu;
   p.fresh = false;
   keep_off(cpu, p.workers, kMaxTracked);
+}
+
+// The one team of the process: size() is 1 where another thread holds it, and then the caller runs alone.
+class TeamLease {
+ public:
+  TeamLease(int threads, double cost_ns) {
+    if (cost_ns < kParallelPays || threads <= 1 || t_alone) return;
+    if (omp_in_parallel() || !g_team.try_lock()) return;
+    size_ = threads;
+    g_spins =
+        threads <= g_cpus ? 5000 : 100;  // some 100 us; a thread without a processor needs the others' time
+    for (int i = 0; i < threads && i < kMaxFlags; ++i) {
+      g_flags[i].round.store(0, std::memory_order_relaxed);
+      g_flags[i].claimed.store(0, std::memory_order_relaxed);
+    }
+    keep_workers_off_caller(t_placement);
+    g_region = &t_placement;
+  }
+  ~TeamLease() {
+    if (size_ > 1) g_team.unlock();
+  }
+  int size() const { return size_; }
+
+ private:
+  int size_ = 1;
+};
+
+// Called by each thread of a new team: lets the caller keep its workers off its own CPU.
+void enter_team() {
+  const int index = omp_get_thread_num();
+  if (index <= 0 || index >= kMaxTracked) return;
+  static thread_local const ThreadId tid = this_thread();
+  ThreadId& slot = g_region->workers[index];
+  if (slot == tid) return;
+  slot = tid;
+  __atomic_store_n(&g_region->fresh, true, __ATOMIC_RELAXED);
 }
 
 bool user_places_threads() {
@@ -142,6 +180,39 @@ int num_threads() {
 }
 
 void set_alone(bool alone) { t_alone = alone; }
+
+void Team::open(double cost_ns, void (*call)(const void* body, const OpenTeam&), const void* body) const {
+  if (!open_) {
+    const TeamLease lease(threads_, cost_ns);
+    if (lease.size() > 1) {
+#pragma omp parallel num_threads(lease.size())
+      {
+        const DefaultFpEnvironment environment;
+        enter_team();
+        const int index = omp_get_thread_num();
+        detail::Progress progress;
+        call(body, OpenTeam(*this, index, omp_get_num_threads(), &progress, cost_ns, index == 0));
+      }
+      return;
+    }
+  }
+  call(body, OpenTeam(*this, index_, size_, progress_, std::max(cost_ns, cost_ns_), leads_));
+}
+
+void Team::share(int64_t n, double cost_ns, void (*call)(const void*, const OpenTeam&, int64_t, int64_t),
+                 const void* body) const {
+  const double cost = std::max(cost_ns, cost_ns_);
+  const bool alone = open_ ? size_ == 1 : threads_ <= 1 || cost_ns < kParallelPays;
+  if (alone && cost < kLong) {  // one chunk, and nobody to meet
+    if (n > 0) call(body, OpenTeam(*this, index_, size_, progress_, cost, leads_), 0, n);
+    return;
+  }
+  region(cost_ns, [&](const OpenTeam& team) {
+    for (Chunks c(team, n, Chunks::size(team, n)); c.next() && !interrupted(team);)
+      call(body, team, c.begin, c.end);
+    team.barrier();
+  });
+}
 
 // Every thread raises its own flag and waits for the others': the shortest way between two threads
 // (a third of an OpenMP barrier's time). It spins, since the next work of an open team comes within
@@ -227,44 +298,8 @@ int64_t Chunks::size(const OpenTeam& team, int64_t n) {
 }
 
 bool interrupted(const Team& team) {
-  constexpr double kLong = 5e6;  // nanoseconds: shorter work does not read the clock
   if (team.cost_ns_ < kLong || !team.stop_) return false;
   return team.leads_ ? team.stop_->look() : team.stop_->stopped();
 }
 
-namespace detail {
-
-TeamLease::TeamLease(int threads, double cost_ns) : size_(1) {
-  if (cost_ns < kParallelPays || threads <= 1 || t_alone) return;
-  if (omp_in_parallel() || !g_team.try_lock()) return;
-  size_ = threads;
-  g_spins =
-      threads <= g_cpus ? 5000 : 100;  // some 100 us; a thread without a processor needs the others' time
-  for (int i = 0; i < threads && i < kMaxFlags; ++i) {
-    g_flags[i].round.store(0, std::memory_order_relaxed);
-    g_flags[i].claimed.store(0, std::memory_order_relaxed);
-  }
-  keep_workers_off_caller(t_placement);
-  g_region = &t_placement;
-}
-
-TeamLease::~TeamLease() {
-  if (size_ > 1) g_team.unlock();
-}
-
-// Lets the caller keep its workers off its own CPU.
-Member enter_team() {
-  const int index = omp_get_thread_num();
-  if (index > 0 && index < kMaxTracked) {
-    static thread_local const ThreadId tid = this_thread();
-    ThreadId& slot = g_region->workers[index];
-    if (slot != tid) {
-      slot = tid;
-      __atomic_store_n(&g_region->fresh, true, __ATOMIC_RELAXED);
-    }
-  }
-  return {index, omp_get_num_threads()};
-}
-
-}  // namespace detail
 }  // namespace ranvier

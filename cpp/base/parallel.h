@@ -10,11 +10,9 @@
 // Which thread does a chunk, and where a share ends, is different from run to run: no sum may cross the
 // boundary of a share or chunk (results are equal at any team size).
 #pragma once
-#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
-#include "base/fp_environment.h"
 #include "base/interrupt.h"
 
 namespace ranvier {
@@ -34,22 +32,6 @@ constexpr double kParallelPays = 4000;
 #endif
 
 namespace detail {
-
-// The one team of the process: size() is 1 where another thread holds it, and then the caller runs alone.
-class TeamLease {
- public:
-  TeamLease(int threads, double cost_ns);
-  ~TeamLease();
-  int size() const { return size_; }
-
- private:
-  int size_;
-};
-
-struct Member {
-  int index, size;
-};
-Member enter_team();  // called by each thread of a new team
 
 // What a thread has come to in a region.
 struct Progress {
@@ -81,6 +63,11 @@ class Team {
   void walk(const Nest& nest, double cost_ns, const F& f) const {
     parallel_for(nest.size, cost_ns, [&](int64_t begin, int64_t end) { nest.walk(begin, end, f); });
   }
+
+ private:
+  void open(double cost_ns, void (*call)(const void* body, const OpenTeam&), const void* body) const;
+  void share(int64_t n, double cost_ns, void (*call)(const void* body, const OpenTeam&, int64_t, int64_t),
+             const void* body) const;
 
  protected:
   friend bool interrupted(const Team& team);
@@ -147,36 +134,27 @@ class Chunks {
   int64_t share_begin_ = 0, share_end_ = 0, count_ = 0;  // of that share; count_: its chunks
 };
 
+// One region and one loop for all bodies, which are called through a pointer: the compiler would copy a body
+// into the path of one thread, and into that of several. It costs a nanosecond.
 template <class Body>
 void Team::region(double cost_ns, const Body& body) const {
-  if (!open_) {
-    const detail::TeamLease lease(threads_, cost_ns);
-    if (lease.size() > 1) {
-#pragma omp parallel num_threads(lease.size())
-      {
-        const DefaultFpEnvironment environment;
-        const detail::Member member = detail::enter_team();
-        detail::Progress progress;
-        body(OpenTeam(*this, member.index, member.size, &progress, cost_ns, member.index == 0));
-      }
-      return;
-    }
-  }
-  body(OpenTeam(*this, index_, size_, progress_, std::max(cost_ns, cost_ns_), leads_));
+  open(
+      cost_ns, [](const void* body, const OpenTeam& team) { (*static_cast<const Body*>(body))(team); },
+      &body);
 }
 
 template <class Body>
 void Team::parallel_for(int64_t n, double cost_ns, const Body& body) const {
-  region(cost_ns, [&](const OpenTeam& team) {
-    for (Chunks c(team, n, Chunks::size(team, n)); c.next() && !interrupted(team);)
-      if constexpr (std::is_invocable_v<Body, const OpenTeam&, int64_t, int64_t>)
-        body(team, c.begin, c.end);
-      else if constexpr (std::is_invocable_v<Body, int64_t>)
-        for (int64_t i = c.begin; i < c.end; ++i) body(i);
-      else
-        body(c.begin, c.end);
-    team.barrier();
-  });
+  const auto call = [](const void* body_, const OpenTeam& team, int64_t begin, int64_t end) {
+    const Body& body = *static_cast<const Body*>(body_);
+    if constexpr (std::is_invocable_v<Body, const OpenTeam&, int64_t, int64_t>)
+      body(team, begin, end);
+    else if constexpr (std::is_invocable_v<Body, int64_t>)
+      for (int64_t i = begin; i < end; ++i) body(i);
+    else
+      body(begin, end);
+  };
+  share(n, cost_ns, call, &body);
 }
 
 }  // namespace ranvier
