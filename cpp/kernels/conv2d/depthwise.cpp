@@ -12,17 +12,25 @@ constexpr int64_t kPixelsOfPart = 768;
 
 }  // namespace
 
-DepthwiseColumns::DepthwiseColumns(const AxisGeometry& geometry, Carver& carver)
+DepthwiseColumns::DepthwiseColumns(const AxisGeometry& geometry, int64_t both_phases, Carver& carver)
     : g_(geometry),
-      count_(std::min(out_step(), geometry.out)),
+      both_(g_.transposed && g_.stride == 2 && g_.dilation == 1 && g_.taps == both_phases),
+      count_(g_.transposed && !both_ ? std::min(g_.stride, g_.out) : 1),
       passes_(carver.take<DepthwisePass>(count_)),
       taps_(carver.take<DepthwiseTap>(geometry.taps)) {}
 
 void DepthwiseColumns::build() const {
+  if (both_) {
+    // Output t and tap s meet at column (t + s - before) / 2; a tile begins where that is whole for s = 1.
+    const int64_t before = g_.taps - 1 - g_.pad, begin = before % 2 == 0 ? -1 : 0;
+    *passes_ = {taps_, g_.taps, 0, g_.out, 1, 0, 0, true, 2, begin, (begin + 1 - before) / 2};
+    return;
+  }
   DepthwiseTap* next = taps_;
   for (int64_t first = 0; first < count_; ++first) {
-    const int64_t count = ceil_div(g_.out - first, out_step()), step = in_step();
-    DepthwisePass pass{next, 0, first, count, 0, count, true};
+    const int64_t step = in_step(), out_step = g_.transposed ? g_.stride : 1;
+    const int64_t count = ceil_div(g_.out - first, out_step);
+    DepthwisePass pass{next, 0, first, count, out_step, 0, count, true, 1, 0, 0};
     for (int64_t t = 0; t < g_.taps; ++t) {
       const int64_t at =
           g_.transposed ? first + g_.pad - (g_.taps - 1 - t) * g_.dilation : t * g_.dilation - g_.pad;
@@ -34,9 +42,9 @@ void DepthwiseColumns::build() const {
       *tap = {t, input, std::min(begin, count), std::min(end, count)};
       pass.inner_begin = std::max(pass.inner_begin, tap->begin);
       pass.inner_end = std::min(pass.inner_end, tap->end);
-      if (tap > next && (tap->tap != tap[-1].tap + 1 || tap->input != tap[-1].input + 1))
-        pass.adjacent = false;
+      if (tap > next && (tap->tap != tap[-1].tap + 1 || tap->input != tap[-1].input + 1)) pass.slides = false;
     }
+    if (pass.tap_count > 0) pass.column = next->input;
     next += pass.tap_count;
     passes_[first] = pass;
   }
@@ -67,7 +75,7 @@ Depthwise<T>::Depthwise(const Correlation<T>& p, Carver& carver, int threads)
       blocks_(p.y.shape[1]),
       x_(p.x, whole_vectors<T>(blocks_.channels), carver, false),
       rows_(p.axis(0)),
-      columns_(p.axis(1), carver) {
+      columns_(p.axis(1), depthwise_kernels<T>().both_phases, carver) {
   const int64_t lanes = conv_kernels<T>().lanes, items = std::max<int64_t>(p.y.shape[0] * p.y.shape[2], 1);
   const int64_t row_bytes = p.w.shape[2] * p.x.shape[3] * p.x.shape[1] * static_cast<int64_t>(sizeof(T));
   chunks_ = std::max(ceil_div(row_bytes, caches.l2 / 4), threads > 1 ? ceil_div(4 * threads, items) : 1);
@@ -125,7 +133,7 @@ void Depthwise<T>::compute(const OpenTeam& team) const {
   DepthwiseRowTap* row_taps = row_taps_ + team.index() * rows_.taps;
   d.rows = row_taps;
   d.width = p_.x.shape[3], d.x_stride = x_.stride_w, d.y_stride = p_.y.strides[3];
-  d.in_step = columns_.in_step(), d.out_step = columns_.out_step();
+  d.in_step = columns_.in_step();
   d.channels = blocks_.channels, d.panel = taps_ * lanes;
   d.w = weights_, d.bias = bias_, d.relu = p_.relu;
   d.norm = p_.norm, d.norm_step = blocks_.channels;
@@ -156,7 +164,7 @@ DepthwiseWeight<T>::DepthwiseWeight(const Conv2dBackwardWeight<T>& call, Carver&
       x_(call.x, whole_vectors<T>(blocks_.channels), carver, false),
       dy_(call.dy, whole_vectors<T>(blocks_.channels), carver, false),
       rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0])),
-      columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), carver) {
+      columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), 0, carver) {
   const int64_t rows = call.dy.shape[0] * call.dy.shape[2], lanes = conv_kernels<T>().lanes;
   parts_ = partial_sums(rows * call.dy.shape[3], kPixelsOfPart, rows);
   sums_ = carver.take<T>(parts_ * blocks_.count * taps_ * lanes + lanes);
@@ -188,7 +196,7 @@ void DepthwiseWeight<T>::accumulate_part(const OpenTeam& team, int64_t part, Ran
   DepthwiseWeightRow<T> d;
   d.pass = &columns_[0], d.rows = row_taps;
   d.width = c_.x.shape[3], d.x_stride = x_.stride_w, d.y_stride = dy_.stride_w;
-  d.in_step = columns_.in_step(), d.out_step = 1;
+  d.in_step = columns_.in_step();
   d.channels = blocks_.channels, d.panel = taps_ * lanes;
   d.first_block = blocks.begin, d.last_block = blocks.end;
   d.dw = sums_ + at * d.panel, d.db = c_.db.data ? bias_sums_ + at * lanes : nullptr;

@@ -17,15 +17,16 @@ bool is_depthwise(const Conv2dGeometry& geometry, const X& x, const Y& y) {
 // The passes over a row of outputs.
 class DepthwiseColumns {
  public:
-  DepthwiseColumns(const AxisGeometry& geometry, Carver& carver);  // takes its memory; build() fills it
+  // Takes its memory; build() fills it. both_phases: see DepthwiseKernels.
+  DepthwiseColumns(const AxisGeometry& geometry, int64_t both_phases, Carver& carver);
   void build() const;
   int64_t count() const { return count_; }
   const DepthwisePass& operator[](int64_t i) const { return passes_[i]; }
   int64_t in_step() const { return g_.transposed ? 1 : g_.stride; }
-  int64_t out_step() const { return g_.transposed ? g_.stride : 1; }
 
  private:
   AxisGeometry g_;
+  bool both_;  // phases in one pass
   int64_t count_;
   DepthwisePass* passes_;
   DepthwiseTap* taps_;

@@ -24,26 +24,35 @@ RANVIER_INLINE uint32_t bits_between(int64_t begin, int64_t end, int64_t count) 
 // Prefetches to L2 the pixels of the next row's tile that no row before it has read. Hardware prefetchers do
 // not predict their distance.
 template <class T>
-RANVIER_INLINE void prefetch_next(const DepthwiseRow<T>& d, int64_t column, int64_t t, int64_t channel) {
-  if (!d.y_next) return;
-  const T* y = d.y_next + channel + (d.pass->first + t * d.out_step) * d.y_stride;
-  for (int q = 0; q < Q; ++q, y += d.out_step * d.y_stride) __builtin_prefetch(y, 0, 2);
+static __attribute__((noinline)) void prefetch_far(const DepthwiseRow<T>& d, int64_t column, int64_t columns,
+                                                   int64_t t, int64_t channel) {
+  asm volatile("");  // GCC leaves out calls that only prefetch
+  const int64_t step = d.pass->out_step;
+  const T* y = d.y_next + channel + (d.pass->first + t * step) * d.y_stride;
+  for (int q = 0; q < Q; ++q, y += step * d.y_stride) __builtin_prefetch(y, 0, 2);
   for (int i = 0; i < d.new_rows; ++i) {
     const T* x = d.x_next[i] + channel + column * d.x_stride;
-    for (int64_t q = 0; q < Q * d.in_step; ++q, x += d.x_stride) __builtin_prefetch(x, 0, 2);
+    for (int64_t q = 0; q < columns; ++q, x += d.x_stride) __builtin_prefetch(x, 0, 2);
   }
 }
 
-// To outputs [0, count) of a tile at y, channels from `channel` on.
 template <class T>
-RANVIER_INLINE void finish(const DepthwiseForwardRow<T>& d, int64_t channel, const T* bias, int64_t count,
+RANVIER_INLINE void prefetch_next(const DepthwiseRow<T>& d, int64_t column, int64_t columns, int64_t t,
+                                  int64_t channel) {
+  const bool new_line = channel * sizeof(T) % 64 < sizeof(vec<T>);
+  if (d.y_next && new_line) prefetch_far(d, column, columns, t, channel);
+}
+
+// To the outputs of a tile at y that are in `stored`, channels from `channel` on.
+template <class T>
+RANVIER_INLINE void finish(const DepthwiseForwardRow<T>& d, int64_t channel, const T* bias, uint32_t stored,
                            T* y, int64_t step, vec<T> (&acc)[Q]) {
+  const int n = d.channels < lanes<T> ? static_cast<int>(d.channels) : lanes<T>;
   const vec<T> b = load(bias);
   y += channel;
   RANVIER_UNROLL
   for (int q = 0; q < Q; ++q) acc[q] = acc[q] + b;
   if (d.norm) {
-    const int n = d.channels < lanes<T> ? static_cast<int>(d.channels) : lanes<T>;
     const ChannelLine<T> line = channel_line(d.norm + channel, d.norm_step, n);
     RANVIER_UNROLL
     for (int q = 0; q < Q; ++q) acc[q] = normalized(acc[q], line);
@@ -52,35 +61,36 @@ RANVIER_INLINE void finish(const DepthwiseForwardRow<T>& d, int64_t channel, con
     RANVIER_UNROLL
     for (int q = 0; q < Q; ++q) acc[q] = max(acc[q], vec<T>{});
   }
-  if (d.channels < lanes<T>) {
-    const int n = static_cast<int>(d.channels);
+  if (n < lanes<T>) {
     RANVIER_UNROLL
     for (int q = 0; q < Q; ++q, y += step)
-      if (q < count) store_n(y, acc[q], n);
+      if (stored >> q & 1) store_n(y, acc[q], n);
     return;
   }
   RANVIER_UNROLL
   for (int q = 0; q < Q; ++q, y += step)
-    if (q < count) store(y, acc[q]);
+    if (stored >> q & 1) store(y, acc[q]);
 }
 
 // Outputs [t, t + Q) of a pass whose kTaps taps are side by side: each vector of x is loaded once for a row
-// of taps. Columns outside the image or the row are skipped.
-template <class T, int kTaps, int kStep>
+// of taps. Output q and tap s meet at column j where j * kPhases + kPhases - 1 = q * kStep + s. At an edge,
+// columns outside the image and outputs outside the row are skipped.
+template <class T, int kTaps, int kStep, int kPhases, bool kEdge>
 static void slide(const DepthwiseForwardRow<T>& d, int64_t t) {
-  constexpr int L = lanes<T>, kColumns = (Q - 1) * kStep + kTaps;
+  constexpr int L = lanes<T>, kColumns = ((Q - 1) * kStep + kTaps - kPhases) / kPhases + 1;
   static_assert(kColumns < 32);
   const DepthwisePass& pass = *d.pass;
-  const int64_t column = pass.taps->input + t * kStep, count = pass.count - t < Q ? pass.count - t : Q;
-  const uint32_t used = bits_between(-column, d.width - column, (count - 1) * kStep + kTaps);
+  const int64_t column = pass.column + (t - pass.begin) * kStep / kPhases;
+  const uint32_t used = kEdge ? bits_between(-column, d.width - column, kColumns) : ~0u;
+  const uint32_t stored = kEdge ? bits_between(-t, pass.count - t, Q) : ~0u;
   const DepthwiseRowTap* const rows_end = d.rows + d.row_count;
-  const int64_t stride = d.x_stride, y_step = d.out_step * d.y_stride;
-  const T *image = d.x + column * stride, *panel = d.w + pass.taps->tap * L + d.first_block * d.panel;
+  const int64_t stride = d.x_stride, y_step = pass.out_step * d.y_stride;
+  const T *image = d.x + column * stride, *panel = d.w + d.first_block * d.panel;
   const T* bias = d.bias + d.first_block * L;
   T* y = d.y + pass.first * d.y_stride + t * y_step;
   for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel, bias += L) {
     const int64_t channel = first_channel(d, block);
-    prefetch_next(d, column, t, channel);
+    prefetch_next(d, column, Q * kStep / kPhases, t, channel);
     vec<T> acc[Q] = {};
     for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row) {
       const T *x = image + channel + row->x, *from = panel + row->w;
@@ -92,13 +102,13 @@ static void slide(const DepthwiseForwardRow<T>& d, int64_t t) {
         if (!(used >> j & 1)) continue;
         const vec<T> v = in_register(load(x));
         RANVIER_UNROLL
-        for (int s = 0; s < kTaps; ++s) {
-          const int q = (j - s) / kStep;
-          if (j >= s && (j - s) % kStep == 0 && q < Q) acc[q] = fma(v, w[s], acc[q]);
+        for (int q = 0; q < Q; ++q) {
+          const int s = j * kPhases + kPhases - 1 - q * kStep;
+          if (s >= 0 && s < kTaps) acc[q] = fma(v, w[s], acc[q]);
         }
       }
     }
-    finish<T>(d, channel, bias, count, y, y_step, acc);
+    finish<T>(d, channel, bias, stored, y, y_step, acc);
   }
 }
 
@@ -107,14 +117,14 @@ template <class T>
 static void gather(const DepthwiseForwardRow<T>& d, int64_t t) {
   constexpr int L = lanes<T>;
   const DepthwisePass& pass = *d.pass;
-  const int64_t step = d.in_step * d.x_stride, y_step = d.out_step * d.y_stride;
+  const int64_t step = d.in_step * d.x_stride, y_step = pass.out_step * d.y_stride;
   const DepthwiseRowTap* const rows_end = d.rows + d.row_count;
   const DepthwiseTap* const taps_end = pass.taps + pass.tap_count;
   const T *image = d.x + t * step, *panel = d.w + d.first_block * d.panel, *bias = d.bias + d.first_block * L;
   T* y = d.y + pass.first * d.y_stride + t * y_step;
   for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel, bias += L) {
     const int64_t channel = first_channel(d, block);
-    if (pass.tap_count > 0) prefetch_next(d, pass.taps->input + t * d.in_step, t, channel);
+    if (pass.tap_count > 0) prefetch_next(d, pass.column + t * d.in_step, Q * d.in_step, t, channel);
     vec<T> acc[Q] = {};
     for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row)
       for (const DepthwiseTap* tap = pass.taps; tap != taps_end; ++tap) {
@@ -125,7 +135,7 @@ static void gather(const DepthwiseForwardRow<T>& d, int64_t t) {
         for (int q = 0; q < Q; ++q, x += step)
           if (used >> q & 1) acc[q] = fma(load(x), w, acc[q]);
       }
-    finish<T>(d, channel, bias, pass.count - t, y, y_step, acc);
+    finish<T>(d, channel, bias, bits_between(0, pass.count - t, Q), y, y_step, acc);
   }
 }
 
@@ -152,9 +162,9 @@ static void slide_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
   const T* image = d.x + column * stride;
   T* panel = d.dw + pass.taps->tap * L + d.first_block * d.panel;
   for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel) {
+    prefetch_next(d, column, Q * kStep, t, first_channel(d, block));
     vec<T> dy[Q];
     load_dy<T, kEdge>(d, block, t, dy);
-    prefetch_next(d, column, t, first_channel(d, block));
     for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row) {
       const T* x = image + first_channel(d, block) + row->x;
       T* sum = panel + row->w;
@@ -189,9 +199,9 @@ static void gather_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
   T* panel = d.dw + d.first_block * d.panel;
   for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel) {
     const int64_t channel = first_channel(d, block);
+    if (pass.tap_count > 0) prefetch_next(d, pass.column + t * d.in_step, Q * d.in_step, t, channel);
     vec<T> dy[Q];
     load_dy<T, true>(d, block, t, dy);
-    if (pass.tap_count > 0) prefetch_next(d, pass.taps->input + t * d.in_step, t, channel);
     for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row)
       for (const DepthwiseTap* tap = pass.taps; tap != taps_end; ++tap) {
         const uint32_t used = bits_between(tap->begin - t, tap->end - t, Q);
@@ -211,16 +221,20 @@ using Tile = void (*)(const Row&, int64_t);
 template <class T>
 constexpr bool kFloat = sizeof(T) == sizeof(float);
 
-// Tiles for any taps, for 3 and 5 at stride 1 and 2, for 7 at stride 1. Rare cases use the first, and old
-// CPUs, for which less code is compiled.
+// Tiles for any taps, for 3 and 5 at stride 1 and 2, for 7 at stride 1, for both phases of 3 at stride 2.
+// Rare cases use the first, and old CPUs, for which less code is compiled. kEdge: is the tile at an edge.
 constexpr bool kWide = RANVIER_HAS_FMA;
 template <class T>
+constexpr bool kMany = kFloat<T> && kWide;
+template <class T, bool kEdge>
 constexpr Tile<DepthwiseForwardRow<T>> kForward[] = {gather<T>,
-                                                     slide<T, 3, 1>,
-                                                     slide<T, 3, 2>,
-                                                     kFloat<T> ? slide<T, 5, 1> : gather<T>,
-                                                     kFloat<T> ? slide<T, 5, 2> : gather<T>,
-                                                     kFloat<T>&& kWide ? slide<T, 7, 1> : gather<T>};
+                                                     slide<T, 3, 1, 1, kEdge || !kMany<T>>,
+                                                     slide<T, 3, 2, 1, kEdge || !kMany<T>>,
+                                                     kFloat<T> ? slide<T, 5, 1, 1, true> : gather<T>,
+                                                     kFloat<T> ? slide<T, 5, 2, 1, true> : gather<T>,
+                                                     kMany<T> ? slide<T, 7, 1, 1, true> : gather<T>,
+                                                     kMany<T> ? slide<T, 3, 1, 2, kEdge> : gather<T>};
+
 // [is a tile at an edge]
 template <class T>
 constexpr Tile<DepthwiseWeightRow<T>> kWeight[2][6] = {
@@ -234,16 +248,30 @@ constexpr Tile<DepthwiseWeightRow<T>> kWeight[2][6] = {
 
 template <class T>
 RANVIER_INLINE int tile_of(const DepthwiseRow<T>& d) {
-  const int64_t taps = d.pass->adjacent ? d.pass->tap_count : 0, step = d.in_step;
+  const int64_t taps = d.pass->slides ? d.pass->tap_count : 0, step = d.in_step;
+  if (d.pass->phases == 2) return 6;
   if (taps == 7 && step == 1) return 5;
   if ((taps != 3 && taps != 5) || step > 2) return 0;
   return static_cast<int>(taps - 3 + step);
 }
 
+// The last tile of a row overlaps the one before it where it is then inside the image.
 template <class T>
 static void forward(const DepthwiseForwardRow<T>& d) {
-  const auto tile = kForward<T>[tile_of<T>(d)];
-  for (int64_t t = 0; t < d.pass->count; t += Q) tile(d, t);
+  const DepthwisePass& pass = *d.pass;
+  const int tile = tile_of<T>(d);
+  const int64_t step = d.in_step, phases = pass.phases;
+  const int64_t columns = ((Q - 1) * step + pass.tap_count - phases) / phases + 1;
+  const auto is_inner = [&](int64_t t) {
+    const int64_t column = pass.column + (t - pass.begin) * step / phases;
+    return t >= 0 && t + Q <= pass.count && column >= 0 && column + columns <= d.width;
+  };
+  const int64_t last = pass.count - Q;
+  const bool overlaps = tile && (last - pass.begin) % phases == 0 && is_inner(last);
+  for (int64_t t = pass.begin; t < pass.count; t += Q) {
+    if (overlaps && t > last) t = last;
+    (is_inner(t) ? kForward<T, false> : kForward<T, true>)[tile](d, t);
+  }
 }
 
 template <class T>
@@ -254,7 +282,7 @@ static void weight(const DepthwiseWeightRow<T>& d) {
     kWeight<T>[t < pass.inner_begin || t + Q > pass.inner_end][tile](d, t);
 }
 
-extern const DepthwiseKernels<float> depthwise_kernels_float = {forward<float>, weight<float>};
-extern const DepthwiseKernels<double> depthwise_kernels_double = {forward<double>, weight<double>};
+extern const DepthwiseKernels<float> depthwise_kernels_float = {kWide ? 3 : 0, forward<float>, weight<float>};
+extern const DepthwiseKernels<double> depthwise_kernels_double = {0, forward<double>, weight<double>};
 
 }  // namespace ranvier::RANVIER_ISA

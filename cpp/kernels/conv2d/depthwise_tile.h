@@ -15,13 +15,15 @@ struct DepthwiseTap {
 };
 
 // Outputs first, first + out_step, ... of a row, which use the same taps: forward all outputs of a row, in
-// the gradient to the input one phase of the stride.
+// the gradient to the input one phase of the stride; or, where `slides`, all phases together.
 struct DepthwisePass {
   const DepthwiseTap* taps;
   int64_t tap_count;
-  int64_t first, count;
+  int64_t first, count, out_step;
   int64_t inner_begin, inner_end;  // the outputs t whose taps are all inside
-  bool adjacent;                   // taps follow each other in the weights and in the image
+  bool slides;                     // taps follow each other in the weights and in the image
+  int64_t phases;                  // together
+  int64_t begin, column;           // of the first tile: the first output, at most 0, and its column
 };
 
 // One tap along h: where its row of the image and its row of the weights begin.
@@ -38,7 +40,7 @@ struct DepthwiseRow {
   int64_t row_count;
   const T* x;                         // the image
   int64_t width, x_stride, y_stride;  // of x; from one column to the next
-  int64_t in_step, out_step;
+  int64_t in_step;
   int64_t channels, first_block, last_block;
   const T *y_next,
       *x_next[2];  // what the next row will be the first to use, to be prefetched; or y_next null
@@ -65,6 +67,7 @@ struct DepthwiseWeightRow : DepthwiseRow<T> {
 
 template <class T>
 struct DepthwiseKernels {
+  int64_t both_phases;  // so many taps slide over both phases of stride 2
   void (*forward)(const DepthwiseForwardRow<T>&);
   void (*weight)(const DepthwiseWeightRow<T>&);
 };
