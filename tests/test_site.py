@@ -4,6 +4,7 @@ import importlib
 from pathlib import Path
 
 import pytest
+import ranvier as rv
 
 pytest.importorskip("sphinx", reason="the site's extra `docs` is not installed")
 ROOT = Path(__file__).parents[1]
@@ -52,3 +53,11 @@ def test_signs_of_a_docstring_are_kept(extension):
     assert convert("The sum:\n    y = a * b\nand so on.") == "The sum:\n\n::\n\n    y = a * b\n\nand so on.\n"
     assert convert("Args:\n    l1, l2: of `w_`") == "Args:\n    l1, l2: of ``w_``\n"
     assert convert("A:\n\n>>> a * b_\n1") == "A:\n\n>>> a * b_\n1\n"
+
+
+def test_every_kernel_is_described(extension):
+    describe = extension("kernels").describe
+    for name in rv.kernels.__all__:
+        assert describe(name).endswith("."), name
+    assert "`rv.matmul`" in describe("matmul")
+    assert "`rv.kernels.gelu_tanh`" in describe("gelu_tanh_backward")

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from extension import api, docstrings, names, pages, tables
+from extension import api, docstrings, kernels, names, pages, tables
 
 
 def setup(app: Any) -> dict[str, Any]:
     app.connect("builder-inited", lambda app: api.write_pages())
     app.connect("source-read", pages.read)
+    app.connect("autodoc-process-docstring", kernels.process, priority=50)
     app.connect("autodoc-process-docstring", docstrings.process, priority=100)  # before napoleon
     app.connect("autodoc-skip-member", docstrings.skip)
     app.connect("missing-reference", names.resolve)

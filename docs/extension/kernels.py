@@ -1,0 +1,58 @@
+"""What the functions of `rv.kernels` compute; their docstrings are signatures, which keeps the core small."""
+
+from __future__ import annotations
+
+import importlib
+import re
+
+# Those whose operation on tensors has another name, or no name of its own.
+OWN = {
+    "add_noise": (
+        "y = x + mean + std z, with z normal. z depends on the key, int64 of shape (2,), and on the "
+        "place of the element. Of `rv.data.augment.GaussianNoise`."
+    ),
+    "affine_images": (
+        "y[n, c, i, j] = x[n, c] at row m3 j + m4 i + m5 and column m0 j + m1 i + m2, with matrix (n, "
+        "6) in float64. Pixels outside the image are `fill`. Of `rv.data.augment.RandomAffine`."
+    ),
+    "copy": "A dense copy of x in the order of its axes, or with channels (axis 1) last in memory.",
+    "cosine_margin": "1 - x where target is 1, max(x - margin, 0) where it is -1: the loss of "
+    "`F.cosine_embedding_loss`, of cosines x.",
+    "erase_images": (
+        "x, and inside the box of each image `fill` or the box of image partner[n]. box is int64 of "
+        "shape (n, 4): top, left, height, width. Of `rv.data.augment.Cutout` and "
+        "`rv.data.augment.CutMix`."
+    ),
+    "exponent_backward": "The gradient of y = a**b by the exponent: dy y log(a). Of `rv.pow`.",
+    "gelu_tanh": 'x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x**3))): `F.gelu` with approximate="tanh".',
+    "mix_images": "y[n] = weight[n] x[n] + (1 - weight[n]) x[partner[n]]. Of `rv.data.augment.Mixup`.",
+    "move_images": (
+        "y[n, c, i, j] = x[n, c, top + i, left + j]. place is int64 of shape (n, 4): top, left, and "
+        "whether rows and columns are reversed. `mode` says what is beyond the image. Of "
+        "`rv.data.augment.RandomShift`."
+    ),
+    "prelu_weight_backward": "The gradient of `F.prelu` by the slope: x dy where x < 0, else 0.",
+    "sum_abs": "The sum of abs(x) along axes. Of `rv.norm`.",
+    "sum_exp": "The sum of exp(x - y) along axes. Of `rv.logsumexp`.",
+}
+
+
+def describe(name: str) -> str:
+    """A sentence for a kernel: its formula, or the operation that has the formula."""
+    if name in OWN:
+        return OWN[name]
+    op = name.removesuffix("_backward")
+    whose = OWN.get(op) and f"`rv.kernels.{op}`"
+    for short, module in (("rv", "ranvier"), ("F", "ranvier.nn.functional")):
+        if not whose and hasattr(importlib.import_module(module), op):
+            whose = f"`{short}.{op}`"
+    if not whose:
+        raise LookupError(f"docs/extension/kernels.py has no description of rv.kernels.{name}")
+    if name == op:
+        return f"The operation {whose} on NumPy arrays; its description has the formula, shapes and errors."
+    return f"The gradients of {whose} by its inputs, from dy, the gradient of the result."
+
+
+def process(app: object, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    if found := re.fullmatch(r"ranvier\.kernels\.(\w+)", name):
+        lines += ["", describe(found[1])]
