@@ -47,11 +47,8 @@ static void scatter(MaxGradient<T, uint8_t> x, const PoolAxis& rows, const PoolA
       const uint8_t* where = x.where + ow * column_where;
       int64_t left = ow * stride - padding;
       T* to = dx + left * column;
-      if (kDense && lanes == 1)
-        for (int64_t i = 0; i < end - ow; ++i, to += stride, left += stride) add(left, to, where[i], dy[i]);
-      else
-        for (; ow < end; ++ow, left += stride, to += stride * column, dy += column_dy, where += column_where)
-          for (int64_t i = 0; i < lanes; ++i) add(left, to + i, where[i * lane_where], dy[i * lane_dy]);
+      for (; ow < end; ++ow, left += stride, to += stride * column, dy += column_dy, where += column_where)
+        for (int64_t i = 0; i < lanes; ++i) add(left, to + i, where[i * lane_where], dy[i * lane_dy]);
     };
     if (begin < inside) windows(std::true_type(), begin, inside < end ? inside : end);
     windows(std::false_type(), inside > begin ? inside : begin, outside < end ? outside : end);
@@ -106,8 +103,7 @@ static void scatter_rows(const Team& team, const MaxPool2dBackward<T, Offset>& f
     __builtin_memset(x.dx + cleared * x.row, 0, sizeof(T) * (h - cleared) * x.row);
     cleared = h;
   };
-  const bool dense =
-      x.lanes == 1 ? x.column_dy == 1 && x.column_where == 1 : x.lane_dy == 1 && x.lane_where == 1;
+  const bool dense = x.lane_dy == 1 && x.lane_where == 1;
   for (int64_t oh = first_window(rows, first), count; oh < rows.out; oh += count) {
     const int64_t top = pool_window(rows, oh).start, rest = last - 1 - reach - top;
     if (top >= last) break;
@@ -145,7 +141,7 @@ static void max_pool2d_backward(const Team& team, const MaxPool2dBackward<T, Off
                                 int64_t end, void* scratch) {
   if constexpr (sizeof(Offset) == 1)
     if (f.channels_last ? max_pool2d_gather(team, f, begin, end, scratch)
-                        : max_pool2d_planes(f, begin, end, scratch))
+                        : max_pool2d_planes(team, f, begin, end, scratch))
       return;
   const int64_t channels = f.dx.shape[1], height = f.rows.in, planes = f.channels_last ? height : channels;
   MaxGradient<T, Offset> x{};

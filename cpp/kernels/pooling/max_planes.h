@@ -1,5 +1,6 @@
 // max_pool2d backward over the planes of NCHW images, for one ISA level.
 #pragma once
+#include "base/interrupt.h"
 #include "base/unroll.h"
 #include "kernels/pooling/lanes.h"
 #include "kernels/pooling/pooling.h"
@@ -57,38 +58,20 @@ static void max_gradient_of_squares(const MaxPlane<T>& x, const PoolAxis& rows, 
   clear(dx, (rows.in - 2 * rows.out) * width);
 }
 
-// Stores up to two vectors of columns of dx, of which `rest` are left in the row and `room` in the plane,
-// from one sum for each phase.
-template <int kStride, class T>
-RANVIER_INLINE void store_columns(T* dx, int64_t rest, int64_t room, const vec<T> (&sum)[kStride]) {
-  constexpr int L = lanes<T>;
-  if constexpr (kStride == 1) {
-    store_first(dx, sum[0], rest, room);
-  } else {
-    store_first(dx, zip_low(sum[0], sum[1]), rest, room);
-    if (rest > L) store_first(dx + L, zip_high(sum[0], sum[1]), rest - L, room - L);
-  }
-}
-
-// Windows kTaps wide: sums of the columns of phase p, from what taps `tap` and lower of three vectors of
-// windows take, in the order of the windows.
-template <int kStride, int kPadding, int p, int tap, class V, int kTaps>
+// Windows kTaps wide, one column apart: sums of a vector of columns, from what taps `tap` and lower of three
+// vectors of windows take, in the order of the windows.
+template <int kPadding, int tap, class V, int kTaps>
 RANVIER_INLINE V sum_of_taps(const V (&before)[kTaps], const V (&here)[kTaps], const V (&after)[kTaps]) {
-  constexpr int from = p + kPadding - tap, shift = from / kStride;
-  if constexpr (from % kStride != 0) {
-    return sum_of_taps<kStride, kPadding, p, tap - 1>(before, here, after);
-  } else {
-    V v = here[tap];
-    if constexpr (shift < 0) v = from_lane<lanes_of<V> + shift>(before[tap], here[tap], AllLanes<V>());
-    if constexpr (shift > 0) v = from_lane<shift>(here[tap], after[tap], AllLanes<V>());
-    if constexpr (tap < kStride) return v;
-    if constexpr (tap >= kStride)
-      return v + sum_of_taps<kStride, kPadding, p, tap - kStride>(before, here, after);
-  }
+  constexpr int shift = kPadding - tap;
+  V v = here[tap];
+  if constexpr (shift < 0) v = from_lane<lanes_of<V> + shift>(before[tap], here[tap], AllLanes<V>());
+  if constexpr (shift > 0) v = from_lane<shift>(here[tap], after[tap], AllLanes<V>());
+  if constexpr (tap == 0) return v;
+  if constexpr (tap > 0) return v + sum_of_taps<kPadding, tap - 1>(before, here, after);
 }
 
 // What each tap takes is added up where its windows are, then moved to its column.
-template <int kTaps, int kStride, int kPadding, class T>
+template <int kTaps, int kPadding, class T>
 static void max_gradient_of_columns(const MaxPlane<T>& plane, const PoolInputs& inputs, const PoolAxis& rows,
                                     const PoolAxis& columns) {
   constexpr int L = lanes<T>;
@@ -99,7 +82,7 @@ static void max_gradient_of_columns(const MaxPlane<T>& plane, const PoolInputs& 
   for (int64_t h = 0; h < height; ++h, dx += width) {
     const PoolEntries entries = windows.of[h];
     vec<T> before[kTaps] = {}, here[kTaps] = {};
-    for (int64_t k = 0, rest = width + L * kStride; rest > 0; k += L, rest -= L * kStride) {
+    for (int64_t k = 0, rest = width + L; rest > 0; k += L, rest -= L) {
       vec<T> after[kTaps] = {};
       if (const int n = static_cast<int>(out - k < L ? out - k : L); n > 0)
         for (int64_t a = 0; a < entries.count; ++a) {
@@ -110,58 +93,132 @@ static void max_gradient_of_columns(const MaxPlane<T>& plane, const PoolInputs& 
           RANVIER_UNROLL
           for (int t = 0; t < kTaps; ++t) after[t] = select(tap == t, after[t] + v, after[t]);
         }
-      if (k > 0) {
-        vec<T> sum[kStride];
-        sum[0] = sum_of_taps<kStride, kPadding, 0, kTaps - 1>(before, here, after);
-        if constexpr (kStride == 2)
-          sum[1] = sum_of_taps<kStride, kPadding, 1, kTaps - 1>(before, here, after);
-        const int64_t column = (k - L) * kStride;
-        store_columns<kStride>(dx + column, rest, (height - h) * width - column, sum);
-      }
+      if (k > 0)
+        store_first(dx + k - L, sum_of_taps<kPadding, kTaps - 1>(before, here, after), rest,
+                    (height - h) * width - k + L);
       RANVIER_UNROLL
       for (int t = 0; t < kTaps; ++t) before[t] = here[t], here[t] = after[t];
     }
   }
 }
 
+// The windows of a plane one after another. Where their taps 0 are is listed for a band of them: some rows,
+// or a part of a long row.
+struct MaxBand {
+  static constexpr int64_t kMost = 512;
+  int32_t start[kMost];         // from tap 0 of the band's first window
+  int32_t distance[kMostTaps];  // of each tap from tap 0; where there is no tap, beyond any plane
+  int64_t rows, windows;
+
+  // False where a window may have no tap in the image, or planes are too large for the numbers.
+  bool list(const PoolAxis& down, const PoolAxis& across) {
+    for (const PoolAxis* a : {&down, &across})
+      if (!all_inside(*a) &&
+          (a->kernel <= a->padding || a->dilation > 1 || (a->out - 1) * a->stride - a->padding >= a->in))
+        return false;
+    constexpr int64_t most = 1 << 29;
+    if (down.in * across.in >= most || down.kernel * down.dilation * across.in >= most) return false;
+    windows = across.out < kMost ? across.out : kMost, rows = kMost / windows;
+    if (rows > down.out) rows = down.out;
+    const int32_t width = static_cast<int32_t>(across.in), step = static_cast<int32_t>(across.dilation);
+    int64_t k = 0, taps = 0;
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t w = 0; w < windows; ++w)
+        start[k++] = static_cast<int32_t>(r * down.stride) * width + static_cast<int32_t>(w * across.stride);
+    for (int32_t r = 0; r < down.kernel; ++r)
+      for (int32_t s = 0; s < across.kernel; ++s)
+        distance[taps++] = r * static_cast<int32_t>(down.dilation) * width + s * step;
+    for (; taps < kMostTaps; ++taps) distance[taps] = 1 << 30;
+    return true;
+  }
+};
+
+// dy of n windows of a band to their maxima; `first` is tap 0 of the first of them, `size` the plane's size.
+// Loads and stores are what takes the time: offsets are read eight at a time.
+template <class T>
+static __attribute__((noinline)) void add_band(T* dx, uint32_t size, uint32_t first, const MaxBand& band,
+                                               const T* dy, const uint8_t* where, int64_t n) {
+  const int32_t *start = band.start, *distance = band.distance;
+  const auto add = [&](int64_t i, uint64_t offset) RANVIER_INLINED {
+    const uint32_t at = first + static_cast<uint32_t>(start[i]) + static_cast<uint32_t>(distance[offset]);
+    if (at < size) dx[at] += dy[i];
+  };
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    uint64_t offsets;
+    __builtin_memcpy(&offsets, where + i, 8);
+    RANVIER_UNROLL
+    for (int k = 0; k < 8; ++k, offsets >>= 8) add(i + k, offsets & 255);
+  }
+  for (; i < n; ++i) add(i, where[i]);
+}
+
+// One plane; false where the call is to end.
+template <class T>
+static bool max_gradient_of_bands(const Team& team, const MaxPlane<T>& x, const MaxBand& band,
+                                  const PoolAxis& rows, const PoolAxis& columns) {
+  const int64_t width = columns.in, size = rows.in * width;
+  const int64_t most = x.row_dy == columns.out && x.row_where == columns.out ? band.rows : 1;
+  int64_t cleared = 0, elements = 0;
+  for (int64_t oh = 0, count; oh < rows.out; oh += count) {
+    count = rows.out - oh < most ? rows.out - oh : most;
+    const int64_t top = oh * rows.stride - rows.padding;
+    int64_t end = (top + (count - 1) * rows.stride + (rows.kernel - 1) * rows.dilation + 1) * width;
+    if (end > size || oh + count == rows.out) end = size;
+    if (end > cleared) clear(x.dx + cleared, end - cleared), cleared = end;
+    for (int64_t ow = 0; ow < columns.out; ow += band.windows) {
+      const int64_t rest = columns.out - ow, n = rest < band.windows ? rest : count * band.windows;
+      const int64_t first = top * width + ow * columns.stride - columns.padding;
+      add_band(x.dx, static_cast<uint32_t>(size), static_cast<uint32_t>(first), band,
+               x.dy + oh * x.row_dy + ow, x.where + oh * x.row_where + ow, n);
+    }
+    elements += count * columns.out;
+    if (elements < kTapsBetweenTests) continue;
+    elements = 0;
+    if (interrupted(team)) return false;
+  }
+  return true;
+}
+
 static inline bool is_square_pool(const PoolAxis& a) {
   return a.kernel == 2 && a.stride == 2 && a.dilation == 1 && all_inside(a);
 }
 
-// Planes (n, c), where there is vector code for the windows; false where there is none.
+// Planes (n, c); false where max_backward.h has to take them.
 template <class T>
-static bool max_pool2d_planes(const MaxPool2dBackward<T, uint8_t>& f, int64_t begin, int64_t end,
-                              void* scratch) {
+static bool max_pool2d_planes(const Team& team, const MaxPool2dBackward<T, uint8_t>& f, int64_t begin,
+                              int64_t end, [[maybe_unused]] void* scratch) {
   const PoolAxis &rows = f.rows, &columns = f.columns;
-  if (f.dy.strides[3] != 1 || f.where.strides[3] != 1) return false;
+  if (f.dy.strides[3] != 1 || f.where.strides[3] != 1 || numel(f.dy) == 0) return false;
   MaxPlane<T> x{nullptr, nullptr, end_of(f.where), f.dy.strides[2], f.where.strides[2], nullptr};
   const auto each = [&](const auto& plane) {
     for (RowWalk at(begin, f.dx.shape[1], 1); begin < end; ++begin, at.next()) {
       x.dy = f.dy.data + at.n * f.dy.strides[0] + at.row * f.dy.strides[1];
       x.where = f.where.data + at.n * f.where.strides[0] + at.row * f.where.strides[1];
       x.dx = f.dx.data + at.n * f.dx.strides[0] + at.row * f.dx.strides[1];
-      plane();
+      if (!plane()) break;
     }
     return true;
   };
   if (is_square_pool(rows) && is_square_pool(columns))
-    return each([&] { max_gradient_of_squares(x, rows, columns); });
-  if (rows.kernel == 0 || columns.dilation != 1) return false;
-  const auto is = [&](int taps, int stride, int padding) {
-    return columns.kernel == taps && columns.stride == stride && columns.padding == padding;
-  };
-  void (*run)(const MaxPlane<T>&, const PoolInputs&, const PoolAxis&, const PoolAxis&) = nullptr;
-  if (is(3, 1, 1)) run = max_gradient_of_columns<3, 1, 1, T>;
-  if (is(3, 2, 1)) run = max_gradient_of_columns<3, 2, 1, T>;
-  if constexpr (RANVIER_VECTOR_BYTES >= 32)  // small code matters more at the lowest level
-    if (is(2, 1, 0)) run = max_gradient_of_columns<2, 1, 0, T>;
-  if constexpr (lanes<T> >= 16) {  // with fewer, max_backward.h is faster
-    if (is(3, 2, 0)) run = max_gradient_of_columns<3, 2, 0, T>;
-    if (is(5, 2, 2)) run = max_gradient_of_columns<5, 2, 2, T>;
-  }
-  if (!run) return false;
-  const PoolInputs inputs = list_pool_inputs(rows, scratch);
-  return each([&] { run(x, inputs, rows, columns); });
+    return each([&] { return max_gradient_of_squares(x, rows, columns), true; });
+  if (rows.kernel == 0 || columns.kernel == 0) return false;
+  if constexpr (lanes<T> >= 16)
+    if (columns.stride == 1 && columns.dilation == 1) {
+      const auto is = [&](int taps, int padding) {
+        return columns.kernel == taps && columns.padding == padding;
+      };
+      const auto run = is(3, 1)   ? max_gradient_of_columns<3, 1, T>
+                       : is(2, 0) ? max_gradient_of_columns<2, 0, T>
+                                  : nullptr;
+      if (run) {
+        const PoolInputs inputs = list_pool_inputs(rows, scratch);
+        return each([&] { return run(x, inputs, rows, columns), true; });
+      }
+    }
+  MaxBand band;
+  if (!band.list(rows, columns)) return false;
+  return each([&] { return max_gradient_of_bands(team, x, band, rows, columns); });
 }
 
 }  // namespace ranvier::RANVIER_ISA
