@@ -124,6 +124,21 @@ def test_pointwise(c, k, height, dtype, isa, threads, rng):
     np.testing.assert_array_equal(only[1], gradients[1])
 
 
+@pytest.mark.parametrize("stride", [2, (1, 3), (4, 2)])
+@grouped(("c", "k", "groups"), [(2, 3, 1), (16, 16, 1), (17, 33, 1), (260, 20, 1), (512, 16, 1), (34, 4, 2)])
+def test_strided_pointwise(c, k, groups, stride, isa, threads, rng):
+    """Pixels that a 1x1 filter does not meet, also after the last one that it meets."""
+    x, w, bias = random_arrays(rng, "float32", 2, c, 7, 10, k, 1, 1, groups=groups)
+    arguments = {"stride": stride, "groups": groups}
+    check(x, w, bias, **arguments)
+    dy = rng.uniform(-1, 1, kernels.conv2d(x, w, **arguments).shape).astype("float32")
+    for layout in LAYOUTS:
+        again = kernels.conv2d_backward(*(in_layout(a, layout) for a in (dy, x, w)), **arguments)
+        for a, b in zip(again, kernels.conv2d_backward(dy, x, w, **arguments), strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=layout)
+    same_bits(threads, lambda: kernels.conv2d_backward(dy, x, w, **arguments))
+
+
 @pytest.mark.parametrize("c", [2, 3, 4, 5, 8, 9, 16, 17, 32, 33])
 def test_depthwise_channels(c, isa, rng):
     check(*random_arrays(rng, "float32", 2, c, 5, 4, c, 3, 3, groups=c), padding=1, groups=c)

@@ -48,6 +48,7 @@ void with_kernel_of(const Call& call, Carver& carver, int threads, const F& f) {
 
 template <class T, class F>
 void with_kernel_of(const Conv2dBackwardInput<T>& call, Carver& carver, int threads, const F& f) {
+  if (SpreadInput<T>::pays(call)) return f(SpreadInput<T>(call, carver, threads));
   if (PointwiseInput<T>::pays(call)) return f(PointwiseInput<T>(call, carver, threads));
   const auto problem = correlation(call);
   if (numel(problem.y) == 0) return;

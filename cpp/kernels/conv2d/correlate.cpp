@@ -25,6 +25,12 @@ int panel_width(bool dots, bool spans, int64_t out) {  // 0: as many vectors as 
   return spans ? static_cast<int>(conv_kernels<T>().lanes / out * out) : 0;
 }
 
+template <class T>
+Correlation<T> without_skipped(Correlation<T> p) {
+  if (!p.transposed) skip_pixels(p.w.shape[2], p.w.shape[3], p.y.shape + 2, p.geometry, p.x);
+  return p;
+}
+
 }  // namespace
 
 // Loads that serve few products cost a quarter; the sums over lanes at the end of a chain take as long as
@@ -38,7 +44,7 @@ bool prefers_dots(int64_t in, int64_t out, int64_t taps) {
 
 template <class T>
 DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads)
-    : problem(p),
+    : problem(without_skipped(p)),
       in_group(p.x.shape[1] / p.geometry.groups),
       out_group(p.y.shape[1] / p.geometry.groups),
       dots(!is_planar(p) && prefers_dots<T>(in_group, out_group, p.w.shape[2] * p.w.shape[3])),
@@ -49,11 +55,12 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads)
       mr(dots    ? conv_kernels<T>().dot_rows[panels.width]
          : spans ? conv_kernels<T>().grouped_rows
                  : conv_kernels<T>().rows(panels.width)),
-      x(p.x, 0, carver),
-      rows(p.axis(0), carver),
-      columns(p.axis(1), carver),
+      x(problem.x, 0, carver),
+      rows(problem.axis(0), carver),
+      columns(problem.axis(1), carver),
       taps_{p.w.shape[2], p.w.shape[3]} {
-  const int64_t image_bytes = std::max<int64_t>(p.x.shape[1] * p.x.shape[2] * p.x.shape[3] * sizeof(T), 1);
+  const int64_t* in = problem.x.shape;
+  const int64_t image_bytes = std::max<int64_t>(in[1] * in[2] * in[3] * sizeof(T), 1);
   images_at_once = std::clamp<int64_t>(caches.l2 / image_bytes, 1, std::max<int64_t>(p.y.shape[0], 1));
   const int lanes = conv_kernels<T>().lanes;
   const int64_t width = dots ? panels.width * lanes : spans ? lanes : panels.width;  // of a step

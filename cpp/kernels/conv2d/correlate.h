@@ -25,6 +25,17 @@ struct Correlation {
   }
 };
 
+// A 1x1 filter with a stride meets only some pixels of x: a view of these, which has stride 1.
+template <class X>
+void skip_pixels(int64_t r, int64_t s, const int64_t* out, Conv2dGeometry& g, X& x) {
+  if (r != 1 || s != 1 || g.pad[0] != 0 || g.pad[1] != 0) return;
+  for (int d = 0; d < 2; ++d) {
+    x.shape[2 + d] = std::min(ceil_div(x.shape[2 + d], g.stride[d]), out[d]);
+    if (x.shape[2 + d] > 1) x.strides[2 + d] *= g.stride[d];
+    g.stride[d] = 1;
+  }
+}
+
 // Whether input channels fill more lanes than output channels would.
 template <class T>
 bool prefers_dots(int64_t in, int64_t out, int64_t taps);

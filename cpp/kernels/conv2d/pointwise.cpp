@@ -1,9 +1,10 @@
 #include "kernels/conv2d/pointwise.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/carve.h"
-#include "base/parallel.h"
+#include "kernels/conv2d/share.h"
 #include "kernels/matmul/plan.h"
 
 namespace ranvier {
@@ -63,6 +64,54 @@ void PointwiseInput<T>::run(const Team& team) const {
 }
 
 template <class T>
+bool SpreadInput<T>::pays(const Conv2dBackwardInput<T>& c) {
+  const Conv2dGeometry& g = c.geometry;
+  return c.w.shape[2] == 1 && c.w.shape[3] == 1 && g.pad[0] == 0 && g.pad[1] == 0 &&
+         (g.stride[0] > 1 || g.stride[1] > 1) && c.dx.shape[1] >= kLeastChannels && numel(c.dy) > 0;
+}
+
+template <class T>
+SpreadInput<T>::SpreadInput(const Conv2dBackwardInput<T>& c, Carver& carver, int threads) : c_(c), met_(c) {
+  const int64_t channels = c.dx.shape[1], h = c.dy.shape[2], w = c.dy.shape[3];
+  met_.geometry.stride[0] = met_.geometry.stride[1] = 1;
+  met_.dx = {carver.take<T>(pixels(c.dy) * channels),
+             4,
+             {c.dy.shape[0], channels, h, w},
+             {h * w * channels, 1, w * channels, channels}};
+  workspace_ = carver.take<char>(static_cast<int64_t>(met_.workspace_bytes(threads)));
+}
+
+template <class T>
+void SpreadInput<T>::run(const Team& team) const {
+  const double products = static_cast<double>(numel(met_.dx)) * c_.dy.shape[1] / c_.geometry.groups;
+  team.region(kConvNsPerProduct * products * (sizeof(T) / 4), [&](const OpenTeam& team) {
+    met_.run(team, workspace_);
+    team.barrier();
+    const int64_t height = c_.dx.shape[2];
+    const Range rows = even_share(team, c_.dx.shape[0] * height);
+    for (int64_t row = rows.begin; row < rows.end && !interrupted(team); ++row)
+      spread_row(row / height, row % height);
+    team.barrier();
+  });
+}
+
+template <class T>
+void SpreadInput<T>::spread_row(int64_t image, int64_t row) const {
+  const int64_t *st = c_.dx.strides, *from_st = met_.dx.strides, *stride = c_.geometry.stride;
+  const int64_t channels = c_.dx.shape[1], width = c_.dx.shape[3];
+  const bool met = row % stride[0] == 0 && row / stride[0] < met_.dx.shape[2];
+  const T* from = met_.dx.data + image * from_st[0] + row / stride[0] * from_st[2];
+  T* to = c_.dx.data + image * st[0] + row * st[2];
+  const int64_t last = met ? met_.dx.shape[3] * stride[1] : 0;
+  for (int64_t w = 0; w < width; ++w, to += st[3]) {
+    if (w < last && w % stride[1] == 0)
+      std::memcpy(to, from + w / stride[1] * channels, channels * sizeof(T));
+    else
+      std::fill_n(to, channels, T(0));
+  }
+}
+
+template <class T>
 bool PointwiseWeight<T>::pays(const Conv2dBackwardWeight<T>& c) {
   const int64_t channels = c.x.shape[1], k = c.dy.shape[1];
   // The direct sum reads its operands in place. With few registers it reads them more often, which costs
@@ -92,6 +141,8 @@ void PointwiseWeight<T>::run(const Team& team) const {
   });
 }
 
+template class SpreadInput<float>;
+template class SpreadInput<double>;
 template class PointwiseInput<float>;
 template class PointwiseInput<double>;
 template class PointwiseWeight<float>;

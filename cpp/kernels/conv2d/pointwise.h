@@ -1,4 +1,4 @@
-// Gradients of 1x1 convolutions of stride 1: products of matrices, of (n h w) pixels by channels.
+// Gradients of 1x1 convolutions: products of matrices, of (n h w) pixels by channels.
 #pragma once
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d/layout.h"
@@ -17,6 +17,22 @@ class PointwiseInput {
  private:
   PixelRows<T> dy_;
   Matmul<T> product_;
+  void* workspace_;
+};
+
+// dx of a 1x1 convolution with a stride: of the pixels that it meets first, as of stride 1, then of all, with
+// zeros between.
+template <class T>
+class SpreadInput {
+ public:
+  static bool pays(const Conv2dBackwardInput<T>& call);
+  SpreadInput(const Conv2dBackwardInput<T>& call, Carver& carver, int threads);
+  void run(const Team& team) const;
+
+ private:
+  void spread_row(int64_t image, int64_t row) const;
+
+  Conv2dBackwardInput<T> c_, met_;
   void* workspace_;
 };
 

@@ -346,6 +346,12 @@ void with_kernel(const Conv2dBackwardWeight<T>& call, Carver& carver, int thread
   f(WeightGradient<T>(call, carver, threads));
 }
 
+template <class T>
+Conv2dBackwardWeight<T> without_skipped(Conv2dBackwardWeight<T> c) {
+  skip_pixels(c.taps[0], c.taps[1], c.dy.shape + 2, c.geometry, c.x);
+  return c;
+}
+
 }  // namespace
 
 template <class T>
@@ -354,8 +360,8 @@ size_t Conv2dBackwardWeight<T>::workspace_bytes(int threads) const {
   Carver carver(nullptr);
   if (const int64_t outputs = depthwise_outputs(*this)) {
     DepthwiseWeight<T>(depthwise_output(*this, outputs, 0), carver, threads);
-  } else if (PointwiseWeight<T>::pays(*this)) {
-    PointwiseWeight<T>(*this, carver, threads), WeightGradient<T>(bias_only(*this), carver, threads);
+  } else if (const auto met = without_skipped(*this); PointwiseWeight<T>::pays(met)) {
+    PointwiseWeight<T>(met, carver, threads), WeightGradient<T>(bias_only(*this), carver, threads);
   } else {
     if constexpr (sizeof(T) == sizeof(float))
       if (PlanarWeight::pays(*this)) PlanarWeight(*this, 0, carver, threads);
@@ -374,8 +380,8 @@ void Conv2dBackwardWeight<T>::run(const Team& team, void* workspace) const {
       DepthwiseWeight<T>(depthwise_output(*this, outputs, j), carver, threads).run(team);
     return;
   }
-  if (PointwiseWeight<T>::pays(*this)) {
-    PointwiseWeight<T>(*this, carver, threads).run(team);
+  if (const auto met = without_skipped(*this); PointwiseWeight<T>::pays(met)) {
+    PointwiseWeight<T>(met, carver, threads).run(team);
     if (db.data) WeightGradient<T>(bias_only(*this), carver, threads).run(team);
     return;
   }
