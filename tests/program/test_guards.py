@@ -208,3 +208,37 @@ def test_a_check_searches_again_for_functions_that_no_name_leads_to(monkeypatch)
 
     searched, checks = walks_of(step, 20, monkeypatch)
     assert searched >= checks + 1
+
+
+class Settings:
+    first, second = 2.0, 3.0
+
+
+def test_a_program_of_another_shape_searches_only_where_there_may_be_other_guards(monkeypatch):
+    """What the first has found is taken over; code that only the other shape runs is looked at."""
+    count, inner = [0], Walk.run
+
+    def run(self, roots):
+        count[0] += 1
+        inner(self, roots)
+
+    monkeypatch.setattr(Walk, "run", run)
+    settings = Settings()
+
+    def other(x):
+        return x * settings.second
+
+    def step(x):
+        return other(x) if len(x) == 5 else x * settings.first
+
+    compiled = rv.compile(step)
+    calls = [(2, 1), (3, 1), (5, 2)]  # the length, and the searches by then
+    for n, searched in calls:
+        x = rv.ones(n)
+        for _ in range(5):
+            assert compiled(x).tolist() == step(x).tolist()
+        assert count[0] == searched
+    settings.first = 7.0
+    settings.second = 9.0
+    for n, _ in calls:
+        assert compiled(rv.ones(n)).tolist() == step(rv.ones(n)).tolist()

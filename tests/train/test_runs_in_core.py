@@ -119,6 +119,12 @@ def test_what_needs_python_for_each_batch(runs, case):
     assert trainer.updates > 40
 
 
+def test_all_full_batches_of_an_epoch_are_taken_together_beside_a_smaller_last_one(runs):
+    trainer = dropout()()
+    trainer.fit(LONG, LABELS, epochs=20, batch_size=16)
+    assert runs.count(43) > 10
+
+
 # --- returns to Python
 
 

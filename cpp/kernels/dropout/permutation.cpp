@@ -2,6 +2,7 @@
 // Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
 #include "kernels/dropout/permutation.h"
 
+#include <algorithm>
 #include <numeric>
 #include <utility>
 
@@ -74,15 +75,19 @@ class Words {
 void permutation(uint64_t seed, int64_t n, int64_t* order) {
   std::iota(order, order + n, 0);
   Words words(seed);
+  constexpr int64_t kChunk = 512;
+  uint32_t drawn[kChunk];
   for (int64_t i = n - 1; i > 0;) {
     const uint32_t mask = 0xffffffffu >> __builtin_clz(static_cast<uint32_t>(i));
-    // A number above i is drawn again. No branch on that: it would be mispredicted at every third number.
-    for (const int64_t low = mask >> 1; i > low;) {
-      const int64_t drawn = words.next() & mask;
-      const bool fits = drawn <= i;
-      std::swap(order[i], order[fits ? drawn : i]);
-      i -= fits;
+    const int64_t first = i, last = std::max<int64_t>(mask >> 1, i - kChunk);
+    // A number above i is drawn again. No branch on that: it would be mispredicted at every third number. The
+    // swaps come afterwards, so that none waits for the places of those before it.
+    while (i > last) {
+      const uint32_t word = words.next() & mask;
+      drawn[first - i] = word;
+      i -= word <= i;
     }
+    for (int64_t k = 0; k < first - last; ++k) std::swap(order[first - k], order[drawn[k]]);
   }
 }
 

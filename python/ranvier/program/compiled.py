@@ -76,7 +76,9 @@ class CompiledFunction:
         self._large: Large | None = None  # arrays that the step may read: the next recording tells
         self._watched = 0  # how often they were watched
         self._set_up: set[Any] = set()  # signatures whose first call kept a result
-        self._latest: Program | None = None  # the last one that ran: a call that fits it is replayed at once
+        # the last that ran, and the one before it: a call that fits one of them is replayed at once
+        self._latest: Program | None = None
+        self._before: Program | None = None
         self._lock = RLock()
         _all.add(self)
         self._checked, self._check_took = time.perf_counter(), 0.0
@@ -120,37 +122,49 @@ class CompiledFunction:
         return self._in_turn(args, kwargs)
 
     def _in_turn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        program = self._latest
-        if program is not None and program.checks_left and not kwargs:
+        for program in (self._latest, self._before):
+            if program is None or not program.checks_left or kwargs:
+                continue
             fits = True
             for plan, optimizer, group in program.plans:
                 fits = plan.refresh(optimizer, group) and fits
             results = program.call(args) if fits else None
             if results is not None:
                 program.checks_left -= 1
+                self._ran(program)
                 return program.result(results)
         with self._lock:  # a thread may begin meanwhile
             return self._by_signature(args, kwargs)
 
     def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
-        """Replays the latest program on several batches: what the calls return, stacked along a new axis 0.
+        """Replays one of the latest programs on several batches: what the calls return, along a new axis 0.
 
         An array among the arguments has the samples of all batches, or one axis more than in a call: an entry
         for each batch. The run ends early (`batches.done`) after 50 ms, before a check, and after a batch
-        with a number that is not finite. None where the next call would not replay this program.
+        with a number that is not finite. None where the next call would not replay one of them.
         """
         if recordings and current() is not None:
             return None
         with self._lock:
-            program = self._latest
-            if program is None or not program.checks_left:
-                return None
-            if program.checks_left > 0:
-                batches.count = min(batches.count, program.checks_left)
-            try:
-                return program.run_batches(args, batches)
-            finally:
-                program.checks_left -= batches.done
+            for program in (self._latest, self._before):
+                if program is None or not program.checks_left:
+                    continue
+                count = batches.count
+                if program.checks_left > 0:
+                    batches.count = min(count, program.checks_left)
+                try:
+                    results = program.run_batches(args, batches)
+                finally:
+                    program.checks_left -= batches.done
+                if results is not None:
+                    self._ran(program)
+                    return results
+                batches.count = count
+            return None
+
+    def _ran(self, program: Program) -> None:
+        if program is not self._latest:
+            self._latest, self._before = program, self._latest
 
     @property
     def latest(self) -> tuple[Program, int] | None:
@@ -183,7 +197,7 @@ class CompiledFunction:
             return self._check(key, program, args, kwargs)
         program.checks_left -= 1
         self._cache.replayed()
-        self._latest = program
+        self._ran(program)
         return program.replay(tuple(arrays))
 
     # --- recordings
@@ -234,7 +248,8 @@ class CompiledFunction:
         result: Any,
     ) -> Program:
         roots = [(self._function, "the step"), *others(args, "argument "), *others(kwargs, "argument ")]
-        return Program(recording, slots, form(args, kwargs), roots, result, self._forward_only)
+        known = self._cache.all()
+        return Program(recording, slots, form(args, kwargs), roots, result, self._forward_only, known)
 
     # --- checks
     def _check(self, key: Any, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

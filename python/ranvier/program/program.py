@@ -61,11 +61,13 @@ class Program:
         roots: list[tuple[Any, str]],
         result: Any,
         forward_only: bool = False,
+        known: Sequence[Program] = (),
     ) -> None:
         """form: the positional arguments of a call: None for an array, else the value.
 
         roots: the function and the arguments that are no arrays, with their names.
         forward_only: the function is the forward pass of a model, always without a tape.
+        known: programs of the same function; what one has found need not be looked for again.
         """
         self.checks_left, self.checks, self.renewed = 0, 0, False
         tensors: list[Tensor] = []
@@ -92,7 +94,11 @@ class Program:
         self._found: Walk | None = None  # what the step leads to
         self._begins_with: list[tuple[Tensor, int | None]] = []
         self._has: list[Tensor] = []  # those that had a gradient
-        fault = self.guard(recording) or of_gradients.shared(kept)
+        found = next((other for other in known if other._finds_the_same(self)), None)
+        if found is not None:
+            self._found, self._looked_up = found._found, set(found._looked_up)
+            self._reads.add(found._reads)
+        fault = self.guard(recording, (), found is not None) or of_gradients.shared(kept)
         if fault:
             error = CaptureError(f"[compile] {fault}", result)
             error.large = self.large
@@ -135,6 +141,15 @@ class Program:
         self._texts, self.large = walk.texts, (walk.large, walk.parents) if walk.large else None
         self.core.set_guards(walk.guards)
         return walk.fault
+
+    def _finds_the_same(self, new: Program) -> bool:
+        """Whether a walk for another program would find what this one's has found."""
+        roots = [thing for thing, _ in new._roots] + new._modules
+        mine = [thing for thing, _ in self._roots] + self._modules
+        if self._found is None or self.large or self._untouched or len(roots) != len(mine):
+            return False
+        same = all(a is b for a, b in zip(roots, mine, strict=True)) and self._reads.include(new._reads)
+        return same and self.changed() in ("", EARLIER)
 
     def _walk(self, recording: Recording) -> Walk:
         if self._found is None:

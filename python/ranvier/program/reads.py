@@ -57,6 +57,8 @@ _DYNAMIC = frozenset(
         "__match_args__", "attrgetter", "methodcaller", "asdict", "astuple", "format", "format_map",
     }
 )  # fmt: skip
+# The library's inner code that a recording has met, which is not read: by id, and so kept.
+_INNER: dict[int, CodeType] = {}
 _CATCHING = frozenset({"CHECK_EXC_MATCH", "JUMP_IF_NOT_EXC_MATCH"})  # `except X`
 _HANDLER = "PUSH_EXC_INFO"
 
@@ -185,7 +187,7 @@ class Reads:
         self._others = {id(c) for c in map(_code_of, (self._collect, *gc.callbacks, *_signal_handlers()))}
         gc.callbacks.insert(0, self._collect)
         self._before = sys.getprofile()
-        sys.setprofile(self._event)
+        sys.setprofile(self._events())
         return self
 
     def _collect(self, phase: str, info: object) -> None:
@@ -201,21 +203,29 @@ class Reads:
             sys.setprofile(self._before)
         self._ignored = None
 
-    def _event(self, frame: Any, event: str, arg: Any) -> None:
-        if self._ignored is not None:
-            if event == "return" and frame is self._ignored:
-                self._ignored = None
-        elif self._collects:
-            return
-        elif event == "call":
-            key = id(frame.f_code)
-            if key not in self.codes and key not in self._other:
-                self._enter(frame)
-        elif event == "c_call":
-            if self.touches is not None:
-                self.touches.called(arg)
-            if id(frame.f_code) in self._users and not self.fault:
-                self._call(frame, arg)
+    def _events(self) -> Any:
+        """The profile function: it runs some hundred times in a step."""
+        codes, other, users, touches = self.codes, self._other, self._users, self.touches
+
+        def event(frame: Any, kind: str, arg: Any) -> None:
+            if kind == "call":
+                key = id(frame.f_code)
+                if key in _INNER or key in other or key in codes:
+                    return
+                if self._ignored is None and not self._collects:
+                    self._enter(frame)
+            elif kind == "return":
+                if frame is self._ignored:
+                    self._ignored = None
+            elif kind == "c_call" and (touches is not None or id(frame.f_code) in users):
+                if self._ignored is not None or self._collects:
+                    return
+                if touches is not None:
+                    touches.called(arg)
+                if id(frame.f_code) in users and not self.fault:
+                    self._call(frame, arg)
+
+        return event
 
     def _enter(self, frame: Any) -> None:
         code = frame.f_code
@@ -237,6 +247,9 @@ class Reads:
             self.codes[key] = code, frame.f_globals
             if not code.co_filename.startswith(package()):
                 self._users.add(key)
+            return
+        if code.co_filename.startswith(package()):
+            _INNER[key] = code
             return
         if _NUMPY in code.co_filename:
             self.settings |= NUMPY_SETTINGS.keys() & {os.path.basename(code.co_filename)}
