@@ -30,7 +30,10 @@ OTHERS = [
     *(("regression", batch) for batch in (32, 256)),
     *(("lenet", batch) for batch in (32, 128)),
     *(("norm and dropout", batch) for batch in (32, 128)),
-    ("vgg", 32),
+    ("deep tanh mlp", 64),
+    ("wide mlp", 256),
+    ("lenet, tanh", 100),
+    *(("vgg", batch) for batch in (32, 64)),
 ]
 COMPILED = {"tabular", "mlp", "cnn"}  # by torch too, which takes half a minute for each
 

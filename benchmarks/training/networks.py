@@ -59,12 +59,21 @@ NETWORKS = {
     ),
     "mlp, SGD": Network((784,), mlp(784, 128, 64, 10), optimizer="SGD"),
     "deep mlp": Network((784,), mlp(784, 512, 256, 128, 10)),
+    "deep tanh mlp": Network((784,), mlp(784, 256, 256, 256, 256, 10, activation="tanh")),
+    "wide mlp": Network((784,), mlp(784, 1024, 1024, 10)),
     "regression": Network((1,), mlp(1, 64, 64, 1, activation="tanh"), "squares"),
     "lenet": Network(
         IMAGE,
         (
             *(("conv", 1, 6, 5, 2), ("relu",), ("pool",), ("conv", 6, 16, 5), ("relu",), ("pool",)),
             *(("flatten",), *mlp(400, 120, 84, 10)),
+        ),
+    ),
+    "lenet, tanh": Network(
+        IMAGE,
+        (
+            *(("conv", 1, 6, 5, 2), ("tanh",), ("pool",), ("conv", 6, 16, 5), ("tanh",), ("pool",)),
+            *(("flatten",), *mlp(400, 120, 84, 10, activation="tanh")),
         ),
     ),
     "vgg": Network(
@@ -91,8 +100,11 @@ TITLES = {
     "cnn": "cnn (2 conv, 2 linear layers, 28x28)",
     "mlp, SGD": "mlp 784-128-64-10, SGD with momentum",
     "deep mlp": "mlp 784-512-256-128-10",
+    "deep tanh mlp": "mlp 784-256-256-256-256-10, tanh",
+    "wide mlp": "mlp 784-1024-1024-10",
     "regression": "regression 1-64-64-1, tanh",
     "lenet": "LeNet-like (2 conv of 5x5, 3 linear layers)",
+    "lenet, tanh": "LeNet-like, tanh before the pools",
     "vgg": "VGG-like (4 conv with padding, 3x32x32)",
     "norm and dropout": "cnn with batch norm and dropout",
 }
