@@ -12,13 +12,13 @@ struct List : Arg {
   RANVIER_ANNOTATION("list[Array]");
   List(const Arg& arg) : List(arg, false) {}
 
-  int64_t size() const { return PyList_GET_SIZE(value.ptr()); }
+  int64_t size() const { return PySequence_Fast_GET_SIZE(value.ptr()); }
   void expect_size(int64_t n) const {
     if (given() && size() != n)
       fail_value(op, "got ", name, " with ", size(), " arrays; expected one for each of ", n, " parameters");
   }
   std::string item(int64_t i) const { return std::string(name) + "[" + std::to_string(i) + "]"; }
-  Arg arg(int64_t i) const { return {op, name, PyList_GET_ITEM(value.ptr(), i)}; }
+  Arg arg(int64_t i) const { return {op, name, PySequence_Fast_ITEMS(value.ptr())[i]}; }
   // The dtype of the first array, which all have.
   DType dtype() const { return Input::floating(arg(0)).dtype(); }
 
@@ -46,10 +46,21 @@ struct List : Arg {
 
  protected:
   List(const Arg& arg, bool optional) : Arg(arg) {
-    if (PyList_Check(value.ptr()) || (optional && !given())) return;
+    if (optional && !given()) return;
     if (!given()) wrong_type("a list");
-    fail_type(op, "got ", name, " of type ", Py_TYPE(value.ptr())->tp_name, "; expected a list");
+    if (!PyList_Check(value.ptr()))
+      fail_type(op, "got ", name, " of type ", Py_TYPE(value.ptr())->tp_name, "; expected a list");
+#ifdef Py_GIL_DISABLED  // another thread may change the list meanwhile
+    items_ = py::reinterpret_steal<py::object>(PyList_AsTuple(value.ptr()));
+    if (!items_) throw py::error_already_set();
+    value = items_;
+#endif
   }
+
+ private:
+#ifdef Py_GIL_DISABLED
+  py::object items_;
+#endif
 };
 
 struct MaybeList : List {

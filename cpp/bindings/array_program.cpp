@@ -21,9 +21,9 @@ bool same_strides(PyArrayObject* a, PyArrayObject* b) {
   return true;
 }
 
-std::set<ArrayProgram*> g_programs;  // all; guarded by the GIL, which the thread that forks holds too
-
-PyObject* interned(const char* text) { return PyUnicode_InternFromString(text); }
+std::mutex g_mutex;                  // guards the set; held while a process forks
+std::set<ArrayProgram*> g_programs;  // all
+PyObject *g_array_name, *g_gradient_name;
 
 }  // namespace
 
@@ -85,18 +85,30 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
       noted[use.region] = true;
       written_.emplace_back(b.address, b.address + b.bytes);
     }
-  static const bool handled = (at_fork(nullptr, nullptr, &ArrayProgram::renew_locks), true);
-  (void)handled;
+  const std::lock_guard<std::mutex> lock(g_mutex);
   g_programs.insert(this);
 }
 
-// In a forked child, which does not have the thread that held a lock. No run is half done (base/fork.h).
-void ArrayProgram::renew_locks() {
-  for (ArrayProgram* program : g_programs) new (&program->mutex_) std::mutex;
+void ArrayProgram::set_up() {
+  g_array_name = PyUnicode_InternFromString("_array");
+  g_gradient_name = PyUnicode_InternFromString("_requires_grad");
+  // A forked child does not have the threads whose turn it was. No run is half done (base/fork.h).
+  at_fork([] { g_mutex.lock(); }, [] { g_mutex.unlock(); },
+          [] {
+            for (ArrayProgram* program : g_programs) {
+              if (program->runner_.load() == std::this_thread::get_id()) continue;
+              new (&program->mutex_) std::mutex;
+              program->runner_.store(std::thread::id());
+            }
+            g_mutex.unlock();
+          });
 }
 
 ArrayProgram::~ArrayProgram() {
-  g_programs.erase(this);
+  {
+    const std::lock_guard<std::mutex> lock(g_mutex);
+    g_programs.erase(this);
+  }
   for (void* block : pins_) unpin(block);
 }
 
@@ -147,18 +159,20 @@ bool ArrayProgram::overlaps(const py::tuple& arrays) const {
 
 void ArrayProgram::set_call(const py::list& form, const py::list& gradients, const py::list& changed,
                             const py::object& renew) {
-  form_.clear();
-  for (py::handle f : form) form_.push_back(py::reinterpret_borrow<py::object>(f));
-  gradients_.clear();
+  const Turn turn(*this);
+  std::vector<py::object> forms;  // the old lists are freed last: that may run Python
+  for (py::handle f : form) forms.push_back(py::reinterpret_borrow<py::object>(f));
+  std::vector<Gradient> left;
   for (py::handle item : gradients) {
     const auto t = py::reinterpret_borrow<py::tuple>(item);
     const py::object tensor = t[1];
     const void* data = tensor.is_none() ? nullptr : PyArray_DATA(as_array(py::object(tensor.attr("_array"))));
-    gradients_.push_back({t[0], tensor, t[2].cast<int>(), data});
+    left.push_back({t[0], tensor, t[2].cast<int>(), data});
   }
-  changed_.clear();
+  std::vector<std::pair<py::list, py::object>> counted;
   for (py::handle tensor : changed)
-    changed_.emplace_back(py::list(tensor.attr("_cell")), tensor.attr("_array"));
+    counted.emplace_back(py::list(tensor.attr("_cell")), tensor.attr("_array"));
+  form_.swap(forms), gradients_.swap(left), changed_.swap(counted);
   renew_ = renew;
 }
 
@@ -181,19 +195,19 @@ int ArrayProgram::visit(visitproc visit, void* arg) const {
 
 // Breaks a cycle of references; a call then finds no form that fits.
 void ArrayProgram::clear() {
-  form_.assign(1, py::object());
-  gradients_.clear();
-  changed_.clear();
+  std::vector<py::object> form(1);
+  form_.swap(form);
+  std::vector<Gradient>().swap(gradients_);
+  std::vector<std::pair<py::list, py::object>>().swap(changed_);
   guards_.clear();
 }
 
 // Tensor._cell is [number of changes, the array changed last, flags].
 void ArrayProgram::count_changes() const {
   for (const auto& [cell, array] : changed_) {
-    const int64_t changes = PyLong_AsLongLong(PyList_GET_ITEM(cell.ptr(), 0));
+    const int64_t changes = PyLong_AsLongLong(item_of(cell.ptr(), 0).ptr());
     PyList_SetItem(cell.ptr(), 0, PyLong_FromLongLong(changes + 1));
-    if (PyList_GET_ITEM(cell.ptr(), 1) != array.ptr())
-      PyList_SetItem(cell.ptr(), 1, py::object(array).release().ptr());
+    if (!item_of(cell.ptr(), 1).is(array)) PyList_SetItem(cell.ptr(), 1, py::object(array).release().ptr());
   }
 }
 
@@ -202,8 +216,8 @@ void ArrayProgram::count_changes() const {
 void ArrayProgram::watch() {
   constexpr int64_t kUnwatched = 8;
   for (Watched& w : watched_) {
-    const int64_t changes = PyLong_AsLongLong(PyList_GET_ITEM(w.cell.ptr(), 0));
-    const bool unwatched = PyLong_AsLongLong(PyList_GET_ITEM(w.cell.ptr(), 2)) & kUnwatched;
+    const int64_t changes = PyLong_AsLongLong(item_of(w.cell.ptr(), 0).ptr());
+    const bool unwatched = PyLong_AsLongLong(item_of(w.cell.ptr(), 2).ptr()) & kUnwatched;
     if (changes != w.changes || unwatched) program_->renew();
     w.changes = changes;
   }
@@ -215,7 +229,6 @@ bool ArrayProgram::has_same_settings() const {
 
 // The arrays among the arguments of a call; false where it is not of the recorded form.
 bool ArrayProgram::arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const {
-  static PyObject *const array_name = interned("_array"), *const gradient_name = interned("_requires_grad");
   if (arguments.size() != form_.size()) return false;
   for (size_t i = 0; i < form_.size(); ++i) {
     PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), i);
@@ -227,9 +240,9 @@ bool ArrayProgram::arrays_of(const py::tuple& arguments, std::vector<py::object>
     if (PyArray_CheckExact(x)) {
       arrays.push_back(py::reinterpret_borrow<py::object>(x));
     } else {
-      PyObject* array = PyObject_GetAttr(x, array_name);
+      PyObject* array = PyObject_GetAttr(x, g_array_name);
       if (array) arrays.push_back(py::reinterpret_steal<py::object>(array));
-      PyObject* requires_grad = array ? PyObject_GetAttr(x, gradient_name) : nullptr;
+      PyObject* requires_grad = array ? PyObject_GetAttr(x, g_gradient_name) : nullptr;
       if (!requires_grad) PyErr_Clear();
       Py_XDECREF(requires_grad);
       if (requires_grad != Py_False) return false;
@@ -246,7 +259,8 @@ bool ArrayProgram::arrays_of(const py::tuple& arguments, std::vector<py::object>
 py::object ArrayProgram::call(const py::tuple& arguments) {
   std::vector<py::object> arrays;
   arrays.reserve(arguments_.size());
-  if (!is_current() || !arrays_of(arguments, arrays)) return py::none();
+  const Turn turn(*this);
+  if (!holds() || !arrays_of(arguments, arrays)) return py::none();
   for (const py::object& a : arrays)
     if (writes_into(a)) return py::none();
   return run_on(arrays.data());
@@ -263,11 +277,11 @@ py::tuple ArrayProgram::operator()(const py::tuple& arrays) {
   if (active_isa() != isa_)  // workspaces are made for the blocks of a level
     fail_value("program", std::string("got a call at level ") + isa_name(active_isa()) + "; expected " +
                               isa_name(isa_) + ", that of the recording");
+  const Turn turn(*this);
   return run_on(held.data());
 }
 
 py::tuple ArrayProgram::run_on(const py::handle* arrays) {
-  std::unique_lock<std::mutex> lock = locked();
   std::vector<py::object> memory;
   release_held_gradients();
   prepare(arrays, memory);
@@ -276,8 +290,7 @@ py::tuple ArrayProgram::run_on(const py::handle* arrays) {
   PyThreadState* state = PyEval_SaveThread();  // the arrays are held by the caller; a run touches no Python
   if (const Instruction* check = run(true)) failed = *reinterpret_cast<const IndexRange*>(check->call.get());
   const bool stopped = program_->stopped();
-  if (stopped) measure();
-  lock.unlock();
+  if (stopped) forget_times();
   PyEval_RestoreThread(state);
   if (stopped) throw Interrupted();
   if (failed) fail_range(*failed);
@@ -288,20 +301,23 @@ py::tuple ArrayProgram::run_on(const py::handle* arrays) {
   return results;
 }
 
-// Two threads may hold the same program: the second waits, without the GIL.
-std::unique_lock<std::mutex> ArrayProgram::locked() {
-  if (runner_.load() == std::this_thread::get_id()) {
+ArrayProgram::Turn::Turn(ArrayProgram& program) : program_(program) {
+  if (program.runner_.load() == std::this_thread::get_id()) {
     PyErr_SetString(PyExc_RuntimeError,
                     "[program] got a call while this thread runs the same program; expected that a signal "
                     "handler calls no compiled step");
     throw py::error_already_set();
   }
-  std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
-  if (!lock.owns_lock()) {
+  if (!program.mutex_.try_lock()) {
     py::gil_scoped_release released;
-    lock.lock();
+    program.mutex_.lock();
   }
-  return lock;
+  program.runner_.store(std::this_thread::get_id());
+}
+
+ArrayProgram::Turn::~Turn() {
+  program_.runner_.store(std::thread::id());
+  program_.mutex_.unlock();
 }
 
 void ArrayProgram::prepare(const py::handle* arrays, std::vector<py::object>& memory) {
@@ -324,10 +340,8 @@ void ArrayProgram::prepare(const py::handle* arrays, std::vector<py::object>& me
 // The first runs are measured, some on the team and then some on one thread (in turn they would put its
 // workers to sleep); from then on each instruction runs where it was faster.
 const Instruction* ArrayProgram::run(bool may_stop) {
-  runner_.store(std::this_thread::get_id());
   const Instruction* failed =
       runs_ >= kMeasured ? program_->run(may_stop) : program_->run_measured(runs_ >= kTeam, may_stop);
-  runner_.store(std::thread::id());
   if (runs_ >= kMeasured) return failed;
   if (++runs_ == kWarm) program_->forget_times();
   if (runs_ == kMeasured) program_->choose_threads();
@@ -336,20 +350,20 @@ const Instruction* ArrayProgram::run(bool may_stop) {
 
 std::string ArrayProgram::check(const Snapshot& before, const ArrayRecording& eager,
                                 const py::tuple& arrays) {
-  std::unique_lock<std::mutex> lock = locked();
+  const Turn turn(*this);
   std::vector<py::object> held, memory;
   for (py::handle a : arrays) held.push_back(py::reinterpret_borrow<py::object>(a));
   prepare(held.data(), memory);
   return ranvier::check(*program_, before, eager);
 }
 
-void ArrayProgram::measure() {
+void ArrayProgram::forget_times() {
   runs_ = 0;
   program_->forget_times();
 }
 
 void ArrayProgram::measure_now() {
-  std::unique_lock<std::mutex> lock = locked();
+  const Turn turn(*this);
   if (runs_ >= kMeasured) return;
   if (!has_same_settings()) return;  // the workspace is made for a team and a level
   std::vector<py::object> arrays, memory;
@@ -364,6 +378,7 @@ void ArrayProgram::measure_now() {
 }
 
 void ArrayProgram::set_threads(bool solo) {
+  const Turn turn(*this);
   runs_ = INT_MAX;
   program_->set_threads(solo);
 }

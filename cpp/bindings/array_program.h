@@ -64,16 +64,25 @@ class ArrayProgram {
   // and strides in new memory.
   void set_call(const py::list& form, const py::list& gradients, const py::list& changed,
                 const py::object& renew);
-  void set_guards(const py::list& guards) { guards_.set(guards); }
-  bool is_current() { return has_same_settings() && guards_.first_changed() < 0; }
+  void set_guards(const py::list& guards) {
+    const Turn turn(*this);
+    guards_.set(guards);
+  }
+  bool is_current() {
+    const Turn turn(*this);
+    return holds();
+  }
   // Whether an argument shares memory with what a run changes: whether it is read before or after that is not
   // defined.
   bool overlaps(const py::tuple& arrays) const;
   // The first guard that does not hold; -1: all do.
-  int first_changed() { return guards_.first_changed(); }
+  int first_changed() {
+    const Turn turn(*this);
+    return guards_.first_changed();
+  }
   // Puts the values of the leaves' present gradients into the program's own, which then take their place.
   void adopt_gradients();
-  py::list gradients() const;  // (leaf, Tensor or None)
+  py::list gradients();  // (leaf, Tensor or None)
   int visit(visitproc visit, void* arg) const;
   void clear();
   // A whole call with these arguments; None where it is not the one that was recorded.
@@ -88,26 +97,48 @@ class ArrayProgram {
                          int64_t count);
   int64_t batches_done() const { return batches_done_; }
 
-  Snapshot snapshot() const { return Snapshot(*program_); }
+  template <class F>
+  auto with_program(F f) {
+    const Turn turn(*this);
+    return f(*program_);
+  }
+  Snapshot snapshot() {
+    return with_program([](Program& program) { return Snapshot(program); });
+  }
   // What differs from an eager run of the step, which was recorded since the snapshot; its state is kept.
   std::string check(const Snapshot& before, const ArrayRecording& eager, const py::tuple& arrays);
   std::string other_path(const ArrayRecording& eager) const { return ranvier::other_path(*program_, eager); }
-  void measure();  // the next runs are measured once more
+  void measure() {  // the next runs are measured once more
+    const Turn turn(*this);
+    forget_times();
+  }
   // As many runs as are still missing until all is measured, on the arguments that were copied last; the
   // state is put back.
   void measure_now();
   void set_threads(bool solo);
-  Program& program() { return *program_; }
+  static void set_up();  // once, while the module loads
 
  private:
+  // While one lives, other threads wait for theirs, without the GIL. RuntimeError where this thread has one.
+  class Turn {
+   public:
+    explicit Turn(ArrayProgram& program);
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    ArrayProgram& program_;
+  };
   bool has_same_settings() const;  // as when it was recorded
-  std::unique_lock<std::mutex> locked();
+  bool holds() { return has_same_settings() && guards_.first_changed() < 0; }
   bool arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const;
   bool sources_of(const py::tuple& arguments, const py::object& order, int64_t first, int64_t last,
                   int64_t size, std::vector<BatchSource>& sources) const;
   py::tuple run_on(const py::handle* arrays);
   void prepare(const py::handle* arrays, std::vector<py::object>& memory);
   const Instruction* run(bool may_stop);
+  void forget_times();
   void count_changes() const;
   void release_held_gradients();
   void set_gradients() const;
@@ -116,9 +147,8 @@ class ArrayProgram {
   py::object make_result(const ResultForm& form, const std::vector<py::object>& memory) const;
   bool writes_into(py::handle array) const;
 
-  static void renew_locks();
-  std::mutex mutex_;
-  std::atomic<std::thread::id> runner_{};  // who runs it now
+  std::mutex mutex_;                       // held during a Turn
+  std::atomic<std::thread::id> runner_{};  // whose turn it is
   int runs_ = 0, outputs_ = 0, team_;
   int64_t batches_done_ = 0;
   bool winograd_;

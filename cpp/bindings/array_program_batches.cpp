@@ -136,9 +136,9 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
   std::vector<BatchSource> sources;
   for (const ResultForm& form : results_)
     if (form.output < 0 || form.ndim == kMaxDims) return py::none();
-  if (count < 1 || !is_current() || !sources_of(arguments, order, first, first + count, size, sources))
+  const Turn turn(*this);
+  if (count < 1 || !holds() || !sources_of(arguments, order, first, first + count, size, sources))
     return py::none();
-  std::unique_lock<std::mutex> lock = locked();
   release_held_gradients();
   watch();
   int64_t bytes = 1;
@@ -168,9 +168,8 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
     go = std::isfinite(sum) && Clock::now() < end && !program_->is_long();  // which may call signal handlers
   }
   const bool stopped = program_->stopped();
-  if (stopped) measure();
+  if (stopped) forget_times();
   batches_done_ = done;
-  lock.unlock();
   PyEval_RestoreThread(state);
   if (done > 0) {
     set_gradients();

@@ -7,28 +7,25 @@ namespace ranvier::bind {
 // that counts its changes.
 bool Gradient::is_held() const {
   if (tensor.is_none()) return false;
-  const TensorSlots& slots = TensorSlots::of(tensor);
-  PyObject *now = slot_of(tensor.ptr(), slots.array), *cell = slot_of(tensor.ptr(), slots.cell);
+  const TensorSlots slots = TensorSlots::of(tensor);
+  const Held now = slot_of(tensor.ptr(), slots.array), cell = slot_of(tensor.ptr(), slots.cell);
   if (PyArray_DATA(as_array(now)) != data) return true;  // it has other memory now
-  const bool in_leaf = slot_of(leaf.ptr(), slots.grad) == tensor.ptr();
-  const bool in_cell = PyList_GET_ITEM(cell, 1) == now;
-  return Py_REFCNT(tensor.ptr()) > 1 + in_leaf || Py_REFCNT(now) > 1 + in_cell || Py_REFCNT(cell) > 1;
+  const bool in_leaf = slot_of(leaf.ptr(), slots.grad).is(tensor);
+  const bool in_cell = item_of(cell.ptr(), 1).is(now);
+  constexpr int kOwn = 1 + kHeldReferences;
+  return Py_REFCNT(tensor.ptr()) > 1 + in_leaf || Py_REFCNT(now.ptr()) > kOwn + in_cell ||
+         Py_REFCNT(cell.ptr()) > kOwn;
 }
 
-py::list ArrayProgram::gradients() const {
+py::list ArrayProgram::gradients() {
+  const Turn turn(*this);
   py::list all;
   for (const Gradient& g : gradients_) all.append(py::make_tuple(g.leaf, g.tensor));
   return all;
 }
 
 void ArrayProgram::set_gradients() const {
-  for (const Gradient& g : gradients_) {
-    PyObject*& grad = slot_of(g.leaf.ptr(), TensorSlots::of(g.leaf).grad);
-    if (grad == g.tensor.ptr()) continue;
-    PyObject* before = grad;
-    grad = g.tensor.inc_ref().ptr();
-    Py_DECREF(before);
-  }
+  for (const Gradient& g : gradients_) set_slot(g.leaf.ptr(), TensorSlots::of(g.leaf).grad, g.tensor.ptr());
 }
 
 // What the caller has kept of the last run keeps its values: the next run writes elsewhere.
@@ -43,6 +40,7 @@ void ArrayProgram::release_held_gradients() {
 }
 
 void ArrayProgram::adopt_gradients() {
+  const Turn turn(*this);
   release_held_gradients();
   for (const Gradient& g : gradients_) {
     const py::object now = g.leaf.attr("_grad");

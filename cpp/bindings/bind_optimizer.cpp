@@ -38,8 +38,9 @@ const Rule& rule_named(const Name& name) {
 
 // The list with the rule's name as the op that errors name.
 template <class L>
-L of_rule(const L& list, const Rule& rule) {
-  return L({rule.name, list.name, list.value});
+L of_rule(L list, const Rule& rule) {
+  list.op = rule.name;
+  return list;
 }
 
 // Runs one rule over the lists, kMaxSegments parameters at a time.
@@ -119,14 +120,14 @@ void optimizer_step(Name name, List parameters, List gradients, List steps, Mayb
                     const Doubles& settings, Truth maximize, Truth nesterov, Truth decoupled_decay,
                     const MaybeFloats& loss) {
   const Rule& rule = rule_named(name);
-  const auto given = py::reinterpret_borrow<py::list>(states.value);
+  const py::tuple given(py::reinterpret_borrow<py::list>(states.value));
   const int expected = static_cast<int>(std::count_if(std::begin(rule.states), std::end(rule.states),
                                                       [](const char* state) { return state != nullptr; }));
   if (static_cast<int>(given.size()) != expected)
     fail_value(rule.name, "got ", static_cast<int64_t>(given.size()), " states; expected ", expected);
   const auto state = [&](int k) {
     if (k >= expected) return MaybeList({rule.name, "", py::none()});
-    return MaybeList({rule.name, rule.states[k], PyList_GET_ITEM(given.ptr(), k)});
+    return MaybeList({rule.name, rule.states[k], PyTuple_GET_ITEM(given.ptr(), k)});
   };
   Step{rule,
        of_rule(parameters, rule),

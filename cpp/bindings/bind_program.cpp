@@ -25,6 +25,12 @@ py::object still_referenced(const ArrayRecording& recording, const py::list& arr
   return py::str(recording.place_of_writer(region));
 }
 
+// py::cast would take a lock, which a thread that the garbage collector has stopped may hold.
+ArrayProgram& program_of(PyObject* self) {
+  const auto holder = reinterpret_cast<py::detail::instance*>(self)->get_value_and_holder();
+  return *static_cast<ArrayProgram*>(holder.value_ptr());
+}
+
 // Guards refer to what the step reads, which may refer to the program: the garbage collector finds the cycle.
 void collected(PyHeapTypeObject* heap_type) {
   PyTypeObject* type = &heap_type->ht_type;
@@ -32,10 +38,10 @@ void collected(PyHeapTypeObject* heap_type) {
   type->tp_traverse = [](PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(self));
     if (!py::detail::is_holder_constructed(self)) return 0;
-    return py::cast<ArrayProgram&>(py::handle(self)).visit(visit, arg);
+    return program_of(self).visit(visit, arg);
   };
   type->tp_clear = [](PyObject* self) {
-    if (py::detail::is_holder_constructed(self)) py::cast<ArrayProgram&>(py::handle(self)).clear();
+    if (py::detail::is_holder_constructed(self)) program_of(self).clear();
     return 0;
   };
 }
@@ -56,6 +62,7 @@ std::vector<bool> paced(double solo_ns, const std::vector<std::pair<double, doub
 
 // The texts are signatures for the stub, where the C++ types say too little.
 void register_program(py::module_& m) {
+  ArrayProgram::set_up();
   py::class_<ArrayRecording>(m, "Recording")
       .def(py::init<std::string, bool>(), "(package: str, keeps: bool, /) -> None")
       .def("begin", &ArrayRecording::begin)
@@ -100,12 +107,13 @@ void register_program(py::module_& m) {
       .def("other_path", &ArrayProgram::other_path, "(eager: Recording, /) -> str")
       .def("measure_now", &ArrayProgram::measure_now)
       .def(
-          "instructions", [](ArrayProgram& p) { return described_instructions(p.program()); },
+          "instructions", [](ArrayProgram& p) { return p.with_program(described_instructions); },
           "() -> list[dict[str, Any]]")
       .def(
-          "buffers", [](ArrayProgram& p) { return described_buffers(p.program()); },
+          "buffers", [](ArrayProgram& p) { return p.with_program(described_buffers); },
           "() -> list[dict[str, Any]]")
-      .def("memory", [](ArrayProgram& p) { return described_memory(p.program()); }, "() -> dict[str, int]");
+      .def(
+          "memory", [](ArrayProgram& p) { return p.with_program(described_memory); }, "() -> dict[str, int]");
 }
 
 }  // namespace ranvier::bind

@@ -1,6 +1,6 @@
 #include "bindings/define.h"
 
-#include <cstring>
+#include <algorithm>
 
 namespace ranvier::bind {
 namespace {
@@ -20,16 +20,19 @@ std::string trimmed(const std::string& text, size_t first, size_t last) {
   return text.substr(first, last - first);
 }
 
+// A copy that lives as long as the process.
+const char* kept(const std::string& text) { return (new std::string(text))->c_str(); }
+
 }  // namespace
 
 Signature::Signature(const std::string& text) {
   const size_t open = text.find('('), close = text.rfind(')');
-  name_ = strdup(text.substr(0, open).c_str());
+  name_ = kept(text.substr(0, open));
   std::vector<const char*> names;
   for (size_t first = open + 1; first < close;) {
     const size_t comma = std::min(text.find(',', first), close);
     const size_t equals = std::min(text.find('=', first), comma);
-    names.push_back(strdup(trimmed(text, first, equals).c_str()));
+    names.push_back(kept(trimmed(text, first, equals)));
     defaults_.push_back(equals < comma ? parsed_default(text.substr(equals + 1, comma - equals - 1))
                                        : py::object());
     first = comma + 1;

@@ -3,6 +3,7 @@
 #include <structmember.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <functional>
 
@@ -41,13 +42,15 @@ bool same_items(PyObject* a, PyObject* b) {  // exact tuples
 }
 
 bool same_list(PyObject* list, PyObject* items) {
+  const py::scoped_critical_section alone(list);
   if (PyList_GET_SIZE(list) != PyTuple_GET_SIZE(items)) return false;
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); ++i)
-    if (!same_value(PyList_GET_ITEM(list, i), PyTuple_GET_ITEM(items, i))) return false;
+    if (!same_value(item_of(list, i).ptr(), PyTuple_GET_ITEM(items, i))) return false;
   return true;
 }
 
 bool same_dict(PyObject* dict, PyObject* items) {
+  const py::scoped_critical_section alone(dict);
   const Py_ssize_t size = PyDict_GET_SIZE(dict);
   if (2 * size != PyTuple_GET_SIZE(items)) return false;
   if (size == 0) return true;
@@ -55,7 +58,9 @@ bool same_dict(PyObject* dict, PyObject* items) {
   Py_ssize_t at = 0, i = 0;
   while (PyDict_Next(dict, &at, &key, &value)) {
     if (i + 1 >= PyTuple_GET_SIZE(items)) return false;
-    if (!same_value(key, PyTuple_GET_ITEM(items, i)) || !same_value(value, PyTuple_GET_ITEM(items, i + 1)))
+    const Held held_key = borrowed(key), held_value = borrowed(value);
+    if (!same_value(held_key.ptr(), PyTuple_GET_ITEM(items, i)) ||
+        !same_value(held_value.ptr(), PyTuple_GET_ITEM(items, i + 1)))
       return false;
     i += 2;
   }
@@ -77,14 +82,11 @@ bool same_array(PyObject* owner, PyObject* expected) {
   return std::memcmp(PyArray_DATA(a), PyArray_DATA(b), static_cast<size_t>(PyArray_NBYTES(b))) == 0;
 }
 
-// Found in the class or one it inherits from, without descriptors; null: nothing is.
-py::object class_attribute(PyObject* type, PyObject* name) {
-  return py::reinterpret_borrow<py::object>(_PyType_Lookup(reinterpret_cast<PyTypeObject*>(type), name));
-}
-
 int64_t version_of(PyObject* type) {
   PyTypeObject* t = reinterpret_cast<PyTypeObject*>(type);
-  return PyType_HasFeature(t, Py_TPFLAGS_VALID_VERSION_TAG) ? static_cast<int64_t>(t->tp_version_tag) : 0;
+  return PyType_HasFeature(t, Py_TPFLAGS_VALID_VERSION_TAG)
+             ? int64_t{__atomic_load_n(&t->tp_version_tag, __ATOMIC_RELAXED)}
+             : 0;
 }
 
 // A class has a new version after each change of it or of one that it inherits from; 0: none at the moment.
@@ -92,7 +94,8 @@ bool names_hold(Guard& g) {
   const int64_t now = version_of(g.owner.ptr());
   if (now != 0 && now == g.number) return true;
   for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(g.expected.ptr()); i += 2) {
-    const py::object found = class_attribute(g.owner.ptr(), PyTuple_GET_ITEM(g.expected.ptr(), i));
+    const Held found = class_attribute(reinterpret_cast<PyTypeObject*>(g.owner.ptr()),
+                                       PyTuple_GET_ITEM(g.expected.ptr(), i));
     PyObject* expected = PyTuple_GET_ITEM(g.expected.ptr(), i + 1);
     if (expected == Py_NotImplemented ? static_cast<bool>(found) : !same_value(found.ptr(), expected))
       return false;
@@ -116,7 +119,7 @@ bool function_holds(const Guard& g) {
 }
 
 int64_t slot_offset(py::handle owner, py::handle name) {
-  const py::object member = class_attribute(reinterpret_cast<PyObject*>(Py_TYPE(owner.ptr())), name.ptr());
+  const Held member = class_attribute(Py_TYPE(owner.ptr()), name.ptr());
   if (!member || !Py_IS_TYPE(member.ptr(), &PyMemberDescr_Type))
     fail_type("program", "got a guard on a slot that the class does not have");
   return reinterpret_cast<PyMemberDescrObject*>(member.ptr())->d_member->offset;
@@ -149,21 +152,25 @@ bool has_dict(PyObject* owner, PyObject* expected) {
 // No reference to the gradient is kept: autograd, and the program that made it, count them.
 // adds: the step adds to it in place, which an eager step does only where nothing else refers to its array.
 int64_t gradient_address(PyObject* leaf, bool adds) {
-  const TensorSlots& slots = TensorSlots::of(leaf);
-  PyObject* gradient = slot_of(leaf, slots.grad);
-  if (gradient == Py_None) return 0;
-  PyObject *array = slot_of(gradient, slots.array), *cell = slot_of(gradient, slots.cell);
-  if (adds && Py_REFCNT(array) > 1 + (PyList_GET_ITEM(cell, 1) == array)) return -1;
-  return reinterpret_cast<int64_t>(PyArray_DATA(reinterpret_cast<PyArrayObject*>(array)));
+  const TensorSlots slots = TensorSlots::of(leaf);
+  const Held gradient = slot_of(leaf, slots.grad);
+  if (gradient.is_none()) return 0;
+  const Held array = slot_of(gradient.ptr(), slots.array), cell = slot_of(gradient.ptr(), slots.cell);
+  const int own = 1 + kHeldReferences;
+  if (adds && Py_REFCNT(array.ptr()) > own + item_of(cell.ptr(), 1).is(array)) return -1;
+  return reinterpret_cast<int64_t>(PyArray_DATA(as_array(array)));
 }
 
 }  // namespace
 
-const TensorSlots& TensorSlots::of(py::handle tensor) {
-  static const TensorSlots slots{slot_offset(tensor, py::str("_array")),
-                                 slot_offset(tensor, py::str("_cell")),
-                                 slot_offset(tensor, py::str("_grad"))};
-  return slots;
+// Two threads may look for them at once, and find the same.
+TensorSlots TensorSlots::of(py::handle tensor) {
+  static std::atomic<int64_t> array{0}, cell{0}, grad{0};
+  if (array.load(std::memory_order_acquire) == 0) {
+    cell = slot_offset(tensor, py::str("_cell")), grad = slot_offset(tensor, py::str("_grad"));
+    array = slot_offset(tensor, py::str("_array"));
+  }
+  return {array, cell.load(std::memory_order_relaxed), grad.load(std::memory_order_relaxed)};
 }
 
 bool same_value(PyObject* a, PyObject* b) {
@@ -188,19 +195,18 @@ bool Guard::holds() {
   switch (kind) {
     case GuardKind::item:
     case GuardKind::missing: {
-      PyObject* found = PyDict_GetItemWithError(o, key.ptr());
-      if (!found) PyErr_Clear();
-      return kind == GuardKind::missing ? !found : same_value(found, e);
+      const Held found = value_of(o, key.ptr());
+      return kind == GuardKind::missing ? !found : same_value(found.ptr(), e);
     }
     case GuardKind::slot:
-      return same_value(slot_of(o, number), e);
+      return same_value(slot_of(o, number).ptr(), e);
     case GuardKind::attribute: {
       const auto found = py::reinterpret_steal<py::object>(PyObject_GetAttr(o, key.ptr()));
       if (!found) PyErr_Clear();
       return same_value(found.ptr(), e);
     }
     case GuardKind::cell:
-      return same_value(PyCell_GET(o), e);
+      return same_value(content_of(o).ptr(), e);
     case GuardKind::list:
       return same_list(o, e);
     case GuardKind::dict:
@@ -222,6 +228,12 @@ bool Guard::holds() {
     }
   }
   return false;
+}
+
+// The old guards are freed last: that may run Python, which finds the new ones.
+void Guards::clear() {
+  dicts_.clear();
+  std::vector<Guard>().swap(guards_);
 }
 
 void Guards::set(const py::list& list) {

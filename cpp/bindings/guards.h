@@ -8,6 +8,8 @@
 
 #include <vector>
 
+#include "bindings/held.h"
+
 namespace ranvier::bind {
 
 namespace py = pybind11;
@@ -47,7 +49,7 @@ class Guards {
   // The first one that does not hold, or -1; those on dicts are looked at first.
   int first_changed();
   int visit(visitproc visit, void* arg) const;
-  void clear() { guards_.clear(), dicts_.clear(); }
+  void clear();
 
  private:
   // Guards on one dict. Up to Python 3.12 a dict has a version, another one after each change: where it is
@@ -63,15 +65,12 @@ class Guards {
   std::vector<Dict> dicts_;  // the guards before dicts_.back().end
 };
 
-// The slots of a Tensor, read directly (borrowed references). An attribute lookup takes ten times as long.
+// The slots of a Tensor, read directly: an attribute lookup takes ten times as long.
 struct TensorSlots {
   int64_t array, cell, grad;  // offsets
 
-  static const TensorSlots& of(py::handle tensor);  // any Tensor: they are the same for all
+  static TensorSlots of(py::handle tensor);  // any Tensor: they are the same for all
 };
-inline PyObject*& slot_of(PyObject* owner, int64_t offset) {
-  return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(owner) + offset);
-}
 
 // One value, by the rule above.
 bool same_value(PyObject* a, PyObject* b);

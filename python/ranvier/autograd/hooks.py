@@ -91,10 +91,11 @@ def register_post_accumulate_grad_hook(tensor: Tensor, hook: Callable[..., Any])
 
 
 def _of_leaf(leaf: Tensor, registry: dict[int, Hooks]) -> Hooks:
-    if id(leaf) not in registry:
-        registry[id(leaf)] = {}
+    mine: Hooks = {}
+    hooks = registry.setdefault(id(leaf), mine)  # another thread may be first
+    if hooks is mine:
         weakref.finalize(leaf, registry.pop, id(leaf), None)
-    return registry[id(leaf)]
+    return hooks
 
 
 def _of_maker(tensor: Tensor) -> Hooks:

@@ -276,10 +276,14 @@ def _is_alone(array: Array) -> bool:
     return type(base) is np.ndarray and base.base is None and base.nbytes == array.nbytes
 
 
-_OURS = 4  # references: the dict, the list, the variable of the loop, the argument of getrefcount
+def _references(modules: list[Any]) -> list[int]:
+    return [sys.getrefcount(m) for m in modules]
+
+
+_OURS = _references(list({0: object()}.values()))[0] + 1  # and the dict; it depends on Python's version
 
 
 def _lasting(modules: dict[int, Any]) -> list[Any]:
     """The modules that outlive the step: others were made in it and are already unused."""
     held = list(modules.values())
-    return [m for m in held if sys.getrefcount(m) > _OURS]
+    return [m for m, count in zip(held, _references(held), strict=True) if count > _OURS]

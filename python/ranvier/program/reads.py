@@ -15,8 +15,8 @@ import reprlib
 import signal
 import sys
 import weakref
+from _thread import _local as local  # as in autograd/mode.py
 from dataclasses import dataclass
-from threading import get_ident
 from types import CodeType
 from typing import Any
 
@@ -146,6 +146,23 @@ def _is_removal(code: CodeType) -> bool:
     return code.co_filename in _WEAK and bool(code.co_flags & inspect.CO_NESTED)
 
 
+class _Local(local):
+    reads: Reads | None = None  # of this thread
+
+
+_local = _Local()
+
+
+def _collect(phase: str, info: object) -> None:
+    """Tells the recording of this thread that the garbage collector runs, or has run."""
+    if _local.reads is not None:
+        _local.reads._collects = phase == "start"
+
+
+# For good: without a GIL, the collector may read the list in another thread.
+gc.callbacks.insert(0, _collect)
+
+
 class Reads:
     """Notes the code that is entered in a ``with`` block, and the first C function that is not pure."""
 
@@ -160,7 +177,6 @@ class Reads:
         self._kept: list[CodeType] = []  # so that an id means one code object
         self._ignored: Any = None
         self._before: Any = None
-        self._thread = get_ident()
         self._collects = (
             False  # whether the garbage collector runs in this thread: what it calls is no part of the step
         )
@@ -184,18 +200,14 @@ class Reads:
         self.settings |= other.settings
 
     def __enter__(self) -> Reads:
-        self._others = {id(c) for c in map(_code_of, (self._collect, *gc.callbacks, *_signal_handlers()))}
-        gc.callbacks.insert(0, self._collect)
+        self._others = {id(c) for c in map(_code_of, (*gc.callbacks, *_signal_handlers()))}
+        self._outer, _local.reads = _local.reads, self
         self._before = sys.getprofile()
         sys.setprofile(self._events())
         return self
 
-    def _collect(self, phase: str, info: object) -> None:
-        if get_ident() == self._thread:
-            self._collects = phase == "start"
-
     def __exit__(self, *error: object) -> None:
-        gc.callbacks.remove(self._collect)
+        _local.reads = self._outer
         if hasattr(self._before, "enable"):  # cProfile's, which is no Python function
             sys.setprofile(None)
             self._before.enable()

@@ -1,0 +1,261 @@
+"""Python threads beside each other: the same bits as alone, on interpreters with and without a GIL.
+
+``RANVIER_THREAD_ROUNDS`` repeats each test's work so many times: see docs/design/free_threading.md.
+"""
+
+import functools
+import gc
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import _core, nn
+
+ROUNDS = int(os.environ.get("RANVIER_THREAD_ROUNDS", "1"))
+THREADS = 4
+
+
+def together(*works):
+    """Runs the functions at once, each in a thread; returns what they return, and raises what they raise."""
+    results, errors = [None] * len(works), []
+    begin = threading.Barrier(len(works))
+
+    def run(i):
+        begin.wait()
+        try:
+            results[i] = works[i]()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(works))]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # with a GIL: threads alternate within a step
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    if errors:
+        raise errors[0]
+    return results
+
+
+def data(seed, n=64):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, 12)).astype(np.float32), rng.integers(0, 3, n)
+
+
+def network(seed):
+    rng = np.random.default_rng(seed)
+    model = nn.Sequential(nn.Linear(12, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    with rv.no_grad():
+        for p in model.parameters():
+            p.copy_(rng.standard_normal(p.shape).astype(np.float32) / 4)
+    return model
+
+
+def trained(seed, compiled, steps=20):
+    """The bytes of the parameters after some steps of a model that this thread alone has."""
+    model, (x, y) = network(seed), data(seed)
+    optimizer = rv.optim.Adam(model.parameters(), lr=0.01)
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = rv.compile(step) if compiled else step
+    x, y = rv.tensor(x), rv.tensor(y)
+    for _ in range(steps * ROUNDS):
+        run(x, y)
+    return b"".join(p.detach().numpy().tobytes() for p in model.state_dict().values())
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "captured"])
+def test_threads_train_models_of_their_own(compiled):
+    alone = [trained(seed, compiled) for seed in range(THREADS)]
+    assert together(*(functools.partial(trained, seed, compiled) for seed in range(THREADS))) == alone
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "captured"])
+def test_threads_share_a_model_for_prediction(compiled):
+    model = network(7).eval()
+    run = rv.compile(model) if compiled else model
+    batches = [rv.tensor(data(seed, 10 + 6 * (seed % 2))[0]) for seed in range(8)]
+    with rv.no_grad():
+        expected = [model(x).numpy().tobytes() for x in batches]
+
+    def predict():
+        with rv.no_grad():
+            for i in range(60 * ROUNDS):
+                assert run(batches[i % 8]).numpy().tobytes() == expected[i % 8]
+
+    together(*[predict] * THREADS)
+
+
+def test_threads_share_a_captured_step():
+    """Each replay adds its batch once: whole numbers, so that the order of the replays does not matter."""
+    total = rv.zeros(5)
+    weight = rv.ones(5).requires_grad_()
+
+    @rv.compile
+    def step(x):
+        (x * weight).sum().backward()
+        with rv.no_grad():
+            total.add_(weight.grad)
+        gradient = weight.grad * 1.0
+        weight.grad = None
+        return gradient
+
+    batches = [rv.full((5,), float(i)) for i in range(4)]
+    calls = 50 * ROUNDS
+
+    def replay():
+        for i in range(calls):
+            assert (step(batches[i % 4]).numpy() == i % 4).all()
+
+    together(*[replay] * THREADS)
+    assert (total.numpy() == THREADS * sum(i % 4 for i in range(calls))).all()
+
+
+def test_the_program_is_looked_at_while_others_replay_it():
+    w = rv.ones(8, 8).requires_grad_()
+
+    @rv.compile
+    def step(x):
+        loss = (x @ w).sum()
+        loss.backward()
+        w.grad = None
+        return loss
+
+    x = rv.ones(4, 8)
+    for _ in range(3):
+        step(x)
+    (program,) = step.programs
+
+    def replay():
+        for _ in range(60 * ROUNDS):
+            assert step(x).item() == 256
+
+    def look():
+        for _ in range(10 * ROUNDS):
+            assert "matmul" in str(program)
+            assert program.buffers
+            assert program.is_current() in (True, False)
+            gc.collect()
+
+    together(replay, replay, look)
+
+
+def test_settings_change_while_others_compute():
+    rng = np.random.default_rng(3)
+    a, b = rng.standard_normal((2, 96, 96)).astype(np.float32)
+    expected = _core.matmul(a, b)
+
+    def compute():
+        for _ in range(100 * ROUNDS):
+            assert np.array_equal(_core.matmul(a, b), expected)
+
+    def change():
+        for i in range(100 * ROUNDS):
+            rv.set_num_threads(1 + i % 3)
+            rv.set_winograd(i % 2 == 0)
+            assert rv.memory_stats()["bytes_in_use"] > 0
+            rv.empty_cache()
+
+    before = rv.get_num_threads(), rv.get_winograd()
+    try:
+        together(compute, compute, change, change)
+    finally:
+        rv.set_num_threads(before[0])
+        rv.set_winograd(before[1])
+
+
+def test_no_number_is_drawn_twice():
+    rv.manual_seed(5)
+    keys = together(*[lambda: [rv.rand(2).numpy().tobytes() for _ in range(200 * ROUNDS)]] * THREADS)
+    assert len({key for some in keys for key in some}) == 200 * ROUNDS * THREADS
+
+
+def hooks_called():
+    """The numbers of the threads whose hooks on one leaf were called."""
+    x, seen = rv.ones(3, requires_grad=True), []
+
+    def register(i):
+        x.register_hook(lambda _: seen.append(i))
+
+    together(*(functools.partial(register, i) for i in range(THREADS)))
+    x.sum().backward()
+    return sorted(seen)
+
+
+def test_hooks_of_one_leaf_from_several_threads():
+    for _ in range(20 * ROUNDS):
+        assert hooks_called() == list(range(THREADS))
+
+
+def make_cycle(x):
+    """A program that leads to itself: only the garbage collector frees it."""
+    cycle = {}
+    cycle["step"] = rv.compile(lambda x: (x * 2).sum() if cycle else x)
+    for _ in range(3):
+        cycle["step"](x)
+
+
+def test_arrays_are_freed_by_other_threads():
+    """Blocks of one thread are freed, and used again, by others; cycles with programs are collected."""
+    handed = [[] for _ in range(THREADS)]
+
+    def pass_on(i):
+        for n in range(80 * ROUNDS):
+            mine = rv.full((100 + n % 7 * 300,), float(i))
+            handed[(i + 1) % THREADS].append((i, mine))
+            while handed[i]:
+                value, array = handed[i].pop()
+                assert (array.numpy() == value).all()
+            if n % 20 == 0:
+                make_cycle(mine)
+                gc.collect()
+
+    together(*(functools.partial(pass_on, i) for i in range(THREADS)))
+
+
+FIRST_USES = """
+import sys, threading, warnings
+import ranvier as rv
+
+names = "linalg metrics distributions optim data special fft hub".split()
+names = [name for name in names if name in dir(rv)]
+sys.setswitchinterval(1e-5)
+failed = []
+begin = threading.Barrier(4)
+
+def use(order):
+    begin.wait()
+    try:
+        for name in order:
+            getattr(rv, name)
+        x = rv.tensor([1.0, 4.0])
+        assert x.sqrt().log1p().sum().item() > 0 and rv.nn.functional.relu(x).max().item() == 4
+    except BaseException as error:
+        failed.append(error)
+
+threads = [threading.Thread(target=use, args=(order,)) for order in (names, names, names[::-1], names[::-1])]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert not failed, failed
+"""
+
+
+def test_first_uses_at_once():
+    """Names and modules that are loaded at their first use."""
+    result = subprocess.run([sys.executable, "-c", FIRST_USES], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
