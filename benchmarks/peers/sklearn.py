@@ -38,6 +38,7 @@ class _Steps:
             if network.optimizer == "SGD"
             else {"solver": "adam"}
         )
+        settings["activation"] = str(network.layers[1][0])
         self.model = MLPClassifier(
             hidden, alpha=0.0, batch_size=arrays["x"].shape[1], learning_rate_init=LR, **settings
         )
