@@ -105,6 +105,32 @@ def test_one_minus_beta_is_taken_in_double():
     assert v[0][0] == np.float32(1 - 0.999)
 
 
+def root_of_adam(x, number):
+    """The root that Adam takes of x, as 1 / root; at number elements from the beginning of the arrays."""
+    p, mean, square = (np.zeros(number + len(x), np.float32) for _ in range(3))
+    mean[:], square[number:] = 2, 2 * x
+    with np.errstate(all="ignore"):
+        adam([p], [np.zeros_like(p)], ([mean], [square], [np.array(1e4)], []), (1.0, 0.5, 0.5, 0.0, 0.0))
+    return -p[number:]
+
+
+@pytest.mark.parametrize("number", [0, 16, 32, 48])  # some vectors have another way than the others
+def test_roots_of_adam_are_rounded_as_ieee_asks(isa, number):
+    def same(bits):
+        x = bits.astype(np.uint32).view(np.float32)
+        with np.errstate(all="ignore"):
+            y = 1 / np.sqrt(x)
+        np.testing.assert_array_equal(root_of_adam(x, number), y)
+
+    # at an even and an odd exponent; 2 x has to be finite
+    some = 7 if isa == "x86-64-v4" else 997
+    same(np.arange(0x3F800000, 0x40800000, some))
+    same(np.arange(0x00800000, 0x7F000000, 40093))
+    limits = [0, 1, 5, 0x007FFFFF, 0x00800000, 0x0D7FFFFF, 0x0D800000, 0x0D800001, 0x7EFFFFFF, 0x7F800000]
+    for bits in limits:
+        same(np.full(64, bits))
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_nan_stays_nan(isa, rule):
     p, g = [np.zeros(3, np.float32)], [np.array([1, np.nan, 2], np.float32)]

@@ -1,5 +1,6 @@
 // Adam and the rules that share its running means, on contiguous elements, for one ISA level.
 #pragma once
+#include "kernels/optimizer/root.h"
 #include "kernels/optimizer/rules.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -26,7 +27,7 @@ struct Adam {
       v = max(at.get(largest + i), v);
       at.put(largest + i, v);
     }
-    const vec<T> denominator = fma(sqrt(v), broadcast(c.root_correction), broadcast(c.eps));
+    const vec<T> denominator = fma(root<T>(v, i / lanes<T>), broadcast(c.root_correction), broadcast(c.eps));
     at.put(r.p + i, fma(broadcast(-c.step_size), m / denominator, p));
   }
 };
