@@ -4,6 +4,7 @@
 #include "kernels/conv2d/dots.h"
 #include "kernels/conv2d/packing.h"
 #include "kernels/matmul/packing.h"
+#include "simd/half.h"
 #include "simd/permute.h"
 #include "simd/stream.h"
 
@@ -184,6 +185,68 @@ static void tile(const ConvTile<T>& t) {
   store_tile<T, kRows, kVectors>(t, acc);
 }
 
+#if RANVIER_HAS_HALF
+// Tiles whose last columns fit into half a vector: kFull vectors, 0 or 1, and that half.
+constexpr int kHalfRows[] = {8, 12, 14};  // of fewer rows than 6 the tiles of whole vectors are as fast
+
+template <int kRows, int kFull, int kSteps>
+RANVIER_INLINE void multiply_half(const float* const (&a)[kRows], int64_t at, const float* b, int64_t step_b,
+                                  vec<float> (&acc)[kRows], half_vec (&last)[kRows]) {
+  vec<float> row[kSteps];
+  half_vec end[kSteps];
+  RANVIER_UNROLL
+  for (int u = 0; u < kSteps; ++u) {
+    if (kFull) row[u] = load(b + u * step_b);
+    __builtin_memcpy(&end[u], b + u * step_b + kFull * lanes<float>, sizeof end[u]);
+  }
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int u = 0; u < kSteps; ++u) {
+      const float x = a[i][at + u];
+      if (kFull) acc[i] = fma(broadcast<float>(x), row[u], acc[i]);
+      last[i] = fma(x - half_vec{}, end[u], last[i]);
+    }
+  }
+}
+
+template <int kRows, int kFull>
+static void half_tile(const ConvTile<float>& t) {
+  constexpr int L = lanes<float>, kWidth = (kFull + 1) * L, kSteps = kFull ? 1 : 4;
+  const float* a[kRows];
+  vec<float> acc[kRows] = {};
+  half_vec last[kRows] = {};
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    a[i] = t.a[i];
+    __builtin_prefetch(t.c[i], 1);
+    __builtin_prefetch(t.c[i] + kFull * L, 1);
+  }
+  const int64_t step_a = t.step_a, step_b = t.step_b;
+  const char* fetch = t.fetch;
+  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
+    const float* b = t.b + s->b;
+    int64_t at = s->a, n = s->n;
+    for (; kSteps > 1 && step_a == 1 && n > kSteps; n -= kSteps, at += kSteps, b += kSteps * step_b) {
+      multiply_half<kRows, kFull, kSteps>(a, at, b, step_b, acc, last);
+      RANVIER_UNROLL
+      for (int u = 0; u < kSteps; ++u, fetch += t.fetch_step) __builtin_prefetch(fetch);
+    }
+    for (; n > 0; --n, at += step_a, b += step_b, fetch += t.fetch_step) {
+      multiply_half<kRows, kFull, 1>(a, at, b, step_b, acc, last);
+      __builtin_prefetch(fetch);
+    }
+  }
+  alignas(64) float spilled[kRows * kWidth];
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    if (kFull) store(spilled + i * kWidth, acc[i]);
+    __builtin_memcpy(spilled + i * kWidth + kFull * L, &last[i], sizeof last[i]);
+  }
+  store_general<float>(t, spilled, kWidth);
+}
+#endif
+
 // Four pixels at a time, for four independent sums.
 template <class T>
 static void sum(const ConvSegment* segments, int64_t count, const T* b, int64_t step, int columns, T* out) {
@@ -259,10 +322,23 @@ struct ConvTiles<T, std::integer_sequence<int, I...>> {
 template <class T>
 static void run_tile(ConvTile<T>& t) {
   const int vectors = t.columns > lanes<T> ? 2 : 1;
-  int height = 0;
-  while (kTileRows[vectors - 1][height] < t.rows) ++height;
   alignas(64) T nowhere[kConvVectors * lanes<T>];
-  for (int i = t.rows; i < kTileRows[vectors - 1][height]; ++i) t.a[i] = t.a[i - 1], t.c[i] = nowhere;
+  const auto choose = [&](const int* heights) RANVIER_INLINED {
+    int height = 0;
+    while (heights[height] < t.rows) ++height;
+    for (int i = t.rows; i < heights[height]; ++i) t.a[i] = t.a[i - 1], t.c[i] = nowhere;
+    return height;
+  };
+#if RANVIER_HAS_HALF
+  if constexpr (sizeof(T) == sizeof(float)) {
+    constexpr int L = lanes<float>;
+    static constexpr void (*half[2][3])(const ConvTile<float>&) = {
+        {half_tile<8, 0>, half_tile<12, 0>, half_tile<14, 0>},
+        {half_tile<8, 1>, half_tile<12, 1>, half_tile<14, 1>}};
+    if (t.rows >= 6 && (t.columns - 1) % L < L / 2) return half[vectors - 1][choose(kHalfRows)](t);
+  }
+#endif
+  const int height = choose(kTileRows[vectors - 1]);
   ConvTiles<T, std::make_integer_sequence<int, kTileHeights>>::table[vectors - 1][height](t);
 }
 
