@@ -62,56 +62,40 @@ RANVIER_INLINE void repeat(char* padded, const void* element) {
     store(reinterpret_cast<T*>(padded), broadcast(*static_cast<const T*>(element)));
 }
 
-// The loop over a row of vectors of T: the whole vectors in place; what is before the first aligned one of
-// y and after the last one as a vector of its own, padded. X0: the first operand's type, X: the others', Y:
-// y's.
+// The loop over a row of vectors of T. From the first aligned vector of y on they follow each other; the
+// first and the last vector of the row overlap them where the row does not begin and end with a whole one.
+// Those two are computed first, since y may be an operand, and stored last. A row shorter than a vector is
+// padded. X0: the first operand's type, X: the others', Y: y's.
 template <class T, class X0, class X, class Y>
 __attribute__((noinline)) static void run_row(const ElementRow& r, int operands, VectorLoop loop) {
-  constexpr int L = lanes<T>;
-  alignas(64) char padded[kElementOperands + 1][sizeof(vec<T>)];
-  Vectors v, part;
-  int64_t item[kElementOperands];  // bytes from one element to the next
+  constexpr int L = lanes<T>, kBytes = L * sizeof(Y);
+  alignas(64) char padded[kElementOperands][sizeof(vec<T>)], out[2 * kBytes];
+  const bool is_short = r.n < L;
+  const int head = is_short ? 0 : before_aligned<L>(static_cast<const Y*>(r.y), r.n);
+  const int64_t count = (r.n - head) / L;
+  const bool tail = (r.n - head) % L != 0;
+  Vectors v, ends;
   for (int k = 0; k < operands; ++k) {
     const bool moves = r.step[k] != 0;
-    item[k] = !moves ? 0 : k == 0 ? sizeof(X0) : sizeof(X);
-    v.step[k] = item[k] * L;
-    v.x[k] = moves ? static_cast<const char*>(r.x[k]) : padded[k];
-    part.x[k] = padded[k];
-    part.step[k] = 0;
-    if (moves) continue;
+    const int64_t item = !moves ? 0 : k == 0 ? sizeof(X0) : sizeof(X);
+    const char *from = static_cast<const char*>(r.x[k]), *x = moves && !is_short ? from : padded[k];
+    v.step[k] = item * L, v.x[k] = x + item * head;
+    ends.step[k] = item * (r.n - L), ends.x[k] = head ? x : x + (is_short ? 0 : ends.step[k]);
+    if (moves && !is_short) continue;
     if (k == 0)
-      repeat<X0, L>(padded[k], r.x[k]);
+      moves ? copy_in<X0, L>(padded[k], from, static_cast<int>(r.n)) : repeat<X0, L>(padded[k], r.x[k]);
     else
-      repeat<X, L>(padded[k], r.x[k]);
+      moves ? copy_in<X, L>(padded[k], from, static_cast<int>(r.n)) : repeat<X, L>(padded[k], r.x[k]);
   }
-  v.y = static_cast<char*>(r.y), part.y = padded[kElementOperands];
-  v.attributes = part.attributes = r.attributes;
-  part.count = 1;
-  const auto advance = [&](int64_t n) {
-    for (int k = 0; k < operands; ++k) v.x[k] += n * item[k];
-    v.y += n * int64_t(sizeof(Y));
-  };
-  int some = before_aligned<L>(static_cast<const Y*>(r.y), r.n);
-  int64_t left = r.n - some;
-  for (bool last = false;; last = true) {
-    if (some) {
-      for (int k = 0; k < operands; ++k)
-        if (item[k] == 0)
-          continue;
-        else if (k == 0)
-          copy_in<X0, L>(padded[k], v.x[k], some);
-        else
-          copy_in<X, L>(padded[k], v.x[k], some);
-      loop(part);
-      copy_out<Y, L>(v.y, part.y, some);
-      advance(some);
-    }
-    if (last) return;
-    v.count = left / L;
-    some = static_cast<int>(left % L);
-    if (v.count) loop(v);
-    if (some) advance(left - some);
-  }
+  v.attributes = ends.attributes = r.attributes;
+  ends.count = (head != 0) + tail, ends.y = out;
+  if (ends.count) loop(ends);
+  char* y = static_cast<char*>(r.y);
+  if (is_short) return copy_out<Y, L>(y, out, static_cast<int>(r.n));
+  v.count = count, v.y = y + head * sizeof(Y);
+  loop(v);
+  if (head) __builtin_memcpy(y, out, kBytes);
+  if (tail) __builtin_memcpy(y + (r.n - L) * sizeof(Y), out + (head ? kBytes : 0), kBytes);
 }
 
 }  // namespace ranvier::RANVIER_ISA

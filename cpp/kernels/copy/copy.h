@@ -28,6 +28,8 @@ struct CopyKernels {
   void (*part_planes)(int64_t n, const T* x, T* y, int64_t stride);
   // `rows` rows of n elements
   void (*copy_rows)(int64_t rows, int64_t n, const T* x, int64_t stride_x, T* y, int64_t stride_y);
+  // n copies of each of `rows` elements, `stride` apart; up to a vector more is written
+  void (*repeat_each)(int64_t rows, int64_t n, const T* x, int64_t stride, T* y);
 };
 
 RANVIER_TABLES(CopyKernels, copy_kernels)

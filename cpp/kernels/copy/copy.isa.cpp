@@ -2,6 +2,7 @@
 #include "kernels/copy/copy.h"
 
 #include "simd/lanes.h"
+#include "simd/permute.h"
 #include "simd/transpose.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -96,8 +97,23 @@ static void copy_rows(int64_t rows, int64_t n, const T* x, int64_t stride_x, T* 
 }
 
 template <class T>
-static constexpr CopyKernels<T> kernels_of = {lanes<T>, transpose_strip<T>, join_planes<T>, part_planes<T>,
-                                              copy_rows<T>};
+static void repeat_each(int64_t rows, int64_t n, const T* x, int64_t stride, T* y) {
+  constexpr int L = lanes<T>;
+  if constexpr (has_permute<T>)
+    if (stride == 1 && n < L) {  // n vectors from one
+      ivec<T> from[L];
+      for (int64_t j = 0; j < n; ++j)
+        from[j] = to_int((iota<T>() + (static_cast<T>(j * L) + T(0.5))) / static_cast<T>(n));
+      for (; rows >= L; rows -= L, x += L)
+        for (int64_t j = 0; j < n; ++j, y += L) store(y, permute(load(x), from[j]));
+    }
+  for (; rows > 0; --rows, x += stride, y += n)
+    for (int64_t i = 0; i < n; i += L) store(y + i, broadcast(*x));
+}
+
+template <class T>
+static constexpr CopyKernels<T> kernels_of = {lanes<T>,       transpose_strip<T>, join_planes<T>,
+                                              part_planes<T>, copy_rows<T>,       repeat_each<T>};
 
 RANVIER_DEFINE_TABLES(CopyKernels, copy_kernels, kernels_of);
 

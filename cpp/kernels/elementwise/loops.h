@@ -14,7 +14,7 @@ namespace ranvier::elementwise {
 constexpr int kArrays = kElementOperands + 1;  // the operands, then y
 constexpr int kY = kElementOperands;
 constexpr int64_t kBlockBytes = 4096;             // of an array: all of them stay in L1
-constexpr int64_t kBlockRoom = kBlockBytes + 64;  // filled in steps of 16 bytes
+constexpr int64_t kBlockRoom = kBlockBytes + 64;  // filled in whole vectors
 constexpr int64_t kShortRow = 128;
 // Of a tile, where an operand is transposed: whole lines of cache in both directions, four in a row.
 constexpr int64_t kTileRows = 64, kTileColumns = 64;
@@ -50,16 +50,15 @@ inline void copy_strided(int item, int64_t n, const void* src, int64_t src_step,
   copy_strided<int64_t>(n, src, src_step, dst, dst_step);
 }
 
-// n copies of each of `count` elements, `step` apart; up to 16 bytes more are written.
-template <class U>
-void repeat_each(int64_t count, int64_t n, const void* elements, int64_t step, char* to) {
-  const U* from = static_cast<const U*>(elements);
-  const int64_t bytes = n * static_cast<int64_t>(sizeof(U));
-  for (int64_t i = 0; i < count; ++i, to += bytes) {
-    U some[16 / sizeof(U)];
-    for (U& u : some) u = from[i * step];
-    for (int64_t k = 0; k < bytes; k += 16) __builtin_memcpy(to + k, some, 16);
-  }
+// n copies of each of `count` elements, `step` apart; a little more is written.
+inline void repeat_each(int item, int64_t count, int64_t n, const char* x, int64_t step, char* to) {
+  if (item == 4)
+    return copy_kernels<float>().repeat_each(count, n, reinterpret_cast<const float*>(x), step,
+                                             reinterpret_cast<float*>(to));
+  if (item == 8)
+    return copy_kernels<double>().repeat_each(count, n, reinterpret_cast<const double*>(x), step,
+                                              reinterpret_cast<double*>(to));
+  for (; count > 0; --count, x += step, to += n) std::fill_n(to, n, *x);
 }
 
 struct Loops {
@@ -83,12 +82,30 @@ struct Loops {
 
   bool moves_evenly(int k) const { return inner_step(k) == 0 || inner_step(k) == 1; }
 
-  // Whether the inner loop takes all arrays as they are stored. Rows of few elements are quicker in blocks of
-  // several.
+  int64_t row_length() const { return nest.shape[nest.ndim - 1]; }
+
+  int largest_item() const {
+    int item = arrays[kY].item;
+    for (int k = 0; k < operands; ++k) item = std::max(item, arrays[k].item);
+    return item;
+  }
+
+  // Whether each row of array k is the same.
+  bool repeats_row(int k) const {
+    for (int d = 0; d < nest.ndim - 1; ++d)
+      if (nest.strides[k][d] != 0) return false;
+    return true;
+  }
+
+  // Whether the inner loop takes all arrays as they are stored. Blocks of several rows are quicker where rows
+  // are short, or nothing has to be gathered but one repeated row.
   bool direct() const {
     for (int k = 0; k < operands; ++k)
       if (!moves_evenly(k)) return false;
-    return inner_step(kY) == 1 && (nest.ndim == 1 || nest.shape[nest.ndim - 1] >= kShortRow);
+    if (inner_step(kY) != 1 || nest.ndim == 1) return inner_step(kY) == 1;
+    bool repeats = nest.is_dense(kY) && 2 * row_length() * largest_item() <= kBlockBytes;
+    for (int k = 0; k < operands; ++k) repeats = repeats && (nest.is_dense(k) || repeats_row(k));
+    return row_length() >= kShortRow && !repeats;
   }
 
   // The dimension along which those operands are dense that are not dense along the innermost one; -1 where
@@ -121,16 +138,12 @@ struct Loops {
   // is dense over the whole nest is used in place, and one that repeats the same row is gathered once.
   void blocks(int64_t begin, int64_t end) const {
     alignas(64) char block[kArrays][kBlockRoom];
-    int item = arrays[kY].item;
-    for (int k = 0; k < operands; ++k) item = std::max(item, arrays[k].item);
-    const int64_t most = kBlockBytes / item, row = nest.shape[nest.ndim - 1];
+    const int64_t most = kBlockBytes / largest_item(), row = row_length();
     const int64_t length = row < most ? most / row * row : most;
     bool dense[kArrays], kept[kArrays];
     for (int k = 0; k < kArrays; ++k) {
-      dense[k] = kept[k] = nest.is_dense(k);
-      bool repeats = row <= most;
-      for (int d = 0; d < nest.ndim - 1; ++d) repeats = repeats && nest.strides[k][d] == 0;
-      kept[k] = dense[k] || repeats;
+      dense[k] = nest.is_dense(k);
+      kept[k] = dense[k] || (row <= most && repeats_row(k));
     }
     ElementRow r{};
     for (int64_t first = begin; first < end; first += r.n) {
@@ -168,9 +181,6 @@ struct Loops {
   // Elements [begin, end) of an operand with one element for each row.
   void fill_rows(int k, int64_t begin, int64_t end, char* to) const {
     const int item = arrays[k].item, outer = std::max(nest.ndim - 2, 0);
-    const auto repeat = item == 1   ? repeat_each<int8_t>
-                        : item == 4 ? repeat_each<int32_t>
-                                    : repeat_each<int64_t>;
     const int64_t row = nest.shape[nest.ndim - 1], rows = nest.ndim > 1 ? nest.shape[outer] : 1;
     for (int64_t count, n; begin < end; begin += count * n, to += count * n * item) {
       int64_t rest = begin / row, offset = 0;
@@ -179,7 +189,7 @@ struct Loops {
       if (begin % row || !count) count = 1, n = std::min(end - begin, row - begin % row);
       for (int d = outer; nest.ndim > 1 && d >= 0; rest /= nest.shape[d], --d)
         offset += rest % nest.shape[d] * nest.strides[k][d];
-      repeat(count, n, at(k, offset), nest.ndim > 1 ? nest.strides[k][outer] : 0, to);
+      repeat_each(item, count, n, at(k, offset), nest.ndim > 1 ? nest.strides[k][outer] : 0, to);
     }
   }
 
