@@ -3,6 +3,7 @@
 #pragma once
 
 #include "simd/lanes.h"
+#include "simd/permute.h"
 #include "simd/transpose.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -38,6 +39,17 @@ template <class T>
 __attribute__((noinline)) static void load_tile(Tile<T>& tile, const T* x, int64_t line, int64_t step,
                                                 int count, int64_t n) {
   constexpr int L = lanes<T>;
+  if constexpr (has_permute<T>)
+    if (n <= 4 && n == line && step == 1 && count == L) {  // the lines are n vectors
+      for (int64_t k = 0; k < n; ++k) {
+        const ivec<T> at = to_int(iota<T>() * static_cast<T>(n) + static_cast<T>(k));
+        vec<T> v = permute(load(x), at);
+        for (int64_t j = L; j < n * L; j += L)
+          v = select(at >= ibroadcast<T>(static_cast<int_of<T>>(j)), permute(load(x + j), at), v);
+        Tile<T>::set_row(tile, k, v);
+      }
+      return;
+    }
   if (n <= kFewElements<T> && step == 1 && line != 1) {
     for (int i = 0; i < L; ++i)
       for (int64_t k = 0; k < n; ++k) tile.data[k * L + i] = x[(i < count ? i * line : 0) + k];
