@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/caches.h"
 #include "base/short_runs.h"
 #include "bindings/array_program.h"
 #include "bindings/index_range.h"
@@ -18,6 +19,7 @@ struct BatchSource {
   char* data;
   int64_t rows, bytes;       // rows of a batch, bytes of a row
   const int64_t* order;      // null: the rows of a batch are next to each other
+  bool near;                 // all of it stays in the second cache
   py::object gathered = {};  // where the others are put together
 
   char* at(int64_t batch) const {
@@ -39,7 +41,7 @@ struct BatchSource {
   // Loads the rows of a later batch into the caches, while the batches before it are computed.
   void prefetch(int64_t batch) const {
     constexpr int64_t kMost = 1 << 16;  // bytes
-    if (!order || rows * bytes > kMost) return;
+    if (!order || near || rows * bytes > kMost) return;
     for (int64_t r = 0; r < rows; ++r) prefetch_row(order[batch * rows + r]);
   }
 
@@ -57,8 +59,9 @@ struct BatchSource {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::milliseconds kReturn(50);  // for signal handlers and progress
-constexpr int64_t kResults = 1 << 24;             // bytes
+constexpr Clock::duration kReturn = std::chrono::milliseconds(50);  // for signal handlers and progress
+constexpr Clock::duration kLook = std::chrono::milliseconds(1);     // between two looks at the clock
+constexpr int64_t kResults = 1 << 24;                               // bytes
 
 // A result of all batches, each in separate cache lines.
 struct Results {
@@ -121,7 +124,8 @@ bool ArrayProgram::sources_of(const py::tuple& arguments, const py::object& orde
     if (writes_into(x)) return false;
     if (!each && PyArray_DIM(s, 0) != size) return false;
     const int64_t samples = PyArray_DIM(a, 0), rows = each ? 1 : size;
-    BatchSource source{PyArray_BYTES(a), rows, PyArray_NBYTES(a) / samples, each ? nullptr : indices};
+    BatchSource source{PyArray_BYTES(a), rows, PyArray_NBYTES(a) / samples, each ? nullptr : indices,
+                       PyArray_NBYTES(a) <= caches.l2 / 2};
     require_rows(source, samples, source.order ? PyArray_DIM(as_array(order), 0) : samples, first, last);
     if (source.order)
       source.gathered = Output::contiguous(DType::uint8, {source.rows * source.bytes}).release();
@@ -152,7 +156,8 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
   std::optional<IndexRange> failed;
   int64_t done = 0;
   PyThreadState* state = PyEval_SaveThread();  // the arrays are held by the caller; a run touches no Python
-  const Clock::time_point end = Clock::now() + kReturn;
+  const Clock::time_point begin = Clock::now();
+  int64_t looked_at = 1;  // the batch after which that is done next
   for (bool go = true; go && done < count;) {
     for (size_t i = 0; i < sources.size(); ++i)
       program_->set_argument(static_cast<int>(i), sources[i].at(first + done));
@@ -165,7 +170,11 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
     double sum = 0;
     for (const ResultForm& form : results_) sum += number_at(form, outputs[form.output].at(done));
     ++done;
-    go = std::isfinite(sum) && Clock::now() < end && !program_->is_long();  // which may call signal handlers
+    go = std::isfinite(sum) && !program_->is_long();  // which may call signal handlers
+    if (done != looked_at) continue;
+    const Clock::duration taken = Clock::now() - begin;
+    go = go && taken < kReturn;
+    looked_at = done + 1 + std::min<int64_t>(done, kLook * done / (taken + Clock::duration(1)));
   }
   const bool stopped = program_->stopped();
   if (stopped) forget_times();
