@@ -47,13 +47,14 @@ def test_tile_edges(size, orders, dtype, isa, rng):
 @pytest.mark.parametrize("orders", ["CC", "FC", "CF", "FF", "SS"])
 def test_block_edges(k, orders, isa, rng):
     """Around the length of a block of k, alone and beside many rows or columns."""
-    for m, n in ((3, 5), (70, 5), (5, 130), (50, 70)):
+    for m, n in ((3, 5), (70, 5), (70, 3), (5, 130), (50, 70)):
         check(stored(rng, (m, k), "float32", orders[0]), stored(rng, (k, n), "float32", orders[1]))
 
 
 # What the plan decides by shape: tiles of 1, 2, 4 and 8 vectors and what is left beside them; operands read
 # in place and packed; strips packed by each thread for itself in groups, or for all, before the tiles or by
-# them; dots; whole rows of b; all of k at once, or some blocks; an even number of panels for each thread.
+# them; dots; whole rows of b; all of k at once, or some blocks; an even number of panels for each thread; few
+# columns beside vectors of rows; few strips beside many panels.
 PLANS = [
     (1, 1024, 1024),
     (1024, 300, 1),
@@ -78,6 +79,10 @@ PLANS = [
     (100, 2500, 70),
     (33, 2200, 130),
     (60, 40, 60),
+    (57, 23, 2),
+    (100, 70, 4),
+    (236, 671, 4),
+    (300, 30, 100),
 ]
 
 

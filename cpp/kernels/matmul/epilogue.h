@@ -177,6 +177,33 @@ static __attribute__((noinline)) void store_rows(const MatmulTile<T>& t, T* acc,
   finish(s, acc, width);
 }
 
+// Whether something follows the sums.
+template <class T>
+RANVIER_INLINE bool is_finished(const MatmulTile<T>& t) {
+  return t.bias_row || t.bias_column || t.norm_row || t.norm_column || t.activation.kind != Activation::none;
+}
+
+// c[i + j * cs_c] = acc[i * width + j] for up to four rows: squares of four.
+template <class T>
+static __attribute__((noinline)) void store_squares(int rows, int columns, const T* acc, int width, T* c,
+                                                    int64_t cs_c) {
+  constexpr int L = lanes<T>;
+  for (int j = 0; j < columns; j += L) {
+    vec<T> row[4];
+    RANVIER_UNROLL
+    for (int i = 0; i < 4; ++i) row[i] = load(acc + (i < rows ? i : 0) * width + j);
+    transpose_fours(row, std::make_integer_sequence<int, L>());
+    alignas(64) T square[4][L];
+    RANVIER_UNROLL
+    for (int i = 0; i < 4; ++i) store(square[i], row[i]);
+    const int n = columns - j < L ? columns - j : L;
+    for (int l = 0; l < n; ++l, c += cs_c) {
+      const T* column = &square[l % 4][l / 4 * 4];
+      rows == 4 ? void(__builtin_memcpy(c, column, 4 * sizeof(T))) : copy_first<T>(c, column, rows);
+    }
+  }
+}
+
 // Where c's columns are contiguous, as in c' = b' a', the tile is transposed first.
 template <class T>
 static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* acc, int width) {
@@ -185,6 +212,8 @@ static __attribute__((noinline)) void store_general(const MatmulTile<T>& t, T* a
   constexpr int kMost = L > 2 ? 8 * L * L : L * (kAccumulators + 8 * (L - 1));
   static_assert(kMost * sizeof(T) <= kGemvBytes);
   if (t.rs_c != 1 || t.cs_c == 1 || t.rows == 1) return store_rows(t, acc, width);
+  if constexpr (RANVIER_HAS_FMA && sizeof(T) == sizeof(float))
+    if (t.rows <= 4 && !is_finished(t)) return store_squares<T>(t.rows, t.columns, acc, width, t.c, t.cs_c);
   alignas(64) T transposed[kMost];
   const int transposed_width = static_cast<int>(round_up(t.rows, L));
   for (int i = 0; i < t.rows; i += L) {

@@ -16,6 +16,7 @@ namespace {
 constexpr int64_t kTogether = 16;       // products of a's rows side by side, whose lines hold several panels
 constexpr int64_t kPieces = 4;          // in which a strip of b is packed
 constexpr int64_t kNearProducts = 128;  // of a panel that is read from memory without being fetched ahead
+constexpr int64_t kFewStrips = 6;       // beside which some panels are one call
 constexpr int64_t kStackProducts = 1 << 26;
 
 // Columns [jc, jc + n) and products [pc, pc + k): n in strips of b.
@@ -233,9 +234,15 @@ struct Product {
   void sweep(const Block& x, int64_t j0, int64_t j1, int64_t first_packed, int64_t i0, int64_t i1) {
     MatmulTile<T> t = any_tile(x);
     const bool plain = o.cs_c == 1 && !finishes(x);
-    if (x.strips == 1 && plain && !t.accumulate && !fuses(x, j0, i0) &&
-        (!plan.fetch_a || x.k <= kNearProducts))
-      return sweep_panels(x, j0, first_packed, i0, i1, t);
+    // Few strips: each with all of some panels that stay in L1, which are one call.
+    const int64_t bytes = std::max<int64_t>(x.k, 1) * plan.rows * static_cast<int64_t>(sizeof(T));
+    const int64_t near = x.strips == 1 ? i1 - i0 : caches.l1 / 2 / bytes;
+    if (x.strips <= kFewStrips && near >= x.strips && plain && !t.accumulate && !fuses(x, j0, i0) &&
+        (!plan.fetch_a || x.k <= kNearProducts)) {
+      for (int64_t i = i0; i < i1; i += near)
+        for (int64_t j = j0; j < j1; ++j) sweep_panels(x, j, first_packed, i0, i, std::min(i + near, i1), t);
+      return;
+    }
     const bool even = columns(x, x.strips - 1) == plan.nr;
     const int64_t whole = even ? x.strips : column(x, x.strips - 1) / plan.nr;  // strips
     t.step_b = plan.nr * (plan.prepacked ? o.k : plan.pack_b ? x.k : 1);
@@ -252,12 +259,13 @@ struct Product {
     }
   }
 
-  // The only strip of b, where nothing follows the sums: panels with as many rows are one call.
-  void sweep_panels(const Block& x, int64_t j, int64_t first_packed, int64_t i0, int64_t i1,
+  // One strip of b, where nothing follows the sums: panels [i, i1) with as many rows are one call. Panel i0
+  // is the first that is packed.
+  void sweep_panels(const Block& x, int64_t j, int64_t first_packed, int64_t i0, int64_t i, int64_t i1,
                     MatmulTile<T> t) {
     const int64_t most =
         std::max(kDotProducts / (std::max<int64_t>(x.k, 1) * plan.rows * plan.nr), int64_t{1});
-    for (int64_t i = i0; i < i1 && !interrupted(team); i += 1 + t.more) {
+    for (; i < i1 && !interrupted(team); i += 1 + t.more) {
       place_panel(x, i, i0, t);
       place_strip(x, i, j, first_packed, t);
       t.more = plan.end_alike(i, std::min(i1, i + most)) - i - 1;

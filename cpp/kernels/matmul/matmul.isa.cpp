@@ -5,6 +5,7 @@
 #include "kernels/matmul/dot.h"
 #include "kernels/matmul/gemv.h"
 #include "kernels/matmul/microkernel.h"
+#include "kernels/matmul/narrow.h"
 #include "kernels/matmul/packing.h"
 #include "kernels/matmul/small.h"
 #include "kernels/matmul/stack.h"
@@ -37,7 +38,7 @@ static void run_packing_tile(const MatmulTile<T>& t, std::integer_sequence<int, 
   tiles[t.rows - kPackingRows](t);
 }
 
-#if RANVIER_VECTOR_BYTES == 64
+#if RANVIER_HAS_HALF
 template <int... R>
 static void run_half_tile(const MatmulTile<float>& t, std::integer_sequence<int, R...>) {
   static constexpr Tile<float> tiles[] = {half_tile<R + 1>...};
@@ -50,10 +51,12 @@ static void run_tile(const MatmulTile<T>& t) {
   if constexpr (sizeof(T) == sizeof(float))
     if (t.pack_to)
       return run_packing_tile<T>(t, std::make_integer_sequence<int, kTileRows - kPackingRows + 1>());
-#if RANVIER_VECTOR_BYTES == 64
-  if constexpr (sizeof(T) == sizeof(float))
+#if RANVIER_HAS_HALF
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (is_narrow(t)) return run_narrow(t, std::make_integer_sequence<int, kWidestNarrow - kNarrowest + 1>());
     if (t.columns <= lanes<T> / 2 && t.cs_c == 1 && !is_finished(t))
       return run_half_tile(t, std::make_integer_sequence<int, kTileRows>());
+  }
 #endif
   run_tile<T>(t, std::make_integer_sequence<int, kTileRows>());
 }

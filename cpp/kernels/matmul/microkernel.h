@@ -84,12 +84,6 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, int64_t last, Cu
   at = {reinterpret_cast<const T*>(a[0]), b, pack_to};
 }
 
-// Whether something follows the sums.
-template <class T>
-RANVIER_INLINE bool is_finished(const MatmulTile<T>& t) {
-  return t.bias_row || t.bias_column || t.norm_row || t.norm_column || t.activation.kind != Activation::none;
-}
-
 // The chains of one tile, added up in `spilled` from the second on, then stored.
 template <class T, int kRows, int kVectors, bool kPack = false>
 static void tile(const MatmulTile<T>& t) {
@@ -97,8 +91,9 @@ static void tile(const MatmulTile<T>& t) {
   const bool finishes = is_finished(t);
   constexpr bool kMasked = kMasks && kVectors == 1;
   const int columns = t.columns;
-  const bool whole = t.cs_c == 1 && (kMasked || t.columns >= L), plain = whole && !finishes;
-  const int64_t last = whole ? t.columns - L : kWidth - L;
+  const bool vectors = kMasked || t.columns >= L;  // no less than one, which is then masked
+  const bool whole = t.cs_c == 1 && vectors, plain = whole && !finishes;
+  const int64_t last = vectors ? t.columns - L : kWidth - L;
   const auto read = [&](const T* p, int64_t column)
                         RANVIER_INLINED { return kMasked ? load_n(p, columns) : load(p + column); };
   const auto write = [&](T* p, int64_t column, vec<T> x)
@@ -118,30 +113,30 @@ static void tile(const MatmulTile<T>& t) {
     }
     Cursor<T> at{a, b, t.pack_to};
     const T* sums = c;  // so far
-    int64_t sums_step = t.rs_c, sums_last = last;
+    int64_t sums_step = t.rs_c;
     bool add = t.accumulate && whole;
     for (int64_t left = t.k;;) {
       multiply<T, kRows, kVectors, kPack>(t, left < t.k_block ? left : t.k_block, last, at, acc);
       left -= t.k_block;
       const bool done = left <= 0 && plain;
       T* to = done ? c : spilled;
-      const int64_t step = done ? t.rs_c : kWidth, to_last = left <= 0 ? last : kWidth - L;
+      const int64_t step = done ? t.rs_c : kWidth;
       if (add) {  // before anything is stored, since vectors overlap
         RANVIER_UNROLL
         for (int i = 0; i < kRows; ++i, sums = opaque(sums + sums_step)) {
           RANVIER_UNROLL
           for (int v = 0; v < kVectors; ++v)
-            acc[i][v] = read(sums, column_of<T, kVectors>(v, sums_last)) + acc[i][v];
+            acc[i][v] = read(sums, column_of<T, kVectors>(v, last)) + acc[i][v];
         }
       }
       RANVIER_UNROLL
       for (int i = 0; i < kRows; ++i, to = opaque(to + step)) {
         RANVIER_UNROLL
-        for (int v = 0; v < kVectors; ++v) write(to, column_of<T, kVectors>(v, to_last), acc[i][v]);
+        for (int v = 0; v < kVectors; ++v) write(to, column_of<T, kVectors>(v, last), acc[i][v]);
       }
       if (t.accumulate && !add) add_rows<T>(t, spilled, kWidth);
       if (left <= 0) break;
-      add = true, sums = spilled, sums_step = kWidth, sums_last = kWidth - L;
+      add = true, sums = spilled, sums_step = kWidth;
     }
     if (!plain && t.cs_c == 1 && !finishes) copy_rows<T>(kRows, t.columns, spilled, kWidth, c, t.rs_c);
     if (more <= 0) break;

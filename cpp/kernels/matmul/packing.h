@@ -16,6 +16,17 @@ RANVIER_INLINE N opaque(N n) {
   return n;
 }
 
+// In each four lanes: rows[i] lane j becomes rows[j] lane i.
+template <class V, class Lanes>
+RANVIER_INLINE void transpose_fours(V (&rows)[4], Lanes lanes) {
+  const V low01 = unpack<false>(rows[0], rows[1], lanes), low23 = unpack<false>(rows[2], rows[3], lanes);
+  const V high01 = unpack<true>(rows[0], rows[1], lanes), high23 = unpack<true>(rows[2], rows[3], lanes);
+  rows[0] = interleave<2, false>(low01, low23, lanes);
+  rows[1] = interleave<2, true>(low01, low23, lanes);
+  rows[2] = interleave<2, false>(high01, high23, lanes);
+  rows[3] = interleave<2, true>(high01, high23, lanes);
+}
+
 // n elements, 0 < n <= lanes, as two parts of the largest power of two, which overlap.
 template <class T>
 RANVIER_INLINE void copy_first(T* to, const T* from, int n) {

@@ -43,8 +43,11 @@ bool MatmulPlan<T>::is_dots(const Operands<T>& o) const {
 template <class T>
 bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
   const int64_t bytes = o.k * std::abs(o.rs_b) * kSize;
-  return o.cs_b == 1 && o.n >= 8 * kernels_.lanes && o.m <= kGemvRows &&
-         bytes >= (o.m <= kGemvRows / 2 ? 2 * caches.l1 : 2 * caches.l2);  // faster in whole rows
+  // Tiles that read b from L2 take less time, where the registers hold many sums.
+  const bool many = kernels_.many_registers();
+  return o.cs_b == 1 && o.n >= (many && o.m == 2 ? 64 : 8) * kernels_.lanes && o.m <= kGemvRows &&
+         bytes >=
+             (o.m <= (many ? 2 : kGemvRows / 2) ? 2 * caches.l1 : 2 * caches.l2);  // faster in whole rows
 }
 
 template <class T>
@@ -175,9 +178,8 @@ void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   const bool as_needed =
       !few && pack_b && all_strips >= kSomeStrips && panels <= panels_near(chunk_of(o, true));
   const bool masks = kernels_.lanes * kSize == 64;
-  overlaps = o.cs_c == 1 && !prepacked && !masks && o.n >= kernels_.lanes &&
-             (o.n % nc == 0 || o.n % nc >= kernels_.lanes);
-  ragged_b = !pack_b && !prepacked && !overlaps && !(masks && o.cs_c == 1) &&
+  overlaps = !prepacked && !masks && o.n >= kernels_.lanes && (o.n % nc == 0 || o.n % nc >= kernels_.lanes);
+  ragged_b = !pack_b && !prepacked && !overlaps && !masks &&
              ((last != 0 && width(last) != last) || (few && nr > kernels_.lanes * 2));
   const bool by_columns = few || (as_needed && (threads == 1 || o.k * o.n > kLinesOfB * o.m));
   if (as_needed) size_blocks(o, !by_columns, few);

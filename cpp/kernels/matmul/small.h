@@ -146,7 +146,6 @@ RANVIER_INLINE vec<T> quarters_at(const T* const (&at)[lanes<T> / 4], int64_t p)
 template <class T>
 static void pack_small(int64_t k, int columns, int width, const T* src, int64_t cs, T* dst) {
   constexpr int L = lanes<T>, kQuarters = L / 4;
-  using Lanes = std::make_integer_sequence<int, L>;
   const int64_t fours = k / 4 * 4;
   for (int j = 0; j < width; j += L) {
     const T* at[4][kQuarters];  // row i of quarter q is column j + 4 q + i
@@ -160,14 +159,9 @@ static void pack_small(int64_t k, int columns, int width, const T* src, int64_t 
       vec<T> row[4];
       RANVIER_UNROLL
       for (int i = 0; i < 4; ++i) row[i] = quarters_at<T>(at[i], p);
-      const vec<T> low01 = unpack<false>(row[0], row[1], Lanes{}),
-                   low23 = unpack<false>(row[2], row[3], Lanes{});
-      const vec<T> high01 = unpack<true>(row[0], row[1], Lanes{}),
-                   high23 = unpack<true>(row[2], row[3], Lanes{});
-      store(to, interleave<2, false>(low01, low23, Lanes{}));
-      store(to + width, interleave<2, true>(low01, low23, Lanes{}));
-      store(to + 2 * width, interleave<2, false>(high01, high23, Lanes{}));
-      store(to + 3 * width, interleave<2, true>(high01, high23, Lanes{}));
+      transpose_fours(row, std::make_integer_sequence<int, L>());
+      RANVIER_UNROLL
+      for (int i = 0; i < 4; ++i) store(to + i * width, row[i]);
     }
     for (int64_t p = fours; p < k; ++p, to += width)
       for (int q = 0; q < kQuarters; ++q)
