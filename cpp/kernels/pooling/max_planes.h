@@ -102,13 +102,13 @@ static void max_gradient_of_columns(const MaxPlane<T>& plane, const PoolInputs& 
   }
 }
 
-// The windows of a plane one after another. Where their taps 0 are is listed for a band of them: some rows,
-// or a part of a long row.
+// The windows of a plane one after another. Where their taps 0 are is listed for a band of them: some planes,
+// some rows, or a part of a long row.
 struct MaxBand {
   static constexpr int64_t kMost = 512;
   int32_t start[kMost];         // from tap 0 of the band's first window
   int32_t distance[kMostTaps];  // of each tap from tap 0; where there is no tap, beyond any plane
-  int64_t rows, windows;
+  int64_t planes, rows, windows;
 
   // False where a window may have no tap in the image, or planes are too large for the numbers.
   bool list(const PoolAxis& down, const PoolAxis& across) {
@@ -121,10 +121,13 @@ struct MaxBand {
     windows = across.out < kMost ? across.out : kMost, rows = kMost / windows;
     if (rows > down.out) rows = down.out;
     const int32_t width = static_cast<int32_t>(across.in), step = static_cast<int32_t>(across.dilation);
+    const int64_t size = down.in * across.in, few = most / size;
+    planes = rows < down.out ? 1 : kMost / (rows * windows) < few ? kMost / (rows * windows) : few;
     int64_t k = 0, taps = 0;
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t w = 0; w < windows; ++w)
-        start[k++] = static_cast<int32_t>(r * down.stride) * width + static_cast<int32_t>(w * across.stride);
+    for (int64_t p = 0; p < planes; ++p)
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t w = 0; w < windows; ++w)
+          start[k++] = static_cast<int32_t>(p * size + r * down.stride * across.in + w * across.stride);
     for (int32_t r = 0; r < down.kernel; ++r)
       for (int32_t s = 0; s < across.kernel; ++s)
         distance[taps++] = r * static_cast<int32_t>(down.dilation) * width + s * step;
@@ -218,7 +221,21 @@ static bool max_pool2d_planes(const Team& team, const MaxPool2dBackward<T, uint8
     }
   MaxBand band;
   if (!band.list(rows, columns)) return false;
-  return each([&] { return max_gradient_of_bands(team, x, band, rows, columns); });
+  const int64_t size = rows.in * columns.in, windows = rows.out * columns.out, channels = f.dx.shape[1];
+  const auto joined = [&](const auto& v, int64_t plane) {
+    return v.strides[1] == plane && v.strides[0] == channels * plane && v.strides[2] * v.shape[2] == plane;
+  };
+  if (band.planes == 1 || !joined(f.dy, windows) || !joined(f.where, windows) || !joined(f.dx, size))
+    return each([&] { return max_gradient_of_bands(team, x, band, rows, columns); });
+  for (int64_t count; begin < end && !interrupted(team); begin += count) {
+    count = end - begin < band.planes ? end - begin : band.planes;
+    T* dx = f.dx.data + begin * size;
+    clear(dx, count * size);
+    const int64_t first = -rows.padding * columns.in - columns.padding;
+    add_band(dx, static_cast<uint32_t>(count * size), static_cast<uint32_t>(first), band,
+             f.dy.data + begin * windows, f.where.data + begin * windows, count * windows);
+  }
+  return true;
 }
 
 }  // namespace ranvier::RANVIER_ISA
