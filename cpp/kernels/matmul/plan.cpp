@@ -43,11 +43,10 @@ bool MatmulPlan<T>::is_dots(const Operands<T>& o) const {
 template <class T>
 bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
   const int64_t bytes = o.k * std::abs(o.rs_b) * kSize;
-  // Tiles that read b from L2 take less time, where the registers hold many sums.
-  const bool many = kernels_.many_registers();
-  return o.cs_b == 1 && o.n >= (many && o.m == 2 ? 64 : 8) * kernels_.lanes && o.m <= kGemvRows &&
-         bytes >=
-             (o.m <= (many ? 2 : kGemvRows / 2) ? 2 * caches.l1 : 2 * caches.l2);  // faster in whole rows
+  // Where the registers hold many sums, tiles that read b from L2 take less time.
+  const bool few = o.m <= kGemvRows / 2 && !kernels_.many_registers();
+  return o.cs_b == 1 && o.n >= 8 * kernels_.lanes && o.m <= kGemvRows &&
+         bytes >= 2 * (few ? caches.l1 : caches.l2);  // faster in whole rows
 }
 
 template <class T>
