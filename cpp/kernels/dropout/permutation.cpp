@@ -3,6 +3,7 @@
 #include "kernels/dropout/permutation.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 #include <utility>
 
@@ -39,21 +40,16 @@ void spread(uint64_t seed, uint64_t (&key)[2]) {
 class Words {
  public:
   explicit Words(uint64_t seed) { spread(seed, key_); }
-  uint32_t next() {
-    if (at_ == kWords) fill();
-    return words_[at_++];
+  static constexpr int kWords = 64;
+
+  void next(uint32_t (&words)[kWords]) {
+    for (int i = 0; i < kWords; i += 8) block(words + i);
   }
 
  private:
-  static constexpr int kWords = 64;
-
-  void fill() {
-    for (at_ = 0; at_ < kWords; at_ += 8) block(words_ + at_);
-    at_ = 0;
-  }
-
   void block(uint32_t* to) {
     uint64_t c[4] = {++counter_, 0, 0, 0}, k0 = key_[0], k1 = key_[1];
+#pragma GCC unroll 10
     for (int round = 0; round < 10; ++round, k0 += 0x9E3779B97F4A7C15u, k1 += 0xBB67AE8584CAA73Bu) {
       const Wide p0 = Wide{0xD2E7470EE14C6C93u} * c[0], p1 = Wide{0xCA5A826395121157u} * c[2];
       c[0] = static_cast<uint64_t>(p1 >> 64) ^ c[1] ^ k0;
@@ -61,29 +57,29 @@ class Words {
       c[2] = static_cast<uint64_t>(p0 >> 64) ^ c[3] ^ k1;
       c[3] = static_cast<uint64_t>(p0);
     }
-    for (int i = 0; i < 4; ++i) to[2 * i] = uint32_t(c[i]), to[2 * i + 1] = uint32_t(c[i] >> 32);
+    std::memcpy(to, c, sizeof c);  // the lower half of each first
   }
 
   __extension__ typedef unsigned __int128 Wide;
   uint64_t key_[2], counter_ = 0;
-  uint32_t words_[kWords];
-  int at_ = kWords;
 };
 
 }  // namespace
 
 void permutation(uint64_t seed, int64_t n, int64_t* order) {
   std::iota(order, order + n, 0);
-  Words words(seed);
+  Words stream(seed);
   constexpr int64_t kChunk = 512;
-  uint32_t drawn[kChunk];
+  uint32_t drawn[kChunk], words[Words::kWords];
+  int at = Words::kWords;
   for (int64_t i = n - 1; i > 0;) {
     const uint32_t mask = 0xffffffffu >> __builtin_clz(static_cast<uint32_t>(i));
     const int64_t first = i, last = std::max<int64_t>(mask >> 1, i - kChunk);
     // A number above i is drawn again. No branch on that: it would be mispredicted at every third number. The
     // swaps come afterwards, so that none waits for the places of those before it.
     while (i > last) {
-      const uint32_t word = words.next() & mask;
+      if (at == Words::kWords) stream.next(words), at = 0;
+      const uint32_t word = words[at++] & mask;
       drawn[first - i] = word;
       i -= word <= i;
     }
