@@ -112,6 +112,16 @@ class RandomSampler(OrderSampler):
     def num_samples(self) -> int:
         return len(self.data_source) if self._num_samples is None else self._num_samples
 
+    def orders(self, keys: list[int]) -> Indices:
+        """The epochs with these keys, one in each row."""
+        n = len(self.data_source)
+        if self.replacement or self.num_samples != n or n >= 2**32:
+            return np.stack([self.order(key) for key in keys])
+        found = np.empty((len(keys), n), np.intp)
+        for row, key in zip(found, keys, strict=True):
+            random.permutation(n, key, row)
+        return found
+
     def drawn(self, key: int) -> Indices | Iterator[int]:
         if not self.replacement or self.num_samples <= self._part or not len(self.data_source):
             return self.order(key)

@@ -161,26 +161,21 @@ class ArraySource(Source):
         return parts if self.weighted else (*parts, None)  # type: ignore[return-value]
 
     def ahead(self, passes: int = 1) -> Ahead | None:
-        self._begin()
-        size, data = self.batch_size, self.data
+        size, data, sampler, key = self.batch_size, self.data, self._sampler, self._draw()
         full = len(data.x) // size
         if full <= self._done:
             return None
+        more = min(passes, _AHEAD // len(data.x)) - 1
+        if more > 0 and full == self.batches and sampler is not None and data.weights is None:
+            orders = sampler.orders([key, *random.current().coming_keys(more)])
+            self._order = orders[0]
+            taken = Batches(orders.reshape(-1), size, self._done, full * (1 + more) - self._done)
+            return Ahead(data.x, data.y, None, None, taken, full)
+        self._begin()
         if data.weights is not None and self._totals is None:
             ordered = data.weights if self._order is None else data.weights.take(self._order)
             self._totals = ordered[: full * size].reshape(full, size).sum(axis=1)
-        order, sampler, more = self._order, self._sampler, min(passes, _AHEAD // len(data.x)) - 1
-        if (
-            more > 0
-            and full == self.batches
-            and order is not None
-            and sampler is not None
-            and data.weights is None
-        ):
-            order = np.concatenate([order, *map(sampler.order, random.current().coming_keys(more))])
-            taken = Batches(order, size, self._done, full * (1 + more) - self._done)
-        else:
-            taken = Batches(order, size, self._done, full - self._done)
+        taken = Batches(self._order, size, self._done, full - self._done)
         return Ahead(data.x, data.y, data.weights, self._totals, taken, full)
 
     def skip(self, count: int) -> None:
