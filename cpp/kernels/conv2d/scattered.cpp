@@ -9,10 +9,10 @@
 
 namespace ranvier {
 
-// In vectors' products: those of the rows of taps and the sums' way through memory, beside the sums of
-// planes, which meet the padding too, or of vectors of input channels. Fitted to measured times.
+// In vectors' products: those of the rows of taps, the sums' way through memory and the weights, beside the
+// sums of planes, which meet the padding too, or of vectors of input channels. Fitted to measured times.
 bool ScatteredInput::pays(const Conv2dBackwardInput<float>& c, const Correlation<float>& problem) {
-  constexpr double kWayOfSums = 12, kPlanes = 1.3, kStrided = 2, kFewChains = 1.5;
+  constexpr double kWayOfSums = 12, kPacked = 6, kPlanes = 1.3, kFewChains = 1.5;
   constexpr int64_t kLeastImages = 4;  // threads share no image
   const Conv2dGeometry& g = c.geometry;
   const int64_t lanes = conv_kernels<float>().lanes, in = c.dx.shape[1], out = c.dy.shape[1];
@@ -22,12 +22,15 @@ bool ScatteredInput::pays(const Conv2dBackwardInput<float>& c, const Correlation
   const int64_t r = c.w.shape[2], s = c.w.shape[3], pixels = c.dy.shape[2] * c.dy.shape[3];
   const int64_t input = c.dx.shape[2] * c.dx.shape[3];
   if ((input + 2 * pixels) * in * static_cast<int64_t>(sizeof(float)) > caches.l2 / 2) return false;
-  const double scattered = pixels * r * ceil_div(s * in, lanes) * (out + kWayOfSums);
+  const double packed =
+      kPacked * lanes * out / c.dy.shape[0];  // weights, element by element, once for all images
+  const double scattered = r * ceil_div(s * in, lanes) * (pixels * (out + kWayOfSums) + packed);
   if (is_planar(problem)) return scattered < kPlanes * input * r * s * out * in / lanes;
   if (prefers_dots<float>(out, in, r * s)) return false;
-  const bool strided = g.stride[0] * g.stride[1] > 1, many_registers = conv_kernels<float>().mr > 6;
-  const double factor = many_registers ? (strided ? kStrided : 1) : in % (2 * lanes) ? kFewChains : 1;
-  return scattered < factor * pixels * r * s * out * ceil_div(in, lanes);
+  const bool many_registers = conv_kernels<float>().mr > 6;  // and half vectors
+  const double vectors = many_registers ? ceil_div(2 * in, lanes) / 2.0 : ceil_div(in, lanes);
+  const double factor = many_registers || in % (2 * lanes) == 0 ? 1 : kFewChains;
+  return scattered < factor * pixels * r * s * out * vectors;
 }
 
 ScatteredInput::ScatteredInput(const Conv2dBackwardInput<float>& c, const Correlation<float>& problem,
@@ -78,9 +81,14 @@ void ScatteredInput::pack_row(int64_t r) const {
   float* to = weights_ + r * out_ * padded();
   for (int64_t first = 0; first < padded(); first += 2 * lanes_) {
     const int64_t end = std::min(first + 2 * lanes_, padded());
-    for (int64_t k = 0; k < out_; ++k)
-      for (int64_t i = first; i < end; ++i)
-        *to++ = i < row_ ? c_.w.data[k * st[0] + i % channels * st[1] + r * st[2] + i / channels * st[3]] : 0;
+    for (int64_t k = 0; k < out_; ++k) {
+      const float* const w = c_.w.data + k * st[0] + r * st[2];
+      int64_t channel = first % channels, tap = first / channels;
+      for (int64_t i = first; i < end; ++i) {
+        *to++ = i < row_ ? w[channel * st[1] + tap * st[3]] : 0;
+        if (++channel == channels) channel = 0, ++tap;
+      }
+    }
   }
 }
 
