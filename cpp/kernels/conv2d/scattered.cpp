@@ -12,7 +12,7 @@ namespace ranvier {
 // In vectors' products: those of the rows of taps, the sums' way through memory and the weights, beside the
 // sums of planes, which meet the padding too, or of vectors of input channels. Fitted to measured times.
 bool ScatteredInput::pays(const Conv2dBackwardInput<float>& c, const Correlation<float>& problem) {
-  constexpr double kWayOfSums = 12, kPacked = 6, kPlanes = 1.3, kFewChains = 1.5;
+  constexpr double kWayOfSums = 12, kPacked = 6, kPlanes = 1.3, kStrided = 2, kFewChains = 1.5;
   constexpr int64_t kLeastImages = 4;  // threads share no image
   const Conv2dGeometry& g = c.geometry;
   const int64_t lanes = conv_kernels<float>().lanes, in = c.dx.shape[1], out = c.dy.shape[1];
@@ -29,7 +29,8 @@ bool ScatteredInput::pays(const Conv2dBackwardInput<float>& c, const Correlation
   if (prefers_dots<float>(out, in, r * s)) return false;
   const bool many_registers = conv_kernels<float>().mr > 6;  // and half vectors
   const double vectors = many_registers ? ceil_div(2 * in, lanes) / 2.0 : ceil_div(in, lanes);
-  const double factor = many_registers || in % (2 * lanes) == 0 ? 1 : kFewChains;
+  const bool strided = g.stride[0] * g.stride[1] > 1 && 2 * in < lanes;  // with few channels
+  const double factor = many_registers ? (strided ? kStrided : 1) : in % (2 * lanes) ? kFewChains : 1;
   return scattered < factor * pixels * r * s * out * vectors;
 }
 
