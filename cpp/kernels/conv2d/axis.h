@@ -1,10 +1,12 @@
 // The inputs of an output position along one axis, and the positions that use the same taps.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #include "base/carve.h"
 #include "base/congruence.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/share.h"
 
 namespace ranvier {
 
@@ -30,6 +32,15 @@ struct AxisGeometry {
 inline AxisGeometry axis_geometry(const Conv2dGeometry& g, int d, int64_t out, int64_t in, int64_t taps,
                                   bool transposed = false) {
   return {out, in, taps, g.stride[d], g.dilation[d], g.pad[d], transposed};
+}
+
+// Output positions for which one tap is inside the input.
+inline Range positions_of_tap(int64_t tap, int64_t out, int64_t in, int64_t stride, int64_t pad,
+                              int64_t dilation) {
+  const int64_t shift = pad - tap * dilation;  // input = position * stride - shift
+  const int64_t begin = shift > 0 ? ceil_div(shift, stride) : 0;
+  const int64_t end = in - 1 + shift < 0 ? 0 : std::min(out, (in - 1 + shift) / stride + 1);
+  return {begin, std::max(begin, end)};
 }
 
 struct AxisTap {

@@ -15,14 +15,6 @@ constexpr int64_t kMinChunkPixels = 256;       // fewer would not pay for loadin
 constexpr int64_t kMaxChunkPixels = 1024;
 constexpr int64_t kPixelsOfPart = 768;
 
-// Output positions for which one tap is inside the input.
-Range positions_of_tap(int64_t tap, int64_t out, int64_t in, int64_t stride, int64_t pad, int64_t dilation) {
-  const int64_t shift = pad - tap * dilation;  // input = position * stride - shift
-  const int64_t begin = shift > 0 ? ceil_div(shift, stride) : 0;
-  const int64_t end = in - 1 + shift < 0 ? 0 : std::min(out, (in - 1 + shift) / stride + 1);
-  return {begin, std::max(begin, end)};
-}
-
 // The pixels for which a set of taps is used: output rows [p0, p1) x columns [q0, q1), taps [r0, r1) x
 // [s0, s1). Every pixel of the one meets every tap of the other inside the input.
 struct WeightJob {
