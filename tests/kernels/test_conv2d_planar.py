@@ -76,6 +76,56 @@ def test_out_inside_a_larger_array(k, isa, rng):
         assert (whole == 7).all()
 
 
+def into_every_second_column(x, w, bias, **geometry):
+    """The result through a y whose rows have gaps, which only the general stores can write."""
+    y = kernels.conv2d(x, w, bias, **geometry)
+    n, k, p, q = y.shape
+    out = np.zeros((n, p, q, 2, k), np.float32)[:, :, :, 0].transpose(0, 3, 1, 2)
+    return y, kernels.conv2d(x, w, bias, out=out, **geometry)
+
+
+@grouped("width", [1, 3, 7, 8, 13, 15, 16, 17, 24, 25, 31, 32, 33, 48, 63, 64, 65, 96, 130])
+def test_rows_that_share_loads(width, isa, rng):
+    """One output channel: sums of several rows at a time have the bits of sums of one."""
+    for height, taps, c, padding in ((5, 3, 1, 1), (8, 3, 2, 0), (9, 5, 3, 2), (20, 3, 8, 1), (67, 5, 9, 2)):
+        x, w, bias = random_arrays(rng, "float32", 2, c, height, width + 4, 1, taps, min(taps, 3))
+        for activation in ("none", "relu"):
+            y, z = into_every_second_column(x, w, bias, padding=padding, activation=activation)
+            np.testing.assert_array_equal(y, z)
+        check(x, w, bias, padding=padding)
+
+
+@grouped("c", [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 33, 64, 100])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 7, 8, 9, 12])
+def test_dense_pixels(c, k, isa, threads, rng):
+    """1x1 over pixels without gaps: ends at each place of a vector, the bits of other strides."""
+    for n, h, w in ((1, 1, 1), (1, 3, 5), (2, 4, 4), (3, 7, 11)):
+        x, weight, bias = random_arrays(rng, "float32", n, c, h, w, k, 1, 1)
+        x = in_layout(x, "channels_last")
+        y, z = into_every_second_column(x, weight, bias, activation="relu")
+        np.testing.assert_array_equal(y, z)
+        check(x, weight, bias)
+        check(x, weight.transpose(1, 0, 2, 3).copy().transpose(1, 0, 2, 3), bias)
+    x[0, 0, 2, 3], x[1, c - 1, 3, 3] = np.inf, np.nan  # alone in their pixels
+    bad = ~np.isfinite(kernels.conv2d(x, weight, bias)).all(1)
+    expected = np.zeros(bad.shape, bool)
+    expected[0, 2, 3] = expected[1, 3, 3] = True
+    np.testing.assert_array_equal(bad, expected)
+    same_bits(threads, lambda: kernels.conv2d(x, weight, bias), (1, 2, 3, 7))
+
+
+@pytest.mark.parametrize("shape", [(4, 300, 301), (1, 2000, 600)])
+@pytest.mark.parametrize(("c", "k"), [(3, 4), (20, 1)])
+def test_many_dense_pixels(c, k, shape, isa, threads, rng):
+    """Shares of several threads end within vectors."""
+    n, h, w = shape
+    x, weight, bias = random_arrays(rng, "float32", n, c, h, w, k, 1, 1)
+    x = in_layout(x, "channels_last")
+    y = np.einsum("nchw,kc->nkhw", x, weight[:, :, 0, 0]) + bias[:, None, None]
+    np.testing.assert_allclose(kernels.conv2d(x, weight, bias), y, rtol=0, atol=1e-5)
+    same_bits(threads, lambda: kernels.conv2d(x, weight, bias), (1, 2, 3))
+
+
 @pytest.mark.parametrize("activation", ["none", "relu"])
 def test_epilogue(activation, isa, rng):
     x, w, bias = random_arrays(rng, "float32", 2, 2, 7, 20, 6, 3, 3)

@@ -4,6 +4,7 @@
 #include "base/parallel.h"
 #include "kernels/conv2d/correlate.h"
 #include "kernels/conv2d/depthwise.h"
+#include "kernels/conv2d/pixels.h"
 #include "kernels/conv2d/planar.h"
 #include "kernels/conv2d/pointwise.h"
 #include "kernels/conv2d/scattered.h"
@@ -34,8 +35,10 @@ auto with_kernel(const Correlation<T>& problem, bool winograd, Carver& carver, i
   if (is_depthwise(problem.geometry, problem.x, problem.y)) return f(Depthwise(problem, carver, threads));
   if constexpr (sizeof(T) == sizeof(float)) {
     if (winograd && winograd_pays(problem)) return f(Winograd(problem, carver, threads));
+    if (Pixels::pays(problem)) return f(Pixels(problem, carver));
     if (is_planar(problem)) return f(Planar(problem, carver, threads));
   }
+  if (PointwiseDots<T>::pays(problem)) return f(PointwiseDots<T>(problem, carver, threads));
   return f(Correlator(problem, carver, threads));
 }
 

@@ -25,6 +25,24 @@ struct Correlation {
   }
 };
 
+// Whether each output pixel is made of the one input pixel at the same place.
+template <class T>
+bool keeps_pixels(const Correlation<T>& p) {
+  if (p.w.shape[2] != 1 || p.w.shape[3] != 1) return false;
+  for (int d = 0; d < 2; ++d)
+    if (p.geometry.stride[d] != 1 || p.geometry.pad[d] != 0 || p.x.shape[2 + d] != p.y.shape[2 + d])
+      return false;
+  return true;
+}
+
+// Whether the channels of pixels, and pixels, follow one another without gaps.
+template <class T>
+bool is_dense(const TensorView<T>& x) {
+  const int64_t *n = x.shape, *st = x.strides;
+  return (n[1] == 1 || st[1] == 1) && (n[3] == 1 || st[3] == n[1]) && (n[2] == 1 || st[2] == n[3] * n[1]) &&
+         (n[0] == 1 || st[0] == n[2] * n[3] * n[1]);
+}
+
 // A 1x1 filter with a stride meets only some pixels of x: a view of these, which has stride 1.
 template <class X>
 void skip_pixels(int64_t r, int64_t s, const int64_t* out, Conv2dGeometry& g, X& x) {

@@ -48,6 +48,11 @@ void Planes::fill(const TensorView<const float>& x, int64_t image, int64_t first
   };
   const int64_t top = first - rows.pad, left = -columns.pad;
   const Range h = inside(rows, top, count), w = inside(columns, left, columns.out);
+  const int64_t begin = h.empty() ? 0 : h.begin - top, end = h.empty() ? 0 : h.end - top;
+  for (int64_t c = 0; c < channels; ++c) {
+    std::fill_n(to + c * plane, begin * pitch, 0.0f);
+    std::fill(to + c * plane + end * pitch, to + c * plane + (count + rows.spread()) * pitch, 0.0f);
+  }
   if (h.empty() || w.empty()) return;
   split_pixels(x, image, h, w, to + (h.begin - top) * pitch + w.begin - left, pitch, plane);
 }
@@ -147,11 +152,32 @@ void PlanarSum::pack_group(int64_t group) const {
 const float* PlanarSum::fill(const OpenTeam& team, const Band& band, bool first_of_thread,
                              int64_t group) const {
   float* const inputs = inputs_ + team.index() * round_up(planes.size(), 16);
-  if (band.count != row_axis.out || first_of_thread) std::fill_n(inputs, planes.size(), 0.0f);
+  if (first_of_thread) std::fill_n(inputs, planes.size(), 0.0f);
   TensorView<const float> x = problem.x;
   x.data += group * in_ * x.strides[1], x.shape[1] = in_;
   planes.fill(x, band.image, band.first, band.count, inputs);
   return inputs;
+}
+
+// The last rows of a band cover rows of the ones before them again.
+bool PlanarSum::rows(const float* inputs, const Band& band, float* y) const {
+  constexpr double kMostPixels = 1.3;  // computed, for each one of a row
+  const Correlation<float>& p = problem;
+  const int64_t taps = row_axis.taps, columns = column_axis.out, most = kernels.shared_rows;
+  if (taps > kMaxSharedTaps || !kernels.rows[taps] || row_axis.dilation != 1 || p.y.shape[1] != 1)
+    return false;
+  if (p.y.strides[3] != 1 || band.count < most ||
+      round_up(columns, kernels.shared_pixels) > kMostPixels * columns)
+    return false;
+  const PlanarRows all{inputs, planes.pitch, offsets_, in_ * column_axis.taps, weights_, bias_[0], p.norm,
+                       1,      p.relu,       y,        p.y.strides[2],         columns};
+  for (int64_t row = 0; row < band.count; row += most) {
+    const int64_t first = std::min(row, band.count - most);
+    PlanarRows t = all;
+    t.x += first * t.pitch, t.y += first * t.y_step;
+    kernels.rows[taps](t);
+  }
+  return true;
 }
 
 namespace {
@@ -199,10 +225,11 @@ void Planar::run(const Team& team) const {
 
 // What is computed between two rows goes to the next row's first pixel, which is stored later.
 void Planar::list_places() const {
-  const int64_t pitch = sum_.planes.pitch, *st = sum_.problem.y.strides;
-  for (int64_t i = 0; i < sum_.flat(sum_.band_rows); ++i) {
-    const bool between = i % pitch >= sum_.column_axis.out;
-    places_[i] = (i / pitch + between) * st[2] + (between ? 0 : i % pitch * st[3]);
+  const int64_t pitch = sum_.planes.pitch, columns = sum_.column_axis.out, *st = sum_.problem.y.strides;
+  for (int64_t row = 0; row < sum_.band_rows; ++row) {
+    int64_t* const to = places_ + row * pitch;
+    for (int64_t i = 0; i < columns; ++i) to[i] = row * st[2] + i * st[3];
+    if (row + 1 < sum_.band_rows) std::fill(to + columns, to + pitch, (row + 1) * st[2]);
   }
 }
 
@@ -212,9 +239,10 @@ void Planar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool fi
   const int64_t out = sum_.out_group(), *st = p.y.strides;
   float* const sums = sums_ + team.index() * sums_size();
   const float* const inputs = sum_.fill(team, band, first_of_thread, group);
+  float* const y = p.y.data + band.image * st[0] + band.first * st[2] + group * out;
+  if (sum_.rows(inputs, band, y)) return;
   const int64_t flat = sum_.flat(band.count), most = kTiles * sum_.tile();
   const bool dense = out <= kChannelsAtOnce && st[3] == out && st[2] == out * sum_.column_axis.out;
-  float* const y = p.y.data + band.image * st[0] + band.first * st[2] + group * out;
   for (int64_t at = 0; at < flat; at += most) {
     const int64_t pixels = std::min(most, flat - at), step = round_up(pixels, sum_.tile());
     sum_.sums(inputs, at, step, sums, group);

@@ -25,7 +25,8 @@ class Planes {
   int64_t flat(int64_t out_rows) const { return (out_rows - 1) * pitch + columns.out; }  // pixels of outputs
   // For each tap and channel: its place, from the place of a pixel. Channels run fastest, or taps.
   void list_offsets(bool channels_fastest, int64_t* offsets) const;
-  // The inputs of output rows [first, first + count). The padding is not written: it has to be zero before.
+  // The inputs of output rows [first, first + count), and zeros above and below the image. The padding beside
+  // the rows is not written: it has to be zero before.
   void fill(const TensorView<const float>& x, int64_t image, int64_t first, int64_t count, float* to) const;
 
   static constexpr int64_t kSpace = 256;
@@ -61,6 +62,8 @@ class PlanarSum {
       kernels.sums[block_outs_](
           {inputs + at, offsets_, in_ * taps_, weights + k * in_ * taps_, bias + k, sums + k * step, step});
   }
+  // Of one output channel whose rows are dense, from the first pixel of the band on; false if it is not that.
+  bool rows(const float* inputs, const Band& band, float* y) const;
   int64_t flat(int64_t out_rows) const { return planes.flat(out_rows); }
   int64_t tile() const { return tile_; }                  // pixels
   int64_t outs() const { return blocks_ * block_outs_; }  // of a group, with those that make up a whole block

@@ -4,6 +4,8 @@
 
 #include "base/integers.h"
 #include "base/unroll.h"
+#include "kernels/conv2d/pixels_tile.h"
+#include "kernels/conv2d/planar_rows.h"
 #include "kernels/conv2d/planar_tile.h"
 #include "kernels/norm/channel_line.h"
 #include "simd/transpose.h"
@@ -17,11 +19,12 @@ extern const PlanarKernels planar_kernels_float = {};
 
 #else
 
-constexpr int kLanes = lanes<float>;
-constexpr bool kManyRegisters = RANVIER_VECTOR_REGISTERS >= 32;
 constexpr int kOuts = kManyRegisters ? 8 : 6;
-// Enough chains of products, and not more pixels than that needs.
-constexpr int vectors_of(int outs) { return outs < 3 ? 4 : outs < 5 && !kManyRegisters ? 3 : 2; }
+// As many as registers hold: a load across two lines of cache, which most are, takes as long as two.
+constexpr int vectors_of(int outs) {
+  if (kManyRegisters) return outs < 7 ? 4 : 3;
+  return outs < 3 ? 4 : outs < 5 ? 3 : 2;
+}
 constexpr int kWeightOuts = 4, kWeightRows = kManyRegisters ? 5 : 3;
 
 template <int kOuts>
@@ -208,16 +211,29 @@ RANVIER_INLINE void split_vector(const float* src, int64_t step, int channels, i
   vec<float> rows[kWidth];
   typename Part<kWidth>::type part[kWidth][kLanes / kWidth];
   RANVIER_UNROLL
-  for (int p = 0; p < kLanes; ++p)
-    __builtin_memcpy(&part[p % kWidth][p / kWidth], src + p * step, sizeof part[0][0]);
+  for (int p = 0; p < kLanes; p += 4) {
+    const float* from = src + p * step;
+    asm("" : "+r"(from));  // GCC would keep an address for each pixel, more than there are registers
+    RANVIER_UNROLL
+    for (int i = 0; i < 4; ++i)
+      __builtin_memcpy(&part[(p + i) % kWidth][(p + i) / kWidth], from + i * step, sizeof part[0][0]);
+  }
   RANVIER_UNROLL
   for (int i = 0; i < kWidth; ++i) rows[i] = join(part[i]);
   to_channels(rows);
-  const ivec<float> inside = iota<float>() < static_cast<float>(count);
+  if (count < kLanes) {
+    const ivec<float> inside = iota<float>() < static_cast<float>(count);
+    RANVIER_UNROLL
+    for (int c = 0; c < kWidth; ++c) rows[c] = select(inside, rows[c], vec<float>{});
+  }
+  if (channels == kWidth) {
+    RANVIER_UNROLL
+    for (int c = 0; c < kWidth; ++c, dst += plane) store(dst, rows[c]);
+    return;
+  }
   RANVIER_UNROLL
-  for (int c = 0; c < kWidth; ++c)
-    if (c < channels)
-      store(dst + c * plane, count < kLanes ? select(inside, rows[c], vec<float>{}) : rows[c]);
+  for (int c = 0; c < kWidth; ++c, dst += plane)
+    if (c < channels) store(dst, rows[c]);
 }
 
 // A row, of which `wide` pixels may be read with all of their kWidth elements: those of later rows, too. The
@@ -328,7 +344,11 @@ static constexpr PlanarKernels make_table(std::integer_sequence<int, I...>) {
           store_any,
           any_products,
           split,
-          total};
+          total,
+          dense_pixels,
+          kSharedRows,
+          kSharedVectors * kLanes,
+          {nullptr, nullptr, nullptr, share_rows<3>, nullptr, share_rows<5>}};
 }
 
 extern const PlanarKernels planar_kernels_float = make_table(std::make_integer_sequence<int, kOuts>());

@@ -57,7 +57,36 @@ struct PlanarSplit {
   int64_t pitch, plane;
 };
 
-constexpr int kMaxPlanarOuts = 8;
+// y[i * y_step + j] = activation(norm(bias + sum over rows of taps r and c < count of x[offsets[c] + (i + r)
+// * pitch + j] * w[r * count + c])) for i < shared_rows, j < pixels. All vectors of x are readable.
+struct PlanarRows {
+  const float* x;
+  int64_t pitch;
+  const int64_t* offsets;  // of the first row of taps
+  int64_t count;
+  const float* w;
+  float bias;
+  const float* norm;  // or null
+  int64_t norm_step;
+  bool relu;
+  float* y;
+  int64_t y_step, pixels;
+};
+
+// Of each pixel the outputs y[k] = activation(norm(bias[k] + sum over c < channels of x[c] * w[c][k])). A
+// vector of outputs holds whole pixels: out_step elements from in_step of x. Its lane i reads x[pick[i] + c]
+// and w[c * lanes + i], its bias lines[i], and m, a and b of the norm in the next three lines.
+struct PlanarPixels {
+  const float* x;
+  float* y;
+  int64_t inputs, outputs;  // elements
+  int64_t channels, in_step, out_step;
+  const int32_t* pick;
+  const float *w, *lines;
+  bool norm, relu;
+};
+
+constexpr int kMaxPlanarOuts = 8, kMaxSharedTaps = 5;
 
 struct PlanarKernels {
   int lanes;                       // 0: the level has none of these
@@ -69,6 +98,9 @@ struct PlanarKernels {
   void (*products)(const PlanarProducts&);
   void (*split)(const PlanarSplit&);
   float (*total)(const float* x, int64_t n);  // of n elements, whole vectors
+  void (*dense)(const PlanarPixels&);
+  int shared_rows, shared_pixels;                       // of a tile of rows()
+  void (*rows[kMaxSharedTaps + 1])(const PlanarRows&);  // by rows of taps, or null
 };
 
 RANVIER_TABLE(PlanarKernels, planar_kernels)

@@ -111,7 +111,7 @@ void PlanarWeight::accumulate(const OpenTeam& team, int64_t part, Range units) c
   float* const dy = dy_ + team.index() * images_at_once_ * out_ * dy_plane_;
   const int64_t end = blocks_ * (part + 1) / parts_;
   for (int64_t i = blocks_ * part / parts_; i < end && !interrupted(team); ++i) {
-    if (rows_at_once_ != rows_.out || i == blocks_ * part / parts_) {
+    if (i == blocks_ * part / parts_) {
       std::fill_n(x, images_at_once_ * planes_.size(), 0.0f);
       std::fill_n(dy, images_at_once_ * (outs.end - outs.begin) * dy_plane_, 0.0f);
     }
@@ -126,8 +126,11 @@ void PlanarWeight::fill(const Block& b, Range outs, float* x, float* dy) const {
   gradient.shape[1] = outs.end - outs.begin;
   for (int64_t n = 0; n < b.images; ++n) {
     if (c_.dw.data) planes_.fill(c_.x, b.image + n, b.first_row, b.rows, x + n * planes_.size());
-    split_pixels(gradient, b.image + n, {b.first_row, b.first_row + b.rows}, {0, columns_.out},
-                 dy + n * gradient.shape[1] * dy_plane_, planes_.pitch, dy_plane_);
+    float* const to = dy + n * gradient.shape[1] * dy_plane_;
+    for (int64_t k = 0; k < gradient.shape[1]; ++k)  // an earlier block may have had more rows
+      std::fill(to + k * dy_plane_ + planes_.flat(b.rows), to + (k + 1) * dy_plane_, 0.0f);
+    split_pixels(gradient, b.image + n, {b.first_row, b.first_row + b.rows}, {0, columns_.out}, to,
+                 planes_.pitch, dy_plane_);
   }
 }
 

@@ -1,7 +1,6 @@
 // Gradients of 1x1 convolutions: products of matrices, of (n h w) pixels by channels.
 #pragma once
-#include "kernels/conv2d/conv2d.h"
-#include "kernels/conv2d/layout.h"
+#include "kernels/conv2d/correlate.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ranvier {
@@ -16,6 +15,22 @@ class PointwiseInput {
 
  private:
   PixelRows<T> dy_;
+  Matmul<T> product_;
+  void* workspace_;
+};
+
+// y (pixels, 1) = x (pixels, c) w (c, 1): one output channel, dense pixels. The bits are those of the direct
+// sum, whose lanes are input channels, too, but whose rows are any pixels.
+template <class T>
+class PointwiseDots {
+ public:
+  static bool pays(const Correlation<T>& problem);
+  PointwiseDots(const Correlation<T>& problem, Carver& carver, int threads);
+  int64_t packed_size() const { return 0; }
+  void pack_weights(const OpenTeam&) const {}
+  void run(const Team& team) const;
+
+ private:
   Matmul<T> product_;
   void* workspace_;
 };

@@ -70,8 +70,9 @@ void PooledPlanar::run(const Team& team) const {
 
 void PooledPlanar::list_places() const {
   const int64_t columns = call_.y.shape[3], *st = call_.y.strides;
-  for (int64_t i = 0; i < sum_.band_rows / 2 * columns; ++i)
-    places_[i] = i / columns * st[2] + i % columns * st[3];
+  int64_t* to = places_;
+  for (int64_t row = 0; row < sum_.band_rows / 2; ++row)
+    for (int64_t i = 0; i < columns; ++i) *to++ = row * st[2] + i * st[3];
 }
 
 void PooledPlanar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread) const {
