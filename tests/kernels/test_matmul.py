@@ -162,6 +162,15 @@ def test_any_shape(data):
     check(*operands)
 
 
+@pytest.mark.parametrize(("m", "k", "n"), [(16, 1000, 0), (0, 1000, 300), (0, 2000, 3000), (0, 3000, 0)])
+@grouped("orders", ["CC", "CF", "FC", "FF"])
+def test_no_results_from_large_operands(m, k, n, orders, isa):
+    """More products in a chain than one block has: the plan of the blocks must not divide by the sizes."""
+    a, b = np.ones((m, k), np.float32, orders[0]), np.ones((k, n), np.float32, orders[1])
+    assert kernels.matmul(a, b).shape == (m, n)
+    assert kernels.matmul(np.stack([a, a]), b).shape == (2, m, n)
+
+
 @pytest.mark.parametrize("activation", ["none", "relu"])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 0, 9), (33, 300, 65), (1, 784, 10), (128, 20, 1)], ids=str)
 def test_epilogue(shape, activation, isa, rng):

@@ -106,6 +106,13 @@ def test_few_rows_need_no_packing():
     assert names(fast, True) == []
 
 
+def test_no_rows_need_no_packing():
+    model = nn.Linear(1000, 300).eval()
+    fast, x = rv.compile(model), np.ones((0, 1000), np.float32)
+    assert predictions(fast, x).shape == (0, 300)
+    assert names(fast, True) == []
+
+
 def test_with_a_tape_nothing_is_prepared():
     layer = nn.Linear(64, 64)
     step = rv.compile(lambda x: layer(x).detach())

@@ -318,6 +318,7 @@ void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
 
 template <class T>
 size_t Matmul<T>::workspace_bytes(int threads) const {
+  if (numel(c) == 0) return 0;  // a plan divides by the sizes of c
   return MatmulPlan<T>(*this, threads).workspace_bytes(threads);
 }
 
