@@ -60,6 +60,18 @@ def test_full_and_fill(dtype):
     assert y[1::2, ::3].all()
 
 
+@pytest.mark.parametrize("dtype", TO)
+@pytest.mark.parametrize("value", [0.0, -0.0, 1.0])
+def test_fill_writes_each_element_and_no_other(value, dtype):
+    """Runs are filled a line of cache at a time; -0.0 has bits that are not zero."""
+    for n in (1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 200):
+        y = np.full(n + 2, 3, dtype)
+        _core.fill(y[1:-1], np.dtype(dtype).type(value).item())
+        wanted = np.full(n + 2, 3, dtype)
+        wanted[1:-1] = value
+        assert y.tobytes() == wanted.tobytes()
+
+
 @pytest.mark.parametrize("source", LAYOUTS)
 @pytest.mark.parametrize("target", LAYOUTS)
 def test_copy_like_takes_the_order_of_the_other(source, target, rng):

@@ -121,6 +121,28 @@ def test_rows_of_every_width(width, dtype, rng):
         np.testing.assert_array_equal(_core.gather(x[::-2], rows[:, None] // 2, 0, None), x[::-2][rows // 2])
 
 
+@pytest.mark.parametrize("length", [3, 40000], ids=["near", "far"])
+@pytest.mark.parametrize("width", [8, 15, 16, 17, 33, 130])
+def test_rows_put_and_added(width, length, isa, rng):
+    """Long rows are moved whole; of a table that fits no cache they are fetched ahead."""
+    rows = rng.integers(-length, length, 60)
+    rows[7] = rows[50]
+    base, src, dy = (rng.standard_normal((n, width)).astype(np.float32) for n in (length, 60, length))
+    put, added = base.copy(), base.copy()
+    for row, at in zip(src, rows, strict=True):
+        put[at] = row
+        added[at] += row
+    dsrc, dbase = np.zeros_like(src), dy.copy()
+    for k in reversed(range(60)):
+        dsrc[k], dbase[rows[k]] = dbase[rows[k]], 0
+    index = rows[:, None]
+    np.testing.assert_array_equal(kernels.scatter(base, index, src, 0, False), put)
+    np.testing.assert_array_equal(kernels.scatter(base, index, src, 0, True), added)
+    back = kernels.scatter_backward(dy, np.broadcast_to(index, src.shape), 0)
+    for found, wanted in zip(back, (dbase, dsrc), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_indices_beyond_any_range():
     x = np.zeros((3, 2), np.float32)
     for bad in (3, -4, np.iinfo(np.int64).max, np.iinfo(np.int64).min):

@@ -1,5 +1,7 @@
 #include "kernels/copy/fill.h"
 
+#include <cstring>
+
 #include "base/loop_nest.h"
 #include "base/parallel.h"
 
@@ -15,9 +17,22 @@ void fill_line(void* y, int64_t step, int64_t n, const void* value) {
   for (int64_t i = 0; i < n; ++i) p[i * step] = number;
 }
 
+// Contiguous elements: of zeros by memset, else a line of cache at a time, since GCC makes no vectors of such
+// a loop at -O2.
 template <class T>
 void fill_run(void* y, int64_t, int64_t n, const void* value) {
-  fill_line<T>(y, 1, n, value);
+  constexpr int64_t kAtOnce = 64 / sizeof(T);
+  const T number = *static_cast<const T*>(value);
+  constexpr T zero{};
+  if (std::memcmp(&number, &zero, sizeof(T)) == 0) {
+    std::memset(y, 0, size_t(n) * sizeof(T));
+    return;
+  }
+  T* p = static_cast<T*>(y);
+  T line[kAtOnce];
+  for (T& element : line) element = number;
+  for (; n >= kAtOnce; n -= kAtOnce, p += kAtOnce) std::memcpy(p, line, sizeof line);
+  for (int64_t i = 0; i < n; ++i) p[i] = number;
 }
 
 using FillLine = void (*)(void*, int64_t, int64_t, const void*);

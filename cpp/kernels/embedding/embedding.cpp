@@ -7,6 +7,7 @@
 #include "base/integers.h"
 #include "base/parallel.h"
 #include "base/rows.h"
+#include "kernels/reduce/reduce.h"
 
 namespace ranvier {
 namespace {
@@ -64,15 +65,14 @@ void EmbeddingBackward<T>::run(const Team& team, void* workspace) const {
       std::memset(dweight.data + begin * width, 0, sizeof(T) * static_cast<size_t>((end - begin) * width));
       if (by_frequency) std::fill(picked + begin, picked + end, int64_t{0});
     });
+    const auto add = reduce_kernels<T>().join[static_cast<int>(ReduceOp::sum)];
     const int64_t first = team.share_begin(lines) * line;
     const int64_t last = std::min(team.share_end(lines) * line, width);
     for (int64_t i = 0; i < count && first < last && !interrupted(team); i += kAtOnce)
       for_each_index(index, rows, i, std::min(i + kAtOnce, count), [&](int64_t i, int64_t row) {
         if (by_frequency && first == 0) ++picked[row];
         if (row == padding) return;
-        const T* from = dy.data + i * width;
-        T* to = dweight.data + row * width;
-        for (int64_t j = first; j < last; ++j) to[j] += from[j];
+        add(last - first, dweight.data + row * width + first, dy.data + i * width + first);
       });
     team.barrier();
     if (!by_frequency) return;

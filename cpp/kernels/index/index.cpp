@@ -2,12 +2,15 @@
 #include "kernels/index/index.h"
 
 #include <cstdlib>
+#include <cstring>
 
+#include "base/caches.h"
 #include "base/loop_nest.h"
 #include "base/parallel.h"
 #include "base/rows.h"
 #include "kernels/copy/copy.h"
 #include "kernels/copy/fill.h"
+#include "kernels/reduce/reduce.h"
 
 namespace ranvier {
 namespace {
@@ -15,6 +18,9 @@ namespace {
 constexpr double kNsPerElement = 1.0;
 constexpr int64_t kAtOnce = 1 << 16;  // picks between two looks for a signal
 constexpr int64_t kWide = 8;          // lines: with fewer it does not pay that each thread reads all picks
+constexpr int64_t kLongRow = 16;      // elements: with fewer a loop takes no longer than a call
+constexpr int64_t kPicksAhead = 16;   // rows of a large table are fetched before they are needed:
+constexpr int64_t kBytesAhead = 256;  // only their beginning: the hardware fetches what follows
 
 struct Range {
   int64_t begin, end;
@@ -74,6 +80,25 @@ struct Picks {
     }
   }
 
+  // move.row(n, picked, whole) for the picks' rows of n contiguous elements. Those of a large whole are
+  // anywhere in memory: their beginnings are fetched before they are needed.
+  template <bool backwards, class Move>
+  void each_row(Range js, Range rows, const int64_t* line, P* p, W* w, int64_t n, const Move& move) const {
+    const int64_t step = index.strides[axis], n_rows = length(), axis_p = picked.strides[axis];
+    const int64_t axis_w = whole.strides[axis], bytes = n * int64_t(sizeof(W));
+    const bool ask = bytes * n_rows > caches.l2 / 2;
+    each_pick<backwards>(js, rows, line, [&](int64_t j, int64_t row) {
+      const int64_t next = backwards ? j - kPicksAhead : j + kPicksAhead;
+      if (ask && next >= js.begin && next < js.end) {
+        const int64_t far = line[next * step];
+        const char* from =
+            reinterpret_cast<const char*>(w + inside(far < 0 ? far + n_rows : far, n_rows) * axis_w);
+        for (int64_t b = 0; b < bytes && b < kBytesAhead; b += 64) __builtin_prefetch(from + b, 1);
+      }
+      move.row(n, p + j * axis_p, w + row * axis_w);
+    });
+  }
+
   // move(picked, whole) for each element of the lines and picks that points into `rows`; the picks of a line
   // in order, or backwards. Where the picked elements are side by side along the axis, line after line; else
   // pick after pick, for all lines at once where they share it.
@@ -83,7 +108,8 @@ struct Picks {
     const int64_t step_index = lines.strides[0][inner], step_p = lines.strides[1][inner];
     const int64_t step_w = lines.strides[2][inner], axis_p = picked.strides[axis];
     const int64_t axis_w = whole.strides[axis];
-    const bool along = std::llabs(axis_p) < std::llabs(step_p), dense = step_p == 1 && step_w == 1;
+    const bool along = std::llabs(axis_p) < std::llabs(step_p);
+    const bool dense = step_p == 1 && step_w == 1;
     lines.walk(line.begin, line.end, [&](int64_t n, const int64_t* offsets) {
       const int64_t* at = index.data + offsets[0];
       P* p = picked.data + offsets[1];
@@ -96,13 +122,11 @@ struct Picks {
       if (along || n == 1) {
         for (int64_t i = 0; i < n; ++i) one(i, js);
       } else if (step_index == 0) {
+        if (dense && n >= kLongRow) return each_row<backwards>(js, rows, at, p, w, n, move);
         each_pick<backwards>(js, rows, at, [&](int64_t j, int64_t row) {
           P* to_p = p + j * axis_p;
           W* to_w = w + row * axis_w;
-          if (dense)
-            for (int64_t i = 0; i < n; ++i) move(to_p[i], to_w[i]);
-          else
-            for (int64_t i = 0; i < n; ++i) move(to_p[i * step_p], to_w[i * step_w]);
+          for (int64_t i = 0; i < n; ++i) move(to_p[i * step_p], to_w[i * step_w]);
         });
       } else {
         for (int64_t k = js.begin; k < js.end; ++k) {
@@ -138,11 +162,16 @@ struct Picks {
   }
 };
 
-// Operations on a picked element and its place in the whole: functors, so that they are inlined.
+// Operations on a picked element and its place in the whole: functors, so that they are inlined. row() is the
+// same for rows of contiguous elements.
 struct Take {
   template <class T>
   void operator()(T& picked, const T& whole) const {
     picked = whole;
+  }
+  template <class T>
+  void row(int64_t n, T* picked, const T* whole) const {
+    std::memcpy(picked, whole, size_t(n) * sizeof(T));
   }
 };
 
@@ -151,12 +180,20 @@ struct Put {
   void operator()(const T& picked, T& whole) const {
     whole = picked;
   }
+  template <class T>
+  void row(int64_t n, const T* picked, T* whole) const {
+    std::memcpy(whole, picked, size_t(n) * sizeof(T));
+  }
 };
 
 struct Add {
   template <class T>
   void operator()(const T& picked, T& whole) const {
     whole += picked;
+  }
+  template <class T>
+  void row(int64_t n, const T* picked, T* whole) const {
+    reduce_kernels<T>().join[static_cast<int>(ReduceOp::sum)](n, whole, picked);
   }
 };
 
@@ -166,6 +203,11 @@ struct TakeOut {
   void operator()(T& picked, T& whole) const {
     picked = whole;
     whole = T(0);
+  }
+  template <class T>
+  void row(int64_t n, T* picked, T* whole) const {
+    std::memcpy(picked, whole, size_t(n) * sizeof(T));
+    std::memset(whole, 0, size_t(n) * sizeof(T));
   }
 };
 
