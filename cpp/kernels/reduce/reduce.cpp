@@ -186,9 +186,9 @@ struct Reduction {
     const int inner = plan.kept.ndim - 1, op = static_cast<int>(r.op);
     const int64_t line = plan.kept.strides[kX][inner], n = plan.reduced.size;
     const int64_t step_center = plan.kept.strides[kCenter][inner], step_y = plan.kept.strides[kY][inner];
-    const bool transposed = n <= kReduceShort && plan.kept.shape[inner] >= kReduceLanes;
+    const bool transposed = n <= kReduceTransposed && plan.kept.shape[inner] >= kReduceLanes;
     const int64_t most = transposed ? kernels.lanes : kReduceLanes;
-    alignas(64) T tile[kReduceShort * kReduceLanes], totals[kReduceLanes], centers[kReduceLanes] = {};
+    alignas(64) T tile[kReduceTransposed * kReduceLanes], totals[kReduceLanes], centers[kReduceLanes] = {};
     for (int64_t i = 0; i < count; i += most) {
       const int some = static_cast<int>(std::min(most, count - i));
       const T* x = r.x.data + offsets[kX] + i * line;

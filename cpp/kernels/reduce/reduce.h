@@ -12,10 +12,10 @@
 // Order of summation: chunks of at most kReduceChunk elements (along contiguous memory: 4 vectors of partial
 // sums; across rows: one after another, of up to
 // kReduceNarrow dense columns a vector's lanes apart) whose sums are added in pairs, as NumPy's pairwise
-// summation: the error grows with the logarithm of the length. Lines of at most kReduceShort elements side by
-// side are summed element by element. A long reduction with few results is cut into at most kReduceSegments
-// segments of fixed size, so that several threads can share it. The order depends on x's shape and strides
-// alone.
+// summation: the error grows with the logarithm of the length. Lines of at most kReduceTransposed elements
+// side by side are summed element by element. A long reduction with few results is cut into at most
+// kReduceSegments segments of fixed size, so that several threads can share it. The order depends on x's
+// shape and strides alone.
 #pragma once
 #include <cstddef>
 #include <type_traits>
@@ -33,8 +33,11 @@ constexpr int64_t kReduceRows = 32;        // rows of a block that is reduced ac
 constexpr int64_t kReduceNarrow = 16;      // columns of dense rows that are summed as one run of memory
 constexpr int64_t kReducePanel = 512;      // columns of such a block
 constexpr int64_t kReduceSegments = 16;
-constexpr int64_t kReduceShort = 48;  // lines up to this are transposed, and reduced as the columns of a tile
-constexpr int64_t kReduceLanes = 16;  // of a tile, at most
+// Lines up to this are transposed, and reduced as the columns of a tile: longer ones take less time one by
+// one.
+constexpr int64_t kReduceTransposed = 32;
+constexpr int64_t kReduceShort = 48;   // the same where places are searched
+constexpr int64_t kReduceLanes = 16;   // of a tile, at most
 constexpr int64_t kArgRows = 1 << 16;  // of a column that are searched at once
 
 template <class T>

@@ -258,10 +258,15 @@ template <class T>
 static int64_t find(const T* x, int64_t n, T value) {
   constexpr int L = lanes<T>;
   const vec<T> v = broadcast<T>(value);
+  const bool is_nan = value != value;
   int64_t i = 0;
-  for (; i + L <= n; i += L) {
-    const vec<T> e = load(x + i);
-    if (any(value == value ? e == v : e != e)) break;
+  const auto at = [&](int64_t k) RANVIER_INLINED {
+    const vec<T> e = load(x + k);
+    return is_nan ? e != e : e == v;
+  };
+  for (; i + 4 * L <= n; i += 4 * L)
+    if (any((at(i) | at(i + L)) | (at(i + 2 * L) | at(i + 3 * L)))) break;
+  for (; i + L <= n && !any(at(i)); i += L) {
   }
   for (; i < n; ++i)
     if (value == value ? x[i] == value : x[i] != x[i]) break;
