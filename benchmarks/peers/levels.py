@@ -12,12 +12,18 @@ from benchmarks.peers.process import Peer, PeerMissing
 
 SETTINGS = {
     "x86-64-v3": {
-        "numpy": {"OPENBLAS_CORETYPE": "Haswell"},
+        "numpy": {
+            "OPENBLAS_CORETYPE": "Haswell",
+            # for its own loops: the names of NumPy 2.4, then those of earlier versions, which it ignores
+            "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR AVX512F AVX512CD AVX512_SKX AVX512_CLX "
+            "AVX512_CNL",
+        },
         "torch": {
             "ATEN_CPU_CAPABILITY": "avx2",
             "MKL_ENABLE_INSTRUCTIONS": "AVX2",
             "ONEDNN_MAX_CPU_ISA": "AVX2",
         },
+        "jax": {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2"},
         "nnengine": {},  # has no code for a higher level
     }
 }
