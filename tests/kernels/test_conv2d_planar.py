@@ -9,6 +9,7 @@ from support.bits import same_bits
 from support.convolution import NAMES, check, random_arrays
 from support.grouped import grouped
 from support.layouts import in_layout
+from support.tolerance import tolerance
 
 
 @grouped("k", range(1, 14))
@@ -115,15 +116,50 @@ def test_dense_pixels(c, k, isa, threads, rng):
 
 
 @pytest.mark.parametrize("shape", [(4, 300, 301), (1, 2000, 600)])
-@pytest.mark.parametrize(("c", "k"), [(3, 4), (20, 1)])
+@pytest.mark.parametrize(("c", "k"), [(3, 4), (20, 1), (1, 8), (2, 9)])
 def test_many_dense_pixels(c, k, shape, isa, threads, rng):
-    """Shares of several threads end within vectors."""
+    """Shares of several threads and blocks of pixels end within vectors."""
     n, h, w = shape
     x, weight, bias = random_arrays(rng, "float32", n, c, h, w, k, 1, 1)
     x = in_layout(x, "channels_last")
     y = np.einsum("nchw,kc->nkhw", x, weight[:, :, 0, 0]) + bias[:, None, None]
     np.testing.assert_allclose(kernels.conv2d(x, weight, bias), y, rtol=0, atol=1e-5)
-    same_bits(threads, lambda: kernels.conv2d(x, weight, bias), (1, 2, 3))
+    dy = in_layout(y, "channels_last")
+    _, dw, db = kernels.conv2d_backward(dy, x, weight)
+    dw64 = np.einsum("nkhw,nchw->kc", dy.astype(np.float64), x.astype(np.float64), optimize=True)
+    tolerated = 1e-6 * np.sqrt(n * h * w) * np.abs(dw64).max()
+    np.testing.assert_allclose(dw[:, :, 0, 0], dw64, rtol=0, atol=tolerated)
+    np.testing.assert_allclose(db, dy.sum((0, 2, 3), dtype=np.float64), rtol=0, atol=tolerated)
+    same_bits(
+        threads, lambda: (kernels.conv2d(x, weight, bias), *kernels.conv2d_backward(dy, x, weight)), (1, 2, 3)
+    )
+
+
+@grouped("c", [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 5, 8, 9, 16, 17, 32])
+def test_gradient_to_weight_of_dense_pixels(c, k, isa, rng):
+    """Every remainder of pixels; one gradient alone; an infinity meets its own channel only."""
+    for n, h, w in ((1, 1, 1), (1, 2, 3), (2, 7, 11), (3, 13, 17)):
+        x, weight, bias = (
+            in_layout(a, "channels_last") if a.ndim == 4 else a
+            for a in random_arrays(rng, "float32", n, c, h, w, k, 1, 1)
+        )
+        dy = in_layout(kernels.conv2d(x, weight, bias), "channels_last")
+        _, dw, db = kernels.conv2d_backward(dy, x, weight)
+        double = [a.astype(np.float64) for a in (dy, x)]
+        expected = np.einsum("nkhw,nchw->kc", *double)
+        np.testing.assert_allclose(
+            dw[:, :, 0, 0], expected, rtol=0, atol=tolerance("float32", n * h * w, c + 1)
+        )
+        np.testing.assert_allclose(
+            db, double[0].sum((0, 2, 3)), rtol=0, atol=tolerance("float32", n * h * w, c + 1)
+        )
+        alone = kernels.conv2d_backward(dy, x, weight, need_dx=False, need_dw=False)[2]
+        np.testing.assert_array_equal(alone, db)
+    x[1, c - 1, 4, 4] = np.inf
+    dw = kernels.conv2d_backward(dy, x, weight)[1]
+    assert not np.isfinite(dw[:, c - 1]).any()
+    assert np.isfinite(dw[:, : c - 1]).all()
 
 
 @pytest.mark.parametrize("activation", ["none", "relu"])

@@ -52,6 +52,58 @@ static void dense_pixels(const PlanarPixels& t) {
   }
 }
 
+static __attribute__((noinline)) void add_pixels(const PixelProducts& t, const float* sums) {
+  for (int j = 0; j < t.count; ++j, sums += lanes<float>)
+    for (int pixel = 0; pixel < t.together; ++pixel)
+      for (int i = t.skip; i < t.width; ++i) t.sums[j * t.step + i] += sums[pixel * t.width + i];
+}
+
+// Eight chains. Lanes past the last pixel of a vector have any values, which are dropped.
+template <int kNarrow>
+static void narrow_products(const PixelProducts& t) {
+  constexpr int kLanes = lanes<float>, kVectors = 8 / kNarrow;
+  int32_t places[kLanes];
+  for (int i = 0; i < kLanes; ++i) places[i] = t.narrow_step ? i / t.width * (int)t.narrow_step + t.first : 0;
+  ivec<float> pick[kNarrow];
+  __builtin_memcpy(pick, places, sizeof pick[0]);
+  RANVIER_UNROLL
+  for (int j = 1; j < kNarrow; ++j) pick[j] = pick[j - 1] + ibroadcast<float>(1);
+  vec<float> acc[kVectors][kNarrow] = {};
+  const auto add = [&](int v, vec<float> wide, vec<float> narrow) RANVIER_INLINED {
+    RANVIER_UNROLL
+    for (int j = 0; j < kNarrow; ++j) acc[v][j] = fma(wide, permute(narrow, pick[j]), acc[v][j]);
+  };
+  const int64_t reach = (kLanes + t.wide_step - 1) / t.wide_step, together = t.together;
+  const int64_t narrow_reach = t.narrow_step ? (kLanes + t.narrow_step - 1) / t.narrow_step : 0;
+  const int64_t last = t.pixels - (reach > narrow_reach ? reach : narrow_reach) - (kVectors - 1) * together;
+  int64_t p = 0;
+  for (; p <= last; p += kVectors * together) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v)
+      add(v, load(t.wide + (p + v * together) * t.wide_step),
+          load(t.narrow + (p + v * together) * t.narrow_step));
+  }
+  for (; p < t.pixels; p += together) {
+    const int64_t n = t.pixels - p < together ? t.pixels - p : together, narrow = n * t.narrow_step;
+    const float* const from = t.narrow + p * t.narrow_step;
+    add(0, load_n(t.wide + p * t.wide_step, static_cast<int>(n * t.width)),
+        narrow ? load_n(from, static_cast<int>(narrow < kLanes ? narrow : kLanes)) : load(from));
+  }
+  alignas(64) float sums[kNarrow * kLanes];
+  RANVIER_UNROLL
+  for (int j = 0; j < kNarrow; ++j) {
+    vec<float> sum = acc[0][j];
+    RANVIER_UNROLL
+    for (int v = 1; v < kVectors; ++v) sum = sum + acc[v][j];
+    store(sums + j * kLanes, sum);
+  }
+  add_pixels(t, sums);
+}
+
+static void pixel_products(const PixelProducts& t) {
+  t.count == 1 ? narrow_products<1>(t) : t.count == 2 ? narrow_products<2>(t) : narrow_products<4>(t);
+}
+
 #endif
 
 }  // namespace ranvier::RANVIER_ISA

@@ -346,6 +346,7 @@ static constexpr PlanarKernels make_table(std::integer_sequence<int, I...>) {
           split,
           total,
           dense_pixels,
+          pixel_products,
           kSharedRows,
           kSharedVectors * kLanes,
           {nullptr, nullptr, nullptr, share_rows<3>, nullptr, share_rows<5>}};

@@ -86,7 +86,18 @@ struct PlanarPixels {
   bool norm, relu;
 };
 
-constexpr int kMaxPlanarOuts = 8, kMaxSharedTaps = 5;
+// sums[j * step + i] += sum over p < pixels of wide[p * wide_step + i] * narrow[p * narrow_step + first + j],
+// for j < count, skip <= i < width. A vector of wide holds `together` pixels, which then have no other
+// channels. narrow_step may be 0: the vector at narrow serves all pixels.
+struct PixelProducts {
+  const float *wide, *narrow;
+  int64_t wide_step, narrow_step, pixels;
+  int width, skip, together, first, count;  // count <= kMostNarrow
+  float* sums;
+  int64_t step;
+};
+
+constexpr int kMaxPlanarOuts = 8, kMostNarrow = 4, kMaxSharedTaps = 5;
 
 struct PlanarKernels {
   int lanes;                       // 0: the level has none of these
@@ -99,6 +110,7 @@ struct PlanarKernels {
   void (*split)(const PlanarSplit&);
   float (*total)(const float* x, int64_t n);  // of n elements, whole vectors
   void (*dense)(const PlanarPixels&);
+  void (*pixel_products)(const PixelProducts&);
   int shared_rows, shared_pixels;                       // of a tile of rows()
   void (*rows[kMaxSharedTaps + 1])(const PlanarRows&);  // by rows of taps, or null
 };

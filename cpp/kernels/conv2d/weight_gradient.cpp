@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/conv2d/depthwise.h"
+#include "kernels/conv2d/pixels_weight.h"
 #include "kernels/conv2d/planar_weight.h"
 #include "kernels/conv2d/pointwise.h"
 
@@ -89,8 +90,7 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& c
 
 template <class T>
 void WeightGradient<T>::run(const Team& team) const {
-  const TensorView<const T>& dy = c_.dy;
-  const double products = static_cast<double>(numel(dy)) * (c_.dw.data ? in_group_ * taps_ : 1);
+  const double products = static_cast<double>(numel(c_.dy)) * (c_.dw.data ? in_group_ * taps_ : 1);
   team.region(kConvNsPerProduct * products * (sizeof(T) / 4), [&](const OpenTeam& team) {
     if (team.index() == 0) {
       rows_.build();
@@ -110,8 +110,8 @@ void WeightGradient<T>::run(const Team& team) const {
 template <class T>
 void WeightGradient<T>::accumulate_part(const OpenTeam& team, int64_t part, Range units) const {
   const int64_t per_panel = units_per_panel(), rows = c_.dy.shape[0] * c_.dy.shape[2];
-  const int64_t begin = rows * part / parts_, end = rows * (part + 1) / parts_;
-  const int64_t width = panels_.width, unit_rows = by_tap_ ? ceil_div(in_group_, tiles_per_tap_) : 0;
+  const int64_t begin = rows * part / parts_, end = rows * (part + 1) / parts_, width = panels_.width;
+  const int64_t unit_rows = by_tap_ ? ceil_div(in_group_, tiles_per_tap_) : 0;
   for (int64_t panel = units.begin / per_panel; panel * per_panel < units.end; ++panel) {
     const int64_t first = std::max(units.begin - panel * per_panel, int64_t{0});
     const int64_t last = std::min(units.end - panel * per_panel, per_panel);
@@ -267,8 +267,7 @@ void WeightGradient<T>::combine(const OpenTeam& team) const {
 
 template <class T>
 Conv2dBackwardWeight<T> bias_only(Conv2dBackwardWeight<T> call) {
-  call.dw.data = nullptr;
-  call.x.shape[0] = 0;  // not read
+  call.dw.data = nullptr, call.x.shape[0] = 0;  // x is not read
   return call;
 }
 
@@ -355,8 +354,10 @@ size_t Conv2dBackwardWeight<T>::workspace_bytes(int threads) const {
   } else if (const auto met = without_skipped(*this); PointwiseWeight<T>::pays(met)) {
     PointwiseWeight<T>(met, carver, threads), WeightGradient<T>(bias_only(*this), carver, threads);
   } else {
-    if constexpr (sizeof(T) == sizeof(float))
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (PixelWeight::pays(*this)) return PixelWeight(*this, carver), carver.used();
       if (PlanarWeight::pays(*this)) PlanarWeight(*this, 0, carver, threads);
+    }
     with_kernel(*this, carver, threads, [](const auto&) {});
   }
   return carver.used();
@@ -377,7 +378,8 @@ void Conv2dBackwardWeight<T>::run(const Team& team, void* workspace) const {
     if (db.data) WeightGradient<T>(bias_only(*this), carver, threads).run(team);
     return;
   }
-  if constexpr (sizeof(T) == sizeof(float))
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (PixelWeight::pays(*this)) return PixelWeight(*this, carver).run(team);
     if (PlanarWeight::pays(*this)) {
       const Carver planar = carver;
       PlanarWeight(*this, 0, carver, threads);
@@ -388,6 +390,7 @@ void Conv2dBackwardWeight<T>::run(const Team& team, void* workspace) const {
         });
       });
     }
+  }
   with_kernel(*this, carver, threads, [&](const auto& kernel) { kernel.run(team); });
 }
 

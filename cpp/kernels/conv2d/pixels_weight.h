@@ -1,0 +1,28 @@
+// The gradient to the weights of a 1x1 convolution with few channels of dense pixels, float32. Vectors hold
+// the channels of x or dy, whichever has more, of several pixels where they are few; each lane takes the
+// channels of the other tensor, one after another, out of one vector (pixels.h).
+#pragma once
+#include "base/carve.h"
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/share.h"
+
+namespace ranvier {
+
+class PixelWeight {
+ public:
+  static bool pays(const Conv2dBackwardWeight<float>& call);
+  PixelWeight(const Conv2dBackwardWeight<float>& call, Carver& carver);
+  void run(const Team& team) const;
+
+ private:
+  void accumulate(const OpenTeam& team, int64_t part) const;
+  void combine() const;
+
+  Conv2dBackwardWeight<float> c_;
+  int64_t in_, out_, pixels_;
+  int64_t parts_, chunk_;     // of the pixels; decided by the shapes alone
+  float *sums_, *bias_sums_;  // (parts, narrow, wide), (parts, out)
+  float* ones_;               // a vector
+};
+
+}  // namespace ranvier
