@@ -107,21 +107,25 @@ RANVIER_INLINE void pack_square(int np, int nj, const T* src, int64_t cs, T* dst
   }
 }
 
-// Columns contiguous in memory (rs = 1): squares of lanes x lanes are transposed in registers.
+// Columns contiguous in memory (rs = 1): squares of lanes x lanes are transposed in registers. Products of a
+// cache line at a time, so that lines of both sides are complete before the next.
 template <class T>
 static void pack_columns(int64_t k, int columns, int width, const T* src, int64_t cs, T* dst) {
-  constexpr int L = lanes<T>;
-  for (int j0 = 0; j0 < width; j0 += L) {
-    const int nj = columns - j0 < L ? columns - j0 : L;  // columns of this square, may be <= 0
-    const int store_j = width - j0 < L ? width - j0 : L;
-    for (int64_t p = 0; p < k; p += L) {
-      const T* from = src + j0 * cs + p;
-      T* to = dst + p * width + j0;
-      const int np = k - p < L ? static_cast<int>(k - p) : L;
-      if (np == L && nj == L && store_j == L)
-        pack_square<T>(L, L, from, cs, to, width, L);
-      else
-        pack_square<T>(np, nj, from, cs, to, width, store_j);
+  constexpr int L = lanes<T>, kLine = 64 / int(sizeof(T));
+  for (int64_t line = 0; line < k; line += kLine) {
+    const int64_t end = line + kLine < k ? line + kLine : k;
+    for (int j0 = 0; j0 < width; j0 += L) {
+      const int nj = columns - j0 < L ? columns - j0 : L;  // columns of this square, may be <= 0
+      const int store_j = width - j0 < L ? width - j0 : L;
+      for (int64_t p = line; p < end; p += L) {
+        const T* from = src + j0 * cs + p;
+        T* to = dst + p * width + j0;
+        const int np = k - p < L ? static_cast<int>(k - p) : L;
+        if (np == L && nj == L && store_j == L)
+          pack_square<T>(L, L, from, cs, to, width, L);
+        else
+          pack_square<T>(np, nj, from, cs, to, width, store_j);
+      }
     }
   }
 }
