@@ -8,8 +8,12 @@ from ranvier import kernels
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 
-# dots, whole rows of b, tiles of one panel and of some, ragged ones, transposed ones, some blocks of k, no k
-SHAPES = [(1, 70, 33), (3, 600, 90), (20, 0, 9), (6, 1000, 300), (32, 20, 32), (33, 65, 10), (17, 800, 129)]
+# dots, whole rows of b, tiles of one panel and of some, ragged ones, transposed ones, some blocks of k, no k;
+# few columns and products of many rows, as many as go without a plan and one more
+SHAPES = [
+    *((1, 70, 33), (3, 600, 90), (20, 0, 9), (6, 1000, 300), (32, 20, 32), (33, 65, 10), (17, 800, 129)),
+    *((70, 3, 7), (131, 64, 10), (200, 9, 50), (8192, 2, 5), (8193, 2, 5)),
+]
 
 
 def drawn(rng, dtype, *shape):
@@ -44,6 +48,23 @@ def test_forward_and_backward_are_those_of_two_calls(activation, dtype, isa, rng
             two = getattr(kernels, activation)(kernels.matmul(a, b, bias))
             np.testing.assert_array_equal(kernels.matmul(a, b, bias, activation), two)
             np.testing.assert_array_equal(*both(a, b, None, activation, saved))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped("n", [1, 3, 4, 7, 8, 9, 12, 15, 16, 17, 24, 31, 33, 63, 64, 65])
+def test_columns_around_vectors(n, dtype, isa, rng):
+    """Small products and tiles, of which the last vector overlaps, is masked, or has less than a vector."""
+    for m, k in ((5, 70), (67, 20), (30, 400)):
+        a, b, bias = drawn(rng, dtype, m, k), drawn(rng, dtype, k, n), drawn(rng, dtype, n)
+        saved = drawn(rng, dtype, m, n)
+        for x, y in ((a, b), (np.asfortranarray(a), np.asfortranarray(b))):
+            sums = kernels.matmul(x, y)
+            for out in (None, np.full((n, m), np.nan, dtype).T):  # transposed tiles
+                np.testing.assert_array_equal(kernels.matmul(x, y, bias, "none", out), sums + bias)
+                positive = np.maximum(sums + bias, 0)
+                np.testing.assert_array_equal(kernels.matmul(x, y, bias, "relu", out), positive)
+                chosen = np.where(saved > 0, sums + bias, 0)
+                np.testing.assert_array_equal(kernels.matmul(x, y, bias, "relu", out, saved), chosen)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", *LAYOUTS])

@@ -154,8 +154,40 @@ static void finish_rows(const MatmulTile<T>& t, const T* acc, int width) {
   }
 }
 
+// finish_rows() for dense rows of a vector or more without a norm, to another place: one column of vectors
+// after another, whose bias stays in a register. x + -0 has the bits of x: what is not there is added as -0.
+template <class T>
+static void finish_columns(const MatmulTile<T>& t, const T* acc, int width) {
+  constexpr int L = lanes<T>;
+  const T nothing = -T(0);
+  const int64_t rs_c = t.rs_c, rs_s = t.rs_s, step = t.bias_column ? 1 : 0, end = t.columns - L;
+  const bool relu = t.activation.kind == Activation::relu;
+  for (int64_t j = 0;; j = j + L < end ? j + L : end) {  // the last vector overlaps the one before
+    const vec<T> line = t.bias_row ? load(t.bias_row + j) : broadcast(nothing);
+    const auto rows = [&](const T* s, int64_t rs_s, const auto& f) RANVIER_INLINED {
+      const T *x = acc + j, *bias = t.bias_column ? t.bias_column : &nothing;
+      T* c = t.c + j;
+      for (int i = t.rows; i > 0; --i, x += width, s += rs_s, bias += step, c += rs_c)
+        store(c, f(load(x) + line + broadcast(*bias), s));
+    };
+    const ActivationAttributes<T> none{};
+    if (relu && t.saved)
+      rows(t.saved + j, rs_s,
+           [=](vec<T> x, const T* s) RANVIER_INLINED { return Relu::backward(x, load(s), none); });
+    else if (relu)
+      rows(acc, 0, [=](vec<T> x, const T*) RANVIER_INLINED { return Relu::forward(x, none); });
+    else
+      rows(acc, 0, [](vec<T> x, const T*) RANVIER_INLINED { return x; });
+    if (j == end) break;
+  }
+}
+
 template <class T>
 static __attribute__((noinline)) void finish(const MatmulTile<T>& t, const T* acc, int width) {
+  if constexpr (RANVIER_HAS_FMA && sizeof(T) == sizeof(float))
+    if (t.cs_c == 1 && t.columns >= lanes<T> && !t.norm_row && !t.norm_column && (!t.saved || t.cs_s == 1) &&
+        t.c != acc)
+      return finish_columns(t, acc, width);
   if (t.cs_c == 1 && (!t.saved || t.cs_s == 1))
     finish_rows<T, true>(t, acc, width);
   else

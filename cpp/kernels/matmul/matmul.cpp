@@ -331,7 +331,8 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
     if (is_dots(*this, kernels))
       return team.parallel_for(1, 0, [&](int64_t) { run_small_dots(kernels, *this); });
     if (is_chains(*this))
-      return team.region(0, [&](const OpenTeam& team) { run_small(team, kernels, *this); });
+      return team.region(m > kSmallSide ? kMatmulNsPerProduct * m * n * k : 0,
+                         [&](const OpenTeam& team) { run_small(team, kernels, *this); });
   }
   team.region(kMatmulNsPerProduct * batch * m * n * std::max<int64_t>(k, 1), [&](const OpenTeam& team) {
     const int index = team.index(), size = team.size();

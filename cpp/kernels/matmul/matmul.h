@@ -97,7 +97,8 @@ struct MatmulStack {
   int64_t step_c, rs_c;
 };
 
-constexpr int64_t kSmallSide = 64;  // see small.h: m, n and k at most
+constexpr int64_t kSmallSide = 64;    // see small.h: n and k at most, and m,
+constexpr int64_t kSmallRows = 8192;  // but for products that something follows, as a bias
 
 template <class T>
 struct MatmulKernels {

@@ -1,5 +1,6 @@
-// Products whose operands stay in L1 together: no plan, nothing packed but a b that is contiguous along k.
-// Bias, ReLU or its derivative are applied to the sums in registers. Included by matmul.isa.cpp only.
+// Products whose b stays in L1, and a with it or row by row: no plan, nothing packed but a b that is
+// contiguous along k. Bias, ReLU or its derivative are applied to the sums in registers. Included by
+// matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/activation/functions.h"

@@ -1,4 +1,4 @@
-// Products of small m, n and k: the tables' `small` and `dots` without a plan, a workspace or packing.
+// Products of small n and k: the tables' `small` and `dots` without a plan, a workspace or packing.
 // Included by matmul.cpp only.
 #pragma once
 #include <algorithm>
@@ -9,11 +9,14 @@
 
 namespace ranvier {
 
-// Whether m, n and k are small, and nothing but a bias and an activation is to be done.
+// Whether n and k are small, and m too, unless a bias or an activation follows: in registers they take less
+// time than after the tiles of the plan. Nothing else may follow.
 template <class T>
 bool is_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   const int64_t m = call.c.shape[1], n = call.c.shape[2], k = call.a.shape[2];
-  if (!kernels.small || std::max({m, n, k}) > kSmallSide || call.c.shape[0] != 1 || call.added) return false;
+  const bool plain = !call.bias.data && call.activation.kind == Activation::none;
+  if (!kernels.small || std::max(n, k) > kSmallSide || call.c.shape[0] != 1 || call.added) return false;
+  if (m > (plain || n <= kDotRows ? kSmallSide : kSmallRows)) return false;
   if (call.packed.data || call.norm.data) return false;
   return !call.bias.data || call.bias.strides[0] == 1;
 }
