@@ -13,7 +13,7 @@ from support.tolerance import tolerance
 
 
 @grouped("k", range(1, 14))
-@pytest.mark.parametrize("c", [1, 2, 3, 5, 8, 9])
+@pytest.mark.parametrize("c", [1, 2, 3, 5, 8, 9, 12, 15])
 def test_channels(c, k, isa, rng):
     """Whole and part of a group of 4 and of 8 channels, one block of outputs and several."""
     check(*random_arrays(rng, "float32", 3, c, 6, 19, k, 3, 3), padding=1)
@@ -30,7 +30,8 @@ def test_widths(width, isa, rng):
 @pytest.mark.parametrize("padding", [0, 1, (0, 4), (5, 0), 7])
 def test_geometry(padding, dilation, isa, rng):
     """Padding that is less than the taps reach, as much, and more."""
-    check(*random_arrays(rng, "float32", 2, 2, 9, 11, 5, 3, 3), padding=padding, dilation=dilation)
+    for c, k in ((2, 5), (3, 1)):
+        check(*random_arrays(rng, "float32", 2, c, 9, 11, k, 3, 3), padding=padding, dilation=dilation)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced"])
@@ -186,11 +187,12 @@ def test_infinite_weights_meet_no_padding(isa, rng):
     assert not np.isnan(y).any()
 
 
-def test_infinities_meet_no_zeros_between_rows(isa, rng):
+@pytest.mark.parametrize("k", [5, 1])
+def test_infinities_meet_no_zeros_between_rows(k, isa, rng):
     """In the gradient to the weight: only the taps that an infinity meets are infinite."""
-    x, w, _ = random_arrays(rng, "float32", 2, 2, 6, 7, 5, 3, 3)
+    x, w, _ = random_arrays(rng, "float32", 2, 2, 6, 7, k, 3, 3)
     x[0, 1, 0, 0] = np.inf
-    dy = rng.uniform(1, 2, (2, 5, 4, 5)).astype("float32")
+    dy = rng.uniform(1, 2, (2, k, 4, 5)).astype("float32")
     _, dw, db = kernels.conv2d_backward(dy, x, w)
     expected = np.zeros(dw.shape, bool)
     expected[:, 1, 0, 0] = True
@@ -207,7 +209,7 @@ def test_pooled_bits(c, k, isa, rng):
     np.testing.assert_array_equal(_core.conv2d_pool(x, w, bias, window=2)[0], y)
 
 
-@pytest.mark.parametrize(("c", "k"), [(1, 6), (8, 4), (3, 12)])
+@pytest.mark.parametrize(("c", "k"), [(1, 6), (8, 4), (3, 12), (9, 1), (12, 3)])
 def test_threads_change_no_bit(c, k, isa, threads, rng):
     x, w, _ = random_arrays(rng, "float32", 37, c, 12, 13, k, 5, 3)
 
@@ -218,16 +220,17 @@ def test_threads_change_no_bit(c, k, isa, threads, rng):
     same_bits(threads, run, (1, 2, 3, 7, 16))
 
 
-def test_single_outputs(isa, rng):
+@pytest.mark.parametrize("k", [4, 1])
+def test_single_outputs(k, isa, rng):
     """Only one of the gradients; without images; without taps inside the image."""
-    x, w, bias = random_arrays(rng, "float32", 2, 3, 6, 7, 4, 3, 3)
-    dy = rng.uniform(-1, 1, (2, 4, 4, 5)).astype("float32")
+    x, w, bias = random_arrays(rng, "float32", 2, 3, 6, 7, k, 3, 3)
+    dy = rng.uniform(-1, 1, (2, k, 4, 5)).astype("float32")
     both = kernels.conv2d_backward(dy, x, w)
     for i, name in enumerate(NAMES):
         needs = {f"need_{n}": n == name for n in NAMES}
         one = kernels.conv2d_backward(dy, x, w, **needs)
         np.testing.assert_array_equal(one[i], both[i], err_msg=name)
-    assert kernels.conv2d(x[:0], w, bias).shape == (0, 4, 4, 5)
+    assert kernels.conv2d(x[:0], w, bias).shape == (0, k, 4, 5)
     dw = kernels.conv2d_backward(dy[:0], x[:0], w)[1]
     np.testing.assert_array_equal(dw, np.zeros_like(w))
 

@@ -37,8 +37,8 @@ auto with_kernel(const Correlation<T>& problem, bool winograd, Carver& carver, i
     if (winograd && winograd_pays(problem)) return f(Winograd(problem, carver, threads));
     if (Pixels::pays(problem)) return f(Pixels(problem, carver));
     if (is_planar(problem)) return f(Planar(problem, carver, threads));
+    if (PointwiseDots::pays(problem)) return f(PointwiseDots(problem, carver, threads));
   }
-  if (PointwiseDots<T>::pays(problem)) return f(PointwiseDots<T>(problem, carver, threads));
   return f(Correlator(problem, carver, threads));
 }
 

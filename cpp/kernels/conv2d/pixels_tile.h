@@ -55,7 +55,10 @@ static void dense_pixels(const PlanarPixels& t) {
 static __attribute__((noinline)) void add_pixels(const PixelProducts& t, const float* sums) {
   for (int j = 0; j < t.count; ++j, sums += lanes<float>)
     for (int pixel = 0; pixel < t.together; ++pixel)
-      for (int i = t.skip; i < t.width; ++i) t.sums[j * t.step + i] += sums[pixel * t.width + i];
+      for (int i = t.skip; i < t.width; ++i) {
+        asm volatile("");  // as vectors it would be much code for little time
+        t.sums[j * t.step + i] += sums[pixel * t.width + i];
+      }
 }
 
 // Eight chains. Lanes past the last pixel of a vector have any values, which are dropped.

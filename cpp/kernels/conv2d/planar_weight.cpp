@@ -1,6 +1,7 @@
 #include "kernels/conv2d/planar_weight.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace ranvier {
 namespace {
@@ -22,6 +23,33 @@ Conv2dBackwardWeight<float> part_of(Conv2dBackwardWeight<float> c, int64_t group
   return c;
 }
 
+// Whether x and dy exchange their roles, as in ExchangedWeight: a tile reads each vector of x for several
+// channels of dy. With one channel it would wait for the loads, most of which cross lines of cache.
+bool exchanges(const Conv2dBackwardWeight<float>& c) {
+  const int64_t in = c.x.shape[1], out = c.dy.shape[1];
+  for (int d = 0; d < 2; ++d)
+    if (c.geometry.pad[d] < 0 || c.geometry.pad[d] > (c.taps[d] - 1) * c.geometry.dilation[d]) return false;
+  return c.geometry.groups == 1 && c.taps[0] * c.taps[1] > 1 && out == 1 && in > 1;
+}
+
+// dw[k][c][tap] as dw'[c][k][taps - 1 - tap]
+Conv2dBackwardWeight<float> exchanged(Conv2dBackwardWeight<float> c, float* flipped) {
+  const int64_t in = c.x.shape[1], out = c.dy.shape[1], taps = c.taps[0] * c.taps[1];
+  std::swap(c.x, c.dy);
+  for (int d = 0; d < 2; ++d)
+    c.geometry.pad[d] = (c.taps[d] - 1) * c.geometry.dilation[d] - c.geometry.pad[d];
+  if (c.dw.data)  // flipped is null while the workspace is sized
+    c.dw = {
+        flipped ? flipped : c.dw.data, 4, {in, out, c.taps[0], c.taps[1]}, {out * taps, taps, c.taps[1], 1}};
+  c.db.data = nullptr;
+  return c;
+}
+
+Conv2dBackwardWeight<float> bias_only(Conv2dBackwardWeight<float> c) {
+  c.dw.data = nullptr;
+  return c;
+}
+
 }  // namespace
 
 // Where vectors of output channels would be a quarter empty, or there is one whose tile has too few chains,
@@ -33,8 +61,10 @@ bool PlanarWeight::pays(const Conv2dBackwardWeight<float>& c) {
   const int64_t lanes = planar_kernels().lanes, in = c.x.shape[1] / g.groups, out = c.dy.shape[1] / g.groups;
   if (lanes == 0 || numel(c.dy) == 0) return false;
   if (g.stride[0] != 1 || g.stride[1] != 1) return false;
+  const int64_t before_vectors = std::max<int64_t>(kMostInputs, lanes - 1);  // of input channels
+  if (exchanges(c)) return in <= std::max(kMostOutputs, before_vectors);
   const bool part_of_vector = out <= 8 || 4 * out <= 3 * round_up(out, lanes);
-  return in <= kMostInputs && out <= kMostOutputs && part_of_vector &&
+  return in <= (out <= 8 ? before_vectors : kMostInputs) && out <= kMostOutputs && part_of_vector &&
          in * c.taps[0] * c.taps[1] >= kFewestProducts;
 }
 
@@ -77,8 +107,34 @@ PlanarWeight::Block PlanarWeight::block(int64_t index) const {
           std::min(rows_at_once_, rows_.out - first)};
 }
 
+void PlanarWeight::reserve(const Conv2dBackwardWeight<float>& c, Carver& carver, int threads) {
+  if (!exchanges(c)) {
+    PlanarWeight(c, 0, carver, threads);
+    return;
+  }
+  float* const flipped = carver.take<float>(c.x.shape[1] * c.dy.shape[1] * c.taps[0] * c.taps[1]);
+  PlanarWeight(exchanged(c, flipped), 0, carver, threads), PlanarWeight(bias_only(c), 0, carver, threads);
+}
+
+bool PlanarWeight::run_exchanged(const Conv2dBackwardWeight<float>& c, Carver carver, int threads,
+                                 const OpenTeam& team) {
+  const int64_t in = c.x.shape[1], out = c.dy.shape[1], taps = c.taps[0] * c.taps[1];
+  float* const flipped = carver.take<float>(in * out * taps);
+  const PlanarWeight weight(exchanged(c, flipped), 0, carver, threads);
+  const PlanarWeight bias(bias_only(c), 0, carver, threads);
+  const bool finite = !c.dw.data || weight.run(team);
+  const Range channels = even_share(team, c.dw.data ? in : 0);
+  for (int64_t i = channels.begin; i < channels.end; ++i)
+    for (int64_t k = 0; k < out; ++k)
+      for (int64_t t = 0; t < taps; ++t)
+        c.dw.data[(k * in + i) * taps + t] = flipped[(i * out + k) * taps + taps - 1 - t];
+  if (c.db.data) bias.run(team);
+  return finite;
+}
+
 bool PlanarWeight::run_groups(const Conv2dBackwardWeight<float>& call, const Carver& carver, int threads,
                               const OpenTeam& team) {
+  if (exchanges(call)) return run_exchanged(call, carver, threads, team);
   bool finite = true;
   for (int64_t group = 0; group < call.geometry.groups; ++group) {
     Carver workspace = carver;

@@ -9,12 +9,16 @@ class PlanarWeight {
  public:
   static bool pays(const Conv2dBackwardWeight<float>& call);
   PlanarWeight(const Conv2dBackwardWeight<float>& call, int64_t group, Carver& carver, int threads);
+  // The workspace of run_groups().
+  static void reserve(const Conv2dBackwardWeight<float>& call, Carver& carver, int threads);
   // All groups, each with the same workspace. False where dw is not finite: an infinity or NaN has met the
   // zeros between the rows, and the sums have to be computed without those.
   static bool run_groups(const Conv2dBackwardWeight<float>& call, const Carver& carver, int threads,
                          const OpenTeam& team);
 
  private:
+  static bool run_exchanged(const Conv2dBackwardWeight<float>& call, Carver carver, int threads,
+                            const OpenTeam& team);
   bool run(const OpenTeam& team) const;
   struct Block {  // whole images, or rows of one image
     int64_t image, images, first_row, rows;

@@ -63,15 +63,13 @@ void PointwiseInput<T>::run(const Team& team) const {
   });
 }
 
-template <class T>
-bool PointwiseDots<T>::pays(const Correlation<T>& p) {
-  const int64_t lanes = conv_kernels<T>().lanes, in = p.x.shape[1];
-  return p.y.shape[1] == 1 && in >= lanes && prefers_dots<T>(in, 1, 1) && p.geometry.groups == 1 &&
+bool PointwiseDots::pays(const Correlation<float>& p) {
+  const int64_t lanes = conv_kernels<float>().lanes, in = p.x.shape[1];
+  return p.y.shape[1] == 1 && in >= lanes && prefers_dots<float>(in, 1, 1) && p.geometry.groups == 1 &&
          is_dense(p.x) && is_dense(p.y) && keeps_pixels(p) && p.w.strides[p.transposed ? 0 : 1] == 1;
 }
 
-template <class T>
-PointwiseDots<T>::PointwiseDots(const Correlation<T>& p, Carver& carver, int threads) : product_{} {
+PointwiseDots::PointwiseDots(const Correlation<float>& p, Carver& carver, int threads) : product_{} {
   const int64_t in = p.x.shape[1], rows = pixels(p.y);
   product_.a = matrix(p.x.data, rows, in, in, 1);
   product_.b = matrix(p.w.data, in, 1, 1, 1);
@@ -82,8 +80,7 @@ PointwiseDots<T>::PointwiseDots(const Correlation<T>& p, Carver& carver, int thr
   workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
 }
 
-template <class T>
-void PointwiseDots<T>::run(const Team& team) const {
+void PointwiseDots::run(const Team& team) const {
   team.region(cost(product_), [&](const OpenTeam& team) { product_.run(team, workspace_); });
 }
 
@@ -165,8 +162,6 @@ void PointwiseWeight<T>::run(const Team& team) const {
   });
 }
 
-template class PointwiseDots<float>;
-template class PointwiseDots<double>;
 template class SpreadInput<float>;
 template class SpreadInput<double>;
 template class PointwiseInput<float>;

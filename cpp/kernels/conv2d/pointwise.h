@@ -19,19 +19,18 @@ class PointwiseInput {
   void* workspace_;
 };
 
-// y (pixels, 1) = x (pixels, c) w (c, 1): one output channel, dense pixels. The bits are those of the direct
-// sum, whose lanes are input channels, too, but whose rows are any pixels.
-template <class T>
+// y (pixels, 1) = x (pixels, c) w (c, 1): one output channel, dense pixels, float32. The bits are those of
+// the direct sum, whose lanes are input channels, too, but whose rows are any pixels.
 class PointwiseDots {
  public:
-  static bool pays(const Correlation<T>& problem);
-  PointwiseDots(const Correlation<T>& problem, Carver& carver, int threads);
+  static bool pays(const Correlation<float>& problem);
+  PointwiseDots(const Correlation<float>& problem, Carver& carver, int threads);
   int64_t packed_size() const { return 0; }
   void pack_weights(const OpenTeam&) const {}
   void run(const Team& team) const;
 
  private:
-  Matmul<T> product_;
+  Matmul<float> product_;
   void* workspace_;
 };
 

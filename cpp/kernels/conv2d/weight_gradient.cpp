@@ -356,7 +356,7 @@ size_t Conv2dBackwardWeight<T>::workspace_bytes(int threads) const {
   } else {
     if constexpr (sizeof(T) == sizeof(float)) {
       if (PixelWeight::pays(*this)) return PixelWeight(*this, carver), carver.used();
-      if (PlanarWeight::pays(*this)) PlanarWeight(*this, 0, carver, threads);
+      if (PlanarWeight::pays(*this)) PlanarWeight::reserve(*this, carver, threads);
     }
     with_kernel(*this, carver, threads, [](const auto&) {});
   }
@@ -382,7 +382,7 @@ void Conv2dBackwardWeight<T>::run(const Team& team, void* workspace) const {
     if (PixelWeight::pays(*this)) return PixelWeight(*this, carver).run(team);
     if (PlanarWeight::pays(*this)) {
       const Carver planar = carver;
-      PlanarWeight(*this, 0, carver, threads);
+      PlanarWeight::reserve(*this, carver, threads);
       return with_kernel(*this, carver, threads, [&](const auto& direct) {
         const double products = static_cast<double>(numel(dy)) * x.shape[1] * taps[0] * taps[1];
         team.region(kConvNsPerProduct * products / geometry.groups, [&](const OpenTeam& team) {
