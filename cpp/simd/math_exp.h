@@ -29,14 +29,15 @@ RANVIER_INLINE vec<double> exp_tail_beside_1(vec<double> r) { return exp_tail(r)
 template <class T>
 struct ExpRange;
 template <>
-struct ExpRange<float> {  // beyond these exp is 0 or inf, expm1 is -1, tanh is 1; below tiny expm1(x) is x
-  static constexpr float low = -106, high = 89, low_m1 = -20, tanh = 10, sigmoid = -87, cap = 100,
-                         tiny = 0x1p-26f;
+struct ExpRange<float> {  // beyond these exp is 0 or inf, subnormal, expm1 is -1, tanh is 1; below tiny
+                          // expm1(x) is x
+  static constexpr float low = -106, normal = -87, high = 89, low_m1 = -20, tanh = 10, sigmoid = -87,
+                         cap = 100, tiny = 0x1p-26f;
 };
 template <>
 struct ExpRange<double> {
-  static constexpr double low = -747, high = 710, low_m1 = -40, tanh = 20, sigmoid = -700, cap = 1000,
-                          tiny = 0x1p-55;
+  static constexpr double low = -747, normal = -708, high = 710, low_m1 = -40, tanh = 20, sigmoid = -700,
+                          cap = 1000, tiny = 0x1p-55;
 };
 
 template <class V>
@@ -103,6 +104,21 @@ template <class V>
 RANVIER_INLINE V exp(V x) {
   using T = element_of<V>;
   return exp_in_range(at_most(at_least(x, ExpRange<T>::low), ExpRange<T>::high));
+}
+
+// exp(x) of x <= 0, or NaN; exp_or_0 also up to ExpRange::high.
+template <class V>
+RANVIER_INLINE V exp_below_1(V x) {
+  return exp_in_range(at_least(x, ExpRange<element_of<V>>::low));
+}
+
+// Lanes whose result is 0 do not underflow on the way, as they do in
+// exp: an Intel processor takes some 150 cycles for a vector with one, such as the last of a line, or one of
+// masked scores.
+template <class V>
+RANVIER_INLINE V exp_or_0(V x) {
+  const auto vanishes = x <= ExpRange<element_of<V>>::low;
+  return select(vanishes, V{}, exp_in_range(select(vanishes, V{}, x)));
 }
 
 template <class V>

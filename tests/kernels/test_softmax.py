@@ -62,6 +62,26 @@ def test_infinities_and_nan(n, isa):
         np.testing.assert_allclose(y[4].sum(), 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("n", [7, 128, 131, 200])
+@pytest.mark.parametrize("lowest", [-80, -95, -110, -np.inf])
+def test_scores_far_below_the_maximum(n, lowest, isa, rng):
+    """Weights down to the subnormal ones keep their bits; below, they are 0."""
+    x = rng.uniform(-3, 0, (20, n)).astype("float32")
+    x[rng.random(x.shape) < 0.4] = lowest
+    x[:, n // 2] = 0
+    exact = np.exp(x.astype(float))
+    exact /= exact.sum(1, keepdims=True)
+    for view in (x, np.asfortranarray(x)):
+        y = _core.softmax(view, 1)
+        np.testing.assert_allclose(y, exact, rtol=2e-6, atol=2.0**-149)
+        far = x == lowest
+        np.testing.assert_array_equal(y[far] > 0, np.full(far.sum(), lowest > -100))
+        z = _core.log_softmax(view, 1)
+        with np.errstate(divide="ignore"):
+            wanted = np.where(far, lowest, x) - np.log(np.exp(x.astype(float)).sum(1, keepdims=True))
+        np.testing.assert_allclose(z, wanted, rtol=1e-6, atol=1e-6)
+
+
 def test_in_place():
     x = np.linspace(-1, 1, 60, dtype="float32").reshape(3, 20)
     want = _core.softmax(x, 1)

@@ -29,7 +29,7 @@ __attribute__((noinline)) static LogSumExp<T> log_sum_exp_across(const ClassLine
   top = maximum(top, odd);
   for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
     const int64_t n = l.n <= kTileRows ? l.n : load_from(k0);
-    for (int64_t k = 0; k < n; ++k) sum += exp(Tile<T>::row(tile, k) - top);
+    for (int64_t k = 0; k < n; ++k) sum += exp_below_1(Tile<T>::row(tile, k) - top);
   }
   return {top, log(sum)};
 }
@@ -49,8 +49,8 @@ __attribute__((noinline)) static LogSumExp<T> log_sum_exp_along(const ClassLines
       for (int v = 0; v < kVectors; ++v) top[v] = maximum(top[v], load(x + k + v * L));
     for (; k < l.n; k += L) top[0] = maximum(top[0], load_line<true>(x + k, 1, l.n - k, lowest));
     tops[i] = reduce_max(maximum(maximum(top[0], top[1]), maximum(top[2], top[3])));
-    for (k = 0; k + L <= l.n; k += L) sum += exp(load(x + k) - tops[i]);
-    if (k < l.n) sum += exp(load_padded(x + k, int(l.n - k), lowest) - tops[i]);
+    for (k = 0; k + L <= l.n; k += L) sum += exp_below_1(load(x + k) - tops[i]);
+    if (k < l.n) sum += exp_or_0(load_padded(x + k, int(l.n - k), lowest) - tops[i]);
     sums[i] = reduce_add(sum);
   }
   return {load(tops), log(load(sums))};

@@ -77,7 +77,7 @@ static void small_forward(const ClassLines<T>& lines, double (&sums)[2]) {
     for (int k = 0; k < l.n; ++k) {
       const vec<T> x = Tile<T>::row(tile, k);
       of_class = select(classes == k, x, of_class);
-      sum += exp(x - top);
+      sum += exp_below_1(x - top);
     }
     const vec<T> log_sum = log(sum), lse = top + log_sum;
     T* saved = l.log_sum_exp.data + first;

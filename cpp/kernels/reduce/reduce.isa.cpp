@@ -52,7 +52,7 @@ struct Exps : Sum<T> {
   using V = vec<T>;
   RANVIER_INLINE V center(V c) { return select(abs(c) == T(__builtin_inf()), V{}, c); }
   RANVIER_INLINE V pad(V) { return V{} - T(__builtin_inf()); }
-  RANVIER_INLINE V step(V total, V x, V c) { return total + exp(x - c); }
+  RANVIER_INLINE V step(V total, V x, V c) { return total + exp_or_0(at_most(x - c, ExpRange<T>::high)); }
 };
 template <class T>
 struct Product {

@@ -6,31 +6,37 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// exp of x <= 0, or NaN
-template <class V>
-RANVIER_INLINE V exp_below_1(V x) {
-  return exp_in_range(at_least(x, ExpRange<element_of<V>>::low));
-}
-
 // One line, with vectors along it.
 template <bool is_log, class T>
 static void along(int64_t n, const T* x, T* y) {
   constexpr int L = lanes<T>, kVectors = 4;  // maxima that need not wait for each other
   constexpr T lowest = -Limits<T>::infinity;
-  vec<T> tops[kVectors], sum{};
-  for (auto& top : tops) top = broadcast(lowest);
+  vec<T> tops[kVectors], least[kVectors], sum{};
+  for (int v = 0; v < kVectors; ++v) tops[v] = broadcast(lowest), least[v] = broadcast(-lowest);
   int64_t k = 0;
   for (; k + kVectors * L <= n; k += kVectors * L)
-    for (int v = 0; v < kVectors; ++v) tops[v] = maximum(tops[v], load(x + k + v * L));
-  for (; k < n; k += L) tops[0] = maximum(tops[0], load_line<true>(x + k, 1, n - k, lowest));
+    for (int v = 0; v < kVectors; ++v) {
+      const vec<T> e = load(x + k + v * L);
+      tops[v] = maximum(tops[v], e), least[v] = minimum(least[v], e);
+    }
+  for (; k + L <= n; k += L)
+    tops[0] = maximum(tops[0], load(x + k)), least[0] = minimum(least[0], load(x + k));
+  if (k < n) tops[0] = maximum(tops[0], load_padded(x + k, int(n - k), lowest));
   const vec<T> top = broadcast(reduce_max(maximum(maximum(tops[0], tops[1]), maximum(tops[2], tops[3]))));
-  for (k = 0; k + L <= n; k += L) {
-    const vec<T> e = exp_below_1(load(x + k) - top);
-    if (!is_log) store(y + k, e);
-    sum += e;
-  }
+  const auto whole_vectors = [&](const auto& exp_of) RANVIER_INLINED {
+    for (k = 0; k + L <= n; k += L) {
+      const vec<T> e = exp_of(load(x + k) - top);
+      if (!is_log) store(y + k, e);
+      sum += e;
+    }
+  };
+  // masked scores, or a NaN
+  if (any(~(minimum(minimum(least[0], least[1]), minimum(least[2], least[3])) - top > ExpRange<T>::normal)))
+    whole_vectors([](vec<T> v) RANVIER_INLINED { return exp_or_0(v); });
+  else
+    whole_vectors([](vec<T> v) RANVIER_INLINED { return exp_in_range(v); });
   if (k < n) {
-    const vec<T> e = exp_below_1(load_padded(x + k, int(n - k), lowest) - top);
+    const vec<T> e = exp_or_0(load_padded(x + k, int(n - k), lowest) - top);
     if (!is_log) store_n(y + k, e, int(n - k));
     sum += e;
   }
@@ -71,7 +77,7 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
   parts([&](int64_t k0, int64_t n) __attribute__((always_inline)) {
     if (!whole) read(x, l.x, k0, n);
     for (int64_t k = 0; k < n; ++k) {
-      const vec<T> e = exp_below_1(Tile<T>::row(tile, k) - top);
+      const vec<T> e = exp_or_0(Tile<T>::row(tile, k) - top);
       if (!is_log) Tile<T>::set_row(tile, k, e);
       sum += e;
     }
@@ -121,7 +127,7 @@ static void beside(const SoftmaxLines<T>& l, int64_t first, int64_t count) {
     });
   for (int64_t k = 0; k < l.n; ++k)
     for_vectors<T>(count, [&](int64_t j, int n) RANVIER_INLINED {
-      const vec<T> e = exp_below_1(load_lanes(x + k * l.x.step + j, n) - load(tops + j));
+      const vec<T> e = exp_or_0(load_lanes(x + k * l.x.step + j, n) - load(tops + j));
       if (!is_log) store_lanes(y + k * l.out.step + j, e, n);
       store(sums + j, load(sums + j) + e);
     });
