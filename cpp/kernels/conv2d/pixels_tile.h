@@ -12,7 +12,7 @@ namespace ranvier::RANVIER_ISA {
 
 // What a vector stores after its last pixel the next one overwrites.
 static void dense_pixels(const PlanarPixels& t) {
-  constexpr int kLanes = lanes<float>, kVectors = RANVIER_VECTOR_REGISTERS >= 32 ? 8 : 4;
+  constexpr int kLanes = lanes<float>, kVectors = 4;
   ivec<float> first;
   __builtin_memcpy(&first, t.pick, sizeof first);
   const vec<float> bias = load(t.lines);
@@ -52,19 +52,11 @@ static void dense_pixels(const PlanarPixels& t) {
   }
 }
 
-static __attribute__((noinline)) void add_pixels(const PixelProducts& t, const float* sums) {
-  for (int j = 0; j < t.count; ++j, sums += lanes<float>)
-    for (int pixel = 0; pixel < t.together; ++pixel)
-      for (int i = t.skip; i < t.width; ++i) {
-        asm volatile("");  // as vectors it would be much code for little time
-        t.sums[j * t.step + i] += sums[pixel * t.width + i];
-      }
-}
-
-// Eight chains. Lanes past the last pixel of a vector have any values, which are dropped.
+// Four chains: a permutation takes as long as a product. Lanes past the last pixel of a vector get any
+// values.
 template <int kNarrow>
 static void narrow_products(const PixelProducts& t) {
-  constexpr int kLanes = lanes<float>, kVectors = 8 / kNarrow;
+  constexpr int kLanes = lanes<float>, kVectors = 4 / kNarrow;
   int32_t places[kLanes];
   for (int i = 0; i < kLanes; ++i) places[i] = t.narrow_step ? i / t.width * (int)t.narrow_step + t.first : 0;
   ivec<float> pick[kNarrow];
@@ -92,15 +84,13 @@ static void narrow_products(const PixelProducts& t) {
     add(0, load_n(t.wide + p * t.wide_step, static_cast<int>(n * t.width)),
         narrow ? load_n(from, static_cast<int>(narrow < kLanes ? narrow : kLanes)) : load(from));
   }
-  alignas(64) float sums[kNarrow * kLanes];
   RANVIER_UNROLL
   for (int j = 0; j < kNarrow; ++j) {
-    vec<float> sum = acc[0][j];
+    vec<float> sum = load(t.sums + j * kLanes);
     RANVIER_UNROLL
-    for (int v = 1; v < kVectors; ++v) sum = sum + acc[v][j];
-    store(sums + j * kLanes, sum);
+    for (int v = 0; v < kVectors; ++v) sum = sum + acc[v][j];
+    store(t.sums + j * kLanes, sum);
   }
-  add_pixels(t, sums);
 }
 
 static void pixel_products(const PixelProducts& t) {

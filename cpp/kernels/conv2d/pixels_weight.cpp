@@ -16,23 +16,48 @@ struct PixelView {
   int64_t channels;
 };
 
-// sums (narrow, wide) += the products of `count` pixels from `first` on. narrow may have no channels: one
-// vector for all pixels, and one row of sums.
-void add_products(const PixelView& wide, const PixelView& narrow, int64_t first, int64_t count, float* sums) {
-  const int64_t lanes = planar_kernels().lanes, rows = std::max<int64_t>(narrow.channels, 1);
+// The sums of products of wide and narrow, as vectors: (blocks of lanes of wide, channels of narrow, lanes).
+// The last block overlaps the one before it.
+struct VectorSums {
+  VectorSums(int64_t wide, int64_t narrow)
+      : lanes(planar_kernels().lanes),
+        channels(wide),
+        width(std::min(wide, lanes)),
+        together(lanes / width),
+        rows(round_up(narrow, kMostNarrow)) {}
+  int64_t size() const { return ceil_div(channels, lanes) * rows * lanes; }
+  int64_t first(int64_t block) const { return std::min(block * lanes, channels - width); }
+  // Of one channel of each, over all parts in order.
+  float total(const float* sums, int64_t parts, int64_t wide, int64_t narrow) const {
+    const int64_t block = wide / lanes;
+    float total = 0;
+    sums += (block * rows + narrow) * lanes + wide - first(block);
+    for (int64_t part = 0; part < parts; ++part, sums += size()) {
+      float sum = 0;
+      for (int64_t pixel = 0; pixel < together; ++pixel) sum += sums[pixel * width];
+      total += sum;
+    }
+    return total;
+  }
+  int64_t lanes, channels, width, together, rows;
+};
+
+// sums += the products of `count` pixels from `begin` on. narrow may have no channels: one vector for all
+// pixels, and one row of sums.
+void add_products(const PixelView& wide, const PixelView& narrow, int64_t begin, int64_t count, float* sums) {
+  const int64_t rows = std::max<int64_t>(narrow.channels, 1);
+  const VectorSums v(wide.channels, rows);
   PixelProducts t{};
-  t.narrow = narrow.data + first * narrow.channels;
-  t.wide_step = t.step = wide.channels, t.narrow_step = narrow.channels, t.pixels = count;
-  t.width = static_cast<int>(std::min(wide.channels, lanes)), t.together = static_cast<int>(lanes / t.width);
-  for (int64_t block = 0; block < wide.channels; block += lanes) {
-    const int64_t at = std::min(block, wide.channels - t.width);  // the last block overlaps the one before it
-    t.wide = wide.data + first * wide.channels + at, t.skip = static_cast<int>(block - at);
+  t.narrow = narrow.data + begin * narrow.channels;
+  t.wide_step = wide.channels, t.narrow_step = narrow.channels, t.pixels = count;
+  t.width = static_cast<int>(v.width), t.together = static_cast<int>(v.together);
+  for (int64_t block = 0; block * v.lanes < v.channels; ++block)
     for (int64_t row = 0; row < rows; row += kMostNarrow) {
+      t.wide = wide.data + begin * wide.channels + v.first(block);
       t.first = static_cast<int>(row), t.count = static_cast<int>(std::min<int64_t>(rows - row, kMostNarrow));
-      t.sums = sums + row * wide.channels + at;
+      t.sums = sums + (block * v.rows + row) * v.lanes;
       planar_kernels().pixel_products(t);
     }
-  }
 }
 
 }  // namespace
@@ -56,8 +81,8 @@ PixelWeight::PixelWeight(const Conv2dBackwardWeight<float>& c, Carver& carver)
       pixels_(c.dy.shape[0] * c.dy.shape[2] * c.dy.shape[3]),
       parts_(partial_sums(pixels_, kPixelsOfPart, pixels_)),
       chunk_(std::max<int64_t>(kChunkElements / (in_ + out_), 64)),
-      sums_(carver.take<float>(parts_ * in_ * out_)),
-      bias_sums_(carver.take<float>(parts_ * out_)),
+      sums_(carver.take<float>(parts_ * VectorSums(std::max(in_, out_), std::min(in_, out_)).size())),
+      bias_sums_(carver.take<float>(parts_ * VectorSums(out_, 1).size())),
       ones_(carver.take<float>(planar_kernels().lanes)) {}
 
 void PixelWeight::run(const Team& team) const {
@@ -76,24 +101,28 @@ void PixelWeight::run(const Team& team) const {
 }
 
 void PixelWeight::accumulate(const OpenTeam& team, int64_t part) const {
-  float *const sums = sums_ + part * in_ * out_, *const bias_sums = bias_sums_ + part * out_;
-  std::fill_n(sums, in_ * out_, 0.0f);
-  std::fill_n(bias_sums, out_, 0.0f);
   const PixelView x{c_.x.data, in_}, dy{c_.dy.data, out_};
+  const PixelView &wide = in_ < out_ ? dy : x, &narrow = in_ < out_ ? x : dy;
+  const int64_t size = VectorSums(wide.channels, narrow.channels).size();
+  const int64_t bias_size = VectorSums(out_, 1).size();
+  float *const sums = sums_ + part * size, *const bias_sums = bias_sums_ + part * bias_size;
+  std::fill_n(sums, size, 0.0f);
+  std::fill_n(bias_sums, bias_size, 0.0f);
   const int64_t end = pixels_ * (part + 1) / parts_;
   for (int64_t p = pixels_ * part / parts_; p < end && !interrupted(team); p += chunk_) {
     const int64_t count = std::min(chunk_, end - p);
-    if (c_.dw.data) add_products(in_ < out_ ? dy : x, in_ < out_ ? x : dy, p, count, sums);
+    if (c_.dw.data) add_products(wide, narrow, p, count, sums);
     if (c_.db.data) add_products(dy, {ones_, 0}, p, count, bias_sums);
   }
 }
 
 void PixelWeight::combine() const {
-  const int64_t size = in_ * out_;
-  if (c_.dw.data && in_ >= out_) add_partials(sums_, parts_, size, size, c_.dw.data, 1);
-  for (int64_t c = 0; c_.dw.data && in_ < out_ && c < in_; ++c)
-    add_partials(sums_ + c * out_, parts_, size, out_, c_.dw.data + c, in_);
-  if (c_.db.data) add_partials(bias_sums_, parts_, out_, out_, c_.db.data, c_.db.strides[0]);
+  const VectorSums all(std::max(in_, out_), std::min(in_, out_)), bias(out_, 1);
+  for (int64_t k = 0; k < out_; ++k) {
+    for (int64_t c = 0; c_.dw.data && c < in_; ++c)
+      c_.dw.data[k * in_ + c] = all.total(sums_, parts_, in_ < out_ ? k : c, in_ < out_ ? c : k);
+    if (c_.db.data) c_.db.data[k * c_.db.strides[0]] = bias.total(bias_sums_, parts_, k, 0);
+  }
 }
 
 }  // namespace ranvier

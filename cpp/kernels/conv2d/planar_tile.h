@@ -86,15 +86,15 @@ struct PlanarPixels {
   bool norm, relu;
 };
 
-// sums[j * step + i] += sum over p < pixels of wide[p * wide_step + i] * narrow[p * narrow_step + first + j],
-// for j < count, skip <= i < width. A vector of wide holds `together` pixels, which then have no other
-// channels. narrow_step may be 0: the vector at narrow serves all pixels.
+// sums[j * lanes + i] += sum over p < pixels, p % together = i / width, of wide[p * wide_step + i % width] *
+// narrow[p * narrow_step + first + j], for j < count and lanes i of `together` pixels; other sums up to the
+// next of 1, 2 and 4 rows are changed, too. Pixels that are together have no channels besides. narrow_step
+// may be 0: the vector at narrow serves all pixels.
 struct PixelProducts {
   const float *wide, *narrow;
   int64_t wide_step, narrow_step, pixels;
-  int width, skip, together, first, count;  // count <= kMostNarrow
+  int width, together, first, count;  // count <= kMostNarrow
   float* sums;
-  int64_t step;
 };
 
 constexpr int kMaxPlanarOuts = 8, kMostNarrow = 4, kMaxSharedTaps = 5;

@@ -28,7 +28,8 @@ bool is_pointwise(const Conv2dGeometry& g, int64_t r, int64_t s, const Dy& dy, c
 }
 
 template <class T>
-TensorView<T> matrix(T* data, int64_t rows, int64_t columns, int64_t row_stride, int64_t column_stride) {
+__attribute__((noinline)) TensorView<T> matrix(T* data, int64_t rows, int64_t columns, int64_t row_stride,
+                                               int64_t column_stride) {
   return {data, 3, {1, rows, columns}, {0, row_stride, column_stride}};
 }
 
