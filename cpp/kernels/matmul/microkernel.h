@@ -9,7 +9,7 @@
 namespace ranvier::RANVIER_ISA {
 
 // Rows of b that are fetched ahead of their use: from L2 into L1, and from memory into L2, since rows a power
-// of two apart share the few lines of a set of L1.
+// of two apart share the few lines of a set of L1. After the last row come those of the strip to the right.
 constexpr int kAhead = 16, kFarAhead = 24;
 
 // Where a tile's operands are read next, and where b is copied to.
@@ -18,6 +18,13 @@ struct Cursor {
   const T *a, *b;
   T* pack_to;
 };
+
+// The other cache line of the 128 bytes that p is in. A strip of one line takes both from beyond L2 at once:
+// each row is on another page, and the next strip then finds its line.
+template <class T>
+RANVIER_INLINE const void* other_line_of_pair(const T* p) {
+  return reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(p) ^ 64);
+}
 
 // The column of a tile's vector v, if its last one begins at `last`: where the columns are no whole vectors,
 // the last ones overlap, and no lane is masked.
@@ -30,8 +37,9 @@ RANVIER_INLINE int64_t column_of(int v, int64_t last) {
 // acc[i][v] = sum over k products of a[i, p] * b[p, v], in one chain.
 // Rows of a are found from few registers: a pointer for every fifth, and multiples of the stride.
 // kPack: b's rows are stored one after another, for the tiles that follow.
+// goes_on: more products follow.
 template <class T, int kRows, int kVectors, bool kPack>
-RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, int64_t last, Cursor<T>& at,
+RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, int64_t last, Cursor<T>& at,
                              vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>, kGroup = 5, kGroups = (kRows + kGroup - 1) / kGroup;
   const int64_t row_bytes = opaque(t.rs_a * static_cast<int64_t>(sizeof(T)));
@@ -42,7 +50,10 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, int64_t last, Cu
   // The last element of a cache line's vectors: where b is not aligned, its line is the one that no strip
   // before has fetched.
   constexpr int kLine = 64 / int(sizeof(T));
-  const T *b = at.b, *ahead = at.b + (kPack ? kFarAhead : kAhead) * t.rs_b + kLine - 1;
+  constexpr int kRowsAhead = kPack ? kFarAhead : kAhead;
+  const T *b = at.b, *next = at.b + kVectors * L + kLine - 1;
+  const int64_t turn = goes_on || t.rs_b == kVectors * L ? 0 : kRowsAhead + 1;  // packed strips are in order
+  const T* ahead = k < turn ? next : at.b + kRowsAhead * t.rs_b + kLine - 1;
   T* pack_to = at.pack_to;
   const int columns = t.columns;
   int64_t column[kVectors];
@@ -59,9 +70,10 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, int64_t last, Cu
     for (int v = 0; v < kVectors; ++v) {
       row[v] = kMasks && kVectors == 1 ? load_n(b, columns) : load(b + column[v]);
       if (v * sizeof(vec<T>) % 64 != 0) continue;
-      if (kPack)
+      if (kPack) {
         __builtin_prefetch(ahead + v * L, 0, 2);
-      else if (kManyRegisters && kVectors <= 2)
+        if (kVectors * sizeof(vec<T>) <= 64) __builtin_prefetch(other_line_of_pair(ahead), 0, 2);
+      } else if (kManyRegisters && kVectors <= 2)
         __builtin_prefetch(ahead + v * L);
     }
     if constexpr (kPack) {
@@ -79,7 +91,8 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, int64_t last, Cu
     }
     RANVIER_UNROLL
     for (int g = 0; g < kGroups; ++g) a[g] += step_a;
-    b += t.rs_b, ahead += t.rs_b;
+    b += t.rs_b;
+    ahead = k == turn ? next : ahead + t.rs_b;
   }
   at = {reinterpret_cast<const T*>(a[0]), b, pack_to};
 }
@@ -116,7 +129,8 @@ static void tile(const MatmulTile<T>& t) {
     int64_t sums_step = t.rs_c;
     bool add = t.accumulate && whole;
     for (int64_t left = t.k;;) {
-      multiply<T, kRows, kVectors, kPack>(t, left < t.k_block ? left : t.k_block, last, at, acc);
+      const bool goes_on = left > t.k_block;
+      multiply<T, kRows, kVectors, kPack>(t, goes_on ? t.k_block : left, goes_on, last, at, acc);
       left -= t.k_block;
       const bool done = left <= 0 && plain;
       T* to = done ? c : spilled;

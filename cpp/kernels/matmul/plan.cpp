@@ -9,8 +9,9 @@ namespace {
 constexpr int64_t kStackRows = 32;        // of a product of a stack
 constexpr int64_t kFewPasses = 3;         // an operand that is read so few times is not worth packing
 constexpr int64_t kFewPassesOfRows = 16;  // a's rows, unless they are in each other's way:
-constexpr int64_t kAliased = 4096;  // bytes; rows so far apart share the sets of L1, which hold few lines
-constexpr int64_t kFewPages = 64;   // of memory
+constexpr int64_t kAliased = 4096;   // bytes; rows so far apart share the sets of L1, which hold few lines
+constexpr int64_t kInTheWay = 1024;  // bytes; the same for a few rows
+constexpr int64_t kFewPages = 64;    // of memory
 constexpr int64_t kLinesOfB =
     80;  // elements of b that are read from another core in the time of a shared line
 constexpr int64_t kFewPanels = 6;   // of a: then columns of b are split among the threads, if each gets some
@@ -79,8 +80,13 @@ bool MatmulPlan<T>::packs_b_by_tiles(const Operands<T>& o) const {
 
 template <class T>
 bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
-  const bool near = std::min(o.k, kernels_.kc) * std::abs(o.rs_b) * kSize <= near_b();
-  return o.cs_b == 1 && (near || (ceil_div(o.m, kernels_.mr) <= kFewPasses && !packs_b_by_tiles(o)));
+  if (o.cs_b != 1) return false;
+  const int64_t row = std::abs(o.rs_b) * kSize, passes = ceil_div(o.m, kernels_.mr);
+  if (std::min(o.k, kernels_.kc) * row <= near_b()) return true;
+  if (!packs_b_by_tiles(o)) return passes <= kFewPasses;
+  if (kernels_.lanes * kSize < 64) return false;
+  // A tile's rows are whole cache lines, and fetched ahead in time.
+  return passes == 1 || (passes <= kFewPasses && row % kInTheWay != 0);
 }
 
 // The tiles, and what is moved to feed them, in FMAs of vectors; fitted to 90 random shapes at v3 and v4.
