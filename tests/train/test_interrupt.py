@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 
+import pytest
 import ranvier as rv
 from ranvier.train import checkpoints
 from support.refused import refused
@@ -82,10 +83,18 @@ def test_best_weights_come_back_but_not_into_the_checkpoint(tmp_path):
     assert_equal_weights(resumed.model, whole.model)
 
 
-def test_after_the_last_batch_of_the_last_epoch():
-    trainer = fit(Press(11))
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_after_the_last_batch_the_epoch_is_completed(epoch, capsys):
+    trainer = fit(Press(4 * epoch + 3))
     assert trainer.interrupted
-    assert trainer.batch == 0
+    assert (trainer.epoch, trainer.batch, trainer.history.epochs) == (epoch + 1, 0, epoch + 1)
+    assert f"interrupted after {epoch + 1} epochs; the" in capsys.readouterr().err
+
+
+def test_a_validation_is_not_waited_for(capsys):
+    trainer = fit(Press(7), validation_data=(X, Y))
+    assert trainer.history.epochs == 1
+    assert "interrupted after 1 epoch and 4 batches; the" in capsys.readouterr().err
 
 
 def test_handlers_of_others_are_left_alone():

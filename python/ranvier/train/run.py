@@ -194,7 +194,7 @@ class Run:
             self.batch += 1
             self._samples += self._samples_of(x)
             call(self._called, "on_batch_end", self.batch - 1, {"loss": value})
-            self._interrupt.check()
+            self._check_interrupt()
             self._run_ahead()
         if step.unfinished:  # of a loader that does not know its length
             step.finish()
@@ -238,6 +238,14 @@ class Run:
                     self._begin_epoch()
                     self._start -= later
                 self._account(part, *[None if a is None else a[taken] for a in found])
+            self._check_interrupt()
+
+    def _check_interrupt(self) -> None:
+        """End the run after a Ctrl-C; after the last batch only when the epoch is in the history.
+
+        A validation may take long, so it is not waited for.
+        """
+        if self.batch != self.source.batches or self.valid is not None:
             self._interrupt.check()
 
     def _passes(self) -> int:
