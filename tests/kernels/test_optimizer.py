@@ -114,7 +114,7 @@ def root_of_adam(x, number):
     return -p[number:]
 
 
-@pytest.mark.parametrize("number", [0, 8, 16, 24, 32, 48])  # some vectors have another way than the others
+@pytest.mark.parametrize("number", [0, 16, 32, 48])  # some vectors have another way than the others
 def test_roots_of_adam_are_rounded_as_ieee_asks(isa, number):
     def same(bits):
         x = bits.astype(np.uint32).view(np.float32)
@@ -123,7 +123,7 @@ def test_roots_of_adam_are_rounded_as_ieee_asks(isa, number):
         np.testing.assert_array_equal(root_of_adam(x, number), y)
 
     # at an even and an odd exponent; 2 x has to be finite
-    some = 7 if isa in ("x86-64-v3", "x86-64-v4") else 997
+    some = 7 if isa == "x86-64-v4" else 997
     same(np.arange(0x3F800000, 0x40800000, some))
     same(np.arange(0x00800000, 0x7F000000, 40093))
     limits = [0, 1, 5, 0x007FFFFF, 0x00800000, 0x0D7FFFFF, 0x0D800000, 0x0D800001, 0x7EFFFFFF, 0x7F800000]

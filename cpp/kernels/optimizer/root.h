@@ -1,16 +1,14 @@
 // A square root that leaves the divider of the processor to the divisions beside it.
 #pragma once
-#include "base/unroll.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
 
 // sqrt(v). A rule that takes a root and a division of each element waits for the divider, which makes both.
-// One vector in four gets its root from multiplications instead: Newton's steps on an estimate with 14 bits
-// (v4) or 12 (v3), and one on the remainder, which rounds as the instruction does (Markstein, "Computation of
-// elementary functions on the IBM RISC System/6000 processor", 1990). Compared with the instruction for each
-// float from 2^-100 on; at v3, where processors differ in the estimate, also with 33 others, whose errors are
-// spread over all that the instruction may have (1.5 * 2^-12). number: of the vector.
+// At v4 one vector in four gets its root from multiplications instead: Newton's step on an estimate with 14
+// bits, and one on the remainder, which rounds as the instruction does (Markstein, "Computation of elementary
+// functions on the IBM RISC System/6000 processor", 1990). Compared with the instruction for each float from
+// 2^-100 on. number: of the vector.
 template <class T>
 RANVIER_INLINE vec<T> root(vec<T> v, int64_t number) {
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
@@ -27,23 +25,6 @@ RANVIER_INLINE vec<T> root(vec<T> v, int64_t number) {
     const vec<float> error = fma(-y, h, half);
     y = fma(y, error, y), h = fma(h, error, h);
     return _mm512_maskz_fmadd_ps(some, fma(-y, y, v), h, y);
-  }
-#elif RANVIER_VECTOR_BYTES == 32 && defined(__AVX2__)
-  if constexpr (sizeof(T) == sizeof(float)) {
-    if (number & 3) return sqrt(v);
-    const __m256i bits = (__m256i)v, none = _mm256_cmpeq_epi32(bits, __m256i{});
-    const __m256i above = _mm256_sub_epi32(bits, _mm256_set1_epi32(0x0d800000));
-    const __m256i most = _mm256_set1_epi32(0x7f800000 - 0x0d800000 - 1);
-    const __m256i inside = _mm256_cmpeq_epi32(_mm256_min_epu32(above, most), above);
-    if (__builtin_expect(_mm256_movemask_epi8(_mm256_or_si256(inside, none)) != -1, 0)) return sqrt(v);
-    const vec<float> estimate = _mm256_rsqrt_ps(v), half = broadcast(0.5f);
-    vec<float> y = v * estimate, h = half * estimate;
-    RANVIER_UNROLL
-    for (int step = 0; step < 2; ++step) {
-      const vec<float> error = fma(-y, h, half);
-      y = fma(y, error, y), h = fma(h, error, h);
-    }
-    return _mm256_andnot_ps((__m256)none, fma(fma(-y, y, v), h, y));
   }
 #endif
   (void)number;
