@@ -109,6 +109,20 @@ def test_nan_and_ties(n, isa, rng):
     assert (kernels.argmax(x, 0) == n // 2).all()
 
 
+@pytest.mark.parametrize("n", [49, 63, 64, 65, 196, 1000, 4096, 4097])
+@pytest.mark.parametrize(("images", "channels"), [(2, 16), (5, 17), (17, 23), (300, 16)])
+def test_channels_of_images(images, channels, n, isa, rng):
+    """Several channels at once, in blocks of images; backwards they go one by one, with the same bits."""
+    images = min(images, 400_000 // (channels * n) + 2)
+    x = rng.uniform(-1, 1, (images, channels, n)).astype(np.float32)
+    check(x, (0, 2), False)
+    for name in ("sum", "max", "min"):
+        reduce = getattr(kernels, name)
+        np.testing.assert_array_equal(reduce(x[:, ::-1], (0, 2)), reduce(x, (0, 2))[::-1])
+    x[-1, 3, n // 2] = np.nan
+    assert np.flatnonzero(np.isnan(kernels.max(x, (0, 2)))).tolist() == [3]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @grouped("n", [1, 2, 10, 31, 32, 33, 47, 48, 49])
 def test_short_lines(n, dtype, isa, rng):

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "base/integers.h"
@@ -17,7 +18,6 @@ namespace ranvier {
 namespace {
 
 constexpr int kCenter = 0, kY = 1, kX = 2;
-constexpr int64_t kShortRun = 64;          // shorter runs along memory are collected in a buffer first
 constexpr int64_t kSegmentWork = 1 << 14;  // elements that make a separate segment worthwhile
 
 template <class T>
@@ -103,7 +103,7 @@ struct Reduction {
     };
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
       const T* p = x + offsets[0];
-      if (step == 1 && n >= kShortRun) {
+      if (step == 1 && n >= kReduceRun) {
         for (int64_t i = 0; i < n; i += kReduceBlock) {
           const int64_t length = std::min(kReduceBlock, n - i);
           if (runs.takes(p + i, length)) continue;
@@ -112,8 +112,13 @@ struct Reduction {
         }
         return;
       }
-      for (int64_t i = 0; i < n; ++i) {
-        buffer[filled++] = p[i * step];
+      for (int64_t i = 0, some; i < n; i += some) {
+        some = std::min(n - i, kReduceChunk - filled);
+        if (step == 1)
+          std::memcpy(buffer + filled, p + i, size_t(some) * sizeof(T));
+        else
+          for (int64_t k = 0; k < some; ++k) buffer[filled + k] = p[(i + k) * step];
+        filled += some;
         if (filled == kReduceChunk) push({buffer, filled, 1, 0}), filled = 0;
       }
     });
@@ -204,6 +209,37 @@ struct Reduction {
     }
   }
 
+  // Whether the reduced axes are runs at even distances, between which the same runs of other lines are.
+  bool are_beside() const {
+    const LoopNest<1>& reduced = plan.reduced;
+    if (!kernels.beside[static_cast<int>(r.op)] || reduced.ndim != 2 || reduced.strides[0][1] != 1)
+      return false;
+    const int64_t n = reduced.shape[1], line = plan.kept.strides[kX][plan.kept.ndim - 1];
+    return n >= kReduceRun && n <= kReduceChunk && line >= n && line < reduced.strides[0][0];
+  }
+
+  // `count` such lines, with the bits of along().
+  void run_beside(int64_t count, const int64_t* offsets) const {
+    const int inner = plan.kept.ndim - 1;
+    const int64_t line = plan.kept.strides[kX][inner], step_center = plan.kept.strides[kCenter][inner];
+    const int64_t rows = plan.reduced.shape[0], n = plan.reduced.shape[1],
+                  stride = plan.reduced.strides[0][0];
+    const int64_t at_once = kReduceBlock / n;
+    T levels[kPairwiseLevels * kReduceTogether];
+    for (int64_t i = 0; i < count; i += kReduceTogether) {
+      const int lines = static_cast<int>(std::min<int64_t>(kReduceTogether, count - i));
+      const T* x = r.x.data + offsets[kX] + i * line;
+      const T* center = r.center.data ? r.center.data + offsets[kCenter] + i * step_center : nullptr;
+      Pairwise<T> pairwise(r.op, levels, lines, kReduceTogether);
+      for (int64_t row = 0; row < rows; row += at_once) {
+        kernels.beside[static_cast<int>(r.op)](x + row * stride, n, std::min(at_once, rows - row), stride,
+                                               lines, line, center, step_center, pairwise.next());
+        pairwise.push();
+      }
+      finish(pairwise.finish(), r.y.data + offsets[kY] + i * plan.kept.strides[kY][inner], lines);
+    }
+  }
+
   // Results [begin, end), each of one segment along memory.
   void run_along(int64_t begin, int64_t end) const {
     const LoopNest<3>& nest = plan.kept;
@@ -211,8 +247,10 @@ struct Reduction {
     const LoopNest<1>& reduced = plan.reduced;
     const bool lines =
         reduced.ndim == 1 && reduced.strides[0][0] == 1 && reduced.size > 0 && reduced.size <= kReduceBlock;
+    const bool beside = are_beside();
     nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
       if (lines) return run_lines(count, offsets);
+      if (beside) return run_beside(count, offsets);
       for (int64_t i = 0; i < count; ++i) {
         const T* x = r.x.data + offsets[kX] + i * nest.strides[kX][inner];
         const T center =

@@ -38,6 +38,8 @@ constexpr int64_t kReduceSegments = 16;
 constexpr int64_t kReduceTransposed = 32;
 constexpr int64_t kReduceShort = 48;   // the same where places are searched
 constexpr int64_t kReduceLanes = 16;   // of a tile, at most
+constexpr int kReduceTogether = 8;     // lines of several runs each that are read in the order of memory
+constexpr int64_t kReduceRun = 64;     // elements of such a run, at least: shorter ones are collected first
 constexpr int64_t kArgRows = 1 << 16;  // of a column that are searched at once
 
 template <class T>
@@ -75,6 +77,11 @@ struct ReduceKernels {
   // y[i] = op over line i of n elements, 0 < n <= kReduceBlock, of `count` lines that are `stride` apart.
   void (*lines[static_cast<int>(ReduceOp::count)])(const T* x, int64_t n, int64_t count, int64_t stride,
                                                    const T* center, int64_t center_step, T* y);
+  // y[i] = what `runs` gives of x + i * line, for i < lines <= kReduceTogether, kReduceRun <= n <=
+  // kReduceChunk and count * n <= kReduceBlock; null where small code matters more.
+  void (*beside[static_cast<int>(ReduceOp::count)])(const T* x, int64_t n, int64_t count, int64_t stride,
+                                                    int lines, int64_t line, const T* center,
+                                                    int64_t center_step, T* y);
   // y[j] = op over rows i of x[i * stride + j], for j < width; center[j] where the op has one.
   void (*columns[static_cast<int>(ReduceOp::count)])(const T* x, int64_t stride, int64_t rows, int64_t width,
                                                      const T* center, T* y);

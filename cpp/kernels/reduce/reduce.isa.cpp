@@ -160,6 +160,38 @@ static T runs(const T* x, int64_t n, int64_t count, int64_t stride, T center) {
   return join_chunks<T, typename Op::Join>(chunk<T, Op>, x, n, count, stride, c);
 }
 
+// join_chunks of several lines at once, a chunk for each run: memory is read in its order.
+template <class T, class Join>
+__attribute__((noinline)) static void join_beside(decltype(&chunk<T, Join>) chunk_of, const T* x, int64_t n,
+                                                  int64_t count, int64_t stride, int lines, int64_t line,
+                                                  const typename VecOf<T>::type* c, T* y) {
+  constexpr int kLevels = 10;  // of at most kReduceBlock / kReduceRun runs
+  static_assert(kReduceBlock / kReduceRun < 1 << (kLevels - 1), "");
+  vec<T> totals[kLevels][kReduceTogether];
+  int used = 0;
+  const auto join_last = [&]() __attribute__((always_inline)) {
+    --used;
+    for (int i = 0; i < lines; ++i) totals[used - 1][i] = Join::join(totals[used - 1][i], totals[used][i]);
+  };
+  for (int64_t run = 0; run < count; ++run) {
+    for (int i = 0; i < lines; ++i) totals[used][i] = chunk_of(x + run * stride + i * line, n, c[i]);
+    ++used;
+    for (int64_t k = run; k & 1; k >>= 1) join_last();
+  }
+  while (used > 1) join_last();
+  for (int i = 0; i < lines; ++i) y[i] = Join::across(totals[0][i]);
+}
+
+template <class T, class Op>
+static void runs_beside(const T* x, int64_t n, int64_t count, int64_t stride, int lines, int64_t line,
+                        const T* center, int64_t center_step, T* y) {
+  vec<T> c[kReduceTogether];
+  for (int i = 0; i < lines; ++i) c[i] = Op::center(broadcast<T>(center ? center[i * center_step] : T(0)));
+  join_beside<T, typename Op::Join>(chunk<T, Op>, x, n, count, stride, lines, line, c, y);
+}
+template <class T, class Op>
+static constexpr auto* beside = RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 ? runs_beside<T, Op> : nullptr;
+
 template <class T, class Op>
 static void lines(const T* x, int64_t n, int64_t count, int64_t stride, const T* center, int64_t center_step,
                   T* y) {
@@ -319,6 +351,7 @@ static void transpose_lines(T* tile, const T* x, int64_t line, int count, int64_
 #define RANVIER_KERNELS(T)                        \
   {RANVIER_OPS(runs, T),                          \
    RANVIER_OPS(lines, T),                         \
+   RANVIER_OPS(beside, T),                        \
    RANVIER_OPS(columns, T),                       \
    RANVIER_JOINS(T),                              \
    find<T>,                                       \
