@@ -247,10 +247,11 @@ struct Reduction {
     const LoopNest<1>& reduced = plan.reduced;
     const bool lines =
         reduced.ndim == 1 && reduced.strides[0][0] == 1 && reduced.size > 0 && reduced.size <= kReduceBlock;
-    const bool beside = are_beside();
+    [[maybe_unused]] const bool beside = are_beside();
     nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
       if (lines) return run_lines(count, offsets);
-      if (beside) return run_beside(count, offsets);
+      if constexpr (sizeof(T) == sizeof(float))
+        if (beside) return run_beside(count, offsets);
       for (int64_t i = 0; i < count; ++i) {
         const T* x = r.x.data + offsets[kX] + i * nest.strides[kX][inner];
         const T center =

@@ -171,14 +171,17 @@ __attribute__((noinline)) static void join_beside(decltype(&chunk<T, Join>) chun
   int used = 0;
   const auto join_last = [&]() __attribute__((always_inline)) {
     --used;
+#pragma GCC unroll 1
     for (int i = 0; i < lines; ++i) totals[used - 1][i] = Join::join(totals[used - 1][i], totals[used][i]);
   };
   for (int64_t run = 0; run < count; ++run) {
+#pragma GCC unroll 1
     for (int i = 0; i < lines; ++i) totals[used][i] = chunk_of(x + run * stride + i * line, n, c[i]);
     ++used;
     for (int64_t k = run; k & 1; k >>= 1) join_last();
   }
   while (used > 1) join_last();
+#pragma GCC unroll 1
   for (int i = 0; i < lines; ++i) y[i] = Join::across(totals[0][i]);
 }
 
@@ -186,11 +189,25 @@ template <class T, class Op>
 static void runs_beside(const T* x, int64_t n, int64_t count, int64_t stride, int lines, int64_t line,
                         const T* center, int64_t center_step, T* y) {
   vec<T> c[kReduceTogether];
+#pragma GCC unroll 1
   for (int i = 0; i < lines; ++i) c[i] = Op::center(broadcast<T>(center ? center[i * center_step] : T(0)));
   join_beside<T, typename Op::Join>(chunk<T, Op>, x, n, count, stride, lines, line, c, y);
 }
+// Elsewhere small code matters more.
 template <class T, class Op>
-static constexpr auto* beside = RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 ? runs_beside<T, Op> : nullptr;
+static constexpr bool is_common =
+    RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 &&
+    (std::is_same_v<Op, Sum<T>> || std::is_same_v<Op, Max<T>> || std::is_same_v<Op, Min<T>>);
+
+template <class T, class Op>
+static constexpr auto beside_of() {
+  if constexpr (is_common<T, Op> || (is_common<T, Sum<T>> && std::is_same_v<Op, Squares<T>>))
+    return &runs_beside<T, Op>;
+  else
+    return nullptr;
+}
+template <class T, class Op>
+static constexpr auto beside = beside_of<T, Op>();
 
 template <class T, class Op>
 static void lines(const T* x, int64_t n, int64_t count, int64_t stride, const T* center, int64_t center_step,
@@ -267,10 +284,7 @@ template <class T, class Op>
 static void columns(const T* x, int64_t stride, int64_t rows, int64_t width, const T* center, T* y) {
   const int64_t block = width <= kVectors * lanes<T> ? kReduceRows : kRowBlock;  // narrow rows: one stream
   int64_t i = 0;
-  constexpr bool is_common =
-      std::is_same_v<Op, Sum<T>> || std::is_same_v<Op, Max<T>> || std::is_same_v<Op, Min<T>>;
-  if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 &&
-                is_common)  // elsewhere small code matters more
+  if constexpr (is_common<T, Op>)
     if (stride == width && width <= kReduceNarrow && width % lanes<T>) {
       if (3 * lanes<T> % width == 0)
         i = narrow<T, Op, 3>(x, rows, width, center, y);
