@@ -129,7 +129,6 @@ struct Product {
   int64_t column(const Block& x, int64_t j) const {
     if (j == x.strips) return x.n;
     const int64_t first = j * plan.nr;
-    if (first >= x.n) return first - plan.nr + kernels.lanes;
     return plan.overlaps && j > 0 ? std::min<int64_t>(first, x.n - kernels.lanes) : first;
   }
 

@@ -41,8 +41,9 @@ static void run_packing_tile(const MatmulTile<T>& t, std::integer_sequence<int, 
 #if RANVIER_HAS_HALF
 template <int... R>
 static void run_half_tile(const MatmulTile<float>& t, std::integer_sequence<int, R...>) {
-  static constexpr Tile<float> tiles[] = {half_tile<R + 1>...};
-  tiles[t.rows - 1](t);
+  static constexpr Tile<float> tiles[][2] = {
+      {half_tile<kHalfRows + R, false>, half_tile<kHalfRows + R, true>}...};
+  tiles[t.rows - kHalfRows][t.columns > lanes<float>](t);
 }
 #endif
 
@@ -54,8 +55,9 @@ static void run_tile(const MatmulTile<T>& t) {
 #if RANVIER_HAS_HALF
   if constexpr (sizeof(T) == sizeof(float)) {
     if (is_narrow(t)) return run_narrow(t, std::make_integer_sequence<int, kWidestNarrow - kNarrowest + 1>());
-    if (t.columns <= lanes<T> / 2 && t.cs_c == 1 && !is_finished(t))
-      return run_half_tile(t, std::make_integer_sequence<int, kTileRows>());
+    const int last = t.columns < 2 * lanes<T> ? t.columns % lanes<T> : 0;  // columns that are no whole vector
+    if (last > 0 && last <= lanes<T> / 2 && t.rows >= kHalfRows && t.cs_c == 1 && !is_finished(t))
+      return run_half_tile(t, std::make_integer_sequence<int, kTileRows - kHalfRows + 1>());
   }
 #endif
   run_tile<T>(t, std::make_integer_sequence<int, kTileRows>());

@@ -159,12 +159,15 @@ static void tile(const MatmulTile<T>& t) {
 }
 
 #if RANVIER_VECTOR_BYTES == 64
-// At most half a vector of columns of dense rows with nothing after the sums, in half the time on cores that
-// do two FMAs of 32 bytes, or one of 64.
-template <int kRows>
+// At most half a vector of columns, after a whole one if kWide, of dense rows with nothing after the sums. On
+// cores that do two FMAs of 32 bytes, or one of 64, half a vector takes half the time. Fewer than kHalfRows
+// chains wait for the FMAs' latency all the same.
+constexpr int kHalfRows = kTileRows / 2;
+
+template <int kRows, bool kWide>
 static void half_tile(const MatmulTile<float>& t) {
-  constexpr int kGroup = 5, kGroups = (kRows + kGroup - 1) / kGroup;
-  const __mmask8 mask = static_cast<__mmask8>((1u << t.columns) - 1u);
+  constexpr int kGroup = 5, kGroups = (kRows + kGroup - 1) / kGroup, kFirst = kWide ? 16 : 0;
+  const __mmask8 mask = static_cast<__mmask8>((1u << (t.columns - kFirst)) - 1u);
   const int64_t rs_a = opaque(t.rs_a), cs_a = t.cs_a, rs_b = t.rs_b;
   const float* first = t.a;
   float* c = t.c;
@@ -175,19 +178,30 @@ static void half_tile(const MatmulTile<float>& t) {
     bool add = t.accumulate;
     for (int64_t left = t.k;; left -= t.k_block, add = true) {
       __m256 acc[kRows] = {};
+      __m512 wide[kRows] = {};
       for (int64_t k = left < t.k_block ? left : t.k_block; k > 0; --k, b += rs_b) {
-        const __m256 row = _mm256_maskz_loadu_ps(mask, b);
+        const __m256 row = _mm256_maskz_loadu_ps(mask, b + kFirst);
+        const __m512 wide_row = kWide ? __m512(load(b)) : __m512{};
         RANVIER_UNROLL
-        for (int i = 0; i < kRows; ++i)
-          acc[i] = _mm256_fmadd_ps(_mm256_broadcast_ss(a[i / kGroup] + (i % kGroup) * rs_a), row, acc[i]);
+        for (int i = 0; i < kRows; ++i) {
+          const float x = a[i / kGroup][(i % kGroup) * rs_a];
+          if (kWide) {
+            const __m512 xs = broadcast<float>(x);
+            wide[i] = _mm512_fmadd_ps(xs, wide_row, wide[i]);
+            acc[i] = _mm256_fmadd_ps(_mm512_castps512_ps256(xs), row, acc[i]);
+          } else {
+            acc[i] = _mm256_fmadd_ps(_mm256_set1_ps(x), row, acc[i]);
+          }
+        }
         RANVIER_UNROLL
         for (int g = 0; g < kGroups; ++g) a[g] += cs_a;
       }
       float* to = c;
       RANVIER_UNROLL
       for (int i = 0; i < kRows; ++i, to = opaque(to + t.rs_c)) {
-        if (add) acc[i] = _mm256_add_ps(_mm256_maskz_loadu_ps(mask, to), acc[i]);
-        _mm256_mask_storeu_ps(to, mask, acc[i]);
+        if (add) acc[i] = _mm256_add_ps(_mm256_maskz_loadu_ps(mask, to + kFirst), acc[i]);
+        _mm256_mask_storeu_ps(to + kFirst, mask, acc[i]);
+        if (kWide) store(to, add ? load(to) + vec<float>(wide[i]) : vec<float>(wide[i]));
       }
       if (left <= t.k_block) break;
     }

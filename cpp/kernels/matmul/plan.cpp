@@ -136,7 +136,6 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   rows = rows_of_tile(o.m);
   nr = kernels_.nr(rows);
   if (o.n < nr) nr = width(static_cast<int>(o.n));
-  halves = has_halves(o) && !prepacked && nr == 2 * kernels_.lanes;
   pack_a = !reads_a_in_place(o);
   fetch_a = !pack_a && o.cs_a == 1 && (prepacked || o.m * std::abs(o.rs_a) * kSize > 2 * caches.l2);
   fetch_c = 2 * o.m * std::abs(o.rs_c) * kSize > 5 * caches.l2;

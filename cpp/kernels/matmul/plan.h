@@ -52,7 +52,6 @@ class MatmulPlan {
   bool fetch_c;   // c's lines come from beyond L2
   bool fused;     // b is packed by the tiles of the first panel, not before
   bool ragged_b;  // b is read in place, but for a last strip that no tile fits
-  bool halves;    // tiles of half a vector are faster: see half_tile() in microkernel.h
   bool overlaps;  // no strip has less than a vector, and no tile needs columns beyond its own
   Sharing sharing;
   int rows;         // of a tile, at most
@@ -73,11 +72,7 @@ class MatmulPlan {
     return panel < first ? std::min(first, end) : end;
   }
 
-  // Strips of n columns. Where a tile of half a vector is faster, a last one of 1 to 1.5 vectors is two.
-  int64_t strips_of(int64_t n) const {
-    const int64_t rest = n % nr;
-    return ceil_div(n, nr) + (halves && rest > kernels_.lanes && 2 * rest <= 3 * kernels_.lanes);
-  }
+  int64_t strips_of(int64_t n) const { return ceil_div(n, nr); }  // of so many columns
 
   // Columns of the narrowest tile, of 1, 2, 4 or 8 vectors, that holds so many.
   int width(int columns) const {
@@ -101,7 +96,7 @@ class MatmulPlan {
   bool packs_b_by_tiles(const Operands<T>& o) const;
   bool reads_b_in_place(const Operands<T>& o) const;
   double cost(const Operands<T>& o) const;
-  bool has_halves(const Operands<T>& o) const {
+  bool has_halves(const Operands<T>& o) const {  // see half_tile() in microkernel.h
     return plain_ && kernels_.lanes * kSize == 64 && kSize == 4 && o.cs_c == 1;
   }
   int64_t chunk_of(const Operands<T>& o, bool by_columns) const;
