@@ -1,29 +1,136 @@
-"""Training and evaluation mode of a model, restored afterwards."""
+"""Training and evaluation mode of a model, restored afterwards.
+
+The mode is an attribute of the modules, so all threads share it. A training in one thread and an evaluation
+in another would switch each other's mode without notice: the later one is refused. Evaluations may run side
+by side: the first notes the modes, the last restores them.
+"""
 
 from __future__ import annotations
 
+import os
+from _thread import RLock, get_ident
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from ranvier.autograd import no_grad
 
-__all__ = ["evaluating", "mode_kept"]
+__all__ = ["evaluating", "mode_kept", "require_untrained", "training"]
+
+
+@dataclass
+class _Evaluation:
+    """Evaluations of one model that are running, and the modes from before the first."""
+
+    before: list[tuple[Any, bool]]
+    threads: list[int] = field(default_factory=list)
+
+
+class _State:
+    """What runs now, by the id of the model."""
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self.trained: dict[int, int] = {}  # the thread that trains it
+        self.evaluated: dict[int, _Evaluation] = {}
+
+    def forked(self) -> None:
+        """In a forked child, which has one thread: what others ran has ended."""
+        self.lock, mine = RLock(), get_ident()
+        self.trained = {key: thread for key, thread in self.trained.items() if thread == mine}
+        for key, running in list(self.evaluated.items()):
+            running.threads = [thread for thread in running.threads if thread == mine]
+            if not running.threads:
+                del self.evaluated[key]
+                _restore(running.before)
+
+
+_state = _State()
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_state.forked)
+
+
+def _modes(model: Any) -> list[tuple[Any, bool]]:
+    return [(module, module.training) for module in model.modules()]
+
+
+def _restore(modes: list[tuple[Any, bool]]) -> None:
+    for module, training in modes:
+        module.training = training
 
 
 @contextmanager
 def mode_kept(model: Any) -> Iterator[None]:
     """Restores the mode (training or evaluation) of every module."""
-    before = [(module, module.training) for module in model.modules()]
+    before = _modes(model)
     try:
         yield
     finally:
-        for module, training in before:
-            module.training = training
+        _restore(before)
+
+
+def require_untrained(model: Any, name: str = "") -> None:
+    """Raises RuntimeError where another thread trains the model. name: of the method, for the error."""
+    if _state.trained.get(id(model), get_ident()) != get_ident():
+        raise RuntimeError(
+            f"[{name or type(model).__name__}] a fit of this model is running in another thread, and would "
+            "go on in evaluation mode; expected a call from one of its callbacks, or a copy of the model "
+            "(copy.deepcopy(trainer.model))"
+        )
 
 
 @contextmanager
-def evaluating(model: Any) -> Iterator[None]:
-    with mode_kept(model), no_grad():
+def training(model: Any, name: str) -> Iterator[None]:
+    """Restores the modes after a training; until then no other thread may switch them.
+
+    Raises:
+        RuntimeError: another thread trains or evaluates the model.
+    """
+    mine, key = get_ident(), id(model)
+    with _state.lock:
+        if _state.trained.get(key, mine) != mine:
+            raise RuntimeError(
+                f"[{name}] a fit of this model is running in another thread; expected one at a time"
+            )
+        running = _state.evaluated.get(key)
+        if running is not None and any(thread != mine for thread in running.threads):
+            raise RuntimeError(
+                f"[{name}] another thread predicts or evaluates with this model; expected one at a time, or "
+                "a copy of the model there (copy.deepcopy(trainer.model))"
+            )
+        outer = key in _state.trained  # a training in a callback of another one
+        _state.trained[key] = mine
+    try:
+        with mode_kept(model):
+            yield
+    finally:
+        if not outer:
+            with _state.lock:
+                _state.trained.pop(key, None)
+
+
+@contextmanager
+def evaluating(model: Any, name: str = "") -> Iterator[None]:
+    """Evaluation mode without gradients. name: of the method, for the error.
+
+    Raises:
+        RuntimeError: another thread trains the model.
+    """
+    mine, key = get_ident(), id(model)
+    with _state.lock:
+        require_untrained(model, name)
+        running = _state.evaluated.get(key)
+        if running is None:
+            running = _state.evaluated[key] = _Evaluation(_modes(model))
+        running.threads.append(mine)
+    try:
         model.eval()
-        yield
+        with no_grad():
+            yield
+    finally:
+        with _state.lock:
+            running.threads.remove(mine)
+            if not running.threads:
+                _state.evaluated.pop(key, None)
+                _restore(running.before)

@@ -11,7 +11,7 @@ import numpy as np
 import ranvier.nn as nn
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.nn.modes import evaluating, mode_kept
+from ranvier.nn.modes import evaluating, mode_kept, require_untrained
 from ranvier.onnx.replaced import tracing
 from ranvier.onnx.tracing import Trace
 
@@ -43,6 +43,7 @@ class Modules:
             prefix = "" if not self.roots else f"{type(module).__name__.lower()}{len(self.roots)}"
             self.roots[prefix] = module
         if module.training:
+            require_untrained(module, "onnx.export")
             modes.enter_context(mode_kept(module))
             module.eval()
         if not known:

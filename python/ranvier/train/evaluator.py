@@ -37,7 +37,7 @@ class Evaluator:
         measured = Measured(trainer.loss, trainer.metrics, link)
         penalty = self._penalty_now()
         evaluate = self._parts.of(trainer, "evaluate", self._evaluate, after=1)
-        with evaluating(trainer.model):
+        with evaluating(trainer.model, "Trainer.evaluate"):
             for x, y, weights in source:
                 try:
                     loss, output = evaluate(x, y, *weighting(weights))
@@ -57,7 +57,7 @@ class Evaluator:
         trainer = self._trainer
         predict = self._parts.of(trainer, "predict", self._predict, after=1)
         parts = []
-        with evaluating(trainer.model):
+        with evaluating(trainer.model, name):
             for x in batches:
                 try:
                     parts.append(_one_each(name, predict(x)._array, x))

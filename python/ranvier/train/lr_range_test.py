@@ -18,7 +18,7 @@ from ranvier.autograd import borrowed, wrap
 from ranvier.autograd.random import get_rng_state, set_rng_state
 from ranvier.autograd.views import bump
 from ranvier.data.sampler import positive
-from ranvier.nn.modes import mode_kept
+from ranvier.nn.modes import training
 from ranvier.optim import Optimizer
 from ranvier.train.form import Form
 from ranvier.train.source import ArraySource, LoaderSource, Source
@@ -109,6 +109,7 @@ def lr_range_test(
 
     Raises:
         ValueError: settings out of range. TypeError: an optimizer that is neither.
+        RuntimeError: another thread trains the model or evaluates it.
 
     Source: L. N. Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), section 3.3.
 
@@ -127,7 +128,7 @@ def lr_range_test(
     maker = optimizer if isinstance(optimizer, Optimizer) else _made(optimizer, model)
     source = _source(model, loss, x, y, batch_size)
     rates = start * (end / start) ** (np.arange(steps) / max(steps - 1, 1))
-    with _taken_back(model, maker), mode_kept(model):
+    with training(model, _NAME), _taken_back(model, maker):
         model.train()
         return _run(model, loss, maker, source, rates, smoothing, divergence)
 

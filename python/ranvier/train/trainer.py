@@ -14,7 +14,7 @@ import ranvier.train.settings as checked
 from ranvier.autograd import Tensor
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import Metric
-from ranvier.nn.modes import mode_kept
+from ranvier.nn.modes import require_untrained, training
 from ranvier.train.advice import advise, warning_once
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.progress import ProgressBar, shows_progress
@@ -116,13 +116,7 @@ class Trainer:
         shards: int = 8,
         deterministic: bool = True,
     ) -> None:
-        for name, flag in (
-            ("compile", compile),
-            ("distributed", distributed),
-            ("deterministic", deterministic),
-        ):
-            if not isinstance(flag, bool):
-                raise TypeError(f"[Trainer] got {name} {flag!r}; expected True or False")
+        checked.require_flags(compile=compile, distributed=distributed, deterministic=deterministic)
         require_strength("l1", l1)
         require_strength("l2", l2)
         self.model = model
@@ -205,6 +199,7 @@ class Trainer:
             NonFiniteError: a loss, or a parameter at the end, is NaN or infinite (see `on_nonfinite`).
             TypeError: arrays that are not numbers.
             FileNotFoundError: no checkpoint or folder at `resume`.
+            RuntimeError: a fit, prediction or evaluation of the model is running in another thread.
         """
         name = "Trainer.fit"
         if self._run is not None:
@@ -242,7 +237,7 @@ class Trainer:
             try:
                 if resume is not None:
                     run.find(resume)
-                with mode_kept(self.model):
+                with training(self.model, name):
                     run.go()
             finally:
                 self._run = None
@@ -262,7 +257,9 @@ class Trainer:
 
         Raises:
             ValueError: arrays of unequal or no length, NaN or infinite numbers.
+            RuntimeError: a fit of the model is running in another thread.
         """
+        require_untrained(self.model, "Trainer.evaluate")
         batch_size = positive("Trainer.evaluate", "batch_size", batch_size)
         form, kind = self._form(), checked.processes().SharedEvaluator if self.distributed else Evaluator
         with warning_once(self.leads):
@@ -276,6 +273,9 @@ class Trainer:
         frame must have the columns of `fit`, in the same order.
 
         Labels are (n,) for CrossEntropyLoss, and of the output's shape for the binary losses.
+
+        Raises:
+            RuntimeError: a fit of the model is running in another thread.
         """
         output = self._output("Trainer.predict", x, batch_size)
         form = self._form()
@@ -288,6 +288,7 @@ class Trainer:
 
         Raises:
             ValueError: the loss is not one of classification.
+            RuntimeError: a fit of the model is running in another thread.
         """
         link = link_of(self.loss)
         if link is None:
@@ -387,9 +388,9 @@ class Trainer:
     # --- parts
 
     def _output(self, name: str, x: Any, batch_size: int) -> Array:
-        form = self._form()
+        require_untrained(self.model, name)
         size = positive(name, "batch_size", batch_size)
-        batches = only_samples(name, x, form, size, self.on_nonfinite)
+        batches = only_samples(name, x, self._form(), size, self.on_nonfinite)
         return Evaluator(self, self._parts).output(name, batches)
 
     def _form(self, first: bool = False) -> Form:

@@ -87,7 +87,7 @@ class SharedEvaluator(Evaluator):
         penalty = self._penalty_now()
         evaluate = self._parts.of(trainer, "evaluate", self._evaluate, after=1)
         own = []
-        with evaluating(trainer.model):
+        with evaluating(trainer.model, "Trainer.evaluate"):
             for number, (x, y, weights) in enumerate(source):
                 if number % self._world.size != self._world.rank:
                     continue
