@@ -12,18 +12,21 @@ constexpr int kAccumulators = kManyRegisters ? 28 : RANVIER_HAS_FMA ? 12 : 8;
 constexpr int kTileRows = kAccumulators / kTileVectors;
 
 // A tile has 1, 2, 4 or 8 vectors. Few rows leave registers for a wide one, which hides the FMA's latency and
-// reads b in longer runs.
+// reads b in longer runs. In float64, which is rare, four vectors of four rows or more are not worth their
+// size.
+template <class T>
 constexpr int tile_vectors(int rows) {
-  return rows * 8 <= kAccumulators ? 8 : rows * 4 <= kAccumulators ? 4 : 2;
+  const bool four = sizeof(T) == sizeof(float) || rows < 4;
+  return rows * 8 <= kAccumulators ? 8 : rows * 4 <= kAccumulators && four ? 4 : 2;
 }
 
 // Masked loads and stores cost no more than whole ones.
 constexpr bool kMasks = RANVIER_VECTOR_BYTES == 64;
 
 // Tiles of two vectors and at least so many rows pack b as they go.
-constexpr int kPackingRows = kManyRegisters ? 8 : RANVIER_HAS_FMA ? 4 : 3;
+constexpr int kPackingRows = kManyRegisters ? 10 : RANVIER_HAS_FMA ? 4 : 3;
 
-static_assert(tile_vectors(kPackingRows) == kTileVectors);
+static_assert(tile_vectors<float>(kPackingRows) == kTileVectors);
 
 // kc: the most products in one chain of a sum. It decides the bits of every result: the same at all levels
 // and on every machine. A panel of b, kc x 2 vectors, is then about as large as L1.

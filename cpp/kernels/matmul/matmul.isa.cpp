@@ -18,7 +18,7 @@ using Tile = void (*)(const MatmulTile<T>&);
 // The tile of kRows rows and 1, 2, 4 or 8 vectors; null where the registers do not hold it.
 template <class T, int kRows, int kVectors>
 static constexpr Tile<T> tile_or_null() {
-  if constexpr (kVectors <= tile_vectors(kRows))
+  if constexpr (kVectors <= tile_vectors<T>(kRows))
     return tile<T, kRows, kVectors>;
   else
     return nullptr;
@@ -65,7 +65,7 @@ static void run_tile(const MatmulTile<T>& t) {
 
 template <class T>
 static int widest(int rows) {
-  return tile_vectors(rows) * lanes<T>;
+  return tile_vectors<T>(rows) * lanes<T>;
 }
 
 // Without FMA, and for float64, which are rare, the code is not worth its size.
