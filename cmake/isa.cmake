@@ -113,7 +113,7 @@ function(ranvier_add_isa_objects out)
       set(target ranvier_isa_${level}${suffix})
       add_library(${target} OBJECT ${sources${suffix}})
       target_compile_options(${target} PRIVATE ${RANVIER_COMMON_FLAGS} ${RANVIER_FLAGS_${level}}
-        ${RANVIER_FLAGS${suffix}} -fno-exceptions -fno-rtti ${RANVIER_NO_TABLES} ${RANVIER_NO_CLONES})
+        ${RANVIER_FLAGS${suffix}} -ffunction-sections -fno-exceptions -fno-rtti ${RANVIER_NO_TABLES} ${RANVIER_NO_CLONES})
       target_compile_definitions(${target} PRIVATE RANVIER_ISA=${level} ${RANVIER_DEFS_${level}})
       # Link-time optimisation would merge functions across levels.
       set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON INTERPROCEDURAL_OPTIMIZATION OFF)

@@ -16,8 +16,8 @@ METHOD, VERSION, UNIX = 8, 20, 3  # deflate; of the zip format; where the file a
 
 
 def deflated(content: bytes) -> bytes:
-    """As a raw deflate stream: without zlib's two bytes in front and its checksum behind."""
-    return zopfli.zlib.compress(content, numiterations=5)[2:-4]
+    """As a raw deflate stream of any number of blocks: without the two bytes before it and the checksum after it."""
+    return zopfli.zlib.compress(content, numiterations=5, blocksplittingmax=0)[2:-4]
 
 
 def rewrite(wheel: Path) -> None:
