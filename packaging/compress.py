@@ -16,7 +16,7 @@ METHOD, VERSION, UNIX = 8, 20, 3  # deflate; of the zip format; where the file a
 
 
 def deflated(content: bytes) -> bytes:
-    """As a raw deflate stream of any number of blocks: without the two bytes before it and the checksum after it."""
+    """As a raw deflate stream of any number of blocks: without zlib's two bytes and its checksum."""
     return zopfli.zlib.compress(content, numiterations=5, blocksplittingmax=0)[2:-4]
 
 
