@@ -128,6 +128,31 @@ def test_tiles_of_every_width(rows, columns, isa, rng):
             check(stored(rng, (rows, 7), "float32", "C"), stored(rng, (7, n), "float32", "C"))
 
 
+@grouped("rest", range(1, 16))
+def test_parts_of_a_vector_after_whole_ones(rest, isa, rng):
+    """Rows around those of a tile, one and two blocks of sums; nothing is written past the columns."""
+    for k in (3, 400):
+        for m in (6, 7, 8, 9, 13, 14, 15, 29):
+            for n in (rest, 16 + rest, 48 + rest):
+                a, b = rng.uniform(-1, 1, (m, k)).astype("f"), rng.uniform(-1, 1, (k, n)).astype("f")
+                out = np.full((m, n + 9), np.nan, "f")
+                kernels.matmul(a, b, out=out[:, :n])
+                assert np.isnan(out[:, n:]).all()
+                check(a, b)
+                np.testing.assert_array_equal(out[:, :n], kernels.matmul(a, b))
+
+
+@grouped("n", [2048, 2500])
+@pytest.mark.parametrize("k", [15, 30, 500])
+def test_few_rows_beside_a_large_b(k, n, isa, rng):
+    """One to four panels: b read in place or packed, its rows a power of two apart or not; the same bits."""
+    a, b = rng.uniform(-1, 1, (60, k)).astype("f"), rng.uniform(-1, 1, (k, n)).astype("f")
+    whole = kernels.matmul(a, b)
+    check(a, b)
+    for m in (5, 6, 7, 12, 13, 14, 15, 18, 28, 29, 42, 43):
+        np.testing.assert_array_equal(kernels.matmul(a[:m], b), whole[:m])
+
+
 @pytest.mark.parametrize("activation", ["none", "relu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("m", "k", "n"), [(32, 784, 128), (9, 500, 70), (100, 40, 10), (17, 900, 33)])
