@@ -77,3 +77,59 @@ def test_several_inputs_and_outputs():
         np.testing.assert_array_equal(found["sum"].numpy(), expected["sum"].detach().numpy())
         np.testing.assert_array_equal(found["both"][1].numpy(), expected["both"][1].detach().numpy())
     assert len(fast.programs) == 2
+
+
+class FirstChannel(nn.Module):
+    def forward(self, x):
+        return x[:, :1]
+
+
+class Both(nn.Module):
+    def forward(self, x):
+        return {"given": x, "made": (x * 2, x)}
+
+
+@pytest.mark.parametrize(
+    "model",
+    [nn.Identity(), nn.Sequential(nn.Dropout2d(0.3)), nn.Flatten(), FirstChannel()],
+    ids=["identity", "dropout", "flatten", "slice"],
+)
+def test_a_model_that_returns_its_argument(model):
+    fast = rv.compile(model.eval())
+    for dtype in (np.float32, np.float64):
+        kept = []
+        for i in range(5):
+            x = (X + i).astype(dtype)
+            x[0, 0, 0, :2] = [np.nan, -0.0]
+            kept.append((fast(x), model(x.copy()).numpy()))
+            x[...] = 1  # the result has its own memory
+        for found, expected in kept:
+            assert found.numpy().dtype == dtype
+            assert found.numpy().tobytes() == expected.tobytes()
+    assert len(fast.programs) == 2
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.bool_])
+def test_a_model_that_returns_integers_or_booleans(dtype):
+    fast = rv.compile(nn.Identity().eval())
+    for i in range(5):
+        x = (i / 2 < X).astype(dtype)
+        found = fast(x).numpy()
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, x)
+    assert fast.programs
+
+
+def test_an_argument_among_the_results():
+    fast = rv.compile(Both().eval())
+    for i in range(5):
+        found = fast(X + i)
+        np.testing.assert_array_equal(found["given"], X + i)
+        np.testing.assert_array_equal(found["made"][0], (X + i) * 2)
+        np.testing.assert_array_equal(found["made"][1], X + i)
+    assert fast.programs
+
+
+def test_a_step_that_returns_its_argument_is_refused():
+    with pytest.raises(rv.CaptureError, match=r"returns one of its arguments; return a clone\(\) of it"):
+        rv.compile(lambda x: x)(X)

@@ -57,7 +57,7 @@ def compile(
         CaptureError: from a call of a step that cannot be replayed. It reads a value (``.item()``), uses
             arrays that NumPy makes inside it (wrap true constants in :func:`constant`), keeps an intermediate
             result, changes what it reads, uses files, time or Python's random numbers, or returns its
-            argument.
+            argument (a model may: the result is a copy).
         TypeError: `function` is not callable.
         ValueError: verify is neither True, False nor an integer >= 1.
 

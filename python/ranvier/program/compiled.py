@@ -208,7 +208,7 @@ class CompiledFunction:
         if self._cache.is_overdrawn(key, getattr(self, "__name__", type(self._function).__name__)):
             return self._eager(args, kwargs)
         large, self._large = self._large, None
-        result, recording, slots = record(self._function, args, kwargs, None, large)
+        result, recording, slots = record(self._function, args, kwargs, None, large, self._forward_only)
         self._cache.recorded()
         if recording.passing:
             return result
@@ -260,7 +260,9 @@ class CompiledFunction:
         before, entry = program.core.snapshot(), program.entry()
         watched = None if other_threads() else program.large
         try:
-            result, recording, slots = record(self._function, args, kwargs, program.arguments, watched)
+            result, recording, slots = record(
+                self._function, args, kwargs, program.arguments, watched, self._forward_only
+            )
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
             self._cache.put(key, program)
             raise

@@ -28,11 +28,14 @@ def record(
     kwargs: dict[str, Any],
     forms: list[Array] | None = None,
     large: Large | None = None,
+    forward_only: bool = False,
 ) -> tuple[Any, Recording, list[Array]]:
     """Runs the step once, eagerly and recorded: (its result off the tape, the recording, the arguments).
 
     forms: for a run that a program is compared with; the arguments get the strides of these arrays, and all
-    results are kept. large: arrays whose reading is watched.
+    results are kept. large: arrays whose reading is watched. forward_only: the function is the
+    forward pass of a model; where it returns an argument, as dropout in evaluation mode does, the result is a
+    copy, so that a replay can make it in new memory.
     """
     recorded = Recording(_core.Recording(package(), forms is not None))
     touches = None if large is None else Touches(*large)
@@ -54,6 +57,8 @@ def record(
     before = drawn()
     with recorded, recorded.reads, touches or contextlib.nullcontext():
         result = function(*args, **kwargs)
+        if forward_only:
+            result = _arguments_cloned(result, recorded)
     for (outer, inner), first in zip(containers, given, strict=True):
         if len(inner) != len(first) or any(
             a is not b for a, b in zip(_flat(inner), _flat(first), strict=True)
@@ -70,6 +75,14 @@ def record(
     form = flattened(result, tensors)
     detached = [t.detach() if t.requires_grad and t.grad_fn is not None else t for t in tensors]
     return filled(form, detached), recorded, slots
+
+
+def _arguments_cloned(result: Any, recorded: Recording) -> Any:
+    """The result with a clone of each Tensor that shares memory with an argument."""
+    tensors: list[Tensor] = []
+    form = flattened(result, tensors)
+    cloned = {id(t): t.clone() for t in tensors if recorded.core.kind_of(t._array) == "argument"}
+    return filled(form, [cloned.get(id(t), t) for t in tensors]) if cloned else result
 
 
 def _reach(array: Array) -> int:
