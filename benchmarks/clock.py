@@ -25,7 +25,7 @@ class Pace:
 
 
 # mean: beside a busy process, whose time slices are longer than a sample
-PACES = {"row": Pace(0.01, 0.025), "sweep": Pace(0.005, 0.01), "mean": Pace(0.3, 0.5, fmean)}
+PACES = {"row": Pace(0.01, 0.025), "sweep": Pace(0.005, 0.01), "mean": Pace(0.1, 0.33, fmean)}
 
 
 def warm(call: Callable[[], Any], seconds: float) -> float:

@@ -1,8 +1,10 @@
 """Captured steps while another process keeps one core busy: ``python -m benchmarks.training.taken_core``.
 
 The other process is pinned to the last core and has the same priority. Each library runs its step with as
-many threads as the machine has cores, ranvier on one thread too. A figure is the mean over half a second,
-which has many time slices of the scheduler, and of those the median over the rounds.
+many threads as the machine has cores, ranvier on one thread too. A figure is the mean over a third of a second,
+which has many time slices of the scheduler, and of those the median over the rounds. Each round begins with
+the first parameters: a network that has learned its few batches by heart multiplies subnormal gradients, which
+some processors do at a tenth of their speed.
 """
 
 from __future__ import annotations
@@ -75,22 +77,19 @@ def measured(network: str, batch: int, peers: Peers, busy: subprocess.Popen[byte
     """Seconds of a step: of each library, with the core taken and ("quiet") without."""
     case = training_case(network, batch)
     most = machine.thread_counts()[-1]
-    own = own_steps(network, case, [1, most])
-    others = peer_steps(network, case, most, peers)
     seconds: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
         for state, word in ((signal.SIGSTOP, "quiet "), (signal.SIGCONT, "")):
+            own = own_steps(network, case, [1, most])
+            others = {} if word else peer_steps(network, case, most, peers)
             busy.send_signal(state)
             for threads, step in own.items():
                 with machine.threads(threads):
                     seconds.setdefault(f"{word}{threads}", []).append(one_round(step, "mean"))
-            if word:
-                continue
             for label, process in others.items():
                 seconds.setdefault(label, []).append(process.seconds(label, "mean"))
-        busy.send_signal(signal.SIGSTOP)
-    for label, process in others.items():
-        process.forget(label)
+                process.forget(label)
+            busy.send_signal(signal.SIGSTOP)
     return {label: median(found) for label, found in seconds.items()}
 
 
