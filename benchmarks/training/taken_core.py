@@ -1,10 +1,10 @@
 """Captured steps while another process keeps one core busy: ``python -m benchmarks.training.taken_core``.
 
 The other process is pinned to the last core and has the same priority. Each library runs its step with as
-many threads as the machine has cores, ranvier on one thread too. A figure is the mean over a third of a second,
-which has many time slices of the scheduler, and of those the median over the rounds. Each round begins with
-the first parameters: a network that has learned its few batches by heart multiplies subnormal gradients, which
-some processors do at a tenth of their speed.
+many threads as the machine has cores, ranvier on one thread too. A figure is the mean over a third of a
+second, which has many time slices of the scheduler, and of those the median over the rounds. Each round
+begins with the first parameters: a network that has learned its few batches by heart multiplies subnormal
+gradients, which some processors do at a tenth of their speed.
 """
 
 from __future__ import annotations
