@@ -29,7 +29,7 @@ bool exchanges(const Conv2dBackwardWeight<float>& c) {
   const int64_t in = c.x.shape[1], out = c.dy.shape[1];
   for (int d = 0; d < 2; ++d)
     if (c.geometry.pad[d] < 0 || c.geometry.pad[d] > (c.taps[d] - 1) * c.geometry.dilation[d]) return false;
-  return c.geometry.groups == 1 && c.taps[0] * c.taps[1] > 1 && out == 1 && in > 1;
+  return c.geometry.groups == 1 && c.taps[0] * c.taps[1] > 1 && out == 1 && in > 1 && numel(c.x) > 0;
 }
 
 // dw[k][c][tap] as dw'[c][k][taps - 1 - tap]
