@@ -63,6 +63,22 @@ def test_rows_columns_and_transposed_operands(shape, dtype, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped("columns", [1, 2, 3, 5, 7, 8, 15, 16, 17, 33])
+def test_one_row_for_many(columns, dtype, isa, rng, threads):
+    """A short row beside many: backwards, every second element, of bools, begun within by a thread."""
+    rows = 60_003 // columns
+    a = rng.standard_normal((rows, columns)).astype(dtype)
+    wide = rng.standard_normal(2 * columns).astype(dtype)
+    for row in (wide[:columns], wide[columns - 1 :: -1], wide[::2]):
+        expected, mask = a - row, np.where(row > 0, a, 1)
+        for count in (1, 2, 3):
+            threads(count)
+            np.testing.assert_array_equal(kernels.sub(a, row), expected)
+            np.testing.assert_array_equal(kernels.where(row > 0, a, 1.0), mask)
+            np.testing.assert_array_equal(kernels.maximum(row, a[:1]), np.maximum(row, a[:1]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n", [40, 511, 512, 513, 600])
 def test_any_alignment(n, dtype, isa, rng):
     """Long rows begin with what leads to an aligned store, in place too: nothing may be computed twice."""

@@ -2,6 +2,7 @@
 // inner loop, through a small block where an operand is strided.
 #pragma once
 #include <algorithm>
+#include <cstring>
 
 #include "base/integers.h"
 #include "base/loop_nest.h"
@@ -162,10 +163,11 @@ struct Loops {
   void gather(int64_t begin, int64_t end, const bool* skipped, char (*block)[kBlockRoom]) const {
     bool walked[kElementOperands], any = false;
     for (int k = 0; k < operands; ++k) {
-      const bool constant = !skipped[k] && inner_step(k) == 0;
-      if (constant) fill_rows(k, begin, end, block[k]);
-      walked[k] = !skipped[k] && !constant;
+      const bool constant = inner_step(k) == 0;
+      walked[k] = !skipped[k] && !constant && !repeats_row(k);
       any = any || walked[k];
+      if (skipped[k] || walked[k]) continue;
+      constant ? fill_rows(k, begin, end, block[k]) : repeat_row(k, begin, end, block[k]);
     }
     if (!any) return;
     int64_t filled = 0;
@@ -176,6 +178,17 @@ struct Loops {
                        block[k] + filled * arrays[k].item, 1);
       filled += n;
     });
+  }
+
+  // Elements [begin, end) of an operand whose rows are all the same: from one row to two, to four, ...
+  void repeat_row(int k, int64_t begin, int64_t end, char* to) const {
+    const int item = arrays[k].item;
+    const int64_t row = row_length(), step = inner_step(k), first = begin % row, n = end - begin;
+    const int64_t head = std::min(row - first, n), once = std::min(row, n);
+    copy_strided(item, head, at(k, first * step), step, to, 1);
+    copy_strided(item, once - head, at(k, 0), step, to + head * item, 1);
+    for (int64_t done = once; done < n; done *= 2)
+      std::memcpy(to + done * item, to, size_t(std::min(done, n - done) * item));
   }
 
   // Elements [begin, end) of an operand with one element for each row.
