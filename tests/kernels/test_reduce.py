@@ -147,6 +147,37 @@ def test_short_lines(n, dtype, isa, rng):
             np.testing.assert_array_equal(kernels.argmin(view, 1), view.argmin(1))
 
 
+@grouped("n", [33, 48, 49, 63, 64, 65, 127, 128, 129, 4096, 4097])
+def test_lines_beside_others(n, isa, rng):
+    """The sum of a line has the same bits alone and among lines that are summed together."""
+    for lines in (7, 8, 9, 15, 16, 17, 33):
+        x = rng.uniform(-1, 1, (lines, n + 3)).astype(np.float32)[:, 1 : n + 1]
+        np.testing.assert_array_equal(kernels.sum(x, 1), [kernels.sum(line) for line in x])
+        mean = kernels.mean(x, 1)
+        np.testing.assert_array_equal(mean, [kernels.mean(line) for line in x])
+        np.testing.assert_allclose(mean, x.astype(np.float64).mean(1), rtol=0, atol=tolerance(x.dtype, 4))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped("rows", [1, 2, 31, 32, 33])
+def test_few_rows(rows, dtype, isa, rng):
+    """Columns of one block of rows are written where they belong, those of more through a buffer."""
+    for columns in (1, 2, 17, 511, 513, 1100):
+        x = rng.standard_normal((3, rows, columns)).astype(dtype)
+        x[1, rows // 2, columns // 2] = np.nan
+        for view in (x, x[:1]):
+            wide = view.astype(np.float64)
+            out = np.zeros((len(view), columns, 2), dtype)
+            np.testing.assert_array_equal(kernels.max(view, 1), view.max(1))
+            np.testing.assert_array_equal(kernels.max(view, 1, out=out[..., 1]), view.max(1))
+            assert not out[..., 0].any()
+            limit = tolerance(dtype, rows, 4)
+            np.testing.assert_allclose(kernels.mean(view, 1), wide.mean(1), rtol=0, atol=limit)
+            center = kernels.mean(view, 1, True)
+            spread = kernels.std(view, center, 1, True, correction=0)[:, 0]
+            np.testing.assert_allclose(spread, wide.std(1), rtol=1e-5, atol=limit)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @grouped("width", [1, 3, 16, 63, 64, 65, 255, 256, 257])
 def test_columns(width, dtype, isa, rng):

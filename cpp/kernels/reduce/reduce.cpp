@@ -57,6 +57,16 @@ struct ReducePlan {
     segments = std::min(segments, std::max<int64_t>(reduced.size, 1));
   }
 
+  // Rows that one call for a panel's columns takes in.
+  int64_t block_rows(int64_t columns) const {
+    const bool dense = reduced.strides[0][reduced.ndim - 1] == columns;
+    return dense && columns <= kReduceNarrow ? kReduceChunk / columns : kReduceRows;
+  }
+  // Whether one call gives the results of a panel, which can be written where they belong.
+  bool is_one_block(int64_t columns) const {
+    return across && segments == 1 && reduced.ndim == 1 && reduced.size <= block_rows(columns) &&
+           kept.strides[kY][kept.ndim - 1] == 1;
+  }
   int64_t parts() const { return rows * panels; }
   int64_t totals() const { return segments > 1 ? round_up(parts() * segments * panel, 64) : 0; }
   int64_t scratch() const { return across ? (kPairwiseLevels + 1) * panel : 0; }  // of one thread
@@ -133,7 +143,7 @@ struct Reduction {
     const LoopNest<1>& nest = plan.reduced;
     const int64_t stride = nest.strides[0][nest.ndim - 1];
     Pairwise<T> pairwise(r.op, scratch, columns, plan.panel);
-    const int64_t rows = stride == columns && columns <= kReduceNarrow ? kReduceChunk / columns : kReduceRows;
+    const int64_t rows = plan.block_rows(columns);
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
       for (int64_t i = 0; i < n; i += rows) {
         reduce(x + offsets[0] + i * stride, stride, std::min(rows, n - i), columns, center, pairwise.next());
@@ -162,6 +172,10 @@ struct Reduction {
   void finish(const T* totals_of_part, T* y, int64_t columns) const {
     const int64_t step = plan.kept.strides[kY][plan.kept.ndim - 1];
     const T divisor = static_cast<T>(r.divisor);
+    if (divisor == T(1) && !r.root && step == 1) {
+      if (totals_of_part != y) std::copy(totals_of_part, totals_of_part + columns, y);
+      return;
+    }
     for (int64_t j = 0; j < columns; ++j) {
       const T value = divisor == T(1) ? totals_of_part[j] : totals_of_part[j] / divisor;
       y[j * step] = r.root ? std::sqrt(value) : value;
@@ -173,6 +187,11 @@ struct Reduction {
     const int64_t begin = plan.reduced.size * segment / plan.segments;
     const int64_t end = plan.reduced.size * (segment + 1) / plan.segments;
     at_part(part, [&](const T* x, const T* center, T* y, int64_t columns) {
+      if (plan.is_one_block(columns)) {
+        kernels.columns[static_cast<int>(r.op)](x, plan.reduced.strides[0][0], end, columns,
+                                                center ? dense_center(center, columns) : nullptr, y);
+        return finish(y, y, columns);
+      }
       T single;
       const T* found = &single;
       if (plan.across) {

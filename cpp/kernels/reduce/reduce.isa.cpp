@@ -3,6 +3,7 @@
 
 #include "kernels/reduce/pairwise.h"
 
+#include "simd/lane_sums.h"
 #include "simd/math.h"
 #include "simd/tile.h"
 
@@ -113,7 +114,7 @@ RANVIER_INLINE V join_all(const V (&total)[1]) {
 
 // Lane by lane the op over x[0, n), n <= kReduceChunk; c: the center, as it counts.
 template <class T, class Op>
-__attribute__((noinline)) static vec<T> chunk(const T* x, int64_t n, typename VecOf<T>::type c) {
+RANVIER_INLINE vec<T> chunk_lanes(const T* x, int64_t n, typename VecOf<T>::type c) {
   constexpr int L = lanes<T>, kTotals = Op::vectors;
   vec<T> total[kTotals];
   for (int v = 0; v < kTotals; ++v) total[v] = Op::identity();
@@ -128,6 +129,10 @@ __attribute__((noinline)) static vec<T> chunk(const T* x, int64_t n, typename Ve
     total[last] = Op::step(total[last], select(inside, load_n(x + i, rest), Op::pad(c)), c);
   }
   return join_all<Op>(total);
+}
+template <class T, class Op>
+__attribute__((noinline)) static vec<T> chunk(const T* x, int64_t n, typename VecOf<T>::type c) {
+  return chunk_lanes<T, Op>(x, n, c);
 }
 
 // Chunks' vectors joined in pairs, by a binary counter as in pairwise.h. The same code for all ops that add.
@@ -212,8 +217,15 @@ static constexpr auto beside = beside_of<T, Op>();
 template <class T, class Op>
 static void lines(const T* x, int64_t n, int64_t count, int64_t stride, const T* center, int64_t center_step,
                   T* y) {
-  for (int64_t i = 0; i < count; ++i)
-    y[i] = runs<T, Op>(x + i * stride, n, 1, 0, center ? center[i * center_step] : T(0));
+  int64_t i = 0;
+  if constexpr (is_common<T, Op> && std::is_same_v<Op, Sum<T>>)
+    for (constexpr int L = lanes<T>; n <= kReduceChunk && i + L <= count; i += L) {
+      vec<T> totals[L];
+#pragma GCC unroll 1
+      for (int k = 0; k < L; ++k) totals[k] = chunk_lanes<T, Op>(x + (i + k) * stride, n, vec<T>{});
+      store(y + i, sum_lanes<L / 2, T>(totals));
+    }
+  for (; i < count; ++i) y[i] = runs<T, Op>(x + i * stride, n, 1, 0, center ? center[i * center_step] : T(0));
 }
 
 // Rows [0, rows) taken into y, or where first is set into new totals.
