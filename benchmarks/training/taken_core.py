@@ -3,9 +3,8 @@
 The other process is pinned to the last core and has the same priority. Each library runs its step with as
 many threads as the machine has cores, ranvier on one thread too. A figure is the mean over a third of a
 second, which has many time slices of the scheduler, and of those the median over the rounds. Each round
-begins with the first parameters. It does not avoid this: Adam's first moments of weights that get no gradient
-become subnormal after some 800 steps, with which Intel's processors calculate slowly, so that steps of small
-networks take about twice as long. jax replaces subnormal numbers by 0, torch does not.
+begins with the first parameters. Where weights get no gradient, torch's first moments of Adam become
+subnormal after some 800 steps, with which Intel's processors calculate slowly; jax and ranvier store 0.
 """
 
 from __future__ import annotations

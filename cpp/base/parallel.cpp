@@ -187,7 +187,7 @@ void Team::open(double cost_ns, void (*call)(const void* body, const OpenTeam&),
     if (lease.size() > 1) {
 #pragma omp parallel num_threads(lease.size())
       {
-        const DefaultFpEnvironment environment;
+        const FpEnvironment environment;
         enter_team();
         const int index = omp_get_thread_num();
         detail::Progress progress;

@@ -1,6 +1,7 @@
 // Threads, ISA level, memory: what ranvier.show_config() reports and tests set.
 #include <pybind11/typing.h>
 #include "base/allocator.h"
+#include "base/fp_environment.h"
 #include "base/isa.h"
 #include "base/parallel.h"
 #include "base/system.h"
@@ -28,6 +29,12 @@ void set_num_threads_checked(Whole count) {
   if (count < 1 || count > 1024)
     fail_value(count.op, "got ", count.number, "; expected a count from 1 to 1024");
   set_num_threads(static_cast<int>(count.number));
+}
+
+// Whether the setting is possible here.
+py::bool_ set_flush_denormal_checked(Truth mode) {
+  if (FpEnvironment::kMayFlush) set_flush_denormal(mode);
+  return py::bool_(FpEnvironment::kMayFlush);
 }
 
 // The exception of a signal, from the check to the end of the call that it stops. Both are on the main
@@ -79,6 +86,8 @@ void register_runtime(py::module_& m) {
   def(m, "set_isa(name)", set_isa_checked);
   def(m, "get_num_threads()", [] { return py::int_(num_threads()); });
   def(m, "set_num_threads(count)", set_num_threads_checked);
+  def(m, "get_flush_denormal()", FpEnvironment::flushes);
+  def(m, "set_flush_denormal(mode)", set_flush_denormal_checked);
   def(m, "usable_cpus()", [] { return py::int_(usable_cpus()); });
   def(m, "set_alone(alone)", [](Truth alone) { set_alone(alone); });
   def(m, "memory_stats()", memory_stats);

@@ -32,7 +32,7 @@ void invoke(const Call& call) {
   const size_t bytes = detail::Scratch<Call>::bytes(call, team.threads());
   Workspace workspace(bytes);
   if (bytes && !workspace.data()) throw std::bad_alloc();
-  DefaultFpEnvironment environment;
+  FpEnvironment environment;
   call.run(team, workspace.data());
   if (__builtin_expect(stop.stopped(), false)) throw Interrupted();
 }

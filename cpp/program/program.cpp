@@ -230,7 +230,7 @@ void Program::redirect(Slot& slot, char* data) {
 }
 
 void Program::run_one(size_t index) {
-  DefaultFpEnvironment environment;
+  FpEnvironment environment;
   instructions_[index].type->run(instructions_[index].call.get(), Team(team_), workspace_);
 }
 
@@ -257,7 +257,7 @@ const Instruction* Program::run_as(Threads threads, bool may_stop) {
   const bool alone = threads == Threads::solo || (threads == Threads::chosen && (alone_ || pace_.alone()));
   const Team team(alone ? 1 : team_, looked_at);
   const NoFork whole;
-  DefaultFpEnvironment environment;
+  FpEnvironment environment;
   if (stale_)
     for (size_t i = 0; i < prepared_; ++i) run_one(i);
   stale_ = false;

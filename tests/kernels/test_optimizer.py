@@ -131,6 +131,46 @@ def test_roots_of_adam_are_rounded_as_ieee_asks(isa, number):
         same(np.full(64, bits))
 
 
+# without weight decay, and states that shrink where gradients are 0
+QUIET = {
+    "sgd": ((0.1, 0.9, 0.0, 0.0), 1),
+    "rmsprop": ((0.1, 0.99, 1e-8, 0.9, 0.0), 3),
+    "adam": ((0.1, 0.9, 0.999, 1e-8, 0.0), 2),
+    "adadelta": ((0.1, 0.9, 1e-6, 0.0), 2),
+    "adamax": ((0.1, 0.9, 0.999, 1e-8, 0.0), 1),
+    "nadam": ((0.1, 0.9, 0.999, 1e-8, 0.0, 4e-3), 2),
+    "radam": ((0.1, 0.9, 0.999, 1e-8, 0.0), 2),
+    "lion": ((0.1, 0.9, 0.99, 0.0), 1),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rule", QUIET)
+def test_moments_are_never_subnormal(isa, rule, dtype):
+    settings, shrinking = QUIET[rule]
+    p, g = [np.ones(70, dtype)], [np.zeros(70, dtype)]
+    state = states(p, STATES.get(rule, 2))
+    for (moment,) in state[:shrinking]:
+        moment[:] = np.finfo(dtype).tiny * np.repeat([1, 4], 35)
+    step(rule, p, g, state, settings)
+    for (moment,) in state[:shrinking]:
+        np.testing.assert_array_equal(moment[:35], 0)
+        assert (moment[35:] > np.finfo(dtype).tiny).all()
+    if rule != "lion":  # which moves by the sign of its momentum
+        np.testing.assert_array_equal(p[0], 1)
+
+
+@pytest.mark.parametrize("rule", ["rmsprop", "adam", "nadam", "radam"])
+def test_squares_without_eps_stay_subnormal(isa, rule):
+    """A root of 0 would be a divisor."""
+    settings = [0.0 if number == 1e-8 else number for number in QUIET[rule][0]]
+    p, g = [np.ones(5, np.float32)], [np.zeros(5, np.float32)]
+    state = states(p, STATES.get(rule, 2))
+    state[1 if rule != "rmsprop" else 0][0][:] = np.float32(1e-39)
+    step(rule, p, g, state, settings)
+    np.testing.assert_array_equal(p[0], 1)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_nan_stays_nan(isa, rule):
     p, g = [np.zeros(3, np.float32)], [np.array([1, np.nan, 2], np.float32)]

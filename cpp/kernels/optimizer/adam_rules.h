@@ -22,7 +22,7 @@ struct Adam {
   template <class T, class L>
   RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i, L at) {
     const auto [p, g, m] = start_adam(r, c, i, at);
-    vec<T> v = update_square(r.states[1] + i, at, g, c.beta2, c.one_minus_beta2);
+    vec<T> v = update_square(r.states[1] + i, at, g, c.beta2, c.one_minus_beta2, c.least_square);
     if (T* largest = r.states[2]) {
       v = max(at.get(largest + i), v);
       at.put(largest + i, v);
@@ -48,7 +48,7 @@ struct Nadam {
   template <class T, class L>
   RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i, L at) {
     const auto [p, g, m] = start_adam(r, c, i, at);
-    const vec<T> v = update_square(r.states[1] + i, at, g, c.beta2, c.one_minus_beta2);
+    const vec<T> v = update_square(r.states[1] + i, at, g, c.beta2, c.one_minus_beta2, c.least_square);
     const vec<T> denominator = fma(sqrt(v), broadcast(c.root_correction), broadcast(c.eps));
     const vec<T> direction = fma(broadcast(c.step_size), m, broadcast(c.gradient_size) * g);
     at.put(r.p + i, p - direction / denominator);
@@ -60,7 +60,7 @@ struct Radam {
   template <class T, class L>
   RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i, L at) {
     const auto [p, g, m] = start_adam(r, c, i, at);
-    const vec<T> v = update_square(r.states[1] + i, at, g, c.beta2, c.one_minus_beta2);
+    const vec<T> v = update_square(r.states[1] + i, at, g, c.beta2, c.one_minus_beta2, c.least_square);
     const vec<T> direction = c.rectified ? m / (sqrt(v) + broadcast(c.eps)) : m;
     at.put(r.p + i, fma(broadcast(-c.step_size), direction, p));
   }

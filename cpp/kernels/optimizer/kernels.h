@@ -28,10 +28,11 @@ struct SgdNumbers : GradientNumbers<T> {
 template <class T>
 struct RmspropNumbers : GradientNumbers<T> {
   T lr, alpha, one_minus_alpha, eps, momentum;
+  T least_square;  // smaller means of squares become 0
 };
 template <class T>
 struct AdamNumbers : GradientNumbers<T> {
-  T beta2, one_minus_beta1, one_minus_beta2, eps;
+  T beta2, one_minus_beta1, one_minus_beta2, eps, least_square;
   T shrink;           // 1 - lr weight_decay where the decay is decoupled, else 1
   T step_size;        // adam: lr / (1 - beta1^t)
   T root_correction;  // 1 / sqrt(1 - beta2^t)
@@ -44,7 +45,7 @@ struct AdagradNumbers : GradientNumbers<T> {
 };
 template <class T>
 struct AdadeltaNumbers : GradientNumbers<T> {
-  T lr, rho, one_minus_rho, eps;
+  T lr, rho, one_minus_rho, eps, least_square;
 };
 template <class T>
 struct LionNumbers : GradientNumbers<T> {

@@ -3,6 +3,7 @@
 // In double before they are rounded: 1 - 0.999 in float is wrong in its fourth digit.
 #pragma once
 #include <cmath>
+#include <limits>
 
 #include "kernels/optimizer/kernels.h"
 
@@ -11,6 +12,14 @@ namespace ranvier {
 template <class T>
 GradientNumbers<T> gradient_numbers(const OptimizerStep<T>& call, double weight_decay) {
   return {call.maximize, T(call.decoupled_decay ? 0 : weight_decay)};
+}
+
+// Below which a mean of squares may become 0: the least normal number where eps rounds the difference away,
+// even from roots 32 times as large (Adam's first step). Without eps, 0 would be divided by.
+template <class T>
+T least_square(double eps) {
+  constexpr T least = std::numeric_limits<T>::min();
+  return 32 * std::sqrt(double(least)) < eps * std::numeric_limits<T>::epsilon() / 4 ? least : 0;
 }
 
 template <class T>
@@ -22,7 +31,8 @@ SgdNumbers<T> sgd_numbers(const OptimizerStep<T>& call, double step) {
 template <class T>
 RmspropNumbers<T> rmsprop_numbers(const OptimizerStep<T>& call) {
   const double* s = call.settings.data;
-  return {gradient_numbers(call, s[4]), T(s[0]), T(s[1]), T(1 - s[1]), T(s[2]), T(s[3])};
+  return {gradient_numbers(call, s[4]), T(s[0]), T(s[1]), T(1 - s[1]), T(s[2]), T(s[3]),
+          least_square<T>(s[2])};
 }
 
 template <class T>
@@ -34,7 +44,8 @@ AdagradNumbers<T> adagrad_numbers(const OptimizerStep<T>& call, double step) {
 template <class T>
 AdadeltaNumbers<T> adadelta_numbers(const OptimizerStep<T>& call) {
   const double* s = call.settings.data;
-  return {gradient_numbers(call, s[3]), T(s[0]), T(s[1]), T(1 - s[1]), T(s[2])};
+  return {gradient_numbers(call, s[3]),    T(s[0]), T(s[1]), T(1 - s[1]), T(s[2]),
+          least_square<T>(std::sqrt(s[2]))};
 }
 
 template <class T>
@@ -53,6 +64,7 @@ AdamNumbers<T> adam_numbers(const OptimizerStep<T>& call, double step) {
   c.one_minus_beta1 = T(1 - beta1);
   c.one_minus_beta2 = T(1 - beta2);
   c.eps = T(s[3]);
+  c.least_square = least_square<T>(s[3]);
   c.shrink = T(call.decoupled_decay ? 1 - lr * weight_decay : 1);
   c.step_size = T(lr / (1 - std::pow(beta1, t)));
   c.root_correction = T(1 / std::sqrt(1 - std::pow(beta2, t)));

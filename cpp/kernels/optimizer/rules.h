@@ -2,6 +2,8 @@
 //
 // Each is written on one vector; the last elements go through the same code on padded lanes.
 #pragma once
+#include <limits>
+
 #include "kernels/optimizer/kernels.h"
 #include "simd/vec.h"
 
@@ -36,18 +38,32 @@ RANVIER_INLINE vec<T> gradient(const OptimizerRun<T>& r, const GradientNumbers<T
   return g;
 }
 
+// x, and 0 for magnitudes below least. A mean of gradients that are all 0 shrinks to a subnormal number and
+// then stays one, since beta times the least of them is rounded to itself. Some processors take 150 cycles
+// for a vector with a subnormal number.
+template <class T>
+RANVIER_INLINE vec<T> from(T least, typename VecOf<T>::type x) {
+  return select(abs(x) < broadcast(least), vec<T>{}, x);  // NaN stays
+}
+
+template <class T>
+RANVIER_INLINE vec<T> without_subnormals(typename VecOf<T>::type x) {
+  return from(std::numeric_limits<T>::min(), x);
+}
+
 // mean += weight (g - mean)
 template <class T, class L>
 RANVIER_INLINE vec<T> update_mean(T* mean, L at, typename VecOf<T>::type g, T weight) {
-  const vec<T> old = at.get(mean), m = fma(broadcast(weight), g - old, old);
+  const vec<T> old = at.get(mean), m = without_subnormals<T>(fma(broadcast(weight), g - old, old));
   at.put(mean, m);
   return m;
 }
 
-// square = beta square + one_minus_beta g^2
+// square = beta square + one_minus_beta g^2; 0 below least
 template <class T, class L>
-RANVIER_INLINE vec<T> update_square(T* square, L at, typename VecOf<T>::type g, T beta, T one_minus_beta) {
-  const vec<T> v = fma(broadcast(one_minus_beta) * g, g, broadcast(beta) * at.get(square));
+RANVIER_INLINE vec<T> update_square(T* square, L at, typename VecOf<T>::type g, T beta, T one_minus_beta,
+                                    T least) {
+  const vec<T> v = from(least, fma(broadcast(one_minus_beta) * g, g, broadcast(beta) * at.get(square)));
   at.put(square, v);
   return v;
 }
@@ -61,7 +77,8 @@ struct Sgd {
     vec<T> g = gradient(r, c, i, at, p);
     if (T* velocity = r.states[0]) {
       const vec<T> old = at.get(velocity + i);
-      const vec<T> v = c.first ? g : fma(broadcast(c.momentum), old, broadcast(c.one_minus_dampening) * g);
+      const vec<T> next = fma(broadcast(c.momentum), old, broadcast(c.one_minus_dampening) * g);
+      const vec<T> v = without_subnormals<T>(c.first ? g : next);
       at.put(velocity + i, v);
       g = c.nesterov ? fma(broadcast(c.momentum), v, g) : v;
     }
@@ -74,14 +91,14 @@ struct Rmsprop {
   template <class T, class L>
   RANVIER_INLINE void apply(const OptimizerRun<T>& r, const RmspropNumbers<T>& c, int64_t i, L at) {
     const vec<T> p = at.get(r.p + i), g = gradient(r, c, i, at, p);
-    vec<T> variance = update_square(r.states[0] + i, at, g, c.alpha, c.one_minus_alpha);
+    vec<T> variance = update_square(r.states[0] + i, at, g, c.alpha, c.one_minus_alpha, c.least_square);
     if (T* mean = r.states[2]) {
       const vec<T> m = update_mean(mean + i, at, g, c.one_minus_alpha);
       variance = fma(-m, m, variance);
     }
     vec<T> direction = g / (sqrt(variance) + broadcast(c.eps));
     if (T* velocity = r.states[1]) {
-      direction = fma(broadcast(c.momentum), at.get(velocity + i), direction);
+      direction = without_subnormals<T>(fma(broadcast(c.momentum), at.get(velocity + i), direction));
       at.put(velocity + i, direction);
     }
     at.put(r.p + i, fma(broadcast(-c.lr), direction, p));
@@ -104,9 +121,9 @@ struct Adadelta {
   template <class T, class L>
   RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdadeltaNumbers<T>& c, int64_t i, L at) {
     const vec<T> p = at.get(r.p + i), g = gradient(r, c, i, at, p), eps = broadcast(c.eps);
-    const vec<T> square = update_square(r.states[0] + i, at, g, c.rho, c.one_minus_rho);
+    const vec<T> square = update_square(r.states[0] + i, at, g, c.rho, c.one_minus_rho, c.least_square);
     const vec<T> delta = sqrt(at.get(r.states[1] + i) + eps) / sqrt(square + eps) * g;
-    update_square(r.states[1] + i, at, delta, c.rho, c.one_minus_rho);
+    update_square(r.states[1] + i, at, delta, c.rho, c.one_minus_rho, c.least_square);
     at.put(r.p + i, fma(broadcast(-c.lr), delta, p));
   }
 };

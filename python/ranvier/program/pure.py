@@ -24,7 +24,9 @@ _MODULES = frozenset(
     }
 )  # fmt: skip
 _NUMPY_STATE = frozenset({"fromfile", "tofile", "seterrobj", "_load_from_filelike", "empty", "empty_like"})
-_SETTINGS = frozenset({"set_num_threads", "set_winograd", "set_isa", "empty_cache"})  # of the core
+_SETTINGS = frozenset(  # of the core
+    {"set_num_threads", "set_winograd", "set_flush_denormal", "set_isa", "empty_cache"}
+)
 
 # Built-in functions that act on the world, read it, or run code that is not seen.
 _REFUSED = frozenset(

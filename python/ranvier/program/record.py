@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from _thread import _count as other_threads
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from ranvier.autograd.recording import Recording, package
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.program.randomness import drawn
 from ranvier.program.reads import Reads
-from ranvier.program.signature import filled, flattened, replaced
+from ranvier.program.signature import environment, filled, flattened, replaced
 from ranvier.program.touches import Large, Touches
 
 __all__ = ["keeps_strides", "record"]
@@ -54,7 +55,7 @@ def record(
     containers: list[tuple[Any, Any]] = []
     args, kwargs = replaced(args, own, seen, containers), replaced(kwargs, own, seen)
     given = [copy.copy(inner) for _, inner in containers]
-    before = drawn()
+    settings, before = environment(), drawn()
     with recorded, recorded.reads, touches or contextlib.nullcontext():
         result = function(*args, **kwargs)
         if forward_only:
@@ -65,6 +66,14 @@ def record(
         ):
             _write_back(outer, inner)
             recorded.refuse("the step changes a list or dict among its arguments", "return what is new")
+    if environment() != settings:
+        if other_threads():  # one of them may have changed it
+            recorded.passing = True
+        elif not recorded.fault:
+            recorded.fault = (
+                "the step changes a setting of the library (threads, Winograd, subnormal numbers, level, "
+                "gradients), which a replay would not; do that outside the step"
+            )
     after = None if before is None else drawn()
     if before is not None and after is not None and after != before and not recorded.fault:
         recorded.fault = (

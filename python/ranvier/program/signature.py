@@ -22,7 +22,8 @@ _BY_VALUE = _EXACT | {float}
 
 def environment() -> tuple[Any, ...]:
     """What a recorded step depends on besides its arguments."""
-    return _core.get_num_threads(), _core.get_winograd(), _core.isa(), mode.enabled
+    kernels = _core.get_winograd(), _core.get_flush_denormal(), _core.isa()
+    return _core.get_num_threads(), *kernels, mode.enabled
 
 
 class Same:

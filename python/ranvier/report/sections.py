@@ -96,7 +96,7 @@ def settings(configuration: Mapping[str, Any] | None, command: str) -> str:
     """The settings, the machine, and the command to repeat the run."""
     here = config.config()
     machine = {"processor": _processor(), **here}
-    del machine["isas"], machine["winograd"]
+    del machine["isas"], machine["winograd"], machine["flush_denormal"]
     parts = []
     for caption, listed in (("Settings", configuration), ("Machine and versions", machine)):
         if listed:

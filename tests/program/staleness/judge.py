@@ -140,7 +140,7 @@ def run(
     counts: whether to note which calls run Python.
     unlike: the run ends at the first difference from this one.
     """
-    before = _core.get_num_threads(), _core.get_winograd(), _core.isa()
+    before = _core.get_num_threads(), _core.get_winograd(), _core.isa(), _core.get_flush_denormal()
     rv.manual_seed(7)
     random.seed(7)
     np.random.seed(7)  # noqa: NPY002
@@ -156,6 +156,7 @@ def run(
         _core.set_num_threads(before[0])
         _core.set_winograd(before[1])
         _core.set_isa(before[2])
+        _core.set_flush_denormal(before[3])
     return done
 
 

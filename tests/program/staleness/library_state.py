@@ -39,6 +39,7 @@ STATES = {
     "eager_work": (eager_work, True),
     "another_program": (another_program, True),
     "winograd": (lambda n: rv.set_winograd(n % 2 == 0), True),
+    "flush_denormal": (lambda n: rv.set_flush_denormal(n % 2 == 1), True),
 }
 for name, (change, neutral) in STATES.items():
     if neutral is not None:
