@@ -38,7 +38,7 @@ from ranvier.autograd.device import device
 from ranvier.autograd.dlpack import from_dlpack
 from ranvier.autograd.grad import grad, value_and_grad
 from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from ranvier.autograd.random import Generator, get_rng_state, initial_seed, manual_seed, set_rng_state
+from ranvier.autograd.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from ranvier.autograd.random_tensors import *
 from ranvier.autograd.tensor import Tensor
 from ranvier.config import (
@@ -75,6 +75,10 @@ _MODULES = """
 _NAMES = {
     "amp": "autocast",
     "autograd.printing": "set_printoptions",
+    "backends": """
+        are_deterministic_algorithms_enabled get_float32_matmul_precision set_float32_matmul_precision
+        use_deterministic_algorithms
+    """,
     "explore": "diagnose",
     "nn.functional": "focal_loss sigmoid_focal_loss",
     "nn.mlp": "mlp",

@@ -1,4 +1,6 @@
-"""The settings of torch.backends, which programs set and read: none of these libraries is used here.
+"""Settings of PyTorch's arithmetic, which programs set and read: none has an effect here.
+
+Results are always deterministic and in the precision of the dtype, and none of PyTorch's libraries is used.
 
 >>> import ranvier as rv
 >>> rv.backends.cudnn.benchmark = True
@@ -14,6 +16,12 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+__all__ = [
+    "are_deterministic_algorithms_enabled",
+    "get_float32_matmul_precision",
+    "set_float32_matmul_precision",
+    "use_deterministic_algorithms",
+]
 __path__: list[str] = []  # `import ranvier.backends.cudnn` finds the modules below
 
 
@@ -45,3 +53,54 @@ mps = _backend("mps")
 mkl = _backend("mkl")
 mkldnn = _backend("mkldnn", enabled=False)
 openmp = _backend("openmp", available=True)
+
+
+_PRECISIONS = ("highest", "high", "medium")
+_set = {"deterministic": False, "precision": _PRECISIONS[0]}
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Has no effect: all algorithms are deterministic.
+
+    >>> import ranvier as rv
+    >>> rv.use_deterministic_algorithms(True)
+    >>> rv.are_deterministic_algorithms_enabled()
+    True
+    """
+    _set["deterministic"] = bool(mode)
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """What :func:`use_deterministic_algorithms` was last called with.
+
+    >>> import ranvier as rv
+    >>> rv.use_deterministic_algorithms(False)
+    >>> rv.are_deterministic_algorithms_enabled()
+    False
+    """
+    return bool(_set["deterministic"])
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Has no effect: products of float32 are always computed in float32.
+
+    Raises ValueError for a precision that is none of "highest", "high" and "medium".
+
+    >>> import ranvier as rv
+    >>> rv.set_float32_matmul_precision("highest")
+    """
+    if precision not in _PRECISIONS:
+        raise ValueError(
+            f"[set_float32_matmul_precision] got {precision!r}; expected 'highest', 'high' or 'medium'"
+        )
+    _set["precision"] = precision
+
+
+def get_float32_matmul_precision() -> str:
+    """What :func:`set_float32_matmul_precision` was last called with.
+
+    >>> import ranvier as rv
+    >>> rv.set_float32_matmul_precision("highest"); rv.get_float32_matmul_precision()
+    'highest'
+    """
+    return str(_set["precision"])

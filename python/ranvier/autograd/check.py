@@ -13,7 +13,7 @@ from ranvier.autograd.memory import plain
 from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 
-__all__ = ["allclose", "equal", "is_tensor", "isfinite", "isinf", "isnan", "numel"]
+__all__ = ["allclose", "equal", "is_floating_point", "is_tensor", "isfinite", "isinf", "isnan", "numel"]
 
 
 def _raw(x: Any) -> np.ndarray[Any, Any]:
@@ -28,6 +28,16 @@ def is_tensor(obj: Any) -> bool:
     (True, False)
     """
     return isinstance(obj, Tensor)
+
+
+def is_floating_point(input: Any) -> bool:
+    """Whether the elements are floating-point numbers.
+
+    >>> import ranvier as rv
+    >>> rv.is_floating_point(rv.ones(1)), rv.is_floating_point(rv.arange(2))
+    (True, False)
+    """
+    return _raw(input).dtype.kind == "f"
 
 
 def numel(input: Any) -> int:

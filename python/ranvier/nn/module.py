@@ -307,10 +307,13 @@ class Module(HookRegistration):
         fn(self)
         return self
 
-    def to(self: Self, *args: Any, **kwargs: Any) -> Self:
-        """Casts floating parameters and buffers, as :meth:`Tensor.to`."""
+    def to(self: Self, *args: Any, memory_format: Any = None, **kwargs: Any) -> Self:
+        """Casts floating parameters and buffers, as :meth:`Tensor.to`; channels_last is for those with 4
+        dimensions.
+        """
         for tensor in (*self.parameters(), *self.buffers()):
-            cast = tensor.detach().to(*args, **kwargs)
+            laid_out = memory_format != "channels_last" or tensor.ndim == 4
+            cast = tensor.detach().to(*args, memory_format=memory_format if laid_out else None, **kwargs)
             if tensor.dtype.kind == "f" and cast.dtype.kind == "f":
                 tensor._array = cast._array
                 if tensor.grad is not None:
