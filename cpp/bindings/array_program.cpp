@@ -373,7 +373,7 @@ void ArrayProgram::measure_now() {
   program_->renew();
   while (runs_ < kMeasured) {
     run(false);
-    before.restore(*program_);
+    before.restore(*program_, true);
   }
 }
 

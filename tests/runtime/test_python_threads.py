@@ -185,6 +185,18 @@ def test_no_number_is_drawn_twice():
     assert len({key for some in keys for key in some}) == 200 * ROUNDS * THREADS
 
 
+def test_captured_steps_draw_beside_each_other():
+    """What other threads draw during a check is no difference, and the check does not undo it."""
+    x = rv.ones(2)
+
+    def draw():
+        step = rv.compile(lambda x: x * rv.rand(2))
+        return [step(x).numpy().tobytes() for _ in range(200 * ROUNDS)]
+
+    keys = together(*[draw] * THREADS)
+    assert len({key for some in keys for key in some}) == 200 * ROUNDS * THREADS
+
+
 def hooks_called():
     """The numbers of the threads whose hooks on one leaf were called."""
     x, seen = rv.ones(3, requires_grad=True), []
