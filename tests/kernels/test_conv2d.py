@@ -231,6 +231,23 @@ def test_threads_change_no_bit(isa, threads, rng):
     same_bits(threads, run, (1, 2, 3, 7, 16))
 
 
+@grouped(("c", "k", "taps"), [(256, 200, 3), (100, 515, 3), (380, 250, 2), (70, 210, 5)])
+def test_weights_larger_than_a_cache(c, k, taps, isa, threads, rng):
+    """Few pixels: each group of panels may be packed just before its tiles, by the thread that has them."""
+    x, w, bias = random_arrays(rng, "float32", 2, c, 5, 6, k, taps, taps)
+    geometry = {"stride": 2, "padding": taps // 2, "dilation": 1}
+    y = kernels.conv2d(x, w, bias, **geometry)
+    dy = rng.uniform(-1, 1, y.shape).astype("float32")
+    check(x, w, bias, **geometry)
+    permuted = np.ascontiguousarray(w.transpose(2, 3, 0, 1)).transpose(2, 3, 0, 1)  # packed by element
+    np.testing.assert_array_equal(kernels.conv2d(x, permuted, bias, **geometry), y)
+    same_bits(
+        threads,
+        lambda: (kernels.conv2d(x, w, bias, **geometry), *kernels.conv2d_backward(dy, x, w, **geometry)),
+        (1, 2, 3, 7),
+    )
+
+
 def test_only_what_is_needed(rng):
     x, w, bias = random_arrays(rng, "float32", 2, 3, 6, 7, 6, 3, 2)
     dy = np.ones_like(kernels.conv2d(x, w, bias))

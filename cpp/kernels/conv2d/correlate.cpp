@@ -43,7 +43,7 @@ bool prefers_dots(int64_t in, int64_t out, int64_t taps) {
 }
 
 template <class T>
-DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads)
+DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bool may_pack_late)
     : problem(without_skipped(p)),
       in_group(p.x.shape[1] / p.geometry.groups),
       out_group(p.y.shape[1] / p.geometry.groups),
@@ -67,7 +67,13 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads)
   panel_size_ = taps_[0] * taps_[1] * steps * width;
   const int64_t panel_bytes = std::max<int64_t>(panel_size_ * sizeof(T), 1);
   panels_at_once = std::clamp<int64_t>(caches.l2 / 4 / panel_bytes, 1, std::max<int64_t>(panels.count(), 1));
-  weights_ = p.packed_w ? const_cast<T*>(p.packed_w) : carver.take<T>(packed_size());
+  // Weights that L2 does not hold would go to memory and back. With more images at a time they are read
+  // often.
+  packs_late = may_pack_late && !p.packed_w && images_at_once >= p.y.shape[0] &&
+               2 * threads * panels_at_once <= panels.count() &&
+               packed_size() * static_cast<int64_t>(sizeof(T)) > caches.l2 / 2;
+  const int64_t packed = packs_late ? threads * panels_at_once * panel_size_ : packed_size();
+  weights_ = p.packed_w ? const_cast<T*>(p.packed_w) : carver.take<T>(packed);
   const bool strided = p.bias.data && p.bias.strides[0] != 1;
   bias_copy_ = carver.take<T>(strided ? p.bias.shape[0] : 0);
   bias_ = strided ? bias_copy_ : p.bias.data;
@@ -91,30 +97,44 @@ void DirectSum<T>::prepare(const OpenTeam& team) const {
         bias_copy_[k] = problem.bias.data[k * problem.bias.strides[0]];
   }
   x.copy_share(team);
-  if (!problem.packed_w) pack_weights(team);
+  if (!problem.packed_w && !packs_late) pack_weights(team);
+}
+
+template <class T>
+T* DirectSum<T>::packed_by(const OpenTeam& team) const {
+  return weights_ + (packs_late ? team.index() * panels_at_once * panel_size_ : 0);
+}
+
+template <class T>
+void DirectSum<T>::pack_weights(const OpenTeam& team) const {
+  const Range share = even_share(team, panels.count());
+  for (int64_t panel = share.begin; panel < share.end; ++panel)
+    pack_panel(panel, weights_ + panel * panel_size_);
+}
+
+template <class T>
+void DirectSum<T>::pack_group(const OpenTeam& team, Range group) const {
+  for (int64_t panel = group.begin; panel < group.end; ++panel)
+    pack_panel(panel, packed_by(team) + slot(panel) * panel_size_);
 }
 
 // Where transposed, the roles of the weights' channels change and the taps are flipped.
 template <class T>
-void DirectSum<T>::pack_weights(const OpenTeam& team) const {
+void DirectSum<T>::pack_panel(int64_t panel, T* to) const {
   const TensorView<const T>& w = problem.w;
-  const Range share = even_share(team, panels.count());
   const int64_t taps = taps_[0] * taps_[1], row = w.shape[1] * taps;
-  const bool dense = is_contiguous(w);
-  for (int64_t panel = share.begin; panel < share.end; ++panel) {
-    const int64_t first = panels.first(panel), group = panels.group(panel);
-    ConvPanel<T> p{};
-    p.channels = in_group, p.taps = taps, p.flipped = problem.transposed;
-    p.columns = panels.columns(panel), p.width = panels.width;
-    p.panel = weights_ + panel * panel_size_;
-    p.w = w.data +
-          (problem.transposed ? group * in_group * row + (first - group * out_group) * taps : first * row);
-    p.stride_o = problem.transposed ? taps : row, p.stride_c = problem.transposed ? row : taps;
-    if (dense && !dots && !spans)
-      conv_kernels<T>().pack_panel(p);
-    else
-      pack_panel_by_element(p, panel);
-  }
+  const int64_t first = panels.first(panel), group = panels.group(panel);
+  ConvPanel<T> p{};
+  p.channels = in_group, p.taps = taps, p.flipped = problem.transposed;
+  p.columns = panels.columns(panel), p.width = panels.width;
+  p.panel = to;
+  p.w = w.data +
+        (problem.transposed ? group * in_group * row + (first - group * out_group) * taps : first * row);
+  p.stride_o = problem.transposed ? taps : row, p.stride_c = problem.transposed ? row : taps;
+  if (is_contiguous(w) && !dots && !spans)
+    conv_kernels<T>().pack_panel(p);
+  else
+    pack_panel_by_element(p, panel);
 }
 
 // As pack_panel; where dots, [tap][vector of channels][output channel][lane].
@@ -159,7 +179,7 @@ typename DirectSum<T>::Taps DirectSum<T>::taps(const OpenTeam& team, const Regio
   const int64_t step_a = 1, step_b = panels.width;
   const int64_t tap_size = panel_size_ / (taps_[0] * taps_[1]);
   int64_t count = 0;
-  if (in_group == 0) return {segments, 0};
+  if (in_group == 0) return {segments, 0, packed_by(team)};
   for (int64_t r = 0; r < region.rows.tap_count; ++r)
     for (int64_t s = 0; s < region.columns.tap_count; ++s) {
       const AxisTap row = region.rows.tap(r), column = region.columns.tap(s);
@@ -171,7 +191,7 @@ typename DirectSum<T>::Taps DirectSum<T>::taps(const OpenTeam& team, const Regio
       else
         segments[count++] = {a, b, in_group};
     }
-  return {segments, count};
+  return {segments, count, packed_by(team)};
 }
 
 template <class T>
@@ -183,7 +203,7 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
   ConvTile<T> t;
   t.segments = taps.segments, t.count = taps.count;
   t.step_a = 1, t.step_b = panels.width;
-  t.b = weights(panel), t.bias = sink.bias;
+  t.b = weights(taps, panel), t.bias = sink.bias;
   t.norm = sink.norm, t.norm_step = problem.y.shape[1];
   t.columns = sink.columns;
   t.accumulate = false, t.relu = sink.relu, t.stream = sink.stream;
@@ -233,7 +253,7 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
 
 template <class T>
 Correlator<T>::Correlator(const Correlation<T>& p, Carver& carver, int threads)
-    : sum_(p, carver, threads), stream_(streams()) {
+    : sum_(p, carver, threads, true), stream_(streams()) {
   const int64_t group_columns = sum_.panels_at_once * sum_.panels.width;
   const int64_t pixel_bytes = (p.x.shape[1] + std::min(group_columns, p.y.shape[1])) * sizeof(T);
   chunk_ = std::max<int64_t>(caches.l2 / 16 / (pixel_bytes * sum_.mr), 1);
@@ -282,13 +302,19 @@ template <class T>
 void Correlator<T>::compute(const OpenTeam& team) const {
   const int64_t images = sum_.problem.y.shape[0], block = sum_.images_at_once;
   const int64_t weight = images / block * block_weight(block) + block_weight(images % block);
-  for (Chunks c(team, weight, Chunks::size(team, weight)); c.next() && !interrupted(team);)
-    run_share(team, Share({c.begin, c.end}));
+  // Chunks of whole groups of panels, so that few groups are packed by two threads.
+  const int64_t chunk = sum_.packs_late
+                            ? std::max<int64_t>(weight / sum_.panels.count() * sum_.panels_at_once, 1)
+                            : Chunks::size(team, weight);
+  int64_t packed = -1;
+  for (Chunks c(team, weight, chunk); c.next() && !interrupted(team);)
+    run_share(team, Share({c.begin, c.end}), packed);
 }
 
 // All of the work, in order: blocks of images, groups of panels, regions, chunks of tiles, panels, tiles.
+// packed: the first panel of the group that this thread has packed.
 template <class T>
-void Correlator<T>::run_share(const OpenTeam& team, Share share) const {
+void Correlator<T>::run_share(const OpenTeam& team, Share share, int64_t& packed) const {
   const int64_t images = sum_.problem.y.shape[0], block = sum_.images_at_once, group = sum_.panels_at_once;
   const int64_t whole = block_weight(block), rest = block_weight(images % block);
   for (int64_t n = 0; n < images; n += block) {
@@ -301,7 +327,9 @@ void Correlator<T>::run_share(const OpenTeam& team, Share share) const {
           const Region region{sum_.rows[i], sum_.columns[j], n, count};
           const int64_t items = region.tiles(sum_.mr) * (panels.end - panels.begin);
           const Range mine = share.take(items, tile_weight(region));
-          if (!mine.empty()) run_region(team, region, panels, mine);
+          if (mine.empty()) continue;
+          if (sum_.packs_late && packed != panel) sum_.pack_group(team, panels), packed = panel;
+          run_region(team, region, panels, mine);
         }
     }
   }

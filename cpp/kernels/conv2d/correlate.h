@@ -73,6 +73,7 @@ class DirectSum {
   struct Taps {
     const ConvSegment* segments;
     int64_t count;
+    const T* weights;  // of panels as slot() counts them
   };
   struct Sink {  // where a panel's results go, and how they are finished
     T* y;        // of image 0's first pixel
@@ -86,16 +87,18 @@ class DirectSum {
     int64_t begin, step;  // elements after a tile's first input, bytes
   };
 
-  DirectSum(const Correlation<T>& problem, Carver& carver, int threads);
+  // may_pack_late: pack_group() is called before the tiles of a group of panels, where packs_late.
+  DirectSum(const Correlation<T>& problem, Carver& carver, int threads, bool may_pack_late = false);
   void prepare(const OpenTeam& team) const;  // each thread its share; a barrier has to follow
   void pack_weights(const OpenTeam& team) const;
+  void pack_group(const OpenTeam& team, Range group) const;  // for this thread alone
   int64_t packed_size() const { return panels.count() * panel_size_; }
 
   double products() const;
   Taps taps(const OpenTeam& team, const Region& region) const;  // valid until the thread's next call
   void run_tiles(const Region& region, int64_t panel, Range tiles, const Taps& taps, Fetch fetch,
                  const Sink& sink) const;
-  const T* weights(int64_t panel) const { return weights_ + panel * panel_size_; }
+  const T* weights(const Taps& taps, int64_t panel) const { return taps.weights + slot(panel) * panel_size_; }
   const T* bias(int64_t panel) const { return bias_ ? bias_ + panels.first(panel) : nullptr; }
   const T* norm(int64_t panel) const { return problem.norm_of(panels.first(panel)); }
 
@@ -109,8 +112,13 @@ class DirectSum {
   const PixelRows<T> x;
   const Axis rows, columns;
   int64_t images_at_once, panels_at_once;  // that stay in L2
+  bool packs_late;                         // each group of panels just before its tiles, into L2
 
  private:
+  // The place of a panel among the packed ones.
+  int64_t slot(int64_t panel) const { return packs_late ? panel % panels_at_once : panel; }
+  T* packed_by(const OpenTeam& team) const;
+  void pack_panel(int64_t panel, T* to) const;
   void pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const;
   void pick_inputs() const;
   int64_t first_input(int64_t panel) const;
@@ -139,7 +147,7 @@ class Correlator {
 
   bool streams() const;
   void compute(const OpenTeam& team) const;
-  void run_share(const OpenTeam& team, Share share) const;
+  void run_share(const OpenTeam& team, Share share, int64_t& packed) const;
   int64_t block_weight(int64_t images) const;
   int64_t tile_weight(const Region& region) const;
   void run_region(const OpenTeam& team, const Region& region, Range panels, Range items) const;

@@ -1,5 +1,6 @@
 // Weights to panels, and sums of panels back to weights. Included by conv2d.isa.cpp only.
 #pragma once
+#include "base/unroll.h"
 #include "kernels/conv2d/tile.h"
 #include "simd/transpose.h"
 #include "simd/vec.h"
@@ -7,25 +8,43 @@
 namespace ranvier::RANVIER_ISA {
 
 // A square of up to lanes output channels x up to lanes consecutive elements of w is transposed in registers.
-// Element e is tap e % taps of channel first + e / taps.
+// Element e is tap e % taps of channel first + e / taps. What lies `ahead` of the elements is prefetched:
+// rows of w are in pages of their own, at whose ends hardware prefetchers stop.
 template <class T>
-static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int64_t elements) {
+static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int64_t elements, int64_t ahead) {
   constexpr int L = lanes<T>;
-  for (int o = 0; o < p.width; o += L) {
+  const int64_t taps = p.taps, width = p.width, stride = p.stride_o;
+  const int64_t tap_step = (p.flipped ? -1 : 1) * p.channels * width, channel_step = width - taps * tap_step;
+  T* const begin = p.panel + (p.flipped ? (1 - taps) * tap_step : 0);
+  for (int o = 0; o < width; o += L) {
     const int no = p.columns - o < L ? p.columns - o : L;  // may be <= 0
     for (int64_t e = 0; e < elements; e += L) {
       const int ne = static_cast<int>(elements - e < L ? elements - e : L);
+      const T* from = w + o * stride + e;
+      int64_t tap = e % taps;
+      T* to = begin + tap * tap_step + (first + e / taps) * width + o;
+      if (ne == 1) {  // as the last one of odd squares of taps
+        for (int i = 0; i < L; ++i, from += stride) to[i] = i < no ? *from : T(0);
+        continue;
+      }
       vec<T> square[L];
-      for (int i = 0; i < L; ++i) {
-        const T* from = w + (o + i) * p.stride_o + e;
-        square[i] = i >= no ? vec<T>{} : ne == L ? load(from) : load_n(from, ne);
+      if (no == L && ne == L) {
+        RANVIER_UNROLL
+        for (int i = 0; i < L; ++i, from += stride) {
+          square[i] = load(from);
+          __builtin_prefetch(from + ahead);
+        }
+      } else {
+        for (int i = 0; i < L; ++i, from += stride) {
+          square[i] = i >= no ? vec<T>{} : ne == L ? load(from) : load_n(from, ne);
+          __builtin_prefetch(from + ahead);
+        }
       }
       transpose(square);
-      int64_t tap = e % p.taps, channel = first + e / p.taps;
       for (int i = 0; i < ne; ++i) {
-        const int64_t t = p.flipped ? p.taps - 1 - tap : tap;
-        store(p.panel + (t * p.channels + channel) * p.width + o, square[i]);
-        if (++tap == p.taps) tap = 0, ++channel;
+        store(to, square[i]);
+        to += tap_step;
+        if (++tap == taps) tap = 0, to += channel_step;
       }
     }
   }
@@ -33,8 +52,11 @@ static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int6
 
 template <class T>
 static void pack_panel(const ConvPanel<T>& p) {
-  if (p.stride_c == p.taps) return pack_elements<T>(p, p.w, 0, p.channels * p.taps);
-  for (int64_t c = 0; c < p.channels; ++c) pack_elements<T>(p, p.w + c * p.stride_c, c, p.taps);
+  constexpr int64_t kLinesAhead = 8;
+  if (p.stride_c == p.taps)
+    return pack_elements<T>(p, p.w, 0, p.channels * p.taps, kLinesAhead * 64 / sizeof(T));
+  for (int64_t c = 0; c < p.channels; ++c)
+    pack_elements<T>(p, p.w + c * p.stride_c, c, p.taps, 2 * p.stride_c);
 }
 
 template <class T>
