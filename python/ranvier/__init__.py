@@ -31,6 +31,7 @@ if _spin:
     del _os.environ["GOMP_SPINCOUNT"]
 
 from ranvier.autograd.check import *
+from ranvier.autograd.convert import clone
 from ranvier.autograd.creation import *
 from ranvier.autograd.creation import bool_ as bool
 from ranvier.autograd.creation import float16, float32, float64, int32, int64

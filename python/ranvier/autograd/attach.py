@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import ranvier.autograd.check as check
 import ranvier.autograd.convert as convert
 import ranvier.autograd.inplace as inplace
 from ranvier.autograd.backward import backward
@@ -22,6 +23,7 @@ from ranvier.autograd.tensor import Tensor
 METHODS: dict[str, Callable[..., Any]] = {
     **convert.METHODS,
     **inplace.METHODS,
+    **{name: getattr(check, name) for name in ("allclose", "equal", "isfinite", "isinf", "isnan")},
     "backward": backward,
     "register_hook": register_hook,
     "register_post_accumulate_grad_hook": register_post_accumulate_grad_hook,

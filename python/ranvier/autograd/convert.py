@@ -102,10 +102,16 @@ def reinterpreted(x: Tensor, dtype: np.dtype[Any]) -> Tensor:
     return out
 
 
-def clone(x: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy in its own memory, on the tape; memory_format: see :func:`contiguous`."""
-    y = x if memory_format is None else _laid_out("clone", x, memory_format)
-    return Clone().apply(x) if y is x else y
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy in its own memory, on the tape; memory_format: see :func:`contiguous`.
+
+    >>> import ranvier as rv
+    >>> x = rv.ones(2)
+    >>> rv.clone(x).zero_(), x
+    (tensor([0., 0.]), tensor([1., 1.]))
+    """
+    y = input if memory_format is None else _laid_out("clone", input, memory_format)
+    return Clone().apply(input) if y is input else y
 
 
 def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:

@@ -140,6 +140,7 @@ class Tensor:
         )
         grad_fn = property(attrgetter("_grad_fn"), doc="The Function that made the tensor; None for a leaf.")
     device = property(lambda self: CPU)
+    is_cpu = True
     is_cuda = is_mps = is_xpu = is_sparse = is_quantized = is_meta = is_nested = False
     layout = "strided"
 

@@ -16,7 +16,7 @@ from ranvier.ops.reduce import sum as total
 from ranvier.ops.shape import some_dim
 
 __all__ = ["diagonal", "trace", "tril", "triu"]
-METHODS = __all__
+METHODS = [*__all__, "tril_", "triu_"]
 
 
 class Diagonal(Function):

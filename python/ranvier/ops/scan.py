@@ -13,7 +13,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, requir
 from ranvier.ops.shape import _dim
 
 __all__ = ["cumprod", "cumsum"]
-METHODS = __all__
+METHODS = [*__all__, "cumprod_", "cumsum_"]
 
 
 class CumSum(Function):

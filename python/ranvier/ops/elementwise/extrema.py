@@ -23,7 +23,7 @@ from ranvier.ops.elementwise.dtypes import (
 )
 
 __all__ = ["clamp", "clip", "maximum", "minimum"]
-METHODS = [*__all__, "clamp_"]
+METHODS = [*__all__, "clamp_", "clip_"]
 
 
 class Maximum(Function):
