@@ -79,6 +79,33 @@ def test_one_row_for_many(columns, dtype, isa, rng, threads):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped(
+    "shapes",
+    [
+        ((64, 49, 8), (64, 1, 8)),
+        ((300, 1, 5), (1, 40, 5)),
+        ((30, 1, 1), (1, 40, 5)),
+        ((3, 7, 5, 9), (3, 1, 5, 9)),
+        ((3, 7, 5, 9), (1, 7, 1, 9)),
+        ((6, 2, 3, 2), (6, 1, 3, 1)),
+        ((2, 3, 50, 60), (2, 1, 1, 60)),
+        ((5, 40, 127), (5, 1, 127)),
+    ],
+    ids=str,
+)
+def test_rows_for_some_others(shapes, dtype, isa, rng, threads):
+    """Rows that are the same along one dimension and not along another, forwards, backwards and with gaps."""
+    a, b = (rng.standard_normal(shape).astype(dtype) for shape in shapes)
+    gaps = np.repeat(b, 2, -1)[..., ::2]
+    for count in (1, 2, 3):
+        threads(count)
+        for other in (b, b[::-1, ..., ::-1], gaps):
+            np.testing.assert_array_equal(kernels.sub(a, other), a - other)
+            np.testing.assert_array_equal(kernels.sub(other, a), other - a)
+            np.testing.assert_array_equal(kernels.where(other > 0, a, other), np.where(other > 0, a, other))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n", [40, 511, 512, 513, 600])
 def test_any_alignment(n, dtype, isa, rng):
     """Long rows begin with what leads to an aligned store, in place too: nothing may be computed twice."""

@@ -17,6 +17,7 @@ constexpr int kY = kElementOperands;
 constexpr int64_t kBlockBytes = 4096;             // of an array: all of them stay in L1
 constexpr int64_t kBlockRoom = kBlockBytes + 64;  // filled in whole vectors
 constexpr int64_t kShortRow = 128;
+constexpr int64_t kLeastGroup = 32;  // elements of a run and its repetitions: fewer are copied row by row
 // Of a tile, where an operand is transposed: whole lines of cache in both directions, four in a row.
 constexpr int64_t kTileRows = 64, kTileColumns = 64;
 constexpr double kNsPerByte = 0.03;
@@ -44,8 +45,8 @@ void copy_strided(int64_t n, const void* src, int64_t src_step, void* dst, int64
   U* d = static_cast<U*>(dst);
   for (int64_t i = 0; i < n; ++i) d[i * dst_step] = s[i * src_step];
 }
-inline void copy_strided(int item, int64_t n, const void* src, int64_t src_step, void* dst,
-                         int64_t dst_step) {
+__attribute__((noinline)) inline void copy_strided(int item, int64_t n, const void* src, int64_t src_step,
+                                                   void* dst, int64_t dst_step) {
   if (item == 1) return copy_strided<int8_t>(n, src, src_step, dst, dst_step);
   if (item == 4) return copy_strided<int32_t>(n, src, src_step, dst, dst_step);
   copy_strided<int64_t>(n, src, src_step, dst, dst_step);
@@ -163,11 +164,16 @@ struct Loops {
   void gather(int64_t begin, int64_t end, const bool* skipped, char (*block)[kBlockRoom]) const {
     bool walked[kElementOperands], any = false;
     for (int k = 0; k < operands; ++k) {
-      const bool constant = inner_step(k) == 0;
-      walked[k] = !skipped[k] && !constant && !repeats_row(k);
+      walked[k] = false;
+      if (skipped[k]) continue;
+      if (inner_step(k) == 0) {
+        fill_rows(k, begin, end, block[k]);
+        continue;
+      }
+      const Repeated repeated = repeated_of(k);
+      walked[k] = repeated.group < kLeastGroup || repeated.group == row_length();
       any = any || walked[k];
-      if (skipped[k] || walked[k]) continue;
-      constant ? fill_rows(k, begin, end, block[k]) : repeat_row(k, begin, end, block[k]);
+      if (!walked[k]) repeat_runs(k, repeated, begin, end, block[k]);
     }
     if (!any) return;
     int64_t filled = 0;
@@ -180,13 +186,40 @@ struct Loops {
     });
   }
 
-  // Elements [begin, end) of an operand whose rows are all the same: from one row to two, to four, ...
-  void repeat_row(int k, int64_t begin, int64_t end, char* to) const {
+  // An operand as runs of even steps, each of which is there several times before the next: a group, of all
+  // dimensions from `outer` on.
+  struct Repeated {
+    int64_t run, group;
+    int outer;
+  };
+  Repeated repeated_of(int k) const {
+    const int64_t* strides = nest.strides[k];
+    int d = nest.ndim - 1;
+    int64_t run = nest.shape[d];
+    for (; d > 0 && strides[d - 1] == strides[d] * nest.shape[d]; --d) run *= nest.shape[d - 1];
+    int64_t group = run;
+    for (; d > 0 && strides[d - 1] == 0; --d) group *= nest.shape[d - 1];
+    return {run, group, d};
+  }
+
+  // Elements [begin, end) of such an operand.
+  void repeat_runs(int k, const Repeated& r, int64_t begin, int64_t end, char* to) const {
+    for (int64_t n; begin < end; begin += n, to += n * arrays[k].item) {
+      const int64_t within = begin % r.group;
+      n = std::min(end - begin, r.group - within);
+      int64_t rest = begin / r.group, offset = 0;
+      for (int d = r.outer - 1; d >= 0; rest /= nest.shape[d], --d)
+        offset += rest % nest.shape[d] * nest.strides[k][d];
+      repeat_run(k, offset, r.run, within % r.run, n, to);
+    }
+  }
+
+  // n elements of a run that is repeated, from its element `first` on: one run becomes two, four, ...
+  void repeat_run(int k, int64_t offset, int64_t run, int64_t first, int64_t n, char* to) const {
     const int item = arrays[k].item;
-    const int64_t row = row_length(), step = inner_step(k), first = begin % row, n = end - begin;
-    const int64_t head = std::min(row - first, n), once = std::min(row, n);
-    copy_strided(item, head, at(k, first * step), step, to, 1);
-    copy_strided(item, once - head, at(k, 0), step, to + head * item, 1);
+    const int64_t step = inner_step(k), head = std::min(run - first, n), once = std::min(run, n);
+    copy_strided(item, head, at(k, offset + first * step), step, to, 1);
+    copy_strided(item, once - head, at(k, offset), step, to + head * item, 1);
     for (int64_t done = once; done < n; done *= 2)
       std::memcpy(to + done * item, to, size_t(std::min(done, n - done) * item));
   }
