@@ -24,6 +24,48 @@ Output copy_like(const Floats& x, const Numbers& like) {
   return y;
 }
 
+constexpr int64_t kLongRow = 8192;  // bytes of a row of the result: arrays are copied one by one
+constexpr int64_t kFewRows = 16;
+
+// Rows of an array in C order, or channels-last, whose elements are next to each other from dimension d on.
+int64_t rows_before(const Shape& shape, int d, bool channels_last) {
+  constexpr int kChannelsLast[] = {0, 2, 3, 1};
+  int64_t rows = 1;
+  for (int k = 0; k < shape.ndim; ++k) {
+    const int e = channels_last ? kChannelsLast[k] : k;
+    if (e == d) break;
+    rows *= shape[e];
+  }
+  return rows;
+}
+
+template <class E>
+TensorView<E> matrix(E* data, int64_t rows, int64_t columns, int64_t step) {
+  TensorView<E> view;
+  view.data = data, view.ndim = 2;
+  view.shape[0] = rows, view.shape[1] = columns, view.strides[0] = step, view.strides[1] = 1;
+  return view;
+}
+
+// Arrays of the memory order of y as matrices, side by side in y.
+template <class T>
+void join_rows(const std::vector<Input>& inputs, int64_t rows, TensorView<T> y) {
+  const int64_t width = numel(y) / rows;
+  JoinRows<T> call{};
+  int parts = 0;
+  int64_t columns = 0, from = 0;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const int64_t n = inputs[i].elements() / rows;
+    if (n) call.x[parts++] = matrix(inputs[i].view<T>().data, rows, n, n);
+    columns += n;
+    if (!columns || (parts < kJoined && i + 1 < inputs.size())) continue;
+    call.y = matrix(y.data + from, rows, columns, width);
+    invoke_released(call);
+    from += columns;
+    call = {}, parts = 0, columns = 0;
+  }
+}
+
 // The arrays one after another; channels-last if all are, and not all in C order too (by dimensions of length
 // 1).
 Output concatenate(Arrays arrays, Whole dim) {
@@ -53,11 +95,14 @@ Output concatenate(Arrays arrays, Whole dim) {
                  "; expected shapes equal but for dimension ", d);
     shape[d] += x.shape(d);
   }
-  Output y = channels_last && !all_contiguous ? Output::channels_last(first.dtype(), shape)
-                                              : Output::contiguous(first.dtype(), shape);
+  const bool is_last = channels_last && !all_contiguous;
+  Output y = is_last ? Output::channels_last(first.dtype(), shape) : Output::contiguous(first.dtype(), shape);
+  const int64_t rows = is_last || all_contiguous ? rows_before(shape, d, is_last) : 0;
   with_float(first.dtype(), [&](auto tag) {
     using T = decltype(tag);
     TensorView<T> part = y.view<T>();
+    const int64_t bytes = numel(part) * int64_t(sizeof(T));
+    if (bytes && rows >= kFewRows && bytes / rows <= kLongRow) return join_rows<T>(inputs, rows, part);
     for (const Input& x : inputs) {
       part.shape[d] = x.shape(d);
       invoke_released(Copy<T>{x, part});

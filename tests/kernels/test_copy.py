@@ -79,6 +79,35 @@ def test_concatenate(axis, layout, rng):
     np.testing.assert_array_equal(kernels.concatenate(parts, axis), np.concatenate(parts, axis))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped(
+    "widths", [(1,), (1, 2, 3), (16, 1, 15, 17), (5,) * 9, (0, 20, 0, 7, 0), (0,) * 4 + (3, 31, 33)], ids=str
+)
+def test_joined_rows(widths, dtype, isa, threads, rng):
+    """Short rows of many arrays side by side, in C order and channels-last; few rows are copied otherwise."""
+    for rows in (1, 15, 16, 17, 3001):
+        parts = [rng.standard_normal((rows, n)).astype(dtype) for n in widths]
+        expected = np.concatenate(parts, 1)
+        for count in (1, 2, 3):
+            threads(count)
+            np.testing.assert_array_equal(kernels.concatenate(parts, 1), expected)
+        if min(widths) == 0:
+            continue
+        images = [
+            in_layout(part.reshape(1, 1, rows, -1).transpose(0, 3, 1, 2), "channels_last") for part in parts
+        ]
+        joined = kernels.concatenate([np.concatenate([x, -x], 2) for x in images], 1)
+        np.testing.assert_array_equal(joined[0, :, 0].T, expected)
+        joined = kernels.concatenate(images, 1)
+        np.testing.assert_array_equal(joined[0, :, 0].T, expected)
+        np.testing.assert_array_equal(
+            kernels.concatenate([x[..., ::-1] for x in images], 1), joined[..., ::-1]
+        )
+        np.testing.assert_array_equal(
+            kernels.concatenate([part.T for part in parts], 0), np.concatenate([part.T for part in parts], 0)
+        )
+
+
 def test_errors():
     x = np.ones((2, 3), np.float32)
     with pytest.raises(ValueError, match=r"\[copy\] got x of shape \(2, 3\); expected 4 dimensions"):

@@ -11,8 +11,9 @@ namespace ranvier {
 namespace {
 
 constexpr double kNsPerByte = 0.06;
-constexpr int64_t kPixels = 1024;  // of three channels, that are converted at once
-constexpr int64_t kManyRows = 16;  // enough for every thread
+constexpr int64_t kPixels = 1024;          // of three channels, that are converted at once
+constexpr int64_t kManyRows = 16;          // enough for every thread
+constexpr int64_t kJoinedBytes = 1 << 14;  // of y that are written at once
 
 // Lines of single elements, or one line for all.
 template <class T>
@@ -94,6 +95,29 @@ void Copy<T>::run(const Team& team, void*) const {
     copy_elements(team, nest, *this);
 }
 
+template <class T>
+void JoinRows<T>::run(const Team& team, void*) const {
+  const int64_t step = y.strides[0], row_bytes = y.shape[1] * int64_t(sizeof(T));
+  const int64_t at_once = std::max<int64_t>(1, kJoinedBytes / row_bytes);
+  const auto join = [&](int64_t begin, int64_t end) {
+    T* to = y.data + begin * step;
+    for (const TensorView<const T>& part : x) {
+      if (!part.data) break;
+      const int64_t n = part.shape[1], from_step = part.strides[0];
+      const T* from = part.data + begin * from_step;
+      if (n == 1)
+        for (int64_t i = 0; i < end - begin; ++i) to[i * step] = from[i * from_step];
+      else
+        copy_kernels<T>().copy_rows(end - begin, n, from, from_step, to, step);
+      to += n;
+    }
+  };
+  team.parallel_for(y.shape[0], kNsPerByte * double(row_bytes * y.shape[0]), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i += at_once) join(i, std::min(end, i + at_once));
+  });
+}
+
 RANVIER_INSTANTIATE(Copy);
+RANVIER_INSTANTIATE(JoinRows);
 
 }  // namespace ranvier

@@ -18,6 +18,18 @@ struct Copy {
   TensorView<T> y;
 };
 
+// join_rows: row i of y is row i of x[0], then that of x[1], ...; rows are contiguous. What is short lands in
+// lines of cache that are still at hand, where a copy for each x would fetch all of y again.
+constexpr int kJoined = 4;
+
+template <class T>
+struct JoinRows {
+  RANVIER_CALL("join_rows", x, y);
+  static constexpr bool finishes = true;
+  TensorView<const T> x[kJoined];  // rows x n; data null after the last
+  TensorView<T> y;
+};
+
 template <class T>
 struct CopyKernels {
   int lanes;
