@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import pickle
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -188,3 +190,17 @@ def test_any_json_loads_or_raises_in_the_standard_form(path, field, value):
     with contextlib.suppress(ValueError):
         rv.load(path)
         info(path)
+
+
+def test_files_of_pytorch_are_named(path):
+    hint = r"it holds a pickle, as PyTorch writes.*safetensors.torch.save_file"
+    path.write_bytes(pickle.dumps({"weight": [1.0, 2.0]}))
+    with pytest.raises(ValueError, match=hint):
+        rv.load(path)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("model/data.pkl", pickle.dumps({}))
+    with pytest.raises(ValueError, match=hint):
+        rv.load(path)
+    path.write_bytes((640).to_bytes(8, "little") + b'{"a"')  # 128 is also the first byte of a pickle
+    with pytest.raises(ValueError, match=r"cut off or damaged: [^;]*$"):
+        rv.load(path)

@@ -119,13 +119,29 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
             metadata = file.metadata() or {}
             arrays = {name: _array(file, path, name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        hint = "; rv.onnx.load reads ONNX files" if str(path).endswith(".onnx") else ""
         raise ValueError(
-            f"[load] '{path}' is not a safetensors file, or is cut off or damaged: {error}{hint}"
+            f"[load] '{path}' is not a safetensors file, or is cut off or damaged: {error}{_hint(path)}"
         ) from None
     except (TypeError, AttributeError, KeyError) as error:  # float8 and other types that NumPy lacks
         raise ValueError(f"[load] '{path}' holds values of a type that NumPy lacks: {error}") from None
     return arrays, _document(path, metadata[KEY]) if KEY in metadata else None
+
+
+def _hint(path: str | os.PathLike[str]) -> str:
+    """What the user of a file of another kind can do."""
+    if str(path).endswith(".onnx"):
+        return "; rv.onnx.load reads ONNX files"
+    with open(path, "rb") as file:
+        begin = file.read(4096)
+    # of PyTorch: a zip archive with a pickle, before version 1.6 a pickle alone. The length of a safetensors
+    # header may begin as a pickle does; its text follows from byte 8 on.
+    pickled = begin[:1] == b"\x80" and begin[8:9] != b"{"
+    if pickled or (begin[:4] == b"PK\3\4" and b"/data.pkl" in begin):
+        return (
+            "; it holds a pickle, as PyTorch writes, which could run code: in PyTorch, "
+            "safetensors.torch.save_file(state_dict, file) writes one that can be read here"
+        )
+    return ""
 
 
 def one_of(stream: BinaryIO) -> bytes:
