@@ -82,6 +82,10 @@ PLANS = [
     (57, 23, 2),
     (100, 70, 4),
     (236, 671, 4),
+    (57, 93, 1700),
+    (51, 521, 490),
+    (9, 200, 900),
+    (12, 300, 1024),
     (300, 30, 100),
 ]
 
@@ -142,15 +146,36 @@ def test_parts_of_a_vector_after_whole_ones(rest, isa, rng):
                 np.testing.assert_array_equal(out[:, :n], kernels.matmul(a, b))
 
 
+@grouped("n", [1, 2, 3, 4, 5, 6, 7, 8, 17, 20, 23, 24])
+def test_tiles_of_one_and_three_vectors(n, isa, rng):
+    """Rows around those of a tile, one and two blocks of sums; an element has the bits that it has in a wider
+    product, and nothing is written after a dense result or between rows that are apart."""
+    for k in (19, 37, 400):
+        a, b = rng.uniform(-1, 1, (133, k)).astype("f"), rng.uniform(-1, 1, (k, 40)).astype("f")
+        wide = kernels.matmul(a, b)
+        for m in (5, 9, 11, 16, 23, 24, 37, 120, 132, 133):
+            apart, dense = np.full((m, n + 9), np.nan, "f"), np.full(m * n + 40, np.nan, "f")
+            for out in (apart[:, :n], dense[: m * n].reshape(m, n)):
+                kernels.matmul(a[:m], b[:, :n], out=out)
+                np.testing.assert_array_equal(out, wide[:m, :n])
+            assert np.isnan(apart[:, n:]).all()
+            assert np.isnan(dense[m * n :]).all()
+            check(a[:m], b[:, :n].copy(), rng.uniform(-1, 1, n).astype("f"), "relu")
+
+
 @grouped("n", [2048, 2500])
 @pytest.mark.parametrize("k", [15, 30, 500])
-def test_few_rows_beside_a_large_b(k, n, isa, rng):
-    """One to four panels: b read in place or packed, its rows a power of two apart or not; the same bits."""
+def test_few_rows_beside_a_large_b(k, n, isa, rng, threads):
+    """One to fifteen panels: b read in place or packed, its rows a power of two apart or not, some of its
+    columns; the same bits."""
     a, b = rng.uniform(-1, 1, (60, k)).astype("f"), rng.uniform(-1, 1, (k, n)).astype("f")
     whole = kernels.matmul(a, b)
     check(a, b)
-    for m in (5, 6, 7, 12, 13, 14, 15, 18, 28, 29, 42, 43):
+    for count, m in enumerate((4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 18, 28, 29, 42, 43)):
+        threads(1 + count % 3)
         np.testing.assert_array_equal(kernels.matmul(a[:m], b), whole[:m])
+        columns = n - 20 + count  # what is left beside the last whole tile
+        np.testing.assert_array_equal(kernels.matmul(a[:m], b[:, :columns]), whole[:m, :columns])
 
 
 @pytest.mark.parametrize("activation", ["none", "relu"])

@@ -121,15 +121,16 @@ struct Product {
       const int64_t h = std::min(g + plan.strips, x.strips);
       for (int64_t j = g; j < h; ++j)
         if (packs(x, j) && !fuses(x, j, begin)) pack_strip(x, j, packed_strip(x, j, g));
-      sweep(x, g, h, g, begin, end);
+      plan.one_by_one ? pass(x, g, begin, end) : sweep(x, g, h, g, begin, end);
     }
   }
 
-  // The first column of strip j. A last one of less than a vector gets the rest of it from the one before.
+  // The first column of strip j. A last one of less than a vector, or than two after tiles of three, gets the
+  // rest of it from the one before.
   int64_t column(const Block& x, int64_t j) const {
     if (j == x.strips) return x.n;
     const int64_t first = j * plan.nr;
-    return plan.overlaps && j > 0 ? std::min<int64_t>(first, x.n - kernels.lanes) : first;
+    return plan.overlaps && j > 0 ? std::min(first, x.n - plan.least) : first;
   }
 
   int columns(const Block& x, int64_t j) const { return static_cast<int>(column(x, j + 1) - column(x, j)); }
@@ -258,10 +259,32 @@ struct Product {
     }
   }
 
+  // Strip j against the panels [i0, i1). After the one that packs, if any does, two fetch a half of the next
+  // strip each.
+  void pass(const Block& x, int64_t j, int64_t i0, int64_t i1) {
+    MatmulTile<T> t = any_tile(x);
+    const bool in_one = o.cs_c == 1 && !finishes(x) && !t.accumulate;
+    const T* next = j + 1 < x.strips ? o.b + x.pc * o.rs_b + x.jc + column(x, j + 1) : nullptr;
+    const int64_t first = i0 + fuses(x, j, i0), end = std::min(first + 2, i1);
+    for (int64_t i = i0; i < i1 && !interrupted(team); ++i) {
+      const bool fetches = next && first <= i && i < end;
+      t.fetch = fetches ? next + (i - first) * (x.k / 2) * o.rs_b : nullptr;
+      t.rs_fetch = fetches ? o.rs_b : 0;
+      if (in_one && i >= first) {
+        sweep_panels(x, j, j, i0, i, end, t);
+        t.fetch = nullptr, t.rs_fetch = 0;
+        return sweep_panels(x, j, j, i0, end, i1, t);
+      }
+      place_panel(x, i, i0, t);
+      place_strip(x, i, j, j, t);
+      kernels.tile(t);
+    }
+  }
+
   // One strip of b, where nothing follows the sums: panels [i, i1) with as many rows are one call. Panel i0
   // is the first that is packed.
-  void sweep_panels(const Block& x, int64_t j, int64_t first_packed, int64_t i0, int64_t i, int64_t i1,
-                    MatmulTile<T> t) {
+  __attribute__((noinline)) void sweep_panels(const Block& x, int64_t j, int64_t first_packed, int64_t i0,
+                                              int64_t i, int64_t i1, MatmulTile<T> t) {
     const int64_t most =
         std::max(kDotProducts / (std::max<int64_t>(x.k, 1) * plan.rows * plan.nr), int64_t{1});
     for (; i < i1 && !interrupted(team); i += 1 + t.more) {

@@ -69,8 +69,10 @@ struct MatmulTile {
   int64_t rs_a, cs_a;
   const T* b;  // b[p, j] at b[p * rs_b + j], whole vectors readable
   int64_t rs_b;
-  T* pack_to;  // where the tile copies b's rows one after another, or null; two vectors, packing_rows
-  T* c;        // c[i, j] at c[i * rs_c + j * cs_c]
+  T* pack_to;      // where the tile copies b's rows one after another, or null; packing_columns, packing_rows
+  const T* fetch;  // in tiles of three vectors: the first of k / 2 rows of b that each tile fetches, or null
+  int64_t rs_fetch;  // 0 where fetch is null
+  T* c;              // c[i, j] at c[i * rs_c + j * cs_c]
   int64_t rs_c, cs_c;
   int rows, columns;                     // columns <= vectors * lanes are stored
   int64_t more, step_a, step_b, step_c;  // further tiles, and from one to the next
@@ -102,9 +104,12 @@ constexpr int64_t kSmallRows = 8192;  // but for products that something follows
 
 template <class T>
 struct MatmulKernels {
-  int mr, packing_rows;                           // the most rows of a tile; the fewest of one that packs
-  int lanes;                                      // elements of a vector
+  int mr;                             // the most rows of a tile, as a rule
+  int packing_rows, packing_columns;  // of a tile that packs: the fewest rows; its columns
+  int lanes;                          // elements of a vector
+  int rows_of_three;                  // of a tile of three vectors, or one less; or 0: there is none
   bool many_registers() const { return mr > 8; }  // of the level
+  bool narrow;                                    // 2 to kDotRows columns take less time, see narrow.h
   int (*nr)(int rows);                            // the most columns of a tile of so many rows
   int64_t kc;                                     // the most products in one chain
   void (*tile)(const MatmulTile<T>&);

@@ -34,8 +34,13 @@ static void run_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
 
 template <class T, int... R>
 static void run_packing_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
-  static constexpr Tile<T> tiles[] = {tile<T, kPackingRows + R, kTileVectors, true>...};
+  static constexpr Tile<T> tiles[] = {tile<T, kPackingRows + R, kPackingVectors, Meanwhile::pack>...};
   tiles[t.rows - kPackingRows](t);
+}
+
+RANVIER_INLINE bool is_three(const MatmulTile<float>& t) {
+  constexpr int L = lanes<float>;
+  return t.columns > 2 * L && t.columns <= 3 * L && (t.rows == kRowsOfThree || t.rows == kRowsOfThree - 1);
 }
 
 #if RANVIER_HAS_HALF
@@ -50,11 +55,26 @@ static void run_half_tile(const MatmulTile<float>& t, std::integer_sequence<int,
 template <class T>
 static void run_tile(const MatmulTile<T>& t) {
   if constexpr (sizeof(T) == sizeof(float))
-    if (t.pack_to)
-      return run_packing_tile<T>(t, std::make_integer_sequence<int, kTileRows - kPackingRows + 1>());
+    if (t.pack_to) {
+      constexpr int kMost = kOddTiles ? kRowsOfThree : kTileRows;
+      return run_packing_tile<T>(t, std::make_integer_sequence<int, kMost - kPackingRows + 1>());
+    }
+#if RANVIER_HAS_NARROW
+  if constexpr (sizeof(T) == sizeof(float))
+    if (is_narrow(t)) return run_narrow(t, std::make_integer_sequence<int, kWidestNarrow - kNarrowest + 1>());
+#endif
+#if RANVIER_HAS_NARROW && RANVIER_VECTOR_BYTES == 32
+  if constexpr (sizeof(T) == sizeof(float))
+    if (t.columns <= lanes<T> && is_run_of_rows(t, kOneRows)) return one_vector(t);
+#endif
+  if constexpr (kOddTiles && sizeof(T) == sizeof(float)) {
+    if (is_three(t)) {
+      if (t.rows < kRowsOfThree) return tile<T, kRowsOfThree - 1, 3, Meanwhile::fetch>(t);
+      return t.fetch ? tile<T, kRowsOfThree, 3, Meanwhile::fetch>(t) : tile<T, kRowsOfThree, 3>(t);
+    }
+  }
 #if RANVIER_HAS_HALF
   if constexpr (sizeof(T) == sizeof(float)) {
-    if (is_narrow(t)) return run_narrow(t, std::make_integer_sequence<int, kWidestNarrow - kNarrowest + 1>());
     const int last = t.columns < 2 * lanes<T> ? t.columns % lanes<T> : 0;  // columns that are no whole vector
     if (last > 0 && last <= lanes<T> / 2 && t.rows >= kHalfRows && t.cs_c == 1 && !is_finished(t))
       return run_half_tile(t, std::make_integer_sequence<int, kTileRows - kHalfRows + 1>());
@@ -78,9 +98,21 @@ static constexpr auto small_or_null() -> decltype(MatmulKernels<T>::small) {
 }
 
 template <class T>
-static constexpr MatmulKernels<T> kernels = {kTileRows,    kPackingRows,       lanes<T>,        widest<T>,
-                                             kSumBlock,    run_tile<T>,        run_dots<T>,     run_gemv<T>,
-                                             run_stack<T>, small_or_null<T>(), gemv_columns<T>, pack<T>};
+static constexpr MatmulKernels<T> kernels = {kTileRows,
+                                             kPackingRows,
+                                             kPackingVectors* lanes<T>,
+                                             lanes<T>,
+                                             kOddTiles && sizeof(T) == sizeof(float) ? kRowsOfThree : 0,
+                                             RANVIER_HAS_NARROW && sizeof(T) == sizeof(float),
+                                             widest<T>,
+                                             kSumBlock,
+                                             run_tile<T>,
+                                             run_dots<T>,
+                                             run_gemv<T>,
+                                             run_stack<T>,
+                                             small_or_null<T>(),
+                                             gemv_columns<T>,
+                                             pack<T>};
 RANVIER_DEFINE_TABLES(MatmulKernels, matmul_kernels, kernels);
 
 }  // namespace ranvier::RANVIER_ISA

@@ -12,12 +12,17 @@ namespace ranvier::RANVIER_ISA {
 // of two apart share the few lines of a set of L1. After the last row come those of the strip to the right.
 constexpr int kAhead = 16, kFarAhead = 24;
 
-// Where a tile's operands are read next, and where b is copied to.
+// Where a tile's operands are read next, where b is copied to, and what is fetched.
 template <class T>
 struct Cursor {
   const T *a, *b;
   T* pack_to;
+  const T* fetch[2];  // the next line, and the one after it
 };
+
+// What a tile does while k runs: nothing else; it stores b's rows one after another, for the tiles that
+// follow; or it fetches rows of another strip, two lines each, one in each step of k.
+enum class Meanwhile { nothing, pack, fetch };
 
 // The other cache line of the 128 bytes that p is in. A strip of one line takes both from beyond L2 at once:
 // each row is on another page, and the next strip then finds its line.
@@ -36,12 +41,12 @@ RANVIER_INLINE int64_t column_of(int v, int64_t last) {
 
 // acc[i][v] = sum over k products of a[i, p] * b[p, v], in one chain.
 // Rows of a are found from few registers: a pointer for every fifth, and multiples of the stride.
-// kPack: b's rows are stored one after another, for the tiles that follow.
 // goes_on: more products follow.
-template <class T, int kRows, int kVectors, bool kPack>
+template <class T, int kRows, int kVectors, Meanwhile kMeanwhile>
 RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, int64_t last, Cursor<T>& at,
                              vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>, kGroup = 5, kGroups = (kRows + kGroup - 1) / kGroup;
+  constexpr bool kPack = kMeanwhile == Meanwhile::pack, kFetch = kMeanwhile == Meanwhile::fetch;
   const int64_t row_bytes = opaque(t.rs_a * static_cast<int64_t>(sizeof(T)));
   const int64_t step_a = opaque(t.cs_a * static_cast<int64_t>(sizeof(T)));
   const char* a[kGroups];
@@ -55,6 +60,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, in
   const int64_t turn = goes_on || t.rs_b == kVectors * L ? 0 : kRowsAhead + 1;  // packed strips are in order
   const T* ahead = k < turn ? next : at.b + kRowsAhead * t.rs_b + kLine - 1;
   T* pack_to = at.pack_to;
+  const T *fetch = kFetch ? at.fetch[0] : nullptr, *then = kFetch ? at.fetch[1] : nullptr;
   const int columns = t.columns;
   int64_t column[kVectors];
   RANVIER_UNROLL
@@ -65,6 +71,11 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, in
     for (int v = 0; v < kVectors; ++v) acc[i][v] = vec<T>{};
   }
   for (; k > 0; --k) {
+    if constexpr (kFetch) {
+      __builtin_prefetch(fetch, 0, 2);
+      const T* next_row = fetch + t.rs_fetch;
+      fetch = then, then = next_row;
+    }
     vec<T> row[kVectors];
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) {
@@ -94,11 +105,11 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, in
     b += t.rs_b;
     ahead = k == turn ? next : ahead + t.rs_b;
   }
-  at = {reinterpret_cast<const T*>(a[0]), b, pack_to};
+  at = {reinterpret_cast<const T*>(a[0]), b, pack_to, {fetch, then}};
 }
 
 // The chains of one tile, added up in `spilled` from the second on, then stored.
-template <class T, int kRows, int kVectors, bool kPack = false>
+template <class T, int kRows, int kVectors, Meanwhile kMeanwhile = Meanwhile::nothing>
 static void tile(const MatmulTile<T>& t) {
   constexpr int L = lanes<T>, kWidth = kVectors * L;
   const bool finishes = is_finished(t);
@@ -115,6 +126,11 @@ static void tile(const MatmulTile<T>& t) {
   alignas(64) T spilled[kRows * kWidth];
   const T *a = t.a, *b = t.b;
   T* c = t.c;
+  Cursor<T> at{a, b, t.pack_to, {}};
+  if (kMeanwhile == Meanwhile::fetch) {
+    const T* first = t.fetch ? t.fetch : b;
+    at.fetch[0] = first + 64 / sizeof(T) - 1, at.fetch[1] = first + kWidth - 1;
+  }
   for (int64_t more = t.more;; --more, a += t.step_a, b += t.step_b, c += t.step_c) {
     if (whole && (t.accumulate || t.fetch_c)) {  // c is fetched into L2 while k runs
       RANVIER_UNROLL
@@ -124,13 +140,13 @@ static void tile(const MatmulTile<T>& t) {
         __builtin_prefetch(c + i * t.rs_c + kWidth - 1, 0, 2);
       }
     }
-    Cursor<T> at{a, b, t.pack_to};
+    at.a = a, at.b = b;
     const T* sums = c;  // so far
     int64_t sums_step = t.rs_c;
     bool add = t.accumulate && whole;
     for (int64_t left = t.k;;) {
       const bool goes_on = left > t.k_block;
-      multiply<T, kRows, kVectors, kPack>(t, goes_on ? t.k_block : left, goes_on, last, at, acc);
+      multiply<T, kRows, kVectors, kMeanwhile>(t, goes_on ? t.k_block : left, goes_on, last, at, acc);
       left -= t.k_block;
       const bool done = left <= 0 && plain;
       T* to = done ? c : spilled;

@@ -1,5 +1,6 @@
-// Products with 2 to 4 columns: vectors along the rows of a, four products of which are transposed in
-// registers. A vector of b would be more than half empty. Included by matmul.isa.cpp only.
+// Products with few columns. 2 to 4: vectors along the rows of a, four products of which are transposed in
+// registers, since a vector of b would be more than half empty. At AVX2 up to a vector of columns: more rows
+// at once than other tiles have. Included by matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/matmul/epilogue.h"
@@ -9,36 +10,46 @@
 
 namespace ranvier::RANVIER_ISA {
 
-#if RANVIER_HAS_HALF
+#if RANVIER_HAS_HALF || (RANVIER_VECTOR_BYTES == 32 && defined(__AVX__))
+#define RANVIER_HAS_NARROW 1
+#else
+#define RANVIER_HAS_NARROW 0
+#endif
+#if RANVIER_HAS_NARROW
 
+#if RANVIER_HAS_HALF
+typedef half_vec narrow_vec;  // eight elements
+#else
+typedef vec<float> narrow_vec;
+#endif
 constexpr int kNarrowest = 2, kWidestNarrow = 4;  // columns
 constexpr int kHalf = 8;                          // elements of half a vector, which takes half the time
 constexpr int64_t kNarrowProducts = 20;           // for fewer, the start takes longer than is gained
-constexpr int kNarrowVectors = 3, kNarrowRows = kNarrowVectors * kHalf;  // at once
+constexpr int kNarrowVectors = kManyRegisters ? 3 : 2, kNarrowRows = kNarrowVectors * kHalf;  // at once
 
 // kNarrowRows rows of c. Rows of a are found from a pointer for every fourth, and multiples of the stride.
 template <int kColumns>
 static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c) {
   constexpr int kGroups = kNarrowRows / 4;
-  alignas(64) float sums[kColumns][2 * lanes<float>] = {};
+  alignas(64) float sums[kColumns][32] = {};
   const int64_t rs_a = opaque(t.rs_a), rs_b = opaque(t.rs_b);
   const float *b = t.b, *at[kGroups];
   RANVIER_UNROLL
   for (int g = 0; g < kGroups; ++g) at[g] = a, a = opaque(a + 4 * rs_a);
   for (int64_t left = t.k;; left -= t.k_block) {
-    half_vec acc[kNarrowVectors][kColumns] = {};
+    narrow_vec acc[kNarrowVectors][kColumns] = {};
     for (int64_t k = left < t.k_block ? left : t.k_block; k > 0; k -= 4) {
       const int64_t done = k < 4 ? 4 - k : 0;  // of the last four products, of which some are done
       RANVIER_UNROLL
       for (int g = 0; g < kGroups; ++g) at[g] -= done;
       b -= done * rs_b;
-      half_vec column[kNarrowVectors][4];
+      narrow_vec column[kNarrowVectors][4];
       RANVIER_UNROLL
       for (int v = 0; v < kNarrowVectors; ++v) {
         RANVIER_UNROLL
         for (int i = 0; i < 4; ++i) {
           const __m256 low = _mm256_castps128_ps256(_mm_loadu_ps(at[2 * v] + i * rs_a));
-          column[v][i] = half_vec(_mm256_insertf128_ps(low, _mm_loadu_ps(at[2 * v + 1] + i * rs_a), 1));
+          column[v][i] = narrow_vec(_mm256_insertf128_ps(low, _mm_loadu_ps(at[2 * v + 1] + i * rs_a), 1));
         }
         transpose_fours(column[v], std::make_integer_sequence<int, kHalf>());
       }
@@ -49,7 +60,7 @@ static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c) {
         for (int j = 0; j < kColumns; ++j) {
           RANVIER_UNROLL
           for (int v = 0; v < kNarrowVectors; ++v)
-            acc[v][j] = fma(column[v][p], b[j] - half_vec{}, acc[v][j]);
+            acc[v][j] = fma(column[v][p], b[j] - narrow_vec{}, acc[v][j]);
         }
       }
       RANVIER_UNROLL
@@ -59,7 +70,7 @@ static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c) {
     for (int j = 0; j < kColumns; ++j) {
       RANVIER_UNROLL
       for (int v = 0; v < kNarrowVectors; ++v) {
-        half_vec sum;
+        narrow_vec sum;
         __builtin_memcpy(&sum, &sums[j][v * kHalf], sizeof sum);
         sum = left == t.k ? acc[v][j] : sum + acc[v][j];
         __builtin_memcpy(&sums[j][v * kHalf], &sum, sizeof sum);
@@ -67,7 +78,7 @@ static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c) {
     }
     if (left <= t.k_block) break;
   }
-  store_squares<float>(kColumns, kNarrowRows, sums[0], 2 * lanes<float>, c, t.rs_c);
+  store_squares<float>(kColumns, kNarrowRows, sums[0], 32, c, t.rs_c);
 }
 
 // All rows of a tile and of those after it; the last ones overlap those before.
@@ -80,10 +91,65 @@ static void narrow(const MatmulTile<float>& t) {
   }
 }
 
+#if RANVIER_VECTOR_BYTES == 32
+constexpr int kOneRows = 12;  // whose chains hide the FMA's latency
+
+// All rows of a tile of at most one vector and of those after it, kOneRows at once; the last ones overlap
+// those before. A row of less than a vector that nothing follows in memory but the next one is stored whole:
+// the next one writes over its end.
+static void one_vector(const MatmulTile<float>& t) {
+  constexpr int L = lanes<float>, kGroup = 5, kGroups = (kOneRows + kGroup - 1) / kGroup;
+  const int64_t rows = t.rows * (t.more + 1), rs_b = t.rs_b, rs_c = t.rs_c;
+  const int64_t row_bytes = opaque(t.rs_a * int64_t(sizeof(float)));
+  const int64_t step_a = opaque(t.cs_a * int64_t(sizeof(float)));
+  const int columns = t.columns, dense = rs_c == columns ? kOneRows - (L - 1) / columns : 0;
+  const int whole = columns == L ? kOneRows : dense;  // rows that are stored as whole vectors
+  alignas(32) float sums[kOneRows][L];
+  for (int64_t i = 0; i < rows; i += kOneRows) {
+    if (rows - i < kOneRows) i = rows - kOneRows;
+    const float* b = t.b;
+    const char* a[kGroups];
+    RANVIER_UNROLL
+    for (int g = 0; g < kGroups; ++g)
+      a[g] = reinterpret_cast<const char*>(t.a) + (i + g * kGroup) * row_bytes;
+    float* c = t.c + i * rs_c;
+    for (int64_t left = t.k;; left -= t.k_block) {
+      vec<float> acc[kOneRows] = {};
+      for (int64_t k = left < t.k_block ? left : t.k_block; k > 0; --k, b += rs_b) {
+        const vec<float> row = load(b);
+        RANVIER_UNROLL
+        for (int r = 0; r < kOneRows; ++r) {
+          float x;
+          __builtin_memcpy(&x, a[r / kGroup] + (r % kGroup) * row_bytes, sizeof x);
+          acc[r] = fma(factor<float>(x), row, acc[r]);
+        }
+        RANVIER_UNROLL
+        for (int g = 0; g < kGroups; ++g) a[g] += step_a;
+      }
+      if (left < t.k) {
+        RANVIER_UNROLL
+        for (int r = 0; r < kOneRows; ++r) acc[r] = load(sums[r]) + acc[r];
+      }
+      const int direct = left <= t.k_block ? whole : 0;
+      float* to = c;
+      RANVIER_UNROLL
+      for (int r = 0; r < kOneRows; ++r, to = opaque(to + rs_c)) store(r < direct ? to : sums[r], acc[r]);
+      if (left <= t.k_block) break;
+    }
+    for (int r = whole; r < kOneRows; ++r) store_first<float>(c + r * rs_c, load(sums[r]), columns);
+  }
+}
+#endif
+
+// Whether a tile and those after it are rows of a and of c one after another, and nothing follows the sums.
+RANVIER_INLINE bool is_run_of_rows(const MatmulTile<float>& t, int least) {
+  return t.cs_c == 1 && !t.accumulate && t.rows * (t.more + 1) >= least && t.step_a == t.rows * t.rs_a &&
+         !is_finished(t);
+}
+
 RANVIER_INLINE bool is_narrow(const MatmulTile<float>& t) {
-  return t.columns >= kNarrowest && t.columns <= kWidestNarrow && t.cs_a == 1 && t.cs_c == 1 &&
-         t.k >= kNarrowProducts && !t.accumulate && t.rows * (t.more + 1) >= kNarrowRows &&
-         t.step_a == t.rows * t.rs_a && !is_finished(t);
+  return t.columns >= kNarrowest && t.columns <= kWidestNarrow && t.cs_a == 1 && t.k >= kNarrowProducts &&
+         is_run_of_rows(t, kNarrowRows);
 }
 
 template <int... N>

@@ -16,10 +16,12 @@ constexpr int64_t kLinesOfB =
     80;  // elements of b that are read from another core in the time of a shared line
 constexpr int64_t kFewPanels = 6;   // of a: then columns of b are split among the threads, if each gets some
 constexpr int64_t kSomeStrips = 4;  // of b: then also for more panels
-constexpr int64_t kFewPanelsInPlace = 3;  // where b is not packed, which more panels share better
-constexpr int64_t kWidest = 512;          // a multiple of the columns of any tile
-constexpr int kGroup = 3;                 // strips that a thread packs at once at least
-constexpr int64_t kOwn = 32 << 10;  // elements: packed as soon as half of them are got from another thread
+constexpr int64_t kFewPanelsInPlace = 3;             // where b is not packed, which more panels share better
+constexpr int64_t kLine = 64, kInTheSameSets = 256;  // bytes
+constexpr int64_t kLinesOfThree = 5;  // twice the lines of a row of three vectors that is not aligned
+constexpr int64_t kWidest = 512;      // a multiple of the columns of any tile
+constexpr int kGroup = 3;             // strips that a thread packs at once at least
+constexpr int64_t kOwn = 32 << 10;    // elements: packed as soon as half of them are got from another thread
 
 // Even blocks of at most `most` products. Whole squares of the widest transposition.
 int64_t k_block_of(int64_t k, int64_t most) {
@@ -29,11 +31,31 @@ int64_t k_block_of(int64_t k, int64_t most) {
 
 }  // namespace
 
-// m split evenly into panels of at most mr rows.
+// Tiles of three vectors. Two or four vectors of columns have tiles of two without a rest.
 template <class T>
-int MatmulPlan<T>::rows_of_tile(int64_t m) const {
-  if (m <= kernels_.mr) return std::max(static_cast<int>(m), 1);
-  return static_cast<int>(ceil_div(m, ceil_div(m, kernels_.mr)));
+bool MatmulPlan<T>::has_threes(int64_t m, int64_t n) const {
+  const int64_t vectors = ceil_div(n, kernels_.lanes), rows = kernels_.rows_of_three;
+  if (prepacked || rows == 0 || vectors < 3 || vectors == 4) return false;
+  const int64_t most = ceil_div(m, std::max<int64_t>(ceil_div(m, rows), 1));  // of a panel
+  return most == rows || (m > most && m == ceil_div(m, rows) * (rows - 1));
+}
+
+template <class T>
+int MatmulPlan<T>::most_rows(const Operands<T>& o) const {
+  return has_threes(o.m, o.n) ? kernels_.rows_of_three : kernels_.mr;
+}
+
+// m split evenly into panels of at most so many rows.
+template <class T>
+int MatmulPlan<T>::rows_of_tile(const Operands<T>& o) const {
+  const int most = most_rows(o);
+  if (o.m <= most) return std::max(static_cast<int>(o.m), 1);
+  return static_cast<int>(ceil_div(o.m, ceil_div(o.m, most)));
+}
+
+template <class T>
+int MatmulPlan<T>::columns_of_tile(const Operands<T>& o) const {
+  return has_threes(o.m, o.n) ? 3 * kernels_.lanes : kernels_.nr(rows_of_tile(o));
 }
 
 template <class T>
@@ -58,7 +80,7 @@ bool MatmulPlan<T>::is_stack(const Matmul<T>& call, const Operands<T>& o) const 
 
 template <class T>
 bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
-  const int64_t rows = rows_of_tile(o.m), k = std::min(o.k, kernels_.kc);
+  const int64_t rows = rows_of_tile(o), k = std::min(o.k, kernels_.kc);
   if (o.rs_a == 1 && o.cs_a > 0) {  // a line for each product: as few as stay in L1, and on few pages
     const int64_t step = o.cs_a * kSize, apart = std::max<int64_t>(step & -step, 64);
     if (std::min(k, k * step / kAliased) <= kFewPages && k * apart <= caches.l1 / 2) return true;
@@ -66,7 +88,7 @@ bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   if ((rows * std::abs(o.rs_a) + k * std::abs(o.cs_a)) * kSize <= caches.l1 / 4 * 3) return true;
   if (o.rs_a != 1 && o.cs_a != 1 && o.m != 1) return false;
   const bool aliased = o.cs_a == 1 && o.rs_a * kSize % kAliased == 0;
-  const int64_t passes = ceil_div(o.n, kernels_.nr(static_cast<int>(rows)));
+  const int64_t passes = ceil_div(o.n, columns_of_tile(o));
   return passes <= (aliased ? 1 : o.cs_a != 1 ? kFewPasses : kFewPassesOfRows);
 }
 
@@ -75,13 +97,13 @@ bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
 template <class T>
 bool MatmulPlan<T>::packs_b_by_tiles(const Operands<T>& o) const {
   return sizeof(T) == sizeof(float) && o.cs_b == 1 && o.n >= 2 * kernels_.lanes &&
-         o.m / ceil_div(o.m, kernels_.mr) >= kernels_.packing_rows;
+         columns_of_tile(o) == kernels_.packing_columns && rows_of_tile(o) >= kernels_.packing_rows;
 }
 
 template <class T>
 bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
   if (o.cs_b != 1) return false;
-  const int64_t row = std::abs(o.rs_b) * kSize, passes = ceil_div(o.m, kernels_.mr);
+  const int64_t row = std::abs(o.rs_b) * kSize, passes = ceil_div(o.m, most_rows(o));
   if (std::min(o.k, kernels_.kc) * row <= near_b()) return true;
   if (!packs_b_by_tiles(o)) return passes <= kFewPasses;
   if (kernels_.lanes * kSize < 64) return false;
@@ -92,12 +114,13 @@ bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
 // The tiles, and what is moved to feed them, in FMAs of vectors; fitted to 90 random shapes at v3 and v4.
 template <class T>
 double MatmulPlan<T>::cost(const Operands<T>& o) const {
-  constexpr double kTile = 80;
+  constexpr double kTile = 80, kTransposes = 3;  // for each product of a vector of rows, see narrow.h
   constexpr double kCopied = 0.15, kTransposed = 0.45, kScattered = 2;  // an element
-  const int64_t tiles = ceil_div(o.m, kernels_.mr) * ceil_div(o.n, kernels_.nr(rows_of_tile(o.m)));
+  const int64_t tiles = ceil_div(o.m, most_rows(o)) * ceil_div(o.n, columns_of_tile(o));
   const int parts = has_halves(o) ? 2 : 1;  // of a vector
-  double fmas =
-      kTile * tiles + static_cast<double>(o.m) * o.k * ceil_div(parts * o.n, kernels_.lanes) / parts;
+  const double products = static_cast<double>(o.m) * o.k;
+  double fmas = kTile * tiles + products * ceil_div(parts * o.n, kernels_.lanes) / parts;
+  if (has_narrow(o)) fmas = products * (o.n + kTransposes) / kernels_.lanes;
   if (!reads_b_in_place(o) && !packs_b_by_tiles(o)) fmas += (o.cs_b == 1 ? kCopied : kTransposed) * o.k * o.n;
   if (!reads_a_in_place(o)) fmas += (o.rs_a == 1 ? kCopied : kTransposed) * o.k * o.m;
   if (o.cs_c != 1) fmas += kScattered * o.m * o.n * ceil_div(o.k, kernels_.kc);
@@ -132,9 +155,9 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   k_block = k_block_of(o.k, kernels_.kc);
   nc = std::max<int64_t>(caches.l3 * 3 / 16 / (kernels_.kc * kSize) / kWidest, 1) * kWidest;
   if (dots || gemv || stack) return;
-  m_ = o.m, panels = std::max<int64_t>(ceil_div(o.m, kernels_.mr), 1);
-  rows = rows_of_tile(o.m);
-  nr = kernels_.nr(rows);
+  m_ = o.m, panels = std::max<int64_t>(ceil_div(o.m, most_rows(o)), 1);
+  rows = rows_of_tile(o);
+  nr = columns_of_tile(o);
   if (o.n < nr) nr = width(static_cast<int>(o.n));
   pack_a = !reads_a_in_place(o);
   fetch_a = !pack_a && o.cs_a == 1 && (prepacked || o.m * std::abs(o.rs_a) * kSize > 2 * caches.l2);
@@ -176,7 +199,10 @@ template <class T>
 void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   const int64_t all_strips = strips_of(o.n);
   const int last = static_cast<int>(o.n % nr);
-  const bool few = !prepacked && panels <= std::min(pack_b ? kFewPanels : kFewPanelsInPlace, all_strips);
+  const int64_t few_panels = (pack_b ? kFewPanels : kFewPanelsInPlace) * kernels_.mr / most_rows(o);
+  const bool few = !prepacked && panels <= std::min(few_panels, all_strips);
+  one_by_one = false;
+  least = (nr == 3 * kernels_.lanes ? 2 : 1) * kernels_.lanes;
   // Strips are packed as they are needed, by threads that split the columns: unless more of c's lines, which
   // two threads then share, than lines of b are got from another core.
   const bool as_needed =
@@ -190,6 +216,17 @@ void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   size_blocks(o, by_columns, few);
   sharing = by_columns ? Sharing::columns : fused || size_b_ > kOwn ? Sharing::one : Sharing::own;
   if (!by_columns) even_out(o, all_strips, threads);
+  const bool near = chunk * std::abs(o.rs_b) * kSize <= near_b();
+  if (by_columns && !near && o.cs_b == 1 && has_threes(o.m, o.n)) pass_one_by_one(o);
+}
+
+// A strip of b stays in L1 while all panels pass: as it is, if its lines fit, and are not all in the same
+// sets.
+template <class T>
+void MatmulPlan<T>::pass_one_by_one(const Operands<T>& o) {
+  one_by_one = true, strips = 1;
+  const bool spread = std::abs(o.rs_b) * kSize % kInTheSameSets != 0;
+  if (fused && overlaps && spread && chunk * kLine * kLinesOfThree <= 2 * caches.l1) pack_b = fused = false;
 }
 
 // The same number of tiles for each thread, if a few more panels with hardly fewer rows give that.
@@ -199,7 +236,8 @@ void MatmulPlan<T>::even_out(const Operands<T>& o, int64_t all_strips, int threa
   if (panels * all_strips % threads == 0 || panels * all_strips >= kManyTiles * threads) return;
   const int64_t even = round_up(panels, threads);
   const int fewer = static_cast<int>(ceil_div(o.m, even));
-  if (even <= o.m && kernels_.nr(fewer) >= nr && (!fused || o.m / even >= kernels_.packing_rows))
+  if (even <= o.m && (nr == 3 * kernels_.lanes || kernels_.nr(fewer) >= nr) &&
+      (!fused || o.m / even >= kernels_.packing_rows))
     panels = even, rows = fewer;
 }
 

@@ -48,15 +48,17 @@ class MatmulPlan {
   bool transposed;  // c' = b' a'
   bool prepacked;   // b comes in strips
   bool pack_a, pack_b;
-  bool fetch_a;   // a is read in place, from beyond L2
-  bool fetch_c;   // c's lines come from beyond L2
-  bool fused;     // b is packed by the tiles of the first panel, not before
-  bool ragged_b;  // b is read in place, but for a last strip that no tile fits
-  bool overlaps;  // no strip has less than a vector, and no tile needs columns beyond its own
+  bool fetch_a;     // a is read in place, from beyond L2
+  bool fetch_c;     // c's lines come from beyond L2
+  bool fused;       // b is packed by the tiles of the first panel, not before
+  bool ragged_b;    // b is read in place, but for a last strip that no tile fits
+  bool one_by_one;  // strips: each passes all panels, of which some fetch the next
+  bool overlaps;    // no strip has less than a vector, and no tile needs columns beyond its own
   Sharing sharing;
   int rows;         // of a tile, at most
   int64_t panels;   // of a: m split evenly, so that no thin tile is left over
   int nr;           // columns of a tile, at most
+  int64_t least;    // columns of a last strip that overlaps the one before
   int64_t strips;   // that stay near while panels pass
   int64_t run;      // panels that stay near while strips pass
   int64_t k_block;  // products in one chain: k split evenly
@@ -74,8 +76,9 @@ class MatmulPlan {
 
   int64_t strips_of(int64_t n) const { return ceil_div(n, nr); }  // of so many columns
 
-  // Columns of the narrowest tile, of 1, 2, 4 or 8 vectors, that holds so many.
+  // Columns of the narrowest tile, of 1, 2, 3 (see nr), 4 or 8 vectors, that holds so many.
   int width(int columns) const {
+    if (nr == 3 * kernels_.lanes && columns > 2 * kernels_.lanes) return nr;
     int w = kernels_.lanes;
     while (w < columns) w *= 2;
     return w;
@@ -99,11 +102,18 @@ class MatmulPlan {
   bool has_halves(const Operands<T>& o) const {  // see half_tile() in microkernel.h
     return plain_ && kernels_.lanes * kSize == 64 && kSize == 4 && o.cs_c == 1;
   }
+  bool has_narrow(const Operands<T>& o) const {  // see narrow.h
+    return plain_ && kernels_.narrow && o.n > 1 && o.n <= kDotRows && o.cs_a == 1 && o.cs_c == 1;
+  }
   int64_t chunk_of(const Operands<T>& o, bool by_columns) const;
   void size_blocks(const Operands<T>& o, bool by_columns, bool few);
   void share(const Operands<T>& o, int threads);
+  void pass_one_by_one(const Operands<T>& o);
   void even_out(const Operands<T>& o, int64_t all_strips, int threads);
-  int rows_of_tile(int64_t m) const;
+  bool has_threes(int64_t m, int64_t n) const;
+  int most_rows(const Operands<T>& o) const;
+  int rows_of_tile(const Operands<T>& o) const;
+  int columns_of_tile(const Operands<T>& o) const;
   int64_t panels_near(int64_t k) const { return std::max<int64_t>(near_panels() / (k * rows * kSize), 1); }
   // Bytes that stay in L2 while others pass. A panel of a stays in L1 while strips of b pass from L2.
   // Rows of b that are not packed are in each other's way in L1; wide strips of them pass from L2 all the
