@@ -64,6 +64,19 @@ RANVIER_INLINE V exp_in_range(V x) {
   return scale_by_power(fma(r * r, exp_tail_beside_1(r), r) + T(1), n);
 }
 
+#if !RANVIER_HAS_LOOKUP
+// As exp_parts below, for 64-bit lanes.
+RANVIER_INLINE vec<double> exp_in_range(vec<double> x) {
+  constexpr double round = 0x1.8p52 + 2 * 1023;
+  const vec<double> power = x * 1.44269504088896340736 + round, n = power - round;
+  const vec<double> coarse = fma(n, broadcast(-Ln2<double>::hi), x);
+  const vec<double> r = fma(n, broadcast(-Ln2<double>::lo), coarse);
+  const vec<double> p = fma(r * r, exp_tail_beside_1(r), r) + 1.0;
+  const ivec<double> half = (ivec<double>)((uvec<double>)bits(power) >> 1);
+  return p * from_bits(half << 52) * from_bits((bits(power) - half) << 52);
+}
+#endif
+
 // exp(-|x|)
 template <class V>
 RANVIER_INLINE V exp_of_minus_size(V x) {

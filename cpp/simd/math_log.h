@@ -37,8 +37,18 @@ struct SplitFloat {  // x = 2^exponent * significand, significand in [sqrt(1/2),
   V exponent, significand;
 };
 
-// For positive normal x. The exponent is or-ed into the fraction of 2^23 (2^52), which is an integer to
-// float conversion without the instruction that AVX2 lacks for 64-bit lanes.
+// Whether a lane is anything but a positive normal number.
+template <class V>
+RANVIER_INLINE ivec<element_of<V>> is_unusual(V x) {
+  using T = element_of<V>;
+  using U = uvec<T>;
+  constexpr auto one = int_of<T>(1) << FloatBits<T>::fraction;
+  constexpr auto normals = 2 * FloatBits<T>::bias * one;
+  return (ivec<T>)((U)bits(x) - (U)(ivec<T>{} + one) >= (U)(ivec<T>{} + normals));
+}
+
+// For positive normal x. AVX2 lacks shifts with sign and conversions of 64-bit lanes: there the exponent is
+// or-ed into the fraction of 2^52.
 template <class V>
 RANVIER_INLINE SplitFloat<V> split_float(V x) {
   using T = element_of<V>;
@@ -46,11 +56,14 @@ RANVIER_INLINE SplitFloat<V> split_float(V x) {
   using U = uvec<T>;
   constexpr auto one = int_of<T>(1) << F::fraction;
   // Unsigned: of NaN and negative numbers the differences wrap around, and their logarithm is selected later.
-  const U from = (U)bits(x), lowest = (U)(ivec<T>{} + (F::sqrt_half - F::bias * one));
-  const U biased = (from - lowest) >> F::fraction;
-  const V exponent = from_bits((ivec<T>)biased | bits(broadcast(F::shift))) - (F::shift + F::bias);
-  const U power = (biased - (U)(ivec<T>{} + int_of<T>(F::bias))) << F::fraction;
-  return {exponent, from_bits((ivec<T>)(from - power))};
+  const ivec<T> past = (ivec<T>)((U)bits(x) - (U)(ivec<T>{} + F::sqrt_half));
+  const V significand = from_bits((past & (one - 1)) + F::sqrt_half);
+  if constexpr (sizeof(T) == 4) {
+    return {to_float(past >> F::fraction), significand};
+  } else {
+    const U biased = ((U)past + (U)(ivec<T>{} + F::bias * one)) >> F::fraction;
+    return {from_bits((ivec<T>)biased | bits(broadcast(F::shift))) - (F::shift + F::bias), significand};
+  }
 }
 
 template <class V>
@@ -138,14 +151,38 @@ RANVIER_INLINE vec<float> log1p_of_part(vec<float> x) {
 }
 #endif
 
+// log of positive normal x
 template <class V>
-RANVIER_INLINE V log(V x) {
+RANVIER_INLINE V log_of_usual(V x) {
+  const auto [exponent, significand] = split_float(x);
+  return log_of(exponent, significand - element_of<V>(1), V{});
+}
+
+template <class V>
+RANVIER_INLINE V log_of_any(V x) {
   using T = element_of<V>;
   const auto [exponent, significand] = split_subnormal_too(x);
   const V y = log_of(exponent, significand - T(1), V{});
   const V infinity = broadcast(Limits<T>::infinity);
   const V outside = select(x == T(0), -infinity, broadcast(Limits<T>::nan));
   return select(x > T(0), select(x < infinity, y, x), outside);
+}
+template <class V>
+static __attribute__((noinline)) V log_out_of_line(V x) {
+  return log_of_any(x);
+}
+
+// Half of log_of_any is selections for numbers that are rare.
+template <class V>
+RANVIER_INLINE V log_unless_rare(V x) {
+  if constexpr (RANVIER_HAS_FMA)
+    return __builtin_expect(any(is_unusual(x)), 0) ? log_out_of_line(x) : log_of_usual(x);
+  else
+    return log_of_any(x);
+}
+template <class V>
+RANVIER_INLINE V log(V x) {  // a double gains less: not worth the code everywhere
+  return sizeof(element_of<V>) == 4 ? log_unless_rare(x) : log_of_any(x);
 }
 
 template <class V>

@@ -15,30 +15,39 @@ RANVIER_INLINE vec<double> log_pair_tail(vec<double> z) {
                     0x1.3b135f7094412p-3, 0x1.11213312aeaf7p-3, 0x1.de1f9c5d0245ep-4, 0x1.ebb5bff2fee55p-4);
 }
 
-// log(x) for positive finite x as hi + lo.
-RANVIER_INLINE Pair<vec<double>> log_pair(vec<double> x) {
+// a / d for what s d, s near a / d, leaves of a
+RANVIER_INLINE vec<double> remainder_of(vec<double> a, vec<double> s, vec<double> d) {
+#if RANVIER_HAS_FMA
+  return fma(-s, d, a);
+#else
+  const auto product = exact_product(s, d);
+  return (a - product.hi) - product.lo;
+#endif
+}
+
+// log(x) as hi + lo of x = 2^exponent significand.
+RANVIER_INLINE Pair<vec<double>> log_pair(SplitFloat<vec<double>> x) {
   using V = vec<double>;
   constexpr double two_thirds = 0x1.5555555555555p-1, two_thirds_lo = 0x1.5555555555555p-55;
-  const auto [exponent, significand] = split_subnormal_too(x);
-  const V f = significand - 1.0, d = f + 2.0, d_lo = f - (d - 2.0);
-  // s = f / (2 + f)
-  const V s = f / d;
-  const auto sd = exact_product(s, d);
-  const V s_lo = (((f - sd.hi) - sd.lo) - s * d_lo) / d;
+  const V f = x.significand - 1.0, d = f + 2.0, d_lo = f - (d - 2.0);
+  // s = f / (2 + f); what 1 / d loses is in s_lo, too
+  const V inverse = 1.0 / d, s = f * inverse;
+  const V s_lo = (remainder_of(f, s, d) - s * d_lo) * inverse;
   const auto z = exact_product(s, s);
-  const V z_lo = z.lo + 2.0 * s * s_lo;
+  const V z_lo = fma(s + s, s_lo, z.lo);
   // c = 2/3 + z T(z)
   const V tail = z.hi * log_pair_tail(z.hi);
   const V c = tail + two_thirds;
-  const V c_lo = (tail - (c - two_thirds)) + two_thirds_lo + 0.4 * z_lo;
+  const V c_lo = fma(broadcast(0.4), z_lo, (tail - (c - two_thirds)) + two_thirds_lo);
   // s z c
   const auto w = exact_product(s, z.hi);
-  const V w_lo = w.lo + s * z_lo + s_lo * z.hi;
+  const V w_lo = fma(s_lo, z.hi, fma(s, z_lo, w.lo));
   const auto q = exact_product(w.hi, c);
-  const V q_lo = q.lo + w.hi * c_lo + w_lo * c;
-  const auto log_f = exact_sum(s + s, q.hi);
-  const auto sum = exact_sum(exponent * Ln2<double>::hi, log_f.hi);
-  return {sum.hi, sum.lo + (log_f.lo + (s_lo + s_lo) + q_lo + exponent * Ln2<double>::lo)};
+  const V q_lo = fma(w.hi, c_lo, fma(w_lo, c, q.lo));
+  const V log_f = (s + s) + q.hi, log_f_lo = q.hi - (log_f - (s + s));  // |q.hi| < |2 s|
+  const auto sum = exact_sum(x.exponent * Ln2<double>::hi, log_f);
+  const V low = fma(x.exponent, broadcast(Ln2<double>::lo), log_f_lo + (s_lo + s_lo) + q_lo);
+  return {sum.hi, sum.lo + low};
 }
 
 // exp(r + r_lo) within about 0.6 ulp: 1 + r is kept with its rounding error.
@@ -47,21 +56,26 @@ RANVIER_INLINE vec<double> exp_near_zero(vec<double> r, vec<double> r_lo) {
   return sum + ((r - (sum - 1.0)) + fma(r * r, exp_tail(r), r_lo));
 }
 
+// exp(x + x_lo) for x within ExpRange
+RANVIER_INLINE vec<double> exp_of_pair(vec<double> x, vec<double> x_lo) {
+  const auto [n, r, r_lo] = reduce_by_ln2(x, x_lo);
+  return scale_by_power(exp_near_zero(r, r_lo), n);
+}
+
 RANVIER_INLINE vec<double> pow_positive(vec<double> x, vec<double> y) {
   using V = vec<double>;
-  const auto log_x = log_pair(x);
+  const auto log_x = log_pair(split_subnormal_too(x));
   const V rough = y * log_x.hi;
   const auto outside = ~(abs(rough) < 1000.0);  // over- or underflow; the exact product could overflow
   const V y_safe = select(outside, V{}, y);
   const auto p = exact_product(y_safe, log_x.hi);
   const V exponent =
       at_most(at_least(select(outside, rough, p.hi), ExpRange<double>::low), ExpRange<double>::high);
-  const auto [n, r, r_lo] = reduce_by_ln2(exponent, p.lo + y_safe * log_x.lo);
-  return scale_by_power(exp_near_zero(r, r_lo), n);
+  return exp_of_pair(exponent, fma(y_safe, log_x.lo, p.lo));
 }
 
-RANVIER_INLINE vec<float> pow_positive(vec<float> x, vec<float> y) {
-  return narrow(exp(widen<0>(y) * log(widen<0>(x))), exp(widen<1>(y) * log(widen<1>(x))));
+RANVIER_INLINE vec<float> pow_positive(vec<float> x, vec<float> y) {  // no float is subnormal as a double
+  return narrow(exp(widen<0>(y) * log_of_usual(widen<0>(x))), exp(widen<1>(y) * log_of_usual(widen<1>(x))));
 }
 
 template <class V>
@@ -113,15 +127,26 @@ RANVIER_INLINE vec<float> pow(vec<float> x, vec<float> y) {
   const V result = scale_by_power((r + tail) + 1.0f, n);
   // Negative, subnormal and special x; over- and underflow, and NaN: those lanes alone take the other's
   // result.
-  constexpr uint32_t normal = 0x00800000, normals = 0x7f000000;
-  const ivec<float> rare = ~(((uvec<float>)x - normal < normals) & (abs(p) < 87.0f));
+  const ivec<float> rare = is_unusual(x) | ~(abs(p) < 87.0f);
   return any(rare) ? select(rare, pow_out_of_line(x, y), result) : result;
 }
 #endif
 
+// A vector with special, subnormal or negative x (double: or over- or underflow) is computed by pow_of_any,
+// with the same bits in its other lanes.
 template <class V>
-RANVIER_INLINE V pow(V x, V y) {
-  return pow_of_any(x, y);
+static __attribute__((noinline)) V pow(V x, V y) {
+  if constexpr (!RANVIER_HAS_FMA) {  // small code for old CPUs
+    return pow_of_any(x, y);
+  } else if constexpr (sizeof(element_of<V>) == 4) {
+    const auto rare = is_unusual(x) | ~(abs(y) < Limits<float>::infinity);
+    return any(rare) ? pow_of_any(x, y) : pow_positive(x, y);
+  } else {
+    const auto log_x = log_pair(split_float(x));
+    const auto p = exact_product(y, log_x.hi);
+    const auto rare = is_unusual(x) | ~(abs(p.hi) < -ExpRange<double>::normal);
+    return any(rare) ? pow_of_any(x, y) : exp_of_pair(p.hi, fma(y, log_x.lo, p.lo));
+  }
 }
 
 }  // namespace ranvier::RANVIER_ISA

@@ -72,6 +72,24 @@ def test_one_exponent_for_all(exponent, dtype, bound, isa, rng):
     assert error[worst] <= bound, f"{x[worst]!r} ** {exponent}"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rare", [0.0, -0.0, -1.5, np.inf, -np.inf, np.nan, 5e-324, 1e-40, 1e-310])
+def test_rare_numbers_change_no_lane_beside_them(rare, dtype, isa, rng):
+    """A vector with a rare number is computed in another way, with the same bits elsewhere."""
+    x, y = rng.uniform(0.1, 4, 333).astype(dtype), rng.uniform(-9, 9, 333).astype(dtype)
+    beside = np.arange(333) % 5 != 2
+    mixed, exponents = np.where(beside, x, rare).astype(dtype), y.copy()
+    exponents[~beside] = rare
+    for name in ("log", "log1p", "exp"):
+        function = getattr(_core, name)
+        np.testing.assert_array_equal(function(mixed, None)[beside], function(x, None)[beside], err_msg=name)
+    powers = _core.pow(x, y, None)
+    np.testing.assert_array_equal(_core.pow(mixed, y, None)[beside], powers[beside])
+    np.testing.assert_array_equal(_core.pow(x, exponents, None)[beside], powers[beside])
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(np.isnan(_core.log(mixed, None)), np.isnan(np.log(mixed)))
+
+
 def test_pow_special_cases(isa):
     """Those of C99, Annex F, which are NumPy's: every pair of special numbers."""
     special = [0.0, -0.0, 1, -1, 2, -2, 0.5, -0.5, np.inf, -np.inf, np.nan]

@@ -18,6 +18,14 @@ RANVIER_INLINE V pow_half(V x) {
   return select(x == -Limits<T>::infinity, abs(x), sqrt(x + T(0)));
 }
 
+template <class V>
+RANVIER_INLINE V quick_log(V x) {
+  if constexpr (sizeof(element_of<V>) == 4)
+    return log(x);
+  else
+    return log_unless_rare(x);
+}
+
 // struct name_op<T>: y = expression in a, b, c, d of the vectors' type V.
 #define RANVIER_ELEMENTWISE(name, operands_, expression)                                    \
   template <class T>                                                                        \
@@ -35,7 +43,7 @@ RANVIER_ELEMENTWISE(neg, 1, (-a))
 RANVIER_ELEMENTWISE(exp, 1, (exp(a)))
 RANVIER_ELEMENTWISE(expm1, 1, (expm1(a)))
 RANVIER_ELEMENTWISE(erf, 1, (erf(a)))
-RANVIER_ELEMENTWISE(log, 1, (log(a)))
+RANVIER_ELEMENTWISE(log, 1, (quick_log(a)))
 RANVIER_ELEMENTWISE(log1p, 1, (log1p(a)))
 RANVIER_ELEMENTWISE(sqrt, 1, (sqrt(a)))
 RANVIER_ELEMENTWISE(abs, 1, (abs(a)))
