@@ -86,7 +86,12 @@ void take_back(Header* h) {
   g_stats.bytes_cached += h->capacity;
 }
 
-void discard_block(Header* h) { discard_pages(reinterpret_cast<char*>(h) + kAlign, h->capacity); }
+// With the rest of the last huge page, all of which the system has made.
+void discard_block(Header* h) {
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(h) + kAlign, end = begin + h->capacity;
+  const uintptr_t last = h->capacity >= 2 * kHugePage ? (end + kHugePage - 1) / kHugePage * kHugePage : end;
+  discard_pages(reinterpret_cast<void*>(begin), last - begin);
+}
 
 }  // namespace
 
@@ -131,6 +136,13 @@ void pin(void* block, bool discard) {
   Header* h = header_of(block);
   ++h->pins;
   h->discard = discard;
+}
+
+void allow_discard(void* block) {
+  std::lock_guard<std::mutex> lock(g_mutex);
+  Header* h = header_of(block);
+  h->discard = true;
+  if (h->released) discard_block(h);
 }
 
 void unpin(void* block) {

@@ -70,9 +70,9 @@ struct MaybeList : List {
 
 // Runs Call, for the list's dtype, on kMaxSegments arrays at a time; fill(call, T{}, first, held) gives it
 // those from `first` on. `held` keeps arrays that had to be copied until the kernel is done. All arrays are
-// read and checked before the first call runs.
-template <template <class> class Call, class F>
-void run_list(const List& list, const F& fill) {
+// read and checked before the first call runs, which run(call) does.
+template <template <class> class Call, class F, class Run>
+void run_list(const List& list, const F& fill, const Run& run) {
   if (list.size() == 0) return;
   with_float(list.dtype(), [&](auto tag) {
     const auto fill_from = [&](Call<decltype(tag)>& call, int64_t first, Input* held) {
@@ -83,13 +83,18 @@ void run_list(const List& list, const F& fill) {
       Call<decltype(tag)> call{};
       Input held[kMaxSegments];
       fill_from(call, 0, held);
-      return invoke_released(call);
+      return run(call);
     }
     std::vector<Call<decltype(tag)>> calls((list.size() + kMaxSegments - 1) / kMaxSegments);
     std::vector<Input> held(calls.size() * kMaxSegments);
     for (size_t i = 0; i < calls.size(); ++i) fill_from(calls[i], i * kMaxSegments, &held[i * kMaxSegments]);
-    for (const auto& call : calls) invoke_released(call);
+    for (const auto& call : calls) run(call);
   });
+}
+
+template <template <class> class Call, class F>
+void run_list(const List& list, const F& fill) {
+  run_list<Call>(list, fill, [](const auto& call) { invoke_released(call); });
 }
 
 inline TensorView<double> number_view(double* p) {

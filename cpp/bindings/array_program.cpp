@@ -348,13 +348,19 @@ const Instruction* ArrayProgram::run(bool may_stop) {
   return failed;
 }
 
-std::string ArrayProgram::check(const Snapshot& before, const ArrayRecording& eager,
-                                const py::tuple& arrays) {
-  const Turn turn(*this);
-  std::vector<py::object> held, memory;
-  for (py::handle a : arrays) held.push_back(py::reinterpret_borrow<py::object>(a));
-  prepare(held.data(), memory);
-  return ranvier::check(*program_, before, eager);
+ArrayCheck::ArrayCheck(ArrayProgram& program, ArrayRecording& eager, const py::tuple& arrays)
+    : program_(program), eager_(eager) {
+  const ArrayProgram::Turn turn(program);
+  for (py::handle a : arrays) held_.push_back(py::reinterpret_borrow<py::object>(a));
+  program.prepare(held_.data(), memory_);
+  check_.emplace(*program.program_, eager);
+  eager.check = &*check_;
+  program.is_checked_ = true;
+}
+
+ArrayCheck::~ArrayCheck() {
+  eager_.check = nullptr;
+  program_.is_checked_ = false;
 }
 
 void ArrayProgram::forget_times() {
@@ -364,7 +370,7 @@ void ArrayProgram::forget_times() {
 
 void ArrayProgram::measure_now() {
   const Turn turn(*this);
-  if (runs_ >= kMeasured) return;
+  if (runs_ >= kMeasured || is_checked_) return;
   if (!has_same_settings()) return;  // the workspace is made for a team and a level
   std::vector<py::object> arrays, memory;
   for (const ArgumentForm& a : arguments_) arrays.push_back(a.sample);
@@ -373,7 +379,7 @@ void ArrayProgram::measure_now() {
   program_->renew();
   while (runs_ < kMeasured) {
     run(false);
-    before.restore(*program_, true);
+    before.restore(*program_);
   }
 }
 

@@ -53,6 +53,7 @@ struct BatchSource;
 
 class ArrayProgram {
  public:
+  friend class ArrayCheck;
   // watched: Tensors whose changes are counted; what follows from them alone is computed after a change only.
   ArrayProgram(ArrayRecording& recording, const py::list& arguments, const py::list& results,
                const py::list& kept_arrays, const py::list& watched);
@@ -102,11 +103,6 @@ class ArrayProgram {
     const Turn turn(*this);
     return f(*program_);
   }
-  Snapshot snapshot() {
-    return with_program([](Program& program) { return Snapshot(program); });
-  }
-  // What differs from an eager run of the step, which was recorded since the snapshot; its state is kept.
-  std::string check(const Snapshot& before, const ArrayRecording& eager, const py::tuple& arrays);
   std::string other_path(const ArrayRecording& eager) const { return ranvier::other_path(*program_, eager); }
   void measure() {  // the next runs are measured once more
     const Turn turn(*this);
@@ -147,6 +143,7 @@ class ArrayProgram {
   py::object make_result(const ResultForm& form, const std::vector<py::object>& memory) const;
   bool writes_into(py::handle array) const;
 
+  bool is_checked_ = false;                // an ArrayCheck lives
   std::mutex mutex_;                       // held during a Turn
   std::atomic<std::thread::id> runner_{};  // whose turn it is
   int runs_ = 0, outputs_ = 0, team_;
@@ -169,6 +166,24 @@ class ArrayProgram {
   std::vector<void*> pins_;
   std::vector<py::object> owners_;
   std::optional<Program> program_;
+};
+
+// A check of a program beside an eager run with these arguments, which begins after it and is recorded. Both
+// must outlive it.
+class ArrayCheck {
+ public:
+  ArrayCheck(ArrayProgram& program, ArrayRecording& eager, const py::tuple& arrays);
+  ~ArrayCheck();
+  std::string finish() {  // what differs
+    const ArrayProgram::Turn turn(program_);
+    return check_->finish();
+  }
+
+ private:
+  ArrayProgram& program_;
+  ArrayRecording& eager_;
+  std::vector<py::object> held_, memory_;  // arguments and results of the program
+  std::optional<Check> check_;
 };
 
 }  // namespace ranvier::bind

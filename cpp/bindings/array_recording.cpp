@@ -7,6 +7,7 @@
 #include "base/allocator.h"
 #include "bindings/array_args.h"
 #include "bindings/numpy_api.h"
+#include "program/check.h"
 
 namespace ranvier::bind {
 namespace {
@@ -79,8 +80,11 @@ void ArrayRecording::hold(const Memory& memory, RegionKind kind, int argument) {
   pins_.resize(regions.size());
   pins_[region] = memory.ours ? memory.begin : nullptr;
   if (memory.ours) {
-    pin(memory.begin, memory.in_recording && !keeps_);
-    if (kind == RegionKind::temporary) count(memory);
+    const bool temporary = kind == RegionKind::temporary;
+    const bool compared = temporary && check && check->compares(temporaries_);
+    pin(memory.begin, memory.in_recording && !compared);
+    temporaries_ += temporary;
+    if (temporary) count(memory);
   } else {
     owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));
   }

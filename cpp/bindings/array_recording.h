@@ -22,8 +22,7 @@ struct Memory {
 
 class ArrayRecording : public Recording {
  public:
-  // keeps: whether results stay readable after the program has let them go.
-  ArrayRecording(std::string package, bool keeps) : package_(std::move(package)), keeps_(keeps) {}
+  explicit ArrayRecording(std::string package) : package_(std::move(package)) {}
   ~ArrayRecording();
 
   void begin();
@@ -49,9 +48,9 @@ class ArrayRecording : public Recording {
   void count(const Memory& memory);
 
   std::string package_;
-  bool keeps_;
   uint64_t first_serial_ = 0;
   int arguments_ = 0;
+  size_t temporaries_ = 0;
   bool open_ = false;
   std::vector<void*> pins_;  // by region; null: not ours
   std::vector<py::object> owners_;

@@ -43,6 +43,26 @@ L of_rule(L list, const Rule& rule) {
   return list;
 }
 
+// In several calls where the parameters are large: while a compiled step is checked, there is a copy of all
+// that one call changes.
+template <class T>
+void run_in_parts(const OptimizerStep<T>& whole) {
+  constexpr int64_t kElements = int64_t{1} << 20;
+  int64_t elements = 0;
+  for (int i = 0; i < whole.count; ++i) elements += numel(whole.segments[i].parameter);
+  if (elements <= kElements) return invoke_released(whole);
+  for (int first = 0, end; first < whole.count; first = end) {
+    OptimizerStep<T> part = whole;
+    elements = 0;
+    for (end = first; end < whole.count && elements < kElements; ++end) {
+      elements += numel(whole.segments[end].parameter);
+      part.segments[end - first] = whole.segments[end];
+    }
+    part.count = end - first;
+    invoke_released(part);
+  }
+}
+
 // Runs one rule over the lists, kMaxSegments parameters at a time.
 struct Step {
   const Rule& rule;
@@ -94,16 +114,19 @@ struct Step {
       fail_value(rule.name, "got settings of shape ", settings.shape(), "; expected (", rule.settings, ",)");
     if (loss && loss.elements() != 1)
       fail_value(rule.name, "got loss of shape ", loss.shape(), "; expected one number");
-    run_list<OptimizerStep>(parameters, [&](auto& call, auto tag, int64_t first, Input* held) {
-      call.rule = rule.rule, call.nesterov = nesterov;
-      call.decoupled_decay = decoupled_decay, call.maximize = maximize;
-      call.settings = settings;
-      if (loss && loss.dtype() == DType::float32)
-        call.loss = loss;
-      else
-        call.loss_double = loss;
-      for (int i = 0; i < call.count; ++i) call.segments[i] = segment<decltype(tag)>(first + i, held[i]);
-    });
+    run_list<OptimizerStep>(
+        parameters,
+        [&](auto& call, auto tag, int64_t first, Input* held) {
+          call.rule = rule.rule, call.nesterov = nesterov;
+          call.decoupled_decay = decoupled_decay, call.maximize = maximize;
+          call.settings = settings;
+          if (loss && loss.dtype() == DType::float32)
+            call.loss = loss;
+          else
+            call.loss_double = loss;
+          for (int i = 0; i < call.count; ++i) call.segments[i] = segment<decltype(tag)>(first + i, held[i]);
+        },
+        [](const auto& call) { run_in_parts(call); });
   }
 };
 

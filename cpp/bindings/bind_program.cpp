@@ -64,7 +64,7 @@ std::vector<bool> paced(double solo_ns, const std::vector<std::pair<double, doub
 void register_program(py::module_& m) {
   ArrayProgram::set_up();
   py::class_<ArrayRecording>(m, "Recording")
-      .def(py::init<std::string, bool>(), "(package: str, keeps: bool, /) -> None")
+      .def(py::init<std::string>(), "(package: str, /) -> None")
       .def("begin", &ArrayRecording::begin)
       .def("end", &ArrayRecording::end)
       .def("add_argument", &ArrayRecording::add_argument, "(array: Array, /) -> None")
@@ -77,7 +77,6 @@ void register_program(py::module_& m) {
       .def_property_readonly("place",
                              [](const ArrayRecording& r) { return r.places.empty() ? "" : r.places.back(); });
   m.def("paced", paced, "(solo_ns: float, runs: list[tuple[float, float]], /) -> list[bool]");
-  py::class_<Snapshot>(m, "Snapshot");
   py::class_<ArrayProgram>(m, "Program", py::custom_type_setup(collected))
       .def(py::init<ArrayRecording&, py::list, py::list, py::list, py::list>(),
            "(recording: Recording, arguments: list[Array], outputs: list[Array], kept: list[Array], watched: "
@@ -101,9 +100,6 @@ void register_program(py::module_& m) {
       .def_property_readonly("batches_done", &ArrayProgram::batches_done)
       .def("set_threads", &ArrayProgram::set_threads, "(solo: bool, /) -> None")
       .def("measure", &ArrayProgram::measure)
-      .def("snapshot", &ArrayProgram::snapshot, "() -> Snapshot")
-      .def("check", &ArrayProgram::check,
-           "(before: Snapshot, eager: Recording, arguments: tuple[Array, ...], /) -> str")
       .def("other_path", &ArrayProgram::other_path, "(eager: Recording, /) -> str")
       .def("measure_now", &ArrayProgram::measure_now)
       .def(
@@ -114,6 +110,11 @@ void register_program(py::module_& m) {
           "() -> list[dict[str, Any]]")
       .def(
           "memory", [](ArrayProgram& p) { return p.with_program(described_memory); }, "() -> dict[str, int]");
+  py::class_<ArrayCheck>(m, "Check")
+      .def(py::init<ArrayProgram&, ArrayRecording&, py::tuple>(), py::keep_alive<1, 2>(),
+           py::keep_alive<1, 3>(),
+           "(program: Program, eager: Recording, arguments: tuple[Array, ...], /) -> None")
+      .def("finish", &ArrayCheck::finish);
 }
 
 }  // namespace ranvier::bind

@@ -1,76 +1,19 @@
 #include "program/check.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <map>
+#include <new>
 
-#include "base/loop_nest.h"
+#include "base/allocator.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/norm/batch_norm.h"
+#include "program/compare.h"
 
 namespace ranvier {
 namespace {
 
 bool is_persistent(const Buffer& b) { return b.role == Role::persistent && b.first >= 0; }
-
-// The buffers that are random streams. Other Python threads draw from them too, also during a check, so they
-// are never set back: that would give a key twice.
-std::vector<bool> streams_of(const Program& program) {
-  std::vector<bool> streams(program.buffers().size());
-  for (const Instruction& i : program.instructions())
-    if (i.as<NextKey>())
-      for (const Use& use : i.uses)
-        if (is_persistent(program.buffers()[use.region])) streams[use.region] = true;
-  return streams;
-}
-
-// The eager run's region for each of the program's buffers, or -1: persistent memory by address, temporaries
-// by their number.
-std::vector<int> regions_of(const Program& program, const Recording& eager) {
-  std::vector<int> made;
-  std::map<const char*, int> lasting;
-  for (size_t i = 0; i < eager.regions.size(); ++i) {
-    if (eager.regions[i].kind == RegionKind::temporary) made.push_back(static_cast<int>(i));
-    if (eager.regions[i].kind == RegionKind::persistent)
-      lasting[eager.regions[i].begin] = static_cast<int>(i);
-  }
-  std::vector<int> regions(program.buffers().size(), -1);
-  size_t next = 0;
-  for (size_t i = 0; i < program.recorded_kinds().size(); ++i) {
-    const Buffer& b = program.buffers()[i];
-    if (program.recorded_kinds()[i] == RegionKind::temporary) {
-      if (next < made.size()) regions[i] = made[next++];
-    } else if (b.role == Role::persistent) {
-      const auto found = lasting.find(b.address);
-      if (found != lasting.end()) regions[i] = found->second;
-    }
-  }
-  return regions;
-}
-
-// Takes the key that the eager run drew, in place of the stream's next one; false where there is none.
-bool takes_key(const Instruction& i, const std::vector<int>& regions, const Recording& eager) {
-  const NextKey* call = i.as<NextKey>();
-  if (call == nullptr) return false;
-  for (const Use& use : i.uses) {
-    const int region = regions[use.region];
-    if (region < 0 || eager.regions[region].kind != RegionKind::temporary) continue;
-    std::memcpy(call->key.data, eager.regions[region].begin + use.offset, 2 * sizeof(int64_t));
-    return true;
-  }
-  return false;
-}
-
-// The last recorded call that writes each of the eager run's regions.
-std::vector<int> last_writes(const Recording& eager) {
-  std::vector<int> last(eager.regions.size(), -1);
-  for (size_t i = 0; i < eager.records.size(); ++i)
-    for (const Use& use : eager.records[i].uses)
-      if (use.view.write) last[use.region] = static_cast<int>(i);
-  return last;
-}
 
 // The offsets of maxima that a ReLU cuts off: no gradient passes there, and they may be others.
 bool is_free(const Instruction& i, const View& view) {
@@ -80,63 +23,35 @@ bool is_free(const Instruction& i, const View& view) {
   return relu && view.type == 'B';
 }
 
-// The largest difference, and the largest element, of all that one instruction writes; two NaN are equal.
-struct Difference {
-  double largest = 0, size = 0;
-  bool found = false;  // also where it is 0 and -0
-  double relative() const { return largest == 0 ? 0 : largest / std::max(size, 1e-30); }
+// What a program has for itself, and what is not compared: the number that a check of indices writes, a key
+// of the random stream, and the stream.
+bool is_apart(const Instruction& i, const View& view) { return (i.guard && view.write) || i.as<NextKey>(); }
 
-  template <class T>
-  void see(const char* a, const char* b) {
-    T x, y;
-    std::memcpy(&x, a, sizeof x);
-    std::memcpy(&y, b, sizeof y);
-    if (std::memcmp(a, b, sizeof x) == 0) {
-      if (std::isfinite(static_cast<double>(y))) size = std::max(size, std::fabs(static_cast<double>(y)));
-      return;
-    }
-    const double d = std::fabs(static_cast<double>(x) - static_cast<double>(y));
-    size = std::max(size, std::fabs(static_cast<double>(y)));
-    if (x != x && y != y) return;
-    found = true;
-    largest = std::max(largest, d == d ? d : HUGE_VAL);
-  }
-};
-
-template <class T>
-void compare(const AnyView& v, const char* a, const char* b, Difference& difference) {
-  const LoopNest<1> nest(v.ndim, v.shape, {v.strides});
-  const int64_t step = nest.strides[0][nest.ndim - 1];
-  nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t at = (offsets[0] + i * step) * static_cast<int64_t>(sizeof(T));
-      difference.see<T>(a + at, b + at);
-    }
-  });
+AnyView& view_of(const Instruction& i, const Use& use) {
+  return *reinterpret_cast<AnyView*>(i.call.get() + use.view.position);
 }
 
-void compare(char type, const AnyView& v, const char* a, const char* b, Difference& difference) {
-  if (type == 'f') return compare<float>(v, a, b, difference);
-  if (type == 'd') return compare<double>(v, a, b, difference);
-  if (type == 'l') return compare<int64_t>(v, a, b, difference);
-  if (type == 'i') return compare<int32_t>(v, a, b, difference);
-  compare<uint8_t>(v, a, b, difference);
+// Gives the pages back at once.
+void release(char* copy) {
+  if (!copy) return;
+  pin(copy, true);
+  deallocate(copy);
+  unpin(copy);
 }
 
 }  // namespace
 
-Snapshot::Snapshot(const Program& program) : bytes_(program.buffers().size()), streams_(streams_of(program)) {
+Snapshot::Snapshot(const Program& program) : bytes_(program.buffers().size()) {
   for (size_t i = 0; i < bytes_.size(); ++i) {
     const Buffer& b = program.buffers()[i];
     if (is_persistent(b)) bytes_[i].assign(b.address, b.address + b.bytes);
   }
 }
 
-void Snapshot::restore(const Program& program, bool streams) const {
+void Snapshot::restore(const Program& program) const {
   for (size_t i = 0; i < bytes_.size(); ++i) {
     const Buffer& b = program.buffers()[i];
-    if (is_persistent(b) && (streams || !streams_[i]))
-      std::copy(bytes_[i].begin(), bytes_[i].end(), b.address);
+    if (is_persistent(b)) std::copy(bytes_[i].begin(), bytes_[i].end(), b.address);
   }
 }
 
@@ -153,40 +68,274 @@ std::string other_path(const Program& program, const Recording& eager) {
   return "";
 }
 
-std::string check(Program& program, const Snapshot& before, const Recording& eager) {
-  const std::vector<int> regions = regions_of(program, eager), eager_last = last_writes(eager);
-  const Snapshot after(program);
+Check::Check(Program& program, Recording& eager) : program_(program), eager_(eager), isa_(active_isa()) {
+  const std::vector<Buffer>& buffers = program.buffers();
   const std::vector<Instruction>& code = program.instructions();
-  std::map<int, size_t> last;  // instruction that writes a buffer last
+  numbers_.resize(buffers.size(), -1);
+  last_.resize(buffers.size(), -1);
+  lasting_.resize(buffers.size());
+  sums_.resize(buffers.size());
+  for (size_t b = 0; b < program.recorded_kinds().size(); ++b)
+    if (program.recorded_kinds()[b] == RegionKind::temporary) {
+      numbers_[b] = static_cast<int>(buffers_.size());
+      buffers_.push_back(static_cast<int>(b));
+    }
   for (size_t i = 0; i < code.size(); ++i)
     for (const Use& use : code[i].uses)
-      if (use.view.write) last[use.region] = i;
-  std::string fault;
-  before.restore(program, false);
+      if (use.view.write) last_[use.region] = static_cast<int>(i);
+  // In the program's order, each at the latest when the call is done whose work it does.
+  start_.resize(code.size());
+  int start = static_cast<int>(program.recorded_calls().size()) - 1;
+  for (size_t i = code.size(); i-- > 0;) start_[i] = start = std::min(start, code[i].record);
+  find_lasting();
   program.renew();
-  for (size_t i = 0; i < code.size() && fault.empty(); ++i) {
-    if (takes_key(code[i], regions, eager)) continue;
-    program.run_one(i);
-    Difference difference;
-    for (const Use& use : code[i].uses) {
-      if (!use.view.write) continue;
-      const int region = regions[use.region];
-      if (last[use.region] != i || region < 0 || is_free(code[i], use.view)) continue;
-      // the eager run changed it once more, by a call that was dropped as unused
-      if (code[i].record < eager_last[region]) continue;
-      const bool made = eager.regions[region].kind == RegionKind::temporary;
-      const char* expected = made ? eager.regions[region].begin : after.of(use.region);
-      const AnyView& v = *reinterpret_cast<const AnyView*>(code[i].call.get() + use.view.position);
-      compare(use.view.type, v, v.data, expected + use.offset, difference);
+}
+
+void Check::find_lasting() {
+  for (const Instruction& i : program_.instructions())
+    for (const Use& use : i.uses) {
+      if (!is_lasting(i, use) || numbers_[use.region] >= 0) continue;  // the step makes that first
+      const Buffer& b = buffer(use);
+      Lasting& l = lasting_[use.region];
+      if (last_[use.region] < 0) {
+        const Range range = read_from(i, use);
+        if (!read_.count(range)) read_[range] = checksum(range.first, range.second);
+      } else if (!l.at) {
+        l.sum = checksum(b.address, b.bytes);
+      }
+      l.at = b.address;
+      at_[l.at] = use.region;
     }
-    if (!difference.found) continue;
-    fault = "instruction " + std::to_string(i) + ", " + code[i].type->name + ", differs by " +
-            std::to_string(difference.relative()) + " of the largest element";
-    if (code[i].place >= 0) fault += " (" + program.places()[code[i].place] + ")";
+}
+
+// Of memory that the program does not write.
+Check::Range Check::read_from(const Instruction& i, const Use& use) const {
+  const Extent reach = extent(view_of(i, use), use.view.item);
+  return {buffer(use).address + use.offset + reach.low, static_cast<size_t>(reach.high - reach.low)};
+}
+
+// Whether something else than a call of the core has changed what the instruction is about to read.
+bool Check::is_changed(const Instruction& i, const Use& use) const {
+  const Lasting& l = lasting_[use.region];
+  if (l.own) return l.changed;
+  if (last_[use.region] >= 0) return checksum(l.at, buffer(use).bytes) != l.sum;
+  const Range range = read_from(i, use);
+  return checksum(range.first, range.second) != read_.at(range);
+}
+
+Check::~Check() {
+  stop();
+  program_.renew();
+}
+
+void Check::stop() {
+  stopped_ = true;
+  for (Lasting& l : lasting_) release(l.own), l.own = nullptr;
+  for (Waiting& w : waiting_)
+    for (char* copy : w.copies) release(copy);
+  waiting_.clear();
+}
+
+bool Check::compares(size_t number) const {
+  return !stopped_ && number < buffers_.size() && last_[buffers_[number]] >= 0;
+}
+
+bool Check::is_lasting(const Instruction& i, const Use& use) const {
+  return buffer(use).role == Role::persistent && !is_apart(i, use.view);
+}
+
+// Takes the key that the eager run has drawn. Other Python threads draw from the stream too, also during a
+// check: it is neither read nor set back, so that no key is given twice.
+void Check::take_key(size_t number, const NextKey& call) {
+  const Instruction& i = program_.instructions()[number];
+  for (const Use& use : i.uses)
+    if (numbers_[use.region] >= 0)
+      if (const char* theirs = expected(number, use))
+        std::memcpy(call.key.data, theirs + use.offset, 2 * sizeof(int64_t));
+}
+
+char* Check::memory(const Instruction& i, const Use& use) const {
+  return is_lasting(i, use) ? lasting_[use.region].at : view_of(i, use).data - use.offset;
+}
+
+// Where the eager run has written what instruction i writes there; null: nowhere.
+const char* Check::expected(size_t i, const Use& use) {
+  const Buffer& b = buffer(use);
+  const int number = numbers_[use.region];
+  if (number < 0) {
+    const int region = b.role == Role::persistent ? eager_.find(b.address) : -1;
+    return region >= 0 && eager_.regions[region].kind == RegionKind::persistent ? b.address : nullptr;
   }
-  after.restore(program, false);
-  program.renew();
-  return fault;
+  const bool made = static_cast<size_t>(number) < made_.size();
+  const Region* region = made ? &eager_.regions[made_[number]] : nullptr;
+  if (region && region->bytes == b.bytes) return region->begin;
+  blame(i, "makes " + std::to_string(b.bytes) + " bytes where the step made " +
+               std::to_string(region ? region->bytes : 0));
+  return nullptr;
+}
+
+// From now on the program has a copy, since the eager run or the program is about to change this memory.
+void Check::take(int number) {
+  Lasting& l = lasting_[number];
+  if (l.own) return;
+  const size_t bytes = program_.buffers()[number].bytes;
+  l.own = static_cast<char*>(allocate(bytes));
+  if (!l.own) throw std::bad_alloc();
+  if (l.at) {
+    at_.erase(l.at);
+    std::memcpy(l.own, l.at, bytes);
+    l.changed = checksum(l.own, bytes) != l.sum;
+  }
+  l.at = l.own;
+}
+
+// Ends what take() began where the eager run has the same bytes.
+void Check::share(int number, const char* theirs) {
+  Lasting& l = lasting_[number];
+  const size_t bytes = program_.buffers()[number].bytes;
+  if (!l.own || std::memcmp(l.own, theirs, bytes) != 0) return;
+  release(l.own);
+  l = {const_cast<char*>(theirs), nullptr, checksum(theirs, bytes), false};
+  at_[theirs] = number;
+}
+
+void Check::before(const Record& call) {
+  if (stopped_) return;
+  const size_t number = eager_.records.size();
+  const std::vector<const CallType*>& recorded = program_.recorded_calls();
+  if (number >= recorded.size() || recorded[number] != call.type || active_isa() != isa_) return stop();
+  advance(static_cast<int>(number) - 1);
+  for (const Use& use : call.uses) {
+    if (stopped_ || !use.view.write) continue;
+    const auto found = at_.find(eager_.regions[use.region].begin);
+    if (found != at_.end() && last_[found->second] >= 0) take(found->second);
+  }
+}
+
+std::string Check::finish() {
+  if (!stopped_ && eager_.records.size() == program_.recorded_calls().size() && active_isa() == isa_) {
+    advance(static_cast<int>(eager_.records.size()) - 1);
+    if (!stopped_) see_the_end();
+  }
+  stop();
+  return fault_;
+}
+
+// The eager run has made its calls up to number `done`.
+void Check::advance(int done) {
+  done_ = done;
+  for (; scanned_ < eager_.regions.size(); ++scanned_)
+    if (eager_.regions[scanned_].kind == RegionKind::temporary) made_.push_back(static_cast<int>(scanned_));
+  std::vector<Waiting> later;
+  for (Waiting& w : waiting_) {
+    if (program_.instructions()[w.instruction].record > done || stopped_) {
+      later.push_back(std::move(w));
+      continue;
+    }
+    compare_results(w.instruction, w.copies);
+    for (char* copy : w.copies) release(copy);
+  }
+  waiting_ = std::move(later);
+  for (; !stopped_ && next_ < start_.size() && start_[next_] <= done; ++next_) {
+    run(next_);
+    if (!stopped_ && program_.instructions()[next_].record > done)
+      wait(next_);
+    else if (!stopped_)
+      compare_results(next_, {});
+  }
+}
+
+void Check::run(size_t number) {
+  const Instruction& i = program_.instructions()[number];
+  for (const Use& use : i.uses)
+    if (is_lasting(i, use) && (use.view.write || !lasting_[use.region].at)) take(use.region);
+  for (const Use& use : i.uses) {
+    if (use.view.write || !is_lasting(i, use) || !is_changed(i, use)) continue;
+    return blame(number, "reads memory that the step changes without a call of the core");
+  }
+  for (const Use& use : i.uses)
+    if (is_lasting(i, use)) view_of(i, use).data = lasting_[use.region].at + use.offset;
+  if (const NextKey* call = i.as<NextKey>())
+    take_key(number, *call);
+  else
+    program_.run_one(number);
+  for (const Use& use : i.uses)
+    if (is_lasting(i, use)) view_of(i, use).data = buffer(use).address + use.offset;
+  if (i.guard && *i.guard) blame(number, "finds an index that is out of range");
+}
+
+void Check::wait(size_t number) {
+  const Instruction& i = program_.instructions()[number];
+  Waiting w{number, std::vector<char*>(i.uses.size(), nullptr)};
+  for (size_t u = 0; u < i.uses.size(); ++u) {
+    const Use& use = i.uses[u];
+    const Buffer& b = buffer(use);
+    if (!use.view.write || b.role != Role::temporary || last_[use.region] != static_cast<int>(number))
+      continue;
+    w.copies[u] = static_cast<char*>(allocate(b.bytes));
+    if (!w.copies[u]) throw std::bad_alloc();
+    std::memcpy(w.copies[u], memory(i, use), b.bytes);
+  }
+  waiting_.push_back(std::move(w));
+}
+
+void Check::compare_results(size_t number, const std::vector<char*>& copies) {
+  const Instruction& i = program_.instructions()[number];
+  Difference difference;
+  for (size_t u = 0; u < i.uses.size() && !stopped_; ++u) {
+    const Use& use = i.uses[u];
+    if (!use.view.write || is_apart(i, use.view) || last_[use.region] != static_cast<int>(number)) continue;
+    const char* theirs = expected(number, use);
+    if (!theirs || is_free(i, use.view)) continue;
+    const char* ours = u < copies.size() && copies[u] ? copies[u] : memory(i, use);
+    compare(use.view.type, view_of(i, use), ours + use.offset, theirs + use.offset, difference);
+  }
+  if (difference.found)
+    blame(number, "differs by " + std::to_string(difference.relative()) + " of the largest element");
+  if (!stopped_) settle(number);
+}
+
+// After its results have been compared: memory of the eager run that is not needed any more is let go.
+void Check::settle(size_t number) {
+  const Instruction& i = program_.instructions()[number];
+  for (const Use& use : i.uses) {
+    if (!use.view.write || is_apart(i, use.view)) continue;
+    const char* theirs = expected(number, use);
+    const Buffer& b = buffer(use);
+    if (!theirs) continue;
+    const bool last = last_[use.region] == static_cast<int>(number);
+    if (b.role == Role::persistent) {
+      if (last || numbers_[use.region] >= 0) share(use.region, theirs);
+    } else if (last) {
+      if (b.role == Role::output)
+        sums_[use.region] = checksum(theirs, b.bytes);
+      else
+        allow_discard(const_cast<char*>(theirs));
+    }
+  }
+}
+
+// Results, and state that the program writes, are still what they were when they were compared.
+void Check::see_the_end() {
+  for (size_t b = 0; b < last_.size() && !stopped_; ++b) {
+    if (last_[b] < 0) continue;
+    const Buffer& buffer = program_.buffers()[b];
+    const Lasting& l = lasting_[b];
+    bool same = true;
+    if (buffer.role == Role::output && numbers_[b] >= 0)
+      same = checksum(eager_.regions[made_[numbers_[b]]].begin, buffer.bytes) == sums_[b];
+    else if (buffer.role == Role::persistent && l.at && !l.own)
+      same = checksum(l.at, buffer.bytes) == l.sum;
+    if (!same)
+      blame(static_cast<size_t>(last_[b]), "has a result that the step changes without a call of the core");
+  }
+}
+
+void Check::blame(size_t number, const std::string& what) {
+  const Instruction& i = program_.instructions()[number];
+  fault_ = "instruction " + std::to_string(number) + ", " + i.type->name + ", " + what;
+  if (i.place >= 0) fault_ += " (" + program_.places()[i.place] + ")";
+  stop();
 }
 
 }  // namespace ranvier

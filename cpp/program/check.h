@@ -1,34 +1,99 @@
-// check: a program against an eager run of the same step that was recorded too.
+// check: a program beside an eager run of the same step, call by call, to the bit.
 //
-// The recording has kept all memory of the eager run, so the program, run again from the same state, can be
-// compared result by result, to the bit; the first instruction that differs is named.
+// After each recorded call of the eager run the instructions that do its work run too, and what they write is
+// compared with what the call has written. So a result of the eager run is kept until the next call only. The
+// program reads and writes lasting memory (parameters, state, gradients that stay) where the eager run has
+// the same bytes, and copies of it where it has not: from an eager call that changes it to the instruction
+// that does the same. Sums of that memory tell whether anything else has changed it.
 #pragma once
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/isa.h"
 #include "program/program.h"
 
 namespace ranvier {
+
+struct NextKey;
 
 // The bytes of the persistent buffers that a program uses.
 class Snapshot {
  public:
   explicit Snapshot(const Program& program);
-  // streams: also the random streams, which other Python threads may be drawing from.
-  void restore(const Program& program, bool streams) const;
-  const char* of(int buffer) const { return bytes_[buffer].data(); }
+  void restore(const Program& program) const;
 
  private:
   std::vector<std::vector<char>> bytes_;
-  std::vector<bool> streams_;
 };
 
 // Why the eager run is another list of calls than the program was made from; empty: it is the same.
 std::string other_path(const Program& program, const Recording& eager);
 
-// What differs, or nothing. `before`: the state before the eager run; the state after that run is restored at
-// the end. The program gets the random keys of the eager run and leaves the streams as they are. The
-// program's arguments and outputs must be set.
-std::string check(Program& program, const Snapshot& before, const Recording& eager);
+class Check {
+ public:
+  // The eager run is about to begin. The program's arguments and outputs must be set.
+  Check(Program& program, Recording& eager);
+  ~Check();
+  Check(const Check&) = delete;
+  Check& operator=(const Check&) = delete;
+
+  // Whether the temporary of the eager run with this number will be compared.
+  bool compares(size_t number) const;
+  // The eager run is about to make its next call.
+  void before(const Record& call);
+  // What differs, or nothing, when the eager run has ended; nothing too where it took another path.
+  std::string finish();
+
+ private:
+  struct Lasting {         // a persistent buffer
+    char* at = nullptr;    // where the program finds it
+    char* own = nullptr;   // a copy for the program alone, which is there then; else null
+    uint64_t sum = 0;      // of what is there, without a copy
+    bool changed = false;  // the copy was made of something else than the sum's
+  };
+  struct Waiting {  // an instruction that has run before the eager run has made its results
+    size_t instruction;
+    std::vector<char*> copies;  // of the memory of each use, where it does not stay
+  };
+  using Range = std::pair<const char*, size_t>;  // address and bytes
+  const Buffer& buffer(const Use& use) const { return program_.buffers()[use.region]; }
+  void find_lasting();
+  Range read_from(const Instruction& i, const Use& use) const;
+  bool is_changed(const Instruction& i, const Use& use) const;
+  bool is_lasting(const Instruction& i, const Use& use) const;
+  char* memory(const Instruction& i, const Use& use) const;  // of the whole buffer, where it is now
+  const char* expected(size_t i, const Use& use);
+  void take(int buffer);
+  void share(int buffer, const char* theirs);
+  void advance(int done);
+  void run(size_t i);
+  void take_key(size_t i, const NextKey& call);
+  void wait(size_t i);
+  void compare_results(size_t i, const std::vector<char*>& copies);
+  void settle(size_t i);
+  void see_the_end();
+  void blame(size_t i, const std::string& what);
+  void stop();
+
+  Program& program_;
+  Recording& eager_;
+  const Isa isa_;                   // the workspace is made for it
+  std::vector<int> buffers_;        // of the program, by the number of the temporary
+  std::vector<int> numbers_;        // of the temporary, by buffer; or -1
+  std::vector<int> made_;           // the eager run's region, by the number of the temporary
+  std::vector<int> last_;           // the instruction that writes it last, by buffer; or -1
+  std::vector<int> start_;          // the eager call after which an instruction runs
+  std::vector<Lasting> lasting_;    // by buffer
+  std::map<const char*, int> at_;   // buffers that the program finds where the eager run has them
+  std::map<Range, uint64_t> read_;  // sums of what it reads of memory that it does not write
+  std::vector<uint64_t> sums_;      // of the eager run's results, by buffer
+  std::vector<Waiting> waiting_;
+  size_t next_ = 0, scanned_ = 0;  // the instruction to run, the region to look at
+  int done_ = -1;                  // the last eager call that has run
+  bool stopped_ = false;
+  std::string fault_;
+};
 
 }  // namespace ranvier

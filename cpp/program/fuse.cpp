@@ -120,7 +120,7 @@ char* Graph::new_temporary(size_t bytes) {
 
 void Graph::merged(int i, int with, bool later) {
   code_[i].fused.push_back(code_[with].type->name);
-  if (later) code_[i].record = code_[with].record;
+  if (later) code_[i].record = std::max(code_[i].record, code_[with].record);
   code_[with].type = nullptr;
   find_uses(i);
 }

@@ -3,6 +3,8 @@
 #include <cstring>
 #include <utility>
 
+#include "program/check.h"
+
 namespace ranvier {
 
 __thread Recording* t_recording = nullptr;
@@ -64,6 +66,7 @@ void Recording::record(const CallType& type, const void* call) {
   Record r{&type, std::make_unique<char[]>(type.size), {}, static_cast<int>(places.size()) - 1};
   std::memcpy(r.call.get(), call, type.size);
   add_uses(r);
+  if (check) check->before(r);
   records.push_back(std::move(r));
 }
 

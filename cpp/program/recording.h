@@ -45,6 +45,8 @@ struct Record {
   }
 };
 
+class Check;
+
 class Recording {
  public:
   // The region that holds p, or -1.
@@ -59,8 +61,9 @@ class Recording {
   std::vector<Record> records;
   std::vector<std::string> places;
   std::vector<std::unique_ptr<int64_t>> cells;
-  size_t peak = 0;    // bytes of temporaries, the most at once; kept by the subclass
-  std::string fault;  // why the calls cannot be replayed; empty: they can
+  size_t peak = 0;         // bytes of temporaries, the most at once; kept by the subclass
+  Check* check = nullptr;  // of a program beside this run
+  std::string fault;       // why the calls cannot be replayed; empty: they can
  private:
   void add_uses(Record& record);
   void blame(const Record& record, const char* what);

@@ -37,6 +37,7 @@ class Recording:
         arguments: the caller's array and its copy, for each argument.
         modules: the modules that were called.
         plans: (plan, optimizer, group) of each optimizer step.
+        check: of a program beside this run (`_core.Check`), or None.
     """
 
     def __init__(self, core: Any) -> None:
@@ -51,6 +52,7 @@ class Recording:
         self.arguments: list[tuple[Any, Any]] = []
         self.modules: dict[int, Any] = {}
         self.plans: list[tuple[Any, Any, Any]] = []
+        self.check: Any = None
 
     def __enter__(self) -> Recording:
         recordings.append(self)

@@ -253,15 +253,16 @@ class CompiledFunction:
 
     # --- checks
     def _check(self, key: Any, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Runs the step eagerly, and the program beside it from the same state; returns the eager result."""
+        """Runs the step eagerly, and the program beside it, call by call; returns the eager result."""
         began = time.perf_counter()
         self._cache.take(key, program)
         settings = program.settings()
-        before, entry = program.core.snapshot(), program.entry()
+        entry = program.entry()
         watched = None if other_threads() else program.large
+        core = None if self._verify is False else program.core
         try:
             result, recording, slots = record(
-                self._function, args, kwargs, program.arguments, watched, self._forward_only
+                self._function, args, kwargs, program.arguments, watched, self._forward_only, core
             )
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
             self._cache.put(key, program)
@@ -287,13 +288,14 @@ class CompiledFunction:
                 fault = f"the step does not do the same each time: {other}"
             elif not fault and program.settings() != settings:
                 fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
-            if self._verify is not False:
-                fault = fault or program.core.check(before, recording.core, tuple(slots))
+            if recording.check is not None:
+                fault = fault or recording.check.finish()
+                recording.check = None
             fault = fault or self._accept(program, recording, entry, changed in ("", EARLIER))
             if fault:
                 raise CaptureError(f"[compile] {fault}", result)
         self._cache.put(key, program)
-        del recording, before
+        del recording
         if _core.memory_stats()["bytes_cached"] > _CACHED:
             _core.empty_cache()
         self._checked = time.perf_counter()

@@ -30,15 +30,17 @@ def record(
     forms: list[Array] | None = None,
     large: Large | None = None,
     forward_only: bool = False,
+    program: Any = None,
 ) -> tuple[Any, Recording, list[Array]]:
     """Runs the step once, eagerly and recorded: (its result off the tape, the recording, the arguments).
 
-    forms: for a run that a program is compared with; the arguments get the strides of these arrays, and all
-    results are kept. large: arrays whose reading is watched. forward_only: the function is the
-    forward pass of a model; where it returns an argument, as dropout in evaluation mode does, the result is a
-    copy, so that a replay can make it in new memory.
+    forms: of a run that a program was made for; the arguments get the strides of these arrays. large: arrays
+    whose reading is watched. forward_only: the function is the forward pass of a model; where it returns an
+    argument, as dropout in evaluation mode does, the result is a copy, so that a replay can make it in new
+    memory. program: of the core, run beside the step and compared with it; `check` of the recording then
+    knows what differs.
     """
-    recorded = Recording(_core.Recording(package(), forms is not None))
+    recorded = Recording(_core.Recording(package()))
     touches = None if large is None else Touches(*large)
     recorded.reads = Reads(touches)
     slots: list[Array] = []
@@ -55,11 +57,17 @@ def record(
     containers: list[tuple[Any, Any]] = []
     args, kwargs = replaced(args, own, seen, containers), replaced(kwargs, own, seen)
     given = [copy.copy(inner) for _, inner in containers]
+    if program is not None:
+        recorded.check = _core.Check(program, recorded.core, tuple(slots))
     settings, before = environment(), drawn()
-    with recorded, recorded.reads, touches or contextlib.nullcontext():
-        result = function(*args, **kwargs)
-        if forward_only:
-            result = _arguments_cloned(result, recorded)
+    try:
+        with recorded, recorded.reads, touches or contextlib.nullcontext():
+            result = function(*args, **kwargs)
+            if forward_only:
+                result = _arguments_cloned(result, recorded)
+    except BaseException:
+        recorded.check = None  # a traceback would keep it, and its copies of the state
+        raise
     for (outer, inner), first in zip(containers, given, strict=True):
         if len(inner) != len(first) or any(
             a is not b for a, b in zip(_flat(inner), _flat(first), strict=True)
