@@ -86,7 +86,7 @@ void register_runtime(py::module_& m) {
   def(m, "set_isa(name)", set_isa_checked);
   def(m, "get_num_threads()", [] { return py::int_(num_threads()); });
   def(m, "set_num_threads(count)", set_num_threads_checked);
-  def(m, "get_flush_denormal()", FpEnvironment::flushes);
+  def(m, "get_flush_denormal()", [] { return py::bool_(flushes_denormal()); });
   def(m, "set_flush_denormal(mode)", set_flush_denormal_checked);
   def(m, "usable_cpus()", [] { return py::int_(usable_cpus()); });
   def(m, "set_alone(alone)", [](Truth alone) { set_alone(alone); });
