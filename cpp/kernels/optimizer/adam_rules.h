@@ -11,58 +11,58 @@ struct AdamStart {
   vec<T> p, g, mean;
 };
 
-template <class T, class L>
-RANVIER_INLINE AdamStart<T> start_adam(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i, L at) {
-  const vec<T> p = broadcast(c.shrink) * at.get(r.p + i), g = gradient(r, c, i, at, p);
-  return {p, g, update_mean(r.states[0] + i, at, g, c.one_minus_beta1)};
+template <class T>
+RANVIER_INLINE AdamStart<T> start_adam(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
+  const vec<T> p = broadcast(c.shrink) * load(r.p + i), g = gradient(r, c, i, p);
+  return {p, g, update_mean(r.states[0] + i, g, c.one_minus_beta1)};
 }
 
 // Kingma and Ba, "Adam" (2015); AMSGrad: Reddi et al. (2018); decoupled decay: Loshchilov and Hutter (2019).
 struct Adam {
-  template <class T, class L>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i, L at) {
-    const auto [p, g, m] = start_adam(r, c, i, at);
-    vec<T> v = update_square(r.states[1] + i, at, g, c.beta2, c.one_minus_beta2, c.least_square);
+  template <class T>
+  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
+    const auto [p, g, m] = start_adam(r, c, i);
+    vec<T> v = update_square(r.states[1] + i, g, c.beta2, c.one_minus_beta2, c.least_square);
     if (T* largest = r.states[2]) {
-      v = max(at.get(largest + i), v);
-      at.put(largest + i, v);
+      v = max(load(largest + i), v);
+      store(largest + i, v);
     }
     const vec<T> denominator = fma(root<T>(v, i / lanes<T>), broadcast(c.root_correction), broadcast(c.eps));
-    at.put(r.p + i, fma(broadcast(-c.step_size), m / denominator, p));
+    store(r.p + i, fma(broadcast(-c.step_size), m / denominator, p));
   }
 };
 
 // Section 7 of Kingma and Ba (2015): the largest gradient, forgotten exponentially, in the place of the root.
 struct Adamax {
-  template <class T, class L>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i, L at) {
-    const auto [p, g, m] = start_adam(r, c, i, at);
-    const vec<T> largest = max(broadcast(c.beta2) * at.get(r.states[1] + i), abs(g) + broadcast(c.eps));
-    at.put(r.states[1] + i, largest);
-    at.put(r.p + i, fma(broadcast(-c.step_size), m / largest, p));
+  template <class T>
+  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
+    const auto [p, g, m] = start_adam(r, c, i);
+    const vec<T> largest = max(broadcast(c.beta2) * load(r.states[1] + i), abs(g) + broadcast(c.eps));
+    store(r.states[1] + i, largest);
+    store(r.p + i, fma(broadcast(-c.step_size), m / largest, p));
   }
 };
 
 // Dozat, "Incorporating Nesterov Momentum into Adam" (2016).
 struct Nadam {
-  template <class T, class L>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i, L at) {
-    const auto [p, g, m] = start_adam(r, c, i, at);
-    const vec<T> v = update_square(r.states[1] + i, at, g, c.beta2, c.one_minus_beta2, c.least_square);
+  template <class T>
+  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
+    const auto [p, g, m] = start_adam(r, c, i);
+    const vec<T> v = update_square(r.states[1] + i, g, c.beta2, c.one_minus_beta2, c.least_square);
     const vec<T> denominator = fma(sqrt(v), broadcast(c.root_correction), broadcast(c.eps));
     const vec<T> direction = fma(broadcast(c.step_size), m, broadcast(c.gradient_size) * g);
-    at.put(r.p + i, p - direction / denominator);
+    store(r.p + i, p - direction / denominator);
   }
 };
 
 // Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond" (2020).
 struct Radam {
-  template <class T, class L>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i, L at) {
-    const auto [p, g, m] = start_adam(r, c, i, at);
-    const vec<T> v = update_square(r.states[1] + i, at, g, c.beta2, c.one_minus_beta2, c.least_square);
+  template <class T>
+  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
+    const auto [p, g, m] = start_adam(r, c, i);
+    const vec<T> v = update_square(r.states[1] + i, g, c.beta2, c.one_minus_beta2, c.least_square);
     const vec<T> direction = c.rectified ? m / (sqrt(v) + broadcast(c.eps)) : m;
-    at.put(r.p + i, fma(broadcast(-c.step_size), direction, p));
+    store(r.p + i, fma(broadcast(-c.step_size), direction, p));
   }
 };
 

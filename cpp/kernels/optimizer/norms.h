@@ -33,9 +33,13 @@ struct SumOfProducts : AddedUp {
 struct SumOfMagnitudes : AddedUp {
   RANVIER_INLINE vec<double> add(vec<double> sum, vec<double> a, vec<double>, double) { return sum + abs(a); }
 };
+// Not inline: pow is long, and a sum of powers rare.
+static __attribute__((noinline)) vec<double> add_power(vec<double> sum, vec<double> a, double p) {
+  return sum + pow(abs(a), broadcast(p));
+}
 struct SumOfPowers : AddedUp {
   RANVIER_INLINE vec<double> add(vec<double> sum, vec<double> a, vec<double>, double p) {
-    return sum + pow(abs(a), broadcast(p));
+    return add_power(sum, a, p);
   }
 };
 struct LargestMagnitude {

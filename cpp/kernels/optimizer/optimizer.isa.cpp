@@ -4,6 +4,7 @@
 #include "kernels/optimizer/norms.h"
 #include "kernels/optimizer/penalised.h"
 #include "kernels/optimizer/rules.h"
+#include "kernels/optimizer/update.h"
 
 namespace ranvier::RANVIER_ISA {
 
