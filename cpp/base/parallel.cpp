@@ -19,6 +19,7 @@ namespace {
 
 constexpr double kLong = 5e6;     // nanoseconds: shorter work does not read the clock
 constexpr int kMaxTracked = 256;  // workers whose placement we manage
+constexpr int kMostThreads = 1024;
 
 std::mutex g_team;  // held while a team is open
 std::atomic<int> g_count{1};
@@ -152,7 +153,7 @@ void after_fork_in_child() {
 
 int default_num_threads() {
   const char* wanted = std::getenv("OMP_NUM_THREADS");
-  return wanted && *wanted ? omp_get_max_threads() : usable_cpus();
+  return wanted && *wanted ? std::min(omp_get_max_threads(), kMostThreads) : usable_cpus();
 }
 
 void init_parallel() {

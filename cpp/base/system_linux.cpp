@@ -1,5 +1,6 @@
 #if defined(__linux__)
 #include <linux/futex.h>
+#include <omp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -17,6 +18,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/system.h"
 
@@ -38,6 +40,18 @@ int physical_cores(const cpu_set_t& mask) {
     cores.emplace(read_int(topology + "physical_package_id", 0), read_int(topology + "core_id", -1 - cpu));
   }
   return static_cast<int>(cores.size());
+}
+
+// Where the user places threads (OMP_PROC_BIND), OpenMP has bound this one to the first place: the team may
+// use the CPUs of all places, unless all of it stays here.
+void add_places(cpu_set_t& mask) {
+  if (omp_get_proc_bind() == omp_proc_bind_master) return;
+  for (int place = 0; place < omp_get_num_places(); ++place) {
+    std::vector<int> cpus(std::max(0, omp_get_place_num_procs(place)));
+    omp_get_place_proc_ids(place, cpus.data());
+    for (int cpu : cpus)
+      if (cpu >= 0 && cpu < CPU_SETSIZE) CPU_SET(cpu, &mask);
+  }
 }
 
 // A container's CPU quota, rounded up: cgroup v2, then v1. Infinity where there is none.
@@ -74,6 +88,7 @@ int usable_cpus() {
   cpu_set_t mask;
   CPU_ZERO(&mask);
   if (sched_getaffinity(0, sizeof mask, &mask) != 0) return 1;
+  add_places(mask);
   const double cpus = std::min<double>(physical_cores(mask), std::ceil(cgroup_quota()));
   return std::max(1, static_cast<int>(cpus));
 }

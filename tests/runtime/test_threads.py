@@ -11,6 +11,8 @@ import ranvier as rv
 import threadpoolctl as threadpoolctl
 from ranvier import _core
 
+COUNT = "import ranvier as rv; print(rv.get_num_threads())"
+
 
 def run_python(code, **environment):
     result = subprocess.run(
@@ -49,14 +51,28 @@ def test_a_count_out_of_range_is_an_error(count):
 
 def test_default_count_is_what_the_process_may_use():
     cpus = sorted(os.sched_getaffinity(0))
-    count = "import ranvier as rv; print(rv.get_num_threads())"
-    on_one = f"import os; os.sched_setaffinity(0, {{{cpus[0]}}}); {count}"
+    on_one = f"import os; os.sched_setaffinity(0, {{{cpus[0]}}}); {COUNT}"
     assert run_python(on_one, OMP_NUM_THREADS="") == "1"
-    assert int(run_python(count)) <= len(cpus)
+    assert int(run_python(COUNT)) <= len(cpus)
+
+
+@pytest.mark.parametrize("setting", ["OMP_PROC_BIND=close", "OMP_PLACES=threads"])
+def test_default_count_where_the_user_places_threads(setting):
+    """OpenMP then binds the thread that imports the library to its first place."""
+    name, value = setting.split("=")
+    expected = run_python(COUNT, OMP_NUM_THREADS="")
+    assert run_python(COUNT, OMP_NUM_THREADS="", **{name: value}) == expected
+
+
+def test_threads_in_one_place_are_one():
+    places = f"{{{min(os.sched_getaffinity(0))}}}"
+    assert run_python(COUNT, OMP_NUM_THREADS="", OMP_PLACES=places) == "1"
+    assert run_python(COUNT, OMP_NUM_THREADS="", OMP_PLACES="threads", OMP_PROC_BIND="master") == "1"
 
 
 def test_omp_num_threads_is_obeyed():
-    assert run_python("import ranvier as rv; print(rv.get_num_threads())", OMP_NUM_THREADS="3") == "3"
+    assert run_python(COUNT, OMP_NUM_THREADS="3") == "3"
+    assert run_python(COUNT, OMP_NUM_THREADS="100000") == "1024"
 
 
 def test_threadpoolctl_limits_and_restores():
