@@ -1,6 +1,5 @@
 // Weights to panels, and sums of panels back to weights. Included by conv2d.isa.cpp only.
 #pragma once
-#include "base/unroll.h"
 #include "kernels/conv2d/tile.h"
 #include "simd/transpose.h"
 #include "simd/vec.h"
@@ -28,17 +27,9 @@ static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int6
         continue;
       }
       vec<T> square[L];
-      if (no == L && ne == L) {
-        RANVIER_UNROLL
-        for (int i = 0; i < L; ++i, from += stride) {
-          square[i] = load(from);
-          __builtin_prefetch(from + ahead);
-        }
-      } else {
-        for (int i = 0; i < L; ++i, from += stride) {
-          square[i] = i >= no ? vec<T>{} : ne == L ? load(from) : load_n(from, ne);
-          __builtin_prefetch(from + ahead);
-        }
+      for (int i = 0; i < L; ++i, from += stride) {
+        square[i] = i >= no ? vec<T>{} : ne == L ? load(from) : load_n(from, ne);
+        __builtin_prefetch(from + ahead);
       }
       transpose(square);
       for (int i = 0; i < ne; ++i) {
