@@ -159,6 +159,24 @@ def test_lines_beside_others(n, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped("n", [7, 31, 33, 64, 100, 257, 1000])
+def test_nan_anywhere(n, dtype, isa, rng):
+    """A NaN in any vector and lane, in several, none, and beside infinities."""
+    for place in (0, 1, n // 3, n // 2, n - 2, n - 1):
+        x = rng.standard_normal((41, n)).astype(dtype)
+        x[5, place] = x[40, 0] = np.nan
+        x[3, place], x[7, 0], x[9] = np.inf, -np.inf, -np.inf
+        for name in ("max", "min"):
+            reduce, exact = getattr(kernels, name), getattr(np, name)
+            np.testing.assert_array_equal(reduce(x, 1), exact(x, 1))
+            np.testing.assert_array_equal(reduce(x, 0), exact(x, 0))
+            np.testing.assert_array_equal(reduce(x[6:40], 0), exact(x[6:40], 0))
+            np.testing.assert_array_equal(reduce(x.T, 0), exact(x.T, 0))
+            assert np.isnan(reduce(x))
+            assert reduce(x[6:40]) == exact(x[6:40])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @grouped("rows", [1, 2, 31, 32, 33])
 def test_few_rows(rows, dtype, isa, rng):
     """Columns of one block of rows are written where they belong, those of more through a buffer."""

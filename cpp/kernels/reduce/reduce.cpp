@@ -169,7 +169,7 @@ struct Reduction {
     });
   }
 
-  void finish(const T* totals_of_part, T* y, int64_t columns) const {
+  __attribute__((noinline)) void finish(const T* totals_of_part, T* y, int64_t columns) const {
     const int64_t step = plan.kept.strides[kY][plan.kept.ndim - 1];
     const T divisor = static_cast<T>(r.divisor);
     if (divisor == T(1) && !r.root && step == 1) {

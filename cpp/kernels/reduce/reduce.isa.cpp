@@ -1,115 +1,21 @@
 // The inner loops of reduce, compiled once for each ISA level.
-#include <type_traits>
-
+#include "kernels/reduce/ops.h"
 #include "kernels/reduce/pairwise.h"
-
 #include "simd/lane_sums.h"
-#include "simd/math.h"
 #include "simd/tile.h"
 
 namespace ranvier::RANVIER_ISA {
 
-constexpr int kVectors = 4;   // independent totals, so that one addition need not wait for the last
 constexpr int kRowBlock = 8;  // rows read side by side: as many streams as the caches follow
 
-// identity: where a total starts. center(c): what c counts as. pad(c): an element that leaves the total as it
-// is. step(total, x, c): takes in an element. join: two totals. across: the total of a vector's lanes.
-template <class T>
-struct Sum {
-  using Join = Sum;
-  static constexpr int vectors = kVectors;
-  using V = vec<T>;
-  RANVIER_INLINE V identity() { return V{}; }
-  RANVIER_INLINE V center(V c) { return c; }
-  RANVIER_INLINE V pad(V) { return V{}; }
-  RANVIER_INLINE V step(V total, V x, V) { return total + x; }
-  RANVIER_INLINE V join(V a, V b) { return a + b; }
-  RANVIER_INLINE T across(V v) { return reduce_add(v); }
-};
-template <class T>
-struct Squares : Sum<T> {
-  using V = vec<T>;
-  RANVIER_INLINE V pad(V c) { return c; }
-  RANVIER_INLINE V step(V total, V x, V c) { return fma(x - c, x - c, total); }
-};
-template <class T>
-struct Equals : Sum<T> {
-  static constexpr int vectors = 2;
-  using V = vec<T>;
-  RANVIER_INLINE V pad(V c) { return select(c == c, V{} + T(__builtin_nan("")), V{}); }
-  RANVIER_INLINE V step(V total, V x, V c) {
-    return total + select((x == c) | ((x != x) & (c != c)), V{} + T(1), V{});
-  }
-};
-template <class T>
-struct Absolute : Sum<T> {
-  static constexpr int vectors = 2;
-  using V = vec<T>;
-  RANVIER_INLINE V step(V total, V x, V) { return total + abs(x); }
-};
-template <class T>
-struct Exps : Sum<T> {
-  static constexpr int vectors = 1;  // a step is long enough
-  using V = vec<T>;
-  RANVIER_INLINE V center(V c) { return select(abs(c) == T(__builtin_inf()), V{}, c); }
-  RANVIER_INLINE V pad(V) { return V{} - T(__builtin_inf()); }
-  RANVIER_INLINE V step(V total, V x, V c) { return total + exp_or_0(at_most(x - c, ExpRange<T>::high)); }
-};
-template <class T>
-struct Product {
-  using Join = Product;
-  static constexpr int vectors = 2;
-  using V = vec<T>;
-  RANVIER_INLINE V identity() { return V{} + T(1); }
-  RANVIER_INLINE V center(V c) { return c; }
-  RANVIER_INLINE V pad(V) { return identity(); }
-  RANVIER_INLINE V step(V total, V x, V) { return total * x; }
-  RANVIER_INLINE V join(V a, V b) { return a * b; }
-  RANVIER_INLINE T across(V v) {  // the same tree as reduce_add's
-    if constexpr (lanes < T >> 8) v *= swap_lanes<8>(v);
-    if constexpr (lanes < T >> 4) v *= swap_lanes<4>(v);
-    if constexpr (lanes < T >> 2) v *= swap_lanes<2>(v);
-    v *= swap_lanes<1>(v);
-    return v[0];
-  }
-};
-template <class T>
-struct Max {
-  using Join = Max;
-  static constexpr int vectors = kVectors;
-  using V = vec<T>;
-  RANVIER_INLINE V center(V c) { return c; }
-  RANVIER_INLINE V identity() { return V{} - T(__builtin_inf()); }
-  RANVIER_INLINE V pad(V) { return identity(); }
-  RANVIER_INLINE V step(V total, V x, V) { return max(total, x); }
-  RANVIER_INLINE V join(V a, V b) { return max(a, b); }
-  RANVIER_INLINE T across(V v) { return reduce_max(v); }
-};
-template <class T>
-struct Min {
-  using Join = Min;
-  static constexpr int vectors = kVectors;
-  using V = vec<T>;
-  RANVIER_INLINE V center(V c) { return c; }
-  RANVIER_INLINE V identity() { return V{} + T(__builtin_inf()); }
-  RANVIER_INLINE V pad(V) { return identity(); }
-  RANVIER_INLINE V step(V total, V x, V) { return min(total, x); }
-  RANVIER_INLINE V join(V a, V b) { return min(a, b); }
-  RANVIER_INLINE T across(V v) { return reduce_min(v); }
-};
-
-// Written out, so that the totals stay in registers.
-template <class Op, class V>
-RANVIER_INLINE V join_all(const V (&total)[4]) {
-  return Op::join(Op::join(total[0], total[1]), Op::join(total[2], total[3]));
-}
-template <class Op, class V>
-RANVIER_INLINE V join_all(const V (&total)[2]) {
-  return Op::join(total[0], total[1]);
-}
-template <class Op, class V>
-RANVIER_INLINE V join_all(const V (&total)[1]) {
-  return total[0];
+// Takes four vectors into four totals; the lanes without NaN.
+template <class T, class Op>
+RANVIER_INLINE ivec<T> plain_row(const T* x, vec<T> (&total)[4]) {
+  constexpr int L = lanes<T>;
+  const vec<T> a = load(x), b = load(x + L), c = load(x + 2 * L), d = load(x + 3 * L);
+  total[0] = Op::plain_step(total[0], a), total[1] = Op::plain_step(total[1], b);
+  total[2] = Op::plain_step(total[2], c), total[3] = Op::plain_step(total[3], d);
+  return are_ordered(a, b) & are_ordered(c, d);
 }
 
 // Lane by lane the op over x[0, n), n <= kReduceChunk; c: the center, as it counts.
@@ -119,6 +25,14 @@ RANVIER_INLINE vec<T> chunk_lanes(const T* x, int64_t n, typename VecOf<T>::type
   vec<T> total[kTotals];
   for (int v = 0; v < kTotals; ++v) total[v] = Op::identity();
   int64_t i = 0;
+  if constexpr (has_plain_step<T, Op>) {
+    ivec<T> ordered = ~ivec<T>{};
+    for (; i + kTotals * L <= n; i += kTotals * L) ordered &= plain_row<T, Op>(x + i, total);
+    if (any(~ordered)) {  // once more, with care
+      for (int v = 0; v < kTotals; ++v) total[v] = Op::identity();
+      i = 0;
+    }
+  }
   for (; i + kTotals * L <= n; i += kTotals * L)
     for (int v = 0; v < kTotals; ++v) total[v] = Op::step(total[v], load(x + i + v * L), c);
 #pragma GCC unroll 1
@@ -198,12 +112,6 @@ static void runs_beside(const T* x, int64_t n, int64_t count, int64_t stride, in
   for (int i = 0; i < lines; ++i) c[i] = Op::center(broadcast<T>(center ? center[i * center_step] : T(0)));
   join_beside<T, typename Op::Join>(chunk<T, Op>, x, n, count, stride, lines, line, c, y);
 }
-// Elsewhere small code matters more.
-template <class T, class Op>
-static constexpr bool is_common =
-    RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 &&
-    (std::is_same_v<Op, Sum<T>> || std::is_same_v<Op, Max<T>> || std::is_same_v<Op, Min<T>>);
-
 template <class T, class Op>
 static constexpr auto beside_of() {
   if constexpr (is_common<T, Op> || (is_common<T, Sum<T>> && std::is_same_v<Op, Squares<T>>))

@@ -1,0 +1,131 @@
+// What each op of reduce does to a vector of elements. Included by reduce.isa.cpp only.
+#pragma once
+#include <type_traits>
+
+#include "simd/math.h"
+
+namespace ranvier::RANVIER_ISA {
+
+constexpr int kVectors = 4;  // independent totals, so that one addition need not wait for the last
+
+// identity: where a total starts. center(c): what c counts as. pad(c): an element that leaves the total as it
+// is. step(total, x, c): takes in an element. join: two totals. across: the total of a vector's lanes.
+template <class T>
+struct Sum {
+  using Join = Sum;
+  static constexpr int vectors = kVectors;
+  using V = vec<T>;
+  RANVIER_INLINE V identity() { return V{}; }
+  RANVIER_INLINE V center(V c) { return c; }
+  RANVIER_INLINE V pad(V) { return V{}; }
+  RANVIER_INLINE V step(V total, V x, V) { return total + x; }
+  RANVIER_INLINE V join(V a, V b) { return a + b; }
+  RANVIER_INLINE T across(V v) { return reduce_add(v); }
+};
+template <class T>
+struct Squares : Sum<T> {
+  using V = vec<T>;
+  RANVIER_INLINE V pad(V c) { return c; }
+  RANVIER_INLINE V step(V total, V x, V c) { return fma(x - c, x - c, total); }
+};
+template <class T>
+struct Equals : Sum<T> {
+  static constexpr int vectors = 2;
+  using V = vec<T>;
+  RANVIER_INLINE V pad(V c) { return select(c == c, V{} + T(__builtin_nan("")), V{}); }
+  RANVIER_INLINE V step(V total, V x, V c) {
+    return total + select((x == c) | ((x != x) & (c != c)), V{} + T(1), V{});
+  }
+};
+template <class T>
+struct Absolute : Sum<T> {
+  static constexpr int vectors = 2;
+  using V = vec<T>;
+  RANVIER_INLINE V step(V total, V x, V) { return total + abs(x); }
+};
+template <class T>
+struct Exps : Sum<T> {
+  static constexpr int vectors = 1;  // a step is long enough
+  using V = vec<T>;
+  RANVIER_INLINE V center(V c) { return select(abs(c) == T(__builtin_inf()), V{}, c); }
+  RANVIER_INLINE V pad(V) { return V{} - T(__builtin_inf()); }
+  RANVIER_INLINE V step(V total, V x, V c) { return total + exp_or_0(at_most(x - c, ExpRange<T>::high)); }
+};
+template <class T>
+struct Product {
+  using Join = Product;
+  static constexpr int vectors = 2;
+  using V = vec<T>;
+  RANVIER_INLINE V identity() { return V{} + T(1); }
+  RANVIER_INLINE V center(V c) { return c; }
+  RANVIER_INLINE V pad(V) { return identity(); }
+  RANVIER_INLINE V step(V total, V x, V) { return total * x; }
+  RANVIER_INLINE V join(V a, V b) { return a * b; }
+  RANVIER_INLINE T across(V v) {  // the same tree as reduce_add's
+    if constexpr (lanes < T >> 8) v *= swap_lanes<8>(v);
+    if constexpr (lanes < T >> 4) v *= swap_lanes<4>(v);
+    if constexpr (lanes < T >> 2) v *= swap_lanes<2>(v);
+    v *= swap_lanes<1>(v);
+    return v[0];
+  }
+};
+template <class T>
+struct Max {
+  using Join = Max;
+  static constexpr int vectors = kVectors;
+  using V = vec<T>;
+  RANVIER_INLINE V center(V c) { return c; }
+  RANVIER_INLINE V identity() { return V{} - T(__builtin_inf()); }
+  RANVIER_INLINE V pad(V) { return identity(); }
+  RANVIER_INLINE V step(V total, V x, V) { return max(total, x); }
+  RANVIER_INLINE V plain_step(V total, V x) { return maximum(total, x); }
+  RANVIER_INLINE V join(V a, V b) { return max(a, b); }
+  RANVIER_INLINE T across(V v) { return reduce_max(v); }
+};
+template <class T>
+struct Min {
+  using Join = Min;
+  static constexpr int vectors = kVectors;
+  using V = vec<T>;
+  RANVIER_INLINE V center(V c) { return c; }
+  RANVIER_INLINE V identity() { return V{} + T(__builtin_inf()); }
+  RANVIER_INLINE V pad(V) { return identity(); }
+  RANVIER_INLINE V step(V total, V x, V) { return min(total, x); }
+  RANVIER_INLINE V plain_step(V total, V x) { return minimum(total, x); }
+  RANVIER_INLINE V join(V a, V b) { return min(a, b); }
+  RANVIER_INLINE T across(V v) { return reduce_min(v); }
+};
+
+// Written out, so that the totals stay in registers.
+template <class Op, class V>
+RANVIER_INLINE V join_all(const V (&total)[4]) {
+  return Op::join(Op::join(total[0], total[1]), Op::join(total[2], total[3]));
+}
+template <class Op, class V>
+RANVIER_INLINE V join_all(const V (&total)[2]) {
+  return Op::join(total[0], total[1]);
+}
+template <class Op, class V>
+RANVIER_INLINE V join_all(const V (&total)[1]) {
+  return total[0];
+}
+
+// Ops whose common types have loops of their own; elsewhere small code matters more.
+template <class T, class Op>
+static constexpr bool is_extreme = std::is_same_v<Op, Max<T>> || std::is_same_v<Op, Min<T>>;
+template <class T, class Op>
+static constexpr bool is_common =
+    RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 && (std::is_same_v<Op, Sum<T>> || is_extreme<T, Op>);
+
+// Whether plain_step, one instruction that gives the same where no operand is NaN, is tried first: AVX2 takes
+// five for a step, AVX-512 three.
+template <class T, class Op>
+static constexpr bool has_plain_step = RANVIER_VECTOR_BYTES == 32 && is_common<T, Op> && is_extreme<T, Op>;
+
+// Lanes where neither is NaN: one comparison, which GCC makes of these two.
+template <class V>
+RANVIER_INLINE ivec<element_of<V>> are_ordered(V a, V b) {
+  return (a <= b) | (a > b);
+}
+
+}  // namespace ranvier::RANVIER_ISA
