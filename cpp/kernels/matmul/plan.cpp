@@ -14,8 +14,9 @@ constexpr int64_t kInTheWay = 1024;  // bytes; the same for a few rows
 constexpr int64_t kFewPages = 64;    // of memory
 constexpr int64_t kLinesOfB =
     80;  // elements of b that are read from another core in the time of a shared line
-constexpr int64_t kFewPanels = 6;   // of a: then columns of b are split among the threads, if each gets some
-constexpr int64_t kSomeStrips = 4;  // of b: then also for more panels
+constexpr int64_t kFewPanels = 6;  // of a: then columns of b are split among the threads, if each gets some
+// Of b, counted as of two vectors where they have three: then also for more panels.
+constexpr int64_t kSomeStrips = 4;
 constexpr int64_t kFewPanelsInPlace = 3;             // where b is not packed, which more panels share better
 constexpr int64_t kLine = 64, kInTheSameSets = 256;  // bytes
 constexpr int64_t kLinesOfThree = 5;  // twice the lines of a row of three vectors that is not aligned
@@ -200,13 +201,13 @@ void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   const int64_t all_strips = strips_of(o.n);
   const int last = static_cast<int>(o.n % nr);
   const int64_t few_panels = (pack_b ? kFewPanels : kFewPanelsInPlace) * kernels_.mr / most_rows(o);
-  const bool few = !prepacked && panels <= std::min(few_panels, all_strips);
+  const int64_t some = nr == 3 * kernels_.lanes ? ceil_div(o.n, 2 * kernels_.lanes) : all_strips;
+  const bool few = !prepacked && panels <= std::min(few_panels, some);
   one_by_one = false;
   least = (nr == 3 * kernels_.lanes ? 2 : 1) * kernels_.lanes;
   // Strips are packed as they are needed, by threads that split the columns: unless more of c's lines, which
   // two threads then share, than lines of b are got from another core.
-  const bool as_needed =
-      !few && pack_b && all_strips >= kSomeStrips && panels <= panels_near(chunk_of(o, true));
+  const bool as_needed = !few && pack_b && some >= kSomeStrips && panels <= panels_near(chunk_of(o, true));
   const bool masks = kernels_.lanes * kSize == 64;
   overlaps = !prepacked && !masks && o.n >= kernels_.lanes && (o.n % nc == 0 || o.n % nc >= kernels_.lanes);
   ragged_b = !pack_b && !prepacked && !overlaps && !masks &&
@@ -217,7 +218,9 @@ void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   sharing = by_columns ? Sharing::columns : fused || size_b_ > kOwn ? Sharing::one : Sharing::own;
   if (!by_columns) even_out(o, all_strips, threads);
   const bool near = chunk * std::abs(o.rs_b) * kSize <= near_b();
-  if (by_columns && !near && o.cs_b == 1 && has_threes(o.m, o.n)) pass_one_by_one(o);
+  // Rows of a that are read across lines are not read again for each strip.
+  const bool along = pack_a || o.cs_a == 1;
+  if (by_columns && !near && along && o.cs_b == 1 && has_threes(o.m, o.n)) pass_one_by_one(o);
 }
 
 // A strip of b stays in L1 while all panels pass: as it is, if its lines fit, and are not all in the same
