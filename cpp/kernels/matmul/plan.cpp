@@ -20,9 +20,12 @@ constexpr int64_t kSomeStrips = 4;
 constexpr int64_t kFewPanelsInPlace = 3;             // where b is not packed, which more panels share better
 constexpr int64_t kLine = 64, kInTheSameSets = 256;  // bytes
 constexpr int64_t kLinesOfThree = 5;  // twice the lines of a row of three vectors that is not aligned
-constexpr int64_t kWidest = 512;      // a multiple of the columns of any tile
-constexpr int kGroup = 3;             // strips that a thread packs at once at least
-constexpr int64_t kOwn = 32 << 10;    // elements: packed as soon as half of them are got from another thread
+// The most chains of tiles of three vectors, beside those of two; where tiles of three pack b; and where rows
+// of b are aligned, so that every other strip of three begins within a line.
+constexpr double kFewChains = 1.02, kPackedChains = 1.08, kAlignedChains = 0.93;
+constexpr int64_t kWidest = 512;    // a multiple of the columns of any tile
+constexpr int kGroup = 3;           // strips that a thread packs at once at least
+constexpr int64_t kOwn = 32 << 10;  // elements: packed as soon as half of them are got from another thread
 
 // Even blocks of at most `most` products. Whole squares of the widest transposition.
 int64_t k_block_of(int64_t k, int64_t most) {
@@ -30,33 +33,42 @@ int64_t k_block_of(int64_t k, int64_t most) {
   return round_up(ceil_div(k, ceil_div(k, most)), 16);
 }
 
+// The chains of all tiles of c, of which each takes the time of kLeastChains at least.
+int64_t chains(int64_t m, int64_t rows, int64_t vectors, int64_t width) {
+  constexpr int64_t kLeastChains = 8;  // two FMAs in each cycle, with a latency of 4
+  const auto panel = [=](int64_t rows) {
+    const auto tile = [=](int64_t w) { return rows && w ? std::max(rows * w, kLeastChains) : 0; };
+    const int64_t whole = vectors / width, rest = vectors % width;
+    if (width == 3 && rest == 1) return (whole - 1) * tile(3) + 2 * tile(2);
+    return whole * tile(width) + tile(rest);
+  };
+  return m / rows * panel(rows) + panel(m % rows);
+}
+
 }  // namespace
 
-// Tiles of three vectors. Two or four vectors of columns have tiles of two without a rest.
+// Tiles of three vectors, unless those of two have clearly fewer chains. Two or four vectors of columns have
+// tiles of two without a rest.
 template <class T>
-bool MatmulPlan<T>::has_threes(int64_t m, int64_t n) const {
-  const int64_t vectors = ceil_div(n, kernels_.lanes), rows = kernels_.rows_of_three;
-  if (prepacked || rows == 0 || vectors < 3 || vectors == 4) return false;
-  const int64_t most = ceil_div(m, std::max<int64_t>(ceil_div(m, rows), 1));  // of a panel
-  return most == rows || (m > most && m == ceil_div(m, rows) * (rows - 1));
-}
-
-template <class T>
-int MatmulPlan<T>::most_rows(const Operands<T>& o) const {
-  return has_threes(o.m, o.n) ? kernels_.rows_of_three : kernels_.mr;
-}
-
-// m split evenly into panels of at most so many rows.
-template <class T>
-int MatmulPlan<T>::rows_of_tile(const Operands<T>& o) const {
-  const int most = most_rows(o);
-  if (o.m <= most) return std::max(static_cast<int>(o.m), 1);
-  return static_cast<int>(ceil_div(o.m, ceil_div(o.m, most)));
-}
-
-template <class T>
-int MatmulPlan<T>::columns_of_tile(const Operands<T>& o) const {
-  return has_threes(o.m, o.n) ? 3 * kernels_.lanes : kernels_.nr(rows_of_tile(o));
+TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
+  const auto rows_of = [&](int most) {
+    return o.m <= most ? std::max(static_cast<int>(o.m), 1)
+                       : static_cast<int>(ceil_div(o.m, ceil_div(o.m, most)));
+  };
+  const int rows = rows_of(kernels_.mr), columns = kernels_.nr(rows), of_three = kernels_.rows_of_three;
+  const TileSize usual = {false, kernels_.mr, rows, columns};
+  const int64_t vectors = ceil_div(o.n, kernels_.lanes);
+  if (prepacked || of_three == 0 || vectors < 3 || vectors == 4 || o.m < of_three) return usual;
+  const TileSize threes = {true, of_three, rows_of(of_three), 3 * kernels_.lanes};
+  if (threes.rows != of_three && o.m % threes.rows != 0) return usual;
+  const int64_t fewest = chains(o.m, rows, vectors, columns / kernels_.lanes);
+  double most = kFewChains;
+  const int64_t row = std::abs(o.rs_b) * kSize;
+  if (o.cs_b == 1 && std::min(o.k, kernels_.kc) * row > near_b())
+    most = kPackedChains;
+  else if (o.cs_b == 1 && row % kLine == 0)
+    most = kAlignedChains;
+  return chains(o.m, threes.rows, vectors, 3) <= most * fewest ? threes : usual;
 }
 
 template <class T>
@@ -81,7 +93,7 @@ bool MatmulPlan<T>::is_stack(const Matmul<T>& call, const Operands<T>& o) const 
 
 template <class T>
 bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
-  const int64_t rows = rows_of_tile(o), k = std::min(o.k, kernels_.kc);
+  const int64_t rows = o.tile.rows, k = std::min(o.k, kernels_.kc);
   if (o.rs_a == 1 && o.cs_a > 0) {  // a line for each product: as few as stay in L1, and on few pages
     const int64_t step = o.cs_a * kSize, apart = std::max<int64_t>(step & -step, 64);
     if (std::min(k, k * step / kAliased) <= kFewPages && k * apart <= caches.l1 / 2) return true;
@@ -89,7 +101,7 @@ bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   if ((rows * std::abs(o.rs_a) + k * std::abs(o.cs_a)) * kSize <= caches.l1 / 4 * 3) return true;
   if (o.rs_a != 1 && o.cs_a != 1 && o.m != 1) return false;
   const bool aliased = o.cs_a == 1 && o.rs_a * kSize % kAliased == 0;
-  const int64_t passes = ceil_div(o.n, columns_of_tile(o));
+  const int64_t passes = ceil_div(o.n, o.tile.columns);
   return passes <= (aliased ? 1 : o.cs_a != 1 ? kFewPasses : kFewPassesOfRows);
 }
 
@@ -98,13 +110,13 @@ bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
 template <class T>
 bool MatmulPlan<T>::packs_b_by_tiles(const Operands<T>& o) const {
   return sizeof(T) == sizeof(float) && o.cs_b == 1 && o.n >= 2 * kernels_.lanes &&
-         columns_of_tile(o) == kernels_.packing_columns && rows_of_tile(o) >= kernels_.packing_rows;
+         o.tile.columns == kernels_.packing_columns && o.tile.rows >= kernels_.packing_rows;
 }
 
 template <class T>
 bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
   if (o.cs_b != 1) return false;
-  const int64_t row = std::abs(o.rs_b) * kSize, passes = ceil_div(o.m, most_rows(o));
+  const int64_t row = std::abs(o.rs_b) * kSize, passes = ceil_div(o.m, o.tile.most);
   if (std::min(o.k, kernels_.kc) * row <= near_b()) return true;
   if (!packs_b_by_tiles(o)) return passes <= kFewPasses;
   if (kernels_.lanes * kSize < 64) return false;
@@ -117,7 +129,7 @@ template <class T>
 double MatmulPlan<T>::cost(const Operands<T>& o) const {
   constexpr double kTile = 80, kTransposes = 3;  // for each product of a vector of rows, see narrow.h
   constexpr double kCopied = 0.15, kTransposed = 0.45, kScattered = 2;  // an element
-  const int64_t tiles = ceil_div(o.m, most_rows(o)) * ceil_div(o.n, columns_of_tile(o));
+  const int64_t tiles = ceil_div(o.m, o.tile.most) * ceil_div(o.n, o.tile.columns);
   const int parts = has_halves(o) ? 2 : 1;  // of a vector
   const double products = static_cast<double>(o.m) * o.k;
   double fmas = kTile * tiles + products * ceil_div(parts * o.n, kernels_.lanes) / parts;
@@ -129,12 +141,14 @@ double MatmulPlan<T>::cost(const Operands<T>& o) const {
 }
 
 template <class T>
-void MatmulPlan<T>::choose(const Matmul<T>& call, const Operands<T>& plain, const Operands<T>& swapped) {
+void MatmulPlan<T>::choose(const Matmul<T>& call, Operands<T>& plain, Operands<T>& swapped) {
   prepacked = call.packed.data != nullptr;
+  plain.tile = tile_of(plain);
   if (prepacked) {
     dots = gemv = stack = transposed = false;
     return;
   }
+  swapped.tile = tile_of(swapped);
   const bool plain_dots = is_dots(plain);
   dots = plain_dots || is_dots(swapped);
   transposed = dots ? !plain_dots : cost(swapped) < cost(plain);
@@ -148,7 +162,7 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
     : kernels_(matmul_kernels<T>()),
       plain_(!call.bias.data && !call.norm.data && call.activation.kind == Activation::none),
       batch_(call.c.shape[0]) {
-  const Operands<T> plain = orient(call, false), swapped = orient(call, true);
+  Operands<T> plain = orient(call, false), swapped = orient(call, true);
   choose(call, plain, swapped);
   const Operands<T>& o = transposed ? swapped : plain;
   size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
@@ -156,9 +170,9 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   k_block = k_block_of(o.k, kernels_.kc);
   nc = std::max<int64_t>(caches.l3 * 3 / 16 / (kernels_.kc * kSize) / kWidest, 1) * kWidest;
   if (dots || gemv || stack) return;
-  m_ = o.m, panels = std::max<int64_t>(ceil_div(o.m, most_rows(o)), 1);
-  rows = rows_of_tile(o);
-  nr = columns_of_tile(o);
+  m_ = o.m, panels = std::max<int64_t>(ceil_div(o.m, o.tile.most), 1);
+  rows = o.tile.rows;
+  nr = o.tile.columns;
   if (o.n < nr) nr = width(static_cast<int>(o.n));
   pack_a = !reads_a_in_place(o);
   fetch_a = !pack_a && o.cs_a == 1 && (prepacked || o.m * std::abs(o.rs_a) * kSize > 2 * caches.l2);
@@ -200,7 +214,7 @@ template <class T>
 void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   const int64_t all_strips = strips_of(o.n);
   const int last = static_cast<int>(o.n % nr);
-  const int64_t few_panels = (pack_b ? kFewPanels : kFewPanelsInPlace) * kernels_.mr / most_rows(o);
+  const int64_t few_panels = (pack_b ? kFewPanels : kFewPanelsInPlace) * kernels_.mr / o.tile.most;
   const int64_t some = nr == 3 * kernels_.lanes ? ceil_div(o.n, 2 * kernels_.lanes) : all_strips;
   const bool few = !prepacked && panels <= std::min(few_panels, some);
   one_by_one = false;
@@ -220,7 +234,7 @@ void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   const bool near = chunk * std::abs(o.rs_b) * kSize <= near_b();
   // Rows of a that are read across lines are not read again for each strip.
   const bool along = pack_a || o.cs_a == 1;
-  if (by_columns && !near && along && o.cs_b == 1 && has_threes(o.m, o.n)) pass_one_by_one(o);
+  if (by_columns && !near && along && o.cs_b == 1 && o.tile.threes) pass_one_by_one(o);
 }
 
 // A strip of b stays in L1 while all panels pass: as it is, if its lines fit, and are not all in the same

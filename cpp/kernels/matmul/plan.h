@@ -12,6 +12,12 @@ constexpr double kMatmulNsPerProduct = 0.012;  // one multiply-add on one core, 
 
 // One 2-D product, as the tiles see it: a's elements are broadcast, b's rows are vectors. It may be the
 // transpose of the caller's: c' = b' a'.
+// The tiles of a product: as many rows as panels of at most `most` have when m is split evenly.
+struct TileSize {
+  bool threes;  // of three vectors
+  int most, rows, columns;
+};
+
 template <class T>
 struct Operands {
   int64_t m, n, k;
@@ -23,6 +29,7 @@ struct Operands {
   const T* saved;  // or null
   int64_t rs_s, cs_s;
   const T* packed;  // b in strips, or null
+  TileSize tile = {};
 };
 
 template <class T>
@@ -91,7 +98,7 @@ class MatmulPlan {
 
  private:
   Operands<T> orient(const Matmul<T>& call, bool transpose) const;
-  void choose(const Matmul<T>& call, const Operands<T>& plain, const Operands<T>& swapped);
+  void choose(const Matmul<T>& call, Operands<T>& plain, Operands<T>& swapped);
   bool is_dots(const Operands<T>& o) const;
   bool is_gemv(const Operands<T>& o) const;
   bool is_stack(const Matmul<T>& call, const Operands<T>& o) const;
@@ -110,10 +117,7 @@ class MatmulPlan {
   void share(const Operands<T>& o, int threads);
   void pass_one_by_one(const Operands<T>& o);
   void even_out(const Operands<T>& o, int64_t all_strips, int threads);
-  bool has_threes(int64_t m, int64_t n) const;
-  int most_rows(const Operands<T>& o) const;
-  int rows_of_tile(const Operands<T>& o) const;
-  int columns_of_tile(const Operands<T>& o) const;
+  TileSize tile_of(const Operands<T>& o) const;
   int64_t panels_near(int64_t k) const { return std::max<int64_t>(near_panels() / (k * rows * kSize), 1); }
   // Bytes that stay in L2 while others pass. A panel of a stays in L1 while strips of b pass from L2.
   // Rows of b that are not packed are in each other's way in L1; wide strips of them pass from L2 all the
