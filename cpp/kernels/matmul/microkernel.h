@@ -204,7 +204,9 @@ static void half_tile(const MatmulTile<float>& t) {
           if (kWide) {
             const __m512 xs = broadcast<float>(x);
             wide[i] = _mm512_fmadd_ps(xs, wide_row, wide[i]);
-            acc[i] = _mm256_fmadd_ps(_mm512_castps512_ps256(xs), row, acc[i]);
+            const __m256 half =
+                __builtin_shufflevector(xs, xs, 0, 1, 2, 3, 4, 5, 6, 7);  // GCC 12 warns of the cast
+            acc[i] = _mm256_fmadd_ps(half, row, acc[i]);
           } else {
             acc[i] = _mm256_fmadd_ps(_mm256_set1_ps(x), row, acc[i]);
           }
