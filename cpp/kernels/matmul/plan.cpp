@@ -20,9 +20,12 @@ constexpr int64_t kSomeStrips = 4;
 constexpr int64_t kFewPanelsInPlace = 3;             // where b is not packed, which more panels share better
 constexpr int64_t kLine = 64, kInTheSameSets = 256;  // bytes
 constexpr int64_t kLinesOfThree = 5;  // twice the lines of a row of three vectors that is not aligned
-// The most chains of tiles of three vectors, beside those of two; where tiles of three pack b; and where rows
-// of b are aligned, so that every other strip of three begins within a line.
-constexpr double kFewChains = 1.02, kPackedChains = 1.08, kAlignedChains = 0.93;
+
+// The most chains of tiles of three vectors, beside those of two: as a rule, where tiles of three pack
+// b, where rows of b are aligned, so that every other strip of three begins within a line, and where
+// something follows the sums.
+constexpr double kFewChains = 1.02, kPackedChains = 1.08, kAlignedChains = 0.93, kFinishedChains = 0.96;
+
 constexpr int64_t kWidest = 512;    // a multiple of the columns of any tile
 constexpr int kGroup = 3;           // strips that a thread packs at once at least
 constexpr int64_t kOwn = 32 << 10;  // elements: packed as soon as half of them are got from another thread
@@ -68,6 +71,7 @@ TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
     most = kPackedChains;
   else if (o.cs_b == 1 && row % kLine == 0)
     most = kAlignedChains;
+  if (!plain_) most = std::min(most, kFinishedChains);
   return chains(o.m, threes.rows, vectors, 3) <= most * fewest ? threes : usual;
 }
 
