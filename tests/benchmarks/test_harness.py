@@ -44,9 +44,9 @@ def test_peers_run_the_code_of_our_level(monkeypatch: pytest.MonkeyPatch) -> Non
     assert lowered.options == peer.options
     assert lowered.environment["ONEDNN_MAX_CPU_ISA"] == "AVX2"
     assert lowered.environment["A"] == "b"
-    assert "AVX2" in at_level(Peer("jax"), "x86-64-v3").environment["XLA_FLAGS"]
-    with pytest.raises(PeerMissing, match="onnxruntime has no setting for x86-64-v3 code"):
-        at_level(Peer("onnxruntime"), "x86-64-v3")
+    for library in ("jax", "onnxruntime"):
+        with pytest.raises(PeerMissing, match=f"{library} has no setting for x86-64-v3 code"):
+            at_level(Peer(library), "x86-64-v3")
 
 
 def test_a_peer_answers_from_its_own_process() -> None:
