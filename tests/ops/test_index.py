@@ -266,6 +266,13 @@ def test_wrong_calls():
     refused(ValueError, "[take_along_dim] got indices of shape (2, 1)", x.take_along_dim, index, 1)
     refused(ValueError, "[index_select] got index of shape (2, 1)", x.index_select, 0, index)
     refused(IndexError, "[index_select] got index 1 to 5", x.index_select, 0, rv.tensor([1, 5]))
+    for dtype in (rv.float32, rv.int64):
+        y = x.to(dtype)
+        refused(IndexError, "[index_select] got index -1; expected", y.index_select, 0, rv.tensor([1, -1]))
+        refused(IndexError, "[index_add] got index -2; expected", y.index_add, 0, rv.tensor([-2]), y[:1])
+        refused(IndexError, "[index_add] got index -1; expected", y.index_add_, 1, rv.tensor([-1]), y[:, :1])
+        assert y.tolist() == x.tolist()
+    assert x.take(rv.tensor([-1])).tolist() == [0]  # PyTorch takes these
     refused(TypeError, "[masked_select] got mask of dtype float32; expected bool", x.masked_select, x)
     with pytest.raises(
         ValueError, match=r"\[scatter\] got index of shape \(2, 1\), .* src of shape \(1, 1\)"

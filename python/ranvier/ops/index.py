@@ -284,17 +284,30 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
 def index_select(input: Any, dim: int, index: Any) -> Tensor:
     """The slices x[.., index[j], ..] along dim, joined; index has one dimension.
 
-    Raises IndexError where an index is out of range, ValueError where it has more dimensions.
+    Raises IndexError where an index is negative or out of range, ValueError where it has more dimensions.
 
     >>> import ranvier as rv
     >>> rv.index_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([1, 1, 0]))
     tensor([[2., 2., 1.],
             [4., 4., 3.]])
     """
+    from_0("index_select", index)
+    return selected(input, dim, index)
+
+
+def from_0(name: str, index: Any) -> None:
+    """Raises IndexError for a negative index, which PyTorch refuses in these functions."""
+    places = index_array(name, index)
+    if places.size and places.min() < 0:
+        raise IndexError(f"[{name}] got index {places.min()}; expected indices from 0 on")
+
+
+def selected(input: Any, dim: int, index: Any) -> Tensor:
+    """:func:`index_select`, where negative indices count from the end."""
     input = as_tensor("index_select", input)
     rows = index_array("index_select", index)
     if input.ndim == 0 and rows.size == 1:
-        return reshape(index_select(reshape(input, 1), dim, rows), ())
+        return reshape(selected(reshape(input, 1), dim, rows), ())
     at = _dim("index_select", dim, input.ndim)
     if rows.ndim > 1 or input.ndim == 0:
         raise ValueError(

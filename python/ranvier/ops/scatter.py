@@ -25,7 +25,7 @@ from ranvier.ops.elementwise.dtypes import (
     require_no_gradient,
 )
 from ranvier.ops.elementwise.whole import back
-from ranvier.ops.index import index_array
+from ranvier.ops.index import from_0, index_array
 from ranvier.ops.layout import zeros
 from ranvier.ops.shape import _dim, expand
 
@@ -192,8 +192,8 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     """x with y[.., index[j], ..] += alpha * source[.., j, ..] along dim, in the order of j, in a new tensor.
 
     index has one dimension, as long as source's dimension dim; source has x's other sizes. Shape () counts
-    as one dimension of one element. Raises IndexError where an index is out of range, ValueError where
-    the shapes do not fit, TypeError where the dtypes differ.
+    as one dimension of one element. Raises IndexError where an index is negative or out of range, ValueError
+    where the shapes do not fit, TypeError where the dtypes differ.
 
     >>> import ranvier as rv
     >>> rv.index_add(rv.zeros(2, 2), 0, rv.tensor([1, 1]), rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
@@ -202,6 +202,7 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     """
     input, source = as_tensor("index_add", input), as_tensor("index_add", source)
     rows = _with_dimension(index_array("index_add", index))
+    from_0("index_add", rows)
     at = _dim("index_add", dim, input.ndim)
     expected = (
         (*input.shape[:at], rows.size, *input.shape[at + 1 :])

@@ -13,7 +13,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.diagonal import diagonal
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
 from ranvier.ops.elementwise.where import where
-from ranvier.ops.index import index_array, index_select
+from ranvier.ops.index import index_array, selected
 from ranvier.ops.join import select
 from ranvier.ops.scatter import scatter, scatter_add
 from ranvier.ops.shape import (
@@ -33,7 +33,7 @@ def take(input: Any, index: Any) -> Tensor:
     tensor([4., 1.])
     """
     input, at = as_tensor("take", input), index_array("take", index)
-    return reshape(index_select(reshape(input, (-1,)), 0, at.reshape(-1)), at.shape)
+    return reshape(selected(reshape(input, (-1,)), 0, at.reshape(-1)), at.shape)
 
 
 def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
