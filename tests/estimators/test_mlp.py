@@ -301,6 +301,16 @@ def test_wrong_settings(settings, message):
         MLPClassifier(**settings).fit(X, y)
 
 
+@pytest.mark.parametrize("kind", ["MLPRegressor", "NeuralNetRegressor", "TabularRegressor"])
+def test_dates_are_no_targets(kind):
+    settings = {"module": nn.Linear(2, 1)} if kind == "NeuralNetRegressor" else {}
+    model, X = getattr(rv.sklearn, kind)(**settings), np.ones((5, 2))
+    day = np.arange("2026-01-01", "2026-01-06", dtype="datetime64[D]")
+    for y in (day, day - day[0], list(day)):
+        with pytest.raises(TypeError, match=rf"\[{kind}\] got y of dtype (date|time).* expected numbers"):
+            model.fit(X, y)
+
+
 def test_warnings():
     X, y = classes()
     with pytest.warns(ConvergenceWarning, match="maximum of 2 iterations"):

@@ -117,6 +117,62 @@ def test_adamw_stays_decoupled_with_a_state_of_adam():
     assert optimizer.param_groups[0]["decoupled_weight_decay"]
 
 
+def trained(name, **settings):
+    p = rv.tensor([1.0, 2.0], requires_grad=True)
+    optimizer = getattr(optim, name)([p], lr=0.1, **settings)
+    (p * p).sum().backward()
+    optimizer.step()
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "settings"),
+    [
+        ("SGD", "Adam", {}),
+        ("Adam", "SGD", {"momentum": 0.9}),
+        ("Adam", "Lion", {}),
+        ("Adam", "NAdam", {}),
+        ("NAdam", "Adam", {}),
+        ("Adagrad", "RMSprop", {}),
+        ("Adadelta", "RMSprop", {}),
+        ("RMSprop", "Adadelta", {}),
+        ("AdamW", "RMSprop", {"momentum": 0.9, "centered": True}),
+    ],
+)
+def test_the_state_of_another_optimizer_is_refused(name, other, settings):
+    optimizer, saved = trained(name), trained(other, **settings).state_dict()
+    before = copy.deepcopy(optimizer.state_dict())
+    text = f"[{name.lower()}] got the state of another optimizer"
+    refused(ValueError, text, optimizer.load_state_dict, saved)
+    assert repr(optimizer.state_dict()) == repr(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "settings"),
+    [
+        ("AdamW", "Adam", {"amsgrad": True}),
+        ("SGD", "SGD", {"momentum": 0.9}),
+        ("RMSprop", "RMSprop", {"centered": True}),
+        ("NAdam", "NAdam", {}),
+    ],
+)
+def test_the_state_of_the_same_optimizer_is_taken(name, other, settings):
+    optimizer, saved = trained(name), trained(other, **settings).state_dict()
+    optimizer.load_state_dict(saved)
+    assert set(optimizer.state_dict()["state"][0]) == set(saved["state"][0])
+
+
+def test_an_optimizer_of_a_program_keeps_what_it_likes():
+    class Slow(optim.SGD):
+        pass
+
+    p = rv.tensor([1.0], requires_grad=True)
+    optimizer = Slow([p], lr=0.1)
+    saved = {**optimizer.state_dict(), "state": {0: {"slow": np.array([2.0])}}}
+    optimizer.load_state_dict(saved)
+    assert optimizer.state[p]["slow"].tolist() == [2.0]
+
+
 def test_momentum_of_a_state_dict_without_step_is_kept():
     """PyTorch's SGD saves no step count."""
     p = parameter(0)

@@ -39,6 +39,7 @@ class Adam(Moments):
     """
 
     name = rule = "adam"
+    optional = ("max_exp_avg_sq",)
 
     def __init__(
         self,

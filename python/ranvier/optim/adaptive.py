@@ -119,6 +119,7 @@ class RMSprop(Optimizer):
 
     name = rule = "rmsprop"
     at_least_0 = ("lr", "eps", "momentum", "weight_decay", "alpha")
+    states, optional = ("square_avg",), ("momentum_buffer", "grad_avg")
 
     def __init__(
         self,

@@ -37,8 +37,8 @@ class Optimizer:
     - ``rule``: the core's name of the rule; ``name`` is the name in errors
     - ``at_least_0``: settings that must not be negative
     - ``settings(group)``: the rule's numbers, in the core's order
-    - ``states``, or ``state_names(group)`` if they depend on settings: the arrays of each parameter, None for
-      one that is not in use
+    - ``states``: the arrays of each parameter; ``optional``: those that depend on settings.
+      ``state_names(group)`` then gives all, with None for one that is not in use
     - ``product_name``: a number of each parameter besides its step count, if the rule keeps one
     """
 
@@ -46,6 +46,7 @@ class Optimizer:
     rule: ClassVar[str] = ""
     at_least_0: ClassVar[tuple[str, ...]] = ()
     states: ClassVar[tuple[str | None, ...]] = ()
+    optional: ClassVar[tuple[str, ...]] = ()
     product_name: ClassVar[str | None] = None
     finite: Tensor | None = None  # a Trainer's loss: if it is NaN or infinite, `step` changes nothing
 
@@ -163,11 +164,16 @@ class Optimizer:
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Loads settings and state (of NumPy, torch or ranvier) from a state_dict with equal groups."""
+        """Loads settings and state (of NumPy, torch or ranvier) from a state_dict with equal groups.
+
+        Raises ValueError for other groups, and for the state of another kind of optimizer.
+        """
         groups = state_dict["param_groups"]
         ours, theirs = ([len(g["params"]) for g in which] for which in (self.param_groups, groups))
         if ours != theirs:
             raise ValueError(f"[{self.name}] got groups of {theirs} parameters; expected {ours}")
+        for values in state_dict["state"].values():
+            self._require_own(values)
         by_index: dict[int, Tensor] = {}
         for group, saved in zip(self.param_groups, groups, strict=True):
             by_index.update(zip(saved["params"], group["params"], strict=True))
@@ -179,6 +185,17 @@ class Optimizer:
         for index, values in state_dict["state"].items():
             p = by_index[int(index)]
             self.state[p] = _in_place(before.get(p, {}), self.load_state(p, values))
+
+    def _require_own(self, values: Mapping[str, Any]) -> None:
+        """Raises ValueError unless they are the names of this rule's state; a program's class may differ."""
+        given = {k for k, v in values.items() if v is not None and k != "step"}
+        needed = {name for name in (*self.states, self.product_name) if name is not None}
+        ours = self.rule and type(self).__module__.startswith("ranvier.")
+        if ours and given and not needed <= given <= needed.union(self.optional):
+            raise ValueError(
+                f"[{self.name}] got the state of another optimizer, {', '.join(sorted(given))}; expected "
+                f"{', '.join([*sorted(needed), *self.optional])}: load it into an optimizer of its class"
+            )
 
     def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
         """A parameter's state from that of a state_dict."""

@@ -27,6 +27,7 @@ class SGD(Optimizer):
 
     name = rule = "sgd"
     at_least_0 = ("lr", "momentum", "weight_decay")
+    optional = ("momentum_buffer",)
 
     def __init__(
         self,

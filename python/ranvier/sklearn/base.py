@@ -158,6 +158,14 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 class NetworkRegressor(RegressorMixin, NetworkEstimator):
     """A regressor."""
 
+    def _require_numbers(self, y: Any) -> None:
+        dtype = np.asarray(y).dtype
+        if dtype.kind in "mM":
+            raise TypeError(
+                f"[{type(self).__name__}] got y of dtype {dtype}; expected numbers, such as days: "
+                "(y - y.min()) / np.timedelta64(1, 'D')"
+            )
+
     def predict(self, X: Any) -> Array:
         """The predicted values, (n,), or (n, outputs) for a y of several columns, in the network's dtype.
 

@@ -36,7 +36,8 @@ class MLPRegressor(NetworkRegressor, Perceptron):
 
     Attributes: those of :class:`MLPClassifier` except classes_; `validation_scores_` are R^2.
 
-    Raises ValueError: a parameter out of range, or data that scikit-learn refuses.
+    Raises ValueError: a parameter out of range, or data that scikit-learn refuses; TypeError: a y of dates or
+    durations.
 
     >>> from ranvier.sklearn import MLPRegressor
     >>> from sklearn.datasets import make_regression
@@ -131,6 +132,7 @@ class MLPRegressor(NetworkRegressor, Perceptron):
         return self._fit_arrays(X, target, target, weights, validation, loss, incremental)
 
     def _target(self, y: Array) -> Array:
+        self._require_numbers(y)
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError("[MLPRegressor] got a y below 0; expected y >= 0 for the loss 'poisson'")
         if y.ndim == 2 and y.shape[1] == 1:

@@ -365,6 +365,7 @@ class NeuralNetRegressor(NetworkRegressor, _NeuralNet):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, first: bool, epochs: int) -> NeuralNetRegressor:
         X, y = validate_data(self, X, y, reset=first, allow_nd=True, multi_output=True, y_numeric=True)
+        self._require_numbers(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if first:

@@ -325,7 +325,8 @@ class TabularRegressor(NetworkRegressor, _Tabular):
         self._check()
         self._require_targets(y)
         table = self._table(X, reset=True)
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        given, y = y, check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        self._require_numbers(given)
         check_consistent_length(table, y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
