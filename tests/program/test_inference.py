@@ -1,5 +1,9 @@
 """rv.compile(model): the forward pass of a model in evaluation mode, without a tape."""
 
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -127,6 +131,96 @@ def test_an_argument_among_the_results():
         np.testing.assert_array_equal(found["given"], X + i)
         np.testing.assert_array_equal(found["made"][0], (X + i) * 2)
         np.testing.assert_array_equal(found["made"][1], X + i)
+    assert fast.programs
+
+
+class Named(NamedTuple):
+    first: object
+    second: object
+
+
+@dataclass(frozen=True)
+class Output:
+    first: object
+    second: object
+    note: str = "none"
+
+
+@dataclass(slots=True)
+class Slotted:
+    first: object
+    second: object
+    inner: object = None
+
+
+CONTAINERS = {
+    "OrderedDict": (lambda a, b: OrderedDict(second=b, first=a), lambda y: (y["first"], y["second"])),
+    "named tuple": (Named, lambda y: (y.first, y.second)),
+    "dataclass": (lambda a, b: Output(a, b, "both"), lambda y: (y.first, y.second)),
+    "slots": (Slotted, lambda y: (y.first, y.second)),
+    "nested": (
+        lambda a, b: Slotted([a], OrderedDict(inner=Output({"b": b}, None)), (Output(1, 2),)),
+        lambda y: (y.first[0], y.second["inner"].first["b"]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_containers_of_results(name):
+    make, parts = CONTAINERS[name]
+
+    class Model(nn.Module):
+        def forward(self, x):
+            return make(x * 2, x + 1)
+
+    fast, eager = rv.compile(Model().eval()), Model().eval()
+    kept = [fast(X + i) for i in range(5)]
+    for i, found in enumerate(kept):
+        wanted = eager(rv.tensor(X + i))
+        assert type(found) is type(wanted)
+        assert len({id(found) for found in kept}) == 5
+        for part, other in zip(parts(found), parts(wanted), strict=True):
+            np.testing.assert_array_equal(part, other)
+        if name == "dataclass":
+            assert found.note == "both"
+        if name == "OrderedDict":
+            assert list(found) == ["second", "first"]
+    assert fast.programs
+
+
+def test_a_result_that_no_replay_can_make():
+    class Bag(dict):
+        pass
+
+    class Model(nn.Module):
+        def forward(self, x):
+            return Bag(x=x * 2)
+
+    with pytest.raises(
+        rv.CaptureError, match=r"returns a Bag, .* tuple, list, dict, OrderedDict or dataclass"
+    ):
+        rv.compile(Model().eval())(X)
+    with pytest.raises(rv.CaptureError, match="returns a set, which a replay"):
+        rv.compile(lambda x: Slotted(x * 2, {1}))(X)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8])
+def test_integer_arguments(dtype):  # that the model does not return, but for int64
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(9, 4)
+
+        def forward(self, index, x):
+            return Output(self.table(index).sum(-1) * x, index if dtype == np.int64 else x)
+
+    model = Model().eval()
+    fast = rv.compile(model)
+    for i in range(5):
+        index, x = (np.arange(6) + i).astype(dtype) % 9, np.full(6, i, np.float32)
+        found, wanted = fast(index, x), model(rv.tensor(index), rv.tensor(x))
+        np.testing.assert_array_equal(found.first, wanted.first.detach())
+        np.testing.assert_array_equal(found.second, wanted.second)
     assert fast.programs
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import OrderedDict
 from enum import Enum
 from typing import Any
 
@@ -13,6 +14,7 @@ from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
 from ranvier.program.errors import CaptureError
+from ranvier.program.signature import is_record
 
 Array = np.ndarray[Any, Any]
 _COMPUTED = frozenset("fd?lq")  # dtypes that the core computes in
@@ -68,13 +70,16 @@ def _not_plain(result: Any) -> str:
     kind = type(result)
     if kind in (tuple, list) or (isinstance(result, tuple) and hasattr(kind, "_fields")):
         return next((fault for fault in map(_not_plain, result) if fault), "")
-    if kind is dict:
+    if kind is dict or kind is OrderedDict:
         return next((fault for fault in map(_not_plain, result.values()) if fault), "")
+    if is_record(result):
+        fields = (getattr(result, name) for name in kind.__dataclass_fields__)
+        return next((fault for fault in map(_not_plain, fields) if fault), "")
     if result is None or isinstance(
         result, (Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
     ):
         return ""
     return (
         f"the step returns a {kind.__name__}, which a replay would not make again; return Tensors, plain "
-        "values, or a tuple, list or dict of them"
+        "values, or a tuple, list, dict, OrderedDict or dataclass of them"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from types import MethodType
 from typing import Any
@@ -12,6 +14,7 @@ import ranvier._core as _core
 from ranvier.autograd.mode import mode
 from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.nn import Module
 
 Array = np.ndarray[Any, Any]
 ndarray = np.ndarray
@@ -194,9 +197,36 @@ def flattened(x: Any, tensors: list[Tensor]) -> Any:
         return x
     if issubclass(kind, tuple):  # a named tuple
         return kind(*[flattened(item, tensors) for item in x])
-    if kind is dict:
-        return {name: flattened(item, tensors) for name, item in x.items()}
+    if kind is dict or kind is OrderedDict:
+        return kind((name, flattened(item, tensors)) for name, item in x.items())
+    if is_record(x):
+        before = len(tensors)
+        fields = {name: flattened(getattr(x, name), tensors) for name in kind.__dataclass_fields__}
+        return x if len(tensors) == before else Record(x, fields)
     return x
+
+
+def is_record(x: Any) -> bool:
+    """Whether x is an object of a dataclass, and nothing else that holds values."""
+    return hasattr(type(x), "__dataclass_fields__") and not isinstance(x, (dict, list, tuple, Module))
+
+
+class Record:
+    """Stands for an object of a dataclass with Tensors in its fields."""
+
+    __slots__ = ("fields", "form")
+
+    def __init__(self, form: Any, fields: dict[str, Any]) -> None:
+        self.form, self.fields = copy.copy(form), fields
+        for name, item in fields.items():  # no Tensors are kept
+            object.__setattr__(self.form, name, item)
+
+    def filled(self, tensors: list[Tensor]) -> Any:
+        """A new object with Tensors in its fields; ``__init__`` does not run."""
+        made = copy.copy(self.form)
+        for name, item in self.fields.items():
+            object.__setattr__(made, name, filled(item, tensors))
+        return made
 
 
 class Place:
@@ -219,9 +249,9 @@ def filled(form: Any, tensors: list[Tensor]) -> Any:
         return form
     if isinstance(form, tuple):
         return kind(*[filled(item, tensors) for item in form])
-    if kind is dict:
-        return {name: filled(item, tensors) for name, item in form.items()}
-    return form
+    if kind is dict or kind is OrderedDict:
+        return kind((name, filled(item, tensors)) for name, item in form.items())
+    return form.filled(tensors) if kind is Record else form
 
 
 __all__ = ["environment", "filled", "flattened", "replaced", "signature", "wrap"]
