@@ -125,6 +125,37 @@ def test_a_keyboard_interrupt_of_a_callback():
     assert trainer.history.epochs == 1
 
 
+@pytest.mark.parametrize(
+    ("when", "epoch", "batch"),
+    [("batch_begin", 0, 1), ("batch_end", 0, 1), ("epoch_begin", 0, 1), ("epoch_end", 1, 0)],
+)
+def test_a_checkpoint_follows_the_keyboard_interrupt_of_a_callback(when, epoch, batch, tmp_path):
+    class Raise(rv.Callback):
+        pass
+
+    def interrupt(self, *args):
+        raise KeyboardInterrupt
+
+    setattr(Raise, f"on_{when}", interrupt)
+    heard = Press(99)
+    whole, stopped = fit(), fit(Raise(), heard, rv.Checkpoint(tmp_path))
+    assert (stopped.interrupted, stopped.epoch) == (True, epoch)
+    assert heard.heard == [*range(4 if epoch else 1), "interrupt", "end"]
+    assert checkpoints.listed(tmp_path)[0].name == f"checkpoint-{epoch:05d}-{batch:06d}.safetensors"
+    resumed = fit(rv.Checkpoint(tmp_path), resume=tmp_path)
+    assert_equal_weights(resumed.model, whole.model)
+    assert dict(resumed.history) == dict(whole.history)
+
+
+def test_a_second_keyboard_interrupt_of_callbacks_does_not_wait(tmp_path):
+    class Raise(rv.Callback):
+        def on_batch_end(self, batch, logs):
+            raise KeyboardInterrupt
+
+    trainer = fit(Raise(), Raise(), rv.Checkpoint(tmp_path))
+    assert (trainer.interrupted, checkpoints.listed(tmp_path)) == (True, [])
+
+
 def test_other_errors_go_through():
     class Raise(rv.Callback):
         def on_epoch_end(self, epoch, logs):

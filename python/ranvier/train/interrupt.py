@@ -28,16 +28,21 @@ class Interrupt:
     def __enter__(self) -> Interrupt:
         mine = threading.current_thread() is threading.main_thread()
         if mine and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, self._note)
+            signal.signal(signal.SIGINT, self._handle)
             self._installed = True
         return self
 
-    def _note(self, number: int, frame: Any) -> None:
-        self._pending = True
+    def _handle(self, number: int, frame: Any) -> None:
+        self.note()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
+    def note(self) -> bool:
+        """Let the next `check` raise; False if it is to already."""
+        first, self._pending = not self._pending, True
+        return first
+
     def check(self) -> None:
-        """Raise KeyboardInterrupt if there was a Ctrl-C since the last step."""
+        """Raise KeyboardInterrupt if there was one since the last step."""
         if self._pending:
             self._pending = False
             self.between_steps = True

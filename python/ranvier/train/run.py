@@ -153,8 +153,18 @@ class Run:
             self._end_epoch()
             self._interrupt.check()
 
+    def _call(self, method: str, *args: Any) -> None:
+        """Call a method of all callbacks. A KeyboardInterrupt of one acts as Ctrl-C: between two steps, so
+        that the others are called and a checkpoint can be written. A second one ends the run at once."""
+        for hook in self._called:
+            try:
+                getattr(hook, method)(*args)
+            except KeyboardInterrupt:
+                if not self.alone or not self._interrupt.note():
+                    raise
+
     def _begin_epoch(self) -> None:
-        call(self._called, "on_epoch_begin", self.epoch)
+        self._call("on_epoch_begin", self.epoch)
         self._samples, self._start = 0, perf_counter()
 
     def _end_epoch(self) -> None:
@@ -166,7 +176,7 @@ class Run:
         history.append(**logs)
         history.seconds[-1], history.samples[-1] = seconds, float(self._samples)
         self.epoch, self.batch, self._measured = self.epoch + 1, 0, self._new_measured()
-        call(self._called, "on_epoch_end", self.epoch - 1, logs)
+        self._call("on_epoch_end", self.epoch - 1, logs)
         self._epoch_ended()
 
     def _train_epoch(self) -> None:
@@ -179,7 +189,7 @@ class Run:
         step.check_soon()
         self._run_ahead()
         for x, y, weights in self.source:
-            call(self._called, "on_batch_begin", self.batch)
+            self._call("on_batch_begin", self.batch)
             last = self.batch + 1 == self.source.batches
             try:
                 value, output, penalty, updated = step(x, y, weights, last)
@@ -193,7 +203,7 @@ class Run:
             value = self._measured.add(value, output, y, weights, penalty)
             self.batch += 1
             self._samples += self._samples_of(x)
-            call(self._called, "on_batch_end", self.batch - 1, {"loss": value})
+            self._call("on_batch_end", self.batch - 1, {"loss": value})
             self._check_interrupt()
             self._run_ahead()
         if step.unfinished:  # of a loader that does not know its length
@@ -271,7 +281,7 @@ class Run:
         y = None if output is None else ahead.targets()
         self._measured.add_all(values, output, y, ahead.weight(), penalties)
         self._samples += done * ahead.batches.size
-        call(self._called, "on_batch_end", self.batch - 1, {"loss": last + penalty})
+        self._call("on_batch_end", self.batch - 1, {"loss": last + penalty})
 
     def _count(self, batches: int, updated: bool = True) -> None:
         self.source.skip(batches)

@@ -64,7 +64,7 @@ class Callback:
         """After a step; `logs["loss"]` is the loss of this batch."""
 
     def on_interrupt(self) -> None:
-        """After Ctrl-C, between two steps and before `on_train_end`."""
+        """After Ctrl-C or a KeyboardInterrupt of a callback, between two steps and before `on_train_end`."""
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps of this callback: arrays, numbers, strings, None, and dicts and lists."""

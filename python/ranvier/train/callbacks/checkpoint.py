@@ -28,7 +28,8 @@ class Checkpoint(Callback):
     a run that was never stopped. Other callbacks are called before it, so that it holds their state.
 
     A file is complete or does not exist: it is written under another name, flushed to the disk and renamed;
-    older files are removed after that. Ctrl-C writes one before the run ends.
+    older files are removed after that. Ctrl-C, and a KeyboardInterrupt that a callback raises, write one
+    before the run ends.
 
     Args:
         folder: of the files "checkpoint-<epochs>-<batches>.safetensors", made if it does not exist.
