@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import pickle
 
 import numpy as np
@@ -76,10 +77,45 @@ def test_numpy_sees_the_memory_but_not_through_the_tape():
     assert np.asarray(x.detach())[0] == 5
 
 
-def test_numpy_on_the_left_gives_way():
-    assert rv.Tensor.__array_ufunc__ is None
-    with pytest.raises(TypeError):
-        np.exp(rv.ones(2))
+LEFT = [
+    *(np.ones(2, np.float32), np.full((2, 1), 3.0, np.float32), np.float32(3), np.float64(3)),
+    *(np.int64(3), np.array(3.0, np.float32)),
+]
+
+
+@pytest.mark.parametrize("left", LEFT, ids=lambda left: f"{type(left).__name__}{np.shape(left)}")
+@pytest.mark.parametrize(
+    "name", ["add", "sub", "mul", "truediv", "pow", "lt", "ge", "eq", "ne", "floordiv", "mod"]
+)
+def test_numpy_on_the_left_gives_way(left, name):
+    operate = getattr(operator, name)
+    x = rv.tensor([2.0, 5.0], requires_grad=True)
+    y = operate(left, x)
+    assert type(y) is rv.Tensor
+    np.testing.assert_allclose(y.detach().numpy(), operate(left, x.detach().numpy()), rtol=1e-6)
+    assert y.requires_grad == (name not in ("lt", "ge", "eq", "ne"))
+    changed = left
+    changed = getattr(operator, f"i{name}", operate)(changed, x)
+    assert type(changed) is rv.Tensor
+
+
+def test_functions_of_numpy_give_tensors():
+    x = rv.tensor([[1.0, 4.0], [9.0, 16.0]])
+    y = np.sqrt(x)
+    assert (type(y), y.dtype, y.tolist()) == (rv.Tensor, rv.float32, [[1, 2], [3, 4]])
+    assert np.maximum(np.full(2, 5.0), x).tolist() == [[5, 5], [9, 16]]
+    assert np.isnan(x).dtype == rv.bool
+    assert np.add.reduce(x, axis=0).tolist() == [10, 20]
+    assert np.exp(rv.tensor(0.0)).tolist() == 1
+    assert np.multiply(x, 1j).dtype == np.complex64
+    assert type(np.asarray(x)) is np.ndarray
+    x.requires_grad_()
+    for look in (np.sqrt, np.abs, lambda x: np.add(np.ones(2), x)):
+        refused(RuntimeError, "can't call numpy() on a Tensor that requires grad; use detach()", look, x)
+    with rv.no_grad():
+        assert np.sqrt(x).tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(rv.CaptureError, match=r"numpy\(\)"):
+        rv.compile(lambda x: np.sqrt(x))(rv.ones(2))
 
 
 def test_array_protocol():

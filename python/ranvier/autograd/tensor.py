@@ -71,8 +71,7 @@ class Tensor:
     _requires_grad: bool
     _grad_fn: Any
 
-    __array_ufunc__ = None  # array + tensor calls the Tensor's operator, which records it
-    __array_priority__ = 1000
+    __array_priority__ = 1000  # array + tensor calls the Tensor's operator, which records it
 
     def __init__(self, *data: Any, requires_grad: bool = False) -> None:
         _fill(self, sized_or_copied("Tensor", data, np.float32), requires_grad)
@@ -257,6 +256,10 @@ class Tensor:
                 )
             return array.astype(dtype)
         return array.copy() if copy else array
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        """What NumPy's functions give for a Tensor, as a Tensor: ``np.sqrt(x)``."""
+        return wrap(np.asarray(array)) if array.dtype.kind in "biuf" else array
 
     def __dlpack__(self, **kwargs: Any) -> Any:
         return self.numpy().__dlpack__(**kwargs)
