@@ -39,7 +39,7 @@ ALLOWED = {
     # the function of this name in PyTorch is another one: its operator, not its layer
     "torch": """
         alpha_dropout batch_norm dropout embedding initial_seed instance_norm kl_div compile layer_norm
-        group_norm
+        group_norm elu_ rrelu_
     """,
     # PyTorch's overloads have several meanings: the tests of arguments call them
     "overloads": """

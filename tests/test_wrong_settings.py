@@ -46,6 +46,8 @@ LAYERS: dict[str, dict[str, Any]] = {
     "AdaptiveMaxPool1d": {"output_size": 2},
     "AdaptiveMaxPool2d": {"output_size": 2},
     "AvgPool1d": {"kernel_size": 2},
+    "LPPool1d": {"norm_type": 2.0, "kernel_size": 2},
+    "LPPool2d": {"norm_type": 2.0, "kernel_size": 2},
     "MaxPool1d": {"kernel_size": 2},
     "ConstantPad1d": {"padding": 1, "value": 0.5},
     "ConstantPad2d": {"padding": 1, "value": 0.5},

@@ -303,6 +303,156 @@ def test_draws():
     assert first.tolist() == rv.normal(rv.zeros(3), 1.0, generator=rv.Generator().manual_seed(3)).tolist()
 
 
+IN_PLACE = {
+    "celu_": (F.celu, (0.5,)),
+    "elu_": (F.elu, (0.5,)),
+    "hardtanh_": (F.hardtanh, (-0.5, 0.25)),
+    "leaky_relu_": (F.leaky_relu, (0.3,)),
+    "relu_": (F.relu, ()),
+    "rrelu_": (F.rrelu, (0.1, 0.4)),
+    "selu_": (F.selu, ()),
+    "threshold_": (F.threshold, (0.1, -2.0)),
+}
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_activations_in_place(name):
+    function, settings = IN_PLACE[name]
+    changed = getattr(F, name)
+    x = rv.tensor(MATRIX, requires_grad=True)
+    y = x * 1.0
+    assert changed(y, *settings) is y
+    assert y.tolist() == function(x, *settings).tolist()
+    wanted, found = (rv.autograd.grad(z.sum(), x)[0].tolist() for z in (function(x, *settings), y))
+    assert found == wanted
+    refused(RuntimeError, f"[{name[:-1]}]", changed, x, *settings)
+    assert x.tolist() == MATRIX.tolist()
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (2, 5), (7, 2), (9, 2), (1, 4), (3, 3, 3), (0, 2)])
+@pytest.mark.parametrize("wrap", [False, True])
+def test_fill_diagonal(shape, wrap):
+    x = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+    wanted = x.copy()
+    np.fill_diagonal(wanted, -1, wrap)
+    for dtype in (np.float32, np.float64, np.int64):
+        t = rv.tensor(x.astype(dtype))
+        assert t.fill_diagonal_(-1, wrap) is t
+        np.testing.assert_array_equal(t.numpy(), wanted)
+    t = rv.tensor(x, requires_grad=True)
+    y = (t * 2).fill_diagonal_(3.0, wrap=wrap)
+    y.sum().backward()
+    np.testing.assert_array_equal(t.grad.numpy(), np.where(wanted == -1, 0, 2))
+    refused(RuntimeError, "[fill_diagonal_]", t.fill_diagonal_, 1.0)
+
+
+def test_fill_diagonal_of_views_and_wrong_shapes():
+    x = rv.zeros(3, 4)
+    x.t()[1:].fill_diagonal_(2.0)
+    assert x.tolist() == [[0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 2]]
+    refused(ValueError, "[fill_diagonal_] got x of shape (3,)", rv.zeros(3).fill_diagonal_, 1.0)
+    refused(ValueError, "[fill_diagonal_] got x of shape (2, 2, 3)", rv.zeros(2, 2, 3).fill_diagonal_, 1.0)
+
+
+COORDINATES = [
+    np.array([0.0, 0.5, 2.0, 2.25]),
+    np.array([1.0, 2.0, 4.0, 7.0, 11.0]),
+    np.array([0.0, -1.0, -3.0]),
+]
+CUBE = DRAWS.standard_normal((4, 5, 3))
+
+
+@pytest.mark.parametrize("edge_order", [1, 2])
+@pytest.mark.parametrize("dim", [None, 0, -1, (2, 0)])
+@pytest.mark.parametrize("kind", ["one", "number", "numbers", "coordinates"])
+def test_gradient(kind, dim, edge_order, request):
+    dims = (0, 1, 2) if dim is None else (dim,) if isinstance(dim, int) else dim
+    spacing = {"one": 1, "number": 0.5, "numbers": [0.5, 2.0, 3.0][: len(dims)]}.get(kind)
+    if spacing is None:
+        spacing = [rv.tensor(COORDINATES[d]) for d in dims]
+    given = [np.asarray(s) for s in spacing] if isinstance(spacing, list) else [spacing] * len(dims)
+    x = rv.tensor(CUBE, requires_grad=True)
+    found = rv.gradient(x, spacing=spacing, dim=dim, edge_order=edge_order)
+    for y, at, h in zip(found, dims, given, strict=True):
+        np.testing.assert_allclose(
+            y.detach(), np.gradient(CUBE, h, axis=at, edge_order=edge_order), rtol=1e-12, atol=1e-12
+        )
+    gradcheck(lambda x: rv.gradient(x, spacing=spacing, dim=dim, edge_order=edge_order)[0], (x,))
+
+
+def test_gradient_of_few_points():
+    assert rv.gradient(rv.tensor([1.0, 3.0]))[0].tolist() == [2, 2]
+    assert rv.gradient(rv.tensor([1, 3, 4]))[0].tolist() == [2, 1.5, 1]
+    refused(
+        ValueError, "[gradient] got 1 points along dimension 0; expected at least 2", rv.gradient, rv.ones(1)
+    )
+    refused(
+        ValueError,
+        "got 2 points along dimension 0; expected at least 3",
+        rv.gradient,
+        rv.ones(2),
+        edge_order=2,
+    )
+    refused(
+        ValueError, "[gradient] got 2 spacings for 1 dimensions", rv.gradient, rv.ones(3), spacing=[1.0, 2.0]
+    )
+    refused(ValueError, "and edge_order 3; expected as many, and 1", rv.gradient, rv.ones(3), edge_order=3)
+    wrong = [rv.tensor([1.0, 2.0])]
+    refused(ValueError, "[gradient] got coordinates of shape (2,)", rv.gradient, rv.ones(3), spacing=wrong)
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_cholesky_solve(upper):
+    A = np.stack([MATRIX[:, :2].T @ MATRIX[:, :2] + np.eye(2) * i for i in (1, 2, 3)])
+    B = DRAWS.standard_normal((3, 2, 4))
+    factor = np.linalg.cholesky(A)
+    factor = np.swapaxes(factor, -1, -2) if upper else factor
+    noise = factor + (np.tril if upper else np.triu)(np.ones((2, 2)), -1 if upper else 1)  # is not read
+    b, f = rv.tensor(B, requires_grad=True), rv.tensor(noise, requires_grad=True)
+    np.testing.assert_allclose(rv.cholesky_solve(b, f, upper).detach(), np.linalg.solve(A, B), rtol=1e-10)
+    np.testing.assert_allclose(b.cholesky_solve(f, upper).detach(), np.linalg.solve(A, B), rtol=1e-10)
+    gradcheck(lambda b, f: rv.cholesky_solve(b, f, upper), (b, f))
+    assert f.grad is None or (f.grad.numpy() * (noise != factor)).any() == 0
+    with pytest.raises(ValueError, match="singular"):
+        rv.cholesky_solve(rv.ones(2, 1), rv.zeros(2, 2))
+
+
+@pytest.mark.parametrize("p", [1, 2.0, -2, 3, math.inf, -math.inf])
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_lp_pool(p, ceil_mode, torch):
+    for shape, pool, windows in (
+        ((2, 3, 8), "lp_pool1d", ((3, 2), (2, None))),
+        ((2, 3, 6, 7), "lp_pool2d", ((2, None), ((3, 2), (2, 1)), (3, 2))),
+    ):
+        values = abs(DRAWS.standard_normal(shape)) + 0.1
+        for size, stride in windows:
+            both = []
+            for library in (rv, torch):
+                x = library.tensor(values, requires_grad=True)
+                y = getattr(library.nn.functional, pool)(x, p, size, stride, ceil_mode)
+                layer = getattr(library.nn, f"LPPool{pool[-2:]}")(p, size, stride, ceil_mode)
+                assert layer(x).tolist() == y.tolist()
+                y.sum().backward()
+                both += [y.detach().numpy(), x.grad.numpy(), repr(layer)]
+            np.testing.assert_allclose(both[0], both[3], rtol=1e-10)
+            np.testing.assert_allclose(both[1], both[4], rtol=1e-10)
+            assert both[2] == both[5]
+
+
+@pytest.mark.parametrize("p", [0, math.nan, "2", True, None])
+def test_wrong_lp_pool(p):
+    refused(
+        ValueError, f"[lp_pool] got norm_type {p!r}; expected a number", F.lp_pool1d, rv.ones(1, 1, 4), p, 2
+    )
+
+
+def test_lp_pool_of_zeros_and_sizes_in_a_tuple():
+    x = rv.tensor([[[0.0, 0.0, 3.0, 4.0]]], requires_grad=True)
+    y = F.lp_pool1d(x, 2, (2,))
+    y.sum().backward()
+    assert (y.tolist(), x.grad.tolist()) == ([[[0, 5]]], [[[0, 0, pytest.approx(0.6), pytest.approx(0.8)]]])
+
+
 def test_every_name_is_found_in_its_module():
     for table in (numeric.MODULE_OF, numeric.FUNCTIONAL_OF):
         for name in table:

@@ -105,6 +105,8 @@ LAYERS = [
     layer("MaxPool2d", (2, 3), dilation=2, ceil_mode=True, of=IMAGES),
     layer("AvgPool1d", 3, 2, 1, of=SEQUENCES),
     layer("AvgPool2d", 2, of=IMAGES),
+    layer("LPPool1d", 2, 3, 2, True, of=SEQUENCES),
+    layer("LPPool2d", 2, 2, of=IMAGES),
     layer("AvgPool2d", 3, stride=2, padding=1, count_include_pad=False, of=IMAGES),
     layer("AdaptiveAvgPool1d", 4, of=SEQUENCES),
     layer("AdaptiveAvgPool2d", (3, None), of=IMAGES),

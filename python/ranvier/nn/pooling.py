@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
@@ -16,6 +17,8 @@ __all__ = [
     "AdaptiveMaxPool2d",
     "AvgPool1d",
     "AvgPool2d",
+    "LPPool1d",
+    "LPPool2d",
     "MaxPool1d",
     "MaxPool2d",
 ]
@@ -156,6 +159,43 @@ class AvgPool2d(_Pool):
             self.count_include_pad,
             self.divisor_override,
         )
+
+
+class LPPool1d(_Pool):
+    """The norm_type-norm of each window of signals; see :func:`ranvier.nn.functional.lp_pool1d`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LPPool1d(2, 2)(rv.tensor([[[3.0, 4.0, 6.0, 8.0]]]))
+    tensor([[[ 5., 10.]]])
+    """
+
+    op = "lp_pool1d"
+    _shown = ("norm_type", "kernel_size", "stride", "ceil_mode")
+
+    def __init__(
+        self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+    ) -> None:
+        super().__init__()
+        self.norm_type = norm_type
+        self.kernel_size = _pair(kernel_size)
+        self.stride = _pair(stride)
+        self.ceil_mode = ceil_mode
+
+    def forward(self, input: Any) -> Tensor:
+        pool = getattr(F, self.op)
+        result: Tensor = pool(input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+        return result
+
+
+class LPPool2d(LPPool1d):
+    """The norm_type-norm of each window of images; see :func:`ranvier.nn.functional.lp_pool2d`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LPPool2d(2, 2)(rv.ones(1, 1, 2, 2))
+    tensor([[[[2.]]]])
+    """
+
+    op = "lp_pool2d"
 
 
 class _Adaptive(_Pool):

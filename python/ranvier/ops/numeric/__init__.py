@@ -35,7 +35,7 @@ FUNCTIONS = {
         fmin fmod hypot ldexp lerp logaddexp logaddexp2 nextafter remainder rsub true_divide xlogy
     """,
     "matrices": """
-        cholesky det inverse logdet matrix_power slogdet
+        cholesky cholesky_solve det inverse logdet matrix_power slogdet
     """,
     "factors": """
         lu lu_unpack pinverse qr
@@ -55,7 +55,7 @@ FUNCTIONS = {
         tensor_split vsplit vstack
     """,
     "statistics": """
-        aminmax cummax cummin cumulative_trapezoid diff logcumsumexp nanmean nansum trapezoid trapz
+        aminmax cummax cummin cumulative_trapezoid diff gradient logcumsumexp nanmean nansum trapezoid trapz
     """,
 }
 
@@ -90,7 +90,7 @@ METHODS = {
         logical_xor logical_xor_ not_equal not_equal_
     """,
     "matrices": """
-        cholesky det inverse logdet matrix_power slogdet
+        cholesky cholesky_solve det inverse logdet matrix_power slogdet
     """,
     "factors": """
         lu pinverse qr
@@ -103,8 +103,8 @@ METHODS = {
         nextafter_ remainder remainder_ true_divide true_divide_ xlogy xlogy_
     """,
     "places": """
-        diagonal_scatter index_copy index_copy_ index_fill index_fill_ index_put index_put_
-        masked_scatter masked_scatter_ put put_ scatter_reduce scatter_reduce_ select_scatter
+        diagonal_scatter fill_diagonal_ index_copy index_copy_ index_fill index_fill_ index_put
+        index_put_ masked_scatter masked_scatter_ put put_ scatter_reduce scatter_reduce_ select_scatter
         slice_scatter take
     """,
     "quantiles": """
@@ -129,7 +129,10 @@ FUNCTIONAL = {
         pixel_shuffle pixel_unshuffle unfold
     """,
     "functional": """
-        bilinear embedding_bag gumbel_softmax normalize pdist rrelu threshold
+        bilinear embedding_bag gumbel_softmax lp_pool1d lp_pool2d normalize pdist rrelu threshold
+    """,
+    "in_place": """
+        celu_ elu_ hardtanh_ leaky_relu_ relu_ rrelu_ selu_ threshold_
     """,
     "losses": """
         ctc_loss multilabel_margin_loss multilabel_soft_margin_loss triplet_margin_with_distance_loss

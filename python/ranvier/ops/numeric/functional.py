@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating
 from ranvier.ops.elementwise.extrema import maximum
 from ranvier.ops.elementwise.functions import log, log1p
+from ranvier.ops.elementwise.power import pow
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.index import index_array, index_select
 from ranvier.ops.layers.einsum import einsum
 from ranvier.ops.layers.embedding import embedding
+from ranvier.ops.layers.pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from ranvier.ops.norms import norm
 from ranvier.ops.reduce import amax
 from ranvier.ops.scatter import index_add
@@ -33,6 +36,47 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> T
     """
     input = as_tensor("normalize", input)
     return div(input, maximum(norm(input, p, dim, True), eps))
+
+
+def lp_pool1d(
+    input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> Tensor:
+    """y[o] = (sum of x^norm_type over the window that begins at o stride)^(1 / norm_type): (N, C, L).
+
+    norm_type inf, -inf: the largest, the least |x|. stride: kernel_size if it is None. ceil_mode: a last
+    window that is only partly inside counts as if it went on with the mean of its powers. Where the sum is 0
+    so is the gradient.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.lp_pool1d(rv.tensor([[[3.0, 4.0, 6.0, 8.0]]]), 2, 2)
+    tensor([[[ 5., 10.]]])
+    """
+    return _lp_pool(max_pool1d, avg_pool1d, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(
+    input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> Tensor:
+    """y[oh, ow] = (sum of x^norm_type over a window)^(1 / norm_type): (N, C, H, W); see :func:`lp_pool1d`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.lp_pool2d(rv.ones(1, 1, 4, 4), 2, 2)
+    tensor([[[[2., 2.],
+              [2., 2.]]]])
+    """
+    size = kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
+    return _lp_pool(max_pool2d, avg_pool2d, input, norm_type, size, stride, ceil_mode)
+
+
+def _lp_pool(largest: Any, mean: Any, x: Any, p: float, size: Any, stride: Any, ceil_mode: bool) -> Tensor:
+    if isinstance(p, bool) or not isinstance(p, (int, float)) or p == 0 or p != p:
+        raise ValueError(f"[lp_pool] got norm_type {p!r}; expected a number other than 0")
+    if abs(p) == math.inf:
+        sign = math.copysign(1.0, p)
+        return sign * largest(sign * abs(as_tensor("lp_pool", x)), size, stride, 0, 1, ceil_mode)
+    means = mean(pow(x, p), size, stride, 0, ceil_mode)
+    means = where(eq(means, 0), 0.0, means)  # where the sum is 0 the gradient is 0, too
+    return pow(mul(means, math.prod(size) if isinstance(size, (tuple, list)) else size), 1 / p)
 
 
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 from ranvier.autograd.function import Function
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.diagonal import tril, triu
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, common_dtype, is_floating, unbroadcast
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.elementwise.where import where
@@ -115,6 +116,22 @@ class Cholesky(Function):
         left = np.linalg.solve(upper, half)  # L^-T half
         dA = np.swapaxes(np.linalg.solve(upper, np.swapaxes(left, -1, -2)), -1, -2)
         return 0.5 * (dA + np.swapaxes(dA, -1, -2))
+
+
+def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
+    """X with L L^T X = B, for the input B (..., n, k) and a lower factor L (..., n, n).
+
+    upper: the factor is U with U^T U X = B. The other half of the factor is not read. Raises ValueError for a
+    singular factor.
+
+    >>> import ranvier as rv
+    >>> rv.cholesky_solve(rv.tensor([[4.0], [9.0]]), rv.tensor([[2.0, 0.0], [0.0, 3.0]]))
+    tensor([[1.],
+            [1.]])
+    """
+    factor = matrix("cholesky_solve", input2)
+    lower = triu(factor).mT if upper else tril(factor)
+    return solve(lower.mT, solve(lower, as_tensor("cholesky_solve", input)))
 
 
 def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:

@@ -9,10 +9,12 @@ import numpy as np
 
 from ranvier.autograd.creation import full_like
 from ranvier.autograd.function import Function, watched
+from ranvier.autograd.inplace import assign, check_leaf
+from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.diagonal import diagonal
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
-from ranvier.ops.elementwise.where import where
+from ranvier.ops.elementwise.where import masked_fill, where
 from ranvier.ops.index import index_array, selected
 from ranvier.ops.join import select
 from ranvier.ops.scatter import scatter, scatter_add
@@ -78,6 +80,27 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     if isinstance(value, Tensor) and value.ndim:
         raise ValueError(f"[index_fill] got value of shape {value.shape}; expected a number")
     return where(wrap(np.asarray(mask)), cast(value, input.dtype), input)
+
+
+def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
+    """x[i, i, ..] = fill_value, in place, for a matrix (m, n) or more dimensions of one length.
+
+    wrap: in a matrix with m > n the diagonal begins again after each n + 1 rows. Raises ValueError for
+    another shape.
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 2).fill_diagonal_(5.0)
+    tensor([[5., 0.],
+            [0., 5.]])
+    """
+    check_leaf(input, "fill_diagonal_")
+    if input.ndim < 2 or (input.ndim > 2 and len(set(input.shape)) > 1):
+        raise ValueError(
+            f"[fill_diagonal_] got x of shape {input.shape}; expected a matrix, or dimensions of one length"
+        )
+    mask = np.zeros(input.shape, bool)
+    np.fill_diagonal(mask, True, wrap)
+    return assign(input, masked_fill(input, keep(mask), fill_value), "fill_diagonal_")
 
 
 def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
