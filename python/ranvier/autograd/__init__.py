@@ -4,6 +4,7 @@ import importlib as _importlib
 import typing as _typing
 
 from ranvier.autograd import context as context
+from ranvier.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from ranvier.autograd.attach import METHODS as METHODS
 from ranvier.autograd.function import Function, once_differentiable
 from ranvier.autograd.grad import backward, value_and_grad
@@ -22,6 +23,7 @@ __all__ = [
     "backward",
     "borrowed",
     "bump",
+    "detect_anomaly",
     "enable_grad",
     "grad",
     "gradcheck",
@@ -31,6 +33,7 @@ __all__ = [
     "no_grad",
     "numeric_gradients",
     "once_differentiable",
+    "set_detect_anomaly",
     "set_grad_enabled",
     "value_and_grad",
     "wrap",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+import ranvier.autograd.anomaly as anomaly
 import ranvier.autograd.graph as graph
 import ranvier.autograd.hooks as hooks
 from ranvier.autograd.deferred import Deferred
@@ -118,6 +119,8 @@ def run(
     add, run_one, call_hooks, add_to_leaf = (
         graph.STEPS if create_graph else (_add, _run_node, hooks.call, accumulate)
     )
+    if anomaly.switch.check_nan and anomaly.switch.enabled:
+        run_one = anomaly.checked(run_one)
     retain_graph = create_graph if retain_graph is None else retain_graph
     pending: dict[Any, Any] = {}
     ours: set[Any] = set()  # nodes with a pending sum in a new array
