@@ -62,7 +62,7 @@ def test_the_page_is_right_about_pytorch(name, example, result, torch):
 OTHERS = {
     *("torch.adaptive_max_pool1d", "torch.batch_norm", "torch.embedding", "torch.instance_norm"),
     *("torch.compile", "torch.get_rng_state", "torch.kl_div"),  # compile: of a step, not of a model alone
-    *("Tensor.cuda", "Module.cuda"),  # refused
+    *("Tensor.cuda", "Module.cuda", "Module.half"),  # refused
     *(f"{at}.{name}" for at in ("torch", "Tensor") for name in ("cholesky", "lu", "qr")),  # deprecated
     *("torch.lu_unpack", "torch.set_default_tensor_type"),  # deprecated, too
     *(f"nn.utils.{p}weight_norm" for p in ("", "remove_")),

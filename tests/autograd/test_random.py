@@ -22,6 +22,24 @@ def test_keys_are_those_of_splitmix64():
     assert all(0 <= random.mixed(seed, n) < 2**64 for seed in range(20) for n in range(20))
 
 
+def test_a_fork_leaves_the_stream():
+    rv.manual_seed(3)
+    wanted = [rv.rand(2).tolist(), rv.randint(9, (4,)).tolist(), rv.randperm(5).tolist()]
+    rv.manual_seed(3)
+    found = [rv.rand(2).tolist()]
+    with rv.random.fork_rng(devices=[0]):
+        rv.manual_seed(8)
+        rv.rand(3), rv.randint(9, (4,))
+    found += [rv.randint(9, (4,)).tolist(), rv.randperm(5).tolist()]
+    assert found == wanted
+    rv.manual_seed(3)
+    with rv.random.fork_rng(enabled=False):
+        rv.rand(2)
+    assert rv.randint(9, (4,)).tolist() == wanted[1]
+    with pytest.raises(rv.CaptureError, match=r"fork_rng.*use it around the step"):
+        rv.compile(rv.random.fork_rng()(lambda x: x * rv.rand(2)))(rv.ones(2))
+
+
 @pytest.mark.parametrize(
     ("draw", "mean", "deviation"),
     [

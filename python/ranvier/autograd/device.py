@@ -7,7 +7,8 @@ _KINDS = ("cpu", "cuda", "mps", "xpu", "meta")
 
 class device(str):
     """``device("cpu")``: a str that also has ``type`` and ``index``. Another device of PyTorch can be named,
-    as programs do before they look whether it is there; a tensor that is sent to it raises ValueError.
+    as programs do before they look whether it is there; a tensor that is sent to it raises ValueError, and so
+    does ``with`` that device.
 
     Raises ValueError for a name that PyTorch does not have either.
 
@@ -25,6 +26,13 @@ class device(str):
         number = number if index is None else str(index)
         return super().__new__(cls, kind if not number or kind == "cpu" else f"{kind}:{number}")
 
+    def __enter__(self) -> device:
+        require_cpu(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return
+
     @property
     def type(self) -> str:
         return str(self).partition(":")[0]
@@ -37,6 +45,26 @@ class device(str):
     def __repr__(self) -> str:
         number = "" if self.index is None else f", index={self.index}"
         return f"device(type={self.type!r}{number})"
+
+
+def set_default_device(device: object) -> None:
+    """Takes names of the CPU, and None, where all tensors are. Raises ValueError for another device.
+
+    >>> import ranvier as rv
+    >>> rv.set_default_device("cpu")
+    """
+    if device is not None:
+        require_cpu(device)
+
+
+def get_default_device() -> device:
+    """The CPU.
+
+    >>> import ranvier as rv
+    >>> rv.get_default_device()
+    device(type='cpu')
+    """
+    return CPU
 
 
 def require_cpu(name: object) -> None:

@@ -201,6 +201,28 @@ def set_rng_state(state: dict[str, Any]) -> None:
     current().set_state(state)
 
 
+@contextlib.contextmanager
+def fork_rng(devices: Any = None, enabled: bool = True, *, device_type: str = "cpu") -> Iterator[None]:
+    """After the block the random numbers continue as if it had drawn none; also a decorator.
+
+    devices and device_type, PyTorch's for GPUs, have no effect. With enabled=False nothing is put back.
+
+    >>> import ranvier as rv
+    >>> rv.manual_seed(0); a = rv.rand(1).item(); rv.manual_seed(0)
+    >>> with rv.random.fork_rng():
+    ...     b = rv.rand(1).item()
+    >>> a == b == rv.rand(1).item()
+    True
+    """
+    refuse("fork_rng", "use it around the step")
+    state = get_rng_state() if enabled else None
+    try:
+        yield
+    finally:
+        if state is not None:
+            set_rng_state(state)
+
+
 def mixed(seed: int, number: int) -> int:
     """Key `number` of a seed: neighbouring numbers and seeds give unrelated keys."""
     return _mix(_mix(seed) + number)

@@ -308,9 +308,7 @@ class Module(HookRegistration):
         return self
 
     def to(self: Self, *args: Any, memory_format: Any = None, **kwargs: Any) -> Self:
-        """Casts floating parameters and buffers, as :meth:`Tensor.to`; channels_last is for those with 4
-        dimensions.
-        """
+        """Casts floating parameters and buffers, as :meth:`Tensor.to`; channels_last: if of 4 dimensions."""
         for tensor in (*self.parameters(), *self.buffers()):
             laid_out = memory_format != "channels_last" or tensor.ndim == 4
             cast = tensor.detach().to(*args, memory_format=memory_format if laid_out else None, **kwargs)
@@ -325,6 +323,10 @@ class Module(HookRegistration):
 
     def double(self: Self) -> Self:
         return self.to(np.float64)
+
+    def half(self: Self) -> Self:
+        """Raises TypeError: layers compute in float32 or float64."""
+        raise TypeError("[half] expected .float() or .double(): layers compute in float32 or float64")
 
     def cpu(self: Self) -> Self:
         return self
