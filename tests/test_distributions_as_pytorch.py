@@ -26,6 +26,11 @@ CASES = {  # the parameters, and values
     "Geometric": ((ROWS,), COUNTS),
     "Gumbel": ((ANY, POSITIVE), ANY * 2),
     "HalfNormal": ((POSITIVE,), POSITIVE),
+    "MixtureOfNormals": (
+        (RNG.uniform(0.2, 1, (4, 3, 2)), RNG.normal(size=(4, 3, 2)), np.ones((4, 3, 2))),
+        ANY,
+    ),
+    "MixtureOfVectors": ((ROWS[:, :2], RNG.normal(size=(4, 2, 3)), np.ones((4, 2, 3)) / 2), ANY),
     "Multinomial": ((ROWS,), COUNTS),
     "MultivariateNormal": ((ANY, COVARIANCE), ANY * 2),
     "Poisson": ((POSITIVE,), COUNTS),
@@ -34,6 +39,7 @@ CASES = {  # the parameters, and values
 }
 WITHOUT = {"Cauchy": "kl", "Binomial": "entropy kl", "Multinomial": "entropy kl", "Poisson": "entropy"}
 WITHOUT |= {"AffineOfNormal": "entropy kl mean variance", "SquashedNormal": "entropy kl mean variance"}
+WITHOUT |= dict.fromkeys(("MixtureOfNormals", "MixtureOfVectors"), "entropy kl")
 WITHOUT |= dict.fromkeys(("Geometric", "Gumbel", "HalfNormal", "StudentT"), "kl")
 
 
@@ -42,6 +48,11 @@ def made(library, name, parameters):
     normal = lambda: d.Normal(*parameters)  # noqa: E731
     if name == "Multinomial":
         return d.Multinomial(5, *parameters)
+    if name.startswith("Mixture"):
+        weights, loc, scale = parameters
+        parts = d.Normal(loc, scale)
+        parts = parts if name == "MixtureOfNormals" else d.Independent(parts, 1)
+        return d.MixtureSameFamily(d.Categorical(weights), parts)
     if name == "SquashedNormal":
         return d.Independent(d.TransformedDistribution(normal(), d.TanhTransform(cache_size=1)), 1)
     if name == "AffineOfNormal":

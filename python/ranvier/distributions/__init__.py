@@ -20,6 +20,7 @@ from ranvier.distributions.discrete import Bernoulli, Categorical, OneHotCategor
 from ranvier.distributions.divergence import kl_divergence
 from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
 from ranvier.distributions.heavy import Cauchy, Gumbel, HalfNormal, StudentT
+from ranvier.distributions.mixture import MixtureSameFamily
 from ranvier.distributions.multivariate import MultivariateNormal
 from ranvier.distributions.transformed import TransformedDistribution
 from ranvier.distributions.transforms import (
@@ -51,6 +52,7 @@ __all__ = [
     "Independent",
     "Laplace",
     "LogNormal",
+    "MixtureSameFamily",
     "Multinomial",
     "MultivariateNormal",
     "Normal",
