@@ -55,6 +55,32 @@ def test_large_images(stride, isa, rng):
     check(*depthwise_arrays(rng, 2, 33, 130, 130, 3, 3), stride=stride, padding=1, groups=33)
 
 
+@pytest.mark.parametrize("taps", [3, 5])
+def test_large_results(taps, isa, rng):
+    """Past the caches where vectors are cache lines, with the bits of smaller ones."""
+    x, w, bias = depthwise_arrays(rng, 1, 32, 362, 363, taps, taps)
+    settings = {"padding": taps // 2, "groups": 32}
+    y = kernels.conv2d(x, w, bias, activation="relu", **settings)
+    assert y.nbytes >= 16 << 20
+    first = kernels.conv2d(x[:, :, :9], w, bias, activation="relu", **settings)
+    np.testing.assert_array_equal(y[:, :, :7], first[:, :, :7])
+    dy = y[:, :, :181, :182]
+    dx, _, _ = kernels.conv2d_backward(dy, x, w, stride=2, **settings)
+    first, _, _ = kernels.conv2d_backward(dy[:, :, :5], x[:, :, :9], w, stride=2, **settings)
+    np.testing.assert_array_equal(dx[:, :, :7], first[:, :, :7])
+
+
+@pytest.mark.parametrize("padding", range(6))
+@pytest.mark.parametrize("taps", [3, 5])
+def test_both_phases(taps, padding, isa, rng):
+    """Gradients to the input of stride 2, whose tiles begin at an even or at an odd column."""
+    for width in (1, 2, 7, 8, 9, 16, 17, 30, 33):
+        for c in (3, 8, 16, 17):
+            if width + 2 * padding >= taps:
+                arrays = depthwise_arrays(rng, 2, c, 5, width, 2, taps)
+                check(*arrays, stride=(1, 2), padding=(0, padding), groups=c)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts_change_no_bit(layout, isa, rng):
     x, w, bias = depthwise_arrays(rng, 2, 17, 6, 19, 3, 3)

@@ -25,6 +25,7 @@ for m, k, n in [(1, 900, 700), (7, 1200, 530), (130, 800, 1100)]:
     a, b = array(m, k), array(k, n)
     show(f"matmul {m} {k} {n}", a @ b, a, b)
 convolutions = [(3, 40, 17, 2, 1), (24, 30, 40, 1, 1), (64, 14, 64, 1, 1), (32, 30, 32, 1, 32)]
+convolutions += [(48, 33, 48, 2, 48), (160, 30, 160, 2, 160)]
 for c, size, k, stride, groups in convolutions:
     x, w = array(2, c, size, size), array(k, c // groups, 3, 3)
     show(f"conv2d {c} {k}", F.conv2d(x, w, stride=stride, padding=1, groups=groups), x, w)

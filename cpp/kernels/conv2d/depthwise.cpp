@@ -14,7 +14,8 @@ constexpr int64_t kPixelsOfPart = 768;
 
 DepthwiseColumns::DepthwiseColumns(const AxisGeometry& geometry, int64_t both_phases, Carver& carver)
     : g_(geometry),
-      both_(g_.transposed && g_.stride == 2 && g_.dilation == 1 && g_.taps == both_phases),
+      both_(g_.transposed && g_.stride == 2 && g_.dilation == 1 && g_.taps % 2 == 1 && g_.taps >= 3 &&
+            g_.taps <= both_phases),
       count_(g_.transposed && !both_ ? std::min(g_.stride, g_.out) : 1),
       passes_(carver.take<DepthwisePass>(count_)),
       taps_(carver.take<DepthwiseTap>(geometry.taps)) {}
@@ -78,7 +79,7 @@ Depthwise<T>::Depthwise(const Correlation<T>& p, Carver& carver, int threads)
       columns_(p.axis(1), depthwise_kernels<T>().both_phases, carver) {
   const int64_t lanes = conv_kernels<T>().lanes, items = std::max<int64_t>(p.y.shape[0] * p.y.shape[2], 1);
   const int64_t row_bytes = p.w.shape[2] * p.x.shape[3] * p.x.shape[1] * static_cast<int64_t>(sizeof(T));
-  chunks_ = std::max(ceil_div(row_bytes, caches.l2 / 4), threads > 1 ? ceil_div(4 * threads, items) : 1);
+  chunks_ = std::max(ceil_div(row_bytes, caches.l2 / 2), threads > 1 ? ceil_div(4 * threads, items) : 1);
   chunks_ = std::clamp<int64_t>(chunks_, 1, blocks_.splits);
   weights_ = carver.take<T>(blocks_.count * taps_ * lanes);
   bias_ = carver.take<T>(blocks_.count * lanes);
@@ -125,6 +126,17 @@ void Depthwise<T>::pack_block(int64_t block) const {
   }
 }
 
+// Whether the output is large, and made of whole cache lines.
+template <class T>
+bool Depthwise<T>::streams() const {
+  constexpr int64_t line = 64 / sizeof(T), kLarge = 16 << 20;
+  const int64_t* st = p_.y.strides;
+  return depthwise_kernels<T>().streams &&
+         numel(p_.y) * static_cast<int64_t>(sizeof(T)) >= std::min(caches.l3 / 2, kLarge) &&
+         (p_.y.shape[1] | st[0] | st[2] | st[3]) % line == 0 &&
+         reinterpret_cast<uintptr_t>(p_.y.data) % 64 == 0;
+}
+
 // Items are the output rows, ordered by image, chunk of channels, row.
 template <class T>
 void Depthwise<T>::compute(const OpenTeam& team) const {
@@ -137,6 +149,8 @@ void Depthwise<T>::compute(const OpenTeam& team) const {
   d.channels = blocks_.channels, d.panel = taps_ * lanes;
   d.w = weights_, d.bias = bias_, d.relu = p_.relu;
   d.norm = p_.norm, d.norm_step = blocks_.channels;
+  d.stream = streams();
+  d.y_next = nullptr, d.new_rows = 0;
   const bool far = is_far(p_.x, p_.y);
   const auto run_row = [&](int64_t item) {
     const int64_t row = item % height, image = item / height / chunks_;
@@ -145,7 +159,7 @@ void Depthwise<T>::compute(const OpenTeam& team) const {
     d.row_count = list_row_taps(rows_, row, x_.stride_h, p_.w.shape[3] * lanes, row_taps);
     d.x = x_.data + image * x_.stride_n;
     d.y = p_.y.data + image * p_.y.strides[0] + row * p_.y.strides[2];
-    set_next_row(d, rows_, row_taps, x_.stride_h, far ? d.y + p_.y.strides[2] : nullptr);
+    if (far) set_next_row<T>(d, rows_, row, x_.stride_h, d.stream ? nullptr : d.y + p_.y.strides[2]);
     for (int64_t i = 0; i < columns_.count(); ++i) {
       d.pass = &columns_[i];
       depthwise_kernels<T>().forward(d);
@@ -154,6 +168,7 @@ void Depthwise<T>::compute(const OpenTeam& team) const {
   const int64_t rows = p_.y.shape[0] * chunks_ * height;
   for (Chunks c(team, rows, Chunks::size(team, rows)); c.next();)
     for (int64_t item = c.begin; item < c.end && !interrupted(team); ++item) run_row(item);
+  if (d.stream) conv_kernels<T>().stream_end();
 }
 
 template <class T>
@@ -202,13 +217,14 @@ void DepthwiseWeight<T>::accumulate_part(const OpenTeam& team, int64_t part, Ran
   d.dw = sums_ + at * d.panel, d.db = c_.db.data ? bias_sums_ + at * lanes : nullptr;
   std::fill_n(d.dw + blocks.begin * d.panel, count * d.panel, T(0));
   std::fill_n(bias_sums_ + (at + blocks.begin) * lanes, count * lanes, T(0));
+  d.y_next = nullptr, d.new_rows = 0;
   const bool far = is_far(c_.x, c_.dy);
   for (int64_t row = rows * part / parts_; row < rows * (part + 1) / parts_ && !interrupted(team); ++row) {
     const int64_t n = row / height, p = row % height;
     d.row_count = c_.dw.data ? list_row_taps(rows_, p, x_.stride_h, c_.taps[1] * lanes, row_taps) : 0;
     d.x = x_.data + n * x_.stride_n;
     d.dy = dy_.data + n * dy_.stride_n + p * dy_.stride_h;
-    set_next_row(d, rows_, row_taps, x_.stride_h, far ? d.dy + dy_.stride_h : nullptr);
+    if (far) set_next_row<T>(d, rows_, p, x_.stride_h, d.dy + dy_.stride_h);
     depthwise_kernels<T>().weight(d);
   }
 }

@@ -1,6 +1,8 @@
 // Depthwise convolutions: each channel of y is computed from one channel of x. Forward and the gradient to
 // the input are one computation.
 #pragma once
+#include <algorithm>
+
 #include "base/caches.h"
 #include "kernels/conv2d/axis.h"
 #include "kernels/conv2d/correlate.h"
@@ -58,6 +60,7 @@ class Depthwise {
  private:
   void prepare(const OpenTeam& team) const;
   void pack_block(int64_t block) const;
+  bool streams() const;
   void compute(const OpenTeam& team) const;
 
   Correlation<T> p_;
@@ -103,22 +106,27 @@ inline int64_t list_row_taps(const AxisGeometry& rows, int64_t row, int64_t x_st
   return count;
 }
 
-// Sets what the next output row will be the first to read or write: y_next, and as many rows of x as the
-// stride, but not more than its taps.
+// Sets what the next output row will be the first to read or write: y_next, or null, and its last rows of x
+// beyond those of this row.
 template <class T>
-void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, const DepthwiseRowTap* taps, int64_t x_stride,
+void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, int64_t row, int64_t x_stride,
                   const T* y_next) {
   d.y_next = y_next, d.new_rows = 0;
-  if (!y_next || d.row_count == 0) return;
-  const int64_t last = taps[d.row_count - 1].x;
-  const int64_t step = rows.transposed ? 1 : rows.stride, count = step < rows.taps ? step : rows.taps;
-  for (int64_t i = 0; i < count && i < 2; ++i) d.x_next[d.new_rows++] = d.x + last + (step - i) * x_stride;
+  const auto last_input = [&](int64_t row) {
+    int64_t last = -1;
+    for (int64_t t = 0; t < rows.taps && row < rows.out; ++t) last = std::max(last, rows.input(row, t));
+    return last;
+  };
+  const int64_t last = last_input(row + 1), count = std::min(last - last_input(row), rows.taps);
+  for (int64_t i = 0; i < count && i < 2; ++i) d.x_next[d.new_rows++] = d.x + (last - i) * x_stride;
 }
 
-// Whether images come from memory and are prefetched; smaller ones are in a cache.
+// Whether images come from memory, or from a last cache that many cores share, and are prefetched; smaller
+// ones are in a core's own cache.
 template <class X, class Y>
 bool is_far(const X& x, const Y& y) {
-  return (numel(x) + numel(y)) * static_cast<int64_t>(sizeof *x.data) > caches.l3 / 8;
+  constexpr int64_t kFar = 4 << 20;
+  return (numel(x) + numel(y)) * static_cast<int64_t>(sizeof *x.data) > std::min(caches.l3 / 8, kFar);
 }
 
 // Where each channel is a group: its number of outputs, each of which is a depthwise convolution. 0 where

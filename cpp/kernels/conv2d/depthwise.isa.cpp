@@ -1,12 +1,17 @@
 // The inner loops of depthwise convolutions, compiled once for each ISA level.
+#include "base/integers.h"
 #include "base/unroll.h"
 #include "kernels/conv2d/depthwise_tile.h"
 #include "kernels/norm/channel_line.h"
+#include "simd/stream.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
 
 constexpr int Q = kDepthwisePixels;
+// Lines that are streamed in parts, with others between them, go to memory once for each part.
+template <class T>
+constexpr bool kStreams = sizeof(vec<T>) == 64 && sizeof(T) == sizeof(float);
 
 template <class T>
 RANVIER_INLINE int64_t first_channel(const DepthwiseRow<T>& d, int64_t block) {
@@ -21,26 +26,33 @@ RANVIER_INLINE uint32_t bits_between(int64_t begin, int64_t end, int64_t count) 
   return begin < end ? ((uint32_t{1} << end) - 1) & ~((uint32_t{1} << begin) - 1) : 0;
 }
 
-// Prefetches to L2 the pixels of the next row's tile that no row before it has read. Hardware prefetchers do
-// not predict their distance.
+// Prefetches to L2 a block's part of what the next row's tile will be the first to read or write. Where all
+// channels of the pixels are used, parts are runs of memory, which hardware prefetchers follow: pixel by
+// pixel, one line of each, they do not.
 template <class T>
 static __attribute__((noinline)) void prefetch_far(const DepthwiseRow<T>& d, int64_t column, int64_t columns,
-                                                   int64_t t, int64_t channel) {
+                                                   int64_t t, int64_t block) {
   asm volatile("");  // GCC leaves out calls that only prefetch
-  const int64_t step = d.pass->out_step;
-  const T* y = d.y_next + channel + (d.pass->first + t * step) * d.y_stride;
-  for (int q = 0; q < Q; ++q, y += step * d.y_stride) __builtin_prefetch(y, 0, 2);
-  for (int i = 0; i < d.new_rows; ++i) {
-    const T* x = d.x_next[i] + channel + column * d.x_stride;
-    for (int64_t q = 0; q < columns; ++q, x += d.x_stride) __builtin_prefetch(x, 0, 2);
-  }
+  constexpr int64_t kLine = 64 / sizeof(T);
+  const int64_t channel = first_channel(d, block);
+  const bool whole = d.first_block == 0 && d.last_block * lanes<T> >= d.channels;
+  const bool new_line = channel * sizeof(T) % 64 < sizeof(vec<T>);
+  const auto fetch = [&](const T* from, int64_t pixels, int64_t stride) RANVIER_INLINED {
+    const bool runs = whole && stride == d.channels;
+    int64_t count = runs ? ceil_div(pixels * lanes<T>, kLine) : new_line ? pixels : 0;
+    from += runs ? block * lanes<T> * pixels : channel;
+    for (const int64_t step = runs ? kLine : stride; count > 0; --count, from += step)
+      __builtin_prefetch(from, 0, 2);
+  };
+  const int64_t step = d.pass->out_step * d.y_stride;
+  if (d.y_next) fetch(d.y_next + d.pass->first * d.y_stride + t * step, Q, step);
+  for (int i = 0; i < d.new_rows; ++i) fetch(d.x_next[i] + column * d.x_stride, columns, d.x_stride);
 }
 
 template <class T>
 RANVIER_INLINE void prefetch_next(const DepthwiseRow<T>& d, int64_t column, int64_t columns, int64_t t,
-                                  int64_t channel) {
-  const bool new_line = channel * sizeof(T) % 64 < sizeof(vec<T>);
-  if (d.y_next && new_line) prefetch_far(d, column, columns, t, channel);
+                                  int64_t block) {
+  if (d.y_next || d.new_rows > 0) prefetch_far(d, column, columns, t, block);
 }
 
 // To the outputs of a tile at y that are in `stored`, channels from `channel` on.
@@ -67,6 +79,14 @@ RANVIER_INLINE void finish(const DepthwiseForwardRow<T>& d, int64_t channel, con
       if (stored >> q & 1) store_n(y, acc[q], n);
     return;
   }
+  if constexpr (kStreams<T>) {
+    if (d.stream) {
+      RANVIER_UNROLL
+      for (int q = 0; q < Q; ++q, y += step)
+        if (stored >> q & 1) stream(y, acc[q]);
+      return;
+    }
+  }
   RANVIER_UNROLL
   for (int q = 0; q < Q; ++q, y += step)
     if (stored >> q & 1) store(y, acc[q]);
@@ -90,7 +110,7 @@ static void slide(const DepthwiseForwardRow<T>& d, int64_t t) {
   T* y = d.y + pass.first * d.y_stride + t * y_step;
   for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel, bias += L) {
     const int64_t channel = first_channel(d, block);
-    prefetch_next(d, column, Q * kStep / kPhases, t, channel);
+    prefetch_next(d, column, Q * kStep / kPhases, t, block);
     vec<T> acc[Q] = {};
     for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row) {
       const T *x = image + channel + row->x, *from = panel + row->w;
@@ -124,7 +144,7 @@ static void gather(const DepthwiseForwardRow<T>& d, int64_t t) {
   T* y = d.y + pass.first * d.y_stride + t * y_step;
   for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel, bias += L) {
     const int64_t channel = first_channel(d, block);
-    if (pass.tap_count > 0) prefetch_next(d, pass.column + t * d.in_step, Q * d.in_step, t, channel);
+    if (pass.tap_count > 0) prefetch_next(d, pass.column + t * d.in_step, Q * d.in_step, t, block);
     vec<T> acc[Q] = {};
     for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row)
       for (const DepthwiseTap* tap = pass.taps; tap != taps_end; ++tap) {
@@ -162,7 +182,7 @@ static void slide_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
   const T* image = d.x + column * stride;
   T* panel = d.dw + pass.taps->tap * L + d.first_block * d.panel;
   for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel) {
-    prefetch_next(d, column, Q * kStep, t, first_channel(d, block));
+    prefetch_next(d, column, Q * kStep, t, block);
     vec<T> dy[Q];
     load_dy<T, kEdge>(d, block, t, dy);
     for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row) {
@@ -199,7 +219,7 @@ static void gather_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
   T* panel = d.dw + d.first_block * d.panel;
   for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel) {
     const int64_t channel = first_channel(d, block);
-    if (pass.tap_count > 0) prefetch_next(d, pass.column + t * d.in_step, Q * d.in_step, t, channel);
+    if (pass.tap_count > 0) prefetch_next(d, pass.column + t * d.in_step, Q * d.in_step, t, block);
     vec<T> dy[Q];
     load_dy<T, true>(d, block, t, dy);
     for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row)
@@ -221,8 +241,8 @@ using Tile = void (*)(const Row&, int64_t);
 template <class T>
 constexpr bool kFloat = sizeof(T) == sizeof(float);
 
-// Tiles for any taps, for 3 and 5 at stride 1 and 2, for 7 at stride 1, for both phases of 3 at stride 2.
-// Rare cases use the first, and old CPUs, for which less code is compiled. kEdge: is the tile at an edge.
+// Tiles for any taps, for 3 and 5 at stride 1 and 2, for 7 at stride 1, for both phases of 3 and 5 at stride
+// 2. Rare cases use the first, and old CPUs, for which less code is compiled. kEdge: is the tile at an edge.
 constexpr bool kWide = RANVIER_HAS_FMA;
 template <class T>
 constexpr bool kMany = kFloat<T> && kWide;
@@ -233,7 +253,8 @@ constexpr Tile<DepthwiseForwardRow<T>> kForward[] = {gather<T>,
                                                      kFloat<T> ? slide<T, 5, 1, 1, true> : gather<T>,
                                                      kFloat<T> ? slide<T, 5, 2, 1, true> : gather<T>,
                                                      kMany<T> ? slide<T, 7, 1, 1, true> : gather<T>,
-                                                     kMany<T> ? slide<T, 3, 1, 2, kEdge> : gather<T>};
+                                                     kMany<T> ? slide<T, 3, 1, 2, kEdge> : gather<T>,
+                                                     kMany<T> ? slide<T, 5, 1, 2, true> : gather<T>};
 
 // [is a tile at an edge]
 template <class T>
@@ -249,7 +270,7 @@ constexpr Tile<DepthwiseWeightRow<T>> kWeight[2][6] = {
 template <class T>
 RANVIER_INLINE int tile_of(const DepthwiseRow<T>& d) {
   const int64_t taps = d.pass->slides ? d.pass->tap_count : 0, step = d.in_step;
-  if (d.pass->phases == 2) return 6;
+  if (d.pass->phases == 2) return taps == 5 ? 7 : 6;
   if (taps == 7 && step == 1) return 5;
   if ((taps != 3 && taps != 5) || step > 2) return 0;
   return static_cast<int>(taps - 3 + step);
@@ -282,7 +303,8 @@ static void weight(const DepthwiseWeightRow<T>& d) {
     kWeight<T>[t < pass.inner_begin || t + Q > pass.inner_end][tile](d, t);
 }
 
-extern const DepthwiseKernels<float> depthwise_kernels_float = {kWide ? 3 : 0, forward<float>, weight<float>};
-extern const DepthwiseKernels<double> depthwise_kernels_double = {0, forward<double>, weight<double>};
+extern const DepthwiseKernels<float> depthwise_kernels_float = {kWide ? 5 : 0, kStreams<float>,
+                                                                forward<float>, weight<float>};
+extern const DepthwiseKernels<double> depthwise_kernels_double = {0, false, forward<double>, weight<double>};
 
 }  // namespace ranvier::RANVIER_ISA

@@ -42,10 +42,10 @@ struct DepthwiseRow {
   int64_t width, x_stride, y_stride;  // of x; from one column to the next
   int64_t in_step;
   int64_t channels, first_block, last_block;
-  const T *y_next,
-      *x_next[2];  // what the next row will be the first to use, to be prefetched; or y_next null
-  int new_rows;    // of x_next
-  int64_t panel;   // taps * lanes: from one block's weights, [tap][lanes], to the next
+  const T* y_next;     // or null
+  const T* x_next[2];  // what the next row will be the first to use, to be prefetched: y_next if not null,
+  int new_rows;        // and so many of x_next, if any
+  int64_t panel;       // taps * lanes: from one block's weights, [tap][lanes], to the next
 };
 
 // y = activation(norm(sum over taps of x * w + bias))
@@ -56,6 +56,7 @@ struct DepthwiseForwardRow : DepthwiseRow<T> {
   int64_t norm_step = 0;
   T* y;
   bool relu;
+  bool stream;  // y is aligned to vectors, and is stored past the caches
 };
 
 // dw += sum over the row's pixels of x * dy, db += sum of dy (or db null); both of whole blocks.
@@ -67,7 +68,8 @@ struct DepthwiseWeightRow : DepthwiseRow<T> {
 
 template <class T>
 struct DepthwiseKernels {
-  int64_t both_phases;  // so many taps slide over both phases of stride 2
+  int64_t both_phases;  // 3, 5 ... up to so many taps slide over both phases of stride 2; or 0
+  bool streams;         // can store past the caches
   void (*forward)(const DepthwiseForwardRow<T>&);
   void (*weight)(const DepthwiseWeightRow<T>&);
 };
