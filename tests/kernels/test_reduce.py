@@ -96,6 +96,27 @@ def test_layouts(shape, layout, isa, rng):
         check(x, axes, False)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped("rows", [1, 2, 3, 8, 16, 17, 32, 33])
+def test_few_long_rows(rows, dtype, isa, threads, rng):
+    """Panels are wider there; with a NaN, an infinity and zeros of both signs beside each other."""
+    for width in (63, 65, 511, 513, 8191, 8193, 12347):
+        x = rng.standard_normal((rows, width)).astype(dtype)
+        x[rows // 2, 5::97], x[0, 3::101], x[-1, 2::103], x[:, 7::89] = np.nan, -np.inf, np.inf, -0.0
+        with np.errstate(invalid="ignore"):
+            exact = x.astype(np.longdouble).sum(0)
+        for count in (1, 2, 3):
+            threads(count)
+            for view in (x, x[::-1]):
+                np.testing.assert_array_equal(kernels.max(view, 0), x.max(0))
+                np.testing.assert_array_equal(kernels.min(view, 0), x.min(0))
+            assert (kernels.max(x[:1], 0).tobytes(), kernels.min(x[:1], 0).tobytes()) == 2 * (x[0].tobytes(),)
+            np.testing.assert_allclose(kernels.sum(x, 0), exact, rtol=0, atol=tolerance(dtype, rows, 4))
+            out = np.full(2 * width, 7, dtype)
+            np.testing.assert_array_equal(_core.max(x, (0,), False, out[::2]), x.max(0))
+            assert (out[1::2] == 7).all()
+
+
 @pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 64, 65, 1000, 1024, 1500])
 def test_nan_and_ties(n, isa, rng):
     x = np.round(rng.standard_normal((n, 3))).astype(np.float32)

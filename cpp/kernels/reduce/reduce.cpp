@@ -43,12 +43,16 @@ struct ReducePlan {
   int64_t width, panel, panels;  // columns of a row, of a panel (1 along), panels of a row
   int64_t rows;                  // of panels: what is left of the kept axes
   int64_t segments;
+  bool few;  // rows to reduce, with nothing but their results: panels are as wide as keeps a block in L1
 
   explicit ReducePlan(const Reduce<T>& r) : kept(kept_axes(r)), reduced(reduced_axes(r)) {
     const int inner = kept.ndim - 1;
     across = kept.shape[inner] > 1 && kept.strides[kX][inner] == 1;
     width = across ? kept.shape[inner] : 1;
-    panel = across ? std::min(round_up(width, 64), kReducePanel) : 1;
+    few = across && reduced.ndim == 1 && reduced.size <= kReduceRows && !r.center.data &&
+          kept.strides[kY][inner] == 1;
+    const int64_t most = few ? round_up(kReduceFew / std::max<int64_t>(reduced.size, 1), 64) : kReducePanel;
+    panel = across ? std::min(round_up(width, 64), std::max(most, kReducePanel)) : 1;
     panels = ceil_div(width, panel);
     rows = width ? kept.size / width : 0;
     const int64_t parts = rows * panels;
@@ -69,7 +73,7 @@ struct ReducePlan {
   }
   int64_t parts() const { return rows * panels; }
   int64_t totals() const { return segments > 1 ? round_up(parts() * segments * panel, 64) : 0; }
-  int64_t scratch() const { return across ? (kPairwiseLevels + 1) * panel : 0; }  // of one thread
+  int64_t scratch() const { return across && !few ? (kPairwiseLevels + 1) * panel : 0; }  // of one thread
 };
 
 // Runs of one length along memory at even distances, for one call.

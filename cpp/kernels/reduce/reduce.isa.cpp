@@ -141,14 +141,17 @@ template <class T, class Op>
 static void row_block(const T* x, int64_t stride, int rows, int64_t width, const T* center, T* y,
                       bool first) {
   constexpr int L = lanes<T>, kTotals = Op::vectors;
+  // The extreme of one row is the row.
+  const int begin = is_extreme<T, Op> && first && rows > 0;
+  const T* totals = begin ? x : y;
   int64_t j = 0;
   for (; kTotals > 1 && j + kTotals * L <= width; j += kTotals * L) {
     vec<T> total[kTotals], c[kTotals];
     for (int v = 0; v < kTotals; ++v) {
-      total[v] = first ? Op::identity() : load(y + j + v * L);
+      total[v] = first && !begin ? Op::identity() : load(totals + j + v * L);
       c[v] = center ? Op::center(load(center + j + v * L)) : vec<T>{};
     }
-    for (int i = 0; i < rows; ++i)
+    for (int i = begin; i < rows; ++i)
       for (int v = 0; v < kTotals; ++v) total[v] = Op::step(total[v], load(x + i * stride + j + v * L), c[v]);
     for (int v = 0; v < kTotals; ++v) store(y + j + v * L, total[v]);
   }
