@@ -121,6 +121,20 @@ def test_rows_of_every_width(width, dtype, rng):
         np.testing.assert_array_equal(_core.gather(x[::-2], rows[:, None] // 2, 0, None), x[::-2][rows // 2])
 
 
+@pytest.mark.parametrize("picks", [1, 7, 8, 9, 17, 300])
+def test_an_index_outside_is_found_at_every_place(picks):
+    x = np.arange(50, dtype=np.float32)[:, None]
+    for at in {0, 1, 6, 7, 8, picks // 2, picks - 2, picks - 1}:
+        if not 0 <= at < picks:
+            continue
+        for wrong in (50, -51, 2**62, -(2**63)):
+            rows = np.where(np.arange(picks) % 2, 49, -50)
+            np.testing.assert_array_equal(kernels.gather(x, rows[:, None], 0), x[rows])
+            rows[at] = wrong
+            with pytest.raises(IndexError, match=f"got index {wrong} for an axis of length 50"):
+                kernels.gather(x, rows[:, None], 0)
+
+
 @pytest.mark.parametrize("length", [3, 40000], ids=["near", "far"])
 @pytest.mark.parametrize("width", [8, 15, 16, 17, 33, 130])
 def test_rows_put_and_added(width, length, isa, rng):

@@ -1,22 +1,47 @@
 #include "kernels/index/index_range.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/loop_nest.h"
 #include "base/parallel.h"
+#include "base/unroll.h"
 
 namespace ranvier {
+namespace {
+
+typedef uint64_t Two __attribute__((vector_size(16)));
+
+// The sign of k - low or of high - k, of any k among n: no branch, and vectors by hand, since this file is
+// compiled for size.
+uint64_t signs_of_all(const int64_t* p, int64_t n, int64_t low, int64_t high) {
+  const Two least = {uint64_t(low), uint64_t(low)}, most = {uint64_t(high), uint64_t(high)};
+  Two signs[4] = {};
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    RANVIER_UNROLL
+    for (int v = 0; v < 4; ++v) {
+      Two k;
+      std::memcpy(&k, p + i + 2 * v, sizeof k);
+      signs[v] |= (k - least) | (most - k);
+    }
+  }
+  const Two all = (signs[0] | signs[1]) | (signs[2] | signs[3]);
+  uint64_t found = all[0] | all[1];
+  for (; i < n; ++i) found |= (uint64_t(p[i]) - uint64_t(low)) | (uint64_t(high) - uint64_t(p[i]));
+  return found;
+}
+
+}  // namespace
 
 void IndexRange::run(const Team& team, void*) const {
-  // The sign of k - low or of high - k: no branch, so that the loop is vectorised.
   const auto signs_of = [=](int64_t k) {
     return (uint64_t(k) - uint64_t(low)) | (uint64_t(high) - uint64_t(k));
   };
   constexpr int64_t kFew = 256;
   if (index.ndim == 1 && index.strides[0] == 1 && index.shape[0] <= kFew) {  // without a loop nest
-    uint64_t signs = 0;
-    for (int64_t i = 0; i < index.shape[0]; ++i) signs |= signs_of(index.data[i]);
-    if (int64_t(signs) >= 0) return team.parallel_for(1, 0, [&](int64_t) { *found.data = 0; });
+    if (int64_t(signs_of_all(index.data, index.shape[0], low, high)) >= 0)
+      return team.parallel_for(1, 0, [&](int64_t) { *found.data = 0; });
   }
   const LoopNest<1> nest(index.ndim, index.shape, {index.strides});
   const int64_t step = nest.strides[0][nest.ndim - 1];
@@ -28,7 +53,7 @@ void IndexRange::run(const Team& team, void*) const {
       const int64_t* p = index.data + offsets[0];
       uint64_t signs = 0;
       if (step == 1)
-        for (int64_t i = 0; i < n; ++i) signs |= signs_of(p[i]);
+        signs = signs_of_all(p, n, low, high);
       else
         for (int64_t i = 0; i < n; ++i) signs |= signs_of(p[i * step]);
       if (int64_t(signs) >= 0) return;

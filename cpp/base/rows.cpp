@@ -1,0 +1,63 @@
+#include "base/rows.h"
+
+#include <cstring>
+
+#include "base/caches.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kRowsAhead = 12;    // rows of a larger table are fetched before they are needed:
+constexpr int64_t kBytesAhead = 256;  // only their beginning: the hardware fetches what follows
+
+template <class Copy>  // `from` by value: stores of bytes would make the compiler read a reference again
+void copy_rows_by(const Copy& copy, char* to, int64_t bytes, const PickedRows from, int64_t begin,
+                  int64_t end) {
+  const bool ask = from.row_bytes * from.rows > caches.l2 / 2;
+  for (int64_t i = begin; i < end; ++i) {
+    if (ask && i + kRowsAhead < end) {
+      const char* next = from.at(i + kRowsAhead);
+      for (int64_t b = 0; b < bytes && b < kBytesAhead; b += 64) __builtin_prefetch(next + b);
+    }
+    copy(to + i * bytes, from.at(i));
+  }
+}
+
+template <int bytes>
+struct CopyOf {
+  void operator()(char* to, const char* from) const { std::memcpy(to, from, bytes); }
+};
+
+// Rows of one number. A processor has as many of them under way as it has lines that it waits for: nothing is
+// fetched before.
+template <int bytes>
+void copy_numbers(char* to, const PickedRows from, int64_t begin, int64_t end) {
+#pragma GCC unroll 4
+  for (int64_t i = begin; i < end; ++i) std::memcpy(to + i * bytes, from.at(i), bytes);
+}
+
+}  // namespace
+
+void copy_rows(char* to, int64_t bytes, const PickedRows& from, int64_t begin, int64_t end) {
+  if (bytes == 4) return copy_numbers<4>(to, from, begin, end);
+  if (bytes == 8) return copy_numbers<8>(to, from, begin, end);
+  if (bytes == 16) return copy_rows_by(CopyOf<16>{}, to, bytes, from, begin, end);
+  if (bytes == 32) return copy_rows_by(CopyOf<32>{}, to, bytes, from, begin, end);
+  if (bytes > 128)
+    return copy_rows_by([=](char* y, const char* x) { std::memcpy(y, x, size_t(bytes)); }, to, bytes, from,
+                        begin, end);
+  const auto in_pieces = [=](char* y, const char* x) {  // the last overlaps: a call would take longer
+    const auto pieces = [&](auto piece) {
+      constexpr int64_t n = sizeof piece;
+      for (int64_t b = 0; b + n <= bytes; b += n) std::memcpy(y + b, x + b, n);
+      std::memcpy(y + bytes - n, x + bytes - n, n);
+    };
+    struct Sixteen {
+      char bytes[16];
+    };
+    bytes >= 16 ? pieces(Sixteen{}) : bytes >= 8 ? pieces(int64_t{}) : pieces(int32_t{});
+  };
+  copy_rows_by(in_pieces, to, bytes, from, begin, end);
+}
+
+}  // namespace ranvier
