@@ -59,6 +59,16 @@ def test_rows(n, dtype, isa, threads, rng):
         np.testing.assert_array_equal(kernels.copy(x.transpose(1, 0, 2)), x.transpose(1, 0, 2))
 
 
+@pytest.mark.parametrize("n", [2047, 2048, 2049, 5000])
+def test_long_rows(n, isa, threads, rng):
+    """Many rows with gaps after them, in what is read and in what is written."""
+    x = rng.standard_normal((20, n + 3)).astype(np.float32)
+    for count in (1, 2):
+        threads(count)
+        np.testing.assert_array_equal(kernels.copy(x[:, :n]), x[:, :n])
+        np.testing.assert_array_equal(kernels.concatenate([x, x[::-1]], 1), np.concatenate([x, x[::-1]], 1))
+
+
 @pytest.mark.parametrize("target", LAYOUTS)
 @pytest.mark.parametrize("source", LAYOUTS)
 def test_any_layout_to_any_other(source, target, isa, rng):

@@ -13,7 +13,8 @@ namespace {
 constexpr double kNsPerByte = 0.06;
 constexpr int64_t kPixels = 1024;          // of three channels, that are converted at once
 constexpr int64_t kManyRows = 16;          // enough for every thread
-constexpr int64_t kJoinedBytes = 1 << 14;  // of y that are written at once
+constexpr int64_t kJoinedBytes = 1 << 11;  // of y that are written at once: the next lines of each x are near
+constexpr int64_t kLongBytes = 1 << 13;    // of a row: memcpy has stores that do not read a line before
 
 // Lines of single elements, or one line for all.
 template <class T>
@@ -46,6 +47,11 @@ void copy_rows(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) {
   const LoopNest<2> rows = without(nest, inner, inner);
   const int64_t *step_x = rows.strides[0] + rows.ndim - 1, *step_y = rows.strides[1] + rows.ndim - 1;
   team.walk(rows, kNsPerByte * sizeof(T) * nest.size, [&](int64_t count, const int64_t* offsets) {
+    if (n * int64_t(sizeof(T)) >= kLongBytes) {
+      for (int64_t i = 0; i < count; ++i)
+        std::memcpy(c.y.data + offsets[1] + i * *step_y, c.x.data + offsets[0] + i * *step_x, n * sizeof(T));
+      return;
+    }
     copy_kernels<T>().copy_rows(count, n, c.x.data + offsets[0], *step_x, c.y.data + offsets[1], *step_y);
   });
 }
