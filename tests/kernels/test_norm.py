@@ -53,6 +53,22 @@ def test_lines_of_every_length(name, dtype, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
+def test_lines_have_the_same_bits_alone(name, dtype, isa, threads, rng):
+    """Several short lines are normalised at once."""
+    for n in (1, 9, 17, 300, 1025):
+        x, weight = rng.uniform(-2, 2, (35, n)).astype(dtype), rng.uniform(0.5, 1.5, n).astype(dtype)
+        extra = (weight, None) if name == "layer_norm" else (weight,)
+        alone = [getattr(_core, name)(line[None], (n,), *extra, 0.1) for line in x]
+        for count in (1, 2):
+            threads(count)
+            for part, parts in zip(
+                getattr(_core, name)(x, (n,), *extra, 0.1), zip(*alone, strict=True), strict=True
+            ):
+                np.testing.assert_array_equal(part.reshape(35, -1), np.stack(parts).reshape(35, -1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("channels_last", [False, True])
 @grouped("pixels", [(1, 1), (2, 3), (8, 8), (13, 5), (33, 32)])
 def test_group_norm_every_width(pixels, channels_last, dtype, isa, rng):

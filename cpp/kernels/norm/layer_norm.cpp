@@ -9,8 +9,10 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerByte = 0.05;                   // of a line in cache, on one core, roughly
-constexpr int64_t kSegmentWork = 1 << 14;             // elements that make a segment worthwhile
+constexpr double kNsPerByte = 0.05;        // of a line in cache, on one core, roughly
+constexpr int64_t kSegmentWork = 1 << 14;  // elements that make a segment worthwhile
+constexpr int64_t kLinesAtOnce = 16;       // short ones: together they stay in L1
+constexpr int64_t kAtOnceBytes = 1 << 14;
 constexpr int64_t kSumBlockBytes = int64_t{1} << 17;  // of the lines of a sum; decides its bits
 
 template <class T>
@@ -18,22 +20,36 @@ struct LineForward {
   const LayerNormForward<T>& f;
   const NormKernels<T>& kernels;
 
-  void line(int64_t i) const {
-    const int64_t n = f.x.shape[1];
-    const T* x = f.x.data + i * f.x.strides[0];
+  Moments moments(const T* x, int64_t n) const {
+    if (n > 0 && n <= kNormChunk) return kernels.moments(x, n);
     RunningMoments running;
     running.add_line(kernels, x, n);
-    const Moments all = running.moments();
-    double mean = all.mean, var = n ? all.m2 / double(n) : 0;
-    if (f.centered)
-      f.mean.data[i] = mean;
-    else
-      var += mean * mean, mean = 0;
-    const double rstd = 1 / std::sqrt(var + f.eps);
-    f.rstd.data[i] = rstd;
-    const T m = T(mean);
-    kernels.normalize(x, n, {m, T(rstd), T(-(mean - double(m)) * rstd)}, f.weight.data, f.bias.data,
-                      f.y.data + i * f.y.strides[0]);
+    return running.moments();
+  }
+
+  // A few lines at once: the roots and quotients of one need not wait for those of the other.
+  void lines(int64_t begin, int64_t end) const {
+    const int64_t n = f.x.shape[1], count = end - begin;
+    const double length = n ? double(n) : 1;
+    Normalize<T> function[kLinesAtOnce];
+    double mean[kLinesAtOnce], var[kLinesAtOnce];
+    for (int64_t i = 0; i < count; ++i) {
+      const Moments all = moments(f.x.data + (begin + i) * f.x.strides[0], n);
+      mean[i] = all.mean, var[i] = all.m2 / length;
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      if (f.centered)
+        f.mean.data[begin + i] = mean[i];
+      else
+        var[i] += mean[i] * mean[i], mean[i] = 0;
+      const double rstd = 1 / std::sqrt(var[i] + f.eps);
+      f.rstd.data[begin + i] = rstd;
+      const T m = T(mean[i]);
+      function[i] = {m, T(rstd), T(-(mean[i] - double(m)) * rstd)};
+    }
+    for (int64_t i = 0; i < count; ++i)
+      kernels.normalize(f.x.data + (begin + i) * f.x.strides[0], n, function[i], f.weight.data, f.bias.data,
+                        f.y.data + (begin + i) * f.y.strides[0]);
   }
 };
 
@@ -112,7 +128,11 @@ template <class T>
 void LayerNormForward<T>::run(const Team& team, void*) const {
   const LineForward<T> forward{*this, norm_kernels<T>()};
   const double cost = kNsPerByte * sizeof(T) * double(numel(x)) + 20.0 * double(x.shape[0]);
-  team.parallel_for(x.shape[0], cost, [&](int64_t i) { forward.line(i); });
+  const int64_t bytes = std::max<int64_t>(x.shape[1] * int64_t(sizeof(T)), 1);
+  const int64_t at_once = std::clamp<int64_t>(kAtOnceBytes / bytes, 1, kLinesAtOnce);
+  team.parallel_for(x.shape[0], cost, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i += at_once) forward.lines(i, std::min(end, i + at_once));
+  });
 }
 
 template <class T>
