@@ -36,6 +36,9 @@ RANVIER_INLINE vec<double> minimum(vec<double> a, vec<double> b) { return _mm512
 RANVIER_INLINE vec<float> lookup(const float (&table)[16], ivec<float> index) {
   return _mm512_maskz_permutexvar_ps(all16, (__m512i)index, _mm512_loadu_ps(table));
 }
+RANVIER_INLINE vec<double> lookup(const double (&table)[8], ivec<double> index) {
+  return _mm512_maskz_permutexvar_pd(all8, (__m512i)index, _mm512_loadu_pd(table));
+}
 RANVIER_INLINE vec<float> lookup(const float (&table)[32], ivec<float> index) {
   return _mm512_permutex2var_ps(_mm512_loadu_ps(table), (__m512i)index, _mm512_loadu_ps(table + 16));
 }
@@ -47,7 +50,7 @@ RANVIER_INLINE vec<float> significand_of(vec<float> v) {
   return _mm512_maskz_getmant_ps(all16, v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan);
 }
 
-// v * 2^n for integral n, rounded once, also where the result is subnormal or overflows.
+// v * 2^floor(n), rounded once, also where the result is subnormal or overflows.
 RANVIER_INLINE vec<float> scale_by_power(vec<float> v, vec<float> n) {
   return _mm512_maskz_scalef_ps(all16, v, n);
 }

@@ -64,7 +64,30 @@ RANVIER_INLINE V exp_in_range(V x) {
   return scale_by_power(fma(r * r, exp_tail_beside_1(r), r) + T(1), n);
 }
 
-#if !RANVIER_HAS_LOOKUP
+#if RANVIER_HAS_LOOKUP
+// x = n ln 2 + r with 8 n integral: exp(x) = 2^floor(n) 2^(n - floor(n)) exp(r), whose second factor is found
+// by the last bits of `eighths`. |r| <= ln 2 / 16 needs half as many terms; error of q relative to exp(r):
+// 2^-57.
+static constexpr double powers_of_eighths[8] = {0x1p+0,
+                                                0x1.172b83c7d517bp+0,
+                                                0x1.306fe0a31b715p+0,
+                                                0x1.4bfdad5362a27p+0,
+                                                0x1.6a09e667f3bcdp+0,
+                                                0x1.8ace5422aa0dbp+0,
+                                                0x1.ae89f995ad3adp+0,
+                                                0x1.d5818dcfba487p+0};
+RANVIER_INLINE vec<double> exp_in_range(vec<double> x) {
+  constexpr double round = 0x1.8p49;  // its last bit is an eighth
+  const vec<double> eighths = fma(x, broadcast(1.44269504088896340736), broadcast(round)),
+                    n = eighths - round;
+  const vec<double> coarse = fma(n, broadcast(-Ln2<double>::hi), x);  // exact
+  const vec<double> r = fma(n, broadcast(-Ln2<double>::lo), coarse);
+  const vec<double> q = polynomial(r, 0x1.0000000000115p-1, 0x1.55555555555d0p-3, 0x1.555555471342cp-5,
+                                   0x1.1111110abad2dp-7, 0x1.6c1d00cea5f11p-10, 0x1.a01f8f4b1a4c5p-13);
+  const vec<double> power = lookup(powers_of_eighths, bits(eighths));
+  return scale_by_power(fma(power, fma(r * r, q, r), power), n);  // by 2^floor(n)
+}
+#else
 // As exp_parts below, for 64-bit lanes.
 RANVIER_INLINE vec<double> exp_in_range(vec<double> x) {
   constexpr double round = 0x1.8p52 + 2 * 1023;
@@ -134,15 +157,25 @@ RANVIER_INLINE V exp_or_0(V x) {
   return select(vanishes, V{}, exp_in_range(select(vanishes, V{}, x)));
 }
 
+// 2^n expm1(r) + 2^n - 1 at half scale, since 2^n overflows before expm1 does.
 template <class V>
 RANVIER_INLINE V expm1(V x) {
   using T = element_of<V>;
-  const auto [n, r, r_lo] = reduce_by_ln2(at_most(at_least(x, ExpRange<T>::low_m1), ExpRange<T>::high));
-  const V tail = fma(r * r, exp_tail(r), r_lo);  // expm1(r) = r + tail
-  // 2^n (r + tail) + 2^n - 1 at half scale, since 2^n overflows before expm1 does.
-  const V half = power_of_two(n - T(1));
-  const V y = T(2) * fma(half, tail, fma(half, r, half - T(0.5)));
-  return select(abs(x) < ExpRange<T>::tiny, x, y);  // keeps -0 and subnormals
+  constexpr bool is_double = sizeof(T) == 8;
+  constexpr T round = is_double ? T(0x1.8p52 + 1022) : T(0x1.8p23 + 126);  // power's last bits: n + bias
+  const V limited = at_most(at_least(x, ExpRange<T>::low_m1), ExpRange<T>::high);
+  const V power = fma(limited, broadcast(T(1.44269504088896340736)), broadcast(round)), n = power - round;
+  const V coarse = fma(n, broadcast(-Ln2<T>::hi), limited);  // exact
+  const V low = n * -Ln2<T>::lo, r = is_double ? coarse + low : fma(n, broadcast(-Ln2<T>::lo), coarse);
+  const V half = from_bits(bits(power) << (is_double ? 52 : 23));
+  V y;
+  if constexpr (is_double) {
+    const V tail = fma(r * r, exp_tail(r), (coarse - r) + low);  // expm1(r) = r + tail
+    y = fma(half, tail, fma(half, r, half - T(0.5)));
+  } else {  // what r lacks is at most half an ulp of the result: where n is not 0 that is 0.29 or more
+    y = fma(half, fma(r * r, exp_tail(r), r), half - T(0.5));
+  }
+  return select(abs(x) < ExpRange<T>::tiny, x, y + y);  // keeps -0 and subnormals
 }
 
 // 1 / (1 + exp(-x)) = exp(x) / (1 + exp(x)), whichever exponential cannot overflow. The part of 1 + e lost in

@@ -20,6 +20,7 @@ def _samples(rng, dtype):
     tiny = [info.smallest_subnormal, -info.smallest_subnormal, info.smallest_normal, info.max, info.min]
     parts = [anywhere, rng.uniform(-110, 110, 20000), rng.uniform(-8, 8, 20000), EDGES, tiny]
     parts += [np.arange(-100, 101) / 8]  # where one polynomial ends and the next begins
+    parts += [np.outer(np.arange(-161, 162) * np.log(2) / 16, [1 - 1e-15, 1, 1 + 1e-15]).ravel()]
     parts += [rng.uniform(-1, 1, 4000) * 2.0 ** -rng.integers(0, 40, 4000), 1 + rng.uniform(-0.1, 0.1, 4000)]
     return np.concatenate([np.asarray(part, dtype) for part in parts])
 
