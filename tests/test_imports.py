@@ -18,7 +18,7 @@ LAYERS = """
     _core
     accelerator amp autograd backends config hub jit
     communication kernels multiprocessing paths reference version
-    cuda random
+    cuda
     mps
     ops
     linalg nn

@@ -70,8 +70,8 @@ _install()
 # Loaded on first use: modules, and names by the module that defines them.
 _MODULES = """
     accelerator amp autograd backends cli cuda data distributed distributions explore hub jit kernels linalg
-    metrics mps multiprocessing nn onnx ops optim plot program random reference report serialization sklearn
-    train utils version
+    metrics mps multiprocessing nn onnx ops optim plot program reference report serialization sklearn train
+    utils version
 """
 _NAMES = {
     "amp": "autocast",
@@ -91,7 +91,7 @@ _NAMES = {
         TensorBoard Trainer WeightAveraging
     """,
 }
-_LATER = {name: f"ranvier.{name}" for name in _MODULES.split()}
+_LATER = {name: f"ranvier.{name}" for name in _MODULES.split()} | {"random": "ranvier.autograd.random"}
 _DEFINED_IN = {name: f"ranvier.{module}" for module, names in _NAMES.items() for name in names.split()}
 
 

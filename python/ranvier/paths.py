@@ -18,6 +18,7 @@ _HOMES = {
     "distributions": "distributions",
     "nn.modules": "nn",
     "nn.parallel": "nn",
+    "random": "autograd.random",
     "utils.data": "utils.data",
 }
 # names of PyTorch's base classes: module and name here

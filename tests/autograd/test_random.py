@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import ranvier as rv
 from ranvier.autograd import random
@@ -23,6 +25,7 @@ def test_keys_are_those_of_splitmix64():
 
 
 def test_a_fork_leaves_the_stream():
+    assert importlib.import_module("ranvier.random").fork_rng is rv.random.fork_rng
     rv.manual_seed(3)
     wanted = [rv.rand(2).tolist(), rv.randint(9, (4,)).tolist(), rv.randperm(5).tolist()]
     rv.manual_seed(3)

@@ -354,53 +354,6 @@ def test_fill_diagonal_of_views_and_wrong_shapes():
     refused(ValueError, "[fill_diagonal_] got x of shape (2, 2, 3)", rv.zeros(2, 2, 3).fill_diagonal_, 1.0)
 
 
-COORDINATES = [
-    np.array([0.0, 0.5, 2.0, 2.25]),
-    np.array([1.0, 2.0, 4.0, 7.0, 11.0]),
-    np.array([0.0, -1.0, -3.0]),
-]
-CUBE = DRAWS.standard_normal((4, 5, 3))
-
-
-@pytest.mark.parametrize("edge_order", [1, 2])
-@pytest.mark.parametrize("dim", [None, 0, -1, (2, 0)])
-@pytest.mark.parametrize("kind", ["one", "number", "numbers", "coordinates"])
-def test_gradient(kind, dim, edge_order, request):
-    dims = (0, 1, 2) if dim is None else (dim,) if isinstance(dim, int) else dim
-    spacing = {"one": 1, "number": 0.5, "numbers": [0.5, 2.0, 3.0][: len(dims)]}.get(kind)
-    if spacing is None:
-        spacing = [rv.tensor(COORDINATES[d]) for d in dims]
-    given = [np.asarray(s) for s in spacing] if isinstance(spacing, list) else [spacing] * len(dims)
-    x = rv.tensor(CUBE, requires_grad=True)
-    found = rv.gradient(x, spacing=spacing, dim=dim, edge_order=edge_order)
-    for y, at, h in zip(found, dims, given, strict=True):
-        np.testing.assert_allclose(
-            y.detach(), np.gradient(CUBE, h, axis=at, edge_order=edge_order), rtol=1e-12, atol=1e-12
-        )
-    gradcheck(lambda x: rv.gradient(x, spacing=spacing, dim=dim, edge_order=edge_order)[0], (x,))
-
-
-def test_gradient_of_few_points():
-    assert rv.gradient(rv.tensor([1.0, 3.0]))[0].tolist() == [2, 2]
-    assert rv.gradient(rv.tensor([1, 3, 4]))[0].tolist() == [2, 1.5, 1]
-    refused(
-        ValueError, "[gradient] got 1 points along dimension 0; expected at least 2", rv.gradient, rv.ones(1)
-    )
-    refused(
-        ValueError,
-        "got 2 points along dimension 0; expected at least 3",
-        rv.gradient,
-        rv.ones(2),
-        edge_order=2,
-    )
-    refused(
-        ValueError, "[gradient] got 2 spacings for 1 dimensions", rv.gradient, rv.ones(3), spacing=[1.0, 2.0]
-    )
-    refused(ValueError, "and edge_order 3; expected as many, and 1", rv.gradient, rv.ones(3), edge_order=3)
-    wrong = [rv.tensor([1.0, 2.0])]
-    refused(ValueError, "[gradient] got coordinates of shape (2,)", rv.gradient, rv.ones(3), spacing=wrong)
-
-
 @pytest.mark.parametrize("upper", [False, True])
 def test_cholesky_solve(upper):
     A = np.stack([MATRIX[:, :2].T @ MATRIX[:, :2] + np.eye(2) * i for i in (1, 2, 3)])
@@ -417,7 +370,7 @@ def test_cholesky_solve(upper):
         rv.cholesky_solve(rv.ones(2, 1), rv.zeros(2, 2))
 
 
-@pytest.mark.parametrize("p", [1, 2.0, -2, 3, math.inf, -math.inf])
+@pytest.mark.parametrize("p", [1, 2.0, -2, 3, math.inf])
 @pytest.mark.parametrize("ceil_mode", [False, True])
 def test_lp_pool(p, ceil_mode, torch):
     for shape, pool, windows in (

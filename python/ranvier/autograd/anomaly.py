@@ -13,44 +13,31 @@ from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.function import Function
 
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
-_PLAIN_RECORDED = Function._recorded
+_recorded = Function._recorded
+state = [False, False]  # whether it is on, and whether gradients are searched
 
 
-class _Switch:
-    """enabled, check_nan: as in :class:`set_detect_anomaly`, for all threads."""
-
-    enabled = check_nan = False
-
-
-switch = _Switch()
-
-
-def _turn(enabled: bool, check_nan: bool) -> None:
-    switch.enabled, switch.check_nan = enabled, check_nan
-    Function._recorded = _located if enabled else _PLAIN_RECORDED  # type: ignore[method-assign]
-
-
-def _located(self: Function, y: Any, x: Any, version: list[Any]) -> Any:
+def _located(self: Function, *args: Any) -> Any:
     """As ``Function._recorded``; the node also gets the line of the program that called it."""
     frame: Any = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame.f_back and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     self.__dict__["called_at"] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-    return _PLAIN_RECORDED(self, y, x, version)
+    return _recorded(self, *args)
 
 
 def checked(run_node: Callable[..., None]) -> Callable[..., None]:
-    """The step of backward that runs a node, followed by a look at the gradients that it has delivered."""
+    """The step of backward that runs a node, and then looks at the gradients that the node has delivered."""
 
     def run(node: Any, pending: dict[Any, Any], *rest: Any) -> None:
-        place = getattr(node, "called_at", "")  # dropped with what forward saved
+        place = getattr(node, "called_at", "an unknown line")  # dropped with what forward saved
         run_node(node, pending, *rest)
         for number, edge in enumerate(node.edges):
             held = pending.get(edge)
             if edge is not None and any(map(_has_nan, held if type(held) is list else [held])):
                 raise RuntimeError(
                     f"[backward] Function '{type(node).__name__}' returned nan values in its {number}th "
-                    "output" + (f"; it was called in {place}" if place else "")
+                    f"output; it was called in {place}"
                 )
 
     return run
@@ -62,11 +49,10 @@ def _has_nan(gradient: Any) -> bool:
 
 
 class set_detect_anomaly:
-    """Switches the search for NaN in gradients on or off, as a call or a ``with`` block, in all threads.
+    """Switches the search for NaN in gradients on or off in all threads: a call or a ``with`` block.
 
-    While it is on, backward raises RuntimeError at the first gradient with a NaN; the message names the
-    Function and the line that called it. That takes time, so it is for debugging. Replays of a captured step
-    are not searched. check_nan=False only keeps the lines.
+    While it is on, backward raises RuntimeError at the first gradient with a NaN, with the Function and the
+    line that called it. Replays of captured steps are not searched.
 
     >>> import ranvier as rv
     >>> x = rv.zeros(1, requires_grad=True)
@@ -79,15 +65,16 @@ class set_detect_anomaly:
     """
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
-        self._before = switch.enabled, switch.check_nan
-        self._wanted = bool(mode), bool(check_nan)
-        _turn(*self._wanted)
+        self._before, self._wanted = [*state], [mode, check_nan]
+        self.__enter__()
 
     def __enter__(self) -> None:
-        _turn(*self._wanted)
+        state[:] = self._wanted
+        Function._recorded = _located if state[0] else _recorded  # type: ignore[method-assign, assignment]
 
     def __exit__(self, *error: object) -> None:
-        _turn(*self._before)
+        self._wanted = self._before
+        set_detect_anomaly.__enter__(self)
 
 
 class detect_anomaly(set_detect_anomaly):
@@ -97,10 +84,7 @@ class detect_anomaly(set_detect_anomaly):
     >>> x = rv.ones(1, requires_grad=True)
     >>> with rv.autograd.detect_anomaly():
     ...     x.sqrt().backward()
-    >>> x.grad
-    tensor([0.5000])
     """
 
     def __init__(self, check_nan: bool = True) -> None:
-        self._before = switch.enabled, switch.check_nan
-        self._wanted = True, bool(check_nan)
+        self._before, self._wanted = [*state], [True, check_nan]

@@ -119,7 +119,7 @@ def run(
     add, run_one, call_hooks, add_to_leaf = (
         graph.STEPS if create_graph else (_add, _run_node, hooks.call, accumulate)
     )
-    if anomaly.switch.check_nan and anomaly.switch.enabled:
+    if all(anomaly.state):
         run_one = anomaly.checked(run_one)
     retain_graph = create_graph if retain_graph is None else retain_graph
     pending: dict[Any, Any] = {}

@@ -7,8 +7,7 @@ _KINDS = ("cpu", "cuda", "mps", "xpu", "meta")
 
 class device(str):
     """``device("cpu")``: a str that also has ``type`` and ``index``. Another device of PyTorch can be named,
-    as programs do before they look whether it is there; a tensor that is sent to it raises ValueError, and so
-    does ``with`` that device.
+    as programs do before they look whether it is there; a tensor that is sent to it raises ValueError.
 
     Raises ValueError for a name that PyTorch does not have either.
 
@@ -26,13 +25,6 @@ class device(str):
         number = number if index is None else str(index)
         return super().__new__(cls, kind if not number or kind == "cpu" else f"{kind}:{number}")
 
-    def __enter__(self) -> device:
-        require_cpu(self)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return
-
     @property
     def type(self) -> str:
         return str(self).partition(":")[0]
@@ -48,7 +40,7 @@ class device(str):
 
 
 def set_default_device(device: object) -> None:
-    """Takes names of the CPU, and None, where all tensors are. Raises ValueError for another device.
+    """Takes the CPU, where all tensors are, or None. Raises ValueError for another device.
 
     >>> import ranvier as rv
     >>> rv.set_default_device("cpu")

@@ -203,9 +203,9 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def fork_rng(devices: Any = None, enabled: bool = True, *, device_type: str = "cpu") -> Iterator[None]:
-    """After the block the random numbers continue as if it had drawn none; also a decorator.
+    """After the block, or the decorated function, random numbers continue as if it had drawn none.
 
-    devices and device_type, PyTorch's for GPUs, have no effect. With enabled=False nothing is put back.
+    devices and device_type, of GPUs, have no effect. enabled=False: neither has the block.
 
     >>> import ranvier as rv
     >>> rv.manual_seed(0); a = rv.rand(1).item(); rv.manual_seed(0)

@@ -16,11 +16,10 @@ import ranvier.distributions.transforms as transforms
 from ranvier.distributions.base import Distribution, Independent
 from ranvier.distributions.continuous import Exponential, Laplace, LogNormal, Normal, Uniform
 from ranvier.distributions.counting import Binomial, Geometric, Multinomial, Poisson
-from ranvier.distributions.discrete import Bernoulli, Categorical, OneHotCategorical
+from ranvier.distributions.discrete import Bernoulli, Categorical, MixtureSameFamily, OneHotCategorical
 from ranvier.distributions.divergence import kl_divergence
 from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
 from ranvier.distributions.heavy import Cauchy, Gumbel, HalfNormal, StudentT
-from ranvier.distributions.mixture import MixtureSameFamily
 from ranvier.distributions.multivariate import MultivariateNormal
 from ranvier.distributions.transformed import TransformedDistribution
 from ranvier.distributions.transforms import (

@@ -165,3 +165,61 @@ class OneHotCategorical(Categorical):
     @property
     def variance(self) -> Tensor:
         return self.probs * (1 - self.probs)
+
+
+class MixtureSameFamily(Distribution):
+    """A draw of one of k components of a kind: p(x) = sum over i of p_i p(x | component i).
+
+    mixture_distribution is a Categorical over k; the last dimension of component_distribution's batch_shape
+    is k, and the dimensions before are those of the mixture.
+
+    Raises ValueError for another mixture or number of components.
+
+    >>> import ranvier as rv
+    >>> from ranvier.distributions import Categorical, MixtureSameFamily, Normal
+    >>> mixture = MixtureSameFamily(Categorical(rv.ones(2)), Normal(rv.tensor([-1.0, 1.0]), rv.ones(2)))
+    >>> mixture.log_prob(rv.tensor(0.0)), mixture.mean, mixture.variance
+    (tensor(-1.4189), tensor(0.), tensor(2.))
+    """
+
+    def __init__(
+        self, mixture_distribution: Any, component_distribution: Any, validate_args: bool | None = None
+    ) -> None:
+        shape, mixture = component_distribution.batch_shape, mixture_distribution
+        fits = isinstance(mixture, Categorical) and shape[-1:] == mixture.probs.shape[-1:]
+        if not fits or len(mixture.batch_shape) >= len(shape):
+            raise ValueError(
+                f"[MixtureSameFamily] got {mixture} and components of batch_shape {shape}; expected a "
+                "Categorical over the last dimension of the batch_shape"
+            )
+        super().__init__(shape[:-1], component_distribution.event_shape)
+        self.mixture_distribution, self.component_distribution = mixture, component_distribution
+        self._axis = -1 - len(self.event_shape)  # of the components, in values
+
+    def log_prob(self, value: Any) -> Tensor:
+        x = ops.unsqueeze(self._value(value), self._axis)
+        return ops.logsumexp(self.component_distribution.log_prob(x) + self.mixture_distribution.logits, -1)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        with no_grad():
+            probs = self.mixture_distribution.probs
+            probs = ops.broadcast_to(probs, (*self.batch_shape, probs.shape[-1]))
+            chosen = Categorical(probs).sample(sample_shape)
+            values = self.component_distribution.sample(sample_shape)
+            index = ops.reshape(chosen, (*chosen.shape, 1, *(1 for _ in self.event_shape)))
+            index = ops.broadcast_to(index, (*chosen.shape, 1, *self.event_shape))
+            return ops.squeeze(ops.gather(values, self._axis, index), self._axis)
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """Of one value for each component."""
+        probs = self.mixture_distribution.probs
+        return ops.sum(ops.reshape(probs, probs.shape + (1,) * len(self.event_shape)) * values, self._axis)
+
+    @property
+    def mean(self) -> Tensor:
+        return self._mean(self.component_distribution.mean)
+
+    @property
+    def variance(self) -> Tensor:
+        away = self.component_distribution.mean - ops.unsqueeze(self.mean, self._axis)
+        return self._mean(self.component_distribution.variance + away * away)

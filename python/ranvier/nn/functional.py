@@ -26,7 +26,6 @@ from ranvier.ops.softmax import *
 if _typing.TYPE_CHECKING:
     from ranvier.ops.numeric.functional import *
     from ranvier.ops.numeric.images import *
-    from ranvier.ops.numeric.in_place import *
     from ranvier.ops.numeric.losses import *
 
 

@@ -194,7 +194,7 @@ class Optimizer:
         if ours and given and not needed <= given <= needed.union(self.optional):
             raise ValueError(
                 f"[{self.name}] got the state of another optimizer, {', '.join(sorted(given))}; expected "
-                f"{', '.join([*sorted(needed), *self.optional])}: load it into an optimizer of its class"
+                f"{', '.join([*sorted(needed), *self.optional])}"
             )
 
     def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ FUNCTIONS = {
         tensor_split vsplit vstack
     """,
     "statistics": """
-        aminmax cummax cummin cumulative_trapezoid diff gradient logcumsumexp nanmean nansum trapezoid trapz
+        aminmax cummax cummin cumulative_trapezoid diff logcumsumexp nanmean nansum trapezoid trapz
     """,
 }
 
@@ -129,10 +129,8 @@ FUNCTIONAL = {
         pixel_shuffle pixel_unshuffle unfold
     """,
     "functional": """
-        bilinear embedding_bag gumbel_softmax lp_pool1d lp_pool2d normalize pdist rrelu threshold
-    """,
-    "in_place": """
-        celu_ elu_ hardtanh_ leaky_relu_ relu_ rrelu_ selu_ threshold_
+        bilinear celu_ elu_ embedding_bag gumbel_softmax hardtanh_ leaky_relu_ lp_pool1d lp_pool2d
+        normalize pdist relu_ rrelu rrelu_ selu_ threshold threshold_
     """,
     "losses": """
         ctc_loss multilabel_margin_loss multilabel_soft_margin_loss triplet_margin_with_distance_loss

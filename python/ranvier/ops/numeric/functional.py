@@ -9,6 +9,8 @@ import numpy as np
 
 from ranvier.autograd.random_tensors import rand
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
+from ranvier.ops.activation.smooth import celu, elu, selu
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating
@@ -43,9 +45,8 @@ def lp_pool1d(
 ) -> Tensor:
     """y[o] = (sum of x^norm_type over the window that begins at o stride)^(1 / norm_type): (N, C, L).
 
-    norm_type inf, -inf: the largest, the least |x|. stride: kernel_size if it is None. ceil_mode: a last
-    window that is only partly inside counts as if it went on with the mean of its powers. Where the sum is 0
-    so is the gradient.
+    norm_type inf: the largest |x|. stride: kernel_size if it is None. ceil_mode: a last window that is only
+    partly inside counts as if it went on with the mean of its powers. Where the sum is 0 so is the gradient.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.lp_pool1d(rv.tensor([[[3.0, 4.0, 6.0, 8.0]]]), 2, 2)
@@ -71,11 +72,10 @@ def lp_pool2d(
 def _lp_pool(largest: Any, mean: Any, x: Any, p: float, size: Any, stride: Any, ceil_mode: bool) -> Tensor:
     if isinstance(p, bool) or not isinstance(p, (int, float)) or p == 0 or p != p:
         raise ValueError(f"[lp_pool] got norm_type {p!r}; expected a number other than 0")
-    if abs(p) == math.inf:
-        sign = math.copysign(1.0, p)
-        return sign * largest(sign * abs(as_tensor("lp_pool", x)), size, stride, 0, 1, ceil_mode)
+    if p == math.inf:
+        return largest(abs(as_tensor("lp_pool", x)), size, stride, 0, 1, ceil_mode)
     means = mean(pow(x, p), size, stride, 0, ceil_mode)
-    means = where(eq(means, 0), 0.0, means)  # where the sum is 0 the gradient is 0, too
+    means = where(eq(means, 0), 0.0, means)
     return pow(mul(means, math.prod(size) if isinstance(size, (tuple, list)) else size), 1 / p)
 
 
@@ -114,6 +114,26 @@ def rrelu(
     if training:
         slope = rand(input.shape, dtype=input.dtype) * (upper - lower) + lower
     return replaced("rrelu", input, where(input >= 0, input, mul(input, slope)), inplace)
+
+
+def _in_place(function: Any, settings: str = "") -> Any:
+    def changed(input: Any, *args: Any, **settings: Any) -> Any:
+        return function(input, *args, **settings, inplace=True)
+
+    changed.__name__ = changed.__qualname__ = name = f"{function.__name__}_"
+    changed.__wrapped__ = function  # type: ignore[attr-defined]  # its signature
+    changed.__doc__ = f"""As :func:`ranvier.nn.functional.{name[:-1]}`, in place.
+
+    >>> import ranvier as rv
+    >>> x = rv.ones(2)
+    >>> rv.nn.functional.{name}(x{settings}) is x
+    True
+    """
+    return changed
+
+
+celu_, elu_, hardtanh_, leaky_relu_ = map(_in_place, (celu, elu, hardtanh, leaky_relu))
+relu_, rrelu_, selu_, threshold_ = *map(_in_place, (relu, rrelu, selu)), _in_place(threshold, ", 0.0, 1.0")
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:

@@ -121,8 +121,7 @@ class Cholesky(Function):
 def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
     """X with L L^T X = B, for the input B (..., n, k) and a lower factor L (..., n, n).
 
-    upper: the factor is U with U^T U X = B. The other half of the factor is not read. Raises ValueError for a
-    singular factor.
+    upper: a factor U with U^T U X = B. Its other half is not read. Raises ValueError for a singular one.
 
     >>> import ranvier as rv
     >>> rv.cholesky_solve(rv.tensor([[4.0], [9.0]]), rv.tensor([[2.0, 0.0], [0.0, 3.0]]))

@@ -85,8 +85,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
 def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
     """x[i, i, ..] = fill_value, in place, for a matrix (m, n) or more dimensions of one length.
 
-    wrap: in a matrix with m > n the diagonal begins again after each n + 1 rows. Raises ValueError for
-    another shape.
+    wrap: with m > n the diagonal begins again after each n + 1 rows. Raises ValueError for another shape.
 
     >>> import ranvier as rv
     >>> rv.zeros(2, 2).fill_diagonal_(5.0)

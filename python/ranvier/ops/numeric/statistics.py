@@ -172,65 +172,6 @@ def diff(
     return input
 
 
-def gradient(input: Any, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
-    """An estimate of the derivative of sampled values along each of dim, or of all dimensions: a tuple.
-
-    With slopes s[i] = (x[i + 1] - x[i]) / h[i] it is (h[i] s[i - 1] + h[i - 1] s[i]) / (h[i - 1] + h[i]), the
-    slope of a parabola through three points. At both ends it is the slope, or with edge_order=2 that of the
-    nearest parabola.
-
-    spacing: h, or a number for each dimension, or for each the coordinates of its points.
-
-    Raises ValueError for fewer than edge_order + 1 points along a dimension, and another number of spacings.
-
-    >>> import ranvier as rv
-    >>> rv.gradient(rv.tensor([1.0, 4.0, 9.0, 16.0]))
-    (tensor([3., 4., 6., 7.]),)
-    >>> rv.gradient(rv.tensor([1.0, 4.0, 16.0]), spacing=[rv.tensor([1.0, 2.0, 4.0])], edge_order=2)
-    (tensor([2., 4., 8.]),)
-    """
-    input = as_tensor("gradient", input)
-    given = range(input.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
-    dims = [_dim("gradient", d, input.ndim) for d in given]
-    spacings = list(spacing) if isinstance(spacing, (list, tuple)) else [spacing] * len(dims)
-    if edge_order not in (1, 2) or len(spacings) != len(dims):
-        raise ValueError(
-            f"[gradient] got {len(spacings)} spacings for {len(dims)} dimensions and edge_order "
-            f"{edge_order!r}; expected as many, and 1 or 2"
-        )
-    return tuple(_slope(input, at, h, edge_order) for at, h in zip(dims, spacings, strict=True))
-
-
-def _slope(x: Tensor, at: int, spacing: Any, edge_order: int) -> Tensor:
-    n = x.shape[at]
-    if n <= edge_order:
-        raise ValueError(
-            f"[gradient] got {n} points along dimension {at}; expected at least {edge_order + 1}"
-        )
-    steps: Any = spacing
-    if getattr(spacing, "ndim", 0):  # coordinates
-        points = as_tensor("gradient", spacing)
-        if points.shape != (n,):
-            raise ValueError(f"[gradient] got coordinates of shape {points.shape}; expected ({n},)")
-        steps = reshape(diff(points), (-1,) + (1,) * (x.ndim - at - 1))
-    slopes = diff(x, dim=at) / steps
-
-    def part(i: int, count: int) -> tuple[Tensor, Any]:
-        h = narrow(steps, at - x.ndim, i, count) if isinstance(steps, Tensor) else steps
-        return narrow(slopes, at, i, count), h
-
-    (first, h), (last, k) = part(0, 1), part(n - 2, 1)
-    if n == 2:
-        return cat([first, last], at)
-    (left, a), (right, b) = part(0, n - 2), part(1, n - 2)
-    inside = (left * b + right * a) / (a + b)
-    if edge_order == 2:
-        (second, h2), (before, k2) = part(1, 1), part(n - 3, 1)
-        first = first - h * (second - first) / (h + h2)
-        last = last + k * (last - before) / (k + k2)
-    return cat([first, inside, last], at)
-
-
 def trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral of y along dim by the trapezoidal rule, at points x or dx apart.
 
