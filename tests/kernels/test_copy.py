@@ -118,6 +118,16 @@ def test_joined_rows(widths, dtype, isa, threads, rng):
         )
 
 
+@pytest.mark.parametrize("widths", [(3, 16, 21), (1, 40), (20, 20, 20, 20, 3), (1500, 600)], ids=str)
+def test_joined_rows_of_a_large_array(widths, isa, threads, rng):
+    """More than the second cache holds: blocks of rows are made in a buffer."""
+    rows = 2 + 6_000_000 // (4 * sum(widths))
+    parts = [rng.standard_normal((rows, n), dtype=np.float32) for n in widths]
+    for count in (1, 2):
+        threads(count)
+        np.testing.assert_array_equal(kernels.concatenate(parts, 1), np.concatenate(parts, 1))
+
+
 def test_errors():
     x = np.ones((2, 3), np.float32)
     with pytest.raises(ValueError, match=r"\[copy\] got x of shape \(2, 3\); expected 4 dimensions"):

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/caches.h"
 #include "base/integers.h"
 #include "base/loop_nest.h"
 #include "base/parallel.h"
@@ -14,6 +15,7 @@ constexpr double kNsPerByte = 0.06;
 constexpr int64_t kPixels = 1024;          // of three channels, that are converted at once
 constexpr int64_t kManyRows = 16;          // enough for every thread
 constexpr int64_t kJoinedBytes = 1 << 11;  // of y that are written at once: the next lines of each x are near
+constexpr int64_t kBufferBytes = 1 << 14;  // of a large y, that memcpy takes
 constexpr int64_t kLongBytes = 1 << 13;    // of a row: memcpy has stores that do not read a line before
 
 // Lines of single elements, or one line for all.
@@ -105,8 +107,9 @@ template <class T>
 void JoinRows<T>::run(const Team& team, void*) const {
   const int64_t step = y.strides[0], row_bytes = y.shape[1] * int64_t(sizeof(T));
   const int64_t at_once = std::max<int64_t>(1, kJoinedBytes / row_bytes);
-  const auto join = [&](int64_t begin, int64_t end) {
-    T* to = y.data + begin * step;
+  const bool buffered = y.shape[0] * row_bytes > caches.l2 && step == y.shape[1] && row_bytes <= kBufferBytes;
+  const int64_t block = buffered ? kBufferBytes / row_bytes : at_once;
+  const auto join = [&](int64_t begin, int64_t end, T* to) {
     for (const TensorView<const T>& part : x) {
       if (!part.data) break;
       const int64_t n = part.shape[1], from_step = part.strides[0];
@@ -119,7 +122,13 @@ void JoinRows<T>::run(const Team& team, void*) const {
     }
   };
   team.parallel_for(y.shape[0], kNsPerByte * double(row_bytes * y.shape[0]), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i += at_once) join(i, std::min(end, i + at_once));
+    alignas(64) T buffer[kBufferBytes / sizeof(T)];
+    for (int64_t i = begin; i < end; i += block) {
+      const int64_t last = std::min(end, i + block);
+      T* to = buffered ? buffer : y.data + i * step;
+      for (int64_t k = i; k < last; k += at_once) join(k, std::min(last, k + at_once), to + (k - i) * step);
+      if (buffered) std::memcpy(y.data + i * step, buffer, size_t((last - i) * row_bytes));
+    }
   });
 }
 
