@@ -15,4 +15,7 @@ struct Caches {
 };
 extern const Caches caches;
 
+// False if RANVIER_CACHES is set to anything but three sizes.
+bool caches_are_valid();
+
 }  // namespace ranvier

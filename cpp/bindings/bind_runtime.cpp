@@ -1,6 +1,7 @@
 // Threads, ISA level, memory: what ranvier.show_config() reports and tests set.
 #include <pybind11/typing.h>
 #include "base/allocator.h"
+#include "base/caches.h"
 #include "base/fp_environment.h"
 #include "base/isa.h"
 #include "base/parallel.h"
@@ -77,6 +78,9 @@ void register_runtime(py::module_& m) {
   if (!init_isa())
     fail_value("import", "got RANVIER_ISA=", std::getenv("RANVIER_ISA"), "; expected one of ",
                supported_isas());
+  if (!caches_are_valid())
+    fail_value("import", "got RANVIER_CACHES=", std::getenv("RANVIER_CACHES"),
+               "; expected the sizes of L1, L2 and L3 in KB, as in 32,1024,32768");
   init_parallel();
   set_signal_check(signal_raises);
   py::register_local_exception_translator(raise_stopped);

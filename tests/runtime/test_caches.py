@@ -38,14 +38,18 @@ show("max_pool2d", F.max_pool2d(x, 3, 2), x)
 """
 
 
-def results(**environment: str) -> str:
-    run = subprocess.run(
-        [sys.executable, "-c", CALLS],
+def run_python(code: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", code],
         env=os.environ | environment,
         capture_output=True,
         text=True,
         timeout=300,
     )
+
+
+def results(**environment: str) -> str:
+    run = run_python(CALLS, **environment)
     assert run.returncode == 0, run.stderr
     return run.stdout
 
@@ -55,3 +59,10 @@ def test_caches_of_any_size_give_the_same_bits(level: str) -> None:
     expected = results(RANVIER_ISA=level)
     for caches in ["8,64,512", "48,2048,262144"]:
         assert results(RANVIER_ISA=level, RANVIER_CACHES=caches) == expected
+
+
+@pytest.mark.parametrize("caches", ["", "32,1024", "32,1024,x", "32,1024,32768,1", "32,0,32768", "-1,1,1"])
+def test_caches_that_are_not_three_sizes_are_refused(caches: str) -> None:
+    run = run_python("import ranvier", RANVIER_CACHES=caches)
+    assert run.returncode != 0
+    assert f"[import] got RANVIER_CACHES={caches}; expected the sizes of L1, L2 and L3 in KB" in run.stderr
