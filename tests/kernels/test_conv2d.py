@@ -110,7 +110,7 @@ def test_large_results(shape, k, isa, rng):
     ("c", "k", "height"), [(16, 16, 4), (15, 40, 4), (17, 33, 7), (256, 17, 5), (512, 40, 2), (520, 516, 1)]
 )
 def test_pointwise(c, k, height, dtype, isa, threads, rng):
-    """Gradients that are products of matrices, or just not; of images that are joined, apart and copied."""
+    """Products of matrices, or just not; of images that are joined, apart and copied."""
     x, w, bias = random_arrays(rng, dtype, 2, c, height, 8, k, 1, 1)
     check(x, w, bias)
     dy = rng.uniform(-1, 1, (2, k, height, 8)).astype(dtype)
@@ -122,6 +122,33 @@ def test_pointwise(c, k, height, dtype, isa, threads, rng):
     same_bits(threads, lambda: kernels.conv2d_backward(dy[:, :, :, 1:], x[:, :, :, 1:], w))
     only = kernels.conv2d_backward(dy, x, w, need_dx=False, need_db=False)
     np.testing.assert_array_equal(only[1], gradients[1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped(("c", "k"), [(9, 1), (5, 2), (2, 17), (16, 4), (33, 3), (20, 20), (48, 49), (49, 48), (64, 5)])
+@pytest.mark.parametrize("height", [3, 300])
+def test_pointwise_layouts(c, k, height, dtype, isa, threads, rng):
+    """Forward and the gradient to x, of few pixels and of many, have the same bits in each layout."""
+    x, w, bias = random_arrays(rng, dtype, 2, c, height, 8, k, 1, 1)
+    dy = rng.uniform(-1, 1, (2, k, height, 8)).astype(dtype)
+
+    def run(layout):
+        image, weight, gradient = (in_layout(a, layout) for a in (x, w, dy))
+        y = kernels.conv2d(image, weight, bias, activation="relu")
+        return y, kernels.conv2d_backward(gradient, image, weight, need_dw=False, need_db=False)[0]
+
+    y, dx = run(LAYOUTS[0])
+    matrix = w[:, :, 0, 0].astype("float64")
+    expected = np.maximum(np.einsum("nchw,kc->nkhw", x, matrix) + bias[:, None, None], 0)
+    bound = (c + k) * np.finfo(dtype).eps
+    np.testing.assert_allclose(y, expected, rtol=0, atol=bound * (np.abs(x).max() * np.abs(w).max() * c + 1))
+    np.testing.assert_allclose(
+        dx, np.einsum("nkhw,kc->nchw", dy, matrix), rtol=0, atol=bound * np.abs(w).max() * k
+    )
+    for layout in LAYOUTS[1:]:
+        for a, b in zip(run(layout), (y, dx), strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=layout)
+    same_bits(threads, lambda: run(LAYOUTS[0]), (1, 2, 3))
 
 
 @pytest.mark.parametrize("stride", [2, (1, 3), (4, 2)])
@@ -144,10 +171,13 @@ def test_depthwise_channels(c, isa, rng):
     check(*random_arrays(rng, "float32", 2, c, 5, 4, c, 3, 3, groups=c), padding=1, groups=c)
 
 
-@grouped("width", range(1, 31))
-def test_pixels(width, isa, rng):
-    """Tiles of every height."""
-    check(*random_arrays(rng, "float32", 1, 2, 1, width, 3, 1, 1))
+@grouped("width", range(1, 46))
+@pytest.mark.parametrize("k", [13, 24])
+def test_pixels(k, width, isa, rng):
+    """Tiles of every height, one vector wide and two; rows of pixels end after each row of a tile."""
+    x, w, bias = random_arrays(rng, "float32", 2, 6, 2, width, k, 2, 1)
+    check(x, w, bias, padding=(1, 0))
+    check(*random_arrays(rng, "float32", 1, 9, 4, width + 2, k, 1, 3), stride=(1, 2))
 
 
 def test_pixels_in_parts(isa, rng):

@@ -36,9 +36,10 @@ auto with_kernel(const Correlation<T>& problem, bool winograd, Carver& carver, i
   if constexpr (sizeof(T) == sizeof(float)) {
     if (winograd && winograd_pays(problem)) return f(Winograd(problem, carver, threads));
     if (Pixels::pays(problem)) return f(Pixels(problem, carver));
-    if (is_planar(problem)) return f(Planar(problem, carver, threads));
-    if (PointwiseDots::pays(problem)) return f(PointwiseDots(problem, carver, threads));
   }
+  if (Pointwise<T>::pays(problem)) return f(Pointwise<T>(problem, carver, threads));
+  if constexpr (sizeof(T) == sizeof(float))
+    if (is_planar(problem)) return f(Planar(problem, carver, threads));
   return f(Correlator(problem, carver, threads));
 }
 
@@ -52,11 +53,11 @@ void with_kernel_of(const Call& call, Carver& carver, int threads, const F& f) {
 template <class T, class F>
 void with_kernel_of(const Conv2dBackwardInput<T>& call, Carver& carver, int threads, const F& f) {
   if (SpreadInput<T>::pays(call)) return f(SpreadInput<T>(call, carver, threads));
-  if (PointwiseInput<T>::pays(call)) return f(PointwiseInput<T>(call, carver, threads));
   const auto problem = correlation(call);
   if (numel(problem.y) == 0) return;
   if constexpr (sizeof(T) == sizeof(float)) {
-    if (!(call.winograd && winograd_pays(problem)) && ScatteredInput::pays(call, problem))
+    if (!(call.winograd && winograd_pays(problem)) && !keeps_pixels(problem) &&
+        ScatteredInput::pays(call, problem))
       return f(ScatteredInput(call, problem, carver, threads));
   }
   with_kernel(problem, call.winograd, carver, threads, f);

@@ -3,6 +3,7 @@
 #include "base/unroll.h"
 #include "kernels/conv2d/dots.h"
 #include "kernels/conv2d/packing.h"
+#include "kernels/conv2d/products.h"
 #include "kernels/matmul/packing.h"
 #include "simd/half.h"
 #include "simd/permute.h"
@@ -24,67 +25,6 @@ constexpr int kTileRows[][4] = {{2, 2, 4, 4}, {1, 2, 3, 4}};
 constexpr int kTileHeights = sizeof kTileRows[0] / sizeof(int);
 constexpr int kConvRows = kTileRows[1][kTileHeights - 1], kNarrowRows = kTileRows[0][kTileHeights - 1];
 static_assert(kConvRows <= kMaxConvRows && kNarrowRows <= kMaxConvRows);
-
-// kSteps products of each row, one after another.
-template <class T, int kRows, int kVectors, int kSteps>
-RANVIER_INLINE void multiply_steps(const T* const (&a)[kRows], int64_t at, const T* b, int64_t step_b,
-                                   vec<T> (&acc)[kRows][kVectors]) {
-  constexpr int L = lanes<T>;
-  vec<T> row[kSteps][kVectors];
-  RANVIER_UNROLL
-  for (int u = 0; u < kSteps; ++u) {
-    RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) row[u][v] = load(b + u * step_b + v * L);
-  }
-  RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    RANVIER_UNROLL
-    for (int u = 0; u < kSteps; ++u) {
-      const vec<T> x = factor<T>(a[i][at + u]);
-      RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(x, row[u][v], acc[i][v]);
-    }
-  }
-}
-
-// Each row has its own pointer, so that a tile may hold any pixels (of several image rows or images); all
-// move by the same index. The pointers do not all fit into registers: in tiles one vector wide, four products
-// share one load of it.
-template <class T, int kRows, int kVectors>
-RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
-  constexpr int kSteps = kVectors == 1 ? 4 : 1;
-  const T* a[kRows];
-  RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    a[i] = t.a[i];
-    RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) acc[i][v] = vec<T>{};
-  }
-  const int64_t step_a = t.step_a, step_b = t.step_b;
-  const char* fetch = t.fetch;
-  const int64_t fetch_step = t.fetch_step;
-  const ConvSegment* const end = t.segments + t.count;
-  for (const ConvSegment* s = t.segments; s != end; ++s) {
-    const T* b = t.b + s->b;
-    int64_t at = s->a, n = s->n;
-    if constexpr (kSteps > 1) {
-      for (; step_a == 1 && n > kSteps; n -= kSteps) {
-        multiply_steps<T, kRows, kVectors, kSteps>(a, at, b, step_b, acc);
-        RANVIER_UNROLL
-        for (int u = 0; u < kSteps; ++u, fetch += fetch_step) __builtin_prefetch(fetch);
-        at += kSteps;
-        b += kSteps * step_b;
-      }
-    }
-    do {
-      multiply_steps<T, kRows, kVectors, 1>(a, at, b, step_b, acc);
-      __builtin_prefetch(fetch);
-      fetch += fetch_step;
-      at += step_a;
-      b += step_b;
-    } while (--n);
-  }
-}
 
 // Ragged columns, with all settings of a tile. One loop for all tile shapes, on accumulators spilled to
 // memory.
@@ -180,7 +120,13 @@ static void tile(const ConvTile<T>& t) {
       for (int v = 0; v < kVectors; ++v) __builtin_prefetch(t.c[i] + v * lanes<T>, 1);
     }
   }
-  vec<T> acc[kRows][kVectors];
+  vec<T> acc[kRows][kVectors] = {};
+  if constexpr (kVectors == 1 && kRows == kNarrowRows && sizeof(T) == sizeof(float) && RANVIER_HAS_FMA) {
+    if (t.row_step && t.rows == kRows && t.step_a == 1) {
+      multiply_pairs<T, kRows>(t, acc);
+      return store_tile<T, kRows, kVectors>(t, acc);
+    }
+  }
   multiply<T, kRows, kVectors>(t, acc);
   store_tile<T, kRows, kVectors>(t, acc);
 }

@@ -230,11 +230,13 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
   enter_row();
   while (pixel < last) {
     t.rows = static_cast<int>(std::min(tile_rows, last - pixel));
+    t.row_step = step_x;
     for (int i = 0; i < t.rows; ++i) {
       if (column == width) {
         column = 0;
         if (++row == height) row = 0, ++image;
         enter_row();
+        if (i % 2 == 1 && x_row != t.a[i - 1] + step_x) t.row_step = 0;
       }
       t.a[i] = x_row + column * step_x;
       t.c[i] = y_row + column * step_y;

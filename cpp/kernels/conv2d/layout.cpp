@@ -9,12 +9,6 @@ namespace {
 // Pixels so far apart share one set of L1, which holds fewer of them than a tile has rows.
 bool collides(int64_t bytes) { return bytes != 0 && bytes % 4096 == 0; }
 
-template <class T>
-bool is_joined(const TensorView<const T>& x) {
-  const int64_t row = x.shape[3] * x.strides[3];
-  return (x.shape[2] == 1 || x.strides[2] == row) && (x.shape[0] == 1 || x.strides[0] == x.shape[2] * row);
-}
-
 }  // namespace
 
 template <class T>

@@ -7,13 +7,20 @@ namespace ranvier {
 
 class OpenTeam;
 
+// Whether one stride leads from each pixel to the next one, also at the ends of rows and images.
+template <class T>
+bool is_joined(const TensorView<T>& x) {
+  const int64_t row = x.shape[3] * x.strides[3];
+  return (x.shape[2] == 1 || x.strides[2] == row) && (x.shape[0] == 1 || x.strides[0] == x.shape[2] * row);
+}
+
 // An image tensor (n, c, h, w) whose channels are contiguous: the caller's own, or a copy in the workspace.
 template <class T>
 class PixelRows {
  public:
   // whole_vectors: the micro-kernel reads vectors of channels, in groups of so many, and may read past the
   // last channel. spread: it reads many pixels again and again, so they must not share a set of L1. joined:
-  // stride_w leads from each pixel to the next one, also at the ends of rows and images.
+  // as is_joined().
   PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread = true,
             bool joined = false);
   void copy_share(const OpenTeam& team) const;  // this thread's part of the copy, where there is one

@@ -11,12 +11,12 @@ int64_t pixels_together(int64_t in, int64_t out) { return planar_kernels().lanes
 
 }  // namespace
 
-// A vector takes one step for each input channel: with many of these and few outputs, planes take less.
+// A vector takes one step for each input channel: with many of these a product of matrices takes less.
 bool Pixels::pays(const Correlation<float>& p) {
   constexpr int64_t kFewInputs = 4;
-  const int64_t in = p.x.shape[1], out = p.y.shape[1];
-  return is_planar(p) && p.geometry.groups == 1 && keeps_pixels(p) && (in <= kFewInputs || in <= out) &&
-         pixels_together(in, out) > 0 && is_dense(p.x) && is_dense(p.y);
+  const int64_t in = p.x.shape[1], out = p.y.shape[1], together = pixels_together(in, out);
+  return is_planar(p) && p.geometry.groups == 1 && keeps_pixels(p) && together > 0 &&
+         (in <= kFewInputs || (in <= out && together > 1)) && is_dense(p.x) && is_dense(p.y);
 }
 
 Pixels::Pixels(const Correlation<float>& p, Carver& carver)

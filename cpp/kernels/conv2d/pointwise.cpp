@@ -10,7 +10,6 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kFewPixels = 2048;
 constexpr int64_t kLeastChannels = 16;  // and pixels: fewer are no tile
 
 template <class T>
@@ -40,49 +39,50 @@ double cost(const Matmul<T>& m) {
 
 }  // namespace
 
+// Measured beside the direct sum, whose tiles take a pointer for each pixel, and whose weights are packed.
+// With many inputs and pixels it stays in the caches better.
 template <class T>
-bool PointwiseInput<T>::pays(const Conv2dBackwardInput<T>& c) {
-  return pixels(c.dy) <= kFewPixels && is_pointwise(c.geometry, c.w.shape[2], c.w.shape[3], c.dy, c.dx);
+bool Pointwise<T>::pays(const Correlation<T>& p) {
+  constexpr int64_t kFewInputs = 48, kFewPixels = 2048, kLeastProducts = 8;
+  const int64_t in = p.x.shape[1], out = p.y.shape[1];
+  return keeps_pixels(p) && p.geometry.groups == 1 && is_joined(p.y) && in * out >= kLeastProducts &&
+         (in <= kFewInputs || out <= kMaxDots || pixels(p.y) <= kFewPixels);
 }
 
+// Few outputs are dot products where the inputs of a weight are contiguous. A copy of other weights makes
+// them so, for any layout the same bits.
 template <class T>
-PointwiseInput<T>::PointwiseInput(const Conv2dBackwardInput<T>& c, Carver& carver, int threads)
-    : dy_(c.dy, 0, carver, false, true), product_{} {
-  const int64_t k = c.w.shape[0], channels = c.w.shape[1], rows = pixels(c.dy);
-  product_.a = matrix(dy_.data, rows, k, dy_.stride_w, 1);
-  product_.b = matrix(c.w.data, k, channels, c.w.strides[0], c.w.strides[1]);
-  product_.c = matrix(c.dx.data, rows, channels, channels, 1);
+Pointwise<T>::Pointwise(const Correlation<T>& p, Carver& carver, int threads)
+    : x_(p.x, 0, carver, false, true), product_{} {
+  const int64_t in = p.x.shape[1], out = p.y.shape[1], rows = pixels(p.y);
+  const int64_t stride_in = p.w.strides[p.transposed ? 0 : 1], stride_out = p.w.strides[p.transposed ? 1 : 0];
+  const bool copies = out <= kDotRows && stride_in != 1;
+  w_ = matrix(p.w.data, in, out, stride_in, stride_out);
+  w_copy_ = carver.take<T>(copies ? in * out : 0);
+  product_.a = matrix(x_.data, rows, in, x_.stride_w, 1);
+  product_.b = copies ? matrix<const T>(w_copy_, in, out, 1, in) : w_;
+  product_.bias = p.bias;
+  product_.c = matrix(p.y.data, rows, out, p.y.strides[3], 1);
+  if (p.norm) product_.norm = {p.norm, 2, {3, out}, {out, 1}};
+  if (p.relu) product_.activation.kind = Activation::relu;
   workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
 }
 
 template <class T>
-void PointwiseInput<T>::run(const Team& team) const {
+void Pointwise<T>::run(const Team& team) const {
   team.region(cost(product_), [&](const OpenTeam& team) {
-    dy_.copy_share(team);
+    x_.copy_share(team);
+    if (team.index() == 0 && product_.b.data == w_copy_) copy_weights();
     team.barrier();
     product_.run(team, workspace_);
   });
 }
 
-bool PointwiseDots::pays(const Correlation<float>& p) {
-  const int64_t lanes = conv_kernels<float>().lanes, in = p.x.shape[1];
-  return p.y.shape[1] == 1 && in >= lanes && prefers_dots<float>(in, 1, 1) && p.geometry.groups == 1 &&
-         is_dense(p.x) && is_dense(p.y) && keeps_pixels(p) && p.w.strides[p.transposed ? 0 : 1] == 1;
-}
-
-PointwiseDots::PointwiseDots(const Correlation<float>& p, Carver& carver, int threads) : product_{} {
-  const int64_t in = p.x.shape[1], rows = pixels(p.y);
-  product_.a = matrix(p.x.data, rows, in, in, 1);
-  product_.b = matrix(p.w.data, in, 1, 1, 1);
-  product_.bias = p.bias;
-  product_.c = matrix(p.y.data, rows, 1, 1, 1);
-  if (p.norm) product_.norm = {p.norm, 2, {3, 1}, {1, 1}};
-  if (p.relu) product_.activation.kind = Activation::relu;
-  workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
-}
-
-void PointwiseDots::run(const Team& team) const {
-  team.region(cost(product_), [&](const OpenTeam& team) { product_.run(team, workspace_); });
+template <class T>
+void Pointwise<T>::copy_weights() const {
+  for (int64_t j = 0; j < w_.shape[2]; ++j)
+    for (int64_t c = 0; c < w_.shape[1]; ++c)
+      w_copy_[j * w_.shape[1] + c] = w_.data[c * w_.strides[1] + j * w_.strides[2]];
 }
 
 template <class T>
@@ -165,8 +165,8 @@ void PointwiseWeight<T>::run(const Team& team) const {
 
 template class SpreadInput<float>;
 template class SpreadInput<double>;
-template class PointwiseInput<float>;
-template class PointwiseInput<double>;
+template class Pointwise<float>;
+template class Pointwise<double>;
 template class PointwiseWeight<float>;
 template class PointwiseWeight<double>;
 

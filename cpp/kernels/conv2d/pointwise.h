@@ -1,36 +1,27 @@
-// Gradients of 1x1 convolutions: products of matrices, of (n h w) pixels by channels.
+// 1x1 convolutions and their gradients as products of matrices, of (n h w) pixels by channels.
 #pragma once
 #include "kernels/conv2d/correlate.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ranvier {
 
-// dx (pixels, c) = dy (pixels, k) w (k, c), where so few pixels do not pay for packing the weights.
+// y (pixels, out) = x (pixels, in) w (in, out): the forward of stride 1, and its gradient to the input.
 template <class T>
-class PointwiseInput {
+class Pointwise {
  public:
-  static bool pays(const Conv2dBackwardInput<T>& call);
-  PointwiseInput(const Conv2dBackwardInput<T>& call, Carver& carver, int threads);
-  void run(const Team& team) const;
-
- private:
-  PixelRows<T> dy_;
-  Matmul<T> product_;
-  void* workspace_;
-};
-
-// y (pixels, 1) = x (pixels, c) w (c, 1): one output channel, dense pixels, float32. The bits are those of
-// the direct sum, whose lanes are input channels, too, but whose rows are any pixels.
-class PointwiseDots {
- public:
-  static bool pays(const Correlation<float>& problem);
-  PointwiseDots(const Correlation<float>& problem, Carver& carver, int threads);
+  static bool pays(const Correlation<T>& problem);
+  Pointwise(const Correlation<T>& problem, Carver& carver, int threads);
   int64_t packed_size() const { return 0; }
   void pack_weights(const OpenTeam&) const {}
   void run(const Team& team) const;
 
  private:
-  Matmul<float> product_;
+  void copy_weights() const;
+
+  PixelRows<T> x_;
+  TensorView<const T> w_;  // (1, in, out)
+  T* w_copy_;
+  Matmul<T> product_;
   void* workspace_;
 };
 

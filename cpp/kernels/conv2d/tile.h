@@ -30,6 +30,7 @@ struct ConvTile {
   const ConvSegment* segments;
   int64_t count;
   int64_t step_a, step_b;
+  int64_t row_step = 0;  // a[i + 1] = a[i] + row_step for even i; or 0: they may have any places
   int rows, columns;
   bool accumulate;  // c += the sum; else c = activation(norm(the sum + bias))
   bool relu;
