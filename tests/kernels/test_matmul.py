@@ -178,6 +178,27 @@ def test_few_rows_beside_a_large_b(k, n, isa, rng, threads):
         np.testing.assert_array_equal(kernels.matmul(a[:m], b[:, :columns]), whole[:m, :columns])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped("n", [3, 6, 9, 16, 20, 24, 30, 40, 100])
+def test_few_columns_beside_a_large_a(n, dtype, isa, rng, threads):
+    """Rows of a that are fetched while the tiles before them run: one strip and more, one and two blocks of
+    sums, rows one after another, in the opposite order and far apart. An element has the bits that it has in
+    a product of some rows, which fetches nothing."""
+    for count, (m, k) in enumerate([(8003, 37), (1507, 384), (1401, 400)]):
+        threads(1 + count)
+        wide = rng.uniform(-1, 1, (m, 3 * k)).astype(dtype)
+        b, bias = rng.uniform(-1, 1, (k, n)).astype(dtype), rng.uniform(-1, 1, n).astype(dtype)
+        for a in (wide[:, :k].copy(), (wide[:, : k + 9].copy()[::-1], wide)[n % 2][:, :k]):
+            out = np.full((m, n + 1), np.nan, dtype)
+            kernels.matmul(a, b, out=out[:, :n])
+            assert np.isnan(out[:, n]).all()
+            biased = kernels.matmul(a, b, bias, "relu")
+            for first in (0, m // 2, m - 60):
+                rows = slice(first, first + 60)
+                np.testing.assert_array_equal(out[rows, :n], kernels.matmul(a[rows].copy(), b))
+                np.testing.assert_array_equal(biased[rows], kernels.matmul(a[rows].copy(), b, bias, "relu"))
+
+
 @pytest.mark.parametrize("activation", ["none", "relu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("m", "k", "n"), [(32, 784, 128), (9, 500, 70), (100, 40, 10), (17, 900, 33)])

@@ -16,6 +16,7 @@ namespace {
 constexpr int64_t kTogether = 16;       // products of a's rows side by side, whose lines hold several panels
 constexpr int64_t kPieces = 4;          // in which a strip of b is packed
 constexpr int64_t kNearProducts = 128;  // of a panel that is read from memory without being fetched ahead
+constexpr int64_t kFarApart = 2;        // times the products of rows: the next rows are not fetched
 constexpr int64_t kFewStrips = 6;       // beside which some panels are one call
 constexpr int64_t kStackProducts = 1 << 26;
 
@@ -238,9 +239,13 @@ struct Product {
     const int64_t bytes = std::max<int64_t>(x.k, 1) * plan.rows * static_cast<int64_t>(sizeof(T));
     const int64_t near = x.strips == 1 ? i1 - i0 : caches.l1 / 2 / bytes;
     if (x.strips <= kFewStrips && near >= x.strips && plain && !t.accumulate && !fuses(x, j0, i0) &&
-        (!plan.fetch_a || x.k <= kNearProducts)) {
+        (!plan.fetch_a || x.strips == 1 || x.k <= kNearProducts)) {
+      const int64_t ahead = x.strips == 1 ? 1 : near;
       for (int64_t i = i0; i < i1; i += near)
-        for (int64_t j = j0; j < j1; ++j) sweep_panels(x, j, first_packed, i0, i, std::min(i + near, i1), t);
+        for (int64_t j = j0; j < j1; ++j) {
+          if (plan.fetch_a) fetch_rows(x, j, ahead, t);
+          sweep_panels(x, j, first_packed, i0, i, std::min(i + near, i1), t);
+        }
       return;
     }
     const bool even = columns(x, x.strips - 1) == plan.nr;
@@ -251,9 +256,9 @@ struct Product {
       place_panel(x, i, i0, t);
       for (int64_t j = j0; j < j1; j += 1 + t.more) {
         place_strip(x, i, j, first_packed, t);
-        const bool more = plain && !plan.fetch_a && !t.pack_to && j < whole;
+        if (plan.fetch_a) fetch_rows(x, j, 1, t);
+        const bool more = plain && !t.fetch_a && !t.pack_to && j < whole;
         t.more = more ? std::min(j1, whole) - j - 1 : 0;
-        if (plan.fetch_a && j0 == 0) fetch_panel(x, i + 1, j, j1);
         kernels.tile(t);
       }
     }
@@ -296,12 +301,12 @@ struct Product {
     }
   }
 
-  // One of `parts` of the rows of panel i, which are read in place, is fetched ahead.
-  void fetch_panel(const Block& x, int64_t i, int64_t part, int64_t parts) const {
-    if (i >= plan.panels) return;
-    const int64_t row = plan.row(i), rows = plan.row(i + 1) - row;
-    for (int64_t r = row + rows * part / parts; r < row + rows * (part + 1) / parts; ++r)
-      for (int64_t p = 0; p < x.k; p += 64 / sizeof(T)) __builtin_prefetch(o.a + r * o.rs_a + x.pc + p, 0, 2);
+  // While the tiles of the first strip run, they fetch the panel of a that is `ahead` further: as many
+  // elements in each step of k as pass by then. Rows that are far apart have too much between them.
+  void fetch_rows(const Block& x, int64_t j, int64_t ahead, MatmulTile<T>& t) const {
+    const bool dense = x.k > 0 && std::abs(o.rs_a) <= kFarApart * x.k;
+    t.fetch_from = plan.rows * o.rs_a * ahead;
+    t.fetch_a = j == 0 && dense ? plan.rows * o.rs_a / x.k : 0, t.rs_fetch = 2 * t.fetch_a;
   }
 
   void run() {

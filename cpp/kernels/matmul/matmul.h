@@ -71,12 +71,13 @@ struct MatmulTile {
   int64_t rs_b;
   T* pack_to;      // where the tile copies b's rows one after another, or null; packing_columns, packing_rows
   const T* fetch;  // in tiles of three vectors: the first of k / 2 rows of b that each tile fetches, or null
-  int64_t rs_fetch;  // 0 where fetch is null
+  int64_t rs_fetch;  // 2 fetch_a where fetch is null
   T* c;              // c[i, j] at c[i * rs_c + j * cs_c]
   int64_t rs_c, cs_c;
   int rows, columns;                     // columns <= vectors * lanes are stored
   int64_t more, step_a, step_b, step_c;  // further tiles, and from one to the next
   bool fetch_c;                          // c is fetched while k runs
+  int64_t fetch_a, fetch_from;           // elements of a that each product fetches, from a + fetch_from on
   bool accumulate;                       // to what is in c, else c = a b
   const T* bias_row;  // bias[j], along the vectors, or null; as what follows, none before the last products
   const T* bias_column;                                 // bias[i], along the rows, or null

@@ -38,7 +38,7 @@ static void run_packing_tile(const MatmulTile<T>& t, std::integer_sequence<int, 
   tiles[t.rows - kPackingRows](t);
 }
 
-RANVIER_INLINE bool is_three(const MatmulTile<float>& t) {
+[[maybe_unused]] RANVIER_INLINE bool is_three(const MatmulTile<float>& t) {
   constexpr int L = lanes<float>;
   return t.columns > 2 * L && t.columns <= 3 * L && (t.rows == kRowsOfThree || t.rows == kRowsOfThree - 1);
 }
@@ -70,7 +70,7 @@ static void run_tile(const MatmulTile<T>& t) {
   if constexpr (kOddTiles && sizeof(T) == sizeof(float)) {
     if (is_three(t)) {
       if (t.rows < kRowsOfThree) return tile<T, kRowsOfThree - 1, 3, Meanwhile::fetch>(t);
-      return t.fetch ? tile<T, kRowsOfThree, 3, Meanwhile::fetch>(t) : tile<T, kRowsOfThree, 3>(t);
+      return t.rs_fetch != 0 ? tile<T, kRowsOfThree, 3, Meanwhile::fetch>(t) : tile<T, kRowsOfThree, 3>(t);
     }
   }
 #if RANVIER_HAS_HALF
@@ -80,6 +80,11 @@ static void run_tile(const MatmulTile<T>& t) {
       return run_half_tile(t, std::make_integer_sequence<int, kTileRows - kHalfRows + 1>());
   }
 #endif
+  if constexpr (RANVIER_HAS_FMA)
+    if (t.fetch_a && t.rows == kTileRows && t.columns <= 2 * lanes<T>) {
+      if (t.columns > lanes<T>) return tile<T, kTileRows, 2, Meanwhile::fetch>(t);
+      if constexpr (kMasks) return tile<T, kTileRows, 1, Meanwhile::fetch>(t);
+    }
   run_tile<T>(t, std::make_integer_sequence<int, kTileRows>());
 }
 

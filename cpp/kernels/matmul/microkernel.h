@@ -21,7 +21,7 @@ struct Cursor {
 };
 
 // What a tile does while k runs: nothing else; it stores b's rows one after another, for the tiles that
-// follow; or it fetches rows of another strip, two lines each, one in each step of k.
+// follow; or it fetches rows of another strip, two lines each, or rows of a, one line in each step of k.
 enum class Meanwhile { nothing, pack, fetch };
 
 // The other cache line of the 128 bytes that p is in. A strip of one line takes both from beyond L2 at once:
@@ -141,6 +141,8 @@ static void tile(const MatmulTile<T>& t) {
       }
     }
     at.a = a, at.b = b;
+    if (kMeanwhile == Meanwhile::fetch && t.fetch_a)
+      at.fetch[0] = a + t.fetch_from, at.fetch[1] = at.fetch[0] + t.fetch_a;
     const T* sums = c;  // so far
     int64_t sums_step = t.rs_c;
     bool add = t.accumulate && whole;
@@ -184,7 +186,7 @@ template <int kRows, bool kWide>
 static void half_tile(const MatmulTile<float>& t) {
   constexpr int kGroup = 5, kGroups = (kRows + kGroup - 1) / kGroup, kFirst = kWide ? 16 : 0;
   const __mmask8 mask = static_cast<__mmask8>((1u << (t.columns - kFirst)) - 1u);
-  const int64_t rs_a = opaque(t.rs_a), cs_a = t.cs_a, rs_b = t.rs_b;
+  const int64_t rs_a = opaque(t.rs_a), cs_a = t.cs_a, rs_b = t.rs_b, fetch_a = t.fetch_a;
   const float* first = t.a;
   float* c = t.c;
   for (int64_t more = t.more; more >= 0; --more, first += t.step_a, c += t.step_c) {
@@ -192,12 +194,17 @@ static void half_tile(const MatmulTile<float>& t) {
     RANVIER_UNROLL
     for (int g = 0; g < kGroups; ++g) a[g] = first + g * kGroup * rs_a;
     bool add = t.accumulate;
+    const float* fetch = first + t.fetch_from;
     for (int64_t left = t.k;; left -= t.k_block, add = true) {
       __m256 acc[kRows] = {};
       __m512 wide[kRows] = {};
       for (int64_t k = left < t.k_block ? left : t.k_block; k > 0; --k, b += rs_b) {
         const __m256 row = _mm256_maskz_loadu_ps(mask, b + kFirst);
         const __m512 wide_row = kWide ? __m512(load(b)) : __m512{};
+        if (kRows == kTileRows) {  // as panels of many rows have
+          __builtin_prefetch(fetch, 0, 2);
+          fetch += fetch_a;
+        }
         RANVIER_UNROLL
         for (int i = 0; i < kRows; ++i) {
           const float x = a[i / kGroup][(i % kGroup) * rs_a];

@@ -27,13 +27,15 @@ constexpr int kHalf = 8;                          // elements of half a vector, 
 constexpr int64_t kNarrowProducts = 20;           // for fewer, the start takes longer than is gained
 constexpr int kNarrowVectors = kManyRegisters ? 3 : 2, kNarrowRows = kNarrowVectors * kHalf;  // at once
 
-// kNarrowRows rows of c. Rows of a are found from a pointer for every fourth, and multiples of the stride.
+// kNarrowRows rows of c; fetch_a elements of the next rows of a for four rows and products. Rows of a are
+// found from a pointer for every fourth, and multiples of the stride.
 template <int kColumns>
-static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c) {
+static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c, int64_t fetch_a) {
   constexpr int kGroups = kNarrowRows / 4;
   alignas(64) float sums[kColumns][32] = {};
   const int64_t rs_a = opaque(t.rs_a), rs_b = opaque(t.rs_b);
   const float *b = t.b, *at[kGroups];
+  const float* fetch = a + kNarrowRows * rs_a;
   RANVIER_UNROLL
   for (int g = 0; g < kGroups; ++g) at[g] = a, a = opaque(a + 4 * rs_a);
   for (int64_t left = t.k;; left -= t.k_block) {
@@ -44,6 +46,8 @@ static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c) {
       for (int g = 0; g < kGroups; ++g) at[g] -= done;
       b -= done * rs_b;
       narrow_vec column[kNarrowVectors][4];
+      RANVIER_UNROLL
+      for (int g = 0; g < kGroups; ++g, fetch += fetch_a) __builtin_prefetch(fetch, 0, 2);
       RANVIER_UNROLL
       for (int v = 0; v < kNarrowVectors; ++v) {
         RANVIER_UNROLL
@@ -84,10 +88,10 @@ static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c) {
 // All rows of a tile and of those after it; the last ones overlap those before.
 template <int kColumns>
 static void narrow(const MatmulTile<float>& t) {
-  const int64_t rows = t.rows * (t.more + 1);
+  const int64_t rows = t.rows * (t.more + 1), fetch_a = 16 * t.fetch_a / t.rows;
   for (int64_t i = 0; i < rows; i += kNarrowRows) {
     if (rows - i < kNarrowRows) i = rows - kNarrowRows;
-    narrow_rows<kColumns>(t, t.a + i * t.rs_a, t.c + i * t.rs_c);
+    narrow_rows<kColumns>(t, t.a + i * t.rs_a, t.c + i * t.rs_c, fetch_a);
   }
 }
 
@@ -100,6 +104,7 @@ constexpr int kOneRows = 12;  // whose chains hide the FMA's latency
 static void one_vector(const MatmulTile<float>& t) {
   constexpr int L = lanes<float>, kGroup = 5, kGroups = (kOneRows + kGroup - 1) / kGroup;
   const int64_t rows = t.rows * (t.more + 1), rs_b = t.rs_b, rs_c = t.rs_c;
+  const int64_t fetch_a = kOneRows * t.fetch_a / t.rows;
   const int64_t row_bytes = opaque(t.rs_a * int64_t(sizeof(float)));
   const int64_t step_a = opaque(t.cs_a * int64_t(sizeof(float)));
   const int columns = t.columns, dense = rs_c == columns ? kOneRows - (L - 1) / columns : 0;
@@ -112,11 +117,14 @@ static void one_vector(const MatmulTile<float>& t) {
     RANVIER_UNROLL
     for (int g = 0; g < kGroups; ++g)
       a[g] = reinterpret_cast<const char*>(t.a) + (i + g * kGroup) * row_bytes;
+    const float* fetch = t.a + (i + kOneRows) * t.rs_a;
     float* c = t.c + i * rs_c;
     for (int64_t left = t.k;; left -= t.k_block) {
       vec<float> acc[kOneRows] = {};
       for (int64_t k = left < t.k_block ? left : t.k_block; k > 0; --k, b += rs_b) {
         const vec<float> row = load(b);
+        __builtin_prefetch(fetch, 0, 2);
+        fetch += fetch_a;
         RANVIER_UNROLL
         for (int r = 0; r < kOneRows; ++r) {
           float x;

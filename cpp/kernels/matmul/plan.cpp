@@ -179,7 +179,7 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   nr = o.tile.columns;
   if (o.n < nr) nr = width(static_cast<int>(o.n));
   pack_a = !reads_a_in_place(o);
-  fetch_a = !pack_a && o.cs_a == 1 && (prepacked || o.m * std::abs(o.rs_a) * kSize > 2 * caches.l2);
+  fetch_a = !pack_a && o.cs_a == 1 && (prepacked || 2 * o.m * std::abs(o.rs_a) * kSize > caches.l2);
   fetch_c = 2 * o.m * std::abs(o.rs_c) * kSize > 5 * caches.l2;
   pack_b = !prepacked && !reads_b_in_place(o);
   fused = pack_b && packs_b_by_tiles(o);
