@@ -61,6 +61,19 @@ WINDOWS = [  # kernel_size, stride, padding, dilation, ceil_mode
 ]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped("windows", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40])
+@pytest.mark.parametrize(("stride", "padding"), [(3, 0), (3, 1), (5, 2), (1, 1), (2, 1)])
+def test_averages_of_rows_of_every_length(rng, isas, dtype, stride, padding, windows, layout):
+    """Whole vectors of windows, and the rest one by one where their elements are far from each other."""
+    width = (windows - 1) * stride + 4 - 2 * padding
+    x = layout(rng.integers(-9, 9, (2, 3, 8, max(width, 1))).astype(dtype))
+    rows, columns = (reference.taps(n, 4, stride, padding) for n in x.shape[2:])
+    expected = reference.avg_pool2d(x.astype(float), rows, columns, np.full((len(rows), len(columns)), 16))
+    for isa in isas:
+        np.testing.assert_array_equal(kernels.avg_pool2d(x, 4, stride, padding), expected, err_msg=isa)
+
+
 def pair(value):
     return value if isinstance(value, tuple) else (value, value)
 

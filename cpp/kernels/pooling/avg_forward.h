@@ -141,6 +141,14 @@ static void sum_down_columns(const T* x, int64_t rows, int64_t row, int64_t colu
 template <int kStride, class T>
 static void mean_across(const PoolAxis& columns, const T* sums, const T* across, T down, T* y) {
   for (int64_t ow = 0; ow < columns.out; ow += lanes<T>) {
+    if (kStride == 0 && columns.out - ow < lanes<T>) {  // one by one: to collect a vector takes longer
+      for (; ow < columns.out; ++ow) {
+        T sum = 0;
+        for (int64_t s = 0; s < columns.kernel; ++s) sum = sum + sums[ow * columns.stride + s];
+        y[ow] = sum / (down * across[ow]);
+      }
+      return;
+    }
     vec<T> sum{};
     for (int64_t s = 0; s < columns.kernel; ++s)
       sum = sum + load_every<kStride>(sums + ow * columns.stride + s, columns.stride);
