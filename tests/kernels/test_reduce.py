@@ -170,13 +170,19 @@ def test_short_lines(n, dtype, isa, rng):
 
 @grouped("n", [33, 48, 49, 63, 64, 65, 127, 128, 129, 4096, 4097])
 def test_lines_beside_others(n, isa, rng):
-    """The sum of a line has the same bits alone and among lines that are summed together."""
+    """A result of a line has the same bits alone and among lines that are reduced together."""
     for lines in (7, 8, 9, 15, 16, 17, 33):
         x = rng.uniform(-1, 1, (lines, n + 3)).astype(np.float32)[:, 1 : n + 1]
         np.testing.assert_array_equal(kernels.sum(x, 1), [kernels.sum(line) for line in x])
         mean = kernels.mean(x, 1)
         np.testing.assert_array_equal(mean, [kernels.mean(line) for line in x])
         np.testing.assert_allclose(mean, x.astype(np.float64).mean(1), rtol=0, atol=tolerance(x.dtype, 4))
+        for name, sign in (("max", -1), ("min", 1)):
+            reduce, zeros = getattr(kernels, name), sign * np.abs(np.round(x))
+            zeros[rng.random(x.shape) < 0.3] *= -0.0
+            zeros[lines // 2, n // 2] = np.nan
+            for y in (x, zeros):
+                assert reduce(y, 1).tobytes() == np.array([reduce(line) for line in y]).tobytes()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

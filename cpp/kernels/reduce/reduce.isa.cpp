@@ -126,12 +126,13 @@ template <class T, class Op>
 static void lines(const T* x, int64_t n, int64_t count, int64_t stride, const T* center, int64_t center_step,
                   T* y) {
   int64_t i = 0;
-  if constexpr (is_common<T, Op> && std::is_same_v<Op, Sum<T>>)
+  if constexpr (is_common<T, Op>)
     for (constexpr int L = lanes<T>; n <= kReduceChunk && i + L <= count; i += L) {
       vec<T> totals[L];
 #pragma GCC unroll 1
       for (int k = 0; k < L; ++k) totals[k] = chunk_lanes<T, Op>(x + (i + k) * stride, n, vec<T>{});
-      store(y + i, sum_lanes<L / 2, T>(totals));
+      store(y + i,
+            join_lanes<L / 2, T>(totals, [](vec<T> a, vec<T> b) RANVIER_INLINED { return Op::join(a, b); }));
     }
   for (; i < count; ++i) y[i] = runs<T, Op>(x + i * stride, n, 1, 0, center ? center[i * center_step] : T(0));
 }
