@@ -22,6 +22,7 @@ __all__ = ["scaled_dot_product_attention"]
 
 _NAME = "scaled_dot_product_attention"
 _MINUS_INF = float("-inf")
+_FLOAT32 = np.dtype(np.float32)
 _PART = 1 << 20  # bytes of scores in one part: they stay in the cache
 _LEAST_ROWS = 64  # queries of a part: fewer are slow products
 _CAUSAL_PARTS = 8  # more save few keys
@@ -123,14 +124,16 @@ class Attention(Function):
         """The scores of a part stay in the cache. Causal ones leave out the keys after their queries."""
         *lead, length, _ = self.q.shape
         keys = self.k.shape[-2]
-        whole = slice(0, length), slice(0, keys)
+        whole = [_Part((), slice(0, length), slice(0, keys), True)]
+        size = self._scores_bytes()
         if (
             self.key is not None  # dropout depends on the place among all scores
             or self.with_weights
             or True in self.needs[len(self.needs) - len(self.masks) :]
-            or self._scores_bytes() == 0
+            or size == 0
+            or (size <= _PART and (not self.is_causal or length <= _LEAST_ROWS))
         ):
-            return [_Part((), *whole, True)]
+            return whole
         leads: list[tuple[slice, ...]] = [()]
         if tuple(lead) == self.k.shape[:-2] == self.v.shape[:-2]:
             leads = _cuts(lead, _PART // max(length * keys * self.q.itemsize, 1))
@@ -141,7 +144,7 @@ class Attention(Function):
         starts = range(0, length, step) if length > step else (0,)
         rows = [slice(i, min(i + step, length)) for i in starts]
         if len(leads) == len(rows) == 1:
-            return [_Part((), *whole, True)]
+            return whole
         # The last queries, which use the most keys, come first.
         return [
             _Part(lead, r, slice(0, min(r.stop, keys) if self.is_causal else keys), False)
@@ -331,6 +334,8 @@ def _for_groups(query: Tensor, x: Tensor) -> Tensor:
 
 def _scores_shape(q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
     """(..., L, S), or raises."""
+    if q.shape == k.shape == v.shape and q.ndim >= 2 and q.dtype is k.dtype is v.dtype is _FLOAT32:
+        return *q.shape[:-1], q.shape[-2]  # most calls: the checks below take longer than small products
     if {q.dtype.type, k.dtype.type, v.dtype.type} not in ({np.float32}, {np.float64}):  # in any byte order
         raise TypeError(
             f"[{_NAME}] got query, key and value of dtypes {q.dtype}, {k.dtype} and {v.dtype}; expected one "
