@@ -105,6 +105,41 @@ def test_large_results(shape, k, isa, rng):
     np.testing.assert_array_equal(kernels.conv2d(x, w, bias, activation="relu"), np.maximum(y, 0))
 
 
+FEW_PIXELS = [  # c, h, w, k, taps, geometry
+    (103, 7, 5, 60, (3, 3), {"stride": 2, "padding": 1}),
+    (17, 6, 9, 64, (2, 3), {"stride": (1, 2)}),
+    (16, 9, 8, 40, (2, 1), {"stride": (4, 3), "padding": (1, 0)}),
+    (24, 7, 7, 50, (3, 2), {"stride": 2, "padding": 2, "dilation": (2, 3)}),
+    (33, 4, 4, 129, (4, 4), {"stride": 2, "padding": 1}),
+]
+
+
+@pytest.mark.parametrize(("c", "h", "w", "k", "taps", "geometry"), FEW_PIXELS)
+def test_few_pixels_with_strides(c, h, w, k, taps, geometry, isa, threads, rng):
+    """To the input: a product and sums of its columns; pixels that no tap meets; weights of any layout."""
+    x, weight, bias = random_arrays(rng, "float32", 1, c, h, w, k, *taps)
+    check(x, weight, bias, **geometry)
+    check(np.repeat(x, 2, 0), weight, bias, **geometry)
+    dy = kernels.conv2d(x, weight, **geometry)
+    same_bits(threads, lambda: kernels.conv2d_backward(dy, x, weight, **geometry)[0], (1, 2, 3, 7))
+    dx = kernels.conv2d_backward(dy, x, weight, **geometry)[0]
+    for layout in LAYOUTS:
+        again = kernels.conv2d_backward(*(in_layout(a, layout) for a in (dy, x, weight)), **geometry)[0]
+        np.testing.assert_array_equal(again, dx, err_msg=layout)
+
+
+def test_few_pixels_with_infinities(isa):
+    """They reach the pixels of their own taps; the padding is not multiplied."""
+    w = np.ones((64, 16, 3, 3), np.float32)
+    w[:, :, 0, 0] = np.inf
+    dy = np.ones((1, 64, 3, 3), np.float32)
+    dx, _, _ = kernels.conv2d_backward(dy, np.ones((1, 16, 5, 5), np.float32), w, stride=2, padding=1)
+    expected = np.zeros((5, 5), bool)
+    expected[1::2, 1::2] = True
+    np.testing.assert_array_equal(np.isinf(dx[0, 7]), expected)
+    assert not np.isnan(dx).any()
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @grouped(
     ("c", "k", "height"), [(16, 16, 4), (15, 40, 4), (17, 33, 7), (256, 17, 5), (512, 40, 2), (520, 516, 1)]

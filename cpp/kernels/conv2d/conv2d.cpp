@@ -2,6 +2,7 @@
 #include "kernels/conv2d/conv2d.h"
 
 #include "base/parallel.h"
+#include "kernels/conv2d/columns.h"
 #include "kernels/conv2d/correlate.h"
 #include "kernels/conv2d/depthwise.h"
 #include "kernels/conv2d/pixels.h"
@@ -56,6 +57,7 @@ void with_kernel_of(const Conv2dBackwardInput<T>& call, Carver& carver, int thre
   const auto problem = correlation(call);
   if (numel(problem.y) == 0) return;
   if constexpr (sizeof(T) == sizeof(float)) {
+    if (ColumnsInput::pays(call)) return f(ColumnsInput(call, carver, threads));
     if (!(call.winograd && winograd_pays(problem)) && !keeps_pixels(problem) &&
         ScatteredInput::pays(call, problem))
       return f(ScatteredInput(call, problem, carver, threads));
