@@ -132,12 +132,12 @@ static void tile(const MatmulTile<T>& t) {
     at.fetch[0] = first + 64 / sizeof(T) - 1, at.fetch[1] = first + kWidth - 1;
   }
   for (int64_t more = t.more;; --more, a += t.step_a, b += t.step_b, c += t.step_c) {
-    if (whole && (t.accumulate || t.fetch_c)) {  // c is fetched into L2 while k runs
+    if (whole && (t.accumulate || t.fetch_c)) {  // c is fetched while k runs
       RANVIER_UNROLL
       for (int i = 0; i < kRows; ++i) {
         RANVIER_UNROLL
-        for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(c + i * t.rs_c + j, 0, 2);
-        __builtin_prefetch(c + i * t.rs_c + kWidth - 1, 0, 2);
+        for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(c + i * t.rs_c + j, 0, 3);
+        __builtin_prefetch(c + i * t.rs_c + kWidth - 1, 0, 3);
       }
     }
     at.a = a, at.b = b;

@@ -18,6 +18,7 @@ constexpr int64_t kFewPanels = 6;  // of a: then columns of b are split among th
 // Of b, counted as of two vectors where they have three: then also for more panels.
 constexpr int64_t kSomeStrips = 4;
 constexpr int64_t kFewPanelsInPlace = 3;             // where b is not packed, which more panels share better
+constexpr int64_t kFewProducts = 12;                 // in a tile, whose stores then take most of the time
 constexpr int64_t kLine = 64, kInTheSameSets = 256;  // bytes
 constexpr int64_t kLinesOfThree = 5;  // twice the lines of a row of three vectors that is not aligned
 
@@ -180,7 +181,10 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   if (o.n < nr) nr = width(static_cast<int>(o.n));
   pack_a = !reads_a_in_place(o);
   fetch_a = !pack_a && o.cs_a == 1 && (prepacked || 2 * o.m * std::abs(o.rs_a) * kSize > caches.l2);
-  fetch_c = 2 * o.m * std::abs(o.rs_c) * kSize > 5 * caches.l2;
+  const int64_t bytes_c = o.m * std::abs(o.rs_c) * kSize;
+  // A vector of a whole line that is not aligned is stored to two: tiles of few products wait for both.
+  const bool splits = kernels_.lanes * kSize >= kLine && o.rs_c * kSize % kLine != 0;
+  fetch_c = 2 * bytes_c > 5 * caches.l2 || (splits && bytes_c > caches.l1 && o.k <= kFewProducts);
   pack_b = !prepacked && !reads_b_in_place(o);
   fused = pack_b && packs_b_by_tiles(o);
   share(o, threads);

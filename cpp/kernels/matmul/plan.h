@@ -56,7 +56,7 @@ class MatmulPlan {
   bool prepacked;   // b comes in strips
   bool pack_a, pack_b;
   bool fetch_a;     // a is read in place, from beyond L2
-  bool fetch_c;     // c's lines come from beyond L2
+  bool fetch_c;     // c's lines come from beyond L2, or each vector stored takes two of them
   bool fused;       // b is packed by the tiles of the first panel, not before
   bool ragged_b;    // b is read in place, but for a last strip that no tile fits
   bool one_by_one;  // strips: each passes all panels, of which some fetch the next
