@@ -280,6 +280,11 @@ def test_scattered_gradients(c, h, w, k, taps, geometry, isa, threads, rng):
     check(x[:1], weight, bias, **geometry)
     dy = kernels.conv2d(x, weight, **geometry)
     same_bits(threads, lambda: kernels.conv2d_backward(dy, x, weight, **geometry)[0], (1, 2, 3, 7))
+    strided = np.ascontiguousarray(weight.transpose(3, 2, 1, 0)).transpose(3, 2, 1, 0)
+    np.testing.assert_array_equal(
+        kernels.conv2d_backward(dy, x, strided, **geometry)[0],
+        kernels.conv2d_backward(dy, x, weight, **geometry)[0],
+    )
     wide = np.zeros((5, *dy.shape[2:], k + 3), np.float32)
     wide[..., 1 : k + 1] = dy.transpose(0, 2, 3, 1)
     sliced = wide[..., 1 : k + 1].transpose(0, 3, 1, 2)

@@ -51,6 +51,7 @@ ScatteredInput::ScatteredInput(const Conv2dBackwardInput<float>& c, const Correl
       sums_at_(carver.take<int64_t>(pixels_)),
       sums_(carver.take<float>(threads * size_)),
       not_finite_(carver.take<int64_t>(threads)),
+      from_(carver.take<int64_t>(threads * row_)),
       direct_(problem, carver, threads) {}
 
 void ScatteredInput::run(const Team& team) const {
@@ -72,25 +73,28 @@ void ScatteredInput::prepare(const OpenTeam& team) const {
   not_finite_[team.index()] = 0;
   dy_.copy_share(team);
   if (team.index() == 0) list_places();
-  const Range rows = even_share(team, taps_[0]);
-  for (int64_t r = rows.begin; r < rows.end; ++r) pack_row(r);
+  pack_outputs(team);
 }
 
 // Panels of two vectors; the last may have one. It ends with zeros.
-void ScatteredInput::pack_row(int64_t r) const {
+void ScatteredInput::pack_outputs(const OpenTeam& team) const {
   const int64_t *st = c_.w.strides, channels = c_.dx.shape[1];
-  float* to = weights_ + r * out_ * padded();
-  for (int64_t first = 0; first < padded(); first += 2 * lanes_) {
-    const int64_t end = std::min(first + 2 * lanes_, padded());
-    for (int64_t k = 0; k < out_; ++k) {
-      const float* const w = c_.w.data + k * st[0] + r * st[2];
-      int64_t channel = first % channels, tap = first / channels;
-      for (int64_t i = first; i < end; ++i) {
-        *to++ = i < row_ ? w[channel * st[1] + tap * st[3]] : 0;
-        if (++channel == channels) channel = 0, ++tap;
+  int64_t* const from = from_ + team.index() * row_;
+  for (int64_t i = 0, channel = 0, tap = 0; i < row_; ++i) {
+    from[i] = channel * st[1] + tap * st[3];
+    if (++channel == channels) channel = 0, ++tap;
+  }
+  const Range outputs = even_share(team, out_);
+  for (int64_t r = 0; r < taps_[0]; ++r)
+    for (int64_t first = 0; first < padded(); first += 2 * lanes_) {
+      const int64_t width = std::min(2 * lanes_, padded() - first), count = std::min(width, row_ - first);
+      float* to = weights_ + (r * padded() + first) * out_ + outputs.begin * width;
+      for (int64_t k = outputs.begin; k < outputs.end; ++k, to += width) {
+        const float* const w = c_.w.data + k * st[0] + r * st[2];
+        for (int64_t i = 0; i < count; ++i) to[i] = w[from[first + i]];
+        std::fill(to + count, to + width, 0.0f);
       }
     }
-  }
 }
 
 // Pixels whose vectors of sums overlap are in different turns.

@@ -16,7 +16,7 @@ class ScatteredInput {
  private:
   int64_t padded() const { return (row_ + lanes_ - 1) / lanes_ * lanes_; }
   void prepare(const OpenTeam& team) const;
-  void pack_row(int64_t r) const;
+  void pack_outputs(const OpenTeam& team) const;
   void list_places() const;
   bool run_image(const OpenTeam& team, int64_t image) const;
   void add_rows(const float* dy, float* sums) const;
@@ -32,6 +32,7 @@ class ScatteredInput {
   int64_t *dy_at_, *sums_at_;      // of pixels, in an order that keeps the sums of neighbours apart
   float* sums_;                    // for each thread
   int64_t* not_finite_;            // for each thread: whether an image was not
+  int64_t* from_;                  // for each thread: the elements of a row of taps in the weights
   Correlator<float> direct_;       // for infinities, which have met the zeros at the ends of vectors
 };
 
