@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/apart.h"
 #include "base/carve.h"
 #include "base/integers.h"
 #include "base/parallel.h"
@@ -97,7 +98,7 @@ template <class T>
 struct Plan {
   Carver carver;
   ResampleTable<T> rows, columns;
-  int64_t row_size;  // elements of a row of x
+  int64_t row_size;  // elements of a row of x, and some between threads
   T* scratch;
   ResampleTable<T>* built;  // rows and columns: in the workspace, as each thread of a replay has its own Plan
 
@@ -105,7 +106,8 @@ struct Plan {
       : carver(workspace),
         rows(take_table<T>(call.rows, call.transposed, carver)),
         columns(take_table<T>(call.columns, call.transposed, carver)),
-        row_size(round_up(call.x.shape[3] * (call.channels_last ? call.x.shape[1] : 1), 16)),
+        row_size(round_up(call.x.shape[3] * (call.channels_last ? call.x.shape[1] : 1), 16) +
+                 kApart / int64_t(sizeof(T))),
         scratch(carver.take<T>(threads * row_size)),
         built(carver.take<ResampleTable<T>>(2)) {}
 };

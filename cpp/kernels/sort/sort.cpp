@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/apart.h"
 #include "base/integers.h"
 #include "base/without_axis.h"
 
@@ -162,8 +163,8 @@ const Entry<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n,
 }
 
 template <class T>
-int64_t scratch_bytes(int64_t n) {  // of one thread, whole cache lines
-  return round_up(2 * n * int64_t(sizeof(Entry<T>)), 64);
+int64_t scratch_bytes(int64_t n) {  // of one thread
+  return round_up(2 * n * int64_t(sizeof(Entry<T>)), 64) + kApart;
 }
 
 }  // namespace
