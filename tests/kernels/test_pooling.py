@@ -56,6 +56,7 @@ WINDOWS = [  # kernel_size, stride, padding, dilation, ceil_mode
     (3, 2, 2, 2, False),
     (2, 1, 2, 5, False),
     (3, 3, 0, 1, False),
+    (3, 3, 1, 2, False),
     ((1, 4), (3, 2), (0, 2), 1, False),
     (7, 2, 3, 1, False),
 ]

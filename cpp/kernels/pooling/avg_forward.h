@@ -151,7 +151,7 @@ static void mean_across(const PoolAxis& columns, const T* sums, const T* across,
     }
     vec<T> sum{};
     for (int64_t s = 0; s < columns.kernel; ++s)
-      sum = sum + load_every<kStride>(sums + ow * columns.stride + s, columns.stride);
+      sum = sum + load_every<kStride>(sums + ow * columns.stride + s, columns.stride, lanes<T>);
     const vec<T> mean = sum / (broadcast<T>(down) * load(across + ow));
     store_lanes(y + ow, mean, columns.out - ow >= lanes<T> ? lanes<T> : static_cast<int>(columns.out - ow));
   }

@@ -60,16 +60,17 @@ RANVIER_INLINE V from_lane(V a, V b, std::integer_sequence<int, lane...>) {
   return pick(a, b, std::integer_sequence<int, (lane + kFirst)...>());
 }
 
-// p[0], p[stride], ... all inside a buffer: kStride 1 and 2 are known when compiling, 0 is any.
+// p[0], p[stride], ... all inside a buffer: kStride 1 and 2 are known when compiling, 0 is any. The first n
+// lanes are wanted.
 template <int kStride, class T>
-RANVIER_INLINE vec<T> load_every(const T* p, int64_t stride) {
+RANVIER_INLINE vec<T> load_every(const T* p, int64_t stride, int n) {
   if constexpr (kStride == 1) return load(p);
   // Nothing after the last of them is read: the second load starts one element early.
   if constexpr (kStride == 2) {
     const vec<T> low = load(p), high = load(p + lanes<T> - 1);
     return even_then_odd(low, high, AllLanes<vec<T>>());
   }
-  return load_strided(p, stride, lanes<T>);
+  return load_strided(p, stride, n);
 }
 
 // Offsets are int_of<T> while they are in registers. n of them, 0 < n <= lanes.

@@ -142,24 +142,51 @@ RANVIER_INLINE void max_down_column(const MaxRow<T, Offset>& w, int64_t dilation
   store(offsets + j, from_bits(offset));
 }
 
-// The maxima of the windows from these: of equal ones that of the smaller offset, the first in the window.
+// The maximum of window ow from these, of its taps from `at` on: of equal ones that of the smaller offset,
+// the first in the window.
+template <class T, class Offset>
+static void max_of_taps(const MaxRow<T, Offset>& w, int64_t ow, int64_t at, int64_t taps, int64_t dilation,
+                        const T* values, const T* offsets) {
+  T best = values[at];
+  int_of<T> offset;
+  __builtin_memcpy(&offset, offsets + at, sizeof offset);
+  for (int64_t s = 1; s < taps; ++s) {
+    const T v = values[at + s * dilation];
+    int_of<T> o;
+    __builtin_memcpy(&o, offsets + at + s * dilation, sizeof o);
+    o += static_cast<int_of<T>>(s);
+    const bool better = v > best || v != v || (v == best && o < offset);
+    best = better ? v : best;
+    offset = better ? o : offset;
+  }
+  w.y[ow] = best;
+  w.where[ow] = static_cast<Offset>(offset < kNoOffset ? offset : 0);  // a window of padding only
+}
+
+// The same of all windows of a row.
 template <int kStride, class T, class Offset>
 static void max_across(const MaxRow<T, Offset>& w, const PoolAxis& columns, const T* values,
                        const T* offsets) {
   for (int64_t ow = 0; ow < columns.out; ow += lanes<T>) {
     const int64_t at = ow * columns.stride;
-    vec<T> best = load_every<kStride>(values + at, columns.stride);
-    ivec<T> offset = bits(load_every<kStride>(offsets + at, columns.stride));
+    const int n = columns.out - ow >= lanes<T> ? lanes<T> : static_cast<int>(columns.out - ow);
+    if (kStride == 0 && n * 8 <= lanes<T>) {  // one by one: to collect vectors takes longer
+      for (; ow < columns.out; ++ow)
+        max_of_taps(w, ow, ow * columns.stride, columns.kernel, columns.dilation, values, offsets);
+      return;
+    }
+    vec<T> best = load_every<kStride>(values + at, columns.stride, n);
+    ivec<T> offset = bits(load_every<kStride>(offsets + at, columns.stride, n));
     for (int64_t s = 1; s < columns.kernel; ++s) {
       const int64_t tap = at + s * columns.dilation;
-      const vec<T> v = load_every<kStride>(values + tap, columns.stride);
-      const ivec<T> o = bits(load_every<kStride>(offsets + tap, columns.stride)) + static_cast<int_of<T>>(s);
+      const vec<T> v = load_every<kStride>(values + tap, columns.stride, n);
+      const ivec<T> o =
+          bits(load_every<kStride>(offsets + tap, columns.stride, n)) + static_cast<int_of<T>>(s);
       const ivec<T> better = beats(v, best) | ((v == best) & (o < offset));
       best = select(better, v, best);
       offset = select(better, o, offset);
     }
     offset = select(offset < ibroadcast<T>(kNoOffset), offset, ivec<T>{});  // a window of padding only
-    const int n = columns.out - ow >= lanes<T> ? lanes<T> : static_cast<int>(columns.out - ow);
     store_lanes(w.y + ow, best, n);
     store_offsets<T>(w.where + ow, offset, n);
   }
@@ -171,20 +198,7 @@ static void max_across_adaptive(const MaxRow<T, Offset>& w, const PoolAxis& colu
                                 const T* offsets) {
   for (int64_t ow = 0; ow < columns.out; ++ow) {
     const PoolWindow across = pool_window(columns, ow);
-    T best = values[across.start];
-    int_of<T> offset;
-    __builtin_memcpy(&offset, offsets + across.start, sizeof offset);
-    for (int64_t s = 1; s < across.last; ++s) {
-      const T v = values[across.start + s];
-      int_of<T> o;
-      __builtin_memcpy(&o, offsets + across.start + s, sizeof o);
-      o += static_cast<int_of<T>>(s);
-      const bool better = v > best || v != v || (v == best && o < offset);
-      best = better ? v : best;
-      offset = better ? o : offset;
-    }
-    w.y[ow] = best;
-    w.where[ow] = static_cast<Offset>(offset);
+    max_of_taps(w, ow, across.start, across.last, 1, values, offsets);
   }
 }
 
