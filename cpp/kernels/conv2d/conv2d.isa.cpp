@@ -26,7 +26,7 @@ constexpr int kTileHeights = sizeof kTileRows[0] / sizeof(int);
 constexpr int kConvRows = kTileRows[1][kTileHeights - 1], kNarrowRows = kTileRows[0][kTileHeights - 1];
 static_assert(kConvRows <= kMaxConvRows && kNarrowRows <= kMaxConvRows);
 
-// Ragged columns, with all settings of a tile. One loop for all tile shapes, on accumulators spilled to
+// Ragged columns and norms, with all settings of a tile. One loop for all tile shapes, on accumulators spilled to
 // memory.
 template <class T>
 static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const T* acc, int width) {
@@ -59,7 +59,7 @@ RANVIER_INLINE V cut_off(V x) {
 template <class T, int kRows, int kVectors>
 RANVIER_INLINE void store_tile(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>;
-  if (t.columns < kVectors * L) {
+  if (t.columns < kVectors * L || t.norm) {
     alignas(64) T spilled[kRows * kVectors * L];
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
@@ -96,16 +96,6 @@ RANVIER_INLINE void store_tile(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVecto
       for (int v = 0; v < kVectors; ++v) store(t.c[i] + v * L, value(i, v));
     }
   };
-  if (t.norm) {
-    RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      const ChannelLine<T> line = channel_line(t.norm + v * L, t.norm_step, L);
-      RANVIER_UNROLL
-      for (int i = 0; i < kRows; ++i) acc[i][v] = normalized(acc[i][v] + bias[v], line);
-    }
-    if (!t.relu) return put([&](int i, int v) RANVIER_INLINED { return acc[i][v]; });
-    return put([&](int i, int v) RANVIER_INLINED { return cut_off(acc[i][v]); });
-  }
   if (t.relu) return put([&](int i, int v) RANVIER_INLINED { return cut_off(acc[i][v] + bias[v]); });
   put([&](int i, int v) RANVIER_INLINED { return acc[i][v] + bias[v]; });
 }
