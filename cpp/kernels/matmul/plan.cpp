@@ -20,6 +20,7 @@ constexpr int64_t kSomeStrips = 4;
 constexpr int64_t kFewPanelsInPlace = 3;             // where b is not packed, which more panels share better
 constexpr int64_t kFewProducts = 12;                 // in a tile, whose stores then take most of the time
 constexpr int64_t kLine = 64, kInTheSameSets = 256;  // bytes
+constexpr int64_t kManyPanels = 8;                   // which read a strip of b that is not packed
 constexpr int64_t kLinesOfThree = 5;  // twice the lines of a row of three vectors that is not aligned
 
 // The most chains of tiles of three vectors, beside those of two: as a rule, where tiles of three pack
@@ -246,12 +247,13 @@ void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
 }
 
 // A strip of b stays in L1 while all panels pass: as it is, if its lines fit, and are not all in the same
-// sets.
+// sets. Where lines nearly fill L1, each panel drives some of them out, which is worth packing for many.
 template <class T>
 void MatmulPlan<T>::pass_one_by_one(const Operands<T>& o) {
   one_by_one = true, strips = 1;
+  const int64_t l1 = panels > kManyPanels ? caches.l1 * 3 / 4 : caches.l1;
   const bool spread = std::abs(o.rs_b) * kSize % kInTheSameSets != 0;
-  if (fused && overlaps && spread && chunk * kLine * kLinesOfThree <= 2 * caches.l1) pack_b = fused = false;
+  if (fused && overlaps && spread && chunk * kLine * kLinesOfThree <= 2 * l1) pack_b = fused = false;
 }
 
 // The same number of tiles for each thread, if a few more panels with hardly fewer rows give that.
