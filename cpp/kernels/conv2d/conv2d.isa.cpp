@@ -26,8 +26,8 @@ constexpr int kTileHeights = sizeof kTileRows[0] / sizeof(int);
 constexpr int kConvRows = kTileRows[1][kTileHeights - 1], kNarrowRows = kTileRows[0][kTileHeights - 1];
 static_assert(kConvRows <= kMaxConvRows && kNarrowRows <= kMaxConvRows);
 
-// Ragged columns and norms, with all settings of a tile. One loop for all tile shapes, on accumulators spilled to
-// memory.
+// Ragged columns and norms, with all settings of a tile. One loop for all tile shapes, on accumulators
+// spilled to memory.
 template <class T>
 static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
