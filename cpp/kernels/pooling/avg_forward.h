@@ -140,8 +140,9 @@ static void sum_down_columns(const T* x, int64_t rows, int64_t row, int64_t colu
 // The means of the windows from these sums. across[ow]: what window ow divides by along the row.
 template <int kStride, class T>
 static void mean_across(const PoolAxis& columns, const T* sums, const T* across, T down, T* y) {
+  const Every<T> every(columns.stride);
   for (int64_t ow = 0; ow < columns.out; ow += lanes<T>) {
-    if (kStride == 0 && columns.out - ow < lanes<T>) {  // one by one: to collect a vector takes longer
+    if (kStride == 0 && 2 * (columns.out - ow) <= lanes<T>) {  // one by one: to collect a vector takes longer
       for (; ow < columns.out; ++ow) {
         T sum = 0;
         for (int64_t s = 0; s < columns.kernel; ++s) sum = sum + sums[ow * columns.stride + s];
@@ -151,7 +152,7 @@ static void mean_across(const PoolAxis& columns, const T* sums, const T* across,
     }
     vec<T> sum{};
     for (int64_t s = 0; s < columns.kernel; ++s)
-      sum = sum + load_every<kStride>(sums + ow * columns.stride + s, columns.stride, lanes<T>);
+      sum = sum + load_every<kStride>(sums + ow * columns.stride + s, every, lanes<T>);
     const vec<T> mean = sum / (broadcast<T>(down) * load(across + ow));
     store_lanes(y + ow, mean, columns.out - ow >= lanes<T> ? lanes<T> : static_cast<int>(columns.out - ow));
   }

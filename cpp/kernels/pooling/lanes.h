@@ -4,6 +4,7 @@
 #include "base/unroll.h"
 #include "simd/bytes.h"
 #include "simd/lanes.h"
+#include "simd/permute.h"
 
 namespace ranvier::RANVIER_ISA {
 
@@ -60,17 +61,31 @@ RANVIER_INLINE V from_lane(V a, V b, std::integer_sequence<int, lane...>) {
   return pick(a, b, std::integer_sequence<int, (lane + kFirst)...>());
 }
 
+// n elements `stride` apart: lane i of one vector from `from`, where that has them all.
+template <class T>
+struct Every {
+  int64_t stride;
+  ivec<T> from;
+
+  explicit Every(int64_t stride_) : stride(stride_), from(to_int(iota<T>() * static_cast<T>(stride_))) {}
+  __attribute__((always_inline)) bool is_near(int n) const {
+    return has_permute<T> && (n - 1) * stride < lanes<T>;
+  }
+};
+
 // p[0], p[stride], ... all inside a buffer: kStride 1 and 2 are known when compiling, 0 is any. The first n
 // lanes are wanted.
 template <int kStride, class T>
-RANVIER_INLINE vec<T> load_every(const T* p, int64_t stride, int n) {
+RANVIER_INLINE vec<T> load_every(const T* p, const Every<T>& every, int n) {
   if constexpr (kStride == 1) return load(p);
   // Nothing after the last of them is read: the second load starts one element early.
   if constexpr (kStride == 2) {
     const vec<T> low = load(p), high = load(p + lanes<T> - 1);
     return even_then_odd(low, high, AllLanes<vec<T>>());
   }
-  return load_strided(p, stride, n);
+  if constexpr (has_permute<T>)
+    if (every.is_near(n)) return permute(load(p), every.from);
+  return load_strided(p, every.stride, n);
 }
 
 // Offsets are int_of<T> while they are in registers. n of them, 0 < n <= lanes.

@@ -167,21 +167,18 @@ static void max_of_taps(const MaxRow<T, Offset>& w, int64_t ow, int64_t at, int6
 template <int kStride, class T, class Offset>
 static void max_across(const MaxRow<T, Offset>& w, const PoolAxis& columns, const T* values,
                        const T* offsets) {
+  const Every<T> every(columns.stride);
   for (int64_t ow = 0; ow < columns.out; ow += lanes<T>) {
     const int64_t at = ow * columns.stride;
     const int n = columns.out - ow >= lanes<T> ? lanes<T> : static_cast<int>(columns.out - ow);
-    if (kStride == 0 && n * 8 <= lanes<T>) {  // one by one: to collect vectors takes longer
-      for (; ow < columns.out; ++ow)
-        max_of_taps(w, ow, ow * columns.stride, columns.kernel, columns.dilation, values, offsets);
-      return;
-    }
-    vec<T> best = load_every<kStride>(values + at, columns.stride, n);
-    ivec<T> offset = bits(load_every<kStride>(offsets + at, columns.stride, n));
+    if (kStride == 0 && n == 1)
+      return max_of_taps(w, ow, at, columns.kernel, columns.dilation, values, offsets);
+    vec<T> best = load_every<kStride>(values + at, every, n);
+    ivec<T> offset = bits(load_every<kStride>(offsets + at, every, n));
     for (int64_t s = 1; s < columns.kernel; ++s) {
       const int64_t tap = at + s * columns.dilation;
-      const vec<T> v = load_every<kStride>(values + tap, columns.stride, n);
-      const ivec<T> o =
-          bits(load_every<kStride>(offsets + tap, columns.stride, n)) + static_cast<int_of<T>>(s);
+      const vec<T> v = load_every<kStride>(values + tap, every, n);
+      const ivec<T> o = bits(load_every<kStride>(offsets + tap, every, n)) + static_cast<int_of<T>>(s);
       const ivec<T> better = beats(v, best) | ((v == best) & (o < offset));
       best = select(better, v, best);
       offset = select(better, o, offset);
