@@ -325,7 +325,6 @@ class Module(HookRegistration):
         return self.to(np.float64)
 
     def half(self: Self) -> Self:
-        """Raises TypeError: layers compute in float32 or float64."""
         raise TypeError("[half] expected .float() or .double(): layers compute in float32 or float64")
 
     def cpu(self: Self) -> Self:
@@ -333,9 +332,7 @@ class Module(HookRegistration):
 
     def cuda(self: Self, device: Any = None) -> Self:
         """Raises RuntimeError: this library computes on the CPU."""
-        raise RuntimeError(
-            "[cuda] expected .cpu(), or cuda.is_available() before: only the CPU computes here"
-        )
+        raise RuntimeError("[cuda] expected .cpu(), or cuda.is_available() before: only the CPU computes")
 
     # --- state
     def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
