@@ -305,8 +305,8 @@ struct Product {
   // elements in each step of k as pass by then. Rows that are far apart have too much between them.
   void fetch_rows(const Block& x, int64_t j, int64_t ahead, MatmulTile<T>& t) const {
     const bool dense = x.k > 0 && std::abs(o.rs_a) <= kFarApart * x.k;
-    t.fetch_from = plan.rows * o.rs_a * ahead;
-    t.fetch_a = j == 0 && dense ? plan.rows * o.rs_a / x.k : 0, t.rs_fetch = 2 * t.fetch_a;
+    t.ahead = static_cast<int16_t>(ahead);
+    t.fetch_a = j == 0 && dense ? static_cast<int>(plan.rows * o.rs_a / x.k) : 0;
   }
 
   void run() {

@@ -71,14 +71,15 @@ struct MatmulTile {
   int64_t rs_b;
   T* pack_to;      // where the tile copies b's rows one after another, or null; packing_columns, packing_rows
   const T* fetch;  // in tiles of three vectors: the first of k / 2 rows of b that each tile fetches, or null
-  int64_t rs_fetch;  // 2 fetch_a where fetch is null
+  int64_t rs_fetch;  // 0 where fetch is null
   T* c;              // c[i, j] at c[i * rs_c + j * cs_c]
   int64_t rs_c, cs_c;
   int rows, columns;                     // columns <= vectors * lanes are stored
   int64_t more, step_a, step_b, step_c;  // further tiles, and from one to the next
   bool fetch_c;                          // c is fetched while k runs
-  int64_t fetch_a, fetch_from;           // elements of a that each product fetches, from a + fetch_from on
   bool accumulate;                       // to what is in c, else c = a b
+  int16_t ahead;                         // panels from this one to the one that is fetched:
+  int fetch_a;                           // elements of its rows of a in each step of k, or 0
   const T* bias_row;  // bias[j], along the vectors, or null; as what follows, none before the last products
   const T* bias_column;                                 // bias[i], along the rows, or null
   const T *norm_row = nullptr, *norm_column = nullptr;  // m likewise, and norm_step further a, then b
@@ -87,6 +88,9 @@ struct MatmulTile {
   const T* saved;  // saved[i, j] at saved[i * rs_s + j * cs_s], or null
   int64_t rs_s, cs_s;
 };
+
+// GCC copies a larger struct by `rep movs`, which takes a tenth of the time of a strip of few products.
+static_assert(sizeof(MatmulTile<double>) <= 240);
 
 // Products of a stack, one after another: see stack.h.
 template <class T>

@@ -70,7 +70,8 @@ static void run_tile(const MatmulTile<T>& t) {
   if constexpr (kOddTiles && sizeof(T) == sizeof(float)) {
     if (is_three(t)) {
       if (t.rows < kRowsOfThree) return tile<T, kRowsOfThree - 1, 3, Meanwhile::fetch>(t);
-      return t.rs_fetch != 0 ? tile<T, kRowsOfThree, 3, Meanwhile::fetch>(t) : tile<T, kRowsOfThree, 3>(t);
+      if (t.fetch_a) return tile<T, kRowsOfThree, 3, Meanwhile::fetch_a>(t);
+      return t.fetch ? tile<T, kRowsOfThree, 3, Meanwhile::fetch>(t) : tile<T, kRowsOfThree, 3>(t);
     }
   }
 #if RANVIER_HAS_HALF
@@ -82,8 +83,8 @@ static void run_tile(const MatmulTile<T>& t) {
 #endif
   if constexpr (RANVIER_HAS_FMA)
     if (t.fetch_a && t.rows == kTileRows && t.columns <= 2 * lanes<T>) {
-      if (t.columns > lanes<T>) return tile<T, kTileRows, 2, Meanwhile::fetch>(t);
-      if constexpr (kMasks) return tile<T, kTileRows, 1, Meanwhile::fetch>(t);
+      if (t.columns > lanes<T>) return tile<T, kTileRows, 2, Meanwhile::fetch_a>(t);
+      if constexpr (kMasks) return tile<T, kTileRows, 1, Meanwhile::fetch_a>(t);
     }
   run_tile<T>(t, std::make_integer_sequence<int, kTileRows>());
 }

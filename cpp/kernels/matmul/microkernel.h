@@ -21,8 +21,8 @@ struct Cursor {
 };
 
 // What a tile does while k runs: nothing else; it stores b's rows one after another, for the tiles that
-// follow; or it fetches rows of another strip, two lines each, or rows of a, one line in each step of k.
-enum class Meanwhile { nothing, pack, fetch };
+// follow; or it fetches rows of another strip, two lines each, or rows of a: one line in each step of k.
+enum class Meanwhile { nothing, pack, fetch, fetch_a };
 
 // The other cache line of the 128 bytes that p is in. A strip of one line takes both from beyond L2 at once:
 // each row is on another page, and the next strip then finds its line.
@@ -47,6 +47,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, in
                              vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>, kGroup = 5, kGroups = (kRows + kGroup - 1) / kGroup;
   constexpr bool kPack = kMeanwhile == Meanwhile::pack, kFetch = kMeanwhile == Meanwhile::fetch;
+  constexpr bool kFetchA = kMeanwhile == Meanwhile::fetch_a;
   const int64_t row_bytes = opaque(t.rs_a * static_cast<int64_t>(sizeof(T)));
   const int64_t step_a = opaque(t.cs_a * static_cast<int64_t>(sizeof(T)));
   const char* a[kGroups];
@@ -60,7 +61,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, in
   const int64_t turn = goes_on || t.rs_b == kVectors * L ? 0 : kRowsAhead + 1;  // packed strips are in order
   const T* ahead = k < turn ? next : at.b + kRowsAhead * t.rs_b + kLine - 1;
   T* pack_to = at.pack_to;
-  const T *fetch = kFetch ? at.fetch[0] : nullptr, *then = kFetch ? at.fetch[1] : nullptr;
+  const T *fetch = kFetch || kFetchA ? at.fetch[0] : nullptr, *then = kFetch ? at.fetch[1] : nullptr;
   const int columns = t.columns;
   int64_t column[kVectors];
   RANVIER_UNROLL
@@ -75,6 +76,10 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, in
       __builtin_prefetch(fetch, 0, 2);
       const T* next_row = fetch + t.rs_fetch;
       fetch = then, then = next_row;
+    }
+    if constexpr (kFetchA) {
+      __builtin_prefetch(fetch, 0, 2);
+      fetch += t.fetch_a;
     }
     vec<T> row[kVectors];
     RANVIER_UNROLL
@@ -141,8 +146,7 @@ static void tile(const MatmulTile<T>& t) {
       }
     }
     at.a = a, at.b = b;
-    if (kMeanwhile == Meanwhile::fetch && t.fetch_a)
-      at.fetch[0] = a + t.fetch_from, at.fetch[1] = at.fetch[0] + t.fetch_a;
+    if (kMeanwhile == Meanwhile::fetch_a) at.fetch[0] = a + t.ahead * t.rows * t.rs_a;
     const T* sums = c;  // so far
     int64_t sums_step = t.rs_c;
     bool add = t.accumulate && whole;
@@ -194,7 +198,7 @@ static void half_tile(const MatmulTile<float>& t) {
     RANVIER_UNROLL
     for (int g = 0; g < kGroups; ++g) a[g] = first + g * kGroup * rs_a;
     bool add = t.accumulate;
-    const float* fetch = first + t.fetch_from;
+    const float* fetch = first + t.ahead * kRows * rs_a;
     for (int64_t left = t.k;; left -= t.k_block, add = true) {
       __m256 acc[kRows] = {};
       __m512 wide[kRows] = {};
