@@ -1,6 +1,7 @@
-"""Gradient clipping, parameters as one vector, normalised weights, sequences of several lengths (``rnn``)."""
+"""Gradient clipping, parameters as one vector, weights that are normalised, computed (``parametrize``) or
+pruned (``prune``), sequences of several lengths (``rnn``)."""
 
-from ranvier.nn.utils import rnn
+from ranvier.nn.utils import parametrize, prune, rnn
 from ranvier.nn.utils.clip_grad import (
     clip_grad_norm,
     clip_grad_norm_,
@@ -19,6 +20,8 @@ __all__ = [
     "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
+    "parametrize",
+    "prune",
     "remove_spectral_norm",
     "remove_weight_norm",
     "rnn",

@@ -14,7 +14,7 @@ from ranvier.nn.module import Module
 from ranvier.nn.parameter import Parameter
 
 M = TypeVar("M", bound=Module)
-_HELD = "_reweighted"  # the attribute of a layer: {name: Reweighting}
+HELD = "_reweighted"  # the attribute of a layer: {name: Reweighting}
 
 
 class Reweighting:
@@ -34,14 +34,21 @@ class Reweighting:
         """Removes the parts."""
         raise NotImplementedError
 
+    def assign(self, module: Any, value: Tensor) -> None:
+        """Gives the parts the values that make this weight."""
+        raise AttributeError(f"[setattr] got {self.name!r}, which is computed; expected the name of a part")
+
 
 def _computed(name: str) -> property:
-    return property(lambda module: module.__dict__[_HELD][name].weight(module))
+    return property(
+        lambda module: module.__dict__[HELD][name].weight(module),
+        lambda module, value: module.__dict__[HELD][name].assign(module, value),
+    )
 
 
 def _reduce(module: Any) -> Any:
     kind = type(module)
-    return _made, (kind.__base__, tuple(module.__dict__[_HELD])), module.__dict__
+    return _made, (kind.__base__, tuple(module.__dict__[HELD])), module.__dict__
 
 
 @cache
@@ -55,33 +62,34 @@ def _made(kind: type, names: tuple[str, ...]) -> Any:
     return object.__new__(_class(kind, names))
 
 
-def _set(module: Any, held: dict[str, Reweighting]) -> None:
-    kind = type(module).__base__ if _HELD in module.__dict__ else type(module)
-    module.__dict__[_HELD] = held
+def hold(module: Any, held: dict[str, Reweighting]) -> None:
+    """Gives the module the class in which these weights are computed."""
+    kind = type(module).__base__ if HELD in module.__dict__ else type(module)
+    module.__dict__[HELD] = held
     module.__class__ = _class(kind, tuple(held)) if held else kind
     if not held:
-        del module.__dict__[_HELD]
+        del module.__dict__[HELD]
 
 
 def add(op: str, module: M, reweighting: Reweighting) -> M:
-    name, held = reweighting.name, module.__dict__.get(_HELD, {})
+    name, held = reweighting.name, module.__dict__.get(HELD, {})
     if name in held:
         raise ValueError(f"[{op}] got {name!r}, which is normalised already; expected another parameter")
     if not isinstance(module.__dict__.get(name), Parameter):
         raise ValueError(f"[{op}] got {name!r}; expected a parameter of {type(module).__name__}")
     reweighting.start(module)
-    _set(module, {**held, name: reweighting})
+    hold(module, {**held, name: reweighting})
     return module
 
 
 def remove(op: str, module: M, name: str, kind: type[Reweighting]) -> M:
-    held = dict(module.__dict__.get(_HELD, {}))
+    held = dict(module.__dict__.get(HELD, {}))
     found = held.pop(name, None)
     if not isinstance(found, kind):
         raise ValueError(f"[{op}] got {name!r}; expected a parameter that is normalised")
     with no_grad():
         weight = found.weight(module)
     found.end(module)
-    _set(module, held)
+    hold(module, held)
     setattr(module, name, Parameter(weight.detach()))
     return module

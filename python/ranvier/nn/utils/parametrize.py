@@ -1,0 +1,144 @@
+"""Parameters that modules compute, under the names of torch.nn.utils.parametrize."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier.autograd.mode import no_grad
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.container import ModuleDict, ModuleList
+from ranvier.nn.module import Module
+from ranvier.nn.parameter import Parameter
+from ranvier.nn.utils.reweighted import HELD, Reweighting, hold
+
+
+class ParametrizationList(ModuleList):
+    """The parametrizations of one tensor, applied in turn to ``original``."""
+
+    original: Any
+
+    def forward(self) -> Any:
+        x = self.original
+        for module in self:
+            x = module(x)
+        return x
+
+    def right_inverse(self, value: Any) -> None:
+        """Sets the original so that forward gives the value, by ``right_inverse`` of each module."""
+        with no_grad():
+            parts: list[Any] = list(self)
+            for module in reversed(parts):
+                value = module.right_inverse(value)
+            self.original.copy_(value)
+
+
+class Parametrized(Reweighting):
+    """weight = the last of ``module.parametrizations[name]``"""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def weight(self, module: Any) -> Tensor:
+        result: Tensor = module.parametrizations[self.name]()
+        return result
+
+    def assign(self, module: Any, value: Tensor) -> None:
+        module.parametrizations[self.name].right_inverse(value)
+
+
+def is_parametrized(module: Any, tensor_name: str | None = None) -> bool:
+    """Whether a tensor of the module, or any, has a parametrization.
+
+    >>> import ranvier as rv
+    >>> rv.nn.utils.parametrize.is_parametrized(rv.nn.Linear(3, 2))
+    False
+    """
+    kept = module.__dict__.get("parametrizations", ())
+    return tensor_name in kept if tensor_name else len(kept) > 0
+
+
+def _register(module: Any, name: str, value: Tensor) -> None:
+    if isinstance(value, Parameter):
+        module.register_parameter(name, value)
+    else:
+        module.register_buffer(name, value)
+
+
+def register_parametrization(
+    module: Any, tensor_name: str, parametrization: Module, *, unsafe: bool = False
+) -> Any:
+    """Lets a module compute a parameter or buffer of the layer whenever it is read. Returns the layer.
+
+    The tensor itself is then ``layer.parametrizations.weight.original``. A second parametrization gets the
+    result of the first. ``layer.weight = value`` sets the original to
+    ``parametrization.right_inverse(value)``, one tensor of its shape; with this method, registration keeps
+    the weight's value. unsafe: the result may have another shape and dtype.
+
+    Raises ValueError for a name that is no parameter or buffer, and for another shape or dtype.
+
+    >>> import ranvier as rv
+    >>> class Symmetric(rv.nn.Module):
+    ...     def forward(self, x):
+    ...         return x.triu() + x.triu(1).mT
+    >>> layer = rv.nn.utils.parametrize.register_parametrization(rv.nn.Linear(3, 3), "weight", Symmetric())
+    >>> bool((layer.weight == layer.weight.mT).all()), [name for name, _ in layer.named_parameters()]
+    (True, ['bias', 'parametrizations.weight.original'])
+    """
+    parametrization.train(module.training)
+    again = is_parametrized(module, tensor_name)
+    value = (
+        getattr(module, tensor_name) if again else {**module._parameters, **module._buffers}.get(tensor_name)
+    )
+    if value is None:
+        raise ValueError(f"[register_parametrization] got {tensor_name!r}; expected a parameter or buffer")
+    with no_grad():
+        start = value.detach()
+        if not again and hasattr(parametrization, "right_inverse"):
+            start = parametrization.right_inverse(start)
+        y = parametrization(start)
+    if not unsafe and (y.shape, y.dtype) != (value.shape, value.dtype):
+        raise ValueError(
+            f"[register_parametrization] got a result of shape {y.shape} and {y.dtype}; expected "
+            f"{value.shape} and {value.dtype}, or unsafe=True"
+        )
+    if again:
+        module.parametrizations[tensor_name].append(parametrization)
+        return module
+    with no_grad():
+        value.copy_(start)
+    delattr(module, tensor_name)
+    if not is_parametrized(module):
+        module.parametrizations = ModuleDict()
+    module.parametrizations[tensor_name] = parts = ParametrizationList([parametrization])
+    _register(parts, "original", value)
+    hold(module, {**module.__dict__.get(HELD, {}), tensor_name: Parametrized(tensor_name)})
+    return module
+
+
+def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: bool = True) -> Any:
+    """Puts the tensor back, with the value that it has, or that of the original. Returns the layer.
+
+    Raises ValueError where there is no parametrization.
+
+    >>> import ranvier as rv
+    >>> from ranvier.nn.utils import parametrize
+    >>> layer = parametrize.register_parametrization(rv.nn.Linear(3, 2), "weight", rv.nn.Tanh())
+    >>> [name for name, _ in parametrize.remove_parametrizations(layer, "weight").named_parameters()]
+    ['bias', 'weight']
+    """
+    if not is_parametrized(module, tensor_name):
+        raise ValueError(f"[remove_parametrizations] got {tensor_name!r}; expected a parametrized tensor")
+    original = module.parametrizations[tensor_name].original
+    with no_grad():
+        if leave_parametrized:
+            value = getattr(module, tensor_name).detach().clone()
+            if value.shape == original.shape:
+                original.copy_(value)
+            else:
+                original.data = value
+    hold(module, {k: v for k, v in module.__dict__[HELD].items() if k != tensor_name})
+    del module.parametrizations[tensor_name]
+    if not is_parametrized(module):
+        del module.parametrizations
+    _register(module, tensor_name, original)
+    return module

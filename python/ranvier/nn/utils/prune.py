@@ -1,0 +1,125 @@
+"""Pruning: elements of a parameter kept at 0 by a mask, under the names of torch.nn.utils.prune."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.mode import no_grad
+from ranvier.autograd.random_tensors import rand
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.nn.utils.reweighted import HELD, Reweighting, add, hold
+
+
+class Pruned(Reweighting):
+    """weight = weight_orig * weight_mask"""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def start(self, module: Any) -> None:
+        weight = module.__dict__[self.name]
+        delattr(module, self.name)
+        setattr(module, f"{self.name}_orig", weight)
+        module.register_buffer(f"{self.name}_mask", wrap(np.ones(weight.shape, weight.dtype)))
+
+    def weight(self, module: Any) -> Tensor:
+        result: Tensor = module.__dict__[f"{self.name}_orig"] * module.__dict__[f"{self.name}_mask"]
+        return result
+
+
+def _least(module: Any, name: str, amount: Any, scores: Any) -> Any:
+    """Prunes the elements of least score among those that are left."""
+    shape = getattr(module, name).shape
+    if isinstance(amount, bool) or not isinstance(amount, (int, float)):
+        raise TypeError(f"[prune] got amount {amount!r}; expected a number")
+    if tuple(scores.shape) != shape:
+        raise ValueError(f"[prune] got importance_scores of shape {scores.shape}; expected {shape}")
+    mask = module.__dict__.get(f"{name}_mask")
+    kept = np.ones(shape) if mask is None else mask.numpy().copy()
+    left = np.flatnonzero(kept)
+    share = isinstance(amount, float)
+    if not 0 <= amount <= (1 if share else left.size):
+        raise ValueError(f"[prune] got amount {amount}; expected 0.0 to 1.0, or 0 to {left.size} elements")
+    order = np.argsort(np.asarray(scores.detach()).reshape(-1)[left], kind="stable")
+    kept.reshape(-1)[left[order[: round(amount * left.size) if share else amount]]] = 0
+    return custom_from_mask(module, name, kept)
+
+
+def l1_unstructured(module: Any, name: str, amount: float, importance_scores: Any = None) -> Any:
+    """Keeps the elements of least |x| of a parameter at 0: a share of those left (a float), or a number.
+
+    The parameter is then called ``name_orig``, its mask, a buffer, ``name_mask``; ``name`` is their product.
+    importance_scores: in place of x, in its shape. Returns the module.
+
+    Raises ValueError for an amount out of range and a name that is no parameter, TypeError for no number.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.utils.prune.l1_unstructured(rv.nn.Linear(4, 2), "weight", 0.5)
+    >>> int((layer.weight == 0).sum()), sorted(layer.state_dict())
+    (4, ['bias', 'weight_mask', 'weight_orig'])
+    """
+    scores = getattr(module, name) if importance_scores is None else importance_scores
+    return _least(module, name, amount, abs(scores))
+
+
+def random_unstructured(module: Any, name: str, amount: float) -> Any:
+    """Keeps elements of a parameter at 0 that are drawn by chance: see :func:`l1_unstructured`.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.utils.prune.random_unstructured(rv.nn.Linear(4, 2), "weight", 3)
+    >>> int((layer.weight == 0).sum())
+    3
+    """
+    return _least(module, name, amount, rand(getattr(module, name).shape))
+
+
+def custom_from_mask(module: Any, name: str, mask: Any) -> Any:
+    """Keeps the elements of a parameter at 0 where the mask is: see :func:`l1_unstructured`.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.utils.prune.custom_from_mask(rv.nn.Linear(3, 1), "bias", rv.tensor([0.0]))
+    >>> layer.bias == 0
+    tensor([True])
+    """
+    given, shape = np.asarray(mask), getattr(module, name).shape
+    if given.shape != shape:
+        raise ValueError(f"[custom_from_mask] got a mask of shape {given.shape}; expected {shape}")
+    if not isinstance(module.__dict__.get(HELD, {}).get(name), Pruned):
+        add("prune", module, Pruned(name))
+    module.__dict__[f"{name}_mask"].mul_(wrap(given))
+    return module
+
+
+def remove(module: Any, name: str) -> Any:
+    """Puts the parameter back, with 0 where it is pruned. Raises ValueError for one that is not.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.utils.prune.l1_unstructured(rv.nn.Linear(4, 2), "weight", 0.5)
+    >>> sorted(rv.nn.utils.prune.remove(layer, "weight").state_dict())
+    ['bias', 'weight']
+    """
+    held = dict(module.__dict__.get(HELD, {}))
+    found = held.pop(name, None)
+    if not isinstance(found, Pruned):
+        raise ValueError(f"[remove] got {name!r}; expected a parameter that has been pruned")
+    original = module.__dict__[f"{name}_orig"]
+    with no_grad():
+        original.copy_(found.weight(module))
+    hold(module, held)
+    for part in ("_orig", "_mask"):
+        delattr(module, name + part)
+    setattr(module, name, original)
+    return module
+
+
+def is_pruned(module: Any) -> bool:
+    """Whether a parameter of the module, or of one inside it, is pruned.
+
+    >>> import ranvier as rv
+    >>> rv.nn.utils.prune.is_pruned(rv.nn.Linear(4, 2))
+    False
+    """
+    parts = (held for m in module.modules() for held in m.__dict__.get(HELD, {}).values())
+    return any(isinstance(held, Pruned) for held in parts)
