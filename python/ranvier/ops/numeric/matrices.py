@@ -121,7 +121,8 @@ class Cholesky(Function):
 def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
     """X with L L^T X = B, for the input B (..., n, k) and a lower factor L (..., n, n).
 
-    upper: a factor U with U^T U X = B. Its other half is not read. Raises ValueError for a singular one.
+    upper: a factor U with U^T U X = B. Its other half is not read; its gradient is that of (L L^T)^-1 B for
+    any matrix L, so that it covers both halves, as PyTorch's does. Raises ValueError for a singular factor.
 
     >>> import ranvier as rv
     >>> rv.cholesky_solve(rv.tensor([[4.0], [9.0]]), rv.tensor([[2.0, 0.0], [0.0, 3.0]]))
@@ -129,7 +130,8 @@ def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
             [1.]])
     """
     factor = matrix("cholesky_solve", input2)
-    lower = triu(factor).mT if upper else tril(factor)
+    other = tril(factor.detach(), -1) if upper else triu(factor.detach(), 1)
+    lower = (factor - other).mT if upper else factor - other
     return solve(lower.mT, solve(lower, as_tensor("cholesky_solve", input)))
 
 
