@@ -134,7 +134,7 @@ def test_a_compiled_step_trains_as_the_eager_one():
 def test_refused(kind):
     with pytest.raises(ValueError, match=rf"\[{kind}\] got 'other'; expected a parameter of Linear"):
         KINDS[kind](nn.Linear(2, 2), "other")
-    with pytest.raises(ValueError, match=rf"\[{kind}\] got 'weight', which is normalised already"):
+    with pytest.raises(ValueError, match=rf"\[{kind}\] got 'weight', which is computed already"):
         KINDS[kind](KINDS[kind](nn.Linear(2, 2)))
     with pytest.raises(ValueError, match=rf"\[remove_{kind}\] got 'weight'; expected a parameter that is"):
         REMOVE[kind](nn.Linear(2, 2))

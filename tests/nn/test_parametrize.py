@@ -169,3 +169,20 @@ def test_as_pytorch(torch):
         if isinstance(ours, dict):
             for name, value in theirs.items():
                 np.testing.assert_allclose(ours[name], value, rtol=1e-5, err_msg=name)
+
+
+def test_what_is_no_module_or_tensor_is_refused():
+    class Number(rv.nn.Module):
+        def forward(self, x):
+            return 5
+
+    layer = rv.nn.Linear(4, 2)
+    with pytest.raises(TypeError, match=r"^\[register_parametrization\] got <function .+; expected a Module"):
+        parametrize.register_parametrization(layer, "weight", lambda x: x)
+    with pytest.raises(TypeError, match=r"^\[register_parametrization\] got the result 5; expected a Tensor"):
+        parametrize.register_parametrization(layer, "weight", Number())
+    parametrize.register_parametrization(layer, "weight", rv.nn.Tanh())
+    with pytest.raises(
+        AttributeError, match=r"^\[setattr\] got 'weight'; expected modules with right_inverse"
+    ):
+        layer.weight = rv.ones(2, 4)

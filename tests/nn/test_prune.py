@@ -138,3 +138,22 @@ def test_as_pytorch(step, torch):
     assert list(ours) == list(theirs)
     for name, value in theirs.items():
         np.testing.assert_array_equal(ours[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["nope", "bias", "forward"])
+def test_what_is_no_parameter_is_refused(name):
+    layer = rv.nn.Linear(4, 2, bias=False)
+    for call in (
+        lambda: prune.l1_unstructured(layer, name, 0.5),
+        lambda: prune.random_unstructured(layer, name, 0.5),
+        lambda: prune.custom_from_mask(layer, name, rv.ones(2, 4)),
+    ):
+        with pytest.raises(ValueError, match=rf"^\[prune\] got '{name}'; expected a parameter of Linear"):
+            call()
+
+
+def test_amounts_and_scores_of_numpy():
+    layer = prune.l1_unstructured(rv.nn.Linear(4, 2), "weight", np.int64(3), np.arange(8).reshape(2, 4))
+    assert layer.weight_mask.tolist() == [[0, 0, 0, 1], [1, 1, 1, 1]]
+    layer = prune.l1_unstructured(rv.nn.Linear(4, 2), "weight", np.float32(0.5))
+    assert (layer.weight == 0).sum() == 4

@@ -368,6 +368,7 @@ def test_cholesky_solve(upper):
     gradcheck(lambda b, f: rv.cholesky_solve(b, half(f), upper), (b, f))
     with pytest.raises(ValueError, match="singular"):
         rv.cholesky_solve(rv.ones(2, 1), rv.zeros(2, 2))
+    refused(ValueError, "[cholesky_solve] got A of shape (2,)", rv.cholesky_solve, rv.ones(2), rv.eye(2))
 
 
 def test_every_name_is_found_in_its_module():

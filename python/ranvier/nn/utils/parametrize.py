@@ -43,6 +43,10 @@ class Parametrized(Reweighting):
         return result
 
     def assign(self, module: Any, value: Tensor) -> None:
+        if not all(hasattr(part, "right_inverse") for part in module.parametrizations[self.name]):
+            raise AttributeError(
+                f"[setattr] got {self.name!r}; expected modules with right_inverse, or original"
+            )
         module.parametrizations[self.name].right_inverse(value)
 
 
@@ -74,7 +78,8 @@ def register_parametrization(
     ``parametrization.right_inverse(value)``, one tensor of its shape; with this method, registration keeps
     the weight's value. unsafe: the result may have another shape and dtype.
 
-    Raises ValueError for a name that is no parameter or buffer, and for another shape or dtype.
+    Raises ValueError for a name that is no parameter or buffer, and for another shape or dtype; TypeError for
+    no Module, and for a result that is no Tensor.
 
     >>> import ranvier as rv
     >>> class Symmetric(rv.nn.Module):
@@ -84,6 +89,8 @@ def register_parametrization(
     >>> bool((layer.weight == layer.weight.mT).all()), [name for name, _ in layer.named_parameters()]
     (True, ['bias', 'parametrizations.weight.original'])
     """
+    if not isinstance(parametrization, Module):
+        raise TypeError(f"[register_parametrization] got {parametrization!r}; expected a Module")
     parametrization.train(module.training)
     again = is_parametrized(module, tensor_name)
     value = (
@@ -96,6 +103,8 @@ def register_parametrization(
         if not again and hasattr(parametrization, "right_inverse"):
             start = parametrization.right_inverse(start)
         y = parametrization(start)
+    if not isinstance(y, Tensor):
+        raise TypeError(f"[register_parametrization] got the result {y!r}; expected a Tensor")
     if not unsafe and (y.shape, y.dtype) != (value.shape, value.dtype):
         raise ValueError(
             f"[register_parametrization] got a result of shape {y.shape} and {y.dtype}; expected "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ranvier.autograd.mode import no_grad
 from ranvier.autograd.random_tensors import rand
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.utils.reweighted import HELD, Reweighting, add, hold
+from ranvier.ops.elementwise.dtypes import as_tensor
 
 
 class Pruned(Reweighting):
@@ -29,21 +31,29 @@ class Pruned(Reweighting):
         return result
 
 
+def _weight(module: Any, name: str) -> Tensor:
+    weight = getattr(module, name, None)
+    if not isinstance(weight, Tensor):
+        raise ValueError(f"[prune] got {name!r}; expected a parameter of {type(module).__name__}")
+    return weight
+
+
 def _least(module: Any, name: str, amount: Any, scores: Any) -> Any:
     """Prunes the elements of least score among those that are left."""
-    shape = getattr(module, name).shape
-    if isinstance(amount, bool) or not isinstance(amount, (int, float)):
+    shape = _weight(module, name).shape
+    if isinstance(amount, bool) or not isinstance(amount, Real):
         raise TypeError(f"[prune] got amount {amount!r}; expected a number")
     if tuple(scores.shape) != shape:
         raise ValueError(f"[prune] got importance_scores of shape {scores.shape}; expected {shape}")
     mask = module.__dict__.get(f"{name}_mask")
     kept = np.ones(shape) if mask is None else mask.numpy().copy()
     left = np.flatnonzero(kept)
-    share = isinstance(amount, float)
-    if not 0 <= amount <= (1 if share else left.size):
+    number = int(amount) if isinstance(amount, Integral) else float(amount)
+    share = isinstance(number, float)
+    if not 0 <= number <= (1 if share else left.size):
         raise ValueError(f"[prune] got amount {amount}; expected 0.0 to 1.0, or 0 to {left.size} elements")
     order = np.argsort(np.asarray(scores.detach()).reshape(-1)[left], kind="stable")
-    kept.reshape(-1)[left[order[: round(amount * left.size) if share else amount]]] = 0
+    kept.reshape(-1)[left[order[: round(number * left.size if share else number)]]] = 0
     return custom_from_mask(module, name, kept)
 
 
@@ -60,7 +70,7 @@ def l1_unstructured(module: Any, name: str, amount: float, importance_scores: An
     >>> int((layer.weight == 0).sum()), sorted(layer.state_dict())
     (4, ['bias', 'weight_mask', 'weight_orig'])
     """
-    scores = getattr(module, name) if importance_scores is None else importance_scores
+    scores = _weight(module, name) if importance_scores is None else as_tensor("prune", importance_scores)
     return _least(module, name, amount, abs(scores))
 
 
@@ -72,7 +82,7 @@ def random_unstructured(module: Any, name: str, amount: float) -> Any:
     >>> int((layer.weight == 0).sum())
     3
     """
-    return _least(module, name, amount, rand(getattr(module, name).shape))
+    return _least(module, name, amount, rand(_weight(module, name).shape))
 
 
 def custom_from_mask(module: Any, name: str, mask: Any) -> Any:
@@ -83,7 +93,7 @@ def custom_from_mask(module: Any, name: str, mask: Any) -> Any:
     >>> layer.bias == 0
     tensor([True])
     """
-    given, shape = np.asarray(mask), getattr(module, name).shape
+    given, shape = np.asarray(mask), _weight(module, name).shape
     if given.shape != shape:
         raise ValueError(f"[custom_from_mask] got a mask of shape {given.shape}; expected {shape}")
     if not isinstance(module.__dict__.get(HELD, {}).get(name), Pruned):

@@ -74,7 +74,7 @@ def hold(module: Any, held: dict[str, Reweighting]) -> None:
 def add(op: str, module: M, reweighting: Reweighting) -> M:
     name, held = reweighting.name, module.__dict__.get(HELD, {})
     if name in held:
-        raise ValueError(f"[{op}] got {name!r}, which is normalised already; expected another parameter")
+        raise ValueError(f"[{op}] got {name!r}, which is computed already; expected another parameter")
     if not isinstance(module.__dict__.get(name), Parameter):
         raise ValueError(f"[{op}] got {name!r}; expected a parameter of {type(module).__name__}")
     reweighting.start(module)

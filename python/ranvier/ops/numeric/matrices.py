@@ -132,7 +132,7 @@ def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
     factor = matrix("cholesky_solve", input2)
     other = tril(factor.detach(), -1) if upper else triu(factor.detach(), 1)
     lower = (factor - other).mT if upper else factor - other
-    return solve(lower.mT, solve(lower, as_tensor("cholesky_solve", input)))
+    return solve(lower.mT, solve(lower, matrix("cholesky_solve", input, square=False)))
 
 
 def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
