@@ -15,7 +15,10 @@ from benchmarks.peers.process import Peer
 from benchmarks.training.cases import KEEP_MEMORY
 
 # batch, heads, length, width of a head
-SHAPES = [(8, 4, 64, 32), (1, 4, 64, 32), (32, 4, 17, 16), (1, 4, 256, 32), (4, 8, 128, 64), (8, 4, 256, 32)]
+SHAPES = [
+    *((8, 4, 64, 32), (1, 4, 64, 32), (32, 4, 17, 16), (1, 4, 256, 32)),
+    *((4, 8, 128, 64), (8, 4, 256, 32), (1, 4, 1024, 64)),
+]
 ATTENTIONS = [*((shape, False) for shape in SHAPES), ((8, 4, 64, 32), True), ((1, 4, 256, 32), True)]
 ENCODERS = [
     (8, 64, 128, 4),

@@ -37,4 +37,6 @@ def at_level(peer: Peer, isa: str) -> Peer:
     settings = SETTINGS.get(isa, {}).get(peer.library)
     if settings is None:
         raise PeerMissing(f"{peer.library} has no setting for {isa} code")
+    if peer.options.get("compiled"):
+        raise PeerMissing(f"torch.compile has wrong answers where ATEN_CPU_CAPABILITY asks for {isa}")
     return Peer(peer.library, peer.options, {**peer.environment, **settings})

@@ -85,6 +85,7 @@ def fit(case: str, x: np.ndarray, y: np.ndarray) -> fits.Fit:
     )
 
     def run(epochs: int) -> None:
+        model._no_improvement_count = 0  # a warm start keeps it, and ends the second fit after one epoch
         model.set_params(max_iter=epochs, n_iter_no_change=epochs).fit(x, y)
 
     return fits.Fit(run, lambda: np.asarray(model.predict(x)), y, made.epochs)
