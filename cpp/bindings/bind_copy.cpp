@@ -72,6 +72,7 @@ Output concatenate(Arrays arrays, Whole dim) {
   const char* op = arrays.op;
   if (PySequence_Size(arrays.value.ptr()) == 0) fail_value(op, "got no tensors; expected at least one");
   std::vector<Input> inputs;
+  inputs.reserve(PySequence_Size(arrays.value.ptr()));
   bool channels_last = true, all_contiguous = true;
   for (py::handle h : arrays.value) {
     inputs.push_back(Input::floating({op, "a tensor", h}));
@@ -105,7 +106,7 @@ Output concatenate(Arrays arrays, Whole dim) {
     if (bytes && rows >= kFewRows && bytes / rows <= kLongRow) return join_rows<T>(inputs, rows, part);
     for (const Input& x : inputs) {
       part.shape[d] = x.shape(d);
-      invoke_released(Copy<T>{x, part});
+      invoke_sized(Copy<T>{x, part}, x.elements());
       part.data += part.shape[d] * part.strides[d];
     }
   });

@@ -77,6 +77,7 @@ class Arguments {
   }
 
   void widen(const Input& x) {
+    if (x.has_shape(shape_)) return;
     const int n = std::max(shape_.ndim, x.ndim()), lead = n - shape_.ndim, own_lead = n - x.ndim();
     Shape wide;
     for (int d = 0; d < n; ++d) {

@@ -27,8 +27,8 @@ void expect_fits(const Input& part, const Input& x, int axis) {
                "; expected equal sizes but for axis ", axis);
 }
 
-// y[.., j, ..] = x[.., index[.., j, ..], ..]
-Output gather(Floats x, Integers index, Axis axis, Out out) {
+// y[.., j, ..] = x[.., index[.., j, ..], ..]. Negative indices count from the end, or fail with from_0.
+Output gather(Floats x, Integers index, Axis axis, Out out, Truth from_0) {
   const int along = axis.of(x);
   if (index.ndim() != x.ndim())
     fail_value(x.op(), "got index of shape ", index.shape(), " for x of shape ", x.shape(),
@@ -37,7 +37,7 @@ Output gather(Floats x, Integers index, Axis axis, Out out) {
   shape[along] = index.shape(along);
   const auto where = repeated(index, shape, along);
   Output y = out.shaped(x.dtype(), shape, x, index);
-  require_range(axis_range(index, x.shape(along)));
+  require_range(axis_range(index, x.shape(along), from_0));
   run<Gather>(x.dtype(), along, x, where, y);
   return y;
 }
@@ -56,12 +56,12 @@ Output scatter_add(Floats dy, Integers index, Axis axis, Whole length, Out out) 
 }
 
 // x, and src put or added at the index.
-Output scatter(Floats x, Integers index, Floats src, Axis axis, Truth add, Out out) {
+Output scatter(Floats x, Integers index, Floats src, Axis axis, Truth add, Out out, Truth from_0) {
   const int along = axis.of(x);
   expect_fits(src, x, along);
   const auto where = repeated(index, src.shape(), along);
   Output y = out.shaped(x.dtype(), x.shape(), x, src, index);
-  require_range(axis_range(index, x.shape(along)));
+  require_range(axis_range(index, x.shape(along), from_0));
   run<Scatter>(x.dtype(), along, add.holds, x, src, where, y);
   return y;
 }
@@ -80,9 +80,9 @@ std::tuple<Output, Output> scatter_backward(Floats dy, Integers index, Axis axis
 }  // namespace
 
 void register_index(py::module_& m) {
-  def(m, "gather(x, index, axis, out=None)", gather);
+  def(m, "gather(x, index, axis, out=None, from_0=False)", gather);
   def(m, "scatter_add(dy, index, axis, length, out=None)", scatter_add);
-  def(m, "scatter(x, index, src, axis, add=False, out=None)", scatter);
+  def(m, "scatter(x, index, src, axis, add=False, out=None, from_0=False)", scatter);
   def(m, "scatter_backward(dy, index, axis)", scatter_backward);
 }
 

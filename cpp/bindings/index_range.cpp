@@ -12,6 +12,8 @@ IndexRange range_of(Indexed indexed, const Input& index, int64_t low, int64_t hi
   call.op = index.op(), call.indexed = indexed;
   call.low = low, call.high = high;
   call.index = index.view<int64_t>();
+  for (int d = 0; d < call.index.ndim; ++d)  // an index that is repeated is read once
+    if (call.index.strides[d] == 0 && call.index.shape[d] > 1) call.index.shape[d] = 1;
   return call;
 }
 
@@ -38,8 +40,8 @@ IndexRange row_range(const Input& index, int64_t rows) {
   return range_of(Indexed::embeddings, index, 0, rows - 1);
 }
 
-IndexRange axis_range(const Input& index, int64_t length) {
-  return range_of(Indexed::axis, index, -length, length - 1);
+IndexRange axis_range(const Input& index, int64_t length, bool from_0) {
+  return range_of(Indexed::axis, index, from_0 ? 0 : -length, length - 1);
 }
 
 void require_range(IndexRange call) {

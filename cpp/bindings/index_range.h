@@ -9,8 +9,8 @@ namespace ranvier::bind {
 IndexRange class_range(const Input& x, const Input& index, int64_t ignored);
 // Rows of a table: 0 <= index < rows; IndexError.
 IndexRange row_range(const Input& index, int64_t rows);
-// Places along an axis: -length <= index < length; IndexError.
-IndexRange axis_range(const Input& index, int64_t length);
+// Places along an axis: -length <= index < length, or 0 <= index with from_0; IndexError.
+IndexRange axis_range(const Input& index, int64_t length, bool from_0 = false);
 
 void require_range(IndexRange call);  // runs the check, and raises what it finds
 

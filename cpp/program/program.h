@@ -110,6 +110,7 @@ class Program {
   const Instruction* run_as(Threads threads, bool may_stop);
   const Instruction* run_all(const OpenTeam& team, Threads threads, StopSignal* stop);
   bool takes_long() const;
+  double moved_ns(const Instruction& i) const;
   size_t first_change() const;
   static void redirect(Slot& slot, char* data);
   void take(Recording& recording, const Regions& regions);

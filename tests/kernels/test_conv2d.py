@@ -111,11 +111,15 @@ FEW_PIXELS = [  # c, h, w, k, taps, geometry
     (16, 9, 8, 40, (2, 1), {"stride": (4, 3), "padding": (1, 0)}),
     (24, 7, 7, 50, (3, 2), {"stride": 2, "padding": 2, "dilation": (2, 3)}),
     (33, 4, 4, 129, (4, 4), {"stride": 2, "padding": 1}),
+    (35, 4, 4, 64, (3, 3), {"padding": 1}),
+    (16, 3, 6, 70, (2, 3), {"padding": (0, 2)}),
+    (18, 6, 5, 66, (3, 2), {"dilation": (2, 1)}),
+    (17, 8, 7, 65, (5, 5), {"padding": 2}),
 ]
 
 
 @pytest.mark.parametrize(("c", "h", "w", "k", "taps", "geometry"), FEW_PIXELS)
-def test_few_pixels_with_strides(c, h, w, k, taps, geometry, isa, threads, rng):
+def test_few_pixels(c, h, w, k, taps, geometry, isa, threads, rng):
     """To the input: a product and sums of its columns; pixels that no tap meets; weights of any layout."""
     x, weight, bias = random_arrays(rng, "float32", 1, c, h, w, k, *taps)
     check(x, weight, bias, **geometry)
@@ -142,7 +146,17 @@ def test_few_pixels_with_infinities(isa):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @grouped(
-    ("c", "k", "height"), [(16, 16, 4), (15, 40, 4), (17, 33, 7), (256, 17, 5), (512, 40, 2), (520, 516, 1)]
+    ("c", "k", "height"),
+    [
+        (16, 16, 4),
+        (15, 40, 4),
+        (95, 33, 7),
+        (96, 31, 5),
+        (97, 35, 4),
+        (256, 17, 5),
+        (512, 40, 2),
+        (520, 516, 1),
+    ],
 )
 def test_pointwise(c, k, height, dtype, isa, threads, rng):
     """Products of matrices, or just not; of images that are joined, apart and copied."""
@@ -207,7 +221,7 @@ def test_depthwise_channels(c, isa, rng):
 
 
 @grouped("width", range(1, 46))
-@pytest.mark.parametrize("k", [13, 24])
+@pytest.mark.parametrize("k", [13, 24, 32])
 def test_pixels(k, width, isa, rng):
     """Tiles of every height, one vector wide and two; rows of pixels end after each row of a tile."""
     x, w, bias = random_arrays(rng, "float32", 2, 6, 2, width, k, 2, 1)

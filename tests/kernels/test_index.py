@@ -162,6 +162,8 @@ def test_indices_beyond_any_range():
     for bad in (3, -4, np.iinfo(np.int64).max, np.iinfo(np.int64).min):
         with pytest.raises(IndexError, match=rf"got index {bad} for an axis of length 3"):
             _core.gather(x, np.array([[0], [bad]]), 0, None)
+        with pytest.raises(IndexError):
+            _core.gather(x, np.broadcast_to(np.array([[0], [bad]]), (2, x.shape[1])), 0, None)
     refused(IndexError, "expected none", _core.gather, x[:0], np.array([[0]]), 0, None)
 
 

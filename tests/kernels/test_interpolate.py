@@ -53,6 +53,21 @@ def test_rows_in_blocks(rng, isa, dtype, channels, mode):
         np.testing.assert_allclose(dx[:, c : c + 1], back, rtol=0, atol=limit)
 
 
+@pytest.mark.parametrize("channels", [16, 32])
+@pytest.mark.parametrize("corners", [False, True])
+def test_large_results(rng, isa, threads, channels, corners):
+    """Results of 16 MB and more are stored past the caches: the values are those of the images one by one."""
+    x = in_layout(rng.standard_normal((9, channels, 90, 91)).astype(np.float32), "channels_last")
+    size = (179, 181)  # with aligned corners every second row and column is a copy
+    for count in (1, 2):
+        threads(count)
+        y = kernels.interpolate(x, size, None, "bilinear", corners)
+        assert y.nbytes >= 16 << 20
+        for image in range(0, 9, 4):
+            one = kernels.interpolate(x[image : image + 1], size, None, "bilinear", corners)
+            np.testing.assert_array_equal(y[image], one[0])
+
+
 @pytest.mark.parametrize(
     ("shape", "settings", "error", "text"),
     [

@@ -89,6 +89,9 @@ PLANS = [
     (9, 200, 900),
     (12, 300, 1024),
     (300, 30, 100),
+    (12, 47, 1900),
+    (500, 9, 900),
+    (200, 300, 640),
 ]
 
 
@@ -190,7 +193,7 @@ def test_few_columns_beside_a_large_a(n, dtype, isa, rng, threads):
         threads(1 + count)
         wide = rng.uniform(-1, 1, (m, 3 * k)).astype(dtype)
         b, bias = rng.uniform(-1, 1, (k, n)).astype(dtype), rng.uniform(-1, 1, n).astype(dtype)
-        for a in (wide[:, :k].copy(), (wide[:, : k + 9].copy()[::-1], wide)[n % 2][:, :k]):
+        for a in (wide[:, :k].copy(), wide[:, : k + 9].copy()[::-1, :k], wide[:, :k]):
             out = np.full((m, n + 1), np.nan, dtype)
             kernels.matmul(a, b, out=out[:, :n])
             assert np.isnan(out[:, n]).all()

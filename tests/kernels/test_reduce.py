@@ -324,3 +324,16 @@ def test_argmax_of_a_line_and_of_no_dimensions():
     x = np.array([1.0, 3.0, 2.0])
     assert (_core.argmax(x, 0, False), _core.argmin(x, -1, False)) == (1, 0)
     refused(ValueError, "[argmax]", _core.argmax, np.array(1.0), 0, False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("length", [49, 64, 1000, 4096, 4097])
+def test_places_in_lines(length, dtype, isa, rng):
+    """Lines are searched several at a time, as many as a vector has lanes, and the rest."""
+    wide = rng.integers(-99, 100, (35, length + 3)).astype(dtype)
+    wide[3, 7], wide[3, 40], wide[20, length - 1] = np.nan, np.nan, np.nan
+    wide[5] = -0.0
+    for rows in (1, 4, 17, 35):
+        for x in (wide[:rows, :length], wide[:rows, :length].copy(), wide[:rows][::-1, 2 : length + 2]):
+            np.testing.assert_array_equal(kernels.argmax(x, -1), np.argmax(x, -1))
+            np.testing.assert_array_equal(kernels.argmin(x, -1), np.argmin(x, -1))

@@ -268,11 +268,22 @@ def test_wrong_calls():
     refused(IndexError, "[index_select] got index 1 to 5", x.index_select, 0, rv.tensor([1, 5]))
     for dtype in (rv.float32, rv.int64):
         y = x.to(dtype)
-        refused(IndexError, "[index_select] got index -1; expected", y.index_select, 0, rv.tensor([1, -1]))
+        refused(IndexError, "[index_select] got index -1", y.index_select, 0, rv.tensor([1, -1]))
         refused(IndexError, "[index_add] got index -2; expected", y.index_add, 0, rv.tensor([-2]), y[:1])
         refused(IndexError, "[index_add] got index -1; expected", y.index_add_, 1, rv.tensor([-1]), y[:, :1])
         assert y.tolist() == x.tolist()
-    assert x.take(rv.tensor([-1])).tolist() == [0]  # PyTorch takes these
+        refused(IndexError, "[index_copy] got index -3; expected", y.index_copy, 0, rv.tensor([-3]), y[:1])
+        last, one = rv.tensor([[-1]]), y[:1, :1]
+        refused(IndexError, "[gather] got index -1 for an axis", y.gather, 1, last)
+        refused(IndexError, "[gather] got index -1 for an axis", ops.take_along_dim, y, last)
+        for call in (y.scatter, y.scatter_, y.scatter_add, y.scatter_add_):
+            refused(IndexError, "got index -1", call, 0, last, one)
+        refused(IndexError, "[scatter] got index -1", ops.scatter, y, 0, last, one, reduce="multiply")
+        for reduction in ("sum", "mean", "amax"):
+            refused(IndexError, "[scatter_reduce] got", ops.scatter_reduce, y, 0, last, one, reduction)
+        assert y.tolist() == x.tolist()
+        assert ops.take_along_dim(y, last, 0).tolist() == [[0, 0, 0, 0]]  # PyTorch takes these
+    assert x.take(rv.tensor([-1])).tolist() == [0]
     refused(TypeError, "[masked_select] got mask of dtype float32; expected bool", x.masked_select, x)
     with pytest.raises(
         ValueError, match=r"\[scatter\] got index of shape \(2, 1\), .* src of shape \(1, 1\)"
@@ -287,7 +298,7 @@ def test_wrong_calls():
 @pytest.mark.parametrize("dtype", [rv.float32, rv.int64, rv.bool])
 def test_gather_names_an_index_out_of_range(dtype):
     x = rv.ones(2, 3).to(dtype)
-    with pytest.raises(IndexError, match=r"\[gather\] got index 3 for an axis of length 3; expected -3 to 2"):
+    with pytest.raises(IndexError, match=r"\[gather\] got index 3 for an axis of length 3; expected 0 to 2"):
         x.gather(1, rv.tensor([[0, 3]]))
     with pytest.raises(
         IndexError, match=r"\[gather\] got index -4 for an axis of length 3; expected -3 to 2"

@@ -1,6 +1,7 @@
 // Images rotated, scaled and sheared: each pixel of y is computed from four of x.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <type_traits>
 
 #include "base/parallel.h"
@@ -37,13 +38,16 @@ struct Plane {
 
 template <class T>
 void take(const Plane<T>& x, const Block<real<T>>& block, real<T> (*taps)[kPixelBlock]) {
+  const int64_t right = x.step_column, below = x.step_row, both = right + below;
   for (int k = 0; k < block.count; ++k) {
+    const int64_t row = block.row[k], column = block.column[k];
     if (block.inside[k]) {
       const T* p = x.data + block.offset[k];
-      taps[0][k] = real<T>(p[0]), taps[1][k] = real<T>(p[x.step_column]);
-      taps[2][k] = real<T>(p[x.step_row]), taps[3][k] = real<T>(p[x.step_row + x.step_column]);
+      taps[0][k] = real<T>(p[0]), taps[1][k] = real<T>(p[right]);
+      taps[2][k] = real<T>(p[below]), taps[3][k] = real<T>(p[both]);
+    } else if (row < -1) {  // no tap is in x
+      taps[0][k] = taps[1][k] = taps[2][k] = taps[3][k] = x.fill;
     } else {
-      const int64_t row = block.row[k], column = block.column[k];
       taps[0][k] = x.at(row, column), taps[1][k] = x.at(row, column + 1);
       taps[2][k] = x.at(row + 1, column), taps[3][k] = x.at(row + 1, column + 1);
     }
@@ -81,13 +85,19 @@ T pixel_of(real<T> value) {
     return value;
 }
 
+// All of it is set at first, since vectors read beyond the last pixel.
+template <class R>
+struct Room {
+  Block<R> block;
+  alignas(64) R taps[4][kPixelBlock], pixels[kPixelBlock];
+};
+
 template <class T>
-void affine_row(const AffineImages<T>& call, int64_t n, int64_t i) {
+void affine_row(const AffineImages<T>& call, int64_t n, int64_t i, Room<real<T>>& room) {
   using R = real<T>;
   const auto& x = call.x;
   const auto& y = call.y;
-  Block<R> block{};  // all of it, since vectors read beyond the last pixel
-  alignas(64) R taps[4][kPixelBlock] = {}, pixels[kPixelBlock];
+  auto& [block, taps, pixels] = room;
   for (int64_t j = 0; j < y.shape[3]; j += kPixelBlock) {
     locate(call, n, i, j, block);
     for (int64_t c = 0; c < x.shape[1]; ++c) {
@@ -101,7 +111,10 @@ void affine_row(const AffineImages<T>& call, int64_t n, int64_t i) {
         augment_kernels<R>().between(block.count, taps, block.down, block.right, pixels);
       }
       T* to = y.data + n * y.strides[0] + c * y.strides[1] + i * y.strides[2] + j * y.strides[3];
-      for (int k = 0; k < block.count; ++k) to[k * y.strides[3]] = pixel_of<T>(pixels[k]);
+      if (std::is_same_v<T, R> && y.strides[3] == 1)
+        std::memcpy(to, pixels, sizeof(T) * block.count);
+      else
+        for (int k = 0; k < block.count; ++k) to[k * y.strides[3]] = pixel_of<T>(pixels[k]);
     }
   }
 }
@@ -111,8 +124,10 @@ void affine_row(const AffineImages<T>& call, int64_t n, int64_t i) {
 template <class T>
 void AffineImages<T>::run(const Team& team, void*) const {
   const int64_t rows = y.shape[2], all = y.shape[0] * rows;
-  team.parallel_for(all, kNsPerPixel * y.shape[1] * y.shape[3] * all,
-                    [&](int64_t r) { affine_row(*this, r / rows, r % rows); });
+  team.parallel_for(all, kNsPerPixel * y.shape[1] * y.shape[3] * all, [&](int64_t begin, int64_t end) {
+    Room<real<T>> room{};
+    for (int64_t r = begin; r < end; ++r) affine_row(*this, r / rows, r % rows, room);
+  });
 }
 
 RANVIER_INSTANTIATE(AffineImages);

@@ -13,12 +13,14 @@ int64_t pixels(const Conv2dBackwardInput<float>& c) { return c.dy.shape[0] * c.d
 // channels dy has. Larger weights come from memory: their rows are read in parts, which packing reads faster.
 // Fitted to measured times.
 bool ColumnsInput::pays(const Conv2dBackwardInput<float>& c) {
-  constexpr int64_t kMostPixels = 90, kWayOfColumns = 180, kLeastChannels = 16, kLargest = 3 << 19;
+  constexpr int64_t kMostPixels = 90, kWayOfColumns = 180, kLeastChannels = 16, kLargest = 1 << 22;
   const Conv2dGeometry& g = c.geometry;
-  const int64_t out = c.dy.shape[1];
-  return g.groups == 1 && g.stride[0] * g.stride[1] > 1 && pixels(c) > 0 && out >= kLeastChannels &&
+  const int64_t out = c.dy.shape[1], r = c.w.shape[2], s = c.w.shape[3], steps = g.stride[0] * g.stride[1];
+  // With strides the direct sum has less work, with 3 x 3 taps Winograd's.
+  const int64_t most = steps == 1 && (r != 3 || s != 3) ? 2 * kMostPixels : kMostPixels;
+  return g.groups == 1 && steps * r * s > 1 && pixels(c) > 0 && out >= kLeastChannels &&
          c.dx.shape[1] >= kLeastChannels && numel(c.w) <= kLargest &&
-         pixels(c) * (out + kWayOfColumns) <= kMostPixels * out;
+         pixels(c) * (out + kWayOfColumns) <= most * out;
 }
 
 ColumnsInput::ColumnsInput(const Conv2dBackwardInput<float>& c, Carver& carver, int threads)

@@ -1,6 +1,6 @@
-// The gradient to the input of a convolution with strides and few pixels, float32: a product of dy with the
-// weights where they are, then for each pixel of dx the sum of its taps' columns. Packing the weights would
-// take longer than the products.
+// The gradient to the input of a convolution with few pixels, float32: a product of dy with the weights where
+// they are, then for each pixel of dx the sum of its taps' columns. Packing the weights would take longer
+// than the products.
 #pragma once
 #include "kernels/conv2d/correlate.h"
 #include "kernels/matmul/matmul.h"

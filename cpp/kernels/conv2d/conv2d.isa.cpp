@@ -4,7 +4,6 @@
 #include "kernels/conv2d/dots.h"
 #include "kernels/conv2d/packing.h"
 #include "kernels/conv2d/products.h"
-#include "kernels/matmul/packing.h"
 #include "simd/half.h"
 #include "simd/permute.h"
 #include "simd/stream.h"
@@ -15,15 +14,30 @@ namespace ranvier::RANVIER_ISA {
 constexpr int kConvVectors = 2;
 // The heights that there is code for, of tiles one vector wide and two. Other heights use the next larger
 // one.
+template <class T>
+struct TileHeights {
 #if RANVIER_VECTOR_REGISTERS >= 32
-constexpr int kTileRows[][8] = {{4, 4, 8, 8, 12, 12, 14, 14}, {2, 4, 6, 8, 10, 12, 13, 14}};
+  static constexpr int of[2][8] = {{4, 4, 8, 8, 12, 12, 14, 14}, {2, 4, 6, 8, 10, 12, 13, 14}};
 #elif RANVIER_HAS_FMA
-constexpr int kTileRows[][6] = {{2, 4, 6, 8, 10, 12}, {1, 2, 3, 4, 5, 6}};
+  static constexpr int of[2][6] = {{2, 4, 6, 8, 10, 12}, {1, 2, 3, 4, 5, 6}};
 #else
-constexpr int kTileRows[][4] = {{2, 2, 4, 4}, {1, 2, 3, 4}};
+  static constexpr int of[2][4] = {{2, 2, 4, 4}, {1, 2, 3, 4}};
 #endif
-constexpr int kTileHeights = sizeof kTileRows[0] / sizeof(int);
-constexpr int kConvRows = kTileRows[1][kTileHeights - 1], kNarrowRows = kTileRows[0][kTileHeights - 1];
+  static constexpr int kCount = sizeof of[0] / sizeof(int);
+};
+template <>
+struct TileHeights<double> {  // fewer, for less code
+#if RANVIER_VECTOR_REGISTERS >= 32
+  static constexpr int of[2][3] = {{4, 8, 14}, {4, 8, 14}};
+#elif RANVIER_HAS_FMA
+  static constexpr int of[2][3] = {{4, 8, 12}, {2, 4, 6}};
+#else
+  static constexpr int of[2][2] = {{2, 4}, {2, 4}};
+#endif
+  static constexpr int kCount = sizeof of[0] / sizeof(int);
+};
+constexpr int kConvRows = TileHeights<float>::of[1][TileHeights<float>::kCount - 1];
+constexpr int kNarrowRows = TileHeights<float>::of[0][TileHeights<float>::kCount - 1];
 static_assert(kConvRows <= kMaxConvRows && kNarrowRows <= kMaxConvRows);
 
 // Ragged columns and norms, with all settings of a tile. One loop for all tile shapes, on accumulators
@@ -111,13 +125,20 @@ static void tile(const ConvTile<T>& t) {
     }
   }
   vec<T> acc[kRows][kVectors] = {};
-  if constexpr (kVectors == 1 && kRows == kNarrowRows && sizeof(T) == sizeof(float) && RANVIER_HAS_FMA) {
-    if (t.row_step && t.rows == kRows && t.step_a == 1) {
+  constexpr bool kFloat = sizeof(T) == sizeof(float);
+  if constexpr (kVectors == 1 && kRows == kNarrowRows && kFloat && RANVIER_HAS_FMA) {
+    if (t.row_step && t.rows == kRows && t.step_a == 1)
       multiply_pairs<T, kRows>(t, acc);
-      return store_tile<T, kRows, kVectors>(t, acc);
-    }
+    else
+      multiply<T, kRows, kVectors>(t, acc);
+  } else if constexpr (kVectors == 2 && kRows >= 12 && kFloat) {
+    if (t.row_step && t.rows == kRows)
+      multiply_wide_pairs<T, kRows>(t, acc);
+    else
+      multiply<T, kRows, kVectors>(t, acc);
+  } else {
+    multiply<T, kRows, kVectors>(t, acc);
   }
-  multiply<T, kRows, kVectors>(t, acc);
   store_tile<T, kRows, kVectors>(t, acc);
 }
 
@@ -183,25 +204,43 @@ static void half_tile(const ConvTile<float>& t) {
 }
 #endif
 
-// Four pixels at a time, for four independent sums.
+// Of kVectors vectors of columns: four pixels at a time, for four independent sums. Pixels may be far apart,
+// where no hardware fetches ahead.
+template <class T, int kVectors>
+static void sum_vectors(const ConvSegment* segments, int64_t count, const T* b, int64_t step, int columns,
+                        T* out) {
+  constexpr int L = lanes<T>, kAheadPixels = 24;
+  vec<T> acc[4][kVectors] = {};
+  const auto add = [&](int i, const T* p) RANVIER_INLINED {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      acc[i][v] = acc[i][v] + load(p + v * L);
+      __builtin_prefetch(p + kAheadPixels * step + v * L);
+    }
+  };
+  for (const ConvSegment* s = segments; s != segments + count; ++s) {
+    const T* p = b + s->b;
+    int64_t n = s->n;
+    for (; n >= 4; n -= 4, p += 4 * step) {
+      RANVIER_UNROLL
+      for (int i = 0; i < 4; ++i) add(i, p + i * step);
+    }
+    for (; n > 0; --n, p += step) add(0, p);
+  }
+  RANVIER_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const vec<T> total = (acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v]);
+    const int n = columns - v * L < L ? columns - v * L : L;
+    store_n(out + v * L, load_n(out + v * L, n) + total, n);
+  }
+}
+
 template <class T>
 static void sum(const ConvSegment* segments, int64_t count, const T* b, int64_t step, int columns, T* out) {
   constexpr int L = lanes<T>;
-  for (int j = 0; j < columns; j += L) {
-    vec<T> acc[4] = {};
-    for (const ConvSegment* s = segments; s != segments + count; ++s) {
-      const T* p = b + s->b + j;
-      int64_t n = s->n;
-      for (; n >= 4; n -= 4, p += 4 * step) {
-        RANVIER_UNROLL
-        for (int i = 0; i < 4; ++i) acc[i] = acc[i] + load(p + i * step);
-      }
-      for (; n > 0; --n, p += step) acc[0] = acc[0] + load(p);
-    }
-    const vec<T> total = (acc[0] + acc[1]) + (acc[2] + acc[3]);
-    const int n = columns - j < L ? columns - j : L;
-    store_n(out + j, load_n(out + j, n) + total, n);
-  }
+  for (; columns > L; columns -= 2 * L, b += 2 * L, out += 2 * L)
+    sum_vectors<T, 2>(segments, count, b, step, columns, out);
+  if (columns > 0) sum_vectors<T, 1>(segments, count, b, step, columns, out);
 }
 
 // Where groups have few channels, a vector holds the output channels of several groups, and each lane takes
@@ -250,8 +289,8 @@ struct ConvTiles;
 template <class T, int... I>
 struct ConvTiles<T, std::integer_sequence<int, I...>> {
   using Function = void (*)(const ConvTile<T>&);
-  static constexpr Function table[kConvVectors][sizeof...(I)] = {{tile<T, kTileRows[0][I], 1>...},
-                                                                 {tile<T, kTileRows[1][I], 2>...}};
+  static constexpr Function table[kConvVectors][sizeof...(I)] = {{tile<T, TileHeights<T>::of[0][I], 1>...},
+                                                                 {tile<T, TileHeights<T>::of[1][I], 2>...}};
 };
 
 // The rows that make up for a missing height repeat the last one and write nowhere.
@@ -274,19 +313,19 @@ static void run_tile(ConvTile<T>& t) {
     if (t.rows >= 6 && (t.columns - 1) % L < L / 2) return half[vectors - 1][choose(kHalfRows)](t);
   }
 #endif
-  const int height = choose(kTileRows[vectors - 1]);
-  ConvTiles<T, std::make_integer_sequence<int, kTileHeights>>::table[vectors - 1][height](t);
+  using Heights = TileHeights<T>;
+  const int height = choose(Heights::of[vectors - 1]);
+  ConvTiles<T, std::make_integer_sequence<int, Heights::kCount>>::table[vectors - 1][height](t);
 }
 
 static void end_streams() { stream_end(); }
 
 template <class T>
 static constexpr ConvKernels<T> conv_table = {
-    kConvRows,   lanes<T>,      kNarrowRows,
-    run_tile<T>, end_streams,   {0, dot_rows(1), dot_rows(2), dot_rows(3), dot_rows(4)},
-    run_dots<T>, kGroupedRows,  grouped_or_none<T>(),
-    pack<T>,     pack_panel<T>, combine<T>,
-    sum<T>};
+    kConvRows,     lanes<T>,     kNarrowRows,
+    run_tile<T>,   end_streams,  {0, dot_rows(1), dot_rows(2), dot_rows(3), dot_rows(4)},
+    run_dots<T>,   kGroupedRows, grouped_or_none<T>(),
+    pack_panel<T>, combine<T>,   sum<T>};
 extern const ConvKernels<float> conv_kernels_float = conv_table<float>;
 extern const ConvKernels<double> conv_kernels_double = conv_table<double>;
 

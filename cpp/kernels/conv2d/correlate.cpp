@@ -199,7 +199,11 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
                              const Sink& sink) const {
   const ConvKernels<T>& kernels = conv_kernels<T>();
   const int64_t pixels = region.pixels(), tile_rows = ceil_div(pixels, region.tiles(mr));
-  const int64_t height = region.rows.size, width = region.columns.size;
+  const Axis::Class &down = region.rows, &across = region.columns;
+  const int64_t height = down.size, width = across.size;
+  const int64_t first_x = across.first_base * x.stride_w, step_x = across.base_step * x.stride_w;
+  const int64_t first_y = across.first_position * sink.stride_w,
+                step_y = across.position_step * sink.stride_w;
   ConvTile<T> t;
   t.segments = taps.segments, t.count = taps.count;
   t.step_a = 1, t.step_b = panels.width;
@@ -208,41 +212,39 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
   t.columns = sink.columns;
   t.accumulate = false, t.relu = sink.relu, t.stream = sink.stream;
   t.fetch_step = fetch.step;
-  t.ahead = dots && taps.count == 1 && taps.segments->n == in_group
-                ? 2 * tile_rows * x.stride_w * (problem.transposed ? 1 : problem.geometry.stride[1])
-                : 0;
+  t.ahead = dots && taps.count == 1 && taps.segments->n == in_group ? 2 * tile_rows * step_x : 0;
   const T* from = x.data + first_input(panel);
   t.pick = pick_;
   t.reach = static_cast<int>(std::min<int64_t>(kernels.lanes, problem.x.shape[1] - first_input(panel)));
   int64_t pixel = tiles.begin * tile_rows, column = pixel % width, row = pixel / width % height;
   int64_t image = region.first_image + pixel / width / height;
   const int64_t last = std::min(tiles.end * tile_rows, pixels);
-  const int64_t first_x = region.columns.first_base * x.stride_w,
-                step_x = region.columns.base_step * x.stride_w;
-  const int64_t first_y = region.columns.first_position * sink.stride_w;
-  const int64_t step_y = region.columns.position_step * sink.stride_w;
   const T* x_row = nullptr;
   T* y_row = nullptr;
   const auto enter_row = [&] {
-    x_row = from + image * x.stride_n + region.rows.base(row) * x.stride_h + first_x;
-    y_row = sink.y + image * sink.stride_n + region.rows.position(row) * sink.stride_h + first_y;
+    x_row = from + image * x.stride_n + down.base(row) * x.stride_h + first_x;
+    y_row = sink.y + image * sink.stride_n + down.position(row) * sink.stride_h + first_y;
+  };
+  const auto next_row = [&] {
+    column = 0;
+    if (++row == height) row = 0, ++image;
+    enter_row();
   };
   enter_row();
   while (pixel < last) {
+    if (column == width) next_row();
     t.rows = static_cast<int>(std::min(tile_rows, last - pixel));
     t.row_step = step_x;
+    t.fetch = reinterpret_cast<const char*>(x_row + column * step_x * down.base_step + fetch.begin);
     for (int i = 0; i < t.rows; ++i) {
       if (column == width) {
-        column = 0;
-        if (++row == height) row = 0, ++image;
-        enter_row();
+        next_row();
         if (i % 2 == 1 && x_row != t.a[i - 1] + step_x) t.row_step = 0;
       }
       t.a[i] = x_row + column * step_x;
       t.c[i] = y_row + column * step_y;
       ++column;
     }
-    t.fetch = reinterpret_cast<const char*>(t.a[0] + fetch.begin);
     pixel += t.rows;
     if (dots)
       kernels.dots(t);
@@ -361,13 +363,12 @@ void Correlator<T>::run_region(const OpenTeam& team, const Region& region, Range
 template <class T>
 typename DirectSum<T>::Fetch Correlator<T>::next_inputs(const Region& region, Range panels, int64_t panel,
                                                         const Taps& taps) const {
-  const Correlation<T>& p = sum_.problem;
   int64_t steps = 0;
   for (int64_t i = 0; i < taps.count; ++i) steps += taps.segments[i].n;
   if (steps == 0 || sum_.dots) return {0, 0};
   const ConvSegment& last = taps.segments[taps.count - 1];
   const int64_t pixels = ceil_div(region.pixels(), region.tiles(sum_.mr));  // of a tile
-  const int64_t new_values = pixels * (p.transposed ? 1 : p.geometry.stride[1]) * sum_.x.stride_w;
+  const int64_t new_values = pixels * region.rows.base_step * region.columns.base_step * sum_.x.stride_w;
   const int64_t part = new_values / (panels.end - panels.begin);
   const int64_t from = last.a + last.n - sum_.in_group + chunk_ * new_values;
   return {from + (panel - panels.begin) * part, part * static_cast<int64_t>(sizeof(T)) / steps};

@@ -1,6 +1,7 @@
 #include "kernels/conv2d/layout.h"
 
 #include "kernels/conv2d/share.h"
+#include "kernels/matmul/matmul.h"
 
 namespace ranvier {
 
@@ -40,9 +41,9 @@ void PixelRows<T>::copy_share(const OpenTeam& team) const {
   for (int64_t row = rows.begin; row < rows.end;) {
     const int64_t n = row / h, y = row % h;
     const int64_t count = rows_join ? std::min(h - y, rows.end - row) : 1;
-    conv_kernels<T>().pack(count * w, static_cast<int>(c), static_cast<int>(stride_w),
-                           x_.data + n * x_.strides[0] + y * x_.strides[2], x_.strides[3],
-                           c == 1 ? 1 : x_.strides[1], copy_ + row * stride_h);
+    matmul_kernels<T>().pack(count * w, static_cast<int>(c), static_cast<int>(stride_w),
+                             x_.data + n * x_.strides[0] + y * x_.strides[2], x_.strides[3],
+                             c == 1 ? 1 : x_.strides[1], copy_ + row * stride_h);
     row += count;
   }
 }

@@ -1,6 +1,7 @@
 // Weights to panels, and sums of panels back to weights. Included by conv2d.isa.cpp only.
 #pragma once
 #include "kernels/conv2d/tile.h"
+#include "kernels/matmul/packing.h"
 #include "simd/transpose.h"
 #include "simd/vec.h"
 
@@ -12,28 +13,43 @@ namespace ranvier::RANVIER_ISA {
 template <class T>
 static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int64_t elements, int64_t ahead) {
   constexpr int L = lanes<T>;
+  constexpr bool kMasked = RANVIER_VECTOR_BYTES == 64;  // masked loads are as fast as whole ones
   const int64_t taps = p.taps, width = p.width, stride = p.stride_o;
   const int64_t tap_step = (p.flipped ? -1 : 1) * p.channels * width, channel_step = width - taps * tap_step;
   T* const begin = p.panel + (p.flipped ? (1 - taps) * tap_step : 0);
   for (int o = 0; o < width; o += L) {
-    const int no = p.columns - o < L ? p.columns - o : L;  // may be <= 0
+    const int no = opaque(p.columns - o < L ? p.columns - o : L);  // may be <= 0
     for (int64_t e = 0; e < elements; e += L) {
       const int ne = static_cast<int>(elements - e < L ? elements - e : L);
       const T* from = w + o * stride + e;
       int64_t tap = e % taps;
       T* to = begin + tap * tap_step + (first + e / taps) * width + o;
       if (ne == 1) {  // as the last one of odd squares of taps
-        for (int i = 0; i < L; ++i, from += stride) to[i] = i < no ? *from : T(0);
+        store(to, vec<T>{});
+        for (int i = 0; i < no; ++i, from = opaque(from + stride)) to[i] = *from;
         continue;
       }
-      vec<T> square[L];
-      for (int i = 0; i < L; ++i, from += stride) {
-        square[i] = i >= no ? vec<T>{} : ne == L ? load(from) : load_n(from, ne);
+      alignas(64) T square[L * L];
+      int64_t step = stride;
+      if (no < L || (ne < L && !kMasked)) {
+        for (int i = 0; i < no; ++i, from = opaque(from + stride)) {
+          store(square + i * L, load_n(from, ne));
+          __builtin_prefetch(from + ahead);
+        }
+        for (int i = no < 0 ? 0 : no; i < L; ++i) store(square + i * L, vec<T>{});
+        from = square, step = L;
+      }
+      vec<T> rows[L];
+      RANVIER_UNROLL
+      for (int i = 0; i < L; ++i, from = opaque(from + step)) {
+        rows[i] = kMasked ? load_n(from, ne) : load(from);
         __builtin_prefetch(from + ahead);
       }
-      transpose(square);
+      transpose(rows);
+      RANVIER_UNROLL
+      for (int i = 0; i < L; ++i) store(square + i * L, rows[i]);
       for (int i = 0; i < ne; ++i) {
-        store(to, square[i]);
+        store(to, load(square + i * L));
         to += tap_step;
         if (++tap == taps) tap = 0, to += channel_step;
       }

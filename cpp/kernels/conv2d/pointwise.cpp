@@ -39,14 +39,12 @@ double cost(const Matmul<T>& m) {
 
 }  // namespace
 
-// Measured beside the direct sum, whose tiles take a pointer for each pixel, and whose weights are packed.
-// With many inputs and pixels it stays in the caches better.
+// Tiles of the direct sum take a pointer for each pixel, and it packs weights and reads pixels from L2 again.
 template <class T>
 bool Pointwise<T>::pays(const Correlation<T>& p) {
-  constexpr int64_t kFewInputs = 48, kFewPixels = 2048, kLeastProducts = 8;
-  const int64_t in = p.x.shape[1], out = p.y.shape[1];
-  return keeps_pixels(p) && p.geometry.groups == 1 && is_joined(p.y) && in * out >= kLeastProducts &&
-         (in <= kFewInputs || out <= kMaxDots || pixels(p.y) <= kFewPixels);
+  constexpr int64_t kLeastProducts = 8;
+  return keeps_pixels(p) && p.geometry.groups == 1 && is_joined(p.y) &&
+         p.x.shape[1] * p.y.shape[1] >= kLeastProducts;
 }
 
 // Few outputs are dot products where the inputs of a weight are contiguous. A copy of other weights makes
@@ -136,11 +134,10 @@ void SpreadInput<T>::spread_row(int64_t image, int64_t row) const {
 template <class T>
 bool PointwiseWeight<T>::pays(const Conv2dBackwardWeight<T>& c) {
   const int64_t channels = c.x.shape[1], k = c.dy.shape[1];
-  // The direct sum reads its operands in place. With few registers it reads them more often, which costs
-  // more.
-  const bool wide = matmul_kernels<T>().many_registers() ? channels >= std::max<int64_t>(512, k)
-                                                         : channels >= std::max<int64_t>(256, k / 2);
-  return c.dw.data && wide && is_pointwise(c.geometry, c.taps[0], c.taps[1], c.dy, c.x);
+  // The direct sum reads its operands in place: in strides that miss L1.
+  const bool fills_tiles = matmul_kernels<T>().many_registers() || k >= 32 || channels >= 256;
+  return c.dw.data && channels >= 96 && fills_tiles &&
+         is_pointwise(c.geometry, c.taps[0], c.taps[1], c.dy, c.x);
 }
 
 template <class T>

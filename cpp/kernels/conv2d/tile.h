@@ -84,8 +84,6 @@ struct ConvKernels {
   void (*dots)(const ConvTile<T>&);
   int grouped_rows;
   void (*grouped)(ConvTile<T>&);  // null where the level has no instruction for it
-  // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns (= width)
-  void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst);
   void (*pack_panel)(const ConvPanel<T>&);
   void (*combine)(const ConvPartials<T>&);
   // sum[j] += b[segment.b + t * step_b + j] over segments and t < n, j < columns; whole vectors readable

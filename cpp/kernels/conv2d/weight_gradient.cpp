@@ -211,7 +211,7 @@ void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const 
   t.b = dy_.data + panels_.first(panel);
   t.columns = panels_.columns(panel);
   t.accumulate = true, t.relu = t.stream = false, t.bias = nullptr;
-  t.fetch = nullptr, t.fetch_step = 0;
+  t.fetch = nullptr, t.fetch_step = 0, t.row_step = by_tap_ ? 1 : 0;
   const T* x = x_.data + panels_.group(panel) * in_group_;
   T* out = sums(chunk.part, panel);
   const int64_t width = job.s1 - job.s0;

@@ -228,13 +228,15 @@ void Winograd::inputs(const WinogradBlock& block) const {
   }
 }
 
+// Each tile prefetches a part of the next panel of weights.
 void Winograd::products(const WinogradBlock& block) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
+  const int64_t size = in_ * panels_.width;  // of a panel
   const ConvSegment channels{0, 0, in_};
   ConvTile<float> t;
   t.segments = &channels, t.count = 1, t.step_a = 1, t.step_b = panels_.width;
+  t.row_step = v_stride_;
   t.accumulate = t.relu = t.stream = false, t.bias = nullptr;
-  t.fetch = nullptr, t.fetch_step = 0;
   for (int product = 0; product < kWinogradProducts; ++product) {
     const Range all = tiles_.of_product(product / 4, product % 4);
     const int64_t begin = std::max(all.begin, block.tiles.begin) - block.tiles.begin;
@@ -242,8 +244,12 @@ void Winograd::products(const WinogradBlock& block) const {
     if (begin >= end) continue;
     // even heights: odd ones take as long as the next even one
     const int64_t rows = ceil_div(end - begin, ceil_div(end - begin, kernels.mr) * 2) * 2;
+    const int64_t part = size / ceil_div(end - begin, rows);
+    t.fetch_step = part / in_ * static_cast<int64_t>(sizeof(float));
     for (int64_t panel = block.panels.begin; panel < block.panels.end; ++panel) {
-      t.b = u_ + product * u_plane_ + panel * in_ * panels_.width;
+      t.b = u_ + product * u_plane_ + panel * size;
+      const bool last = panel + 1 == block.panels.end;
+      const float* next = last ? t.b + u_plane_ - (panel - block.panels.begin) * size : t.b + size;
       t.columns = static_cast<int>(ceil_div(panels_.columns(panel), kernels.lanes) * kernels.lanes);
       for (int64_t row = begin; row < end; row += rows) {
         t.rows = static_cast<int>(std::min(rows, end - row));
@@ -251,7 +257,9 @@ void Winograd::products(const WinogradBlock& block) const {
         float* m =
             block.m + product * m_plane_ + row * m_stride_ + (panel - block.panels.begin) * panels_.width;
         for (int i = 0; i < t.rows; ++i) t.a[i] = v + i * v_stride_, t.c[i] = m + i * m_stride_;
+        t.fetch = reinterpret_cast<const char*>(next);
         kernels.tile(t);
+        next += part;
       }
     }
   }

@@ -2,6 +2,7 @@
 #include "kernels/conv2d/tile.h"
 #include "kernels/conv2d_pool/blocks.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
+#include "kernels/matmul/matmul.h"
 
 namespace ranvier {
 namespace {
@@ -238,9 +239,9 @@ void PooledInputGradient::copy_gradient(int64_t n, Range rows, const Scratch& s)
   const bool join = dy.strides[2] == width * dy.strides[3];
   const int64_t run = join ? rows.end - rows.begin : 1;
   for (int64_t i = rows.begin; i < rows.end; i += run)
-    conv_kernels<float>().pack(run * width, static_cast<int>(out_), static_cast<int>(copied_),
-                               dy.data + n * dy.strides[0] + i * dy.strides[2], dy.strides[3], dy.strides[1],
-                               s.dy + (i - rows.begin) * width * copied_);
+    matmul_kernels<float>().pack(run * width, static_cast<int>(out_), static_cast<int>(copied_),
+                                 dy.data + n * dy.strides[0] + i * dy.strides[2], dy.strides[3],
+                                 dy.strides[1], s.dy + (i - rows.begin) * width * copied_);
 }
 
 void PooledInputGradient::finish(int64_t n, int64_t i, const float* sums) const {

@@ -1,6 +1,7 @@
 #include "kernels/conv2d_pool/lookup.h"
 
 #include "kernels/conv2d/tile.h"
+#include "kernels/matmul/matmul.h"
 
 namespace ranvier {
 namespace {
@@ -122,9 +123,9 @@ void PooledLookup::copy_strided(const Band& band, const Scratch& s) const {
   for (int64_t i = 0; i < band.rows; ++i) {
     const int64_t at = i * dy.shape[3] * all, n = band.image, row = band.row + i;
     if (copies_dy_)
-      conv_kernels<float>().pack(dy.shape[3], static_cast<int>(out_), static_cast<int>(all),
-                                 dy.data + n * dy.strides[0] + row * dy.strides[2], dy.strides[3],
-                                 dy.strides[1], s.dy + at);
+      matmul_kernels<float>().pack(dy.shape[3], static_cast<int>(out_), static_cast<int>(all),
+                                   dy.data + n * dy.strides[0] + row * dy.strides[2], dy.strides[3],
+                                   dy.strides[1], s.dy + at);
     if (!copies_where_) continue;
     const uint8_t* from = where.data + n * where.strides[0] + row * where.strides[2];
     for (int64_t j = 0; j < dy.shape[3]; ++j)

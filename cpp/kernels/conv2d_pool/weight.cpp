@@ -3,6 +3,7 @@
 #include "kernels/conv2d_pool/blocks.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
 #include "kernels/conv2d_pool/lookup.h"
+#include "kernels/matmul/matmul.h"
 
 namespace ranvier {
 namespace {
@@ -200,8 +201,8 @@ void PooledWeightGradient::copy_row(const PooledBlock& block, int64_t image, int
   if (end > begin && dense)
     std::copy_n(from, (end - begin) * block.width, to + begin * block.width);
   else
-    conv_kernels<float>().pack(end - begin, static_cast<int>(block.channels), static_cast<int>(block.width),
-                               from, x.strides[3], x.strides[1], to + begin * block.width);
+    matmul_kernels<float>().pack(end - begin, static_cast<int>(block.channels), static_cast<int>(block.width),
+                                 from, x.strides[3], x.strides[1], to + begin * block.width);
 }
 
 void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels, int64_t part,

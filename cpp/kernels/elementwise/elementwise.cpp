@@ -6,7 +6,7 @@ namespace {
 
 using elementwise::Array;
 using elementwise::array_of;
-using elementwise::Loops;
+using elementwise::run_loops;
 
 // Nanoseconds of arithmetic for one float32, beyond moving it.
 double arithmetic_ns(ElementwiseOp op) {
@@ -53,20 +53,21 @@ void Elementwise<T>::run(const Team& team, void*) const {
   if (op == ElementwiseOp::pow && !x[1].data) best = power_of(scalar[1]);
   if (op == ElementwiseOp::pow_backward && !x[2].data && scalar[2] == 2)
     best = ElementwiseOp::square_backward;
-  Loops(best == op ? operands : operands - 1, arrays, y, elementwise_kernels<T>().op[static_cast<int>(best)])
-      .run(team, arithmetic_ns(best) * (sizeof(T) / sizeof(float)));
+  run_loops(team, best == op ? operands : operands - 1, arrays, y,
+            elementwise_kernels<T>().op[static_cast<int>(best)],
+            arithmetic_ns(best) * (sizeof(T) / sizeof(float)));
 }
 
 template <class T>
 void Compare<T>::run(const Team& team, void*) const {
   const Array arrays[] = {array_of(x[0], &scalar[0]), array_of(x[1], &scalar[1])};
-  Loops(2, arrays, y, elementwise_kernels<T>().compare[static_cast<int>(op)]).run(team, 0.02);
+  run_loops(team, 2, arrays, y, elementwise_kernels<T>().compare[static_cast<int>(op)], 0.02);
 }
 
 template <class T>
 void Where<T>::run(const Team& team, void*) const {
   const Array arrays[] = {array_of(condition), array_of(x[0], &scalar[0]), array_of(x[1], &scalar[1])};
-  Loops(3, arrays, y, elementwise_kernels<T>().where).run(team, 0.05);
+  run_loops(team, 3, arrays, y, elementwise_kernels<T>().where, 0.05);
 }
 
 RANVIER_INSTANTIATE(Elementwise);

@@ -1,6 +1,8 @@
 // What each op does to one vector of elements. Included by elementwise.isa.cpp only.
 #pragma once
 #include "simd/math.h"
+#include "simd/math_pow_double.h"
+#include "simd/math_sqrt.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -45,7 +47,7 @@ RANVIER_ELEMENTWISE(expm1, 1, (expm1(a)))
 RANVIER_ELEMENTWISE(erf, 1, (erf(a)))
 RANVIER_ELEMENTWISE(log, 1, (quick_log(a)))
 RANVIER_ELEMENTWISE(log1p, 1, (log1p(a)))
-RANVIER_ELEMENTWISE(sqrt, 1, (sqrt(a)))
+RANVIER_ELEMENTWISE(sqrt, 1, (quick_sqrt(a)))
 RANVIER_ELEMENTWISE(abs, 1, (abs(a)))
 RANVIER_ELEMENTWISE(sin, 1, (sin(a)))
 RANVIER_ELEMENTWISE(cos, 1, (cos(a)))
@@ -63,7 +65,7 @@ RANVIER_ELEMENTWISE(add, 2, (a + b))
 RANVIER_ELEMENTWISE(sub, 2, (a - b))
 RANVIER_ELEMENTWISE(mul, 2, (a * b))
 RANVIER_ELEMENTWISE(div, 2, (a / b))
-RANVIER_ELEMENTWISE(pow, 2, (pow(a, b)))
+RANVIER_ELEMENTWISE(pow, 2, (quick_pow(a, b)))
 RANVIER_ELEMENTWISE(maximum, 2, (max(a, b)))
 RANVIER_ELEMENTWISE(minimum, 2, (min(a, b)))
 
@@ -81,7 +83,7 @@ RANVIER_ELEMENTWISE(clip_backward, 4, (select((b >= c) & (b <= d), a, zero)))
 // (dy, y, b): y = a / b, dy/db = -y / b
 RANVIER_ELEMENTWISE(div_backward, 3, (-a * b / c))
 // (dy, a, b): y = a^b, dy/da = b a^(b-1), and 0 for b = 0 also where a^(b-1) is infinite
-RANVIER_ELEMENTWISE(pow_backward, 3, (select(c == zero, zero, a*(c* pow(b, c - one)))))
+RANVIER_ELEMENTWISE(pow_backward, 3, (select(c == zero, zero, a*(c* quick_pow(b, c - one)))))
 // (dy, a, y): dy/db = y log(a), and 0 for a = 0 where y is finite
 RANVIER_ELEMENTWISE(exponent_backward, 3, (select((b == zero) & (abs(c) <= one), zero, a*(c* log(b)))))
 // (dy, a, b): all of dy to the greater, half to each of two equals

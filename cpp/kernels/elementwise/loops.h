@@ -308,15 +308,10 @@ struct Loops {
                       [&](int64_t begin, int64_t end) { strips<T>(along, begin, end); });
   }
 
-  void run(const Team& team, double ns_per_element) const {
+  void run(const Team& team, double ns) const {
     if (nest.size == 0) return;
-    ns_per_element += kNsPerByte * arrays[kY].item;
     int item = 1;  // of the operands' type
-    for (int k = 0; k < operands; ++k) {
-      ns_per_element += kNsPerByte * arrays[k].item;
-      item = std::max(item, arrays[k].item);
-    }
-    const double ns = ns_per_element * nest.size;
+    for (int k = 0; k < operands; ++k) item = std::max(item, arrays[k].item);
     if (direct())
       return team.parallel_for(nest.size, ns, [&](int64_t begin, int64_t end) { rows(begin, end); });
     const int along = transposed_along();
@@ -325,5 +320,41 @@ struct Loops {
     team.parallel_for(nest.size, ns, [&](int64_t begin, int64_t end) { blocks(begin, end); });
   }
 };
+
+// Runs f on arrays that are all stored in C order, or repeat one element: the loops of a small call take as
+// long as the rest of it. False where there are others.
+template <class T>
+bool run_row(const Team& team, int operands, const Array* x, const TensorView<T>& y, ElementwiseFunction f,
+             double ns) {
+  if (!is_contiguous(y)) return false;
+  ElementRow row{};
+  for (int k = 0; k < operands; ++k) {
+    bool same = true, repeated = true;
+    for (int d = 0; d < y.ndim; ++d) {
+      if (y.shape[d] == 1) continue;
+      same = same && x[k].strides[d] == y.strides[d];
+      repeated = repeated && x[k].strides[d] == 0;
+    }
+    if (!same && !repeated) return false;
+    row.step[k] = !repeated;
+  }
+  team.parallel_for(numel(y), ns, [&](int64_t begin, int64_t end) {
+    ElementRow part = row;
+    for (int k = 0; k < operands; ++k) part.x[k] = x[k].data + row.step[k] * begin * x[k].item;
+    part.n = end - begin, part.y = y.data + begin;
+    f(part);
+  });
+  return true;
+}
+
+// f over all elements; ns: of the arithmetic of one.
+template <class T>
+void run_loops(const Team& team, int operands, const Array* x, const TensorView<T>& y, ElementwiseFunction f,
+               double ns) {
+  ns += kNsPerByte * static_cast<double>(sizeof(T));
+  for (int k = 0; k < operands; ++k) ns += kNsPerByte * x[k].item;
+  ns *= static_cast<double>(numel(y));
+  if (!run_row(team, operands, x, y, f, ns)) Loops(operands, x, y, f).run(team, ns);
+}
 
 }  // namespace ranvier::elementwise

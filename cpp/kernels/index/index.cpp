@@ -129,9 +129,16 @@ struct Picks {
           for (int64_t i = 0; i < n; ++i) move(to_p[i * step_p], to_w[i * step_w]);
         });
       } else {
+        const int64_t step = index.strides[axis], n_rows = length();
         for (int64_t k = js.begin; k < js.end; ++k) {
           const int64_t j = backwards ? js.end - 1 - (k - js.begin) : k;
-          for (int64_t i = 0; i < n; ++i) one(i, {j, j + 1});
+          const int64_t* line = at + j * step;
+          P* to_p = p + j * axis_p;
+          for (int64_t i = 0; i < n; ++i) {
+            int64_t row = line[i * step_index];
+            if (row < 0) row += n_rows;
+            if (row >= rows.begin && row < rows.end) move(to_p[i * step_p], w[i * step_w + row * axis_w]);
+          }
         }
       }
     });

@@ -28,7 +28,11 @@ constexpr int kRowsOfThree = 4;
 // Masked loads and stores cost no more than whole ones.
 constexpr bool kMasks = RANVIER_VECTOR_BYTES == 64;
 
-// Tiles of so many vectors and at least so many rows pack b as they go.
+// Where larger code is worth its size: not in float64, nor on machines without FMA, which are rare.
+template <class T>
+constexpr bool kFrequent = RANVIER_HAS_FMA && sizeof(T) == sizeof(float);
+
+// Tiles of so many vectors and at least so many rows pack b as they go, if kFrequent.
 constexpr int kPackingRows = kManyRegisters ? 10 : kOddTiles ? kRowsOfThree : 3;
 constexpr int kPackingVectors = kOddTiles ? 3 : kTileVectors;
 

@@ -16,7 +16,6 @@ namespace {
 constexpr int64_t kTogether = 16;       // products of a's rows side by side, whose lines hold several panels
 constexpr int64_t kPieces = 4;          // in which a strip of b is packed
 constexpr int64_t kNearProducts = 128;  // of a panel that is read from memory without being fetched ahead
-constexpr int64_t kFarApart = 2;        // times the products of rows: the next rows are not fetched
 constexpr int64_t kFewStrips = 6;       // beside which some panels are one call
 constexpr int64_t kStackProducts = 1 << 26;
 
@@ -301,12 +300,11 @@ struct Product {
     }
   }
 
-  // While the tiles of the first strip run, they fetch the panel of a that is `ahead` further: as many
-  // elements in each step of k as pass by then. Rows that are far apart have too much between them.
+  // While the tiles of the first strip run, they fetch the panel of a that is `ahead` further.
   void fetch_rows(const Block& x, int64_t j, int64_t ahead, MatmulTile<T>& t) const {
-    const bool dense = x.k > 0 && std::abs(o.rs_a) <= kFarApart * x.k;
     t.ahead = static_cast<int16_t>(ahead);
-    t.fetch_a = j == 0 && dense ? static_cast<int>(plan.rows * o.rs_a / x.k) : 0;
+    t.fetch_a = 0, t.rs_fetch = 0;
+    if (j == 0 && x.k > 0) plan.fetch_rows(o.rs_a, t);
   }
 
   void run() {

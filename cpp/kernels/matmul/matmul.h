@@ -71,7 +71,8 @@ struct MatmulTile {
   int64_t rs_b;
   T* pack_to;      // where the tile copies b's rows one after another, or null; packing_columns, packing_rows
   const T* fetch;  // in tiles of three vectors: the first of k / 2 rows of b that each tile fetches, or null
-  int64_t rs_fetch;  // 0 where fetch is null
+  int64_t rs_fetch;  // or, with fetch_a, from the end of a row that is fetched to the next one, 0 where all
+                     // that is between them is fetched too; else 0
   T* c;              // c[i, j] at c[i * rs_c + j * cs_c]
   int64_t rs_c, cs_c;
   int rows, columns;                     // columns <= vectors * lanes are stored
@@ -110,7 +111,7 @@ constexpr int64_t kSmallRows = 8192;  // but for products that something follows
 template <class T>
 struct MatmulKernels {
   int mr;                             // the most rows of a tile, as a rule
-  int packing_rows, packing_columns;  // of a tile that packs: the fewest rows; its columns
+  int packing_rows, packing_columns;  // of a tile that packs: the fewest rows; its columns, or 0: none does
   int lanes;                          // elements of a vector
   int rows_of_three;                  // of a tile of three vectors, or one less; or 0: there is none
   bool many_registers() const { return mr > 8; }  // of the level

@@ -15,10 +15,26 @@ namespace ranvier::RANVIER_ISA {
 template <class T>
 using Tile = void (*)(const MatmulTile<T>&);
 
-// The tile of kRows rows and 1, 2, 4 or 8 vectors; null where the registers do not hold it.
+// One vector of float64, which is rare, is computed by halves of a tile's rows: they have enough chains, and
+// tiles of more rows are not worth their size.
+template <class T>
+constexpr bool kHalves = kManyRegisters && sizeof(T) == sizeof(double);
+
+// The rows [begin, end) of a tile.
+template <class T>
+static MatmulTile<T> rows_of(MatmulTile<T> t, int begin, int end) {
+  t.rows = end - begin;
+  t.a += begin * t.rs_a, t.c += begin * t.rs_c;
+  if (t.saved) t.saved += begin * t.rs_s;
+  if (t.bias_column) t.bias_column += begin;
+  if (t.norm_column) t.norm_column += begin;
+  return t;
+}
+
+// The tile of kRows rows and 1, 2, 4 or 8 vectors; null where no tile is called so.
 template <class T, int kRows, int kVectors>
 static constexpr Tile<T> tile_or_null() {
-  if constexpr (kVectors <= tile_vectors<T>(kRows))
+  if constexpr (kVectors <= tile_vectors<T>(kRows) && !(kHalves<T> && kVectors == 1 && kRows > kTileRows / 2))
     return tile<T, kRows, kVectors>;
   else
     return nullptr;
@@ -54,7 +70,7 @@ static void run_half_tile(const MatmulTile<float>& t, std::integer_sequence<int,
 
 template <class T>
 static void run_tile(const MatmulTile<T>& t) {
-  if constexpr (sizeof(T) == sizeof(float))
+  if constexpr (kFrequent<T>)
     if (t.pack_to) {
       constexpr int kMost = kOddTiles ? kRowsOfThree : kTileRows;
       return run_packing_tile<T>(t, std::make_integer_sequence<int, kMost - kPackingRows + 1>());
@@ -81,10 +97,15 @@ static void run_tile(const MatmulTile<T>& t) {
       return run_half_tile(t, std::make_integer_sequence<int, kTileRows - kHalfRows + 1>());
   }
 #endif
-  if constexpr (RANVIER_HAS_FMA)
+  if constexpr (RANVIER_HAS_FMA && sizeof(T) == sizeof(float))
     if (t.fetch_a && t.rows == kTileRows && t.columns <= 2 * lanes<T>) {
       if (t.columns > lanes<T>) return tile<T, kTileRows, 2, Meanwhile::fetch_a>(t);
       if constexpr (kMasks) return tile<T, kTileRows, 1, Meanwhile::fetch_a>(t);
+    }
+  if constexpr (kHalves<T>)
+    if (t.columns <= lanes<T> && t.rows > kTileRows / 2) {
+      run_tile<T>(rows_of(t, 0, kTileRows / 2), std::make_integer_sequence<int, kTileRows>());
+      return run_tile<T>(rows_of(t, kTileRows / 2, t.rows), std::make_integer_sequence<int, kTileRows>());
     }
   run_tile<T>(t, std::make_integer_sequence<int, kTileRows>());
 }
@@ -106,7 +127,7 @@ static constexpr auto small_or_null() -> decltype(MatmulKernels<T>::small) {
 template <class T>
 static constexpr MatmulKernels<T> kernels = {kTileRows,
                                              kPackingRows,
-                                             kPackingVectors* lanes<T>,
+                                             kFrequent<T> ? kPackingVectors* lanes<T> : 0,
                                              lanes<T>,
                                              kOddTiles && sizeof(T) == sizeof(float) ? kRowsOfThree : 0,
                                              RANVIER_HAS_NARROW && sizeof(T) == sizeof(float),

@@ -62,6 +62,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, in
   const T* ahead = k < turn ? next : at.b + kRowsAhead * t.rs_b + kLine - 1;
   T* pack_to = at.pack_to;
   const T *fetch = kFetch || kFetchA ? at.fetch[0] : nullptr, *then = kFetch ? at.fetch[1] : nullptr;
+  [[maybe_unused]] const int64_t rs_fetch = kFetch && t.fetch ? t.rs_fetch : 0;
   const int columns = t.columns;
   int64_t column[kVectors];
   RANVIER_UNROLL
@@ -71,10 +72,10 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, in
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) acc[i][v] = vec<T>{};
   }
-  for (; k > 0; --k) {
+  const auto step = [&]() RANVIER_INLINED {
     if constexpr (kFetch) {
       __builtin_prefetch(fetch, 0, 2);
-      const T* next_row = fetch + t.rs_fetch;
+      const T* next_row = fetch + rs_fetch;
       fetch = then, then = next_row;
     }
     if constexpr (kFetchA) {
@@ -109,6 +110,15 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, in
     for (int g = 0; g < kGroups; ++g) a[g] += step_a;
     b += t.rs_b;
     ahead = k == turn ? next : ahead + t.rs_b;
+  };
+  if constexpr (kFetchA) {  // in parts, see MatmulTile
+    const int64_t row_steps = t.rs_fetch ? (t.k + t.fetch_a - 1) / t.fetch_a : k;
+    while (k > 0) {
+      for (const int64_t end = k > row_steps ? k - row_steps : 0; k > end; --k) step();
+      fetch += t.rs_fetch;
+    }
+  } else {
+    for (; k > 0; --k) step();
   }
   at = {reinterpret_cast<const T*>(a[0]), b, pack_to, {fetch, then}};
 }
@@ -138,11 +148,20 @@ static void tile(const MatmulTile<T>& t) {
   }
   for (int64_t more = t.more;; --more, a += t.step_a, b += t.step_b, c += t.step_c) {
     if (whole && (t.accumulate || t.fetch_c)) {  // c is fetched while k runs
-      RANVIER_UNROLL
-      for (int i = 0; i < kRows; ++i) {
+      if constexpr (kFrequent<T>) {
         RANVIER_UNROLL
-        for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(c + i * t.rs_c + j, 0, 3);
-        __builtin_prefetch(c + i * t.rs_c + kWidth - 1, 0, 3);
+        for (int i = 0; i < kRows; ++i) {
+          RANVIER_UNROLL
+          for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(c + i * t.rs_c + j, 0, 3);
+          __builtin_prefetch(c + i * t.rs_c + kWidth - 1, 0, 3);
+        }
+      } else {
+#pragma GCC unroll 1
+        for (int i = 0; i < kRows; ++i) {
+          RANVIER_UNROLL
+          for (int j = 0; j < kWidth; j += 64 / int(sizeof(T))) __builtin_prefetch(c + i * t.rs_c + j, 0, 3);
+          __builtin_prefetch(c + i * t.rs_c + kWidth - 1, 0, 3);
+        }
       }
     }
     at.a = a, at.b = b;
@@ -190,7 +209,7 @@ template <int kRows, bool kWide>
 static void half_tile(const MatmulTile<float>& t) {
   constexpr int kGroup = 5, kGroups = (kRows + kGroup - 1) / kGroup, kFirst = kWide ? 16 : 0;
   const __mmask8 mask = static_cast<__mmask8>((1u << (t.columns - kFirst)) - 1u);
-  const int64_t rs_a = opaque(t.rs_a), cs_a = t.cs_a, rs_b = t.rs_b, fetch_a = t.fetch_a;
+  const int64_t rs_a = opaque(t.rs_a), cs_a = t.cs_a, rs_b = t.rs_b, fetch_a = t.rs_fetch ? 0 : t.fetch_a;
   const float* first = t.a;
   float* c = t.c;
   for (int64_t more = t.more; more >= 0; --more, first += t.step_a, c += t.step_c) {

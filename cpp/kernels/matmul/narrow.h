@@ -88,7 +88,7 @@ static void narrow_rows(const MatmulTile<float>& t, const float* a, float* c, in
 // All rows of a tile and of those after it; the last ones overlap those before.
 template <int kColumns>
 static void narrow(const MatmulTile<float>& t) {
-  const int64_t rows = t.rows * (t.more + 1), fetch_a = 16 * t.fetch_a / t.rows;
+  const int64_t rows = t.rows * (t.more + 1), fetch_a = t.rs_fetch ? 0 : 16 * t.fetch_a / t.rows;
   for (int64_t i = 0; i < rows; i += kNarrowRows) {
     if (rows - i < kNarrowRows) i = rows - kNarrowRows;
     narrow_rows<kColumns>(t, t.a + i * t.rs_a, t.c + i * t.rs_c, fetch_a);
@@ -104,7 +104,7 @@ constexpr int kOneRows = 12;  // whose chains hide the FMA's latency
 static void one_vector(const MatmulTile<float>& t) {
   constexpr int L = lanes<float>, kGroup = 5, kGroups = (kOneRows + kGroup - 1) / kGroup;
   const int64_t rows = t.rows * (t.more + 1), rs_b = t.rs_b, rs_c = t.rs_c;
-  const int64_t fetch_a = kOneRows * t.fetch_a / t.rows;
+  const int64_t fetch_a = t.rs_fetch ? 0 : kOneRows * t.fetch_a / t.rows;
   const int64_t row_bytes = opaque(t.rs_a * int64_t(sizeof(float)));
   const int64_t step_a = opaque(t.cs_a * int64_t(sizeof(float)));
   const int columns = t.columns, dense = rs_c == columns ? kOneRows - (L - 1) / columns : 0;

@@ -6,10 +6,12 @@ namespace ranvier {
 
 namespace {
 
-constexpr int64_t kStackRows = 32;        // of a product of a stack
-constexpr int64_t kFewPasses = 3;         // an operand that is read so few times is not worth packing
-constexpr int64_t kFewPassesOfRows = 16;  // a's rows, unless they are in each other's way:
+constexpr int64_t kStackRows = 32;         // of a product of a stack
+constexpr int64_t kFewPasses = 3;          // an operand that is read so few times is not worth packing
+constexpr int64_t kFewPassesOfRows = 16;   // a's rows, unless they are in each other's way:
+constexpr int64_t kFewPassesOfLines = 16;  // b's rows, of which vectors are whole lines, unless they are so
 constexpr int64_t kAliased = 4096;   // bytes; rows so far apart share the sets of L1, which hold few lines
+constexpr int64_t kLongRow = 1024;   // bytes, of c
 constexpr int64_t kInTheWay = 1024;  // bytes; the same for a few rows
 constexpr int64_t kFewPages = 64;    // of memory
 constexpr int64_t kLinesOfB =
@@ -27,6 +29,8 @@ constexpr int64_t kLinesOfThree = 5;  // twice the lines of a row of three vecto
 // b, where rows of b are aligned, so that every other strip of three begins within a line, and where
 // something follows the sums.
 constexpr double kFewChains = 1.02, kPackedChains = 1.08, kAlignedChains = 0.93, kFinishedChains = 0.96;
+
+constexpr int64_t kFarApart = 2;  // times the products of rows: what is between them is not fetched
 
 constexpr int64_t kWidest = 512;    // a multiple of the columns of any tile
 constexpr int kGroup = 3;           // strips that a thread packs at once at least
@@ -111,12 +115,20 @@ bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
   return passes <= (aliased ? 1 : o.cs_a != 1 ? kFewPasses : kFewPassesOfRows);
 }
 
-// The tiles of one panel pack b at no cost: for a second one, or to fetch far ahead, that pays. float32 only:
-// in float64 it pays less, and the tiles that pack are much code.
+// The tiles of one panel pack b at no cost: for a second one, or to fetch far ahead, that pays.
 template <class T>
 bool MatmulPlan<T>::packs_b_by_tiles(const Operands<T>& o) const {
-  return sizeof(T) == sizeof(float) && o.cs_b == 1 && o.n >= 2 * kernels_.lanes &&
-         o.tile.columns == kernels_.packing_columns && o.tile.rows >= kernels_.packing_rows;
+  return o.cs_b == 1 && o.n >= 2 * kernels_.lanes && o.tile.columns == kernels_.packing_columns &&
+         o.tile.rows >= kernels_.packing_rows;
+}
+
+// At AVX2: whether each panel of a reads all of a b in L2, where it is. Else the panels pass a strip of b in
+// L1, and each writes a short piece of c on another page. With more rows and products, b takes longer than c.
+template <class T>
+bool MatmulPlan<T>::is_passed_again(const Operands<T>& o) const {
+  const int64_t bytes = o.k * std::abs(o.rs_b) * kSize, bytes_c = o.m * std::abs(o.rs_c) * kSize;
+  return o.tile.threes && packs_b_by_tiles(o) && near_b() < bytes && 2 * bytes <= caches.l2 &&
+         ((o.k <= kFewPages && o.m <= kFewPages) || (o.k <= kFewProducts && 2 * bytes_c > caches.l2));
 }
 
 template <class T>
@@ -125,9 +137,10 @@ bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
   const int64_t row = std::abs(o.rs_b) * kSize, passes = ceil_div(o.m, o.tile.most);
   if (std::min(o.k, kernels_.kc) * row <= near_b()) return true;
   if (!packs_b_by_tiles(o)) return passes <= kFewPasses;
-  if (kernels_.lanes * kSize < 64) return false;
+  if (is_passed_again(o)) return true;
+  if (!has_lines()) return false;
   // A tile's rows are whole cache lines, and fetched ahead in time.
-  return passes == 1 || (passes <= kFewPasses && row % kInTheWay != 0);
+  return passes == 1 || (passes <= kFewPassesOfLines && row % kInTheWay != 0);
 }
 
 // The tiles, and what is moved to feed them, in FMAs of vectors; fitted to 90 random shapes at v3 and v4.
@@ -181,11 +194,15 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   nr = o.tile.columns;
   if (o.n < nr) nr = width(static_cast<int>(o.n));
   pack_a = !reads_a_in_place(o);
-  fetch_a = !pack_a && o.cs_a == 1 && (prepacked || 2 * o.m * std::abs(o.rs_a) * kSize > caches.l2);
+  fetch_a = sizeof(T) == sizeof(float) && !pack_a && o.cs_a == 1 &&
+            (prepacked || 2 * o.m * std::abs(o.rs_a) * kSize > caches.l2);
   const int64_t bytes_c = o.m * std::abs(o.rs_c) * kSize;
   // A vector of a whole line that is not aligned is stored to two: tiles of few products wait for both.
-  const bool splits = kernels_.lanes * kSize >= kLine && o.rs_c * kSize % kLine != 0;
-  fetch_c = 2 * bytes_c > 5 * caches.l2 || (splits && bytes_c > caches.l1 && o.k <= kFewProducts);
+  const bool splits = has_lines() && o.rs_c * kSize % kLine != 0;
+  const bool large = std::abs(o.rs_c) * kSize >= kLongRow && 8 * bytes_c > caches.l2 &&
+                     4 * (o.k * o.n * kSize + bytes_c) > 3 * caches.l2;
+  fetch_c = 2 * bytes_c > 5 * caches.l2 || (has_lines() && large) ||
+            (splits && bytes_c > caches.l1 && o.k <= kFewProducts);
   pack_b = !prepacked && !reads_b_in_place(o);
   fused = pack_b && packs_b_by_tiles(o);
   share(o, threads);
@@ -209,7 +226,9 @@ void MatmulPlan<T>::size_blocks(const Operands<T>& o, bool by_columns, bool few)
   const int64_t all_strips = strips_of(o.n);
   chunk = chunk_of(o, by_columns);
   run = by_columns ? panels : panels_near(chunk);
-  strips = few && by_columns ? kGroup : std::max<int64_t>(near_strips() / (chunk * nr * kSize), kGroup);
+  const bool groups = few && by_columns && !is_passed_again(o);
+  const int64_t near = !groups ? near_strips() : has_lines() && !pack_b ? near_group() : 0;
+  strips = std::max<int64_t>(near / (chunk * nr * kSize), kGroup);
   const int64_t packed = !pack_b      ? 1
                          : by_columns ? std::min(strips, all_strips)
                                       : strips_of(std::min(o.n, nc));
@@ -223,9 +242,12 @@ template <class T>
 void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   const int64_t all_strips = strips_of(o.n);
   const int last = static_cast<int>(o.n % nr);
-  const int64_t few_panels = (pack_b ? kFewPanels : kFewPanelsInPlace) * kernels_.mr / o.tile.most;
+  const bool far = has_lines() && std::min(o.k, kernels_.kc) * std::abs(o.rs_b) * kSize > near_b();
+  const int64_t in_place = far ? kFewPassesOfLines : kFewPanelsInPlace;
+  const int64_t few_panels = (pack_b ? kFewPanels : in_place) * kernels_.mr / o.tile.most;
   const int64_t some = nr == 3 * kernels_.lanes ? ceil_div(o.n, 2 * kernels_.lanes) : all_strips;
-  const bool few = !prepacked && panels <= std::min(few_panels, some);
+  const bool again = is_passed_again(o);
+  const bool few = !prepacked && ((again && o.m <= kFewPages) || panels <= std::min(few_panels, some));
   one_by_one = false;
   least = (nr == 3 * kernels_.lanes ? 2 : 1) * kernels_.lanes;
   // Strips are packed as they are needed, by threads that split the columns: unless more of c's lines, which
@@ -243,7 +265,7 @@ void MatmulPlan<T>::share(const Operands<T>& o, int threads) {
   const bool near = chunk * std::abs(o.rs_b) * kSize <= near_b();
   // Rows of a that are read across lines are not read again for each strip.
   const bool along = pack_a || o.cs_a == 1;
-  if (by_columns && !near && along && o.cs_b == 1 && o.tile.threes) pass_one_by_one(o);
+  if (by_columns && !near && along && o.cs_b == 1 && o.tile.threes && !again) pass_one_by_one(o);
 }
 
 // A strip of b stays in L1 while all panels pass: as it is, if its lines fit, and are not all in the same
@@ -266,6 +288,20 @@ void MatmulPlan<T>::even_out(const Operands<T>& o, int64_t all_strips, int threa
   if (even <= o.m && (nr == 3 * kernels_.lanes || kernels_.nr(fewer) >= nr) &&
       (!fused || o.m / even >= kernels_.packing_rows))
     panels = even, rows = fewer;
+}
+
+// As many elements in each step of k as pass by until the rows are used. Where they are far apart, one row
+// after the other in parts of k, of which each chain has its share.
+template <class T>
+void MatmulPlan<T>::fetch_rows(int64_t rs_a, MatmulTile<T>& t) const {
+  if (std::abs(rs_a) <= kFarApart * t.k) {
+    t.fetch_a = static_cast<int>(rows * rs_a / t.k);
+    return;
+  }
+  const int64_t in_a_chain = ceil_div(int64_t{rows}, ceil_div(t.k, k_block));
+  const int64_t steps = std::max<int64_t>(std::min(t.k, k_block) / in_a_chain, 1);
+  t.fetch_a = static_cast<int>(ceil_div(t.k, steps));
+  t.rs_fetch = rs_a - round_up(t.k, t.fetch_a);
 }
 
 template <class T>

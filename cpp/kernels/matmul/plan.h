@@ -91,6 +91,7 @@ class MatmulPlan {
     return w;
   }
 
+  void fetch_rows(int64_t rs_a, MatmulTile<T>& t) const;  // where and how a tile fetches the next rows of a
   size_t workspace_bytes(int threads) const;
   MatmulBuffers<T> buffers(void* workspace, int thread, bool alone, int threads) const;
   const T* dense_bias(const Matmul<T>& call, void* workspace, int thread) const;  // its copy if it is strided
@@ -104,6 +105,7 @@ class MatmulPlan {
   bool is_stack(const Matmul<T>& call, const Operands<T>& o) const;
   bool reads_a_in_place(const Operands<T>& o) const;
   bool packs_b_by_tiles(const Operands<T>& o) const;
+  bool is_passed_again(const Operands<T>& o) const;
   bool reads_b_in_place(const Operands<T>& o) const;
   double cost(const Operands<T>& o) const;
   bool has_halves(const Operands<T>& o) const {  // see half_tile() in microkernel.h
@@ -112,6 +114,7 @@ class MatmulPlan {
   bool has_narrow(const Operands<T>& o) const {  // see narrow.h
     return plain_ && kernels_.narrow && o.n > 1 && o.n <= kDotRows && o.cs_a == 1 && o.cs_c == 1;
   }
+  bool has_lines() const { return kernels_.lanes * kSize >= 64; }  // a vector is a cache line
   int64_t chunk_of(const Operands<T>& o, bool by_columns) const;
   void size_blocks(const Operands<T>& o, bool by_columns, bool few);
   void share(const Operands<T>& o, int threads);
@@ -122,9 +125,10 @@ class MatmulPlan {
   // Bytes that stay in L2 while others pass. A panel of a stays in L1 while strips of b pass from L2.
   // Rows of b that are not packed are in each other's way in L1; wide strips of them pass from L2 all the
   // same.
-  int64_t near_b() const { return kernels_.lanes * kSize >= 64 ? caches.l2 / 5 : caches.l1 / 2; }
+  int64_t near_b() const { return has_lines() ? caches.l2 / 5 : caches.l1 / 2; }
   static int64_t near_strip() { return caches.l2 / 4; }
   static int64_t near_strips() { return caches.l2 * 3 / 8; }
+  static int64_t near_group() { return caches.l2 / 8; }  // where panels read b where it is
   static int64_t near_panels() { return caches.l2 / 2; }
 
   static constexpr int64_t kSize = sizeof(T);

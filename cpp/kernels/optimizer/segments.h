@@ -12,22 +12,30 @@ namespace ranvier {
 // Elements taken at once where an array is strided; shares of the team begin at multiples of it.
 constexpr int64_t kChunk = 256;
 
+constexpr int64_t kLargeChunks = 16;  // of an array, for each thread: it is shared by itself
+
 // f(i, begin, end) for elements [begin, end) of array i, of count arrays of size(i) elements each, shared out
-// in a team; then, on one thread, finish(), if there is one.
+// in a team; then, on one thread, finish(), if there is one. Each thread has a part of each large array, as
+// in the products before and after, so that it is in its caches.
 template <class Size, class F, class... Finish>
 void for_each_share(const Team& team, int count, double ns_per_element, const Size& size, const F& f,
                     const Finish&... finish) {
   const auto chunks = [&](int i) { return ceil_div(size(i), kChunk); };
-  int64_t total = 0, elements = 0;
-  for (int i = 0; i < count; ++i) total += chunks(i), elements += size(i);
+  int64_t elements = 0;
+  for (int i = 0; i < count; ++i) elements += size(i);
   team.region(ns_per_element * elements, [&](const OpenTeam& team) {
-    int64_t begin = team.share_begin(total), end = team.share_end(total);
+    const auto is_large = [&](int i) { return chunks(i) >= kLargeChunks * team.size(); };
+    int64_t small = 0;  // chunks of the other arrays, which are shared as one
+    for (int i = 0; i < count; ++i) small += is_large(i) ? 0 : chunks(i);
+    int64_t begin = team.share_begin(small), end = team.share_end(small);
     F own = f;  // what it keeps is this thread's
-    for (int i = 0; i < count && end > 0; ++i) {
+    for (int i = 0; i < count; ++i) {
       const int64_t here = chunks(i);
-      if (begin < here)
-        own(i, std::max<int64_t>(begin, 0) * kChunk, std::min(std::min(end, here) * kChunk, size(i)));
-      begin -= here, end -= here;
+      const bool large = is_large(i);
+      const int64_t first = large ? team.share_begin(here) : std::max<int64_t>(begin, 0);
+      const int64_t last = large ? team.share_end(here) : std::min(end, here);
+      if (first < last) own(i, first * kChunk, std::min(last * kChunk, size(i)));
+      if (!large) begin -= here, end -= here;
     }
     team.barrier();
     if (sizeof...(finish) == 0) return;

@@ -2,6 +2,7 @@
 #include "kernels/resample/resample.h"
 #include "base/caches.h"
 
+#include "simd/stream.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -46,21 +47,30 @@ static void sum_taps(const RowSum<T>& s, int64_t n, T* y) {
   for (; i < n; i += L) sum_lanes<1, true>(s, i + L <= n ? i : n - L, L, y);
 }
 
-template <class T>
+template <bool kStream, class T>
+RANVIER_INLINE void put(T* y, vec<T> v) {
+  if constexpr (kStream)
+    stream(y, v);
+  else
+    store(y, v);
+}
+
+template <bool kStream = false, class T>
 RANVIER_INLINE void sum_two(const T* a, const T* b, T weight_a, T weight_b, int64_t n, T* y) {
   constexpr int L = lanes<T>;
   const vec<T> wa = broadcast(weight_a), wb = broadcast(weight_b);
-  const auto at = [&](int64_t i) { store(y + i, fma(wb, load(b + i), wa * load(a + i))); };
+  const auto at = [&](int64_t i) { put<kStream>(y + i, fma(wb, load(b + i), wa * load(a + i))); };
   for (int64_t i = 0; i + L < n; i += L) at(i);
   at(n - L);
 }
 
-template <class T>
+template <bool kStream = false, class T>
 RANVIER_INLINE void sum_contiguous(const RowSum<T>& s, int64_t n, T* y) {
   if (n < lanes<T>) {
     if (n > 0) sum_lanes<1, false>(s, 0, static_cast<int>(n), y);
   } else if (s.taps == 2) {
-    sum_two(s.x + s.inputs[0] * s.step, s.x + s.inputs[1] * s.step, s.weights[0], s.weights[1], n, y);
+    sum_two<kStream>(s.x + s.inputs[0] * s.step, s.x + s.inputs[1] * s.step, s.weights[0], s.weights[1], n,
+                     y);
   } else {
     sum_taps(s, n, y);
   }
@@ -83,15 +93,15 @@ static void sum_strided(const RowSum<T>& s, int64_t n, int64_t stride, T* y) {
   }
 }
 
-template <class T>
+template <bool kStream = false, class T>
 RANVIER_INLINE void copy_elements(const T* x, int64_t n, T* y) {
   constexpr int L = lanes<T>;
   if (n < L) {
     if (n > 0) store_n(y, load_n(x, static_cast<int>(n)), static_cast<int>(n));
     return;
   }
-  for (int64_t i = 0; i + L < n; i += L) store(y + i, load(x + i));
-  store(y + n - L, load(x + n - L));
+  for (int64_t i = 0; i + L < n; i += L) put<kStream>(y + i, load(x + i));
+  put<kStream>(y + n - L, load(x + n - L));
 }
 
 // One row of x, (w, c) or (w), from the rows that row i of y needs: x's own where it is a plain copy.
@@ -117,27 +127,27 @@ static const T* sum_rows(const Resample<T>& f, const ResampleTable<T>& rows, int
 }
 
 // Columns [j, end) of a row (w, c), channels contiguous.
-template <class T>
+template <bool kStream, class T>
 static void sum_columns_of_pixels(const ResampleTable<T>& columns, int64_t j, int64_t end, const T* x,
                                   int64_t channels, T* y) {
   while (j < end) {
     const int32_t first = columns.starts[j], run = columns.runs[j];
     if (run > 0) {
       const int64_t count = run < end - j ? run : end - j;
-      copy_elements(x + columns.inputs[first] * channels, count * channels, y + j * channels);
+      copy_elements<kStream>(x + columns.inputs[first] * channels, count * channels, y + j * channels);
       j += count;
       continue;
     }
-    sum_contiguous(RowSum<T>{x, channels, columns.inputs + first, columns.weights + first,
-                             columns.starts[j + 1] - first},
-                   channels, y + j * channels);
+    sum_contiguous<kStream>(RowSum<T>{x, channels, columns.inputs + first, columns.weights + first,
+                                      columns.starts[j + 1] - first},
+                            channels, y + j * channels);
     ++j;
   }
 }
 
 // A row of pixels of x whose channels and columns are contiguous: block by block, each after the sum over
 // rows has come as far as it reads.
-template <class T>
+template <bool kStream, class T>
 static void make_blocks(const Resample<T>& f, const ResampleTable<T>& rows, const ResampleTable<T>& columns,
                         int64_t i, const T* x, T* scratch, T* y) {
   const int64_t channels = f.y.shape[1], pixel = channels * static_cast<int64_t>(sizeof(T));
@@ -154,7 +164,7 @@ static void make_blocks(const Resample<T>& f, const ResampleTable<T>& rows, cons
     s.x = x + summed * channels;
     sum_contiguous(s, (needed - summed) * channels, scratch + summed * channels);
     summed = needed;
-    sum_columns_of_pixels(columns, j, end, scratch, channels, y);
+    sum_columns_of_pixels<kStream>(columns, j, end, scratch, channels, y);
   }
 }
 
@@ -219,6 +229,20 @@ static bool repeats(const ResampleTable<T>& rows, int64_t i) {
 }
 
 template <class T>
+constexpr bool kCanStream = sizeof(vec<T>) >= 32 && sizeof(T) == sizeof(float);
+
+// Whether y is large, and its pixels are whole cache lines.
+template <class T>
+static bool can_stream(const TensorView<T>& y) {
+  int64_t bytes = sizeof(T);
+  for (int d = 0; d < 4; ++d) bytes *= y.shape[d];
+  constexpr int64_t kLarge = 16 << 20;
+  const uint64_t pixel = static_cast<uint64_t>(y.shape[1]) * sizeof(T);
+  return kCanStream<T> && bytes >= (caches.l3 / 2 < kLarge ? caches.l3 / 2 : kLarge) &&
+         (pixel | reinterpret_cast<uintptr_t>(y.data)) % 64 == 0;
+}
+
+template <class T>
 static void resample_rows(const Resample<T>& f, const ResampleTable<T>& rows, const ResampleTable<T>& columns,
                           int64_t begin, int64_t end, T* scratch) {
   const int64_t channels = f.channels_last ? f.y.shape[1] : 1, planes = f.channels_last ? 1 : f.y.shape[1];
@@ -226,6 +250,7 @@ static void resample_rows(const Resample<T>& f, const ResampleTable<T>& rows, co
   const bool dense = (channels == 1 || f.x.strides[1] == 1) && f.x.strides[3] == channels;
   const bool mostly_one_run = channels > 1 || 2 * (columns.run_end - columns.run_begin) >= columns.size;
   const bool copies = dense && rows.copies && columns.copies && mostly_one_run;
+  const bool streams = channels > 1 && can_stream(f.y);
   int64_t i = begin % rows.size, c = begin / rows.size % planes, n = begin / rows.size / planes;
   T* y = f.y.data + begin * size;
   for (int64_t unit = begin; unit < end; ++unit, ++i, y += size) {
@@ -237,15 +262,19 @@ static void resample_rows(const Resample<T>& f, const ResampleTable<T>& rows, co
     } else if (copies) {
       copy_columns(columns, x + rows.inputs[i] * f.x.strides[2], channels, y);
     } else if (channels > 1 && dense && rows.runs[i] <= 0) {
-      make_blocks(f, rows, columns, i, x, scratch, y);
+      if (streams)
+        make_blocks<kCanStream<T>>(f, rows, columns, i, x, scratch, y);
+      else
+        make_blocks<false>(f, rows, columns, i, x, scratch, y);
     } else {
       const T* row = sum_rows(f, rows, i, x, channels, scratch);
       if (channels == 1)
         sum_columns(columns, row, y);
       else
-        sum_columns_of_pixels(columns, 0, columns.size, row, channels, y);
+        sum_columns_of_pixels<false>(columns, 0, columns.size, row, channels, y);
     }
   }
+  if (streams) stream_end();
 }
 
 extern const ResampleKernels<float> resample_kernels_float = {resample_rows<float>};

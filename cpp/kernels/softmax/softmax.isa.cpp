@@ -1,6 +1,7 @@
 // softmax's lines, compiled once for each ISA level.
 #include "kernels/softmax/softmax.h"
 
+#include "base/unroll.h"
 #include "simd/math.h"
 #include "simd/tile.h"
 
@@ -94,52 +95,40 @@ static void across(const SoftmaxLines<T>& l, int64_t first, int count) {
   });
 }
 
-// Lines that are next to each other in memory: up to this many at a time, row after row of elements.
-constexpr int kBeside = 512;
-
-// So many lines that all of their elements in two arrays fit into the first cache, where they are not too
-// long.
-static inline int64_t lines_at_once(int64_t n) {
-  const int64_t most = 3072 / (n ? n : 1) / 16 * 16;
-  return most > kBeside ? kBeside : most < 128 ? 128 : most;
-}
-
-// use(j, n) for each vector of `count` lines.
-template <class T, class Use>
-RANVIER_INLINE void for_vectors(int64_t count, const Use& use) {
-  int64_t j = 0;
-  for (; j + lanes<T> <= count; j += lanes<T>) use(j, lanes<T>);
-  if (j < count) use(j, static_cast<int>(count - j));
-}
-
-// As across(), the same bits.
-template <bool is_log, class T>
-static void beside(const SoftmaxLines<T>& l, int64_t first, int64_t count) {
-  alignas(64) T tops[kBeside], sums[kBeside];
+// As across(), the same bits: kVectors vectors of lines that are next to each other in memory, the last one
+// with n of them, in registers.
+template <int kVectors, class T>
+static __attribute__((noinline)) void beside(const SoftmaxLines<T>& l, int64_t first, int n, bool is_log) {
+  constexpr int L = lanes<T>;
   const T* x = l.x.data + first;
   T* y = l.out.data + first;
-  for_vectors<T>(count, [&](int64_t j, int) RANVIER_INLINED {
-    store(tops + j, broadcast(-Limits<T>::infinity)), store(sums + j, vec<T>{});
-  });
-  for (int64_t k = 0; k < l.n; ++k)
-    for_vectors<T>(count, [&](int64_t j, int n) RANVIER_INLINED {
-      store(tops + j, maximum(load(tops + j), load_lanes(x + k * l.x.step + j, n)));
-    });
-  for (int64_t k = 0; k < l.n; ++k)
-    for_vectors<T>(count, [&](int64_t j, int n) RANVIER_INLINED {
-      const vec<T> e = exp_or_0(load_lanes(x + k * l.x.step + j, n) - load(tops + j));
-      if (!is_log) store_lanes(y + k * l.out.step + j, e, n);
-      store(sums + j, load(sums + j) + e);
-    });
-  for_vectors<T>(count, [&](int64_t j, int) RANVIER_INLINED {
-    store(sums + j, is_log ? log(load(sums + j)) : T(1) / load(sums + j));
-  });
-  for (int64_t k = 0; k < l.n; ++k)
-    for_vectors<T>(count, [&](int64_t j, int n) RANVIER_INLINED {
-      T* to = y + k * l.out.step + j;
-      const vec<T> v = load_lanes(is_log ? x + k * l.x.step + j : to, n), sum = load(sums + j);
-      store_lanes(to, is_log ? (v - load(tops + j)) - sum : v * sum, n);
-    });
+  const int64_t step = l.x.step, out_step = l.out.step, end = l.n * step;
+  vec<T> top[kVectors], sum[kVectors] = {};
+  RANVIER_UNROLL
+  for (int v = 0; v < kVectors; ++v) top[v] = broadcast(-Limits<T>::infinity);
+  for (int64_t k = 0; k < end; k += step) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) top[v] = maximum(top[v], load_lanes(x + k + v * L, n));
+  }
+  T* to = y;
+  for (int64_t k = 0; k < end; k += step, to += out_step) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      const vec<T> e = exp_or_0(load_lanes(x + k + v * L, n) - top[v]);
+      if (!is_log) store_lanes(to + v * L, e, n);
+      sum[v] += e;
+    }
+  }
+  RANVIER_UNROLL
+  for (int v = 0; v < kVectors; ++v) sum[v] = is_log ? log(sum[v]) : T(1) / sum[v];
+  to = y;
+  for (int64_t k = 0; k < end; k += step, to += out_step) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      const vec<T> e = load_lanes(is_log ? x + k + v * L : to + v * L, n);
+      store_lanes(to + v * L, is_log ? (e - top[v]) - sum[v] : e * sum[v], n);
+    }
+  }
 }
 
 template <bool is_log, class T>
@@ -151,8 +140,10 @@ static void forward(const SoftmaxLines<T>& l) {
   }
   if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)  // elsewhere small code matters more
     if (l.count >= lanes<T> && l.x.line == 1 && l.out.line == 1) {
-      for (int64_t i = 0, step = lines_at_once(l.n); i < l.count; i += step)
-        beside<is_log>(l, i, l.count - i < step ? l.count - i : step);
+      constexpr int L = lanes<T>, kVectors = 4;
+      int64_t i = 0;
+      for (; i + kVectors * L <= l.count; i += kVectors * L) beside<kVectors>(l, i, L, is_log);
+      for (; i < l.count; i += L) beside<1>(l, i, int(l.count - i < L ? l.count - i : L), is_log);
       return;
     }
   for (int64_t i = 0; i < l.count; i += lanes<T>)
@@ -211,29 +202,29 @@ static void across_backward(const SoftmaxLines<T>& l, int64_t first, int count) 
   }
 }
 
-// As across_backward(), the same bits.
+// As across_backward(), the same bits: some vectors of lines that are next to each other, in registers.
+constexpr int kBeside = 4;
+
 template <bool is_log, class T>
-static void beside_backward(const SoftmaxLines<T>& l, int64_t first, int64_t count) {
-  alignas(64) T sums[kBeside], odds[kBeside];
-  const T *dys = l.dy.data + first, *ys = l.x.data + first;
-  T* dx = l.out.data + first;
-  for_vectors<T>(
-      count, [&](int64_t j, int) RANVIER_INLINED { store(sums + j, vec<T>{}), store(odds + j, vec<T>{}); });
-  for (int64_t k = 0; k < l.n; ++k) {
-    const T *dy = dys + k * l.dy.step, *y = ys + k * l.x.step;
-    T* sum = k % 2 ? odds : sums;
-    for_vectors<T>(count, [&](int64_t j, int n) RANVIER_INLINED {
-      store(sum + j, load(sum + j) + term<is_log>(load_lanes(dy + j, n), load_lanes(y + j, n)));
-    });
-  }
-  for_vectors<T>(count,
-                 [&](int64_t j, int) RANVIER_INLINED { store(sums + j, load(sums + j) + load(odds + j)); });
-  for (int64_t k = 0; k < l.n; ++k) {
-    const T *dy = dys + k * l.dy.step, *y = ys + k * l.x.step;
-    for_vectors<T>(count, [&](int64_t j, int n) RANVIER_INLINED {
-      const vec<T> a = load_lanes(dy + j, n), b = load_lanes(y + j, n);
-      store_lanes(dx + k * l.out.step + j, gradient<is_log>(a, b, load(sums + j)), n);
-    });
+static __attribute__((noinline)) void beside_backward(const SoftmaxLines<T>& l, int64_t first) {
+  constexpr int L = lanes<T>;
+  vec<T> sum[kBeside] = {}, odd[kBeside] = {};
+  const auto add = [&](vec<T>(&to)[kBeside], int64_t k) RANVIER_INLINED {
+    const T *dy = l.dy.data + first + k * l.dy.step, *y = l.x.data + first + k * l.x.step;
+    RANVIER_UNROLL
+    for (int v = 0; v < kBeside; ++v) to[v] += term<is_log>(load(dy + v * L), load(y + v * L));
+  };
+  int64_t k = 0;
+  for (; k + 1 < l.n; k += 2) add(sum, k), add(odd, k + 1);
+  if (k < l.n) add(sum, k);
+  RANVIER_UNROLL
+  for (int v = 0; v < kBeside; ++v) sum[v] += odd[v];
+  for (k = 0; k < l.n; ++k) {
+    const T *dy = l.dy.data + first + k * l.dy.step, *y = l.x.data + first + k * l.x.step;
+    T* dx = l.out.data + first + k * l.out.step;
+    RANVIER_UNROLL
+    for (int v = 0; v < kBeside; ++v)
+      store(dx + v * L, gradient<is_log>(load(dy + v * L), load(y + v * L), sum[v]));
   }
 }
 
@@ -245,13 +236,11 @@ static void backward(const SoftmaxLines<T>& l) {
                              l.out.data + i * l.out.line);
     return;
   }
+  int64_t i = 0;
   if constexpr (RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4)
-    if (l.count >= lanes<T> && l.x.line == 1 && l.dy.line == 1 && l.out.line == 1) {
-      for (int64_t i = 0, step = lines_at_once(l.n); i < l.count; i += step)
-        beside_backward<is_log>(l, i, l.count - i < step ? l.count - i : step);
-      return;
-    }
-  for (int64_t i = 0; i < l.count; i += lanes<T>)
+    if (l.x.line == 1 && l.dy.line == 1 && l.out.line == 1)
+      for (; i + kBeside * lanes<T> <= l.count; i += kBeside * lanes<T>) beside_backward<is_log>(l, i);
+  for (; i < l.count; i += lanes<T>)
     across_backward<is_log>(l, i, int(l.count - i < lanes<T> ? l.count - i : lanes<T>));
 }
 

@@ -96,20 +96,34 @@ E* radix_sort(const Team& team, E* e, E* other, int64_t n, const Read& read) {
   return e;
 }
 
-// The place from i on where the next element that comes before `last` may be: several elements are tested at
-// a time. A NaN, which is not ordered against `last`, may be one.
-template <class T>
-int64_t next_candidate(const T* x, int64_t i, int64_t n, T last, bool descending) {
-  constexpr int64_t kLook = 32;
-  for (; i + kLook <= n; i += kLook) {
-    int after = 0;
-    if (descending)
-      for (int64_t j = 0; j < kLook; ++j) after += x[i + j] <= last;
-    else
-      for (int64_t j = 0; j < kLook; ++j) after += x[i + j] >= last;
-    if (after < kLook) break;
+// Whether none of kCount elements comes before `last`. A NaN, which is not ordered against it, may.
+template <int kCount, class T>
+bool none_before(const T* x, T last, bool descending) {
+  int after = 0;
+  if (descending)
+    for (int j = 0; j < kCount; ++j) after += x[j] <= last;
+  else
+    for (int j = 0; j < kCount; ++j) after += x[j] >= last;
+  return after == kCount;
+}
+
+// use(i) for each i in [i, n), in order, where x[i] may come before last(), which rises to the front; ends
+// where use gives false. Several elements are tested at a time, then a part of them.
+template <class T, class Last, class Use>
+void each_candidate(const T* x, int64_t i, int64_t n, bool descending, const Last& last, const Use& use) {
+  constexpr int kLook = 32, kPart = 8;
+  while (i < n) {
+    const int64_t end = std::min<int64_t>(i + kLook, n);
+    if (i + kLook <= n && none_before<kLook>(x + i, last(), descending)) {
+      i = end;
+      continue;
+    }
+    for (; i < end; i += kPart) {
+      if (i + kPart <= n && none_before<kPart>(x + i, last(), descending)) continue;
+      for (int64_t j = i; j < std::min<int64_t>(i + kPart, n); ++j)
+        if (!use(j)) return;
+    }
   }
-  return i;
 }
 
 // The first `kept` elements of a line: those that come before the last of the best so far are appended
@@ -128,15 +142,16 @@ const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t
     if (sorted != scratch) std::copy_n(sorted, std::min(used, kept), scratch);
     used = std::min(used, kept), full = used == kept;
   };
-  for (;; ++i) {
-    if (full && step == 1) i = next_candidate(x, i, n, x[scratch[kept - 1].index], descending);
-    if (i >= n) break;
+  const auto take = [&](int64_t i) {
     const Entry<T> found = entry(i);
-    if (full && !(found.key < scratch[kept - 1].key)) continue;
+    if (full && !(found.key < scratch[kept - 1].key)) return true;
     scratch[used++] = found;
     if (used == room) sort_in();
-    if (stopped) return nullptr;
-  }
+    return !stopped;
+  };
+  for (; i < n && !stopped && !(full && step == 1); ++i) take(i);
+  if (!stopped) each_candidate(x, i, n, descending, [&] { return x[scratch[kept - 1].index]; }, take);
+  if (stopped) return nullptr;
   if (used > kept || !full) sort_in();
   return stopped ? nullptr : scratch;
 }
@@ -149,13 +164,16 @@ const Entry<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n,
   using Key = typename Entry<T>::Key;
   const auto entry = [&](int64_t i) { return Entry<T>{key_of(x[i * step], descending), Key(i)}; };
   if (n <= kInsertion || (kept < n && kept <= kFew)) {
-    const bool look = step == 1 && n > kInsertion;
     for (int64_t i = 0; i < std::min(kept, n); ++i) insert(scratch, i, kept, entry(i));
-    for (int64_t i = kept; i < n; ++i) {
-      if (look && (i = next_candidate(x, i, n, x[scratch[kept - 1].index], descending)) >= n) break;
+    const auto take = [&](int64_t i) {
       const Entry<T> found = entry(i);
       if (found.key < scratch[kept - 1].key) insert(scratch, i, kept, found);
-    }
+      return true;
+    };
+    if (step == 1 && n > kInsertion)
+      each_candidate(x, kept, n, descending, [&] { return x[scratch[kept - 1].index]; }, take);
+    else
+      for (int64_t i = kept; i < n; ++i) take(i);
     return scratch;
   }
   if (kept * kSelect <= n) return select_first(team, x, step, n, kept, descending, scratch, entry);

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from ranvier.autograd.memory import plain
-from ranvier.autograd.mode import mode, switched_off
+from ranvier.autograd.mode import is_grad_enabled, mode, switched_off
 from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import is_several, join
@@ -31,7 +31,7 @@ _PLAIN = frozenset(
     {int, float, bool, str, type(None), slice, type(...), *(type(np.dtype(kind)) for kind in "?ilfd")}
 )
 
-_WANTED, _UNWANTED = (True,), (False,)
+_WANTED, _UNWANTED, _UNWANTED_TWO = (True,), (False,), (False, False)
 _MISSING = object()
 _ONCE = "a Function instance records one call, because it keeps what its own backward needs: make a new one"
 
@@ -123,7 +123,7 @@ class Function:
             a, b = x._array, y._array
         of_x, of_y = x._requires_grad, y._requires_grad
         if not ((of_x or of_y) and (not switched_off or mode.enabled) and self.differentiable):
-            self.needs = _UNWANTED * 2
+            self.needs = _UNWANTED_TWO
             return self._unrecorded(self.forward(a, b), x)
         self.needs = (of_x, of_y)
         to_x, to_y = x._grad_fn, y._grad_fn
@@ -197,13 +197,18 @@ class Function:
         return out
 
     def _unrecorded(self, y: Any, x: Any) -> Any:
-        recording = not switched_off or mode.enabled
         if type(y) is tuple:
             outs = tuple(wrap(part if type(part) is ndarray else np.asarray(part)) for part in y)
-            return self._several_views(outs, x, recording) if self.is_view else outs
-        out = wrap(y if type(y) is ndarray else np.asarray(y))
+            return self._several_views(outs, x, is_grad_enabled()) if self.is_view else outs
+        out = _new(Tensor)  # as wrap() does: the call would take as long as what it does
+        out._array = y if type(y) is ndarray else np.asarray(y)
+        out._grad = None
+        out._requires_grad = False
+        out._grad_fn = None
+        out._view = None
+        out._cell = [0, None, 0]
         if self.is_view:
-            join(out, x, self, recording)
+            join(out, x, self, is_grad_enabled())
         return out
 
     def _several_views(self, outs: tuple[Any, ...], x: Any, recording: bool) -> tuple[Any, ...]:

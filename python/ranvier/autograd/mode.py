@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from _thread import _local as local  # threading.local, without the millisecond that importing threading takes
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -15,6 +15,8 @@ class _Mode(local):
 
 
 mode = _Mode()
+
+_new = object.__new__
 
 # One entry for each thread that does not record now, or did not when it ended. While it is empty, the mode of
 # this thread need not be looked up, which is a noticeable part of a small op.
@@ -72,19 +74,31 @@ class _Block:
 
     wanted: bool
 
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
-        block = super().__new__(cls)
-        return block if function is None else _decorate(function, cls.wanted)
+    _before: Any = None  # (the mode before the block was entered, the same of the entry before it)
 
-    def __init__(self, function: Callable[..., Any] | None = None) -> None:
-        self._before: list[bool] = []
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        return _new(cls) if function is None else _decorate(function, cls.wanted)
+
+    if TYPE_CHECKING:  # a call gives a block that is a typed decorator
+
+        def __init__(self, function: Callable[..., Any] | None = None) -> None: ...
 
     def __enter__(self) -> None:
-        self._before.append(mode.enabled)
-        _switch(self.wanted)
+        before = mode.enabled
+        self._before = before, self._before
+        if before and not self.wanted:  # as _switch() does, without the call
+            switched_off.append(None)
+            mode.enabled = False
+        elif self.wanted:
+            _switch(True)
 
     def __exit__(self, *error: object) -> None:
-        _switch(self._before.pop())
+        before, self._before = self._before
+        if not before:
+            _switch(False)
+        elif not mode.enabled:
+            mode.enabled = True
+            switched_off.pop()
 
     def __call__(self, function: F) -> F:
         return _decorate(function, self.wanted)

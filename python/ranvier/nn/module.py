@@ -30,8 +30,7 @@ ndarray = np.ndarray
 class Module(HookRegistration):
     """Base class of layers and networks: subclass it, assign layers in ``__init__``, define ``forward``.
 
-    >>> import ranvier as rv
-    >>> from ranvier import nn
+    >>> import ranvier as rv, ranvier.nn as nn
     >>> class Scale(nn.Module):
     ...     def __init__(self):
     ...         super().__init__()
@@ -313,6 +312,8 @@ class Module(HookRegistration):
             laid_out = memory_format != "channels_last" or tensor.ndim == 4
             cast = tensor.detach().to(*args, memory_format=memory_format if laid_out else None, **kwargs)
             if tensor.dtype.kind == "f" and cast.dtype.kind == "f":
+                if tensor.dtype != cast.dtype == np.float16:
+                    raise TypeError("[to] got float16; expected float32 or float64, in which layers compute")
                 tensor._array = cast._array
                 if tensor.grad is not None:
                     tensor.grad = tensor.grad.to(cast.dtype)
@@ -325,7 +326,7 @@ class Module(HookRegistration):
         return self.to(np.float64)
 
     def half(self: Self) -> Self:
-        raise TypeError("[half] expected .float() or .double(): layers compute in float32 or float64")
+        return self.to(np.float16)  # which raises
 
     def cpu(self: Self) -> Self:
         return self

@@ -76,8 +76,8 @@ class TakeRows(Function):
 class Pick(Function):
     """y = x[key] for a key with arrays: the axes that they index are joined and gathered by one index"""
 
-    def __init__(self, picks: Picks) -> None:
-        self.picks = picks
+    def __init__(self, picks: Picks, from_0: bool = False) -> None:
+        self.picks, self.from_0 = picks, from_0
 
     def forward(self, x: Array) -> Array:
         basic, axes, rows, shape = self.picks
@@ -102,7 +102,10 @@ class Pick(Function):
             view = view.reshape((*before, self.length, *after))
         self.axis, self.index = first, rows.reshape((1,) * first + (-1,) + (1,) * len(after))
         self.picked = (*before, rows.size, *after)
-        y = _core.gather(view, self.index, first, None) if _in_core(x) else np.take(view, rows, first)
+        if _in_core(x):
+            y = _core.gather(view, self.index, first, None, self.from_0)
+        else:
+            y = np.take(view, rows, first)
         return y.reshape(*before, *shape, *after)
 
     def backward(self, dy: Array) -> Array:
@@ -130,21 +133,39 @@ def _merges(x: Array, begin: int, end: int) -> bool:
 class Gather(Function):
     """y[.., j, ..] = x[.., index[.., j, ..], ..] along one axis; y has the shape of index"""
 
-    def __init__(self, axis: int) -> None:
-        self.axis = axis
+    def __init__(self, axis: int, from_0: bool) -> None:
+        self.axis, self.from_0 = axis, from_0
 
     def forward(self, x: Array, index: Array) -> Array:
         self.index, self.shape = index, x.shape
-        self.part = tuple(slice(None) if d == self.axis else slice(n) for d, n in enumerate(index.shape))
-        return _core.gather(x[self.part], index, self.axis, None)
+        self.part = part_of(x.shape, index.shape, self.axis)
+        return _core.gather(x[self.part] if self.part else x, index, self.axis, None, self.from_0)
 
     def backward(self, dy: Array) -> tuple[Array, None]:
         length = self.shape[self.axis]
-        if all(n == m or d == self.axis for d, (n, m) in enumerate(zip(dy.shape, self.shape, strict=True))):
+        if not self.part:
             return _core.scatter_add(dy, self.index, self.axis, length, None), None
         dx = zeros(self.shape, dy.dtype)
         _core.scatter_add(dy, self.index, self.axis, length, dx[self.part])
         return dx, None
+
+
+def part_of(sizes: tuple[int, ...], shape: tuple[int, ...], axis: int) -> tuple[slice, ...]:
+    """The slices of an array of these sizes that an index of a shape reaches; empty if it is all of it."""
+    for d, n in enumerate(shape):
+        if n != sizes[d] and d != axis:
+            return tuple([_ALL if d == axis else slice(n) for d, n in enumerate(shape)])
+    return ()
+
+
+def reaches_within(shape: tuple[int, ...], sizes: tuple[int, ...], axis: int = -1) -> bool:
+    """Whether an index of a shape is nowhere larger than these sizes, but for the axis."""
+    if len(shape) != len(sizes):
+        return False
+    for d, n in enumerate(shape):  # noqa: SIM110
+        if n > sizes[d] and d != axis:
+            return False
+    return True
 
 
 def _tuple(key: Any) -> tuple[Any, ...]:
@@ -171,7 +192,7 @@ def getitem(x: Any, key: Any) -> Tensor:
     >>> x[:, 1], x[x > 1.5], x[[0, 1, 1], [1, 0, 0]]
     (tensor([2., 4.]), tensor([2., 3., 4.]), tensor([2., 3., 3.]))
     """
-    if _is_basic(key):
+    if type(key) in _BASIC or _is_basic(key):
         try:
             return GetItem(key).apply(x)
         except IndexError as error:
@@ -182,11 +203,11 @@ def getitem(x: Any, key: Any) -> Tensor:
     return watched(_pick(x, picks_of(raw, x.shape)), key)
 
 
-def _pick(x: Tensor, picks: Picks) -> Tensor:
+def _pick(x: Tensor, picks: Picks, from_0: bool = False) -> Tensor:
     if not picks.axes:  # only integers, some in tensors
         return GetItem((*picks.basic, Ellipsis)).apply(x)
     if is_floating(x):
-        return Pick(picks).apply(x)
+        return Pick(picks, from_0).apply(x)
     require_no_gradient("getitem", x)
     return wrap(Pick(picks).forward(x._array))
 
@@ -209,38 +230,40 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Te
 
     index: integers, as many dimensions as x, and along the others at most x's sizes (the rest of x is not
     used, as in PyTorch; :func:`take_along_dim` broadcasts). Shape () counts as one dimension, and an empty
-    index may have any shape. Raises IndexError where an index is out of range, ValueError where the shapes do
-    not fit.
+    index may have any shape. Raises IndexError where an index is negative or out of range, ValueError where
+    the shapes do not fit.
 
     >>> import ranvier as rv
     >>> rv.gather(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([[0], [1]]))
     tensor([[1.],
             [4.]])
     """
+    return gathered(input, dim, index, from_0=True)
+
+
+def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
+    """:func:`gather`; negative indices count from the end, unless from_0."""
     input = as_tensor("gather", input)
     at = _dim("gather", dim, input.ndim)
     places = index_array("gather", index)
     if places.size == 0:
         return reshape(getitem(reshape(input, -1), slice(0, 0)), places.shape)
     if (input.ndim == 0 or places.ndim == 0) and input.ndim < 2 and places.ndim < 2:
-        return reshape(gather(reshape(input, -1), 0, places.reshape(-1)), places.shape)
-    fits = places.ndim == input.ndim
-    fits = fits and all(
-        n <= m or d == at for d, (n, m) in enumerate(zip(places.shape, input.shape, strict=True))
-    )
-    if not fits:
+        return reshape(gathered(reshape(input, -1), 0, places.reshape(-1), from_0), places.shape)
+    if not reaches_within(places.shape, input._array.shape, at):
         raise ValueError(
             f"[gather] got index of shape {places.shape} for x of shape {input.shape}; expected as many "
             f"dimensions, none but {at} larger than x's"
         )
     if is_floating(input):
-        return watched(Gather(at).apply(input, places), index)
+        return watched(Gather(at, from_0).apply(input, wrap(places)), index)
     require_no_gradient("gather", input)
     size, low, high = input.shape[at], int(places.min()), int(places.max())
-    if not -size <= low <= high < size:
+    least = 0 if from_0 else -size
+    if not least <= low <= high < size:
         wrong = low if high < size else high
         raise IndexError(
-            f"[gather] got index {wrong} for an axis of length {size}; expected {-size} to {size - 1}"
+            f"[gather] got index {wrong} for an axis of length {size}; expected {least} to {size - 1}"
         )
     part = tuple(slice(None) if d == at else slice(n) for d, n in enumerate(places.shape))
     return wrap(np.take_along_axis(input._array[part], places, at))
@@ -249,7 +272,8 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Te
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     """:func:`gather` with x and indices broadcast except along dim; without dim both are flattened.
 
-    For the indices that argmax and argsort return. Raises ValueError where the shapes do not broadcast.
+    For the indices that argmax and argsort return. With dim, negative indices count from the end. Raises
+    ValueError where the shapes do not broadcast.
 
     >>> import ranvier as rv
     >>> x = rv.tensor([[3.0, 1.0, 2.0], [4.0, 6.0, 5.0]])
@@ -278,7 +302,7 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     if tuple(sizes) != input.shape:
         input = expand(input, sizes)
     sizes[at] = places.shape[at]
-    return watched(gather(input, at, np.broadcast_to(places, sizes)), indices)
+    return watched(gathered(input, at, np.broadcast_to(places, sizes), from_0=False), indices)
 
 
 def index_select(input: Any, dim: int, index: Any) -> Tensor:
@@ -291,23 +315,22 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     tensor([[2., 2., 1.],
             [4., 4., 3.]])
     """
-    from_0("index_select", index)
-    return selected(input, dim, index)
+    return selected(input, dim, index, from_0=True)
 
 
-def from_0(name: str, index: Any) -> None:
+def require_from_0(name: str, index: Any) -> None:
     """Raises IndexError for a negative index, which PyTorch refuses in these functions."""
     places = index_array(name, index)
     if places.size and places.min() < 0:
         raise IndexError(f"[{name}] got index {places.min()}; expected indices from 0 on")
 
 
-def selected(input: Any, dim: int, index: Any) -> Tensor:
-    """:func:`index_select`, where negative indices count from the end."""
+def selected(input: Any, dim: int, index: Any, from_0: bool = False) -> Tensor:
+    """:func:`index_select`; negative indices count from the end, unless from_0."""
     input = as_tensor("index_select", input)
     rows = index_array("index_select", index)
     if input.ndim == 0 and rows.size == 1:
-        return reshape(selected(reshape(input, 1), dim, rows), ())
+        return reshape(selected(reshape(input, 1), dim, rows, from_0), ())
     at = _dim("index_select", dim, input.ndim)
     if rows.ndim > 1 or input.ndim == 0:
         raise ValueError(
@@ -315,11 +338,17 @@ def selected(input: Any, dim: int, index: Any) -> Tensor:
             "dimension" + ("" if input.ndim else " with one index")
         )
     rows = rows.reshape(-1)
-    if rows.size and not (rows.min() >= -input.shape[at] and rows.max() < input.shape[at]):
+    if from_0 and not is_floating(input):
+        require_from_0("index_select", rows)
+    try:
+        y = _pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape), from_0)
+    except IndexError:
+        size = input.shape[at]
         raise IndexError(
-            f"[index_select] got index {rows.min()} to {rows.max()} for an axis of length {input.shape[at]}"
-        )
-    return watched(_pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape)), index)
+            f"[index_select] got index {rows.min()} to {rows.max()} for an axis of length {size}; expected "
+            f"{0 if from_0 else -size} to {size - 1}"
+        ) from None
+    return watched(y, index)
 
 
 def masked_select(input: Any, mask: Any) -> Tensor:

@@ -12,7 +12,15 @@ import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import is_several
-from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, common_dtype, require_no_gradient
+from ranvier.ops.elementwise.dtypes import (
+    F32,
+    F64,
+    Array,
+    as_tensor,
+    common_dtype,
+    is_floating,
+    require_no_gradient,
+)
 from ranvier.ops.index import getitem
 from ranvier.ops.shape import _sizes, some_dim, unsqueeze
 
@@ -67,6 +75,11 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     (3, 2)
     """
     dim = dim if axis is None else axis
+    if type(tensors) in (list, tuple) and tensors and is_floating(tensors[0]):
+        try:
+            return Concatenate(dim).apply(*tensors)
+        except (TypeError, ValueError):  # other dtypes among them, or an error, which comes again
+            pass
     parts = [x if isinstance(x, Tensor) else as_tensor("cat", x) for x in _listed("cat", tensors)]
     dtype = parts[0]._array.dtype if parts else F32
     for x in parts:

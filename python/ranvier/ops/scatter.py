@@ -25,7 +25,7 @@ from ranvier.ops.elementwise.dtypes import (
     require_no_gradient,
 )
 from ranvier.ops.elementwise.whole import back
-from ranvier.ops.index import from_0, index_array
+from ranvier.ops.index import index_array, part_of, reaches_within, require_from_0
 from ranvier.ops.layout import zeros
 from ranvier.ops.shape import _dim, expand
 
@@ -43,17 +43,18 @@ class Scatter(Function):
         # as in PyTorch, index may be smaller than x and src: the rest of both is not used
         self.shape, self.index, self.src_shape = x.shape, index, src.shape
         x, src = _with_dimension(x), _with_dimension(src)
-        self.part = tuple(slice(None) if d == self.axis else slice(n) for d, n in enumerate(index.shape))
-        src = src[tuple(map(slice, index.shape))]
-        if x[self.part].shape == x.shape:
-            return _core.scatter(x, index, src, self.axis, self.add, None).reshape(self.shape)
+        self.part = part_of(x.shape, index.shape, self.axis)
+        if src.shape != index.shape:
+            src = src[tuple(map(slice, index.shape))]
+        if not self.part:
+            return _core.scatter(x, index, src, self.axis, self.add, None, True).reshape(self.shape)
         y = _core.copy(x, False, None)
-        _core.scatter(x[self.part], index, src, self.axis, self.add, y[self.part])
+        _core.scatter(x[self.part], index, src, self.axis, self.add, y[self.part], True)
         return y
 
     def backward(self, dy: Array) -> tuple[Array | None, None, Array | None]:
         dy = _with_dimension(dy)
-        part = dy[self.part]
+        part = dy[self.part] if self.part else dy
         if self.add:
             dx, dsrc = dy, _core.gather(part, self.index, self.axis, None) if self.needs[2] else None
         else:
@@ -90,8 +91,8 @@ def scatter(
     several values for one place the last stays, and only it gets a gradient. reduce 'add' adds them (see
     :func:`scatter_add`), 'multiply' multiplies, without a gradient.
 
-    Raises IndexError where an index is out of range, ValueError where the shapes do not fit, TypeError where
-    the dtypes differ, RuntimeError for 'multiply' where a gradient is required.
+    Raises IndexError where an index is negative or out of range, ValueError where the shapes do not fit,
+    TypeError where the dtypes differ, RuntimeError for 'multiply' where a gradient is required.
 
     >>> import ranvier as rv
     >>> rv.scatter(rv.zeros(2, 3), 1, rv.tensor([[2], [0]]), 1.0)
@@ -130,11 +131,8 @@ def _operands(name: str, x: Any, dim: int, index: Any, src: Any) -> tuple[Tensor
     src = _like(x, as_tensor(name, src), name)
     if src.ndim == 0 and places.size != 1:
         src = expand(src, places.shape)
-    sizes, of_src = x.shape or (1,), src.shape or (1,)
-    fits = places.ndim == len(sizes) == len(of_src)
-    fits = fits and all(n <= m for n, m in zip(places.shape, of_src, strict=True))
-    fits = fits and all(n <= m or d == at for d, (n, m) in enumerate(zip(places.shape, sizes, strict=True)))
-    if not fits:
+    sizes, of_src = x._array.shape or (1,), src._array.shape or (1,)
+    if not (reaches_within(places.shape, of_src) and reaches_within(places.shape, sizes, at)):
         raise ValueError(
             f"[{name}] got index of shape {places.shape}, x of shape {x.shape} and src of shape {src.shape}; "
             f"expected an index no larger than src, nor than x but for dimension {at}"
@@ -145,8 +143,9 @@ def _operands(name: str, x: Any, dim: int, index: Any, src: Any) -> tuple[Tensor
 def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, add: bool) -> Tensor:
     x, at, places, src = _operands(name, x, dim, index, src)
     if is_floating(x):
-        return watched(Scatter(at, add).apply(x, places, src), index)
+        return watched(Scatter(at, add).apply(x, wrap(places), src), index)
     require_no_gradient(name, x, src)
+    require_from_0(name, places)
     y = x._array.copy()
     where, values = _placed(at, places, src._array)
     if add:
@@ -170,6 +169,7 @@ def _multiplied(x: Any, dim: int, index: Any, src: Any) -> Tensor:
             "[scatter] got reduce 'multiply' where a gradient is required; expected tensors without one: "
             "detach(), or multiply by a scattered tensor of ones"
         )
+    require_from_0("scatter", places)
     y = x._array.copy()
     where, values = _placed(at, places, src._array)
     np.multiply.at(_with_dimension(y), where, values)
@@ -202,15 +202,10 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     """
     input, source = as_tensor("index_add", input), as_tensor("index_add", source)
     rows = _with_dimension(index_array("index_add", index))
-    from_0("index_add", rows)
-    at = _dim("index_add", dim, input.ndim)
-    expected = (
-        (*input.shape[:at], rows.size, *input.shape[at + 1 :])
-        if input.ndim
-        else ()
-        if rows.size == 1
-        else None
-    )
+    require_from_0("index_add", rows)
+    shape = input._array.shape
+    at = _dim("index_add", dim, len(shape))
+    expected = (*shape[:at], rows.size, *shape[at + 1 :]) if shape else () if rows.size == 1 else None
     if rows.ndim != 1 or source.shape != expected:
         raise ValueError(
             f"[index_add] got x of shape {input.shape}, index of shape {rows.shape} and source of shape "
@@ -218,6 +213,7 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
         )
     if alpha != 1:
         source = source * alpha
-    places = rows.reshape((1,) * at + (-1,) + (1,) * max(input.ndim - at - 1, 0))
-    places = np.broadcast_to(places, source.shape or (1,))
+    places, expected = rows.reshape((1,) * at + (-1,) + (1,) * max(len(shape) - at - 1, 0)), expected or (1,)
+    if places.shape != expected:
+        places = np.broadcast_to(places, expected)
     return watched(_scatter("index_add", input, at, places, source, add=True), index)

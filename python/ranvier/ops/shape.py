@@ -159,7 +159,8 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
     tensor([[0, 1, 2],
             [3, 4, 5]])
     """
-    input = as_tensor("reshape", input)
+    if not isinstance(input, Tensor):
+        input = as_tensor("reshape", input)
     if shape is not None:
         sizes = (shape,)
     target = sizes if sizes and type(sizes[0]) is int else _sizes("reshape", sizes)
@@ -248,12 +249,15 @@ def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
     >>> rv.zeros(2, 3, 4).transpose(0, 2).shape
     (4, 3, 2)
     """
-    input = as_tensor("transpose", input)
-    ndim = input._array.ndim
-    a, b = _dim("transpose", dim0, ndim), _dim("transpose", dim1, ndim)
-    dims = [*range(ndim)]
-    if dims:
-        dims[a], dims[b] = b, a
+    if not isinstance(input, Tensor):
+        input = as_tensor("transpose", input)
+    dims = [*range(input._array.ndim)]
+    try:  # a list counts from the end, too
+        a, b = index(dim0), index(dim1)
+        dims[a], dims[b] = dims[b], dims[a]
+    except (IndexError, TypeError):
+        for dim in (dim0, dim1):  # raises, unless x is a number
+            _dim("transpose", dim, len(dims))
     return Permute(tuple(dims)).apply(input)
 
 

@@ -11,6 +11,7 @@ import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.onnx.registry import operator
 from ranvier.onnx.values import FLOATS, array_of, axis_of, by_numpy, ints, like, raw, shape_of, tensor_of
+from ranvier.ops.index import gathered
 
 
 def _places(name: str, index: Any, size: int) -> Any:
@@ -44,7 +45,7 @@ def gather_elements(x: Any, index: Any, *, axis: int = 0) -> Any:
     if not isinstance(x, Tensor) and not isinstance(index, Tensor):
         part = tuple(slice(None) if d == at else slice(n) for d, n in enumerate(shape_of(index)))
         return np.take_along_axis(x[part], index, at)
-    return ops.gather(tensor_of(x), at, tensor_of(index))
+    return gathered(tensor_of(x), at, tensor_of(index), from_0=False)
 
 
 @operator("GatherND")

@@ -47,11 +47,14 @@ Square = of_input("Square", _core.square, _core.square_backward)
 Reciprocal = of_output("Reciprocal", _core.reciprocal, _core.reciprocal_backward)
 
 
+_NONE: Any = None  # shapes that no gradient needs: a missing attribute would make later instances slower
+
+
 class Add(Function):
     """y = a + b"""
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.shapes = a.shape, b.shape
+        self.shapes = (a.shape, b.shape) if True in self.needs else _NONE
         return _core.add(a, b, None)
 
     def backward(self, dy: Array) -> tuple[Array, Array]:
@@ -79,7 +82,7 @@ class Sub(Function):
     """y = a - b"""
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.shapes = a.shape, b.shape
+        self.shapes = (a.shape, b.shape) if True in self.needs else _NONE
         return _core.sub(a, b, None)
 
     def backward(self, dy: Array) -> tuple[Array, Array | None]:

@@ -11,7 +11,6 @@ import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import reshaped
 from ranvier.autograd.random import fresh_key
-from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.layout import zeros
@@ -21,7 +20,6 @@ from ranvier.ops.shape import expand
 __all__ = ["scaled_dot_product_attention"]
 
 _NAME = "scaled_dot_product_attention"
-_MINUS_INF = float("-inf")
 _FLOAT32 = np.dtype(np.float32)
 _PART = 1 << 20  # bytes of scores in one part: they stay in the cache
 _LEAST_ROWS = 64  # queries of a part: fewer are slow products
@@ -35,18 +33,20 @@ class _Part(NamedTuple):
     lead: tuple[slice, ...]
     rows: slice
     keys: slice
-    whole: bool  # all of them
 
     def of(self, x: Any, places: slice) -> Any:
         """The part of queries, keys, values or results (..., length, width); None of None."""
-        return x if self.whole or x is None else x[self.lead][..., places, :]
+        return x if self is _WHOLE or x is None else x[self.lead][..., places, :]
 
     def of_mask(self, mask: Array, ndim: int) -> Array:
-        if self.whole:
+        if self is _WHOLE:
             return mask
         every = (slice(None),) * (ndim - 2 - len(self.lead))
         index = (*self.lead, *every, self.rows, self.keys)[ndim - mask.ndim :]
         return mask[tuple(slice(None) if n == 1 else i for i, n in zip(index, mask.shape, strict=True))]
+
+
+_WHOLE = _Part((), slice(None), slice(None))
 
 
 def _cuts(lead: list[int], most: int) -> list[tuple[slice, ...]]:
@@ -62,20 +62,11 @@ def _cuts(lead: list[int], most: int) -> list[tuple[slice, ...]]:
     return cuts
 
 
-def _add_product(a: Array, b: Array, to: Array | None, first: bool, whole: Array | None) -> Array:
-    """whole, whose part `to` becomes a @ b, or what it was plus a @ b; without `to` a @ b itself."""
-    if to is None or first:
-        found = _core.matmul(a, b, None, "none", to)
-        return found if whole is None else whole
-    _core.add(to, _core.matmul(a, b, None, "none", None), to)
-    assert whole is not None
-    return whole
-
-
 class Attention(Function):
     """y = dropout(softmax(scale q k^T + masks)) v: q (..., L, E), k (..., S, E), v (..., S, D), y (..., L, D)
 
     Masks broadcast to the scores (..., L, S). In bool masks True hides a key if ``hides``, else it shows it.
+    Weights are in memory as (..., S, L), as the kernel computes them.
     """
 
     def __init__(
@@ -88,52 +79,60 @@ class Attention(Function):
     def forward(self, q: Array, k: Array, v: Array, *masks: Array) -> Any:
         self.shapes = q.shape, k.shape, v.shape, *(mask.shape for mask in masks)
         y = self._attend(q, k, v, masks)
-        return (y, self.dropped[0]) if self.with_weights else y
+        return (y, self.dropped.swapaxes(-1, -2)) if self.with_weights else y
 
     def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
-        dq, dk, dv, dscores = self._gradients(dy, dweights, self.needs[:3])
-        found = [dq, dk, dv, *(dscores if needed else None for needed in self.needs[3:])]
+        lead = self.q.shape[:-2]
+        to = [
+            zeros((*lead, *x.shape[-2:]), x.dtype) if needed else None
+            for x, needed in zip((self.q, self.k, self.v), self.needs, strict=False)
+        ]
+        if dy is None:  # the weights do not depend on v
+            to[2] = None
+        dscores = self._gradients(dy, dweights, to)
+        found = [*to, *(dscores if needed else None for needed in self.needs[3:])]
         return tuple(
             None if d is None else unbroadcast(d, shape) for d, shape in zip(found, self.shapes, strict=True)
         )
 
     def _attend(self, q: Array, k: Array, v: Array, masks: tuple[Array, ...]) -> Array:
-        self.q, self.k, self.v, self.masks = _core.mul(q, self.scale, None), k, v, masks
-        self.parts = self._parts()
-        needed = self.with_weights or True in self.needs
-        self.kept = needed and (self._scores_bytes() <= _MOST_KEPT or len(self.parts) == 1)
-        self.weights, self.dropped = [], []
-        y = None
-        if len(self.parts) > 1:
-            y = zeros((*self.q.shape[:-1], v.shape[-1]), v.dtype)
-        for part in self.parts:
-            weights = self._softmax(part)
-            dropped = weights if self.key is None else _core.dropout(weights, self.p, self.key, None)
-            found = _core.matmul(dropped, part.of(v, part.keys), None, "none", part.of(y, part.rows))
-            y = found if y is None else y
-            if self.kept:
-                self.weights.append(weights)
-                self.dropped.append(dropped)
-        assert y is not None
+        self.q, self.k, self.v, self.masks = q, k, v, masks
+        all_at_once = self.key is not None or self.with_weights or self._masks_need()
+        self.kept = all_at_once or (True in self.needs and self._scores_bytes() <= _MOST_KEPT)
+        y, self.weights = self._run(_WHOLE, v if self.key is None else None, self.kept)
+        self.dropped = self._drop(self.weights)
+        if self.key is not None:
+            y = _core.matmul(self.dropped.swapaxes(-1, -2), v, None, "none", None)
         return y
+
+    def _run(self, part: _Part, v: Array | None, keep: bool) -> tuple[Any, Any]:
+        """The results of a part of the queries, and its weights where they are kept."""
+        masks = [part.of_mask(mask, self.q.ndim) for mask in self.masks] + [None, None]
+        q, k = part.of(self.q, part.rows), part.of(self.k, part.keys)
+        first = part.rows.start or 0
+        return _core.attention(
+            q, k, v, self.scale, self.is_causal, first, masks[0], masks[1], self.hides, keep
+        )
+
+    def _drop(self, weights: Any) -> Any:
+        """Of weights or their gradient (..., S, L); what is dropped depends on the place in (..., L, S)."""
+        if self.key is None or weights is None:
+            return weights
+        return _core.dropout(weights.swapaxes(-1, -2), self.p, self.key, None).swapaxes(-1, -2)
+
+    def _masks_need(self) -> bool:
+        return True in self.needs[len(self.needs) - len(self.masks) :]
 
     def _scores_bytes(self) -> int:
         return math.prod(self.q.shape[:-1]) * self.k.shape[-2] * self.q.itemsize
 
     def _parts(self) -> list[_Part]:
-        """The scores of a part stay in the cache. Causal ones leave out the keys after their queries."""
+        """What weights that were not kept are computed again for: some of the leading dimensions and queries.
+
+        The scores of a part stay in the cache. Causal ones leave out the keys after their queries.
+        """
         *lead, length, _ = self.q.shape
         keys = self.k.shape[-2]
-        whole = [_Part((), slice(0, length), slice(0, keys), True)]
-        size = self._scores_bytes()
-        if (
-            self.key is not None  # dropout depends on the place among all scores
-            or self.with_weights
-            or True in self.needs[len(self.needs) - len(self.masks) :]
-            or size == 0
-            or (size <= _PART and (not self.is_causal or length <= _LEAST_ROWS))
-        ):
-            return whole
         leads: list[tuple[slice, ...]] = [()]
         if tuple(lead) == self.k.shape[:-2] == self.v.shape[:-2]:
             leads = _cuts(lead, _PART // max(length * keys * self.q.itemsize, 1))
@@ -141,88 +140,56 @@ class Attention(Function):
         step = max(_LEAST_ROWS, _PART // max(row, 1))
         if self.is_causal:
             step = min(step, max(_LEAST_ROWS, -(-length // _CAUSAL_PARTS)))
-        starts = range(0, length, step) if length > step else (0,)
-        rows = [slice(i, min(i + step, length)) for i in starts]
-        if len(leads) == len(rows) == 1:
-            return whole
-        # The last queries, which use the most keys, come first.
+        rows = [slice(i, min(i + step, length)) for i in range(0, length, step)]
         return [
-            _Part(lead, r, slice(0, min(r.stop, keys) if self.is_causal else keys), False)
+            _Part(lead, r, slice(0, min(r.stop, keys) if self.is_causal else keys))
             for lead in leads
-            for r in reversed(rows)
+            for r in rows
         ]
 
     def all_weights(self) -> Array:
-        """The weights of all parts, (..., L, S)."""
-        if self.parts[0].whole:
-            return self.weights[0]
-        found = zeros((*self.q.shape[:-1], self.k.shape[-2]), self.q.dtype)
-        for i, part in enumerate(self.parts):
-            at = part.of(found, part.rows)[..., part.keys]
-            _core.copy(self.weights[i] if self.kept else self._softmax(part), False, at)
-        return found
+        """The weights, (..., L, S)."""
+        weights: Array = self.weights if self.kept else self._run(_WHOLE, None, True)[1]
+        return weights.swapaxes(-1, -2)
 
-    def _softmax(self, part: _Part) -> Array:
-        """softmax(q k^T + masks), in the memory of the scores, the largest array here."""
-        k = part.of(self.k, part.keys)
-        scores = _core.matmul(part.of(self.q, part.rows), k.swapaxes(-1, -2), None, "none", None)
-        masks = [part.of_mask(mask, self.q.ndim) for mask in self.masks]
-        for mask in masks:
-            if mask.dtype.kind == "b":
-                true, false = (_MINUS_INF, scores) if self.hides else (scores, _MINUS_INF)
-                _core.where(mask, true, false, scores)
-            else:
-                _core.add(scores, mask, scores)
-        if self.is_causal and part.keys.stop > part.rows.start:  # the keys before are seen by all queries
-            near = scores[..., part.rows.start :]
-            seen = keep(np.tri(*near.shape[-2:], dtype=bool))
-            _core.where(seen, near, _MINUS_INF, near)
-        shown = _core.ne(scores, _MINUS_INF, None) if masks else None
-        weights = _core.softmax(scores, -1, scores)
-        if shown is not None:  # a query without visible keys gets zeros, not 0 / 0
-            _core.where(shown, weights, 0.0, weights)
-        return weights
-
-    def _gradients(
-        self, dy: Array | None, dweights: Array | None, needs: tuple[bool, ...]
-    ) -> tuple[Array | None, Array | None, Array | None, Array]:
-        """The gradients of q, k, v where needed, and of the last part of the scores."""
+    def _gradients(self, dy: Array | None, dweights: Array | None, to: list[Array | None]) -> Array | None:
+        """Those of q, k and v into arrays of zeros, or None; returns that of the scores, where needed."""
         q, k, v = self.q, self.k, self.v
-        several = len(self.parts) > 1
-        lead = q.shape[:-2]
-        dq, dk, dv = (
-            zeros((*lead, *x.shape[-2:]), x.dtype) if several and needed else None
-            for x, needed in zip((q, k, v), needs, strict=True)
-        )
-        for i, part in enumerate(self.parts):
-            weights = self.weights[i] if self.kept else self._softmax(part)
-            dropped = self.dropped[i] if self.kept else weights
-            part_dy = part.of(dy, part.rows)
-            first = not several or part.rows.stop == q.shape[-2]  # of the queries of these keys
-            if part_dy is not None and needs[2]:  # weights^T (..., S, L) dy (..., L, D)
-                dv = _add_product(dropped.swapaxes(-1, -2), part_dy, part.of(dv, part.keys), first, dv)
-            dscores = self._of_scores(part_dy, dweights, part.of(v, part.keys), weights)
-            if needs[0]:  # (..., L, S) k (..., S, E)
-                dq = _add_product(dscores, part.of(k, part.keys), part.of(dq, part.rows), True, dq)
-            if needs[1]:  # (..., S, L) scale q (..., L, E)
-                scores = dscores.swapaxes(-1, -2)
-                dk = _add_product(scores, part.of(q, part.rows), part.of(dk, part.keys), first, dk)
-        if dq is not None:
-            dq = _core.mul(dq, self.scale, dq)
-        return dq, dk, None if dy is None else dv, dscores
+        dq, dk, dv = to
+        if dy is None or dweights is not None or self.key is not None or self._masks_need():
+            return self._gradients_at_once(dy, dweights, to)
+        settings = self.scale, self.is_causal
+        if self.kept:
+            _core.attention_backward(dy, q, k, v, self.weights, *settings, 0, False, dq, dk, dv)
+            return None
+        for part in self._parts():
+            rows, keys = part.rows, part.keys
+            weights = self._run(part, None, True)[1]
+            inputs = part.of(dy, rows), part.of(q, rows), part.of(k, keys), part.of(v, keys)
+            outs = part.of(dq, rows), part.of(dk, keys), part.of(dv, keys)
+            _core.attention_backward(*inputs, weights, *settings, rows.start, True, *outs)
+        return None
 
-    def _of_scores(self, dy: Array | None, dweights: Array | None, v: Array, weights: Array) -> Array:
-        """The gradient of scores, from those of the result and the weights."""
+    def _gradients_at_once(self, dy: Array | None, dweights: Array | None, to: list[Array | None]) -> Array:
+        """With dropout, or with a gradient to the weights or of the scores, (..., L, S)."""
+        q, k, v = self.q, self.k, self.v
+        dw = None
+        if dweights is not None:
+            dw = _core.copy(dweights.swapaxes(-1, -2), False, None)
         if dy is not None:
-            dw = _core.matmul(dy, v.swapaxes(-1, -2), None, "none", None)
-            if dweights is not None:
-                _core.add(dw, dweights, dw)
-        else:
-            assert dweights is not None
-            dw = dweights
-        if self.key is not None:
-            dw = _core.dropout(dw, self.p, self.key, None)
-        return _core.softmax_backward(dw, weights, -1, None if dw is dweights else dw)
+            if to[2] is not None:  # weights^T (..., S, L) dy (..., L, D)
+                _core.matmul(self.dropped, dy, None, "none", to[2])
+            # v (..., S, D) dy^T (..., D, L)
+            of_dy = _core.matmul(v, dy.swapaxes(-1, -2), None, "none", None)
+            dw = of_dy if dw is None else _core.add(dw, of_dy, dw)
+        dw = self._drop(dw)
+        dscores: Array = _core.softmax_backward(dw, self.weights, -2, dw)
+        scores = _core.mul(dscores, self.scale, None)
+        if to[0] is not None:  # (..., L, S) k (..., S, E)
+            _core.matmul(scores.swapaxes(-1, -2), k, None, "none", to[0])
+        if to[1] is not None:  # (..., S, L) q (..., L, E)
+            _core.matmul(scores, q, None, "none", to[1])
+        return dscores.swapaxes(-1, -2)
 
 
 class PackedAttention(Attention):
@@ -239,28 +206,34 @@ class PackedAttention(Attention):
         self.mask_shapes = tuple(mask.shape for mask in masks)
         size = qkv.shape[2] // (3 * self.heads)  # not -1, which is undefined for an empty array
         parts = qkv.reshape(*qkv.shape[:2], 3, self.heads, size)
-        order = (2, 0, 3, 1, 4) if self.batch_first else (2, 1, 3, 0, 4)
-        q, k, v = _core.copy(parts.transpose(order), False, None)  # each (N, heads, L, D)
+        q, k, v = parts.transpose(self._order())  # each (N, heads, L, D)
         y = self._joined(self._attend(q, k, v, masks))
-        return (y, self.dropped[0]) if self.with_weights else y
+        return (y, self.dropped.swapaxes(-1, -2)) if self.with_weights else y
 
     def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
         if dy is not None:
             dy = reshaped(dy, (*dy.shape[:2], self.heads, dy.shape[2] // self.heads))
             dy = dy.transpose(0, 2, 1, 3) if self.batch_first else dy.transpose(1, 2, 0, 3)
-            dy = _core.copy(dy, False, None)
-        dq, dk, dv, dscores = self._gradients(dy, dweights, (True,) * 3)
-        parts = [self._apart(zeros(self.v.shape, self.v.dtype) if d is None else d) for d in (dq, dk, dv)]
-        dqkv = _core.concatenate(parts, 2)  # (N, L, 3 heads, D)
+        dqkv = zeros((*self._apart(self.q).shape[:2], 3, self.heads, self.q.shape[3]), self.q.dtype)
+        dscores = self._gradients(dy, dweights, list(dqkv.transpose(self._order())))
         masks = zip(self.needs[1:], self.mask_shapes, strict=True)
-        return _merged(dqkv), *(unbroadcast(dscores, shape) if needed else None for needed, shape in masks)
+        found = reshaped(dqkv, (*dqkv.shape[:2], 3 * self.heads * self.q.shape[3]))
+        return found, *(
+            unbroadcast(dscores, shape) if needed and dscores is not None else None for needed, shape in masks
+        )
+
+    def _order(self) -> tuple[int, ...]:
+        """(N, L, 3, heads, D) or (L, N, 3, heads, D) as (3, N, heads, L, D)"""
+        return (2, 0, 3, 1, 4) if self.batch_first else (2, 1, 3, 0, 4)
 
     def _apart(self, x: Array) -> Array:
         """(N, heads, L, D) as (N, L, heads, D) or (L, N, heads, D)"""
         return x.transpose(0, 2, 1, 3) if self.batch_first else x.transpose(2, 0, 1, 3)
 
-    def _joined(self, x: Array) -> Array:
-        return _merged(_core.copy(self._apart(x), False, None))
+    def _joined(self, y: Array) -> Array:
+        """Results have the queries' memory order: (N, L, heads, D) or (L, N, heads, D)."""
+        y = self._apart(y)
+        return _merged(y if y.flags.c_contiguous else _core.copy(y, False, None))
 
 
 def _merged(x: Array) -> Array:

@@ -15,7 +15,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.diagonal import diagonal
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
 from ranvier.ops.elementwise.where import masked_fill, where
-from ranvier.ops.index import index_array, selected
+from ranvier.ops.index import index_array, require_from_0, selected
 from ranvier.ops.join import select
 from ranvier.ops.scatter import scatter, scatter_add
 from ranvier.ops.shape import (
@@ -105,11 +105,14 @@ def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
 def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     """x with y[.., index[j], ..] = source[.., j, ..] along dim, in a new tensor.
 
+    Raises IndexError where an index is negative or out of range.
+
     >>> import ranvier as rv
     >>> rv.index_copy(rv.zeros(3), 0, rv.tensor([2, 0]), rv.tensor([5.0, 6.0]))
     tensor([6., 0., 5.])
     """
     input, source = as_tensor("index_copy", input), as_tensor("index_copy", source)
+    require_from_0("index_copy", index)
     at, rows = _rows("index_copy", input, dim, index)
     expected = (*input.shape[:at], rows.size, *input.shape[at + 1 :]) if input.ndim else ()
     if source.shape != expected and not (input.ndim == 0 and source.numel() == 1):
@@ -168,7 +171,7 @@ def scatter_reduce(
     """x with y[.., index[j], ..] = the reduction of all src[.., j, ..] written there, and of x's element.
 
     reduce: 'sum', 'prod', 'mean', 'amax' or 'amin'. Without include_self, x counts only where nothing is
-    written. Equal extremes share the gradient.
+    written. Equal extremes share the gradient. Raises IndexError where an index is negative or out of range.
 
     >>> import ranvier as rv
     >>> rv.scatter_reduce(rv.zeros(2), 0, rv.tensor([0, 0, 1]), rv.tensor([1.0, 5.0, 2.0]), "amax")
@@ -178,6 +181,7 @@ def scatter_reduce(
         raise ValueError(f"[scatter_reduce] got reduce {reduce!r}; expected sum, prod, mean, amax or amin")
     input, src = as_tensor("scatter_reduce", input), as_tensor("scatter_reduce", src)
     places = index_array("scatter_reduce", index)
+    require_from_0("scatter_reduce", places)
     at = _dim("scatter_reduce", dim, input.ndim)
     if reduce in ("sum", "mean") and is_floating(input):
         ones = full_like(src.detach(), 1)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.autograd.graph import of_input, refuse, rule
+from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.functions import log
@@ -45,14 +45,10 @@ def _masks(node: Any, dy: Any, first: int, shapes: Any) -> list[Tensor]:
     return [of_input(node, first + i, zeros(shape, dy._array.dtype)) for i, shape in enumerate(shapes)]
 
 
-def _unscaled(node: Any) -> Any:
-    return _core.div(node.q, node.scale, None) if node.scale else refuse(node)
-
-
 @rule(Attention)
 def _attention(node: Any, *dys: Tensor | None) -> tuple[Tensor | None, ...]:
     given = next(dy for dy in dys if dy is not None)
-    xs = [of_input(node, i, array) for i, array in enumerate((_unscaled(node), node.k, node.v))]
+    xs = [of_input(node, i, array) for i, array in enumerate((node.q, node.k, node.v))]
     masks = _masks(node, given, 3, node.shapes[3:])
 
     def forward(q: Tensor, k: Tensor, v: Tensor, *masks: Tensor) -> Any:
@@ -67,7 +63,7 @@ def _attention(node: Any, *dys: Tensor | None) -> tuple[Tensor | None, ...]:
 @rule(PackedAttention)
 def _packed(node: Any, *dys: Tensor | None) -> tuple[Tensor | None, ...]:
     given = next(dy for dy in dys if dy is not None)
-    parts = _core.concatenate([node._apart(x) for x in (_unscaled(node), node.k, node.v)], 2)
+    parts = _core.concatenate([node._apart(x) for x in (node.q, node.k, node.v)], 2)
     qkv, masks = of_input(node, 0, _merged(parts)), _masks(node, given, 1, node.mask_shapes)
     order = (0, 2, 1, 3) if node.batch_first else (2, 0, 1, 3)  # (N, heads, L, D) to what qkv has
 

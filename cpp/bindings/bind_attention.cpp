@@ -1,0 +1,148 @@
+#include <algorithm>
+#include <numeric>
+
+#include "bindings/define.h"
+#include "kernels/attention/attention.h"
+
+namespace ranvier::bind {
+namespace {
+
+constexpr int64_t kMostKeys = int64_t{1} << 40;  // no array has more
+
+bool broadcasts(const Shape& own, const Shape& to) {
+  const int lead = to.ndim - own.ndim;
+  for (int d = 0; d < own.ndim; ++d)
+    if (lead < 0 || (own[d] != 1 && own[d] != to[lead + d])) return false;
+  return lead >= 0;
+}
+
+// Numbers that are added to the scores, or bools.
+struct Mask : Input {
+  RANVIER_ANNOTATION("Array | None");
+  Mask(const Arg& arg) : Input(read(arg)) {}
+  static Input read(const Arg& arg) {
+    if (!arg.given()) return Input(arg);
+    Input any = Input::number(arg);
+    return any.dtype() == DType::boolean ? any : Input::floating(arg);
+  }
+
+  void expect_fits(const Input& q, const Shape& scores) const {
+    if (!*this) return;
+    if (dtype() != DType::boolean) q.expect_same_dtype(*this);
+    if (!broadcasts(shape(), scores)) fail("one that broadcasts to ", scores);
+  }
+
+  template <class T>
+  void set(const Shape& scores, TensorView<const bool>& flags, TensorView<const T>& added) const {
+    if (!*this) return;
+    if (dtype() == DType::boolean)
+      repeat(view<bool>(), scores, flags);
+    else
+      repeat(view<T>(), scores, added);
+  }
+};
+
+// x (..., rows, columns) for these leading dimensions, to which its own broadcast.
+Shape expect_matrices(const Input& x, const Shape& lead, int64_t rows, int64_t columns) {
+  Shape shape = lead;
+  shape.append(rows), shape.append(columns);
+  if (x && (x.ndim() < 2 || x.shape(x.ndim() - 2) != rows || x.shape(x.ndim() - 1) != columns ||
+            !broadcasts(x.shape(), shape)))
+    x.fail("one that broadcasts to ", shape, " along all but its last two dimensions");
+  return shape;
+}
+
+// In the memory order of q, but dense along the last dimension: heads of one projection are joined without a
+// copy. Of a q that repeats elements or runs backwards, C order.
+Output result_like(const Input& q, const Shape& shape) {
+  const auto v = q.view<char>();
+  int order[kMaxDims];
+  std::iota(order, order + v.ndim, 0);
+  for (int d = 0; d < v.ndim; ++d)
+    if (v.strides[d] <= 0 && v.shape[d] > 1) return Output::contiguous(q.dtype(), shape);
+  std::stable_sort(order, order + v.ndim - 1, [&](int a, int b) { return v.strides[a] > v.strides[b]; });
+  return Output::in_order(q.dtype(), shape, order);
+}
+
+// (y, weights): None without values, or where weights are not kept.
+std::tuple<MaybeOutput, MaybeOutput> attention(Floats q, Floats k, MaybeFloats v, Real scale, Truth is_causal,
+                                               Whole first, Mask mask, Mask padding, Truth hides,
+                                               Truth keep) {
+  if (q.ndim() < 2) q.fail("(..., L, E)");
+  if (k.ndim() < 2) k.fail("(..., S, E)");
+  if (v && v.ndim() < 2) v.fail("(..., S, D)");
+  if (first < 0 || first > kMostKeys) first.fail("0 to 2**40");
+  const Shape lead = q.shape().part(0, q.ndim() - 2);
+  const int64_t l = q.shape(q.ndim() - 2), s = k.shape(k.ndim() - 2);
+  const Shape k_shape = expect_matrices(k, lead, s, q.shape(q.ndim() - 1));
+  const Shape v_shape = v ? expect_matrices(v, lead, s, v.shape(v.ndim() - 1)) : Shape();
+  Shape scores = lead, by_keys = lead, y_shape = lead;
+  scores.append(l), scores.append(s), by_keys.append(s), by_keys.append(l);
+  for (const Mask* m : {&mask, &padding}) m->expect_fits(q, scores);
+  MaybeOutput y, weights;
+  if (keep) weights = Output::contiguous(q.dtype(), by_keys);
+  if (v) {
+    y_shape.append(l), y_shape.append(v.shape(v.ndim() - 1));
+    y = result_like(q, y_shape);
+  }
+  with_float(q.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    AttentionForward<T> call{};
+    call.settings = {scale, is_causal, first, hides};
+    call.query = q;
+    repeat(k.view<T>(), k_shape, call.key);
+    if (v) repeat(v.view<T>(), v_shape, call.value);
+    mask.set(scores, call.flags[0], call.added[0]);
+    padding.set(scores, call.flags[1], call.added[1]);
+    call.weights = weights, call.y = y;
+    invoke_sized(call, l * s * q.shape(q.ndim() - 1));
+  });
+  return {std::move(y), std::move(weights)};
+}
+
+// The gradients, into dq, dk and dv, each of which may be None; with `adds`, dk and dv are added to.
+void attention_backward(Floats dy, Floats q, Floats k, Floats v, Floats weights, Real scale, Truth is_causal,
+                        Whole first, Truth adds, MaybeInPlace dq, MaybeInPlace dk, MaybeInPlace dv) {
+  for (const Input* x : {&q, &k, &v})
+    if (x->ndim() < 2) x->fail("(..., length, width)");
+  if (first < 0 || first > kMostKeys) first.fail("0 to 2**40");
+  const Shape lead = q.shape().part(0, q.ndim() - 2);
+  const int64_t l = q.shape(q.ndim() - 2), e = q.shape(q.ndim() - 1);
+  const int64_t s = k.shape(k.ndim() - 2), d = v.shape(v.ndim() - 1);
+  const Shape k_shape = expect_matrices(k, lead, s, e), v_shape = expect_matrices(v, lead, s, d);
+  const auto shape = [&](int64_t rows, int64_t columns) {
+    Shape full = lead;
+    full.append(rows), full.append(columns);
+    return full;
+  };
+  weights.expect_shape(shape(s, l)), dy.expect_shape(shape(l, d));
+  if (l > 1 && weights.view<char>().strides[q.ndim() - 1] != 1) weights.fail("rows without gaps");
+  MaybeOutput results[3];
+  if (dq.given()) results[0] = dq.of(q.dtype(), shape(l, e));
+  if (dk.given()) results[1] = dk.of(q.dtype(), shape(s, e));
+  if (dv.given()) results[2] = dv.of(q.dtype(), shape(s, d));
+  with_float(q.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    AttentionBackward<T> call{};
+    call.settings = {scale, is_causal, first, false};
+    call.adds = adds;
+    call.query = q, call.weights = weights, call.dy = dy;
+    repeat(k.view<T>(), k_shape, call.key), repeat(v.view<T>(), v_shape, call.value);
+    call.dq = results[0], call.dk = results[1], call.dv = results[2];
+    invoke_sized(call, l * s * e);
+  });
+}
+
+}  // namespace
+
+void register_attention(py::module_& m) {
+  def(m,
+      "attention(q, k, v, scale, is_causal=False, first=0, mask=None, padding=None, hides=False, keep=False)",
+      attention);
+  def(m,
+      "attention_backward(dy, q, k, v, weights, scale, is_causal=False, first=0, adds=False, dq=None, "
+      "dk=None, dv=None)",
+      attention_backward, "attention");
+}
+
+}  // namespace ranvier::bind

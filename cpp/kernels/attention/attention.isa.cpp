@@ -1,0 +1,143 @@
+// The running softmax of attention, compiled once for each ISA level.
+#include "kernels/attention/attention.h"
+#include "base/unroll.h"
+#include "simd/lanes.h"
+#include "simd/math.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// Vectors of queries whose numbers are in registers; elsewhere small code matters more.
+template <class T>
+constexpr int kAtOnce = RANVIER_VECTOR_BYTES >= 32 && sizeof(T) == 4 ? 4 : 1;
+
+// kVectors vectors of queries from `first` on, the last one with n of them.
+template <int kVectors, class T>
+static __attribute__((noinline)) void update(const AttentionBlock<T>& b, int64_t first, int n) {
+  constexpr int L = lanes<T>;
+  T* const scores = b.scores + first;
+  vec<T> top[kVectors], sum[kVectors];
+  RANVIER_UNROLL
+  for (int v = 0; v < kVectors; ++v) top[v] = load(b.top + first + v * L);
+  for (int64_t k = 0; k < b.keys; ++k) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) top[v] = maximum(top[v], load_lanes(scores + k * b.step + v * L, n));
+  }
+  RANVIER_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const int64_t i = first + v * L;
+    const vec<T> before = load(b.top + i);
+    store(b.top + i, top[v]);
+    top[v] = select(top[v] == -Limits<T>::infinity, vec<T>{}, top[v]);  // no key so far
+    const vec<T> factor = exp_or_0(before - top[v]);
+    store(b.factor + i, factor);
+    sum[v] = load(b.sum + i) * factor;
+  }
+  for (int64_t k = 0; k < b.keys; ++k) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      T* const score = scores + k * b.step + v * L;
+      const vec<T> e = exp_or_0(load_lanes(score, n) - top[v]);
+      store_lanes(score, e, n);
+      sum[v] += e;
+    }
+  }
+  RANVIER_UNROLL
+  for (int v = 0; v < kVectors; ++v) store(b.sum + first + v * L, sum[v]);
+}
+
+// The same where the keys of a query are side by side: few queries leave most of a vector of them empty.
+template <class T>
+static void update_lines(const AttentionBlock<T>& b) {
+  constexpr int L = lanes<T>;
+  const auto part = [&](const T* x, int64_t k) RANVIER_INLINED {
+    const int64_t n = b.keys - k;
+    return n >= L ? load(x + k) : load_padded(x + k, static_cast<int>(n), -Limits<T>::infinity);
+  };
+  for (int64_t i = 0; i < b.rows; ++i) {
+    T* const x = b.scores + i * b.line;
+    vec<T> tops = broadcast(b.top[i]), sums{};
+    for (int64_t k = 0; k < b.keys; k += L) tops = maximum(tops, part(x, k));
+    const T top = reduce_max(tops);
+    const vec<T> base = broadcast(top == -Limits<T>::infinity ? T(0) : top);
+    alignas(64) T factor[L];
+    store(factor, exp_or_0(broadcast(b.top[i]) - base));
+    for (int64_t k = 0; k < b.keys; k += L) {
+      const vec<T> e = exp_or_0(part(x, k) - base);
+      const int64_t n = b.keys - k;
+      n >= L ? store(x + k, e) : store_n(x + k, e, static_cast<int>(n));
+      sums += e;  // 0 beyond the last key
+    }
+    b.top[i] = top, b.factor[i] = factor[0], b.sum[i] = b.sum[i] * factor[0] + reduce_add(sums);
+  }
+}
+
+template <class T>
+static void update(const AttentionBlock<T>& b) {
+  if (b.step == 1 && b.rows <= kFewQueries) return update_lines(b);
+  constexpr int L = lanes<T>, kVectors = kAtOnce<T>;
+  int64_t i = 0;
+  for (; i + kVectors * L <= b.rows; i += kVectors * L) update<kVectors>(b, i, L);
+  for (; i < b.rows; i += L) update<1>(b, i, b.rows - i < L ? static_cast<int>(b.rows - i) : L);
+}
+
+template <class T>
+static void scale_rows(const AttentionRows<T>& r) {
+  constexpr int L = lanes<T>;
+  for (int64_t i = 0; i < r.rows; ++i) {
+    T* const row = r.y + i * r.step_y;
+    const T* const from = r.x + i * r.step_x;
+    const vec<T> factor = broadcast(r.factor[i]);
+    int64_t j = 0;
+    for (; j + L <= r.columns; j += L) store(row + j, load(from + j) * factor);
+    const int n = static_cast<int>(r.columns - j);
+    if (n > 0) store_n(row + j, load_n(from + j, n) * factor, n);
+  }
+}
+
+template <class T>
+static void scale_columns(const AttentionRows<T>& r) {
+  constexpr int L = lanes<T>;
+  for (int64_t i = 0; i < r.rows; ++i) {
+    T* const row = r.y + i * r.step_y;
+    const T* const from = r.x + i * r.step_x;
+    int64_t j = 0;
+    for (; j + L <= r.columns; j += L) store(row + j, load(from + j) * load(r.factor + j));
+    const int n = static_cast<int>(r.columns - j);
+    if (n > 0) store_n(row + j, load_n(from + j, n) * load(r.factor + j), n);
+  }
+}
+
+// As update().
+template <int kVectors, class T>
+static __attribute__((noinline)) void gradient(const AttentionGradient<T>& g, int64_t first, int n) {
+  constexpr int L = lanes<T>;
+  vec<T> sum[kVectors] = {};
+  for (int64_t k = 0; k < g.keys; ++k) {
+    const T *x = g.x + k * g.step_x + first, *w = g.w + k * g.step_w + first;
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) sum[v] += load_lanes(x + v * L, n) * load_lanes(w + v * L, n);
+  }
+  for (int64_t k = 0; k < g.keys; ++k) {
+    T* const x = g.x + k * g.step_x + first;
+    const T* const w = g.w + k * g.step_w + first;
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v)
+      store_lanes(x + v * L, (load_lanes(x + v * L, n) - sum[v]) * load_lanes(w + v * L, n) * g.scale, n);
+  }
+}
+
+template <class T>
+static void gradient(const AttentionGradient<T>& g) {
+  constexpr int L = lanes<T>, kVectors = kAtOnce<T>;
+  int64_t i = 0;
+  for (; i + kVectors * L <= g.rows; i += kVectors * L) gradient<kVectors>(g, i, L);
+  for (; i < g.rows; i += L) gradient<1>(g, i, g.rows - i < L ? static_cast<int>(g.rows - i) : L);
+}
+
+template <class T>
+static constexpr AttentionKernels<T> attention_table = {update<T>, scale_rows<T>, scale_columns<T>,
+                                                        gradient<T>};
+
+RANVIER_DEFINE_TABLES(AttentionKernels, attention_kernels, attention_table);
+
+}  // namespace ranvier::RANVIER_ISA

@@ -1,0 +1,210 @@
+#include <algorithm>
+
+#include "base/carve.h"
+#include "base/integers.h"
+#include "base/parallel.h"
+#include "kernels/attention/attention.h"
+#include "kernels/attention/heads.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/plan.h"
+
+namespace ranvier {
+namespace {
+
+// Of a block, fixed: they decide the bits. Long scores leave less room for queries.
+constexpr int64_t kQueries = 128, kLessQueries = 64, kManyKeys = 1024;
+constexpr int64_t kVector = 16;         // elements of the widest vector
+constexpr int64_t kGroupScores = 4096;  // of heads that are computed together
+constexpr double kNsPerScore = 0.2;     // of the softmax, of float, roughly
+
+// Some heads are a part: a thread's, or that of all threads where there are fewer parts than threads.
+template <class T>
+struct Parts {
+  explicit Parts(const AttentionBackward<T>& c)
+      : from_outside(c.adds),
+        lead(c.query, c.key, c.value, c.weights, c.dy, c.dq, c.dk, c.dv),
+        l(c.weights.shape[c.weights.ndim - 1]),
+        s(c.weights.shape[c.weights.ndim - 2]),
+        e(c.query.shape[c.query.ndim - 1]),
+        d(c.dy.shape[c.dy.ndim - 1]) {
+    rows = std::min(l, s > kManyKeys ? kLessQueries : kQueries);
+    blocks = rows ? ceil_div(l, rows) : 0;
+    if (blocks > 1 && l - (blocks - 1) * rows <= kGemvRows) --blocks;  // the last one is larger
+    group = std::max<int64_t>(1, std::min(lead.heads, kGroupScores / std::max<int64_t>(l * s, 1)));
+    if (adds()) group = 1;
+    groups = ceil_div(lead.heads, group);
+  }
+  int64_t count() const { return l && s ? lead.outer * groups : 0; }
+  int64_t row(int64_t block) const { return block == blocks ? l : block * rows; }
+  int64_t most_rows() const { return std::max(rows, l - row(blocks - 1)); }
+
+  bool adds() const { return from_outside || blocks > 1; }  // one head at a time
+
+  bool from_outside;  // adds to what is in dk and dv
+  AttentionHeads lead;
+  int64_t l, s, e, d;
+  int64_t rows, blocks, group, groups;
+};
+
+template <class T>
+struct Buffers {
+  Buffers(const Parts<T>& parts, size_t scratch_bytes, Carver& carver) {
+    rows = parts.most_rows();
+    scores = carver.take<T>(parts.group * rows * parts.s);
+    dy = carver.take<T>(parts.group * rows * parts.d);
+    room = carver.take<T>(parts.adds() ? parts.s * std::max(parts.e, parts.d) : 0);
+    scratch = carver.take<char>(static_cast<int64_t>(scratch_bytes));
+  }
+  int64_t rows;  // between rows of `scores` and `dy`
+  T *scores, *dy, *room;
+  char* scratch;
+};
+
+// A block of queries of some heads.
+template <class T>
+struct Block {
+  const AttentionBackward<T>& call;
+  const Parts<T>& parts;
+  const Buffers<T>& buffers;
+  int64_t outer, head, heads;
+  int64_t row, rows, keys;  // queries from `row` on, and the keys that any of them sees
+  bool added;               // to what is in dk and dv
+
+  Block(const AttentionBackward<T>& call, const Parts<T>& parts, const Buffers<T>& buffers, int64_t part,
+        int64_t block)
+      : call(call), parts(parts), buffers(buffers) {
+    outer = part / parts.groups, head = part % parts.groups * parts.group;
+    heads = std::min(parts.group, parts.lead.heads - head);
+    row = parts.row(block), rows = parts.row(block + 1) - row;
+    keys = call.settings.is_causal ? std::min(parts.s, call.settings.first + row + rows) : parts.s;
+    added = call.adds || block < parts.blocks - 1;
+  }
+
+  template <class U>
+  TensorView<U> of_queries(const TensorView<U>& x) const {
+    return parts.lead.of(x, outer, head, heads, row, rows);
+  }
+  template <class U>
+  TensorView<U> of_keys(const TensorView<U>& x) const {
+    return parts.lead.of(x, outer, head, heads, 0, keys);
+  }
+  TensorView<const T> weights() const {  // (heads, keys, rows)
+    TensorView<const T> w = of_keys(call.weights);
+    w.data += row * w.strides[2], w.shape[2] = rows;
+    return w;
+  }
+  TensorView<T> scores() const {
+    return {buffers.scores, 3, {heads, keys, rows}, {parts.s * buffers.rows, buffers.rows, 1}};
+  }
+  TensorView<const T> dy_transposed() const {
+    return {buffers.dy, 3, {heads, parts.d, rows}, {parts.d * buffers.rows, buffers.rows, 1}};
+  }
+
+  using Product = AttentionProduct<T>;
+  Product of_weights() const { return {of_keys(call.value), dy_transposed(), scores(), false, nullptr}; }
+  Product of_value() const { return {weights(), of_queries(call.dy), of_keys(call.dv), added, buffers.room}; }
+  Product of_key() const {
+    return {as_const(scores()), of_queries(call.query), of_keys(call.dk), added, buffers.room};
+  }
+  Product of_query() const {
+    return {transposed(as_const(scores())), of_keys(call.key), of_queries(call.dq), false, nullptr};
+  }
+  size_t scratch_bytes(int threads) const {
+    size_t most = of_weights().workspace_bytes(threads);
+    if (call.dv.data) most = std::max(most, of_value().workspace_bytes(threads));
+    if (call.dk.data) most = std::max(most, of_key().workspace_bytes(threads));
+    if (call.dq.data) most = std::max(most, of_query().workspace_bytes(threads));
+    return most;
+  }
+
+  void transpose_dy() const {
+    const TensorView<const T> dy = of_queries(call.dy);
+    for (int64_t h = 0; h < heads; ++h)
+      matmul_kernels<T>().pack(parts.d, static_cast<int>(rows), static_cast<int>(buffers.rows),
+                               dy.data + h * dy.strides[0], dy.strides[2], dy.strides[1],
+                               buffers.dy + h * parts.d * buffers.rows);
+  }
+  void to_scores() const {
+    const TensorView<T> x = scores();
+    const TensorView<const T> w = weights();
+    for (int64_t h = 0; h < heads; ++h)
+      attention_kernels<T>().gradient({keys, rows, x.data + h * x.strides[0], x.strides[1],
+                                       w.data + h * w.strides[0], w.strides[1],
+                                       static_cast<T>(call.settings.scale)});
+  }
+
+  void run(const OpenTeam& crew) const {
+    if (call.dv.data) of_value().run(crew, buffers.scratch);
+    if (!call.dk.data && !call.dq.data) return;
+    if (crew.index() == 0) transpose_dy();
+    crew.barrier();
+    of_weights().run(crew, buffers.scratch);
+    if (crew.index() == 0) to_scores();
+    crew.barrier();
+    if (call.dk.data) of_key().run(crew, buffers.scratch);
+    if (call.dq.data) of_query().run(crew, buffers.scratch);
+  }
+};
+
+// The last block, which sees the most keys, comes first.
+template <class T>
+void run_part(const AttentionBackward<T>& call, const Parts<T>& parts, const Buffers<T>& buffers,
+              int64_t part, const OpenTeam& crew) {
+  for (int64_t block = parts.blocks - 1; block >= 0; --block) {
+    if (crew.size() == 1 && interrupted(crew)) return;  // others would wait at a barrier
+    Block<T>(call, parts, buffers, part, block).run(crew);
+  }
+}
+
+// What the products of any block need, each on so many threads.
+template <class T>
+size_t scratch_bytes(const AttentionBackward<T>& call, const Parts<T>& parts, int threads) {
+  Carver carver(nullptr);
+  const Buffers<T> none(parts, 0, carver);
+  size_t most = 0;
+  for (int64_t part : {int64_t{0}, parts.groups - 1})
+    for (int64_t block = parts.blocks - 1; block >= 0; --block) {
+      if (!call.settings.is_causal && block < parts.blocks - 2) break;  // all alike
+      most = std::max(most, Block<T>(call, parts, none, part, block).scratch_bytes(threads));
+    }
+  return most;
+}
+
+}  // namespace
+
+template <class T>
+size_t AttentionBackward<T>::workspace_bytes(int threads) const {
+  const Parts<T> parts(*this);
+  if (parts.count() == 0) return 0;
+  const bool alone = parts.count() >= threads;
+  const size_t scratch = scratch_bytes(*this, parts, alone ? 1 : threads);
+  Carver carver(nullptr);
+  for (int i = 0; i < (alone ? threads : 1); ++i) Buffers<T>(parts, scratch, carver);
+  return carver.used();
+}
+
+template <class T>
+void AttentionBackward<T>::run(const Team& team, void* workspace) const {
+  const Parts<T> parts(*this);
+  if (parts.count() == 0) return;
+  const bool alone = parts.count() >= team.threads();
+  const size_t scratch = scratch_bytes(*this, parts, alone ? 1 : team.threads());
+  const double per_score = kMatmulNsPerProduct * static_cast<double>(2 * parts.e + 2 * parts.d) + kNsPerScore;
+  const double scores = static_cast<double>(parts.lead.outer * parts.lead.heads * parts.l * parts.s);
+  team.region(scores * per_score * (sizeof(T) / 4), [&](const OpenTeam& team) {
+    Carver carver(workspace);
+    for (int i = 0; alone && i < team.index(); ++i) Buffers<T>(parts, scratch, carver);
+    const Buffers<T> own(parts, scratch, carver);
+    if (!alone) {
+      for (int64_t i = 0; i < parts.count(); ++i) run_part(*this, parts, own, i, team);
+      return;
+    }
+    for (Chunks c(team, parts.count(), Chunks::size(team, parts.count())); c.next();)
+      for (int64_t i = c.begin; i < c.end && !interrupted(team); ++i)
+        run_part(*this, parts, own, i, team.alone());
+  });
+}
+
+RANVIER_INSTANTIATE(AttentionBackward);
+
+}  // namespace ranvier

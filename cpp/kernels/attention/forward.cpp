@@ -1,0 +1,277 @@
+#include "kernels/attention/attention.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "base/carve.h"
+#include "base/integers.h"
+#include "base/parallel.h"
+#include "kernels/attention/heads.h"
+#include "kernels/copy/copy.h"
+#include "kernels/matmul/plan.h"
+
+namespace ranvier {
+namespace {
+
+// Fixed, not by the machine's caches: they decide the bits.
+constexpr int64_t kKeys = 384;                        // of a block, at most: one chain of products
+constexpr int64_t kManyKeys = 4096;                   // of few queries: matmul cannot add to so few rows
+constexpr int64_t kQueries = 64, kManyQueries = 128;  // of a block, where there are more keys
+constexpr int64_t kVector = 16;                       // elements of the widest vector
+constexpr int64_t kGroupScores = 4096;                // of heads that are computed together
+constexpr double kNsPerScore = 0.4;                   // of the softmax, of float, roughly
+
+// A call in parts: each a block of queries of some heads.
+template <class T>
+struct Parts {
+  explicit Parts(const AttentionForward<T>& call)
+      : lead(call.query, call.key, call.value, call.flags[0], call.flags[1], call.added[0], call.added[1],
+             call.weights, call.y) {
+    const TensorView<const T>&q = call.query, &k = call.key;
+    l = q.shape[q.ndim - 2], e = q.shape[q.ndim - 1], s = k.shape[k.ndim - 2];
+    d = call.value.data ? call.value.shape[call.value.ndim - 1] : 0;
+    keys = std::min(s, l <= kFewQueries ? kManyKeys : kKeys),
+    rows = std::min(l, s > kKeys ? kManyQueries : kQueries);
+    blocks = rows ? ceil_div(l, rows) : 0;
+    if (blocks > 1 && l - (blocks - 1) * rows <= kGemvRows) --blocks;  // the last one is larger
+    group = std::max<int64_t>(1, std::min(lead.heads, kGroupScores / std::max<int64_t>(rows * s, 1)));
+    if (s > keys) group = 1;  // results are added to
+    groups = ceil_div(lead.heads, group);
+  }
+  int64_t count() const { return lead.outer * groups * blocks; }
+  int64_t row(int64_t block) const { return block == blocks ? l : block * rows; }
+
+  AttentionHeads lead;
+  int64_t l, s, e, d;
+  int64_t rows, keys;  // of a block
+  int64_t group;       // heads of a part, at most
+  int64_t blocks, groups;
+};
+
+// Memory of one thread for the largest part.
+template <class T>
+struct Buffers {
+  Buffers(const Parts<T>& parts, size_t scratch_bytes, Carver& carver) {
+    rows = std::max(parts.rows, parts.l - parts.row(parts.blocks - 1)), lines = round_up(rows, kVector);
+    scaled = carver.take<T>(parts.group * rows * parts.e);
+    scores = carver.take<T>(parts.group * rows * parts.keys);
+    room = carver.take<T>(rows * parts.d);
+    top = carver.take<T>(parts.group * lines);
+    sum = carver.take<T>(parts.group * lines);
+    factors = carver.take<T>(parts.group * lines *
+                             std::max<int64_t>(ceil_div(parts.s, std::max<int64_t>(parts.keys, 1)), 1));
+    scratch = carver.take<char>(static_cast<int64_t>(scratch_bytes));
+  }
+  int64_t rows;   // of the largest part: between rows of `scaled` and `scores`
+  int64_t lines;  // elements of a head in what follows `scores`
+  T *scaled, *scores, *room, *top, *sum, *factors;
+  char* scratch;
+};
+
+// One part: its kernel calls, each on one thread.
+template <class T>
+struct Part {
+  const AttentionForward<T>& call;
+  const Parts<T>& parts;
+  const Buffers<T>& buffers;
+  int64_t outer, head, heads;  // see AttentionHeads: `heads` of them from `head` on
+  int64_t row, rows, keys;     // queries from `row` on; all keys that any of them sees
+
+  // The last block, which sees the most keys, comes first.
+  Part(const AttentionForward<T>& call, const Parts<T>& parts, const Buffers<T>& buffers, int64_t index)
+      : call(call), parts(parts), buffers(buffers) {
+    const int64_t block = parts.blocks - 1 - index % parts.blocks;
+    row = parts.row(block), rows = parts.row(block + 1) - row;
+    head = index / parts.blocks % parts.groups * parts.group;
+    heads = std::min(parts.group, parts.lead.heads - head);
+    outer = index / parts.blocks / parts.groups;
+    keys = call.settings.is_causal ? std::min(parts.s, call.settings.first + row + rows) : parts.s;
+  }
+
+  // Rows [begin, begin + n) of its matrices.
+  template <class U>
+  TensorView<U> of(const TensorView<U>& x, int64_t begin, int64_t n) const {
+    return parts.lead.of(x, outer, head, heads, begin, n);
+  }
+  TensorView<T> weights(int64_t begin, int64_t n) const {  // (heads, n, rows)
+    TensorView<T> w = of(call.weights, begin, n);
+    w.data += row * w.strides[2], w.shape[2] = rows;
+    return w;
+  }
+  // Rows of a buffer are as far apart in all parts: a product's bits depend on whether its columns are
+  // contiguous.
+  TensorView<T> scaled() const {  // (heads, e, rows)
+    return {buffers.scaled, 3, {heads, parts.e, rows}, {parts.e * buffers.rows, buffers.rows, 1}};
+  }
+  TensorView<T> scores(int64_t n) const {  // (heads, n, rows)
+    if (parts.l <= kFewQueries)
+      return {buffers.scores, 3, {heads, n, rows}, {parts.keys * buffers.rows, 1, parts.keys}};
+    return {buffers.scores, 3, {heads, n, rows}, {parts.keys * buffers.rows, buffers.rows, 1}};
+  }
+  T* factor(int64_t block) const { return buffers.factors + block * parts.group * buffers.lines; }
+
+  AttentionProduct<T> scores_product(int64_t begin, int64_t n) const {
+    return {of(call.key, begin, n), as_const(scaled()), scores(n), false, nullptr};
+  }
+  AttentionProduct<T> result_product(int64_t begin, int64_t n) const {
+    return {transposed(as_const(scores(n))), of(call.value, begin, n), result(), begin > 0, buffers.room};
+  }
+  size_t scratch_bytes() const {
+    const int64_t begin = keys / std::max<int64_t>(parts.keys, 1) * parts.keys;
+    size_t most = 0;
+    for (const auto& [first, n] :
+         {std::pair{int64_t{0}, std::min(keys, parts.keys)}, std::pair{begin, keys - begin}}) {
+      most = std::max(most, scores_product(first, n).workspace_bytes(1));
+      if (call.value.data) most = std::max(most, result_product(first, n).workspace_bytes(1));
+    }
+    return most;
+  }
+
+  template <class U>
+  TensorView<const U> mask(const TensorView<const U>& x, int64_t begin, int64_t n) const {
+    TensorView<const U> m = transposed(of(x, row, rows));
+    m.data += begin * m.strides[1], m.shape[1] = n;
+    return m;
+  }
+
+  // Adds what is added to the scores of keys [begin, begin + n), then hides keys: -inf.
+  void apply_masks(const OpenTeam& team, int64_t begin, int64_t n, const TensorView<T>& w) const {
+    constexpr T hidden = -std::numeric_limits<T>::infinity();
+    for (const TensorView<const T>& added : call.added)
+      if (added.data)
+        Elementwise<T>{ElementwiseOp::add, 2, {as_const(w), mask(added, begin, n)}, {}, w}.run(team, nullptr);
+    for (const TensorView<const bool>& flags : call.flags)
+      if (flags.data) {
+        Where<T> where{mask(flags, begin, n), {}, {hidden, hidden}, w};
+        where.x[call.settings.hides ? 1 : 0] = as_const(w);
+        where.run(team, nullptr);
+      }
+    if (!call.settings.is_causal) return;
+    const int64_t first = call.settings.first + row;  // sees itself, and the queries after it
+    for (int64_t h = 0; h < heads; ++h)
+      for (int64_t p = std::max(begin, first + 1); p < begin + n; ++p)
+        for (int64_t i = 0; i < std::min(p - first, rows); ++i)
+          w.data[h * w.strides[0] + (p - begin) * w.strides[1] + i * w.strides[2]] = hidden;
+  }
+
+  void run_block(const OpenTeam& team, int64_t block) const {
+    const int64_t begin = block * parts.keys, n = std::min(parts.keys, keys - begin);
+    const TensorView<T> w = scores(n);
+    scores_product(begin, n).run(team, buffers.scratch);
+    apply_masks(team, begin, n, w);
+    const auto update = attention_kernels<T>().update;
+    for (int64_t h = 0; h < heads; ++h) {
+      const int64_t line = h * buffers.lines;
+      update({n, rows, w.strides[1], w.strides[2], w.data + h * w.strides[0], buffers.top + line,
+              buffers.sum + line, factor(block) + line});
+    }
+    if (call.weights.data && begin + n < keys) Copy<T>{as_const(w), weights(begin, n)}.run(team, nullptr);
+    if (!call.value.data) return;
+    if (block > 0) scale_result(factor(block));
+    result_product(begin, n).run(team, buffers.scratch);
+  }
+
+  TensorView<T> result() const { return of(call.y, row, rows); }
+
+  void scale_result(const T* factors) const {
+    const TensorView<T> y = result();
+    for (int64_t h = 0; h < heads; ++h) {
+      T* const at = y.data + h * y.strides[0];
+      attention_kernels<T>().scale_rows(
+          {rows, y.shape[2], at, y.strides[1], at, y.strides[1], factors + h * buffers.lines});
+    }
+  }
+
+  // scale q^T
+  void scale_queries(const OpenTeam& team) const {
+    const TensorView<const T> q = of(call.query, row, rows);
+    const int64_t size = parts.e * buffers.rows;
+    for (int64_t h = 0; h < heads; ++h)
+      matmul_kernels<T>().pack(parts.e, static_cast<int>(rows), static_cast<int>(buffers.rows),
+                               q.data + h * q.strides[0], q.strides[2], q.strides[1],
+                               buffers.scaled + h * size);
+    const TensorView<T> all{buffers.scaled, 1, {heads * size}, {1}};
+    const T scale = static_cast<T>(call.settings.scale);
+    Elementwise<T>{ElementwiseOp::mul, 2, {as_const(all), {}}, {0, scale}, all}.run(team, nullptr);
+  }
+
+  void run(const OpenTeam& team) const {
+    scale_queries(team);
+    const int64_t lines = heads * buffers.lines,
+                  blocks = std::max<int64_t>(ceil_div(keys, std::max<int64_t>(parts.keys, 1)), 1);
+    std::fill_n(buffers.top, lines, -std::numeric_limits<T>::infinity());
+    std::fill_n(buffers.sum, lines, T(0));
+    for (int64_t block = 0; block < blocks; ++block) run_block(team, block);
+    T* const last = buffers.sum;  // what results and weights are multiplied by
+    for (int64_t i = 0; i < lines; ++i) last[i] = last[i] == 0 ? 0 : 1 / last[i];
+    if (call.value.data) scale_result(last);
+    if (call.weights.data) finish_weights(team, blocks, last);
+  }
+
+  // The block that is still in the buffer, then those before it; zeros for the keys after all queries.
+  void finish_weights(const OpenTeam& team, int64_t blocks, T* factors) const {
+    for (int64_t block = blocks - 1; block >= 0; --block) {
+      const int64_t begin = block * parts.keys, n = std::min(parts.keys, keys - begin);
+      const TensorView<T> w = weights(begin, n);
+      const bool copies = parts.l <= kFewQueries && block == blocks - 1;
+      if (copies) Copy<T>{as_const(scores(n)), w}.run(team, nullptr);
+      const TensorView<T> from = block == blocks - 1 && !copies ? scores(n) : w;
+      for (int64_t h = 0; h < heads; ++h)
+        attention_kernels<T>().scale_columns({n, rows, from.data + h * from.strides[0], from.strides[1],
+                                              w.data + h * w.strides[0], w.strides[1],
+                                              factors + h * buffers.lines});
+      for (int64_t i = 0; i < heads * buffers.lines; ++i) factors[i] *= factor(block)[i];
+    }
+    const TensorView<T> w = weights(0, parts.s);
+    for (int64_t h = 0; h < heads; ++h)
+      for (int64_t p = keys; p < parts.s; ++p)
+        std::fill_n(w.data + h * w.strides[0] + p * w.strides[1], rows, T(0));
+  }
+};
+
+// What the products of any part need. Groups and blocks but the last are alike, but for the keys that causal
+// ones see.
+template <class T>
+size_t scratch_bytes(const AttentionForward<T>& call, const Parts<T>& parts) {
+  Carver carver(nullptr);
+  const Buffers<T> none(parts, 0, carver);
+  size_t most = 0;
+  for (int64_t group = 0; group < parts.groups; group += std::max<int64_t>(parts.groups - 1, 1))
+    for (int64_t block = 0; block < parts.blocks && (call.settings.is_causal || block < 2); ++block)
+      most = std::max(most, Part<T>(call, parts, none, group * parts.blocks + block).scratch_bytes());
+  return most;
+}
+
+}  // namespace
+
+template <class T>
+size_t AttentionForward<T>::workspace_bytes(int threads) const {
+  const Parts<T> parts(*this);
+  if (parts.count() == 0) return 0;
+  Carver carver(nullptr);
+  const size_t scratch = scratch_bytes(*this, parts);
+  for (int i = 0; i < threads; ++i) Buffers<T>(parts, scratch, carver);
+  return carver.used();
+}
+
+template <class T>
+void AttentionForward<T>::run(const Team& team, void* workspace) const {
+  const Parts<T> parts(*this);
+  if (parts.count() == 0) return;
+  const size_t scratch = scratch_bytes(*this, parts);
+  const double per_score = kMatmulNsPerProduct * static_cast<double>(2 * parts.e) + kNsPerScore;
+  const double scores = static_cast<double>(parts.lead.outer * parts.lead.heads * parts.l * parts.s);
+  team.region(scores * per_score * (sizeof(T) / 4), [&](const OpenTeam& team) {
+    Carver carver(workspace);
+    for (int i = 0; i < team.index(); ++i) Buffers<T>(parts, scratch, carver);
+    const Buffers<T> own(parts, scratch, carver);
+    const OpenTeam alone = team.alone();
+    for (Chunks c(team, parts.count(), Chunks::size(team, parts.count())); c.next();)
+      for (int64_t i = c.begin; i < c.end && !interrupted(team); ++i)
+        Part<T>(*this, parts, own, i).run(alone);
+  });
+}
+
+RANVIER_INSTANTIATE(AttentionForward);
+
+}  // namespace ranvier

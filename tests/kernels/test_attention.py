@@ -1,0 +1,194 @@
+"""The kernels of attention on raw arrays: sizes around blocks and vectors, memory orders, masks, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ranvier import _core
+from ranvier.reference import attention as reference
+from support.tolerance import tolerance
+
+# (queries, keys): around vectors, blocks of 64 or 128 queries and of 384 keys, and rests that join a block
+LENGTHS = [
+    *((n, n) for n in (1, 2, 7, 8, 9, 15, 16, 17, 33, 63, 64, 65, 72, 73)),
+    *((n, 5) for n in (127, 128, 129, 136, 137, 200)),
+    *((3, n) for n in (383, 384, 385, 392, 393, 770)),
+    *((140, n) for n in (384, 385, 400, 1023)),
+    (129, 1025),
+    *((n, 4099) for n in (1, 8, 9)),
+]
+SCALE = 0.3
+
+
+def drawn(rng, dtype, *shapes):
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def causal(queries, keys, first):
+    """0 for the keys up to the query's own place, which is `first` further, else -inf."""
+    return reference.causal_mask(queries + first, keys)[first:]
+
+
+def exact(arrays):
+    return [x.astype(np.float64) for x in arrays]
+
+
+def compare(got, want, dtype, n):
+    limit = tolerance(dtype, n, 16 * max(1.0, float(np.abs(want).max(initial=0))))
+    np.testing.assert_allclose(got, want, rtol=0, atol=limit)
+
+
+def check(q, k, v, dy, settings=(False, 0), mask=None, adds=False):
+    """Results, weights and gradients beside the reference, with and without weights; the same bits for any
+    number of threads."""
+    l, s = q.shape[-2], k.shape[-2]
+    is_causal, first = settings
+    wide = exact((q, *(np.broadcast_to(x, (*q.shape[:-2], *x.shape[-2:])) for x in (k, v)), dy))
+    seen = causal(l, s, first) if is_causal else mask
+    runs = []
+    for threads in (1, 2):
+        _core.set_num_threads(threads)
+        y, weights = _core.attention(q, k, v, SCALE, is_causal, first, mask, keep=True)
+        np.testing.assert_array_equal(_core.attention(q, k, v, SCALE, is_causal, first, mask)[0], y)
+        np.testing.assert_array_equal(
+            _core.attention(q, k, None, SCALE, is_causal, first, mask, keep=True)[1], weights
+        )
+        lead = q.shape[:-2]
+        to = [np.full((*lead, *x.shape[-2:]), float(adds), q.dtype) for x in (q, k, v)]
+        to[0][...] = 7  # whatever was there
+        _core.attention_backward(dy, q, k, v, weights, SCALE, is_causal, first, adds, *to)
+        runs.append([y, weights, *to])
+    for one, two in zip(*runs, strict=True):
+        np.testing.assert_array_equal(one, two)
+    compare(y, reference.attention(*wide[:3], seen, SCALE), q.dtype, l + s + q.shape[-1])
+    want = reference.weights(*wide[:2], seen, SCALE)
+    compare(weights.swapaxes(-1, -2), want, q.dtype, s + q.shape[-1])
+    gradients = reference.attention_backward(wide[3], *wide[:3], seen, SCALE)[:3]
+    for i, (got, want) in enumerate(zip(to, gradients, strict=True)):
+        compare(got - (adds if i else 0), want, q.dtype, l + s + 8 * q.shape[-1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_every_length(is_causal, dtype, isa, rng, threads):
+    for i, (l, s) in enumerate(LENGTHS):
+        q, k, v, dy = drawn(rng, dtype, (2, l, 5), (2, s, 5), (2, s, 11), (2, l, 11))
+        check(q, k, v, dy, (is_causal, i % 3 if is_causal else 0), adds=i % 4 == 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_width(dtype, isa, rng, threads):
+    for n in (1, 2, 7, 8, 9, 15, 16, 17, 33, 64):
+        for e, d in ((n, 10), (10, n)):
+            check(*drawn(rng, dtype, (1, 140, e), (1, 20, e), (1, 20, d), (1, 140, d)))
+
+
+@pytest.mark.parametrize("lead", [(), (3,), (2, 5), (5, 1, 3)])
+@pytest.mark.parametrize("sizes", [(17, 9), (6, 390), (70, 70)])
+def test_memory_orders(lead, sizes, rng, threads):
+    """Heads that step evenly and those that do not, transposed matrices, and repeated ones."""
+    l, s = sizes
+    q, k, v, dy = drawn(rng, "float32", (*lead, l, 6), (*lead, s, 6), (*lead, s, 9), (*lead, l, 9))
+    check(q, k, v, dy)
+    check(*(np.ascontiguousarray(x.swapaxes(-1, -2)).swapaxes(-1, -2) for x in (q, k, v, dy)))
+    if lead:
+        apart = [np.ascontiguousarray(np.moveaxis(x, 0, -2)) for x in (q, k, v, dy)]
+        check(*(np.moveaxis(x, -2, 0) for x in apart))
+        check(q, k[:1], v[:1], dy)
+        check(q, np.broadcast_to(k[:1], k.shape), v, np.broadcast_to(dy[:1], dy.shape))
+    wide = np.zeros((*lead, s, 18), np.float32)
+    wide[..., ::2] = v
+    check(q[..., ::-1, :], k, wide[..., ::2], dy)
+
+
+@pytest.mark.parametrize("kind", ["f", "b"])
+@pytest.mark.parametrize("shape", [(2, 3, 70, 390), (70, 390), (2, 1, 1, 390), (3, 70, 1), (1, 1)])
+def test_masks(shape, kind, isa, rng, threads):
+    q, k, v, dy = drawn(rng, "float32", *((2, 3, n, 4) for n in (70, 390, 390, 70)))
+    mask = rng.standard_normal(shape).astype(np.float32)
+    if kind == "b":
+        mask = mask > -0.5
+        if shape[-2] > 1:
+            mask[..., 5, :] = False  # a query without visible keys
+    check(q, k, v, dy, mask=mask)
+
+
+def test_two_masks_and_causal(rng):
+    q, k, v = drawn(rng, "float64", *((2, 3, n, 4) for n in (20, 30, 30)))
+    flags, added = rng.random((2, 1, 1, 30)) < 0.3, rng.standard_normal((20, 30))
+    flags[..., 0] = False
+    mask = np.where(flags, -np.inf, added) + causal(20, 30, 0)
+    y, weights = _core.attention(q, k, v, SCALE, True, 0, added, flags, hides=True, keep=True)
+    compare(y, reference.attention(q, k, v, mask, SCALE), "float64", 60)
+    compare(weights.swapaxes(-1, -2), reference.weights(q, k, mask, SCALE), "float64", 60)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 5), (2, 0, 5), (2, 5, 0), (0, 0, 0)])
+def test_nothing(shape):
+    n, l, s = shape
+    q, k, v, dy = (np.ones((n, m, 3), np.float32) for m in (l, s, s, l))
+    y, weights = _core.attention(q, k, v, 1.0, keep=True)
+    assert y.shape == q.shape
+    assert not y.any()
+    assert weights.shape == (n, s, l)
+    to = [np.zeros_like(x) for x in (q, k, v)]
+    _core.attention_backward(dy, q, k, v, weights, 1.0, False, 0, False, *to)
+    assert not any(x.any() for x in to)
+
+
+@pytest.mark.parametrize("s", [20, 500])
+def test_large_scores_infinities_and_nan(s, isa):
+    """Scores beyond exp's range, also in a later block of keys; queries do not touch each other."""
+    k, v = np.zeros((s, 1), np.float32), np.arange(s, dtype=np.float32)[:, None]
+    k[[0, -1], 0] = -1, 1
+    q = np.array([[1e4], [-1e4], [np.nan], [0], [np.inf]], np.float32)
+    y, weights = _core.attention(q, k, v, 1.0, keep=True)
+    assert y[0] == s - 1
+    assert y[1] == 0
+    np.testing.assert_allclose(y[3], v.mean(), rtol=0, atol=tolerance("float32", s, s))
+    assert np.isnan(y[[2, 4]]).all()
+    assert np.isfinite(weights[:, [0, 1, 3]]).all()
+
+
+def test_results_in_the_memory_order_of_the_queries(rng):
+    qkv = rng.standard_normal((2, 5, 3, 4, 8)).astype(np.float32)
+    q, k, v = qkv.transpose(2, 0, 3, 1, 4)  # (2, 4, 5, 8), heads innermost but one
+    y, _ = _core.attention(q, k, v, SCALE)
+    assert y.transpose(0, 2, 1, 3).flags.c_contiguous
+    repeated = np.broadcast_to(q[:1], (3, *q.shape[1:]))
+    assert _core.attention(repeated, k[:1], v[:1], SCALE)[0].flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes"),
+    [
+        (r"got q of shape \(4,\); expected \(..., L, E\)", [(4,), (5, 4), (5, 4)]),
+        (r"got k of shape \(5, 3\); expected one that broadcasts to \(5, 4\)", [(2, 4), (5, 3), (5, 4)]),
+        (r"got v of shape \(6, 4\); expected one that", [(2, 4), (5, 4), (6, 4)]),
+        (r"got k of shape \(3, 5, 4\); expected one that", [(2, 2, 4), (3, 5, 4), (5, 4)]),
+        (
+            r"got mask of shape \(2, 4\); expected one that broadcasts to \(2, 5\)",
+            [(2, 4), (5, 4), (5, 4), (2, 4)],
+        ),
+    ],
+)
+def test_wrong_shapes(text, shapes):
+    q, k, v, *mask = (np.ones(shape, np.float32) for shape in shapes)
+    with pytest.raises(ValueError, match=r"\[attention\] " + text):
+        _core.attention(q, k, v, 1.0, False, 0, *mask)
+
+
+def test_other_errors():
+    x = np.ones((2, 4), np.float32)
+    for first in (-1, 2**62):
+        with pytest.raises(ValueError, match=rf"\[attention\] got first {first}; expected 0 to 2\*\*40"):
+            _core.attention(x, x, x, 1.0, True, first)
+    with pytest.raises(TypeError, match=r"\[attention\] got .*float64"):
+        _core.attention(x, x, x, 1.0, False, 0, np.ones((2, 2)))
+    with pytest.raises(ValueError, match=r"\[attention\] got weights of shape \(2, 3\); expected \(2, 2\)"):
+        _core.attention_backward(x, x, x, x, np.ones((2, 3), np.float32), 1.0)
+    weights = np.ones((2, 4), np.float32)[:, ::2]
+    with pytest.raises(ValueError, match=r"got weights of shape \(2, 2\); expected rows without gaps"):
+        _core.attention_backward(x, x, x, x, weights, 1.0)
+    with pytest.raises(ValueError, match=r"\[attention\] got dk of shape \(2, 3\); expected \(2, 4\)"):
+        _core.attention_backward(x, x, x, x, np.ones((2, 2), np.float32), 1.0, dk=np.ones((2, 3), np.float32))
