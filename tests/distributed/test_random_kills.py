@@ -26,7 +26,7 @@ def alive(pid: int) -> bool:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """What a run tells that is not killed, and its seconds."""
+    """What a run tells that is not killed, and its seconds, the start included."""
     begin = time.monotonic()
     (told,) = results(1, RUN, str(tmp_path_factory.mktemp("whole") / "run"), EPOCHS)
     return told, time.monotonic() - begin
@@ -37,14 +37,14 @@ def test_a_killed_rank_ends_the_job_which_resumes_with_the_same_bits(seed, whole
     told, seconds = whole
     draw = random.Random(seed)
     ranks, folder = draw.choice((2, 4)), str(tmp_path / "run")
-    with start(ranks, RUN, folder, EPOCHS) as process:
+    with start(ranks, RUN, folder, EPOCHS, "60") as process:
         pids = []
         while len(pids) < ranks:
             line = process.stdout.readline()
             assert line, process.stderr.read()
             pids += [int(line.split()[1])] if line.startswith("PID ") else []
         time.sleep(draw.random() * seconds / 2)
-        os.kill(draw.choice(pids), signal.SIGKILL)  # at worst while the program ends
+        os.kill(draw.choice(pids), signal.SIGKILL)  # at the latest when all is done: the ranks wait
         begin = time.monotonic()
         process.communicate(timeout=60)
     assert process.returncode != 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -247,8 +248,11 @@ def checkpointed(folder: str, stop: str) -> Any:
     return found
 
 
-def killed(folder: str, epochs: str) -> None:
-    """A run with checkpoints, resumed where there are some; its process tells its id, and the weights."""
+def killed(folder: str, epochs: str, wait: str = "0") -> None:
+    """A run with checkpoints, resumed where there are some; its process tells its id, and the weights.
+
+    It ends `wait` seconds later: one that is to be killed must not end before.
+    """
     x, y = data(200)
     rv.manual_seed(9)
     trainer = rv.Trainer(cnn(), "cross_entropy", "adam", metrics=["accuracy"], distributed=True)
@@ -258,6 +262,7 @@ def killed(folder: str, epochs: str) -> None:
         x, y, epochs=int(epochs), batch_size=16, callbacks=[keep], resume=folder, verbose=False
     )
     tell(told(trainer, history))
+    time.sleep(float(wait))
 
 
 RUNS: dict[str, Callable[[], Any]] = {
