@@ -1,5 +1,6 @@
 // The running softmax of attention, compiled once for each ISA level.
 #include "kernels/attention/attention.h"
+
 #include "base/unroll.h"
 #include "simd/lanes.h"
 #include "simd/math.h"
@@ -80,30 +81,19 @@ static void update(const AttentionBlock<T>& b) {
   for (; i < b.rows; i += L) update<1>(b, i, b.rows - i < L ? static_cast<int>(b.rows - i) : L);
 }
 
-template <class T>
-static void scale_rows(const AttentionRows<T>& r) {
+template <bool kByColumn, class T>
+static void scale(const AttentionRows<T>& r) {
   constexpr int L = lanes<T>;
   for (int64_t i = 0; i < r.rows; ++i) {
     T* const row = r.y + i * r.step_y;
     const T* const from = r.x + i * r.step_x;
-    const vec<T> factor = broadcast(r.factor[i]);
+    const auto factor = [&](int64_t j) RANVIER_INLINED {
+      return kByColumn ? load(r.factor + j) : broadcast(r.factor[i]);
+    };
     int64_t j = 0;
-    for (; j + L <= r.columns; j += L) store(row + j, load(from + j) * factor);
+    for (; j + L <= r.columns; j += L) store(row + j, load(from + j) * factor(j));
     const int n = static_cast<int>(r.columns - j);
-    if (n > 0) store_n(row + j, load_n(from + j, n) * factor, n);
-  }
-}
-
-template <class T>
-static void scale_columns(const AttentionRows<T>& r) {
-  constexpr int L = lanes<T>;
-  for (int64_t i = 0; i < r.rows; ++i) {
-    T* const row = r.y + i * r.step_y;
-    const T* const from = r.x + i * r.step_x;
-    int64_t j = 0;
-    for (; j + L <= r.columns; j += L) store(row + j, load(from + j) * load(r.factor + j));
-    const int n = static_cast<int>(r.columns - j);
-    if (n > 0) store_n(row + j, load_n(from + j, n) * load(r.factor + j), n);
+    if (n > 0) store_n(row + j, load_n(from + j, n) * factor(j), n);
   }
 }
 
@@ -135,7 +125,7 @@ static void gradient(const AttentionGradient<T>& g) {
 }
 
 template <class T>
-static constexpr AttentionKernels<T> attention_table = {update<T>, scale_rows<T>, scale_columns<T>,
+static constexpr AttentionKernels<T> attention_table = {update<T>, scale<false, T>, scale<true, T>,
                                                         gradient<T>};
 
 RANVIER_DEFINE_TABLES(AttentionKernels, attention_kernels, attention_table);

@@ -1,49 +1,35 @@
 #include <algorithm>
 
 #include "base/carve.h"
-#include "base/integers.h"
 #include "base/parallel.h"
 #include "kernels/attention/attention.h"
 #include "kernels/attention/heads.h"
-#include "kernels/matmul/matmul.h"
-#include "kernels/matmul/plan.h"
 
 namespace ranvier {
 namespace {
 
 // Of a block, fixed: they decide the bits. Long scores leave less room for queries.
 constexpr int64_t kQueries = 128, kLessQueries = 64, kManyKeys = 1024;
-constexpr int64_t kVector = 16;         // elements of the widest vector
-constexpr int64_t kGroupScores = 4096;  // of heads that are computed together
-constexpr double kNsPerScore = 0.2;     // of the softmax, of float, roughly
+constexpr double kNsPerScore = 0.2;  // of the softmax, of float, roughly
 
 // Some heads are a part: a thread's, or that of all threads where there are fewer parts than threads.
 template <class T>
-struct Parts {
+struct Parts : AttentionParts {
   explicit Parts(const AttentionBackward<T>& c)
-      : from_outside(c.adds),
-        lead(c.query, c.key, c.value, c.weights, c.dy, c.dq, c.dk, c.dv),
-        l(c.weights.shape[c.weights.ndim - 1]),
-        s(c.weights.shape[c.weights.ndim - 2]),
-        e(c.query.shape[c.query.ndim - 1]),
-        d(c.dy.shape[c.dy.ndim - 1]) {
-    rows = std::min(l, s > kManyKeys ? kLessQueries : kQueries);
-    blocks = rows ? ceil_div(l, rows) : 0;
-    if (blocks > 1 && l - (blocks - 1) * rows <= kGemvRows) --blocks;  // the last one is larger
-    group = std::max<int64_t>(1, std::min(lead.heads, kGroupScores / std::max<int64_t>(l * s, 1)));
-    if (adds()) group = 1;
-    groups = ceil_div(lead.heads, group);
+      : Parts(c, c.weights.shape[c.weights.ndim - 1], c.weights.shape[c.weights.ndim - 2]) {
+    if (adds()) set_group(1);
   }
+  Parts(const AttentionBackward<T>& c, int64_t l, int64_t s)
+      : AttentionParts(AttentionHeads(c.query, c.key, c.value, c.weights, c.dy, c.dq, c.dk, c.dv), l, s,
+                       s > kManyKeys ? kLessQueries : kQueries),
+        e(c.query.shape[c.query.ndim - 1]),
+        d(c.dy.shape[c.dy.ndim - 1]),
+        from_outside(c.adds) {}
   int64_t count() const { return l && s ? lead.outer * groups : 0; }
-  int64_t row(int64_t block) const { return block == blocks ? l : block * rows; }
-  int64_t most_rows() const { return std::max(rows, l - row(blocks - 1)); }
-
   bool adds() const { return from_outside || blocks > 1; }  // one head at a time
 
+  int64_t e, d;
   bool from_outside;  // adds to what is in dk and dv
-  AttentionHeads lead;
-  int64_t l, s, e, d;
-  int64_t rows, blocks, group, groups;
 };
 
 template <class T>
@@ -60,39 +46,25 @@ struct Buffers {
   char* scratch;
 };
 
-// A block of queries of some heads.
 template <class T>
-struct Block {
+struct Block : AttentionPart {
+  Block(const AttentionBackward<T>& call, const Parts<T>& parts, const Buffers<T>& buffers, int64_t part,
+        int64_t block)
+      : AttentionPart(parts, call.settings, part, block),
+        call(call),
+        parts(parts),
+        buffers(buffers),
+        added(call.adds || block < parts.blocks - 1) {}
   const AttentionBackward<T>& call;
   const Parts<T>& parts;
   const Buffers<T>& buffers;
-  int64_t outer, head, heads;
-  int64_t row, rows, keys;  // queries from `row` on, and the keys that any of them sees
-  bool added;               // to what is in dk and dv
+  bool added;  // to what is in dk and dv
 
-  Block(const AttentionBackward<T>& call, const Parts<T>& parts, const Buffers<T>& buffers, int64_t part,
-        int64_t block)
-      : call(call), parts(parts), buffers(buffers) {
-    outer = part / parts.groups, head = part % parts.groups * parts.group;
-    heads = std::min(parts.group, parts.lead.heads - head);
-    row = parts.row(block), rows = parts.row(block + 1) - row;
-    keys = call.settings.is_causal ? std::min(parts.s, call.settings.first + row + rows) : parts.s;
-    added = call.adds || block < parts.blocks - 1;
-  }
-
-  template <class U>
-  TensorView<U> of_queries(const TensorView<U>& x) const {
-    return parts.lead.of(x, outer, head, heads, row, rows);
-  }
   template <class U>
   TensorView<U> of_keys(const TensorView<U>& x) const {
-    return parts.lead.of(x, outer, head, heads, 0, keys);
+    return of(x, 0, keys);
   }
-  TensorView<const T> weights() const {  // (heads, keys, rows)
-    TensorView<const T> w = of_keys(call.weights);
-    w.data += row * w.strides[2], w.shape[2] = rows;
-    return w;
-  }
+  TensorView<const T> weights() const { return AttentionPart::weights(call.weights, 0, keys); }
   TensorView<T> scores() const {
     return {buffers.scores, 3, {heads, keys, rows}, {parts.s * buffers.rows, buffers.rows, 1}};
   }
@@ -117,13 +89,6 @@ struct Block {
     return most;
   }
 
-  void transpose_dy() const {
-    const TensorView<const T> dy = of_queries(call.dy);
-    for (int64_t h = 0; h < heads; ++h)
-      matmul_kernels<T>().pack(parts.d, static_cast<int>(rows), static_cast<int>(buffers.rows),
-                               dy.data + h * dy.strides[0], dy.strides[2], dy.strides[1],
-                               buffers.dy + h * parts.d * buffers.rows);
-  }
   void to_scores() const {
     const TensorView<T> x = scores();
     const TensorView<const T> w = weights();
@@ -136,7 +101,7 @@ struct Block {
   void run(const OpenTeam& crew) const {
     if (call.dv.data) of_value().run(crew, buffers.scratch);
     if (!call.dk.data && !call.dq.data) return;
-    if (crew.index() == 0) transpose_dy();
+    if (crew.index() == 0) pack_transposed(of_queries(call.dy), buffers.rows, buffers.dy);
     crew.barrier();
     of_weights().run(crew, buffers.scratch);
     if (crew.index() == 0) to_scores();

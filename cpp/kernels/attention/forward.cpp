@@ -1,14 +1,12 @@
-#include "kernels/attention/attention.h"
-
 #include <algorithm>
 #include <limits>
 
 #include "base/carve.h"
 #include "base/integers.h"
 #include "base/parallel.h"
+#include "kernels/attention/attention.h"
 #include "kernels/attention/heads.h"
 #include "kernels/copy/copy.h"
-#include "kernels/matmul/plan.h"
 
 namespace ranvier {
 namespace {
@@ -18,41 +16,31 @@ constexpr int64_t kKeys = 384;                        // of a block, at most: on
 constexpr int64_t kManyKeys = 4096;                   // of few queries: matmul cannot add to so few rows
 constexpr int64_t kQueries = 64, kManyQueries = 128;  // of a block, where there are more keys
 constexpr int64_t kVector = 16;                       // elements of the widest vector
-constexpr int64_t kGroupScores = 4096;                // of heads that are computed together
 constexpr double kNsPerScore = 0.4;                   // of the softmax, of float, roughly
 
-// A call in parts: each a block of queries of some heads.
 template <class T>
-struct Parts {
-  explicit Parts(const AttentionForward<T>& call)
-      : lead(call.query, call.key, call.value, call.flags[0], call.flags[1], call.added[0], call.added[1],
-             call.weights, call.y) {
-    const TensorView<const T>&q = call.query, &k = call.key;
-    l = q.shape[q.ndim - 2], e = q.shape[q.ndim - 1], s = k.shape[k.ndim - 2];
-    d = call.value.data ? call.value.shape[call.value.ndim - 1] : 0;
-    keys = std::min(s, l <= kFewQueries ? kManyKeys : kKeys),
-    rows = std::min(l, s > kKeys ? kManyQueries : kQueries);
-    blocks = rows ? ceil_div(l, rows) : 0;
-    if (blocks > 1 && l - (blocks - 1) * rows <= kGemvRows) --blocks;  // the last one is larger
-    group = std::max<int64_t>(1, std::min(lead.heads, kGroupScores / std::max<int64_t>(rows * s, 1)));
-    if (s > keys) group = 1;  // results are added to
-    groups = ceil_div(lead.heads, group);
+struct Parts : AttentionParts {
+  explicit Parts(const AttentionForward<T>& c)
+      : Parts(c, c.query.shape[c.query.ndim - 2], c.key.shape[c.key.ndim - 2]) {
+    e = c.query.shape[c.query.ndim - 1], d = c.value.data ? c.value.shape[c.value.ndim - 1] : 0;
+    keys = std::min(s, l <= kFewQueries ? kManyKeys : kKeys);
+    if (s > keys) set_group(1);  // results are added to
   }
+  Parts(const AttentionForward<T>& c, int64_t l, int64_t s)
+      : AttentionParts(AttentionHeads(c.query, c.key, c.value, c.flags[0], c.flags[1], c.added[0], c.added[1],
+                                      c.weights, c.y),
+                       l, s, s > kKeys ? kManyQueries : kQueries) {}
   int64_t count() const { return lead.outer * groups * blocks; }
-  int64_t row(int64_t block) const { return block == blocks ? l : block * rows; }
 
-  AttentionHeads lead;
-  int64_t l, s, e, d;
-  int64_t rows, keys;  // of a block
-  int64_t group;       // heads of a part, at most
-  int64_t blocks, groups;
+  int64_t e, d;
+  int64_t keys;  // of a block
 };
 
 // Memory of one thread for the largest part.
 template <class T>
 struct Buffers {
   Buffers(const Parts<T>& parts, size_t scratch_bytes, Carver& carver) {
-    rows = std::max(parts.rows, parts.l - parts.row(parts.blocks - 1)), lines = round_up(rows, kVector);
+    rows = parts.most_rows(), lines = round_up(rows, kVector);
     scaled = carver.take<T>(parts.group * rows * parts.e);
     scores = carver.take<T>(parts.group * rows * parts.keys);
     room = carver.take<T>(rows * parts.d);
@@ -68,36 +56,19 @@ struct Buffers {
   char* scratch;
 };
 
-// One part: its kernel calls, each on one thread.
+// A block of queries: its kernel calls, each on one thread. The last block, which sees the most keys, comes
+// first.
 template <class T>
-struct Part {
+struct Part : AttentionPart {
+  Part(const AttentionForward<T>& call, const Parts<T>& parts, const Buffers<T>& buffers, int64_t index)
+      : AttentionPart(parts, call.settings, index / parts.blocks, parts.blocks - 1 - index % parts.blocks),
+        call(call),
+        parts(parts),
+        buffers(buffers) {}
   const AttentionForward<T>& call;
   const Parts<T>& parts;
   const Buffers<T>& buffers;
-  int64_t outer, head, heads;  // see AttentionHeads: `heads` of them from `head` on
-  int64_t row, rows, keys;     // queries from `row` on; all keys that any of them sees
 
-  // The last block, which sees the most keys, comes first.
-  Part(const AttentionForward<T>& call, const Parts<T>& parts, const Buffers<T>& buffers, int64_t index)
-      : call(call), parts(parts), buffers(buffers) {
-    const int64_t block = parts.blocks - 1 - index % parts.blocks;
-    row = parts.row(block), rows = parts.row(block + 1) - row;
-    head = index / parts.blocks % parts.groups * parts.group;
-    heads = std::min(parts.group, parts.lead.heads - head);
-    outer = index / parts.blocks / parts.groups;
-    keys = call.settings.is_causal ? std::min(parts.s, call.settings.first + row + rows) : parts.s;
-  }
-
-  // Rows [begin, begin + n) of its matrices.
-  template <class U>
-  TensorView<U> of(const TensorView<U>& x, int64_t begin, int64_t n) const {
-    return parts.lead.of(x, outer, head, heads, begin, n);
-  }
-  TensorView<T> weights(int64_t begin, int64_t n) const {  // (heads, n, rows)
-    TensorView<T> w = of(call.weights, begin, n);
-    w.data += row * w.strides[2], w.shape[2] = rows;
-    return w;
-  }
   // Rows of a buffer are as far apart in all parts: a product's bits depend on whether its columns are
   // contiguous.
   TensorView<T> scaled() const {  // (heads, e, rows)
@@ -129,7 +100,7 @@ struct Part {
 
   template <class U>
   TensorView<const U> mask(const TensorView<const U>& x, int64_t begin, int64_t n) const {
-    TensorView<const U> m = transposed(of(x, row, rows));
+    TensorView<const U> m = transposed(of_queries(x));
     m.data += begin * m.strides[1], m.shape[1] = n;
     return m;
   }
@@ -165,13 +136,14 @@ struct Part {
       update({n, rows, w.strides[1], w.strides[2], w.data + h * w.strides[0], buffers.top + line,
               buffers.sum + line, factor(block) + line});
     }
-    if (call.weights.data && begin + n < keys) Copy<T>{as_const(w), weights(begin, n)}.run(team, nullptr);
+    if (call.weights.data && begin + n < keys)
+      Copy<T>{as_const(w), weights(call.weights, begin, n)}.run(team, nullptr);
     if (!call.value.data) return;
     if (block > 0) scale_result(factor(block));
     result_product(begin, n).run(team, buffers.scratch);
   }
 
-  TensorView<T> result() const { return of(call.y, row, rows); }
+  TensorView<T> result() const { return of_queries(call.y); }
 
   void scale_result(const T* factors) const {
     const TensorView<T> y = result();
@@ -184,13 +156,8 @@ struct Part {
 
   // scale q^T
   void scale_queries(const OpenTeam& team) const {
-    const TensorView<const T> q = of(call.query, row, rows);
-    const int64_t size = parts.e * buffers.rows;
-    for (int64_t h = 0; h < heads; ++h)
-      matmul_kernels<T>().pack(parts.e, static_cast<int>(rows), static_cast<int>(buffers.rows),
-                               q.data + h * q.strides[0], q.strides[2], q.strides[1],
-                               buffers.scaled + h * size);
-    const TensorView<T> all{buffers.scaled, 1, {heads * size}, {1}};
+    pack_transposed(of_queries(call.query), buffers.rows, buffers.scaled);
+    const TensorView<T> all{buffers.scaled, 1, {heads * parts.e * buffers.rows}, {1}};
     const T scale = static_cast<T>(call.settings.scale);
     Elementwise<T>{ElementwiseOp::mul, 2, {as_const(all), {}}, {0, scale}, all}.run(team, nullptr);
   }
@@ -212,7 +179,7 @@ struct Part {
   void finish_weights(const OpenTeam& team, int64_t blocks, T* factors) const {
     for (int64_t block = blocks - 1; block >= 0; --block) {
       const int64_t begin = block * parts.keys, n = std::min(parts.keys, keys - begin);
-      const TensorView<T> w = weights(begin, n);
+      const TensorView<T> w = weights(call.weights, begin, n);
       const bool copies = parts.l <= kFewQueries && block == blocks - 1;
       if (copies) Copy<T>{as_const(scores(n)), w}.run(team, nullptr);
       const TensorView<T> from = block == blocks - 1 && !copies ? scores(n) : w;
@@ -222,7 +189,7 @@ struct Part {
                                               factors + h * buffers.lines});
       for (int64_t i = 0; i < heads * buffers.lines; ++i) factors[i] *= factor(block)[i];
     }
-    const TensorView<T> w = weights(0, parts.s);
+    const TensorView<T> w = weights(call.weights, 0, parts.s);
     for (int64_t h = 0; h < heads; ++h)
       for (int64_t p = keys; p < parts.s; ++p)
         std::fill_n(w.data + h * w.strides[0] + p * w.strides[1], rows, T(0));

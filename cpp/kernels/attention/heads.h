@@ -1,11 +1,15 @@
-// The leading dimensions of attention's arrays, and the matrices of some heads.
+// What attention and its gradients share: the leading dimensions of their arrays, the division into parts,
+// and the products of a part.
 #pragma once
 #include <algorithm>
 #include <utility>
 
+#include "base/integers.h"
 #include "base/parallel.h"
+#include "kernels/attention/attention.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/matmul/plan.h"
 
 namespace ranvier {
 
@@ -44,10 +48,71 @@ struct AttentionHeads {
   }
 };
 
+// Some heads at a time, their queries in blocks.
+struct AttentionParts {
+  // Blocks of at most `most_rows` queries, but the last one, which may be larger.
+  AttentionParts(const AttentionHeads& lead, int64_t l, int64_t s, int64_t most_rows)
+      : lead(lead), l(l), s(s), rows(std::min(l, most_rows)), blocks(rows ? ceil_div(l, rows) : 0) {
+    if (blocks > 1 && l - (blocks - 1) * rows <= kGemvRows) --blocks;
+    set_group(kGroupScores / std::max<int64_t>(rows * s, 1));
+  }
+  void set_group(int64_t most) {
+    group = std::max<int64_t>(1, std::min(lead.heads, most));
+    groups = ceil_div(lead.heads, group);
+  }
+  int64_t row(int64_t block) const { return block == blocks ? l : block * rows; }
+  int64_t most_rows() const { return std::max(rows, l - row(blocks - 1)); }
+
+  static constexpr int64_t kGroupScores = 4096;  // of heads that are computed together
+  AttentionHeads lead;
+  int64_t l, s;           // queries and keys of a head
+  int64_t rows, blocks;   // queries of a block, and blocks of a head
+  int64_t group, groups;  // heads that are computed together, at most
+};
+
+// A block of queries of a group of heads.
+struct AttentionPart {
+  AttentionPart(const AttentionParts& parts, const AttentionSettings& settings, int64_t group, int64_t block)
+      : lead(parts.lead), outer(group / parts.groups), head(group % parts.groups * parts.group) {
+    heads = std::min(parts.group, lead.heads - head);
+    row = parts.row(block), rows = parts.row(block + 1) - row;
+    keys = settings.is_causal ? std::min(parts.s, settings.first + row + rows) : parts.s;
+  }
+
+  // Rows [begin, begin + n) of its matrices.
+  template <class T>
+  TensorView<T> of(const TensorView<T>& x, int64_t begin, int64_t n) const {
+    return lead.of(x, outer, head, heads, begin, n);
+  }
+  template <class T>
+  TensorView<T> of_queries(const TensorView<T>& x) const {
+    return of(x, row, rows);
+  }
+  template <class T>
+  TensorView<T> weights(const TensorView<T>& x, int64_t begin, int64_t n) const {  // (heads, n, rows)
+    TensorView<T> w = of(x, begin, n);
+    w.data += row * w.strides[2], w.shape[2] = rows;
+    return w;
+  }
+
+  const AttentionHeads& lead;
+  int64_t outer, head, heads;  // see AttentionHeads: `heads` of them from `head` on
+  int64_t row, rows, keys;     // queries from `row` on; all keys that any of them sees
+};
+
 template <class T>
 TensorView<T> transposed(TensorView<T> x) {
   std::swap(x.shape[1], x.shape[2]), std::swap(x.strides[1], x.strides[2]);
   return x;
+}
+
+// x (heads, rows, columns) as y (heads, columns, rows), its rows `step` apart.
+template <class T>
+void pack_transposed(const TensorView<const T>& x, int64_t step, T* y) {
+  for (int64_t h = 0; h < x.shape[0]; ++h)
+    matmul_kernels<T>().pack(x.shape[2], static_cast<int>(x.shape[1]), static_cast<int>(step),
+                             x.data + h * x.strides[0], x.strides[2], x.strides[1],
+                             y + h * x.shape[2] * step);
 }
 
 // c = a b, or c += a b: by way of `room` where matmul cannot add.
