@@ -16,19 +16,14 @@ constexpr double kNsPerScore = 0.2;  // of the softmax, of float, roughly
 template <class T>
 struct Parts : AttentionParts {
   explicit Parts(const AttentionBackward<T>& c)
-      : Parts(c, c.weights.shape[c.weights.ndim - 1], c.weights.shape[c.weights.ndim - 2]) {
+      : AttentionParts(AttentionHeads(c.query, c.key, c.value, c.weights, c.dy, c.dq, c.dk, c.dv), c.query,
+                       c.key, c.dy.shape[c.dy.ndim - 1], {kQueries, kManyKeys, kLessQueries}),
+        from_outside(c.adds) {
     if (adds()) set_group(1);
   }
-  Parts(const AttentionBackward<T>& c, int64_t l, int64_t s)
-      : AttentionParts(AttentionHeads(c.query, c.key, c.value, c.weights, c.dy, c.dq, c.dk, c.dv), l, s,
-                       s > kManyKeys ? kLessQueries : kQueries),
-        e(c.query.shape[c.query.ndim - 1]),
-        d(c.dy.shape[c.dy.ndim - 1]),
-        from_outside(c.adds) {}
   int64_t count() const { return l && s ? lead.outer * groups : 0; }
   bool adds() const { return from_outside || blocks > 1; }  // one head at a time
 
-  int64_t e, d;
   bool from_outside;  // adds to what is in dk and dv
 };
 

@@ -17,22 +17,20 @@ constexpr int64_t kManyKeys = 4096;                   // of few queries: matmul 
 constexpr int64_t kQueries = 64, kManyQueries = 128;  // of a block, where there are more keys
 constexpr int64_t kVector = 16;                       // elements of the widest vector
 constexpr double kNsPerScore = 0.4;                   // of the softmax, of float, roughly
+constexpr double kNsPerRead = 0.1;                    // an element of keys and values, for few queries
 
 template <class T>
 struct Parts : AttentionParts {
   explicit Parts(const AttentionForward<T>& c)
-      : Parts(c, c.query.shape[c.query.ndim - 2], c.key.shape[c.key.ndim - 2]) {
-    e = c.query.shape[c.query.ndim - 1], d = c.value.data ? c.value.shape[c.value.ndim - 1] : 0;
-    keys = std::min(s, l <= kFewQueries ? kManyKeys : kKeys);
-    if (s > keys) set_group(1);  // results are added to
-  }
-  Parts(const AttentionForward<T>& c, int64_t l, int64_t s)
       : AttentionParts(AttentionHeads(c.query, c.key, c.value, c.flags[0], c.flags[1], c.added[0], c.added[1],
                                       c.weights, c.y),
-                       l, s, s > kKeys ? kManyQueries : kQueries) {}
+                       c.query, c.key, c.value.data ? c.value.shape[c.value.ndim - 1] : 0,
+                       {kQueries, kKeys, kManyQueries}),
+        keys(std::min(s, l <= kFewQueries ? kManyKeys : kKeys)) {
+    if (s > keys) set_group(1);  // results are added to
+  }
   int64_t count() const { return lead.outer * groups * blocks; }
 
-  int64_t e, d;
   int64_t keys;  // of a block
 };
 
@@ -226,9 +224,10 @@ void AttentionForward<T>::run(const Team& team, void* workspace) const {
   const Parts<T> parts(*this);
   if (parts.count() == 0) return;
   const size_t scratch = scratch_bytes(*this, parts);
-  const double per_score = kMatmulNsPerProduct * static_cast<double>(2 * parts.e) + kNsPerScore;
-  const double scores = static_cast<double>(parts.lead.outer * parts.lead.heads * parts.l * parts.s);
-  team.region(scores * per_score * (sizeof(T) / 4), [&](const OpenTeam& team) {
+  const double heads = static_cast<double>(parts.lead.outer * parts.lead.heads);
+  const double scores = static_cast<double>(parts.l) * (kMatmulNsPerProduct * 2 * parts.e + kNsPerScore);
+  const double cost = heads * parts.s * (scores + kNsPerRead * (parts.e + parts.d)) * (sizeof(T) / 4);
+  team.region(parts.count() > 1 ? cost : 0, [&](const OpenTeam& team) {
     Carver carver(workspace);
     for (int i = 0; i < team.index(); ++i) Buffers<T>(parts, scratch, carver);
     const Buffers<T> own(parts, scratch, carver);

@@ -50,22 +50,34 @@ struct AttentionHeads {
 
 // Some heads at a time, their queries in blocks.
 struct AttentionParts {
-  // Blocks of at most `most_rows` queries, but the last one, which may be larger.
-  AttentionParts(const AttentionHeads& lead, int64_t l, int64_t s, int64_t most_rows)
-      : lead(lead), l(l), s(s), rows(std::min(l, most_rows)), blocks(rows ? ceil_div(l, rows) : 0) {
+  // Queries of a block by the keys: `rows` up to so many keys, else `rows_of_more`. Only the last block may
+  // be larger.
+  struct Limits {
+    int64_t rows, keys, rows_of_more;
+  };
+  template <class T>
+  AttentionParts(const AttentionHeads& lead, const TensorView<const T>& q, const TensorView<const T>& k,
+                 int64_t d, const Limits& limits)
+      : lead(lead), l(q.shape[q.ndim - 2]), s(k.shape[k.ndim - 2]), e(q.shape[q.ndim - 1]), d(d) {
+    rows = std::min(l, s > limits.keys ? limits.rows_of_more : limits.rows);
+    blocks = rows ? ceil_div(l, rows) : 0;
     if (blocks > 1 && l - (blocks - 1) * rows <= kGemvRows) --blocks;
-    set_group(kGroupScores / std::max<int64_t>(rows * s, 1));
+    set_group(std::min(kGroupScores / std::max<int64_t>(rows * s, 1),
+                       kGroupElements / std::max<int64_t>(s * (e + d), 1)));
   }
   void set_group(int64_t most) {
     group = std::max<int64_t>(1, std::min(lead.heads, most));
     groups = ceil_div(lead.heads, group);
+    group = groups ? ceil_div(lead.heads, groups) : group;  // alike, for threads
   }
   int64_t row(int64_t block) const { return block == blocks ? l : block * rows; }
   int64_t most_rows() const { return std::max(rows, l - row(blocks - 1)); }
 
-  static constexpr int64_t kGroupScores = 4096;  // of heads that are computed together
+  // Of heads that are computed together: their scores, and their keys and values.
+  static constexpr int64_t kGroupScores = 4096, kGroupElements = 1 << 17;
   AttentionHeads lead;
   int64_t l, s;           // queries and keys of a head
+  int64_t e, d;           // the width of queries and keys, and that of values
   int64_t rows, blocks;   // queries of a block, and blocks of a head
   int64_t group, groups;  // heads that are computed together, at most
 };

@@ -280,17 +280,18 @@ def scaled_dot_product_attention(
     query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
     if enable_gqa:
         key, value = _for_groups(query, key), _for_groups(query, value)
-    shape = _scores_shape(query, key, value)
+    shape = _scores_shape(query._array, key._array, value._array)
     if not 0 <= dropout_p <= 1:
         raise ValueError(f"[{_NAME}] got dropout_p {dropout_p}; expected a probability, 0 <= p <= 1")
     if scale is None:
-        scale = 1 / math.sqrt(query.shape[-1]) if query.shape[-1] else 1.0
+        width = query._array.shape[-1]
+        scale = 1 / math.sqrt(width) if width else 1.0
     masks = () if attn_mask is None else (as_tensor(_NAME, attn_mask),)
     for mask in masks:
         _check_mask(mask, query, shape)
         if is_causal:
             raise ValueError(f"[{_NAME}] got attn_mask and is_causal=True; expected one of them")
-    if query.shape[:-2] != shape[:-2]:  # so that the scores have all leading dimensions
+    if query._array.shape[:-2] != shape[:-2]:  # so that the scores have all leading dimensions
         query = expand(query, *shape[:-2], *query.shape[-2:])
     return Attention(scale, bool(is_causal), dropout_p, False).apply(query, key, value, *masks)
 
@@ -305,26 +306,33 @@ def _for_groups(query: Tensor, x: Tensor) -> Tensor:
     return repeat_interleave(x, query.shape[-3] // x.shape[-3], -3)
 
 
-def _scores_shape(q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:
+def _scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
     """(..., L, S), or raises."""
-    if q.shape == k.shape == v.shape and q.ndim >= 2 and q.dtype is k.dtype is v.dtype is _FLOAT32:
-        return *q.shape[:-1], q.shape[-2]  # most calls: the checks below take longer than small products
+    of_q, of_k, of_v = q.shape, k.shape, v.shape
+    if (
+        q.dtype is k.dtype is v.dtype is _FLOAT32
+        and len(of_q) == len(of_k) == len(of_v) >= 2
+        and of_q[:-2] == of_k[:-2] == of_v[:-2]
+        and of_q[-1] == of_k[-1]
+        and of_k[-2] == of_v[-2]
+    ):  # most calls: the checks below take longer than small products
+        return *of_q[:-1], of_k[-2]
     if {q.dtype.type, k.dtype.type, v.dtype.type} not in ({np.float32}, {np.float64}):  # in any byte order
         raise TypeError(
             f"[{_NAME}] got query, key and value of dtypes {q.dtype}, {k.dtype} and {v.dtype}; expected one "
             "dtype, float32 or float64"
         )
-    fits = min(q.ndim, k.ndim, v.ndim) >= 2 and q.shape[-1] == k.shape[-1] and k.shape[-2] == v.shape[-2]
+    fits = min(q.ndim, k.ndim, v.ndim) >= 2 and of_q[-1] == of_k[-1] and of_k[-2] == of_v[-2]
     try:
-        leading = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+        leading = np.broadcast_shapes(of_q[:-2], of_k[:-2], of_v[:-2])
     except ValueError:
         fits = False
     if not fits:
         raise ValueError(
-            f"[{_NAME}] got query of shape {q.shape}, key of shape {k.shape} and value of shape {v.shape}; "
+            f"[{_NAME}] got query of shape {of_q}, key of shape {of_k} and value of shape {of_v}; "
             "expected (..., L, E), (..., S, E) and (..., S, D)"
         )
-    return *leading, q.shape[-2], k.shape[-2]
+    return *leading, of_q[-2], of_k[-2]
 
 
 def _check_mask(mask: Tensor, x: Tensor, shape: tuple[int, ...]) -> None:
