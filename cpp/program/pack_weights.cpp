@@ -16,11 +16,14 @@ TensorView<T> new_line(Graph& graph, int64_t size) {
   return line;
 }
 
+constexpr int64_t kManyRows = 64;  // of a small product, which then takes longer than to copy b
+
 // b of a product that packs it, or that transposes the product so as not to.
 template <class T>
 void pack(Graph& graph, int i, Matmul<T>& m, int team) {
   if (m.c.shape[0] != 1 || m.packed.data || numel(m.b) == 0 || numel(m.c) == 0 || !graph.is_fixed(m.b))
     return;
+  if (m.is_small() && m.c.shape[1] >= kManyRows) return;
   const MatmulPlan<T> plan(m, team);
   if (plan.dots || plan.gemv || plan.stack) return;
   if (!plan.transposed && !plan.pack_b && !plan.ragged_b) return;

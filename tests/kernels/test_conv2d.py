@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -198,6 +200,18 @@ def test_pointwise_layouts(c, k, height, dtype, isa, threads, rng):
         for a, b in zip(run(layout), (y, dx), strict=True):
             np.testing.assert_array_equal(a, b, err_msg=layout)
     same_bits(threads, lambda: run(LAYOUTS[0]), (1, 2, 3))
+
+
+@grouped("c", [2, 3, 4, 5, 7, 8, 9])
+def test_pointwise_of_few_planes(c, isa, threads, rng):
+    """Planes of pixels are copied some pixels at a time: the same bits as with channels last."""
+    for width in (1, 3, 4, 5, 15, 16, 17, 32, 33):
+        images = random_arrays(rng, "float32", 2, c, 1, width, 4, 1, 1)
+        expected = kernels.conv2d(in_layout(images[0], "channels_last"), *images[1:])
+        np.testing.assert_array_equal(kernels.conv2d(*images), expected, err_msg=str(width))
+        same_bits(threads, functools.partial(kernels.conv2d, *images))
+    x, w, bias = random_arrays(rng, "float32", 2, c, 9, 31, 4, 1, 1)
+    check(x, w, bias)
 
 
 @pytest.mark.parametrize("stride", [2, (1, 3), (4, 2)])

@@ -313,7 +313,7 @@ def test_an_element_has_the_same_bits_at_any_place(k, isa, rng):
     ],
 )
 def test_small_products_have_the_bits_of_large_ones(size, orders, isa, rng):
-    """Up to 64 rows, columns and products there is another kernel: more rows take the ordinary one."""
+    """Up to 64 columns and products, and 64 rows or a bias, there is another kernel than for more."""
     m, n, k = size
     a = stored(rng, (m + 100, k), np.float32, orders[0])
     b = stored(rng, (k, n), np.float32, orders[1])
@@ -322,6 +322,7 @@ def test_small_products_have_the_bits_of_large_ones(size, orders, isa, rng):
         large = kernels.matmul(a, b, bias, activation)
         np.testing.assert_array_equal(kernels.matmul(a[:m], b, bias, activation), large[:m])
     np.testing.assert_array_equal(kernels.matmul(a[:m], b), kernels.matmul(a, b)[:m])
+    np.testing.assert_array_equal(kernels.matmul(a, b, bias), kernels.matmul(a, b) + bias)
 
 
 @grouped("size", [(1, 40, 33), (2, 32, 32), (2, 33, 64), (3, 20, 50), (4, 64, 17), (4, 7, 16)])

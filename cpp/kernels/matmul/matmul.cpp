@@ -352,12 +352,11 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
   const int64_t batch = c.shape[0], m = c.shape[1], n = c.shape[2], k = a.shape[2];
   if (batch == 0 || m == 0 || n == 0) return;
   const MatmulKernels<T>& kernels = matmul_kernels<T>();
-  if (is_small(*this, kernels)) {
+  if (is_small()) {
     if (is_dots(*this, kernels))
       return team.parallel_for(1, 0, [&](int64_t) { run_small_dots(kernels, *this); });
-    if (is_chains(*this))
-      return team.region(m > kSmallSide ? kMatmulNsPerProduct * m * n * k : 0,
-                         [&](const OpenTeam& team) { run_small(team, kernels, *this); });
+    return team.region(m > kSmallSide ? kMatmulNsPerProduct * m * n * k : 0,
+                       [&](const OpenTeam& team) { run_small(team, kernels, *this); });
   }
   team.region(kMatmulNsPerProduct * batch * m * n * std::max<int64_t>(k, 1), [&](const OpenTeam& team) {
     const int index = team.index(), size = team.size();
@@ -381,6 +380,12 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
         product(i);
       }
   });
+}
+
+template <class T>
+bool Matmul<T>::is_small() const {
+  const MatmulKernels<T>& kernels = matmul_kernels<T>();
+  return is_within_small(*this, kernels) && (is_dots(*this, kernels) || is_chains(*this));
 }
 
 // One chain for each element, by tiles whatever the level and the threads: only then it is added at the end.

@@ -44,6 +44,7 @@ struct Matmul {
   // In programs: c += a @ b, where can_add() holds.
   bool added = false;
   bool can_add() const;
+  bool is_small() const;  // one that needs no plan: b is read where it is, see small_products.h
 };
 
 // b (1, k, n) as the tiles read it, for products that all have the same b: strips of `width` columns one
@@ -105,8 +106,8 @@ struct MatmulStack {
   int64_t step_c, rs_c;
 };
 
-constexpr int64_t kSmallSide = 64;    // see small.h: n and k at most, and m,
-constexpr int64_t kSmallRows = 8192;  // but for products that something follows, as a bias
+constexpr int64_t kSmallSide = 64;     // see small.h: n and k at most, and m, unless a bias follows
+constexpr int64_t kSmallRows = 65536;  // between two looks for a signal
 
 template <class T>
 struct MatmulKernels {

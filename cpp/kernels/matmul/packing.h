@@ -107,11 +107,40 @@ RANVIER_INLINE void pack_square(int np, int nj, const T* src, int64_t cs, T* dst
   }
 }
 
+// The same for 2 to 8 columns of floats that are all of the strip: four lanes of four columns are transposed
+// at a time. Of 2 and 3 columns the stores reach into the next row, which is stored later.
+RANVIER_INLINE void pack_few_columns(int64_t k, int columns, const float* src, int64_t cs, float* dst) {
+  constexpr int L = lanes<float>;
+  const int second = columns > 4 ? columns - 4 : 0;  // first of the other four, which may overlap
+  typedef float Quarter __attribute__((vector_size(16)));
+  const auto fours = [&](int64_t p, int first) RANVIER_INLINED {
+    vec<float> rows[4];
+    RANVIER_UNROLL
+    for (int j = 0; j < 4; ++j) rows[j] = load(src + (first + (j < columns ? j : 0)) * cs + p);
+    transpose_fours(rows, std::make_integer_sequence<int, L>());
+    for (int q = 0; q < L / 4; ++q) {
+      RANVIER_UNROLL
+      for (int i = 0; i < 4; ++i)
+        __builtin_memcpy(dst + (p + 4 * q + i) * columns + first, reinterpret_cast<Quarter*>(&rows[i]) + q,
+                         16);
+    }
+  };
+  int64_t p = 0;
+  for (; p + L < k; p += L) {
+    fours(p, 0);
+    if (second) fours(p, second);
+  }
+  for (; p < k; ++p)
+    for (int j = 0; j < columns; ++j) dst[p * columns + j] = src[j * cs + p];
+}
+
 // Columns contiguous in memory (rs = 1): squares of lanes x lanes are transposed in registers. Products of a
 // cache line at a time, so that lines of both sides are complete before the next.
 template <class T>
 static void pack_columns(int64_t k, int columns, int width, const T* src, int64_t cs, T* dst) {
   constexpr int L = lanes<T>, kLine = 64 / int(sizeof(T));
+  if constexpr (sizeof(T) == sizeof(float))
+    if (columns == width && columns > 1 && columns <= 8) return pack_few_columns(k, columns, src, cs, dst);
   for (int64_t line = 0; line < k; line += kLine) {
     const int64_t end = line + kLine < k ? line + kLine : k;
     for (int j0 = 0; j0 < width; j0 += L) {

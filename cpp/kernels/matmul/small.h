@@ -15,6 +15,20 @@ namespace ranvier::RANVIER_ISA {
 // Rows of a tile of so many vectors: sums, vectors of b and a broadcast fill the registers, or half of them.
 constexpr int small_rows(int vectors) { return kManyRegisters || vectors == 1 ? 8 : vectors == 2 ? 6 : 4; }
 
+// n elements of a vector of the type of the last argument.
+template <class T>
+RANVIER_INLINE vec<T> load_last(const T* p, int n, vec<T>) {
+  return load_n(p, n);
+}
+template <class T>
+RANVIER_INLINE void store_last(T* p, vec<T> v, int n) {
+  store_first<T>(p, v, n);
+}
+#if RANVIER_HAS_HALF
+RANVIER_INLINE half_vec load_last(const float* p, int n, half_vec) { return load_half(p, n); }
+RANVIER_INLINE void store_last(float* p, half_vec v, int n) { store_half(p, v, n); }
+#endif
+
 // The vectors of a row: whole ones, then one of type Last. kMasked: of which only n elements are there.
 // Otherwise it ends where the columns end, and overlaps the one before.
 template <class T, int kWhole, class Last, bool kMasked>
@@ -27,8 +41,7 @@ struct SmallRow {
     RANVIER_UNROLL
     for (int v = 0; v < kWhole; ++v) row.whole[v] = ranvier::RANVIER_ISA::load(p + v * lanes<T>);
     if constexpr (kMasked) {
-      const vec<T> some = load_n(p, n);
-      __builtin_memcpy(&row.last, &some, sizeof row.last);
+      row.last = load_last(p, n, row.last);
     } else {
       __builtin_memcpy(&row.last, p + offset, sizeof row.last);
     }
@@ -38,9 +51,7 @@ struct SmallRow {
     RANVIER_UNROLL
     for (int v = 0; v < kWhole; ++v) ranvier::RANVIER_ISA::store(p + v * lanes<T>, row.whole[v]);
     if constexpr (kMasked) {
-      vec<T> some{};
-      __builtin_memcpy(&some, &row.last, sizeof row.last);
-      store_first<T>(p, some, n);
+      store_last(p, row.last, n);
     } else {
       __builtin_memcpy(p + offset, &row.last, sizeof row.last);
     }

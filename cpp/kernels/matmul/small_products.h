@@ -9,23 +9,23 @@
 
 namespace ranvier {
 
-// Whether n and k are small, and m too, unless a bias or an activation follows: in registers they take less
-// time than after the tiles of the plan. Nothing else may follow.
-template <class T>
-bool is_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
-  const int64_t m = call.c.shape[1], n = call.c.shape[2], k = call.a.shape[2];
-  const bool plain = !call.bias.data && call.activation.kind == Activation::none;
-  if (!kernels.small || std::max(n, k) > kSmallSide || call.c.shape[0] != 1 || call.added) return false;
-  if (m > (plain || n <= kDotRows ? kSmallSide : kSmallRows)) return false;
-  if (call.packed.data || call.norm.data) return false;
-  return !call.bias.data || call.bias.strides[0] == 1;
-}
-
-// Of small products: those that are dot products (see matmul.h), as MatmulPlan says too.
+// Whether they are dot products (see matmul.h), as MatmulPlan says too.
 template <class T>
 bool is_dots(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   return std::min(call.c.shape[1], call.c.shape[2]) <= kDotRows && call.a.shape[2] >= kernels.lanes &&
          call.a.strides[2] == 1 && call.b.strides[1] == 1;
+}
+
+// Whether n and k are small, and m too, unless a bias or an activation follows: in registers they take less
+// time than after the tiles of the plan. Nothing else may follow.
+template <class T>
+bool is_within_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  const int64_t m = call.c.shape[1], n = call.c.shape[2], k = call.a.shape[2];
+  const bool plain = !call.bias.data && call.activation.kind == Activation::none;
+  if (!kernels.small || std::max(n, k) > kSmallSide || call.c.shape[0] != 1 || call.added) return false;
+  if (m > kSmallSide && (plain || is_dots(call, kernels))) return false;
+  if (call.packed.data || call.norm.data) return false;
+  return !call.bias.data || call.bias.strides[0] == 1;
 }
 
 // Of the others: those that `small` takes.
@@ -58,14 +58,17 @@ void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
   const int64_t m = call.c.shape[1], first = team.share_begin(m), last = team.share_end(m);
   MatmulTile<T> t{};
   t.k = call.a.shape[2];
-  t.rows = static_cast<int>(last - first), t.columns = static_cast<int>(call.c.shape[2]);
+  t.columns = static_cast<int>(call.c.shape[2]);
   t.rs_a = call.a.strides[1], t.cs_a = call.a.strides[2], t.rs_b = call.b.strides[1];
   t.rs_c = call.c.strides[1], t.rs_s = call.saved.strides[1];
-  t.a = call.a.data + first * t.rs_a, t.b = call.b.data, t.c = call.c.data + first * t.rs_c;
-  t.bias_row = call.bias.data;
-  t.saved = call.saved.data ? call.saved.data + first * t.rs_s : nullptr;
+  t.b = call.b.data, t.bias_row = call.bias.data;
   t.activation = call.activation;
-  kernels.small(t, call.b.strides[2], scratch);
+  for (int64_t i = first; i < last && !interrupted(team); i += kSmallRows) {
+    t.rows = static_cast<int>(std::min(kSmallRows, last - i));
+    t.a = call.a.data + i * t.rs_a, t.c = call.c.data + i * t.rs_c;
+    t.saved = call.saved.data ? call.saved.data + i * t.rs_s : nullptr;
+    kernels.small(t, call.b.strides[2], scratch);
+  }
 }
 
 }  // namespace ranvier
