@@ -21,10 +21,13 @@ bool is_dots(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
 template <class T>
 bool is_within_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   const int64_t m = call.c.shape[1], n = call.c.shape[2], k = call.a.shape[2];
-  const bool plain = !call.bias.data && call.activation.kind == Activation::none;
-  if (!kernels.small || std::max(n, k) > kSmallSide || call.c.shape[0] != 1 || call.added) return false;
-  if (m > kSmallSide && (plain || is_dots(call, kernels))) return false;
-  if (call.packed.data || call.norm.data) return false;
+  if (!kernels.small || std::max(n, k) > (m <= kSmallSide ? kSmallSide : kSmallLong)) return false;
+  if (m > kSmallSide) {
+    const bool plain = !call.bias.data && call.activation.kind == Activation::none;
+    if (plain || is_dots(call, kernels) || k * round_up(n, kernels.lanes) > kSmallSide * kSmallSide)
+      return false;
+  }
+  if (call.c.shape[0] != 1 || call.added || call.packed.data || call.norm.data) return false;
   return !call.bias.data || call.bias.strides[0] == 1;
 }
 
