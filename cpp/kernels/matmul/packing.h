@@ -107,8 +107,8 @@ RANVIER_INLINE void pack_square(int np, int nj, const T* src, int64_t cs, T* dst
   }
 }
 
-// The same for 2 to 8 columns of floats that are all of the strip: four lanes of four columns are transposed
-// at a time. Of 2 and 3 columns the stores reach into the next row, which is stored later.
+// The same for 2 to 8 columns of more than a vector of floats, which are all of the strip: four lanes of four
+// columns are transposed at a time. Of 2 and 3 columns stores reach into the next row, which is stored later.
 RANVIER_INLINE void pack_few_columns(int64_t k, int columns, const float* src, int64_t cs, float* dst) {
   constexpr int L = lanes<float>;
   const int second = columns > 4 ? columns - 4 : 0;  // first of the other four, which may overlap
@@ -125,24 +125,26 @@ RANVIER_INLINE void pack_few_columns(int64_t k, int columns, const float* src, i
                          16);
     }
   };
-  int64_t p = 0;
-  for (; p + L < k; p += L) {
+  const int64_t end = columns < 4 ? k - 1 : k;
+  for (int64_t p = 0; p < end; p += L) {
+    if (end - p < L) p = end - L;  // again
     fours(p, 0);
     if (second) fours(p, second);
   }
-  for (; p < k; ++p)
-    for (int j = 0; j < columns; ++j) dst[p * columns + j] = src[j * cs + p];
+  for (int j = 0; j < columns && end < k; ++j) dst[end * columns + j] = src[j * cs + end];
 }
 
-// Columns contiguous in memory (rs = 1): squares of lanes x lanes are transposed in registers. Products of a
-// cache line at a time, so that lines of both sides are complete before the next.
+// Columns contiguous in memory (rs = 1): squares of lanes x lanes are transposed in registers. Some lines of
+// each column at a time, whose part of the strip stays in L2 until its lines are complete.
 template <class T>
 static void pack_columns(int64_t k, int columns, int width, const T* src, int64_t cs, T* dst) {
-  constexpr int L = lanes<T>, kLine = 64 / int(sizeof(T));
+  constexpr int L = lanes<T>, kLine = 64 / int(sizeof(T)), kStrip = (64 << 10) / int(sizeof(T));
   if constexpr (sizeof(T) == sizeof(float))
-    if (columns == width && columns > 1 && columns <= 8) return pack_few_columns(k, columns, src, cs, dst);
-  for (int64_t line = 0; line < k; line += kLine) {
-    const int64_t end = line + kLine < k ? line + kLine : k;
+    if (columns == width && columns > 1 && columns <= 8 && k > L)
+      return pack_few_columns(k, columns, src, cs, dst);
+  const int64_t lines = width * kLine < kStrip ? kStrip / (width * kLine) * kLine : kLine;
+  for (int64_t line = 0; line < k; line += lines) {
+    const int64_t end = line + lines < k ? line + lines : k;
     for (int j0 = 0; j0 < width; j0 += L) {
       const int nj = columns - j0 < L ? columns - j0 : L;  // columns of this square, may be <= 0
       const int store_j = width - j0 < L ? width - j0 : L;
