@@ -113,7 +113,7 @@ RANVIER_INLINE void pack_few_columns(int64_t k, int columns, const float* src, i
   constexpr int L = lanes<float>;
   const int second = columns > 4 ? columns - 4 : 0;  // first of the other four, which may overlap
   typedef float Quarter __attribute__((vector_size(16)));
-  const auto fours = [&](int64_t p, int first) RANVIER_INLINED {
+  const auto fours = [&](int64_t p, int first) {
     vec<float> rows[4];
     RANVIER_UNROLL
     for (int j = 0; j < 4; ++j) rows[j] = load(src + (first + (j < columns ? j : 0)) * cs + p);
@@ -128,8 +128,10 @@ RANVIER_INLINE void pack_few_columns(int64_t k, int columns, const float* src, i
   const int64_t end = columns < 4 ? k - 1 : k;
   for (int64_t p = 0; p < end; p += L) {
     if (end - p < L) p = end - L;  // again
-    fours(p, 0);
-    if (second) fours(p, second);
+    for (int first = 0;; first = second) {
+      fours(p, first);
+      if (first == second) break;
+    }
   }
   for (int j = 0; j < columns && end < k; ++j) dst[end * columns + j] = src[j * cs + end];
 }
@@ -139,7 +141,7 @@ RANVIER_INLINE void pack_few_columns(int64_t k, int columns, const float* src, i
 template <class T>
 static void pack_columns(int64_t k, int columns, int width, const T* src, int64_t cs, T* dst) {
   constexpr int L = lanes<T>, kLine = 64 / int(sizeof(T)), kStrip = (64 << 10) / int(sizeof(T));
-  if constexpr (sizeof(T) == sizeof(float))
+  if constexpr (sizeof(T) == sizeof(float) && L > 4)
     if (columns == width && columns > 1 && columns <= 8 && k > L)
       return pack_few_columns(k, columns, src, cs, dst);
   const int64_t lines = width * kLine < kStrip ? kStrip / (width * kLine) * kLine : kLine;
