@@ -382,12 +382,6 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
   });
 }
 
-template <class T>
-bool Matmul<T>::is_small() const {
-  const MatmulKernels<T>& kernels = matmul_kernels<T>();
-  return is_within_small(*this, kernels) && (is_dots(*this, kernels) || is_chains(*this));
-}
-
 // One chain for each element, by tiles whatever the level and the threads: only then it is added at the end.
 template <class T>
 bool Matmul<T>::can_add() const {

@@ -39,6 +39,12 @@ bool is_chains(const Matmul<T>& call) {
 }
 
 template <class T>
+bool Matmul<T>::is_small() const {
+  const MatmulKernels<T>& kernels = matmul_kernels<T>();
+  return is_within_small(*this, kernels) && (is_dots(*this, kernels) || is_chains(*this));
+}
+
+template <class T>
 void run_small_dots(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   const bool transposed = call.c.shape[1] > call.c.shape[2];  // then the few rows are b's
   const int rows = transposed ? 2 : 1, columns = transposed ? 1 : 2;
