@@ -144,6 +144,7 @@ static void pack_columns(int64_t k, int columns, int width, const T* src, int64_
   if constexpr (sizeof(T) == sizeof(float) && L > 4)
     if (columns == width && columns > 1 && columns <= 8 && k > L)
       return pack_few_columns(k, columns, src, cs, dst);
+  if (width == 0) return;
   const int64_t lines = width * kLine < kStrip ? kStrip / (width * kLine) * kLine : kLine;
   for (int64_t line = 0; line < k; line += lines) {
     const int64_t end = line + lines < k ? line + lines : k;
