@@ -101,6 +101,14 @@ def test_memory_orders(lead, sizes, rng, threads):
     check(q[..., ::-1, :], k, wide[..., ::2], dy)
 
 
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_groups_of_heads(is_causal, isa, rng, threads):
+    """Heads that are computed together are as many as their scores, or their keys and values, allow."""
+    for heads, l, s, width in ((31, 17, 17, 3), (13, 1, 130, 64), (5, 1, 520, 64), (3, 65, 20, 4)):
+        shapes = [(2, heads, n, width) for n in (l, s, s, l)]
+        check(*drawn(rng, "float32", *shapes), settings=(is_causal, s - l if is_causal and s > l else 0))
+
+
 @pytest.mark.parametrize("kind", ["f", "b"])
 @pytest.mark.parametrize("shape", [(2, 3, 70, 390), (70, 390), (2, 1, 1, 390), (3, 70, 1), (1, 1)])
 def test_masks(shape, kind, isa, rng, threads):

@@ -12,7 +12,7 @@ from support.layouts import LAYOUTS, in_layout
 # few columns and products of many rows, and of more than are between two looks for a signal
 SHAPES = [
     *((1, 70, 33), (3, 600, 90), (20, 0, 9), (6, 1000, 300), (32, 20, 32), (33, 65, 10), (17, 800, 129)),
-    *((70, 3, 7), (131, 64, 10), (200, 9, 50), (65540, 2, 5)),
+    *((70, 3, 7), (131, 64, 10), (200, 9, 50), (2050, 2, 5)),
 ]
 
 

@@ -106,8 +106,8 @@ struct MatmulStack {
   int64_t step_c, rs_c;
 };
 
-constexpr int64_t kSmallSide = 64;    // see small.h: n and k at most, and m, unless a bias follows
-constexpr int64_t kSmallLong = 256;   // n and k
+constexpr int64_t kSmallSide = 64;    // see small.h: m, n and k at most
+constexpr int64_t kSmallLong = 256;   // n and k, where something follows, as a bias: then with any m
 constexpr int64_t kSmallRows = 1024;  // between two looks for a signal
 
 template <class T>
