@@ -111,29 +111,38 @@ void Program::drop_unused() {
   instructions_ = std::move(kept);
 }
 
-// Checks that depend on arguments alone come before everything else: where one fails, nothing has changed.
+// The check of indices `i` and what makes them, from the last to the first; empty where these cannot come
+// before everything else.
+std::vector<size_t> Program::early_chain(size_t i) const {
+  std::vector<size_t> chain{i};
+  std::vector<bool> needed(buffers_.size(), false), written(buffers_.size(), false);
+  for (const Use& use : instructions_[i].uses) needed[use.region] = true;
+  for (size_t j = i; j-- > 0;) {
+    const std::vector<Use>& uses = instructions_[j].uses;
+    const auto any = [&](const auto& test) { return std::any_of(uses.begin(), uses.end(), test); };
+    if (!any([&](const Use& use) { return use.view.write && needed[use.region]; })) {
+      // It stays behind, and reads what is later overwritten.
+      if (any([&](const Use& use) { return written[use.region]; })) return {};
+      continue;
+    }
+    chain.push_back(j);
+    for (const Use& use : uses) {
+      needed[use.region] = true;
+      if (!use.view.write) continue;
+      if (buffers_[use.region].role != Role::temporary) return {};
+      written[use.region] = true;
+    }
+  }
+  return chain;
+}
+
+// Checks of indices that depend on arguments alone come before everything else: where one fails, nothing has
+// changed. Other values are mostly made by a whole forward pass: their checks stay where they are.
 void Program::checks_first() {
   std::vector<bool> early(instructions_.size(), false);
-  for (size_t i = 0; i < instructions_.size(); ++i) {
-    if (!instructions_[i].guard) continue;
-    std::vector<size_t> chain{i};  // the check and what makes its indices
-    std::vector<bool> needed(buffers_.size(), false);
-    for (const Use& use : instructions_[i].uses) needed[use.region] = true;
-    bool pure = true;
-    for (size_t j = i; j-- > 0;) {
-      const std::vector<Use>& uses = instructions_[j].uses;
-      if (std::none_of(uses.begin(), uses.end(),
-                       [&](const Use& use) { return use.view.write && needed[use.region]; }))
-        continue;
-      chain.push_back(j);
-      for (const Use& use : uses) {
-        needed[use.region] = true;
-        if (use.view.write && buffers_[use.region].role != Role::temporary) pure = false;
-      }
-    }
-    if (pure)
-      for (size_t j : chain) early[j] = true;
-  }
+  for (size_t i = 0; i < instructions_.size(); ++i)
+    if (instructions_[i].as<IndexRange>())
+      for (size_t j : early_chain(i)) early[j] = true;
   std::vector<Instruction> ordered;
   for (const bool first : {true, false})
     for (size_t i = 0; i < instructions_.size(); ++i)

@@ -116,6 +116,7 @@ class Program {
   void take(Recording& recording, const Regions& regions);
   void drop_unused();
   void checks_first();
+  std::vector<size_t> early_chain(size_t i) const;
   void prepared_first();
   void find_lifetimes();
   void place_temporaries();
