@@ -7,7 +7,6 @@
 #include "base/allocator.h"
 #include "base/system.h"
 #include "bindings/conv_args.h"
-#include "bindings/index_range.h"
 #include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
@@ -266,7 +265,7 @@ py::object ArrayProgram::call(const py::tuple& arguments) {
   return run_on(arrays.data());
 }
 
-py::tuple ArrayProgram::operator()(const py::tuple& arrays) {
+py::object ArrayProgram::operator()(const py::tuple& arrays) {
   bool fit = arrays.size() == arguments_.size();
   std::vector<py::object> held;
   for (size_t i = 0; fit && i < arguments_.size(); ++i) {
@@ -281,19 +280,18 @@ py::tuple ArrayProgram::operator()(const py::tuple& arrays) {
   return run_on(held.data());
 }
 
-py::tuple ArrayProgram::run_on(const py::handle* arrays) {
+py::object ArrayProgram::run_on(const py::handle* arrays) {
   std::vector<py::object> memory;
   release_held_gradients();
   prepare(arrays, memory);
   watch();
-  std::optional<IndexRange> failed;
   PyThreadState* state = PyEval_SaveThread();  // the arrays are held by the caller; a run touches no Python
-  if (const Instruction* check = run(true)) failed = *reinterpret_cast<const IndexRange*>(check->call.get());
+  const bool holds = run(true);
   const bool stopped = program_->stopped();
   if (stopped) forget_times();
   PyEval_RestoreThread(state);
   if (stopped) throw Interrupted();
-  if (failed) fail_range(*failed);
+  if (!holds) return py::none();
   set_gradients();
   count_changes();
   py::tuple results(results_.size());
@@ -338,14 +336,14 @@ void ArrayProgram::prepare(const py::handle* arrays, std::vector<py::object>& me
 }
 
 // The first runs are measured, some on the team and then some on one thread (in turn they would put its
-// workers to sleep); from then on each instruction runs where it was faster.
-const Instruction* ArrayProgram::run(bool may_stop) {
-  const Instruction* failed =
-      runs_ >= kMeasured ? program_->run(may_stop) : program_->run_measured(runs_ >= kTeam, may_stop);
-  if (runs_ >= kMeasured) return failed;
+// workers to sleep); from then on each instruction runs where it was faster. False where a check of values
+// failed.
+bool ArrayProgram::run(bool may_stop) {
+  if (runs_ >= kMeasured) return !program_->run(may_stop);
+  if (program_->run_measured(runs_ >= kTeam, may_stop)) return false;  // the rest was not measured
   if (++runs_ == kWarm) program_->forget_times();
   if (runs_ == kMeasured) program_->choose_threads();
-  return failed;
+  return true;
 }
 
 ArrayCheck::ArrayCheck(ArrayProgram& program, ArrayRecording& eager, const py::tuple& arrays)
@@ -377,8 +375,8 @@ void ArrayProgram::measure_now() {
   prepare(arrays.data(), memory);
   const Snapshot before(*program_);
   program_->renew();
-  while (runs_ < kMeasured) {
-    run(false);
+  for (bool holds = true; holds && runs_ < kMeasured;) {  // a bad argument may have been copied
+    holds = run(false);
     before.restore(*program_);
   }
 }

@@ -86,13 +86,15 @@ class ArrayProgram {
   py::list gradients();  // (leaf, Tensor or None)
   int visit(visitproc visit, void* arg) const;
   void clear();
-  // A whole call with these arguments; None where it is not the one that was recorded.
+  // A whole call with these arguments; None where it is not the one that was recorded, or where a check of
+  // values fails: nothing has changed then, and the eager step raises the error.
   py::object call(const py::tuple& arguments);
-  py::tuple operator()(const py::tuple& arrays);
+  py::object operator()(const py::tuple& arrays);  // None where a check of values fails
   // Up to `count` calls, on the batches first, first + 1 ... of `size` samples each: every result of all of
   // them as one array. None where call() would give it, or an array is not contiguous. An array of the
   // arguments has the samples of all batches, taken in this order (None: as they are), or an entry for each
-  // batch. It ends early after some time, and after a batch with a number that is not finite.
+  // batch. It ends early after some time, after a batch with a number that is not finite, and before one in
+  // which a check of values fails; None where that is the first.
   // batches_done(): how many there were, also after an exception.
   py::object run_batches(const py::tuple& arguments, const py::object& order, int64_t size, int64_t first,
                          int64_t count);
@@ -131,9 +133,9 @@ class ArrayProgram {
   bool arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const;
   bool sources_of(const py::tuple& arguments, const py::object& order, int64_t first, int64_t last,
                   int64_t size, std::vector<BatchSource>& sources) const;
-  py::tuple run_on(const py::handle* arrays);
+  py::object run_on(const py::handle* arrays);
   void prepare(const py::handle* arrays, std::vector<py::object>& memory);
-  const Instruction* run(bool may_stop);
+  bool run(bool may_stop);
   void forget_times();
   void count_changes() const;
   void release_held_gradients();

@@ -7,7 +7,6 @@
 #include "base/caches.h"
 #include "base/short_runs.h"
 #include "bindings/array_program.h"
-#include "bindings/index_range.h"
 #include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
@@ -153,7 +152,6 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
     const int64_t stride = (static_cast<int64_t>(program_->output_bytes(i)) + kLine - 1) / kLine * kLine;
     outputs.push_back({Output::contiguous(DType::uint8, {count * stride}).release(), stride});
   }
-  std::optional<IndexRange> failed;
   int64_t done = 0;
   PyThreadState* state = PyEval_SaveThread();  // the arrays are held by the caller; a run touches no Python
   const Clock::time_point begin = Clock::now();
@@ -164,9 +162,7 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
     for (int i = 0; i < outputs_; ++i) program_->set_output(i, outputs[i].at(done));
     if (done + 1 < count)
       for (const BatchSource& source : sources) source.prefetch(first + done + 1);
-    if (const Instruction* check = run(true))
-      failed = *reinterpret_cast<const IndexRange*>(check->call.get());
-    if (failed || program_->stopped()) break;
+    if (!run(true) || program_->stopped()) break;
     double sum = 0;
     for (const ResultForm& form : results_) sum += number_at(form, outputs[form.output].at(done));
     ++done;
@@ -185,7 +181,7 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
     count_changes();
   }
   if (stopped) throw Interrupted();
-  if (failed) fail_range(*failed);
+  if (done == 0) return py::none();  // a check failed
   py::tuple results(results_.size());
   for (size_t i = 0; i < results_.size(); ++i) {
     ResultForm form = results_[i];

@@ -81,7 +81,8 @@ void register_program(py::module_& m) {
       .def(py::init<ArrayRecording&, py::list, py::list, py::list, py::list>(),
            "(recording: Recording, arguments: list[Array], outputs: list[Array], kept: list[Array], watched: "
            "list[Any], /) -> None")
-      .def("__call__", &ArrayProgram::operator(), "(arguments: tuple[Array, ...], /) -> tuple[Array, ...]")
+      .def("__call__", &ArrayProgram::operator(),
+           "(arguments: tuple[Array, ...], /) -> tuple[Array, ...] | None")
       .def("set_call", &ArrayProgram::set_call,
            "(form: list[Any], gradients: list[tuple[Any, Any, int]], changed: list[Any], renew: "
            "Callable[[Any], Any], /) -> None")

@@ -20,6 +20,15 @@ constexpr double kBarriers = 300;
 
 using Clock = std::chrono::steady_clock;
 
+// Where a check writes whether it failed; null: the record is none.
+template <class... Calls>
+static const int64_t* guard_of(Record& r) {
+  const int64_t* found = nullptr;
+  const auto look = [&](const auto* check) { return check && (found = check->found.data, true); };
+  (void)(look(r.as<Calls>()) || ...);
+  return found;
+}
+
 static double nanoseconds(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double, std::nano>(to - from).count();
 }
@@ -35,11 +44,14 @@ Program::Program(Recording&& recording, const Regions& regions, int team) : team
   place_prepared();
   point_views();
   change_ = first_change();
+  undo_.emplace(instructions_, buffers_, prepared_);
+  memory_.workspace += undo_->bytes();
 }
 
 size_t Program::first_change() const {
   for (size_t i = prepared_; i < instructions_.size(); ++i)
     for (const Use& use : instructions_[i].uses) {
+      if (instructions_[i].guard) continue;  // the number that it writes is the program's own
       const Role role = buffers_[use.region].role;
       if (use.view.write && (role == Role::persistent || role == Role::argument)) return i;
     }
@@ -85,8 +97,7 @@ void Program::take(Recording& recording, const Regions& regions) {
   for (size_t i = 0; i < recording.records.size(); ++i) {
     Record& r = recording.records[i];
     recorded_calls_.push_back(r.type);
-    const IndexRange* check = r.as<IndexRange>();
-    const int64_t* guard = check ? check->found.data : nullptr;
+    const int64_t* guard = guard_of<IndexRange>(r);
     instructions_.push_back(
         {r.type, std::move(r.call), std::move(r.uses), r.place, static_cast<int>(i), guard});
   }
@@ -272,12 +283,14 @@ const Instruction* Program::run_as(Threads threads, bool may_stop) {
     for (size_t i = 0; i < prepared_; ++i) run_one(i);
   stale_ = false;
   const Instruction* failed = nullptr;
+  undo_->keep(team, buffers_);
   // One region for all: no fork and join for each instruction.
   team.region(2 * kParallelPays, [&](const OpenTeam& team) {
     const Instruction* found = run_all(team, threads, looked_at);
     if (team.leads()) failed = found;
   });
   stopped_ = stop.stopped();
+  if (failed) undo_->put_back(static_cast<size_t>(failed - instructions_.data()), buffers_);
   return failed;
 }
 

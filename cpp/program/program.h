@@ -9,12 +9,14 @@
 #pragma once
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/parallel.h"
 #include "program/pace.h"
 #include "program/recording.h"
+#include "program/undo.h"
 
 namespace ranvier {
 
@@ -74,7 +76,8 @@ class Program {
   size_t output_bytes(int number) const { return outputs_[number].bytes; }
   // Other memory for one of Regions::kept: the caller still holds what the last run left there.
   void set_kept(int number, char* data);
-  // Both return the check that failed, or null. Nothing after a failed check has run.
+  // Both return the check that failed, or null. Nothing after a failed check has run, and what outlives a run
+  // is as it was before.
   // may_stop: a long run ends where a signal asks for it (base/interrupt.h), but only before the first
   // instruction that changes what outlives the run; stopped() then, and nothing has changed.
   const Instruction* run(bool may_stop);
@@ -138,6 +141,7 @@ class Program {
   bool stale_ = true;   // what is prepared is not, or no longer
   bool long_ = true;    // a run may take so long that it checks for signals
   bool stopped_ = false, ended_ = false;
+  std::optional<Undo> undo_;
   size_t change_ = 0;  // the first instruction that changes what outlives a run
   size_t prepared_ = 0;
   void* arena_ = nullptr;
