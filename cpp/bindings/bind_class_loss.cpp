@@ -49,7 +49,7 @@ struct ClassLossCall {
       if (!index.has_shape(shape))
         fail_value(x.op(), "got class indices of shape ", index.shape(), " for x of shape ", x.shape(),
                    "; expected ", shape);
-      require_range(class_range(x, index, settings.ignore_index));
+      require_classes(x, index, settings.ignore_index);
     }
   }
 

@@ -26,7 +26,7 @@ Output embedding(Integers index, Floats weight, Out out) {
   Shape shape = index.shape();
   shape.append(weight.shape(1));
   Output y = out.shaped(weight.dtype(), shape, weight, index);
-  require_range(row_range(index, weight.shape(0)));
+  require_rows(index, weight.shape(0));
   run_rows<EmbeddingForward>(weight.dtype(), shape, y, weight, index);
   return y;
 }
@@ -44,7 +44,7 @@ Output embedding_backward(Floats given_dy, Integers index, Whole rows, MaybeWhol
                "; expected one dimension more");
   const Shape shape{rows, dy.shape(index.ndim())};
   Output dweight = out.shaped(dy.dtype(), shape, dy, index);
-  require_range(row_range(index, rows));
+  require_rows(index, rows);
   run_rows<EmbeddingBackward>(dy.dtype(), shape, dweight, padding, scale_grad_by_freq.holds, dy, index);
   return dweight;
 }

@@ -37,7 +37,7 @@ Output gather(Floats x, Integers index, Axis axis, Out out, Truth from_0) {
   shape[along] = index.shape(along);
   const auto where = repeated(index, shape, along);
   Output y = out.shaped(x.dtype(), shape, x, index);
-  require_range(axis_range(index, x.shape(along), from_0));
+  require_places(index, x.shape(along), from_0);
   run<Gather>(x.dtype(), along, x, where, y);
   return y;
 }
@@ -50,7 +50,7 @@ Output scatter_add(Floats dy, Integers index, Axis axis, Whole length, Out out) 
   Shape shape = dy.shape();
   shape[along] = length;
   Output dx = out.shaped(dy.dtype(), shape, dy, index);
-  require_range(axis_range(index, length));
+  require_places(index, length);
   run<Scatter>(dy.dtype(), along, true, Input(), dy, where, dx);
   return dx;
 }
@@ -61,7 +61,7 @@ Output scatter(Floats x, Integers index, Floats src, Axis axis, Truth add, Out o
   expect_fits(src, x, along);
   const auto where = repeated(index, src.shape(), along);
   Output y = out.shaped(x.dtype(), x.shape(), x, src, index);
-  require_range(axis_range(index, x.shape(along), from_0));
+  require_places(index, x.shape(along), from_0);
   run<Scatter>(x.dtype(), along, add.holds, x, src, where, y);
   return y;
 }
@@ -70,16 +70,25 @@ Output scatter(Floats x, Integers index, Floats src, Axis axis, Truth add, Out o
 std::tuple<Output, Output> scatter_backward(Floats dy, Integers index, Axis axis) {
   const int along = axis.of(dy);
   expect_fits(index, dy, along);
-  require_range(axis_range(index, dy.shape(along)));
+  require_places(index, dy.shape(along));
   Output dx = Output::contiguous(dy.dtype(), dy.shape()),
          dsrc = Output::contiguous(dy.dtype(), index.shape());
   run<ScatterBackward>(dy.dtype(), along, dy, index, dx, dsrc);
   return {std::move(dx), std::move(dsrc)};
 }
 
+// Whether low <= x <= high everywhere. What raises an error depending on the values of an array asks this, so
+// that a captured step asks it again.
+py::bool_ inside(const Numbers& x, const Real& low, const Real& high) {
+  if (x.dtype() == DType::float32 || x.dtype() == DType::float64) return floats_are_inside(x, low, high);
+  const auto whole = [](double limit) { return static_cast<int64_t>(limit); };
+  return are_inside(Input::integers(Arg{x.op(), x.name(), x.object()}), whole(low), whole(high));
+}
+
 }  // namespace
 
 void register_index(py::module_& m) {
+  def(m, "inside(x, low, high)", inside);
   def(m, "gather(x, index, axis, out=None, from_0=False)", gather);
   def(m, "scatter_add(dy, index, axis, length, out=None)", scatter_add);
   def(m, "scatter(x, index, src, axis, add=False, out=None, from_0=False)", scatter);

@@ -3,19 +3,35 @@
 #include <algorithm>
 
 #include "base/loop_nest.h"
+#include "kernels/index/index_range.h"
+#include "kernels/index/value_range.h"
 
 namespace ranvier::bind {
 namespace {
 
-IndexRange range_of(Indexed indexed, const Input& index, int64_t low, int64_t high) {
+template <class T>
+void drop_repeats(TensorView<const T>& v) {  // an element that is repeated is read once
+  for (int d = 0; d < v.ndim; ++d)
+    if (v.strides[d] == 0 && v.shape[d] > 1) v.shape[d] = 1;
+}
+
+IndexRange range_of(const Input& index, int64_t low, int64_t high) {
   IndexRange call{};
-  call.op = index.op(), call.indexed = indexed;
   call.low = low, call.high = high;
   call.index = index.view<int64_t>();
-  for (int d = 0; d < call.index.ndim; ++d)  // an index that is repeated is read once
-    if (call.index.strides[d] == 0 && call.index.shape[d] > 1) call.index.shape[d] = 1;
+  drop_repeats(call.index);
   return call;
 }
+
+template <class Call>
+bool holds(Call call, int64_t elements) {
+  int64_t here = 0;
+  call.found.data = t_recording ? t_recording->cell() : &here, call.found.ndim = 0;
+  invoke_sized(call, elements);
+  return !*call.found.data;
+}
+
+bool holds(const IndexRange& call) { return holds(call, numel(call.index)); }
 
 template <class F>  // f(index) in the order of memory
 void for_each_index(const TensorView<const int64_t>& v, const F& f) {
@@ -26,49 +42,62 @@ void for_each_index(const TensorView<const int64_t>& v, const F& f) {
   });
 }
 
-}  // namespace
+struct Outside {
+  int64_t first = 0;             // the first index outside its range
+  int64_t least = 0, most = -1;  // of all
+};
 
-IndexRange class_range(const Input& x, const Input& index, int64_t ignored) {
-  IndexRange call = range_of(Indexed::classes, index, 0, x.shape(1) - 1);
-  call.has_also = true, call.also = ignored;
-  call.ndim = x.ndim();
-  for (int d = 0; d < x.ndim(); ++d) call.shape[d] = x.shape(d);
-  return call;
-}
-
-IndexRange row_range(const Input& index, int64_t rows) {
-  return range_of(Indexed::embeddings, index, 0, rows - 1);
-}
-
-IndexRange axis_range(const Input& index, int64_t length, bool from_0) {
-  return range_of(Indexed::axis, index, from_0 ? 0 : -length, length - 1);
-}
-
-void require_range(IndexRange call) {
-  int64_t here = 0;
-  call.found.data = t_recording ? t_recording->cell() : &here, call.found.ndim = 0;
-  invoke_sized(call, numel(call.index));
-  if (*call.found.data) fail_range(call);
-}
-
-void fail_range(const IndexRange& call) {
-  const int64_t size = call.high + 1;
-  int64_t first = 0, least = 0, most = -1;
+Outside outside(const IndexRange& call) {
+  Outside found;
   bool seen = false;
   for_each_index(call.index, [&](int64_t k) {
-    least = std::min(least, k), most = std::max(most, k);
+    found.least = std::min(found.least, k), found.most = std::max(found.most, k);
     if (seen || (k >= call.low && k <= call.high) || (call.has_also && k == call.also)) return;
-    first = k, seen = true;
+    found.first = k, seen = true;
   });
-  if (call.indexed == Indexed::classes)
-    fail_value(call.op, "got class index ", first, " for x of shape ", Shape(call.ndim, call.shape),
-               "; expected 0 <= index < ", size);
-  const bool of_axis = call.indexed == Indexed::axis;
-  if (of_axis) first = most < size ? least : most;
+  return found;
+}
+
+[[noreturn]] void fail_index(const char* op, int64_t index, const std::string& of, const IndexRange& call) {
   const std::string range = std::to_string(call.low) + " to " + std::to_string(call.high);
-  throw py::index_error("[" + std::string(call.op) + "] got index " + std::to_string(first) +
-                        (of_axis ? " for an axis of length " : " for ") + std::to_string(size) +
-                        (of_axis ? "" : " embeddings") + "; expected " + (call.high < 0 ? "none" : range));
+  throw py::index_error("[" + std::string(op) + "] got index " + std::to_string(index) + " for " + of +
+                        "; expected " + (call.high < 0 ? "none" : range));
+}
+
+}  // namespace
+
+void require_classes(const Input& x, const Input& index, int64_t ignored) {
+  IndexRange call = range_of(index, 0, x.shape(1) - 1);
+  call.has_also = true, call.also = ignored;
+  if (holds(call)) return;
+  fail_value(x.op(), "got class index ", outside(call).first, " for x of shape ", x.shape(),
+             "; expected 0 <= index < ", x.shape(1));
+}
+
+void require_rows(const Input& index, int64_t rows) {
+  const IndexRange call = range_of(index, 0, rows - 1);
+  if (!holds(call)) fail_index(index.op(), outside(call).first, std::to_string(rows) + " embeddings", call);
+}
+
+void require_places(const Input& index, int64_t length, bool from_0) {
+  const IndexRange call = range_of(index, from_0 ? 0 : -length, length - 1);
+  if (holds(call)) return;
+  const Outside found = outside(call);
+  fail_index(index.op(), found.most < length ? found.least : found.most,
+             "an axis of length " + std::to_string(length), call);
+}
+
+bool are_inside(const Input& integers, int64_t low, int64_t high) {
+  return holds(range_of(integers, low, high));
+}
+
+bool floats_are_inside(const Input& x, double low, double high) {
+  return with_float(x.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    ValueRange<T> call{static_cast<T>(low), static_cast<T>(high), x.view<T>(), {}};
+    drop_repeats(call.x);
+    return holds(call, numel(call.x));
+  });
 }
 
 }  // namespace ranvier::bind

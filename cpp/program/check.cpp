@@ -23,7 +23,7 @@ bool is_free(const Instruction& i, const View& view) {
   return relu && view.type == 'B';
 }
 
-// What a program has for itself, and what is not compared: the number that a check of indices writes, a key
+// What a program has for itself, and what is not compared: the number that a check of values writes, a key
 // of the random stream, and the stream.
 bool is_apart(const Instruction& i, const View& view) { return (i.guard && view.write) || i.as<NextKey>(); }
 
@@ -261,7 +261,7 @@ void Check::run(size_t number) {
     program_.run_one(number);
   for (const Use& use : i.uses)
     if (is_lasting(i, use)) view_of(i, use).data = buffer(use).address + use.offset;
-  if (i.guard && *i.guard) blame(number, "finds an index that is out of range");
+  if (i.guard && *i.guard) blame(number, "finds a value that is out of range");
 }
 
 void Check::wait(size_t number) {

@@ -7,6 +7,7 @@
 #include "kernels/activation/activation.h"
 #include "kernels/copy/fill.h"
 #include "kernels/index/index_range.h"
+#include "kernels/index/value_range.h"
 
 namespace ranvier {
 
@@ -159,16 +160,28 @@ bool is_masked_by(Graph& graph, const TensorView<const float>& dy, const TensorV
          same_layout(mask->saved, y) && mask->dx.data == dy.data && same_layout(mask->dx, dy);
 }
 
-// A loss and its gradient check the same indices.
+static auto& checked(const IndexRange& c) { return c.index; }
+static auto range(const IndexRange& c) {
+  return std::make_tuple(c.low, c.high, c.has_also, c.has_also ? c.also : 0);
+}
+template <class T>
+static auto& checked(const ValueRange<T>& c) {
+  return c.x;
+}
+template <class T>
+static auto range(const ValueRange<T>& c) {
+  return std::make_tuple(c.low, c.high);
+}
+
+// A loss and its gradient check the same values.
 static void drop_repeated_checks(Graph& graph) {
-  graph.each<IndexRange>([&](int i, IndexRange& check) {
+  graph.each<IndexRange, ValueRange<float>, ValueRange<double>>([&](int i, auto& check) {
+    const auto& values = checked(check);
     for (int j = 0; j < i; ++j) {
-      const IndexRange* before = graph.as<IndexRange>(j);
-      const auto range = [](const IndexRange& c) {
-        return std::make_tuple(c.index.data, c.low, c.high, c.has_also, c.has_also ? c.also : 0);
-      };
-      if (!before || range(*before) != range(check) || !same_layout(before->index, check.index)) continue;
-      if (!graph.written_between(graph.buffer(check.index), j, i)) return graph.merged(j, i, false);
+      const auto* before = graph.as<std::decay_t<decltype(check)>>(j);
+      if (!before || range(*before) != range(check)) continue;
+      if (checked(*before).data != values.data || !same_layout(checked(*before), values)) continue;
+      if (!graph.written_between(graph.buffer(values), j, i)) return graph.merged(j, i, false);
     }
   });
 }

@@ -10,6 +10,7 @@
 #include "base/fp_environment.h"
 #include "base/parallel.h"
 #include "kernels/index/index_range.h"
+#include "kernels/index/value_range.h"
 #include "program/arena.h"
 #include "program/fuse.h"
 
@@ -97,7 +98,7 @@ void Program::take(Recording& recording, const Regions& regions) {
   for (size_t i = 0; i < recording.records.size(); ++i) {
     Record& r = recording.records[i];
     recorded_calls_.push_back(r.type);
-    const int64_t* guard = guard_of<IndexRange>(r);
+    const int64_t* guard = guard_of<IndexRange, ValueRange<float>, ValueRange<double>>(r);
     instructions_.push_back(
         {r.type, std::move(r.call), std::move(r.uses), r.place, static_cast<int>(i), guard});
   }
@@ -309,7 +310,8 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopS
       if (ended_) return nullptr;
       shared = true;
     }
-    if (i.guard || (measured ? threads == Threads::solo : i.solo)) {
+    const bool solo_run = measured ? threads == Threads::solo : i.solo;
+    if (solo_run || i.as<IndexRange>()) {  // a check of indices uses one thread in any case
       if (leads) i.type->run(i.call.get(), solo, workspace_);
       shared = false;
       if (i.guard) team.barrier(), shared = true;
@@ -355,7 +357,7 @@ void Program::choose_threads() {
   for (Instruction& i : instructions_) {
     if (i.prepared) continue;
     const double between = i.solo_ns + moved_ns(i), shared = i.team_ns + kBarriers;
-    i.solo = i.guard || between <= shared;
+    i.solo = i.as<IndexRange>() || between <= shared;
     solo_ns += i.solo_ns, mixed_ns += i.solo ? between : shared;
   }
   alone_ = team_ == 1 || solo_ns <= mixed_ns;

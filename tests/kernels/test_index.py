@@ -173,3 +173,35 @@ def test_an_index_repeats_along_the_other_axes_only():
     np.testing.assert_array_equal(_core.gather(x, np.array([[2], [0]]), 0, None), x[[2, 0]])
     for index, axis in ((np.zeros((2, 2), int), 1), (np.zeros((2, 3), int), 0)):
         refused(ValueError, "expected one that broadcasts to", _core.gather, x, index, axis, None)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "uint8"])
+def test_inside_finds_one_value_anywhere(dtype, layout):
+    for n in (1, 3, 16, 35, 300):  # vectors, and what they leave
+        x = in_layout(np.arange(4 * n).reshape(4, n) % 5 + 1, layout).astype(dtype, order="K")
+        assert _core.inside(x, 1, 5)
+        for at in {(0, 0), (1, n // 2), (3, n - 1)}:
+            for wrong in (0, 6):
+                kept, x[at] = x[at], wrong
+                assert not _core.inside(x, 1, 5)
+                x[at] = kept
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("step", [1, 2])
+def test_nan_is_never_inside(dtype, step):
+    for n in (1, 5, 64):
+        for at in range(0, n, 3):
+            x = np.zeros(2 * n, dtype)[::step][:n]
+            assert _core.inside(x, -np.inf, np.inf)
+            x[at] = np.nan
+            assert not _core.inside(x, -np.inf, np.inf)
+
+
+def test_inside_of_nothing_and_of_repeated_values():
+    assert _core.inside(np.zeros((0, 3), np.float32), 1, 0)
+    assert not _core.inside(np.zeros(1, np.int64), 1, 0)
+    repeated = np.broadcast_to(np.float32(2), (1 << 20, 1 << 10))
+    assert _core.inside(repeated, 2, 2)
+    assert not _core.inside(repeated, 0, 1)

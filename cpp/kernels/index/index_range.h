@@ -8,17 +8,11 @@
 
 namespace ranvier {
 
-enum class Indexed { classes, embeddings, axis };  // what errors call it
-
 struct IndexRange {
   RANVIER_CALL("index_range", index, found);
-  const char* op;  // a literal, for the error
-  Indexed indexed;
   int64_t low, high;
   bool has_also;
   int64_t also;
-  int ndim;  // of what is indexed, for the error
-  int64_t shape[kMaxDims];
   TensorView<const int64_t> index;
   TensorView<int64_t> found;  // one element
 };

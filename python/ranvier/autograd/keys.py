@@ -187,6 +187,7 @@ def _merged_by_core(arrays: list[Array], sizes: list[int]) -> Array:
     """The same with kernels, in float64, so that a compiled step computes it again."""
     rows: Array | None = None
     for index, size in zip(arrays, sizes, strict=True):
+        _core.inside(index, -size, size - 1)  # true here: _merged has looked
         place = cast(index, np.dtype(np.float64))
         place = _core.where(_core.lt(place, 0.0, None), _core.add(place, float(size), None), place, None)
         rows = place if rows is None else _core.add(_core.mul(rows, float(size), None), place, None)

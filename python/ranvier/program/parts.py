@@ -106,7 +106,7 @@ def _instruction(
         (written, Operand(at, role, _name(buffers[at], names, byte), shape, _DTYPES[kind]))
         for at, role, written, kind, shape, byte in d["views"]
     ]
-    if d["name"] == "index_range":  # the core reads its result, and raises the error
+    if d["name"] in ("index_range", "value_range"):  # the core reads its result
         operands = [(written, replace(o, name="found") if written else o) for written, o in operands]
     return Instruction(
         number,

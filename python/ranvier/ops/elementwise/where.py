@@ -23,7 +23,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
     unbroadcast,
 )
-from ranvier.ops.elementwise.whole import BOOL, I64, back, pair
+from ranvier.ops.elementwise.whole import BOOL, I64, back, exact, pair
 
 __all__ = ["masked_fill", "where"]
 METHODS = ["masked_fill", "masked_fill_"]
@@ -112,8 +112,17 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     if input._array.dtype in (F32, F64):
         return MaskedFill(float(value)).apply(input, mask)
     if is_recording() and input._array.dtype in (I64, BOOL):
+        if isinstance(value, Tensor) and input._array.dtype == I64:
+            _require_whole(value)
         return wrap(
             back(_core.where(mask._array, *pair(value, input, input._array.dtype), None), input._array.dtype)
         )
     require_no_gradient("masked_fill", input)
     return wrap(np.where(mask._array, as_number("masked_fill", value, input._array.dtype), input._array))
+
+
+def _require_whole(value: Tensor) -> None:
+    """Raises ValueError for a float that int64 cannot hold."""
+    most = float(np.nextafter(2.0**63, 0.0))
+    if value.dtype.kind == "f" and not _core.inside(exact(value), -(2.0**63), most):
+        as_number("masked_fill", value._array.item(), I64)

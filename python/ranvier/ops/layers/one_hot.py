@@ -38,7 +38,7 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
             raise ValueError("[one_hot] got no classes; expected num_classes to be given")
         value_read("one_hot without num_classes")
         num_classes = int(classes.max()) + 1
-    if classes.size and not (classes.min() >= 0 and classes.max() < num_classes):
+    if classes.size and not _are_inside(classes, num_classes):
         raise ValueError(
             f"[one_hot] got classes from {classes.min()} to {classes.max()}; expected 0 to {num_classes - 1}"
         )
@@ -46,3 +46,9 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
         columns = keep(np.arange(num_classes, dtype=np.float64))
         return wrap(cast(_core.eq(exact(classes[..., None]), columns, None), np.dtype(np.int64)))
     return wrap((classes[..., None] == np.arange(num_classes)).astype(np.int64))
+
+
+def _are_inside(classes: np.ndarray[Any, Any], count: int) -> bool:
+    if classes.dtype.kind == "u" and classes.dtype.itemsize == 8:  # the core reads them as int64
+        return bool(classes.max() < count)
+    return bool(_core.inside(classes, 0, count - 1))

@@ -220,10 +220,16 @@ def max_pool2d(
 def _of_integers(function: MaxPool2d, x: Tensor) -> Any:
     """The maximum of integers, computed in float64, which holds them up to 2^53."""
     array = x._array
-    if array.size and max(abs(int(array.min())), abs(int(array.max()))) > 2**53:
+    if array.size and array.dtype.itemsize == 8 and not _are_exact(array):
         raise ValueError("[max_pool2d] got integers beyond 2^53; expected smaller ones, or floats")
     y = function.apply(x.double())
     return (y[0].to(x.dtype), *y[1:]) if isinstance(y, tuple) else y.to(x.dtype)
+
+
+def _are_exact(integers: Any) -> bool:
+    if integers.dtype.kind == "u":  # the core reads int64
+        return bool(integers.max() <= 2**53)
+    return bool(_core.inside(integers, -(2**53), 2**53))
 
 
 def _stride(stride: Any) -> Any:
