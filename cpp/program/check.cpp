@@ -226,16 +226,16 @@ void Check::advance(int done) {
   done_ = done;
   for (; scanned_ < eager_.regions.size(); ++scanned_)
     if (eager_.regions[scanned_].kind == RegionKind::temporary) made_.push_back(static_cast<int>(scanned_));
-  std::vector<Waiting> later;
-  for (Waiting& w : waiting_) {
-    if (program_.instructions()[w.instruction].record > done || stopped_) {
-      later.push_back(std::move(w));
+  std::vector<Waiting> all;
+  all.swap(waiting_);  // stop() releases those that wait
+  for (Waiting& w : all) {
+    if (!stopped_ && program_.instructions()[w.instruction].record > done) {
+      waiting_.push_back(std::move(w));
       continue;
     }
-    compare_results(w.instruction, w.copies);
+    if (!stopped_) compare_results(w.instruction, w.copies);
     for (char* copy : w.copies) release(copy);
   }
-  waiting_ = std::move(later);
   for (; !stopped_ && next_ < start_.size() && start_[next_] <= done; ++next_) {
     run(next_);
     if (!stopped_ && program_.instructions()[next_].record > done)
