@@ -54,7 +54,7 @@ def trained(rng: np.random.Generator) -> Sorter:
     def update(read, following):
         optimizer.zero_grad()
         scores = model(read)[:, LENGTH:]  # the digits before the arrow are random: nothing to learn
-        loss = rv.cross_entropy(scores.reshape(-1, 11), following.reshape(-1))
+        loss = rv.cross_entropy(scores.reshape(-1, 11), rv.flatten(following))
         loss.backward()
         optimizer.step()
         return loss

@@ -157,10 +157,16 @@ bool ArrayProgram::overlaps(const py::tuple& arrays) const {
 }
 
 void ArrayProgram::set_call(const py::list& form, const py::list& gradients, const py::list& changed,
-                            const py::object& renew) {
+                            const py::object& renew, const py::list& reached) {
   const Turn turn(*this);
-  std::vector<py::object> forms;  // the old lists are freed last: that may run Python
-  for (py::handle f : form) forms.push_back(py::reinterpret_borrow<py::object>(f));
+  std::vector<Given> forms;  // the old lists are freed last: that may run Python
+  for (py::handle f : form) {
+    const auto t = py::reinterpret_borrow<py::tuple>(f);
+    forms.push_back({static_cast<Given::Kind>(t[0].cast<int>()), t[1]});
+  }
+  reached_.clear();
+  for (py::handle tensor : reached) reached_.push_back(tensor.ptr());
+  std::sort(reached_.begin(), reached_.end());
   std::vector<Gradient> left;
   for (py::handle item : gradients) {
     const auto t = py::reinterpret_borrow<py::tuple>(item);
@@ -176,7 +182,7 @@ void ArrayProgram::set_call(const py::list& form, const py::list& gradients, con
 }
 
 int ArrayProgram::visit(visitproc visit, void* arg) const {
-  for (const py::object& o : form_) Py_VISIT(o.ptr());
+  for (const Given& g : form_) Py_VISIT(g.expected.ptr());
   for (const Gradient& g : gradients_) {
     Py_VISIT(g.leaf.ptr());
     Py_VISIT(g.tensor.ptr());
@@ -194,7 +200,7 @@ int ArrayProgram::visit(visitproc visit, void* arg) const {
 
 // Breaks a cycle of references; a call then finds no form that fits.
 void ArrayProgram::clear() {
-  std::vector<py::object> form(1);
+  std::vector<Given> form{{Given::value, py::none()}};
   form_.swap(form);
   std::vector<Gradient>().swap(gradients_);
   std::vector<std::pair<py::list, py::object>>().swap(changed_);
@@ -231,14 +237,20 @@ bool ArrayProgram::arrays_of(const py::tuple& arguments, std::vector<py::object>
   if (arguments.size() != form_.size()) return false;
   for (size_t i = 0; i < form_.size(); ++i) {
     PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), i);
-    PyObject* expected = form_[i].ptr();
-    if (expected != Py_None) {
-      if (!same_value(x, expected)) return false;
+    const Given& given = form_[i];
+    if (given.kind == Given::value) {
+      if (!same_value(x, given.expected.ptr())) return false;
       continue;
     }
     if (PyArray_CheckExact(x)) {
+      if (given.kind == Given::tensor) return false;
       arrays.push_back(py::reinterpret_borrow<py::object>(x));
     } else {
+      const bool known = given.kind == Given::tensor
+                             ? reinterpret_cast<PyObject*>(Py_TYPE(x)) == given.expected.ptr() &&
+                                   !std::binary_search(reached_.begin(), reached_.end(), x)
+                             : given.kind == Given::any_array;
+      if (!known) return false;
       PyObject* array = PyObject_GetAttr(x, g_array_name);
       if (array) arrays.push_back(py::reinterpret_steal<py::object>(array));
       PyObject* requires_grad = array ? PyObject_GetAttr(x, g_gradient_name) : nullptr;

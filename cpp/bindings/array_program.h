@@ -49,6 +49,12 @@ struct ResultForm {
   py::object make(py::handle memory) const;  // memory: uint8, contiguous
 };
 
+// What a positional argument of a call must be.
+struct Given {
+  enum Kind { value, any_array, array, tensor } kind;  // any_array: of NumPy or a Tensor
+  py::object expected;                                 // the value; of a Tensor its class
+};
+
 struct BatchSource;
 
 class ArrayProgram {
@@ -59,12 +65,12 @@ class ArrayProgram {
                const py::list& kept_arrays, const py::list& watched);
   ~ArrayProgram();
 
-  // form: what the positional arguments of a call must be: None for an array or Tensor, else the value.
-  // gradients: (leaf, Tensor or None, place among kept_arrays or -1), set after a run. changed: the Tensors
-  // that a run changes in place: the tape compares their counters. renew: makes a Tensor of the same shape
-  // and strides in new memory.
+  // form: what the positional arguments of a call must be, as pairs: `Given`. reached: Tensors that guards
+  // hold, which are no arguments. gradients: (leaf, Tensor or None, place among kept_arrays or -1), set after
+  // a run. changed: the Tensors that a run changes in place: the tape compares their counters. renew: makes a
+  // Tensor of the same shape and strides in new memory.
   void set_call(const py::list& form, const py::list& gradients, const py::list& changed,
-                const py::object& renew);
+                const py::object& renew, const py::list& reached);
   void set_guards(const py::list& guards) {
     const Turn turn(*this);
     guards_.set(guards);
@@ -154,7 +160,8 @@ class ArrayProgram {
   Isa isa_;
   std::vector<ArgumentForm> arguments_;
   std::vector<ResultForm> results_;
-  std::vector<py::object> form_;
+  std::vector<Given> form_;
+  std::vector<PyObject*> reached_;  // Tensors that guards hold
   Guards guards_;
   std::vector<Gradient> gradients_;
   py::object renew_;

@@ -107,8 +107,8 @@ bool ArrayProgram::sources_of(const py::tuple& arguments, const py::object& orde
   if (arguments.size() != form_.size()) return false;
   for (size_t i = 0; i < form_.size(); ++i) {
     PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), i);
-    if (form_[i].ptr() != Py_None) {
-      if (!same_value(x, form_[i].ptr())) return false;
+    if (form_[i].kind == Given::value) {
+      if (!same_value(x, form_[i].expected.ptr())) return false;
       continue;
     }
     if (!PyArray_CheckExact(x) || sources.size() == arguments_.size()) return false;

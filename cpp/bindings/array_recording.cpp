@@ -54,6 +54,7 @@ void ArrayRecording::end() {
 }
 
 Memory ArrayRecording::memory_of(py::handle array) const {
+  if (!PyArray_Check(array.ptr())) fail_type("program", "got no array of NumPy");
   PyArrayObject* root = as_array(array);
   while (PyArray_BASE(root) && PyArray_Check(PyArray_BASE(root)))
     root = reinterpret_cast<PyArrayObject*>(PyArray_BASE(root));
@@ -105,20 +106,33 @@ void ArrayRecording::count(const Memory& memory) {
   peak = std::max(peak, alive_bytes_);
 }
 
+// The bytes of an argument belong to the argument, also where they are a part of a larger array.
+bool ArrayRecording::is_in_argument(py::handle array) const {
+  const auto [first, last] = reach_of(as_array(array));
+  const int region = find(first);
+  if (region < 0 || regions[region].kind != RegionKind::argument) return false;
+  return last <= regions[region].begin + regions[region].bytes;
+}
+
 void ArrayRecording::note(py::handle array) {
   find_place();
+  if (is_in_argument(array)) return;
   const Memory memory = memory_of(array);
   const RegionKind made = memory.ours ? RegionKind::temporary : RegionKind::foreign;
   hold(memory, memory.in_recording ? made : RegionKind::persistent);
 }
 
+// The caller holds it during the recording.
 void ArrayRecording::add_argument(py::handle array) {
-  hold(memory_of(array), RegionKind::argument, arguments_++);
+  const auto [first, last] = reach_of(as_array(array));
+  hold({first, static_cast<size_t>(last - first), false, false, array}, RegionKind::argument, arguments_++);
 }
 
 void ArrayRecording::keep(py::handle array) { hold(memory_of(array), RegionKind::persistent); }
 
-int ArrayRecording::region_of(py::handle array) const { return find(memory_of(array).begin); }
+int ArrayRecording::region_of(py::handle array) const {
+  return find(is_in_argument(array) ? reach_of(as_array(array)).first : memory_of(array).begin);
+}
 
 int ArrayRecording::references(py::handle array) const {
   return static_cast<int>(

@@ -43,6 +43,7 @@ class ArrayRecording : public Recording {
 
  private:
   Memory memory_of(py::handle array) const;
+  bool is_in_argument(py::handle array) const;
   void hold(const Memory& memory, RegionKind kind, int argument = -1);
   void find_place();
   void count(const Memory& memory);

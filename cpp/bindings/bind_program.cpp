@@ -84,8 +84,8 @@ void register_program(py::module_& m) {
       .def("__call__", &ArrayProgram::operator(),
            "(arguments: tuple[Array, ...], /) -> tuple[Array, ...] | None")
       .def("set_call", &ArrayProgram::set_call,
-           "(form: list[Any], gradients: list[tuple[Any, Any, int]], changed: list[Any], renew: "
-           "Callable[[Any], Any], /) -> None")
+           "(form: list[tuple[int, Any]], gradients: list[tuple[Any, Any, int]], changed: list[Any], renew: "
+           "Callable[[Any], Any], reached: list[Any], /) -> None")
       .def("set_guards", &ArrayProgram::set_guards, "(guards: list[tuple[int, Any, Any, Any]], /) -> None")
       .def("overlaps", &ArrayProgram::overlaps, "(arrays: tuple[Array, ...], /) -> bool")
       .def("is_current", &ArrayProgram::is_current)

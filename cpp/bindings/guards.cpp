@@ -67,6 +67,16 @@ bool same_dict(PyObject* dict, PyObject* items) {
   return true;
 }
 
+bool has_items(PyObject* dict, PyObject* items) {
+  for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(items); i += 2) {
+    const Held found = value_of(dict, PyTuple_GET_ITEM(items, i));
+    PyObject* expected = PyTuple_GET_ITEM(items, i + 1);
+    if (expected == Py_NotImplemented ? static_cast<bool>(found) : !same_value(found.ptr(), expected))
+      return false;
+  }
+  return true;
+}
+
 bool same_array(PyObject* owner, PyObject* expected) {
   PyArrayObject *a = reinterpret_cast<PyArrayObject*>(owner), *b = reinterpret_cast<PyArrayObject*>(expected);
   if (PyArray_NDIM(a) != PyArray_NDIM(b) || PyArray_NBYTES(a) != PyArray_NBYTES(b)) return false;
@@ -125,9 +135,7 @@ int64_t slot_offset(py::handle owner, py::handle name) {
   return reinterpret_cast<PyMemberDescrObject*>(member.ptr())->d_member->offset;
 }
 
-bool is_on_dict(const Guard& g) {
-  return g.kind == GuardKind::item || g.kind == GuardKind::missing || g.kind == GuardKind::dict;
-}
+bool is_on_dict(const Guard& g) { return g.kind == GuardKind::items || g.kind == GuardKind::dict; }
 
 // 0: this Python has none.
 uint64_t dict_version(PyObject* dict) {
@@ -193,11 +201,8 @@ bool same_value(PyObject* a, PyObject* b) {
 bool Guard::holds() {
   PyObject *o = owner.ptr(), *e = expected.ptr();
   switch (kind) {
-    case GuardKind::item:
-    case GuardKind::missing: {
-      const Held found = value_of(o, key.ptr());
-      return kind == GuardKind::missing ? !found : same_value(found.ptr(), e);
-    }
+    case GuardKind::items:
+      return has_items(o, e);
     case GuardKind::slot:
       return same_value(slot_of(o, number).ptr(), e);
     case GuardKind::attribute: {

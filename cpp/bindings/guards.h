@@ -14,10 +14,10 @@ namespace ranvier::bind {
 
 namespace py = pybind11;
 
-// In the order of `Kind` in python/ranvier/program/guard_kinds.py.
+// In the order of `Kind` in python/ranvier/program/kinds.py.
 enum class GuardKind : int64_t {
-  item,       // owner[key], a dict, is expected
-  missing,    // owner, a dict, has no key
+  items,      // of owner, a dict, the keys in expected have these values: (key, value ...);
+              // NotImplemented: there is no such key
   slot,       // owner.key, a member of a class with __slots__, is expected
   attribute,  // owner.key is expected
   cell,       // the content of a cell of a closure is expected

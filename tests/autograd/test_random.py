@@ -40,7 +40,7 @@ def test_a_fork_leaves_the_stream():
         rv.rand(2)
     assert rv.randint(9, (4,)).tolist() == wanted[1]
     with pytest.raises(rv.CaptureError, match=r"fork_rng.*use it around the step"):
-        rv.compile(rv.random.fork_rng()(lambda x: x * rv.rand(2)))(rv.ones(2))
+        rv.compile(rv.random.fork_rng()(lambda x: x * rv.rand(2)), strict=True)(rv.ones(2))
 
 
 @pytest.mark.parametrize(

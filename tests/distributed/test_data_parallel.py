@@ -68,7 +68,7 @@ for _ in range(2):
 first = model.module.running_mean.tolist()
 model(x)
 try:
-    step = rv.compile(lambda x: model(x).sum().backward())
+    step = rv.compile(lambda x: model(x).sum().backward(), strict=True)
     model.zero_grad(), step(x)
     refused = ""
 except rv.CaptureError as error:

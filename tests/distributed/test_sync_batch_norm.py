@@ -151,7 +151,7 @@ grads = [p.grad.tolist() for p in inner.parameters()]
 state = {k: v.tolist() for k, v in inner.state_dict().items()}
 said = []
 try:
-    rv.compile(lambda rows: model(rows).sum())(rows)
+    rv.compile(lambda rows: model(rows).sum(), strict=True)(rows)
 except rv.CaptureError as error:
     said.append(str(error))
 try:

@@ -265,7 +265,7 @@ def test_captured(name):
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_in_a_compiled_step(name):
     with pytest.raises(rv.CaptureError):
-        rv.compile(REFUSED[name])(rv.ones(3, 3))
+        rv.compile(REFUSED[name], strict=True)(rv.ones(3, 3))
 
 
 def test_integers_and_bools():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.program.batches import Batches
+from ranvier.program.compiled import CompiledFunction
 from support.refused import refused
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
@@ -15,9 +16,14 @@ def scaled(x, scale, power):
     return (x * scale).sum(), x**power if power > 1 else x + scale
 
 
+def as_trainer(function):
+    """Compiled as Trainer does: arrays of NumPy arrive as Tensors."""
+    return CompiledFunction(function, strict=True, tensors=True)
+
+
 def compiled():
     """A function whose program was measured, with 30 replays until the next check."""
-    function = rv.compile(scaled)
+    function = as_trainer(scaled)
     for _ in range(32):
         function(X[:4], np.array(SCALES[0]), 2)
     function(X[:4], np.array(SCALES[0]), 2)
@@ -93,7 +99,7 @@ def test_a_guard_that_does_not_hold():
         factor = 2.0
 
     settings = Settings()
-    function = rv.compile(lambda x: (x * settings.factor).sum())
+    function = as_trainer(lambda x: (x * settings.factor).sum())
     for _ in range(5):
         function(X[:4])
     assert function.run_batches((X,), batches(count=1)) is not None

@@ -9,16 +9,49 @@ import pytest
 import ranvier as rv
 from ranvier import nn, optim
 from ranvier.nn import functional as F
+from support.strict import strict
+from support.unseen import unseen
 
-NUMBERS = np.arange(6, dtype=np.float32)
+NUMBERS = rv.arange(6.0)
 
 
-def unseen(code):
-    """`change(memory)` with this code, which is not noticed, because NumPy's code is not read."""
-    space = {}
-    file = os.path.join(os.sep, "numpy", "unseen.py")
-    exec(compile(f"def change(memory):\n    {code}\n", file, "exec"), space)
-    return space["change"]
+def changed(make, code):
+    """A step whose result is changed, unseen, by this code."""
+    change = unseen(code, "t")
+
+    def function(x):
+        made = make(x)
+        change(made)
+        return made
+
+    return function
+
+
+def changed_later():
+    change = unseen("t._array[2] += 1", "t")
+
+    def function(x):
+        first = x * 2
+        second = first.sum()
+        change(first)
+        return first, second
+
+    return function
+
+
+def changed_for_a_while(restored):
+    """Lasting memory, also where the program changes it later, and where it is put back."""
+    change, back, weight = unseen("t._array[2] += 1", "t"), unseen("t._array[2] -= 1", "t"), rv.ones(6)
+
+    def function(x):
+        change(weight)
+        y = weight * x
+        if restored:
+            back(weight)
+        weight.add_(y)
+        return y.sum()
+
+    return function
 
 
 KINDS = {
@@ -27,83 +60,40 @@ KINDS = {
     "int64": lambda x: x.long(),
     "bool": lambda x: x > 2,
 }
+CHANGED = {
+    f"{kind} {at}": (
+        changed(make, f"t._array[{at}] = 1 - t._array[{at}]"),
+        r"instruction 0, .* differs by .*test_check\.py:\d+\)",
+    )
+    for kind, make in KINDS.items()
+    for at in (0, 5)
+} | {
+    "size": (changed(lambda x: x * 2, "t._array[2] += 1"), r"differs by 0\.100000 of the largest element"),
+    "after later calls": (changed_later(), r"instruction 0, .* has a result that the step changes"),
+    "for a while": (changed_for_a_while(False), r"instruction [01], "),
+    "restored": (changed_for_a_while(True), r"instruction [01], "),
+}
 
 
-@pytest.mark.parametrize("at", [0, 5])
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_changed_result_is_found_in_every_element(kind, at):
-    change = unseen(f"memory[{at}] = 1 - memory[{at}]")
-
-    def function(x):
-        made = KINDS[kind](x)
-        change(made._array)
-        return made
-
-    step = rv.compile(function)
+@pytest.mark.parametrize("name", CHANGED)
+def test_what_the_step_changes_unseen_is_found(name):
+    function, said = CHANGED[name]
+    step = strict(function)
     step(NUMBERS)
-    with pytest.raises(rv.CaptureError, match=r"instruction 0, .* differs by .*test_check\.py:\d+\)"):
-        step(NUMBERS)
-
-
-def test_the_difference_has_its_size():
-    change = unseen("memory[2] += 1")
-
-    def function(x):
-        made = x * 2
-        change(made._array)
-        return made
-
-    step = rv.compile(function)
-    step(NUMBERS)
-    with pytest.raises(rv.CaptureError, match=r"differs by 0\.100000 of the largest element"):
-        step(NUMBERS)
-
-
-def test_a_result_that_is_changed_after_later_calls_is_found():
-    change = unseen("memory[2] += 1")
-
-    def function(x):
-        first = x * 2
-        second = first.sum()
-        change(first._array)
-        return first, second
-
-    step = rv.compile(function)
-    step(NUMBERS)
-    with pytest.raises(rv.CaptureError, match=r"instruction 0, .* has a result that the step changes"):
-        step(NUMBERS)
-
-
-@pytest.mark.parametrize("restored", [False, True])
-def test_lasting_memory_that_is_changed_for_a_while_is_found(restored):
-    """Also where the program changes it later, and where it is put back."""
-    change, back = unseen("memory[2] += 1"), unseen("memory[2] -= 1")
-    weight = rv.ones(6)
-
-    def function(x):
-        change(weight._array)
-        y = weight * x
-        if restored:
-            back(weight._array)
-        weight.add_(y)
-        return y.sum()
-
-    step = rv.compile(function)
-    step(NUMBERS)
-    with pytest.raises(rv.CaptureError, match=r"instruction [01], "):
+    with pytest.raises(rv.CaptureError, match=said):
         step(NUMBERS)
 
 
 def test_a_failed_check_leaves_what_the_eager_step_made():
-    change, weight, plain = unseen("memory[2] += 1"), rv.ones(6), rv.ones(6)
+    change, weight, plain = unseen("t._array[2] += 1", "t"), rv.ones(6), rv.ones(6)
 
     def function(w, x):
         y = w * x
         w.add_(y)
-        change(y._array)
+        change(y)
         return y
 
-    step = rv.compile(lambda x: function(weight, x))
+    step = strict(lambda x: function(weight, x))
     step(NUMBERS), function(plain, NUMBERS)
     with pytest.raises(rv.CaptureError) as caught:
         step(NUMBERS)
@@ -114,7 +104,7 @@ def test_a_failed_check_leaves_what_the_eager_step_made():
 
 def test_an_index_out_of_range_in_a_checked_call():
     table = nn.Embedding(5, 3)
-    step = rv.compile(lambda i: (table(i) * 2).sum())
+    step = strict(lambda i: (table(i) * 2).sum().detach())
     good, bad = np.array([0, 4]), np.array([0, 5])
     expected = step(good).item()
     with pytest.raises(IndexError, match="5"):
@@ -128,7 +118,7 @@ def test_gradients_that_the_caller_keeps_are_as_they_were(clip):
     model = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 1))
     optimizer = optim.Adam(model.parameters(), lr=0.01)
 
-    @rv.compile(verify=3)
+    @strict(verify=3)
     def step(x):
         optimizer.zero_grad()
         loss = model(x).square().mean()
@@ -162,7 +152,7 @@ def test_large_parameters_are_updated_call_by_call():
 
         return step
 
-    step, eager, x = rv.compile(made(parameters)), made(plain), np.float32([2])
+    step, eager, x = strict(made(parameters)), made(plain), np.float32([2])
     for _ in range(4):
         step(x), eager(x)
     updates = [i for i in step.programs[0].instructions if i.op == "optimizer_step"]
@@ -194,7 +184,7 @@ def peaks():
         call(x, x)
         return status("VmHWM") - before
 
-    x, compiled = np.ones((4096, 128), np.float32), rv.compile(step)
+    x, compiled = np.ones((4096, 128), np.float32), strict(step)
     step(x, x)
     eager = growth(step)
     for _ in range(3):

@@ -5,6 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from support.layers import LAYERS
+from support.strict import strict
 
 STEPS = 5
 
@@ -52,7 +53,7 @@ def run(wrap, make, draw, make_optimizer):
 
 def assert_same(make, draw, make_optimizer=lambda p: rv.optim.SGD(p, lr=0.05, momentum=0.9)):
     losses, state, grads, calls = run(lambda step: step, make, draw, make_optimizer)
-    compiled = run(rv.compile, make, draw, make_optimizer)
+    compiled = run(strict, make, draw, make_optimizer)
     assert np.isfinite(losses).all()
     assert losses == compiled[0]
     assert calls == compiled[3]
@@ -313,7 +314,7 @@ def at_mask(x):
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_by_line(name):
     with pytest.raises(rv.CaptureError, match=r"test_every_layer\.py:\d+"):
-        run(rv.compile, lambda: Op(REFUSED[name]), labelled, lambda p: rv.optim.SGD(p))
+        run(strict, lambda: Op(REFUSED[name]), labelled, lambda p: rv.optim.SGD(p))
 
 
 def test_lbfgs_and_schedules_stay_outside():
@@ -341,6 +342,6 @@ def test_lbfgs_and_schedules_stay_outside():
         return step
 
     for make in (lbfgs, schedule):
-        step = rv.compile(make(nn.Linear(6, 3)))
+        step = strict(make(nn.Linear(6, 3)))
         with pytest.raises(rv.CaptureError, match=r"test_every_layer\.py:\d+"):
             step(np.ones((4, 6), np.float32))

@@ -8,6 +8,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.nn import functional as F
+from support.strict import strict
 
 X = np.random.default_rng(0).normal(size=(16, 1, 12, 12)).astype(np.float32)
 Y = np.arange(16) % 4
@@ -20,7 +21,7 @@ def compiled(calls=3):
     )
     optimizer = rv.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
-    @rv.compile
+    @strict
     def step(x, y):
         optimizer.zero_grad()
         loss = F.cross_entropy(model(x), y)
@@ -139,7 +140,7 @@ def test_the_table_of_a_step_that_drops_its_gradients():
     model = nn.Linear(4, 2)
     optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
 
-    @rv.compile
+    @strict
     def step(x):
         model(x).sum().backward()
         optimizer.step()
@@ -162,7 +163,7 @@ def test_models_of_one_step_have_different_names():
     a, b = nn.Linear(3, 3), nn.Linear(3, 1)
     optimizer = rv.optim.SGD([*a.parameters(), *b.parameters()], lr=0.1)
 
-    @rv.compile
+    @strict
     def step(x):
         optimizer.zero_grad()
         loss = b(a(x)).mean()
@@ -189,14 +190,14 @@ def test_the_picture_of_something_else_is_refused():
     with pytest.raises(
         TypeError, match=r"\[plot.program\] got CompiledFunction; expected one of the programs"
     ):
-        rv.plot.program(rv.compile(lambda x: x * 2))
+        rv.plot.program(strict(lambda x: x * 2))
 
 
 def test_a_program_of_another_number_of_threads_is_not_run():
     """Its workspace is sized for this number."""
     rv.set_num_threads(1)
     model = nn.Conv2d(32, 48, 3).eval()
-    fast = rv.compile(model)
+    fast = strict(model)
     for _ in range(2):  # recorded and checked
         fast(np.ones((4, 32, 16, 16), np.float32))
     rv.set_num_threads(2)
@@ -219,7 +220,7 @@ def test_parameters_in_one_memory_have_their_names():
             return (x * self.slope + self.shift) * self.scale
 
     model = Line()
-    step = rv.compile(model.eval())
+    step = strict(model.eval())
     for _ in range(3):
         step(np.ones(4, np.float32))
     read = [o.name for i in step.programs[0].instructions for o in i.reads if o.role == "persistent"]

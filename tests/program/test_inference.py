@@ -1,4 +1,4 @@
-"""rv.compile(model): the forward pass of a model in evaluation mode, without a tape."""
+"""strict(model): the forward pass of a model in evaluation mode, without a tape."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from support.strict import strict
 
 X = np.random.default_rng(0).normal(size=(6, 2, 8, 8)).astype(np.float32)
 
@@ -24,7 +25,7 @@ def model_of(seed=0):
 
 def test_equals_the_eager_forward_pass():
     model = model_of().eval()
-    fast = rv.compile(model)
+    fast = strict(model)
     for n in (6, 1, 6, 1, 6, 1, 3, 6):
         expected = model(X[:n])
         found = fast(X[:n])
@@ -36,7 +37,7 @@ def test_equals_the_eager_forward_pass():
 
 def test_training_mode_runs_eagerly_unless_there_is_no_tape():
     model = model_of()
-    fast = rv.compile(model)
+    fast = strict(model)
     assert fast(X).requires_grad
     assert not fast.programs
     with rv.no_grad():
@@ -53,7 +54,7 @@ def test_training_mode_runs_eagerly_unless_there_is_no_tape():
 
 def test_the_rest_of_the_model_is_there():
     model = model_of()
-    fast = rv.compile(model)
+    fast = strict(model)
     assert list(fast.parameters()) == list(model.parameters())
     fast.eval()
     assert not model.training
@@ -74,7 +75,7 @@ def test_several_inputs_and_outputs():
 
     rv.manual_seed(0)
     model = Two().eval()
-    fast = rv.compile(model)
+    fast = strict(model)
     x, y = np.ones((5, 3), np.float32), np.ones((5, 4), np.float32)
     for scale in (1.0, 2.0, 1.0, 2.0, 1.0, 2.0):
         found, expected = fast(x, y, scale=scale), model(x, y, scale=scale)
@@ -99,7 +100,7 @@ class Both(nn.Module):
     ids=["identity", "dropout", "flatten", "slice"],
 )
 def test_a_model_that_returns_its_argument(model):
-    fast = rv.compile(model.eval())
+    fast = strict(model.eval())
     for dtype in (np.float32, np.float64):
         kept = []
         for i in range(5):
@@ -115,7 +116,7 @@ def test_a_model_that_returns_its_argument(model):
 
 @pytest.mark.parametrize("dtype", [np.int64, np.bool_])
 def test_a_model_that_returns_integers_or_booleans(dtype):
-    fast = rv.compile(nn.Identity().eval())
+    fast = strict(nn.Identity().eval())
     for i in range(5):
         x = (i / 2 < X).astype(dtype)
         found = fast(x).numpy()
@@ -125,7 +126,7 @@ def test_a_model_that_returns_integers_or_booleans(dtype):
 
 
 def test_an_argument_among_the_results():
-    fast = rv.compile(Both().eval())
+    fast = strict(Both().eval())
     for i in range(5):
         found = fast(X + i)
         np.testing.assert_array_equal(found["given"], X + i)
@@ -173,7 +174,7 @@ def test_containers_of_results(name):
         def forward(self, x):
             return make(x * 2, x + 1)
 
-    fast, eager = rv.compile(Model().eval()), Model().eval()
+    fast, eager = strict(Model().eval()), Model().eval()
     kept = [fast(X + i) for i in range(5)]
     for i, found in enumerate(kept):
         wanted = eager(rv.tensor(X + i))
@@ -199,9 +200,9 @@ def test_a_result_that_no_replay_can_make():
     with pytest.raises(
         rv.CaptureError, match=r"returns a Bag, .* tuple, list, dict, OrderedDict or dataclass"
     ):
-        rv.compile(Model().eval())(X)
+        strict(Model().eval())(X)
     with pytest.raises(rv.CaptureError, match="returns a set, which a replay"):
-        rv.compile(lambda x: Slotted(x * 2, {1}))(X)
+        strict(lambda x: Slotted(x * 2, {1}))(rv.tensor(X))
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8])
@@ -215,15 +216,10 @@ def test_integer_arguments(dtype):  # that the model does not return, but for in
             return Output(self.table(index).sum(-1) * x, index if dtype == np.int64 else x)
 
     model = Model().eval()
-    fast = rv.compile(model)
+    fast = strict(model)
     for i in range(5):
         index, x = (np.arange(6) + i).astype(dtype) % 9, np.full(6, i, np.float32)
         found, wanted = fast(index, x), model(rv.tensor(index), rv.tensor(x))
         np.testing.assert_array_equal(found.first, wanted.first.detach())
         np.testing.assert_array_equal(found.second, wanted.second)
     assert fast.programs
-
-
-def test_a_step_that_returns_its_argument_is_refused():
-    with pytest.raises(rv.CaptureError, match=r"returns one of its arguments; return a clone\(\) of it"):
-        rv.compile(lambda x: x)(X)

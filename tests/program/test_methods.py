@@ -5,15 +5,15 @@ import gc
 import pickle
 import weakref
 
-import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from support.strict import strict
 
-X = np.ones((4, 3), np.float32)
+X = rv.ones(4, 3)
 
 
-@rv.compile
+@strict
 def doubled(x):
     return x * 2
 
@@ -28,7 +28,7 @@ class Learner:
         self.optimizer = rv.optim.Adam(self.model.parameters())
         self.me = self if cycle else None
 
-    @rv.compile
+    @strict
     def step(self, x):
         self.optimizer.zero_grad()
         loss = (self.model(x) ** 2).mean()
@@ -40,7 +40,7 @@ class Learner:
 class Slotted:
     __slots__ = ("factor",)
 
-    @rv.compile
+    @strict
     def times(self, x):
         return x * self.factor
 
@@ -50,7 +50,7 @@ class Predicts(nn.Module):
         super().__init__()
         self.layer = nn.Linear(3, 2)
 
-    @rv.compile
+    @strict
     def twice(self, x):
         with rv.no_grad():
             return self.layer(x) * 2
@@ -70,7 +70,7 @@ def test_copies_of_a_decorated_function_are_itself():
 
 @pytest.mark.parametrize("again", [lambda x: pickle.loads(pickle.dumps(x)), copy.copy, copy.deepcopy])
 def test_a_step_without_its_own_name_is_copied_without_programs(again):
-    fast = rv.compile(tripled, verify=3)
+    fast = strict(tripled, verify=3)
     for _ in range(4):
         fast(X)
     other = again(fast)
@@ -126,7 +126,7 @@ def test_objects_do_not_share_programs():
     for learner in learners:
         expected = copy.deepcopy(learner)
         for _ in range(5):
-            assert learner.step(X).item() == Learner.step._function(expected, rv.tensor(X)).item()
+            assert learner.step(X).item() == Learner.step._function(expected, X.clone()).item()
         assert len(learner.step.programs) == 1
 
 
@@ -148,7 +148,7 @@ def test_an_object_without_a_dict():
 def test_a_redefined_class_has_its_own_steps():
     def make(factor):
         class Scales:
-            @rv.compile
+            @strict
             def scaled(self, x):
                 return x * factor
 

@@ -6,6 +6,7 @@ import ranvier as rv
 from ranvier import nn, optim
 from ranvier.nn import functional as F
 from support.predictions import draw, eager, names, normed, predictions
+from support.strict import strict
 
 # --- packed weights
 
@@ -16,7 +17,7 @@ def test_packed_weights_keep_the_bits(batch, dtype):
     rv.manual_seed(0)
     model = nn.Sequential(nn.Linear(500, 130), nn.Tanh(), nn.Linear(130, 77, bias=False), nn.ReLU())
     model = model.append(nn.Linear(77, 3)).eval().to(dtype)
-    fast, x = rv.compile(model), draw(batch, 500, dtype=dtype)
+    fast, x = strict(model), draw(batch, 500, dtype=dtype)
     for threads in (1, 2):
         rv.set_num_threads(threads)
         np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
@@ -28,7 +29,7 @@ def test_packed_weights_keep_the_bits(batch, dtype):
 def test_wide_layers_are_packed_in_strips_and_blocks():
     rv.manual_seed(0)
     model = nn.Linear(1000, 4500).eval()
-    fast, x = rv.compile(model), draw(40, 1000)
+    fast, x = strict(model), draw(40, 1000)
     np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
     assert names(fast, True) == ["matmul_pack"]
 
@@ -59,7 +60,7 @@ def test_packed_convolutions_keep_the_bits(case, dtype):
     rv.manual_seed(0)
     model, shape, packed = CONVOLUTIONS[case]()
     model, x = model.eval().to(dtype), draw(*shape, dtype=dtype)
-    fast = rv.compile(model)
+    fast = strict(model)
     for threads in (1, 2):
         rv.set_num_threads(threads)
         np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
@@ -77,7 +78,7 @@ def test_values_computed_from_weights_are_computed_once():
             return x @ rv.exp(-self.weight).T
 
     model, x = Positive(8, 3).eval(), draw(2, 8)
-    fast = rv.compile(model)
+    fast = strict(model)
     np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
     assert names(fast, False) == ["matmul"]
 
@@ -92,7 +93,7 @@ def test_a_model_without_arguments():
             return rv.exp(self.weight) + 1
 
     model = Scales().eval()
-    fast = rv.compile(model)
+    fast = strict(model)
     for _ in range(3):
         y = fast()
     np.testing.assert_array_equal(y.numpy(), model().detach().numpy())
@@ -101,21 +102,21 @@ def test_a_model_without_arguments():
 
 def test_few_rows_need_no_packing():
     model = nn.Linear(64, 64).eval()
-    fast, x = rv.compile(model), draw(1, 64)
+    fast, x = strict(model), draw(1, 64)
     np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
     assert names(fast, True) == []
 
 
 def test_no_rows_need_no_packing():
     model = nn.Linear(1000, 300).eval()
-    fast, x = rv.compile(model), np.ones((0, 1000), np.float32)
+    fast, x = strict(model), np.ones((0, 1000), np.float32)
     assert predictions(fast, x).shape == (0, 300)
     assert names(fast, True) == []
 
 
 def test_with_a_tape_nothing_is_prepared():
     layer = nn.Linear(64, 64)
-    step = rv.compile(lambda x: layer(x).detach())
+    step = strict(lambda x: layer(x).detach())
     predictions(step, draw(20, 64))
     assert names(step, True) == []
 
@@ -136,7 +137,7 @@ def by_compiled_step(model, x):
     model.train()
     optimizer = optim.Adam(model.parameters(), lr=0.1)
 
-    @rv.compile
+    @strict
     def step(x):
         optimizer.zero_grad()
         loss = F.mse_loss(model(x), rv.zeros(*model(x).shape))
@@ -153,7 +154,7 @@ def by_compiled_statistics(model, x):
     """A replay that changes nothing but running statistics."""
     model.train()
 
-    @rv.compile
+    @strict
     def step(x):
         with rv.no_grad():
             return model(x).sum()
@@ -210,7 +211,7 @@ def test_changes_are_seen(change, kind):
         model, x = normed(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()), draw(2, 3, 9, 9)
     else:
         model, x = normed(nn.Linear(60, 40), nn.BatchNorm1d(40), nn.ReLU()), draw(16, 60)
-    fast = rv.compile(model)
+    fast = strict(model)
     before = predictions(fast, x).copy()
     assert names(fast, True)
     for _ in range(2):
@@ -224,7 +225,7 @@ def test_changes_are_seen(change, kind):
 def test_a_change_by_numpy_is_seen_each_time():
     model, x = nn.Linear(60, 40).eval(), draw(16, 60)
     weight = model.weight.detach().numpy()
-    fast = rv.compile(model)
+    fast = strict(model)
     for factor in range(1, 8):
         weight[...] = factor
         np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
@@ -239,7 +240,7 @@ def test_a_parameter_on_an_array_of_the_callers():
         (nn.Parameter(shared), lambda: shared.fill_(4)),
     ):
         model.weight = parameter
-        fast = rv.compile(model)
+        fast = strict(model)
         predictions(fast, x)
         change()
         np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
@@ -249,7 +250,7 @@ def test_a_parameter_on_a_part_of_the_callers_memory():
     memory = draw(2 * 40 * 60)
     model = nn.Linear(60, 40, bias=False)
     model.weight = nn.Parameter(rv.from_numpy(memory[: 40 * 60].reshape(40, 60)))
-    fast, x = rv.compile(model.eval()), draw(16, 60)
+    fast, x = strict(model.eval()), draw(16, 60)
     np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
     for factor in (2, 3):
         memory *= factor
@@ -259,7 +260,7 @@ def test_a_parameter_on_a_part_of_the_callers_memory():
 def test_without_a_change_nothing_is_prepared_again():
     """Tested with a change that the library cannot notice, and that users must not make."""
     model, x = nn.Linear(60, 40).eval(), draw(16, 60)
-    fast = rv.compile(model, verify=100)
+    fast = strict(model, verify=100)
     before = predictions(fast, x).copy()
     model.weight._array[...] = 0
     np.testing.assert_array_equal(fast(x).numpy(), before)
@@ -270,7 +271,7 @@ def test_without_a_change_nothing_is_prepared_again():
 
 def test_explained():
     model = normed(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 49, 40))
-    fast = rv.compile(model)
+    fast = strict(model)
     predictions(fast, draw(12, 3, 9, 9))
     text = str(fast.programs[0])
     assert "prepared, again after a change of what they read:" in text

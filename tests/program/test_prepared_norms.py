@@ -5,6 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from support.predictions import draw, eager, fused, names, normed, predictions
+from support.strict import strict
 
 NORMED = {
     "conv2d": lambda: (normed(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)), (2, 3, 9, 9)),
@@ -52,7 +53,7 @@ def test_norms_join_the_layer_to_the_bit(case, after, isa):
     model = nn.Sequential(*model, *AFTER[after](len(shape))).eval().to(dtype)
     x = draw(*shape, dtype=dtype)
     x.flat[:: 7 * shape[-1]] = 0
-    fast, expected = rv.compile(model), eager(model, x)
+    fast, expected = strict(model), eager(model, x)
     for threads in (1, 2):
         rv.set_num_threads(threads)
         found = predictions(fast, x)
@@ -73,7 +74,7 @@ def test_norms_of_values_that_are_not_finite(case, after):
         model[1].running_var[0] = np.inf
         model[1].weight[1] = 0.0
         model[1].bias[1] = -0.0
-    fast, expected = rv.compile(model), eager(model, x)
+    fast, expected = strict(model), eager(model, x)
     found = predictions(fast, x)
     np.testing.assert_array_equal(found, expected)
     number = ~np.isnan(expected)
@@ -82,7 +83,7 @@ def test_norms_of_values_that_are_not_finite(case, after):
 
 def test_relu_and_pool_join_after_a_norm():
     model = normed(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2))
-    fast, x = rv.compile(model), draw(2, 3, 10, 10)
+    fast, x = strict(model), draw(2, 3, 10, 10)
     np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
     assert names(fast, False) == ["conv2d_pool"]
 
@@ -96,7 +97,7 @@ def test_norms_stay_whose_input_is_read_elsewhere_or_that_measure_their_batch():
             return norm(z) + z
 
     for model in (Twice().eval(), nn.Sequential(conv, nn.BatchNorm2d(8, track_running_stats=False)).eval()):
-        fast, x = rv.compile(model), draw(2, 3, 9, 9)
+        fast, x = strict(model), draw(2, 3, 9, 9)
         np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
         assert "batch_norm_forward" in names(fast, False)
 
@@ -109,6 +110,6 @@ def test_a_mean_far_larger_than_the_deviation():
         model[1].running_mean.copy_(model[0].bias)
         model[1].running_var.fill_(1e-6)
         model[0].weight.mul_(1e-3)
-    fast, x = rv.compile(model), draw(2, 1, 8, 8)
+    fast, x = strict(model), draw(2, 1, 8, 8)
     np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
     assert names(fast, False) == ["conv2d_forward"]

@@ -8,6 +8,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.nn import functional as F
+from support.strict import strict
 
 STEPS, LENGTH = 4, 14
 PARTS, PER_PART = 8, int(os.environ.get("RANVIER_RANDOM_STEPS", "80")) // 8
@@ -138,6 +139,6 @@ def test_same_as_eager(part, threads):
         threads(1)
         code, eager = run(seed, lambda step: step)
         threads(1 + seed % 3)
-        _, compiled = run(seed, rv.compile)
+        _, compiled = run(seed, strict)
         for expected, got in zip(eager, compiled, strict=True):
             np.testing.assert_array_equal(got, expected, err_msg=f"seed {seed}: {code}")

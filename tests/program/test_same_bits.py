@@ -6,6 +6,7 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.nn import functional as F
 from support.conv_networks import network, trained
+from support.strict import strict
 
 SEEDS = 40
 
@@ -42,7 +43,7 @@ def body(**first):
 
 def gradients(model, step, x):
     """The results of an eager run and of a replay."""
-    compiled, found = rv.compile(step), []
+    compiled, found = strict(step), []
     for _ in range(3):
         compiled(x)
     for run in (step, compiled):
@@ -162,7 +163,7 @@ def test_predictions_have_the_eager_bits(seed, isa, threads):
         for parameter in model.parameters():
             parameter.add_(0.1 * rv.randn(*parameter.shape))
         expected = model.eval()(x).numpy().tobytes()
-    fast = rv.compile(model)
+    fast = strict(model)
     for count in (1, 2):
         threads(count)
         for _ in range(3):

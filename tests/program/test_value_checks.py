@@ -10,6 +10,7 @@ from ranvier import nn
 from ranvier.nn import functional as F
 from ranvier.program import compiled
 from ranvier.program.batches import Batches
+from support.strict import strict
 
 CALLS = 14
 
@@ -183,7 +184,7 @@ def test_a_bad_value_is_the_eager_error(kind, name, eager_calls):
     rv.manual_seed(0)
     eager = kind(loss)
     fast = copy.deepcopy(eager)
-    step = rv.compile(fast.step)
+    step = strict(fast.step)
     inputs = np.random.default_rng(0).normal(size=(CALLS, 4, 3)).astype(np.float32)
     for call, x in enumerate(inputs, 1):
         arguments = x, bad if call in kind.bad_calls else good
@@ -201,7 +202,7 @@ def test_a_held_gradient_keeps_its_values():
     rv.manual_seed(0)
     eager = Accumulating(bce)
     fast = copy.deepcopy(eager)
-    step, held = rv.compile(fast.step), []
+    step, held = strict(fast.step), []
     for call in range(1, CALLS + 1):
         arguments = np.full((4, 3), call, np.float32), ABOVE if call in fast.bad_calls else SHARES
         found = []
@@ -222,7 +223,7 @@ def test_a_held_gradient_keeps_its_values():
 
 def test_a_bad_first_value_is_raised_and_the_next_call_is_recorded():
     s = Training(bce)
-    step = rv.compile(s.step)
+    step = strict(s.step)
     x = np.ones((4, 3), np.float32)
     assert outcome(step, x, NAN) == (
         ValueError,
@@ -240,7 +241,7 @@ def test_indices_that_are_changed_in_place_are_read_before_and_checked_after_tha
         j.sub_(1)
         return y + rv.gather(x, 1, j[:, None])
 
-    step = rv.compile(picked)
+    step = strict(picked)
     x = np.ones((4, 3), np.float32)
     for call in range(8):
         index = LARGE if call == 5 else GOOD
@@ -269,7 +270,7 @@ REFUSED = [
 @pytest.mark.parametrize(("text", "step", "good"), REFUSED, ids=range(len(REFUSED)))
 def test_other_checks_of_values_are_not_captured(text, step, good):
     with pytest.raises(rv.CaptureError, match=text):
-        rv.compile(step)(np.ones((4, 3), np.float32), good)
+        strict(step)(rv.ones(4, 3), rv.tensor(good))
 
 
 class Spoiling(rv.Callback):
@@ -313,7 +314,7 @@ def test_a_wrong_label_in_the_second_epoch_of_a_fit(monkeypatch):
 @pytest.mark.parametrize("kind", [Training, AfterUpdate])
 def test_many_batches_end_before_a_bad_value(kind, bad):
     s = kind(bce)
-    step = rv.compile(s.step)
+    step = strict(s.step)
     rng = np.random.default_rng(2)
     x, p = rng.normal(size=(24, 3)).astype(np.float32), rng.random(24).astype(np.float32)
     for _ in range(33):  # so that all is measured

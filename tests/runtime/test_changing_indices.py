@@ -76,7 +76,7 @@ def test_indices_that_change_during_a_replay() -> None:
     """The same in a compiled step, whose argument is read where the caller has it."""
     import ranvier as rv
 
-    table = rv.ones(50, 16).requires_grad_()
+    table = rv.ones(50, 16)
 
     @rv.compile
     def step(index: Any) -> Any:

@@ -124,7 +124,7 @@ def test_a_compiled_step_may_not_change_the_setting(monkeypatch, kept, others):
     """With other threads, any of which may have changed it, the call is not recorded."""
     monkeypatch.setattr("ranvier.program.record.other_threads", lambda: others)
 
-    @rv.compile
+    @rv.compile(strict=True)
     def step(x):
         rv.set_flush_denormal(True)
         return x * 1.0

@@ -31,6 +31,8 @@ class Generator:
     (True, 3)
     """
 
+    step_state = ()  # of a compiled step: kernels read the state
+
     def __init__(self, device: Any = "cpu") -> None:
         self._numpy: np.random.Generator | None = None
         self._seeded = True
@@ -55,6 +57,10 @@ class Generator:
 
     def initial_seed(self) -> int:
         """The seed in force: the one given to manual_seed, else one drawn from the system."""
+        refuse("initial_seed", "call it before the step and pass what it gives")
+        return self._in_force()
+
+    def _in_force(self) -> int:
         if not self._seeded:
             with _lock:
                 if not self._seeded:
@@ -64,7 +70,7 @@ class Generator:
     def numpy(self) -> np.random.Generator:
         """NumPy's generator, for random integers and permutations."""
         if self._numpy is None:
-            seed = self.initial_seed()
+            seed = self._in_force()
             with _lock:
                 if self._numpy is None:
                     self._numpy = np.random.Generator(np.random.Philox(seed))
@@ -77,12 +83,12 @@ class Generator:
     def fresh_key(self) -> np.ndarray[Any, Any]:
         """The same, as the buffer that a random kernel reads: see :func:`fresh_key`."""
         if not self._seeded:
-            self.initial_seed()
+            self._in_force()
         return _core.next_key(self._state)
 
     def coming_keys(self, count: int) -> list[int]:
         """What the next calls of `next_key` will give, if nothing else draws from the stream."""
-        self.initial_seed()
+        self._in_force()
         state = self._state.copy()
         return [int(_core.next_key(state)[0]) & _MASK for _ in range(count)]
 
@@ -93,8 +99,9 @@ class Generator:
 
     def get_state(self) -> dict[str, Any]:
         """The state as plain Python values, for checkpoints."""
+        refuse("get_state", "call it outside the step")
         return {
-            "seed": self.initial_seed(),
+            "seed": self._in_force(),
             "calls": int(self._state[1]),
             "generator": _plain(self.numpy().bit_generator.state),
         }

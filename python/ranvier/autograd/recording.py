@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+_PYTHON = os.path.dirname(os.__file__) + os.sep
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 # One entry for each thread that records now. While it is empty, the thread need not be looked up.
@@ -34,7 +35,7 @@ class Recording:
         changed: tensors that outlive the run and were changed in place.
         zeroed: tensors whose gradients the run itself has dropped.
         dropped: (tensor, array) of those gradients.
-        arguments: the caller's array and its copy, for each argument.
+        arguments: the arrays among the arguments.
         modules: the modules that were called.
         plans: (plan, optimizer, group) of each optimizer step.
         check: of a program beside this run (`_core.Check`), or None.
@@ -49,7 +50,7 @@ class Recording:
         self.changed: dict[int, Any] = {}
         self.zeroed: dict[int, Any] = {}
         self.dropped: dict[int, tuple[Any, Any]] = {}
-        self.arguments: list[tuple[Any, Any]] = []
+        self.arguments: list[Any] = []
         self.modules: dict[int, Any] = {}
         self.plans: list[tuple[Any, Any, Any]] = []
         self.check: Any = None
@@ -83,15 +84,8 @@ class Recording:
         array = tensor._array
         if self.core.kind_of(array) == "persistent":
             self.changed[id(tensor)] = tensor
-        for original, copy in self.arguments:
-            if np.may_share_memory(array, copy) and original.flags.writeable:
-                original[...] = copy
-            elif np.may_share_memory(array, original):
-                copy[...] = original
-                self.refuse(
-                    "the step changes memory that one of its arguments shares",
-                    "pass a copy of that argument",
-                )
+        if any(np.may_share_memory(array, argument) for argument in self.arguments):
+            self.refuse("the step changes memory of one of its arguments", "change a clone() of it")
 
     def refuse(self, what: str, remedy: str) -> None:
         """Notes why the step cannot be replayed. The step itself continues."""
@@ -134,6 +128,12 @@ def refuse(what: str, remedy: str) -> None:
         _local.recording.refuse(what, remedy)
 
 
+def pass_over() -> None:
+    """Called where this run is an exception, as the first of a lazy layer: a later one may be replayed."""
+    if _local.recording is not None:
+        _local.recording.passing = True
+
+
 def value_read(how: str) -> None:
     """Called before an array's values go to Python: a replay would not see that they have changed."""
     refuse(
@@ -142,11 +142,17 @@ def value_read(how: str) -> None:
 
 
 def place() -> str:
-    """File and line of the innermost call from outside the library."""
+    """File and line of the innermost call from outside the library, Python's own and installed packages."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    outside = ""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith((_PACKAGE, "<frozen")):
+            outside = outside or f"{file}:{frame.f_lineno}"
+            if not (file.startswith(_PYTHON) or "-packages" in file):
+                return f"{file}:{frame.f_lineno}"
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "an unknown line"
+    return outside or "an unknown line"
 
 
 def package() -> str:

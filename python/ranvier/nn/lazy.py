@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn.init as init
-from ranvier.autograd.recording import refuse
+from ranvier.autograd.recording import pass_over
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.nn.conv import Conv1d, Conv2d
@@ -88,7 +88,7 @@ class _Lazy(Module):
 
     def materialise(self, size: int) -> None:
         """Makes the parameters for this size of input; the class becomes the one without "Lazy"."""
-        refuse("the first call of a lazy layer", "call the model once before the step is compiled")
+        pass_over()
         made = self.base(**{self.size: size}, **self._settings)
         for own, new in zip(self._sized(), _Lazy._sized(made), strict=True):
             own._array = new._array.astype(own.dtype, copy=False)

@@ -70,10 +70,10 @@ class Module(HookRegistration):
         if recordings and (recording := current()) is not None:
             recording.modules[id(self)] = self
         for arg in args:
-            if type(arg) is ndarray:
+            if isinstance(arg, ndarray):
                 args = self._cast(args)
                 break
-        if kwargs and ndarray in map(type, kwargs.values()):
+        if kwargs and any(isinstance(arg, ndarray) for arg in kwargs.values()):
             kwargs = dict(zip(kwargs, self._cast((*kwargs.values(), *args)), strict=False))
         try:
             if self._hooks is None:

@@ -25,9 +25,9 @@ def program(program: Any, path: Path | None = None, *, figure: Figure | None = N
 
     Raises TypeError: another object, such as the compiled step.
 
-    >>> import numpy as np, ranvier as rv
+    >>> import ranvier as rv
     >>> step = rv.compile(lambda x: (rv.exp(x) @ x.T).sum())
-    >>> for _ in range(3): y = step(np.ones((4, 4), np.float32))
+    >>> for _ in range(3): y = step(rv.ones(4, 4))
     >>> [panel.get_ylabel() for panel in rv.plot.program(step.programs[0])]
     ['', 'arena']
     """

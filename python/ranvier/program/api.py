@@ -19,6 +19,7 @@ def compile(
     function: Any = None,
     *,
     verify: bool | int = True,
+    strict: bool = False,
     fullgraph: bool = False,
     dynamic: bool | None = None,
     backend: Any = "inductor",
@@ -26,22 +27,28 @@ def compile(
     options: Any = None,
     disable: bool = False,
 ) -> Any:
-    """Compiles a step (forward, loss, backward, update) or a model: it is recorded once, then replayed.
+    """Makes a step (forward, loss, backward, update) or a model faster, or leaves it as it is and says why.
 
     The first call with a new signature runs `function` eagerly while the core records its kernel calls.
     Later calls replay them as one program: no Python, no allocation, the bits of the eager results. The
     signature is the shapes, strides and dtypes of array arguments, other arguments by value or identity, and
-    the number of threads. Each signature has a separate program; at most 32 are kept.
+    the number of threads. Each signature has a separate program, as far as 256 MB hold them.
 
-    Arrays and Tensors among the arguments may differ in each call, and arrive as Tensors. Parameters, running
-    statistics, optimizer state and learning rates are read at each call. All else that the function can read
-    in Python (variables, closures, attributes, containers, code) is compared before each replay; after a
-    change the function is recorded again. Results are Tensors without a tape, in new memory. ``.grad`` is set
-    as the eager step sets it. Methods can be decorated.
+    Arrays and Tensors among the arguments may differ in each call; a Tensor is the caller's own, an array of
+    NumPy can be passed on to the library's functions. Parameters, running statistics, optimizer state and
+    learning rates are read at each call. All else that the function can read in Python (variables, closures,
+    attributes, containers, code) is compared before each replay; after a change the function is recorded
+    again. Results are Tensors without a tape, in new memory. ``.grad`` is set as the eager step sets it.
+    Methods can be decorated.
 
-    verify: at calls 2, 4, 8, 16 ... the replay is compared with an eager step; a difference raises
-    CaptureError, which names the first instruction that differs. A number n compares after every n replays,
-    False never compares; the second call then checks only that the step does not change what it reads.
+    A step that cannot be replayed runs eagerly at each call, after one warning with the reason: it reads a
+    value (``.item()``), computes with NumPy, keeps an intermediate result, changes what it reads, uses files,
+    time or random numbers of others, or reads a value of a kind that is not listed. strict: such a step
+    raises CaptureError instead, after it has run once.
+
+    verify: at calls 2, 4, 8, 16 ... the replay is compared with an eager step; after a difference the step
+    runs eagerly. A number n compares after every n replays, False never compares; the second call then
+    checks only that the step does not change what it reads.
 
     PyTorch's fullgraph, dynamic, backend, mode and options say how to compile; they have no effect here. With
     disable the function itself is returned.
@@ -51,13 +58,8 @@ def compile(
     are packed once, in the order in which the kernels read them, and again after a change; a convolution or
     linear layer applies the batch norm that follows it before it stores its result.
 
-    Warns once where nearly every call would be recorded again, and runs such calls eagerly.
-
     Raises:
-        CaptureError: from a call of a step that cannot be replayed. It reads a value (``.item()``), uses
-            arrays that NumPy makes inside it (wrap true constants in :func:`constant`), keeps an intermediate
-            result, changes what it reads, uses files, time or Python's random numbers, or returns its
-            argument (a model may: the result is a copy).
+        CaptureError: with strict, from a call of a step that cannot be replayed.
         TypeError: `function` is not callable.
         ValueError: verify is neither True, False nor an integer >= 1.
 
@@ -79,14 +81,14 @@ def compile(
     if not isinstance(verify, bool) and (not isinstance(verify, int) or verify < 1):
         raise ValueError(f"[compile] got verify {verify!r}; expected True, False or a number from 1 on")
     if function is None:
-        return functools.partial(compile, verify=verify, disable=disable)
+        return functools.partial(compile, verify=verify, strict=strict, disable=disable)
     if not callable(function):
         raise TypeError(f"[compile] got {type(function).__name__}; expected a function or a Module")
     if disable:
         return function
     if isinstance(function, Module):
-        return CompiledModel(function, verify)
-    return CompiledFunction(function, verify)
+        return CompiledModel(function, verify, strict)
+    return CompiledFunction(function, verify, strict)
 
 
 def constant(value: Any) -> Tensor:

@@ -1,8 +1,7 @@
-"""The programs of a compiled function, by signature."""
+"""The programs of a compiled function, by signature, and when recordings are worth their time."""
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from typing import Any
 
@@ -11,22 +10,39 @@ from ranvier.program.signature import changed_argument
 
 __all__ = ["ProgramCache"]
 
-_PROGRAMS = 32  # kept at most; the least recently used one is dropped
-_DEBT = 128
+_MEMORY = 1 << 28  # bytes of all programs; the least recently used one is dropped
+_OVERHEAD = 1 << 16  # of a program besides its arrays
+_VARIANTS = 4  # programs of one signature, which differ in their guards
+_FREE = 4  # recordings, before they must be earned
+_SAVED = 8  # recordings, in time, that can be earned in advance
+_KEYS = 4096  # signatures that are remembered
+_SHARE = 0.05  # of the time of eager calls may be taken by recordings
+_HOPELESS = 16  # as so many calls counts one that cannot be replayed
+_RARELY = 8  # one call in so many asks whether a recording is affordable
+_IDLE, _LONGEST = 64, 1024  # eager calls before as many rest; the most that rest
 
 
 class ProgramCache:
-    """At most 32 programs; those of one signature differ in their guards.
+    """Programs up to 256 MB; those of one signature differ in their guards.
+
+    A recording takes several times as long as an eager call. So the first few signatures are recorded at
+    once; later ones when they come back, and while recordings and checks have taken little of the time of
+    eager calls and of what replays have saved.
 
     Attributes:
-        debt: rises with each recording and falls with each replay: see `is_overdrawn`.
+        refused: hashes of signatures whose calls run eagerly, since they cannot be replayed.
+        resting: so many calls to come run eagerly at once.
     """
 
     def __init__(self) -> None:
         self._of: OrderedDict[Any, list[Program]] = OrderedDict()
+        self._seen: dict[int, int] = {}  # calls of each signature, by its hash: a key would keep arguments
         self._last_key: Any = None
-        self._warned = False
-        self.debt = 0
+        self._spent = self._earned = 0.0  # seconds: for recordings, and what was earned for more of them
+        self._recordings = self._idle = self._asked = 0
+        self._rest = _IDLE
+        self.refused: set[int] = set()
+        self.resting = 0
 
     def all(self) -> list[Program]:
         return [program for programs in self._of.values() for program in programs]
@@ -39,19 +55,19 @@ class ProgramCache:
         """Notes that a program of this signature is used."""
         self._of.move_to_end(key)
         self._last_key = key
+        self._idle, self._rest = 0, _IDLE
 
-    def add(self, key: Any, program: Program) -> list[Any]:
-        """Keeps a new program; returns the signatures whose last program is dropped for it."""
+    def add(self, key: Any, program: Program) -> None:
+        """Keeps a new program, and drops others that are too many or too large together."""
         self.put(key, program)
         self.use(key)
-        dropped = []
-        while sum(map(len, self._of.values())) > _PROGRAMS:
-            oldest, programs = next(iter(self._of.items()))
-            programs.pop()
-            if not programs:
-                del self._of[oldest]
-                dropped.append(oldest)
-        return dropped
+        del self._of[key][_VARIANTS:]
+        sizes = {other: sum(p.size for p in programs) + _OVERHEAD for other, programs in self._of.items()}
+        total = sum(sizes.values())
+        while total > _MEMORY and len(self._of) > 1:
+            oldest = next(iter(self._of))
+            del self._of[oldest]
+            total -= sizes[oldest]
 
     def put(self, key: Any, program: Program) -> None:
         self._of.setdefault(key, []).insert(0, program)
@@ -60,36 +76,63 @@ class ProgramCache:
         """Removes a program, while it is checked."""
         self._of[key].remove(program)
 
-    # --- calls that would be recorded too often
-    def recorded(self) -> None:
-        self.debt += 4
+    def refuse(self, key: Any) -> None:
+        if len(self.refused) >= _KEYS:
+            self.refused.clear()
+        self.refused.add(hash(key))
 
-    def replayed(self) -> None:
-        if self.debt:
-            self.debt -= 1
+    # --- what recordings cost
+    def recorded(self, seconds: float) -> None:
+        self._recordings += 1
+        self._spent += seconds
+        self.checked(seconds)
 
-    def is_overdrawn(self, key: Any, name: str) -> bool:
-        """Whether a call that no program fits runs eagerly, because most calls needed a new recording.
+    def checked(self, seconds: float) -> None:
+        if self._recordings > _FREE:
+            self._earned -= seconds
 
-        The first time, a warning names what differs from call to call.
-        """
-        if self.debt <= _DEBT:
+    def affords(self) -> bool:
+        """Whether eager calls and replays have earned the time of another recording."""
+        for program in self.all():
+            self._earned += program.earned()
+        mean = self._spent / (self._recordings or 1)
+        if self._earned > _SAVED * mean:
+            self._earned = _SAVED * mean
+        return self._earned >= mean
+
+    def ran_eagerly(self, key: Any, seconds: float) -> bool:
+        """Notes an eager call; True where, for the first time, so many came together that the next rest."""
+        self._earned += _SHARE * seconds
+        refused = hash(key) in self.refused
+        self._idle += _HOPELESS if refused else 1
+        if self._idle < _IDLE:
             return False
-        if not self._warned:
-            self._warned = True
-            cause, remedy = self._cause(key)
-            warnings.warn(
-                f"[compile] {cause} changes with nearly every call of {name}, and each time the step is "
-                f"recorded again; such calls run eagerly from now on; {remedy}",
-                stacklevel=6,
-            )
-        self.debt -= 1
-        return True
+        first = self._rest == _IDLE and self._recordings >= _FREE and not refused
+        self.resting, self._idle = self._rest, 0
+        self._rest = 2 * self._rest if self._rest < _LONGEST else self._rest
+        return first
 
-    def _cause(self, key: Any) -> tuple[str, str]:
+    def may_record(self, key: Any, after: int) -> bool:
+        """Whether a call that no program fits is recorded; `after` calls of its signature must come first."""
+        count = self._seen.get(hash(key), 0)
+        if len(self._seen) >= _KEYS:
+            self._seen.clear()
+        self._seen[hash(key)] = count + 1
+        if count < after:
+            return False
+        if self._recordings < _FREE:
+            return True
+        self._asked += 1
+        return count > after and self._asked % _RARELY == 0 and self.affords()
+
+    def may_check(self, program: Program) -> bool:
+        """Whether a check that is due is made now; the first of a program always is."""
+        return not program.checks or self._recordings <= _FREE or self.affords()
+
+    def cause(self, key: Any) -> str:
+        """What differs from call to call, in words."""
         last = self._last_key
         if last is not None and last != key:
-            cause = changed_argument(last[0], key[0]) if last[0] != key[0] else "a setting of the library"
-            return cause, "pass a number as an array, and arrays in few shapes"
+            return changed_argument(last[0], key[0]) if last[0] != key[0] else "a setting of the library"
         changed = (program.changed() for program in self._of.get(key, ()))
-        return next(filter(None, changed), "what it reads"), "pass it as an array"
+        return next(filter(None, changed), "what it reads")

@@ -4,36 +4,50 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import time
+import warnings
 from _thread import RLock
 from _thread import _count as other_threads
 from _thread import _local as local
-from collections import Counter
 from collections.abc import Callable
-from types import FunctionType, MethodType
 from typing import Any
 from weakref import WeakSet, ref
 
+import numpy as np
+
 import ranvier._core as _core
 from ranvier.autograd import random
+from ranvier.autograd.hooks import after_accumulation, before_accumulation
 from ranvier.autograd.recording import Recording, current, recordings
 from ranvier.autograd.tensor import borrowed
+from ranvier.program.arguments import keeps_strides, share_memory
 from ranvier.program.batches import Batches
 from ranvier.program.cache import ProgramCache
-from ranvier.program.errors import CaptureError
-from ranvier.program.guard_kinds import STATE
-from ranvier.program.objects import attributes_of
+from ranvier.program.errors import CaptureError, callers_level
+from ranvier.program.library import STATE
+from ranvier.program.methods import Methods
 from ranvier.program.program import EARLIER, Entry, Program
-from ranvier.program.record import keeps_strides, record
-from ranvier.program.signature import environment, form, others, replaced, signature
-from ranvier.program.touches import Large
+from ranvier.program.reads import Reads, looks_at_class
+from ranvier.program.record import detached, record
+from ranvier.program.required import difference, require_recorded
+from ranvier.program.signature import (
+    array_of,
+    environment,
+    form,
+    is_large,
+    is_watched_mode,
+    others,
+    replaced,
+    signature,
+)
+from ranvier.program.walk import Walk
 
 __all__ = ["CompiledFunction", "other_threads", "running"]
 
 _CACHED = 1 << 20  # bytes that a check may leave in the allocator's cache
-_WATCHED = 8  # times that a recording looks for arrays that are read, beside other threads
 _SHARE = 100  # a check may take one part in so many of the time since the last one
+_MOST_EXCEPTIONS = 4  # runs that are no use for a program
+_POSTPONED = 16  # replays until the next attempt to check
 
 
 class _Local(local):
@@ -54,28 +68,37 @@ if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=_renew_locks)
 
 
-class CompiledFunction:
-    """A function that is recorded once and then replayed; made by :func:`compile`.
+class CompiledFunction(Methods):
+    """A function that is recorded once and then replayed, or runs as it is; made by :func:`compile`.
 
+    strict: a step that cannot be replayed raises CaptureError. tensors: arrays of NumPy arrive as Tensors.
     after: calls of a signature that run eagerly before it is recorded.
     """
 
+    step_state = ("_function",)
     _forward_only = False  # of a model, always without a tape
 
-    def __init__(self, function: Callable[..., Any], verify: bool | int = True, after: int = 0) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        verify: bool | int = True,
+        strict: bool = False,
+        *,
+        tensors: bool = False,
+        after: int = 0,
+    ) -> None:
         functools.update_wrapper(self, function, updated=())
         self._function = function
-        self._verify, self._after = verify, after
+        self._verify, self._strict, self._tensors, self._after = verify, strict, tensors, after
         self._forget()
 
     def _forget(self) -> None:
         self._place = f"compiled {getattr(self, '__qualname__', '')}"  # of a method, in its object's dict
         self._cache = ProgramCache()
         self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects
-        self._waiting = Counter[Any]()
-        self._large: Large | None = None  # arrays that the step may read: the next recording tells
-        self._watched = 0  # how often they were watched
-        self._set_up: set[Any] = set()  # signatures whose first call kept a result
+        self._set_up: set[int] = set()  # hashes of signatures whose first call kept a result
+        self._apart: set[int] = set()  # ... whose arguments share memory, which the step does not change
+        self._warned, self._exceptions = False, 0
         # the last that ran, and the one before it: a call that fits one of them is replayed at once
         self._latest: Program | None = None
         self._before: Program | None = None
@@ -83,37 +106,14 @@ class CompiledFunction:
         _all.add(self)
         self._checked, self._check_took = time.perf_counter(), 0.0
 
-    # --- methods
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        """As a function does: a decorated method gets its object as the first argument."""
-        if instance is None or type(self._function) is not FunctionType:
-            return self
-        try:  # what the object has already, and quickly
-            found = instance.__dict__[self._place]
-            if found._owner() is instance and found._family is self:
-                return MethodType(found, instance)
-        except (AttributeError, KeyError, TypeError):
-            pass
-        return MethodType(self._of(instance), instance)
-
-    def _of(self, instance: Any) -> CompiledFunction:
-        """The programs for one object. The object holds them, since they hold it: both are freed together."""
-        own = attributes_of(instance)
-        if own is None:
-            return self
-        with self._lock:  # two threads may come first
-            found = own.get(self._place)
-            if type(found) is _CompiledMethod and found._family is self and found._owner() is instance:
-                return found
-            try:
-                found = own[self._place] = _CompiledMethod(self, instance)
-            except TypeError:  # no weak reference to it can be made
-                return self
-            self._instances.add(found)
-        return found
+    def _method_of(self, instance: Any) -> Any:
+        return _CompiledMethod(self, instance)
 
     # --- calls
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._cache.resting:
+            self._cache.resting -= 1
+            return self._eager(args, kwargs)
         if recordings and current() is not None:  # part of another step, which records its calls
             return self._eager(args, kwargs)
         if other_threads():  # they wait while a step is recorded, checked or replayed
@@ -125,10 +125,7 @@ class CompiledFunction:
         for program in (self._latest, self._before):
             if program is None or not program.checks_left or kwargs:
                 continue
-            fits = True
-            for plan, optimizer, group in program.plans:
-                fits = plan.refresh(optimizer, group) and fits
-            results = program.call(args) if fits else None
+            results = program.call(args) if program.refreshed() else None
             if results is not None:
                 program.checks_left -= 1
                 self._ran(program)
@@ -178,79 +175,148 @@ class CompiledFunction:
         return program is not None and program.core.overlaps((random.current().state,))
 
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The function itself, on the caller's own arguments."""
+        if self._tensors:
+            args, kwargs = replaced(args, _as_tensor), replaced(kwargs, _as_tensor)
         running.eager += 1
         try:
-            return self._function(*replaced(args, borrowed), **replaced(kwargs, borrowed))
+            return self._function(*args, **kwargs)
         finally:
             running.eager -= 1
 
+    def _timed(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        began = time.perf_counter()
+        result = self._eager(args, kwargs)
+        if self._cache.ran_eagerly(key, time.perf_counter() - began):
+            cause = self._cache.cause(key)
+            self._warn(
+                f"nearly every call differs from those before, by {cause}; pass numbers as Tensors, "
+                "and Tensors in few shapes"
+            )
+        return result
+
     def _by_signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if is_large(args, kwargs):
+            return self._declined("large", "a container among the arguments has over 256 items", args, kwargs)
         arrays: list[Any] = []
         key = signature(args, kwargs, arrays), environment()
-        if not all(map(keeps_strides, arrays)):  # a recording would read a copy, in another order
-            return self._eager(args, kwargs)
+        if is_watched_mode() or hash(key) in self._cache.refused:
+            return self._timed(key, args, kwargs)
+        if not all(map(keeps_strides, arrays)):
+            why = "an argument has negative strides or large gaps; pass a contiguous one"
+            return self._declined(key, why, args, kwargs)
         program = self._cache.current(key)
-        if program is None or program.core.overlaps(tuple(arrays)):
+        if share_memory(arrays) and hash(key) not in self._apart:
+            return self._tried(key, arrays, args, kwargs)
+        if program is None:
             return self._record(key, args, kwargs)
+        if program.core.overlaps(tuple(arrays)) or program.reaches(args):
+            return self._timed(key, args, kwargs)
         self._cache.use(key)
-        if program.checks_left == 0:
+        if program.checks_left == 0 and self._cache.may_check(program):
             return self._check(key, program, args, kwargs)
+        if program.checks_left == 0:  # many signatures: a check must wait
+            program.grant(_POSTPONED)
         program.checks_left -= 1
-        self._cache.replayed()
         self._ran(program)
         results = program.replay(tuple(arrays))
         return self._eager(args, kwargs) if results is None else program.result(results)
 
+    def _declined(self, key: Any, why: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call that is not recorded."""
+        result = self._timed(key, args, kwargs)
+        self._refuse(key, CaptureError(f"[compile] {why}", result))
+        return result
+
+    def _tried(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call whose arguments share memory: if it changes none of it, the next is recorded on copies."""
+        before = [array.tobytes() for array in arrays]
+        result = self._timed(key, args, kwargs)
+        if [array.tobytes() for array in arrays] == before:
+            self._apart.add(hash(key))
+        else:
+            why = "the step changes memory that two of its arguments share; pass a copy"
+            self._refuse(key, CaptureError(f"[compile] {why}", result))
+        return result
+
     # --- recordings
     def _record(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._waiting[key] < self._after:
-            self._waiting[key] += 1
-            return self._eager(args, kwargs)
-        if self._cache.is_overdrawn(key, getattr(self, "__name__", type(self._function).__name__)):
-            return self._eager(args, kwargs)
-        large, self._large = self._large, None
-        result, recording, slots = record(self._function, args, kwargs, None, large, self._forward_only)
-        self._cache.recorded()
+        if not self._cache.may_record(key, self._after):
+            return self._timed(key, args, kwargs)
+        given = (*args, *kwargs.values())
+        if any(isinstance(x, np.ndarray) for x in given) and looks_at_class(self._function):
+            why = "the step looks at the class of an array of NumPy; pass a Tensor (rv.tensor)"
+            return self._declined(key, why, args, kwargs)
+        began = time.perf_counter()
+        walk = self._of_library()
+        apart = hash(key) in self._apart
+        result, recording, copies = self._recorded(args, kwargs, read=walk is None, copies=apart)
         if recording.passing:
-            return result
+            return self._passed(key, result, time.perf_counter() - began)
         try:
-            program = self._program(recording, slots, args, kwargs, result)
+            require_recorded(recording, result, self._forward_only)
+            result = detached(result)
+            program = self._program(recording, copies, args, kwargs, result, walk)
         except CaptureError as error:
-            if not self._may_try_again(key, error, large):
-                raise
+            self._cache.recorded(time.perf_counter() - began)
+            self._refuse(key, error)
             return result
-        for dropped in self._cache.add(key, program):
-            self._waiting.pop(dropped, None)
-            self._set_up.discard(dropped)
+        self._cache.recorded(time.perf_counter() - began)
+        program.took = time.perf_counter() - began
+        self._cache.add(key, program)
         del recording  # and with it the memory of the recording
         _core.empty_cache()
         return result
 
-    def _may_try_again(self, key: Any, error: CaptureError, large: Large | None) -> bool:
-        """Whether the next call may be recorded, although the recording of this one cannot be replayed."""
-        known = [] if large is None else large[0]
-        new = error.large is not None and any(all(x is not y for y in known) for x in error.large[0])
-        if new or (error.large is not None and other_threads() and self._watched < _WATCHED):
-            # the next call is watched; once more, where another thread may have loaded the array
-            self._large = error.large
-            self._watched += 1
-            return True
-        if not error.kept or key in self._set_up:
-            return False
-        self._set_up.add(key)  # a mask that is kept in a dict, say: the next call finds it there
-        return True
+    def _passed(self, key: Any, result: Any, seconds: float) -> Any:
+        """A run that was an exception; where each is one, the step runs eagerly."""
+        self._cache.recorded(seconds)
+        self._exceptions += 1
+        if self._exceptions >= _MOST_EXCEPTIONS and not self._cache.all():
+            why = "another thread or an object that holds a gradient changes how it runs, at each call"
+            self._refuse(key, CaptureError(f"[compile] {why}", result))
+        return result
+
+    def _recorded(self, args: tuple[Any, ...], kwargs: dict[str, Any], read: bool = True, **more: Any) -> Any:
+        settings = {"tensors": self._tensors, "forward_only": self._forward_only, "read": read, **more}
+        return record(self._function, args, kwargs, **settings)
+
+    def _of_library(self) -> Walk | None:
+        """What a step of the library's own leads to, if it calls nothing of the user's."""
+        if not self._tensors or before_accumulation or after_accumulation:
+            return None
+        walk = Walk(Reads())
+        walk.run([(self._function, "the step")])
+        return None if walk.users or walk.fault else walk
+
+    def _refuse(self, key: Any, error: CaptureError) -> None:
+        """Calls of this signature run eagerly from now on, after one warning; with `strict` an error."""
+        if error.kept and hash(key) not in self._set_up:
+            self._set_up.add(hash(key))  # a mask that is kept in a dict, say: the next call finds it there
+            return
+        if self._strict:
+            raise error
+        self._cache.refuse(key)
+        self._warn(str(error).removeprefix("[compile] "))
+
+    def _warn(self, why: str) -> None:
+        if not self._warned:
+            self._warned = True
+            name = getattr(self, "__qualname__", type(self._function).__qualname__)
+            warnings.warn(f"[compile] {name} runs eagerly: {why}", stacklevel=callers_level())
 
     def _program(
         self,
         recording: Recording,
-        slots: list[Any],
+        copies: list[Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         result: Any,
+        walk: Walk | None = None,
     ) -> Program:
         roots = [(self._function, "the step"), *others(args, "argument "), *others(kwargs, "argument ")]
-        known = self._cache.all()
-        return Program(recording, slots, form(args, kwargs), roots, result, self._forward_only, known)
+        given = form(args, kwargs, self._tensors)
+        return Program(recording, copies, given, roots, result, self._forward_only, walk)
 
     # --- checks
     def _check(self, key: Any, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -259,11 +325,11 @@ class CompiledFunction:
         self._cache.take(key, program)
         settings = program.settings()
         entry = program.entry()
-        watched = None if other_threads() else program.large
         core = None if self._verify is False else program.core
         try:
-            result, recording, slots = record(
-                self._function, args, kwargs, program.arguments, watched, self._forward_only, core
+            read = program.reads_users
+            result, recording, copies = self._recorded(
+                args, kwargs, read=read, copies=hash(key) in self._apart, program=core
             )
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
             self._cache.put(key, program)
@@ -271,86 +337,52 @@ class CompiledFunction:
         if recording.passing:
             self._cache.put(key, program)
             return result
-        changed = program.changed()
-        other = program.core.other_path(recording.core)
-        if (other and not program.renewed) or changed.startswith(f"{STATE} of "):
-            # the first run had something to set up, or this one
-            program = self._program(recording, slots, args, kwargs, result)
-            program.renewed = True
-            self._cache.recorded()
-        else:
-            fault = recording.fault or recording.reads.fault
-            if not fault and changed and not program.may_change(changed):
-                fault = (
-                    f"the step changes {changed} each time it runs, which a replay would not; do that "
-                    "outside the step, or pass it as an argument"
-                )
-            elif not fault and other:
-                fault = f"the step does not do the same each time: {other}"
-            elif not fault and program.settings() != settings:
-                fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
-            if recording.check is not None:
-                fault = fault or recording.check.finish()
-                recording.check = None
-            fault = fault or self._accept(program, recording, entry, changed in ("", EARLIER))
-            if fault:
-                raise CaptureError(f"[compile] {fault}", result)
-        self._cache.put(key, program)
+        try:
+            require_recorded(recording, result, self._forward_only)
+            result = detached(result)
+            checked = self._compared(program, recording, settings, entry, result)
+            if checked is None:
+                checked = self._program(recording, copies, args, kwargs, result)
+                checked.renewed = True
+        except CaptureError as error:
+            self._refuse(key, error)
+            return result
+        self._cache.put(key, checked)
         del recording
         if _core.memory_stats()["bytes_cached"] > _CACHED:
             _core.empty_cache()
         self._checked = time.perf_counter()
         self._check_took = self._checked - began
+        self._cache.checked(self._check_took)
         return result
 
-    def _accept(self, program: Program, recording: Recording, entry: Entry, holds: bool) -> str:
-        """Takes a program that was checked for the next calls; "" or why it cannot be replayed.
+    def _compared(
+        self, program: Program, recording: Recording, settings: Any, entry: Entry, result: Any
+    ) -> Program | None:
+        """The program for the next calls; None where it has to be made anew from this run.
 
-        holds: its guards do, except those on gradients.
+        Raises CaptureError where the eager run was another than the replay.
         """
-        fault = program.guard(recording, entry, holds)
-        recording.leaves.clear()  # adopt_gradients counts the references to them
-        recording.dropped.clear()
-        program.core.adopt_gradients()
-        if not fault:
-            program.checks += 1
-            # at calls 2, 4, 8 ...: what no guard knows is still found
-            program.checks_left = 2**program.checks - 1 if self._verify is True else int(self._verify) or -1
-        return fault
+        changed, other = program.changed(), program.core.other_path(recording.core)
+        if (other and not program.renewed) or changed.startswith(f"{STATE} of "):
+            return None  # the first run had something to set up, or this one
+        fault = difference(program, recording, settings, changed, other)
+        fault = fault or program.accept(recording, entry, changed in ("", EARLIER))
+        if fault:
+            raise CaptureError(f"[compile] {fault}", result)
+        program.checks += 1
+        replays = -1 if isinstance(self._verify, bool) else self._verify
+        if self._verify is True and program.reads_users:
+            replays = 2**program.checks - 1  # calls 2, 4, 8 ...: what no guard knows is still found
+        program.grant(replays)
+        return program
 
     def check_soon(self) -> None:
         """The next replay runs beside an eager step, unless that would take over 1 % of the time."""
         program = self._latest
         long_ago = time.perf_counter() - self._checked > _SHARE * self._check_took
         if program is not None and program.checks_left > 0 and self._verify is True and long_ago:
-            program.checks_left = 0
-
-    # --- copies
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """By its name where that leads here, as a function; else its function, without programs."""
-        name = getattr(self, "__qualname__", "")
-        found: Any = sys.modules.get(getattr(self, "__module__", None) or "")
-        for part in name.split("."):
-            found = getattr(found, part, None)
-        return name if found is self else super().__reduce_ex__(protocol)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: vars(self)[name] for name in ("_function", "_verify", "_after")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        functools.update_wrapper(self, self._function, updated=())
-        self._forget()
-
-    @property
-    def programs(self) -> list[Program]:
-        """The programs so far, one for each signature; of a method in a class, those of all its objects."""
-        return self._cache.all() + [program for one in list(self._instances) for program in one.programs]
-
-    def explain(self) -> None:
-        """Prints the table of each program's instructions: see :meth:`Program.explain`."""
-        for program in self.programs:
-            program.explain()
+            program.grant(0)
 
 
 class _CompiledMethod(CompiledFunction):
@@ -358,7 +390,11 @@ class _CompiledMethod(CompiledFunction):
 
     def __init__(self, family: CompiledFunction, owner: Any) -> None:
         self._family, self._owner = family, ref(owner)
-        super().__init__(family._function, family._verify, family._after)
+        super().__init__(family._function, family._verify, family._strict)
 
     def __reduce_ex__(self, protocol: Any) -> Any:  # with its object: a copy of that starts without programs
         return type(None), ()
+
+
+def _as_tensor(x: Any) -> Any:
+    return borrowed(array_of(x))

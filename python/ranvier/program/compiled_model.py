@@ -6,6 +6,7 @@ from typing import Any
 
 from ranvier.autograd.mode import mode, no_grad
 from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.tensor import Tensor
 from ranvier.program.compiled import CompiledFunction, other_threads, running
 
 __all__ = ["CompiledModel"]
@@ -33,7 +34,10 @@ class CompiledModel(CompiledFunction):
         inside = running.eager or (
             recordings and current() is not None
         )  # of a step, which may need gradients
-        if inside or (mode.enabled and self._function.training):
+        taped = mode.enabled and (
+            self._function.training or any(map(_requires_grad, (*args, *kwargs.values())))
+        )
+        if inside or taped:
             return self._function(*args, **kwargs)
         if other_threads():
             with self._lock:
@@ -50,7 +54,18 @@ class CompiledModel(CompiledFunction):
         with no_grad(), self._lock:
             return self._by_signature(args, kwargs)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A setting of the module, as in ``fast.scale = 2.0``."""
+        if name in vars(self) or name.startswith("__") or not hasattr(vars(self).get("_function"), name):
+            super().__setattr__(name, value)
+        else:
+            setattr(self._function, name, value)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_function" not in vars(self):  # not there yet
             raise AttributeError(name)
         return getattr(self._function, name)
+
+
+def _requires_grad(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad

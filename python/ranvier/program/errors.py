@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
+
+from ranvier.autograd.recording import package
 
 
 class CaptureError(RuntimeError):
@@ -14,9 +17,15 @@ class CaptureError(RuntimeError):
     def __init__(self, message: str, result: Any = None) -> None:
         super().__init__(message)
         self.result = result
-        self.large: Any = (
-            None  # large arrays that it may have read, and the containers that hold them: touches.py
-        )
         self.kept = (
             False  # whether a result was kept, as by a step that initialises something in its first call
         )
+
+
+def callers_level() -> int:
+    """The level of the stack, for a warning, at which the library was called."""
+    frame: Any = sys._getframe(1)
+    level = 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package()):
+        frame, level = frame.f_back, level + 1
+    return level

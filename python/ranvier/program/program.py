@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,24 +12,28 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.program.gradients as of_gradients
+from ranvier.autograd import anomaly
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.program.arguments import copied
 from ranvier.program.batches import Batches
 from ranvier.program.errors import CaptureError
 from ranvier.program.explain import table
-from ranvier.program.guard_kinds import STATE, Kind, guard_optimizer
-from ranvier.program.guards import Walk
+from ranvier.program.kinds import Kind
+from ranvier.program.library import STATE, guard_hooks, guard_optimizer
 from ranvier.program.names import names_of
 from ranvier.program.parts import Buffer, Instruction, Memory, buffers_of, instructions_of
-from ranvier.program.required import require_replayable
-from ranvier.program.signature import Place, filled, flattened
-from ranvier.program.touches import Large
+from ranvier.program.required import holds_any, require_replayable
+from ranvier.program.signature import NO_CALL, Place, filled, flattened, is_array
+from ranvier.program.walk import Walk
 
 __all__ = ["EARLIER", "Entry", "Program"]
 
 Array = np.ndarray[Any, Any]
 Entry = Sequence[tuple[Tensor, Array | None]]
+_FEW = 2e-5  # seconds
+_GUARDED = 0.015  # guards may take such a part of the time of the recording
 EARLIER = "the gradient of an earlier step"
 
 
@@ -37,9 +42,9 @@ class Program:
 
     ``print(program)`` or ``program.explain()`` shows it as a table, `rv.plot.program(program)` as a picture.
 
-    >>> import numpy as np, ranvier as rv
+    >>> import ranvier as rv
     >>> norm = rv.compile(lambda x: (x * x).sum().sqrt())
-    >>> for _ in range(3): y = norm(np.array([3.0, 4.0], np.float32))
+    >>> for _ in range(3): y = norm(rv.tensor([3.0, 4.0]))
     >>> [i.op for i in norm.programs[0].instructions]
     ['elementwise', 'reduce', 'elementwise']
     """
@@ -51,25 +56,27 @@ class Program:
     #   checks_left     replays until the next check; negative: no more checks
     #   checks          how many checks there were
     #   renewed         made from the second eager run, because the first took another path
-    #   large           arrays that are too large to be compared, if there are any
+    #   took            seconds of the recording
+    #   reads_users     whether code of the user's runs in the step
 
     def __init__(
         self,
         recording: Recording,
         arguments: list[Array],
-        form: list[Any],
+        form: list[tuple[int, Any]],
         roots: list[tuple[Any, str]],
         result: Any,
         forward_only: bool = False,
-        known: Sequence[Program] = (),
+        walk: Walk | None = None,
     ) -> None:
-        """form: the positional arguments of a call: None for an array, else the value.
+        """form: the positional arguments of a call (`signature.form`).
 
         roots: the function and the arguments that are no arrays, with their names.
         forward_only: the function is the forward pass of a model, always without a tape.
-        known: programs of the same function; what one has found need not be looked for again.
+        walk: what a step of the library's own leads to, of which no code was read.
         """
-        self.checks_left, self.checks, self.renewed = 0, 0, False
+        self.checks_left, self.checks, self.renewed, self.took = 0, 0, False, 0.0
+        self.granted = 0  # replays, of which `checks_left` are left
         tensors: list[Tensor] = []
         self._form = flattened(result, tensors)
         kinds = [recording.core.kind_of(t._array) for t in tensors]
@@ -81,28 +88,26 @@ class Program:
         kept = [g._array for _, g in gradients if recording.core.kind_of(g._array) == "temporary"]
         require_replayable(recording, kinds, outputs + kept, result)
         self._modules = _lasting(recording.modules)
-        self.core = _core.Program(recording.core, arguments, outputs, kept, self._watched())
+        self.core = _core.Program(
+            recording.core, [copied(a) for a in arguments], outputs, kept, self._watched()
+        )
         self.call = self.core.call
-        self.arguments, self.plans, self._forward_only = arguments, recording.plans, forward_only
+        self.plans, self._forward_only = recording.plans, forward_only
         self._roots, self._reads = roots, recording.reads
-        touches = recording.reads.touches
-        self._untouched: set[int] = set() if touches is None else touches.untouched
-        self.large: Large | None = None
         self._leaves = [leaf for leaf, _ in gradients]
         self._carried = of_gradients.carried_over(recording)
-        self._looked_up: set[str] = set()
-        self._found: Walk | None = None  # what the step leads to
+        self._found, self.reads_users = walk, walk is None  # what the step leads to
         self._begins_with: list[tuple[Tensor, int | None]] = []
         self._has: list[Tensor] = []  # those that had a gradient
-        found = next((other for other in known if other._finds_the_same(self)), None)
-        if found is not None:
-            self._found, self._looked_up = found._found, set(found._looked_up)
-            self._reads.add(found._reads)
-        fault = self.guard(recording, (), found is not None) or of_gradients.shared(kept)
+        fault = self.guard(recording, holds=walk is not None) or of_gradients.shared(kept)
+        if not fault and any(np.may_share_memory(t._array, a) for t in self._walk.tensors for a in arguments):
+            fault = "an argument shares memory with a Tensor that the step reads otherwise, too; pass a copy"
+        if not fault and holds_any(result, self._walk.seen):
+            fault = (
+                "the step returns a list or dict that it reads, which a replay would copy; return what is new"
+            )
         if fault:
-            error = CaptureError(f"[compile] {fault}", result)
-            error.large = self.large
-            raise error
+            raise CaptureError(f"[compile] {fault}", result)
         before = {key: grad for key, (_, grad, *_) in recording.leaves.items()}
         carried = {id(grad) for _, grad in gradients}
         number = {id(array): i for i, array in enumerate(kept)}
@@ -112,18 +117,23 @@ class Program:
             if grad is not before[id(leaf)]
         ]
         changed = [t for t in recording.changed.values() if id(t) not in carried]
-        self.core.set_call(form, left + [(p, None, -1) for p in dropped], changed, of_gradients.renewed)
+        form = NO_CALL if self._walk.looks_up or self._walk.reads_gradients else form
+        left += [(p, None, -1) for p in dropped]
+        self.core.set_call(form, left, changed, of_gradients.renewed, self._walk.tensors)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its memory that does not outlive it."""
+        m = self.memory
+        return m.arena + m.workspace + m.made + m.prepared
 
     # --- guards
     def guard(self, recording: Recording, entry: Entry = (), holds: bool = False) -> str:
         """Finds what the step has read, for the core to compare before each replay; "" or why it cannot.
 
-        recording: a run of it, whose reads are added. entry: the gradients that it began with.
+        recording: a run of it. entry: the gradients that it began with.
         holds: all that was found before is as it was, except gradients.
         """
-        if recording.reads.touches is not None:
-            self._untouched &= recording.reads.touches.untouched
-            holds = False
         if not (holds and self._reads.include(recording.reads)):
             self._found = None
         self._reads.add(recording.reads)
@@ -133,46 +143,28 @@ class Program:
             for t, array in entry
             if array is None or recording.core.region_of(array) >= 0
         ]
-        walk = self._walk(recording)
-        while not walk.fault and not walk.looked_up <= self._looked_up:
-            self._looked_up |= walk.looked_up
-            self._found = None
-            walk = self._walk(recording)
-        self._texts, self.large = walk.texts, (walk.large, walk.parents) if walk.large else None
-        self.core.set_guards(walk.guards)
-        return walk.fault
-
-    def _finds_the_same(self, new: Program) -> bool:
-        """Whether a walk for another program would find what this one's has found."""
-        roots = [thing for thing, _ in new._roots] + new._modules
-        mine = [thing for thing, _ in self._roots] + self._modules
-        if self._found is None or self.large or self._untouched or len(roots) != len(mine):
-            return False
-        same = all(a is b for a, b in zip(roots, mine, strict=True)) and self._reads.include(new._reads)
-        return same and self.changed() in ("", EARLIER)
-
-    def _walk(self, recording: Recording) -> Walk:
         if self._found is None:
-            self._found = Walk(self._reads, self._forward_only, self._looked_up)
-            self._found.untouched = set(self._untouched)
+            self._found = Walk(self._reads, self._forward_only)
             self._found.run([*self._roots, *[(m, f"a layer {type(m).__name__}") for m in self._modules]])
-        walk = self._found.branch()
-        if walk.searched:  # for functions, among objects that no guard is on
-            self._found = None
+        walk = self._walk = self._found.branch()
         if not self._forward_only:
             walk.add(Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()")
+        walk.add(Kind.LIST, anomaly.state, "", tuple(anomaly.state), "anomaly detection")
         for plan, optimizer, group in self.plans:
             guard_optimizer(walk, plan, optimizer, group)
-        walk.leaves(self._leaves)
+        guard_hooks(walk, self._leaves)
+        walk.drain()
+        walk.refuse_unreached()
         for leaf, address in [*self._carried, *self._begins_with]:  # last, since they may move
             walk.add(Kind.GRADIENT, leaf, "grad", address or 0, EARLIER)
         updated = [p for plan, *_ in self.plans for p in plan.active]
         for leaf, address in of_gradients.given(recording, [*updated, *walk.tensors]):
             walk.add(Kind.GRADIENT, leaf, None, address, EARLIER)
         for t in self._has:
-            walk.call(functools.partial(of_gradients.is_there, t), True, EARLIER)
+            walk.add(Kind.CALL, functools.partial(of_gradients.is_there, t), "", True, EARLIER)
         self._tensors = walk.tensors if walk.reads_gradients else []
-        return walk
+        self.core.set_guards(walk.guards)
+        return walk.fault
 
     def entry(self) -> Entry:
         """The gradients at the beginning of a call, where the step's own code names `grad`."""
@@ -182,7 +174,37 @@ class Program:
     def changed(self) -> str:
         """The first guarded value that has changed, in words; "" where none has."""
         place = self.core.first_changed()
-        return "" if place < 0 else self._texts[place]
+        return "" if place < 0 else self._walk.text(place)
+
+    def reaches(self, args: tuple[Any, ...]) -> bool:
+        """Whether an argument is a Tensor that the step reads otherwise, too."""
+        held = {id(t) for t in self._walk.tensors}
+        return any(id(x) in held and is_array(x) for x in args)
+
+    def accept(self, recording: Recording, entry: Entry, holds: bool) -> str:
+        """Takes in what another run has read, after which replays go on; "" or why they cannot.
+
+        holds: all that was found before is as it was, except gradients.
+        """
+        fault = self.guard(recording, entry, holds)
+        recording.leaves.clear()  # adopt_gradients counts the references to them
+        recording.dropped.clear()
+        self.core.adopt_gradients()
+        if not fault and self.took and self.guards_take() > _GUARDED * self.took:
+            fault = (
+                "to compare what the step reads would take longer than is saved; pass what it needs as "
+                "arguments"
+            )
+        return fault
+
+    def guards_take(self) -> float:
+        """Seconds of one comparison; 0 where they are few."""
+        took = []
+        for _ in range(3):
+            began = time.perf_counter()
+            self.core.first_changed()
+            took.append(time.perf_counter() - began)
+        return sorted(took)[0] if sorted(took)[0] > _FEW else 0.0
 
     def may_change(self, text: str) -> bool:
         """Whether this may change in a step that is replayed: gradients move, optimizers make their state."""
@@ -203,8 +225,28 @@ class Program:
     # --- replays
     def is_current(self) -> bool:
         """Whether a replay would still do what the step does."""
-        fits = [plan.refresh(optimizer, group) for plan, optimizer, group in self.plans]
-        return all(fits) and self.core.is_current()
+        return self.refreshed() and self.core.is_current()
+
+    def refreshed(self) -> bool:
+        """Copies the settings of the optimizers for the kernels; False where they are no longer possible."""
+        try:
+            for plan, optimizer, group in self.plans:
+                if not plan.refresh(optimizer, group):
+                    return False
+        except Exception:  # of a setting that is out of range, which the eager step refuses in its turn
+            return False
+        return True
+
+    def grant(self, replays: int) -> None:
+        """So many replays until the next check; negative: no more checks."""
+        self.granted += replays - self.checks_left
+        self.checks_left = replays
+
+    def earned(self) -> float:
+        """Seconds that replays since the last call of this have saved, at least."""
+        used = self.granted - self.checks_left
+        self.granted = self.checks_left
+        return 0.01 * self.took * used
 
     def replay(self, arrays: tuple[Array, ...]) -> Any:
         """The arrays of the results; None where a check of values fails: the eager step raises the error."""
@@ -213,8 +255,7 @@ class Program:
 
     def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
         """See `CompiledFunction.run_batches`."""
-        fits = [plan.refresh(optimizer, group) for plan, optimizer, group in self.plans]
-        if not all(fits) or any(t is not None for t in self._fixed):
+        if not self.refreshed() or any(t is not None for t in self._fixed):
             return None
         try:
             results = self.core.run_batches(args, batches.order, batches.size, batches.first, batches.count)

@@ -14,26 +14,57 @@ from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
 from ranvier.program.errors import CaptureError
-from ranvier.program.signature import is_record
+from ranvier.program.signature import flattened, is_record
 
 Array = np.ndarray[Any, Any]
 _COMPUTED = frozenset("fd?lq")  # dtypes that the core computes in
 
 
+def require_recorded(recording: Recording, result: Any, forward_only: bool) -> None:
+    """Raises CaptureError where the run itself shows that it cannot be replayed."""
+    fault = recording.fault or recording.core.fault or recording.reads.fault or _not_plain(result)
+    if "NumPy made" in fault:
+        fault += _odd_dtype(recording)
+    if not fault and not forward_only and any(map(_has_tape, _tensors_of(result))):
+        fault = (
+            "the step returns a Tensor whose gradients can still be computed, and a replay makes no tape; "
+            "call backward() in it, or call it under rv.no_grad()"
+        )
+    if fault:
+        raise CaptureError(f"[compile] {fault}", result)
+
+
+def _tensors_of(result: Any) -> list[Tensor]:
+    tensors: list[Tensor] = []
+    flattened(result, tensors)
+    return tensors
+
+
+def _has_tape(x: Tensor) -> bool:
+    """Whether backward() could be called on a result: no node that it leads to has been freed."""
+    stack, seen = [x._grad_fn], set()
+    while stack:
+        node = stack.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if getattr(node, "released", False):
+            return False
+        stack.extend(node.edges)
+    return x._requires_grad and x._grad_fn is not None
+
+
 def require_replayable(recording: Recording, kinds: list[str], expected: list[Array], result: Any) -> None:
     """Raises CaptureError where it is not. kinds: of the results; expected: what may outlive the step."""
     core = recording.core
-    fault = recording.fault or core.fault
-    if not fault:
-        fault = recording.reads.fault or _not_plain(result)
-    if not fault and "argument" in kinds:
+    fault = ""
+    if "argument" in kinds:
         fault = "the step returns one of its arguments; return a clone() of it"
-    if not fault and "foreign" in kinds:
+    elif "foreign" in kinds:
         fault = (
             "the step returns an array that NumPy made, which a replay would not make again; make it outside "
             "the step"
         )
-    if "NumPy made" in fault:
         fault += _odd_dtype(recording)
     kept = not fault
     if not fault:
@@ -52,9 +83,41 @@ def require_replayable(recording: Recording, kinds: list[str], expected: list[Ar
         raise error
 
 
+def holds_any(result: Any, reached: dict[Any, Any]) -> bool:
+    """Whether a result has a list or dict that the step also reads."""
+    kind = type(result)
+    if kind not in (list, dict, tuple):
+        return False
+    if kind is not tuple and reached.get(id(result)) is result:
+        return True
+    return any(holds_any(x, reached) for x in (result.values() if kind is dict else result))
+
+
+def difference(program: Any, recording: Recording, settings: Any, changed: str, other: str) -> str:
+    """Why a replay would not do what another eager run of the step has done, or "".
+
+    settings: of the optimizers before it. changed: the first guard that does not hold; other: how its calls
+    differ from the program's.
+    """
+    fault = ""
+    if changed and not program.may_change(changed):
+        fault = (
+            f"the step changes {changed} each time it runs, which a replay would not; do that outside the "
+            "step, or pass it as an argument"
+        )
+    elif other:
+        fault = f"the step does not do the same each time: {other}"
+    elif program.settings() != settings:
+        fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
+    if recording.check is not None:
+        fault = fault or recording.check.finish()
+        recording.check = None
+    return fault
+
+
 def _odd_dtype(recording: Recording) -> str:
     """Names the first argument in whose dtype only NumPy computes; or ""."""
-    for number, (array, _) in enumerate(recording.arguments):
+    for number, array in enumerate(recording.arguments):
         dtype = array.dtype
         if dtype.char not in _COMPUTED or not dtype.isnative:
             other = "float32" if dtype.kind == "f" else "int64, or as floats"
@@ -75,6 +138,8 @@ def _not_plain(result: Any) -> str:
     if is_record(result):
         fields = (getattr(result, name) for name in kind.__dataclass_fields__)
         return next((fault for fault in map(_not_plain, fields) if fault), "")
+    if isinstance(result, Tensor) and result.__dict__:
+        return "the step sets an attribute of a result; set it outside"
     if result is None or isinstance(
         result, (Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
     ):

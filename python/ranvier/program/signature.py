@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from operator import is_
 from types import MethodType
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd import anomaly
 from ranvier.autograd.mode import mode
 from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor, wrap
@@ -19,6 +21,7 @@ from ranvier.nn import Module
 Array = np.ndarray[Any, Any]
 ndarray = np.ndarray
 
+_MOST_ITEMS, _MOST_ALIKE = 256, 64
 _EXACT = frozenset({int, bool, str, bytes, type(None), type(...)})
 _BY_VALUE = _EXACT | {float}
 
@@ -27,6 +30,17 @@ def environment() -> tuple[Any, ...]:
     """What a recorded step depends on besides its arguments."""
     kernels = _core.get_winograd(), _core.get_flush_denormal(), _core.isa()
     return _core.get_num_threads(), *kernels, mode.enabled
+
+
+def is_watched_mode() -> bool:
+    """Whether a mode is on that watches an eager run, so that nothing is replayed."""
+    return bool(anomaly.state[0])
+
+
+def is_large(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a container among the arguments has too many items to be looked at in each call."""
+    items = (*args, *kwargs.values())
+    return any(type(x) in (list, tuple, dict) and len(x) > _MOST_ITEMS for x in items)
 
 
 class Same:
@@ -48,8 +62,10 @@ class Same:
 
 
 def is_array(x: Any) -> bool:
-    """Whether an argument may differ in each call: a NumPy array, or a Tensor that requires no gradient."""
-    return type(x) is ndarray or (isinstance(x, Tensor) and not x.requires_grad) or isinstance(x, np.memmap)
+    """Whether an argument may differ in each call: a NumPy array, or a plain Tensor off the tape."""
+    if type(x) is Tensor:
+        return not (x._requires_grad or x._grad is not None or x.__dict__)
+    return type(x) is ndarray or isinstance(x, np.memmap)
 
 
 def array_of(x: Any) -> Array:
@@ -63,7 +79,7 @@ def signature(args: tuple[Any, ...], kwargs: dict[str, Any], arrays: list[Array]
     Keyword arguments count in the order in which they are given: a function that takes ``**options`` sees it.
     """
     seen: dict[int, int] = {}
-    key = [_key(x, arrays, seen) for x in args]
+    key = [(type(x), x) if type(x) in _EXACT else _key(x, arrays, seen) for x in args]
     if kwargs:
         key.append(tuple([(name, _key(x, arrays, seen)) for name, x in kwargs.items()]))
     return tuple(key)
@@ -71,13 +87,12 @@ def signature(args: tuple[Any, ...], kwargs: dict[str, Any], arrays: list[Array]
 
 def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
     kind = type(x)
-    if kind is ndarray or (isinstance(x, Tensor) and not x.requires_grad):
-        array = x if kind is ndarray else x._array
+    if is_array(x):
         if id(x) in seen:
             return "the same", seen[id(x)]
         seen[id(x)] = len(arrays)
-        arrays.append(array)
-        return array.shape, array.strides, array.dtype
+        arrays.append(array_of(x))
+        return kind, arrays[-1].shape, arrays[-1].strides, arrays[-1].dtype
     if kind in _EXACT:
         return kind, x
     if kind is float or kind is complex:
@@ -90,8 +105,6 @@ def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
         return (kind, *[_key(item, arrays, seen) for item in x])
     if isinstance(x, np.generic):
         return kind, x.dtype.str, x.tobytes()
-    if isinstance(x, ndarray):
-        return _subclass_key(x, arrays)
     if kind is range:
         return kind, x.start, x.stop, x.step
     if kind is slice:
@@ -101,33 +114,27 @@ def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
     return Same(x)  # modules, optimizers, parameters: by identity; guards compare their contents
 
 
-def _subclass_key(x: Any, arrays: list[Array]) -> Any:
-    if isinstance(x, np.memmap):
-        arrays.append(np.asarray(x))
-        return arrays[-1].shape, arrays[-1].strides, arrays[-1].dtype
-    raise TypeError(
-        f"[compile] got an argument of type {type(x).__name__}; expected a Tensor or a plain NumPy array "
-        "(np.asarray(x), or for a masked array x.filled(value))"
-    )
+VALUE, ANY_ARRAY, ARRAY, TENSOR = range(4)  # as `Given` in cpp/bindings/array_program.h
+NO_CALL = [(VALUE, object())]
 
 
-def form(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-    """Positional arguments as the core compares them: None for an array, else the value or the object itself.
+def form(args: tuple[Any, ...], kwargs: dict[str, Any], tensors: bool) -> list[tuple[int, Any]]:
+    """Positional arguments as the core compares them: the kind of an array, else the value or object itself.
 
     A call with keywords or containers has a form that no call fits; it is looked up by its signature.
     """
-    values: list[Any] = []
+    values: list[tuple[int, Any]] = []
     for x in args:
-        if is_array(x) and not isinstance(x, np.memmap):
-            values.append(None)
-        elif x is None or issubclass(type(x), (tuple, list, dict, ndarray)):
-            return [_NO_CALL]
+        if type(x) in _BY_VALUE:
+            values.append((VALUE, x))
+        elif is_array(x) and not isinstance(x, np.memmap):
+            kind = ANY_ARRAY if tensors else TENSOR if type(x) is Tensor else ARRAY
+            values.append((kind, Tensor))
+        elif issubclass(type(x), (tuple, list, dict, ndarray)):
+            return NO_CALL
         else:
-            values.append(x)
-    return [_NO_CALL] if kwargs else values
-
-
-_NO_CALL = object()
+            values.append((VALUE, x))
+    return NO_CALL if kwargs else values
 
 
 def others(x: Any, text: str) -> Iterator[tuple[Any, str]]:
@@ -136,6 +143,8 @@ def others(x: Any, text: str) -> Iterator[tuple[Any, str]]:
         return
     if issubclass(type(x), (tuple, list)):
         for i, item in enumerate(x):
+            if type(item) in _BY_VALUE:
+                continue
             yield from others(item, f"{text}[{i}]")
     elif type(x) is dict:
         for name, item in x.items():
@@ -154,33 +163,39 @@ def changed_argument(a: Any, b: Any) -> str:
 
 def replaced(
     x: Any,
-    take: Callable[[Array], Tensor],
-    seen: dict[int, Tensor] | None = None,
+    take: Callable[[Any], Any],
+    seen: dict[int, Any] | None = None,
     containers: list[tuple[Any, Any]] | None = None,
 ) -> Any:
-    """The arguments with take(array) in the place of each array, in the order of `signature`.
+    """The arguments with take(x) in the place of each array or Tensor, in the order of `signature`.
 
-    An array that stands in several places is taken once. Lists and dicts without arrays stay what they are.
-    containers: gets (the caller's, the new one) of each list and dict.
+    One that stands in several places is taken once. Containers in which nothing is replaced stay what they
+    are. containers: gets (the caller's, the new one) of each list and dict.
     """
     kind = type(x)
     seen = {} if seen is None else seen
     if is_array(x):
         if id(x) not in seen:
-            seen[id(x)] = take(array_of(x))
+            seen[id(x)] = take(x)
         return seen[id(x)]
-    if kind is tuple:
-        return tuple([replaced(item, take, seen, containers) for item in x])
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return kind(*[replaced(item, take, seen, containers) for item in x])
-    if kind is not list and kind is not dict:
+    named = issubclass(kind, tuple) and hasattr(kind, "_fields")
+    if kind not in (tuple, list, dict) and not named:
         return x
-    made: Any
-    if kind is list:
-        made = [replaced(item, take, seen, containers) for item in x]
-    else:
-        made = {name: replaced(item, take, seen, containers) for name, item in x.items()}
-    if containers is not None:
+    items = [
+        item if type(item) in _BY_VALUE else replaced(item, take, seen, containers)
+        for item in (x.values() if kind is dict else x)
+    ]
+    same = all(map(is_, items, x.values() if kind is dict else x))
+    made: Any = (
+        x
+        if same
+        else kind(*items)
+        if named
+        else dict(zip(x, items, strict=True))
+        if kind is dict
+        else kind(items)
+    )
+    if containers is not None and kind in (list, dict):
         containers.append((x, made))
     return made
 
@@ -188,11 +203,17 @@ def replaced(
 def flattened(x: Any, tensors: list[Tensor]) -> Any:
     """A structure with the places of its Tensors in `tensors`, to which they are appended."""
     kind = type(x)
+    if x is None:
+        return None
     if isinstance(x, Tensor):
+        if len(tensors) < _MOST_ALIKE:  # a result that stands in two places
+            for i, other in enumerate(tensors):
+                if other is x:
+                    return Place(i)
         tensors.append(x)
         return Place(len(tensors) - 1)
     if kind is tuple or kind is list:
-        return kind(flattened(item, tensors) for item in x)
+        return kind([flattened(item, tensors) for item in x])
     if kind is Size:
         return x
     if issubclass(kind, tuple):  # a named tuple
@@ -244,7 +265,7 @@ def filled(form: Any, tensors: list[Tensor]) -> Any:
     if kind is Place:
         return tensors[form.index]
     if kind is tuple or kind is list:
-        return kind(filled(item, tensors) for item in form)
+        return kind([filled(item, tensors) for item in form])
     if kind is Size:
         return form
     if isinstance(form, tuple):

@@ -36,7 +36,7 @@ class CompiledOrEager:
         refused: str = "",
     ) -> None:
         self._name, self._function = name, function
-        self._compiled = None if eager else CompiledFunction(function, after=after)
+        self._compiled = None if eager else CompiledFunction(function, strict=True, tensors=True, after=after)
         if refused:
             self.refuse(refused)
 

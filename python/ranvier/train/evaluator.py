@@ -28,6 +28,8 @@ Array = npt.NDArray[Any]
 class Evaluator:
     """Measures and predicts with a Trainer's model, in evaluation mode and without gradients."""
 
+    step_state = ("_trainer.model", "_trainer.loss", "_trainer.metrics")  # of what is compiled
+
     def __init__(self, trainer: Training, parts: CompiledParts) -> None:
         self._trainer, self._parts = trainer, parts
 

@@ -36,6 +36,12 @@ class TrainingStep:
     their weights), and the sum is divided by them all. A 'sum' loss just adds up.
     """
 
+    # what `_take` depends on (rv.compile): the rest are arguments, or counts of the batches so far
+    step_state = (
+        "_model", "_loss", "_optimizer", "_clip_norm", "_clip_value", "_penalty", "_own", "_careful",
+        "_of_classes", "_classes",
+    )  # fmt: skip
+
     def __init__(self, trainer: Training, parts: CompiledParts) -> None:
         self._trainer = trainer
         self._model, self._loss, self._optimizer = trainer.model, trainer.loss, trainer.optimizer

@@ -29,7 +29,7 @@ def _compare(
         return wrap(core(a._array, float(b), None))
     a, b = as_operand(name, a), as_operand(name, b)
     dtype = result_dtype(a, b)  # without it NumPy would compare float32 with int64 in float64
-    if is_recording():
+    if is_recording() and dtype.char != "e":
         return wrap(core(*pair(a, b, dtype), None))
     raw = [x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else x for x in (a, b)]
     try:

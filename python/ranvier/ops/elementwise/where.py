@@ -75,7 +75,7 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     dtype = result_dtype(input, other)
     if dtype in (F32, F64):
         return Where().apply(condition, cast(input, dtype), cast(other, dtype))
-    if is_recording() and dtype in (I64, BOOL):
+    if is_recording() and dtype in (I64, BOOL) and condition._array.dtype == BOOL:
         return wrap(back(_core.where(condition._array, *pair(input, other, dtype), None), dtype))
     require_no_gradient("where", input, other)
     raw = [

@@ -255,7 +255,7 @@ def nan_to_num(
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):
         with np.errstate(all="ignore"):
-            return wrap(np.nan_to_num(input._array, True, nan, posinf, neginf))
+            return wrap(np.asarray(np.nan_to_num(input._array, True, nan, posinf, neginf)))
     limits = np.finfo(input.dtype)
     high = float(limits.max) if posinf is None else float(posinf)
     low = float(limits.min) if neginf is None else float(neginf)

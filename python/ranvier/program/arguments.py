@@ -1,0 +1,216 @@
+"""The arguments of a step while it is recorded: the caller's own objects.
+
+An array of NumPy arrives as a view (`Watched`), which notices what Python or NumPy do with it: a replay would
+not do that again. Arguments that share memory are copied, so that an address in a kernel call means one
+argument only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd import hooks
+from ranvier.autograd.recording import Recording, current, package
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.program.signature import array_of, flattened, replaced
+
+__all__ = ["Arguments", "copied", "keeps_strides", "share_memory"]
+
+Array = np.ndarray[Any, Any]
+_FORM = frozenset({"shape", "ndim", "dtype", "size", "strides", "nbytes", "itemsize"})
+_PLAIN = frozenset(
+    {
+        "__new__", "__init__", "__getattribute__", "__setattr__", "__class__", "__doc__", "__len__",
+        "__array_finalize__", "__array_priority__", "__array_ufunc__", "__array_function__", "__hash__",
+        "__array_wrap__", "__buffer__", "__array_interface__", "__array_struct__",
+    }
+)  # fmt: skip
+_WHAT = "a list, dict, array or Tensor among its arguments"
+
+
+class Watched(np.ndarray[Any, Any]):
+    """An array of NumPy among the arguments of a step that is recorded; `_given` is the caller's."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name not in _FORM:
+            _note(name)
+        return getattr(_given(self), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _note(name)
+        setattr(_given(self), name, value)
+        np.ndarray.__setattr__(self, name, value)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        _note(ufunc.__name__)
+        settings = {key: _given(value) for key, value in settings.items()}
+        return getattr(ufunc, method)(*map(_given, inputs), **settings)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        _note(function.__name__)
+        return function(*_given(args), **{key: _given(value) for key, value in kwargs.items()})
+
+
+def _given(x: Any) -> Any:
+    """The caller's own array; also within tuples and lists."""
+    if type(x) is Watched:
+        return np.ndarray.__getattribute__(x, "_given")
+    return type(x)(map(_given, x)) if type(x) in (tuple, list) else x
+
+
+def _note(what: str) -> None:
+    recording = current()
+    if recording is not None and not sys._getframe(2).f_code.co_filename.startswith(package()):
+        recording.refuse(
+            f"the step uses {what} of an array of NumPy among its arguments",
+            "a replay computes no values of NumPy: pass a Tensor (rv.tensor)",
+        )
+
+
+def _forwarded(name: str) -> Any:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = getattr(_given(self), name)(*map(_given, args), **kwargs)
+        if result is not NotImplemented:  # else the other operand computes: a Tensor
+            _note(name)
+        return result
+
+    return method
+
+
+for _name, _value in vars(np.ndarray).items():
+    if _name.startswith("__") and _name not in _PLAIN and callable(_value):
+        setattr(Watched, _name, _forwarded(_name))
+Watched.__bytes__ = _forwarded("tobytes")  # type: ignore[attr-defined]
+
+
+def _watched(array: Array, memory: Array) -> Array:
+    made = memory.view(Watched)
+    np.ndarray.__setattr__(made, "_given", array)
+    return made
+
+
+class Arguments:
+    """The arrays among the arguments of one recorded call, in a ``with`` block.
+
+    Attributes:
+        args, kwargs: what the step gets.
+        arrays: the memory that it reads, in the order of `signature`.
+        has_arrays: whether there are arrays of NumPy.
+    """
+
+    def __init__(self, recording: Recording, args: Any, kwargs: Any, tensors: bool, copies: bool) -> None:
+        """tensors: arrays of NumPy arrive as Tensors. copies: arguments share memory, and are copied."""
+        self.arrays: list[Array] = []
+        self.has_arrays = False
+        self._recording, self._as_tensors, self._copies = recording, tensors, copies
+        self._tensors: list[tuple[Tensor, Array, Array]] = []  # with the caller's memory, and what it has now
+        self._containers: list[tuple[Any, Any]] = []
+        seen: dict[int, Any] = {}
+        self.args = replaced(args, self._take, seen, self._containers)
+        self.kwargs = replaced(kwargs, self._take, seen, self._containers)
+        self._before = [_flat(inner) for _, inner in self._containers]
+
+    def _take(self, x: Any) -> Any:
+        array = array_of(x)
+        memory = copied(array) if self._copies or array.size == 0 else array
+        self.arrays.append(memory)
+        self._recording.core.add_argument(memory)
+        self._recording.arguments.append(memory)
+        if self._as_tensors:
+            return wrap(memory)
+        if isinstance(x, Tensor):
+            self._tensors.append((x, array, memory))
+            return x
+        self.has_arrays = True
+        return _watched(array, memory)
+
+    def __enter__(self) -> Arguments:
+        for x, _, memory in self._tensors:
+            x._array = memory
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        changed = False
+        for x, array, memory in self._tensors:
+            if x._array is memory:
+                x._array = array
+            else:
+                changed = True
+            tables = hooks.before_accumulation, hooks.after_accumulation
+            hooked = any(id(x) in table for table in tables if table)
+            taped = x._requires_grad or x._grad is not None or x._grad_fn is not None
+            changed = changed or hooked or taped or bool(x.__dict__)
+        for (outer, inner), before in zip(self._containers, self._before, strict=True):
+            now = _flat(inner)
+            if len(now) == len(before) and all(a is b for a, b in zip(now, before, strict=True)):
+                continue
+            changed = True
+            if outer is not inner:
+                outer.clear()
+                outer.update(_unwatched(inner)) if isinstance(outer, dict) else outer.extend(_given(inner))
+        if changed:
+            self._recording.refuse(f"the step changes {_WHAT}", "return what is new")
+
+    def result(self, result: Any) -> Any:
+        """What the step returns, with the caller's own arrays; refused if it shares memory with them."""
+        tensors: list[Tensor] = []
+        flattened(result, tensors)
+        given = _unwatched(result)
+        shared = given is not result or isinstance(given, np.ndarray)
+        if shared or any(np.may_share_memory(t._array, a) for t in tensors for a in self.arrays):
+            self._recording.refuse("the step returns one of its arguments", "return a clone() of it")
+        return given
+
+
+def _unwatched(x: Any) -> Any:
+    """A result with the caller's arrays in place of watched ones."""
+    kind = type(x)
+    if kind is Watched:
+        return _given(x)
+    items = x.values() if kind is dict else x if kind in (tuple, list) else ()
+    made = [_unwatched(item) for item in items]
+    if all(a is b for a, b in zip(made, items, strict=True)):
+        return x
+    return dict(zip(x, made, strict=True)) if kind is dict else kind(made)
+
+
+def share_memory(arrays: list[Array]) -> bool:
+    """Whether two of the arguments share memory."""
+    if len(arrays) < 2:
+        return False
+    starts = [(a.__array_interface__["data"][0], a) for a in arrays if a.size]
+    ranges = sorted([(start, start + _reach(a)) for start, a in starts])
+    return any(first[1] > second[0] for first, second in itertools.pairwise(ranges))
+
+
+def _flat(x: Any) -> list[Any]:
+    return [part for pair in x.items() for part in pair] if isinstance(x, dict) else list(x)
+
+
+def _reach(array: Array) -> int:
+    """Bytes from the first element to the end of the last."""
+    return sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)) + array.itemsize
+
+
+def keeps_strides(array: Array) -> bool:
+    """Whether a copy of an argument, including its gaps, can have its strides."""
+    if array.flags.c_contiguous or array.size == 0:
+        return True
+    if any(s < 0 or s % array.itemsize for s in array.strides):
+        return False
+    return _reach(array) <= 64 * array.nbytes + (1 << 24)
+
+
+def copied(array: Array) -> Array:
+    """The same values with the same strides: kernels choose the order of a sum by them."""
+    dense = np.array(array, order="K", subok=False)
+    if dense.strides == array.strides or array.size == 0 or not keeps_strides(array):
+        return dense
+    memory = np.zeros(_reach(array) // array.itemsize, array.dtype)
+    strided = np.lib.stride_tricks.as_strided(memory, array.shape, array.strides)
+    strided[...] = array
+    return strided

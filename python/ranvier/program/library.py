@@ -1,0 +1,205 @@
+"""Guards on objects of the library: no code of the library is read, so its objects are guarded whole.
+
+A class that holds more than a step depends on declares what that is, in ``step_state``: names of attributes,
+with dots where they are attributes of an attribute.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import types
+from collections.abc import Iterable
+from typing import Any
+
+from ranvier.autograd import hooks
+from ranvier.autograd.recording import package
+from ranvier.autograd.tensor import Tensor
+from ranvier.optim import Optimizer
+from ranvier.program.guards import Guards
+from ranvier.program.kinds import CONTAINERS, PLAIN, Kind, is_python_class
+from ranvier.program.reads import names_of
+
+STATE = "the state"  # of an optimizer, which the first steps make
+# What a step cannot ask of a Tensor: its own memory, or how often it was changed.
+STATE_OF_TENSORS = frozenset({"_version", "_array", "_cell", "_view", "_grad_fn", "_grad", "_requires_grad"})
+SETTINGS = frozenset({"param_groups", "defaults", "state"})  # of optimizers
+_LIBRARY = package()
+_OURS = (_LIBRARY, os.path.dirname(os.__file__), "<")  # and Python's
+_METHODS = ("step", "zero_grad", "settings", "state_names")
+_TELL_NOTHING = frozenset({"step", "zero_grad", "finite"})  # of an optimizer's settings
+
+
+def in_class(kind: type, names: Iterable[str]) -> tuple[Any, ...]:
+    """(name, value, ...) as a class has them, or NotImplemented: what a guard of kind NAMES compares."""
+    members: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        members.update(vars(base))
+    pairs: list[Any] = []
+    for name in names:
+        pairs += (name, members.get(name, NotImplemented))
+    return tuple(pairs)
+
+
+def names_of_class(kind: type) -> set[str]:
+    names = _names.get(kind)
+    if names is None:
+        names = set().union(*[vars(base) for base in kind.__mro__ if is_python_class(base)])
+        if kind.__module__.startswith("ranvier."):
+            _names[kind] = names
+    return names
+
+
+_names: dict[type, set[str]] = {}  # of classes of the library
+
+
+def is_of_library(kind: type) -> bool:
+    return kind.__module__.startswith("ranvier.")
+
+
+def guard_class(walk: Guards, kind: type) -> None:
+    """A class of the library and its module, in which a program may have replaced functions."""
+    walk.add(Kind.NAMES, kind, "", in_class(kind, names_of_class(kind)), f"the class {kind.__name__}")
+    for f in vars(kind).values():
+        if type(f) is types.FunctionType and not f.__code__.co_filename.startswith(_LIBRARY):
+            walk.stack.append((f, f"{kind.__name__}.{f.__name__}"))
+    space = vars(sys.modules[kind.__module__])
+    if id(space) in walk.seen:
+        return
+    modules = [m for m in space.values() if type(m) is types.ModuleType and m.__name__.startswith("ranvier.")]
+    for own in (space, *map(vars, modules)):
+        if id(own) not in walk.seen:
+            walk.seen[id(own)] = own
+            walk.whole(own, f"the module {own['__name__']}")
+            functions = [f for f in own.values() if type(f) is types.FunctionType]
+            walk.stack += [(f, f.__name__) for f in functions if not f.__code__.co_filename.startswith(_OURS)]
+
+
+def guard_settings_of(walk: Guards, f: Any) -> None:
+    """The settings that a function of the library keeps in its module: dicts of plain values."""
+    for name in names_of(f.__code__).variables:
+        value = f.__globals__.get(name)
+        if type(value) is dict and value and all(type(v) in PLAIN for v in value.values()):
+            walk.whole(value, f"a setting of {f.__name__}")
+
+
+def guard_object(walk: Guards, x: Any, text: str) -> None:
+    kind, own = type(x), getattr(x, "__dict__", None)
+    walk.add(Kind.TYPE, x, own, kind, f"the class of {text}")
+    if id(kind) not in walk.seen:
+        walk.stack.append((kind, f"the class of {text}"))
+    declared = getattr(kind, "step_state", None)
+    if declared is not None:
+        asked = walk.names & (names_of_class(kind) | set(own or ()))
+        if not [name for name in asked if not name.startswith("__") and name not in declared]:
+            for path in declared:
+                _guard_path(walk, x, path, text)
+            return
+    if own is not None:
+        walk.whole(own, f"the attributes of {text}")
+        walk.stack += [(value, f"{text}.{name}") for name, value in own.items() if type(value) not in PLAIN]
+    guard_slots(walk, x, text)
+
+
+def _guard_path(walk: Guards, x: Any, path: str, text: str) -> None:
+    *owners, last = path.split(".")
+    for name in owners:
+        walk.items(vars(x), [name], f"{text}.", follow=False)
+        x, text = getattr(x, name), f"{text}.{name}"
+    walk.items(vars(x), [last], f"{text}.")
+
+
+def guard_slots(walk: Guards, x: Any, text: str, names: Iterable[str] | None = None) -> None:
+    """The values that an instance holds outside its dict; names: only these."""
+    for base in type(x).__mro__:
+        for name, member in () if base in CONTAINERS or base is object else vars(base).items():
+            if type(member) is types.MemberDescriptorType and (names is None or name in names):
+                if not hasattr(x, name):
+                    walk.add(Kind.CALL, functools.partial(hasattr, x, name), "", False, f"{text}.{name}")
+                    continue
+                value = getattr(x, name)
+                walk.add(Kind.ATTRIBUTE, x, name, value, f"{text}.{name}")
+                walk.stack.append((value, f"{text}.{name}"))
+
+
+def guard_module(walk: Guards, m: Any, text: str) -> None:
+    """The parts of a module of the user's class, its mode and its hooks."""
+    own = vars(m)
+    names = ["training", "_hooks", "forward"]
+    for registry in ("_parameter_names", "_buffer_names", "_module_names"):
+        walk.whole(own[registry], f"the parts of {text}")
+        names += [registry, *own[registry]]
+    walk.items(own, names, f"{text}.")
+
+
+def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
+    walk.tensors.append(x)
+    walk.add(Kind.SLOT, x, "_array", x._array, f"the memory of {text}")
+    own = vars(x)  # what the program has added
+    if own:
+        walk.items(own, own if walk.dynamic else walk.names & own.keys(), f"{text}.")
+    if walk.looks_up:
+        walk.whole(own, f"the attributes of {text}")
+    if not is_of_library(type(x)):
+        walk.add(Kind.TYPE, x, own, type(x), f"the class of {text}")
+        walk.stack.append((type(x), f"the class of {text}"))
+    if not walk.forward_only:
+        walk.add(Kind.SLOT, x, "_requires_grad", x._requires_grad, f"requires_grad of {text}")
+        walk.add(Kind.SLOT, x, "_grad_fn", x._grad_fn, f"grad_fn of {text}")
+
+
+def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
+    """Hooks on tensors, which backward calls."""
+    for table, text in (
+        (hooks.before_accumulation, "the hooks of a tensor"),
+        (hooks.after_accumulation, "the hooks after accumulation"),
+    ):
+        if table:
+            walk.items(table, [id(leaf) for leaf in leaves], text)
+        else:
+            walk.whole(table, text)
+
+
+# --- optimizers
+def guard_methods(walk: Guards, optimizer: Any, text: str) -> None:
+    """Methods that the program has replaced."""
+    walk.add(Kind.TYPE, optimizer, vars(optimizer), type(optimizer), f"the class of {text}")
+    walk.stack.append((type(optimizer), f"the class of {text}"))
+    walk.items(vars(optimizer), _METHODS, f"{text}.")
+
+
+def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]], told: set[str], tells_all: bool) -> None:
+    """The settings and names of the state, where the user's code may read them.
+
+    told: names in the code. tells_all: whether it asks for all attributes.
+    """
+    told = {name for name in told & (SETTINGS | set(dir(Optimizer))) if not name.startswith("__")}
+    if not (told - _TELL_NOTHING or tells_all):
+        return
+    for x, text in optimizers:
+        walk.add(Kind.LIST, x.param_groups, "", tuple(x.param_groups), f"the groups of {text}")
+        for group in (getattr(x, "defaults", {}), *x.param_groups):
+            walk.whole(group, f"the settings of {text}")
+        for owner in (x.state, *x.state.values()) if told & {"state", "state_dict"} or tells_all else ():
+            walk.whole(owner, f"{STATE} of {type(x).__name__}")
+
+
+def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
+    """Guards on one group of an optimizer whose step was recorded.
+
+    Numbers among the settings are not compared: the kernel reads them at each replay (`_Plan.refresh`).
+    """
+    name, own, kind = type(optimizer).__name__, vars(optimizer), type(optimizer)
+    walk.add(Kind.TYPE, optimizer, own, kind, f"the class of {name}")
+    walk.items(own, ("param_groups", "state", "_plans", *_METHODS), f"{name}.", follow=False)
+    walk.add(Kind.NAMES, kind, "", in_class(kind, _METHODS), f"the class {name}")
+    walk.add(Kind.LIST, optimizer.param_groups, "", tuple(optimizer.param_groups), f"the groups of {name}")
+    walk.add(Kind.LIST, group["params"], "", tuple(group["params"]), f"the parameters of {name}")
+    fixed = [key for key, value in group.items() if type(value) not in (int, float, tuple, list)]
+    walk.items(group, ["params", *fixed], "", f" of {name}", follow=False)
+    walk.items(optimizer._plans, [id(group)], f"{STATE} of {name} ", follow=False)
+    states = [p for p in plan.active if optimizer.state.get(p) is not None]
+    walk.items(optimizer.state, states, f"{STATE} of {name} ", follow=False)
+    for p in states:
+        walk.whole(optimizer.state[p], f"{STATE} of {name}")

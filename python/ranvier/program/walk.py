@@ -1,0 +1,395 @@
+"""What a step has read in Python, found by following the names in the user's code.
+
+The recording notes which code ran (`reads.py`). From the step's function, the variables that this code names
+and the arguments that are no arrays, the walk follows every attribute that is named in any of the code, the
+contents of containers, closures and defaults. `kinds.py` says how each kind of value is guarded, `library.py`
+how the library's objects are; what neither lists ends the walk, and the step runs eagerly. So more is guarded
+than was read, never less.
+"""
+
+from __future__ import annotations
+
+import abc
+import builtins
+import copy
+import functools
+import os
+import sys
+import types
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+import ranvier.program.library as library
+from ranvier.autograd.recording import package
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn import Module
+from ranvier.optim import Optimizer
+from ranvier.program.guards import Guards
+from ranvier.program.kinds import (
+    CONTAINERS,
+    PLAIN,
+    PURE_FILES,
+    TAKES_FUNCTIONS,
+    Kind,
+    is_listed,
+    is_listed_type,
+    is_numpy_function,
+    is_python_class,
+)
+from ranvier.program.library import in_class, is_of_library, names_of_class
+from ranvier.program.reads import Reads, names_of
+
+__all__ = ["Walk"]
+
+_MOST_GUARDS = 20_000
+# What Python itself looks up in a class, and other names with two underscores that code may have: the rest
+# look into Python's own objects.
+_LOOKED_UP = """
+call getattr getattribute setattr bool len eq ne lt le gt ge hash contains iter next reversed get set
+getitem setitem missing index int float complex neg pos abs invert round enter exit str repr format
+array array_ufunc instancecheck add radd iadd sub rsub isub mul rmul imul truediv rtruediv itruediv
+floordiv rfloordiv mod rmod pow rpow ipow matmul rmatmul and rand or ror xor rxor init new
+"""
+_SPECIAL = frozenset(f"__{name}__" for name in _LOOKED_UP.split())
+# Names with two underscores that code may have; any other looks into Python's own objects.
+_PUBLIC = """
+__class__ __name__ __qualname__ __module__ __doc__ __dict__ __init_subclass__ __post_init__ __all__
+__version__ __file__ __match_args__ __classcell__ __slots__ __bases__ __mro__ __main__
+__wrapped__ __func__ __self__ __future__ __builtins__ __cause__ __context__ __members__
+"""
+_DUNDER = _SPECIAL | frozenset(_PUBLIC.split())
+_OF_FUNCTIONS = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})
+_TELL_ALL = frozenset({"vars", "dir", "__dict__", "asdict", "astuple", "fields", "replace"})  # all attributes
+_LIBRARY = package()
+_NUMPY = os.path.dirname(np.__file__) + os.sep
+_PYTHON = os.path.dirname(os.__file__) + os.sep
+
+
+class Walk(Guards):
+    """The guards of one recorded step.
+
+    Attributes:
+        reads_gradients: whether the user's code names `grad`.
+        users: whether anything of the user's own was reached.
+    """
+
+    def __init__(self, reads: Reads, forward_only: bool = False) -> None:
+        super().__init__(reads.fault, forward_only)
+        self.users = False
+        self._codes = reads.codes
+        self._code_names = [names_of(code) for code, _ in reads.codes.values()]
+        union: Callable[..., set[str]] = set[str]().union
+        self.names = union(*[n.names for n in self._code_names])
+        self._keywords = union(*[n.keywords for n in self._code_names])
+        self.dynamic = any(n.dynamic for n in self._code_names)
+        if self.dynamic:  # a text may be the name of an attribute
+            texts = union(*[n.texts for n in self._code_names])
+            self.names |= {part for text in texts for part in text.split(".") if part.isidentifier()}
+        self.looks_up = self.dynamic or any(n.catches for n in self._code_names)
+        self.reads_gradients = "grad" in self.names
+        self._super = any("super" in n.variables for n in self._code_names)
+        self._reached: set[int] = set()  # ids of code whose functions are guarded
+        self._optimizers: list[tuple[Any, str]] = []
+        self._told: set[str] = set()  # texts that are names of an optimizer's settings
+        self._unlisted = ""  # a function made in C that is noticed only where Python calls it ...
+        self._takes_functions = False  # ... and whether another function may call it
+
+    def run(self, roots: Iterable[tuple[Any, str]]) -> None:
+        """Follows what can be reached from the roots and from the variables of the code that ran."""
+        self._refuse_names()
+        self.stack.extend(roots)
+        for names, (code, variables) in zip(self._code_names, self._codes.values(), strict=True):
+            self._variables(names.variables, variables, code.co_name)
+            self._imports(names.names, variables)
+        if self.names:  # the methods of Tensors; no Tensor is followed for them
+            self.add(Kind.NAMES, Tensor, "", in_class(Tensor, self.names | _SPECIAL), "the class Tensor")
+        self.drain()
+        library.guard_settings(self, self._optimizers, self._told | self.names, bool(self.names & _TELL_ALL))
+        if self._unlisted and self._takes_functions:
+            self.deny(self._unlisted, "which another function may call")
+
+    def refuse_unreached(self) -> None:
+        """After hooks were followed, too: code that ran, but to which nothing leads."""
+        inner = {id(code) for names in self._code_names for code in names.inner}
+        for key, (code, _) in self._codes.items():
+            if key not in self._reached and key not in inner and not self.fault:
+                place = f"{code.co_filename}:{code.co_firstlineno}"
+                self.fault = f"the step calls {code.co_name} ({place}), to which no name in the step leads"
+
+    def branch(self) -> Walk:
+        """The same walk, to be continued without a change of this one."""
+        other = copy.copy(self)
+        other.guards, other.texts, other.seen = [*self.guards], [*self.texts], dict(self.seen)
+        other.tensors = [*self.tensors]
+        return other
+
+    def drain(self) -> None:
+        while self.stack and not self.fault:
+            self._follow(*self.stack.pop())
+            if len(self.guards) > _MOST_GUARDS:
+                self.fault = "the step can reach too many Python values; pass what it needs as an argument"
+
+    # --- what code names
+    def _refuse_names(self) -> None:
+        hidden = {n for n in self.names if n.startswith("__") and n.endswith("__")} - _DUNDER
+        hidden = {n for n in hidden if n not in sys.modules} | (self.names & library.STATE_OF_TENSORS)
+        if hidden and not self.fault:
+            self.fault = f"the step names {min(hidden)}, which no guard compares; use it outside the step"
+
+    def _variables(self, names: Iterable[str], space: dict[str, Any], place: str) -> None:
+        names = tuple(names)
+        self.items(space, names, "the variable ", f" in {place}")
+        missing = [name for name in names if name not in space]
+        if missing:
+            self.items(vars(builtins), missing, "the built-in ")
+        if "isinstance" in missing or "issubclass" in missing:
+            self.add(Kind.CALL, abc.get_cache_token, "", abc.get_cache_token(), "the abstract classes")
+
+    def _imports(self, names: Iterable[str], space: dict[str, Any]) -> None:
+        parent = space.get("__package__")
+        forms = {form for n in names if n not in space for form in (n, f"{parent}.{n}")}
+        self.items(sys.modules, forms & sys.modules.keys(), "the module ")
+
+    # --- what a value leads to
+    def _follow(self, x: Any, text: str) -> None:
+        kind = type(x)
+        if kind in PLAIN or id(x) in self.seen:
+            if kind is str and x in library.SETTINGS:
+                self._told.add(x)
+            return
+        self.seen[id(x)] = x
+        for row, handle in _ROWS:
+            if issubclass(kind, row):
+                handle(self, x, text)
+                return
+        base: type | None = kind
+        if kind not in CONTAINERS:
+            base = next((base for base in kind.__mro__ if base in CONTAINERS or base in PLAIN), None)
+        if base in CONTAINERS:
+            self.container(base, x, text)
+        if kind in CONTAINERS or self.fault:
+            return
+        if kind.__module__ == "ranvier._core":
+            self.deny(text, "an object of the core")
+        elif is_of_library(kind):
+            library.guard_object(self, x, text)
+        elif kind.__module__ == "numpy" and not is_python_class(kind):
+            self._of_numpy(x, text)
+        else:
+            self._instance(x, text, base)
+
+    def _of_numpy(self, x: Any, text: str) -> None:
+        self.numpy()
+        if not (isinstance(x, np.dtype) or is_numpy_function(x)):
+            self.deny(text, "a function of NumPy that is not listed")
+
+    def _scalar(self, x: Any, text: str) -> None:
+        self.numpy()
+        if isinstance(x, np.void):  # a row of a table, which can be written to
+            self.deny(text, "a row of a table of NumPy")
+
+    def _array(self, x: Any, text: str) -> None:
+        self.array(x, text, bool(self.names & {"flags", "strides"}))
+        if x.base is not None and "base" in self.names:
+            self.stack.append((x.base, f"{text}.base"))
+
+    def _tensor(self, x: Any, text: str) -> None:
+        library.guard_tensor(self, x, text)
+
+    def _optimizer(self, x: Any, text: str) -> None:
+        if not is_of_library(type(x)):
+            self._instance(x, text, None)
+        library.guard_methods(self, x, text)
+        self._optimizers.append((x, text))
+
+    def _cell(self, cell: Any, text: str) -> None:
+        try:
+            content = cell.cell_contents
+        except ValueError:  # empty as yet
+            return
+        self.add(Kind.CELL, cell, "", content, text)
+        self.stack.append((content, text))
+
+    # --- functions
+    def _function(self, f: Any, text: str) -> None:
+        code, own = f.__code__, vars(f)
+        of_library = code.co_filename.startswith(_LIBRARY)
+        if id(code) in self._codes or _decorates(code):
+            for name, cell in zip(code.co_freevars, f.__closure__ or (), strict=True):
+                self._cell(cell, f"the variable {name} in {f.__name__}")
+        if of_library:
+            library.guard_settings_of(self, f)
+            return
+        self.users = True
+        self.items(own, {*own, *self.names} if self.looks_up else self.names & own.keys(), f"{f.__name__}.")
+        if self.dynamic:
+            self.whole(own, f"the attributes of {f.__name__}")
+        for name in self.names & _OF_FUNCTIONS:
+            self.add(Kind.ATTRIBUTE, f, name, getattr(f, name), f"{f.__name__}.{name}")
+        if id(code) in self._codes:
+            self._reached.add(id(code))
+            expected = code, f.__defaults__, f.__kwdefaults__
+            self.add(Kind.FUNCTION, f, "", expected, f"the function {f.__name__}")
+            self.stack += [(value, f"a default of {f.__name__}") for value in expected[1:]]
+
+    def _method(self, x: Any, text: str) -> None:
+        self.stack += [(x.__func__, text), (x.__self__, text.rpartition(".")[0] or "self")]
+
+    def _builtin(self, x: Any, text: str) -> None:
+        owner = getattr(x, "__self__", None)
+        if not is_listed(x):
+            self._unlisted = self._unlisted or text
+        elif owner is not None and not isinstance(owner, (types.ModuleType, type)):
+            self.stack.append((owner, text.rpartition(".")[0] or "self"))
+        if x in (min, max, sorted) and "key" in self._keywords:
+            self._takes_functions = True
+
+    def _wrapper(self, x: Any, text: str) -> None:
+        if not is_listed_type(x.__objclass__):
+            self.deny(text, "which is made in C")
+
+    def _module(self, x: types.ModuleType, text: str) -> None:
+        own = vars(x)
+        self.add(Kind.TYPE, x, None, type(x), f"the class of the module {x.__name__}")
+        built_in = x.__name__.partition(".")[0] in sys.builtin_module_names
+        users = self.dynamic and not built_in and _is_read(own.get("__file__") or "")
+        names = {n for n in own if not n.startswith("__")} if users else set[str]()
+        names |= self.names & own.keys()
+        if "__getattr__" in own or self.looks_up:
+            names |= {name for name in self.names if not name.startswith("__")}
+        self.items(own, names, f"{x.__name__}.")
+        if users:
+            self.whole(own, f"the module {x.__name__}")
+
+    # --- classes and their instances
+    def _class(self, kind: type, text: str) -> None:
+        """Guards what the code can read of a class."""
+        if vars(kind).get("_is_protocol") and self.names & {"isinstance", "issubclass"}:
+            self.deny(text, "a protocol, which looks for names of its own")
+        self._takes_functions = self._takes_functions or kind in TAKES_FUNCTIONS
+        values: dict[str, Any] = {}
+        for base in kind.__mro__:
+            if base is object or (base in CONTAINERS and base is not kind):
+                continue
+            if is_of_library(base):
+                if base is kind or id(base) not in self.seen:
+                    self.seen[id(base)] = base
+                    library.guard_class(self, base)
+            elif is_python_class(base):
+                if _is_read(_file_of(base)):
+                    self._users_class(base, values)
+            elif not is_listed_type(base) and base.__module__ not in ("typing", "abc", "types", "enum"):
+                self.deny(text, f"the class {base.__name__}, which is made in C")
+                return
+        if is_of_library(kind) or not is_python_class(kind):
+            return
+        if self._super:  # it finds what a class hides
+            self.stack.extend((base, base.__name__) for base in kind.__mro__[1:-1])
+        if type(kind) is not type:
+            self.stack.append((type(kind), f"the class of {kind.__name__}"))
+        names = (self.names | _SPECIAL | values.keys()) - {"__dict__"}
+        self.add(Kind.NAMES, kind, "", in_class(kind, names), f"the class {kind.__name__}")
+        for name in self.names & _OF_FUNCTIONS:
+            self.add(Kind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{kind.__name__}.{name}")
+        if self.dynamic:
+            self.call(_names_in, kind, f"the names in {kind.__name__}")
+
+    def _users_class(self, kind: type, values: dict[str, Any]) -> None:
+        self.users = True
+        for name, value in list(vars(kind).items()):
+            functions, text = _functions_of(value), f"{kind.__name__}.{name}"
+            codes = [f.__code__ for f in functions]
+            ran = any(id(c) in self._codes or _decorates(c) for c in codes)
+            named = name in self.names or (self.dynamic and not name.startswith("__"))
+            if ran or (named and not isinstance(value, _DESCRIPTORS)):
+                values.setdefault(name, value)
+                self.stack.extend((part, text) for part in (value, *functions))
+            elif name in _SPECIAL:
+                self.callable_parts([value], text)
+
+    def _instance(self, x: Any, text: str, base: type | None) -> None:
+        kind, own = type(x), getattr(x, "__dict__", None)
+        self.users = True
+        named = f"{'an' if kind.__name__[0].lower() in 'aeiou' else 'a'} {kind.__name__}"
+        if kind is types.SimpleNamespace:  # whose text and comparisons C makes
+            self.whole(vars(x), f"the attributes of {text}")
+            self._attributes(kind, vars(x), text, True)
+            return
+        if not all(b is object or b is base or is_python_class(b) for b in kind.__mro__):
+            self.deny(text, f"{named}, a kind of value that is not listed")
+            return
+        if "__getattribute__" in self.names | names_of_class(kind):
+            self.deny(text, f"{named}, whose attributes are looked up in its own way")
+            return
+        self.add(Kind.TYPE, x, own, kind, f"the class of {text}")
+        self.stack.append((kind, f"the class of {text}"))
+        bases = [b for b in kind.__mro__ if is_python_class(b) and not is_of_library(b)]
+        read = all(_is_read(_file_of(b)) for b in bases)
+        if own is not None:
+            self._attributes(kind, own, text, read)
+        library.guard_slots(self, x, text, self.names if read and not self.dynamic else None)
+        if isinstance(x, Module):
+            library.guard_module(self, x, text)
+
+    def _attributes(self, kind: type, own: dict[str, Any], text: str, read: bool) -> None:
+        """read: whether the code of the class is read, so that it names what it reads."""
+        names = set(self.names) if read else set(own)
+        if self.dynamic or not read:
+            self.whole(own, f"the attributes of {text}")
+            names |= set(own)
+        if not (self.looks_up or hasattr(kind, "__getattr__")):
+            names &= own.keys() | names_of_class(kind)
+        self.items(own, [name for name in names if isinstance(name, str)], f"{text}.")
+
+
+_ROWS: tuple[tuple[Any, Callable[[Walk, Any, str], None]], ...] = (
+    (Tensor, Walk._tensor),
+    (np.ndarray, Walk._array),
+    (np.generic, Walk._scalar),
+    (np.ufunc, Walk._of_numpy),
+    (np.dtype, Walk._of_numpy),
+    (types.FunctionType, Walk._function),
+    (types.MethodType, Walk._method),
+    (types.BuiltinFunctionType, Walk._builtin),
+    (types.MethodDescriptorType, Walk._builtin),
+    (types.WrapperDescriptorType, Walk._wrapper),
+    (types.ModuleType, Walk._module),
+    (types.CellType, Walk._cell),
+    (type, Walk._class),
+    (Optimizer, Walk._optimizer),
+)
+_DESCRIPTORS = (
+    types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType,
+    types.MethodDescriptorType, types.ClassMethodDescriptorType, types.FunctionType,
+)  # fmt: skip
+
+
+def _functions_of(value: Any) -> list[Any]:
+    """The Python functions that an attribute of a class calls."""
+    if isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
+    if isinstance(value, property):
+        return [f for f in (value.fget, value.fset, value.fdel) if type(f) is types.FunctionType]
+    if isinstance(value, functools.cached_property):
+        return [value.func]
+    return [value] if type(value) is types.FunctionType else []
+
+
+def _decorates(code: types.CodeType) -> bool:
+    """Whether it may be a decorator's, of the library or Python: it leads to what it decorates."""
+    return code.co_filename.startswith(_LIBRARY) or code.co_filename in PURE_FILES
+
+
+def _file_of(kind: type) -> str:
+    return getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+
+
+def _is_read(file: str) -> bool:
+    """Whether code of this file is read: all but that of the library, NumPy and Python itself."""
+    return not file.startswith((_LIBRARY, _NUMPY)) and (not file.startswith(_PYTHON) or "-packages" in file)
+
+
+def _names_in(kind: type) -> tuple[str, ...]:
+    return tuple(vars(kind))

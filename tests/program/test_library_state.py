@@ -1,0 +1,111 @@
+"""The library's objects are guarded whole: a program notices a change of any of their attributes."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+import ranvier as rv
+from ranvier import distributions, nn, optim
+from support.layers import LAYERS
+from support.strict import strict
+
+PLATFORMS = ("__main__", "communication", "parallel", "sklearn", "onnx", "plot", "report", "cli", "explore")
+Scheduler = optim.lr_scheduler.LRScheduler
+
+
+def optimizer():
+    return optim.SGD([nn.Parameter(rv.ones(3))], lr=0.1)
+
+
+MADE = {
+    "StepLR": lambda: optim.lr_scheduler.StepLR(optimizer(), 3),
+    "CosineAnnealingLR": lambda: optim.lr_scheduler.CosineAnnealingLR(optimizer(), 9),
+    "OneCycleLR": lambda: optim.lr_scheduler.OneCycleLR(optimizer(), 0.1, total_steps=9),
+    "SequentialLR": lambda: optim.lr_scheduler.SequentialLR(
+        (o := optimizer()),
+        [optim.lr_scheduler.ConstantLR(o), optim.lr_scheduler.ExponentialLR(o, 0.9)],
+        [3],
+    ),
+    "Normal": lambda: distributions.Normal(rv.zeros(3), rv.ones(3)),
+    "Categorical": lambda: distributions.Categorical(rv.ones(3)),
+    "TransformedDistribution": lambda: distributions.TransformedDistribution(
+        distributions.Normal(rv.zeros(3), rv.ones(3)), [distributions.AffineTransform(0.0, 2.0)]
+    ),
+    "AffineTransform": lambda: distributions.AffineTransform(0.0, 2.0),
+    "Generator": rv.Generator,
+}
+
+
+def classes():
+    """All classes of the package that can be made without arguments."""
+    for module in pkgutil.walk_packages(rv.__path__, "ranvier."):
+        if any(part in PLATFORMS for part in module.name.split(".")):
+            continue
+        for kind in vars(importlib.import_module(module.name)).values():
+            own = inspect.isclass(kind) and kind.__module__ == module.name
+            if own and not issubclass(kind, (BaseException, tuple)):
+                yield kind
+
+
+def unnoticed(thing):
+    """Attributes whose change a captured step does not notice; None where it is not captured."""
+
+    def function(x):
+        assert thing is not None
+        return x * 2
+
+    step = strict(function)
+    try:
+        for _ in range(3):
+            step(rv.ones(2))
+    except rv.CaptureError:
+        return None
+    (program,), own, missed = step.programs, vars(thing), []
+    assert not program.changed()
+    declared = getattr(type(thing), "step_state", None)
+    for name in [*own] if declared is None else set(declared) & own.keys():
+        before = own[name]
+        own[name] = object()
+        if not program.changed():
+            missed.append(name)
+        own[name] = before
+        assert not program.changed(), name
+    return missed
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_layers(layer):
+    assert unnoticed(getattr(nn, layer.name)(*layer.args, **layer.kwargs)) == []
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_others(name):
+    assert unnoticed(MADE[name]()) == []
+
+
+def test_every_class_that_needs_no_arguments():
+    seen = 0
+    for kind in classes():
+        try:
+            thing = kind()
+        except Exception:
+            continue
+        if hasattr(thing, "__dict__") and vars(thing) and not callable(getattr(thing, "replay", None)):
+            assert not unnoticed(thing), kind
+            seen += 1
+    assert seen > 60
+
+
+def test_what_is_declared_exists():
+    declared = {kind: vars(kind)["step_state"] for kind in classes() if "step_state" in vars(kind)}
+    assert {kind.__name__ for kind in declared} == {
+        "CompiledFunction",
+        "Evaluator",
+        "Generator",
+        "TrainingStep",
+    }
+    for kind, paths in declared.items():
+        source = inspect.getsource(kind)
+        for path in paths:
+            assert f"self.{path.partition('.')[0]}" in source, (kind, path)
