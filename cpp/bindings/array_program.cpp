@@ -246,11 +246,9 @@ bool ArrayProgram::arrays_of(const py::tuple& arguments, std::vector<py::object>
       if (given.kind == Given::tensor) return false;
       arrays.push_back(py::reinterpret_borrow<py::object>(x));
     } else {
-      const bool known = given.kind == Given::tensor
-                             ? reinterpret_cast<PyObject*>(Py_TYPE(x)) == given.expected.ptr() &&
-                                   !std::binary_search(reached_.begin(), reached_.end(), x)
-                             : given.kind == Given::any_array;
-      if (!known) return false;
+      const bool again = std::binary_search(reached_.begin(), reached_.end(), x);
+      if (given.kind == Given::array || (given.kind == Given::tensor && (again || !given.is_class_of(x))))
+        return false;
       PyObject* array = PyObject_GetAttr(x, g_array_name);
       if (array) arrays.push_back(py::reinterpret_steal<py::object>(array));
       PyObject* requires_grad = array ? PyObject_GetAttr(x, g_gradient_name) : nullptr;

@@ -53,6 +53,8 @@ struct ResultForm {
 struct Given {
   enum Kind { value, any_array, array, tensor } kind;  // any_array: of NumPy or a Tensor
   py::object expected;                                 // the value; of a Tensor its class
+
+  bool is_class_of(PyObject* x) const { return reinterpret_cast<PyObject*>(Py_TYPE(x)) == expected.ptr(); }
 };
 
 struct BatchSource;

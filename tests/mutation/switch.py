@@ -99,7 +99,7 @@ class Calls:
         self.places = places
         self.files = {place[0] for place in places}
         self.recorder = str(TREE / "python/ranvier/program/reads.py")
-        self.profiling = {self.recorder, str(TREE / "python/ranvier/program/pure.py")}
+        self.profiling = {self.recorder, str(TREE / "python/ranvier/program/kinds.py")}
         self.entered: set[Place] = set()
 
     def start(self) -> None:

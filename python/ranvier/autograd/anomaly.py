@@ -52,7 +52,7 @@ class set_detect_anomaly:
     """Switches the search for NaN in gradients on or off in all threads: a call or a ``with`` block.
 
     While it is on, backward raises RuntimeError at the first gradient with a NaN, with the Function and the
-    line that called it. Replays of captured steps are not searched.
+    line that called it. Compiled steps run eagerly then.
 
     >>> import ranvier as rv
     >>> x = rv.zeros(1, requires_grad=True)
