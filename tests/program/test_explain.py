@@ -187,9 +187,7 @@ def test_the_picture(program, tmp_path):
 
 
 def test_the_picture_of_something_else_is_refused():
-    with pytest.raises(
-        TypeError, match=r"\[plot.program\] got CompiledFunction; expected one of the programs"
-    ):
+    with pytest.raises(TypeError, match=r"\[plot.program\] got CompiledStep; expected one of the programs"):
         rv.plot.program(strict(lambda x: x * 2))
 
 

@@ -11,8 +11,8 @@ from ranvier.autograd.creation import tensor
 from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
-from ranvier.program.compiled import CompiledFunction
 from ranvier.program.compiled_model import CompiledModel
+from ranvier.program.divided import CompiledStep
 
 
 def compile(
@@ -41,10 +41,12 @@ def compile(
     again. Results are Tensors without a tape, in new memory. ``.grad`` is set as the eager step sets it.
     Methods can be decorated.
 
-    A step that cannot be replayed runs eagerly at each call, after one warning with the reason: it reads a
-    value (``.item()``), computes with NumPy, keeps an intermediate result, changes what it reads, uses files,
-    time or random numbers of others, or reads a value of a kind that is not listed. strict: such a step
-    raises CaptureError instead, after it has run once.
+    A statement that cannot be repeated (``loss.item()``, ``print``, ``schedule.step()``) runs in Python at each
+    call; the statements before and after it are captured each by themselves. A step of which nothing can be
+    captured runs eagerly at each call, after one warning with the reason: it reads a value before its
+    gradients are computed, computes with NumPy, keeps an intermediate result, changes what it reads, uses
+    files, time or random numbers of others, or reads a value of a kind that is not listed. strict: a step that
+    cannot be captured as a whole raises CaptureError instead, after it has run once.
 
     verify: at calls 2, 4, 8, 16 ... the replay is compared with an eager step; after a difference the step
     runs eagerly. A number n compares after every n replays, False never compares; the second call then
@@ -88,7 +90,7 @@ def compile(
         return function
     if isinstance(function, Module):
         return CompiledModel(function, verify, strict)
-    return CompiledFunction(function, verify, strict)
+    return CompiledStep(function, verify, strict)
 
 
 def constant(value: Any) -> Tensor:

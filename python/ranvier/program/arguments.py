@@ -56,9 +56,10 @@ class Watched(np.ndarray[Any, Any]):
 
 
 def _given(x: Any) -> Any:
-    """The caller's own array; also within tuples and lists."""
+    """The caller's own array, and of what was made from a watched one the array; also in tuples and lists."""
     if type(x) is Watched:
-        return np.ndarray.__getattribute__(x, "_given")
+        given = np.ndarray.__getattribute__(x, "__dict__").get("_given")
+        return np.ndarray.view(x, np.ndarray) if given is None else given
     return type(x)(map(_given, x)) if type(x) in (tuple, list) else x
 
 
@@ -161,7 +162,8 @@ class Arguments:
         flattened(result, tensors)
         given = _unwatched(result)
         shared = given is not result or isinstance(given, np.ndarray)
-        if shared or any(np.may_share_memory(t._array, a) for t in tensors for a in self.arrays):
+        arrays = [*self.arrays, *[array for _, array, _ in self._tensors]]  # copies, and what they are of
+        if shared or any(np.may_share_memory(t._array, a) for t in tensors for a in arrays):
             self._recording.refuse("the step returns one of its arguments", "return a clone() of it")
         return given
 

@@ -13,6 +13,7 @@ __all__ = ["ProgramCache"]
 _MEMORY = 1 << 28  # bytes of all programs; the least recently used one is dropped
 _OVERHEAD = 1 << 16  # of a program besides its arrays
 _VARIANTS = 4  # programs of one signature, which differ in their guards
+_IN_VAIN = 3  # recordings of which none is replayed, for the same cause
 _FREE = 4  # recordings, before they must be earned
 _SAVED = 8  # recordings, in time, that can be earned in advance
 _KEYS = 4096  # signatures that are remembered
@@ -128,6 +129,12 @@ class ProgramCache:
     def may_check(self, program: Program) -> bool:
         """Whether a check that is due is made now; the first of a program always is."""
         return not program.checks or self._recordings <= _FREE or self.affords()
+
+    def repeated(self, key: Any) -> str:
+        """What has changed after each recording of this signature, so that none was replayed; or ""."""
+        programs = self._of.get(key, ())
+        causes = {program.changed() for program in programs if not program.checks}
+        return causes.pop() if len(programs) >= _IN_VAIN and len(causes) == 1 else ""
 
     def cause(self, key: Any) -> str:
         """What differs from call to call, in words."""

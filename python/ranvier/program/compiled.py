@@ -11,7 +11,7 @@ from _thread import _count as other_threads
 from _thread import _local as local
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakSet, ref
+from weakref import WeakSet
 
 import numpy as np
 
@@ -99,15 +99,13 @@ class CompiledFunction(Methods):
         self._set_up: set[int] = set()  # hashes of signatures whose first call kept a result
         self._apart: set[int] = set()  # ... whose arguments share memory, which the step does not change
         self._warned, self._exceptions = False, 0
+        self._reads: Reads | None = None  # of the last recording
         # the last that ran, and the one before it: a call that fits one of them is replayed at once
         self._latest: Program | None = None
         self._before: Program | None = None
         self._lock = RLock()
         _all.add(self)
         self._checked, self._check_took = time.perf_counter(), 0.0
-
-    def _method_of(self, instance: Any) -> Any:
-        return _CompiledMethod(self, instance)
 
     # --- calls
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -189,9 +187,10 @@ class CompiledFunction(Methods):
         result = self._eager(args, kwargs)
         if self._cache.ran_eagerly(key, time.perf_counter() - began):
             cause = self._cache.cause(key)
-            self._warn(
+            self._gives_up(
                 f"nearly every call differs from those before, by {cause}; pass numbers as Tensors, "
-                "and Tensors in few shapes"
+                "and Tensors in few shapes",
+                self._reads,
             )
         return result
 
@@ -243,6 +242,9 @@ class CompiledFunction(Methods):
     def _record(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self._cache.may_record(key, self._after):
             return self._timed(key, args, kwargs)
+        cause = self._cache.repeated(key)
+        if cause and self._leaves_out(cause):
+            return self._eager(args, kwargs)
         given = (*args, *kwargs.values())
         if any(isinstance(x, np.ndarray) for x in given) and looks_at_class(self._function):
             why = "the step looks at the class of an array of NumPy; pass a Tensor (rv.tensor)"
@@ -251,6 +253,7 @@ class CompiledFunction(Methods):
         walk = self._of_library()
         apart = hash(key) in self._apart
         result, recording, copies = self._recorded(args, kwargs, read=walk is None, copies=apart)
+        self._reads = recording.reads
         if recording.passing:
             return self._passed(key, result, time.perf_counter() - began)
         try:
@@ -259,7 +262,7 @@ class CompiledFunction(Methods):
             program = self._program(recording, copies, args, kwargs, result, walk)
         except CaptureError as error:
             self._cache.recorded(time.perf_counter() - began)
-            self._refuse(key, error)
+            self._refuse(key, error, recording.reads)
             return result
         self._cache.recorded(time.perf_counter() - began)
         program.took = time.perf_counter() - began
@@ -289,7 +292,7 @@ class CompiledFunction(Methods):
         walk.run([(self._function, "the step")])
         return None if walk.users or walk.fault else walk
 
-    def _refuse(self, key: Any, error: CaptureError) -> None:
+    def _refuse(self, key: Any, error: CaptureError, reads: Reads | None = None) -> None:
         """Calls of this signature run eagerly from now on, after one warning; with `strict` an error."""
         if error.kept and hash(key) not in self._set_up:
             self._set_up.add(hash(key))  # a mask that is kept in a dict, say: the next call finds it there
@@ -297,7 +300,15 @@ class CompiledFunction(Methods):
         if self._strict:
             raise error
         self._cache.refuse(key)
-        self._warn(str(error).removeprefix("[compile] "))
+        self._gives_up(str(error).removeprefix("[compile] "), reads)
+
+    def _gives_up(self, why: str, reads: Reads | None) -> None:
+        """Calls run eagerly from now on. reads: of the run that showed it."""
+        self._warn(why)
+
+    def _leaves_out(self, what: str) -> bool:
+        """Whether the part of the step that changes this runs in Python from now on."""
+        return False
 
     def _warn(self, why: str) -> None:
         if not self._warned:
@@ -345,7 +356,7 @@ class CompiledFunction(Methods):
                 checked = self._program(recording, copies, args, kwargs, result)
                 checked.renewed = True
         except CaptureError as error:
-            self._refuse(key, error)
+            self._refuse(key, error, recording.reads)
             return result
         self._cache.put(key, checked)
         del recording
@@ -383,17 +394,6 @@ class CompiledFunction(Methods):
         long_ago = time.perf_counter() - self._checked > _SHARE * self._check_took
         if program is not None and program.checks_left > 0 and self._verify is True and long_ago:
             program.grant(0)
-
-
-class _CompiledMethod(CompiledFunction):
-    """The compiled method of one object."""
-
-    def __init__(self, family: CompiledFunction, owner: Any) -> None:
-        self._family, self._owner = family, ref(owner)
-        super().__init__(family._function, family._verify, family._strict)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:  # with its object: a copy of that starts without programs
-        return type(None), ()
 
 
 def _as_tensor(x: Any) -> Any:

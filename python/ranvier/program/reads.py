@@ -107,11 +107,16 @@ class Reads:
 
     Attributes:
         codes: by id, the user's code that ran and its global variables.
+        lines: by id of the code, the lines of the step on which it ran.
         fault: the first call of a function of which nothing is known, or "".
     """
 
-    def __init__(self, has_arrays: bool = False) -> None:
+    def __init__(self, has_arrays: bool = False, step: CodeType | None = None) -> None:
+        """step: the code of the step's function."""
         self.codes: dict[int, tuple[CodeType, dict[str, Any]]] = {}
+        self.lines: dict[int, set[int]] = {}
+        self._step, self._line = step, 0
+        self._frame: Any = None  # of the step
         self.fault = ""
         self.collects = False  # whether the garbage collector runs: what it calls is no part of the step
         self._has_arrays = has_arrays  # whether arrays of NumPy are among the arguments
@@ -143,12 +148,17 @@ class Reads:
             before.enable()
         elif self._before is not None:
             sys.setprofile(self._before)
-        self._ignored, _local.reads = None, self._outer
+        self._ignored = self._frame = None
+        _local.reads = self._outer
 
     def _event(self, frame: Any, kind: str, arg: Any) -> None:
         code = frame.f_code
         key = id(code)
         if kind == "call":
+            if self._frame is not None and frame.f_back is self._frame:
+                self._line = self._frame.f_lineno
+            if key in self.lines:
+                self.lines[key].add(self._line)
             if (
                 key not in self._skipped
                 and key not in self.codes
@@ -191,6 +201,9 @@ class Reads:
                 self._refuse(f"calls {module}.{code.co_name}")
         else:
             self.codes[id(code)] = code, frame.f_globals
+            self.lines[id(code)] = {self._line}
+            if code is self._step and self._frame is None:
+                self._frame = frame
 
     def _call(self, function: Any) -> None:
         module = getattr(function, "__module__", None)

@@ -43,7 +43,8 @@ def record(
     """
     recorded = Recording(_core.Recording(package()))
     arguments = Arguments(recorded, args, kwargs, tensors, copies)
-    recorded.reads = Reads(arguments.has_arrays)
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    recorded.reads = Reads(arguments.has_arrays, code)
     if program is not None:
         recorded.check = _core.Check(program, recorded.core, tuple(arguments.arrays))
     settings = environment()

@@ -22,7 +22,7 @@ _COMPUTED = frozenset("fd?lq")  # dtypes that the core computes in
 
 def require_recorded(recording: Recording, result: Any, forward_only: bool) -> None:
     """Raises CaptureError where the run itself shows that it cannot be replayed."""
-    fault = recording.fault or recording.core.fault or recording.reads.fault or _not_plain(result)
+    fault = recording.fault or recording.core.fault or recording.reads.fault or not_plain(result)
     if "NumPy made" in fault:
         fault += _odd_dtype(recording)
     if not fault and not forward_only and any(map(_has_tape, _tensors_of(result))):
@@ -128,16 +128,16 @@ def _odd_dtype(recording: Recording) -> str:
     return ""
 
 
-def _not_plain(result: Any) -> str:
+def not_plain(result: Any) -> str:
     """Why a replay could not return such a result, or ""."""
     kind = type(result)
     if kind in (tuple, list) or (isinstance(result, tuple) and hasattr(kind, "_fields")):
-        return next((fault for fault in map(_not_plain, result) if fault), "")
+        return next((fault for fault in map(not_plain, result) if fault), "")
     if kind is dict or kind is OrderedDict:
-        return next((fault for fault in map(_not_plain, result.values()) if fault), "")
+        return next((fault for fault in map(not_plain, result.values()) if fault), "")
     if is_record(result):
         fields = (getattr(result, name) for name in kind.__dataclass_fields__)
-        return next((fault for fault in map(_not_plain, fields) if fault), "")
+        return next((fault for fault in map(not_plain, fields) if fault), "")
     if isinstance(result, Tensor) and result.__dict__:
         return "the step sets an attribute of a result; set it outside"
     if result is None or isinstance(

@@ -1,0 +1,283 @@
+"""CompiledStep: a function whose parts are compiled where it cannot be compiled as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from types import CellType, CodeType, FunctionType, MethodType
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+from ranvier.autograd.function import Function
+from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.tensor import Tensor
+from ranvier.program.compiled import CompiledFunction
+from ranvier.program.errors import CaptureError
+from ranvier.program.program import Program
+from ranvier.program.reads import Reads, names_of
+from ranvier.program.regions import RESULTS, Region, code_of, divided, parsed, statements_with
+from ranvier.program.required import not_plain
+from ranvier.program.signature import flattened
+
+__all__ = ["CompiledStep"]
+
+_MOST_CUTS = 24
+_FEWEST = 3  # instructions of a program of a region
+_ABOUT = re.compile(r"(?:depends on|changes|names|differs from those before, by) (.*?)(?:,| each time|;|$)")
+_OPEN = "a Tensor among its arguments is on a tape"
+
+
+class Freed(Function):
+    """Stands for the tape of a result, which the step itself has used up."""
+
+    def __init__(self, text: str) -> None:
+        self.recorded, self.released, self.hooks, self.outputs, self.text = True, True, None, 1, text
+        self.edges = self.needs = self.versions = self.changes = ()
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def results(given: tuple[Any, ...], names: tuple[str, ...], made: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a region returns: how to find each variable that is used after it, and the new values.
+
+    The first is the place of the same object among the arguments, or the tapes of its Tensors, in words.
+    """
+    ways: list[Any] = []
+    values: list[Any] = []
+    arrays: list[Any] = []
+    for name, x in zip(names, made, strict=True):
+        place = _place(x, given)
+        tensors = [] if place else _tensors_of(x)
+        ways.append(place or ["" if t._grad_fn is None else repr(t._grad_fn) for t in tensors])
+        values.append(None if place else x)
+        recording = current() if recordings else None
+        if recording and not recording.fault:
+            shares = any(np.may_share_memory(t._array, a) for t in tensors for a in arrays)
+            other = "a view of another variable" if shares else not_plain(values[-1])
+            recording.fault = f"the step names {name}, {other}" if other else ""
+        arrays += [t._array for t in tensors]
+    return tuple(ways), tuple(values)
+
+
+def _tensors_of(x: Any) -> list[Tensor]:
+    tensors: list[Tensor] = []
+    flattened(x, tensors)
+    return tensors
+
+
+def _place(x: Any, given: tuple[Any, ...]) -> tuple[int, ...] | None:
+    """Where the same object is among the arguments, or in a list or tuple among them."""
+    for i, other in enumerate(given):
+        if other is x:
+            return (i,)
+        if type(other) in (list, tuple):
+            inner = next((k for k, item in enumerate(other) if item is x), None)
+            if inner is not None:
+                return i, inner
+    return None
+
+
+class CompiledStep(CompiledFunction):
+    """What :func:`compile` returns for a function.
+
+    Where a statement of it cannot be replayed, the runs of statements before and after it are compiled each
+    by itself (regions), and the statement runs in Python at each call.
+    """
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._division: Division | None = None
+        self._parts: Callable[..., Any] | None = None  # the divided function
+        self._whole = True  # whether it may still be compiled as a whole
+
+    def _method_of(self, instance: Any) -> Any:
+        return _CompiledMethod(self, instance)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._whole:
+            return super().__call__(*args, **kwargs)
+        if self._parts is None or (recordings and current() is not None):
+            return self._eager(args, kwargs)
+        return self._parts(*args, **kwargs)
+
+    @property
+    def programs(self) -> list[Program]:
+        """Those of the whole function, of its regions, and of a method those of all its objects."""
+        regions = [] if self._division is None else self._division.compiled.values()
+        return super().programs + [program for region in regions for program in region.programs]
+
+    def _gives_up(self, why: str, reads: Reads | None) -> None:
+        """The whole step cannot be replayed."""
+        if not self._cuts(why, reads):
+            self._warn(why)
+
+    def _cuts(self, why: str, reads: Reads | None) -> bool:
+        """Whether the step is divided now."""
+        if self._strict or self._division is not None or reads is None:
+            return False
+        self._division = Division(self)
+        return self._division.cut(self._function, None, why, reads)
+
+    def divided(self, parts: Callable[..., Any] | None, why: str) -> None:
+        """Takes the divided function; None: nothing of it can be replayed."""
+        self._whole, self._parts = False, parts
+        if parts is None:
+            self._warn(why)
+
+
+class _CompiledMethod(CompiledStep):
+    """The compiled method of one object."""
+
+    def __init__(self, family: CompiledFunction, owner: Any) -> None:
+        self._family, self._owner = family, ref(owner)
+        super().__init__(family._function, family._verify, family._strict)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # with its object: a copy of that starts without programs
+        return type(None), ()
+
+
+class CompiledRegion(CompiledFunction):
+    """A run of statements of a step, compiled by itself."""
+
+    def __init__(self, division: Division, region: Region, function: FunctionType, verify: Any) -> None:
+        super().__init__(function, verify)
+        self._division, self.region = division, region
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        found = super().__call__(*args)
+        if self.region.ends:
+            return found
+        ways, values = found
+        return [_variable(way, value, args) for way, value in zip(ways, values, strict=True)]
+
+    def _record(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if any(isinstance(x, Tensor) and x._grad_fn is not None for x in args):
+            self._gives_up(_OPEN, None)
+            return self._eager(args, kwargs)
+        return super()._record(key, args, kwargs)
+
+    def _program(self, *parts: Any) -> Program:
+        program = super()._program(*parts)
+        if len(program.instructions) < _FEWEST:
+            raise CaptureError("[compile] this part of the step calls too few kernels")
+        return program
+
+    def _leaves_out(self, what: str) -> bool:
+        self._gives_up(f"the step changes {what} each time it runs", self._reads)
+        return True
+
+    def _gives_up(self, why: str, reads: Reads | None) -> None:
+        self._division.cut(self._function, self.region, why, reads)
+
+
+def _variable(way: Any, value: Any, args: tuple[Any, ...]) -> Any:
+    if type(way) is tuple:
+        return args[way[0]] if len(way) == 1 else args[way[0]][way[1]]
+    if any(map(len, way)):
+        for tape, t in zip(way, _tensors_of(value), strict=True):
+            if tape and t._grad_fn is None:  # of a replay, or a recording
+                t._requires_grad, t._grad_fn = True, Freed(tape)
+    return value
+
+
+class Division:
+    """A step in parts: regions, each compiled by itself, and what is between them, in Python."""
+
+    def __init__(self, step: CompiledStep) -> None:
+        self._step = ref(step)
+        function = step._function
+        self._bound = function.__self__ if isinstance(function, MethodType) else None
+        function = function.__func__ if isinstance(function, MethodType) else function
+        self._function: Any = function
+        self._node = parsed(function) if isinstance(function, FunctionType) else None
+        self._lines: set[int] = set()  # that stay in Python
+        self._count, self.why = 0, ""
+        self.compiled: dict[Any, CompiledRegion] = {}  # by the region's key
+
+    def cut(self, function: Any, region: Region | None, why: str, reads: Reads | None) -> bool:
+        """Leaves out of the regions what cannot be replayed; False: nothing is known of it.
+
+        function: that has been recorded: of the region, or the whole step where that is None.
+        """
+        step, node = self._step(), self._node
+        if node is None or step is None:
+            return False
+        self.why = self.why or why
+        code = getattr(function, "__func__", function).__code__
+        lines = set() if reads is None else _lines_of(why, code, reads, node)
+        if region is not None:
+            first, last = region.lines
+            inside = {line for line in lines if first <= line <= last}
+            lines = inside or {*range(first, last + 1)}
+        if not lines:
+            return False
+        self._lines |= lines
+        self._count += 1
+        made, regions = divided(node, self._function.__code__, self._lines)
+        regions = regions if self._count < _MOST_CUTS else []
+        step.divided(self._made(made, regions) if regions else None, self.why)
+        return True
+
+    def _made(self, node: Any, regions: list[Region]) -> Callable[..., Any]:
+        """The divided function; regions that are as before keep their programs."""
+        old, self.compiled = self.compiled, {}
+        for region in regions:
+            kept = old.get(region.key)
+            self.compiled[region.key] = self._compiled(region) if kept is None else kept
+        cells = {region.name: self.compiled[region.key] for region in regions}
+        function = self._function_of(node, cells)
+        function.__defaults__, function.__kwdefaults__ = (
+            self._function.__defaults__,
+            self._function.__kwdefaults__,
+        )
+        return function if self._bound is None else MethodType(function, self._bound)
+
+    def _compiled(self, region: Region) -> CompiledRegion:
+        step: Any = self._step()
+        return CompiledRegion(self, region, self._function_of(region.node, {RESULTS: results}), step._verify)
+
+    def _function_of(self, node: Any, more: dict[str, Any]) -> FunctionType:
+        """A definition as a function with the variables of the step, and others by name."""
+        own: Any = self._function
+        code = code_of(node, own.__code__, more)
+        assert code is not None
+        cells = dict(zip(own.__code__.co_freevars, own.__closure__ or (), strict=True))
+        cells |= {name: CellType(value) for name, value in more.items()}
+        closure = tuple([cells[name] for name in code.co_freevars])
+        made = FunctionType(code, own.__globals__, own.__name__, None, closure)
+        made.__qualname__, made.__module__ = own.__qualname__, own.__module__
+        return made
+
+
+# --- which lines a reason is about
+def _lines_of(why: str, code: CodeType, reads: Reads, node: Any) -> set[int]:
+    """The lines of a step on which it does what cannot be replayed; they only decide what is tried next."""
+    lines: set[int] = set()
+    for file in {c.co_filename for c, _ in reads.codes.values()}:
+        for match in re.finditer(re.escape(file) + r":(\d+)", why):
+            lines.update(_lines_at(file, int(match[1]), code, reads))
+    if lines:
+        return lines
+    about = _ABOUT.search(why)
+    for name in reversed(re.findall(r"\w+", about[1] if about else "")):
+        if name in names_of(code).names or name in code.co_varnames:
+            lines = {*statements_with(node, name)}
+        if not lines:
+            others = [c for c, _ in reads.codes.values() if c is not code and name in names_of(c).names]
+            lines = {line for c in others for line in reads.lines.get(id(c), ())}
+        if lines:
+            break
+    return lines
+
+
+def _lines_at(file: str, line: int, code: CodeType, reads: Reads) -> Iterable[int]:
+    """The lines of the step on which the code at another line runs."""
+    codes = [c for c, _ in reads.codes.values() if c.co_filename == file]
+    around = [c for c in codes if c.co_firstlineno <= line <= max(n or 0 for *_, n in c.co_lines())]
+    if not around:
+        return ()
+    inner = max(around, key=lambda c: c.co_firstlineno)
+    return {line} if inner is code else reads.lines.get(id(inner), ())

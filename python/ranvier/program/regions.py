@@ -1,0 +1,286 @@
+"""Regions: runs of statements of a function that can become functions of their own.
+
+A step that cannot be captured as a whole is divided: statements that a replay cannot repeat stay in Python,
+and the runs of statements between them become functions, each compiled by itself. The division works on the
+syntax tree, which is used only if it compiles to exactly the code of the function.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import functools
+import inspect
+import linecache
+from collections.abc import Iterable, Iterator
+from types import CodeType, FunctionType
+from typing import Any
+
+from ranvier.program.liveness import Bound, Live, blocks_of, names_in
+
+__all__ = ["RESULTS", "Region", "code_of", "divided", "parsed", "statements_with"]
+
+_LONGEST = 5_000  # lines of a file
+_FUTURE = 0
+for _name in __future__.all_feature_names:
+    _FUTURE |= getattr(__future__, _name).compiler_flag
+# What looks at the frame that calls it.
+_FRAMES = frozenset({"locals", "vars", "dir", "eval", "exec", "super", "_getframe", "currentframe", "stack"})
+_SUSPENDED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_SUSPENDS = (ast.Yield, ast.YieldFrom, ast.Await, ast.AsyncFor, ast.AsyncWith)
+_DECLARES = (ast.Global, ast.Nonlocal, ast.Delete)
+_LOOPS = (ast.For, ast.While)
+# Names in a region: of the function that makes its results, and of what it was given.
+RESULTS, _GIVEN = "__region_results__", "__region_given__"
+
+
+class Region:
+    """A run of statements as a function.
+
+    Attributes:
+        name: under which the divided function calls it.
+        node: its definition.
+        lines: its first and last line.
+        ends: whether it ends with a `return` of the step.
+    """
+
+    def __init__(self, number: int, node: ast.FunctionDef, lines: tuple[int, int], ends: bool) -> None:
+        self.name, self.node, self.lines, self.ends = f"__region_{number}__", node, lines, ends
+        self.key = lines, ast.dump(node.args)
+
+
+def parsed(function: FunctionType) -> ast.FunctionDef | None:
+    """The syntax tree of a function; None if its source is not at hand or compiles to other code."""
+    code = function.__code__
+    odd = _FRAMES & {*code.co_names} or "__class__" in code.co_freevars or code.co_flags & _SUSPENDED
+    lines = linecache.getlines(code.co_filename, function.__globals__)
+    if odd or not 0 < len(lines) <= _LONGEST:
+        return None
+    try:
+        tree = _tree("".join(lines))
+        named = [n for n in ast.walk(tree) if type(n) is ast.FunctionDef and n.name == code.co_name]
+        node = next((n for n in named if _first(n) == code.co_firstlineno), None)
+        if node is None or any(map(_binds_outside, ast.walk(node))):
+            return None
+        nested = bool(code.co_flags & inspect.CO_NESTED)
+        same = code_of(node, code, nested=nested, imports=_imports(tree.body)) == code
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    return node if same else None
+
+
+@functools.lru_cache(maxsize=4)
+def _tree(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
+def _first(node: ast.FunctionDef) -> int:
+    return min([node.lineno, *[d.lineno for d in node.decorator_list]])
+
+
+def _imports(statements: list[Any]) -> list[str]:
+    """Names that a module imports: the compiler looks up their attributes by another instruction."""
+    aliases = [a for s in statements for a in getattr(s, "names", ()) if isinstance(a, ast.alias)]
+    names = [a.asname or a.name.partition(".")[0] for a in aliases if a.name != "*"]
+    return names + [name for s in statements for block in blocks_of(s) for name in _imports(block)]
+
+
+def code_of(
+    node: ast.FunctionDef,
+    code: CodeType,
+    more: Iterable[str] = (),
+    nested: bool = True,
+    imports: Iterable[str] = (),
+) -> CodeType | None:
+    """A definition compiled in the place of the function that has this code; more: further free names."""
+    body: list[Any] = [node]
+    if nested:
+        free = [ast.arg(name, lineno=1, col_offset=0) for name in (*code.co_freevars, *more)]
+        given = ast.arguments([], free, None, [], [], None, [])
+        fields = {**dict(ast.iter_fields(node)), "name": "around", "args": given, "body": [node]}
+        around = ast.FunctionDef(**{**fields, "decorator_list": [], "returns": None}, lineno=1, col_offset=0)
+        body = [ast.fix_missing_locations(around)]
+    names = [ast.alias(name, lineno=1, col_offset=0) for name in imports]
+    body += [ast.Import([name], lineno=1, col_offset=0) for name in names]
+    flags = code.co_flags & _FUTURE
+    made: Any = compile(ast.Module(body, []), code.co_filename, "exec", flags, dont_inherit=True)
+    for _ in range(1 + nested):
+        inner = [c for c in made.co_consts if isinstance(c, CodeType)]
+        made = next((c for c in inner if c.co_name in ("around", node.name)), None)
+        if made is None:
+            return None
+    return made
+
+
+def _binds_outside(node: ast.AST) -> bool:
+    """Whether an assignment within a comprehension binds a name of the function around it."""
+    return isinstance(node, _COMPREHENSIONS) and any(isinstance(n, ast.NamedExpr) for n in ast.walk(node))
+
+
+def statements_with(function: ast.FunctionDef, name: str) -> Iterator[int]:
+    """The lines on which a name, an attribute or a function of that name stands."""
+    for node in ast.walk(function):
+        if name in (getattr(node, field, None) for field in ("id", "attr", "name")):
+            yield getattr(node, "lineno", function.lineno)
+
+
+class _Division:
+    """Makes regions of all that is between the lines that stay in Python."""
+
+    def __init__(self, node: ast.FunctionDef, code: CodeType, lines: set[int]) -> None:
+        self._node, self._code, self._lines = node, code, lines
+        self._own = {*code.co_varnames, *code.co_cellvars}
+        self._live, self._bound = Live(), Bound()
+        self._live.block(node.body, set())
+        self._bound.block(node.body, {*code.co_varnames[: _arguments(code)]})
+        self._captured = {n for n in code.co_cellvars if self._changes(n, node.body) + self._is_given(n) > 1}
+        self.regions: list[Region] = []
+
+    def _changes(self, name: str, statements: list[ast.stmt]) -> int:
+        """How often a name is assigned; twice in a loop."""
+        count = 0
+        for statement in statements:
+            inner = [s for block in blocks_of(statement) for s in block]
+            count += (2 if isinstance(statement, _LOOPS) else 1) * (name in names_in([statement])[1])
+            count += self._changes(name, inner) if inner and name in names_in(inner)[1] else 0
+        return count
+
+    def _is_given(self, name: str) -> bool:
+        return name in self._code.co_varnames[: _arguments(self._code)]
+
+    def block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
+        """The statements with regions replaced by calls."""
+        made: list[ast.stmt] = []
+        run: list[ast.stmt] = []
+        for statement in statements:
+            if self._stays(statement):
+                made += [*self._region(run), self._inside(statement)]
+                run = []
+            else:
+                run.append(statement)
+        return made + self._region(run)
+
+    def _stays(self, statement: ast.stmt) -> bool:
+        last = statement.end_lineno or statement.lineno
+        if any(statement.lineno <= line <= last for line in self._lines):
+            return True
+        parts = _in_scope(statement)
+        if isinstance(statement, ast.Return) and any(isinstance(n, ast.Call) for n in ast.walk(statement)):
+            next(parts)  # it may end a region
+        return isinstance(statement, ast.Pass) or any(map(_leaves, parts))
+
+    def _inside(self, statement: ast.stmt) -> ast.stmt:
+        """A statement that stays, with regions in its blocks."""
+        if not isinstance(statement, (ast.If, ast.With, *_LOOPS)):
+            return statement
+        fields = dict(ast.iter_fields(statement))
+        for name in ("body", "orelse"):
+            if fields.get(name):
+                fields[name] = self.block(fields[name])
+        return ast.copy_location(type(statement)(**fields), statement)
+
+    def _region(self, run: list[ast.stmt]) -> list[ast.stmt]:
+        """A call of the run as a function; or the run itself, where it is too small or cannot be one."""
+        if not any(isinstance(n, ast.Call) for s in run for n in ast.walk(s)):
+            return run
+        if not self._keeps_variables(run):
+            single = [s for s in run if not self._keeps_variables([s])]
+            if not single:
+                return run
+            place = run.index(single[0])
+            return [*self._region(run[:place]), single[0], *self._region(run[place + 1 :])]
+        stores = names_in(run)[1]
+        bound = self._bound.before[id(run[0])]
+        ends = isinstance(run[-1], ast.Return)
+        given = Live().block(run, set()) & self._own
+        out = set() if ends else stores & self._live.after[id(run[-1])]
+        given |= out - Bound().block(run, set(given))
+        if not given <= bound:
+            return run
+        return [self._call(run, sorted(given), sorted(out), ends)]
+
+    def _keeps_variables(self, run: list[ast.stmt]) -> bool:
+        """Whether no other function sees variables that the run binds.
+
+        A variable of functions inside is used in this run only, or is bound once, outside.
+        """
+        loads, stores = names_in(run)
+        if not stores <= self._own:  # global or nonlocal
+            return False
+        for name in (loads | stores) & {*self._code.co_cellvars}:
+            lines = statements_with(self._node, name)
+            last = run[-1].end_lineno or 0
+            inside = not self._is_given(name) and all(run[0].lineno <= line <= last for line in lines)
+            if not inside and (name in stores or name in self._captured):
+                return False
+        return True
+
+    def _call(self, run: list[ast.stmt], given: list[str], out: list[str], ends: bool) -> ast.stmt:
+        number, first = len(self.regions), run[0]
+        body = list(run)
+        if not ends:
+            before = ast.Assign([ast.Name(_GIVEN, ast.Store())], _tuple(given, ast.Load()))
+            names: Any = ast.Tuple([ast.Constant(name) for name in out], ast.Load())
+            parts = [ast.Name(_GIVEN, ast.Load()), names, _tuple(out, ast.Load())]
+            body = [before, *run, ast.Return(_called(RESULTS, parts))]
+        arguments = ast.arguments([], [ast.arg(name) for name in given], None, [], [], None, [])
+        fields = {**dict(ast.iter_fields(self._node)), "args": arguments, "body": body}
+        node = ast.FunctionDef(**{**fields, "decorator_list": [], "returns": None})
+        for part in (node, arguments, *arguments.args):
+            ast.copy_location(part, first)
+        if not ends:
+            for inner in (*ast.walk(body[0]), *ast.walk(body[-1])):
+                ast.copy_location(inner, first if inner is body[0] else run[-1])
+        region = Region(number, node, (first.lineno, run[-1].end_lineno or first.lineno), ends)
+        self.regions.append(region)
+        called = _called(region.name, [ast.Name(name, ast.Load()) for name in given])
+        made: ast.stmt = ast.Expr(called)
+        if ends:
+            made = ast.Return(called)
+        elif out:
+            made = ast.Assign([_tuple(out, ast.Store())], called)
+        for inner in ast.walk(made):
+            ast.copy_location(inner, first)
+        return made
+
+
+def divided(node: ast.FunctionDef, code: CodeType, lines: set[int]) -> tuple[ast.FunctionDef, list[Region]]:
+    """The function with calls of regions; its statements on the lines stay in Python."""
+    division = _Division(node, code, lines)
+    fields = dict(ast.iter_fields(node))
+    fields["body"] = division.block(node.body)
+    fields["decorator_list"] = []
+    made = ast.copy_location(ast.FunctionDef(**fields), node)
+    return made, division.regions
+
+
+def _arguments(code: CodeType) -> int:
+    stars = bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return code.co_argcount + code.co_kwonlyargcount + stars
+
+
+def _in_scope(statement: ast.AST, in_loop: bool = False) -> Iterator[tuple[ast.AST, bool]]:
+    """The nodes of a statement without those of functions inside, each with whether it is in a loop of it."""
+    yield statement, in_loop
+    if isinstance(statement, _FUNCTIONS):
+        return
+    for child in ast.iter_child_nodes(statement):
+        yield from _in_scope(child, in_loop or isinstance(statement, _LOOPS))
+
+
+def _leaves(found: tuple[ast.AST, bool]) -> bool:
+    """Whether a part of a statement leaves it, or binds or deletes what is not the function's own."""
+    node, in_loop = found
+    if isinstance(node, (ast.Break, ast.Continue)):
+        return not in_loop
+    return isinstance(node, (ast.Return, *_SUSPENDS, *_DECLARES))
+
+
+def _tuple(names: list[str], context: ast.expr_context) -> ast.Tuple:
+    return ast.Tuple([ast.Name(name, context) for name in names], context)
+
+
+def _called(name: str, arguments: list[Any]) -> ast.Call:
+    return ast.Call(ast.Name(name, ast.Load()), arguments, [])

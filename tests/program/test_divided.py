@@ -1,0 +1,149 @@
+"""Steps that cannot be captured as a whole: regions of them are, and the step does what it did."""
+
+import warnings
+
+import numpy as np
+import pytest
+import ranvier as rv
+from support.divided_steps import HEAD, body, load, outcome
+
+TRAIN = "\n".join(
+    [
+        "optimizer.zero_grad()",
+        "out = model(x)",
+        "loss = F.cross_entropy(out, y)",
+        "loss.backward()",
+        "optimizer.step()",
+    ]
+)
+# name: (statements with TRAIN for a training step, result, regions with a program)
+STEPS = {
+    "item at the end": ("TRAIN\nstate.total += loss.item()", "loss.item()", 1),
+    "a list": ("TRAIN\nstate.items.append(loss.item())", "state.total", 1),
+    "a Tensor in a list": ("TRAIN\nstate.items.append(loss)\nprint(loss)", "loss", 1),
+    "printed": ("TRAIN\nprint(f'{loss.item():.3f}', out.requires_grad, out.grad_fn is None)", "loss", 1),
+    "a condition at the end": ("TRAIN\nif loss.item() > 1.3:\n    print('high')", "loss", 1),
+    "an error at the end": (
+        "TRAIN\nstate.calls += 1\nif state.calls == 5:\n    raise ValueError(n)",
+        "loss",
+        1,
+    ),
+    "a counter at the beginning": ("state.calls += 1\nTRAIN\nprint(state.calls)", "loss", 1),
+    "drawn indices": ("i = rv.randint(0, 5, (5,))\nx = x[i]\nTRAIN", "loss", 1),
+    "a schedule": ("rate = 0.9\nTRAIN\noptimizer.param_groups[0]['lr'] *= rate", "loss", 1),
+    "the accuracy": ("TRAIN\nright = (out.argmax(1) == y).sum().item()", "right / len(y)", 1),
+    "between two updates": ("TRAIN\nprint(loss.item())\nTRAIN", "loss", 2),
+    "in a loop": ("for i in range(3):\n    print(i)\n    TRAIN\n    state.total += loss.item()", "loss", 1),
+    "in a loop with break": (
+        "while True:\n    TRAIN\n    n += 1\n    if loss.item() > 0:\n        break",
+        "n",
+        1,
+    ),
+    "in a branch": ("print(c.item())\nif n > 2:\n    TRAIN", "loss", 1),
+    "under no_grad": ("with rv.no_grad():\n    print(c.item())\n    d = (a * b).sum().exp()", "d", 2),
+    "rebound": ("x = x * 2\nx = x.tanh()\na = x.exp()\nprint(c.item())\nx = x + a", "x, a, n", 1),
+    "an argument kept": ("before = x\nx = (x * 2).tanh()\nx = x.exp()\nprint(c.item())", "before, x", 1),
+    "an argument in a list": ("both = [x, a]\nTRAIN\nprint(c.item())", "both[0]", 1),
+    "a function inside": ("def f(v):\n    return v * n\nTRAIN\nprint(f(loss).item())", "loss", 1),
+    "a variable of a function inside": (
+        "def f():\n    return c.item() + n\nn = 5\nTRAIN\nprint(f())\nn = 6",
+        "f()",
+        1,
+    ),
+    "a comprehension": ("TRAIN\nprint([v.item() for v in (loss, c)])\nn = sum(v for v in (1, n))", "n", 1),
+    "starred and unpacked": ("TRAIN\nfirst, *rest = loss, a, b\nprint(first.item(), len(rest))", "rest", 1),
+    "an exception inside": (
+        "TRAIN\ntry:\n    print(loss.item() / (n - 3))\nexcept ZeroDivisionError:\n    n = 9",
+        "n",
+        1,
+    ),
+    "the optimizer outside": (
+        TRAIN.rpartition("\n")[0] + "\nprint(loss.item())\noptimizer.step()",
+        "loss",
+        1,
+    ),
+    # nothing of these can be captured
+    "before the backward pass": (
+        TRAIN.replace("loss.backward()", "print(loss.item())\nloss.backward()"),
+        "loss",
+        0,
+    ),
+    "looks at its frame": ("TRAIN\nprint(loss.item(), sorted(locals())[0])", "loss", 0),
+}
+
+
+def module(tmp_path, statements, result):
+    lines = []
+    for line in statements.split("\n"):
+        indent = line[: len(line) - len(line.lstrip())]
+        whole = TRAIN if line.strip() == "TRAIN" else line.strip()
+        lines += [" " * 8 + indent + part for part in whole.split("\n")]
+    text = HEAD.replace("{body}", "\n".join(lines)).replace("{result}", result)
+    return load(tmp_path / "a_step.py", text)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_as_the_eager_step(tmp_path, name):
+    statements, result, regions = STEPS[name]
+    steps = module(tmp_path, statements, result)
+    seen, end, _ = outcome(steps, False)
+    also, after, step = outcome(steps, True)
+    assert also == seen
+    assert after == end
+    division = step._division
+    found = [r for r in division.compiled.values() if r.programs] if division else []
+    assert len(found) == regions, division and division.why
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_steps(tmp_path, seed):
+    lines, result = body(seed)
+    steps = load(tmp_path / "a_step.py", HEAD.replace("{body}", lines).replace("{result}", result))
+    seen, end, _ = outcome(steps, False)
+    also, after, _ = outcome(steps, True)
+    assert also == seen
+    assert after == end
+
+
+def test_no_warning_where_a_region_is_captured(tmp_path):
+    step, *_ = module(tmp_path, "TRAIN\nprint(loss.item())", "loss").make()
+    compiled = rv.compile(step)
+    x, y = rv.ones(5, 6), rv.zeros(5, dtype=rv.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(6):
+            compiled(x, y)
+    assert [len(p.instructions) > 5 for p in compiled.programs] == [True]
+
+
+def test_strict_does_not_divide(tmp_path):
+    step, *_ = module(tmp_path, "TRAIN\nprint(loss.item())", "loss").make()
+    with pytest.raises(rv.CaptureError, match="item"):
+        rv.compile(step, strict=True)(rv.ones(5, 6), rv.zeros(5, dtype=rv.int64))
+
+
+def test_a_method_and_its_error(tmp_path):
+    """Tracebacks show the lines of the source."""
+    text = (
+        "import ranvier as rv\n\n\nclass Learner:\n    def __init__(self):\n        self.w = rv.ones(3)\n\n"
+        "    @rv.compile\n    def step(self, x):\n        y = (x * self.w).exp()\n        y = y.tanh() + 1\n"
+        "        if y.sum().item() > 5.5:\n            raise ValueError('large')\n        return y\n"
+    )
+    learner = load(tmp_path / "a_method.py", text).Learner()
+    x = rv.tensor(np.zeros(3, np.float32))
+    for _ in range(5):
+        assert learner.step(x).tolist() == pytest.approx([1.7615942] * 3)
+    assert len(type(learner).step.programs) == 1
+    with pytest.raises(ValueError, match="large") as error:
+        learner.step(x + 9)
+    assert [entry.lineno + 1 for entry in error.traceback][-1] == 13
+
+
+def test_changed_source_is_not_used(tmp_path):
+    """The file no longer has the code that runs."""
+    steps = module(tmp_path, "TRAIN\nprint(loss.item())", "loss")
+    path = tmp_path / "a_step.py"
+    path.write_text(path.read_text().replace("lr=1e-2", "lr=1e-1").replace("print(loss.item())", "print(1)"))
+    step, *_ = steps.make()
+    with pytest.warns(UserWarning, match="item"):
+        rv.compile(step)(rv.ones(5, 6), rv.zeros(5, dtype=rv.int64))
