@@ -41,12 +41,12 @@ def compile(
     again. Results are Tensors without a tape, in new memory. ``.grad`` is set as the eager step sets it.
     Methods can be decorated.
 
-    A statement that cannot be repeated (``loss.item()``, ``print``, ``schedule.step()``) runs in Python at each
-    call; the statements before and after it are captured each by themselves. A step of which nothing can be
-    captured runs eagerly at each call, after one warning with the reason: it reads a value before its
+    A statement that cannot be repeated (``loss.item()``, ``print``, ``schedule.step()``) runs in Python at
+    each call; the statements before and after it are captured each by themselves. A step of which nothing can
+    be captured runs eagerly at each call, after one warning with the reason: it reads a value before its
     gradients are computed, computes with NumPy, keeps an intermediate result, changes what it reads, uses
-    files, time or random numbers of others, or reads a value of a kind that is not listed. strict: a step that
-    cannot be captured as a whole raises CaptureError instead, after it has run once.
+    files, time or random numbers of others, or reads a value of a kind that is not listed. strict: a step
+    that cannot be captured as a whole raises CaptureError instead, after it has run once.
 
     verify: at calls 2, 4, 8, 16 ... the replay is compared with an eager step; after a difference the step
     runs eagerly. A number n compares after every n replays, False never compares; the second call then

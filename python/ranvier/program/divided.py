@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
@@ -91,16 +92,13 @@ class CompiledStep(CompiledFunction):
         super()._forget()
         self._division: Division | None = None
         self._parts: Callable[..., Any] | None = None  # the divided function
-        self._whole = True  # whether it may still be compiled as a whole
 
     def _method_of(self, instance: Any) -> Any:
         return _CompiledMethod(self, instance)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._whole:
-            return super().__call__(*args, **kwargs)
+    def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._parts is None or (recordings and current() is not None):
-            return self._eager(args, kwargs)
+            return super()._eager(args, kwargs)
         return self._parts(*args, **kwargs)
 
     @property
@@ -122,8 +120,8 @@ class CompiledStep(CompiledFunction):
         return self._division.cut(self._function, None, why, reads)
 
     def divided(self, parts: Callable[..., Any] | None, why: str) -> None:
-        """Takes the divided function; None: nothing of it can be replayed."""
-        self._whole, self._parts = False, parts
+        """Takes the divided function, which runs from now on; None: nothing of it can be replayed."""
+        self._parts, self._cache.resting = parts, sys.maxsize
         if parts is None:
             self._warn(why)
 
