@@ -88,9 +88,10 @@ class Recording:
             self.refuse("the step changes memory of one of its arguments", "change a clone() of it")
 
     def refuse(self, what: str, remedy: str) -> None:
-        """Notes why the step cannot be replayed. The step itself continues."""
+        """Notes why the step cannot be replayed. The step itself continues, and is no longer recorded."""
         if not self.fault:
             self.fault = f"{what} at {place()}; {remedy}"
+            self.core.end()
 
 
 class _Local(local):

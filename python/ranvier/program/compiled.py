@@ -34,8 +34,8 @@ from ranvier.program.signature import (
     array_of,
     environment,
     form,
-    is_large,
     is_watched_mode,
+    large,
     others,
     replaced,
     signature,
@@ -195,8 +195,10 @@ class CompiledFunction(Methods):
         return result
 
     def _by_signature(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if is_large(args, kwargs):
-            return self._declined("large", "a container among the arguments has over 256 items", args, kwargs)
+        much = large((*args, *kwargs.values()))
+        if much:
+            why = f"the step depends on {much}, too many to be compared in each call"
+            return self._declined("large", why, args, kwargs)
         arrays: list[Any] = []
         key = signature(args, kwargs, arrays), environment()
         if is_watched_mode() or hash(key) in self._cache.refused:

@@ -114,7 +114,7 @@ class CompiledStep(CompiledFunction):
 
     def _cuts(self, why: str, reads: Reads | None) -> bool:
         """Whether the step is divided now."""
-        if self._strict or self._division is not None or reads is None:
+        if self._strict or self._division is not None:
             return False
         self._division = Division(self)
         return self._division.cut(self._function, None, why, reads)
@@ -163,6 +163,10 @@ class CompiledRegion(CompiledFunction):
             raise CaptureError("[compile] this part of the step calls too few kernels")
         return program
 
+    def retire(self) -> None:
+        """Runs in Python from now on: only a call of the step that has begun still uses it."""
+        self._cache.resting = sys.maxsize
+
     def _leaves_out(self, what: str) -> bool:
         self._gives_up(f"the step changes {what} each time it runs", self._reads)
         return True
@@ -205,7 +209,7 @@ class Division:
             return False
         self.why = self.why or why
         code = getattr(function, "__func__", function).__code__
-        lines = set() if reads is None else _lines_of(why, code, reads, node)
+        lines = _lines_of(self._named(why, code), code, reads or Reads(), node)
         if region is not None:
             first, last = region.lines
             inside = {line for line in lines if first <= line <= last}
@@ -216,15 +220,24 @@ class Division:
         self._count += 1
         made, regions = divided(node, self._function.__code__, self._lines)
         regions = regions if self._count < _MOST_CUTS else []
-        step.divided(self._made(made, regions) if regions else None, self.why)
+        parts = self._made(made, regions)
+        step.divided(parts if regions else None, self.why)
         return True
+
+    def _named(self, why: str, code: CodeType) -> str:
+        """The reason with names in place of the numbers of positional arguments."""
+        first = self._bound is not None and code is self._function.__code__  # after self
+        numbered = {str(i): name for i, name in enumerate(code.co_varnames[first : code.co_argcount])}
+        return re.sub(r"\bargument (\d+)", lambda found: numbered.get(found[1], found[0]), why)
 
     def _made(self, node: Any, regions: list[Region]) -> Callable[..., Any]:
         """The divided function; regions that are as before keep their programs."""
         old, self.compiled = self.compiled, {}
         for region in regions:
-            kept = old.get(region.key)
+            kept = old.pop(region.key, None)
             self.compiled[region.key] = self._compiled(region) if kept is None else kept
+        for one in old.values():
+            one.retire()
         cells = {region.name: self.compiled[region.key] for region in regions}
         function = self._function_of(node, cells)
         function.__defaults__, function.__kwdefaults__ = (

@@ -37,10 +37,10 @@ def is_watched_mode() -> bool:
     return bool(anomaly.state[0])
 
 
-def is_large(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a container among the arguments has too many items to be looked at in each call."""
-    items = (*args, *kwargs.values())
-    return any(type(x) in (list, tuple, dict) and len(x) > _MOST_ITEMS for x in items)
+def large(args: tuple[Any, ...]) -> str:
+    """The argument that is a container with too many items to be looked at in each call, in words; or ""."""
+    sizes = [len(x) if type(x) in (list, tuple, dict) else 0 for x in args]
+    return next((f"argument {i}, with {n} items" for i, n in enumerate(sizes) if n > _MOST_ITEMS), "")
 
 
 class Same:
