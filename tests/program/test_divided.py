@@ -62,6 +62,7 @@ STEPS = {
         "loss",
         1,
     ),
+    "a function that reads a value": ("TRAIN\nd, a = helper(a, b)\nprint(d, a.sum().item())", "d", 2),
     # nothing of these can be captured
     "before the backward pass": (
         TRAIN.replace("loss.backward()", "print(loss.item())\nloss.backward()"),
@@ -91,7 +92,7 @@ def test_as_the_eager_step(tmp_path, name):
     assert also == seen
     assert after == end
     division = step._division
-    found = [r for r in division.compiled.values() if r.programs] if division else []
+    found = [part for part in division.all() if part.programs] if division else []
     assert len(found) == regions, division and division.why
 
 

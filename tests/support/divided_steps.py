@@ -30,6 +30,13 @@ def make():
     optimizer = rv.optim.Adam(model.parameters(), lr=1e-2)
     state = State()
 
+    def helper(v, w):
+        out = model(v.detach())
+        other = F.mse_loss(out, w.tanh().detach()[:, :4])
+        other.backward()
+        state.items.append(other.item())
+        return other, v * 2
+
     def step(x, y, k=2):
         global COUNT
         n = 3
@@ -96,6 +103,9 @@ PYTHON = [
     "f = lambda: c\nprint(f().item())",
     "state.factor = 1.5 if state.calls < 4 else 2.0\n{t} = {t} * state.factor",
     "i = rv.randint(0, 5, (5,))\n{t} = {t}[i]",
+    "d, {t} = helper({t}, a)\nprint(d.requires_grad)",
+    "print(helper(a, b)[0])",
+    "if helper(b, {t})[0].item() > 0.5:\n    n += 1",
 ]
 
 

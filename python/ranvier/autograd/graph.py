@@ -118,6 +118,17 @@ def _alias(leaf: Tensor) -> Function:
     return node
 
 
+class Freed(Function):
+    """Stands for a tape that has been used up: of a result of a captured step."""
+
+    def __init__(self, text: str) -> None:
+        self.recorded, self.released, self.hooks, self.outputs, self.text = True, True, None, 1, text
+        self.edges = self.needs = self.versions = self.changes = ()
+
+    def __repr__(self) -> str:
+        return self.text
+
+
 def cut(x: Tensor) -> Tensor:
     """x as a new Tensor on the tape: gradients with respect to it exclude those of other uses of x."""
     return Same().apply(x)

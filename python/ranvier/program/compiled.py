@@ -77,6 +77,7 @@ class CompiledFunction(Methods):
 
     step_state = ("_function",)
     _forward_only = False  # of a model, always without a tape
+    _keeps_tapes = False  # results look as if they were still on the tape that the step has used up
 
     def __init__(
         self,
@@ -260,7 +261,7 @@ class CompiledFunction(Methods):
             return self._passed(key, result, time.perf_counter() - began)
         try:
             require_recorded(recording, result, self._forward_only)
-            result = detached(result)
+            result = result if self._keeps_tapes else detached(result)
             program = self._program(recording, copies, args, kwargs, result, walk)
         except CaptureError as error:
             self._cache.recorded(time.perf_counter() - began)
@@ -352,7 +353,7 @@ class CompiledFunction(Methods):
             return result
         try:
             require_recorded(recording, result, self._forward_only)
-            result = detached(result)
+            result = result if self._keeps_tapes else detached(result)
             checked = self._compared(program, recording, settings, entry, result)
             if checked is None:
                 checked = self._program(recording, copies, args, kwargs, result)

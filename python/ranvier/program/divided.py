@@ -2,57 +2,44 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 from weakref import ref
 
 import numpy as np
 
-from ranvier.autograd.function import Function
-from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.recording import current, package, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.program.compiled import CompiledFunction
 from ranvier.program.errors import CaptureError
 from ranvier.program.program import Program
 from ranvier.program.reads import Reads, names_of
-from ranvier.program.regions import RESULTS, Region, code_of, divided, parsed, statements_with
+from ranvier.program.regions import CALLED, RESULTS, Region, code_of, divided, parsed, statements_with
 from ranvier.program.required import not_plain
 from ranvier.program.signature import flattened
 
 __all__ = ["CompiledStep"]
 
 _MOST_CUTS = 24
+_MOST_CALLED = 16  # functions
 _FEWEST = 3  # instructions of a program of a region
 _ABOUT = re.compile(r"(?:depends on|changes|names|differs from those before, by) (.*?)(?:,| each time|;|$)")
 _OPEN = "a Tensor among its arguments is on a tape"
 
 
-class Freed(Function):
-    """Stands for the tape of a result, which the step itself has used up."""
-
-    def __init__(self, text: str) -> None:
-        self.recorded, self.released, self.hooks, self.outputs, self.text = True, True, None, 1, text
-        self.edges = self.needs = self.versions = self.changes = ()
-
-    def __repr__(self) -> str:
-        return self.text
-
-
 def results(given: tuple[Any, ...], names: tuple[str, ...], made: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What a region returns: how to find each variable that is used after it, and the new values.
-
-    The first is the place of the same object among the arguments, or the tapes of its Tensors, in words.
-    """
-    ways: list[Any] = []
+    """What a region returns: variables, by their places among the arguments or by value."""
+    places: list[Any] = []
     values: list[Any] = []
     arrays: list[Any] = []
     for name, x in zip(names, made, strict=True):
         place = _place(x, given)
         tensors = [] if place else _tensors_of(x)
-        ways.append(place or ["" if t._grad_fn is None else repr(t._grad_fn) for t in tensors])
+        places.append(place)
         values.append(None if place else x)
         recording = current() if recordings else None
         if recording and not recording.fault:
@@ -60,7 +47,7 @@ def results(given: tuple[Any, ...], names: tuple[str, ...], made: tuple[Any, ...
             other = "a view of another variable" if shares else not_plain(values[-1])
             recording.fault = f"the step names {name}, {other}" if other else ""
         arrays += [t._array for t in tensors]
-    return tuple(ways), tuple(values)
+    return tuple(places), tuple(values)
 
 
 def _tensors_of(x: Any) -> list[Tensor]:
@@ -104,8 +91,8 @@ class CompiledStep(CompiledFunction):
     @property
     def programs(self) -> list[Program]:
         """Those of the whole function, of its regions, and of a method those of all its objects."""
-        regions = [] if self._division is None else self._division.compiled.values()
-        return super().programs + [program for region in regions for program in region.programs]
+        parts = [] if self._division is None else self._division.all()
+        return super().programs + [program for part in parts for program in part.programs]
 
     def _gives_up(self, why: str, reads: Reads | None) -> None:
         """The whole step cannot be replayed."""
@@ -119,11 +106,9 @@ class CompiledStep(CompiledFunction):
         self._division = Division(self)
         return self._division.cut(self._function, None, why, reads)
 
-    def divided(self, parts: Callable[..., Any] | None, why: str) -> None:
+    def divided(self, parts: Callable[..., Any] | None) -> None:
         """Takes the divided function, which runs from now on; None: nothing of it can be replayed."""
         self._parts, self._cache.resting = parts, sys.maxsize
-        if parts is None:
-            self._warn(why)
 
 
 class _CompiledMethod(CompiledStep):
@@ -137,19 +122,10 @@ class _CompiledMethod(CompiledStep):
         return type(None), ()
 
 
-class CompiledRegion(CompiledFunction):
-    """A run of statements of a step, compiled by itself."""
+class _Part(CompiledFunction):
+    """A part of a step, whose results have the tapes that they have in the eager step."""
 
-    def __init__(self, division: Division, region: Region, function: FunctionType, verify: Any) -> None:
-        super().__init__(function, verify)
-        self._division, self.region = division, region
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        found = super().__call__(*args)
-        if self.region.ends:
-            return found
-        ways, values = found
-        return [_variable(way, value, args) for way, value in zip(ways, values, strict=True)]
+    _keeps_tapes = True
 
     def _record(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if any(isinstance(x, Tensor) and x._grad_fn is not None for x in args):
@@ -163,6 +139,21 @@ class CompiledRegion(CompiledFunction):
             raise CaptureError("[compile] this part of the step calls too few kernels")
         return program
 
+
+class CompiledRegion(_Part):
+    """A run of statements of a step, compiled by itself."""
+
+    def __init__(self, division: Division, region: Region, function: FunctionType, verify: Any) -> None:
+        super().__init__(function, verify)
+        self._division, self.region = division, region
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        found = super().__call__(*args)
+        if self.region.ends:
+            return found
+        places, values = found
+        return [_variable(place, value, args) for place, value in zip(places, values, strict=True)]
+
     def retire(self) -> None:
         """Runs in Python from now on: only a call of the step that has begun still uses it."""
         self._cache.resting = sys.maxsize
@@ -175,14 +166,23 @@ class CompiledRegion(CompiledFunction):
         self._division.cut(self._function, self.region, why, reads)
 
 
-def _variable(way: Any, value: Any, args: tuple[Any, ...]) -> Any:
-    if type(way) is tuple:
-        return args[way[0]] if len(way) == 1 else args[way[0]][way[1]]
-    if any(map(len, way)):
-        for tape, t in zip(way, _tensors_of(value), strict=True):
-            if tape and t._grad_fn is None:  # of a replay, or a recording
-                t._requires_grad, t._grad_fn = True, Freed(tape)
-    return value
+def _variable(place: Any, value: Any, args: tuple[Any, ...]) -> Any:
+    if place is None:
+        return value
+    return args[place[0]] if len(place) == 1 else args[place[0]][place[1]]
+
+
+class CompiledPart(_Part, CompiledStep):
+    """A function that a divided step calls, compiled by itself."""
+
+    def __init__(self, division: Division, function: FunctionType, verify: Any) -> None:
+        super().__init__(function, verify)
+        self._caller = division
+        self.failed = False
+
+    def _warn(self, why: str) -> None:
+        self.failed = True
+        self._caller.tell()
 
 
 class Division:
@@ -196,8 +196,11 @@ class Division:
         self._function: Any = function
         self._node = parsed(function) if isinstance(function, FunctionType) else None
         self._lines: set[int] = set()  # that stay in Python
+        self._calling: set[int] = set()  # ... where a function that they call is the reason
         self._count, self.why = 0, ""
         self.compiled: dict[Any, CompiledRegion] = {}  # by the region's key
+        self._called: dict[FunctionType, CompiledPart] = {}
+        self._asked = False  # whether the divided function has run
 
     def cut(self, function: Any, region: Region | None, why: str, reads: Reads | None) -> bool:
         """Leaves out of the regions what cannot be replayed; False: nothing is known of it.
@@ -209,20 +212,50 @@ class Division:
             return False
         self.why = self.why or why
         code = getattr(function, "__func__", function).__code__
-        lines = _lines_of(self._named(why, code), code, reads or Reads(), node)
+        lines, calling = _lines_of(self._named(why, code), code, reads or Reads(), node)
         if region is not None:
             first, last = region.lines
             inside = {line for line in lines if first <= line <= last}
             lines = inside or {*range(first, last + 1)}
         if not lines:
             return False
-        self._lines |= lines
-        self._count += 1
-        made, regions = divided(node, self._function.__code__, self._lines)
-        regions = regions if self._count < _MOST_CUTS else []
-        parts = self._made(made, regions)
-        step.divided(parts if regions else None, self.why)
+        with step._lock:
+            self._lines |= lines
+            self._calling |= lines & calling
+            self._count += 1
+            made, regions = divided(node, self._function.__code__, self._lines, self._calling)
+            regions = regions if self._count < _MOST_CUTS else []
+            parts = self._made(made, regions)
+            step.divided(parts if regions or self._calling else None)
+        self.tell()
         return True
+
+    def all(self) -> list[CompiledFunction]:
+        """The regions, and the functions that are called outside of them."""
+        return [*self.compiled.values(), *self._called.values()]
+
+    def tell(self) -> None:
+        """Warns if nothing of the step is captured."""
+        step = self._step()
+        waits = bool(self._calling) and not self._asked
+        captured = self.compiled or waits or not all(part.failed for part in self._called.values())
+        if step is not None and not captured:
+            step._warn(self.why)
+
+    def called(self, function: Any) -> Any:
+        """What stands for a function that a statement outside the regions calls."""
+        plain = function.__func__ if isinstance(function, MethodType) else function
+        self._asked = True
+        if type(plain) is not FunctionType or plain.__code__.co_filename.startswith(package()):
+            self.tell()
+            return function
+        part = self._called.get(plain)
+        if part is None and len(self._called) < _MOST_CALLED:
+            step: Any = self._step()
+            part = self._called[plain] = CompiledPart(self, plain, step._verify)
+        if part is None or part.failed:
+            return function
+        return part if plain is function else functools.partial(part, function.__self__)
 
     def _named(self, why: str, code: CodeType) -> str:
         """The reason with names in place of the numbers of positional arguments."""
@@ -238,7 +271,8 @@ class Division:
             self.compiled[region.key] = self._compiled(region) if kept is None else kept
         for one in old.values():
             one.retire()
-        cells = {region.name: self.compiled[region.key] for region in regions}
+        cells: dict[str, Any] = {region.name: self.compiled[region.key] for region in regions}
+        cells[CALLED] = self.called
         function = self._function_of(node, cells)
         function.__defaults__, function.__kwdefaults__ = (
             self._function.__defaults__,
@@ -264,31 +298,34 @@ class Division:
 
 
 # --- which lines a reason is about
-def _lines_of(why: str, code: CodeType, reads: Reads, node: Any) -> set[int]:
-    """The lines of a step on which it does what cannot be replayed; they only decide what is tried next."""
+def _lines_of(why: str, code: CodeType, reads: Reads, node: Any) -> tuple[set[int], set[int]]:
+    """The lines of a step on which it does what cannot be replayed, and those where a function called does.
+
+    They only decide what is tried next.
+    """
     lines: set[int] = set()
+    calling: set[int] = set()
     for file in {c.co_filename for c, _ in reads.codes.values()}:
         for match in re.finditer(re.escape(file) + r":(\d+)", why):
-            lines.update(_lines_at(file, int(match[1]), code, reads))
-    if lines:
-        return lines
-    about = _ABOUT.search(why)
+            inner = _code_at(file, int(match[1]), reads)
+            if inner is code:
+                lines.add(int(match[1]))
+            elif inner is not None:
+                calling |= reads.lines.get(id(inner), set())
+    about = None if lines or calling else _ABOUT.search(why)
     for name in reversed(re.findall(r"\w+", about[1] if about else "")):
         if name in names_of(code).names or name in code.co_varnames:
             lines = {*statements_with(node, name)}
         if not lines:
             others = [c for c, _ in reads.codes.values() if c is not code and name in names_of(c).names]
-            lines = {line for c in others for line in reads.lines.get(id(c), ())}
-        if lines:
+            calling = {line for c in others for line in reads.lines.get(id(c), ())}
+        if lines or calling:
             break
-    return lines
+    return lines | calling, calling - lines
 
 
-def _lines_at(file: str, line: int, code: CodeType, reads: Reads) -> Iterable[int]:
-    """The lines of the step on which the code at another line runs."""
+def _code_at(file: str, line: int, reads: Reads) -> CodeType | None:
+    """The innermost code that ran which has a line."""
     codes = [c for c, _ in reads.codes.values() if c.co_filename == file]
     around = [c for c in codes if c.co_firstlineno <= line <= max(n or 0 for *_, n in c.co_lines())]
-    if not around:
-        return ()
-    inner = max(around, key=lambda c: c.co_firstlineno)
-    return {line} if inner is code else reads.lines.get(id(inner), ())
+    return max(around, key=lambda c: c.co_firstlineno, default=None)

@@ -13,6 +13,7 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.program.gradients as of_gradients
 from ranvier.autograd import anomaly
+from ranvier.autograd.graph import Freed
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
@@ -79,6 +80,7 @@ class Program:
         self.granted = 0  # replays, of which `checks_left` are left
         tensors: list[Tensor] = []
         self._form = flattened(result, tensors)
+        self._tapes = ["" if t._grad_fn is None else repr(t._grad_fn) for t in tensors]
         kinds = [recording.core.kind_of(t._array) for t in tensors]
         self._fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
         outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
@@ -265,10 +267,14 @@ class Program:
 
     def result(self, arrays: tuple[Array, ...]) -> Any:
         """What the step returns, from the arrays of a run."""
-        if type(self._form) is Place:
+        if type(self._form) is Place and not self._tapes[0]:
             return wrap(arrays[0]) if arrays else self._fixed[0]
         arrived = iter(arrays)
-        return filled(self._form, [wrap(next(arrived)) if t is None else t for t in self._fixed])
+        tensors = [wrap(next(arrived)) if t is None else t for t in self._fixed]
+        for t, tape in zip(tensors, self._tapes, strict=True):
+            if tape and t._grad_fn is None:
+                t._requires_grad, t._grad_fn = True, Freed(tape)
+        return filled(self._form, tensors)
 
     def settings(self) -> list[tuple[float, ...]]:
         """The numbers that the optimizers' kernels read, brought up to date."""

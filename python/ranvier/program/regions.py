@@ -9,6 +9,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import copy
 import functools
 import inspect
 import linecache
@@ -18,7 +19,7 @@ from typing import Any
 
 from ranvier.program.liveness import Bound, Live, blocks_of, names_in
 
-__all__ = ["RESULTS", "Region", "code_of", "divided", "parsed", "statements_with"]
+__all__ = ["CALLED", "RESULTS", "Region", "code_of", "divided", "parsed", "statements_with"]
 
 _LONGEST = 5_000  # lines of a file
 _FUTURE = 0
@@ -34,6 +35,7 @@ _DECLARES = (ast.Global, ast.Nonlocal, ast.Delete)
 _LOOPS = (ast.For, ast.While)
 # Names in a region: of the function that makes its results, and of what it was given.
 RESULTS, _GIVEN = "__region_results__", "__region_given__"
+CALLED = "__called__"  # in a divided function: what stands for a function that it calls outside of regions
 
 
 class Region:
@@ -129,8 +131,8 @@ def statements_with(function: ast.FunctionDef, name: str) -> Iterator[int]:
 class _Division:
     """Makes regions of all that is between the lines that stay in Python."""
 
-    def __init__(self, node: ast.FunctionDef, code: CodeType, lines: set[int]) -> None:
-        self._node, self._code, self._lines = node, code, lines
+    def __init__(self, node: ast.FunctionDef, code: CodeType, lines: set[int], calling: set[int]) -> None:
+        self._node, self._code, self._lines, self._calling = node, code, lines, calling
         self._own = {*code.co_varnames, *code.co_cellvars}
         self._live, self._bound = Live(), Bound()
         self._live.block(node.body, set())
@@ -174,7 +176,8 @@ class _Division:
     def _inside(self, statement: ast.stmt) -> ast.stmt:
         """A statement that stays, with regions in its blocks."""
         if not isinstance(statement, (ast.If, ast.With, *_LOOPS)):
-            return statement
+            calls = statement.lineno in self._calling and not blocks_of(statement)
+            return _Calls().visit(copy.deepcopy(statement)) if calls else statement
         fields = dict(ast.iter_fields(statement))
         for name in ("body", "orelse"):
             if fields.get(name):
@@ -246,9 +249,25 @@ class _Division:
         return made
 
 
-def divided(node: ast.FunctionDef, code: CodeType, lines: set[int]) -> tuple[ast.FunctionDef, list[Region]]:
-    """The function with calls of regions; its statements on the lines stay in Python."""
-    division = _Division(node, code, lines)
+class _Calls(ast.NodeTransformer):
+    """Asks for each function that is called whether another stands for it."""
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        self.generic_visit(node)
+        asked = ast.copy_location(_called(CALLED, [node.func]), node.func)
+        ast.copy_location(asked.func, node.func)
+        node.func = asked
+        return node
+
+
+def divided(
+    node: ast.FunctionDef, code: CodeType, lines: set[int], calling: set[int]
+) -> tuple[ast.FunctionDef, list[Region]]:
+    """The function with calls of regions; its statements on the lines stay in Python.
+
+    calling: lines among them on which the functions that are called are to be compiled.
+    """
+    division = _Division(node, code, lines, calling)
     fields = dict(ast.iter_fields(node))
     fields["body"] = division.block(node.body)
     fields["decorator_list"] = []
