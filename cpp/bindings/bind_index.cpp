@@ -77,18 +77,19 @@ std::tuple<Output, Output> scatter_backward(Floats dy, Integers index, Axis axis
   return {std::move(dx), std::move(dsrc)};
 }
 
-// Whether low <= x <= high everywhere. What raises an error depending on the values of an array asks this, so
-// that a captured step asks it again.
-py::bool_ inside(const Numbers& x, const Real& low, const Real& high) {
-  if (x.dtype() == DType::float32 || x.dtype() == DType::float64) return floats_are_inside(x, low, high);
+// Whether low <= x <= high everywhere, with `above` low < x. What raises an error depending on the values of
+// an array asks this, so that a captured step asks it again.
+py::bool_ inside(const Numbers& x, const Real& low, const Real& high, Truth above) {
+  if (x.dtype() == DType::float32 || x.dtype() == DType::float64)
+    return floats_are_inside(x, low, high, above);
   const auto whole = [](double limit) { return static_cast<int64_t>(limit); };
-  return are_inside(Input::integers(Arg{x.op(), x.name(), x.object()}), whole(low), whole(high));
+  return are_inside(Input::integers(Arg{x.op(), x.name(), x.object()}), whole(low) + above, whole(high));
 }
 
 }  // namespace
 
 void register_index(py::module_& m) {
-  def(m, "inside(x, low, high)", inside);
+  def(m, "inside(x, low, high, above=False)", inside);
   def(m, "gather(x, index, axis, out=None, from_0=False)", gather);
   def(m, "scatter_add(dy, index, axis, length, out=None)", scatter_add);
   def(m, "scatter(x, index, src, axis, add=False, out=None, from_0=False)", scatter);

@@ -1,7 +1,10 @@
 #include "bindings/index_range.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
+#include "base/fp_environment.h"
 #include "base/loop_nest.h"
 #include "kernels/index/index_range.h"
 #include "kernels/index/value_range.h"
@@ -91,10 +94,15 @@ bool are_inside(const Input& integers, int64_t low, int64_t high) {
   return holds(range_of(integers, low, high));
 }
 
-bool floats_are_inside(const Input& x, double low, double high) {
+bool floats_are_inside(const Input& x, double low, double high, bool above) {
   return with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    ValueRange<T> call{static_cast<T>(low), static_cast<T>(high), x.view<T>(), {}};
+    using Limits = std::numeric_limits<T>;
+    T least = static_cast<T>(low);
+    if (above) least = std::nextafter(least, Limits::infinity());
+    if (above && flushes_denormal() && low >= 0)
+      least = std::max(least, Limits::min());  // smaller ones are 0
+    ValueRange<T> call{least, static_cast<T>(high), x.view<T>(), {}};
     drop_repeats(call.x);
     return holds(call, numel(call.x));
   });

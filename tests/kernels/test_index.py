@@ -199,6 +199,26 @@ def test_nan_is_never_inside(dtype, step):
             assert not _core.inside(x, -np.inf, np.inf)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_inside_above_a_limit(dtype):
+    limits = np.finfo(dtype)
+    above = {0.0: limits.smallest_subnormal, 1.0: 1 + limits.eps, -1.0: limits.epsneg - 1}
+    for low, least in above.items():
+        x = np.array([5, least], dtype)
+        assert _core.inside(x, low, np.inf, True)
+        x[0] = low
+        assert _core.inside(x, low, np.inf)
+        assert not _core.inside(x, low, np.inf, True)
+    try:
+        _core.set_flush_denormal(True)
+        assert not _core.inside(np.zeros(1, dtype), 0, 1, True)
+        assert _core.inside(np.full(1, limits.tiny), 0, 1, True)
+    finally:
+        _core.set_flush_denormal(False)
+    assert _core.inside(np.array([2, 3]), 1, 5, True)
+    assert not _core.inside(np.array([1, 3]), 1, 5, True)
+
+
 def test_inside_of_nothing_and_of_repeated_values():
     assert _core.inside(np.zeros((0, 3), np.float32), 1, 0)
     assert not _core.inside(np.zeros(1, np.int64), 1, 0)

@@ -6,6 +6,7 @@ import copy
 import numpy as np
 import pytest
 import ranvier as rv
+from program.distribution_rows import DISTRIBUTIONS
 from ranvier import nn
 from ranvier.nn import functional as F
 from ranvier.program import compiled
@@ -133,12 +134,21 @@ CHECKS = [
     ("two binary_cross_entropy", bce_of_both, SHARES, ABOVE),
     ("max_pool2d of integers", pooled, GOOD, i64(0, 0, 2**60, 0)),
     ("masked_fill of integers", whole_fill, SHARES, f32(0, np.inf, 0, 0)),
+    *DISTRIBUTIONS,
 ]
 BY_NAME = {name: rest for name, *rest in CHECKS}
 STEPS = [(Training, name) for name in BY_NAME] + [
     (kind, name)
     for kind in (Accumulating, AfterUpdate, Predicting)
-    for name in ("cross_entropy", "pairs", "one_hot", "binary_cross_entropy", "binary_cross_entropy of NaN")
+    for name in (
+        "cross_entropy",
+        "pairs",
+        "one_hot",
+        "binary_cross_entropy",
+        "binary_cross_entropy of NaN",
+        "scale of Normal",
+        "probs of Categorical",
+    )
 ]
 
 
@@ -256,7 +266,6 @@ REFUSED = [
     ("poisson", lambda x, w: x[:, 0] * rv.poisson(w), SHARES),
     ("bincount", lambda x, i: x[0] * rv.bincount(i), GOOD),
     ("quantile", lambda x, q: rv.quantile(x, q), SHARES),
-    ("validate_args=False", lambda x, v: rv.distributions.Normal(v, x[:, 0]).log_prob(1.0), SHARES),
     ("pack_padded_sequence", lambda x, n: nn.utils.rnn.pack_padded_sequence(x, n, True, False)[0], GOOD + 1),
     ("that NumPy made", lambda x, i: x[:, 0] * (rv.zeros(4, dtype=rv.int64) // (i + 1)), GOOD),
     ("that NumPy made", lambda x, i: rv.put(x, i, x[:, 0]), GOOD),

@@ -10,9 +10,9 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier.autograd.creation import tensor
 from ranvier.autograd.mode import no_grad
-from ranvier.autograd.recording import value_read
 from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor
+from ranvier.distributions.constraints import Constraint
 
 Shape = tuple[int, ...]
 
@@ -31,14 +31,10 @@ def parameters(name: str, *values: Any) -> tuple[Tensor, ...]:
     return tuple(ops.broadcast_to(x, shape) if x.shape != shape else x for x in made)
 
 
-def require(name: str, what: str, x: Tensor, right: Any, expected: str, validate: bool | None) -> None:
-    """Raises ValueError unless right(array) is true everywhere."""
-    if validate is False:
-        return
-    value_read(f"{name}, which checks {what} (validate_args=False omits that),")
-    with np.errstate(invalid="ignore"):
-        if not np.all(right(x._array)):
-            raise ValueError(f"[{name}] got {what} outside its range; expected {expected}")
+def require(name: str, what: str, x: Tensor, right: Constraint, expected: str, validate: bool | None) -> None:
+    """Raises ValueError where a value is not in the set."""
+    if validate is not False and not right.holds(x):
+        raise ValueError(f"[{name}] got {what} outside its range; expected {expected}")
 
 
 class Distribution:

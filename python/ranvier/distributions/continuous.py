@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 import ranvier.ops as ops
 from ranvier.autograd.random_tensors import rand, randn
 from ranvier.autograd.tensor import Tensor
 from ranvier.distributions.base import Distribution, parameters, require
+from ranvier.distributions.constraints import positive, real
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -21,8 +20,8 @@ class _LocScale(Distribution):
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         name = type(self).__name__
         self.loc, self.scale = parameters(name, loc, scale)
-        require(name, "loc", self.loc, lambda a: ~np.isnan(a), "numbers, not nan", validate_args)
-        require(name, "scale", self.scale, lambda a: a > 0, "numbers > 0", validate_args)
+        require(name, "loc", self.loc, real, "numbers, not nan", validate_args)
+        require(name, "scale", self.scale, positive, "numbers > 0", validate_args)
         self.batch_shape = self.loc.shape
 
     @property
@@ -125,7 +124,7 @@ class Uniform(Distribution):
 
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
         self.low, self.high = parameters("Uniform", low, high)
-        require("Uniform", "high - low", self.high - self.low, lambda a: a > 0, "low < high", validate_args)
+        require("Uniform", "high - low", self.high - self.low, positive, "low < high", validate_args)
         self.batch_shape = self.low.shape
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
@@ -160,7 +159,7 @@ class Exponential(Distribution):
 
     def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
         (self.rate,) = parameters("Exponential", rate)
-        require("Exponential", "rate", self.rate, lambda a: a > 0, "numbers > 0", validate_args)
+        require("Exponential", "rate", self.rate, positive, "numbers > 0", validate_args)
         self.batch_shape = self.rate.shape
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:

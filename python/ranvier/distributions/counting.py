@@ -12,11 +12,9 @@ from ranvier.autograd.mode import no_grad
 from ranvier.autograd.random import generator
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.distributions.base import Distribution, parameters, require
+from ranvier.distributions.constraints import Constraint, nonnegative, positive
+from ranvier.distributions.constraints import nonnegative_integer as whole
 from ranvier.distributions.discrete import Bernoulli, Categorical
-
-
-def _whole(a: Any) -> Any:
-    return (a >= 0) & (a == np.floor(a))
 
 
 class _Count(Distribution):
@@ -24,7 +22,7 @@ class _Count(Distribution):
 
     def _counted(self, value: Any) -> Tensor:
         x = self._value(value)
-        require(type(self).__name__, "a value", x, _whole, "whole numbers >= 0", self._validate)
+        require(type(self).__name__, "a value", x, whole, "whole numbers >= 0", self._validate)
         return x
 
     def _drawn(self, values: Any, dtype: Any) -> Tensor:
@@ -41,7 +39,7 @@ class Poisson(_Count):
 
     def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
         (self.rate,) = parameters("Poisson", rate)
-        require("Poisson", "rate", self.rate, lambda a: a >= 0, "numbers >= 0", validate_args)
+        require("Poisson", "rate", self.rate, nonnegative, "numbers >= 0", validate_args)
         self._validate, self.batch_shape = validate_args, self.rate.shape
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -81,7 +79,7 @@ class Geometric(_OfTrials):
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         self._set(probs, logits, validate_args)
-        require("Geometric", "probs", self.probs, lambda a: a > 0, "0 < p <= 1", validate_args)
+        require("Geometric", "probs", self.probs, positive, "0 < p <= 1", validate_args)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         draws = generator().geometric(self.probs._array, self._shape(sample_shape)) - 1
@@ -117,7 +115,14 @@ class Binomial(_OfTrials):
         self.total_count, self.probs, self.logits = parameters(
             "Binomial", total_count, self.probs, self.logits
         )
-        require("Binomial", "total_count", self.total_count, _whole, "whole numbers >= 0", validate_args)
+        require(
+            "Binomial",
+            "total_count",
+            self.total_count,
+            whole,
+            "whole numbers >= 0",
+            validate_args,
+        )
         self.batch_shape = self.probs.shape
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -127,7 +132,7 @@ class Binomial(_OfTrials):
 
     def log_prob(self, value: Any) -> Tensor:
         x, n = self._counted(value), self.total_count
-        require("Binomial", "a value", n - x, lambda a: a >= 0, "at most total_count", self._validate)
+        require("Binomial", "a value", n - x, nonnegative, "at most total_count", self._validate)
         ways = ops.lgamma(n + 1) - ops.lgamma(x + 1) - ops.lgamma(n - x + 1)
         return ways + x * self.logits - n * ops.softplus(self.logits)
 
@@ -172,7 +177,7 @@ class Multinomial(_Count):
             "Multinomial",
             "a value",
             ops.sum(x, -1),
-            lambda a: a == self.total_count,
+            Constraint("", lambda a: ops.eq(a, self.total_count)),
             f"counts that add up to {self.total_count}",
             self._validate,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,10 @@ import ranvier.ops as ops
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
 from ranvier.distributions.base import Distribution, parameters, require
+from ranvier.distributions.constraints import Constraint, boolean, nonnegative_integer, real, unit_interval
+
+_WEIGHTS = Constraint("Weights()", lambda x: (x >= 0) & (x < math.inf) & (ops.sum(x, -1, True) > 0), 1)
+_ONE_HOT = Constraint("OneHot()", lambda x: boolean.check(x) & ops.eq(ops.sum(x, -1, True), 1), 1)
 
 
 def _inside(probs: Tensor) -> Tensor:
@@ -37,9 +42,7 @@ class Bernoulli(Distribution):
         self._validate, self._by_logits = validate_args, logits is not None
         if logits is None:
             (self.probs,) = parameters("Bernoulli", probs)
-            require(
-                "Bernoulli", "probs", self.probs, lambda a: (a >= 0) & (a <= 1), "0 <= p <= 1", validate_args
-            )
+            require("Bernoulli", "probs", self.probs, unit_interval, "0 <= p <= 1", validate_args)
             p = _inside(self.probs)
             self.logits = ops.log(p) - ops.log1p(-p)
         else:
@@ -53,7 +56,7 @@ class Bernoulli(Distribution):
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
-        require("Bernoulli", "a value", x, lambda a: (a == 0) | (a == 1), "0 or 1", self._validate)
+        require("Bernoulli", "a value", x, boolean, "0 or 1", self._validate)
         x = x if x.dtype == self.logits.dtype else x.to(self.logits.dtype)
         x, logits = ops.broadcast_tensors(x, self.logits)
         return -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
@@ -90,14 +93,14 @@ class Categorical(Distribution):
                 name,
                 "probs",
                 given,
-                lambda a: (a >= 0) & (a.sum(-1, keepdims=True) > 0) & np.isfinite(a),
+                _WEIGHTS,
                 "finite numbers >= 0, not all 0",
                 validate_args,
             )
             self.probs = given / ops.sum(given, -1, True)
             self.logits = ops.log(_inside(self.probs))
         else:
-            require(name, "logits", given, lambda a: ~np.isnan(a), "numbers", validate_args)
+            require(name, "logits", given, real, "numbers", validate_args)
             self.logits = ops.log_softmax(given, -1)
             self.probs = ops.softmax(given, -1)
         self.batch_shape = given.shape[:-1]
@@ -118,7 +121,7 @@ class Categorical(Distribution):
             "Categorical",
             "a value",
             x,
-            lambda a: (a >= 0) & (a < n) & (a == np.floor(a)),
+            Constraint("", lambda a: nonnegative_integer.check(a) & (a < n)),
             f"a whole number, 0 ... {n - 1}",
             self._validate,
         )
@@ -152,7 +155,7 @@ class OneHotCategorical(Categorical):
             "OneHotCategorical",
             "a value",
             x,
-            lambda a: ((a == 0) | (a == 1)) & (a.sum(-1, keepdims=True) == 1),
+            _ONE_HOT,
             "one 1 and else 0 in each row",
             self._validate,
         )

@@ -11,6 +11,7 @@ import ranvier.ops as ops
 from ranvier.autograd.random import generator
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.distributions.base import Distribution, parameters, require
+from ranvier.distributions.constraints import positive
 
 
 class Gamma(Distribution):
@@ -25,8 +26,8 @@ class Gamma(Distribution):
 
     def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
         self.concentration, self.rate = parameters("Gamma", concentration, rate)
-        require("Gamma", "concentration", self.concentration, lambda a: a > 0, "numbers > 0", validate_args)
-        require("Gamma", "rate", self.rate, lambda a: a > 0, "numbers > 0", validate_args)
+        require("Gamma", "concentration", self.concentration, positive, "numbers > 0", validate_args)
+        require("Gamma", "rate", self.rate, positive, "numbers > 0", validate_args)
         self.batch_shape = self.rate.shape
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -65,9 +66,7 @@ class Dirichlet(Distribution):
         (self.concentration,) = parameters("Dirichlet", concentration)
         if self.concentration.ndim < 1:
             raise ValueError("[Dirichlet] got concentration of shape (); expected at least one dimension")
-        require(
-            "Dirichlet", "concentration", self.concentration, lambda a: a > 0, "numbers > 0", validate_args
-        )
+        require("Dirichlet", "concentration", self.concentration, positive, "numbers > 0", validate_args)
         shape = self.concentration.shape
         self.batch_shape, self.event_shape = shape[:-1], shape[-1:]
 
@@ -111,7 +110,7 @@ class Beta(Distribution):
     def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
         self.concentration1, self.concentration0 = parameters("Beta", concentration1, concentration0)
         both = ops.stack([self.concentration1, self.concentration0], -1)
-        require("Beta", "a concentration", both, lambda a: a > 0, "numbers > 0", validate_args)
+        require("Beta", "a concentration", both, positive, "numbers > 0", validate_args)
         self._parts = Dirichlet(both, False)
         self.batch_shape = self.concentration1.shape
 

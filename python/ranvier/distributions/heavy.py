@@ -13,6 +13,7 @@ from ranvier.autograd.random import generator
 from ranvier.autograd.random_tensors import rand, randn
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.distributions.base import Distribution, parameters, require
+from ranvier.distributions.constraints import positive
 from ranvier.distributions.continuous import Normal, _LocScale
 
 _EULER = 0.57721566490153286
@@ -38,7 +39,7 @@ class StudentT(Distribution):
     def __init__(self, df: Any, loc: Any = 0.0, scale: Any = 1.0, validate_args: bool | None = None) -> None:
         self.df, self.loc, self.scale = parameters("StudentT", df, loc, scale)
         for what, x in (("df", self.df), ("scale", self.scale)):
-            require("StudentT", what, x, lambda a: a > 0, "numbers > 0", validate_args)
+            require("StudentT", what, x, positive, "numbers > 0", validate_args)
         self.batch_shape = self.df.shape
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:

@@ -13,6 +13,7 @@ from ranvier.autograd.random_tensors import randn
 from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor
 from ranvier.distributions.base import Distribution, require
+from ranvier.distributions.constraints import Constraint
 from ranvier.ops.numeric.matrices import cholesky, inverse, solve
 
 
@@ -55,7 +56,7 @@ class MultivariateNormal(Distribution):
         self.event_shape = mean.shape[-1:]
         self.loc = ops.broadcast_to(mean, (*self.batch_shape, n))
         if scale_tril is not None:
-            require("MultivariateNormal", "scale_tril", matrix, _lower, "a lower factor", validate_args)
+            require("MultivariateNormal", "scale_tril", matrix, _LOWER, "a lower factor", validate_args)
         else:
             if validate_args is not False and not _symmetric(matrix._array):
                 raise ValueError("[MultivariateNormal] got a matrix that is not symmetric; expected one")
@@ -96,8 +97,12 @@ class MultivariateNormal(Distribution):
         return ops.sum(self.scale_tril * self.scale_tril, -1)
 
 
-def _lower(a: Any) -> Any:
-    return (np.tril(a) == a).all((-2, -1)) & (np.diagonal(a, axis1=-2, axis2=-1) > 0).all(-1)
+def _is_lower(x: Any) -> Any:
+    diagonal = ops.diagonal(x, 0, -2, -1)
+    return ops.all(ops.eq(ops.tril(x), x), (-2, -1)) & ops.all(diagonal > 0, -1)  # type: ignore[operator]
+
+
+_LOWER = Constraint("LowerCholesky()", _is_lower, 2)
 
 
 def _symmetric(a: Any) -> Any:
