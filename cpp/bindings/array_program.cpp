@@ -136,17 +136,11 @@ void ArrayProgram::add_result(const ArrayRecording& recording, py::handle result
   results_.push_back(form);
 }
 
-py::object ArrayProgram::make_result(const ResultForm& form, const std::vector<py::object>& memory) const {
-  if (form.output >= 0) return form.make(memory[form.output]);
-  for (const Gradient& g : gradients_)
-    if (g.kept == form.kept) return form.make(py::object(g.tensor.attr("_array")));
-  fail_value("program", "got a result that is a gradient of no leaf");
-}
-
 bool ArrayProgram::writes_into(py::handle array) const {
   PyArrayObject* a = as_array(array);
   if (PyArray_SIZE(a) == 0) return false;
   const auto [first, last] = reach_of(a);
+  if (finds(first, last)) return true;
   return std::any_of(written_.begin(), written_.end(), [first = first, last = last](const auto& range) {
     return first < range.second && range.first < last;
   });
@@ -191,6 +185,7 @@ int ArrayProgram::visit(visitproc visit, void* arg) const {
     Py_VISIT(cell.ptr());
     Py_VISIT(array.ptr());
   }
+  for (const Found& f : found_) Py_VISIT(f.leaf.ptr());
   for (const Watched& w : watched_) Py_VISIT(w.cell.ptr());
   for (const py::object& o : owners_) Py_VISIT(o.ptr());
   for (const ArgumentForm& a : arguments_) Py_VISIT(a.sample.ptr());
@@ -203,6 +198,7 @@ void ArrayProgram::clear() {
   std::vector<Given> form{{Given::value, py::none()}};
   form_.swap(form);
   std::vector<Gradient>().swap(gradients_);
+  std::vector<Found>().swap(found_);
   std::vector<std::pair<py::list, py::object>>().swap(changed_);
   guards_.clear();
 }
@@ -293,6 +289,8 @@ py::object ArrayProgram::operator()(const py::tuple& arrays) {
 py::object ArrayProgram::run_on(const py::handle* arrays) {
   std::vector<py::object> memory;
   release_held_gradients();
+  const std::vector<py::object> found = find_gradients();
+  if (found.size() != found_.size()) return py::none();
   prepare(arrays, memory);
   watch();
   PyThreadState* state = PyEval_SaveThread();  // the arrays are held by the caller; a run touches no Python
@@ -360,6 +358,7 @@ ArrayCheck::ArrayCheck(ArrayProgram& program, ArrayRecording& eager, const py::t
     : program_(program), eager_(eager) {
   const ArrayProgram::Turn turn(program);
   for (py::handle a : arrays) held_.push_back(py::reinterpret_borrow<py::object>(a));
+  program.find_gradients();
   program.prepare(held_.data(), memory_);
   check_.emplace(*program.program_, eager);
   eager.check = &*check_;
@@ -382,6 +381,7 @@ void ArrayProgram::measure_now() {
   if (!has_same_settings()) return;  // the workspace is made for a team and a level
   std::vector<py::object> arrays, memory;
   for (const ArgumentForm& a : arguments_) arrays.push_back(a.sample);
+  for (const Found& f : found_) program_->set_kept(f.kept, f.home);
   prepare(arrays.data(), memory);
   const Snapshot before(*program_);
   program_->renew();

@@ -28,6 +28,14 @@ struct Gradient {
   bool is_held() const;
 };
 
+// A gradient that a run finds, uses, and that may be in other memory in each.
+struct Found {
+  py::object leaf;
+  int kept;    // for Program::set_kept
+  char* home;  // where it was in the recording; the memory stays allocated
+  int64_t bytes;
+};
+
 // The shape and dtype of an argument, and the array that it is copied to when it has another layout.
 struct ArgumentForm {
   py::object sample;  // the array of the recording
@@ -73,6 +81,8 @@ class ArrayProgram {
   // Tensor of the same shape and strides in new memory.
   void set_call(const py::list& form, const py::list& gradients, const py::list& changed,
                 const py::object& renew, const py::list& reached);
+  // found: (leaf, region) of the gradients that may move.
+  void let_move(const py::list& found);
   void set_guards(const py::list& guards) {
     const Turn turn(*this);
     guards_.set(guards);
@@ -137,7 +147,7 @@ class ArrayProgram {
     ArrayProgram& program_;
   };
   bool has_same_settings() const;  // as when it was recorded
-  bool holds() { return has_same_settings() && guards_.first_changed() < 0; }
+  bool holds() { return has_same_settings() && guards_.first_changed() < 0 && gradients_are_apart(); }
   bool arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const;
   bool sources_of(const py::tuple& arguments, const py::object& order, int64_t first, int64_t last,
                   int64_t size, std::vector<BatchSource>& sources) const;
@@ -147,6 +157,10 @@ class ArrayProgram {
   void forget_times();
   void count_changes() const;
   void release_held_gradients();
+  void renew(Gradient& gradient);
+  std::vector<py::object> find_gradients();
+  bool gradients_are_apart() const;
+  bool finds(const char* first, const char* last) const;  // a gradient there
   void set_gradients() const;
   void watch();
   void add_result(const ArrayRecording& recording, py::handle result, Regions& regions);
@@ -166,6 +180,8 @@ class ArrayProgram {
   std::vector<PyObject*> reached_;  // Tensors that guards hold
   Guards guards_;
   std::vector<Gradient> gradients_;
+  std::vector<Found> found_;
+  std::vector<const char*> fixed_;  // where other persistent memory begins
   py::object renew_;
   std::vector<std::pair<py::list, py::object>> changed_;  // cell and array of each
   struct Watched {

@@ -140,9 +140,14 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
   for (const ResultForm& form : results_)
     if (form.output < 0 || form.ndim == kMaxDims) return py::none();
   const Turn turn(*this);
+  for (const Found& f : found_)  // one batch would find what the one before has left
+    for (const Gradient& g : gradients_)
+      if (g.leaf.is(f.leaf)) return py::none();
   if (count < 1 || !holds() || !sources_of(arguments, order, first, first + count, size, sources))
     return py::none();
   release_held_gradients();
+  const std::vector<py::object> found = find_gradients();
+  if (found.size() != found_.size()) return py::none();
   watch();
   int64_t bytes = 1;
   for (int i = 0; i < outputs_; ++i) bytes += static_cast<int64_t>(program_->output_bytes(i));

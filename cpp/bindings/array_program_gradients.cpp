@@ -1,8 +1,22 @@
 // Gradients that a replay leaves: the caller may keep them.
+#include <algorithm>
+
 #include "bindings/array_program.h"
 #include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
+namespace {
+
+// Null: it has none.
+char* address_of_gradient(const py::object& leaf) {
+  const TensorSlots slots = TensorSlots::of(leaf);
+  const Held tensor = slot_of(leaf.ptr(), slots.grad);
+  if (tensor.is_none()) return nullptr;
+  return static_cast<char*>(PyArray_DATA(as_array(slot_of(tensor.ptr(), slots.array))));
+}
+
+}  // namespace
+
 // References that are not the caller's: ours, the leaf's `grad`, the tensor's own, and the one of the cell
 // that counts its changes.
 bool Gradient::is_held() const {
@@ -30,13 +44,71 @@ void ArrayProgram::set_gradients() const {
 
 // What the caller has kept of the last run keeps its values: the next run writes elsewhere.
 void ArrayProgram::release_held_gradients() {
-  for (Gradient& g : gradients_) {
-    if (g.kept < 0 || !g.is_held()) continue;
-    g.tensor = renew_(g.tensor);
-    char* data = static_cast<char*>(PyArray_DATA(as_array(py::object(g.tensor.attr("_array")))));
-    g.data = data;
-    program_->set_kept(g.kept, data);
+  for (Gradient& g : gradients_)
+    if (g.kept >= 0 && g.is_held()) renew(g);
+}
+
+void ArrayProgram::renew(Gradient& g) {
+  g.tensor = renew_(g.tensor);
+  char* data = static_cast<char*>(PyArray_DATA(as_array(py::object(g.tensor.attr("_array")))));
+  g.data = data;
+  program_->set_kept(g.kept, data);
+}
+
+void ArrayProgram::let_move(const py::list& found) {
+  const Turn turn(*this);
+  for (py::handle item : found) {
+    const auto t = py::reinterpret_borrow<py::tuple>(item);
+    const int buffer = t[1].cast<int>();
+    const Buffer& b = program_->buffers()[buffer];
+    found_.push_back({t[0], program_->let_move(buffer), b.address, static_cast<int64_t>(b.bytes)});
   }
+  for (const Buffer& b : program_->buffers())
+    if (b.role == Role::persistent && b.kept < 0) fixed_.push_back(b.address);
+  std::sort(fixed_.begin(), fixed_.end());
+}
+
+// Whether no gradient that may move is that of two leaves, or memory that the program uses otherwise. Their
+// guards hold, so each array is the only one on its memory.
+bool ArrayProgram::gradients_are_apart() const {
+  std::vector<char*> all;
+  for (const Found& f : found_) {
+    all.push_back(address_of_gradient(f.leaf));
+    if (std::binary_search(fixed_.begin(), fixed_.end(), all.back())) return false;
+  }
+  std::sort(all.begin(), all.end());
+  return std::adjacent_find(all.begin(), all.end()) == all.end();
+}
+
+bool ArrayProgram::finds(const char* first, const char* last) const {
+  return std::any_of(found_.begin(), found_.end(), [&](const Found& f) {
+    const char* data = address_of_gradient(f.leaf);
+    return data < last && first < data + f.bytes;
+  });
+}
+
+// Points the program at the gradients that the leaves have now: their arrays, which the caller holds during
+// a run. Fewer where another thread has just dropped one. Where the last run has left one, this run leaves it
+// elsewhere.
+std::vector<py::object> ArrayProgram::find_gradients() {
+  std::vector<py::object> arrays;
+  for (const Found& f : found_) {
+    const Held tensor = slot_of(f.leaf.ptr(), TensorSlots::of(f.leaf).grad);
+    if (tensor.is_none()) break;
+    arrays.push_back(py::object(py::reinterpret_borrow<py::object>(tensor.ptr()).attr("_array")));
+    char* data = static_cast<char*>(PyArray_DATA(as_array(arrays.back())));
+    for (Gradient& g : gradients_)
+      if (g.kept >= 0 && g.data == data) renew(g);
+    program_->set_kept(f.kept, data);
+  }
+  return arrays;
+}
+
+py::object ArrayProgram::make_result(const ResultForm& form, const std::vector<py::object>& memory) const {
+  if (form.output >= 0) return form.make(memory[form.output]);
+  for (const Gradient& g : gradients_)
+    if (g.kept == form.kept) return form.make(py::object(g.tensor.attr("_array")));
+  fail_value("program", "got a result that is a gradient of no leaf");
 }
 
 void ArrayProgram::adopt_gradients() {

@@ -86,6 +86,7 @@ void register_program(py::module_& m) {
       .def("set_call", &ArrayProgram::set_call,
            "(form: list[tuple[int, Any]], gradients: list[tuple[Any, Any, int]], changed: list[Any], renew: "
            "Callable[[Any], Any], reached: list[Any], /) -> None")
+      .def("let_move", &ArrayProgram::let_move, "(found: list[tuple[Any, int]], /) -> None")
       .def("set_guards", &ArrayProgram::set_guards, "(guards: list[tuple[int, Any, Any, Any]], /) -> None")
       .def("overlaps", &ArrayProgram::overlaps, "(arrays: tuple[Array, ...], /) -> bool")
       .def("is_current", &ArrayProgram::is_current)

@@ -165,7 +165,7 @@ int64_t gradient_address(PyObject* leaf, bool adds) {
   if (gradient.is_none()) return 0;
   const Held array = slot_of(gradient.ptr(), slots.array), cell = slot_of(gradient.ptr(), slots.cell);
   const int own = 1 + kHeldReferences;
-  if (adds && Py_REFCNT(array.ptr()) > own + item_of(cell.ptr(), 1).is(array)) return -1;
+  if (adds && Py_REFCNT(array.ptr()) > own + item_of(cell.ptr(), 1).is(array)) return -2;
   return reinterpret_cast<int64_t>(PyArray_DATA(as_array(array)));
 }
 
@@ -173,12 +173,27 @@ int64_t gradient_address(PyObject* leaf, bool adds) {
 
 // Two threads may look for them at once, and find the same.
 TensorSlots TensorSlots::of(py::handle tensor) {
-  static std::atomic<int64_t> array{0}, cell{0}, grad{0};
+  static std::atomic<int64_t> array{0}, cell{0}, grad{0}, requires_grad{0};
   if (array.load(std::memory_order_acquire) == 0) {
     cell = slot_offset(tensor, py::str("_cell")), grad = slot_offset(tensor, py::str("_grad"));
+    requires_grad = slot_offset(tensor, py::str("_requires_grad"));
     array = slot_offset(tensor, py::str("_array"));
   }
-  return {array, cell.load(std::memory_order_relaxed), grad.load(std::memory_order_relaxed)};
+  return {array, cell.load(std::memory_order_relaxed), grad.load(std::memory_order_relaxed),
+          requires_grad.load(std::memory_order_relaxed)};
+}
+
+bool has_gradient(PyObject* leaf) {
+  const TensorSlots slots = TensorSlots::of(leaf);
+  const Held gradient = slot_of(leaf, slots.grad), own = slot_of(leaf, slots.array);
+  if (gradient.is_none() || gradient_address(leaf, true) < 0) return false;
+  if (slot_of(gradient.ptr(), slots.requires_grad).ptr() != Py_False) return false;
+  const Held found = slot_of(gradient.ptr(), slots.array);
+  PyArrayObject *a = as_array(found), *b = as_array(own);
+  if (PyArray_TYPE(a) != PyArray_TYPE(b) || PyArray_NDIM(a) != PyArray_NDIM(b)) return false;
+  return PyArray_CompareLists(PyArray_DIMS(a), PyArray_DIMS(b), PyArray_NDIM(a)) &&
+         PyArray_CompareLists(PyArray_STRIDES(a), PyArray_STRIDES(b), PyArray_NDIM(a)) &&
+         PyArray_ISBEHAVED(a) && PyArray_CHKFLAGS(a, NPY_ARRAY_OWNDATA);
 }
 
 bool same_value(PyObject* a, PyObject* b) {
@@ -225,7 +240,7 @@ bool Guard::holds() {
     case GuardKind::array:
       return same_array(o, e);
     case GuardKind::gradient:
-      return gradient_address(o, !key.is_none()) == number;
+      return number < 0 ? has_gradient(o) : gradient_address(o, !key.is_none()) == number;
     case GuardKind::call: {
       const auto found = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(o));
       if (!found) PyErr_Clear();

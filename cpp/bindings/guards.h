@@ -29,7 +29,7 @@ enum class GuardKind : int64_t {
   function,  // code, defaults and keyword defaults of owner are those of expected, a tuple
   array,     // shape, dtype and elements of owner, a NumPy array, are those of expected
   gradient,  // the gradient of owner, a Tensor, begins at the address `expected`, and nothing else refers
-             // to its array; 0: there is none
+             // to its array; 0: there is none; -1: it may move (`has_gradient`)
   call,      // owner() gives expected
 };
 
@@ -67,10 +67,13 @@ class Guards {
 
 // The slots of a Tensor, read directly: an attribute lookup takes ten times as long.
 struct TensorSlots {
-  int64_t array, cell, grad;  // offsets
+  int64_t array, cell, grad, requires_grad;  // offsets
 
   static TensorSlots of(py::handle tensor);  // any Tensor: they are the same for all
 };
+
+// Whether it has a gradient in the layout of the leaf, in memory that nothing else refers to.
+bool has_gradient(PyObject* leaf);
 
 // One value, by the rule above.
 bool same_value(PyObject* a, PyObject* b);

@@ -245,6 +245,18 @@ void Program::set_kept(int number, char* data) {
   redirect(kept_[number], data);
 }
 
+int Program::let_move(int buffer) {
+  Slot slot;
+  slot.data = buffers_[buffer].address;
+  for (Instruction& i : instructions_)
+    for (const Use& use : i.uses)
+      if (use.region == buffer)
+        slot.views.emplace_back(reinterpret_cast<char**>(i.call.get() + use.view.position), use.offset);
+  kept_.push_back(std::move(slot));
+  kept_regions_.push_back(buffer);
+  return buffers_[buffer].kept = static_cast<int>(kept_.size()) - 1;
+}
+
 void Program::redirect(Slot& slot, char* data) {
   if (slot.data == data) return;
   slot.data = data;

@@ -48,7 +48,7 @@ struct Buffer {
   int first = -1, last = -1;  // instructions that use it
   size_t offset = 0;          // of temporaries in the arena, of prepared ones among themselves
   bool watched = false;       // a change of it is followed by renew()
-  int kept = -1;              // of a gradient that the step leaves: its place in Regions::kept
+  int kept = -1;              // of a gradient that the step leaves, or that moves: the number for set_kept()
 };
 
 struct ProgramMemory {
@@ -76,6 +76,8 @@ class Program {
   size_t output_bytes(int number) const { return outputs_[number].bytes; }
   // Other memory for one of Regions::kept: the caller still holds what the last run left there.
   void set_kept(int number, char* data);
+  // Lets a persistent buffer move, too: its number for set_kept().
+  int let_move(int buffer);
   // Both return the check that failed, or null. Nothing after a failed check has run, and what outlives a run
   // is as it was before.
   // may_stop: a long run ends where a signal asks for it (base/interrupt.h), but only before the first

@@ -7,13 +7,19 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.memory import plain
+from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.views import FLAG, UNWATCHED
 
 
 def set_grad(tensor: Any, value: Any) -> None:
-    if value is None:
-        tensor._grad = None
-        return
+    if value is not None:
+        _check_grad(tensor, value)
+    if recordings and (recording := current()) is not None:
+        recording.sets_gradient(tensor)
+    tensor._grad = value
+
+
+def _check_grad(tensor: Any, value: Any) -> None:
     if not hasattr(value, "_cell"):
         raise TypeError(f"[grad] got {type(value).__name__}; expected a Tensor or None")
     array, own = value._array, tensor._array
@@ -23,7 +29,6 @@ def set_grad(tensor: Any, value: Any) -> None:
         raise RuntimeError(f"[grad] got a gradient of shape {array.shape}; expected {own.shape}")
     if array.dtype != own.dtype:
         raise RuntimeError(f"[grad] got a gradient of dtype {array.dtype}; expected {own.dtype}")
-    tensor._grad = value
 
 
 def set_requires_grad(tensor: Any, value: bool, name: str = "requires_grad") -> None:

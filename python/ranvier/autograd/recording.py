@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import weakref
 from _thread import _local as local  # as in mode.py
 from typing import Any
 
@@ -30,11 +29,9 @@ class Recording:
         reads: the Python code that ran (`program/reads.py`).
         fault: the first reason why the run cannot be replayed, or "".
         passing: this run is an exception: it is not replayed, but a later one may be.
-        leaves: (tensor, gradient before, weak reference to its array, whether the run had not dropped it) of
-            each tensor that got a gradient, by id.
+        leaves: (tensor, its gradient before the run, whether the run first adds to that) of each tensor whose
+            gradient the run makes, adds to, sets or drops, by id.
         changed: tensors that outlive the run and were changed in place.
-        zeroed: tensors whose gradients the run itself has dropped.
-        dropped: (tensor, array) of those gradients.
         arguments: the arrays among the arguments.
         modules: the modules that were called.
         plans: (plan, optimizer, group) of each optimizer step.
@@ -46,10 +43,8 @@ class Recording:
         self.reads: Any = None
         self.fault = ""
         self.passing = False
-        self.leaves: dict[int, tuple[Any, Any, Any, bool]] = {}
+        self.leaves: dict[int, tuple[Any, Any, bool]] = {}
         self.changed: dict[int, Any] = {}
-        self.zeroed: dict[int, Any] = {}
-        self.dropped: dict[int, tuple[Any, Any]] = {}
         self.arguments: list[Any] = []
         self.modules: dict[int, Any] = {}
         self.plans: list[tuple[Any, Any, Any]] = []
@@ -68,16 +63,13 @@ class Recording:
 
     def gets_gradient(self, leaf: Any) -> None:
         """Called before a gradient is added to that of a leaf."""
-        if id(leaf) not in self.leaves:
-            grad = leaf.grad
-            array = None if grad is None else weakref.ref(grad._array)  # autograd counts the references to it
-            self.leaves[id(leaf)] = leaf, grad, array, id(leaf) not in self.zeroed
+        if id(leaf) not in self.leaves:  # no reference to the array: autograd counts them
+            self.leaves[id(leaf)] = leaf, leaf.grad, True
 
-    def drops_gradient(self, leaf: Any) -> None:
-        """Called before the gradient of a leaf is set to None."""
-        self.zeroed[id(leaf)] = leaf
-        if leaf.grad is not None and id(leaf) not in self.leaves:
-            self.dropped.setdefault(id(leaf), (leaf, leaf.grad._array))
+    def sets_gradient(self, leaf: Any) -> None:
+        """Called before the gradient of a leaf becomes another Tensor, or None."""
+        if id(leaf) not in self.leaves:
+            self.leaves[id(leaf)] = leaf, leaf.grad, False
 
     def changes(self, tensor: Any) -> None:
         """Called after a change in place: replays count it, too, of tensors that outlive the step."""

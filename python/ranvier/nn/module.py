@@ -288,8 +288,6 @@ class Module(HookRegistration):
         """Drops the gradients of all parameters, or fills them with zeros."""
         for parameter in self.parameters():
             if set_to_none or parameter.grad is None:
-                if recordings and (recording := current()) is not None:
-                    recording.drops_gradient(parameter)
                 parameter.grad = None
             else:
                 parameter.grad.zero_()

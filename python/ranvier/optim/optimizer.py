@@ -128,7 +128,7 @@ class Optimizer:
             for p in group["params"]:
                 if set_to_none:
                     if recordings and (recording := current()) is not None:
-                        recording.drops_gradient(p)
+                        recording.sets_gradient(p)
                     p._grad = None
                 elif p.grad is not None:
                     if p.grad.requires_grad:

@@ -26,7 +26,7 @@ from ranvier.program.cache import ProgramCache
 from ranvier.program.errors import CaptureError, callers_level
 from ranvier.program.library import STATE
 from ranvier.program.methods import Methods
-from ranvier.program.program import EARLIER, Entry, Program
+from ranvier.program.program import EARLIER, Program
 from ranvier.program.reads import Reads, looks_at_class
 from ranvier.program.record import detached, record
 from ranvier.program.required import difference, require_recorded
@@ -338,7 +338,6 @@ class CompiledFunction(Methods):
         began = time.perf_counter()
         self._cache.take(key, program)
         settings = program.settings()
-        entry = program.entry()
         core = None if self._verify is False else program.core
         try:
             read = program.reads_users
@@ -354,7 +353,7 @@ class CompiledFunction(Methods):
         try:
             require_recorded(recording, result, self._forward_only)
             result = result if self._keeps_tapes else detached(result)
-            checked = self._compared(program, recording, settings, entry, result)
+            checked = self._compared(program, recording, settings, result)
             if checked is None:
                 checked = self._program(recording, copies, args, kwargs, result)
                 checked.renewed = True
@@ -370,9 +369,7 @@ class CompiledFunction(Methods):
         self._cache.checked(self._check_took)
         return result
 
-    def _compared(
-        self, program: Program, recording: Recording, settings: Any, entry: Entry, result: Any
-    ) -> Program | None:
+    def _compared(self, program: Program, recording: Recording, settings: Any, result: Any) -> Program | None:
         """The program for the next calls; None where it has to be made anew from this run.
 
         Raises CaptureError where the eager run was another than the replay.
@@ -381,7 +378,7 @@ class CompiledFunction(Methods):
         if (other and not program.renewed) or changed.startswith(f"{STATE} of "):
             return None  # the first run had something to set up, or this one
         fault = difference(program, recording, settings, changed, other)
-        fault = fault or program.accept(recording, entry, changed in ("", EARLIER))
+        fault = fault or program.accept(recording, changed in ("", EARLIER))
         if fault:
             raise CaptureError(f"[compile] {fault}", result)
         program.checks += 1

@@ -13,7 +13,18 @@ from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
 
-__all__ = ["address_of", "carried_over", "forget_local", "given", "is_there", "renewed", "shared"]
+__all__ = [
+    "address_of",
+    "before",
+    "carried_over",
+    "forget_local",
+    "given",
+    "has",
+    "movable",
+    "odd",
+    "renewed",
+    "shared",
+]
 
 
 def forget_local(recording: Recording) -> None:
@@ -32,31 +43,60 @@ def address_of(array: Array) -> int:
 
 def carried_over(recording: Recording) -> list[tuple[Any, int]]:
     """(leaf, address of its gradient before the step, or 0) where the step adds to it, or reads it."""
-    added = [
-        (leaf, 0 if (before := None if array is None else array()) is None else address_of(before))
-        for leaf, _, array, carried in recording.leaves.values()
-        if carried
+    return [
+        (leaf, 0 if grad is None else address_of(grad._array))
+        for leaf, grad, added in recording.leaves.values()
+        if added or (grad is not None and recording.core.region_of(grad._array) >= 0)
     ]
-    core = recording.core
-    read = [
-        (leaf, address_of(array)) for leaf, array in recording.dropped.values() if core.region_of(array) >= 0
-    ]
-    return added + read
 
 
 def given(recording: Recording, tensors: list[Tensor]) -> list[tuple[Tensor, int]]:
     """(tensor, address of its gradient) where the step uses a gradient that it does not make."""
-    core, own = recording.core, recording.leaves.keys() | recording.zeroed.keys()
+    core, own = recording.core, recording.leaves
     arrays = [(t, t.grad._array) for t in tensors if id(t) not in own and t.grad is not None]
-    return [
+    used = [
         (t, address_of(array))
         for t, array in arrays
         if core.region_of(array) >= 0 and core.kind_of(array) == "persistent"
     ]
+    groups = [group["params"] for *_, group in recording.plans]
+    return used + [(p, 0) for group in groups for p in group if id(p) not in own and p.grad is None]
 
 
-def is_there(t: Tensor) -> bool:
+def movable(recording: Recording, tensors: list[Tensor], others: list[Tensor]) -> list[tuple[Tensor, int]]:
+    """(tensor, region of its gradient before the step) where a replay may find that in other memory.
+
+    others: Tensors that the step reads or returns otherwise.
+    """
+    core, found = recording.core, {}
+    taken = {core.region_of(t._array) for t in others}
+    for t in tensors:
+        if (grad := before(recording, t)) is None:
+            continue
+        a, region = grad._array, core.region_of(grad._array)
+        if region in found or region < 0 or core.kind_of(a) != "persistent" or not a.flags.owndata:
+            taken.add(region)
+        elif (a.shape, a.strides, a.dtype) == (t.shape, t._array.strides, t.dtype):
+            found[region] = t
+    return [(t, region) for region, t in found.items() if region not in taken]
+
+
+def before(recording: Recording, t: Tensor) -> Tensor | None:
+    """Its gradient at the beginning of the step."""
+    return recording.leaves[id(t)][1] if id(t) in recording.leaves else t.grad
+
+
+def has(t: Tensor) -> bool:
     return t.grad is not None
+
+
+def odd(recording: Recording, gradients: list[tuple[Tensor, Tensor]]) -> str:
+    """Why a replay could not leave these (leaf, gradient), or ""."""
+    for leaf, grad in gradients:
+        made = recording.core.kind_of(grad._array) == "temporary"
+        if made == (grad is recording.leaves[id(leaf)][1]):  # another's Tensor, or other memory for its own
+            return "the step makes a Tensor that it has not made a gradient, or changes its data; clone() it"
+    return ""
 
 
 def shared(arrays: list[Array]) -> str:

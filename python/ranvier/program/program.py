@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,10 +28,9 @@ from ranvier.program.required import holds_any, require_replayable
 from ranvier.program.signature import NO_CALL, Place, filled, flattened, is_array
 from ranvier.program.walk import Walk
 
-__all__ = ["EARLIER", "Entry", "Program"]
+__all__ = ["EARLIER", "Program"]
 
 Array = np.ndarray[Any, Any]
-Entry = Sequence[tuple[Tensor, Array | None]]
 _FEW = 2e-5  # seconds
 _GUARDED = 0.015  # guards may take such a part of the time of the recording
 EARLIER = "the gradient of an earlier step"
@@ -86,7 +84,7 @@ class Program:
         outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
         of_gradients.forget_local(recording)
         gradients = [(leaf, leaf.grad) for leaf, *_ in recording.leaves.values() if leaf.grad is not None]
-        dropped = [p for p in recording.zeroed.values() if p.grad is None]
+        dropped = [leaf for leaf, *_ in recording.leaves.values() if leaf.grad is None]
         kept = [g._array for _, g in gradients if recording.core.kind_of(g._array) == "temporary"]
         require_replayable(recording, kinds, outputs + kept, result)
         self._modules = _lasting(recording.modules)
@@ -99,9 +97,9 @@ class Program:
         self._leaves = [leaf for leaf, _ in gradients]
         self._carried = of_gradients.carried_over(recording)
         self._found, self.reads_users = walk, walk is None  # what the step leads to
-        self._begins_with: list[tuple[Tensor, int | None]] = []
-        self._has: list[Tensor] = []  # those that had a gradient
+        self._moves: dict[int, Tensor] | None = None  # those whose gradient may be in other memory
         fault = self.guard(recording, holds=walk is not None) or of_gradients.shared(kept)
+        fault = fault or of_gradients.odd(recording, gradients)
         if not fault and any(np.may_share_memory(t._array, a) for t in self._walk.tensors for a in arguments):
             fault = "an argument shares memory with a Tensor that the step reads otherwise, too; pass a copy"
         if not fault and holds_any(result, self._walk.seen):
@@ -110,8 +108,8 @@ class Program:
             )
         if fault:
             raise CaptureError(f"[compile] {fault}", result)
-        before = {key: grad for key, (_, grad, *_) in recording.leaves.items()}
-        carried = {id(grad) for _, grad in gradients}
+        before = {key: grad for key, (_, grad, _) in recording.leaves.items()}
+        carried = {id(grad) for _, grad in gradients} | set(map(id, before.values()))
         number = {id(array): i for i, array in enumerate(kept)}
         left = [
             (leaf, grad, number.get(id(grad._array), -1))
@@ -130,21 +128,14 @@ class Program:
         return m.arena + m.workspace + m.made + m.prepared
 
     # --- guards
-    def guard(self, recording: Recording, entry: Entry = (), holds: bool = False) -> str:
+    def guard(self, recording: Recording, holds: bool = False) -> str:
         """Finds what the step has read, for the core to compare before each replay; "" or why it cannot.
 
-        recording: a run of it. entry: the gradients that it began with.
-        holds: all that was found before is as it was, except gradients.
+        recording: a run of it. holds: all that was found before is as it was, except gradients.
         """
         if not (holds and self._reads.include(recording.reads)):
             self._found = None
         self._reads.add(recording.reads)
-        self._has = [t for t, array in entry if array is not None]
-        self._begins_with = [
-            (t, None if array is None else of_gradients.address_of(array))
-            for t, array in entry
-            if array is None or recording.core.region_of(array) >= 0
-        ]
         if self._found is None:
             self._found = Walk(self._reads, self._forward_only)
             self._found.run([*self._roots, *[(m, f"a layer {type(m).__name__}") for m in self._modules]])
@@ -157,21 +148,31 @@ class Program:
         guard_hooks(walk, self._leaves)
         walk.drain()
         walk.refuse_unreached()
-        for leaf, address in [*self._carried, *self._begins_with]:  # last, since they may move
-            walk.add(Kind.GRADIENT, leaf, "grad", address or 0, EARLIER)
-        updated = [p for plan, *_ in self.plans for p in plan.active]
-        for leaf, address in of_gradients.given(recording, [*updated, *walk.tensors]):
-            walk.add(Kind.GRADIENT, leaf, None, address, EARLIER)
-        for t in self._has:
-            walk.add(Kind.CALL, functools.partial(of_gradients.is_there, t), "", True, EARLIER)
-        self._tensors = walk.tensors if walk.reads_gradients else []
+        self._guard_gradients(recording, walk)  # last, since they may move
         self.core.set_guards(walk.guards)
         return walk.fault
 
-    def entry(self) -> Entry:
-        """The gradients at the beginning of a call, where the step's own code names `grad`."""
-        carried = {id(leaf) for leaf, _ in self._carried}
-        return [(t, None if t.grad is None else t.grad._array) for t in self._tensors if id(t) not in carried]
+    def _guard_gradients(self, recording: Recording, walk: Walk) -> None:
+        updated = [p for plan, *_ in self.plans for p in plan.active]
+        if self._moves is None:
+            used = {id(t): t for t in [*updated, *(leaf for leaf, _ in self._carried)]}
+            others = [*walk.tensors, *(t for t in self._fixed if t is not None)]
+            moves = of_gradients.movable(recording, list(used.values()), others)
+            self._moves = {id(leaf): leaf for leaf, _ in moves}
+            self.core.let_move(moves)
+        for leaf in self._moves.values():
+            walk.add(Kind.GRADIENT, leaf, "grad", -1, EARLIER)
+        carried = {id(leaf): address for leaf, address in self._carried}
+        for leaf, address in self._carried:
+            if id(leaf) not in self._moves:
+                walk.add(Kind.GRADIENT, leaf, "grad", address, EARLIER)
+        for leaf, address in of_gradients.given(recording, [*updated, *walk.tensors]):
+            if id(leaf) not in self._moves:
+                walk.add(Kind.GRADIENT, leaf, None, address, EARLIER)
+        for t in walk.tensors if walk.reads_gradients else ():  # the step may ask whether there is one
+            if id(t) not in carried and id(t) not in self._moves:
+                has = of_gradients.before(recording, t) is not None
+                walk.add(Kind.CALL, functools.partial(of_gradients.has, t), "", has, EARLIER)
 
     def changed(self) -> str:
         """The first guarded value that has changed, in words; "" where none has."""
@@ -183,14 +184,13 @@ class Program:
         held = {id(t) for t in self._walk.tensors}
         return any(id(x) in held and is_array(x) for x in args)
 
-    def accept(self, recording: Recording, entry: Entry, holds: bool) -> str:
+    def accept(self, recording: Recording, holds: bool) -> str:
         """Takes in what another run has read, after which replays go on; "" or why they cannot.
 
         holds: all that was found before is as it was, except gradients.
         """
-        fault = self.guard(recording, entry, holds)
+        fault = self.guard(recording, holds)
         recording.leaves.clear()  # adopt_gradients counts the references to them
-        recording.dropped.clear()
         self.core.adopt_gradients()
         if not fault and self.took and self.guards_take() > _GUARDED * self.took:
             fault = (
