@@ -322,3 +322,33 @@ def test_gradients_that_a_replay_could_not_set(text, step):
     p.grad = rv.ones(3)
     with pytest.raises(rv.CaptureError, match=text):
         rv.compile(lambda x: step(p, x), strict=True)(rv.ones(3))
+
+
+@pytest.mark.parametrize("bad", [[4], [5, 6], [3, 9]])
+def test_a_check_that_fails_leaves_moved_gradients_as_the_eager_step_does(bad):
+    def step(s, z, x, shares):
+        s.of_g.zero_grad()
+        s.fake_is_real(z).backward()
+        s.of_g.step()
+        after = shares + 0 * s.d[0].weight.grad.sum()  # so that they are checked after the gradients' change
+        F.binary_cross_entropy(after, rv.full((3,), 0.5))
+        s.of_d.zero_grad()
+        s.is_right(z, x).backward()
+        s.of_d.step()
+
+    def outcome(run, *arguments):
+        try:
+            return run(*arguments)
+        except ValueError as error:
+            return str(error)
+
+    eager = Pair()
+    pair = copy.deepcopy(eager)
+    fast = rv.compile(lambda *arguments: step(pair, *arguments))
+    for number, (z, x) in enumerate(batches(0)):
+        shares = rv.tensor([0.5, 1.5 if number in bad else 0.25, 1.0])
+        expected = outcome(step, eager, z, x, shares)
+        assert outcome(fast, z, x, shares) == expected, number
+        assert (expected is not None) == (number in bad)
+        assert bits(pair) == bits(eager), number
+    assert len(fast.programs) == 2
