@@ -7,6 +7,7 @@ constant for the second backward.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -123,10 +124,20 @@ class Freed(Function):
 
     def __init__(self, text: str) -> None:
         self.recorded, self.released, self.hooks, self.outputs, self.text = True, True, None, 1, text
-        self.edges = self.needs = self.versions = self.changes = ()
+        self.edges, self.needs, self.versions, self.changes = (None,), (False,), (), ()
 
     def __repr__(self) -> str:
         return self.text
+
+
+@functools.lru_cache(maxsize=256)
+def _freed_class(name: str) -> type[Freed]:
+    return type(name, (Freed,), {})
+
+
+def freed(text: str) -> Freed:
+    """A Freed whose class has the name of the Function that made the result: `<Sum>`."""
+    return _freed_class(text.strip("<>").partition("[")[0])(text)
 
 
 def cut(x: Tensor) -> Tensor:

@@ -201,7 +201,10 @@ class CompiledFunction(Methods):
             why = f"the step depends on {much}, too many to be compared in each call"
             return self._declined("large", why, args, kwargs)
         arrays: list[Any] = []
-        key = signature(args, kwargs, arrays), environment()
+        try:
+            key = signature(args, kwargs, arrays), environment()
+        except RecursionError:  # a container that holds itself
+            return self._eager(args, kwargs)
         if is_watched_mode() or hash(key) in self._cache.refused:
             return self._timed(key, args, kwargs)
         if not all(map(keeps_strides, arrays)):

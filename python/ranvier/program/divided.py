@@ -6,6 +6,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable
+from enum import Enum
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 from weakref import ref
@@ -16,10 +17,10 @@ from ranvier.autograd.recording import current, package, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.program.compiled import CompiledFunction
 from ranvier.program.errors import CaptureError
+from ranvier.program.kinds import PLAIN
 from ranvier.program.program import Program
 from ranvier.program.reads import Reads, names_of
 from ranvier.program.regions import CALLED, RESULTS, Region, code_of, divided, parsed, statements_with
-from ranvier.program.required import not_plain
 from ranvier.program.signature import flattened
 
 __all__ = ["CompiledStep"]
@@ -36,18 +37,33 @@ def results(given: tuple[Any, ...], names: tuple[str, ...], made: tuple[Any, ...
     places: list[Any] = []
     values: list[Any] = []
     arrays: list[Any] = []
+    recording = current() if recordings else None
     for name, x in zip(names, made, strict=True):
         place = _place(x, given)
-        tensors = [] if place else _tensors_of(x)
         places.append(place)
         values.append(None if place else x)
-        recording = current() if recordings else None
-        if recording and not recording.fault:
-            shares = any(np.may_share_memory(t._array, a) for t in tensors for a in arrays)
-            other = "a view of another variable" if shares else not_plain(values[-1])
+        if recording is not None and not place and not recording.fault:
+            other = _unlike(x, arrays, recording)
             recording.fault = f"the step names {name}, {other}" if other else ""
-        arrays += [t._array for t in tensors]
+        arrays += [] if place else [t._array for t in _tensors_of(x)]
     return tuple(places), tuple(values)
+
+
+def _unlike(x: Any, arrays: list[Any], recording: Any) -> str:
+    """Why a replay would not give the statements after a region what it gives them now; or ""."""
+    if type(x) is tuple:
+        return next(filter(None, [_unlike(item, arrays, recording) for item in x]), "")
+    if not isinstance(x, Tensor):
+        plain = x is None or type(x) in PLAIN or isinstance(x, (np.generic, Enum))
+        return "" if plain else f"a {type(x).__name__}, which a replay would not make again"
+    gradients = [leaf.grad._array for leaf, *_ in recording.leaves.values() if leaf.grad is not None]
+    if any(np.may_share_memory(x._array, other) for other in [*arrays, *gradients]):
+        return "which shares memory with another variable or with a gradient"
+    if recording.core.kind_of(x._array) == "temporary" and (
+        x._grad is not None or (x._requires_grad and x._grad_fn is None) or x.__dict__
+    ):
+        return "a Tensor with a gradient or an attribute of its own"
+    return ""
 
 
 def _tensors_of(x: Any) -> list[Tensor]:
@@ -86,6 +102,9 @@ class CompiledStep(CompiledFunction):
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._parts is None or (recordings and current() is not None):
             return super()._eager(args, kwargs)
+        if self._division is not None and self._division.is_stale():
+            self._forget()
+            return self(*args, **kwargs)
         return self._parts(*args, **kwargs)
 
     @property
@@ -195,6 +214,8 @@ class Division:
         function = function.__func__ if isinstance(function, MethodType) else function
         self._function: Any = function
         self._node = parsed(function) if isinstance(function, FunctionType) else None
+        if self._node is not None:
+            self._was = function.__code__, function.__defaults__, function.__kwdefaults__
         self._lines: set[int] = set()  # that stay in Python
         self._calling: set[int] = set()  # ... where a function that they call is the reason
         self._count, self.why = 0, ""
@@ -223,12 +244,19 @@ class Division:
             self._lines |= lines
             self._calling |= lines & calling
             self._count += 1
-            made, regions = divided(node, self._function.__code__, self._lines, self._calling)
+            made, regions = divided(node, self._function, self._lines, self._calling)
             regions = regions if self._count < _MOST_CUTS else []
             parts = self._made(made, regions)
             step.divided(parts if regions or self._calling else None)
         self.tell()
         return True
+
+    def is_stale(self) -> bool:
+        """Whether the function has other code or defaults now."""
+        f = self._function
+        return any(
+            a is not b for a, b in zip((f.__code__, f.__defaults__, f.__kwdefaults__), self._was, strict=True)
+        )
 
     def all(self) -> list[CompiledFunction]:
         """The regions, and the functions that are called outside of them."""

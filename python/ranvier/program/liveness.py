@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 __all__ = ["Bound", "Live", "blocks_of", "names_in"]
@@ -24,15 +24,20 @@ def names_in(nodes: Iterable[ast.AST]) -> tuple[set[str], set[str]]:
         node = stack.pop()
         if isinstance(node, _SCOPES):
             read, bound = names_in(ast.iter_child_nodes(node))
+            bound -= {name for n in ast.walk(node) if isinstance(n, ast.Nonlocal) for name in n.names}
             loads |= read if isinstance(node, ast.ClassDef) else read - bound
             if hasattr(node, "name"):
                 stores.add(node.name)
             stack.extend(_evaluated_outside(node))
             continue
+        if isinstance(node, ast.AnnAssign) and node.value is None:
+            continue  # a declaration binds nothing
         if isinstance(node, ast.Name):
             (stores if isinstance(node.ctx, ast.Store) else loads).add(node.id)
         elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
             loads.add(node.target.id)
+        elif isinstance(node, ast.Nonlocal):
+            loads.update(node.names)
         elif isinstance(node, ast.arg):
             stores.add(node.arg)
         elif isinstance(node, ast.alias):
@@ -70,10 +75,15 @@ def _head(statement: Any) -> list[ast.AST]:
 
 
 class Live:
-    """Names that may be read before they are bound again; `after`: by the id of each statement."""
+    """Names that may be read before they are bound again; `after`: by the id of each statement.
 
-    def __init__(self) -> None:
+    passes: whether a ``with`` statement lets exceptions through.
+    """
+
+    def __init__(self, passes: Callable[[ast.With], bool]) -> None:
         self.after: dict[int, set[str]] = {}
+        self._passes = passes
+        self._jump: set[str] = set()  # live where `break` and `continue` of the innermost loop lead to
 
     def block(self, statements: list[ast.stmt], after: set[str]) -> set[str]:
         """The names that are live before the statements."""
@@ -83,42 +93,34 @@ class Live:
         return after
 
     def _before(self, statement: Any, after: set[str]) -> set[str]:
+        if isinstance(statement, (ast.Break, ast.Continue)):
+            return set(self._jump)
         if not blocks_of(statement):
             loads, stores = names_in([statement])
             return loads if isinstance(statement, ast.Return) else (after - stores) | loads
         loads, stores = names_in(_head(statement))
         if isinstance(statement, ast.If):
             return loads | self.block(statement.body, after) | self.block(statement.orelse, after)
-        if isinstance(statement, ast.With):
+        if isinstance(statement, ast.With) and self._passes(statement):
             return loads | (self.block(statement.body, after) - stores)
         # Loops come back to their beginning, and exceptions leave from anywhere: whatever is read inside
         # counts as read later.
         later = after | names_in([statement])[0]
+        outer = self._jump
+        if isinstance(statement, (ast.For, ast.While)):
+            self._jump = later
         for block in blocks_of(statement):
             self.block(block, later)
-        if isinstance(statement, (ast.For, ast.While)):
-            of_target = names_in([statement.target])[1] if isinstance(statement, ast.For) else set[str]()
-            inside = self._in_turn(statement, after, loads) - of_target
-            return after | loads | inside | Live().block(statement.orelse, after)
+        self._jump = outer
         return later
-
-    def _in_turn(self, statement: Any, after: set[str], loads: set[str]) -> set[str]:
-        """What is live at the beginning of the body of a loop."""
-        live = after | loads
-        while True:
-            if any(isinstance(n, (ast.Break, ast.Continue)) for n in ast.walk(statement)):
-                return live | names_in(statement.body)[0]
-            before = self.block(statement.body, live)
-            if before <= live:
-                return before
-            live |= before
 
 
 class Bound:
     """Names that are certainly bound; `before`: by the id of each statement."""
 
-    def __init__(self) -> None:
+    def __init__(self, passes: Callable[[ast.With], bool]) -> None:
         self.before: dict[int, set[str]] = {}
+        self._passes = passes
 
     def block(self, statements: list[ast.stmt], bound: set[str]) -> set[str]:
         """The names that are bound after the statements."""
@@ -132,15 +134,16 @@ class Bound:
             return bound - names_in(ast.walk(statement))[0]
         if not blocks_of(statement):
             return bound | names_in([statement])[1]
-        bound = bound | names_in(_head(statement))[1]
+        bound = bound | (set() if isinstance(statement, ast.For) else names_in(_head(statement))[1])
         if isinstance(statement, ast.If):
             branches = [statement.body, statement.orelse]
             ends = [self.block(b, set(bound)) for b in branches]
             ends = [e for b, e in zip(branches, ends, strict=True) if not (b and isinstance(b[-1], _LEAVES))]
             return set.intersection(*ends) if ends else bound
-        if isinstance(statement, ast.With):
+        if isinstance(statement, ast.With) and self._passes(statement):
             return self.block(statement.body, bound)
         target = names_in([statement.target])[1] if isinstance(statement, ast.For) else set[str]()
         for block in blocks_of(statement):
-            self.block(block, bound | target)
-        return bound
+            self.block(block, bound | (target if block is statement.body else set()))
+        caught = {handler.name for handler in getattr(statement, "handlers", ())}
+        return bound - caught  # the name of an exception is deleted

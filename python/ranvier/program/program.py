@@ -12,7 +12,7 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.program.gradients as of_gradients
 from ranvier.autograd import anomaly
-from ranvier.autograd.graph import Freed
+from ranvier.autograd.graph import freed
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
@@ -102,7 +102,8 @@ class Program:
         fault = fault or of_gradients.odd(recording, gradients)
         if not fault and any(np.may_share_memory(t._array, a) for t in self._walk.tensors for a in arguments):
             fault = "an argument shares memory with a Tensor that the step reads otherwise, too; pass a copy"
-        if not fault and holds_any(result, self._walk.seen):
+        groups = {id(g): g for _, optimizer, _ in self.plans for g in optimizer.param_groups}
+        if not fault and holds_any(result, self._walk.seen | groups):
             fault = (
                 "the step returns a list or dict that it reads, which a replay would copy; return what is new"
             )
@@ -273,7 +274,7 @@ class Program:
         tensors = [wrap(next(arrived)) if t is None else t for t in self._fixed]
         for t, tape in zip(tensors, self._tapes, strict=True):
             if tape and t._grad_fn is None:
-                t._requires_grad, t._grad_fn = True, Freed(tape)
+                t._requires_grad, t._grad_fn = True, freed(tape)
         return filled(self._form, tensors)
 
     def settings(self) -> list[tuple[float, ...]]:

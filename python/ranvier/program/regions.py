@@ -14,7 +14,7 @@ import functools
 import inspect
 import linecache
 from collections.abc import Iterable, Iterator
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from ranvier.program.liveness import Bound, Live, blocks_of, names_in
@@ -29,7 +29,6 @@ for _name in __future__.all_feature_names:
 _FRAMES = frozenset({"locals", "vars", "dir", "eval", "exec", "super", "_getframe", "currentframe", "stack"})
 _SUSPENDED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _SUSPENDS = (ast.Yield, ast.YieldFrom, ast.Await, ast.AsyncFor, ast.AsyncWith)
 _DECLARES = (ast.Global, ast.Nonlocal, ast.Delete)
 _LOOPS = (ast.For, ast.While)
@@ -48,9 +47,10 @@ class Region:
         ends: whether it ends with a `return` of the step.
     """
 
-    def __init__(self, number: int, node: ast.FunctionDef, lines: tuple[int, int], ends: bool) -> None:
-        self.name, self.node, self.lines, self.ends = f"__region_{number}__", node, lines, ends
-        self.key = lines, ast.dump(node.args)
+    def __init__(self, number: int, node: ast.FunctionDef, first: ast.stmt, last: ast.stmt) -> None:
+        self.name, self.node, self.ends = f"__region_{number}__", node, isinstance(last, ast.Return)
+        self.lines = first.lineno, last.end_lineno or last.lineno
+        self.key = (*self.lines, first.col_offset, last.end_col_offset, ast.dump(node.args))
 
 
 def parsed(function: FunctionType) -> ast.FunctionDef | None:
@@ -64,7 +64,7 @@ def parsed(function: FunctionType) -> ast.FunctionDef | None:
         tree = _tree("".join(lines))
         named = [n for n in ast.walk(tree) if type(n) is ast.FunctionDef and n.name == code.co_name]
         node = next((n for n in named if _first(n) == code.co_firstlineno), None)
-        if node is None or any(map(_binds_outside, ast.walk(node))):
+        if node is None or any(isinstance(n, ast.NamedExpr) for n in ast.walk(node)):
             return None
         nested = bool(code.co_flags & inspect.CO_NESTED)
         same = code_of(node, code, nested=nested, imports=_imports(tree.body)) == code
@@ -96,29 +96,32 @@ def code_of(
     nested: bool = True,
     imports: Iterable[str] = (),
 ) -> CodeType | None:
-    """A definition compiled in the place of the function that has this code; more: further free names."""
-    body: list[Any] = [node]
+    """A definition compiled in the place of the function that has this code; more: further free names.
+
+    With such names the definition has a name of its own while it is compiled: that of the function may be a
+    global variable in it.
+    """
+    inner = _definition(node, name="inner") if more else node
+    body: list[Any] = [inner]
     if nested:
         free = [ast.arg(name, lineno=1, col_offset=0) for name in (*code.co_freevars, *more)]
         given = ast.arguments([], free, None, [], [], None, [])
-        fields = {**dict(ast.iter_fields(node)), "name": "around", "args": given, "body": [node]}
-        around = ast.FunctionDef(**{**fields, "decorator_list": [], "returns": None}, lineno=1, col_offset=0)
+        around = _definition(node, name="around", args=given, body=body, decorator_list=[], returns=None)
         body = [ast.fix_missing_locations(around)]
     names = [ast.alias(name, lineno=1, col_offset=0) for name in imports]
     body += [ast.Import([name], lineno=1, col_offset=0) for name in names]
     flags = code.co_flags & _FUTURE
     made: Any = compile(ast.Module(body, []), code.co_filename, "exec", flags, dont_inherit=True)
-    for _ in range(1 + nested):
-        inner = [c for c in made.co_consts if isinstance(c, CodeType)]
-        made = next((c for c in inner if c.co_name in ("around", node.name)), None)
+    for name in ("around", inner.name)[not nested :]:
+        made = next((c for c in made.co_consts if isinstance(c, CodeType) and c.co_name == name), None)
         if made is None:
             return None
-    return made
+    return made.replace(co_name=node.name) if more else made
 
 
-def _binds_outside(node: ast.AST) -> bool:
-    """Whether an assignment within a comprehension binds a name of the function around it."""
-    return isinstance(node, _COMPREHENSIONS) and any(isinstance(n, ast.NamedExpr) for n in ast.walk(node))
+def _definition(node: ast.FunctionDef, **fields: Any) -> ast.FunctionDef:
+    """A definition with other fields."""
+    return ast.copy_location(ast.FunctionDef(**{**dict(ast.iter_fields(node)), **fields}), node)
 
 
 def statements_with(function: ast.FunctionDef, name: str) -> Iterator[int]:
@@ -131,14 +134,33 @@ def statements_with(function: ast.FunctionDef, name: str) -> Iterator[int]:
 class _Division:
     """Makes regions of all that is between the lines that stay in Python."""
 
-    def __init__(self, node: ast.FunctionDef, code: CodeType, lines: set[int], calling: set[int]) -> None:
-        self._node, self._code, self._lines, self._calling = node, code, lines, calling
+    def __init__(self, node: Any, function: FunctionType, lines: set[int], calling: set[int]) -> None:
+        code = self._code = function.__code__
+        self._node, self._function, self._lines, self._calling = node, function, lines, calling
         self._own = {*code.co_varnames, *code.co_cellvars}
-        self._live, self._bound = Live(), Bound()
+        self._live, self._bound = Live(self._passes), Bound(self._passes)
         self._live.block(node.body, set())
         self._bound.block(node.body, {*code.co_varnames[: _arguments(code)]})
         self._captured = {n for n in code.co_cellvars if self._changes(n, node.body) + self._is_given(n) > 1}
+        self._captured |= {name for n in ast.walk(node) if isinstance(n, ast.Nonlocal) for name in n.names}
         self.regions: list[Region] = []
+
+    def _passes(self, statement: ast.With) -> bool:
+        """Whether a ``with`` statement lets exceptions through: that of the library's own managers."""
+        return all(self._is_librarys(item.context_expr) for item in statement.items)
+
+    def _is_librarys(self, node: ast.expr) -> bool:
+        names: list[str] = []
+        inner: Any = node.func if isinstance(node, ast.Call) else node
+        while isinstance(inner, ast.Attribute):
+            names.append(inner.attr)
+            inner = inner.value
+        if not isinstance(inner, ast.Name) or inner.id in self._own:
+            return False
+        value = self._function.__globals__.get(inner.id)
+        for name in reversed(names):
+            value = getattr(value, name, None) if isinstance(value, ModuleType) else None
+        return str(getattr(value, "__module__", "")).startswith("ranvier.")
 
     def _changes(self, name: str, statements: list[ast.stmt]) -> int:
         """How often a name is assigned; twice in a loop."""
@@ -175,7 +197,8 @@ class _Division:
 
     def _inside(self, statement: ast.stmt) -> ast.stmt:
         """A statement that stays, with regions in its blocks."""
-        if not isinstance(statement, (ast.If, ast.With, *_LOOPS)):
+        passes = isinstance(statement, ast.With) and self._passes(statement)
+        if not (passes or isinstance(statement, (ast.If, *_LOOPS))):
             calls = statement.lineno in self._calling and not blocks_of(statement)
             return _Calls().visit(copy.deepcopy(statement)) if calls else statement
         fields = dict(ast.iter_fields(statement))
@@ -197,9 +220,9 @@ class _Division:
         stores = names_in(run)[1]
         bound = self._bound.before[id(run[0])]
         ends = isinstance(run[-1], ast.Return)
-        given = Live().block(run, set()) & self._own
+        given = Live(self._passes).block(run, set()) & self._own
         out = set() if ends else stores & self._live.after[id(run[-1])]
-        given |= out - Bound().block(run, set(given))
+        given |= out - Bound(self._passes).block(run, set(given))
         if not given <= bound:
             return run
         return [self._call(run, sorted(given), sorted(out), ends)]
@@ -229,14 +252,13 @@ class _Division:
             parts = [ast.Name(_GIVEN, ast.Load()), names, _tuple(out, ast.Load())]
             body = [before, *run, ast.Return(_called(RESULTS, parts))]
         arguments = ast.arguments([], [ast.arg(name) for name in given], None, [], [], None, [])
-        fields = {**dict(ast.iter_fields(self._node)), "args": arguments, "body": body}
-        node = ast.FunctionDef(**{**fields, "decorator_list": [], "returns": None})
+        node = _definition(self._node, args=arguments, body=body, decorator_list=[], returns=None)
         for part in (node, arguments, *arguments.args):
             ast.copy_location(part, first)
         if not ends:
             for inner in (*ast.walk(body[0]), *ast.walk(body[-1])):
                 ast.copy_location(inner, first if inner is body[0] else run[-1])
-        region = Region(number, node, (first.lineno, run[-1].end_lineno or first.lineno), ends)
+        region = Region(number, node, first, run[-1])
         self.regions.append(region)
         called = _called(region.name, [ast.Name(name, ast.Load()) for name in given])
         made: ast.stmt = ast.Expr(called)
@@ -261,17 +283,14 @@ class _Calls(ast.NodeTransformer):
 
 
 def divided(
-    node: ast.FunctionDef, code: CodeType, lines: set[int], calling: set[int]
+    node: ast.FunctionDef, function: FunctionType, lines: set[int], calling: set[int]
 ) -> tuple[ast.FunctionDef, list[Region]]:
     """The function with calls of regions; its statements on the lines stay in Python.
 
     calling: lines among them on which the functions that are called are to be compiled.
     """
-    division = _Division(node, code, lines, calling)
-    fields = dict(ast.iter_fields(node))
-    fields["body"] = division.block(node.body)
-    fields["decorator_list"] = []
-    made = ast.copy_location(ast.FunctionDef(**fields), node)
+    division = _Division(node, function, lines, calling)
+    made = _definition(node, body=division.block(node.body), decorator_list=[])
     return made, division.regions
 
 

@@ -85,12 +85,14 @@ def require_replayable(recording: Recording, kinds: list[str], expected: list[Ar
 
 def holds_any(result: Any, reached: dict[Any, Any]) -> bool:
     """Whether a result has a list or dict that the step also reads."""
-    kind = type(result)
-    if kind not in (list, dict, tuple):
+    if is_record(result):
+        fields = [getattr(result, name) for name in type(result).__dataclass_fields__]
+        return reached.get(id(result)) is result or any(holds_any(x, reached) for x in fields)
+    if not isinstance(result, (list, dict, tuple)):
         return False
-    if kind is not tuple and reached.get(id(result)) is result:
+    if type(result) is not tuple and reached.get(id(result)) is result:
         return True
-    return any(holds_any(x, reached) for x in (result.values() if kind is dict else result))
+    return any(holds_any(x, reached) for x in (result.values() if isinstance(result, dict) else result))
 
 
 def difference(program: Any, recording: Recording, settings: Any, changed: str, other: str) -> str:
