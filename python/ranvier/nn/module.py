@@ -278,7 +278,8 @@ class Module(HookRegistration):
         if not isinstance(mode, (bool, int)) or mode not in (0, 1):
             raise ValueError(f"[train] got mode {mode!r}; expected True or False")
         for module in self.modules():
-            module.training = bool(mode)
+            if module.__dict__.get("training") is not bool(mode):
+                module.training = bool(mode)
         return self
 
     def eval(self: Self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
@@ -299,7 +300,7 @@ class _Plan:
 def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     """Zeros that begin at a cache line, as the core's own arrays, so that no vector crosses two lines."""
     dtype = np.dtype(dtype)
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     memory = np.zeros(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
     return keep(memory)[start : start + size].view(dtype).reshape(shape)

@@ -30,6 +30,11 @@ class Labels:
     """
 
     def __init__(self, y: Any, classes: Any = None) -> None:
+        if classes is None and type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iu":
+            self.classes = np.unique(y)
+            if 2 * len(self.classes) <= len(y):  # else scikit-learn may warn
+                self.multilabel = False
+                return
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y")
         if kind == "multiclass-multioutput":
@@ -56,10 +61,11 @@ class Labels:
                 )
             return dense.astype(np.float32)
         y = column_or_1d(y, warn=True)
-        new = np.setdiff1d(y, self.classes)
-        if len(new):
+        codes = np.searchsorted(self.classes, y)
+        if not np.array_equal(self.classes.take(codes, mode="clip"), y):
+            new = np.setdiff1d(y, self.classes)
             raise ValueError(f"[labels] got the class {new.tolist()[0]!r}; expected one of {self.classes}")
-        return np.searchsorted(self.classes, y).astype(np.int64)
+        return codes.astype(np.int64, copy=False)
 
     def decode(self, probability: Array) -> Array:
         """Labels (n,), or zeros and ones (n, k), of the probabilities (n, classes)."""

@@ -32,6 +32,9 @@ class Penalty:
     """
 
     def __init__(self, model: Any, parameters: list[Any], l1: Strength, l2: Strength) -> None:
+        if l1 == l2 == 0:
+            self._strengths, self._active = [(p, 0.0, 0.0) for p in parameters], False
+            return
         named = list(model.named_parameters())
         l1s, l2s = (
             {id(p): _strength(s, name, p) for name, p in named}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import math
@@ -75,13 +76,12 @@ def named_metrics(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
 
 def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
     """A loss by the name of its class, in any spelling, without "Loss", or by nn.functional's function."""
-    kinds = {n: kind for n, kind in vars(nn).items() if n.endswith("Loss") and _of_two(kind)}
     if isinstance(loss, str):
-        return _by_name("loss", loss, kinds, _LOSSES)()
+        return _by_name("loss", loss, _losses(), _LOSSES)()
     _refuse_torch("loss", loss)
     if inspect.isfunction(loss) and loss.__module__.startswith(("ranvier.ops.", "ranvier.nn.")):
-        name = _known(kinds, _LOSSES).get(_plain(loss.__name__))
-        return loss if name is None else kinds[name]()
+        name = _known(_losses(), _LOSSES).get(_plain(loss.__name__))
+        return loss if name is None else _losses()[name]()
     if isinstance(loss, type):
         raise TypeError(f"[Trainer] got the class {loss.__name__} as loss; expected {loss.__name__}()")
     if not callable(loss):
@@ -90,6 +90,11 @@ def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
             f"[Trainer] got loss of type {type(loss).__name__}; expected a function or loss module{swapped}"
         )
     return loss
+
+
+def _losses() -> dict[str, Any]:
+    """Those of an output and a target."""
+    return {n: kind for n, kind in vars(nn).items() if n.endswith("Loss") and _of_two(kind)}
 
 
 def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> Any:
@@ -131,6 +136,7 @@ def _refuse_torch(what: str, thing: Any) -> None:
         )
 
 
+@functools.cache
 def _of_two(kind: Any) -> bool:
     """Whether it is a loss of an output and a target."""
     return isinstance(kind, type) and len(inspect.signature(kind.forward).parameters) == 3  # type: ignore[attr-defined]
@@ -203,8 +209,8 @@ def _require_hooks(hook: Callback) -> None:
         if kind is Callback:
             break
         for name in vars(kind):
-            meant = get_close_matches(name, known, 1, 0.8) if name.startswith("on_") else []
-            if meant and name not in known:
+            unknown = name.startswith("on_") and name not in known
+            if unknown and (meant := get_close_matches(name, known, 1, 0.8)):
                 raise TypeError(
                     f"[Trainer.fit] {kind.__name__} has a method {name}, which nothing calls; expected "
                     f"{meant[0]}, or a name that is not so close to it"
