@@ -74,8 +74,13 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
   for (py::handle a : arguments) arguments_.push_back({py::reinterpret_borrow<py::object>(a)});
   pins_ = recording.take_pins(regions.kept);
   owners_ = recording.take_owners();
-  program_.emplace(std::move(recording), regions, team_);
+  program_ = std::make_unique<Program>(std::move(recording), regions, team_);
   if (program_->prepared() == 0) watched_.clear();
+  find_written();
+}
+
+// The last of what a constructor does.
+void ArrayProgram::find_written() {
   std::vector<bool> noted(program_->buffers().size(), false);
   for (const Instruction& i : program_->instructions())
     for (const Use& use : i.uses) {
@@ -203,15 +208,6 @@ void ArrayProgram::clear() {
   guards_.clear();
 }
 
-// Tensor._cell is [number of changes, the array changed last, flags].
-void ArrayProgram::count_changes() const {
-  for (const auto& [cell, array] : changed_) {
-    const int64_t changes = PyLong_AsLongLong(item_of(cell.ptr(), 0).ptr());
-    PyList_SetItem(cell.ptr(), 0, PyLong_FromLongLong(changes + 1));
-    if (!item_of(cell.ptr(), 1).is(array)) PyList_SetItem(cell.ptr(), 1, py::object(array).release().ptr());
-  }
-}
-
 // Prepares again after a change of a watched Tensor; in each run where NumPy, or `.data`, has access to the
 // memory and changes are not counted.
 void ArrayProgram::watch() {
@@ -299,6 +295,7 @@ py::object ArrayProgram::run_on(const py::handle* arrays) {
   if (stopped) forget_times();
   PyEval_RestoreThread(state);
   if (stopped) throw Interrupted();
+  share_times();
   if (!holds) return py::none();
   set_gradients();
   count_changes();

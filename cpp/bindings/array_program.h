@@ -66,13 +66,18 @@ struct Given {
 };
 
 struct BatchSource;
+class ArrayForm;
 
 class ArrayProgram {
  public:
   friend class ArrayCheck;
+  friend class ArrayForm;
   // watched: Tensors whose changes are counted; what follows from them alone is computed after a change only.
   ArrayProgram(ArrayRecording& recording, const py::list& arguments, const py::list& results,
                const py::list& kept_arrays, const py::list& watched);
+  // A program of a form (array_form.h); arrays: what outlives a run.
+  ArrayProgram(const std::shared_ptr<ArrayForm>& form, std::unique_ptr<Program> program,
+               const py::list& arrays, const py::list& arguments, const py::list& kept);
   ~ArrayProgram();
 
   // form: what the positional arguments of a call must be, as pairs: `Given`. reached: Tensors that guards
@@ -116,6 +121,7 @@ class ArrayProgram {
   // batches_done(): how many there were, also after an exception.
   py::object run_batches(const py::tuple& arguments, const py::object& order, int64_t size, int64_t first,
                          int64_t count);
+  size_t results() const { return results_.size(); }
   int64_t batches_done() const { return batches_done_; }
 
   template <class F>
@@ -163,6 +169,8 @@ class ArrayProgram {
   bool finds(const char* first, const char* last) const;  // a gradient there
   void set_gradients() const;
   void watch();
+  void share_times();
+  void find_written();
   void add_result(const ArrayRecording& recording, py::handle result, Regions& regions);
   py::object make_result(const ResultForm& form, const std::vector<py::object>& memory) const;
   bool writes_into(py::handle array) const;
@@ -192,7 +200,9 @@ class ArrayProgram {
   std::vector<std::pair<const char*, const char*>> written_;  // persistent memory, without kept gradients
   std::vector<void*> pins_;
   std::vector<py::object> owners_;
-  std::optional<Program> program_;
+  std::shared_ptr<ArrayForm> shared_;  // what it has in common with others, if that is known
+  int shared_runs_ = 0;                // whose times it has
+  std::unique_ptr<Program> program_;
 };
 
 // A check of a program beside an eager run with these arguments, which begins after it and is recorded. Both

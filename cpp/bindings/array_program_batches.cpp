@@ -186,6 +186,7 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
     count_changes();
   }
   if (stopped) throw Interrupted();
+  share_times();
   if (done == 0) return py::none();  // a check failed
   py::tuple results(results_.size());
   for (size_t i = 0; i < results_.size(); ++i) {

@@ -1,4 +1,4 @@
-// Gradients that a replay leaves: the caller may keep them.
+// What a replay leaves in Tensors: gradients, which the caller may keep, and counts of changes.
 #include <algorithm>
 
 #include "bindings/array_program.h"
@@ -120,6 +120,15 @@ void ArrayProgram::adopt_gradients() {
     const py::object to = g.tensor.attr("_array"), from = now.attr("_array");
     if (PyArray_CopyInto(as_array(to), as_array(from)) < 0) throw py::error_already_set();
     g.leaf.attr("_grad") = g.tensor;
+  }
+}
+
+// Tensor._cell is [number of changes, the array changed last, flags].
+void ArrayProgram::count_changes() const {
+  for (const auto& [cell, array] : changed_) {
+    const int64_t changes = PyLong_AsLongLong(item_of(cell.ptr(), 0).ptr());
+    PyList_SetItem(cell.ptr(), 0, PyLong_FromLongLong(changes + 1));
+    if (!item_of(cell.ptr(), 1).is(array)) PyList_SetItem(cell.ptr(), 1, py::object(array).release().ptr());
   }
 }
 

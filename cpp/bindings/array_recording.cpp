@@ -53,21 +53,28 @@ void ArrayRecording::end() {
   Py_CLEAR(numpy_handler_);
 }
 
-Memory ArrayRecording::memory_of(py::handle array) const {
+Memory Memory::of(py::handle array) {
   if (!PyArray_Check(array.ptr())) fail_type("program", "got no array of NumPy");
   PyArrayObject* root = as_array(array);
   while (PyArray_BASE(root) && PyArray_Check(PyArray_BASE(root)))
     root = reinterpret_cast<PyArrayObject*>(PyArray_BASE(root));
   const py::handle owner(reinterpret_cast<PyObject*>(root));
-  char* data = static_cast<char*>(PyArray_DATA(root));
   if (PyArray_CHKFLAGS(root, NPY_ARRAY_OWNDATA)) {
     const bool ours = handler_of(root) == memory_handler();
-    const bool in_recording =
-        ours ? allocation_serial(data) >= first_serial_ : handler_of(root) == handler_.ptr();
-    return {data, static_cast<size_t>(PyArray_NBYTES(root)), ours, in_recording, owner};
+    return {PyArray_DATA(root), static_cast<size_t>(PyArray_NBYTES(root)), ours, false, owner};
   }
   const auto [first, last] = reach_of(root);  // of a buffer that is no array
   return {first, static_cast<size_t>(last - first), false, false, owner};
+}
+
+Memory ArrayRecording::memory_of(py::handle array) const {
+  Memory memory = Memory::of(array);
+  PyArrayObject* root = as_array(memory.owner);
+  if (memory.ours)
+    memory.in_recording = allocation_serial(memory.begin) >= first_serial_;
+  else if (PyArray_CHKFLAGS(root, NPY_ARRAY_OWNDATA))
+    memory.in_recording = handler_of(root) == handler_.ptr();
+  return memory;
 }
 
 void ArrayRecording::hold(const Memory& memory, RegionKind kind, int argument) {

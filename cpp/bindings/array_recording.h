@@ -18,6 +18,8 @@ struct Memory {
   bool ours;          // a block of the core's allocator
   bool in_recording;  // made since the recording began
   py::handle owner;
+
+  static Memory of(py::handle array);  // made before any recording
 };
 
 class ArrayRecording : public Recording {

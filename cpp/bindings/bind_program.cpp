@@ -1,6 +1,7 @@
 // ArrayRecording and ArrayProgram as `_core.Recording` and `_core.Program`: used by python/ranvier/program.
 #include <pybind11/stl.h>
 
+#include "bindings/array_form.h"
 #include "bindings/array_program.h"
 #include "bindings/described.h"
 
@@ -99,8 +100,10 @@ void register_program(py::module_& m) {
            "tuple[Array, "
            "...] | "
            "None")
+      .def_property_readonly("results", &ArrayProgram::results)
       .def_property_readonly("batches_done", &ArrayProgram::batches_done)
       .def("set_threads", &ArrayProgram::set_threads, "(solo: bool, /) -> None")
+      .def("form", &ArrayForm::of, "(arrays: list[Array], /) -> ProgramForm | None")
       .def("measure", &ArrayProgram::measure)
       .def("other_path", &ArrayProgram::other_path, "(eager: Recording, /) -> str")
       .def("measure_now", &ArrayProgram::measure_now)
@@ -112,6 +115,13 @@ void register_program(py::module_& m) {
           "() -> list[dict[str, Any]]")
       .def(
           "memory", [](ArrayProgram& p) { return p.with_program(described_memory); }, "() -> dict[str, int]");
+  py::class_<Guards>(m, "Guards")  // of what lives as long as the process
+      .def(py::init<>())
+      .def("set", &Guards::set, "(guards: list[tuple[int, Any, Any, Any]], /) -> None")
+      .def("first_changed", py::overload_cast<>(&Guards::first_changed));
+  py::class_<ArrayForm, std::shared_ptr<ArrayForm>>(m, "ProgramForm")
+      .def("bound", &ArrayForm::bound,
+           "(arrays: list[Array], arguments: list[Array], kept: list[Array], /) -> Program | None");
   py::class_<ArrayCheck>(m, "Check")
       .def(py::init<ArrayProgram&, ArrayRecording&, py::tuple>(), py::keep_alive<1, 2>(),
            py::keep_alive<1, 3>(),

@@ -21,13 +21,16 @@ constexpr double kBarriers = 300;
 
 using Clock = std::chrono::steady_clock;
 
-// Where a check writes whether it failed; null: the record is none.
 template <class... Calls>
-static const int64_t* guard_of(Record& r) {
+static const int64_t* guard_among(const Instruction& i) {
   const int64_t* found = nullptr;
   const auto look = [&](const auto* check) { return check && (found = check->found.data, true); };
-  (void)(look(r.as<Calls>()) || ...);
+  (void)(look(i.as<Calls>()) || ...);
   return found;
+}
+
+const int64_t* guard_of(const Instruction& i) {
+  return guard_among<IndexRange, ValueRange<float>, ValueRange<double>>(i);
 }
 
 static double nanoseconds(Clock::time_point from, Clock::time_point to) {
@@ -43,6 +46,7 @@ Program::Program(Recording&& recording, const Regions& regions, int team) : team
   find_lifetimes();
   place_temporaries();
   place_prepared();
+  allocate_memory();
   point_views();
   change_ = first_change();
   undo_.emplace(instructions_, buffers_, prepared_);
@@ -98,9 +102,8 @@ void Program::take(Recording& recording, const Regions& regions) {
   for (size_t i = 0; i < recording.records.size(); ++i) {
     Record& r = recording.records[i];
     recorded_calls_.push_back(r.type);
-    const int64_t* guard = guard_of<IndexRange, ValueRange<float>, ValueRange<double>>(r);
-    instructions_.push_back(
-        {r.type, std::move(r.call), std::move(r.uses), r.place, static_cast<int>(i), guard});
+    instructions_.push_back({r.type, std::move(r.call), std::move(r.uses), r.place, static_cast<int>(i)});
+    instructions_.back().guard = guard_of(instructions_.back());
   }
   memory_.eager = recording.peak;
   cells_ = std::move(recording.cells);
@@ -201,14 +204,19 @@ void Program::place_temporaries() {
   memory_.arena = place(temporary);
   for (const Instruction& i : instructions_)
     memory_.workspace = std::max(memory_.workspace, i.type->workspace_bytes(i.call.get(), team_));
-  arena_ = allocate(memory_.arena);
-  workspace_ = allocate(memory_.workspace);
-  if (!arena_ || !workspace_) throw std::bad_alloc();
   for (size_t i = 0; i < buffers_.size(); ++i)
-    if (buffers_[i].role == Role::temporary) {
-      buffers_[i].offset = lifetimes[i].offset;
-      buffers_[i].address = static_cast<char*>(arena_) + lifetimes[i].offset;
-    }
+    if (buffers_[i].role == Role::temporary) buffers_[i].offset = lifetimes[i].offset;
+}
+
+void Program::allocate_memory() {
+  arena_ = allocate(memory_.arena);
+  prepared_memory_ = allocate(memory_.prepared);
+  workspace_ = allocate(memory_.workspace);
+  if (!arena_ || !prepared_memory_ || !workspace_) throw std::bad_alloc();
+  for (Buffer& b : buffers_) {
+    if (b.role == Role::temporary) b.address = static_cast<char*>(arena_) + b.offset;
+    if (b.role == Role::prepared) b.address = static_cast<char*>(prepared_memory_) + b.offset;
+  }
 }
 
 void Program::place_prepared() {
@@ -217,10 +225,6 @@ void Program::place_prepared() {
       b.offset = memory_.prepared;
       memory_.prepared += (b.bytes + 63) / 64 * 64;
     }
-  prepared_memory_ = allocate(memory_.prepared);
-  if (!prepared_memory_) throw std::bad_alloc();
-  for (Buffer& b : buffers_)
-    if (b.role == Role::prepared) b.address = static_cast<char*>(prepared_memory_) + b.offset;
 }
 
 void Program::point_views() {

@@ -30,13 +30,16 @@ struct Instruction {
   std::vector<Use> uses;
   int place;
   int record;                           // the recorded call: when it is done, its results are made
-  const int64_t* guard;                 // of a check: not zero where it failed; else null
+  const int64_t* guard = nullptr;       // of a check: not zero where it failed; else null
   std::vector<const char*> fused = {};  // the recorded calls whose work it does besides its own
   bool prepared = false;                // runs after renew() only; these come first
   bool solo = false;                    // on one thread
   double team_ns = 1e30;                // the shortest time of a run so far, shared among the threads ...
   double solo_ns = 1e30;                // ... and on one thread
 };
+
+// Where a check writes whether it failed; null: it is none.
+const int64_t* guard_of(const Instruction& i);
 
 enum class Role { persistent, argument, output, temporary, prepared };
 
@@ -49,6 +52,14 @@ struct Buffer {
   size_t offset = 0;          // of temporaries in the arena, of prepared ones among themselves
   bool watched = false;       // a change of it is followed by renew()
   int kept = -1;              // of a gradient that the step leaves, or that moves: the number for set_kept()
+  int array = -1;             // of a form: the number of the array that is there
+  bool cell = false;          // ... or whether it is a number of the program's own
+};
+
+// The memory of an array.
+struct Block {
+  const char* begin;
+  size_t bytes;
 };
 
 struct ProgramMemory {
@@ -68,8 +79,12 @@ class Program {
  public:
   Program(Recording&& recording, const Regions& regions, int team);
   ~Program();
-  Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
+  // The same instructions without any memory, which cannot run: what outlives a run has the number of the
+  // array that it is in. Null where it is in none of them, or where an array is watched.
+  std::unique_ptr<Program> form(const std::vector<Block>& arrays) const;
+  // Of a form: a program for arrays in the same order, and for other memory of Regions::kept.
+  std::unique_ptr<Program> bound(const std::vector<char*>& arrays, const std::vector<char*>& kept) const;
 
   void set_argument(int number, char* data) { redirect(arguments_[number], data); }
   void set_output(int number, char* data) { redirect(outputs_[number], data); }
@@ -96,6 +111,7 @@ class Program {
   void choose_threads();
   void set_threads(bool solo);  // all alike: for tests
   void forget_times();
+  void take_times(const Program& p);  // of a program of the same form
 
   const std::vector<Instruction>& instructions() const { return instructions_; }
   const std::vector<Buffer>& buffers() const { return buffers_; }
@@ -106,6 +122,7 @@ class Program {
   ProgramMemory memory() const { return memory_; }
 
  private:
+  Program(const Program& p);
   struct Slot {  // an argument or output and the views that follow it
     size_t bytes = 0;
     char* data = nullptr;
@@ -125,6 +142,7 @@ class Program {
   void prepared_first();
   void find_lifetimes();
   void place_temporaries();
+  void allocate_memory();
   void place_prepared();
   void point_views();
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
 import time
 import warnings
 from _thread import RLock
 from _thread import _count as other_threads
-from _thread import _local as local
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
@@ -16,6 +14,7 @@ from weakref import WeakSet
 import numpy as np
 
 import ranvier._core as _core
+import ranvier.program.shared as shared
 from ranvier.autograd import random
 from ranvier.autograd.hooks import after_accumulation, before_accumulation
 from ranvier.autograd.recording import Recording, current, recordings
@@ -25,6 +24,7 @@ from ranvier.program.batches import Batches
 from ranvier.program.cache import ProgramCache
 from ranvier.program.errors import CaptureError, callers_level
 from ranvier.program.library import STATE
+from ranvier.program.locks import running, with_locks
 from ranvier.program.methods import Methods
 from ranvier.program.program import EARLIER, Program
 from ranvier.program.reads import Reads, looks_at_class
@@ -50,29 +50,12 @@ _MOST_EXCEPTIONS = 4  # runs that are no use for a program
 _POSTPONED = 16  # replays until the next attempt to check
 
 
-class _Local(local):
-    eager = 0  # compiled functions that run eagerly now in this thread, one inside another
-
-
-running = _Local()
-_all: WeakSet[CompiledFunction] = WeakSet()
-
-
-def _renew_locks() -> None:
-    """In a forked child, which does not have the thread that held a lock."""
-    for compiled in _all:
-        compiled._lock = RLock()
-
-
-if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(after_in_child=_renew_locks)
-
-
 class CompiledFunction(Methods):
     """A function that is recorded once and then replayed, or runs as it is; made by :func:`compile`.
 
     strict: a step that cannot be replayed raises CaptureError. tensors: arrays of NumPy arrive as Tensors.
     after: calls of a signature that run eagerly before it is recorded.
+    shares: a step of the library's own may take the program of another of the same form (`shared.py`).
     """
 
     step_state = ("_function",)
@@ -87,10 +70,12 @@ class CompiledFunction(Methods):
         *,
         tensors: bool = False,
         after: int = 0,
+        shares: bool = False,
     ) -> None:
         functools.update_wrapper(self, function, updated=())
         self._function = function
         self._verify, self._strict, self._tensors, self._after = verify, strict, tensors, after
+        self._shares = shares
         self._forget()
 
     def _forget(self) -> None:
@@ -105,7 +90,7 @@ class CompiledFunction(Methods):
         self._latest: Program | None = None
         self._before: Program | None = None
         self._lock = RLock()
-        _all.add(self)
+        with_locks.add(self)
         self._checked, self._check_took = time.perf_counter(), 0.0
 
     # --- calls
@@ -214,7 +199,7 @@ class CompiledFunction(Methods):
         if share_memory(arrays) and hash(key) not in self._apart:
             return self._tried(key, arrays, args, kwargs)
         if program is None:
-            return self._record(key, args, kwargs)
+            return self._record(key, arrays, args, kwargs)
         if program.core.overlaps(tuple(arrays)) or program.reaches(args):
             return self._timed(key, args, kwargs)
         self._cache.use(key)
@@ -223,6 +208,11 @@ class CompiledFunction(Methods):
         if program.checks_left == 0:  # many signatures: a check must wait
             program.grant(_POSTPONED)
         program.checks_left -= 1
+        return self._replayed(program, arrays, args, kwargs)
+
+    def _replayed(
+        self, program: Program, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         self._ran(program)
         results = program.replay(tuple(arrays))
         return self._eager(args, kwargs) if results is None else program.result(results)
@@ -245,7 +235,7 @@ class CompiledFunction(Methods):
         return result
 
     # --- recordings
-    def _record(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _record(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self._cache.may_record(key, self._after):
             return self._timed(key, args, kwargs)
         cause = self._cache.repeated(key)
@@ -258,6 +248,11 @@ class CompiledFunction(Methods):
         began = time.perf_counter()
         walk = self._of_library()
         apart = hash(key) in self._apart
+        form = shared.form(walk, key, args, kwargs) if self._shares and not apart else None
+        found = None if form is None else shared.find(form, arrays)
+        if found is not None:
+            self._cache.add(key, found)
+            return self._replayed(found, arrays, args, kwargs)
         result, recording, copies = self._recorded(args, kwargs, read=walk is None, copies=apart)
         self._reads = recording.reads
         if recording.passing:
@@ -271,7 +266,7 @@ class CompiledFunction(Methods):
             self._refuse(key, error, recording.reads)
             return result
         self._cache.recorded(time.perf_counter() - began)
-        program.took = time.perf_counter() - began
+        program.took, program.step_form = time.perf_counter() - began, form
         self._cache.add(key, program)
         del recording  # and with it the memory of the recording
         _core.empty_cache()
@@ -385,6 +380,9 @@ class CompiledFunction(Methods):
         if fault:
             raise CaptureError(f"[compile] {fault}", result)
         program.checks += 1
+        if program.step_form is not None:
+            shared.share(program, program.step_form)
+            program.step_form = None
         replays = -1 if isinstance(self._verify, bool) else self._verify
         if self._verify is True and program.reads_users:
             replays = 2**program.checks - 1  # calls 2, 4, 8 ...: what no guard knows is still found

@@ -6,6 +6,7 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,22 @@ import numpy as np
 from ranvier.autograd.tensor import Tensor
 from ranvier.program.kinds import CONTAINERS, LARGEST, MOST, PLAIN, TAKES_FUNCTIONS, Kind, is_listed, pairs_of
 
-__all__ = ["Guards"]
+__all__ = ["Guards", "Part"]
 
 Text = str | tuple[str, str]  # with the name of the value in between
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The guard on a class or module of the library, the same for all steps, and the functions to follow.
+
+    spaces: of a class, the variables of its module and of those that this one imports.
+    """
+
+    guard: tuple[int, Any, Any, Any]
+    text: str
+    functions: list[tuple[Any, str]]
+    spaces: tuple[dict[str, Any], ...] = ()
 
 
 class Guards:
@@ -23,6 +37,7 @@ class Guards:
 
     Attributes:
         guards: (kind, owner, key, expected), as the core takes them; texts: the place of each, in words.
+        parts: of the library, whose guards come after these.
         fault: why the step cannot be guarded, or "".
         tensors: those that were reached.
         names: of attributes in the user's code; dynamic: it may look up others; looks_up: it may look for
@@ -39,12 +54,15 @@ class Guards:
         self.forward_only = forward_only
         self.guards: list[tuple[int, Any, Any, Any]] = []
         self.texts: list[Text] = []
+        self.parts: list[Part] = []
         self.fault = fault
         self.stack: list[tuple[Any, str]] = []
         self.seen: dict[Any, Any] = {}  # by id
 
     def text(self, place: int) -> str:
         """What a guard that does not hold is on, in words."""
+        if place >= len(self.guards):
+            return self.parts[place - len(self.guards)].text
         _, owner, _, expected = self.guards[place]
         text = self.texts[place]
         if isinstance(text, str):
@@ -52,6 +70,10 @@ class Guards:
         pairs = zip(expected[::2], expected[1::2], strict=True)
         name = next((n for n, value in pairs if owner.get(n, NotImplemented) is not value), "?")
         return f"{text[0]}{name}{text[1]}"
+
+    def all(self) -> list[tuple[int, Any, Any, Any]]:
+        """All guards, in the order of places."""
+        return [*self.guards, *[part.guard for part in self.parts]]
 
     def add(self, kind: Kind, owner: Any, key: Any, expected: Any, text: Text) -> None:
         self.guards.append((int(kind), owner, key, expected))
@@ -92,11 +114,16 @@ class Guards:
             what = f"a {type(x).__name__} of {len(x)} items, too many to be compared before each replay"
             self.deny(text, what)
             return
+        parts = None
         if compared is not None and kind is Kind.CALL:
             self.call(compared, x, f"the contents of {text}")
         elif compared is not None:
-            self.add(kind, x, "", compared(x), f"the items of {text}")
-        self.stack += [(part, text) for part in inner(x) if type(part) not in PLAIN or type(part) is str]
+            parts = compared(x)
+            self.add(kind, x, "", parts, f"the items of {text}")
+        if parts is None or inner is not compared:
+            parts = inner(x)
+        if parts:
+            self.stack += [(part, text) for part in parts if type(part) not in PLAIN or type(part) is str]
 
     def callable_parts(self, functions: Iterable[Any], text: str) -> None:
         """Functions that may be called without an event."""

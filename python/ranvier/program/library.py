@@ -13,12 +13,14 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
+import ranvier._core as _core
 from ranvier.autograd import hooks
 from ranvier.autograd.recording import package
 from ranvier.autograd.tensor import Tensor
 from ranvier.optim import Optimizer
-from ranvier.program.guards import Guards
-from ranvier.program.kinds import CONTAINERS, PLAIN, Kind, is_python_class
+from ranvier.program.guards import Guards, Part
+from ranvier.program.kinds import CONTAINERS, PLAIN, Kind, is_python_class, pairs_of
+from ranvier.program.locks import Lock
 from ranvier.program.reads import names_of
 
 STATE = "the state"  # of an optimizer, which the first steps make
@@ -60,20 +62,61 @@ def is_of_library(kind: type) -> bool:
 
 def guard_class(walk: Guards, kind: type) -> None:
     """A class of the library and its module, in which a program may have replaced functions."""
-    walk.add(Kind.NAMES, kind, "", in_class(kind, names_of_class(kind)), f"the class {kind.__name__}")
-    for f in vars(kind).values():
-        if type(f) is types.FunctionType and not f.__code__.co_filename.startswith(_LIBRARY):
-            walk.stack.append((f, f"{kind.__name__}.{f.__name__}"))
-    space = vars(sys.modules[kind.__module__])
-    if id(space) in walk.seen:
+    part = _parts.get(id(kind)) or _made(kind, _of_class(kind))
+    walk.parts.append(part)
+    walk.stack += part.functions
+    if id(part.spaces[0]) in walk.seen:
         return
-    modules = [m for m in space.values() if type(m) is types.ModuleType and m.__name__.startswith("ranvier.")]
-    for own in (space, *map(vars, modules)):
+    for own in part.spaces:
         if id(own) not in walk.seen:
             walk.seen[id(own)] = own
-            walk.whole(own, f"the module {own['__name__']}")
-            functions = [f for f in own.values() if type(f) is types.FunctionType]
-            walk.stack += [(f, f.__name__) for f in functions if not f.__code__.co_filename.startswith(_OURS)]
+            part = _parts.get(id(own)) or _made(own, _of_module(own))
+            walk.parts.append(part)
+            walk.stack += part.functions
+
+
+def _made(thing: Any, part: Part) -> Part:
+    with _lock:
+        _parts[id(thing)] = part
+        _comparison.clear()
+    return part
+
+
+def _of_class(kind: type) -> Part:
+    functions = [f for f in vars(kind).values() if type(f) is types.FunctionType]
+    own = [(f, f"{kind.__name__}.{f.__name__}") for f in functions if not _is_ours(f, (_LIBRARY,))]
+    values = in_class(kind, names_of_class(kind))
+    space = vars(sys.modules[kind.__module__])
+    modules = [m for m in space.values() if type(m) is types.ModuleType and m.__name__.startswith("ranvier.")]
+    guard = int(Kind.NAMES), kind, "", values
+    return Part(guard, f"the class {kind.__name__}", own, (space, *map(vars, modules)))
+
+
+def _of_module(own: dict[str, Any]) -> Part:
+    functions = [f for f in own.values() if type(f) is types.FunctionType]
+    found = [(f, f.__name__) for f in functions if not _is_ours(f, _OURS)]
+    return Part((int(Kind.DICT), own, "", pairs_of(own)), f"the module {own['__name__']}", found)
+
+
+def _is_ours(f: Any, files: tuple[str, ...]) -> bool:
+    return bool(f.__code__.co_filename.startswith(files))
+
+
+def renew_parts() -> None:
+    """Forgets what is known of classes and modules of the library where one has changed."""
+    with _lock:
+        if not _comparison:
+            guards = _core.Guards()
+            guards.set([part.guard for part in _parts.values()])
+            _comparison.append(guards)
+        if _comparison[0].first_changed() >= 0:
+            _parts.clear()
+            _comparison.clear()
+
+
+_lock = Lock()
+_parts: dict[int, Part] = {}  # by the id of the class or dict, which the guard holds
+_comparison: list[Any] = []  # of all of them, at most one
 
 
 def guard_settings_of(walk: Guards, f: Any) -> None:

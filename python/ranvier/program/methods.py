@@ -71,7 +71,8 @@ class Methods:
         return name if made is self else super().__reduce_ex__(protocol)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: vars(self)[name] for name in ("_function", "_verify", "_strict", "_tensors", "_after")}
+        names = "_function", "_verify", "_strict", "_tensors", "_after", "_shares"
+        return {name: vars(self)[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

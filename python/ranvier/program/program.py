@@ -24,6 +24,7 @@ from ranvier.program.kinds import Kind
 from ranvier.program.library import STATE, guard_hooks, guard_optimizer
 from ranvier.program.names import names_of
 from ranvier.program.parts import Buffer, Instruction, Memory, buffers_of, instructions_of
+from ranvier.program.reads import Reads
 from ranvier.program.required import holds_any, require_replayable
 from ranvier.program.signature import NO_CALL, Place, filled, flattened, is_array
 from ranvier.program.walk import Walk
@@ -32,7 +33,7 @@ __all__ = ["EARLIER", "Program"]
 
 Array = np.ndarray[Any, Any]
 _FEW = 2e-5  # seconds
-_GUARDED = 0.015  # guards may take such a part of the time of the recording
+_GUARDED = 0.025  # guards may take such a part of the time of the recording
 EARLIER = "the gradient of an earlier step"
 
 
@@ -57,6 +58,11 @@ class Program:
     #   renewed         made from the second eager run, because the first took another path
     #   took            seconds of the recording
     #   reads_users     whether code of the user's runs in the step
+    #   step_form       what it depends on (`form.py`), until it was checked
+    #   form            the positional arguments of a call (`signature.form`)
+    #   result_form     what the step returns, with places of Tensors
+    #   changed_in_place  Tensors whose changes a replay counts
+    #   modules         those that outlive the step
 
     def __init__(
         self,
@@ -75,9 +81,10 @@ class Program:
         walk: what a step of the library's own leads to, of which no code was read.
         """
         self.checks_left, self.checks, self.renewed, self.took = 0, 0, False, 0.0
+        self.step_form: Any = None
         self.granted = 0  # replays, of which `checks_left` are left
         tensors: list[Tensor] = []
-        self._form = flattened(result, tensors)
+        self.result_form = flattened(result, tensors)
         self._tapes = ["" if t._grad_fn is None else repr(t._grad_fn) for t in tensors]
         kinds = [recording.core.kind_of(t._array) for t in tensors]
         self._fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
@@ -87,7 +94,7 @@ class Program:
         dropped = [leaf for leaf, *_ in recording.leaves.values() if leaf.grad is None]
         kept = [g._array for _, g in gradients if recording.core.kind_of(g._array) == "temporary"]
         require_replayable(recording, kinds, outputs + kept, result)
-        self._modules = _lasting(recording.modules)
+        self.modules = _lasting(recording.modules)
         self.core = _core.Program(
             recording.core, [copied(a) for a in arguments], outputs, kept, self._watched()
         )
@@ -117,10 +124,40 @@ class Program:
             for leaf, grad in gradients
             if grad is not before[id(leaf)]
         ]
-        changed = [t for t in recording.changed.values() if id(t) not in carried]
-        form = NO_CALL if self._walk.looks_up or self._walk.reads_gradients else form
         left += [(p, None, -1) for p in dropped]
-        self.core.set_call(form, left, changed, of_gradients.renewed, self._walk.tensors)
+        self.changed_in_place = [t for t in recording.changed.values() if id(t) not in carried]
+        self.form = NO_CALL if self._walk.looks_up or self._walk.reads_gradients else form
+        self._set_call(left)
+
+    @classmethod
+    def of_form(
+        cls, core: Any, walk: Walk, left: list[tuple[Any, Any, int]], parts: dict[str, Any]
+    ) -> Program:
+        """A program that another step was recorded for (`shared.py`).
+
+        walk: what this step leads to. left: as of `_core.Program.set_call`. parts: the attributes that
+        follow from the form.
+        """
+        self = cls.__new__(cls)
+        vars(self).update(parts)
+        self.checks_left, self.checks, self.renewed, self.granted, self.step_form = -1, 1, False, 0, None
+        self.core, self.call, self._fixed = core, core.call, [None] * core.results
+        self._forward_only, self.reads_users, self._found = False, False, walk
+        self._roots, self._reads, self._leaves = [], Reads(), [leaf for leaf, *_ in left]
+        self._carried, self._moves, self._of_itself = [], {}, True
+        self._continued(walk)
+        core.set_guards(self._walk.all())
+        self._set_call(left)
+        return self
+
+    def needs_nothing_else(self) -> bool:
+        """Whether a replay needs no more than the arrays that its form names."""
+        users = self.reads_users or self._forward_only or self._walk.names
+        return self._of_itself and not (users or any(t is not None for t in self._fixed))
+
+    def _set_call(self, left: list[tuple[Any, Any, int]]) -> None:
+        """left is not kept: gradients that others refer to are not written to."""
+        self.core.set_call(self.form, left, self.changed_in_place, of_gradients.renewed, self._walk.tensors)
 
     @property
     def size(self) -> int:
@@ -139,8 +176,15 @@ class Program:
         self._reads.add(recording.reads)
         if self._found is None:
             self._found = Walk(self._reads, self._forward_only)
-            self._found.run([*self._roots, *[(m, f"a layer {type(m).__name__}") for m in self._modules]])
-        walk = self._walk = self._found.branch()
+            self._found.run([*self._roots, *[(m, f"a layer {type(m).__name__}") for m in self.modules]])
+        walk = self._continued(self._found)
+        self._guard_gradients(recording, walk)  # last, since they may move
+        self.core.set_guards(walk.all())
+        return walk.fault
+
+    def _continued(self, found: Walk) -> Walk:
+        """What the step leads to, and what is looked at anew after each run."""
+        walk = self._walk = found.branch()
         if not self._forward_only:
             walk.add(Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()")
         walk.add(Kind.LIST, anomaly.state, "", tuple(anomaly.state), "anomaly detection")
@@ -149,12 +193,11 @@ class Program:
         guard_hooks(walk, self._leaves)
         walk.drain()
         walk.refuse_unreached()
-        self._guard_gradients(recording, walk)  # last, since they may move
-        self.core.set_guards(walk.guards)
-        return walk.fault
+        return walk
 
     def _guard_gradients(self, recording: Recording, walk: Walk) -> None:
         updated = [p for plan, *_ in self.plans for p in plan.active]
+        before = len(walk.guards)
         if self._moves is None:
             used = {id(t): t for t in [*updated, *(leaf for leaf, _ in self._carried)]}
             others = [*walk.tensors, *(t for t in self._fixed if t is not None)]
@@ -174,6 +217,7 @@ class Program:
             if id(t) not in carried and id(t) not in self._moves:
                 has = of_gradients.before(recording, t) is not None
                 walk.add(Kind.CALL, functools.partial(of_gradients.has, t), "", has, EARLIER)
+        self._of_itself = len(walk.guards) == before  # it needs no gradient of an earlier step
 
     def changed(self) -> str:
         """The first guarded value that has changed, in words; "" where none has."""
@@ -221,7 +265,7 @@ class Program:
         if mode.enabled:
             return []
         tensors = {
-            id(t): t for m in self._modules for t in (*m.parameters(), *m.buffers()) if _is_alone(t._array)
+            id(t): t for m in self.modules for t in (*m.parameters(), *m.buffers()) if _is_alone(t._array)
         }
         return list(tensors.values())
 
@@ -268,14 +312,14 @@ class Program:
 
     def result(self, arrays: tuple[Array, ...]) -> Any:
         """What the step returns, from the arrays of a run."""
-        if type(self._form) is Place and not self._tapes[0]:
+        if type(self.result_form) is Place and not self._tapes[0]:
             return wrap(arrays[0]) if arrays else self._fixed[0]
         arrived = iter(arrays)
         tensors = [wrap(next(arrived)) if t is None else t for t in self._fixed]
         for t, tape in zip(tensors, self._tapes, strict=True):
             if tape and t._grad_fn is None:
                 t._requires_grad, t._grad_fn = True, freed(tape)
-        return filled(self._form, tensors)
+        return filled(self.result_form, tensors)
 
     def settings(self) -> list[tuple[float, ...]]:
         """The numbers that the optimizers' kernels read, brought up to date."""
@@ -314,7 +358,7 @@ class Program:
         return f"<Program of {len(self.core.instructions())} instructions>"
 
     def _names(self) -> dict[int, str]:
-        return names_of(self._modules, self.core.gradients(), self.plans)
+        return names_of(self.modules, self.core.gradients(), self.plans)
 
 
 def _is_alone(array: Array) -> bool:

@@ -73,6 +73,7 @@ class Walk(Guards):
     Attributes:
         reads_gradients: whether the user's code names `grad`.
         users: whether anything of the user's own was reached.
+        optimizers: those that were reached, with their names.
     """
 
     def __init__(self, reads: Reads, forward_only: bool = False) -> None:
@@ -91,13 +92,14 @@ class Walk(Guards):
         self.reads_gradients = "grad" in self.names
         self._super = any("super" in n.variables for n in self._code_names)
         self._reached: set[int] = set()  # ids of code whose functions are guarded
-        self._optimizers: list[tuple[Any, str]] = []
+        self.optimizers: list[tuple[Any, str]] = []
         self._told: set[str] = set()  # texts that are names of an optimizer's settings
         self._unlisted = ""  # a function made in C that is noticed only where Python calls it ...
         self._takes_functions = False  # ... and whether another function may call it
 
     def run(self, roots: Iterable[tuple[Any, str]]) -> None:
         """Follows what can be reached from the roots and from the variables of the code that ran."""
+        library.renew_parts()
         self._refuse_names()
         self.stack.extend(roots)
         for names, (code, variables) in zip(self._code_names, self._codes.values(), strict=True):
@@ -106,7 +108,7 @@ class Walk(Guards):
         if self.names:  # the methods of Tensors; no Tensor is followed for them
             self.add(Kind.NAMES, Tensor, "", in_class(Tensor, self.names | _SPECIAL), "the class Tensor")
         self.drain()
-        library.guard_settings(self, self._optimizers, self._told | self.names, bool(self.names & _TELL_ALL))
+        library.guard_settings(self, self.optimizers, self._told | self.names, bool(self.names & _TELL_ALL))
         if self._unlisted and self._takes_functions:
             self.deny(self._unlisted, "which another function may call")
 
@@ -122,13 +124,13 @@ class Walk(Guards):
         """The same walk, to be continued without a change of this one."""
         other = copy.copy(self)
         other.guards, other.texts, other.seen = [*self.guards], [*self.texts], dict(self.seen)
-        other.tensors = [*self.tensors]
+        other.tensors, other.parts = [*self.tensors], [*self.parts]
         return other
 
     def drain(self) -> None:
         while self.stack and not self.fault:
             self._follow(*self.stack.pop())
-            if len(self.guards) > _MOST_GUARDS:
+            if len(self.guards) + len(self.parts) > _MOST_GUARDS:
                 self.fault = "the step can reach too many Python values; pass what it needs as an argument"
 
     # --- what code names
@@ -160,16 +162,17 @@ class Walk(Guards):
                 self._told.add(x)
             return
         self.seen[id(x)] = x
+        if kind in CONTAINERS:
+            self.container(kind, x, text)
+            return
         for row, handle in _ROWS:
             if issubclass(kind, row):
                 handle(self, x, text)
                 return
-        base: type | None = kind
-        if kind not in CONTAINERS:
-            base = next((base for base in kind.__mro__ if base in CONTAINERS or base in PLAIN), None)
+        base = next((base for base in kind.__mro__ if base in CONTAINERS or base in PLAIN), None)
         if base in CONTAINERS:
             self.container(base, x, text)
-        if kind in CONTAINERS or self.fault:
+        if self.fault:
             return
         if kind.__module__ == "ranvier._core":
             self.deny(text, "an object of the core")
@@ -202,7 +205,7 @@ class Walk(Guards):
         if not is_of_library(type(x)):
             self._instance(x, text, None)
         library.guard_methods(self, x, text)
-        self._optimizers.append((x, text))
+        self.optimizers.append((x, text))
 
     def _cell(self, cell: Any, text: str) -> None:
         try:

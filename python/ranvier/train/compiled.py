@@ -23,6 +23,7 @@ class CompiledOrEager:
         name: the caller, for the warning.
         function: of arrays, None and plain values; arrays arrive as Tensors.
         after: calls of a signature that run eagerly before it is recorded.
+        shares: whether other fits may use the programs.
         eager: whether to compile nothing. refused: why it cannot be compiled, if that is known before.
     """
 
@@ -32,11 +33,13 @@ class CompiledOrEager:
         function: Callable[..., Any],
         *,
         after: int = 0,
+        shares: bool = False,
         eager: bool = False,
         refused: str = "",
     ) -> None:
         self._name, self._function = name, function
-        self._compiled = None if eager else CompiledFunction(function, strict=True, tensors=True, after=after)
+        settings: dict[str, Any] = {"strict": True, "tensors": True, "after": after, "shares": shares}
+        self._compiled = None if eager else CompiledFunction(function, **settings)
         if refused:
             self.refuse(refused)
 

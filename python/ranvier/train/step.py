@@ -60,6 +60,9 @@ class TrainingStep:
             "fit",
             self._take,
             eager=isinstance(self._optimizer, LBFGS),
+            # the first step makes the optimizer's state; a fit of one step records nothing
+            after=int(type(self) is TrainingStep),
+            shares=type(self) is TrainingStep,
             refused=f"{name_of(self._optimizer)} updates by its own Python code" if own else "",
         )
         if self._accumulate > 1 and isinstance(self._optimizer, LBFGS):

@@ -1,0 +1,43 @@
+"""What compiled functions do in other threads and in forked processes."""
+
+from __future__ import annotations
+
+import os
+from _thread import RLock
+from _thread import _local as local
+from typing import Any
+from weakref import WeakSet
+
+__all__ = ["Lock", "running", "with_locks"]
+
+
+class _Local(local):
+    eager = 0  # compiled functions that run eagerly now in this thread, one inside another
+
+
+running = _Local()
+with_locks: WeakSet[Any] = WeakSet()
+
+
+class Lock:
+    """A lock for a ``with`` block, which a forked child has anew."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        with_locks.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _renew_locks() -> None:
+    """In a forked child, which does not have the thread that held a lock."""
+    for compiled in with_locks:
+        compiled._lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_renew_locks)
