@@ -212,3 +212,20 @@ def test_an_argument_in_the_memory_of_a_parameter():
         train(rv.ones(2)), eager(rv.ones(2))
     train(w.detach()), eager(v.detach())  # no replay: the step itself
     assert w.tolist() == v.tolist()
+
+
+def test_the_stream_that_a_step_draws_from_is_that_of_the_call():
+    drop, x = rv.nn.Dropout(0.5), rv.ones(8)
+
+    def step(x):
+        return drop(x) * 1
+
+    def drawn(step):
+        a, b = (rv.Generator().manual_seed(seed) for seed in (1, 2))
+        found = []
+        for generator in (a, a, a, a, b, b, a, b):
+            with rv.random.using(generator):
+                found.append(step(x).tolist())
+        return found
+
+    assert drawn(rv.compile(step, strict=True)) == drawn(step)

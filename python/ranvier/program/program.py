@@ -13,6 +13,7 @@ import ranvier._core as _core
 import ranvier.program.gradients as of_gradients
 from ranvier.autograd import anomaly
 from ranvier.autograd.graph import freed
+from ranvier.autograd import anomaly, random
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
@@ -145,6 +146,7 @@ class Program:
         self._forward_only, self.reads_users, self._found = False, False, walk
         self._roots, self._reads, self._leaves = [], Reads(), [leaf for leaf, *_ in left]
         self._carried, self._moves, self._of_itself = [], {}, True
+        self._tapes = [""] * core.results
         self._continued(walk)
         core.set_guards(self._walk.all())
         self._set_call(left)
@@ -188,6 +190,9 @@ class Program:
         if not self._forward_only:
             walk.add(Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()")
         walk.add(Kind.LIST, anomaly.state, "", tuple(anomaly.state), "anomaly detection")
+        stream = random.current()
+        if self.core.overlaps((stream.state,)):  # the step draws from it
+            walk.add(Kind.CALL, random.current, "", stream, "the random stream of this thread")
         for plan, optimizer, group in self.plans:
             guard_optimizer(walk, plan, optimizer, group)
         guard_hooks(walk, self._leaves)
