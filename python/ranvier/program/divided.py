@@ -146,11 +146,11 @@ class _Part(CompiledFunction):
 
     _keeps_tapes = True
 
-    def _record(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _record(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if any(isinstance(x, Tensor) and x._grad_fn is not None for x in args):
             self._gives_up(_OPEN, None)
             return self._eager(args, kwargs)
-        return super()._record(key, args, kwargs)
+        return super()._record(key, arrays, args, kwargs)
 
     def _program(self, *parts: Any) -> Program:
         program = super()._program(*parts)

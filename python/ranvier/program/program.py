@@ -11,9 +11,8 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.program.gradients as of_gradients
-from ranvier.autograd import anomaly
-from ranvier.autograd.graph import freed
 from ranvier.autograd import anomaly, random
+from ranvier.autograd.graph import freed
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
