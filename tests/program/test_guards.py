@@ -221,3 +221,12 @@ def test_programs_of_several_shapes_run_different_code():
     for settings.first, settings.second in ((2.0, 3.0), (7.0, 9.0)):
         for n in (2, 3, 5) * 5:
             assert compiled(rv.ones(n)).tolist() == step(rv.ones(n)).tolist()
+
+
+def test_a_function_that_is_defined_again():
+    """As by a notebook whose cell is run twice: its code is equal to the first one's, but another object."""
+    source = "def step(x):\n    return sum(x * i for i in [1.0, 2.0])\n"
+    for _ in range(2):
+        space = {}
+        exec(compile(source, "cell", "exec"), space)
+        assert strict(space["step"])(rv.ones(2)).tolist() == [3.0, 3.0]

@@ -49,12 +49,11 @@ _DYNAMIC = frozenset(
 
 @dataclass(frozen=True)
 class Names:
-    """The names in code: global variables, all (attributes and modules too), texts; and code inside it."""
+    """The names in code: global variables, all (attributes and modules too), and texts."""
 
     variables: frozenset[str]
     names: frozenset[str]
     texts: frozenset[str]
-    inner: tuple[CodeType, ...]
     keywords: frozenset[str]  # of calls
     catches: bool  # whether it has `try` or `with`
 
@@ -66,7 +65,7 @@ class Names:
 
 @functools.lru_cache(maxsize=4096)
 def names_of(code: CodeType) -> Names:
-    """The names of one code object."""
+    """The names of a code object, and of all that are equal: those of a notebook's cell that is run again."""
     constants, steps = code.co_consts, [*dis.get_instructions(code)]
     matches = ["__match_args__" for step in steps if step.opname == "MATCH_CLASS"]
     keywords = [name for c in constants if isinstance(c, tuple) for name in c if isinstance(name, str)]
@@ -76,10 +75,14 @@ def names_of(code: CodeType) -> Names:
             [*code.co_names, *[p for name in code.co_names for p in name.split(".")], *matches, *keywords]
         ),
         frozenset([c for c in constants if isinstance(c, str)]),
-        tuple([c for c in constants if isinstance(c, CodeType)]),
         frozenset(keywords),
         bool(getattr(code, "co_exceptiontable", b"?")),  # Python 3.10 does not tell
     )
+
+
+def inner_of(code: CodeType) -> list[CodeType]:
+    """The code inside a code object itself, not inside an equal one."""
+    return [c for c in code.co_consts if isinstance(c, CodeType)]
 
 
 def _is_pythons(file: str) -> bool:
@@ -227,5 +230,5 @@ def looks_at_class(function: Any) -> bool:
     """Whether a function's own code names `type`: an array of NumPy is of another class in a recording."""
     codes = [code for code in [getattr(function, "__code__", None)] if code is not None]
     for code in codes:
-        codes += names_of(code).inner
+        codes += inner_of(code)
     return any("type" in names_of(code).names for code in codes)

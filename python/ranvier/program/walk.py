@@ -39,7 +39,7 @@ from ranvier.program.kinds import (
     is_python_class,
 )
 from ranvier.program.library import in_class, is_of_library, names_of_class
-from ranvier.program.reads import Reads, names_of
+from ranvier.program.reads import Reads, inner_of, names_of
 
 __all__ = ["Walk"]
 
@@ -114,7 +114,7 @@ class Walk(Guards):
 
     def refuse_unreached(self) -> None:
         """After hooks were followed, too: code that ran, but to which nothing leads."""
-        inner = {id(code) for names in self._code_names for code in names.inner}
+        inner = {id(c) for code, _ in self._codes.values() for c in inner_of(code)}
         for key, (code, _) in self._codes.items():
             if key not in self._reached and key not in inner and not self.fault:
                 place = f"{code.co_filename}:{code.co_firstlineno}"
