@@ -117,9 +117,6 @@ class Unfold(Module):
         self.kernel_size, self.dilation = kernel_size, dilation
         self.padding, self.stride = padding, stride
 
-    def _example(self) -> tuple[Any, ...]:
-        return (empty(0, 1, 2**12, 2**12),)
-
     def forward(self, input: Any) -> Tensor:
         return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
 
