@@ -8,6 +8,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.nn import functional as F
+from support import random_steps
 from support.strict import strict
 
 STEPS, LENGTH = 4, 14
@@ -142,3 +143,17 @@ def test_same_as_eager(part, threads):
         _, compiled = run(seed, strict)
         for expected, got in zip(eager, compiled, strict=True):
             np.testing.assert_array_equal(got, expected, err_msg=f"seed {seed}: {code}")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("part", range(PARTS))
+def test_training_steps_same_as_eager(part):
+    """Second gradients, distributions, hooks, containers, two optimizers, and changes between the calls."""
+    captured, seeds = 0, range(part, PARTS * PER_PART // 2, PARTS)
+    for seed in seeds:
+        outcome, remark = random_steps.judged(random_steps.Program(seed))
+        if outcome == "wrong":
+            source = random_steps.reduced(random_steps.Program(seed)).source()
+            pytest.fail(f"seed {seed}: {remark}\n{source}")
+        captured += outcome == "as eager"
+    assert captured > 0.3 * len(seeds), "few of them are captured"
