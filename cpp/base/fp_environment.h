@@ -26,7 +26,8 @@ class FpEnvironment {
 #endif
   static constexpr bool kMayFlush = kFlushes != kKeeps;
 
-  FpEnvironment() : saved_(get()), wanted_(chosen.load(std::memory_order_relaxed)) {
+  FpEnvironment() : FpEnvironment(chosen.load(std::memory_order_relaxed)) {}
+  explicit FpEnvironment(Control wanted) : saved_(get()), wanted_(wanted) {
     if (saved_ != wanted_) set(wanted_);
   }
   ~FpEnvironment() {
@@ -34,6 +35,8 @@ class FpEnvironment {
   }
   FpEnvironment(const FpEnvironment&) = delete;
   FpEnvironment& operator=(const FpEnvironment&) = delete;
+
+  Control callers() const { return saved_; }
 
   static inline std::atomic<Control> chosen{kKeeps};
 

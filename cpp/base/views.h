@@ -64,6 +64,8 @@ class ViewList {
     (add_one(views), ...);
   }
 
+  void note(const void* view, uint16_t item, char type, bool reads, bool writes);
+
  private:
   template <class T>
   void add_one(const TensorView<T>& v, bool reads = std::is_const_v<T>, bool writes = !std::is_const_v<T>) {
@@ -91,7 +93,6 @@ class ViewList {
     if constexpr (std::is_same_v<T, int32_t>) return 'i';
     return 'l';
   }
-  void note(const void* view, uint16_t item, char type, bool reads, bool writes);
 
   const char* call_;
   size_t size_;

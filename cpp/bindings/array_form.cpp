@@ -37,6 +37,7 @@ bool ArrayForm::Like::fits(py::handle array) const {
 
 std::shared_ptr<ArrayForm> ArrayForm::of(ArrayProgram& program, const py::list& arrays) {
   const ArrayProgram::Turn turn(program);
+  if (!program.sites_.empty()) return nullptr;
   auto form = std::make_shared<ArrayForm>();
   std::vector<Block> blocks;
   for (py::handle a : arrays) {

@@ -42,21 +42,7 @@ bool ArgumentForm::has_strides_of(py::handle array) const {
   return same_strides(as_array(array), as_array(sample));
 }
 
-py::object ResultForm::make(py::handle memory) const {
-  static_assert(sizeof(npy_intp) == sizeof(int64_t));
-  PyArray_Descr* descr = reinterpret_cast<PyArray_Descr*>(dtype.ptr());
-  Py_INCREF(descr);
-  PyObject* a = PyArray_NewFromDescr(&PyArray_Type, descr, ndim, reinterpret_cast<const npy_intp*>(shape),
-                                     reinterpret_cast<const npy_intp*>(strides),
-                                     static_cast<char*>(PyArray_DATA(as_array(memory))) + offset,
-                                     NPY_ARRAY_WRITEABLE, nullptr);
-  if (!a) throw py::error_already_set();
-  if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(a), memory.inc_ref().ptr()) < 0) {
-    Py_DECREF(a);
-    throw py::error_already_set();
-  }
-  return py::reinterpret_steal<py::object>(a);
-}
+py::object ResultForm::make(py::handle memory) const { return at(PyArray_BYTES(as_array(memory)), memory); }
 
 ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments, const py::list& results,
                            const py::list& kept_arrays, const py::list& watched)
@@ -74,6 +60,7 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
   for (py::handle a : arguments) arguments_.push_back({py::reinterpret_borrow<py::object>(a)});
   pins_ = recording.take_pins(regions.kept);
   owners_ = recording.take_owners();
+  sites_ = recording.take_sites();
   program_ = std::make_unique<Program>(std::move(recording), regions, team_);
   if (program_->prepared() == 0) watched_.clear();
   find_written();
@@ -117,7 +104,6 @@ ArrayProgram::~ArrayProgram() {
 }
 
 void ArrayProgram::add_result(const ArrayRecording& recording, py::handle result, Regions& regions) {
-  PyArrayObject* a = as_array(result);
   const int region = recording.region_of(result);
   const auto place_in = [region](const std::vector<int>& list) {
     const auto found = std::find(list.begin(), list.end(), region);
@@ -129,16 +115,7 @@ void ArrayProgram::add_result(const ArrayRecording& recording, py::handle result
     output = outputs_++;
     regions.outputs.push_back(region);
   }
-  ResultForm form{output,
-                  kept,
-                  PyArray_BYTES(a) - recording.regions[region].begin,
-                  py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(PyArray_DESCR(a))),
-                  PyArray_NDIM(a),
-                  {},
-                  {}};
-  std::copy_n(PyArray_DIMS(a), form.ndim, form.shape);
-  std::copy_n(PyArray_STRIDES(a), form.ndim, form.strides);
-  results_.push_back(form);
+  results_.push_back({{result, recording.regions[region].begin}, output, kept});
 }
 
 bool ArrayProgram::writes_into(py::handle array) const {
@@ -194,6 +171,7 @@ int ArrayProgram::visit(visitproc visit, void* arg) const {
   for (const Watched& w : watched_) Py_VISIT(w.cell.ptr());
   for (const py::object& o : owners_) Py_VISIT(o.ptr());
   for (const ArgumentForm& a : arguments_) Py_VISIT(a.sample.ptr());
+  for (const auto& site : sites_) Py_VISIT(site->callable.ptr());
   Py_VISIT(renew_.ptr());
   return guards_.visit(visit, arg);
 }
@@ -206,6 +184,7 @@ void ArrayProgram::clear() {
   std::vector<Found>().swap(found_);
   std::vector<std::pair<py::list, py::object>>().swap(changed_);
   guards_.clear();
+  for (const auto& site : sites_) py::object(std::move(site->callable));
 }
 
 // Prepares again after a change of a watched Tensor; in each run where NumPy, or `.data`, has access to the
@@ -295,6 +274,7 @@ py::object ArrayProgram::run_on(const py::handle* arrays) {
   if (stopped) forget_times();
   PyEval_RestoreThread(state);
   if (stopped) throw Interrupted();
+  if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
   share_times();
   if (!holds) return py::none();
   set_gradients();
@@ -386,6 +366,7 @@ void ArrayProgram::measure_now() {
     holds = run(false);
     before.restore(*program_);
   }
+  if (PyErr_Occurred()) throw py::error_already_set();
 }
 
 void ArrayProgram::set_threads(bool solo) {

@@ -46,13 +46,9 @@ struct ArgumentForm {
 };
 
 // A result: a view of an output's memory.
-struct ResultForm {
+struct ResultForm : ArrayForm {
   int output;  // or -1:
   int kept;    // of a gradient that the step leaves as well
-  int64_t offset;
-  py::object dtype;
-  int ndim;
-  int64_t shape[kMaxDims], strides[kMaxDims];  // strides in bytes
 
   py::object make(py::handle memory) const;  // memory: uint8, contiguous
 };
@@ -200,6 +196,7 @@ class ArrayProgram {
   std::vector<std::pair<const char*, const char*>> written_;  // persistent memory, without kept gradients
   std::vector<void*> pins_;
   std::vector<py::object> owners_;
+  std::vector<std::unique_ptr<HostSite>> sites_;
   std::shared_ptr<ArrayForm> shared_;  // what it has in common with others, if that is known
   int shared_runs_ = 0;                // whose times it has
   std::unique_ptr<Program> program_;

@@ -186,6 +186,7 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
     count_changes();
   }
   if (stopped) throw Interrupted();
+  if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
   share_times();
   if (done == 0) return py::none();  // a check failed
   py::tuple results(results_.size());

@@ -183,6 +183,46 @@ std::vector<void*> ArrayRecording::take_pins(const std::vector<int>& kept) {
   return taken;
 }
 
+// An array in the core's memory that is laid out like this one of NumPy's.
+static py::object laid_out_like(py::handle array) {
+  PyArrayObject *a = as_array(array), *root = a;
+  if (PyArray_BASE(a) && PyArray_Check(PyArray_BASE(a)))
+    root = reinterpret_cast<PyArrayObject*>(PyArray_BASE(a));
+  PyObject* before = PyDataMem_SetHandler(memory_handler());
+  const auto made = py::reinterpret_steal<py::object>(PyArray_NewLikeArray(root, NPY_KEEPORDER, nullptr, 0));
+  Py_XDECREF(PyDataMem_SetHandler(before));
+  Py_XDECREF(before);
+  if (!made) throw py::error_already_set();
+  return root == a ? made : ArrayForm(array, PyArray_BYTES(root)).at(PyArray_BYTES(as_array(made)), made);
+}
+
+py::list ArrayRecording::host(const py::object& callable, const py::list& reads, const py::list& made,
+                              const py::object& into) {
+  HostCall call{};
+  auto site = std::make_unique<HostSite>();
+  site->callable = callable;
+  const auto add = [&](py::handle array) {
+    if (call.count == HostCall::kMost || PyArray_NDIM(as_array(array)) > kMaxDims)
+      fail_value("numpy", "got too many arrays or dimensions");
+    note(array);
+    site->add(call, array);
+  };
+  for (py::handle a : reads) add(a);
+  call.reads = call.count;
+  py::list results;
+  for (py::handle a : made) {
+    results.append(into.is_none() ? laid_out_like(a) : into);
+    add(results[results.size() - 1]);
+  }
+  call.function = HostSite::run, call.site = site.get();
+  call.found.data = cell();
+  sites_.push_back(std::move(site));
+  record(call_type<HostCall>(), &call);
+  for (size_t i = 0; i < made.size(); ++i)
+    if (PyArray_CopyInto(as_array(results[i]), as_array(made[i])) < 0) throw py::error_already_set();
+  return results;
+}
+
 // The innermost line outside the package, once for each call.
 void ArrayRecording::find_place() {
   PyFrameObject* frame = PyEval_GetFrame();

@@ -2,8 +2,10 @@
 #pragma once
 #include <pybind11/pybind11.h>
 
+#include <memory>
 #include <vector>
 
+#include "bindings/host_site.h"
 #include "program/recording.h"
 
 namespace ranvier::bind {
@@ -38,10 +40,20 @@ class ArrayRecording : public Recording {
   // A temporary, other than these regions, that is still referenced; or -1.
   int still_referenced(const std::vector<int>& expected) const;
   std::string place_of_writer(int region) const;
+  // Records that `callable`, given arrays like the first, makes arrays like the second. It has just done
+  // that; the results are copied to `into`, or to new arrays of the core with the same strides, and returned.
+  py::list host(const py::object& callable, const py::list& reads, const py::list& made,
+                const py::object& into);
+  // While it is open: whether calls are noted; how many were so far.
+  size_t pause(bool on) {
+    t_recording = on ? nullptr : this;
+    return records.size();
+  }
 
   // What a program takes over: pinned blocks, and the owners of other memory.
   std::vector<void*> take_pins(const std::vector<int>& kept);
   std::vector<py::object> take_owners() { return std::move(owners_); }
+  std::vector<std::unique_ptr<HostSite>> take_sites() { return std::move(sites_); }
 
  private:
   Memory memory_of(py::handle array) const;
@@ -57,6 +69,7 @@ class ArrayRecording : public Recording {
   bool open_ = false;
   std::vector<void*> pins_;  // by region; null: not ours
   std::vector<py::object> owners_;
+  std::vector<std::unique_ptr<HostSite>> sites_;
   std::vector<std::pair<void*, size_t>> alive_;  // temporaries that were not released when last looked at
   size_t alive_bytes_ = 0;
   py::object handler_;                 // what NumPy's arrays of this recording carry

@@ -73,6 +73,10 @@ void register_program(py::module_& m) {
       .def("kind_of", kind_name, "(array: Array, /) -> str")
       .def("region_of", &ArrayRecording::region_of, "(array: Array, /) -> int")
       .def("references", &ArrayRecording::references, "(array: Array, /) -> int")
+      .def("host", &ArrayRecording::host,
+           "(callable: Callable[..., Any], reads: list[Array], made: list[Array], into: Array | None, /) -> "
+           "list[Array]")
+      .def("pause", &ArrayRecording::pause, "(on: bool, /) -> int")
       .def("still_referenced", still_referenced, "(arrays: list[Array], /) -> str | None")
       .def_readonly("fault", &ArrayRecording::fault)
       .def_property_readonly("place",

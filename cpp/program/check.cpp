@@ -25,7 +25,7 @@ bool is_free(const Instruction& i, const View& view) {
 
 // What a program has for itself, and what is not compared: the number that a check of values writes, a key
 // of the random stream, and the stream.
-bool is_apart(const Instruction& i, const View& view) { return (i.guard && view.write) || i.as<NextKey>(); }
+bool is_apart(const Instruction& i, const View& view) { return i.is_guard(view) || i.as<NextKey>(); }
 
 AnyView& view_of(const Instruction& i, const Use& use) {
   return *reinterpret_cast<AnyView*>(i.call.get() + use.view.position);

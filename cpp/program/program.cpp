@@ -7,12 +7,12 @@
 #include "base/allocator.h"
 #include "base/caches.h"
 #include "base/fork.h"
-#include "base/fp_environment.h"
 #include "base/parallel.h"
 #include "kernels/index/index_range.h"
 #include "kernels/index/value_range.h"
 #include "program/arena.h"
 #include "program/fuse.h"
+#include "program/host_call.h"
 
 namespace ranvier {
 
@@ -30,7 +30,7 @@ static const int64_t* guard_among(const Instruction& i) {
 }
 
 const int64_t* guard_of(const Instruction& i) {
-  return guard_among<IndexRange, ValueRange<float>, ValueRange<double>>(i);
+  return guard_among<IndexRange, ValueRange<float>, ValueRange<double>, HostCall>(i);
 }
 
 static double nanoseconds(Clock::time_point from, Clock::time_point to) {
@@ -56,7 +56,7 @@ Program::Program(Recording&& recording, const Regions& regions, int team) : team
 size_t Program::first_change() const {
   for (size_t i = prepared_; i < instructions_.size(); ++i)
     for (const Use& use : instructions_[i].uses) {
-      if (instructions_[i].guard) continue;  // the number that it writes is the program's own
+      if (instructions_[i].is_guard(use.view)) continue;  // the number is the program's own
       const Role role = buffers_[use.region].role;
       if (use.view.write && (role == Role::persistent || role == Role::argument)) return i;
     }
@@ -267,9 +267,19 @@ void Program::redirect(Slot& slot, char* data) {
   for (const auto& [view, offset] : slot.views) *view = data + offset;
 }
 
+// The work of one thread, whatever the team is.
+static bool is_for_one(const Instruction& i) { return i.as<IndexRange>() || i.as<HostCall>(); }
+
 void Program::run_one(size_t index) {
   FpEnvironment environment;
-  instructions_[index].type->run(instructions_[index].call.get(), Team(team_), workspace_);
+  callers_ = environment.callers();
+  run_alone(instructions_[index], Team(team_));
+}
+
+void Program::run_alone(const Instruction& i, const Team& team) const {
+  if (!i.as<HostCall>()) return i.type->run(i.call.get(), team, workspace_);
+  const FpEnvironment environment(callers_);
+  i.type->run(i.call.get(), team, workspace_);
 }
 
 // Whether a run takes so long that it checks for signals; yes while times are unknown.
@@ -296,6 +306,7 @@ const Instruction* Program::run_as(Threads threads, bool may_stop) {
   const Team team(alone ? 1 : team_, looked_at);
   const NoFork whole;
   FpEnvironment environment;
+  callers_ = environment.callers();
   if (stale_)
     for (size_t i = 0; i < prepared_; ++i) run_one(i);
   stale_ = false;
@@ -327,8 +338,8 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopS
       shared = true;
     }
     const bool solo_run = measured ? threads == Threads::solo : i.solo;
-    if (solo_run || i.as<IndexRange>()) {  // a check of indices uses one thread in any case
-      if (leads) i.type->run(i.call.get(), solo, workspace_);
+    if (solo_run || is_for_one(i)) {
+      if (leads) run_alone(i, solo);
       shared = false;
       if (i.guard) team.barrier(), shared = true;
     } else {
@@ -373,7 +384,7 @@ void Program::choose_threads() {
   for (Instruction& i : instructions_) {
     if (i.prepared) continue;
     const double between = i.solo_ns + moved_ns(i), shared = i.team_ns + kBarriers;
-    i.solo = i.as<IndexRange>() || between <= shared;
+    i.solo = is_for_one(i) || between <= shared;
     solo_ns += i.solo_ns, mixed_ns += i.solo ? between : shared;
   }
   alone_ = team_ == 1 || solo_ns <= mixed_ns;

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fp_environment.h"
 #include "base/parallel.h"
 #include "program/pace.h"
 #include "program/recording.h"
@@ -29,8 +30,12 @@ struct Instruction {
   std::unique_ptr<char[]> call;
   std::vector<Use> uses;
   int place;
-  int record;                           // the recorded call: when it is done, its results are made
-  const int64_t* guard = nullptr;       // of a check: not zero where it failed; else null
+  int record;                      // the recorded call: when it is done, its results are made
+  const int64_t* guard = nullptr;  // of a check: not zero where it failed; else null
+  bool is_guard(const View& view) const {
+    return guard && reinterpret_cast<AnyView*>(call.get() + view.position)->data ==
+                        reinterpret_cast<const char*>(guard);
+  }
   std::vector<const char*> fused = {};  // the recorded calls whose work it does besides its own
   bool prepared = false;                // runs after renew() only; these come first
   bool solo = false;                    // on one thread
@@ -131,6 +136,7 @@ class Program {
   enum class Threads { chosen, team, solo };  // chosen: for each instruction
   const Instruction* run_as(Threads threads, bool may_stop);
   const Instruction* run_all(const OpenTeam& team, Threads threads, StopSignal* stop);
+  void run_alone(const Instruction& i, const Team& team) const;
   bool takes_long() const;
   double moved_ns(const Instruction& i) const;
   size_t first_change() const;
@@ -163,6 +169,7 @@ class Program {
   bool stopped_ = false, ended_ = false;
   std::optional<Undo> undo_;
   size_t change_ = 0;  // the first instruction that changes what outlives a run
+  FpEnvironment::Control callers_ = FpEnvironment::kKeeps;  // in which a HostCall runs
   size_t prepared_ = 0;
   void* arena_ = nullptr;
   void* prepared_memory_ = nullptr;

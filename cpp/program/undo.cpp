@@ -16,7 +16,6 @@ Undo::Undo(const std::vector<Instruction>& instructions, const std::vector<Buffe
   while (last > first && !instructions[last - 1].guard) --last;
   std::vector<bool> copied(buffers.size(), false);
   for (size_t i = first; i + 1 < last; ++i) {
-    if (instructions[i].guard) continue;
     if (const auto* next = instructions[i].as<NextKey>()) {
       int64_t* drawn = next->state.data + 1;
       const auto known = std::find_if(streams_.begin(), streams_.end(),
@@ -30,6 +29,7 @@ Undo::Undo(const std::vector<Instruction>& instructions, const std::vector<Buffe
     for (const Use& use : instructions[i].uses) {
       const Buffer& b = buffers[use.region];
       if (!use.view.write || b.role != Role::persistent || copied[use.region]) continue;
+      if (instructions[i].is_guard(use.view)) continue;
       copied[use.region] = true;
       copies_.push_back({use.region, bytes_, b.bytes});
       bytes_ += (b.bytes + 63) / 64 * 64;

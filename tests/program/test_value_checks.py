@@ -97,6 +97,16 @@ def whole_fill(out, value):
     return out.mean() + rv.masked_fill((out * 5).long(), out > 0, value[1]).float().mean()
 
 
+def multilabel(out, i):
+    return F.multilabel_margin_loss(out, (out * 0).detach().long() + i[:, None])
+
+
+def changed(out, i):
+    y = out.detach().clone()
+    y[i] = 0.0
+    return out * y
+
+
 def i64(*values):
     return np.array(values, np.int64)
 
@@ -133,23 +143,34 @@ CHECKS = [
     ("binary_cross_entropy of NaN", bce, SHARES, NAN),
     ("two binary_cross_entropy", bce_of_both, SHARES, ABOVE),
     ("max_pool2d of integers", pooled, GOOD, i64(0, 0, 2**60, 0)),
+    # NumPy finds these
+    ("whole division", of_picked(lambda out, i: out[:, 0] * (GOOD_TENSOR // (i + 1))), GOOD, NEGATIVE),
+    ("put", of_picked(lambda out, i: rv.put(out, i, out[:, 0])), GOOD, i64(0, 12, 1, 0)),
+    ("index_copy", of_picked(lambda out, i: rv.index_copy(out, 0, i, out)), GOOD, NEGATIVE),
+    ("gather of integers", of_picked(lambda out, i: out[:, 0] * GOOD_TENSOR.gather(0, i)), GOOD, LARGE),
+    ("places of integers", of_picked(lambda out, i: out[:, 0] * GOOD_TENSOR[i]), GOOD, LARGE),
+    ("multilabel_margin_loss", multilabel, GOOD, LARGE),
+    (
+        "cholesky",
+        of_picked(lambda out, p: out[:2] * rv.linalg.cholesky(p[1] * rv.eye(2))[:, :1]),
+        SHARES,
+        f32(0, -1, 1, 0),
+    ),
+    ("places to change", of_picked(changed), GOOD, LARGE),
     ("masked_fill of integers", whole_fill, SHARES, f32(0, np.inf, 0, 0)),
     *DISTRIBUTIONS,
 ]
+GOOD_TENSOR = rv.tensor(GOOD)
 BY_NAME = {name: rest for name, *rest in CHECKS}
 STEPS = [(Training, name) for name in BY_NAME] + [
     (kind, name)
     for kind in (Accumulating, AfterUpdate, Predicting)
     for name in (
-        "cross_entropy",
-        "pairs",
-        "one_hot",
-        "binary_cross_entropy",
-        "binary_cross_entropy of NaN",
-        "scale of Normal",
-        "probs of Categorical",
+        "cross_entropy", "pairs", "one_hot", "binary_cross_entropy", "binary_cross_entropy of NaN", "put",
+        "scale of Normal", "probs of Categorical",
+        "whole division", "places to change",
     )
-]
+]  # fmt: skip
 
 
 def bits(x):
@@ -267,12 +288,7 @@ REFUSED = [
     ("bincount", lambda x, i: x[0] * rv.bincount(i), GOOD),
     ("quantile", lambda x, q: rv.quantile(x, q), SHARES),
     ("pack_padded_sequence", lambda x, n: nn.utils.rnn.pack_padded_sequence(x, n, True, False)[0], GOOD + 1),
-    ("that NumPy made", lambda x, i: x[:, 0] * (rv.zeros(4, dtype=rv.int64) // (i + 1)), GOOD),
-    ("that NumPy made", lambda x, i: rv.put(x, i, x[:, 0]), GOOD),
-    ("that NumPy made", lambda x, i: rv.index_copy(x, 0, i, x), GOOD),
     ("that NumPy made", lambda x, i: rv.repeat_interleave(x, i, 0), GOOD),
-    ("that NumPy made", lambda x, i: F.multilabel_margin_loss(x, (x * 0).long() + i[:, None]), GOOD),
-    ("that NumPy made", lambda x, p: rv.linalg.cholesky(p[1] * rv.eye(2)), SHARES),
 ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.host import host
 from ranvier.autograd.memory import plain
 from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
@@ -47,7 +48,7 @@ def numel(input: Any) -> int:
 
 def _is(x: Any, numpy: Callable[..., Any], kernel: Callable[[Any], Any]) -> Tensor:
     array = _raw(x)
-    return wrap(kernel(array) if array.dtype.char in "fd" else np.asarray(numpy(array)))
+    return wrap(kernel(array) if array.dtype.char in "fd" else np.asarray(host(numpy, array)))
 
 
 def isnan(input: Any) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ranvier.autograd.function import Function, Output
 from ranvier.autograd.graph import of_output, rule
+from ranvier.autograd.host_nodes import noted
 from ranvier.autograd.memory import filled, like
 from ranvier.autograd.mode import mode, no_grad
 from ranvier.autograd.tensor import Tensor, wrap
@@ -213,6 +214,8 @@ def _recognise(cls: Any, /, **settings: Any) -> None:
     """A subclass with a static ``forward`` has PyTorch's form: its ``apply`` is called on the class."""
     if isinstance(cls.__dict__.get("forward"), staticmethod):
         cls.apply = classmethod(applied)
+    else:
+        noted(cls)
 
 
 Function.__init_subclass__ = classmethod(_recognise)  # type: ignore[assignment]

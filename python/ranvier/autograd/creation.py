@@ -10,6 +10,7 @@ import numpy as np
 from ranvier.autograd.convert import as_dtype
 from ranvier.autograd.data import array_of, shape_of, sized_or_copied
 from ranvier.autograd.device import require_cpu
+from ranvier.autograd.host import host
 from ranvier.autograd.memory import (
     cast,
     filled,
@@ -230,7 +231,9 @@ def full(
     number = isinstance(fill_value, (int, float)) and kind.kind == "f"
     if value.ndim == 0 and kind.kind in "iu":
         value = number_in("full", value.item(), kind)
-    array = filled(fill_value, shape, kind) if number else np.full(shape, value, kind)
+    if isinstance(value, np.ndarray) and isinstance(fill_value, (int, float)):
+        value = value.item()
+    array = filled(fill_value, shape, kind) if number else host(np.full, shape, value, kind)
     return _finish(array, requires_grad, device, settings)
 
 

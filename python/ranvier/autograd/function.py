@@ -72,6 +72,8 @@ class Function:
 
     is_view: bool = False  # whether the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
+    # whether NumPy computes forward or backward, from arrays and constants alone: see host_nodes.py
+    by_numpy: bool = False
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
     # for saved arrays that only one gradient needs: the number of its input, by the attribute's name
     reads: ClassVar[dict[str, int]] = {}

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.recording import is_recording, keep, recordings, refuse
+from ranvier.autograd.host import host, host_in_place
+from ranvier.autograd.recording import is_recording, keep, recordings, value_read
 
 Array = np.ndarray[Any, Any]
 
 _FLOATS = frozenset("fd")
 _READ = frozenset("fd?bBhHiIlq")  # what the core casts from, by NumPy's codes
 _NUMBERS = (int, float, np.integer, np.floating)
-_NO_KERNEL = "a change in place", "the core has no kernel for it: make a new tensor instead"
 _MADE = frozenset("fd?lq")  # and to
 MOST_ELEMENTS = 2**40  # as many as the core takes
 
@@ -67,12 +67,16 @@ def native(array: Array) -> Array:
 def like(array: Array, value: Array) -> Array:
     """A copy of the value in the dtype and memory order of the array, which has the same shape."""
     if array.dtype.char not in _FLOATS or value.dtype.char not in _READ:
-        made = np.empty_like(array)
-        made[...] = value
-        return made
+        return host(_like, array, value)
     if value.dtype != array.dtype:
         value = _core.cast(value, array.dtype, None)
     return _core.copy_like(value, array)
+
+
+def _like(array: Array, value: Array) -> Array:
+    made = np.empty_like(array)
+    made[...] = value
+    return made
 
 
 def copied(x: Array, order: Any = "K") -> Array:
@@ -81,24 +85,34 @@ def copied(x: Array, order: Any = "K") -> Array:
     if recordings and not last and x.dtype.char in _MADE and x.flags.c_contiguous:
         return _core.cast(x, x.dtype, None)
     if x.dtype.char not in _FLOATS:
-        return x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2) if last else x.copy(order=order)
+        return host(_copied, x, order)
     if last:
         return _core.copy(x, True, None)
     return _core.copy(x, False, None) if order == "C" else _core.copy_like(x, x)
+
+
+def _copied(x: Array, order: str) -> Array:
+    last = order == "channels_last"
+    return x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2) if last else x.copy(order=order)  # type: ignore[arg-type]
 
 
 def cast(x: Array, dtype: np.dtype[Any]) -> Array:
     """A copy of x in another dtype."""
     if x.dtype.char in _READ and dtype.char in _MADE:
         return _core.cast(x, dtype, None)
-    return x.astype(dtype)
+    return host(np.ndarray.astype, x, dtype)
+
+
+def in_dtype(x: Array, dtype: np.dtype[Any]) -> Array:
+    """x, or a copy of it in another dtype."""
+    return x if x.dtype == dtype else cast(x, dtype)
 
 
 def reshaped(x: Array, shape: Any) -> Array:
     """x in another shape: a view if possible, else a copy."""
     y = x.reshape(shape)
-    if recordings and x.dtype.char in _FLOATS and not np.may_share_memory(x, y):
-        return _core.copy(x, False, None).reshape(shape)
+    if recordings and not np.may_share_memory(x, y):
+        return copied(x, "C").reshape(shape)
     return y
 
 
@@ -109,7 +123,7 @@ def in_float(x: Array, dtype: np.dtype[Any] | None) -> Array:
 
 def filled(value: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """An array of one number."""
-    return _core.full(shape, dtype, value) if dtype.char in _MADE else np.full(shape, value, dtype)
+    return _core.full(shape, dtype, value) if dtype.char in _MADE else host(np.full, shape, value, dtype)
 
 
 def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
@@ -153,9 +167,8 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
             return
         except (TypeError, ValueError, OverflowError):
             pass  # it does not fit, which raises below, or they overlap, which NumPy can do
-    refuse(*_NO_KERNEL)
     try:
-        array[...] = value
+        host_in_place(_assign, array, value)
     except (TypeError, ValueError, OverflowError) as error:
         if not array.flags.writeable:
             raise ValueError(
@@ -165,6 +178,10 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
             f"[{name}] got a value of shape {np.shape(value)} and dtype {np.asarray(value).dtype}; expected "
             f"numbers that broadcast to {array.shape}"
         ) from error
+
+
+def _assign(array: Array, value: Any) -> None:
+    array[...] = value
 
 
 def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
@@ -201,7 +218,26 @@ def picked(array: Array, keys: tuple[Any, ...]) -> Array:
     """array[key] for the keys of ``numbers_first``: a view if the last one has no arrays."""
     for key in keys[:-1]:
         array = array[key]
-    return np.asarray(array[_view_key(keys[-1]) or keys[-1]])
+    key = keys[-1]
+    return (
+        host(_picked, array, type(key) is tuple, *_parts(key))
+        if _view_key(key) is None
+        else array[_view_key(key)]
+    )
+
+
+def _parts(key: Any) -> tuple[Any, ...]:
+    """The parts of a key, for `host`: what a mask picks has another shape each time."""
+    parts = key if type(key) is tuple else (key,)
+    if recordings and any(
+        np.asarray(part).dtype.kind == "b" for part in parts if not isinstance(part, slice)
+    ):
+        value_read("an index by a mask")
+    return parts
+
+
+def _picked(array: Array, several: bool, *parts: Any) -> Array:
+    return np.asarray(array[parts if several else parts[0]])
 
 
 def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
@@ -215,8 +251,12 @@ def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
     elif _is_mask_of(key, array) and isinstance(value, _NUMBERS):
         _core.where(key, float(value), array, array)
     else:
-        refuse(*_NO_KERNEL)
-        _put_by_arrays(array, key, value)
+        parts = key if type(key) is tuple else (key,)
+        host_in_place(_put, array, value, type(key) is tuple, *parts)
+
+
+def _put(array: Array, value: Any, several: bool, *parts: Any) -> None:
+    _put_by_arrays(array, parts if several else parts[0], value)
 
 
 def _put_by_arrays(array: Array, key: Any, value: Any) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import sys
 from _thread import _local as local  # as in mode.py
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,22 @@ def current() -> Recording | None:
 def is_recording() -> bool:
     """Whether this thread records a function."""
     return bool(recordings) and _local.recording is not None
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """A block whose calls this thread's recording does not note."""
+    recording = _local.recording if recordings else None
+    if recording is None:
+        yield
+        return
+    _local.recording = None
+    recording.core.pause(True)
+    try:
+        yield
+    finally:
+        recording.core.pause(False)
+        _local.recording = recording
 
 
 def keep(array: Any) -> Any:

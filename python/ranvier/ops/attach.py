@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.graph import modules
+from ranvier.autograd.host import host
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor
@@ -108,7 +109,7 @@ def _logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
         out = object.__new__(Tensor)
         made = logic(numpy_function, *raw) if is_recording() else None
         try:
-            out._array = np.asarray(numpy_function(*raw)) if made is None else made
+            out._array = np.asarray(host(numpy_function, *raw)) if made is None else made
         except ValueError as error:
             raise ValueError(unlike(numpy_function.__name__, *raw)) from error
         except TypeError as error:

@@ -14,9 +14,10 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function, watched
+from ranvier.autograd.host import host
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, index_error, picks_of
-from ranvier.autograd.memory import reshaped
+from ranvier.autograd.memory import copied, in_dtype, reshaped
 from ranvier.autograd.recording import keep, value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
@@ -27,6 +28,7 @@ __all__ = ["gather", "index_select", "masked_select", "nonzero", "take_along_dim
 METHODS = __all__
 
 _ALL = slice(None)
+_I64 = np.dtype(np.int64)
 _BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
 
 
@@ -98,14 +100,14 @@ class Pick(Function):
         self.length = picked[0] if count == 1 else math.prod(picked)
         if count > 1:
             if not _merges(view, first, first + count):
-                view = _core.copy(view, False, None) if _in_core(x) else np.ascontiguousarray(view)
+                view = copied(view, "C")
             view = view.reshape((*before, self.length, *after))
         self.axis, self.index = first, rows.reshape((1,) * first + (-1,) + (1,) * len(after))
         self.picked = (*before, rows.size, *after)
         if _in_core(x):
             y = _core.gather(view, self.index, first, None, self.from_0)
         else:
-            y = np.take(view, rows, first)
+            y = host(np.take, view, rows, first)
         return y.reshape(*before, *shape, *after)
 
     def backward(self, dy: Array) -> Array:
@@ -258,7 +260,11 @@ def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
     if is_floating(input):
         return watched(Gather(at, from_0).apply(input, wrap(places)), index)
     require_no_gradient("gather", input)
-    size, low, high = input.shape[at], int(places.min()), int(places.max())
+    return wrap(host(_gathered, input._array, places, at, from_0))
+
+
+def _gathered(x: Array, places: Array, at: int, from_0: bool) -> Array:
+    size, low, high = x.shape[at], int(places.min()), int(places.max())
     least = 0 if from_0 else -size
     if not least <= low <= high < size:
         wrong = low if high < size else high
@@ -266,7 +272,7 @@ def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
             f"[gather] got index {wrong} for an axis of length {size}; expected {least} to {size - 1}"
         )
     part = tuple(slice(None) if d == at else slice(n) for d, n in enumerate(places.shape))
-    return wrap(np.take_along_axis(input._array[part], places, at))
+    return np.take_along_axis(x[part], places, at)
 
 
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
@@ -321,7 +327,7 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
 def require_from_0(name: str, index: Any) -> None:
     """Raises IndexError for a negative index, which PyTorch refuses in these functions."""
     places = index_array(name, index)
-    if places.size and places.min() < 0:
+    if places.size and not _core.inside(in_dtype(places, _I64), 0, 2**53) and places.min() < 0:
         raise IndexError(f"[{name}] got index {places.min()}; expected indices from 0 on")
 
 

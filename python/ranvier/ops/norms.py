@@ -13,7 +13,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import reshaped
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, is_floating
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduce import Axes, _arguments, _numpy, _without
@@ -215,4 +216,4 @@ def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     """
     dim = dim if axis is None else axis
     input, axes, _ = _arguments("count_nonzero", as_tensor("count_nonzero", input), dim, False, None, False)
-    return _numpy(np.sum, wrap(input._array != 0), axes, False)
+    return _numpy(np.sum, ne(input, 0), axes, False)

@@ -16,7 +16,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.memory import reshaped
+from ranvier.autograd.host import host
+from ranvier.autograd.memory import copied, reshaped
 from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.compare import ne
@@ -148,14 +149,17 @@ def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
     made = reduction(function, x, axes, keepdims) if is_recording() else None
     if made is None:
         try:
-            made = np.asarray(function(x._array, axis=axes, keepdims=keepdims))
+            made = host(_reduced, function, x._array, axes, keepdims)
         except ValueError:
             raise ValueError(
                 f"[{name}] got x of shape {x.shape}, empty along the axis; expected at least one element"
             ) from None
-        if made.dtype == np.uint64:  # NumPy's sums of uint8
-            made = made.astype(np.int64)
     return wrap(made)
+
+
+def _reduced(function: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
+    made = np.asarray(function(x, axis=axes, keepdims=keepdims))
+    return made.astype(np.int64) if made.dtype == np.uint64 else made  # NumPy's sums of uint8
 
 
 def _check_axis(name: str, x: Tensor, axis: int) -> None:
@@ -307,7 +311,7 @@ def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bo
         return ValuesIndices(*ExtremeAlong("arg" + name, axes, keepdims).apply(x))
     require_no_gradient(name, x)
     indices = _arg("arg" + name, x, axes, True)._array
-    values = np.take_along_axis(x._array, indices, axes) if x.ndim else x._array.copy()
+    values = host(np.take_along_axis, x._array, indices, axes) if x.ndim else copied(x._array)
     if not keepdims and x.ndim:
         values, indices = values.squeeze(axes), indices.squeeze(axes)
     return ValuesIndices(wrap(np.asarray(values)), wrap(np.asarray(indices)))

@@ -8,6 +8,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.host import host
+from ranvier.autograd.memory import cast
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.shape import _dim
@@ -83,5 +85,5 @@ def _running(name: str, function: type[Any], x: Any, dim: Any, dtype: Any) -> Te
     wide = x._array.dtype.kind == "b" or (x._array.dtype.kind in "iu" and dtype is None)
     exact = np.dtype(np.int64) if wide else x._array.dtype
     if x.ndim == 0:
-        return wrap(x._array.astype(exact))
-    return wrap(np.asarray(getattr(np, name)(x._array, axis=at, dtype=exact)))
+        return wrap(cast(x._array, exact))
+    return wrap(np.asarray(host(getattr(np, name), x._array, at, exact)))

@@ -12,6 +12,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function, watched
+from ranvier.autograd.host import host
 from ranvier.autograd.mode import is_grad_enabled
 from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
@@ -146,13 +147,17 @@ def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, add: bool) -> Te
         return watched(Scatter(at, add).apply(x, wrap(places), src), index)
     require_no_gradient(name, x, src)
     require_from_0(name, places)
-    y = x._array.copy()
-    where, values = _placed(at, places, src._array)
-    if add:
-        np.add.at(_with_dimension(y), where, values)
-    else:
+    return wrap(host(_scattered, "add" if add else None, x._array, at, places, src._array))
+
+
+def _scattered(combine: str | None, x: Array, at: int, places: Array, src: Array) -> Array:
+    y = x.copy()
+    where, values = _placed(at, places, src)
+    if combine is None:
         _with_dimension(y)[where] = values
-    return wrap(y)
+    else:
+        getattr(np, combine).at(_with_dimension(y), where, values)
+    return y
 
 
 def _placed(at: int, places: Array, src: Array) -> tuple[tuple[Array, ...], Array]:
@@ -170,10 +175,7 @@ def _multiplied(x: Any, dim: int, index: Any, src: Any) -> Tensor:
             "detach(), or multiply by a scattered tensor of ones"
         )
     require_from_0("scatter", places)
-    y = x._array.copy()
-    where, values = _placed(at, places, src._array)
-    np.multiply.at(_with_dimension(y), where, values)
-    return wrap(y)
+    return wrap(host(_scattered, "multiply", x._array, at, places, src._array))
 
 
 def _like(x: Tensor, src: Tensor, name: str) -> Tensor:

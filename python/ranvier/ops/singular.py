@@ -15,6 +15,8 @@ from ranvier.ops.shape import permute, reshape
 class SingularNorm(Function):
     """y (...) = the greatest or least singular value of A (..., m, n), or the sum of all"""
 
+    by_numpy = True
+
     def __init__(self, ord: Any) -> None:
         self.ord = ord
 

@@ -12,6 +12,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.host import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.reduce import Extreme, ValuesIndices
@@ -183,14 +184,18 @@ def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> Va
     if is_floating(x):
         return ValuesIndices(*Sort(axis, descending, first, last).apply(x))
     require_no_gradient("sort", x)
-    array = x._array
+    values, order = host(_sorted_by_numpy, x._array, axis, descending, first, last)
+    return ValuesIndices(wrap(values), wrap(order))
+
+
+def _sorted_by_numpy(array: Array, axis: int, descending: bool, first: int, last: int) -> tuple[Array, Array]:
     if descending:  # stable: of equal elements the last one from the back is the first
         order = array.shape[axis] - 1 - np.flip(np.argsort(np.flip(array, axis), axis, kind="stable"), axis)
     else:
         order = np.argsort(array, axis, kind="stable")
     part = (*(slice(None),) * axis, slice(first, last))
     order = order[part]
-    return ValuesIndices(wrap(np.take_along_axis(array, order, axis)), wrap(order))
+    return np.take_along_axis(array, order, axis), order
 
 
 def _without_dim(found: ValuesIndices, x: Tensor, axis: int, keepdim: bool) -> ValuesIndices:

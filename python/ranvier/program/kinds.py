@@ -138,7 +138,7 @@ broadcast_to clip column_stack concatenate copy cov cross cumprod cumsum delete 
 digitize dot einsum expand_dims eye flip full full_like histogram hstack identity insert interp inv
 isclose isscalar iterable kron linspace logspace matmul matrix_rank max mean median meshgrid min
 moveaxis nan_to_num nanmax nanmean nanmin nansum ndim nonzero norm ones ones_like outer percentile pinv
-prod quantile ravel repeat reshape roll round searchsorted shape sign size solve sort split squeeze
+prod quantile ravel repeat reshape roll round searchsorted shape sign sinc size solve sort split squeeze
 stack std sum svd swapaxes take tensordot tile trace transpose trapezoid tri tril triu unique vander var
 vdot vstack where zeros zeros_like
 """

@@ -108,6 +108,8 @@ def _instruction(
     ]
     if d["name"] in ("index_range", "value_range"):  # the core reads its result
         operands = [(written, replace(o, name="found") if written else o) for written, o in operands]
+    if d["name"] == "numpy":  # whether it has failed, for the core
+        del operands[-1]
     return Instruction(
         number,
         d["name"],

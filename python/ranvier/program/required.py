@@ -17,7 +17,6 @@ from ranvier.program.errors import CaptureError
 from ranvier.program.signature import flattened, is_record
 
 Array = np.ndarray[Any, Any]
-_COMPUTED = frozenset("fd?lq")  # dtypes that the core computes in
 
 
 def require_recorded(recording: Recording, result: Any, forward_only: bool) -> None:
@@ -118,15 +117,12 @@ def difference(program: Any, recording: Recording, settings: Any, changed: str, 
 
 
 def _odd_dtype(recording: Recording) -> str:
-    """Names the first argument in whose dtype only NumPy computes; or ""."""
+    """Names the first argument that has to be copied before the core can read it; or ""."""
     for number, array in enumerate(recording.arguments):
         dtype = array.dtype
-        if dtype.char not in _COMPUTED or not dtype.isnative:
-            other = "float32" if dtype.kind == "f" else "int64, or as floats"
-            better = other if dtype.isnative else f"{dtype.newbyteorder('=')} (astype)"
-            return (
-                f" (array {number} of the arguments is {dtype}, in which NumPy computes: pass it as {better})"
-            )
+        if not dtype.isnative:
+            better = f"{dtype.newbyteorder('=')} (astype)"
+            return f" (array {number} of the arguments is {dtype}: pass it as {better})"
     return ""
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.host import host
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import (
@@ -243,11 +244,17 @@ class RoundedDiv(Function):
 
     def forward(self, a: Array, b: Array) -> Array:
         self.shapes = a.shape, b.shape
-        with np.errstate(all="ignore"):
-            return np.asarray(_ROUNDED[self.mode](a, b))
+        return np.asarray(host(_rounded_by_numpy, self.mode, a, b))
 
     def backward(self, dy: Array) -> tuple[Array, Array]:
         return filled(0, self.shapes[0], dy.dtype), filled(0, self.shapes[1], dy.dtype)
+
+
+def _rounded_by_numpy(mode: str, a: Array, b: Array) -> Any:
+    if a.dtype.kind != "f" and not np.all(b):
+        raise ValueError("[div] got an integer to divide by 0; expected other divisors, or floats")
+    with np.errstate(all="ignore"):
+        return _ROUNDED[mode](a, b)
 
 
 def _towards_zero(a: Any, b: Any) -> Any:
@@ -289,8 +296,6 @@ def _rounded(a: Any, b: Any, mode: str) -> Tensor:
     dtype = result_dtype(a, b)
     if dtype.kind == "b":
         raise TypeError(f"[div] got bools and rounding_mode {mode!r}; expected numbers: use x.int()")
-    if dtype.kind != "f" and not np.all(getattr(b, "_array", b)):
-        raise ValueError("[div] got an integer to divide by 0; expected other divisors, or floats")
     return RoundedDiv(mode).apply(cast(a, dtype), cast(b, dtype))
 
 
@@ -306,8 +311,13 @@ def neg(input: Any) -> Tensor:
         raise TypeError("[neg] got x of dtype bool; expected numbers: use ~x")
     if not is_floating(input):
         require_no_gradient("neg", input)
-        return wrap(np.asarray(np.negative(getattr(input, "_array", input))))
+        return wrap(np.asarray(host(np.negative, getattr(input, "_array", input))))
     return Neg().apply(input)
+
+
+def _square(x: Any) -> Any:
+    array = np.asarray(x)
+    return np.square(array.astype(np.int64) if array.dtype == np.bool_ else array)
 
 
 def square(input: Any) -> Tensor:
@@ -320,8 +330,7 @@ def square(input: Any) -> Tensor:
     input = as_operand("square", input)
     if not is_floating(input):
         require_no_gradient("square", input)
-        array = np.asarray(getattr(input, "_array", input))
-        return wrap(np.asarray(np.square(array.astype(np.int64) if array.dtype == np.bool_ else array)))
+        return wrap(np.asarray(host(_square, getattr(input, "_array", input))))
     return Square().apply(input)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.host import host
+from ranvier.autograd.memory import in_dtype
 from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_operand, is_floating, is_number, is_pair, result_dtype
@@ -31,9 +33,9 @@ def _compare(
     dtype = result_dtype(a, b)  # without it NumPy would compare float32 with int64 in float64
     if is_recording() and dtype.char != "e":
         return wrap(core(*pair(a, b, dtype), None))
-    raw = [x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else x for x in (a, b)]
+    raw = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else x for x in (a, b)]
     try:
-        return wrap(np.asarray(numpy_function(*raw)))
+        return wrap(np.asarray(host(numpy_function, *raw)))
     except ValueError as error:
         shapes = f"{np.shape(raw[0])} and {np.shape(raw[1])}"
         raise ValueError(f"[{name}] got shapes {shapes}; expected shapes that broadcast") from error

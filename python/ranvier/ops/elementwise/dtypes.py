@@ -15,7 +15,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.memory import plain
+from ranvier.autograd.host import host
+from ranvier.autograd.memory import in_dtype, plain
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import is_recording, keep
 from ranvier.autograd.tensor import Tensor, wrap
@@ -129,19 +130,20 @@ def promoted(
     if is_recording() and (y := arithmetic(numpy_function, a, b, dtype)) is not None:
         return wrap(y)
     require_no_gradient(name, a, b)
-    raw = [
-        x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else as_number(name, x, dtype)
-        for x in (a, b)
-    ]
-    if dtype.kind in "iu" and name in ("floor_divide", "remainder", "fmod") and not np.all(raw[1]):
-        raise ValueError(f"[{name}] got integers divided by 0; expected other divisors")
+    raw = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number(name, x, dtype) for x in (a, b)]
     if dtype.kind == "b" and name in ("sub", "pow"):
         raise TypeError(f"[{name}] got bools; expected numbers: use x.int()")
+    return wrap(host(_by_numpy, numpy_function, name, *raw))
+
+
+def _by_numpy(function: Callable[..., Any], name: str, a: Any, b: Any) -> Array:
+    if name in ("floor_divide", "remainder", "fmod") and a.dtype.kind in "iu" and not np.all(b):
+        raise ValueError(f"[{name}] got integers divided by 0; expected other divisors")
     try:
         with np.errstate(all="ignore"):
-            return wrap(np.asarray(numpy_function(*raw)))
+            return np.asarray(function(a, b))
     except ValueError as error:
-        raise ValueError(unlike(name, *raw)) from error
+        raise ValueError(unlike(name, a, b)) from error
 
 
 def unlike(name: str, a: Any, b: Any) -> str:

@@ -6,12 +6,14 @@ sign and round keep them. Outside its domain a function gives nan or inf without
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.host import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_operand, floating, is_floating, require_no_gradient
 from ranvier.ops.layout import is_channels_last, zeros
@@ -154,12 +156,12 @@ def round(input: Any, decimals: int = 0) -> Tensor:
     """
     if decimals and is_floating(input):
         return round(input * 10.0**decimals) / 10.0**decimals
-    return _keeping_integers(Round, lambda a: np.round(a, decimals), "round", input)
+    return _keeping_integers(Round, partial(np.round, decimals=decimals), "round", input)
 
 
 def _keeping_integers(function: type[Function], numpy_function: Any, name: str, x: Any) -> Tensor:
     x = as_operand(name, x)
     if not is_floating(x):
         require_no_gradient(name, x)
-        return wrap(np.asarray(numpy_function(getattr(x, "_array", x))))
+        return wrap(np.asarray(host(numpy_function, getattr(x, "_array", x))))
     return function().apply(x)

@@ -8,6 +8,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.host import host
+from ranvier.autograd.memory import in_dtype
 from ranvier.autograd.recording import is_recording, value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import OfNumber
@@ -79,10 +81,10 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
         return wrap(back(_core.where(condition._array, *pair(input, other, dtype), None), dtype))
     require_no_gradient("where", input, other)
     raw = [
-        x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else as_number("where", x, dtype)
+        in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number("where", x, dtype)
         for x in (input, other)
     ]
-    return wrap(np.asarray(np.where(condition._array, *raw)))
+    return wrap(np.asarray(host(np.where, condition._array, *raw)))
 
 
 def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
@@ -118,7 +120,11 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
             back(_core.where(mask._array, *pair(value, input, input._array.dtype), None), input._array.dtype)
         )
     require_no_gradient("masked_fill", input)
-    return wrap(np.where(mask._array, as_number("masked_fill", value, input._array.dtype), input._array))
+    if isinstance(value, Tensor):  # while recording
+        value_read("masked_fill by a Tensor")
+        value = value._array.item()
+    number = as_number("masked_fill", value, input._array.dtype)
+    return wrap(host(np.where, mask._array, number, input._array))
 
 
 def _require_whole(value: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Ops that few networks use: composed of other ops, or computed by NumPy outside compiled steps.
+"""Ops that few networks use: composed of other ops, or computed by NumPy.
 
 A module is loaded with the first use of one of its names or methods, so they are listed here and not in the
 modules: FUNCTIONS are names of ``ranvier.ops`` and ``ranvier``, METHODS those of Tensor; a name that ends

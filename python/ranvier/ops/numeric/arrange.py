@@ -9,6 +9,7 @@ import numpy as np
 
 from ranvier.autograd.creation import zeros
 from ranvier.autograd.function import Function
+from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.diagonal import diagonal as diagonal_of
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast
@@ -153,7 +154,7 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tens
     if r == 0:
         return zeros(0, dtype=input.dtype)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    rows = np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r)
+    rows = keep(np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r))
     return reshape(index_select(input, 0, rows.reshape(-1)), rows.shape)
 
 
@@ -229,10 +230,10 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     some_dim("diag_embed", input, -1)
     n = input.shape[-1] + abs(offset)
     i = np.arange(n)
-    places = i[None, :] - i[:, None] == offset  # (n, n): x[k] is at (k, k + offset) or (k - offset, k)
+    places = keep(i[None, :] - i[:, None] == offset)  # (n, n): x[k] is at (k, k + offset) or (k - offset, k)
     wide = unsqueeze(input, -1)
     first = min(offset, 0)  # row k takes x[k + first]
-    rows = np.clip(i + first, 0, max(input.shape[-1] - 1, 0))
+    rows = keep(np.clip(i + first, 0, max(input.shape[-1] - 1, 0)))
     if input.shape[-1] == 0:
         y = zeros(*input.shape[:-1], n, n, dtype=input.dtype)
     else:

@@ -1,5 +1,5 @@
 """Element-wise functions that NumPy computes, with their derivatives: the mechanism behind the tables of this
-package. A compiled step refuses them, because a replay runs kernels only.
+package.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function
+from ranvier.autograd.host import host
+from ranvier.autograd.memory import copied
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import (
     Array,
@@ -32,12 +34,8 @@ class ByNumpy(Function):
         self.function, self.slopes = function, slopes
 
     def forward(self, *inputs: Array) -> Array:
-        try:
-            with np.errstate(all="ignore"):
-                y = np.asarray(self.function(*inputs))
-        except ValueError as error:
-            raise ValueError(unlike(type(self).__name__.lower(), *inputs)) from error
-        self.inputs, self.y = inputs, y.astype(np.result_type(*inputs), copy=False)
+        self.inputs = inputs
+        self.y = host(_values, type(self).__name__.lower(), self.function, *inputs)
         return self.y
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
@@ -46,10 +44,23 @@ class ByNumpy(Function):
             if not needed:
                 found.append(None)
                 continue
-            with np.errstate(all="ignore"):
-                dx = np.zeros_like(dy) if slope is None else dy * slope(*self.inputs, self.y)
-            found.append(unbroadcast(np.ascontiguousarray(dx, dtype=dy.dtype), x.shape))
+            found.append(unbroadcast(host(_gradient, slope, dy, *self.inputs, self.y), x.shape))
         return tuple(found)
+
+
+def _values(name: str, function: Callable[..., Any], *inputs: Array) -> Array:
+    try:
+        with np.errstate(all="ignore"):
+            y = np.asarray(function(*inputs))
+    except ValueError as error:
+        raise ValueError(unlike(name, *inputs)) from error
+    return y.astype(np.result_type(*inputs), copy=False)
+
+
+def _gradient(slope: Slope | None, dy: Array, *saved: Array) -> Array:
+    with np.errstate(all="ignore"):
+        dx = np.zeros_like(dy) if slope is None else dy * slope(*saved)
+    return np.ascontiguousarray(dx, dtype=dy.dtype)
 
 
 class NoDerivative(Function):
@@ -99,14 +110,14 @@ def of_one(
         x = as_tensor(name, input)
         if integers and not is_floating(x):
             require_no_gradient(name, x)
-            kept = x._array if x._array.dtype.kind in "biu" else function(x._array)
-            return wrap(np.array(kept))
+            if x._array.dtype.kind in "biu":
+                return wrap(copied(x._array))
+            return wrap(np.asarray(host(function, x._array)))
         if (
             not is_floating(x) and x._array.dtype.kind == "f"
         ):  # float16: NumPy computes it, without a gradient
             require_no_gradient(name, x)
-            with np.errstate(all="ignore"):
-                return wrap(np.asarray(function(x._array)).astype(x._array.dtype, copy=False))
+            return wrap(host(_values, name, function, x._array))
         return kind(function, (slope,)).apply(floating(x))
 
     return named(op, name, formula, example)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ranvier.autograd.host import host
 from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_tensor
@@ -160,7 +161,11 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     tensor([False,  True, False])
     """
     a, b = as_tensor("isin", elements), as_tensor("isin", test_elements)
-    return wrap(np.asarray(np.isin(a._array, b._array, invert=invert)))
+    return wrap(host(_isin, a._array, b._array, invert))
+
+
+def _isin(a: Any, b: Any, invert: bool) -> Any:
+    return np.asarray(np.isin(a, b, invert=invert))
 
 
 def searchsorted(
@@ -184,21 +189,25 @@ def searchsorted(
     if side not in (None, "left", "right") or (side == "left" and right):
         raise ValueError(f"[searchsorted] got side {side!r} and right {right}; expected 'left' or 'right'")
     where_to: Any = "right" if right or side == "right" else "left"
-    sequence = rows._array
-    if sorter is not None:
-        sequence = np.take_along_axis(sequence, as_tensor("searchsorted", sorter)._array, -1)
+    order = None if sorter is None else as_tensor("searchsorted", sorter)._array
+    return wrap(host(_places_of, rows._array, v._array, order, where_to, np.int32 if out_int32 else np.int64))
+
+
+def _places_of(sequence: Any, v: Any, order: Any, where_to: Any, dtype: Any) -> Any:
+    shape = sequence.shape
+    if order is not None:
+        sequence = np.take_along_axis(sequence, order, -1)
     if sequence.ndim == 1:
-        found = np.asarray(np.searchsorted(sequence, v._array, where_to))
-    else:
-        if sequence.ndim == 0 or sequence.shape[:-1] != v._array.shape[:-1]:
-            raise ValueError(
-                f"[searchsorted] got rows of shape {rows.shape} and values of shape {v.shape}; expected one "
-                "row, or equal sizes but for the last"
-            )
-        found = np.empty(v.shape, np.int64)
-        for place in np.ndindex(*sequence.shape[:-1]):
-            found[place] = np.searchsorted(sequence[place], v._array[place], where_to)
-    return wrap(found.astype(np.int32 if out_int32 else np.int64))
+        return np.asarray(np.searchsorted(sequence, v, where_to)).astype(dtype)
+    if sequence.ndim == 0 or sequence.shape[:-1] != v.shape[:-1]:
+        raise ValueError(
+            f"[searchsorted] got rows of shape {shape} and values of shape {v.shape}; expected one "
+            "row, or equal sizes but for the last"
+        )
+    found = np.empty(v.shape, np.int64)
+    for place in np.ndindex(*sequence.shape[:-1]):
+        found[place] = np.searchsorted(sequence[place], v[place], where_to)
+    return found.astype(dtype)
 
 
 def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False) -> Tensor:

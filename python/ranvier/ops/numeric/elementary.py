@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.host import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import div, reciprocal
 from ranvier.ops.elementwise.compare import eq
@@ -254,14 +255,18 @@ def nan_to_num(
     """
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):
-        with np.errstate(all="ignore"):
-            return wrap(np.asarray(np.nan_to_num(input._array, True, nan, posinf, neginf)))
+        return wrap(np.asarray(host(_without_nan, input._array, nan, posinf, neginf)))
     limits = np.finfo(input.dtype)
     high = float(limits.max) if posinf is None else float(posinf)
     low = float(limits.min) if neginf is None else float(neginf)
     y = where(input != input, float(0.0 if nan is None else nan), input)
     y = where(input == math.inf, high, y)
     return where(input == -math.inf, low, y)
+
+
+def _without_nan(x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return np.nan_to_num(x, True, nan, posinf, neginf)
 
 
 def isposinf(input: Any) -> Tensor:
@@ -292,9 +297,11 @@ def signbit(input: Any) -> Tensor:
     tensor([ True, False])
     """
     input = as_tensor("signbit", input)
-    return wrap(
-        np.asarray(np.zeros(input.shape, bool) if input.dtype == np.bool_ else np.signbit(input._array))
-    )
+    return wrap(np.asarray(host(_signbit, input._array)))
+
+
+def _signbit(x: Any) -> Any:
+    return np.zeros(x.shape, bool) if x.dtype == np.bool_ else np.signbit(x)
 
 
 SYMBOLS: dict[str, Any] = {"__pos__": positive}

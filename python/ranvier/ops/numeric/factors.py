@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.autograd.function import Function
+from ranvier.autograd.host import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import mul, sub
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
@@ -60,7 +61,8 @@ def qr(input: Any, some: bool = True) -> QRResult:
     >>> q.shape, (q @ r).round(decimals=4).tolist()
     ((2, 2), [[3.0, 1.0], [4.0, 2.0]])
     """
-    Q, R = np.linalg.qr(matrix("qr", input, False, False)._array, "reduced" if some else "complete")
+    A = matrix("qr", input, False, False)._array
+    Q, R = host(np.linalg.qr, A, "reduced" if some else "complete")
     return QRResult(wrap(Q), wrap(R))
 
 
@@ -71,7 +73,7 @@ def svd(A: Any, full_matrices: bool = True) -> SVDResult:
     >>> rv.linalg.svd(rv.tensor([[3.0, 0.0], [0.0, 4.0]])).S
     tensor([4., 3.])
     """
-    return SVDResult(*map(wrap, np.linalg.svd(matrix("svd", A, False, False)._array, full_matrices)))
+    return SVDResult(*map(wrap, host(np.linalg.svd, matrix("svd", A, False, False)._array, full_matrices)))
 
 
 def svdvals(A: Any) -> Tensor:
@@ -81,7 +83,7 @@ def svdvals(A: Any) -> Tensor:
     >>> rv.linalg.svdvals(rv.tensor([[3.0, 0.0], [0.0, 4.0]]))
     tensor([4., 3.])
     """
-    return wrap(np.linalg.svd(matrix("svdvals", A, False, False)._array, compute_uv=False))
+    return wrap(host(np.linalg.svd, matrix("svdvals", A, False, False)._array, False, False))
 
 
 def eigh(A: Any, UPLO: str = "L") -> EighResult:
@@ -91,7 +93,7 @@ def eigh(A: Any, UPLO: str = "L") -> EighResult:
     >>> rv.linalg.eigh(rv.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
     tensor([1., 2.])
     """
-    values, vectors = np.linalg.eigh(matrix("eigh", A, True, False)._array, UPLO)  # type: ignore[call-overload]
+    values, vectors = host(np.linalg.eigh, matrix("eigh", A, True, False)._array, UPLO)
     return EighResult(wrap(values), wrap(vectors))
 
 
@@ -102,7 +104,7 @@ def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
     >>> rv.linalg.eigvalsh(rv.tensor([[2.0, 0.0], [0.0, 1.0]]))
     tensor([1., 2.])
     """
-    return wrap(np.linalg.eigvalsh(matrix("eigvalsh", A, True, False)._array, UPLO))  # type: ignore[call-overload]
+    return wrap(host(np.linalg.eigvalsh, matrix("eigvalsh", A, True, False)._array, UPLO))
 
 
 class Pinv(Function):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.random_tensors import rand
+from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
 from ranvier.ops.activation.smooth import celu, elu, selu
@@ -234,7 +235,7 @@ def pdist(input: Any, p: float = 2.0) -> Tensor:
     input = as_tensor("pdist", input)
     if input.ndim != 2:
         raise ValueError(f"[pdist] got x of shape {input.shape}; expected (n, d)")
-    i, j = np.triu_indices(input.shape[0], 1)
+    i, j = map(keep, np.triu_indices(input.shape[0], 1))
     return norm(sub(index_select(input, 0, i), index_select(input, 0, j)), p, 1)
 
 

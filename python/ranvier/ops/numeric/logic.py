@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.host import host
+from ranvier.autograd.memory import in_dtype
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import as_number, as_operand, as_tensor, result_dtype, unlike
@@ -18,12 +20,9 @@ def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor
     dtype = result_dtype(*raw) if len(raw) == 2 else raw[0].dtype
     if dtype.kind not in "biu":
         raise TypeError(f"[{name}] got dtype {dtype}; expected bools or integers")
-    arrays = [
-        x._array.astype(dtype, copy=False) if isinstance(x, Tensor) else as_number(name, x, dtype)
-        for x in raw
-    ]
+    arrays = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number(name, x, dtype) for x in raw]
     try:
-        return wrap(np.asarray(function(*arrays)))
+        return wrap(np.asarray(host(function, *arrays)))
     except ValueError as error:
         raise ValueError(unlike(name, *arrays)) from error
     except TypeError as error:
@@ -217,11 +216,15 @@ def isclose(
     input, other = as_tensor("isclose", input), as_tensor("isclose", other)
     if rtol < 0 or atol < 0:
         raise ValueError(f"[isclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
+    return wrap(host(_isclose, input._array, other._array, rtol, atol, equal_nan))
+
+
+def _isclose(a: Any, b: Any, *settings: Any) -> Any:
     try:
         with np.errstate(all="ignore"):
-            return wrap(np.asarray(np.isclose(input._array, other._array, rtol, atol, equal_nan)))
+            return np.asarray(np.isclose(a, b, *settings))
     except ValueError as error:
-        raise ValueError(unlike("isclose", input._array, other._array)) from error
+        raise ValueError(unlike("isclose", a, b)) from error
 
 
 SYMBOLS: dict[str, Any] = {"__lshift__": bitwise_left_shift, "__rshift__": bitwise_right_shift}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function
+from ranvier.autograd.host import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
@@ -99,19 +100,24 @@ def multilabel_margin_loss(
     if input.ndim == 1:
         row = multilabel_margin_loss(unsqueeze(input, 0), labels[None], reduction="none")
         return _reduced("multilabel_margin_loss", row[0], reduction)
-    n, c = input.shape
+    c = input.shape[1]
+    places, mask = host(_labels_and_others, labels, c, input.dtype)
+    own = gather(input, 1, places)
+    margins = maximum(1 - sub(unsqueeze(own, 2), unsqueeze(input, 1)), 0)  # (n, label, class)
+    return _reduced("multilabel_margin_loss", total(mul(margins, wrap(mask)), (1, 2)) / c, reduction)
+
+
+def _labels_and_others(labels: Array, c: int, dtype: Any) -> tuple[Array, Array]:
+    """The labels before the first -1, else 0, and for each of them 1 at the classes that are no label."""
     if labels.size and (labels.min() < -1 or labels.max() >= c):
         raise IndexError(
             f"[multilabel_margin_loss] got a label outside 0 ... {c - 1}; expected one inside, or -1"
         )
     used = np.cumprod(labels >= 0, 1).astype(bool)
-    is_label = np.zeros((n, c), bool)
-    rows = np.broadcast_to(np.arange(n)[:, None], labels.shape)
+    is_label = np.zeros((labels.shape[0], c), bool)
+    rows = np.broadcast_to(np.arange(labels.shape[0])[:, None], labels.shape)
     is_label[rows[used], labels[used]] = True
-    own = gather(input, 1, np.where(used, labels, 0))
-    margins = maximum(1 - sub(unsqueeze(own, 2), unsqueeze(input, 1)), 0)  # (n, label, class)
-    mask = (used[:, :, None] & ~is_label[:, None, :]).astype(input.dtype)
-    return _reduced("multilabel_margin_loss", total(mul(margins, wrap(mask)), (1, 2)) / c, reduction)
+    return np.where(used, labels, 0), (used[:, :, None] & ~is_label[:, None, :]).astype(dtype)
 
 
 class CTC(Function):

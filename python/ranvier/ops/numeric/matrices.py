@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.autograd.function import Function
+from ranvier.autograd.host import host
 from ranvier.autograd.mode import mode
+from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.diagonal import tril, triu
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, common_dtype, is_floating, unbroadcast
@@ -41,7 +43,7 @@ def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Ten
 
 def _constant(value: Tensor, like: Tensor) -> Tensor:
     """The value; its gradient in `like`, of the same shape, is 0."""
-    return where(wrap(np.zeros(value.shape, bool)), like, value)
+    return where(wrap(keep(np.zeros(value.shape, bool))), like, value)
 
 
 def _singular(name: str) -> ValueError:
@@ -50,6 +52,8 @@ def _singular(name: str) -> ValueError:
 
 class Solve(Function):
     """y = A^-1 b for A (..., n, n), b (..., n, k); dy/db is A^-T, dA = -db y^T"""
+
+    by_numpy = True
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -71,6 +75,8 @@ class Solve(Function):
 class Logabsdet(Function):
     """y (...) = log |det A|; its gradient is A^-T"""
 
+    by_numpy = True
+
     def forward(self, A: Array) -> Array:
         self.A = A
         return np.asarray(np.linalg.slogdet(A)[1])
@@ -85,6 +91,8 @@ class Logabsdet(Function):
 
 class Det(Function):
     """y (...) = det A; its gradient, the cofactors, is U diag(products of the other s) V^T det(UV)"""
+
+    by_numpy = True
 
     def forward(self, A: Array) -> Array:
         self.A = A
@@ -101,6 +109,8 @@ class Det(Function):
 
 class Cholesky(Function):
     """L (..., n, n), lower, with L L^T = A; dA = L^-T half(L^T dL) L^-1, made symmetric"""
+
+    by_numpy = True
 
     def forward(self, A: Array) -> Array:
         try:
@@ -168,7 +178,7 @@ def inverse(A: Any) -> Tensor:
             [0.0000, 0.2500]])
     """
     A = matrix("inverse", A)
-    y: Tensor = Solve("inverse").apply(A, wrap(np.eye(A.shape[-1], dtype=A.dtype)))
+    y: Tensor = Solve("inverse").apply(A, wrap(keep(np.eye(A.shape[-1], dtype=A.dtype))))
     return y
 
 
@@ -191,8 +201,12 @@ def slogdet(A: Any) -> SlogdetResult:
     tensor(-1.)
     """
     A = matrix("slogdet", A)
-    sign = wrap(np.asarray(np.linalg.slogdet(A._array)[0]))
+    sign = wrap(host(_sign, A._array))
     return SlogdetResult(_constant(sign, total(A, (-2, -1))), Logabsdet().apply(A))
+
+
+def _sign(A: Array) -> Array:
+    return np.asarray(np.linalg.slogdet(A)[0])
 
 
 def logdet(A: Any) -> Tensor:
@@ -237,6 +251,6 @@ def matrix_power(A: Any, n: int) -> Tensor:
             result = A if result is None else matmul(result, A)
         A, n = matmul(A, A) if n > 1 else A, n >> 1
     if result is None:
-        ones = wrap(np.broadcast_to(np.eye(A.shape[-1], dtype=A.dtype), A.shape).copy())
+        ones = wrap(keep(np.broadcast_to(np.eye(A.shape[-1], dtype=A.dtype), A.shape).copy()))
         result = _constant(ones, A)
     return result

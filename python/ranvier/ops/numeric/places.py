@@ -9,7 +9,9 @@ import numpy as np
 
 from ranvier.autograd.creation import full_like
 from ranvier.autograd.function import Function, watched
+from ranvier.autograd.host import host
 from ranvier.autograd.inplace import assign, check_leaf
+from ranvier.autograd.memory import picked
 from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.diagonal import diagonal
@@ -48,7 +50,7 @@ def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor
     input, source, at = as_tensor("put", input), as_tensor("put", source), index_array("put", index)
     if source.numel() != at.size:
         raise ValueError(f"[put] got {source.numel()} elements for {at.size} positions; expected as many")
-    rows = _in_range("put", at.reshape(-1), input.numel())
+    rows = host(_in_range, "put", at.reshape(-1), input.numel())
     write = scatter_add if accumulate else scatter
     return reshape(write(reshape(input, (-1,)), 0, rows, reshape(source, (-1,))), input.shape)
 
@@ -62,7 +64,13 @@ def _in_range(name: str, index: Any, size: int) -> Any:
 def _rows(name: str, x: Tensor, dim: int, index: Any) -> tuple[int, Any]:
     at = _dim(name, dim, x.ndim)
     rows = index_array(name, index).reshape(-1)
-    return at, _in_range(name, rows, x.shape[at] if x.ndim else 1)
+    return at, host(_in_range, name, rows, x.shape[at] if x.ndim else 1)
+
+
+def _marked(size: int, rows: Array) -> Array:
+    hit = np.zeros(size, bool)
+    hit[rows] = True
+    return hit
 
 
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
@@ -74,8 +82,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     """
     input = as_tensor("index_fill", input)
     at, rows = _rows("index_fill", input, dim, index)
-    hit = np.zeros(input.shape[at] if input.ndim else 1, bool)
-    hit[rows] = True
+    hit = host(_marked, input.shape[at] if input.ndim else 1, rows)
     mask = hit.reshape((-1,) + (1,) * (input.ndim - at - 1)) if input.ndim else hit.reshape(())
     if isinstance(value, Tensor) and value.ndim:
         raise ValueError(f"[index_fill] got value of shape {value.shape}; expected a number")
@@ -118,9 +125,9 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     if source.shape != expected and not (input.ndim == 0 and source.numel() == 1):
         raise ValueError(f"[index_copy] got source of shape {source.shape}; expected {expected}")
     if input.ndim == 0:
-        return where(wrap(np.asarray(rows.size > 0)), reshape(source, ()), input)
+        return where(wrap(keep(np.asarray(rows.size > 0))), reshape(source, ()), input)
     places = np.broadcast_to(rows.reshape((-1,) + (1,) * (input.ndim - at - 1)), source.shape)
-    return scatter(input, at, np.ascontiguousarray(places), source)
+    return scatter(input, at, places, source)
 
 
 def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
@@ -138,7 +145,7 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
             f"[index_put] got values of {values.dtype} for x of {input.dtype}; expected equal dtypes"
         )
     try:
-        places = np.arange(input.numel()).reshape(input.shape)[key]
+        places = picked(_positions(input), (key,))
     except IndexError as error:
         raise IndexError(f"[index_put] {error}") from error
     return put(input, places, broadcast_to(values, places.shape), accumulate)
@@ -197,7 +204,11 @@ def scatter_reduce(
     if is_floating(input) and reduce != "mean":
         return watched(ScatterReduce(at, reduce, include_self).apply(input, places, src), index)
     require_no_gradient("scatter_reduce", input, src)
-    return wrap(_reduced(input._array, at, places, src._array, reduce, include_self)[0])
+    return wrap(host(_only_reduced, input._array, at, places, src._array, reduce, include_self))
+
+
+def _only_reduced(*arguments: Any) -> Array:
+    return _reduced(*arguments)[0]
 
 
 _UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
@@ -238,6 +249,8 @@ def _neutral(reduce: str, dtype: Any) -> Any:
 
 class ScatterReduce(Function):
     """The greatest, least or product of all values written to a place; equal extremes share the gradient"""
+
+    by_numpy = True
 
     def __init__(self, at: int, reduce: str, include_self: bool) -> None:
         self.at, self.reduce, self.include_self = at, reduce, include_self
@@ -289,7 +302,7 @@ def _written(name: str, x: Tensor, part: Any, src: Any) -> Tensor:
 
 
 def _positions(x: Tensor) -> Any:
-    return np.arange(x.numel()).reshape(x.shape)
+    return keep(np.arange(x.numel())).reshape(x.shape)
 
 
 def select_scatter(input: Any, src: Any, dim: int, index: int) -> Tensor:

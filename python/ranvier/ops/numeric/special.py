@@ -7,6 +7,7 @@ starting value of erfinv is Winitzki's (2008), followed by three steps of Halley
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,12 @@ Array = np.ndarray[Any, Any]
 
 def _each(function: Any) -> Any:
     """The function of Python's math module, for each element of an array."""
+    return partial(_of_each, function)
+
+
+def _of_each(function: Any, x: Array) -> Array:
     every = np.frompyfunc(function, 1, 1)
-
-    def of_array(x: Array) -> Array:
-        return np.asarray(every(x.astype(np.float64)), dtype=np.float64).astype(x.dtype)
-
-    return of_array
+    return np.asarray(every(x.astype(np.float64)), dtype=np.float64).astype(x.dtype)
 
 
 def _lgamma(x: float) -> float:

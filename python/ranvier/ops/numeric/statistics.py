@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ranvier.autograd.host import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import sub
 from ranvier.ops.elementwise.compare import ne
@@ -88,7 +89,14 @@ def _running(name: str, x: Any, dim: int, better: Any) -> ValuesIndices:
     """The best element so far along dim, and the index of its last occurrence; NaN is better than all."""
     x = as_tensor(name, x)
     at, ndim = _dim(name, dim, x.ndim), x.ndim
-    rows = np.moveaxis(np.atleast_1d(x._array), at, 0)
+    index = host(_best_so_far, x._array, at, better)
+    y = gather(x if ndim else reshape(x, (1,)), at, index)
+    shape = x.shape
+    return ValuesIndices(reshape(y, shape), wrap(index.reshape(shape)))
+
+
+def _best_so_far(x: Any, at: int, better: Any) -> Any:
+    rows = np.moveaxis(np.atleast_1d(x), at, 0)
     index = np.zeros(rows.shape, np.int64)
     best = rows[:1].copy()
     for i in range(1, rows.shape[0]):
@@ -96,10 +104,7 @@ def _running(name: str, x: Any, dim: int, better: Any) -> ValuesIndices:
         now &= (best[0] == best[0]) | (rows[i] != rows[i])
         index[i] = np.where(now, i, index[i - 1])
         best[0] = np.where(now, rows[i], best[0])
-    index = np.moveaxis(index, 0, at)
-    y = gather(x if ndim else reshape(x, (1,)), at, np.ascontiguousarray(index))
-    shape = x.shape
-    return ValuesIndices(reshape(y, shape), wrap(index.reshape(shape)))
+    return np.ascontiguousarray(np.moveaxis(index, 0, at))
 
 
 def cummax(input: Any, dim: int) -> ValuesIndices:
