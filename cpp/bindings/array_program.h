@@ -46,7 +46,7 @@ struct ArgumentForm {
 };
 
 // A result: a view of an output's memory.
-struct ResultForm : ArrayForm {
+struct ResultForm : ArrayLayout {
   int output;  // or -1:
   int kept;    // of a gradient that the step leaves as well
 

@@ -193,7 +193,7 @@ static py::object laid_out_like(py::handle array) {
   Py_XDECREF(PyDataMem_SetHandler(before));
   Py_XDECREF(before);
   if (!made) throw py::error_already_set();
-  return root == a ? made : ArrayForm(array, PyArray_BYTES(root)).at(PyArray_BYTES(as_array(made)), made);
+  return root == a ? made : ArrayLayout(array, PyArray_BYTES(root)).at(PyArray_BYTES(as_array(made)), made);
 }
 
 py::list ArrayRecording::host(const py::object& callable, const py::list& reads, const py::list& made,

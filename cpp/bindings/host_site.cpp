@@ -23,7 +23,7 @@ char type_of(PyArrayObject* a) {
 
 }  // namespace
 
-ArrayForm::ArrayForm(py::handle array, const char* memory)
+ArrayLayout::ArrayLayout(py::handle array, const char* memory)
     : offset(PyArray_BYTES(as_array(array)) - memory),
       dtype(py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(PyArray_DESCR(as_array(array))))),
       ndim(PyArray_NDIM(as_array(array))) {
@@ -31,7 +31,7 @@ ArrayForm::ArrayForm(py::handle array, const char* memory)
   std::copy_n(PyArray_STRIDES(as_array(array)), ndim, strides);
 }
 
-py::object ArrayForm::at(char* memory, py::handle base, bool writeable) const {
+py::object ArrayLayout::at(char* memory, py::handle base, bool writeable) const {
   PyArray_Descr* descr = reinterpret_cast<PyArray_Descr*>(dtype.ptr());
   Py_INCREF(descr);
   PyObject* a = PyArray_NewFromDescr(&PyArray_Type, descr, ndim, reinterpret_cast<const npy_intp*>(shape),

@@ -12,20 +12,20 @@ namespace ranvier::bind {
 namespace py = pybind11;
 
 // An array on memory that is given later.
-struct ArrayForm {
+struct ArrayLayout {
   int64_t offset;  // of its first element in that memory
   py::object dtype;
   int ndim;
   int64_t shape[kMaxDims], strides[kMaxDims];  // strides in bytes
 
-  ArrayForm(py::handle array, const char* memory);
+  ArrayLayout(py::handle array, const char* memory);
   // base: what keeps the memory, or null.
   py::object at(char* memory, py::handle base = {}, bool writeable = true) const;
 };
 
 struct HostSite {
   py::object callable;  // gives a tuple of arrays, or None where an exception was raised
-  std::vector<ArrayForm> arrays;
+  std::vector<ArrayLayout> arrays;
 
   // Adds an array to the call.
   void add(HostCall& call, py::handle array);
