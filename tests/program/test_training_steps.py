@@ -1,31 +1,202 @@
-"""Compiled steps of other forms: several losses, hooks, hidden states, metrics, images, words, attention."""
+"""Training steps of many forms: clipping, averages, penalties, several losses, hooks, states, attention."""
+
+import copy
 
 import numpy as np
 import pytest
 import ranvier as rv
+from program.staleness.rows import function, space, table
 from ranvier import nn
 from ranvier.nn import functional as F
+from ranvier.train.penalty import Penalty
 from support.strict import strict
 from support.training_steps import Base, assert_same_as_eager, images, mlp, subclasses
 
 
-class SeveralLosses(Base):
-    def loss(self, x, y):
-        out = self.model(x)
-        return (
-            F.cross_entropy(out, y) + 0.5 * F.mse_loss(out, F.one_hot(y, 3).float()) + 0.1 * out.abs().mean()
-        )
+def descend(parameters, gradients=None):
+    parameters = list(parameters)
+    with rv.no_grad():
+        for p, g in zip(parameters, gradients or [p.grad for p in parameters], strict=True):
+            p -= 0.1 * g
 
 
-class TwoBackwards(Base):
+def penalty_of(model):
+    return Penalty(model, list(model.parameters()), 0.01, 0.02)
+
+
+def double():
+    return mlp().double()
+
+
+def tied():
+    model = nn.Sequential(nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 6), nn.Linear(6, 3))
+    model[2].weight = model[0].weight
+    return model
+
+
+def cumulative():
+    model = images()
+    model[1].momentum = None
+    return model
+
+
+# name | what differs from the plain step | how ...; of `self`, its model `m`, its optimizer `o`, and `x`, `y`
+ROWS = table(
+    r"""
+plain | update | o.step()
+clip_norm | update | nn.utils.clip_grad_norm_(m.parameters(), 0.1); o.step()
+clip_norm_returned | step
+  | loss = gradients(o, self.loss(x, y)); norm = nn.utils.clip_grad_norm_(m.parameters(), 0.1); o.step();
+    return loss, norm
+clip_each | update
+  | for p in m.parameters(): nn.utils.clip_grad_norm_(p, 0.05, norm_type=INF)\no.step()
+clip_in_two | update
+  | p = list(m.parameters()); norm = nn.utils.get_total_norm([q.grad for q in p]); <WITH>(p, 0.1, norm);
+    o.step()
+clip_value | update | nn.utils.clip_grad_value_(m.parameters(), 0.01); o.step()
+ema | prepare | self.more = [swa_utils.AveragedModel(m, multi_avg_fn=<EMA>)] | update | <AVERAGED>
+swa | prepare | self.more = [swa_utils.AveragedModel(m)] | update | <AVERAGED>
+ema_of_buffers | prepare | self.more = [swa_utils.AveragedModel(m, multi_avg_fn=<EMA>, use_buffers=True)]
+  | update | <AVERAGED> | <IMAGES>
+ema_copying_buffers | prepare | self.more = [swa_utils.AveragedModel(m, multi_avg_fn=<EMA>)]
+  | update | <AVERAGED> | <IMAGES>
+penalty | prepare | self.penalty = penalty_of(m)
+  | update | self.penalty.penalise(); o.step()
+penalty_in_the_loss | loss | F.cross_entropy(m(x), y) + 0.01 * sum((p * p).sum() for p in m.parameters())
+with_zeros | prepare | for p in m.parameters(): p.grad = rv.zeros_like(p)
+  | step | o.zero_grad(set_to_none=False); loss = self.loss(x, y); loss.backward(); o.step(); return loss
+onto_gradients_in_memory_of_numpy | step | loss = self.loss(x, y); loss.backward(); o.step(); return loss
+  | prepare | for p in m.parameters(): p.grad = rv.from_numpy(np.zeros(p.shape, np.float32));
+    self.more.append(p.grad)
+schedule | prepare | <CYCLE> | between | self.schedule.step()
+schedule_of_adam | make_optimizer | optim.AdamW(m.parameters(), lr=0.01) | prepare | <CYCLE>
+  | between | self.schedule.step()
+groups | make_optimizer
+  | optim.Adam([{'params': m[0].parameters(), 'lr': 0.01}, {'params': m[-1].parameters()}])
+frozen | prepare | m[0].weight.requires_grad_(False)
+tied | make | tied
+update_by_hand | step
+  | loss = self.loss(x, y); m.zero_grad(); loss.backward(); descend(m.parameters()); return loss
+hooked_after | prepare
+  | for p in m.parameters(): p.register_post_accumulate_grad_hook(lambda p: descend([p])) | update | pass
+by_grad | step
+  | p = list(m.parameters()); loss = self.loss(x, y); g = rv.autograd.grad(loss, p); descend(p, g);
+    return loss
+several_losses | loss
+  | z = m(x);
+    return F.cross_entropy(z, y) + 0.5 * F.mse_loss(z, F.one_hot(y, 3).float()) + 0.1 * z.abs().mean()
+two_backwards | step
+  | o.zero_grad(); z = m(x); a, b = F.cross_entropy(z, y), (z * z).mean(); a.backward(retain_graph=True);
+    b.backward(); o.step(); return a + b
+weights_of_root | step
+  | o.zero_grad(); a = F.cross_entropy(m(x), y, reduction='none'); a.backward(rv.full((4,), 0.25));
+    o.step(); return a.sum()
+adversary | loss
+  | z = x.clone().requires_grad_(); (g,) = rv.autograd.grad(F.cross_entropy(m(z), y), [z]);
+    return F.cross_entropy(m(x + 0.1 * g.sign()), y)
+hooked | prepare
+  | m[0].weight.register_hook(lambda g: g * 0.5); m[3].register_forward_hook(lambda module, a, y: y * 2)
+hooked_modules | prepare
+  | m[3].register_full_backward_pre_hook(lambda module, dy: (dy[0] * 2,));
+    m[0].register_full_backward_hook(halved)
+images | shape | (2, 6, 6) | make | images
+cumulative_statistics | shape | (2, 6, 6) | make | cumulative
+double | dtype | np.float64 | make | double
+double_data_of_a_float_model | loss | F.cross_entropy(m(x.double().float()), y)
+""",
+    WITH="nn.utils.clip_grads_with_norm_",
+    EMA="swa_utils.get_ema_multi_avg_fn(0.9)",
+    AVERAGED="o.step(); self.more[0].update_parameters(m)",
+    IMAGES="shape | (2, 6, 6) | make | images",
+    CYCLE="self.schedule = optim.lr_scheduler.OneCycleLR(o, 0.5, total_steps=10)",
+)
+
+
+def halved(module, dx, dy):
+    return tuple(g if g is None else g * 0.5 for g in dx)
+
+
+def method(text):
+    names = {**space(), **globals()}
+    run = function("self, m, o, x, y", text, names)
+    return lambda self, x=None, y=None: run(self, self.model, getattr(self, "optimizer", None), x, y)
+
+
+def kind_of(parts):
+    """A class of these parts: names of methods, or of attributes, and their texts."""
+    pairs = dict(zip(parts[::2], parts[1::2], strict=True))
+    plain = {name: eval(pairs.pop(name), globals()) for name in ("shape", "dtype", "make") if name in pairs}
+    if "make" in plain:
+        plain["make"] = staticmethod(plain["make"])
+    return type("Row", (Base,), {**plain, **{name: method(text) for name, text in pairs.items()}})
+
+
+class Functions(Base):
+    """Gradients as values, of a function of the weights."""
+
+    def prepare(self):
+        self.weights = {"w": rv.randn(3, 6), "b": rv.zeros(3)}
+
     def step(self, x, y):
+        def loss(weights):
+            return F.cross_entropy(F.linear(x, weights["w"], weights["b"]), y)
+
+        value, gradients = rv.value_and_grad(loss)(self.weights)
+        for name, gradient in gradients.items():
+            self.weights[name] -= 0.1 * gradient
+        return value
+
+    def modules(self):
+        return [self.weights]
+
+
+class Target(Base):
+    """A second network that follows the first slowly, changed in place."""
+
+    def prepare(self):
+        self.target = copy.deepcopy(self.model).eval()
+
+    def loss(self, x, y):
+        with rv.no_grad():
+            wanted = rv.softmax(self.target(x), 1)
+        return F.cross_entropy(self.model(x), wanted)
+
+    def update(self):
+        self.optimizer.step()
+        with rv.no_grad():
+            for t, p in zip(self.target.parameters(), self.model.parameters(), strict=True):
+                t.mul_(0.9).add_(p, alpha=0.1)
+
+    def modules(self):
+        return [self.model, self.target]
+
+
+class TwoOptimizers(Base):
+    """A generator and a critic, as in a GAN."""
+
+    def prepare(self):
+        self.critic = nn.Sequential(nn.Linear(3, 4), nn.LeakyReLU(), nn.Linear(4, 1))
+        self.second = rv.optim.RMSprop(self.critic.parameters(), lr=0.01)
+
+    def step(self, x, y):
+        real = F.one_hot(y, 3).float()
+        made = self.model(x)
+        self.second.zero_grad()
+        of_critic = F.binary_cross_entropy_with_logits(self.critic(real), rv.ones(4, 1))
+        of_critic = of_critic + F.binary_cross_entropy_with_logits(self.critic(made.detach()), rv.zeros(4, 1))
+        of_critic.backward()
+        self.second.step()
+        with rv.no_grad():
+            for p in self.critic.parameters():
+                p.clamp_(-0.4, 0.4)
         self.optimizer.zero_grad()
-        out = self.model(x)
-        first, second = F.cross_entropy(out, y), (out * out).mean()
-        first.backward(retain_graph=True)
-        second.backward()
-        self.update()
-        return first + second
+        of_model = F.binary_cross_entropy_with_logits(self.critic(made), rv.ones(4, 1))
+        of_model.backward()
+        self.optimizer.step()
+        return of_critic, of_model
+
+    def modules(self):
+        return [self.model, self.critic]
 
 
 class MicroBatches(Base):
@@ -38,38 +209,6 @@ class MicroBatches(Base):
             total = total + loss.detach()
         self.update()
         return total
-
-
-class WeightsOfRoot(Base):
-    def step(self, x, y):
-        self.optimizer.zero_grad()
-        losses = F.cross_entropy(self.model(x), y, reduction="none")
-        losses.backward(rv.full((4,), 0.25))
-        self.update()
-        return losses.sum()
-
-
-class Adversary(Base):
-    """The gradient of an input that is made inside the step."""
-
-    def loss(self, x, y):
-        moved = x.clone().requires_grad_()
-        (gradient,) = rv.autograd.grad(super().loss(moved, y), [moved])
-        return super().loss(x + 0.1 * gradient.sign(), y)
-
-
-class Hooked(Base):
-    def prepare(self):
-        self.model[0].weight.register_hook(lambda g: g * 0.5)
-        self.model[3].register_forward_hook(lambda module, inputs, y: y * 2)
-
-
-class HookedModules(Base):
-    def prepare(self):
-        self.model[0].register_full_backward_hook(
-            lambda module, dx, dy: tuple(g if g is None else g * 0.5 for g in dx)
-        )
-        self.model[3].register_full_backward_pre_hook(lambda module, dy: tuple(g * 2 for g in dy))
 
 
 class Retained(Base):
@@ -188,38 +327,12 @@ class Counted(Base):
         return [self.model, {"count": self.count, "sum": self.sum, "last": self.last}]
 
 
-class Images(Base):
-    shape = (2, 6, 6)
-    make = staticmethod(images)
+KINDS = {kind.__name__: kind for kind in subclasses(Base) if kind.__module__ == __name__}
 
 
-class CumulativeStatistics(Images):
-    @staticmethod
-    def make():
-        model = images()
-        model[1].momentum = None
-        return model
-
-
-class Double(Base):
-    dtype = np.float64
-
-    @staticmethod
-    def make():
-        return mlp().double()
-
-
-class DoubleDataOfAFloatModel(Base):
-    def step(self, x, y):
-        return super().step(x.double().float(), y)
-
-
-KINDS = [kind for kind in subclasses(Base) if kind.__module__ == __name__]
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_same_as_eager(kind):
-    assert_same_as_eager(kind)
+@pytest.mark.parametrize("name", [*ROWS, *KINDS])
+def test_same_as_eager(name):
+    assert_same_as_eager(KINDS[name] if name in KINDS else kind_of(ROWS[name]))
 
 
 def test_rounding_of_gradients_that_cancel_is_no_difference():

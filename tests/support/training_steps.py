@@ -31,6 +31,7 @@ class Base:
 
     def __init__(self):
         rv.manual_seed(3)
+        self.more = []  # besides the model, what is to be compared
         self.model = self.make()
         self.optimizer = self.make_optimizer()
         self.prepare()
@@ -60,7 +61,7 @@ class Base:
         """Between two steps, eagerly."""
 
     def modules(self):
-        return [self.model]
+        return [self.model, self.more]
 
 
 def subclasses(kind):

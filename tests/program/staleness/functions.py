@@ -1,295 +1,186 @@
-"""Functions and methods that are rebound or patched, or get new code, defaults or closures."""
+"""Functions, methods, classes and caches that are rebound or patched, or get new code or defaults."""
 
-import functools
-import sys
-import types
+import ranvier as rv
+from program.staleness.judge import Case, add, scenario
+from program.staleness.rows import Row, add_rows, function, space, table
+from program.staleness.small import Small, descends, squares
+from ranvier import nn
 
-from program.staleness.judge import Case, scenario
-from program.staleness.small import Small, reading
-
-
-def once(value):
-    return value * 1.0
-
-
-def twice(value):
-    return value * 2.0
-
-
-def thrice(value):
-    return value * 3.0
-
-
-def with_default(value, factor=2.0):
-    return value * factor
-
-
-CHOICE = once
-FUNCTIONS = (once, twice, thrice, once)
-HERE = sys.modules[__name__]
-
-
-class Plain:
-    def __init__(self, **more):
-        vars(self).update(more)
+ROWS = table(r"""
+global_function_rebound | globals().update(CHOICE=once) | CHOICE(1.5) | globals().update(CHOICE=FUNCTIONS[n])
+function_in_a_cell_rebound | once | o(1.5) | o = FUNCTIONS[n]
+code_of_a_function_replaced | def o(value): return value * 1.0 | o(1.5) | o.__code__ = FUNCTIONS[n].__code__
+defaults_replaced | scaled | o(1.5) | o.__defaults__ = (2.0 + n,)
+keyword_defaults_replaced | def o(value, *, factor=2.0): return value * factor | o(1.5)
+  | o.__kwdefaults__ = {'factor': 2.0 + n}
+mutable_default | def o(value, factors=[2.0]): return value * factors[-1] | o(1.5)
+  | o.__defaults__[0].append(2.0 + n)
+content_of_a_cell_of_a_helper | def make(factor): return lambda value: value * factor\no = make(2.0) | o(1.5)
+  | o.__closure__[0].cell_contents = 2.0 + n
+another_closure_of_the_same_code | def make(factor): return lambda value: value * factor\no = [make(2.0)]
+  | o[0](1.5) | o[0] = make(2.0 + n)
+method_replaced_on_the_class | Base() | o.call(1.5) | Base.call = lambda self, value: value * n * 2
+method_replaced_on_the_instance | Base() | o.call(1.5) | o.call = lambda value: value * n * 2
+method_set_with_method_type | Base() | o.call(1.5)
+  | o.call = types.MethodType(lambda self, value: value * self.factor * n * 2, o)
+static_method_replaced | Base | o.static(1.5) | o.static = staticmethod(lambda value: value * n * 2)
+class_method_replaced | Base | o.of_class(1.5) | o.of_class = classmethod(lambda cls, value: value * n * 2)
+method_of_a_base_class_replaced | Derived() | o.call(1.5) | Base.call = lambda self, value: value * n * 2
+bound_method_of_a_stateful_object | o = Base(); call = o.call | call(1.5) | o.factor = new
+bound_method_of_another_object | one, other = Base(), Base(); other.factor = 4.0; o = Plain(one.call)
+  | o.value(1.5) | o.value = (other if n % 2 else one).call
+object_with_call_replaced | Plain(Rich(1.0)) | o.value() | o.value = Rich(new)
+special_method_replaced_on_the_class | Base() | o(1.5) | Base.__call__ = lambda self, value: value * 2 * n
+partial_with_other_keywords | functools.partial(scaled, factor=2.0) | o(1.5)
+  | o.keywords.update(factor=2.0 + n)
+partial_of_another_function | Plain(functools.partial(once)) | o.value(1.5)
+  | o.value = functools.partial(FUNCTIONS[n])
+partial_setstate | functools.partial(scaled, factor=2.0) | o(1.5)
+  | o.__setstate__((scaled, (), {'factor': 2.0 + n}, {}))
+lambdas_appended_to_a_list | [lambda v: v * 2.0] | functools.reduce(lambda factor, call: call(factor), o, 1.0)
+  | o.append(lambda v: v + n)
+dispatch_table | o, config = {'a': once, 'b': twice}, {'kind': 'a'} | o[config['kind']](1.5)
+  | o['b'] = thrice if n == 2 else twice; config['kind'] = 'bba'[n - 1]
+operator_function_rebound | operator.mul | o(x, 2.0)
+  | o = (None, operator.add, operator.sub, operator.truediv)[n]
+cached_function_cleared | o = Plain(1.0); call = functools.lru_cache(lambda key: o.value) | call('key')
+  | o.value = new; call.cache_clear()
+single_dispatch_registered | functools.singledispatch(lambda value: 1.0) | o(1.5)
+  | o.register(float, lambda value: value + n)
+numpy_function_on_numbers | Plain(2.0) | float(np.sqrt(o.value)) | o.value = 2.0 + n
+class_made_in_the_step | Plain(2.0) | class Local: factor = o.value\nreturn Local.factor | o.value = 2.0 + n
+function_made_in_the_step | Plain(2.0) | def local(factor=o.value): return factor + o.value\nreturn local()
+  | o.value = 2.0 + n
+object_made_in_the_step | Plain(2.0) | Maker(o.value).value
+  | Maker.factor = 5.0; o.value = 2.0 + (n if n > 1 else 0)
+init_of_a_class_replaced | Maker | Maker().value | Maker.__init__ = lambda self: setattr(self, 'value', new)
+builtin_rebound | [1.0, 2.5] | max(o) | patch(builtins, 'max', (None, min, sum, len)[n])
+builtin_shadowed_by_a_global | [1.0, 2.5] | max(o) | globals().update(max=(None, min, sum, len)[n])
+global_deleted | globals().update(abs=lambda v: 3.0) | abs(-1.5)
+  | globals().pop('abs') if n == 1 else globals().update(abs=lambda v: float(n))
+function_of_the_math_module_replaced | math | math.sqrt(2.25)
+  | patch(math, 'sqrt', (None, math.exp, math.sin, math.cos)[n])
+own_module_function_replaced | module(call=once) | o.call(1.5) | o.call = FUNCTIONS[n]
+module_global_of_another_module | tools(SCALING.format('*')) | o.call(1.5) | o.FACTOR = 2.0 + n
+module_reloaded | tools(SCALING.format('*')) | o.call(1.5)
+  | exec(SCALING.format('+'), vars(o)); o.FACTOR = 2.0 + n
+function_of_another_module_with_its_own_globals | tools(READING) | o.read() | o.table[0] = new
+library_function_replaced | F | F.relu(x) | patch(F, 'relu', (None, F.tanh, F.gelu, F.sigmoid)[n])
+library_name_replaced | rv | rv.relu(x) | patch(rv, 'relu', (None, rv.tanh, rv.exp, rv.sigmoid)[n])
+method_of_tensor_replaced | patch(rv.Tensor, 'tanh', rv.Tensor.tanh) | x.tanh()
+  | patch(rv.Tensor, 'tanh', (None, rv.sigmoid, rv.exp, rv.relu)[n])
+function_inside_the_library_replaced | o, leaky = nn.LeakyReLU(0.1), ops.leaky_relu | o(x)
+  | patch(ops, 'leaky_relu', lambda x, *_, **__: leaky(x, 0.1 * new))
+""")
+add_rows("functions", ROWS)
+MADE: dict[str, Row] = {
+    "dataclass_made_in_the_step": (
+        "o = Plain(2.0)\n@dataclasses.dataclass\n"
+        "class Made: more: float = dataclasses.field(default_factory=lambda: o.value)",
+        "Made().more",
+        "o.value = 2.0 + n",
+    ),
+}
+add_rows("functions", MADE)
+NEUTRAL = table(r"""
+cached_function_kept | o = Plain(1.0); call = functools.cache(lambda key: o.value); call('key') | call('key')
+  | o.value = new
+function_that_is_not_called | o = Plain(once); o.other = once | o.value(1.5) | o.other = FUNCTIONS[n]
+""")
+add_rows("functions", NEUTRAL, neutral=NEUTRAL)
 
 
 @scenario()
-def global_function_rebound(patch):
-    patch(HERE, "CHOICE", once)
-    return reading(lambda: CHOICE(1.5), lambda n: patch(HERE, "CHOICE", FUNCTIONS[n]))
+def optimizer_wrapped_in_a_class_of_the_user():
+    class Halving:
+        def __init__(self, inner, share):
+            self.inner, self.share = inner, share
 
+        def zero_grad(self):
+            self.inner.zero_grad()
 
-@scenario()
-def function_in_a_cell_rebound():
-    call = once
+        def step(self):
+            for group in self.inner.param_groups:
+                group["lr"] = 0.1 * self.share
+            self.inner.step()
 
-    def change(n):
-        nonlocal call
-        call = FUNCTIONS[n]
-
-    return reading(lambda: call(1.5), change)
-
-
-@scenario()
-def code_of_a_function_replaced():
-    def call(value):
-        return value * 1.0
-
-    return reading(lambda: call(1.5), lambda n: setattr(call, "__code__", FUNCTIONS[n].__code__))
-
-
-@scenario()
-def code_of_the_step_replaced():
     small = Small()
+    wrapper = Halving(small.optimizer, 1.0)
+    step = descends(lambda x: (x * small.w).sum(), wrapper)
+    return Case(step, lambda n: setattr(wrapper, "share", 1.0 + n), small.watch)
 
-    def step(x):
-        return small.train(x, 1.5)
 
-    def other(x):
-        return small.train(x, 2.5)
+# --- methods of models and optimizers replaced
 
-    return Case(step, lambda n: setattr(step, "__code__", other.__code__), small.watch)
 
+def tripled(kind):
+    return type("Other", (kind,), {"forward": lambda self, x: kind.forward(self, x) * 3.0})
 
-@scenario()
-def defaults_replaced():
-    def call(value, factor=2.0):
-        return value * factor
 
-    return reading(lambda: call(1.5), lambda n: setattr(call, "__defaults__", (2.0 + n,)))
+OF_MODELS = {
+    "forward_replaced_on_the_instance": "model.forward = lambda x: model.inner(x) * n",
+    "forward_replaced_on_the_class": "Net.forward = lambda self, x: self.inner(x) * n",
+    "forward_of_a_library_layer_replaced_on_the_instance": (
+        "inner = model.inner; inner.forward = lambda x: F.linear(x, inner.weight) * n"
+    ),
+    "forward_of_a_library_layer_replaced_on_the_class": (
+        "patch(nn.Linear, 'forward', lambda self, x: F.linear(x, self.weight) * n)"
+    ),
+    "helper_of_a_model_replaced": "Net.helper = lambda self, x: x.sigmoid() * n",
+    "call_of_a_model_class_replaced": "Net.__call__ = lambda self, x: self.inner(x) * n",
+    "class_of_a_model_replaced": "model.__class__ = tripled(Net) if n % 2 else Net",
+    "factor_of_a_model": "model.factor = 1.0 + n",
+}
 
 
-@scenario()
-def keyword_defaults_replaced():
-    def call(value, *, factor=2.0):
-        return value * factor
+def own_step(self):
+    with rv.no_grad():
+        for p in self.param_groups[0]["params"]:
+            p.sub_(p.grad * 0.5)
 
-    return reading(lambda: call(1.5), lambda n: setattr(call, "__kwdefaults__", {"factor": 2.0 + n}))
 
+OF_OPTIMIZERS = {
+    "step_of_an_optimizer_replaced_on_the_instance": "optimizer.step = lambda: own_step(optimizer)",
+    "step_of_an_optimizer_replaced_on_the_class": "Own.step = own_step",
+    "step_of_a_library_optimizer_replaced": "patch(rv.optim.SGD, 'step', lambda self, closure=None: None)",
+    "zero_grad_replaced": "optimizer.zero_grad = lambda: None",
+}
 
-@scenario()
-def default_of_the_step_replaced():
-    small = Small()
 
-    def step(x, factor=2.0):
-        return small.train(x, factor)
+def of_model(text):
+    def build(patch):
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = nn.Linear(3, 3)
+                self.factor = 1.0
 
-    return Case(step, lambda n: setattr(step, "__defaults__", (2.0 + n,)), small.watch)
+            def forward(self, x):
+                return self.helper(self.inner(x)) * self.factor
 
+            def helper(self, x):
+                return x.tanh()
 
-@scenario()
-def mutable_default():
-    def call(value, factors=[2.0]):  # noqa: B006
-        return value * factors[-1]
+        model = Net()
+        change = function("n, model, Net, patch", text, {**space(), **globals()})
+        step = descends(squares(model), rv.optim.SGD(model.parameters(), lr=0.1))
+        return Case(step, lambda n: change(n, model, Net, patch), model)
 
-    return reading(lambda: call(1.5), lambda n: call.__defaults__[0].append(2.0 + n))
+    return build
 
 
-@scenario()
-def content_of_a_cell_of_a_helper():
-    factor = 2.0
+def of_optimizer(text):
+    def build(patch):
+        Own = type("Own", (rv.optim.SGD,), {})
+        small = Small()
+        small.optimizer = (Own if "Own" in text else rv.optim.SGD)([small.w], lr=0.1)
+        change = function("n, optimizer, Own, patch", text, {**space(), **globals()})
+        return Case(lambda x: small.train(x, 1.5), lambda n: change(n, small.optimizer, Own, patch), small.w)
 
-    def call(value):
-        return value * factor
+    return build
 
-    cell = call.__closure__[0]
-    return reading(lambda: call(1.5), lambda n: setattr(cell, "cell_contents", 2.0 + n))
 
-
-@scenario()
-def another_closure_of_the_same_code():
-    def make(factor):
-        return lambda value: value * factor
-
-    calls = [make(2.0)]
-    return reading(lambda: calls[0](1.5), lambda n: calls.__setitem__(0, make(2.0 + n)))
-
-
-def method(expects="works"):
-    class Holder:
-        factor = 1.0
-
-        def call(self, value):
-            return value * self.factor
-
-        @staticmethod
-        def static(value):
-            return value * 1.0
-
-        @classmethod
-        def of_class(cls, value):
-            return value * cls.factor
-
-    return Holder
-
-
-@scenario()
-def method_replaced_on_the_class():
-    kind = method()
-    holder = kind()
-    return reading(
-        lambda: holder.call(1.5), lambda n: setattr(kind, "call", lambda self, value: value * n * 2)
-    )
-
-
-@scenario()
-def method_replaced_on_the_instance():
-    kind = method()
-    holder = kind()
-    return reading(lambda: holder.call(1.5), lambda n: setattr(holder, "call", lambda value: value * n * 2))
-
-
-@scenario()
-def method_set_with_method_type():
-    kind = method()
-    holder = kind()
-
-    def change(n):
-        holder.call = types.MethodType(lambda self, value: value * self.factor * n * 2, holder)
-
-    return reading(lambda: holder.call(1.5), change)
-
-
-@scenario()
-def static_method_replaced():
-    kind = method()
-    return reading(
-        lambda: kind.static(1.5), lambda n: setattr(kind, "static", staticmethod(lambda value: value * n * 2))
-    )
-
-
-@scenario()
-def class_method_replaced():
-    kind = method()
-    return reading(
-        lambda: kind.of_class(1.5), lambda n: setattr(kind, "of_class", classmethod(lambda c, v: v * n * 2))
-    )
-
-
-@scenario()
-def method_of_a_base_class_replaced():
-    kind = method()
-    holder = type("Derived", (kind,), {})()
-    return reading(
-        lambda: holder.call(1.5), lambda n: setattr(kind, "call", lambda self, value: value * n * 2)
-    )
-
-
-@scenario()
-def bound_method_of_a_stateful_object():
-    holder = method()()
-    call = holder.call
-    return reading(lambda: call(1.5), lambda n: setattr(holder, "factor", 1.0 + n))
-
-
-@scenario()
-def bound_method_of_another_object():
-    kind = method()
-    first, second = kind(), kind()
-    second.factor = 4.0
-    calls = Plain(call=first.call)
-    return reading(
-        lambda: calls.call(1.5), lambda n: setattr(calls, "call", (second if n % 2 else first).call)
-    )
-
-
-@scenario()
-def object_with_call_replaced():
-    class Call:
-        def __init__(self, factor):
-            self.factor = factor
-
-        def __call__(self, value):
-            return value * self.factor
-
-    holder = Plain(call=Call(1.0))
-    return reading(lambda: holder.call(1.5), lambda n: setattr(holder, "call", Call(1.0 + n)))
-
-
-@scenario()
-def special_method_replaced_on_the_class():
-    class Call:
-        def __call__(self, value):
-            return value * 1.0
-
-    call = Call()
-    return reading(lambda: call(1.5), lambda n: setattr(Call, "__call__", lambda self, value: value * 2 * n))
-
-
-@scenario()
-def partial_with_other_keywords():
-    call = functools.partial(with_default, factor=2.0)
-    return reading(lambda: call(1.5), lambda n: call.keywords.update(factor=2.0 + n))
-
-
-@scenario()
-def partial_of_another_function():
-    holder = Plain(call=functools.partial(once))
-    return reading(
-        lambda: holder.call(1.5), lambda n: setattr(holder, "call", functools.partial(FUNCTIONS[n]))
-    )
-
-
-@scenario("either")
-def partial_setstate():
-    call = functools.partial(with_default, factor=2.0)
-    return reading(
-        lambda: call(1.5), lambda n: call.__setstate__((with_default, (), {"factor": 2.0 + n}, {}))
-    )
-
-
-@scenario()
-def partial_of_the_step_itself():
-    small = Small()
-
-    def body(x, factor):
-        return small.train(x, factor)
-
-    step = functools.partial(body, factor=1.5)
-    return Case(step, lambda n: step.keywords.update(factor=1.5 + n), small.watch)
-
-
-@scenario()
-def lambdas_appended_to_a_list():
-    small, calls = Small(), [lambda v: v * 2.0]
-
-    def step(x):
-        factor = 1.0
-        for call in calls:
-            factor = call(factor)
-        return small.train(x, factor)
-
-    return Case(step, lambda n: calls.append(lambda v: v + n), small.watch)
-
-
-@scenario()
-def dispatch_table():
-    table, config = {"a": once, "b": twice}, {"kind": "a"}
-
-    def change(n):
-        if n == 2:
-            table["b"] = thrice
-        config["kind"] = "ab"[n % 2] if n != 2 else "b"
-
-    return reading(lambda: table[config["kind"]](1.5), change)
+for name, text in OF_MODELS.items():
+    add(f"functions/{name}", of_model(text))
+for name, text in OF_OPTIMIZERS.items():
+    add(f"functions/{name}", of_optimizer(text))

@@ -1,6 +1,5 @@
 """Shared parts of the scenarios."""
 
-import numpy as np
 import ranvier as rv
 from program.staleness.judge import Case
 from ranvier import nn, optim
@@ -50,23 +49,6 @@ def trains(given, change=None, **more):
     return Case(lambda x: small.train(*given(x)), change, small.watch, **more)
 
 
-def sets(name):
-    """A change of an attribute."""
-    return lambda owner, value: setattr(owner, name, value)
-
-
-class Counts(nn.Module):
-    """A layer that counts its calls; after `limit` calls its results are doubled."""
-
-    def __init__(self, limit):
-        super().__init__()
-        self.layer, self.calls, self.limit = nn.Linear(3, 3), 0, limit
-
-    def forward(self, x):
-        self.calls += 1
-        return self.layer(x) * (2.0 if self.calls > self.limit else 1.0)
-
-
 def network(*more, seed=0):
     rv.manual_seed(seed)
     return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), *more, nn.Linear(4, 3))
@@ -105,12 +87,40 @@ def classifies(model, optimizer):
     return step
 
 
-def images(channels=2, size=6, batch=2):
-    """Inputs for layers of two dimensions."""
-    shape = (batch, channels, size, size)
-    return lambda n: (rv.tensor(np.random.default_rng(n).standard_normal(shape).astype(np.float32)),)
+class Two:
+    """Two parameters of different shapes, and their optimizer."""
 
+    def __init__(self, kind=optim.SGD, groups=False, **settings):
+        self.a, self.b = nn.Parameter(rv.randn(3)), nn.Parameter(rv.randn(2, 3))
+        given = [{"params": [self.a]}, {"params": [self.b], "lr": 0.01}] if groups else [self.a, self.b]
+        self.optimizer = kind(given, **{"lr": 0.05, **settings})
 
-def signals(channels=2, size=8, batch=2):
-    shape = (batch, channels, size)
-    return lambda n: (rv.tensor(np.random.default_rng(n).standard_normal(shape).astype(np.float32)),)
+    def loss(self, x):
+        return (x * self.a).sum() * 0.3 + (x @ self.b.T).tanh().sum()
+
+    def step(self, x):
+        self.optimizer.zero_grad()
+        loss = self.loss(x)
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def accumulate(self, x, updates):
+        loss = self.loss(x)
+        loss.backward()
+        if updates:
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return loss
+
+    @property
+    def groups(self):
+        return self.optimizer.param_groups
+
+    @property
+    def state(self):
+        return self.optimizer.state[self.a]
+
+    @property
+    def watch(self):
+        return [self.a, self.b, self.optimizer]

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import ranvier as rv
+from program.staleness.eager import runs_eagerly
 from program.staleness.judge import describe, difference
+from program.staleness.rows import function
 from ranvier import nn, optim
 
 RNG = np.random.default_rng(5)
@@ -34,8 +36,8 @@ class Setup:
 class Fit:
     """by: what makes the change: a "callback", one at "epochs" only, or the "data" without any callback."""
 
+    name: str
     build: Callable[[], Setup]
-    expects: str = "works"
     neutral: bool = False
     by: str = "callback"
 
@@ -43,11 +45,11 @@ class Fit:
 FITS: dict[str, Fit] = {}
 
 
-def add(name: str, build: Callable[[], Setup], expects: str = "works", neutral: bool = False) -> None:
+def add(name: str, build: Callable[[], Setup], neutral: bool = False) -> None:
     for by in ("callback", "epochs", "data"):
         if name == "fit/eval_mode" and by == "epochs":  # each epoch begins with model.train()
             continue
-        FITS[f"{name}-by_{by}"] = Fit(build, expects, neutral, by)
+        FITS[f"{name}-by_{by}"] = Fit(name, build, neutral, by)
 
 
 class Differs(Exception):
@@ -144,7 +146,7 @@ def judge_fit(one: Fit) -> tuple[str, str]:
     names = [text.split("]")[0] for text in warned]
     if len(names) != len(set(names)):
         return "warned more than once", "; ".join(warned)
-    if warned and one.expects == "works":
+    if warned and not runs_eagerly(one.name):
         return "warned, though it should work", "; ".join(warned)
     return ("warned" if warned else "as eager"), "; ".join(warned)
 
@@ -153,10 +155,18 @@ def model_of(*more):
     return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), *more, nn.Linear(4, 3))
 
 
-def with_model(change, *more, kind=None, loss=None, **settings):
+def with_model(text, *more, kind=None, loss=None, **settings):
+    """A fit in which the text changes the trainer `t`, its model `m` or its optimizer `o`."""
+
     def build():
         model = model_of(*[make() for make in more])
         optimizer = (kind or (lambda p: optim.SGD(p, lr=0.1, momentum=0.9)))(model.parameters())
+        change = changes(text)
         return Setup(model, (loss or nn.CrossEntropyLoss)(), optimizer, change, settings)
 
     return build
+
+
+def changes(text):
+    act = function("t, m, o, n", text, {**globals(), "F": nn.functional})
+    return lambda trainer, n: act(trainer, trainer.model, trainer.optimizer, n)
