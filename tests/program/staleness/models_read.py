@@ -117,6 +117,8 @@ hook_on_an_own_layer | m.own(m.layers[0](x)) | m.own.register_forward_hook(lambd
 mode_of_an_own_layer | m.own(m.layers[0](x)) | m.own.train(n % 2 == 0)
 parameter_of_an_own_norm | m.norm(m.layers[0](x)) | m.norm.weight = nn.Parameter(rv.full((3,), 1.0 + n))
 statistics_of_an_own_norm | m.norm(m.layers[0](x)) | m.norm.running_mean = rv.full((3,), 1.0 + n)
+probability_of_an_own_layer | m.own(m.layers[0](x)) | m.own.p = 0.2 * n
+eps_of_an_own_norm | m.norm(m.layers[0](x)) | m.norm.eps = 0.1 * n
 list_of_layers | for layer in m.table.get('more', ()): x = layer(x)\nreturn m.layers[0](x)
   | m.table.setdefault('more', []).append(nn.Linear(3, 3))
 """,
