@@ -180,7 +180,11 @@ add("cast", lambda x, dtype: x.astype(dtype), None)
 add("concatenate", lambda arrays, axis: np.concatenate(arrays, axis), None)
 add("embedding", embedding.embedding, None)
 add("sort", lambda x, axis, descending, count: _sort(x, axis, descending, count), None)
-add("inside", lambda x, low, high: bool(np.all((x >= low) & (x <= high))), None)
+add(
+    "inside",
+    lambda x, low, high, above=False: bool(np.all(((x > low) if above else (x >= low)) & (x <= high))),
+    None,
+)
 
 
 def _sort(x: Array, axis: int, descending: bool, count: int | None) -> tuple[Array, ...]:

@@ -276,6 +276,8 @@ def validate(
     before.memory |= {address: content(root_of(leaf._grad._array)) for leaf, address in given}
     result, other = logged_run(step, second)
     _same("the recorded step", replayed, _outcome(result, log, known))
+    if any(i.op == "numpy" for program in compiled.programs for i in program.instructions):
+        return  # the log has no calls of NumPy, whose results the kernels read
     memory = Memory()
     for a, b in zip(_arrays(first), _arrays(second), strict=True):
         if before.memory.pop(root_of(a).ctypes.data, None) is not None:

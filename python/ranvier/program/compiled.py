@@ -303,8 +303,7 @@ class CompiledFunction(Methods):
         self._cache.refuse(key)
         self._gives_up(str(error).removeprefix("[compile] "), reads)
 
-    def _gives_up(self, why: str, reads: Reads | None) -> None:
-        """Calls run eagerly from now on. reads: of the run that showed it."""
+    def _gives_up(self, why: str, reads: Reads | None) -> None:  # reads: of the run that showed it
         self._warn(why)
 
     def _leaves_out(self, what: str) -> bool:

@@ -63,10 +63,13 @@ class Guards:
         """What a guard that does not hold is on, in words."""
         if place >= len(self.guards):
             return self.parts[place - len(self.guards)].text
-        _, owner, _, expected = self.guards[place]
+        kind, owner, _, expected = self.guards[place]
         text = self.texts[place]
         if isinstance(text, str):
-            return text
+            before, attributes, thing = text.partition("the attributes of ")
+            if before or kind != Kind.DICT or not attributes:
+                return text
+            text = f"{thing}.", ""
         pairs = zip(expected[::2], expected[1::2], strict=True)
         name = next((n for n, value in pairs if owner.get(n, NotImplemented) is not value), "?")
         return f"{text[0]}{name}{text[1]}"

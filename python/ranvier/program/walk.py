@@ -330,8 +330,8 @@ class Walk(Guards):
         self.stack.append((kind, f"the class of {text}"))
         bases = [b for b in kind.__mro__ if is_python_class(b) and not is_of_library(b)]
         read = all(_is_read(_file_of(b)) for b in bases)
-        # the library's code reads what no name in the user's says; Module's is known (guard_module)
-        read = read and not any(is_of_library(b) and b is not Module for b in kind.__mro__)
+        if not isinstance(x, Optimizer):  # the library's code reads what no name in the user's code says
+            read = read and not any(is_of_library(b) and b is not Module for b in kind.__mro__)
         if own is not None:
             self._attributes(kind, own, text, read)
         library.guard_slots(self, x, text, self.names if read and not self.dynamic else None)
