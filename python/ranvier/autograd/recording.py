@@ -82,10 +82,9 @@ class Recording:
             self.refuse("the step changes memory of one of its arguments", "change a clone() of it")
 
     def refuse(self, what: str, remedy: str) -> None:
-        """Notes why the step cannot be replayed. The step itself continues, and is no longer recorded."""
+        """Notes why the step cannot be replayed. The step itself continues."""
         if not self.fault:
             self.fault = f"{what} at {place()}; {remedy}"
-            self.core.end()
 
 
 class _Local(local):
