@@ -20,10 +20,15 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   # Families that take at most 1.2 times as long at v2 with -Os: the wheel is 78 kB smaller.
   set(RANVIER_SMALL_v2 activation augment conv2d conv2d_pool distance dropout elementwise loss matmul norm optimizer pooling
     probe recurrent reduce resample scan softmax)
-  set(RANVIER_FLAGS_small $<$<CONFIG:Release>:-Os>)
+  set(RANVIER_FLAGS_small_v2 $<$<CONFIG:Release>:-Os>)
+  # At v3 and v4 -O2 is enough for these, whose loops are written with vectors.
+  foreach(level IN ITEMS v3 v4)
+    set(RANVIER_SMALL_${level} activation conv2d_pool distance dropout elementwise matmul optimizer recurrent scan)
+    set(RANVIER_FLAGS_small_${level} $<$<CONFIG:Release>:-O2>)
+  endforeach()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # Clang does not have these options
     list(APPEND RANVIER_FLAGS_v2 -fpeel-loops -funswitch-loops)
-    list(APPEND RANVIER_FLAGS_small -fno-peel-loops -fno-unswitch-loops)
+    list(APPEND RANVIER_FLAGS_small_v2 -fno-peel-loops -fno-unswitch-loops)
   endif()
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   # aarch64: Armv8.0-A with Advanced SIMD (NEON), every 64-bit ARM CPU.
@@ -106,6 +111,7 @@ function(ranvier_add_isa_objects out)
       list(FILTER sources EXCLUDE REGEX "/(${families})/")
       list(FILTER sources_small INCLUDE REGEX "/(${families})/")
     endif()
+    set(RANVIER_FLAGS_small ${RANVIER_FLAGS_small_${level}})
     foreach(suffix IN ITEMS "" _small)
       if(NOT sources${suffix})
         continue()
