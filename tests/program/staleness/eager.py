@@ -53,7 +53,8 @@ denied/defaults_of_a_function denied/float_of_an_array denied/get_of_a_function 
 denied/getter_made_inside denied/kept_super denied/length_of_a_list denied/method_caller
 denied/thread_local_subclass denied/version_of_a_parameter effects/cache effects/count effects/cycle
 effects/decimal_* effects/element_* effects/enumerate_object effects/for_* effects/generator
-effects/iterator_* effects/map_object effects/next_* effects/numpy_generator
+effects/iterator_* effects/map_object
+effects/module_found_by_a_computed_name effects/next_* effects/numpy_generator
 effects/numpy_generator_normal effects/numpy_random effects/sent_generator effects/state_*
 effects/weak_proxy effects/zip_object equal/decimal_* functions/cached_*
 functions/single_dispatch_registered kept/argument-weak kept/other_result-weak kept/result-weak
