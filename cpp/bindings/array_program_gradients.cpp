@@ -115,9 +115,12 @@ void ArrayProgram::adopt_gradients() {
   const Turn turn(*this);
   release_held_gradients();
   for (const Gradient& g : gradients_) {
-    const py::object now = g.leaf.attr("_grad");
-    if (now.is(g.tensor) || now.is_none() || g.tensor.is_none()) continue;
-    const py::object to = g.tensor.attr("_array"), from = now.attr("_array");
+    Gradient now = g;
+    now.tensor = g.leaf.attr("_grad");
+    if (now.tensor.is(g.tensor) || now.tensor.is_none() || g.tensor.is_none()) continue;
+    now.data = address_of_gradient(g.leaf);
+    if (now.is_held()) continue;  // as by the result of the step
+    const py::object to = g.tensor.attr("_array"), from = now.tensor.attr("_array");
     if (PyArray_CopyInto(as_array(to), as_array(from)) < 0) throw py::error_already_set();
     g.leaf.attr("_grad") = g.tensor;
   }

@@ -63,6 +63,12 @@ STEPS = {
         1,
     ),
     "a function that reads a value": ("TRAIN\nd, a = helper(a, b)\nprint(d, a.sum().item())", "d", 2),
+    "a name deleted in a loop": (
+        "d = (a * b).tanh()\nprint(c.item())\nfor i in range(k - 2):\n    del d\n"
+        "a = (b * 3).tanh()\nb = a.exp()\nn = b * 2 + d",
+        "n",
+        1,
+    ),
     # nothing of these can be captured
     "before the backward pass": (
         TRAIN.replace("loss.backward()", "print(loss.item())\nloss.backward()"),

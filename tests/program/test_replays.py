@@ -229,3 +229,45 @@ def test_the_stream_that_a_step_draws_from_is_that_of_the_call():
         return found
 
     assert drawn(rv.compile(step, strict=True)) == drawn(step)
+
+
+@pytest.mark.parametrize("view", [lambda g: g, lambda g: g.detach(), lambda g: g.view(-1)[1:]])
+def test_a_gradient_among_the_results_is_that_of_the_leaf(view):
+    """What the caller does to it, the next statement finds in the leaf, after a check, too."""
+    w = rv.nn.Parameter(rv.ones(3, 2))
+
+    @strict
+    def gradient(x):
+        w.grad = None
+        (w * x).sum().backward()
+        return view(w.grad), w.detach()
+
+    for i in range(9):
+        x = rv.full((3, 2), i + 1.0)
+        found, data = gradient(x)
+        assert (found is w.grad) == (view(w.grad) is w.grad)
+        found.zero_()
+        expected = x.clone()
+        view(expected).zero_()
+        np.testing.assert_array_equal(w.grad.numpy(), expected.numpy())
+        assert not data.requires_grad
+        data.requires_grad_()
+    assert len(gradient.programs) == 2  # one for the first call, which finds no gradient
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda z: ([z], [z]), None),
+        (lambda z: (lambda both: (both, both))([z]), "the same list in two places"),
+        (lambda z: (lambda both: {"a": both, "b": [both]})({"z": z}), "the same dict in two places"),
+        (lambda z: z.requires_grad_(), "a leaf that it has made"),
+    ],
+)
+def test_results_that_only_the_step_can_make(make, reason):
+    step = strict(lambda x: make((x * 2).detach()))
+    if reason is None:
+        step(rv.ones(3))
+        return
+    with pytest.raises(rv.CaptureError, match=reason):
+        step(rv.ones(3))

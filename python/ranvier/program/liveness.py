@@ -146,4 +146,7 @@ class Bound:
         for block in blocks_of(statement):
             self.block(block, bound | (target if block is statement.body else set()))
         caught = {handler.name for handler in getattr(statement, "handlers", ())}
-        return bound - caught  # the name of an exception is deleted
+        deleted = {
+            n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Del)
+        }
+        return bound - caught - deleted  # the name of an exception is deleted, too

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -88,10 +89,10 @@ class Program:
         self._tapes = ["" if t._grad_fn is None else repr(t._grad_fn) for t in tensors]
         kinds = [recording.core.kind_of(t._array) for t in tensors]
         self._fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
+        self._made_by: list[tuple[int, Callable[[], Tensor]]] = []  # results that no array is made for
         outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
         of_gradients.forget_local(recording)
         gradients = [(leaf, leaf.grad) for leaf, *_ in recording.leaves.values() if leaf.grad is not None]
-        dropped = [leaf for leaf, *_ in recording.leaves.values() if leaf.grad is None]
         kept = [g._array for _, g in gradients if recording.core.kind_of(g._array) == "temporary"]
         require_replayable(recording, kinds, outputs + kept, result)
         self.modules = _lasting(recording.modules)
@@ -124,10 +125,21 @@ class Program:
             for leaf, grad in gradients
             if grad is not before[id(leaf)]
         ]
-        left += [(p, None, -1) for p in dropped]
+        left += [(leaf, None, -1) for leaf, *_ in recording.leaves.values() if leaf.grad is None]
         self.changed_in_place = [t for t in recording.changed.values() if id(t) not in carried]
         self.form = NO_CALL if self._walk.looks_up or self._walk.reads_gradients else form
         self._set_call(left)
+        self._find_makers(tensors, gradients)
+
+    def _find_makers(self, results: list[Tensor], gradients: list[tuple[Tensor, Tensor]]) -> None:
+        """Results that are the gradient of a leaf, and new views of what outlives the step."""
+        leaf_of = {id(grad): leaf for leaf, grad in gradients}
+        lasting = {id(t) for tensor in self._walk.tensors for t in (tensor, tensor.grad)}
+        for i, t in enumerate(results):
+            if id(t) in leaf_of:
+                self._made_by.append((i, functools.partial(getattr, leaf_of[id(t)], "grad")))
+            elif self._fixed[i] is not None and id(t) not in lasting:
+                self._made_by.append((i, t.detach))
 
     @classmethod
     def of_form(
@@ -145,7 +157,7 @@ class Program:
         self._forward_only, self.reads_users, self._found = False, False, walk
         self._roots, self._reads, self._leaves = [], Reads(), [leaf for leaf, *_ in left]
         self._carried, self._moves, self._of_itself = [], {}, True
-        self._tapes = [""] * core.results
+        self._tapes, self._made_by = [""] * core.results, []
         self._continued(walk)
         core.set_guards(self._walk.all())
         self._set_call(left)
@@ -153,8 +165,8 @@ class Program:
 
     def needs_nothing_else(self) -> bool:
         """Whether a replay needs no more than the arrays that its form names."""
-        users = self.reads_users or self._forward_only or self._walk.names
-        return self._of_itself and not (users or any(t is not None for t in self._fixed))
+        more = self.reads_users or self._forward_only or self._walk.names or self._made_by
+        return self._of_itself and not (more or any(t is not None for t in self._fixed))
 
     def _set_call(self, left: list[tuple[Any, Any, int]]) -> None:
         """left is not kept: gradients that others refer to are not written to."""
@@ -316,10 +328,12 @@ class Program:
 
     def result(self, arrays: tuple[Array, ...]) -> Any:
         """What the step returns, from the arrays of a run."""
-        if type(self.result_form) is Place and not self._tapes[0]:
+        if type(self.result_form) is Place and not (self._tapes[0] or self._made_by):
             return wrap(arrays[0]) if arrays else self._fixed[0]
         arrived = iter(arrays)
         tensors = [wrap(next(arrived)) if t is None else t for t in self._fixed]
+        for i, make in self._made_by:
+            tensors[i] = make()
         for t, tape in zip(tensors, self._tapes, strict=True):
             if tape and t._grad_fn is None:
                 t._requires_grad, t._grad_fn = True, freed(tape)

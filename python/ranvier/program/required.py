@@ -59,6 +59,8 @@ def require_replayable(recording: Recording, kinds: list[str], expected: list[Ar
     fault = ""
     if "argument" in kinds:
         fault = "the step returns one of its arguments; return a clone() of it"
+    elif any(map(_is_new_leaf, _tensors_of(result), kinds)):
+        fault = "the step returns a leaf that it has made, which a replay would not make; return a detach()"
     elif "foreign" in kinds:
         fault = (
             "the step returns an array that NumPy made, which a replay would not make again; make it outside "
@@ -80,6 +82,10 @@ def require_replayable(recording: Recording, kinds: list[str], expected: list[Ar
         error = CaptureError(f"[compile] {fault}", result)
         error.kept = kept
         raise error
+
+
+def _is_new_leaf(x: Tensor, kind: str) -> bool:
+    return kind == "temporary" and x._grad_fn is None and (x._requires_grad or x._grad is not None)
 
 
 def holds_any(result: Any, reached: dict[Any, Any]) -> bool:
@@ -126,16 +132,21 @@ def _odd_dtype(recording: Recording) -> str:
     return ""
 
 
-def not_plain(result: Any) -> str:
+def not_plain(result: Any, seen: list[Any] | None = None) -> str:
     """Why a replay could not return such a result, or ""."""
-    kind = type(result)
+    kind, seen = type(result), [] if seen is None else seen
+    parts: Any = None
     if kind in (tuple, list) or (isinstance(result, tuple) and hasattr(kind, "_fields")):
-        return next((fault for fault in map(not_plain, result) if fault), "")
-    if kind is dict or kind is OrderedDict:
-        return next((fault for fault in map(not_plain, result.values()) if fault), "")
-    if is_record(result):
-        fields = (getattr(result, name) for name in kind.__dataclass_fields__)
-        return next((fault for fault in map(not_plain, fields) if fault), "")
+        parts = result
+    elif kind is dict or kind is OrderedDict:
+        parts = result.values()
+    elif is_record(result):
+        parts = [getattr(result, name) for name in kind.__dataclass_fields__]
+    if parts is not None:
+        if kind is not tuple and any(x is result for x in seen):
+            return f"the step returns the same {kind.__name__} in two places; return it once"
+        seen.append(result)
+        return next((fault for x in parts if (fault := not_plain(x, seen))), "")
     if isinstance(result, Tensor) and result.__dict__:
         return "the step sets an attribute of a result; set it outside"
     if result is None or isinstance(
