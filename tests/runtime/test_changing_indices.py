@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -72,20 +73,30 @@ def test_indices_that_change_during_the_call(name: str) -> None:
     assert run_isolated([(name, lambda: _changed_beside(name))]) == []
 
 
-def test_indices_that_change_during_a_replay() -> None:
-    """The same in a compiled step, whose argument is read where the caller has it."""
+@pytest.mark.parametrize("verify", [False, True])
+def test_indices_that_change_during_a_replay(verify: bool) -> None:
+    """The same in a compiled step, whose argument is read where the caller has it.
+
+    A check reads the indices twice, in the eager step and in the program. Where they differ, the program is
+    dropped with a warning, and no call is a replay: so without checks the calls must all be replays.
+    """
     import ranvier as rv
 
     table = rv.ones(50, 16)
 
-    @rv.compile
-    def step(index: Any) -> Any:
+    def function(index: Any) -> Any:
         return rv.embedding(index, table).sum()
+
+    step = rv.compile(function, verify=verify)
 
     def run() -> None:
         index = np.arange(N) % 50
         tensor = rv.from_numpy(index)
         step(tensor)
+        if verify:
+            warnings.filterwarnings("ignore", r"\[compile\] .* runs eagerly: instruction \d", UserWarning)
+        else:
+            step(tensor)  # the last eager call
         running = True
 
         def change() -> None:
@@ -104,6 +115,7 @@ def test_indices_that_change_during_a_replay() -> None:
         finally:
             running = False
             thread.join()
+        assert verify or len(step.programs) == 1
 
     assert run_isolated([("replay", run)]) == []
 
