@@ -44,6 +44,18 @@ def shared(i):
     return [x, x[2:]]
 
 
+def windows(i):
+    """Two overlapping windows, each time elsewhere in their memory, and a third array."""
+    memory = rv.from_numpy(np.arange(12, dtype=np.float32) + i)[i % 3 : 6 + i % 3]
+    return [memory[:-1], memory[1:], tensor(i)]
+
+
+def written_late(i):
+    """Of zeros, which a product leaves as they are, at first."""
+    x = rv.tensor(np.full(6, 0 if i < 3 else i, np.float32))
+    return [x, x[2:]]
+
+
 def learned(x):
     x.requires_grad_()
     loss = (x * x).sum()
@@ -131,6 +143,7 @@ ROWS = {
     "a Tensor by an array": (lambda x, y: x * y, lambda i: [tensor(i), array(i)], ""),
     "one twice": (lambda x, y: y * (1 + (x is y)), lambda i: [tensor(i)] * 2, ""),
     "two of one memory": (lambda a, b: a[2:] * b, shared, ""),
+    "overlapping windows": (lambda a, b, c: (a * b).sum() * c, windows, ""),
     "a Tensor made of it": (lambda x: rv.tensor(x) * 2, one(array), ""),
     "a Tensor of float64": (lambda x: rv.tensor(x, dtype=rv.float64).sum(), one(array), ""),
     "a Tensor of integers": (lambda x: rv.as_tensor(x).long() * 2, one(array), ""),
@@ -165,6 +178,7 @@ ROWS = {
     "in a compiled helper": (with_helper, one(tensor), WRITES),
     "one of two": (written, lambda i: [tensor(i), tensor(i)], WRITES),
     "both of one memory": (written, shared, WRITES),
+    "zeros of one memory": (written, written_late, WRITES),
     "an argument's list": (appended, lambda i: [[tensor(i)]], CONTAINER),
     "an argument's dict": (replaced, lambda i: [{"x": tensor(i)}], CONTAINER),
     "a list of arrays": (

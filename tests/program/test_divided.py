@@ -69,6 +69,7 @@ STEPS = {
         "n",
         1,
     ),
+    "a match": ("match n:\n    case 3:\n        n = 4\nTRAIN\nprint(loss.item())", "n", 1),
     # nothing of these can be captured
     "before the backward pass": (
         TRAIN.replace("loss.backward()", "print(loss.item())\nloss.backward()"),

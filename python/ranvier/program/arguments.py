@@ -1,13 +1,12 @@
 """The arguments of a step while it is recorded: the caller's own objects.
 
 An array of NumPy arrives as a view (`Watched`), which notices what Python or NumPy do with it: a replay would
-not do that again. Arguments that share memory are copied, so that an address in a kernel call means one
+not do that again. Arguments that share memory count as one, so that an address in a kernel call means one
 argument only.
 """
 
 from __future__ import annotations
 
-import itertools
 import sys
 from typing import Any
 
@@ -16,9 +15,9 @@ import numpy as np
 from ranvier.autograd import hooks
 from ranvier.autograd.recording import Recording, current, package
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.program.signature import array_of, flattened, replaced
+from ranvier.program.signature import array_of, flattened, reach, replaced, united
 
-__all__ = ["Arguments", "copied", "keeps_strides", "share_memory"]
+__all__ = ["Arguments", "copied", "keeps_strides"]
 
 Array = np.ndarray[Any, Any]
 _FORM = frozenset({"shape", "ndim", "dtype", "size", "strides", "nbytes", "itemsize"})
@@ -99,28 +98,30 @@ class Arguments:
 
     Attributes:
         args, kwargs: what the step gets.
-        arrays: the memory that it reads, in the order of `signature`.
+        arrays: the memory that it reads, in the order of `signature`; of those that share some, all as one.
         has_arrays: whether there are arrays of NumPy.
     """
 
-    def __init__(self, recording: Recording, args: Any, kwargs: Any, tensors: bool, copies: bool) -> None:
-        """tensors: arrays of NumPy arrive as Tensors. copies: arguments share memory, and are copied."""
+    def __init__(self, recording: Recording, args: Any, kwargs: Any, tensors: bool) -> None:
+        """tensors: arrays of NumPy arrive as Tensors."""
         self.arrays: list[Array] = []
         self.has_arrays = False
-        self._recording, self._as_tensors, self._copies = recording, tensors, copies
+        self._recording, self._as_tensors = recording, tensors
         self._tensors: list[tuple[Tensor, Array, Array]] = []  # with the caller's memory, and what it has now
         self._containers: list[tuple[Any, Any]] = []
         seen: dict[int, Any] = {}
         self.args = replaced(args, self._take, seen, self._containers)
         self.kwargs = replaced(kwargs, self._take, seen, self._containers)
         self._before = [_flat(inner) for _, inner in self._containers]
+        self.arrays, _ = united(self.arrays)
+        for memory in self.arrays:
+            recording.core.add_argument(memory)
+            recording.arguments.append(memory)
 
     def _take(self, x: Any) -> Any:
         array = array_of(x)
-        memory = copied(array) if self._copies or array.size == 0 else array
+        memory = copied(array) if array.size == 0 else array
         self.arrays.append(memory)
-        self._recording.core.add_argument(memory)
-        self._recording.arguments.append(memory)
         if self._as_tensors:
             return wrap(memory)
         if isinstance(x, Tensor):
@@ -180,22 +181,8 @@ def _unwatched(x: Any) -> Any:
     return dict(zip(x, made, strict=True)) if kind is dict else kind(made)
 
 
-def share_memory(arrays: list[Array]) -> bool:
-    """Whether two of the arguments share memory."""
-    if len(arrays) < 2:
-        return False
-    starts = [(a.__array_interface__["data"][0], a) for a in arrays if a.size]
-    ranges = sorted([(start, start + _reach(a)) for start, a in starts])
-    return any(first[1] > second[0] for first, second in itertools.pairwise(ranges))
-
-
 def _flat(x: Any) -> list[Any]:
     return [part for pair in x.items() for part in pair] if isinstance(x, dict) else list(x)
-
-
-def _reach(array: Array) -> int:
-    """Bytes from the first element to the end of the last."""
-    return sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)) + array.itemsize
 
 
 def keeps_strides(array: Array) -> bool:
@@ -204,7 +191,7 @@ def keeps_strides(array: Array) -> bool:
         return True
     if any(s < 0 or s % array.itemsize for s in array.strides):
         return False
-    return _reach(array) <= 64 * array.nbytes + (1 << 24)
+    return reach(array) <= 64 * array.nbytes + (1 << 24)
 
 
 def copied(array: Array) -> Array:
@@ -212,7 +199,7 @@ def copied(array: Array) -> Array:
     dense = np.array(array, order="K", subok=False)
     if dense.strides == array.strides or array.size == 0 or not keeps_strides(array):
         return dense
-    memory = np.zeros(_reach(array) // array.itemsize, array.dtype)
+    memory = np.zeros(reach(array) // array.itemsize, array.dtype)
     strided = np.lib.stride_tricks.as_strided(memory, array.shape, array.strides)
     strided[...] = array
     return strided

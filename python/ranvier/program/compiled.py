@@ -19,7 +19,7 @@ from ranvier.autograd import random
 from ranvier.autograd.hooks import after_accumulation, before_accumulation
 from ranvier.autograd.recording import Recording, current, recordings
 from ranvier.autograd.tensor import borrowed
-from ranvier.program.arguments import keeps_strides, share_memory
+from ranvier.program.arguments import keeps_strides
 from ranvier.program.batches import Batches
 from ranvier.program.cache import ProgramCache
 from ranvier.program.errors import CaptureError, callers_level
@@ -39,6 +39,7 @@ from ranvier.program.signature import (
     others,
     replaced,
     signature,
+    united,
 )
 from ranvier.program.walk import Walk
 
@@ -83,7 +84,6 @@ class CompiledFunction(Methods):
         self._cache = ProgramCache()
         self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects
         self._set_up: set[int] = set()  # hashes of signatures whose first call kept a result
-        self._apart: set[int] = set()  # ... whose arguments share memory, which the step does not change
         self._warned, self._exceptions = False, 0
         self._reads: Reads | None = None  # of the last recording
         # the last that ran, and the one before it: a call that fits one of them is replayed at once
@@ -187,7 +187,7 @@ class CompiledFunction(Methods):
             return self._declined("large", why, args, kwargs)
         arrays: list[Any] = []
         try:
-            key = signature(args, kwargs, arrays), environment()
+            key: tuple[Any, ...] = signature(args, kwargs, arrays), environment()
         except RecursionError:  # a container that holds itself
             return self._eager(args, kwargs)
         if is_watched_mode() or hash(key) in self._cache.refused:
@@ -195,9 +195,9 @@ class CompiledFunction(Methods):
         if not all(map(keeps_strides, arrays)):
             why = "an argument has negative strides or large gaps; pass a contiguous one"
             return self._declined(key, why, args, kwargs)
+        arrays, places = united(arrays)
+        key = (*key, places) if places else key
         program = self._cache.current(key)
-        if share_memory(arrays) and hash(key) not in self._apart:
-            return self._tried(key, arrays, args, kwargs)
         if program is None:
             return self._record(key, arrays, args, kwargs)
         if program.core.overlaps(tuple(arrays)) or program.reaches(args):
@@ -223,17 +223,6 @@ class CompiledFunction(Methods):
         self._refuse(key, CaptureError(f"[compile] {why}", result))
         return result
 
-    def _tried(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A call whose arguments share memory: if it changes none of it, the next is recorded on copies."""
-        before = [array.tobytes() for array in arrays]
-        result = self._timed(key, args, kwargs)
-        if [array.tobytes() for array in arrays] == before:
-            self._apart.add(hash(key))
-        else:
-            why = "the step changes memory that two of its arguments share; pass a copy"
-            self._refuse(key, CaptureError(f"[compile] {why}", result))
-        return result
-
     # --- recordings
     def _record(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self._cache.may_record(key, self._after):
@@ -247,13 +236,12 @@ class CompiledFunction(Methods):
             return self._declined(key, why, args, kwargs)
         began = time.perf_counter()
         walk = self._of_library()
-        apart = hash(key) in self._apart
-        form = shared.form(walk, key, args, kwargs) if self._shares and not apart else None
+        form = shared.form(walk, key, args, kwargs) if self._shares else None
         found = None if form is None else shared.find(form, arrays)
         if found is not None:
             self._cache.add(key, found)
             return self._replayed(found, arrays, args, kwargs)
-        result, recording, copies = self._recorded(args, kwargs, read=walk is None, copies=apart)
+        result, recording, copies = self._recorded(args, kwargs, read=walk is None)
         self._reads = recording.reads
         if recording.passing:
             return self._passed(key, result, time.perf_counter() - began)
@@ -338,9 +326,7 @@ class CompiledFunction(Methods):
         core = None if self._verify is False else program.core
         try:
             read = program.reads_users
-            result, recording, copies = self._recorded(
-                args, kwargs, read=read, copies=hash(key) in self._apart, program=core
-            )
+            result, recording, copies = self._recorded(args, kwargs, read=read, program=core)
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
             self._cache.put(key, program)
             raise

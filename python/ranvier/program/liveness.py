@@ -142,9 +142,9 @@ class Bound:
             return set.intersection(*ends) if ends else bound
         if isinstance(statement, ast.With) and self._passes(statement):
             return self.block(statement.body, bound)
-        target = names_in([statement.target])[1] if isinstance(statement, ast.For) else set[str]()
         for block in blocks_of(statement):
-            self.block(block, bound | (target if block is statement.body else set()))
+            loop = isinstance(statement, ast.For) and block is statement.body
+            self.block(block, bound | (names_in([statement.target])[1] if loop else set()))
         caught = {handler.name for handler in getattr(statement, "handlers", ())}
         deleted = {
             n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Del)

@@ -28,21 +28,19 @@ def record(
     *,
     tensors: bool = False,
     read: bool = True,
-    copies: bool = False,
     forward_only: bool = False,
     program: Any = None,
 ) -> tuple[Any, Recording, list[Array]]:
     """Runs the step once, eagerly and recorded: (its result, the recording, its arrays among the arguments).
 
     tensors: arrays of NumPy arrive as Tensors. read: whether to note the user's code that runs.
-    copies: arguments share memory, and are copied.
     forward_only: the function is the forward pass of a model; where it returns an argument, as dropout in
     evaluation mode does, the result is a copy, so that a replay can make it in new memory.
     program: of the core, run beside the step and compared with it; `check` of the recording then knows what
     differs.
     """
     recorded = Recording(_core.Recording(package()))
-    arguments = Arguments(recorded, args, kwargs, tensors, copies)
+    arguments = Arguments(recorded, args, kwargs, tensors)
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     recorded.reads = Reads(arguments.has_arrays, code)
     if program is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from operator import is_
@@ -124,6 +125,8 @@ def form(args: tuple[Any, ...], kwargs: dict[str, Any], tensors: bool) -> list[t
     A call with keywords or containers has a form that no call fits; it is looked up by its signature.
     """
     values: list[tuple[int, Any]] = []
+    arrays: list[Array] = []
+    signature(args, {}, arrays)
     for x in args:
         if type(x) in _BY_VALUE:
             values.append((VALUE, x))
@@ -134,7 +137,64 @@ def form(args: tuple[Any, ...], kwargs: dict[str, Any], tensors: bool) -> list[t
             return NO_CALL
         else:
             values.append((VALUE, x))
-    return NO_CALL if kwargs else values
+    return NO_CALL if kwargs or share_memory(arrays) else values
+
+
+def share_memory(arrays: list[Array]) -> bool:
+    """Whether two of the arguments share memory."""
+    if len(arrays) < 2:
+        return False
+    ranges = sorted([_range(a) for a in arrays if a.size])
+    return any(first[1] > second[0] for first, second in itertools.pairwise(ranges))
+
+
+def united(arrays: list[Array]) -> tuple[list[Array], tuple[Any, ...]]:
+    """The arrays with the bytes that they cover together in place of those that share memory.
+
+    Second, where the arrays are among these: (its number, the first byte in it) of each.
+    """
+    if not share_memory(arrays):
+        return arrays, ()
+    covers: list[tuple[int, int, list[int]]] = []  # first byte, end, the arrays there
+    for start, end, i in sorted([(*_range(a), i) for i, a in enumerate(arrays) if a.size]):
+        if covers and start < covers[-1][1]:
+            first, last, members = covers.pop()
+            covers.append((first, max(end, last), [*members, i]))
+        else:
+            covers.append((start, end, [i]))
+    made: list[Any] = list(arrays)
+    places = [(i, 0) for i in range(len(arrays))]
+    for first, end, members in covers:
+        if len(members) > 1:
+            number = min(members)
+            made[number] = np.asarray(_Memory(first, end, arrays[number]))
+            for i in members:
+                made[i] = made[i] if i == number else None
+                places[i] = number, _range(arrays[i])[0] - first
+    return [a for a in made if a is not None], tuple(places)
+
+
+class _Memory:
+    """Bytes of an array, and of others that share memory with it, as `np.asarray` takes them."""
+
+    def __init__(self, begin: int, end: int, owner: Array) -> None:
+        self.owner = owner
+        self.__array_interface__ = {
+            "data": (begin, False),
+            "shape": (end - begin,),
+            "typestr": "|u1",
+            "version": 3,
+        }
+
+
+def _range(array: Array) -> tuple[int, int]:
+    start = array.__array_interface__["data"][0]
+    return start, start + reach(array)
+
+
+def reach(array: Array) -> int:
+    """Bytes from the first element to the end of the last."""
+    return sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)) + array.itemsize
 
 
 def others(x: Any, text: str) -> Iterator[tuple[Any, str]]:
