@@ -146,7 +146,7 @@ def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
             raise ValueError(f"[{name}] got axis {axis} twice; expected distinct axes")
     if function is not np.all and function is not np.any:
         require_no_gradient(name, x)
-    made = reduction(function, x, axes, keepdims) if is_recording() else None
+    made = reduction(function, x._array, axes, keepdims) if is_recording() else None
     if made is None:
         try:
             made = host(_reduced, function, x._array, axes, keepdims)

@@ -25,7 +25,6 @@ from ranvier.ops.elementwise.dtypes import (
     is_floating,
     require_no_gradient,
 )
-from ranvier.ops.elementwise.whole import back
 from ranvier.ops.index import index_array, part_of, reaches_within, require_from_0
 from ranvier.ops.layout import zeros
 from ranvier.ops.shape import _dim, expand
@@ -128,7 +127,7 @@ def _operands(name: str, x: Any, dim: int, index: Any, src: Any) -> tuple[Tensor
     at = _dim(name, dim, x.ndim)
     if not isinstance(src, (Tensor, np.ndarray)):  # a number for all places
         number = np.asarray(as_number(name, as_operand(name, src), x.dtype))
-        src = wrap(np.broadcast_to(back(keep(number), x.dtype), places.shape))
+        src = wrap(np.broadcast_to(keep(number), places.shape))
     src = _like(x, as_tensor(name, src), name)
     if src.ndim == 0 and places.size != 1:
         src = expand(src, places.shape)

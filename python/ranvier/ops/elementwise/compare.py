@@ -1,6 +1,6 @@
 """eq, ne, lt, le, gt, ge: comparisons, which give bool tensors and carry no gradient.
 
-A comparison with NaN is false (ne: true). Other dtypes than two equal floating ones are compared by NumPy.
+A comparison with NaN is false (ne: true). NumPy compares integers and bools.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from ranvier.autograd.host import host
 from ranvier.autograd.memory import in_dtype
 from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import as_operand, is_floating, is_number, is_pair, result_dtype
-from ranvier.ops.elementwise.whole import pair
+from ranvier.ops.elementwise.dtypes import F32, F64, as_operand, is_floating, is_number, is_pair, result_dtype
 
 __all__ = ["eq", "ge", "gt", "le", "lt", "ne"]
 METHODS = __all__
@@ -31,9 +30,11 @@ def _compare(
         return wrap(core(a._array, float(b), None))
     a, b = as_operand(name, a), as_operand(name, b)
     dtype = result_dtype(a, b)  # without it NumPy would compare float32 with int64 in float64
-    if is_recording() and dtype.char != "e":
-        return wrap(core(*pair(a, b, dtype), None))
     raw = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else x for x in (a, b)]
+    if dtype in (F32, F64) and any(isinstance(x, np.ndarray) for x in raw):
+        return wrap(core(*raw, None))
+    if is_recording() and type(b) is int and abs(b) < 2**53 and dtype.kind in "biu":  # float64 rounds to no b
+        return wrap(core(in_dtype(raw[0], F64), float(b), None))
     try:
         return wrap(np.asarray(host(numpy_function, *raw)))
     except ValueError as error:

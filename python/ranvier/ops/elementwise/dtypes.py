@@ -18,9 +18,8 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.host import host
 from ranvier.autograd.memory import in_dtype, plain
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import is_recording, keep
+from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.whole import arithmetic
 
 Array = np.ndarray[Any, Any]
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -127,8 +126,6 @@ def promoted(
         dtype = F32
     if dtype in (F32, F64):
         return function().apply(cast(a, dtype), cast(b, dtype))
-    if is_recording() and (y := arithmetic(numpy_function, a, b, dtype)) is not None:
-        return wrap(y)
     require_no_gradient(name, a, b)
     raw = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number(name, x, dtype) for x in (a, b)]
     if dtype.kind == "b" and name in ("sub", "pow"):

@@ -10,7 +10,7 @@ import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.host import host
 from ranvier.autograd.memory import in_dtype
-from ranvier.autograd.recording import is_recording, value_read
+from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import OfNumber
 from ranvier.ops.elementwise.dtypes import (
@@ -25,7 +25,6 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
     unbroadcast,
 )
-from ranvier.ops.elementwise.whole import BOOL, I64, back, exact, pair
 
 __all__ = ["masked_fill", "where"]
 METHODS = ["masked_fill", "masked_fill_"]
@@ -77,8 +76,6 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     dtype = result_dtype(input, other)
     if dtype in (F32, F64):
         return Where().apply(condition, cast(input, dtype), cast(other, dtype))
-    if is_recording() and dtype in (I64, BOOL) and condition._array.dtype == BOOL:
-        return wrap(back(_core.where(condition._array, *pair(input, other, dtype), None), dtype))
     require_no_gradient("where", input, other)
     raw = [
         in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number("where", x, dtype)
@@ -99,7 +96,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     tensor([-inf, 2.])
     """
     input, mask = as_tensor("masked_fill", input), as_tensor("masked_fill", mask)
-    if mask._array.dtype != BOOL:
+    if mask._array.dtype.kind != "b":
         raise TypeError(f"[masked_fill] got mask of dtype {mask._array.dtype}; expected bool")
     value = as_operand("masked_fill", value)
     if isinstance(value, Tensor):
@@ -109,26 +106,13 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
             )
         if input._array.dtype in (F32, F64):
             return Where().apply(mask, cast(value, input._array.dtype), input)
-        if not is_recording():
-            value = value.item()
     if input._array.dtype in (F32, F64):
         return MaskedFill(float(value)).apply(input, mask)
-    if is_recording() and input._array.dtype in (I64, BOOL):
-        if isinstance(value, Tensor) and input._array.dtype == I64:
-            _require_whole(value)
-        return wrap(
-            back(_core.where(mask._array, *pair(value, input, input._array.dtype), None), input._array.dtype)
-        )
     require_no_gradient("masked_fill", input)
-    if isinstance(value, Tensor):  # while recording
-        value_read("masked_fill by a Tensor")
-        value = value._array.item()
-    number = as_number("masked_fill", value, input._array.dtype)
-    return wrap(host(np.where, mask._array, number, input._array))
+    number = value._array if isinstance(value, Tensor) else value
+    return wrap(host(_filled, mask._array, number, input._array))
 
 
-def _require_whole(value: Tensor) -> None:
-    """Raises ValueError for a float that int64 cannot hold."""
-    most = float(np.nextafter(2.0**63, 0.0))
-    if value.dtype.kind == "f" and not _core.inside(exact(value), -(2.0**63), most):
-        as_number("masked_fill", value._array.item(), I64)
+def _filled(mask: Array, number: Any, x: Array) -> Array:
+    number = number.item() if isinstance(number, np.ndarray) else number
+    return np.where(mask, as_number("masked_fill", number, x.dtype), x)

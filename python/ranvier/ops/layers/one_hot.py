@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.memory import cast, plain
+from ranvier.autograd.memory import in_dtype, plain
 from ranvier.autograd.recording import is_recording, keep, value_read
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.whole import exact
+from ranvier.ops.elementwise.whole import F64, I64
 
 __all__ = ["one_hot"]
 
@@ -43,12 +43,12 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
             f"[one_hot] got classes from {classes.min()} to {classes.max()}; expected 0 to {num_classes - 1}"
         )
     if is_recording():
-        columns = keep(np.arange(num_classes, dtype=np.float64))
-        return wrap(cast(_core.eq(exact(classes[..., None]), columns, None), np.dtype(np.int64)))
+        columns = keep(np.arange(num_classes, dtype=F64))
+        return wrap(in_dtype(_core.eq(in_dtype(classes[..., None], F64), columns, None), I64))
     return wrap((classes[..., None] == np.arange(num_classes)).astype(np.int64))
 
 
 def _are_inside(classes: np.ndarray[Any, Any], count: int) -> bool:
-    if classes.dtype.kind == "u" and classes.dtype.itemsize == 8:  # the core reads them as int64
-        return bool(classes.max() < count)
+    if classes.dtype == np.uint64:  # the core reads int64; from 2^63 on it is below 0
+        classes = classes.view(np.int64)
     return bool(_core.inside(classes, 0, count - 1))

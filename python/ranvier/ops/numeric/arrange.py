@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -226,7 +227,7 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     tensor([[1, 0],
             [0, 2]])
     """
-    input = as_tensor("diag_embed", input)
+    input, offset = as_tensor("diag_embed", input), index(offset)
     some_dim("diag_embed", input, -1)
     n = input.shape[-1] + abs(offset)
     i = np.arange(n)
