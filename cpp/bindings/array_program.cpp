@@ -240,7 +240,7 @@ py::object ArrayProgram::call(const py::tuple& arguments) {
   std::vector<py::object> arrays;
   arrays.reserve(arguments_.size());
   const Turn turn(*this);
-  if (!holds() || !arrays_of(arguments, arrays)) return py::none();
+  if (!arrays_of(arguments, arrays) || !holds()) return py::none();
   for (const py::object& a : arrays)
     if (writes_into(a)) return py::none();
   return run_on(arrays.data());
@@ -276,7 +276,7 @@ py::object ArrayProgram::run_on(const py::handle* arrays) {
   if (stopped) throw Interrupted();
   if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
   share_times();
-  if (!holds) return py::none();
+  if (!holds) return py::bool_(false);
   set_gradients();
   count_changes();
   py::tuple results(results_.size());

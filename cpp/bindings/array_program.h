@@ -105,10 +105,10 @@ class ArrayProgram {
   py::list gradients();  // (leaf, Tensor or None)
   int visit(visitproc visit, void* arg) const;
   void clear();
-  // A whole call with these arguments; None where it is not the one that was recorded, or where a check of
+  // A whole call with these arguments; None where it is not the one that was recorded, False where a check of
   // values fails: nothing has changed then, and the eager step raises the error.
   py::object call(const py::tuple& arguments);
-  py::object operator()(const py::tuple& arrays);  // None where a check of values fails
+  py::object operator()(const py::tuple& arrays);  // the same, of arrays that fit
   // Up to `count` calls, on the batches first, first + 1 ... of `size` samples each: every result of all of
   // them as one array. None where call() would give it, or an array is not contiguous. An array of the
   // arguments has the samples of all batches, taken in this order (None: as they are), or an entry for each

@@ -8,6 +8,7 @@ import ranvier as rv
 from ranvier import nn, optim
 from ranvier.nn import functional as F
 from ranvier.program import compiled
+from ranvier.program.batches import Batches
 
 CALLS = 12
 
@@ -305,7 +306,7 @@ def test_many_batches_in_one_call_are_declined_where_gradients_move():
     for _ in range(3):
         fast(rv.tensor(x[:4]))
     before = bits(pair)
-    assert fast.run_batches((x,), compiled.Batches(None, 4, 0, 2)) is None
+    assert fast.run_batches((x,), Batches(None, 4, 0, 2)) is None
     assert bits(pair) == before
 
 

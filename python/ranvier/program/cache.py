@@ -20,7 +20,10 @@ _KEYS = 4096  # signatures that are remembered
 _SHARE = 0.05  # of the time of eager calls may be taken by recordings
 _HOPELESS = 16  # as so many calls counts one that cannot be replayed
 _RARELY = 8  # one call in so many asks whether a recording is affordable
-_IDLE, _LONGEST = 64, 1024  # eager calls before as many rest; the most that rest
+_IDLE, _LONGEST = 64, 1 << 14  # eager calls before as many rest; the most that rest
+_FIRST = 128  # calls before the first comparison of their times with those of eager calls
+_COMPARED, _EAGER = 24, 3  # calls of a comparison, of which one in so many runs eagerly
+_SLOWER = 3  # comparisons in a row: it does not pay
 
 
 class ProgramCache:
@@ -33,6 +36,8 @@ class ProgramCache:
     Attributes:
         refused: hashes of signatures whose calls run eagerly, since they cannot be replayed.
         resting: so many calls to come run eagerly at once.
+        untimed: calls until the next comparison of times; negative during one.
+        likely: a program for each `hint`, which may fit a call or not.
     """
 
     def __init__(self) -> None:
@@ -43,7 +48,12 @@ class ProgramCache:
         self._recordings = self._idle = self._asked = 0
         self._rest = _IDLE
         self.refused: set[int] = set()
-        self.resting = 0
+        self.resting, self.untimed = 0, _FIRST
+        self.likely: dict[Any, Program] = {}
+        self._wait = self._pause = _FIRST
+        self._slower = 0
+        self._times: tuple[list[float], list[float]] = [], []  # of a comparison: of calls, and eager
+        self._odd = False  # the call that runs has made a recording or a check
 
     def all(self) -> list[Program]:
         return [program for programs in self._of.values() for program in programs]
@@ -56,12 +66,16 @@ class ProgramCache:
         """Notes that a program of this signature is used."""
         self._of.move_to_end(key)
         self._last_key = key
+        self.replayed()
+
+    def replayed(self) -> None:
         self._idle, self._rest = 0, _IDLE
 
     def add(self, key: Any, program: Program) -> None:
         """Keeps a new program, and drops others that are too many or too large together."""
         self.put(key, program)
         self.use(key)
+        self.likely.clear()
         del self._of[key][_VARIANTS:]
         sizes = {other: sum(p.size for p in programs) + _OVERHEAD for other, programs in self._of.items()}
         total = sum(sizes.values())
@@ -89,6 +103,7 @@ class ProgramCache:
         self.checked(seconds)
 
     def checked(self, seconds: float) -> None:
+        self._odd = True
         if self._recordings > _FREE:
             self._earned -= seconds
 
@@ -112,6 +127,36 @@ class ProgramCache:
         self.resting, self._idle = self._rest, 0
         self._rest = 2 * self._rest if self._rest < _LONGEST else self._rest
         return first
+
+    # --- whether replays are faster
+    def next_is_eager(self) -> bool:
+        """Whether the next call of a comparison of times is an eager one."""
+        self._odd = False
+        return self.untimed % _EAGER == 0
+
+    def compare(self, eager: bool, seconds: float) -> bool:
+        """Notes a call; at the end of a comparison calls rest if eager ones are faster.
+
+        What is slow is mostly the search for a program, in steps of few kernels. The slowest quarter is left
+        out, since another process may have had the core. True where calls were slower several times in a row.
+        """
+        if not self._odd:
+            self._times[eager].append(seconds)
+        if self.untimed > -_COMPARED or not all(self._times):
+            return False
+        ours, theirs = (sorted(times)[: 1 + len(times) * 3 // 4] for times in self._times)
+        mean = sum(theirs) / len(theirs)
+        slower = sum(ours) / len(ours) > mean
+        self._times = [], []
+        self._slower = self._slower + 1 if slower else 0
+        if not slower:
+            self.untimed, self._pause = self._wait, _FIRST
+            self._wait = min(2 * self._wait, _LONGEST)
+            return False
+        self.untimed, self._wait = _IDLE, _FIRST
+        self.resting, self._pause = self._pause, min(2 * self._pause, _LONGEST)
+        self._earned += _SHARE * self.resting * mean
+        return self._slower >= _SLOWER
 
     def may_record(self, key: Any, after: int) -> bool:
         """Whether a call that no program fits is recorded; `after` calls of its signature must come first."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 import warnings
-from _thread import RLock
+from _thread import RLock, get_ident
 from _thread import _count as other_threads
 from collections.abc import Callable
 from typing import Any
@@ -15,12 +15,11 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.program.shared as shared
-from ranvier.autograd import random
 from ranvier.autograd.hooks import after_accumulation, before_accumulation
 from ranvier.autograd.recording import Recording, current, recordings
 from ranvier.autograd.tensor import borrowed
 from ranvier.program.arguments import keeps_strides
-from ranvier.program.batches import Batches
+from ranvier.program.batches import OfTrainer
 from ranvier.program.cache import ProgramCache
 from ranvier.program.errors import CaptureError, callers_level
 from ranvier.program.library import STATE
@@ -34,6 +33,8 @@ from ranvier.program.signature import (
     array_of,
     environment,
     form,
+    hint,
+    in_row,
     is_watched_mode,
     large,
     others,
@@ -46,12 +47,12 @@ from ranvier.program.walk import Walk
 __all__ = ["CompiledFunction", "other_threads", "running"]
 
 _CACHED = 1 << 20  # bytes that a check may leave in the allocator's cache
-_SHARE = 100  # a check may take one part in so many of the time since the last one
 _MOST_EXCEPTIONS = 4  # runs that are no use for a program
 _POSTPONED = 16  # replays until the next attempt to check
+_LIKELY: Any = object()
 
 
-class CompiledFunction(Methods):
+class CompiledFunction(Methods, OfTrainer):
     """A function that is recorded once and then replayed, or runs as it is; made by :func:`compile`.
 
     strict: a step that cannot be replayed raises CaptureError. tensors: arrays of NumPy arrive as Tensors.
@@ -60,6 +61,8 @@ class CompiledFunction(Methods):
     """
 
     step_state = ("_function",)
+    _parts: Any = None  # the divided function, which this runs:
+    _in_parts: Any
     _forward_only = False  # of a model, always without a tape
     _keeps_tapes = False  # results look as if they were still on the tape that the step has used up
 
@@ -84,7 +87,7 @@ class CompiledFunction(Methods):
         self._cache = ProgramCache()
         self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects
         self._set_up: set[int] = set()  # hashes of signatures whose first call kept a result
-        self._warned, self._exceptions = False, 0
+        self._warned, self._exceptions, self._has_containers = False, 0, False
         self._reads: Reads | None = None  # of the last recording
         # the last that ran, and the one before it: a call that fits one of them is replayed at once
         self._latest: Program | None = None
@@ -95,78 +98,65 @@ class CompiledFunction(Methods):
 
     # --- calls
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._cache.resting:
-            self._cache.resting -= 1
-            return self._eager(args, kwargs)
         if recordings and current() is not None:  # part of another step, which records its calls
             return self._eager(args, kwargs)
+        cache = self._cache
+        if cache.resting:
+            cache.resting -= 1
+            return self._eager(args, kwargs)
+        cache.untimed -= 1
+        if cache.untimed < 0:
+            return self._compare(args, kwargs)
         if other_threads():  # they wait while a step is recorded, checked or replayed
             with self._lock:
                 return self._in_turn(args, kwargs)
         return self._in_turn(args, kwargs)
 
     def _in_turn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        for program in (self._latest, self._before):
-            if program is None or not program.checks_left or kwargs:
+        given = in_row(args, kwargs) if kwargs or self._has_containers else args
+        for place in (self._latest, self._before, _LIKELY):
+            program = self._cache.likely.get(hint(given)) if place is _LIKELY else place
+            if program is None or not program.checks_left:
                 continue
-            results = program.call(args) if program.refreshed() else None
+            results = program.call(given) if program.refreshed() else None
             if results is not None:
                 program.checks_left -= 1
-                self._ran(program)
-                return program.result(results)
+                return self._replayed(program, results, args, kwargs)
         with self._lock:  # a thread may begin meanwhile
             return self._by_signature(args, kwargs)
 
-    def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
-        """Replays one of the latest programs on several batches: what the calls return, along a new axis 0.
+    def _compare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call whose time is noted."""
+        eager = self._cache.next_is_eager()
+        began = time.perf_counter()
+        if eager:
+            result = self._eager(args, kwargs)
+        else:
+            with self._lock:
+                result = self._in_turn(args, kwargs)
+        if self._cache.compare(eager, time.perf_counter() - began):
+            self._is_slower()
+        return result
 
-        An array among the arguments has the samples of all batches, or one axis more than in a call: an entry
-        for each batch. The run ends early (`batches.done`) after 50 ms, before a check, and after a batch
-        with a number that is not finite. None where the next call would not replay one of them.
-        """
-        if recordings and current() is not None:
-            return None
-        with self._lock:
-            for program in (self._latest, self._before):
-                if program is None or not program.checks_left:
-                    continue
-                count = batches.count
-                if program.checks_left > 0:
-                    batches.count = min(count, program.checks_left)
-                try:
-                    results = program.run_batches(args, batches)
-                finally:
-                    program.checks_left -= batches.done
-                if results is not None:
-                    self._ran(program)
-                    return results
-                batches.count = count
-            return None
+    def _is_slower(self) -> None:
+        """Replays have taken longer than eager calls for long."""
 
     def _ran(self, program: Program) -> None:
-        if program is not self._latest:
-            self._latest, self._before = program, self._latest
-
-    @property
-    def latest(self) -> tuple[Program, int] | None:
-        """The program that ran last and how often it was checked; None before the first."""
-        program = self._latest
-        return None if program is None else (program, program.checks)
-
-    def draws(self) -> bool:
-        """Whether the program that ran last draws random numbers from the stream of this thread."""
-        program = self._latest
-        return program is not None and program.core.overlaps((random.current().state,))
+        self._latest, self._before = program, self._latest
+        self._cache.replayed()
 
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function itself, on the caller's own arguments."""
+        if self._parts is not None and not (recordings and current() is not None):
+            return self._in_parts(args, kwargs)
         if self._tensors:
             args, kwargs = replaced(args, _as_tensor), replaced(kwargs, _as_tensor)
-        running.eager += 1
+        thread = get_ident()
+        running.append(thread)
         try:
             return self._function(*args, **kwargs)
         finally:
-            running.eager -= 1
+            running.remove(thread)
 
     def _timed(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         began = time.perf_counter()
@@ -208,14 +198,13 @@ class CompiledFunction(Methods):
         if program.checks_left == 0:  # many signatures: a check must wait
             program.grant(_POSTPONED)
         program.checks_left -= 1
-        return self._replayed(program, arrays, args, kwargs)
+        self._cache.likely[hint(in_row(args, kwargs))] = program
+        return self._replayed(program, program.replay(tuple(arrays)), args, kwargs)
 
-    def _replayed(
-        self, program: Program, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        self._ran(program)
-        results = program.replay(tuple(arrays))
-        return self._eager(args, kwargs) if results is None else program.result(results)
+    def _replayed(self, program: Program, results: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if program is not self._latest:
+            self._ran(program)
+        return program.result(results) if type(results) is tuple else self._eager(args, kwargs)
 
     def _declined(self, key: Any, why: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that is not recorded."""
@@ -240,7 +229,7 @@ class CompiledFunction(Methods):
         found = None if form is None else shared.find(form, arrays)
         if found is not None:
             self._cache.add(key, found)
-            return self._replayed(found, arrays, args, kwargs)
+            return self._replayed(found, found.replay(tuple(arrays)), args, kwargs)
         result, recording, copies = self._recorded(args, kwargs, read=walk is None)
         self._reads = recording.reads
         if recording.passing:
@@ -315,6 +304,7 @@ class CompiledFunction(Methods):
     ) -> Program:
         roots = [(self._function, "the step"), *others(args, "argument "), *others(kwargs, "argument ")]
         given = form(args, kwargs, self._tensors)
+        self._has_containers |= any(type(x) in (list, tuple, dict) for x in args)
         return Program(recording, copies, given, roots, result, self._forward_only, walk)
 
     # --- checks
@@ -373,13 +363,6 @@ class CompiledFunction(Methods):
             replays = 2**program.checks - 1  # calls 2, 4, 8 ...: what no guard knows is still found
         program.grant(replays)
         return program
-
-    def check_soon(self) -> None:
-        """The next replay runs beside an eager step, unless that would take over 1 % of the time."""
-        program = self._latest
-        long_ago = time.perf_counter() - self._checked > _SHARE * self._check_took
-        if program is not None and program.checks_left > 0 and self._verify is True and long_ago:
-            program.grant(0)
 
 
 def _as_tensor(x: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _thread import get_ident
 from typing import Any
 
 from ranvier.autograd.mode import mode, no_grad
@@ -31,7 +32,7 @@ class CompiledModel(CompiledFunction):
         return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        inside = running.eager or (
+        inside = get_ident() in running or (
             recordings and current() is not None
         )  # of a step, which may need gradients
         taped = mode.enabled and (
@@ -41,18 +42,18 @@ class CompiledModel(CompiledFunction):
             return self._function(*args, **kwargs)
         if other_threads():
             with self._lock:
-                return self._in_turn(args, kwargs)
-        return self._in_turn(args, kwargs)
+                return self._at_once(args, kwargs)
+        return self._at_once(args, kwargs)
 
-    def _in_turn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        program = self._latest
+    def _at_once(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        program, results = self._latest, None
         if program is not None and program.checks_left and not kwargs:
             results = program.call(args)
-            if results is not None:
+            if type(results) is tuple:
                 program.checks_left -= 1
                 return program.result(results)
-        with no_grad(), self._lock:
-            return self._by_signature(args, kwargs)
+        with no_grad():
+            return super().__call__(*args, **kwargs) if results is None else self._eager(args, kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """A setting of the module, as in ``fast.scale = 2.0``."""

@@ -94,14 +94,12 @@ class CompiledStep(CompiledFunction):
     def _forget(self) -> None:
         super()._forget()
         self._division: Division | None = None
-        self._parts: Callable[..., Any] | None = None  # the divided function
+        self._parts = None
 
     def _method_of(self, instance: Any) -> Any:
         return _CompiledMethod(self, instance)
 
-    def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._parts is None or (recordings and current() is not None):
-            return super()._eager(args, kwargs)
+    def _in_parts(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self._division is not None and self._division.is_stale():
             self._forget()
             return self(*args, **kwargs)
@@ -151,6 +149,9 @@ class _Part(CompiledFunction):
             self._gives_up(_OPEN, None)
             return self._eager(args, kwargs)
         return super()._record(key, arrays, args, kwargs)
+
+    def _is_slower(self) -> None:
+        self._gives_up("replays of this part take longer than eager calls", None)
 
     def _program(self, *parts: Any) -> Program:
         program = super()._program(*parts)

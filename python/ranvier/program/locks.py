@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-from _thread import RLock
-from _thread import _local as local
+from _thread import RLock, get_ident
 from typing import Any
 from weakref import WeakSet
 
 __all__ = ["Lock", "running", "with_locks"]
 
 
-class _Local(local):
-    eager = 0  # compiled functions that run eagerly now in this thread, one inside another
-
-
-running = _Local()
+running: list[int] = []  # threads in which compiled functions run eagerly, one inside another
 with_locks: WeakSet[Any] = WeakSet()
 
 
@@ -34,7 +29,8 @@ class Lock:
 
 
 def _renew_locks() -> None:
-    """In a forked child, which does not have the thread that held a lock."""
+    """In a forked child, which does not have the other threads."""
+    running[:] = [thread for thread in running if thread == get_ident()]
     for compiled in with_locks:
         compiled._lock = RLock()
 

@@ -312,7 +312,7 @@ class Program:
         return 0.01 * self.took * used
 
     def replay(self, arrays: tuple[Array, ...]) -> Any:
-        """The arrays of the results; None where a check of values fails: the eager step raises the error."""
+        """The arrays of the results; False where a check of values fails: the eager step raises the error."""
         self.settings()
         return self.core(arrays)
 

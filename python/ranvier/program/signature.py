@@ -117,17 +117,43 @@ def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
 
 VALUE, ANY_ARRAY, ARRAY, TENSOR = range(4)  # as `Given` in cpp/bindings/array_program.h
 NO_CALL = [(VALUE, object())]
+_CONTAINER, _KEYWORDS = object(), object()
+
+
+def in_row(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments of a call in a row: keywords by name, small lists, tuples and dicts item by item."""
+    row: list[Any] = []
+    for x in (*args, kwargs) if kwargs else args:
+        kind = type(x)
+        if kind not in (list, tuple, dict) or len(x) > _MOST_ITEMS:
+            row.append(x)
+            continue
+        row += (_KEYWORDS if x is kwargs else _CONTAINER, kind, len(x))
+        row += (part for item in x.items() for part in item) if kind is dict else x
+    return tuple(row)
+
+
+def hint(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What mostly tells one form of a call from another, and is quickly made."""
+    parts: list[Any] = []
+    for x in row:
+        kind = type(x)
+        plain = kind in _BY_VALUE
+        parts.append(
+            x if plain else x._array.shape if kind is Tensor else x.shape if kind is ndarray else None
+        )
+    return tuple(parts)
 
 
 def form(args: tuple[Any, ...], kwargs: dict[str, Any], tensors: bool) -> list[tuple[int, Any]]:
-    """Positional arguments as the core compares them: the kind of an array, else the value or object itself.
+    """Arguments `in_row` as the core compares them: the kind of an array, else the value or object itself.
 
-    A call with keywords or containers has a form that no call fits; it is looked up by its signature.
+    A call with containers in containers has a form that no call fits; it is looked up by its signature.
     """
     values: list[tuple[int, Any]] = []
     arrays: list[Array] = []
-    signature(args, {}, arrays)
-    for x in args:
+    signature(args, kwargs, arrays)
+    for x in in_row(args, kwargs):
         if type(x) in _BY_VALUE:
             values.append((VALUE, x))
         elif is_array(x) and not isinstance(x, np.memmap):
@@ -137,7 +163,7 @@ def form(args: tuple[Any, ...], kwargs: dict[str, Any], tensors: bool) -> list[t
             return NO_CALL
         else:
             values.append((VALUE, x))
-    return NO_CALL if kwargs or share_memory(arrays) else values
+    return NO_CALL if share_memory(arrays) else values
 
 
 def share_memory(arrays: list[Array]) -> bool:

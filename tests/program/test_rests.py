@@ -1,0 +1,173 @@
+"""What calls cost that differ from the last one: which are found at once, and when replays rest."""
+
+import itertools
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.program import cache, compiled
+from ranvier.program.cache import ProgramCache
+
+X = rv.arange(6.0)
+
+
+@pytest.fixture
+def searched(monkeypatch):
+    """The arguments of calls whose program is looked up by their signature."""
+    calls = []
+    search = compiled.CompiledFunction._by_signature
+
+    def noted(self, args, kwargs):
+        calls.append((args, kwargs))
+        return search(self, args, kwargs)
+
+    monkeypatch.setattr(compiled.CompiledFunction, "_by_signature", noted)
+    return calls
+
+
+def number(x, k):
+    return x * (k + 1)
+
+
+def options(x, k=0, factor=1.0):
+    return x * (k + 1) * factor
+
+
+def listed(pairs, x):
+    return pairs[0] * 3 - pairs[1] * x
+
+
+def in_a_dict(x, terms):
+    return sum(terms.values()) * x * len(terms)
+
+
+CALLS = {
+    "a few numbers": (number, [((X, k), {}) for k in range(10)]),
+    "keywords": (options, [((X,), {"k": 1}), ((X,), {"factor": 3.0}), ((X,), {"factor": 3.0, "k": 1})]),
+    "keywords and places": (options, [((X, 1), {}), ((X,), {"k": 1}), ((X,), {"factor": 1}), ((), {"x": X})]),
+    "lists and tuples": (listed, [(([X, X + 1], X + 2), {}), (((X, X + 1), X + 2), {})]),
+    "the same Tensor twice": (listed, [(([X, X + 1], X + 2), {}), (([X, X], X + 2), {})]),
+    "dicts": (in_a_dict, [((X, {"a": X + 1, "b": 2}), {}), ((X, {"a": X + 1, "b": 3, "c": 4}), {})]),
+    "True and 1": (number, [((X, True), {}), ((X, 1), {}), ((X, 1.0), {})]),
+    "zeros": (number, [((X, -1.0), {}), ((X, 0.0), {}), ((X, -0.0), {})]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_calls_of_a_few_forms_in_turn_are_found_at_once(name, searched):
+    function, calls = CALLS[name]
+    fast = rv.compile(function, verify=False)
+    for _, (args, kwargs) in itertools.product(range(30), calls):
+        fast(*args, **kwargs)
+        fast._cache.ran_eagerly(None, 100.0)  # earns recordings
+        fast._cache.resting, fast._cache.untimed = 0, 10_000
+    assert len(fast.programs) == len(calls)
+    searched.clear()
+    for _, (args, kwargs) in itertools.product(range(3), calls):
+        expected = function(*args, **kwargs)
+        np.testing.assert_array_equal(fast(*args, **kwargs).numpy(), expected.numpy())
+    alike = name in ("the same Tensor twice", "True and 1", "zeros")  # only the signature tells them apart
+    assert alike or not searched
+
+
+def test_a_list_with_other_items_is_another_call():
+    fast = rv.compile(lambda x, items: x * len(items) + sum(items))
+    for items in ([1, 2], [2, 1], [1, 2, 0], (1, 2), [1, 2.0], [[1], 2]) * 2:
+        flat = [i[0] if isinstance(i, list) else i for i in items]
+        if flat == items or isinstance(items, tuple):
+            for _ in range(3):
+                np.testing.assert_array_equal(fast(X, items).numpy(), (X * len(items) + sum(items)).numpy())
+
+
+@pytest.fixture
+def seconds(monkeypatch):
+    """What an eager call and a replay take, by the clock of the library; and the number of eager calls."""
+    now, took = [0.0], {"eager": 1.0, "replay": 2.0, "calls": 0}
+    monkeypatch.setattr(compiled.time, "perf_counter", lambda: now[0])
+    eager, replayed = compiled.CompiledFunction._eager, compiled.CompiledFunction._replayed
+
+    def slow_eager(self, *args):
+        now[0] += took["eager"]
+        took["calls"] += 1
+        return eager(self, *args)
+
+    def slow_replay(self, *args):
+        now[0] += took["replay"]
+        return replayed(self, *args)
+
+    monkeypatch.setattr(compiled.CompiledFunction, "_eager", slow_eager)
+    monkeypatch.setattr(compiled.CompiledFunction, "_replayed", slow_replay)
+    return took
+
+
+def test_replays_that_are_slower_rest_longer_and_longer(seconds):
+    fast = rv.compile(lambda x: x * 2, verify=False)
+    for _ in range(40_000):
+        fast(X)
+    assert seconds["calls"] > 36_000
+    assert fast._cache._pause == cache._LONGEST
+    seconds["replay"] = 0.5  # noticed after a rest
+    for _ in range(2 * cache._LONGEST):
+        fast(X)
+    seconds["calls"] = 0
+    for _ in range(2000):
+        np.testing.assert_array_equal(fast(X).numpy(), (X * 2).numpy())
+    assert seconds["calls"] < 40
+
+
+def test_replays_that_are_faster_are_seldom_compared(seconds):
+    seconds["replay"] = 0.9
+    fast = rv.compile(lambda x: x * 2, verify=False)
+    for _ in range(40_000):
+        fast(X)
+    assert 16 < seconds["calls"] < 100
+
+
+def test_recordings_and_slow_exceptions_are_no_part_of_a_comparison():
+    programs = ProgramCache()
+    programs.untimed = -1
+    for i in range(24):
+        eager = programs.next_is_eager()
+        if i == 4:
+            programs.recorded(1.0)
+        programs.compare(eager, 50.0 if i in (4, 7) else 1.0 if eager else 0.8)
+        programs.untimed -= 1
+    assert programs.untimed > 0
+    assert programs.resting == 0
+
+
+def test_a_part_of_a_step_that_is_slower_stays_in_python(seconds):
+    total = []
+
+    def step(x):
+        y = (x * 2 + 1).sum() * 3
+        total.append(y.item())
+        z = (y + 1) * (y + 2) * (y + 3)
+        total.append(z.item())
+
+    fast = rv.compile(step, verify=False)
+    for _ in range(4):
+        fast(X)
+    assert len(fast.programs) == 1
+    with pytest.warns(UserWarning, match="item"):
+        _ = [fast(X) for _ in range(2000)]
+    assert fast.programs == []
+    assert total == total[:2] * 2004
+
+
+def test_a_bad_value_is_looked_for_once(monkeypatch):
+    """The replay that stops at an index out of range is not repeated."""
+    table = rv.ones(5, 2)
+    fast = rv.compile(lambda k: rv.embedding(k, table).sum())
+    good, bad = rv.tensor([1, 2, 3]), rv.tensor([1, 2, 7])
+    for _ in range(3):
+        fast(good)
+    runs = []
+    monkeypatch.setattr(
+        compiled.Program, "replay", lambda self, arrays: runs.append(arrays) or self.core(arrays)
+    )
+    for _ in range(3):
+        with pytest.raises(IndexError):
+            fast(bad)
+        assert fast(good).item() == 6
+    assert runs == []
