@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import Any
 
@@ -51,7 +52,7 @@ class ProgramCache:
         self.resting, self.untimed = 0, _FIRST
         self.likely: dict[Any, Program] = {}
         self._wait = self._pause = _FIRST
-        self._slower = 0
+        self._slower, self._saving = 0, math.inf  # seconds that a call earns, at most
         self._times: tuple[list[float], list[float]] = [], []  # of a comparison: of calls, and eager
         self._odd = False  # the call that runs has made a recording or a check
 
@@ -110,7 +111,7 @@ class ProgramCache:
     def affords(self) -> bool:
         """Whether eager calls and replays have earned the time of another recording."""
         for program in self.all():
-            self._earned += program.earned()
+            self._earned += program.earned(self._saving)
         mean = self._spent / (self._recordings or 1)
         if self._earned > _SAVED * mean:
             self._earned = _SAVED * mean
@@ -146,7 +147,9 @@ class ProgramCache:
             return False
         ours, theirs = (sorted(times)[: 1 + len(times) * 3 // 4] for times in self._times)
         mean = sum(theirs) / len(theirs)
-        slower = sum(ours) / len(ours) > mean
+        saved = mean - sum(ours) / len(ours)
+        slower = saved < 0
+        self._saving = max(0.0, saved / 2)
         self._times = [], []
         self._slower = self._slower + 1 if slower else 0
         if not slower:
