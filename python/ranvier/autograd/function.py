@@ -16,9 +16,8 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from ranvier.autograd.memory import plain
+from ranvier.autograd.memory import keep, plain
 from ranvier.autograd.mode import is_grad_enabled, mode, switched_off
-from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import is_several, join
 

@@ -13,7 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.host import host, host_in_place
-from ranvier.autograd.recording import is_recording, keep, recordings, value_read
+from ranvier.autograd.recording import current, is_recording, recordings, value_read
 
 Array = np.ndarray[Any, Any]
 
@@ -22,6 +22,13 @@ _READ = frozenset("fd?bBhHiIlq")  # what the core casts from, by NumPy's codes
 _NUMBERS = (int, float, np.integer, np.floating)
 _MADE = frozenset("fd?lq")  # and to
 MOST_ELEMENTS = 2**40  # as many as the core takes
+
+
+def keep(array: Any) -> Any:
+    """Declares an array constant, or state that outlives the step; returns it."""
+    if recordings and (recording := current()) is not None:
+        recording.core.keep(array)
+    return array
 
 
 def plain(name: str, data: Any) -> Any:

@@ -120,13 +120,6 @@ def paused() -> Iterator[None]:
         _local.recording = recording
 
 
-def keep(array: Any) -> Any:
-    """Declares an array constant, or state that outlives the step; returns it."""
-    if recordings and _local.recording is not None:
-        _local.recording.core.keep(array)
-    return array
-
-
 def references(array: Any) -> int:
     """How many references to an array the recording of this thread holds."""
     return 0 if _local.recording is None else int(_local.recording.core.references(array))

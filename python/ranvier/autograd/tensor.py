@@ -15,6 +15,7 @@ import numpy as np
 from ranvier.autograd.attributes import set_data, set_grad, set_requires_grad
 from ranvier.autograd.data import sized_or_copied
 from ranvier.autograd.device import CPU
+from ranvier.autograd.host import host
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import recordings, value_read
 from ranvier.autograd.size import Size
@@ -34,6 +35,11 @@ def wrap(array: np.ndarray[Any, Any], requires_grad: bool = False) -> Tensor:
     tensor._view = None
     tensor._cell = [0, None, 0]
     return tensor
+
+
+def by_numpy(function: Callable[..., Any], *operands: Any) -> Tensor:
+    """The result of ``host(function, *operands)`` as a Tensor."""
+    return wrap(np.asarray(host(function, *operands)))
 
 
 class SeveralElements(RuntimeError, TypeError):

@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 import ranvier._core as _core
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.memory import cast
-from ranvier.autograd.recording import keep
+from ranvier.autograd.memory import cast, keep
 from ranvier.autograd.views import bump
 from ranvier.communication.collectives import mpi_reduce
 from ranvier.communication.counts import Counts

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.recording import keep
+from ranvier.autograd.memory import keep
 
 __all__ = ["Flat", "in_order_of", "memory"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn.init as init
-from ranvier.autograd.recording import keep
+from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.attention import MultiheadAttention
 from ranvier.nn.dropout import Dropout

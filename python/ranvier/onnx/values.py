@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.recording import keep, value_read
+from ranvier.autograd.memory import keep
+from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]

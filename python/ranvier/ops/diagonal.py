@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function
-from ranvier.autograd.recording import keep
+from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.elementwise.where import MaskedFill, masked_fill

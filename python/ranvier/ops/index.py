@@ -17,9 +17,9 @@ from ranvier.autograd.function import Function, watched
 from ranvier.autograd.host import host
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, index_error, picks_of
-from ranvier.autograd.memory import copied, in_dtype, reshaped
-from ranvier.autograd.recording import keep, value_read
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
+from ranvier.autograd.recording import value_read
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.layout import fill_part, is_channels_last, zeros
 from ranvier.ops.shape import _dim, expand, reshape, some_dim
@@ -260,7 +260,7 @@ def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
     if is_floating(input):
         return watched(Gather(at, from_0).apply(input, wrap(places)), index)
     require_no_gradient("gather", input)
-    return wrap(host(_gathered, input._array, places, at, from_0))
+    return by_numpy(_gathered, input._array, places, at, from_0)
 
 
 def _gathered(x: Array, places: Array, at: int, from_0: bool) -> Array:

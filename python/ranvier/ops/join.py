@@ -10,8 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.host import host
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.autograd.views import is_several
 from ranvier.ops.elementwise.dtypes import (
     F32,
@@ -94,7 +93,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
         return Concatenate(dim).apply(*parts)
     require_no_gradient("cat", *parts)
     try:
-        return wrap(host(_joined, dim, *_without_empty([x._array for x in parts])))
+        return by_numpy(_joined, dim, *_without_empty([x._array for x in parts]))
     except (ValueError, TypeError, OverflowError) as error:
         shapes = ", ".join(str(x.shape) for x in parts)
         raise ValueError(

@@ -8,8 +8,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.host import host
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, is_pair, unbroadcast
 from ranvier.ops.shape import reshape
@@ -62,7 +61,7 @@ def matmul(input: Any, other: Any) -> Tensor:
         raise TypeError("[matmul] got a number; expected tensors of at least one dimension")
     if input._array.dtype.kind in "biu" and other._array.dtype.kind in "biu":
         try:
-            return wrap(np.asarray(host(np.matmul, input._array, other._array)))
+            return by_numpy(np.matmul, input._array, other._array)
         except ValueError:
             raise ValueError(
                 f"[matmul] got a of shape {input.shape} and b of shape {other.shape}; expected operands of "

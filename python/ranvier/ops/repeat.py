@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function
-from ranvier.autograd.memory import copied, reshaped
-from ranvier.autograd.recording import keep
+from ranvier.autograd.memory import copied, keep, reshaped
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.index import getitem, index_array, index_select

@@ -8,9 +8,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.host import host
 from ranvier.autograd.memory import cast
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.shape import _dim
 
@@ -86,4 +85,4 @@ def _running(name: str, function: type[Any], x: Any, dim: Any, dtype: Any) -> Te
     exact = np.dtype(np.int64) if wide else x._array.dtype
     if x.ndim == 0:
         return wrap(cast(x._array, exact))
-    return wrap(np.asarray(host(getattr(np, name), x._array, at, exact)))
+    return by_numpy(getattr(np, name), x._array, at, exact)

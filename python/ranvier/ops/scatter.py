@@ -12,10 +12,9 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function, watched
-from ranvier.autograd.host import host
+from ranvier.autograd.memory import keep
 from ranvier.autograd.mode import is_grad_enabled
-from ranvier.autograd.recording import keep
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import (
     Array,
     as_number,
@@ -146,7 +145,7 @@ def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, add: bool) -> Te
         return watched(Scatter(at, add).apply(x, wrap(places), src), index)
     require_no_gradient(name, x, src)
     require_from_0(name, places)
-    return wrap(host(_scattered, "add" if add else None, x._array, at, places, src._array))
+    return by_numpy(_scattered, "add" if add else None, x._array, at, places, src._array)
 
 
 def _scattered(combine: str | None, x: Array, at: int, places: Array, src: Array) -> Array:
@@ -174,7 +173,7 @@ def _multiplied(x: Any, dim: int, index: Any, src: Any) -> Tensor:
             "detach(), or multiply by a scattered tensor of ones"
         )
     require_from_0("scatter", places)
-    return wrap(host(_scattered, "multiply", x._array, at, places, src._array))
+    return by_numpy(_scattered, "multiply", x._array, at, places, src._array)
 
 
 def _like(x: Tensor, src: Tensor, name: str) -> Tensor:

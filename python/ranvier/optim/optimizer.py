@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.recording import current, keep, recordings
+from ranvier.autograd.memory import keep
+from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 

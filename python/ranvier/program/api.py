@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.creation import tensor
-from ranvier.autograd.recording import keep
+from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
 from ranvier.program.compiled_model import CompiledModel

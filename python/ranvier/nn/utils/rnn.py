@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.recording import keep, value_read
+from ranvier.autograd.memory import keep
+from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import filled

@@ -13,7 +13,7 @@ import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.host import host
 from ranvier.autograd.memory import filled
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.dtypes import (
     Array,
     as_operand,
@@ -311,7 +311,7 @@ def neg(input: Any) -> Tensor:
         raise TypeError("[neg] got x of dtype bool; expected numbers: use ~x")
     if not is_floating(input):
         require_no_gradient("neg", input)
-        return wrap(np.asarray(host(np.negative, getattr(input, "_array", input))))
+        return by_numpy(np.negative, getattr(input, "_array", input))
     return Neg().apply(input)
 
 
@@ -330,7 +330,7 @@ def square(input: Any) -> Tensor:
     input = as_operand("square", input)
     if not is_floating(input):
         require_no_gradient("square", input)
-        return wrap(np.asarray(host(_square, getattr(input, "_array", input))))
+        return by_numpy(_square, getattr(input, "_array", input))
     return Square().apply(input)
 
 

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.host import host
 from ranvier.autograd.memory import in_dtype
 from ranvier.autograd.recording import is_recording
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import F32, F64, as_operand, is_floating, is_number, is_pair, result_dtype
 
 __all__ = ["eq", "ge", "gt", "le", "lt", "ne"]
@@ -36,7 +35,7 @@ def _compare(
     if is_recording() and type(b) is int and abs(b) < 2**53 and dtype.kind in "biu":  # float64 rounds to no b
         return wrap(core(in_dtype(raw[0], F64), float(b), None))
     try:
-        return wrap(np.asarray(host(numpy_function, *raw)))
+        return by_numpy(numpy_function, *raw)
     except ValueError as error:
         shapes = f"{np.shape(raw[0])} and {np.shape(raw[1])}"
         raise ValueError(f"[{name}] got shapes {shapes}; expected shapes that broadcast") from error

@@ -15,11 +15,9 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.host import host
-from ranvier.autograd.memory import in_dtype, plain
+from ranvier.autograd.memory import in_dtype, keep, plain
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import keep
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 
 Array = np.ndarray[Any, Any]
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -130,7 +128,7 @@ def promoted(
     raw = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number(name, x, dtype) for x in (a, b)]
     if dtype.kind == "b" and name in ("sub", "pow"):
         raise TypeError(f"[{name}] got bools; expected numbers: use x.int()")
-    return wrap(host(_by_numpy, numpy_function, name, *raw))
+    return by_numpy(_by_numpy, numpy_function, name, *raw)
 
 
 def _by_numpy(function: Callable[..., Any], name: str, a: Any, b: Any) -> Array:

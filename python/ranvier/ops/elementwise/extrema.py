@@ -8,8 +8,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.host import host
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
@@ -161,7 +160,7 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
         floats = isinstance(low, float) or isinstance(high, float)
         if not (floats and isinstance(input, Tensor)):
             require_no_gradient("clip", input)
-            return wrap(np.asarray(host(np.clip, getattr(input, "_array", input), low, high)))
+            return by_numpy(np.clip, getattr(input, "_array", input), low, high)
         input = input.float()
     infinity = float("inf")
     return Clip(-infinity if low is None else low, infinity if high is None else high).apply(input)

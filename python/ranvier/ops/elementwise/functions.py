@@ -13,8 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.host import host
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.dtypes import Array, as_operand, floating, is_floating, require_no_gradient
 from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.ops.unary import of_input, of_output
@@ -163,5 +162,5 @@ def _keeping_integers(function: type[Function], numpy_function: Any, name: str, 
     x = as_operand(name, x)
     if not is_floating(x):
         require_no_gradient(name, x)
-        return wrap(np.asarray(host(numpy_function, getattr(x, "_array", x))))
+        return by_numpy(numpy_function, getattr(x, "_array", x))
     return function().apply(x)

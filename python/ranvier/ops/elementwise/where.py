@@ -8,10 +8,9 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.host import host
 from ranvier.autograd.memory import in_dtype
 from ranvier.autograd.recording import value_read
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import OfNumber
 from ranvier.ops.elementwise.dtypes import (
     F32,
@@ -81,7 +80,7 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
         in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number("where", x, dtype)
         for x in (input, other)
     ]
-    return wrap(np.asarray(host(np.where, condition._array, *raw)))
+    return by_numpy(np.where, condition._array, *raw)
 
 
 def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
@@ -110,7 +109,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
         return MaskedFill(float(value)).apply(input, mask)
     require_no_gradient("masked_fill", input)
     number = value._array if isinstance(value, Tensor) else value
-    return wrap(host(_filled, mask._array, number, input._array))
+    return by_numpy(_filled, mask._array, number, input._array)
 
 
 def _filled(mask: Array, number: Any, x: Array) -> Array:

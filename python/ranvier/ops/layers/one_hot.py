@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.memory import in_dtype, plain
-from ranvier.autograd.recording import is_recording, keep, value_read
+from ranvier.autograd.memory import in_dtype, keep, plain
+from ranvier.autograd.recording import is_recording, value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.whole import F64, I64
 

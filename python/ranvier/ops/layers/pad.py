@@ -9,8 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.host import host
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.dtypes import as_number, as_tensor
 
 __all__ = ["pad"]
@@ -48,9 +47,9 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     input = as_tensor("pad", input)
     value = 0.0 if value is None else value
     if mode == "constant" and input._array.dtype.kind in "biu":
-        return wrap(host(_pad_integers, input._array, pad, value))
+        return by_numpy(_pad_integers, input._array, pad, value)
     if input._array.dtype.kind in "biu":
-        return wrap(host(_picked, input._array, pad, mode))
+        return by_numpy(_picked, input._array, pad, mode)
     return Pad(pad, mode, value).apply(input)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ranvier.autograd.creation import zeros
 from ranvier.autograd.function import Function
-from ranvier.autograd.recording import keep
+from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.diagonal import diagonal as diagonal_of
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast

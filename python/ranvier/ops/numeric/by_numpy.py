@@ -12,7 +12,7 @@ import numpy as np
 from ranvier.autograd.function import Function
 from ranvier.autograd.host import host
 from ranvier.autograd.memory import copied
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import (
     Array,
     as_tensor,
@@ -112,12 +112,12 @@ def of_one(
             require_no_gradient(name, x)
             if x._array.dtype.kind in "biu":
                 return wrap(copied(x._array))
-            return wrap(np.asarray(host(function, x._array)))
+            return by_numpy(function, x._array)
         if (
             not is_floating(x) and x._array.dtype.kind == "f"
         ):  # float16: NumPy computes it, without a gradient
             require_no_gradient(name, x)
-            return wrap(host(_values, name, function, x._array))
+            return by_numpy(_values, name, function, x._array)
         return kind(function, (slope,)).apply(floating(x))
 
     return named(op, name, formula, example)

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.autograd.host import host
 from ranvier.autograd.recording import value_read
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.numeric.by_numpy import without_derivative
 from ranvier.ops.shape import some_dim
@@ -161,7 +160,7 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     tensor([False,  True, False])
     """
     a, b = as_tensor("isin", elements), as_tensor("isin", test_elements)
-    return wrap(host(_isin, a._array, b._array, invert))
+    return by_numpy(_isin, a._array, b._array, invert)
 
 
 def _isin(a: Any, b: Any, invert: bool) -> Any:
@@ -190,7 +189,7 @@ def searchsorted(
         raise ValueError(f"[searchsorted] got side {side!r} and right {right}; expected 'left' or 'right'")
     where_to: Any = "right" if right or side == "right" else "left"
     order = None if sorter is None else as_tensor("searchsorted", sorter)._array
-    return wrap(host(_places_of, rows._array, v._array, order, where_to, np.int32 if out_int32 else np.int64))
+    return by_numpy(_places_of, rows._array, v._array, order, where_to, np.int32 if out_int32 else np.int64)
 
 
 def _places_of(sequence: Any, v: Any, order: Any, where_to: Any, dtype: Any) -> Any:

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.host import host
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.arithmetic import div, reciprocal
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating
@@ -255,7 +254,7 @@ def nan_to_num(
     """
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):
-        return wrap(np.asarray(host(_without_nan, input._array, nan, posinf, neginf)))
+        return by_numpy(_without_nan, input._array, nan, posinf, neginf)
     limits = np.finfo(input.dtype)
     high = float(limits.max) if posinf is None else float(posinf)
     low = float(limits.min) if neginf is None else float(neginf)
@@ -297,7 +296,7 @@ def signbit(input: Any) -> Tensor:
     tensor([ True, False])
     """
     input = as_tensor("signbit", input)
-    return wrap(np.asarray(host(_signbit, input._array)))
+    return by_numpy(_signbit, input._array)
 
 
 def _signbit(x: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ranvier.autograd.function import Function
 from ranvier.autograd.host import host
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import mul, sub
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matmul import matmul
@@ -83,7 +83,7 @@ def svdvals(A: Any) -> Tensor:
     >>> rv.linalg.svdvals(rv.tensor([[3.0, 0.0], [0.0, 4.0]]))
     tensor([4., 3.])
     """
-    return wrap(host(np.linalg.svd, matrix("svdvals", A, False, False)._array, False, False))
+    return by_numpy(np.linalg.svd, matrix("svdvals", A, False, False)._array, False, False)
 
 
 def eigh(A: Any, UPLO: str = "L") -> EighResult:
@@ -104,7 +104,7 @@ def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
     >>> rv.linalg.eigvalsh(rv.tensor([[2.0, 0.0], [0.0, 1.0]]))
     tensor([1., 2.])
     """
-    return wrap(host(np.linalg.eigvalsh, matrix("eigvalsh", A, True, False)._array, UPLO))
+    return by_numpy(np.linalg.eigvalsh, matrix("eigvalsh", A, True, False)._array, UPLO)
 
 
 class Pinv(Function):

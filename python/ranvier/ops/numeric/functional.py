@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.memory import keep
 from ranvier.autograd.random_tensors import rand
-from ranvier.autograd.recording import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
 from ranvier.ops.activation.smooth import celu, elu, selu

@@ -13,7 +13,7 @@ import numpy as np
 
 from ranvier.autograd.creation import zeros
 from ranvier.autograd.function import Function
-from ranvier.autograd.recording import keep
+from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import add, div, mul, square
 from ranvier.ops.elementwise.dtypes import Array, as_tensor

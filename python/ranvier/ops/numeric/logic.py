@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.host import host
 from ranvier.autograd.memory import in_dtype
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import as_number, as_operand, as_tensor, result_dtype, unlike
 
@@ -22,7 +21,7 @@ def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor
         raise TypeError(f"[{name}] got dtype {dtype}; expected bools or integers")
     arrays = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number(name, x, dtype) for x in raw]
     try:
-        return wrap(np.asarray(host(function, *arrays)))
+        return by_numpy(function, *arrays)
     except ValueError as error:
         raise ValueError(unlike(name, *arrays)) from error
     except TypeError as error:
@@ -216,7 +215,7 @@ def isclose(
     input, other = as_tensor("isclose", input), as_tensor("isclose", other)
     if rtol < 0 or atol < 0:
         raise ValueError(f"[isclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
-    return wrap(host(_isclose, input._array, other._array, rtol, atol, equal_nan))
+    return by_numpy(_isclose, input._array, other._array, rtol, atol, equal_nan)
 
 
 def _isclose(a: Any, b: Any, *settings: Any) -> Any:

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.autograd.function import Function
-from ranvier.autograd.host import host
+from ranvier.autograd.memory import keep
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import keep
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.diagonal import tril, triu
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, common_dtype, is_floating, unbroadcast
 from ranvier.ops.elementwise.functions import log
@@ -201,7 +200,7 @@ def slogdet(A: Any) -> SlogdetResult:
     tensor(-1.)
     """
     A = matrix("slogdet", A)
-    sign = wrap(host(_sign, A._array))
+    sign = by_numpy(_sign, A._array)
     return SlogdetResult(_constant(sign, total(A, (-2, -1))), Logabsdet().apply(A))
 
 

@@ -11,9 +11,8 @@ from ranvier.autograd.creation import full_like
 from ranvier.autograd.function import Function, watched
 from ranvier.autograd.host import host
 from ranvier.autograd.inplace import assign, check_leaf
-from ranvier.autograd.memory import picked
-from ranvier.autograd.recording import keep
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.memory import keep, picked
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.diagonal import diagonal
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
 from ranvier.ops.elementwise.where import masked_fill, where
@@ -204,7 +203,7 @@ def scatter_reduce(
     if is_floating(input) and reduce != "mean":
         return watched(ScatterReduce(at, reduce, include_self).apply(input, places, src), index)
     require_no_gradient("scatter_reduce", input, src)
-    return wrap(host(_only_reduced, input._array, at, places, src._array, reduce, include_self))
+    return by_numpy(_only_reduced, input._array, at, places, src._array, reduce, include_self)
 
 
 def _only_reduced(*arguments: Any) -> Array:

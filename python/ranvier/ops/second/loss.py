@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.recording import keep
+from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.smooth import logsigmoid, sigmoid
 from ranvier.ops.elementwise.arithmetic import neg

@@ -13,7 +13,7 @@ import numpy as np
 
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, on_arrays, rule
-from ranvier.autograd.recording import keep
+from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.layers.conv1d import Conv1d
 from ranvier.ops.layers.conv2d import Conv2d, Convolution

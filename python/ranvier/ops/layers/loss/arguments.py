@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function
-from ranvier.autograd.memory import cast
-from ranvier.autograd.recording import keep
+from ranvier.autograd.memory import cast, keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array
 
