@@ -32,7 +32,7 @@ class ProgramCache:
 
     A recording takes several times as long as an eager call. So the first few signatures are recorded at
     once; later ones when they come back, and while recordings and checks have taken little of the time of
-    eager calls and of what replays have saved.
+    eager calls and of half of what replays have saved.
 
     Attributes:
         refused: hashes of signatures whose calls run eagerly, since they cannot be replayed.
