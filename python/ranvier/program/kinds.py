@@ -166,7 +166,9 @@ TYPES: frozenset[Any] = frozenset(
 _NOT_PURE = frozenset({"tofile", "dump", "now", "utcnow", "today", "fromtimestamp", "astimezone"})
 
 # Functions that call what they are given, which no event tells.
-TAKES_FUNCTIONS = frozenset({map, filter, functools.partial, functools.reduce, collections.defaultdict}) | {
+TAKES_FUNCTIONS = frozenset(
+    {map, filter, functools.partial, functools.reduce, collections.defaultdict, np.vectorize}
+) | {
     x for name, x in vars(itertools).items() if name in ("accumulate", "starmap", "takewhile", "dropwhile",
                                                          "filterfalse", "groupby")
 }  # fmt: skip

@@ -166,16 +166,6 @@ def guard_slots(walk: Guards, x: Any, text: str, names: Iterable[str] | None = N
                 walk.stack.append((value, f"{text}.{name}"))
 
 
-def guard_module(walk: Guards, m: Any, text: str) -> None:
-    """The parts of a module of the user's class, its mode and its hooks."""
-    own = vars(m)
-    names = ["training", "_hooks", "forward"]
-    for registry in ("_parameter_names", "_buffer_names", "_module_names"):
-        walk.whole(own[registry], f"the parts of {text}")
-        names += [registry, *own[registry]]
-    walk.items(own, names, f"{text}.")
-
-
 def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
     walk.tensors.append(x)
     walk.add(Kind.SLOT, x, "_array", x._array, f"the memory of {text}")

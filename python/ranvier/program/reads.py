@@ -172,12 +172,7 @@ class Reads:
         elif kind == "return":
             if frame is self._ignored:
                 self._ignored = None
-        elif (
-            kind == "c_call"
-            and key in self.codes
-            and self._ignored is None
-            and not (self.fault or self.collects)
-        ):
+        elif kind == "c_call" and key in self.codes and self._ignored is None and not self.fault:
             self._call(arg)
 
     def _enter(self, frame: Any, code: CodeType) -> None:

@@ -24,7 +24,6 @@ import numpy as np
 import ranvier.program.library as library
 from ranvier.autograd.recording import package
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn import Module
 from ranvier.optim import Optimizer
 from ranvier.program.guards import Guards
 from ranvier.program.kinds import (
@@ -263,7 +262,7 @@ class Walk(Guards):
         if "__getattr__" in own or self.looks_up:
             names |= {name for name in self.names if not name.startswith("__")}
         self.items(own, names, f"{x.__name__}.")
-        if users:
+        if self.dynamic:
             self.whole(own, f"the module {x.__name__}")
 
     # --- classes and their instances
@@ -331,12 +330,10 @@ class Walk(Guards):
         bases = [b for b in kind.__mro__ if is_python_class(b) and not is_of_library(b)]
         read = all(_is_read(_file_of(b)) for b in bases)
         if not isinstance(x, Optimizer):  # the library's code reads what no name in the user's code says
-            read = read and not any(is_of_library(b) and b is not Module for b in kind.__mro__)
+            read = read and not any(map(is_of_library, kind.__mro__))
         if own is not None:
             self._attributes(kind, own, text, read)
         library.guard_slots(self, x, text, self.names if read and not self.dynamic else None)
-        if isinstance(x, Module):
-            library.guard_module(self, x, text)
 
     def _attributes(self, kind: type, own: dict[str, Any], text: str, read: bool) -> None:
         """read: whether the code of the class is read, so that it names what it reads."""

@@ -51,7 +51,8 @@ calls/view_of_an_argument_returned
 denied/arguments_of_an_exception denied/attribute_of_an_exception denied/constants_of_code
 denied/defaults_of_a_function denied/float_of_an_array denied/get_of_a_function denied/getitem_*
 denied/getter_made_inside denied/kept_super denied/length_of_a_list denied/method_caller
-denied/thread_local_subclass denied/version_of_a_parameter effects/cache effects/count effects/cycle
+denied/thread_local_subclass denied/version_of_a_parameter effects/cache effects/called_*
+effects/count effects/cycle
 effects/decimal_* effects/element_* effects/enumerate_object effects/for_* effects/generator
 effects/iterator_* effects/map_object
 effects/module_found_by_a_computed_name effects/next_* effects/numpy_generator

@@ -64,6 +64,11 @@ factory_of_a_default_dict | collections.defaultdict(lambda: 1.0) | d = o.copy();
 name_of_a_function | def o(): pass | float(len(o.__name__)) | o.__name__ = 'a' * n
 text_of_a_function | def o(): 'Two.' | float(len(o.__doc__)) | o.__doc__ = 'a' * n
 name_of_a_class | type('Kind', (), {}) | float(len(o.__name__)) | o.__name__ = 'a' * n
+called_by_starmap | <GET> | [*itertools.starmap(get, [()])][0] | o.set(new)
+called_by_a_class | <GET>; k = type('Own', (), {'__call__': get})() | k() | o.set(new)
+called_by_a_ufunc | <GET>; k = np.frompyfunc(get, 1, 1) | float(k(5)) | o.set(new)
+called_by_vectorize | <GET> | float(np.vectorize(get)(5)) | o.set(new)
+called_for_an_axis | <GET> | float(np.apply_along_axis(get, 0, np.ones(1))) | o.set(new)
 element_made_in_c | ElementTree.fromstring('<a><b>1</b></a>') | float(o[0].text) | o[0].text = str(1 + n)
 element_that_is_counted | ElementTree.fromstring('<a><b/></a>') | float(len(o))
   | o.append(ElementTree.Element('b'))
@@ -97,6 +102,7 @@ lists_made_in_the_step | 3 | sum(dict(enumerate([x * float(k) for k in range(o)]
     DIGITS=DIGITS,
     ERRORS=ERRORS,
     FILE=FILE,
+    GET="o = contextvars.ContextVar('variable'); get = o.get; o.set(v)",
     HERE=HERE,
     LESS=LESS,
     PRINTS=PRINTS,

@@ -23,6 +23,8 @@ list_item | [1.0, v, 2.0] | o[1] | o[1] = new
 """)
 # with numbers and texts
 SOME = table(r"""
+module_getattr_hidden | o, get = module(), lambda name: v; o.__getattr__ = get | get; return o.value
+  | o.value = new
 attribute_depth_2 | Plain(Plain(v)) | o.value.value | o.value.value = new
 attribute_depth_3 | Plain(Plain(Plain(v))) | o.value.value.value | o.value.value.value = new
 attribute_depth_4 | last = Plain(v); o = Plain(Plain(Plain(last))) | o.value.value.value.value
@@ -117,7 +119,13 @@ bound_method_of_a_dict | o = {'value': v}; get = o.get | get('value') | o.update
 weak_reference | o = Plain(v); r = weakref.ref(o) | r().value | o.value = new
 reduced | [1.0, v] | functools.reduce(lambda a, b: b, o) | o[1] = new
 pattern_matched | {'value': v} | match o:\n    case {'value': found}: return found | o.update(value=new)
+pattern_matched_by_position | Settings(v) | match o:\n    case Settings(found, _): return found
+  | o.value = new
 system_module | patch(sys, 'staleness_value', v) | sys.staleness_value | sys.staleness_value = new
+list_of_a_system_module | patch(sys, 'staleness_value', [v]) | getattr(sys, 'staleness_value')[0]
+  | sys.staleness_value[0] = new
+system_module_by_name | patch(sys, 'staleness_value', v); which = Plain('staleness_value')
+  | getattr(sys, which.value) | sys.staleness_value = new
 """)
 OF_NUMBERS: dict[str, Row] = {"counter": ("collections.Counter(value=v)", "o['value']", "o['value'] = new")}
 ENVIRONMENT = "patch.item(os.environ, 'STALENESS', v)"

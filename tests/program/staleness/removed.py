@@ -112,6 +112,17 @@ number_of_groups | small.optimizer | float(len(o.param_groups))
 defaults_of_an_optimizer | small.optimizer | o.defaults['lr'] | o.defaults.update(lr=0.05 + 0.01 * n)
 states_of_an_optimizer | optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1) | 1.0 + len(o.state)
   | o.state.update({n: {}})
+class_of_an_optimizer | optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1)
+  | 2.0 if isinstance(o, optim.SGD) else 3.0
+  | o.__class__ = optim.Adam if n % 2 else optim.SGD
+settings_named_by_an_attribute | o, which = small.optimizer, Plain('param_groups')
+  | getattr(o, which.value)[0]['lr'] | o.param_groups[0].update(lr=0.01 * n)
+settings_named_by_an_item | o, which = small.optimizer, ['param_groups']
+  | getattr(o, which[0])[0]['lr'] | o.param_groups[0].update(lr=0.01 * n)
+class_of_a_tensor | type('Own', (rv.Tensor,), {'gain': 1.0})(rv.ones(3)) | o.gain
+  | o.__class__ = type('Other', (rv.Tensor,), {'gain': 1.0 + n})
+tape_of_a_tensor | o = nn.Parameter(rv.ones(3)); t = o * 2.0
+  | o.grad = None; (x * t).sum().backward(retain_graph=True); return x * o.grad | t[0].mul_(2.0)
 training | nn.Linear(1, 1) | 2.0 if o.training else 3.0 | o.train(n % 2 == 0)
 requires_grad | nn.Parameter(rv.ones(1)) | 2.0 if o.requires_grad else 3.0 | o.requires_grad_(n % 2 == 0)
 grad_is_none | nn.Parameter(rv.ones(1)) | 2.0 if o.grad is None else 3.0
