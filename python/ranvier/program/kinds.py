@@ -240,8 +240,6 @@ def is_python_class(kind: type) -> bool:
     """Whether a class is made by Python code: it has no function of its own that is made in C."""
     if kind is object or getattr(builtins, kind.__name__, None) is kind:
         return False
-    if kind.__module__.startswith("ranvier."):
-        return True
     for value in vars(kind).values():
         if type(value) in _IN_C and kind in (
             getattr(value, "__objclass__", 0),

@@ -219,14 +219,12 @@ def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]], told: set[st
 
 
 def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
-    """Guards on one group of an optimizer whose step was recorded.
+    """Guards on one group of an optimizer whose step was recorded; those on its class are `guard_methods`.
 
     Numbers among the settings are not compared: the kernel reads them at each replay (`_Plan.refresh`).
     """
-    name, own, kind = type(optimizer).__name__, vars(optimizer), type(optimizer)
-    walk.add(Kind.TYPE, optimizer, own, kind, f"the class of {name}")
+    name, own = type(optimizer).__name__, vars(optimizer)
     walk.items(own, ("param_groups", "state", "_plans", *_METHODS), f"{name}.", follow=False)
-    walk.add(Kind.NAMES, kind, "", in_class(kind, _METHODS), f"the class {name}")
     walk.add(Kind.LIST, optimizer.param_groups, "", tuple(optimizer.param_groups), f"the groups of {name}")
     walk.add(Kind.LIST, group["params"], "", tuple(group["params"]), f"the parameters of {name}")
     fixed = [key for key, value in group.items() if type(value) not in (int, float, tuple, list)]

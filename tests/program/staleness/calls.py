@@ -162,6 +162,8 @@ shape_and_dtype_decides | None | small.train(x.float(), 2.0 if x.dtype == rv.flo
 layout_decides | None | small.train(x, 2.0 if x.is_contiguous() else 3.0) | -
   | (tensor(n) if n % 2 else tensor(n, (3, 4)).T,)
 strides_decide | None | small.train(x, float(x.stride(0))) | - | (tensor(n, (8, 3))[:: 1 + n % 2][:4],)
+leaf_in_each_call | None | (x * x).sum().backward(); return x.grad * 1.0 | -
+  | (tensor(n).requires_grad_(),)
 tape_decides | None | small.train(x.detach(), 1.5) | - | (tensor(n).requires_grad_(n % 2 == 1),)
 attribute_decides | None | small.train(x, getattr(x, 'note', 1.0)) | -
   | (given(tensor(n), **({'note': 2.0} if n % 2 else {})),)

@@ -114,7 +114,7 @@ numpy_any | np.ones(3) | 2.0 if (o > 2.5).any() else 3.0 | o.fill(new)
 numpy_unpacked | np.ones(2) | (lambda a, b: float(a + b))(*o) | o.fill(new)
 numpy_in_a_loop | np.ones(2) | float(sum(a for a in o)) | o.fill(new)
 numpy_base | o = np.ones(2); view = o[:1] | float(view.base[1]) | o[1] = new
-numpy_objects | o = np.array([[v]], object) | float(o[0, 0]) | o[0, 0] = new
+numpy_objects | o = np.empty(1, object); o[0] = [v] | float(o[0][0]) | o[0][0] = new
 numpy_large | np.ones(1 << 18) | float(o[7]) | o.fill(new)
 numpy_attribute | Plain(np.float32(v)) | float(o.value) | o.value = np.float32(new)
 template | Plain(v) | float(string.Template('$a').substitute(a=o.value)) | o.value = new
@@ -131,6 +131,14 @@ view_of_objects | d = {'a': Plain(v)}; o = d.values() | next(iter(o)).value | d[
 slice_of_a_text | slice('value', None) | float(len(o.start)) | o = slice('b' * n, None)
 slice_of_objects | slice(Plain(v), None) | o.start.value | o.start.value = new
 property_in_a_list | [property(lambda self: v)] | o[0].fget(None) | v = new
+static_method_in_a_list | [staticmethod(lambda: v)] | o[0]() | v = new
+class_method_in_a_list | [classmethod(lambda kind: v)] | o[0].__func__(None) | v = new
+equal_namespaces | o, other = SimpleNamespace(a=v), SimpleNamespace(a=v) | 2.0 if o == other else 3.0
+  | o.b = new
+list_in_a_slot | Slotted([v]) | o.value[0] | o.value[0] = new
+property_that_the_library_reads
+  | p = property(lambda self: v, lambda *_: None); o = type('Own', (nn.LeakyReLU,), {'negative_slope': p})()
+  | o(x) | v = 0.1 * new
 class_of_a_layer | nn.LeakyReLU(0.1) | o(x) | o.__class__ = nn.ReLU if n % 2 else nn.LeakyReLU
 partial_of_a_setting | o = functools.partial(sys.getrecursionlimit); k = o();
     patch.after(lambda: sys.setrecursionlimit(k))

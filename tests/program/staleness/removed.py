@@ -107,7 +107,7 @@ for name, text in RATES.items():
 LIBRARY = table(r"""
 momentum | small.optimizer | 2.0 if o.param_groups[0]['momentum'] else 1.0
   | o.param_groups[0].update(momentum=0.1 * (n % 2))
-number_of_groups | small.optimizer | float(len(o.param_groups))
+number_of_groups | optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1) | float(len(o.param_groups))
   | o.add_param_group({'params': [nn.Parameter(rv.ones(1))]})
 defaults_of_an_optimizer | small.optimizer | o.defaults['lr'] | o.defaults.update(lr=0.05 + 0.01 * n)
 states_of_an_optimizer | optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1) | 1.0 + len(o.state)
@@ -115,6 +115,11 @@ states_of_an_optimizer | optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1) | 1.0 + l
 class_of_an_optimizer | optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1)
   | 2.0 if isinstance(o, optim.SGD) else 3.0
   | o.__class__ = optim.Adam if n % 2 else optim.SGD
+settings_in_vars | small.optimizer
+  | [d['lr'] for d in vars(o).values() if type(d) is dict and 'lr' in d][0] | o.defaults.update(lr=0.01 * n)
+attribute_of_an_own_optimizer
+  | o = type('Own', (optim.SGD,), {})([nn.Parameter(rv.ones(1))], lr=0.1); o.gain = v
+  | o.gain | o.gain = new
 settings_named_by_an_attribute | o, which = small.optimizer, Plain('param_groups')
   | getattr(o, which.value)[0]['lr'] | o.param_groups[0].update(lr=0.01 * n)
 settings_named_by_an_item | o, which = small.optimizer, ['param_groups']
