@@ -30,21 +30,27 @@ def batches(draw):
         yield [rv.from_numpy(x.astype(np.float32) if x.dtype.kind == "f" else x) for x in arrays]
 
 
-def run(wrap, make, draw, make_optimizer):
-    """Losses, and the state after the last step."""
-    rv.manual_seed(3)
-    model = Scaled(make())
-    optimizer = make_optimizer(model.parameters())
+def descends(model, optimizer, update=None):
+    """A training step of any layer or loss; update: called with the model before the optimizer's step."""
 
     def step(*inputs):
         optimizer.zero_grad()
         y = model(*inputs)
         loss = y if y.ndim == 0 else (y * y).mean()
         loss.backward()
+        if update is not None:
+            update(model)
         optimizer.step()
         return loss
 
-    step = wrap(step)
+    return step
+
+
+def run(wrap, make, draw, make_optimizer):
+    """Losses, and the state after the last step."""
+    rv.manual_seed(3)
+    model = Scaled(make())
+    step = wrap(descends(model, make_optimizer(model.parameters())))
     losses = [step(*inputs).item() for inputs in batches(draw)]
     state = {name: t.numpy(force=True) for name, t in model.state_dict().items()}
     grads = {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}

@@ -5,7 +5,18 @@ import program.test_training_steps  # noqa: F401
 import pytest
 import ranvier as rv
 from program import test_create_graph as twice
-from program.test_every_layer import BY_NUMPY, OPS, OPTIMIZERS, WITH_LABELS, Op, Scaled, labelled, mlp, rows
+from program.test_every_layer import (
+    BY_NUMPY,
+    OPS,
+    OPTIMIZERS,
+    WITH_LABELS,
+    Op,
+    Scaled,
+    descends,
+    labelled,
+    mlp,
+    rows,
+)
 from ranvier import distributions as D
 from ranvier import nn
 from ranvier.nn import functional as F
@@ -38,16 +49,6 @@ def check(make, draw, make_optimizer=sgd, dtype="float32", update=None):
     model = Scaled(make()).to(dtype)
     optimizer = make_optimizer(model.parameters())
 
-    def step(*inputs):
-        optimizer.zero_grad()
-        y = model(*inputs)
-        loss = y if y.ndim == 0 else (y * y).mean()
-        loss.backward()
-        if update is not None:
-            update(model)
-        optimizer.step()
-        return loss
-
     def between():
         optimizer.param_groups[0]["lr"] *= 0.7
         with rv.no_grad():
@@ -55,6 +56,7 @@ def check(make, draw, make_optimizer=sgd, dtype="float32", update=None):
                 p.mul_(1.1)
 
     rng = np.random.default_rng(5)
+    step = descends(model, optimizer, update)
     return validate(step, arguments(draw, rng, dtype), arguments(draw, rng, dtype), between)
 
 
