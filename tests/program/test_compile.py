@@ -161,3 +161,20 @@ def test_a_compiled_step_within_another_is_a_part_of_it():
         assert outer(rv.full((2,), float(i))).tolist() == [2.0 * i + 1] * 2
         assert inner(rv.full((2,), float(i))).tolist() == [2.0 * i] * 2
     assert len(outer.programs[0].instructions) == 2
+
+
+def test_a_step_refused_with_gradients_is_captured_without():
+    w = rv.ones(3).requires_grad_()
+    fast = rv.compile(lambda x: x * w)
+    with pytest.warns(UserWarning, match="gradients can still be computed"):
+        fast(rv.ones(3))
+    with rv.no_grad():
+        for _ in range(3):
+            fast(rv.ones(3))
+    assert len(fast.programs) == 1
+
+
+def test_a_long_list_among_the_arguments_is_not_looked_at():
+    fast = rv.compile(lambda x, v: x * len(v))
+    with pytest.warns(UserWarning, match="argument 1, with 300 items"):
+        fast(rv.ones(3), [1.0] * 300)
