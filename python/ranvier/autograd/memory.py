@@ -107,7 +107,12 @@ def cast(x: Array, dtype: np.dtype[Any]) -> Array:
     """A copy of x in another dtype."""
     if x.dtype.char in _READ and dtype.char in _MADE:
         return _core.cast(x, dtype, None)
-    return host(np.ndarray.astype, x, dtype)
+    return host(_cast_by_numpy, x, dtype)
+
+
+def _cast_by_numpy(x: Array, dtype: np.dtype[Any]) -> Array:
+    with np.errstate(all="ignore"):  # of a half beyond its range
+        return x.astype(dtype)
 
 
 def in_dtype(x: Array, dtype: np.dtype[Any]) -> Array:

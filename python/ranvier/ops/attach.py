@@ -9,13 +9,9 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.graph import modules
-from ranvier.autograd.host import host
 from ranvier.autograd.inplace import assign, check_leaf
-from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise import abs, add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub, where
-from ranvier.ops.elementwise.dtypes import unlike
-from ranvier.ops.elementwise.whole import logic
 from ranvier.ops.index import getitem
 from ranvier.ops.join import unbind
 from ranvier.ops.matmul import matmul
@@ -95,34 +91,6 @@ def _where(self: Tensor, condition: Any, other: Any) -> Any:
     return where(condition, self, other)
 
 
-def _reflected_logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
-    """``other & self`` and others, where the order does not matter."""
-    method = _logical(numpy_function)
-    return lambda self, other: method(self, other)
-
-
-def _logical(numpy_function: Callable[..., Any]) -> Callable[..., Any]:
-    """``& | ^ ~`` on bool and integer tensors, outside the tape. Raises TypeError for others."""
-
-    def method(self: Tensor, *other: Any) -> Any:
-        raw = [getattr(x, "_array", x) for x in (self, *other)]
-        out = object.__new__(Tensor)
-        made = logic(numpy_function, *raw) if is_recording() else None
-        try:
-            out._array = np.asarray(host(numpy_function, *raw)) if made is None else made
-        except ValueError as error:
-            raise ValueError(unlike(numpy_function.__name__, *raw)) from error
-        except TypeError as error:
-            kinds = ", ".join(str(np.asarray(x).dtype) for x in raw)
-            name = numpy_function.__name__
-            raise TypeError(f"[{name}] got dtypes {kinds}; expected bools or integers") from error
-        out._grad, out._view, out._cell = None, None, [0, None, 0]
-        out._requires_grad, out._grad_fn = False, None
-        return out
-
-    return method
-
-
 def _iterate(self: Tensor) -> Iterator[Any]:
     if self.ndim == 0:
         raise TypeError("iteration over a 0-d tensor")
@@ -144,9 +112,6 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "__itruediv__": METHODS["div_"],
     "__eq__": _equality(eq),
     "__ne__": _equality(ne),
-    **{f"__{op}__": _logical(getattr(np, f"bitwise_{op}")) for op in ("and", "or", "xor")},
-    **{f"__r{op}__": _reflected_logical(getattr(np, f"bitwise_{op}")) for op in ("and", "or", "xor")},
-    "__invert__": _logical(np.invert),
     "__getitem__": getitem,
     "__iter__": _iterate,
 }

@@ -15,6 +15,7 @@ from ranvier.autograd.host import host
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.dtypes import (
+    F32,
     Array,
     as_operand,
     cast,
@@ -190,7 +191,7 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1) -> Tenso
     if third is not None:
         other, alpha = third, other
     if alpha != 1:
-        other = mul(other, alpha)
+        return _scaled("add", add, input, other, alpha)
     if is_pair(input, other):
         return Add().apply(input, other)
     if is_number(other) and is_floating(input):
@@ -198,6 +199,18 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1) -> Tenso
     if is_number(input) and is_floating(other):
         return AddNumber(float(input)).apply(other)
     return promoted("add", Add, np.add, input, other)
+
+
+def _scaled(name: str, op: Any, a: Any, b: Any, alpha: Any) -> Tensor:
+    """a +- alpha b, computed in the dtype of the result: 100 of int8 times 2 fits beside float32."""
+    a, b = as_operand(name, a), as_operand(name, b)
+    dtype = result_dtype(a, b)
+    if dtype.kind != "f" and isinstance(alpha, float):
+        raise TypeError(f"[{name}] got alpha {alpha} and operands of {dtype}; expected a whole alpha")
+    kind = F32 if dtype.char == "e" else dtype
+    first, second = (cast(x, kind) if isinstance(x, Tensor) else x for x in (a, b))
+    y: Tensor = op(first, mul(second, alpha) if isinstance(second, Tensor) else second * alpha)
+    return y if y.dtype == dtype else y.to(dtype)
 
 
 def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1) -> Tensor:
@@ -210,7 +223,7 @@ def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1) -> Tenso
     if third is not None:
         other, alpha = third, other
     if alpha != 1:
-        other = mul(other, alpha)
+        return _scaled("sub", sub, input, other, alpha)
     if is_pair(input, other):
         return Sub().apply(input, other)
     if is_number(other) and is_floating(input):

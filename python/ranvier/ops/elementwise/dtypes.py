@@ -3,7 +3,7 @@
 The core computes float32 and float64. NumPy computes integers, bools and half floats, which are rare inside a
 training step. The dtype of the result follows PyTorch's rules: a number takes the dtype of the tensor beside
 it, a tensor without dimensions that of one with dimensions, unless its kind (bool < integer < float) is
-higher.
+higher. Half floats are computed in float32 and rounded once: a number beside them may be beyond their range.
 """
 
 from __future__ import annotations
@@ -125,18 +125,27 @@ def promoted(
     if dtype in (F32, F64):
         return function().apply(cast(a, dtype), cast(b, dtype))
     require_no_gradient(name, a, b)
-    raw = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number(name, x, dtype) for x in (a, b)]
     if dtype.kind == "b" and name in ("sub", "pow"):
         raise TypeError(f"[{name}] got bools; expected numbers: use x.int()")
-    return by_numpy(_by_numpy, numpy_function, name, *raw)
+    return by_numpy(_by_numpy, numpy_function, name, dtype, *(_raw(name, x, dtype) for x in (a, b)))
 
 
-def _by_numpy(function: Callable[..., Any], name: str, a: Any, b: Any) -> Array:
+def _raw(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
+    """The operand of NumPy's function; in float32 for halves, but for their neighbours."""
+    half = dtype.char == "e" and name != "nextafter"
+    if not isinstance(x, Tensor):
+        return as_number(name, x, F32 if half else dtype)
+    array = x._array if half and x._array.ndim == 0 else in_dtype(x._array, dtype)
+    return in_dtype(array, F32) if half else array
+
+
+def _by_numpy(function: Callable[..., Any], name: str, dtype: np.dtype[Any], a: Any, b: Any) -> Array:
     if name in ("floor_divide", "remainder", "fmod") and a.dtype.kind in "iu" and not np.all(b):
         raise ValueError(f"[{name}] got integers divided by 0; expected other divisors")
     try:
         with np.errstate(all="ignore"):
-            return np.asarray(function(a, b))
+            y = np.asarray(function(a, b))
+            return y.astype(np.float16) if dtype.char == "e" else y
     except ValueError as error:
         raise ValueError(unlike(name, a, b)) from error
 

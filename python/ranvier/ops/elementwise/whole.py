@@ -16,12 +16,17 @@ Array = np.ndarray[Any, Any]
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 I64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
 
-_LOGIC = {np.bitwise_and: _core.mul, np.bitwise_or: _core.maximum, np.bitwise_xor: _core.ne}
+_LOGIC: dict[Any, Any] = {
+    np.bitwise_and: _core.mul,
+    np.bitwise_or: _core.maximum,
+    np.bitwise_xor: _core.ne,
+    np.invert: None,
+}
 
 
 def logic(function: Any, *operands: Any) -> Array | None:
     """``& | ^ ~`` of arrays of bools; None for other operands."""
-    if not all(isinstance(x, np.ndarray) and x.dtype == BOOL for x in operands):
+    if function not in _LOGIC or not all(isinstance(x, np.ndarray) and x.dtype == BOOL for x in operands):
         return None
     a, *rest = [in_dtype(x, F32) for x in operands]
     if function is np.invert:

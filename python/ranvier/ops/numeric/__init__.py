@@ -82,7 +82,8 @@ METHODS = {
         new_empty new_full new_ones new_tensor new_zeros
     """,
     "logic": """
-        __lshift__ __rshift__
+        __and__ __invert__ __lshift__ __or__ __rand__ __rlshift__ __ror__ __rrshift__ __rshift__ __rxor__
+        __xor__
         bitwise_and bitwise_and_ bitwise_left_shift bitwise_left_shift_ bitwise_not bitwise_not_
         bitwise_or bitwise_or_ bitwise_right_shift bitwise_right_shift_ bitwise_xor bitwise_xor_ gcd
         gcd_ greater greater_ greater_equal greater_equal_ isclose lcm lcm_ less less_ less_equal

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.memory import in_dtype
-from ranvier.autograd.tensor import Tensor, by_numpy
+from ranvier.autograd.recording import is_recording
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import as_number, as_operand, as_tensor, result_dtype, unlike
+from ranvier.ops.elementwise.whole import logic
 
 
 def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor:
@@ -18,8 +20,11 @@ def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor
     raw = [as_operand(name, x) for x in operands]
     dtype = result_dtype(*raw) if len(raw) == 2 else raw[0].dtype
     if dtype.kind not in "biu":
-        raise TypeError(f"[{name}] got dtype {dtype}; expected bools or integers")
+        kinds = ", ".join(str(np.asarray(getattr(x, "_array", x)).dtype) for x in raw)
+        raise TypeError(f"[{name}] got dtypes {kinds}; expected bools or integers")
     arrays = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number(name, x, dtype) for x in raw]
+    if is_recording() and (y := logic(function, *arrays)) is not None:
+        return wrap(y)
     try:
         return by_numpy(function, *arrays)
     except ValueError as error:
@@ -226,4 +231,16 @@ def _isclose(a: Any, b: Any, *settings: Any) -> Any:
         raise ValueError(unlike("isclose", a, b)) from error
 
 
-SYMBOLS: dict[str, Any] = {"__lshift__": bitwise_left_shift, "__rshift__": bitwise_right_shift}
+SYMBOLS: dict[str, Any] = {
+    "__lshift__": bitwise_left_shift,
+    "__rlshift__": lambda self, other: bitwise_left_shift(other, self),
+    "__rshift__": bitwise_right_shift,
+    "__rrshift__": lambda self, other: bitwise_right_shift(other, self),
+    "__and__": bitwise_and,
+    "__or__": bitwise_or,
+    "__xor__": bitwise_xor,
+    "__rand__": lambda self, other: bitwise_and(self, other),
+    "__ror__": lambda self, other: bitwise_or(self, other),
+    "__rxor__": lambda self, other: bitwise_xor(self, other),
+    "__invert__": bitwise_not,
+}
