@@ -18,9 +18,8 @@ Shape = tuple[int, ...]
 
 
 def parameters(name: str, *values: Any) -> tuple[Tensor, ...]:
-    """The parameters as floating tensors of one shape."""
-    made = [x if isinstance(x, Tensor) else tensor(x) for x in values]
-    made = [x if x.dtype.kind == "f" else x.float() for x in made]
+    """The parameters as floating tensors of one shape; numbers take the dtype of the tensors beside them."""
+    made = tensors(*values)
     try:
         shape = np.broadcast_shapes(*(x.shape for x in made))
     except ValueError as error:
@@ -29,6 +28,28 @@ def parameters(name: str, *values: Any) -> tuple[Tensor, ...]:
             f"[{name}] got parameters of shapes {shapes}; expected shapes that broadcast"
         ) from error
     return tuple(ops.broadcast_to(x, shape) if x.shape != shape else x for x in made)
+
+
+def tensors(*values: Any) -> list[Tensor]:
+    """The values as floating tensors."""
+    dtype = _dtype(values)
+    made = [x if isinstance(x, Tensor) else _in(x, dtype) for x in values]
+    return [x if x.dtype.kind == "f" else x.to(dtype or np.float32) for x in made]
+
+
+def _dtype(values: Any) -> Any:
+    """The dtype of the first floating tensor, or parameter of a distribution; None where there is none."""
+    for x in values:
+        if isinstance(x, Tensor) and x.dtype.kind == "f":
+            return x.dtype
+        if isinstance(x, Distribution) and (dtype := _dtype(vars(x).values())) is not None:
+            return dtype
+    return None
+
+
+def _in(x: Any, dtype: Any) -> Tensor:
+    """A number, or a sequence of numbers, in this dtype; an array in its own."""
+    return tensor(x, dtype=None if isinstance(x, np.ndarray) else dtype)
 
 
 def require(name: str, what: str, x: Tensor, right: Constraint, expected: str, validate: bool | None) -> None:
@@ -90,7 +111,7 @@ class Distribution:
         return (*(int(n) for n in sample_shape), *self.batch_shape, *self.event_shape)
 
     def _value(self, value: Any) -> Tensor:
-        return value if isinstance(value, Tensor) else tensor(value)
+        return value if isinstance(value, Tensor) else _in(value, _dtype(vars(self).values()))
 
     def __repr__(self) -> str:
         names = inspect.signature(type(self).__init__).parameters

@@ -11,7 +11,7 @@ import ranvier.ops as ops
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.random import generator
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.distributions.base import Distribution, parameters, require
+from ranvier.distributions.base import Distribution, parameters, require, tensors
 from ranvier.distributions.constraints import Constraint, nonnegative, positive
 from ranvier.distributions.constraints import nonnegative_integer as whole
 from ranvier.distributions.discrete import Bernoulli, Categorical
@@ -86,7 +86,11 @@ class Geometric(_OfTrials):
         return self._drawn(draws, self.probs.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
-        return -self._counted(value) * ops.softplus(self.logits) - ops.softplus(-self.logits)
+        x = self._counted(value)
+        if self._by_logits:
+            return -x * ops.softplus(self.logits) - ops.softplus(-self.logits)
+        sure = ops.logical_and(ops.eq(self.probs, 1), ops.eq(x, 0))  # 0 log 0 is 0
+        return x * ops.log1p(-ops.where(sure, 0.0, self.probs)) + ops.log(self.probs)
 
     def entropy(self) -> Tensor:
         return F.binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none") / self.probs
@@ -111,7 +115,7 @@ class Binomial(_OfTrials):
     def __init__(
         self, total_count: Any = 1, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        self._set(probs, logits, validate_args)
+        self._set(*(x if x is None else tensors(total_count, x)[1] for x in (probs, logits)), validate_args)
         self.total_count, self.probs, self.logits = parameters(
             "Binomial", total_count, self.probs, self.logits
         )

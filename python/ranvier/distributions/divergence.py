@@ -35,12 +35,21 @@ def _exponential(p: Any, q: Any) -> Tensor:
     return ratio - ops.log(ratio) - 1
 
 
+def _limits(terms: Tensor, never: Tensor, impossible: Tensor) -> Tensor:
+    """p log(p / q): 0 where p is 0, infinite where q alone is."""
+    return ops.where(never, 0.0, ops.where(impossible, float("inf"), terms))
+
+
 def _bernoulli(p: Any, q: Any) -> Tensor:
-    return p.probs * (p.logits - q.logits) - ops.softplus(p.logits) + ops.softplus(q.logits)
+    success = p.probs * (ops.softplus(-q.logits) - ops.softplus(-p.logits))
+    failure = (1 - p.probs) * (ops.softplus(q.logits) - ops.softplus(p.logits))
+    success = _limits(success, ops.eq(p.probs, 0), ops.eq(q.probs, 0))
+    return success + _limits(failure, ops.eq(p.probs, 1), ops.eq(q.probs, 1))
 
 
 def _categorical(p: Any, q: Any) -> Tensor:
-    return ops.sum(p.probs * ops.where(p.probs > 0, p.logits - q.logits, 0.0), -1)
+    terms = p.probs * ops.where(p.probs > 0, p.logits - q.logits, 0.0)
+    return ops.sum(_limits(terms, ops.eq(p.probs, 0), ops.eq(q.probs, 0)), -1)
 
 
 def _poisson(p: Any, q: Any) -> Tensor:
@@ -69,8 +78,9 @@ def _beta(p: Any, q: Any) -> Tensor:
 
 def _multivariate(p: Any, q: Any) -> Tensor:
     n = p.event_shape[0]
-    shift = solve(q.scale_tril, ops.unsqueeze(q.loc - p.loc, -1))
-    factor = solve(q.scale_tril, p.scale_tril)
+    lower = ops.tril(q.scale_tril)
+    shift = solve(lower, ops.unsqueeze(q.loc - p.loc, -1))
+    factor = solve(lower, ops.tril(p.scale_tril))
     distance = ops.sum(factor * factor, (-2, -1)) + ops.sum(shift * shift, (-2, -1))
     return q._half_logdet() - p._half_logdet() + 0.5 * (distance - n)
 

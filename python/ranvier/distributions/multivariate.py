@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.creation import tensor
 from ranvier.autograd.random_tensors import randn
 from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor
-from ranvier.distributions.base import Distribution, require
+from ranvier.distributions.base import Distribution, require, tensors
 from ranvier.distributions.constraints import Constraint
 from ranvier.ops.numeric.matrices import cholesky, inverse, solve
 
@@ -44,8 +43,7 @@ class MultivariateNormal(Distribution):
                 f"[MultivariateNormal] got {len(given)} matrices; expected one of covariance_matrix, "
                 "precision_matrix and scale_tril"
             )
-        mean = loc if isinstance(loc, Tensor) else tensor(loc)
-        matrix = given[0] if isinstance(given[0], Tensor) else tensor(given[0])
+        mean, matrix = tensors(loc, given[0])
         n = mean.shape[-1] if mean.ndim else 0
         if not n or matrix.shape[-2:] != (n, n):
             raise ValueError(
@@ -69,7 +67,7 @@ class MultivariateNormal(Distribution):
 
     def log_prob(self, value: Any) -> Tensor:
         away = (self._value(value) - self.loc).unsqueeze(-1)
-        z = solve(self.scale_tril, away).squeeze(-1)
+        z = solve(ops.tril(self.scale_tril), away).squeeze(-1)  # no gradient above the diagonal
         constant = 0.5 * self.event_shape[0] * math.log(2 * math.pi)
         return -0.5 * ops.sum(z * z, -1) - self._half_logdet() - constant
 
