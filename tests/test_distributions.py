@@ -116,7 +116,7 @@ def test_no_gradient_above_the_diagonal_of_a_factor():
         factor = rv.tensor([[1.0, 0.0], [0.5, 2.0]], requires_grad=True)
         of(D.MultivariateNormal(rv.zeros(2), scale_tril=factor)).backward()
         assert factor.grad[0, 1].item() == 0.0
-        assert np.count_nonzero(factor.grad.numpy()) == 3
+        assert factor.grad[1, 0].item() != 0.0
 
 
 @pytest.mark.parametrize(

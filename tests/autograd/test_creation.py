@@ -252,3 +252,32 @@ def test_ranges_of_tensors_and_of_what_a_dtype_cannot_hold():
     assert rv.arange(rv.tensor(1.5)).tolist() == [0.0, 1.0]
     for limits in ((0, 300), (-1, 1), (0, float("inf"))):
         refused(ValueError, "expected a number that uint8 can hold", rv.linspace, *limits, 3, dtype=rv.uint8)
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype", "shape"),
+    [
+        ([np.float64(1), np.float64(2)], "float64", (2,)),
+        ([np.float32(1), 2.5], "float32", (2,)),
+        ([2.5, np.float32(1)], "float32", (2,)),
+        ([1, np.float64(1)], "float64", (2,)),
+        ([np.int8(1), 2], "int64", (2,)),
+        ([np.int8(1), np.uint8(1)], "int16", (2,)),
+        ([True, np.int8(1)], "int8", (2,)),
+        ([np.float16(1), 2], "float16", (2,)),
+        ([np.float16(1), 2.5], "float32", (2,)),
+        ([[1, 2], [np.float64(3), 4]], "float64", (2, 2)),
+        ([np.array([1.0]), np.array([2.0])], "float64", (2, 1)),
+        ([rv.tensor([1.0], dtype=rv.float64), 2], "float64", (2,)),
+        ([rv.tensor(1, dtype=rv.int8)], "int8", (1,)),
+        ([rv.tensor(1), 2.5], "float32", (2,)),
+        ([rv.tensor([1]), rv.tensor([[2]])], "int64", (2,)),
+        ([[rv.tensor([1.0])]], "float32", (1, 1)),
+        ([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], "float32", (2, 2)),
+        ([], "float32", (0,)),
+    ],
+)
+def test_lists_of_several_kinds_of_numbers(data, dtype, shape):
+    """The dtypes and shapes of PyTorch, but for the last two Tensors, which it refuses."""
+    x = rv.tensor(data)
+    assert (x.dtype, x.shape) == (np.dtype(dtype), shape)

@@ -342,3 +342,11 @@ def test_changes_of_the_registries_change_the_module():
     assert len(model) == 2
     model._modules.clear()
     assert len(model) == 0
+
+
+def test_a_parameter_as_a_buffer_is_not_trained():
+    net = nn.Module()
+    net.register_buffer("target", nn.Parameter(rv.ones(2)))
+    assert [len(list(x)) for x in (net.parameters(), net.buffers())] == [0, 1]
+    assert list(net.state_dict()) == ["target"]
+    assert isinstance(net.target, nn.Parameter)

@@ -198,3 +198,15 @@ def test_more_steps_than_one_cycle_has():
     for _ in range(3):
         schedule.step()
     refused(ValueError, "[OneCycleLR] got step 4; expected at most 3", schedule.step)
+
+
+@pytest.mark.parametrize("start", [0.1, 1 / 3, 0.9, 1.0])
+@pytest.mark.parametrize("steps", [3, 5, 7, 10, 30])
+def test_a_linear_schedule_to_0_ends_there(start, steps):
+    """PyTorch's quotients end at -2e-18, which no optimizer takes."""
+    optimizer = sgd()
+    schedule = lr_scheduler.LinearLR(optimizer, start, 0.0, steps)
+    for _ in range(steps + 2):
+        optimizer.step()
+        schedule.step()
+    assert schedule.get_last_lr()[0] == 0.0

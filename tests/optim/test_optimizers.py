@@ -215,7 +215,11 @@ def test_wrong_arguments():
     refused(TypeError, "[adam] got a parameter of type float", optim.Adam, [1.0])
     refused(ValueError, "[adam] got a parameter twice", optim.Adam, [p, p])
     refused(ValueError, "expected leaf Tensors", optim.Adam, [p * 2])
-    refused(ValueError, "unknown settings ['beta']", optim.Adam, [{"params": [p], "beta": 1}])
+
+
+def test_a_group_keeps_what_is_no_setting():
+    optimizer = optim.Adam([{"params": [parameter(1, 2)], "label": "head"}])
+    assert optimizer.param_groups[0]["label"] == optimizer.state_dict()["param_groups"][0]["label"] == "head"
 
 
 def test_wrong_gradient():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from operator import index
 from typing import Any
 
@@ -11,6 +12,10 @@ from ranvier.autograd.memory import filled, plain, require_numbers
 from ranvier.autograd.size import Size
 
 Array = np.ndarray[Any, Any]
+F32 = np.dtype(np.float32)
+RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
+_PYTHON: dict[Any, Any] = {float: np.float32, int: np.int64, bool: np.bool_}
+_NUMBERS = (*_PYTHON, np.generic)
 
 
 def array_of(name: str, data: Any, dtype: Any = None) -> Array:
@@ -26,8 +31,9 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
         return plain(name, data) if isinstance(data, np.ndarray) else np.asarray(data)
     if hasattr(data, "detach"):  # a torch tensor
         return data.detach().cpu().numpy()
-    if isinstance(data, (list, tuple)) and any(hasattr(item, "_cell") for item in data):
-        return np.array([array_of(name, item, dtype) for item in data])
+    dtypes = _dtypes(data)
+    if None in dtypes:
+        data = _numbers(name, data)
     try:
         array = np.asarray(data)
     except ValueError as error:
@@ -40,8 +46,8 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
         require_numbers(name, array.dtype)
     if dtype is not None and array.size and np.dtype(dtype).kind in "iu":
         _require_fit(name, array, np.dtype(dtype))
-    if dtype is None and array.dtype == np.float64 and not _is_of_numpy(data):
-        return array.astype(np.float32)
+    if dtype is None and (array.dtype.kind == "f" or None in dtypes):
+        return array.astype(common_dtype(dtypes - {None} or {F32}), copy=False)
     return array
 
 
@@ -54,11 +60,44 @@ def _require_fit(name: str, array: Array, dtype: np.dtype[Any]) -> None:
         raise ValueError(f"[{name}] got {wrong}; expected numbers that {dtype} can hold")
 
 
-def _is_of_numpy(data: Any) -> bool:
-    """Whether the first number of the data is one of NumPy's, which keep their dtype."""
-    while isinstance(data, (list, tuple)) and data:
-        data = data[0]
-    return hasattr(data, "dtype")
+def _dtypes(data: Any) -> set[Any]:
+    """The dtypes of the numbers in nested lists, Python's as PyTorch's; with None if there are Tensors."""
+    if not isinstance(data, (list, tuple)):
+        dtype = getattr(data, "dtype", None)
+        known = isinstance(dtype, np.dtype) and dtype.kind in RANK
+        return {dtype if known else F32, *([None] if hasattr(data, "_cell") else [])}
+    types = set(map(type, data))
+    found: set[Any] = {
+        np.dtype(_PYTHON.get(t, t)) for t in types if t in _PYTHON or issubclass(t, np.generic)
+    }
+    if len(found) < len(types):
+        for item in data:
+            if not isinstance(item, _NUMBERS):
+                found |= _dtypes(item)
+    return found
+
+
+def _numbers(name: str, data: Any) -> Any:
+    """Nested lists with arrays for Tensors; one with a single element is a number there, as in PyTorch."""
+    if hasattr(data, "_cell"):
+        return data._array
+    if not isinstance(data, (list, tuple)):
+        return data
+    items = [_numbers(name, item) for item in data]
+    if all(getattr(item, "size", 1) == 1 for item in items):
+        return [item.item() if isinstance(item, np.ndarray) else item for item in items]
+    return items
+
+
+def common_dtype(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
+    """The common dtype of arrays of these dtypes: of the highest kind, the widest.
+
+    >>> common_dtype([np.dtype("int64"), np.dtype("float32")])
+    dtype('float32')
+    """
+    ranks = {dtype: RANK.get(dtype.kind, 3) for dtype in dtypes}
+    highest = max(ranks.values())
+    return np.result_type(*(dtype for dtype, rank in ranks.items() if rank == highest))
 
 
 def shape_of(size: tuple[Any, ...], name: str = "tensor") -> tuple[int, ...]:

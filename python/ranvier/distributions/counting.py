@@ -115,7 +115,8 @@ class Binomial(_OfTrials):
     def __init__(
         self, total_count: Any = 1, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        self._set(*(x if x is None else tensors(total_count, x)[1] for x in (probs, logits)), validate_args)
+        probs, logits = (x if x is None else tensors(total_count, x)[1] for x in (probs, logits))
+        self._set(probs, logits, validate_args)
         self.total_count, self.probs, self.logits = parameters(
             "Binomial", total_count, self.probs, self.logits
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.data import common_dtype
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.autograd.views import is_several
@@ -17,7 +18,6 @@ from ranvier.ops.elementwise.dtypes import (
     F64,
     Array,
     as_tensor,
-    common_dtype,
     is_floating,
     require_no_gradient,
 )

@@ -363,7 +363,8 @@ def _no_axes(dim: Any, axis: Any) -> bool:
 def all(
     input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
-    """True where every element along the axes is; no gradient. Without axes, dim=(), of each element.
+    """True where every element along the axes is; no gradient. Without axes, dim=(), of each element. Of
+    uint8 a uint8, as in PyTorch.
 
     >>> import ranvier as rv
     >>> (rv.tensor([1.0, 2.0]) > 0).all()
@@ -372,14 +373,19 @@ def all(
     if _no_axes(dim, axis):
         return ne(input, 0)
     input, axes, keepdims = _arguments("all", input, dim, keepdim, axis, keepdims)
-    return _numpy(np.all, input, axes, keepdims)
+    return _truth(np.all, input, axes, keepdims)
 
 
 def any(
     input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
-    """True where any element along the axes is; no gradient. Without axes, dim=(), of each element."""
+    """True where any element along the axes is; see :func:`all`."""
     if _no_axes(dim, axis):
         return ne(input, 0)
     input, axes, keepdims = _arguments("any", input, dim, keepdim, axis, keepdims)
-    return _numpy(np.any, input, axes, keepdims)
+    return _truth(np.any, input, axes, keepdims)
+
+
+def _truth(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
+    y = _numpy(function, x, axes, keepdims)
+    return y.to(np.uint8) if x._array.dtype == np.uint8 else y

@@ -110,12 +110,6 @@ class Optimizer:
                 )
             if p.grad_fn is not None:
                 raise ValueError(f"[{self.name}] got the result of an operation; expected leaf Tensors")
-        unknown = set(group) - set(self.defaults) - {"params", "initial_lr", "name"} - IGNORED
-        if unknown:
-            raise ValueError(
-                f"[{self.name}] got unknown settings {sorted(unknown)}; expected some of "
-                f"{sorted(self.defaults)}"
-            )
         taken = {id(p) for other in self.param_groups for p in other["params"]}
         if len({id(p) for p in params}) < len(params) or any(id(p) in taken for p in params):
             raise ValueError(f"[{self.name}] got a parameter twice; expected each in one group only")

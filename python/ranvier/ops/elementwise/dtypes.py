@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.data import RANK
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import in_dtype, keep, plain
 from ranvier.autograd.mode import mode
@@ -23,7 +24,6 @@ Array = np.ndarray[Any, Any]
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
 
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
-_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
 def is_number(x: Any) -> bool:
@@ -36,7 +36,7 @@ def as_operand(name: str, x: Any) -> Any:
     if isinstance(x, Tensor):
         return x
     if isinstance(x, np.ndarray):
-        if x.dtype.kind not in _RANK:
+        if x.dtype.kind not in RANK:
             raise TypeError(f"[{name}] got an array of dtype {x.dtype}; expected numbers or bools")
         return wrap(plain(name, x))
     if isinstance(x, _NUMBERS):
@@ -62,7 +62,7 @@ def as_number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
 
 def _rank(x: Any) -> int:
     if isinstance(x, Tensor):
-        return _RANK.get(x._array.dtype.kind, 3)
+        return RANK.get(x._array.dtype.kind, 3)
     return 0 if isinstance(x, bool) else 1 if isinstance(x, int) else 2
 
 
@@ -87,16 +87,6 @@ def result_dtype(a: Any, b: Any) -> np.dtype[Any]:
     dtypes = [x._array.dtype for x in (a, b) if isinstance(x, Tensor)]
     of_numbers = (np.bool_, np.int64, np.float32)[ranks[0]]
     return np.result_type(*dtypes) if dtypes else np.dtype(of_numbers)
-
-
-def common_dtype(dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
-    """The common dtype of arrays of these dtypes: of the highest kind, the widest.
-
-    >>> common_dtype([np.dtype("int64"), np.dtype("float32")])
-    dtype('float32')
-    """
-    ranks = [_RANK.get(dtype.kind, 3) for dtype in dtypes]
-    return np.result_type(*(dtype for dtype, rank in zip(dtypes, ranks, strict=True) if rank == max(ranks)))
 
 
 def cast(x: Any, dtype: np.dtype[Any]) -> Tensor:

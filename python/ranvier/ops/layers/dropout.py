@@ -12,6 +12,7 @@ from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import SELU_ALPHA, SELU_SCALE
 from ranvier.ops.layout import filled
+from ranvier.ops.shape import squeeze, unsqueeze
 from ranvier.ops.unary import replaced
 
 __all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d"]
@@ -73,7 +74,7 @@ class ChannelDropout(Dropout):
 
 
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zeroes each channel of x (N, C, L) with probability p, divides the others by 1 - p; see
+    """Zeroes each channel of x (N, C, L) or (C, L) with probability p, divides the others by 1 - p; see
     :func:`dropout`.
 
     Raises ValueError for another number of dimensions.
@@ -83,14 +84,17 @@ def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
     >>> bool((y.amax(2) == y.amin(2)).all())
     True
     """
-    return _dropped("dropout1d", _with_channels("dropout1d", input, 3), p, training, inplace, ChannelDropout)
+    input = _with_channels("dropout1d", input, 2, 3)
+    if input.ndim == 2:
+        return squeeze(dropout1d(unsqueeze(input, 0), p, training, inplace), 0)
+    return _dropped("dropout1d", input, p, training, inplace, ChannelDropout)
 
 
 def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each channel of x (N, C, H, W) with probability p, divides the others by 1 - p; see
-    :func:`dropout`.
+    :func:`dropout`. As in PyTorch the first two dimensions are batch and channels, with any that follow.
 
-    Raises ValueError for another number of dimensions.
+    Raises ValueError for fewer dimensions.
     Source: Tompson et al., "Efficient Object Localization Using Convolutional Networks" (2015).
 
     >>> import ranvier as rv
@@ -98,15 +102,15 @@ def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
     >>> bool((y.amax((2, 3)) == y.amin((2, 3))).all())
     True
     """
-    return _dropped("dropout2d", _with_channels("dropout2d", input, 4), p, training, inplace, ChannelDropout)
+    input = _with_channels("dropout2d", input, 2)
+    return _dropped("dropout2d", input, p, training, inplace, ChannelDropout)
 
 
-def _with_channels(name: str, x: Any, ndim: int) -> Tensor:
+def _with_channels(name: str, x: Any, least: int, most: int = 64) -> Tensor:
     x = x if isinstance(x, Tensor) else as_inputs((x,), name)[0]
-    if x.ndim != ndim:
-        raise ValueError(
-            f"[{name}] got x of shape {x.shape}; expected {ndim} dimensions, the first two batch and channels"
-        )
+    if not least <= x.ndim <= most:
+        expected = f"{least} dimensions or more" if most == 64 else f"{least} or {most} dimensions"
+        raise ValueError(f"[{name}] got x of shape {x.shape}; expected {expected}: batch, channels ...")
     return x
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.data import common_dtype
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
-from ranvier.ops.elementwise.dtypes import as_tensor, common_dtype, is_floating
+from ranvier.ops.elementwise.dtypes import as_tensor, is_floating
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.matmul import matmul, mm
 from ranvier.ops.norms import norm

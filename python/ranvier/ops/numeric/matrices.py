@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ranvier.autograd.data import common_dtype
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.diagonal import tril, triu
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, common_dtype, is_floating, unbroadcast
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, unbroadcast
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.matmul import matmul

@@ -201,6 +201,8 @@ class LinearLR(LRScheduler):
             return self._scaled(self.start_factor)
         if self._is_initial or self.last_epoch > self.total_iters:
             return self._rates()
+        if self.last_epoch == self.total_iters and self.end_factor == 0:
+            return self._scaled(0.0)  # the quotients below end at -2e-18
         change = self.end_factor - self.start_factor
         before = self.total_iters * self.start_factor + (self.last_epoch - 1) * change
         return self._scaled(1.0 + change / before)
