@@ -192,3 +192,39 @@ def test_wrong_axes():
     with pytest.raises((ValueError, IndexError), match=r"\[sum\] got .*2"):
         rv.ones(2, 2).sum(2)
     refused(ValueError, "empty along the axis", rv.zeros(0, 3).max, dim=0)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int64", "float32"])
+def test_any_and_all_of_uint8_are_uint8(dtype):
+    x = rv.tensor([[0, 1], [1, 1]]).to(np.dtype(dtype))
+    for y, expected in ((x.any(), 1), (x.all(), 0), (x.any(1), [1, 1]), (x.all(1), [0, 1])):
+        assert y.dtype == (np.uint8 if dtype == "uint8" else np.bool_)
+        assert y.tolist() == expected
+
+
+@pytest.mark.parametrize("axes", [0, 1, 2, (0, 2), (1, 2), (0, 1, 2)])
+@pytest.mark.parametrize("offset", [0.0, 1e3, -1e6])
+def test_the_variance_of_numbers_far_from_0(axes, offset):
+    """The mean is rounded: without its correction the error was 2e-2."""
+    x = (offset + np.random.default_rng(0).standard_normal((40, 50, 30))).astype(np.float32)
+    exact = x.astype(np.float64)
+    expected = exact.var(axes, ddof=1)
+    np.testing.assert_allclose(rv.tensor(x).var(axes).numpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(rv.tensor(x).std(axes).numpy(), np.sqrt(expected), rtol=1e-6)
+    t = rv.tensor(x, requires_grad=True)
+    away = exact - exact.mean(axes, keepdims=True)
+    slope = away * 2 / (x.size // expected.size - 1)
+    limit = float(abs(slope).max()) * (1e-6 + abs(offset) * 6e-8)
+    for graph in (False, True):
+        (dx,) = rv.autograd.grad(t.var(axes).sum(), t, create_graph=graph)
+        np.testing.assert_allclose(dx.detach().numpy(), slope, atol=limit, rtol=0)
+
+
+def test_the_variance_of_equal_numbers_is_no_less_than_0():
+    x = rv.tensor(np.full((7, 3), 1e6 + 0.0625 * 3, np.float32))
+    assert (x.var(0) >= 0).all()
+    assert (x.std(0) < 1e-3).all()
+    with_infinity = rv.tensor([np.inf, 1.0], requires_grad=True)
+    for graph in (False, True):
+        dx = rv.autograd.grad(with_infinity.var(), with_infinity, create_graph=graph)[0].tolist()
+        assert (np.isnan(dx[0]), dx[1]) == (True, -np.inf)

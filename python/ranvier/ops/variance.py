@@ -26,9 +26,17 @@ class Var(Function):
 
     def forward(self, x: Array) -> Array:
         self.x = x
-        self.mean = _core.mean(x, self.axes, True, None)
-        reduce = _core.std if self.root else _core.var
-        self.y = reduce(x, self.mean, self.axes, True, self.correction, None)
+        mean = _core.mean(x, self.axes, True, None)
+        # The mean is rounded, and may be far from 0: what is left of the deviations corrects it.
+        rest = _core.mean(_core.sub(x, mean, None), self.axes, True, None)
+        finite = _core.eq(rest, rest, None)
+        self.mean = _core.where(finite, _core.add(mean, rest, None), mean, None)
+        y = _core.var(x, mean, self.axes, True, self.correction, None)
+        n = x.size // (y.size or 1)
+        if n > self.correction:
+            excess = _core.mul(_core.square(rest), n / (n - self.correction), None)
+            y = _core.maximum(_core.sub(y, excess, None), 0.0, None)
+        self.y = _core.sqrt(y) if self.root else y
         return self.y if self.keepdims else self.y.reshape(_without(self.y.shape, self.axes))
 
     def backward(self, dy: Array) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import ranvier._core as _core
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops import norms, reduce, scan
@@ -41,13 +42,19 @@ def _extreme(node: Any, dy: Tensor) -> Tensor:
     return reshape(dy, node._kept(node.y).shape) * coefficients(node, dy)
 
 
-@recomputed("x", kinds=(Var,))
-def _var(node: Any, x: Tensor) -> Tensor:
-    n = x.numel() // (node.y.size or 1)
+@rule(Var)
+def _var(node: Any, dy: Tensor) -> Tensor:
+    x, n = of_input(node, 0, node.x), node.x.size // (node.y.size or 1)
+    divisor = n - node.correction if n > node.correction else 0.0
     away = x - mean(x, node.axes, keepdim=True)
-    y = total(away * away, node.axes, keepdim=node.keepdims)
-    y = y / (n - node.correction if n > node.correction else 0.0)
-    return _root(y) if node.root else y
+    rest = mean(away, node.axes, keepdim=True)
+    away = away - where(wrap(_core.eq(rest._array, rest._array, None)), rest, 0.0)
+    dy = reshape(dy, node.y.shape)
+    if not node.root:
+        return away * (dy * 2.0 / divisor)
+    zero = eq(wrap(node.y), 0.0)
+    y = sqrt(where(zero, 1.0, total(away * away, node.axes, keepdim=True) / divisor))
+    return away * (where(zero, 0.0, dy / y) / divisor)
 
 
 def _root(y: Tensor) -> Tensor:
