@@ -374,7 +374,7 @@ SPECIAL = {  # f, x and f''(x) where formulas of f have a kink or a quotient 0 /
     "logaddexp of equals": (lambda x: rv.logaddexp(x, 1.5), 1.5, 0.25),
     "logcumsumexp of equals": (lambda x: rv.logcumsumexp(rv.stack([x, x.detach()]), 0)[1], 1.5, 0.25),
     "sinc at 0": (rv.sinc, 0.0, -(np.pi**2) / 3),
-    "elu at 0, below": (lambda x: F.elu(x, 1.0), 0.0, 1.0),
+    "elu at 0, as in PyTorch": (lambda x: F.elu(x, 1.0), 0.0, 0.0),
     "product with a zero": (lambda x: rv.stack([x, x * 2, x + 3]).prod(), 0.0, 12.0),
     "cumprod with a zero": (lambda x: rv.stack([x, x * 2, x + 3]).cumprod(0)[2], 0.0, 12.0),
     "power at 0": (lambda x: x ** rv.tensor(2.0, dtype=rv.float64), 0.0, 2.0),

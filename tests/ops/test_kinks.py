@@ -77,3 +77,106 @@ def test_equal_elements_share_the_gradient_of_the_median():
 def test_zero_to_the_power_of_zero():
     assert result(rv, KINKS["0.0 ** x"], 0.0) == ([1, 1, 1], [0, 0, 0])
     assert result(rv, KINKS["zeros ** x"], 0.0) == ([1, 1, 1], [0, 0, 0])
+
+
+INF, NAN = float("inf"), float("nan")
+POINTS = [-INF, -200.0, -6.0, -3.0, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 3.0, 6.0, 200.0, INF, NAN]
+F = "celu elu gelu hardshrink hardswish hardtanh leaky_relu logsigmoid mish relu relu6 rrelu"
+F += " selu sigmoid silu softplus softshrink softsign tanh tanhshrink"
+CURVES = {name: (lambda T, x, name=name: getattr(T.nn.functional, name)(x)) for name in F.split()}
+BINARY = "add atan2 div fmax fmin fmod hypot maximum minimum mul pow remainder sub xlogy"
+CURVES |= {name: (lambda T, x, name=name: getattr(T, name)(x, T.flip(x, [0]))) for name in BINARY.split()}
+LOSSES = "binary_cross_entropy_with_logits huber_loss kl_div l1_loss mse_loss smooth_l1_loss soft_margin_loss"
+CURVES |= {
+    f"{name} {t}": (
+        lambda T, x, name=name, t=t: getattr(T.nn.functional, name)(
+            x, T.full((len(POINTS),), t), reduction="none"
+        )
+    )
+    for name in LOSSES.split()
+    for t in (0.0, 1.0)
+}
+CURVES |= {f"elu {a}": (lambda T, x, a=a: T.nn.functional.elu(x, a)) for a in (0.5, 2.0)}
+# Where PyTorch's answer is not the limit: inf * 0, or nan taken for a number by a comparison.
+APART = {
+    name: [-INF, INF, -200.0, 200.0] for name in ("silu", "mish", "gelu", "softsign", "soft_margin_loss 1.0")
+}
+APART |= {
+    name: [-INF] for name in ("logsigmoid", *(f"binary_cross_entropy_with_logits {t}" for t in (0.0, 1.0)))
+}
+APART |= {name: [NAN] for name in ("celu", "elu", "elu 0.5", "elu 2.0", "selu", "l1_loss 0.0", "l1_loss 1.0")}
+APART |= {"hardswish": [-INF, NAN], "kl_div 0.0": [-INF, INF, NAN]}
+
+
+def derivatives(library, curve):
+    """The values, the gradients by backward and by create_graph, the second ones."""
+    x = library.tensor(POINTS, requires_grad=True)
+    y = curve(library, x)
+    (plain,) = library.autograd.grad(y.sum(), x, retain_graph=True)
+    (first,) = library.autograd.grad(y.sum(), x, create_graph=True)
+    second = library.zeros(len(POINTS))
+    if first.requires_grad:
+        found = library.autograd.grad(first.sum(), x, allow_unused=True)[0]
+        second = second if found is None else found
+    return [v.detach() + 0.0 for v in (y, plain, first, second)]
+
+
+@pytest.mark.parametrize("curve", CURVES.values(), ids=CURVES)
+def test_gradients_of_create_graph_are_those_of_backward(curve):
+    _, plain, first, _ = derivatives(rv, curve)
+    np.testing.assert_allclose(first.numpy(), plain.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_values_and_derivatives_at_the_limits_are_those_of_torch(name, torch):
+    keep = [
+        not any(p == apart or (p != p and apart != apart) for apart in APART.get(name, [])) for p in POINTS
+    ]
+    names = ["y", "plain", "first", "second"]
+    parts = zip(names, derivatives(rv, CURVES[name]), derivatives(torch, CURVES[name]), strict=True)
+    for part, got, expected in parts:
+        found, right = got.numpy()[keep], expected.numpy()[keep]
+        if part == "second":  # PyTorch has none, or the quotient of two that vanish
+            found, right = found[np.isfinite(right)], right[np.isfinite(right)]
+        np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-6, err_msg=part)
+
+
+@pytest.mark.parametrize(
+    ("name", "at_minus", "at_plus"),
+    [
+        ("silu", (0.0, 0.0), (INF, 1.0)),
+        ("mish", (0.0, 0.0), (INF, 1.0)),
+        ("gelu", (0.0, 0.0), (INF, 1.0)),
+        ("softsign", (-1.0, 0.0), (1.0, 0.0)),
+        ("hardswish", (0.0, 0.0), (INF, 1.0)),
+    ],
+)
+def test_activations_take_their_limits_at_infinity(name, at_minus, at_plus):
+    """PyTorch answers nan: infinity times 0."""
+    y, plain, _, _ = derivatives(rv, CURVES[name])
+    for i, expected in ((0, at_minus), (POINTS.index(INF), at_plus)):
+        assert (y[i].item(), plain[i].item()) == expected
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_gradients_of_grid_sample_at_and_beyond_the_edge(mode, padding, align_corners, torch):
+    def slopes(T, graph):
+        image = T.arange(12.0).reshape(1, 1, 3, 4) ** 2
+        places = [-3.0, -2.0, -1.5, -1.0, -0.75, -0.5, 0.0, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0]
+        grid = T.tensor([[x, y] for x in places for y in places]).reshape(1, 13, 13, 2).requires_grad_()
+        y = T.nn.functional.grid_sample(image, grid, mode, padding, align_corners)
+        return T.autograd.grad(y.sum(), grid, create_graph=graph)[0].detach().numpy()
+
+    expected = slopes(torch, False)
+    for graph in (False, True):
+        np.testing.assert_allclose(slopes(rv, graph), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_grid_at_the_edge_has_no_gradient():
+    image = rv.tensor([[10.0, 20.0], [10.0, 20.0]]).reshape(1, 1, 2, 2)
+    for padding in ("border", "reflection"):
+        grid = rv.tensor([1.0, 0.0, -1.0, 0.0, 0.5, 0.0]).reshape(1, 1, 3, 2).requires_grad_()
+        rv.nn.functional.grid_sample(image, grid, padding_mode=padding, align_corners=True).sum().backward()
+        assert grid.grad[0, 0, :, 0].tolist() == [0.0, 0.0, 5.0]

@@ -46,7 +46,8 @@ def interpolate(
       o (in - 1) / (out - 1), between two inputs along each axis, or four (cubic convolution, a = -3/4)
     - 'area': the mean of the inputs that o covers (:func:`adaptive_avg_pool2d`)
 
-    Coordinates are computed in float64. antialias=True is not supported. The result is
+    'nearest', 'linear' and 'bilinear' copy along an axis whose length stays, as in PyTorch. Coordinates are
+    computed in float64. antialias=True is not supported. The result is
     channels-last in memory where x is.
 
     Raises ValueError where shape, size and mode do not fit together.
@@ -69,7 +70,18 @@ def interpolate(
         size, scale_factor = _size_of(input, scale_factor), None
     if mode == "area":
         return _area(input, size, align_corners)
+    if scale_factor is not None and mode in ("nearest", "linear", "bilinear"):
+        scale_factor = _of_unequal_sizes(input, scale_factor)
     return Interpolate(size, scale_factor, mode, bool(align_corners)).apply(input)
+
+
+def _of_unequal_sizes(x: Tensor, scale_factor: Any) -> Any:
+    """The factors, 1 for axes that keep their length: PyTorch copies along them."""
+    axes = x.shape[2:]
+    factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * len(axes)
+    if len(factors) != len(axes) or not all(isinstance(f, (int, float)) and f > 0 for f in factors):
+        return scale_factor  # refused below
+    return tuple(1.0 if n <= n * f < n + 1 else f for n, f in zip(axes, factors, strict=True))
 
 
 def _area(x: Tensor, size: Any, align_corners: bool | None) -> Tensor:

@@ -98,7 +98,7 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
 def rrelu(
     input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
 ) -> Tensor:
-    """x where x >= 0, else a x: a is uniform in [lower, upper] while training, else their mean
+    """x where x > 0, else a x: a is uniform in [lower, upper] while training, else their mean
     (Xu et al. 2015).
 
     >>> import ranvier as rv
@@ -114,7 +114,7 @@ def rrelu(
     slope: Any = (lower + upper) / 2
     if training:
         slope = rand(input.shape, dtype=input.dtype) * (upper - lower) + lower
-    return replaced("rrelu", input, where(input >= 0, input, mul(input, slope)), inplace)
+    return replaced("rrelu", input, where(input > 0, input, mul(input, slope)), inplace)
 
 
 def _in_place(function: Any, settings: str = "") -> Any:

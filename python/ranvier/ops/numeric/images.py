@@ -386,7 +386,9 @@ def _limited(p: Tensor, size: int, padding_mode: str, align_corners: bool) -> Te
         rest = distance - wrap((turns * span).astype(p.dtype))
         odd = wrap((turns % 2).astype(p.dtype))
         p = rest * (1 - odd * 2) + odd * span + low
-    return clip(p, 0, size - 1)
+    inside = (p > 0) & (p < size - 1)  # beyond, and at the edge itself, the gradient is 0 as in PyTorch
+    p = clip(p, 0, size - 1)
+    return where(inside, p, wrap(p._array))
 
 
 def _read(x: Tensor, rows: Any, columns: Any) -> Tensor:

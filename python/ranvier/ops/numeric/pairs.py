@@ -68,7 +68,7 @@ remainder = of_two(
     "remainder",
     "The remainder of a / b with the sign of b, Python's %: a - b floor(a / b).",
     np.remainder,
-    (lambda a, b, y: y.dtype.type(1), lambda a, b, y: -np.floor(a / b)),
+    (lambda a, b, y: y.dtype.type(1), lambda a, b, y: -np.floor_divide(a, b)),
     ("rv.remainder(rv.tensor([-5.0, 5.0]), 3)", "tensor([1., 2.])"),
     integers=True,
 )

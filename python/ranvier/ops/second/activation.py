@@ -14,7 +14,7 @@ from ranvier.ops.activation import piecewise, smooth
 from ranvier.ops.activation.piecewise import hardsigmoid
 from ranvier.ops.activation.smooth import SELU_ALPHA, SELU_SCALE, sigmoid, softplus, tanh
 from ranvier.ops.elementwise.arithmetic import neg
-from ranvier.ops.elementwise.extrema import clip
+from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.functions import abs, exp
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.join import concatenate, split
@@ -47,7 +47,7 @@ def _tanh(node: Any, dy: Tensor) -> Tensor:
 
 def _exponential(dy: Tensor, x: Tensor, scale: float, alpha: float, steepness: float = 1.0) -> Tensor:
     """The gradient of scale x where x > 0, else of scale alpha exp(steepness x) / steepness."""
-    below = exp(clip(x, max=0.0) * steepness) * (scale * alpha)
+    below = exp(where(wrap(x._array) >= 0.0, 0.0, x) * steepness) * (scale * alpha)  # nan is below
     return dy * where(wrap(x._array) > 0.0, scale, below)
 
 
@@ -98,12 +98,19 @@ def _gelu_tanh(node: Any, x: Tensor) -> Tensor:
 def _silu(node: Any, dy: Tensor) -> Tensor:
     x = of_input(node, 0, node.x)
     s = sigmoid(x)
-    return dy * s * (x * (1.0 - s) + 1.0)
+    return dy * s * (_finite(x) * (1.0 - s) + 1.0)
 
 
-@recomputed("x", kinds=(smooth.Mish,))
-def _mish(node: Any, x: Tensor) -> Tensor:
-    return x * tanh(softplus(x))
+def _finite(x: Tensor) -> Tensor:
+    """x, and 0 where it is infinite: a factor of what vanishes there faster."""
+    return where(eq(abs(wrap(x._array)), math.inf), 0.0, x)
+
+
+@rule(smooth.Mish)
+def _mish(node: Any, dy: Tensor) -> Tensor:
+    x = of_input(node, 0, node.x)
+    t = tanh(softplus(x))
+    return dy * (t + _finite(x) * (1.0 - t * t) * sigmoid(x))
 
 
 @rule(smooth.Logsigmoid)

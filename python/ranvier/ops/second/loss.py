@@ -30,8 +30,8 @@ SLOPES: dict[Any, tuple[Slope | None, ...]] = {
     regression.Mse: (lambda x, t: (x - t) * 2.0, lambda x, t: (t - x) * 2.0),
     regression.L1: (lambda x, t: sign(x - t), lambda x, t: sign(t - x)),
     regression.Huber: (
-        lambda x, t, delta: clip(x - t, -delta, delta),
-        lambda x, t, delta: clip(t - x, -delta, delta),
+        lambda x, t, delta: _huber(x - t, delta),
+        lambda x, t, delta: _huber(t - x, delta),
     ),
     probability.KlDiv: (
         lambda x, t, logs: neg(exp(t) if logs else t),
@@ -76,6 +76,10 @@ def _cosine_by_x(x: Tensor, t: Tensor, m: float) -> Tensor:
 def _kl_by_log_target(x: Tensor, t: Tensor) -> Tensor:
     never = eq(exp(wrap(t._array)), 0.0)
     return where(never, 0.0, exp(t) * (where(never, 0.0, t) - x + 1.0))
+
+
+def _huber(d: Tensor, delta: float) -> Tensor:
+    return where(d.abs() < delta, d, sign(d) * delta)
 
 
 def _smooth_l1(x: Tensor, t: Tensor, beta: float) -> Tensor:

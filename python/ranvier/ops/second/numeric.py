@@ -28,6 +28,12 @@ def _sinc(x: Tensor, y: Tensor) -> Tensor:
     return where(zero, x * (-(math.pi**2) / 3), (cos(safe * math.pi) - where(zero, 0.0, y)) / safe)
 
 
+def _angle(along: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    square = a * a + b * b
+    zero = eq(wrap(square._array), 0.0)
+    return where(zero, 0.0, along / where(zero, 1.0, square))
+
+
 def _xlogy(a: Tensor, b: Tensor, y: Tensor) -> Tensor:
     zero = eq(wrap(a._array), 0.0) & (wrap(b._array) <= 0.0)
     return where(zero, 0.0, log(where(zero, 1.0, b)))
@@ -51,7 +57,7 @@ SLOPES: dict[str, tuple[Any, ...]] = {
     "Log2": (lambda x, y: reciprocal(x * math.log(2)),),
     "Sinc": (_sinc,),
     "Sinh": (lambda x, y: cosh(x),),
-    "Atan2": (lambda a, b, y: b / (a * a + b * b), lambda a, b, y: neg(a / (a * a + b * b))),
+    "Atan2": (lambda a, b, y: _angle(b, a, b), lambda a, b, y: neg(_angle(a, a, b))),
     "Hypot": (lambda a, b, y: a / y, lambda a, b, y: b / y),
     "Xlogy": (_xlogy, lambda a, b, y: a / b),
 }
