@@ -196,3 +196,14 @@ def test_strings_that_are_not_marked():
 def test_wrong_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         TabularClassifier(**settings).fit([[1.0], [2.0]], [0, 1])
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.7e9, 1e10])
+def test_targets_far_from_0_keep_their_digits(offset):
+    """As float32 seconds since 1970 were rounded to 128."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    y = 3 * x[:, 0] + rng.normal(size=200) * 0.3
+    model = TabularRegressor(random_state=0).fit(x, y + offset)
+    assert model.predict(x).dtype == np.float64
+    assert model.score(x, y + offset) > 0.95

@@ -84,7 +84,9 @@ struct Bce : TwoOperands {
 };
 
 struct BceWithLogits : TwoOperands {  // bce of sigmoid(x): max(x, 0) - x t + log(1 + exp(-|x|))
-  RANVIER_LOSS(value) { return at_least(x, T(0)) - x * t + log1p(exp(-abs(x))); }
+  RANVIER_LOSS(value) {               // an infinite x has a part in x t only where t is not 0
+    return at_least(x, T(0)) - select(t == T(0), V{}, x * t) + log1p(exp(-abs(x)));
+  }
   RANVIER_LOSS(by_x) { return sigmoid(x) - t; }
   RANVIER_LOSS(by_target) { return -x; }
 };
@@ -102,7 +104,7 @@ struct BceWithPosWeight {
 };
 
 struct KlDiv : TwoOperands {  // t (log t - x), 0 where t is 0
-  RANVIER_LOSS(value) { return select(t == T(0), V{}, t * (log(t) - x)); }
+  RANVIER_LOSS(value) { return select((t == T(0)) & (x == x), V{}, t * (log(t) - x)); }
   RANVIER_LOSS(by_x) { return -t; }
   RANVIER_LOSS(by_target) { return log(t) + T(1) - x; }
 };

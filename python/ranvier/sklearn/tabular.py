@@ -340,4 +340,4 @@ class TabularRegressor(NetworkRegressor, _Tabular):
 
     def _values(self, x: Any) -> Array:
         found = super()._values(x) * self._std + self._mean
-        return np.clip(found, self._low, self._high).astype(np.float32)
+        return np.clip(found, self._low, self._high)
