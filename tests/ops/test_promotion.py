@@ -141,6 +141,11 @@ def test_alpha():
     )
 
 
+def test_addcmul_multiplies_small_integers_beside_floats():
+    a = rv.tensor([100, 101], dtype=rv.int8)
+    assert rv.addcmul(rv.tensor([1.0, 2.0]), a, a, value=2).tolist() == [20001.0, 20404.0]
+
+
 def test_numbers_beyond_the_range_of_halves():
     """They are not rounded to infinity before the op."""
     small, large = rv.tensor([0.001], dtype=rv.float16), rv.tensor([60000.0], dtype=rv.float16)

@@ -46,8 +46,8 @@ def interpolate(
       o (in - 1) / (out - 1), between two inputs along each axis, or four (cubic convolution, a = -3/4)
     - 'area': the mean of the inputs that o covers (:func:`adaptive_avg_pool2d`)
 
-    'nearest', 'linear' and 'bilinear' copy along an axis whose length stays, as in PyTorch. Coordinates are
-    computed in float64. antialias=True is not supported. The result is
+    'linear', 'bilinear' and, of images, 'nearest' copy along an axis whose length stays, as in PyTorch.
+    Coordinates are computed in float64. antialias=True is not supported. The result is
     channels-last in memory where x is.
 
     Raises ValueError where shape, size and mode do not fit together.
@@ -70,7 +70,9 @@ def interpolate(
         size, scale_factor = _size_of(input, scale_factor), None
     if mode == "area":
         return _area(input, size, align_corners)
-    if scale_factor is not None and mode in ("nearest", "linear", "bilinear"):
+    if scale_factor is not None and (
+        mode in ("linear", "bilinear") or (mode == "nearest" and input.ndim == 4)
+    ):
         scale_factor = _of_unequal_sizes(input, scale_factor)
     return Interpolate(size, scale_factor, mode, bool(align_corners)).apply(input)
 

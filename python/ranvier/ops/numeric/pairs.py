@@ -14,7 +14,7 @@ import numpy as np
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
-from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, floating, result_dtype
+from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, cast, floating, is_floating, result_dtype
 from ranvier.ops.elementwise.extrema import clip
 from ranvier.ops.elementwise.power import pow
 from ranvier.ops.elementwise.where import where
@@ -209,6 +209,8 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value:
     """
     if third is not None:
         value, tensor1, tensor2 = tensor1, tensor2, third
+    if isinstance(input, Tensor) and is_floating(input) and isinstance(tensor1, Tensor):
+        tensor1 = cast(tensor1, result_dtype(input, tensor1))  # the product of small integers would overflow
     return add(input, mul(mul(tensor1, tensor2), value) if value != 1 else mul(tensor1, tensor2))
 
 
