@@ -5,15 +5,12 @@ from __future__ import annotations
 import time
 from _thread import RLock
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ranvier.autograd import random
 from ranvier.autograd.recording import current, recordings
-
-if TYPE_CHECKING:
-    from ranvier.program.program import Program
 
 __all__ = ["Batches", "OfTrainer"]
 
@@ -39,8 +36,8 @@ class Batches:
 class OfTrainer:
     """The part of CompiledFunction that Trainer uses besides calls."""
 
-    _latest: Program | None
-    _before: Program | None
+    _latest: Any
+    _before: Any
     _lock: RLock
     _ran: Any
     _verify: bool | int
@@ -75,7 +72,7 @@ class OfTrainer:
             return None
 
     @property
-    def latest(self) -> tuple[Program, int] | None:
+    def latest(self) -> tuple[Any, int] | None:
         """The program that ran last and how often it was checked; None before the first."""
         program = self._latest
         return None if program is None else (program, program.checks)
