@@ -146,6 +146,12 @@ ROWS = {
     "overlapping windows": (lambda a, b, c: (a * b).sum() * c, windows, ""),
     "a Tensor made of it": (lambda x: rv.tensor(x) * 2, one(array), ""),
     "a Tensor of float64": (lambda x: rv.tensor(x, dtype=rv.float64).sum(), one(array), ""),
+    "a FloatTensor": (
+        lambda x, y: rv.FloatTensor(x) * rv.DoubleTensor(y),
+        lambda i: [array(i), array(i)],
+        "",
+    ),
+    "a LongTensor": (lambda x: rv.LongTensor(x) * rv.FloatTensor([1.5]), lambda i: [np.arange(6) + i], ""),
     "a Tensor of integers": (lambda x: rv.as_tensor(x).long() * 2, one(array), ""),
     # what NumPy computes
     "std of a Tensor": (lambda x: x.std(), one(tensor), ""),

@@ -103,6 +103,60 @@ def test_as_the_eager_step(tmp_path, name):
     assert len(found) == regions, division and division.why
 
 
+# name: (statements of a step, of which k differs in each call, k, regions with a program)
+NUMBERED = {
+    "an operand": ("TRAIN\na = a * k", lambda call: call / 7, 1),
+    "a branch": ("TRAIN\nif k % 3 == 1:\n    print(k)", lambda call: call, 1),
+    "bound anew": ("k = rv.tensor(k)\nTRAIN\na = a * k", lambda call: call / 7, 1),
+    "bound anew in a branch": ("if n:\n    k = rv.tensor(k)\nTRAIN\na = a * k", lambda call: call / 7, 1),
+    "items": ("k = rv.LongTensor(k)\nTRAIN\na = a + k.sum()", lambda call: (call, 2), 1),
+    "a rate": (
+        "TRAIN\nc = sum(p.detach().sum() for p in model.parameters())\n"
+        "for p in model.parameters():\n    p.data -= k * p.grad\na = a * c",
+        lambda call: 0.1 / (1 + call),
+        1,
+    ),
+    "of few values": ("TRAIN\na = a * k", lambda call: call % 3, 0),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERED)
+def test_a_number_that_differs_in_each_call(tmp_path, name):
+    """The statements with the number run in Python, the others are captured."""
+    statements, numbers, regions = NUMBERED[name]
+    steps = module(tmp_path, statements, "loss, a")
+    seen, end, _ = outcome(steps, False, 40, numbers)
+    also, after, step = outcome(steps, True, 40, numbers)
+    assert also == seen
+    assert after == end
+    division = step._division
+    assert sum(part.latest is not None for part in (division.all() if division else [])) == regions
+    assert (step.latest is not None) == (not regions)
+
+
+@pytest.mark.parametrize(
+    ("statements", "result", "given"),
+    [
+        ("for p in model.parameters():\n    n += 1\nprint(c.item())\nd = p.sum().exp().tanh()", "d", True),
+        ("for p in ():\n    n += 1\nelse:\n    n = 9\nprint(c.item())\nd = a.exp().tanh() * n", "d", True),
+        ("print(c.item())\nd = a.exp().tanh() * b\nfor p in (1, 2):\n    d = d * p", "d, p", True),
+        (
+            "for i in range(n):\n    print(c.item())\n    for p in (1, 2):\n        a = a.exp().tanh() * p",
+            "a, p",
+            True,
+        ),
+        ("print(c.item())\nfor p in ():\n    a = a.exp()\na = a.exp().tanh() * p", "a", False),
+    ],
+)
+def test_the_variable_of_a_loop(tmp_path, statements, result, given):
+    steps = module(tmp_path, statements, result)
+    seen, end, _ = outcome(steps, False)
+    also, after, _ = outcome(steps, True)
+    assert also == seen
+    assert after == end
+    assert ("UnboundLocalError" in str(seen)) != given
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_random_steps(tmp_path, seed):
     lines, result = body(seed)

@@ -10,6 +10,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.autograd import Function
+from ranvier.nn import functional as F
 from support.strict import strict
 
 FLOATS, WHOLE = ["float16", "float32", "float64"], ["int64", "int32", "uint8"]
@@ -29,6 +30,14 @@ def put(x, key, value):
     x = x.clone()
     x[key] = value
     return x
+
+
+def sampled(x, y):
+    """Pixels of an image at the points of grids, some of them outside it."""
+    grids = [F.affine_grid(x[None, :2, :3] / 9, (1, 1, 3, 2)), (y[:2].reshape(1, 2, 2, 2) / 3 - 1)]
+    modes = [(m, p) for m in ("bilinear", "nearest", "bicubic") for p in ("zeros", "border", "reflection")]
+    parts = [F.grid_sample(x[None, None], g, m, p, c) for g in grids for m, p in modes for c in (False, True)]
+    return rv.cat([part.flatten() for part in parts])
 
 
 # The dtypes and the op of x, y, a mask and indices.
@@ -59,6 +68,7 @@ OPS = {
     "topk": (ALL, lambda x, y, m, i: x.topk(2).values),
     "put by a mask": (ALL, lambda x, y, m, i: put(x, m, 2)),
     "put by places": (ALL, lambda x, y, m, i: put(x, (slice(None), i[0]), y[:, :1])),
+    "grid_sample": (["float32", "float64"], lambda x, y, m, i: sampled(x, y)),
     "isin": (ALL, lambda x, y, m, i: rv.isin(x, y)),
     "bits": (WHOLE, lambda x, y, m, i: (x << 1) ^ y),
     **{f"to {d}": (ALL, lambda x, y, m, i, d=d: x.to(d)) for d in ALL},
@@ -72,7 +82,7 @@ def bits(tensors):
 
 @pytest.mark.parametrize(("name", "dtype"), CASES, ids=[f"{name} {dtype}" for name, dtype in CASES])
 def test_ops(name, dtype):
-    weight = rv.tensor(np.random.default_rng(0).standard_normal((64, 2)).astype(np.float32))
+    weight = rv.tensor(np.random.default_rng(0).standard_normal((256, 2)).astype(np.float32))
 
     def step(*inputs):
         y = OPS[name][1](*inputs)

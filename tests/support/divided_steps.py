@@ -152,8 +152,11 @@ def shown(value):
     return {k: shown(v) for k, v in value.items()} if isinstance(value, dict) else repr(value)
 
 
-def outcome(module, compiled: bool, calls: int = 8):
-    """(what each call gave and printed, the state afterwards, the compiled step)."""
+def outcome(module, compiled: bool, calls: int = 8, numbers=None):
+    """(what each call gave and printed, the state afterwards, the compiled step).
+
+    numbers: of the number of a call: what `k` is in it.
+    """
     rv.manual_seed(1)
     module.COUNT = 0
     step, model, _, state = module.make()
@@ -167,7 +170,10 @@ def outcome(module, compiled: bool, calls: int = 8):
         with contextlib.redirect_stdout(text), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                result = called(x, y) if call != 4 else called(x, y, k=3)
+                if numbers is not None:
+                    result = called(x, y, numbers(call))
+                else:
+                    result = called(x, y) if call != 4 else called(x, y, k=3)
             except Exception as error:
                 result = type(error).__name__, str(error)
         seen.append((shown(result), text.getvalue(), shown(x)))

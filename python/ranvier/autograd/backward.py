@@ -300,7 +300,7 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
     if sys.getrefcount(total) <= known and type(total.base) is not ndarray:
         _sum(total, gradient, total)
         return
-    if recordings and (recording := current()) is not None:
+    if recordings and (recording := current()) is not None and recording.core.kind_of(total) != "temporary":
         recording.passing = True  # a replay would add where the recorded step has added
     kept._array = _sum(total, gradient)  # something else holds this array
 

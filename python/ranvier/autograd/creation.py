@@ -8,20 +8,18 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.convert import as_dtype
-from ranvier.autograd.data import array_of, shape_of, sized_or_copied
+from ranvier.autograd.data import array_of, is_plain, new_array, shape_of, sized_or_copied
 from ranvier.autograd.device import require_cpu
 from ranvier.autograd.host import host
 from ranvier.autograd.memory import (
-    cast,
     filled,
     filled_like,
-    like,
     literal,
     native,
     number_in,
     require_numbers,
 )
-from ranvier.autograd.recording import recordings, refuse
+from ranvier.autograd.recording import recordings
 from ranvier.autograd.size import Size as Size
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
@@ -82,31 +80,7 @@ def tensor(
     >>> rv.tensor([1, 2]), rv.tensor([1.5]).dtype
     (tensor([1, 2]), dtype('float32'))
     """
-    array = np.array(array_of("tensor", data, dtype), dtype)
-    if recordings:
-        array = _in_step(data, array)
-    return _finish(array, requires_grad, device, settings)
-
-
-def _in_step(data: Any, array: Any) -> Any:
-    """The array, made by kernels, which a compiled step runs again: a copy of an array, or its numbers."""
-    if isinstance(data, (Tensor, np.ndarray)):
-        source = array_of("tensor", data)
-        if array.dtype.char in "fd":
-            return like(array, source)
-        return cast(source, array.dtype) if array.flags.c_contiguous else array
-    if _is_plain(data):
-        return literal(array)
-    if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
-        refuse("rv.tensor() reads the values of the Tensors in a list", "use rv.stack")
-    return array
-
-
-def _is_plain(data: Any) -> bool:
-    """Whether data is made of Python's numbers alone."""
-    if isinstance(data, (list, tuple)):
-        return all(map(_is_plain, data))
-    return type(data) in (int, float, bool) or isinstance(data, np.generic)
+    return _finish(new_array("tensor", data, dtype), requires_grad, device, settings)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -119,7 +93,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, Tensor):
         return data.to(dtype=dtype, device=device)
     array = np.asarray(array_of("as_tensor", data, dtype), dtype)
-    if recordings and _is_plain(data):
+    if recordings and is_plain(data):
         array = literal(array)
     out = _finish(array, False, device)
     out._cell[FLAG] |= UNWATCHED

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.memory import filled, plain, require_numbers
+from ranvier.autograd.memory import cast, filled, like, literal, plain, require_numbers
+from ranvier.autograd.recording import recordings, refuse
 from ranvier.autograd.size import Size
 
 Array = np.ndarray[Any, Any]
@@ -124,4 +125,31 @@ def sized_or_copied(name: str, given: tuple[Any, ...], dtype: Any) -> Array:
             f"[{name}] got {given}; expected sizes, or data in one list or array: "
             "use ranvier.tensor for a number"
         )
-    return np.array(array_of(name, given[0], dtype), dtype)
+    return new_array(name, given[0], dtype)
+
+
+def new_array(name: str, data: Any, dtype: Any = None) -> Array:
+    """A copy of the data as an array."""
+    array = np.array(array_of(name, data, dtype), dtype)
+    return _in_step(data, array) if recordings else array
+
+
+def _in_step(data: Any, array: Any) -> Any:
+    """The array, made by kernels, which a compiled step runs again: a copy of an array, or its numbers."""
+    if hasattr(data, "_cell") or isinstance(data, np.ndarray):
+        source = array_of("tensor", data)
+        if array.dtype.char in "fd":
+            return like(array, source)
+        return cast(source, array.dtype) if array.flags.c_contiguous else array
+    if is_plain(data):
+        return literal(array)
+    if isinstance(data, (list, tuple)) and any(hasattr(item, "_cell") for item in data):
+        refuse("rv.tensor() reads the values of the Tensors in a list", "use rv.stack")
+    return array
+
+
+def is_plain(data: Any) -> bool:
+    """Whether data is made of Python's numbers alone."""
+    if isinstance(data, (list, tuple)):
+        return all(map(is_plain, data))
+    return type(data) in (int, float, bool) or isinstance(data, np.generic)

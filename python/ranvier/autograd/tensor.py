@@ -16,6 +16,7 @@ from ranvier.autograd.attributes import set_data, set_grad, set_requires_grad
 from ranvier.autograd.data import sized_or_copied
 from ranvier.autograd.device import CPU
 from ranvier.autograd.host import host
+from ranvier.autograd.memory import copied
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import recordings, value_read
 from ranvier.autograd.size import Size
@@ -337,7 +338,8 @@ class Tensor:
             raise RuntimeError("[deepcopy] only leaves can be deep-copied; detach() or clone() the tensor")
         if id(self) in memo:
             return memo[id(self)]
-        out = rebuild(type(self), self._array.copy(order="K"), self._requires_grad)
+        array = copied(self._array) if recordings else self._array.copy(order="K")
+        out = rebuild(type(self), array, self._requires_grad)
         memo[id(self)] = out
         if self.grad is not None:
             out.grad = self.grad.__deepcopy__(memo)

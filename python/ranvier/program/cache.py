@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import Any
 
 from ranvier.program.program import Program
-from ranvier.program.signature import changed_argument
+from ranvier.program.signature import changed_argument, differ_by_numbers
 
 __all__ = ["ProgramCache"]
 
@@ -20,6 +20,7 @@ _SAVED = 8  # recordings, in time, that can be earned in advance
 _KEYS = 4096  # signatures that are remembered
 _SHARE = 0.05  # of the time of eager calls may be taken by recordings
 _HOPELESS = 16  # as so many calls counts one that cannot be replayed
+_NUMBERED = 4  # ... and one that differs from those before in numbers alone, where none was replayed
 _RARELY = 8  # one call in so many asks whether a recording is affordable
 _IDLE, _LONGEST = 64, 1 << 14  # eager calls before as many rest; the most that rest
 _FIRST = 128  # calls before the first comparison of their times with those of eager calls
@@ -121,13 +122,20 @@ class ProgramCache:
         """Notes an eager call; True where, for the first time, so many came together that the next rest."""
         self._earned += _SHARE * seconds
         refused = hash(key) in self.refused
-        self._idle += _HOPELESS if refused else 1
+        self._idle += _HOPELESS if refused else _NUMBERED if self._is_numbered(key) else 1
         if self._idle < _IDLE:
             return False
         first = self._rest == _IDLE and self._recordings >= _FREE and not refused
         self.resting, self._idle = self._rest, 0
         self._rest = 2 * self._rest if self._rest < _LONGEST else self._rest
         return first
+
+    def _is_numbered(self, key: Any) -> bool:
+        """Whether nothing but a number among the arguments has kept the recordings from being replayed."""
+        last = self._last_key
+        if self._recordings < _FREE or last is None or any(program.checks for program in self.all()):
+            return False
+        return last[1:] == key[1:] and differ_by_numbers(last[0], key[0])
 
     # --- whether replays are faster
     def next_is_eager(self) -> bool:

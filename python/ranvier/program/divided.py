@@ -20,7 +20,16 @@ from ranvier.program.errors import CaptureError
 from ranvier.program.kinds import PLAIN
 from ranvier.program.program import Program
 from ranvier.program.reads import Reads, names_of
-from ranvier.program.regions import CALLED, RESULTS, Region, code_of, divided, parsed, statements_with
+from ranvier.program.regions import (
+    CALLED,
+    RESULTS,
+    Region,
+    code_of,
+    divided,
+    lines_that_bind,
+    parsed,
+    statements_with,
+)
 from ranvier.program.signature import flattened
 
 __all__ = ["CompiledStep"]
@@ -345,6 +354,10 @@ def _lines_of(why: str, code: CodeType, reads: Reads, node: Any) -> tuple[set[in
     for name in reversed(re.findall(r"\w+", about[1] if about else "")):
         if name in names_of(code).names or name in code.co_varnames:
             lines = {*statements_with(node, name)}
+            if name in code.co_varnames[: code.co_argcount]:  # until it is bound to something else
+                first = code.co_firstlineno
+                bound = [line for line in lines_that_bind(node, name) if line >= first]
+                lines = {line for line in lines if line <= min(bound, default=line)}
         if not lines:
             others = [c for c, _ in reads.codes.values() if c is not code and name in names_of(c).names]
             calling = {line for c in others for line in reads.lines.get(id(c), ())}

@@ -112,6 +112,10 @@ class Live:
         for block in blocks_of(statement):
             self.block(block, later)
         self._jump = outer
+        if isinstance(statement, ast.For):  # each turn binds the target before the body
+            read, bound = names_in([statement.target])
+            read |= names_in(statement.orelse)[0]
+            return after | loads | read | (names_in(statement.body)[0] - bound)
         return later
 
 

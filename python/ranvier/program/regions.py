@@ -19,7 +19,16 @@ from typing import Any
 
 from ranvier.program.liveness import Bound, Live, blocks_of, names_in
 
-__all__ = ["CALLED", "RESULTS", "Region", "code_of", "divided", "parsed", "statements_with"]
+__all__ = [
+    "CALLED",
+    "RESULTS",
+    "Region",
+    "code_of",
+    "divided",
+    "lines_that_bind",
+    "parsed",
+    "statements_with",
+]
 
 _LONGEST = 5_000  # lines of a file
 _FUTURE = 0
@@ -129,6 +138,12 @@ def statements_with(function: ast.FunctionDef, name: str) -> Iterator[int]:
     for node in ast.walk(function):
         if name in (getattr(node, field, None) for field in ("id", "attr", "name")):
             yield getattr(node, "lineno", function.lineno)
+
+
+def lines_that_bind(function: ast.FunctionDef, name: str) -> list[int]:
+    """The lines on which a variable is assigned."""
+    names = [node for node in ast.walk(function) if isinstance(node, ast.Name) and node.id == name]
+    return [node.lineno for node in names if isinstance(node.ctx, ast.Store)]
 
 
 class _Division:

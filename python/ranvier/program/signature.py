@@ -247,6 +247,17 @@ def changed_argument(a: Any, b: Any) -> str:
     return "the number of arguments"
 
 
+def differ_by_numbers(a: Any, b: Any) -> bool:
+    """Whether two keys, or parts of them, differ in nothing but plain values."""
+    if a == b:
+        return True
+    if type(a) is not tuple or type(b) is not tuple or len(a) != len(b):
+        return False
+    if a[0] in _BY_VALUE or b[0] in _BY_VALUE:
+        return a[0] is b[0]
+    return all(map(differ_by_numbers, a, b))
+
+
 def replaced(
     x: Any,
     take: Callable[[Any], Any],

@@ -202,6 +202,7 @@ for name, text in TENSORS.items():
 USES = {
     "operand": "x * o.value",
     "tensor_of": "x * rv.tensor(o.value)",
+    "float_tensor_of": "x * rv.FloatTensor(o.value)",
     "from_numpy": "x * rv.from_numpy(o.value)",
     "as_tensor": "x * rv.as_tensor(o.value)",
     "constant": "x * rv.constant(o.value)",

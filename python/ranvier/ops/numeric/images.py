@@ -13,18 +13,18 @@ import numpy as np
 
 from ranvier.autograd.creation import zeros
 from ranvier.autograd.function import Function
+from ranvier.autograd.host import host
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import add, div, mul, square
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
-from ranvier.ops.elementwise.extrema import clip
-from ranvier.ops.elementwise.functions import abs as absolute
 from ranvier.ops.elementwise.power import pow
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.index import gather, index_array
 from ranvier.ops.layers.pad import pad
 from ranvier.ops.layers.pooling import avg_pool1d
 from ranvier.ops.matmul import matmul
+from ranvier.ops.numeric.pixels import cubic, limited, pixels, placed, read_at
 from ranvier.ops.reduce import sum as total
 from ranvier.ops.scatter import scatter_add
 from ranvier.ops.shape import permute, reshape, transpose, unsqueeze
@@ -283,7 +283,7 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Ten
 
     columns, rows = np.meshgrid(line(w), line(h))
     base = np.stack([columns, rows, np.ones_like(rows)], -1).reshape(1, h * w, 3).astype(theta.dtype)
-    return reshape(matmul(wrap(base), transpose(theta, 1, 2)), (n, h, w, 2))
+    return reshape(matmul(wrap(keep(base)), transpose(theta, 1, 2)), (n, h, w, 2))
 
 
 def grid_sample(
@@ -322,13 +322,15 @@ def grid_sample(
     if mode == "bicubic":
         return _bicubic(input, grid, padding_mode, corners)
     places = [
-        _placed(grid[..., d], input.shape[3 - d], padding_mode, corners) for d in (0, 1)
+        placed(grid[..., d], input.shape[3 - d], padding_mode, corners) for d in (0, 1)
     ]  # columns, rows
     if mode == "nearest":
-        columns, rows = (np.rint(p._array) for p in places)
-        without = total(where(wrap(np.zeros(grid.shape, bool)), grid, 0.0), 3)  # the grid's gradient is 0
-        return add(_read(input, rows, columns), unsqueeze(without, 1))
-    low = [np.floor(p._array) for p in places]
+        columns, rows = (host(np.rint, p._array) for p in places)
+        without = total(
+            where(wrap(keep(np.zeros(grid.shape, bool))), grid, 0.0), 3
+        )  # the grid's gradient is 0
+        return add(read_at(input, rows, columns), unsqueeze(without, 1))
+    low = [host(np.floor, p._array) for p in places]
     shares = [p - wrap(f) for p, f in zip(places, low, strict=True)]
     y: Any = None
     for down, right in itertools.product((0, 1), (0, 1)):
@@ -336,67 +338,27 @@ def grid_sample(
             shares[1] if down else 1 - shares[1],
             shares[0] if right else 1 - shares[0],
         )
-        part = mul(_read(input, low[1] + down, low[0] + right), unsqueeze(weight, 1))
+        rows, columns = host(np.add, low[1], down), host(np.add, low[0], right)
+        part = mul(read_at(input, rows, columns), unsqueeze(weight, 1))
         y = part if y is None else add(y, part)
     return y
 
 
 def _bicubic(x: Tensor, grid: Tensor, padding_mode: str, corners: bool) -> Tensor:
     """The sum of the 4 x 4 pixels around each point, with weights of Keys' cubic."""
-    places = [_pixels(grid[..., d], x.shape[3 - d], corners) for d in (0, 1)]
-    low = [np.floor(p._array) for p in places]
+    places = [pixels(grid[..., d], x.shape[3 - d], corners) for d in (0, 1)]
+    low = [host(np.floor, p._array) for p in places]
     shares = [p - wrap(f) for p, f in zip(places, low, strict=True)]
-    weights = [[_cubic(share + (1 - tap)) for tap in range(4)] for share in shares]
+    weights = [[cubic(share + (1 - tap)) for tap in range(4)] for share in shares]
     taps = [
-        [_limited(wrap(low[d] + (tap - 1)), x.shape[3 - d], padding_mode, corners)._array for tap in range(4)]
+        [
+            limited(wrap(host(np.add, low[d], tap - 1)), x.shape[3 - d], padding_mode, corners)._array
+            for tap in range(4)
+        ]
         for d in (0, 1)
     ]
     y: Any = None
     for i, j in itertools.product(range(4), range(4)):
-        part = mul(_read(x, taps[1][i], taps[0][j]), unsqueeze(mul(weights[1][i], weights[0][j]), 1))
+        part = mul(read_at(x, taps[1][i], taps[0][j]), unsqueeze(mul(weights[1][i], weights[0][j]), 1))
         y = part if y is None else add(y, part)
     return y
-
-
-def _cubic(distance: Tensor) -> Tensor:
-    a, d = -0.75, absolute(distance)
-    near = ((a + 2) * d - (a + 3)) * d * d + 1
-    return where(d <= 1, near, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a)
-
-
-def _pixels(points: Tensor, size: int, align_corners: bool) -> Tensor:
-    """Coordinates in [-1, 1] as pixels."""
-    return (points + 1) * ((size - 1) / 2) if align_corners else ((points + 1) * size - 1) * 0.5
-
-
-def _placed(points: Tensor, size: int, padding_mode: str, align_corners: bool) -> Tensor:
-    """Coordinates in [-1, 1] as pixels, limited to the image unless padding_mode is 'zeros'."""
-    return _limited(_pixels(points, size, align_corners), size, padding_mode, align_corners)
-
-
-def _limited(p: Tensor, size: int, padding_mode: str, align_corners: bool) -> Tensor:
-    if padding_mode == "zeros":
-        return p
-    if padding_mode == "reflection":
-        low, span = (0.0, size - 1) if align_corners else (-0.5, size)
-        if span == 0:
-            return p * 0
-        distance = absolute(p - low)
-        turns = np.floor(distance._array / span)
-        rest = distance - wrap((turns * span).astype(p.dtype))
-        odd = wrap((turns % 2).astype(p.dtype))
-        p = rest * (1 - odd * 2) + odd * span + low
-    inside = (p > 0) & (p < size - 1)  # beyond, and at the edge itself, the gradient is 0 as in PyTorch
-    p = clip(p, 0, size - 1)
-    return where(inside, p, wrap(p._array))
-
-
-def _read(x: Tensor, rows: Any, columns: Any) -> Tensor:
-    """x[n, :, rows, columns], 0 outside the image: rows and columns (n, p, q) of whole numbers."""
-    n, c, h, w = x.shape
-    inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
-    places = rows.shape[1] * rows.shape[2]
-    at = np.where(inside, rows * w + columns, 0).astype(np.int64).reshape(n, 1, places)
-    found = gather(reshape(x, (n, c, h * w)), 2, np.ascontiguousarray(np.broadcast_to(at, (n, c, places))))
-    mask = wrap(inside.astype(x.dtype).reshape(n, 1, places))
-    return reshape(mul(found, mask), (n, c, *rows.shape[1:]))
