@@ -135,7 +135,7 @@ class ProgramCache:
         last = self._last_key
         if self._recordings < _FREE or last is None or any(program.checks for program in self.all()):
             return False
-        return last[1:] == key[1:] and differ_by_numbers(last[0], key[0])
+        return type(key) is tuple and last[1:] == key[1:] and differ_by_numbers(last[0], key[0])
 
     # --- whether replays are faster
     def next_is_eager(self) -> bool:
