@@ -2,12 +2,15 @@
 
 import errno
 import os
+import stat
 import subprocess
+import threading
 
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import cli
+from ranvier.serialization import files
 from ranvier.train import checkpoints
 from support.refused import refused
 from support.training import X, Y, classifier, trainer_of
@@ -68,6 +71,31 @@ def test_a_disk_that_is_really_full(disk):
     with pytest.raises(OSError, match=r"cannot write '.*new.json': No space left on device$"):
         rv.History.from_dict({"loss": [0.1] * 40_000}).save(disk / "new.json")
     assert os.listdir(disk) == [path.name]
+
+
+def test_links_pipes_and_devices_stay(tmp_path):
+    """They get the content; only regular files are replaced."""
+    real, link, pipe, device = (tmp_path / name for name in ("real", "link", "pipe", "device"))
+    real.write_bytes(b"old")
+    link.symlink_to(real)
+    files.replace(link, b"new")
+    assert link.is_symlink()
+    assert real.read_bytes() == b"new"
+    os.mkfifo(pipe)
+    got = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    files.replace(pipe, b"new")
+    reader.join()
+    assert got == [b"new"]
+    assert pipe.is_fifo()
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.stat("/dev/full").st_rdev)
+    except PermissionError:
+        device.symlink_to("/dev/full")
+    refused(OSError, r"cannot write '.*device': No space left on device$", files.replace, device, b"new")
+    assert device.is_char_device()
+    assert {path.name for path in tmp_path.iterdir()} == {"real", "link", "pipe", "device"}
 
 
 def test_a_run_whose_checkpoints_fill_the_disk_continues_later(disk, tmp_path):

@@ -69,13 +69,18 @@ def write(path: str | os.PathLike[str] | BinaryIO, arrays: Arrays, document: dic
 def replace(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file so that `path` has the complete old or new content, also if the process is killed.
 
-    Afterwards the content and the name are on the disk: both are flushed.
+    Afterwards the content and the name are on the disk: both are flushed. A symbolic link stays: the file
+    that it names is replaced. A device or a pipe stays, too, and gets the content.
 
     Raises OSError: the disk is full, a folder is missing or not writable ...; says if an old file is kept.
     """
     target = Path(path)
     try:
-        _replace(target, content)
+        if target.exists() and not target.is_file():  # of a folder, the system's error
+            with open(target, "wb") as stream:
+                stream.write(content)
+        else:
+            _replace(Path(os.path.realpath(target)), content)
     except OSError as error:
         kept = "; the file that was there is kept" if target.is_file() else ""
         said = type(error)(f"[save] cannot write '{target}': {error.strerror or error}{kept}")
