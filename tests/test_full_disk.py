@@ -93,7 +93,7 @@ def test_links_pipes_and_devices_stay(tmp_path):
         os.mknod(device, 0o666 | stat.S_IFCHR, os.stat("/dev/full").st_rdev)
     except PermissionError:
         device.symlink_to("/dev/full")
-    refused(OSError, r"cannot write '.*device': No space left on device$", files.replace, device, b"new")
+    refused(OSError, "device': No space left on device", files.replace, device, b"new")
     assert device.is_char_device()
     assert {path.name for path in tmp_path.iterdir()} == {"real", "link", "pipe", "device"}
 

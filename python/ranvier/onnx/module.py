@@ -11,11 +11,12 @@ import ranvier.onnx.operators  # noqa: F401  # fills the table
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module, Parameter
 from ranvier.onnx.graph import Graph, Node
+from ranvier.onnx.limits import ELEMENTS, PER_ELEMENT, elements
 from ranvier.onnx.values import FLOATS, Array, raw, shape_of, tensor_of
 
 __all__ = ["OnnxModule"]
 
-_OWN = ("inputs", "constants", "places", "unused", "buffers_of_graph")
+_OWN = ("inputs", "constants", "places", "unused", "buffers_of_graph", "most")
 _SETTINGS = {  # inputs that are settings: they are no parameters
     "Clip": (1, 2),
     "Dropout": (1, 2),
@@ -40,8 +41,14 @@ class OnnxModule(Module):
         nodes: the operators, in the order in which they run.
     """
 
-    def __init__(self, graph: Graph, buffers: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, graph: Graph, buffers: frozenset[str] = frozenset(), max_elements: int | None = None
+    ) -> None:
         super().__init__()
+        held = sum(array.size for array in graph.initializers.values())
+        self._most = (
+            (ELEMENTS + PER_ELEMENT * held, PER_ELEMENT) if max_elements is None else (max_elements, 0)
+        )
         self._inputs, self.output_names, self.nodes = graph.inputs, graph.outputs, graph.nodes
         self.input_names = [name for name, *_ in graph.inputs]
         self._constants: dict[str, Array] = {}
@@ -76,10 +83,18 @@ class OnnxModule(Module):
         if len(inputs) != len(self._inputs):
             names = ", ".join(self.input_names)
             raise TypeError(f"[onnx] got {len(inputs)} inputs; expected {len(self._inputs)}: {names}")
-        for given, (name, dtype, shape) in zip(inputs, self._inputs, strict=True):
-            values[name] = _checked(name, given, dtype, shape)
+        for one, (name, dtype, shape) in zip(inputs, self._inputs, strict=True):
+            values[name] = _checked(name, one, dtype, shape)
+        left = self._most[0] + self._most[1] * sum(raw(values[name]).size for name in self.input_names)
         for node, unused in zip(self.nodes, self._unused, strict=True):
-            results = self._results(node, [values[name] for name in node.inputs])
+            given = [values[name] for name in node.inputs]
+            left -= elements(node.op, given, node.settings)
+            if left < 0:
+                raise ValueError(
+                    f"[onnx] {_named(node)}: the results have more elements than expected of a file and "
+                    "inputs of these sizes; rv.onnx.load(path, max_elements=...) sets the limit"
+                )
+            results = self._results(node, given)
             for name, value in zip(node.outputs, results, strict=False):
                 values[name] = value
             values[""] = None
@@ -97,8 +112,7 @@ class OnnxModule(Module):
         try:
             result = operator.function(*inputs, **node.settings, **more)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            where = f" '{node.name}'" if node.name else ""
-            raise ValueError(f"[onnx] node{where} of type {node.op}: {error}") from error
+            raise ValueError(f"[onnx] {_named(node)}: {error}") from error
         results = result if isinstance(result, tuple) else (result,)
         if len(results) < len(node.outputs):
             raise ValueError(
@@ -111,6 +125,10 @@ class OnnxModule(Module):
         counts = Counter(node.op for node in self.nodes).most_common()
         operators = ", ".join(f"{count} {op}" for op, count in counts)
         return f"OnnxModule({', '.join(self.input_names)} -> {', '.join(self.output_names)}; {operators})"
+
+
+def _named(node: Node) -> str:
+    return f"node {node.name!r} of type {node.op}" if node.name else f"node of type {node.op}"
 
 
 class _Part(Module):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ranvier.onnx.graph import graph_of
+from ranvier.onnx.limits import NODES, inlined_nodes
 from ranvier.onnx.module import OnnxModule
 from ranvier.onnx.package import OPSETS, package
 from ranvier.onnx.registry import find
@@ -18,10 +19,15 @@ KEY = "ranvier"
 """The entry of the file's metadata that export writes."""
 
 
-def load(path: str | os.PathLike[str] | Any) -> OnnxModule:
+def load(
+    path: str | os.PathLike[str] | Any, *, max_nodes: int = NODES, max_elements: int | None = None
+) -> OnnxModule:
     """A module that computes the graph of an ONNX file, with its weights as parameters.
 
     path: the file, or an `onnx.ModelProto`. Tensors of an external data file are read beside it.
+    max_nodes: of a graph after its functions are replaced by their nodes.
+    max_elements: of all results of a run together; None: 2^24, and 4096 for each element of the weights and
+        inputs. More is an error: a file of a kilobyte could ask for terabytes.
 
     The module is in evaluation mode, and can be trained: after `train()`, dropout is active, and batch norm
     uses the statistics of the batch and updates its running ones. It takes the graph's inputs in their order
@@ -32,7 +38,7 @@ def load(path: str | os.PathLike[str] | Any) -> OnnxModule:
         ImportError: the package onnx is missing (`pip install 'ranvier[onnx]'`).
         FileNotFoundError: no such file.
         ValueError: not a valid ONNX model, a version of the operator set that is not supported, or operators
-            that are not supported, all named at once.
+            that are not supported, all named at once; more nodes than `max_nodes`.
 
     >>> import numpy as np, ranvier as rv
     >>> _ = rv.onnx.export(rv.nn.Linear(3, 2), np.ones((1, 3), np.float32), "linear.onnx")
@@ -58,8 +64,13 @@ def load(path: str | os.PathLike[str] | Any) -> OnnxModule:
             f"{OPSETS[-1]}"
         )
     buffers = _buffers(model)
+    if model.functions and (count := inlined_nodes(model)) > max_nodes:
+        raise ValueError(
+            f"[onnx.load] got functions that stand for {count} nodes; expected {max_nodes} at most "
+            "(max_nodes)"
+        )
     graph = graph_of(onnx, _inlined(onnx, model, versions[""]), versions)
-    return OnnxModule(graph, buffers).eval()
+    return OnnxModule(graph, buffers, max_elements).eval()
 
 
 def _named(onnx: Any, path: Any) -> str:
