@@ -121,15 +121,29 @@ def test_columns_are_known_by_their_names(files, tmp_path, capsys):
             "the table lacks 'b'; it has, and the model does not take, 'c': expected the columns a, b",
         ),
         ("a\n1\n2\n3\n", "the table lacks 'b'"),
-        (
-            "a,b,y\n1,2,3\n3,4,5\n",
-            "the table has, and the model does not take, 'y': expected the columns a, b; --label",
-        ),
         ("a,b,a\n1,2,3\n3,4,5\n", "the table has twice 'a'"),
     ):
         code, printed, error = output("predict", "wrong.csv", text)
         assert (code, printed) == (1, "")
         assert message in error
+
+
+def test_columns_that_the_model_does_not_take_are_left_out(files, tmp_path, capsys):
+    """Also words; of `evaluate`, the labels are in the column of the training, or in the only other one."""
+    model, path = str(files / "values.safetensors"), tmp_path / "more.csv"
+    path.write_text("a,b\n0.5,-2\n1,3\n")
+    assert cli.main(["predict", model, str(path)]) == 0
+    expected = capsys.readouterr().out
+    path.write_text("a,y,b,c\n0.5,1.5,-2,red\n1,2,3,blue\n")
+    assert cli.main(["predict", model, str(path)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == expected
+    assert captured.err == "ranvier: columns that the model does not take are left out: 'y', 'c'\n"
+    assert cli.main(["evaluate", model, str(path), "--label", "y"]) == 0
+    assert capsys.readouterr().err == "ranvier: columns that the model does not take are left out: 'c'\n"
+    path.write_text("y,a,b\n1.5,0.5,-2\n2,1,3\n")
+    assert cli.main(["evaluate", model, str(path)]) == 0
+    assert "the labels are in column 'y' (values)" in capsys.readouterr().out
 
 
 def archive_of(path, **more):

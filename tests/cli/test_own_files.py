@@ -214,6 +214,6 @@ def test_values_where_classes_are_expected(folder, tmp_path, capsys):
     code, _, error = run("train", table, "--class-weight", "balanced", capsys=capsys)
     assert (code, error) == (1, "ranvier: error: --class-weight is for classes, and the labels are values\n")
     assert run("train", table, "--epochs", 1, "--out", out, capsys=capsys)[0] == 0
-    (tmp_path / "named.csv").write_text("a,b,y\n1,2,x\n3,4,z\n")
+    (tmp_path / "named.csv").write_text("rooms,age,y\n1,2,x\n3,4,z\n")
     code, _, error = run("evaluate", out, tmp_path / "named.csv", capsys=capsys)
     assert (code, "the model gives values, and the data has other labels" in error) == (1, True)

@@ -43,7 +43,8 @@ def test_class_indices_of_many_categories():
     config = json.loads(json.dumps({"transform": "TableEncoder", **encoder.config()}))
     np.testing.assert_array_equal(transforms.from_config(config).transform(x), expected)
     refused(ValueError, "column 0 that is no category; expected 0 to 3", encoder.transform, [[4, 1, 0]])
-    refused(ValueError, "column 2 that is no category", encoder.transform, [[0, 1, -1]])
+    refused(ValueError, "column 2 that is no category", encoder.transform, [[0, 1, -2]])
+    assert encoder.transform([[0, 1, -1]])[0, 1:3].tolist() == [0, 0]  # a category that fit did not have
     complete = TableEncoder([("a", "b", "c", "d")], one_hot=3).fit([[0], [0], [1]])
     assert complete.transform([[0], [-1]]).tolist() == [[1], [0]]
     refused(ValueError, "got a missing value in row 0", complete.transform, [[np.nan]])

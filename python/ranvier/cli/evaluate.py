@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from ranvier.cli.arguments import Mistake, add_command, add_flags, path_name, require_writable, seed
 from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
-from ranvier.cli.problems import add_data, open_problem, read_samples, test_arrays
+from ranvier.cli.problems import add_data, open_problem, read_samples, say_label, test_arrays, test_part
 from ranvier.cli.results import results
 from ranvier.cli.saving import write_json
-from ranvier.cli.tables import encoder_of, of_model
+from ranvier.cli.tables import is_table, label_of, of_model
 from ranvier.cli.useful import NAMED, require_apart, require_data_flags
 
 OTHER_LABELS = "the model gives values, and the data has other labels; see --task regression"
@@ -24,7 +25,7 @@ def add(commands: Any) -> None:
         "evaluate",
         "measure a model on labelled data, class by class",
         "Measures a model on labelled data: for digits, mnist ... on the test part, for a file or folder on "
-        "all samples.",
+        "all samples. For the file of the training, the score of its test part is added.",
         [
             "ranvier evaluate runs/digits-cnn/digits.safetensors digits --report digits.html",
             "ranvier evaluate iris.safetensors flowers.csv --label species --json figures.json",
@@ -56,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = None if p is None else names_of(model, p.shape[1])
     y = _values(samples, output) if names is None else _numbers(samples, names)
     figures = _errors(y, output) if names is None else _scores(y, p, names)
+    _say_trained(arguments, rv.serialization.info(model), y, output if names is None else p, figures)
     print(results(y, output if names is None else p, names))
     if arguments.report is not None:
         try:
@@ -65,6 +67,25 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         write_json(arguments.json, figures)
     return 0
+
+
+def _say_trained(arguments: argparse.Namespace, about: Any, y: Any, predicted: Any, figures: Any) -> None:
+    """Print that the samples trained the model, with the score of the others."""
+    import ranvier.metrics as metrics
+
+    classes = "accuracy" in figures
+    places = None if arguments.data in NAMED else test_part(about.training_data, arguments.data, y, classes)
+    if places is None:
+        return
+    train, valid, _ = about.training_data["samples"]
+    text = f"{train} of these samples trained the model and {valid} validated it"
+    if len(places):
+        score: Any = metrics.accuracy_score if classes else metrics.r2_score
+        found = predicted[places].argmax(1) if classes else predicted[places]
+        name, value = "accuracy" if classes else "r2", float(score(y[places], found))
+        figures |= {"test_samples": len(places), f"test_{name}": value}
+        text += f"; {name} {value:.4f} of the {len(places)} others"
+    print(f"ranvier: {text}", file=sys.stderr, flush=True)
 
 
 def _scores(y: Any, p: Any, names: list[str]) -> dict[str, Any]:
@@ -114,6 +135,7 @@ def _report(
 
 def _samples(arguments: argparse.Namespace, model: Any) -> Any:
     """Labelled samples, without preprocessing, as the model file's transforms expect them."""
+    import ranvier as rv
     from ranvier.data import Samples
 
     require_data_flags(arguments)
@@ -121,8 +143,14 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
         raise Mistake(f"--seed is for digits and iris, which are split, not for {arguments.data}")
     if arguments.data not in NAMED:
         try:
-            options = of_model(arguments, arguments.data, encoder_of(model))
+            about = rv.serialization.info(model)
+            guessed = arguments.label is None and is_table(arguments.data)
+            if guessed:
+                arguments.label = label_of(arguments, arguments.data, about)
+            options = of_model(arguments, arguments.data, about, arguments.label)
             samples = read_samples(arguments, options=options)
+            if guessed:
+                say_label(samples)
             arrays = test_arrays(arguments, samples)
             if arrays is None:
                 return samples

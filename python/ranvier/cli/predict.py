@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ranvier.cli.arguments import Mistake, add_command, add_flags, path_name, positive_int, require_writable
-from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities, require_names
+from ranvier.cli.models import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.saving import write_json
-from ranvier.cli.tables import READING, encoder_of, is_table, load, of_model, reading, require_table_flags
+from ranvier.cli.tables import READING, load, of_model, require_table_flags
 from ranvier.cli.useful import require_apart
 
 
@@ -81,12 +81,8 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
         if arguments.invert:
             raise Mistake(f"--invert is for an image, not for {path.name}")
         require_table_flags(arguments, arguments.file)
-        encoder = encoder_of(model)
-        try:
-            return load(path, arguments.label, **of_model(arguments, arguments.file, encoder))
-        except ValueError:
-            _require_header(arguments, rv.serialization.info(model).feature_names, encoder)
-            raise
+        options = of_model(arguments, arguments.file, rv.serialization.info(model), arguments.label)
+        return load(path, arguments.label, **options)
     require_table_flags(arguments, arguments.file)
     if arguments.label is not None:
         raise Mistake(f"--label is for a .csv or .npz file, not for {path.name}")
@@ -121,21 +117,6 @@ def _hint(arguments: argparse.Namespace, model: Any, x: Any) -> None:
     if len(x) and float(np.median(edge)) > 0.5:
         hint = "the edges are light, and the digits of digits and mnist are light on black: see --invert"
         print(f"ranvier: {hint}", file=sys.stderr, flush=True)
-
-
-def _require_header(arguments: argparse.Namespace, expected: list[str] | None, encoder: Any) -> None:
-    """Raise Mistake for a table with other columns than the model's: the cause of errors in its cells."""
-    from ranvier.data.datasets.text_table import read_table
-
-    if expected is None or not is_table(arguments.file):
-        return
-    label = arguments.label or ""
-    left_out = [label, *(encoder.without if encoder else ())]
-    names = read_table(Path(arguments.file), **reading(arguments)).names
-    if names is not None:
-        if label not in names and label.lstrip("-").isdigit():
-            names = [name for i, name in enumerate(names) if i != int(label) % len(names)]
-        require_names(expected, [name for name in names if name not in left_out])
 
 
 def _places(samples: Any) -> list[Any]:

@@ -89,6 +89,28 @@ def open_problem(arguments: argparse.Namespace, seed: int) -> Problem:
         raise Mistake(error) from None
 
 
+def sum_of(path: Path) -> str:
+    """The SHA-256 sum of a file."""
+    import hashlib
+
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_part(trained: dict[str, Any] | None, path: str, y: Any, classes: bool) -> Any:
+    """Where the samples of the test part are in the file of the training; None for another file.
+
+    An empty list: the file is the same, and they are not known.
+    """
+    import numpy as np
+
+    if not trained or not Path(path).is_file() or sum_of(Path(path)) != trained.get("sha256"):
+        return None
+    if sum(trained["samples"]) != len(y):
+        return []
+    parts = _parts(np.arange(len(y)), y if classes else y.reshape(len(y), -1), trained["seed"], classes)
+    return parts[2][0]
+
+
 def _named(arguments: argparse.Namespace, seed: int) -> Problem:
     from ranvier.data import MinMaxScaler, datasets
 
@@ -137,6 +159,8 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
         raise Mistake(
             f"all samples of '{arguments.data}' are of class {names[0]!r}; expected two classes or more"
         )
+    if arguments.label is None:
+        say_label(samples)
     _require_columns(arguments, samples)
     _require_classes(arguments, names, y)
     test = _test_part(arguments, samples, names)
@@ -147,6 +171,13 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
         return replace(table, target=samples.target)
     preprocessing = [MinMaxScaler(0, samples.scale)] if samples.scale != 1 else []
     return Problem(name, *parts, names, preprocessing)
+
+
+def say_label(samples: Any) -> None:
+    """Print the column of labels of a table, which may have been chosen by its place."""
+    if samples.target is not None:
+        kind = "values" if samples.class_names is None else f"{len(samples.class_names)} classes"
+        print(f"the labels are in column '{samples.target}' ({kind})", flush=True)
 
 
 def _require_columns(arguments: argparse.Namespace, samples: Any) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ranvier.cli.arguments import Mistake, names
+from ranvier.cli.models import require_names
 
 MISSING = ("error", "drop", "mean", "median")
 READING: dict[str, tuple[Any, str | None, str]] = {
@@ -72,19 +73,21 @@ def to_train(arguments: argparse.Namespace) -> dict[str, Any]:
     return options | {"categories": given["categorical"] or True, "without": given["without"] or ()}
 
 
-def encoder_of(model: Any) -> Any:
-    """The TableEncoder of a model file; None if it has none."""
+def encoder_of(about: Any) -> Any:
+    """The TableEncoder of a model file, by its information; None if it has none."""
     import ranvier as rv
 
-    steps = rv.serialization.info(model).preprocessing
+    steps = about.preprocessing
     first = rv.data.transforms.from_config(steps[0]) if steps else None
     return first if isinstance(first, rv.data.TableEncoder) else None
 
 
-def of_model(arguments: argparse.Namespace, path: str, encoder: Any) -> dict[str, Any]:
-    """The arguments of `rv.data.load` for a table as the model was trained on."""
-    from ranvier.data.datasets.text_table import read_table
+def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | None) -> dict[str, Any]:
+    """The arguments of `rv.data.load` for a table as the model was trained on.
 
+    Columns that the model does not take are left out, with a warning. label: "auto", or None for none.
+    """
+    encoder = encoder_of(about)
     if not is_table(path):
         if encoder is not None and any(known is not None for known in encoder.categories):
             raise Mistake(
@@ -93,17 +96,60 @@ def of_model(arguments: argparse.Namespace, path: str, encoder: Any) -> dict[str
             )
         return {}
     options = reading(arguments)
+    options["without"] = _left_out(arguments, path, about.feature_names, encoder, label)
     if encoder is None:
         return options
     known = zip(encoder.names or map(str, range(len(encoder.categories))), encoder.categories, strict=True)
     missing = "error" if encoder.missing is None else "drop" if encoder.missing == "drop" else "keep"
     options |= {"missing": missing, "categories": dict(known)}
-    columns = encoder.names or list(map(str, range(len(encoder.categories))))
-    options["unknown"] = [name for i, name in enumerate(columns) if encoder.is_embedded(i)]
-    if encoder.without:
-        present = read_table(Path(path), **reading(arguments)).names or []
-        options["without"] = [name for name in encoder.without if name in present]
+    options["unknown"] = encoder.names or list(map(str, range(len(encoder.categories))))
     return options
+
+
+def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
+    """The column of labels: that of the training, or the only one that is no feature; else "auto"."""
+    columns = _columns(arguments, path)
+    trained = (about.training_data or {}).get("label")
+    if trained in columns:
+        return str(trained)
+    encoder = encoder_of(about)
+    known = {*(about.feature_names or columns), *(encoder.without if encoder else ())}
+    others = [name for name in columns if name not in known]
+    return others[0] if len(others) == 1 else "auto"
+
+
+def _columns(arguments: argparse.Namespace, path: str) -> list[str]:
+    from ranvier.data.datasets.text_table import read_table
+
+    return read_table(Path(path), **reading(arguments)).names or [] if is_table(path) else []
+
+
+def _left_out(
+    arguments: argparse.Namespace, path: str, features: list[str] | None, encoder: Any, label: str | None
+) -> list[str]:
+    """The columns that are neither features nor the label; prints those that training did not leave out.
+
+    Raises Mistake: a column of the model is missing.
+    """
+    columns = _columns(arguments, path)
+    if label not in columns and label is not None and label.lstrip("-").isdigit() and columns:
+        label = columns[int(label) % len(columns)]
+    dropped = [name for name in columns if encoder is not None and name in encoder.without and name != label]
+    if features is None or not columns:
+        return dropped
+    more = [name for name in columns if name not in {*features, *dropped, label}]
+    if any(columns.count(name) - (name == label) != 1 for name in features):
+        require_names(features, [name for name in columns if name not in {*dropped, label}])
+    if label == "auto":  # the label is one of them, and the reader finds it
+        return dropped
+    if more:
+        shown = ", ".join(map(repr, more))
+        print(
+            f"ranvier: columns that the model does not take are left out: {shown}",
+            file=sys.stderr,
+            flush=True,
+        )
+    return list(dict.fromkeys(dropped + more))
 
 
 def load(path: str | Path, label: Any, say: bool = True, **how: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ranvier.cli.arguments import Interrupted, Mistake
 from ranvier.cli.networks import initialize, make_optimizer, network, rescale
-from ranvier.cli.problems import Problem, standardized
+from ranvier.cli.problems import Problem, standardized, sum_of
 from ranvier.cli.results import results
 from ranvier.cli.saving import how_to_resume, keeper, save_somewhere, write_json
 
@@ -142,6 +142,7 @@ class Training:
         problem = self.problem
         about: dict[str, Any] = {"input_shape": problem.input_shape, "class_names": problem.class_names}
         about |= {"preprocessing": problem.preprocessing, "feature_names": problem.feature_names}
+        about["training_data"] = _trained_on(self.arguments, problem)
         rv.save(self.trainer.model, path, link=None if problem.values else "softmax", **about)
 
     def finish(self, start: float, picture_path: Path | None) -> None:
@@ -197,6 +198,16 @@ class Training:
             target=problem.target or "",
             title=f"{problem.name}: {Path(self.settings['model']).stem}",
         )
+
+
+def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any] | None:
+    """What tells `ranvier evaluate` that it measures on the file of the training."""
+    file = Path(arguments.data)
+    if not file.is_file():
+        return None
+    sizes = [len(part[0]) for part in (problem.train, problem.valid, problem.test)]
+    found = {"sha256": sum_of(file), "seed": arguments.seed, "samples": sizes}
+    return {**found, "label": problem.target}
 
 
 def _kept_weights(stopping: Any) -> str:

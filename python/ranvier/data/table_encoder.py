@@ -22,8 +22,8 @@ class TableEncoder:
     Columns of numbers keep their place; NaN becomes the mean or median of the column in `fit`. A column of
     categories becomes one column for each category: 1 for the row's category, else 0. For NaN, all of them
     are 0. Columns of more than `one_hot` categories become class indices, in the last columns, for
-    `nn.CategoryEmbedding`: 0 for NaN, for -1 (a category that is unknown) and for categories that occur less
-    than twice in `fit`; 1, 2 ... for the others.
+    `nn.CategoryEmbedding`: 0 for NaN, for -1 and for categories that occur less than twice in `fit`; 1, 2 ...
+    for the others. -1 is a category that `fit` did not have; then all one-hot columns are 0.
 
     Args:
         categories: for each column its categories, or None for a column of numbers.
@@ -113,7 +113,7 @@ class TableEncoder:
                 parts.append(np.where(empty, self.fill[column], cells)[:, None])
                 continue
             indices, codes = self.indices[column], np.arange(len(known))
-            unknown = empty if indices is None else empty | (cells == -1)
+            unknown = empty | (cells == -1)
             if not (unknown | np.isin(cells, codes)).all():
                 raise ValueError(
                     f"[TableEncoder.transform] got a number in {self._column(column)} that is no category; "

@@ -39,6 +39,7 @@ class Info:
             without probabilities.
         version: of the library that wrote the file.
         feature_names: of the columns of a sample, in order.
+        training_data: of a model of `ranvier train`: its file's sum, seed, parts and label.
     """
 
     input_shape: tuple[int, ...] | None = None
@@ -47,6 +48,7 @@ class Info:
     link: str | None = None
     version: str = __version__
     feature_names: list[str] | None = None
+    training_data: dict[str, Any] | None = None
 
 
 def save(
@@ -58,6 +60,7 @@ def save(
     preprocessing: Sequence[Any] | None = None,
     link: str | None = None,
     feature_names: Sequence[str] | None = None,
+    training_data: dict[str, Any] | None = None,
     pickle_module: Any = None,
     pickle_protocol: int | None = None,
     _use_new_zipfile_serialization: bool = True,
@@ -77,6 +80,7 @@ def save(
         preprocessing: the transforms (`rv.data.Standardize` ...) of the samples.
         link: the function from outputs to probabilities: "softmax", "sigmoid" or "identity".
         feature_names: of the columns of a sample; `ranvier predict` orders the columns of a table by them.
+        training_data: what the model was trained on, as plain values; `ranvier evaluate` reads it.
 
     Raises TypeError: `obj` is or holds something that cannot be saved.
 
@@ -100,13 +104,14 @@ def save(
             "preprocessing": _or(preprocessing, known.preprocessing, lambda steps: [_step(s) for s in steps]),
             "link": _or(link, known.link, _link),
             "feature_names": _or(feature_names, known.feature_names, lambda names: [str(n) for n in names]),
+            "training_data": _or(training_data, known.training_data, dict),
         }
     else:
-        about = (input_shape, class_names, preprocessing, link, feature_names)
+        about = (input_shape, class_names, preprocessing, link, feature_names, training_data)
         if any(given is not None for given in about):
             raise TypeError(
-                "[save] got input_shape, class_names, preprocessing, link or feature_names with a "
-                f"{type(obj).__name__}; expected a Module"
+                "[save] got input_shape, class_names, preprocessing, link, feature_names or training_data "
+                f"with a {type(obj).__name__}; expected a Module"
             )
         arrays = {}
         document = {"content": "dict", "dict": tree.encode(obj, arrays)}
@@ -313,4 +318,5 @@ def _info(document: dict[str, Any]) -> Info:
         link=link if link in LINKS else None,
         version=str(document.get("library", "")),
         feature_names=listed("feature_names"),
+        training_data=trained if isinstance(trained := document.get("training_data"), dict) else None,
     )
