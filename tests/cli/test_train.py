@@ -9,6 +9,7 @@ import subprocess
 import sys
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import cli
@@ -300,3 +301,23 @@ def test_help_imports_neither_numpy_random_nor_extras():
     )
     assert result.returncode == 0, result.stderr
     assert "--batch-size" in result.stdout
+
+
+def test_overfitting_is_said_with_the_best_epoch(tmp_path, capsys):
+    """Noise that a network learns by heart."""
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{','.join(f'{v:.3f}' for v in rng.normal(size=20))},{rng.choice(['a', 'b'])}" for _ in range(60)
+    ]
+    (tmp_path / "noise.csv").write_text("\n".join([",".join([*(f"x{i}" for i in range(20)), "y"]), *rows]))
+    how = ["train", str(tmp_path / "noise.csv"), "--epochs", "60", "--out", str(tmp_path / "m.safetensors")]
+    assert cli.main([*how, "--json", str(tmp_path / "run.json")]) == 0
+    printed = capsys.readouterr().out
+    losses = json.loads((tmp_path / "run.json").read_text())["history"]["val_loss"]
+    best = losses.index(min(losses)) + 1
+    assert "overfitting: validation loss rose from" in printed
+    assert (
+        f"; the best epoch is {best}: --early-stopping 10 keeps its weights, --epochs {best} stops" in printed
+    )
+    assert cli.main([*how, "--early-stopping", "10"]) == 0
+    assert "overfitting" not in capsys.readouterr().out

@@ -118,3 +118,15 @@ def test_any_history_has_a_verdict(rng):
         assert found.verdict in ("underfitting", "good", "overfitting", "diverged", "unknown")
         assert found.reasons
         assert all(reason in str(found) for reason in found.reasons)
+
+
+def test_a_gap_that_is_large_outweighs_a_training_loss_that_fell_little():
+    curves = {"loss": [1.45, 1.2, 1.0, 0.9, 0.876], "val_loss": [1.4, 1.32, 1.3, 1.31, 1.304]}
+    fit = judge_fit(curves)
+    assert fit.verdict == "overfitting"
+    assert "validation loss 1.3 is above training loss 0.876" in fit.reasons[0]
+    curves = {
+        "loss": [1.45, 1.42, 1.4, 1.39],
+        "val_loss": [2.0, 2.0, 2.0, 2.0],
+    }  # other data, nothing learned
+    assert judge_fit(curves).verdict == "underfitting"

@@ -175,6 +175,7 @@ class Training:
                 "picture": None if picture_path is None else str(picture_path),
             }
             write_json(arguments.json, document)
+        print(_overfitting(history, problem, arguments.early_stopping), end="")
         saved = (self.model_path, picture_path, arguments.report, arguments.json)
         print(f"saved {', '.join(str(path) for path in saved if path)}")
 
@@ -208,6 +209,23 @@ def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, An
     sizes = [len(part[0]) for part in (problem.train, problem.valid, problem.test)]
     found = {"sha256": sum_of(file), "seed": arguments.seed, "samples": sizes}
     return {**found, "label": problem.target}
+
+
+def _overfitting(history: Any, problem: Problem, early_stopping: int | None) -> str:
+    """The text about a model that overfits, with its best epoch; empty for others."""
+    from ranvier.explore import judge_fit
+
+    judged = judge_fit(history)
+    if judged.verdict != "overfitting" or early_stopping is not None:
+        return ""
+    losses = history["val_loss"]
+    best = min(range(len(losses)), key=losses.__getitem__) + 1
+    text = f"overfitting: {judged.reasons[0]}"
+    if best < len(losses):
+        text += (
+            f"; the best epoch is {best}: --early-stopping 10 keeps its weights, --epochs {best} stops there"
+        )
+    return f"{text}\n"
 
 
 def _kept_weights(stopping: Any) -> str:

@@ -21,6 +21,7 @@ NOISE = 2.0  # ... and by two standard deviations of its changes from epoch to e
 GAP = (
     0.25  # the gap is too large if validation loss is above training loss by a quarter of the first loss ...
 )
+LEARNED = 0.2  # of the first loss: a network that learned less is not overfitting, whatever the gap
 SCORE_GAP = 0.1  # ... or the score ten points below
 FALLING = 0.05  # training loss still falls if the last third of the epochs made a twentieth of the gain
 SCORES = ("accuracy", "binary_accuracy", "f1_macro", "f1_weighted", "f1", "roc_auc", "r2")
@@ -65,10 +66,11 @@ def judge_fit(history: Mapping[str, Sequence[float]], *, baseline: float | None 
 
     The first of these that holds: the last training loss is not finite or above the first (diverged);
     validation loss has risen from its best epoch by more than `RISE` of the baseline and more than its noise,
-    while training loss fell (overfitting); training loss fell by less than `FALL` of the baseline
-    (underfitting); validation loss is above training loss by `GAP` of the baseline, or the score below by
-    `SCORE_GAP` (overfitting); else good. Final values are medians over the last fifth of the epochs, so that
-    they do not depend on one noisy epoch. Epochs with NaN are ignored.
+    while training loss fell (overfitting); training loss fell by `LEARNED` of the baseline or more, and
+    validation loss is above it by `GAP` of the baseline, or the score below by `SCORE_GAP` (overfitting);
+    training loss fell by less than `FALL` of the baseline (underfitting); else good. Final values are medians
+    over the last fifth of the epochs, so that they do not depend on one noisy epoch. Epochs with NaN are
+    ignored.
 
     Args:
         history: the result of `Trainer.fit`, or a mapping with "loss", "val_loss" if there was validation,
@@ -113,7 +115,8 @@ penalties, or take a smaller network
         if name is not None and np.isfinite(values).any():
             figures[name] = level(values[np.isfinite(values)])
     figures["falling"] = _still_falling(train, figures["gain"])
-    for rule in (_rising, _little_learned, _gap):
+    learned = figures["gain"] >= LEARNED * figures["start"]
+    for rule in (_rising, _gap, _little_learned) if learned else (_rising, _little_learned, _gap):
         if (reason := rule(history, figures, score)) is not None:
             return Fit("underfitting" if rule is _little_learned else "overfitting", (reason,), figures)
     return _good(figures)
