@@ -13,6 +13,24 @@ def values_trainer(loss=None):
     return rv.Trainer(model, loss or nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1))
 
 
+def test_a_trainer_without_an_optimizer_predicts_and_evaluates():
+    given = values_trainer()
+    trainer = rv.Trainer(given.model, "mse")
+    y = X[:, :1]
+    assert np.array_equal(trainer.predict(X[:, :3]), given.predict(X[:, :3]))
+    assert trainer.evaluate(X[:, :3], y) == given.evaluate(X[:, :3], y)
+    refused(TypeError, "[Trainer.fit] got no optimizer", trainer.fit, X[:, :3], y, epochs=1)
+    refused(TypeError, "[Trainer.save] got no optimizer", trainer.save, "trainer.safetensors")
+    assert "no optimizer" in repr(trainer)
+
+
+def test_probabilities_are_wanted_by_bce():
+    model = nn.Sequential(nn.Linear(3, 1), nn.LeakyReLU())
+    x, y = X[:, :3], (X[:, :1] > 0).astype(np.float32)
+    said = "BCELoss takes probabilities, and the model gives other numbers: end it with nn.Sigmoid()"
+    refused(ValueError, said, rv.Trainer(model, "bce", "sgd").fit, x, y[:, 0], epochs=1)
+
+
 class Frame:
     """A table with named columns, as pandas has it."""
 

@@ -35,9 +35,10 @@ def text(trainer: Training) -> str:
     metrics = f", metrics={list(trainer.metrics)}" if trainer.metrics else ""
     last = "".join(f", {name} {value:.4g}" for name, value in trainer.history.last().items())
     epochs = f"{trainer.epoch} epoch{'s' * (trainer.epoch != 1)}{last}" if trainer.epoch else "not trained"
+    optimizer = "no optimizer" if trainer.optimizer is None else f"{name_of(trainer.optimizer)}({rate})"
     return (
         f"<Trainer of {name_of(trainer.model)} ({parameters:,} parameters), {name_of(trainer.loss)}, "
-        f"{name_of(trainer.optimizer)}({rate}){metrics}: {epochs}>"
+        f"{optimizer}{metrics}: {epochs}>"
     )
 
 

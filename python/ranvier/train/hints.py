@@ -18,13 +18,13 @@ def raise_with_hint(
     error: Exception, model: Any, link: str | None, x: Array, y: Array | None = None
 ) -> NoReturn:
     """Raise the error of a batch, with its remedy where there is one; it keeps its type."""
-    remedy = _remedy(model, link, x, y) if type(error) in (TypeError, ValueError) else ""
+    remedy = _remedy(str(error), model, link, x, y) if type(error) in (TypeError, ValueError) else ""
     if not remedy:
         raise error
     raise type(error)(f"{error}; {remedy}") from error
 
 
-def _remedy(model: Any, link: str | None, x: Array, y: Array | None) -> str:
+def _remedy(text: str, model: Any, link: str | None, x: Array, y: Array | None) -> str:
     if x.ndim == 1 and y is not None:
         if y.ndim > 1:
             return f"x has shape {x.shape} and y {y.shape}: x comes before y"
@@ -39,6 +39,11 @@ def _remedy(model: Any, link: str | None, x: Array, y: Array | None) -> str:
         if y.dtype.kind in "iu" and y.ndim == 2 and (np.sort(y, axis=1)[:, :-1] == 0).all():
             return "of one-hot rows pass y.argmax(1), or floats as probabilities"
         return _outside(model, x, y) if y.dtype.kind in "iu" else ""
+    if link == "identity" and "[bce] got x with" in text:
+        return (
+            "BCELoss takes probabilities, and the model gives other numbers: end it with nn.Sigmoid(), or "
+            "take 'bce_with_logits'"
+        )
     try:
         shape = output_shape(model, x)
     except Exception:  # the model itself raises: the targets are not the cause

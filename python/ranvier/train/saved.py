@@ -42,6 +42,10 @@ class Saved:
 def write_trainer(path: PathLike, trainer: Training, form: Form) -> None:
     """Write a Trainer, whole or not at all."""
     model, loss = trainer.model, trainer.loss
+    if trainer.optimizer is None:
+        raise TypeError(
+            "[Trainer.save] got no optimizer; expected one in Trainer(...), or rv.save(model, path)"
+        )
     classes = None if form.classes is None else form.classes.tolist()
     state = {
         "trainer": 1,

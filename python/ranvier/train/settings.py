@@ -101,6 +101,8 @@ def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> 
     """An optimizer by its name, over the parameters of model and loss."""
     _refuse_torch("model", model)
     _refuse_torch("optimizer", optimizer)
+    if optimizer is None:  # of a Trainer that evaluates and predicts
+        return None
     if isinstance(optimizer, str):
         kinds = {n: kind for n, kind in vars(optim).items() if isinstance(kind, type) and n != "Optimizer"}
         kind = _by_name("optimizer", optimizer, kinds, {})
@@ -231,6 +233,8 @@ def processes() -> Any:
 
 def require_parameters(trainer: Training) -> None:
     """Refuse an optimizer that updates nothing that the run computes with."""
+    if trainer.optimizer is None:
+        raise TypeError("[Trainer.fit] got no optimizer; expected one, or its name, in Trainer(...)")
     losses = trainer.loss.parameters() if isinstance(trainer.loss, nn.Module) else ()
     known = {id(p) for p in (*trainer.model.parameters(), *losses)}
     updated = parameters_of(trainer.optimizer)
