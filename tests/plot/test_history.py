@@ -1,6 +1,7 @@
 """The curves of a run: what is drawn, which epoch is marked as the best, and where the picture is saved."""
 
 import math
+import os
 import subprocess
 import sys
 
@@ -83,6 +84,24 @@ def test_pyplot_shows_the_picture_where_the_program_uses_it_and_none_is_saved(tm
 
 
 @pytest.mark.slow
+def test_pyplot_that_is_imported_later_saves_the_last_picture(tmp_path):
+    code = f"""if True:
+        import ranvier as rv
+        for end in (2, 1):
+            last = rv.plot.history({{'loss': [3, end], 'accuracy': [0.1, 0.2]}})
+        import matplotlib.pyplot as plt
+        plt.savefig({str(tmp_path / "a.png")!r})
+        assert plt.gcf() is last[0].figure
+        assert len(plt.get_fignums()) == 1
+        assert plt.figure() is not plt.figure(1)
+        plt.close("all")
+        assert plt.get_fignums() == []"""
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "MPLBACKEND": "agg"})
+    from matplotlib import image
+
+    assert (image.imread(tmp_path / "a.png")[..., :3] < 1).any()
+
+
 def test_no_pyplot_without_need():
     code = (
         "import sys, ranvier as rv; rv.plot.history({'loss': [1]}); print('matplotlib.pyplot' in sys.modules)"

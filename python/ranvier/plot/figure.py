@@ -32,8 +32,8 @@ def new_figure(
     """An empty figure of `size` inches.
 
     It is made with pyplot, so that `pyplot.show()` or a notebook shows it, only if the program uses pyplot
-    and
-    the picture is not saved: pyplot selects a window system, and keeps figures until they are closed.
+    and the picture is not saved: pyplot selects a window system, and keeps figures until they are closed. A
+    program that imports pyplot later finds the last figure there, for `pyplot.savefig`.
     """
     require_matplotlib(name)
     if path is None and not {"matplotlib.pyplot", "ipykernel"}.isdisjoint(sys.modules):
@@ -42,7 +42,19 @@ def new_figure(
         return pyplot.figure(figsize=size, layout=layout)
     from matplotlib import figure
 
-    return figure.Figure(figsize=size, layout=layout)
+    made = figure.Figure(figsize=size, layout=layout)
+    if path is None:
+        _make_current(made)
+    return made
+
+
+def _make_current(made: Figure) -> None:
+    """The figure that pyplot takes for its current one, in place of the last one made so."""
+    from matplotlib._pylab_helpers import Gcf
+    from matplotlib.backend_bases import FigureManagerBase
+
+    Gcf.figs.pop(1, None)
+    Gcf._set_new_active_manager(FigureManagerBase(made.canvas, 1))
 
 
 def one_axes(name: str, ax: Axes | None, path: Path | None, size: tuple[float, float] = PANEL) -> Axes:
