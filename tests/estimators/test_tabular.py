@@ -7,9 +7,10 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import ranvier as rv
 from ranvier.autograd.gradcheck import gradcheck
-from ranvier.sklearn import TabularClassifier, TabularRegressor
+from ranvier.sklearn import MLPRegressor, NeuralNetRegressor, TabularClassifier, TabularRegressor
 from ranvier.sklearn.columns import Columns
 from ranvier.sklearn.tabular_network import ParametricActivation, PeriodicEmbedding, TabularNetwork
+from sklearn.base import clone
 from sklearn.preprocessing import RobustScaler
 
 FAST = {"max_iter": 20, "n_members": 2, "random_state": 0}
@@ -181,11 +182,22 @@ def test_strings_that_are_not_marked():
         TabularClassifier().fit(np.array([["a"], ["b"]], object), [0, 1])
 
 
+def test_one_hidden_layer_by_its_size():
+    model = TabularClassifier(hidden_layer_sizes=7, max_iter=1).fit([[1.0], [2.0]], [0, 1])
+    assert 7 in {n for p in model.module_.parameters() for n in p.shape}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"n_members": 0}, "n_members 0"),
         ({"dropout": -1}, "dropout -1"),
+        (
+            {"hidden_layer_sizes": ()},
+            r"hidden_layer_sizes \(\); expected whole numbers of at least 1, one or more",
+        ),
+        ({"hidden_layer_sizes": [0]}, r"hidden_layer_sizes \[0\]"),
+        ({"hidden_layer_sizes": "100"}, "hidden_layer_sizes '100'"),
         ({"learning_rate": 0}, "learning_rate 0"),
         ({"categorical_features": ["city"]}, "category column 'city'"),
         ({"categorical_features": [4]}, "category column 4 for X of 1 columns"),
@@ -199,11 +211,22 @@ def test_wrong_settings(settings, message):
 
 
 @pytest.mark.parametrize("offset", [0.0, 1.7e9, 1e10])
-def test_targets_far_from_0_keep_their_digits(offset):
-    """As float32 seconds since 1970 were rounded to 128."""
+@pytest.mark.parametrize(
+    "model",
+    [
+        TabularRegressor(max_iter=20, random_state=0),
+        MLPRegressor(max_iter=20, random_state=0, learning_rate_init=0.01),
+        NeuralNetRegressor(rv.mlp([3, 16, 1]), optimizer="adam", lr=0.02, max_epochs=20, random_state=0),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_targets_of_float64_keep_their_digits(model, offset):
+    """Seconds since 1970 have more digits than float32."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(200, 3))
-    y = 3 * x[:, 0] + rng.normal(size=200) * 0.3
-    model = TabularRegressor(random_state=0).fit(x, y + offset)
-    assert model.predict(x).dtype == np.float64
-    assert model.score(x, y + offset) > 0.95
+    x = rng.normal(size=(400, 3))
+    y = x @ [1.0, 2.0, 3.0]
+    found = clone(model).fit(x[:300], y[:300] + offset).predict(x[300:])
+    near = clone(model).fit(x[:300], y[:300]).predict(x[300:])
+    np.testing.assert_allclose(found - offset, near, rtol=0, atol=0.05)
+    assert offset == 0 or found.dtype == np.float64

@@ -12,15 +12,18 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+import ranvier.nn as nn
 from ranvier.autograd import random
 from ranvier.sklearn.batches import SparseBatches
 from ranvier.sklearn.labels import Labels
+from ranvier.sklearn.settings import HalfSquaredError
 from ranvier.train import Callback
 
 __all__ = ["NetworkClassifier", "NetworkEstimator", "NetworkRegressor", "set_parameters"]
 
 Array = npt.NDArray[Any]
 PREDICT_BATCH = 1024
+_DIFFERENCES = (nn.MSELoss, nn.L1Loss, nn.HuberLoss, nn.SmoothL1Loss, HalfSquaredError)
 
 
 def set_parameters(arguments: dict[str, Any]) -> None:
@@ -158,6 +161,21 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 class NetworkRegressor(RegressorMixin, NetworkEstimator):
     """A regressor."""
 
+    _offset: Any = 0.0
+
+    def _centred(self, y: Array, loss: Any, first: bool) -> Array:
+        """y, less its mean where float32 would lose its differences; `predict` adds it in float64.
+
+        Only for losses of the difference alone.
+        """
+        if first:
+            self._offset = 0.0
+            spread = y.std(axis=0, dtype=np.float64)
+            lost = (np.abs(y).max(axis=0) * 2.0**-24 > 1e-4 * spread) & (spread > 0)
+            if isinstance(loss, _DIFFERENCES) and y.dtype != np.float32 and lost.any():
+                self._offset = np.where(lost, y.mean(axis=0, dtype=np.float64), 0.0)
+        return y - self._offset
+
     def _require_numbers(self, y: Any) -> None:
         dtype = np.asarray(y).dtype
         if dtype.kind in "mM":
@@ -174,6 +192,8 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         """
         check_is_fitted(self)
         found = self._values(self._validated(X))
+        if np.any(self._offset):
+            found = found + self._offset
         return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
 
     def _values(self, x: Any) -> Array:

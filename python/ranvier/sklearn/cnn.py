@@ -16,7 +16,7 @@ from ranvier.nn.activation import named
 from ranvier.sklearn.base import set_parameters
 from ranvier.sklearn.mlp import MLPClassifier
 from ranvier.sklearn.perceptron import ACTIVATIONS
-from ranvier.sklearn.settings import whole
+from ranvier.sklearn.settings import hidden_sizes, whole
 
 __all__ = ["CNNClassifier"]
 
@@ -153,7 +153,7 @@ class CNNClassifier(MLPClassifier):
                 layers.append(nn.MaxPool2d(2))
                 rows, columns = rows // 2, columns // 2
         layers.append(nn.Flatten())
-        sizes = [channels[-1] * rows * columns, *self._hidden(), outputs]
+        sizes = [channels[-1] * rows * columns, *hidden_sizes(self), outputs]
         for i in range(len(sizes) - 1):
             layers.append(nn.Linear(sizes[i], sizes[i + 1], dtype=dtype))
             if i < len(sizes) - 2:

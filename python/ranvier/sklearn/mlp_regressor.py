@@ -113,7 +113,7 @@ class MLPRegressor(NetworkRegressor, Perceptron):
             reset=first,
         )
         loss = make_loss(self, _LOSSES)
-        target = self._target(y)
+        target = self._target(y, loss, first)
         weights = self._checked_weights(sample_weight, X)
         self._random_state = check_random_state(self.random_state)
         if first:
@@ -127,17 +127,19 @@ class MLPRegressor(NetworkRegressor, Perceptron):
         validation = None
         if validation_data is not None:
             xv, yv, wv = self._parts(validation_data)
-            yv = self._target(np.asarray(yv))
+            yv = self._target(np.asarray(yv), loss)
             validation = (self._validated(xv), yv, yv, wv)
         return self._fit_arrays(X, target, target, weights, validation, loss, incremental)
 
-    def _target(self, y: Array) -> Array:
+    def _target(self, y: Array, loss: Any, first: bool = False) -> Array:
         self._require_numbers(y)
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError("[MLPRegressor] got a y below 0; expected y >= 0 for the loss 'poisson'")
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        return y.reshape(len(y), -1).astype(self._dtype())
+        if self._dtype() == "float64":
+            return y.reshape(len(y), -1).astype(np.float64)
+        return self._centred(y.reshape(len(y), -1), loss, first).astype(np.float32)
 
     def _constant(self, target: Array, weights: Array | None) -> float:
         if self.loss != "poisson":

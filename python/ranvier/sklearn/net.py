@@ -372,12 +372,12 @@ class NeuralNetRegressor(NetworkRegressor, _NeuralNet):
             self.initialize(X.shape[1], y.shape[1] if y.ndim > 1 else 1)
         x = self._as_floats(X)
         weights = self._checked_weights(sample_weight, x)
-        self._fit_arrays(x, self._target(y, self._shape(x)), None, weights, epochs)
+        self._fit_arrays(x, self._target(y, self._shape(x), first), None, weights, epochs)
         self.n_iter_ = self.history_.epochs
         return self
 
-    def _target(self, y: Any, shape: tuple[int, ...]) -> Array:
-        y = np.asarray(y, np.float32)
+    def _target(self, y: Any, shape: tuple[int, ...], first: bool = False) -> Array:
+        y = self._centred(np.asarray(y), self.criterion_, first).astype(np.float32)
         if y.shape[1:] != shape[1:] and not {y.shape[1:], shape[1:]} <= {(), (1,)}:
             raise ValueError(
                 f"[NeuralNetRegressor] got y of shape {y.shape} and a module with an output of shape (n, "

@@ -18,6 +18,7 @@ from ranvier.sklearn.base import NetworkEstimator
 from ranvier.sklearn.convergence import Convergence
 from ranvier.sklearn.settings import (
     flag,
+    hidden_sizes,
     make_optimizer,
     number,
     one_of,
@@ -70,16 +71,6 @@ class Perceptron(NetworkEstimator):
         x, y, *weights = validation_data
         return x, y, weights[0] if weights else None
 
-    def _hidden(self) -> list[int]:
-        sizes = self.hidden_layer_sizes
-        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if any(isinstance(size, str) or size != int(size) or size < 1 for size in sizes):
-            raise ValueError(
-                f"[{type(self).__name__}] got hidden_layer_sizes {self.hidden_layer_sizes!r}; expected whole "
-                "numbers of at least 1"
-            )
-        return [int(size) for size in sizes]
-
     def _dtype(self) -> str:
         """lbfgs compares losses that differ little: float64."""
         return self.dtype or ("float64" if self.solver == "lbfgs" else "float32")
@@ -105,7 +96,7 @@ class Perceptron(NetworkEstimator):
 
     def _network(self, features: int, outputs: int) -> nn.Sequential:
         """With scikit-learn's initial values of the same random_state."""
-        sizes = [features, *self._hidden(), outputs]
+        sizes = [features, *hidden_sizes(self), outputs]
         activation = self.activation
         if isinstance(activation, str):
             activation = ACTIVATIONS.get(activation, activation)

@@ -12,7 +12,31 @@ import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.autograd import Tensor
 
-__all__ = ["HalfSquaredError", "LogLoss", "flag", "make_loss", "make_optimizer", "number", "one_of", "whole"]
+__all__ = [
+    "HalfSquaredError",
+    "LogLoss",
+    "flag",
+    "hidden_sizes",
+    "make_loss",
+    "make_optimizer",
+    "number",
+    "one_of",
+    "whole",
+]
+
+
+def hidden_sizes(estimator: Any, least: int = 0) -> list[int]:
+    """`hidden_layer_sizes` as a list; a number is one layer."""
+    given = estimator.hidden_layer_sizes
+    sizes = list(given) if hasattr(given, "__iter__") else [given]
+    wrong = any(isinstance(size, str) or size != int(size) or size < 1 for size in sizes)
+    if wrong or len(sizes) < least:
+        several = ", one or more" * bool(least)
+        raise ValueError(
+            f"[{type(estimator).__name__}] got hidden_layer_sizes {given!r}; expected whole numbers of at "
+            f"least 1{several}"
+        )
+    return [int(size) for size in sizes]
 
 
 def number(owner: Any, name: str, low: float = 0.0, high: float = math.inf, *, above: bool = False) -> float:

@@ -16,7 +16,7 @@ from ranvier.optim.lr_scheduler import LambdaLR
 from ranvier.sklearn.base import NetworkClassifier, NetworkEstimator, NetworkRegressor, set_parameters
 from ranvier.sklearn.columns import Columns, is_category
 from ranvier.sklearn.labels import Labels
-from ranvier.sklearn.settings import number, whole
+from ranvier.sklearn.settings import hidden_sizes, number, whole
 from ranvier.sklearn.tabular_network import MemberCrossEntropy, MemberSquaredError, TabularNetwork
 from ranvier.train import Schedule, Trainer
 from ranvier.train.arrays import is_missing, to_array
@@ -33,6 +33,7 @@ class _Tabular(NetworkEstimator):
         for name in ("n_members", "max_iter"):
             whole(self, name)
         whole(self, "frequencies", 0)
+        hidden_sizes(self, least=1)
         number(self, "learning_rate", above=True)
         for name in ("dropout", "label_smoothing"):
             if hasattr(self, name):
@@ -144,7 +145,7 @@ class _Tabular(NetworkEstimator):
                 self._columns.plain,
                 self._columns.categories,
                 outputs,
-                hidden=list(self.hidden_layer_sizes),
+                hidden=hidden_sizes(self, least=1),
                 members=self.n_members,
                 activation=self.activation,
                 dropout=float(self.dropout),
@@ -284,7 +285,8 @@ class TabularClassifier(NetworkClassifier, _Tabular):
 class TabularRegressor(NetworkRegressor, _Tabular):
     """A regressor for tables, with defaults that need no tuning: see :class:`TabularClassifier`.
 
-    The targets are standardised for the training. Predictions stay within the range of the targets.
+    The targets are standardised for the training. Predictions stay within the range of the targets, and are
+    float64 for targets of float64 or of integers.
 
     Args: those of :class:`TabularClassifier` without label_smoothing and class_weight.
 
@@ -331,6 +333,7 @@ class TabularRegressor(NetworkRegressor, _Tabular):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         target = y.reshape(len(y), -1)
+        self._given = np.result_type(np.asarray(given).dtype, np.float32)
         weights = self._checked_weights(sample_weight, table)
         self._mean, std = target.mean(axis=0), target.std(axis=0)
         self._std = np.where(std > 0, std, 1.0)
@@ -340,4 +343,4 @@ class TabularRegressor(NetworkRegressor, _Tabular):
 
     def _values(self, x: Any) -> Array:
         found = super()._values(x) * self._std + self._mean
-        return np.clip(found, self._low, self._high)
+        return np.clip(found, self._low, self._high).astype(self._given)
