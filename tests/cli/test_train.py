@@ -320,4 +320,4 @@ def test_overfitting_is_said_with_the_best_epoch(tmp_path, capsys):
         f"; the best epoch is {best}: --early-stopping 10 keeps its weights, --epochs {best} stops" in printed
     )
     assert cli.main([*how, "--early-stopping", "10"]) == 0
-    assert "overfitting" not in capsys.readouterr().out
+    assert "overfitting:" not in capsys.readouterr().out

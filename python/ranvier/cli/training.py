@@ -15,6 +15,7 @@ from ranvier.cli.networks import initialize, make_optimizer, network, rescale
 from ranvier.cli.problems import Problem, standardized, sum_of
 from ranvier.cli.results import results
 from ranvier.cli.saving import how_to_resume, keeper, save_somewhere, write_json
+from ranvier.cli.useful import NAMED
 
 RESUMED = ("lr", "epochs", "schedule", "momentum", "init", "seed")  # a resumed run must have the same
 
@@ -204,7 +205,7 @@ class Training:
 def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any] | None:
     """What tells `ranvier evaluate` that it measures on the file of the training."""
     file = Path(arguments.data)
-    if not file.is_file():
+    if arguments.data in NAMED or not file.is_file():
         return None
     sizes = [len(part[0]) for part in (problem.train, problem.valid, problem.test)]
     found = {"sha256": sum_of(file), "seed": arguments.seed, "samples": sizes}
