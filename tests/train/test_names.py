@@ -59,7 +59,7 @@ def test_names_that_are_not_known():
     )
     refused(ValueError, "got loss 'triplet_margin'", rv.Trainer, model, "triplet_margin", "sgd")
     refused(TypeError, "got lr of type str", rv.Trainer, model, "mse", "adam", lr="0.1")
-    refused(TypeError, "got optimizer of type NoneType", rv.Trainer, model, "mse", None)
+    refused(TypeError, "got optimizer of type int", rv.Trainer, model, "mse", 3)
     refused(ValueError, "expected lr with a name", rv.Trainer, model, "mse", adam, lr=0.1)
     refused(
         TypeError, "got the class MSELoss as loss; expected MSELoss()", rv.Trainer, model, nn.MSELoss, adam

@@ -137,7 +137,9 @@ def test_checks_of_replays_come_as_often_as_batch_by_batch(runs):
         trainer = dropout()()
         trainer.fit(LONG, LABELS, epochs=5, batch_size=20, callbacks=hooks)
         (program,) = trainer.programs()
-        found.append((program.checks, program.checks_left))
+        found.append(
+            (program.checks, program.checks_left < 0)
+        )  # some calls batch by batch are timed, eagerly
     assert sum(runs) > 100
     assert found[0] == found[1]
 
