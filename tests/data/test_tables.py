@@ -289,6 +289,16 @@ def test_columns_of_parquet_files(tmp_path):
     refused(ValueError, "column 'parts' has lists", load_csv, tmp_path / "t.parquet", "kind")
 
 
+@pytest.mark.parametrize("rows", [3, 400_000])
+def test_numbers_with_decimal_commas_in_quotes(table, rows):
+    """Commas separate the cells, too; of a large table pandas reads them."""
+    text = "a,b,y\n" + '"1,5","2,25",3\n' * rows
+    found = load_csv(table(text), decimal=",", task="regression")
+    assert found.x.shape == (rows, 2)
+    assert (found.x == [1.5, 2.25]).all()
+    assert (found.y == 3).all()
+
+
 def test_a_decimal_comma_and_encodings(table, parser):
     text = "größe;b;y\n1,5;2;x\n-,25;3e2;z\n"
     for name in ("utf-8", "latin-1", "utf-16"):

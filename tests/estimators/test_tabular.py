@@ -182,6 +182,15 @@ def test_strings_that_are_not_marked():
         TabularClassifier().fit(np.array([["a"], ["b"]], object), [0, 1])
 
 
+def test_columns_in_another_order_than_in_fit():
+    pandas = pytest.importorskip("pandas")
+    x = pandas.DataFrame({"a": [1.0, 2.0] * 5, "c": ["r", "g"] * 5, "b": [3.0, 4.0] * 5})
+    model = TabularClassifier(max_iter=1).fit(x, [0, 1] * 5)
+    for columns in (["b", "a", "c"], ["c", "a", "b"]):
+        with pytest.raises(ValueError, match="Feature names must be in the same order as they were in fit"):
+            model.predict(x[columns])
+
+
 def test_one_hidden_layer_by_its_size():
     model = TabularClassifier(hidden_layer_sizes=7, max_iter=1).fit([[1.0], [2.0]], [0, 1])
     assert 7 in {n for p in model.module_.parameters() for n in p.shape}

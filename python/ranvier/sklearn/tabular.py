@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
-from sklearn.utils.validation import assert_all_finite, validate_data
+from sklearn.utils.validation import _check_feature_names, assert_all_finite, validate_data
 
 import ranvier.optim as optim
 from ranvier.autograd import random
@@ -47,6 +47,8 @@ class _Tabular(NetworkEstimator):
     def _table(self, X: Any, reset: bool) -> Array:
         """The table as float64, with categories as codes; `reset` notes what its columns are."""
         frame = hasattr(X, "columns") and hasattr(X, "dtypes")
+        if not reset:  # before columns are read by their places
+            _check_feature_names(self, X, reset=False)
         if reset:
             self._codes: dict[int, dict[Any, int]] = {}
             self._is_category = self._marked(X, frame)

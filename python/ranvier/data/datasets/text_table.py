@@ -110,8 +110,12 @@ def read_table(
     end, lines = _first_lines(text)
     if not lines:
         raise ValueError(f"[load_csv] '{path}' is empty; expected lines of numbers")
-    delimiter = _delimiter(lines[0], decimal) if delimiter is None else delimiter
-    if delimiter == decimal:
+    quoted = decimal == "," and any('"' in line for line in lines)  # numbers such as "1,5" between commas
+    if delimiter is None:
+        delimiter = _delimiter(lines[0], decimal)
+        if quoted and delimiter not in lines[0]:
+            delimiter = ","
+    if delimiter == decimal and not quoted:
         raise ValueError(f"[load_csv] got delimiter and decimal {decimal!r}; expected different characters")
     start = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
     first = start[0]
