@@ -122,6 +122,31 @@ def test_sizes_beyond_the_file_take_no_memory(path, size):
     refused(ValueError, "[load]", rv.load, forged(path, model=sequence(layer)))
 
 
+@pytest.mark.parametrize(
+    ("layer", "arguments"),
+    [
+        ("BatchNorm1d", {"num_features": 10**9}),
+        ("PReLU", {"num_parameters": 10**9}),
+        ("GroupNorm", {"num_groups": 1, "num_channels": 10**9}),
+        ("LSTM", {"input_size": 1, "hidden_size": 1, "num_layers": 900}),
+        (
+            "TransformerEncoder",
+            {
+                "encoder_layer": {
+                    "layer": "TransformerEncoderLayer",
+                    "arguments": {"d_model": 8, "nhead": 2},
+                },
+                "num_layers": 10**5,
+            },
+        ),
+    ],
+)
+def test_numbers_beyond_the_file_take_no_time(path, layer, arguments):
+    """Layers that fill their weights, or are made of many layers."""
+    node = sequence({"layer": layer, "arguments": arguments})
+    refused(ValueError, "and the file has weights of 9 elements", rv.load, forged(path, model=node))
+
+
 def test_metadata_nested_too_deeply(path):
     import safetensors.numpy
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import ranvier.nn as nn
 
-__all__ = ["build", "describe"]
+__all__ = ["build", "describe", "require_sizes"]
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -48,6 +48,24 @@ def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = Non
     if not model.training:
         node["training"] = False
     return node
+
+
+def require_sizes(node: Any, elements: int) -> None:
+    """Raise ValueError for numbers in layers that are far beyond the elements of the weights.
+
+    A layer with such an argument fills memory, or makes layers without end, before its weights are compared.
+    """
+    if isinstance(node, dict):
+        for name, value in node.items():
+            most = elements if name == "num_layers" else elements + 2**20
+            if isinstance(value, int) and value > most:
+                raise ValueError(
+                    f"a layer has {name} {value}, and the file has weights of {elements} elements"
+                )
+            require_sizes(value, elements)
+    elif isinstance(node, list):
+        for value in node:
+            require_sizes(value, elements)
 
 
 def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) -> nn.Module:

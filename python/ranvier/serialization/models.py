@@ -278,6 +278,7 @@ def _load_into(
 
 
 def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
+    architecture.require_sizes(document.get("model"), sum(array.size for array in arrays.values()))
     with nn.init.skipped():  # the values come from the file
         model = architecture.build(document.get("model"))
     _retie(model, document.get("tied", {}))
