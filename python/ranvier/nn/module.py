@@ -147,10 +147,7 @@ class Module(HookRegistration):
         """Adds a Tensor that is part of the state but not trained, such as a running mean."""
         check(self, "buffer", name, self._buffer_names, tensor, Tensor)
         self._buffer_names[name] = persistent
-        if isinstance(tensor, Parameter):
-            self.__dict__[name] = tensor  # a buffer all the same: setattr would train it
-        else:
-            setattr(self, name, tensor)
+        object.__setattr__(self, name, tensor)  # a Parameter, too: Module's would train it
 
     def register_module(self, name: str, module: Module | None) -> None:
         check(self, "module", name, self._module_names, module, Module)

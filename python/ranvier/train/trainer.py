@@ -44,8 +44,7 @@ class Trainer:
         loss: a name ("cross_entropy", "mse", "bce_with_logits" ...: the class without "Loss"), a function of
             `nn.functional`, or called as `loss(output, target)`; CrossEntropyLoss, BCEWithLogitsLoss and
             BCELoss make it a classification: `predict` gives labels.
-        optimizer: an optimizer over the model's parameters, or its name ("adam", "sgd", "adamw" ...); None
-            for a Trainer that evaluates and predicts.
+        optimizer: an optimizer over the model's parameters, its name ("adam", "sgd" ...), or None to predict.
         lr: the learning rate of an optimizer that is given by name; its default if None.
         metrics: names of `rv.metrics.METRICS` ("accuracy", "f1_macro" ...), objects (`metrics.RocAuc()`) or
             functions `(y_true, y_pred)` such as scikit-learn's. They receive the result of `predict`, or of
