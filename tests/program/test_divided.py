@@ -69,6 +69,11 @@ STEPS = {
         "n",
         1,
     ),
+    "a declaration alone": (
+        "math: int\nTRAIN\nprint(loss.item())\ntry:\n    n = str(math)\nexcept UnboundLocalError:\n    n = 7",
+        "n",
+        1,
+    ),
     "a match": ("match n:\n    case 3:\n        n = 4\nTRAIN\nprint(loss.item())", "n", 1),
     # nothing of these can be captured
     "before the backward pass": (

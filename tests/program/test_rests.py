@@ -7,6 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier.program import cache, compiled
 from ranvier.program.cache import ProgramCache
+from ranvier.program.record import record
 
 X = rv.arange(6.0)
 
@@ -171,3 +172,29 @@ def test_a_bad_value_is_looked_for_once(monkeypatch):
             fast(bad)
         assert fast(good).item() == 6
     assert runs == []
+
+
+def test_a_step_that_raises_is_not_recorded_again_and_again(monkeypatch):
+    calls = []
+    monkeypatch.setattr(compiled, "record", lambda *args, **more: calls.append(1) or record(*args, **more))
+
+    @rv.compile
+    def step(x):
+        raise KeyError(len(x * 2))
+
+    for _ in range(300):
+        with pytest.raises(KeyError):
+            step(X)
+    assert len(calls) < 30
+
+
+def test_a_check_that_raises_waits(monkeypatch):
+    calls = []
+    step = rv.compile(lambda index: rv.embedding(index, rv.ones(3, 2)).sum())
+    for _ in range(3):
+        step(rv.tensor([1]))
+    monkeypatch.setattr(compiled, "record", lambda *args, **more: calls.append(1) or record(*args, **more))
+    for _ in range(64):
+        with pytest.raises(IndexError):
+            step(rv.tensor([3]))
+    assert len(calls) < 8

@@ -230,7 +230,11 @@ class CompiledFunction(Methods, OfTrainer):
         if found is not None:
             self._cache.add(key, found)
             return self._replayed(found, found.replay(tuple(arrays)), args, kwargs)
-        result, recording, copies = self._recorded(args, kwargs, read=walk is None)
+        try:
+            result, recording, copies = self._recorded(args, kwargs, read=walk is None)
+        except BaseException:  # the step's own
+            self._cache.recorded(time.perf_counter() - began)
+            raise
         self._reads = recording.reads
         if recording.passing:
             return self._passed(key, result, time.perf_counter() - began)
@@ -319,6 +323,9 @@ class CompiledFunction(Methods, OfTrainer):
             result, recording, copies = self._recorded(args, kwargs, read=read, program=core)
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
             self._cache.put(key, program)
+            self._cache.checked(time.perf_counter() - began)
+            if program.checks:
+                program.grant(_POSTPONED)
             raise
         if recording.passing:
             self._cache.put(key, program)

@@ -133,7 +133,7 @@ FUNCTIONS: dict[str, frozenset[str]] = {
 # NumPy's functions of arguments alone, as np.prod: objects of one class, whether made in C or in Python.
 _FUNCTIONS_OF_NUMPY = """
 all allclose amax amin any append arange argmax argmin argsort around array array_equal array_split
-asarray asanyarray ascontiguousarray atleast_1d atleast_2d atleast_3d average bincount broadcast_arrays
+asarray asanyarray ascontiguousarray astype atleast_1d atleast_2d atleast_3d average bincount broadcast_arrays
 broadcast_to clip column_stack concatenate copy cov cross cumprod cumsum delete det diag diagonal diff
 digitize dot einsum expand_dims eye flip full full_like histogram hstack identity insert interp inv
 isclose isscalar iterable kron linspace logspace matmul matrix_rank max mean median meshgrid min

@@ -328,7 +328,8 @@ def _leaves(found: tuple[ast.AST, bool]) -> bool:
     node, in_loop = found
     if isinstance(node, (ast.Break, ast.Continue)):
         return not in_loop
-    return isinstance(node, (ast.Return, *_SUSPENDS, *_DECLARES))
+    declares = isinstance(node, ast.AnnAssign) and node.value is None  # it makes the name a local one
+    return declares or isinstance(node, (ast.Return, *_SUSPENDS, *_DECLARES))
 
 
 def _tuple(names: list[str], context: ast.expr_context) -> ast.Tuple:
