@@ -17,7 +17,7 @@ METHOD, VERSION, UNIX = 8, 20, 3  # deflate; of the zip format; where the file a
 
 def deflated(content: bytes) -> bytes:
     """As a raw deflate stream of any number of blocks: without zlib's two bytes and its checksum."""
-    return zopfli.zlib.compress(content, numiterations=5, blocksplittingmax=0)[2:-4]
+    return zopfli.zlib.compress(content, numiterations=15, blocksplittingmax=0)[2:-4]
 
 
 def rewrite(wheel: Path) -> None:
