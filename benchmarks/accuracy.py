@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import ranvier as rv
 from ranvier import _core
-from ranvier.reference import conv2d as reference
+from reference import conv2d as reference
 
 from benchmarks.peers.process import ROOT, Peer, PeerMissing, Peers
 

@@ -17,7 +17,7 @@ import ranvier
 LAYERS = """
     _core
     accelerator amp autograd backends config hub jit
-    communication kernels multiprocessing paths reference version
+    communication kernels multiprocessing paths version
     cuda
     mps
     ops

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core, kernels, nn
-from ranvier.reference import conv2d as conv2d_reference
-from ranvier.reference import conv_transpose as conv_transpose_reference
+from reference import conv2d as conv2d_reference
+from reference import conv_transpose as conv_transpose_reference
 from support.grouped import in_groups
 from support.isolated import Case, run_isolated
 from support.run_call import EVERY, call_of, cases

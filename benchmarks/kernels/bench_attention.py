@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.reference import attention as reference
+from reference import attention as reference
 from support.tolerance import tolerance
 
 from benchmarks.attention import attention, encoder_parameters, encoder_step

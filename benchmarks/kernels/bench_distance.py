@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.reference import distance as reference
+from reference import distance as reference
 from support.tolerance import tolerance
 
 from benchmarks.functional import functional

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ranvier import _core
-from ranvier.reference import norm as reference
+from reference import norm as reference
 from support.tolerance import tolerance
 
 from benchmarks.harness import Race

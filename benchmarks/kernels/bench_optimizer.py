@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.reference import optimizer as reference
+from reference import optimizer as reference
 from support.tolerance import tolerance
 
 from benchmarks.harness import Race

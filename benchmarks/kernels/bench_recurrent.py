@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.reference import recurrent as reference
+from reference import recurrent as reference
 from support.tolerance import tolerance
 
 from benchmarks.harness import Race

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.reference import softmax as reference
+from reference import softmax as reference
 from support.tolerance import tolerance
 
 from benchmarks.functional import functional

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import _core
-from ranvier.reference import activation as reference
+from reference import activation as reference
 from support.grouped import grouped
 from support.refused import refused
 from support.tolerance import tolerance

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import _core
-from ranvier.reference import activation as reference
+from reference import activation as reference
 from support.ulp import ulp_error
 
 STEP = 8191

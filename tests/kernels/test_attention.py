@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import _core
-from ranvier.reference import attention as reference
+from reference import attention as reference
 from support.tolerance import tolerance
 
 # (queries, keys): around vectors, blocks of 64 or 128 queries and of 384 keys, and rests that join a block

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import _core
-from ranvier.reference import class_loss as reference
+from reference import class_loss as reference
 from support.grouped import grouped
 from support.tolerance import tolerance
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import kernels
-from ranvier.reference import conv2d as reference
-from ranvier.reference import winograd
+from reference import conv2d as reference
+from reference import winograd
 from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import kernels
-from ranvier.reference import conv1d as reference_1d
-from ranvier.reference import conv_transpose as reference
+from reference import conv1d as reference_1d
+from reference import conv_transpose as reference
 from support.grouped import grouped
 from support.layouts import in_layout
 from support.tolerance import tolerance

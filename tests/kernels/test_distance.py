@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import _core
-from ranvier.reference import distance as reference
+from reference import distance as reference
 from support.tolerance import tolerance
 
 CASES = [("cosine_similarity", {}), *(("pairwise_distance", {"p": p}) for p in (1.0, 2.0, 2.5, float("inf")))]

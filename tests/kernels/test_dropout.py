@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ranvier import _core
 from ranvier.autograd import random
-from ranvier.reference import dropout as reference
+from reference import dropout as reference
 from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import _core
-from ranvier.reference import embedding as reference
+from reference import embedding as reference
 from support.bits import same_bits
 from support.layouts import in_layout
 from support.tolerance import tolerance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import _core, kernels
-from ranvier.reference import index as reference
+from reference import index as reference
 from support.bits import same_bits
 from support.layouts import LAYOUTS, in_layout
 from support.refused import refused

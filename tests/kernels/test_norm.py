@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import _core
-from ranvier.reference import norm as reference
+from reference import norm as reference
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.refused import refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import kernels
-from ranvier.reference import pad as reference
+from reference import pad as reference
 from support.grouped import grouped
 from support.layouts import in_layout
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import _core
-from ranvier.reference import penalty as reference
+from reference import penalty as reference
 from support.bits import same_bits
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import kernels
-from ranvier.reference import pooling as reference
+from reference import pooling as reference
 from support.grouped import grouped
 from support.refused import refused
 from support.tolerance import tolerance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import _core
-from ranvier.reference import recurrent as reference
+from reference import recurrent as reference
 from support.bits import same_bits
 from support.tolerance import tolerance
 from support.wrong_input import WRONG_ATTRIBUTES, attempt, describe, wrong_arrays

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import kernels
-from ranvier.reference import scan as reference
+from reference import scan as reference
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.refused import refused

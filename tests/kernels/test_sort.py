@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ranvier import kernels
-from ranvier.reference import sort as reference
+from reference import sort as reference
 from support.grouped import grouped
 from support.refused import refused
 

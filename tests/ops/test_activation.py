@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import activation as reference
+from reference import activation as reference
 from support.op_case import OpCase
 from support.refused import refused
 

@@ -10,7 +10,7 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.ops.layers.attention import Attention
-from ranvier.reference import attention as reference
+from reference import attention as reference
 from support.op_case import OpCase
 from support.tolerance import tolerance
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import conv1d as reference
+from reference import conv1d as reference
 from support.convolution import ConvCase
 from support.refused import refused
 

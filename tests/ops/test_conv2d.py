@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import conv2d as reference
+from reference import conv2d as reference
 from support.convolution import ConvCase
 
 GEOMETRY = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}

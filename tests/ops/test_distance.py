@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import distance as reference
-from ranvier.reference import loss as losses
+from reference import distance as reference
+from reference import loss as losses
 from support.op_case import OpCase
 
 

@@ -9,7 +9,7 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from ranvier.ops.layers.dropout import AlphaDropout, ChannelDropout, Dropout
-from ranvier.reference import dropout as reference
+from reference import dropout as reference
 from support.draws import any_shape
 from support.op_case import OpCase
 from support.refused import refused

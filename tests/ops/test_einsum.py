@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import einsum as reference
-from ranvier.reference import matmul as matmul_reference
+from reference import einsum as reference
+from reference import matmul as matmul_reference
 from support.op_case import OpCase
 from support.refused import refused
 

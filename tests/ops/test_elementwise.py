@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import elementwise as reference
+from reference import elementwise as reference
 from support.draws import broadcast_shapes
 from support.op_case import OpCase
 

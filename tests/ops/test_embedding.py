@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import embedding as reference
+from reference import embedding as reference
 from support.draws import any_shape
 from support.op_case import OpCase
 from support.refused import refused

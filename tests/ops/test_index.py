@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import index as reference
-from ranvier.reference.shape import moved_backward
+from reference import index as reference
+from reference.shape import moved_backward
 from support.draws import any_axis, any_shape
 from support.op_case import OpCase
 from support.refused import refused

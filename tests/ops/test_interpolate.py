@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import interpolate as reference
+from reference import interpolate as reference
 from support.op_case import OpCase
 
 

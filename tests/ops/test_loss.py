@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import loss as reference
+from reference import loss as reference
 from support.op_case import OpCase
 from support.refused import refused
 

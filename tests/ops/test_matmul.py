@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn, ops
-from ranvier.reference import matmul as reference
+from reference import matmul as reference
 from support.draws import any_shape, broadcast_shapes
 from support.op_case import OpCase
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import norm as reference
+from reference import norm as reference
 from support.draws import any_shape
 from support.layouts import in_layout
 from support.op_case import OpCase

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import pad as reference
+from reference import pad as reference
 from support.op_case import OpCase
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import pooling as reference
+from reference import pooling as reference
 from support.layouts import in_layout
 from support.op_case import OpCase
 

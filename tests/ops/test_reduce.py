@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import reduce as reference
+from reference import reduce as reference
 from support.draws import any_axes, any_axis, any_shape
 from support.op_case import OpCase
 from support.refused import refused

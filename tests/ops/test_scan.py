@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.reference import scan as reference
+from reference import scan as reference
 from support.draws import any_axis
 from support.op_case import OpCase
 from support.refused import refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import index as reference
+from reference import index as reference
 from support.draws import any_axis
 from support.op_case import OpCase
 

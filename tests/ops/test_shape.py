@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.reference import shape as reference
+from reference import shape as reference
 from support.draws import any_axis, any_shape
 from support.move_case import MoveCase, case
 from support.op_case import OpCase

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import ranvier as rv
-from ranvier.reference import sort as reference
-from ranvier.reference.shape import moved_backward
+from reference import sort as reference
+from reference.shape import moved_backward
 from support.draws import any_axis, any_shape
 from support.op_case import OpCase
 from support.refused import refused

@@ -7,7 +7,7 @@ import ranvier as rv
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
-from ranvier.reference import shape as reference
+from reference import shape as reference
 from support.check import agree
 from support.strategies import any_array, repeatable
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from optim.problem import STEPS, gradient, start
-from ranvier.reference import optimizer as reference
+from reference import optimizer as reference
 
 # Two paths are compared, each as far from the exact one as this; and a library may compute in an order of
 # its own, as m + (1 - beta) (g - m) for beta m + (1 - beta) g, which rounds other terms of the same size.

@@ -15,7 +15,7 @@ from ranvier.optim.swa_utils import (
     get_swa_multi_avg_fn,
     update_bn,
 )
-from ranvier.reference.optimizer import move_towards
+from reference.optimizer import move_towards
 from support.refused import refused
 from support.tolerance import tolerance
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from ranvier import kernels
-from ranvier.reference import conv2d as reference
+from reference import conv2d as reference
 from support.op_case import OpCase
 from support.tolerance import tolerance
 

@@ -1,7 +1,7 @@
 """A reference for each function of the core: what `translation` computes in its place, in float64.
 
 ``REFERENCES[name]`` takes the parameters of ``_core.name`` by name, but ``out``, and returns what that
-returns; `Changed` also has what the function changes in place. Formulas come from ``ranvier.reference``.
+returns; `Changed` also has what the function changes in place. Formulas come from ``reference``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from ranvier.reference import activation, elementwise, embedding, index, matmul, scan, softmax, sort
+from reference import activation, elementwise, embedding, index, matmul, scan, softmax, sort
 
 Array = np.ndarray[Any, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ranvier.reference import (
+from reference import (
     attention,
     conv2d,
     conv2d_pool,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ranvier.reference import augment, class_loss, distance, dropout, loss, optimizer, penalty, recurrent
+from reference import augment, class_loss, distance, dropout, loss, optimizer, penalty, recurrent
 from support.core_references import Changed, add
 
 Array = np.ndarray[Any, Any]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ranvier.reference.shape import moved_backward
+from reference.shape import moved_backward
 from support.op_case import Array, OpCase
 
 

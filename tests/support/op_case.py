@@ -4,7 +4,7 @@ A case says what the op is, what it is fed and what is expected; the base class 
 
     class TestLeakyRelu(OpCase):
         op_name = "leaky_relu"      # ops.leaky_relu, and PyTorch's function of this name
-        module = activation         # of ranvier.reference, which has leaky_relu and leaky_relu_backward
+        module = activation         # of reference, which has leaky_relu and leaky_relu_backward
         arguments = ("slope",)      # what follows the arrays in all four: self.slope
         variants = ({"slope": 0.01}, {"slope": 0.3})        # each test runs for each, set as attributes
         shape, large, empty = (3, 7), (41, 1013), (2, 0)    # of inputs, large_inputs and empty_inputs
@@ -45,7 +45,7 @@ class OpCase:
 
     op_name: ClassVar[str | tuple[str, ...]]  # the names in ranvier.ops that this case covers
     name: ClassVar[str] = ""  # the one of them that a variant tests
-    module: ClassVar[Any] = None  # of ranvier.reference, which has the function and its _backward
+    module: ClassVar[Any] = None  # of reference, which has the function and its _backward
     reference_name: ClassVar[str] = ""  # if it has another name there
     torch_name: ClassVar[str] = ""  # if it has another name in PyTorch
     arguments: ClassVar[tuple[str, ...]] = ()  # settings that follow the arrays, by position

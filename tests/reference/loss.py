@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ranvier.reference.activation import sigmoid
+from reference.activation import sigmoid
 
 Array = np.ndarray[Any, Any]
 Slopes = tuple[Array | None, ...]

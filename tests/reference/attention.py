@@ -14,9 +14,9 @@ import math
 from typing import Any
 
 import numpy as np
-from ranvier.reference.dropout import dropout
-from ranvier.reference.matmul import matmul, matmul_backward
-from ranvier.reference.softmax import softmax_backward
+from reference.dropout import dropout
+from reference.matmul import matmul, matmul_backward
+from reference.softmax import softmax_backward
 
 Array = np.ndarray[Any, Any]
 

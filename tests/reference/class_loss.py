@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ranvier.reference.softmax import log_softmax
+from reference.softmax import log_softmax
 
 Array = np.ndarray[Any, Any]
 Parts = tuple[Array, Array, Array, Array | None]  # losses, shares, slopes by x and by t

@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 import numpy as np
-from ranvier.reference.dropout import random_words
+from reference.dropout import random_words
 
 Array = np.ndarray[Any, Any]
 

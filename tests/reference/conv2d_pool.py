@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from ranvier.reference.conv2d import Pair, conv2d, conv2d_backward
+from reference.conv2d import Pair, conv2d, conv2d_backward
 
 Array = np.ndarray[Any, Any]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from ranvier.reference.conv2d import conv2d, conv2d_backward
+from reference.conv2d import conv2d, conv2d_backward
 
 Array = np.ndarray[Any, Any]
 
