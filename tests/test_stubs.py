@@ -5,6 +5,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import ranvier
 import ranvier._core as _core
@@ -41,3 +42,24 @@ def test_types_and_defaults_of_a_function():
     for argument in [a for n in STUB.body if isinstance(n, ast.FunctionDef) for a in n.args.args]:
         assert argument.annotation is not None
         assert ast.unparse(argument.annotation) != "object"
+
+
+@pytest.mark.parametrize(
+    ("positional", "keywords", "message"),
+    [
+        ((1, 2, 3, 4, 5, 6, 7, 8), {}, "[softmax] got 8 arguments; expected 3 at most"),
+        ((1,), {"dim": 0}, "[softmax] got an argument 'dim'; expected only those that it has"),
+        ((1, -1), {"axis": 0}, "[softmax] got axis twice; expected it once"),
+        ((), {"axis": 0}, "[softmax] got no x; expected it"),
+    ],
+)
+def test_arguments_that_a_function_has_not(positional, keywords, message):
+    with pytest.raises(TypeError) as error:
+        _core.softmax(*positional, **keywords)
+    assert str(error.value) == message
+
+
+def test_keywords_are_compared_by_their_text():
+    x = np.ones((2, 3), np.float32)
+    made = {"".join(("ax", "is")): 0}  # a string that is not interned
+    assert np.array_equal(_core.softmax(x, **made), np.full((2, 3), 0.5, np.float32))

@@ -188,6 +188,8 @@ void Input::expect_same_dtype(const Input& other) const {
 }
 
 bool Input::is_contiguous() const { return PyArray_IS_C_CONTIGUOUS(as_array(object_)); }
+bool Input::is_writable() const { return PyArray_ISWRITEABLE(as_array(object_)); }
+bool is_floating_array(py::handle x) { return PyArray_Check(x.ptr()) && PyArray_ISFLOAT(as_array(x)); }
 Shape Input::shape() const { return shape_of(as_array(object_)); }
 int64_t Input::elements() const { return PyArray_SIZE(as_array(object_)); }
 int Input::ndim() const { return PyArray_NDIM(as_array(object_)); }

@@ -17,7 +17,8 @@ constexpr DType dtype_of() {
   return f32 ? DType::float32 : f64 ? DType::float64 : i64 ? DType::int64 : DType::uint8;
 }
 
-void import_numpy();  // once, while the module loads
+bool is_floating_array(py::handle x);  // of any width
+void import_numpy();                   // once, while the module loads
 // Makes an array's memory known to this thread's recording, which exists (array_recording.cpp).
 void note_array(py::handle array);
 // What frees the arrays that new_array() makes: the capsule of NumPy's memory handler.
@@ -60,6 +61,7 @@ class Input {
   const char* name() const { return name_; }
   DType dtype() const { return dtype_; }
   bool is_contiguous() const;  // in C order
+  bool is_writable() const;
   int ndim() const;
   Shape shape() const;
   int64_t shape(int d) const { return sizes()[d]; }

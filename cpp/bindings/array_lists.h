@@ -33,8 +33,7 @@ struct List : Arg {
     const Input x = read<T>(i);
     if (x.object().ptr() != arg(i).value.ptr())
       fail_value(op, "got ", item(i), " that is byte-swapped or unaligned; expected a native array");
-    if (!py::reinterpret_borrow<py::array>(x.object()).writeable())
-      fail_value(op, "got ", item(i), " that is read-only; expected a writable array");
+    if (!x.is_writable()) fail_value(op, "got ", item(i), " that is read-only; expected a writable array");
     return writable(x.view<T>());
   }
   template <class A, class B>

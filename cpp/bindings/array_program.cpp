@@ -1,4 +1,5 @@
 #include "bindings/array_program.h"
+#include <pybind11/pybind11.h>
 
 #include <algorithm>
 #include <climits>

@@ -1,6 +1,7 @@
 // What a replay leaves in Tensors: gradients, which the caller may keep, and counts of changes.
 #include <algorithm>
 
+#include <pybind11/pybind11.h>
 #include "bindings/array_program.h"
 #include "bindings/numpy_api.h"
 

@@ -1,6 +1,6 @@
 // ArrayRecording: a Recording that finds the NumPy arrays that own the memory of the calls.
 #pragma once
-#include <pybind11/pybind11.h>
+#include <pybind11/pytypes.h>
 
 #include <memory>
 #include <vector>

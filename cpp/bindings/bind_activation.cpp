@@ -28,7 +28,7 @@ Output backward(Activation kind, const Settings& s, const Input& dy, const Input
 // name(x, settings, out=None) and name_backward(dy, saved, settings, out=None); saved is x or y, and R a Real
 // for each setting.
 template <class... R>
-void define(py::module_& m, Activation kind, const char* saved, const std::string& settings = "") {
+void define(Module m, Activation kind, const char* saved, const std::string& settings = "") {
   const std::string name = kNames[static_cast<int>(kind)], rest = ", " + settings + "out=None)";
   def(m, name + "(x" + rest,
       [kind](const Floats& x, R... setting, Out out) { return forward(kind, {setting.number...}, x, out); });
@@ -42,7 +42,7 @@ void define(py::module_& m, Activation kind, const char* saved, const std::strin
 
 }  // namespace
 
-void register_activation(py::module_& m) {
+void register_activation(Module m) {
   using A = Activation;
   for (A kind : {A::relu, A::sigmoid, A::tanh}) define<>(m, kind, "y");
   for (A kind : {A::gelu, A::gelu_tanh, A::silu, A::selu, A::mish, A::hardswish, A::hardsigmoid,

@@ -135,7 +135,7 @@ void attention_backward(Floats dy, Floats q, Floats k, Floats v, Floats weights,
 
 }  // namespace
 
-void register_attention(py::module_& m) {
+void register_attention(Module m) {
   def(m,
       "attention(q, k, v, scale, is_causal=False, first=0, mask=None, padding=None, hides=False, keep=False)",
       attention);

@@ -124,7 +124,7 @@ Output add_noise(const Floats& x, const Key& key, Real mean, Real std, Out out) 
 
 }  // namespace
 
-void register_augment(py::module_& m) {
+void register_augment(Module m) {
   def(m, "move_images(x, place, height=None, width=None, fill=0.0, mode='constant', out=None)", move_images);
   def(m, "affine_images(x, matrix, fill=0.0, interpolation='bilinear', out=None)", affine_images);
   def(m, "erase_images(x, box, partner=None, fill=0.0, out=None)", erase_images);

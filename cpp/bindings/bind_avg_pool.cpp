@@ -69,7 +69,7 @@ Output adaptive_avg_pool_backward(const Pooled<axes>& dy, ShapeOfX shape, Truth 
 }
 
 template <int axes, class... D>
-void define(py::module_& m, const std::string& divisor) {
+void define(Module m, const std::string& divisor) {
   const std::string average = "avg_pool" + std::to_string(axes) + "d", adaptive = "adaptive_" + average;
   const std::string windows =
       "kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True" + divisor;
@@ -89,7 +89,7 @@ bool over_channels_of(const Floats& x) {
 
 }  // namespace
 
-void register_avg_pool(py::module_& m) {
+void register_avg_pool(Module m) {
   define<1>(m, "");
   define<2, MaybeWhole>(m, ", divisor_override=None");
   def(m, "pools_over_channels(x)", over_channels_of, "pooling");

@@ -1,5 +1,3 @@
-#include <pybind11/numpy.h>
-
 #include <limits>
 
 #include "bindings/copied.h"
@@ -16,9 +14,7 @@ constexpr int64_t kNone = std::numeric_limits<int64_t>::min();  // ignores no in
 struct Target : Arg {
   RANVIER_ANNOTATION("Array");
   Target(const Arg& arg) : Arg(arg) {}
-  bool is_floating() const {
-    return py::isinstance<py::array>(value) && py::reinterpret_borrow<py::array>(value).dtype().kind() == 'f';
-  }
+  bool is_floating() const { return is_floating_array(value); }
 };
 
 // Scores, what they are compared with, and the settings of one call.
@@ -108,7 +104,7 @@ ClassLossCall multi_margin(const Floats& x, const Target& target, const Name& re
 
 // name(x, target, reduction, settings); make is one of the functions above.
 template <bool has_log_sum_exp, class... S>
-void define_forward(py::module_& m, const std::string& name, const std::string& settings,
+void define_forward(Module m, const std::string& name, const std::string& settings,
                     ClassLossCall (*make)(const Floats&, const Target&, const Name&, const S&...)) {
   def(m, name + "(x, target, reduction='mean', " + settings + ")",
       [=](const Floats& x, const Target& target, const Name& reduction, const S&... s) {
@@ -118,7 +114,7 @@ void define_forward(py::module_& m, const std::string& name, const std::string& 
 
 // The same with its backward. Saved: Floats where that takes a log-sum-exp, else nothing.
 template <class... Saved, class... S>
-void define(py::module_& m, const char* name, const std::string& settings,
+void define(Module m, const char* name, const std::string& settings,
             ClassLossCall (*make)(const Floats&, const Target&, const Name&, const S&...)) {
   constexpr bool has_log_sum_exp = sizeof...(Saved) > 0;
   define_forward<has_log_sum_exp>(m, name, settings, make);
@@ -143,7 +139,7 @@ Output cross_entropy_backward(const Floats& dy, const Floats& x, const Target& t
 
 }  // namespace
 
-void register_class_loss(py::module_& m) {
+void register_class_loss(Module m) {
   define_forward<true>(m, "cross_entropy", "weight=None, ignore_index=-100, label_smoothing=0.0",
                        cross_entropy);
   def(m,

@@ -1,5 +1,3 @@
-#include <pybind11/numpy.h>
-
 #include "bindings/array_lists.h"
 #include "kernels/optimizer/clip.h"
 
@@ -33,7 +31,7 @@ void clip_gradients(List gradients, OneNumber limit, MaybeExactly<DType::float64
 
 }  // namespace
 
-void register_clip(py::module_& m) {
+void register_clip(Module m) {
   def(m, "gradient_norm(gradients, norm_type)", gradient_norm);
   def(m, "clip_gradients(gradients, limit, norm)", clip_gradients);
 }

@@ -60,7 +60,7 @@ Gradients::All conv_backward(const Floats& dy, const Floats& x, const Weight& w,
 }
 
 template <int axes>
-void define(py::module_& m) {
+void define(Module m) {
   const std::string name = "conv" + std::to_string(axes) + "d";
   const std::string settings = "stride=1, padding=0, dilation=1, groups=1, ";
   def(m, name + "(x, w, bias=None, " + settings + "activation='none', out=None)", conv<axes>);
@@ -72,7 +72,7 @@ void define(py::module_& m) {
 
 bool winograd_allowed() { return g_winograd.load(std::memory_order_relaxed); }
 
-void register_conv2d(py::module_& m) {
+void register_conv2d(Module m) {
   init_winograd();
   def(m, "get_winograd()", winograd_allowed);
   def(m, "set_winograd(enabled)", [](Truth enabled) { g_winograd.store(enabled); });

@@ -76,7 +76,7 @@ Gradients::All conv_pool_backward(const Floats32& dy, const Exactly<DType::uint8
 
 }  // namespace
 
-void register_conv2d_pool(py::module_& m) {
+void register_conv2d_pool(Module m) {
   const std::string settings = "stride=1, padding=0, dilation=1, window=2, ";
   const std::string needs = "need_dx=True, need_dw=True, need_db=True, saved=None)";
   def(m, "conv2d_pool(x, w, bias=None, " + settings + "activation='none', need_where=True)", conv_pool);

@@ -95,7 +95,7 @@ Gradients::All conv_transpose_backward(const Floats& dy, const Floats& x, const 
 }
 
 template <int axes>
-void define(py::module_& m) {
+void define(Module m) {
   const std::string name = "conv_transpose" + std::to_string(axes) + "d";
   const std::string settings = "stride=1, padding=0, output_padding=0, groups=1, dilation=1, ";
   def(m, name + "(x, w, bias=None, " + settings + "out=None)", conv_transpose<axes>);
@@ -105,7 +105,7 @@ void define(py::module_& m) {
 
 }  // namespace
 
-void register_conv_transpose(py::module_& m) {
+void register_conv_transpose(Module m) {
   define<1>(m);
   define<2>(m);
 }

@@ -162,7 +162,7 @@ Output cast(const Numbers& x, DTypeArg dtype, Out out) {
 
 }  // namespace
 
-void register_copy(py::module_& m) {
+void register_copy(Module m) {
   def(m, "copy(x, channels_last=False, out=None)", copy);
   def(m, "copy_like(x, like)", copy_like);
   def(m, "full(shape, dtype, value)", full);

@@ -44,7 +44,7 @@ Output pairwise_backward(Floats dy, Floats x1, Floats x2, Axis axis, Real p, Rea
 
 }  // namespace
 
-void register_distance(py::module_& m) {
+void register_distance(Module m) {
   def(m, "cosine_similarity(x1, x2, axis=1, eps=1e-8, out=None)", cosine);
   def(m, "cosine_similarity_backward(dy, x1, x2, axis=1, eps=1e-8, of_second=False, out=None)",
       cosine_backward, "cosine_similarity");

@@ -53,7 +53,7 @@ Output random_normal(ShapeArg shape, Name dtype, Real mean, Real std, Key key) {
 
 }  // namespace
 
-void register_dropout(py::module_& m) {
+void register_dropout(Module m) {
   def(m, "next_key(state)", next_key);
   def(m, "permute(order, seed)", permute);
   def(m, "dropout(x, p, key, out=None)", dropout);

@@ -142,17 +142,17 @@ constexpr const char* kNames[] = {RANVIER_ELEMENTWISE_OPS(RANVIER_X)};
 
 // A: ArrayArg or Operand for each parameter.
 template <class... A>
-void define(py::module_& m, ElementwiseOp op, const char* parameters) {
+void define(Module m, ElementwiseOp op, const char* parameters) {
   def(m, std::string(kNames[static_cast<int>(op)]) + "(" + parameters + ", out=None)",
       [op](A... a, Out out) { return elementwise(op, {a...}, out); });
 }
 
-void define_compare(py::module_& m, CompareOp op, const char* name) {
+void define_compare(Module m, CompareOp op, const char* name) {
   def(m, std::string(name) + "(a, b, out=None)",
       [op](Operand a, Operand b, Out out) { return compare(op, a, b, out); });
 }
 
-void register_forward(py::module_& m) {
+void register_forward(Module m) {
   using Op = ElementwiseOp;
   for (Op op : {Op::neg, Op::exp, Op::expm1, Op::log, Op::log1p, Op::sqrt, Op::abs, Op::sin, Op::cos,
                 Op::round, Op::sign, Op::square, Op::reciprocal, Op::erf})
@@ -168,7 +168,7 @@ void register_forward(py::module_& m) {
   def(m, "where(condition, a, b, out=None)", where);
 }
 
-void register_backward(py::module_& m) {
+void register_backward(Module m) {
   using Op = ElementwiseOp;
   // saved: x, or y for expm1, sqrt and reciprocal
   for (Op op : {Op::expm1_backward, Op::log1p_backward, Op::sqrt_backward, Op::abs_backward, Op::sin_backward,
@@ -187,7 +187,7 @@ void register_backward(py::module_& m) {
 
 }  // namespace
 
-void register_elementwise(py::module_& m) {
+void register_elementwise(Module m) {
   register_forward(m);
   register_backward(m);
 }

@@ -51,7 +51,7 @@ Output embedding_backward(Floats given_dy, Integers index, Whole rows, MaybeWhol
 
 }  // namespace
 
-void register_embedding(py::module_& m) {
+void register_embedding(Module m) {
   def(m, "embedding(index, weight, out=None)", embedding);
   def(m,
       "embedding_backward(dy, index, num_embeddings, padding_idx=None, scale_grad_by_freq=False, out=None)",

@@ -79,7 +79,7 @@ std::tuple<Output, Output> scatter_backward(Floats dy, Integers index, Axis axis
 
 // Whether low <= x <= high everywhere, with `above` low < x. What raises an error depending on the values of
 // an array asks this, so that a captured step asks it again.
-py::bool_ inside(const Numbers& x, const Real& low, const Real& high, Truth above) {
+bool inside(const Numbers& x, const Real& low, const Real& high, Truth above) {
   if (x.dtype() == DType::float32 || x.dtype() == DType::float64)
     return floats_are_inside(x, low, high, above);
   const auto whole = [](double limit) { return static_cast<int64_t>(limit); };
@@ -88,7 +88,7 @@ py::bool_ inside(const Numbers& x, const Real& low, const Real& high, Truth abov
 
 }  // namespace
 
-void register_index(py::module_& m) {
+void register_index(Module m) {
   def(m, "inside(x, low, high, above=False)", inside);
   def(m, "gather(x, index, axis, out=None, from_0=False)", gather);
   def(m, "scatter_add(dy, index, axis, length, out=None)", scatter_add);

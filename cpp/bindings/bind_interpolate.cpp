@@ -133,7 +133,7 @@ Output interpolate_backward(Floats dy, ShapeOfX shape, Factors scale_factor, Nam
 
 }  // namespace
 
-void register_interpolate(py::module_& m) {
+void register_interpolate(Module m) {
   def(m, "interpolate(x, size=None, scale_factor=None, mode='nearest', align_corners=False)", interpolate);
   def(m, "interpolate_backward(dy, shape, scale_factor=None, mode='nearest', align_corners=False)",
       interpolate_backward);

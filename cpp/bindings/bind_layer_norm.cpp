@@ -129,7 +129,7 @@ std::tuple<MaybeOutput, MaybeOutput> rms_norm_backward(const Floats& dy, const F
 
 }  // namespace
 
-void register_layer_norm(py::module_& m) {
+void register_layer_norm(Module m) {
   def(m, "layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5)", layer_norm);
   def(m,
       "layer_norm_backward(dy, x, normalized_shape, weight, mean, rstd, need_dx=True, need_dweight=True, "

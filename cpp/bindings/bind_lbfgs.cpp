@@ -1,5 +1,3 @@
-#include <pybind11/numpy.h>
-
 #include "bindings/array_lists.h"
 #include "kernels/optimizer/lbfgs.h"
 
@@ -74,7 +72,7 @@ void lbfgs_loop(InPlace direction_, List changes, List steps, Doubles ro, InPlac
 
 }  // namespace
 
-void register_lbfgs(py::module_& m) {
+void register_lbfgs(Module m) {
   def(m, "flat_dot(a, b)", flat_dot);
   def(m, "lbfgs_loop(direction, changes, steps, ro, alphas, scale, second)", lbfgs_loop);
 }

@@ -97,7 +97,7 @@ Output backward(const LossCall& c, const Input& dy, Operand of, const Out& out) 
 // name(x, target, reduction, settings, out) and its backward. S: the settings' types; configure(call, s ...)
 // puts them into the call.
 template <class... S, class F>
-void define(py::module_& m, const char* name, Loss kind, const std::string& settings, F configure) {
+void define(Module m, const char* name, Loss kind, const std::string& settings, F configure) {
   def(m, name + ("(x, target, reduction='mean', " + settings + "out=None)"),
       [=](const Floats& x, const Floats& target, Name reduction, S... s, Out out) {
         LossCall call{kind, x, target};
@@ -115,7 +115,7 @@ void define(py::module_& m, const char* name, Loss kind, const std::string& sett
       name);
 }
 
-void register_regression(py::module_& m) {
+void register_regression(Module m) {
   const auto plain = [](LossCall&) {};
   define(m, "mse", Loss::mse, "", plain);
   define(m, "l1", Loss::l1, "", plain);
@@ -129,7 +129,7 @@ void register_regression(py::module_& m) {
   define<Real>(m, "cosine_margin", Loss::cosine_margin, "margin=0.0, ", margin);
 }
 
-void register_likelihood(py::module_& m) {
+void register_likelihood(Module m) {
   define<MaybeFloats>(m, "bce", Loss::bce, "weight=None, ",
                       [](LossCall& c, const MaybeFloats& weight) { c.weight = weight; });
   define<MaybeFloats, MaybeFloats>(m, "bce_with_logits", Loss::bce_with_logits,
@@ -170,7 +170,7 @@ struct Triple {
 
 // name(arrays, reduction, settings, out) and its backward; make is one of the functions above.
 template <class... S>
-void define(py::module_& m, const char* name, const Triple& t, const std::string& settings,
+void define(Module m, const char* name, const Triple& t, const std::string& settings,
             LossCall (*make)(const Floats&, const Floats&, const Floats&, const S&...)) {
   const std::string arrays = t.names[0] + (", " + std::string(t.names[1])) + ", " + t.names[2];
   def(m, name + ("(" + arrays + ", reduction='mean', " + settings + "out=None)"),
@@ -189,7 +189,7 @@ void define(py::module_& m, const char* name, const Triple& t, const std::string
       name);
 }
 
-void register_three_arrays(py::module_& m) {
+void register_three_arrays(Module m) {
   using O = Operand;
   define(m, "margin_ranking", {{"x1", "x2", "target"}, {O::x, O::other, O::target}}, "margin=0.0, ", ranking);
   define(m, "gaussian_nll", {{"x", "target", "var"}, {O::x, O::target, O::other}}, "full=False, eps=1e-6, ",
@@ -198,7 +198,7 @@ void register_three_arrays(py::module_& m) {
 
 }  // namespace
 
-void register_loss(py::module_& m) {
+void register_loss(Module m) {
   register_regression(m);
   register_likelihood(m);
   register_three_arrays(m);

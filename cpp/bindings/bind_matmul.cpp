@@ -169,7 +169,7 @@ Output matmul(const Floats& a, const Floats& b, const MaybeFloats& bias, Name ac
 
 }  // namespace
 
-void register_matmul(py::module_& m) {
+void register_matmul(Module m) {
   def(m, "matmul(a, b, bias=None, activation='none', out=None, saved=None)", matmul);
 }
 

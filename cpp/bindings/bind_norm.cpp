@@ -132,7 +132,7 @@ Gradients::All group_norm_backward(const Floats& given_dy, const Floats& given_x
 
 }  // namespace
 
-void register_norm(py::module_& m) {
+void register_norm(Module m) {
   def(m,
       "batch_norm(x, weight=None, bias=None, running_mean=None, running_var=None, batches=None, "
       "training=True, "

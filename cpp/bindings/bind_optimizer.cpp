@@ -1,5 +1,3 @@
-#include <pybind11/numpy.h>
-
 #include "bindings/array_lists.h"
 #include "kernels/optimizer/move.h"
 #include "kernels/optimizer/optimizer.h"
@@ -191,7 +189,7 @@ Output average_weight(InPlace count_, MaybeReal decay) {
 
 }  // namespace
 
-void register_optimizer(py::module_& m) {
+void register_optimizer(Module m) {
   def(m,
       "optimizer_step(rule, parameters, gradients, steps, products, states, settings, maximize, nesterov, "
       "decoupled_decay, loss=None)",

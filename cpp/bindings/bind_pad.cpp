@@ -100,7 +100,7 @@ Output pad_backward(Floats dy, Sizes pad, Name mode) {
 
 }  // namespace
 
-void register_pad(py::module_& m) {
+void register_pad(Module m) {
   def(m, "pad(x, pad, mode='constant', value=0.0)", pad);
   def(m, "pad_backward(dy, pad, mode='constant')", pad_backward);
 }

@@ -1,5 +1,3 @@
-#include <pybind11/numpy.h>
-
 #include "bindings/array_lists.h"
 #include "kernels/optimizer/penalty.h"
 
@@ -41,7 +39,7 @@ Output weight_penalty(List parameters, MaybeList gradients, Doubles l1, Doubles 
 
 }  // namespace
 
-void register_penalty(py::module_& m) {
+void register_penalty(Module m) {
   def(m, "weight_penalty(parameters, gradients, l1, l2, scale)", weight_penalty);
 }
 

@@ -1,12 +1,13 @@
-#include <pybind11/typing.h>
-
 #include "bindings/pool_args.h"
 #include "kernels/pooling/pooling.h"
 
 namespace ranvier::bind {
 namespace {
 
-using Results = py::typing::Tuple<Output, py::ellipsis>;
+struct Results : py::object {
+  RANVIER_ANNOTATION("tuple[Array, ...]");
+  Results(py::object arrays) : py::object(std::move(arrays)) {}
+};
 
 // f(Offset{}) for the type that counts the elements of a window.
 template <class F>
@@ -18,7 +19,7 @@ auto with_offset(const PoolAxes& axes, F&& f) {
 Results run_max(const PoolOp& op, const Input& x, const PoolAxes& axes, bool return_indices) {
   const bool last = pools_over_channels(op, x);
   const HeightWidth size{axes.rows.out, axes.columns.out};
-  return with_offset(axes, [&](auto offset) -> py::tuple {
+  return with_offset(axes, [&](auto offset) -> Results {
     using Offset = decltype(offset);
     Output y = pooled_output(op, x.dtype(), last, x, size);
     Output where = pooled_output(op, dtype_of<Offset>(), last, x, size);
@@ -27,11 +28,11 @@ Results run_max(const PoolOp& op, const Input& x, const PoolAxes& axes, bool ret
       invoke_released(MaxPool2dForward<decltype(tag), Offset>{image(x, op.axes), image(y, op.axes), offsets,
                                                               axes.rows, axes.columns, last});
     });
-    if (!return_indices) return py::make_tuple(y.release(), where.release());
+    if (!return_indices) return tuple_of({y.release(), where.release()});
     Output indices = pooled_output(op, DType::int64, last, x, size);
     invoke_released(
         MaxPool2dIndices<Offset>{as_const(offsets), image(indices, op.axes), axes.rows, axes.columns});
-    return py::make_tuple(y.release(), where.release(), indices.release());
+    return tuple_of({y.release(), where.release(), indices.release()});
   });
 }
 
@@ -84,7 +85,7 @@ Output adaptive_max_pool_backward(const Pooled<axes>& dy, Raw where, ShapeOfX sh
 }
 
 template <int axes>
-void define(py::module_& m) {
+void define(Module m) {
   const std::string max = "max_pool" + std::to_string(axes) + "d", adaptive = "adaptive_" + max;
   const std::string windows = "kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False";
   def(m, max + "(x, " + windows + ", return_indices=False)", max_pool<axes>);
@@ -95,7 +96,7 @@ void define(py::module_& m) {
 
 }  // namespace
 
-void register_pooling(py::module_& m) {
+void register_pooling(Module m) {
   define<1>(m);
   define<2>(m);
 }

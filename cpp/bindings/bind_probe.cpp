@@ -57,7 +57,7 @@ double probe_barrier(Whole repeats) {
 
 }  // namespace
 
-void register_probe(py::module_& m) {
+void register_probe(Module m) {
   def(m, "probe_fma(dtype, repeats)", probe_fma);
   def(m, "probe_bandwidth(bytes, repeats, kind)", probe_bandwidth);
   def(m, "probe_barrier(repeats)", probe_barrier);

@@ -3,6 +3,7 @@
 
 #include "bindings/array_form.h"
 #include "bindings/array_program.h"
+#include "bindings/define.h"
 #include "bindings/described.h"
 
 namespace ranvier::bind {
@@ -62,7 +63,8 @@ std::vector<bool> paced(double solo_ns, const std::vector<std::pair<double, doub
 }  // namespace
 
 // The texts are signatures for the stub, where the C++ types say too little.
-void register_program(py::module_& m) {
+void register_program(Module module) {
+  py::module_ m = py::reinterpret_borrow<py::module_>(module);
   ArrayProgram::set_up();
   py::class_<ArrayRecording>(m, "Recording")
       .def(py::init<std::string>(), "(package: str, /) -> None")

@@ -150,7 +150,7 @@ recurrent_backward(Name cell, const MaybeFloats& given_dy, const MaybeFloats& gi
 
 }  // namespace
 
-void register_recurrent(py::module_& m) {
+void register_recurrent(Module m) {
   def(m, "recurrent(cell, x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, sizes=None, reverse=False, keep=True)",
       recurrent);
   def(m,

@@ -92,7 +92,7 @@ Output reduce(const ReduceRule& rule, const Input& x, const Input& center, const
   return y;
 }
 
-void define(py::module_& m, const char* name, const ReduceRule& rule) {
+void define(Module m, const char* name, const ReduceRule& rule) {
   def(m, std::string(name) + "(x, axis=None, keepdims=False, out=None)",
       [rule](const Floats& x, AxesArg axis, Truth keepdims, Out out) {
         return reduce(rule, x, Input(), Axes(axis, x.shape(), keepdims), out);
@@ -157,7 +157,7 @@ Output expand(Floats dy, ShapeArg sizes, AxesArg axes, Real scale, Truth channel
 
 }  // namespace
 
-void register_reduce(py::module_& m) {
+void register_reduce(Module m) {
   define(m, "sum", {ReduceOp::sum});
   define(m, "mean", {ReduceOp::sum, true});
   define(m, "max", {ReduceOp::max});

@@ -1,5 +1,6 @@
 // Threads, ISA level, memory: what ranvier.show_config() reports and tests set.
-#include <pybind11/typing.h>
+#include <pybind11/pybind11.h>
+
 #include "base/allocator.h"
 #include "base/caches.h"
 #include "base/fp_environment.h"
@@ -12,12 +13,17 @@
 namespace ranvier::bind {
 namespace {
 
-using Names = py::typing::List<py::str>;
+struct Names : py::list {
+  RANVIER_ANNOTATION("list[str]");
+};
+struct Counts : py::dict {
+  RANVIER_ANNOTATION("dict[str, int]");
+};
 
 Names supported_isas() {
   Names names;
   for (int i = 0; i < static_cast<int>(Isa::count); ++i)
-    if (isa_supported(static_cast<Isa>(i))) names.append(isa_name(static_cast<Isa>(i)));
+    if (isa_supported(static_cast<Isa>(i))) names.append(py::str(isa_name(static_cast<Isa>(i))));
   return names;
 }
 
@@ -33,9 +39,9 @@ void set_num_threads_checked(Whole count) {
 }
 
 // Whether the setting is possible here.
-py::bool_ set_flush_denormal_checked(Truth mode) {
+bool set_flush_denormal_checked(Truth mode) {
   if (FpEnvironment::kMayFlush) set_flush_denormal(mode);
-  return py::bool_(FpEnvironment::kMayFlush);
+  return FpEnvironment::kMayFlush;
 }
 
 // The exception of a signal, from the check to the end of the call that it stops. Both are on the main
@@ -61,20 +67,20 @@ void raise_stopped(std::exception_ptr p) {
   }
 }
 
-py::typing::Dict<py::str, py::int_> memory_stats() {
+Counts memory_stats() {
   const CacheStats s = cache_stats();
-  py::typing::Dict<py::str, py::int_> d;
-  d["allocations"] = s.allocations;
-  d["cache_hits"] = s.cache_hits;
-  d["bytes_in_use"] = s.bytes_in_use;
-  d["bytes_cached"] = s.bytes_cached;
-  d["peak_bytes_in_use"] = s.peak_bytes_in_use;
+  Counts d;
+  d["allocations"] = py::int_(s.allocations);
+  d["cache_hits"] = py::int_(s.cache_hits);
+  d["bytes_in_use"] = py::int_(s.bytes_in_use);
+  d["bytes_cached"] = py::int_(s.bytes_cached);
+  d["peak_bytes_in_use"] = py::int_(s.peak_bytes_in_use);
   return d;
 }
 
 }  // namespace
 
-void register_runtime(py::module_& m) {
+void register_runtime(Module m) {
   if (!init_isa())
     fail_value("import", "got RANVIER_ISA=", std::getenv("RANVIER_ISA"), "; expected one of ",
                supported_isas());
@@ -86,13 +92,13 @@ void register_runtime(py::module_& m) {
   py::register_local_exception_translator(raise_stopped);
   m.attr("__version__") = RANVIER_VERSION;
   def(m, "supported_isas()", supported_isas);
-  def(m, "isa()", [] { return py::str(isa_name(active_isa())); });
+  def(m, "isa()", [] { return isa_name(active_isa()); });
   def(m, "set_isa(name)", set_isa_checked);
-  def(m, "get_num_threads()", [] { return py::int_(num_threads()); });
+  def(m, "get_num_threads()", num_threads);
   def(m, "set_num_threads(count)", set_num_threads_checked);
-  def(m, "get_flush_denormal()", [] { return py::bool_(flushes_denormal()); });
+  def(m, "get_flush_denormal()", flushes_denormal);
   def(m, "set_flush_denormal(mode)", set_flush_denormal_checked);
-  def(m, "usable_cpus()", [] { return py::int_(usable_cpus()); });
+  def(m, "usable_cpus()", usable_cpus);
   def(m, "set_alone(alone)", [](Truth alone) { set_alone(alone); });
   def(m, "memory_stats()", memory_stats);
   def(m, "reset_peak_memory()", reset_peak);

@@ -27,7 +27,7 @@ Output cumprod_backward(Floats dy, Floats x, Axis axis) {
 
 }  // namespace
 
-void register_scan(py::module_& m) {
+void register_scan(Module m) {
   def(m, "cumsum(x, axis, reverse=False, out=None)", scan<ScanOp::sum>);
   def(m, "cumprod(x, axis, reverse=False, out=None)", scan<ScanOp::product>);
   def(m, "cumprod_backward(dy, x, axis)", cumprod_backward);

@@ -22,7 +22,7 @@ Output backward(Floats dy, Floats y, Axis axis, Out out) {
 
 }  // namespace
 
-void register_softmax(py::module_& m) {
+void register_softmax(Module m) {
   def(m, "softmax(x, axis=-1, out=None)", forward<false>);
   def(m, "softmax_backward(dy, y, axis=-1, out=None)", backward<false>, "softmax");
   def(m, "log_softmax(x, axis=-1, out=None)", forward<true>);

@@ -20,6 +20,6 @@ std::tuple<Output, Output> sort(Floats x, Axis axis, Truth descending, MaybeWhol
 
 }  // namespace
 
-void register_sort(py::module_& m) { def(m, "sort(x, axis, descending=False, count=None)", sort); }
+void register_sort(Module m) { def(m, "sort(x, axis, descending=False, count=None)", sort); }
 
 }  // namespace ranvier::bind

@@ -1,6 +1,11 @@
 #include "bindings/define.h"
 
+#include <pybind11/pybind11.h>
+
 #include <algorithm>
+
+// pytypes.h, which is all that most bindings include, calls it and does not define it.
+template std::string pybind11::handle::cast<std::string>() const;
 
 namespace ranvier::bind {
 namespace {
@@ -23,22 +28,94 @@ std::string trimmed(const std::string& text, size_t first, size_t last) {
 // A copy that lives as long as the process.
 const char* kept(const std::string& text) { return (new std::string(text))->c_str(); }
 
+// "name(a: Array, b: int = 1) -> Array".
+std::string described(const Defined& d, const std::vector<const char*>& annotations,
+                      const std::string& returned) {
+  std::string text = std::string(d.name) + "(";
+  for (size_t i = 0; i < annotations.size(); ++i) {
+    text += (i ? ", " : "") + std::string(d.names[i]) + ": " + annotations[i];
+    if (d.defaults[i]) text += " = " + std::string(py::repr(d.defaults[i]));
+  }
+  return text + ") -> " + returned;
+}
+
+// The place of the parameter that a keyword names, or -1.
+int place_of(const Defined& d, PyObject* keyword) {
+  const auto& names = d.names_in_python;
+  auto at = std::find(names.begin(), names.end(), keyword);  // keywords in source code are interned, too
+  if (at == names.end())
+    at = std::find_if(names.begin(), names.end(),
+                      [&](PyObject* name) { return PyUnicode_Compare(name, keyword) == 0; });
+  return at == names.end() ? -1 : static_cast<int>(at - names.begin());
+}
+
+// The arguments in the order of the parameters: those of the call, else the defaults.
+void arrange(const Defined& d, PyObject* const* given, Py_ssize_t positional, PyObject* keywords,
+             PyObject** arguments) {
+  const auto count = static_cast<Py_ssize_t>(d.names.size());
+  if (positional > count)
+    fail_type(d.op, "got ", int64_t{positional}, " arguments; expected ", int64_t{count}, " at most");
+  std::copy_n(given, positional, arguments);
+  std::copy(d.defaults.begin() + positional, d.defaults.end(), arguments + positional);
+  for (Py_ssize_t k = 0; keywords && k < PyTuple_GET_SIZE(keywords); ++k) {
+    const py::handle keyword = PyTuple_GET_ITEM(keywords, k);
+    const int place = place_of(d, keyword.ptr());
+    if (place < 0) fail_type(d.op, "got an argument ", keyword, "; expected only those that it has");
+    if (place < positional) fail_type(d.op, "got ", d.names[place], " twice; expected it once");
+    arguments[place] = given[positional + k];
+  }
+  for (Py_ssize_t i = positional; i < count; ++i)
+    if (!arguments[i]) fail_type(d.op, "got no ", d.names[i], "; expected it");
+}
+
+// What Python calls. `self` is a capsule with the Defined.
+PyObject* called(PyObject* self, PyObject* const* given, Py_ssize_t positional, PyObject* keywords) {
+  try {
+    const auto& d = *static_cast<const Defined*>(PyCapsule_GetPointer(self, nullptr));
+    PyObject* arguments[Defined::kMost];
+    arrange(d, given, positional, keywords, arguments);
+    return d.call(d, arguments);
+  } catch (py::error_already_set& e) {
+    e.restore();
+  } catch (...) {
+    py::detail::try_translate_exceptions();
+  }
+  return nullptr;
+}
+
 }  // namespace
 
-Signature::Signature(const std::string& text) {
+py::object tuple_of(std::initializer_list<py::object> items) {
+  py::tuple made(items.size());
+  Py_ssize_t i = 0;
+  for (const py::object& item : items) PyTuple_SET_ITEM(made.ptr(), i++, item.inc_ref().ptr());
+  return made;
+}
+
+Defined::Defined(const std::string& text, const char* op_name) {
   const size_t open = text.find('('), close = text.rfind(')');
-  name_ = kept(text.substr(0, open));
-  std::vector<const char*> names;
+  name = kept(text.substr(0, open));
+  op = op_name ? op_name : name;
   for (size_t first = open + 1; first < close;) {
     const size_t comma = std::min(text.find(',', first), close);
     const size_t equals = std::min(text.find('=', first), comma);
     names.push_back(kept(trimmed(text, first, equals)));
-    defaults_.push_back(equals < comma ? parsed_default(text.substr(equals + 1, comma - equals - 1))
-                                       : py::object());
+    names_in_python.push_back(PyUnicode_InternFromString(names.back()));
+    defaults.push_back(equals < comma
+                           ? parsed_default(text.substr(equals + 1, comma - equals - 1)).release().ptr()
+                           : nullptr);
     first = comma + 1;
   }
-  names_ = new const char*[names.size()];
-  std::copy(names.begin(), names.end(), names_);
+}
+
+void detail::add_to(Module m, Defined* d, const std::vector<const char*>& annotations,
+                    const std::string& returned) {
+  if (annotations.size() != d->names.size()) throw py::type_error(d->name);
+  auto* method = new PyMethodDef{d->name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(called)),
+                                 METH_FASTCALL | METH_KEYWORDS, kept(described(*d, annotations, returned))};
+  const py::capsule self(d, static_cast<const char*>(nullptr));
+  m.attr(d->name) =
+      py::reinterpret_steal<py::object>(PyCFunction_NewEx(method, self.ptr(), m.attr("__name__").ptr()));
 }
 
 }  // namespace ranvier::bind

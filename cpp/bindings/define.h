@@ -3,37 +3,89 @@
 // Its parameters are named, and given their defaults, as in Python. f has a type of params.h for each, which
 // reads and checks the argument; errors name the op and the parameter. f's types are also what the stub
 // `_core.pyi` says about the function (cmake/write_stub.py).
+//
+// The types of f are known to one small function, Typed::called. All else is done in define.cpp, once for all
+// functions. So a binding needs of pybind11 only pytypes.h, Python's objects: a file that includes pybind11.h
+// takes twice as long to compile.
 #pragma once
 #include <functional>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "bindings/params.h"
 
 namespace ranvier::bind {
 
-// "name(a, b=1, c='x', d=None)". The names live as long as the process, as the functions do.
-class Signature {
- public:
-  explicit Signature(const std::string& text);
-  const char* name() const { return name_; }
-  size_t count() const { return defaults_.size(); }
-  const char* const* names() const { return names_; }             // of the parameters
-  py::object default_of(size_t i) const { return defaults_[i]; }  // null: there is none
+using Module = py::handle;  // that functions are added to
+py::object tuple_of(std::initializer_list<py::object> items);
 
- private:
-  const char* name_;
-  const char** names_;
-  std::vector<py::object> defaults_;
+// A function of the module. It lives as long as the process.
+struct Defined {
+  static constexpr size_t kMost = 24;  // parameters
+
+  Defined(const std::string& signature, const char* op);
+  const char* name;
+  const char* op;                          // what errors name
+  std::vector<const char*> names;          // of the parameters
+  std::vector<PyObject*> names_in_python;  // interned
+  std::vector<PyObject*> defaults;         // null: there is none
+  // Reads the arguments, one for each parameter, and calls the function.
+  PyObject* (*call)(const Defined& self, PyObject* const* arguments);
 };
 
 namespace detail {
 
-// An argument as pybind11 hands it over, on its way to a parameter of type P.
-template <class P>
-struct Given {
-  py::handle value;
+void add_to(Module m, Defined* function, const std::vector<const char*>& annotations,
+            const std::string& returned);
+
+// What the stub calls a result, and how it becomes a Python object.
+template <class R>
+struct Result {  // a Python object whose class names itself
+  static std::string annotation() { return R::annotation; }
+  static py::object of(R&& r) { return std::move(r); }
+};
+template <class R, class Python>
+struct ResultAs {
+  static py::object of(R r) { return Python(r); }
+};
+template <>
+struct Result<bool> : ResultAs<bool, py::bool_> {
+  static std::string annotation() { return "bool"; }
+};
+template <>
+struct Result<int> : ResultAs<int, py::int_> {
+  static std::string annotation() { return "int"; }
+};
+template <>
+struct Result<double> : ResultAs<double, py::float_> {
+  static std::string annotation() { return "float"; }
+};
+template <>
+struct Result<const char*> : ResultAs<const char*, py::str> {
+  static std::string annotation() { return "str"; }
+};
+template <>
+struct Result<Output> {
+  static std::string annotation() { return "Array"; }
+  static py::object of(Output&& out) { return out.release(); }
+};
+template <>
+struct Result<MaybeOutput> {
+  static std::string annotation() { return "Array | None"; }
+  static py::object of(MaybeOutput&& out) { return out.release(); }
+};
+template <class... R>
+struct Result<std::tuple<R...>> {
+  static std::string annotation() {
+    std::string text;
+    ((text += (text.empty() ? "tuple[" : ", ") + Result<R>::annotation()), ...);
+    return text + "]";
+  }
+  static py::object of(std::tuple<R...>&& parts) {
+    return std::apply([](R&... r) { return tuple_of({Result<R>::of(std::move(r))...}); }, parts);
+  }
 };
 
 inline void check_dtype(const Input*& first, const Input& x) {
@@ -48,70 +100,42 @@ void check_floats(const Input*& first, const P& x) {
 }
 
 template <class F, class R, class... P>
-void define(py::module_& m, const char* op, const Signature& signature, F f, std::function<R(P...)>*) {
-  const auto call = [f, op, names = signature.names()](Given<std::decay_t<P>>... given) -> R {
-    const char* const* name = names;
-    std::tuple<std::decay_t<P>...> read{std::decay_t<P>(Arg{op, *name++, given.value})...};
+struct Typed : Defined {
+  static_assert(sizeof...(P) <= kMost);
+  F f;
+
+  Typed(const std::string& signature, const char* op, F f) : Defined(signature, op), f(f) {
+    call = [](const Defined& self, PyObject* const* arguments) {
+      return static_cast<const Typed&>(self).called(arguments);
+    };
+  }
+
+  PyObject* called(PyObject* const* argument) const {
+    const char* const* name = names.data();
+    std::tuple<P...> read{P(Arg{op, *name++, *argument++})...};  // braces: from left to right
     const Input* first = nullptr;
     std::apply([&](const auto&... x) { (check_floats(first, x), ...); }, read);
-    return std::apply(f, std::move(read));
-  };
-  if (signature.count() != sizeof...(P)) throw py::type_error(signature.name());
-  m.def(signature.name(), call, signature);
+    if constexpr (std::is_void_v<R>)
+      return std::apply(f, std::move(read)), py::none().release().ptr();
+    else
+      return Result<R>::of(std::apply(f, std::move(read))).release().ptr();
+  }
+};
+
+template <class F, class R, class... P>
+void define(Module m, const std::string& signature, const char* op, F f, std::function<R(P...)>*) {
+  std::string returned = "None";
+  if constexpr (!std::is_void_v<R>) returned = Result<R>::annotation();
+  add_to(m, new Typed<F, R, std::decay_t<P>...>(signature, op, f), {std::decay_t<P>::annotation...},
+         returned);
 }
 
 }  // namespace detail
 
 // `op`: what errors name instead of the function.
 template <class F>
-void def(py::module_& m, const std::string& signature, F f, const char* op = nullptr) {
-  const Signature s(signature);
-  detail::define(m, op ? op : s.name(), s, f, static_cast<decltype(std::function(f))*>(nullptr));
+void def(Module m, const std::string& signature, F f, const char* op = nullptr) {
+  detail::define(m, signature, op, f, static_cast<decltype(std::function(f))*>(nullptr));
 }
 
 }  // namespace ranvier::bind
-
-namespace pybind11::detail {
-
-template <class P>
-struct type_caster<ranvier::bind::detail::Given<P>> {
-  static constexpr auto name = P::annotation;
-  template <class>
-  using cast_op_type = ranvier::bind::detail::Given<P>;
-
-  bool load(handle argument, bool) {
-    value = argument;
-    return true;
-  }
-  operator ranvier::bind::detail::Given<P>() const { return {value}; }
-
- private:
-  handle value;
-};
-
-template <>
-struct type_caster<ranvier::bind::Output> {
-  static constexpr auto name = const_name("Array");
-  static handle cast(ranvier::bind::Output&& out, return_value_policy, handle) {
-    return out.release().release();
-  }
-};
-
-template <>
-struct type_caster<ranvier::bind::MaybeOutput> {
-  static constexpr auto name = const_name("Array | None");
-  static handle cast(ranvier::bind::MaybeOutput&& out, return_value_policy, handle) {
-    return out.release().release();
-  }
-};
-
-// pybind11 reads the names and defaults of a function's parameters from this.
-template <>
-struct process_attribute<ranvier::bind::Signature> : process_attribute_default<ranvier::bind::Signature> {
-  static void init(const ranvier::bind::Signature& signature, function_record* record) {
-    for (size_t i = 0; i < signature.count(); ++i)
-      record->args.emplace_back(signature.names()[i], nullptr, signature.default_of(i).release(), true, true);
-  }
-};
-
-}  // namespace pybind11::detail

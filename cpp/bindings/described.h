@@ -1,6 +1,6 @@
 // A program as Python objects: lists and dicts for Program.explain and the pictures.
 #pragma once
-#include <pybind11/pybind11.h>
+#include <pybind11/pytypes.h>
 
 #include "program/program.h"
 

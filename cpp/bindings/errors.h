@@ -1,6 +1,6 @@
 // The standard error format, "[op] got ...; expected ...".
 #pragma once
-#include <pybind11/pybind11.h>
+#include <pybind11/pytypes.h>
 
 #include <initializer_list>
 #include <string>

@@ -1,5 +1,7 @@
 #include "bindings/guards.h"
 
+#include <pybind11/pybind11.h>
+
 #include <structmember.h>
 
 #include <algorithm>

@@ -4,7 +4,7 @@
 // there when the step was recorded. Plain values and NumPy scalars are compared by value (0.0 and
 // -0.0 differ), all else by identity. A guard holds references, so an address never means two objects.
 #pragma once
-#include <pybind11/pybind11.h>
+#include <pybind11/pytypes.h>
 
 #include <vector>
 

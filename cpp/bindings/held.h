@@ -2,7 +2,7 @@
 // each is a new reference. With a GIL they are borrowed, which takes less time.
 #pragma once
 #include <pybind11/critical_section.h>
-#include <pybind11/pybind11.h>
+#include <pybind11/pytypes.h>
 
 namespace ranvier::bind {
 

@@ -1,4 +1,5 @@
 #include "bindings/host_site.h"
+#include <pybind11/pybind11.h>
 
 #include <algorithm>
 #include <utility>

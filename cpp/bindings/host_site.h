@@ -1,6 +1,6 @@
 // HostSite: what a HostCall of the core calls in Python, and the arrays that it gets.
 #pragma once
-#include <pybind11/pybind11.h>
+#include <pybind11/pytypes.h>
 
 #include <vector>
 

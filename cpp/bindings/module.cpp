@@ -1,5 +1,7 @@
 // The extension module ranvier._core. Each family's functions are added by its bind_<family>.cpp.
-#include "bindings/array_args.h"
+#include <pybind11/pybind11.h>
+
+#include "bindings/define.h"
 
 // clang-format off
 #define RANVIER_FAMILIES(X)                                                                          \
@@ -11,7 +13,7 @@
 
 namespace ranvier::bind {
 
-#define RANVIER_X(family) void register_##family(py::module_& m);
+#define RANVIER_X(family) void register_##family(Module m);
 RANVIER_FAMILIES(RANVIER_X)
 #undef RANVIER_X
 

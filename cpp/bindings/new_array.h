@@ -1,6 +1,6 @@
 // Arrays on the core's own memory, which NumPy gives back through a handler (NEP 49).
 #pragma once
-#include <pybind11/pybind11.h>
+#include <pybind11/pytypes.h>
 
 #include "bindings/shape.h"
 

@@ -4,7 +4,7 @@
 #define NPY_TARGET_VERSION NPY_1_22_API_VERSION
 #define NO_IMPORT_ARRAY
 #define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
-#include <pybind11/pybind11.h>
+#include <pybind11/pytypes.h>
 
 #include <numpy/arrayobject.h>
 

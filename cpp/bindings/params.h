@@ -8,7 +8,7 @@
 namespace ranvier::bind {
 
 // What a type is called in the stub.
-#define RANVIER_ANNOTATION(text) static constexpr auto annotation = py::detail::const_name(text)
+#define RANVIER_ANNOTATION(text) static constexpr const char* annotation = text
 
 // Arrays. Maybe<Floats> may be None, and is then empty.
 template <Input (*read_array)(const Arg&)>
