@@ -203,9 +203,7 @@ class Tensor:
         return self._array.dtype.kind == "f"
 
     def data_ptr(self) -> int:
-        if recordings:
-            value_read("data_ptr()")
-        return int(self._array.ctypes.data)
+        return int(self._read("data_ptr()").ctypes.data)
 
     # --- the tape
     def detach(self) -> Tensor:
@@ -240,6 +238,12 @@ class Tensor:
         set_data(self, value)
 
     # --- the array, for NumPy and others
+    def _read(self, how: str) -> np.ndarray[Any, Any]:
+        """The array, for code that computes with its values in Python: no replay would see them change."""
+        if recordings:
+            value_read(how)
+        return self._array
+
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
         """The array itself, not a copy.
 
@@ -249,10 +253,8 @@ class Tensor:
             raise RuntimeError(
                 "[numpy] can't call numpy() on a Tensor that requires grad; use detach().numpy() instead"
             )
-        if recordings:
-            value_read("numpy()")
         self._cell[FLAG] |= UNWATCHED
-        return self._array
+        return self._read("numpy()")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         array = self.numpy()
@@ -280,14 +282,10 @@ class Tensor:
             raise SeveralElements(
                 f"[item] got a Tensor with {self._array.size} elements; expected one: tolist() gives all"
             )
-        if recordings:
-            value_read("item()")
-        return self._array.item()
+        return self._read("item()").item()
 
     def tolist(self) -> Any:
-        if recordings:
-            value_read("tolist()")
-        return self._array.tolist()
+        return self._read("tolist()").tolist()
 
     def __float__(self) -> float:
         return float(self.item())
@@ -303,9 +301,7 @@ class Tensor:
     def __bool__(self) -> bool:
         if self._array.size != 1:
             raise RuntimeError(f"Boolean value of Tensor with {self._array.size} values is ambiguous")
-        if recordings:
-            value_read("a condition")
-        return bool(self._array.item())
+        return bool(self._read("a condition").item())
 
     def __len__(self) -> int:
         if self._array.ndim == 0:
@@ -313,9 +309,7 @@ class Tensor:
         return len(self._array)
 
     def __contains__(self, value: Any) -> bool:
-        if recordings:
-            value_read("`in`")
-        return bool((self._array == (value._array if isinstance(value, Tensor) else value)).any())
+        return bool((self._read("`in`") == (value._array if isinstance(value, Tensor) else value)).any())
 
     __hash__ = object.__hash__  # by identity, whatever == is
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.memory import keep
-from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
@@ -26,8 +25,7 @@ FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 def array_of(value: Any) -> Array:
     """The numbers of a value; of a Tensor they are read, which a captured step refuses."""
     if isinstance(value, Tensor):
-        value_read("an ONNX operator that needs numbers")
-        return value._array
+        return value._read("an ONNX operator that needs numbers")
     return np.asarray(value)
 
 

@@ -18,7 +18,6 @@ from ranvier.autograd.host import host
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, index_error, picks_of
 from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
-from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.layout import fill_part, is_channels_last, zeros
@@ -366,7 +365,7 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     >>> rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False]))
     tensor([1., 3.])
     """
-    input, chosen = as_tensor("masked_select", input), as_tensor("masked_select", mask)._array
+    input, chosen = as_tensor("masked_select", input), as_tensor("masked_select", mask)._read("masked_select")
     if chosen.dtype.kind != "b":
         raise TypeError(f"[masked_select] got mask of dtype {chosen.dtype}; expected bool")
     try:
@@ -377,7 +376,6 @@ def masked_select(input: Any, mask: Any) -> Tensor:
             "expected shapes that broadcast"
         ) from error
     input = input if input.shape == shape else expand(input, shape)
-    value_read("masked_select")
     rows = np.flatnonzero(np.broadcast_to(chosen, shape))
     return _pick(reshape(input, -1), Picks((slice(None),), (0,), rows, rows.shape))
 
@@ -392,8 +390,7 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     tensor([[0, 1],
             [1, 0]])
     """
-    array = as_tensor("nonzero", input)._array
-    value_read("nonzero")
+    array = as_tensor("nonzero", input)._read("nonzero")
     if as_tuple:
         return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(array)))
     return wrap(np.argwhere(array))

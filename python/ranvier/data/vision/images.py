@@ -9,7 +9,6 @@ import numpy as np
 
 from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import Array
-from ranvier.autograd.recording import recordings, value_read
 
 __all__ = ["is_pil", "of_pixels", "pillow", "pixels", "size_of", "wrap"]
 
@@ -47,9 +46,7 @@ def pixels(name: str, image: Any, ndim: int = 3) -> Array:
         raise RuntimeError(f"[{name}] got a Tensor that requires grad; expected images: use detach()")
     if image.ndim < ndim:
         raise ValueError(f"[{name}] got a Tensor of shape {image.shape}; expected (..., c, h, w)")
-    if recordings:
-        value_read(f"transforms.{name}")
-    return image._array
+    return image._read(f"transforms.{name}")
 
 
 def size_of(name: str, image: Any) -> tuple[int, int, int]:

@@ -18,7 +18,6 @@ import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd.memory import keep
-from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import filled
@@ -223,8 +222,7 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
 
 def _lengths(name: str, lengths: Any, batch: int, steps: int) -> Array:
     if isinstance(lengths, Tensor):
-        value_read(name)
-        lengths = lengths._array
+        lengths = lengths._read(name)
     counts = np.asarray(lengths)
     if counts.dtype.kind not in "iu":
         raise TypeError(f"[{name}] got lengths of dtype {counts.dtype}; expected whole numbers")

@@ -9,7 +9,6 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import in_dtype
-from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import OfNumber
 from ranvier.ops.elementwise.dtypes import (
@@ -69,8 +68,8 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """
     condition = as_tensor("where", condition)
     if input is None and other is None:
-        value_read("where with a condition alone")
-        return tuple(wrap(index) for index in np.nonzero(condition._array))
+        chosen = condition._read("where with a condition alone")
+        return tuple(wrap(index) for index in np.nonzero(chosen))
     input, other = as_operand("where", input), as_operand("where", other)
     dtype = result_dtype(input, other)
     if dtype in (F32, F64):

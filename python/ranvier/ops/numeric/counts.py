@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.numeric.by_numpy import without_derivative
@@ -47,8 +46,7 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
             f"[bincount] got x of shape {input.shape} and {input.dtype}; expected a vector of integers >= 0"
         )
     w = _weights("bincount", weights, input.shape[0])
-    value_read("bincount")
-    found = np.bincount(input._array, w, minlength)
+    found = np.bincount(input._read("bincount"), w, minlength)
     found = found if w is None or w.dtype != np.float32 else found.astype(np.float32)
     return without_derivative("bincount", found, weights)
 
@@ -61,16 +59,16 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor
     tensor([0., 2., 1., 0.])
     """
     input = as_tensor("histc", input)
-    value_read("histc")
-    if min == max and input.numel():
-        min, max = float(input._array.min()), float(input._array.max())
+    values = input._read("histc")
+    if min == max and values.size:
+        min, max = float(values.min()), float(values.max())
     if min == max:
         min, max = min - 1, max + 1
     if bins < 1 or not -np.inf < min < max < np.inf:
         raise ValueError(
             f"[histc] got {bins} bins in [{min}, {max}]; expected at least one, and finite min < max"
         )
-    inside = input._array[(input._array >= min) & (input._array <= max)]
+    inside = values[(values >= min) & (values <= max)]
     return without_derivative("histc", np.histogram(inside, bins, (min, max))[0].astype(input.dtype), input)
 
 
@@ -84,10 +82,10 @@ def histogram(
     tensor([2., 1.])
     """
     input = as_tensor("histogram", input)
-    value_read("histogram")
+    values = input._read("histogram")
     w = None if weight is None else as_tensor("histogram", weight)._array
     edges = getattr(bins, "_array", bins)
-    counts, found = np.histogram(input._array, edges, range, density, w)
+    counts, found = np.histogram(values, edges, range, density, w)
     return Histogram(
         *(
             without_derivative("histogram", part.astype(input.dtype), input, weight)
@@ -111,10 +109,9 @@ def unique(
     (tensor([1, 3]), tensor([1, 2]))
     """
     input = as_tensor("unique", input)
-    value_read("unique")
     at = None if dim is None else some_dim("unique", input, dim)
     y, inverse, counts = np.unique(
-        input._array, return_inverse=True, return_counts=True, axis=at, equal_nan=False
+        input._read("unique"), return_inverse=True, return_counts=True, axis=at, equal_nan=False
     )
     inverse = inverse.reshape(input.shape if at is None else -1)
     return _chosen("unique", input, y, inverse, counts, return_inverse, return_counts)
@@ -130,9 +127,9 @@ def unique_consecutive(
     tensor([1, 2, 1])
     """
     input = as_tensor("unique_consecutive", input)
-    value_read("unique_consecutive")
+    values = input._read("unique_consecutive")
     at = 0 if dim is None else some_dim("unique_consecutive", input, dim)
-    rows = input._array.reshape(-1) if dim is None else np.moveaxis(input._array, at, 0)
+    rows = values.reshape(-1) if dim is None else np.moveaxis(values, at, 0)
     new = np.ones(rows.shape[0], bool)
     if rows.shape[0]:
         new[1:] = (rows[1:] != rows[:-1]).any(tuple(range(1, rows.ndim)))

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.dtypes import as_tensor, is_floating
@@ -26,8 +25,7 @@ def _quantile(
     modes = ("linear", "lower", "higher", "midpoint", "nearest")
     if not is_floating(x):
         raise TypeError(f"[{name}] got dtype {x.dtype}; expected float32 or float64")
-    share = q._array.astype(x.dtype)
-    value_read(name)
+    share = q._read(name).astype(x.dtype)
     if (
         interpolation not in modes
         or q.ndim > 1

@@ -16,7 +16,6 @@ from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.random import fresh_key, using
 from ranvier.autograd.random import generator as numpy_generator
 from ranvier.autograd.random_tensors import check_range, randint, randn
-from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_tensor
 
@@ -115,8 +114,7 @@ def random_(x: Tensor, low: int | None = None, to: int | None = None, *, generat
 
 
 def _probabilities(name: str, p: Any) -> Any:
-    value_read(name)
-    array = p._array
+    array = p._read(name)
     if array.size and not (np.all(array >= 0) and np.all(array <= 1)):
         raise ValueError(f"[{name}] got probabilities outside [0, 1]; expected all of them inside")
     return array
@@ -153,11 +151,11 @@ def poisson(input: Any, generator: Any = None) -> Tensor:
     """
     input = as_tensor("poisson", input)
     _float("poisson", input)
-    value_read("poisson")
-    if input._array.size and not np.all(input._array >= 0):
+    rates = input._read("poisson")
+    if rates.size and not np.all(rates >= 0):
         raise ValueError("[poisson] got a negative rate or NaN; expected rates >= 0")
     with _drawing(generator):
-        return wrap(np.asarray(numpy_generator().poisson(input._array)).astype(input.dtype))
+        return wrap(np.asarray(numpy_generator().poisson(rates)).astype(input.dtype))
 
 
 def multinomial(input: Any, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
@@ -173,8 +171,7 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
     """
     input = as_tensor("multinomial", input)
     _float("multinomial", input)
-    value_read("multinomial")
-    rows = np.atleast_2d(input._array).astype(np.float64)
+    rows = np.atleast_2d(input._read("multinomial")).astype(np.float64)
     if input.ndim not in (1, 2) or num_samples < 1:
         raise ValueError(
             f"[multinomial] got x of shape {input.shape} and {num_samples} samples; expected one or two "

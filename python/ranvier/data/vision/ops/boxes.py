@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_tensor
 
@@ -124,9 +123,8 @@ def nms(boxes: Any, scores: Any, iou_threshold: float) -> Tensor:
             f"[nms] got boxes of shape {boxes.shape} and scores of shape {scores.shape}; "
             "expected (N, 4) and (N,)"
         )
-    value_read("nms")
     with np.errstate(invalid="ignore", divide="ignore"):  # two empty boxes: NaN, which is not above
-        above = box_iou(boxes, boxes)._array > iou_threshold
+        above = box_iou(boxes, boxes)._read("nms") > iou_threshold
     order = np.argsort(-scores._array, kind="stable")
     gone, kept = np.zeros(len(order), bool), []
     for i in order:
@@ -149,10 +147,9 @@ def batched_nms(boxes: Any, scores: Any, idxs: Any, iou_threshold: float) -> Ten
         as_tensor("batched_nms", scores),
         as_tensor("nms", idxs),
     )
-    value_read("batched_nms")
-    kept = []
-    for value in np.unique(idxs._array):
-        places = np.flatnonzero(idxs._array == value)
+    classes, kept = idxs._read("batched_nms"), []
+    for value in np.unique(classes):
+        places = np.flatnonzero(classes == value)
         kept.append(
             places[nms(wrap(boxes._array[places]), wrap(scores._array[places]), iou_threshold)._array]
         )
@@ -181,6 +178,6 @@ def remove_small_boxes(boxes: Any, min_size: float) -> Tensor:
     tensor([1])
     """
     boxes = _boxes("remove_small_boxes", boxes)
-    value_read("remove_small_boxes")
-    sides = boxes._array[:, 2:] - boxes._array[:, :2]
+    corners = boxes._read("remove_small_boxes")
+    sides = corners[:, 2:] - corners[:, :2]
     return wrap(np.flatnonzero((sides >= min_size).all(-1)).astype(np.int64))
