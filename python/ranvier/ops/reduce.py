@@ -18,7 +18,6 @@ import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.host import host
 from ranvier.autograd.memory import copied, reshaped
-from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
@@ -146,7 +145,7 @@ def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
             raise ValueError(f"[{name}] got axis {axis} twice; expected distinct axes")
     if function is not np.all and function is not np.any:
         require_no_gradient(name, x)
-    made = reduction(function, x._array, axes, keepdims) if is_recording() else None
+    made = reduction(function, x._array, axes, keepdims)
     if made is None:
         try:
             made = host(_reduced, function, x._array, axes, keepdims)

@@ -12,9 +12,9 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.memory import in_dtype
-from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import F32, F64, as_operand, is_floating, is_number, is_pair, result_dtype
+from ranvier.ops.elementwise.whole import compared
 
 __all__ = ["eq", "ge", "gt", "le", "lt", "ne"]
 METHODS = __all__
@@ -32,8 +32,8 @@ def _compare(
     raw = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else x for x in (a, b)]
     if dtype in (F32, F64) and any(isinstance(x, np.ndarray) for x in raw):
         return wrap(core(*raw, None))
-    if is_recording() and type(b) is int and abs(b) < 2**53 and dtype.kind in "biu":  # float64 rounds to no b
-        return wrap(core(in_dtype(raw[0], F64), float(b), None))
+    if (y := compared(core, *raw)) is not None:
+        return wrap(y)
     try:
         return by_numpy(numpy_function, *raw)
     except ValueError as error:

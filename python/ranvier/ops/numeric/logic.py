@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.memory import in_dtype
-from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import as_number, as_operand, as_tensor, result_dtype, unlike
@@ -23,7 +22,7 @@ def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor
         kinds = ", ".join(str(np.asarray(getattr(x, "_array", x)).dtype) for x in raw)
         raise TypeError(f"[{name}] got dtypes {kinds}; expected bools or integers")
     arrays = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number(name, x, dtype) for x in raw]
-    if is_recording() and (y := logic(function, *arrays)) is not None:
+    if (y := logic(function, *arrays)) is not None:
         return wrap(y)
     try:
         return by_numpy(function, *arrays)
