@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import pickle
 import re
 from pathlib import Path
 
@@ -63,3 +64,7 @@ def test_keywords_are_compared_by_their_text():
     x = np.ones((2, 3), np.float32)
     made = {"".join(("ax", "is")): 0}  # a string that is not interned
     assert np.array_equal(_core.softmax(x, **made), np.full((2, 3), 0.5, np.float32))
+
+
+def test_a_function_is_pickled_by_its_name():
+    assert pickle.loads(pickle.dumps(_core.softmax)) is _core.softmax

@@ -68,10 +68,8 @@ void arrange(const Defined& d, PyObject* const* given, Py_ssize_t positional, Py
     if (!arguments[i]) fail_type(d.op, "got no ", d.names[i], "; expected it");
 }
 
-// What Python calls. `self` is a capsule with the Defined.
-PyObject* called(PyObject* self, PyObject* const* given, Py_ssize_t positional, PyObject* keywords) {
+PyObject* called(const Defined& d, PyObject* const* given, Py_ssize_t positional, PyObject* keywords) {
   try {
-    const auto& d = *static_cast<const Defined*>(PyCapsule_GetPointer(self, nullptr));
     PyObject* arguments[Defined::kMost];
     arrange(d, given, positional, keywords, arguments);
     return d.call(d, arguments);
@@ -81,6 +79,22 @@ PyObject* called(PyObject* self, PyObject* const* given, Py_ssize_t positional, 
     py::detail::try_translate_exceptions();
   }
   return nullptr;
+}
+
+// Python calls one of these, and says only the module: a function that had anything else as its `self` could
+// not be pickled.
+constexpr int kMostFunctions = 320;
+const Defined* g_functions[kMostFunctions];
+
+template <int i>
+PyObject* called_by_python(PyObject*, PyObject* const* given, Py_ssize_t positional, PyObject* keywords) {
+  return called(*g_functions[i], given, positional, keywords);
+}
+
+template <int... i>
+PyCFunction entry(int place, std::integer_sequence<int, i...>) {
+  static constexpr decltype(&called_by_python<0>) entries[] = {called_by_python<i>...};
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entries[place]));
 }
 
 }  // namespace
@@ -111,11 +125,14 @@ Defined::Defined(const std::string& text, const char* op_name) {
 void detail::add_to(Module m, Defined* d, const std::vector<const char*>& annotations,
                     const std::string& returned) {
   if (annotations.size() != d->names.size()) throw py::type_error(d->name);
-  auto* method = new PyMethodDef{d->name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(called)),
-                                 METH_FASTCALL | METH_KEYWORDS, kept(described(*d, annotations, returned))};
-  const py::capsule self(d, static_cast<const char*>(nullptr));
+  static int count = 0;
+  if (count == kMostFunctions) throw py::index_error(d->name);
+  const PyCFunction call = entry(count, std::make_integer_sequence<int, kMostFunctions>());
+  g_functions[count++] = d;
+  auto* method = new PyMethodDef{d->name, call, METH_FASTCALL | METH_KEYWORDS,
+                                 kept(described(*d, annotations, returned))};
   m.attr(d->name) =
-      py::reinterpret_steal<py::object>(PyCFunction_NewEx(method, self.ptr(), m.attr("__name__").ptr()));
+      py::reinterpret_steal<py::object>(PyCFunction_NewEx(method, m.ptr(), m.attr("__name__").ptr()));
 }
 
 }  // namespace ranvier::bind
