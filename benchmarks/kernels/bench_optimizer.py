@@ -38,6 +38,8 @@ STREAMS = {
     "NAdam": 7,
     "RAdam": 7,
     "Lion": 5,
+    "Rprop": 7,
+    "ASGD": 5,
 }
 
 

@@ -15,6 +15,7 @@ from benchmarks import recurrent as recurrent_layers
 from benchmarks.functional import functional
 from benchmarks.peers.torch_networks import fit, inference, train_step
 from benchmarks.peers.torch_optimizers import (
+    ASGD,
     SGD,
     Adadelta,
     Adagrad,
@@ -23,13 +24,15 @@ from benchmarks.peers.torch_optimizers import (
     NAdam,
     RAdam,
     RMSprop,
+    Rprop,
     ema,
     weight_penalty,
 )
 from benchmarks.small_calls import chain_backward, on_the_tape
 from benchmarks.views import viewed
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "Adamax", "NAdam", "RAdam", "RMSprop"]  # found by name
+__all__ = ["ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "Adamax", "NAdam"]  # found by name
+__all__ += ["RAdam", "RMSprop", "Rprop"]
 __all__ += ["ema", "fit", "inference", "train_step", "weight_penalty"]
 
 Window = Sequence[int]  # kernel_size, stride, padding

@@ -29,7 +29,7 @@ def _optimizer(kind: str, **gradients: np.ndarray) -> Callable[[], Any]:
     return OptimizerStep(kind, list(gradients.values()))
 
 
-Adam = SGD = RMSprop = Adagrad = Adadelta = Adamax = NAdam = RAdam = _optimizer
+Adam = SGD = RMSprop = Adagrad = Adadelta = Adamax = NAdam = RAdam = Rprop = ASGD = _optimizer
 
 
 class Ema:

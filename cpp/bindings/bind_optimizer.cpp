@@ -23,6 +23,8 @@ constexpr Rule kRules[] = {
     {"nadam", OptimizerRule::nadam, 6, {"exp_avg", "exp_avg_sq"}, 2},
     {"radam", OptimizerRule::radam, 5, {"exp_avg", "exp_avg_sq"}, 2},
     {"lion", OptimizerRule::lion, 4, {"exp_avg"}, 1},
+    {"rprop", OptimizerRule::rprop, 5, {"prev", "step_size"}, 2},
+    {"asgd", OptimizerRule::asgd, 5, {"ax"}, 1},
 };
 
 const Rule& rule_named(const Name& name) {
@@ -101,9 +103,9 @@ struct Step {
     const int64_t count = parameters.size();
     for (const List* list : {&gradients, &steps}) list->expect_size(count);
     products.expect_size(count);
-    if (products.given() && rule.rule != OptimizerRule::nadam)
-      fail_type(rule.name, "got products; expected None");
-    if (!products.given() && rule.rule == OptimizerRule::nadam) products.wrong_type("a list");
+    const bool counts = rule.rule == OptimizerRule::nadam || rule.rule == OptimizerRule::asgd;
+    if (products.given() && !counts) fail_type(rule.name, "got products; expected None");
+    if (!products.given() && counts) products.wrong_type("a list");
     for (int k = 0; k < kMaxStates; ++k) {
       states[k].expect_size(count);
       if (k < rule.required && !states[k].given()) states[k].wrong_type("a list");

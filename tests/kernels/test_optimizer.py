@@ -26,15 +26,21 @@ RULES = {
     "nadam": ((0.1, 0.9, 0.999, 1e-8, 0.01, 4e-3), {"lr": 0.1, "weight_decay": 0.01}, 2),
     "radam": ((0.1, 0.9, 0.999, 1e-8, 0.01), {"lr": 0.1, "weight_decay": 0.01}, 2),
     "lion": ((0.1, 0.9, 0.99, 0.01), {"lr": 0.1, "weight_decay": 0.01}, 1),
+    "rprop": ((0.1, 0.5, 1.2, 1e-6, 0.11), {"lr": 0.1, "step_sizes": (1e-6, 0.11)}, 2),
+    "asgd": (
+        (0.1, 0.2, 0.75, 1.0, 0.01),
+        {"lr": 0.1, "lambd": 0.2, "t0": 1.0, "weight_decay": 0.01},
+        1,
+    ),
 }
-STATES = {"sgd": 1, "rmsprop": 3, "adam": 3, "adagrad": 1, "lion": 1}  # two elsewhere
+STATES = {"sgd": 1, "rmsprop": 3, "adam": 3, "adagrad": 1, "lion": 1, "asgd": 1}  # two elsewhere
 
 
 def step(rule, p, g, state, settings=None):
     (*arrays, steps, products), names = state, STATES.get(rule, 2)
     arrays = [*arrays, *[None] * names][:names]
     numbers = np.array(settings or RULES[rule][0])
-    products = products if rule == "nadam" else None
+    products = products if rule in ("nadam", "asgd") else None
     _core.optimizer_step(rule, p, g, steps, products, arrays, numbers, False, False, False)
 
 
@@ -286,7 +292,7 @@ def test_a_loss_that_is_not_finite_leaves_all_as_it_was(rule, dtype, rng):
     def run(loss):
         everything = [*p, *first, *second, *steps, *products]
         before = [array.copy() for array in everything]
-        named = products if rule == "nadam" else None
+        named = products if rule in ("nadam", "asgd") else None
         _core.optimizer_step(rule, p, g, steps, named, arrays, *given, loss)
         return all(map(np.array_equal, everything, before))
 

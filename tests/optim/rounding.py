@@ -37,12 +37,13 @@ class Rounded(np.lib.mixins.NDArrayOperatorsMixin):
 
 
 _SINE_ULPS = 2  # of NumPy's sine, beside the half that every result has
-_EXACT = (np.negative, np.absolute, np.maximum, np.sign)
+_EXACT = (np.negative, np.absolute, np.maximum, np.minimum, np.sign)
 _CARRIED = {
     np.negative: lambda a, ea: ea,
     np.absolute: lambda a, ea: ea,
     np.sign: lambda a, ea: 0 * ea,
     np.maximum: lambda a, b, ea, eb: np.maximum(ea, eb),
+    np.minimum: lambda a, b, ea, eb: np.maximum(ea, eb),
     np.add: lambda a, b, ea, eb: ea + eb,
     np.subtract: lambda a, b, ea, eb: ea + eb,
     np.multiply: lambda a, b, ea, eb: np.abs(a) * eb + np.abs(b) * ea,

@@ -96,6 +96,8 @@ OPTIMIZERS = {
     "NAdam": {},
     "RAdam": {},
     "Lion": {},
+    "Rprop": {},
+    "ASGD": {"t0": 0},
 }
 
 

@@ -210,6 +210,46 @@ def lion(
     return p - lr * (direction + weight_decay * p)
 
 
+def rprop(
+    p: Array,
+    g: Array,
+    state: State,
+    lr: float,
+    etas: tuple[float, float] = (0.5, 1.2),
+    step_sizes: tuple[float, float] = (1e-6, 50.0),
+    maximize: bool = False,
+) -> Array:
+    g = -g if maximize else g
+    t = state["step"] = state.get("step", 0) + 1
+    first = t == 1
+    turn = np.sign(g * (0.0 * p if first else state["prev"]))
+    back, on = np.maximum(-turn, 0.0), np.maximum(turn, 0.0)
+    size = (0.0 * p + lr if first else state["step_size"]) * (1 + on * (etas[1] - 1) + back * (etas[0] - 1))
+    size = state["step_size"] = np.minimum(np.maximum(size, step_sizes[0]), step_sizes[1])
+    g = state["prev"] = g * (1 - back)
+    return p - np.sign(g) * size
+
+
+def asgd(
+    p: Array,
+    g: Array,
+    state: State,
+    lr: float,
+    lambd: float = 1e-4,
+    alpha: float = 0.75,
+    t0: float = 1e6,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+) -> Array:
+    g = (-g if maximize else g) + weight_decay * p
+    t = state["step"] = state.get("step", 0) + 1
+    eta, mean = (lr, 0.0 * p) if t == 1 else (state["eta"], state["ax"])
+    p = (1 - lambd * eta) * p - eta * g
+    state["ax"] = mean + 1 / max(1, t - 1 - t0) * (p - mean)
+    state["eta"] = lr / (1 + lambd * lr * t) ** alpha
+    return p
+
+
 def lbfgs_direction(g: Array, changes: list[Array], steps: list[Array]) -> Array:
     """-H g from the changes y of the gradient and the steps s that brought them, the oldest first."""
     d = -g

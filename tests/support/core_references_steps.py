@@ -245,6 +245,8 @@ _RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "nadam": (("lr", "beta1", "beta2", "eps", "weight_decay", "momentum_decay"), ("exp_avg", "exp_avg_sq")),
     "radam": (("lr", "beta1", "beta2", "eps", "weight_decay"), ("exp_avg", "exp_avg_sq")),
     "lion": (("lr", "beta1", "beta2", "weight_decay"), ("exp_avg",)),
+    "rprop": (("lr", "eta0", "eta1", "size0", "size1"), ("prev", "step_size")),
+    "asgd": (("lr", "lambd", "alpha", "t0", "weight_decay"), ("ax",)),
 }
 _DECOUPLED = ("adam", "nadam", "radam")
 
@@ -254,6 +256,9 @@ def _settings(rule: str, c: Any, given: tuple[bool, ...]) -> dict[str, Any]:
     settings = dict(zip(_RULES[rule][0], c["settings"].tolist(), strict=True))
     if "beta1" in settings:
         settings["betas"] = settings.pop("beta1"), settings.pop("beta2")
+    if "eta0" in settings:
+        settings["etas"] = settings.pop("eta0"), settings.pop("eta1")
+        settings["step_sizes"] = settings.pop("size0"), settings.pop("size1")
     settings["maximize"] = c["maximize"]
     if rule == "sgd":
         settings["nesterov"] = c["nesterov"]
@@ -279,7 +284,7 @@ def _optimizer_step(**c: Any) -> Changed:
         state = {name: s[i] for name, s in zip(names, c["states"], strict=True) if s is not None}
         state["step"] = float(step)
         if c["products"] is not None:
-            state["mu_product"] = c["products"][i].reshape(-1)[0]
+            state["eta" if rule == "asgd" else "mu_product"] = c["products"][i].reshape(-1)[0]
         if rule == "sgd" and step == 0:
             state.pop("momentum_buffer", None)
         changed["parameters"].append(function(p, g, state, **settings))
@@ -288,7 +293,8 @@ def _optimizer_step(**c: Any) -> Changed:
             if values is not None:
                 values.append(state[name])
         if c["products"] is not None:
-            changed["products"].append(np.full(c["products"][i].shape, state["mu_product"]))
+            product = state["eta" if rule == "asgd" else "mu_product"]
+            changed["products"].append(np.full(c["products"][i].shape, product))
     return Changed(None, changed)
 
 

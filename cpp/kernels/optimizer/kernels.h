@@ -53,6 +53,16 @@ struct LionNumbers : GradientNumbers<T> {
 };
 
 template <class T>
+struct RpropNumbers : GradientNumbers<T> {
+  T lr, etaminus, etaplus, least, most;
+  bool first;
+};
+template <class T>
+struct AsgdNumbers : GradientNumbers<T> {
+  T eta, mu, shrink;
+};
+
+template <class T>
 struct OptimizerKernels {
   void (*sgd)(const OptimizerRun<T>&, const SgdNumbers<T>&);
   void (*rmsprop)(const OptimizerRun<T>&, const RmspropNumbers<T>&);
@@ -63,6 +73,8 @@ struct OptimizerKernels {
   void (*nadam)(const OptimizerRun<T>&, const AdamNumbers<T>&);
   void (*radam)(const OptimizerRun<T>&, const AdamNumbers<T>&);
   void (*lion)(const OptimizerRun<T>&, const LionNumbers<T>&);
+  void (*rprop)(const OptimizerRun<T>&, const RpropNumbers<T>&);
+  void (*asgd)(const OptimizerRun<T>&, const AsgdNumbers<T>&);
   double (*sum_of_squares)(const T* g, int64_t n);
   double (*sum_of_magnitudes)(const T* g, int64_t n);
   double (*largest_magnitude)(const T* g, int64_t n);  // NaN where there is one

@@ -2,6 +2,7 @@
 //
 // In double before they are rounded: 1 - 0.999 in float is wrong in its fourth digit.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -52,6 +53,24 @@ template <class T>
 LionNumbers<T> lion_numbers(const OptimizerStep<T>& call) {
   const double* s = call.settings.data;
   return {gradient_numbers(call, 0), T(s[0]), T(1 - s[1]), T(1 - s[2]), T(1 - s[0] * s[3])};
+}
+
+template <class T>
+RpropNumbers<T> rprop_numbers(const OptimizerStep<T>& call, double step) {
+  const double* s = call.settings.data;
+  return {gradient_numbers(call, 0), T(s[0]), T(s[1]), T(s[2]), T(s[3]), T(s[4]), step == 0};
+}
+
+// ASGD's rate of the step after step t.
+inline double asgd_rate(const double* settings, double t) {
+  return settings[0] / std::pow(1 + settings[1] * settings[0] * t, settings[2]);
+}
+
+template <class T>
+AsgdNumbers<T> asgd_numbers(const OptimizerStep<T>& call, double step, double rate) {
+  const double* s = call.settings.data;
+  const double eta = step == 0 ? s[0] : rate;
+  return {gradient_numbers(call, s[4]), T(eta), T(1 / std::max(1.0, step - s[3])), T(1 - s[1] * eta)};
 }
 
 template <class T>

@@ -44,6 +44,10 @@ void run_rule(const OptimizerStep<T>& call, const OptimizerSegment<T>& segment, 
       return kernels.radam(run, radam_numbers(call, step));
     case OptimizerRule::lion:
       return kernels.lion(run, lion_numbers(call));
+    case OptimizerRule::rprop:
+      return kernels.rprop(run, rprop_numbers(call, step));
+    case OptimizerRule::asgd:
+      return kernels.asgd(run, asgd_numbers(call, step, *segment.product.data));
   }
 }
 
@@ -71,7 +75,8 @@ void update_segment(const OptimizerStep<T>& call, const OptimizerSegment<T>& s, 
 template <class T>
 void count_step(const OptimizerStep<T>& call, const OptimizerSegment<T>& s) {
   *s.step.data += 1;
-  if (s.product.data) *s.product.data *= nadam_momentum(call.settings.data, *s.step.data);
+  if (call.rule == OptimizerRule::nadam) *s.product.data *= nadam_momentum(call.settings.data, *s.step.data);
+  if (call.rule == OptimizerRule::asgd) *s.product.data = asgd_rate(call.settings.data, *s.step.data);
 }
 
 }  // namespace

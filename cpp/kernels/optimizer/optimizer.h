@@ -19,7 +19,7 @@ namespace ranvier {
 constexpr int kMaxSegments = 32;  // of one call; longer lists take several
 constexpr int kMaxStates = 3;
 
-enum class OptimizerRule { sgd, rmsprop, adam, adagrad, adadelta, adamax, nadam, radam, lion };
+enum class OptimizerRule { sgd, rmsprop, adam, adagrad, adadelta, adamax, nadam, radam, lion, rprop, asgd };
 
 template <class T>
 struct OptimizerSegment {
@@ -27,7 +27,7 @@ struct OptimizerSegment {
   TensorView<const T> gradient;
   TensorView<T> states[kMaxStates];  // data null where the rule has no such state
   TensorView<double> step;           // one element: steps taken before this one
-  TensorView<double> product;        // one element, of nadam only: the product of its momenta, 1 at first
+  TensorView<double> product;        // one element: nadam's product of its momenta, 1 at first; asgd's eta
 };
 
 //   rule      settings                                             states
@@ -40,6 +40,8 @@ struct OptimizerSegment {
 //   nadam     lr, beta1, beta2, eps, weight_decay, momentum_decay  exp_avg, exp_avg_sq
 //   radam     lr, beta1, beta2, eps, weight_decay                  exp_avg, exp_avg_sq
 //   lion      lr, beta1, beta2, weight_decay                       exp_avg
+//   rprop     lr, etaminus, etaplus, least and most step size      prev, step_size
+//   asgd      lr, lambd, alpha, t0, weight_decay                   ax
 template <class T>
 struct OptimizerStep {
   static constexpr const char* name = "optimizer_step";

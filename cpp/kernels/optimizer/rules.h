@@ -108,6 +108,37 @@ struct Adadelta {
   }
 };
 
+// Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning" (1993). Where the sign
+// has changed, the element stays and the next step has no sign to compare with.
+struct Rprop {
+  template <class T>
+  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const RpropNumbers<T>& c, int64_t i) {
+    const vec<T> p = load(r.p + i), g = gradient(r, c, i, p), zero{}, one = broadcast(T(1));
+    const vec<T> product = g * load(r.states[0] + i);
+    const vec<T> old = c.first ? broadcast(c.lr) : load(r.states[1] + i);
+    const vec<T> grown = select(product > 0, broadcast(c.etaplus) * old, old);
+    vec<T> size = select(product < 0, broadcast(c.etaminus) * old, grown);
+    size = select(size < broadcast(c.least), broadcast(c.least), size);
+    size = select(size > broadcast(c.most), broadcast(c.most), size);
+    const vec<T> kept = select(product < 0, zero, g);
+    const vec<T> sign = select(kept > 0, one, select(kept < 0, -one, kept));  // NaN stays
+    store(r.states[0] + i, kept);
+    store(r.states[1] + i, size);
+    store(r.p + i, fma(-sign, size, p));
+  }
+};
+
+// Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992), in PyTorch's form.
+struct Asgd {
+  template <class T>
+  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AsgdNumbers<T>& c, int64_t i) {
+    const vec<T> old = load(r.p + i), g = gradient(r, c, i, old);
+    const vec<T> p = fma(broadcast(-c.eta), g, broadcast(c.shrink) * old), mean = load(r.states[0] + i);
+    store(r.states[0] + i, c.mu == 1 ? p : fma(broadcast(c.mu), p - mean, mean));
+    store(r.p + i, p);
+  }
+};
+
 // Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023).
 struct Lion {
   template <class T>

@@ -3,12 +3,13 @@
 from ranvier.optim import lr_scheduler, swa_utils
 from ranvier.optim.adam import Adam, AdamW
 from ranvier.optim.adam_variants import Adamax, NAdam, RAdam
-from ranvier.optim.adaptive import Adadelta, Adagrad, RMSprop
+from ranvier.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from ranvier.optim.lbfgs import LBFGS
 from ranvier.optim.optimizer import Optimizer
-from ranvier.optim.sgd import SGD, Lion
+from ranvier.optim.sgd import ASGD, SGD, Lion
 
 __all__ = [
+    "ASGD",
     "LBFGS",
     "SGD",
     "Adadelta",
@@ -21,6 +22,7 @@ __all__ = [
     "Optimizer",
     "RAdam",
     "RMSprop",
+    "Rprop",
     "lr_scheduler",
     "swa_utils",
 ]

@@ -1,4 +1,4 @@
-"""Adadelta, Adagrad and RMSprop: step sizes from the squares of earlier gradients."""
+"""Adadelta, Adagrad, RMSprop and Rprop: step sizes of each element from its earlier gradients."""
 
 from __future__ import annotations
 
@@ -142,3 +142,51 @@ class RMSprop(Optimizer):
     def state_names(self, group: Group) -> tuple[str | None, ...]:
         momentum = "momentum_buffer" if group["momentum"] > 0 else None
         return "square_avg", momentum, "grad_avg" if group["centered"] else None
+
+
+class Rprop(Optimizer):
+    """Steps against the sign of each element's gradient, of a size that grows while the sign stays.
+
+    With s = g g', g' the gradient of the step before: size *= etas[1] where s > 0, etas[0] where s < 0,
+    within step_sizes; g = 0 where s < 0; p -= size sign(g). lr is the first size. For full batches: noise
+    changes signs.
+
+    Source: Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning: the RPROP
+    algorithm" (1993), in PyTorch's form, without the steps back.
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.Rprop([p], lr=0.1)
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    0.9
+    """
+
+    name = rule = "rprop"
+    at_least_0 = ("lr",)
+    states = ("prev", "step_size")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50),
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
+    def check(self, group: Group) -> None:
+        super().check(group)
+        etas, sizes = group["etas"], group["step_sizes"]
+        if len(etas) != 2 or not 0 < etas[0] < 1 < etas[1]:
+            raise ValueError(f"[{self.name}] got etas {etas}; expected two numbers, 0 < first < 1 < second")
+        if len(sizes) != 2 or not 0 <= sizes[0] <= sizes[1]:
+            raise ValueError(
+                f"[{self.name}] got step_sizes {sizes}; expected least and most, 0 <= least <= most"
+            )
+
+    def settings(self, group: Group) -> tuple[float, ...]:
+        return group["lr"], *group["etas"], *group["step_sizes"]

@@ -309,7 +309,7 @@ def plain_array(value: Any) -> Array:
 
 def _loaded(value: Any, name: str, p: Tensor) -> Array:
     value = plain_array(value)
-    if name in ("step", "mu_product"):
+    if name in ("step", "mu_product", "eta"):
         return np.array(value, np.float64).reshape(())
     if value.shape != p.shape:
         raise ValueError(
@@ -339,4 +339,4 @@ def check_range(name: str, group: Group, key: str, low: float = 0.0) -> None:
 def arguments(names: Mapping[str, Any]) -> dict[str, Any]:
     """The settings among the `locals()` of an optimizer's constructor."""
     settings = {k: v for k, v in names.items() if k not in ("self", "params", "ignored", "__class__")}
-    return {k: tuple(v) if k == "betas" else v for k, v in settings.items()}
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}

@@ -1,10 +1,13 @@
-"""SGD and Lion: steps with a momentum."""
+"""SGD and Lion: steps with a momentum; ASGD, which averages the weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+
+from ranvier.autograd.tensor import Tensor
 from ranvier.optim.optimizer import Group, Optimizer, arguments
 
 
@@ -93,3 +96,55 @@ class Lion(Optimizer):
 
     def settings(self, group: Group) -> tuple[float, ...]:
         return group["lr"], *group["betas"], group["weight_decay"]
+
+
+class ASGD(Optimizer):
+    """Stochastic gradient descent with a falling rate, and ``state[p]["ax"]``, the mean of the parameters.
+
+    In step t = 1 ...: g = gradient + weight_decay p; p -= eta (lambd p + g), eta = lr in the first step;
+    ax += (p - ax) / max(1, t - 1 - t0); then eta = lr / (1 + lambd lr t)^alpha.
+
+    Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992), in PyTorch's
+    form.
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.ASGD([p], lr=0.1, t0=0)
+    >>> for _ in range(9):
+    ...     optimizer.zero_grad(); (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4), round(optimizer.state[p]["ax"].item(), 4)
+    (0.1342, 0.3329)
+    """
+
+    name = rule = "asgd"
+    at_least_0 = ("lr", "weight_decay")
+    states, optional, product_name = ("ax",), ("mu",), "eta"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
+    def settings(self, group: Group) -> tuple[float, ...]:
+        return group["lr"], group["lambd"], group["alpha"], group["t0"], group["weight_decay"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """As every optimizer's; with PyTorch's ``mu``, the weight of the next average."""
+        saved = super().state_dict()
+        for group in saved["param_groups"]:
+            for state in filter(None, map(saved["state"].get, group["params"])):
+                state["mu"] = np.array(1 / max(1, state["step"] - group["t0"]))
+        return saved
+
+    def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
+        """A parameter's state; ``mu`` follows from the number of the step."""
+        return super().load_state(p, {k: v for k, v in values.items() if k != "mu"})

@@ -30,6 +30,13 @@ CLASSES = {
     "Adagrad": {"lr_decay": (0.0, 0.5, 0.0, 1.0), "eps": (1e-10, 1e-1, 1e-10, 1.0)},
     "Adamax": ADAM,
     "Lion": {"betas": BETAS},
+    "Rprop": {
+        "etas": ((0.5, 1.2), (0.3, 1.5), (0.5, 1.2), (0.1, 2.0)),
+        "step_sizes": ((1e-6, 50), (1e-6, 0.01), (1e-6, 50), (1.0, 50)),
+        "lr": None,  # of the first step only
+        "weight_decay": None,
+    },
+    "ASGD": {"lambd": (1e-4, 0.5, 1e-4, 0.9), "alpha": (0.75, 2.0, 0.75, 9.0), "t0": (1e6, 0, 1e6, 2)},
     "NAdam": {**ADAM, "momentum_decay": (4e-3, 0.1, 4e-3, 1.0), "decoupled_weight_decay": FLAG},
     "RAdam": {
         "betas": ((0.9, 0.5), (0.5, 0.6), (0.8, 0.5), (0.0, 0.5)),
@@ -57,7 +64,7 @@ def setting(label, name, values):
 
 
 for label, more in CLASSES.items():
-    for name, values in {**COMMON, **more}.items():
+    for name, values in ((k, v) for k, v in {**COMMON, **more}.items() if v):
         add(f"optimizers/{label}-{name}", setting(label, name, values))
 
 # changes of `t` (Two)
