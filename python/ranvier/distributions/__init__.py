@@ -17,7 +17,7 @@ from ranvier.distributions.base import Distribution, Independent
 from ranvier.distributions.continuous import Exponential, Laplace, LogNormal, Normal, Uniform
 from ranvier.distributions.counting import Binomial, Geometric, Multinomial, Poisson
 from ranvier.distributions.discrete import Bernoulli, Categorical, MixtureSameFamily, OneHotCategorical
-from ranvier.distributions.divergence import kl_divergence
+from ranvier.distributions.divergence import kl_divergence, register_kl
 from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
 from ranvier.distributions.heavy import Cauchy, Gumbel, HalfNormal, StudentT
 from ranvier.distributions.multivariate import MultivariateNormal
@@ -66,6 +66,7 @@ __all__ = [
     "Uniform",
     "constraints",
     "kl_divergence",
+    "register_kl",
     "transforms",
 ]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from copy import copy
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from ranvier.autograd.creation import tensor
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor
-from ranvier.distributions.constraints import Constraint
+from ranvier.distributions.constraints import independent
 
 Shape = tuple[int, ...]
 
@@ -52,26 +54,59 @@ def _in(x: Any, dtype: Any) -> Tensor:
     return tensor(x, dtype=None if isinstance(x, np.ndarray) else dtype)
 
 
-def require(name: str, what: str, x: Tensor, right: Constraint, expected: str, validate: bool | None) -> None:
-    """Raises ValueError where a value is not in the set."""
-    if validate is not False and not right.holds(x):
-        raise ValueError(f"[{name}] got {what} outside its range; expected {expected}")
-
-
 class Distribution:
     """A distribution over events of ``event_shape``, with ``batch_shape`` independent sets of parameters.
 
-    Unless validate_args is False, raises ValueError for parameters outside their range, and for a value of
-    log_prob that a discrete distribution never takes. The density is 0 where a continuous one has none.
+    Unless validate_args is False, raises ValueError for parameters outside ``arg_constraints``, and for a
+    value of log_prob or cdf outside ``support``. With False the density is 0 there.
     """
 
     has_rsample = False
-    _by_logits = False  # of a distribution by probabilities or logits: for its text
+    has_enumerate_support = False
+    arg_constraints: ClassVar[Any] = MappingProxyType({})  # the set of each parameter
+    support: Any = None  # the set of the values
+    _validate_args: bool = True
+    _by_logits = False  # of a distribution by probabilities or logits: the other one is not checked
     batch_shape: Shape = ()
     event_shape: Shape = ()
 
-    def __init__(self, batch_shape: Shape = (), event_shape: Shape = (), validate_args: Any = None) -> None:
+    def __init__(
+        self, batch_shape: Shape = (), event_shape: Shape = (), validate_args: bool | None = None
+    ) -> None:
         self.batch_shape, self.event_shape = Size(batch_shape), Size(event_shape)
+        if validate_args is not None:
+            self._validate_args = validate_args
+        if not self._validate_args:
+            return
+        for what, right in self.arg_constraints.items():
+            if what == ("probs" if self._by_logits else "logits"):
+                continue
+            if what in self.__dict__ and not right.holds(self.__dict__[what]):
+                raise ValueError(
+                    f"[{type(self).__name__}] got {what} outside its range; expected {right.text}"
+                )
+
+    def _with(self, validate_args: bool | None, **values: Any) -> None:
+        """Keeps the parameters of a distribution of single numbers, broadcast, and checks them."""
+        made = parameters(type(self).__name__, *values.values())
+        vars(self).update(zip(values, made, strict=True))
+        Distribution.__init__(self, made[0].shape, (), validate_args)
+
+    @staticmethod
+    def set_default_validate_args(value: bool) -> None:
+        """Whether distributions without the argument validate_args check parameters and values."""
+        Distribution._validate_args = bool(value)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        """This distribution with the parameters of batch_shape, to which its own is broadcast."""
+        new, n, shape = copy(self), len(self.batch_shape), Size(int(k) for k in batch_shape)
+        for name, x in vars(self).items():
+            if isinstance(x, Tensor):
+                setattr(new, name, ops.broadcast_to(x, (*shape, *x.shape[n:])))
+            elif isinstance(x, Distribution):
+                setattr(new, name, x.expand((*shape, *x.batch_shape[n:])))
+        new.batch_shape = shape
+        return new
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Samples through which gradients reach the parameters, in the shape sample_shape + batch_shape."""
@@ -84,19 +119,40 @@ class Distribution:
 
     def log_prob(self, value: Any) -> Tensor:
         """The logarithm of the density, or of the probability, of a value."""
-        raise NotImplementedError(f"[{type(self).__name__}] log_prob is not defined")
+        raise self._undefined("log_prob")
+
+    def cdf(self, value: Any) -> Tensor:
+        """The probability of values of at most this."""
+        raise self._undefined("cdf")
+
+    def icdf(self, value: Any) -> Tensor:
+        """The value whose cdf is this: the inverse of cdf."""
+        raise self._undefined("icdf")
 
     def entropy(self) -> Tensor:
         """The mean of -log_prob."""
-        raise NotImplementedError(f"[{type(self).__name__}] entropy is not defined")
+        raise self._undefined("entropy")
+
+    def perplexity(self) -> Tensor:
+        """exp(entropy)"""
+        return ops.exp(self.entropy())
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """All values of a finite distribution, in a new first dimension; expand: for each of the batch."""
+        raise self._undefined("enumerate_support")
 
     @property
     def mean(self) -> Tensor:
-        raise NotImplementedError(f"[{type(self).__name__}] mean is not defined")
+        raise self._undefined("mean")
+
+    @property
+    def mode(self) -> Tensor:
+        """The value of the largest density or probability."""
+        raise self._undefined("mode")
 
     @property
     def variance(self) -> Tensor:
-        raise NotImplementedError(f"[{type(self).__name__}] variance is not defined")
+        raise self._undefined("variance")
 
     @property
     def stddev(self) -> Tensor:
@@ -110,8 +166,38 @@ class Distribution:
             )
         return (*(int(n) for n in sample_shape), *self.batch_shape, *self.event_shape)
 
-    def _value(self, value: Any) -> Tensor:
+    def _undefined(self, what: str) -> NotImplementedError:
+        return NotImplementedError(f"[{type(self).__name__}] {what} is not defined")
+
+    def _enumerated(self, values: Tensor, expand: bool) -> Tensor:
+        n = len(self.event_shape)
+        shape = values.shape[:1] + (1,) * len(self.batch_shape) + values.shape[values.ndim - n :]
+        values = ops.reshape(values, shape)
+        return values.expand(-1, *self.batch_shape, *self.event_shape) if expand else values
+
+    def _tensor(self, value: Any) -> Tensor:
         return value if isinstance(value, Tensor) else _in(value, _dtype(vars(self).values()))
+
+    def _value(self, value: Any) -> Tensor:
+        """The value of log_prob or cdf, checked."""
+        x = self._tensor(value)
+        if not self._validate_args:
+            return x
+        name, n, whole = type(self).__name__, len(self.event_shape), (*self.batch_shape, *self.event_shape)
+        if x.shape != whole:
+            if n and x.shape[-n:] != self.event_shape:
+                expected = f"last dimensions {tuple(self.event_shape)}"
+                raise ValueError(f"[{name}] got a value of shape {x.shape}; expected {expected}")
+            try:
+                np.broadcast_shapes(x.shape, whole)
+            except ValueError as error:
+                raise ValueError(
+                    f"[{name}] got a value of shape {x.shape}; expected one that broadcasts with {whole}"
+                ) from error
+        right = self.support
+        if right is not None and not right.holds(x):
+            raise ValueError(f"[{name}] got a value outside its range; expected {right.text}")
+        return x
 
     def __repr__(self) -> str:
         names = inspect.signature(type(self).__init__).parameters
@@ -135,15 +221,18 @@ class Independent(Distribution):
         self, base_distribution: Any, reinterpreted_batch_ndims: int, validate_args: Any = None
     ) -> None:
         self.base_dist, n = base_distribution, reinterpreted_batch_ndims
+        self.reinterpreted_batch_ndims = n
         whole = base_distribution.batch_shape
         if not 0 <= n <= len(whole):
             raise ValueError(
                 f"[Independent] got {n} dimensions for batch_shape {whole}; expected at most all"
             )
         self._dims = tuple(range(-n, 0))
-        self.batch_shape = whole[: len(whole) - n]
-        self.event_shape = (*whole[len(whole) - n :], *base_distribution.event_shape)
+        super().__init__(
+            whole[: len(whole) - n], (*whole[len(whole) - n :], *base_distribution.event_shape), validate_args
+        )
         self.has_rsample = base_distribution.has_rsample
+        self.has_enumerate_support = n == 0 and base_distribution.has_enumerate_support
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         result: Tensor = self.base_dist.rsample(sample_shape)
@@ -159,9 +248,25 @@ class Independent(Distribution):
     def entropy(self) -> Tensor:
         return self._summed(self.base_dist.entropy())
 
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        if self._dims:
+            raise self._undefined("enumerate_support")
+        result: Tensor = self.base_dist.enumerate_support(expand)
+        return result
+
+    @property
+    def support(self) -> Any:
+        base = self.base_dist.support
+        return base if base is None else independent(base, len(self._dims))
+
     @property
     def mean(self) -> Tensor:
         result: Tensor = self.base_dist.mean
+        return result
+
+    @property
+    def mode(self) -> Tensor:
+        result: Tensor = self.base_dist.mode
         return result
 
     @property

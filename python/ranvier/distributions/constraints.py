@@ -25,10 +25,23 @@ class Constraint:
     """
 
     def __init__(
-        self, name: str, inside: Callable[[Any], Any], event_dim: int = 0, limits: tuple[Any, ...] = ()
+        self,
+        name: str,
+        inside: Callable[[Any], Any],
+        event_dim: int = 0,
+        limits: tuple[Any, ...] = (),
+        text: str = "",
+        bounds: tuple[Any, ...] = (),
     ) -> None:
-        """limits: (least, most, whether the least is outside) of a set that is all numbers between them."""
-        self.name, self.check, self.event_dim, self._limits = name, inside, event_dim, limits
+        """limits: (least, most, whether the least is outside) of a set that is all numbers between them.
+        text: what errors call the set. bounds: what is written into name and text; Tensors only when asked.
+        """
+        self._name, self.check, self.event_dim, self._limits = name, inside, event_dim, limits
+        self._text, self._bounds = text or name, bounds
+
+    @property
+    def text(self) -> str:
+        return self._text.format(*self._bounds)
 
     def holds(self, x: Tensor) -> bool:
         """Whether all values are inside. Each replay of a compiled step asks that, too."""
@@ -38,15 +51,28 @@ class Constraint:
         return bool(_core.inside(cast(self.check(x)._array, _FLOAT), 1, 1))
 
     def __repr__(self) -> str:
-        return self.name
+        return self._name.format(*self._bounds)
 
 
-def interval(lower_bound: float, upper_bound: float) -> Constraint:
-    """Numbers from lower_bound to upper_bound, both included."""
+def interval(lower_bound: Any, upper_bound: Any) -> Constraint:
+    """Numbers from lower_bound to upper_bound, both included; the bounds may be Tensors."""
+    bounds = lower_bound, upper_bound
     return Constraint(
-        f"Interval(lower_bound={lower_bound}, upper_bound={upper_bound})",
+        "Interval(lower_bound={}, upper_bound={})",
         lambda x: (x >= lower_bound) & (x <= upper_bound),
-        limits=(lower_bound, upper_bound),
+        limits=() if any(isinstance(b, Tensor) for b in bounds) else bounds,
+        text="numbers from {} to {}",
+        bounds=bounds,
+    )
+
+
+def integer_interval(lower_bound: Any, upper_bound: Any) -> Constraint:
+    """Whole numbers from lower_bound to upper_bound, both included; the bounds may be Tensors."""
+    return Constraint(
+        "IntegerInterval(lower_bound={}, upper_bound={})",
+        lambda x: _whole(x - lower_bound) & (x <= upper_bound),
+        text="whole numbers from {} to {}",
+        bounds=(lower_bound, upper_bound),
     )
 
 
@@ -56,7 +82,47 @@ def greater_than(lower_bound: float) -> Constraint:
         f"GreaterThan(lower_bound={lower_bound})",
         lambda x: x > lower_bound,
         limits=(lower_bound, math.inf, True),
+        text=f"numbers > {lower_bound:g}",
     )
+
+
+def greater_than_eq(lower_bound: float) -> Constraint:
+    """Numbers of at least lower_bound."""
+    return Constraint(
+        f"GreaterThanEq(lower_bound={lower_bound})",
+        lambda x: x >= lower_bound,
+        limits=(lower_bound, math.inf),
+        text=f"numbers >= {lower_bound:g}",
+    )
+
+
+def independent(base_constraint: Constraint, reinterpreted_batch_ndims: int) -> Constraint:
+    """The last dimensions as one event, all of whose numbers are inside."""
+    n = reinterpreted_batch_ndims
+    if n == 0:
+        return base_constraint
+    return Constraint(
+        f"IndependentConstraint({base_constraint._name}, {n})",
+        lambda x: ops.all(base_constraint.check(x), tuple(range(-n, 0))),
+        base_constraint.event_dim + n,
+        base_constraint._limits,
+        base_constraint._text,
+        base_constraint._bounds,
+    )
+
+
+def multinomial(upper_bound: int) -> Constraint:
+    """Vectors of whole numbers >= 0 that add up to at most upper_bound."""
+    return Constraint(
+        f"Multinomial(upper_bound={upper_bound})",
+        lambda x: _all(_whole(x)) & (ops.sum(x, -1) <= upper_bound),
+        1,
+        text=f"counts >= 0 that add up to at most {upper_bound}",
+    )
+
+
+def _all(inside: Any) -> Any:
+    return ops.all(inside, -1)
 
 
 def _whole(x: Tensor) -> Any:
@@ -70,11 +136,25 @@ def _on_simplex(x: Tensor) -> Tensor:
     return ops.all(x >= 0, -1) & (ops.abs(ops.sum(x, -1) - 1) < 1e-6)
 
 
-real = Constraint("Real()", lambda x: x == x, limits=(-math.inf, math.inf))
-real_vector = Constraint("IndependentConstraint(Real(), 1)", lambda x: ops.all(x == x, -1), 1)
+def _is_lower(x: Any) -> Any:
+    diagonal = ops.diagonal(x, 0, -2, -1)
+    return ops.all(ops.eq(ops.tril(x), x), (-2, -1)) & ops.all(diagonal > 0, -1)  # type: ignore[operator]
+
+
+real = Constraint("Real()", lambda x: x == x, limits=(-math.inf, math.inf), text="numbers, not nan")
+real_vector = independent(real, 1)
 positive = greater_than(0.0)
-nonnegative = Constraint("GreaterThanEq(lower_bound=0.0)", lambda x: x >= 0, limits=(0.0, math.inf))
+nonnegative = greater_than_eq(0.0)
 unit_interval = interval(0.0, 1.0)
-boolean = Constraint("Boolean()", lambda x: (x == 0) | (x == 1))
-nonnegative_integer = Constraint("IntegerGreaterThan(lower_bound=0)", _whole)
-simplex = Constraint("Simplex()", _on_simplex, 1)
+boolean = Constraint("Boolean()", lambda x: (x == 0) | (x == 1), text="0 or 1")
+nonnegative_integer = Constraint("IntegerGreaterThan(lower_bound=0)", _whole, text="whole numbers >= 0")
+simplex = Constraint("Simplex()", _on_simplex, 1, text="numbers >= 0 that add up to 1")
+one_hot = Constraint(
+    "OneHot()",
+    lambda x: _all((x == 0) | (x == 1)) & ops.eq(ops.sum(x, -1), 1),
+    1,
+    text="one 1 and else 0 in each row",
+)
+lower_cholesky = Constraint(
+    "LowerCholesky()", _is_lower, 2, text="a lower factor, with numbers > 0 in its diagonal"
+)

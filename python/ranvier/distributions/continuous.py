@@ -3,33 +3,57 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
+
+import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd.random_tensors import rand, randn
 from ranvier.autograd.tensor import Tensor
-from ranvier.distributions.base import Distribution, parameters, require
-from ranvier.distributions.constraints import positive, real
+from ranvier.distributions.base import Distribution
+from ranvier.distributions.constraints import Constraint, interval, nonnegative, positive, real
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class _LocScale(Distribution):
     has_rsample = True
+    loc: Tensor
+    scale: Tensor
+    arg_constraints: ClassVar[Any] = {"loc": real, "scale": positive}
+    support = real
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
-        name = type(self).__name__
-        self.loc, self.scale = parameters(name, loc, scale)
-        require(name, "loc", self.loc, real, "numbers, not nan", validate_args)
-        require(name, "scale", self.scale, positive, "numbers > 0", validate_args)
-        self.batch_shape = self.loc.shape
+        self._with(validate_args, loc=loc, scale=scale)
 
     @property
     def mean(self) -> Tensor:
         return self.loc
 
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
 
-class Normal(_LocScale):
+
+class _Gaussian(_LocScale):
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return self.loc + self.scale * randn(self._shape(sample_shape), dtype=self.loc.dtype)
+
+    def _log_density(self, x: Tensor) -> Tensor:
+        z = (x - self.loc) / self.scale
+        return -0.5 * z * z - ops.log(self.scale) - _HALF_LOG_2PI
+
+    def entropy(self) -> Tensor:
+        return ops.log(self.scale) + (0.5 + _HALF_LOG_2PI)
+
+    def cdf(self, value: Any) -> Tensor:
+        return 0.5 * (1 + ops.erf((self._value(value) - self.loc) / (self.scale * math.sqrt(2))))
+
+    def icdf(self, value: Any) -> Tensor:
+        return self.loc + self.scale * math.sqrt(2) * ops.erfinv(2 * self._tensor(value) - 1)
+
+
+class Normal(_Gaussian):
     """Density exp(-(x - loc)^2 / (2 scale^2)) / (scale sqrt(2 pi)).
 
     >>> import ranvier as rv
@@ -37,27 +61,15 @@ class Normal(_LocScale):
     tensor(2.1121)
     """
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.loc + self.scale * randn(self._shape(sample_shape), dtype=self.loc.dtype)
-
     def log_prob(self, value: Any) -> Tensor:
-        z = (self._value(value) - self.loc) / self.scale
-        return -0.5 * z * z - ops.log(self.scale) - _HALF_LOG_2PI
-
-    def entropy(self) -> Tensor:
-        return ops.log(self.scale) + (0.5 + _HALF_LOG_2PI)
-
-    def cdf(self, value: Any) -> Tensor:
-        """The probability of values below."""
-        z = (self._value(value) - self.loc) / (self.scale * math.sqrt(2))
-        return 0.5 * (1 + ops.erf(z))
+        return self._log_density(self._value(value))
 
     @property
     def variance(self) -> Tensor:
         return self.scale * self.scale
 
 
-class LogNormal(Normal):
+class LogNormal(_Gaussian):
     """The exponential of a normal variable.
 
     >>> import ranvier as rv
@@ -65,23 +77,32 @@ class LogNormal(Normal):
     tensor(1.6487)
     """
 
+    support = positive
+
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return ops.exp(super().rsample(sample_shape))
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
         logs = ops.log(ops.where(x <= 0, 1.0, x))
-        return ops.where(x <= 0, -math.inf, super().log_prob(logs) - logs)
+        return ops.where(x <= 0, -math.inf, self._log_density(logs) - logs)
 
     def entropy(self) -> Tensor:
         return super().entropy() + self.loc
 
     def cdf(self, value: Any) -> Tensor:
-        return super().cdf(ops.log(self._value(value)))
+        return Normal(self.loc, self.scale, self._validate_args).cdf(ops.log(self._tensor(value)))
+
+    def icdf(self, value: Any) -> Tensor:
+        return ops.exp(super().icdf(value))
 
     @property
     def mean(self) -> Tensor:
         return ops.exp(self.loc + 0.5 * self.scale * self.scale)
+
+    @property
+    def mode(self) -> Tensor:
+        return ops.exp(self.loc - self.scale * self.scale)
 
     @property
     def variance(self) -> Tensor:
@@ -99,13 +120,22 @@ class Laplace(_LocScale):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         u = rand(self._shape(sample_shape), dtype=self.loc.dtype) - 0.5  # in [-1/2, 1/2)
-        return self.loc - self.scale * ops.sign(u) * ops.log1p(-2 * ops.clip(ops.abs(u), 0.0, 0.4999999))
+        most = 0.5 - float(np.finfo(u.dtype).eps) / 4
+        return self.loc - self.scale * ops.sign(u) * ops.log1p(-2 * ops.clip(ops.abs(u), 0.0, most))
 
     def log_prob(self, value: Any) -> Tensor:
         return -ops.abs(self._value(value) - self.loc) / self.scale - ops.log(2 * self.scale)
 
     def entropy(self) -> Tensor:
         return 1 + ops.log(2 * self.scale)
+
+    def cdf(self, value: Any) -> Tensor:
+        z = (self._value(value) - self.loc) / self.scale
+        return 0.5 - 0.5 * ops.sign(z) * ops.expm1(-ops.abs(z))
+
+    def icdf(self, value: Any) -> Tensor:
+        p = self._tensor(value) - 0.5
+        return self.loc - self.scale * ops.sign(p) * ops.log1p(-2 * ops.abs(p))
 
     @property
     def variance(self) -> Tensor:
@@ -116,16 +146,32 @@ class Uniform(Distribution):
     """Density 1 / (high - low) in [low, high).
 
     >>> import ranvier as rv
-    >>> rv.distributions.Uniform(0.0, 2.0).log_prob(rv.tensor([1.0, 3.0]))
-    tensor([-0.6931,    -inf])
+    >>> rv.distributions.Uniform(0.0, 2.0).cdf(rv.tensor([0.5, 2.0]))
+    tensor([0.2500, 1.0000])
     """
 
     has_rsample = True
+    low: Tensor
+    high: Tensor
 
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
-        self.low, self.high = parameters("Uniform", low, high)
-        require("Uniform", "high - low", self.high - self.low, positive, "low < high", validate_args)
-        self.batch_shape = self.low.shape
+        self._with(validate_args, low=low, high=high)
+
+    @property
+    def arg_constraints(self) -> Any:
+        low, high = self.low, self.high
+        return {
+            "low": Constraint(
+                "LessThan(upper_bound={})", lambda x: x < high, text="low < high", bounds=(high,)
+            ),
+            "high": Constraint(
+                "GreaterThan(lower_bound={})", lambda x: x > low, text="low < high", bounds=(low,)
+            ),
+        }
+
+    @property
+    def support(self) -> Any:
+        return interval(self.low, self.high)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.low + (self.high - self.low) * rand(self._shape(sample_shape), dtype=self.low.dtype)
@@ -138,9 +184,19 @@ class Uniform(Distribution):
     def entropy(self) -> Tensor:
         return ops.log(self.high - self.low)
 
+    def cdf(self, value: Any) -> Tensor:
+        return ops.clip((self._value(value) - self.low) / (self.high - self.low), 0.0, 1.0)
+
+    def icdf(self, value: Any) -> Tensor:
+        return self.low + (self.high - self.low) * self._tensor(value)
+
     @property
     def mean(self) -> Tensor:
         return (self.low + self.high) / 2
+
+    @property
+    def mode(self) -> Tensor:
+        return self.high * math.nan
 
     @property
     def variance(self) -> Tensor:
@@ -156,11 +212,12 @@ class Exponential(Distribution):
     """
 
     has_rsample = True
+    rate: Tensor
+    arg_constraints: ClassVar[Any] = {"rate": positive}
+    support = nonnegative
 
     def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
-        (self.rate,) = parameters("Exponential", rate)
-        require("Exponential", "rate", self.rate, positive, "numbers > 0", validate_args)
-        self.batch_shape = self.rate.shape
+        self._with(validate_args, rate=rate)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return -ops.log1p(-rand(self._shape(sample_shape), dtype=self.rate.dtype)) / self.rate
@@ -172,9 +229,19 @@ class Exponential(Distribution):
     def entropy(self) -> Tensor:
         return 1 - ops.log(self.rate)
 
+    def cdf(self, value: Any) -> Tensor:
+        return -ops.expm1(-self.rate * self._value(value))
+
+    def icdf(self, value: Any) -> Tensor:
+        return -ops.log1p(-self._tensor(value)) / self.rate
+
     @property
     def mean(self) -> Tensor:
         return 1 / self.rate
+
+    @property
+    def mode(self) -> Tensor:
+        return self.rate * 0
 
     @property
     def variance(self) -> Tensor:

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, ClassVar
 
 import numpy as np
 
 import ranvier.nn.functional as F
 import ranvier.ops as ops
+from ranvier.autograd.creation import arange
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.random import generator
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.distributions.base import Distribution, parameters, require, tensors
-from ranvier.distributions.constraints import Constraint, nonnegative, positive
-from ranvier.distributions.constraints import nonnegative_integer as whole
+from ranvier.distributions.base import Distribution, parameters, tensors
+from ranvier.distributions.constraints import (
+    integer_interval,
+    multinomial,
+    nonnegative,
+    nonnegative_integer,
+    positive,
+    real,
+    unit_interval,
+)
 from ranvier.distributions.discrete import Bernoulli, Categorical
 
 
-class _Count(Distribution):
-    _validate: bool | None
-
-    def _counted(self, value: Any) -> Tensor:
-        x = self._value(value)
-        require(type(self).__name__, "a value", x, whole, "whole numbers >= 0", self._validate)
-        return x
-
-    def _drawn(self, values: Any, dtype: Any) -> Tensor:
-        return wrap(np.asarray(values).astype(dtype))
+def _drawn(values: Any, dtype: Any) -> Tensor:
+    return wrap(np.asarray(values).astype(dtype))
 
 
-class Poisson(_Count):
+class Poisson(Distribution):
     """k with probability rate^k exp(-rate) / k!
 
     >>> import ranvier as rv
@@ -37,17 +38,19 @@ class Poisson(_Count):
     tensor(-1.9206)
     """
 
+    rate: Tensor
+    arg_constraints: ClassVar[Any] = {"rate": nonnegative}
+    support = nonnegative_integer
+
     def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
-        (self.rate,) = parameters("Poisson", rate)
-        require("Poisson", "rate", self.rate, nonnegative, "numbers >= 0", validate_args)
-        self._validate, self.batch_shape = validate_args, self.rate.shape
+        self._with(validate_args, rate=rate)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         draws = generator().poisson(self.rate._array, self._shape(sample_shape))
-        return self._drawn(draws, self.rate.dtype)
+        return _drawn(draws, self.rate.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
-        x = self._counted(value)
+        x = self._value(value)
         return ops.xlogy(x, self.rate) - self.rate - ops.lgamma(x + 1)
 
     @property
@@ -55,18 +58,24 @@ class Poisson(_Count):
         return self.rate
 
     @property
+    def mode(self) -> Tensor:
+        return ops.floor(self.rate)
+
+    @property
     def variance(self) -> Tensor:
         return self.rate
 
 
-class _OfTrials(_Count):
+class _OfTrials(Distribution):
     """Distributions of trials that succeed with probability probs = sigmoid(logits)."""
 
+    arg_constraints: ClassVar[Any] = {"probs": unit_interval, "logits": real}
+    support: Any = nonnegative_integer
+
     def _set(self, probs: Any, logits: Any, validate_args: bool | None) -> None:
-        trial = Bernoulli(probs, logits, validate_args)
-        self.probs, self.logits = trial.probs, trial.logits
-        self._validate, self.batch_shape = validate_args, trial.batch_shape
-        self._by_logits = trial._by_logits
+        trial = Bernoulli(probs, logits, False)
+        self.probs, self.logits, self._by_logits = trial.probs, trial.logits, trial._by_logits
+        super().__init__(trial.batch_shape, (), validate_args)
 
 
 class Geometric(_OfTrials):
@@ -79,14 +88,15 @@ class Geometric(_OfTrials):
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         self._set(probs, logits, validate_args)
-        require("Geometric", "probs", self.probs, positive, "0 < p <= 1", validate_args)
+        if self._validate_args and not positive.holds(self.probs):
+            raise ValueError("[Geometric] got probs outside its range; expected 0 < p <= 1")
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         draws = generator().geometric(self.probs._array, self._shape(sample_shape)) - 1
-        return self._drawn(draws, self.probs.dtype)
+        return _drawn(draws, self.probs.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
-        x = self._counted(value)
+        x = self._value(value)
         if self._by_logits:
             return -x * ops.softplus(self.logits) - ops.softplus(-self.logits)
         sure = ops.logical_and(ops.eq(self.probs, 1), ops.eq(x, 0))  # 0 log 0 is 0
@@ -98,6 +108,10 @@ class Geometric(_OfTrials):
     @property
     def mean(self) -> Tensor:
         return 1 / self.probs - 1
+
+    @property
+    def mode(self) -> Tensor:
+        return self.probs * 0
 
     @property
     def variance(self) -> Tensor:
@@ -112,45 +126,62 @@ class Binomial(_OfTrials):
     tensor(-0.9808)
     """
 
+    has_enumerate_support = True
+    arg_constraints: ClassVar[Any] = {"total_count": nonnegative_integer, **_OfTrials.arg_constraints}
+
     def __init__(
         self, total_count: Any = 1, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
         probs, logits = (x if x is None else tensors(total_count, x)[1] for x in (probs, logits))
-        self._set(probs, logits, validate_args)
+        self._set(probs, logits, False)
         self.total_count, self.probs, self.logits = parameters(
             "Binomial", total_count, self.probs, self.logits
         )
-        require(
-            "Binomial",
-            "total_count",
-            self.total_count,
-            whole,
-            "whole numbers >= 0",
-            validate_args,
-        )
-        self.batch_shape = self.probs.shape
+        self._validate_args = Distribution._validate_args
+        Distribution.__init__(self, self.probs.shape, (), validate_args)
+
+    @property
+    def support(self) -> Any:
+        return integer_interval(0, self.total_count)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         counts = self.total_count._array.astype(np.int64)
         draws = generator().binomial(counts, self.probs._array, self._shape(sample_shape))
-        return self._drawn(draws, self.probs.dtype)
+        return _drawn(draws, self.probs.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
-        x, n = self._counted(value), self.total_count
-        require("Binomial", "a value", n - x, nonnegative, "at most total_count", self._validate)
+        x, n = self._value(value), self.total_count
         ways = ops.lgamma(n + 1) - ops.lgamma(x + 1) - ops.lgamma(n - x + 1)
         return ways + x * self.logits - n * ops.softplus(self.logits)
+
+    def _trials(self, what: str) -> int:
+        n = self.total_count._array
+        if n.size and n.min() != n.max():
+            raise NotImplementedError(f"[Binomial] {what} is not defined for total_count of several values")
+        return int(n.max(initial=0))
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        n = self._trials("enumerate_support")
+        return self._enumerated(arange(n + 1, dtype=self.probs.dtype), expand)
+
+    def entropy(self) -> Tensor:
+        logs = self.log_prob(self.enumerate_support(False))
+        return -ops.sum(ops.exp(logs) * logs, 0)
 
     @property
     def mean(self) -> Tensor:
         return self.total_count * self.probs
 
     @property
+    def mode(self) -> Tensor:
+        return ops.minimum(ops.floor((self.total_count + 1) * self.probs), self.total_count)
+
+    @property
     def variance(self) -> Tensor:
         return self.total_count * self.probs * (1 - self.probs)
 
 
-class Multinomial(_Count):
+class Multinomial(Distribution):
     """How often each class is drawn in total_count draws of a Categorical.
 
     >>> import ranvier as rv
@@ -159,16 +190,23 @@ class Multinomial(_Count):
     tensor(-0.6931)
     """
 
+    arg_constraints: ClassVar[Any] = Categorical.arg_constraints
+
     def __init__(
         self, total_count: int = 1, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
         if not isinstance(total_count, (int, np.integer)) or total_count < 0:
             raise ValueError(f"[Multinomial] got total_count {total_count!r}; expected a whole number >= 0")
-        self.total_count, self._validate = int(total_count), validate_args
+        self.total_count = int(total_count)
         self._draws = Categorical(probs, logits, validate_args)
         self._by_logits = self._draws._by_logits
         self.probs, self.logits = self._draws.probs, self._draws.logits
-        self.batch_shape, self.event_shape = self._draws.batch_shape, self.probs.shape[-1:]
+        super().__init__(self._draws.batch_shape, self.probs.shape[-1:], False)
+        self._validate_args = self._draws._validate_args
+
+    @property
+    def support(self) -> Any:
+        return multinomial(self.total_count)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         self._shape(sample_shape)
@@ -177,19 +215,18 @@ class Multinomial(_Count):
             return ops.sum(F.one_hot(classes, self.event_shape[0]), 0).to(self.probs.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
-        x = self._counted(value)
-        require(
-            "Multinomial",
-            "a value",
-            ops.sum(x, -1),
-            Constraint("", lambda a: ops.eq(a, self.total_count)),
-            f"counts that add up to {self.total_count}",
-            self._validate,
-        )
+        x = self._value(value)
         never = ops.logical_and(ops.eq(x, 0), ops.eq(self.probs, 0))
         logs = ops.where(never, 0.0, x * self.logits)
         ways = ops.lgamma(ops.sum(x, -1) + 1) - ops.sum(ops.lgamma(x + 1), -1)
         return ways + ops.sum(logs, -1)
+
+    def entropy(self) -> Tensor:
+        n = self.total_count
+        counts = Binomial(n, self.probs)
+        k = counts.enumerate_support(False)[1:]
+        ways = ops.sum(ops.exp(counts.log_prob(k)) * ops.lgamma(k + 1), (0, -1))
+        return n * self._draws.entropy() - math.lgamma(n + 1) + ways
 
     @property
     def mean(self) -> Tensor:

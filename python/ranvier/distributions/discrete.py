@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 import ranvier.nn.functional as F
 import ranvier.ops as ops
+from ranvier.autograd.creation import arange, eye, full
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
-from ranvier.distributions.base import Distribution, parameters, require
-from ranvier.distributions.constraints import Constraint, boolean, nonnegative_integer, real, unit_interval
+from ranvier.distributions.base import Distribution, parameters
+from ranvier.distributions.constraints import (
+    Constraint,
+    boolean,
+    integer_interval,
+    one_hot,
+    real,
+    real_vector,
+    simplex,
+    unit_interval,
+)
 
 _WEIGHTS = Constraint("Weights()", lambda x: (x >= 0) & (x < math.inf) & (ops.sum(x, -1, True) > 0), 1)
-_ONE_HOT = Constraint("OneHot()", lambda x: boolean.check(x) & ops.eq(ops.sum(x, -1, True), 1), 1)
 
 
 def _inside(probs: Tensor) -> Tensor:
@@ -37,18 +46,21 @@ class Bernoulli(Distribution):
     tensor(-1.3863)
     """
 
+    has_enumerate_support = True
+    arg_constraints: ClassVar[Any] = {"probs": unit_interval, "logits": real}
+    support = boolean
+
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         _one_of("Bernoulli", probs, logits)
-        self._validate, self._by_logits = validate_args, logits is not None
+        self._by_logits = logits is not None
         if logits is None:
             (self.probs,) = parameters("Bernoulli", probs)
-            require("Bernoulli", "probs", self.probs, unit_interval, "0 <= p <= 1", validate_args)
             p = _inside(self.probs)
             self.logits = ops.log(p) - ops.log1p(-p)
         else:
             (self.logits,) = parameters("Bernoulli", logits)
             self.probs = ops.sigmoid(self.logits)
-        self.batch_shape = self.logits.shape
+        super().__init__(self.logits.shape, (), validate_args)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with no_grad():
@@ -56,7 +68,6 @@ class Bernoulli(Distribution):
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
-        require("Bernoulli", "a value", x, boolean, "0 or 1", self._validate)
         x = x if x.dtype == self.logits.dtype else x.to(self.logits.dtype)
         x, logits = ops.broadcast_tensors(x, self.logits)
         return -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
@@ -64,9 +75,17 @@ class Bernoulli(Distribution):
     def entropy(self) -> Tensor:
         return F.binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none")
 
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        return self._enumerated(arange(2, dtype=self.probs.dtype), expand)
+
     @property
     def mean(self) -> Tensor:
         return self.probs
+
+    @property
+    def mode(self) -> Tensor:
+        sure = (self.probs >= 0.5).to(self.probs.dtype)
+        return ops.where(ops.eq(self.probs, 0.5), math.nan, sure)
 
     @property
     def variance(self) -> Tensor:
@@ -81,57 +100,74 @@ class Categorical(Distribution):
     tensor(-0.2877)
     """
 
+    has_enumerate_support = True
+    arg_constraints: ClassVar[Any] = {"probs": simplex, "logits": real_vector}
+
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         name = type(self).__name__
         _one_of(name, probs, logits)
-        self._validate, self._by_logits = validate_args, logits is not None
+        self._by_logits = logits is not None
+        check = self._validate_args if validate_args is None else validate_args
         (given,) = parameters(name, probs if logits is None else logits)
         if given.ndim < 1:
             raise ValueError(f"[{name}] got parameters of shape (); expected at least one dimension")
         if logits is None:
-            require(
-                name,
-                "probs",
-                given,
-                _WEIGHTS,
-                "finite numbers >= 0, not all 0",
-                validate_args,
-            )
+            if check and not _WEIGHTS.holds(given):
+                raise ValueError(
+                    f"[{name}] got probs outside its range; expected finite numbers >= 0, not all 0"
+                )
             self.probs = given / ops.sum(given, -1, True)
             self.logits = ops.log(_inside(self.probs))
         else:
-            require(name, "logits", given, real, "numbers", validate_args)
+            if check and not real.holds(given):
+                raise ValueError(f"[{name}] got logits outside its range; expected numbers, not nan")
             self.logits = ops.log_softmax(given, -1)
             self.probs = ops.softmax(given, -1)
-        self.batch_shape = given.shape[:-1]
+        super().__init__(given.shape[:-1], (), False)
+        self._validate_args = check
+
+    @property
+    def support(self) -> Any:
+        return integer_interval(0, self.probs.shape[-1] - 1)
 
     def _draw(self, sample_shape: Any) -> Tensor:
-        shape = (*(int(n) for n in sample_shape), *self.batch_shape)
-        n = self.probs.shape[-1]
+        shape = tuple(int(n) for n in sample_shape)
+        count, rows, whole = math.prod(shape), math.prod(self.batch_shape), (*shape, *self.batch_shape)
+        if count * rows == 0:
+            return full(whole, 0, dtype=np.int64)
         with no_grad():
-            rows = ops.reshape(ops.broadcast_to(self.probs, (*shape, n)), (-1, n))
-            return ops.reshape(ops.multinomial(rows, 1, True), shape)
+            weights = ops.reshape(self.probs, (rows, self.probs.shape[-1]))
+            return ops.reshape(ops.multinomial(weights, count, True).T, whole)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         return self._draw(sample_shape)
 
     def log_prob(self, value: Any) -> Tensor:
-        x, n = self._value(value), self.probs.shape[-1]
-        require(
-            "Categorical",
-            "a value",
-            x,
-            Constraint("", lambda a: nonnegative_integer.check(a) & (a < n)),
-            f"a whole number, 0 ... {n - 1}",
-            self._validate,
-        )
-        index = x.long()
+        return self._log_prob_of(self._value(value).long())
+
+    def _log_prob_of(self, index: Tensor) -> Tensor:
+        n = self.probs.shape[-1]
         shape = np.broadcast_shapes(index.shape, self.batch_shape)
         logits = ops.broadcast_to(self.logits, (*shape, n))
         return ops.squeeze(ops.gather(logits, -1, ops.unsqueeze(ops.broadcast_to(index, shape), -1)), -1)
 
     def entropy(self) -> Tensor:
         return -ops.sum(self.probs * ops.clip(self.logits, -1e38, None), -1)
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        return self._enumerated(arange(self.probs.shape[-1]), expand)
+
+    @property
+    def mean(self) -> Tensor:
+        return full(self.batch_shape, math.nan, dtype=self.probs.dtype)
+
+    @property
+    def mode(self) -> Tensor:
+        return ops.argmax(self.probs, -1)
+
+    @property
+    def variance(self) -> Tensor:
+        return full(self.batch_shape, math.nan, dtype=self.probs.dtype)
 
 
 class OneHotCategorical(Categorical):
@@ -142,6 +178,8 @@ class OneHotCategorical(Categorical):
     tensor([0., 1.])
     """
 
+    support = one_hot
+
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         super().__init__(probs, logits, validate_args)
         self.event_shape = self.probs.shape[-1:]
@@ -150,20 +188,18 @@ class OneHotCategorical(Categorical):
         return F.one_hot(self._draw(sample_shape), self.event_shape[0]).to(self.probs.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
-        x = self._value(value)
-        require(
-            "OneHotCategorical",
-            "a value",
-            x,
-            _ONE_HOT,
-            "one 1 and else 0 in each row",
-            self._validate,
-        )
-        return super().log_prob(ops.argmax(x, -1))
+        return self._log_prob_of(ops.argmax(self._value(value), -1))
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        return self._enumerated(eye(self.event_shape[0], dtype=self.probs.dtype), expand)
 
     @property
     def mean(self) -> Tensor:
         return self.probs
+
+    @property
+    def mode(self) -> Tensor:
+        return F.one_hot(ops.argmax(self.probs, -1), self.event_shape[0]).to(self.probs.dtype)
 
     @property
     def variance(self) -> Tensor:
@@ -195,9 +231,24 @@ class MixtureSameFamily(Distribution):
                 f"[MixtureSameFamily] got {mixture} and components of batch_shape {shape}; expected a "
                 "Categorical over the last dimension of the batch_shape"
             )
-        super().__init__(shape[:-1], component_distribution.event_shape)
+        super().__init__(shape[:-1], component_distribution.event_shape, validate_args)
         self.mixture_distribution, self.component_distribution = mixture, component_distribution
         self._axis = -1 - len(self.event_shape)  # of the components, in values
+
+    @property
+    def support(self) -> Any:
+        of_one = self.component_distribution.support  # its limits may differ from component to component
+        return Constraint(
+            f"MixtureSameFamilyConstraint({of_one._name})",
+            lambda x: of_one.check(ops.unsqueeze(x, self._axis)),
+            of_one.event_dim,
+            text=of_one._text,
+            bounds=of_one._bounds,
+        )
+
+    def cdf(self, value: Any) -> Tensor:
+        below = self.component_distribution.cdf(ops.unsqueeze(self._value(value), self._axis))
+        return ops.sum(below * self.mixture_distribution.probs, -1)
 
     def log_prob(self, value: Any) -> Tensor:
         x = ops.unsqueeze(self._value(value), self._axis)

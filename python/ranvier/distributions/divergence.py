@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 import ranvier.ops as ops
+from ranvier.autograd.creation import full
 from ranvier.autograd.tensor import Tensor
 from ranvier.distributions.base import Independent
-from ranvier.distributions.continuous import Exponential, Laplace, Normal, Uniform
-from ranvier.distributions.counting import Poisson
+from ranvier.distributions.continuous import Exponential, Laplace, LogNormal, Normal, Uniform
+from ranvier.distributions.counting import Binomial, Geometric, Poisson
 from ranvier.distributions.discrete import Bernoulli, Categorical
 from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
+from ranvier.distributions.heavy import EULER, Cauchy, Gumbel, HalfNormal
 from ranvier.distributions.multivariate import MultivariateNormal
+from ranvier.distributions.transformed import TransformedDistribution
 from ranvier.ops.numeric.matrices import solve
 
 
@@ -48,6 +55,8 @@ def _bernoulli(p: Any, q: Any) -> Tensor:
 
 
 def _categorical(p: Any, q: Any) -> Tensor:
+    if p.event_shape != q.event_shape:  # one is a OneHotCategorical
+        raise _no_pair(p, q)
     terms = p.probs * ops.where(p.probs > 0, p.logits - q.logits, 0.0)
     return ops.sum(_limits(terms, ops.eq(p.probs, 0), ops.eq(q.probs, 0)), -1)
 
@@ -85,38 +94,195 @@ def _multivariate(p: Any, q: Any) -> Tensor:
     return q._half_logdet() - p._half_logdet() + 0.5 * (distance - n)
 
 
-_FORMULAS = {
-    Normal: _normal,
-    Laplace: _laplace,
-    Uniform: _uniform,
-    Exponential: _exponential,
-    Bernoulli: _bernoulli,
-    Categorical: _categorical,
-    Poisson: _poisson,
-    Gamma: _gamma,
-    Beta: _beta,
-    Dirichlet: _dirichlet,
-    MultivariateNormal: _multivariate,
+def _binomial(p: Any, q: Any) -> Tensor:
+    n = p.total_count
+    if bool(ops.any(n < q.total_count)):
+        raise NotImplementedError(
+            "[kl_divergence] got fewer trials of p than of q; expected at least as many"
+        )
+    trials = ops.where(n > q.total_count, math.inf, n)
+    share = _bernoulli(p, q)
+    return ops.where(ops.eq(trials, 0), 0.0, trials * share)
+
+
+def _geometric(p: Any, q: Any) -> Tensor:
+    failures = ops.where(ops.eq(p.probs, 1), 0.0, p.mean * ops.log1p(-q.probs))
+    return -p.entropy() - failures - ops.log(q.probs)
+
+
+def _gumbel(p: Any, q: Any) -> Tensor:
+    ratio, shift = p.scale / q.scale, (q.loc - p.loc) / q.scale
+    return -ops.log(ratio) - shift + ratio * EULER + ops.exp(shift + ops.lgamma(1 + ratio)) - (1 + EULER)
+
+
+def _half_normal(p: Any, q: Any) -> Tensor:
+    return _normal(p._base, q._base)
+
+
+def _cauchy(p: Any, q: Any) -> Tensor:
+    scales, shift = p.scale + q.scale, p.loc - q.loc
+    return ops.log(scales * scales + shift * shift) - ops.log(4 * p.scale * q.scale)
+
+
+def _transformed(p: Any, q: Any) -> Tensor:
+    if p.transforms != q.transforms or p.event_shape != q.event_shape:
+        raise NotImplementedError(
+            "[kl_divergence] got other transforms of p than of q; expected the same ones"
+        )
+    return kl_divergence(p.base_dist, q.base_dist)
+
+
+def _independent(p: Any, q: Any) -> Tensor:
+    if len(p._dims) != len(q._dims):
+        raise NotImplementedError("[kl_divergence] got events of other dimensions; expected as many of both")
+    return p._summed(kl_divergence(p.base_dist, q.base_dist))
+
+
+# --- of two kinds: -entropy(p) less the mean of log q under p
+def _to_normal(p: Any, q: Any) -> Tensor:
+    away = p.mean - q.loc
+    spread = (p.variance + away * away) / (2 * q.scale * q.scale)
+    return spread + ops.log(q.scale) + 0.5 * math.log(2 * math.pi) - p.entropy()
+
+
+def _mean_log(p: Any) -> Tensor:
+    """The mean of log x for Beta, Exponential and Uniform."""
+    if isinstance(p, Beta):
+        return ops.digamma(p.concentration1) - ops.digamma(p.concentration1 + p.concentration0)
+    if isinstance(p, Exponential):
+        return -EULER - ops.log(p.rate)
+    return (ops.xlogy(p.high, p.high) - ops.xlogy(p.low, p.low)) / (p.high - p.low) - 1
+
+
+def _low(p: Any) -> Any:
+    """Where values below 0 occur: of a Uniform only."""
+    return p.low < 0 if isinstance(p, Uniform) else p.mean < 0
+
+
+def _to_exponential(p: Any, q: Any) -> Tensor:
+    return ops.where(_low(p), math.inf, q.rate * p.mean - ops.log(q.rate) - p.entropy())
+
+
+def _to_gamma(p: Any, q: Any) -> Tensor:
+    a = q.concentration
+    norm = ops.lgamma(a) - a * ops.log(q.rate)
+    return ops.where(_low(p), math.inf, q.rate * p.mean - (a - 1) * _mean_log(p) + norm - p.entropy())
+
+
+def _to_beta(p: Any, q: Any) -> Tensor:
+    """From a Uniform."""
+    a, b, turned = q.concentration1, q.concentration0, Uniform(1 - p.high, 1 - p.low, False)
+    logs = (a - 1) * _mean_log(p) + (b - 1) * _mean_log(turned)
+    outside = (p.low < 0) | (p.high > 1)
+    return ops.where(outside, math.inf, q._parts._log_norm() - logs - p.entropy())
+
+
+def _to_uniform(p: Any, q: Any) -> Tensor:
+    """From a Beta."""
+    outside = (q.low > 0) | (q.high < 1)
+    return ops.where(outside, math.inf, ops.log(q.high - q.low) - p.entropy())
+
+
+def _to_gumbel(p: Any, q: Any) -> Tensor:
+    """With the mean of exp(-x / scale) under p."""
+    t = 1 / q.scale
+    if isinstance(p, Normal):
+        log_mean = 0.5 * (p.scale * t) ** 2 - p.loc * t
+    elif isinstance(p, Uniform):
+        log_mean = ops.log(-ops.expm1((p.low - p.high) * t) / ((p.high - p.low) * t)) - p.low * t
+    else:  # Gamma; an Exponential is one of concentration 1
+        log_mean = -getattr(p, "concentration", 1.0) * ops.log1p(t / p.rate)
+    return (p.mean - q.loc) * t + ops.exp(log_mean + q.loc * t) + ops.log(q.scale) - p.entropy()
+
+
+def _normal_to_laplace(p: Any, q: Any) -> Tensor:
+    z = (p.loc - q.loc) / (p.scale * math.sqrt(2))
+    distance = p.scale * math.sqrt(2) * (ops.exp(-z * z) / math.sqrt(math.pi) + z * ops.erf(z))
+    return distance / q.scale + ops.log(2 * q.scale) - p.entropy()
+
+
+def _bernoulli_to_poisson(p: Any, q: Any) -> Tensor:
+    return q.rate - p.probs * ops.log(q.rate) - p.entropy()
+
+
+def _infinite(p: Any, q: Any) -> Tensor:
+    """p has values that q never takes."""
+    return full(np.broadcast_shapes(p.batch_shape, q.batch_shape), math.inf, dtype=p.mean.dtype)
+
+
+_REGISTRY: dict[tuple[type, type], Any] = {
+    (Normal, Normal): _normal,
+    (LogNormal, LogNormal): _normal,
+    (Laplace, Laplace): _laplace,
+    (Uniform, Uniform): _uniform,
+    (Exponential, Exponential): _exponential,
+    (Bernoulli, Bernoulli): _bernoulli,
+    (Binomial, Binomial): _binomial,
+    (Categorical, Categorical): _categorical,
+    (Geometric, Geometric): _geometric,
+    (Poisson, Poisson): _poisson,
+    (Gamma, Gamma): _gamma,
+    (Beta, Beta): _beta,
+    (Dirichlet, Dirichlet): _dirichlet,
+    (Gumbel, Gumbel): _gumbel,
+    (HalfNormal, HalfNormal): _half_normal,
+    (Cauchy, Cauchy): _cauchy,
+    (MultivariateNormal, MultivariateNormal): _multivariate,
+    (TransformedDistribution, TransformedDistribution): _transformed,
+    (Independent, Independent): _independent,
+    (Normal, Laplace): _normal_to_laplace,
+    (Bernoulli, Poisson): _bernoulli_to_poisson,
+    (Beta, Uniform): _to_uniform,
+    (Uniform, Beta): _to_beta,
+    **{(p, Normal): _to_normal for p in (Beta, Exponential, Gamma, Gumbel, Laplace, Uniform)},
+    **{(p, Exponential): _to_exponential for p in (Beta, Gamma, Uniform)},
+    **{(p, Gamma): _to_gamma for p in (Beta, Exponential, Uniform)},
+    **{(p, Gumbel): _to_gumbel for p in (Exponential, Gamma, Normal, Uniform)},
+    **{(p, q): _infinite for p in (Gumbel, Laplace, Normal) for q in (Beta, Exponential, Gamma)},
+    **{(p, Uniform): _infinite for p in (Exponential, Gamma, Gumbel, Laplace, Normal)},
+    **{(p, Beta): _infinite for p in (Exponential, Gamma)},
+    **{(Poisson, q): _infinite for q in (Bernoulli, Binomial)},
 }
+
+
+def register_kl(type_p: type, type_q: type) -> Callable[[Any], Any]:
+    """A decorator: kl_divergence of these two classes, and of their subclasses, calls the function.
+
+    >>> from ranvier.distributions import Normal, StudentT, register_kl
+    >>> @register_kl(StudentT, Normal)
+    ... def from_student(p, q):
+    ...     return ((p.rsample((1000,)) - q.loc) / q.scale).square().mean(0)
+    """
+    if not all(isinstance(kind, type) for kind in (type_p, type_q)):
+        raise TypeError(f"[register_kl] got {type_p!r} and {type_q!r}; expected two classes")
+
+    def keep(function: Any) -> Any:
+        _REGISTRY[type_p, type_q] = function
+        return function
+
+    return keep
 
 
 def kl_divergence(p: Any, q: Any) -> Tensor:
     """The mean under p of log p(x) - log q(x).
 
-    For two of Normal (LogNormal too), MultivariateNormal, Laplace, Uniform, Exponential, Gamma, Beta,
-    Dirichlet, Bernoulli, Categorical (OneHotCategorical too), Poisson or Independent of them; raises
-    TypeError for others.
+    For the pairs that PyTorch has, as far as the distributions are here, and those of :func:`register_kl`.
+    Raises NotImplementedError for others.
 
     >>> import ranvier as rv
     >>> rv.distributions.kl_divergence(rv.distributions.Bernoulli(0.5), rv.distributions.Bernoulli(0.25))
     tensor(0.1438)
     """
-    if isinstance(p, Independent) and isinstance(q, Independent) and len(p._dims) == len(q._dims):
-        return p._summed(kl_divergence(p.base_dist, q.base_dist))
-    if type(p) is type(q):
-        for kind, formula in _FORMULAS.items():
-            if isinstance(p, kind):
-                return formula(p, q)
-    raise TypeError(
-        f"[kl_divergence] got {type(p).__name__} and {type(q).__name__}; expected two of the same kind"
+    for of_p in type(p).__mro__:
+        for of_q in type(q).__mro__:
+            if (of_p, of_q) in _REGISTRY:
+                result: Tensor = _REGISTRY[of_p, of_q](p, q)
+                return result
+    raise _no_pair(p, q)
+
+
+def _no_pair(p: Any, q: Any) -> NotImplementedError:
+    return NotImplementedError(
+        f"[kl_divergence] got {type(p).__name__} and {type(q).__name__}; expected two of the same kind, or a "
+        "pair of register_kl"
     )

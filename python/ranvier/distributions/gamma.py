@@ -1,38 +1,164 @@
-"""Gamma, Dirichlet and Beta."""
+"""Gamma, Dirichlet and Beta.
+
+The derivative of a draw x by a concentration a is -(dF/da) / p, F the distribution function, p the density
+(Figurnov, Mohamed and Mnih, "Implicit Reparameterization Gradients", 2018). It is computed for y = log x, or
+logit x of a Beta: the integral of the score d log p(t) / da times p(t) / p(y) over all t on the side of y on
+which p falls. The integrand is smooth: Gauss and Legendre's points.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from typing import Any, ClassVar
 
 import numpy as np
 
+import ranvier.nn.functional as F
 import ranvier.ops as ops
+from ranvier.autograd.function import Function
 from ranvier.autograd.random import generator
-from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.distributions.base import Distribution, parameters, require
-from ranvier.distributions.constraints import positive
+from ranvier.autograd.tensor import Tensor
+from ranvier.distributions.base import Distribution, parameters
+from ranvier.distributions.constraints import independent, nonnegative, positive, simplex, unit_interval
+from ranvier.ops.numeric.special import digamma_of, lgamma_of
+
+Array = np.ndarray[Any, Any]
+_FAR = 40.0  # integrals end where the density has fallen to exp(-40) of that at y
+
+
+@cache
+def _points() -> tuple[Array, Array]:
+    """Points in (0, 1), closer together near 0, and their weights."""
+    x, weights = np.polynomial.legendre.leggauss(48)
+    x = (x + 1) / 2
+    return x**3, 1.5 * x**2 * weights
+
+
+def _in_parts(function: Callable[..., Array], *arrays: Array) -> Array:
+    """The function of float64 arrays of one shape, at some elements at a time: each takes 48 points."""
+    columns = [np.asarray(x, np.float64).reshape(-1, 1) for x in arrays]
+    with np.errstate(all="ignore"):
+        starts = range(0, max(columns[0].size, 1), 4096)
+        parts = [function(*(x[i : i + 4096] for x in columns)) for i in starts]
+    return np.concatenate(parts).reshape(*arrays[0].shape, *parts[0].shape[1:])
+
+
+def _reach(a: Array, slope: Array, spread: Any) -> Array:
+    """Where the density of y has fallen far: slope is the derivative of -log p, a spread its least curve."""
+    k = _FAR / (a * spread)
+    return np.minimum((k + np.sqrt(k * k + 8 * k)) / 2, _FAR / np.maximum(slope, 1e-300))
+
+
+def _of_gamma(a: Array, x: Array) -> Array:
+    """d log x / da of a draw x of Gamma(a, 1), and the distribution function at x."""
+    low, far = x <= a, _FAR / x
+    above = np.minimum(np.sqrt(2 * far), np.maximum(1.26, np.log1p(2 * far)))
+    above = np.minimum(above, _FAR / np.maximum(x - a, 1e-300))
+    at, weights = _points()
+    reach, sign = np.where(low, _reach(a, a - x, 1.0), above), np.where(low, -1.0, 1.0)
+    v = sign * reach * at
+    ratio = np.exp(a * v - x * np.expm1(v)) * weights * reach
+    slope = (sign * (np.log(x) + v - digamma_of(a)) * ratio).sum(-1)
+    side = (np.exp(a * np.log(x) - x - lgamma_of(a)) * ratio).sum(-1)
+    return np.stack([slope, np.where(low[:, 0], side, 1 - side)], -1)
+
+
+def _of_beta(a: Array, b: Array, x: Array, log_x: Array) -> Array:
+    """d logit x / da of a draw x of Beta(a, b)."""
+    n, rest = a + b, np.maximum(1 - x, 1e-17)
+    low = x * n <= a
+    c, q = np.where(low, a, b), np.where(low, x, rest)
+    reach = np.minimum(_reach(c, c - n * q, (n - c) / n), (_FAR + n * np.log(n / (n - c))) / c)
+    at, weights = _points()
+    u, sign = reach * at, np.where(low, -1.0, 1.0)
+    ratio = np.exp(-c * u - n * np.log1p(q * np.expm1(-u))) * weights * reach
+    score = digamma_of(n) - digamma_of(a) - np.logaddexp(0, np.log(rest) - log_x - sign * u)
+    return np.asarray((sign * score * ratio).sum(-1))
+
+
+class _GammaDraw(Function):
+    """Draws of Gamma(a, 1), at least the least normal number."""
+
+    def forward(self, a: Array) -> Array:
+        self.a, tiny = a, np.finfo(a.dtype).tiny
+        self.x = np.maximum(generator().standard_gamma(a), tiny)
+        return np.asarray(self.x, a.dtype)
+
+    def backward(self, dy: Array) -> Array:
+        return (dy * self.x * _in_parts(_of_gamma, self.a, self.x)[..., 0]).astype(dy.dtype)
+
+
+class _GammaBelow(Function):
+    """The distribution function of Gamma(a, 1)."""
+
+    def forward(self, a: Array, x: Array) -> Array:
+        self.a, self.x = np.broadcast_arrays(a, x)
+        inside = np.clip(self.x, np.finfo(np.float64).tiny, 1e300)
+        self.slope, below = np.moveaxis(_in_parts(_of_gamma, self.a, inside), -1, 0)
+        below = np.where(self.x > 0, below, np.where(self.x == 0, 0.0, np.nan))
+        return np.asarray(below, x.dtype)
+
+    def backward(self, dy: Array) -> tuple[Array, Array]:
+        a, x = self.a.astype(np.float64), self.x.astype(np.float64)
+        with np.errstate(all="ignore"):
+            dx = dy * np.exp((a - 1) * np.log(x) - x - lgamma_of(a))
+        return np.asarray(-dx * x * self.slope, dy.dtype), np.asarray(dx, dy.dtype)
+
+
+class _DirichletDraw(Function):
+    """Draws of Dirichlet(c): Gamma variables over their sum, by their logarithms, as small ones underflow."""
+
+    def forward(self, c: Array) -> Array:
+        self.c, draw = c.astype(np.float64), generator()
+        logs = np.log(draw.standard_gamma(self.c + 1)) - draw.standard_exponential(c.shape) / self.c
+        logs -= logs.max(-1, keepdims=True)
+        self.logs = logs - np.log(np.exp(logs).sum(-1, keepdims=True))
+        info = np.finfo(c.dtype)
+        return np.clip(np.exp(self.logs), info.tiny, 1 - info.eps / 2).astype(c.dtype)
+
+    def backward(self, dy: Array) -> Array:
+        """A part moves along its own Beta; the others keep their ratios."""
+        if self.c.shape[-1] == 1:
+            return np.zeros_like(dy)
+        x, rest = np.exp(self.logs), self.c.sum(-1, keepdims=True) - self.c
+        slopes = x * _in_parts(_of_beta, self.c, rest, x, self.logs)
+        return (slopes * (dy - (x * dy).sum(-1, keepdims=True))).astype(dy.dtype)
+
+
+def standard_gamma(concentration: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Draws of Gamma(concentration, 1) whose gradient reaches the concentration."""
+    result: Tensor = _GammaDraw().apply(ops.broadcast_to(concentration, shape))
+    return result
 
 
 class Gamma(Distribution):
     """Density rate^a x^(a - 1) exp(-rate x) / gamma(a) for x > 0, a the concentration.
-
-    Its samples are off the tape; rsample raises NotImplementedError.
 
     >>> import ranvier as rv
     >>> rv.distributions.Gamma(2.0, 3.0).log_prob(rv.tensor(1.0))
     tensor(-0.8028)
     """
 
-    def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
-        self.concentration, self.rate = parameters("Gamma", concentration, rate)
-        require("Gamma", "concentration", self.concentration, positive, "numbers > 0", validate_args)
-        require("Gamma", "rate", self.rate, positive, "numbers > 0", validate_args)
-        self.batch_shape = self.rate.shape
+    has_rsample = True
+    concentration: Tensor
+    rate: Tensor
+    arg_constraints: ClassVar[Any] = {"concentration": positive, "rate": positive}
+    support = nonnegative
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        draws = generator().standard_gamma(self.concentration._array, self._shape(sample_shape))
-        return wrap(np.asarray(draws / self.rate._array).astype(self.rate.dtype))
+    def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
+        self._with(validate_args, concentration=concentration, rate=rate)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        draws = standard_gamma(self.concentration, self._shape(sample_shape)) / self.rate
+        return ops.where(draws > 0, draws, float(np.finfo(draws.dtype).tiny))
+
+    def cdf(self, value: Any) -> Tensor:
+        below: Tensor = _GammaBelow().apply(
+            *ops.broadcast_tensors(self.concentration, self._value(value) * self.rate)
+        )
+        return below
 
     def log_prob(self, value: Any) -> Tensor:
         x, a = self._value(value), self.concentration
@@ -48,6 +174,10 @@ class Gamma(Distribution):
         return self.concentration / self.rate
 
     @property
+    def mode(self) -> Tensor:
+        return ops.clip((self.concentration - 1) / self.rate, 0.0, None)
+
+    @property
     def variance(self) -> Tensor:
         return self.concentration / (self.rate * self.rate)
 
@@ -55,25 +185,27 @@ class Gamma(Distribution):
 class Dirichlet(Distribution):
     """Vectors of positive numbers that add up to 1: density proportional to the product of x_i^(c_i - 1).
 
-    Its samples are off the tape; rsample raises NotImplementedError.
-
     >>> import ranvier as rv
     >>> rv.distributions.Dirichlet(rv.ones(3)).log_prob(rv.tensor([0.2, 0.3, 0.5]))
     tensor(0.6931)
     """
 
+    has_rsample = True
+    arg_constraints: ClassVar[Any] = {"concentration": independent(positive, 1)}
+    support = simplex
+
     def __init__(self, concentration: Any, validate_args: bool | None = None) -> None:
         (self.concentration,) = parameters("Dirichlet", concentration)
         if self.concentration.ndim < 1:
             raise ValueError("[Dirichlet] got concentration of shape (); expected at least one dimension")
-        require("Dirichlet", "concentration", self.concentration, positive, "numbers > 0", validate_args)
         shape = self.concentration.shape
-        self.batch_shape, self.event_shape = shape[:-1], shape[-1:]
+        super().__init__(shape[:-1], shape[-1:], validate_args)
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        draws = generator().standard_gamma(self.concentration._array, self._shape(sample_shape))
-        parts = draws / np.maximum(draws.sum(-1, keepdims=True), np.finfo(np.float64).tiny)
-        return wrap(np.asarray(parts).astype(self.concentration.dtype))
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        draws: Tensor = _DirichletDraw().apply(
+            ops.broadcast_to(self.concentration, self._shape(sample_shape))
+        )
+        return draws
 
     def log_prob(self, value: Any) -> Tensor:
         return ops.sum(ops.xlogy(self.concentration - 1, self._value(value)), -1) - self._log_norm()
@@ -92,6 +224,13 @@ class Dirichlet(Distribution):
         return self.concentration / ops.sum(self.concentration, -1, True)
 
     @property
+    def mode(self) -> Tensor:
+        above = ops.clip(self.concentration - 1, 0.0, None)
+        inner = above / ops.sum(above, -1, True)
+        corner = F.one_hot(ops.argmax(above, -1), self.event_shape[0]).to(above.dtype)
+        return ops.where(ops.all(self.concentration < 1, -1, True), corner, inner)
+
+    @property
     def variance(self) -> Tensor:
         total = ops.sum(self.concentration, -1, True)
         return self.mean * (1 - self.mean) / (total + 1)
@@ -100,22 +239,23 @@ class Dirichlet(Distribution):
 class Beta(Distribution):
     """Density proportional to x^(a - 1) (1 - x)^(b - 1) in [0, 1]: the first part of a Dirichlet (a, b).
 
-    Its samples are off the tape; rsample raises NotImplementedError.
-
     >>> import ranvier as rv
     >>> rv.distributions.Beta(2.0, 2.0).log_prob(rv.tensor(0.5))
     tensor(0.4055)
     """
 
-    def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
-        self.concentration1, self.concentration0 = parameters("Beta", concentration1, concentration0)
-        both = ops.stack([self.concentration1, self.concentration0], -1)
-        require("Beta", "a concentration", both, positive, "numbers > 0", validate_args)
-        self._parts = Dirichlet(both, False)
-        self.batch_shape = self.concentration1.shape
+    has_rsample = True
+    concentration1: Tensor
+    concentration0: Tensor
+    arg_constraints: ClassVar[Any] = {"concentration1": positive, "concentration0": positive}
+    support = unit_interval
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        result: Tensor = self._parts.sample(sample_shape)[..., 0]
+    def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
+        self._with(validate_args, concentration1=concentration1, concentration0=concentration0)
+        self._parts = Dirichlet(ops.stack([self.concentration1, self.concentration0], -1), False)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        result: Tensor = self._parts.rsample(sample_shape)[..., 0]
         return result
 
     def log_prob(self, value: Any) -> Tensor:
@@ -130,6 +270,11 @@ class Beta(Distribution):
     @property
     def mean(self) -> Tensor:
         return self.concentration1 / (self.concentration1 + self.concentration0)
+
+    @property
+    def mode(self) -> Tensor:
+        result: Tensor = self._parts.mode[..., 0]
+        return result
 
     @property
     def variance(self) -> Tensor:

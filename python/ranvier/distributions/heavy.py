@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd.creation import full_like
-from ranvier.autograd.random import generator
 from ranvier.autograd.random_tensors import rand, randn
-from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.distributions.base import Distribution, parameters, require
-from ranvier.distributions.constraints import positive
+from ranvier.autograd.tensor import Tensor
+from ranvier.distributions.base import Distribution
+from ranvier.distributions.constraints import nonnegative, positive, real
 from ranvier.distributions.continuous import Normal, _LocScale
+from ranvier.distributions.gamma import standard_gamma
 
-_EULER = 0.57721566490153286
+EULER = 0.57721566490153286
 
 
 def _open_uniform(shape: Any, dtype: Any) -> Tensor:
@@ -27,32 +27,25 @@ def _open_uniform(shape: Any, dtype: Any) -> Tensor:
 class StudentT(Distribution):
     """Student's t: loc + scale n / sqrt(chi^2 / df) of a normal n and a chi-squared variable of df degrees.
 
-    The gradient of rsample reaches loc and scale; it raises ValueError where df requires one.
-
     >>> import ranvier as rv
     >>> rv.distributions.StudentT(3.0).log_prob(rv.tensor(0.0))
     tensor(-1.0009)
     """
 
     has_rsample = True
+    df: Tensor
+    loc: Tensor
+    scale: Tensor
+    arg_constraints: ClassVar[Any] = {"df": positive, "loc": real, "scale": positive}
+    support = real
 
     def __init__(self, df: Any, loc: Any = 0.0, scale: Any = 1.0, validate_args: bool | None = None) -> None:
-        self.df, self.loc, self.scale = parameters("StudentT", df, loc, scale)
-        for what, x in (("df", self.df), ("scale", self.scale)):
-            require("StudentT", what, x, positive, "numbers > 0", validate_args)
-        self.batch_shape = self.df.shape
+        self._with(validate_args, df=df, loc=loc, scale=scale)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        if self.df.requires_grad:
-            raise ValueError("[StudentT] got df that requires a gradient; expected sample(), or df.detach()")
-        shape = self._shape(sample_shape)
-        draws = 2 * generator().standard_gamma(self.df._array / 2, shape) / self.df._array
-        spread = wrap(np.asarray(np.sqrt(draws)).astype(self.df.dtype))
+        shape, half = self._shape(sample_shape), 0.5 * self.df
+        spread = ops.sqrt(standard_gamma(half, shape) / half)
         return self.loc + self.scale * (randn(shape, dtype=self.df.dtype) / spread)
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        fixed = StudentT(self.df.detach(), self.loc.detach(), self.scale.detach(), False)
-        return fixed.rsample(sample_shape)
 
     def log_prob(self, value: Any) -> Tensor:
         z = (self._value(value) - self.loc) / self.scale
@@ -69,6 +62,10 @@ class StudentT(Distribution):
     @property
     def mean(self) -> Tensor:
         return ops.where(self.df > 1, self.loc, math.nan)
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
 
     @property
     def variance(self) -> Tensor:
@@ -96,6 +93,12 @@ class Cauchy(_LocScale):
     def entropy(self) -> Tensor:
         return math.log(4 * math.pi) + ops.log(self.scale)
 
+    def cdf(self, value: Any) -> Tensor:
+        return ops.atan((self._value(value) - self.loc) / self.scale) / math.pi + 0.5
+
+    def icdf(self, value: Any) -> Tensor:
+        return self.loc + self.scale * ops.tan(math.pi * (self._tensor(value) - 0.5))
+
     @property
     def mean(self) -> Tensor:
         return full_like(self.loc, math.nan)
@@ -115,18 +118,24 @@ class Gumbel(_LocScale):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         u = _open_uniform(self._shape(sample_shape), self.loc.dtype)
-        return self.loc - self.scale * ops.log(-ops.log(ops.clip(u, None, 1 - 1e-7)))
+        return self.loc - self.scale * ops.log(-ops.log(u))
 
     def log_prob(self, value: Any) -> Tensor:
         z = (self._value(value) - self.loc) / self.scale
         return -z - ops.exp(-z) - ops.log(self.scale)
 
     def entropy(self) -> Tensor:
-        return ops.log(self.scale) + (1 + _EULER)
+        return ops.log(self.scale) + (1 + EULER)
+
+    def cdf(self, value: Any) -> Tensor:
+        return ops.exp(-ops.exp((self.loc - self._value(value)) / self.scale))
+
+    def icdf(self, value: Any) -> Tensor:
+        return self.loc - self.scale * ops.log(-ops.log(self._tensor(value)))
 
     @property
     def mean(self) -> Tensor:
-        return self.loc + self.scale * _EULER
+        return self.loc + self.scale * EULER
 
     @property
     def variance(self) -> Tensor:
@@ -142,11 +151,13 @@ class HalfNormal(Distribution):
     """
 
     has_rsample = True
+    scale: Tensor
+    arg_constraints: ClassVar[Any] = {"scale": positive}
+    support = nonnegative
 
     def __init__(self, scale: Any, validate_args: bool | None = None) -> None:
-        (self.scale,) = parameters("HalfNormal", scale)
-        self._base = Normal(self.scale * 0, self.scale, validate_args)
-        self.batch_shape = self.scale.shape
+        self._with(validate_args, scale=scale)
+        self._base = Normal(self.scale * 0, self.scale, False)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return ops.abs(self._base.rsample(sample_shape))
@@ -158,9 +169,19 @@ class HalfNormal(Distribution):
     def entropy(self) -> Tensor:
         return self._base.entropy() - math.log(2)
 
+    def cdf(self, value: Any) -> Tensor:
+        return ops.erf(self._value(value) / (self.scale * math.sqrt(2)))
+
+    def icdf(self, value: Any) -> Tensor:
+        return self.scale * math.sqrt(2) * ops.erfinv(self._tensor(value))
+
     @property
     def mean(self) -> Tensor:
         return self.scale * math.sqrt(2 / math.pi)
+
+    @property
+    def mode(self) -> Tensor:
+        return self.scale * 0
 
     @property
     def variance(self) -> Tensor:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd.random_tensors import randn
-from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor
-from ranvier.distributions.base import Distribution, require, tensors
-from ranvier.distributions.constraints import Constraint
+from ranvier.distributions.base import Distribution, tensors
+from ranvier.distributions.constraints import lower_cholesky, real_vector
 from ranvier.ops.numeric.matrices import cholesky, inverse, solve
 
 
@@ -28,6 +27,8 @@ class MultivariateNormal(Distribution):
     """
 
     has_rsample = True
+    arg_constraints: ClassVar[Any] = {"loc": real_vector, "scale_tril": lower_cholesky}
+    support = real_vector
 
     def __init__(
         self,
@@ -50,16 +51,15 @@ class MultivariateNormal(Distribution):
                 f"[MultivariateNormal] got loc of shape {mean.shape} and a matrix of shape {matrix.shape}; "
                 "expected (..., n) and (..., n, n)"
             )
-        self.batch_shape = Size(np.broadcast_shapes(mean.shape[:-1], matrix.shape[:-2]))
-        self.event_shape = mean.shape[-1:]
-        self.loc = ops.broadcast_to(mean, (*self.batch_shape, n))
-        if scale_tril is not None:
-            require("MultivariateNormal", "scale_tril", matrix, _LOWER, "a lower factor", validate_args)
-        else:
-            if validate_args is not False and not _symmetric(matrix._array):
+        batch = np.broadcast_shapes(mean.shape[:-1], matrix.shape[:-2])
+        self.loc = ops.broadcast_to(mean, (*batch, n))
+        if scale_tril is None:
+            check = self._validate_args if validate_args is None else validate_args
+            if check and not _symmetric(matrix._array):
                 raise ValueError("[MultivariateNormal] got a matrix that is not symmetric; expected one")
             matrix = cholesky(matrix if precision_matrix is None else inverse(matrix))
-        self.scale_tril = ops.broadcast_to(matrix, (*self.batch_shape, n, n))
+        self.scale_tril = ops.broadcast_to(matrix, (*batch, n, n))
+        super().__init__(batch, mean.shape[-1:], validate_args)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         noise = randn((*self._shape(sample_shape), 1), dtype=self.loc.dtype)
@@ -91,16 +91,12 @@ class MultivariateNormal(Distribution):
         return self.loc
 
     @property
+    def mode(self) -> Tensor:
+        return self.loc
+
+    @property
     def variance(self) -> Tensor:
         return ops.sum(self.scale_tril * self.scale_tril, -1)
-
-
-def _is_lower(x: Any) -> Any:
-    diagonal = ops.diagonal(x, 0, -2, -1)
-    return ops.all(ops.eq(ops.tril(x), x), (-2, -1)) & ops.all(diagonal > 0, -1)  # type: ignore[operator]
-
-
-_LOWER = Constraint("LowerCholesky()", _is_lower, 2)
 
 
 def _symmetric(a: Any) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.distributions.base import Distribution
+from ranvier.distributions.constraints import independent
 from ranvier.distributions.transforms import Transform
 
 
@@ -36,12 +38,14 @@ class TransformedDistribution(Distribution):
                 "[TransformedDistribution] got no Transform; expected a Transform or a list of them"
             )
         self.base_dist, self.transforms = base_distribution, parts
-        self._validate = validate_args
-        self.batch_shape, self.event_shape = base_distribution.batch_shape, base_distribution.event_shape
+        self.has_rsample = base_distribution.has_rsample
+        super().__init__(base_distribution.batch_shape, base_distribution.event_shape, validate_args)
 
     @property
-    def has_rsample(self) -> bool:  # type: ignore[override]
-        return bool(self.base_dist.has_rsample)
+    def support(self) -> Any:
+        if not self.transforms:
+            return self.base_dist.support
+        return independent(self.transforms[-1].codomain, len(self.event_shape))
 
     def _through(self, x: Tensor) -> Tensor:
         for part in self.transforms:
@@ -66,9 +70,15 @@ class TransformedDistribution(Distribution):
         return total + self.base_dist.log_prob(y)
 
     def cdf(self, value: Any) -> Tensor:
-        """The probability of values below."""
-        y, falling = self._value(value), 1
+        y = self._tensor(value)  # what no transform gives is nan there
         for part in reversed(self.transforms):
-            y, falling = part._inv_call(y), falling * part.sign
-        p = self.base_dist.cdf(y)
-        return falling * (p - 0.5) + 0.5
+            y = part._inv_call(y)
+        return self._turned(self.base_dist.cdf(y))
+
+    def icdf(self, value: Any) -> Tensor:
+        return self._through(self.base_dist.icdf(self._turned(self._tensor(value))))
+
+    def _turned(self, p: Tensor) -> Tensor:
+        """p, and 1 - p where the transforms fall."""
+        sign = math.prod(part.sign for part in self.transforms)
+        return p if isinstance(sign, int) and sign == 1 else sign * (p - 0.5) + 0.5

@@ -1,0 +1,252 @@
+"""Distributions beside PyTorch's: each method of each distribution, at limits, in batches, for no rows."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torch.distributions")
+
+RNG = np.random.default_rng(0)
+NAN, INF = np.nan, np.inf
+SQUARE = RNG.normal(size=(2, 3, 3))
+MATRICES = SQUARE @ SQUARE.transpose(0, 2, 1) + np.eye(3)
+SHARES = RNG.dirichlet(np.ones(3), 4)
+REALS = [-INF, -1e30, -3.5, -1.0, -1e-300, 0.0, 0.25, 1.0, 2.5, 1e30, INF]
+SHARED = [0.0, 1e-300, 0.1, 0.5, 1 - 1e-9, 1.0]
+COUNTS = [0.0, 1.0, 2.0, 4.0, 5.0, 60.0]
+ROWS = [[0.2, 0.3, 0.5], [1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3], [0.2, 0.2, 0.2], [1.2, -0.2, 0.0]]
+TALLIES = [[1.0, 0.0, 4.0], [5.0, 0.0, 0.0], [2.0, 2.0, 1.0], [1.0, 1.0, 1.0], [4.0, 2.0, 0.0]]
+WRONG = [-1.0, 0.5, NAN, 2.0, -INF]  # tried with every distribution of numbers
+
+BATCH, POSITIVE = RNG.normal(size=(4, 3)), RNG.uniform(0.2, 3, (4, 3))
+COLUMN, EMPTY = RNG.uniform(0.2, 3, (4, 1)), np.ones((0, 3))
+PROBS = RNG.uniform(0.05, 0.95, (4, 3))
+
+
+def located(limit=1e-3):
+    scales = np.array([limit, 1.0, 1e3])
+    return [(0.5, 1.5), (BATCH, POSITIVE), (BATCH, 2.0), (0.0, COLUMN), (EMPTY, EMPTY), (1e3, scales)]
+
+
+# PyTorch makes no Beta or Dirichlet of no rows. The parameters (a name before one: by keyword), and values
+TABLE = {
+    "Normal": (located(), REALS),
+    "LogNormal": ([(0.1, 0.5), (BATCH, POSITIVE / 2), (EMPTY, EMPTY), (0.0, COLUMN / 2)], REALS),
+    "Laplace": (located(), REALS),
+    "Cauchy": (located(), REALS),
+    "Gumbel": (located(0.1), [x for x in REALS if abs(x) < 1e29]),
+    "StudentT": (
+        [(3.0,), (POSITIVE, BATCH, 2.0), (0.5,), (1.0,), (2.0,), (1e6, 0.0, COLUMN), (EMPTY,)],
+        REALS,
+    ),
+    "Uniform": ([(0.0, 1.0), (BATCH, BATCH + POSITIVE), (-1e6, COLUMN), (EMPTY, EMPTY + 1)], REALS),
+    "Exponential": ([(1.5,), (POSITIVE,), (1e-6,), (1e6,), (EMPTY,)], REALS),
+    "HalfNormal": ([(1.5,), (POSITIVE,), (1e-3,), (EMPTY,)], REALS),
+    "Gamma": (
+        [(2.0, 3.0), (POSITIVE, COLUMN), (1.0, 1.0), (1e-3, 1.0), (1e4, 10.0), (EMPTY, EMPTY)],
+        [x for x in REALS if x < 1e29],
+    ),
+    "Beta": (
+        [(2.0, 3.0), (POSITIVE, COLUMN), (1.0, 1.0), (1e-3, 1e-2), (1e4, 0.5), (0.5, 0.5)],
+        SHARED,
+    ),
+    "Dirichlet": (
+        [(POSITIVE,), (np.ones(3),), (np.full(3, 0.5),), (np.array([0.5, 1.0, 3.0]),), (POSITIVE[:, None],)],
+        ROWS,
+    ),
+    "Bernoulli": (
+        [(0.3,), (PROBS,), (0.0,), (1.0,), (0.5,), ("logits", BATCH), ("logits", 10.0), (EMPTY,)],
+        COUNTS,
+    ),
+    "Geometric": ([(0.3,), (PROBS,), (1.0,), (1e-6,), ("logits", BATCH), (EMPTY,)], COUNTS),
+    "Poisson": ([(2.0,), (POSITIVE,), (0.0,), (1e4,), (2.5,), (EMPTY,)], COUNTS),
+    "Binomial": (
+        [
+            (5, 0.3),
+            (5, PROBS),
+            (5, 0.0),
+            (5, 1.0),
+            (0, 0.5),
+            (5, "logits", BATCH),
+            (np.array([1.0, 5.0]), 0.5),
+        ],
+        COUNTS,
+    ),
+    "Categorical": (
+        [
+            (SHARES,),
+            (np.array([0.0, 1.0, 3.0]),),
+            ("logits", BATCH),
+            (np.ones((2, 4, 3)),),
+            (np.ones((0, 3)),),
+        ],
+        [0.0, 1.0, 2.0, 3.0],
+    ),
+    "OneHotCategorical": ([(SHARES,), (np.array([0.0, 1.0, 3.0]),), ("logits", BATCH)], [*np.eye(3), *ROWS]),
+    "Multinomial": ([(5, SHARES), (5, "logits", BATCH), (5, np.array([0.0, 1.0, 1.0]))], TALLIES),
+    "MultivariateNormal": (
+        [
+            (np.zeros(3), MATRICES[0]),
+            (BATCH, MATRICES[0]),
+            (BATCH[0], MATRICES),
+            (BATCH[0], "precision_matrix", MATRICES),
+            (BATCH[:, None], "scale_tril", np.linalg.cholesky(MATRICES)),
+        ],
+        [[0.0, 0.0, 0.0], [1.0, -2.0, 3.0], [1e3, 0.0, 0.0]],
+    ),
+}
+METHODS = ["mean", "variance", "stddev", "mode", "entropy", "perplexity"]
+FINITE = {"Bernoulli", "Binomial", "Categorical", "OneHotCategorical"}
+# where PyTorch's answer is not the function's
+KNOWN = {
+    ("Gumbel", "cdf"): "PyTorch refuses arguments whose cdf is less than float64's eps",
+    ("Gumbel", "icdf"): "PyTorch's icdf of 0 and 1 is that of numbers beside them",
+    ("Multinomial", "entropy"): "PyTorch takes one logarithm in float32",
+    ("Multinomial", "perplexity"): "the same",
+}
+
+
+def module(library, path=""):
+    return importlib.import_module(library + path)
+
+
+def made(library, name, parameters, requires_grad=False, validate_args=None):
+    """The distribution and its parameters."""
+    given, keyword, leaves = [], {}, []
+    waiting = ""
+    for x in parameters:
+        if isinstance(x, str):
+            waiting = x
+            continue
+        if not (name in ("Binomial", "Multinomial") and isinstance(x, int)):
+            x = module(library).tensor(np.asarray(x, np.float64), requires_grad=requires_grad)
+            leaves.append(x)
+        if waiting:
+            keyword[waiting] = x
+        else:
+            given.append(x)
+    kind = getattr(module(library, ".distributions"), name)
+    return kind(*given, **keyword, validate_args=validate_args), leaves
+
+
+def outcome(function):
+    """Its result as an array, or the class of what it raises."""
+    try:
+        x = function()
+    except (ValueError, NotImplementedError) as error:
+        return type(error).__name__
+    return x.detach().numpy() if hasattr(x, "detach") else x
+
+
+def same(ours, theirs, what, rtol=1e-9, atol=1e-12):
+    assert isinstance(ours, str) == isinstance(theirs, str), (what, ours, theirs)
+    if isinstance(ours, str):
+        assert ours == theirs, what
+        return
+    assert ours.shape == theirs.shape, what
+    assert ours.dtype == theirs.dtype, what
+    np.testing.assert_allclose(ours, theirs, rtol, atol, err_msg=str(what))
+
+
+ROWS_OF_TABLE = [(name, p) for name, (several, _) in TABLE.items() for p in several]
+IDS = [f"{name}-{i}" for name, (several, _) in TABLE.items() for i in range(len(several))]
+
+
+def got(d, what, *arguments):
+    """An attribute, or what a method returns."""
+
+    def find():
+        x = getattr(d, what)
+        return x(*arguments) if callable(x) else x
+
+    return outcome(find)
+
+
+@pytest.mark.parametrize(("name", "parameters"), ROWS_OF_TABLE, ids=IDS)
+def test_properties_and_shapes(name, parameters):
+    ours, theirs = (made(library, name, parameters)[0] for library in ("ranvier", "torch"))
+    for what in METHODS:
+        if (name, what) not in KNOWN:
+            same(got(ours, what), got(theirs, what), (name, what), rtol=1e-8)
+    assert ours.has_rsample == theirs.has_rsample
+    assert ours.has_enumerate_support == theirs.has_enumerate_support
+    assert ours.support.event_dim == theirs.support.event_dim
+    wide = [d.expand((2, *d.batch_shape)) for d in (ours, theirs)]
+    assert type(wide[0]) is type(ours)
+    for mine, other in ((ours, theirs), wide):
+        for attribute in ("batch_shape", "event_shape"):
+            assert tuple(getattr(mine, attribute)) == tuple(getattr(other, attribute)), attribute
+        for what in ("mean", "variance"):
+            same(got(mine, what), got(other, what), what, 1e-8)
+        for expand in (True, False):
+            arguments = "enumerate_support", expand
+            same(got(mine, *arguments), got(other, *arguments), "enumerate_support")
+        for shape in ((), (5,), (2, 1)):
+            drawn, expected = got(mine, "sample", shape), got(other, "sample", shape)
+            assert (drawn.shape, drawn.dtype) == (expected.shape, expected.dtype)
+        assert got(mine, "sample", (0,)).shape == (0, *mine.batch_shape, *mine.event_shape)
+
+
+def answers(library, name, parameters, value):
+    """What a distribution says of a value, with the gradients of log_prob."""
+    d, leaves = made(library, name, parameters, requires_grad=True)
+    full = np.broadcast_to(np.asarray(value, np.float64), (*d.batch_shape, *np.shape(value)))
+    x = module(library).tensor(full.copy(), requires_grad=name not in FINITE)
+    found = {"log_prob": got(d, "log_prob", x), "cdf": got(d, "cdf", x)}
+    if not isinstance(found["log_prob"], str) and np.isfinite(found["log_prob"]).all():
+        d.log_prob(x).sum().backward()
+        grads = {f"gradient {i}": leaf.grad for i, leaf in enumerate([*leaves, x])}
+        found |= {k: g.numpy() for k, g in grads.items() if g is not None}
+    if np.ndim(value) == 0 and 0 <= value <= 1:
+        found["icdf"] = got(d, "icdf", x)
+    return found
+
+
+@pytest.mark.parametrize(("name", "parameters"), ROWS_OF_TABLE, ids=IDS)
+def test_values(name, parameters):
+    """log_prob, cdf and icdf, value by value: refused, or equal; and the gradients of log_prob."""
+    values = TABLE[name][1]
+    for value in [*values, *WRONG] if np.ndim(values[0]) == 0 else values:
+        ours, theirs = (answers(library, name, parameters, value) for library in ("ranvier", "torch"))
+        assert ours.keys() == theirs.keys(), (name, value)
+        for what, expected in theirs.items():
+            if (name, what) not in KNOWN:
+                same(ours[what], expected, (name, what, value), 1e-7, 1e-11)
+
+
+# --- divergences of all pairs
+PAIRED = {
+    **{name: several[:2] for name, (several, _) in TABLE.items()},
+    "Beta": [(2.0, 3.0), (POSITIVE, COLUMN)],
+    "Uniform": [(0.0, 1.0), (0.2, 0.7), (BATCH, BATCH + POSITIVE)],
+    "Gamma": [(2.0, 3.0), (POSITIVE + 1, COLUMN)],
+    "Bernoulli": [(0.3,), (PROBS,), (0.0,), (1.0,)],
+    "Geometric": [(0.3,), (PROBS,)],
+    "Binomial": [(5, 0.3), (5, 0.0), (5, 1.0), (4, PROBS)],
+    "Categorical": [(SHARES,), (np.array([0.0, 1.0, 3.0]),), (np.ones(3),)],
+    "Multinomial": [(5, SHARES)],
+    "MultivariateNormal": [(np.zeros(3), MATRICES[0]), (BATCH[0], MATRICES)],
+}
+
+
+@pytest.mark.parametrize("first", PAIRED)
+def test_divergences(first):
+    for second in PAIRED:
+        for p in PAIRED[first]:
+            for q in PAIRED[second]:
+                results = []
+                for library in ("ranvier", "torch"):
+                    d = module(library, ".distributions")
+                    two = made(library, first, p)[0], made(library, second, q)[0]
+                    results.append(outcome(lambda d=d, two=two: d.kl_divergence(*two)))
+                if not isinstance(results[1], str) and np.isinf(results[1]).all():
+                    results[1] = np.broadcast_to(results[1], results[0].shape)  # PyTorch's has the shape of p
+                limits = first == second == "Binomial" and any(
+                    x[1] in (0.0, 1.0) for x in (p, q) if x[0] == 5
+                )
+                if not limits:  # where PyTorch's logits are clamped
+                    same(*results, (first, second, p, q), 1e-8, 1e-10)
