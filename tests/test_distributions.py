@@ -1,5 +1,7 @@
 """Distributions: densities that sum to 1, moments, refused parameters and values, compiled steps."""
 
+import math
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -165,3 +167,116 @@ def test_a_compiled_step_without_checks():
     step = rv.compile(loss)
     for draw in RNG.standard_normal((4, 4)).astype(np.float32):
         assert step(rv.tensor(draw)).item() == loss(rv.tensor(draw)).item()
+
+
+def gamma_cdf(a, x):
+    """The series of Abramowitz and Stegun, 6.5.29."""
+    terms = np.cumprod(x[:, None] / (a + np.arange(1, 400)), 1)
+    return np.exp(a * np.log(x) - x - math.lgamma(a + 1)) * (1 + terms.sum(1))
+
+
+@pytest.mark.parametrize("a", [0.05, 0.7, 3.0, 30.0])
+def test_gradients_of_gamma_are_those_of_its_quantiles(a):
+    rv.manual_seed(0)
+    leaf = rv.full((50,), a, dtype=rv.float64).requires_grad_()
+    draws = D.Gamma(leaf, 1.0).rsample()
+    draws.sum().backward()
+    x, h = draws.detach().numpy(), 1e-4 * a
+    slope = (gamma_cdf(a + h, x) - gamma_cdf(a - h, x)) / (2 * h)
+    density = np.exp((a - 1) * np.log(x) - x - math.lgamma(a))
+    np.testing.assert_allclose(leaf.grad.numpy(), -slope / density, rtol=1e-5, atol=1e-12)
+    np.testing.assert_allclose(D.Gamma(leaf, 1.0).cdf(draws).detach().numpy(), gamma_cdf(a, x), rtol=1e-9)
+
+
+@pytest.mark.parametrize("c", [0.01, 0.5, 1.0, 7.0, 1e4])
+def test_gradients_of_beta_with_a_closed_form(c):
+    """x = u^(1/c) of a uniform u has Beta(c, 1), and 1 - x has Beta(1, c)."""
+    rv.manual_seed(1)
+    leaf, other = (rv.full((50,), c, dtype=rv.float64).requires_grad_() for _ in range(2))
+    x, y = D.Beta(leaf, 1.0).rsample(), 1 - D.Beta(1.0, other).rsample()
+    (x.sum() + y.sum()).backward()
+    for p, draws, least in ((leaf, x, 1e-300), (other, y, 1e-6)):  # 1 - x has few digits near 0
+        z = draws.detach().numpy()
+        inside = (z > least) & (z < 1 - 1e-9)
+        np.testing.assert_allclose(p.grad.numpy()[inside], (-z * np.log(z) / c)[inside], rtol=1e-6)
+
+
+def test_gradients_of_dirichlet_have_the_mean_of_the_formula():
+    c = np.array([0.3, 1.0, 4.0])
+    leaf = rv.tensor(np.tile(c, (40_000, 1)), requires_grad=True)
+    rv.manual_seed(2)
+    D.Dirichlet(leaf).rsample()[:, 0].sum().backward()
+    grads, total = leaf.grad.numpy(), c.sum()
+    expected = (np.array([total, 0, 0]) - c[0]) / total**2
+    np.testing.assert_array_less(np.abs(grads.mean(0) - expected), 6 * grads.std(0) / 200)
+
+
+def test_small_concentrations_give_parts_that_add_up_to_1():
+    rv.manual_seed(3)
+    draws = D.Dirichlet(rv.full((4,), 1e-3)).sample((2000,)).numpy()
+    np.testing.assert_allclose(draws.sum(-1), 1, rtol=1e-6)
+    np.testing.assert_allclose(draws.mean(0), 0.25, atol=6 * 0.433 / 2000**0.5)
+
+
+def test_a_gradient_reaches_what_draws_depend_on():
+    for make in (
+        lambda p: D.StudentT(p),
+        lambda p: D.Gamma(p, p),
+        lambda p: D.Independent(D.Beta(p, 2.0), 1),
+        lambda p: D.TransformedDistribution(D.Gamma(p, 1.0), [D.ExpTransform().inv]),
+    ):
+        p = rv.tensor([0.5, 2.0], requires_grad=True)
+        d = make(p)
+        assert d.has_rsample
+        d.rsample((3,)).sum().backward()
+        assert np.isfinite(p.grad.numpy()).all()
+        assert (p.grad.numpy() != 0).all()
+        assert not d.sample().requires_grad
+        with pytest.raises(NotImplementedError, match="expected ops that can be differentiated twice"):
+            rv.autograd.grad(d.rsample().sum(), [p], create_graph=True)
+
+
+def test_checks_of_all_distributions_can_be_switched_off():
+    D.Distribution.set_default_validate_args(False)
+    try:
+        assert np.isnan(D.Normal(float("nan"), 1.0).mean.item())
+        assert D.Exponential(1.0).log_prob(rv.tensor(-1.0)).item() == -INF
+    finally:
+        D.Distribution.set_default_validate_args(True)
+    refused(ValueError, "got loc outside its range", D.Normal, float("nan"), 1.0)
+
+
+class Point(D.Distribution):
+    """A distribution of a program, with constraints of its own."""
+
+    arg_constraints = {"at": D.constraints.positive}  # noqa: RUF012
+    support = D.constraints.unit_interval
+
+    def __init__(self, at, validate_args=None):
+        self.at = at
+        super().__init__(at.shape, validate_args=validate_args)
+
+
+def test_a_distribution_of_a_program():
+    refused(ValueError, "[Point] got at outside its range; expected numbers > 0", Point, rv.zeros(2))
+    assert Point(rv.ones(3)).expand((2, 3)).at.shape == (2, 3)
+    refused(NotImplementedError, "[Point] mode is not defined", lambda: Point(rv.ones(3)).mode)
+    D.register_kl(Point, D.Normal)(lambda p, q: p.at * 2)
+    assert D.kl_divergence(Point(rv.ones(1)), D.Normal(0.0, 1.0)).item() == 2
+    refused(
+        NotImplementedError, "got Point and Laplace", D.kl_divergence, Point(rv.ones(1)), D.Laplace(0.0, 1.0)
+    )
+    refused(TypeError, "expected two classes", D.register_kl, 1, Point)
+
+
+@pytest.mark.parametrize(
+    ("d", "value", "text"),
+    [
+        (D.Normal(rv.zeros(3), 1.0), rv.zeros(2), "expected one that broadcasts with (3,)"),
+        (D.Dirichlet(rv.ones(3)), rv.ones(2) / 2, "expected last dimensions (3,)"),
+        (D.OneHotCategorical(rv.ones(3)), rv.eye(2), "expected last dimensions (3,)"),
+        (D.MultivariateNormal(rv.zeros(2), rv.eye(2)), rv.tensor([0.0, float("nan")]), "numbers, not nan"),
+    ],
+)
+def test_values_of_other_shapes_and_nan(d, value, text):
+    refused(ValueError, text, d.log_prob, value)

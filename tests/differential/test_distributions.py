@@ -250,3 +250,74 @@ def test_divergences(first):
                 )
                 if not limits:  # where PyTorch's logits are clamped
                     same(*results, (first, second, p, q), 1e-8, 1e-10)
+
+
+def differences(f, a):
+    """f' by Richardson's extrapolation, with steps in proportion to the spread of a Gamma(a)."""
+    step = 2e-2 * a / (1 + a) ** 0.5
+    d1, d2, d3 = ((f(a + h) - f(a - h)) / (2 * h) for h in (step, step / 2, step / 4))
+    first, second = (4 * d2 - d1) / 3, (4 * d3 - d2) / 3
+    return (16 * second - first) / 15
+
+
+@pytest.mark.parametrize("a", np.logspace(-3, 4, 15))
+def test_implicit_gradients(a):
+    """The derivative of a quantile by a concentration: -(dF/da) / p, F of SciPy. PyTorch is off by 1e-3."""
+    special = pytest.importorskip("scipy.special")
+    from ranvier.distributions import gamma
+
+    shares = np.array([1e-4, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.9999])
+    x = special.gammaincinv(a, shares)
+    x = x[x > 1e-290]
+    above = special.gammainc(a, x) > 0.5
+    slope = differences(lambda b: np.where(above, -special.gammaincc(b, x), special.gammainc(b, x)), a)
+    density = np.exp(a * np.log(x) - x - special.gammaln(a))  # of log x
+    found = gamma._in_parts(gamma._of_gamma, np.full_like(x, a), x)[:, 0]
+    np.testing.assert_allclose(found, -slope / density, rtol=1e-7)
+    for b in np.logspace(-3, 4, 8):
+        x = special.betaincinv(a, b, shares)
+        x = x[(x > 1e-290) & (x < 0.999)]  # beyond, 1 - x has few digits
+        above = special.betainc(a, b, x) > 0.5
+        slope = differences(
+            lambda c, x=x, b=b, above=above: np.where(
+                above, -special.betaincc(c, b, x), special.betainc(c, b, x)
+            ),
+            a,
+        )
+        density = np.exp(a * np.log(x) + b * np.log1p(-x) - special.betaln(a, b))  # of logit x
+        found = gamma._in_parts(gamma._of_beta, np.full_like(x, a), np.full_like(x, b), x, np.log(x))
+        np.testing.assert_allclose(found, -slope / density, rtol=2e-6)
+
+
+# --- transforms
+TRANSFORMS = {
+    "ExpTransform": lambda d, t: d.ExpTransform(),
+    "SigmoidTransform": lambda d, t: d.SigmoidTransform(),
+    "TanhTransform": lambda d, t: d.TanhTransform(),
+    "SoftplusTransform": lambda d, t: d.SoftplusTransform(),
+    "AffineTransform": lambda d, t: d.AffineTransform(t.tensor([1.0, -2.0]).double(), -3.0),
+    "ComposeTransform": lambda d, t: d.ComposeTransform([d.AffineTransform(1.0, -2.0), d.SigmoidTransform()]),
+    "inverse": lambda d, t: d.ComposeTransform([d.ExpTransform(), d.AffineTransform(0.5, 2.0)]).inv,
+}
+EDGES = [-INF, -700.0, -40.0, -1.0, -1e-12, 0.0, 0.25, 0.5, 1 - 1e-12, 1.0, 2.0, 40.0, 700.0, INF, NAN]
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_transforms(name):
+    results = []
+    for library in ("ranvier", "torch"):
+        t, d = module(library), module(library, ".distributions.transforms")
+        f = TRANSFORMS[name](d, t)
+        x = t.tensor(np.stack([EDGES, EDGES], -1))
+        y = f(x)
+        found = {"y": y, "inverse": f.inv(x), "slope": f.log_abs_det_jacobian(x, y), "back": f.inv(y)}
+        normal = module(library, ".distributions").Normal(t.zeros(2).double(), t.ones(2).double())
+        wide = module(library, ".distributions").TransformedDistribution(normal, [f])
+        inside = f(t.tensor(np.array([[-2.0, -1.0], [0.5, 3.0]]))) if name != "inverse" else None
+        if inside is not None:
+            found |= {"log_prob": wide.log_prob(inside), "cdf": wide.cdf(inside)}
+            found["icdf"] = wide.icdf(t.tensor(np.array([[0.1, 0.3], [0.5, 0.9]])))
+            found["expanded"] = wide.expand((3, 2)).log_prob(inside[0])
+        results.append({k: outcome(lambda v=v: v) for k, v in found.items()})
+    for what, theirs in results[1].items():
+        same(results[0][what], theirs, (name, what), 1e-9, 1e-12)

@@ -25,6 +25,7 @@ from ranvier.distributions.constraints import independent, nonnegative, positive
 from ranvier.ops.numeric.special import digamma_of, lgamma_of
 
 Array = np.ndarray[Any, Any]
+_ROWS = 512  # of 48 points, which fit in a cache
 _FAR = 40.0  # integrals end where the density has fallen to exp(-40) of that at y
 
 
@@ -40,8 +41,8 @@ def _in_parts(function: Callable[..., Array], *arrays: Array) -> Array:
     """The function of float64 arrays of one shape, at some elements at a time: each takes 48 points."""
     columns = [np.asarray(x, np.float64).reshape(-1, 1) for x in arrays]
     with np.errstate(all="ignore"):
-        starts = range(0, max(columns[0].size, 1), 4096)
-        parts = [function(*(x[i : i + 4096] for x in columns)) for i in starts]
+        starts = range(0, max(columns[0].size, 1), _ROWS)
+        parts = [function(*(x[i : i + _ROWS] for x in columns)) for i in starts]
     return np.concatenate(parts).reshape(*arrays[0].shape, *parts[0].shape[1:])
 
 
@@ -72,10 +73,11 @@ def _of_beta(a: Array, b: Array, x: Array, log_x: Array) -> Array:
     c, q = np.where(low, a, b), np.where(low, x, rest)
     reach = np.minimum(_reach(c, c - n * q, (n - c) / n), (_FAR + n * np.log(n / (n - c))) / c)
     at, weights = _points()
-    u, sign = reach * at, np.where(low, -1.0, 1.0)
-    ratio = np.exp(-c * u - n * np.log1p(q * np.expm1(-u))) * weights * reach
-    score = digamma_of(n) - digamma_of(a) - np.logaddexp(0, np.log(rest) - log_x - sign * u)
-    return np.asarray((sign * score * ratio).sum(-1))
+    u = reach * at
+    change = np.log1p(q * np.expm1(-u))
+    ratio = np.exp(-c * u - n * change) * weights * reach
+    score = (digamma_of(n) - digamma_of(a) + log_x) - change - low * u
+    return np.asarray(np.where(low[:, 0], -1.0, 1.0) * (score * ratio).sum(-1))
 
 
 class _GammaDraw(Function):

@@ -10,6 +10,7 @@ import numpy as np
 
 import ranvier.distributions.constraints as constraints
 import ranvier.ops as ops
+from ranvier.autograd.creation import full_like
 from ranvier.autograd.tensor import Tensor
 from ranvier.distributions.constraints import Constraint
 
@@ -170,7 +171,8 @@ class AffineTransform(Transform):
         return (y - self.loc) / self.scale
 
     def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
-        return ops.broadcast_to(ops.log(ops.abs(ops.add(self.scale, ops.mul(x, 0.0)))), x.shape)
+        scale = self.scale if isinstance(self.scale, Tensor) else full_like(x, self.scale)
+        return ops.broadcast_to(ops.log(ops.abs(scale)), x.shape)
 
 
 class ComposeTransform(Transform):
@@ -194,9 +196,9 @@ class ComposeTransform(Transform):
         return y
 
     def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
-        total: Any = ops.mul(x, 0.0)
+        total: Any = 0.0 if self.parts else full_like(x, 0.0)
         for part in self.parts:
             result = part(x)
-            total = total + part.log_abs_det_jacobian(x, result)
+            total = part.log_abs_det_jacobian(x, result) + total
             x = result
         return total
