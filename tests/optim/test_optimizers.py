@@ -110,6 +110,14 @@ def test_what_only_concerns_pytorchs_own_step_is_ignored():
     assert not {"fused", "foreach", "capturable"} & set(optimizer.param_groups[0])
 
 
+def test_states_and_names_of_groups_are_pytorchs():
+    assert set(trained("Rprop").state_dict()["state"][0]) == {"step", "prev", "step_size"}
+    assert set(trained("ASGD").state_dict()["state"][0]) == {"step", "eta", "mu", "ax"}
+    optimizer = optim.SGD([("weight", parameter(1)), ("bias", parameter(2))])
+    assert optimizer.state_dict()["param_groups"][0]["param_names"] == ["weight", "bias"]
+    refused(ValueError, "of all or of none", optimizer.add_param_group, {"params": [parameter(3)]})
+
+
 def test_adamw_stays_decoupled_with_a_state_of_adam():
     p = parameter(1)
     optimizer = optim.AdamW([p])
@@ -137,6 +145,8 @@ def trained(name, **settings):
         ("Adadelta", "RMSprop", {}),
         ("RMSprop", "Adadelta", {}),
         ("AdamW", "RMSprop", {"momentum": 0.9, "centered": True}),
+        ("Rprop", "ASGD", {}),
+        ("ASGD", "Rprop", {}),
     ],
 )
 def test_the_state_of_another_optimizer_is_refused(name, other, settings):
@@ -154,6 +164,8 @@ def test_the_state_of_another_optimizer_is_refused(name, other, settings):
         ("SGD", "SGD", {"momentum": 0.9}),
         ("RMSprop", "RMSprop", {"centered": True}),
         ("NAdam", "NAdam", {}),
+        ("Rprop", "Rprop", {}),
+        ("ASGD", "ASGD", {}),
     ],
 )
 def test_the_state_of_the_same_optimizer_is_taken(name, other, settings):
@@ -209,6 +221,12 @@ def test_wrong_arguments():
     refused(ValueError, "[adadelta] got rho 1.5; expected 0 <= rho <= 1", optim.Adadelta, [p], rho=1.5)
     refused(ValueError, "[nadam] got momentum_decay -1", optim.NAdam, [p], momentum_decay=-1)
     refused(ValueError, "[lion] got betas (1, 0)", optim.Lion, [p], betas=(1, 0))
+    refused(ValueError, "[rprop] got etas (1.0, 2.0); expected two", optim.Rprop, [p], etas=(1.0, 2.0))
+    refused(ValueError, "[rprop] got step_sizes (2, 1)", optim.Rprop, [p], step_sizes=(2, 1))
+    refused(TypeError, "[rprop] got an unknown setting", optim.Rprop, [p], weight_decay=0.1)
+    refused(ValueError, "[asgd] got weight_decay -1", optim.ASGD, [p], weight_decay=-1)
+    refused(ValueError, "expected one number", optim.Adam, [p], lr=rv.tensor([0.1, 0.2]))
+    refused(ValueError, "[adam] got names of some parameters", optim.Adam, [("w", p), parameter(1)])
     refused(TypeError, "[radam] got an unknown setting 'rho'", optim.RAdam, [p], rho=1)
     refused(ValueError, "[adam] got an empty parameter list", optim.Adam, [])
     refused(TypeError, "[adam] got params of type Tensor", optim.Adam, p)

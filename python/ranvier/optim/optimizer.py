@@ -102,7 +102,11 @@ class Optimizer:
             )
         params = group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
-        params = [p[1] if isinstance(p, tuple) else p for p in params]  # (name, parameter) pairs
+        named = [p for p in params if isinstance(p, tuple)]  # (name, parameter) pairs
+        others = [bool("param_names" in other) for other in self.param_groups]
+        if named and len(named) < len(params) or any(bool(named) != other for other in others):
+            raise ValueError(f"[{self.name}] got names of some parameters; expected those of all or of none")
+        params = [p[1] for p in named] or params
         for p in params:
             if not isinstance(p, Tensor):
                 raise TypeError(
@@ -115,6 +119,10 @@ class Optimizer:
             raise ValueError(f"[{self.name}] got a parameter twice; expected each in one group only")
         kept = {k: v for k, v in group.items() if k not in IGNORED}
         full = {**self.defaults, **kept, "params": params}
+        if named:
+            full["param_names"] = [name for name, _ in named]
+        if np.size(plain_array(full["lr"])) != 1:
+            raise ValueError(f"[{self.name}] got lr {full['lr']}; expected one number")
         self.check(full)
         self.param_groups.append(full)
 
