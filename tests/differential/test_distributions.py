@@ -175,6 +175,7 @@ def test_properties_and_shapes(name, parameters):
     assert ours.has_rsample == theirs.has_rsample
     assert ours.has_enumerate_support == theirs.has_enumerate_support
     assert ours.support.event_dim == theirs.support.event_dim
+    assert ours.support.is_discrete == theirs.support.is_discrete
     wide = [d.expand((2, *d.batch_shape)) for d in (ours, theirs)]
     assert type(wide[0]) is type(ours)
     for mine, other in ((ours, theirs), wide):
@@ -216,6 +217,51 @@ def test_values(name, parameters):
         for what, expected in theirs.items():
             if (name, what) not in KNOWN:
                 same(ours[what], expected, (name, what, value), 1e-7, 1e-11)
+
+
+BAD = {
+    "Normal": [(NAN, 1.0), (0.0, 0.0), (0.0, -1e-6), (0.0, NAN)],
+    "LogNormal": [(0.0, 0.0), (NAN, 1.0)],
+    "Laplace": [(0.0, 0.0), ([1.0, 1.0], [1.0, -1.0])],
+    "Cauchy": [(0.0, -1.0), (NAN, 1.0)],
+    "Gumbel": [([1.0, 1.0], [0.0, 1.0]), (NAN, 1.0)],
+    "StudentT": [(0.0,), (-2.0,), (1.0, NAN), (1.0, 0.0, 0.0)],
+    "Uniform": [(2.0, 2.0), (1.0, 0.0), (NAN, 0.0), (0.0, NAN)],
+    "Exponential": [(0.0,), (-2.0,), (NAN,)],
+    "HalfNormal": [([0.0, 1.0],), (-1.0,)],
+    "Gamma": [(0.0, 1.0), (1.0, 0.0), (NAN, 1.0)],
+    "Beta": [(0.0, 1.0), (-1.0, -2.0), (1.0, NAN)],
+    "Dirichlet": [([0.0],), ([-2.0, 1.0],), ([1.0, NAN],), (1.0,)],
+    "Bernoulli": [(1.1,), (-0.5,), (NAN,), ("logits", NAN), (), (0.5, 0.5)],
+    "Geometric": [(0.0,), (1.1,), (-0.3,), ("logits", NAN), ()],
+    "Poisson": [(-0.1,), (NAN,)],
+    "Binomial": [(10, -1e-7), (10, 2.0), (np.array(-1.0), 0.5), (np.array(1.5), 0.5), (5,)],
+    "Categorical": [
+        ([[-0.1, 0.2, 0.3], [0.5, 0.3, 0.2]],),
+        ([0.0, 0.0],),
+        ([INF, 1.0],),
+        ("logits", [NAN, 1.0]),
+        (1.0,),
+    ],
+    "OneHotCategorical": [([0.1, -10.0],), ([0.0, 0.0],), ()],
+    "Multinomial": [(5, [-0.1, 0.2]), (5,)],
+    "MultivariateNormal": [
+        ([1.0, 1.0], [[1.0, 0.0], [0.0, -2.0]]),
+        ([1.0, 1.0], [[1.0, 0.5], [0.2, 1.0]]),
+        ([1.0, NAN], np.eye(2)),
+        ([1.0, 1.0], "scale_tril", [[1.0, 1.0], [0.0, 1.0]]),
+        ([1.0, 1.0], "scale_tril", [[0.0, 0.0], [0.0, 1.0]]),
+        (1.0, np.eye(1)),
+        ([1.0, 1.0],),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_parameters_that_are_refused(name):
+    for parameters in BAD[name]:
+        for library in ("torch", "ranvier"):
+            assert outcome(lambda k=library, p=parameters: made(k, name, p)) == "ValueError", parameters
 
 
 # --- divergences of all pairs

@@ -32,12 +32,13 @@ class Constraint:
         limits: tuple[Any, ...] = (),
         text: str = "",
         bounds: tuple[Any, ...] = (),
+        is_discrete: bool = False,
     ) -> None:
         """limits: (least, most, whether the least is outside) of a set that is all numbers between them.
         text: what errors call the set. bounds: what is written into name and text; Tensors only when asked.
         """
         self._name, self.check, self.event_dim, self._limits = name, inside, event_dim, limits
-        self._text, self._bounds = text or name, bounds
+        self._text, self._bounds, self.is_discrete = text or name, bounds, is_discrete
 
     @property
     def text(self) -> str:
@@ -73,6 +74,7 @@ def integer_interval(lower_bound: Any, upper_bound: Any) -> Constraint:
         lambda x: _whole(x - lower_bound) & (x <= upper_bound),
         text="whole numbers from {} to {}",
         bounds=(lower_bound, upper_bound),
+        is_discrete=True,
     )
 
 
@@ -108,6 +110,7 @@ def independent(base_constraint: Constraint, reinterpreted_batch_ndims: int) -> 
         base_constraint._limits,
         base_constraint._text,
         base_constraint._bounds,
+        base_constraint.is_discrete,
     )
 
 
@@ -118,6 +121,7 @@ def multinomial(upper_bound: int) -> Constraint:
         lambda x: _all(_whole(x)) & (ops.sum(x, -1) <= upper_bound),
         1,
         text=f"counts >= 0 that add up to at most {upper_bound}",
+        is_discrete=True,
     )
 
 
@@ -146,14 +150,17 @@ real_vector = independent(real, 1)
 positive = greater_than(0.0)
 nonnegative = greater_than_eq(0.0)
 unit_interval = interval(0.0, 1.0)
-boolean = Constraint("Boolean()", lambda x: (x == 0) | (x == 1), text="0 or 1")
-nonnegative_integer = Constraint("IntegerGreaterThan(lower_bound=0)", _whole, text="whole numbers >= 0")
+boolean = Constraint("Boolean()", lambda x: (x == 0) | (x == 1), text="0 or 1", is_discrete=True)
+nonnegative_integer = Constraint(
+    "IntegerGreaterThan(lower_bound=0)", _whole, text="whole numbers >= 0", is_discrete=True
+)
 simplex = Constraint("Simplex()", _on_simplex, 1, text="numbers >= 0 that add up to 1")
 one_hot = Constraint(
     "OneHot()",
     lambda x: _all((x == 0) | (x == 1)) & ops.eq(ops.sum(x, -1), 1),
     1,
     text="one 1 and else 0 in each row",
+    is_discrete=True,
 )
 lower_cholesky = Constraint(
     "LowerCholesky()", _is_lower, 2, text="a lower factor, with numbers > 0 in its diagonal"

@@ -244,6 +244,7 @@ class MixtureSameFamily(Distribution):
             of_one.event_dim,
             text=of_one._text,
             bounds=of_one._bounds,
+            is_discrete=of_one.is_discrete,
         )
 
     def cdf(self, value: Any) -> Tensor:

@@ -62,6 +62,7 @@ def _of_gamma(a: Array, x: Array) -> Array:
     v = sign * reach * at
     ratio = np.exp(a * v - x * np.expm1(v)) * weights * reach
     slope = (sign * (np.log(x) + v - digamma_of(a)) * ratio).sum(-1)
+    slope = np.where(a[:, 0] < 1e10, slope, (0.5 + 0.5 * x / a)[:, 0] / x[:, 0])  # that of a normal variable
     side = (np.exp(a * np.log(x) - x - lgamma_of(a)) * ratio).sum(-1)
     return np.stack([slope, np.where(low[:, 0], side, 1 - side)], -1)
 

@@ -103,8 +103,8 @@ class Optimizer:
         params = group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
         named = [p for p in params if isinstance(p, tuple)]  # (name, parameter) pairs
-        others = [bool("param_names" in other) for other in self.param_groups]
-        if named and len(named) < len(params) or any(bool(named) != other for other in others):
+        kinds = {bool(named), *("param_names" in other for other in self.param_groups)}
+        if len(kinds) > 1 or 0 < len(named) < len(params):
             raise ValueError(f"[{self.name}] got names of some parameters; expected those of all or of none")
         params = [p[1] for p in named] or params
         for p in params:
