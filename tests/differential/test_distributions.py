@@ -6,6 +6,7 @@ import importlib
 
 import numpy as np
 import pytest
+import ranvier as rv
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torch.distributions")
@@ -189,6 +190,8 @@ def test_properties_and_shapes(name, parameters):
         for shape in ((), (5,), (2, 1)):
             drawn, expected = got(mine, "sample", shape), got(other, "sample", shape)
             assert (drawn.shape, drawn.dtype) == (expected.shape, expected.dtype)
+            value = torch.tensor(drawn)
+            same(got(mine, "log_prob", drawn), got(other, "log_prob", value), (name, "log_prob", drawn), 1e-7)
         assert got(mine, "sample", (0,)).shape == (0, *mine.batch_shape, *mine.event_shape)
 
 
@@ -333,6 +336,27 @@ def test_implicit_gradients(a):
         density = np.exp(a * np.log(x) + b * np.log1p(-x) - special.betaln(a, b))  # of logit x
         found = gamma._in_parts(gamma._of_beta, np.full_like(x, a), np.full_like(x, b), x, np.log(x))
         np.testing.assert_allclose(found, -slope / density, rtol=2e-6)
+
+
+@pytest.mark.parametrize(("name", "parameters"), ROWS_OF_TABLE, ids=IDS)
+def test_draws_follow_the_distribution_function(name, parameters):
+    """Kolmogorov and Smirnov's distance of 4,000 draws for each parameter."""
+    stats, n = pytest.importorskip("scipy.stats"), 4000
+    below = {
+        "Beta": lambda d: stats.beta(d.concentration1.numpy(), d.concentration0.numpy()).cdf,
+        "StudentT": lambda d: stats.t(d.df.numpy(), d.loc.numpy(), d.scale.numpy()).cdf,
+    }
+    d = made("ranvier", name, parameters)[0]
+    rv.manual_seed(5)
+    x = d.sample((n,))
+    if name in below:
+        share = below[name](d)(x.numpy())
+    elif isinstance(share := got(d, "cdf", x), str):
+        return  # compared by moments, in test_distributions_as_pytorch.py
+    share, spots = np.sort(share.reshape(n, -1), 0), np.arange(1, n + 1)[:, None] / n
+    distance = np.maximum(np.abs(share - spots), np.abs(share - spots + 1 / n)).max(0, initial=0.0)
+    least = (x.numpy() == np.finfo(np.float64).tiny).mean(0).max(initial=0.0)  # draws that would be less
+    assert (distance < 2.5 / n**0.5 + least).all(), distance  # 2.5: one in 130,000
 
 
 # --- transforms
