@@ -246,19 +246,27 @@ def test_checks_of_all_distributions_can_be_switched_off():
     refused(ValueError, "got loc outside its range", D.Normal, float("nan"), 1.0)
 
 
+class Low(D.constraints.Constraint):
+    """A constraint of a program."""
+
+    def check(self, value):
+        return value < 5
+
+
 class Point(D.Distribution):
     """A distribution of a program, with constraints of its own."""
 
-    arg_constraints = {"at": D.constraints.positive}  # noqa: RUF012
+    arg_constraints = {"at": D.constraints.positive, "below": Low()}  # noqa: RUF012
     support = D.constraints.unit_interval
 
     def __init__(self, at, validate_args=None):
-        self.at = at
+        self.at = self.below = at
         super().__init__(at.shape, validate_args=validate_args)
 
 
 def test_a_distribution_of_a_program():
     refused(ValueError, "[Point] got at outside its range; expected numbers > 0", Point, rv.zeros(2))
+    refused(ValueError, "[Point] got below outside its range; expected Low()", Point, rv.ones(2) * 5)
     assert Point(rv.ones(3)).expand((2, 3)).at.shape == (2, 3)
     refused(NotImplementedError, "[Point] mode is not defined", lambda: Point(rv.ones(3)).mode)
     D.register_kl(Point, D.Normal)(lambda p, q: p.at * 2)

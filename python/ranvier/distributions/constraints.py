@@ -19,15 +19,23 @@ _FLOAT = np.dtype(np.float32)
 class Constraint:
     """A set of numbers, or with ``event_dim`` > 0 of vectors; ``check(x)`` tells which values are inside.
 
+    A subclass defines ``check``, and ``event_dim`` and ``is_discrete`` if they are not 0 and False.
+
     >>> import ranvier as rv
     >>> rv.distributions.constraints.positive.check(rv.tensor([-1.0, 1.0]))
     tensor([False,  True])
     """
 
+    check: Callable[[Any], Any]
+    event_dim, is_discrete = 0, False
+    _limits: tuple[Any, ...] = ()
+    _text = _name = ""
+    _bounds: tuple[Any, ...] = ()
+
     def __init__(
         self,
-        name: str,
-        inside: Callable[[Any], Any],
+        name: str = "",
+        inside: Callable[[Any], Any] | None = None,
         event_dim: int = 0,
         limits: tuple[Any, ...] = (),
         text: str = "",
@@ -37,12 +45,14 @@ class Constraint:
         """limits: (least, most, whether the least is outside) of a set that is all numbers between them.
         text: what errors call the set. bounds: what is written into name and text; Tensors only when asked.
         """
+        if inside is None:
+            return
         self._name, self.check, self.event_dim, self._limits = name, inside, event_dim, limits
         self._text, self._bounds, self.is_discrete = text or name, bounds, is_discrete
 
     @property
     def text(self) -> str:
-        return self._text.format(*self._bounds)
+        return self._text.format(*self._bounds) or repr(self)
 
     def holds(self, x: Tensor) -> bool:
         """Whether all values are inside. Each replay of a compiled step asks that, too."""
@@ -52,7 +62,7 @@ class Constraint:
         return bool(_core.inside(cast(self.check(x)._array, _FLOAT), 1, 1))
 
     def __repr__(self) -> str:
-        return self._name.format(*self._bounds)
+        return self._name.format(*self._bounds) or f"{type(self).__name__}()"
 
 
 def interval(lower_bound: Any, upper_bound: Any) -> Constraint:

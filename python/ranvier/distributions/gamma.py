@@ -46,9 +46,9 @@ def _in_parts(function: Callable[..., Array], *arrays: Array) -> Array:
     return np.concatenate(parts).reshape(*arrays[0].shape, *parts[0].shape[1:])
 
 
-def _reach(a: Array, slope: Array, spread: Any) -> Array:
-    """Where the density of y has fallen far: slope is the derivative of -log p, a spread its least curve."""
-    k = _FAR / (a * spread)
+def _reach(curve: Array, slope: Array) -> Array:
+    """Where the density of y has fallen far; slope and curve: of -log p, the curve at its least."""
+    k = _FAR / curve
     return np.minimum((k + np.sqrt(k * k + 8 * k)) / 2, _FAR / np.maximum(slope, 1e-300))
 
 
@@ -58,7 +58,7 @@ def _of_gamma(a: Array, x: Array) -> Array:
     above = np.minimum(np.sqrt(2 * far), np.maximum(1.26, np.log1p(2 * far)))
     above = np.minimum(above, _FAR / np.maximum(x - a, 1e-300))
     at, weights = _points()
-    reach, sign = np.where(low, _reach(a, a - x, 1.0), above), np.where(low, -1.0, 1.0)
+    reach, sign = np.where(low, _reach(a, a - x), above), np.where(low, -1.0, 1.0)
     v = sign * reach * at
     ratio = np.exp(a * v - x * np.expm1(v)) * weights * reach
     slope = (sign * (np.log(x) + v - digamma_of(a)) * ratio).sum(-1)
@@ -71,8 +71,8 @@ def _of_beta(a: Array, b: Array, x: Array, log_x: Array) -> Array:
     """d logit x / da of a draw x of Beta(a, b)."""
     n, rest = a + b, np.maximum(1 - x, 1e-17)
     low = x * n <= a
-    c, q = np.where(low, a, b), np.where(low, x, rest)
-    reach = np.minimum(_reach(c, c - n * q, (n - c) / n), (_FAR + n * np.log(n / (n - c))) / c)
+    c, d, q = np.where(low, a, b), np.where(low, b, a), np.where(low, x, rest)
+    reach = np.minimum(_reach(c * d / n, c - n * q), (_FAR + n * np.log(n / d)) / c)
     at, weights = _points()
     u = reach * at
     change = np.log1p(q * np.expm1(-u))
@@ -125,7 +125,8 @@ class _DirichletDraw(Function):
         """A part moves along its own Beta; the others keep their ratios."""
         if self.c.shape[-1] == 1:
             return np.zeros_like(dy)
-        x, rest = np.exp(self.logs), self.c.sum(-1, keepdims=True) - self.c
+        x, least = np.exp(self.logs), self.c.min(-1, keepdims=True)
+        rest = np.maximum(self.c.sum(-1, keepdims=True) - self.c, least)  # 0 beside a very large part
         slopes = x * _in_parts(_of_beta, self.c, rest, x, self.logs)
         return (slopes * (dy - (x * dy).sum(-1, keepdims=True))).astype(dy.dtype)
 
