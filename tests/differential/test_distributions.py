@@ -391,3 +391,17 @@ def test_transforms(name):
         results.append({k: outcome(lambda v=v: v) for k, v in found.items()})
     for what, theirs in results[1].items():
         same(results[0][what], theirs, (name, what), 1e-9, 1e-12)
+
+
+@pytest.mark.parametrize("first", TRANSFORMS)
+def test_equal_transforms_and_divergences_between_them(first):
+    for second in TRANSFORMS:
+        results = []
+        for library in ("ranvier", "torch"):
+            t, d = module(library), module(library, ".distributions")
+            f, g = (TRANSFORMS[name](d.transforms, t) for name in (first, second))
+            p = d.TransformedDistribution(d.Normal(t.zeros(2).double(), 1.0), [f])
+            q = d.TransformedDistribution(d.Normal(t.zeros(2).double(), 2.0), [g])
+            results.append((f == g, outcome(lambda d=d, p=p, q=q: d.kl_divergence(p, q))))
+        assert results[0][0] == results[1][0]
+        same(results[0][1], results[1][1], (first, second))

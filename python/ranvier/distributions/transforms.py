@@ -68,8 +68,23 @@ class Transform:
         """The inverse transform."""
         return _Inverse(self)
 
+    def __eq__(self, other: Any) -> bool:
+        """Whether it is the same function: of one class, with equal settings."""
+        if type(self) is not type(other):
+            return False
+        names = set(vars(self)) - {"_cache_size", "_cached_x_y"}
+        return all(_equal(getattr(self, name), getattr(other, name, None)) for name in names)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def _equal(a: Any, b: Any) -> bool:
+    same = a == b
+    return bool(same.all()) if isinstance(same, Tensor) else bool(same)
 
 
 class _Inverse(Transform):
