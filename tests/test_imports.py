@@ -17,7 +17,7 @@ import ranvier
 LAYERS = """
     _core
     accelerator amp autograd backends config hub jit
-    communication kernels multiprocessing paths version
+    communication func kernels multiprocessing paths version
     cuda
     mps
     ops

@@ -8,6 +8,7 @@ import types
 from pathlib import Path
 
 import numpy as np
+import pytest
 from support.grouped import grouped
 
 PAGE = Path(__file__).parent.parent / "docs" / "pytorch_names.md"
@@ -54,6 +55,7 @@ def test_name(name, example, result):
     assert result_of(example, "ranvier") == result
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # PyTorch's own, in torch.func.jvp
 @grouped(("name", "example", "result"), ROWS, ids=[row[0] for row in ROWS])
 def test_the_page_is_right_about_pytorch(name, example, result, torch):
     assert result_of(example, "torch") == result

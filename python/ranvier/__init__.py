@@ -37,7 +37,7 @@ from ranvier.autograd.creation import bool_ as bool
 from ranvier.autograd.creation import float16, float32, float64, int32, int64
 from ranvier.autograd.device import device, get_default_device, set_default_device
 from ranvier.autograd.dlpack import from_dlpack
-from ranvier.autograd.grad import grad, value_and_grad
+from ranvier.autograd.level import grad, value_and_grad
 from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from ranvier.autograd.random_tensors import *
@@ -69,9 +69,9 @@ _install()
 
 # Loaded on first use: modules, and names by the module that defines them.
 _MODULES = """
-    accelerator amp autograd backends cli cuda data distributed distributions explore hub jit kernels linalg
-    metrics mps multiprocessing nn onnx ops optim plot program reference report serialization sklearn train
-    utils version
+    accelerator amp autograd backends cli cuda data distributed distributions explore func hub jit kernels
+    linalg metrics mps multiprocessing nn onnx ops optim plot program reference report serialization sklearn
+    train utils version
 """
 _NAMES = {
     "amp": "autocast",

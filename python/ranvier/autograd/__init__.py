@@ -7,9 +7,10 @@ from ranvier.autograd import context as context
 from ranvier.autograd.anomaly import detect_anomaly, set_detect_anomaly
 from ranvier.autograd.attach import METHODS as METHODS
 from ranvier.autograd.function import Function, once_differentiable
-from ranvier.autograd.grad import backward, value_and_grad
+from ranvier.autograd.grad import backward
 from ranvier.autograd.grad import gradients as grad
 from ranvier.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck, numeric_gradients
+from ranvier.autograd.level import value_and_grad
 from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.tensor import Tensor, borrowed, wrap
 from ranvier.autograd.variable import Variable

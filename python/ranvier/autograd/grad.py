@@ -1,18 +1,15 @@
-"""Gradients as values: ``rv.grad(f)(x)``, ``rv.value_and_grad`` and PyTorch's ``autograd.grad``."""
+"""Gradients as values: PyTorch's ``autograd.grad``, and ``autograd.backward``."""
 
 from __future__ import annotations
 
-import functools
-from _thread import _local as local  # as in mode.py
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.backward import root_gradient, run, targets
-from ranvier.autograd.graph import cut, separate
+from ranvier.autograd.graph import separate
 from ranvier.autograd.memory import copied, filled_like
-from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor, wrap
 
 
@@ -107,98 +104,3 @@ def backward(
     seeds = [root_gradient("backward", y, dy, create_graph) for y, dy in zip(roots, given, strict=True)]
     only = None if inputs is None else targets([inputs] if isinstance(inputs, Tensor) else list(inputs))
     run(list(zip(roots, seeds, strict=True)), retain_graph, only=only, create_graph=create_graph)
-
-
-def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """A function that returns the value and the gradients with respect to ``args[argnums]``.
-
-    An argument may be a number (then the gradient is a float, computed in float64), an array, a Tensor, or a
-    list, tuple or dict of these. Calls may be nested: the gradients inside are then on the tape of the outer
-    call. Raises RuntimeError if the function does not return one number.
-
-    >>> import ranvier as rv
-    >>> rv.value_and_grad(lambda x: x.clone())(3.0)
-    (3.0, 1.0)
-    """
-    several = not isinstance(argnums, int)
-    wanted = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        leaves: list[Tensor] = []
-        nested = _calls.depth > 0
-
-        def watched(value: Any) -> Tensor:
-            leaves.append(_leaf(value, nested))
-            return leaves[-1]
-
-        with enable_grad():
-            inner = [_mapped(watched, arg) if i in wanted else arg for i, arg in enumerate(args)]
-            _calls.depth += 1
-            try:
-                value = function(*inner, **kwargs)
-            finally:
-                _calls.depth -= 1
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            got = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
-            raise RuntimeError(f"[grad] the function returned {got}; expected a Tensor of one element")
-        if value.requires_grad:
-            found = list(gradients(value, leaves, create_graph=nested, allow_unused=True))
-        else:
-            found = [None] * len(leaves)
-        results = (
-            wrap(filled_like(0, x._array)) if g is None else g for g, x in zip(found, leaves, strict=True)
-        )
-
-        def result(value: Any) -> Any:
-            g = next(results)
-            return g.item() if isinstance(value, (int, float)) and not g.requires_grad else g
-
-        grads = tuple(_mapped(result, arg) for i, arg in enumerate(args) if i in wanted)
-        plain = any(isinstance(args[i], (int, float)) for i in wanted) and not nested
-        value = value.item() if plain else value if nested else value.detach()
-        return value, grads if several else grads[0]
-
-    return wrapper
-
-
-def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
-    """A function that returns the gradients with respect to ``args[argnums]``: see :func:`value_and_grad`.
-
-    >>> import ranvier as rv
-    >>> rv.grad(lambda x: x**3)(2.0), rv.grad(rv.grad(lambda x: x**3))(2.0)
-    (12.0, 12.0)
-    """
-    both = value_and_grad(function, argnums)
-
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return both(*args, **kwargs)[1]
-
-    return wrapper
-
-
-def _mapped(function: Callable[[Any], Any], arg: Any) -> Any:
-    """The argument with each number, array or Tensor in it replaced by the function of it."""
-    if isinstance(arg, dict):
-        return {key: _mapped(function, value) for key, value in arg.items()}
-    if isinstance(arg, (list, tuple)):
-        return type(arg)(_mapped(function, value) for value in arg)
-    return function(arg)
-
-
-class _Calls(local):
-    depth = 0  # of calls of value_and_grad in this thread
-
-
-_calls = _Calls()
-
-
-def _leaf(arg: Any, nested: bool) -> Tensor:
-    """The argument as a Tensor that requires a gradient; inside another call with its history."""
-    array = arg._array if isinstance(arg, Tensor) else np.asarray(arg)
-    if isinstance(arg, (int, float)):
-        array = array.astype(np.float64)
-    if array.dtype.kind != "f":
-        raise TypeError(f"[grad] got an argument of dtype {array.dtype}; expected float32 or float64")
-    return cut(arg) if nested and getattr(arg, "requires_grad", False) else wrap(array, requires_grad=True)

@@ -1,0 +1,370 @@
+"""Derivatives of functions: one call of a function on a tape of its own.
+
+The leaves of that tape are copies of the inputs, so that calls within calls have leaves of their own, and the
+derivatives of the inner call can be on the tape of the outer one.
+"""
+
+from __future__ import annotations
+
+import functools
+from _thread import _local as local  # as in mode.py
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.grad import gradients
+from ranvier.autograd.graph import cut, rule
+from ranvier.autograd.memory import filled_like, keep
+from ranvier.autograd.mode import enable_grad, mode
+from ranvier.autograd.tensor import Tensor, wrap
+
+Tensors = tuple[Tensor, ...]
+
+
+def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
+    """The nested tuples, lists and dicts with each of their values replaced by the function of it."""
+    if isinstance(tree, dict):
+        return {key: mapped(function, value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        values = [mapped(function, value) for value in tree]
+        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+    return function(tree)
+
+
+def values_of(tree: Any) -> list[Any]:
+    found: list[Any] = []
+    mapped(found.append, tree)
+    return found
+
+
+def like(tree: Any, values: Iterable[Any]) -> Any:
+    """The tree with these values."""
+    rest = iter(values)
+    return mapped(lambda _: next(rest), tree)
+
+
+class Rows(Function):
+    """y[i] = the i-th input; all have one shape"""
+
+    def forward(self, *rows: Any) -> Any:
+        return _core.concatenate([row[None] for row in rows], 0)
+
+    def backward(self, dy: Any) -> Any:
+        return tuple(dy)
+
+
+@rule(Rows)
+def _rows(node: Any, dy: Tensor) -> Tensors:
+    return tuple(dy[i] for i in range(dy.shape[0]))
+
+
+class _Calls(local):
+    depth = 0  # of levels in this thread
+
+
+_calls = _Calls()
+
+
+class Level:
+    """A block in which a function is called and its derivatives are taken; recording is on inside.
+
+    inputs: a tree of Tensors; given: whether results keep the history that leads out of the block, and the
+    copies of inputs theirs. None: where recording was on before the block, and there is such a history.
+
+    Attributes:
+        inputs: the tree of the copies
+        xs, ys: the inputs and outputs on the tape of the block
+        outputs: the tree of the ys
+        history: whether derivatives are recorded, but for what `weighted` says
+    """
+
+    def __init__(self, name: str, inputs: Any, given: bool | None = None, strict: bool = False) -> None:
+        self.name, self.inputs, self.given, self.strict = name, inputs, given, strict
+        self._enabled = self.history = mode.enabled if given is None else given
+
+    def __enter__(self) -> Level:
+        self._block = enable_grad()
+        self._block.__enter__()
+        _calls.depth += 1
+        try:
+            self.xs = tuple(map(self._leaf, self.tensors("inputs", self.inputs)))
+            self.inputs = like(self.inputs, self.xs)
+        except BaseException:
+            self.__exit__()
+            raise
+        self._own = {id(x) for x in self.xs if x._grad_fn is None}
+        self._inside: set[Any] = set()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _calls.depth -= 1
+        self._block.__exit__(*error)
+
+    def tensors(self, what: str, tree: Any) -> Tensors:
+        found = tuple(values_of(tree))
+        for x in found:
+            if not isinstance(x, Tensor):
+                raise TypeError(f"[{self.name}] got {type(x).__name__} in {what}; expected Tensors")
+        return found
+
+    def _leaf(self, x: Tensor) -> Tensor:
+        if x._array.dtype.kind != "f":
+            raise TypeError(f"[{self.name}] got inputs of dtype {x.dtype}; expected float32 or float64")
+        return cut(x) if self.history and x._requires_grad else x.detach().requires_grad_()
+
+    def call(self, function: Any, args: Any, kwargs: Any = None, has_aux: bool = False) -> Any:
+        """Calls the function; returns what it has returned as the second of two with has_aux."""
+        outputs, aux = function(*args, **(kwargs or {})), None
+        if has_aux:
+            if not (isinstance(outputs, tuple) and len(outputs) == 2):
+                raise TypeError(
+                    f"[{self.name}] got has_aux=True and a function that returns {type(outputs).__name__}; "
+                    "expected a tuple (output, aux)"
+                )
+            outputs, aux = outputs
+        self.outputs, self.ys = outputs, self.tensors("the result of func", outputs)
+        if self.strict and any(not y.requires_grad for y in self.ys):
+            raise RuntimeError(
+                f"[{self.name}] got strict=True and an output that is independent of the inputs"
+            )
+        if self.given is None:
+            self.history = self._enabled and any(map(self._leads_out, self.ys))
+        return mapped(lambda x: self.result(x) if isinstance(x, Tensor) else x, aux)
+
+    def _leads_out(self, x: Tensor) -> bool:
+        """Whether the history of x leads to a leaf outside of the block."""
+        stack = [x if x._grad_fn is None else x._grad_fn] if x._requires_grad else []
+        seen = set()
+        while stack:
+            node = stack.pop()
+            if node in seen or node in self._inside:
+                continue
+            seen.add(node)
+            if isinstance(node, Tensor) and id(node) not in self._own:
+                return True
+            stack += [edge for edge in node.edges if edge is not None]
+        self._inside |= seen
+        return False
+
+    def result(self, x: Tensor) -> Tensor:
+        """The Tensor as the caller gets it."""
+        return x if self._enabled and (self.given or self._leads_out(x)) else x.detach()
+
+    def results(self) -> Any:
+        """What the function has returned, as the caller gets it."""
+        return like(self.outputs, map(self.result, self.ys))
+
+    def number(self) -> Tensor:
+        """What the function returned, of one element."""
+        if len(self.ys) != 1 or self.ys[0].numel() != 1:
+            shapes = [tuple(y.shape) for y in self.ys]
+            raise RuntimeError(f"[{self.name}] got a function with results {shapes}; expected one element")
+        return self.ys[0]
+
+    def vectors(self, v: Any, tree: Any, xs: Tensors, what: str) -> Tensors:
+        """The values of v, in the tree of xs if that is given; 1 if it is None and there is one element."""
+        if v is None:
+            if len(xs) != 1 or xs[0].numel() != 1:
+                raise RuntimeError(
+                    f"[{self.name}] got no v; expected one: there are several elements of {what}"
+                )
+            return (wrap(filled_like(1, xs[0]._array)),)
+        vs = self.tensors("v", v)
+        shapes, wanted = [tuple(x.shape) for x in vs], [tuple(x.shape) for x in xs]
+        if shapes != wanted or (tree is not None and like(v, shapes) != like(tree, wanted)):
+            got, wanted = (like(v, shapes), like(tree, wanted)) if tree is not None else (shapes, wanted)
+            raise RuntimeError(f"[{self.name}] got v of shapes {got}; expected those of {what}, {wanted}")
+        return vs
+
+    def weighted(self, vs: Tensors) -> bool:
+        """Whether derivatives weighted by vs are recorded."""
+        return self.history or (self.given is None and self._enabled and any(map(self._leads_out, vs)))
+
+    def gradients(
+        self, ys: Tensors, xs: Tensors, vs: Tensors, history: bool | None = None, retain: bool = True
+    ) -> Tensors:
+        """The gradients of ys, weighted by vs, for each x; 0 where there is none."""
+        used = [(y, v) for y, v in zip(ys, vs, strict=True) if y.requires_grad]
+        found: Any = (None,) * len(xs)
+        history = self.history if history is None else history
+        if used:
+            outputs, weights = [y for y, _ in used], [v for _, v in used]
+            found = gradients(outputs, xs, weights, retain, history, allow_unused=True)
+        if self.strict and any(g is None for g in found):
+            raise RuntimeError(f"[{self.name}] got strict=True and an input that is not used")
+        return tuple(
+            wrap(filled_like(0, x._array)) if g is None else g for g, x in zip(found, xs, strict=True)
+        )
+
+    def slopes(self) -> Any:
+        """The gradients of one number, as the caller gets them, in the tree of the inputs."""
+        y = self.number()
+        found = self.gradients((y,), self.xs, (wrap(filled_like(1, y._array)),), retain=self.history)
+        return like(self.inputs, map(self.result, found))
+
+    def pulled(self, ys: Tensors) -> tuple[Tensors, Tensors]:
+        """Variables u, and u J for the Jacobian J of ys: J v is its gradient by u."""
+        us = tuple(wrap(filled_like(0, y._array), requires_grad=True) for y in ys)
+        self._own |= {id(u) for u in us}
+        return us, self.gradients(ys, self.xs, us, True)
+
+    def pushed(self, vs: Tensors) -> Any:
+        """J v, in the tree of the outputs."""
+        us, slopes = self.pulled(self.ys)
+        return like(self.outputs, map(self.result, self.gradients(slopes, us, vs, self.weighted(vs))))
+
+    def jacobian(self, ys: Tensors, history: bool | None = None, columns: bool = True) -> list[Tensors]:
+        """For each of ys its derivatives by each input: (*shape of y, *shape of input).
+
+        One backward for each element of ys. columns: if there are less than half as many elements of the
+        inputs, two for each of these in their place, where all ops have second derivatives.
+        """
+        if columns and 2 * sum(x.numel() for x in self.xs) < sum(y.numel() for y in ys):
+            try:
+                return self._columns(ys, history)
+            except NotImplementedError:
+                pass
+        found = []
+        for y in ys:
+            rows = [self.gradients((y,), self.xs, (v,), history) for v in _units(y)]
+            found.append(tuple(_stacked(part, y, x) for part, x in _turned(rows, self.xs)))
+        return found
+
+    def _columns(self, ys: Tensors, history: bool | None) -> list[Tensors]:
+        us, slopes = self.pulled(ys)
+        found: list[list[Tensor]] = [[] for _ in ys]
+        for x, slope in zip(self.xs, slopes, strict=True):
+            columns = [self.gradients((slope,), us, (v,), history) for v in _units(x)]
+            places = tuple(range(x.ndim)), tuple(range(-x.ndim, 0))
+            for derivatives, (part, y) in zip(found, _turned(columns, ys), strict=True):
+                derivatives.append(_stacked(part, x, y).movedim(*places))
+        return [tuple(derivatives) for derivatives in found]
+
+    def jacobians(self, columns: bool = True) -> Any:
+        """The tree of the outputs, for each the tree of its derivatives by the inputs."""
+        return like(self.outputs, map(self._tree, self.jacobian(self.ys, columns=columns)))
+
+    def hessians(self) -> Any:
+        """The same with trees of second derivatives in place of the derivatives."""
+        first = self.jacobian(self.ys, True)
+        second = iter(self.jacobian(tuple(slope for slopes in first for slope in slopes)))
+        trees = [like(self.inputs, [self._tree(next(second)) for _ in slopes]) for slopes in first]
+        return like(self.outputs, trees)
+
+    def _tree(self, slopes: Tensors) -> Any:
+        return like(self.inputs, map(self.result, slopes))
+
+
+def _units(x: Tensor) -> Iterator[Tensor]:
+    """The tensors like x with a 1 in one place and 0 in the others."""
+    for i in range(x.numel()):
+        unit = np.zeros(x.numel(), x.dtype)
+        unit[i] = 1
+        yield wrap(keep(unit.reshape(x.shape)))
+
+
+def _turned(rows: list[Tensors], xs: Tensors) -> Iterable[tuple[Any, Tensor]]:
+    return zip(zip(*rows, strict=True) if rows else [()] * len(xs), xs, strict=True)
+
+
+def _stacked(parts: Tensors, first: Tensor, second: Tensor) -> Tensor:
+    """(*shape of the first, *shape of the second) from one tensor for each element of the first."""
+    shape = (*first.shape, *second.shape)
+    found: Tensor = Rows().apply(*parts).reshape(shape) if parts else wrap(np.zeros(shape, second.dtype))
+    return found
+
+
+def numbers(name: str, argnums: Any, count: int) -> tuple[int, ...]:
+    """The places of arguments, none twice, as numbers from 0."""
+    given = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
+    if not given or not all(isinstance(i, (int, np.integer)) for i in given):
+        raise TypeError(f"[{name}] got argnums {argnums!r}; expected an int or a tuple of ints")
+    found = tuple(int(i) + count if i < 0 else int(i) for i in given)
+    if not all(0 <= i < count for i in found) or len({*found}) < len(found):
+        raise ValueError(f"[{name}] got argnums {argnums!r}; expected different places of {count} arguments")
+    return found
+
+
+def level_of(name: str, argnums: Any, args: Any, given: bool | None = None) -> tuple[Level, Any]:
+    """A level for some of the arguments, and a function that gives all of them inside it."""
+    wanted = numbers(name, argnums, len(args))
+    several = isinstance(argnums, (tuple, list))
+    level = Level(name, tuple(args[i] for i in wanted) if several else args[wanted[0]], given)
+
+    def inside() -> list[Any]:
+        found = list(args)
+        for i, value in zip(wanted, level.inputs if several else (level.inputs,), strict=True):
+            found[i] = value
+        return found
+
+    return level, inside
+
+
+def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+    """A function that returns the value and the gradients with respect to ``args[argnums]``.
+
+    An argument may be a number (then the gradient is a float, computed in float64), an array, a Tensor, or a
+    list, tuple or dict of these. Calls may be nested: the gradients inside are then on the tape of the outer
+    call. Raises RuntimeError if the function does not return one number.
+
+    >>> import ranvier as rv
+    >>> rv.value_and_grad(lambda x: x.clone())(3.0)
+    (3.0, 1.0)
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        wanted = numbers("grad", argnums, len(args))
+        tensors = [mapped(_tensor, arg) if i in wanted else arg for i, arg in enumerate(args)]
+        level, inside = level_of("grad", argnums, tensors, None if _calls.depth else False)
+        with level:
+            level.call(lambda *args, **kwargs: _value(function(*args, **kwargs)), inside(), kwargs)
+            value, slopes = level.results(), level.slopes()
+        given = tuple(args[i] for i in wanted)
+        given = given if isinstance(argnums, (tuple, list)) else given[0]
+        sources, rest = values_of(given), iter(values_of(slopes))
+        plain = any(isinstance(args[i], (int, float)) for i in wanted)
+        found = [next(rest) for _ in sources]
+        found = [
+            _number(g) if isinstance(x, (int, float)) else g for g, x in zip(found, sources, strict=True)
+        ]
+        return _number(value) if plain else value, like(given, found)
+
+    return wrapper
+
+
+def _value(value: Any) -> Tensor:
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        got = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
+        raise RuntimeError(f"[grad] the function returned {got}; expected a Tensor of one element")
+    return value
+
+
+def _number(x: Tensor) -> Any:
+    return x if x.requires_grad else x.item()
+
+
+def _tensor(value: Any) -> Tensor:
+    """A number, array or Tensor as a Tensor."""
+    if isinstance(value, Tensor):
+        return value
+    return wrap(np.asarray(value, np.float64 if isinstance(value, (int, float)) else None))
+
+
+def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
+    """A function that returns the gradients with respect to ``args[argnums]``: see :func:`value_and_grad`.
+
+    >>> import ranvier as rv
+    >>> rv.grad(lambda x: x**3)(2.0), rv.grad(rv.grad(lambda x: x**3))(2.0)
+    (12.0, 12.0)
+    """
+    both = value_and_grad(function, argnums)
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return both(*args, **kwargs)[1]
+
+    return wrapper

@@ -1,0 +1,513 @@
+"""ranvier.func: against central differences, and against PyTorch where it is installed."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import func
+from ranvier.autograd import numeric_gradients
+from support.refused import refused
+
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # PyTorch's own, in jvp
+A = np.random.default_rng(0).standard_normal((2, 2)) / 2
+PRIMITIVES = {
+    "sin": lambda T, x: T.sin(x * 1.3),
+    "product": lambda T, x: T.tensor(A) @ x,
+    "tanh": lambda T, x: T.tanh(x) + 0.3 * x,
+    "square": lambda T, x: x * x * 0.5,
+    "softmax": lambda T, x: T.softmax(x, 0) * 2,
+    "sum": lambda T, x: x * x.mean() + 0.2,
+    "cumulative": lambda T, x: T.cumsum(x, 0) * 0.7,
+    "power": lambda T, x: (x * x + 1) ** 0.3,
+    "parts": lambda T, x: T.cat([x[1:] * x[:-1], T.exp(x[:1] * 0.4)]),
+    "stop": lambda T, x: x * x.detach().sum() + x**3 * 0.2,  # last: central differences do not stop
+}
+X, V = np.array([0.4, -0.9]), np.array([0.7, 1.2])
+TRANSFORMS = ["grad", "jacrev", "jacfwd", "hessian", "jvp", "vjp"]
+
+
+def weights(T, shape):
+    return T.tensor(np.cos(np.arange(np.prod(shape, dtype=int)) + 1.0).reshape(shape))
+
+
+def transformed(T, F, name, g):
+    """A function of a vector from another one."""
+    weigh = lambda y: weights(T, tuple(y.shape))  # noqa: E731
+    if name == "grad":
+        return F.grad(lambda x: (lambda y: (y * weigh(y)).sum())(g(x)))
+    if name == "jvp":
+        return lambda x: F.jvp(g, (x,), (T.tensor(V) * x,))[1]
+    if name == "vjp":
+        return lambda x: (lambda y, pull: pull(weigh(y) * y)[0])(*F.vjp(g, x))
+    return getattr(F, name)(g)
+
+
+def program(T, F, seed, primitives):
+    """A random composition of primitives with up to three transforms between them; their names."""
+    rng = np.random.default_rng(seed)
+    names: list[str] = []
+
+    def g(x):
+        return x
+
+    for depth in range(rng.integers(1, 4)):
+        for name in rng.choice(primitives, 2 if depth == 0 else 1):
+            g = (lambda f, p: lambda x: f(p(T, x)))(g, PRIMITIVES[name])
+            names.append(name)
+        many = sum(2 if name == "hessian" else name[:3] == "jac" for name in names)
+        name = rng.choice([n for n in TRANSFORMS if many < 2 or n not in ("hessian", "jacrev", "jacfwd")])
+        g = transformed(T, F, name, g)
+        names.append(str(name))
+    return g, names
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_derivatives_of_random_programs(seed):
+    """Each derivative is compared with central differences of what it is taken of."""
+    g, names = program(rv, func, seed, list(PRIMITIVES)[:-1])
+    x = rv.tensor(X)
+    y = g(x)
+    assert not y.requires_grad
+    w = weights(rv, tuple(y.shape))
+    (expected,) = numeric_gradients(lambda a: g(rv.tensor(a)).numpy(), [X], [w.numpy()])
+    scale = 1e-8 * max(1.0, np.abs(expected).max())  # see numeric_gradients: 11 digits of the values, over h
+    slope = func.grad(lambda x: (g(x) * w).sum())(x)
+    np.testing.assert_allclose(slope.numpy(), expected, atol=scale, err_msg=str(names))
+    for kind in ("jacrev", "jacfwd"):
+        found = (getattr(func, kind)(g)(x) * w.reshape(*w.shape, 1)).reshape(-1, 2).sum(0)
+        np.testing.assert_allclose(found.numpy(), expected, atol=scale)
+    _, tangent = func.jvp(g, (x,), (rv.tensor(V),))
+    np.testing.assert_allclose((tangent * w).sum().item(), expected @ V, atol=scale)
+
+
+@pytest.mark.parametrize("seed", range(30, 70))
+def test_random_programs_as_pytorchs(seed, torch):
+    ours, names = program(rv, func, seed, list(PRIMITIVES))
+    theirs, _ = program(torch, torch.func, seed, list(PRIMITIVES))
+    for requires_grad in (False, True):
+        leaf = torch.tensor(X, requires_grad=requires_grad)
+        pair = ours(rv.tensor(X, requires_grad=requires_grad)), theirs(leaf)
+        if pair[0].requires_grad != pair[1].requires_grad:  # PyTorch records a Hessian that is constant
+            (slope,) = torch.autograd.grad(pair[1].sum(), leaf)
+            assert (pair[0].requires_grad, slope.any()) == (False, False), names
+        expected = pair[1].detach().numpy()
+        np.testing.assert_allclose(
+            pair[0].detach().numpy(), expected, rtol=1e-9, atol=1e-11 * max(1, np.abs(expected).max())
+        )
+
+
+# --- cases: each gets the library and its `func`, and gives trees of tensors, numbers and text
+
+
+def of_leaf(T, F):
+    x = T.tensor(2.0, requires_grad=True)
+    y = F.grad(lambda x: x**3)(x)
+    y.backward()
+    with T.no_grad():
+        off = F.grad(lambda x: x**3)(x)
+    return y.requires_grad, x.grad, off, off.requires_grad, x.requires_grad
+
+
+def of_closure(T, F):
+    w, x = T.tensor(3.0, requires_grad=True), T.tensor(2.0)
+    g, (value, aux) = F.grad_and_value(lambda x: (x * x * w, {"w": w * 2, "x": x * 2}), has_aux=True)(x)
+    kept = [t.requires_grad for t in (g, value, aux["w"], aux["x"])]
+    g.backward()
+    return kept, g, value, aux, w.grad, x.requires_grad
+
+
+def within_no_grad(T, F):
+    def function(x):
+        with T.no_grad():
+            c = x**2
+        return x - c
+
+    def nested(x):
+        with T.no_grad():
+            c = F.grad(lambda x: x**3)(x)
+        return x * c
+
+    with T.no_grad():
+        outside = F.grad(function)(T.tensor(3.0)), F.grad(F.grad(lambda x: x**3))(T.tensor(3.0))
+    return F.grad(function)(T.tensor(3.0)), F.grad(nested)(T.tensor(3.0)), outside, T.is_grad_enabled()
+
+
+def after_an_error(T, F):
+    def fails(x):
+        raise KeyError
+
+    x = T.tensor(1.0)
+    for call in (lambda: F.grad(fails)(x), lambda: F.vjp(fails, x), lambda: F.jacfwd(fails)(x)):
+        with T.no_grad(), pytest.raises(KeyError):
+            call()
+        with T.no_grad():
+            assert not (x * T.ones(1, requires_grad=True)).requires_grad
+    return F.grad(lambda x: x * x)(x).requires_grad
+
+
+def perturbations(T, F):
+    """Derivatives of an inner call must not count as those of the outer one."""
+    x = T.tensor(2.0)
+    one = F.grad(lambda x: x * F.grad(lambda y: x * y)(T.tensor(1.0)))(x)
+    two = F.grad(lambda x: F.grad(lambda y: x * y * y)(x))(x)
+    three = F.jvp(lambda x: x * F.jvp(lambda y: x + y, (T.tensor(1.0),), (T.tensor(1.0),))[1], (x,), (x,))
+    return one, two, three
+
+
+def trees(T, F):
+    tree = {"a": T.ones(2), "b": (T.tensor([3.0, 4.0]), [T.tensor(2.0)])}
+    f = lambda t: (t["a"] * t["b"][0] * t["b"][1][0]).sum()  # noqa: E731
+    jacobian = F.jacrev(lambda t: [t["a"] * t["b"][1][0], {"k": t["b"][0].sum()}])(tree)
+    return F.grad(f)(tree), jacobian, F.hessian(f)(tree), F.vjp(f, tree)[1](T.tensor(1.0))
+
+
+def numbers_of_arguments(T, F):
+    a, b = T.tensor([1.0, 2.0]), T.tensor([3.0, 4.0])
+    f = lambda a, b, *, c=1.0: (a * a * b * c).sum()  # noqa: E731
+    return [
+        *(F.grad(f, argnums=n)(a, b) for n in (0, 1, -1, (0,), (1, 0), (0, -1))),
+        F.grad(f)(a, b, c=2.0),
+        F.jacfwd(lambda a, b: a * b, argnums=(0, 1))(a, b),
+        F.hessian(f, argnums=(0, 1))(a, b),
+    ]
+
+
+def shapes_of_jacobians(T, F):
+    found = []
+    for kind in (F.jacrev, F.jacfwd):
+        for f in (
+            lambda x: x.sum(),
+            lambda x: x[:0],
+            lambda x: T.ones(2),
+            lambda x: (x[:, :2] * 2).T,
+            lambda x: (x, x.sum(0)),
+        ):
+            found.append(kind(f)(T.ones(2, 3)))
+        found.append(kind(lambda x: T.outer(x, T.arange(5.0)) ** 2)(T.tensor([1.0])))
+        found.append(kind(lambda x: (x * 2, x * 3), has_aux=True)(T.ones(2)))
+    return found
+
+
+def pulled_again(T, F):
+    x = T.tensor([1.0, 2.0], requires_grad=True)
+    y, pull = F.vjp(lambda x: x**3, x)
+    v = T.ones(2, requires_grad=True)
+    (g,) = pull(v)
+    with T.no_grad():
+        (h,) = pull(v)
+    g.sum().backward()
+    return y, y.requires_grad, g, h.requires_grad, x.grad, v.grad, pull(T.zeros(2))
+
+
+def unused(T, F):
+    x = T.ones(2)
+    return F.grad(lambda x: T.tensor(1.0))(x), F.jvp(lambda x, y: y * 2, (x, x), (x, x), strict=True)
+
+
+def tangents_with_history(T, F):
+    x, v = T.tensor([1.0, 2.0]), T.ones(2, requires_grad=True)
+    _, y = F.jvp(lambda x: x**3, (x,), (v,))
+    y.sum().backward()
+    return v.grad, F.jacrev(lambda v: F.jvp(lambda x: x**3, (x,), (v,))[1])(T.ones(2))
+
+
+def saliency(T, F):
+    """Gradients by the input of a module with parameters, and a penalty on them."""
+    layer = T.nn.Linear(2, 1)
+    with T.no_grad():
+        for p in layer.parameters():
+            p.fill_(0.5)
+    g = F.grad(lambda x: layer(x).tanh().sum())(T.ones(1, 2))
+    (g**2).sum().backward()
+    return g, layer.weight.grad
+
+
+CASES = [
+    *(of_leaf, of_closure, within_no_grad, after_an_error, perturbations, trees, numbers_of_arguments),
+    *(shapes_of_jacobians, pulled_again, unused, tangents_with_history, saliency),
+]
+EXPECTED = {  # without PyTorch
+    "of_leaf": "(True, 12.0, 12.0, False, True)",
+    "of_closure": "([True, True, True, False], 12.0, 12.0, {'w': 6.0, 'x': 4.0}, 4.0, False)",
+    "within_no_grad": "(1.0, 27.0, (1.0, 18.0), True)",
+    "after_an_error": "False",
+    "perturbations": "(4.0, 8.0, (2.0, 2.0))",
+    "unused": "([0.0, 0.0], ([2.0, 2.0], [2.0, 2.0]))",
+}
+
+
+def text(tree):
+    """A tree with lists for tensors, and their dtypes where these are not float32."""
+    if isinstance(tree, dict):
+        return {key: text(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(text(value) for value in tree)
+    if hasattr(tree, "tolist"):
+        values = np.round(tree.detach().numpy().astype(np.float64), 5) + 0.0
+        kind = str(tree.dtype).rpartition(".")[-1]
+        shape = tuple(tree.shape) if not values.size else ()
+        return (
+            (values.tolist(), *shape)
+            if shape
+            else values.tolist()
+            if kind == "float32"
+            else (values.tolist(), kind)
+        )
+    return tree
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_case(case):
+    found = repr(text(case(rv, func)))
+    assert EXPECTED.get(case.__name__, found) == found
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_case_as_pytorchs(case, torch):
+    assert text(case(rv, func)) == text(case(torch, torch.func))
+
+
+def test_what_is_refused():
+    x, f = rv.ones(2), lambda x: x.sum()
+    for argnums in (1, -2, (0, 0), (0, -1)):
+        refused(ValueError, "[grad] got argnums", func.grad(f, argnums), x)
+    for argnums in ("a", (), 1.0):
+        refused(TypeError, "[grad] got argnums", func.grad(f, argnums), x)
+    refused(RuntimeError, "expected one element", func.grad(lambda x: x), x)
+    refused(TypeError, "got float in inputs", func.grad(f), 3.0)
+    refused(TypeError, "dtype int64", func.jacrev(f), rv.tensor([1]))
+    refused(TypeError, "got float in the result of func", func.jacfwd(lambda x: 3.0), x)
+    refused(TypeError, "has_aux=True and a function that returns Tensor", func.grad(f, has_aux=True), x)
+    refused(TypeError, "primals of type Tensor; expected a tuple", func.jvp, f, x, x)
+    refused(TypeError, "tangents of type list; expected a tuple", func.jvp, f, (x,), [x])
+    refused(ValueError, "no primals", func.jvp, f, (), ())
+    refused(RuntimeError, "got v of shapes ((3,),)", func.jvp, f, (x,), (rv.ones(3),))
+    refused(RuntimeError, "strict=True", func.jvp, lambda x: rv.ones(1), (x,), (x,), strict=True)
+    _, pull = func.vjp(lambda x: (x, {"k": x}), x)
+    refused(RuntimeError, "got v of shapes", pull, (x, {"z": x}))
+    refused(RuntimeError, "got v of shapes", pull, [x, {"k": x}])
+    refused(ValueError, "chunk_size", func.jacrev, f, chunk_size=0)
+
+
+def test_signatures(torch):
+    for name in func.__all__:
+        ours = list(inspect.signature(getattr(func, name)).parameters.values())
+        theirs = inspect.signature(getattr(torch.func, name)).parameters.values()
+        theirs = [p for p in theirs if not p.name.startswith("_")]
+        assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in theirs]
+
+
+def test_vmap_says_what_to_use():
+    with pytest.raises(ImportError, match="expected a function of whole batches"):
+        from ranvier.func import vmap  # noqa: F401
+    assert importlib.import_module("ranvier.func") is rv.func
+
+
+def test_a_tall_jacobian_costs_two_backwards_for_each_input():
+    """Rows of 60 outputs by 2 inputs: counted by the calls of the backward of one op."""
+    counts = [0]
+
+    class Twice(rv.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, dy):
+            counts[0] += 1
+            return dy * 2
+
+    spread = rv.ones(30, 2)
+    assert func.jacrev(lambda x: Twice.apply(x) * spread)(rv.ones(2)).sum().item() == 120
+    assert counts[0] == 1
+    counts[0] = 0
+    assert func.jacrev(lambda x: (Twice.apply(x) * spread)[:2])(rv.ones(2)).sum().item() == 8
+    assert counts[0] == 4
+
+
+# --- functional_call
+
+
+def counter(T):
+    class Counting(T.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("calls", T.zeros(()))
+            self.register_buffer("last", T.zeros(()), persistent=False)
+            self.scale = T.nn.Parameter(T.tensor(2.0))
+            self.inner = T.nn.Sequential(T.nn.Linear(2, 2, bias=False), T.nn.Linear(2, 2, bias=False))
+            self.inner[1].weight = self.inner[0].weight
+
+        def forward(self, x, fail=False):
+            self.calls.add_(1)
+            self.last = x.sum()
+            if fail:
+                raise KeyError("fail")
+            return self.inner(x) * self.scale
+
+    model = Counting()
+    with T.no_grad():
+        model.inner[0].weight.copy_(T.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    return model
+
+
+def replaced(T, F):
+    model, x = counter(T), T.tensor([[1.0, 2.0]])
+    own = dict(model.named_parameters())
+    w = (T.eye(2) * 3).requires_grad_()
+    buffers = {"calls": T.zeros(()), "last": T.zeros(())}
+    calls = buffers["calls"]
+    y = F.functional_call(model, ({"inner.0.weight": w}, buffers), x)
+    y.sum().backward()
+    single = {"last": T.zeros(()), "scale": T.tensor(5.0)}
+    z = F.functional_call(model, single, (), {"x": x})
+    same = all(a is b for a, b in zip(own.values(), dict(model.named_parameters()).values(), strict=True))
+    return y, w.grad, calls, z, single, model.calls, model.last, same, model.scale.grad
+
+
+def put_back(T, F):
+    model = counter(T)
+    scale, given = model.scale, {"scale": T.tensor(1.0), "calls": T.zeros(())}
+    with pytest.raises(KeyError):
+        F.functional_call(model, given, T.ones(1, 2), {"fail": True})
+    return (
+        model.scale is scale,
+        [name for name, _ in model.named_parameters()],
+        given,
+        model.calls,
+        model.last,
+    )
+
+
+def tied(T, F):
+    model, x, w, v = counter(T), T.ones(1, 2), T.eye(2), T.ones(2, 2)
+    names = ("inner.0.weight", "inner.1.weight")
+    one = [F.functional_call(model, {name: w}, x) for name in names]
+    both = F.functional_call(model, dict.fromkeys(names, w), x)
+    apart = F.functional_call(model, dict(zip(names, (w, v), strict=True)), x, tie_weights=False)
+    with pytest.raises(ValueError, match="tied"):
+        F.functional_call(model, dict(zip(names, (w, v), strict=True)), x)
+    return one, both, apart
+
+
+def strictly(T, F):
+    model, x = T.nn.Linear(2, 1), T.ones(1, 2)
+    full = {"weight": T.ones(1, 2), "bias": T.ones(1)}
+    for given in ({"weight": x}, {**full, "other": x}):
+        with pytest.raises(RuntimeError):
+            F.functional_call(model, given, x, strict=True)
+    given = {**full, "other": x}
+    return (
+        F.functional_call(model, full, x, strict=True),
+        F.functional_call(model, given, x),
+        hasattr(model, "other"),
+    )
+
+
+def batch_norm(T, F):
+    model, x = T.nn.BatchNorm1d(2), T.tensor([[1.0, 2.0], [3.0, 8.0]])
+    given = {name: value.clone() for name, value in model.state_dict().items()}
+    loss = lambda p, rest: (F.functional_call(model, {**rest, **p}, x) ** 3).sum()  # noqa: E731
+    g = F.grad(loss)({"weight": T.ones(2)}, given)
+    return g, given["running_mean"], given["num_batches_tracked"].item(), model.running_mean
+
+
+def by_parameters(T, F):
+    """Gradients and a Hessian by the parameters of a network; a parametrized one."""
+    model = T.nn.Sequential(T.nn.Linear(2, 2), T.nn.Tanh(), T.nn.Linear(2, 1))
+    parametrize = importlib.import_module(f"{T.__name__}.nn.utils.parametrize")
+    parametrize.register_parametrization(model[2], "weight", T.nn.Tanh())
+    given = {name: T.linspace(-1, 1, p.numel()).reshape(p.shape) for name, p in model.named_parameters()}
+    loss = lambda p, x: (F.functional_call(model, p, (x,)) ** 2).mean()  # noqa: E731
+    x = T.tensor([[1.0, 2.0], [0.5, -1.0]])
+    grads, value = F.grad_and_value(loss)(given, x)
+    return grads, value, value.requires_grad, F.hessian(loss)(given, x), [p.grad for p in model.parameters()]
+
+
+CALLS = [replaced, put_back, tied, strictly, batch_norm, by_parameters]
+
+
+@pytest.mark.parametrize("case", CALLS, ids=lambda case: case.__name__)
+def test_functional_call_as_pytorchs(case, torch):
+    assert text(case(rv, func)) == text(case(torch, torch.func))
+
+
+def test_functional_call():
+    assert repr(text(tied(rv, func))) == "([[[2.0, 2.0]], [[2.0, 2.0]]], [[2.0, 2.0]], [[4.0, 4.0]])"
+    assert text(put_back(rv, func))[0] is True
+    assert text(put_back(rv, func))[2:] == ({"scale": 1.0, "calls": 1.0}, 0.0, 2.0)
+    y, grad, *rest = text(replaced(rv, func))
+    assert (y, grad) == ([[18.0, 36.0]], [[12.0, 24.0], [12.0, 24.0]])
+    assert rest == [1.0, [[135.0, 295.0]], {"last": 3.0, "scale": 5.0}, 1.0, 0.0, True, 27.0]
+    assert text(batch_norm(rv, func))[1:] == ([0.2, 0.5], 1, [0.0, 0.0])
+
+
+def test_functional_call_refuses():
+    layer, x = rv.nn.Linear(2, 1), rv.ones(1, 2)
+    call = func.functional_call
+    refused(TypeError, "got int; expected a dict", call, layer, 3, x)
+    refused(TypeError, "expected a dict, or a tuple of dicts", call, layer, ({}, 3), x)
+    refused(ValueError, "in several dicts", call, layer, ({"bias": rv.ones(1)}, {"bias": rv.ones(1)}), x)
+    refused(TypeError, "got float for 'weight'", call, layer, {"weight": 3.0}, x)
+    refused(TypeError, "got Tensor for 3", call, layer, {3: x}, x)
+    refused(TypeError, "got 'in_features'; expected the name", call, layer, {"in_features": x}, x)
+    refused(AttributeError, "has no layer 'other'", call, layer, {"other.weight": x}, x)
+    assert isinstance(layer.weight, rv.nn.Parameter)
+
+
+# --- in a compiled step
+
+MODEL = rv.nn.Sequential(rv.nn.Linear(3, 4), rv.nn.Tanh(), rv.nn.Linear(4, 1)).requires_grad_(False)
+GIVEN = {name: p.detach() * 2 for name, p in MODEL.named_parameters()}
+
+
+def loss(p, x):
+    return (func.functional_call(MODEL, p, x) ** 2).sum()
+
+
+STEPS = {
+    "grad": lambda x: func.grad(lambda x: (MODEL(x) ** 2).sum())(x),
+    "grad of grad": lambda x: func.grad(lambda x: (func.grad(lambda x: MODEL(x).sum())(x) ** 2).sum())(x),
+    "jacrev": func.jacrev(MODEL),
+    "jacfwd": lambda x: func.jacfwd(lambda x: rv.outer(x, rv.arange(9.0)) ** 2)(x[0]),
+    "hessian": lambda x: func.hessian(lambda x: MODEL(x).sum())(x[:2]),
+    "jvp": lambda x: func.jvp(MODEL, (x,), (x * 2,)),
+    "vjp": lambda x: func.vjp(MODEL, x)[1](rv.ones(5, 1)),
+    "functional_call": lambda x: func.functional_call(MODEL, GIVEN, x),
+    "by parameters": lambda x: func.grad(loss)(GIVEN, x),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_in_a_compiled_step(name):
+    compiled = rv.compile(STEPS[name])
+    for _ in range(10):
+        x = rv.randn(5, 3)
+        assert text(compiled(x)) == text(STEPS[name](x))
+    assert compiled.programs
+
+
+def test_compiled_calls_see_what_changes():
+    """What is given and what the module has are compared before each replay; buffers change."""
+    model = rv.nn.Sequential(rv.nn.BatchNorm1d(3), rv.nn.Linear(3, 2))
+    given = {name: value.detach().clone() for name, value in model.state_dict().items() if name != "1.bias"}
+    model.requires_grad_(False)
+    compiled = rv.compile(lambda x: func.functional_call(model, given, x))
+    changes = {
+        7: lambda: given["1.weight"].mul_(2),
+        10: lambda: given.update({"1.weight": rv.randn(2, 3)}),
+        13: lambda: model[1].bias.mul_(5),
+        15: lambda: given.pop("1.weight"),
+        17: lambda: model[1].weight.mul_(3),
+        19: lambda: model.eval(),
+    }
+    for i in range(22):
+        changes.get(i, lambda: None)()
+        x, before = rv.randn(5, 3), {name: value.clone() for name, value in given.items()}
+        assert text(compiled(x)) == text(func.functional_call(model, before, x)), i
+        assert text(given) == text(before), i
+    assert model[0].num_batches_tracked.item() == 0
