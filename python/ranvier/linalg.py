@@ -1,8 +1,7 @@
 """Norms, inverses, determinants, systems of equations and factors, under the names of torch.linalg.
 
-NumPy computes all but vector norms, so that a compiled step refuses them. ``inv``, ``solve``, ``det``,
-``slogdet``, ``cholesky``, ``pinv``, ``lstsq`` and the norms have gradients; the others refuse a matrix that
-requires them.
+NumPy computes all but vector norms; a replay of a compiled step calls it again. All have gradients but the
+factors of ``lu``, which refuses a matrix that requires them, and ``matrix_rank``.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.numeric.factors import (
     LUFactors,
     LUResult,
+    Qr,
     QRResult,
     eigh,
     eigvalsh,
@@ -27,8 +27,7 @@ from ranvier.ops.numeric.factors import (
     svdvals,
 )
 from ranvier.ops.numeric.factors import lu as _lu
-from ranvier.ops.numeric.factors import qr as _qr
-from ranvier.ops.numeric.matrices import cholesky, det, inverse, matrix_power, slogdet, solve
+from ranvier.ops.numeric.matrices import cholesky, det, inverse, matrix, matrix_power, slogdet, solve
 from ranvier.ops.shape import some_dim
 from ranvier.ops.singular import singular_norm
 
@@ -71,7 +70,7 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
     """A norm of each matrix: "fro", 1 and -1 (greatest and least sum of |column|), inf and -inf (of |row|), 2
     and -2 (greatest and least singular value) and "nuc" (the sum of the singular values).
 
-    NumPy computes singular values, which a compiled step cannot. Raises ValueError for another ord.
+    Raises ValueError for another ord.
 
     >>> import ranvier as rv
     >>> rv.linalg.matrix_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), float("inf"))
@@ -115,18 +114,18 @@ def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Ten
 
 
 def qr(A: Any, mode: str = "reduced") -> QRResult:
-    """Q, orthogonal columns, and R, upper triangle, with Q R = A (..., m, n); no gradient.
+    """Q, orthogonal columns, and R, upper triangle, with Q R = A (..., m, n): see :func:`ranvier.qr`.
 
-    mode: "reduced", R has min(m, n) rows, or "complete", m.
+    mode: "reduced", R has min(m, n) rows, "complete", m; "r", as "reduced", Q is empty: no gradients.
 
     >>> import ranvier as rv
     >>> q, r = rv.linalg.qr(rv.tensor([[3.0, 1.0], [4.0, 2.0]]))
     >>> q.shape, (q @ r).round(decimals=4).tolist()
     ((2, 2), [[3.0, 1.0], [4.0, 2.0]])
     """
-    if mode not in ("reduced", "complete"):
-        raise ValueError(f"[qr] got mode {mode!r}; expected 'reduced' or 'complete'")
-    return _qr(A, mode == "reduced")
+    if mode not in ("reduced", "complete", "r"):
+        raise ValueError(f"[qr] got mode {mode!r}; expected 'reduced', 'complete' or 'r'")
+    return QRResult(*Qr(mode).apply(matrix("qr", A, False)))
 
 
 def lu_factor(A: Any, *, pivot: bool = True) -> LUFactors:

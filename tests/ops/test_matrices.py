@@ -122,6 +122,111 @@ def test_methods():
     assert x.lu()[0].shape == x.qr().Q.shape == (2, 4, 4)
 
 
+SHAPES = {"square": (3, 3), "tall": (4, 2), "wide": (2, 4), "batch": (2, 3, 2)}
+
+
+def first_columns(a):
+    """U, S and Vh without what is arbitrary."""
+    u, s, vh = rv.linalg.svd(a)
+    return u[..., : s.shape[-1]], s, vh[..., : s.shape[-1], :]
+
+
+def symmetric(function):
+    return lambda a: function(a.mT @ a + a[..., :1, :].mT @ a[..., :1, :])
+
+
+DECOMPOSED = {
+    "qr": lambda a: (*rv.linalg.qr(a),),
+    "Q": lambda a: rv.qr(a).Q,
+    "R": lambda a: rv.qr(a).R,
+    "svd": lambda a: (*rv.linalg.svd(a, full_matrices=False),),
+    "all of svd": first_columns,
+    "U": lambda a: rv.linalg.svd(a, full_matrices=False).U,
+    "Vh": lambda a: rv.linalg.svd(a, full_matrices=False).Vh,
+    "svdvals": rv.linalg.svdvals,
+    "eigh": symmetric(lambda a: (*rv.linalg.eigh(a),)),
+    "eigenvectors": symmetric(lambda a: rv.linalg.eigh(a, "U").eigenvectors),
+    "eigvalsh": symmetric(rv.linalg.eigvalsh),
+    "spectral": lambda a: rv.linalg.matrix_norm(a, 2),
+    "least": lambda a: rv.linalg.matrix_norm(a, -2),
+    "nuclear": lambda a: rv.linalg.matrix_norm(a, "nuc"),
+    "pinv": rv.linalg.pinv,
+    "lstsq": lambda a: rv.linalg.lstsq(a, rv.ones(a.shape[-2], 2, dtype=rv.float64)).solution,
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", DECOMPOSED)
+def test_gradients_of_decompositions(name, shape):
+    """First and second gradients against central differences: signs of vectors are continuous."""
+    a = np.random.default_rng(3).normal(size=SHAPES[shape])
+    if shape == "wide" and name in ("eigh", "eigenvectors"):
+        a = np.concatenate([a, 2 * a[:, ::-1]])  # four different eigenvalues
+    assert rv.autograd.gradcheck(DECOMPOSED[name], a)
+    assert rv.autograd.gradgradcheck(DECOMPOSED[name], a)
+
+
+@pytest.mark.parametrize("mode", ["complete", "reduced"])
+def test_gradients_of_complete_qr(mode):
+    assert rv.autograd.gradcheck(lambda a: (*rv.linalg.qr(a, mode),), A[0, :2])
+    assert [part.shape for part in rv.linalg.qr(rv.tensor(B), "r")] == [(0,), (2, 3, 3)]
+
+
+def test_third_derivatives_and_changed_results():
+    a = leaf(A[0])
+    norm = lambda a: rv.linalg.matrix_norm(a, "nuc")  # noqa: E731
+    assert rv.autograd.gradgradcheck(rv.func.grad(norm), A[0])
+    values, vectors = rv.linalg.eigh(a @ a.mT)
+    with rv.no_grad():
+        vectors.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        values.sum().backward()
+    q, r = rv.qr(a)
+    a.data.mul_(3)  # not needed for the gradient
+    (q.sum() + r.sum()).backward()
+    assert a.grad.isfinite().all()
+
+
+def degenerate(T):
+    """Gradients at equal and at zero singular values: NaN is PyTorch's, too."""
+    found = []
+    for x in (T.eye(3), T.eye(3)[:, :2] * T.tensor([1.0, 0.0]), T.zeros(2, 2)):
+        functions = [
+            lambda x: T.linalg.svdvals(x).sum(),
+            lambda x: T.linalg.svd(x, full_matrices=False)[0].sum(),
+            lambda x: T.linalg.svd(x)[2].sum(),
+            lambda x: T.linalg.matrix_norm(x, 2),
+            lambda x: T.linalg.eigh(x.T @ x)[1].sum(),
+            lambda x: T.linalg.pinv(x).sum(),
+        ]
+        for function in functions:
+            leaf = x.clone().requires_grad_()
+            function(leaf).backward()
+            found.append(bool(T.isfinite(leaf.grad).all()))
+    return found
+
+
+def test_degenerate_values_are_as_in_pytorch(torch):
+    assert degenerate(rv) == degenerate(torch)
+
+
+@pytest.mark.parametrize("name", ["qr", "svd", "eigh", "spectral", "pinv"])
+def test_decompositions_in_a_compiled_step(name):
+    def step(x):
+        x = x.clone().requires_grad_()
+        y = DECOMPOSED[name](x)
+        sum(
+            (part**2).sum() * (i + 1) for i, part in enumerate(y if isinstance(y, tuple) else (y,))
+        ).backward()
+        return x.grad
+
+    compiled = rv.compile(step)
+    for _ in range(10):
+        x = rv.randn(3, 3)
+        assert compiled(x).tolist() == step(x).tolist()
+    assert compiled.programs
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
@@ -132,9 +237,13 @@ def test_methods():
         (lambda: rv.slogdet(rv.ones(2)), ValueError, r"\[slogdet\] got A of shape \(2,\)"),
         (lambda: rv.det(rv.tensor([[1]])), TypeError, r"\[det\] got A of dtype int64"),
         (lambda: rv.linalg.cholesky(-rv.eye(2)), ValueError, "not positive-definite"),
-        (lambda: rv.qr(leaf([[1.0]])), RuntimeError, r"\[qr\] got a matrix that requires gradients"),
-        (lambda: rv.linalg.svd(leaf([[1.0]])), RuntimeError, "no gradient here"),
-        (lambda: rv.linalg.qr(rv.eye(2), "r"), ValueError, r"\[qr\] got mode 'r'"),
+        (lambda: rv.lu(leaf([[1.0]])), RuntimeError, r"\[lu\] got a matrix that requires gradients"),
+        (lambda: rv.linalg.qr(rv.eye(2), "x"), ValueError, r"\[qr\] got mode 'x'; expected 'reduced'"),
+        (lambda: rv.linalg.eigh(rv.eye(2), "x"), ValueError, r"\[eigh\] got UPLO 'x'; expected 'L' or 'U'"),
+        (lambda: rv.linalg.svd(rv.tensor([[np.nan]])), ValueError, r"\[svd\] got .*; expected finite values"),
+        (lambda: rv.linalg.qr(leaf(B), "r").R.sum().backward(), RuntimeError, "got mode 'r'"),
+        (lambda: rv.qr(leaf(B), False).R.sum().backward(), RuntimeError, "mode 'complete' and shape"),
+        (lambda: rv.qr(rv.zeros(3, 2, requires_grad=True)).R.sum().backward(), ValueError, "singular"),
         (lambda: rv.linalg.lstsq(rv.ones(2, 1), rv.ones(3, 1)), ValueError, r"\[lstsq\] got A of shape"),
     ],
 )

@@ -213,7 +213,8 @@ def _run_node(
         gradients = (None,) * len(edges)
     elif type(node) is Output:
         parts = pending.setdefault(node.function, [None] * node.function.outputs)
-        parts[node.index] = dy
+        held = parts[node.index]  # where a rule has made another node of this output
+        parts[node.index] = dy if held is None else _sum(held, dy)
         gradients = (None,)
     else:
         for cell, count in zip(node.versions, node.changes):  # noqa: B905

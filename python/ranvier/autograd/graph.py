@@ -89,6 +89,8 @@ def _same(node: Function, dy: Tensor) -> Tensor:
 
 def of_input(node: Function, index: int, array: Array) -> Tensor:
     """The Tensor of an input of the node, with its history; array: its values, which forward has saved."""
+    if not mode.enabled:
+        return wrap(array)
     edge = node.edges[index]
     if node.versions and node.versions[1 + index][0] != node.changes[1 + index]:
         node.check_saved(array)  # forward may keep arrays of which backward reads the shape only
@@ -99,9 +101,13 @@ def of_input(node: Function, index: int, array: Array) -> Tensor:
     return _with_history(array, edge, node, 1 + index)
 
 
-def of_output(node: Function, array: Array) -> Tensor:
-    """The Tensor that the node has made; array: its values, which forward has saved."""
-    return _with_history(array, node, node, 0)
+def of_output(node: Function, array: Array, index: int | None = None) -> Tensor:
+    """The Tensor that the node has made; array: its values, which forward has saved; index: of several."""
+    if not mode.enabled:
+        return wrap(array)
+    if index is None:
+        return _with_history(array, node, node, 0)
+    return _with_history(array, Output(node, index), node, index - node.outputs)
 
 
 def _with_history(array: Array, maker: Any, node: Function, place: int) -> Tensor:
@@ -158,7 +164,8 @@ def run_node(
     if type(node) is Output:
         if dy is not None:
             parts = pending.setdefault(node.function, [None] * node.function.outputs)
-            parts[node.index] = dy
+            held = parts[node.index]  # where a rule has made another node of this output
+            parts[node.index] = dy if held is None else held + dy
     elif dy is not None:
         node.check_saved()
         if node.released:
@@ -246,9 +253,9 @@ def separate(gradients: list[Any], seeds: list[Tensor]) -> list[Any]:
 STEPS = (add, run_node, call_hooks, accumulate)
 
 
-def on_arrays(rule: Rule, node: Function, dy: Array) -> Any:
+def on_arrays(rule: Rule, node: Function, *dys: Array | None) -> Any:
     """The backward of a Function that is defined by its rule alone: arrays, not on the tape."""
     with no_grad():
-        found = rule(node, wrap(dy))
+        found = rule(node, *[None if dy is None else wrap(dy) for dy in dys])
     arrays = tuple(None if d is None else d._array for d in (found if type(found) is tuple else (found,)))
     return arrays if len(arrays) > 1 else arrays[0]

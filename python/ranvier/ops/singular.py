@@ -1,4 +1,4 @@
-"""Norms of singular values: the spectral and the nuclear norm of matrices."""
+"""Singular values: their decomposition, and the spectral and the nuclear norm of matrices."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import on_arrays, rule_of
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, is_floating
+from ranvier.ops.reduce import amax, amin
+from ranvier.ops.reduce import sum as total
 from ranvier.ops.shape import permute, reshape
 
 
-class SingularNorm(Function):
-    """y (...) = the greatest or least singular value of A (..., m, n), or the sum of all"""
+class Svd(Function):
+    """U, S, Vh with U diag(S) Vh = A (..., m, n)"""
 
     by_numpy = True
 
-    def __init__(self, ord: Any) -> None:
-        self.ord = ord
+    def __init__(self, name: str, full: bool = False) -> None:
+        self.name, self.full = name, full
 
-    def forward(self, A: Array) -> Array:
+    def forward(self, A: Array) -> tuple[Array, ...]:
         try:
-            self.u, self.s, self.vt = np.linalg.svd(A, full_matrices=False)
+            self.made = tuple(np.linalg.svd(A, self.full))
         except np.linalg.LinAlgError as error:
-            raise ValueError("[matrix_norm] got a matrix without a result; expected finite values") from error
-        if self.ord == "nuc":
-            return np.asarray(self.s.sum(-1))
-        if self.s.shape[-1] == 0:
-            raise ValueError(f"[matrix_norm] got matrices of shape {A.shape[-2:]}; expected an element")
-        return np.asarray(self.s.max(-1) if self.ord > 0 else self.s.min(-1))
+            raise ValueError(
+                f"[{self.name}] got a matrix without a result; expected finite values"
+            ) from error
+        return self.made
 
-    def backward(self, dy: Array) -> Array:
-        share = np.ones_like(self.s)
-        if self.ord != "nuc":  # values that are as large share it
-            extreme = self.s.max(-1, keepdims=True) if self.ord > 0 else self.s.min(-1, keepdims=True)
-            share = (self.s == extreme).astype(self.s.dtype)
-            share /= share.sum(-1, keepdims=True)
-        return (self.u * (share * dy[..., None])[..., None, :]) @ self.vt
+    def backward(self, *dys: Array | None) -> Any:
+        return on_arrays(rule_of(self), self, *dys)
 
 
 def singular_norm(A: Tensor, ord: Any, rows: int, columns: int, keepdim: bool) -> Tensor:
     """The norm of the matrices in dimensions rows and columns; ord is 2, -2 or "nuc"."""
     if not is_floating(A):
         raise TypeError(f"[matrix_norm] got A of dtype {A.dtype}; expected float32 or float64")
+    if ord != "nuc" and 0 in (A.shape[rows], A.shape[columns]):
+        shape = A.shape[rows], A.shape[columns]
+        raise ValueError(f"[matrix_norm] got matrices of shape {shape}; expected an element")
     rest = [d for d in range(A.ndim) if d not in (rows, columns)]
-    y: Tensor = SingularNorm(ord).apply(permute(A, (*rest, rows, columns)))
+    _, values, _ = Svd("matrix_norm").apply(permute(A, (*rest, rows, columns)))
+    y: Tensor = total(values, -1) if ord == "nuc" else (amax if ord > 0 else amin)(values, -1)
     if keepdim:
         y = reshape(y, tuple(1 if d in (rows, columns) else n for d, n in enumerate(A.shape)))
     return y

@@ -58,12 +58,10 @@ def _method(name: str) -> Any:
     return found.fget if isinstance(found, property) else found
 
 
-# Factors have no gradients here and refuse matrices that require them; tests/ops/test_matrices.py compares
-# their values.
-WITHOUT_GRADIENT = {
-    f"linalg.{name}" for name in ("svd", "svdvals", "qr", "eigh", "eigvalsh", "lu", "lu_factor")
-}
-WITHOUT_GRADIENT |= {"svd", "qr", "lu", "lu_unpack"}
+# The factors of lu have no gradients here and refuse matrices that require them; tests/ops/test_matrices.py
+# compares their values.
+WITHOUT_GRADIENT = {"linalg.lu", "linalg.lu_factor", "lu", "lu_unpack"}
+SIGNS_ARE_OPEN = {"svd", "linalg.svd", "linalg.eigh"}  # of vectors: each LAPACK chooses
 OTHER_ARGUMENTS = {"linalg.pinv.singular", "linalg.lstsq.grad_oriented"}  # samples of a function around it
 
 
@@ -91,6 +89,8 @@ def forms_of(info: Any) -> Iterator[Form]:
                 seen.add(label)
                 if name == "nn.functional.ctc_loss":
                     ours, theirs = _after_log_softmax(ours), _after_log_softmax(theirs)
+                if info.name in SIGNS_ARE_OPEN:
+                    ours, theirs = _magnitudes(ours), _magnitudes(theirs)
                 yield Form(label, ours, theirs, changes)
     for function, changes in ((info.operator_variant, False), (info.inplace_operator_variant, True)):
         name = getattr(function, "__name__", "")
@@ -101,6 +101,19 @@ def forms_of(info: Any) -> Iterator[Form]:
 def _after_log_softmax(loss: Callable[..., Any]) -> Callable[..., Any]:
     """PyTorch's gradient of ctc_loss has a term that only log_softmax removes."""
     return lambda x, *rest, **options: loss(x.log_softmax(-1), *rest, **options)
+
+
+def _magnitudes(factors: Callable[..., Any]) -> Callable[..., Any]:
+    """The results without their signs, and of svd without vectors of no singular value, which are as open."""
+
+    def of(*args: Any, **options: Any) -> tuple[Any, ...]:
+        parts = tuple(part.abs() for part in factors(*args, **options))
+        if len(parts) == 3:
+            u, s, vh = parts
+            return u[..., : s.shape[-1]], s, vh[..., : s.shape[-1], :]
+        return parts
+
+    return of
 
 
 def _torch_tensor() -> Any:

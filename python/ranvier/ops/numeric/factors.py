@@ -1,4 +1,4 @@
-"""Factors of matrices, computed by NumPy. Only pinv and lstsq have gradients."""
+"""Factors of matrices, computed by NumPy. Their gradients are in ops/second/numeric.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.autograd.function import Function
-from ranvier.autograd.host import host
+from ranvier.autograd.graph import on_arrays, rule_of
+from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import mul, sub
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
@@ -15,6 +16,7 @@ from ranvier.ops.matmul import matmul
 from ranvier.ops.numeric.matrices import matrix
 from ranvier.ops.reduce import sum as total
 from ranvier.ops.shape import reshape
+from ranvier.ops.singular import Svd
 
 
 class QRResult(NamedTuple):
@@ -51,86 +53,136 @@ class LstsqResult(NamedTuple):
     singular_values: Tensor
 
 
-def qr(input: Any, some: bool = True) -> QRResult:
-    """Q, orthogonal columns, and R, upper triangle, with Q R = A (..., m, n); no gradient.
+class Qr(Function):
+    """Q, R with Q R = A (..., m, n)"""
 
-    some: R has min(m, n) rows, else m.
+    by_numpy = True
+
+    def __init__(self, mode: Any) -> None:
+        self.mode = mode
+
+    def forward(self, A: Array) -> Any:
+        made: Any = np.linalg.qr(A, self.mode)  # of mode "r" R alone
+        self.made = (np.zeros(0, A.dtype), made) if self.mode == "r" else tuple(made)
+        return self.made
+
+    def backward(self, *dys: Array | None) -> Any:
+        return on_arrays(rule_of(self), self, *dys)
+
+
+class Eigh(Function):
+    """Eigenvalues and eigenvectors V of a symmetric A: V diag(values) V^T = A (..., n, n)"""
+
+    by_numpy = True
+
+    def __init__(self, name: str, uplo: Any) -> None:
+        if uplo not in ("L", "U"):
+            raise ValueError(f"[{name}] got UPLO {uplo!r}; expected 'L' or 'U'")
+        self.name, self.uplo = name, uplo
+
+    def forward(self, A: Array) -> tuple[Array, ...]:
+        try:
+            self.made = tuple(np.linalg.eigh(A, self.uplo))
+        except np.linalg.LinAlgError as error:
+            raise ValueError(
+                f"[{self.name}] got a matrix without a result; expected finite values"
+            ) from error
+        return self.made
+
+    def backward(self, *dys: Array | None) -> Any:
+        return on_arrays(rule_of(self), self, *dys)
+
+
+def qr(input: Any, some: bool = True) -> QRResult:
+    """Q, orthogonal columns, and R, upper triangle, with Q R = A (..., m, n).
+
+    some: R has min(m, n) rows, else m; then gradients raise RuntimeError where m > n, as Q's last columns are
+    arbitrary. They raise ValueError where the first min(m, n) columns of A are not independent. Gradients by
+    Walter and Lehmann (2012), "Algorithmic differentiation of linear algebra functions", and for m < n by
+    Roberts and Roberts (2020), arXiv:2009.10071.
 
     >>> import ranvier as rv
     >>> q, r = rv.qr(rv.tensor([[3.0, 1.0], [4.0, 2.0]]))
     >>> q.shape, (q @ r).round(decimals=4).tolist()
     ((2, 2), [[3.0, 1.0], [4.0, 2.0]])
     """
-    A = matrix("qr", input, False, False)._array
-    Q, R = host(np.linalg.qr, A, "reduced" if some else "complete")
-    return QRResult(wrap(Q), wrap(R))
+    return QRResult(*Qr("reduced" if some else "complete").apply(matrix("qr", input, False)))
 
 
 def svd(A: Any, full_matrices: bool = True) -> SVDResult:
-    """U, S and Vh with U diag(S) Vh = A (..., m, n), the singular values S in falling order; no gradient.
+    """U, S and Vh with U diag(S) Vh = A (..., m, n), the singular values S in falling order.
+
+    Gradients by Townsend (2016), "Differentiating the singular value decomposition". Where two singular
+    values are equal those of U and Vh are inf or NaN, and where one is 0 and m != n. With full_matrices those
+    of the columns of U and rows of Vh after the first min(m, n) are left out, as these are arbitrary.
 
     >>> import ranvier as rv
     >>> rv.linalg.svd(rv.tensor([[3.0, 0.0], [0.0, 4.0]])).S
     tensor([4., 3.])
     """
-    return SVDResult(*map(wrap, host(np.linalg.svd, matrix("svd", A, False, False)._array, full_matrices)))
+    return SVDResult(*Svd("svd", bool(full_matrices)).apply(matrix("svd", A, False)))
 
 
 def svdvals(A: Any) -> Tensor:
-    """The singular values of each matrix, in falling order; no gradient.
+    """The singular values of each matrix, in falling order.
 
     >>> import ranvier as rv
     >>> rv.linalg.svdvals(rv.tensor([[3.0, 0.0], [0.0, 4.0]]))
     tensor([4., 3.])
     """
-    return by_numpy(np.linalg.svd, matrix("svdvals", A, False, False)._array, False, False)
+    A = matrix("svdvals", A, False)
+    if A.requires_grad and mode.enabled:
+        return svd(A, False).S
+    return by_numpy(np.linalg.svd, A._array, False, False)
 
 
 def eigh(A: Any, UPLO: str = "L") -> EighResult:
-    """Eigenvalues, in rising order, and eigenvectors, as columns, of symmetric matrices; no gradient.
+    """Eigenvalues, in rising order, and eigenvectors, as columns, of symmetric matrices.
+
+    UPLO: the triangle that is read. The gradient is symmetric; by Magnus (1985), "On differentiating
+    eigenvalues and eigenvectors". That of eigenvectors is inf or NaN where two eigenvalues are equal.
 
     >>> import ranvier as rv
     >>> rv.linalg.eigh(rv.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
     tensor([1., 2.])
     """
-    values, vectors = host(np.linalg.eigh, matrix("eigh", A, True, False)._array, UPLO)
-    return EighResult(wrap(values), wrap(vectors))
+    return EighResult(*Eigh("eigh", UPLO).apply(matrix("eigh", A)))
 
 
 def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
-    """The eigenvalues of symmetric matrices, in rising order; no gradient.
+    """The eigenvalues of symmetric matrices, in rising order: see :func:`eigh`.
 
     >>> import ranvier as rv
     >>> rv.linalg.eigvalsh(rv.tensor([[2.0, 0.0], [0.0, 1.0]]))
     tensor([1., 2.])
     """
-    return by_numpy(np.linalg.eigvalsh, matrix("eigvalsh", A, True, False)._array, UPLO)
+    A = matrix("eigvalsh", A)
+    if A.requires_grad and mode.enabled:
+        return eigh(A, UPLO).eigenvalues
+    return by_numpy(np.linalg.eigvalsh, A._array, UPLO)
 
 
 class Pinv(Function):
-    """P = A^+ of a fixed rank; dA = -P^T G P^T + (I - A P) G^T P P^T + P^T P G^T (I - P A) for G = dP"""
+    """P = A^+ of a fixed rank: singular values up to max(atol, rtol times the greatest) count as 0"""
 
-    def __init__(self, least: Any) -> None:
-        self.least = least  # a share of the greatest singular value; for each matrix
+    by_numpy = True
+
+    def __init__(self, atol: float, rtol: float) -> None:
+        self.limits = atol, rtol
 
     def forward(self, A: Array) -> Array:
-        self.A = A
-        self.P = np.linalg.pinv(A.astype(np.float64), self.least)
-        return self.P.astype(A.dtype)
+        U, S, Vh = np.linalg.svd(A.astype(np.float64), full_matrices=False)
+        inverse = np.divide(1, S, out=np.zeros_like(S), where=_counted(S, *self.limits))
+        self.A, self.P = A, np.swapaxes(U * inverse[..., None, :] @ Vh, -1, -2)
+        self.y = self.P.astype(A.dtype)
+        return self.y
 
-    def backward(self, dP: Array) -> Array:
-        A, P = self.A.astype(np.float64), self.P
-        turned, Pt = np.swapaxes(dP, -1, -2), np.swapaxes(self.P, -1, -2)
-        outer = turned @ P @ Pt - A @ (P @ (turned @ P @ Pt))
-        inner = Pt @ P @ turned
-        return (outer + inner - (inner @ P) @ A - Pt @ dP @ Pt).astype(dP.dtype)
+    def backward(self, dP: Array) -> Any:
+        return on_arrays(rule_of(self), self, dP)
 
 
-def _limit(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) -> Array:
-    """The value up to which singular values count as 0, for each matrix: max(atol, rtol * the greatest).
-
-    rtol is eps max(m, n) by default, and 0 beside an atol above 0.
-    """
+def _limits(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) -> tuple[float, float]:
+    """atol and rtol: rtol is eps max(m, n) by default, and 0 beside an atol above 0."""
     for key, value in (("atol", atol), ("rtol", rtol)):
         if value is not None and not isinstance(value, (int, float)):
             raise TypeError(f"[{name}] got {key} of type {type(value).__name__}; expected a number or None")
@@ -138,12 +190,13 @@ def _limit(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) -
         raise ValueError(f"[{name}] got hermitian=True; expected False, which is right for all matrices")
     if rtol is None:
         rtol = 0.0 if atol else float(np.finfo(A.dtype).eps) * max(A.shape[-2:])
-    return np.maximum(rtol * _greatest(A), atol or 0.0)
+    return atol or 0.0, rtol
 
 
-def _greatest(A: Tensor) -> Array:
-    """The greatest singular value of each matrix; 0 of an empty one."""
-    return np.linalg.svd(A._array, compute_uv=False).max(-1, initial=0.0)
+def _counted(values: Array, atol: float, rtol: float) -> Array:
+    """Whether each singular value does not count as 0."""
+    found: Array = values > np.maximum(rtol * values.max(-1, initial=0.0, keepdims=True), atol)
+    return found
 
 
 def pinv(A: Any, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
@@ -157,10 +210,7 @@ def pinv(A: Any, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermi
     tensor([[0.5000, 0.0000]])
     """
     A = matrix("pinv", A, False)
-    limit = _limit("pinv", A, atol, rcond if rtol is None else rtol, hermitian)
-    greatest = _greatest(A)
-    least = np.divide(limit, greatest, out=np.zeros_like(greatest), where=greatest > 0)
-    y: Tensor = Pinv(least).apply(A)
+    y: Tensor = Pinv(*_limits("pinv", A, atol, rcond if rtol is None else rtol, hermitian)).apply(A)
     return y
 
 
@@ -185,10 +235,10 @@ def matrix_rank(
     >>> rv.linalg.matrix_rank(rv.ones(3, 3))
     tensor(1)
     """
-    A = matrix("matrix_rank", A, False, False)
-    limit = _limit("matrix_rank", A, tol if atol is None else atol, rtol, hermitian)
+    A = matrix("matrix_rank", A, False)
+    limits = _limits("matrix_rank", A, tol if atol is None else atol, rtol, hermitian)
     values = np.linalg.svd(A._array, compute_uv=False)
-    return wrap(np.asarray((values > limit[..., None]).sum(-1), np.int64))
+    return wrap(np.asarray(_counted(values, *limits).sum(-1), np.int64))
 
 
 def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> LstsqResult:
@@ -208,7 +258,7 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     least = float(np.finfo(A.dtype).eps) * max(A.shape[-2:]) if rcond is None else rcond
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
         raise ValueError(f"[lstsq] got driver {driver!r}; expected 'gels', 'gelsy', 'gelsd', 'gelss' or None")
-    solution = matmul(Pinv(least).apply(A), B)
+    solution = matmul(Pinv(0.0, least).apply(A), B)
     rank = matrix_rank(A.detach(), rtol=least)
     measured = driver in ("gels", "gelsd", "gelss") and A.shape[-2] > A.shape[-1]
     if measured and bool((rank._array == A.shape[-1]).all()):

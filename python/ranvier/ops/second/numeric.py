@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.graph import of_input, of_output, refuse, rule
+from ranvier.autograd.memory import keep
+from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.diagonal import tril
 from ranvier.ops.elementwise.arithmetic import neg, reciprocal
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.functions import cos, exp, log, sqrt
 from ranvier.ops.elementwise.where import where
+from ranvier.ops.join import cat
 from ranvier.ops.matmul import matmul
 from ranvier.ops.numeric.by_numpy import ByNumpy, NoDerivative
 from ranvier.ops.numeric.elementary import cosh, digamma, sinh
+from ranvier.ops.numeric.factors import Eigh, Pinv, Qr
 from ranvier.ops.numeric.matrices import Cholesky, Det, Logabsdet, Solve, det, inverse
 from ranvier.ops.second.maps import none, sum_to
 from ranvier.ops.shape import transpose, unsqueeze
+from ranvier.ops.singular import Svd
 
 
 def _sinc(x: Tensor, y: Tensor) -> Tensor:
@@ -121,3 +126,97 @@ def _cholesky(node: Any, dL: Tensor) -> Tensor:
     left = Solve("cholesky").apply(upper, half)
     dA = Solve("cholesky").apply(upper, transpose(left, -1, -2))
     return (dA + transpose(dA, -1, -2)) * 0.5
+
+
+def _turned(x: Tensor) -> Tensor:
+    return transpose(x, -1, -2)
+
+
+def _differences(values: Tensor) -> Tensor:
+    """values[j] - values[i] in row i and column j; 1 in the diagonal."""
+    return unsqueeze(values, -2) - unsqueeze(values, -1) + _ones(values)
+
+
+def _ones(values: Tensor) -> Tensor:
+    return wrap(keep(np.eye(values.shape[-1], dtype=values.dtype)))
+
+
+@rule(Svd)
+def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) -> Tensor:
+    """Townsend (2016): U (K_U / E S + S K_V / E + diag dS) Vh with K = X - X^T for U^T dU and V^T dV, E_ij =
+    S_j^2 - S_i^2, and what dU and dVh have outside of the spaces of U and Vh, over S."""
+    U, S, Vh = (of_output(node, array, i) for i, array in enumerate(node.made))
+    k, across, along = S.shape[-1], unsqueeze(S, -2), unsqueeze(S, -1)
+    U, Vh = U[..., :k], Vh[..., :k, :]
+    inner = outside = None
+    if dS is not None:
+        inner = unsqueeze(dS, -2) * _ones(S)
+    E = _differences(S * S)
+    if dU is not None:
+        dU = dU[..., :k]
+        shares = matmul(_turned(U), dU)
+        turned = (shares - _turned(shares)) / E * across
+        inner = turned if inner is None else inner + turned
+        if U.shape[-2] > k:
+            outside = matmul((dU - matmul(U, shares)) / across, Vh)
+    if dVh is not None:
+        dVh = dVh[..., :k, :]
+        shares = matmul(Vh, _turned(dVh))
+        turned = (shares - _turned(shares)) / E * along
+        inner = turned if inner is None else inner + turned
+        if Vh.shape[-1] > k:
+            more = matmul(U, (dVh - matmul(_turned(shares), Vh)) / along)
+            outside = more if outside is None else outside + more
+    assert inner is not None
+    dA = matmul(matmul(U, inner), Vh)
+    return dA if outside is None else dA + outside
+
+
+@rule(Eigh)
+def _eigh(node: Any, dL: Tensor | None, dV: Tensor | None) -> Tensor:
+    """Magnus (1985): V (V^T dV / (L_j - L_i) off the diagonal, dL in it) V^T, made symmetric."""
+    L, V = (of_output(node, array, i) for i, array in enumerate(node.made))
+    inner = None if dL is None else unsqueeze(dL, -2) * _ones(L)
+    if dV is not None:
+        off = where(eq(_ones(L), 1.0), 0.0, matmul(_turned(V), dV) / _differences(L))
+        inner = off if inner is None else inner + off
+    assert inner is not None
+    dA = matmul(matmul(V, inner), _turned(V))
+    return (dA + _turned(dA)) * 0.5
+
+
+@rule(Qr)
+def _qr(node: Any, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
+    """Walter and Lehmann (2012): (dQ + Q sym(R dR^T - dQ^T Q)) R^-T, sym(M) with the lower triangle of M in
+    both halves. For A = (X, Y), R = (U, W), m < n, Roberts and Roberts (2020): that with U and dQ + Y dW^T,
+    and Q dW."""
+    if node.mode == "r":
+        raise RuntimeError("[qr] got mode 'r', which keeps no Q; expected 'reduced', which has gradients")
+    Q, R = (of_output(node, array, i) for i, array in enumerate(node.made))
+    (m, k), n = Q.shape[-2:], R.shape[-1]
+    if k > n:
+        raise RuntimeError(
+            f"[qr] got mode 'complete' and shape {(m, n)}; expected 'reduced', which has gradients"
+        )
+    dQ = Q * 0.0 if dQ is None else dQ
+    dR = R * 0.0 if dR is None else dR
+    U, W, dU, dW = R[..., :k], R[..., k:], dR[..., :k], dR[..., k:]
+    if n > k:
+        dQ = dQ + matmul(matmul(Q, W), _turned(dW))
+    M = matmul(U, _turned(dU)) - matmul(_turned(dQ), Q)
+    dX = dQ + matmul(Q, tril(M) + _turned(tril(M, -1)))
+    dX = _turned(Solve("qr").apply(U, _turned(dX)))
+    return dX if n == k else cat([dX, matmul(Q, dW)], -1)
+
+
+@rule(Pinv)
+def _pinv(node: Any, dP: Tensor) -> Tensor:
+    """Golub and Pereyra (1973): -P^T G P^T + (I - A P) G^T P P^T + P^T P G^T (I - P A), G = dP."""
+    kind = np.dtype(np.float64)
+    A, G = of_input(node, 0, node.A).to(kind), dP.to(kind)
+    P = of_output(node, node.y).to(kind) if mode.enabled else wrap(node.P)
+    Pt, turned = _turned(P), _turned(G)
+    outer = matmul(matmul(turned, P), Pt)
+    inner = matmul(matmul(Pt, P), turned)
+    dA = outer - matmul(A, matmul(P, outer)) + inner - matmul(matmul(inner, P), A) - matmul(matmul(Pt, G), Pt)
+    return dA.to(dP.dtype)
