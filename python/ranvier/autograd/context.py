@@ -5,11 +5,10 @@ from __future__ import annotations
 from copy import copy
 from inspect import signature
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
-from ranvier.autograd.function import Function, Output
+from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_output, rule
 from ranvier.autograd.host_nodes import noted
 from ranvier.autograd.memory import filled, like
@@ -31,7 +30,6 @@ class Context:
         self._plain: tuple[Any, ...] = ()
         self._filled = True
         self._sources: tuple[Any, ...] = ()  # of each saved tensor: _INPUT, the number of an output, or None
-        self._makers: list[Any] = []  # weak references to the makers of several outputs
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keeps tensors; a change of one before backward is an error."""
@@ -39,6 +37,9 @@ class Context:
             raise TypeError("[save_for_backward] got a value that is no Tensor; expected Tensors or None")
         self._saved = tensors
         self._changes = tuple(0 if x is None else x._version for x in tensors)
+
+    def save_for_forward(self, *tensors: Any) -> None:
+        """Nothing: there is no forward mode; ``func.jvp`` comes from backward."""
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
@@ -88,12 +89,10 @@ class _Node(Function):
     def backward(self, *gradients: Any) -> Any:
         with no_grad():
             found = self.run(self.context, [None if dy is None else wrap(dy) for dy in gradients])
-        return tuple(
-            self._array(self.kind.__name__, dx, shape) for dx, shape in zip(found, self.shapes, strict=True)
-        )
+        return tuple(None if dx is None else dx._array for dx in found)
 
-    def run(self, context: Context, gradients: Any) -> list[Any]:
-        """What the class's backward returns for the inputs that are Tensors."""
+    def run(self, context: Context, gradients: Any) -> list[Tensor | None]:
+        """What the class's backward returns for the inputs that are Tensors, in their shapes."""
         name = self.kind.__name__
         given: list[Any] = [None] * self.count  # None for outputs that are no Tensors
         for i, dy, about in zip(self.places, gradients, self.results, strict=True):
@@ -112,17 +111,22 @@ class _Node(Function):
                     f"[{name}.backward] returned a gradient for argument {i + 1} of forward, which is no "
                     "Tensor; expected None there"
                 )
-        return [found[i] for i in self.slots]
+        return [self._reduced(found[i], shape) for i, shape in zip(self.slots, self.shapes, strict=True)]
 
-    def _array(self, name: str, dx: Any, shape: tuple[int, ...]) -> Any:
+    def _reduced(self, dx: Any, shape: tuple[int, ...]) -> Tensor | None:
+        """A gradient in the shape of its input, summed where that broadcasts to the gradient's."""
         if dx is None:
             return None
-        array = np.asarray(getattr(dx, "_array", dx))
-        if array.shape != shape:
+        dx = dx if isinstance(dx, Tensor) else wrap(np.asarray(dx))
+        if dx.shape == shape:
+            return dx
+        more = dx.ndim - len(shape)
+        if more < 0 or any(n not in (1, m) for n, m in zip(shape, dx.shape[more:], strict=True)):
             raise RuntimeError(
-                f"[{name}.backward] returned a gradient of shape {array.shape}; expected {shape}"
+                f"[{self.kind.__name__}.backward] returned a gradient of shape {dx.shape}; expected {shape}"
             )
-        return array
+        broadcast = (*range(more), *(more + i for i, n in enumerate(shape) if n == 1))
+        return dx.sum(broadcast).reshape(shape)
 
 
 @rule(_Node)
@@ -134,14 +138,7 @@ def _on_tensors(node: _Node, *gradients: Any) -> tuple[Tensor | None, ...]:
             f"[{name}] got create_graph=True; expected a backward without once_differentiable"
         )
     context._saved = tuple(map(_with_history, [node] * len(context._saved), context._saved, context._sources))
-    found = []
-    for dx, shape in zip(node.run(context, gradients), node.shapes, strict=True):
-        if dx is not None and not isinstance(dx, Tensor):
-            dx = wrap(np.asarray(dx))
-        if dx is not None:
-            node._array(name, dx, shape)
-        found.append(dx)
-    return tuple(found)
+    return tuple(node.run(context, gradients))
 
 
 def _with_history(node: _Node, x: Any, source: int | None) -> Any:
@@ -154,20 +151,13 @@ def _with_history(node: _Node, x: Any, source: int | None) -> Any:
             "neither input nor output of forward; expected those: return it too, or keep a constant as an "
             "attribute of ctx"
         )
-    y = of_output(node, x._array)
-    if node.several:
-        y._grad_fn = node.context._makers[source]() or Output(node, source)
-    return y
+    return of_output(node, x._array, source if node.several else None)
 
 
 def _source(x: Any, inputs: tuple[Any, ...], outputs: list[Any]) -> int | None:
     if any(x is given for given in inputs):
         return _INPUT
     return next((i for i, y in enumerate(outputs) if x is y), None)
-
-
-def _nothing() -> None:
-    """As a weak reference to what is gone."""
 
 
 def applied(kind: Any, *args: Any, **settings: Any) -> Any:
@@ -201,7 +191,6 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     results = results if isinstance(results, tuple) else (results,)
     sources = [outputs[i] for i in node.places]
     context._sources = tuple(_source(x, args, sources) for x in context._saved)
-    context._makers = [ref(y._grad_fn) if node.several and y._grad_fn else _nothing for y in results]
     returned = list(outputs)
     for i, y in zip(node.places, results, strict=True):
         returned[i] = y
