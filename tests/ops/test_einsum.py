@@ -115,6 +115,22 @@ def test_integers_and_lists():
     assert rv.einsum("i j -> j", a).tolist() == [4, 6]
 
 
+def test_lists_in_place_of_an_equation():
+    a, b = rv.randn(2, 3), rv.randn(2, 3)
+    for lists, equation in (
+        (([0, 1], [2, 1], [0, 2]), "ij,kj->ik"),
+        (([51, 25], [51, 25]), "zZ,zZ"),
+        (([..., 30], [30 - 4, 30], [..., 26]), "...j,ij->...i"),
+        (((1, 0), (1, 2)), "ba,bc"),
+    ):
+        args = (a, lists[0], b, *lists[1:])
+        np.testing.assert_array_equal(rv.einsum(*args).numpy(), rv.einsum(equation, a, b).numpy())
+    assert rv.einsum(a, [1, 0]).shape == (3, 2)
+    refused(ValueError, "[einsum] got indices [52, 0]; expected numbers from 0 to 51", rv.einsum, a, [52, 0])
+    refused(TypeError, "[einsum] got indices of type Tensor; expected a list", rv.einsum, a, [0, 1], a)
+    refused(ValueError, "got the result 'C'", rv.einsum, a, [0, 1], [2])
+
+
 @pytest.mark.parametrize(
     ("equation", "text"),
     [

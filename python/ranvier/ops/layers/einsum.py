@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from string import ascii_letters
 from typing import Any
 
 from ranvier.autograd.tensor import Tensor
@@ -24,12 +25,13 @@ __all__ = ["einsum"]
 Indices = list[str]  # one name for each dimension; "...k" for those of an ellipsis, counted from its end
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: Any, *operands: Any) -> Tensor:
     """The sum over every index that the result lacks of the product of the operands' elements.
 
     equation: "ij,jk->ik": a letter for each dimension of each operand, and those of the result; without "->"
     these are the letters that occur once, in alphabetic order. A letter twice in an operand is its diagonal;
-    "..." are any dimensions, which broadcast.
+    "..." are any dimensions, which broadcast. ``einsum(a, [0, 1], b, [1, 2], [0, 2])`` is another form, where
+    0 to 25 stand for A to Z, 26 to 51 for a to z, and ... for an ellipsis.
 
     Raises ValueError where the equation is malformed or does not fit the operands.
 
@@ -39,7 +41,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     (tensor([-1., -1.]), tensor(5.))
     """
     if not isinstance(equation, str):
-        raise TypeError(f"[einsum] got an equation of type {type(equation).__name__}; expected a str")
+        equation, operands = _from_lists(equation, *operands)
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
     tensors = [as_tensor("einsum", x) for x in operands]
@@ -51,6 +53,22 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         x, indices = _pair(x, indices, *terms[place], later.union(output))
     x, indices = _summed(x, indices, set(output))
     return _ordered(x, indices, output)
+
+
+def _from_lists(*args: Any) -> tuple[str, tuple[Any, ...]]:
+    """The equation and the operands of operand, list, operand, list ... [list of the result]."""
+    if not hasattr(args[0], "shape"):
+        raise TypeError(f"[einsum] got an equation of type {type(args[0]).__name__}; expected a str")
+    result = args[-1:] if len(args) % 2 else ()
+    parts = []
+    for indices in (*args[1::2], *result):
+        if not isinstance(indices, (list, tuple)):
+            raise TypeError(f"[einsum] got indices of type {type(indices).__name__}; expected a list")
+        if not all(i is ... or (isinstance(i, int) and 0 <= i < 52) for i in indices):
+            raise ValueError(f"[einsum] got indices {indices}; expected numbers from 0 to 51, or ...")
+        parts.append("".join("..." if i is ... else ascii_letters[(i + 26) % 52] for i in indices))
+    right = "->" + parts.pop() if result else ""
+    return ",".join(parts) + right, args[: len(args) - len(result) : 2]
 
 
 def _parse(equation: str, tensors: list[Tensor]) -> tuple[list[Indices], Indices]:
