@@ -61,7 +61,7 @@ def grad_and_value(func: _Function, argnums: _Argnums = 0, has_aux: bool = False
         level, inside = level_of("grad", argnums, args)
         with level:
             aux = level.call(func, inside(), kwargs, has_aux)
-            found, value = level.slopes(), level.results()
+            found, value = like(level.inputs, level.slopes()), level.results()
         return found, (value, aux) if has_aux else value
 
     return wrapper

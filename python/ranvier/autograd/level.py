@@ -35,6 +35,8 @@ def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
 
 
 def values_of(tree: Any) -> list[Any]:
+    if isinstance(tree, Tensor):
+        return [tree]
     found: list[Any] = []
     mapped(found.append, tree)
     return found
@@ -43,6 +45,8 @@ def values_of(tree: Any) -> list[Any]:
 def like(tree: Any, values: Iterable[Any]) -> Any:
     """The tree with these values."""
     rest = iter(values)
+    if isinstance(tree, Tensor):
+        return next(rest)
     return mapped(lambda _: next(rest), tree)
 
 
@@ -113,7 +117,11 @@ class Level:
     def _leaf(self, x: Tensor) -> Tensor:
         if x._array.dtype.kind != "f":
             raise TypeError(f"[{self.name}] got inputs of dtype {x.dtype}; expected float32 or float64")
-        return cut(x) if self.history and x._requires_grad else x.detach().requires_grad_()
+        if self.history and x._requires_grad:
+            return cut(x)
+        leaf = wrap(x._array, requires_grad=True)
+        leaf._cell = x._cell  # a change of x in place is noticed
+        return leaf
 
     def call(self, function: Any, args: Any, kwargs: Any = None, has_aux: bool = False) -> Any:
         """Calls the function; returns what it has returned as the second of two with has_aux."""
@@ -125,6 +133,11 @@ class Level:
                     "expected a tuple (output, aux)"
                 )
             outputs, aux = outputs
+        self.take(outputs)
+        return mapped(lambda x: self.result(x) if isinstance(x, Tensor) else x, aux) if has_aux else None
+
+    def take(self, outputs: Any) -> None:
+        """Takes what the function has returned."""
         self.outputs, self.ys = outputs, self.tensors("the result of func", outputs)
         if self.strict and any(not y.requires_grad for y in self.ys):
             raise RuntimeError(
@@ -132,7 +145,6 @@ class Level:
             )
         if self.given is None:
             self.history = self._enabled and any(map(self._leads_out, self.ys))
-        return mapped(lambda x: self.result(x) if isinstance(x, Tensor) else x, aux)
 
     def _leads_out(self, x: Tensor) -> bool:
         """Whether the history of x leads to a leaf outside of the block."""
@@ -151,7 +163,8 @@ class Level:
 
     def result(self, x: Tensor) -> Tensor:
         """The Tensor as the caller gets it."""
-        return x if self._enabled and (self.given or self._leads_out(x)) else x.detach()
+        kept = not x._requires_grad or (self._enabled and (self.given or self._leads_out(x)))
+        return x if kept else x.detach()
 
     def results(self) -> Any:
         """What the function has returned, as the caller gets it."""
@@ -199,11 +212,14 @@ class Level:
             wrap(filled_like(0, x._array)) if g is None else g for g, x in zip(found, xs, strict=True)
         )
 
-    def slopes(self) -> Any:
-        """The gradients of one number, as the caller gets them, in the tree of the inputs."""
+    def slopes(self) -> list[Tensor]:
+        """The gradients of one number by each input, as the caller gets them."""
         y = self.number()
-        found = self.gradients((y,), self.xs, (wrap(filled_like(1, y._array)),), retain=self.history)
-        return like(self.inputs, map(self.result, found))
+        found: Any = (None,) * len(self.xs)
+        if y._requires_grad:
+            found = gradients(y, self.xs, None, self.history, self.history, allow_unused=True)
+        pairs = zip(found, self.xs, strict=True)
+        return [wrap(filled_like(0, x._array)) if g is None else self.result(g) for g, x in pairs]
 
     def pulled(self, ys: Tensors) -> tuple[Tensors, Tensors]:
         """Variables u, and u J for the Jacobian J of ys: J v is its gradient by u."""
@@ -240,7 +256,7 @@ class Level:
             columns = [self.gradients((slope,), us, (v,), history) for v in _units(x)]
             places = tuple(range(x.ndim)), tuple(range(-x.ndim, 0))
             for derivatives, (part, y) in zip(found, _turned(columns, ys), strict=True):
-                derivatives.append(_stacked(part, x, y).movedim(*places))
+                derivatives.append(_stacked(part, x, y).movedim(*places).to(x.dtype))  # as rows have
         return [tuple(derivatives) for derivatives in found]
 
     def jacobians(self, columns: bool = True) -> Any:
@@ -273,12 +289,16 @@ def _turned(rows: list[Tensors], xs: Tensors) -> Iterable[tuple[Any, Tensor]]:
 def _stacked(parts: Tensors, first: Tensor, second: Tensor) -> Tensor:
     """(*shape of the first, *shape of the second) from one tensor for each element of the first."""
     shape = (*first.shape, *second.shape)
-    found: Tensor = Rows().apply(*parts).reshape(shape) if parts else wrap(np.zeros(shape, second.dtype))
-    return found
+    if not parts:
+        return wrap(np.zeros(shape, second.dtype))
+    rows: Tensor = parts[0] if len(parts) == 1 else Rows().apply(*parts)
+    return rows if rows.shape == shape else rows.reshape(shape)
 
 
 def numbers(name: str, argnums: Any, count: int) -> tuple[int, ...]:
     """The places of arguments, none twice, as numbers from 0."""
+    if type(argnums) is int and 0 <= argnums < count:
+        return (argnums,)
     given = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
     if not given or not all(isinstance(i, (int, np.integer)) for i in given):
         raise TypeError(f"[{name}] got argnums {argnums!r}; expected an int or a tuple of ints")
@@ -288,11 +308,11 @@ def numbers(name: str, argnums: Any, count: int) -> tuple[int, ...]:
     return found
 
 
-def level_of(name: str, argnums: Any, args: Any, given: bool | None = None) -> tuple[Level, Any]:
+def level_of(name: str, argnums: Any, args: Any) -> tuple[Level, Callable[[], list[Any]]]:
     """A level for some of the arguments, and a function that gives all of them inside it."""
     wanted = numbers(name, argnums, len(args))
     several = isinstance(argnums, (tuple, list))
-    level = Level(name, tuple(args[i] for i in wanted) if several else args[wanted[0]], given)
+    level = Level(name, tuple(args[i] for i in wanted) if several else args[wanted[0]])
 
     def inside() -> list[Any]:
         found = list(args)
@@ -314,24 +334,22 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
     >>> rv.value_and_grad(lambda x: x.clone())(3.0)
     (3.0, 1.0)
     """
+    several = not isinstance(argnums, int)
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         wanted = numbers("grad", argnums, len(args))
-        tensors = [mapped(_tensor, arg) if i in wanted else arg for i, arg in enumerate(args)]
-        level, inside = level_of("grad", argnums, tensors, None if _calls.depth else False)
-        with level:
-            level.call(lambda *args, **kwargs: _value(function(*args, **kwargs)), inside(), kwargs)
-            value, slopes = level.results(), level.slopes()
         given = tuple(args[i] for i in wanted)
-        given = given if isinstance(argnums, (tuple, list)) else given[0]
-        sources, rest = values_of(given), iter(values_of(slopes))
-        plain = any(isinstance(args[i], (int, float)) for i in wanted)
-        found = [next(rest) for _ in sources]
-        found = [
-            _number(g) if isinstance(x, (int, float)) else g for g, x in zip(found, sources, strict=True)
-        ]
-        return _number(value) if plain else value, like(given, found)
+        with Level("grad", mapped(_tensor, given), None if _calls.depth else False) as level:
+            inner = list(args)
+            for i, value in zip(wanted, level.inputs, strict=True):
+                inner[i] = value
+            level.take(_value(function(*inner, **kwargs)))
+            value, slopes = level.results(), level.slopes()
+        plain = any(isinstance(x, (int, float)) for x in given)
+        found = zip(slopes, values_of(given), strict=True)
+        grads = like(given, [_number(g) if isinstance(x, (int, float)) else g for g, x in found])
+        return _number(value) if plain else value, grads if several else grads[0]
 
     return wrapper
 

@@ -147,20 +147,22 @@ def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) ->
     S_j^2 - S_i^2, and what dU and dVh have outside of the spaces of U and Vh, over S."""
     U, S, Vh = (of_output(node, array, i) for i, array in enumerate(node.made))
     k, across, along = S.shape[-1], unsqueeze(S, -2), unsqueeze(S, -1)
-    U, Vh = U[..., :k], Vh[..., :k, :]
-    inner = outside = None
-    if dS is not None:
-        inner = unsqueeze(dS, -2) * _ones(S)
+    if node.full:
+        U, Vh = U[..., :k], Vh[..., :k, :]
+        dU, dVh = None if dU is None else dU[..., :k], None if dVh is None else dVh[..., :k, :]
+    if dU is None and dVh is None:
+        assert dS is not None
+        return matmul(U * unsqueeze(dS, -2), Vh)
     E = _differences(S * S)
+    inner = None if dS is None else unsqueeze(dS, -2) * _ones(S)
+    outside = None
     if dU is not None:
-        dU = dU[..., :k]
         shares = matmul(_turned(U), dU)
         turned = (shares - _turned(shares)) / E * across
         inner = turned if inner is None else inner + turned
         if U.shape[-2] > k:
             outside = matmul((dU - matmul(U, shares)) / across, Vh)
     if dVh is not None:
-        dVh = dVh[..., :k, :]
         shares = matmul(Vh, _turned(dVh))
         turned = (shares - _turned(shares)) / E * along
         inner = turned if inner is None else inner + turned
