@@ -1,4 +1,4 @@
-"""NumPy's own tests of einsum, from the installed NumPy, on ours. Nothing of them is copied."""
+"""NumPy's own tests of einsum and indices, from the installed NumPy, on ours. Nothing of them is copied."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import ranvier as rv
 
 theirs = pytest.importorskip("numpy._core.tests.test_einsum", reason="NumPy has no tests, or is 1.x")
+from numpy._core.tests.test_indexing import TestMultiIndexingAutomated as _Indices  # noqa: E402
 
 EXCLUDED = {
     "test_einsum_errors": "the last case is of NumPy's argument casting",
@@ -73,3 +74,32 @@ def test_numpys(name, function, kind, arguments):
 def test_most_run():
     assert EXCLUDED.keys() <= {name for name, *_ in methods()}
     assert len({name for name, *_ in CASES}) >= 25
+
+
+class TestIndices(_Indices):
+    """NumPy's 1,066 keys of slices, masks and arrays without integers, read and assigned.
+
+    The other 1,404 have integers beside arrays, for which PyTorch's rule holds: x[0, :, i] is x[0][:, i].
+    """
+
+    def _check_multi_index(self, arr, index):
+        keys = index if isinstance(index, tuple) else (index,)
+        if any(type(i) is int for i in keys) and any(isinstance(i, (list, np.ndarray)) for i in keys):
+            return
+        x, b = rv.tensor(arr), arr.copy()
+        try:
+            expected, is_view = self._get_multi_index(arr, keys)
+        except Exception:
+            for call in (lambda: x[index], lambda: x.__setitem__(index, 0)):
+                with pytest.raises(IndexError):
+                    call()
+            return
+        y = x[index]
+        np.testing.assert_array_equal(y.numpy(), expected, strict=True)
+        if y.numel() and y.ndim:
+            assert np.may_share_memory(y.numpy(), x.numpy()) == is_view
+        b[index] = expected + 1000
+        x[index] = rv.tensor(expected + 1000)
+        np.testing.assert_array_equal(x.numpy(), b)
+
+    _check_single_index = _check_multi_index
