@@ -30,6 +30,45 @@ def test_values_of_pytorch(name):
             np.testing.assert_allclose(got, want, rtol=0, atol=limit, err_msg=kind)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("masked", [None, "bool", "float"])
+def test_keys_that_settings_add(causal, masked, rng):
+    """bias_k and a key of zeros, in NumPy: no mask hides them."""
+    layer = nn.MultiheadAttention(6, 2, add_bias_kv=True, add_zero_attn=True, batch_first=True).double()
+    x = rng.standard_normal((3, 4, 6))
+    mask = {None: None, "bool": rng.random((4, 4)) < 0.5, "float": rng.standard_normal((4, 4))}[masked]
+    padding = np.arange(4) >= np.array([[4], [2], [0]])
+    y, weights = layer(
+        rv.tensor(x),
+        rv.tensor(x),
+        rv.tensor(x),
+        key_padding_mask=rv.tensor(padding),
+        attn_mask=None if mask is None else rv.tensor(mask),
+        is_causal=causal,
+        average_attn_weights=False,
+    )
+    p = {name: value.numpy() for name, value in layer.state_dict().items()}
+    q, k, v = np.split(x @ p["in_proj_weight"].T + p["in_proj_bias"], 3, 2)
+    k, v = (
+        np.concatenate([a, np.broadcast_to(p[row], (3, 1, 6)), np.zeros((3, 1, 6))], 1)
+        for a, row in ((k, "bias_k"), (v, "bias_v"))
+    )
+    hidden = np.zeros((3, 1, 4, 6))
+    hidden[..., :4] = np.where(padding[:, None, None], -np.inf, 0)
+    if mask is not None:
+        hidden[..., :4] += np.where(mask, -np.inf, 0) if masked == "bool" else mask
+    if causal:
+        hidden[..., :4] += np.where(np.triu(np.ones((4, 4)), 1), -np.inf, 0)
+    q, k, v = (a.reshape(3, -1, 2, 3).transpose(0, 2, 1, 3) for a in (q, k, v))
+    expected = np.exp(q @ k.swapaxes(2, 3) / np.sqrt(3) + hidden)
+    expected /= expected.sum(-1, keepdims=True)
+    joined = (expected @ v).transpose(0, 2, 1, 3).reshape(3, 4, 6)
+    limit = tolerance("float64", 100, 4)
+    np.testing.assert_allclose(weights.detach().numpy(), expected, rtol=0, atol=limit)
+    wanted = joined @ p["out_proj.weight"].T + p["out_proj.bias"]
+    np.testing.assert_allclose(y.detach().numpy(), wanted, rtol=0, atol=limit)
+
+
 @every_case
 def test_the_stored_values_are_pytorchs(name, torch):
     found = attention_cases.result(torch, *CASES[name])
@@ -231,11 +270,6 @@ BATCH = rv.zeros(2, 3, 4)
     [
         (ValueError, "got 6 embed_dim and 4 num_heads", lambda: nn.MultiheadAttention(6, 4)),
         (ValueError, "got dropout 2; expected a prob", lambda: nn.MultiheadAttention(4, 2, 2)),
-        (
-            ValueError,
-            "add_zero_attn; expected neither",
-            lambda: nn.MultiheadAttention(4, 2, add_zero_attn=True),
-        ),
         (ValueError, "got activation 'elu'", lambda: nn.TransformerEncoderLayer(4, 2, activation="elu")),
         (ValueError, "got activation 'elu'", lambda: nn.Transformer(4, 2, activation="elu")),
         (TypeError, "got decoder_layer of type int", lambda: nn.TransformerDecoder(3, 2)),

@@ -10,7 +10,7 @@ from typing import Any
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.autograd.creation import empty
+from ranvier.autograd.creation import empty, ones, zeros
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.config import whole
 from ranvier.nn.linear import Linear
@@ -51,10 +51,13 @@ class MultiheadAttention(Module):
     embed_dim if not given. dropout: the probability that a weight is dropped in training.
 
     W_q, W_k and W_v are in_proj_weight (3 embed_dim, embed_dim), or q_proj_weight, k_proj_weight and
-    v_proj_weight where kdim or vdim differs; their biases are in_proj_bias; W_o is out_proj.
+    v_proj_weight where kdim or vdim differs; their biases are in_proj_bias; W_o is out_proj. add_bias_kv: one
+    more key and value after the projection, bias_k and bias_v (1, 1, embed_dim); add_zero_attn: one more key
+    and value of zeros. No mask hides them. A query that sees no key has weights 0 and y = b_o; PyTorch's are
+    NaN where need_weights is set.
 
-    Raises ValueError where num_heads does not divide embed_dim, for add_bias_kv and add_zero_attn, which are
-    not supported, and for shapes of inputs and masks that do not fit; TypeError for masks of other dtypes.
+    Raises ValueError where num_heads does not divide embed_dim, and for shapes of inputs and masks that do
+    not fit; TypeError for masks of other dtypes.
     Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.2.
 
     >>> import ranvier as rv
@@ -70,6 +73,8 @@ class MultiheadAttention(Module):
     k_proj_weight: Parameter | None
     v_proj_weight: Parameter | None
     in_proj_bias: Parameter | None
+    bias_k: Parameter | None
+    bias_v: Parameter | None
 
     def __init__(
         self,
@@ -85,7 +90,7 @@ class MultiheadAttention(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        _check_arguments(embed_dim, num_heads, dropout, add_bias_kv or add_zero_attn)
+        _check_arguments(embed_dim, num_heads, dropout)
         self.embed_dim = embed_dim
         self.kdim = embed_dim if kdim is None else kdim
         self.vdim = embed_dim if vdim is None else vdim
@@ -99,6 +104,9 @@ class MultiheadAttention(Module):
         for name, width in widths.items():
             self.register_parameter(f"{name}_proj_weight", _new(not packed, dtype, embed_dim, width))
         self.register_parameter("in_proj_bias", _new(bias, dtype, 3 * embed_dim))
+        for name in ("bias_k", "bias_v"):
+            self.register_parameter(name, _new(add_bias_kv, dtype, 1, 1, embed_dim))
+        self.add_zero_attn = add_zero_attn
         self.out_proj = Linear(embed_dim, embed_dim, bias, dtype)
         self.reset_parameters()
 
@@ -107,6 +115,9 @@ class MultiheadAttention(Module):
         for weight in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):
             if weight is not None:
                 init.xavier_uniform_(weight)
+        for row in (self.bias_k, self.bias_v):
+            if row is not None:
+                init.xavier_normal_(row)
         self.out_proj.reset_parameters()
         if self.in_proj_bias is not None and self.out_proj.bias is not None:
             init.zeros_(self.in_proj_bias)
@@ -131,7 +142,8 @@ class MultiheadAttention(Module):
 
         weights (N, L, S), the mean over the heads, or (N, num_heads, L, S) with average_attn_weights=False.
         """
-        packed = query is key and key is value and self.in_proj_weight is not None
+        more = (self.bias_k is not None) + bool(self.add_zero_attn)
+        packed = query is key and key is value and self.in_proj_weight is not None and not more
         query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
         self._check(query, key, value)
         alone = query.ndim == 2  # without a batch: a batch of 1
@@ -139,7 +151,14 @@ class MultiheadAttention(Module):
         if alone:
             query, key, value = (ops.unsqueeze(x, axis) for x in (query, key, value))
         shape = query.shape[axis], self.num_heads, query.shape[1 - axis], key.shape[1 - axis]
+        if more and is_causal:  # which would hide the keys that are added
+            hidden = ops.triu(ones(*shape[2:], dtype=bool), 1)
+            mask = hidden if attn_mask is None else as_tensor(_NAME, attn_mask)
+            attn_mask = ops.masked_fill(mask, hidden, True if mask.dtype.kind == "b" else -math.inf)
+            is_causal = False
         masks = self._masks(key_padding_mask, attn_mask, query, shape)
+        if more:
+            masks = [ops.cat([m, zeros(*m.shape[:-1], more, dtype=m.dtype)], -1) for m in masks]
         p = self.dropout if self.training else 0.0
         settings = (1 / math.sqrt(self.head_dim), bool(is_causal), p, True, need_weights)
         if packed:
@@ -169,7 +188,15 @@ class MultiheadAttention(Module):
             projected = ops.linear(x, weight, bias)
             heads = ops.reshape(projected, *projected.shape[:2], self.num_heads, self.head_dim)
             found.append(ops.permute(heads, *order))
-        return found
+        return [found[0], self._longer(found[1], self.bias_k), self._longer(found[2], self.bias_v)]
+
+    def _longer(self, x: Tensor, row: Parameter | None) -> Tensor:
+        """Keys or values (N, heads, S, D) and those that the settings add."""
+        n, heads, _, size = x.shape
+        rows = [] if row is None else [ops.expand(ops.reshape(row, 1, heads, 1, size), n, heads, 1, size)]
+        if self.add_zero_attn:
+            rows.append(zeros(n, heads, 1, size, dtype=x.dtype))
+        return ops.cat([x, *rows], 2) if rows else x
 
     def _joined(self, y: Tensor) -> Tensor:
         """(N, heads, L, D) as (N, L, heads D) or (L, N, heads D)."""
@@ -213,7 +240,7 @@ def _new(wanted: bool, dtype: Any, *shape: int) -> Parameter | None:
     return Parameter(empty(*shape, dtype=dtype)) if wanted else None
 
 
-def _check_arguments(embed_dim: int, num_heads: int, dropout: float, extra_keys: bool) -> None:
+def _check_arguments(embed_dim: int, num_heads: int, dropout: float) -> None:
     if (
         whole(_NAME, "embed_dim", embed_dim) < 1
         or whole(_NAME, "num_heads", num_heads) < 1
@@ -224,8 +251,6 @@ def _check_arguments(embed_dim: int, num_heads: int, dropout: float, extra_keys:
         )
     if not 0 <= dropout <= 1:
         raise ValueError(f"[{_NAME}] got dropout {dropout}; expected a probability, 0 <= p <= 1")
-    if extra_keys:
-        raise ValueError(f"[{_NAME}] got add_bias_kv or add_zero_attn; expected neither: no keys are added")
 
 
 def _require(mask: Tensor, name: str, x: Tensor, *shapes: tuple[int, ...]) -> None:
