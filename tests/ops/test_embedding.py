@@ -10,6 +10,7 @@ from reference import embedding as reference
 from support.draws import any_shape
 from support.op_case import OpCase
 from support.refused import refused
+from support.tolerance import tolerance
 
 
 class TestEmbedding(OpCase):
@@ -92,5 +93,27 @@ def test_errors():
         ValueError, match=r"\[embedding\] got padding_idx 4 for 4 embeddings; expected -4 to 3"
     ):
         ops.embedding(np.array([0]), weight, 4)
-    with pytest.raises(ValueError, match=r"\[embedding\] got max_norm 1.0; expected None"):
-        ops.embedding(np.array([0]), weight, max_norm=1.0)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, np.inf])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_max_norm_shortens_the_rows_that_are_used(order, compiled, rng):
+    """In the weight itself, once however often the input has a row; no gradient passes through it."""
+    start = rng.uniform(-3, 3, (5, 4))
+    weight, index = rv.tensor(start, requires_grad=True), rv.tensor([[3, 1], [3, 4]])
+
+    def step(x):
+        y = rv.nn.functional.embedding(x, weight, max_norm=1.5, norm_type=order)
+        y.sum().backward()
+        return y.detach()
+
+    y = (rv.compile(step) if compiled else step)(index)
+    expected = start.copy()
+    for row in (1, 3, 4):
+        length = np.linalg.norm(start[row], order)
+        expected[row] *= min(1.0, 1.5 / (length + 1e-7)) if length > 1.5 else 1.0
+    np.testing.assert_allclose(weight.detach().numpy(), expected, rtol=0, atol=tolerance("float64", 16, 3))
+    np.testing.assert_array_equal(y.numpy(), weight.detach().numpy()[index.numpy()])
+    assert weight.grad[:, 0].tolist() == [0, 1, 0, 2, 1]
+    with pytest.raises(IndexError, match=r"\[embedding\] got index -1"):
+        rv.nn.functional.embedding(rv.tensor([-1]), weight, max_norm=1.0)

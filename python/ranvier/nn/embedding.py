@@ -14,7 +14,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.nn.container import ModuleList
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.layers.embedding import padding_row, refuse
+from ranvier.ops.layers.embedding import padding_row
 
 __all__ = ["CategoryEmbedding", "Embedding"]
 
@@ -26,7 +26,7 @@ class Embedding(Module):
 
     weight starts standard normal; the row padding_idx starts as zero and gets no gradient. See
     :func:`ranvier.nn.functional.embedding` for the other arguments; sparse=True is accepted, and gradients
-    are dense all the same; max_norm raises ValueError. Raises IndexError for an x outside
+    are dense all the same. Raises IndexError for an x outside
     0 ... num_embeddings - 1.
 
     >>> import ranvier as rv
@@ -54,7 +54,6 @@ class Embedding(Module):
                 f"[embedding] got {num_embeddings} num_embeddings and {embedding_dim} embedding_dim; "
                 "expected numbers >= 0"
             )
-        refuse(max_norm)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = None if padding_idx is None else padding_row(padding_idx, num_embeddings)
@@ -120,13 +119,13 @@ class Embedding(Module):
         return layer
 
     def forward(self, input: Any) -> Tensor:
-        return ops.embedding(input, self.weight, self.padding_idx, scale_grad_by_freq=self.scale_grad_by_freq)
+        settings = self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
+        return ops.embedding(input, self.weight, *settings)
 
     def extra_repr(self) -> str:
-        text = f"{self.num_embeddings}, {self.embedding_dim}"
-        if self.padding_idx is not None:
-            text += f", padding_idx={self.padding_idx}"
-        return text + (f", scale_grad_by_freq={self.scale_grad_by_freq}" if self.scale_grad_by_freq else "")
+        usual = {"padding_idx": None, "max_norm": None, "norm_type": 2, "scale_grad_by_freq": False}
+        settings = [f"{name}={getattr(self, name)!r}" for name in usual if getattr(self, name) != usual[name]]
+        return ", ".join([f"{self.num_embeddings}, {self.embedding_dim}", *settings])
 
 
 class CategoryEmbedding(Module):

@@ -11,6 +11,7 @@ from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.config import whole
 from ranvier.nn.module import Module, Parameter
+from ranvier.ops.layers.embedding import padding_row
 
 __all__ = [
     "Bilinear",
@@ -304,8 +305,7 @@ class Bilinear(Module):
 class EmbeddingBag(Module):
     """The sum, mean or greatest of the vectors of each bag: see :func:`ranvier.nn.functional.embedding_bag`.
 
-    weight starts standard normal, the row padding_idx as zero. max_norm is refused; gradients
-    are dense, also with sparse=True.
+    weight starts standard normal, the row padding_idx as zero. Gradients are dense, also with sparse=True.
 
     >>> import ranvier as rv
     >>> rv.nn.EmbeddingBag(10, 3, mode="sum")(rv.tensor([[1, 2], [4, 9]])).shape
@@ -327,17 +327,14 @@ class EmbeddingBag(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if max_norm is not None or mode not in ("sum", "mean", "max"):
-            raise ValueError(
-                f"[EmbeddingBag] got mode {mode!r} and max_norm {max_norm}; expected 'sum', 'mean' or 'max', "
-                "and None"
-            )
+        if mode not in ("sum", "mean", "max"):
+            raise ValueError(f"[EmbeddingBag] got mode {mode!r}; expected 'sum', 'mean' or 'max'")
         self.num_embeddings = _count("EmbeddingBag", "num_embeddings", num_embeddings)
         self.embedding_dim = _count("EmbeddingBag", "embedding_dim", embedding_dim)
-        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
-            raise ValueError(f"[EmbeddingBag] got padding_idx {padding_idx}; expected a row of the weight")
+        self.padding_idx = None if padding_idx is None else padding_row(padding_idx, num_embeddings)
         self.scale_grad_by_freq, self.mode = bool(scale_grad_by_freq), mode
-        self.include_last_offset, self.padding_idx = bool(include_last_offset), padding_idx
+        self.max_norm, self.norm_type = max_norm, norm_type
+        self.include_last_offset = bool(include_last_offset)
         table = empty(num_embeddings, embedding_dim, dtype=dtype) if _weight is None else _weight
         self.weight = Parameter(table)
         if self.weight.shape != (num_embeddings, embedding_dim):
@@ -356,17 +353,25 @@ class EmbeddingBag(Module):
             init.zeros_(self.weight.detach()[self.padding_idx])
 
     def extra_repr(self) -> str:
-        scaled = f", scale_grad_by_freq={self.scale_grad_by_freq}" if self.scale_grad_by_freq else ""
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{scaled}, mode={self.mode!r}{padding}"
+        usual = {
+            "max_norm": None,
+            "norm_type": 2,
+            "scale_grad_by_freq": False,
+            "mode": "",
+            "padding_idx": None,
+        }
+        settings = [f"{name}={getattr(self, name)!r}" for name in usual if getattr(self, name) != usual[name]]
+        return ", ".join([f"{self.num_embeddings}, {self.embedding_dim}", *settings])
 
     def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
         return F.embedding_bag(
             input,
             self.weight,
             offsets,
-            scale_grad_by_freq=self.scale_grad_by_freq,
-            mode=self.mode,
+            self.max_norm,
+            self.norm_type,
+            self.scale_grad_by_freq,
+            self.mode,
             per_sample_weights=per_sample_weights,
             include_last_offset=self.include_last_offset,
             padding_idx=self.padding_idx,

@@ -6,8 +6,11 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.norms import norm
 
 __all__ = ["embedding"]
 
@@ -39,7 +42,8 @@ def embedding(
     input: integers of any shape in 0 ... num_embeddings - 1; weight: (num_embeddings, embedding_dim), float32
     or float64; y: (*input.shape, embedding_dim). padding_idx: a row that gets no gradient; a negative one
     counts from the end. scale_grad_by_freq: the gradient of a row is divided by how often the input has it.
-    The gradient is dense, also with sparse=True. max_norm, which would change the weight, raises ValueError.
+    The gradient is dense, also with sparse=True. max_norm: rows of the input whose norm_type-norm n is
+    greater are first multiplied by max_norm / (n + 1e-7), in weight itself and without a gradient.
 
     Raises IndexError where an index is out of range, TypeError for other dtypes, ValueError for other shapes.
     Source: Bengio et al., "A Neural Probabilistic Language Model" (2003).
@@ -49,7 +53,6 @@ def embedding(
     tensor([[4., 5.],
             [0., 1.]])
     """
-    refuse(max_norm)
     input, weight = as_tensor("embedding", input), as_tensor("embedding", weight)
     if weight.ndim != 2:
         raise ValueError(
@@ -58,13 +61,17 @@ def embedding(
         )
     if padding_idx is not None:
         padding_idx = padding_row(padding_idx, weight.shape[0])
+    if max_norm is not None:
+        renormalise(weight, input, max_norm, norm_type)
     return Embedding(padding_idx, scale_grad_by_freq).apply(weight, input)
 
 
-def refuse(max_norm: Any) -> None:
-    """Raises for a setting of PyTorch that this library does not have."""
-    if max_norm is not None:
-        raise ValueError(f"[embedding] got max_norm {max_norm}; expected None: weights are not renormalised")
+def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
+    """Shortens the rows of the index that are longer than max_norm, in place."""
+    with no_grad():
+        rows = Embedding(None, False).apply(weight, index)  # raises for an index out of range
+        length = norm(rows, norm_type, -1, True)
+        weight[index] = where(length > max_norm, rows * (max_norm / (length + 1e-7)), rows)
 
 
 def padding_row(padding_idx: Any, rows: int) -> int:

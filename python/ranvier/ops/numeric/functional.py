@@ -170,7 +170,8 @@ def embedding_bag(
 ) -> Tensor:
     """The sum, mean or greatest of the rows of each bag: indices (bags, k), or a vector cut at offsets.
 
-    Rows padding_idx do not count; an empty bag gives 0. The gradient is dense; max_norm is refused.
+    Rows padding_idx do not count; an empty bag gives 0. The gradient is dense; max_norm as in
+    :func:`embedding`.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.embedding_bag(rv.tensor([0, 1, 1]), rv.eye(2), rv.tensor([0, 1]), mode="sum")
@@ -180,13 +181,11 @@ def embedding_bag(
     index, table = index_array("embedding_bag", input), as_tensor("embedding_bag", weight)
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"[embedding_bag] got mode {mode!r}; expected 'sum', 'mean' or 'max'")
-    if max_norm is not None:
-        raise ValueError("[embedding_bag] got max_norm; expected None: clip the weight yourself")
     if (per_sample_weights is not None) and mode != "sum":
         raise ValueError(f"[embedding_bag] got per_sample_weights and mode {mode!r}; expected mode 'sum'")
     bags, count = _bags(index, offsets, include_last_offset)
     flat = index.reshape(-1)
-    rows = embedding(flat, table, scale_grad_by_freq=scale_grad_by_freq)
+    rows = embedding(flat, table, None, max_norm, norm_type, scale_grad_by_freq)
     if per_sample_weights is not None:
         rows = mul(rows, reshape(as_tensor("embedding_bag", per_sample_weights), (-1, 1)))
     if padding_idx is not None:
