@@ -47,16 +47,40 @@ def outputs(result):
     return (y, *states) if isinstance(states, tuple) else (y, states)
 
 
-@every_kind
+def test_a_projected_state_in_numpy(rng):
+    """h_t = W_hr (o tanh(c_t)): one step after the other, each sequence alone, from its end in reverse."""
+    layer = nn.LSTM(2, 5, bias=False, bidirectional=True, proj_size=3).double()
+    x, lengths = rng.uniform(-1, 1, (4, 3, 2)), [3, 4, 1]
+    h0, c0 = rng.uniform(-1, 1, (2, 3, 3)), rng.uniform(-1, 1, (2, 3, 5))
+    packed = pack_padded_sequence(rv.tensor(x), lengths, enforce_sorted=False)
+    y, (h_n, c_n) = layer(packed, (rv.tensor(h0), rv.tensor(c0)))
+    y = pad_packed_sequence(y)[0].detach().numpy()
+    p = {name: value.numpy() for name, value in layer.state_dict().items()}
+    for way, end in enumerate(("_l0", "_l0_reverse")):
+        for n, length in enumerate(lengths):
+            h, c = h0[way, n], c0[way, n]
+            for t in range(length)[:: -1 if way else 1]:
+                gates = p["weight_ih" + end] @ x[t, n] + p["weight_hh" + end] @ h
+                i, f, g, o = np.split(gates, 4)
+                i, f, o = (1 / (1 + np.exp(-a)) for a in (i, f, o))
+                c = f * c + i * np.tanh(g)
+                h = p["weight_hr" + end] @ (o * np.tanh(c))
+                np.testing.assert_allclose(y[t, n, 3 * way : 3 * way + 3], h, rtol=0, atol=1e-14)
+            np.testing.assert_allclose(h_n[way, n].detach().numpy(), h, rtol=0, atol=1e-14)
+            np.testing.assert_allclose(c_n[way, n].detach().numpy(), c, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "LSTM projected"])
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 def test_gradients_of_everything(kind, lengths):
     """Inputs, states and all weights of two layers in both directions, against differences."""
     rng = np.random.default_rng(4)
-    layer = getattr(nn, kind)(2, 3, num_layers=2, bidirectional=True).double()
+    kind, *projected = kind.split()
+    settings = {"proj_size": 1} if projected else {}
+    layer = getattr(nn, kind)(2, 3, num_layers=2, bidirectional=True, **settings).double()
     x = rv.tensor(rng.uniform(-1, 1, (4, 3, 2)), requires_grad=True)
-    states = [
-        rv.tensor(rng.uniform(-1, 1, (4, 3, 3)), requires_grad=True) for _ in range(1 + (kind == "LSTM"))
-    ]
+    widths = [1 if projected else 3, 3][: 1 + (kind == "LSTM")]
+    states = [rv.tensor(rng.uniform(-1, 1, (4, 3, n)), requires_grad=True) for n in widths]
 
     def loss(x, *others):
         given = others[: len(states)]  # the rest are the layer's own
@@ -245,8 +269,12 @@ def test_text():
         (lambda: nn.GRU(2, -1), "[gru] got hidden_size -1; expected at least 1"),
         (lambda: nn.GRU(2, 1, 0), "[gru] got num_layers 0; expected 1 to 1000"),
         (
-            lambda: nn.LSTM(2, 3, proj_size=1),
-            "[lstm] got proj_size 1; expected 0: put a Linear after the layer",
+            lambda: nn.LSTM(2, 3, proj_size=3),
+            "[lstm] got proj_size 3; expected less than hidden_size",
+        ),
+        (
+            lambda: nn.GRU(2, 3, proj_size=1),
+            "[gru] got proj_size 1; expected 0: only an LSTM has it",
         ),
         (
             lambda: nn.RNN(2, 3, dropout=1.5),

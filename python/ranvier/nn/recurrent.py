@@ -7,9 +7,11 @@ import operator
 import warnings
 from typing import Any
 
+import numpy as np
+
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.autograd.creation import empty
+from ranvier.autograd.creation import empty, zeros
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.utils.rnn import PackedSequence
@@ -20,14 +22,13 @@ __all__ = ["GRU", "LSTM", "RNN"]
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 MOST_LAYERS = 1000
-_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+_WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
 class RNNBase(Module):
     """What RNN, LSTM and GRU share: the parameters of all layers and directions, and forward."""
 
     mode: str  # of GATES
-    proj_size = 0
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class RNNBase(Module):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        proj_size: int = 0,
         dtype: Any = None,
     ) -> None:
         super().__init__()
@@ -46,17 +48,24 @@ class RNNBase(Module):
         self.hidden_size = hidden_size = whole_size(self._name, "hidden_size", hidden_size)
         self.num_layers = num_layers = whole_size(self._name, "num_layers", num_layers, MOST_LAYERS)
         self._check_dropout(dropout)
+        for name, value in (("bias", bias), ("batch_first", batch_first)):
+            if not isinstance(value, (bool, np.bool_)):
+                raise TypeError(f"[{self._name}] got {name} {value!r}; expected True or False")
         self.bias = bias
         self.batch_first = batch_first
+        self.proj_size = proj_size = 0 if proj_size == 0 else whole_size(self._name, "proj_size", proj_size)
+        if proj_size and (proj_size >= hidden_size or self.mode != "LSTM"):
+            expected = "less than hidden_size" if self.mode == "LSTM" else "0: only an LSTM has it"
+            raise ValueError(f"[{self._name}] got proj_size {proj_size}; expected {expected}")
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
-        width = GATES[self.mode] * hidden_size
-        directions = 2 if bidirectional else 1
+        width, state = GATES[self.mode] * hidden_size, proj_size or hidden_size
         for k in range(num_layers):
-            inputs = input_size if k == 0 else directions * hidden_size
+            inputs = input_size if k == 0 else (2 if bidirectional else 1) * state
+            shapes = ((width, inputs), (width, state), (width,), (width,), (state, hidden_size))
             for end in self._ends(k):
-                shapes = ((width, inputs), (width, hidden_size), (width,), (width,))
-                for name, shape in zip(_WEIGHTS[: 4 if bias else 2], shapes, strict=False):
+                for name in self._names():
+                    shape = shapes[_WEIGHTS.index(name)]
                     setattr(self, name + end, Parameter(empty(*shape, dtype=dtype)))
         self.reset_parameters()
 
@@ -75,8 +84,12 @@ class RNNBase(Module):
         """The endings of the names of a layer's parameters, one for each direction."""
         return [f"_l{layer}"] + ([f"_l{layer}_reverse"] if self.bidirectional else [])
 
+    def _names(self) -> tuple[str, ...]:
+        """Those of _WEIGHTS that the layer has."""
+        return _WEIGHTS[: 4 if self.bias else 2] + _WEIGHTS[4:] * bool(self.proj_size)
+
     def _weights(self, end: str) -> tuple[Any, ...]:
-        return tuple([getattr(self, name + end) for name in _WEIGHTS[: 4 if self.bias else 2]])
+        return tuple([getattr(self, name + end) for name in self._names()])
 
     @property
     def all_weights(self) -> list[list[Parameter]]:
@@ -128,7 +141,8 @@ class RNNBase(Module):
             for reverse, end in enumerate(self._ends(layer)):
                 state = tuple([s if s is None else s[k] for s in states])
                 cell = self.mode.lower()
-                y, *last = recurrent(cell, x, state, self._weights(end), sizes, bool(reverse))
+                one = projected if self.proj_size else recurrent
+                y, *last = one(cell, x, state, self._weights(end), sizes, bool(reverse))
                 ways.append(y)
                 for all_ended, s in zip(ended, last, strict=True):
                     all_ended.append(s)
@@ -157,19 +171,46 @@ class RNNBase(Module):
             )
 
     def _check_states(self, states: list[Any], batch: int, batched: bool) -> None:
-        wanted = (self.num_layers * (2 if self.bidirectional else 1), batch, self.hidden_size)
-        for name, s in zip(("h0", "c0"), states, strict=False):
+        layers = self.num_layers * (2 if self.bidirectional else 1)
+        widths = self.proj_size or self.hidden_size, self.hidden_size
+        for name, s, width in zip(("h0", "c0"), states, widths, strict=False):
+            wanted = (layers, batch, width)
             if s is not None and s.shape != wanted:
                 got, expected = (s.shape, wanted) if batched else (drop(s.shape), drop(wanted))
                 raise ValueError(f"[{self._name}] got {name} of shape {got}; expected {expected}")
 
     def extra_repr(self) -> str:
         text = f"{self.input_size}, {self.hidden_size}"
+        if self.proj_size:
+            text += f", proj_size={self.proj_size}"
         usual = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
         for name, value in usual.items():
             if getattr(self, name) != value:
                 text += f", {name}={getattr(self, name)}"
         return text
+
+
+def projected(
+    cell: str, x: Tensor, state: tuple[Any, ...], weights: tuple[Any, ...], sizes: Any, reverse: bool
+) -> list[Tensor]:
+    """:func:`recurrent` of an LSTM with a projection: h_t = W_hr (o tanh(c_t)), (y, h_n, c_n).
+
+    W_hh h = (W_hh W_hr) (o tanh(c)), so the core's loop runs without projection; only h0, which is no such
+    product, is given as further columns of each sequence's first x.
+    """
+    *weights, w_hr = weights  # type: ignore[assignment]
+    w_ih, w_hh, *biases = weights
+    h0, c0 = state
+    if h0 is not None:
+        counts = np.full(x.shape[0], x.shape[1]) if sizes is None else sizes  # rows of each step
+        rows = np.arange(counts[0] if len(counts) else 0)
+        first = (counts[:, None] > rows).sum(0) - 1 if reverse else 0 * rows  # the step that is read first
+        places = (np.cumsum(counts) - counts)[first] + rows
+        of_h = ops.index_add(zeros(int(counts.sum()), h0.shape[-1], dtype=x.dtype), 0, places, h0)
+        x = ops.cat([x, ops.reshape(of_h, *x.shape[:-1], h0.shape[-1])], -1)
+        w_ih = ops.cat([w_ih, w_hh], 1)
+    y, h_n, c_n = recurrent(cell, x, (None, c0), (w_ih, ops.matmul(w_hh, w_hr), *biases), sizes, reverse)
+    return [ops.linear(y, w_hr), ops.linear(h_n, w_hr), c_n]
 
 
 def whole_size(op: str, name: str, size: Any, most: int | None = None) -> int:
@@ -253,10 +294,12 @@ class LSTM(RNNBase):
 
     Takes x as :class:`RNN` and the states (h0, c0); returns y, (h_n, c_n). The rows of weight_ih_l0 (4
     hidden_size, input_size) and the other parameters are those of i, f, g and o in turn, as in PyTorch.
-    proj_size is not supported: other values than 0 raise ValueError.
+    proj_size > 0: h_t = W_hr (o tanh(c_t)) with weight_hr_l0 (proj_size, hidden_size); y, h0 and h_n have
+    proj_size columns.
 
     Source: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997), with the forget gate of Gers,
-    Schmidhuber and Cummins, "Learning to Forget" (2000).
+    Schmidhuber and Cummins, "Learning to Forget" (2000); projections: Sak, Senior and Beaufays, "Long
+    Short-Term Memory Based Recurrent Neural Network Architectures" (2014).
 
     >>> import ranvier as rv
     >>> y, (h_n, c_n) = rv.nn.LSTM(4, 8, bidirectional=True)(rv.rand(10, 3, 4))
@@ -278,9 +321,7 @@ class LSTM(RNNBase):
         proj_size: int = 0,
         dtype: Any = None,
     ) -> None:
-        if not isinstance(proj_size, int) or proj_size:
-            raise ValueError(f"[lstm] got proj_size {proj_size!r}; expected 0: put a Linear after the layer")
-        settings = (num_layers, bias, batch_first, dropout, bidirectional)
+        settings = (num_layers, bias, batch_first, dropout, bidirectional, proj_size)
         super().__init__(input_size, hidden_size, *settings, dtype=dtype)
 
 
