@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
+from ranvier.autograd import gradcheck
 from reference import interpolate as reference
 from support.op_case import OpCase
 
@@ -127,9 +130,27 @@ def test_area(rng):
             ops.interpolate(x, mode="area", **settings)
 
 
-def test_antialias():
-    with pytest.raises(ValueError, match=r"\[interpolate\] got antialias True; expected False"):
-        ops.interpolate(rv.zeros(1, 1, 2, 2), 4, antialias=True)
+def test_antialias(rng):
+    """A triangle twice as wide where the size halves: inputs at 1/4 and 3/4 of its reach, less at the ends.
+    An axis that grows is interpolated as without it."""
+    x = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+    shares = np.array([[3, 3, 1, 0, 0, 0], [0, 1, 3, 3, 1, 0], [0, 0, 0, 1, 3, 3]]) / [[7.0], [8.0], [7.0]]
+    y = ops.interpolate(rv.tensor(np.tile(x, (1, 1, 4, 1))), (4, 3), mode="bilinear", antialias=True)
+    np.testing.assert_allclose(y.numpy()[0, 0], np.tile(shares @ x, (4, 1)), rtol=1e-15)
+    x = rv.tensor(rng.uniform(-1, 1, (2, 2, 5, 4)), requires_grad=True)
+    for mode, corners in itertools.product(("bilinear", "bicubic"), (False, True)):
+        settings = {"mode": mode, "align_corners": corners, "antialias": True}
+        assert gradcheck(lambda x, settings=settings: ops.interpolate(x, (3, 7), **settings), (x,))
+    larger, plain = (ops.interpolate(x, (9, 7), mode="bilinear", antialias=a).detach() for a in (True, False))
+    np.testing.assert_allclose(larger.numpy(), plain.numpy(), rtol=0, atol=1e-15)
+    for text, settings in (
+        ("mode 'nearest'", {"size": 2}),
+        ("mode 'bilinear', x of shape", {"mode": "bilinear"}),
+        ("an output of", {"size": 0, "mode": "bicubic"}),
+        ("an output of", {"size": (1, 2, 3), "mode": "bicubic"}),
+    ):
+        with pytest.raises(ValueError, match=rf"\[interpolate\] got (antialias, )?{text}"):
+            ops.interpolate(x, antialias=True, **settings)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
+import numpy as np
+
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.tensor import Tensor
-from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.autograd.memory import cast
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layers.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
+from ranvier.ops.matmul import matmul
 
 __all__ = ["interpolate"]
 
@@ -47,8 +52,11 @@ def interpolate(
     - 'area': the mean of the inputs that o covers (:func:`adaptive_avg_pool2d`)
 
     'linear', 'bilinear' and, of images, 'nearest' copy along an axis whose length stays, as in PyTorch.
-    Coordinates are computed in float64. antialias=True is not supported. The result is
-    channels-last in memory where x is.
+    Coordinates are computed in float64. The result is channels-last in memory where x is.
+
+    antialias ('bilinear' and 'bicubic'): along an axis that gets shorter, the triangle (or the cubic, with
+    a = -1/2) is scale inputs wide in place of one, so that every input counts. Two products with matrices
+    (out, in) compute it.
 
     Raises ValueError where shape, size and mode do not fit together.
     Source: Keys, "Cubic Convolution Interpolation for Digital Image Processing" (1981).
@@ -59,8 +67,6 @@ def interpolate(
     >>> rv.interpolate(rv.tensor([[[1.0, 3.0]]]), size=4, mode="linear")
     tensor([[[1.0000, 1.5000, 2.5000, 3.0000]]])
     """
-    if antialias:
-        raise ValueError("[interpolate] got antialias True; expected False")
     input = as_tensor("interpolate", input)
     if size is not None and scale_factor is not None:
         raise ValueError(
@@ -74,6 +80,8 @@ def interpolate(
         mode in ("linear", "bilinear") or (mode == "nearest" and input.ndim == 4)
     ):
         scale_factor = _of_unequal_sizes(input, scale_factor)
+    if antialias:
+        return _smoothed(input, size, scale_factor, mode, bool(align_corners))
     return Interpolate(size, scale_factor, mode, bool(align_corners)).apply(input)
 
 
@@ -84,6 +92,56 @@ def _of_unequal_sizes(x: Tensor, scale_factor: Any) -> Any:
     if len(factors) != len(axes) or not all(isinstance(f, (int, float)) and f > 0 for f in factors):
         return scale_factor  # refused below
     return tuple(1.0 if n <= n * f < n + 1 else f for n, f in zip(axes, factors, strict=True))
+
+
+def _smoothed(x: Tensor, size: Any, scale_factor: Any, mode: str, align_corners: bool) -> Tensor:
+    shape = tuple(x.shape)
+    if mode not in ("bilinear", "bicubic") or len(shape) != 4 or (size is None and scale_factor is None):
+        raise ValueError(
+            f"[interpolate] got antialias, mode {mode!r}, x of shape {shape} and size {size!r}; expected "
+            "'bilinear' or 'bicubic', images (N, C, H, W), and a size or scale_factor"
+        )
+    sizes = _size_of(x, scale_factor) if size is None else size
+    sizes = sizes if isinstance(sizes, (tuple, list)) else (sizes,) * 2
+    if len(sizes) != 2 or min(*sizes, *shape[2:]) < 1:
+        raise ValueError(
+            f"[interpolate] got an output of {sizes} for x of shape {shape}; expected 2 sizes > 0"
+        )
+    factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * 2
+    for axis, (old, new, factor) in enumerate(zip(shape[2:], sizes, factors, strict=True)):
+        if old == new:  # as it is, also where the factor is not 1
+            continue
+        scale = 1 / factor if factor else old / new
+        if align_corners:
+            scale = (old - 1) / (new - 1) if new > 1 else 0.0
+        matrix = wrap(cast(filters(old, new, scale, mode), x.dtype))
+        x = matmul(matrix, x) if axis == 0 else matmul(x, matrix.T)
+    return x
+
+
+@functools.lru_cache(maxsize=64)
+def filters(old: int, new: int, scale: float, mode: str) -> Array:
+    """(new, old): the share of each input in each output; a filter as wide as the new pixels.
+
+    Source: bilinear, a triangle; bicubic, R. Keys, "Cubic convolution interpolation for digital image
+    processing", 1981, with a = -1/2.
+    """
+    widened = max(scale, 1.0)
+    reach = widened * (1 if mode == "bilinear" else 2)
+    centre = (np.arange(new)[:, None] + 0.5) * scale
+    at = np.arange(old)
+    first = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
+    last = np.minimum((centre + reach + 0.5).astype(np.int64), old)
+    t = np.abs(at + 0.5 - centre) / widened
+    if mode == "bilinear":
+        w = np.maximum(1 - t, 0)
+    else:
+        near, far = (1.5 * t - 2.5) * t * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
+        w = np.where(t < 1, near, np.where(t < 2, far, 0))
+    w = np.where((at >= first) & (at < last), w, 0)
+    w /= w.sum(1, keepdims=True)
+    w.flags.writeable = False
+    return w
 
 
 def _area(x: Tensor, size: Any, align_corners: bool | None) -> Tensor:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from enum import Enum
 from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.memory import Array
 from ranvier.data.vision.images import is_pil, of_pixels, pixels, size_of
-from ranvier.ops.layers.interpolate import interpolate
+from ranvier.ops.layers.interpolate import filters, interpolate
 
 __all__ = ["InterpolationMode", "resize"]
 
@@ -82,7 +80,7 @@ def resize(
         return of_pixels(x[..., rows[:, None], columns])
     y = x if x.dtype.kind == "f" else x.astype(np.float32)
     if antialias:
-        y = weights(h, height, mode) @ y @ weights(w, width, mode).T
+        y = filters(h, height, h / height, mode) @ y @ filters(w, width, w / width, mode).T
         y = y.astype(x.dtype if x.dtype.kind == "f" else y.dtype)
     else:
         batch = of_pixels(y.reshape(-1, 1, h, w))
@@ -112,29 +110,3 @@ def output_size(size: Any, h: int, w: int, max_size: int | None = None) -> tuple
         if long > max_size:
             short, long = int(max_size * short / long), max_size
     return (short, long) if h <= w else (long, short)
-
-
-@functools.lru_cache(maxsize=64)
-def weights(old: int, new: int, mode: str) -> Array:
-    """(new, old): the share of each old pixel in each new one; a filter as wide as the new pixels.
-
-    Source: bilinear, a triangle; bicubic, R. Keys, "Cubic convolution interpolation for digital image
-    processing", 1981, with a = -1/2.
-    """
-    scale = old / new
-    widened = max(scale, 1.0)
-    reach = widened * (1 if mode == "bilinear" else 2)
-    centre = (np.arange(new)[:, None] + 0.5) * scale
-    at = np.arange(old)
-    first = np.maximum((centre - reach + 0.5).astype(np.int64), 0)
-    last = np.minimum((centre + reach + 0.5).astype(np.int64), old)
-    t = np.abs(at + 0.5 - centre) / widened
-    if mode == "bilinear":
-        w = np.maximum(1 - t, 0)
-    else:
-        near, far = (1.5 * t - 2.5) * t * t + 1, ((-0.5 * t + 2.5) * t - 4) * t + 2
-        w = np.where(t < 1, near, np.where(t < 2, far, 0))
-    w = np.where((at >= first) & (at < last), w, 0)
-    w /= w.sum(1, keepdims=True)
-    w.flags.writeable = False
-    return w
