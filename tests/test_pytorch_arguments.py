@@ -211,11 +211,18 @@ def test_new_shapes_in_place():
     assert row.tolist() == [1, 2, 3]  # the same memory
     assert x.unsqueeze_(0).transpose_(0, 1).shape == (3, 1, 2)
     assert x.squeeze_().shape == (3, 2)
-    w = rv.ones(2, requires_grad=True)
-    with pytest.raises(
-        RuntimeError, match=r"\[unsqueeze_\] got a Tensor that requires gradients; expected x = x.unsqueeze"
-    ):
-        (w * 1).unsqueeze_(0)
+    w = rv.ones(2, 3, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"\[unsqueeze_\] a leaf Variable that requires grad"):
+        w.unsqueeze_(0)
+    y = w * 2
+    y.unsqueeze_(0).mul_(y.detach()).transpose_(1, 2)  # 4 w^2 as (1, 3, 2)
+    y[0, 0] *= 5
+    (row := y[0, 1]).unsqueeze_(0).mul_(3)
+    assert row.shape == (1, 2)
+    with pytest.raises(RuntimeError, match=r"\[squeeze_\] got a Tensor with gradients that has views"):
+        y.squeeze_()
+    y.sum().backward()
+    assert w.grad.tolist() == [[20.0, 12.0, 4.0]] * 2
 
 
 def test_gumbel_softmax():

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.convert import reinterpreted
+from ranvier.autograd.inplace import check_leaf
+from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import change_history, sharing
 from ranvier.ops.shape import expand, reshape, squeeze, t, transpose, unsqueeze
 
 __all__: list[str] = []
@@ -48,14 +51,23 @@ def expand_as(x: Any, other: Any) -> Tensor:
 
 
 def in_place(name: str, function: Any) -> Any:
-    """``x.unsqueeze_(0)``: x itself gets the other shape, on the same memory. RuntimeError for a tensor
-    that requires gradients: its history has the old shape."""
+    """``x.unsqueeze_(0)``: x itself gets the other shape, on the same memory, and its history the view."""
 
     def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
-        if x._requires_grad:
-            better = f"x = x.{name[:-1]}(...)"
-            raise RuntimeError(f"[{name}] got a Tensor that requires gradients; expected {better}")
-        x._array, x._view = function(x, *args, **settings)._array, None
+        check_leaf(x, name)
+        if x._grad_fn is not None and (not mode.enabled or (x._view is None and sharing(x))):
+            raise RuntimeError(
+                f"[{name}] got a Tensor with gradients that has views, or under no_grad(); expected "
+                f"x = x.{name[:-1]}(...)"
+            )
+        result = function(x, *args, **settings)
+        if result is x:
+            return x
+        x._array, family = result._array, result._view
+        x._view = None
+        if result._grad_fn is not None:
+            x._view = None if family is None or family[0] is x else family
+            change_history(x, result._grad_fn)
         return x
 
     method.__name__ = method.__qualname__ = name
