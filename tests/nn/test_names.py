@@ -1,5 +1,7 @@
 """What a module registers by name, and modules that are in several places."""
 
+import re
+
 import pytest
 import ranvier as rv
 from ranvier import nn
@@ -52,3 +54,18 @@ def test_pop():
 def test_a_mode_that_is_no_bool():
     with pytest.raises(ValueError, match=r"\[train\] got mode 3; expected True or False"):
         nn.ReLU().train(3)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "why"),
+    [
+        (rv.nn, "Conv3d", "volumes (N, C, D, H, W) are not part of this library (docs/versions.md)"),
+        (rv.nn.functional, "max_pool3d", "volumes"),
+        (rv.nn, "quantized", "quantised arithmetic"),
+        (rv.nn, "CrossMapLRN2d", "LocalResponseNorm is the same"),
+    ],
+)
+def test_a_name_that_is_not_here_says_why(module, name, why):
+    with pytest.raises(AttributeError, match=re.escape(f"has no attribute {name!r}: {why}")):
+        getattr(module, name)
+    assert not hasattr(module, name)

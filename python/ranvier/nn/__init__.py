@@ -21,6 +21,7 @@ from ranvier.nn.loss.probability import *
 from ranvier.nn.loss.rare import *
 from ranvier.nn.loss.regression import *
 from ranvier.nn.module import *
+from ranvier.nn.names import absent as _absent
 from ranvier.nn.neuron import *
 from ranvier.nn.norm import *
 from ranvier.nn.pad import *
@@ -44,4 +45,4 @@ def __getattr__(name: str) -> _typing.Any:
     """PyTorch's paths ``nn.modules`` and ``nn.parameter``: see :mod:`ranvier.paths`."""
     if name in ("modules", "parameter"):
         return _importlib.import_module(f"ranvier.nn.{name}")
-    raise AttributeError(f"module 'ranvier.nn' has no attribute {name!r}")
+    raise _absent(__name__, name)

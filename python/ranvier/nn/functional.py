@@ -5,6 +5,7 @@ import typing as _typing
 
 import ranvier.ops.layers.loss as _loss
 from ranvier.nn.loss_functions import *
+from ranvier.nn.names import absent as _absent
 from ranvier.ops.activation.piecewise import *
 from ranvier.ops.activation.smooth import *
 from ranvier.ops.layers.attention import *
@@ -35,7 +36,7 @@ focal_loss, sigmoid_focal_loss = _loss.focal, _loss.sigmoid_focal
 def __getattr__(name: str) -> _typing.Any:
     """The rare ones are loaded with their first use."""
     if name not in _NUMERIC:
-        raise AttributeError(f"module 'ranvier.nn.functional' has no attribute {name!r}")
+        raise _absent(__name__, name)
     globals()[name] = getattr(_importlib.import_module(f"ranvier.ops.numeric.{_NUMERIC[name]}"), name)
     return globals()[name]
 

@@ -1,4 +1,4 @@
-"""What a Module registers: checks of the name and the kind of a parameter, buffer or module."""
+"""Names: those that a Module registers, and those of torch.nn that are not here."""
 
 from __future__ import annotations
 
@@ -18,3 +18,24 @@ def check(module: Any, what: str, name: Any, own: Any, value: Any, kind: type) -
         raise TypeError(
             f"cannot assign {type(value).__name__} as {what} {name!r}; expected a {kind.__name__} or None"
         )
+
+
+# a part of names of torch.nn and torch.nn.functional, and what those are for
+_ABSENT = {
+    "3d": "volumes (N, C, D, H, W) are",
+    "quant": "quantised arithmetic is",
+    "qat": "quantised arithmetic is",
+    "sparse": "sparse arithmetic is",
+    "fractional": "pooling of random regions is",
+    "linear_cross": "cross_entropy(linear(x, weight), target) is the same; this name is",
+    "linearcross": "CrossEntropyLoss of a Linear is the same; this name is",
+    "crossmaplrn": "LocalResponseNorm is the same; this name is",
+    "nllloss2d": "NLLLoss takes images; this name is",
+}
+
+
+def absent(module: str, name: str) -> AttributeError:
+    """The error for a name that a module lacks; it says why where the name is one of PyTorch's."""
+    why = next((text for part, text in _ABSENT.items() if part in name.lower()), None)
+    ending = "" if why is None else f": {why} not part of this library (docs/versions.md)"
+    return AttributeError(f"module {module!r} has no attribute {name!r}{ending}")
