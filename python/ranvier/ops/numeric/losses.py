@@ -92,11 +92,13 @@ def multilabel_margin_loss(
     """
     reduction = reduction_of("multilabel_margin_loss", size_average, reduce, reduction)
     input, labels = as_tensor("multilabel_margin_loss", input), index_array("multilabel_margin_loss", target)
-    if input.ndim not in (1, 2) or labels.shape != input.shape:
+    if input.ndim > 2 or labels.shape != input.shape:
         raise ValueError(
             f"[multilabel_margin_loss] got x of shape {input.shape} and target of {labels.shape}; expected "
-            "equal shapes (n, c) or (c)"
+            "equal shapes (n, c), (c) or ()"
         )
+    if input.ndim == 0:
+        input, labels = unsqueeze(input, 0), labels[None]
     if input.ndim == 1:
         row = multilabel_margin_loss(unsqueeze(input, 0), labels[None], reduction="none")
         return _reduced("multilabel_margin_loss", row[0], reduction)

@@ -77,7 +77,8 @@ def cross_entropy(
     ignored (NaN if all are), which is their number without weights; of probabilities, by N d1 ...
 
     Raises ValueError for shapes that do not fit, for a class index outside [0, C), label_smoothing outside
-    [0, 1] or another reduction, TypeError for dtypes that differ or are not floating.
+    [0, 1], an ignore_index >= 0 with probabilities or another reduction, TypeError for dtypes that differ or
+    are not floating.
 
     Source: label smoothing: Szegedy et al., "Rethinking the Inception Architecture" (2016).
 
@@ -88,6 +89,11 @@ def cross_entropy(
     >>> rv.nn.functional.cross_entropy(x, target, weight=rv.tensor([1.0, 5.0]), label_smoothing=0.1)
     tensor(0.6259)
     """
+    if ignore_index >= 0 and _is_float(target):
+        raise ValueError(
+            f"[cross_entropy] got ignore_index {ignore_index} and a target of probabilities; expected class "
+            "indices"
+        )
     weight = constant("cross_entropy", "weight", weight, x)
     function = CrossEntropy(reduction, weight, ignore_index, label_smoothing)
     return _apply(function, x, in_dtype_of(x, target) if _is_float(target) else target, reduction)
