@@ -79,8 +79,8 @@ LAZY = {
     "LazyConv2d": ((4, 3), (2, 3, 9, 9), "weight", (4, 3, 3, 3)),
     "LazyConvTranspose1d": ((4, 3), (2, 3, 9), "weight", (3, 4, 3)),
     "LazyConvTranspose2d": ((4, 3), (2, 3, 9, 9), "weight", (3, 4, 3, 3)),
-    "LazyInstanceNorm1d": ((1e-5, 0.1, True), (2, 3, 4), "weight", (3,)),
-    "LazyInstanceNorm2d": ((1e-5, 0.1, True), (2, 3, 4, 4), "weight", (3,)),
+    "LazyInstanceNorm1d": ((), (2, 3, 4), "weight", (3,)),
+    "LazyInstanceNorm2d": ((), (2, 3, 4, 4), "running_mean", (3,)),
     "LazyBatchNorm1d": ((), (2, 3), "weight", (3,)),
     "LazyBatchNorm2d": ((), (2, 3, 4, 4), "weight", (3,)),
 }

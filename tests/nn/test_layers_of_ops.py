@@ -119,3 +119,16 @@ def test_modes_of_dropout():
     np.testing.assert_array_equal(layer(x).numpy(), x.numpy())
     assert repr(layer) == "Dropout(p=0.5, inplace=False)"
     refused(ValueError, "[dropout] got p -1; expected a probability", nn.Dropout, -1)
+    for text, make in (
+        ("[dropout] got p 'x'; expected a number", lambda: nn.Dropout("x")),
+        (
+            "[multihead_attention] got dropout None; expected a number",
+            lambda: nn.MultiheadAttention(2, 1, None),
+        ),
+        ("[linear] got in_features 'x'; expected a whole number", lambda: nn.Linear("x", 2)),
+        ("[embedding] got num_embeddings 1.5; expected a whole number", lambda: nn.Embedding(1.5, 2)),
+        ("[Threshold] got value None; expected a number", lambda: nn.Threshold(1, None)),
+        ("[RReLU] got lower 'x'; expected a number", lambda: nn.RReLU("x")),
+        ("[prelu] got init (1, 2); expected a number", lambda: nn.PReLU(init=(1, 2))),
+    ):
+        refused(TypeError, text, make)

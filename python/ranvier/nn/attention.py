@@ -17,6 +17,7 @@ from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.layers.attention import Attention, PackedAttention
+from ranvier.ops.layers.dropout import probability
 
 __all__ = ["MultiheadAttention"]
 
@@ -94,7 +95,7 @@ class MultiheadAttention(Module):
         self.embed_dim = embed_dim
         self.kdim = embed_dim if kdim is None else kdim
         self.vdim = embed_dim if vdim is None else vdim
-        self.num_heads = num_heads
+        self.num_heads = int(num_heads)
         self.dropout = dropout
         self.batch_first = batch_first
         self.head_dim = embed_dim // num_heads
@@ -249,8 +250,7 @@ def _check_arguments(embed_dim: int, num_heads: int, dropout: float) -> None:
         raise ValueError(
             f"[{_NAME}] got {embed_dim} embed_dim and {num_heads} num_heads; expected a divisor of embed_dim"
         )
-    if not 0 <= dropout <= 1:
-        raise ValueError(f"[{_NAME}] got dropout {dropout}; expected a probability, 0 <= p <= 1")
+    probability(_NAME, "dropout", dropout)
 
 
 def _require(mask: Tensor, name: str, x: Tensor, *shapes: tuple[int, ...]) -> None:

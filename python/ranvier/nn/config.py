@@ -73,6 +73,14 @@ def whole(op: str, name: str, value: Any) -> int:
         raise TypeError(f"[{op}] got {name} {value!r}; expected a whole number") from None
 
 
+def number(op: str, name: str, value: Any) -> float:
+    """A setting that is a number, or a TypeError."""
+    try:
+        return float(value + 0)  # no text
+    except (TypeError, ValueError):
+        raise TypeError(f"[{op}] got {name} {value!r}; expected a number") from None
+
+
 def arguments_of(module: Any) -> dict[str, Any]:
     """See :meth:`Module.config`."""
     cls = type(module)

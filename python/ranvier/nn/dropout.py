@@ -7,6 +7,7 @@ from typing import Any
 import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
+from ranvier.ops.layers.dropout import probability
 
 __all__ = ["AlphaDropout", "Dropout", "Dropout1d", "Dropout2d"]
 
@@ -19,11 +20,7 @@ class _Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(
-                f"[{type(self).__name__.lower()}] got p {p}; expected a probability, 0 <= p <= 1"
-            )
-        self.p = float(p)  # of NumPy's numbers, too
+        self.p = float(probability(type(self).__name__.lower(), "p", p))  # of NumPy's numbers, too
         self.inplace = inplace
 
     def forward(self, input: Any) -> Tensor:

@@ -11,6 +11,7 @@ import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn.config import number, whole
 from ranvier.nn.container import ModuleList
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
@@ -49,6 +50,8 @@ class Embedding(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        num_embeddings = whole("embedding", "num_embeddings", num_embeddings)
+        embedding_dim = whole("embedding", "embedding_dim", embedding_dim)
         if num_embeddings < 0 or embedding_dim < 0:
             raise ValueError(
                 f"[embedding] got {num_embeddings} num_embeddings and {embedding_dim} embedding_dim; "
@@ -57,8 +60,8 @@ class Embedding(Module):
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = None if padding_idx is None else padding_row(padding_idx, num_embeddings)
-        self.max_norm = max_norm
-        self.norm_type = norm_type
+        self.max_norm = None if max_norm is None else number("embedding", "max_norm", max_norm)
+        self.norm_type = number("embedding", "norm_type", norm_type)
         self.scale_grad_by_freq = scale_grad_by_freq
         self.sparse = sparse
         table = empty(num_embeddings, embedding_dim, dtype=dtype) if _weight is None else _weight

@@ -6,7 +6,7 @@ made before the first call. After it the layer has the class without "Lazy".
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class _Lazy(Module):
     """Before the first call; ``base``: the layer's class afterwards, ``size``: its argument that is found."""
 
     base: Any
+    usual: ClassVar[dict[str, Any]] = {}  # arguments with another default than those of the class
     _settings: dict[str, Any]
     size = "num_features"
     in_weight = 0  # the axis of the weight that has this size
@@ -48,7 +49,7 @@ class _Lazy(Module):
         given = [name for name in self._names() if name != self.size]
         if len(args) > len(given):
             raise TypeError(f"[{type(self).__name__}] got {len(args)} arguments; expected {', '.join(given)}")
-        settings = {**dict(zip(given, args, strict=False)), **settings}
+        settings = {**self.usual, **dict(zip(given, args, strict=False)), **settings}
         with init.skipped():
             made = self.base(**{self.size: settings.get("groups", 1)}, **settings)
         self.__dict__["_arguments"] = {}
@@ -199,25 +200,27 @@ class LazyBatchNorm2d(_Lazy, BatchNorm2d):  # type: ignore[misc]
 
 
 class LazyInstanceNorm1d(_Lazy, InstanceNorm1d):  # type: ignore[misc]
-    """:class:`InstanceNorm1d` whose num_features is the number of channels of its first input.
+    """:class:`InstanceNorm1d` whose num_features is the number of channels of its first input; as in PyTorch
+    affine and track_running_stats are True if not given.
 
     >>> import ranvier as rv
     >>> rv.nn.LazyInstanceNorm1d()(rv.ones(2, 3, 4)).shape
     (2, 3, 4)
     """
 
-    base = InstanceNorm1d
+    base, usual = InstanceNorm1d, {"affine": True, "track_running_stats": True}
 
 
 class LazyInstanceNorm2d(_Lazy, InstanceNorm2d):  # type: ignore[misc]
-    """:class:`InstanceNorm2d` whose num_features is the number of channels of its first input.
+    """:class:`InstanceNorm2d` whose num_features is the number of channels of its first input; as in PyTorch
+    affine and track_running_stats are True if not given.
 
     >>> import ranvier as rv
     >>> rv.nn.LazyInstanceNorm2d()(rv.ones(2, 3, 4, 4)).shape
     (2, 3, 4, 4)
     """
 
-    base = InstanceNorm2d
+    base, usual = InstanceNorm2d, {"affine": True, "track_running_stats": True}
 
 
 def find_sizes(model: Module, sample: Any) -> None:

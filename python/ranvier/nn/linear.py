@@ -9,6 +9,7 @@ import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn.config import whole
 from ranvier.nn.module import Module, Parameter
 
 __all__ = ["Linear"]
@@ -31,13 +32,13 @@ class Linear(Module):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: Any = None) -> None:
         super().__init__()
-        if in_features < 0 or out_features < 0:
+        sizes = whole("linear", "in_features", in_features), whole("linear", "out_features", out_features)
+        if min(sizes) < 0:
             raise ValueError(
                 f"[linear] got {in_features} in_features and {out_features} out_features; expected numbers "
                 ">= 0"
             )
-        self.in_features = in_features
-        self.out_features = out_features
+        self.in_features, self.out_features = in_features, out_features = sizes
         self.weight = Parameter(empty(out_features, in_features, dtype=dtype))
         self.register_parameter("bias", Parameter(empty(out_features, dtype=dtype)) if bias else None)
         self.reset_parameters()

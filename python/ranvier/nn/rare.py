@@ -9,7 +9,7 @@ import ranvier.nn.functional as F
 import ranvier.nn.init as init
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.config import whole
+from ranvier.nn.config import number, whole
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.layers.embedding import padding_row
 
@@ -225,7 +225,8 @@ class Threshold(Module):
 
     def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
         super().__init__()
-        self.threshold, self.value, self.inplace = float(threshold), float(value), bool(inplace)
+        self.threshold = number("Threshold", "threshold", threshold)
+        self.value, self.inplace = number("Threshold", "value", value), bool(inplace)
 
     def forward(self, input: Any) -> Tensor:
         return F.threshold(input, self.threshold, self.value, self.inplace)
@@ -260,9 +261,10 @@ class RReLU(Module):
 
     def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
         super().__init__()
-        if not lower <= upper:
+        self.lower, self.upper = number("RReLU", "lower", lower), number("RReLU", "upper", upper)
+        if not self.lower <= self.upper:
             raise ValueError(f"[RReLU] got lower {lower} and upper {upper}; expected lower <= upper")
-        self.lower, self.upper, self.inplace = float(lower), float(upper), bool(inplace)
+        self.inplace = bool(inplace)
 
     def forward(self, input: Any) -> Tensor:
         return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
@@ -333,7 +335,8 @@ class EmbeddingBag(Module):
         self.embedding_dim = _count("EmbeddingBag", "embedding_dim", embedding_dim)
         self.padding_idx = None if padding_idx is None else padding_row(padding_idx, num_embeddings)
         self.scale_grad_by_freq, self.mode = bool(scale_grad_by_freq), mode
-        self.max_norm, self.norm_type = max_norm, norm_type
+        self.max_norm = None if max_norm is None else number("EmbeddingBag", "max_norm", max_norm)
+        self.norm_type = number("EmbeddingBag", "norm_type", norm_type)
         self.include_last_offset = bool(include_last_offset)
         table = empty(num_embeddings, embedding_dim, dtype=dtype) if _weight is None else _weight
         self.weight = Parameter(table)

@@ -12,6 +12,7 @@ import ranvier.ops as ops
 from ranvier.autograd.creation import full
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.activation.base import InPlace, OfAnyRank, Shrink
+from ranvier.nn.config import number, whole
 from ranvier.nn.module import Module, Parameter
 
 __all__ = [
@@ -173,9 +174,9 @@ class PReLU(Module):
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: Any = None) -> None:
         super().__init__()
-        self.num_parameters = num_parameters
+        self.num_parameters = whole("prelu", "num_parameters", num_parameters)
         self.init = init
-        self.weight = Parameter(full((num_parameters,), float(init), dtype=dtype))
+        self.weight = Parameter(full((self.num_parameters,), number("prelu", "init", init), dtype=dtype))
 
     def reset_parameters(self) -> None:
         """Sets every slope to its starting value."""

@@ -13,6 +13,7 @@ from ranvier.autograd.memory import reshaped
 from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
+from ranvier.ops.layers.dropout import probability
 from ranvier.ops.layout import zeros
 from ranvier.ops.repeat import repeat_interleave
 from ranvier.ops.shape import expand
@@ -281,8 +282,7 @@ def scaled_dot_product_attention(
     if enable_gqa:
         key, value = _for_groups(query, key), _for_groups(query, value)
     shape = _scores_shape(query._array, key._array, value._array)
-    if not 0 <= dropout_p <= 1:
-        raise ValueError(f"[{_NAME}] got dropout_p {dropout_p}; expected a probability, 0 <= p <= 1")
+    probability(_NAME, "dropout_p", dropout_p)
     if scale is None:
         width = query._array.shape[-1]
         scale = 1 / math.sqrt(width) if width else 1.0

@@ -30,10 +30,19 @@ class Dropout(Function):
         return _core.dropout(dy, self.p, self.key, None)  # the mask is made again, not kept
 
 
+def probability(op: str, name: str, p: Any) -> Any:
+    """p, or an error where it is no probability."""
+    try:
+        if 0 <= p <= 1:
+            return p
+    except TypeError:
+        raise TypeError(f"[{op}] got {name} {p!r}; expected a number") from None
+    raise ValueError(f"[{op}] got {name} {p}; expected a probability, 0 <= p <= 1")
+
+
 def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, function: Any) -> Tensor:
     """function(p, key) of x while training; with inplace it replaces the values of x."""
-    if not 0 <= p <= 1:
-        raise ValueError(f"[{name}] got p {p}; expected a probability, 0 <= p <= 1")
+    probability(name, "p", p)
     own = isinstance(x, Tensor)
     x = x if own else as_inputs((x,), name)[0]
     if not training or p == 0:

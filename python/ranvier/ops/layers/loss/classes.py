@@ -89,7 +89,7 @@ def cross_entropy(
     >>> rv.nn.functional.cross_entropy(x, target, weight=rv.tensor([1.0, 5.0]), label_smoothing=0.1)
     tensor(0.6259)
     """
-    if ignore_index >= 0 and _is_float(target):
+    if _is_float(target) and isinstance(ignore_index, int) and ignore_index >= 0:
         raise ValueError(
             f"[cross_entropy] got ignore_index {ignore_index} and a target of probabilities; expected class "
             "indices"
