@@ -250,6 +250,10 @@ def test_weight_of_an_embedding():
         np.testing.assert_array_equal(layer(rv.tensor([[1]])).detach().numpy().ravel(), table[1].numpy())
         assert "_weight" not in layer.config()
     for kind in (rv.nn.Embedding, rv.nn.EmbeddingBag):
+        for freeze in (True, False):
+            assert kind.from_pretrained(table, freeze=freeze).weight.requires_grad is not freeze
+        with pytest.raises(ValueError, match=r"got embeddings of shape \(3,\); expected 2 dimensions"):
+            kind.from_pretrained(table[:, 0])
         with pytest.raises(ValueError, match=r"got _weight of shape \(3, 2\); expected \(4, 2\)"):
             kind(4, 2, _weight=table)
 

@@ -105,7 +105,7 @@ METRICS = sorted(metrics.METRICS)
 TWO_ARRAYS = {"CosineSimilarity", "PairwiseDistance"}
 THREE_ARRAYS = {"CosineEmbeddingLoss", "GaussianNLLLoss", "MarginRankingLoss", "TripletMarginLoss"}
 # without a greatest norm, running statistics, parameters or a factor
-IGNORED = {("Embedding", "norm_type"), ("EmbeddingBag", "norm_type"), ("Upsample", "recompute_scale_factor")}
+IGNORED = {("Upsample", "recompute_scale_factor")}
 IGNORED |= {(f"InstanceNorm{d}d", key) for d in (1, 2) for key in ("momentum", "dtype", "num_features")}
 OF_CLASSES = {"FocalLoss", "MultiMarginLoss", "NLLLoss"}
 

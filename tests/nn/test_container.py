@@ -77,6 +77,8 @@ def test_module_dict():
     assert len(layers) == 1
     with pytest.raises(KeyError, match="is taken"):
         layers["training"] = nn.Identity()
+    layers.clear()
+    assert len(layers) == 0
 
 
 def test_parameter_list_and_dict():
@@ -93,6 +95,7 @@ def test_parameter_list_and_dict():
     assert dict(named.items()).keys() == {"a", "b"} == set(named.state_dict())
     del named["a"]
     assert list(named) == ["b"]
+    assert (named.get("b") is named["b"], named.get("a"), named.get("a", 3)) == (True, None, 3)
     with pytest.raises(KeyError, match="is taken"):
         named["training"] = rv.ones(1)
 

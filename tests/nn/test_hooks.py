@@ -174,3 +174,22 @@ def test_a_with_block_takes_the_hook_off():
         net(np.ones((1, 2), np.float32))
     net(np.ones((1, 2), np.float32))
     assert seen == [1]
+
+
+def test_a_hook_that_is_always_called():
+    """Once: with the output, or where forward or an earlier hook raises with what there was."""
+    model, seen = nn.Linear(2, 1), []
+    model.register_forward_hook(lambda m, args, y: seen.append(y), always_call=True)
+    with pytest.raises(ValueError, match="got x of shape"):
+        model(rv.ones(1, 3))
+    y = model(rv.ones(1, 2))
+    assert seen[0] is None
+    assert seen[1] is y
+
+    def stop(m, args, y):
+        raise KeyError
+
+    model.register_forward_hook(stop, prepend=True)
+    with pytest.raises(KeyError):
+        model(rv.ones(1, 2))
+    assert [s is None for s in seen] == [True, False, False]

@@ -107,6 +107,8 @@ def test_modes():
     np.testing.assert_allclose(layer(x).numpy(force=True), want, rtol=1e-6)
     layer(x[:1])  # one value will do
     assert layer.num_batches_tracked.item() == 1
+    state = {name: value for name, value in layer.state_dict().items() if name != "num_batches_tracked"}
+    assert layer.load_state_dict(state).missing_keys == []  # as PyTorch's of old files
     layer.reset_running_stats()
     assert layer.running_mean.tolist() == [0, 0]
     assert layer.num_batches_tracked.item() == 0

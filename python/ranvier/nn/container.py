@@ -192,6 +192,10 @@ class _Dictionary(Module):
         del self[name]
         return value
 
+    def clear(self) -> None:
+        for name in list(self):
+            del self[name]
+
 
 class ModuleDict(_Dictionary):
     """A dictionary of modules. Their parameters are also the parent's.
@@ -270,6 +274,9 @@ class ParameterDict(_Dictionary):
 
     def __setitem__(self, name: str, value: Any) -> None:
         super().__setitem__(name, _parameter(value))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self._parameters.get(name, default)
 
     def __repr__(self) -> str:
         return _block("ParameterDict", [f"({name}): {_sketch(p)}" for name, p in self.items()])

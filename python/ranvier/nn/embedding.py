@@ -6,6 +6,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
@@ -17,7 +18,7 @@ from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.layers.embedding import padding_row
 
-__all__ = ["CategoryEmbedding", "Embedding"]
+__all__ = ["CategoryEmbedding", "Embedding", "EmbeddingBag"]
 
 ONE_HOT = 8  # columns with more categories get an embedding
 
@@ -50,15 +51,8 @@ class Embedding(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        num_embeddings = whole("embedding", "num_embeddings", num_embeddings)
-        embedding_dim = whole("embedding", "embedding_dim", embedding_dim)
-        if num_embeddings < 0 or embedding_dim < 0:
-            raise ValueError(
-                f"[embedding] got {num_embeddings} num_embeddings and {embedding_dim} embedding_dim; "
-                "expected numbers >= 0"
-            )
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
+        num_embeddings, embedding_dim = _sizes(num_embeddings, embedding_dim)
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = None if padding_idx is None else padding_row(padding_idx, num_embeddings)
         self.max_norm = None if max_norm is None else number("embedding", "max_norm", max_norm)
         self.norm_type = number("embedding", "norm_type", norm_type)
@@ -101,12 +95,7 @@ class Embedding(Module):
         tensor([[3., 4.]])
         """
         weight = Parameter(embeddings, requires_grad=not freeze)
-        if weight.ndim != 2:
-            raise ValueError(
-                f"[embedding] got embeddings of shape {weight.shape}; expected 2 dimensions (num_embeddings, "
-                "embedding_dim)"
-            )
-        rows, width = weight.shape
+        rows, width = _shape(weight)
         with init.skipped():
             layer = cls(
                 rows,
@@ -129,6 +118,133 @@ class Embedding(Module):
         usual = {"padding_idx": None, "max_norm": None, "norm_type": 2, "scale_grad_by_freq": False}
         settings = [f"{name}={getattr(self, name)!r}" for name in usual if getattr(self, name) != usual[name]]
         return ", ".join([f"{self.num_embeddings}, {self.embedding_dim}", *settings])
+
+
+def _sizes(num_embeddings: Any, embedding_dim: Any) -> tuple[int, int]:
+    rows = whole("embedding", "num_embeddings", num_embeddings)
+    width = whole("embedding", "embedding_dim", embedding_dim)
+    if rows < 0 or width < 0:
+        raise ValueError(
+            f"[embedding] got {rows} num_embeddings and {width} embedding_dim; expected numbers >= 0"
+        )
+    return rows, width
+
+
+def _shape(weight: Tensor) -> tuple[int, int]:
+    """(num_embeddings, embedding_dim)"""
+    if weight.ndim != 2:
+        raise ValueError(
+            f"[embedding] got embeddings of shape {weight.shape}; expected 2 dimensions (num_embeddings, "
+            "embedding_dim)"
+        )
+    rows, width = weight.shape
+    return rows, width
+
+
+class EmbeddingBag(Module):
+    """The sum, mean or greatest of the vectors of each bag: see :func:`ranvier.nn.functional.embedding_bag`.
+
+    weight starts standard normal, the row padding_idx as zero. Gradients are dense, also with sparse=True.
+
+    >>> import ranvier as rv
+    >>> rv.nn.EmbeddingBag(10, 3, mode="sum")(rv.tensor([[1, 2], [4, 9]])).shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        _weight: Any = None,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if mode not in ("sum", "mean", "max"):
+            raise ValueError(f"[EmbeddingBag] got mode {mode!r}; expected 'sum', 'mean' or 'max'")
+        num_embeddings, embedding_dim = _sizes(num_embeddings, embedding_dim)
+        self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
+        self.padding_idx = None if padding_idx is None else padding_row(padding_idx, num_embeddings)
+        self.scale_grad_by_freq, self.mode = bool(scale_grad_by_freq), mode
+        self.max_norm = None if max_norm is None else number("EmbeddingBag", "max_norm", max_norm)
+        self.norm_type = number("EmbeddingBag", "norm_type", norm_type)
+        self.include_last_offset = bool(include_last_offset)
+        table = empty(num_embeddings, embedding_dim, dtype=dtype) if _weight is None else _weight
+        self.weight = Parameter(table)
+        if self.weight.shape != (num_embeddings, embedding_dim):
+            raise ValueError(
+                f"[EmbeddingBag] got _weight of shape {self.weight.shape}; expected "
+                f"{(num_embeddings, embedding_dim)}"
+            )
+        self.__dict__["_arguments"].pop("_weight", None)  # the state dict has it
+        if _weight is None:
+            self.reset_parameters()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        embeddings: Any,
+        freeze: bool = True,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        mode: str = "mean",
+        sparse: bool = False,
+        include_last_offset: bool = False,
+        padding_idx: int | None = None,
+    ) -> EmbeddingBag:
+        """A layer of a given table (num_embeddings, embedding_dim); freeze: it is not trained."""
+        weight = Parameter(embeddings, requires_grad=not freeze)
+        layer = cls(
+            *_shape(weight),
+            max_norm,
+            norm_type,
+            scale_grad_by_freq,
+            mode,
+            sparse,
+            weight,
+            include_last_offset,
+            padding_idx,
+        )
+        layer.weight = weight
+        return layer
+
+    def reset_parameters(self) -> None:
+        """Draws new starting values."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            init.zeros_(self.weight.detach()[self.padding_idx])
+
+    def extra_repr(self) -> str:
+        usual = {
+            "max_norm": None,
+            "norm_type": 2,
+            "scale_grad_by_freq": False,
+            "mode": "",
+            "padding_idx": None,
+        }
+        settings = [f"{name}={getattr(self, name)!r}" for name in usual if getattr(self, name) != usual[name]]
+        return ", ".join([f"{self.num_embeddings}, {self.embedding_dim}", *settings])
+
+    def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
+        return F.embedding_bag(
+            input,
+            self.weight,
+            offsets,
+            self.max_norm,
+            self.norm_type,
+            self.scale_grad_by_freq,
+            self.mode,
+            per_sample_weights=per_sample_weights,
+            include_last_offset=self.include_last_offset,
+            padding_idx=self.padding_idx,
+        )
 
 
 class CategoryEmbedding(Module):

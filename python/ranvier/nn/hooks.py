@@ -20,7 +20,7 @@ class Hooks:
 
     def __init__(self) -> None:
         self.before: dict[int, tuple[Hook, bool]] = {}  # (hook, does it take keywords)
-        self.after: dict[int, tuple[Hook, bool]] = {}
+        self.after: dict[int, tuple[Hook, bool, bool]] = {}  # ..., is it called after an exception
         self.backward: dict[int, Hook] = {}
         self.before_backward: dict[int, Hook] = {}
 
@@ -35,10 +35,18 @@ class Hooks:
         passage = Passage(self, module) if self.backward or self.before_backward else None
         if passage is not None:
             args = passage.enter(args)
-        y = module.forward(*args, **kwargs)
-        for hook, takes_keywords in list(self.after.values()):
-            changed = hook(module, args, kwargs, y) if takes_keywords else hook(module, args, y)
-            y = y if changed is None else changed
+        y, called = None, set()
+        try:
+            y = module.forward(*args, **kwargs)
+            for key, (hook, takes_keywords, _) in list(self.after.items()):
+                called.add(key)
+                changed = hook(module, args, kwargs, y) if takes_keywords else hook(module, args, y)
+                y = y if changed is None else changed
+        except Exception:
+            for key, (hook, takes_keywords, always) in list(self.after.items()):
+                if always and key not in called:
+                    hook(module, args, kwargs, y) if takes_keywords else hook(module, args, y)
+            raise
         return y if passage is None else passage.leave(y)
 
 
@@ -164,14 +172,15 @@ class HookRegistration:
         return _added(self._own_hooks().before, (hook, with_kwargs), prepend)
 
     def register_forward_hook(
-        self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False
+        self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
     ) -> RemovableHandle:
         """Calls ``hook(module, args, output)`` after each forward, until ``remove()`` of what it returns.
 
         What the hook returns, if not None, replaces the output. with_kwargs: ``hook(module, args, kwargs,
-        output)``. prepend: before the hooks registered so far.
+        output)``. prepend: before the hooks registered so far. always_call: also where forward or a hook
+        before it raises; the output is then None, or what there was.
         """
-        return _added(self._own_hooks().after, (hook, with_kwargs), prepend)
+        return _added(self._own_hooks().after, (hook, with_kwargs, always_call), prepend)
 
     def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(module, grad_input, grad_output)`` when the gradients of the inputs are complete.

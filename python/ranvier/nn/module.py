@@ -267,7 +267,7 @@ class Module(HookRegistration):
     def _at(self, registry: str, path: str) -> Any:
         owner, _, name = path.rpartition(".")
         module = self.get_submodule(owner)
-        if name not in getattr(module, registry):
+        if name not in getattr(module, registry) or module.__dict__[name] is None:
             kind = registry.strip("_").split("_")[0]
             raise AttributeError(f"{type(module).__name__} has no {kind} {name!r}")
         return module.__dict__[name]

@@ -11,12 +11,10 @@ from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.config import number, whole
 from ranvier.nn.module import Module, Parameter
-from ranvier.ops.layers.embedding import padding_row
 
 __all__ = [
     "Bilinear",
     "ChannelShuffle",
-    "EmbeddingBag",
     "Fold",
     "LocalResponseNorm",
     "MaxUnpool1d",
@@ -31,10 +29,10 @@ __all__ = [
 
 
 def _count(layer: str, name: str, value: Any, least: int = 1) -> int:
-    number = whole(layer, name, value)
-    if isinstance(value, bool) or number < least:
+    count = whole(layer, name, value)
+    if isinstance(value, bool) or count < least:
         raise ValueError(f"[{layer}] got {name} {value!r}; expected a whole number >= {least}")
-    return number
+    return count
 
 
 def _counts(layer: str, axes: int, **settings: tuple[Any, int]) -> None:
@@ -302,80 +300,3 @@ class Bilinear(Module):
 
     def forward(self, input1: Any, input2: Any) -> Tensor:
         return F.bilinear(input1, input2, self.weight, self.bias)
-
-
-class EmbeddingBag(Module):
-    """The sum, mean or greatest of the vectors of each bag: see :func:`ranvier.nn.functional.embedding_bag`.
-
-    weight starts standard normal, the row padding_idx as zero. Gradients are dense, also with sparse=True.
-
-    >>> import ranvier as rv
-    >>> rv.nn.EmbeddingBag(10, 3, mode="sum")(rv.tensor([[1, 2], [4, 9]])).shape
-    (2, 3)
-    """
-
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        scale_grad_by_freq: bool = False,
-        mode: str = "mean",
-        sparse: bool = False,
-        _weight: Any = None,
-        include_last_offset: bool = False,
-        padding_idx: int | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        if mode not in ("sum", "mean", "max"):
-            raise ValueError(f"[EmbeddingBag] got mode {mode!r}; expected 'sum', 'mean' or 'max'")
-        self.num_embeddings = _count("EmbeddingBag", "num_embeddings", num_embeddings)
-        self.embedding_dim = _count("EmbeddingBag", "embedding_dim", embedding_dim)
-        self.padding_idx = None if padding_idx is None else padding_row(padding_idx, num_embeddings)
-        self.scale_grad_by_freq, self.mode = bool(scale_grad_by_freq), mode
-        self.max_norm = None if max_norm is None else number("EmbeddingBag", "max_norm", max_norm)
-        self.norm_type = number("EmbeddingBag", "norm_type", norm_type)
-        self.include_last_offset = bool(include_last_offset)
-        table = empty(num_embeddings, embedding_dim, dtype=dtype) if _weight is None else _weight
-        self.weight = Parameter(table)
-        if self.weight.shape != (num_embeddings, embedding_dim):
-            raise ValueError(
-                f"[EmbeddingBag] got _weight of shape {self.weight.shape}; expected "
-                f"{(num_embeddings, embedding_dim)}"
-            )
-        self.__dict__["_arguments"].pop("_weight", None)  # the state dict has it
-        if _weight is None:
-            self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws new starting values."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            init.zeros_(self.weight.detach()[self.padding_idx])
-
-    def extra_repr(self) -> str:
-        usual = {
-            "max_norm": None,
-            "norm_type": 2,
-            "scale_grad_by_freq": False,
-            "mode": "",
-            "padding_idx": None,
-        }
-        settings = [f"{name}={getattr(self, name)!r}" for name in usual if getattr(self, name) != usual[name]]
-        return ", ".join([f"{self.num_embeddings}, {self.embedding_dim}", *settings])
-
-    def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
-        return F.embedding_bag(
-            input,
-            self.weight,
-            offsets,
-            self.max_norm,
-            self.norm_type,
-            self.scale_grad_by_freq,
-            self.mode,
-            per_sample_weights=per_sample_weights,
-            include_last_offset=self.include_last_offset,
-            padding_idx=self.padding_idx,
-        )

@@ -36,7 +36,9 @@ def load_into(owner: str, target: dict[str, Tensor], state: Any, strict: bool) -
             f"[load_state_dict] got {type(state).__name__}; expected a mapping of names to arrays"
         )
     arrays = {name: as_array(state[name]) for name in state.keys()}  # noqa: SIM118
-    missing = [name for name in target if name not in arrays]
+    # PyTorch's old files and most converters have no counts of batches
+    needed = [name for name in target if not name.endswith("num_batches_tracked")]
+    missing = [name for name in needed if name not in arrays]
     unexpected = [name for name in arrays if name not in target]
     problems = []
     if strict and missing:
