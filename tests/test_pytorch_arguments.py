@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import warnings
 
 import numpy as np
@@ -242,6 +243,25 @@ def test_gumbel_softmax():
         y = rv.nn.functional.gumbel_softmax(x, 0.7, hard)
         found.append(rv.autograd.grad((y * rv.tensor([1.0, -1.0, 3.0])).sum(), x)[0].numpy())
     np.testing.assert_allclose(found[0], found[1], rtol=1e-6)
+
+
+def test_results_in_another_tensor():
+    a, b = rv.tensor([[1.0, 2.0], [3.0, 5.0]]), rv.tensor([[4.0, 8.0], [2.0, 10.0]])
+    for op, settings in ((rv.add, {"alpha": 2}), (rv.sub, {}), (rv.mul, {}), (rv.div, {}), (rv.matmul, {})):
+        out = rv.zeros(2, 2)
+        row = out[0]
+        assert op(a, b, out=out, **settings) is out
+        assert out.tolist() == op(a, b, **settings).tolist()
+        assert row.tolist() == out[0].tolist()  # the same memory
+    assert rv.mul(a, a, out=a).tolist() == [[1.0, 4.0], [9.0, 25.0]]
+    for error, text, out in (
+        (ValueError, "got out of shape (2,); expected a Tensor of shape (2, 2)", rv.zeros(2)),
+        (ValueError, "got out of ndarray; expected a Tensor of shape", np.zeros((2, 2))),
+        (RuntimeError, "got out and tensors that require gradients", rv.zeros(2, 2, requires_grad=True)),
+        (RuntimeError, "got a result of dtype float32 for a tensor of int64", rv.zeros(2, 2, dtype=rv.int64)),
+    ):
+        with pytest.raises(error, match=re.escape(f"[add] {text}")):
+            rv.add(a, b, out=out)
 
 
 def test_weight_of_an_embedding():

@@ -260,6 +260,8 @@ def test_text():
     assert repr(nn.LSTM(3, 4, 2, False, True, 0.5, True)) == f"LSTM(3, 4, {text})"
     assert repr(nn.RNNCell(3, 4, False, "relu")) == "RNNCell(3, 4, bias=False, nonlinearity=relu)"
     assert len(nn.GRU(3, 4, 2, bidirectional=True).all_weights) == 4
+    names = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0", "weight_hr_l0"]
+    assert nn.LSTM(3, 4, proj_size=2)._all_weights == [names]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,16 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
     return tensor
 
 
+def written(name: str, out: Any, result: Any) -> Any:
+    """PyTorch's out=: the result in the memory of another tensor of its shape, off the tape."""
+    if not isinstance(out, Tensor) or out.shape != result.shape:
+        got = f"shape {out.shape}" if isinstance(out, Tensor) else type(out).__name__
+        raise ValueError(f"[{name}] got out of {got}; expected a Tensor of shape {result.shape}")
+    if (out._requires_grad or result._requires_grad) and mode.enabled:
+        raise RuntimeError(f"[{name}] got out and tensors that require gradients; expected none of them")
+    return assign(out, result, name)
+
+
 def store(tensor: Any, value: Any, name: str) -> None:
     """Writes a number or an array to the memory of a tensor, off the tape."""
     array = tensor._array

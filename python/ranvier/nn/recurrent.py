@@ -92,9 +92,14 @@ class RNNBase(Module):
         return tuple([getattr(self, name + end) for name in self._names()])
 
     @property
+    def _all_weights(self) -> list[list[str]]:  # PyTorch programs that set the biases of gates read it
+        ends = [end for k in range(self.num_layers) for end in self._ends(k)]
+        return [[name + end for name in self._names()] for end in ends]
+
+    @property
     def all_weights(self) -> list[list[Parameter]]:
         """The parameters of each layer and direction, in order."""
-        return [list(self._weights(end)) for k in range(self.num_layers) for end in self._ends(k)]
+        return [[getattr(self, name) for name in names] for names in self._all_weights]
 
     def reset_parameters(self) -> None:
         """Draws new starting values, uniform in +-1/sqrt(hidden_size)."""

@@ -8,6 +8,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.inplace import written
 from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, is_pair, unbroadcast
@@ -42,18 +43,20 @@ class Matmul(Function):
         return da, db
 
 
-def matmul(input: Any, other: Any) -> Tensor:
+def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     """The matrix product a b: y[..., i, j] = sum over p of a[..., i, p] b[..., p, j].
 
     a (..., m, k), b (..., k, n), y (..., m, n). A vector on the left is a row, on the right a column, and
     the result loses that dimension; leading dimensions broadcast. a and b are both float32 or both float64;
-    integers are multiplied by NumPy. Raises ValueError where the shapes do not fit, TypeError where the
-    dtypes differ.
+    integers are multiplied by NumPy. out as in :func:`add`. Raises ValueError where the shapes do not fit,
+    TypeError where the dtypes differ.
 
     >>> import ranvier as rv
     >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]) @ rv.tensor([1.0, -1.0])
     tensor([-1., -1.])
     """
+    if out is not None:
+        return written("matmul", out, matmul(input, other))
     if is_pair(input, other):
         return Matmul().apply(input, other)
     input, other = as_operand("matmul", input), as_operand("matmul", other)

@@ -12,6 +12,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.host import host
+from ranvier.autograd.inplace import written
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.dtypes import (
@@ -177,11 +178,12 @@ class Neg(Function):
         return _core.neg(dy, None)
 
 
-def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1) -> Tensor:
+def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any = None) -> Tensor:
     """a + alpha b; ``add(a, alpha, b)`` is PyTorch's old form.
 
-    Shapes broadcast; float32 and float64 meet in float64, a number takes the tensor's dtype. Raises
-    ValueError where the shapes do not broadcast.
+    Shapes broadcast; float32 and float64 meet in float64, a number takes the tensor's dtype. out: a Tensor
+    of the result's shape that takes the result, off the tape. Raises ValueError where the shapes do not
+    broadcast, RuntimeError for out with gradients.
 
     >>> import ranvier as rv
     >>> rv.add(rv.tensor([1.0, 2.0]), rv.tensor([[10.0], [20.0]]))
@@ -190,6 +192,8 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1) -> Tenso
     """
     if third is not None:
         other, alpha = third, other
+    if out is not None:
+        return written("add", out, add(input, other, alpha=alpha))
     if alpha != 1:
         return _scaled("add", add, input, other, alpha)
     if is_pair(input, other):
@@ -213,7 +217,7 @@ def _scaled(name: str, op: Any, a: Any, b: Any, alpha: Any) -> Tensor:
     return y if y.dtype == dtype else y.to(dtype)
 
 
-def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1) -> Tensor:
+def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any = None) -> Tensor:
     """a - alpha b; see :func:`add`.
 
     >>> import ranvier as rv
@@ -222,6 +226,8 @@ def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1) -> Tenso
     """
     if third is not None:
         other, alpha = third, other
+    if out is not None:
+        return written("sub", out, sub(input, other, alpha=alpha))
     if alpha != 1:
         return _scaled("sub", sub, input, other, alpha)
     if is_pair(input, other):
@@ -233,13 +239,15 @@ def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1) -> Tenso
     return promoted("sub", Sub, np.subtract, input, other)
 
 
-def mul(input: Any, other: Any) -> Tensor:
+def mul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     """a b, element by element; see :func:`add`.
 
     >>> import ranvier as rv
     >>> rv.tensor([1.0, 2.0]) * 2.5
     tensor([2.5000, 5.0000])
     """
+    if out is not None:
+        return written("mul", out, mul(input, other))
     if is_pair(input, other):
         return Mul().apply(input, other)
     if is_number(other) and is_floating(input):
@@ -281,7 +289,7 @@ def _towards_zero(a: Any, b: Any) -> Any:
 _ROUNDED: dict[str, Any] = {"floor": np.floor_divide, "trunc": _towards_zero}
 
 
-def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = None) -> Tensor:
     """a / b; integers are divided in float32. x / 0 is inf or nan without a warning. See :func:`add`.
 
     rounding_mode 'floor' rounds downwards, 'trunc' towards 0: the gradient is then 0, and integers stay
@@ -291,6 +299,8 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     >>> rv.tensor([1.0, -1.0, 0.0]) / 0
     tensor([inf, -inf, nan])
     """
+    if out is not None:
+        return written("div", out, div(input, other, rounding_mode=rounding_mode))
     if rounding_mode is not None:
         return _rounded(input, other, rounding_mode)
     if is_pair(input, other):
