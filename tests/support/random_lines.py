@@ -148,6 +148,9 @@ def changes(drawing: Any, name: str, x: Any, other: str) -> list[str]:
         f"{name}.neg_()",
         f"{name}.add_({name})",
         f"{name}.mul_({name}.detach())",
+        f"{name}.unsqueeze_({rng.randint(0, x.ndim)})",
+        f"{name}.squeeze_()",
+        f"{name}.transpose_({drawing.dim(x.ndim)}, {drawing.dim(x.ndim)})",
     ]
     if drawing.may_be_unwatched(x):
         choices += [

@@ -10,7 +10,7 @@ from ranvier.autograd.convert import reinterpreted
 from ranvier.autograd.inplace import check_leaf
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor
-from ranvier.autograd.views import change_history, sharing
+from ranvier.autograd.views import views_of
 from ranvier.ops.shape import expand, reshape, squeeze, t, transpose, unsqueeze
 
 __all__: list[str] = []
@@ -55,19 +55,23 @@ def in_place(name: str, function: Any) -> Any:
 
     def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
         check_leaf(x, name)
-        if x._grad_fn is not None and (not mode.enabled or (x._view is None and sharing(x))):
-            raise RuntimeError(
-                f"[{name}] got a Tensor with gradients that has views, or under no_grad(); expected "
-                f"x = x.{name[:-1]}(...)"
-            )
+        if x._grad_fn is not None and not mode.enabled:
+            better = f"x = x.{name[:-1]}(...)"
+            raise RuntimeError(f"[{name}] got a Tensor with a history under no_grad(); expected {better}")
+        shape, views = x.shape, views_of(x)
         result = function(x, *args, **settings)
-        if result is x:
+        if (result.shape, result.stride()) == (shape, x.stride()):
             return x
-        x._array, family = result._array, result._view
-        x._view = None
-        if result._grad_fn is not None:
-            x._view = None if family is None or family[0] is x else family
-            change_history(x, result._grad_fn)
+        x._array = result._array
+        x._view = None if x._view is None else result._view
+        if result._grad_fn is not None:  # hooks stay with the shape that they were given
+            x._grad_fn = result._grad_fn
+        if views:  # they begin at x as it was
+            before = function(x, *args, **settings) if function in (t, transpose) else reshape(x, shape)
+            back = before._view[1][-1]  # type: ignore[index]
+            for view in views:
+                base, chain, why = view._view
+                view._view = base, (back, *chain), why
         return x
 
     method.__name__ = method.__qualname__ = name
