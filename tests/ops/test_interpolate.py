@@ -143,14 +143,17 @@ def test_antialias(rng):
         assert gradcheck(lambda x, settings=settings: ops.interpolate(x, (3, 7), **settings), (x,))
     larger, plain = (ops.interpolate(x, (9, 7), mode="bilinear", antialias=a).detach() for a in (True, False))
     np.testing.assert_allclose(larger.numpy(), plain.numpy(), rtol=0, atol=1e-15)
-    for text, settings in (
-        ("mode 'nearest'", {"size": 2}),
-        ("mode 'bilinear', x of shape", {"mode": "bilinear"}),
-        ("an output of", {"size": 0, "mode": "bicubic"}),
-        ("an output of", {"size": (1, 2, 3), "mode": "bicubic"}),
+    for error, text, settings in (
+        (ValueError, "got antialias and mode 'nearest'; expected 'bilinear' or 'bicubic'", {"size": 2}),
+        (ValueError, "got neither size and scale_factor", {"mode": "bilinear"}),
+        (ValueError, "got an output of 0 along an axis of", {"size": 0, "mode": "bicubic"}),
+        (ValueError, "got size", {"size": (1, 2, 3), "mode": "bicubic"}),
+        (TypeError, "got size", {"size": 2.5, "mode": "bicubic"}),
     ):
-        with pytest.raises(ValueError, match=rf"\[interpolate\] got (antialias, )?{text}"):
+        with pytest.raises(error, match=rf"\[interpolate\] {text}"):
             ops.interpolate(x, antialias=True, **settings)
+    with pytest.raises(TypeError, match=r"\[interpolate\] got x of dtype int64"):
+        ops.interpolate(rv.ones(1, 1, 4, 4, dtype=rv.int64), 2, mode="bilinear", antialias=True)
 
 
 @pytest.mark.parametrize(

@@ -152,12 +152,15 @@ class MultiheadAttention(Module):
         if alone:
             query, key, value = (ops.unsqueeze(x, axis) for x in (query, key, value))
         shape = query.shape[axis], self.num_heads, query.shape[1 - axis], key.shape[1 - axis]
+        masks = self._masks(key_padding_mask, attn_mask, query, shape)
         if more and is_causal:  # which would hide the keys that are added
             hidden = ops.triu(ones(*shape[2:], dtype=bool), 1)
-            mask = hidden if attn_mask is None else as_tensor(_NAME, attn_mask)
-            attn_mask = ops.masked_fill(mask, hidden, True if mask.dtype.kind == "b" else -math.inf)
+            if attn_mask is None:
+                masks.append(hidden)
+            else:
+                beyond = True if masks[-1].dtype.kind == "b" else -math.inf
+                masks[-1] = ops.masked_fill(masks[-1], hidden, beyond)
             is_causal = False
-        masks = self._masks(key_padding_mask, attn_mask, query, shape)
         if more:
             masks = [ops.cat([m, zeros(*m.shape[:-1], more, dtype=m.dtype)], -1) for m in masks]
         p = self.dropout if self.training else 0.0

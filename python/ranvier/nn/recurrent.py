@@ -206,7 +206,7 @@ def projected(
     *weights, w_hr = weights  # type: ignore[assignment]
     w_ih, w_hh, *biases = weights
     h0, c0 = state
-    if h0 is not None:
+    if h0 is not None and len(x):
         counts = np.full(x.shape[0], x.shape[1]) if sizes is None else sizes  # rows of each step
         rows = np.arange(counts[0] if len(counts) else 0)
         first = (counts[:, None] > rows).sum(0) - 1 if reverse else 0 * rows  # the step that is read first

@@ -71,7 +71,8 @@ def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float
     with no_grad():
         rows = Embedding(None, False).apply(weight, index)  # raises for an index out of range
         length = norm(rows, norm_type, -1, True)
-        weight[index] = where(length > max_norm, rows * (max_norm / (length + 1e-7)), rows)
+        shorter = where(length > max_norm, rows * (max_norm / (length + 1e-7)), rows)
+        weight[index.long()] = shorter  # as uint8 it would be a mask
 
 
 def padding_row(padding_idx: Any, rows: int) -> int:

@@ -95,18 +95,11 @@ def _of_unequal_sizes(x: Tensor, scale_factor: Any) -> Any:
 
 
 def _smoothed(x: Tensor, size: Any, scale_factor: Any, mode: str, align_corners: bool) -> Tensor:
+    if mode not in ("bilinear", "bicubic"):
+        raise ValueError(f"[interpolate] got antialias and mode {mode!r}; expected 'bilinear' or 'bicubic'")
     shape = tuple(x.shape)
-    if mode not in ("bilinear", "bicubic") or len(shape) != 4 or (size is None and scale_factor is None):
-        raise ValueError(
-            f"[interpolate] got antialias, mode {mode!r}, x of shape {shape} and size {size!r}; expected "
-            "'bilinear' or 'bicubic', images (N, C, H, W), and a size or scale_factor"
-        )
-    sizes = _size_of(x, scale_factor) if size is None else size
-    sizes = sizes if isinstance(sizes, (tuple, list)) else (sizes,) * 2
-    if len(sizes) != 2 or min(*sizes, *shape[2:]) < 1:
-        raise ValueError(
-            f"[interpolate] got an output of {sizes} for x of shape {shape}; expected 2 sizes > 0"
-        )
+    # the result's sizes, and all checks: the call for no image
+    sizes = _core.interpolate(x._array[:0], size, scale_factor, mode, align_corners).shape[2:]
     factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * 2
     for axis, (old, new, factor) in enumerate(zip(shape[2:], sizes, factors, strict=True)):
         if old == new:  # as it is, also where the factor is not 1
