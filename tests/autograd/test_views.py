@@ -220,6 +220,34 @@ def test_references_to_views_do_not_pile_up():
     assert all(view.requires_grad for view in alive)
 
 
+def test_iteration_makes_a_view_when_it_is_asked_for():
+    """matplotlib asks for the first element of what it plots, only."""
+    x = rv.arange(1000.0)
+    first = next(iter(x))
+    assert len(x._cell) < 10
+    assert (first.shape, first.item()) == ((), 0.0)
+    for row in x.reshape(10, 100):
+        row.add_(1.0)
+    assert (x[0].item(), x[-1].item()) == (1.0, 1000.0)
+    views = list(x)  # all alive: later views do not search among them each time
+    x[0], x[1], x[2]
+    assert len(x._cell) < 2 * len(views) + 40
+    refused(TypeError, "iteration over a 0-d tensor", iter, rv.tensor(1.0))
+
+
+def test_iteration_follows_what_is_changed_meanwhile():
+    x, w = rv.ones(3), leaf(2.0, 3.0, 4.0)
+    seen = []
+    for i, v in enumerate(x):
+        seen.append(v.item())
+        del v
+        if i == 0:
+            x.mul_(w)
+        elif i == 1:
+            x.data = rv.tensor([7.0, 8.0, 9.0])
+    assert seen == [1.0, 3.0, 9.0]
+
+
 def test_the_callers_array_is_not_written():
     class InPlace(rv.nn.Module):
         def __init__(self):

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from ranvier.autograd.memory import keep, plain
-from ranvier.autograd.mode import is_grad_enabled, mode, switched_off
+from ranvier.autograd.mode import mode, switched_off
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import is_several, join
 
@@ -200,7 +200,7 @@ class Function:
     def _unrecorded(self, y: Any, x: Any) -> Any:
         if type(y) is tuple:
             outs = tuple(wrap(part if type(part) is ndarray else np.asarray(part)) for part in y)
-            return self._several_views(outs, x, is_grad_enabled()) if self.is_view else outs
+            return self._several_views(outs, x, mode.enabled) if self.is_view else outs
         out = _new(Tensor)  # as wrap() does: the call would take as long as what it does
         out._array = y if type(y) is ndarray else np.asarray(y)
         out._grad = None
@@ -209,7 +209,7 @@ class Function:
         out._view = None
         out._cell = [0, None, 0]
         if self.is_view:
-            join(out, x, self, is_grad_enabled())
+            join(out, x, self, not switched_off or mode.enabled)
         return out
 
     def _several_views(self, outs: tuple[Any, ...], x: Any, recording: bool) -> tuple[Any, ...]:

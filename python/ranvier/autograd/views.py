@@ -82,7 +82,7 @@ def change_history(tensor: Any, maker: Any) -> None:
 
 def join(view: Any, x: Any, function: Any, recording: bool) -> None:
     """Notes that a new Tensor is the view of x that the Function made."""
-    view._cell = cell = x._cell
+    view._cell = x._cell
     family = x._view
     if family is not None and recording and stands_alone(x):
         family = None
@@ -96,6 +96,12 @@ def join(view: Any, x: Any, function: Any, recording: bool) -> None:
         view._view = x, (function,), ""
     else:
         view._view = ref(x), (function,), UNDER_NO_GRAD
+    add_link(view)
+
+
+def add_link(view: Any) -> None:
+    """Lists a Tensor among those that share its memory."""
+    cell = view._cell
     cell.append(ref(view))
     if len(cell) > 31:
         prune_now_and_then(cell)
@@ -120,9 +126,7 @@ def share(tensor: Any, other: Any) -> None:
         cell.append(ref(tensor))
     elif (base := _base_of(tensor)) is not None:  # a view is in the list already
         cell.append(ref(base))
-    cell.append(ref(other))
-    if len(cell) > 31:
-        prune_now_and_then(cell)
+    add_link(other)
 
 
 def prune_now_and_then(cell: list[Any]) -> None:
@@ -133,14 +137,15 @@ def prune_now_and_then(cell: list[Any]) -> None:
 
 
 def prune(cell: list[Any]) -> None:
-    """Drops the references to Tensors that are gone."""
+    """Drops the references to Tensors that are gone, if these are most: else each call would do it."""
     count = len(cell)
     if _pruning.acquire(False):
         try:  # other threads may append meanwhile: only the counted ones are replaced
             alive = {id(tensor): link for link in cell[FIRST:count] if (tensor := link()) is not None}
             if len(alive) == 1:  # a Tensor that is no view is listed for its views only
                 alive = {k: link for k, link in alive.items() if getattr(link(), "_view", None) is not None}
-            cell[FIRST:count] = alive.values()
+            if 2 * len(alive) < count:
+                cell[FIRST:count] = alive.values()
         finally:
             _pruning.release()
 
@@ -152,6 +157,15 @@ def is_several(views: tuple[Any, ...]) -> tuple[Any, ...]:
         if not why:
             view._view = ref(base), chain, ONE_OF_SEVERAL
     return views
+
+
+def several_of(x: Any) -> tuple[Any, tuple[Any, ...], str]:
+    """What several views of x, which needs no gradient, have in ``_view``."""
+    recording = mode.enabled
+    if x._view is None or (recording and stands_alone(x)):
+        return ref(x), (), ONE_OF_SEVERAL if recording else UNDER_NO_GRAD
+    base, _, why = x._view
+    return (base, (), why) if why else (ref(base), (), ONE_OF_SEVERAL if recording else UNDER_NO_GRAD)
 
 
 def sharing(tensor: Any) -> list[Any]:

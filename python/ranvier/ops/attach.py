@@ -13,7 +13,7 @@ from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise import abs, add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub, where
 from ranvier.ops.index import getitem
-from ranvier.ops.join import unbind
+from ranvier.ops.join import iterate
 from ranvier.ops.matmul import matmul
 from ranvier.ops.numeric import METHODS as RARE
 from ranvier.ops.shape import permute, transpose
@@ -91,12 +91,6 @@ def _where(self: Tensor, condition: Any, other: Any) -> Any:
     return where(condition, self, other)
 
 
-def _iterate(self: Tensor) -> Iterator[Any]:
-    if self.ndim == 0:
-        raise TypeError("iteration over a 0-d tensor")
-    return iter(unbind(self, 0))
-
-
 METHODS: dict[str, Callable[..., Any]] = {
     **dict(_methods()),
     **{name: in_place(name, function) for name, function in IN_PLACE.items()},
@@ -113,7 +107,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "__eq__": _equality(eq),
     "__ne__": _equality(ne),
     "__getitem__": getitem,
-    "__iter__": _iterate,
+    "__iter__": iterate,
 }
 
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {

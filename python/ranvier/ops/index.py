@@ -40,12 +40,15 @@ class GetItem(Function):
         self.key = key
 
     def forward(self, x: Array) -> Array:
-        self.shape, self.channels_last = x.shape, is_channels_last(x)
-        y = x[self.key]
+        key = self.key
+        self.shape, self.channels_last = x.shape, x.ndim == 4 and is_channels_last(x)
         # NumPy gives one element as a number, a copy: an Ellipsis makes it a view
+        if type(key) is int:
+            return x[key, ...]
+        y = x[key]
         if isinstance(y, np.ndarray):
             return y
-        view = (*_tuple(self.key), Ellipsis)
+        view = (*_tuple(key), ...)
         return x[view]
 
     def backward(self, dy: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.function import Function
-from ranvier.autograd.tensor import Tensor, by_numpy
-from ranvier.autograd.views import is_several
+from ranvier.autograd.mode import mode
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.autograd.views import add_link, is_several, several_of
 from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
@@ -189,8 +190,36 @@ def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
     dim = dim if axis is None else axis
     input = as_tensor("unbind", input)
     dim = some_dim("unbind", input, dim)
+    if not (input._requires_grad and mode.enabled):
+        return tuple(_off_tape(input, dim))
     before = (slice(None),) * dim
     return is_several(tuple([getitem(input, (*before, i)) for i in range(input.shape[dim])]))
+
+
+def iterate(x: Tensor) -> Iterator[Tensor]:
+    """The slices along dimension 0. Off the tape each is made when it is asked for."""
+    if x._array.ndim == 0:
+        raise TypeError("iteration over a 0-d tensor")
+    return iter(unbind(x)) if x._requires_grad and mode.enabled else _off_tape(x)
+
+
+def _off_tape(x: Tensor, dim: int = 0) -> Iterator[Tensor]:
+    """The slices along dim of a tensor that needs no gradient, without nodes for them.
+
+    x is read anew for each: what uses the slices may give it other memory, or a history.
+    """
+    before: tuple[Any, ...] = (slice(None),) * dim
+    family, i = several_of(x), 0
+    while i < x._array.shape[dim]:
+        if x._requires_grad and mode.enabled:
+            (view,) = is_several((getitem(x, (*before, i)),))
+        else:
+            place = (*before, i, ...)
+            view = wrap(x._array[place])
+            view._view, view._cell = family, x._cell
+            add_link(view)
+        yield view
+        i += 1
 
 
 def select(input: Any, dim: int, index: int) -> Tensor:
