@@ -38,14 +38,22 @@ def test_the_array_given_to_backward_stays_the_callers():
     assert x.grad.tolist() == [4, 4]
 
 
-def test_a_second_backward_adds_but_spares_an_array_held_elsewhere():
+def test_a_second_backward_adds_in_the_memory_of_the_gradient():
     x = leaf(1.0, 2.0)
     add(x, x).backward(np.ones(2))
     grad, held = x.grad, x.grad.numpy()
     add(x, x).backward(np.ones(2))
     assert x.grad is grad
-    assert grad.tolist() == [4, 4]
-    assert held.tolist() == [2, 2]
+    assert grad.tolist() == held.tolist() == [4, 4]
+    x.grad = given = leaf(5.0, 6.0).detach()
+    used = given * leaf(1.0, 1.0)
+    view = given[:1]
+    add(x, x).backward(np.ones(2))
+    assert (given.tolist(), view.tolist()) == ([7, 8], [7])
+    refused(RuntimeError, "modified by an inplace operation", used.sum().backward)
+    x.grad = rv.ones(1).expand(2)
+    add(x, x).backward(x.grad)
+    assert x.grad.tolist() == [3, 3]
 
 
 def test_three_uses_sum_into_an_array_of_our_own():

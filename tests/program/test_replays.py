@@ -146,9 +146,9 @@ def test_accumulated_gradients_are_replayed(backwards):
         assert w.grad.tolist() == [float(i * backwards)] * 2
     assert len(step.programs) == 2  # the first call had no gradient to add to
     held = w.grad.detach()
-    step(rv.ones(2))
-    assert held.tolist() == [7.0 * backwards] * 2
-    assert w.grad.tolist() == [8.0 * backwards] * 2
+    for i in range(8, 11):
+        step(rv.ones(2))
+        assert held.tolist() == w.grad.tolist() == [float(i * backwards)] * 2
 
 
 def test_one_warning_names_the_argument_that_changes():

@@ -151,7 +151,16 @@ def changes(drawing: Any, name: str, x: Any, other: str) -> list[str]:
         f"{name}.unsqueeze_({rng.randint(0, x.ndim)})",
         f"{name}.squeeze_()",
         f"{name}.transpose_({drawing.dim(x.ndim)}, {drawing.dim(x.ndim)})",
+        f"{name}.addcmul_({tensor}, {tensor}, value=0.5)",
+        f"{name}.lerp_({tensor}, 0.5)",
+        f"{name}.clamp_min_({number})",
+        f"{name}.masked_scatter_({name} > 0.0, {name}.detach() * 2.0)",
+        f"{name}.masked_fill_({tensor} > 0.0, {number})",
+        f"{name}.index_put_(({name} > 0.0,), T.tensor({number}, dtype={name}.dtype))",
+        f"{name}[{tensor} > 0.0] = {tensor}[{tensor} > 0.0]",
     ]
+    if x.ndim == 2:
+        choices += [f"{name}.fill_diagonal_({number})", f"{name}.tril_()"]
     if drawing.may_be_unwatched(x):
         choices += [
             f"{name}.data.mul_({number})",
@@ -168,7 +177,7 @@ def changes(drawing: Any, name: str, x: Any, other: str) -> list[str]:
 
 def with_index(drawing: Any, name: str, x: Any, i: str, third: str) -> list[str]:
     """Lines with a tensor of two indices. third: any name."""
-    d, new = drawing.dim(x.ndim), drawing.new
+    rng, d, new = drawing.rng, drawing.dim(x.ndim), drawing.new
     row = f"{i}.reshape({'1, ' * (x.ndim - 1)}2)"
     return [
         f"{new()} = {name}[{i}]",
@@ -184,6 +193,15 @@ def with_index(drawing: Any, name: str, x: Any, i: str, third: str) -> list[str]
         f"{name}.scatter_(0, {i}, {drawing.number()})",
         f"{name}.scatter_({d}, {row}[..., :1], {third})",
         f"{name}.scatter_add_({d}, {row}, {third})",
+        f"{name}.scatter_({d}, {i}, {third})",
+        f"{name}.scatter_({d}, {row}, {drawing.number()})",
+        f"{name}.scatter_({d}, {row}, {drawing.number()}, reduce={rng.choice(['add', 'multiply'])!r})",
+        f"{name}.scatter_({d}, {row} + 1, {third})",
+        f"{name}.scatter_reduce_({d}, {row}, {third}, {rng.choice(['sum', 'amax', 'mean'])!r})",
+        f"{name}.index_put_(({i},), {third}, accumulate=True)",
+        f"{name}.index_put_(({i}[:1],), {third})",
+        f"{name}.index_fill_({d}, {i}, {drawing.number()})",
+        f"{name}.index_copy_({d}, {i}[1:], {name}.detach().index_select({d}, {i}[1:]) * 2.0)",
         f"{new()} = {name}.scatter({d}, {row}[..., :1], {third})",
         f"{new()} = {name}.index_add({d}, {i}, {third}.index_select({d}, {i}))",
         f"{new()} = {name}.repeat_interleave({i} + 1, {d})",

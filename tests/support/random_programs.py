@@ -233,9 +233,6 @@ class Drawing:
 
     def _flag(self, tensors: dict[str, Any]) -> str:
         name = self._name(tensors)
-        if any(t is not tensors[name] and same_memory(t, tensors[name]) for t in tensors.values()):
-            # a view of a leaf that begins to ask for gradients sends them nowhere in PyTorch
-            return f"{name}.grad = None"
         return self.rng.choice(
             [
                 f"{name}.requires_grad_()",
@@ -249,6 +246,8 @@ class Drawing:
                 f"{name}.grad.zero_()",
                 f"{name}.grad = {self._name(tensors)}.detach().clone()",
                 f"{self.new()} = {name}.grad.clone()",
+                f"{self.new()} = {name}.grad",
+                f"{name}.grad = {self._name(tensors)}.detach()",
             ]
         )
 

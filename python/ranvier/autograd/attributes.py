@@ -8,7 +8,7 @@ import numpy as np
 
 from ranvier.autograd.memory import plain
 from ranvier.autograd.recording import current, recordings
-from ranvier.autograd.views import FLAG, UNWATCHED
+from ranvier.autograd.views import FIRST, FLAG, UNWATCHED, begin_gradients
 
 
 def set_grad(tensor: Any, value: Any) -> None:
@@ -44,7 +44,10 @@ def set_requires_grad(tensor: Any, value: bool, name: str = "requires_grad") -> 
             f"[{name}] got a tensor of {tensor._array.dtype}; expected floats: only Tensors of floating "
             "point dtype can require gradients"
         )
+    begins = value and not tensor._requires_grad
     tensor._requires_grad = value
+    if begins and len(tensor._cell) > FIRST:
+        begin_gradients(tensor)
 
 
 def set_data(tensor: Any, value: Any) -> None:

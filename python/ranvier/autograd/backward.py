@@ -19,10 +19,11 @@ import ranvier.autograd.graph as graph
 import ranvier.autograd.hooks as hooks
 from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.function import Output
-from ranvier.autograd.memory import cast, filled, like, plain
+from ranvier.autograd.memory import cast, filled, like, plain, write
 from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.recording import current, recordings, references
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import BORROWED, FLAG, bump
 
 Array = np.ndarray[Any, Any]
 ndarray = np.ndarray
@@ -303,7 +304,12 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
         return
     if recordings and (recording := current()) is not None and recording.core.kind_of(total) != "temporary":
         recording.passing = True  # a replay would add where the recorded step has added
-    kept._array = _sum(total, gradient)  # something else holds this array
+    alone = kept._grad_fn is not None or kept._cell[FLAG] & BORROWED or 0 in total.strides
+    if alone or not total.flags.writeable or np.may_share_memory(total, gradient):
+        kept._array = _sum(total, gradient)
+    else:  # what else has this memory sees the sum, as in PyTorch
+        write(total, _sum(total, gradient))
+        bump(kept)
 
 
 def _sole_references() -> int:

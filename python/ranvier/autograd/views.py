@@ -64,10 +64,21 @@ def renew(tensor: Any, without: Any = None) -> None:
     Their gradients stay the same. As in PyTorch, hooks of a view get the gradients of uses before the change.
     """
     for view in (tensor, *sharing(tensor)):
-        if view._view is not None and view._grad_fn is not None:
+        if view._view is not None:
             base, chain, why = view._view
-            if not why and base is not without:
+            if not why and base is not without and base._requires_grad:
                 change_history(view, chained(chain, base._grad_fn or base))
+
+
+def begin_gradients(leaf: Any) -> None:
+    """The leaf requires gradients from now on: of its views, those older than its last change follow it.
+
+    As in PyTorch, the others follow at the next change.
+    """
+    for view in views_of(leaf):
+        _, chain, why = view._view
+        if not why and chain[-1].changes != (leaf._cell[0],):
+            change_history(view, chained(chain, leaf))
 
 
 def change_history(tensor: Any, maker: Any) -> None:
@@ -83,6 +94,8 @@ def change_history(tensor: Any, maker: Any) -> None:
 def join(view: Any, x: Any, function: Any, recording: bool) -> None:
     """Notes that a new Tensor is the view of x that the Function made."""
     view._cell = x._cell
+    if not view._requires_grad:
+        function.changes = (x._cell[0],)
     family = x._view
     if family is not None and recording and stands_alone(x):
         family = None
@@ -219,14 +232,13 @@ def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) 
     places: the array to be written, or None if every element gets the same number.
     """
     view = tensor._view
-    if (
-        view is not None
-        and view[2]
-        and mode.enabled
-        and (base := view[0]()) is not None
-        and base._requires_grad
-    ):
-        raise RuntimeError(f"[{name}] got {view[2]}")
+    if view is not None and mode.enabled:
+        base = view[0]() if view[2] else view[0]
+        if base is not None and base._requires_grad:
+            if view[2]:
+                raise RuntimeError(f"[{name}] got {view[2]}")
+            if base._grad_fn is None and base._cell is tensor._cell:
+                refuse_leaf(name, "a view of a leaf Variable")
     if places is not None and 0 in places.strides and _overlaps(places):
         raise RuntimeError(
             f"[{name}] got a tensor of shape {places.shape} with several elements at one place in memory "
