@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -84,7 +87,17 @@ POINTS = [-INF, -200.0, -6.0, -3.0, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 3.0, 6.0, 2
 F = "celu elu gelu hardshrink hardswish hardtanh leaky_relu logsigmoid mish relu relu6 rrelu"
 F += " selu sigmoid silu softplus softshrink softsign tanh tanhshrink"
 CURVES = {name: (lambda T, x, name=name: getattr(T.nn.functional, name)(x)) for name in F.split()}
-BINARY = "add atan2 div fmax fmin fmod hypot maximum minimum mul pow remainder sub xlogy"
+UNARY = (
+    "abs acos acosh asin asinh atan atanh ceil cos cosh erf erfc erfinv exp exp2 expm1 floor frac lgamma log"
+)
+UNARY += " log10 log1p log2 logit neg reciprocal round rsqrt sign sin sinc sinh sqrt square tan trunc"
+CURVES |= {name: (lambda T, x, name=name: getattr(T, name)(x)) for name in UNARY.split()}
+CURVES |= {f"x ** {p}": (lambda T, x, p=p: x**p) for p in (3, 1.5, 0.5, 0, -0.5, -2)}
+CURVES |= {f"{b} ** x": (lambda T, x, b=b: b**x) for b in (2.0, 0.5)}
+CURVES["gelu tanh"] = lambda T, x: T.nn.functional.gelu(x, approximate="tanh")
+CURVES["margin"] = lambda T, x: T.nn.functional.margin_ranking_loss(x, -x, T.ones_like(x), reduction="none")
+BINARY = "add atan2 copysign div fmax fmin fmod hypot logaddexp logaddexp2 maximum minimum mul nextafter pow"
+BINARY += " remainder sub xlogy"
 CURVES |= {name: (lambda T, x, name=name: getattr(T, name)(x, T.flip(x, [0]))) for name in BINARY.split()}
 LOSSES = "binary_cross_entropy_with_logits huber_loss kl_div l1_loss mse_loss smooth_l1_loss soft_margin_loss"
 CURVES |= {
@@ -97,15 +110,16 @@ CURVES |= {
     for t in (0.0, 1.0)
 }
 CURVES |= {f"elu {a}": (lambda T, x, a=a: T.nn.functional.elu(x, a)) for a in (0.5, 2.0)}
-# Where PyTorch's answer is not the limit: inf * 0, or nan taken for a number by a comparison.
-APART = {
-    name: [-INF, INF, -200.0, 200.0] for name in ("silu", "mish", "gelu", "softsign", "soft_margin_loss 1.0")
-}
-APART |= {
-    name: [-INF] for name in ("logsigmoid", *(f"binary_cross_entropy_with_logits {t}" for t in (0.0, 1.0)))
-}
-APART |= {name: [NAN] for name in ("celu", "elu", "elu 0.5", "elu 2.0", "selu", "l1_loss 0.0", "l1_loss 1.0")}
-APART |= {"hardswish": [-INF, NAN], "kl_div 0.0": [-INF, INF]}
+# docs/from_pytorch.md lists these: limits where PyTorch has infinity times 0, NaN that it takes for a number.
+LIMITS = "copysign gelu mish silu softsign"
+APART = {name: [-INF, INF] for name in [*LIMITS.split(), "gelu tanh", "kl_div 0.0"]}
+APART |= {f"binary_cross_entropy_with_logits {t}": [-INF] for t in (0.0, 1.0)}
+NANS = "abs celu elu selu sign"
+APART |= {name: [NAN] for name in [*NANS.split(), "elu 0.5", "elu 2.0", "l1_loss 0.0", "l1_loss 1.0"]}
+APART |= {"hardswish": [-INF, NAN], "soft_margin_loss 1.0": [-INF, -200.0]}
+APART |= {"x ** 1.5": [-INF], "x ** 0.5": [-INF], "x ** -0.5": [-INF, 0.0]}  # PyTorch: by square roots
+APART |= {"lgamma": [-200.0, -6.0, -3.0, -1.0]}  # its second derivative has poles
+APART |= {"logit": [p for p in POINTS if not 0.0 < p <= 1.0]}  # the gradient of what is NaN
 
 
 def derivatives(library, curve):
@@ -149,6 +163,7 @@ def test_values_and_derivatives_at_the_limits_are_those_of_torch(name, torch):
         ("gelu", (0.0, 0.0), (INF, 1.0)),
         ("softsign", (-1.0, 0.0), (1.0, 0.0)),
         ("hardswish", (0.0, 0.0), (INF, 1.0)),
+        ("gelu tanh", (0.0, 0.0), (INF, 1.0)),
     ],
 )
 def test_activations_take_their_limits_at_infinity(name, at_minus, at_plus):
@@ -156,6 +171,30 @@ def test_activations_take_their_limits_at_infinity(name, at_minus, at_plus):
     y, plain, _, _ = derivatives(rv, CURVES[name])
     for i, expected in ((0, at_minus), (POINTS.index(INF), at_plus)):
         assert (y[i].item(), plain[i].item()) == expected
+
+
+def test_equal_infinities_share_the_gradient_of_logaddexp():
+    a, b = (rv.tensor([-INF, INF, 2.0], requires_grad=True) for _ in range(2))
+    rv.logaddexp(a, b).sum().backward()
+    assert a.grad.tolist() == b.grad.tolist() == [0.5, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("x", [1e-12, 1e-5, 1e-3, 0.0999, 0.1001, 0.7])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_slope_of_sinc_near_0(x, dtype):
+    """-p / 3 x + p^2 / 30 x^3 - ... for p = pi^2, summed with fractions."""
+    x = rv.tensor([x], dtype=getattr(rv, dtype), requires_grad=True)
+    square, exact = Fraction(math.pi) ** 2, Fraction(0)
+    for k in range(1, 25):
+        exact += (
+            Fraction((-1) ** k * 2 * k, math.factorial(2 * k + 1))
+            * square**k
+            * Fraction(x.item()) ** (2 * k - 1)
+        )
+    for graph in (False, True):
+        (slope,) = rv.autograd.grad(rv.sinc(x).sum(), x, create_graph=graph)
+        error = 64 * np.finfo(dtype).eps  # from 0.1 on cos(pi x) - sinc(x) loses 1 / 0.03
+        assert abs(slope.item() / float(exact) - 1) < error
 
 
 @pytest.mark.parametrize("align_corners", [True, False])

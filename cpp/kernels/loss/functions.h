@@ -143,7 +143,7 @@ struct MarginRanking {
   RANVIER_LOSS(value) { return at_least(s.first - t * (x - o), T(0)); }
   template <class V, class T>
   RANVIER_INLINE V where_active(V slope, V x, V t, V o, const LossStrip<T>& s) {
-    return select(s.first - t * (x - o) < T(0), V{}, slope);
+    return select(s.first - t * (x - o) >= T(0), slope, V{});
   }
   RANVIER_LOSS(by_x) { return where_active(-t, x, t, o, s); }
   RANVIER_LOSS(by_target) { return where_active(o - x, x, t, o, s); }
@@ -156,7 +156,7 @@ struct CosineMargin : TwoOperands {
     return select(t == T(1), T(1) - x, select(t == T(-1), at_least(x - s.first, T(0)), V{}));
   }
   RANVIER_LOSS(by_x) {
-    const V active = select(x - s.first < T(0), V{}, V{} + T(1));
+    const V active = select(x - s.first >= T(0), V{} + T(1), V{});
     return select(t == T(1), V{} - T(1), select(t == T(-1), active, V{}));
   }
   RANVIER_LOSS(by_target) { return V{}; }

@@ -240,7 +240,9 @@ def select(input: Any, dim: int, index: int) -> Tensor:
 
 
 def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
-    """A view of x: the slices start ... start + length - 1 along dim. Raises ValueError where x lacks one.
+    """A view of x: the slices start ... start + length - 1 along dim.
+
+    Raises IndexError where x has no such start, ValueError where it is too short.
 
     >>> import ranvier as rv
     >>> rv.narrow(rv.tensor([1.0, 2.0, 3.0]), 0, 1, 2)
@@ -252,7 +254,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     n = input.shape[dim]
     first = first + n if first < 0 else first
     if not (0 <= first <= first + count <= n):
-        raise ValueError(
+        raise (ValueError if 0 <= first <= n else IndexError)(
             f"[narrow] got start {start} and length {length} for a dimension of {n}; expected a part of it"
         )
     return getitem(input, (*(slice(None),) * dim, slice(first, first + count)))

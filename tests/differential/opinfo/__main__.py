@@ -11,7 +11,7 @@ from pathlib import Path
 
 from differential.opinfo.driver import DTYPES, FAULTS, verdicts
 
-COLUMNS = ("right", "wrong", "refused", "raw", "crash", "hang", "beyond", "absent")
+COLUMNS = ("right", "wrong", "refused", "apart", "raw", "crash", "hang", "beyond", "absent")
 
 
 def main() -> int:
@@ -20,7 +20,9 @@ def main() -> int:
     parser.add_argument("--list", nargs="*", default=list(FAULTS), help="verdicts to list")
     parser.add_argument("--most", type=int, default=3, help="lines listed for each op and verdict")
     parser.add_argument("--json", type=Path, help="all verdicts, one a line")
-    parser.add_argument("--kind", choices=("sample", "reference", "error"), default="sample", help="the list")
+    parser.add_argument(
+        "--kind", choices=("sample", "reference", "error", "second"), default="sample", help="the list"
+    )
     parser.add_argument("--dtypes", nargs="+", default=DTYPES, help="dtypes of the inputs")
     options = parser.parse_args()
 

@@ -80,7 +80,8 @@ def verdicts(
     """The verdicts on all ops, or on those whose title wanted(title) is true of.
 
     most: how many samples of each op and dtype, spread over all of them; 0 for all.
-    kind: PyTorch's list, "sample", "reference" (more of them) or "error" (what it refuses, of any dtype).
+    kind: PyTorch's list, "sample", "reference" (more of them), "error" (what it refuses, of any
+        dtype) or "second" (samples in float64, with the gradients of gradients).
     """
     worker = Worker(most, kind, dtypes)
     try:

@@ -3,7 +3,10 @@
 right     the values, dtypes, shapes, shared memory and gradients of PyTorch; or both libraries refuse
 wrong     anything else that was returned
 refused   an error in the standard form, where PyTorch has an answer
-raw       another error: no `[op] got ...; expected ...`, or not of a type that the library raises
+apart     another answer by intention: APART says why
+raw       another error: no `[op] got ...; expected ...`, not of a type that the library raises, or no
+          IndexError where PyTorch has one; its RuntimeError is a ValueError here for shapes and values, a
+          TypeError for dtypes
 beyond    an answer where PyTorch refuses; nothing to compare with
 absent    the sample holds what this library does not have at all (complex, bfloat16, sparse)
 
@@ -36,6 +39,18 @@ RANDOM = {
 }
 # Of equal elements these may return the index of any: PyTorch promises none, here it is the first.
 ANY_OF_EQUALS = {"argsort", "kthvalue", "median", "mode", "nanmedian", "sort", "topk"}
+# By name and a part of the message: differences by intention; docs/from_pytorch.md lists them.
+APART = {
+    ("digamma", "gradient 0"): "inf at poles",
+    ("lgamma", "second"): "inf at poles",
+    ("index_copy", "gradient 1"): "rows that another one overwrites have no gradient",
+    **{
+        (name, "shares memory"): "memory_format=contiguous_format gives contiguous memory"
+        for name in ("bool", "double", "float", "long")
+    },
+}
+# A reduction's axis is an argument of its kernel: ValueError. group_norm: PyTorch reads a missing dimension.
+OTHER_ERROR = {"max", "min", "aminmax", "nn.functional.group_norm"}
 
 
 @dataclass
@@ -80,6 +95,8 @@ def judge(
     """
     if kind == "error":  # with their own dtypes
         dtypes = ("error",) if info.error_inputs_func is not None else ()
+    if kind == "second":
+        dtypes = ("float64",) if info.supports_gradgrad else ()
     for dtype in dtypes:
         samples = list(enumerate(samples_of(info, dtype, kind)))
         step = max(len(samples) // most, 1) if most else 1
@@ -91,11 +108,11 @@ def judge(
                 if of_tensor and not isinstance(sample.input, torch.Tensor):
                     continue  # a number has no methods
                 begin(dtype, form.label, number)
-                verdict, message = judge_sample(info.name, form, sample)
+                verdict, message = judge_sample(info.name, form, sample, kind == "second")
                 yield Verdict(title, dtype, form.label, number, verdict, message, described(sample))
 
 
-def judge_sample(name: str, form: Form, sample: Any) -> tuple[str, str]:
+def judge_sample(name: str, form: Form, sample: Any, second: bool = False) -> tuple[str, str]:
     try:
         arguments = Arguments(sample)
     except NotHere as error:
@@ -107,6 +124,9 @@ def judge_sample(name: str, form: Form, sample: Any) -> tuple[str, str]:
         if isinstance(ours, Exception):
             standard = isinstance(ours, TYPES) and STANDARD.match(str(ours))
             kind = type(ours).__name__
+            exact = isinstance(theirs, Exception) and type(theirs) is IndexError
+            if standard and exact and not isinstance(ours, IndexError):
+                return ("apart" if name in OTHER_ERROR else "raw"), f"{kind}: {ours}: there an IndexError"
             if not standard:
                 return "raw", f"{kind}: {ours}"
             return ("right" if isinstance(theirs, Exception) else "refused"), f"{kind}: {ours}"
@@ -118,11 +138,16 @@ def judge_sample(name: str, form: Form, sample: Any) -> tuple[str, str]:
                 random = name in RANDOM or sample.kwargs.get("dropout_p", 0) > 0
                 equals = name in ANY_OF_EQUALS
                 message = _difference(arguments, form, ours, theirs, _in_double(form, sample), random, equals)
+            if second and not message and name not in RANDOM:
+                message = _second_difference(arguments, compare.flat(ours), compare.flat(theirs))
         except Exception as error:
             if str(error).startswith("torch has no gradient"):
                 return "beyond", str(error)
             kind = "refused" if STANDARD.match(str(error)) else "raw"
             return kind, f"while comparing, {type(error).__name__}: {error}"
+    for (op, part), reason in APART.items():
+        if message and op == name and part in message:
+            return "apart", f"{reason}: {message}"
     return ("wrong", message) if message else ("right", "")
 
 
@@ -232,6 +257,55 @@ def _gradients(
         if found:
             return f"gradient {index}: {found}"
     return None
+
+
+def _second_difference(arguments: Arguments, ours: Any, theirs: Any) -> str | None:
+    """A difference between the gradients of the gradients, which create_graph=True gives."""
+    outputs = [(a, b) for a, b in zip(ours, theirs, strict=True) if getattr(b, "requires_grad", False)]
+    leaves = arguments.leaves
+    if not outputs or not leaves:
+        return None
+    cotangents = _cotangents([b for _, b in outputs])
+    found = []
+    for T, i in ((rv, 0), (torch, 1)):
+        of = [x[1 - i] for x in leaves]
+        seeds = [T.from_numpy(c) for c in cotangents]
+        first = T.autograd.grad([y[i] for y in outputs], of, seeds, create_graph=True, allow_unused=True)
+        try:
+            found.append(_of_gradients(T, first, of))
+        except Exception as error:
+            if T is torch:
+                raise RuntimeError(f"torch has no gradient: {error}") from error
+            raise
+    open_at = _at(lambda x: ~np.isfinite(x), arguments)
+    for index, (a, b) in enumerate(zip(*found, strict=True)):
+        with np.errstate(invalid="ignore"):
+            rtol = 1e-6 if b.dtype == np.float64 else 1e-4
+            close = np.isclose(a, b, rtol, rtol * max(1.0, np.nan_to_num(np.abs(b)).max(initial=0)))
+        close |= ~np.isfinite(b)  # the quotient of two that vanish
+        if open_at is not None and open_at.shape == close.shape:
+            close |= open_at
+        if not close.all():
+            at = tuple(int(i) for i in np.argwhere(~close)[0])
+            differ = f"second gradient {index}: {int((~close).sum())} of {a.size} differ"
+            return f"{differ}, at {at}: {a[at]}; expected {b[at]}"
+    return None
+
+
+def _of_gradients(T: Any, first: Any, leaves: Any) -> list[Any]:
+    """The gradients of all first gradients, times numbers, for each leaf; zeros where there is none."""
+    pairs = [
+        (g, T.from_numpy(np.cos(np.arange(g.numel(), dtype=np.float64)).reshape(tuple(g.shape))))
+        for g in first
+        if g is not None and g.requires_grad
+    ]
+    if not pairs:
+        return [np.zeros(tuple(x.shape)) for x in leaves]
+    second = T.autograd.grad([g for g, _ in pairs], leaves, [c for _, c in pairs], allow_unused=True)
+    return [
+        np.zeros(tuple(x.shape)) if g is None else compare.array_of(g)
+        for g, x in zip(second, leaves, strict=True)
+    ]
 
 
 def _open(arguments: Arguments, result: Any) -> Any:

@@ -264,11 +264,15 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
         input = input.float()
     rows = reshape(input, (1, -1)) if input.ndim < 2 else input
     weights = None
-    for w in (fweights, aweights):
+    for name, w in (("fweights", fweights), ("aweights", aweights)):
         if w is not None:
             w = as_tensor("cov", w)
             if w.shape != (rows.shape[1],):
                 raise ValueError(f"[cov] got weights of shape {w.shape}; expected ({rows.shape[1]},)")
+            if name == "fweights" and w._array.dtype.kind not in "iu":
+                raise TypeError(f"[cov] got fweights of dtype {w.dtype}; expected integers")
+            if (w < 0).any():
+                raise ValueError(f"[cov] got a negative number in {name}; expected numbers of at least 0")
             weights = w.to(input.dtype) if weights is None else mul(weights, w.to(input.dtype))
     if weights is None:
         n: Any = rows.shape[1]

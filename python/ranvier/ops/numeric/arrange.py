@@ -69,7 +69,7 @@ def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
             [1, 3]])
     """
     input = as_tensor("rot90", input)
-    a, b = (_dim("rot90", d, input.ndim) for d in dims)
+    a, b = (_dim("rot90", d, input.ndim) for d in dims) if len(dims) == 2 else (0, 0)
     if a == b or input.ndim < 2:
         raise ValueError(f"[rot90] got dims {dims} for x of shape {input.shape}; expected two dimensions")
     if k % 4 == 2:
@@ -241,7 +241,7 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
         wide = index_select(wide, input.ndim - 1, rows)
         y = where(wrap(places), expand(wide, (*input.shape[:-1], n, n)), cast(0, input.dtype))
     last = y.ndim
-    a, b = (d % last for d in (dim1, dim2))
+    a, b = (_dim("diag_embed", d, last) for d in (dim1, dim2))
     if a == b:
         raise ValueError(f"[diag_embed] got dim1 {dim1} and dim2 {dim2}; expected two dimensions")
     return movedim(y, (-2, -1), (a, b))

@@ -142,6 +142,8 @@ def _cut(name: str, x: Any, where_to: Any, dim: int, least: int) -> tuple[Tensor
     if x.ndim < least:
         raise ValueError(f"[{name}] got x of shape {x.shape}; expected at least {least} dimensions")
     sections = getattr(where_to, "_array", where_to)
+    if np.asarray(sections).dtype.kind not in "iu":
+        raise TypeError(f"[{name}] got {where_to!r}; expected a whole number, or indices")
     if np.ndim(sections) == 0 and (int(sections) < 1 or x.shape[dim] % int(sections)):
         raise ValueError(
             f"[{name}] got {int(sections)} sections for size {x.shape[dim]}; expected a divisor of it"

@@ -15,10 +15,11 @@ from ranvier.ops.activation.piecewise import hardsigmoid
 from ranvier.ops.activation.smooth import SELU_ALPHA, SELU_SCALE, sigmoid, softplus, tanh
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.compare import eq
+from ranvier.ops.elementwise.extrema import clamp
 from ranvier.ops.elementwise.functions import abs, exp
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.join import concatenate, split
-from ranvier.ops.second.maps import diagonal, near, recomputed, sum_to
+from ranvier.ops.second.maps import diagonal, near, sum_to
 from ranvier.ops.shape import reshape
 
 diagonal(
@@ -66,6 +67,9 @@ def _celu(node: Any, dy: Tensor) -> Tensor:
     return _exponential(dy, of_input(node, 0, node.x), 1.0, 1.0, 1 / node.setting)
 
 
+_GELU = math.sqrt(2 / math.pi)
+
+
 class GeluSlope(Function):
     """y = P(Z <= x) + x p(x) for a standard normal Z with density p: the derivative of gelu"""
 
@@ -89,9 +93,11 @@ def _gelu(node: Any, dy: Tensor) -> Tensor:
     return dy * slope
 
 
-@recomputed("x", kinds=(smooth.GeluTanh,))
-def _gelu_tanh(node: Any, x: Tensor) -> Tensor:
-    return x * (tanh((x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)) + 1.0) * 0.5
+@rule(smooth.GeluTanh)
+def _gelu_tanh(node: Any, dy: Tensor) -> Tensor:
+    x = clamp(of_input(node, 0, node.x), -1e3, 1e3)  # beyond, the slope is 0 or 1
+    t = tanh((x + x * x * x * 0.044715) * _GELU)
+    return dy * (t + 1.0 + x * (1.0 - t * t) * (x * x * (3 * 0.044715) + 1.0) * _GELU) * 0.5
 
 
 @rule(smooth.Silu)

@@ -130,7 +130,9 @@ def _pow(node: Any, dy: Tensor) -> Pair:
 def _pow_number(node: Any, dy: Tensor) -> Tensor:
     if node.number == 0:
         return none(dy.shape, dy)
-    return dy * pow(of_input(node, 0, node.x), node.number - 1.0) * node.number
+    x = of_input(node, 0, node.x)
+    y = power.PowNumber(0.5).apply(x) if node.number == 1.5 else pow(x, node.number - 1.0)
+    return dy * y * node.number  # sqrt(-inf) is nan, the power inf, as in the kernel
 
 
 @rule(power.NumberPow)

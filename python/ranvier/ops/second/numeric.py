@@ -19,7 +19,7 @@ from ranvier.ops.elementwise.where import where
 from ranvier.ops.join import cat
 from ranvier.ops.matmul import matmul
 from ranvier.ops.numeric.by_numpy import ByNumpy, NoDerivative
-from ranvier.ops.numeric.elementary import cosh, digamma, sinh
+from ranvier.ops.numeric.elementary import NEAR, cosh, digamma, sinc_slope_near_0, sinh
 from ranvier.ops.numeric.factors import Eigh, Pinv, Qr
 from ranvier.ops.numeric.matrices import Cholesky, Det, Logabsdet, Solve, det, inverse
 from ranvier.ops.second.maps import none, sum_to
@@ -28,9 +28,9 @@ from ranvier.ops.singular import Svd
 
 
 def _sinc(x: Tensor, y: Tensor) -> Tensor:
-    zero = eq(wrap(x._array), 0.0)
-    safe = where(zero, 1.0, x)
-    return where(zero, x * (-(math.pi**2) / 3), (cos(safe * math.pi) - where(zero, 0.0, y)) / safe)
+    near = wrap(np.asarray(np.abs(x._array) < NEAR))
+    far = where(near, 1.0, x)
+    return where(near, sinc_slope_near_0(x), (cos(far * math.pi) - where(near, 0.0, y)) / far)
 
 
 def _angle(along: Tensor, a: Tensor, b: Tensor) -> Tensor:
