@@ -96,7 +96,8 @@ def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: floa
     >>> rv.addbmm(rv.zeros(1, 1), rv.ones(2, 1, 3), rv.ones(2, 3, 1))
     tensor([[6.]])
     """
-    return _plus(input, total(matmul(*_matrices("addbmm", batch1, batch2, (3, 3))), 0), beta, alpha)
+    products = matmul(*_matrices("addbmm", batch1, batch2, (3, 3)))
+    return _plus(input, total(products, 0).to(products.dtype), beta, alpha)
 
 
 def inner(input: Any, other: Any) -> Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.arithmetic import div, reciprocal
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating
+from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating, require_no_gradient
 from ranvier.ops.elementwise.functions import cos, log, log1p, sign, sin, sqrt
 from ranvier.ops.elementwise.where import where
 from ranvier.ops.numeric.by_numpy import of_one
@@ -267,6 +267,7 @@ def nan_to_num(
     """
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):
+        require_no_gradient("nan_to_num", input)
         return by_numpy(_without_nan, input._array, nan, posinf, neginf)
     limits = np.finfo(input.dtype)
     high = float(limits.max) if posinf is None else float(posinf)
