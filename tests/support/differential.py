@@ -197,7 +197,8 @@ def _undefined(line: str, machine: Machine) -> bool:
     pair = [machine.names.get(name) for name in found.groups()] if found else [None]
     if any(not isinstance(x, machine.Tensor) for x in pair) or (pair[0] is pair[1] and "[[" not in line):
         return False
-    return same_memory(*pair)
+    x, y = pair
+    return same_memory(x, y) or np.may_share_memory(x.detach().numpy(), y.detach().numpy())  # by from_numpy
 
 
 def _copies_by_layout(line: str, theirs: Machine, ours: Machine) -> bool:

@@ -23,7 +23,7 @@ from ranvier.autograd.memory import cast, filled, like, plain, write
 from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.recording import current, recordings, references
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.autograd.views import BORROWED, FLAG, bump
+from ranvier.autograd.views import BORROWED, FLAG, bump, overlaps
 
 Array = np.ndarray[Any, Any]
 ndarray = np.ndarray
@@ -304,7 +304,7 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
         return
     if recordings and (recording := current()) is not None and recording.core.kind_of(total) != "temporary":
         recording.passing = True  # a replay would add where the recorded step has added
-    alone = kept._grad_fn is not None or kept._cell[FLAG] & BORROWED or 0 in total.strides
+    alone = kept._grad_fn is not None or kept._cell[FLAG] & BORROWED or overlaps(total)
     if alone or not total.flags.writeable or np.may_share_memory(total, gradient):
         kept._array = _sum(total, gradient)
     else:  # what else has this memory sees the sum, as in PyTorch

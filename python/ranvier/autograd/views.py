@@ -239,7 +239,7 @@ def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) 
                 raise RuntimeError(f"[{name}] got {view[2]}")
             if base._grad_fn is None and base._cell is tensor._cell:
                 refuse_leaf(name, "a view of a leaf Variable")
-    if places is not None and 0 in places.strides and _overlaps(places):
+    if places is not None and overlaps(places):
         raise RuntimeError(
             f"[{name}] got a tensor of shape {places.shape} with several elements at one place in memory "
             "(expanded); expected one place for each: clone() it"
@@ -248,7 +248,10 @@ def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) 
         own_memory(tensor)
 
 
-def _overlaps(array: np.ndarray[Any, Any]) -> bool:
+def overlaps(array: np.ndarray[Any, Any]) -> bool:
+    """Whether several elements are at one place in memory, as in an expanded array."""
+    if 0 not in array.strides:
+        return False
     sizes = zip(array.strides, array.shape, strict=True)
     return array.size > 0 and any(stride == 0 and size > 1 for stride, size in sizes)
 
