@@ -29,8 +29,7 @@ class Var(Function):
         mean = _core.mean(x, self.axes, True, None)
         # The mean is rounded, and may be far from 0: what is left of the deviations corrects it.
         rest = _core.mean(_core.sub(x, mean, None), self.axes, True, None)
-        finite = _core.eq(rest, rest, None)
-        self.mean = _core.where(finite, _core.add(mean, rest, None), mean, None)
+        self.mean, self.rest = mean, _core.where(_core.eq(rest, rest, None), rest, 0.0, None)
         y = _core.var(x, mean, self.axes, True, self.correction, None)
         n = x.size // (y.size or 1)
         if n > self.correction:
@@ -49,7 +48,8 @@ class Var(Function):
         else:
             scale = _core.mul(dy, 2.0, None)
         scale = _core.div(scale, divisor, None)
-        return _core.mul(_core.sub(self.x, self.mean, None), scale, None)
+        away = _core.sub(self.x, self.mean, None)
+        return _core.mul(_core.sub(away, self.rest, away), scale, away)
 
 
 def var(

@@ -55,11 +55,12 @@ def batch_norm(
 def _of_batch(x: Any, scale: Any, bias: Any, mean: Any, var: Any, eps: float, momentum: float) -> Any:
     axes = (0, *range(2, raw(x).ndim))
     found = tensor_of(x)
-    means, variances = ops.mean(found, axes), ops.var(found, axes, correction=0)
-    y = ops.batch_norm(found, means, variances, tensor_of(scale), tensor_of(bias), False, 0.1, eps)
-    updated = [
-        tensor_of(old) * momentum + new * (1 - momentum) for old, new in ((mean, means), (var, variances))
-    ]
+    means, variances = ops.mean(found, axes, True), ops.var(found, axes, correction=0)
+    away = found - means
+    rest = ops.mean(away, axes)  # what the rounded mean lacks
+    y = ops.batch_norm(away, rest, variances, tensor_of(scale), tensor_of(bias), False, 0.1, eps)
+    both = ((mean, means.flatten()), (var, variances))
+    updated = [tensor_of(old) * momentum + new * (1 - momentum) for old, new in both]
     return (y, *updated)
 
 
@@ -139,6 +140,7 @@ def local_response_norm(
 def mean_variance_norm(x: Any, *, axes: Any = (0, 2, 3)) -> Any:
     def of_tensors(x: Tensor) -> Any:
         centred = x - ops.mean(x, tuple(axes), True)
+        centred = centred - ops.mean(centred, tuple(axes), True)  # what the rounded mean lacks
         return centred / (ops.sqrt(ops.mean(centred * centred, tuple(axes), True)) + 1e-9)
 
     return in_float(of_tensors, x)

@@ -275,14 +275,17 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
             if (w < 0).any():
                 raise ValueError(f"[cov] got a negative number in {name}; expected numbers of at least 0")
             weights = w.to(input.dtype) if weights is None else mul(weights, w.to(input.dtype))
+    # The mean is rounded: that of the deviations, taken away as well, is what it lacks.
     if weights is None:
         n: Any = rows.shape[1]
         centred = sub(rows, total(rows, 1, True) / n)
+        centred = sub(centred, total(centred, 1, True) / n)
         product = matmul(centred, centred.T)
         degrees: Any = max(n - correction, 0)
     else:
         n = total(weights)
         centred = sub(rows, total(mul(rows, weights), 1, True) / n)
+        centred = sub(centred, total(mul(centred, weights), 1, True) / n)
         product = matmul(mul(centred, weights), centred.T)
         used = n if aweights is None else total(mul(weights, as_tensor("cov", aweights).to(input.dtype))) / n
         degrees = n - correction * (1 if aweights is None else used)
