@@ -85,12 +85,13 @@ Output move_images(const Images& x, const Integers& place, MaybeWhole height_, M
   return y;
 }
 
-Output affine_images(const Images& x, const Doubles& matrix, Real fill, Name interpolation, Out out) {
+Output affine_images(const Images& x, const Doubles& matrix, Real fill, Name interpolation, MaybeWhole height,
+                     MaybeWhole width, Out out) {
   expect_rows(matrix, x, 6);
   expect_pixel(fill, x);
   constexpr Interpolation kinds[] = {Interpolation::nearest, Interpolation::bilinear};
   const Interpolation kind = kinds[interpolation.one_of({"nearest", "bilinear"})];
-  Output y = images_like(out, x, x.shape(2), x.shape(3), matrix);
+  Output y = images_like(out, x, size_of(height, x.shape(2)), size_of(width, x.shape(3)), matrix);
   run_pixels<AffineImages>(x.dtype(), kind, fill.number, matrix, x, y);
   return y;
 }
@@ -126,7 +127,8 @@ Output add_noise(const Floats& x, const Key& key, Real mean, Real std, Out out) 
 
 void register_augment(Module m) {
   def(m, "move_images(x, place, height=None, width=None, fill=0.0, mode='constant', out=None)", move_images);
-  def(m, "affine_images(x, matrix, fill=0.0, interpolation='bilinear', out=None)", affine_images);
+  def(m, "affine_images(x, matrix, fill=0.0, interpolation='bilinear', height=None, width=None, out=None)",
+      affine_images);
   def(m, "erase_images(x, box, partner=None, fill=0.0, out=None)", erase_images);
   def(m, "mix_images(x, partner, weight, out=None)", mix_images);
   def(m, "add_noise(x, key, mean=0.0, std=0.1, out=None)", add_noise);

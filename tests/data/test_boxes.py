@@ -73,6 +73,12 @@ def test_nms(threshold, rng):
     assert found == sorted(found, key=lambda i: -scores[i])
 
 
+def test_equal_scores_stay_in_order():
+    boxes = rv.tensor([[float(i), 0.0, i + 1.0, 1.0] for i in range(4)])
+    scores, classes = rv.tensor([0.5, 0.9, 0.5, 0.5]), rv.tensor([1, 0, 0, 1])
+    assert ops.batched_nms(boxes, scores, classes, 0.5).tolist() == [1, 0, 2, 3]
+
+
 def test_none_at_all():
     empty = rv.zeros(0, 4)
     assert ops.nms(empty, rv.zeros(0), 0.5).tolist() == []

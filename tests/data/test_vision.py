@@ -36,6 +36,11 @@ EACH = [
     ("resized_crop", lambda F, x: F.resized_crop(x, 1, 2, 9, 9, [6, 6])),
     ("rotate", lambda F, x: F.rotate(x, 30)),
     ("rotate fill", lambda F, x: F.rotate(x, -75, fill=[1])),
+    ("rotate expand", lambda F, x: F.rotate(x, 30, expand=True, fill=[1])),
+    ("rotate a quarter", lambda F, x: F.rotate(x, 90, center=[4, 2.5])),
+    ("rotate bilinear", lambda F, x: F.rotate(x, 45, F.InterpolationMode.BILINEAR, True, [3, 9], [1])),
+    ("affine half pixels", lambda F, x: F.affine(x, 0, [0, 0], 2.0, [0.0], center=[3.5, 2], fill=[1.0])),
+    ("affine fill", lambda F, x: F.affine(x, 10, [1, 1], 1.0, 5.0, F.InterpolationMode.BILINEAR, [0, 1, 0])),
     ("affine", lambda F, x: F.affine(x, 20, [2, -3], 1.2, [10.0])),
     ("affine both shears", lambda F, x: F.affine(x, -50, [0, 4], 0.7, [10.0, -20.0], fill=[3])),
     ("affine bilinear", lambda F, x: F.affine(x, 10, [1, 1], 1.0, 5.0, F.InterpolationMode.BILINEAR)),
@@ -65,6 +70,54 @@ def test_values_are_torchvisions(call, kind):
     assert got.dtype == expected.dtype
     atol = 1 if kind == "bytes" else 1e-5
     np.testing.assert_allclose(got.astype(float), expected.astype(float), rtol=0, atol=atol)
+
+
+MOVES = [  # angle (counter-clockwise), center, expand, fill
+    (30, None, False, None),
+    (-75, (4.0, 2.5), False, [0.5]),
+    (200, None, True, [0.1, 0.2, 0.3]),
+    (40, (0.0, 13.0), False, None),
+]
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize(("angle", "center", "expand", "fill"), MOVES)
+def test_rotations_by_their_definition(mode, angle, center, expand, fill):
+    """Pixel by pixel: pixel centres are at halves, y points down, and around the image are zeros."""
+    x = BYTES.transpose(2, 0, 1) / 255.0
+    h, w = x.shape[1:]
+    picture = Image.fromarray(BYTES).rotate(angle, expand=expand)
+    about = np.array(center or (w / 2, h / 2)) - (w / 2, h / 2)
+    turn = np.deg2rad(angle)
+    back = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    expected = np.zeros((3, picture.height, picture.width))
+    for i, j in np.ndindex(expected.shape[1:]):
+        place = np.array([j + 0.5 - picture.width / 2, i + 0.5 - picture.height / 2])
+        column, row = back @ (place - about) + about + (w / 2 - 0.5, h / 2 - 0.5)
+        near = [np.abs(np.arange(n) - at) for n, at in ((h, row), (w, column))]
+        near = [d < 0.5 if mode == "nearest" else np.maximum(1 - d, 0) for d in near]
+        weights = np.multiply.outer(*near)
+        share, value = weights.sum(), (x * weights).sum((1, 2))
+        expected[:, i, j] = value if fill is None else value * share + (1 - share) * np.array(fill)
+    got = F.rotate(rv.from_numpy(x), angle, F.InterpolationMode(mode), expand, center, fill).numpy()
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
+    moved = F.affine(rv.from_numpy(x), -angle, (0, 0), 1.0, 0.0, F.InterpolationMode(mode), fill, center)
+    if not expand:
+        np.testing.assert_array_equal(moved.numpy(), got)
+
+
+def test_quarters_and_masks():
+    x = rv.from_numpy(BYTES[1:].transpose(2, 0, 1).copy())
+    for quarters in range(5):
+        turned = F.rotate(x, 90 * quarters, expand=True).numpy()
+        np.testing.assert_array_equal(turned, np.rot90(x.numpy(), quarters, (1, 2)))
+    for step in (
+        F.hflip,
+        F.vflip,
+        lambda x: F.crop(x, -1, 9, 20, 20),
+        lambda x: F.center_crop(F.pad(x, 3), 4),
+    ):
+        np.testing.assert_array_equal(step(x[0]).numpy(), step(x).numpy()[0])
 
 
 @pytest.mark.parametrize("mode", ["nearest", "bicubic"])
@@ -153,7 +206,12 @@ def test_refusals_of_transforms():
     )
     refused(TypeError, "expected a PIL image or an array", F.to_tensor, [1, 2])
     refused(RuntimeError, "use detach", F.hflip, rv.ones(3, 4, 4, requires_grad=True))
-    refused(ValueError, "expected (..., c, h, w)", F.hflip, rv.ones(4, 4))
+    refused(ValueError, "expected (..., h, w)", F.hflip, rv.ones(4))
+    refused(ValueError, "expected (..., c, h, w)", F.rotate, rv.ones(4, 4), 30)
+    refused(ValueError, "expected at least 0", F.crop, rv.ones(1, 4, 4), 0, 0, -1, 2)
+    refused(ValueError, "expected nearest or bilinear", F.rotate, rv.ones(1, 4, 4), 30, "bicubic")
+    refused(ValueError, "got fill [1, 2] for 3 channels", F.rotate, rv.ones(3, 4, 4), 30, fill=[1, 2])
+    refused(ValueError, "of the dtype's range", F.rotate, rv.ones(3, 4, 4).to(np.uint8), 30, fill=256)
     refused(ValueError, "expected at least (9, 9)", transforms.RandomCrop(9), rv.ones(3, 4, 4))
     refused(ValueError, "got interpolation 'cubic'", transforms.Resize, 4, "cubic")
     refused(ValueError, "got size 0", transforms.Resize, 0)

@@ -72,6 +72,13 @@ def test_affine(isa, dtype, shape, interpolation):
         assert (y == expected).mean() > 0.95
 
 
+@pytest.mark.parametrize("size", [(0, 3), (4, 70), (13, 2)])
+def test_affine_to_another_size(isa, size):
+    x, matrix = images((2, 3, 7, 6)), rotated(2, 7, 6)
+    expected = reference.affine_images(x, matrix, 9.0, "nearest", *size)
+    np.testing.assert_array_equal(_core.affine_images(x, matrix, 9.0, "nearest", *size), expected)
+
+
 def test_affine_quarter_turn_and_identity():
     x = images((2, 3, 6, 6), "float64")
     same = np.tile([1.0, 0, 0, 0, 1, 0], (2, 1))

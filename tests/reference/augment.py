@@ -30,14 +30,21 @@ def move_images(
     return y
 
 
-def affine_images(x: Array, matrix: Array, fill: float = 0.0, interpolation: str = "bilinear") -> Array:
+def affine_images(
+    x: Array,
+    matrix: Array,
+    fill: float = 0.0,
+    interpolation: str = "bilinear",
+    height: int | None = None,
+    width: int | None = None,
+) -> Array:
     """Pixel (i, j) of y is what x has at row m3 j + m4 i + m5 and column m0 j + m1 i + m2."""
-    n, _, h, w = x.shape
-    y = np.empty(x.shape, x.dtype)
+    n, c, h, w = x.shape
+    y = np.empty((n, c, h if height is None else height, w if width is None else width), x.dtype)
     for image in range(n):
         m = matrix[image]
-        for i in range(h):
-            for j in range(w):
+        for i in range(y.shape[2]):
+            for j in range(y.shape[3]):
                 row, column = m[3] * j + (m[4] * i + m[5]), m[0] * j + (m[1] * i + m[2])
                 y[image, :, i, j] = _seen(x[image], row, column, fill, interpolation == "nearest")
     return y

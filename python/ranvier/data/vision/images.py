@@ -45,7 +45,8 @@ def pixels(name: str, image: Any, ndim: int = 3) -> Array:
     if image.requires_grad:
         raise RuntimeError(f"[{name}] got a Tensor that requires grad; expected images: use detach()")
     if image.ndim < ndim:
-        raise ValueError(f"[{name}] got a Tensor of shape {image.shape}; expected (..., c, h, w)")
+        axes = "c, h, w" if ndim == 3 else "h, w"
+        raise ValueError(f"[{name}] got a Tensor of shape {image.shape}; expected (..., {axes})")
     return image._read(f"transforms.{name}")
 
 
@@ -53,8 +54,8 @@ def size_of(name: str, image: Any) -> tuple[int, int, int]:
     """(channels, height, width)."""
     if is_pil(image):
         return len(image.getbands()), image.height, image.width
-    c, h, w = pixels(name, image).shape[-3:]
-    return c, h, w
+    *more, h, w = pixels(name, image, 2).shape
+    return more[-1] if more else 1, h, w
 
 
 def of_pixels(y: Array) -> Tensor:

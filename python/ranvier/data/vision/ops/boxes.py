@@ -145,7 +145,7 @@ def batched_nms(boxes: Any, scores: Any, idxs: Any, iou_threshold: float) -> Ten
     boxes, scores, idxs = (
         _boxes("batched_nms", boxes),
         as_tensor("batched_nms", scores),
-        as_tensor("nms", idxs),
+        as_tensor("batched_nms", idxs),
     )
     classes, kept = idxs._read("batched_nms"), []
     for value in np.unique(classes):
@@ -153,7 +153,7 @@ def batched_nms(boxes: Any, scores: Any, idxs: Any, iou_threshold: float) -> Ten
         kept.append(
             places[nms(wrap(boxes._array[places]), wrap(scores._array[places]), iou_threshold)._array]
         )
-    found = np.concatenate(kept) if kept else np.zeros(0, np.int64)
+    found = np.sort(np.concatenate(kept)) if kept else np.zeros(0, np.int64)  # equal scores: in order
     return wrap(found[np.argsort(-scores._array[found], kind="stable")])
 
 

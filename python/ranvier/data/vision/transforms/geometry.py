@@ -29,19 +29,21 @@ MODES = "constant", "edge", "reflect", "symmetric"
 
 def hflip(img: Any) -> Any:
     """Left and right exchanged."""
-    return img.transpose(0) if is_pil(img) else of_pixels(pixels("hflip", img)[..., ::-1])
+    return img.transpose(0) if is_pil(img) else of_pixels(pixels("hflip", img, 2)[..., ::-1])
 
 
 def vflip(img: Any) -> Any:
     """Top and bottom exchanged."""
-    return img.transpose(1) if is_pil(img) else of_pixels(pixels("vflip", img)[..., ::-1, :])
+    return img.transpose(1) if is_pil(img) else of_pixels(pixels("vflip", img, 2)[..., ::-1, :])
 
 
 def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
-    """A box of the image; outside of it are zeros."""
+    """A box of the image (..., h, w); outside of it are zeros."""
+    if height < 0 or width < 0:
+        raise ValueError(f"[crop] got height {height} and width {width}; expected at least 0")
     if is_pil(img):
         return img.crop((left, top, left + width, top + height))
-    x = pixels("crop", img)
+    x = pixels("crop", img, 2)
     h, w = x.shape[-2:]
     y = np.zeros((*x.shape[:-2], height, width), x.dtype)
     rows, columns = (
@@ -127,12 +129,13 @@ def pad(img: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -
         x = np.asarray(img)
         widths = [(top, bottom), (left, right)] + [(0, 0)] * (x.ndim - 2)
         return Image.fromarray(np.pad(x, widths, mode=padding_mode))  # type: ignore[call-overload]
-    x = pixels("pad", img)
+    x = pixels("pad", img, 2)
     widths = [(0, 0)] * (x.ndim - 2) + [(top, bottom), (left, right)]
     if padding_mode != "constant":
         return of_pixels(np.pad(x, widths, mode=padding_mode))  # type: ignore[call-overload]
     y = np.empty([n + sum(around) for n, around in zip(x.shape, widths, strict=True)], x.dtype)
-    y[...] = np.asarray(fill, x.dtype).reshape(-1, 1, 1)
+    fills = np.asarray(fill, x.dtype)
+    y[...] = fills.reshape(-1, 1, 1) if fills.size > 1 else fills.reshape(())
     y[..., top : y.shape[-2] - bottom, left : y.shape[-1] - right] = x
     return of_pixels(y)
 
@@ -145,7 +148,7 @@ def colour(img: Any, fill: Any) -> Any:
     if isinstance(fill, (int, float)):
         whole = fill if img.mode == "F" else int(fill)
         return whole if bands == 1 else (whole,) * bands
-    given = tuple(fill)
+    given = tuple(fill) if img.mode == "F" else tuple(int(number) for number in fill)
     if len(given) not in (1, bands):
         raise ValueError(f"[fill] got {len(given)} numbers for {bands} channels; expected as many")
     given = given * (bands // len(given))
@@ -160,35 +163,88 @@ def rotate(
     center: Any = None,
     fill: Any = None,
 ) -> Any:
-    """The image rotated counter-clockwise by an angle in degrees; new pixels have the value `fill`.
+    """The image rotated counter-clockwise by an angle in degrees, about `center` (x, y) or its middle.
 
-    Args: `expand` (the result holds the whole image) and `center` (x, y) are for PIL images.
+    Args:
+        expand: the result is as large as the rotated image needs if that is about the middle.
+        fill: the value of new pixels, or one for each channel. With "bilinear" a pixel at the border that
+            lies inside by the share s is s v + (1 - s) fill with v interpolated to 0s, as torchvision has it.
 
-    Raises ValueError: another interpolation; `expand` or `center` with a Tensor.
+    Raises ValueError: "bicubic" for a Tensor; another count of fills than of channels.
     """
     mode = mode_of("rotate", interpolation)
     if is_pil(img):
         return img.rotate(angle, CODES[mode], expand, center=center, fillcolor=colour(img, fill))
-    if expand or center is not None or mode not in ("nearest", "bilinear"):
-        raise ValueError(
-            f"[rotate] got interpolation {mode!r}, expand {expand!r} and center {center!r} for a Tensor; "
-            "expected nearest or bilinear, False and None: rotate the PIL image"
-        )
-    return _moved(pixels("rotate", img), (-angle, 0, 0, 1, 0, 0), mode, fill)
+    return _moved("rotate", img, (-angle, 0, 0, 1, 0, 0), mode, fill, center, expand)
 
 
-def _moved(x: Any, numbers: Any, mode: str, fill: Any) -> Any:
+def _moved(name: str, img: Any, numbers: Any, mode: str, fill: Any, center: Any, expand: bool = False) -> Any:
     """A Tensor of images moved by (angle, across, down, scale, shear x, shear y)."""
+    x = pixels(name, img)
     c, h, w = x.shape[-3:]
-    images = x.reshape(-1, 1, h, w)
-    angle, across, down, scale, *shear = (np.full(len(images), float(number)) for number in numbers)
-    matrix = inverse_affine(images, angle, (across, down), scale, shear)
-    fills = np.broadcast_to(np.asarray(0 if fill is None else fill, np.float64).ravel(), (c,))
-    parts = [
-        _core.affine_images(images[channel::c], matrix[channel::c], float(fills[channel]), mode)
-        for channel in range(c)
-    ]
-    return of_pixels(np.concatenate(parts, 1).reshape(x.shape))
+    if mode not in ("nearest", "bilinear"):
+        raise ValueError(
+            f"[{name}] got interpolation {mode!r} for a Tensor; expected nearest or bilinear, or a PIL image"
+        )
+    fills = np.asarray(0 if fill is None else fill, np.float64).reshape(-1, 1, 1)
+    whole = x.dtype.kind in "iu" and np.iinfo(x.dtype)
+    if len(fills) not in (1, c) or (whole and not (whole.min <= fills.min() <= fills.max() <= whole.max)):
+        raise ValueError(
+            f"[{name}] got fill {fill!r} for {c} channels of {x.dtype}; expected one number for all or each, "
+            "of the dtype's range"
+        )
+    middle = (0.0, 0.0) if center is None else (center[0] - w / 2, center[1] - h / 2)
+    angle, across, down, scale, *shear = (np.full(1, float(number)) for number in numbers)
+    matrix = inverse_affine(x, angle, (across, down), scale, shear, middle)
+    rows, columns = _expanded(matrix, h, w) if expand else (h, w)
+    images = x.reshape(-1, c, h, w)
+    if mode == "nearest":
+        y = _nearest(images, matrix, rows, columns, fills)
+    else:
+        y = _bilinear(images, matrix, rows, columns, None if fill is None else fills)
+    return of_pixels(y.reshape(*x.shape[:-2], rows, columns))
+
+
+def _expanded(matrix: Any, h: int, w: int) -> tuple[int, int]:
+    """Height and width of the box around the turned image, in float32 and to 1e-4 as in torchvision."""
+    corners = np.array([[sx * w / 2, sy * h / 2, 1.0] for sx in (-1, 1) for sy in (-1, 1)], np.float32)
+    places = corners @ matrix.reshape(2, 3).T.astype(np.float32)
+    sides = (side + np.array([w / 2, h / 2], np.float32) for side in (places.max(0), places.min(0)))
+    high, low = (np.trunc(side / 1e-4) * 1e-4 for side in sides)
+    columns, rows = (np.ceil(high) - np.floor(low)).astype(int).tolist()
+    return rows, columns
+
+
+def _nearest(images: Any, matrix: Any, rows: int, columns: int, fills: Any) -> Any:
+    """With coordinates in [-1, 1] as `grid_sample` has them: places half way between pixels round alike."""
+    h, w = images.shape[2:]
+    kind = np.float64 if images.dtype == np.float64 else np.float32
+    grid = np.ones((rows, columns, 3), kind)
+    grid[..., 0] = np.arange(columns) - (columns - 1) / 2
+    grid[..., 1] = np.arange(rows)[:, None] - (rows - 1) / 2
+    scaled = matrix.reshape(2, 3).astype(kind).T / np.array([w / 2, h / 2], kind)
+    across, down = _core.matmul(grid.reshape(-1, 3), scaled).T.reshape(2, rows, columns) + kind(1)
+    j, i = (np.rint(at * kind(n / 2) - kind(0.5)) for at, n in ((across, w), (down, h)))
+    inside = (i >= 0) & (i < h) & (j >= 0) & (j < w)
+    at = np.where(inside, i * w + j, 0).astype(np.int64)
+    y = images.reshape(*images.shape[:2], h * w).take(at, 2)
+    fills = fills if images.dtype.kind == "f" else np.rint(fills)
+    return np.where(inside, y, fills.astype(y.dtype))
+
+
+def _bilinear(images: Any, matrix: Any, rows: int, columns: int, fills: Any) -> Any:
+    h, w = images.shape[2:]
+    m = matrix.reshape(2, 3).copy()
+    m[:, 2] += np.array([w - 1, h - 1]) / 2 - m[:, :2] @ (np.array([columns - 1, rows - 1]) / 2)
+    places = np.repeat(m.reshape(1, 6), len(images), 0)
+    real = images if images.dtype.kind == "f" else images.astype(np.float32)
+    if fills is not None:
+        real = np.append(real, np.ones_like(real[:, :1]), 1)
+    y = _core.affine_images(real, places, height=rows, width=columns)
+    if fills is not None:
+        y, share = y[:, :-1], y[:, -1:]
+        y = y * share + (1 - share) * fills.astype(y.dtype)
+    return y if images.dtype.kind == "f" else np.rint(y).astype(images.dtype)
 
 
 def affine(
@@ -209,10 +265,10 @@ def affine(
         scale: greater than 0.
         shear: in degrees: a number shears the rows, (rows, columns) both, and (number,) both by it.
         interpolation: "nearest" or "bilinear"; "bicubic" for PIL images.
-        fill: the value of new pixels, or one for each channel.
-        center: (x, y), for PIL images.
+        fill: the value of new pixels, or one for each channel, as for :func:`rotate`.
+        center: (x, y), by default the middle.
 
-    Raises ValueError: scale <= 0, other counts of numbers, another interpolation, `center` with a Tensor.
+    Raises ValueError: scale <= 0, other counts of numbers, "bicubic" for a Tensor.
     """
     mode = mode_of("affine", interpolation)
     shears = [shear, 0.0] if np.ndim(shear) == 0 else [*shear] * (1 + (len(shear) == 1))
@@ -233,12 +289,7 @@ def affine(
         return img.transform(
             (w, h), Image.Transform.AFFINE, matrix[0].tolist(), CODES[mode], fillcolor=around
         )
-    if center is not None or mode not in ("nearest", "bilinear"):
-        raise ValueError(
-            f"[affine] got interpolation {mode!r} and center {center!r} for a Tensor; expected nearest or "
-            "bilinear, and None: change the PIL image"
-        )
-    return _moved(pixels("affine", img), (angle, *translate, scale, *shears), mode, fill)
+    return _moved("affine", img, (angle, *translate, scale, *shears), mode, fill, center)
 
 
 def erase(img: Any, i: int, j: int, h: int, w: int, v: Any, inplace: bool = False) -> Any:
