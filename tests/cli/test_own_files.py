@@ -217,3 +217,38 @@ def test_values_where_classes_are_expected(folder, tmp_path, capsys):
     (tmp_path / "named.csv").write_text("rooms,age,y\n1,2,x\n3,4,z\n")
     code, _, error = run("evaluate", out, tmp_path / "named.csv", capsys=capsys)
     assert (code, "the model gives values, and the data has other labels" in error) == (1, True)
+
+
+@pytest.mark.parametrize(("offset", "deviation"), [(1.7e9, 86_400), (1e10, 5), (0, 1e-3)])
+def test_values_and_columns_of_any_offset(tmp_path, capsys, offset, deviation):
+    """Seconds since 1970 differ in digits that float32 does not have, in the labels and in a column."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 30, 300)
+    labels = offset + deviation * np.rint(3e3 * np.sin(x / 9) + 10 * rng.standard_normal(300)) / 1e3
+    table, one, out = tmp_path / "t.csv", tmp_path / "one.csv", tmp_path / "t.safetensors"
+    rows = [f"{1_700_000_000 + a},7,{b!r}" for a, b in zip(x, labels.tolist(), strict=True)]
+    table.write_text("\n".join(["second,constant,when", *rows]))
+    one.write_text("\n".join(["second,constant,when", rows[0]]))
+    train = ("train", table, "--task", "regression", "--epochs", 30, "--out", out)
+    assert run(*train, capsys=capsys)[0] == 0
+    code, printed, _ = run("evaluate", out, table, "--json", tmp_path / "t.json", capsys=capsys)
+    assert (code, json.loads((tmp_path / "t.json").read_text())["r2"] > 0.98) == (0, True)
+    found = tmp_path / "p.csv"
+    assert run("predict", out, table, "--label", "when", "--csv", found, capsys=capsys)[0] == 0
+    values = np.loadtxt(found, delimiter=",", skiprows=1)[:, 1]
+    assert 1 - np.square(values - labels).mean() / labels.var() > 0.98
+    code, printed, _ = run("predict", out, one, "--label", "when", capsys=capsys)
+    assert float(printed.split()[1]) == pytest.approx(values[0], abs=deviation * 1e-4)
+
+
+def test_whole_numbers_and_columns_left_out(tmp_path, capsys):
+    table, out = tmp_path / "houses.csv", tmp_path / "houses.safetensors"
+    houses(table, whole=True)
+    train = ("train", table, "--epochs", 1, "--out", out, "--task", "regression")
+    code, printed, _ = run(*train, "--without", "price", capsys=capsys)
+    assert (code, "the labels are in column 'age' (values)" in printed) == (0, True)
+    code, _, error = run(*train, "--label", "price", "--without", "price", capsys=capsys)
+    assert (code, "got column 'price' as label and in without (--label, --without)" in error) == (1, True)
+    assert run(*train, capsys=capsys)[0] == 0
+    code, printed, _ = run("evaluate", out, table, capsys=capsys)  # not as classes
+    assert (code, "the labels are in column 'price' (values)" in printed) == (0, True)

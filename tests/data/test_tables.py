@@ -185,6 +185,9 @@ def test_files_that_are_no_tables(table, tmp_path):
     refused(FileNotFoundError, "[load_csv] no file", load_csv, tmp_path / "nowhere.csv")
     refused(TypeError, "got label 1.5; expected a column's name", load_csv, table(PETS), 1.5)
     refused(ValueError, "got task 'rank'", load_csv, table(PETS), task="rank")
+    both = {"label": "kind", "without": ["kind"]}
+    refused(ValueError, "column 'kind' as label and in without", load_csv, table(PETS), **both)
+    refused(ValueError, "got dtype for a folder of images", load, tmp_path, dtype="float64")
 
 
 def digit_table(labels=True):
@@ -333,3 +336,15 @@ def test_arrays_and_parquet_files(tmp_path, monkeypatch):
     assert load(tmp_path / "t.parquet").class_names == ("cat", "dog")
     monkeypatch.setitem(sys.modules, "pandas", None)
     refused(ImportError, "pip install pandas pyarrow", load, tmp_path / "t.parquet")
+
+
+def test_all_digits_of_large_numbers(table, tmp_path):
+    x, y = [[1_700_000_001.0], [1_700_000_002.5]], [1e10 + 0.125, 1e10]
+    rows = np.column_stack([x, y])
+    path = table("\n".join(["t,when", *(f"{a!r},{b!r}" for a, b in rows.tolist())]))
+    np.savez(tmp_path / "t.npz", x=x, y=y)
+    np.save(tmp_path / "t.npy", rows)
+    for file in (path, tmp_path / "t.npz", tmp_path / "t.npy"):
+        found = load(file, task="regression", dtype="float64")
+        assert (found.x.tolist(), found.y.tolist()) == (x, y)
+        assert load(file, task="regression").x.dtype == np.float32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,8 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
                 arguments.label = label_of(arguments, arguments.data, about)
             options = of_model(arguments, arguments.data, about, arguments.label)
             samples = read_samples(arguments, options=options)
+            if about.link is None and about.training_data:
+                samples = _of_values(samples)
             if guessed:
                 say_label(samples)
             arrays = test_arrays(arguments, samples)
@@ -164,6 +167,19 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
         x = problem.preprocessing[0].inverse_transform(x)
         return Samples(x, y, names, tuple(problem.feature_names or ()))
     return Samples(x, y, names, scale=float(problem.preprocessing[0].config()["high"]))
+
+
+def _of_values(samples: Any) -> Any:
+    """The samples with whole numbers as values, not as classes."""
+    import numpy as np
+
+    if samples.class_names is None:
+        return samples
+    try:
+        known = np.array(samples.class_names, np.float64)
+    except ValueError:  # words
+        return samples
+    return replace(samples, y=known[samples.y], class_names=None)
 
 
 def _numbers(samples: Any, names: list[str]) -> Any:

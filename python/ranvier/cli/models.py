@@ -59,10 +59,11 @@ def outputs(model: Any, samples: Any) -> Any:
     for step in steps:
         x = step.transform(x)
     y = []
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), np.float32)
     try:
         with rv.no_grad():
             for start in range(0, len(x), 256):
-                y.append(model(x[start : start + 256].astype(np.float32)).numpy())
+                y.append(model(x[start : start + 256].astype(dtype)).numpy())
     except (ValueError, TypeError) as error:
         raise Mistake(f"the model does not take these samples: {error}") from None
     output = np.concatenate(y)

@@ -120,9 +120,15 @@ def initialize(model: Any, name: str) -> None:
 
 
 def rescale(model: Any, scale: Any) -> None:
-    """Change the last layer so that its outputs are not standardized by `scale`."""
-    import ranvier as rv
+    """Change the last layer so that its outputs are not standardized by `scale`.
 
+    A network becomes one of float64 if float32 would round off what its outputs differ by.
+    """
+    import ranvier as rv
+    from ranvier.data.scaling import beyond_float32
+
+    if beyond_float32(abs(scale.mean), scale.std).any():
+        model.double()
     last = model[-1]
     with rv.no_grad():
         last.weight.copy_(last.weight * rv.tensor(scale.std.reshape(-1, 1), dtype=last.weight.dtype))

@@ -148,7 +148,7 @@ def _write_csv(path: str, places: list[Any], rows: Any, names: list[str] | None)
 
 
 def _digits(value: Any) -> str:
-    return f"{float(value):.7g}"
+    return f"{float(value):.{7 if value.dtype.itemsize < 8 else 15}g}"
 
 
 def _classes(row: Any, names: list[str], top: int) -> str:
@@ -157,4 +157,4 @@ def _classes(row: Any, names: list[str], top: int) -> str:
 
 
 def _values(row: Any) -> str:
-    return "  ".join(f"{value:.6g}" for value in row)
+    return "  ".join(map(_digits if row.dtype.itemsize == 8 else "{:.6g}".format, row))

@@ -148,6 +148,8 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     from ranvier.data import MinMaxScaler
 
     samples = read_samples(arguments, options=to_train(arguments))
+    if samples.x.ndim != 2:
+        samples = replace(samples, x=samples.x.astype("float32", copy=False))
     if samples.y is None:
         more = f"; of its arrays {', '.join(samples.unused)}: --label NAME" if samples.unused else ""
         raise Mistake(f"'{arguments.data}' has no labels that are known by their name{more}")
@@ -222,7 +224,7 @@ def read_samples(
     from ranvier.data import datasets
 
     if arrays is not None:
-        return datasets.load_npz(arguments.data, *arrays, task=arguments.task)
+        return datasets.load_npz(arguments.data, *arrays, task=arguments.task, dtype="float64")
     return load(
         arguments.data,
         "auto" if arguments.label is None else arguments.label,
@@ -284,7 +286,7 @@ def _table(
     if embedded:  # class indices stay as they are
         scale = steps.steps[-1]
         scale.mean[-len(embedded) :], scale.std[-len(embedded) :] = 0, 1
-    train, valid, test = ((steps.transform(x), y) for x, y in parts)
+    train, valid, test = ((steps.transform(x).astype("float32"), y) for x, y in parts)
     return Problem(name, train, valid, test, names, steps.steps, columns, embedded=embedded)
 
 

@@ -158,6 +158,8 @@ def load(path: str | Path, label: Any, say: bool = True, **how: Any) -> Any:
 
     if isinstance(label, str) and label.lstrip("-").isdigit() and not str(path).endswith(".npz"):
         label = int(label)
+    if not Path(path).is_dir():
+        how["dtype"] = "float64"  # scaling comes first
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         samples = rv.data.load(path, label, **how)

@@ -143,6 +143,11 @@ def _chunks(x: Array) -> Iterator[Numbers]:
     return (x[start : start + CHUNK].astype(np.float64) for start in range(0, len(x), CHUNK))
 
 
+def beyond_float32(size: Any, spread: Any) -> Any:
+    """Whether float32 rounds numbers of this size by more than 1e-4 of their deviation."""
+    return (size * 2.0**-24 > 1e-4 * spread) & (spread > 0)
+
+
 def _filled(scale: Numbers) -> Numbers:
     """1 in place of 0: a constant feature is shifted only."""
     return np.where(scale == 0, 1.0, scale)

@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 import ranvier.nn as nn
 from ranvier.autograd import random
+from ranvier.data.scaling import beyond_float32
 from ranvier.sklearn.batches import SparseBatches
 from ranvier.sklearn.labels import Labels
 from ranvier.sklearn.settings import HalfSquaredError
@@ -171,7 +172,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         if first:
             self._offset = 0.0
             spread = y.std(axis=0, dtype=np.float64)
-            lost = (np.abs(y).max(axis=0) * 2.0**-24 > 1e-4 * spread) & (spread > 0)
+            lost = beyond_float32(np.abs(y).max(axis=0), spread)
             if isinstance(loss, _DIFFERENCES) and y.dtype != np.float32 and lost.any():
                 self._offset = np.where(lost, y.mean(axis=0, dtype=np.float64), 0.0)
         return y - self._offset

@@ -15,7 +15,7 @@ from ranvier.data.datasets.samples import (
     PathLike,
     Samples,
     first_not_finite,
-    float32,
+    real,
     require_file,
     require_task,
     targets,
@@ -36,7 +36,9 @@ NAMES = (
 )
 
 
-def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task: str = "auto") -> Samples:
+def load_npz(
+    path: PathLike, x: str | None = None, y: str | None = None, *, task: str = "auto", dtype: Any = np.float32
+) -> Samples:
     """Samples and targets from a NumPy archive, as `np.savez(path, x=x, y=y)` writes it.
 
     Args:
@@ -45,9 +47,10 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
             target ... For an archive of samples only, y is None.
         task: "classification": targets are classes; "regression": they are values; "auto": text, whole
             numbers (n,) and one-hot rows (n, classes) are classes, other arrays are values.
+        dtype: of samples and values: float32, or float64 for large numbers that differ little.
 
     Returns:
-        Samples. x is float32; pixels of unsigned bytes are divided by 255, images (n, h, w) become
+        Samples. Pixels of unsigned bytes are divided by 255, images (n, h, w) become
         (n, 1, h, w) and images (n, h, w, c) with 1, 3 or 4 channels (n, c, h, w). An array `class_names`
         names the classes. Without x=, a warning names unused arrays.
 
@@ -69,7 +72,7 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
     if len(samples) == 0:
         raise ValueError(f"[load_npz] '{path}' has no samples in '{name_x}'; expected at least one")
     scale = 255.0 if samples.dtype == np.uint8 and samples.ndim >= 3 else 1.0
-    values = _images(path, name_x, samples, scale)
+    values = _images(path, name_x, samples, scale, dtype)
     named = name_y is not None and arrays[name_y].dtype.kind in "iuf" and task != "regression"
     taken_names = (name_x, name_y, "class_names") if named else (name_x, name_y)
     unused = tuple(name for name in arrays if name not in taken_names)
@@ -95,7 +98,7 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
             "one for each sample"
         )
     try:
-        y_values, class_names = targets(labels, task)
+        y_values, class_names = targets(labels, task, dtype)
     except ValueError as error:
         raise ValueError(f"[load_npz] '{path}' has '{name_y}' with a value too large: {error}") from None
     if class_names is None and task == "classification":
@@ -107,13 +110,15 @@ def load_npz(path: PathLike, x: str | None = None, y: str | None = None, *, task
     return Samples(values, y_values, names, scale=scale, unused=unused)
 
 
-def load_npy(path: PathLike, label: int | None = -1, *, task: str = "auto") -> Samples:
+def load_npy(
+    path: PathLike, label: int | None = -1, *, task: str = "auto", dtype: Any = np.float32
+) -> Samples:
     """Samples and targets from an array (n, columns), as `np.save(path, array)` writes it.
 
     Args:
         path: the file.
         label: the number of the column of targets; None if there is none, for an array of any shape.
-        task: see `load_npz`.
+        task, dtype: see `load_npz`.
 
     Returns: Samples. Without label, unsigned bytes of 3 or more dimensions are images, as in `load_npz`.
 
@@ -131,14 +136,14 @@ def load_npy(path: PathLike, label: int | None = -1, *, task: str = "auto") -> S
     array = _numbers(path, "the array", array)
     if label is None:
         scale = 255.0 if array.dtype == np.uint8 and array.ndim >= 3 else 1.0
-        return Samples(_images(path, "the array", array, scale), None, scale=scale)
+        return Samples(_images(path, "the array", array, scale, dtype), None, scale=scale)
     if array.ndim != 2 or array.shape[1] < 2 or not -array.shape[1] <= label < array.shape[1]:
         raise ValueError(
             f"[load_npy] '{path}' is of shape {array.shape}; expected (n, columns) with the targets in "
             f"column {label}, or an archive (.npz) with arrays x and y"
         )
-    y, class_names = targets(array[:, label], task)
-    return Samples(_images(path, "the array", np.delete(array, label, 1), 1.0), y, class_names)
+    y, class_names = targets(array[:, label], task, dtype)
+    return Samples(_images(path, "the array", np.delete(array, label, 1), 1.0, dtype), y, class_names)
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -192,12 +197,12 @@ def _numbers(path: Path, name: str, array: Array) -> Array:
     return array
 
 
-def _images(path: Path, name: str, x: Array, scale: float) -> Array:
+def _images(path: Path, name: str, x: Array, scale: float, dtype: Any) -> Array:
     try:
-        values = float32(x)
+        values = real(x, dtype if x.dtype.itemsize > 2 else np.float32)
     except ValueError as error:
         raise ValueError(f"[load_npz] '{path}' has '{name}' with a value too large: {error}") from None
-    values /= np.float32(scale)
+    values /= values.dtype.type(scale)
     if x.ndim == 3 and scale != 1:
         return values[:, None]
     if x.ndim == 4 and x.shape[3] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ranvier.data.datasets.archives import load_npy, load_npz
 from ranvier.data.datasets.images import Size, load_images
 from ranvier.data.datasets.samples import PathLike, Samples
@@ -25,6 +27,7 @@ def load(
     size: Size = None,
     grayscale: bool = False,
     skip_broken: bool = False,
+    dtype: Any = np.float32,
     **table: Any,
 ) -> Samples:
     """Samples and targets from a table (.csv, .tsv, .txt, .parquet), an array (.npy), an archive (.npz) or a
@@ -36,9 +39,11 @@ def load(
             array of targets.
         task: "classification", "regression" or "auto", see `load_csv`.
         size, grayscale, skip_broken: for images, see `load_images`.
+        dtype: for other data, of the samples and of targets that are values: float32, or float64 for large
+            numbers that differ little, such as seconds since 1970.
         table: for a table, the other arguments of `load_csv`: missing, categories, without, decimal ...
 
-    Returns: Samples: x float32, y (None without label), class_names (None for values) and feature_names.
+    Returns: Samples: x, y (None without label), class_names (None for values) and feature_names.
 
     Raises FileNotFoundError: no such file or folder.
     Raises ValueError: another ending, an argument for another format, or an error of the format's function.
@@ -53,7 +58,12 @@ def load(
     """
     file = Path(path)
     if file.is_dir():
-        _refuse("a folder of images", label=label not in ("auto", None), task=task != "auto")
+        wrong = {
+            "label": label not in ("auto", None),
+            "task": task != "auto",
+            "dtype": dtype is not np.float32,
+        }
+        _refuse("a folder of images", **wrong)
         _refuse("a folder of images", **dict.fromkeys(table, True))
         return load_images(file, size, grayscale, skip_broken)
     if not file.exists():
@@ -66,16 +76,19 @@ def load(
         _refuse("an array or an archive", **dict.fromkeys(table, True))
     if ending == ".npy":
         _refuse("an array, whose columns have no names", label=isinstance(label, str) and label != "auto")
-        return load_npy(file, label if isinstance(label, int) else None if label is None else -1, task=task)
+        return load_npy(
+            file, label if isinstance(label, int) else None if label is None else -1, task=task, dtype=dtype
+        )
     if ending == ".npz":
         _refuse("an archive, whose arrays have names", label=not isinstance(label, str) and label is not None)
-        arrays = load_npz(file, y=label if isinstance(label, str) and label != "auto" else None, task=task)
+        name = label if isinstance(label, str) and label != "auto" else None
+        arrays = load_npz(file, y=name, task=task, dtype=dtype)
         return arrays if label is not None else replace(arrays, y=None, class_names=None)
     if ending in TABLES:
         if not table and label in ("auto", "label", 0, None) and is_digit_recognizer(first_cells(file)):
             digits = load_digit_recognizer(file)
             return digits if label is not None else replace(digits, y=None)
-        return load_csv(file, label, task=task, **table)
+        return load_csv(file, label, task=task, dtype=dtype, **table)
     raise ValueError(
         f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, also .gz; .parquet), an array (.npy), an "
         "archive (.npz) or a folder of images"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +22,8 @@ class Samples:
     """Samples and their targets.
 
     Attributes:
-        x: (n, ...) float32.
-        y: class numbers, int64 (n,), or values, float32 (n, ...); None if the file has no targets.
+        x: (n, ...) float32, or the dtype that the function was given.
+        y: class numbers, int64 (n,), or values (n, ...) in the dtype of x; None if the file has no targets.
         class_names: the names of the class numbers; None if y has values.
         feature_names: the names of the columns of x, if there are any.
         scale: the divisor of the numbers of the file: 255 for the bytes of images, else 1.
@@ -55,7 +56,7 @@ class Samples:
         return len(self.x)
 
 
-def targets(labels: Array, task: str) -> tuple[Array, tuple[str, ...] | None]:
+def targets(labels: Array, task: str, dtype: Any = np.float32) -> tuple[Array, tuple[str, ...] | None]:
     """(y, class names) of a column of labels: text and integers are classes, other numbers are values.
 
     Classes are numbered in sorted order. One-hot rows are classes, except with task "regression".
@@ -63,10 +64,10 @@ def targets(labels: Array, task: str) -> tuple[Array, tuple[str, ...] | None]:
     if labels.ndim == 2 and task != "regression" and _one_hot(labels):
         return labels.argmax(axis=1).astype(np.int64), tuple(map(str, range(labels.shape[1])))
     if labels.ndim > 1:
-        return float32(labels), None
+        return real(labels, dtype), None
     whole = labels.dtype.kind in "USb" or bool((labels == np.rint(labels)).all())
     if task == "regression" or (task == "auto" and not whole):
-        return float32(labels), None
+        return real(labels, dtype), None
     found, codes = np.unique(labels, return_inverse=True)
     kind = int if found.dtype.kind == "f" and whole else str  # Python integers have any size
     return codes.ravel().astype(np.int64), tuple(str(kind(name)) for name in found.tolist())
@@ -86,13 +87,13 @@ def first_not_finite(array: Array) -> tuple[tuple[int, ...], str]:
     return at, f"row {at[0]}, {rest}"
 
 
-def float32(values: Array) -> Array:
-    """The values as float32; raises ValueError for a number that is too large."""
+def real(values: Array, dtype: Any) -> Array:
+    """The values as float32 or float64; raises ValueError for a number that is too large."""
     with np.errstate(over="ignore"):
-        converted = values.astype(np.float32)
+        converted = values.astype(dtype)
     if not np.isfinite(converted).all():
         found = values[~np.isfinite(converted)].flat[0]
-        raise ValueError(f"{found:g} is more than float32 holds, {np.finfo(np.float32).max:.3g}")
+        raise ValueError(f"{found:g} is more than {np.dtype(dtype)} holds, {np.finfo(dtype).max:.3g}")
     return converted
 
 

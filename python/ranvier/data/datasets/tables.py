@@ -6,9 +6,10 @@ import difflib
 import gzip
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,13 +40,14 @@ def load_csv(
     without: Sequence[str] = (),
     decimal: str = ".",
     encoding: str | None = None,
+    dtype: Any = np.float32,
 ) -> Samples:
     """A table of numbers with one column of labels. Large tables are parsed by pandas if it is installed.
 
     Args:
         path: a text file, gzipped if its name ends in .gz; or a .parquet file, which pandas reads.
         label: the column of labels, by name or by number (negative ones count from the end); None if there is
-            none; "auto" takes a column named label, target, class or y, else the last.
+            none; "auto" takes, of those not left out, one named label, target, class or y, else the last.
         header: whether the first line has the names of the columns; by default, it has if a column has a word
             in the first line and a number in the second.
         delimiter: what separates the cells; by default comma, semicolon or tab.
@@ -59,8 +61,9 @@ def load_csv(
         without: names of columns to leave out.
         decimal: the decimal separator, "." or ",".
         encoding: by default UTF-8 (UTF-16 with a byte order mark); latin-1 and others by name.
+        dtype: of x and of values: float32, or float64 for large numbers that differ little.
 
-    Returns: Samples: x float32 (n, columns), y, the names of classes and columns, the categories of columns.
+    Returns: Samples: x (n, columns), y, the names of classes and columns, the categories of columns.
 
     Raises:
         FileNotFoundError: no such file.
@@ -82,8 +85,13 @@ def load_csv(
     if header is None and isinstance(categories, Mapping) and {*table.first} & {*categories}:
         table = read_table(table.path, True, delimiter, decimal, encoding)  # words only, with known names
     cells = Columns(table)
-    at = _label_column(table, label)
     left_out = {_label_column(table, name) for name in without}
+    at = _label_column(table, label, left_out)
+    if at is not None and at in left_out:
+        raise ValueError(
+            f"[load_csv] got {table.column(at)} as label and in without (--label, --without); expected it in "
+            "one of them"
+        )
     _require_named(table, categories)
     features = [column for column in range(table.width) if column != at and column not in left_out]
     if not features:
@@ -93,13 +101,13 @@ def load_csv(
         rows = _complete(cells, features if at is None else [*features, at])
     x, kinds = read_columns(cells, features, FLOAT32, missing != "error", categories, unknown)
     names = tuple(table.names[column] for column in features) if table.names else None
-    samples = Samples(x.astype(np.float32), None, None, names, categories=kinds)
+    samples = Samples(x.astype(dtype), None, None, names, categories=kinds)
     if rows is not None:
         samples = replace(samples, x=samples.x[rows], rows=rows)
     if at is None:
         return samples
     try:
-        y, class_names = targets(_labels(cells, at, task, rows), task)
+        y, class_names = targets(_labels(cells, at, task, rows), task, dtype)
     except ValueError as error:
         if str(error).startswith("[load_csv]"):
             raise
@@ -161,15 +169,18 @@ def first_cells(path: Path) -> list[str]:
             return []  # load_csv raises the error
 
 
-def _label_column(table: TextTable, label: str | int | None) -> int | None:
+def _label_column(
+    table: TextTable, label: str | int | None, without: Collection[int | None] = ()
+) -> int | None:
     if label is None:
         return None
     if isinstance(label, bool) or not isinstance(label, (str, int, np.integer)):
         raise TypeError(f"[load_csv] got label {label!r}; expected a column's name or number, or None")
     if isinstance(label, str):
         if label == "auto":
-            named = [i for i, name in enumerate(table.names or []) if name.lower() in LABELS]
-            return named[0] if named else table.width - 1
+            free = [i for i in range(table.width) if i not in without] or [table.width - 1]
+            named = [i for i in free if table.names and table.names[i].lower() in LABELS]
+            return named[0] if named else free[-1]
         if label not in (table.names or []):
             columns = ", ".join(table.names) if table.names else "none: the file has no header"
             one = f" (the cells are separated by {table.delimiter!r}: pass delimiter=)" * (table.width == 1)
