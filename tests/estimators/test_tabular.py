@@ -1,5 +1,8 @@
 """TabularClassifier and TabularRegressor: columns, categories, missing values."""
 
+import math
+import re
+
 import numpy as np
 import pytest
 
@@ -205,8 +208,10 @@ def test_one_hidden_layer_by_its_size():
             {"hidden_layer_sizes": ()},
             r"hidden_layer_sizes \(\); expected whole numbers of at least 1, one or more",
         ),
-        ({"hidden_layer_sizes": [0]}, r"hidden_layer_sizes \[0\]"),
-        ({"hidden_layer_sizes": "100"}, "hidden_layer_sizes '100'"),
+        *(
+            ({"hidden_layer_sizes": sizes}, f"{re.escape(repr(sizes))}; expected whole numbers of at least 1")
+            for sizes in ([0], None, True, [[4]], math.nan, "100", 2.5)
+        ),
         ({"learning_rate": 0}, "learning_rate 0"),
         ({"categorical_features": ["city"]}, "category column 'city'"),
         ({"categorical_features": [4]}, "category column 4 for X of 1 columns"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from ranvier.train import Callback
 
@@ -84,6 +87,16 @@ class Convergence(Callback):
             return
         self.stopped = self.trainer.stop_training = True
         self._say(f"{why} Stopping.")
+
+    def diverged(self, error: Exception) -> bool:
+        """Whether the best weights of a run with early stopping are restored after this error."""
+        if self._best is None:
+            return False
+        warnings.warn(f"{error}; the best weights so far are kept", ConvergenceWarning, stacklevel=6)
+        self._estimator.validation_scores_.append(math.nan)
+        self.stopped = True
+        self.on_train_end()
+        return True
 
     def on_train_end(self) -> None:
         if self._best is not None and self._stops:

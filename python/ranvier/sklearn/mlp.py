@@ -53,7 +53,7 @@ class MLPClassifier(NetworkClassifier, Perceptron):
         warm_start: `fit` continues with the weights of the last `fit`.
         momentum, nesterovs_momentum: of "sgd".
         early_stopping: hold out `validation_fraction` of the samples (or use `validation_data` of `fit`),
-            stop when their score no longer rises, and restore the best weights.
+            stop when their score no longer rises or the loss is not finite, and restore the best weights.
         validation_fraction: see early_stopping.
         beta_1, beta_2, epsilon: of "adam".
         max_fun: evaluations of the loss at most, for lbfgs.

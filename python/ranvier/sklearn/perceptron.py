@@ -24,7 +24,7 @@ from ranvier.sklearn.settings import (
     one_of,
     whole,
 )
-from ranvier.train import Trainer
+from ranvier.train import NonFiniteError, Trainer
 
 __all__ = ["ACTIVATIONS", "Perceptron"]
 
@@ -168,7 +168,7 @@ class Perceptron(NetworkEstimator):
         mean_weight = 1.0 if weights is None else float(weights.mean())
         penalty = float(self.alpha) / (2 * batch_size * mean_weight)
         if not incremental or not hasattr(self, "trainer_"):
-            self.trainer_ = Trainer(self.module_, loss, self._optimizer(), l2=penalty)
+            self.trainer_ = Trainer(self.module_, loss, self._new_optimizer(), l2=penalty)
         self.trainer_.l2 = penalty
         score: Callable[[], float] | None = None
         if validation is not None:
@@ -179,16 +179,20 @@ class Perceptron(NetworkEstimator):
             validation = (xv, tv, wv)
         self.n_iter_ = 0
         recorder = Convergence(self, n, score, self._constant(target, weights), not incremental)
-        self._train(
-            x,
-            target,
-            weights,
-            epochs=1 if incremental else self.max_iter,
-            batch_size=batch_size,
-            shuffle=bool(self.shuffle),
-            validation=validation,
-            callbacks=[recorder, *(self.callbacks or ())],
-        )
+        try:
+            self._train(
+                x,
+                target,
+                weights,
+                epochs=1 if incremental else self.max_iter,
+                batch_size=batch_size,
+                shuffle=bool(self.shuffle),
+                validation=validation,
+                callbacks=[recorder, *(self.callbacks or ())],
+            )
+        except NonFiniteError as error:
+            if not recorder.diverged(error):
+                raise
         if self.n_iter_ == self.max_iter and not recorder.stopped and not incremental:
             warnings.warn(
                 f"[{type(self).__name__}] the maximum of {self.max_iter} iterations is reached, and the "
@@ -198,7 +202,7 @@ class Perceptron(NetworkEstimator):
             )
         return self
 
-    def _optimizer(self) -> Any:
+    def _new_optimizer(self) -> Any:
         owner, parameters = type(self).__name__, list(self.module_.parameters())
         settings: dict[str, Any] = {"lr": self.learning_rate_init}
         if self.solver == "adam":
@@ -230,8 +234,8 @@ class Perceptron(NetworkEstimator):
         train, valid = parts[::2], parts[1::2]
         if valid[0].shape[0] < 2:
             raise ValueError(
-                f"[{type(self).__name__}] the validation set is too small; expected a larger "
-                "validation_fraction or more samples"
+                f"[{type(self).__name__}] The validation set is too small: got validation_fraction "
+                f"{self.validation_fraction!r} of {x.shape[0]} samples; expected at least two of them in it"
             )
         none = [None] * (weights is None)
         return (*train, *none), (*valid, *none)
@@ -254,10 +258,10 @@ class Perceptron(NetworkEstimator):
         state = optimizer.state[optimizer.param_groups[0]["params"][0]]
         self.n_iter_ = max(int(state["n_iter"]), 1)
         self.loss_ = self._measured(x, target, weights) + self._constant(target, weights)
-        if self.n_iter_ >= self.max_iter:
+        if self.n_iter_ >= self.max_iter or state["func_evals"] >= self.max_fun:
             warnings.warn(
-                f"[{type(self).__name__}] lbfgs reached the maximum of {self.max_iter} iterations, and has "
-                "not converged",
+                f"[{type(self).__name__}] lbfgs reached the maximum of {self.max_iter} iterations or "
+                f"{self.max_fun} evaluations, and has not converged",
                 ConvergenceWarning,
                 stacklevel=4,
             )

@@ -29,8 +29,8 @@ def hidden_sizes(estimator: Any, least: int = 0) -> list[int]:
     """`hidden_layer_sizes` as a list; a number is one layer."""
     given = estimator.hidden_layer_sizes
     sizes = list(given) if hasattr(given, "__iter__") else [given]
-    wrong = any(isinstance(size, str) or size != int(size) or size < 1 for size in sizes)
-    if wrong or len(sizes) < least:
+    real = all(isinstance(size, Real) and not isinstance(size, bool) for size in sizes)
+    if not real or not all(size >= 1 and float(size).is_integer() for size in sizes) or len(sizes) < least:
         several = ", one or more" * bool(least)
         raise ValueError(
             f"[{type(estimator).__name__}] got hidden_layer_sizes {given!r}; expected whole numbers of at "
