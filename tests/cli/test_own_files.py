@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import re
 import textwrap
@@ -239,6 +240,9 @@ def test_values_and_columns_of_any_offset(tmp_path, capsys, offset, deviation):
     assert 1 - np.square(values - labels).mean() / labels.var() > 0.98
     code, printed, _ = run("predict", out, one, "--label", "when", capsys=capsys)
     assert float(printed.split()[1]) == pytest.approx(values[0], abs=deviation * 1e-4)
+    if importlib.util.find_spec("onnx"):
+        code, printed, _ = run("export", out, tmp_path / "t.onnx", capsys=capsys)
+        assert (code, ("float64" if offset else "float32") in printed) == (0, True)
 
 
 def test_whole_numbers_and_columns_left_out(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """ranvier.data.vision against torchvision, where that is installed, and against its folder layout."""
 
 import gzip
+import math
 import pickle
 import struct
 
@@ -104,6 +105,14 @@ def test_rotations_by_their_definition(mode, angle, center, expand, fill):
     moved = F.affine(rv.from_numpy(x), -angle, (0, 0), 1.0, 0.0, F.InterpolationMode(mode), fill, center)
     if not expand:
         np.testing.assert_array_equal(moved.numpy(), got)
+
+
+def test_empty_images_and_half_precision():
+    assert F.rotate(rv.zeros(3, 0, 5), 30).shape == (3, 0, 5)
+    x = rv.rand(3, 6, 7)
+    half, single = (F.rotate(y, 30, F.InterpolationMode.BILINEAR, fill=[1]) for y in (x.half(), x))
+    assert half.dtype == np.float16
+    np.testing.assert_allclose(half.numpy(), single.numpy(), rtol=0, atol=1e-3)  # 2**-11, of numbers up to 1
 
 
 def test_quarters_and_masks():
@@ -211,6 +220,8 @@ def test_refusals_of_transforms():
     refused(ValueError, "expected at least 0", F.crop, rv.ones(1, 4, 4), 0, 0, -1, 2)
     refused(ValueError, "expected nearest or bilinear", F.rotate, rv.ones(1, 4, 4), 30, "bicubic")
     refused(ValueError, "got fill [1, 2] for 3 channels", F.rotate, rv.ones(3, 4, 4), 30, fill=[1, 2])
+    refused(ValueError, "expected (x, y) and finite numbers", F.rotate, rv.ones(3, 4, 4), math.nan)
+    refused(ValueError, "expected (x, y) and finite numbers", F.rotate, rv.ones(3, 4, 4), 30, center=[1])
     refused(ValueError, "of the dtype's range", F.rotate, rv.ones(3, 4, 4).to(np.uint8), 30, fill=256)
     refused(ValueError, "expected at least (9, 9)", transforms.RandomCrop(9), rv.ones(3, 4, 4))
     refused(ValueError, "got interpolation 'cubic'", transforms.Resize, 4, "cubic")

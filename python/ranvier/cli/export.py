@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ranvier.cli.arguments import Mistake, add_command, add_flags, path_name, require_writable
-from ranvier.cli.models import add_model, open_model
+from ranvier.cli.models import add_model, dtype_of, open_model
 from ranvier.cli.summary import described, sample_shape
 from ranvier.cli.useful import require_apart
 
@@ -40,14 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
     shape = arguments.input_shape or about.input_shape
     if shape is None:
         raise Mistake(f"'{arguments.model}' does not say what its input is; pass --input-shape")
-    x = np.random.default_rng(0).random((2, *shape), np.float32)
+    x = np.random.default_rng(0).random((2, *shape)).astype(dtype_of(model))
     names = {"input_names": ["x"], "output_names": ["output"], "dynamic_axes": {"x": {0: "batch"}}}
     try:
         proto = rv.onnx.export(model, x, arguments.file, **names)
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise Mistake(error) from None
     sizes = [d.dim_value for d in proto.graph.output[0].type.tensor_type.shape.dim[1:]]
-    print(f"input       x: batch x {'x'.join(map(str, shape))}, float32")
+    print(f"input       x: batch x {'x'.join(map(str, shape))}, {x.dtype}")
     print(f"output      output: batch x {'x'.join(map(str, sizes))}")
     for line in described(about):
         print(line)

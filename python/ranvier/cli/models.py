@@ -59,7 +59,7 @@ def outputs(model: Any, samples: Any) -> Any:
     for step in steps:
         x = step.transform(x)
     y = []
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), np.float32)
+    dtype = dtype_of(model)
     try:
         with rv.no_grad():
             for start in range(0, len(x), 256):
@@ -71,6 +71,13 @@ def outputs(model: Any, samples: Any) -> Any:
     if wrong.any():
         raise Mistake(f"the model's output for sample {int(wrong.argmax())} is NaN; expected a number")
     return output
+
+
+def dtype_of(model: Any) -> Any:
+    """The dtype of the samples that the model takes."""
+    import numpy as np
+
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), np.dtype(np.float32))
 
 
 def in_order(expected: list[str] | None, samples: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -193,11 +194,19 @@ def _moved(name: str, img: Any, numbers: Any, mode: str, fill: Any, center: Any,
             f"[{name}] got fill {fill!r} for {c} channels of {x.dtype}; expected one number for all or each, "
             "of the dtype's range"
         )
-    middle = (0.0, 0.0) if center is None else (center[0] - w / 2, center[1] - h / 2)
+    at = (w / 2, h / 2) if center is None else tuple(center)
     angle, across, down, scale, *shear = (np.full(1, float(number)) for number in numbers)
-    matrix = inverse_affine(x, angle, (across, down), scale, shear, middle)
+    with np.errstate(all="ignore"):
+        middle = tuple(np.subtract(at, (w / 2, h / 2))) if len(at) == 2 else (np.nan, np.nan)
+        matrix = inverse_affine(x, angle, (across, down), scale, shear, middle)
+        finite = np.isfinite(matrix.astype(np.float32)).all()
+    if not finite:
+        raise ValueError(
+            f"[{name}] got center {center!r}, and {numbers} as angle, move, scale and shears; expected "
+            "(x, y) and finite numbers"
+        )
     rows, columns = _expanded(matrix, h, w) if expand else (h, w)
-    images = x.reshape(-1, c, h, w)
+    images = x.reshape(math.prod(x.shape[:-3]), c, h, w)
     if mode == "nearest":
         y = _nearest(images, matrix, rows, columns, fills)
     else:
@@ -222,7 +231,7 @@ def _nearest(images: Any, matrix: Any, rows: int, columns: int, fills: Any) -> A
     grid = np.ones((rows, columns, 3), kind)
     grid[..., 0] = np.arange(columns) - (columns - 1) / 2
     grid[..., 1] = np.arange(rows)[:, None] - (rows - 1) / 2
-    scaled = matrix.reshape(2, 3).astype(kind).T / np.array([w / 2, h / 2], kind)
+    scaled = matrix.reshape(2, 3).astype(kind).T / np.array([max(w, 1) / 2, max(h, 1) / 2], kind)
     across, down = _core.matmul(grid.reshape(-1, 3), scaled).T.reshape(2, rows, columns) + kind(1)
     j, i = (np.rint(at * kind(n / 2) - kind(0.5)) for at, n in ((across, w), (down, h)))
     inside = (i >= 0) & (i < h) & (j >= 0) & (j < w)
@@ -237,14 +246,14 @@ def _bilinear(images: Any, matrix: Any, rows: int, columns: int, fills: Any) -> 
     m = matrix.reshape(2, 3).copy()
     m[:, 2] += np.array([w - 1, h - 1]) / 2 - m[:, :2] @ (np.array([columns - 1, rows - 1]) / 2)
     places = np.repeat(m.reshape(1, 6), len(images), 0)
-    real = images if images.dtype.kind == "f" else images.astype(np.float32)
+    real = images if images.dtype in (np.float32, np.float64) else images.astype(np.float32)
     if fills is not None:
         real = np.append(real, np.ones_like(real[:, :1]), 1)
     y = _core.affine_images(real, places, height=rows, width=columns)
     if fills is not None:
         y, share = y[:, :-1], y[:, -1:]
         y = y * share + (1 - share) * fills.astype(y.dtype)
-    return y if images.dtype.kind == "f" else np.rint(y).astype(images.dtype)
+    return (y if images.dtype.kind == "f" else np.rint(y)).astype(images.dtype, copy=False)
 
 
 def affine(
