@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
+from ranvier.program import cache
+from ranvier.train import compiled
 
 gc.disable()  # until the tests are collected: no object is dropped before
 
@@ -94,6 +96,14 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("time by folder")
         for folder, time in seconds.most_common():
             terminalreporter.write_line(f"{time:7.1f} s {tests[folder]:6} tests  {folder}")
+
+
+@pytest.fixture(autouse=True)
+def early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short fits are compiled, too, and what recordings in other tests have cost does not matter."""
+    cache._accounts.clear()
+    for name in ("_PAYS", "_RECORDING"):
+        monkeypatch.setattr(compiled, name, 0)
 
 
 @pytest.fixture

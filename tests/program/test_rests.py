@@ -1,10 +1,14 @@
 """What calls cost that differ from the last one: which are found at once, and when replays rest."""
 
+import functools
+import gc
 import itertools
+import weakref
 
 import numpy as np
 import pytest
 import ranvier as rv
+from ranvier import nn
 from ranvier.program import cache, compiled
 from ranvier.program.cache import ProgramCache
 from ranvier.program.record import record
@@ -198,3 +202,95 @@ def test_a_check_that_raises_waits(monkeypatch):
         with pytest.raises(IndexError):
             step(rv.tensor([3]))
     assert len(calls) < 8
+
+
+def step_of(kind, compile):
+    """A new step of a new weight: (step, weight, what it has noted)."""
+    weight, seen = rv.tensor([2.0] * 6, requires_grad=True), []
+
+    def step(x):
+        weight.grad = None
+        loss = (x * weight).sum() ** 2
+        loss.backward()
+        return loss
+
+    def told(x):
+        loss = step(x)
+        seen.append(loss.item())
+
+    layer = nn.Linear(6, 2).eval()
+    layer.load_state_dict({"weight": rv.ones(2, 6), "bias": rv.ones(2)})
+    functions = {
+        "step": step, "divided": told, "method": Scaled(weight).times, "model": layer,
+        "partial": functools.partial(number, k=weight.detach()),
+    }  # fmt: skip
+    return compile(functions[kind]), weight, seen
+
+
+class Scaled:
+    def __init__(self, weight):
+        self.weight = weight
+
+    def times(self, x):
+        return (x * self.weight.detach()).sum()
+
+
+@pytest.fixture
+def records(monkeypatch):
+    """The recordings and checks."""
+    found = []
+    monkeypatch.setattr(compiled, "record", lambda *args, **more: found.append(1) or record(*args, **more))
+    return found
+
+
+@pytest.mark.parametrize("kind", ["step", "divided", "method", "partial", "model"])
+def test_functions_that_are_made_in_each_call_are_recorded_while_it_pays(kind, records):
+    def shown(compile):
+        call, weight, seen = step_of(kind, compile)
+        results = [call(X) for _ in range(5)]
+        made = [None if t is None else t.numpy(force=True).tobytes() for t in (*results, weight.grad)]
+        return made, seen
+
+    for _ in range(30):
+        assert shown(rv.compile) == shown(lambda f: f)
+    few = len(records)
+    assert 8 <= few < 60
+    fast, *_ = step_of(kind, rv.compile)
+    fast._cache.account.earn(100.0)
+    for _ in range(100):
+        fast(X)
+    assert len(records) > few
+
+
+def test_replays_of_earlier_functions_earn_recordings(records):
+    for k in range(6):
+        if k == 4:
+            records.clear()
+        fast, *_ = step_of("step", rv.compile)
+        for _ in range(1000):
+            fast(X)
+        del fast
+    assert records
+
+
+def test_an_account_keeps_nothing_alive():
+    made = []
+
+    def factory(k):
+        model = nn.Linear(6, k + 1)
+        space = {"model": model}
+        exec("def step(x): return model(x).sum().detach()", space)
+        for fast in (
+            rv.compile(space["step"]),
+            rv.compile(model.eval()),
+            rv.compile(Scaled(rv.ones(6)).times),
+        ):
+            for _ in range(3):
+                fast(X)
+        made.extend(map(weakref.ref, (model, space["step"], fast)))
+
+    for k in range(6):
+        factory(k)
+    gc.collect()
+    assert not any(x() is not None for x in made)
+    assert len(cache._accounts) <= 8  # of code that a cache of names holds, too

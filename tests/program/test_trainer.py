@@ -8,6 +8,8 @@ import pytest
 import ranvier as rv
 from ranvier import nn, optim
 from ranvier.data import DataLoader, TensorDataset
+from ranvier.program import shared
+from ranvier.train import compiled
 from support.training import X, Y, Z, classifier, weights_of
 
 IMAGES = np.random.default_rng(2).normal(size=(20, 1, 8, 8)).astype(np.float32)
@@ -44,6 +46,37 @@ def maker(*more, optimizer=None, loss=None):
         return rv.Trainer(model, loss or nn.CrossEntropyLoss(), chosen, **settings)
 
     return make
+
+
+@pytest.mark.parametrize(("epochs", "again", "captured"), [(1, 1, 0), (9, 1, 0), (2, 5, 1), (11, 1, 1)])
+def test_short_fits_are_not_recorded(monkeypatch, epochs, again, captured):
+    """Fits of 6 steps an epoch: a recording takes as long as about 64 of them."""
+    monkeypatch.setattr(compiled, "_PAYS", 60)
+
+    def fit(trainer):
+        for _ in range(again):
+            history = trainer.fit(X, Y, epochs=epochs, batch_size=7)
+        return history
+
+    assert_same(both(maker(lambda: nn.Dropout(0.3)), fit), captured)
+
+
+def test_a_short_fit_takes_the_program_of_a_long_one(monkeypatch):
+    shared.forget()
+    monkeypatch.setattr(compiled, "_PAYS", 64)
+    for epochs, captured in ((4, False), (11, True), (4, True), (3, False)):
+        runs = both(maker(), lambda trainer, n=epochs: trainer.fit(X, Y, epochs=n, batch_size=7))
+        assert_same(runs, captured)
+
+
+def test_a_few_predictions_are_not_recorded(monkeypatch):
+    monkeypatch.setattr(compiled, "_RECORDING", 1e-3)
+    trainer = maker()()
+    few = trainer.predict(X[:1])
+    assert not trainer.programs("predict")
+    many = [trainer.predict(X[:1]) for _ in range(1000)]
+    assert trainer.programs("predict")
+    assert all(np.array_equal(few, found) for found in many)
 
 
 def plain(trainer, **more):

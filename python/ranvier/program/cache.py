@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from functools import partial
+from types import CodeType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from ranvier.program.program import Program
 from ranvier.program.signature import changed_argument, differ_by_numbers
 
-__all__ = ["ProgramCache"]
+__all__ = ["Account", "ProgramCache", "account_of"]
 
 _MEMORY = 1 << 28  # bytes of all programs; the least recently used one is dropped
 _OVERHEAD = 1 << 16  # of a program besides its arrays
 _VARIANTS = 4  # programs of one signature, which differ in their guards
 _IN_VAIN = 3  # recordings of which none is replayed, for the same cause
-_FREE = 4  # recordings, before they must be earned
+_FREE = 4  # recordings of a function, and functions of the same code, before they must be earned
 _SAVED = 8  # recordings, in time, that can be earned in advance
 _KEYS = 4096  # signatures that are remembered
+_FORMS = 256  # of models of one class, and of the regions of a step
 _SHARE = 0.05  # of the time of eager calls may be taken by recordings
 _HOPELESS = 16  # as so many calls counts one that cannot be replayed
 _NUMBERED = 4  # ... and one that differs from those before in numbers alone, where none was replayed
@@ -28,12 +32,53 @@ _COMPARED, _EAGER = 24, 3  # calls of a comparison, of which one in so many runs
 _SLOWER = 3  # comparisons in a row: it does not pay
 
 
+class Account:
+    """Seconds that recordings have cost and replays have saved, of all functions made of the same code."""
+
+    def __init__(self, step: Account | None = None) -> None:
+        """step: of the step, for a part of it, whose replays earn for both."""
+        self._step = step
+        self.functions = self.recordings = 0
+        self.spent = self.earned = 0.0  # for recordings, and what was earned for more of them
+        self._parts: dict[Any, Account] = {}
+
+    def part(self, key: Any) -> Account:
+        """Of the same part of the step, or of models of the same form."""
+        if len(self._parts) >= _FORMS:
+            self._parts.clear()
+        return self._parts.setdefault(key, Account(self))
+
+    def earn(self, seconds: float) -> None:
+        self.earned += seconds
+        if self._step is not None:
+            self._step.earn(seconds)
+
+    def affords(self) -> bool:
+        """Whether eager calls and replays have earned the time of another recording."""
+        mean = self.spent / (self.recordings or 1)
+        self.earned = min(self.earned, _SAVED * mean)
+        return self.earned >= mean
+
+
+_accounts: WeakKeyDictionary[Any, Account] = WeakKeyDictionary()  # by code or the class of a model
+
+
+def account_of(function: Any) -> Account:
+    """The account of a function's code or of a class; functions that are made anew in each call share one."""
+    while isinstance(function, partial):
+        function = function.func
+    function = getattr(function, "__func__", function)
+    owner = getattr(function, "__code__", function)
+    return _accounts.setdefault(owner, Account()) if isinstance(owner, (CodeType, type)) else Account()
+
+
 class ProgramCache:
     """Programs up to 256 MB; those of one signature differ in their guards.
 
     A recording takes several times as long as an eager call. So the first few signatures are recorded at
     once; later ones when they come back, and while recordings and checks have taken little of the time of
-    eager calls and of half of what replays have saved.
+    eager calls and of half of what replays have saved. This is counted for all functions of the same code:
+    from the fifth on each recording has to be earned, and until then calls run eagerly.
 
     Attributes:
         refused: hashes of signatures whose calls run eagerly, since they cannot be replayed.
@@ -42,20 +87,26 @@ class ProgramCache:
         likely: a program for each `hint`, which may fit a call or not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, account: Account | None = None) -> None:
+        self.account = account = account or Account()
+        account.functions += 1
+        self._free = _FREE if account.functions <= _FREE else 0
         self._of: OrderedDict[Any, list[Program]] = OrderedDict()
         self._seen: dict[int, int] = {}  # calls of each signature, by its hash: a key would keep arguments
         self._last_key: Any = None
-        self._spent = self._earned = 0.0  # seconds: for recordings, and what was earned for more of them
         self._recordings = self._idle = self._asked = 0
         self._rest = _IDLE
         self.refused: set[int] = set()
-        self.resting, self.untimed = 0, _FIRST
+        self.resting = self._rested = 0 if self._free or account.affords() else _IDLE
+        self.untimed = _FIRST
         self.likely: dict[Any, Program] = {}
         self._wait = self._pause = _FIRST
         self._slower, self._saving = 0, math.inf  # seconds that a call earns, at most
         self._times: tuple[list[float], list[float]] = [], []  # of a comparison: of calls, and eager
         self._odd = False  # the call that runs has made a recording or a check
+
+    def __del__(self) -> None:
+        self._earn()
 
     def all(self) -> list[Program]:
         return [program for programs in self._of.values() for program in programs]
@@ -101,34 +152,42 @@ class ProgramCache:
     # --- what recordings cost
     def recorded(self, seconds: float) -> None:
         self._recordings += 1
-        self._spent += seconds
+        self.account.recordings += 1
+        self.account.spent += seconds
         self.checked(seconds)
 
     def checked(self, seconds: float) -> None:
         self._odd = True
-        if self._recordings > _FREE:
-            self._earned -= seconds
+        if self._recordings > self._free:
+            self.account.earned -= seconds
+
+    def _earn(self) -> None:
+        self.account.earn(sum([program.earned(self._saving) for program in self.all()]))
 
     def affords(self) -> bool:
         """Whether eager calls and replays have earned the time of another recording."""
-        for program in self.all():
-            self._earned += program.earned(self._saving)
-        mean = self._spent / (self._recordings or 1)
-        if self._earned > _SAVED * mean:
-            self._earned = _SAVED * mean
-        return self._earned >= mean
+        self._earn()
+        return self.account.affords()
 
     def ran_eagerly(self, key: Any, seconds: float) -> bool:
         """Notes an eager call; True where, for the first time, so many came together that the next rest."""
-        self._earned += _SHARE * seconds
-        refused = hash(key) in self.refused
-        self._idle += _HOPELESS if refused else _NUMBERED if self._is_numbered(key) else 1
+        self.account.earned += _SHARE * seconds * (1 + self._rested)
+        self._rested = 0
+        refused, waits = hash(key) in self.refused, self._waits()
+        self._idle += _IDLE if waits else _HOPELESS if refused else _NUMBERED if self._is_numbered(key) else 1
         if self._idle < _IDLE:
             return False
         first = self._rest == _IDLE and self._recordings >= _FREE and not refused
         self.resting, self._idle = self._rest, 0
-        self._rest = 2 * self._rest if self._rest < _LONGEST else self._rest
+        if waits:
+            self._rested = self._rest
+        else:
+            self._rest = 2 * self._rest if self._rest < _LONGEST else self._rest
         return first
+
+    def _waits(self) -> bool:
+        """Whether the function has no recording, since others of the same code have earned none."""
+        return not (self._free or self._recordings)
 
     def _is_numbered(self, key: Any) -> bool:
         """Whether nothing but a number among the arguments has kept the recordings from being replayed."""
@@ -166,7 +225,7 @@ class ProgramCache:
             return False
         self.untimed, self._wait = _IDLE, _FIRST
         self.resting, self._pause = self._pause, min(2 * self._pause, _LONGEST)
-        self._earned += _SHARE * self.resting * mean
+        self.account.earned += _SHARE * self.resting * mean
         return self._slower >= _SLOWER
 
     def may_record(self, key: Any, after: int) -> bool:
@@ -177,14 +236,14 @@ class ProgramCache:
         self._seen[hash(key)] = count + 1
         if count < after:
             return False
-        if self._recordings < _FREE:
+        if self._recordings < self._free:
             return True
         self._asked += 1
-        return count > after and self._asked % _RARELY == 0 and self.affords()
+        return (self._waits() or (count > after and self._asked % _RARELY == 0)) and self.affords()
 
     def may_check(self, program: Program) -> bool:
         """Whether a check that is due is made now; the first of a program always is."""
-        return not program.checks or self._recordings <= _FREE or self.affords()
+        return not program.checks or self._recordings <= self._free or self.affords()
 
     def repeated(self, key: Any) -> str:
         """What has changed after each recording of this signature, so that none was replayed; or ""."""

@@ -20,7 +20,7 @@ from ranvier.autograd.recording import Recording, current, recordings
 from ranvier.autograd.tensor import borrowed
 from ranvier.program.arguments import keeps_strides
 from ranvier.program.batches import OfTrainer
-from ranvier.program.cache import ProgramCache
+from ranvier.program.cache import Account, ProgramCache, account_of
 from ranvier.program.errors import CaptureError, callers_level
 from ranvier.program.library import STATE
 from ranvier.program.locks import running, with_locks
@@ -84,7 +84,7 @@ class CompiledFunction(Methods, OfTrainer):
 
     def _forget(self) -> None:
         self._place = f"compiled {getattr(self, '__qualname__', '')}"  # of a method, in its object's dict
-        self._cache = ProgramCache()
+        self._cache = ProgramCache(None if self._strict else self._account())
         self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects
         self._set_up: set[int] = set()  # hashes of signatures whose first call kept a result
         self._warned, self._exceptions, self._has_containers = False, 0, False
@@ -95,6 +95,9 @@ class CompiledFunction(Methods, OfTrainer):
         self._lock = RLock()
         with_locks.add(self)
         self._checked, self._check_took = time.perf_counter(), 0.0
+
+    def _account(self) -> Account:
+        return account_of(self._function)
 
     # --- calls
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -160,8 +163,11 @@ class CompiledFunction(Methods, OfTrainer):
 
     def _timed(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         began = time.perf_counter()
-        result = self._eager(args, kwargs)
-        if self._cache.ran_eagerly(key, time.perf_counter() - began):
+        try:
+            result = self._eager(args, kwargs)
+        finally:
+            often = self._cache.ran_eagerly(key, time.perf_counter() - began)
+        if often:
             cause = self._cache.cause(key)
             self._gives_up(
                 f"nearly every call differs from those before, by {cause}; pass numbers as Tensors, "
@@ -214,7 +220,7 @@ class CompiledFunction(Methods, OfTrainer):
 
     # --- recordings
     def _record(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not self._cache.may_record(key, self._after):
+        if not (self._cache.may_record(key, self._after) if self.records else shared.may_have(key)):
             return self._timed(key, args, kwargs)
         cause = self._cache.repeated(key)
         if cause and self._leaves_out(cause):
@@ -230,6 +236,8 @@ class CompiledFunction(Methods, OfTrainer):
         if found is not None:
             self._cache.add(key, found)
             return self._replayed(found, found.replay(tuple(arrays)), args, kwargs)
+        if not self.records:
+            return self._timed(key, args, kwargs)
         try:
             result, recording, copies = self._recorded(args, kwargs, read=walk is None)
         except BaseException:  # the step's own

@@ -8,6 +8,7 @@ from typing import Any
 from ranvier.autograd.mode import mode, no_grad
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor
+from ranvier.program.cache import Account, account_of
 from ranvier.program.compiled import CompiledFunction, other_threads, running
 
 __all__ = ["CompiledModel"]
@@ -27,6 +28,10 @@ class CompiledModel(CompiledFunction):
 
     _function: Any
     _forward_only = True
+
+    def _account(self) -> Account:
+        form = hash(tuple([id(type(m)) for m in self._function.modules()]))
+        return account_of(type(self._function)).part(form)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self

@@ -15,6 +15,7 @@ import numpy as np
 
 from ranvier.autograd.recording import current, package, recordings
 from ranvier.autograd.tensor import Tensor
+from ranvier.program.cache import Account
 from ranvier.program.compiled import CompiledFunction
 from ranvier.program.errors import CaptureError
 from ranvier.program.kinds import PLAIN
@@ -173,8 +174,11 @@ class CompiledRegion(_Part):
     """A run of statements of a step, compiled by itself."""
 
     def __init__(self, division: Division, region: Region, function: FunctionType, verify: Any) -> None:
-        super().__init__(function, verify)
         self._division, self.region = division, region
+        super().__init__(function, verify)
+
+    def _account(self) -> Account:
+        return self._division.account.part(self.region.key)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         found = super().__call__(*args)
@@ -218,7 +222,7 @@ class Division:
     """A step in parts: regions, each compiled by itself, and what is between them, in Python."""
 
     def __init__(self, step: CompiledStep) -> None:
-        self._step = ref(step)
+        self._step, self.account = ref(step), step._cache.account
         function = step._function
         self._bound = function.__self__ if isinstance(function, MethodType) else None
         function = function.__func__ if isinstance(function, MethodType) else function

@@ -109,6 +109,12 @@ def _forget_outdated() -> None:
         _guards.clear()
 
 
+def may_have(signature: Any) -> bool:
+    """Whether there is a program for a call of this signature."""
+    with _lock:
+        return any(key[0] == signature for key in _kept)
+
+
 def find(form: Form, arrays: list[Array]) -> Program | None:
     """A program of this form for this step, or None."""
     with _lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from ranvier.train.protocol import Training
 
 __all__ = ["CompiledOrEager", "CompiledParts"]
 
+_PAYS, _TAKES = 64, 24  # calls for which a program is recorded, and taken from another fit
+_RECORDING = 0.005  # seconds
+
 
 class CompiledOrEager:
     """A compiled function of arrays; where it cannot be replayed, it runs eagerly after one warning.
@@ -23,6 +27,7 @@ class CompiledOrEager:
         name: the caller, for the warning.
         function: of arrays, None and plain values; arrays arrive as Tensors.
         after: calls of a signature that run eagerly before it is recorded.
+        waits: whether calls run eagerly at first, for as long as a small recording takes.
         shares: whether other fits may use the programs.
         eager: whether to compile nothing. refused: why it cannot be compiled, if that is known before.
     """
@@ -33,6 +38,7 @@ class CompiledOrEager:
         function: Callable[..., Any],
         *,
         after: int = 0,
+        waits: bool = False,
         shares: bool = False,
         eager: bool = False,
         refused: str = "",
@@ -40,21 +46,42 @@ class CompiledOrEager:
         self._name, self._function = name, function
         settings: dict[str, Any] = {"strict": True, "tensors": True, "after": after, "shares": shares}
         self._compiled = None if eager else CompiledFunction(function, **settings)
+        self._waits = _RECORDING * waits
+        self._calls = 0  # that were expected
+        self._eager = 0  # so many are not passed on
+        self._asks = 0  # the next one looks for a program of another fit; where there is none, so many ...
         if refused:
             self.refuse(refused)
 
     def __call__(self, *args: Any) -> Any:
-        if self._compiled is None:
-            return self._function(*[borrowed(a) if isinstance(a, np.ndarray) else a for a in args])
+        compiled = self._compiled
+        if compiled is None or self._eager or self._waits > 0:
+            began = perf_counter()
+            result = self._function(*[borrowed(a) if isinstance(a, np.ndarray) else a for a in args])
+            self._waits -= perf_counter() - began
+            self._eager -= self._eager > 0
+            return result
+        compiled.records = not self._asks
         try:
-            return self._compiled(*args)
+            return compiled(*args)
         except CaptureError as error:  # the function itself has run
             self.refuse(str(error).removeprefix("[compile] "))
             return error.result
+        finally:
+            if self._asks:
+                self._eager, self._asks = 0 if self.programs else self._asks, 0
+
+    def expect(self, calls: int) -> None:
+        """So many calls come, 0 where that is not known: for a few a recording takes longer than it saves."""
+        self._calls += calls
+        self._eager = calls if self._calls < _PAYS and not self.programs else 0
+        self._asks = self._eager if self._eager >= _TAKES else 0
+        if self._asks:
+            self._eager = 1
 
     def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
         """Several calls in one (`CompiledFunction.run_batches`); None where Python has to make the next."""
-        return None if self._compiled is None else self._compiled.run_batches(args, batches)
+        return None if self._compiled is None or self._eager else self._compiled.run_batches(args, batches)
 
     @property
     def latest(self) -> tuple[Any, int] | None:

@@ -38,7 +38,7 @@ class Evaluator:
         trainer, link = self._trainer, link_of(self._trainer.loss)
         measured = Measured(trainer.loss, trainer.metrics, link)
         penalty = self._penalty_now()
-        evaluate = self._parts.of(trainer, "evaluate", self._evaluate, after=1)
+        evaluate = self._parts.of(trainer, "evaluate", self._evaluate, waits=True)
         with evaluating(trainer.model, "Trainer.evaluate"):
             for x, y, weights in source:
                 try:
@@ -57,7 +57,7 @@ class Evaluator:
     def output(self, name: str, batches: Iterable[Array]) -> Array:
         """The model's output for all batches; `name` is the method that errors name."""
         trainer = self._trainer
-        predict = self._parts.of(trainer, "predict", self._predict, after=1)
+        predict = self._parts.of(trainer, "predict", self._predict, waits=True)
         parts = []
         with evaluating(trainer.model, name):
             for x in batches:

@@ -71,6 +71,7 @@ class Run:
         self.source, self.valid, self.hooks = source, valid, hooks
         self._called = hooks  # those that are notified in this process
         self.step: TrainingStep = self._new_step(trainer, parts)
+        self.step.expect(epochs * source.batches)
         self._nonfinite = NonFinite(trainer)
         self.first = self.epoch = trainer.history.epochs
         self.last, self.batch = self.first + epochs, 0

@@ -208,6 +208,11 @@ class TrainingStep:
             self._optimizer.zero_grad()
             self._batches, self._weight = 0, 0.0
 
+    def expect(self, steps: int) -> None:
+        """So many steps come in this fit; 0 where that is not known."""
+        if type(self) is TrainingStep:
+            self._compiled.expect(steps)
+
     def check_soon(self) -> None:
         """Compare a replay with an eager step soon, if that takes little of the time."""
         self._compiled.check_soon()

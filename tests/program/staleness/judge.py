@@ -18,6 +18,7 @@ import numpy as np
 import ranvier as rv
 from program.staleness.eager import runs_eagerly
 from ranvier import _core
+from ranvier.program import cache
 
 LATE = (4, 6, 9)  # calls after which something changes: among replays, not just before calls 4, 8
 EARLY = (1, 3, 7)  # before the check at call 2, and just before calls 4 and 8
@@ -139,6 +140,7 @@ def run(
     unlike: the run ends at the first difference from this one.
     """
     before = _core.get_num_threads(), _core.get_winograd(), _core.isa(), _core.get_flush_denormal()
+    cache._accounts.clear()
     rv.manual_seed(7)
     random.seed(7)
     np.random.seed(7)  # noqa: NPY002
