@@ -5,6 +5,7 @@ import gc
 import types
 import weakref
 
+import numpy as np
 import ranvier as rv
 from ranvier.program.walk import Walk
 from support.strict import strict
@@ -86,6 +87,17 @@ def test_hooks_to_which_no_name_leads():
             compiled(x)
             assert layer.weight.grad.tolist() == [[2.0 * factor] * 3] * 2
         hook.remove()
+
+
+def test_error_handling_of_numpy_counts_by_value():
+    """Each np.errstate makes a new object."""
+    factor = np.float32(2.0)
+    step = strict(lambda x: x * factor)
+    for divide, programs in (("ignore", 1), ("warn", 2), ("ignore", 2), ("raise", 3)):
+        for _ in range(3):
+            with np.errstate(divide=divide):
+                assert step(rv.ones(2)).tolist() == [2.0, 2.0]
+        assert len(step.programs) == programs
 
 
 class Settings:

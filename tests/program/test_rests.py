@@ -1,5 +1,6 @@
 """What calls cost that differ from the last one: which are found at once, and when replays rest."""
 
+import contextlib
 import functools
 import gc
 import itertools
@@ -176,6 +177,24 @@ def test_a_bad_value_is_looked_for_once(monkeypatch):
             fast(bad)
         assert fast(good).item() == 6
     assert runs == []
+
+
+def test_a_step_whose_replays_fail_rests(monkeypatch):
+    table, replayed = rv.ones(5, 2), []
+    fast = rv.compile(lambda k: rv.embedding(k, table).sum())
+    for _ in range(3):
+        fast(rv.tensor([1]))
+    inner = compiled.CompiledFunction._replayed
+    monkeypatch.setattr(
+        compiled.CompiledFunction, "_replayed", lambda *args: (replayed.append(1), inner(*args))[1]
+    )
+    for i in range(1000):
+        with pytest.raises(IndexError) if i % 5 else contextlib.nullcontext():
+            assert fast(rv.tensor([9 if i % 5 else 1])).item() == 2
+    assert len(replayed) < 400
+    for _ in range(1000):
+        fast(rv.tensor([1]))
+    assert len(replayed) > 600
 
 
 def test_a_step_that_raises_is_not_recorded_again_and_again(monkeypatch):

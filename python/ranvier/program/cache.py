@@ -26,6 +26,7 @@ _SHARE = 0.05  # of the time of eager calls may be taken by recordings
 _HOPELESS = 16  # as so many calls counts one that cannot be replayed
 _NUMBERED = 4  # ... and one that differs from those before in numbers alone, where none was replayed
 _RARELY = 8  # one call in so many asks whether a recording is affordable
+_OFTEN = 8  # replays from one that fails to the next
 _IDLE, _LONGEST = 64, 1 << 14  # eager calls before as many rest; the most that rest
 _FIRST = 128  # calls before the first comparison of their times with those of eager calls
 _COMPARED, _EAGER = 24, 3  # calls of a comparison, of which one in so many runs eagerly
@@ -104,6 +105,7 @@ class ProgramCache:
         self._slower, self._saving = 0, math.inf  # seconds that a call earns, at most
         self._times: tuple[list[float], list[float]] = [], []  # of a comparison: of calls, and eager
         self._odd = False  # the call that runs has made a recording or a check
+        self._left = 0  # of the last replay that failed
 
     def __del__(self) -> None:
         self._earn()
@@ -174,16 +176,31 @@ class ProgramCache:
         self.account.earned += _SHARE * seconds * (1 + self._rested)
         self._rested = 0
         refused, waits = hash(key) in self.refused, self._waits()
-        self._idle += _IDLE if waits else _HOPELESS if refused else _NUMBERED if self._is_numbered(key) else 1
+        first = self._rest == _IDLE and self._recordings >= _FREE and not refused
+        counts = _IDLE if waits else _HOPELESS if refused else _NUMBERED if self._is_numbered(key) else 1
+        if not self._rests(counts):
+            return False
+        if waits:
+            self._rested = self._rest = _IDLE
+        return first
+
+    def _rests(self, counts: int) -> bool:
+        """Notes a call in vain; after many the next ones rest, each time twice as many."""
+        self._idle += counts
         if self._idle < _IDLE:
             return False
-        first = self._rest == _IDLE and self._recordings >= _FREE and not refused
         self.resting, self._idle = self._rest, 0
-        if waits:
-            self._rested = self._rest
+        self._rest = min(2 * self._rest, _LONGEST)
+        return True
+
+    def failed(self, left: int) -> None:
+        """Notes a replay that a check of values has ended; left: the replays until its program is checked."""
+        often = 0 <= self._left - left <= _OFTEN
+        self._left = left
+        if often:
+            self._rests(_NUMBERED)
         else:
-            self._rest = 2 * self._rest if self._rest < _LONGEST else self._rest
-        return first
+            self.replayed()
 
     def _waits(self) -> bool:
         """Whether the function has no recording, since others of the same code have earned none."""

@@ -210,7 +210,10 @@ class CompiledFunction(Methods, OfTrainer):
     def _replayed(self, program: Program, results: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if program is not self._latest:
             self._ran(program)
-        return program.result(results) if type(results) is tuple else self._eager(args, kwargs)
+        if type(results) is tuple:
+            return program.result(results)
+        self._cache.failed(program.checks_left)
+        return self._eager(args, kwargs)
 
     def _declined(self, key: Any, why: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that is not recorded."""

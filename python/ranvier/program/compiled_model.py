@@ -57,8 +57,16 @@ class CompiledModel(CompiledFunction):
             if type(results) is tuple:
                 program.checks_left -= 1
                 return program.result(results)
-        with no_grad():
-            return super().__call__(*args, **kwargs) if results is None else self._eager(args, kwargs)
+        if mode.enabled:
+            with no_grad():
+                return self._otherwise(program, results, args, kwargs)
+        return self._otherwise(program, results, args, kwargs)
+
+    def _otherwise(self, program: Any, results: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """results: None where the program does not fit the call."""
+        if results is None:
+            return super().__call__(*args, **kwargs)
+        return self._replayed(program, results, args, kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """A setting of the module, as in ``fast.scale = 2.0``."""

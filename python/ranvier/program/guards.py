@@ -157,10 +157,16 @@ def _layout_of(x: np.ndarray[Any, Any]) -> tuple[Any, ...]:
     return x.strides, x.flags.num
 
 
-def _found_error_handling() -> Callable[[], Any]:
-    """What tells in tens of nanoseconds whether np.seterr or np.errstate has been used."""
-    variable = getattr(sys.modules.get("numpy._core.umath"), "_extobj_contextvar", None)
-    return variable.get if variable is not None else lambda: tuple(np.geterr().values())
+_current: Callable[[], Any] = getattr(
+    getattr(sys.modules.get("numpy._core.umath"), "_extobj_contextvar", None), "get", object
+)
+_latest: tuple[Any, ...] = object(), ()
 
 
-_error_handling = _found_error_handling()
+def _error_handling() -> Any:
+    """What np.seterr and np.errstate have set, each of which makes a new object."""
+    global _latest
+    now, latest = _current(), _latest
+    if now is not latest[0]:
+        latest = _latest = now, (*np.geterr().values(), np.geterrcall(), np.getbufsize())
+    return latest[1]
