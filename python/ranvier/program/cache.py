@@ -61,16 +61,16 @@ class Account:
         return self.earned >= mean
 
 
-_accounts: WeakKeyDictionary[Any, Account] = WeakKeyDictionary()  # by code or the class of a model
+_accounts: WeakKeyDictionary[CodeType, Account] = WeakKeyDictionary()
 
 
 def account_of(function: Any) -> Account:
-    """The account of a function's code or of a class; functions that are made anew in each call share one."""
+    """The account of a function's code: functions that are made anew in each call share one."""
     while isinstance(function, partial):
         function = function.func
     function = getattr(function, "__func__", function)
-    owner = getattr(function, "__code__", function)
-    return _accounts.setdefault(owner, Account()) if isinstance(owner, (CodeType, type)) else Account()
+    code = getattr(function, "__code__", None)
+    return _accounts.setdefault(code, Account()) if isinstance(code, CodeType) else Account()
 
 
 class ProgramCache:

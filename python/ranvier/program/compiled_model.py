@@ -8,6 +8,7 @@ from typing import Any
 from ranvier.autograd.mode import mode, no_grad
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn import Module
 from ranvier.program.cache import Account, account_of
 from ranvier.program.compiled import CompiledFunction, other_threads, running
 
@@ -30,8 +31,8 @@ class CompiledModel(CompiledFunction):
     _forward_only = True
 
     def _account(self) -> Account:
-        form = hash(tuple([id(type(m)) for m in self._function.modules()]))
-        return account_of(type(self._function)).part(form)
+        form = hash(tuple([id(type(m)) for m in Module.modules(self._function)]))
+        return account_of(type(self._function).forward).part(form)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self
