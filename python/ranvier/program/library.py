@@ -153,6 +153,22 @@ def _guard_path(walk: Guards, x: Any, path: str, text: str) -> None:
     walk.items(vars(x), [last], f"{text}.")
 
 
+_BASES = {f"ranvier.nn.{name}" for name in ("module", "hooks", "container")}
+
+
+def unread(kind: type, own: dict[str, Any], names: set[str], ran: Iterable[types.CodeType]) -> set[str]:
+    """Plain attributes of a user's module that neither the user's code nor the library's that ran names."""
+    bases = {base.__module__ for base in kind.__mro__ if is_of_library(base)}
+    if not bases <= _BASES:
+        return set()
+    plain = {name for name, value in own.items() if type(value) in PLAIN} - names
+    for code in ran if plain else ():
+        plain.difference_update(code.co_names)
+        for x in code.co_consts:
+            plain.difference_update(x if type(x) in (tuple, frozenset) else (x,))
+    return plain
+
+
 def guard_slots(walk: Guards, x: Any, text: str, names: Iterable[str] | None = None) -> None:
     """The values that an instance holds outside its dict; names: only these."""
     for base in type(x).__mro__:

@@ -110,6 +110,8 @@ class Reads:
 
     Attributes:
         codes: by id, the user's code that ran and its global variables.
+        library: by id, code of the library that ran.
+        dynamic: whether a function was called that looks up attributes, under whatever name.
         lines: by id of the code, the lines of the step on which it ran.
         fault: the first call of a function of which nothing is known, or "".
     """
@@ -117,24 +119,28 @@ class Reads:
     def __init__(self, has_arrays: bool = False, step: CodeType | None = None) -> None:
         """step: the code of the step's function."""
         self.codes: dict[int, tuple[CodeType, dict[str, Any]]] = {}
+        self.library: dict[int, CodeType] = {}
+        self.dynamic = False
         self.lines: dict[int, set[int]] = {}
         self._step, self._line = step, 0
         self._frame: Any = None  # of the step
         self.fault = ""
         self.collects = False  # whether the garbage collector runs: what it calls is no part of the step
         self._has_arrays = has_arrays  # whether arrays of NumPy are among the arguments
-        self._skipped: dict[int, CodeType] = {}
         self._ignored: Any = None  # a frame which is no part of the step, with all that it calls
 
     def include(self, other: Reads) -> bool:
         """Whether another run of the step has run no other code."""
-        return all(
+        known = self.dynamic >= other.dynamic and other.library.keys() <= self.library.keys()
+        return known and all(
             key in self.codes and self.codes[key][1] is space for key, (_, space) in other.codes.items()
         )
 
     def add(self, other: Reads) -> None:
         """Takes in what another run of the step has read."""
         self.codes.update(other.codes)
+        self.library.update(other.library)
+        self.dynamic |= other.dynamic
 
     def __enter__(self) -> Reads:
         handlers = [*gc.callbacks, *[_signal.getsignal(number) for number in _SIGNALS]]
@@ -163,7 +169,7 @@ class Reads:
             if key in self.lines:
                 self.lines[key].add(self._line)
             if (
-                key not in self._skipped
+                key not in self.library
                 and key not in self.codes
                 and self._ignored is None
                 and not self.collects
@@ -183,13 +189,13 @@ class Reads:
             file == "<string>" and module.startswith(("ranvier.", "namedtuple_"))
         ):
             if code.co_name not in _TELLING:
-                self._skipped[id(code)] = code
+                self.library[id(code)] = code
             elif by_user or not frame.f_back.f_code.co_filename.startswith(_PACKAGE):
                 self._refuse(f"asks for all settings of an object of the library ({code.co_name})")
         elif file.startswith("<frozen importlib") or id(code) in self._handlers:
             self._ignored = frame
         elif file in PURE_FILES:
-            self._skipped[id(code)] = code
+            self.library[id(code)] = code
         elif file.startswith(_NUMPY) or _is_pythons(file):
             numpy = file.startswith(tuple(_NUMPY + part for part in _NUMPY_FILES))
             caller = "" if frame.f_back is None else frame.f_back.f_code.co_filename
@@ -205,6 +211,7 @@ class Reads:
 
     def _call(self, function: Any) -> None:
         module = getattr(function, "__module__", None)
+        self.dynamic |= function.__name__ in _DYNAMIC
         reads = self._has_arrays and (module == "numpy" or function.__name__ in ("extend", "join"))
         if reads or not is_listed(function):
             owner = getattr(function, "__self__", None)

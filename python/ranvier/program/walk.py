@@ -78,12 +78,12 @@ class Walk(Guards):
     def __init__(self, reads: Reads, forward_only: bool = False) -> None:
         super().__init__(reads.fault, forward_only)
         self.users = False
-        self._codes = reads.codes
+        self._codes, self._library = reads.codes, reads.library.values()
         self._code_names = [names_of(code) for code, _ in reads.codes.values()]
         union: Callable[..., set[str]] = set[str]().union
         self.names = union(*[n.names for n in self._code_names])
         self._keywords = union(*[n.keywords for n in self._code_names])
-        self.dynamic = any(n.dynamic for n in self._code_names)
+        self.dynamic = reads.dynamic or any(n.dynamic for n in self._code_names)
         if self.dynamic:  # a text may be the name of an attribute
             texts = union(*[n.texts for n in self._code_names])
             self.names |= {part for text in texts for part in text.split(".") if part.isidentifier()}
@@ -338,7 +338,10 @@ class Walk(Guards):
     def _attributes(self, kind: type, own: dict[str, Any], text: str, read: bool) -> None:
         """read: whether the code of the class is read, so that it names what it reads."""
         names = set(self.names) if read else set(own)
-        if self.dynamic or not read:
+        if not (read or self.dynamic) and (unread := library.unread(kind, own, self.names, self._library)):
+            self.call(len, own, f"the attributes of {text}")
+            names = self.names | (names - unread)
+        elif self.dynamic or not read:
             self.whole(own, f"the attributes of {text}")
             names |= set(own)
         if not (self.looks_up or hasattr(kind, "__getattr__")):

@@ -1,5 +1,6 @@
 """Models that another one replaces, and models whose forward reads settings of many kinds."""
 
+import copy
 import types
 
 import ranvier as rv
@@ -57,6 +58,9 @@ for name, texts in PLACES.items():
         add(f"models/{make.__name__}_{name}", make(texts))
 
 
+looked_up, namespace_of, COUNT = getattr, vars, "count"
+
+
 class OwnDropout(nn.Dropout):
     pass
 
@@ -77,6 +81,7 @@ class Reads(nn.Module):
         self.options, self.table, self.cache = {"p": 0.5}, {"scale": 1.0}, {}
         self.activation, self.functions = F.relu, [F.relu]
         self._use, self.own, self.norm = use, OwnDropout(0.3), OwnNorm(3)
+        self.epoch, self.own.epoch, self.own.count = 0, 0, 1
 
     def forward(self, x):
         return self._use(self, x)
@@ -121,6 +126,29 @@ probability_of_an_own_layer | m.own(m.layers[0](x)) | m.own.p = 0.2 * n
 eps_of_an_own_norm | m.norm(m.layers[0](x)) | m.norm.eps = 0.1 * n
 list_of_layers | for layer in m.table.get('more', ()): x = layer(x)\nreturn m.layers[0](x)
   | m.table.setdefault('more', []).append(nn.Linear(3, 3))
+attribute_in_a_helper | h = lambda o: o.count; return m.layers[0](x) * h(m) | m.count = n + 1
+attribute_in_the_namespace | m.layers[0](x) * vars(m)['count'] | m.count = n + 1
+attribute_in_its_dict | m.layers[0](x) * m.__dict__['count'] | m.count = n + 1
+attribute_of_a_computed_name | m.layers[0](x) * getattr(m, ''.join(['cou', 'nt'])) | m.count = n + 1
+attribute_in_a_format | m.layers[0](x) * len('{0.kind}'.format(m)) | m.kind = 'x' * n
+attribute_of_another_getter | m.layers[0](x) * looked_up(m, COUNT) | m.count = n + 1
+attributes_of_another_getter | m.layers[0](x) * namespace_of(m)[COUNT] | m.count = n + 1
+attribute_of_a_copy | m.layers[0](x) * copy.copy(m).count | m.count = n + 1
+attribute_of_a_later_branch | m.layers[0](x) * (m.count if m.skip else 1.0) | m.skip = True; m.count = n + 1
+attribute_of_a_pattern | match m:\n case nn.Module(count=1): return m.layers[0](x)\n case _: return m.layers[1](x)
+  | m.count = n % 2
+attribute_after_others | m.layers[0](x) * m.count | m.epoch = n; m.start = n; m.count = n + 1
+attribute_of_a_child | m.layers[0](x) * m.own.count | m.own.count = n + 1
+attribute_added | m.layers[0](x) * getattr(m, 'late', 1.0) | m.late = 1.0 + n
+attribute_added_and_tried | try: return m.layers[0](x) * m.late\nexcept AttributeError: return m.layers[1](x)
+  | m.late = 1.0 + n
+attribute_removed | m.layers[0](x) * (1.0 if hasattr(m, 'index') else 2.0) | vars(m).pop('index', None)
+number_of_attributes | m.layers[0](x) * len(vars(m)) | setattr(m, f'x{n}', n)
+method_replaced | m.layers[0](x) * len(list(m.children())) | m.children = lambda: [1] * n
+forward_replaced | m.layers[0](x) | m.forward = lambda x: m.layers[n - 1](x)
+text_of_a_setting | m.layers[0](x) * (2.0 if m.kind == 'tanh' else 3.0) | m.kind = 'gelu'
+not_read | m.layers[0](x) | m.epoch = n
+of_many_not_read | m.own(m.layers[0](x)) | m.count, m.kind, m.start = n, 'gelu', 5.0
 """,
     KINDS=KINDS,
 )
@@ -137,7 +165,7 @@ def forwarding(use, text):
 
 
 for name, (use, text) in FORWARDS.items():
-    add(f"configs/forward_{name}", forwarding(use, text))
+    add(f"configs/forward_{name}", forwarding(use, text), neutral=name.endswith("not_read"))
 
 
 @scenario()

@@ -154,6 +154,10 @@ module_parameter_count | nn.Sequential(nn.Linear(1, 1)) | float(sum(p.numel() fo
   | o.append(nn.Linear(1, 1))
 module_text | nn.Sequential(nn.Linear(1, 1)) | len(repr(o)) / 10 | o.append(nn.Linear(1, 1))
 module_length | nn.Sequential() | 1.0 + len(o) | o.append(nn.Linear(1, 1))
+attribute_of_a_getter_of_another_name | get = getattr; name = 'value'; o = Plain(v) | get(o, name)
+  | o.value = new
+attribute_of_a_namespace_of_another_name | get = vars; name = 'value'; o = Plain(v) | get(o)[name]
+  | o.value = new
 attribute_of_a_number | o = type('Gain', (float,), {})(1.0); o.extra = v | o.extra | o.extra = new
 attribute_of_a_class_of_classes | o = type('Own', (type,), {'gain': v}); k = o('K', (), {})
   | k.gain | o.gain = new
