@@ -58,7 +58,7 @@ for name, texts in PLACES.items():
         add(f"models/{make.__name__}_{name}", make(texts))
 
 
-looked_up, namespace_of, COUNT = getattr, vars, "count"
+looked_up, namespace_of, copied, COUNT = getattr, vars, copy.copy, "count"
 
 
 class OwnDropout(nn.Dropout):
@@ -133,9 +133,10 @@ attribute_of_a_computed_name | m.layers[0](x) * getattr(m, ''.join(['cou', 'nt']
 attribute_in_a_format | m.layers[0](x) * len('{0.kind}'.format(m)) | m.kind = 'x' * n
 attribute_of_another_getter | m.layers[0](x) * looked_up(m, COUNT) | m.count = n + 1
 attributes_of_another_getter | m.layers[0](x) * namespace_of(m)[COUNT] | m.count = n + 1
-attribute_of_a_copy | m.layers[0](x) * copy.copy(m).count | m.count = n + 1
+attribute_of_a_copy | m.layers[0](x) * copied(m).count | m.count = n + 1
 attribute_of_a_later_branch | m.layers[0](x) * (m.count if m.skip else 1.0) | m.skip = True; m.count = n + 1
-attribute_of_a_pattern | match m:\n case nn.Module(count=1): return m.layers[0](x)\n case _: return m.layers[1](x)
+attribute_of_a_pattern
+  | match m:\n case nn.Module(count=1): return m.layers[0](x)\n case _: return m.layers[1](x)
   | m.count = n % 2
 attribute_after_others | m.layers[0](x) * m.count | m.epoch = n; m.start = n; m.count = n + 1
 attribute_of_a_child | m.layers[0](x) * m.own.count | m.own.count = n + 1
