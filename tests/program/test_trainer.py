@@ -69,6 +69,17 @@ def test_a_short_fit_takes_the_program_of_a_long_one(monkeypatch):
         assert_same(runs, captured)
 
 
+def test_many_short_fits_of_one_form_are_recorded_once(monkeypatch):
+    shared.forget()
+    monkeypatch.setattr(compiled, "_PAYS", 64)
+    captured = []
+    for _ in range(16):
+        runs = both(maker(), lambda trainer: trainer.fit(X, Y, epochs=4, batch_size=7))
+        captured.append(bool(runs[0][0].programs("fit")))
+        assert_same(runs, captured[-1])
+    assert captured == [False] * 11 + [True] * 5
+
+
 def test_a_few_predictions_are_not_recorded(monkeypatch):
     monkeypatch.setattr(compiled, "_RECORDING", 1e-3)
     trainer = maker()()

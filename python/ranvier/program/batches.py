@@ -43,7 +43,7 @@ class OfTrainer:
     _verify: bool | int
     _checked: float
     _check_took: float
-    records = True  # False: a call may take the program of another step, but is not recorded
+    few = 0  # where so few calls come, one may take the program of another step; seldom it is recorded
 
     def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
         """Replays one of the latest programs on several batches: what the calls return, along a new axis 0.

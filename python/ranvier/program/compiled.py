@@ -223,7 +223,7 @@ class CompiledFunction(Methods, OfTrainer):
 
     # --- recordings
     def _record(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not (self._cache.may_record(key, self._after) if self.records else shared.may_have(key)):
+        if not (shared.may_have(key, self.few) if self.few else self._cache.may_record(key, self._after)):
             return self._timed(key, args, kwargs)
         cause = self._cache.repeated(key)
         if cause and self._leaves_out(cause):
@@ -239,7 +239,7 @@ class CompiledFunction(Methods, OfTrainer):
         if found is not None:
             self._cache.add(key, found)
             return self._replayed(found, found.replay(tuple(arrays)), args, kwargs)
-        if not self.records:
+        if self.few and (form is None or not shared.is_wanted(form)):
             return self._timed(key, args, kwargs)
         try:
             result, recording, copies = self._recorded(args, kwargs, read=walk is None)

@@ -26,9 +26,12 @@ __all__ = ["Shared", "find", "forget", "form", "share"]
 
 Array = np.ndarray[Any, Any]
 _MOST = 64  # programs
+_OFTEN = 128  # calls that ask for a program of the same signature
 _PLAIN = (int, bool, str, type(None))
 _PARTS = tuple(f"ranvier.{part}" for part in ("autograd", "ops", "nn", "optim", "train", "sklearn"))
 _kept: OrderedDict[Any, Shared] = OrderedDict()
+_asked: dict[int, int] = {}  # by the hash of a signature
+_wanted: dict[int, int] = {}  # ... of a form
 _guards: list[_core.Guards] = []  # on the code that they were made with, at most one
 _lock = Lock()
 
@@ -95,8 +98,8 @@ def _code() -> _core.Guards:
 def forget() -> None:
     """Drops all programs."""
     with _lock:
-        _kept.clear()
-        _guards.clear()
+        for found in (_kept, _guards, _asked, _wanted):
+            found.clear()
 
 
 def _forget_outdated() -> None:
@@ -109,10 +112,29 @@ def _forget_outdated() -> None:
         _guards.clear()
 
 
-def may_have(signature: Any) -> bool:
-    """Whether there is a program for a call of this signature."""
+def may_have(signature: Any, calls: int) -> bool:
+    """Whether to look for a program for so many calls: one of the signature is there, or often asked for."""
     with _lock:
-        return any(key[0] == signature for key in _kept)
+        if any(key[0] == signature for key in _kept):
+            return True
+        asked = _asked.pop(hash(signature), 0) + calls
+        _asked[hash(signature)] = asked % _OFTEN
+        _limit(_asked)
+        return asked >= _OFTEN
+
+
+def is_wanted(form: Form) -> bool:
+    """Whether this is not the first time that there is no program of this form."""
+    with _lock:
+        known = _wanted.pop(hash(form.key), None)
+        _wanted[hash(form.key)] = 1
+        _limit(_wanted)
+        return known is not None
+
+
+def _limit(kept: dict[int, int]) -> None:
+    if len(kept) > _MOST:
+        del kept[next(iter(kept))]
 
 
 def find(form: Form, arrays: list[Array]) -> Program | None:

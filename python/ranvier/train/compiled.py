@@ -61,7 +61,7 @@ class CompiledOrEager:
             self._waits -= perf_counter() - began
             self._eager -= self._eager > 0
             return result
-        compiled.records = not self._asks
+        compiled.few = self._asks
         try:
             return compiled(*args)
         except CaptureError as error:  # the function itself has run
