@@ -254,8 +254,10 @@ class CompiledFunction(Methods, OfTrainer):
             result = result if self._keeps_tapes else detached(result)
             program = self._program(recording, copies, args, kwargs, result, walk)
         except CaptureError as error:
-            self._cache.recorded(time.perf_counter() - began)
-            self._refuse(key, error, recording.reads)
+            try:
+                self._refuse(key, error, recording.reads)  # which may divide the step
+            finally:
+                self._cache.recorded(time.perf_counter() - began)
             return result
         self._cache.recorded(time.perf_counter() - began)
         program.took, program.step_form = time.perf_counter() - began, form
