@@ -183,6 +183,14 @@ def test_the_memory_of_all_programs_is_bounded(monkeypatch):
     assert len(step.programs) == 1
 
 
+def test_the_program_that_was_used_longest_ago_is_dropped(monkeypatch):
+    monkeypatch.setattr(cache, "_MEMORY", 5 * cache._OVERHEAD // 2)  # two programs
+    step = strict(lambda x: x * 2)
+    for n in (2, 2, 3, 3, 2, 4):
+        step(rv.ones(n))
+    assert [program.buffers[0].bytes for program in step.programs] == [8, 16]
+
+
 def test_four_programs_of_one_signature():
     held = types.SimpleNamespace(factor=0.0)
     step = strict(lambda x: x * held.factor)
