@@ -1,9 +1,8 @@
 #include "base/allocator.h"
 
 #include <mutex>
-#include <new>
-#include <vector>
 
+#include "base/owned.h"
 #include "base/system.h"
 
 namespace ranvier {
@@ -27,6 +26,7 @@ struct Header {
   void* memory;  // what the system gave
   int pins;
   bool released, discard;  // while pinned
+  Header* next;            // of the unused blocks of its class
 };
 static_assert(sizeof(Header) <= kAlign);
 
@@ -43,9 +43,10 @@ int size_class_of(size_t bytes, size_t* capacity) {
 
 // std::mutex is trivial to destroy: blocks may be freed after main() ends.
 std::mutex g_mutex;
-std::vector<Header*>* g_free = nullptr;  // by size class; never destroyed, for the same reason
+Header* g_free[kClasses] = {};  // the unused blocks by size class, the last one first
 CacheStats g_stats{};
 uint64_t g_next_serial = 1;
+uint64_t g_failed = 0;
 
 Header* header_of(const void* block) {
   return reinterpret_cast<Header*>(const_cast<char*>(static_cast<const char*>(block)) - kAlign);
@@ -67,22 +68,23 @@ Header* new_block(size_t capacity) {
 }
 
 void release_all() {
-  if (!g_free) return;
-  for (int c = 0; c < kClasses; ++c) {
-    for (Header* h : g_free[c]) free_aligned(h->memory);
-    g_free[c].clear();
-  }
+  for (Header*& first : g_free)
+    while (Header* h = first) {
+      first = h->next;
+      free_aligned(h->memory);
+    }
   g_stats.bytes_cached = 0;
 }
 
-// Into the cache, or to the system; g_mutex is held.
+// Into the cache, or to the system; g_mutex is held. It needs no memory: it must not fail.
 void take_back(Header* h) {
   g_stats.bytes_in_use -= h->capacity;
   if (g_stats.bytes_cached + h->capacity > kKeepAtMost) {
     free_aligned(h->memory);
     return;
   }
-  g_free[h->size_class].push_back(h);
+  h->next = g_free[h->size_class];
+  g_free[h->size_class] = h;
   g_stats.bytes_cached += h->capacity;
 }
 
@@ -100,12 +102,10 @@ void* allocate(size_t bytes) {
   size_t capacity;
   const int c = size_class_of(bytes, &capacity);
   std::lock_guard<std::mutex> lock(g_mutex);
-  if (!g_free) g_free = new std::vector<Header*>[kClasses];
-  Header* h = nullptr;
+  Header* h = g_free[c];
   ++g_stats.allocations;
-  if (!g_free[c].empty()) {
-    h = g_free[c].back();
-    g_free[c].pop_back();
+  if (h) {
+    g_free[c] = h->next;
     g_stats.bytes_cached -= capacity;
     ++g_stats.cache_hits;
   } else {
@@ -114,9 +114,12 @@ void* allocate(size_t bytes) {
       release_all();
       h = new_block(capacity);
     }
-    if (!h) return nullptr;
+    if (!h) {
+      ++g_failed;
+      return nullptr;
+    }
   }
-  *h = Header{g_next_serial++, capacity, c, h->memory, 0, false, false};
+  *h = Header{g_next_serial++, capacity, c, h->memory, 0, false, false, nullptr};
   g_stats.bytes_in_use += capacity;
   if (g_stats.bytes_in_use > g_stats.peak_bytes_in_use) g_stats.peak_bytes_in_use = g_stats.bytes_in_use;
   return reinterpret_cast<char*>(h) + kAlign;
@@ -164,6 +167,10 @@ uint64_t allocation_serial(const void* block) { return header_of(block)->serial;
 uint64_t next_serial() {
   std::lock_guard<std::mutex> lock(g_mutex);
   return g_next_serial;
+}
+uint64_t failed_allocations() {
+  std::lock_guard<std::mutex> lock(g_mutex);
+  return g_failed;
 }
 size_t allocation_capacity(const void* block) { return header_of(block)->capacity; }
 

@@ -117,7 +117,7 @@ ArrayProgram::ArrayProgram(const std::shared_ptr<ArrayForm>& form, std::unique_p
     for (py::handle a : *list) {
       const Memory memory = Memory::of(a);
       if (memory.ours)
-        pin(memory.begin, false), pins_.push_back(memory.begin);
+        pins_.emplace_back(), pin(memory.begin, false), pins_.back().reset(memory.begin);
       else
         owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));
     }

@@ -97,11 +97,8 @@ void ArrayProgram::set_up() {
 }
 
 ArrayProgram::~ArrayProgram() {
-  {
-    const std::lock_guard<std::mutex> lock(g_mutex);
-    g_programs.erase(this);
-  }
-  for (void* block : pins_) unpin(block);
+  const std::lock_guard<std::mutex> lock(g_mutex);
+  g_programs.erase(this);
 }
 
 void ArrayProgram::add_result(const ArrayRecording& recording, py::handle result, Regions& regions) {
@@ -177,10 +174,10 @@ int ArrayProgram::visit(visitproc visit, void* arg) const {
   return guards_.visit(visit, arg);
 }
 
-// Breaks a cycle of references; a call then finds no form that fits.
+// Breaks a cycle of references; no call fits from then on.
 void ArrayProgram::clear() {
-  std::vector<Given> form{{Given::value, py::none()}};
-  form_.swap(form);
+  cleared_ = true;
+  std::vector<Given>().swap(form_);
   std::vector<Gradient>().swap(gradients_);
   std::vector<Found>().swap(found_);
   std::vector<std::pair<py::list, py::object>>().swap(changed_);
@@ -206,7 +203,7 @@ bool ArrayProgram::has_same_settings() const {
 
 // The arrays among the arguments of a call; false where it is not of the recorded form.
 bool ArrayProgram::arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const {
-  if (arguments.size() != form_.size()) return false;
+  if (cleared_ || arguments.size() != form_.size()) return false;
   for (size_t i = 0; i < form_.size(); ++i) {
     PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), i);
     const Given& given = form_[i];
@@ -269,6 +266,8 @@ py::object ArrayProgram::run_on(const py::handle* arrays) {
   if (found.size() != found_.size()) return py::none();
   prepare(arrays, memory);
   watch();
+  py::tuple results(results_.size());  // what needs memory comes before anything is changed
+  for (size_t i = 0; i < results_.size(); ++i) results[i] = make_result(results_[i], memory);
   PyThreadState* state = PyEval_SaveThread();  // the arrays are held by the caller; a run touches no Python
   const bool holds = run(true);
   const bool stopped = program_->stopped();
@@ -280,8 +279,6 @@ py::object ArrayProgram::run_on(const py::handle* arrays) {
   if (!holds) return py::bool_(false);
   set_gradients();
   count_changes();
-  py::tuple results(results_.size());
-  for (size_t i = 0; i < results_.size(); ++i) results[i] = make_result(results_[i], memory);
   return results;
 }
 

@@ -172,6 +172,7 @@ class ArrayProgram {
   bool writes_into(py::handle array) const;
 
   bool is_checked_ = false;                // an ArrayCheck lives
+  bool cleared_ = false;                   // by the garbage collector
   std::mutex mutex_;                       // held during a Turn
   std::atomic<std::thread::id> runner_{};  // whose turn it is
   int runs_ = 0, outputs_ = 0, team_;
@@ -194,7 +195,7 @@ class ArrayProgram {
   };
   std::vector<Watched> watched_;
   std::vector<std::pair<const char*, const char*>> written_;  // persistent memory, without kept gradients
-  std::vector<void*> pins_;
+  std::vector<Pin> pins_;
   std::vector<py::object> owners_;
   std::vector<std::unique_ptr<HostSite>> sites_;
   std::shared_ptr<ArrayForm> shared_;  // what it has in common with others, if that is known

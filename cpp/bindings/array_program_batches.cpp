@@ -104,7 +104,7 @@ void require_rows(const BatchSource& source, int64_t samples, int64_t length, in
 bool ArrayProgram::sources_of(const py::tuple& arguments, const py::object& order, int64_t first,
                               int64_t last, int64_t size, std::vector<BatchSource>& sources) const {
   const int64_t* indices = indices_of(order);
-  if (arguments.size() != form_.size()) return false;
+  if (cleared_ || arguments.size() != form_.size()) return false;
   for (size_t i = 0; i < form_.size(); ++i) {
     PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), i);
     if (form_[i].kind == Given::value) {

@@ -131,7 +131,9 @@ void ArrayProgram::adopt_gradients() {
 void ArrayProgram::count_changes() const {
   for (const auto& [cell, array] : changed_) {
     const int64_t changes = PyLong_AsLongLong(item_of(cell.ptr(), 0).ptr());
-    PyList_SetItem(cell.ptr(), 0, PyLong_FromLongLong(changes + 1));
+    PyObject* next = PyLong_FromLongLong(changes + 1);
+    if (!next) PyErr_Clear(), next = PyLong_FromLong(-1);  // needs no memory; no count that the tape has kept
+    PyList_SetItem(cell.ptr(), 0, next);
     if (!item_of(cell.ptr(), 1).is(array)) PyList_SetItem(cell.ptr(), 1, py::object(array).release().ptr());
   }
 }

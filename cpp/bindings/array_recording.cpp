@@ -26,18 +26,18 @@ PyObject* handler_of(PyArrayObject* a) { return reinterpret_cast<PyArrayObject_f
 
 }  // namespace
 
-void note_array(py::handle array) {
+void note_array(py::handle array) try {
   if (array) static_cast<ArrayRecording*>(t_recording)->note(array);
+} catch (const std::bad_alloc&) {
+  t_recording->fault = "out of memory";
+  throw;
 }
 
-ArrayRecording::~ArrayRecording() {
-  end();
-  for (void* block : pins_)
-    if (block) unpin(block);
-}
+ArrayRecording::~ArrayRecording() { end(); }
 
 void ArrayRecording::begin() {
   first_serial_ = next_serial();
+  failed_ = failed_allocations();
   handler_ = py::reinterpret_steal<py::object>(PyCapsule_New(&g_functions, "mem_handler", nullptr));
   numpy_handler_ = handler_ ? PyDataMem_SetHandler(handler_.ptr()) : nullptr;
   if (!numpy_handler_) throw py::error_already_set();
@@ -49,6 +49,8 @@ void ArrayRecording::end() {
   if (!open_) return;
   open_ = false;
   t_recording = nullptr;
+  // With more memory the step may go another way, also where it has caught the error.
+  if (failed_allocations() != failed_) fault = "out of memory";
   Py_XDECREF(PyDataMem_SetHandler(numpy_handler_));
   Py_CLEAR(numpy_handler_);
 }
@@ -86,11 +88,11 @@ void ArrayRecording::hold(const Memory& memory, RegionKind kind, int argument) {
     return;
   }
   pins_.resize(regions.size());
-  pins_[region] = memory.ours ? memory.begin : nullptr;
   if (memory.ours) {
     const bool temporary = kind == RegionKind::temporary;
     const bool compared = temporary && check && check->compares(temporaries_);
     pin(memory.begin, memory.in_recording && !compared);
+    pins_[region].reset(memory.begin);
     temporaries_ += temporary;
     if (temporary) count(memory);
   } else {
@@ -155,7 +157,7 @@ RegionKind ArrayRecording::kind_of(py::handle array) const {
 
 int ArrayRecording::still_referenced(const std::vector<int>& expected) const {
   for (size_t i = 0; i < pins_.size(); ++i)
-    if (regions[i].kind == RegionKind::temporary && pins_[i] && !is_released(pins_[i]) &&
+    if (regions[i].kind == RegionKind::temporary && pins_[i] && !is_released(pins_[i].get()) &&
         std::find(expected.begin(), expected.end(), static_cast<int>(i)) == expected.end())
       return static_cast<int>(i);
   return -1;
@@ -169,16 +171,14 @@ std::string ArrayRecording::place_of_writer(int region) const {
   return "the core";
 }
 
-std::vector<void*> ArrayRecording::take_pins(const std::vector<int>& kept) {
-  std::vector<void*> taken;
+std::vector<Pin> ArrayRecording::take_pins(const std::vector<int>& kept) {
+  std::vector<Pin> taken;
   pins_.resize(regions.size());
   for (size_t i = 0; i < regions.size(); ++i) {
     if (!pins_[i]) continue;
     const bool lives = regions[i].kind == RegionKind::persistent ||
                        std::find(kept.begin(), kept.end(), static_cast<int>(i)) != kept.end();
-    if (!lives) continue;
-    taken.push_back(pins_[i]);
-    pins_[i] = nullptr;
+    if (lives) taken.push_back(std::move(pins_[i]));
   }
   return taken;
 }
@@ -225,23 +225,21 @@ py::list ArrayRecording::host(const py::object& callable, const py::list& reads,
 
 // The innermost line outside the package, once for each call.
 void ArrayRecording::find_place() {
-  PyFrameObject* frame = PyEval_GetFrame();
-  Py_XINCREF(frame);
-  while (frame) {
-    PyCodeObject* code = PyFrame_GetCode(frame);
-    const char* file = PyUnicode_AsUTF8(code->co_filename);
+  const auto owned = [](auto* object) {
+    return py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(object));
+  };
+  py::object next = owned(Py_XNewRef(PyEval_GetFrame()));
+  while (next) {
+    auto* frame = reinterpret_cast<PyFrameObject*>(next.ptr());
+    const py::object code = owned(PyFrame_GetCode(frame));
+    const char* file = PyUnicode_AsUTF8(reinterpret_cast<PyCodeObject*>(code.ptr())->co_filename);
     if (!file) PyErr_Clear(), file = "?";
     if (std::strncmp(file, package_.c_str(), package_.size()) != 0) {
-      const std::string place = std::string(file) + ":" + std::to_string(PyFrame_GetLineNumber(frame));
-      Py_DECREF(code);
-      if (places.empty() || places.back() != place) places.push_back(place);
-      Py_DECREF(frame);
+      std::string place = std::string(file) + ":" + std::to_string(PyFrame_GetLineNumber(frame));
+      if (places.empty() || places.back() != place) places.push_back(std::move(place));
       return;
     }
-    Py_DECREF(code);
-    PyFrameObject* back = PyFrame_GetBack(frame);
-    Py_DECREF(frame);
-    frame = back;
+    next = owned(PyFrame_GetBack(frame));
   }
 }
 

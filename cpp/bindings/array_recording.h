@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/owned.h"
 #include "bindings/host_site.h"
 #include "program/recording.h"
 
@@ -51,7 +52,7 @@ class ArrayRecording : public Recording {
   }
 
   // What a program takes over: pinned blocks, and the owners of other memory.
-  std::vector<void*> take_pins(const std::vector<int>& kept);
+  std::vector<Pin> take_pins(const std::vector<int>& kept);
   std::vector<py::object> take_owners() { return std::move(owners_); }
   std::vector<std::unique_ptr<HostSite>> take_sites() { return std::move(sites_); }
 
@@ -64,10 +65,11 @@ class ArrayRecording : public Recording {
 
   std::string package_;
   uint64_t first_serial_ = 0;
+  uint64_t failed_ = 0;  // allocations, before it began
   int arguments_ = 0;
   size_t temporaries_ = 0;
   bool open_ = false;
-  std::vector<void*> pins_;  // by region; null: not ours
+  std::vector<Pin> pins_;  // by region; null: not ours
   std::vector<py::object> owners_;
   std::vector<std::unique_ptr<HostSite>> sites_;
   std::vector<std::pair<void*, size_t>> alive_;  // temporaries that were not released when last looked at

@@ -90,9 +90,15 @@ bool HostSite::run(const HostCall& call) {
   } catch (py::error_already_set& error) {
     error.restore();
     done = false;
+  } catch (const std::exception&) {  // out of memory; a region of OpenMP lets none pass
+    if (!PyErr_Occurred()) PyErr_NoMemory();
+    done = false;
   }
-  if (outer && PyErr_Occurred())
-    PyErr_Clear(), PyErr_SetInterrupt();  // a signal's: else the caller raises it
+  if (outer && PyErr_Occurred()) {  // else the caller raises it
+    const bool signal = !PyErr_ExceptionMatches(PyExc_Exception);
+    PyErr_Clear();
+    if (signal) PyErr_SetInterrupt();
+  }
   t_recording = outer;
   return done;
 }

@@ -31,15 +31,20 @@ AnyView& view_of(const Instruction& i, const Use& use) {
   return *reinterpret_cast<AnyView*>(i.call.get() + use.view.position);
 }
 
-// Gives the pages back at once.
-void release(char* copy) {
-  if (!copy) return;
+}  // namespace
+
+void Check::Discard::operator()(char* copy) const {
   pin(copy, true);
   deallocate(copy);
   unpin(copy);
 }
 
-}  // namespace
+// A copy of bytes; uninitialised where `from` is null.
+static char* copy_of(const char* from, size_t bytes) {
+  char* copy = static_cast<char*>(allocate(bytes));
+  if (!copy) throw std::bad_alloc();
+  return from ? static_cast<char*>(std::memcpy(copy, from, bytes)) : copy;
+}
 
 Snapshot::Snapshot(const Program& program) : bytes_(program.buffers().size()) {
   for (size_t i = 0; i < bytes_.size(); ++i) {
@@ -130,9 +135,7 @@ Check::~Check() {
 
 void Check::stop() {
   stopped_ = true;
-  for (Lasting& l : lasting_) release(l.own), l.own = nullptr;
-  for (Waiting& w : waiting_)
-    for (char* copy : w.copies) release(copy);
+  for (Lasting& l : lasting_) l.own.reset();
   waiting_.clear();
 }
 
@@ -179,22 +182,19 @@ void Check::take(int number) {
   Lasting& l = lasting_[number];
   if (l.own) return;
   const size_t bytes = program_.buffers()[number].bytes;
-  l.own = static_cast<char*>(allocate(bytes));
-  if (!l.own) throw std::bad_alloc();
+  l.own.reset(copy_of(l.at, bytes));
   if (l.at) {
     at_.erase(l.at);
-    std::memcpy(l.own, l.at, bytes);
-    l.changed = checksum(l.own, bytes) != l.sum;
+    l.changed = checksum(l.own.get(), bytes) != l.sum;
   }
-  l.at = l.own;
+  l.at = l.own.get();
 }
 
 // Ends what take() began where the eager run has the same bytes.
 void Check::share(int number, const char* theirs) {
   Lasting& l = lasting_[number];
   const size_t bytes = program_.buffers()[number].bytes;
-  if (!l.own || std::memcmp(l.own, theirs, bytes) != 0) return;
-  release(l.own);
+  if (!l.own || std::memcmp(l.own.get(), theirs, bytes) != 0) return;
   l = {const_cast<char*>(theirs), nullptr, checksum(theirs, bytes), false};
   at_[theirs] = number;
 }
@@ -234,7 +234,7 @@ void Check::advance(int done) {
       continue;
     }
     if (!stopped_) compare_results(w.instruction, w.copies);
-    for (char* copy : w.copies) release(copy);
+    w.copies.clear();
   }
   for (; !stopped_ && next_ < start_.size() && start_[next_] <= done; ++next_) {
     run(next_);
@@ -266,20 +266,18 @@ void Check::run(size_t number) {
 
 void Check::wait(size_t number) {
   const Instruction& i = program_.instructions()[number];
-  Waiting w{number, std::vector<char*>(i.uses.size(), nullptr)};
+  Waiting w{number, std::vector<Copy>(i.uses.size())};
   for (size_t u = 0; u < i.uses.size(); ++u) {
     const Use& use = i.uses[u];
     const Buffer& b = buffer(use);
     if (!use.view.write || b.role != Role::temporary || last_[use.region] != static_cast<int>(number))
       continue;
-    w.copies[u] = static_cast<char*>(allocate(b.bytes));
-    if (!w.copies[u]) throw std::bad_alloc();
-    std::memcpy(w.copies[u], memory(i, use), b.bytes);
+    w.copies[u].reset(copy_of(memory(i, use), b.bytes));
   }
   waiting_.push_back(std::move(w));
 }
 
-void Check::compare_results(size_t number, const std::vector<char*>& copies) {
+void Check::compare_results(size_t number, const std::vector<Copy>& copies) {
   const Instruction& i = program_.instructions()[number];
   Difference difference;
   for (size_t u = 0; u < i.uses.size() && !stopped_; ++u) {
@@ -287,7 +285,7 @@ void Check::compare_results(size_t number, const std::vector<char*>& copies) {
     if (!use.view.write || is_apart(i, use.view) || last_[use.region] != static_cast<int>(number)) continue;
     const char* theirs = expected(number, use);
     if (!theirs || is_free(i, use.view)) continue;
-    const char* ours = u < copies.size() && copies[u] ? copies[u] : memory(i, use);
+    const char* ours = u < copies.size() && copies[u] ? copies[u].get() : memory(i, use);
     compare(use.view.type, view_of(i, use), ours + use.offset, theirs + use.offset, difference);
   }
   if (difference.found)

@@ -7,6 +7,7 @@
 // that does the same. Sums of that memory tell whether anything else has changed it.
 #pragma once
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,15 +48,19 @@ class Check {
   std::string finish();
 
  private:
+  struct Discard {  // gives the pages back at once
+    void operator()(char* copy) const;
+  };
+  using Copy = std::unique_ptr<char, Discard>;
   struct Lasting {         // a persistent buffer
     char* at = nullptr;    // where the program finds it
-    char* own = nullptr;   // a copy for the program alone, which is there then; else null
+    Copy own = {};         // a copy for the program alone, which is there then; else null
     uint64_t sum = 0;      // of what is there, without a copy
     bool changed = false;  // the copy was made of something else than the sum's
   };
   struct Waiting {  // an instruction that has run before the eager run has made its results
     size_t instruction;
-    std::vector<char*> copies;  // of the memory of each use, where it does not stay
+    std::vector<Copy> copies;  // of the memory of each use, where it does not stay
   };
   using Range = std::pair<const char*, size_t>;  // address and bytes
   const Buffer& buffer(const Use& use) const { return program_.buffers()[use.region]; }
@@ -71,7 +76,7 @@ class Check {
   void run(size_t i);
   void take_key(size_t i, const NextKey& call);
   void wait(size_t i);
-  void compare_results(size_t i, const std::vector<char*>& copies);
+  void compare_results(size_t i, const std::vector<Copy>& copies);
   void settle(size_t i);
   void see_the_end();
   void blame(size_t i, const std::string& what);

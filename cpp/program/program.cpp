@@ -4,7 +4,6 @@
 #include <chrono>
 #include <new>
 
-#include "base/allocator.h"
 #include "base/caches.h"
 #include "base/fork.h"
 #include "base/parallel.h"
@@ -61,12 +60,6 @@ size_t Program::first_change() const {
       if (use.view.write && (role == Role::persistent || role == Role::argument)) return i;
     }
   return instructions_.size();
-}
-
-Program::~Program() {
-  deallocate(arena_);
-  deallocate(prepared_memory_);
-  deallocate(workspace_);
 }
 
 void Program::take(Recording& recording, const Regions& regions) {
@@ -209,13 +202,13 @@ void Program::place_temporaries() {
 }
 
 void Program::allocate_memory() {
-  arena_ = allocate(memory_.arena);
-  prepared_memory_ = allocate(memory_.prepared);
-  workspace_ = allocate(memory_.workspace);
+  arena_.reset(allocate(memory_.arena));
+  prepared_memory_.reset(allocate(memory_.prepared));
+  workspace_.reset(allocate(memory_.workspace));
   if (!arena_ || !prepared_memory_ || !workspace_) throw std::bad_alloc();
   for (Buffer& b : buffers_) {
-    if (b.role == Role::temporary) b.address = static_cast<char*>(arena_) + b.offset;
-    if (b.role == Role::prepared) b.address = static_cast<char*>(prepared_memory_) + b.offset;
+    if (b.role == Role::temporary) b.address = static_cast<char*>(arena_.get()) + b.offset;
+    if (b.role == Role::prepared) b.address = static_cast<char*>(prepared_memory_.get()) + b.offset;
   }
 }
 
@@ -277,9 +270,9 @@ void Program::run_one(size_t index) {
 }
 
 void Program::run_alone(const Instruction& i, const Team& team) const {
-  if (!i.as<HostCall>()) return i.type->run(i.call.get(), team, workspace_);
+  if (!i.as<HostCall>()) return i.type->run(i.call.get(), team, workspace_.get());
   const FpEnvironment environment(callers_);
-  i.type->run(i.call.get(), team, workspace_);
+  i.type->run(i.call.get(), team, workspace_.get());
 }
 
 // Whether a run takes so long that it checks for signals; yes while times are unknown.
@@ -344,7 +337,7 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopS
       if (i.guard) team.barrier(), shared = true;
     } else {
       if (!shared) team.barrier();
-      i.type->run(i.call.get(), team, workspace_);
+      i.type->run(i.call.get(), team, workspace_.get());
       team.barrier();
       shared = true;
     }

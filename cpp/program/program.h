@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/fp_environment.h"
+#include "base/owned.h"
 #include "base/parallel.h"
 #include "program/pace.h"
 #include "program/recording.h"
@@ -83,7 +84,6 @@ struct Regions {
 class Program {
  public:
   Program(Recording&& recording, const Regions& regions, int team);
-  ~Program();
   Program& operator=(const Program&) = delete;
   // The same instructions without any memory, which cannot run: what outlives a run has the number of the
   // array that it is in. Null where it is in none of them, or where an array is watched.
@@ -171,9 +171,7 @@ class Program {
   size_t change_ = 0;  // the first instruction that changes what outlives a run
   FpEnvironment::Control callers_ = FpEnvironment::kKeeps;  // in which a HostCall runs
   size_t prepared_ = 0;
-  void* arena_ = nullptr;
-  void* prepared_memory_ = nullptr;
-  void* workspace_ = nullptr;
+  OwnBlock arena_, prepared_memory_, workspace_;
 };
 
 }  // namespace ranvier

@@ -1,6 +1,7 @@
 #include "program/recording.h"
 
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "program/check.h"
@@ -19,9 +20,17 @@ Extent extent(const AnyView& v, int64_t item) {
   return e;
 }
 
-bool may_stop(const CallType& type, const void* call) {
+// Kernels have no tables for exceptions: none may pass through a call's buffers(), which so needs no memory.
+static std::vector<View> views_of(const CallType& type, const void* call) {
   std::vector<View> views;
+  views.reserve(2 * (type.size / sizeof(AnyView) + 1));  // each is read, written or both
   type.views(call, views);
+  return views;
+}
+
+// Asked for within regions of OpenMP, which no exception may leave either.
+bool may_stop(const CallType& type, const void* call) try {
+  const std::vector<View> views = views_of(type, call);
   const auto bytes = [&](const View& view) {
     const AnyView& v = *reinterpret_cast<const AnyView*>(static_cast<const char*>(call) + view.position);
     const Extent e = extent(v, view.item);
@@ -38,6 +47,8 @@ bool may_stop(const CallType& type, const void* call) {
     }
   }
   return true;
+} catch (const std::bad_alloc&) {
+  return false;
 }
 
 int Recording::find(const void* p) const {
@@ -62,12 +73,15 @@ int64_t* Recording::cell() {
   return cells.back().get();
 }
 
-void Recording::record(const CallType& type, const void* call) {
+void Recording::record(const CallType& type, const void* call) try {
   Record r{&type, std::make_unique<char[]>(type.size), {}, static_cast<int>(places.size()) - 1};
   std::memcpy(r.call.get(), call, type.size);
   add_uses(r);
   if (check) check->before(r);
   records.push_back(std::move(r));
+} catch (const std::bad_alloc&) {
+  fault = "out of memory";  // which needs none
+  throw;
 }
 
 // Notes why the calls cannot be replayed, unless an earlier reason is known.
@@ -79,9 +93,7 @@ void Recording::blame(const Record& r, const char* what) {
 }
 
 void Recording::add_uses(Record& r) {
-  std::vector<View> views;
-  r.type->views(r.call.get(), views);
-  for (const View& view : views) {
+  for (const View& view : views_of(*r.type, r.call.get())) {
     if (view.position == kNotInside) {
       blame(r, "names memory outside its call");
       continue;

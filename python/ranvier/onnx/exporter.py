@@ -101,6 +101,8 @@ def export(
     )
     try:
         onnx.checker.check_model(proto, full_check=True)
+    except MemoryError:
+        raise
     except Exception as error:  # onnx raises its own kinds
         raise ValueError(f"[onnx.export] the graph of the model is not valid: {error}") from None
     _compare(proto, runs + further)

@@ -55,6 +55,8 @@ def load(
             onnx.checker.check_model(os.fspath(path))
         else:
             onnx.checker.check_model(model)
+    except MemoryError:
+        raise
     except Exception as error:  # onnx raises its own kinds, and those of protobuf
         raise ValueError(f"[onnx.load] {_named(onnx, path)} is not a valid model: {error}") from None
     versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
@@ -82,6 +84,8 @@ def _read(onnx: Any, path: Path) -> Any:
         pass
     try:
         return onnx.load(os.fspath(path))
+    except MemoryError:
+        raise
     except Exception as error:
         raise ValueError(f"[onnx.load] '{path}' is not an ONNX file, or is damaged: {error}") from None
 
@@ -98,6 +102,8 @@ def _inlined(onnx: Any, model: Any, version: int) -> Any:
             )
             kept = [("", op) for op in {n.op_type for n in typed.graph.node} if find(op, version)]
             inlined = onnx.inliner.inline_selected_functions(typed, kept, True, True)
+        except MemoryError:
+            raise
         except Exception:  # a function that the inliner cannot expand is named among what is not supported
             return model
         if len(inlined.graph.node) == len(model.graph.node):

@@ -259,6 +259,9 @@ class CompiledFunction(Methods, OfTrainer):
             finally:
                 self._cache.recorded(time.perf_counter() - began)
             return result
+        except MemoryError:  # the step is done; a later call may have the memory for its program
+            self._cache.recorded(time.perf_counter() - began)
+            return result
         self._cache.recorded(time.perf_counter() - began)
         program.took, program.step_form = time.perf_counter() - began, form
         self._cache.add(key, program)
@@ -352,6 +355,8 @@ class CompiledFunction(Methods, OfTrainer):
                 checked.renewed = True
         except CaptureError as error:
             self._refuse(key, error, recording.reads)
+            return result
+        except MemoryError:  # as above
             return result
         self._cache.put(key, checked)
         del recording
