@@ -7,6 +7,8 @@ launcher started, rank is 0 and size is 1, nothing is imported, and every call r
 from __future__ import annotations
 
 import importlib.util
+import operator
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
@@ -80,8 +82,9 @@ def init(timeout: float | None = None) -> None:
     OMP_NUM_THREADS or :func:`ranvier.set_num_threads` has set the threads. From here on, an exception that
     ends one rank ends the job.
 
-    timeout: seconds that a call waits for other ranks before it raises TimeoutError; 300, or RANVIER_TIMEOUT.
-    Raises ImportError without mpi4py, RuntimeError where it uses another MPI than the launcher.
+    timeout: seconds that a call waits for other ranks before it raises TimeoutError; 60, or RANVIER_TIMEOUT.
+    Raises ImportError without mpi4py; RuntimeError where MPI connects another number of processes than the
+    launcher, WORLD_SIZE (torchrun, Kubernetes) or SLURM_NTASKS states.
 
     >>> import ranvier as rv
     >>> rv.distributed.init()
@@ -111,9 +114,29 @@ def get_world_size(group: Any = None) -> int:
     return size()
 
 
-def init_process_group(backend: Any = None, *args: Any, timeout: Any = None, **settings: Any) -> None:
-    """PyTorch's name of :func:`init`: `timeout` is a timedelta or seconds, all else has no effect."""
-    init(timeout.total_seconds() if isinstance(timeout, timedelta) else timeout)
+def init_process_group(
+    backend: Any = None,
+    init_method: str | None = None,
+    timeout: Any = None,
+    world_size: int = -1,
+    rank: int = -1,
+    **settings: Any,
+) -> None:
+    """PyTorch's name of :func:`init`: `timeout` is a timedelta or seconds.
+
+    The data go through MPI, whatever the backend. `world_size` and `rank`, also in `init_method`
+    ("tcp://host:port?rank=0&world_size=2"), are compared with those of MPI; all else has no effect.
+
+    Raises RuntimeError where they differ: the program was not started by `mpirun -n world_size`.
+
+    >>> import ranvier.distributed as dist
+    >>> dist.init_process_group("gloo", rank=0, world_size=1)
+    """
+    stated = {"world_size": world_size, "rank": rank}
+    found = {k: int(v) for k, v in re.findall(r"\b(rank|world_size)=(\d+)", init_method or "")}
+    found |= {name: operator.index(value) for name, value in stated.items() if value != -1}
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    connect(seconds, found.get("world_size"), found.get("rank"))
 
 
 def destroy_process_group(group: Any = None) -> None:

@@ -1,5 +1,6 @@
 """A distributed Trainer: losses that weight classes, and runs that differ between ranks."""
 
+import pytest
 from support.ranks import results
 
 LOSSES = """
@@ -92,10 +93,121 @@ def test_runs_that_differ_are_refused():
         assert said[0].startswith(batches)
         assert said[1].startswith(batches)
         assert said[2].startswith("[Trainer.fit] got a loader with a DistributedSampler")
-        assert said[3].startswith("[Trainer.fit] got weights on rank 1 that differ from those on rank 0")
+        assert said[3].startswith("[Trainer.fit] got different runs after epoch 1, rank 1 there and rank 0")
+        assert "here: weights: weight: " in said[3]
         assert "trained: ['bias'] there, ['weight', 'bias'] here" in said[4]
         assert "settings of the loss: label_smoothing: 0.1 there, 0.0 here" in said[5]
         assert said[6].startswith("[Trainer.fit] got a DistributedDataParallel with distributed=True")
         assert "[Trainer.evaluate] got different data" in said[7]
         assert "samples: 33 there, 32 here" in said[7]
         assert said[8] is None
+
+
+RUN = """
+import hashlib, sys
+import numpy as np, ranvier as rv
+from support.ranks import tell
+nn, r = rv.nn, rv.distributed.rank()
+rows = np.random.default_rng(0).standard_normal((512, 4)).astype(np.float32)
+rows[:, 3] = np.arange(512) / 512
+class Network(nn.Sequential):
+    def forward(self, x):
+        if self.training:
+            seen.extend((x.numpy()[:, 3] * 512).tolist())
+        return super().forward(x)
+def closed(factor):
+    return lambda output, y: nn.functional.cross_entropy(output, y) * factor
+def weighted(weight):
+    return nn.CrossEntropyLoss(np.array([1, weight], np.float32))
+def run(when, what, everywhere=True):
+    global seen
+    seen = []
+    rv.manual_seed(0)
+    x, y = rows.copy(), (rows[:, 0] > 0).astype(np.int64)
+    model = Network(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.1), nn.Linear(8, 2))
+    model.register_buffer("constant", rv.zeros(2), persistent=False)
+    loss = eval(what)(np.float32(1 + r)) if when == "loss" else weighted(1.0)
+    trainer = rv.Trainer(model, loss, "adam", distributed=True, compile=False, shards=2)
+    one = r == 1 if everywhere else r == 0
+    def act(*about):
+        names = {"rv": rv, "model": model, "trainer": trainer, "x": x, "loss": loss}
+        if one:
+            exec(what, names)
+    class Acts(rv.Callback):
+        pass
+    Acts.everywhere = everywhere
+    if when == "start":
+        act()
+    elif when != "loss":
+        setattr(Acts, when, act)
+    try:
+        trainer.fit(x, y, epochs=3, verbose=False, callbacks=[Acts()], validation_data=(x[:20], y[:20]))
+    except ValueError as error:
+        return str(error)
+    values = [v.numpy().tobytes() for v in (*model.state_dict().values(), model.constant)]
+    return [hashlib.sha256(b"".join(values)).hexdigest(), seen[-256:]]
+tell([run(*eval(row)) for row in sys.argv[1:]])
+"""
+HOOK, DRAW = "model[0].register_forward_hook(lambda m, args, y: 2 * y)", "rv.randn(2), rv.randint(0, 5, (3,))"
+CHANGE = "x[37], x[201] = 2 * x[37], -x[201]"  # none of the 256 that a checkpoint compares
+EQUAL = "the same weights, and every sample seen"
+FAULTS = [  # when, what one rank does -> the error of both
+    ("start", CHANGE, "all rows: x: "),
+    ("start", HOOK, "hooks: ['after of 0: <lambda>'] there, [] here"),
+    (
+        "start",
+        "model[0].weight.register_hook(lambda g: 2 * g)",
+        "hooks: ['of 0.weight: <lambda>'] there, [] here",
+    ),
+    ("start", "model[2].p = 0.5", "layers:   (2): Dropout(p=0.5, inplace=False) there"),
+    ("start", "trainer.l2 = 0.5", "settings: l2: 0.5 there, 0.0 here"),
+    ("loss", "weighted", "settings of the loss: weight: "),
+    ("loss", "closed", "settings of the loss: "),
+    ("start", "model[1].running_mean[0] = 7", EQUAL),
+    ("start", "model.constant[0] = 7", EQUAL),
+    ("start", "trainer.optimizer.param_groups[0]['lr'] = 0.5", EQUAL),
+    ("start", DRAW, EQUAL),
+    ("on_epoch_begin", DRAW, EQUAL),
+    ("on_epoch_end", DRAW, EQUAL),
+    ("on_epoch_begin", "rv.manual_seed(3)", EQUAL),
+    ("on_batch_end", DRAW, "random numbers that were drawn: "),
+    (
+        "on_epoch_end",
+        CHANGE,
+        "after epoch 1, rank 1 there and rank 0 here: all rows: x: ",
+    ),
+    ("on_epoch_end", HOOK, "hooks: ['after of 0: <lambda>'] there, [] here"),
+    ("on_epoch_end", "model[2].p = 0.5", "layers:   (2): Dropout(p=0.5, inplace=False) there"),
+    ("on_epoch_end", "model[1].running_mean[0] = 7", "buffers: 1.running_mean: "),
+    ("on_epoch_end", "model.constant[0] = 7", "buffers: constant: "),
+    ("on_epoch_end", "loss.weight[0] = 7", "buffers: weight: "),
+    ("on_epoch_end", "model[0].eval()", "layers: 0 training=False there, 0 training=True here"),
+    ("on_epoch_end", "trainer.optimizer.param_groups[0]['lr'] = 0.5", "optimizer: "),
+    ("on_epoch_end", "trainer.l2 = 0.5", "settings: l2: 0.5 there, 0.0 here"),
+]
+HOOKS = "on_train_begin on_epoch_begin on_epoch_end on_batch_end"
+ALONE = [(when, DRAW, EQUAL, False) for when in HOOKS.split()]  # callbacks of rank 0
+
+
+@pytest.fixture(scope="module")
+def faults():
+    rows = [("none", "")] + [(when, what, *alone) for when, what, _, *alone in FAULTS + ALONE]
+    whole, *told = zip(*results(2, RUN, *map(repr, rows)), strict=True)
+    (alone,) = results(1, RUN, *map(repr, [("none", "")] + [(a, b, False) for a, b, *_ in ALONE]))
+    assert {found[0] for found in alone} == {whole[0][0]}  # one process has the same bits
+    return whole, told
+
+
+@pytest.mark.parametrize("number", range(len(FAULTS + ALONE)))
+def test_faults_of_one_rank_are_noticed_or_put_right(faults, number):
+    whole, told = faults
+    _, _, expected, *alone = (FAULTS + ALONE)[number]
+    first, second = told[number]
+    if expected != EQUAL:
+        assert first == second
+        assert first.startswith("[Trainer.fit] got different runs")
+        assert expected in first
+        return
+    assert first[0] == second[0]
+    assert sorted(first[1] + second[1]) == list(range(512))
+    assert not alone or first[0] == whole[0][0]

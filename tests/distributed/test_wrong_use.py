@@ -1,5 +1,8 @@
 """What calls that cannot work raise, and what ends early: nothing is a hang or a wrong number."""
 
+import re
+
+import numpy as np
 import pytest
 import ranvier as rv
 from support.ranks import launch, results, told_by
@@ -151,9 +154,63 @@ def test_launchers(monkeypatch):
     with pytest.raises(ValueError, match=r"\[init\] got timeout soon; expected a finite number of seconds"):
         rv.distributed.init()
     monkeypatch.delenv("RANVIER_TIMEOUT")
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(
-        RuntimeError, match=r"\[init\] torchrun has started 2 processes.* expected mpirun -n 2"
-    ):
-        rv.distributed.init()
+
+
+BY_MPI = "and MPI connects 1 process; expected a start by MPI: mpirun -n"
+SHELL = "4294967290"
+STATED = [  # environment, arguments -> the error, or "" for a job of one process
+    ({}, {}, ""),
+    ({}, {"world_size": 1, "rank": 0}, ""),
+    ({"WORLD_SIZE": "1", "RANK": "0", "TORCHELASTIC_RUN_ID": "none"}, {}, ""),  # torchrun with one process
+    ({"SLURM_NTASKS": "1", "SLURM_STEP_NUM_TASKS": "1", "SLURM_JOB_NUM_NODES": "4"}, {}, ""),  # srun -n 1
+    ({"OMPI_COMM_WORLD_SIZE": "1", "SLURM_NTASKS": "4"}, {}, ""),  # mpirun -n 1 in a job of Slurm
+    ({"WORLD_SIZE": "2", "RANK": "1"}, {}, f"WORLD_SIZE is 2, {BY_MPI} 2 python"),  # torchrun, Kubernetes
+    ({"OMPI_COMM_WORLD_SIZE": "1", "WORLD_SIZE": "2"}, {}, "WORLD_SIZE is 2, "),
+    ({"PET_NNODES": "3"}, {}, f"PET_NNODES is 3, {BY_MPI} 3 python"),
+    ({"SLURM_NTASKS": "4"}, {}, f"SLURM_NTASKS is 4, {BY_MPI} 4 python ... (Slurm: srun --mpi=pmix"),
+    ({"SLURM_JOB_NUM_NODES": "2", "SLURM_NTASKS": "2"}, {}, "SLURM_NTASKS is 2, "),
+    ({"SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "1", "SLURM_STEP_ID": SHELL}, {}, "SLURM_NTASKS is 2, "),
+    ({"RANK": "1"}, {}, "RANK is 1, and MPI connects this process as rank 0 of 1"),
+    ({"WORLD_SIZE": "auto"}, {}, "got WORLD_SIZE 'auto' in the environment; expected a number"),
+    ({}, {"world_size": 2, "rank": 0}, f"world_size is 2, {BY_MPI} 2 python"),
+    ({}, {"rank": 1}, "rank is 1, and MPI connects this process as rank 0 of 1"),
+    ({}, {"init_method": "tcp://127.0.0.1:9?rank=0&world_size=2"}, "world_size is 2, "),
+]
+
+
+@pytest.mark.parametrize(("variables", "arguments", "message"), STATED)
+def test_a_job_of_the_stated_size_or_an_error(variables, arguments, message, monkeypatch):
+    from ranvier.communication import world
+
+    for name in {name for names, *_ in STATED for name in names}:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(world, "_world", None)
+    monkeypatch.setattr(world, "share_cores", lambda place, ranks: None)
+    x = np.zeros((4, 2), np.float32)
+    trainer = rv.Trainer(rv.nn.Linear(2, 1), "mse", "sgd")
+    trainer.fit(x, x[:, 0], epochs=1)  # distributed is not asked for
+    if not message:
+        rv.distributed.init_process_group("gloo", **arguments)
+        assert (rv.distributed.rank(), rv.distributed.size()) == (0, 1)
+        return
+    with pytest.raises((RuntimeError, ValueError), match=re.escape(f"[init] {message}")):
+        rv.distributed.init_process_group("gloo", **arguments)
+
+
+START_ALONE = """
+import os, sys
+import ranvier as rv
+if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
+    sys.exit()
+from ranvier.communication import world
+world.TIMEOUT = 2.0
+rv.distributed.init()
+"""
+
+
+def test_a_rank_that_never_starts_mpi_ends_the_job():
+    done = launch(2, START_ALONE, RANVIER_TIMEOUT="2")
+    assert done.returncode != 0
+    assert "in _join" in done.stderr

@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["LEFT", "TIMEOUT", "World"]
 
-TIMEOUT = 300.0  # seconds
+TIMEOUT = 60.0  # seconds
 LEFT = 2  # tag of the message with which a rank says that its program has ended
 
 

@@ -5,6 +5,7 @@ MPI is loaded only where a launcher (`mpirun`, `srun`) says that there are sever
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import math
 import os
@@ -22,6 +23,9 @@ __all__ = ["World", "init", "is_initialized", "launched_size", "world"]
 # what launchers tell the processes that they start: Open MPI, MPICH and Intel MPI, Slurm. The first counts:
 # Slurm also starts the daemons of mpirun.
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+# what torchrun and Kubernetes' jobs state, and Slurm for a program that neither srun nor mpirun has started
+_STATED, _UNSTARTED = ("WORLD_SIZE",), ("PET_NNODES", "SLURM_NTASKS", "SLURM_JOB_NUM_NODES")
+_SHELL = "4294967290"  # the step of Slurm that has the shell of salloc
 # where they say which process this is; a program that the process starts inherits it
 _PLACES = ("PMIX_NAMESPACE", "PMIX_RANK", "PMI_PORT", "PMI_FD", "PMI_RANK", "SLURM_STEP_ID", "SLURM_PROCID")
 _MARK = "RANVIER_RANK"
@@ -31,8 +35,22 @@ _world: World | None = None
 
 def launched_size() -> int:
     """The number of processes that the launcher has started, from its environment variables."""
-    sizes = (int(os.environ[name]) for name in _SIZES if os.environ.get(name, "").isdigit())
-    return next(sizes, 1)
+    return next(iter(_numbers(_SIZES).values()), 1)
+
+
+def _numbers(names: tuple[str, ...]) -> dict[str, int]:
+    """The environment variables of these names that are set.
+
+    Raises:
+        ValueError: one is no number.
+    """
+    if os.environ.get("SLURM_STEP_ID") == _SHELL:
+        names = tuple(name for name in names if name != "SLURM_STEP_NUM_TASKS")
+    found = {name: os.environ[name] for name in names if os.environ.get(name)}
+    wrong = [f"{name} {text!r}" for name, text in found.items() if not text.isdigit()]
+    if wrong:
+        raise ValueError(f"[init] got {', '.join(wrong)} in the environment; expected a number")
+    return {name: int(text) for name, text in found.items()}
 
 
 def is_initialized() -> bool:
@@ -44,48 +62,55 @@ def world() -> World:
     return _world or init()
 
 
-def init(timeout: float | None = None) -> World:
+def init(timeout: float | None = None, size: int | None = None, rank: int | None = None) -> World:
     """Find the other processes; later calls return the same.
 
     With several processes, an exception that ends one ends the job, and the threads of a rank are the cores
     of its host divided by the ranks there, unless OMP_NUM_THREADS or `set_num_threads` has set them.
 
-    timeout: the seconds that a call waits for other ranks; 300, or RANVIER_TIMEOUT of the environment.
+    timeout: the seconds that a call waits for other ranks; 60, or RANVIER_TIMEOUT of the environment.
+    size, rank: what the program expects.
 
     Raises:
         ValueError: a timeout that is not above 0.
         ImportError: several processes were started, and mpi4py is missing.
-        RuntimeError: mpi4py uses another MPI than the launcher; torchrun is the launcher; or a rank has
-            started this process.
+        RuntimeError: the program or the environment states another number of processes than MPI connects, or
+            another rank; or a rank has started this process.
     """
     global _world
-    if _world is not None:
-        return _world
-    given = os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout
-    try:
-        seconds = float(given)
-    except (TypeError, ValueError):
-        seconds = math.nan
-    if not (seconds > 0 and math.isfinite(seconds)):
-        raise ValueError(f"[init] got timeout {given}; expected a finite number of seconds above 0")
-    size = launched_size()
-    if size > 1:
-        _world = _connected(size, seconds)
-    else:
-        _refuse_torchrun()
-        _world = World(timeout=seconds)
-        if any(name in os.environ for name in _SIZES):
+    if _world is None:
+        given = os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout
+        try:
+            seconds = float(given)
+        except (TypeError, ValueError):
+            seconds = math.nan
+        if not (seconds > 0 and math.isfinite(seconds)):
+            raise ValueError(f"[init] got timeout {given}; expected a finite number of seconds above 0")
+        sizes = _numbers(_SIZES)
+        found = _connected(launched_size(), seconds) if launched_size() > 1 else World(timeout=seconds)
+        _require(found, _numbers(_STATED if sizes else (*_STATED, *_UNSTARTED)), _numbers(("RANK",)))
+        if sizes and found.size == 1:
             share_cores(0, 1)  # mpirun has bound the one process to one core
+        _world = found
+    _require(_world, {} if size is None else {"world_size": size}, {} if rank is None else {"rank": rank})
     return _world
 
 
-def _refuse_torchrun() -> None:
-    size = os.environ.get("WORLD_SIZE", "")
-    if "TORCHELASTIC_RUN_ID" in os.environ and size.isdigit() and int(size) > 1:
-        raise RuntimeError(
-            f"[init] torchrun has started {size} processes, and MPI does not connect them; expected "
-            f"mpirun -n {size} python ..."
-        )
+def _require(here: World, sizes: dict[str, int], ranks: dict[str, int]) -> None:
+    """Raise RuntimeError unless this is the job that the program or the environment states."""
+    for name, value in sizes.items():
+        if value != here.size:
+            raise RuntimeError(
+                f"[init] {name} is {value}, and MPI connects {here.size} process{'es' * (here.size > 1)}; "
+                f"expected a start by MPI: mpirun -n {value} python ... (Slurm: srun --mpi=pmix python ..., "
+                f"Kubernetes: an MPIJob), or {name}={here.size}"
+            )
+    for name, value in ranks.items():
+        if value != here.rank:
+            raise RuntimeError(
+                f"[init] {name} is {value}, and MPI connects this process as rank {here.rank} of "
+                f"{here.size}; expected that rank (a start by mpirun needs no RANK)"
+            )
 
 
 def _require_own_place(size: int) -> None:
@@ -103,6 +128,16 @@ def _require_own_place(size: int) -> None:
 def _connected(size: int, timeout: float) -> World:
     _require_own_place(size)
     ours = "mpi4py.MPI" not in sys.modules
+    limit = min(max(timeout, TIMEOUT), 1e6)
+    faulthandler.dump_traceback_later(limit, exit=True, file=2)  # MPI waits without one
+    try:
+        return _join(size, timeout, ours)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _join(size: int, timeout: float, ours: bool) -> World:
+    """Start MPI, where every rank has to come."""
     try:
         if ours:  # a fork that ends must not end MPI, as mpi4py would
             importlib.import_module("mpi4py").rc.finalize = False
@@ -117,7 +152,7 @@ def _connected(size: int, timeout: float) -> World:
         name = mpi.Get_library_version().split("\n")[0][:60]
         raise RuntimeError(
             f"[init] {size} processes were started, and mpi4py sees {comm.Get_size()}: it uses {name!r}; "
-            "expected the mpirun of that MPI"
+            "expected the mpirun of that MPI, or srun --mpi=pmix"
         )
     end_job_on_failure(comm, _leave, mpi.Finalize if ours else None)
     here = comm.Split_type(mpi.COMM_TYPE_SHARED)

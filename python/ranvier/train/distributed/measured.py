@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.autograd import random
 from ranvier.communication.collectives import gather_objects
+from ranvier.communication.equal import mark
 from ranvier.communication.member import World
 from ranvier.communication.world import world
 from ranvier.nn.modes import evaluating
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.description import difference
-from ranvier.train.distributed.source import CutSource, require_whole
+from ranvier.train.distributed.source import CutSource, require_whole, rows_of
 from ranvier.train.evaluator import Evaluator
 from ranvier.train.hints import raise_with_hint
 from ranvier.train.links import link_of
@@ -73,22 +75,28 @@ def _joined(parts: list[Array]) -> Array | None:
 
 
 class SharedEvaluator(Evaluator):
-    """An Evaluator whose `measure` is a call on all ranks: the batches are dealt out to them in turn."""
+    """An Evaluator whose `measure` is a call on all ranks: the batches are dealt out to them in turn.
+
+    What the model draws is put back, since each rank draws for its own batches.
+    """
 
     def __init__(self, trainer: Training, parts: CompiledParts) -> None:
         super().__init__(trainer, parts)
         self._world: World = world()
 
     def measure(self, source: Source) -> dict[str, float]:
-        if self._world.size == 1:
-            return super().measure(source)
+        with random.fork_rng():
+            return super().measure(source) if self._world.size == 1 else self._shared(source)
+
+    def _shared(self, source: Source) -> dict[str, float]:
         require_whole(source, "Trainer.evaluate")
         trainer, link = self._trainer, link_of(self._trainer.loss)
         penalty = self._penalty_now()
         evaluate = self._parts.of(trainer, "evaluate", self._evaluate, after=1)
-        own = []
+        own, loaded = [], ""
         with evaluating(trainer.model, "Trainer.evaluate"):
             for number, (x, y, weights) in enumerate(source):
+                loaded = "" if hasattr(source, "data") else mark(loaded, x, y, weights)
                 if number % self._world.size != self._world.rank:
                     continue
                 try:
@@ -99,7 +107,8 @@ class SharedEvaluator(Evaluator):
                     (number, float(loss.item()), None if output is None else output._array, y, weights)
                 )
         measured = Measured(trainer.loss, trainer.metrics, link)
-        gathered = gather_objects((source.description(), own), "Trainer.evaluate")
+        about = {**source.description(), "all rows": rows_of(source), "batches of the loader": loaded}
+        gathered = gather_objects((about, own), "Trainer.evaluate")
         for rank, (about, _) in enumerate(gathered):
             if about != gathered[0][0]:
                 raise ValueError(

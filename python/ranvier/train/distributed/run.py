@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import math
 import os
-import zlib
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
 import ranvier.nn as nn
-from ranvier.autograd import random
+from ranvier.autograd import hooks, random
+from ranvier.autograd.views import bump
 from ranvier.communication.collectives import gather_objects, of_first
+from ranvier.communication.equal import mark
 from ranvier.communication.meeting import meeting
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.description import difference
 from ranvier.train.distributed.cut import Cut, require_ranks
 from ranvier.train.distributed.measured import CutMeasured, SharedEvaluator
-from ranvier.train.distributed.source import CutArrays, CutBatches, cut_source, require_whole
+from ranvier.train.distributed.source import CutArrays, CutBatches, cut_source, require_whole, rows_of
 from ranvier.train.distributed.step import CutStep
 from ranvier.train.evaluator import Evaluator
 from ranvier.train.measured import Measured
@@ -62,8 +63,10 @@ class DistributedRun(Run):
         super().__init__(trainer, parts, cut_source(source, cut, trainer.loss), valid, hooks, epochs)
         self.alone = here.size == 1
         self._nonfinite = _NonFinite(trainer, self.step)
-        if here.rank:
-            self._called = [hook for hook in hooks if hook.everywhere]
+        self._drawn: Any = None  # the random stream at the end of an epoch's batches
+        aside = random.Generator().manual_seed(random.mixed(random.initial_seed(), 1))
+        called: list[Any] = [hook if hook.everywhere else _Alone(hook, aside) for hook in hooks]
+        self._called = [hook for hook in called if hook.everywhere or not here.rank]
 
     def find(self, path: str | os.PathLike[str]) -> None:
         """Rank 0 reads the checkpoint, and the others get it."""
@@ -86,6 +89,9 @@ class DistributedRun(Run):
             "on_nonfinite": trainer.on_nonfinite,
             "trained": [name for name, p in trainer.model.named_parameters() if p.requires_grad],
             "settings of the loss": _settings(trainer.loss),
+            **_forms(trainer),
+            "all rows": {} if self.alone else rows_of(self.source),
+            "all rows of the validation data": {} if self.alone else rows_of(self.valid),
             "callbacks": hooks,
             "version": _core.__version__,
             "instruction set (RANVIER_ISA=x86-64-v3 lowers it)": _core.isa(),  # hosts may differ: other bits
@@ -97,43 +103,58 @@ class DistributedRun(Run):
                 f"[{CALL}] got a DistributedDataParallel with distributed=True; expected its module: "
                 "the Trainer exchanges the gradients"
             )
-        first, *others = gather_objects(about, CALL)
-        for rank, theirs in enumerate(others, 1):
-            for what, value in first.items():
-                if theirs[what] != value:
-                    raise ValueError(
-                        f"[{CALL}] got different runs, rank {rank} there and rank 0 here: {what}: "
-                        f"{difference(theirs[what], value)}; expected the same on every rank"
-                    )
+        _require_equal(gather_objects(about, CALL), "")
 
     def _begin_as_first(self) -> None:
         """Weights, optimizer's state and random numbers of rank 0, where others differ."""
-        trainer = self.trainer
-        modules = [m for m in (trainer.model, trainer.loss) if isinstance(m, nn.Module)]
-        state = [m.state_dict() for m in modules], trainer.optimizer.state_dict(), random.get_rng_state()
-        marks = gather_objects(_mark(state), f"{CALL} weights")
-        if all(mark == marks[0] for mark in marks):
+        if self.alone:
             return
-        states, of_optimizer, of_random = of_first(state, f"{CALL} weights")
-        for module, values in zip(modules, states, strict=True):
-            module.load_state_dict(values)
+        trainer = self.trainer
+        held = [t for m in _modules(trainer) for t in (*m.parameters(), *m.buffers())]
+        state = [t._array for t in held], trainer.optimizer.state_dict(), random.get_rng_state()
+        marks = gather_objects(mark(state), f"{CALL} weights")
+        if all(theirs == marks[0] for theirs in marks):
+            return
+        arrays, of_optimizer, of_random = of_first(state, f"{CALL} weights")
+        for tensor, values in zip(held, arrays, strict=True):
+            tensor._array[...] = values
+            bump(tensor)
         trainer.optimizer.load_state_dict(of_optimizer)
         random.set_rng_state(of_random)
 
+    def _train_epoch(self) -> None:
+        """Callbacks before it may have drawn on one rank: the stream of rank 0 is that of one process."""
+        if not self.alone:
+            stream = random.get_rng_state()
+            streams = gather_objects(stream, CALL)
+            if any(theirs != stream for theirs in streams):
+                random.set_rng_state(streams[0])
+        super()._train_epoch()
+        self._drawn = random.get_rng_state()
+
     def _epoch_ended(self) -> None:
-        """A callback of one rank can stop them all. The weights are compared."""
+        """A callback of one rank can stop them all. What makes the run is compared."""
         if self.alone:
             return
-        arrays = [p._array for p in self.trainer.model.parameters()]
-        mark = functools.reduce(lambda mark, a: zlib.crc32(a.tobytes(), mark), arrays, 0)
-        stops, marks = zip(*gather_objects((bool(self.trainer.stop_training), mark), CALL), strict=True)
-        self.trainer.stop_training = any(stops)
-        if len(set(marks)) > 1 and all(gather_objects(all(np.isfinite(a).all() for a in arrays), CALL)):
-            others = [rank for rank, theirs in enumerate(marks) if theirs != marks[0]]
-            raise ValueError(
-                f"[{CALL}] got weights on rank {others[0]} that differ from those on rank 0 after epoch "
-                f"{self.epoch}; expected the same changes on every rank, in callbacks too"
-            )
+        trainer, data = self.trainer, rows_of(self.source, begins=False)
+        weights = [(name, p._array) for m in _modules(trainer) for name, p in m.named_parameters()]
+        buffers = [(name, b) for m in _modules(trainer) for name, b in m.named_buffers()]
+        about = {
+            "weights": {name: mark(values) for name, values in weights},
+            "buffers": {name: mark(b) for name, b in buffers},
+            **_forms(trainer),
+            "optimizer": mark(trainer.optimizer.state_dict()),
+            "settings": trainer.settings(),
+            "all rows": data,
+            "random numbers that were drawn": mark(self._drawn),
+        }
+        finite = all(np.isfinite(values).all() for _, values in weights)
+        stops, others, are_finite = zip(
+            *gather_objects((bool(trainer.stop_training), about, finite), CALL), strict=True
+        )
+        trainer.stop_training = any(stops)
+        if all(are_finite):
+            _require_equal(others, f" after epoch {self.epoch}")
 
     def state_dict(self) -> dict[str, Any]:
         if self._world.rank == 0:
@@ -178,29 +199,68 @@ class _NonFinite(NonFinite):
         return next((cause for cause in causes if cause is not None), (None, "the sum over the parts is not"))
 
 
+class _Alone:
+    """A callback of rank 0: it draws from a stream of its own, so that those of all ranks stay equal."""
+
+    everywhere = False
+
+    def __init__(self, hook: Callback, stream: random.Generator) -> None:
+        self._hook, self._stream = hook, stream
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._hook, name)
+
+        def call(*args: Any) -> Any:
+            with random.using(self._stream):
+                return method(*args)
+
+        return call if callable(method) else method
+
+
+def _require_equal(runs: Sequence[dict[str, Any]], when: str) -> None:
+    """Raise ValueError, with the first difference, unless all ranks have the same."""
+    for rank, theirs in enumerate(runs):
+        for what, value in runs[0].items():
+            if theirs[what] != value:
+                raise ValueError(
+                    f"[{CALL}] got different runs{when}, rank {rank} there and rank 0 here: {what}: "
+                    f"{difference(theirs[what], value)}; expected the same on every rank, in callbacks too"
+                )
+
+
+def _modules(trainer: Training) -> list[nn.Module]:
+    return [m for m in (trainer.model, trainer.loss) if isinstance(m, nn.Module)]
+
+
+def _forms(trainer: Training) -> dict[str, Any]:
+    """Layers with their settings and modes, tensors and hooks, of the model and the loss."""
+    layers, tensors, found = [], [], []
+    for module in _modules(trainer):
+        layers += re.sub(r" at 0x[0-9a-f]+", "", repr(module)).split("\n")
+        for name, layer in module.named_modules():
+            layers.append(f"{name} training={layer.training}{' forward' * ('forward' in vars(layer))}")
+            kinds = {} if layer._hooks is None else vars(layer._hooks)
+            found += [f"{kind} of {name or 'the model'}: {_named(of)}" for kind, of in kinds.items() if of]
+        for name, t in (*module.named_parameters(), *module.named_buffers()):
+            tensors.append(f"{name} {t.dtype} {tuple(t.shape)} requires_grad={t.requires_grad}")
+            for of_tensors in (hooks.before_accumulation, hooks.after_accumulation):
+                if of_tensors.get(id(t)):
+                    found.append(f"of {name}: {_named(of_tensors[id(t)])}")
+    return {"layers": layers, "tensors": tensors, "hooks": found}
+
+
+def _named(of_kind: Any) -> str:
+    functions = [hook[0] if isinstance(hook, tuple) else hook for hook in of_kind.values()]
+    return " ".join(getattr(f, "__qualname__", type(f).__qualname__) for f in functions)
+
+
 def _settings(loss: Any) -> Any:
-    """The plain settings of a loss module."""
-    found = vars(loss) if isinstance(loss, nn.Module) else {}
-    return {name: value for name, value in found.items() if isinstance(value, (bool, int, float, str))}
-
-
-def _mark(state: Any) -> str:
-    """A hash of nested containers of arrays and plain values."""
-    found = hashlib.sha256()
-
-    def add(value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                add(str(key))
-                add(inner)
-        elif isinstance(value, (list, tuple)):
-            found.update(f"{len(value)}:".encode())
-            for inner in value:
-                add(inner)
-        else:
-            array = getattr(value, "_array", value)
-            plain = isinstance(array, np.ndarray)
-            found.update(np.ascontiguousarray(array).tobytes() if plain else repr(array).encode())
-
-    add(state)
-    return found.hexdigest()
+    """The plain settings of a loss module, and marks of its buffers; of a function, of what it holds."""
+    if isinstance(loss, nn.Module):
+        found = {
+            name: value for name, value in vars(loss).items() if isinstance(value, (bool, int, float, str))
+        }
+        return found | {name: mark(buffer) for name, buffer in loss.named_buffers()}
+    cells = [cell.cell_contents for cell in getattr(loss, "__closure__", None) or ()]
+    held = [getattr(loss, name, None) for name in ("__defaults__", "__kwdefaults__", "args", "keywords")]
+    return mark(cells, held)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy.typing as npt
 
 from ranvier.communication.collectives import gather_objects
+from ranvier.communication.equal import mark
+from ranvier.communication.world import world
 from ranvier.data.loader import gather
 from ranvier.train.distributed.cut import Cut, Share
 from ranvier.train.source import ArraySource, Batch, Source
 from ranvier.train.weighting import mean_weights
 
-__all__ = ["CutSource", "cut_source", "require_whole"]
+__all__ = ["CutSource", "cut_source", "require_whole", "rows_of"]
 
 Array = npt.NDArray[Any]
-_SMALL = 1 << 16  # bytes
 
 
 class CutSource(Protocol):
@@ -65,18 +65,18 @@ class CutBatches(Source):
         self.batches, self.weighted = whole.batches, whole.weighted
 
     def __iter__(self) -> Iterator[Batch]:
-        mark = 0
+        so_far, alone = "", world().size == 1
         for number, (x, y, weights) in enumerate(self._whole):
-            mark = _marked(mark, x, y)
+            so_far = so_far if alone else mark(so_far, x, y, weights)
             if number == 0:
-                _require_same(mark)  # before anything is trained
+                _require_same(so_far)  # before anything is trained
             counted = mean_weights(self._loss, y) if weights is None else None
             weight = None if weights is None else float(weights.sum())
             divisor = None if counted is None else float(counted.sum())
             self.share = share = self._cut.share(len(x), weight, divisor)
             here = slice(share.first, share.end)
             yield x[here], y[here], None if weights is None else weights[here]
-        _require_same(mark)
+        _require_same(so_far)
 
     def description(self) -> dict[str, Any]:
         return self._whole.description()
@@ -90,6 +90,13 @@ class CutBatches(Source):
 
 def cut_source(whole: Source, cut: Cut, loss: Any) -> CutArrays | CutBatches:
     return CutArrays(whole, cut, loss) if isinstance(whole, ArraySource) else CutBatches(whole, cut, loss)
+
+
+def rows_of(source: Source | None, begins: bool = True) -> dict[str, str]:
+    """Marks of all rows of arrays; begins: also of those that the program cannot change."""
+    data = getattr(source, "data", None)
+    named = zip(("x", "y", "weights"), () if data is None else data.arrays)  # noqa: B905
+    return {name: mark(array) for name, array in named if begins or array.flags.writeable}
 
 
 def require_whole(source: Source | None, call: str) -> None:
@@ -106,17 +113,8 @@ def require_whole(source: Source | None, call: str) -> None:
         )
 
 
-def _marked(mark: int, x: Array, y: Array) -> int:
-    """A checksum of the batches so far: small targets, and the first and the last sample."""
-    parts = [x[:1], x[-1:], *([y] if y.nbytes <= _SMALL else [y[:1], y[-1:]])]
-    mark = zlib.crc32(repr((x.shape, y.shape)).encode(), mark)
-    for part in parts:
-        mark = zlib.crc32(part.tobytes(), mark)
-    return mark
-
-
-def _require_same(mark: int) -> None:
-    marks = gather_objects(mark, "Trainer.fit batches")
+def _require_same(ours: str) -> None:
+    marks = gather_objects(ours, "Trainer.fit batches")
     others = [rank for rank, theirs in enumerate(marks) if theirs != marks[0]]
     if others:
         raise ValueError(
