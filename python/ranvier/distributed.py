@@ -9,15 +9,32 @@ from __future__ import annotations
 import importlib.util
 import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
 import ranvier.communication.collectives as collectives
-from ranvier.autograd import Tensor
-from ranvier.autograd.views import bump
+from ranvier.communication.arguments import (
+    GroupMember,
+    array_of,
+    in_place,
+    member,
+    put,
+    require_like,
+    require_list,
+    writable,
+)
+from ranvier.communication.join import Join, Joinable, JoinHook
+from ranvier.communication.member import World
+from ranvier.communication.messages import Work, irecv, isend, recv, send
+from ranvier.communication.objects import (
+    all_gather_object,
+    broadcast_object_list,
+    gather_object,
+    scatter_object_list,
+)
 from ranvier.communication.world import init as connect
 from ranvier.communication.world import is_initialized as is_initialized
 from ranvier.communication.world import world
@@ -27,6 +44,10 @@ from ranvier.nn.parallel import DistributedDataParallel as DistributedDataParall
 __all__ = [
     "DistributedDataParallel",
     "DistributedSampler",
+    "GroupMember",
+    "Join",
+    "JoinHook",
+    "Joinable",
     "ReduceOp",
     "Work",
     "all_gather",
@@ -34,16 +55,30 @@ __all__ = [
     "all_reduce",
     "barrier",
     "broadcast",
+    "broadcast_object_list",
     "broadcast_parameters",
     "destroy_process_group",
+    "gather",
+    "gather_object",
+    "get_backend",
+    "get_process_group_ranks",
     "get_rank",
     "get_world_size",
     "group",
     "init",
     "init_process_group",
+    "irecv",
     "is_available",
     "is_initialized",
+    "isend",
+    "new_group",
     "rank",
+    "recv",
+    "reduce",
+    "reduce_scatter",
+    "scatter",
+    "scatter_object_list",
+    "send",
     "size",
 ]
 
@@ -54,20 +89,10 @@ class ReduceOp:
     SUM, PRODUCT, MIN, MAX, AVG = "sum", "product", "min", "max", "avg"
 
 
-class group:
-    """PyTorch's groups of processes: there is one, of all ranks."""
+class group(GroupMember):
+    """PyTorch's groups of processes: `WORLD` is that of all ranks, :func:`new_group` makes others."""
 
     WORLD = None
-
-
-class Work:
-    """What a call with `async_op=True` returns: it is complete already."""
-
-    def wait(self, timeout: Any = None) -> bool:
-        return True
-
-    def is_completed(self) -> bool:
-        return True
 
 
 def is_available() -> bool:
@@ -105,13 +130,41 @@ def size() -> int:
 
 
 def get_rank(group: Any = None) -> int:
-    """PyTorch's name of :func:`rank`."""
-    return rank()
+    """The number of this process, within a group if one is given: -1 outside it."""
+    return -1 if group == GroupMember.NON_GROUP_MEMBER else (group or world()).rank
 
 
 def get_world_size(group: Any = None) -> int:
-    """PyTorch's name of :func:`size`."""
-    return size()
+    """The number of processes, of a group if one is given: -1 outside it."""
+    return -1 if group == GroupMember.NON_GROUP_MEMBER else (group or world()).size
+
+
+def get_backend(group: Any = None) -> str:
+    """ "mpi", whatever was given to :func:`init_process_group`."""
+    return "mpi"
+
+
+def new_group(ranks: Sequence[int] | None = None, timeout: Any = None, *args: Any, **settings: Any) -> Any:
+    """A group of some ranks, for the argument `group` of the other calls. Every rank calls it.
+
+    The number of a rank within the group is its place among them in ascending order; `src` and `dst` of calls
+    are numbers of the job, as in PyTorch. A rank outside gets GroupMember.NON_GROUP_MEMBER; calls with it do
+    nothing and warn. Other arguments have no effect.
+
+    Raises ValueError: ranks that do not exist, or are named twice.
+
+    >>> import ranvier.distributed as dist
+    >>> dist.get_process_group_ranks(dist.new_group([0]))
+    [0]
+    """
+    found = collectives.new_group(None if ranks is None else list(ranks))
+    return GroupMember.NON_GROUP_MEMBER if found is None else found
+
+
+def get_process_group_ranks(group: Any = None) -> list[int]:
+    """The ranks of a group, as numbers of the job."""
+    here = group or world()
+    return list(here.ranks or range(here.size))
 
 
 def init_process_group(
@@ -145,8 +198,9 @@ def destroy_process_group(group: Any = None) -> None:
 
 def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -> Work | None:
     """Waits until every rank has called it."""
-    _require_all_ranks("barrier", group)
-    collectives.barrier()
+    here = member("barrier", group)
+    if here is not None:
+        collectives.barrier(here)
     return Work() if async_op else None
 
 
@@ -158,8 +212,10 @@ def all_reduce(tensor: Any, op: str = ReduceOp.SUM, group: Any = None, async_op:
 
     async_op: return a :class:`Work`; the call is complete already. So in the other calls.
 
-    Raises ValueError: another operation; a read-only array; another call, shape or dtype on another rank; a
-    group of some ranks. TypeError: no numbers or bools. TimeoutError: another rank does not call.
+    group: of :func:`new_group`; by default all ranks.
+
+    Raises ValueError: another operation; a read-only array; another call, shape or dtype on another rank.
+    TypeError: no numbers or bools, or no group. TimeoutError: another rank does not call.
 
     >>> import ranvier as rv
     >>> x = rv.ones(2)
@@ -167,29 +223,61 @@ def all_reduce(tensor: Any, op: str = ReduceOp.SUM, group: Any = None, async_op:
     >>> x
     tensor([1., 1.])
     """
-    _require_all_ranks("all_reduce", group)
-    if op != ReduceOp.AVG and op not in collectives.REDUCTIONS:
-        known = ", ".join([*collectives.REDUCTIONS, ReduceOp.AVG])
-        raise ValueError(f"[all_reduce] got op {op!r}; expected one of {known}")
-    kind = _array("all_reduce", tensor).dtype.kind
-    if (op == ReduceOp.AVG and kind not in "fc") or (kind == "c" and op in (ReduceOp.MIN, ReduceOp.MAX)):
-        raise TypeError(f"[all_reduce] got op {op!r} for {tensor.dtype}; expected a dtype that has it")
-    _in_place("all_reduce", tensor, lambda values: _reduce(values, op))
+    here = member("all_reduce", group)
+    if here is not None:
+        in_place("all_reduce", tensor, _reduction("all_reduce", tensor, op, here))
     return Work() if async_op else None
 
 
-def _reduce(values: Any, op: str) -> None:
-    if op == ReduceOp.AVG:
-        collectives.all_reduce(values, ReduceOp.SUM)
-        np.divide(values, size(), out=values)
-    else:
-        collectives.all_reduce(values, op)
+def _reduction(name: str, tensor: Any, op: str, here: World) -> Callable[[Any], None]:
+    if op != ReduceOp.AVG and op not in collectives.REDUCTIONS:
+        known = ", ".join([*collectives.REDUCTIONS, ReduceOp.AVG])
+        raise ValueError(f"[{name}] got op {op!r}; expected one of {known}")
+    kind = array_of(name, tensor).dtype.kind
+    if (op == ReduceOp.AVG and kind not in "fc") or (kind == "c" and op in (ReduceOp.MIN, ReduceOp.MAX)):
+        raise TypeError(f"[{name}] got op {op!r} for {tensor.dtype}; expected a dtype that has it")
+
+    def reduce(values: Any) -> None:
+        collectives.all_reduce(values, ReduceOp.SUM if op == ReduceOp.AVG else op, here=here)
+        if op == ReduceOp.AVG:
+            np.divide(values, here.size, out=values)
+
+    return reduce
+
+
+def reduce(
+    tensor: Any, dst: int, op: str = ReduceOp.SUM, group: Any = None, async_op: bool = False
+) -> Work | None:
+    """As :func:`all_reduce`, where the tensor changes on the rank `dst` only."""
+    here = member("reduce", group)
+    if here is not None:
+        result, calculate = array_of("reduce", tensor).copy(order="C"), _reduction("reduce", tensor, op, here)
+        at = here.place(dst)
+        calculate(result)
+        if here.rank == at:
+            put("reduce", tensor, result)
+    return Work() if async_op else None
+
+
+def reduce_scatter(
+    output: Any, input_list: list[Any], op: str = ReduceOp.SUM, group: Any = None, async_op: bool = False
+) -> Work | None:
+    """Each rank gets the sum (product ...) over all ranks of its entry of their lists."""
+    here = member("reduce_scatter", group)
+    if here is not None:
+        require_like("reduce_scatter", input_list, output, here)
+        whole = np.stack([array_of("reduce_scatter", one) for one in input_list])
+        _reduction("reduce_scatter", output, op, here)(whole)
+        put("reduce_scatter", output, whole[here.rank])
+    return Work() if async_op else None
 
 
 def broadcast(tensor: Any, src: int = 0, group: Any = None, async_op: bool = False) -> Work | None:
     """Replaces a tensor (or array) by that of the rank `src`; raises as :func:`all_reduce`."""
-    _require_all_ranks("broadcast", group)
-    _in_place("broadcast", tensor, lambda values: collectives.broadcast(values, src))
+    here = member("broadcast", group)
+    if here is not None:
+        at = here.place(src)
+        in_place("broadcast", tensor, lambda values: collectives.broadcast(values, at, here))
     return Work() if async_op else None
 
 
@@ -198,27 +286,53 @@ def all_gather(tensor_list: list[Any], tensor: Any, group: Any = None, async_op:
 
     All have the shape and dtype of `tensor`. Raises as :func:`all_reduce`.
     """
-    _require_all_ranks("all_gather", group)
-    array, outs = _array("all_gather", tensor), list(tensor_list)
-    if len(outs) != size():
-        raise ValueError(f"[all_gather] got a list of {len(outs)} tensors; expected one for each rank")
-    for out in outs:
-        into = _writable("all_gather", out)
-        if into.shape != array.shape:
-            raise ValueError(f"[all_gather] got a list with shape {into.shape}; expected {array.shape}")
-        if into.dtype != array.dtype:
-            raise TypeError(f"[all_gather] got a list with dtype {into.dtype}; expected {array.dtype}")
-    for out, values in zip(outs, collectives.all_gather(array[None]), strict=True):
-        _array("all_gather", out)[...] = values[0]
-        if isinstance(out, Tensor):
-            bump(out)
+    here = member("all_gather", group)
+    if here is not None:
+        _gather("all_gather", tensor, tensor_list, here)
     return Work() if async_op else None
 
 
-def all_gather_object(object_list: list[Any], obj: Any, group: Any = None) -> None:
-    """Fills a list with the objects of all ranks, which can be pickled."""
-    _require_all_ranks("all_gather_object", group)
-    object_list[:] = collectives.gather_objects(obj)
+def gather(
+    tensor: Any, gather_list: list[Any] | None = None, dst: int = 0, group: Any = None, async_op: bool = False
+) -> Work | None:
+    """As :func:`all_gather`, where the rank `dst` alone gives a list."""
+    here = member("gather", group)
+    if here is not None:
+        require_list("gather", "gather_list", gather_list, here.place(dst) == here.rank)
+        _gather("gather", tensor, gather_list, here)
+    return Work() if async_op else None
+
+
+def _gather(name: str, tensor: Any, outs: list[Any] | None, here: World) -> None:
+    array = array_of(name, tensor)
+    if outs is not None:
+        require_like(name, outs, tensor, here)
+        for out in outs:
+            writable(name, out)
+    found = collectives.all_gather(array[None], here=here)
+    for out, values in zip(outs or (), found, strict=False):
+        put(name, out, values[0])
+
+
+def scatter(
+    tensor: Any,
+    scatter_list: list[Any] | None = None,
+    src: int = 0,
+    group: Any = None,
+    async_op: bool = False,
+) -> Work | None:
+    """Replaces a tensor by its entry of a list of the rank `src`, one for each rank, which gives it alone."""
+    here = member("scatter", group)
+    if here is not None:
+        at = here.place(src)
+        require_list("scatter", "scatter_list", scatter_list, at == here.rank)
+        whole = np.empty((here.size, *writable("scatter", tensor).shape), array_of("scatter", tensor).dtype)
+        if scatter_list is not None:
+            require_like("scatter", scatter_list, tensor, here)
+            whole[...] = [array_of("scatter", one) for one in scatter_list]
+        collectives.broadcast(whole, at, here)
+        put("scatter", tensor, whole[here.rank])
+    return Work() if async_op else None
 
 
 def broadcast_parameters(parameters: Any, src: int = 0) -> None:
@@ -234,34 +348,3 @@ def broadcast_parameters(parameters: Any, src: int = 0) -> None:
     tensors: Iterable[Any] = parameters.values() if hasattr(parameters, "values") else parameters
     for tensor in tensors:
         broadcast(tensor[1] if isinstance(tensor, tuple) else tensor, src)
-
-
-def _in_place(name: str, tensor: Any, call: Any) -> None:
-    array = _writable(name, tensor)
-    values = array if array.flags.c_contiguous else np.ascontiguousarray(array)
-    call(values)
-    if values is not array:
-        array[...] = values
-    if isinstance(tensor, Tensor):
-        bump(tensor)
-
-
-def _array(name: str, tensor: Any) -> Any:
-    array = tensor._array if isinstance(tensor, Tensor) else tensor
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"[{name}] got a {type(tensor).__name__}; expected a Tensor or an array")
-    if array.dtype.kind not in "biufc" or not array.dtype.isnative:
-        raise TypeError(f"[{name}] got dtype {array.dtype}; expected numbers or bools, in native byte order")
-    return array
-
-
-def _writable(name: str, tensor: Any) -> Any:
-    array = _array(name, tensor)
-    if not array.flags.writeable:
-        raise ValueError(f"[{name}] got a read-only array; expected a writable one")
-    return array
-
-
-def _require_all_ranks(name: str, group: Any) -> None:
-    if group is not None:
-        raise ValueError(f"[{name}] got group {group!r}; expected None: all ranks call it")

@@ -95,6 +95,108 @@ def test_one_process_loads_nothing():
     assert (rv.distributed.rank(), rv.distributed.size(), x.tolist()) == (0, 1, [1, 1])
 
 
+NAMES = """
+import warnings
+import numpy as np, ranvier as rv
+import ranvier.distributed as dist
+from support.ranks import tell
+dist.init_process_group("gloo")
+r, n = dist.get_rank(), dist.get_world_size()
+said = {"backend": dist.get_backend()}
+x = rv.arange(4) * (r + 1.0)
+dist.reduce(x, dst=1)
+said["reduce"] = x.tolist()
+parts = [rv.zeros(2) for _ in range(n)] if r == 2 else None
+dist.gather(rv.full((2,), float(r)), parts, dst=2)
+said["gather"] = parts and [p.tolist() for p in parts]
+x = np.zeros((2, 2)).T
+dist.scatter(x, [np.full((2, 2), i + 0.5) for i in range(n)] if r == 0 else None)
+said["scatter"] = x.tolist()
+x = rv.zeros(1)
+dist.reduce_scatter(x, [rv.tensor([float(i * (r + 1))]) for i in range(n)], op=dist.ReduceOp.MAX)
+said["reduce_scatter"] = x.tolist()
+things = [{"of": r}, r] if r == 1 else [None, None]
+dist.broadcast_object_list(things, src=1)
+said["objects"] = things
+mine, all_things = [None], [None] * n
+dist.scatter_object_list(mine, ["a", "b", "c", "d"][:n] if r == 0 else None)
+dist.gather_object(mine[0] * 2, all_things if r == 0 else None)
+said["one"], said["all"] = mine, all_things
+ring = rv.zeros(5)
+works = [dist.isend(rv.full((5,), float(r)), (r + 1) % n, tag=7), dist.irecv(ring, (r - 1) % n, tag=7)]
+said["waits"] = [work.wait() for work in works] + [work.is_completed() for work in works]
+said["ring"] = ring.tolist()
+large = np.full((500, 1000), r)  # more than MPI sends before it is received
+kept = dist.isend(large, (r + 1) % n)
+large[:] = -1  # it was copied
+got = np.zeros((1000, 500), int).T
+said["from"], said["large"] = dist.recv(got, (r - 1) % n), [int(got.min()), int(got.max())]
+if r == 0:
+    found, x = [], rv.zeros(1)
+    for _ in range(n - 1):
+        found.append([dist.recv(x, tag=1), x.item()])
+    said["any"] = sorted(found)
+else:
+    dist.send(rv.tensor([r * 10.0]), 0, tag=1)
+group = dist.new_group([n - 1, 0])
+alone = dist.new_group([1])
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    x = rv.tensor([r + 1.0])
+    dist.all_reduce(x, group=group)
+    dist.broadcast(x, src=n - 1, group=group)
+    dist.all_reduce(x, group=alone)
+    dist.barrier(group)
+    if r in (0, n - 1):
+        dist.send(x, n - 1, group) if r == 0 else dist.recv(x, 0, group)
+said["group"] = [x.item(), dist.get_rank(group), dist.get_world_size(group), len(caught)]
+said["members"] = dist.get_process_group_ranks(group) if r == 0 else None
+tell(said)
+"""
+
+
+@pytest.mark.parametrize("ranks", [3, 4])
+def test_pytorch_names(ranks):
+    last, total = ranks - 1, ranks * (ranks + 1) // 2
+    for rank, said in enumerate(results(ranks, NAMES)):
+        before = (rank - 1) % ranks
+        inside = rank in (0, last)
+        assert said["backend"] == "mpi"
+        assert said["reduce"] == [i * (total if rank == 1 else rank + 1) for i in range(4)]
+        assert said["gather"] == ([[i, i] for i in range(ranks)] if rank == 2 else None)
+        assert said["scatter"] == [[rank + 0.5] * 2] * 2
+        assert said["reduce_scatter"] == [rank * ranks]
+        assert said["objects"] == [{"of": 1}, 1]
+        letters = ["a", "b", "c", "d"][:ranks]
+        assert said["one"] == [letters[rank]]
+        assert said["all"] == ([2 * letter for letter in letters] if rank == 0 else [None] * ranks)
+        assert said["waits"] == [True] * 4
+        assert said["ring"] == [before] * 5
+        assert (said["from"], said["large"]) == (before, [before] * 2)
+        assert said.get("any") == ([[i, 10 * i] for i in range(1, ranks)] if rank == 0 else None)
+        value = ranks + 1 if inside else rank + 1
+        place = {0: 0, last: 1}.get(rank, -1)
+        warned = 0 if inside else 3
+        assert said["group"] == [value, place, 2 if inside else -1, warned + (rank != 1)]
+        assert said["members"] == ([0, last] if rank == 0 else None)
+
+
+MISMATCH = """
+import ranvier as rv
+import ranvier.distributed as dist
+if dist.get_rank():
+    dist.send(rv.ones(3), 0)
+else:
+    dist.recv(rv.ones(2, 2), 1)
+"""
+
+
+def test_a_message_of_another_shape_ends_the_job():
+    done = launch(2, MISMATCH)
+    assert done.returncode != 0
+    assert "[recv] got float32 (3,) from rank 1; expected float32 (2, 2)" in done.stderr
+
+
 WRONG = """
 import time
 import ranvier as rv
@@ -178,8 +280,20 @@ def test_a_rank_that_leaves_ends_the_job(when, message):
     [
         (lambda d: d.all_reduce(rv.ones(1), "mean"), ValueError, "got op 'mean'"),
         (lambda d: d.all_reduce(3.0), TypeError, "expected a Tensor or an array"),
-        (lambda d: d.all_reduce(rv.ones(1), group=1), ValueError, "got group 1; expected None"),
-        (lambda d: d.broadcast(rv.ones(1), 1), ValueError, "expected a rank, 0 to 0"),
+        (lambda d: d.all_reduce(rv.ones(1), group=1), TypeError, "got group 1; expected None"),
+        (lambda d: d.new_group([1]), ValueError, r"got ranks \[1\]; expected different ranks, 0 to 0"),
+        (lambda d: d.new_group([0, 0]), ValueError, "expected different ranks"),
+        (lambda d: d.send(rv.ones(1), 0), ValueError, "got rank 0 on the same rank; expected another one"),
+        (lambda d: d.recv(rv.ones(1)), ValueError, "expected another one"),
+        (lambda d: d.isend(rv.ones(1), 0, tag=-1), ValueError, "got tag -1"),
+        (lambda d: d.reduce(rv.ones(1), 1), ValueError, r"got rank 1; expected one of \[0\]"),
+        (lambda d: d.gather(rv.ones(1)), ValueError, "got gather_list NoneType; expected a list"),
+        (lambda d: d.scatter(rv.ones(1), [rv.ones(2)]), ValueError, r"a list with shape \(2,\)"),
+        (lambda d: d.scatter(rv.ones(1), []), ValueError, "a list of 0 tensors; expected one for each rank"),
+        (lambda d: d.reduce_scatter(rv.ones(1), [rv.ones(1)] * 2), ValueError, "a list of 2 tensors"),
+        (lambda d: d.scatter_object_list([None], [1, 2]), ValueError, "got 2 objects; expected one for each"),
+        (lambda d: d.Join([]), ValueError, "got no joinables"),
+        (lambda d: d.broadcast(rv.ones(1), 1), ValueError, r"got rank 1; expected one of \[0\]"),
         (lambda d: d.all_gather([], rv.ones(1)), ValueError, "one for each rank"),
         (lambda d: d.DistributedDataParallel(rv.nn.ReLU()), RuntimeError, "require gradients"),
     ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import operator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ __all__ = [
     "broadcast",
     "gather_objects",
     "mpi_reduce",
+    "new_group",
     "of_first",
 ]
 
@@ -37,19 +39,35 @@ def _described(array: Array) -> str:
     return f"of {array.dtype} {array.shape}"
 
 
-def barrier() -> None:
-    """Wait until every rank is here."""
+def new_group(ranks: list[int] | None) -> World | None:
+    """Some ranks of the job, in ascending order; None on the others. Every rank of the job calls it."""
     here = world()
+    chosen = sorted(range(here.size) if ranks is None else map(operator.index, ranks))
+    if not chosen or len({*chosen}) < len(chosen) or not 0 <= chosen[0] <= chosen[-1] < here.size:
+        raise ValueError(f"[new_group] got ranks {ranks}; expected different ranks, 0 to {here.size - 1}")
+    comm = None
+    if here.size > 1:
+        agree(here, "new_group", f"of {chosen}")
+        comm = here.comm.Split(0 if here.rank in chosen else _mpi().UNDEFINED, here.rank)
+    if here.rank not in chosen:
+        return None
+    place = chosen.index(here.rank)
+    return replace(here, rank=place, size=len(chosen), connection=comm, ranks=tuple(chosen))
+
+
+def barrier(here: World | None = None) -> None:
+    """Wait until every rank is here."""
+    here = here or world()
     if here.size > 1:
         agree(here, "barrier")
 
 
-def all_reduce(values: Array, op: str = "sum", deterministic: bool = True) -> None:
+def all_reduce(values: Array, op: str = "sum", deterministic: bool = True, here: World | None = None) -> None:
     """Replace a contiguous array by its sum (product, min, max) over all ranks.
 
     deterministic: a sum over a power of two of ranks is added along one tree, otherwise as MPI adds.
     """
-    here = world()
+    here = here or world()
     if here.size == 1:
         return
     agree(here, "all_reduce", f"{_described(values)} {op}")
@@ -80,9 +98,9 @@ def mpi_reduce(here: World, flat: Array, op: str, call: str) -> None:
         flat[...] = wide
 
 
-def broadcast(values: Array, source: int = 0) -> None:
+def broadcast(values: Array, source: int = 0, here: World | None = None) -> None:
     """Replace a contiguous array by that of the rank `source`."""
-    here, source = world(), operator.index(source)
+    here, source = here or world(), operator.index(source)
     if not 0 <= source < here.size:
         raise ValueError(f"[broadcast] got source {source}; expected a rank, 0 to {here.size - 1}")
     if here.size > 1:
@@ -90,9 +108,9 @@ def broadcast(values: Array, source: int = 0) -> None:
         complete(here, [here.comm.Ibcast(values, source)], "broadcast")
 
 
-def all_gather(values: Array, name: str = "all_gather") -> list[Array]:
+def all_gather(values: Array, name: str = "all_gather", here: World | None = None) -> list[Array]:
     """The arrays of all ranks, which may differ in their length; the other dimensions are the same."""
-    here = world()
+    here = here or world()
     if here.size == 1:
         return [values]
     agree(here, name, "" if name != "all_gather" else f"of {values.dtype} {('n', *values.shape[1:])}")
@@ -115,13 +133,13 @@ def _mpi() -> Any:
     return importlib.import_module("mpi4py.MPI")
 
 
-def gather_objects(thing: Any, name: str = "all_gather_object") -> list[Any]:
+def gather_objects(thing: Any, name: str = "all_gather_object", here: World | None = None) -> list[Any]:
     """The objects of all ranks, which can be pickled."""
     import pickle
 
-    if world().size == 1:
+    if (here or world()).size == 1:
         return [thing]
-    parts = all_gather(np.frombuffer(pickle.dumps(thing), np.uint8), name)
+    parts = all_gather(np.frombuffer(pickle.dumps(thing), np.uint8), name, here)
     return [pickle.loads(part.tobytes()) for part in parts]
 
 

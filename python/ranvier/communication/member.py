@@ -17,6 +17,8 @@ class World:
     """rank, size: of this process; connection: a communicator of mpi4py, or None in a job of one process.
 
     timeout: the seconds that a call waits for other ranks.
+    ranks: those of a group of some ranks, as numbers of the job.
+    sent: messages of which the program may keep nothing.
     unfinished: (call, requests) of calls that an error has ended. MPI may still write to their arrays, which
     the requests keep.
     """
@@ -27,6 +29,19 @@ class World:
     timeout: float = TIMEOUT
     pid: int = field(default_factory=os.getpid)
     unfinished: list[tuple[str, list[Any]]] = field(default_factory=list)
+    ranks: tuple[int, ...] = ()
+    sent: list[Any] = field(default_factory=list)
+
+    def keep(self, requests: list[Any]) -> None:
+        """Hold the memory of messages until they are complete."""
+        self.sent[:] = [*(one for one in self.sent if not one.Test()), *requests]
+
+    def place(self, rank: int) -> int:
+        """The number within this group of a rank of the job; ValueError where it is none of it."""
+        ranks = self.ranks or tuple(range(self.size))
+        if rank not in ranks:
+            raise ValueError(f"[distributed] got rank {rank}; expected one of {list(ranks)}")
+        return ranks.index(rank)
 
     @property
     def comm(self) -> Any:

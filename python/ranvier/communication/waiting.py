@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,27 +24,32 @@ _LONG = 0.002  # seconds after which the processor is left to others for longer
 _LAST = 2.0  # seconds in which the last messages of a rank that has ended arrive
 
 
-def complete(world: World, requests: list[Any], call: str, other: int | None = None) -> None:
-    """Wait until all requests are complete; `call` and `other` are the call and the rank in the error.
+def complete(
+    world: World,
+    requests: list[Any],
+    call: str,
+    other: int | None = None,
+    test: Callable[[], Any] | None = None,
+) -> None:
+    """Wait until all requests are complete, or `test()`; `call` and `other`: call and rank in the error.
 
     Raises:
         TimeoutError: they were not after the seconds of `init`.
         ValueError: the other rank has ended its program.
     """
     try:
-        _wait(world, requests, call, other)
+        _wait(world, test or (lambda: type(requests[0]).Testall(requests)), call, other)
     except BaseException:
         world.unfinished.append((call, requests))
         raise
 
 
-def _wait(world: World, requests: list[Any], call: str, other: int | None) -> None:
-    test = type(requests[0]).Testall
+def _wait(world: World, test: Callable[[], Any], call: str, other: int | None) -> None:
     for _ in range(_SPINS):
-        if test(requests):
+        if test():
             return
     start, left = time.monotonic(), 0.0
-    while not test(requests):
+    while not test():
         waited = time.monotonic() - start
         if waited < _LONG:
             os.sched_yield()

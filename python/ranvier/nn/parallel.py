@@ -45,8 +45,8 @@ class DistributedDataParallel(DataParallel):
     again before each forward pass in training mode, unless `broadcast_buffers` is False. A parameter that no
     rank has used keeps grad None. Parameters that are added, replaced or unfrozen later count from the next
     forward pass in training mode, and so does a copy of this module. Over a power of two of ranks the sums
-    are added along one binary tree. The ranks are those of :func:`ranvier.distributed.init`. Other settings
-    of PyTorch have no effect.
+    are added along one binary tree. The ranks are those of :func:`ranvier.distributed.init`, or of
+    `process_group`. Other settings of PyTorch have no effect.
 
     Raises RuntimeError: a module without parameters that require gradients, as in PyTorch.
 
@@ -62,9 +62,14 @@ class DistributedDataParallel(DataParallel):
         output_device: Any = None,
         dim: int = 0,
         broadcast_buffers: bool = True,
+        init_sync: bool = True,
+        process_group: Any = None,
         **settings: Any,
     ) -> None:
         super().__init__(module)
+        self._group = process_group
+        self._join: Any = None
+        self._joined: Any = None
         if not any(p.requires_grad for p in module.parameters()):
             raise RuntimeError(
                 "[DistributedDataParallel] got a module without parameters that require gradients; expected "
@@ -78,11 +83,16 @@ class DistributedDataParallel(DataParallel):
         from ranvier.communication.gradients import MeanGradients  # loaded at its first use
         from ranvier.communication.world import world
 
-        if world().size > 1:
-            self._means = MeanGradients(self.module)
+        here = self._group or world()
+        if here.size > 1:
+            self._means = MeanGradients(self.module, here)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_means": None}  # a copy has separate parameters
+        return self.__dict__ | {
+            "_means": None,
+            "_join": None,
+            "_joined": None,
+        }  # a copy has separate parameters
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if self.training and is_grad_enabled():
@@ -90,9 +100,39 @@ class DistributedDataParallel(DataParallel):
                 self._connect()
             else:
                 self._means.renew()
+            if self._join is not None:
+                self._join.notify_join_context(self)
+                self._joined.begin()
         if self._means is not None and self.broadcast_buffers and self.training:
             self._means.share_buffers()
         return self.module(*args, **kwargs)
+
+    @property
+    def require_backward_grad_sync(self) -> bool:
+        return self._means is None or self._means.enabled
+
+    def join_hook(self, divide_by_initial_world_size: bool = True, **settings: Any) -> Any:
+        """What :class:`ranvier.distributed.Join` calls."""
+        from ranvier.communication.gradients import GradientHook
+
+        self._joined = GradientHook(self, divide_by_initial_world_size)
+        return self._joined
+
+    def join(
+        self,
+        divide_by_initial_world_size: bool = True,
+        enable: bool = True,
+        throw_on_early_termination: bool = False,
+    ) -> Any:
+        """A block in which ranks may have unequal numbers of batches: :class:`ranvier.distributed.Join`.
+
+        The sums of the gradients are divided by the number of all ranks, or of those that have a batch. At
+        the end every rank has the parameters of one that made the last step.
+        """
+        from ranvier.communication.join import Join
+
+        divides = divide_by_initial_world_size
+        return Join([self], enable, throw_on_early_termination, divide_by_initial_world_size=divides)
 
     @contextlib.contextmanager
     def no_sync(self) -> Iterator[None]:
