@@ -1,5 +1,11 @@
 """DistributedDataParallel: the gradients of several ranks are those of one process on all their samples."""
 
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -140,3 +146,186 @@ def test_changes_after_wrapping():
     for said in results(2, CHANGES):
         assert all(said.values()), said
         assert len(said) == 6
+
+
+JOIN = """
+import sys
+import numpy as np, ranvier as rv
+from support.ranks import tell
+d = rv.distributed
+r, n, divides = d.rank(), d.size(), sys.argv[1] == "True"
+rv.manual_seed(0)
+model = d.DistributedDataParallel(rv.nn.Sequential(rv.nn.Linear(4, 3), rv.nn.Tanh(), rv.nn.BatchNorm1d(3)))
+optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
+before = {k: v.tolist() for k, v in model.module.state_dict().items()}
+x = np.random.default_rng(0).standard_normal((n, 6, 5, 4)).astype(np.float32)
+steps = [3, 6, 4][r]
+class Steps(d.Joinable):  # a Joinable of the program
+    others = 0
+    def join_hook(self, **settings):
+        hook = d.JoinHook()
+        hook.main_hook = lambda: setattr(self, "others", self.others + 1)
+        return hook
+counted = Steps()
+with d.Join([model, counted], divide_by_initial_world_size=divides):
+    for i in range(steps):
+        optimizer.zero_grad()
+        with model.no_sync():
+            model(x[r, i, :2]).pow(2).sum().backward()
+        model(x[r, i, 2:]).pow(2).sum().backward()
+        optimizer.step()
+after = {k: v.tolist() for k, v in model.module.state_dict().items()}
+early = ""
+try:
+    with model.join(throw_on_early_termination=True):
+        for i in range(1 + r):
+            model(x[r, i]).sum().backward()
+except RuntimeError as error:
+    early = str(error)
+with model.join(enable=False):
+    model(x[r, 0]).sum().backward()
+tell([before, after, counted.others, early])
+"""
+
+
+@pytest.mark.parametrize("divides", [True, False])
+def test_ranks_with_fewer_batches(divides):
+    """The gradients of a step are the sum of those of the ranks that make it, by the number of ranks."""
+    told = results(3, JOIN, str(divides))
+    assert [others for _, _, others, _ in told] == [2 * 3, 0, 2 * 2]
+    for before, after, _, early in told:
+        assert (before, after) == (told[0][0], told[0][1])
+        assert early.startswith("[Join] got 1 of 3 ranks without further batches")
+    x = np.random.default_rng(0).standard_normal((3, 6, 5, 4)).astype(np.float32)
+    model = rv.nn.Sequential(rv.nn.Linear(4, 3), rv.nn.Tanh(), rv.nn.BatchNorm1d(3))
+    state = {k: rv.tensor(np.array(v, np.float32)) for k, v in told[0][0].items()}
+    model.load_state_dict(state)
+    optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
+    for i in range(6):
+        active = [r for r, steps in enumerate((3, 6, 4)) if i < steps]
+        optimizer.zero_grad()
+        for r in active:
+            (model(x[r, i, :2]).pow(2).sum() + model(x[r, i, 2:]).pow(2).sum()).backward()
+        for p in model.parameters():
+            p.grad = p.grad / (3 if divides else len(active))
+        optimizer.step()
+    for name, p in model.named_parameters():
+        np.testing.assert_allclose(p.detach(), told[0][1][name], rtol=1e-4, atol=1e-6)
+
+
+# As PyTorch's tutorials teach it: a model wrapped by hand, a checkpoint of rank 0 that all ranks read.
+WRAPPED = """
+import os, sys
+import torch
+import torch.distributed as dist
+import torch.nn as nn
+import torch.optim as optim
+from torch.nn.parallel import DistributedDataParallel as DDP
+
+class Toy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.act, self.last = nn.Linear(10, 10), nn.ReLU(), nn.Linear(10, 5)
+    def forward(self, x):
+        return self.last(self.act(self.first(x)))
+
+def main(path):
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = "localhost", "12355"
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    rank, world_size = dist.get_rank(), dist.get_world_size()
+    torch.manual_seed(rank)
+    model = DDP(Toy(), device_ids=None)
+    if rank == 0:
+        torch.save(model.state_dict(), path)
+    dist.barrier()
+    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    loss_fn, optimizer = nn.MSELoss(), optim.SGD(model.parameters(), lr=0.05)
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss_fn(model(torch.randn(20, 10)), torch.randn(20, 5)).backward()
+        optimizer.step()
+    total = torch.stack([p.detach().sum() for p in model.parameters()]).sum()
+    every = [torch.zeros_like(total) for _ in range(world_size)]
+    dist.all_gather(every, total)
+    dist.destroy_process_group()
+    return [t.item() for t in every]
+"""
+# ... and a class that trains, with a sampler for each rank, a mean of the losses, and uneven last batches.
+SAMPLED = """
+import sys
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data.distributed import DistributedSampler
+
+class Training:
+    def __init__(self, model, data, optimizer):
+        self.rank, self.data, self.optimizer = dist.get_rank(), data, optimizer
+        self.model = DistributedDataParallel(model)
+    def epoch(self, number):
+        self.data.sampler.set_epoch(number)
+        total = torch.zeros(2)
+        with self.model.join():
+            for x, y in self.data:
+                self.optimizer.zero_grad()
+                loss = F.cross_entropy(self.model(x), y)
+                loss.backward()
+                self.optimizer.step()
+                total += torch.tensor([loss.item() * len(x), len(x)])
+        dist.all_reduce(total, op=dist.ReduceOp.SUM)
+        return (total[0] / total[1]).item()
+
+def main(path):
+    dist.init_process_group(backend="gloo", init_method="env://")
+    torch.manual_seed(0)
+    x = torch.randn(90, 6)
+    data = TensorDataset(x, (x[:, 0] > 0).long())
+    model = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    loader = DataLoader(data, batch_size=8, shuffle=False, sampler=DistributedSampler(data))
+    training = Training(model, loader, torch.optim.Adam(model.parameters(), lr=0.02))
+    losses = [training.epoch(number) for number in range(8)]
+    assert losses[-1] < 0.5 * losses[0], losses
+    sent = [losses] if dist.get_rank() == 0 else [None]
+    dist.broadcast_object_list(sent, src=0)
+    return [loss == losses for loss in sent] + [round(losses[-1], 3)]
+"""
+
+
+def mapped(program):
+    """The import lines of a program, from PyTorch to this library."""
+    lines = re.sub(r"^import torch$", "import ranvier as torch", program, flags=re.M)
+    return re.sub(r"^(import|from) torch\b", r"\1 ranvier", lines, flags=re.M)
+
+
+@pytest.mark.parametrize("program", [WRAPPED, SAMPLED], ids=["wrapped", "sampled"])
+def test_programs_of_pytorch(program, tmp_path):
+    code = mapped(program) + "from support.ranks import tell\ntell(main(sys.argv[1]))\n"
+    first, second = results(2, code, str(tmp_path / "model.pt"))
+    assert first == second
+    assert len(set(first)) == (1 if program is WRAPPED else 2)
+
+
+SPAWNED = """
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+def main(rank, world_size):
+    dist.init_process_group("gloo", rank=rank, world_size=world_size)
+
+if __name__ == "__main__":
+    mp.spawn(main, args=(2,), nprocs=2, join=True)
+"""
+
+
+def test_spawned_processes_are_told_to_start_with_mpirun(tmp_path):
+    (tmp_path / "program.py").write_text(mapped(SPAWNED))
+    sources = {"PYTHONPATH": str(Path(rv.__file__).parent.parent)}
+    command = [sys.executable, str(tmp_path / "program.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | sources)
+    assert done.returncode != 0
+    assert (
+        "[init] world_size is 2, and MPI connects 1 process; expected a start by MPI: mpirun -n 2"
+        in done.stderr
+    )
