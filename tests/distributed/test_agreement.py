@@ -130,7 +130,7 @@ def run(when, what, everywhere=True):
     trainer = rv.Trainer(model, loss, "adam", distributed=True, compile=False, shards=2)
     one = r == 1 if everywhere else r == 0
     def act(*about):
-        names = {"rv": rv, "model": model, "trainer": trainer, "x": x, "loss": loss}
+        names = {"rv": rv, "np": np, "model": model, "trainer": trainer, "x": x, "loss": loss}
         if one:
             exec(what, names)
     class Acts(rv.Callback):
@@ -163,6 +163,7 @@ FAULTS = [  # when, what one rank does -> the error of both
     ("start", "trainer.l2 = 0.5", "settings: l2: 0.5 there, 0.0 here"),
     ("loss", "weighted", "settings of the loss: weight: "),
     ("loss", "closed", "settings of the loss: "),
+    ("start", "model[2].own = np.ones(3)", "attributes: 2.own: "),
     ("start", "model[1].running_mean[0] = 7", EQUAL),
     ("start", "model.constant[0] = 7", EQUAL),
     ("start", "trainer.optimizer.param_groups[0]['lr'] = 0.5", EQUAL),

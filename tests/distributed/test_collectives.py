@@ -249,7 +249,7 @@ ENDS = """
 import sys
 import numpy as np, ranvier as rv
 d = rv.distributed
-d.init(timeout=2)
+d.init(timeout=2 if sys.argv[1] == "step" else 60)
 x, y = np.zeros((64, 4), np.float32), np.arange(64) % 2
 trainer = rv.Trainer(rv.nn.Linear(4, 2), "cross_entropy", "adam", distributed=True)
 class Leaves(rv.Callback):

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from ranvier.autograd.recording import place, refuse
 from ranvier.communication.member import LEFT, World
 
-__all__ = ["agree", "complete"]
+__all__ = ["agree", "complete", "same"]
 
 _SPINS = 200  # tests without a pause: a message on one host takes some microseconds
 _TEXT = 256  # bytes of the description of a call
@@ -78,6 +78,21 @@ def agree(here: World, call: str, about: str = "") -> None:
     Raises:
         ValueError: they differ; TimeoutError: another rank does not call.
     """
+    said = _told(here, call, about)
+    if any(what != said[0][0] for what, _, _ in said):
+        _refuse(call, said)
+
+
+def same(here: World, call: str, mark: str) -> bool:
+    """Whether all ranks make this call with the same mark; raises as `agree`."""
+    said = _told(here, call, f"with {mark}")
+    if any(what.rpartition(" ")[0] != said[0][0].rpartition(" ")[0] for what, _, _ in said):
+        _refuse(call, said)
+    return all(what == said[0][0] for what, _, _ in said)
+
+
+def _told(here: World, call: str, about: str) -> list[tuple[str, str, str]]:
+    """The calls of all ranks: what, a separator, and where."""
     refuse(f"{call} exchanges data with other processes", "call it outside the step")
     text = f"{call} {about}".strip()
     records = np.zeros((here.size, _TEXT), np.uint8)
@@ -86,7 +101,9 @@ def agree(here: World, call: str, about: str = "") -> None:
     ours[: len(line)] = np.frombuffer(line, np.uint8)
     complete(here, [here.comm.Iallgather(ours, records)], call)
     calls = [bytes(record).rstrip(b"\0").decode(errors="replace") for record in records]
-    said = [one.partition("\n") for one in calls]
-    if any(what != said[0][0] for what, _, _ in said):
-        listed = "; ".join(f"rank {rank}: {what} at {at}" for rank, (what, _, at) in enumerate(said))
-        raise ValueError(f"[{call}] got different calls, {listed}; expected the same on every rank")
+    return [one.partition("\n") for one in calls]
+
+
+def _refuse(call: str, said: list[tuple[str, str, str]]) -> NoReturn:
+    listed = "; ".join(f"rank {rank}: {what} at {at}" for rank, (what, _, at) in enumerate(said))
+    raise ValueError(f"[{call}] got different calls, {listed}; expected the same on every rank")

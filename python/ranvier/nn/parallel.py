@@ -84,6 +84,10 @@ class DistributedDataParallel(DataParallel):
         from ranvier.communication.world import world
 
         here = self._group or world()
+        if not hasattr(here, "connection"):
+            raise ValueError(
+                f"[DistributedDataParallel] got process_group {here!r}; expected one of this rank"
+            )
         if here.size > 1:
             self._means = MeanGradients(self.module, here)
 

@@ -12,11 +12,12 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.nn as nn
-from ranvier.autograd import hooks, random
+from ranvier.autograd import Tensor, hooks, random
 from ranvier.autograd.views import bump
 from ranvier.communication.collectives import gather_objects, of_first
 from ranvier.communication.equal import mark
 from ranvier.communication.meeting import meeting
+from ranvier.communication.waiting import same
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.description import difference
@@ -90,6 +91,7 @@ class DistributedRun(Run):
             "trained": [name for name, p in trainer.model.named_parameters() if p.requires_grad],
             "settings of the loss": _settings(trainer.loss),
             **_forms(trainer),
+            "attributes": {} if self.first else _attributes(trainer),  # later, what a forward pass has kept
             "all rows": {} if self.alone else rows_of(self.source),
             "all rows of the validation data": {} if self.alone else rows_of(self.valid),
             "callbacks": hooks,
@@ -126,9 +128,8 @@ class DistributedRun(Run):
         """Callbacks before it may have drawn on one rank: the stream of rank 0 is that of one process."""
         if not self.alone:
             stream = random.get_rng_state()
-            streams = gather_objects(stream, CALL)
-            if any(theirs != stream for theirs in streams):
-                random.set_rng_state(streams[0])
+            if not same(self._world, f"{CALL} random numbers", mark(stream)):
+                random.set_rng_state(of_first(stream, CALL))
         super()._train_epoch()
         self._drawn = random.get_rng_state()
 
@@ -136,7 +137,7 @@ class DistributedRun(Run):
         """A callback of one rank can stop them all. What makes the run is compared."""
         if self.alone:
             return
-        trainer, data = self.trainer, rows_of(self.source, begins=False)
+        trainer = self.trainer
         weights = [(name, p._array) for m in _modules(trainer) for name, p in m.named_parameters()]
         buffers = [(name, b) for m in _modules(trainer) for name, b in m.named_buffers()]
         about = {
@@ -145,15 +146,20 @@ class DistributedRun(Run):
             **_forms(trainer),
             "optimizer": mark(trainer.optimizer.state_dict()),
             "settings": trainer.settings(),
-            "all rows": data,
+            "all rows": rows_of(self.source, begins=False),
             "random numbers that were drawn": mark(self._drawn),
         }
+        stops = bool(trainer.stop_training)
+        if same(self._world, f"{CALL} epoch", mark(stops, about)):
+            return
         finite = all(np.isfinite(values).all() for _, values in weights)
-        stops, others, are_finite = zip(
-            *gather_objects((bool(trainer.stop_training), about, finite), CALL), strict=True
-        )
-        trainer.stop_training = any(stops)
-        if all(are_finite):
+        told = gather_objects((stops, finite, about), CALL)
+        trainer.stop_training = any(stops for stops, *_ in told)
+        others = [theirs for *_, theirs in told]
+        rows = set.intersection(*(set(theirs["all rows"]) for theirs in others))  # not read-only on a rank
+        for theirs in others:
+            theirs["all rows"] = {name: theirs["all rows"][name] for name in rows}
+        if all(finite for _, finite, _ in told):
             _require_equal(others, f" after epoch {self.epoch}")
 
     def state_dict(self) -> dict[str, Any]:
@@ -247,6 +253,21 @@ def _forms(trainer: Training) -> dict[str, Any]:
                 if of_tensors.get(id(t)):
                     found.append(f"of {name}: {_named(of_tensors[id(t)])}")
     return {"layers": layers, "tensors": tensors, "hooks": found}
+
+
+def _attributes(trainer: Training) -> dict[str, Any]:
+    """Numbers and marks of arrays of modules that are neither parameters nor buffers."""
+    kinds = (float, np.ndarray, Tensor, list, tuple)
+    return {
+        f"{name}.{key}": value if isinstance(value, float) else mark(value)
+        for model in _modules(trainer)
+        for name, module in model.named_modules()
+        for key, value in vars(module).items()
+        if isinstance(value, kinds)
+        and not key.startswith("_")
+        and key not in module._parameter_names
+        and key not in module._buffer_names
+    }
 
 
 def _named(of_kind: Any) -> str:
