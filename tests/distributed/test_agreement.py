@@ -1,6 +1,8 @@
 """A distributed Trainer: losses that weight classes, and runs that differ between ranks."""
 
+import numpy as np
 import pytest
+from ranvier.communication.equal import mark
 from support.ranks import results
 
 LOSSES = """
@@ -212,3 +214,22 @@ def test_faults_of_one_rank_are_noticed_or_put_right(faults, number):
     assert first[0] == second[0]
     assert sorted(first[1] + second[1]) == list(range(512))
     assert not alone or first[0] == whole[0][0]
+
+
+def test_marks():
+    """Equal values have equal marks in any memory order; any other value has another."""
+    x = np.random.default_rng(0).standard_normal((3000, 1024)).astype(np.float32)
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    assert {mark(a) for a in (x, fixed, np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2])} == {mark(x)}
+    changed = []
+    for rows, with_ in (([7, 23], -x[[7, 23]]), ([7, 23], x[[23, 7]]), ([2999], x[2999] + 1)):
+        changed.append(x.copy())
+        changed[-1][rows] = with_  # rows that are 16 apart are in the same lanes
+    for bit in (0, 31):
+        changed.append(x.copy())
+        changed[-1].view(np.uint32)[1234, 567] ^= 1 << bit
+    changed += [x[:-1], x.reshape(1024, 3000), x.view(np.int32), x.reshape(3000, 32, 32)]
+    changed += [(x, 1), (x, 1.5), (x, "1"), (x, None), [[x], 1], {"x": x}, np.array(["a", None], object)]
+    assert len({mark(a) for a in (x, *changed)}) == 1 + len(changed)
+    assert mark(object()) == mark(object())
