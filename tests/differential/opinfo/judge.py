@@ -53,7 +53,7 @@ APART = {
     ("nn.functional.triplet_margin_loss", "result 0"): "no wrapping in uint8",
 }
 # A reduction's axis is an argument of its kernel: ValueError. group_norm: PyTorch reads a missing dimension.
-OTHER_ERROR = {"max", "min", "aminmax", "nn.functional.group_norm"}
+OTHER_ERROR = {"amax", "amin", "aminmax", "max", "min", "nn.functional.group_norm"}
 
 
 @dataclass
