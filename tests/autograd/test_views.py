@@ -235,6 +235,20 @@ def test_iteration_makes_a_view_when_it_is_asked_for():
     refused(TypeError, "iteration over a 0-d tensor", iter, rv.tensor(1.0))
 
 
+def test_a_view_follows_a_base_that_begins_to_require_gradients():
+    x = rv.ones(3)
+    before, changed = x[:1], x[1:]
+    changed.mul_(2.0)
+    late = x[2:]
+    x.requires_grad_()
+    assert (before.requires_grad, late.requires_grad) == (True, False)  # late: after the last change
+    refused(RuntimeError, "a view of a leaf Variable", late.add_, 1.0)
+    with rv.no_grad():
+        x.mul_(3.0)
+    (before * 2 + late).sum().backward()
+    assert x.grad.tolist() == [2.0, 0.0, 1.0]
+
+
 def test_iteration_follows_what_is_changed_meanwhile():
     x, w = rv.ones(3), leaf(2.0, 3.0, 4.0)
     seen = []

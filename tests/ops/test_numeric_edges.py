@@ -81,6 +81,12 @@ def test_shapes_that_do_not_broadcast(name):
         (ValueError, "[argmin] got x of shape (0,), empty", lambda: rv.argmin(rv.zeros(0, dtype=rv.int64))),
         (ValueError, "[sum] got axis 0 twice", lambda: rv.sum(rv.tensor([[1, 2]]), (0, 0))),
         (ValueError, "[any] got axis 1 twice", lambda: rv.any(rv.tensor([[1, 2]]), (1, -1))),
+        (ValueError, "[rot90] got dims (0,)", lambda: rv.rot90(rv.ones(2, 2), dims=(0,))),
+        (TypeError, "[hsplit] got 'ab'", lambda: rv.hsplit(rv.ones(2, 2), "ab")),
+        (IndexError, "[diag_embed] got dim 9", lambda: rv.diag_embed(rv.ones(2), dim1=9)),
+        (IndexError, "[narrow] got start 4", lambda: rv.narrow(rv.ones(3), 0, 4, 0)),
+        (TypeError, "[cov] got fweights", lambda: rv.cov(rv.ones(2, 2), fweights=rv.ones(2))),
+        (ValueError, "[cov] got a negative", lambda: rv.cov(rv.ones(2, 2), aweights=rv.tensor([1.0, -1.0]))),
         (
             ValueError,
             "[matmul] got a of shape (1, 2) and b of shape (3,)",
