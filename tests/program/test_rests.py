@@ -313,3 +313,22 @@ def test_an_account_keeps_nothing_alive():
     gc.collect()
     assert not any(x() is not None for x in made)
     assert len(cache._accounts) <= 8  # of code that a cache of names holds, too
+
+
+def test_eager_calls_rest_twice_as_long_each_time():
+    programs = ProgramCache()
+    for rest in (64, 128, 256):
+        for _ in range(64):
+            assert not programs.resting
+            programs.ran_eagerly(None, 1.0)
+        assert programs.resting == rest
+        programs.resting = 0
+
+
+def test_a_later_signature_is_recorded_when_it_comes_back_only():
+    fast = rv.compile(lambda x: x * 2)
+    for n in range(1, 60):
+        fast._cache.account.earn(100.0)
+        fast._cache.resting = 0
+        fast(rv.ones(n))
+    assert len(fast.programs) == 4
