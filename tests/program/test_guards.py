@@ -2,10 +2,12 @@
 
 import dataclasses
 import gc
+import sys
 import types
 import weakref
 
 import numpy as np
+import pytest
 import ranvier as rv
 from ranvier.program.walk import Walk
 from support.strict import strict
@@ -87,6 +89,18 @@ def test_hooks_to_which_no_name_leads():
             compiled(x)
             assert layer.weight.grad.tolist() == [[2.0 * factor] * 3] * 2
         hook.remove()
+
+
+def test_a_function_in_the_module_of_a_layer_is_replaced(monkeypatch):
+    layer, module = rv.nn.Linear(3, 2), sys.modules["ranvier.nn.linear"]
+    step = rv.compile(lambda x: layer(x).detach(), verify=False)
+    for _ in range(4):
+        expected = step(rv.ones(2, 3)) * 2
+    assert step.programs
+    ops = module.ops
+    monkeypatch.setattr(module, "ops", types.SimpleNamespace(linear=lambda *args: ops.linear(*args) * 2))
+    with pytest.warns(UserWarning, match="to which no name in the step leads"):
+        assert step(rv.ones(2, 3)).tolist() == expected.tolist()
 
 
 def test_error_handling_of_numpy_counts_by_value():
