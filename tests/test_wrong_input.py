@@ -33,7 +33,7 @@ UNUSED = {("batch_norm", 5), ("embedding", "norm_type"), ("instance_norm", "mome
 WIDER = {("index_add", "alpha"), ("norm", "p")}
 WIDER |= {(f"interpolate{backward}", "scale_factor") for backward in ("", "_backward")}
 WIDER |= {(name, "correction") for name in ("std", "std_mean", "var", "var_mean")}
-ALIASES = "third axis keepdims dtype inplace unbiased alpha decimals bias input other dim"
+ALIASES = "third axis keepdims dtype inplace out unbiased alpha decimals bias input other dim"
 FREE = "sparse_grad index shape size axes dims order sizes repeats split_size_or_sections equation operands"
 WITH_OUT = [name for name in KERNELS if "out:" in (getattr(kernels, name).__doc__ or "")]
 
