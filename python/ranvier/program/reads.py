@@ -211,7 +211,7 @@ class Reads:
 
     def _call(self, function: Any) -> None:
         module = getattr(function, "__module__", None)
-        self.dynamic |= function.__name__ in _DYNAMIC
+        self.dynamic |= getattr(function, "__name__", "") in _DYNAMIC
         reads = self._has_arrays and (module == "numpy" or function.__name__ in ("extend", "join"))
         if reads or not is_listed(function):
             owner = getattr(function, "__self__", None)
