@@ -70,7 +70,7 @@ _install()
 # Loaded on first use: modules, and names by the module that defines them.
 _MODULES = """
     accelerator amp autograd backends cli cuda data distributed distributions explore func hub jit kernels
-    linalg metrics mps multiprocessing nn onnx ops optim plot program reference report serialization sklearn
+    linalg metrics mps multiprocessing nn onnx ops optim plot program report serialization sklearn
     train utils version
 """
 _NAMES = {

@@ -160,13 +160,12 @@ def _layout_of(x: np.ndarray[Any, Any]) -> tuple[Any, ...]:
 _current: Callable[[], Any] = getattr(
     getattr(sys.modules.get("numpy._core.umath"), "_extobj_contextvar", None), "get", object
 )
-_latest: tuple[Any, ...] = object(), ()
+_latest: list[tuple[Any, ...]] = [(object(), ())]  # a list: programs may be guarded by this module's variables
 
 
 def _error_handling() -> Any:
     """What np.seterr and np.errstate have set, each of which makes a new object."""
-    global _latest
-    now, latest = _current(), _latest
+    now, latest = _current(), _latest[0]
     if now is not latest[0]:
-        latest = _latest = now, (*np.geterr().values(), np.geterrcall(), np.getbufsize())
+        latest = _latest[0] = now, (*np.geterr().values(), np.geterrcall(), np.getbufsize())
     return latest[1]
