@@ -20,6 +20,7 @@ PATHS = {
     "utils.data.sampler": "RandomSampler",
     "autograd.variable": "Variable",
     "distributions.normal": "Normal",
+    "distributed.algorithms.join": "Join",
 }
 
 

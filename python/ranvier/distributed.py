@@ -41,6 +41,8 @@ from ranvier.communication.world import world
 from ranvier.data.distributed import DistributedSampler as DistributedSampler
 from ranvier.nn.parallel import DistributedDataParallel as DistributedDataParallel
 
+__path__: list[str] = []  # so that PyTorch's path `distributed.algorithms.join` can be imported: paths.py
+
 __all__ = [
     "DistributedDataParallel",
     "DistributedSampler",

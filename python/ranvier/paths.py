@@ -15,6 +15,7 @@ from typing import Any
 # the beginning of a path: the module that has the names
 _HOMES = {
     "autograd.variable": "autograd",
+    "distributed.algorithms": "distributed",
     "distributions": "distributions",
     "nn.modules": "nn",
     "nn.parallel": "nn",

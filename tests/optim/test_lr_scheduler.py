@@ -152,7 +152,9 @@ def sgd():
 def test_wrong_settings():
     s = lr_scheduler
     refused(TypeError, "[StepLR] got optimizer of type int; expected an Optimizer", s.StepLR, 3, 1)
+    s.StepLR(sgd(), 2.0)  # a whole number
     refused(ValueError, "[StepLR] got step_size 0; expected a whole number", s.StepLR, sgd(), 0)
+    refused(ValueError, "[StepLR] got step_size 2.5; expected a whole number", s.StepLR, sgd(), 2.5)
     refused(ValueError, "got 2 values of lr_lambda; expected one for", s.LambdaLR, sgd(), [abs, abs])
     refused(TypeError, "got lr_lambda of type float", s.MultiplicativeLR, sgd(), 0.9)
     refused(ValueError, "got factor 1.5; expected 0 <= factor <= 1", s.ConstantLR, sgd(), 1.5)

@@ -113,6 +113,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "T": lambda self: permute(self, tuple(range(self.ndim))[::-1]),
     "mT": lambda self: transpose(self, -2, -1),
+    "mH": lambda self: transpose(self, -2, -1),  # real numbers are their own conjugates
 }
 
 for _name, _getter in PROPERTIES.items():

@@ -85,7 +85,8 @@ class StepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        require_whole("StepLR", "step_size", step_size)
+        whole = isinstance(step_size, float) and step_size.is_integer()  # 1.0, as in PyTorch's tutorials
+        require_whole("StepLR", "step_size", int(step_size) if whole else step_size)
         self.step_size = step_size
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
