@@ -101,6 +101,14 @@ def test_wrong_calls():
         wrong,
     )
     refused(ValueError, "got importance_scores of shape", prune.l1_unstructured, layer, "weight", 1, wrong)
+    refused(IndexError, "[prune] got dim 2; expected", prune.ln_structured, layer, "weight", 1, 2, 2)
+    refused(
+        TypeError,
+        "expected L1Unstructured or RandomUnstructured, and amount",
+        prune.global_unstructured,
+        [(layer, "weight")],
+        prune.L1Unstructured,
+    )
     assert sorted(layer.state_dict()) == ["bias", "weight"]
 
 
@@ -115,6 +123,27 @@ STEPS = {
         prune.custom_from_mask(a, "weight", (a.weight.detach() > 0).float()),
         prune.l1_unstructured(a, "weight", 2),
     ],
+    "rows": lambda prune, torch, a, b: prune.ln_structured(a, "weight", 0.5, 2, 0),
+    "columns twice": lambda prune, torch, a, b: [
+        prune.ln_structured(a, "weight", n, n=order, dim=-1) for n, order in ((1, 1), (0.4, float("inf")))
+    ],
+    "elements, then rows of scores": lambda prune, torch, a, b: [
+        prune.l1_unstructured(a, "weight", 5),
+        prune.ln_structured(a, "weight", 1, 2, 0, 20 - a.weight.detach().abs()),
+    ],
+    # without b.weight: PyTorch's topk breaks ties with a.weight as it likes
+    "global twice": lambda prune, torch, a, b: [
+        prune.global_unstructured(
+            [(a, "weight"), (a, "bias"), (b, "bias")], pruning_method=prune.L1Unstructured, amount=amount
+        )
+        for amount in (0.25, 4)
+    ],
+    "global of scores": lambda prune, torch, a, b: prune.global_unstructured(
+        ((a, "weight"), (b, "weight")),
+        prune.L1Unstructured,
+        importance_scores={(b, "weight"): b.weight.detach() / 100},
+        amount=9,
+    ),
 }
 
 

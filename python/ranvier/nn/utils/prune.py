@@ -38,23 +38,32 @@ def _weight(module: Any, name: str) -> Tensor:
     return weight
 
 
-def _least(module: Any, name: str, amount: Any, scores: Any) -> Any:
-    """Prunes the elements of least score among those that are left."""
+def _kept(module: Any, name: str) -> Any:
+    """A copy of the mask; ones where nothing is pruned."""
+    weight, mask = _weight(module, name), module.__dict__.get(f"{name}_mask")
+    return np.ones(weight.shape) if mask is None else mask.numpy().copy()
+
+
+def _scores(module: Any, name: str, given: Any) -> Any:
+    """|x| of a parameter, or of what is given in its place."""
     shape = _weight(module, name).shape
-    if isinstance(amount, bool) or not isinstance(amount, Real):
-        raise TypeError(f"[prune] got amount {amount!r}; expected a number")
+    scores = _weight(module, name) if given is None else as_tensor("prune", given)
     if tuple(scores.shape) != shape:
         raise ValueError(f"[prune] got importance_scores of shape {scores.shape}; expected {shape}")
-    mask = module.__dict__.get(f"{name}_mask")
-    kept = np.ones(shape) if mask is None else mask.numpy().copy()
-    left = np.flatnonzero(kept)
+    return np.abs(np.asarray(scores.detach()))
+
+
+def _least(kept: Any, scores: Any, amount: Any) -> None:
+    """Puts 0 at the places of least score among those of the first axis of kept that are left."""
+    if isinstance(amount, bool) or not isinstance(amount, Real):
+        raise TypeError(f"[prune] got amount {amount!r}; expected a number")
+    left = np.flatnonzero(kept.any(axis=tuple(range(1, kept.ndim))))
     number = int(amount) if isinstance(amount, Integral) else float(amount)
     share = isinstance(number, float)
     if not 0 <= number <= (1 if share else left.size):
         raise ValueError(f"[prune] got amount {amount}; expected 0.0 to 1.0, or 0 to {left.size} elements")
-    order = np.argsort(np.asarray(scores.detach()).reshape(-1)[left], kind="stable")
-    kept.reshape(-1)[left[order[: round(number * left.size if share else number)]]] = 0
-    return custom_from_mask(module, name, kept)
+    order = np.argsort(scores[left], kind="stable")
+    kept[left[order[: round(number * left.size if share else number)]]] = 0
 
 
 def l1_unstructured(module: Any, name: str, amount: float, importance_scores: Any = None) -> Any:
@@ -70,8 +79,9 @@ def l1_unstructured(module: Any, name: str, amount: float, importance_scores: An
     >>> int((layer.weight == 0).sum()), sorted(layer.state_dict())
     (4, ['bias', 'weight_mask', 'weight_orig'])
     """
-    scores = _weight(module, name) if importance_scores is None else as_tensor("prune", importance_scores)
-    return _least(module, name, amount, abs(scores))
+    scores = {(module, name): importance_scores}
+    global_unstructured([(module, name)], L1Unstructured, scores, amount=amount)
+    return module
 
 
 def random_unstructured(module: Any, name: str, amount: float) -> Any:
@@ -82,7 +92,70 @@ def random_unstructured(module: Any, name: str, amount: float) -> Any:
     >>> int((layer.weight == 0).sum())
     3
     """
-    return _least(module, name, amount, rand(_weight(module, name).shape))
+    global_unstructured([(module, name)], RandomUnstructured, amount=amount)
+    return module
+
+
+def ln_structured(
+    module: Any, name: str, amount: float, n: float, dim: int, importance_scores: Any = None
+) -> Any:
+    """Keeps whole slices along dim at 0, those of least norm of order n: see :func:`l1_unstructured`.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.utils.prune.ln_structured(rv.nn.Linear(4, 2), "weight", 0.5, n=2, dim=0)
+    >>> (layer.weight == 0).all(dim=1).sum()
+    tensor(1)
+    """
+    kept, scores = _kept(module, name), _scores(module, name, importance_scores)
+    if not -kept.ndim <= dim < kept.ndim:
+        raise IndexError(f"[prune] got dim {dim}; expected one of the {kept.ndim} of {name}")
+    rows = np.moveaxis(scores, dim, 0).reshape(kept.shape[dim], -1)
+    _least(np.moveaxis(kept, dim, 0), np.linalg.norm(rows, n, axis=1), amount)
+    return custom_from_mask(module, name, kept)
+
+
+class L1Unstructured:
+    """What :func:`global_unstructured` takes for the elements of least score."""
+
+    scores = staticmethod(np.asarray)
+
+
+class RandomUnstructured:
+    """What :func:`global_unstructured` takes for elements that are drawn by chance."""
+
+    @staticmethod
+    def scores(scores: Any) -> Any:
+        return np.asarray(rand(scores.shape))
+
+
+def global_unstructured(
+    parameters: Any, pruning_method: Any, importance_scores: Any = None, **kwargs: Any
+) -> None:
+    """Keeps elements of several parameters at 0, chosen among all of them: see :func:`l1_unstructured`.
+
+    parameters: pairs of a module and a name. pruning_method: L1Unstructured or RandomUnstructured.
+    importance_scores: a dict of such pairs. The amount is given by its name. Raises TypeError for another
+    method.
+
+    >>> import ranvier as rv
+    >>> layers, prune = [rv.nn.Linear(2, 2), rv.nn.Linear(2, 3)], rv.nn.utils.prune
+    >>> prune.global_unstructured([(m, "weight") for m in layers], prune.L1Unstructured, amount=0.4)
+    >>> sum((m.weight == 0).sum() for m in layers)
+    tensor(4)
+    """
+    pairs, given = list(parameters), importance_scores or {}
+    if pruning_method not in (L1Unstructured, RandomUnstructured) or set(kwargs) != {"amount"}:
+        raise TypeError(
+            f"[global_unstructured] got {pruning_method!r} and {sorted(kwargs)}; expected L1Unstructured or "
+            "RandomUnstructured, and amount"
+        )
+    masks = [_kept(*pair) for pair in pairs]
+    scores = [_scores(module, name, given.get((module, name))).reshape(-1) for module, name in pairs]
+    kept = np.concatenate([mask.reshape(-1) for mask in masks])
+    _least(kept, pruning_method.scores(np.concatenate(scores)), kwargs["amount"])
+    parts = np.split(kept, np.cumsum([mask.size for mask in masks])[:-1])
+    for (module, name), mask, part in zip(pairs, masks, parts, strict=True):
+        custom_from_mask(module, name, part.reshape(mask.shape))
 
 
 def custom_from_mask(module: Any, name: str, mask: Any) -> Any:

@@ -83,7 +83,7 @@ class StepLR(LRScheduler):
     """
 
     def __init__(
-        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+        self, optimizer: Optimizer, step_size: float, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
         whole = isinstance(step_size, float) and step_size.is_integer()  # 1.0, as in PyTorch's tutorials
         require_whole("StepLR", "step_size", int(step_size) if whole else step_size)
