@@ -223,6 +223,14 @@ def test_mistakes_are_one_line(tmp_path, capsys):
     write_mnist(broken, n_train=240)
     (broken / "train-labels-idx1-ubyte.gz").write_bytes(b"\x1f\x8b\x08")
     cases.append(([*mnist, str(broken)], "damaged or cut off gzip file"))
+    huge = tmp_path / "huge.csv"
+    huge.write_text("a,y\n" + "".join(f"{i},{i}.5e38\n" for i in range(20)))
+    cases.append(
+        (
+            ["train", str(huge), "--out", str(tmp_path), "--task", "regression"],
+            "labels reach 1.95e+39; expected",
+        )
+    )
     for arguments, message in cases:
         assert cli.main(arguments) == 1
         error = capsys.readouterr().err

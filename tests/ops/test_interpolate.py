@@ -145,6 +145,7 @@ def test_antialias(rng):
     np.testing.assert_allclose(larger.numpy(), plain.numpy(), rtol=0, atol=1e-15)
     for error, text, settings in (
         (ValueError, "got antialias and mode 'nearest'; expected 'bilinear' or 'bicubic'", {"size": 2}),
+        (ValueError, "got antialias and mode 'area'", {"size": 2, "mode": "area"}),
         (ValueError, "got neither size and scale_factor", {"mode": "bilinear"}),
         (ValueError, "got an output of 0 along an axis of", {"size": 0, "mode": "bicubic"}),
         (ValueError, "got size", {"size": (1, 2, 3), "mode": "bicubic"}),

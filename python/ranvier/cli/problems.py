@@ -145,6 +145,8 @@ def standardized(problem: Problem) -> tuple[Problem, Any]:
 
 
 def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
+    import numpy as np
+
     from ranvier.data import MinMaxScaler
 
     samples = read_samples(arguments, options=to_train(arguments))
@@ -167,6 +169,9 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     _require_classes(arguments, names, y)
     test = _test_part(arguments, samples, names)
     parts = _parts(samples.x, y, seed, names is not None, test)
+    largest = 0.0 if names else max(np.abs(labels).max(initial=0) for _, labels in parts)
+    if largest > np.finfo(np.float32).max:
+        raise Mistake(f"the labels reach {largest:.3g}; expected at most 3.4e+38, which float32 holds")
     if samples.x.ndim == 2:
         columns = None if samples.feature_names is None else list(samples.feature_names)
         table = _table(name, parts, names, columns, made_encoder(arguments, samples))

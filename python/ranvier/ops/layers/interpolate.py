@@ -74,7 +74,7 @@ def interpolate(
         )
     if size is None and scale_factor is not None and (recompute_scale_factor or mode == "area"):
         size, scale_factor = _size_of(input, scale_factor), None
-    if mode == "area":
+    if mode == "area" and not antialias:
         return _area(input, size, align_corners)
     if scale_factor is not None and (
         mode in ("linear", "bilinear") or (mode == "nearest" and input.ndim == 4)
