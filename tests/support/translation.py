@@ -264,6 +264,9 @@ def validate(
     result, log = logged_run(step, first)
     places = _places_of(result, known)
     del result
+    for leaf in known:
+        if leaf._grad is not None:  # the log holds its memory: steps that add to it would run eagerly
+            leaf.grad = leaf._grad.clone()
     compiled = rv.compile(step, strict=True, verify=False)
     for _ in range(4):
         compiled(*first)

@@ -12,6 +12,7 @@ import ranvier.nn as nn
 import ranvier.ops.elementwise.arithmetic as arithmetic
 import ranvier.ops.elementwise.compare as compare
 import ranvier.ops.elementwise.extrema as extrema
+import ranvier.ops.join as join
 import ranvier.ops.reduce as reduce
 from ranvier.autograd import inplace
 from ranvier.autograd.function import _MISSING, Function
@@ -135,6 +136,13 @@ def _read(trace: Trace, original: Any, name: str) -> Any:
     return read
 
 
+def _slices(trace: Trace, original: Any, _: str) -> Any:
+    def slices(x: Tensor, dim: int = 0) -> Iterator[Any]:
+        return (join.select(x, dim, i) for i in range(x.shape[dim])) if trace.is_here() else original(x, dim)
+
+    return slices
+
+
 _READ = ("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__", "__array__")
 _LOGIC = ("__and__", "__or__", "__xor__", "__rand__", "__ror__", "__rxor__", "__invert__")
 _REPLACED: list[tuple[Any, str, Callable[[Trace, Any, str], Any]]] = [
@@ -143,6 +151,7 @@ _REPLACED: list[tuple[Any, str, Callable[[Trace, Any, str], Any]]] = [
     (arithmetic, "promoted", _promoted),
     (extrema, "promoted", _promoted),
     (reduce, "_arg", _place),
+    (join, "_off_tape", _slices),
     (nn.Module, "__call__", _module),
     (CompiledFunction, "__call__", _compiled),
     (CompiledModel, "__call__", _compiled),
