@@ -149,7 +149,7 @@ method_replaced | m.layers[0](x) * len(list(m.children())) | m.children = lambda
 forward_replaced | m.layers[0](x) | m.forward = lambda x: m.layers[n - 1](x)
 text_of_a_setting | m.layers[0](x) * (2.0 if m.kind == 'tanh' else 3.0) | m.kind = 'gelu'
 not_read | m.layers[0](x) | m.epoch = n
-of_many_not_read | m.own(m.layers[0](x)) | m.count, m.kind, m.start = n, 'gelu', 5.0
+of_many_not_read | m.own(m.layers[0](x)) | m.count, m.epoch, m.start = n, n, 5.0
 """,
     KINDS=KINDS,
 )
