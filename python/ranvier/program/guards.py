@@ -160,7 +160,7 @@ def _layout_of(x: np.ndarray[Any, Any]) -> tuple[Any, ...]:
 _current: Callable[[], Any] = getattr(
     getattr(sys.modules.get("numpy._core.umath"), "_extobj_contextvar", None), "get", object
 )
-_latest: list[tuple[Any, ...]] = [(object(), ())]  # a list: programs may be guarded by this module's variables
+_latest: list[tuple[Any, ...]] = [(object(), ())]  # a list: this module may be guarded
 
 
 def _error_handling() -> Any:
