@@ -302,11 +302,10 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
     if sys.getrefcount(total) <= known and type(total.base) is not ndarray:
         _sum(total, gradient, total)
         return
+    if recordings and (recording := current()) is not None and recording.core.kind_of(total) != "temporary":
+        recording.passing = True  # a replay would add where the recorded step has added
     alone = kept._grad_fn is not None or kept._cell[FLAG] & BORROWED or overlaps(total)
     if alone or not total.flags.writeable or np.may_share_memory(total, gradient):
-        recording = current() if recordings else None
-        if recording is not None and recording.core.kind_of(total) != "temporary":
-            recording.passing = True  # a replay would add where the recorded step has added
         kept._array = _sum(total, gradient)
     else:  # what else has this memory sees the sum, as in PyTorch
         write(total, _sum(total, gradient))
