@@ -353,3 +353,39 @@ def test_a_check_that_fails_leaves_moved_gradients_as_the_eager_step_does(bad):
         assert (expected is not None) == (number in bad)
         assert bits(pair) == bits(eager), number
     assert len(fast.programs) == 2
+
+
+HOLDS = {
+    "the Tensor": lambda g: g,
+    "detach": lambda g: g.detach(),
+    "numpy": lambda g: g.numpy(),
+    "a view": lambda g: g[0],
+    "nothing": lambda g: 0,
+}
+
+
+@pytest.mark.parametrize("zero", ["never", "inside", "in place"])
+@pytest.mark.parametrize("hold", HOLDS)
+def test_gradients_that_are_added_to_and_held(zero, hold):
+    """What holds a gradient from the ninth call on sees the sums that follow, as after eager steps."""
+
+    def run(make):
+        rv.manual_seed(0)
+        layer, seen, held = rv.nn.Linear(3, 3), [], []
+        optimizer = optim.SGD(layer.parameters(), lr=0.01)
+
+        def step(x):
+            (layer(x) ** 2).sum().backward()
+            optimizer.step()
+            if zero != "never":
+                optimizer.zero_grad(set_to_none=zero == "inside")
+
+        fast = make(step)
+        for number, (_, x) in enumerate([*batches(0), *batches(1)]):
+            fast(x)
+            if layer.weight.grad is not None and number >= 8:
+                held.append(HOLDS[hold](layer.weight.grad))
+            seen.append([np.array(h).tobytes() for h in (*held, layer.weight.detach())])
+        return seen
+
+    assert run(rv.compile) == run(lambda step: step)

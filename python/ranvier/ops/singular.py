@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,14 @@ from ranvier.ops.reduce import sum as total
 from ranvier.ops.shape import permute, reshape
 
 
+def decomposed(name: str, function: Callable[..., Any], A: Array, setting: Any) -> tuple[Array, ...]:
+    """What a function of NumPy makes of matrices. Raises ValueError where it finds no result."""
+    try:
+        return tuple(function(A, setting))
+    except np.linalg.LinAlgError as error:
+        raise ValueError(f"[{name}] got a matrix without a result; expected finite values") from error
+
+
 class Svd(Function):
     """U, S, Vh with U diag(S) Vh = A (..., m, n)"""
 
@@ -24,12 +33,7 @@ class Svd(Function):
         self.name, self.full = name, full
 
     def forward(self, A: Array) -> tuple[Array, ...]:
-        try:
-            self.made = tuple(np.linalg.svd(A, self.full))
-        except np.linalg.LinAlgError as error:
-            raise ValueError(
-                f"[{self.name}] got a matrix without a result; expected finite values"
-            ) from error
+        self.made = decomposed(self.name, np.linalg.svd, A, self.full)
         return self.made
 
     def backward(self, *dys: Array | None) -> Any:

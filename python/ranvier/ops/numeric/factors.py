@@ -16,7 +16,7 @@ from ranvier.ops.matmul import matmul
 from ranvier.ops.numeric.matrices import matrix
 from ranvier.ops.reduce import sum as total
 from ranvier.ops.shape import reshape
-from ranvier.ops.singular import Svd
+from ranvier.ops.singular import Svd, decomposed
 
 
 class QRResult(NamedTuple):
@@ -81,12 +81,7 @@ class Eigh(Function):
         self.name, self.uplo = name, uplo
 
     def forward(self, A: Array) -> tuple[Array, ...]:
-        try:
-            self.made = tuple(np.linalg.eigh(A, self.uplo))
-        except np.linalg.LinAlgError as error:
-            raise ValueError(
-                f"[{self.name}] got a matrix without a result; expected finite values"
-            ) from error
+        self.made = decomposed(self.name, np.linalg.eigh, A, self.uplo)
         return self.made
 
     def backward(self, *dys: Array | None) -> Any:
