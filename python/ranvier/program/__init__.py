@@ -9,7 +9,7 @@ was read. Later calls replay the program while its guards hold.
 from ranvier.program.api import compile, constant
 from ranvier.program.compiled import CompiledFunction
 from ranvier.program.errors import CaptureError
-from ranvier.program.parts import Buffer, Instruction, Memory, Operand
+from ranvier.program.listing import Buffer, Instruction, Memory, Operand
 from ranvier.program.program import Program
 
 __all__ = [
