@@ -8,9 +8,9 @@ was read. Later calls replay the program while its guards hold.
 
 from ranvier.program.api import compile, constant
 from ranvier.program.compiled import CompiledFunction
-from ranvier.program.errors import CaptureError
 from ranvier.program.listing import Buffer, Instruction, Memory, Operand
 from ranvier.program.program import Program
+from ranvier.program.record import CaptureError
 
 __all__ = [
     "Buffer",

@@ -21,14 +21,12 @@ from ranvier.autograd.tensor import borrowed
 from ranvier.program.arguments import keeps_strides
 from ranvier.program.batches import OfTrainer
 from ranvier.program.cache import Account, ProgramCache, account_of
-from ranvier.program.errors import CaptureError, callers_level
 from ranvier.program.library import STATE
 from ranvier.program.locks import running, with_locks
 from ranvier.program.methods import Methods
 from ranvier.program.program import EARLIER, Program
 from ranvier.program.reads import Reads, looks_at_class
-from ranvier.program.record import detached, record
-from ranvier.program.required import difference, require_recorded
+from ranvier.program.record import CaptureError, callers_level, detached, difference, record, require_recorded
 from ranvier.program.signature import (
     array_of,
     environment,

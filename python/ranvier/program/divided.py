@@ -17,10 +17,10 @@ from ranvier.autograd.recording import current, package, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.program.cache import Account
 from ranvier.program.compiled import CompiledFunction
-from ranvier.program.errors import CaptureError
 from ranvier.program.kinds import PLAIN
 from ranvier.program.program import Program
 from ranvier.program.reads import Reads, names_of
+from ranvier.program.record import CaptureError
 from ranvier.program.regions import (
     CALLED,
     RESULTS,
@@ -31,7 +31,7 @@ from ranvier.program.regions import (
     parsed,
     statements_with,
 )
-from ranvier.program.signature import flattened
+from ranvier.program.signature import tensors_of
 
 __all__ = ["CompiledStep"]
 
@@ -55,7 +55,7 @@ def results(given: tuple[Any, ...], names: tuple[str, ...], made: tuple[Any, ...
         if recording is not None and not place and not recording.fault:
             other = _unlike(x, arrays, recording)
             recording.fault = f"the step names {name}, {other}" if other else ""
-        arrays += [] if place else [t._array for t in _tensors_of(x)]
+        arrays += [] if place else [t._array for t in tensors_of(x)]
     return tuple(places), tuple(values)
 
 
@@ -74,12 +74,6 @@ def _unlike(x: Any, arrays: list[Any], recording: Any) -> str:
     ):
         return "a Tensor with a gradient or an attribute of its own"
     return ""
-
-
-def _tensors_of(x: Any) -> list[Tensor]:
-    tensors: list[Tensor] = []
-    flattened(x, tensors)
-    return tensors
 
 
 def _place(x: Any, given: tuple[Any, ...]) -> tuple[int, ...] | None:

@@ -19,12 +19,11 @@ from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.program.arguments import copied
 from ranvier.program.batches import Batches
-from ranvier.program.errors import CaptureError
 from ranvier.program.kinds import Kind
 from ranvier.program.library import STATE, guard_hooks, guard_optimizer
 from ranvier.program.listing import Buffer, Instruction, Memory, buffers_of, instructions_of, names_of, table
 from ranvier.program.reads import Reads
-from ranvier.program.required import holds_any, require_replayable
+from ranvier.program.record import CaptureError, holds_any, require_replayable
 from ranvier.program.signature import NO_CALL, Place, filled, flattened, is_array
 from ranvier.program.walk import Walk
 

@@ -1,12 +1,17 @@
 """Programs that steps of the same form have in common, such as those of the fits of a cross-validation.
 
-A program that was checked once against its step is kept without its memory. A step of the same form gets a
-copy of it for its own parameters, optimizer state and gradients: it is not recorded, nor compared again.
+The guards of a step of the library name everything that its calls follow from. Where the objects among them
+have numbers in the order in which the walk comes to them, two steps of the same form have the same guards:
+the second would be recorded as the same program on other memory. So a program that was checked once against
+its step is kept without its memory. A step of the same form gets a copy of it for its own parameters,
+optimizer state and gradients: it is not recorded, nor compared again.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
+import types
 from collections import OrderedDict
 from typing import Any
 
@@ -14,8 +19,8 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.program.gradients as of_gradients
+from ranvier.autograd import random
 from ranvier.program.arguments import copied
-from ranvier.program.form import Form, form_of
 from ranvier.program.kinds import Kind, pairs_of
 from ranvier.program.locks import Lock
 from ranvier.program.program import Program
@@ -25,15 +30,118 @@ from ranvier.program.walk import Walk
 __all__ = ["Shared", "find", "forget", "form", "share"]
 
 Array = np.ndarray[Any, Any]
+_BY_VALUE = frozenset({int, bool, str, bytes, type(None), type(...), type(NotImplemented)})
+_LASTING = (type, types.ModuleType, types.BuiltinFunctionType, np.ufunc, np.dtype)
+_READ_BY_KERNELS = (int, float, tuple, list)
+_UNKNOWN = (np.generic, complex, types.FunctionType, frozenset, slice, range, property)
+_COMPARED = frozenset({Kind.ITEMS, Kind.SLOT, Kind.ATTRIBUTE, Kind.LIST, Kind.DICT, Kind.TYPE})
 _MOST = 64  # programs
 _OFTEN = 128  # calls that ask for a program of the same signature
-_PLAIN = (int, bool, str, type(None))
+_ARGUMENTS = (int, bool, str, type(None))
 _PARTS = tuple(f"ranvier.{part}" for part in ("autograd", "ops", "nn", "optim", "train", "sklearn"))
 _kept: OrderedDict[Any, Shared] = OrderedDict()
-_asked: dict[int, int] = {}  # by the hash of a signature
-_wanted: dict[int, int] = {}  # ... of a form
+_asked: dict[int, int] = {}  # calls by the hash of a signature, and those of forms without a program
 _guards: list[_core.Guards] = []  # on the code that they were made with, at most one
 _lock = Lock()
+
+
+class _Unknown(Exception):
+    """A value of which it is not known how it is compared."""
+
+
+class Form:
+    """The form of one step.
+
+    Attributes:
+        key: equal for all steps of the form that are called with the same signature.
+        objects: of this step, by number. arrays: those that outlive the step, as they are found.
+    """
+
+    def __init__(self, walk: Walk, signature: Any) -> None:
+        """Raises _Unknown."""
+        self.walk = walk
+        self.objects: list[Any] = []
+        self.arrays: list[Array] = []
+        self.optimizers: list[tuple[Any, int]] = []  # with the place of a group
+        self._numbers: dict[int, int] = {}
+        guards = [guard if guard[0] in _COMPARED else _call(*guard) for guard in walk.guards]
+        owners = {id(thing) for _, owner, key, _ in walk.guards for thing in (owner, key)}
+        plans = [self._groups(x) for x in {id(x): x for x, _ in walk.optimizers}.values()]
+        owners.update(id(group) for x, _ in self.optimizers for group in x.param_groups)
+        values = tuple(self._values((*guards, *plans)))
+        self.arrays.append(random.current().state)
+        numbers = self._numbers.keys() - walk.seen.keys() - owners
+        if any(type(self.objects[self._numbers[number]]) is not np.ndarray for number in numbers):
+            raise _Unknown
+        kinds = tuple(map(type, self.objects))
+        layouts = tuple([(a.dtype.str, a.shape, a.strides) for a in self.arrays])
+        self.key = signature, tuple(walk.parts), values, kinds, layouts
+
+    def number(self, x: Any) -> int:
+        """Raises KeyError for an object that is no part of the form."""
+        return self._numbers[id(x)]
+
+    def group(self, place: int) -> tuple[Any, Any, Any]:
+        """(plan, optimizer, group)."""
+        x, i = self.optimizers[place]
+        group = x.param_groups[i]
+        return x._plans[id(group)], x, group
+
+    def _values(self, x: Any) -> list[Any]:
+        """A value as a list that is equal for equal values; objects are numbers in it."""
+        found: list[Any] = []
+        stack = [x]
+        numbers, objects = self._numbers, self.objects
+        while stack:
+            x = stack.pop()
+            kind = type(x)
+            if kind in _BY_VALUE:
+                found += kind, x
+            elif kind is tuple:
+                found += kind, len(x)
+                stack += x
+            elif kind is float:
+                found += kind, repr(x)
+            elif isinstance(x, _LASTING) or (kind is types.FunctionType and x.__closure__ is None):
+                if kind is types.BuiltinFunctionType and type(x.__self__) is not types.ModuleType:
+                    raise _Unknown
+                found += "the same", x
+            elif kind is types.MethodType:
+                found.append(kind)
+                stack += x.__func__, x.__self__
+            elif isinstance(x, _UNKNOWN):
+                raise _Unknown
+            else:
+                number = numbers.setdefault(id(x), len(objects))
+                found += "object", number
+                if number == len(objects):
+                    objects.append(x)
+                    if kind is np.ndarray:
+                        self.arrays.append(x)
+        return found
+
+    def _groups(self, x: Any) -> tuple[Any, ...]:
+        """Of an optimizer, without the numbers among its settings, which a kernel reads at each replay."""
+        found: list[Any] = [x]
+        for place, group in enumerate(x.param_groups):
+            settings = [(k, type(v), v) for k, v in group.items() if type(v) not in _READ_BY_KERNELS]
+            plan = x._plans.get(id(group))
+            found += tuple(group), tuple(settings), tuple(group["params"]), plan is None
+            if plan is None:
+                continue
+            if not plan.fits(x, group, [p for p in group["params"] if p._grad is not None]):
+                raise _Unknown
+            self.optimizers.append((x, place))
+            lists = [a for ps, steps, products, states in plan.parts for a in (ps, steps, products, *states)]
+            found += plan.names, plan.numbers, *[None if a is None else tuple(a) for a in lists]
+        return tuple(found)
+
+
+def _call(kind: int, owner: Any, key: Any, expected: Any) -> Any:
+    """A guard on what a function gives."""
+    if kind == Kind.CALL and type(owner) is functools.partial and not owner.keywords:
+        return kind, owner.func, owner.args, expected
+    raise _Unknown
 
 
 class Shared:
@@ -75,9 +183,12 @@ class Shared:
 
 def form(walk: Walk | None, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Form | None:
     """The form of a step of the library's own; None where it is not known."""
-    if walk is None or kwargs or not all(type(x) in _PLAIN or is_array(x) for x in args):
+    if walk is None or kwargs or not all(type(x) in _ARGUMENTS or is_array(x) for x in args):
         return None
-    return form_of(walk, key)
+    try:
+        return Form(walk, key)
+    except _Unknown:
+        return None
 
 
 def _code() -> _core.Guards:
@@ -98,7 +209,7 @@ def _code() -> _core.Guards:
 def forget() -> None:
     """Drops all programs."""
     with _lock:
-        for found in (_kept, _guards, _asked, _wanted):
+        for found in (_kept, _guards, _asked):
             found.clear()
 
 
@@ -117,24 +228,24 @@ def may_have(signature: Any, calls: int) -> bool:
     with _lock:
         if any(key[0] == signature for key in _kept):
             return True
-        asked = _asked.pop(hash(signature), 0) + calls
+        asked = (_noted(signature) or 0) + calls
         _asked[hash(signature)] = asked % _OFTEN
-        _limit(_asked)
         return asked >= _OFTEN
 
 
 def is_wanted(form: Form) -> bool:
     """Whether this is not the first time that there is no program of this form."""
     with _lock:
-        known = _wanted.pop(hash(form.key), None)
-        _wanted[hash(form.key)] = 1
-        _limit(_wanted)
-        return known is not None
+        return _noted(form.key) is not None
 
 
-def _limit(kept: dict[int, int]) -> None:
-    if len(kept) > _MOST:
-        del kept[next(iter(kept))]
+def _noted(key: Any) -> int | None:
+    """What was noted of it, which becomes the latest entry; the oldest is dropped."""
+    before = _asked.pop(hash(key), None)
+    _asked[hash(key)] = 0
+    if len(_asked) > 2 * _MOST:
+        del _asked[next(iter(_asked))]
+    return before
 
 
 def find(form: Form, arrays: list[Array]) -> Program | None:

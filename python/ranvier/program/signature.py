@@ -324,6 +324,23 @@ def flattened(x: Any, tensors: list[Tensor]) -> Any:
     return x
 
 
+def tensors_of(x: Any) -> list[Tensor]:
+    """The Tensors of a structure, each once."""
+    tensors: list[Tensor] = []
+    flattened(x, tensors)
+    return tensors
+
+
+def parts_of(x: Any) -> list[Any] | None:
+    """What a structure of results consists of; None: x is none."""
+    kind = type(x)
+    if kind in (tuple, list) or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
+        return [*x]
+    if kind is dict or kind is OrderedDict:
+        return [*x.values()]
+    return [getattr(x, name) for name in kind.__dataclass_fields__] if is_record(x) else None
+
+
 def is_record(x: Any) -> bool:
     """Whether x is an object of a dataclass, and nothing else that holds values."""
     return hasattr(type(x), "__dataclass_fields__") and not isinstance(x, (dict, list, tuple, Module))
