@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import optim
-from ranvier.optim.line_search import Point, strong_wolfe
+from ranvier.optim.lbfgs import Point, strong_wolfe
 from support.refused import refused
 
 FILE = Path(__file__).with_name("lbfgs.json")

@@ -1,15 +1,17 @@
-"""LRScheduler, the base of the schedules, and their common checks."""
+"""LRScheduler, the base of the schedules; ReduceLROnPlateau; sequences and chains of schedules."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from types import FunctionType
 from typing import Any
 
 from ranvier.autograd.recording import refuse
 from ranvier.optim.optimizer import Optimizer
 
-__all__ = ["LRScheduler"]
+__all__ = ["ChainedScheduler", "LRScheduler", "ReduceLROnPlateau", "SequentialLR"]
 
 
 class LRScheduler:
@@ -144,3 +146,220 @@ def require_whole(name: str, key: str, value: Any, least: int = 1) -> None:
     """Raises ValueError unless value is a whole number of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"[{name}] got {key} {value}; expected a whole number, at least {least}")
+
+
+class ReduceLROnPlateau(LRScheduler):
+    """lr *= factor if the values given to ``step(value)`` have not improved for more than `patience` epochs.
+
+    Args:
+        mode: "min", smaller is better, or "max".
+        threshold, threshold_mode: the least improvement: a share of the best value ("rel"), or absolute
+            ("abs").
+        cooldown: epochs after a reduction that are not counted.
+        min_lr: the lowest rate, or one for each group.
+        eps: smaller changes of the rate are not made.
+
+    Raises ValueError for a factor of 1 or more or an unknown mode.
+
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
+    >>> schedule = rv.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+    >>> for loss in (1.0, 0.9, 0.9, 0.9): schedule.step(loss)
+    >>> schedule.get_last_lr()
+    [0.25]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: Any = 0,
+        eps: float = 1e-8,
+    ) -> None:
+        name = "ReduceLROnPlateau"
+        require_optimizer(name, optimizer)
+        if not factor < 1.0:
+            raise ValueError(f"[{name}] got factor {factor}; expected below 1")
+        if mode not in ("min", "max"):
+            raise ValueError(f"[{name}] got mode '{mode}'; expected 'min' or 'max'")
+        if threshold_mode not in ("rel", "abs"):
+            raise ValueError(f"[{name}] got threshold_mode '{threshold_mode}'; expected 'rel' or 'abs'")
+        self.optimizer = optimizer
+        self.factor = factor
+        self.default_min_lr = None if isinstance(min_lr, (list, tuple)) else min_lr
+        self.min_lrs = for_each_group(name, "min_lr", optimizer, min_lr)
+        self.patience = patience
+        self.cooldown = cooldown
+        self.eps = eps
+        self.mode = mode
+        self.threshold = threshold
+        self.threshold_mode = threshold_mode
+        self.last_epoch = 0
+        self._last_lr = self._rates()
+        self._reset()
+
+    def _reset(self) -> None:
+        self.best = math.inf if self.mode == "min" else -math.inf
+        self.cooldown_counter = 0
+        self.num_bad_epochs = 0
+
+    def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
+        """Takes the epoch's value of the watched quantity."""
+        value = float(metrics)
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        if self._is_better(value):
+            self.best = value
+            self.num_bad_epochs = 0
+        else:
+            self.num_bad_epochs += 1
+        if self.in_cooldown:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+        if self.num_bad_epochs > self.patience:
+            self._reduce()
+            self.cooldown_counter = self.cooldown
+            self.num_bad_epochs = 0
+        self._last_lr = self._rates()
+
+    @property
+    def in_cooldown(self) -> bool:
+        """Whether epochs are at present not counted."""
+        return self.cooldown_counter > 0
+
+    def _is_better(self, value: float) -> bool:
+        sign = -1.0 if self.mode == "min" else 1.0
+        if self.threshold_mode == "rel":
+            limit = self.best * (1.0 + sign * self.threshold)
+        else:
+            limit = self.best + sign * self.threshold
+        return value < limit if self.mode == "min" else value > limit
+
+    def _reduce(self) -> None:
+        groups = self.optimizer.param_groups
+        if len(groups) != len(self.min_lrs) and self.default_min_lr is not None:
+            self.min_lrs = [self.default_min_lr] * len(groups)  # groups were added
+        for group, least in zip(groups, self.min_lrs, strict=True):
+            rate = max(group["lr"] * self.factor, least)
+            if group["lr"] - rate > self.eps:
+                group["lr"] = rate
+
+
+def _require_schedules(name: str, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None) -> None:
+    if not schedulers:
+        raise ValueError(f"[{name}] got no schedules; expected at least one")
+    for i, schedule in enumerate(schedulers):
+        if not isinstance(schedule, LRScheduler):
+            raise TypeError(f"[{name}] got {type(schedule).__name__} at {i}; expected a schedule")
+        if isinstance(schedule, ReduceLROnPlateau):
+            raise ValueError(f"[{name}] got ReduceLROnPlateau at {i}, which needs a value in each step")
+        if schedule.optimizer is not (optimizer or schedulers[0].optimizer):
+            raise ValueError(f"[{name}] got a schedule of another optimizer at {i}; expected one for all")
+
+
+class SequentialLR(LRScheduler):
+    """Schedules in sequence: at each milestone the next one begins.
+
+    Raises ValueError for schedules of different optimizers, and unless there is one milestone fewer than
+    schedules. For a warm-up see LinearLR.
+
+    >>> import ranvier as rv
+    >>> from ranvier.optim import lr_scheduler
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=1.0)
+    >>> parts = [lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2),
+    ...          lr_scheduler.ExponentialLR(optimizer, gamma=0.5)]
+    >>> schedule = lr_scheduler.SequentialLR(optimizer, parts, milestones=[2])
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates += schedule.get_last_lr(); schedule.step()
+    >>> rates
+    [0.5, 0.5, 1.0, 0.5]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedulers: Sequence[LRScheduler],
+        milestones: Sequence[int],
+        last_epoch: int = -1,
+    ) -> None:
+        _require_schedules("SequentialLR", schedulers, optimizer)
+        if len(milestones) != len(schedulers) - 1:
+            raise ValueError(
+                f"[SequentialLR] got {len(schedulers)} schedules and {len(milestones)} milestones; expected "
+                f"{len(schedulers) - 1}"
+            )
+        self._schedulers = list(schedulers)
+        self._milestones = list(milestones)
+        self.last_epoch = last_epoch + 1
+        self.optimizer = optimizer
+        # All schedules have made their first step: undo these, and start the first one.
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        _undo_first_step(self._schedulers)
+        first = self._schedulers[bisect_right(self._milestones, 0)]
+        first._begin()
+        self._last_lr = first.get_last_lr()
+
+    def step(self, epoch: float | None = None) -> None:
+        """Advances by one epoch."""
+        self.last_epoch += 1
+        i = bisect_right(self._milestones, self.last_epoch)
+        schedule = self._schedulers[i]
+        if i > 0 and self._milestones[i - 1] == self.last_epoch:
+            schedule._update(0)
+        else:
+            schedule.step()
+        self._last_lr = schedule.get_last_lr()
+
+    def _update(self, epoch: float | None = None) -> None:
+        if epoch is None:
+            return self.step()
+        self.last_epoch = epoch  # type: ignore[assignment]
+        i = bisect_right(self._milestones, epoch)
+        self._schedulers[i]._update(epoch - self._milestones[i - 1] if i else epoch)
+        self._last_lr = self._schedulers[i].get_last_lr()
+
+
+def _undo_first_step(schedulers: Sequence[LRScheduler]) -> None:
+    for schedule in schedulers:
+        inner = getattr(schedule, "_schedulers", None)
+        if inner is not None:
+            _undo_first_step(inner)
+        else:
+            schedule.last_epoch -= 1
+
+
+class ChainedScheduler(LRScheduler):
+    """Applies all schedules in each step, each to the result of the one before.
+
+    >>> import ranvier as rv
+    >>> from ranvier.optim import lr_scheduler
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=1.0)
+    >>> parts = [lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2),
+    ...          lr_scheduler.ExponentialLR(optimizer, gamma=0.5)]
+    >>> schedule = lr_scheduler.ChainedScheduler(parts)
+    >>> [(schedule.step(), schedule.get_last_lr()[0])[1] for _ in range(3)]
+    [0.25, 0.25, 0.125]
+    """
+
+    def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
+        _require_schedules("ChainedScheduler", schedulers, optimizer)
+        self._schedulers = list(schedulers)
+        self.optimizer = optimizer or schedulers[0].optimizer
+        self._last_lr = self._rates()
+
+    def step(self, epoch: float | None = None) -> None:
+        """Advances by one epoch."""
+        for schedule in self._schedulers:
+            schedule.step()
+        self._last_lr = self._rates()
+
+    def _update(self, epoch: float | None = None) -> None:
+        for schedule in self._schedulers:
+            schedule._update(epoch)
+        self._last_lr = self._rates()
