@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import ranvier as rv
-from ranvier.serialization.checkpoints import read_checkpoint
+from ranvier.serialization.files import read_checkpoint
 from ranvier.train import checkpoints
 from support.killed_network import KINDS
 

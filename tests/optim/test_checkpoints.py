@@ -8,7 +8,7 @@ import ranvier as rv
 from optim.problem import ALONE, CASES, gradient, start
 from optim.schedules import CASES as SCHEDULES
 from optim.schedules import advance, optimizer_of, schedules_of
-from ranvier.serialization.checkpoints import read_checkpoint, write_checkpoint
+from ranvier.serialization.files import read_checkpoint, write_checkpoint
 
 OPTIMIZERS = [*CASES, *ALONE]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn, optim
-from ranvier.serialization.checkpoints import read_checkpoint, write_checkpoint
+from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.train import checkpoints, description
 from ranvier.train.run import PARTS
 from support.checkpointed import Stop, fit, new_trainer, state_of
@@ -112,7 +112,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said_so(tmp_path, how):
 def test_a_flipped_bit_anywhere_is_found(tmp_path, rng):
     fit(new_trainer(), tmp_path)
     path = checkpoints.listed(tmp_path)[0]
-    content, state = path.read_bytes(), rv.serialization.tree.encode(read_checkpoint(path), {})
+    content, state = path.read_bytes(), rv.serialization.files.encode(read_checkpoint(path), {})
     unnoticed = 0
     for position in rng.integers(0, len(content), 400):
         damaged = bytearray(content)
@@ -123,7 +123,7 @@ def test_a_flipped_bit_anywhere_is_found(tmp_path, rng):
         except ValueError:
             continue
         unnoticed += 1  # the version of the library, for instance
-        assert rv.serialization.tree.encode(again, {}) == state
+        assert rv.serialization.files.encode(again, {}) == state
     assert unnoticed < 10
 
 

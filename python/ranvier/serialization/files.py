@@ -1,9 +1,22 @@
-"""safetensors files: written atomically, and checked when read."""
+"""safetensors files: written atomically, and checked when read; nested states in them.
+
+Nested dicts, lists and tuples of arrays and numbers are JSON and a flat table of named arrays. Numbers,
+strings and None are themselves; all other values are objects with one key:
+
+    {"dict": [[key, value], ...]}   {"list": [...]}   {"tuple": [...]}
+    {"array": name}   {"tensor": name}   {"dtype": name}
+
+A Tensor that requires a gradient is {"leaf": name}, a Parameter {"parameter": name} or {"frozen": name}.
+
+A model file with damaged numbers still loads, but a run that continues from one would be a different run. So
+the checksum of a checkpoint includes all arrays and the JSON.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,7 +24,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["KEY", "RESERVED", "TEMPORARY", "VERSION", "one_of", "read", "replace", "write"]
+from ranvier._core import __version__
+from ranvier.autograd import Tensor, wrap
+from ranvier.nn.parameter import Parameter
 
 VERSION = 1
 """Version of the metadata; a reader accepts this and older ones."""
@@ -200,3 +215,130 @@ def _document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
             f"this one reads up to {VERSION}: upgrade ranvier"
         )
     return dict(document)
+
+
+_DTYPES = ("float16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
+
+
+def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
+    """`value` as JSON; its arrays are added to `arrays` under their paths ("state.0.step").
+
+    Raises TypeError: something that is no array, number, string, None or a dict, list or tuple of these.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.dtype):
+        return {"dtype": value.name}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (Tensor, np.ndarray)):
+        name = path or "value"
+        while name in arrays or name == RESERVED:  # {"a.b": x, "a": {"b": y}}
+            name += "_"
+        if isinstance(value, Tensor):
+            arrays[name] = value._array
+            return {_kind(value): name}
+        arrays[name] = value
+        return {"array": name}
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, (str, int)):
+                raise TypeError(f"[save] got a dict with key {key!r}; expected strings or integers")
+        return {"dict": [[key, encode(item, arrays, _join(path, key))] for key, item in value.items()]}
+    if isinstance(value, (list, tuple)):
+        items = [encode(item, arrays, _join(path, i)) for i, item in enumerate(value)]
+        return {"tuple" if isinstance(value, tuple) else "list": items}
+    raise TypeError(
+        f"[save] got {type(value).__name__} at '{path}'; expected arrays, Tensors, numbers, strings, None, "
+        "and dicts, lists and tuples of them"
+    )
+
+
+def decode(node: Any, arrays: Arrays) -> Any:
+    """What `encode` made `node` and `arrays` of.
+
+    Raises ValueError: no such form, or an array that is not there.
+    """
+    if node is None or isinstance(node, (bool, int, float, str)):
+        return node
+    if isinstance(node, dict) and len(node) == 1:
+        kind, content = next(iter(node.items()))
+        if kind in ("array", "tensor", "leaf", "parameter", "frozen") and isinstance(content, str):
+            if content not in arrays:
+                raise ValueError(f"array '{content}' is missing")
+            return _made(kind, arrays[content])
+        if kind == "dtype" and content in _DTYPES:
+            return np.dtype(content)
+        if kind == "dict" and isinstance(content, list):
+            return dict(_pair(item, arrays) for item in content)
+        if kind in ("list", "tuple") and isinstance(content, list):
+            items = [decode(item, arrays) for item in content]
+            return tuple(items) if kind == "tuple" else items
+    raise ValueError(f"unknown form {str(node)[:80]!r}")
+
+
+def _kind(x: Tensor) -> str:
+    if isinstance(x, Parameter):
+        return "parameter" if x.requires_grad else "frozen"
+    return "leaf" if x.requires_grad else "tensor"
+
+
+def _made(kind: str, array: Any) -> Any:
+    if kind in ("leaf", "parameter") and array.dtype.kind != "f":
+        raise ValueError(f"a {kind} of dtype {array.dtype}, which has no gradient")
+    if kind in ("parameter", "frozen"):
+        return Parameter(wrap(array), kind == "parameter")
+    return array if kind == "array" else wrap(array).requires_grad_(kind == "leaf")
+
+
+def _join(path: str, key: str | int) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _pair(item: Any, arrays: Arrays) -> tuple[str | int, Any]:
+    if not (isinstance(item, list) and len(item) == 2 and isinstance(item[0], (str, int))):
+        raise ValueError(f"unknown form {str(item)[:80]!r} in a dict")
+    return item[0], decode(item[1], arrays)
+
+
+def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+    """Write a nested dict of arrays, Tensors, numbers, strings and None, whole or not at all.
+
+    Raises TypeError: something else in it.
+    """
+    arrays: Arrays = {}
+    encoded = encode(state, arrays)
+    document = {"content": "checkpoint", "checksum": _checksum(encoded, arrays), "checkpoint": encoded}
+    write(path, arrays, {"version": VERSION, "library": __version__, **document})
+
+
+def read_checkpoint(path: str | os.PathLike[str], writer: str = "rv.Checkpoint") -> dict[str, Any]:
+    """Read what `write_checkpoint` wrote for `writer`. Runs no code of the file.
+
+    Raises FileNotFoundError: no such file.
+    Raises ValueError: the file is damaged, of a newer version, or no checkpoint.
+    """
+    arrays, document = read(path)
+    if document is None or document.get("content") != "checkpoint":
+        raise ValueError(f"[load] '{path}' is no checkpoint; expected a file written by {writer}")
+    encoded = document.get("checkpoint")
+    if document.get("checksum") != _checksum(encoded, arrays):
+        raise ValueError(f"[load] '{path}' is damaged: its content does not have its checksum")
+    try:
+        state = decode(encoded, arrays)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"[load] '{path}': {error}") from None
+    if not isinstance(state, dict):
+        raise ValueError(f"[load] '{path}' holds no state of a run")
+    return state
+
+
+def _checksum(encoded: Any, arrays: Arrays) -> int:
+    """CRC-32 over the JSON, and each array's name, type, shape and bytes."""
+    total = zlib.crc32(json.dumps(encoded, separators=(",", ":")).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        total = zlib.crc32(f"{name} {array.dtype.name} {array.shape}".encode(), total)
+        native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))  # as the file holds it
+        total = zlib.crc32(native.reshape(-1).view(np.uint8).data, total)
+    return total

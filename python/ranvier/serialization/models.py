@@ -14,11 +14,9 @@ import numpy.typing as npt
 import ranvier.nn as nn
 import ranvier.serialization.architecture as architecture
 import ranvier.serialization.files as files
-import ranvier.serialization.tree as tree
 from ranvier._core import __version__
 from ranvier.autograd import wrap
-from ranvier.serialization.checkpoints import read_checkpoint
-from ranvier.serialization.files import Arrays
+from ranvier.serialization.files import Arrays, read_checkpoint
 
 __all__ = ["Info", "info", "load", "save"]
 
@@ -114,7 +112,7 @@ def save(
                 f"with a {type(obj).__name__}; expected a Module"
             )
         arrays = {}
-        document = {"content": "dict", "dict": tree.encode(obj, arrays)}
+        document = {"content": "dict", "dict": files.encode(obj, arrays)}
     files.write(f, arrays, {"version": files.VERSION, "library": __version__, **document})
 
 
@@ -170,7 +168,7 @@ def _load_path(path: PathLike, into: nn.Module | None) -> Any:
         return {name: wrap(array) for name, array in arrays.items()}
     try:
         if document.get("content") == "dict":
-            return tree.decode(document.get("dict"), arrays)
+            return files.decode(document.get("dict"), arrays)
         if document.get("content") == "model":
             return load_model(arrays, document)
         if document.get("content") == "checkpoint":
@@ -261,7 +259,7 @@ def _load_into(
 ) -> nn.Module:
     content = None if document is None else document.get("content")
     if document is not None and content == "dict":
-        state = tree.decode(document.get("dict"), arrays)
+        state = files.decode(document.get("dict"), arrays)
     elif content == "checkpoint":
         state = read_checkpoint(path).get("model", {})
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ranvier.serialization import files
-from ranvier.serialization.checkpoints import read_checkpoint, write_checkpoint
+from ranvier.serialization.files import read_checkpoint, write_checkpoint
 
 __all__ = ["folder_at", "listed", "lock", "newest", "save", "tidy", "unlock"]
 

@@ -13,7 +13,7 @@ import ranvier.nn as nn
 import ranvier.optim as optim
 import ranvier.serialization.architecture as architecture
 from ranvier.metrics.named import METRICS, Metric
-from ranvier.serialization.checkpoints import read_checkpoint, write_checkpoint
+from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.serialization.models import load_model, tied_names
 from ranvier.train.form import Form
 from ranvier.train.history import History
