@@ -33,5 +33,5 @@ def fit(trainer, folder, epochs=3, callbacks=(), every_batches=1, **arguments):
 def state_of(trainer):
     arrays = {}
     state = {"model": dict(trainer.model.state_dict()), "optimizer": trainer.optimizer.state_dict()}
-    encoded = rv.serialization.tree.encode(state, arrays)
+    encoded = rv.serialization.files.encode(state, arrays)
     return encoded, {name: array.tobytes() for name, array in arrays.items()}, trainer.history.to_dict()
