@@ -72,7 +72,7 @@ def sha256(trainer):
     """Of all weights, statistics and the optimizer's state."""
     arrays = {}
     state = {"model": dict(trainer.model.state_dict()), "optimizer": trainer.optimizer.state_dict()}
-    text = rv.serialization.tree.encode(state, arrays)
+    text = rv.serialization.files.encode(state, arrays)
     digest = hashlib.sha256(repr(text).encode())
     for name in sorted(arrays):
         digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
