@@ -1,16 +1,20 @@
-"""Metrics of predicted labels: accuracy, precision, recall and F."""
+"""Metrics of predicted labels: accuracy, precision, recall and F; each as a function and as an object."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.metrics.confusion import counts_of, scores
-from ranvier.metrics.inputs import mean_or_sum, same_shape, targets, weights_of
+from ranvier.metrics.confusion import CountingMetric, counts_of, scores
+from ranvier.metrics.metric import MeanMetric, mean_or_sum, same_shape, targets, weights_of
 
 __all__ = [
+    "F1",
+    "Accuracy",
+    "Precision",
+    "Recall",
     "accuracy_score",
     "binary_accuracy",
     "f1_score",
@@ -172,3 +176,74 @@ def f1_score(
     """
     counts = counts_of("f1_score", y_true, y_pred, sample_weight)
     return scores("f1_score", counts, 1.0, labels, pos_label, average, zero_division)[2]
+
+
+class Accuracy(MeanMetric):
+    """:func:`accuracy_score` over batches.
+
+    >>> from ranvier.metrics import Accuracy
+    >>> metric = Accuracy()
+    >>> metric.update([0, 1], [0, 1]); metric.update([2, 2], [1, 2])
+    >>> metric.compute()
+    0.75
+    """
+
+    _function = staticmethod(accuracy_score)
+
+
+class _Score(CountingMetric):
+    _part: ClassVar[int]  # of precision, recall and F
+
+    def __init__(
+        self,
+        *,
+        labels: Any = None,
+        pos_label: Any = 1,
+        average: str | None = "binary",
+        zero_division: Any = 0.0,
+    ) -> None:
+        super().__init__(labels=labels, pos_label=pos_label, average=average, zero_division=zero_division)
+        self.is_number = average is not None
+
+    def _value(self) -> Any:
+        assert self._counts is not None
+        return scores(self.__name__, self._counts, **self.settings)[self._part]
+
+
+class Precision(_Score):
+    """:func:`precision_score` over batches.
+
+    >>> from ranvier.metrics import Precision
+    >>> metric = Precision()
+    >>> metric.update([0, 1], [1, 1]); metric.update([1, 0], [1, 0])
+    >>> metric.compute()
+    0.6666666666666666
+    """
+
+    _part = 0
+
+
+class Recall(_Score):
+    """:func:`recall_score` over batches.
+
+    >>> from ranvier.metrics import Recall
+    >>> metric = Recall(average="macro")
+    >>> metric.update([0, 1], [1, 1]); metric.update([1, 0], [1, 0])
+    >>> metric.compute()
+    0.75
+    """
+
+    _part = 1
+
+
+class F1(_Score):
+    """:func:`f1_score` over batches.
+
+    >>> from ranvier.metrics import F1
+    >>> metric = F1(average="micro")
+    >>> metric.update([0, 1], [1, 1]); metric.update([1, 0], [1, 0])
+    >>> metric.compute()
+    0.75
+    """
+
+    _part = 2

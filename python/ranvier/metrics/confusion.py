@@ -1,4 +1,4 @@
-"""Counts of true and predicted labels, and the scores computed from them: precision, recall, F."""
+"""Counts of true and predicted labels, and what is computed from them: scores, the matrix, the report."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.autograd.memory import Array
-from ranvier.metrics.inputs import distinct, label_arrays, one_of, weights_of
+from ranvier.metrics.metric import StreamingMetric, distinct, label_arrays, one_of, weights_of
 
-__all__ = ["confusion_matrix"]
+__all__ = [
+    "ClassificationReport",
+    "ConfusionMatrix",
+    "classification_report",
+    "confusion_matrix",
+]
 
 AVERAGES = ("binary", "macro", "micro", "weighted", None)
 
@@ -152,3 +157,149 @@ def scores(
         return precision, recall, f, true
     weights = true if average == "weighted" else None
     return _mean(precision, weights), _mean(recall, weights), _mean(f, weights), None
+
+
+HEADERS = ("precision", "recall", "f1-score", "support")
+
+
+def report(
+    counts: Counts, labels: Any, target_names: Any, digits: int, output_dict: bool, zero_division: Any
+) -> str | dict[str, Any]:
+    name = "classification_report"
+    chosen = counts.labels if labels is None else np.asarray(labels).reshape(-1)
+    names = [str(label) for label in chosen] if target_names is None else list(target_names)
+    if len(names) != len(chosen):
+        raise ValueError(f"[{name}] got {len(names)} target_names for {len(chosen)} labels; expected as many")
+    settings: dict[str, Any] = {"labels": chosen, "zero_division": zero_division}
+    columns = scores(name, counts, average=None, **settings)
+    rows = dict(zip(names, np.stack(columns, axis=1).tolist(), strict=True))
+    total, whole = columns[3].sum(), set(counts.labels.tolist()) <= set(chosen.tolist())
+    for average in ("micro", "macro", "weighted"):
+        heading = "accuracy" if average == "micro" and whole else f"{average} avg"
+        rows[heading] = [*scores(name, counts, average=average, **settings)[:3], float(total)]
+    if not output_dict:
+        return _text(rows, len(names), digits, columns[3].dtype.kind)
+    found: dict[str, Any] = {key: dict(zip(HEADERS, row, strict=True)) for key, row in rows.items()}
+    if whole:
+        found["accuracy"] = found["accuracy"]["precision"]
+    return found
+
+
+def _text(rows: dict[str, list[float]], classes: int, digits: int, kind: str) -> str:
+    width = max(*(len(name) for name in [*rows][:classes]), len("weighted avg"), digits)
+    lines = [f"{'':>{width}s} " + "".join(f" {header:>9}" for header in HEADERS), ""]
+    for number, (name, row) in enumerate(rows.items()):
+        values = [f"{value:.{digits}f}" for value in row[:3]]
+        if name == "accuracy" and number == classes:
+            values[:2] = "", ""
+        support = int(row[3]) if kind in "iu" else row[3]
+        if number == classes:
+            lines.append("")
+        lines.append(f"{name:>{width}s} " + "".join(f" {value:>9}" for value in [*values, support]))
+    return "\n".join([*lines, ""])
+
+
+def classification_report(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    labels: Any = None,
+    target_names: Any = None,
+    sample_weight: Any = None,
+    digits: int = 2,
+    output_dict: bool = False,
+    zero_division: Any = 0.0,
+) -> Any:
+    """Precision, recall, F1 and support of each label and their averages: as text, or as a dictionary.
+
+    Args:
+        y_true: labels (n,), numbers or strings.
+        y_pred: labels (n,).
+        labels: the labels to report; all that occur if None.
+        target_names: names to show for them.
+        sample_weight: the weight of each sample.
+        digits: decimals in the text.
+        output_dict: a dictionary of dictionaries with unrounded values.
+        zero_division: as of :func:`f1_score`.
+
+    Raises ValueError: different shapes, no samples, or another number of names than labels.
+
+    >>> from ranvier.metrics import classification_report
+    >>> print(classification_report([0, 1, 1, 1], [0, 0, 1, 1]))
+                  precision    recall  f1-score   support
+    <BLANKLINE>
+               0       0.50      1.00      0.67         1
+               1       1.00      0.67      0.80         3
+    <BLANKLINE>
+        accuracy                           0.75         4
+       macro avg       0.75      0.83      0.73         4
+    weighted avg       0.88      0.75      0.77         4
+    <BLANKLINE>
+    """
+    counts = counts_of("classification_report", y_true, y_pred, sample_weight)
+    return report(counts, labels, target_names, digits, output_dict, zero_division)
+
+
+class CountingMetric(StreamingMetric):
+    def _start(self) -> None:
+        self._counts: Counts | None = None
+
+    def _add(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
+        counts = counts_of(self.__name__, y_true, y_pred, sample_weight)
+        self._counts = counts if self._counts is None else self._counts.merged(counts, self.__name__)
+
+
+class ConfusionMatrix(CountingMetric):
+    """:func:`confusion_matrix` over batches.
+
+    >>> from ranvier.metrics import ConfusionMatrix
+    >>> metric = ConfusionMatrix()
+    >>> metric.update([0, 1], [0, 1]); metric.update([2, 2], [1, 2])
+    >>> metric.compute()
+    array([[1, 0, 0],
+           [0, 1, 0],
+           [0, 1, 1]])
+    """
+
+    is_number = False
+
+    def __init__(self, *, labels: Any = None, normalize: str | None = None) -> None:
+        super().__init__(labels=labels, normalize=normalize)
+
+    def _value(self) -> Array:
+        assert self._counts is not None
+        return normalized(self._counts, self.settings["labels"], self.settings["normalize"])
+
+
+class ClassificationReport(CountingMetric):
+    """:func:`classification_report` over batches.
+
+    >>> from ranvier.metrics import ClassificationReport
+    >>> metric = ClassificationReport(output_dict=True)
+    >>> metric.update([0, 1], [0, 1]); metric.update([1, 1], [0, 1])
+    >>> metric.compute()["accuracy"]
+    0.75
+    """
+
+    is_number = False
+
+    def __init__(
+        self,
+        *,
+        labels: Any = None,
+        target_names: Any = None,
+        digits: int = 2,
+        output_dict: bool = False,
+        zero_division: Any = 0.0,
+    ) -> None:
+        super().__init__(
+            labels=labels,
+            target_names=target_names,
+            digits=digits,
+            output_dict=output_dict,
+            zero_division=zero_division,
+        )
+
+    def _value(self) -> Any:
+        assert self._counts is not None
+        return report(self._counts, **self.settings)

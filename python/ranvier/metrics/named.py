@@ -1,4 +1,4 @@
-"""The metrics that `Trainer` finds by name."""
+"""Metrics by name: those that `Trainer` finds, and whether more of a quantity is better."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from typing import Any
 import numpy.typing as npt
 
 from ranvier.metrics.classification import (
+    F1,
+    Precision,
+    Recall,
     accuracy_score,
     binary_accuracy,
     f1_score,
     precision_score,
     recall_score,
 )
+from ranvier.metrics.ranking import LogLoss, RocAuc, TopKAccuracy
 from ranvier.metrics.regression import (
     mean_absolute_error,
     mean_squared_error,
     r2_score,
     root_mean_squared_error,
 )
-from ranvier.metrics.streaming import F1, LogLoss, Precision, Recall, RocAuc, TopKAccuracy
 
 __all__ = ["METRICS"]
 
@@ -44,3 +47,14 @@ METRICS: dict[str, Metric] = {
     **{metric.__name__: metric for metric in (TopKAccuracy(k=k) for k in (2, 3, 5))},
     **{metric.__name__: metric for metric in (RocAuc(), RocAuc(multi_class="ovo"), LogLoss())},
 }
+
+_HIGHER = ("accuracy", "auc", "f1", "precision", "r2", "recall")
+
+
+def higher_is_better(name: str) -> bool:
+    """True for accuracies, r2 and the like; False for losses and errors.
+
+    >>> higher_is_better("val_accuracy"), higher_is_better("f1_score"), higher_is_better("loss")
+    (True, True, False)
+    """
+    return name.removesuffix("_score").endswith(_HIGHER)

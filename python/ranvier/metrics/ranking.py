@@ -1,4 +1,4 @@
-"""Metrics of scores and probabilities: ROC AUC, top-k accuracy, log loss."""
+"""Metrics of scores and probabilities: ROC AUC, top-k accuracy, log loss; functions and objects."""
 
 from __future__ import annotations
 
@@ -8,9 +8,25 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.memory import Array
-from ranvier.metrics.inputs import Floats, distinct, mean_or_sum, one_of, targets, weights_of
+from ranvier.metrics.metric import (
+    Floats,
+    MeanMetric,
+    StreamingMetric,
+    distinct,
+    mean_or_sum,
+    one_of,
+    targets,
+    weights_of,
+)
 
-__all__ = ["log_loss", "roc_auc_score", "top_k_accuracy_score"]
+__all__ = [
+    "LogLoss",
+    "RocAuc",
+    "TopKAccuracy",
+    "log_loss",
+    "roc_auc_score",
+    "top_k_accuracy_score",
+]
 
 
 def score_arrays(name: str, y_true: Any, y_score: Any) -> tuple[Array, Array]:
@@ -228,3 +244,90 @@ def log_loss(
     of_label = proba[np.arange(len(true)), np.searchsorted(known, true)]
     losses = -np.log(np.clip(of_label, eps, 1 - eps)).astype(np.float64)
     return mean_or_sum(losses, weights, normalize)
+
+
+class TopKAccuracy(MeanMetric):
+    """:func:`top_k_accuracy_score` over batches.
+
+    >>> from ranvier.metrics import TopKAccuracy
+    >>> metric = TopKAccuracy(k=2)
+    >>> metric.update([0, 2], [[0.5, 0.2, 0.3], [0.7, 0.2, 0.1]])
+    >>> metric.compute()
+    0.5
+    """
+
+    scored = "probabilities"
+    _function = staticmethod(top_k_accuracy_score)
+
+    def __init__(self, *, k: int = 2, labels: Any = None) -> None:
+        super().__init__(k=k, labels=labels)
+
+    def _name(self) -> str:
+        return f"top_{self.settings['k']}_accuracy"
+
+
+class LogLoss(MeanMetric):
+    """:func:`log_loss` over batches. Give the labels of the columns if a batch may lack some.
+
+    >>> from ranvier.metrics import LogLoss
+    >>> metric = LogLoss(labels=[0, 1])
+    >>> metric.update([1], [[0.5, 0.5]]); metric.update([0], [[1.0, 0.0]])
+    >>> round(metric.compute(), 4)
+    0.3466
+    """
+
+    scored = "probabilities"
+    _function = staticmethod(log_loss)
+
+    def __init__(self, *, labels: Any = None) -> None:
+        super().__init__(labels=labels)
+
+
+class RocAuc(StreamingMetric):
+    """:func:`roc_auc_score` over batches; keeps all samples. More than two classes are each compared with the
+    rest; with `multi_class="ovo"` in pairs.
+
+    >>> from ranvier.metrics import RocAuc
+    >>> metric = RocAuc()
+    >>> metric.update([0, 0], [0.1, 0.4]); metric.update([1, 1], [0.35, 0.8])
+    >>> metric.compute()
+    0.75
+    """
+
+    scored = "probabilities"
+
+    def __init__(
+        self, *, average: str | None = "macro", multi_class: str = "ovr", labels: Any = None
+    ) -> None:
+        super().__init__(average=average, multi_class=multi_class, labels=labels)
+        self.is_number = average is not None
+
+    def _name(self) -> str:
+        average, kind = self.settings["average"], self.settings["multi_class"]
+        name = "roc_auc" if kind == "ovr" else f"roc_auc_{kind}"
+        return name if average == "macro" else f"{name}_{average}"
+
+    def _start(self) -> None:
+        self._true: list[Array] = []
+        self._scores: list[Array] = []
+        self._weights: list[Array | None] = []
+
+    def _add(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
+        true, score = score_arrays("roc_auc_score", y_true, y_pred)
+        weights = weights_of("roc_auc_score", sample_weight, len(true))
+        if self._scores and score.shape[1:] != self._scores[0].shape[1:]:
+            raise ValueError(
+                f"[roc_auc_score] got scores of shape {score.shape} after some of shape "
+                f"{self._scores[0].shape}"
+            )
+        self._true.append(true)
+        self._scores.append(score)
+        self._weights.append(weights)
+
+    def _value(self) -> Any:
+        weights = None
+        if any(w is not None for w in self._weights):
+            parts = zip(self._weights, self._true, strict=True)
+            weights = np.concatenate([np.ones(len(t)) if w is None else w for w, t in parts])
+        true, score = np.concatenate(self._true), np.concatenate(self._scores)
+        return roc_auc_score(true, score, sample_weight=weights, **self.settings)

@@ -1,4 +1,4 @@
-"""Metrics of predicted values: errors and the coefficient of determination."""
+"""Metrics of predicted values: errors and the coefficient of determination; functions and objects."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.metrics.inputs import Floats, one_of, same_shape, targets, weights_of
+from ranvier.metrics.metric import Floats, StreamingMetric, one_of, same_shape, targets, weights_of
 
-__all__ = ["mean_absolute_error", "mean_squared_error", "r2_score", "root_mean_squared_error"]
+__all__ = [
+    "MAE",
+    "MSE",
+    "R2",
+    "RMSE",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "r2_score",
+    "root_mean_squared_error",
+]
 
 
 def columns(
@@ -143,3 +152,112 @@ def determination(
     if isinstance(multioutput, str) and multioutput == "variance_weighted":
         return float(np.average(values, weights=spread)) if spread.any() else float(np.mean(values))
     return over_outputs("r2_score", values, multioutput)
+
+
+class _Errors(StreamingMetric):
+    """A mean of errors: sums over samples, one for each output."""
+
+    scored = "values"
+    _error: Any = np.square
+    _of_mean: Any = np.positive
+
+    def __init__(self, *, multioutput: Any = "uniform_average") -> None:
+        super().__init__(multioutput=multioutput)
+        self.is_number = not (isinstance(multioutput, str) and multioutput == "raw_values")
+
+    def _name(self) -> str:
+        return type(self).__name__.lower()
+
+    def _start(self) -> None:
+        self._weight, self._sum = 0.0, np.zeros(0)
+
+    def _add(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
+        true, pred, weights = columns(self.__name__, y_true, y_pred, sample_weight)
+        self._require_outputs(true)
+        added = (weights * self._error(true - pred)).sum(axis=0)
+        self._sum = self._sum + added if self.samples else added
+        self._weight += float(weights.sum())
+
+    def _require_outputs(self, true: Floats) -> None:
+        if self.samples and true.shape[1] != len(self._sum):
+            raise ValueError(
+                f"[{self.__name__}] got {true.shape[1]} outputs after batches of {len(self._sum)}"
+            )
+
+    def _value(self) -> Any:
+        values = self._of_mean(self._sum / self._weight)
+        return over_outputs(self.__name__, values, self.settings["multioutput"])
+
+
+class MSE(_Errors):
+    """:func:`mean_squared_error` over batches.
+
+    >>> from ranvier.metrics import MSE
+    >>> metric = MSE()
+    >>> metric.update([3, -0.5], [2.5, 0.0]); metric.update([2, 7], [2, 8])
+    >>> metric.compute()
+    0.375
+    """
+
+
+class RMSE(_Errors):
+    """:func:`root_mean_squared_error` over batches.
+
+    >>> from ranvier.metrics import RMSE
+    >>> metric = RMSE()
+    >>> metric.update([0], [3]); metric.update([0], [3])
+    >>> metric.compute()
+    3.0
+    """
+
+    _of_mean = np.sqrt
+
+
+class MAE(_Errors):
+    """:func:`mean_absolute_error` over batches.
+
+    >>> from ranvier.metrics import MAE
+    >>> metric = MAE()
+    >>> metric.update([1], [1.5]); metric.update([2], [2])
+    >>> metric.compute()
+    0.25
+    """
+
+    _error = np.abs
+
+
+class R2(_Errors):
+    """:func:`r2_score` over batches. The sum of squares about the mean is combined from the means and sums of
+    the batches.
+
+    Source: Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
+    Variances" (1979).
+
+    >>> from ranvier.metrics import R2
+    >>> metric = R2()
+    >>> metric.update([1, 2], [1, 2]); metric.update([3], [2])
+    >>> metric.compute()
+    0.5
+    """
+
+    def __init__(self, *, multioutput: Any = "uniform_average", force_finite: bool = True) -> None:
+        super().__init__(multioutput=multioutput)
+        self.settings["force_finite"] = force_finite
+
+    def _add(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
+        true, pred, weights = columns(self.__name__, y_true, y_pred, sample_weight)
+        self._require_outputs(true)
+        if not self.samples:
+            self._sum, self._mean, self._spread = (np.zeros(true.shape[1]) for _ in range(3))
+        weight = float(weights.sum())
+        self._sum = self._sum + (weights * (true - pred) ** 2).sum(axis=0)
+        if not weight:
+            return
+        mean = (weights * true).sum(axis=0) / weight
+        between = (mean - self._mean) ** 2 * (self._weight * weight / (self._weight + weight))
+        self._spread = self._spread + (weights * (true - mean) ** 2).sum(axis=0) + between
+        self._mean = self._mean + (mean - self._mean) * (weight / (self._weight + weight))
+        self._weight += weight
+
+    def _value(self) -> Any:
+        return determination(self.samples, self._sum, self._spread, **self.settings)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ranvier.metrics.direction import higher_is_better
+from ranvier.metrics.named import higher_is_better
 from ranvier.plot.colours import BLUE, GRAY, RED
 from ranvier.plot.figure import finish, grid_axes, label, legend, one_axes, whole_numbers
 from ranvier.plot.types import Axes, Figure, Panels, Path

@@ -14,7 +14,7 @@ import ranvier.config as config
 import ranvier.report.charts as charts
 import ranvier.report.classes as classes
 import ranvier.report.values as values
-from ranvier.metrics.inputs import label_arrays
+from ranvier.metrics.metric import label_arrays
 from ranvier.report.html import facts, number, section, table, text
 from ranvier.summary import summary
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ranvier.metrics.direction import higher_is_better
+from ranvier.metrics.named import higher_is_better
 
 __all__ = ["Monitor", "watched"]
 

@@ -1,13 +1,23 @@
-"""Checks and conversions of the metrics' arguments."""
+"""What all metrics share: checks of their arguments, and the base of those that take batch after batch.
+
+A metric as an object has update(y_true, y_pred), compute() and reset(). Each result equals the function's for
+all samples at once. An object keeps counts and sums; ROC AUC keeps all samples. `metric(y_true, y_pred)`
+measures these samples alone and does not change the state, so `Trainer(metrics=[...])` takes objects and
+functions.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd.memory import Array, plain
+
+__all__ = ["StreamingMetric"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -86,3 +96,83 @@ def mean_or_sum(values: Array, weights: Floats | None, mean: bool) -> float:
 def one_of(name: str, argument: str, value: Any, allowed: tuple[Any, ...]) -> None:
     if not any(value is choice or (isinstance(value, str) and value == choice) for choice in allowed):
         raise ValueError(f"[{name}] got {argument} {value!r}; expected {', '.join(map(repr, allowed))}")
+
+
+class StreamingMetric:
+    """Base class: a subclass adds a batch in `_add` and computes the metric in `_value`.
+
+    Attributes:
+        scored: what `y_pred` holds: "labels", "probabilities" or "values". `Trainer` gives that.
+        is_number: whether `compute` gives one number, as a `Trainer` needs.
+    """
+
+    scored: ClassVar[str] = "labels"
+    is_number: bool = True
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+        self.__name__ = self._name()  # the key in a Trainer's history
+        self.reset()
+
+    def _name(self) -> str:
+        average = self.settings.get("average")
+        name = "".join("_" + c.lower() if c.isupper() else c for c in type(self).__name__).lstrip("_")
+        return f"{name}_{average}" if isinstance(average, str) and average != "binary" else name
+
+    def reset(self) -> None:
+        """Remove all samples."""
+        self.samples = 0
+        self._start()
+
+    def update(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch.
+
+        Raises ValueError, TypeError: as the function. The batch is not added.
+        """
+        self._add(y_true, y_pred, sample_weight)
+        self.samples += len(np.atleast_1d(np.asarray(y_true)))
+
+    def compute(self) -> Any:
+        """The metric over all samples since the last reset.
+
+        Raises ValueError: there are no samples.
+        """
+        if self.samples == 0:
+            raise ValueError(f"[{self.__name__}] got no samples; expected at least one")
+        return self._value()
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        alone = copy.copy(self)
+        alone.reset()
+        alone.update(y_true, y_pred, sample_weight)
+        return alone.compute()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.settings.items())})"
+
+    def _start(self) -> None:
+        raise NotImplementedError
+
+    def _add(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
+        raise NotImplementedError
+
+    def _value(self) -> Any:
+        raise NotImplementedError
+
+
+class MeanMetric(StreamingMetric):
+    _function: Callable[..., float]
+
+    def _start(self) -> None:
+        self._sum, self._weight = 0.0, 0.0
+
+    def _add(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
+        value = self._function(y_true, y_pred, sample_weight=sample_weight, **self.settings)
+        n = len(np.asarray(y_true))
+        weights = weights_of(self.__name__, sample_weight, n)
+        weight = float(n) if weights is None else float(weights.sum())
+        if weight:
+            self._sum, self._weight = self._sum + value * weight, self._weight + weight
+
+    def _value(self) -> float:
+        return self._sum / self._weight if self._weight else float("nan")
