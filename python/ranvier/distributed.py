@@ -38,7 +38,7 @@ from ranvier.communication.objects import (
 from ranvier.communication.world import init as connect
 from ranvier.communication.world import is_initialized as is_initialized
 from ranvier.communication.world import world
-from ranvier.data.distributed import DistributedSampler as DistributedSampler
+from ranvier.data.sampler import DistributedSampler as DistributedSampler
 from ranvier.nn.parallel import DistributedDataParallel as DistributedDataParallel
 
 __path__: list[str] = []  # so that PyTorch's path `distributed.algorithms.join` can be imported: paths.py

@@ -18,7 +18,7 @@ from ranvier.data import (
     TensorDataset,
     WeightedRandomSampler,
 )
-from ranvier.data.order import permutation
+from ranvier.data.sampler import permutation
 from support.refused import refused
 
 Y = np.arange(10)

@@ -5,11 +5,9 @@ import types as _types
 import typing as _typing
 
 from ranvier.data import augment, datasets
-from ranvier.data.collate import *
 from ranvier.data.dataset import *
 from ranvier.data.datasets.files import *
 from ranvier.data.datasets.samples import *
-from ranvier.data.distributed import *
 from ranvier.data.loader import *
 from ranvier.data.sampler import *
 from ranvier.data.split import *

@@ -1,4 +1,4 @@
-"""Orders of the samples in a DataLoader, with PyTorch's names.
+"""Orders of the samples in a DataLoader, with PyTorch's names, and where their random numbers come from.
 
 A random order is a function of one number, its key. A sampler draws a key for each epoch; with the key, a
 loader can compute the order again and continue in the middle of it.
@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import random
 from ranvier.data.dataset import Indices, raw
-from ranvier.data.order import Seed, numpy_generator, permutation, stream_of
 
 __all__ = [
     "BatchSampler",
+    "DistributedSampler",
     "RandomSampler",
     "Sampler",
     "SequentialSampler",
@@ -28,6 +28,44 @@ __all__ = [
 ]
 
 T_co = TypeVar("T_co", covariant=True)
+Seed: TypeAlias = int | np.random.Generator | random.Generator | None
+
+
+def permutation(n: int, seed: Seed = None) -> npt.NDArray[np.intp]:
+    """The numbers 0 to n - 1 in random order; None draws from the generator that `rv.manual_seed` seeds.
+
+    Raises TypeError: a seed that is neither an integer nor a generator; ValueError: a seed below 0.
+    """
+    if type(seed) is int and 0 <= seed < 2**64 and n < 2**32:
+        return random.permutation(n, seed)
+    return numpy_generator(seed, "permutation").permutation(n)
+
+
+def numpy_generator(seed: Seed, name: str) -> np.random.Generator:
+    """NumPy's generator of a seed; `name` is the function in the errors."""
+    if seed is None:
+        return random.generator()
+    if isinstance(seed, np.random.Generator):
+        return seed
+    if isinstance(seed, random.Generator):
+        return seed.numpy()
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+        if seed < 0:
+            raise ValueError(f"[{name}] got seed {seed}; expected at least 0")
+        return np.random.Generator(np.random.Philox(int(seed)))
+    raise TypeError(
+        f"[{name}] got a seed of type {type(seed).__name__}; expected an int, rv.Generator or numpy Generator"
+    )
+
+
+def stream_of(seed: Seed, name: str) -> random.Generator | None:
+    """The Generator of a seed; None means the library's."""
+    if seed is None or isinstance(seed, random.Generator):
+        return seed
+    if isinstance(seed, np.random.Generator):
+        return random.Generator().manual_seed(int(seed.integers(2**63)))
+    numpy_generator(seed, name)  # for its errors
+    return random.Generator().manual_seed(seed)
 
 
 class Sampler(Generic[T_co]):
@@ -41,6 +79,7 @@ class OrderSampler(Sampler[int]):
     """A sampler with an epoch in one array, which is a function of a key."""
 
     generator: random.Generator | None = None  # None: the library's
+    num_samples: int  # of an epoch
 
     def order(self, key: int) -> Indices:
         """The indices of the epoch with this key."""
@@ -53,6 +92,9 @@ class OrderSampler(Sampler[int]):
     def drawn(self, key: int) -> Indices | Iterator[int]:
         """The same, or an iterator where the array would be large."""
         return self.order(key)
+
+    def __len__(self) -> int:
+        return self.num_samples
 
     def __iter__(self) -> Iterator[int]:
         chosen = self.drawn(self.draw())
@@ -109,7 +151,7 @@ class RandomSampler(OrderSampler):
         self.generator = stream_of(generator, "RandomSampler")
 
     @property
-    def num_samples(self) -> int:
+    def num_samples(self) -> int:  # type: ignore[override]
         return len(self.data_source) if self._num_samples is None else self._num_samples
 
     def orders(self, keys: list[int]) -> Indices:
@@ -139,9 +181,6 @@ class RandomSampler(OrderSampler):
             return permutation(n, key)[:count]
         draws = numpy_generator(key, "RandomSampler")
         return np.concatenate([draws.permutation(n) for _ in range(-(-count // n))])[:count]
-
-    def __len__(self) -> int:
-        return self.num_samples
 
 
 class SubsetRandomSampler(OrderSampler):
@@ -211,9 +250,6 @@ class WeightedRandomSampler(OrderSampler):
         ends = np.cumsum(w)
         chosen = np.searchsorted(ends, draws.random(self.num_samples) * ends[-1], side="right")
         return np.minimum(chosen, np.flatnonzero(w)[-1])  # rounding may exceed it
-
-    def __len__(self) -> int:
-        return self.num_samples
 
 
 class StratifiedSampler(OrderSampler):
@@ -300,3 +336,61 @@ def positive(name: str, argument: str, value: Any, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"[{name}] got {argument} {value}; expected at least {least}")
     return int(value)
+
+
+class DistributedSampler(Sampler[int]):
+    """Every `num_replicas`-th index, beginning with `rank`: each process gets another part of the data set.
+
+    The order of an epoch depends on `seed` and the epoch, which `set_epoch` sets. All ranks get the same
+    number of samples: the first ones are repeated at the end, or with `drop_last` the last ones are left out.
+
+    Args:
+        dataset: anything with a length.
+        num_replicas, rank: by default those of :func:`ranvier.distributed.init`.
+        shuffle: whether the order is random.
+
+    Raises ValueError: a rank that is not in 0 .. num_replicas - 1.
+
+    >>> from ranvier.data import DistributedSampler
+    >>> list(DistributedSampler(range(5), num_replicas=2, rank=1, shuffle=False))
+    [1, 3, 0]
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        if num_replicas is None or rank is None:
+            from ranvier.communication.world import world
+
+            num_replicas = world().size if num_replicas is None else num_replicas
+            rank = world().rank if rank is None else rank
+        if not 0 <= rank < num_replicas:
+            raise ValueError(
+                f"[DistributedSampler] got rank {rank} of {num_replicas} replicas; expected 0 to "
+                f"{num_replicas - 1}"
+            )
+        self.dataset, self.num_replicas, self.rank = dataset, num_replicas, rank
+        self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
+        self.epoch = 0
+        n = len(dataset)
+        self.num_samples = n // num_replicas if drop_last else -(-n // num_replicas)
+        self.total_size = self.num_samples * num_replicas
+
+    def set_epoch(self, epoch: int) -> None:
+        """Sets the epoch; without it, every epoch has the same order."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        n = len(self.dataset)
+        order = permutation(n, self.seed + self.epoch) if self.shuffle else np.arange(n)
+        whole = np.resize(order, self.total_size)  # repeated, or cut
+        return iter(whole[self.rank :: self.num_replicas].tolist())
+
+    def __len__(self) -> int:
+        return self.num_samples

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ranvier.autograd.memory import Array, plain
 from ranvier.data.dataset import Dataset, Indices, Subset
-from ranvier.data.order import Seed, permutation
+from ranvier.data.sampler import Seed, permutation
 
 __all__ = ["random_split", "train_test_split"]
 
