@@ -80,6 +80,6 @@ def test_the_toolbox_page_invents_no_name() -> None:
     places += [rv.Trainer, rv.nn.Module]
     for table in re.findall(r"^\|.*\|$", page, re.MULTILINE):
         for name in re.findall(r"`([A-Za-z]\w*)`", table):
-            known = name in ("augment", "datasets", "lr_scheduler", "prefetch", "swa_utils")
+            known = name in ("augment", "datasets", "distributed", "lr_scheduler", "prefetch", "swa_utils")
             known = known or name in rv.sklearn.__all__  # without loading scikit-learn
             assert known or any(hasattr(place, name) for place in places), name

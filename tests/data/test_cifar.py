@@ -8,7 +8,7 @@ import tarfile
 import numpy as np
 import pytest
 from ranvier.data import datasets
-from ranvier.data.datasets import download
+from ranvier.data.datasets import downloads
 from support.refused import refused
 
 NAMES = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
@@ -63,7 +63,7 @@ def test_downloads(tmp_path, files, monkeypatch):
     cached.parent.mkdir()
     cached.write_bytes(packed)  # as pooch has left it: with the right checksum it is not downloaded again
     md5 = {cached.name: hashlib.md5(packed).hexdigest()}
-    monkeypatch.setitem(download.SOURCES, "cifar10", download.Source("http://127.0.0.1:9/", md5))
+    monkeypatch.setitem(downloads.SOURCES, "cifar10", downloads.Source("http://127.0.0.1:9/", md5))
     monkeypatch.setenv("RANVIER_DATA", str(tmp_path))
     assert datasets.load_cifar10()[0][0].shape == (20, 3, 32, 32)
     cached.unlink()
@@ -72,7 +72,7 @@ def test_downloads(tmp_path, files, monkeypatch):
 
 
 def test_the_source_is_the_authors():
-    source = download.SOURCES["cifar10"]
+    source = downloads.SOURCES["cifar10"]
     assert source.url == "https://www.cs.toronto.edu/~kriz/"
     assert source.md5 == {"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"}
 

@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 from ranvier.data import datasets
-from ranvier.data.datasets import download
+from ranvier.data.datasets import downloads
 from support.mnist_files import write_mnist
 from support.refused import refused
 
@@ -29,8 +29,8 @@ def served(tmp_path, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    source = download.Source(f"http://127.0.0.1:{server.server_port}/", md5)
-    monkeypatch.setitem(download.SOURCES, "mnist", source)
+    source = downloads.Source(f"http://127.0.0.1:{server.server_port}/", md5)
+    monkeypatch.setitem(downloads.SOURCES, "mnist", source)
     monkeypatch.setenv("RANVIER_DATA", str(cache))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     yield folder, cache / "mnist"
@@ -53,8 +53,8 @@ def test_mnist_downloads_once(served):
 
 def test_fashion_mnist_downloads_from_its_own_address(served, monkeypatch):
     assert len(datasets.FASHION_MNIST_CLASSES) == 10
-    assert set(download.SOURCES["fashion_mnist"].md5) == set(download.SOURCES["mnist"].md5)
-    monkeypatch.setitem(download.SOURCES, "fashion_mnist", download.SOURCES["mnist"])
+    assert set(downloads.SOURCES["fashion_mnist"].md5) == set(downloads.SOURCES["mnist"].md5)
+    monkeypatch.setitem(downloads.SOURCES, "fashion_mnist", downloads.SOURCES["mnist"])
     _, cache = served
     (x, _), _ = datasets.load_fashion_mnist()
     assert x.shape == (30, 1, 28, 28)
@@ -70,8 +70,8 @@ def test_a_wrong_file_is_refused_and_not_kept(served):
 
 def test_no_network_names_the_files_and_the_folder(served, monkeypatch):
     _, cache = served
-    nobody = download.Source("http://127.0.0.1:9/", download.SOURCES["mnist"].md5)
-    monkeypatch.setitem(download.SOURCES, "mnist", nobody)
+    nobody = downloads.Source("http://127.0.0.1:9/", downloads.SOURCES["mnist"].md5)
+    monkeypatch.setitem(downloads.SOURCES, "mnist", nobody)
     with pytest.raises(ConnectionError) as error:
         datasets.load_mnist()
     message = str(error.value)
@@ -94,7 +94,7 @@ def test_missing_pooch_names_the_extra(monkeypatch):
 
 
 def test_the_table():
-    source = download.SOURCES["mnist"]
+    source = downloads.SOURCES["mnist"]
     assert source.url == "https://ossci-datasets.s3.amazonaws.com/mnist/"
     assert source.md5 == {
         "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",

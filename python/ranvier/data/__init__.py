@@ -6,8 +6,8 @@ import typing as _typing
 
 from ranvier.data import augment, datasets
 from ranvier.data.dataset import *
-from ranvier.data.datasets.files import *
-from ranvier.data.datasets.samples import *
+from ranvier.data.datasets.files import load as load
+from ranvier.data.datasets.samples import Samples as Samples
 from ranvier.data.loader import *
 from ranvier.data.sampler import *
 from ranvier.data.split import *

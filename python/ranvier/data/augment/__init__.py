@@ -18,7 +18,6 @@ import typing as _typing
 
 from ranvier.data.augment.base import *
 from ranvier.data.augment.geometry import *
-from ranvier.data.augment.mix import *
 from ranvier.data.augment.pixels import *
 
 if not _typing.TYPE_CHECKING:

@@ -1,17 +1,30 @@
-"""Adding noise to images, and covering parts of them."""
+"""Noise, boxes that cover parts of images, and mixtures of images with their labels."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd import random
 from ranvier.autograd.memory import Array
 from ranvier.autograd.random import fresh_key
-from ranvier.data.augment.base import Augmentation, Numbers, pair, probability, span, whole
+from ranvier.data.augment.base import (
+    Augmentation,
+    Numbers,
+    pair,
+    probability,
+    require_images,
+    span,
+    uniform,
+    whole,
+)
+from ranvier.data.dataset import like, raw
+from ranvier.data.transforms import one_hot
 
-__all__ = ["Cutout", "GaussianNoise", "RandomErasing"]
+__all__ = ["CutMix", "Cutout", "GaussianNoise", "Mixup", "RandomErasing"]
 
 
 class GaussianNoise(Augmentation):
@@ -120,3 +133,98 @@ class RandomErasing(Augmentation):
         box[:, 2], box[:, 3] = heights[first] * covered, widths[first] * covered
         box[:, :2] = whole(u[:, -3:-1], 0, np.array([h, w]) - box[:, 2:])
         return _core.erase_images(x, box, None, self.value)
+
+
+class _Mixing:
+    """Draws another image and a share for each image; labels become shares of classes."""
+
+    mixes_labels = True
+
+    def __init__(self, alpha: float = 1.0, num_classes: int | None = None, p: float = 1.0) -> None:
+        self._name = type(self).__name__
+        if not (alpha > 0 and np.isfinite(alpha)):
+            raise ValueError(f"[{self._name}] got alpha {alpha!r}; expected a number above 0")
+        self.alpha, self.num_classes = float(alpha), num_classes
+        self.p = probability(self._name, p)
+
+    def mixed(self, x: Array, partner: Array, share: Numbers) -> tuple[Array, Numbers]:
+        """The mixed images, and the share of the original in each."""
+        raise NotImplementedError
+
+    def __call__(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        x, y = require_images(self._name, images), raw(labels)
+        if len(x) != len(y):
+            raise ValueError(f"[{self._name}] got {len(x)} images and {len(y)} labels; expected as many")
+        classes = self._classes(y, x.dtype)
+        draws, n = random.generator(), len(x)
+        share = np.where(draws.random(n) < self.p, draws.beta(self.alpha, self.alpha, n), 1.0)
+        partner = draws.permutation(n)
+        mixed, share = self.mixed(x, partner, share)
+        return like(images, mixed), like(labels, _core.mix_images(classes, partner, share))
+
+    def _classes(self, y: Array, dtype: Any) -> Array:
+        """A row of shares for each sample; rows of floats are returned unchanged."""
+        if y.dtype.kind == "f" and y.ndim == 2:
+            return y
+        if y.dtype.kind not in "iu" or y.ndim != 1:
+            raise TypeError(
+                f"[{self._name}] got labels of dtype {y.dtype} and shape {y.shape}; expected class numbers "
+                "(N,) or shares (N, classes)"
+            )
+        if self.num_classes is None:
+            raise ValueError(f"[{self._name}] got class numbers as labels; expected num_classes to be given")
+        return one_hot(y, self.num_classes, dtype if dtype.kind == "f" else np.float32)
+
+    def __repr__(self) -> str:
+        return f"{self._name}(alpha={self.alpha!r}, num_classes={self.num_classes!r}, p={self.p!r})"
+
+
+class Mixup(_Mixing):
+    """x = s x_i + (1 - s) x_j and y = s y_i + (1 - s) y_j: each image mixed with another of its batch.
+
+    Args:
+        alpha: s is drawn from Beta(alpha, alpha) for each image.
+        num_classes: the number of classes, if labels are class numbers.
+        p: the share of images to mix.
+
+    Takes and returns images and labels; labels become shares of classes (N, num_classes), as
+    `nn.CrossEntropyLoss` takes them.
+
+    Raises TypeError, ValueError: labels that are neither class numbers nor shares, or no num_classes.
+
+    Source: H. Zhang et al., "mixup: Beyond empirical risk minimization", 2018.
+
+    >>> import numpy as np
+    >>> from ranvier.data import augment
+    >>> x, y = augment.Mixup(alpha=0.2, num_classes=3)(np.ones((4, 1, 8, 8)), np.array([0, 1, 2, 1]))
+    >>> y.shape, y.sum(1).round(6).tolist()
+    ((4, 3), [1.0, 1.0, 1.0, 1.0])
+    """
+
+    def mixed(self, x: Array, partner: Array, share: Numbers) -> tuple[Array, Numbers]:
+        return _core.mix_images(x, partner, share), share
+
+
+class CutMix(_Mixing):
+    """A box of each image comes from another of its batch; labels are mixed by area.
+
+    Args: as for Mixup; the box has the share 1 - s of the image's area, before it is cut at the edges.
+
+    Source: S. Yun et al., "CutMix: Regularization strategy to train strong classifiers with localizable
+    features", 2019.
+
+    >>> import numpy as np
+    >>> from ranvier.data import augment
+    >>> x, y = augment.CutMix(num_classes=2)(np.ones((4, 1, 8, 8), np.uint8), np.array([0, 1, 0, 1]))
+    >>> x.dtype.name, y.shape
+    ('uint8', (4, 2))
+    """
+
+    def mixed(self, x: Array, partner: Array, share: Numbers) -> tuple[Array, Numbers]:
+        sizes = np.array(x.shape[2:])
+        middle = whole(uniform(len(x), 2), 0, np.maximum(sizes - 1, 0))
+        half = np.floor(sizes * np.sqrt(1 - share)[:, None] / 2).astype(np.int64)
+        first, last = np.maximum(middle - half, 0), np.minimum(middle + half, sizes)
+        kept = 1 - (last - first).prod(axis=1) / max(sizes.prod(), 1)
+        box = np.column_stack([first, last - first])
+        return _core.erase_images(x, box, partner), kept

@@ -4,14 +4,10 @@ tables, archives and images are read from files."""
 import types as _types
 import typing as _typing
 
-from ranvier.data.datasets.archives import *
-from ranvier.data.datasets.cifar import *
-from ranvier.data.datasets.files import load
-from ranvier.data.datasets.idx import *
+from ranvier.data.datasets.downloads import *
+from ranvier.data.datasets.files import *
 from ranvier.data.datasets.images import *
-from ranvier.data.datasets.mnist import *
 from ranvier.data.datasets.samples import *
-from ranvier.data.datasets.shipped import *
 from ranvier.data.datasets.tables import *
 
 if not _typing.TYPE_CHECKING:

@@ -1,19 +1,30 @@
-"""Loading data from files of any known format."""
+"""Data from files of any known format; NumPy arrays (.npy) and archives (.npz)."""
 
 from __future__ import annotations
 
+import warnings
+import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ranvier.data.datasets.archives import load_npy, load_npz
+from ranvier.autograd.memory import Array
 from ranvier.data.datasets.images import Size, load_images
-from ranvier.data.datasets.samples import PathLike, Samples
+from ranvier.data.datasets.samples import (
+    PathLike,
+    Samples,
+    first_not_finite,
+    real,
+    require_file,
+    require_task,
+    targets,
+)
 from ranvier.data.datasets.tables import first_cells, is_digit_recognizer, load_csv, load_digit_recognizer
 
-__all__ = ["load"]
+__all__ = ["load", "load_npy", "load_npz"]
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 ENDINGS = (*TABLES, ".npy", ".npz")
@@ -99,3 +110,205 @@ def _refuse(what: str, **given: bool) -> None:
     for name, wrong in given.items():
         if wrong:
             raise ValueError(f"[load] got {name} for {what}; expected none, it would have no effect")
+
+
+NAMES = (
+    ("x", "y"),
+    ("X", "y"),
+    ("X", "Y"),
+    ("x_train", "y_train"),
+    ("X_train", "y_train"),
+    ("images", "labels"),
+    ("data", "target"),
+    ("data", "labels"),
+    ("features", "labels"),
+)
+
+
+def load_npz(
+    path: PathLike, x: str | None = None, y: str | None = None, *, task: str = "auto", dtype: Any = np.float32
+) -> Samples:
+    """Samples and targets from a NumPy archive, as `np.savez(path, x=x, y=y)` writes it.
+
+    Args:
+        path: the archive.
+        x, y: the names of the arrays; by default x and y, x_train and y_train, images and labels, data and
+            target ... For an archive of samples only, y is None.
+        task: "classification": targets are classes; "regression": they are values; "auto": text, whole
+            numbers (n,) and one-hot rows (n, classes) are classes, other arrays are values.
+        dtype: of samples and values: float32, or float64 for large numbers that differ little.
+
+    Returns:
+        Samples. Pixels of unsigned bytes are divided by 255, images (n, h, w) become
+        (n, 1, h, w) and images (n, h, w, c) with 1, 3 or 4 channels (n, c, h, w). An array `class_names`
+        names the classes. Without x=, a warning names unused arrays.
+
+    Raises FileNotFoundError: no such file.
+    Raises ValueError: a damaged file, Python objects in it, no such arrays, no samples, or unequal lengths.
+
+    >>> import numpy as np
+    >>> from ranvier.data.datasets import load_npz
+    >>> np.savez("shapes.npz", x=np.zeros((3, 8, 8), np.uint8), y=np.array(["disc", "ring", "disc"]))
+    >>> shapes = load_npz("shapes.npz")
+    >>> shapes.x.shape, shapes.y.tolist(), shapes.class_names
+    ((3, 1, 8, 8), [0, 1, 0], ('disc', 'ring'))
+    """
+    require_task("load_npz", task)
+    path = require_file("load_npz", path)
+    arrays = _read(path)
+    name_x, name_y = _names(path, arrays, x, y)
+    samples = _numbers(path, name_x, arrays[name_x])
+    if len(samples) == 0:
+        raise ValueError(f"[load_npz] '{path}' has no samples in '{name_x}'; expected at least one")
+    scale = 255.0 if samples.dtype == np.uint8 and samples.ndim >= 3 else 1.0
+    values = _images(path, name_x, samples, scale, dtype)
+    named = name_y is not None and arrays[name_y].dtype.kind in "iuf" and task != "regression"
+    taken_names = (name_x, name_y, "class_names") if named else (name_x, name_y)
+    unused = tuple(name for name in arrays if name not in taken_names)
+    if unused and x is None:
+        taken = f"{name_x} is" if name_y is None else f"{name_x} and {name_y} are"
+        more = f"not used: {', '.join(unused)} (x= and y= choose others)"
+        warnings.warn(f"[load_npz] '{path}': {taken} taken, {more}", stacklevel=2)
+    if name_y is None:
+        return Samples(values, None, scale=scale, unused=unused)
+    labels = arrays[name_y]
+    if labels.ndim == 0 or len(labels) != len(samples):
+        raise ValueError(
+            f"[load_npz] '{path}' has '{name_x}' of shape {samples.shape} and '{name_y}' of shape "
+            f"{labels.shape}; expected as many targets as samples"
+        )
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dtype.kind not in "USb":
+        labels = _numbers(path, name_y, labels)
+    if labels.ndim > 1 and labels.dtype.kind in "US":
+        raise ValueError(
+            f"[load_npz] '{path}' has '{name_y}' of words and shape {labels.shape}; expected "
+            "one for each sample"
+        )
+    try:
+        y_values, class_names = targets(labels, task, dtype)
+    except ValueError as error:
+        raise ValueError(f"[load_npz] '{path}' has '{name_y}' with a value too large: {error}") from None
+    if class_names is None and task == "classification":
+        raise ValueError(
+            f"[load_npz] '{path}' has '{name_y}' of shape {labels.shape}; expected classes (n,), or "
+            "one-hot rows"
+        )
+    names = _given_names(path, arrays, class_names, y_values if labels.ndim > 1 else labels)
+    return Samples(values, y_values, names, scale=scale, unused=unused)
+
+
+def load_npy(
+    path: PathLike, label: int | None = -1, *, task: str = "auto", dtype: Any = np.float32
+) -> Samples:
+    """Samples and targets from an array (n, columns), as `np.save(path, array)` writes it.
+
+    Args:
+        path: the file.
+        label: the number of the column of targets; None if there is none, for an array of any shape.
+        task, dtype: see `load_npz`.
+
+    Returns: Samples. Without label, unsigned bytes of 3 or more dimensions are images, as in `load_npz`.
+
+    Raises FileNotFoundError: no such file.
+    Raises ValueError: a damaged file, Python objects in it, no such column, or no samples.
+    """
+    require_task("load_npy", task)
+    path = require_file("load_npy", path)
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"[load_npy] '{path}' is damaged or no array of numbers: {error}") from None
+    if not isinstance(array, np.ndarray) or array.size == 0:
+        raise ValueError(f"[load_npy] '{path}' holds no single array of samples; expected one")
+    array = _numbers(path, "the array", array)
+    if label is None:
+        scale = 255.0 if array.dtype == np.uint8 and array.ndim >= 3 else 1.0
+        return Samples(_images(path, "the array", array, scale, dtype), None, scale=scale)
+    if array.ndim != 2 or array.shape[1] < 2 or not -array.shape[1] <= label < array.shape[1]:
+        raise ValueError(
+            f"[load_npy] '{path}' is of shape {array.shape}; expected (n, columns) with the targets in "
+            f"column {label}, or an archive (.npz) with arrays x and y"
+        )
+    y, class_names = targets(array[:, label], task, dtype)
+    return Samples(_images(path, "the array", np.delete(array, label, 1), 1.0, dtype), y, class_names)
+
+
+def _read(path: Path) -> dict[str, Array]:
+    try:
+        with open(path, "rb") as stream:  # np.load would leave a damaged archive open
+            archive = np.load(stream, allow_pickle=False)
+            if not hasattr(archive, "files"):
+                raise ValueError(f"[load_npz] '{path}' is a single array (.npy); expected an archive (.npz)")
+            members = {name: archive[name] for name in archive.files}
+            return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError) as error:
+        raise ValueError(f"[load_npz] '{path}' is damaged or no archive: {error}") from None
+    except ValueError as error:
+        if str(error).startswith("[load_npz]"):
+            raise
+        raise ValueError(
+            f"[load_npz] '{path}' is no archive of plain arrays: {error} (Python objects are not loaded)"
+        ) from None
+
+
+def _names(path: Path, arrays: dict[str, Any], x: str | None, y: str | None) -> tuple[str, str | None]:
+    for name in filter(None, (x, y)):
+        if name not in arrays:
+            raise ValueError(f"[load_npz] '{path}' has no array '{name}'; it has {', '.join(arrays)}")
+    if x is not None and y is not None:
+        return x, y
+    for name_x, name_y in NAMES:
+        if (x or name_x) in arrays and (y or name_y) in arrays:
+            return x or name_x, y or name_y
+    alone = [x] if x else [name for name, _ in NAMES if name in arrays] or list(arrays)
+    if len(alone) == 1 or (y is None and alone and alone[0] in dict(NAMES)):
+        return str(alone[0]), y
+    raise ValueError(
+        f"[load_npz] '{path}' has arrays {', '.join(arrays) or 'none'}; expected x and y, or to be told "
+        "their names"
+    )
+
+
+def _numbers(path: Path, name: str, array: Array) -> Array:
+    if array.dtype.kind not in "fiub" or array.ndim == 0:
+        raise ValueError(
+            f"[load_npz] '{path}' has '{name}' of dtype {array.dtype} and shape {array.shape}; expected "
+            "numbers, one entry for each sample"
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        at, place = first_not_finite(array)
+        raise ValueError(
+            f"[load_npz] '{path}' has missing or infinite values in '{name}': {array[at]:g} at {place}; "
+            "expected none"
+        )
+    return array
+
+
+def _images(path: Path, name: str, x: Array, scale: float, dtype: Any) -> Array:
+    try:
+        values = real(x, dtype if x.dtype.itemsize > 2 else np.float32)
+    except ValueError as error:
+        raise ValueError(f"[load_npz] '{path}' has '{name}' with a value too large: {error}") from None
+    values /= values.dtype.type(scale)
+    if x.ndim == 3 and scale != 1:
+        return values[:, None]
+    if x.ndim == 4 and x.shape[3] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):
+        return values.transpose(0, 3, 1, 2)  # channels-last in memory, as convolution reads it
+    return values
+
+
+def _given_names(
+    path: Path, arrays: dict[str, Array], found: tuple[str, ...] | None, labels: Array
+) -> tuple[str, ...] | None:
+    """The archive's names of the classes, if the labels are numbers 0, 1, 2 ..."""
+    names = arrays.get("class_names")
+    if found is None or names is None or labels.dtype.kind not in "iuf":
+        return found
+    if names.ndim != 1 or found != tuple(str(i) for i in range(len(names)))[: len(found)]:
+        raise ValueError(
+            f"[load_npz] '{path}' has class_names of shape {names.shape} for classes "
+            f"{', '.join(found[:10])}; expected a name for each class 0, 1, 2 ..."
+        )
+    return tuple(str(name) for name in names.tolist())

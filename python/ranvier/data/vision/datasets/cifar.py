@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ranvier.data.datasets.download import Source, fetch
+from ranvier.data.datasets.downloads import Source, fetch
 from ranvier.data.vision.datasets.base import Function, VisionDataset, as_item, require_md5
 
 __all__ = ["CIFAR10", "CIFAR100"]

@@ -9,9 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ranvier.autograd import wrap
-from ranvier.data.datasets.download import fetch
-from ranvier.data.datasets.idx import read_idx
-from ranvier.data.datasets.mnist import FASHION_MNIST_CLASSES
+from ranvier.data.datasets.downloads import FASHION_MNIST_CLASSES, fetch, read_idx
 from ranvier.data.vision.datasets.base import Function, VisionDataset, as_item
 
 __all__ = ["MNIST", "FashionMNIST"]

@@ -1,0 +1,368 @@
+"""Data sets of images that are downloaded, or read from a folder: MNIST, Fashion-MNIST and CIFAR-10.
+
+MNIST's format IDX is a magic number, the dimensions and the values, all big-endian:
+
+    offset 0   two zero bytes, a type code, the number of dimensions
+    offset 4   one big-endian uint32 per dimension
+    then       the values in C order
+
+Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", file format section.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "CIFAR10_CLASSES",
+    "FASHION_MNIST_CLASSES",
+    "MNIST_CLASSES",
+    "load_cifar10",
+    "load_fashion_mnist",
+    "load_mnist",
+    "read_idx",
+]
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+    """Read one IDX file, gzipped or not (found by its first bytes, not by its name).
+
+    Returns: An array of the file's shape and type, in the machine's byte order.
+
+    Raises FileNotFoundError: no such file.
+    Raises ValueError: the file is not an IDX file, is cut off, damaged, or longer than its header says.
+
+    >>> import tempfile, pathlib
+    >>> from ranvier.data.datasets import read_idx
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "labels")
+    ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 2, 1]))
+    ...     read_idx(path).tolist()
+    [7, 2, 1]
+    """
+    path = Path(path)
+    content = _content(path)
+    if len(content) < 4:
+        raise ValueError(f"[read_idx] '{path}' holds {len(content)} bytes; an IDX header has at least 4")
+    zero, code, ndim = struct.unpack_from(">HBB", content)
+    if zero != 0 or code not in _TYPES:
+        raise ValueError(
+            f"[read_idx] '{path}' begins with bytes {content[:4].hex(' ')}; an IDX file begins with 00 00, "
+            f"a type code (one of {', '.join(f'{c:02x}' for c in _TYPES)}) and the number of dimensions"
+        )
+    start = 4 + 4 * ndim
+    if len(content) < start:
+        raise ValueError(f"[read_idx] '{path}' is cut off inside its header of {start} bytes")
+    shape = struct.unpack_from(f">{ndim}I", content, 4)
+    dtype = np.dtype(_TYPES[code])
+    expected = math.prod(shape) * dtype.itemsize  # Python integers do not overflow
+    found = len(content) - start
+    if found != expected:
+        fault = "is cut off" if found < expected else "is too long"
+        raise ValueError(
+            f"[read_idx] '{path}' {fault}: its header promises {expected} bytes of shape "
+            f"{shape}, it holds {found}"
+        )
+    try:
+        values = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    except ValueError as error:  # too many dimensions for NumPy, or a size beyond its index type with a 0
+        raise ValueError(f"[read_idx] '{path}' has a header of shape {shape}: {error}") from None
+    return values.astype(dtype.newbyteorder("="))
+
+
+def _content(path: Path) -> bytes:
+    with open(path, "rb") as stream:
+        packed = stream.read(2) == _GZIP_MAGIC
+        stream.seek(0)
+        if not packed:
+            return stream.read()
+        try:
+            with gzip.GzipFile(fileobj=stream) as unpacked:
+                return unpacked.read()
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"[read_idx] '{path}' is a damaged or cut off gzip file: {error}") from None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A set of files under one address, with the md5 of each as served."""
+
+    url: str
+    md5: dict[str, str]
+
+
+SOURCES: dict[str, Source] = {
+    "cifar10": Source(
+        "https://www.cs.toronto.edu/~kriz/", {"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"}
+    ),
+    "mnist": Source(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        {
+            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+    ),
+    "fashion_mnist": Source(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        {
+            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+    ),
+}
+
+
+def cache_folder(name: str) -> Path:
+    """The folder for downloads of data set `name`: in RANVIER_DATA, else in the user's cache folder."""
+    base = os.environ.get("RANVIER_DATA")
+    if base:
+        return Path(base) / name
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "ranvier" / name
+
+
+def fetch(name: str, folder: Path | None = None, source: Source | None = None) -> Path:
+    """Download the missing files of data set `name`, check them, and return their folder.
+
+    Raises ImportError: pooch is not installed.
+    Raises ConnectionError: a download failed; the message names the files to place by hand, and where.
+    Raises ValueError: a file does not have the expected checksum.
+    """
+    source = SOURCES[name] if source is None else source
+    folder = cache_folder(name) if folder is None else folder
+    by_hand = f"place {', '.join(source.md5)} in {folder}, or give the folder that holds them as data_dir"
+    try:
+        import pooch  # type: ignore[import-untyped]
+    except ImportError:
+        raise ImportError(
+            f"[load_{name}] downloading needs pooch: pip install 'ranvier[data]'; or {by_hand}"
+        ) from None
+    pooch.get_logger().setLevel("WARNING")
+    for file, md5 in source.md5.items():
+        try:
+            pooch.retrieve(source.url + file, known_hash=f"md5:{md5}", fname=file, path=folder)
+        except ValueError as error:  # pooch has deleted the file with the wrong checksum
+            raise ValueError(f"[load_{name}] {source.url}{file} is not the expected file: {error}") from None
+        except OSError as error:  # no network, a refused connection, an HTTP error, an unwritable folder
+            raise ConnectionError(
+                f"[load_{name}] could not download {source.url}{file} ({type(error).__name__}); {by_hand}"
+            ) from error
+    return folder
+
+
+MNIST_CLASSES: tuple[str, ...] = tuple("0123456789")
+FASHION_MNIST_CLASSES: tuple[str, ...] = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+Part = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+_PARTS = ("train", "t10k")
+
+
+def load_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, Part]:
+    """MNIST's training part (60,000 images) and test part (10,000).
+
+    Args:
+        data_dir: folder with the files train-images-idx3-ubyte, train-labels-idx1-ubyte,
+            t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, each gzipped (.gz) or not. Without it the
+            files are downloaded once (with pooch, which compares checksums) to the user's cache folder, or to
+            the folder in the environment variable RANVIER_DATA.
+
+    Returns: `(x_train, y_train), (x_test, y_test)`: x float32 (n, 1, 28, 28) in [0, 1], y int64 (n,).
+
+    Raises FileNotFoundError: a file is missing in `data_dir`; the message names it.
+    Raises ValueError: a file is damaged, or images and labels do not belong together.
+    Raises ConnectionError: no `data_dir` and no network; the message names the files to place and where.
+    Raises ImportError: no `data_dir` and pooch is not installed.
+
+    Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", 1998.
+
+    >>> from ranvier.data.datasets import load_mnist
+    >>> load_mnist("no/such/folder")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    FileNotFoundError: [load_mnist] no folder 'no/such/folder'; expected one with the four files ...
+    """
+    return _load("mnist", data_dir)
+
+
+def load_fashion_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, Part]:
+    """Fashion-MNIST's training part (60,000 images) and test part (10,000).
+
+    The ten classes are `FASHION_MNIST_CLASSES`. Arguments, results and errors are those of `load_mnist`. The
+    files have the same names, so each set needs its own folder.
+
+    Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine
+    learning algorithms", 2017 (MIT licence).
+
+    >>> from ranvier.data.datasets import FASHION_MNIST_CLASSES, load_fashion_mnist
+    >>> FASHION_MNIST_CLASSES[9]
+    'Ankle boot'
+    >>> load_fashion_mnist("no/such/folder")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    FileNotFoundError: [load_fashion_mnist] no folder 'no/such/folder'; expected one with the four files ...
+    """
+    return _load("fashion_mnist", data_dir)
+
+
+def _load(name: str, data_dir: str | os.PathLike[str] | None) -> tuple[Part, Part]:
+    if data_dir is None:
+        folder = fetch(name)
+    else:
+        folder = Path(data_dir)
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"[load_{name}] no folder '{folder}'; expected one with the four files {', '.join(_names())}"
+            )
+    paths = _find(name, folder)
+    return _mnist(name, *paths[:2]), _mnist(name, *paths[2:])
+
+
+def _names() -> list[str]:
+    return [f"{part}-{kind}-ubyte" for part in _PARTS for kind in ("images-idx3", "labels-idx1")]
+
+
+def _find(name: str, folder: Path) -> list[Path]:
+    """The four files in the order of `_names()`; the error names all missing ones."""
+    places = {file: (folder / file, folder / f"{file}.gz") for file in _names()}
+    found = {file: next(filter(Path.is_file, paths), None) for file, paths in places.items()}
+    missing = [file for file, path in found.items() if path is None]
+    if missing:
+        raise FileNotFoundError(
+            f"[load_{name}] '{folder}' lacks {', '.join(missing)}; expected the four files "
+            f"{', '.join(_names())}, each plain or as .gz"
+        )
+    return [path for path in found.values() if path is not None]
+
+
+def _mnist(name: str, images_path: Path, labels_path: Path) -> Part:
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    if images.ndim != 3 or images.dtype != np.uint8:
+        raise ValueError(
+            f"[load_{name}] '{images_path}' holds {images.dtype} values of shape {images.shape}; "
+            "expected uint8 of shape (n, 28, 28)"
+        )
+    if labels.ndim != 1 or labels.dtype != np.uint8:
+        raise ValueError(
+            f"[load_{name}] '{labels_path}' holds {labels.dtype} values of shape {labels.shape}; "
+            "expected uint8 of shape (n,)"
+        )
+    if len(images) != len(labels):
+        raise ValueError(
+            f"[load_{name}] '{images_path}' holds {len(images)} images and "
+            f"'{labels_path}' {len(labels)} labels"
+        )
+    if len(labels) and labels.max() > 9:
+        raise ValueError(f"[load_{name}] '{labels_path}' holds label {labels.max()}; expected 0 to 9")
+    x = images[:, None].astype(np.float32)  # (n, 1, 28, 28)
+    x /= np.float32(255)
+    return x, labels.astype(np.int64)
+
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+_ARCHIVE, _FOLDER = "cifar-10-binary.tar.gz", "cifar-10-batches-bin"
+_TRAIN, _TEST = [f"data_batch_{i}.bin" for i in range(1, 6)], ["test_batch.bin"]
+_RECORD = 1 + 3 * 32 * 32  # a byte for the label, then the red, green and blue plane
+
+
+def load_cifar10(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, Part]:
+    """CIFAR-10's training part (50,000 images) and test part (10,000).
+
+    The ten classes are `CIFAR10_CLASSES`. The binary form is read, because the others are pickles, which can
+    run code.
+
+    Args:
+        data_dir: folder with cifar-10-binary.tar.gz, or with its files data_batch_1.bin to data_batch_5.bin
+            and test_batch.bin (or their folder cifar-10-batches-bin). Without it the archive (162 MB) is
+            downloaded once, as `load_mnist`'s files are.
+
+    Returns: `(x_train, y_train), (x_test, y_test)`: x float32 (n, 3, 32, 32) in [0, 1], y int64 (n,).
+
+    Raises FileNotFoundError: neither the archive nor all of the files are in `data_dir`.
+    Raises ValueError: a file is damaged.
+    Raises ConnectionError: no `data_dir` and no network; the message names the file to place and where.
+    Raises ImportError: no `data_dir` and pooch is not installed.
+
+    Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+
+    >>> from ranvier.data.datasets import CIFAR10_CLASSES, load_cifar10
+    >>> CIFAR10_CLASSES[9]
+    'truck'
+    >>> load_cifar10("nowhere")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    FileNotFoundError: [load_cifar10] no folder 'nowhere'; expected one with cifar-10-binary.tar.gz, ...
+    """
+    wanted = f"{_ARCHIVE}, or with {', '.join(_TRAIN + _TEST)}"
+    folder = fetch("cifar10") if data_dir is None else Path(data_dir)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"[load_cifar10] no folder '{folder}'; expected one with {wanted}")
+    for place in (folder, folder / _FOLDER):
+        paths = [place / name for name in _TRAIN + _TEST]
+        if all(path.is_file() for path in paths):
+            batches = [_records(path, path.read_bytes()) for path in paths]
+            break
+    else:
+        if not (folder / _ARCHIVE).is_file():
+            raise FileNotFoundError(f"[load_cifar10] nothing to read in '{folder}'; expected {wanted}")
+        batches = _unpacked(folder / _ARCHIVE)
+    return _cifar(batches[: len(_TRAIN)]), _cifar(batches[len(_TRAIN) :])
+
+
+def _unpacked(path: Path) -> list[npt.NDArray[np.uint8]]:
+    """The records of each file of the archive; nothing is written to the disk."""
+    import tarfile  # slow to load
+
+    try:
+        with tarfile.open(path) as archive:
+            found = []
+            for name in _TRAIN + _TEST:
+                member: Any = archive.extractfile(f"{_FOLDER}/{name}")
+                found.append(_records(f"{path}/{name}", member.read()))
+            return found
+    except (tarfile.TarError, KeyError, AttributeError, EOFError, zlib.error, OSError) as error:
+        raise ValueError(f"[load_cifar10] '{path}' is cut off, damaged or another archive: {error}") from None
+
+
+def _records(where: object, content: bytes) -> npt.NDArray[np.uint8]:
+    """(images, 3073) bytes: label and pixels."""
+    if not content or len(content) % _RECORD:
+        raise ValueError(
+            f"[load_cifar10] '{where}' has {len(content)} bytes; expected a multiple of {_RECORD}, an image's"
+        )
+    records = np.frombuffer(content, np.uint8).reshape(-1, _RECORD)
+    if records[:, 0].max() > 9:
+        raise ValueError(f"[load_cifar10] '{where}' holds label {records[:, 0].max()}; expected 0 to 9")
+    return records
+
+
+def _cifar(batches: list[npt.NDArray[np.uint8]]) -> Part:
+    records = np.concatenate(batches)
+    x = records[:, 1:].reshape(-1, 3, 32, 32).astype(np.float32)
+    x /= np.float32(255)
+    return x, records[:, 0].astype(np.int64)
