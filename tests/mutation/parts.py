@@ -7,7 +7,7 @@ from dataclasses import dataclass
 # A group of tests is collected once, and each of its mutants is tried in a fork.
 GROUPS: dict[str, tuple[str, ...]] = {
     "kernels": ("tests/kernels", "tests/runtime"),
-    "ops": ("tests/ops", "tests/test_wrong_input.py"),
+    "ops": ("tests/ops", "tests/inputs/test_wrong_input.py"),
     "program": ("tests/program",),
     "autograd": (
         *("tests/autograd", "tests/nn/test_hooks.py", "tests/nn/test_module.py"),

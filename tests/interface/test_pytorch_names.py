@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support.grouped import grouped
 
-PAGE = Path(__file__).parent.parent / "docs" / "pytorch_names.md"
+PAGE = Path(__file__).parents[2] / "docs" / "pytorch_names.md"
 ROW = re.compile(r"^\| (`.+?`) \| `(.+)` \| `(.+)` \|$")
 ROWS = [match.groups() for match in map(ROW.match, PAGE.read_text().splitlines()) if match]
 

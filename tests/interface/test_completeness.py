@@ -28,7 +28,7 @@ OP_MODULES = {
 
 @pytest.fixture(scope="module")
 def cases() -> dict[str, list[type[OpCase]]]:
-    for path in sorted((Path(__file__).parent / "ops").rglob("test_*.py")):
+    for path in sorted((Path(__file__).parents[1] / "ops").rglob("test_*.py")):
         spec = importlib.util.spec_from_file_location(f"cases_{path.stem}", path)
         assert spec is not None
         assert spec.loader is not None
@@ -69,13 +69,13 @@ PLACES = (*NAMESPACES.split(), "distributed", "explore", "onnx", "plot", "report
 @pytest.mark.parametrize("place", PLACES)
 def test_the_toolbox_page_has_every_name(place: str) -> None:
     module = importlib.import_module(f"ranvier.{place}")
-    page = (Path(__file__).parent.parent / "docs" / "toolbox.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "toolbox.md").read_text()
     named = set(re.findall(r"`([A-Za-z]\w*)`", page))
     assert sorted(set(module.__all__) - named) == []
 
 
 def test_the_toolbox_page_invents_no_name() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "toolbox.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "toolbox.md").read_text()
     places = [importlib.import_module(f"ranvier.{place}") for place in (*PLACES[:-1], "optim.swa_utils")]
     places += [rv.Trainer, rv.nn.Module]
     for table in re.findall(r"^\|.*\|$", page, re.MULTILINE):

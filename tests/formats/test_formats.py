@@ -10,7 +10,7 @@ import pytest
 import ranvier as rv
 from ranvier.serialization import info
 
-FOLDER = Path(__file__).parent / "formats"
+FOLDER = Path(__file__).parent
 VERSIONS = sorted(path for path in FOLDER.iterdir() if (path / "expected.json").exists())
 WRITER = runpy.run_path(str(FOLDER / "write.py"))
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}  # some hundred roundings, of another ISA level

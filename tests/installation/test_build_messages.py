@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).parent.parent
+SOURCES = Path(__file__).parents[2]
 NO_OPENMP = """#!/bin/sh
 for word in "$@"; do case $word in -fopenmp*) echo "unsupported option" >&2; exit 1;; esac; done
 exec "{compiler}" "$@"

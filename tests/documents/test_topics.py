@@ -9,7 +9,7 @@ from typing import Any
 import ranvier as rv
 from support.grouped import grouped
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "topics.md").read_text()
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]

@@ -9,7 +9,7 @@ import pytest
 import ranvier as rv
 from ranvier import cli
 
-PAGE = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parents[2] / "README.md"
 
 
 def test_the_code_runs(tmp_path, monkeypatch):

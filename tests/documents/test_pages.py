@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import ranvier as rv
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ["quick_start", "reproducibility", "threads", "memory", "deployment", "from_pytorch", "from_keras"]
 
 

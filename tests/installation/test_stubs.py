@@ -14,7 +14,7 @@ import ranvier._core as _core
 TEXT = Path(ranvier.__file__).with_name("_core.pyi").read_text()
 STUB = ast.parse(TEXT)
 NAMES = {node.name for node in STUB.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_name_of_the_core_has_an_entry():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/design/*.md")])
 SOURCES = ("benchmarks", "cmake", "cpp", "docs", "examples", "packaging", "python", "tests")
 MADE_UP = re.compile(r"\bx\.|_x\.|NN_name|net\.py|_core\.pyi")  # of a user, of an op called x, of the build

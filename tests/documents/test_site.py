@@ -7,7 +7,7 @@ import pytest
 import ranvier as rv
 
 pytest.importorskip("sphinx", reason="the site's extra `docs` is not installed")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
