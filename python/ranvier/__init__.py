@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib as _importlib
 import os as _os
 import typing as _typing
+from contextlib import suppress as _suppress
 from math import e as e
 from math import inf as inf
 from math import nan as nan
@@ -30,6 +31,7 @@ from ranvier._core import __version__
 if _spin:
     del _os.environ["GOMP_SPINCOUNT"]
 
+import ranvier.extension as _extension
 from ranvier.autograd.check import *
 from ranvier.autograd.convert import clone
 from ranvier.autograd.creation import *
@@ -57,7 +59,6 @@ from ranvier.config import (
 )
 from ranvier.ops import *
 from ranvier.ops.numeric import MODULE_OF as _NUMERIC
-from ranvier.paths import install as _install
 from ranvier.summary import summary  # loaded here, or the module would take the place of the function
 
 if _typing.TYPE_CHECKING:
@@ -65,22 +66,10 @@ if _typing.TYPE_CHECKING:
 
 float, double, half, long, int = float32, float64, float16, int64, int32
 
-_install()
-
 # Loaded on first use: modules, and names by the module that defines them.
-_MODULES = """
-    accelerator amp autograd backends cli cuda data distributed distributions explore func hub jit kernels
-    linalg metrics mps multiprocessing nn onnx ops optim plot program report serialization sklearn
-    train utils version
-"""
+_MODULES = "autograd data func kernels linalg metrics nn ops optim program serialization train version"
 _NAMES = {
-    "amp": "autocast",
     "autograd.printing": "set_printoptions",
-    "backends": """
-        are_deterministic_algorithms_enabled get_float32_matmul_precision set_float32_matmul_precision
-        use_deterministic_algorithms
-    """,
-    "explore": "diagnose",
     "nn.functional": "focal_loss sigmoid_focal_loss",
     "nn.mlp": "mlp",
     "ops.activation.slope": "derivative",
@@ -94,6 +83,16 @@ _NAMES = {
 _LATER = {name: f"ranvier.{name}" for name in _MODULES.split()} | {"random": "ranvier.autograd.random"}
 _DEFINED_IN = {name: f"ranvier.{module}" for module, names in _NAMES.items() for name in names.split()}
 
+# The satellites: the folders that stand around the core. What each adds to the core's modules is loaded at
+# its first use; without its folder, it is not there.
+for _satellite in ("cli", "distributed", "distributions", "explore", "onnx", "plot", "report", "sklearn"):
+    _extension.add_attributes("ranvier", f"ranvier.{_satellite}", _satellite)
+_extension.add_attributes("ranvier", "ranvier.explore", "diagnose")
+_extension.add_attributes("ranvier.data", "ranvier.data.vision", "vision")
+del _satellite
+with _suppress(ModuleNotFoundError):  # loaded now: it finds PyTorch's module paths
+    _importlib.import_module(f"{__name__}.pytorch_names")
+
 
 def _layers() -> _typing.Any:
     return _importlib.import_module("ranvier.ops.layers")
@@ -104,6 +103,8 @@ def __getattr__(name: str) -> _typing.Any:
         return _importlib.import_module(_LATER[name])
     if name in _DEFINED_IN:
         value = getattr(_importlib.import_module(_DEFINED_IN[name]), name)
+    elif _extension.adds("ranvier", name):
+        value = _extension.attribute("ranvier", name)
     elif name in _NUMERIC or name in _layers().__all__:
         value = getattr(_importlib.import_module("ranvier.ops"), name)
     else:
@@ -113,4 +114,5 @@ def __getattr__(name: str) -> _typing.Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER, *_DEFINED_IN, *_NUMERIC, *_layers().__all__})
+    names = {*globals(), *_LATER, *_DEFINED_IN, *_NUMERIC, *_layers().__all__}
+    return sorted(names.union(_extension.attributes("ranvier")))

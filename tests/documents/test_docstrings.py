@@ -43,7 +43,7 @@ WITHOUT = {
 
 
 def _needs_its_package(name):
-    for start, package in (("sklearn", "sklearn"), ("onnx", "onnx"), ("utils.einops", "einops")):
+    for start, package in (("sklearn", "sklearn"), ("onnx", "onnx"), ("pytorch_names.einops", "einops")):
         if name.startswith(f"ranvier.{start}"):
             pytest.importorskip(package, reason=f"{package} is not installed")
 

@@ -14,26 +14,27 @@ import pytest
 import ranvier
 
 # From the lowest layer to the highest; parts in one line do not import each other. "ranvier" is its __init__.
+# Those with a star are satellites: tests/test_satellites.py.
 LAYERS = """
     _core
-    accelerator amp autograd backends config hub jit
-    communication func kernels multiprocessing paths version
-    cuda
-    mps
+    autograd config extension
+    communication func kernels version
     ops
     linalg nn
     distributions
     optim serialization summary
     data metrics program
-    distributed onnx plot utils
+    distributed onnx plot
     train
     explore sklearn
     report
     ranvier
+    pytorch_names*
     cli
     __main__
 """
-RANK = {part: rank for rank, line in enumerate(LAYERS.split("\n")) for part in line.split()}
+RANK = {part.strip("*"): rank for rank, line in enumerate(LAYERS.split("\n")) for part in line.split()}
+SATELLITES = [part.strip("*") for part in LAYERS.split() if part.endswith("*")]
 
 
 def sources(folder):

@@ -1,9 +1,9 @@
-"""Loaders, splits, transforms, augmentation, data sets (`datasets`), torchvision's names (`vision`)."""
+"""Loaders, splits, transforms, augmentation, data sets (`datasets`)."""
 
-import importlib as _importlib
 import types as _types
 import typing as _typing
 
+import ranvier.extension as _extension
 from ranvier.data import augment, datasets
 from ranvier.data.dataset import *
 from ranvier.data.datasets.files import load as load
@@ -15,9 +15,8 @@ from ranvier.data.transforms import *
 
 
 def __getattr__(name: str) -> _typing.Any:
-    if name == "vision":  # loaded at its first use
-        return _importlib.import_module("ranvier.data.vision")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """What satellites add, loaded at its first use."""
+    return _extension.attribute(__name__, name)
 
 
 if not _typing.TYPE_CHECKING:

@@ -72,7 +72,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """PyTorch's module paths, such as ``distributions.categorical``: see :mod:`ranvier.paths`."""
+    """PyTorch's module paths, such as ``distributions.categorical``: see :mod:`ranvier.pytorch_names`."""
     if name.startswith("_") or not name.islower():
         raise AttributeError(f"module 'ranvier.distributions' has no attribute {name!r}")
     return _importlib.import_module(f"ranvier.distributions.{name}")

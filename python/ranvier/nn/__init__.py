@@ -3,6 +3,7 @@
 import importlib as _importlib
 import typing as _typing
 
+import ranvier.extension as _extension
 from ranvier.nn import functional, init, utils
 from ranvier.nn.activation.piecewise import *
 from ranvier.nn.activation.smooth import *
@@ -42,7 +43,9 @@ if not _typing.TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """PyTorch's paths ``nn.modules`` and ``nn.parameter``: see :mod:`ranvier.paths`."""
-    if name in ("modules", "parameter"):
-        return _importlib.import_module(f"ranvier.nn.{name}")
+    """What satellites add, and ``nn.parameter``, loaded at its first use."""
+    if _extension.adds(__name__, name):
+        return _extension.attribute(__name__, name)
+    if name == "parameter":
+        return _importlib.import_module("ranvier.nn.parameter")
     raise _absent(__name__, name)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-import ranvier.amp as amp
-
-__path__: list[str] = []
-sys.modules[f"{__name__}.amp"] = amp  # `from ranvier.cuda.amp import autocast`
+from ranvier.pytorch_names import amp as amp
 
 
 def is_available() -> bool:

@@ -12,7 +12,7 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-from ranvier.autograd.tensor import Tensor
+from ranvier import Tensor
 
 __all__ = ["SummaryWriter"]
 

@@ -20,8 +20,7 @@ from einops.layers._einmix import _EinmixMixin
 
 import ranvier.nn as nn
 import ranvier.ops as ops
-from ranvier.autograd.creation import arange, from_numpy, zeros
-from ranvier.autograd.tensor import Tensor
+from ranvier import Tensor, arange, from_numpy, zeros
 
 __version__ = _einops.__version__
 __all__ = [

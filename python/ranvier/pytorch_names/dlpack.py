@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ranvier.autograd.dlpack import from_dlpack as from_dlpack
-from ranvier.autograd.tensor import Tensor
+from ranvier import Tensor
+from ranvier import from_dlpack as from_dlpack
 
 __all__ = ["from_dlpack", "to_dlpack"]
 

@@ -11,7 +11,6 @@ Results are always deterministic and in the precision of the dtype, and none of 
 from __future__ import annotations
 
 import contextlib
-import sys
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +21,6 @@ __all__ = [
     "set_float32_matmul_precision",
     "use_deterministic_algorithms",
 ]
-__path__: list[str] = []  # `import ranvier.backends.cudnn` finds the modules below
 
 
 @contextlib.contextmanager
@@ -34,7 +32,6 @@ def _flags(*args: Any, **settings: Any) -> Iterator[None]:
 def _backend(name: str, available: bool = False, **settings: Any) -> types.ModuleType:
     module = types.ModuleType(f"{__name__}.{name}", "Settings without effect.")
     vars(module).update(is_available=lambda: available, is_built=lambda: available, flags=_flags, **settings)
-    sys.modules[module.__name__] = module
     return module
 
 

@@ -1,0 +1,67 @@
+"""Where satellites attach to the core, which asks here for what may not be there.
+
+docs/design/extension_points.md describes it. Modules and attributes are named as text, so that nothing is
+loaded before its first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+__all__ = ["add_attributes", "adds", "attribute", "attributes", "provide", "provider"]
+
+_ATTRIBUTES: dict[str, dict[str, str]] = {}  # a module of the core: name -> module that has it
+_PROVIDERS: dict[str, str] = {}  # what the core may ask for -> module that has it
+
+
+def add_attributes(module: str, home: str, names: str) -> None:
+    """The names, divided by spaces, of the module ``home`` become attributes of a module of the core.
+
+    The last part of ``home`` as a name means that module itself.
+    """
+    _ATTRIBUTES.setdefault(module, {}).update(dict.fromkeys(names.split(), home))
+
+
+def adds(module: str, name: str) -> bool:
+    """Whether a satellite that is there adds this name to a module."""
+    home = _ATTRIBUTES.get(module, {}).get(name)
+    return home is not None and _is_there(home)
+
+
+def attributes(module: str) -> list[str]:
+    """The names that the satellites that are there add to a module."""
+    return [name for name in _ATTRIBUTES.get(module, {}) if adds(module, name)]
+
+
+def attribute(module: str, name: str) -> Any:
+    """What a satellite adds to a module under this name. Raises AttributeError if none does."""
+    if not adds(module, name):
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    home = _ATTRIBUTES[module][name]
+    loaded = importlib.import_module(home)
+    return loaded if home.rpartition(".")[2] == name else getattr(loaded, name)
+
+
+def provide(task: str, home: str) -> None:
+    """The module ``home`` does a task of which the core knows the name alone."""
+    _PROVIDERS[task] = home
+
+
+def provider(task: str) -> ModuleType:
+    """The module that does a task. Raises ModuleNotFoundError if no satellite that is there does it."""
+    home = _PROVIDERS.get(task)
+    if home is None or not _is_there(home):
+        raise ModuleNotFoundError(f"[{task}] expected the part of ranvier that does it: not installed")
+    return importlib.import_module(home)
+
+
+def _is_there(home: str) -> bool:
+    """Whether the module has a file; the packages that it is in are loaded."""
+    from importlib.util import find_spec  # its modules are loaded with the first use
+
+    try:
+        return find_spec(home) is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,3 +1,0 @@
-"""`utils.model_zoo`: see :mod:`ranvier.hub`."""
-
-from ranvier.hub import load_url as load_url
