@@ -66,7 +66,7 @@ std::shared_ptr<ArrayForm> ArrayForm::of(ArrayProgram& program, const py::list& 
   if (!form->program_) return nullptr;
   form->results_ = program.results_;
   form->runs_ = program.runs_, form->outputs_ = program.outputs_, form->team_ = program.team_;
-  form->winograd_ = program.winograd_, form->isa_ = program.isa_;
+  form->conv_algorithms_ = program.conv_algorithms_, form->isa_ = program.isa_;
   program.shared_ = form;
   return form;
 }
@@ -106,7 +106,7 @@ ArrayProgram::ArrayProgram(const std::shared_ptr<ArrayForm>& form, std::unique_p
     : runs_(form->runs_),
       outputs_(form->outputs_),
       team_(form->team_),
-      winograd_(form->winograd_),
+      conv_algorithms_(form->conv_algorithms_),
       isa_(form->isa_),
       results_(form->results_),
       owners_(form->constants_),

@@ -36,7 +36,7 @@ class ArrayForm {
   std::vector<py::object> constants_;  // read-only arrays, the same for all
   std::vector<ResultForm> results_;
   int runs_ = 0, outputs_ = 0, team_ = 1;
-  bool winograd_ = true;
+  uint32_t conv_algorithms_ = ~0u;
   Isa isa_{};
 };
 

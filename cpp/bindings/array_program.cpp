@@ -47,7 +47,7 @@ py::object ResultForm::make(py::handle memory) const { return at(PyArray_BYTES(a
 
 ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments, const py::list& results,
                            const py::list& kept_arrays, const py::list& watched)
-    : team_(num_threads()), winograd_(winograd_allowed()), isa_(active_isa()) {
+    : team_(num_threads()), conv_algorithms_(conv_algorithms().bits), isa_(active_isa()) {
   Regions regions;
   for (py::handle tensor : watched) {
     const py::object array = tensor.attr("_array");
@@ -198,7 +198,7 @@ void ArrayProgram::watch() {
 }
 
 bool ArrayProgram::has_same_settings() const {
-  return num_threads() == team_ && winograd_allowed() == winograd_ && active_isa() == isa_;
+  return num_threads() == team_ && conv_algorithms().bits == conv_algorithms_ && active_isa() == isa_;
 }
 
 // The arrays among the arguments of a call; false where it is not of the recorded form.

@@ -177,7 +177,7 @@ class ArrayProgram {
   std::atomic<std::thread::id> runner_{};  // whose turn it is
   int runs_ = 0, outputs_ = 0, team_;
   int64_t batches_done_ = 0;
-  bool winograd_;
+  uint32_t conv_algorithms_;
   Isa isa_;
   std::vector<ArgumentForm> arguments_;
   std::vector<ResultForm> results_;

@@ -6,7 +6,19 @@
 namespace ranvier::bind {
 namespace {
 
-std::atomic<bool> g_winograd{true};
+std::atomic<uint32_t> g_algorithms{~0u};
+
+void allow(ConvAlgorithm a, bool allowed) {
+  const uint32_t bit = 1u << static_cast<int>(a);
+  allowed ? g_algorithms.fetch_or(bit) : g_algorithms.fetch_and(~bit);
+}
+
+// For tests and benchmarks. The names in the order of ConvAlgorithm.
+void allow_conv_algorithm(Name name, Truth allowed) {
+  const int i = name.one_of({"depthwise", "spread", "columns", "scattered", "winograd", "pixels", "pointwise",
+                             "planes", "dots", "grouped", "exchanged"});
+  allow(static_cast<ConvAlgorithm>(i), allowed);
+}
 
 // RANVIER_WINOGRAD=0 in the environment: as after set_winograd(False).
 void init_winograd() {
@@ -14,7 +26,7 @@ void init_winograd() {
   if (!wanted || !*wanted) return;
   if ((*wanted != '0' && *wanted != '1') || wanted[1])
     fail_value("import", "got RANVIER_WINOGRAD=", wanted, "; expected 0 or 1");
-  g_winograd.store(*wanted == '1');
+  allow(ConvAlgorithm::winograd, *wanted == '1');
 }
 
 // activation(x * w + bias): x (n, c, h, w), w (k, c / groups, r, s), result (n, k, p, q).
@@ -29,7 +41,7 @@ Output conv(const Floats& x, const Weight& w, const MaybeFloats& bias, PerAxis s
   const Conv2dActivation act = conv_activation(activation);
   ConvResult y(op, out, x.dtype(), op.shape(s.n, s.k, s.p, s.q), x, w, bias);
   run<Conv2dForward>(x.dtype(), image(x, axes), image(w, axes), bias, image(y.array(), axes), a.geometry(),
-                     act, winograd_allowed());
+                     act, conv_algorithms());
   return y.finish();
 }
 
@@ -47,14 +59,19 @@ Gradients::All conv_backward(const Floats& dy, const Floats& x, const Weight& w,
   if (need_dx) {
     g.dx = conv_output(op, x.dtype(), op.shape(s.n, s.c, s.h, s.w));
     run<Conv2dBackwardInput>(x.dtype(), image(dy, axes), image(w, axes), image(g.dx, axes), a.geometry(),
-                             winograd_allowed());
+                             conv_algorithms());
   }
   if (!need_dw && !need_db) return g.all();
   if (need_dw) g.dweight = Output::contiguous(x.dtype(), w.shape());
   if (need_db) g.dbias = Output::contiguous(x.dtype(), {s.k});
   with_float(x.dtype(), [&](auto tag) {
-    invoke_released(Conv2dBackwardWeight<decltype(tag)>{
-        image(dy, axes), image(x, axes), image(g.dweight, axes), g.dbias, a.geometry(), {s.r, s.s}});
+    invoke_released(Conv2dBackwardWeight<decltype(tag)>{image(dy, axes),
+                                                        image(x, axes),
+                                                        image(g.dweight, axes),
+                                                        g.dbias,
+                                                        a.geometry(),
+                                                        {s.r, s.s},
+                                                        conv_algorithms()});
   });
   return g.all();
 }
@@ -70,12 +87,13 @@ void define(Module m) {
 
 }  // namespace
 
-bool winograd_allowed() { return g_winograd.load(std::memory_order_relaxed); }
+ConvAlgorithms conv_algorithms() { return {g_algorithms.load(std::memory_order_relaxed)}; }
 
 void register_conv2d(Module m) {
   init_winograd();
-  def(m, "get_winograd()", winograd_allowed);
-  def(m, "set_winograd(enabled)", [](Truth enabled) { g_winograd.store(enabled); });
+  def(m, "get_winograd()", [] { return conv_algorithms().has(ConvAlgorithm::winograd); });
+  def(m, "set_winograd(enabled)", [](Truth enabled) { allow(ConvAlgorithm::winograd, enabled); });
+  def(m, "allow_conv_algorithm(name, allowed)", allow_conv_algorithm);
   define<1>(m);
   define<2>(m);
 }

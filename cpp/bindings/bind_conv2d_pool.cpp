@@ -29,7 +29,7 @@ std::tuple<Output, MaybeOutput> conv_pool(const Floats32& x, const Weight32& w, 
                                            where,
                                            a.geometry(),
                                            act,
-                                           winograd_allowed(),
+                                           conv_algorithms(),
                                            {window.size[0], window.size[1]},
                                            {s.p, s.q}});
   return {std::move(y), std::move(where)};

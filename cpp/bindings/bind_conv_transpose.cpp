@@ -56,7 +56,7 @@ Output conv_transpose(const Floats& x, const Weight& w, const MaybeFloats& bias,
   if (bias) bias.expect_shape({s.k});
   ConvResult y(op, out, x.dtype(), op.shape(s.n, s.k, s.p, s.q), x, w, bias);
   run<ConvTranspose2dForward>(x.dtype(), image(x, axes), image(w, axes), bias, image(y.array(), axes),
-                              a.geometry(), winograd_allowed());
+                              a.geometry(), conv_algorithms());
   return y.finish();
 }
 
@@ -65,7 +65,7 @@ template <class T>
 Conv2dBackwardWeight<T> bias_gradient(const TensorView<const T>& dy, const TensorView<T>& db) {
   TensorView<const T> one_channel = dy;
   one_channel.shape[1] = 1;
-  return {dy, one_channel, {}, db, {{1, 1}, {0, 0}, {1, 1}, 1}, {1, 1}};
+  return {dy, one_channel, {}, db, {{1, 1}, {0, 0}, {1, 1}, 1}, {1, 1}, conv_algorithms()};
 }
 
 // (dx, dw, db) from dy, the gradient of conv_transpose's result; None for those not needed.
@@ -83,12 +83,17 @@ Gradients::All conv_transpose_backward(const Floats& dy, const Floats& x, const 
   if (need_db) g.dbias = Output::contiguous(x.dtype(), {s.k});
   if (need_dx)
     run<Conv2dForward>(x.dtype(), image(dy, axes), image(w, axes), Input(), image(g.dx, axes), a.geometry(),
-                       Conv2dActivation::none, winograd_allowed());
+                       Conv2dActivation::none, conv_algorithms());
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     if (need_dw)
-      invoke_released(Conv2dBackwardWeight<T>{
-          image(x, axes), image(dy, axes), image(g.dweight, axes), {}, a.geometry(), {s.r, s.s}});
+      invoke_released(Conv2dBackwardWeight<T>{image(x, axes),
+                                              image(dy, axes),
+                                              image(g.dweight, axes),
+                                              {},
+                                              a.geometry(),
+                                              {s.r, s.s},
+                                              conv_algorithms()});
     if (need_db) invoke_released(bias_gradient<T>(image(dy, axes), g.dbias));
   });
   return g.all();

@@ -77,7 +77,7 @@ struct ResultWindow {
 };
 ResultWindow result_window(const ConvOp& op, const PerAxis& window, const ConvShapes& s);
 
-bool winograd_allowed();  // as rv.set_winograd() has it
+ConvAlgorithms conv_algorithms();  // as rv.set_winograd() and allow_conv_algorithm() have them
 
 inline Output conv_output(const ConvOp& op, DType dtype, const Shape& shape) {  // channels-last
   return new_images(dtype, op.axes, true, shape);

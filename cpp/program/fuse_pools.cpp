@@ -67,7 +67,7 @@ void fuse_pool(Graph& graph, int i, const Pool& pool) {
                                             readers.empty() ? TensorView<uint8_t>{} : pool.where,
                                             conv.geometry,
                                             conv.activation,
-                                            conv.winograd,
+                                            conv.algorithms,
                                             {pool.rows.kernel, pool.columns.kernel},
                                             {conv.y.shape[2], conv.y.shape[3]},
                                             {},

@@ -58,7 +58,7 @@ void pack(Graph& graph, int i, Conv2dPoolForward<float>& pooled, int) {
   z.shape[2] = pooled.size[0], z.shape[3] = pooled.size[1];
   pack_conv<float>(
       graph, i, pooled,
-      {pooled.x, pooled.w, pooled.bias, z, pooled.geometry, Conv2dActivation::none, pooled.winograd});
+      {pooled.x, pooled.w, pooled.bias, z, pooled.geometry, Conv2dActivation::none, pooled.algorithms});
 }
 
 }  // namespace

@@ -17,28 +17,31 @@ namespace {
 template <class T>
 Correlation<T> correlation(const Conv2dForward<T>& c) {
   const bool relu = c.activation == Conv2dActivation::relu;
-  return {c.x, c.w, c.bias, c.y, c.geometry, false, relu, c.packed_w.data, c.norm.data};
+  return {c.x, c.w, c.bias, c.y, c.geometry, false, relu, c.algorithms, c.packed_w.data, c.norm.data};
 }
 
 template <class T>
 Correlation<T> correlation(const Conv2dBackwardInput<T>& c) {
-  return {c.dy, c.w, {}, c.dx, c.geometry, true, false};
+  return {c.dy, c.w, {}, c.dx, c.geometry, true, false, c.algorithms};
 }
 
 template <class T>
 Correlation<T> correlation(const ConvTranspose2dForward<T>& c) {
-  return {c.x, c.w, c.bias, c.y, c.geometry, true, false};
+  return {c.x, c.w, c.bias, c.y, c.geometry, true, false, c.algorithms};
 }
 
 // f on the kernel that computes the call.
 template <class T, class F>
-auto with_kernel(const Correlation<T>& problem, bool winograd, Carver& carver, int threads, const F& f) {
-  if (is_depthwise(problem.geometry, problem.x, problem.y)) return f(Depthwise(problem, carver, threads));
+auto with_kernel(const Correlation<T>& problem, Carver& carver, int threads, const F& f) {
+  const auto allowed = [&](ConvAlgorithm a) { return problem.algorithms.has(a); };
+  if (allowed(ConvAlgorithm::depthwise) && is_depthwise(problem.geometry, problem.x, problem.y))
+    return f(Depthwise(problem, carver, threads));
   if constexpr (sizeof(T) == sizeof(float)) {
-    if (winograd && winograd_pays(problem)) return f(Winograd(problem, carver, threads));
-    if (Pixels::pays(problem)) return f(Pixels(problem, carver));
+    if (winograd_pays(problem)) return f(Winograd(problem, carver, threads));
+    if (allowed(ConvAlgorithm::pixels) && Pixels::pays(problem)) return f(Pixels(problem, carver));
   }
-  if (Pointwise<T>::pays(problem)) return f(Pointwise<T>(problem, carver, threads));
+  if (allowed(ConvAlgorithm::pointwise) && Pointwise<T>::pays(problem))
+    return f(Pointwise<T>(problem, carver, threads));
   if constexpr (sizeof(T) == sizeof(float))
     if (is_planar(problem)) return f(Planar(problem, carver, threads));
   return f(Correlator(problem, carver, threads));
@@ -48,21 +51,24 @@ template <class Call, class F>
 void with_kernel_of(const Call& call, Carver& carver, int threads, const F& f) {
   const auto problem = correlation(call);
   if (numel(problem.y) > 0)  // without channels a kernel could not divide by their number
-    with_kernel(problem, call.winograd, carver, threads, f);
+    with_kernel(problem, carver, threads, f);
 }
 
 template <class T, class F>
 void with_kernel_of(const Conv2dBackwardInput<T>& call, Carver& carver, int threads, const F& f) {
-  if (SpreadInput<T>::pays(call)) return f(SpreadInput<T>(call, carver, threads));
+  const auto allowed = [&](ConvAlgorithm a) { return call.algorithms.has(a); };
+  if (allowed(ConvAlgorithm::spread) && SpreadInput<T>::pays(call))
+    return f(SpreadInput<T>(call, carver, threads));
   const auto problem = correlation(call);
   if (numel(problem.y) == 0) return;
   if constexpr (sizeof(T) == sizeof(float)) {
-    if (ColumnsInput::pays(call)) return f(ColumnsInput(call, carver, threads));
-    if (!(call.winograd && winograd_pays(problem)) && !keeps_pixels(problem) &&
+    if (allowed(ConvAlgorithm::columns) && ColumnsInput::pays(call))
+      return f(ColumnsInput(call, carver, threads));
+    if (allowed(ConvAlgorithm::scattered) && !winograd_pays(problem) && !keeps_pixels(problem) &&
         ScatteredInput::pays(call, problem))
       return f(ScatteredInput(call, problem, carver, threads));
   }
-  with_kernel(problem, call.winograd, carver, threads, f);
+  with_kernel(problem, carver, threads, f);
 }
 
 template <class Call>
@@ -101,7 +107,7 @@ template <class T, class F>
 auto with_packing(const Conv2dPack<T>& p, Carver& carver, int threads, const F& f) {
   Conv2dForward<T> conv = p.conv;
   conv.packed_w = as_const(p.packed);
-  return with_kernel(correlation(conv), conv.winograd, carver, threads, f);
+  return with_kernel(correlation(conv), carver, threads, f);
 }
 
 template <class T>

@@ -31,6 +31,27 @@ namespace ranvier {
 
 enum class Conv2dActivation { none, relu };
 
+// What computes a call, in the order in which dispatch.cpp asks; the direct sum computes all that is left.
+enum class ConvAlgorithm {
+  depthwise,
+  spread,
+  columns,
+  scattered,
+  winograd,
+  pixels,
+  pointwise,
+  planes,
+  dots,
+  grouped,
+  exchanged
+};
+
+// Those that a call may use: all but what rv.set_winograd(), a test or a benchmark turns off.
+struct ConvAlgorithms {
+  uint32_t bits = ~0u;
+  bool has(ConvAlgorithm a) const { return bits >> static_cast<int>(a) & 1; }
+};
+
 struct Conv2dGeometry {  // [0] along h, [1] along w
   int64_t stride[2];
   int64_t pad[2];  // before the first row and column
@@ -47,7 +68,7 @@ struct Conv2dForward {
   TensorView<T> y;
   Conv2dGeometry geometry;
   Conv2dActivation activation;
-  bool winograd;                      // allowed
+  ConvAlgorithms algorithms;
   TensorView<const T> packed_w = {};  // 1-D: what Conv2dPack writes, read in place of w; or data null
   TensorView<const T> norm = {};      // (3, k), C-contiguous: m, a, b; or data null
 };
@@ -72,7 +93,7 @@ struct Conv2dBackwardInput {
   TensorView<const T> dy, w;
   TensorView<T> dx;
   Conv2dGeometry geometry;
-  bool winograd;  // allowed
+  ConvAlgorithms algorithms;
 };
 
 // conv_transpose2d: the gradient to the input as a layer, with a bias for each channel of y.
@@ -85,7 +106,7 @@ struct ConvTranspose2dForward {
   TensorView<const T> bias;  // or data null
   TensorView<T> y;
   Conv2dGeometry geometry;
-  bool winograd;  // allowed
+  ConvAlgorithms algorithms;
 };
 
 // dw[k, c, r, s] = sum of dy * x over images and pixels; db[k] = sum of dy. Either output may be null.
@@ -97,6 +118,7 @@ struct Conv2dBackwardWeight {
   TensorView<T> dw, db;
   Conv2dGeometry geometry;
   int64_t taps[2];  // r, s: dw may be null
+  ConvAlgorithms algorithms;
 };
 
 }  // namespace ranvier

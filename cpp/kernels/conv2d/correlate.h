@@ -17,6 +17,7 @@ struct Correlation {
   Conv2dGeometry geometry;
   bool transposed;
   bool relu;
+  ConvAlgorithms algorithms;
   const T* packed_w = nullptr;  // the weights as pack_weights() writes them; or null
   const T* norm = nullptr;      // (3, co): see conv2d.h; or null
   const T* norm_of(int64_t channel) const { return norm ? norm + channel : nullptr; }

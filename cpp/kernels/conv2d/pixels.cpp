@@ -15,7 +15,7 @@ int64_t pixels_together(int64_t in, int64_t out) { return planar_kernels().lanes
 bool Pixels::pays(const Correlation<float>& p) {
   constexpr int64_t kFewInputs = 4;
   const int64_t in = p.x.shape[1], out = p.y.shape[1], together = pixels_together(in, out);
-  return is_planar(p) && p.geometry.groups == 1 && keeps_pixels(p) && together > 0 &&
+  return has_few_channels(p) && p.geometry.groups == 1 && keeps_pixels(p) && together > 0 &&
          (in <= kFewInputs || (in <= out && together > 1)) && is_dense(p.x) && is_dense(p.y);
 }
 

@@ -83,6 +83,11 @@ void split_pixels(const TensorView<const float>& x, int64_t image, Range rows, R
 
 template <class T>
 bool is_planar(const Correlation<T>& p) {
+  return p.algorithms.has(ConvAlgorithm::planes) && has_few_channels(p);
+}
+
+template <class T>
+bool has_few_channels(const Correlation<T>& p) {
   if constexpr (sizeof(T) != sizeof(float)) return false;
   const PlanarKernels& kernels = planar_kernels();
   const Conv2dGeometry& g = p.geometry;
@@ -251,6 +256,7 @@ void Planar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool fi
   }
 }
 
+template bool has_few_channels(const Correlation<float>&);
 template bool is_planar(const Correlation<float>&);
 template bool is_planar(const Correlation<double>&);
 

@@ -42,7 +42,9 @@ void split_pixels(const TensorView<const float>& x, int64_t image, Range rows, R
 
 // Whether the lanes of a correlation are pixels, and not channels: from all but the sizes of the images.
 template <class T>
-bool is_planar(const Correlation<T>& problem);
+bool has_few_channels(const Correlation<T>& problem);
+template <class T>
+bool is_planar(const Correlation<T>& problem);  // and planes may be used
 bool all_finite(const TensorView<const float>& w);
 
 // The operands of a correlation as planes, and the sums of bands of its output rows.

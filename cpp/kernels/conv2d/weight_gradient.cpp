@@ -333,7 +333,8 @@ class ExchangedWeight {
 // f on the kernel that computes the call.
 template <class T, class F>
 void with_kernel(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads, const F& f) {
-  if (ExchangedWeight<T>::pays(call)) return f(ExchangedWeight<T>(call, carver, threads));
+  if (call.algorithms.has(ConvAlgorithm::exchanged) && ExchangedWeight<T>::pays(call))
+    return f(ExchangedWeight<T>(call, carver, threads));
   f(WeightGradient<T>(call, carver, threads));
 }
 
@@ -349,14 +350,17 @@ template <class T>
 size_t Conv2dBackwardWeight<T>::workspace_bytes(int threads) const {
   if (dy.shape[1] == 0) return 0;  // as in run(): nothing is written
   Carver carver(nullptr);
-  if (const int64_t outputs = depthwise_outputs(*this)) {
+  if (const int64_t outputs = algorithms.has(ConvAlgorithm::depthwise) ? depthwise_outputs(*this) : 0) {
     DepthwiseWeight<T>(depthwise_output(*this, outputs, 0), carver, threads);
-  } else if (const auto met = without_skipped(*this); PointwiseWeight<T>::pays(met)) {
+  } else if (const auto met = without_skipped(*this);
+             algorithms.has(ConvAlgorithm::pointwise) && PointwiseWeight<T>::pays(met)) {
     PointwiseWeight<T>(met, carver, threads), WeightGradient<T>(bias_only(*this), carver, threads);
   } else {
     if constexpr (sizeof(T) == sizeof(float)) {
-      if (PixelWeight::pays(*this)) return PixelWeight(*this, carver), carver.used();
-      if (PlanarWeight::pays(*this)) PlanarWeight::reserve(*this, carver, threads);
+      if (algorithms.has(ConvAlgorithm::pixels) && PixelWeight::pays(*this))
+        return PixelWeight(*this, carver), carver.used();
+      if (algorithms.has(ConvAlgorithm::planes) && PlanarWeight::pays(*this))
+        PlanarWeight::reserve(*this, carver, threads);
     }
     with_kernel(*this, carver, threads, [](const auto&) {});
   }
@@ -368,19 +372,21 @@ void Conv2dBackwardWeight<T>::run(const Team& team, void* workspace) const {
   if (dy.shape[1] == 0) return;
   const int threads = team.threads();
   Carver carver(workspace);
-  if (const int64_t outputs = depthwise_outputs(*this)) {
+  if (const int64_t outputs = algorithms.has(ConvAlgorithm::depthwise) ? depthwise_outputs(*this) : 0) {
     for (int64_t j = 0; j < outputs; ++j, carver = Carver(workspace))
       DepthwiseWeight<T>(depthwise_output(*this, outputs, j), carver, threads).run(team);
     return;
   }
-  if (const auto met = without_skipped(*this); PointwiseWeight<T>::pays(met)) {
+  if (const auto met = without_skipped(*this);
+      algorithms.has(ConvAlgorithm::pointwise) && PointwiseWeight<T>::pays(met)) {
     PointwiseWeight<T>(met, carver, threads).run(team);
     if (db.data) WeightGradient<T>(bias_only(*this), carver, threads).run(team);
     return;
   }
   if constexpr (sizeof(T) == sizeof(float)) {
-    if (PixelWeight::pays(*this)) return PixelWeight(*this, carver).run(team);
-    if (PlanarWeight::pays(*this)) {
+    if (algorithms.has(ConvAlgorithm::pixels) && PixelWeight::pays(*this))
+      return PixelWeight(*this, carver).run(team);
+    if (algorithms.has(ConvAlgorithm::planes) && PlanarWeight::pays(*this)) {
       const Carver planar = carver;
       PlanarWeight::reserve(*this, carver, threads);
       return with_kernel(*this, carver, threads, [&](const auto& direct) {

@@ -282,6 +282,7 @@ bool winograd_pays(const Correlation<float>& p) {
   constexpr double kGain = 1.05;
   constexpr int64_t kFewOutputs = 4;  // would leave most of a vector empty
   const Conv2dGeometry& g = p.geometry;
+  if (!p.algorithms.has(ConvAlgorithm::winograd)) return false;
   if (p.w.shape[2] != 3 || p.w.shape[3] != 3 || g.groups != 1) return false;
   if (g.stride[0] != 1 || g.stride[1] != 1 || g.dilation[0] != 1 || g.dilation[1] != 1) return false;
   if (p.y.shape[1] <= kFewOutputs) return false;

@@ -27,7 +27,7 @@ struct Conv2dPoolForward {
   TensorView<uint8_t> where;  // or data null
   Conv2dGeometry geometry;    // groups 1
   Conv2dActivation activation;
-  bool winograd;  // allowed
+  ConvAlgorithms algorithms;
   int64_t window[2];
   int64_t size[2];                    // p and q of z: Conv2dForward chooses its algorithm by them
   TensorView<const T> packed_w = {};  // as Conv2dForward's

@@ -24,7 +24,7 @@ Correlation<float> convolution(const Conv2dPoolForward<float>& c, int64_t width)
   z.ndim = 4;
   z.shape[0] = c.y.shape[0], z.shape[1] = c.y.shape[1];
   z.shape[2] = c.y.shape[2] * c.window[0], z.shape[3] = width;
-  return {c.x, c.w, c.bias, z, c.geometry, false, false, c.packed_w.data, c.norm.data};
+  return {c.x, c.w, c.bias, z, c.geometry, false, false, c.algorithms, c.packed_w.data, c.norm.data};
 }
 
 bool is_square(const Conv2dPoolForward<float>& c) { return c.window[0] == 2 && c.window[1] == 2; }
@@ -376,7 +376,7 @@ template <class F>
 void with_kernel(const Conv2dPoolForward<float>& c, Carver& carver, int threads, const F& f) {
   Correlation<float> whole = convolution(c, c.size[1]);
   whole.y.shape[2] = c.size[0];
-  if (c.winograd && winograd_pays(whole)) return f(PooledWinograd(c, carver, threads));
+  if (winograd_pays(whole)) return f(PooledWinograd(c, carver, threads));
   const PooledDirect direct(c, carver, threads);
   if (!is_square(c) || !PooledPlanar::pays(whole)) return f(direct);
   f(FinitePlanar{c.w, {c, convolution(c, pooled_width(c)), carver, threads}, direct});
