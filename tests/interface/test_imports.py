@@ -14,7 +14,7 @@ import pytest
 import ranvier
 
 # From the lowest layer to the highest; parts in one line do not import each other. "ranvier" is its __init__.
-# Those with a star are satellites: tests/test_satellites.py.
+# Those with a star are satellites: tests/interface/test_satellites.py.
 LAYERS = """
     _core
     autograd config extension

@@ -1,6 +1,6 @@
 """The core stands without its satellites, and these use its public names and the extension points only.
 
-The satellites are those with a star in the table of tests/test_imports.py. Public are the names of the
+The satellites are those with a star in the table of tests/interface/test_imports.py. Public are the names of the
 modules in docs/extension/api.py; the extension points are the table of docs/design/extension_points.md.
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 import ranvier
-from test_imports import SATELLITES, part, sources
+from interface.test_imports import SATELLITES, part, sources
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGE = Path(ranvier.__file__).parent
 MODULES = {"ranvier._core": "", **sources(PACKAGE)}
 PAGES = (ROOT / "docs" / "extension" / "api.py").read_text()
