@@ -4,7 +4,6 @@
 #include <iterator>
 #include <tuple>
 
-#include "kernels/activation/activation.h"
 #include "kernels/copy/fill.h"
 #include "kernels/index/index_range.h"
 #include "kernels/index/value_range.h"
@@ -150,16 +149,6 @@ void Graph::find_uses(Instruction& in) const {
   }
 }
 
-bool side_by_side(const PoolAxis& a) {
-  return a.kernel > 0 && a.kernel == a.stride && !a.padding && a.dilation == 1 && a.out * a.kernel <= a.in;
-}
-
-bool is_masked_by(Graph& graph, const TensorView<const float>& dy, const TensorView<float>& y) {
-  const auto* mask = graph.as<ActivationBackward<float>>(graph.writer(graph.buffer(dy)));
-  return mask && mask->kind == Activation::relu && mask->saved.data == y.data &&
-         same_layout(mask->saved, y) && mask->dx.data == dy.data && same_layout(mask->dx, dy);
-}
-
 static auto& checked(const IndexRange& c) { return c.index; }
 static auto range(const IndexRange& c) {
   return std::make_tuple(c.low, c.high, c.has_also, c.has_also ? c.also : 0);
@@ -189,11 +178,7 @@ static void drop_repeated_checks(Graph& graph) {
 void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, int team) {
   Graph graph(instructions, buffers);
   drop_repeated_checks(graph);
-  fuse_scales(graph);
-  fuse_activations(graph);
-  fuse_pools(graph);
-  fuse_norms(graph);
-  fuse_writes(graph);
+  fuse_patterns(graph);
   pack_weights(graph, team);
   graph.mark_prepared();
 }

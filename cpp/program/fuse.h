@@ -1,22 +1,17 @@
 // Fusions: instructions that are merged into one, or replaced by kernels that do the work of several.
 //
 //   drop_repeated_checks  the same check of indices made twice
-//   fuse_scales       a batch norm by running statistics into the layer before it
-//   fuse_activations  an activation, or its backward, into the matmul, conv2d or norm before it
-//   fuse_pools        conv2d, ReLU and max-pool
-//   fuse_norms        batch norm, ReLU and max-pool
-//   fuse_writes       a product, and its copy or sum in other memory
-//   pack_weights      weights in the order in which the inner loops read them
+//   fuse_patterns         the work of two instructions by one
+//   pack_weights          weights in the order in which the inner loops read them
 //
-// All but the first and the last have one pattern: another instruction (the producer) makes the input of an
-// instruction, for it alone. The producer then does the work of both. Here the calls still point at the
-// memory of the recording, and buffers hold its addresses.
+// All patterns are alike: another instruction (the producer) makes the input of an instruction, for it alone.
+// The producer then does the work of both. Here the calls still point at the memory of the recording, and
+// buffers hold its addresses.
 #pragma once
 #include <cstring>
 #include <map>
 #include <vector>
 
-#include "kernels/pooling/axis.h"
 #include "program/program.h"
 
 namespace ranvier {
@@ -157,16 +152,7 @@ TensorView<T> at(const TensorView<T>& v, U* data) {
   return moved;
 }
 
-// Whether windows neither overlap nor reach beyond the image.
-bool side_by_side(const PoolAxis& a);
-// Whether dy is the gradient after a ReLU whose result is y.
-bool is_masked_by(Graph& graph, const TensorView<const float>& dy, const TensorView<float>& y);
-
-void fuse_scales(Graph& graph);
-void fuse_activations(Graph& graph);
-void fuse_pools(Graph& graph);
-void fuse_norms(Graph& graph);
-void fuse_writes(Graph& graph);
+void fuse_patterns(Graph& graph);
 void pack_weights(Graph& graph, int team);
 
 void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, int team);

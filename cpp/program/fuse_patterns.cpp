@@ -1,0 +1,280 @@
+// Patterns in which one instruction takes over the work of the next. All bits stay.
+//
+//   a batch norm by running statistics    into the conv2d or product before it
+//   an activation, or its backward        into the product, conv2d or norm before it
+//   max-pool                              into the conv2d, or the norm, with its ReLU, before it
+//   a copy, or a sum in place             into the product before it
+#include <algorithm>
+
+#include "kernels/activation/activation.h"
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d_pool/conv2d_pool.h"
+#include "kernels/copy/copy.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/norm/batch_norm.h"
+#include "kernels/norm/scale.h"
+#include "kernels/pooling/pooling.h"
+#include "program/fuse.h"
+
+namespace ranvier {
+namespace {
+
+// --- A batch norm by running statistics is one line, y = (x - m) a + b, for each channel. After a conv2d or
+// matmul its numbers are prepared once, and the layer applies them to what it has just computed, before the
+// ReLU and the pool that follow.
+
+// All of the buffer, the channels contiguous and the pixels evenly spaced.
+template <class T>
+bool is_rows(const Graph& graph, const TensorView<T>& v, int channel) {
+  if (!graph.is_whole(v) || v.strides[channel] != 1) return false;
+  int64_t expected = v.shape[channel];
+  for (int d = v.ndim - 1; d >= 0; --d) {
+    if (d == channel) continue;
+    if (v.shape[d] != 1 && v.strides[d] != expected) return false;
+    expected *= v.shape[d];
+  }
+  return true;
+}
+
+// Whether its numbers follow from fixed buffers, or absent ones, alone.
+template <class T>
+bool is_fixed(const Graph& graph, const BatchNormForward<T>& norm) {
+  for (const TensorView<const T>& v :
+       {as_const(norm.running_mean), as_const(norm.running_var), norm.weight, norm.bias})
+    if (v.data && !graph.is_fixed(v)) return false;
+  return true;
+}
+
+template <class T>
+TensorView<const T> prepare_line(Graph& graph, int i, const BatchNormForward<T>& norm) {
+  const int64_t channels = norm.x.shape[1];
+  BatchNormScale<T> s{};
+  s.mean = as_const(norm.running_mean), s.var = as_const(norm.running_var);
+  s.weight = norm.weight, s.bias = norm.bias;
+  s.eps = norm.eps;
+  s.line = {nullptr, 2, {3, channels}, {channels, 1}};
+  graph.allocate(s.line);
+  graph.prepare(i, s);
+  return as_const(s.line);
+}
+
+template <class T>
+void fuse(Graph& graph, int i, const BatchNormForward<T>& norm) {
+  if (norm.training || !norm.columns || numel(norm.x) == 0 || !is_fixed(graph, norm)) return;
+  if (graph.is_read(norm.mean) || graph.is_read(norm.rstd)) return;
+  if (!is_rows(graph, norm.x, 1) || !is_rows(graph, norm.y, 1)) return;
+  const int p = graph.producer(norm.x, i);
+  if (auto* c = graph.as<Conv2dForward<T>>(p)) {
+    if (c->activation != Conv2dActivation::none || c->norm.data || !is_rows(graph, c->y, 1)) return;
+    c->norm = prepare_line(graph, p, norm);
+    c->y.data = norm.y.data;
+  } else if (auto* m = graph.as<Matmul<T>>(p)) {
+    if (m->activation.kind != Activation::none || m->norm.data || m->saved.data) return;
+    if (m->c.shape[0] != 1 || !is_rows(graph, m->c, 2)) return;
+    m->norm = prepare_line(graph, p, norm);
+    m->c.data = norm.y.data;
+  } else {
+    return;
+  }
+  graph.merged(p, i);
+}
+
+// --- An activation, or its backward, becomes the epilogue of the product, convolution or norm that makes
+// what it reads. The epilogue runs the same function on the finished product.
+
+// Whether y may be made where x is: the same elements in the same order.
+template <class T>
+bool same_elements(const Graph& graph, const TensorView<const T>& x, const TensorView<T>& y) {
+  return graph.is_whole(y) && same_layout(x, y);
+}
+
+template <class T>
+void fuse(Graph& graph, int i, const ActivationForward<T>& f) {
+  if (!same_elements(graph, f.x, f.y)) return;
+  const int p = graph.producer(f.x, i);
+  const bool relu = f.kind == Activation::relu;
+  if (auto* m = graph.as<Matmul<T>>(p); m && m->activation.kind == Activation::none) {
+    m->activation = {f.kind, f.alpha, f.beta};
+    m->c.data = f.y.data;
+  } else if (auto* c = graph.as<Conv2dForward<T>>(p); c && relu && c->activation == Conv2dActivation::none) {
+    c->activation = Conv2dActivation::relu;
+    c->y.data = f.y.data;
+  } else if (auto* n = graph.as<BatchNormForward<T>>(p); n && relu && !n->relu && n->columns) {
+    if (n->y.shape[2] != 1 && n->y.strides[2] != n->y.shape[1]) return;
+    n->relu = true;
+    n->y.data = f.y.data;
+  } else {
+    return;
+  }
+  graph.merged(p, i);
+}
+
+template <class T>
+void fuse(Graph& graph, int i, const ActivationBackward<T>& b) {
+  if (!same_elements(graph, b.dy, b.dx) || !same_layout(b.saved, b.dy)) return;
+  const int p = graph.producer(b.dy, i);
+  auto* m = graph.as<Matmul<T>>(p);
+  if (!m || m->activation.kind != Activation::none || m->bias.data) return;
+  if (graph.written_after(graph.buffer(b.saved), p)) return;
+  m->activation = {b.kind, b.alpha, b.beta};
+  m->saved = as_const(at(m->c, const_cast<T*>(b.saved.data)));  // its layout is that of c
+  m->c.data = b.dx.data;
+  graph.merged(p, i);
+}
+
+// --- conv2d or a batch norm, ReLU and max-pool become one call.
+//
+//   conv2d(relu) -> a -> pool -> y, where          conv2d_pool(relu) -> y, where
+//   pool(a) -> y'                                  -
+//   relu_backward(dy, y') -> dy'                   relu_backward(dy, y) -> dy'
+//   conv2d_pool_backward(dy', where, x, w)         the same
+//
+// (The ReLU is merged already; max_pool_backward follows a norm.) The backward of the eager step
+// reads the maxima only, too, and pools once more for the ReLU's mask: see ops/pooling.py.
+using Pool = MaxPool2dForward<float, uint8_t>;
+
+// Whether windows neither overlap nor reach beyond the image.
+bool side_by_side(const PoolAxis& a) {
+  return a.kernel > 0 && a.kernel == a.stride && !a.padding && a.dilation == 1 && a.out * a.kernel <= a.in;
+}
+
+// Whether dy is the gradient after a ReLU whose result is y.
+bool is_masked_by(Graph& graph, const TensorView<const float>& dy, const TensorView<float>& y) {
+  const auto* mask = graph.as<ActivationBackward<float>>(graph.writer(graph.buffer(dy)));
+  return mask && mask->kind == Activation::relu && mask->saved.data == y.data &&
+         same_layout(mask->saved, y) && mask->dx.data == dy.data && same_layout(mask->dx, dy);
+}
+
+bool same_axis(const PoolAxis& a, const PoolAxis& b) {
+  return a.in == b.in && a.out == b.out && a.kernel == b.kernel && a.stride == b.stride &&
+         a.padding == b.padding && a.dilation == b.dilation;
+}
+
+// A pool with unused offsets repeats an earlier one, whose y is used instead.
+void find_again(Graph& graph, int i, const Pool& again) {
+  if (!graph.is_temporary(again.y) || !graph.is_whole(again.y) || graph.is_read(again.where)) return;
+  const int x = graph.buffer(again.x);
+  for (int j : graph.readers(x)) {
+    const Pool* pool = j < i ? graph.as<Pool>(j) : nullptr;
+    if (!pool || pool->x.data != again.x.data || !same_layout(pool->x, again.x)) continue;
+    if (!same_axis(pool->rows, again.rows) || !same_axis(pool->columns, again.columns)) continue;
+    if (!graph.is_whole(pool->y) || !same_layout(pool->y, again.y)) continue;
+    if (graph.written_between(x, j, i) || graph.written_after(graph.buffer(pool->y), j)) continue;
+    graph.redirect(graph.buffer(again.y), pool->y.data);
+    graph.merged(j, i, false);
+    return;
+  }
+}
+
+// Offsets are found before the ReLU. Where it cuts off the maximum they may differ from the pool's, so they
+// may only be read beside a gradient that is zero there.
+bool is_masked(Graph& graph, const std::vector<int>& readers, const Pool& pool) {
+  const auto masked = [&](const auto* back) { return back && is_masked_by(graph, back->dy, pool.y); };
+  return std::all_of(readers.begin(), readers.end(), [&](int i) {
+    return masked(graph.as<Conv2dPoolBackwardWeight<float>>(i)) ||
+           masked(graph.as<Conv2dPoolBackwardInput<float>>(i)) ||
+           masked(graph.as<MaxPool2dBackward<float, uint8_t>>(i));
+  });
+}
+
+void fuse(Graph& graph, int i, const Pool& pool) {
+  if (!pool.channels_last || !side_by_side(pool.rows) || !side_by_side(pool.columns)) return;
+  if (!graph.is_whole(pool.y) || !graph.is_temporary(pool.where)) return;
+  const std::vector<int> readers = graph.readers(graph.buffer(pool.where));
+  const TensorView<uint8_t> where = readers.empty() ? TensorView<uint8_t>{} : pool.where;
+  const int p = graph.producer(pool.x, i);
+  if (const auto* c = graph.as<Conv2dForward<float>>(p)) {
+    const Conv2dForward<float> conv = *c;
+    if (conv.geometry.groups != 1 || !same_layout(conv.y, pool.x)) return;
+    if (conv.activation == Conv2dActivation::relu && !is_masked(graph, readers, pool)) return;
+    graph.replace(p, Conv2dPoolForward<float>{conv.x,
+                                              conv.w,
+                                              conv.bias,
+                                              pool.y,
+                                              where,
+                                              conv.geometry,
+                                              conv.activation,
+                                              conv.algorithms,
+                                              {pool.rows.kernel, pool.columns.kernel},
+                                              {conv.y.shape[2], conv.y.shape[3]},
+                                              {},
+                                              conv.norm});
+  } else if (auto* norm = graph.as<BatchNormForward<float>>(p)) {
+    if (!norm->columns || norm->pool.y.data || !is_rows(graph, norm->x, 1) || !is_rows(graph, norm->y, 1))
+      return;
+    if (norm->y.shape[1] != pool.x.shape[1] || norm->y.shape[2] != pool.rows.in * pool.columns.in) return;
+    if (norm->relu && !is_masked(graph, readers, pool)) return;
+    norm->y.data = nullptr;
+    norm->pool.y = pool.y, norm->pool.where = where;
+    norm->pool.window[0] = pool.rows.kernel, norm->pool.window[1] = pool.columns.kernel;
+    norm->pool.size[0] = pool.rows.in, norm->pool.size[1] = pool.columns.in;
+  } else {
+    return;
+  }
+  graph.merged(p, i);
+}
+
+// The ReLU's backward that alone reads the gradient to a pooled convolution's input.
+void fuse_mask(Graph& graph, int i, const ActivationBackward<float>& mask) {
+  if (mask.kind != Activation::relu || !same_layout(mask.dy, mask.dx)) return;
+  const int p = graph.producer(mask.dy, i);
+  auto* input = graph.as<Conv2dPoolBackwardInput<float>>(p);
+  if (!input || input->saved.data || !same_layout(input->dx, mask.dy)) return;
+  if (graph.written_after(graph.buffer(mask.saved), p)) return;
+  input->saved = mask.saved;
+  input->dx.data = mask.dx.data;
+  graph.merged(p, i);
+}
+
+// --- A product that is then copied, or added in place, to other memory is written, or added, there: one pass
+// over it less. A part of a distributed step ends with this, for each gradient. The bits stay, since a
+// product of few enough terms is one sum, to which what is there is added last.
+
+// The product that makes all of x for instruction i alone, and that could as well write to y; or -1.
+template <class T>
+int product(Graph& graph, int i, const TensorView<const T>& x, const TensorView<T>& y) {
+  if (numel(x) == 0 || !graph.is_whole(x) || !same_layout(x, y)) return -1;
+  const int buffer = graph.buffer(x);
+  if (!graph.is_temporary(x) || graph.readers(buffer) != std::vector<int>{i}) return -1;
+  const int p = graph.writer(buffer);
+  if (!graph.as<Matmul<T>>(p) || p > i) return -1;
+  return graph.is_untouched(y, p, i) ? p : -1;
+}
+
+template <class T>
+void write_to(Graph& graph, int p, int i, const TensorView<T>& y) {
+  graph.as<Matmul<T>>(p)->c.data = y.data;
+  graph.merged(p, i);
+}
+
+template <class T>
+void fuse(Graph& graph, int i, const Copy<T>& copy) {
+  const int p = product(graph, i, copy.x, copy.y);
+  if (p >= 0) write_to(graph, p, i, copy.y);
+}
+
+template <class T>
+void fuse(Graph& graph, int i, const Elementwise<T>& e) {
+  if (e.op != ElementwiseOp::add || e.x[0].data != e.y.data || !e.x[1].data) return;
+  if (!same_layout(e.x[0], e.y)) return;
+  const int p = product(graph, i, e.x[1], e.y);
+  if (p < 0 || !graph.as<Matmul<T>>(p)->can_add()) return;
+  graph.as<Matmul<T>>(p)->added = true;
+  write_to(graph, p, i, e.y);
+}
+
+}  // namespace
+
+void fuse_patterns(Graph& graph) {
+  const auto pattern = [&](int i, auto& call) { fuse(graph, i, call); };
+  graph.each<BatchNormForward<float>, BatchNormForward<double>>(pattern);
+  graph.each<ActivationForward<float>, ActivationForward<double>, ActivationBackward<float>,
+             ActivationBackward<double>>(pattern);
+  graph.each<Pool>([&](int i, const Pool& pool) { find_again(graph, i, pool); });
+  graph.each<Pool>(pattern);
+  graph.each<ActivationBackward<float>>([&](int i, const auto& mask) { fuse_mask(graph, i, mask); });
+  graph.each<Copy<float>, Copy<double>, Elementwise<float>, Elementwise<double>>(pattern);
+}
+
+}  // namespace ranvier
