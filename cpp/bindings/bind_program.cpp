@@ -94,7 +94,7 @@ void register_program(Module module) {
            "(form: list[tuple[int, Any]], gradients: list[tuple[Any, Any, int]], changed: list[Any], renew: "
            "Callable[[Any], Any], reached: list[Any], /) -> None")
       .def("let_move", &ArrayProgram::let_move, "(found: list[tuple[Any, int]], /) -> None")
-      .def("set_guards", &ArrayProgram::set_guards, "(guards: list[tuple[int, Any, Any, Any]], /) -> None")
+      .def("set_guards", &ArrayProgram::set_guards, "(guards: list[Any], /) -> None")
       .def("overlaps", &ArrayProgram::overlaps, "(arrays: tuple[Array, ...], /) -> bool")
       .def("is_current", &ArrayProgram::is_current)
       .def("first_changed", &ArrayProgram::first_changed)
@@ -123,7 +123,7 @@ void register_program(Module module) {
           "memory", [](ArrayProgram& p) { return p.with_program(described_memory); }, "() -> dict[str, int]");
   py::class_<Guards>(m, "Guards")  // of what lives as long as the process
       .def(py::init<>())
-      .def("set", &Guards::set, "(guards: list[tuple[int, Any, Any, Any]], /) -> None")
+      .def("set", &Guards::set, "(guards: list[Any], /) -> None")
       .def("first_changed", py::overload_cast<>(&Guards::first_changed));
   py::class_<ArrayForm, std::shared_ptr<ArrayForm>>(m, "ProgramForm")
       .def("bound", &ArrayForm::bound,

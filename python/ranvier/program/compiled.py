@@ -321,9 +321,9 @@ class CompiledFunction(Methods, OfTrainer):
         walk: Walk | None = None,
     ) -> Program:
         roots = [(self._function, "the step"), *others(args, "argument "), *others(kwargs, "argument ")]
-        given = form(args, kwargs, self._tensors)
         self._has_containers |= any(type(x) in (list, tuple, dict) for x in args)
-        return Program(recording, copies, given, roots, result, self._forward_only, walk)
+        call = form(in_row(args, kwargs), self._tensors, len(copies))
+        return Program(recording, copies, call, roots, result, self._forward_only, walk)
 
     # --- checks
     def _check(self, key: Any, program: Program, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor
-from ranvier.program.kinds import CONTAINERS, LARGEST, MOST, PLAIN, TAKES_FUNCTIONS, Kind, is_listed, pairs_of
+from ranvier.program.kinds import (
+    CONTAINERS,
+    FOLLOWED_NO_FURTHER,
+    HOLDS_FUNCTIONS,
+    LARGEST,
+    MOST,
+    Kind,
+    is_listed,
+)
 
-__all__ = ["Guards", "Part"]
+__all__ = ["Guard", "Guards"]
 
 Text = str | tuple[str, str]  # with the name of the value in between
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """The guard on a class or module of the library, the same for all steps, and the functions to follow.
-
-    spaces: of a class, the variables of its module and of those that this one imports.
-    """
-
-    guard: tuple[int, Any, Any, Any]
-    text: str
-    functions: list[tuple[Any, str]]
-    spaces: tuple[dict[str, Any], ...] = ()
+Guard = tuple[
+    int, Any, Any, Any, Text
+]  # kind, owner, key and expected, as the core takes them; where, in words
 
 
 class Guards:
     """The guards of one recorded step, and the values that are still to be followed.
 
     Attributes:
-        guards: (kind, owner, key, expected), as the core takes them; texts: the place of each, in words.
-        parts: of the library, whose guards come after these.
+        guards: in the order in which they were found; add: appends one.
+        of_library: on its classes and modules, by the id of each; they come after the others.
         fault: why the step cannot be guarded, or "".
         tensors: those that were reached.
         names: of attributes in the user's code; dynamic: it may look up others; looks_up: it may look for
@@ -50,37 +48,26 @@ class Guards:
     looks_up: bool
 
     def __init__(self, fault: str, forward_only: bool = False) -> None:
+        self.fault, self.forward_only = fault, forward_only
+        self.guards: list[Guard] = []
+        self.add = self.guards.append
+        self.of_library: dict[int, Guard] = {}
         self.tensors: list[Tensor] = []
-        self.forward_only = forward_only
-        self.guards: list[tuple[int, Any, Any, Any]] = []
-        self.texts: list[Text] = []
-        self.parts: list[Part] = []
-        self.fault = fault
         self.stack: list[tuple[Any, str]] = []
         self.seen: dict[Any, Any] = {}  # by id
 
+    def all(self) -> list[Guard]:
+        """All guards, in the order of places."""
+        return [*self.guards, *self.of_library.values()]
+
     def text(self, place: int) -> str:
         """What a guard that does not hold is on, in words."""
-        if place >= len(self.guards):
-            return self.parts[place - len(self.guards)].text
-        kind, owner, _, expected = self.guards[place]
-        text = self.texts[place]
+        _, owner, _, expected, text = self.all()[place]
         if isinstance(text, str):
-            before, attributes, thing = text.partition("the attributes of ")
-            if before or kind != Kind.DICT or not attributes:
-                return text
-            text = f"{thing}.", ""
+            return text
         pairs = zip(expected[::2], expected[1::2], strict=True)
         name = next((n for n, value in pairs if owner.get(n, NotImplemented) is not value), "?")
         return f"{text[0]}{name}{text[1]}"
-
-    def all(self) -> list[tuple[int, Any, Any, Any]]:
-        """All guards, in the order of places."""
-        return [*self.guards, *[part.guard for part in self.parts]]
-
-    def add(self, kind: Kind, owner: Any, key: Any, expected: Any, text: Text) -> None:
-        self.guards.append((int(kind), owner, key, expected))
-        self.texts.append(text)
 
     def items(
         self, owner: dict[Any, Any], names: Iterable[Any], before: str, after: str = "", follow: bool = True
@@ -90,18 +77,18 @@ class Guards:
         for name in names:
             value = owner.get(name, NotImplemented)
             values += [name, value]
-            if follow and value is not NotImplemented and (type(value) not in PLAIN or type(value) is str):
+            if follow and type(value) not in FOLLOWED_NO_FURTHER:
                 self.stack.append((value, f"{before}{name}{after}"))
         if values:
-            self.add(Kind.ITEMS, owner, None, tuple(values), (before, after))
+            self.add((Kind.ITEMS, owner, None, tuple(values), (before, after)))
 
-    def whole(self, owner: dict[Any, Any], text: str) -> None:
+    def whole(self, owner: dict[Any, Any], text: Text) -> None:
         """A guard on all items of a dict."""
-        self.add(Kind.DICT, owner, "", pairs_of(owner), text)
+        self.add((Kind.DICT, owner, "", tuple(itertools.chain.from_iterable(owner.items())), text))
 
     def call(self, function: Callable[[Any], Any], x: Any, text: str) -> None:
         """A guard on what a function gives for x."""
-        self.add(Kind.CALL, functools.partial(function, x), "", function(x), text)
+        self.add((Kind.CALL, functools.partial(function, x), "", function(x), text))
 
     def deny(self, text: str, what: str, remedy: str = "") -> None:
         if not self.fault:
@@ -111,22 +98,19 @@ class Guards:
     def container(self, base: type, x: Any, text: str) -> None:
         """base: the class of x or one that it inherits from, in CONTAINERS."""
         kind, compared, inner = CONTAINERS[base]
-        if base in TAKES_FUNCTIONS or base in (property, staticmethod, classmethod):
-            self.callable_parts(inner(x), text)
         if hasattr(x, "__len__") and len(x) > (LARGEST if base is bytearray else MOST):
             what = f"a {type(x).__name__} of {len(x)} items, too many to be compared before each replay"
             self.deny(text, what)
             return
-        parts = None
-        if compared is not None and kind is Kind.CALL:
-            self.call(compared, x, f"the contents of {text}")
+        parts = () if type(x) is base and not x else inner(x)
+        if base in HOLDS_FUNCTIONS:
+            self.callable_parts(parts, text)
+        if compared is not None and kind == Kind.CALL:
+            self.call(compared, x, f"the items of {text}")
         elif compared is not None:
-            parts = compared(x)
-            self.add(kind, x, "", parts, f"the items of {text}")
-        if parts is None or inner is not compared:
-            parts = inner(x)
+            self.add((kind, x, "", parts if compared is inner else compared(x), f"the items of {text}"))
         if parts:
-            self.stack += [(part, text) for part in parts if type(part) not in PLAIN or type(part) is str]
+            self.stack += [(part, text) for part in parts if type(part) not in FOLLOWED_NO_FURTHER]
 
     def callable_parts(self, functions: Iterable[Any], text: str) -> None:
         """Functions that may be called without an event."""
@@ -142,7 +126,7 @@ class Guards:
             self.deny(text, f"{what} (dtype {x.dtype}), whose elements are not compared", remedy)
             return
         self.numpy()
-        self.add(Kind.ARRAY, x, "", np.array(x, order="C"), f"the elements of {text}")
+        self.add((Kind.ARRAY, x, "", np.array(x, order="C"), f"the elements of {text}"))
         if layout:
             self.call(_layout_of, x, f"the layout of {text}")
 
@@ -150,7 +134,7 @@ class Guards:
         """Arithmetic of NumPy may warn or raise."""
         if "numpy" not in self.seen:
             self.seen["numpy"] = True
-            self.add(Kind.CALL, _error_handling, "", _error_handling(), "np.errstate")
+            self.add((Kind.CALL, _error_handling, "", _error_handling(), "np.errstate"))
 
 
 def _layout_of(x: np.ndarray[Any, Any]) -> tuple[Any, ...]:
@@ -160,12 +144,13 @@ def _layout_of(x: np.ndarray[Any, Any]) -> tuple[Any, ...]:
 _current: Callable[[], Any] = getattr(
     getattr(sys.modules.get("numpy._core.umath"), "_extobj_contextvar", None), "get", object
 )
-_latest: list[tuple[Any, ...]] = [(object(), ())]  # a list: this module may be guarded
 
 
 def _error_handling() -> Any:
     """What np.seterr and np.errstate have set, each of which makes a new object."""
-    now, latest = _current(), _latest[0]
-    if now is not latest[0]:
-        latest = _latest[0] = now, (*np.geterr().values(), np.geterrcall(), np.getbufsize())
-    return latest[1]
+    return _settings_in(_current())
+
+
+@functools.lru_cache(maxsize=1)
+def _settings_in(settings: object) -> tuple[Any, ...]:
+    return *np.geterr().values(), np.geterrcall(), np.getbufsize()

@@ -18,13 +18,13 @@ import re
 import types
 from array import array
 from collections.abc import Callable
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
 __all__ = [
-    "CONTAINERS", "LARGEST", "MOST", "PLAIN", "PURE_FILES", "TAKES_FUNCTIONS", "Kind", "is_listed",
+    "CONTAINERS", "FOLLOWED_NO_FURTHER", "HOLDS_FUNCTIONS", "LARGEST", "MOST", "PLAIN", "PURE_FILES",
+    "TAKES_FUNCTIONS", "Kind", "is_listed",
     "is_listed_type", "is_numpy_function", "is_python_class", "pairs_of",
 ]  # fmt: skip
 
@@ -32,21 +32,10 @@ MOST = 1024  # items of a container
 LARGEST = 1 << 20  # bytes of an array
 
 
-class Kind(IntEnum):
-    """As in cpp/bindings/guards.h."""
+class Kind:
+    """Of guards, in the order of `GuardKind` in cpp/bindings/guards.h."""
 
-    ITEMS = 0
-    SLOT = 1
-    ATTRIBUTE = 2
-    CELL = 3
-    LIST = 4
-    DICT = 5
-    TYPE = 6
-    NAMES = 7
-    FUNCTION = 8
-    ARRAY = 9
-    GRADIENT = 10
-    CALL = 11
+    ITEMS, SLOT, ATTRIBUTE, CELL, LIST, DICT, TYPE, NAMES, FUNCTION, ARRAY, GRADIENT, CALL = range(12)
 
 
 # Compared by value, or by identity where they never change.
@@ -57,6 +46,7 @@ PLAIN = frozenset(
         type(vars(collections.namedtuple("_", "x"))["x"]),
     }
 )  # fmt: skip
+FOLLOWED_NO_FURTHER = PLAIN - {str}  # a text may be the name of a setting
 
 
 def pairs_of(x: Any) -> tuple[Any, ...]:
@@ -86,7 +76,7 @@ def _wrapped(x: Any) -> tuple[Any, ...]:
 
 # Kind -> (the guard, what it compares (a function of the value; None: nothing, since it never changes), what
 # it leads to).
-Row = tuple[Kind, Callable[[Any], Any] | None, Callable[[Any], Any]]
+Row = tuple[int, Callable[[Any], Any] | None, Callable[[Any], Any]]
 CONTAINERS: dict[type, Row] = {
     list: (Kind.LIST, tuple, tuple),
     dict: (Kind.DICT, pairs_of, pairs_of),
@@ -172,6 +162,8 @@ TAKES_FUNCTIONS = frozenset(
     x for name, x in vars(itertools).items() if name in ("accumulate", "starmap", "takewhile", "dropwhile",
                                                          "filterfalse", "groupby")
 }  # fmt: skip
+
+HOLDS_FUNCTIONS = TAKES_FUNCTIONS | {property, staticmethod, classmethod}  # among CONTAINERS
 
 # Python's own modules whose functions depend on their arguments alone: their code is not read.
 _LIBRARY = os.path.dirname(os.__file__) + os.sep

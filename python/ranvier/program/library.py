@@ -10,15 +10,15 @@ import functools
 import os
 import sys
 import types
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import ranvier._core as _core
 from ranvier.autograd import hooks
 from ranvier.autograd.recording import package
 from ranvier.autograd.tensor import Tensor
 from ranvier.optim import Optimizer
-from ranvier.program.guards import Guards, Part
+from ranvier.program.guards import Guard, Guards
 from ranvier.program.kinds import CONTAINERS, PLAIN, Kind, is_python_class, pairs_of
 from ranvier.program.locks import Lock
 from ranvier.program.reads import names_of
@@ -31,6 +31,13 @@ _LIBRARY = package()
 _OURS = (_LIBRARY, os.path.dirname(os.__file__), "<")  # and Python's
 _METHODS = ("step", "zero_grad", "settings", "state_names")
 _TELL_NOTHING = frozenset({"step", "zero_grad", "finite"})  # of an optimizer's settings
+
+
+class Part(NamedTuple):
+    """Guards on classes and modules of the library, the same for all steps; and functions of others there."""
+
+    guards: dict[int, Guard]  # by the id of the class or dict
+    functions: list[tuple[Any, str]]
 
 
 def in_class(kind: type, names: Iterable[str]) -> tuple[Any, ...]:
@@ -61,61 +68,58 @@ def is_of_library(kind: type) -> bool:
 
 
 def guard_class(walk: Guards, kind: type) -> None:
-    """A class of the library and its module, in which a program may have replaced functions."""
-    part = _parts.get(id(kind)) or _made(kind, _of_class(kind))
-    walk.parts.append(part)
+    """A class of the library, those that it inherits from, and their modules: functions may be replaced."""
+    part = _of_kind.get(kind)
+    if part is None:
+        part = Part({}, [])
+        for base in filter(is_of_library, kind.__mro__):
+            for inner in _parts_of(base):
+                part.guards.update(inner.guards)
+                part.functions.extend(inner.functions)
+        with _lock:
+            _of_kind[kind] = part
+    walk.of_library.update(part.guards)
     walk.stack += part.functions
-    if id(part.spaces[0]) in walk.seen:
-        return
-    for own in part.spaces:
-        if id(own) not in walk.seen:
-            walk.seen[id(own)] = own
-            part = _parts.get(id(own)) or _made(own, _of_module(own))
-            walk.parts.append(part)
-            walk.stack += part.functions
 
 
-def _made(thing: Any, part: Part) -> Part:
+def _parts_of(kind: type) -> list[Part]:
+    """Of the class alone, of its module, and of those that this one imports."""
+    space = vars(sys.modules[kind.__module__])
+    modules = [m for m in space.values() if type(m) is types.ModuleType and m.__name__.startswith("ranvier.")]
+    values = in_class(kind, names_of_class(kind))
+    made = [_part((Kind.NAMES, kind, "", values, f"the class {kind.__name__}"), vars(kind), (_LIBRARY,))]
+    for own in (space, *map(vars, modules)):
+        guard = Kind.DICT, own, "", pairs_of(own), f"the module {own['__name__']}"
+        made.append(_of_space.get(id(own)) or _part(guard, own, _OURS))
+    return made
+
+
+def _part(guard: Guard, space: Mapping[str, Any], files: tuple[str, ...]) -> Part:
+    """files: whose functions are the library's own, or Python's."""
+    functions = [f for f in space.values() if type(f) is types.FunctionType]
+    others = [(f, f.__name__) for f in functions if not f.__code__.co_filename.startswith(files)]
+    part = Part({id(guard[1]): guard}, others)
     with _lock:
-        _parts[id(thing)] = part
+        _of_space[id(guard[1])] = part
         _comparison.clear()
     return part
 
 
-def _of_class(kind: type) -> Part:
-    functions = [f for f in vars(kind).values() if type(f) is types.FunctionType]
-    own = [(f, f"{kind.__name__}.{f.__name__}") for f in functions if not _is_ours(f, (_LIBRARY,))]
-    values = in_class(kind, names_of_class(kind))
-    space = vars(sys.modules[kind.__module__])
-    modules = [m for m in space.values() if type(m) is types.ModuleType and m.__name__.startswith("ranvier.")]
-    guard = int(Kind.NAMES), kind, "", values
-    return Part(guard, f"the class {kind.__name__}", own, (space, *map(vars, modules)))
-
-
-def _of_module(own: dict[str, Any]) -> Part:
-    functions = [f for f in own.values() if type(f) is types.FunctionType]
-    found = [(f, f.__name__) for f in functions if not _is_ours(f, _OURS)]
-    return Part((int(Kind.DICT), own, "", pairs_of(own)), f"the module {own['__name__']}", found)
-
-
-def _is_ours(f: Any, files: tuple[str, ...]) -> bool:
-    return bool(f.__code__.co_filename.startswith(files))
-
-
-def renew_parts() -> None:
+def renew() -> None:
     """Forgets what is known of classes and modules of the library where one has changed."""
     with _lock:
         if not _comparison:
             guards = _core.Guards()
-            guards.set([part.guard for part in _parts.values()])
+            guards.set([guard for part in _of_space.values() for guard in part.guards.values()])
             _comparison.append(guards)
         if _comparison[0].first_changed() >= 0:
-            _parts.clear()
-            _comparison.clear()
+            for known in (_of_kind, _of_space, _comparison):
+                known.clear()
 
 
 _lock = Lock()
-_parts: dict[int, Part] = {}  # by the id of the class or dict, which the guard holds
+_of_kind: dict[type, Part] = {}  # with all that it inherits from
+_of_space: dict[int, Part] = {}  # by the id of the class or dict, which the guard holds
 _comparison: list[Any] = []  # of all of them, at most one
 
 
@@ -129,7 +133,7 @@ def guard_settings_of(walk: Guards, f: Any) -> None:
 
 def guard_object(walk: Guards, x: Any, text: str) -> None:
     kind, own = type(x), getattr(x, "__dict__", None)
-    walk.add(Kind.TYPE, x, own, kind, f"the class of {text}")
+    walk.add((Kind.TYPE, x, own, kind, f"the class of {text}"))
     if id(kind) not in walk.seen:
         walk.stack.append((kind, f"the class of {text}"))
     declared = getattr(kind, "step_state", None)
@@ -140,7 +144,7 @@ def guard_object(walk: Guards, x: Any, text: str) -> None:
                 _guard_path(walk, x, path, text)
             return
     if own is not None:
-        walk.whole(own, f"the attributes of {text}")
+        walk.whole(own, (f"{text}.", ""))
         walk.stack += [(value, f"{text}.{name}") for name, value in own.items() if type(value) not in PLAIN]
     guard_slots(walk, x, text)
 
@@ -175,27 +179,27 @@ def guard_slots(walk: Guards, x: Any, text: str, names: Iterable[str] | None = N
         for name, member in () if base in CONTAINERS or base is object else vars(base).items():
             if type(member) is types.MemberDescriptorType and (names is None or name in names):
                 if not hasattr(x, name):
-                    walk.add(Kind.CALL, functools.partial(hasattr, x, name), "", False, f"{text}.{name}")
+                    walk.add((Kind.CALL, functools.partial(hasattr, x, name), "", False, f"{text}.{name}"))
                     continue
                 value = getattr(x, name)
-                walk.add(Kind.ATTRIBUTE, x, name, value, f"{text}.{name}")
+                walk.add((Kind.ATTRIBUTE, x, name, value, f"{text}.{name}"))
                 walk.stack.append((value, f"{text}.{name}"))
 
 
 def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
     walk.tensors.append(x)
-    walk.add(Kind.SLOT, x, "_array", x._array, f"the memory of {text}")
+    walk.add((Kind.SLOT, x, "_array", x._array, f"the memory of {text}"))
     own = vars(x)  # what the program has added
     if own:
         walk.items(own, own if walk.dynamic else walk.names & own.keys(), f"{text}.")
     if walk.looks_up:
-        walk.whole(own, f"the attributes of {text}")
+        walk.whole(own, (f"{text}.", ""))
     if not is_of_library(type(x)):
-        walk.add(Kind.TYPE, x, own, type(x), f"the class of {text}")
+        walk.add((Kind.TYPE, x, own, type(x), f"the class of {text}"))
         walk.stack.append((type(x), f"the class of {text}"))
     if not walk.forward_only:
-        walk.add(Kind.SLOT, x, "_requires_grad", x._requires_grad, f"requires_grad of {text}")
-        walk.add(Kind.SLOT, x, "_grad_fn", x._grad_fn, f"grad_fn of {text}")
+        walk.add((Kind.SLOT, x, "_requires_grad", x._requires_grad, f"requires_grad of {text}"))
+        walk.add((Kind.SLOT, x, "_grad_fn", x._grad_fn, f"grad_fn of {text}"))
 
 
 def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
@@ -213,7 +217,7 @@ def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
 # --- optimizers
 def guard_methods(walk: Guards, optimizer: Any, text: str) -> None:
     """Methods that the program has replaced."""
-    walk.add(Kind.TYPE, optimizer, vars(optimizer), type(optimizer), f"the class of {text}")
+    walk.add((Kind.TYPE, optimizer, vars(optimizer), type(optimizer), f"the class of {text}"))
     walk.stack.append((type(optimizer), f"the class of {text}"))
     walk.items(vars(optimizer), _METHODS, f"{text}.")
 
@@ -227,7 +231,7 @@ def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]], told: set[st
     if not (told - _TELL_NOTHING or tells_all):
         return
     for x, text in optimizers:
-        walk.add(Kind.LIST, x.param_groups, "", tuple(x.param_groups), f"the groups of {text}")
+        walk.add((Kind.LIST, x.param_groups, "", tuple(x.param_groups), f"the groups of {text}"))
         for group in (getattr(x, "defaults", {}), *x.param_groups):
             walk.whole(group, f"the settings of {text}")
         for owner in (x.state, *x.state.values()) if told & {"state", "state_dict"} or tells_all else ():
@@ -241,8 +245,8 @@ def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, An
     """
     name, own = type(optimizer).__name__, vars(optimizer)
     walk.items(own, ("param_groups", "state", "_plans", *_METHODS), f"{name}.", follow=False)
-    walk.add(Kind.LIST, optimizer.param_groups, "", tuple(optimizer.param_groups), f"the groups of {name}")
-    walk.add(Kind.LIST, group["params"], "", tuple(group["params"]), f"the parameters of {name}")
+    walk.add((Kind.LIST, optimizer.param_groups, "", tuple(optimizer.param_groups), f"the groups of {name}"))
+    walk.add((Kind.LIST, group["params"], "", tuple(group["params"]), f"the parameters of {name}"))
     fixed = [key for key, value in group.items() if type(value) not in (int, float, tuple, list)]
     walk.items(group, ["params", *fixed], "", f" of {name}", follow=False)
     walk.items(optimizer._plans, [id(group)], f"{STATE} of {name} ", follow=False)

@@ -196,11 +196,11 @@ class Program:
         """What the step leads to, and what is looked at anew after each run."""
         walk = self._walk = found.branch()
         if not self._forward_only:
-            walk.add(Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()")
-        walk.add(Kind.LIST, anomaly.state, "", tuple(anomaly.state), "anomaly detection")
+            walk.add((Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()"))
+        walk.add((Kind.LIST, anomaly.state, "", tuple(anomaly.state), "anomaly detection"))
         stream = random.current()
         if self.core.overlaps((stream.state,)):  # the step draws from it
-            walk.add(Kind.CALL, random.current, "", stream, "the random stream of this thread")
+            walk.add((Kind.CALL, random.current, "", stream, "the random stream of this thread"))
         for plan, optimizer, group in self.plans:
             guard_optimizer(walk, plan, optimizer, group)
         guard_hooks(walk, self._leaves)
@@ -218,18 +218,18 @@ class Program:
             self._moves = {id(leaf): leaf for leaf, _ in moves}
             self.core.let_move(moves)
         for leaf in self._moves.values():
-            walk.add(Kind.GRADIENT, leaf, "grad", -1, EARLIER)
+            walk.add((Kind.GRADIENT, leaf, "grad", -1, EARLIER))
         carried = {id(leaf): address for leaf, address in self._carried}
         for leaf, address in self._carried:
             if id(leaf) not in self._moves:
-                walk.add(Kind.GRADIENT, leaf, "grad", address, EARLIER)
+                walk.add((Kind.GRADIENT, leaf, "grad", address, EARLIER))
         for leaf, address in of_gradients.given(recording, [*updated, *walk.tensors]):
             if id(leaf) not in self._moves:
-                walk.add(Kind.GRADIENT, leaf, None, address, EARLIER)
+                walk.add((Kind.GRADIENT, leaf, None, address, EARLIER))
         for t in walk.tensors if walk.reads_gradients else ():  # the step may ask whether there is one
             if id(t) not in carried and id(t) not in self._moves:
                 has = of_gradients.before(recording, t) is not None
-                walk.add(Kind.CALL, functools.partial(of_gradients.has, t), "", has, EARLIER)
+                walk.add((Kind.CALL, functools.partial(of_gradients.has, t), "", has, EARLIER))
         self._of_itself = len(walk.guards) == before  # it needs no gradient of an earlier step
 
     def changed(self) -> str:

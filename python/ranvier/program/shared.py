@@ -64,8 +64,8 @@ class Form:
         self.arrays: list[Array] = []
         self.optimizers: list[tuple[Any, int]] = []  # with the place of a group
         self._numbers: dict[int, int] = {}
-        guards = [guard if guard[0] in _COMPARED else _call(*guard) for guard in walk.guards]
-        owners = {id(thing) for _, owner, key, _ in walk.guards for thing in (owner, key)}
+        guards = [g[:4] if g[0] in _COMPARED else _call(*g[:4]) for g in walk.guards]
+        owners = {id(thing) for _, owner, key, *_ in walk.guards for thing in (owner, key)}
         plans = [self._groups(x) for x in {id(x): x for x, _ in walk.optimizers}.values()]
         owners.update(id(group) for x, _ in self.optimizers for group in x.param_groups)
         values = tuple(self._values((*guards, *plans)))
@@ -75,7 +75,7 @@ class Form:
             raise _Unknown
         kinds = tuple(map(type, self.objects))
         layouts = tuple([(a.dtype.str, a.shape, a.strides) for a in self.arrays])
-        self.key = signature, tuple(walk.parts), values, kinds, layouts
+        self.key = signature, tuple(walk.of_library), values, kinds, layouts
 
     def number(self, x: Any) -> int:
         """Raises KeyError for an object that is no part of the form."""
@@ -198,9 +198,9 @@ def _code() -> _core.Guards:
         if not name.startswith(_PARTS) or module is None:
             continue
         own = vars(module)
-        found.append((int(Kind.DICT), own, "", pairs_of(own)))
+        found.append((Kind.DICT, own, "", pairs_of(own)))
         kinds = [x for x in own.values() if isinstance(x, type) and x.__module__ == name]
-        found += [(int(Kind.NAMES), x, "", pairs_of(vars(x))) for x in kinds]
+        found += [(Kind.NAMES, x, "", pairs_of(vars(x))) for x in kinds]
     guards = _core.Guards()
     guards.set(found)
     return guards

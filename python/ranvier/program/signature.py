@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from operator import is_
@@ -16,7 +15,7 @@ import ranvier._core as _core
 from ranvier.autograd import anomaly
 from ranvier.autograd.mode import mode
 from ranvier.autograd.size import Size
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
 
 Array = np.ndarray[Any, Any]
@@ -98,12 +97,10 @@ def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
         return kind, x
     if kind is float or kind is complex:
         return kind, repr(x)  # 0.0 and -0.0 are two, and NaN is one
-    if kind is tuple or kind is list:
+    if kind is tuple or kind is list or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
         return (kind, *[_key(item, arrays, seen) for item in x])
     if kind is dict:
         return (kind, *[(_key(name, arrays, seen), _key(item, arrays, seen)) for name, item in x.items()])
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return (kind, *[_key(item, arrays, seen) for item in x])
     if isinstance(x, np.generic):
         return kind, x.dtype.str, x.tobytes()
     if kind is range:
@@ -135,43 +132,40 @@ def in_row(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
 
 def hint(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """What mostly tells one form of a call from another, and is quickly made."""
-    parts: list[Any] = []
-    for x in row:
-        kind = type(x)
-        plain = kind in _BY_VALUE
-        parts.append(
-            x if plain else x._array.shape if kind is Tensor else x.shape if kind is ndarray else None
-        )
-    return tuple(parts)
+    return tuple(
+        [
+            x
+            if type(x) in _BY_VALUE
+            else x._array.shape
+            if type(x) is Tensor
+            else x.shape
+            if type(x) is ndarray
+            else None
+            for x in row
+        ]
+    )
 
 
-def form(args: tuple[Any, ...], kwargs: dict[str, Any], tensors: bool) -> list[tuple[int, Any]]:
+def form(row: tuple[Any, ...], tensors: bool, arguments: int) -> list[tuple[int, Any]]:
     """Arguments `in_row` as the core compares them: the kind of an array, else the value or object itself.
 
-    A call with containers in containers has a form that no call fits; it is looked up by its signature.
+    A call with containers in containers, or with arrays that share memory, has a form that no call fits; it
+    is looked up by its signature. arguments: of the program.
     """
     values: list[tuple[int, Any]] = []
-    arrays: list[Array] = []
-    signature(args, kwargs, arrays)
-    for x in in_row(args, kwargs):
+    arrays = set()
+    for x in row:
         if type(x) in _BY_VALUE:
             values.append((VALUE, x))
         elif is_array(x) and not isinstance(x, np.memmap):
             kind = ANY_ARRAY if tensors else TENSOR if type(x) is Tensor else ARRAY
             values.append((kind, Tensor))
+            arrays.add(id(x))
         elif issubclass(type(x), (tuple, list, dict, ndarray)):
             return NO_CALL
         else:
             values.append((VALUE, x))
-    return NO_CALL if share_memory(arrays) else values
-
-
-def share_memory(arrays: list[Array]) -> bool:
-    """Whether two of the arguments share memory."""
-    if len(arrays) < 2:
-        return False
-    ranges = sorted([_range(a) for a in arrays if a.size])
-    return any(first[1] > second[0] for first, second in itertools.pairwise(ranges))
+    return values if len(arrays) == arguments else NO_CALL
 
 
 def united(arrays: list[Array]) -> tuple[list[Array], tuple[Any, ...]]:
@@ -179,15 +173,18 @@ def united(arrays: list[Array]) -> tuple[list[Array], tuple[Any, ...]]:
 
     Second, where the arrays are among these: (its number, the first byte in it) of each.
     """
-    if not share_memory(arrays):
+    if len(arrays) < 2:
         return arrays, ()
+    ranges = sorted([(*_range(a), i) for i, a in enumerate(arrays) if a.size])
     covers: list[tuple[int, int, list[int]]] = []  # first byte, end, the arrays there
-    for start, end, i in sorted([(*_range(a), i) for i, a in enumerate(arrays) if a.size]):
+    for start, end, i in ranges:
         if covers and start < covers[-1][1]:
             first, last, members = covers.pop()
             covers.append((first, max(end, last), [*members, i]))
         else:
             covers.append((start, end, [i]))
+    if len(covers) == len(ranges):
+        return arrays, ()
     made: list[Any] = list(arrays)
     places = [(i, 0) for i in range(len(arrays))]
     for first, end, members in covers:
@@ -205,12 +202,8 @@ class _Memory:
 
     def __init__(self, begin: int, end: int, owner: Array) -> None:
         self.owner = owner
-        self.__array_interface__ = {
-            "data": (begin, False),
-            "shape": (end - begin,),
-            "typestr": "|u1",
-            "version": 3,
-        }
+        interface = {"data": (begin, False), "shape": (end - begin,), "typestr": "|u1", "version": 3}
+        self.__array_interface__ = interface
 
 
 def _range(array: Array) -> tuple[int, int]:
@@ -220,6 +213,8 @@ def _range(array: Array) -> tuple[int, int]:
 
 def reach(array: Array) -> int:
     """Bytes from the first element to the end of the last."""
+    if array.flags.c_contiguous:
+        return array.nbytes
     return sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)) + array.itemsize
 
 
@@ -282,16 +277,12 @@ def replaced(
         item if type(item) in _BY_VALUE else replaced(item, take, seen, containers)
         for item in (x.values() if kind is dict else x)
     ]
-    same = all(map(is_, items, x.values() if kind is dict else x))
-    made: Any = (
-        x
-        if same
-        else kind(*items)
-        if named
-        else dict(zip(x, items, strict=True))
-        if kind is dict
-        else kind(items)
-    )
+    if all(map(is_, items, x.values() if kind is dict else x)):
+        made = x
+    elif kind is dict:
+        made = dict(zip(x, items, strict=True))
+    else:
+        made = kind(*items) if named else kind(items)
     if containers is not None and kind in (list, dict):
         containers.append((x, made))
     return made
@@ -387,6 +378,3 @@ def filled(form: Any, tensors: list[Tensor]) -> Any:
     if kind is dict or kind is OrderedDict:
         return kind((name, filled(item, tensors)) for name, item in form.items())
     return form.filled(tensors) if kind is Record else form
-
-
-__all__ = ["environment", "filled", "flattened", "replaced", "signature", "wrap"]

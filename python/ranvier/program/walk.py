@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import abc
 import builtins
-import copy
 import functools
 import os
 import sys
@@ -98,14 +97,14 @@ class Walk(Guards):
 
     def run(self, roots: Iterable[tuple[Any, str]]) -> None:
         """Follows what can be reached from the roots and from the variables of the code that ran."""
-        library.renew_parts()
+        library.renew()
         self._refuse_names()
         self.stack.extend(roots)
         for names, (code, variables) in zip(self._code_names, self._codes.values(), strict=True):
             self._variables(names.variables, variables, code.co_name)
             self._imports(names.names, variables)
         if self.names:  # the methods of Tensors; no Tensor is followed for them
-            self.add(Kind.NAMES, Tensor, "", in_class(Tensor, self.names | _SPECIAL), "the class Tensor")
+            self.add((Kind.NAMES, Tensor, "", in_class(Tensor, self.names | _SPECIAL), "the class Tensor"))
         self.drain()
         library.guard_settings(self, self.optimizers, self._told | self.names, bool(self.names & _TELL_ALL))
         if self._unlisted and self._takes_functions:
@@ -121,15 +120,29 @@ class Walk(Guards):
 
     def branch(self) -> Walk:
         """The same walk, to be continued without a change of this one."""
-        other = copy.copy(self)
-        other.guards, other.texts, other.seen = [*self.guards], [*self.texts], dict(self.seen)
-        other.tensors, other.parts = [*self.tensors], [*self.parts]
+        other = Walk.__new__(Walk)
+        vars(other).update(vars(self))
+        other.guards, other.seen = [*self.guards], dict(self.seen)
+        other.add = other.guards.append
+        other.tensors, other.of_library = [*self.tensors], dict(self.of_library)
         return other
 
     def drain(self) -> None:
-        while self.stack and not self.fault:
-            self._follow(*self.stack.pop())
-            if len(self.guards) + len(self.parts) > _MOST_GUARDS:
+        """Follows all values that were reached, and what they lead to."""
+        stack, seen = self.stack, self.seen
+        while stack and not self.fault:
+            x, text = stack.pop()
+            kind = type(x)
+            if kind in PLAIN or id(x) in seen:
+                if kind is str and x in library.SETTINGS:
+                    self._told.add(x)
+                continue
+            seen[id(x)] = x
+            if kind in CONTAINERS:
+                self.container(kind, x, text)
+            else:
+                (_ROWS.get(kind) or _row_of(kind))(self, x, text)
+            if len(self.guards) + len(self.of_library) > _MOST_GUARDS:
                 self.fault = "the step can reach too many Python values; pass what it needs as an argument"
 
     # --- what code names
@@ -146,7 +159,7 @@ class Walk(Guards):
         if missing:
             self.items(vars(builtins), missing, "the built-in ")
         if "isinstance" in missing or "issubclass" in missing:
-            self.add(Kind.CALL, abc.get_cache_token, "", abc.get_cache_token(), "the abstract classes")
+            self.add((Kind.CALL, abc.get_cache_token, "", abc.get_cache_token(), "the abstract classes"))
 
     def _imports(self, names: Iterable[str], space: dict[str, Any]) -> None:
         parent = space.get("__package__")
@@ -154,20 +167,9 @@ class Walk(Guards):
         self.items(sys.modules, forms & sys.modules.keys(), "the module ")
 
     # --- what a value leads to
-    def _follow(self, x: Any, text: str) -> None:
+    def _object(self, x: Any, text: str) -> None:
+        """An object of a class that has no row."""
         kind = type(x)
-        if kind in PLAIN or id(x) in self.seen:
-            if kind is str and x in library.SETTINGS:
-                self._told.add(x)
-            return
-        self.seen[id(x)] = x
-        if kind in CONTAINERS:
-            self.container(kind, x, text)
-            return
-        for row, handle in _ROWS:
-            if issubclass(kind, row):
-                handle(self, x, text)
-                return
         base = next((base for base in kind.__mro__ if base in CONTAINERS or base in PLAIN), None)
         if base in CONTAINERS:
             self.container(base, x, text)
@@ -197,21 +199,23 @@ class Walk(Guards):
         if x.base is not None and "base" in self.names:
             self.stack.append((x.base, f"{text}.base"))
 
-    def _tensor(self, x: Any, text: str) -> None:
-        library.guard_tensor(self, x, text)
-
     def _optimizer(self, x: Any, text: str) -> None:
         if not is_of_library(type(x)):
             self._instance(x, text, None)
         library.guard_methods(self, x, text)
         self.optimizers.append((x, text))
 
+    def _namespace(self, x: types.SimpleNamespace, text: str) -> None:  # C makes its text and comparisons
+        self.users = True
+        self.whole(vars(x), (f"{text}.", ""))
+        self.stack += [(value, f"{text}.{name}") for name, value in vars(x).items()]
+
     def _cell(self, cell: Any, text: str) -> None:
         try:
             content = cell.cell_contents
         except ValueError:  # empty as yet
             return
-        self.add(Kind.CELL, cell, "", content, text)
+        self.add((Kind.CELL, cell, "", content, text))
         self.stack.append((content, text))
 
     # --- functions
@@ -227,13 +231,13 @@ class Walk(Guards):
         self.users = True
         self.items(own, {*own, *self.names} if self.looks_up else self.names & own.keys(), f"{f.__name__}.")
         if self.dynamic:
-            self.whole(own, f"the attributes of {f.__name__}")
+            self.whole(own, (f"{f.__name__}.", ""))
         for name in self.names & _OF_FUNCTIONS:
-            self.add(Kind.ATTRIBUTE, f, name, getattr(f, name), f"{f.__name__}.{name}")
+            self.add((Kind.ATTRIBUTE, f, name, getattr(f, name), f"{f.__name__}.{name}"))
         if id(code) in self._codes:
             self._reached.add(id(code))
             expected = code, f.__defaults__, f.__kwdefaults__
-            self.add(Kind.FUNCTION, f, "", expected, f"the function {f.__name__}")
+            self.add((Kind.FUNCTION, f, "", expected, f"the function {f.__name__}"))
             self.stack += [(value, f"a default of {f.__name__}") for value in expected[1:]]
 
     def _method(self, x: Any, text: str) -> None:
@@ -254,7 +258,7 @@ class Walk(Guards):
 
     def _module(self, x: types.ModuleType, text: str) -> None:
         own = vars(x)
-        self.add(Kind.TYPE, x, None, type(x), f"the class of the module {x.__name__}")
+        self.add((Kind.TYPE, x, None, type(x), f"the class of the module {x.__name__}"))
         built_in = x.__name__.partition(".")[0] in sys.builtin_module_names
         users = self.dynamic and not built_in and _is_read(own.get("__file__") or "")
         names = {n for n in own if not n.startswith("__")} if users else set[str]()
@@ -271,30 +275,31 @@ class Walk(Guards):
         if vars(kind).get("_is_protocol") and self.names & {"isinstance", "issubclass"}:
             self.deny(text, "a protocol, which looks for names of its own")
         self._takes_functions = self._takes_functions or kind in TAKES_FUNCTIONS
+        if is_of_library(kind):
+            library.guard_class(self, kind)
+            return
         values: dict[str, Any] = {}
         for base in kind.__mro__:
             if base is object or (base in CONTAINERS and base is not kind):
                 continue
             if is_of_library(base):
-                if base is kind or id(base) not in self.seen:
-                    self.seen[id(base)] = base
-                    library.guard_class(self, base)
+                library.guard_class(self, base)
             elif is_python_class(base):
                 if _is_read(_file_of(base)):
                     self._users_class(base, values)
             elif not is_listed_type(base) and base.__module__ not in ("typing", "abc", "types", "enum"):
                 self.deny(text, f"the class {base.__name__}, which is made in C")
                 return
-        if is_of_library(kind) or not is_python_class(kind):
+        if not is_python_class(kind):
             return
         if self._super:  # it finds what a class hides
             self.stack.extend((base, base.__name__) for base in kind.__mro__[1:-1])
         if type(kind) is not type:
             self.stack.append((type(kind), f"the class of {kind.__name__}"))
         names = (self.names | _SPECIAL | values.keys()) - {"__dict__"}
-        self.add(Kind.NAMES, kind, "", in_class(kind, names), f"the class {kind.__name__}")
+        self.add((Kind.NAMES, kind, "", in_class(kind, names), f"the class {kind.__name__}"))
         for name in self.names & _OF_FUNCTIONS:
-            self.add(Kind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{kind.__name__}.{name}")
+            self.add((Kind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{kind.__name__}.{name}"))
         if self.dynamic:
             self.call(_names_in, kind, f"the names in {kind.__name__}")
 
@@ -314,57 +319,72 @@ class Walk(Guards):
     def _instance(self, x: Any, text: str, base: type | None) -> None:
         kind, own = type(x), getattr(x, "__dict__", None)
         self.users = True
-        named = f"{'an' if kind.__name__[0].lower() in 'aeiou' else 'a'} {kind.__name__}"
-        if kind is types.SimpleNamespace:  # whose text and comparisons C makes
-            self.whole(vars(x), f"the attributes of {text}")
-            self._attributes(kind, vars(x), text, True)
-            return
+        named = f"a {kind.__name__}"
         if not all(b is object or b is base or is_python_class(b) for b in kind.__mro__):
             self.deny(text, f"{named}, a kind of value that is not listed")
             return
         if "__getattribute__" in self.names | names_of_class(kind):
             self.deny(text, f"{named}, whose attributes are looked up in its own way")
             return
-        self.add(Kind.TYPE, x, own, kind, f"the class of {text}")
+        self.add((Kind.TYPE, x, own, kind, f"the class of {text}"))
         self.stack.append((kind, f"the class of {text}"))
-        bases = [b for b in kind.__mro__ if is_python_class(b) and not is_of_library(b)]
-        read = all(_is_read(_file_of(b)) for b in bases)
-        if not isinstance(x, Optimizer):  # the library's code reads what no name in the user's code says
-            read = read and not any(map(is_of_library, kind.__mro__))
+        # The library's code reads what no name in the user's code says, except in optimizers.
+        named_only = isinstance(x, Optimizer)
+        read = all(
+            named_only if is_of_library(b) else _is_read(_file_of(b))
+            for b in kind.__mro__
+            if is_python_class(b)
+        )
         if own is not None:
             self._attributes(kind, own, text, read)
         library.guard_slots(self, x, text, self.names if read and not self.dynamic else None)
 
     def _attributes(self, kind: type, own: dict[str, Any], text: str, read: bool) -> None:
         """read: whether the code of the class is read, so that it names what it reads."""
-        names = set(self.names) if read else set(own)
-        if not (read or self.dynamic) and (unread := library.unread(kind, own, self.names, self._library)):
-            self.call(len, own, f"the attributes of {text}")
-            names = self.names | (names - unread)
-        elif self.dynamic or not read:
-            self.whole(own, f"the attributes of {text}")
-            names |= set(own)
+        names = self.names
+        if self.dynamic or not read:
+            unread = set() if read or self.dynamic else library.unread(kind, own, names, self._library)
+            if unread:
+                self.call(len, own, f"the attributes of {text}")
+            else:
+                self.whole(own, (f"{text}.", ""))
+            names = names | (own.keys() - unread)
         if not (self.looks_up or hasattr(kind, "__getattr__")):
-            names &= own.keys() | names_of_class(kind)
+            names = names & (own.keys() | names_of_class(kind))
         self.items(own, [name for name in names if isinstance(name, str)], f"{text}.")
 
 
-_ROWS: tuple[tuple[Any, Callable[[Walk, Any, str], None]], ...] = (
-    (Tensor, Walk._tensor),
-    (np.ndarray, Walk._array),
-    (np.generic, Walk._scalar),
-    (np.ufunc, Walk._of_numpy),
-    (np.dtype, Walk._of_numpy),
-    (types.FunctionType, Walk._function),
-    (types.MethodType, Walk._method),
-    (types.BuiltinFunctionType, Walk._builtin),
-    (types.MethodDescriptorType, Walk._builtin),
-    (types.WrapperDescriptorType, Walk._wrapper),
-    (types.ModuleType, Walk._module),
-    (types.CellType, Walk._cell),
-    (type, Walk._class),
-    (Optimizer, Walk._optimizer),
-)
+_ROWS: dict[Any, Callable[[Walk, Any, str], None]] = {
+    Tensor: library.guard_tensor,
+    np.ndarray: Walk._array,
+    np.generic: Walk._scalar,
+    np.ufunc: Walk._of_numpy,
+    np.dtype: Walk._of_numpy,
+    types.FunctionType: Walk._function,
+    types.MethodType: Walk._method,
+    types.BuiltinFunctionType: Walk._builtin,
+    types.MethodDescriptorType: Walk._builtin,
+    types.WrapperDescriptorType: Walk._wrapper,
+    types.ModuleType: Walk._module,
+    types.CellType: Walk._cell,
+    types.SimpleNamespace: Walk._namespace,
+    type: Walk._class,
+    Optimizer: Walk._optimizer,
+}
+
+
+_BASES = tuple(_ROWS.items())  # and _ROWS gets the classes of the library
+
+
+def _row_of(kind: type) -> Callable[[Walk, Any, str], None]:
+    row = next((row for base, row in _BASES if issubclass(kind, base)), Walk._object)
+    if is_of_library(kind):
+        if row is Walk._object and CONTAINERS.keys().isdisjoint(kind.__mro__):
+            row = library.guard_object
+        _ROWS[kind] = row
+    return row
+
+
 _DESCRIPTORS = (
     types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType,
     types.MethodDescriptorType, types.ClassMethodDescriptorType, types.FunctionType,
