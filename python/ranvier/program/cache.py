@@ -10,7 +10,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ranvier.program.program import Program
-from ranvier.program.signature import changed_argument, differ_by_numbers
 
 __all__ = ["Account", "ProgramCache", "account_of"]
 
@@ -24,7 +23,7 @@ _KEYS = 4096  # signatures that are remembered
 _FORMS = 256  # of models of one class, and of the regions of a step
 _SHARE = 0.05  # of the time of eager calls may be taken by recordings
 _HOPELESS = 16  # as so many calls counts one that cannot be replayed
-_NUMBERED = 4  # ... and one that differs from those before in numbers alone, where none was replayed
+_FAILED = 4  # ... and a replay that fails
 _RARELY = 8  # one call in so many asks whether a recording is affordable
 _OFTEN = 8  # replays from one that fails to the next
 _IDLE, _LONGEST = 64, 1 << 14  # eager calls before as many rest; the most that rest
@@ -177,8 +176,7 @@ class ProgramCache:
         self._rested = 0
         refused, waits = hash(key) in self.refused, self._waits()
         first = self._rest == _IDLE and self._recordings >= _FREE and not refused
-        counts = _IDLE if waits else _HOPELESS if refused else _NUMBERED if self._is_numbered(key) else 1
-        if not self._rests(counts):
+        if not self._rests(_IDLE if waits else _HOPELESS if refused else 1):
             return False
         if waits:
             self._rested = self._rest = _IDLE
@@ -198,20 +196,13 @@ class ProgramCache:
         often = 0 <= self._left - left <= _OFTEN
         self._left = left
         if often:
-            self._rests(_NUMBERED)
+            self._rests(_FAILED)
         else:
             self.replayed()
 
     def _waits(self) -> bool:
         """Whether the function has no recording, since others of the same code have earned none."""
         return not (self._free or self._recordings)
-
-    def _is_numbered(self, key: Any) -> bool:
-        """Whether nothing but a number among the arguments has kept the recordings from being replayed."""
-        last = self._last_key
-        if self._recordings < _FREE or last is None or any(program.checks for program in self.all()):
-            return False
-        return type(key) is tuple and last[1:] == key[1:] and differ_by_numbers(last[0], key[0])
 
     # --- whether replays are faster
     def next_is_eager(self) -> bool:
@@ -271,7 +262,10 @@ class ProgramCache:
     def cause(self, key: Any) -> str:
         """What differs from call to call, in words."""
         last = self._last_key
+        if last is not None and last[0] != key[0]:
+            pairs = enumerate(zip(last[0], key[0], strict=False))
+            return next((f"argument {i}" for i, (a, b) in pairs if a != b), "the number of arguments")
         if last is not None and last != key:
-            return changed_argument(last[0], key[0]) if last[0] != key[0] else "a setting of the library"
+            return "a setting of the library"
         changed = (program.changed() for program in self._of.get(key, ()))
         return next(filter(None, changed), "what it reads")

@@ -240,36 +240,50 @@ class CompiledFunction(Methods, OfTrainer):
         if self.few and (form is None or not shared.is_wanted(form)):
             return self._timed(key, args, kwargs)
         try:
-            result, recording, copies = self._recorded(args, kwargs, read=walk is None)
-        except BaseException:  # the step's own
+            run = self._recorded(args, kwargs, read=walk is None)
+            self._reads = run[1].reads
+            if run[1].passing:
+                return self._passed(key, run[0])
+            result, program = self._kept(key, run, args, kwargs, walk)
+            if program is not None:
+                program.took, program.step_form = time.perf_counter() - began, form
+                self._cache.add(key, program)
+                del run  # and with it the memory of the recording
+                _core.empty_cache()
+            return result
+        finally:
             self._cache.recorded(time.perf_counter() - began)
-            raise
-        self._reads = recording.reads
-        if recording.passing:
-            return self._passed(key, result, time.perf_counter() - began)
+
+    def _kept(
+        self,
+        key: Any,
+        run: tuple[Any, Recording, list[Any]],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        walk: Walk | None = None,
+        beside: tuple[Program, Any] | None = None,
+    ) -> tuple[Any, Program | None]:
+        """The result of a run and its program; None: it cannot be replayed.
+
+        beside: the program that has run beside it, and the settings of its optimizers before.
+        """
+        result, recording, copies = run
         try:
             require_recorded(recording, result, self._forward_only)
             result = result if self._keeps_tapes else detached(result)
+            if beside is not None and self._is_same(*beside, recording, result):
+                return result, beside[0]
             program = self._program(recording, copies, args, kwargs, result, walk)
+            program.renewed = beside is not None
+            return result, program
         except CaptureError as error:
-            try:
-                self._refuse(key, error, recording.reads)  # which may divide the step
-            finally:
-                self._cache.recorded(time.perf_counter() - began)
-            return result
+            self._refuse(key, error, recording.reads)  # which may divide the step
         except MemoryError:  # the step is done; a later call may have the memory for its program
-            self._cache.recorded(time.perf_counter() - began)
-            return result
-        self._cache.recorded(time.perf_counter() - began)
-        program.took, program.step_form = time.perf_counter() - began, form
-        self._cache.add(key, program)
-        del recording  # and with it the memory of the recording
-        _core.empty_cache()
-        return result
+            pass
+        return result, None
 
-    def _passed(self, key: Any, result: Any, seconds: float) -> Any:
+    def _passed(self, key: Any, result: Any) -> Any:
         """A run that was an exception; where each is one, the step runs eagerly."""
-        self._cache.recorded(seconds)
         self._exceptions += 1
         if self._exceptions >= _MOST_EXCEPTIONS and not self._cache.all():
             why = "another thread or an object that holds a gradient changes how it runs, at each call"
@@ -334,30 +348,21 @@ class CompiledFunction(Methods, OfTrainer):
         core = None if self._verify is False else program.core
         try:
             read = program.reads_users
-            result, recording, copies = self._recorded(args, kwargs, read=read, program=core)
+            run = self._recorded(args, kwargs, read=read, program=core)
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
             self._cache.put(key, program)
             self._cache.checked(time.perf_counter() - began)
             if program.checks:
                 program.grant(_POSTPONED)
             raise
-        if recording.passing:
+        if run[1].passing:
             self._cache.put(key, program)
-            return result
-        try:
-            require_recorded(recording, result, self._forward_only)
-            result = result if self._keeps_tapes else detached(result)
-            checked = self._compared(program, recording, settings, result)
-            if checked is None:
-                checked = self._program(recording, copies, args, kwargs, result)
-                checked.renewed = True
-        except CaptureError as error:
-            self._refuse(key, error, recording.reads)
-            return result
-        except MemoryError:  # as above
+            return run[0]
+        result, checked = self._kept(key, run, args, kwargs, beside=(program, settings))
+        if checked is None:
             return result
         self._cache.put(key, checked)
-        del recording
+        del run
         if _core.memory_stats()["bytes_cached"] > _CACHED:
             _core.empty_cache()
         self._checked = time.perf_counter()
@@ -365,14 +370,14 @@ class CompiledFunction(Methods, OfTrainer):
         self._cache.checked(self._check_took)
         return result
 
-    def _compared(self, program: Program, recording: Recording, settings: Any, result: Any) -> Program | None:
-        """The program for the next calls; None where it has to be made anew from this run.
+    def _is_same(self, program: Program, settings: Any, recording: Recording, result: Any) -> bool:
+        """Whether the program stays; False where it has to be made anew from this run.
 
         Raises CaptureError where the eager run was another than the replay.
         """
         changed, other = program.changed(), program.core.other_path(recording.core)
         if (other and not program.renewed) or changed.startswith(f"{STATE} of "):
-            return None  # the first run had something to set up, or this one
+            return False  # the first run had something to set up, or this one
         fault = difference(program, recording, settings, changed, other)
         fault = fault or program.accept(recording, changed in ("", EARLIER))
         if fault:
@@ -385,7 +390,7 @@ class CompiledFunction(Methods, OfTrainer):
         if self._verify is True and program.reads_users:
             replays = 2**program.checks - 1  # calls 2, 4, 8 ...: what no guard knows is still found
         program.grant(replays)
-        return program
+        return True
 
 
 def _as_tensor(x: Any) -> Any:

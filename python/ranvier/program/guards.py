@@ -102,7 +102,7 @@ class Guards:
             what = f"a {type(x).__name__} of {len(x)} items, too many to be compared before each replay"
             self.deny(text, what)
             return
-        parts = () if type(x) is base and not x else inner(x)
+        parts = () if type(x) in (dict, list, tuple) and not x else inner(x)
         if base in HOLDS_FUNCTIONS:
             self.callable_parts(parts, text)
         if compared is not None and kind == Kind.CALL:

@@ -234,25 +234,6 @@ def others(x: Any, text: str) -> Iterator[tuple[Any, str]]:
         yield x, text
 
 
-def changed_argument(a: Any, b: Any) -> str:
-    """Which argument makes two keys differ, in words."""
-    for i, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
-            return f"argument {i}"
-    return "the number of arguments"
-
-
-def differ_by_numbers(a: Any, b: Any) -> bool:
-    """Whether two keys, or parts of them, differ in nothing but plain values."""
-    if a == b:
-        return True
-    if type(a) is not tuple or type(b) is not tuple or len(a) != len(b):
-        return False
-    if a[0] in _BY_VALUE or b[0] in _BY_VALUE:
-        return a[0] is b[0]
-    return all(map(differ_by_numbers, a, b))
-
-
 def replaced(
     x: Any,
     take: Callable[[Any], Any],
