@@ -4,8 +4,8 @@
 
 #include "base/caches.h"
 #include "base/parallel.h"
-#include "kernels/conv2d/correlate.h"
-#include "kernels/conv2d/winograd.h"
+#include "kernels/conv2d/direct/direct.h"
+#include "kernels/conv2d/winograd/winograd.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
 #include "kernels/conv2d_pool/planar.h"
 #include "kernels/conv2d_pool/tile.h"

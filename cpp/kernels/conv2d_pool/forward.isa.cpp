@@ -2,7 +2,7 @@
 #include <utility>
 
 #include "base/unroll.h"
-#include "kernels/conv2d/winograd_output.h"
+#include "kernels/conv2d/winograd/output.h"
 #include "kernels/conv2d_pool/tile.h"
 #include "simd/bytes.h"
 

@@ -1,5 +1,5 @@
 // conv2d_pool's gradient to the input.
-#include "kernels/conv2d/tile.h"
+#include "kernels/conv2d/direct/tile.h"
 #include "kernels/conv2d_pool/blocks.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
 #include "kernels/matmul/matmul.h"

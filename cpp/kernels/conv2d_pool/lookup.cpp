@@ -1,6 +1,6 @@
 #include "kernels/conv2d_pool/lookup.h"
 
-#include "kernels/conv2d/tile.h"
+#include "kernels/conv2d/direct/tile.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ranvier {

@@ -2,8 +2,8 @@
 #pragma once
 #include "base/isa.h"
 #include "base/tensor_view.h"
-#include "kernels/conv2d/tile.h"
-#include "kernels/conv2d/winograd_tile.h"
+#include "kernels/conv2d/direct/tile.h"
+#include "kernels/conv2d/winograd/transforms.h"
 
 namespace ranvier {
 

@@ -1,5 +1,5 @@
 // conv2d_pool's gradients to weight and bias.
-#include "kernels/conv2d/tile.h"
+#include "kernels/conv2d/direct/tile.h"
 #include "kernels/conv2d_pool/blocks.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
 #include "kernels/conv2d_pool/lookup.h"

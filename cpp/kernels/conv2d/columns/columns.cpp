@@ -1,0 +1,93 @@
+#include "kernels/conv2d/columns/columns.h"
+
+#include "kernels/matmul/plan.h"
+
+namespace ranvier {
+namespace {
+
+int64_t pixels(const Conv2dBackwardInput<float>& c) { return c.dy.shape[0] * c.dy.shape[2] * c.dy.shape[3]; }
+
+}  // namespace
+
+// Beside packing: products with the padding, and the way of the columns through memory, the more the fewer
+// channels dy has. Larger weights come from memory: their rows are read in parts, which packing reads faster.
+// Fitted to measured times.
+bool ColumnsInput::pays(const Conv2dBackwardInput<float>& c) {
+  constexpr int64_t kMostPixels = 90, kWayOfColumns = 180, kLeastChannels = 16, kLargest = 1 << 22;
+  const Conv2dGeometry& g = c.geometry;
+  const int64_t out = c.dy.shape[1], r = c.w.shape[2], s = c.w.shape[3], steps = g.stride[0] * g.stride[1];
+  // With strides the direct sum has less work, with 3 x 3 taps Winograd's.
+  const int64_t most = steps == 1 && (r != 3 || s != 3) ? 2 * kMostPixels : kMostPixels;
+  return g.groups == 1 && steps * r * s > 1 && pixels(c) > 0 && out >= kLeastChannels &&
+         c.dx.shape[1] >= kLeastChannels && numel(c.w) <= kLargest &&
+         pixels(c) * (out + kWayOfColumns) <= most * out;
+}
+
+ColumnsInput::ColumnsInput(const Conv2dBackwardInput<float>& c, Carver& carver, int threads)
+    : c_(c),
+      dy_(c.dy, 0, carver, false, true),
+      weights_(nullptr),
+      column_(c.w.shape[1] * c.w.shape[2] * c.w.shape[3]),
+      columns_(carver.take<float>(pixels(c) * column_)),
+      taps_(carver.take<const float*>(threads * c.w.shape[2] * c.w.shape[3])),
+      product_{} {
+  for (int d = 0; d < 2; ++d)
+    axes_[d] = axis_geometry(c.geometry, d, c.dx.shape[2 + d], c.dy.shape[2 + d], c.w.shape[2 + d], true);
+  const int64_t rows = pixels(c), out = c.dy.shape[1];
+  if (!is_contiguous(c.w)) weights_ = carver.take<float>(out * column_);
+  const float* const w = is_contiguous(c.w) ? c.w.data : weights_;
+  product_.a = {dy_.data, 3, {1, rows, out}, {0, dy_.stride_w, 1}};
+  product_.b = {w, 3, {1, out, column_}, {0, column_, 1}};
+  product_.c = {columns_, 3, {1, rows, column_}, {0, column_, 1}};
+  workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
+}
+
+void ColumnsInput::run(const Team& team) const {
+  const double products = static_cast<double>(pixels(c_)) * c_.dy.shape[1] * column_;
+  team.region(kMatmulNsPerProduct * products, [&](const OpenTeam& team) {
+    dy_.copy_share(team);
+    if (!is_contiguous(c_.w)) copy_weights(team);
+    team.barrier();
+    product_.run(team, workspace_);
+    team.barrier();
+    const int64_t height = c_.dx.shape[2];
+    const Range rows = even_share(team, c_.dx.shape[0] * height);
+    for (int64_t row = rows.begin; row < rows.end && !interrupted(team); ++row)
+      sum_row(row / height, row % height, taps_ + team.index() * axes_[0].taps * axes_[1].taps);
+    team.barrier();
+  });
+}
+
+void ColumnsInput::copy_weights(const OpenTeam& team) const {
+  const int64_t *shape = c_.w.shape, *st = c_.w.strides;
+  const Range share = even_share(team, shape[0]);
+  float* to = weights_ + share.begin * column_;
+  for (int64_t k = share.begin; k < share.end; ++k)
+    for (int64_t c = 0; c < shape[1]; ++c)
+      for (int64_t r = 0; r < shape[2]; ++r)
+        for (int64_t s = 0; s < shape[3]; ++s)
+          *to++ = c_.w.data[k * st[0] + c * st[1] + r * st[2] + s * st[3]];
+}
+
+void ColumnsInput::sum_row(int64_t image, int64_t row, const float** taps) const {
+  const AxisGeometry &h = axes_[0], &w = axes_[1];
+  const int64_t channels = c_.dx.shape[1], step = h.taps * w.taps;
+  float* to = c_.dx.data + image * c_.dx.strides[0] + row * c_.dx.strides[2];
+  for (int64_t x = 0; x < w.out; ++x, to += c_.dx.strides[3]) {
+    int64_t count = 0;
+    for (int64_t r = 0; r < h.taps; ++r)
+      for (int64_t s = 0; s < w.taps; ++s) {
+        const int64_t p = h.input(row, r), q = w.input(x, s);
+        if (p >= 0 && q >= 0)
+          taps[count++] =
+              columns_ + ((image * h.in + p) * w.in + q) * column_ + step - 1 - r * w.taps - s;  // flipped
+      }
+    for (int64_t c = 0; c < channels; ++c) {
+      float sum = 0;
+      for (int64_t i = 0; i < count; ++i) sum += taps[i][c * step];
+      to[c] = sum;
+    }
+  }
+}
+
+}  // namespace ranvier

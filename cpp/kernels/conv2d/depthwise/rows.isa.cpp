@@ -1,0 +1,310 @@
+// The inner loops of depthwise convolutions, compiled once for each ISA level.
+#include "kernels/conv2d/depthwise/rows.h"
+#include "base/integers.h"
+#include "base/unroll.h"
+#include "kernels/norm/channel_line.h"
+#include "simd/stream.h"
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+constexpr int Q = kDepthwisePixels;
+// Lines that are streamed in parts, with others between them, go to memory once for each part.
+template <class T>
+constexpr bool kStreams = sizeof(vec<T>) == 64 && sizeof(T) == sizeof(float);
+
+template <class T>
+RANVIER_INLINE int64_t first_channel(const DepthwiseRow<T>& d, int64_t block) {
+  const int64_t at = block * lanes<T>, last = d.channels - lanes<T>;
+  return at <= last ? at : last < 0 ? 0 : last;
+}
+
+// Bits [begin, end), as far as they are in [0, count).
+RANVIER_INLINE uint32_t bits_between(int64_t begin, int64_t end, int64_t count) {
+  begin = begin < 0 ? 0 : begin;
+  end = end < count ? end : count;
+  return begin < end ? ((uint32_t{1} << end) - 1) & ~((uint32_t{1} << begin) - 1) : 0;
+}
+
+// Prefetches to L2 a block's part of what the next row's tile will be the first to read or write. Where all
+// channels of the pixels are used, parts are runs of memory, which hardware prefetchers follow: pixel by
+// pixel, one line of each, they do not.
+template <class T>
+static __attribute__((noinline)) void prefetch_far(const DepthwiseRow<T>& d, int64_t column, int64_t columns,
+                                                   int64_t t, int64_t block) {
+  asm volatile("");  // GCC leaves out calls that only prefetch
+  constexpr int64_t kLine = 64 / sizeof(T);
+  const int64_t channel = first_channel(d, block);
+  const bool whole = d.first_block == 0 && d.last_block * lanes<T> >= d.channels;
+  const bool new_line = channel * sizeof(T) % 64 < sizeof(vec<T>);
+  const auto fetch = [&](const T* from, int64_t pixels, int64_t stride) RANVIER_INLINED {
+    const bool runs = whole && stride == d.channels;
+    int64_t count = runs ? ceil_div(pixels * lanes<T>, kLine) : new_line ? pixels : 0;
+    from += runs ? block * lanes<T> * pixels : channel;
+    for (const int64_t step = runs ? kLine : stride; count > 0; --count, from += step)
+      __builtin_prefetch(from, 0, 2);
+  };
+  const int64_t step = d.pass->out_step * d.y_stride;
+  if (d.y_next) fetch(d.y_next + d.pass->first * d.y_stride + t * step, Q, step);
+  for (int i = 0; i < d.new_rows; ++i) fetch(d.x_next[i] + column * d.x_stride, columns, d.x_stride);
+}
+
+template <class T>
+RANVIER_INLINE void prefetch_next(const DepthwiseRow<T>& d, int64_t column, int64_t columns, int64_t t,
+                                  int64_t block) {
+  if (d.y_next || d.new_rows > 0) prefetch_far(d, column, columns, t, block);
+}
+
+// To the outputs of a tile at y that are in `stored`, channels from `channel` on.
+template <class T>
+RANVIER_INLINE void finish(const DepthwiseForwardRow<T>& d, int64_t channel, const T* bias, uint32_t stored,
+                           T* y, int64_t step, vec<T> (&acc)[Q]) {
+  const int n = d.channels < lanes<T> ? static_cast<int>(d.channels) : lanes<T>;
+  const vec<T> b = load(bias);
+  y += channel;
+  RANVIER_UNROLL
+  for (int q = 0; q < Q; ++q) acc[q] = acc[q] + b;
+  if (d.norm) {
+    const ChannelLine<T> line = channel_line(d.norm + channel, d.norm_step, n);
+    RANVIER_UNROLL
+    for (int q = 0; q < Q; ++q) acc[q] = normalized(acc[q], line);
+  }
+  if (d.relu) {
+    RANVIER_UNROLL
+    for (int q = 0; q < Q; ++q) acc[q] = max(acc[q], vec<T>{});
+  }
+  if (n < lanes<T>) {
+    RANVIER_UNROLL
+    for (int q = 0; q < Q; ++q, y += step)
+      if (stored >> q & 1) store_n(y, acc[q], n);
+    return;
+  }
+  if constexpr (kStreams<T>) {
+    if (d.stream) {
+      RANVIER_UNROLL
+      for (int q = 0; q < Q; ++q, y += step)
+        if (stored >> q & 1) stream(y, acc[q]);
+      return;
+    }
+  }
+  RANVIER_UNROLL
+  for (int q = 0; q < Q; ++q, y += step)
+    if (stored >> q & 1) store(y, acc[q]);
+}
+
+// Outputs [t, t + Q) of a pass whose kTaps taps are side by side: each vector of x is loaded once for a row
+// of taps. Output q and tap s meet at column j where j * kPhases + kPhases - 1 = q * kStep + s. At an edge,
+// columns outside the image and outputs outside the row are skipped.
+template <class T, int kTaps, int kStep, int kPhases, bool kEdge>
+static void slide(const DepthwiseForwardRow<T>& d, int64_t t) {
+  constexpr int L = lanes<T>, kColumns = ((Q - 1) * kStep + kTaps - kPhases) / kPhases + 1;
+  static_assert(kColumns < 32);
+  const DepthwisePass& pass = *d.pass;
+  const int64_t column = pass.column + (t - pass.begin) * kStep / kPhases;
+  const uint32_t used = kEdge ? bits_between(-column, d.width - column, kColumns) : ~0u;
+  const uint32_t stored = kEdge ? bits_between(-t, pass.count - t, Q) : ~0u;
+  const DepthwiseRowTap* const rows_end = d.rows + d.row_count;
+  const int64_t stride = d.x_stride, y_step = pass.out_step * d.y_stride;
+  const T *image = d.x + column * stride, *panel = d.w + d.first_block * d.panel;
+  const T* bias = d.bias + d.first_block * L;
+  T* y = d.y + pass.first * d.y_stride + t * y_step;
+  for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel, bias += L) {
+    const int64_t channel = first_channel(d, block);
+    prefetch_next(d, column, Q * kStep / kPhases, t, block);
+    vec<T> acc[Q] = {};
+    for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row) {
+      const T *x = image + channel + row->x, *from = panel + row->w;
+      vec<T> w[kTaps];
+      RANVIER_UNROLL
+      for (int s = 0; s < kTaps; ++s) w[s] = load(from + s * L);
+      RANVIER_UNROLL
+      for (int j = 0; j < kColumns; ++j, x += stride) {
+        if (!(used >> j & 1)) continue;
+        const vec<T> v = in_register(load(x));
+        RANVIER_UNROLL
+        for (int q = 0; q < Q; ++q) {
+          const int s = j * kPhases + kPhases - 1 - q * kStep;
+          if (s >= 0 && s < kTaps) acc[q] = fma(v, w[s], acc[q]);
+        }
+      }
+    }
+    finish<T>(d, channel, bias, stored, y, y_step, acc);
+  }
+}
+
+// The same for any taps: a load for each product.
+template <class T>
+static void gather(const DepthwiseForwardRow<T>& d, int64_t t) {
+  constexpr int L = lanes<T>;
+  const DepthwisePass& pass = *d.pass;
+  const int64_t step = d.in_step * d.x_stride, y_step = pass.out_step * d.y_stride;
+  const DepthwiseRowTap* const rows_end = d.rows + d.row_count;
+  const DepthwiseTap* const taps_end = pass.taps + pass.tap_count;
+  const T *image = d.x + t * step, *panel = d.w + d.first_block * d.panel, *bias = d.bias + d.first_block * L;
+  T* y = d.y + pass.first * d.y_stride + t * y_step;
+  for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel, bias += L) {
+    const int64_t channel = first_channel(d, block);
+    if (pass.tap_count > 0) prefetch_next(d, pass.column + t * d.in_step, Q * d.in_step, t, block);
+    vec<T> acc[Q] = {};
+    for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row)
+      for (const DepthwiseTap* tap = pass.taps; tap != taps_end; ++tap) {
+        const uint32_t used = bits_between(tap->begin - t, tap->end - t, Q);
+        const T* x = image + channel + row->x + tap->input * d.x_stride;
+        const vec<T> w = load(panel + row->w + tap->tap * L);
+        RANVIER_UNROLL
+        for (int q = 0; q < Q; ++q, x += step)
+          if (used >> q & 1) acc[q] = fma(load(x), w, acc[q]);
+      }
+    finish<T>(d, channel, bias, bits_between(0, pass.count - t, Q), y, y_step, acc);
+  }
+}
+
+template <class T, bool kEdge>
+RANVIER_INLINE void load_dy(const DepthwiseWeightRow<T>& d, int64_t block, int64_t t, vec<T> (&dy)[Q]) {
+  const T* from = d.dy + first_channel(d, block) + t * d.y_stride;
+  const int64_t count = d.pass->count - t, stride = d.y_stride;
+  RANVIER_UNROLL
+  for (int q = 0; q < Q; ++q, from += stride) dy[q] = !kEdge || q < count ? load(from) : vec<T>{};
+  if (!d.db) return;
+  T* sum = d.db + block * lanes<T>;
+  store(sum, load(sum) + (((dy[0] + dy[1]) + (dy[2] + dy[3])) + ((dy[4] + dy[5]) + (dy[6] + dy[7]))));
+}
+
+// dy stays in registers, the sums of a row of taps too.
+template <class T, int kTaps, int kStep, bool kEdge>
+static void slide_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
+  constexpr int L = lanes<T>, kColumns = (Q - 1) * kStep + kTaps;
+  const DepthwisePass& pass = *d.pass;
+  const int64_t column = pass.taps->input + t * kStep, count = pass.count - t < Q ? pass.count - t : Q;
+  const uint32_t used = bits_between(-column, d.width - column, (count - 1) * kStep + kTaps);
+  const DepthwiseRowTap* const rows_end = d.rows + d.row_count;
+  const int64_t stride = d.x_stride;
+  const T* image = d.x + column * stride;
+  T* panel = d.dw + pass.taps->tap * L + d.first_block * d.panel;
+  for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel) {
+    prefetch_next(d, column, Q * kStep, t, block);
+    vec<T> dy[Q];
+    load_dy<T, kEdge>(d, block, t, dy);
+    for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row) {
+      const T* x = image + first_channel(d, block) + row->x;
+      T* sum = panel + row->w;
+      vec<T> acc[kTaps];
+      RANVIER_UNROLL
+      for (int s = 0; s < kTaps; ++s) acc[s] = load(sum + s * L);
+      RANVIER_UNROLL
+      for (int j = 0; j < kColumns; ++j, x += stride) {
+        if (kEdge && !(used >> j & 1)) continue;
+        const vec<T> v = in_register(load(x));
+        RANVIER_UNROLL
+        for (int s = 0; s < kTaps; ++s) {
+          const int q = (j - s) / kStep;
+          if (j < s || (j - s) % kStep != 0 || q >= Q) continue;
+          if (!kEdge || q < count) acc[s] = fma(v, dy[q], acc[s]);
+        }
+      }
+      RANVIER_UNROLL
+      for (int s = 0; s < kTaps; ++s) store(sum + s * L, acc[s]);
+    }
+  }
+}
+
+template <class T>
+static void gather_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
+  constexpr int L = lanes<T>;
+  const DepthwisePass& pass = *d.pass;
+  const int64_t step = d.in_step * d.x_stride;
+  const DepthwiseRowTap* const rows_end = d.rows + d.row_count;
+  const DepthwiseTap* const taps_end = pass.taps + pass.tap_count;
+  const T* image = d.x + t * step;
+  T* panel = d.dw + d.first_block * d.panel;
+  for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel) {
+    const int64_t channel = first_channel(d, block);
+    if (pass.tap_count > 0) prefetch_next(d, pass.column + t * d.in_step, Q * d.in_step, t, block);
+    vec<T> dy[Q];
+    load_dy<T, true>(d, block, t, dy);
+    for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row)
+      for (const DepthwiseTap* tap = pass.taps; tap != taps_end; ++tap) {
+        const uint32_t used = bits_between(tap->begin - t, tap->end - t, Q);
+        const T* x = image + channel + row->x + tap->input * d.x_stride;
+        T* sum = panel + row->w + tap->tap * L;
+        vec<T> acc = load(sum);
+        RANVIER_UNROLL
+        for (int q = 0; q < Q; ++q, x += step)
+          if (used >> q & 1) acc = fma(load(x), dy[q], acc);
+        store(sum, acc);
+      }
+  }
+}
+
+template <class Row>
+using Tile = void (*)(const Row&, int64_t);
+template <class T>
+constexpr bool kFloat = sizeof(T) == sizeof(float);
+
+// Tiles for any taps, for 3 and 5 at stride 1 and 2, for 7 at stride 1, for both phases of 3 and 5 at stride
+// 2. Rare cases use the first, and old CPUs, for which less code is compiled. kEdge: is the tile at an edge.
+constexpr bool kWide = RANVIER_HAS_FMA;
+template <class T>
+constexpr bool kMany = kFloat<T> && kWide;
+template <class T, bool kEdge>
+constexpr Tile<DepthwiseForwardRow<T>> kForward[] = {gather<T>,
+                                                     slide<T, 3, 1, 1, kEdge || !kMany<T>>,
+                                                     slide<T, 3, 2, 1, kEdge || !kMany<T>>,
+                                                     kFloat<T> ? slide<T, 5, 1, 1, true> : gather<T>,
+                                                     kFloat<T> ? slide<T, 5, 2, 1, true> : gather<T>,
+                                                     kMany<T> ? slide<T, 7, 1, 1, true> : gather<T>,
+                                                     kMany<T> ? slide<T, 3, 1, 2, kEdge> : gather<T>,
+                                                     kMany<T> ? slide<T, 5, 1, 2, true> : gather<T>};
+
+// [is a tile at an edge]
+template <class T>
+constexpr Tile<DepthwiseWeightRow<T>> kWeight[2][6] = {
+    {gather_weight<T>, slide_weight<T, 3, 1, false>, slide_weight<T, 3, 2, false>,
+     kFloat<T> ? slide_weight<T, 5, 1, false> : gather_weight<T>,
+     kFloat<T> ? slide_weight<T, 5, 2, false> : gather_weight<T>,
+     kFloat<T>&& kWide ? slide_weight<T, 7, 1, false> : gather_weight<T>},
+    {gather_weight<T>, slide_weight<T, 3, 1, true>, kWide ? slide_weight<T, 3, 2, true> : gather_weight<T>,
+     kFloat<T>&& kWide ? slide_weight<T, 5, 1, true> : gather_weight<T>, gather_weight<T>,
+     kFloat<T>&& kWide ? slide_weight<T, 7, 1, true> : gather_weight<T>}};
+
+template <class T>
+RANVIER_INLINE int tile_of(const DepthwiseRow<T>& d) {
+  const int64_t taps = d.pass->slides ? d.pass->tap_count : 0, step = d.in_step;
+  if (d.pass->phases == 2) return taps == 5 ? 7 : 6;
+  if (taps == 7 && step == 1) return 5;
+  if ((taps != 3 && taps != 5) || step > 2) return 0;
+  return static_cast<int>(taps - 3 + step);
+}
+
+// The last tile of a row overlaps the one before it where it is then inside the image.
+template <class T>
+static void forward(const DepthwiseForwardRow<T>& d) {
+  const DepthwisePass& pass = *d.pass;
+  const int tile = tile_of<T>(d);
+  const int64_t step = d.in_step, phases = pass.phases;
+  const int64_t columns = ((Q - 1) * step + pass.tap_count - phases) / phases + 1;
+  const auto is_inner = [&](int64_t t) {
+    const int64_t column = pass.column + (t - pass.begin) * step / phases;
+    return t >= 0 && t + Q <= pass.count && column >= 0 && column + columns <= d.width;
+  };
+  const int64_t last = pass.count - Q;
+  const bool overlaps = tile && (last - pass.begin) % phases == 0 && is_inner(last);
+  for (int64_t t = pass.begin; t < pass.count; t += Q) {
+    if (overlaps && t > last) t = last;
+    (is_inner(t) ? kForward<T, false> : kForward<T, true>)[tile](d, t);
+  }
+}
+
+template <class T>
+static void weight(const DepthwiseWeightRow<T>& d) {
+  const DepthwisePass& pass = *d.pass;
+  const int tile = tile_of<T>(d);
+  for (int64_t t = 0; t < pass.count; t += Q)
+    kWeight<T>[t < pass.inner_begin || t + Q > pass.inner_end][tile](d, t);
+}
+
+extern const DepthwiseKernels<float> depthwise_kernels_float = {kWide ? 5 : 0, kStreams<float>,
+                                                                forward<float>, weight<float>};
+extern const DepthwiseKernels<double> depthwise_kernels_double = {0, false, forward<double>, weight<double>};
+
+}  // namespace ranvier::RANVIER_ISA

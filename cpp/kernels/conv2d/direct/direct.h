@@ -1,0 +1,163 @@
+// The direct sum. Forward and the gradient to the input are one computation: each output pixel gathers taps
+// of input pixels times panels of weights.
+#pragma once
+#include "kernels/conv2d/axis.h"
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/operands.h"
+#include "kernels/conv2d/share.h"
+
+namespace ranvier {
+
+template <class T>
+struct Correlation {
+  TensorView<const T> x;     // (n, ci, h, w): x, or dy where transposed
+  TensorView<const T> w;     // (k, c / groups, r, s), the caller's
+  TensorView<const T> bias;  // (co), or data null
+  TensorView<T> y;           // (n, co, p, q), channels contiguous: y, or dx where transposed
+  Conv2dGeometry geometry;
+  bool transposed;
+  bool relu;
+  ConvAlgorithms algorithms;
+  const T* packed_w = nullptr;  // the weights as pack_weights() writes them; or null
+  const T* norm = nullptr;      // (3, co): see conv2d.h; or null
+  const T* norm_of(int64_t channel) const { return norm ? norm + channel : nullptr; }
+  AxisGeometry axis(int d) const {  // 0: rows, 1: columns
+    return axis_geometry(geometry, d, y.shape[2 + d], x.shape[2 + d], w.shape[2 + d], transposed);
+  }
+};
+
+// Whether each output pixel is made of the one input pixel at the same place.
+template <class T>
+bool keeps_pixels(const Correlation<T>& p) {
+  if (p.w.shape[2] != 1 || p.w.shape[3] != 1) return false;
+  for (int d = 0; d < 2; ++d)
+    if (p.geometry.stride[d] != 1 || p.geometry.pad[d] != 0 || p.x.shape[2 + d] != p.y.shape[2 + d])
+      return false;
+  return true;
+}
+
+// Whether the channels of pixels, and pixels, follow one another without gaps.
+template <class T>
+bool is_dense(const TensorView<T>& x) {
+  const int64_t *n = x.shape, *st = x.strides;
+  return (n[1] == 1 || st[1] == 1) && (n[3] == 1 || st[3] == n[1]) && (n[2] == 1 || st[2] == n[3] * n[1]) &&
+         (n[0] == 1 || st[0] == n[2] * n[3] * n[1]);
+}
+
+// A 1x1 filter with a stride meets only some pixels of x: a view of these, which has stride 1.
+template <class X>
+void skip_pixels(int64_t r, int64_t s, const int64_t* out, Conv2dGeometry& g, X& x) {
+  if (r != 1 || s != 1 || g.pad[0] != 0 || g.pad[1] != 0) return;
+  for (int d = 0; d < 2; ++d) {
+    x.shape[2 + d] = std::min(ceil_div(x.shape[2 + d], g.stride[d]), out[d]);
+    if (x.shape[2 + d] > 1) x.strides[2 + d] *= g.stride[d];
+    g.stride[d] = 1;
+  }
+}
+
+// Whether input channels fill more lanes than output channels would.
+template <class T>
+bool prefers_dots(int64_t in, int64_t out, int64_t taps);
+
+// The operands of a correlation as the micro-kernel reads them, and the sums of any tiles of output pixels,
+// stored where the caller needs them.
+template <class T>
+class DirectSum {
+ public:
+  // The output pixels of one class of rows and one of columns, in one block of images.
+  struct Region {
+    Axis::Class rows, columns;
+    int64_t first_image, images;
+    int64_t pixels() const { return images * rows.size * columns.size; }
+    int64_t tiles(int mr) const { return ceil_div(pixels(), mr); }
+  };
+  struct Taps {
+    const ConvSegment* segments;
+    int64_t count;
+    const T* weights;  // of panels as slot() counts them
+  };
+  struct Sink {  // where a panel's results go, and how they are finished
+    T* y;        // of image 0's first pixel
+    int64_t stride_n, stride_h, stride_w;
+    int columns;
+    const T* bias;  // or null
+    const T* norm;  // or null
+    bool relu, stream;
+  };
+  struct Fetch {
+    int64_t begin, step;  // elements after a tile's first input, bytes
+  };
+
+  // may_pack_late: pack_group() is called before the tiles of a group of panels, where packs_late.
+  DirectSum(const Correlation<T>& problem, Carver& carver, int threads, bool may_pack_late = false);
+  void prepare(const OpenTeam& team) const;  // each thread its share; a barrier has to follow
+  void pack_weights(const OpenTeam& team) const;
+  void pack_group(const OpenTeam& team, Range group) const;  // for this thread alone
+  int64_t packed_size() const { return panels.count() * panel_size_; }
+
+  double products() const;
+  Taps taps(const OpenTeam& team, const Region& region) const;  // valid until the thread's next call
+  void run_tiles(const Region& region, int64_t panel, Range tiles, const Taps& taps, Fetch fetch,
+                 const Sink& sink) const;
+  const T* weights(const Taps& taps, int64_t panel) const { return taps.weights + slot(panel) * panel_size_; }
+  const T* bias(int64_t panel) const { return bias_ ? bias_ + panels.first(panel) : nullptr; }
+  const T* norm(int64_t panel) const { return problem.norm_of(panels.first(panel)); }
+
+  const Correlation<T> problem;
+  const int64_t in_group, out_group;  // channels of a group
+  const bool dots;                    // the lanes of vectors are input channels, not output channels
+  const bool spans;                   // a vector of output channels spans groups
+  const int64_t steps;                // vectors of a tap, where dots; else its channels
+  const Panels<T> panels;
+  const int mr;  // rows of a tile
+  const PixelRows<T> x;
+  const Axis rows, columns;
+  int64_t images_at_once, panels_at_once;  // that stay in L2
+  bool packs_late;                         // each group of panels just before its tiles, into L2
+
+ private:
+  // The place of a panel among the packed ones.
+  int64_t slot(int64_t panel) const { return packs_late ? panel % panels_at_once : panel; }
+  T* packed_by(const OpenTeam& team) const;
+  void pack_panel(int64_t panel, T* to) const;
+  void pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const;
+  void pick_inputs() const;
+  int64_t first_input(int64_t panel) const;
+  T weight(int64_t out, int64_t channel, int64_t tap) const;
+
+  int64_t taps_[2];
+  int64_t panel_size_;       // elements
+  T *weights_, *bias_copy_;  // panels; bias_copy_ where the caller's is strided
+  const T* bias_;            // or null
+  void* pick_;               // where spans: for each lane of a panel its group's first channel
+  ConvSegment* segments_;    // taps for each thread
+};
+
+// The whole output of a correlation, in an order that keeps weights and input in the caches.
+template <class T>
+class Correlator {
+ public:
+  Correlator(const Correlation<T>& problem, Carver& carver, int threads);
+  int64_t packed_size() const { return sum_.packed_size(); }
+  void pack_weights(const OpenTeam& team) const { sum_.pack_weights(team); }
+  void run(const Team& team) const;
+
+ private:
+  using Region = typename DirectSum<T>::Region;
+  using Taps = typename DirectSum<T>::Taps;
+
+  bool streams() const;
+  void compute(const OpenTeam& team) const;
+  void run_share(const OpenTeam& team, Share share, int64_t& packed) const;
+  int64_t block_weight(int64_t images) const;
+  int64_t tile_weight(const Region& region) const;
+  void run_region(const OpenTeam& team, const Region& region, Range panels, Range items) const;
+  typename DirectSum<T>::Fetch next_inputs(const Region& region, Range panels, int64_t panel,
+                                           const Taps& taps) const;
+
+  DirectSum<T> sum_;
+  int64_t chunk_;  // tiles that a group of panels passes over before the next
+  bool stream_;    // past the caches
+};
+
+}  // namespace ranvier

@@ -1,0 +1,332 @@
+// conv2d's inner loops, compiled once for each ISA level. The micro-kernel: rows x vectors sums held in
+// registers while the products run.
+#include "base/unroll.h"
+#include "kernels/conv2d/direct/dots.h"
+#include "kernels/conv2d/direct/packing.h"
+#include "kernels/conv2d/direct/products.h"
+#include "simd/half.h"
+#include "simd/permute.h"
+#include "simd/stream.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// As in matmul: the accumulators, a row of b and one element of a fill the register file.
+constexpr int kConvVectors = 2;
+// The heights that there is code for, of tiles one vector wide and two. Other heights use the next larger
+// one.
+template <class T>
+struct TileHeights {
+#if RANVIER_VECTOR_REGISTERS >= 32
+  static constexpr int of[2][8] = {{4, 4, 8, 8, 12, 12, 14, 14}, {2, 4, 6, 8, 10, 12, 13, 14}};
+#elif RANVIER_HAS_FMA
+  static constexpr int of[2][6] = {{2, 4, 6, 8, 10, 12}, {1, 2, 3, 4, 5, 6}};
+#else
+  static constexpr int of[2][4] = {{2, 2, 4, 4}, {1, 2, 3, 4}};
+#endif
+  static constexpr int kCount = sizeof of[0] / sizeof(int);
+};
+template <>
+struct TileHeights<double> {  // fewer, for less code
+#if RANVIER_VECTOR_REGISTERS >= 32
+  static constexpr int of[2][3] = {{4, 8, 14}, {4, 8, 14}};
+#elif RANVIER_HAS_FMA
+  static constexpr int of[2][3] = {{4, 8, 12}, {2, 4, 6}};
+#else
+  static constexpr int of[2][2] = {{2, 4}, {2, 4}};
+#endif
+  static constexpr int kCount = sizeof of[0] / sizeof(int);
+};
+constexpr int kConvRows = TileHeights<float>::of[1][TileHeights<float>::kCount - 1];
+constexpr int kNarrowRows = TileHeights<float>::of[0][TileHeights<float>::kCount - 1];
+static_assert(kConvRows <= kMaxConvRows && kNarrowRows <= kMaxConvRows);
+
+// Ragged columns and norms, with all settings of a tile. One loop for all tile shapes, on accumulators
+// spilled to memory.
+template <class T>
+static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const T* acc, int width) {
+  constexpr int L = lanes<T>;
+  for (int i = 0; i < t.rows; ++i, acc += width) {
+    for (int j = 0; j < t.columns; j += L) {
+      const int n = t.columns - j < L ? t.columns - j : L;
+      const bool whole = n == L;  // masked loads and stores take several times as long at some levels
+      vec<T> x = load(acc + j);
+      if (t.accumulate) x = (whole ? load(t.c[i] + j) : load_n(t.c[i] + j, n)) + x;
+      if (t.bias) x = x + (whole ? load(t.bias + j) : load_n(t.bias + j, n));
+      if (t.norm) x = normalized(x, channel_line(t.norm + j, t.norm_step, n));
+      if (t.relu) x = max(x, vec<T>{});
+      if (!whole)
+        store_n(t.c[i] + j, x, n);
+      else if (t.stream)
+        stream(t.c[i] + j, x);
+      else
+        store(t.c[i] + j, x);
+    }
+  }
+}
+
+// ReLU. `maximum` gives its second argument where that is a NaN, or -0, which + 0 makes 0.
+template <class V>
+RANVIER_INLINE V cut_off(V x) {
+  return maximum(V{}, x) + V{};
+}
+
+template <class T, int kRows, int kVectors>
+RANVIER_INLINE void store_tile(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
+  constexpr int L = lanes<T>;
+  if (t.columns < kVectors * L || t.norm) {
+    alignas(64) T spilled[kRows * kVectors * L];
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) store(spilled + (i * kVectors + v) * L, acc[i][v]);
+    }
+    return store_general<T>(t, spilled, kVectors * L);
+  }
+  if (t.accumulate) {
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) store(t.c[i] + v * L, load(t.c[i] + v * L) + acc[i][v]);
+    }
+    return;
+  }
+  vec<T> bias[kVectors] = {};
+  if (t.bias) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) bias[v] = load(t.bias + v * L);
+  }
+  const auto put = [&](auto value) __attribute__((always_inline)) {
+    if (t.stream) {
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        RANVIER_UNROLL
+        for (int v = 0; v < kVectors; ++v) stream(t.c[i] + v * L, value(i, v));
+      }
+      return;
+    }
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) store(t.c[i] + v * L, value(i, v));
+    }
+  };
+  if (t.relu) return put([&](int i, int v) RANVIER_INLINED { return cut_off(acc[i][v] + bias[v]); });
+  put([&](int i, int v) RANVIER_INLINED { return acc[i][v] + bias[v]; });
+}
+
+template <class T, int kRows, int kVectors>
+static void tile(const ConvTile<T>& t) {
+  // The lines of the results are prefetched while the products run.
+  if (!t.stream) {
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) __builtin_prefetch(t.c[i] + v * lanes<T>, 1);
+    }
+  }
+  vec<T> acc[kRows][kVectors] = {};
+  constexpr bool kFloat = sizeof(T) == sizeof(float);
+  if constexpr (kVectors == 1 && kRows == kNarrowRows && kFloat && RANVIER_HAS_FMA) {
+    if (t.row_step && t.rows == kRows && t.step_a == 1)
+      multiply_pairs<T, kRows>(t, acc);
+    else
+      multiply<T, kRows, kVectors>(t, acc);
+  } else if constexpr (kVectors == 2 && kRows >= 12 && kFloat) {
+    if (t.row_step && t.rows == kRows)
+      multiply_wide_pairs<T, kRows>(t, acc);
+    else
+      multiply<T, kRows, kVectors>(t, acc);
+  } else {
+    multiply<T, kRows, kVectors>(t, acc);
+  }
+  store_tile<T, kRows, kVectors>(t, acc);
+}
+
+#if RANVIER_HAS_HALF
+// Tiles whose last columns fit into half a vector: kFull vectors, 0 or 1, and that half.
+constexpr int kHalfRows[] = {8, 12, 14};  // of fewer rows than 6 the tiles of whole vectors are as fast
+
+template <int kRows, int kFull, int kSteps>
+RANVIER_INLINE void multiply_half(const float* const (&a)[kRows], int64_t at, const float* b, int64_t step_b,
+                                  vec<float> (&acc)[kRows], half_vec (&last)[kRows]) {
+  vec<float> row[kSteps];
+  half_vec end[kSteps];
+  RANVIER_UNROLL
+  for (int u = 0; u < kSteps; ++u) {
+    if (kFull) row[u] = load(b + u * step_b);
+    __builtin_memcpy(&end[u], b + u * step_b + kFull * lanes<float>, sizeof end[u]);
+  }
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int u = 0; u < kSteps; ++u) {
+      const float x = a[i][at + u];
+      if (kFull) acc[i] = fma(broadcast<float>(x), row[u], acc[i]);
+      last[i] = fma(x - half_vec{}, end[u], last[i]);
+    }
+  }
+}
+
+template <int kRows, int kFull>
+static void half_tile(const ConvTile<float>& t) {
+  constexpr int L = lanes<float>, kWidth = (kFull + 1) * L, kSteps = kFull ? 1 : 4;
+  const float* a[kRows];
+  vec<float> acc[kRows] = {};
+  half_vec last[kRows] = {};
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    a[i] = t.a[i];
+    __builtin_prefetch(t.c[i], 1);
+    __builtin_prefetch(t.c[i] + kFull * L, 1);
+  }
+  const int64_t step_a = t.step_a, step_b = t.step_b;
+  const char* fetch = t.fetch;
+  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
+    const float* b = t.b + s->b;
+    int64_t at = s->a, n = s->n;
+    for (; kSteps > 1 && step_a == 1 && n > kSteps; n -= kSteps, at += kSteps, b += kSteps * step_b) {
+      multiply_half<kRows, kFull, kSteps>(a, at, b, step_b, acc, last);
+      RANVIER_UNROLL
+      for (int u = 0; u < kSteps; ++u, fetch += t.fetch_step) __builtin_prefetch(fetch);
+    }
+    for (; n > 0; --n, at += step_a, b += step_b, fetch += t.fetch_step) {
+      multiply_half<kRows, kFull, 1>(a, at, b, step_b, acc, last);
+      __builtin_prefetch(fetch);
+    }
+  }
+  alignas(64) float spilled[kRows * kWidth];
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    if (kFull) store(spilled + i * kWidth, acc[i]);
+    __builtin_memcpy(spilled + i * kWidth + kFull * L, &last[i], sizeof last[i]);
+  }
+  store_general<float>(t, spilled, kWidth);
+}
+#endif
+
+// Of kVectors vectors of columns: four pixels at a time, for four independent sums. Pixels may be far apart,
+// where no hardware fetches ahead.
+template <class T, int kVectors>
+static void sum_vectors(const ConvSegment* segments, int64_t count, const T* b, int64_t step, int columns,
+                        T* out) {
+  constexpr int L = lanes<T>, kAheadPixels = 24;
+  vec<T> acc[4][kVectors] = {};
+  const auto add = [&](int i, const T* p) RANVIER_INLINED {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      acc[i][v] = acc[i][v] + load(p + v * L);
+      __builtin_prefetch(p + kAheadPixels * step + v * L);
+    }
+  };
+  for (const ConvSegment* s = segments; s != segments + count; ++s) {
+    const T* p = b + s->b;
+    int64_t n = s->n;
+    for (; n >= 4; n -= 4, p += 4 * step) {
+      RANVIER_UNROLL
+      for (int i = 0; i < 4; ++i) add(i, p + i * step);
+    }
+    for (; n > 0; --n, p += step) add(0, p);
+  }
+  RANVIER_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    const vec<T> total = (acc[0][v] + acc[1][v]) + (acc[2][v] + acc[3][v]);
+    const int n = columns - v * L < L ? columns - v * L : L;
+    store_n(out + v * L, load_n(out + v * L, n) + total, n);
+  }
+}
+
+template <class T>
+static void sum(const ConvSegment* segments, int64_t count, const T* b, int64_t step, int columns, T* out) {
+  constexpr int L = lanes<T>;
+  for (; columns > L; columns -= 2 * L, b += 2 * L, out += 2 * L)
+    sum_vectors<T, 2>(segments, count, b, step, columns, out);
+  if (columns > 0) sum_vectors<T, 1>(segments, count, b, step, columns, out);
+}
+
+// Where groups have few channels, a vector holds the output channels of several groups, and each lane takes
+// its group's input channels, one after another, out of one vector of input.
+// A row holds two registers, its input and its sums.
+constexpr int kGroupedRows = RANVIER_VECTOR_REGISTERS >= 32 ? 12 : 6;
+
+template <class T>
+static void grouped_tile(ConvTile<T>& t) {
+  constexpr int L = lanes<T>, kRows = kGroupedRows;
+  alignas(64) T nowhere[L];
+  for (int i = t.rows; i < kRows; ++i) t.a[i] = t.a[i - 1], t.c[i] = nowhere;
+  vec<T> acc[kRows][1] = {};
+  ivec<T> first;
+  __builtin_memcpy(&first, t.pick, sizeof first);
+  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
+    const T* b = t.b + s->b;
+    asm volatile(
+        "" ::
+            : "memory");  // the rows' pointers are read again: GCC would keep them in vector registers
+    vec<T> x[kRows];
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) x[i] = load_n(t.a[i] + s->a, t.reach);
+    ivec<T> pick = first;
+    for (int64_t c = 0; c < s->n; ++c, b += L) {
+      const vec<T> row = load(b);
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows; ++i) acc[i][0] = fma(permute(x[i], pick), row, acc[i][0]);
+      pick = pick + ibroadcast<T>(1);
+    }
+  }
+  store_tile<T, kRows, 1>(t, acc);
+}
+
+template <class T>
+static constexpr auto grouped_or_none() -> void (*)(ConvTile<T>&) {
+  if constexpr (has_permute<T>)
+    return grouped_tile<T>;
+  else
+    return nullptr;
+}
+
+// tiles[vectors - 1][height]
+template <class T, class Heights>
+struct ConvTiles;
+template <class T, int... I>
+struct ConvTiles<T, std::integer_sequence<int, I...>> {
+  using Function = void (*)(const ConvTile<T>&);
+  static constexpr Function table[kConvVectors][sizeof...(I)] = {{tile<T, TileHeights<T>::of[0][I], 1>...},
+                                                                 {tile<T, TileHeights<T>::of[1][I], 2>...}};
+};
+
+// The rows that make up for a missing height repeat the last one and write nowhere.
+template <class T>
+static void run_tile(ConvTile<T>& t) {
+  const int vectors = t.columns > lanes<T> ? 2 : 1;
+  alignas(64) T nowhere[kConvVectors * lanes<T>];
+  const auto choose = [&](const int* heights) RANVIER_INLINED {
+    int height = 0;
+    while (heights[height] < t.rows) ++height;
+    for (int i = t.rows; i < heights[height]; ++i) t.a[i] = t.a[i - 1], t.c[i] = nowhere;
+    return height;
+  };
+#if RANVIER_HAS_HALF
+  if constexpr (sizeof(T) == sizeof(float)) {
+    constexpr int L = lanes<float>;
+    static constexpr void (*half[2][3])(const ConvTile<float>&) = {
+        {half_tile<8, 0>, half_tile<12, 0>, half_tile<14, 0>},
+        {half_tile<8, 1>, half_tile<12, 1>, half_tile<14, 1>}};
+    if (t.rows >= 6 && (t.columns - 1) % L < L / 2) return half[vectors - 1][choose(kHalfRows)](t);
+  }
+#endif
+  using Heights = TileHeights<T>;
+  const int height = choose(Heights::of[vectors - 1]);
+  ConvTiles<T, std::make_integer_sequence<int, Heights::kCount>>::table[vectors - 1][height](t);
+}
+
+static void end_streams() { stream_end(); }
+
+template <class T>
+static constexpr ConvKernels<T> conv_table = {
+    kConvRows,     lanes<T>,     kNarrowRows,
+    run_tile<T>,   end_streams,  {0, dot_rows(1), dot_rows(2), dot_rows(3), dot_rows(4)},
+    run_dots<T>,   kGroupedRows, grouped_or_none<T>(),
+    pack_panel<T>, combine<T>,   sum<T>};
+extern const ConvKernels<float> conv_kernels_float = conv_table<float>;
+extern const ConvKernels<double> conv_kernels_double = conv_table<double>;
+
+}  // namespace ranvier::RANVIER_ISA

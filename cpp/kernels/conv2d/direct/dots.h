@@ -1,0 +1,99 @@
+// The micro-kernel for few output channels: the lanes are input channels, which are added at the end.
+// Included by direct.isa.cpp only.
+#pragma once
+#include "base/unroll.h"
+#include "kernels/conv2d/direct/tile.h"
+#include "kernels/norm/channel_line.h"
+#include "simd/lane_sums.h"
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// As many rows as registers hold, beside a vector of weights for each output channel and a few of the input
+// (with one only, GCC reads it from memory for each product).
+constexpr int dot_rows(int outs) {
+  const int rows = (RANVIER_VECTOR_REGISTERS - 4 - outs) / outs;
+  return rows < 12 ? rows : 12;
+}
+
+// c[i][j] from its sums, one vector each.
+template <class T>
+static __attribute__((noinline)) void store_dots(const ConvTile<T>& t, const T* sums) {
+  constexpr int L = lanes<T>;
+  T totals[12 * kMaxDots + L];
+  const int width = static_cast<int>(t.step_b), count = t.rows * width;
+  for (int first = 0; first < count; first += L) {
+    vec<T> square[L];
+    RANVIER_UNROLL
+    for (int i = 0; i < L; ++i) square[i] = load(sums + (first + i) * L);
+    store(totals + first, sum_lanes<L / 2, T>(square));
+  }
+  int i = 0, j = 0;
+  for (int k = 0; k < count; ++k) {  // loops over i and j would be vectorised, and slower
+    if (j < t.columns) {
+      T x = t.bias ? totals[k] + t.bias[j] : totals[k];
+      if (t.norm) x = normalized(x, t.norm + j, t.norm_step);
+      t.c[i][j] = t.relu && x <= 0 ? T(0) : x;  // of -0 too, like the maximum of vectors
+    }
+    if (++j == width) j = 0, ++i;
+  }
+}
+
+template <class T, int kOuts>
+static void dot_tile(const ConvTile<T>& t) {
+  constexpr int L = lanes<T>, kRows = dot_rows(kOuts);
+  const T* a[kRows];
+  vec<T> acc[kRows][kOuts] = {};
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) a[i] = t.a[i < t.rows ? i : 0];
+  const int64_t ahead = t.ahead;
+  const auto step = [&](const T* b, int64_t at, auto load_a) __attribute__((always_inline)) {
+    vec<T> row[kOuts];
+    RANVIER_UNROLL
+    for (int j = 0; j < kOuts; ++j) row[j] = load(b + j * L);
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const vec<T> x = load_a(a[i]);
+      if (ahead) __builtin_prefetch(a[i] + at + ahead);
+      RANVIER_UNROLL
+      for (int j = 0; j < kOuts; ++j) acc[i][j] = fma(x, row[j], acc[i][j]);
+    }
+  };
+  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
+    const T* b = t.b + s->b;
+    int64_t at = s->a;
+    const int64_t end = at + s->n;
+    for (; at + L <= end; at += L, b += kOuts * L) step(b, at, [&](const T* p) { return load(p + at); });
+    const int rest = static_cast<int>(end - at);
+    if (rest > 0) step(b, at, [&](const T* p) { return load_n(p + at, rest); });
+  }
+  alignas(64) T sums[(kRows * kOuts + L - 1) * L];  // the last are not results
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int j = 0; j < kOuts; ++j) store(sums + (i * kOuts + j) * L, acc[i][j]);
+  }
+  store_dots<T>(t, sums);
+}
+
+// More columns than half a vector are faster as vectors of columns.
+template <class T, int kOuts>
+static void dots_if_few([[maybe_unused]] const ConvTile<T>& t) {
+  if constexpr (2 * kOuts <= lanes<T>) dot_tile<T, kOuts>(t);
+}
+
+template <class T>
+static void run_dots(const ConvTile<T>& t) {
+  switch (t.step_b) {
+    case 1:
+      return dots_if_few<T, 1>(t);
+    case 2:
+      return dots_if_few<T, 2>(t);
+    case 3:
+      return dots_if_few<T, 3>(t);
+    default:
+      return dots_if_few<T, kMaxDots>(t);
+  }
+}
+
+}  // namespace ranvier::RANVIER_ISA

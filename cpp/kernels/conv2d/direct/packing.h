@@ -1,0 +1,97 @@
+// Weights to panels, and sums of panels back to weights. Included by direct.isa.cpp only.
+#pragma once
+#include "kernels/conv2d/direct/tile.h"
+#include "kernels/matmul/packing.h"
+#include "simd/transpose.h"
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// A square of up to lanes output channels x up to lanes consecutive elements of w is transposed in registers.
+// Element e is tap e % taps of channel first + e / taps. What lies `ahead` of the elements is prefetched:
+// rows of w are in pages of their own, at whose ends hardware prefetchers stop.
+template <class T>
+static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int64_t elements, int64_t ahead) {
+  constexpr int L = lanes<T>;
+  constexpr bool kMasked = RANVIER_VECTOR_BYTES == 64;  // masked loads are as fast as whole ones
+  const int64_t taps = p.taps, width = p.width, stride = p.stride_o;
+  const int64_t tap_step = (p.flipped ? -1 : 1) * p.channels * width, channel_step = width - taps * tap_step;
+  T* const begin = p.panel + (p.flipped ? (1 - taps) * tap_step : 0);
+  for (int o = 0; o < width; o += L) {
+    const int no = opaque(p.columns - o < L ? p.columns - o : L);  // may be <= 0
+    for (int64_t e = 0; e < elements; e += L) {
+      const int ne = static_cast<int>(elements - e < L ? elements - e : L);
+      const T* from = w + o * stride + e;
+      int64_t tap = e % taps;
+      T* to = begin + tap * tap_step + (first + e / taps) * width + o;
+      if (ne == 1) {  // as the last one of odd squares of taps
+        store(to, vec<T>{});
+        for (int i = 0; i < no; ++i, from = opaque(from + stride)) to[i] = *from;
+        continue;
+      }
+      alignas(64) T square[L * L];
+      int64_t step = stride;
+      if (no < L || (ne < L && !kMasked)) {
+        for (int i = 0; i < no; ++i, from = opaque(from + stride)) {
+          store(square + i * L, load_n(from, ne));
+          __builtin_prefetch(from + ahead);
+        }
+        for (int i = no < 0 ? 0 : no; i < L; ++i) store(square + i * L, vec<T>{});
+        from = square, step = L;
+      }
+      vec<T> rows[L];
+      RANVIER_UNROLL
+      for (int i = 0; i < L; ++i, from = opaque(from + step)) {
+        rows[i] = kMasked ? load_n(from, ne) : load(from);
+        __builtin_prefetch(from + ahead);
+      }
+      transpose(rows);
+      RANVIER_UNROLL
+      for (int i = 0; i < L; ++i) store(square + i * L, rows[i]);
+      for (int i = 0; i < ne; ++i) {
+        store(to, load(square + i * L));
+        to += tap_step;
+        if (++tap == taps) tap = 0, to += channel_step;
+      }
+    }
+  }
+}
+
+template <class T>
+static void pack_panel(const ConvPanel<T>& p) {
+  constexpr int64_t kLinesAhead = 8;
+  if (p.stride_c == p.taps)
+    return pack_elements<T>(p, p.w, 0, p.channels * p.taps, kLinesAhead * 64 / sizeof(T));
+  for (int64_t c = 0; c < p.channels; ++c)
+    pack_elements<T>(p, p.w + c * p.stride_c, c, p.taps, 2 * p.stride_c);
+}
+
+template <class T>
+static void combine(const ConvPartials<T>& p) {
+  constexpr int L = lanes<T>;
+  for (int o = 0; o < p.columns; o += L) {
+    const int no = p.columns - o < L ? p.columns - o : L;
+    for (int64_t e = p.begin; e < p.end; e += L) {
+      const int ne = static_cast<int>(p.end - e < L ? p.end - e : L);
+      vec<T> square[L] = {};
+      int64_t tap = e % p.taps, channel = e / p.taps;
+      for (int i = 0; i < ne; ++i) {
+        const T* from = p.partial + (tap * p.channels + channel) * p.width + o;
+        vec<T> total = load(from);
+        for (int64_t q = 1; q < p.partials; ++q) total = total + load(from + q * p.stride_p);
+        square[i] = total;
+        if (++tap == p.taps) tap = 0, ++channel;
+      }
+      transpose(square);
+      for (int i = 0; i < no; ++i) {
+        T* to = p.w + (o + i) * p.stride_o + e;
+        if (ne == L)
+          store(to, square[i]);
+        else
+          store_n(to, square[i], ne);
+      }
+    }
+  }
+}
+
+}  // namespace ranvier::RANVIER_ISA

@@ -1,0 +1,146 @@
+// The products of a tile of the direct sum. Included by direct.isa.cpp only.
+#pragma once
+#include <type_traits>
+
+#include "base/unroll.h"
+#include "kernels/conv2d/direct/tile.h"
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// kSteps products of each row, one after another.
+template <class T, int kRows, int kVectors, int kSteps>
+RANVIER_INLINE void multiply_steps(const T* const (&a)[kRows], int64_t at, const T* b, int64_t step_b,
+                                   vec<T> (&acc)[kRows][kVectors]) {
+  constexpr int L = lanes<T>;
+  vec<T> row[kSteps][kVectors];
+  RANVIER_UNROLL
+  for (int u = 0; u < kSteps; ++u) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) row[u][v] = load(b + u * step_b + v * L);
+  }
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int u = 0; u < kSteps; ++u) {
+      const vec<T> x = factor<T>(a[i][at + u]);
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(x, row[u][v], acc[i][v]);
+    }
+  }
+}
+
+// What kSteps products prefetch: each of its lines once. More prefetches delay the loads.
+template <int kSteps>
+RANVIER_INLINE const char* prefetch_steps(const char* fetch, int64_t step) {
+  constexpr int kLine = 64;
+  __builtin_prefetch(fetch);
+  if (step > kLine / kSteps) {
+    RANVIER_UNROLL
+    for (int u = 1; u < kSteps; ++u) __builtin_prefetch(fetch + u * step);
+  }
+  return fetch + kSteps * step;
+}
+
+// Each row has its own pointer, so that a tile may hold any pixels (of several image rows or images); all
+// move by the same index. The pointers do not all fit into registers: in tiles one vector wide, four products
+// share one load of it.
+template <class T, int kRows, int kVectors>
+RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
+  constexpr int kSteps = kVectors == 1 ? 4 : 1;
+  const T* a[kRows];
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) a[i] = t.a[i];
+  const int64_t step_a = t.step_a, step_b = t.step_b;
+  const char* fetch = t.fetch;
+  const int64_t fetch_step = t.fetch_step;
+  const ConvSegment* const end = t.segments + t.count;
+  for (const ConvSegment* s = t.segments; s != end; ++s) {
+    const T* b = t.b + s->b;
+    int64_t at = s->a, n = s->n;
+    if constexpr (kSteps > 1) {
+      for (; step_a == 1 && n > kSteps; n -= kSteps) {
+        multiply_steps<T, kRows, kVectors, kSteps>(a, at, b, step_b, acc);
+        fetch = prefetch_steps<kSteps>(fetch, fetch_step);
+        at += kSteps;
+        b += kSteps * step_b;
+      }
+    }
+    do {
+      multiply_steps<T, kRows, kVectors, 1>(a, at, b, step_b, acc);
+      __builtin_prefetch(fetch);
+      fetch += fetch_step;
+      at += step_a;
+      b += step_b;
+    } while (--n);
+  }
+}
+
+// The same where the second row of each pair is at the same distance from the first: it has the pointer of
+// the first and an index of its own. All fit into registers.
+template <class T, int kRows>
+RANVIER_INLINE void multiply_wide_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRows][2]) {
+  const T* a[(kRows + 1) / 2];
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; i += 2) a[i / 2] = t.a[i];
+  const int64_t step_a = t.step_a, step_b = t.step_b, fetch_step = t.fetch_step;
+  const char* fetch = t.fetch;
+  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
+    const T* b = t.b + s->b;
+    int64_t first = s->a, second = first + t.row_step, n = s->n;
+    do {
+      asm("" : "+r"(second));  // or GCC keeps a pointer for each row
+      const vec<T> row[] = {load(b), load(b + lanes<T>)};
+      __builtin_prefetch(fetch);
+      fetch += fetch_step;
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        const vec<T> x = factor<T>(a[i / 2][i % 2 ? second : first]);
+        RANVIER_UNROLL
+        for (int v = 0; v < 2; ++v) acc[i][v] = fma(x, row[v], acc[i][v]);
+      }
+      first += step_a;
+      second += step_a;
+      b += step_b;
+    } while (--n);
+  }
+}
+
+// The same in tiles one vector wide.
+template <class T, int kRows>
+RANVIER_INLINE void multiply_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRows][1]) {
+  constexpr int kSteps = 4;
+  const int64_t step_b = t.step_b, row_step = t.row_step * sizeof(T), fetch_step = t.fetch_step;
+  const char *fetch = t.fetch, *a[kRows / 2];
+  const auto multiply = [&](const T* b, auto steps) RANVIER_INLINED {
+    constexpr int n = decltype(steps)::value;
+    vec<T> row[n];
+    RANVIER_UNROLL
+    for (int u = 0; u < n; ++u) row[u] = load(b + u * step_b);
+    fetch = prefetch_steps<n>(fetch, fetch_step);
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      RANVIER_UNROLL
+      for (int u = 0; u < n; ++u) {
+        T x;
+        __builtin_memcpy(&x, a[i / 2] + i % 2 * row_step + u * sizeof(T), sizeof x);
+        acc[i][0] = fma(factor<T>(x), row[u], acc[i][0]);
+      }
+    }
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows / 2; ++i) {
+      a[i] += n * sizeof(T);
+      asm("" : "+r"(a[i]));  // or GCC keeps a pointer for each row
+    }
+  };
+  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows / 2; ++i) a[i] = reinterpret_cast<const char*>(t.a[2 * i] + s->a);
+    const T* b = t.b + s->b;
+    int64_t n = s->n;
+    for (; n >= kSteps; n -= kSteps, b += kSteps * step_b) multiply(b, std::integral_constant<int, kSteps>());
+    for (; n > 0; --n, b += step_b) multiply(b, std::integral_constant<int, 1>());
+  }
+}
+
+}  // namespace ranvier::RANVIER_ISA

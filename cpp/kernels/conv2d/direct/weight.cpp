@@ -1,0 +1,406 @@
+// conv2d's gradients to weight and bias: a matrix product over pixels, taps x channels by output channels,
+// that reads x and dy where they are.
+#include <algorithm>
+#include <utility>
+
+#include "kernels/conv2d/depthwise/depthwise.h"
+#include "kernels/conv2d/pixels/weight.h"
+#include "kernels/conv2d/planes/weight.h"
+#include "kernels/conv2d/pointwise/pointwise.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kSumChunkBytes = 512 << 10;  // of x and dy, which stay in L2 for all taps
+constexpr int64_t kMinChunkPixels = 256;       // fewer would not pay for loading and storing a tile's sums
+constexpr int64_t kMaxChunkPixels = 1024;
+constexpr int64_t kPixelsOfPart = 768;
+
+// The pixels for which a set of taps is used: output rows [p0, p1) x columns [q0, q1), taps [r0, r1) x
+// [s0, s1). Every pixel of the one meets every tap of the other inside the input.
+struct WeightJob {
+  int64_t p0, p1, q0, q1, r0, r1, s0, s1;
+};
+
+// The sums of a panel of output channels are [tap][channel of the group][width]; a row is one (tap, channel).
+template <class T>
+class WeightGradient {
+ public:
+  WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads);
+  void run(const Team& team) const;
+
+ private:
+  struct Chunk {  // output rows of all images, numbered through
+    int64_t part, first_row, last_row;
+  };
+  void accumulate_part(const OpenTeam& team, int64_t part, Range units) const;
+  void panel_in_chunk(const OpenTeam& team, const Chunk& chunk, int64_t panel, Range units) const;
+  void run_job(const OpenTeam& team, const Chunk& chunk, const WeightJob& job, int64_t panel, int64_t first,
+               int64_t last) const;
+  int64_t list_segments(const Chunk& chunk, const WeightJob& job, ConvSegment* segments) const;
+  void sum_bias(const OpenTeam& team, const Chunk& chunk, int64_t panel) const;
+  void combine(const OpenTeam& team) const;
+
+  int64_t units_per_panel() const { return by_tap_ ? taps_ * tiles_per_tap_ : 1; }
+  WeightJob job_of_tap(int64_t tap) const;
+  WeightJob job_of_region(const Axis::Class& rows, const Axis::Class& columns) const;
+  T* sums(int64_t part, int64_t panel) const {
+    return sums_ + (part * panels_.count() + panel) * panel_size_;
+  }
+  T* bias_sums(int64_t part) const { return bias_sums_ + part * panels_.count() * panels_.width; }
+
+  Conv2dBackwardWeight<T> c_;
+  int64_t in_group_, out_group_, taps_;
+  Panels<T> panels_;
+  PixelRows<T> x_, dy_;
+  Axis rows_, columns_;
+  bool by_tap_;            // tiles hold channels of one tap; else any taps and channels of a region
+  int64_t tiles_per_tap_;  // where by_tap_
+  int64_t parts_;          // of the pixels; decided by the shapes alone
+  int64_t chunk_rows_;
+  int64_t panel_size_;  // elements
+  T *sums_, *bias_sums_;
+  ConvSegment* segments_;  // chunk_rows_ for each thread
+};
+
+template <class T>
+WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads)
+    : c_(call),
+      in_group_(call.x.shape[1] / call.geometry.groups),
+      out_group_(call.dy.shape[1] / call.geometry.groups),
+      taps_(call.taps[0] * call.taps[1]),
+      panels_(call.geometry.groups, out_group_),
+      x_(call.x, 0, carver),
+      dy_(call.dy, panels_.per_group, carver),
+      rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0]), carver),
+      columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), carver) {
+  const int mr = conv_kernels<T>().rows(panels_.width);
+  const int64_t q = std::max<int64_t>(call.dy.shape[3], 1), rows = call.dy.shape[0] * call.dy.shape[2];
+  by_tap_ = in_group_ >= mr;
+  tiles_per_tap_ = ceil_div(in_group_, mr);
+  parts_ = partial_sums(rows * q, kPixelsOfPart, rows);
+  const int64_t pixel_bytes = std::max<int64_t>((call.x.shape[1] + call.dy.shape[1]) * sizeof(T), 1);
+  chunk_rows_ = std::clamp(kSumChunkBytes / pixel_bytes, kMinChunkPixels, kMaxChunkPixels) / q;
+  chunk_rows_ = std::max<int64_t>(chunk_rows_, 1);
+  panel_size_ = taps_ * in_group_ * panels_.width;
+  sums_ = carver.take<T>(call.dw.data ? parts_ * panels_.count() * panel_size_ : 0);
+  bias_sums_ = carver.take<T>(parts_ * panels_.count() * panels_.width);
+  segments_ = carver.take<ConvSegment>(threads * chunk_rows_);
+}
+
+template <class T>
+void WeightGradient<T>::run(const Team& team) const {
+  const double products = static_cast<double>(numel(c_.dy)) * (c_.dw.data ? in_group_ * taps_ : 1);
+  team.region(kConvNsPerProduct * products * (sizeof(T) / 4), [&](const OpenTeam& team) {
+    if (team.index() == 0) {
+      rows_.build();
+      columns_.build();
+    }
+    x_.copy_share(team);
+    dy_.copy_share(team);
+    team.barrier();
+    for_my_parts(team, parts_, panels_.count() * units_per_panel(),
+                 [&](int64_t part, Range units) { accumulate_part(team, part, units); });
+    team.barrier();
+    combine(team);
+    team.barrier();
+  });
+}
+
+template <class T>
+void WeightGradient<T>::accumulate_part(const OpenTeam& team, int64_t part, Range units) const {
+  const int64_t per_panel = units_per_panel(), rows = c_.dy.shape[0] * c_.dy.shape[2];
+  const int64_t begin = rows * part / parts_, end = rows * (part + 1) / parts_, width = panels_.width;
+  const int64_t unit_rows = by_tap_ ? ceil_div(in_group_, tiles_per_tap_) : 0;
+  for (int64_t panel = units.begin / per_panel; panel * per_panel < units.end; ++panel) {
+    const int64_t first = std::max(units.begin - panel * per_panel, int64_t{0});
+    const int64_t last = std::min(units.end - panel * per_panel, per_panel);
+    const auto row_of = [&](int64_t unit) {  // the first row of the sums that a unit owns
+      if (unit == per_panel) return taps_ * in_group_;
+      return unit == 0 ? 0 : unit / tiles_per_tap_ * in_group_ + unit % tiles_per_tap_ * unit_rows;
+    };
+    if (c_.dw.data)
+      std::fill(sums(part, panel) + row_of(first) * width, sums(part, panel) + row_of(last) * width, T(0));
+    if (first == 0) std::fill_n(bias_sums(part) + panel * width, width, T(0));
+  }
+  for (int64_t row = begin; row < end && !interrupted(team); row += chunk_rows_) {
+    const Chunk chunk{part, row, std::min(row + chunk_rows_, end)};
+    for (int64_t panel = units.begin / per_panel; panel * per_panel < units.end; ++panel)
+      panel_in_chunk(team, chunk, panel,
+                     {std::max(units.begin - panel * per_panel, int64_t{0}),
+                      std::min(units.end - panel * per_panel, per_panel)});
+  }
+}
+
+template <class T>
+void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk, int64_t panel,
+                                       Range units) const {
+  if (c_.db.data && units.begin == 0) sum_bias(team, chunk, panel);
+  if (!c_.dw.data) return;
+  if (!by_tap_) {
+    for (int64_t i = 0; i < rows_.classes(); ++i)
+      for (int64_t j = 0; j < columns_.classes(); ++j) {
+        const WeightJob job = job_of_region(rows_[i], columns_[j]);
+        run_job(team, chunk, job, panel, 0, (job.r1 - job.r0) * (job.s1 - job.s0) * in_group_);
+      }
+    return;
+  }
+  const int64_t unit_rows = ceil_div(in_group_, tiles_per_tap_);
+  for (int64_t unit = units.begin; unit < units.end;) {
+    const int64_t tap = unit / tiles_per_tap_, tile = unit % tiles_per_tap_;
+    const int64_t count = std::min(tiles_per_tap_ - tile, units.end - unit);
+    run_job(team, chunk, job_of_tap(tap), panel, tile * unit_rows,
+            std::min((tile + count) * unit_rows, in_group_));
+    unit += count;
+  }
+}
+
+template <class T>
+WeightJob WeightGradient<T>::job_of_tap(int64_t tap) const {
+  const Conv2dGeometry& g = c_.geometry;
+  const int64_t r = tap / c_.taps[1], s = tap % c_.taps[1];
+  const Range p = positions_of_tap(r, c_.dy.shape[2], c_.x.shape[2], g.stride[0], g.pad[0], g.dilation[0]);
+  const Range q = positions_of_tap(s, c_.dy.shape[3], c_.x.shape[3], g.stride[1], g.pad[1], g.dilation[1]);
+  return {p.begin, p.end, q.begin, q.end, r, r + 1, s, s + 1};
+}
+
+// Where not transposed, the positions of a class and its taps are without gaps.
+template <class T>
+WeightJob WeightGradient<T>::job_of_region(const Axis::Class& rows, const Axis::Class& columns) const {
+  const int64_t p = rows.first_position, q = columns.first_position;
+  const int64_t r = rows.first_tap, s = columns.first_tap;
+  return {p, p + rows.size, q, q + columns.size, r, r + rows.tap_count, s, s + columns.tap_count};
+}
+
+template <class T>
+int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& job,
+                                         ConvSegment* segments) const {
+  const Conv2dGeometry& g = c_.geometry;
+  const int64_t height = c_.dy.shape[2], step_a = g.stride[1] * x_.stride_w, step_b = dy_.stride_w;
+  const int64_t width = job.q1 - job.q0;
+  int64_t count = 0, n = chunk.first_row / height, p = chunk.first_row % height;
+  if (width <= 0) return 0;
+  for (int64_t row = chunk.first_row; row < chunk.last_row; ++row) {
+    if (p >= job.p0 && p < job.p1) {
+      const int64_t a = n * x_.stride_n + (p * g.stride[0] - g.pad[0]) * x_.stride_h +
+                        (job.q0 * g.stride[1] - g.pad[1]) * x_.stride_w;
+      const int64_t b = n * dy_.stride_n + p * dy_.stride_h + job.q0 * dy_.stride_w;
+      ConvSegment* last = segments + count - 1;
+      if (count > 0 && a == last->a + last->n * step_a && b == last->b + last->n * step_b)
+        last->n += width;
+      else
+        segments[count++] = {a, b, width};
+    }
+    if (++p == height) p = 0, ++n;
+  }
+  return count;
+}
+
+// Rows [first, last) of the job, in the order tap by tap, channel by channel, in tiles of equal height.
+template <class T>
+void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const WeightJob& job, int64_t panel,
+                                int64_t first, int64_t last) const {
+  if (first >= last) return;
+  const ConvKernels<T>& kernels = conv_kernels<T>();
+  const Conv2dGeometry& g = c_.geometry;
+  ConvSegment* segments = segments_ + team.index() * chunk_rows_;
+  ConvTile<T> t;
+  t.segments = segments, t.count = list_segments(chunk, job, segments);
+  if (t.count == 0) return;
+  t.step_a = g.stride[1] * x_.stride_w, t.step_b = dy_.stride_w;
+  t.b = dy_.data + panels_.first(panel);
+  t.columns = panels_.columns(panel);
+  t.accumulate = true, t.relu = t.stream = false, t.bias = nullptr;
+  t.fetch = nullptr, t.fetch_step = 0, t.row_step = by_tap_ ? 1 : 0;
+  const T* x = x_.data + panels_.group(panel) * in_group_;
+  T* out = sums(chunk.part, panel);
+  const int64_t width = job.s1 - job.s0;
+  const int64_t height = by_tap_
+                             ? ceil_div(in_group_, tiles_per_tap_)
+                             : ceil_div(last - first, ceil_div(last - first, kernels.rows(panels_.width)));
+  int64_t channel = first % in_group_, s = first / in_group_ % width, r = first / in_group_ / width;
+  for (int64_t row = first; row < last; row += t.rows) {
+    t.rows = static_cast<int>(std::min(height, last - row));
+    for (int i = 0; i < t.rows; ++i) {
+      const int64_t tap_r = job.r0 + r, tap_s = job.s0 + s;
+      t.a[i] = x + tap_r * g.dilation[0] * x_.stride_h + tap_s * g.dilation[1] * x_.stride_w + channel;
+      t.c[i] = out + ((tap_r * c_.taps[1] + tap_s) * in_group_ + channel) * panels_.width;
+      if (++channel < in_group_) continue;
+      channel = 0;
+      if (++s == width) s = 0, ++r;
+    }
+    kernels.tile(t);
+  }
+}
+
+template <class T>
+void WeightGradient<T>::sum_bias(const OpenTeam& team, const Chunk& chunk, int64_t panel) const {
+  ConvSegment* segments = segments_ + team.index() * chunk_rows_;
+  const WeightJob all{0, c_.dy.shape[2], 0, c_.dy.shape[3], 0, 0, 0, 0};
+  const int64_t count = list_segments(chunk, all, segments);
+  conv_kernels<T>().sum(segments, count, dy_.data + panels_.first(panel), dy_.stride_w,
+                        panels_.columns(panel), bias_sums(chunk.part) + panel * panels_.width);
+}
+
+template <class T>
+void WeightGradient<T>::combine(const OpenTeam& team) const {
+  const int64_t elements = taps_ * in_group_, lanes = conv_kernels<T>().lanes;
+  const int64_t squares = ceil_div(elements, lanes);  // of a panel
+  const Range share = even_share(team, c_.dw.data ? panels_.count() * squares : 0);
+  for (int64_t at = share.begin; at < share.end;) {
+    const int64_t panel = at / squares, count = std::min(squares - at % squares, share.end - at);
+    ConvPartials<T> p{};
+    p.partial = sums(0, panel), p.partials = parts_, p.stride_p = panels_.count() * panel_size_;
+    p.channels = in_group_, p.taps = taps_;
+    p.begin = at % squares * lanes, p.end = std::min(p.begin + count * lanes, elements);
+    p.columns = panels_.columns(panel), p.width = panels_.width;
+    p.w = c_.dw.data + panels_.first(panel) * elements, p.stride_o = elements;
+    conv_kernels<T>().combine(p);
+    at += count;
+  }
+  if (!c_.db.data || team.index() != 0) return;
+  for (int64_t panel = 0; panel < panels_.count(); ++panel)
+    add_partials(bias_sums(0) + panel * panels_.width, parts_, panels_.count() * panels_.width,
+                 panels_.columns(panel), c_.db.data + panels_.first(panel) * c_.db.strides[0],
+                 c_.db.strides[0]);
+}
+
+template <class T>
+Conv2dBackwardWeight<T> bias_only(Conv2dBackwardWeight<T> call) {
+  call.dw.data = nullptr, call.x.shape[0] = 0;  // x is not read
+  return call;
+}
+
+// The gradient to the weight for few output channels and many input channels: x and dy exchange their roles,
+// since vectors of few output channels would be mostly empty.
+//
+// At stride 1 the sum over outputs of dy[p] x[p + tap - pad] is the sum over inputs of x[h] dy[h + tap' -
+// pad'] with tap' = taps - 1 - tap and pad' = (taps - 1) dilation - pad: a weight gradient with the taps
+// flipped.
+template <class T>
+class ExchangedWeight {
+ public:
+  static bool pays(const Conv2dBackwardWeight<T>& call) {
+    const Conv2dGeometry& g = call.geometry;
+    if (!call.dw.data || g.stride[0] != 1 || g.stride[1] != 1) return false;
+    for (int d = 0; d < 2; ++d)
+      if (g.pad[d] > (call.taps[d] - 1) * g.dilation[d]) return false;
+    const int64_t lanes = conv_kernels<T>().lanes;
+    return 2 * call.dy.shape[1] <= lanes * g.groups && call.x.shape[1] >= lanes * g.groups;
+  }
+
+  ExchangedWeight(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads)
+      : call_(call),
+        flipped_(carver.take<T>(call.dy.shape[1] * elements())),
+        exchanged_(exchanged(call, flipped_), carver, threads),
+        bias_(bias_only(call), carver, threads) {}
+
+  void run(const Team& team) const {
+    exchanged_.run(team);
+    const int64_t groups = call_.geometry.groups, out_group = call_.dy.shape[1] / groups;
+    const int64_t in_group = call_.x.shape[1] / groups, taps = call_.taps[0] * call_.taps[1];
+    // flipped (g, c, k, taps), dw (g, k, c, taps)
+    team.parallel_for(groups * out_group, static_cast<double>(call_.dy.shape[1] * elements()),
+                      [&](int64_t begin, int64_t end) {
+                        for (int64_t k = begin; k < end; ++k)
+                          for (int64_t c = 0; c < in_group; ++c) {
+                            const int64_t channel = k / out_group * in_group + c;
+                            const T* from = flipped_ + (channel * out_group + k % out_group) * taps;
+                            T* to = call_.dw.data + (k * in_group + c) * taps;
+                            for (int64_t t = 0; t < taps; ++t) to[t] = from[taps - 1 - t];
+                          }
+                      });
+    if (call_.db.data) bias_.run(team);
+  }
+
+ private:
+  int64_t elements() const {  // of one output channel
+    return call_.x.shape[1] / call_.geometry.groups * call_.taps[0] * call_.taps[1];
+  }
+  static Conv2dBackwardWeight<T> exchanged(Conv2dBackwardWeight<T> call, T* flipped) {
+    std::swap(call.x, call.dy);
+    if (flipped) call.dw.data = flipped;  // null while the workspace is sized
+    call.db.data = nullptr;
+    for (int d = 0; d < 2; ++d)
+      call.geometry.pad[d] = (call.taps[d] - 1) * call.geometry.dilation[d] - call.geometry.pad[d];
+    return call;
+  }
+  Conv2dBackwardWeight<T> call_;
+  T* flipped_;
+  WeightGradient<T> exchanged_, bias_;
+};
+
+// f on the kernel that computes the call.
+template <class T, class F>
+void with_kernel(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads, const F& f) {
+  if (call.algorithms.has(ConvAlgorithm::exchanged) && ExchangedWeight<T>::pays(call))
+    return f(ExchangedWeight<T>(call, carver, threads));
+  f(WeightGradient<T>(call, carver, threads));
+}
+
+template <class T>
+Conv2dBackwardWeight<T> without_skipped(Conv2dBackwardWeight<T> c) {
+  skip_pixels(c.taps[0], c.taps[1], c.dy.shape + 2, c.geometry, c.x);
+  return c;
+}
+
+}  // namespace
+
+template <class T>
+size_t Conv2dBackwardWeight<T>::workspace_bytes(int threads) const {
+  if (dy.shape[1] == 0) return 0;  // as in run(): nothing is written
+  Carver carver(nullptr);
+  if (const int64_t outputs = algorithms.has(ConvAlgorithm::depthwise) ? depthwise_outputs(*this) : 0) {
+    DepthwiseWeight<T>(depthwise_output(*this, outputs, 0), carver, threads);
+  } else if (const auto met = without_skipped(*this);
+             algorithms.has(ConvAlgorithm::pointwise) && PointwiseWeight<T>::pays(met)) {
+    PointwiseWeight<T>(met, carver, threads), WeightGradient<T>(bias_only(*this), carver, threads);
+  } else {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (algorithms.has(ConvAlgorithm::pixels) && PixelWeight::pays(*this))
+        return PixelWeight(*this, carver), carver.used();
+      if (algorithms.has(ConvAlgorithm::planes) && PlanarWeight::pays(*this))
+        PlanarWeight::reserve(*this, carver, threads);
+    }
+    with_kernel(*this, carver, threads, [](const auto&) {});
+  }
+  return carver.used();
+}
+
+template <class T>
+void Conv2dBackwardWeight<T>::run(const Team& team, void* workspace) const {
+  if (dy.shape[1] == 0) return;
+  const int threads = team.threads();
+  Carver carver(workspace);
+  if (const int64_t outputs = algorithms.has(ConvAlgorithm::depthwise) ? depthwise_outputs(*this) : 0) {
+    for (int64_t j = 0; j < outputs; ++j, carver = Carver(workspace))
+      DepthwiseWeight<T>(depthwise_output(*this, outputs, j), carver, threads).run(team);
+    return;
+  }
+  if (const auto met = without_skipped(*this);
+      algorithms.has(ConvAlgorithm::pointwise) && PointwiseWeight<T>::pays(met)) {
+    PointwiseWeight<T>(met, carver, threads).run(team);
+    if (db.data) WeightGradient<T>(bias_only(*this), carver, threads).run(team);
+    return;
+  }
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (algorithms.has(ConvAlgorithm::pixels) && PixelWeight::pays(*this))
+      return PixelWeight(*this, carver).run(team);
+    if (algorithms.has(ConvAlgorithm::planes) && PlanarWeight::pays(*this)) {
+      const Carver planar = carver;
+      PlanarWeight::reserve(*this, carver, threads);
+      return with_kernel(*this, carver, threads, [&](const auto& direct) {
+        const double products = static_cast<double>(numel(dy)) * x.shape[1] * taps[0] * taps[1];
+        team.region(kConvNsPerProduct * products / geometry.groups, [&](const OpenTeam& team) {
+          if (!PlanarWeight::run_groups(*this, planar, threads, team)) direct.run(team);
+        });
+      });
+    }
+  }
+  with_kernel(*this, carver, threads, [&](const auto& kernel) { kernel.run(team); });
+}
+
+template struct Conv2dBackwardWeight<float>;
+template struct Conv2dBackwardWeight<double>;
+
+}  // namespace ranvier

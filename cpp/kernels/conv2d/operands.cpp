@@ -1,0 +1,64 @@
+#include "kernels/conv2d/operands.h"
+
+#include "kernels/conv2d/share.h"
+#include "kernels/matmul/matmul.h"
+
+namespace ranvier {
+
+namespace {
+
+// Pixels so far apart share one set of L1, which holds fewer of them than a tile has rows.
+bool collides(int64_t bytes) { return bytes != 0 && bytes % 4096 == 0; }
+
+}  // namespace
+
+template <class T>
+PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread,
+                        bool joined)
+    : data(x.data),
+      stride_n(x.strides[0]),
+      stride_h(x.strides[2]),
+      stride_w(x.strides[3]),
+      x_(x),
+      copy_(nullptr) {
+  const bool contiguous = x.strides[1] == 1 || x.shape[1] == 1;
+  const int lanes = conv_kernels<T>().lanes;
+  if (contiguous && whole_vectors % lanes == 0 && !(spread && collides(stride_w * sizeof(T))) &&
+      !(joined && !is_joined(x)))
+    return;
+  stride_w = x.shape[1] + (collides(x.shape[1] * sizeof(T)) ? lanes : 0);
+  stride_h = stride_w * x.shape[3];
+  stride_n = stride_h * x.shape[2];
+  data = copy_ = carver.take<T>(x.shape[0] * stride_n + 2 * lanes);
+}
+
+template <class T>
+void PixelRows<T>::copy_share(const OpenTeam& team) const {
+  if (!copy_) return;
+  const int64_t c = x_.shape[1], h = x_.shape[2], w = x_.shape[3];
+  const bool rows_join = h == 1 || x_.strides[2] == w * x_.strides[3];
+  const Range rows = even_share(team, x_.shape[0] * h);
+  for (int64_t row = rows.begin; row < rows.end;) {
+    const int64_t n = row / h, y = row % h;
+    const int64_t count = rows_join ? std::min(h - y, rows.end - row) : 1;
+    matmul_kernels<T>().pack(count * w, static_cast<int>(c), static_cast<int>(stride_w),
+                             x_.data + n * x_.strides[0] + y * x_.strides[2], x_.strides[3],
+                             c == 1 ? 1 : x_.strides[1], copy_ + row * stride_h);
+    row += count;
+  }
+}
+
+template <class T>
+Panels<T>::Panels(int64_t groups, int64_t per_group, int width)
+    : groups(groups), per_group(per_group), width(width) {
+  const int lanes = conv_kernels<T>().lanes;
+  if (width == 0) this->width = this->per_group <= lanes ? lanes : 2 * lanes;
+  in_group = ceil_div(this->per_group, this->width);
+}
+
+template class PixelRows<float>;
+template class PixelRows<double>;
+template struct Panels<float>;
+template struct Panels<double>;
+
+}  // namespace ranvier

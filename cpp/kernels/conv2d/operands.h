@@ -1,0 +1,52 @@
+// Operands as the micro-kernel reads them: images with contiguous channels, panels of output channels.
+#pragma once
+#include "base/carve.h"
+#include "kernels/conv2d/direct/tile.h"
+
+namespace ranvier {
+
+class OpenTeam;
+
+// Whether one stride leads from each pixel to the next one, also at the ends of rows and images.
+template <class T>
+bool is_joined(const TensorView<T>& x) {
+  const int64_t row = x.shape[3] * x.strides[3];
+  return (x.shape[2] == 1 || x.strides[2] == row) && (x.shape[0] == 1 || x.strides[0] == x.shape[2] * row);
+}
+
+// An image tensor (n, c, h, w) whose channels are contiguous: the caller's own, or a copy in the workspace.
+template <class T>
+class PixelRows {
+ public:
+  // whole_vectors: the micro-kernel reads vectors of channels, in groups of so many, and may read past the
+  // last channel. spread: it reads many pixels again and again, so they must not share a set of L1. joined:
+  // as is_joined().
+  PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Carver& carver, bool spread = true,
+            bool joined = false);
+  void copy_share(const OpenTeam& team) const;  // this thread's part of the copy, where there is one
+  const T* data;
+  int64_t stride_n, stride_h, stride_w;
+
+ private:
+  TensorView<const T> x_;
+  T* copy_;
+};
+
+// Output channels, in groups, cut into panels: of up to two vectors, or of a given width.
+template <class T>
+struct Panels {
+  Panels(int64_t groups, int64_t per_group, int width = 0);
+  int64_t groups, per_group;  // of output channels
+  int64_t in_group;           // panels of one group
+  int width;
+
+  int64_t count() const { return groups * in_group; }
+  int64_t group(int64_t panel) const { return panel / in_group; }
+  int64_t first(int64_t panel) const { return group(panel) * per_group + panel % in_group * width; }
+  int columns(int64_t panel) const {
+    const int64_t left = per_group - panel % in_group * width;
+    return static_cast<int>(left < width ? left : width);
+  }
+};
+
+}  // namespace ranvier

@@ -1,0 +1,263 @@
+#include "kernels/conv2d/planes/planes.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/caches.h"
+
+namespace ranvier {
+namespace {
+
+// To copy an input channel takes as long as the products of some output channels.
+constexpr int64_t kMostInputs = 32, kInputsOfOutput = 10;
+constexpr int64_t kTiles = 4;           // that are stored together
+constexpr int64_t kChannelsAtOnce = 8;  // in a store
+
+}  // namespace
+
+// The gradient to the input is a correlation with other padding and flipped taps.
+PlanarAxis::PlanarAxis(const AxisGeometry& g)
+    : out(g.out),
+      in(g.in),
+      taps(g.taps),
+      dilation(g.dilation),
+      pad(g.transposed ? (g.taps - 1) * g.dilation - g.pad : g.pad) {}
+
+// The zeros between two rows are the padding after the one and before the other.
+Planes::Planes(const PlanarAxis& rows, const PlanarAxis& columns, int64_t channels, int64_t most_rows)
+    : rows(rows), columns(columns), channels(channels) {
+  const int64_t read = columns.out + columns.spread();  // of a row, with its padding
+  pitch = std::max(
+      {std::min(columns.in + columns.pad, read), columns.out, read - std::max<int64_t>(columns.pad, 0)});
+  plane = (most_rows + rows.spread()) * pitch + columns.spread() + planar_kernels().lanes;
+}
+
+void Planes::list_offsets(bool channels_fastest, int64_t* offsets) const {
+  const int64_t taps = rows.taps * columns.taps;
+  for (int64_t t = 0; t < taps; ++t) {
+    const int64_t at = t / columns.taps * rows.dilation * pitch + t % columns.taps * columns.dilation;
+    for (int64_t c = 0; c < channels; ++c)
+      offsets[channels_fastest ? t * channels + c : c * taps + t] = c * plane + at;
+  }
+}
+
+void Planes::fill(const TensorView<const float>& x, int64_t image, int64_t first, int64_t count,
+                  float* to) const {
+  const auto inside = [](const PlanarAxis& axis, int64_t begin, int64_t outs) {
+    return Range{std::max<int64_t>(begin, 0), std::min(begin + outs + axis.spread(), axis.in)};
+  };
+  const int64_t top = first - rows.pad, left = -columns.pad;
+  const Range h = inside(rows, top, count), w = inside(columns, left, columns.out);
+  const int64_t begin = h.empty() ? 0 : h.begin - top, end = h.empty() ? 0 : h.end - top;
+  for (int64_t c = 0; c < channels; ++c) {
+    std::fill_n(to + c * plane, begin * pitch, 0.0f);
+    std::fill(to + c * plane + end * pitch, to + c * plane + (count + rows.spread()) * pitch, 0.0f);
+  }
+  if (h.empty() || w.empty()) return;
+  split_pixels(x, image, h, w, to + (h.begin - top) * pitch + w.begin - left, pitch, plane);
+}
+
+void split_pixels(const TensorView<const float>& x, int64_t image, Range rows, Range columns, float* to,
+                  int64_t pitch, int64_t plane) {
+  constexpr int64_t kReach = 8;  // elements that may be read of each pixel
+  const int64_t step = x.strides[3];
+  PlanarSplit t{};
+  t.src = x.data + image * x.strides[0] + rows.begin * x.strides[2] + columns.begin * step;
+  t.row_step = x.strides[2], t.step = step;
+  t.rows = rows.end - rows.begin, t.pixels = columns.end - columns.begin;
+  t.dst = to, t.pitch = pitch, t.plane = plane;
+  if (x.strides[1] == 1 && x.shape[1] > 1 && step > 0 && (x.strides[2] >= kReach || x.shape[2] == 1)) {
+    t.channels = static_cast<int>(x.shape[1]), t.last = rows.end == x.shape[2];
+    return planar_kernels().split(t);
+  }
+  t.channels = 1;
+  for (int64_t c = 0; c < x.shape[1]; ++c, t.src += x.strides[1], t.dst += plane) {
+    if (step == 1) {
+      planar_kernels().split(t);
+    } else {
+      for (int64_t r = 0; r < t.rows; ++r)
+        for (int64_t p = 0; p < t.pixels; ++p) t.dst[r * pitch + p] = t.src[r * t.row_step + p * step];
+    }
+  }
+}
+
+template <class T>
+bool is_planar(const Correlation<T>& p) {
+  return p.algorithms.has(ConvAlgorithm::planes) && has_few_channels(p);
+}
+
+template <class T>
+bool has_few_channels(const Correlation<T>& p) {
+  if constexpr (sizeof(T) != sizeof(float)) return false;
+  const PlanarKernels& kernels = planar_kernels();
+  const Conv2dGeometry& g = p.geometry;
+  if (kernels.lanes == 0 || g.stride[0] != 1 || g.stride[1] != 1) return false;
+  const int64_t in = p.x.shape[1] / g.groups, out = p.y.shape[1] / g.groups;
+  if (g.groups > 1 && (out % 4 || (out == 4 && in <= out))) return false;  // stores of parts; grouped_tile
+  return in > 0 && in <= kMostInputs && in <= kInputsOfOutput * out && out <= (in <= 4 ? 12 : 8);
+}
+
+bool all_finite(const TensorView<const float>& w) {
+  const int64_t* st = w.strides;
+  uint32_t most = 0;  // of the bits without the sign
+  for (int64_t k = 0; k < w.shape[0]; ++k)
+    for (int64_t c = 0; c < w.shape[1]; ++c)
+      for (int64_t r = 0; r < w.shape[2]; ++r)
+        for (int64_t s = 0; s < w.shape[3]; ++s) {
+          uint32_t bits;
+          std::memcpy(&bits, w.data + k * st[0] + c * st[1] + r * st[2] + s * st[3], sizeof bits);
+          most = std::max(most, bits & 0x7fffffff);
+        }
+  return most < 0x7f800000;
+}
+
+PlanarSum::PlanarSum(const Correlation<float>& p, int64_t band_rows, Carver& carver, int threads)
+    : kernels(planar_kernels()),
+      problem(p),
+      row_axis(p.axis(0)),
+      column_axis(p.axis(1)),
+      band_rows(band_rows),
+      planes(row_axis, column_axis, p.x.shape[1] / p.geometry.groups, band_rows),
+      in_(p.x.shape[1] / p.geometry.groups),
+      out_(p.y.shape[1] / p.geometry.groups),
+      taps_(p.w.shape[2] * p.w.shape[3]),
+      blocks_(ceil_div(out_, kernels.outs)),
+      block_outs_(ceil_div(out_, blocks_)),
+      tile_(kernels.pixels[block_outs_]),
+      weights_(carver.take<float>(p.geometry.groups * group_size())),
+      bias_(carver.take<float>(p.geometry.groups * outs())),
+      offsets_(carver.take<int64_t>(in_ * taps_)),
+      inputs_(carver.take<float>(threads * round_up(planes.size(), 16))) {}
+
+void PlanarSum::prepare() const {
+  planes.list_offsets(true, offsets_);
+  for (int64_t group = 0; group < problem.geometry.groups; ++group) pack_group(group);
+}
+
+// Weights in the order of the sums: block of outputs, tap, input channel, output. The last block has zeros.
+void PlanarSum::pack_group(int64_t group) const {
+  const Correlation<float>& p = problem;
+  float* to = weights_ + group * group_size();
+  const int64_t* st = p.w.strides;
+  const float* const w = p.w.data + group * st[0] * (p.transposed ? in_ : out_);
+  const int64_t stride_c = st[p.transposed ? 0 : 1], stride_k = st[p.transposed ? 1 : 0];
+  for (int64_t first = 0; first < outs(); first += block_outs_)
+    for (int64_t t = 0; t < taps_; ++t) {
+      const int64_t tap = p.transposed ? taps_ - 1 - t : t;
+      const int64_t at = tap / p.w.shape[3] * st[2] + tap % p.w.shape[3] * st[3];
+      for (int64_t c = 0; c < in_; ++c)
+        for (int64_t k = first; k < first + block_outs_; ++k)
+          *to++ = k < out_ ? w[at + c * stride_c + k * stride_k] : 0;
+    }
+  for (int64_t k = 0; k < outs(); ++k)
+    bias_[group * outs() + k] =
+        p.bias.data && k < out_ ? p.bias.data[(group * out_ + k) * p.bias.strides[0]] : 0;
+}
+
+const float* PlanarSum::fill(const OpenTeam& team, const Band& band, bool first_of_thread,
+                             int64_t group) const {
+  float* const inputs = inputs_ + team.index() * round_up(planes.size(), 16);
+  if (first_of_thread) std::fill_n(inputs, planes.size(), 0.0f);
+  TensorView<const float> x = problem.x;
+  x.data += group * in_ * x.strides[1], x.shape[1] = in_;
+  planes.fill(x, band.image, band.first, band.count, inputs);
+  return inputs;
+}
+
+// The last rows of a band cover rows of the ones before them again.
+bool PlanarSum::rows(const float* inputs, const Band& band, float* y) const {
+  constexpr double kMostPixels = 1.3;  // computed, for each one of a row
+  const Correlation<float>& p = problem;
+  const int64_t taps = row_axis.taps, columns = column_axis.out, most = kernels.shared_rows;
+  if (taps > kMaxSharedTaps || !kernels.rows[taps] || row_axis.dilation != 1 || p.y.shape[1] != 1)
+    return false;
+  if (p.y.strides[3] != 1 || band.count < most ||
+      round_up(columns, kernels.shared_pixels) > kMostPixels * columns)
+    return false;
+  const PlanarRows all{inputs, planes.pitch, offsets_, in_ * column_axis.taps, weights_, bias_[0], p.norm,
+                       1,      p.relu,       y,        p.y.strides[2],         columns};
+  for (int64_t row = 0; row < band.count; row += most) {
+    const int64_t first = std::min(row, band.count - most);
+    PlanarRows t = all;
+    t.x += first * t.pitch, t.y += first * t.y_step;
+    kernels.rows[taps](t);
+  }
+  return true;
+}
+
+namespace {
+
+// As many rows as fit into L1, or fewer, where threads would have none.
+int64_t rows_at_once(const Correlation<float>& p, int threads) {
+  const PlanarAxis row_axis(p.axis(0)), column_axis(p.axis(1));
+  const int64_t images = std::max<int64_t>(p.y.shape[0], 1), rows = std::max<int64_t>(row_axis.out, 1);
+  const int64_t row_bytes =
+      p.x.shape[1] / p.geometry.groups * (column_axis.in + column_axis.taps) * sizeof(float);
+  const int64_t fits = caches.l1 * 3 / 4 / std::max<int64_t>(row_bytes, 1) - row_axis.spread();
+  const int64_t bands =
+      std::max(ceil_div(rows, std::max<int64_t>(fits, 8)), ceil_div(2 * threads - 1, images));
+  return ceil_div(rows, std::min(bands, ceil_div(rows, 4)));
+}
+
+}  // namespace
+
+Planar::Planar(const Correlation<float>& p, Carver& carver, int threads)
+    : sum_(p, rows_at_once(p, threads), carver, threads),
+      sums_(carver.take<float>(threads * sums_size())),
+      places_(carver.take<int64_t>(sum_.flat(sum_.band_rows))),
+      direct_(p, carver, threads) {}
+
+int64_t Planar::sums_size() const { return round_up(sum_.outs(), kChannelsAtOnce) * kTiles * sum_.tile(); }
+
+void Planar::run(const Team& team) const {
+  const Correlation<float>& p = sum_.problem;
+  const double products =
+      static_cast<double>(numel(p.y)) * p.x.shape[1] / p.geometry.groups * p.w.shape[2] * p.w.shape[3];
+  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    if (!all_finite(p.w)) return direct_.run(team);
+    if (team.index() == 0) sum_.prepare(), list_places();
+    team.barrier();
+    const int64_t rows = sum_.row_axis.out, most = sum_.band_rows, bands = ceil_div(rows, most);
+    const int64_t groups = p.geometry.groups;
+    const Range share = even_share(team, p.y.shape[0] * bands * groups);
+    for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i) {
+      const int64_t image = i / groups / bands, first = i / groups % bands * most;
+      run_band(team, {image, first, std::min(most, rows - first)}, i == share.begin, i % groups);
+    }
+    team.barrier();
+  });
+}
+
+// What is computed between two rows goes to the next row's first pixel, which is stored later.
+void Planar::list_places() const {
+  const int64_t pitch = sum_.planes.pitch, columns = sum_.column_axis.out, *st = sum_.problem.y.strides;
+  for (int64_t row = 0; row < sum_.band_rows; ++row) {
+    int64_t* const to = places_ + row * pitch;
+    for (int64_t i = 0; i < columns; ++i) to[i] = row * st[2] + i * st[3];
+    if (row + 1 < sum_.band_rows) std::fill(to + columns, to + pitch, (row + 1) * st[2]);
+  }
+}
+
+void Planar::run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread,
+                      int64_t group) const {
+  const Correlation<float>& p = sum_.problem;
+  const int64_t out = sum_.out_group(), *st = p.y.strides;
+  float* const sums = sums_ + team.index() * sums_size();
+  const float* const inputs = sum_.fill(team, band, first_of_thread, group);
+  float* const y = p.y.data + band.image * st[0] + band.first * st[2] + group * out;
+  if (sum_.rows(inputs, band, y)) return;
+  const int64_t flat = sum_.flat(band.count), most = kTiles * sum_.tile();
+  const bool dense = out <= kChannelsAtOnce && st[3] == out && st[2] == out * sum_.column_axis.out;
+  for (int64_t at = 0; at < flat; at += most) {
+    const int64_t pixels = std::min(most, flat - at), step = round_up(pixels, sum_.tile());
+    sum_.sums(inputs, at, step, sums, group);
+    sum_.kernels.store({sums, step, static_cast<int>(pixels), static_cast<int>(out), places_ + at, y,
+                        p.norm_of(group * out), p.y.shape[1], p.relu, dense ? flat - at : 0});
+  }
+}
+
+template bool has_few_channels(const Correlation<float>&);
+template bool is_planar(const Correlation<float>&);
+template bool is_planar(const Correlation<double>&);
+
+}  // namespace ranvier

@@ -1,0 +1,170 @@
+#include "kernels/conv2d/pointwise/pointwise.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/carve.h"
+#include "kernels/conv2d/share.h"
+#include "kernels/matmul/plan.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kLeastChannels = 16;  // and pixels: fewer are no tile
+
+template <class T>
+int64_t pixels(const TensorView<T>& x) {
+  return x.shape[0] * x.shape[2] * x.shape[3];
+}
+
+// Whether r x s taps on x give each pixel of dy from the pixel at the same place.
+template <class Dy, class X>
+bool is_pointwise(const Conv2dGeometry& g, int64_t r, int64_t s, const Dy& dy, const X& x) {
+  for (int d = 0; d < 2; ++d)
+    if (g.stride[d] != 1 || g.pad[d] != 0 || dy.shape[2 + d] != x.shape[2 + d]) return false;
+  return r == 1 && s == 1 && g.groups == 1 && pixels(dy) >= kLeastChannels && dy.shape[1] >= kLeastChannels &&
+         x.shape[1] >= kLeastChannels;
+}
+
+template <class T>
+__attribute__((noinline)) TensorView<T> matrix(T* data, int64_t rows, int64_t columns, int64_t row_stride,
+                                               int64_t column_stride) {
+  return {data, 3, {1, rows, columns}, {0, row_stride, column_stride}};
+}
+
+template <class T>
+double cost(const Matmul<T>& m) {
+  return kMatmulNsPerProduct * m.c.shape[1] * m.c.shape[2] * m.a.shape[2] * (sizeof(T) / 4);
+}
+
+}  // namespace
+
+// Tiles of the direct sum take a pointer for each pixel, and it packs weights and reads pixels from L2 again.
+template <class T>
+bool Pointwise<T>::pays(const Correlation<T>& p) {
+  constexpr int64_t kLeastProducts = 8;
+  return keeps_pixels(p) && p.geometry.groups == 1 && is_joined(p.y) &&
+         p.x.shape[1] * p.y.shape[1] >= kLeastProducts;
+}
+
+// Few outputs are dot products where the inputs of a weight are contiguous. A copy of other weights makes
+// them so, for any layout the same bits.
+template <class T>
+Pointwise<T>::Pointwise(const Correlation<T>& p, Carver& carver, int threads)
+    : x_(p.x, 0, carver, false, true), product_{} {
+  const int64_t in = p.x.shape[1], out = p.y.shape[1], rows = pixels(p.y);
+  const int64_t stride_in = p.w.strides[p.transposed ? 0 : 1], stride_out = p.w.strides[p.transposed ? 1 : 0];
+  const bool copies = out <= kDotRows && stride_in != 1;
+  w_ = matrix(p.w.data, in, out, stride_in, stride_out);
+  w_copy_ = carver.take<T>(copies ? in * out : 0);
+  product_.a = matrix(x_.data, rows, in, x_.stride_w, 1);
+  product_.b = copies ? matrix<const T>(w_copy_, in, out, 1, in) : w_;
+  product_.bias = p.bias;
+  product_.c = matrix(p.y.data, rows, out, p.y.strides[3], 1);
+  if (p.norm) product_.norm = {p.norm, 2, {3, out}, {out, 1}};
+  if (p.relu) product_.activation.kind = Activation::relu;
+  workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
+}
+
+template <class T>
+void Pointwise<T>::run(const Team& team) const {
+  team.region(cost(product_), [&](const OpenTeam& team) {
+    x_.copy_share(team);
+    if (team.index() == 0 && product_.b.data == w_copy_) copy_weights();
+    team.barrier();
+    product_.run(team, workspace_);
+  });
+}
+
+template <class T>
+void Pointwise<T>::copy_weights() const {
+  for (int64_t j = 0; j < w_.shape[2]; ++j)
+    for (int64_t c = 0; c < w_.shape[1]; ++c)
+      w_copy_[j * w_.shape[1] + c] = w_.data[c * w_.strides[1] + j * w_.strides[2]];
+}
+
+template <class T>
+bool SpreadInput<T>::pays(const Conv2dBackwardInput<T>& c) {
+  const Conv2dGeometry& g = c.geometry;
+  return c.w.shape[2] == 1 && c.w.shape[3] == 1 && g.pad[0] == 0 && g.pad[1] == 0 &&
+         (g.stride[0] > 1 || g.stride[1] > 1) && c.dx.shape[1] >= kLeastChannels && numel(c.dy) > 0;
+}
+
+template <class T>
+SpreadInput<T>::SpreadInput(const Conv2dBackwardInput<T>& c, Carver& carver, int threads) : c_(c), met_(c) {
+  const int64_t channels = c.dx.shape[1], h = c.dy.shape[2], w = c.dy.shape[3];
+  met_.geometry.stride[0] = met_.geometry.stride[1] = 1;
+  met_.dx = {carver.take<T>(pixels(c.dy) * channels),
+             4,
+             {c.dy.shape[0], channels, h, w},
+             {h * w * channels, 1, w * channels, channels}};
+  workspace_ = carver.take<char>(static_cast<int64_t>(met_.workspace_bytes(threads)));
+}
+
+template <class T>
+void SpreadInput<T>::run(const Team& team) const {
+  const double products = static_cast<double>(numel(met_.dx)) * c_.dy.shape[1] / c_.geometry.groups;
+  team.region(kConvNsPerProduct * products * (sizeof(T) / 4), [&](const OpenTeam& team) {
+    met_.run(team, workspace_);
+    team.barrier();
+    const int64_t height = c_.dx.shape[2];
+    const Range rows = even_share(team, c_.dx.shape[0] * height);
+    for (int64_t row = rows.begin; row < rows.end && !interrupted(team); ++row)
+      spread_row(row / height, row % height);
+    team.barrier();
+  });
+}
+
+template <class T>
+void SpreadInput<T>::spread_row(int64_t image, int64_t row) const {
+  const int64_t *st = c_.dx.strides, *from_st = met_.dx.strides, *stride = c_.geometry.stride;
+  const int64_t channels = c_.dx.shape[1], width = c_.dx.shape[3];
+  const bool met = row % stride[0] == 0 && row / stride[0] < met_.dx.shape[2];
+  const T* from = met_.dx.data + image * from_st[0] + row / stride[0] * from_st[2];
+  T* to = c_.dx.data + image * st[0] + row * st[2];
+  const int64_t last = met ? met_.dx.shape[3] * stride[1] : 0;
+  for (int64_t w = 0; w < width; ++w, to += st[3]) {
+    if (w < last && w % stride[1] == 0)
+      std::memcpy(to, from + w / stride[1] * channels, channels * sizeof(T));
+    else
+      std::fill_n(to, channels, T(0));
+  }
+}
+
+template <class T>
+bool PointwiseWeight<T>::pays(const Conv2dBackwardWeight<T>& c) {
+  const int64_t channels = c.x.shape[1], k = c.dy.shape[1];
+  // The direct sum reads its operands in place: in strides that miss L1.
+  const bool fills_tiles = matmul_kernels<T>().many_registers() || k >= 32 || channels >= 256;
+  return c.dw.data && channels >= 96 && fills_tiles &&
+         is_pointwise(c.geometry, c.taps[0], c.taps[1], c.dy, c.x);
+}
+
+template <class T>
+PointwiseWeight<T>::PointwiseWeight(const Conv2dBackwardWeight<T>& c, Carver& carver, int threads)
+    : dy_(c.dy, 0, carver, false, true), x_(c.x, 0, carver, false, true), product_{} {
+  const int64_t k = c.dy.shape[1], channels = c.x.shape[1], rows = pixels(c.dy);
+  product_.a = matrix(dy_.data, k, rows, 1, dy_.stride_w);
+  product_.b = matrix(x_.data, rows, channels, x_.stride_w, 1);
+  product_.c = matrix(c.dw.data, k, channels, channels, 1);
+  workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
+}
+
+template <class T>
+void PointwiseWeight<T>::run(const Team& team) const {
+  team.region(cost(product_), [&](const OpenTeam& team) {
+    dy_.copy_share(team);
+    x_.copy_share(team);
+    team.barrier();
+    product_.run(team, workspace_);
+  });
+}
+
+template class SpreadInput<float>;
+template class SpreadInput<double>;
+template class Pointwise<float>;
+template class Pointwise<double>;
+template class PointwiseWeight<float>;
+template class PointwiseWeight<double>;
+
+}  // namespace ranvier

@@ -1,0 +1,58 @@
+// 1x1 convolutions and their gradients as products of matrices, of (n h w) pixels by channels.
+#pragma once
+#include "kernels/conv2d/direct/direct.h"
+#include "kernels/matmul/matmul.h"
+
+namespace ranvier {
+
+// y (pixels, out) = x (pixels, in) w (in, out): the forward of stride 1, and its gradient to the input.
+template <class T>
+class Pointwise {
+ public:
+  static bool pays(const Correlation<T>& problem);
+  Pointwise(const Correlation<T>& problem, Carver& carver, int threads);
+  int64_t packed_size() const { return 0; }
+  void pack_weights(const OpenTeam&) const {}
+  void run(const Team& team) const;
+
+ private:
+  void copy_weights() const;
+
+  PixelRows<T> x_;
+  TensorView<const T> w_;  // (1, in, out)
+  T* w_copy_;
+  Matmul<T> product_;
+  void* workspace_;
+};
+
+// dx of a 1x1 convolution with a stride: of the pixels that it meets first, as of stride 1, then of all, with
+// zeros between.
+template <class T>
+class SpreadInput {
+ public:
+  static bool pays(const Conv2dBackwardInput<T>& call);
+  SpreadInput(const Conv2dBackwardInput<T>& call, Carver& carver, int threads);
+  void run(const Team& team) const;
+
+ private:
+  void spread_row(int64_t image, int64_t row) const;
+
+  Conv2dBackwardInput<T> c_, met_;
+  void* workspace_;
+};
+
+// dw (k, c) = dy^T (k, pixels) x (pixels, c).
+template <class T>
+class PointwiseWeight {
+ public:
+  static bool pays(const Conv2dBackwardWeight<T>& call);
+  PointwiseWeight(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads);
+  void run(const Team& team) const;
+
+ private:
+  PixelRows<T> dy_, x_;
+  Matmul<T> product_;
+  void* workspace_;
+};
+
+}  // namespace ranvier

@@ -1,0 +1,39 @@
+// The gradient to the input where it has few channels, float32: each pixel of dy adds its products with a row
+// of taps, all input channels of each, to a row of the gradient. Side by side these fill vectors that the
+// input channels alone would not, and no tap meets a pixel outside the image.
+#pragma once
+#include "kernels/conv2d/direct/direct.h"
+
+namespace ranvier {
+
+class ScatteredInput {
+ public:
+  static bool pays(const Conv2dBackwardInput<float>& call, const Correlation<float>& problem);
+  ScatteredInput(const Conv2dBackwardInput<float>& call, const Correlation<float>& problem, Carver& carver,
+                 int threads);
+  void run(const Team& team) const;
+
+ private:
+  int64_t padded() const { return (row_ + lanes_ - 1) / lanes_ * lanes_; }
+  void prepare(const OpenTeam& team) const;
+  void pack_outputs(const OpenTeam& team) const;
+  void list_places() const;
+  bool run_image(const OpenTeam& team, int64_t image) const;
+  void add_rows(const float* dy, float* sums) const;
+  void copy_out(const float* sums, int64_t image) const;
+
+  Conv2dBackwardInput<float> c_;
+  int64_t lanes_, out_, taps_[2];  // out_: channels of dy
+  int64_t row_;                    // elements of a row of taps
+  PixelRows<float> dy_;
+  int64_t pixels_;                 // of an image of dy
+  int64_t height_, pitch_, size_;  // of an image's sums: rows, elements from row to row, elements
+  float* weights_;                 // [tap row][panel][out][width]
+  int64_t *dy_at_, *sums_at_;      // of pixels, in an order that keeps the sums of neighbours apart
+  float* sums_;                    // for each thread
+  int64_t* not_finite_;            // for each thread: whether an image was not
+  int64_t* from_;                  // for each thread: the elements of a row of taps in the weights
+  Correlator<float> direct_;       // for infinities, which have met the zeros at the ends of vectors
+};
+
+}  // namespace ranvier

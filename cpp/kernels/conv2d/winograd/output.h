@@ -1,0 +1,37 @@
+// The outputs of one tile of Winograd's algorithm, in registers. Included by ISA files only.
+#pragma once
+#include "base/unroll.h"
+#include "kernels/conv2d/winograd/transforms.h"
+#include "kernels/norm/channel_line.h"
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// What an output is at least: 0 with ReLU.
+RANVIER_INLINE vec<float> floor_of(bool relu) {
+  return relu ? vec<float>{} : vec<float>{} - __builtin_inff();
+}
+
+// norm(A^T m A + bias) of n channels from k on, 0 < n <= lanes.
+RANVIER_INLINE void winograd_outputs(const WinogradSums& p, int64_t k, int n, vec<float> (&y)[2][2]) {
+  const vec<float> bias = p.bias ? load_n(p.bias + k, n) : vec<float>{};
+  vec<float> a[2][4];  // (A^T m)
+  RANVIER_UNROLL
+  for (int j = 0; j < 4; ++j) {
+    const float* m = p.m + k + j * p.plane;
+    const vec<float> m0 = load(m), m1 = load(m + 4 * p.plane), m2 = load(m + 8 * p.plane),
+                     m3 = load(m + 12 * p.plane);
+    a[0][j] = (m0 + m1) + m2, a[1][j] = (m1 - m2) - m3;
+  }
+  RANVIER_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    y[i][0] = (a[i][0] + a[i][1]) + a[i][2] + bias;
+    y[i][1] = (a[i][1] - a[i][2]) - a[i][3] + bias;
+  }
+  if (!p.norm) return;
+  const ChannelLine<float> line = channel_line(p.norm + k, p.norm_step, n);
+  RANVIER_UNROLL
+  for (int at = 0; at < 4; ++at) y[at / 2][at % 2] = normalized(y[at / 2][at % 2], line);
+}
+
+}  // namespace ranvier::RANVIER_ISA

@@ -1,0 +1,300 @@
+#include "kernels/conv2d/winograd/winograd.h"
+
+#include <algorithm>
+
+#include "base/caches.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kMinBlock = 56;        // tiles that use a weight once it is loaded
+constexpr int64_t kGroupColumns = 128;   // output channels of a group of panels
+constexpr int64_t kPackedChannels = 32;  // of weights that are transformed together
+
+constexpr int64_t kLine = 64 / sizeof(float);
+
+// Addresses a multiple of many cache lines apart share few sets of a cache. So the 16 planes are an odd
+// number of lines apart, and the rows of tiles not a multiple of eight.
+int64_t plane_stride(int64_t elements) { return (ceil_div(elements, kLine) | 1) * kLine; }
+int64_t row_stride(int64_t elements) {
+  const int64_t lines = ceil_div(elements, kLine);
+  return (lines % 8 == 0 ? lines + 1 : lines) * kLine;
+}
+
+int64_t first_pad(const Correlation<float>& p, int d) {
+  return p.transposed ? 2 - p.geometry.pad[d] : p.geometry.pad[d];
+}
+
+// Pairs of an output along one axis and a tap that is inside the input.
+int64_t used_taps(int64_t out, int64_t in, int64_t pad) {
+  int64_t count = 0;
+  for (int64_t tap = 0; tap < 3; ++tap)
+    count += std::max<int64_t>(std::min(out, in + pad - tap) - std::max<int64_t>(pad - tap, 0), 0);
+  return count;
+}
+
+}  // namespace
+
+WinogradTiles::WinogradTiles(int64_t images, int64_t height, int64_t width) : height_(height), width_(width) {
+  const int64_t rows = height / 2, columns = width / 2, below = height % 2, right = width % 2;
+  first_[0] = 0;
+  first_[1] = first_[0] + images * rows * right;
+  first_[2] = first_[1] + images * rows * columns;
+  first_[3] = first_[2] + images * below * columns;
+  first_[4] = first_[3] + images * below * right;
+}
+
+WinogradTiles::Tile WinogradTiles::operator[](int64_t index) const {
+  const int64_t rows = height_ / 2, columns = width_ / 2;
+  if (index < first_[1]) return {index / rows, index % rows * 2, width_ - 1};
+  if (index < first_[2]) {
+    const int64_t row = (index -= first_[1]) / columns;
+    return {row / rows, row % rows * 2, index % columns * 2};
+  }
+  if (index < first_[3])
+    return {(index - first_[2]) / columns, height_ - 1, (index - first_[2]) % columns * 2};
+  return {index - first_[3], height_ - 1, width_ - 1};
+}
+
+Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carver& carver, int threads)
+    : p_(p),
+      bands_(bands),
+      tiles_(p.y.shape[0] * bands.count, bands.height, p.y.shape[3]),
+      unit_(bands.whole ? tiles_.count() / (p.y.shape[0] * bands.count) : 1),
+      in_(p.x.shape[1]),
+      out_(p.y.shape[1]),
+      pad_{first_pad(p, 0), first_pad(p, 1)},
+      panels_(1, out_),
+      x_(p.x, 0, carver) {
+  const int64_t panel = in_ * panels_.width;
+  group_ = std::min<int64_t>(kGroupColumns / panels_.width, panels_.count());
+  v_stride_ = row_stride(in_), m_stride_ = row_stride(group_ * panels_.width);
+  const int64_t tile_bytes =
+      kWinogradProducts * (v_stride_ + m_stride_) * static_cast<int64_t>(sizeof(float));
+  const int64_t mr = conv_kernels<float>().mr;
+  const int64_t block_bytes = caches.l2 / 2;  // of transformed inputs and products
+  block_ = std::min(std::max(block_bytes / tile_bytes, kMinBlock) / mr * mr, tiles_.count());
+  block_ = std::max(block_ / unit_ * unit_, unit_);
+  u_plane_ = plane_stride(panels_.count() * panel);
+  v_plane_ = plane_stride(block_ * v_stride_), m_plane_ = plane_stride(block_ * m_stride_);
+  u_ = p.packed_w ? const_cast<float*>(p.packed_w) : carver.take<float>(packed_size());
+  v_ = carver.take<float>(threads * kWinogradProducts * v_plane_);
+  m_ = carver.take<float>(threads * kWinogradProducts * m_plane_);
+  zeros_ = carver.take<float>(in_);
+  spare_ = carver.take<float>(threads * m_stride_);
+  ordered_ = carver.take<float>(threads * 9 * kPackedChannels * panels_.width);
+  bias_ = carver.take<float>(p.bias.data && p.bias.strides[0] != 1 ? out_ : 0);
+}
+
+namespace {
+
+// The outputs as they are, to y.
+class ToOutput final : public WinogradSink {
+ public:
+  ToOutput(const Winograd& from, const TensorView<float>& y, float* spare)
+      : from_(from), y_(y), spare_(spare) {}
+
+  void take(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const override {
+    const int64_t* st = y_.strides;
+    const int64_t first = from_.first_channel(block);
+    float *spare = spare_ + team.index() * from_.tile_step(), *to[4];
+    for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, sums.m += from_.tile_step()) {
+      const WinogradTiles::Tile tile = from_.tile(index);
+      float* y = y_.data + tile.image * st[0] + tile.row * st[2] + tile.column * st[3] + first;
+      for (int i = 0; i < 2; ++i)
+        for (int j = 0; j < 2; ++j) {
+          const bool inside = tile.row + i < y_.shape[2] && tile.column + j < y_.shape[3];
+          to[2 * i + j] = inside ? y + i * st[2] + j * st[3] : spare;
+        }
+      winograd_kernels().output(sums, to);
+    }
+  }
+
+ private:
+  const Winograd& from_;
+  const TensorView<float>& y_;
+  float* spare_;  // for each thread a pixel, for outputs outside y
+};
+
+}  // namespace
+
+void Winograd::run(const Team& team) const { run(team, ToOutput(*this, p_.y, spare_)); }
+
+void Winograd::run(const Team& team, const WinogradSink& sink) const {
+  const double products = static_cast<double>(tiles_.count()) * kWinogradProducts * in_ * out_;
+  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    prepare(team);
+    team.barrier();
+    compute(team, sink);
+    team.barrier();
+  });
+}
+
+void Winograd::prepare(const OpenTeam& team) const {
+  if (team.index() == 0) {
+    std::fill_n(zeros_, in_, 0.0f);
+    if (p_.bias.data && p_.bias.strides[0] != 1)
+      for (int64_t k = 0; k < out_; ++k) bias_[k] = p_.bias.data[k * p_.bias.strides[0]];
+  }
+  x_.copy_share(team);
+  if (!p_.packed_w) pack_weights(team);
+}
+
+// ordered[tap][c][o]; transposed, the roles of the weights' channels change and the taps are flipped.
+void Winograd::pack(int64_t panel, int64_t channel, int64_t channels, float* ordered) const {
+  const int64_t* st = p_.w.strides;
+  const int64_t first = panels_.first(panel), columns = panels_.columns(panel), width = panels_.width;
+  const int64_t stride_o = st[p_.transposed], stride_c = st[!p_.transposed];
+  const float* w = p_.w.data + first * stride_o + channel * stride_c;
+  if (st[3] == 1 && st[2] == 3) {
+    conv_kernels<float>().pack_panel({w, stride_o, stride_c, channels, 9, static_cast<int>(columns),
+                                      static_cast<int>(width), p_.transposed, ordered});
+    return;
+  }
+  for (int64_t t = 0; t < 9; ++t) {
+    const int64_t tap = p_.transposed ? 8 - t : t, at = tap / 3 * st[2] + tap % 3 * st[3];
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t o = 0; o < width; ++o) *ordered++ = o < columns ? w[o * stride_o + c * stride_c + at] : 0;
+  }
+}
+
+void Winograd::pack_weights(const OpenTeam& team) const {
+  float* ordered = ordered_ + team.index() * 9 * kPackedChannels * panels_.width;
+  const int64_t runs = ceil_div(in_, kPackedChannels);
+  const Range share = even_share(team, panels_.count() * runs);
+  for (int64_t item = share.begin; item < share.end; ++item) {
+    const int64_t panel = item / runs, channel = item % runs * kPackedChannels;
+    const int64_t channels = std::min(kPackedChannels, in_ - channel);
+    pack(panel, channel, channels, ordered);
+    winograd_kernels().weights(
+        {ordered, channels * panels_.width, u_ + (panel * in_ + channel) * panels_.width, u_plane_});
+  }
+}
+
+// A thread takes its own tiles. Where there are few, several threads take the same tiles and different
+// panels.
+void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
+  const int64_t size = team.size(), index = team.index();
+  int64_t across = 1;  // threads with the same tiles
+  while (size % (across * 2) == 0 && across * 2 <= panels_.count() &&
+         tiles_.count() * across < 2 * conv_kernels<float>().mr * size)
+    across *= 2;
+  const Range panels = part({0, panels_.count()}, index % across, across);
+  const int64_t groups = ceil_div(panels.end - panels.begin, group_);
+  const auto run_block = [&](Range units) {
+    if (units.empty()) return;
+    WinogradBlock block{{units.begin * unit_, units.end * unit_},
+                        {},
+                        v_ + index * kWinogradProducts * v_plane_,
+                        m_ + index * kWinogradProducts * m_plane_};
+    if (!interrupted(team)) inputs(block);
+    for (int64_t g = 0; g < groups && !interrupted(team); ++g) {
+      block.panels = part(panels, g, groups);
+      products(block);
+      sink.take(team, block, sums(block));
+    }
+  };
+  const Range all{0, tiles_.count() / unit_};
+  const int64_t shares = size / across, share = index / across;
+  const int64_t blocks = ceil_div(ceil_div(all.end, shares) * unit_, block_);  // of a share
+  if (across == 1)
+    for (Chunks c(team, blocks * size, 1); c.next();) run_block(part(all, c.begin, blocks * size));
+  else
+    for (int64_t b = share * blocks; b < (share + 1) * blocks; ++b) run_block(part(all, b, blocks * shares));
+}
+
+void Winograd::inputs(const WinogradBlock& block) const {
+  WinogradInput p;
+  p.channels = in_, p.plane = v_plane_, p.v = block.v;
+  for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, p.v += v_stride_) {
+    const WinogradTiles::Tile tile = tiles_[index];
+    const int64_t image = tile.image / bands_.count, band = tile.image % bands_.count;
+    const int64_t row = band * bands_.step + tile.row - pad_[0], column = tile.column - pad_[1];
+    const int64_t x = image * x_.stride_n + row * x_.stride_h + column * x_.stride_w;
+    for (int i = 0; i < 4; ++i)
+      for (int j = 0; j < 4; ++j) {
+        const bool inside =
+            row + i >= 0 && row + i < p_.x.shape[2] && column + j >= 0 && column + j < p_.x.shape[3];
+        p.pixel[4 * i + j] = inside ? x_.data + x + i * x_.stride_h + j * x_.stride_w : zeros_;
+      }
+    const float* below = x_.data + x + 4 * x_.stride_h + x_.stride_w;
+    for (int64_t c = 0; c < in_; c += kLine) {
+      __builtin_prefetch(below + c, 0, 2);
+      __builtin_prefetch(below + c + x_.stride_w, 0, 2);
+      __builtin_prefetch(below + c + x_.stride_h, 0, 2);
+      __builtin_prefetch(below + c + x_.stride_h + x_.stride_w, 0, 2);
+    }
+    winograd_kernels().input(p);
+  }
+}
+
+// Each tile prefetches a part of the next panel of weights.
+void Winograd::products(const WinogradBlock& block) const {
+  const ConvKernels<float>& kernels = conv_kernels<float>();
+  const int64_t size = in_ * panels_.width;  // of a panel
+  const ConvSegment channels{0, 0, in_};
+  ConvTile<float> t;
+  t.segments = &channels, t.count = 1, t.step_a = 1, t.step_b = panels_.width;
+  t.row_step = v_stride_;
+  t.accumulate = t.relu = t.stream = false, t.bias = nullptr;
+  for (int product = 0; product < kWinogradProducts; ++product) {
+    const Range all = tiles_.of_product(product / 4, product % 4);
+    const int64_t begin = std::max(all.begin, block.tiles.begin) - block.tiles.begin;
+    const int64_t end = std::min(all.end, block.tiles.end) - block.tiles.begin;
+    if (begin >= end) continue;
+    // even heights: odd ones take as long as the next even one
+    const int64_t rows = ceil_div(end - begin, ceil_div(end - begin, kernels.mr) * 2) * 2;
+    const int64_t part = size / ceil_div(end - begin, rows);
+    t.fetch_step = part / in_ * static_cast<int64_t>(sizeof(float));
+    for (int64_t panel = block.panels.begin; panel < block.panels.end; ++panel) {
+      t.b = u_ + product * u_plane_ + panel * size;
+      const bool last = panel + 1 == block.panels.end;
+      const float* next = last ? t.b + u_plane_ - (panel - block.panels.begin) * size : t.b + size;
+      t.columns = static_cast<int>(ceil_div(panels_.columns(panel), kernels.lanes) * kernels.lanes);
+      for (int64_t row = begin; row < end; row += rows) {
+        t.rows = static_cast<int>(std::min(rows, end - row));
+        const float* v = block.v + product * v_plane_ + row * v_stride_;
+        float* m =
+            block.m + product * m_plane_ + row * m_stride_ + (panel - block.panels.begin) * panels_.width;
+        for (int i = 0; i < t.rows; ++i) t.a[i] = v + i * v_stride_, t.c[i] = m + i * m_stride_;
+        t.fetch = reinterpret_cast<const char*>(next);
+        kernels.tile(t);
+        next += part;
+      }
+    }
+  }
+}
+
+WinogradSums Winograd::sums(const WinogradBlock& block) const {
+  const int64_t first = first_channel(block);
+  const int64_t end = panels_.first(block.panels.end - 1) + panels_.width;
+  const float* bias = p_.bias.data && p_.bias.strides[0] != 1 ? bias_ : p_.bias.data;
+  return {block.m, m_plane_, std::min(end, out_) - first, bias ? bias + first : nullptr, p_.norm_of(first),
+          out_,    p_.relu};
+}
+
+// Costs are in multiply-adds of the products; the constants are fitted to times of 100 shapes from 1x1 to
+// 28x28 pixels and from 4 to 1024 channels.
+bool winograd_pays(const Correlation<float>& p) {
+  constexpr double kDirectProduct = 0.9;        // longer chains
+  constexpr double kStepsOfTile = 5;            // to load and store the sums of a product
+  constexpr double kWeight = 50, kTile = 2600;  // transforms, beyond what packing costs in the direct sum
+  constexpr double kGain = 1.05;
+  constexpr int64_t kFewOutputs = 4;  // would leave most of a vector empty
+  const Conv2dGeometry& g = p.geometry;
+  if (!p.algorithms.has(ConvAlgorithm::winograd)) return false;
+  if (p.w.shape[2] != 3 || p.w.shape[3] != 3 || g.groups != 1) return false;
+  if (g.stride[0] != 1 || g.stride[1] != 1 || g.dilation[0] != 1 || g.dilation[1] != 1) return false;
+  if (p.y.shape[1] <= kFewOutputs) return false;
+  const double images = p.y.shape[0], in = p.x.shape[1], out = ceil_div(p.y.shape[1], kLine) * kLine;
+  double direct = kDirectProduct * images * in * out, products = images * out, tiles = images;
+  for (int d = 2; d < 4; ++d) {
+    const int64_t size = p.y.shape[d];
+    direct *= used_taps(size, p.x.shape[d], first_pad(p, d - 2));
+    products *= size / 2 * 4 + size % 2 * 3;
+    tiles *= ceil_div(size, 2);
+  }
+  return direct > kGain * (products * (in + kStepsOfTile) + kWeight * in * out + kTile * tiles);
+}
+
+}  // namespace ranvier

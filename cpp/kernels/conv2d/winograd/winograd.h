@@ -1,0 +1,100 @@
+// Winograd's minimal filtering F(2x2, 3x3): a tile of 2 x 2 outputs from 4 x 4 inputs with 16 products for
+// each pair of channels, where the direct sum has 36.
+//
+//   y = A^T [ sum over c of (G g_c G^T) * (B^T d_c B) ] A        (* element by element; see transforms.isa.cpp)
+//
+// The sums over channels are 16 matrix products: tiles x channels by channels x outputs. Source: Lavin and
+// Gray, "Fast algorithms for convolutional neural networks" (CVPR 2016).
+#pragma once
+#include "kernels/conv2d/direct/direct.h"
+#include "kernels/conv2d/winograd/transforms.h"
+
+namespace ranvier {
+
+// Where it is defined, and takes less time than the direct sum; from the shapes alone.
+bool winograd_pays(const Correlation<float>& problem);
+
+// The tiles of all images in the order of the work: by the part of the tile that is inside y, so that the
+// tiles that need one of the 16 products are neighbours. A tile whose second column (row) is outside needs
+// none of the products with j = 3 (i = 3).
+class WinogradTiles {
+ public:
+  struct Tile {
+    int64_t image, row, column;  // of its first output
+  };
+  WinogradTiles(int64_t images, int64_t height, int64_t width);
+  int64_t count() const { return first_[4]; }
+  Range of_product(int i, int j) const { return {first_[j == 3], first_[i < 3 ? (j < 3 ? 4 : 3) : 2]}; }
+  Tile operator[](int64_t index) const;
+
+ private:
+  int64_t height_, width_;
+  int64_t first_[5];  // cut at the right; whole; cut below; cut at both; end
+};
+
+// How images are cut into bands of rows: `count` of each image, `height` rows from `step` to `step`; and
+// whether a band's tiles have to be in one block.
+struct WinogradBands {
+  int64_t count, step, height;
+  bool whole;
+};
+
+struct WinogradBlock {  // tiles and panels that a thread works on at a time, and its scratch for them
+  Range tiles, panels;
+  float *v, *m;
+};
+
+// Takes the products of a block: transforms them to outputs, and stores those. `sums` is of the block's first
+// tile; the next tile's are Winograd::tile_step() elements further.
+class WinogradSink {
+ public:
+  virtual void take(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const = 0;
+
+ protected:
+  ~WinogradSink() = default;
+};
+
+class Winograd {
+ public:
+  Winograd(const Correlation<float>& problem, Carver& carver, int threads)
+      : Winograd(problem, {1, 0, problem.y.shape[2], false}, carver, threads) {}
+  Winograd(const Correlation<float>& problem, const WinogradBands& bands, Carver& carver, int threads);
+  int64_t packed_size() const { return kWinogradProducts * u_plane_; }
+  void pack_weights(const OpenTeam& team) const;  // of each thread of the team: its share, transformed
+  void run(const Team& team) const;               // to the problem's y
+  void run(const Team& team, const WinogradSink& sink) const;
+
+  int64_t tile_step() const { return m_stride_; }
+  int64_t tiles_of_block() const { return block_; }  // at most
+  int64_t tiles_of_band() const { return unit_; }    // where bands are whole
+  int64_t first_channel(const WinogradBlock& block) const { return panels_.first(block.panels.begin); }
+  WinogradTiles::Tile tile(int64_t index) const { return tiles_[index]; }
+
+ private:
+  WinogradSums sums(const WinogradBlock& block) const;
+  void prepare(const OpenTeam& team) const;
+  void pack(int64_t panel, int64_t channel, int64_t channels, float* ordered) const;
+  void compute(const OpenTeam& team, const WinogradSink& sink) const;
+  void inputs(const WinogradBlock& block) const;
+  void products(const WinogradBlock& block) const;
+
+  Correlation<float> p_;
+  WinogradBands bands_;
+  WinogradTiles tiles_;  // of bands as if they were images
+  int64_t unit_;         // tiles that stay in one block
+  int64_t in_, out_;     // channels
+  int64_t pad_[2];
+  Panels<float> panels_;
+  PixelRows<float> x_;
+  int64_t block_, group_;        // tiles, panels
+  int64_t v_stride_, m_stride_;  // from tile to tile
+  int64_t u_plane_, v_plane_, m_plane_;
+  float* u_;        // [product][panel][channel][width]
+  float *v_, *m_;   // for each thread [product][tile][channel]
+  float* zeros_;    // a pixel of the padding
+  float* spare_;    // for each thread a pixel outside y
+  float* ordered_;  // for each thread weights of a few channels, [tap][channel][width]
+  float* bias_;     // where the caller's is strided
+};
+
+}  // namespace ranvier
