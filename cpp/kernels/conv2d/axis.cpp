@@ -13,7 +13,8 @@ Axis::Axis(const AxisGeometry& geometry, Carver& carver)
       count_(carver.take<int64_t>(1)),
       classes_(carver.take<Class>(most_classes())) {}
 
-// From class to class of a phase, the first tap or the last one changes.
+// Of the positions of one phase, each next class has another first tap or another last tap inside the input:
+// that bounds their number.
 int64_t Axis::most_classes() const {
   const int64_t phases = std::min(phases_, g_.out), taps = g_.taps / whole_.period + 1;
   return taps >= g_.out / 4 / std::max<int64_t>(phases, 1) ? g_.out : phases * (2 * taps + 3);

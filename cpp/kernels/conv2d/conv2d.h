@@ -18,9 +18,9 @@
 // each product of a tile, and an infinity or NaN in x then affects up to the whole tile of 2 x 2 outputs. dw
 // and db are sums of at most 16 chains over fixed parts of the pixels, added in order. Where channels are few
 // (planes/weight.h, pixels/weight.h), a chain is a sum of vectors of chains, one for each block of pixels.
-// 1x1 convolutions and gradients that pointwise.h computes are sums as matmul's; gradients to the input that
-// scattered.h computes are, for each row of taps, sums of chains over the channels, one for each tap; those
-// of columns.h sums of products as matmul's, one for each tap. So all bits depend on the shapes alone, not on
+// 1x1 convolutions and gradients that pointwise/ computes are sums as matmul's; gradients to the input that
+// scattered/ computes are, for each row of taps, sums of chains over the channels, one for each tap; those
+// of columns/ sums of products as matmul's, one for each tap. So all bits depend on the shapes alone, not on
 // blocks or threads.
 #pragma once
 #include <cstddef>
@@ -31,20 +31,12 @@ namespace ranvier {
 
 enum class Conv2dActivation { none, relu };
 
-// What computes a call, in the order in which dispatch.cpp asks; the direct sum computes all that is left.
+// What dispatch.cpp chooses from; the direct sum computes all that is left.
+// clang-format off
 enum class ConvAlgorithm {
-  depthwise,
-  spread,
-  columns,
-  scattered,
-  winograd,
-  pixels,
-  pointwise,
-  planes,
-  dots,
-  grouped,
-  exchanged
+  depthwise, spread, columns, scattered, winograd, pixels, pointwise, planes, dots, grouped, exchanged
 };
+// clang-format on
 
 // Those that a call may use: all but what rv.set_winograd(), a test or a benchmark turns off.
 struct ConvAlgorithms {

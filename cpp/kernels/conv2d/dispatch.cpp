@@ -1,12 +1,16 @@
-// conv2d's forward and gradient to the input, and conv_transpose2d, as correlations.
-#include "kernels/conv2d/conv2d.h"
-
+// Which algorithm computes a convolution: the first in these lists whose condition holds. Conditions read the
+// shapes alone, so that the bits do not depend on the number of threads. Each algorithm has a folder, whose
+// first header says when it is chosen, its formula and its memory; docs/design/conv2d.md has what each earns
+// over the next in the list.
 #include "base/parallel.h"
 #include "kernels/conv2d/columns/columns.h"
 #include "kernels/conv2d/depthwise/depthwise.h"
 #include "kernels/conv2d/direct/direct.h"
+#include "kernels/conv2d/direct/weight.h"
 #include "kernels/conv2d/pixels/pixels.h"
+#include "kernels/conv2d/pixels/weight.h"
 #include "kernels/conv2d/planes/planes.h"
+#include "kernels/conv2d/planes/weight.h"
 #include "kernels/conv2d/pointwise/pointwise.h"
 #include "kernels/conv2d/scattered/scattered.h"
 #include "kernels/conv2d/winograd/winograd.h"
@@ -15,105 +19,134 @@ namespace ranvier {
 namespace {
 
 template <class T>
+constexpr bool is_float = sizeof(T) == sizeof(float);
+
+template <class T>
 Correlation<T> correlation(const Conv2dForward<T>& c) {
   const bool relu = c.activation == Conv2dActivation::relu;
   return {c.x, c.w, c.bias, c.y, c.geometry, false, relu, c.algorithms, c.packed_w.data, c.norm.data};
 }
 
-template <class T>
-Correlation<T> correlation(const Conv2dBackwardInput<T>& c) {
-  return {c.dy, c.w, {}, c.dx, c.geometry, true, false, c.algorithms};
-}
-
-template <class T>
-Correlation<T> correlation(const ConvTranspose2dForward<T>& c) {
-  return {c.x, c.w, c.bias, c.y, c.geometry, true, false, c.algorithms};
-}
-
-// f on the kernel that computes the call.
+// Calls f on the algorithm of the forward, of conv_transpose2d, or of a gradient to the input without one of
+// its own.
 template <class T, class F>
-auto with_kernel(const Correlation<T>& problem, Carver& carver, int threads, const F& f) {
-  const auto allowed = [&](ConvAlgorithm a) { return problem.algorithms.has(a); };
-  if (allowed(ConvAlgorithm::depthwise) && is_depthwise(problem.geometry, problem.x, problem.y))
-    return f(Depthwise(problem, carver, threads));
-  if constexpr (sizeof(T) == sizeof(float)) {
-    if (winograd_pays(problem)) return f(Winograd(problem, carver, threads));
-    if (allowed(ConvAlgorithm::pixels) && Pixels::pays(problem)) return f(Pixels(problem, carver));
+auto with_algorithm(const Correlation<T>& p, Carver& carver, int threads, const F& f) {
+  const auto may = [&](ConvAlgorithm a) { return p.algorithms.has(a); };
+  if (may(ConvAlgorithm::depthwise) && is_depthwise(p.geometry, p.x, p.y))
+    return f(Depthwise(p, carver, threads));
+  if constexpr (is_float<T>) {
+    if (winograd_pays(p)) return f(Winograd(p, carver, threads));
+    if (may(ConvAlgorithm::pixels) && Pixels::pays(p)) return f(Pixels(p, carver));
   }
-  if (allowed(ConvAlgorithm::pointwise) && Pointwise<T>::pays(problem))
-    return f(Pointwise<T>(problem, carver, threads));
-  if constexpr (sizeof(T) == sizeof(float))
-    if (is_planar(problem)) return f(Planar(problem, carver, threads));
-  return f(Correlator(problem, carver, threads));
+  if (may(ConvAlgorithm::pointwise) && Pointwise<T>::pays(p)) return f(Pointwise<T>(p, carver, threads));
+  if constexpr (is_float<T>)
+    if (is_planar(p)) return f(Planar(p, carver, threads));
+  return f(Correlator(p, carver, threads));
 }
 
-template <class Call, class F>
-void with_kernel_of(const Call& call, Carver& carver, int threads, const F& f) {
-  const auto problem = correlation(call);
-  if (numel(problem.y) > 0)  // without channels a kernel could not divide by their number
-    with_kernel(problem, carver, threads, f);
+// The same for the gradient to the input.
+template <class T, class F>
+void with_algorithm(const Conv2dBackwardInput<T>& c, Carver& carver, int threads, const F& f) {
+  const auto may = [&](ConvAlgorithm a) { return c.algorithms.has(a); };
+  if (may(ConvAlgorithm::spread) && SpreadInput<T>::pays(c)) return f(SpreadInput<T>(c, carver, threads));
+  if (numel(c.dx) == 0) return;
+  const Correlation<T> p{c.dy, c.w, {}, c.dx, c.geometry, true, false, c.algorithms};
+  if constexpr (is_float<T>) {
+    if (may(ConvAlgorithm::columns) && ColumnsInput::pays(c)) return f(ColumnsInput(c, carver, threads));
+    if (may(ConvAlgorithm::scattered) && !winograd_pays(p) && ScatteredInput::pays(c, p))
+      return f(ScatteredInput(c, p, carver, threads));
+  }
+  with_algorithm(p, carver, threads, f);
+}
+
+// Of the gradients to weight and bias, those that the direct sum computes.
+template <class T, class F>
+void with_direct(const Conv2dBackwardWeight<T>& c, Carver& carver, int threads, const F& f) {
+  if (c.algorithms.has(ConvAlgorithm::exchanged) && ExchangedWeight<T>::pays(c))
+    return f(ExchangedWeight<T>(c, carver, threads));
+  f(WeightGradient<T>(c, carver, threads));
+}
+
+template <class Direct>
+struct PlanarOrDirect {  // of planes that gave an infinity or NaN
+  void run(const Team& team) const {
+    team.region(ns, [&](const OpenTeam& team) {
+      if (!planar.run(team)) direct.run(team);
+    });
+  }
+  double ns;
+  const PlanarWeights& planar;
+  const Direct& direct;
+};
+
+// The same for the gradients to weight and bias.
+template <class T, class F>
+void with_algorithm(const Conv2dBackwardWeight<T>& c, Carver& carver, int threads, const F& f) {
+  const auto may = [&](ConvAlgorithm a) { return c.algorithms.has(a); };
+  if (c.dy.shape[1] == 0) return;  // nothing is written
+  if (may(ConvAlgorithm::depthwise) && depthwise_outputs(c) > 0)
+    return f(DepthwiseWeights<T>(c, carver, threads));
+  if (may(ConvAlgorithm::pointwise) && PointwiseWeight<T>::pays(c))
+    return f(PointwiseWeight<T>(c, carver, threads));
+  if constexpr (is_float<T>) {
+    if (may(ConvAlgorithm::pixels) && PixelWeight::pays(c)) return f(PixelWeight(c, carver));
+    if (may(ConvAlgorithm::planes) && PlanarWeights::pays(c)) {
+      const PlanarWeights planar(c, carver, threads);
+      const double products = static_cast<double>(numel(c.dy)) * c.x.shape[1] * c.taps[0] * c.taps[1];
+      const double ns = kConvNsPerProduct * products / c.geometry.groups;
+      return with_direct(c, carver, threads, [&](const auto& direct) {
+        f(PlanarOrDirect<std::decay_t<decltype(direct)>>{ns, planar, direct});
+      });
+    }
+  }
+  with_direct(c, carver, threads, f);
 }
 
 template <class T, class F>
-void with_kernel_of(const Conv2dBackwardInput<T>& call, Carver& carver, int threads, const F& f) {
-  const auto allowed = [&](ConvAlgorithm a) { return call.algorithms.has(a); };
-  if (allowed(ConvAlgorithm::spread) && SpreadInput<T>::pays(call))
-    return f(SpreadInput<T>(call, carver, threads));
-  const auto problem = correlation(call);
-  if (numel(problem.y) == 0) return;
-  if constexpr (sizeof(T) == sizeof(float)) {
-    if (allowed(ConvAlgorithm::columns) && ColumnsInput::pays(call))
-      return f(ColumnsInput(call, carver, threads));
-    if (allowed(ConvAlgorithm::scattered) && !winograd_pays(problem) && !keeps_pixels(problem) &&
-        ScatteredInput::pays(call, problem))
-      return f(ScatteredInput(call, problem, carver, threads));
-  }
-  with_kernel(problem, carver, threads, f);
+void with_algorithm(const Conv2dForward<T>& c, Carver& carver, int threads, const F& f) {
+  if (numel(c.y) > 0) with_algorithm(correlation(c), carver, threads, f);
 }
 
-template <class Call>
-size_t correlation_bytes(const Call& call, int threads) {
-  Carver carver(nullptr);
-  with_kernel_of(call, carver, threads, [](const auto&) {});
-  return carver.used();
-}
-
-template <class Call>
-void correlate(const Team& team, const Call& call, void* workspace) {
-  Carver carver(workspace);
-  with_kernel_of(call, carver, team.threads(), [&](const auto& kernel) { kernel.run(team); });
+template <class T, class F>
+void with_algorithm(const ConvTranspose2dForward<T>& c, Carver& carver, int threads, const F& f) {
+  const Correlation<T> p{c.x, c.w, c.bias, c.y, c.geometry, true, false, c.algorithms};
+  if (numel(c.y) > 0) with_algorithm(p, carver, threads, f);
 }
 
 }  // namespace
 
-#define RANVIER_X(Call)                                        \
-  template <class T>                                           \
-  size_t Call<T>::workspace_bytes(int threads) const {         \
-    return correlation_bytes(*this, threads);                  \
-  }                                                            \
-  template <class T>                                           \
-  void Call<T>::run(const Team& team, void* workspace) const { \
-    correlate(team, *this, workspace);                         \
-  }                                                            \
-  template struct Call<float>;                                 \
+#define RANVIER_X(Call)                                                                                 \
+  template <class T>                                                                                    \
+  size_t Call<T>::workspace_bytes(int threads) const {                                                  \
+    Carver carver(nullptr);                                                                             \
+    with_algorithm(*this, carver, threads, [](const auto&) {});                                         \
+    return carver.used();                                                                               \
+  }                                                                                                     \
+  template <class T>                                                                                    \
+  void Call<T>::run(const Team& team, void* workspace) const {                                          \
+    Carver carver(workspace);                                                                           \
+    with_algorithm(*this, carver, team.threads(), [&](const auto& algorithm) { algorithm.run(team); }); \
+  }                                                                                                     \
+  template struct Call<float>;                                                                          \
   template struct Call<double>;
 RANVIER_X(Conv2dForward)
 RANVIER_X(Conv2dBackwardInput)
+RANVIER_X(Conv2dBackwardWeight)
 RANVIER_X(ConvTranspose2dForward)
 #undef RANVIER_X
 
-// f on the kernel whose packed weights these are.
+// f on the algorithm whose packed weights these are.
 template <class T, class F>
 auto with_packing(const Conv2dPack<T>& p, Carver& carver, int threads, const F& f) {
   Conv2dForward<T> conv = p.conv;
   conv.packed_w = as_const(p.packed);
-  return with_kernel(correlation(conv), carver, threads, f);
+  return with_algorithm(correlation(conv), carver, threads, f);
 }
 
 template <class T>
 int64_t Conv2dPack<T>::size() const {
   Carver carver(nullptr);
-  return with_packing(*this, carver, 1, [](const auto& kernel) { return kernel.packed_size(); });
+  return with_packing(*this, carver, 1, [](const auto& algorithm) { return algorithm.packed_size(); });
 }
 template <class T>
 size_t Conv2dPack<T>::workspace_bytes(int threads) const {
@@ -125,9 +158,9 @@ template <class T>
 void Conv2dPack<T>::run(const Team& team, void* workspace) const {
   constexpr double kNsPerElement = 1;
   Carver carver(workspace);
-  with_packing(*this, carver, team.threads(), [&](const auto& kernel) {
+  with_packing(*this, carver, team.threads(), [&](const auto& algorithm) {
     team.region(kNsPerElement * numel(packed), [&](const OpenTeam& team) {
-      kernel.pack_weights(team);
+      algorithm.pack_weights(team);
       team.barrier();
     });
   });

@@ -43,7 +43,7 @@ class Share {
 
 // The number of parts of `pixels` that have separate sums, which are then added in order. It depends on the
 // shapes alone. A power of two, so that teams of such a size get even shares.
-inline int64_t partial_sums(int64_t pixels, int64_t pixels_of_part, int64_t most) {
+inline int64_t partial_sums(int64_t pixels, int64_t most, int64_t pixels_of_part = 768) {
   constexpr int64_t kMaxPartials = 16;
   int64_t parts = std::clamp<int64_t>(pixels / pixels_of_part, 1, kMaxPartials);
   while (parts & (parts - 1)) parts &= parts - 1;

@@ -33,7 +33,7 @@ PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight<float>& call, Carver& 
   while (rows_ > 1 && reach(0, rows_) * pitch_ * 16 > kSumQuadBytes) rows_ = (rows_ + 1) / 2;
   bands_ = ceil_div(rows, rows_);
   height_ = reach(0, rows_);
-  parts_ = partial_sums(n * rows * columns, kPixelsOfPart, n * bands_);
+  parts_ = partial_sums(n * rows * columns, n * bands_, kPixelsOfPart);
   copies_dy_ = call.dy.strides[1] != 1 && out_ > 1;
   copies_where_ = call.where.strides[1] != 1 && out_ > 1;
   sums_ = carver.take<float>(parts_ * panels_ * taps_ * in_ * width_);

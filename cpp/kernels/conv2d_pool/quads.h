@@ -1,5 +1,7 @@
-// The gradient to the weight where the input has few channels: the lanes are output channels, and each takes
-// its input from the four of a window. Included by backward.isa.cpp only.
+// The gradient to the weight of conv2d_pool where x has few channels. Lanes are output channels. Of each 2 x
+// 2 window only the maximum has a gradient, and each channel has its own: a table holds the four inputs that
+// the window's pixels meet with a tap, and each lane picks one of them by its channel's offset. Included by
+// backward.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/conv2d_pool/gradient.h"

@@ -71,7 +71,7 @@ PooledWeightGradient::PooledWeightGradient(const Conv2dPoolBackwardWeight<float>
   if (call.x.shape[1] == 0) c_.dw.data = nullptr;
   choose_regions();
   const int64_t lanes = pooled_gradient_kernels().lanes;
-  parts_ = partial_sums(call.dy.shape[0] * call.dy.shape[2] * call.dy.shape[3], kPixelsOfPart, regions_);
+  parts_ = partial_sums(call.dy.shape[0] * call.dy.shape[2] * call.dy.shape[3], regions_, kPixelsOfPart);
   entries_ = ceil_div(images_ * rows_ * columns_ + lanes, lanes) * lanes;
   sums_ = carver.take<float>(c_.dw.data ? parts_ * out_ * blocks_.filter() : 0);
   bias_sums_ = carver.take<float>(c_.db.data ? parts_ * out_ * lanes : 0);

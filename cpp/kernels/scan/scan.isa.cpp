@@ -26,7 +26,7 @@ struct RunningProduct {
 template <class T, class Op>
 static constexpr T kIdentity = T(Op::identity_sign) * T(Op::identity);
 
-// Between two looks for a signal: so many elements of a line, or steps of a vector of lines.
+// How much is computed between two calls of interrupted(): elements of a line; steps of a vector of lines.
 constexpr int64_t kPiece = 1 << 18, kSteps = 1 << 14;
 
 // One line whose elements are side by side: a vector at a time, and the total of what came before.

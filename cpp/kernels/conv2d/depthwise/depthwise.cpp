@@ -8,7 +8,6 @@ namespace ranvier {
 namespace {
 
 constexpr double kNsPerProduct = 2 * kConvNsPerProduct;  // they wait for memory
-constexpr int64_t kPixelsOfPart = 768;
 
 }  // namespace
 
@@ -181,7 +180,7 @@ DepthwiseWeight<T>::DepthwiseWeight(const Conv2dBackwardWeight<T>& call, Carver&
       rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0])),
       columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), 0, carver) {
   const int64_t rows = call.dy.shape[0] * call.dy.shape[2], lanes = conv_kernels<T>().lanes;
-  parts_ = partial_sums(rows * call.dy.shape[3], kPixelsOfPart, rows);
+  parts_ = partial_sums(rows * call.dy.shape[3], rows);
   sums_ = carver.take<T>(parts_ * blocks_.count * taps_ * lanes + lanes);
   bias_sums_ = carver.take<T>(parts_ * blocks_.count * lanes);
   row_taps_ = carver.take<DepthwiseRowTap>(threads * rows_.taps);

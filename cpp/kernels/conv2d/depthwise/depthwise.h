@@ -1,5 +1,13 @@
 // Depthwise convolutions: each channel of y is computed from one channel of x. Forward and the gradient to
 // the input are one computation.
+//
+//   y[n, k, p, q] = bias[k] + sum over taps (r, s) of x[n, k, p stride - pad + r, q stride - pad + s] w[k, 0,
+//   r, s]
+//
+// Chosen: as many groups as channels of x and of y; for the gradient to the weight also where each channel
+// has some outputs. A tile is 8 pixels times a vector of channels: the taps slide over values that are loaded
+// once. Memory: the weights, one vector of channels after another; of dw at most 16 partial sums. Earns: 3 to
+// 10 times the speed of the direct sum.
 #pragma once
 #include <algorithm>
 
@@ -74,7 +82,7 @@ class Depthwise {
   DepthwiseRowTap* row_taps_;  // taps along h for each thread
 };
 
-// dw and db are sums over fixed parts of the output rows, combined in order.
+// dw and db of one output of each channel: sums over fixed parts of the output rows, combined in order.
 template <class T>
 class DepthwiseWeight {
  public:
@@ -138,16 +146,37 @@ int64_t depthwise_outputs(const Conv2dBackwardWeight<T>& c) {
   return outputs == 1 || (c.dw.data && 2 * outputs <= conv_kernels<T>().lanes) ? outputs : 0;
 }
 
-// Output j of each channel, of `outputs`.
+// dw and db, one output of each channel after another, each with the same workspace.
 template <class T>
-Conv2dBackwardWeight<T> depthwise_output(Conv2dBackwardWeight<T> c, int64_t outputs, int64_t j) {
-  const auto every = [&](auto& v, int d) {
-    if (!v.data) return;
-    v.data += j * v.strides[d];
-    v.shape[d] /= outputs, v.strides[d] *= outputs;
-  };
-  every(c.dy, 1), every(c.dw, 0), every(c.db, 0);
-  return c;
-}
+class DepthwiseWeights {
+ public:
+  DepthwiseWeights(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads)
+      : c_(call), workspace_(carver), threads_(threads) {
+    DepthwiseWeight<T>(output(0), carver, threads);
+  }
+  void run(const Team& team) const {
+    for (int64_t j = 0; j < depthwise_outputs(c_); ++j) {
+      Carver workspace = workspace_;
+      DepthwiseWeight<T>(output(j), workspace, threads_).run(team);
+    }
+  }
+
+ private:
+  // The call of output j of each channel.
+  Conv2dBackwardWeight<T> output(int64_t j) const {
+    Conv2dBackwardWeight<T> c = c_;
+    const auto every = [&, outputs = depthwise_outputs(c_)](auto& v, int d) {
+      if (!v.data) return;
+      v.data += j * v.strides[d];
+      v.shape[d] /= outputs, v.strides[d] *= outputs;
+    };
+    every(c.dy, 1), every(c.dw, 0), every(c.db, 0);
+    return c;
+  }
+
+  Conv2dBackwardWeight<T> c_;
+  Carver workspace_;
+  int threads_;
+};
 
 }  // namespace ranvier

@@ -1,12 +1,8 @@
-// conv2d's gradients to weight and bias: a matrix product over pixels, taps x channels by output channels,
-// that reads x and dy where they are.
-#include <algorithm>
-#include <utility>
+#include "kernels/conv2d/direct/weight.h"
 
-#include "kernels/conv2d/depthwise/depthwise.h"
-#include "kernels/conv2d/pixels/weight.h"
-#include "kernels/conv2d/planes/weight.h"
-#include "kernels/conv2d/pointwise/pointwise.h"
+#include <algorithm>
+
+#include "kernels/conv2d/share.h"
 
 namespace ranvier {
 namespace {
@@ -14,54 +10,8 @@ namespace {
 constexpr int64_t kSumChunkBytes = 512 << 10;  // of x and dy, which stay in L2 for all taps
 constexpr int64_t kMinChunkPixels = 256;       // fewer would not pay for loading and storing a tile's sums
 constexpr int64_t kMaxChunkPixels = 1024;
-constexpr int64_t kPixelsOfPart = 768;
 
-// The pixels for which a set of taps is used: output rows [p0, p1) x columns [q0, q1), taps [r0, r1) x
-// [s0, s1). Every pixel of the one meets every tap of the other inside the input.
-struct WeightJob {
-  int64_t p0, p1, q0, q1, r0, r1, s0, s1;
-};
-
-// The sums of a panel of output channels are [tap][channel of the group][width]; a row is one (tap, channel).
-template <class T>
-class WeightGradient {
- public:
-  WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads);
-  void run(const Team& team) const;
-
- private:
-  struct Chunk {  // output rows of all images, numbered through
-    int64_t part, first_row, last_row;
-  };
-  void accumulate_part(const OpenTeam& team, int64_t part, Range units) const;
-  void panel_in_chunk(const OpenTeam& team, const Chunk& chunk, int64_t panel, Range units) const;
-  void run_job(const OpenTeam& team, const Chunk& chunk, const WeightJob& job, int64_t panel, int64_t first,
-               int64_t last) const;
-  int64_t list_segments(const Chunk& chunk, const WeightJob& job, ConvSegment* segments) const;
-  void sum_bias(const OpenTeam& team, const Chunk& chunk, int64_t panel) const;
-  void combine(const OpenTeam& team) const;
-
-  int64_t units_per_panel() const { return by_tap_ ? taps_ * tiles_per_tap_ : 1; }
-  WeightJob job_of_tap(int64_t tap) const;
-  WeightJob job_of_region(const Axis::Class& rows, const Axis::Class& columns) const;
-  T* sums(int64_t part, int64_t panel) const {
-    return sums_ + (part * panels_.count() + panel) * panel_size_;
-  }
-  T* bias_sums(int64_t part) const { return bias_sums_ + part * panels_.count() * panels_.width; }
-
-  Conv2dBackwardWeight<T> c_;
-  int64_t in_group_, out_group_, taps_;
-  Panels<T> panels_;
-  PixelRows<T> x_, dy_;
-  Axis rows_, columns_;
-  bool by_tap_;            // tiles hold channels of one tap; else any taps and channels of a region
-  int64_t tiles_per_tap_;  // where by_tap_
-  int64_t parts_;          // of the pixels; decided by the shapes alone
-  int64_t chunk_rows_;
-  int64_t panel_size_;  // elements
-  T *sums_, *bias_sums_;
-  ConvSegment* segments_;  // chunk_rows_ for each thread
-};
+}  // namespace
 
 template <class T>
 WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads)
@@ -78,7 +28,7 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& c
   const int64_t q = std::max<int64_t>(call.dy.shape[3], 1), rows = call.dy.shape[0] * call.dy.shape[2];
   by_tap_ = in_group_ >= mr;
   tiles_per_tap_ = ceil_div(in_group_, mr);
-  parts_ = partial_sums(rows * q, kPixelsOfPart, rows);
+  parts_ = partial_sums(rows * q, rows);
   const int64_t pixel_bytes = std::max<int64_t>((call.x.shape[1] + call.dy.shape[1]) * sizeof(T), 1);
   chunk_rows_ = std::clamp(kSumChunkBytes / pixel_bytes, kMinChunkPixels, kMaxChunkPixels) / q;
   chunk_rows_ = std::max<int64_t>(chunk_rows_, 1);
@@ -266,141 +216,35 @@ void WeightGradient<T>::combine(const OpenTeam& team) const {
 }
 
 template <class T>
-Conv2dBackwardWeight<T> bias_only(Conv2dBackwardWeight<T> call) {
-  call.dw.data = nullptr, call.x.shape[0] = 0;  // x is not read
-  return call;
-}
-
-// The gradient to the weight for few output channels and many input channels: x and dy exchange their roles,
-// since vectors of few output channels would be mostly empty.
-//
-// At stride 1 the sum over outputs of dy[p] x[p + tap - pad] is the sum over inputs of x[h] dy[h + tap' -
-// pad'] with tap' = taps - 1 - tap and pad' = (taps - 1) dilation - pad: a weight gradient with the taps
-// flipped.
-template <class T>
-class ExchangedWeight {
- public:
-  static bool pays(const Conv2dBackwardWeight<T>& call) {
-    const Conv2dGeometry& g = call.geometry;
-    if (!call.dw.data || g.stride[0] != 1 || g.stride[1] != 1) return false;
-    for (int d = 0; d < 2; ++d)
-      if (g.pad[d] > (call.taps[d] - 1) * g.dilation[d]) return false;
-    const int64_t lanes = conv_kernels<T>().lanes;
-    return 2 * call.dy.shape[1] <= lanes * g.groups && call.x.shape[1] >= lanes * g.groups;
-  }
-
-  ExchangedWeight(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads)
-      : call_(call),
-        flipped_(carver.take<T>(call.dy.shape[1] * elements())),
-        exchanged_(exchanged(call, flipped_), carver, threads),
-        bias_(bias_only(call), carver, threads) {}
-
-  void run(const Team& team) const {
-    exchanged_.run(team);
-    const int64_t groups = call_.geometry.groups, out_group = call_.dy.shape[1] / groups;
-    const int64_t in_group = call_.x.shape[1] / groups, taps = call_.taps[0] * call_.taps[1];
-    // flipped (g, c, k, taps), dw (g, k, c, taps)
-    team.parallel_for(groups * out_group, static_cast<double>(call_.dy.shape[1] * elements()),
-                      [&](int64_t begin, int64_t end) {
-                        for (int64_t k = begin; k < end; ++k)
-                          for (int64_t c = 0; c < in_group; ++c) {
-                            const int64_t channel = k / out_group * in_group + c;
-                            const T* from = flipped_ + (channel * out_group + k % out_group) * taps;
-                            T* to = call_.dw.data + (k * in_group + c) * taps;
-                            for (int64_t t = 0; t < taps; ++t) to[t] = from[taps - 1 - t];
-                          }
-                      });
-    if (call_.db.data) bias_.run(team);
-  }
-
- private:
-  int64_t elements() const {  // of one output channel
-    return call_.x.shape[1] / call_.geometry.groups * call_.taps[0] * call_.taps[1];
-  }
-  static Conv2dBackwardWeight<T> exchanged(Conv2dBackwardWeight<T> call, T* flipped) {
-    std::swap(call.x, call.dy);
-    if (flipped) call.dw.data = flipped;  // null while the workspace is sized
-    call.db.data = nullptr;
-    for (int d = 0; d < 2; ++d)
-      call.geometry.pad[d] = (call.taps[d] - 1) * call.geometry.dilation[d] - call.geometry.pad[d];
-    return call;
-  }
-  Conv2dBackwardWeight<T> call_;
-  T* flipped_;
-  WeightGradient<T> exchanged_, bias_;
-};
-
-// f on the kernel that computes the call.
-template <class T, class F>
-void with_kernel(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads, const F& f) {
-  if (call.algorithms.has(ConvAlgorithm::exchanged) && ExchangedWeight<T>::pays(call))
-    return f(ExchangedWeight<T>(call, carver, threads));
-  f(WeightGradient<T>(call, carver, threads));
+bool ExchangedWeight<T>::pays(const Conv2dBackwardWeight<T>& call) {
+  const Conv2dGeometry& g = call.geometry;
+  if (!call.dw.data || g.stride[0] != 1 || g.stride[1] != 1) return false;
+  for (int d = 0; d < 2; ++d)
+    if (g.pad[d] > (call.taps[d] - 1) * g.dilation[d]) return false;
+  const int64_t lanes = conv_kernels<T>().lanes;
+  return 2 * call.dy.shape[1] <= lanes * g.groups && call.x.shape[1] >= lanes * g.groups;
 }
 
 template <class T>
-Conv2dBackwardWeight<T> without_skipped(Conv2dBackwardWeight<T> c) {
-  skip_pixels(c.taps[0], c.taps[1], c.dy.shape + 2, c.geometry, c.x);
-  return c;
-}
-
-}  // namespace
-
-template <class T>
-size_t Conv2dBackwardWeight<T>::workspace_bytes(int threads) const {
-  if (dy.shape[1] == 0) return 0;  // as in run(): nothing is written
-  Carver carver(nullptr);
-  if (const int64_t outputs = algorithms.has(ConvAlgorithm::depthwise) ? depthwise_outputs(*this) : 0) {
-    DepthwiseWeight<T>(depthwise_output(*this, outputs, 0), carver, threads);
-  } else if (const auto met = without_skipped(*this);
-             algorithms.has(ConvAlgorithm::pointwise) && PointwiseWeight<T>::pays(met)) {
-    PointwiseWeight<T>(met, carver, threads), WeightGradient<T>(bias_only(*this), carver, threads);
-  } else {
-    if constexpr (sizeof(T) == sizeof(float)) {
-      if (algorithms.has(ConvAlgorithm::pixels) && PixelWeight::pays(*this))
-        return PixelWeight(*this, carver), carver.used();
-      if (algorithms.has(ConvAlgorithm::planes) && PlanarWeight::pays(*this))
-        PlanarWeight::reserve(*this, carver, threads);
-    }
-    with_kernel(*this, carver, threads, [](const auto&) {});
-  }
-  return carver.used();
-}
+ExchangedWeight<T>::ExchangedWeight(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads)
+    : call_(call),
+      flipped_(carver.take<T>(call.dy.shape[1] * call.x.shape[1] / call.geometry.groups * call.taps[0] *
+                              call.taps[1])),
+      exchanged_(exchanged(call, flipped_), carver, threads),
+      bias_(bias_only(call), carver, threads) {}
 
 template <class T>
-void Conv2dBackwardWeight<T>::run(const Team& team, void* workspace) const {
-  if (dy.shape[1] == 0) return;
-  const int threads = team.threads();
-  Carver carver(workspace);
-  if (const int64_t outputs = algorithms.has(ConvAlgorithm::depthwise) ? depthwise_outputs(*this) : 0) {
-    for (int64_t j = 0; j < outputs; ++j, carver = Carver(workspace))
-      DepthwiseWeight<T>(depthwise_output(*this, outputs, j), carver, threads).run(team);
-    return;
-  }
-  if (const auto met = without_skipped(*this);
-      algorithms.has(ConvAlgorithm::pointwise) && PointwiseWeight<T>::pays(met)) {
-    PointwiseWeight<T>(met, carver, threads).run(team);
-    if (db.data) WeightGradient<T>(bias_only(*this), carver, threads).run(team);
-    return;
-  }
-  if constexpr (sizeof(T) == sizeof(float)) {
-    if (algorithms.has(ConvAlgorithm::pixels) && PixelWeight::pays(*this))
-      return PixelWeight(*this, carver).run(team);
-    if (algorithms.has(ConvAlgorithm::planes) && PlanarWeight::pays(*this)) {
-      const Carver planar = carver;
-      PlanarWeight::reserve(*this, carver, threads);
-      return with_kernel(*this, carver, threads, [&](const auto& direct) {
-        const double products = static_cast<double>(numel(dy)) * x.shape[1] * taps[0] * taps[1];
-        team.region(kConvNsPerProduct * products / geometry.groups, [&](const OpenTeam& team) {
-          if (!PlanarWeight::run_groups(*this, planar, threads, team)) direct.run(team);
-        });
-      });
-    }
-  }
-  with_kernel(*this, carver, threads, [&](const auto& kernel) { kernel.run(team); });
+void ExchangedWeight<T>::run(const Team& team) const {
+  exchanged_.run(team);
+  const int64_t elements = call_.x.shape[1] / call_.geometry.groups * call_.taps[0] * call_.taps[1];
+  team.parallel_for(call_.dy.shape[1], static_cast<double>(call_.dy.shape[1] * elements),
+                    [&](int64_t begin, int64_t end) { flip_back(call_, flipped_, begin, end); });
+  if (call_.db.data) bias_.run(team);
 }
 
-template struct Conv2dBackwardWeight<float>;
-template struct Conv2dBackwardWeight<double>;
+template class WeightGradient<float>;
+template class WeightGradient<double>;
+template class ExchangedWeight<float>;
+template class ExchangedWeight<double>;
 
 }  // namespace ranvier

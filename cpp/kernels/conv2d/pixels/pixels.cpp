@@ -2,12 +2,13 @@
 
 #include <algorithm>
 
+#include "kernels/conv2d/pixels/loops.h"
 #include "kernels/conv2d/planes/planes.h"
 
 namespace ranvier {
 namespace {
 
-int64_t pixels_together(int64_t in, int64_t out) { return planar_kernels().lanes / std::max(in, out); }
+int64_t pixels_together(int64_t in, int64_t out) { return pixel_kernels().lanes / std::max(in, out); }
 
 }  // namespace
 
@@ -24,9 +25,9 @@ Pixels::Pixels(const Correlation<float>& p, Carver& carver)
       in_(p.x.shape[1]),
       out_(p.y.shape[1]),
       together_(pixels_together(in_, out_)),
-      weights_(carver.take<float>(in_ * planar_kernels().lanes)),
-      lines_(carver.take<float>(4 * planar_kernels().lanes)),
-      pick_(carver.take<int32_t>(planar_kernels().lanes)) {}
+      weights_(carver.take<float>(in_ * pixel_kernels().lanes)),
+      lines_(carver.take<float>(4 * pixel_kernels().lanes)),
+      pick_(carver.take<int32_t>(pixel_kernels().lanes)) {}
 
 void Pixels::run(const Team& team) const {
   constexpr double kNsPerElement = 0.1;
@@ -39,16 +40,16 @@ void Pixels::run(const Team& team) const {
     const int64_t vectors = ceil_div(pixels, together_);
     for (Chunks c(team, vectors, Chunks::size(team, vectors)); c.next() && !interrupted(team);) {
       const int64_t first = c.begin * together_, count = std::min(c.end * together_, pixels) - first;
-      planar_kernels().dense({p_.x.data + first * in_, p_.y.data + first * out_, count * in_, count * out_,
-                              in_, together_ * in_, together_ * out_, pick_, weights_, lines_,
-                              p_.norm != nullptr, p_.relu});
+      pixel_kernels().outputs({p_.x.data + first * in_, p_.y.data + first * out_, count * in_, count * out_,
+                               in_, together_ * in_, together_ * out_, pick_, weights_, lines_,
+                               p_.norm != nullptr, p_.relu});
     }
     team.barrier();
   });
 }
 
 void Pixels::prepare() const {
-  const int64_t lanes = planar_kernels().lanes, *st = p_.w.strides;
+  const int64_t lanes = pixel_kernels().lanes, *st = p_.w.strides;
   const int64_t stride_c = st[p_.transposed ? 0 : 1], stride_k = st[p_.transposed ? 1 : 0];
   for (int64_t i = 0; i < lanes; ++i) {
     const int64_t k = i % out_;

@@ -1,5 +1,11 @@
-// 1x1 convolutions with few channels of dense pixels, float32: a vector holds several pixels, as they are in
-// memory. Each lane takes the inputs of its pixel, one after another, out of one vector of input.
+// 1x1 convolutions with few channels: a vector holds several pixels, as they are in memory. Each lane takes
+// the inputs of its pixel, one after another, out of one vector of input by permutations.
+//
+//   y[pixel, k] = bias[k] + sum over channels c of x[pixel, c] w[k, c]
+//
+// Chosen: float32, 1x1, stride 1, dense pixels, channels that fit into a vector, and either at most 4 inputs
+// or no more inputs than outputs with two pixels in a vector. Memory: none; nothing is copied, so that the
+// caches' speed is the limit. Earns: 1.2 to 2.8 times the speed of pointwise products.
 #pragma once
 #include "kernels/conv2d/direct/direct.h"
 

@@ -3,12 +3,11 @@
 #include <algorithm>
 
 #include "kernels/conv2d/direct/direct.h"
-#include "kernels/conv2d/planes/loops.h"
+#include "kernels/conv2d/pixels/loops.h"
 
 namespace ranvier {
 namespace {
 
-constexpr int64_t kPixelsOfPart = 768;
 constexpr int64_t kChunkElements = 8 << 10;  // of x and dy: they stay in L1 for all channels
 
 struct PixelView {
@@ -20,7 +19,7 @@ struct PixelView {
 // The last block overlaps the one before it.
 struct VectorSums {
   VectorSums(int64_t wide, int64_t narrow)
-      : lanes(planar_kernels().lanes),
+      : lanes(pixel_kernels().lanes),
         channels(wide),
         width(std::min(wide, lanes)),
         together(lanes / width),
@@ -56,14 +55,14 @@ void add_products(const PixelView& wide, const PixelView& narrow, int64_t begin,
       t.wide = wide.data + begin * wide.channels + v.first(block);
       t.first = static_cast<int>(row), t.count = static_cast<int>(std::min<int64_t>(rows - row, kMostNarrow));
       t.sums = sums + (block * v.rows + row) * v.lanes;
-      planar_kernels().pixel_products(t);
+      pixel_kernels().products(t);
     }
 }
 
 }  // namespace
 
 bool PixelWeight::pays(const Conv2dBackwardWeight<float>& c) {
-  const int64_t lanes = planar_kernels().lanes, in = c.x.shape[1], out = c.dy.shape[1];
+  const int64_t lanes = pixel_kernels().lanes, in = c.x.shape[1], out = c.dy.shape[1];
   const int64_t narrow = std::min(in, out), wide = std::max(in, out);
   if (lanes == 0 || c.geometry.groups != 1 || c.taps[0] != 1 || c.taps[1] != 1 || narrow == 0) return false;
   for (int d = 0; d < 2; ++d)
@@ -79,11 +78,11 @@ PixelWeight::PixelWeight(const Conv2dBackwardWeight<float>& c, Carver& carver)
       in_(c.x.shape[1]),
       out_(c.dy.shape[1]),
       pixels_(c.dy.shape[0] * c.dy.shape[2] * c.dy.shape[3]),
-      parts_(partial_sums(pixels_, kPixelsOfPart, pixels_)),
+      parts_(partial_sums(pixels_, pixels_)),
       chunk_(std::max<int64_t>(kChunkElements / (in_ + out_), 64)),
       sums_(carver.take<float>(parts_ * VectorSums(std::max(in_, out_), std::min(in_, out_)).size())),
       bias_sums_(carver.take<float>(parts_ * VectorSums(out_, 1).size())),
-      ones_(carver.take<float>(planar_kernels().lanes)) {}
+      ones_(carver.take<float>(pixel_kernels().lanes)) {}
 
 void PixelWeight::run(const Team& team) const {
   constexpr double kNsPerElement = 0.1;
@@ -91,7 +90,7 @@ void PixelWeight::run(const Team& team) const {
   const double ns =
       kConvNsPerProduct * products + kNsPerElement * static_cast<double>(pixels_) * (in_ + out_);
   team.region(ns, [&](const OpenTeam& team) {
-    if (team.index() == 0) std::fill_n(ones_, planar_kernels().lanes, 1.0f);
+    if (team.index() == 0) std::fill_n(ones_, pixel_kernels().lanes, 1.0f);
     team.barrier();
     for_my_parts(team, parts_, 1, [&](int64_t part, Range) { accumulate(team, part); });
     team.barrier();

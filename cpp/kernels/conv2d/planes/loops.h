@@ -73,31 +73,7 @@ struct PlanarRows {
   int64_t y_step, pixels;
 };
 
-// Of each pixel the outputs y[k] = activation(norm(bias[k] + sum over c < channels of x[c] * w[c][k])). A
-// vector of outputs holds whole pixels: out_step elements from in_step of x. Its lane i reads x[pick[i] + c]
-// and w[c * lanes + i], its bias lines[i], and m, a and b of the norm in the next three lines.
-struct PlanarPixels {
-  const float* x;
-  float* y;
-  int64_t inputs, outputs;  // elements
-  int64_t channels, in_step, out_step;
-  const int32_t* pick;
-  const float *w, *lines;
-  bool norm, relu;
-};
-
-// sums[j * lanes + i] += sum over p < pixels, p % together = i / width, of wide[p * wide_step + i % width] *
-// narrow[p * narrow_step + first + j], for j < count and lanes i of `together` pixels; other sums up to the
-// next of 1, 2 and 4 rows are changed, too. Pixels that are together have no channels besides. narrow_step
-// may be 0: the vector at narrow serves all pixels.
-struct PixelProducts {
-  const float *wide, *narrow;
-  int64_t wide_step, narrow_step, pixels;
-  int width, together, first, count;  // count <= kMostNarrow
-  float* sums;
-};
-
-constexpr int kMaxPlanarOuts = 8, kMostNarrow = 4, kMaxSharedTaps = 5;
+constexpr int kMaxPlanarOuts = 8, kMaxSharedTaps = 5;
 
 struct PlanarKernels {
   int lanes;                       // 0: the level has none of these
@@ -108,9 +84,7 @@ struct PlanarKernels {
   void (*store)(const PlanarStore&);
   void (*products)(const PlanarProducts&);
   void (*split)(const PlanarSplit&);
-  float (*total)(const float* x, int64_t n);  // of n elements, whole vectors
-  void (*dense)(const PlanarPixels&);
-  void (*pixel_products)(const PixelProducts&);
+  float (*total)(const float* x, int64_t n);            // of n elements, whole vectors
   int shared_rows, shared_pixels;                       // of a tile of rows()
   void (*rows[kMaxSharedTaps + 1])(const PlanarRows&);  // by rows of taps, or null
 };

@@ -4,7 +4,6 @@
 
 #include "base/integers.h"
 #include "base/unroll.h"
-#include "kernels/conv2d/pixels/loops.h"
 #include "kernels/conv2d/planes/loops.h"
 #include "kernels/conv2d/planes/shared_rows.h"
 #include "kernels/norm/channel_line.h"
@@ -345,8 +344,6 @@ static constexpr PlanarKernels make_table(std::integer_sequence<int, I...>) {
           any_products,
           split,
           total,
-          dense_pixels,
-          pixel_products,
           kSharedRows,
           kSharedVectors * kLanes,
           {nullptr, nullptr, nullptr, share_rows<3>, nullptr, share_rows<5>}};

@@ -1,12 +1,12 @@
 #include "kernels/conv2d/planes/weight.h"
 
 #include <algorithm>
-#include <utility>
+
+#include "kernels/conv2d/direct/weight.h"
 
 namespace ranvier {
 namespace {
 
-constexpr int64_t kPixelsOfPart = 768;
 constexpr int64_t kBlockElements = 6 << 10;  // of x and a tile's channels of dy: they stay in L1
 constexpr int64_t kFewestRows = 4;
 
@@ -23,7 +23,7 @@ Conv2dBackwardWeight<float> part_of(Conv2dBackwardWeight<float> c, int64_t group
   return c;
 }
 
-// Whether x and dy exchange their roles, as in ExchangedWeight: a tile reads each vector of x for several
+// Whether x and dy exchange their roles (direct/weight.h): a tile reads each vector of x for several
 // channels of dy. With one channel it would wait for the loads, most of which cross lines of cache.
 bool exchanges(const Conv2dBackwardWeight<float>& c) {
   const int64_t in = c.x.shape[1], out = c.dy.shape[1];
@@ -32,30 +32,13 @@ bool exchanges(const Conv2dBackwardWeight<float>& c) {
   return c.geometry.groups == 1 && c.taps[0] * c.taps[1] > 1 && out == 1 && in > 1 && numel(c.x) > 0;
 }
 
-// dw[k][c][tap] as dw'[c][k][taps - 1 - tap]
-Conv2dBackwardWeight<float> exchanged(Conv2dBackwardWeight<float> c, float* flipped) {
-  const int64_t in = c.x.shape[1], out = c.dy.shape[1], taps = c.taps[0] * c.taps[1];
-  std::swap(c.x, c.dy);
-  for (int d = 0; d < 2; ++d)
-    c.geometry.pad[d] = (c.taps[d] - 1) * c.geometry.dilation[d] - c.geometry.pad[d];
-  if (c.dw.data)  // flipped is null while the workspace is sized
-    c.dw = {
-        flipped ? flipped : c.dw.data, 4, {in, out, c.taps[0], c.taps[1]}, {out * taps, taps, c.taps[1], 1}};
-  c.db.data = nullptr;
-  return c;
-}
-
-Conv2dBackwardWeight<float> bias_only(Conv2dBackwardWeight<float> c) {
-  c.dw.data = nullptr;
-  return c;
-}
-
 }  // namespace
 
-// Where vectors of output channels would be a quarter empty, or there is one whose tile has too few chains,
-// and there are no vectors of input channels. To copy dy takes as long as some products of each of its
-// elements.
-bool PlanarWeight::pays(const Conv2dBackwardWeight<float>& c) {
+// The direct sum has vectors of output channels: up to 8 leave a vector empty in part or, where it is full,
+// give a tile too few chains to hide the latency of an FMA; 9 to 12 have to leave a quarter of their vectors
+// empty. Whole vectors of input channels are faster than planes (ExchangedWeight). Fewer products of each
+// element than kFewestProducts take less time than the copy of dy.
+bool PlanarWeights::pays(const Conv2dBackwardWeight<float>& c) {
   constexpr int64_t kMostInputs = 8, kMostOutputs = 12, kFewestProducts = 4;
   const Conv2dGeometry& g = c.geometry;
   const int64_t lanes = planar_kernels().lanes, in = c.x.shape[1] / g.groups, out = c.dy.shape[1] / g.groups;
@@ -90,7 +73,7 @@ PlanarWeight::PlanarWeight(const Conv2dBackwardWeight<float>& c, int64_t group, 
   const int64_t bands = ceil_div(rows_.out, rows_at_once_);
   images_at_once_ = bands > 1 ? 1 : std::clamp<int64_t>(kBlockElements / image, 1, images);
   blocks_ = ceil_div(images, images_at_once_) * bands;
-  parts_ = partial_sums(images * rows_.out * columns_.out, kPixelsOfPart, blocks_);
+  parts_ = partial_sums(images * rows_.out * columns_.out, blocks_);
   units_ = ceil_div(out_, kernels.weight_outs);
   step_ = round_up(products_, kernels.weight_rows);
   sums_ = carver.take<float>(c.dw.data ? parts_ * out_ * step_ : 0);
@@ -107,39 +90,33 @@ PlanarWeight::Block PlanarWeight::block(int64_t index) const {
           std::min(rows_at_once_, rows_.out - first)};
 }
 
-void PlanarWeight::reserve(const Conv2dBackwardWeight<float>& c, Carver& carver, int threads) {
-  if (!exchanges(c)) {
+PlanarWeights::PlanarWeights(const Conv2dBackwardWeight<float>& c, Carver& carver, int threads)
+    : c_(c), threads_(threads), exchanges_(exchanges(c)), flipped_(nullptr), workspace_(carver) {
+  if (exchanges_) {
+    flipped_ = carver.take<float>(c.x.shape[1] * c.dy.shape[1] * c.taps[0] * c.taps[1]);
+    workspace_ = carver;
+    PlanarWeight(exchanged(c, flipped_), 0, carver, threads), PlanarWeight(bias_only(c), 0, carver, threads);
+  } else {
     PlanarWeight(c, 0, carver, threads);
-    return;
   }
-  float* const flipped = carver.take<float>(c.x.shape[1] * c.dy.shape[1] * c.taps[0] * c.taps[1]);
-  PlanarWeight(exchanged(c, flipped), 0, carver, threads), PlanarWeight(bias_only(c), 0, carver, threads);
 }
 
-bool PlanarWeight::run_exchanged(const Conv2dBackwardWeight<float>& c, Carver carver, int threads,
-                                 const OpenTeam& team) {
-  const int64_t in = c.x.shape[1], out = c.dy.shape[1], taps = c.taps[0] * c.taps[1];
-  float* const flipped = carver.take<float>(in * out * taps);
-  const PlanarWeight weight(exchanged(c, flipped), 0, carver, threads);
-  const PlanarWeight bias(bias_only(c), 0, carver, threads);
-  const bool finite = !c.dw.data || weight.run(team);
-  const Range channels = even_share(team, c.dw.data ? in : 0);
-  for (int64_t i = channels.begin; i < channels.end; ++i)
-    for (int64_t k = 0; k < out; ++k)
-      for (int64_t t = 0; t < taps; ++t)
-        c.dw.data[(k * in + i) * taps + t] = flipped[(i * out + k) * taps + taps - 1 - t];
-  if (c.db.data) bias.run(team);
-  return finite;
-}
-
-bool PlanarWeight::run_groups(const Conv2dBackwardWeight<float>& call, const Carver& carver, int threads,
-                              const OpenTeam& team) {
-  if (exchanges(call)) return run_exchanged(call, carver, threads, team);
+bool PlanarWeights::run(const OpenTeam& team) const {
+  Carver workspace = workspace_;
   bool finite = true;
-  for (int64_t group = 0; group < call.geometry.groups; ++group) {
-    Carver workspace = carver;
-    finite = PlanarWeight(call, group, workspace, threads).run(team) && finite;
+  if (exchanges_) {
+    const PlanarWeight weight(exchanged(c_, flipped_), 0, workspace, threads_);
+    const PlanarWeight bias(bias_only(c_), 0, workspace, threads_);
+    if (c_.dw.data) {
+      finite = weight.run(team);
+      const Range outputs = even_share(team, c_.dy.shape[1]);
+      flip_back(c_, flipped_, outputs.begin, outputs.end);
+    }
+    if (c_.db.data) bias.run(team);
+    return finite;
   }
+  for (int64_t group = 0; group < c_.geometry.groups; ++group, workspace = workspace_)
+    finite = PlanarWeight(c_, group, workspace, threads_).run(team) && finite;
   return finite;
 }
 

@@ -1,25 +1,22 @@
 // The gradient to the weights of a convolution with few channels, float32: products of planes (planes.h),
 // whose lanes are pixels. The planes of dy have zeros between the rows.
+//
+//   dw[k, c, t] = sum over images and i of dy[k][i] plane[c][i + offset(t)]
+//
+// Chosen: stride 1, at most 8 inputs, or fewer than a vector, and at most 12 outputs (pays).
+// Memory: for each thread the planes of a block, and at most 16 partial sums of dw.
+// Earns: 1.3 to 5 times the speed of the direct sum.
 #pragma once
 #include "kernels/conv2d/planes/planes.h"
 
 namespace ranvier {
 
-class PlanarWeight {
+class PlanarWeight {  // of one group
  public:
-  static bool pays(const Conv2dBackwardWeight<float>& call);
   PlanarWeight(const Conv2dBackwardWeight<float>& call, int64_t group, Carver& carver, int threads);
-  // The workspace of run_groups().
-  static void reserve(const Conv2dBackwardWeight<float>& call, Carver& carver, int threads);
-  // All groups, each with the same workspace. False where dw is not finite: an infinity or NaN has met the
-  // zeros between the rows, and the sums have to be computed without those.
-  static bool run_groups(const Conv2dBackwardWeight<float>& call, const Carver& carver, int threads,
-                         const OpenTeam& team);
+  bool run(const OpenTeam& team) const;  // false where dw is not finite
 
  private:
-  static bool run_exchanged(const Conv2dBackwardWeight<float>& call, Carver carver, int threads,
-                            const OpenTeam& team);
-  bool run(const OpenTeam& team) const;
   struct Block {  // whole images, or rows of one image
     int64_t image, images, first_row, rows;
   };
@@ -42,6 +39,23 @@ class PlanarWeight {
   float *sums_, *bias_sums_;  // (parts, out, step), (parts, out)
   int64_t* offsets_;
   float *x_, *dy_;  // for each thread
+};
+
+// All groups, each with the same workspace.
+class PlanarWeights {
+ public:
+  static bool pays(const Conv2dBackwardWeight<float>& call);
+  PlanarWeights(const Conv2dBackwardWeight<float>& call, Carver& carver, int threads);
+  // False where dw is not finite: an infinity or NaN has met the zeros between the rows, and the sums have to
+  // be computed without those.
+  bool run(const OpenTeam& team) const;
+
+ private:
+  Conv2dBackwardWeight<float> c_;
+  int threads_;
+  bool exchanges_;
+  float* flipped_;  // dw where x and dy exchange their roles
+  Carver workspace_;
 };
 
 }  // namespace ranvier

@@ -33,6 +33,12 @@ __attribute__((noinline)) TensorView<T> matrix(T* data, int64_t rows, int64_t co
 }
 
 template <class T>
+Conv2dBackwardWeight<T> without_skipped(Conv2dBackwardWeight<T> c) {
+  skip_pixels(c.taps[0], c.taps[1], c.dy.shape + 2, c.geometry, c.x);
+  return c;
+}
+
+template <class T>
 double cost(const Matmul<T>& m) {
   return kMatmulNsPerProduct * m.c.shape[1] * m.c.shape[2] * m.a.shape[2] * (sizeof(T) / 4);
 }
@@ -132,7 +138,8 @@ void SpreadInput<T>::spread_row(int64_t image, int64_t row) const {
 }
 
 template <class T>
-bool PointwiseWeight<T>::pays(const Conv2dBackwardWeight<T>& c) {
+bool PointwiseWeight<T>::pays(const Conv2dBackwardWeight<T>& call) {
+  const Conv2dBackwardWeight<T> c = without_skipped(call);
   const int64_t channels = c.x.shape[1], k = c.dy.shape[1];
   // The direct sum reads its operands in place: in strides that miss L1.
   const bool fills_tiles = matmul_kernels<T>().many_registers() || k >= 32 || channels >= 256;
@@ -142,7 +149,11 @@ bool PointwiseWeight<T>::pays(const Conv2dBackwardWeight<T>& c) {
 
 template <class T>
 PointwiseWeight<T>::PointwiseWeight(const Conv2dBackwardWeight<T>& c, Carver& carver, int threads)
-    : dy_(c.dy, 0, carver, false, true), x_(c.x, 0, carver, false, true), product_{} {
+    : dy_(c.dy, 0, carver, false, true),
+      x_(without_skipped(c).x, 0, carver, false, true),
+      product_{},
+      has_bias_(c.db.data),
+      bias_(bias_only(c), carver, threads) {
   const int64_t k = c.dy.shape[1], channels = c.x.shape[1], rows = pixels(c.dy);
   product_.a = matrix(dy_.data, k, rows, 1, dy_.stride_w);
   product_.b = matrix(x_.data, rows, channels, x_.stride_w, 1);
@@ -158,6 +169,7 @@ void PointwiseWeight<T>::run(const Team& team) const {
     team.barrier();
     product_.run(team, workspace_);
   });
+  if (has_bias_) bias_.run(team);
 }
 
 template class SpreadInput<float>;

@@ -1,6 +1,16 @@
 // 1x1 convolutions and their gradients as products of matrices, of (n h w) pixels by channels.
+//
+//   y = x w^T + bias        dx = dy w        dw = dy^T x
+//
+// Chosen: 1x1 taps and no groups, at stride 1 wherever pixels are evenly spaced in memory; dw from 96 input
+// channels on. With a stride, a view of the pixels that the filter meets has stride 1; dx of these is spread
+// among zeros (SpreadInput), from 16 channels on. Memory: a copy of x or dy where its channels are not
+// contiguous; dx of the pixels met, where it is spread. Earns: forward and dx 1.05 to 2.5 times, dw 1.1
+// to 1.8 times, a dx that is spread 1.1 to 2.3 times the speed of the direct sum, whose tiles take a pointer
+// for each pixel and which packs the weights.
 #pragma once
 #include "kernels/conv2d/direct/direct.h"
+#include "kernels/conv2d/direct/weight.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ranvier {
@@ -41,7 +51,7 @@ class SpreadInput {
   void* workspace_;
 };
 
-// dw (k, c) = dy^T (k, pixels) x (pixels, c).
+// dw (k, c) = dy^T (k, pixels) x (pixels, c), and db.
 template <class T>
 class PointwiseWeight {
  public:
@@ -53,6 +63,8 @@ class PointwiseWeight {
   PixelRows<T> dy_, x_;
   Matmul<T> product_;
   void* workspace_;
+  bool has_bias_;
+  WeightGradient<T> bias_;
 };
 
 }  // namespace ranvier

@@ -16,7 +16,8 @@ bool ScatteredInput::pays(const Conv2dBackwardInput<float>& c, const Correlation
   constexpr int64_t kLeastImages = 4;  // threads share no image
   const Conv2dGeometry& g = c.geometry;
   const int64_t lanes = conv_kernels<float>().lanes, in = c.dx.shape[1], out = c.dy.shape[1];
-  if (planar_kernels().lanes == 0 || g.groups != 1 || g.dilation[1] != 1 || g.pad[0] < 0 || g.pad[1] < 0)
+  if (planar_kernels().lanes == 0 || keeps_pixels(problem) || g.groups != 1 || g.dilation[1] != 1 ||
+      g.pad[0] < 0 || g.pad[1] < 0)
     return false;
   if (c.dy.shape[0] < kLeastImages || numel(c.dy) == 0) return false;
   const int64_t r = c.w.shape[2], s = c.w.shape[3], pixels = c.dy.shape[2] * c.dy.shape[3];
