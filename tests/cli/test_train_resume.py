@@ -115,7 +115,7 @@ def test_nothing_is_said_of_resuming_where_nothing_was_written(tmp_path, capsys,
     def failing(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(rv.train.checkpoints, "save", failing)
+    monkeypatch.setattr(rv.train.checkpoints, "write_state", failing)
     assert cli.main(["train", "iris", "--epochs", "1", "--checkpoint", str(tmp_path / "state")]) == 1
     assert capsys.readouterr().err == "ranvier: error: [Errno 28] No space left on device\n"
 

@@ -8,7 +8,7 @@ import ranvier as rv
 from program.staleness.rows import function, space, table
 from ranvier import nn
 from ranvier.nn import functional as F
-from ranvier.train.penalty import Penalty
+from ranvier.train.step import Penalty
 from support.strict import strict
 from support.training_steps import Base, assert_same_as_eager, images, mlp, subclasses
 

@@ -10,7 +10,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn, optim
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
-from ranvier.train import checkpoints, description
+from ranvier.train import checkpoints, saving
 from ranvier.train.run import PARTS
 from support.checkpointed import Stop, fit, new_trainer, state_of
 from support.refused import refused
@@ -303,5 +303,5 @@ def test_the_best_of_a_second_run_is_its_own(tmp_path):
 
 def test_a_longdifference_is_cut():
     for length, shown in ((200, "a" * 200), (201, "a" * 200 + "...")):
-        text = description.difference({"x": "a" * length}, {"x": "b"})
+        text = saving.difference({"x": "a" * length}, {"x": "b"})
         assert text == f"x: {shown} there, b here"

@@ -172,7 +172,7 @@ def test_tensorboard_writes_batches_when_asked_to(tmp_path):
 
 def test_tensorboard_is_named_before_any_work(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr("ranvier.train.callbacks.tensorboard.find_spec", lambda name: None)
+    monkeypatch.setattr("ranvier.train.callbacks.logs.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"\[TensorBoard\] .* pip install 'ranvier\[tensorboard\]'"):
         rv.TensorBoard("runs")
 

@@ -160,7 +160,7 @@ def test_verbose(capsys, monkeypatch):
 
 def test_the_time_left(monkeypatch, capsys):
     now = [0.0]
-    monkeypatch.setattr("ranvier.train.callbacks.progress.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("ranvier.train.callbacks.logs.time.perf_counter", lambda: now[0])
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     tick = rv.LambdaCallback(on_batch_begin=lambda batch: now.__setitem__(0, now[0] + 30))
     trainer_of(classifier()).fit(X, Y, epochs=3, batch_size=20, callbacks=[tick, rv.ProgressBar(delay=40)])

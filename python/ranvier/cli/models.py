@@ -116,7 +116,7 @@ def probabilities(model: Any, output: Any) -> Any:
     import numpy as np
 
     import ranvier as rv
-    from ranvier.train.links import probabilities as of
+    from ranvier.train.losses import probabilities as of
 
     link = rv.serialization.info(model).link
     if link is None:

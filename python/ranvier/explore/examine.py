@@ -12,7 +12,7 @@ from ranvier.autograd import Tensor, enable_grad, wrap
 from ranvier.autograd.memory import Array
 from ranvier.explore.watch import Call, gradients_of, require_module, watching
 from ranvier.nn.modes import evaluating
-from ranvier.train.form import Form
+from ranvier.train.inputs import Form
 from ranvier.train.source import only_samples, open_source
 
 __all__ = ["dead_units"]

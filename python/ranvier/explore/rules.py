@@ -15,7 +15,7 @@ import ranvier.nn as nn
 from ranvier.explore.examine import SAMPLES, SATURATED, Seen, spread, weighs
 from ranvier.explore.fit import judge_fit, level
 from ranvier.explore.watch import rms
-from ranvier.train.links import link_of
+from ranvier.train.losses import link_of
 
 INPUT_RMS = 10.0
 """The largest root mean square of a feature: ten times that of the unit variance which the usual

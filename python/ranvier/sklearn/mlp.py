@@ -20,7 +20,7 @@ from ranvier.sklearn.settings import (
     LogLoss,
     make_loss,
 )
-from ranvier.train.links import link_of
+from ranvier.train.losses import link_of
 
 __all__ = ["MLPClassifier"]
 

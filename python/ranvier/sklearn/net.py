@@ -22,7 +22,7 @@ from ranvier.sklearn.base import NetworkClassifier, NetworkEstimator, NetworkReg
 from ranvier.sklearn.labels import Labels
 from ranvier.sklearn.settings import make_optimizer, number, whole
 from ranvier.train import ProgressBar, Trainer
-from ranvier.train.links import link_of
+from ranvier.train.losses import link_of
 
 __all__ = ["NeuralNetClassifier", "NeuralNetRegressor"]
 

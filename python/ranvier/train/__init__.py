@@ -3,8 +3,8 @@
 import types as _types
 import typing as _typing
 
-from ranvier.train.advice import HintWarning as HintWarning
 from ranvier.train.callbacks import *
+from ranvier.train.hints import HintWarning as HintWarning
 from ranvier.train.history import *
 from ranvier.train.lr_range_test import *
 from ranvier.train.nonfinite import NonFiniteError as NonFiniteError

@@ -1,17 +1,23 @@
-"""A folder of checkpoints: writing them, and finding the newest undamaged one."""
+"""Checkpoint: the whole state of a run on disk, so that it can be killed at any moment and resumed."""
 
 from __future__ import annotations
 
 import os
 import re
+import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ranvier.data.sampler import positive
 from ranvier.serialization import files
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
+from ranvier.train.callbacks.base import Callback
+from ranvier.train.callbacks.control import Monitor
+from ranvier.train.losses import link_of
 
-__all__ = ["folder_at", "listed", "lock", "newest", "save", "tidy", "unlock"]
+__all__ = ["Checkpoint"]
 
 _NAME = re.compile(r"checkpoint-(\d+)-(\d+)\.safetensors")
 PathLike = str | os.PathLike[str]
@@ -29,7 +35,7 @@ def folder_at(path: PathLike) -> Path:
     return folder
 
 
-def save(folder: Path, state: dict[str, Any]) -> Path:
+def write_state(folder: Path, state: dict[str, Any]) -> Path:
     """Write the state of a run under the name of its epoch and batch."""
     path = folder / f"checkpoint-{state['epoch']:05d}-{state['batch']:06d}.safetensors"
     write_checkpoint(path, state)
@@ -121,3 +127,153 @@ def newest(path: PathLike) -> tuple[Path, dict[str, Any]] | None:
     if found:
         raise ValueError(f"[Trainer.fit] no checkpoint in '{path}' is whole: {'; '.join(problems)}")
     return None
+
+
+BEST = "best.safetensors"
+
+
+class Checkpoint(Callback):
+    """Writes checkpoints of the run to a folder, and the best model so far to "best.safetensors" in it.
+
+    A checkpoint holds everything that the rest of the run depends on: model, optimizer, schedule, random
+    numbers, the order of the data and the position in it, gradients accumulated so far, history, and the
+    state of all callbacks. `fit(resume=folder)` continues from the newest undamaged one, with the bits of
+    a run that was never stopped. Other callbacks are called before it, so that it holds their state.
+
+    A file is complete or does not exist: it is written under another name, flushed to the disk and renamed;
+    older files are removed after that. Ctrl-C, and a KeyboardInterrupt that a callback raises, write one
+    before the run ends.
+
+    Args:
+        folder: of the files "checkpoint-<epochs>-<batches>.safetensors", made if it does not exist.
+        every: epochs between checkpoints; the last epoch has one in any case.
+        every_batches, every_seconds: also within an epoch, after so many batches, or so much time since the
+            last one.
+        keep: how many of the newest are kept; more than one helps where a disk damages a file.
+        best: keep the best model (as `rv.save` writes it).
+        monitor, mode: what "best" means, as in EarlyStopping.
+        overwrite: remove checkpoints of an earlier run in the folder instead of refusing to mix with them.
+
+    Raises:
+        ValueError: a file in the folder's place, a folder with checkpoints of a run that is not resumed, a
+            count below 1, an unknown mode, or a quantity that is not measured.
+        BlockingIOError: another run, of this process or another, is writing to the folder.
+
+    >>> import tempfile
+    >>> import ranvier as rv
+    >>> folder = tempfile.mkdtemp()
+    >>> def run(epochs, resume):
+    ...     _ = rv.manual_seed(0)
+    ...     model = rv.nn.Linear(1, 1)
+    ...     trainer = rv.Trainer(model, rv.nn.MSELoss(), rv.optim.SGD(model.parameters(), lr=0.1))
+    ...     trainer.fit([[1.0], [2.0]], [[2.0], [4.0]], epochs=epochs, resume=resume,
+    ...                 callbacks=[rv.Checkpoint(folder)])
+    ...     return trainer
+    >>> stopped = run(epochs=2, resume=None)
+    >>> resumed = run(epochs=5, resume=folder)
+    >>> resumed.history.epochs, resumed.resumed_from.name
+    (5, 'checkpoint-00002-000000.safetensors')
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        every: int = 1,
+        every_batches: int | None = None,
+        every_seconds: float | None = None,
+        keep: int = 2,
+        best: bool = True,
+        monitor: str | None = None,
+        mode: str = "auto",
+        overwrite: bool = False,
+    ) -> None:
+        self.folder = folder_at(folder)
+        self.every = positive("Checkpoint", "every", every)
+        self.every_batches = None
+        if every_batches is not None:
+            self.every_batches = positive("Checkpoint", "every_batches", every_batches)
+        self.every_batch = every_batches is not None
+        self.every_seconds = every_seconds
+        if every_seconds is not None and not every_seconds > 0:
+            raise ValueError(f"[Checkpoint] got every_seconds {every_seconds}; expected a number above 0")
+        self.keep = positive("Checkpoint", "keep", keep)
+        self.overwrite = overwrite
+        self._monitor = Monitor("Checkpoint", monitor, mode) if best else None
+        self._ours = False  # whether the files in the folder are of this run
+        self._lock: int | None = None  # during a run
+
+    @property
+    def latest(self) -> Path | None:
+        """The newest checkpoint in the folder."""
+        return next(iter(listed(self.folder)), None)
+
+    def on_train_begin(self) -> None:
+        self._saved = time.monotonic()
+        if self._monitor is not None:
+            self._monitor.forget()
+        if self.trainer.leads:
+            self._take_folder()
+
+    def _take_folder(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = lock(self.folder)
+        found, origin = listed(self.folder), self.trainer.resumed_from
+        self._ours = self._ours or (origin is not None and origin.parent.samefile(self.folder))
+        if found and not (self._ours or self.overwrite):
+            raise ValueError(
+                f"[Checkpoint] '{self.folder}' holds checkpoints of another run, the newest {found[0].name}; "
+                "expected an empty folder, fit(resume=folder) to continue that run, or overwrite=True"
+            )
+        if not self._ours:
+            for path in found:
+                path.unlink()
+
+    def on_train_end(self) -> None:
+        handle, self._lock = self._lock, None
+        if handle is not None:
+            unlock(handle)
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        due = self.every_batches is not None and (batch + 1) % self.every_batches == 0
+        if due or (self.every_seconds is not None and self._long_ago(batch, self.every_seconds)):
+            self._save()
+
+    def _long_ago(self, batch: int, seconds: float) -> bool:
+        """Whether the last checkpoint is older; the ranks agree on it every 20 batches."""
+        old = time.monotonic() - self._saved >= seconds
+        if not self.trainer.distributed:
+            return old
+        if batch % 20:
+            return False
+        from ranvier.communication.collectives import of_first
+
+        return bool(of_first(old, "Checkpoint"))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        trainer = self.trainer
+        improved = self._monitor is not None and self._monitor.improved(epoch, logs)
+        if improved and trainer.leads:
+            from ranvier.serialization import save
+
+            save(trainer.model, self.folder / BEST, link=link_of(trainer.loss))
+        last = trainer.stop_training or epoch + 1 == trainer.last_epoch
+        if last or (epoch + 1) % self.every == 0:
+            self._save()
+
+    def on_interrupt(self) -> None:
+        self._save()
+
+    def _save(self) -> None:
+        state = self.trainer.checkpoint()  # a call on all ranks
+        self._ours, self._saved = True, time.monotonic()
+        if self.trainer.leads:
+            path = write_state(self.folder, state)
+            tidy(self.folder, path, self.keep)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self._monitor is None else self._monitor.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if self._monitor is not None and state:
+            self._monitor.load_state_dict(state)

@@ -12,9 +12,7 @@ import numpy as np
 from ranvier.autograd import borrowed
 from ranvier.program import CaptureError, CompiledFunction
 from ranvier.program.batches import Batches
-from ranvier.train.protocol import Training
-
-__all__ = ["CompiledOrEager", "CompiledParts"]
+from ranvier.train.callbacks.base import Training
 
 _PAYS, _TAKES = 64, 24  # calls for which a program is recorded, and taken from another fit
 _RECORDING = 0.005  # seconds

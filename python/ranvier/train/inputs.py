@@ -1,4 +1,4 @@
-"""Samples, targets and weights for `Trainer`: checked and converted once, before the first step."""
+"""Samples, targets and weights for a Trainer: checked and converted once, before the first step."""
 
 from __future__ import annotations
 
@@ -10,18 +10,238 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.train.arrays import to_array
-from ranvier.train.form import Form
-
-__all__ = [
-    "Prepared",
-    "class_weights",
-    "prepare",
-    "sample_weights",
-    "weighted",
-]
+import ranvier.nn as nn
+from ranvier.autograd import borrowed, no_grad, random
+from ranvier.nn.modes import evaluating
+from ranvier.train.arrays import categories, column_names, is_missing, to_array
+from ranvier.train.losses import link_of, name_of
 
 Array = npt.NDArray[Any]
+_OF_SHARES = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss)
+
+
+@dataclass
+class Form:
+    """What a model and a loss take, and what is known of the data that `fit` was given.
+
+    Attributes:
+        model, loss: of the Trainer.
+        classes: the labels, where they are not the numbers 0, 1, ...; class i is the i-th of them.
+        columns: the names of the columns of a data frame.
+        outputs: the same of targets in a data frame of several columns.
+        flat: whether the targets have one axis.
+        integers: whether the model takes integers, as one with an Embedding does; None before it was tried.
+    """
+
+    model: Any
+    loss: Any
+    classes: Array | None = None
+    columns: list[str] | None = None
+    outputs: list[str] | None = None
+    flat: bool = False
+    integers: bool | None = None
+
+    @property
+    def link(self) -> str | None:
+        return link_of(self.loss)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the model's parameters; float32 for a model without."""
+        return next((np.dtype(p.dtype) for p in self.model.parameters()), np.dtype(np.float32))
+
+    def samples(self, name: str, x: Any) -> Array:
+        """`x` as an array in the model's dtype; integers and booleans stay if the model takes them.
+
+        Raises:
+            ValueError: a data frame whose columns are not those of `fit`, in their order.
+        """
+        self.columns = _same_columns(name, "columns", x, self.columns)
+        array = to_array(name, "x", x)
+        if array.dtype.kind != "f" and len(array):
+            if self.integers is None:
+                self.integers = self._takes(array[:1])
+            if self.integers:
+                return np.ascontiguousarray(array)
+        return _converted(array, self.dtype) if array.dtype.kind == "f" or len(array) else array
+
+    def targets(self, name: str, y: Any, x: Array, learn: bool = False) -> Array:
+        """`y` as an array with a target for each sample of x: class indices, or numbers in the model's dtype.
+
+        learn: take the classes from `y`, if they are not known.
+        """
+        self.outputs = _same_columns(name, "columns of y", y, self.outputs)
+        array = to_array(name, "y", y, text=True)
+        if len(array) != len(x):
+            raise ValueError(
+                f"[{name}] got {len(x)} samples in x and {len(array)} targets in y; expected as many"
+            )
+        if self.classes is not None or self._labels(array) or (categories(y) and self.link is not None):
+            array = self._encoded(name, array, learn)
+            if self.link == "softmax" and array.shape[1:] == (1,):
+                array = self._from_rows(array, x)
+        elif self.link == "softmax" and array.dtype.kind in "iub" and array.ndim == 2:
+            array = self._from_rows(array, x)
+        indices = self.link == "softmax" or isinstance(self.loss, nn.MultiLabelMarginLoss)
+        if indices and array.dtype.kind in "iu":
+            return np.ascontiguousarray(array)
+        if isinstance(self.loss, _OF_SHARES) and array.size:
+            self._require_shares(name, array)
+        if self.link == "softmax" and array.size and x.ndim > 1 and array.min() < 0:
+            raise ValueError(
+                f"[{name}] got y from {array.min():g} to {array.max():g} for {name_of(self.loss)}; expected "
+                "integers as class indices, or probabilities of the classes; for values take MSELoss"
+            )
+        return _converted(array, self.dtype)
+
+    def decoded(self, name: str, codes: Array) -> Array:
+        """The labels of class indices."""
+        if self.classes is None:
+            return codes
+        if codes.size and codes.max() >= len(self.classes):
+            raise ValueError(
+                f"[{name}] got a prediction of class {codes.max()} for {len(self.classes)} labels; expected "
+                "a model with one output for each"
+            )
+        return self.classes[codes]
+
+    def _require_shares(self, name: str, array: Array) -> None:
+        """Refuse targets of a binary loss outside 0 to 1, of which it would give a number without meaning."""
+        low, high = array.min(), array.max()
+        if low < 0 or high > 1:  # NaN is refused later, with its place
+            remedy = "pass y - 1" if low >= 1 and high <= 2 else "pass y > 0" if low == -1 else "y / y.max()"
+            raise ValueError(
+                f"[{name}] got y from {low:g} to {high:g} for {name_of(self.loss)}; expected targets from 0 "
+                f"to 1: {remedy if high <= 2 else 'CrossEntropyLoss takes more classes'}"
+            )
+
+    # --- labels
+
+    def _labels(self, array: Array) -> bool:
+        """Whether they are labels that have to be numbered."""
+        return array.dtype.kind in "UO" or (
+            self.link == "softmax" and array.dtype.kind == "b" and array.ndim == 1
+        )
+
+    def _encoded(self, name: str, array: Array, learn: bool) -> Array:
+        """The class index of each label."""
+        loss = name_of(self.loss)
+        if self.link is None:
+            raise TypeError(
+                f"[{name}] got y of dtype {array.dtype} for {loss}; expected numbers: convert text by "
+                "astype(float), or use a classification loss (CrossEntropyLoss) for labels"
+            )
+        missing = np.zeros(array.size, bool)
+        if array.dtype.kind in "Of":
+            missing[:] = [is_missing(value) for value in array.ravel().tolist()]
+        if missing.any():
+            rows = np.flatnonzero(missing) // (array.size // len(array))
+            raise ValueError(
+                f"[{name}] got y without a label at row {rows[0]} ({len(rows)} such rows); expected a label "
+                "for each sample: fill them in, or leave the rows out"
+            )
+        classes = self.classes
+        if classes is None:
+            if not learn:
+                raise TypeError(
+                    f"[{name}] got y of dtype {array.dtype}, and the labels are not known before; expected "
+                    "class indices, or a fit with all of y in one array before"
+                )
+            classes = self._learned(name, array)
+        codes = (
+            np.minimum(np.searchsorted(classes, array), len(classes) - 1)
+            if _comparable(classes, array)
+            else np.zeros(array.shape, np.int64)
+        )
+        wrong = np.asarray(classes[codes] != array)
+        if wrong.any():
+            raise ValueError(
+                f"[{name}] got label {array[wrong].flat[0]!s}; expected one of "
+                f"{', '.join(map(str, classes[:20].tolist()))}, the labels of fit"
+            )
+        self.classes = classes
+        return codes.astype(np.int64)
+
+    def _learned(self, name: str, array: Array) -> Array:
+        try:
+            classes = np.unique(array)
+        except TypeError:
+            kinds = sorted({type(value).__name__ for value in array.ravel().tolist()})
+            raise TypeError(
+                f"[{name}] got labels of the types {', '.join(kinds)}; expected labels of one type: "
+                "y.astype(str)"
+            ) from None
+        if len(classes) == 1:
+            raise ValueError(
+                f"[{name}] got the label {classes[0]!s} for all samples; expected samples of two labels or "
+                "more"
+            )
+        if self.link != "softmax" and len(classes) != 2:
+            raise ValueError(
+                f"[{name}] got {len(classes)} different labels ({', '.join(map(str, classes[:5].tolist()))}) "
+                f"for {name_of(self.loss)}; expected 2 (CrossEntropyLoss takes more)"
+            )
+        return classes
+
+    def _from_rows(self, array: Array, x: Array) -> Array:
+        """Class indices of one-hot rows and of a column, where the model has one output for each class."""
+        whole = array.astype(np.int64)
+        column = array.shape[1] == 1 and array.dtype.kind != "b"
+        one_hot = array.shape[1] > 1 and ((whole == 0) | (whole == 1)).all() and (whole.sum(1) == 1).all()
+        if not (column or one_hot) or len(x) == 0:
+            return array
+        try:
+            shape = output_shape(self.model, x[:1])
+        except Exception:  # the error of the model itself is shown at the first step
+            return array
+        if one_hot and shape == (1, array.shape[1]):
+            return whole.argmax(axis=1)
+        return array.ravel() if column and len(shape) == 2 else array
+
+    def _takes(self, x: Array) -> bool:
+        """Whether the model takes integers, or neither integers nor floats."""
+        return not _raises(self.model, x) or _raises(self.model, x.astype(self.dtype))
+
+
+def _same_columns(name: str, what: str, frame: Any, known: list[str] | None) -> list[str] | None:
+    """The names of a data frame's columns; `known` for what has none, or has one column of targets."""
+    names = column_names(frame)
+    if names is None or (len(names) == 1 and what != "columns"):
+        return known
+    found = [str(column) for column in names]
+    if known is not None and found != known:
+        raise ValueError(
+            f"[{name}] got the {what} {', '.join(found)}; expected {', '.join(known)}, as fit was given them"
+        )
+    return found
+
+
+def output_shape(model: Any, x: Array) -> tuple[int, ...]:
+    """The shape of the output, by a pass that leaves the random numbers as they are."""
+    state = random.get_rng_state()
+    try:
+        with no_grad(), evaluating(model):
+            return tuple(model(borrowed(x)).shape)
+    finally:
+        random.set_rng_state(state)
+
+
+def _raises(model: Any, x: Array) -> bool:
+    try:
+        output_shape(model, x)
+    except Exception:
+        return True
+    return False
+
+
+def _comparable(classes: Array, array: Array) -> bool:
+    """Whether labels can be looked up: text among text, numbers among numbers."""
+    return (classes.dtype.kind in "UO") == (array.dtype.kind in "UO")
+
+
+def _converted(array: Array, dtype: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore"):  # what is too large is found, with its place, by `require_finite`
+        return np.ascontiguousarray(array, dtype)
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,9 @@ from ranvier.autograd.views import bump
 from ranvier.data.sampler import positive
 from ranvier.nn.modes import training
 from ranvier.optim import Optimizer
-from ranvier.train.form import Form
+from ranvier.train.inputs import Form
+from ranvier.train.losses import batch_loss, weighting
 from ranvier.train.source import ArraySource, LoaderSource, Source
-from ranvier.train.weighting import batch_loss, weighting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

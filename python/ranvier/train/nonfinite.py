@@ -13,12 +13,10 @@ import numpy.typing as npt
 
 from ranvier.autograd import Tensor, borrowed, no_grad, random, wrap
 from ranvier.autograd.views import bump
-from ranvier.train.finite import MODES
-from ranvier.train.protocol import Training
+from ranvier.train.arrays import MODES
+from ranvier.train.callbacks.base import Training
+from ranvier.train.losses import batch_loss, name_of, weighting
 from ranvier.train.step import parameters_of
-from ranvier.train.weighting import batch_loss, name_of, weighting
-
-__all__ = ["NonFinite", "NonFiniteError", "require_mode"]
 
 Array = npt.NDArray[Any]
 Batch = tuple[Array, Array, Array | None]

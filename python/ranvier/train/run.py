@@ -18,22 +18,24 @@ import ranvier.nn as nn
 import ranvier.train.checkpoints as checkpoints
 from ranvier.autograd import random
 from ranvier.nn.lazy import find_sizes
-from ranvier.train.callbacks.base import Callback, act_between_epochs, act_within_epochs, call
-from ranvier.train.callbacks.checkpoint import Checkpoint
+from ranvier.train.callbacks.base import (
+    Callback,
+    Interrupt,
+    Training,
+    act_between_epochs,
+    act_within_epochs,
+    call,
+)
+from ranvier.train.checkpoints import Checkpoint
 from ranvier.train.compiled import CompiledParts
-from ranvier.train.description import describe, require_same
-from ranvier.train.evaluator import Evaluator
+from ranvier.train.evaluator import Evaluator, Measured
 from ranvier.train.hints import raise_with_hint
 from ranvier.train.history import History
-from ranvier.train.interrupt import Interrupt
-from ranvier.train.links import link_of
-from ranvier.train.measured import Measured
+from ranvier.train.losses import link_of
 from ranvier.train.nonfinite import NonFinite
-from ranvier.train.protocol import Training
+from ranvier.train.saving import describe, require_same
 from ranvier.train.source import Ahead, ArraySource, Source
 from ranvier.train.step import TrainingStep
-
-__all__ = ["Run"]
 
 Array = npt.NDArray[Any]
 

@@ -17,22 +17,10 @@ import numpy as np
 import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.metrics.named import METRICS, Metric
-from ranvier.train.callbacks.base import Callback
-from ranvier.train.callbacks.checkpoint import Checkpoint
-from ranvier.train.protocol import Training
+from ranvier.train.callbacks.base import Callback, Training
+from ranvier.train.checkpoints import Checkpoint
+from ranvier.train.losses import name_of
 from ranvier.train.step import parameters_of
-from ranvier.train.weighting import name_of
-
-__all__ = [
-    "in_order",
-    "limit",
-    "named_loss",
-    "named_metrics",
-    "named_optimizer",
-    "processes",
-    "require_flags",
-    "require_parameters",
-]
 
 _LOSSES = {  # other names in use
     "mae": "L1Loss", "binary_cross_entropy": "BCELoss", "logistic": "BCEWithLogitsLoss",

@@ -15,11 +15,8 @@ from ranvier.autograd import random
 from ranvier.data import RandomSampler
 from ranvier.data.loader import batches
 from ranvier.program.batches import Batches
-from ranvier.train.arrays import array_like
-from ranvier.train.finite import require_finite
-from ranvier.train.form import Form
-
-__all__ = ["Ahead", "ArraySource", "LoaderSource", "Source", "only_samples", "open_source", "open_training"]
+from ranvier.train.arrays import array_like, require_finite
+from ranvier.train.inputs import Form
 
 Array = npt.NDArray[Any]
 Batch = tuple[Array, Array, Array | None]

@@ -15,21 +15,19 @@ from ranvier.autograd import Tensor
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import Metric
 from ranvier.nn.modes import require_untrained, training
-from ranvier.train.advice import advise, warning_once
 from ranvier.train.callbacks.base import Callback
-from ranvier.train.callbacks.progress import ProgressBar, shows_progress
+from ranvier.train.callbacks.logs import ProgressBar, shows_progress
 from ranvier.train.compiled import CompiledParts
-from ranvier.train.description import text
 from ranvier.train.evaluator import Evaluator
-from ranvier.train.form import Form
+from ranvier.train.hints import advise, warning_once
 from ranvier.train.history import History
-from ranvier.train.links import labels, link_of, probabilities
+from ranvier.train.inputs import Form
+from ranvier.train.losses import labels, link_of, name_of, probabilities, unreduced
 from ranvier.train.nonfinite import require_mode
-from ranvier.train.penalty import Penalty, require_strength
 from ranvier.train.run import Run
-from ranvier.train.saved import read_trainer, write_trainer
+from ranvier.train.saving import read_trainer, text, write_trainer
 from ranvier.train.source import ArraySource, only_samples, open_source, open_training
-from ranvier.train.weighting import name_of, unreduced
+from ranvier.train.step import Penalty, require_strength
 
 __all__ = ["Trainer"]
 

@@ -1,13 +1,53 @@
-"""Callback: what may happen between the steps of a run, under Keras's names."""
+"""What may happen between the steps of a run: callbacks, under Keras's names, and Ctrl-C."""
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from ranvier.train.protocol import Training
+from ranvier.metrics.named import Metric
+from ranvier.train.history import History
 
 __all__ = ["Callback", "LambdaCallback"]
+
+
+class Training(Protocol):
+    """What callbacks and the parts of a run use of a Trainer; `Trainer` says what each is."""
+
+    model: Any
+    loss: Any
+    optimizer: Any
+    metrics: dict[str, Metric]
+    l1: Any
+    l2: Any
+    accumulate: int
+    clip_grad_norm: float | None
+    clip_grad_value: float | None
+    compile: bool
+    on_nonfinite: str
+    distributed: bool
+    shards: int
+    deterministic: bool
+    leads: bool
+    history: History
+    stop_training: bool
+    interrupted: bool
+    updates: int
+    last_epoch: int
+    steps_per_epoch: int
+    resumed_from: Any
+
+    @property
+    def classes_(self) -> Any: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    def where(self) -> str: ...
+    def checkpoint(self) -> dict[str, Any]: ...
+    def settings(self) -> dict[str, Any]: ...
 
 
 class Callback:
@@ -124,3 +164,52 @@ def call(hooks: list[Callback], method: str, *args: Any) -> None:
     """Call a method of all callbacks in turn."""
     for hook in hooks:
         getattr(hook, method)(*args)
+
+
+class Interrupt:
+    """While it is entered, SIGINT is noted, and `check` raises the KeyboardInterrupt.
+
+    So the weights, their optimizer's state and the random numbers belong together when a run ends, and a
+    checkpoint can be written. A second Ctrl-C is raised at once. Nothing changes where SIGINT has another
+    handler, or outside the main thread.
+
+    Attributes:
+        between_steps: whether the interrupt that ended the run came from `check`.
+    """
+
+    def __init__(self) -> None:
+        self.between_steps = False
+        self._pending = False
+        self._installed = False
+
+    def __enter__(self) -> Interrupt:
+        mine = threading.current_thread() is threading.main_thread()
+        if mine and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._handle)
+            self._installed = True
+        return self
+
+    def _handle(self, number: int, frame: Any) -> None:
+        self.note()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def note(self) -> bool:
+        """Let the next `check` raise; False if it is to already."""
+        first, self._pending = not self._pending, True
+        return first
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if there was one since the last step."""
+        if self._pending:
+            self._pending = False
+            self.between_steps = True
+            raise KeyboardInterrupt
+
+    def __exit__(self, *error: Any) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            self._installed = False
+        if self._pending:  # it came after the last step
+            self._pending = False
+            if error[0] is None:
+                raise KeyboardInterrupt

@@ -13,16 +13,14 @@ from ranvier.communication.equal import mark
 from ranvier.communication.member import World
 from ranvier.communication.world import world
 from ranvier.nn.modes import evaluating
+from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledParts
-from ranvier.train.description import difference
 from ranvier.train.distributed.source import CutSource, require_whole, rows_of
-from ranvier.train.evaluator import Evaluator
+from ranvier.train.evaluator import Evaluator, Measured
 from ranvier.train.hints import raise_with_hint
-from ranvier.train.links import link_of
-from ranvier.train.measured import Measured
-from ranvier.train.protocol import Training
+from ranvier.train.losses import link_of, weighting
+from ranvier.train.saving import difference
 from ranvier.train.source import Source
-from ranvier.train.weighting import weighting
 
 __all__ = ["CutMeasured", "SharedEvaluator"]
 

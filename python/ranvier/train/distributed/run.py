@@ -18,18 +18,16 @@ from ranvier.communication.collectives import gather_objects, of_first
 from ranvier.communication.equal import mark
 from ranvier.communication.meeting import meeting
 from ranvier.communication.waiting import same
-from ranvier.train.callbacks.base import Callback
+from ranvier.train.callbacks.base import Callback, Training
 from ranvier.train.compiled import CompiledParts
-from ranvier.train.description import difference
 from ranvier.train.distributed.cut import Cut, require_ranks
 from ranvier.train.distributed.measured import CutMeasured, SharedEvaluator
 from ranvier.train.distributed.source import CutArrays, CutBatches, cut_source, require_whole, rows_of
 from ranvier.train.distributed.step import CutStep
-from ranvier.train.evaluator import Evaluator
-from ranvier.train.measured import Measured
+from ranvier.train.evaluator import Evaluator, Measured
 from ranvier.train.nonfinite import Batch, NonFinite
-from ranvier.train.protocol import Training
 from ranvier.train.run import Run
+from ranvier.train.saving import difference
 from ranvier.train.source import Source
 
 __all__ = ["DistributedRun"]

@@ -12,8 +12,8 @@ from ranvier.communication.equal import mark
 from ranvier.communication.world import world
 from ranvier.data.loader import gather
 from ranvier.train.distributed.cut import Cut, Share
+from ranvier.train.losses import mean_weights
 from ranvier.train.source import ArraySource, Batch, Source
-from ranvier.train.weighting import mean_weights
 
 __all__ = ["CutSource", "cut_source", "require_whole", "rows_of"]
 

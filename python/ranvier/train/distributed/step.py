@@ -17,11 +17,11 @@ from ranvier.communication.member import World
 from ranvier.communication.parts import Parts
 from ranvier.nn.parallel import SyncBatchNorm
 from ranvier.optim import LBFGS
+from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.distributed.source import CutSource
-from ranvier.train.protocol import Training
+from ranvier.train.losses import summed, weighting
 from ranvier.train.step import TrainingStep, parameters_of
-from ranvier.train.weighting import summed, weighting
 
 __all__ = ["CutStep"]
 

@@ -1,4 +1,4 @@
-"""The loss of a batch, weighted by sample where weights are given, and its mean over an epoch."""
+"""What a Trainer knows of its loss: the link to probabilities, the loss of a batch and over an epoch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,54 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier.nn as nn
+import ranvier.ops as ops
 from ranvier.autograd import Tensor, wrap
 
-__all__ = ["EpochLoss", "batch_loss", "mean_weights", "name_of", "summed", "unreduced", "weighting"]
-
 Array = npt.NDArray[Any]
+
+_LINKS: tuple[tuple[type, str], ...] = (
+    (nn.CrossEntropyLoss, "softmax"),
+    (nn.FocalLoss, "softmax"),
+    (nn.NLLLoss, "softmax"),
+    (nn.MultiMarginLoss, "softmax"),
+    (nn.BCEWithLogitsLoss, "sigmoid"),
+    (nn.SigmoidFocalLoss, "sigmoid"),
+    (nn.BCELoss, "identity"),
+)
+
+
+def link_of(loss: Any) -> str | None:
+    """ "softmax", "sigmoid" or "identity" for a classification loss, None for any other.
+
+    A user's loss declares it by an attribute `link` with one of these names.
+    """
+    own: str | None = getattr(loss, "link", None)
+    if own is not None:
+        if own not in ("softmax", "sigmoid", "identity"):
+            raise ValueError(
+                f"[Trainer] got a loss with link {own!r}; expected 'softmax', 'sigmoid' or 'identity'"
+            )
+        return own
+    return next((link for kind, link in _LINKS if isinstance(loss, kind)), None)
+
+
+def probabilities(output: Array, link: str) -> Array:
+    """The link applied to a model's output; same shape."""
+    if link == "softmax":
+        return np.asarray(ops.softmax(output, 1)._array)
+    if link == "sigmoid":
+        return np.asarray(ops.sigmoid(output)._array)
+    return output
+
+
+def labels(output: Array, link: str) -> npt.NDArray[np.int64]:
+    """The most likely label, int64: (n, classes, ...) gives (n, ...); a binary output keeps its shape."""
+    if link == "softmax":
+        return output.argmax(axis=1)
+    # sigmoid(z) > 0.5 exactly where z > 0
+    return (output > (0.0 if link == "sigmoid" else 0.5)).astype(np.int64)
+
+
 _ONE_TO_ONE = (
     nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss,
     nn.SigmoidFocalLoss, nn.PoissonNLLLoss, nn.SoftMarginLoss, nn.HingeEmbeddingLoss,

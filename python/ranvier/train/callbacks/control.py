@@ -1,0 +1,302 @@
+"""Callbacks that act on a run: EarlyStopping, Schedule and WeightAveraging."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ranvier.data.sampler import positive
+from ranvier.metrics.named import higher_is_better
+from ranvier.train.callbacks.base import Callback
+
+__all__ = ["EarlyStopping", "Schedule", "WeightAveraging"]
+
+
+def watched(owner: str, monitor: str | None, logs: Mapping[str, float]) -> float:
+    """The value of `monitor` in the epoch's logs; of "val_loss", else "loss", where it is None.
+
+    Raises:
+        ValueError: no such quantity is measured.
+    """
+    name = monitor or ("val_loss" if "val_loss" in logs else "loss")
+    if name not in logs:
+        raise ValueError(f"[{owner}] no '{name}' is measured; expected one of {', '.join(logs)}")
+    return logs[name]
+
+
+class Monitor:
+    """The best value so far of one measured quantity.
+
+    mode: "min" or "max"; "auto" means max for accuracies, r2 and the like, else min.
+    """
+
+    def __init__(self, owner: str, monitor: str | None, mode: str, min_delta: float = 0.0) -> None:
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"[{owner}] got mode '{mode}'; expected 'auto', 'min' or 'max'")
+        self.owner, self.name, self.min_delta = owner, monitor, abs(min_delta)
+        rises = mode == "max" or (mode == "auto" and higher_is_better(monitor or ""))
+        self.mode = "max" if rises else "min"
+        self.forget()
+
+    def forget(self) -> None:
+        self.best = math.nan
+        self.best_epoch: int | None = None
+
+    def improved(self, epoch: int, logs: Mapping[str, float]) -> bool:
+        """Whether this epoch is the best so far, which is then kept. NaN never is."""
+        value = watched(self.owner, self.name, logs)
+        gain = self.best - value if self.mode == "min" else value - self.best
+        if math.isnan(value) or not (self.best_epoch is None or gain > self.min_delta):
+            return False
+        self.best, self.best_epoch = value, epoch
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+
+
+class EarlyStopping(Callback):
+    """Stops when a measured quantity has not improved for some epochs, and puts the best weights back.
+
+    Args:
+        monitor: the quantity to watch; "val_loss" if there is validation data, else "loss", when not given.
+        patience: epochs without improvement after which the run stops.
+        min_delta: the least change that counts as an improvement.
+        mode: "min" or "max"; "auto" means max for accuracies, r2 and the like, else min.
+        restore_best_weights: put the parameters and buffers of the best epoch back at the end of the run.
+
+    Attributes:
+        best, best_epoch: the best value, and the epoch (from 0) it was reached in.
+        stopped_epoch: the epoch after which the run was stopped, or None.
+
+    Raises:
+        ValueError: an unknown mode, a patience below 1, or a quantity that is not measured.
+
+    >>> import ranvier as rv
+    >>> rv.EarlyStopping("val_accuracy", patience=3).mode
+    'max'
+    """
+
+    def __init__(
+        self,
+        monitor: str | None = None,
+        *,
+        patience: int = 5,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best_weights: bool = True,
+    ) -> None:
+        self._monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
+        self.patience = positive("EarlyStopping", "patience", patience)
+        self.restore_best_weights = restore_best_weights
+        self.on_train_begin()
+
+    @property
+    def mode(self) -> str:
+        """ "min" or "max"."""
+        return self._monitor.mode
+
+    @property
+    def best(self) -> float:
+        return self._monitor.best
+
+    @property
+    def best_epoch(self) -> int | None:
+        return self._monitor.best_epoch
+
+    def on_train_begin(self) -> None:
+        self._monitor.forget()
+        self.stopped_epoch: int | None = None
+        self._waited = 0
+        self._weights: dict[str, npt.NDArray[Any]] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self._waited += 1
+        if self._monitor.improved(epoch, logs):
+            self._waited = 0
+            if self.restore_best_weights:
+                state = self.trainer.model.state_dict()
+                self._weights = {name: np.array(_as_array(value)) for name, value in state.items()}
+        elif self._waited >= self.patience:
+            self.stopped_epoch = epoch
+            self.trainer.stop_training = True
+
+    def on_train_end(self) -> None:
+        if self._weights is not None:
+            self.trainer.model.load_state_dict(self._weights)
+            self._weights = None
+
+    def state_dict(self) -> dict[str, Any]:
+        kept = {"waited": self._waited, "stopped_epoch": self.stopped_epoch, "weights": self._weights}
+        return {**self._monitor.state_dict(), **kept}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._monitor.load_state_dict(state)
+        self._waited, self.stopped_epoch = state["waited"], state["stopped_epoch"]
+        self._weights = state["weights"]
+
+
+def _as_array(value: Any) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = getattr(value, "_array", value)
+    return array
+
+
+class Schedule(Callback):
+    """Steps a learning-rate schedule after each epoch, or after each update of the weights.
+
+    Args:
+        scheduler: an object of `optim.lr_scheduler` over the Trainer's optimizer, or anything with `step()`.
+        per: "epoch", or "batch" for schedules that count updates (one-cycle, warm-up); with `accumulate`
+            an update takes several batches.
+        monitor: the measured quantity that `step` is given; a schedule whose `step` needs a value
+            (reduce-on-plateau) gets "val_loss" if there is validation data, else "loss", when not given.
+
+    Raises:
+        TypeError: a scheduler without `step`.
+        ValueError: an unknown `per`, a monitor together with per="batch", or a quantity that is not measured.
+
+    >>> import ranvier as rv
+    >>> class Halving:
+    ...     def __init__(self, optimizer):
+    ...         self.group = optimizer.param_groups[0]
+    ...     def step(self):
+    ...         self.group["lr"] /= 2
+    >>> model = rv.nn.Linear(1, 1)
+    >>> optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
+    >>> trainer = rv.Trainer(model, rv.nn.MSELoss(), optimizer)
+    >>> history = trainer.fit([[1.0], [2.0]], [[2.0], [4.0]], epochs=2,
+    ...                       callbacks=[rv.train.Schedule(Halving(optimizer))])
+    >>> optimizer.param_groups[0]["lr"]
+    0.025
+    """
+
+    def __init__(self, scheduler: Any, *, per: str = "epoch", monitor: str | None = None) -> None:
+        if not callable(getattr(scheduler, "step", None)):
+            raise TypeError(
+                f"[Schedule] got a scheduler of type {type(scheduler).__name__}; expected a step method"
+            )
+        if per not in ("epoch", "batch"):
+            raise ValueError(f"[Schedule] got per '{per}'; expected 'epoch' or 'batch'")
+        self.scheduler, self.per, self.monitor = scheduler, per, monitor
+        self.every_batch = per == "batch"
+        self._watches = monitor is not None or _needs_a_value(scheduler)
+        if self._watches and per == "batch":
+            raise ValueError(
+                "[Schedule] got per 'batch' for a schedule that watches a value; expected 'epoch'"
+            )
+
+    def on_train_begin(self) -> None:
+        self._updates = self.trainer.updates
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        if self.per == "batch":
+            self._follow()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if self.per == "batch":
+            self._follow()
+        elif self._watches:
+            self.scheduler.step(watched("Schedule", self.monitor, logs))
+        else:
+            self.scheduler.step()
+
+    def _follow(self) -> None:
+        while self._updates < self.trainer.updates:
+            self.scheduler.step()
+            self._updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        has_state = hasattr(self.scheduler, "state_dict")
+        return {
+            "scheduler": self.scheduler.state_dict() if has_state else None,
+            "updates": self._updates,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._updates = state["updates"]
+        if state["scheduler"] is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+
+
+def _needs_a_value(scheduler: Any) -> bool:
+    """Whether the first argument of `step` must be given, as in ReduceLROnPlateau."""
+    parameters = list(inspect.signature(scheduler.step).parameters.values())
+    required = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return (
+        bool(parameters)
+        and parameters[0].kind in required
+        and parameters[0].default is inspect.Parameter.empty
+    )
+
+
+class WeightAveraging(Callback):
+    """Takes the weights into an average after each update or epoch; checkpoints hold the average too.
+
+    Args:
+        average: an `optim.swa_utils.AveragedModel` of the Trainer's model, or anything with
+            `update_parameters(model)`, `state_dict` and `load_state_dict`.
+        per: "batch" after each update of the weights (an exponential average), "epoch" after each epoch
+            (stochastic weight averaging).
+        begin: epochs that are left out at the beginning.
+
+    Raises:
+        TypeError: an average without `update_parameters`.
+        ValueError: an unknown `per`, or a begin below 0.
+
+    >>> import ranvier as rv
+    >>> from ranvier.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+    >>> model = rv.nn.Linear(1, 1)
+    >>> average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    >>> trainer = rv.Trainer(model, rv.nn.MSELoss(), rv.optim.SGD(model.parameters(), lr=0.1))
+    >>> history = trainer.fit([[1.0], [2.0]], [[2.0], [4.0]], epochs=3,
+    ...                       callbacks=[rv.WeightAveraging(average)])
+    >>> int(average.n_averaged)
+    3
+    """
+
+    def __init__(self, average: Any, *, per: str = "batch", begin: int = 0) -> None:
+        if not callable(getattr(average, "update_parameters", None)):
+            raise TypeError(
+                f"[WeightAveraging] got an average of type {type(average).__name__}; "
+                "expected an optim.swa_utils.AveragedModel"
+            )
+        if per not in ("epoch", "batch"):
+            raise ValueError(f"[WeightAveraging] got per '{per}'; expected 'epoch' or 'batch'")
+        if begin < 0:
+            raise ValueError(f"[WeightAveraging] got begin {begin}; expected at least 0")
+        self.average, self.per, self.begin = average, per, begin
+        self.every_batch = per == "batch"
+
+    def on_train_begin(self) -> None:
+        self._updates = self.trainer.updates
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        if self.per == "batch":
+            self._follow()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if self.per == "batch":
+            self._follow(epoch)
+        elif epoch >= self.begin:
+            self.average.update_parameters(self.trainer.model)
+
+    def _follow(self, epoch: int | None = None) -> None:
+        epoch = self.trainer.epoch if epoch is None else epoch
+        if self._updates < self.trainer.updates and epoch >= self.begin:
+            self.average.update_parameters(self.trainer.model)
+        self._updates = self.trainer.updates
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"average": dict(self.average.state_dict()), "updates": self._updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.average.load_state_dict(state["average"])
+        self._updates = state["updates"]

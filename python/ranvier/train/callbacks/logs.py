@@ -1,0 +1,319 @@
+"""Callbacks that show and record a run: ProgressBar, CSVLog, TensorBoard and NormHistory."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ranvier.data.bars import bar, in_notebook
+from ranvier.data.sampler import positive
+from ranvier.train.callbacks.base import Callback
+
+__all__ = ["CSVLog", "NormHistory", "ProgressBar", "TensorBoard"]
+
+SOON = 0.2  # seconds between two updates of the bar
+
+
+class ProgressBar(Callback):
+    """A bar over the batches of an epoch (tqdm, on stderr), and a line for each finished epoch (on stdout).
+
+    `Trainer.fit` makes one where it is not told otherwise (`verbose`). The line has the epoch, what was
+    measured, the epoch's time and the time left; the bar the loss of the last batch and the time
+    left. The bar is shown on a terminal and in a notebook; where stderr goes to a file or a pipe only the
+    lines are left.
+
+    Args:
+        bar: False leaves only the lines everywhere.
+        every: a line for the first epoch, every so many, and the last.
+        delay: seconds after which an epoch gets a bar.
+
+    Raises:
+        ValueError: every below 1.
+    """
+
+    every_batch = every_epoch = False
+    everywhere = False
+
+    def __init__(self, bar: bool = True, every: int = 1, delay: float = 0.0) -> None:
+        self.bar, self.every, self.delay = bar, positive("ProgressBar", "every", every), delay
+        self._tqdm: Any = None
+        self._shown = self._next = float("inf")
+
+    def on_train_begin(self) -> None:
+        self._width = len(str(self.trainer.last_epoch))
+        self._first, self._began = self.trainer.epoch, time.perf_counter()
+        path = self.trainer.resumed_from
+        if path is not None:
+            print(f"continues {path}: {self.trainer.where()}", flush=True)
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        self._start = time.perf_counter()
+        self._next = float("inf")
+        if self.bar and (sys.stderr.isatty() or in_notebook()):
+            self._next = self._start + self.delay
+            if not self.delay:
+                self._open(epoch)
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        now = time.perf_counter()
+        if now < self._next:
+            return
+        if self._tqdm is None:
+            self._open(self.trainer.epoch)
+        self._next = now + SOON
+        left = self._left(now)
+        self._tqdm.set_postfix_str(f"loss {logs['loss']:.4g}{', ' + left if left else ''}", refresh=False)
+        self._tqdm.n = batch + 1
+        self._tqdm.refresh()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self._close()
+        done = epoch + 1
+        last = done == self.trainer.last_epoch or self.trainer.stop_training
+        if not (last or done % self.every == 0 or done == 1):
+            return
+        now = time.perf_counter()
+        measured = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
+        left = "" if last else self._left(now)
+        print(
+            f"{self._name(epoch)}  {measured}  {now - self._start:.1f} s{', ' + left if left else ''}",
+            flush=True,
+        )
+
+    def on_train_end(self) -> None:
+        self._close()
+
+    def _left(self, now: float) -> str:
+        """The time left, from that of the epochs and batches of this `fit`; empty for less than a second."""
+        trainer = self.trainer
+        part = trainer.batch / trainer.steps_per_epoch if trainer.steps_per_epoch else 0.0
+        done = trainer.epoch - self._first + part
+        seconds = (now - self._began) / done * (trainer.last_epoch - self._first - done) if done > 0 else 0.0
+        return f"{duration(seconds)} left" if seconds >= 1 else ""
+
+    def _name(self, epoch: int) -> str:
+        return f"epoch {epoch + 1:{self._width}d}/{self.trainer.last_epoch}"
+
+    def _open(self, epoch: int) -> None:
+        self._tqdm = bar(
+            total=self.trainer.steps_per_epoch or None,
+            initial=self.trainer.batch,
+            desc=self._name(epoch),
+            unit="batch",
+            leave=False,
+            mininterval=SOON,
+            bar_format=None
+            if not self.trainer.steps_per_epoch
+            else "{desc} {bar} {n_fmt}/{total_fmt} {postfix}",
+        )
+
+    def _close(self) -> None:
+        self._next = float("inf")
+        if self._tqdm is not None:
+            self._tqdm.close()
+            self._tqdm = None
+
+
+def shows_progress(verbose: Any, hooks: Iterable[Callback]) -> bool:
+    """Whether `fit` adds a ProgressBar: as `verbose` says, else on a terminal or in a notebook.
+
+    Not in tests (pytest).
+    """
+    if not isinstance(verbose, (bool, int, type(None))) or verbose not in (None, 0, 1, 2):
+        raise ValueError(f"[Trainer.fit] got verbose {verbose!r}; expected True, False, None, 0, 1 or 2")
+    if any(isinstance(hook, ProgressBar) for hook in hooks):
+        return False
+    if verbose is not None:
+        return bool(verbose)
+    return "PYTEST_CURRENT_TEST" not in os.environ and (_terminal() or in_notebook())
+
+
+def _terminal() -> bool:
+    return sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 12 s, 3:20 or 1:02:05."""
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
+
+class CSVLog(Callback):
+    """Writes the Trainer's history to a CSV file, epoch by epoch: "epoch" (from 1) and what was measured.
+
+    The file always holds the whole history: that of earlier `fit`s comes first, and a resumed run leaves out
+    what the stopped run wrote after the checkpoint. `rv.History.load` reads it.
+
+    Args:
+        path: of the file; its folder is made if it does not exist.
+
+    >>> import pathlib, tempfile
+    >>> import ranvier as rv
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "run.csv")
+    >>> model = rv.nn.Linear(1, 1)
+    >>> trainer = rv.Trainer(model, rv.nn.MSELoss(), rv.optim.SGD(model.parameters(), lr=0.1))
+    >>> history = trainer.fit([[1.0], [2.0]], [[2.0], [4.0]], epochs=2, callbacks=[rv.train.CSVLog(path)])
+    >>> rv.History.load(path) == history
+    True
+    """
+
+    everywhere = False
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def on_train_begin(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._write_all()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if list(self.trainer.history) != self._columns:  # something new is measured: it gets a column
+            self._write_all()
+            return
+        row = [column[-1] for column in self.trainer.history.values()]
+        with open(self.path, "a", newline="") as stream:
+            csv.writer(stream).writerow([epoch + 1, *row])
+
+    def _write_all(self) -> None:
+        self._columns = list(self.trainer.history)
+        self.trainer.history.save(self.path, format="csv")
+
+
+class TensorBoard(Callback):
+    """Writes what is measured as event files, for `tensorboard --logdir FOLDER`.
+
+    Tags are "loss/train", "loss/validation" and so on, and "lr"; the step is the epoch, from 1. A resumed run
+    hides what the stopped run wrote after the checkpoint.
+
+    Args:
+        folder: of the event files.
+        batches: also write each batch's loss, as "loss" over the updates of the weights, in a separate run
+            in the subfolder "batches".
+
+    Raises:
+        ImportError: tensorboardX is not installed (`pip install 'ranvier[tensorboard]'`).
+    """
+
+    everywhere = False
+
+    def __init__(self, folder: str | os.PathLike[str], *, batches: bool = False) -> None:
+        if find_spec("tensorboardX") is None:
+            raise ImportError(
+                "[TensorBoard] event files need tensorboardX: pip install 'ranvier[tensorboard]'"
+            )
+        self.folder, self.batches = os.fspath(folder), batches
+        self.every_batch = batches
+        self._writer: Any = None
+        self._batch_writer: Any = None
+
+    def on_train_begin(self) -> None:
+        self._writer = self._open(self.folder, self.trainer.history.epochs)
+        if self.batches:
+            self._batch_writer = self._open(os.path.join(self.folder, "batches"), self.trainer.updates)
+
+    def _open(self, folder: str, last_step: int) -> Any:
+        from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+
+        resumed = self.trainer.resumed_from is not None
+        # The file's name has the second only: a run that begins in the same one would replace the file.
+        return SummaryWriter(
+            folder, purge_step=last_step + 1 if resumed else None, filename_suffix=f".{time.time_ns()}"
+        )
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        if self._batch_writer is not None:
+            self._batch_writer.add_scalar("loss", logs["loss"], self.trainer.updates)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        for name, value in logs.items():
+            part = "validation" if name.startswith("val_") else "train"
+            self._writer.add_scalar(f"{name.removeprefix('val_')}/{part}", value, epoch + 1)
+        self._writer.add_scalar("lr", self.trainer.optimizer.param_groups[0]["lr"], epoch + 1)
+        self._writer.flush()
+
+    def on_train_end(self) -> None:
+        for writer in (self._writer, self._batch_writer):
+            if writer is not None:
+                writer.close()
+        self._writer = self._batch_writer = None
+
+
+class NormHistory(Callback):
+    """Records the Euclidean norms of all parameters and of their gradients; `rv.plot.norms` draws them.
+
+    Args:
+        biases: also parameters of one dimension (biases, scales of norms).
+
+    Attributes:
+        weights: a list by parameter name, with its norm after each epoch.
+        gradients: the same for gradients: the root mean square over the updates of each epoch, of the
+            gradient that the optimizer used, after clipping. NaN for a frozen parameter.
+
+    >>> import ranvier as rv
+    >>> norms = rv.NormHistory()
+    >>> model = rv.nn.Linear(1, 1)
+    >>> _ = model.load_state_dict({"weight": [[0.0]], "bias": [0.0]})
+    >>> trainer = rv.Trainer(model, rv.nn.MSELoss(), rv.optim.SGD(model.parameters(), lr=0.1))
+    >>> history = trainer.fit([[1.0]], [[2.0]], epochs=1, callbacks=[norms])
+    >>> [round(norm, 3) for norm in norms.weights["weight"] + norms.gradients["weight"]]
+    [0.4, 4.0]
+    """
+
+    def __init__(self, *, biases: bool = False) -> None:
+        self.biases = biases
+        self.weights: dict[str, list[float]] = {}
+        self.gradients: dict[str, list[float]] = {}
+        self._forget_epoch()
+
+    def on_train_begin(self) -> None:
+        self._parameters = {
+            name: p for name, p in self.trainer.model.named_parameters() if self.biases or p.ndim > 1
+        }
+        self._seen = self.trainer.updates
+        self._forget_epoch()
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        self._add_update()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self._add_update()
+        for name, p in self._parameters.items():
+            mean = self._squares[name] / self._updates if name in self._squares else math.nan
+            self.weights.setdefault(name, []).append(float(np.linalg.norm(p._array)))
+            self.gradients.setdefault(name, []).append(math.sqrt(mean))
+        self._forget_epoch()
+
+    def _add_update(self) -> None:
+        """Adds the gradients of an update since the last call."""
+        if self._seen == self.trainer.updates:
+            return
+        self._seen = self.trainer.updates
+        self._updates += 1
+        for name, p in self._parameters.items():
+            if p.grad is not None:
+                square = float(np.linalg.norm(p.grad._array)) ** 2
+                self._squares[name] = self._squares.get(name, 0.0) + square
+
+    def _forget_epoch(self) -> None:
+        self._squares: dict[str, float] = {}
+        self._updates = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        epoch = {"squares": self._squares, "updates": self._updates, "seen": self._seen}
+        return {"weights": self.weights, "gradients": self.gradients, **epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.weights, self.gradients = state["weights"], state["gradients"]
+        self._squares, self._updates, self._seen = state["squares"], state["updates"], state["seen"]
