@@ -12,7 +12,7 @@ from ranvier.autograd import Tensor, enable_grad, wrap
 from ranvier.autograd.memory import Array
 from ranvier.explore.watch import Call, gradients_of, require_module, watching
 from ranvier.nn.modes import evaluating
-from ranvier.train.inputs import Form
+from ranvier.train.inputs import DataSpec
 from ranvier.train.source import only_samples, open_source
 
 __all__ = ["dead_units"]
@@ -121,16 +121,16 @@ def dead_units(model: Any, data: Any) -> dict[str, Array]:
 
 
 def _batches(model: Any, data: Any, loss: Any) -> Iterator[tuple[Array, Array | None]]:
-    form = Form(model, nn.CrossEntropyLoss() if loss is None else loss)  # unknown: integers stay labels
+    spec = DataSpec(model, nn.CrossEntropyLoss() if loss is None else loss)  # unknown: integers stay labels
     if isinstance(data, (np.ndarray, Tensor)):
-        for x in only_samples("diagnose", data, form, 256):
+        for x in only_samples("diagnose", data, spec, 256):
             yield x, None
         return
     pair = isinstance(data, (tuple, list)) and len(data) in (2, 3)
     if not pair and (isinstance(data, (tuple, list)) or not hasattr(data, "__iter__")):
         raise ValueError(f"[diagnose] got data of type {type(data).__name__}; expected (x, y), x or a loader")
     x, y = data[:2] if pair else (data, None)
-    for xb, yb, _ in open_source("diagnose", x, y, form, 256):
+    for xb, yb, _ in open_source("diagnose", x, y, spec, 256):
         yield xb, yb
 
 

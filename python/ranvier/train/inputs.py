@@ -21,7 +21,7 @@ _OF_SHARES = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss)
 
 
 @dataclass
-class Form:
+class DataSpec:
     """What a model and a loss take, and what is known of the data that `fit` was given.
 
     Attributes:
@@ -266,7 +266,7 @@ def prepare(
     name: str,
     x: Any,
     y: Any,
-    form: Form,
+    spec: DataSpec,
     sample_weight: Any = None,
     class_weight: Any = None,
     whole: bool = True,
@@ -277,13 +277,13 @@ def prepare(
     whole: these are all the data: their weights may not all be zero, as those of a batch may.
     learn: take the classes from y, if they are not known.
     """
-    xs = form.samples(name, x)
+    xs = spec.samples(name, x)
     if len(xs) == 0:
         raise ValueError(f"[{name}] got no samples; expected at least one")
-    ys = form.targets(name, y, xs, learn)
+    ys = spec.targets(name, y, xs, learn)
     _require_order(name, x, y)
     weights = None if sample_weight is None else sample_weights(name, sample_weight, len(xs), whole)
-    return weighted(name, Prepared(xs, ys, weights), class_weight, form, whole)
+    return weighted(name, Prepared(xs, ys, weights), class_weight, spec, whole)
 
 
 def _require_order(name: str, x: Any, y: Any) -> None:
@@ -300,15 +300,15 @@ def _require_order(name: str, x: Any, y: Any) -> None:
         )
 
 
-def weighted(name: str, data: Prepared, class_weight: Any, form: Form, whole: bool = True) -> Prepared:
+def weighted(name: str, data: Prepared, class_weight: Any, spec: DataSpec, whole: bool = True) -> Prepared:
     """The data with each weight multiplied by that of the sample's class; 0 for the loss's `ignore_index`."""
     weights = data.weights
     if class_weight is not None:
-        if form.classes is not None:
-            class_weight = _by_index(name, class_weight, form.classes)
+        if spec.classes is not None:
+            class_weight = _by_index(name, class_weight, spec.classes)
         by_class = class_weights(name, class_weight, data.y, whole)
         weights = by_class if weights is None else weights * by_class
-    ignored = getattr(form.loss, "ignore_index", None)
+    ignored = getattr(spec.loss, "ignore_index", None)
     if weights is not None and ignored is not None and data.y.ndim == 1:
         weights = np.where(data.y == ignored, 0.0, weights)
     return Prepared(data.x, data.y, weights)

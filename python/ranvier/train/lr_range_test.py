@@ -20,7 +20,7 @@ from ranvier.autograd.views import bump
 from ranvier.data.sampler import positive
 from ranvier.nn.modes import training
 from ranvier.optim import Optimizer
-from ranvier.train.inputs import Form
+from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import batch_loss, weighting
 from ranvier.train.source import ArraySource, LoaderSource, Source
 
@@ -186,10 +186,10 @@ def _made(factory: Any, model: Any) -> Optimizer:
 
 
 def _source(model: Any, loss: Any, x: Any, y: Any, batch_size: int) -> Source:
-    form = Form(model, loss)
+    spec = DataSpec(model, loss)
     if y is None:
-        return LoaderSource(_NAME, x, form)
-    return ArraySource(inputs.prepare(_NAME, x, y, form, learn=True), batch_size, shuffle=True)
+        return LoaderSource(_NAME, x, spec)
+    return ArraySource(inputs.prepare(_NAME, x, y, spec, learn=True), batch_size, shuffle=True)
 
 
 def _endless(source: Source) -> Iterator[tuple[Array, Array, Array | None]]:

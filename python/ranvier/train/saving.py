@@ -17,7 +17,7 @@ from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.serialization.models import load_model, tied_names
 from ranvier.train.callbacks.base import Training
 from ranvier.train.history import History
-from ranvier.train.inputs import Form
+from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import name_of
 from ranvier.train.source import Source
 
@@ -97,17 +97,17 @@ class Saved:
     settings: dict[str, Any]
     history: History
     updates: int
-    form: Form
+    spec: DataSpec
 
 
-def write_trainer(path: PathLike, trainer: Training, form: Form) -> None:
+def write_trainer(path: PathLike, trainer: Training, spec: DataSpec) -> None:
     """Write a Trainer, whole or not at all."""
     model, loss = trainer.model, trainer.loss
     if trainer.optimizer is None:
         raise TypeError(
             "[Trainer.save] got no optimizer; expected one in Trainer(...), or rv.save(model, path)"
         )
-    classes = None if form.classes is None else form.classes.tolist()
+    classes = None if spec.classes is None else spec.classes.tolist()
     state = {
         "trainer": 1,
         "model": dict(model.state_dict()),
@@ -123,10 +123,10 @@ def write_trainer(path: PathLike, trainer: Training, form: Form) -> None:
         "history": trainer.history.to_dict(),
         "updates": trainer.updates,
         "classes": classes,
-        "columns": form.columns,
-        "target columns": form.outputs,
+        "columns": spec.columns,
+        "target columns": spec.outputs,
         "frozen": [name for name, p in _named(model, loss).items() if not p.requires_grad],
-        "flat": form.flat,
+        "flat": spec.flat,
     }
     write_checkpoint(path, state)
 
@@ -154,9 +154,9 @@ def read_trainer(path: PathLike, model: Any, loss: Any, metrics: Any) -> Saved:
         metrics = state["metrics"]
     classes = state["classes"]
     labels = None if classes is None else np.array(classes)
-    form = Form(model, loss, labels, state["columns"], state["target columns"], state["flat"])
+    spec = DataSpec(model, loss, labels, state["columns"], state["target columns"], state["flat"])
     history = History.from_dict(state["history"])
-    return Saved(model, loss, optimizer, metrics, state["settings"], history, state["updates"], form)
+    return Saved(model, loss, optimizer, metrics, state["settings"], history, state["updates"], spec)
 
 
 def _model(state: dict[str, Any], model: Any) -> Any:

@@ -16,7 +16,7 @@ from ranvier.data import RandomSampler
 from ranvier.data.loader import batches
 from ranvier.program.batches import Batches
 from ranvier.train.arrays import array_like, require_finite
-from ranvier.train.inputs import Form
+from ranvier.train.inputs import DataSpec
 
 Array = npt.NDArray[Any]
 Batch = tuple[Array, Array, Array | None]
@@ -204,7 +204,7 @@ class LoaderSource(Source):
         self,
         name: str,
         loader: Any,
-        form: Form,
+        spec: DataSpec,
         class_weight: Any = None,
         on_nonfinite: str = "ignore",
     ) -> None:
@@ -218,7 +218,7 @@ class LoaderSource(Source):
                 f"[{name}] got class_weight {class_weight!r} with a loader, whose labels are not known "
                 "before; expected a mapping or a sequence"
             )
-        self.loader, self._name, self._form = loader, name, form
+        self.loader, self._name, self._spec = loader, name, spec
         self._class_weight, self._on_nonfinite = class_weight, on_nonfinite
         self.batches = len(loader) if hasattr(loader, "__len__") else 0
 
@@ -233,7 +233,7 @@ class LoaderSource(Source):
                 )
             x, y, *weights = batch
             weight = weights[0] if weights else None
-            data = inputs.prepare(self._name, x, y, self._form, weight, self._class_weight, whole=False)
+            data = inputs.prepare(self._name, x, y, self._spec, weight, self._class_weight, whole=False)
             _finite(f"{self._name} batch {number}", data, x, y, self._on_nonfinite)
             yield data.x, data.y, data.weights
 
@@ -266,7 +266,7 @@ def open_source(
     name: str,
     x: Any,
     y: Any,
-    form: Form,
+    spec: DataSpec,
     batch_size: int,
     sample_weight: Any = None,
     on_nonfinite: str = "ignore",
@@ -275,8 +275,8 @@ def open_source(
     if y is None:
         _require_loader(name, x)
         _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
-        return LoaderSource(name, x, form, on_nonfinite=on_nonfinite)
-    data = inputs.prepare(name, x, y, form, sample_weight)
+        return LoaderSource(name, x, spec, on_nonfinite=on_nonfinite)
+    data = inputs.prepare(name, x, y, spec, sample_weight)
     _finite(name, data, x, y, on_nonfinite)
     return ArraySource(data, batch_size)
 
@@ -284,7 +284,7 @@ def open_source(
 def open_training(
     x: Any,
     y: Any,
-    form: Form,
+    spec: DataSpec,
     batch_size: int,
     shuffle: bool,
     *,
@@ -305,35 +305,35 @@ def open_training(
             return None
         xv, yv, *weights = _validation_parts(validation_data)
         weight = weights[0] if weights else None
-        return open_source(f"{name} validation_data", xv, yv, form, valid_size, weight, on_nonfinite)
+        return open_source(f"{name} validation_data", xv, yv, spec, valid_size, weight, on_nonfinite)
 
     if y is None:
         _require_loader(name, x)
         _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
         _refuse(name, "with a loader; expected validation_data", validation_split=split)
-        return LoaderSource(name, x, form, class_weight, on_nonfinite), validation()
-    data = inputs.prepare(name, x, y, form, sample_weight, learn=True)
+        return LoaderSource(name, x, spec, class_weight, on_nonfinite), validation()
+    data = inputs.prepare(name, x, y, spec, sample_weight, learn=True)
     _finite(name, data, x, y, on_nonfinite)
     valid = validation()  # after the classes are known
     if split is not None:
         data, held_out = _split_off(name, data, split)
         valid = ArraySource(held_out, valid_size)
-    data = inputs.weighted(name, data, class_weight, form)
+    data = inputs.weighted(name, data, class_weight, spec)
     return ArraySource(data, batch_size, shuffle), valid
 
 
 def only_samples(
-    name: str, x: Any, form: Form, batch_size: int, on_nonfinite: str = "ignore"
+    name: str, x: Any, spec: DataSpec, batch_size: int, on_nonfinite: str = "ignore"
 ) -> Iterator[Array]:
     """Batches of an array (one of no samples if it is empty), or the first parts of a loader's batches."""
     if _is_loader(x):
         for number, batch in enumerate(x):
             part = batch[0] if isinstance(batch, (tuple, list)) else batch
-            array = form.samples(name, part)
+            array = spec.samples(name, part)
             require_finite(f"{name} batch {number}", "x", array, part, on_nonfinite)
             yield array
         return
-    array = form.samples(name, x)
+    array = spec.samples(name, x)
     require_finite(name, "x", array, x, on_nonfinite)
     for start in range(0, max(len(array), 1), batch_size):
         yield array[start : start + batch_size]

@@ -21,7 +21,7 @@ from ranvier.train.compiled import CompiledParts
 from ranvier.train.evaluator import Evaluator
 from ranvier.train.hints import advise, warning_once
 from ranvier.train.history import History
-from ranvier.train.inputs import Form
+from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import labels, link_of, name_of, probabilities, unreduced
 from ranvier.train.nonfinite import require_mode
 from ranvier.train.run import Run
@@ -137,7 +137,7 @@ class Trainer:
         self.compile, self.distributed, self.shards = compile, distributed, shards
         self.deterministic = deterministic
         self.leads = not distributed or checked.processes().require_ranks(shards, deterministic).rank == 0
-        self._known, self._parts = Form(model, self.loss), CompiledParts()
+        self._spec, self._parts = DataSpec(model, self.loss), CompiledParts()
 
     def fit(
         self,
@@ -206,7 +206,7 @@ class Trainer:
         if not isinstance(shuffle, (bool, np.bool_)):
             raise TypeError(f"[{name}] got shuffle {shuffle!r}; expected True or False")
         checked.require_parameters(self)
-        form = self._form(first=self.history.epochs == 0)
+        spec = self._current_spec(first=self.history.epochs == 0)
         hook_list = checked.in_order(callbacks)
         if shows_progress(verbose, hook_list):
             hook_list.insert(0, ProgressBar(bar=verbose != 2, every=max(1, epochs // 50), delay=0.5))
@@ -214,7 +214,7 @@ class Trainer:
             source, valid = open_training(
                 x,
                 y,
-                form,
+                spec,
                 batch_size,
                 bool(shuffle),
                 class_weight=class_weight,
@@ -226,10 +226,10 @@ class Trainer:
             if class_weight is not None or source.weighted:
                 unreduced(self.loss)
             if isinstance(source, ArraySource):
-                form.flat = source.data.y.ndim == 1
+                spec.flat = source.data.y.ndim == 1
                 if self.history.epochs == 0 and verbose != 0 and self.leads:
-                    advise(self, source.data, form.classes, class_weight)
-            self._known = form
+                    advise(self, source.data, spec.classes, class_weight)
+            self._spec = spec
             kind = checked.processes().DistributedRun if self.distributed else Run
             self._run = run = kind(self, self._parts, source, valid, hook_list, epochs)
             try:
@@ -259,9 +259,9 @@ class Trainer:
         """
         require_untrained(self.model, "Trainer.evaluate")
         batch_size = positive("Trainer.evaluate", "batch_size", batch_size)
-        form, kind = self._form(), checked.processes().SharedEvaluator if self.distributed else Evaluator
+        spec, kind = self._current_spec(), checked.processes().SharedEvaluator if self.distributed else Evaluator
         with warning_once(self.leads):
-            source = open_source("Trainer.evaluate", x, y, form, batch_size, sample_weight, self.on_nonfinite)
+            source = open_source("Trainer.evaluate", x, y, spec, batch_size, sample_weight, self.on_nonfinite)
             return kind(self, self._parts).measure(source)
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Array:
@@ -276,10 +276,10 @@ class Trainer:
             RuntimeError: a fit of the model is running in another thread.
         """
         output = self._output("Trainer.predict", x, batch_size)
-        form = self._form()
-        if form.flat and form.link != "softmax" and output.shape[1:] == (1,):
+        spec = self._current_spec()
+        if spec.flat and spec.link != "softmax" and output.shape[1:] == (1,):
             output = output[:, 0]
-        return output if form.link is None else form.decoded("Trainer.predict", labels(output, form.link))
+        return output if spec.link is None else spec.decoded("Trainer.predict", labels(output, spec.link))
 
     def predict_proba(self, x: Any, *, batch_size: int = 256) -> Array:
         """Probabilities: the loss's link (softmax, sigmoid) applied to the model's output; same shape.
@@ -313,7 +313,7 @@ class Trainer:
         >>> rv.Trainer.load(path).predict([[0.0], [1.0]]).tolist()
         ['no', 'yes']
         """
-        write_trainer(path, self, self._known)
+        write_trainer(path, self, self._spec)
 
     @classmethod
     def load(
@@ -335,7 +335,7 @@ class Trainer:
         """
         found = read_trainer(path, model, loss, metrics)
         trainer = cls(found.model, found.loss, found.optimizer, metrics=found.metrics, **found.settings)
-        trainer.history, trainer.updates, trainer._known = found.history, found.updates, found.form
+        trainer.history, trainer.updates, trainer._spec = found.history, found.updates, found.spec
         return trainer
 
     def __repr__(self) -> str:
@@ -352,7 +352,7 @@ class Trainer:
     @property
     def classes_(self) -> Array | None:
         """The labels, in the order of the outputs; None where they are the class indices themselves."""
-        return self._known.classes
+        return self._spec.classes
 
     @property
     def epoch(self) -> int:
@@ -388,11 +388,11 @@ class Trainer:
     def _output(self, name: str, x: Any, batch_size: int) -> Array:
         require_untrained(self.model, name)
         size = positive(name, "batch_size", batch_size)
-        batches = only_samples(name, x, self._form(), size, self.on_nonfinite)
+        batches = only_samples(name, x, self._current_spec(), size, self.on_nonfinite)
         return Evaluator(self, self._parts).output(name, batches)
 
-    def _form(self, first: bool = False) -> Form:
+    def _current_spec(self, first: bool = False) -> DataSpec:
         """What is known of the data, for the model and loss of now; the first `fit` finds it anew."""
-        known = Form(self.model, self.loss) if first else self._known
-        same = known.model is self.model
-        return replace(known, model=self.model, loss=self.loss, integers=known.integers if same else None)
+        spec = DataSpec(self.model, self.loss) if first else self._spec
+        same = spec.model is self.model
+        return replace(spec, model=self.model, loss=self.loss, integers=spec.integers if same else None)
