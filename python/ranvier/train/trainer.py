@@ -259,7 +259,8 @@ class Trainer:
         """
         require_untrained(self.model, "Trainer.evaluate")
         batch_size = positive("Trainer.evaluate", "batch_size", batch_size)
-        spec, kind = self._current_spec(), checked.processes().SharedEvaluator if self.distributed else Evaluator
+        spec = self._current_spec()
+        kind = checked.processes().SharedEvaluator if self.distributed else Evaluator
         with warning_once(self.leads):
             source = open_source("Trainer.evaluate", x, y, spec, batch_size, sample_weight, self.on_nonfinite)
             return kind(self, self._parts).measure(source)
