@@ -11,7 +11,7 @@ batch is the same whether it is made when needed, ahead of time in a thread, or 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -344,24 +344,6 @@ class _Batches:
 
 def _is_integer(index: Any) -> bool:
     return isinstance(index, (int, np.integer))
-
-
-def batches(
-    arrays: Sequence[Array],
-    batch_size: int,
-    order: Indices | None = None,
-    start: int = 0,
-    stop: int | None = None,
-) -> Iterator[tuple[Array, ...]]:
-    """Batches of arrays from sample `start` to before `stop`: slices, or copies in the given order."""
-    stop = len(arrays[0]) if stop is None else stop
-    for first in range(start, stop, batch_size):
-        here = slice(first, min(first + batch_size, stop))
-        if order is None:
-            yield tuple(array[here] for array in arrays)
-        else:
-            chosen = order[here]
-            yield tuple(gather(array, chosen) for array in arrays)
 
 
 def gather(array: Array, chosen: Indices) -> Array:

@@ -20,6 +20,10 @@ from ranvier.train.losses import link_of, name_of
 Array = npt.NDArray[Any]
 LARGE = 100.0  # values of features beyond which they count as not scaled
 RARE = 0.02  # the share of a rare class
+_APPLIED_BY_LOSS = (
+    ((nn.CrossEntropyLoss, nn.FocalLoss), nn.Softmax),
+    ((nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss), nn.Sigmoid),
+)
 FEW = 100  # samples from which on a share tells something
 
 
@@ -69,24 +73,13 @@ def _leaves(model: Any) -> list[Any]:
 
 def _twice(trainer: Training) -> str:
     """A softmax or sigmoid that both the model and the loss apply, or neither."""
-    last = _leaves(trainer.model)[-1:]
-    loss = trainer.loss
-    softmax = (
-        isinstance(loss, (nn.CrossEntropyLoss, nn.FocalLoss)) and isinstance(last[0], nn.Softmax)
-        if last
-        else 0
-    )
-    sigmoid = (
-        isinstance(loss, (nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss)) and isinstance(last[0], nn.Sigmoid)
-        if last
-        else 0
-    )
-    if last and isinstance(loss, (nn.NLLLoss, nn.KLDivLoss)) and isinstance(last[0], nn.Linear):
-        return f"{type(loss).__name__} takes logarithms of probabilities: end the model with LogSoftmax"
-    if not (softmax or sigmoid):
-        return ""
-    layer = type(last[0]).__name__
-    return f"the model ends with {layer}, which {type(loss).__name__} applies again: leave the layer out"
+    last, loss, name = next(iter(_leaves(trainer.model)[-1:]), None), trainer.loss, name_of(trainer.loss)
+    if isinstance(loss, (nn.NLLLoss, nn.KLDivLoss)) and isinstance(last, nn.Linear):
+        return f"{name} takes logarithms of probabilities: end the model with LogSoftmax"
+    for losses, layer in _APPLIED_BY_LOSS:
+        if isinstance(loss, losses) and isinstance(last, layer):
+            return f"the model ends with {name_of(last)}, which {name} applies again: leave the layer out"
+    return ""
 
 
 def _pairs(trainer: Training, data: Prepared) -> str:

@@ -19,12 +19,13 @@ import ranvier.train.checkpoints as checkpoints
 from ranvier.autograd import random
 from ranvier.nn.lazy import find_sizes
 from ranvier.train.callbacks.base import (
+    OF_BATCHES,
+    OF_EPOCHS,
     Callback,
     Interrupt,
     Training,
-    act_between_epochs,
-    act_within_epochs,
     call,
+    must_act,
 )
 from ranvier.train.checkpoints import Checkpoint
 from ranvier.train.compiled import CompiledParts
@@ -82,7 +83,9 @@ class Run:
         self._measured = self._new_measured()
         self._samples, self._start = 0, 0.0  # of the epoch in progress
         self._crossed: Any = None  # the program that ran at the end of the last epoch
-        self._between = valid is not None or bool(trainer.metrics) or act_between_epochs(hooks)
+        self._between = (
+            valid is not None or bool(trainer.metrics) or must_act(hooks, "every_epoch", OF_EPOCHS)
+        )
         self._between |= trainer.distributed
         self._found: tuple[Path, dict[str, Any]] | None = None
         for hook in hooks:
@@ -215,14 +218,14 @@ class Run:
         if self.batch == 0:
             once = ": a generator gives them once, a list or a DataLoader in each epoch" * (self.epoch > 0)
             raise ValueError(f"[Trainer.fit] got a loader without batches; expected at least one{once}")
-        self._crossed = None if self._between else step.program
+        self._crossed = None if self._between else step.compiled.latest
 
     def _run_ahead(self) -> None:
         """As many batches as the core can run by itself.
 
         It returns here every 50 ms, for callbacks and Ctrl-C.
         """
-        while not act_within_epochs(self._called):
+        while not must_act(self._called, "every_batch", OF_BATCHES):
             ahead = self.source.ahead(self._passes())
             if ahead is None:
                 break
@@ -268,9 +271,14 @@ class Run:
         What a step reads in Python is compared at each call. Something that changes with each epoch, such as
         the history, has changed since the program ran in an earlier epoch, so the program does not read it.
         """
-        if self._between or self.batch > 0 or self._crossed is None or self._crossed != self.step.program:
+        if (
+            self._between
+            or self.batch > 0
+            or self._crossed is None
+            or self._crossed != self.step.compiled.latest
+        ):
             return 1
-        return 1 if self.step.draws() else min(self.last - self.epoch, MOST_EPOCHS)
+        return 1 if self.step.compiled.draws() else min(self.last - self.epoch, MOST_EPOCHS)
 
     def _account(self, ahead: Ahead, values: Any, output: Array | None, penalties: Array | None) -> None:
         """What follows batches that the core has run; the last may have a loss that is not finite."""

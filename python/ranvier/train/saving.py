@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 import ranvier.nn as nn
 import ranvier.optim as optim
-from ranvier.metrics.named import METRICS, Metric
+from ranvier.metrics.named import METRICS
 from ranvier.serialization import architecture
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.serialization.models import load_model, tied_names
@@ -86,20 +85,6 @@ def _short(value: Any) -> str:
 PathLike = str | os.PathLike[str]
 
 
-@dataclass
-class Saved:
-    """The parts of a Trainer's file."""
-
-    model: Any
-    loss: Any
-    optimizer: Any
-    metrics: Sequence[str | Metric]
-    settings: dict[str, Any]
-    history: History
-    updates: int
-    spec: DataSpec
-
-
 def write_trainer(path: PathLike, trainer: Training, spec: DataSpec) -> None:
     """Write a Trainer, whole or not at all."""
     model, loss = trainer.model, trainer.loss
@@ -131,8 +116,11 @@ def write_trainer(path: PathLike, trainer: Training, spec: DataSpec) -> None:
     write_checkpoint(path, state)
 
 
-def read_trainer(path: PathLike, model: Any, loss: Any, metrics: Any) -> Saved:
-    """Read what `write_trainer` wrote; what is given replaces what cannot be made from the file."""
+def read_trainer(kind: Any, path: PathLike, model: Any, loss: Any, metrics: Any) -> tuple[Any, DataSpec]:
+    """The Trainer, of class `kind`, that `write_trainer` wrote, and the specification of its data.
+
+    Arguments replace what cannot be made from the file.
+    """
     state = read_checkpoint(path, "Trainer.save")
     if state.get("trainer") != 1:
         raise ValueError(f"[Trainer.load] got '{path}', which is no Trainer; expected a file of Trainer.save")
@@ -155,8 +143,9 @@ def read_trainer(path: PathLike, model: Any, loss: Any, metrics: Any) -> Saved:
     classes = state["classes"]
     labels = None if classes is None else np.array(classes)
     spec = DataSpec(model, loss, labels, state["columns"], state["target columns"], state["flat"])
-    history = History.from_dict(state["history"])
-    return Saved(model, loss, optimizer, metrics, state["settings"], history, state["updates"], spec)
+    trainer = kind(model, loss, optimizer, metrics=metrics, **state["settings"])
+    trainer.history, trainer.updates = History.from_dict(state["history"]), state["updates"]
+    return trainer, spec
 
 
 def _model(state: dict[str, Any], model: Any) -> Any:

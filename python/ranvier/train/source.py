@@ -13,7 +13,7 @@ import numpy.typing as npt
 import ranvier.train.inputs as inputs
 from ranvier.autograd import random
 from ranvier.data import RandomSampler
-from ranvier.data.loader import batches
+from ranvier.data.loader import gather
 from ranvier.program.batches import Batches
 from ranvier.train.arrays import array_like, require_finite
 from ranvier.train.inputs import DataSpec
@@ -154,8 +154,12 @@ class ArraySource(Source):
 
     def batch(self, number: int) -> Batch:
         self._begin()
-        parts = next(batches(self.data.arrays, self.batch_size, self._order, number * self.batch_size))
-        return parts if self.weighted else (*parts, None)  # type: ignore[return-value]
+        x, y, *weights = self.data.arrays
+        here = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        if self._order is None:
+            return x[here], y[here], weights[0][here] if weights else None
+        chosen = self._order[here]
+        return gather(x, chosen), gather(y, chosen), gather(weights[0], chosen) if weights else None
 
     def ahead(self, passes: int = 1) -> Ahead | None:
         size, data, sampler, key = self.batch_size, self.data, self._sampler, self._draw()

@@ -165,7 +165,7 @@ class TrainingStep:
         classes = trainer.classes_
         self._classes = len(classes) if classes is not None and self._of_classes else 0
         self._own, self._careful = own, trainer.on_nonfinite != "ignore"
-        self._compiled = parts.of(
+        self.compiled = parts.of(
             trainer,
             "fit",
             self._take,
@@ -201,7 +201,7 @@ class TrainingStep:
             if updates and not self._summed:
                 scale = np.array([self._scale()])
         more = (share, scale, first, updates, bool(self._trainer.metrics))
-        loss, output, penalty = self._compiled(x, y, *weighting(weights), *more)
+        loss, output, penalty = self.compiled(x, y, *weighting(weights), *more)
         if updates:
             self._batches, self._weight = 0, 0.0
         value = 0.0 if penalty is None else float(penalty.item())
@@ -216,7 +216,7 @@ class TrainingStep:
         if self._accumulate > 1:
             return None
         more = (False, False, True, True, bool(self._trainer.metrics))
-        found = self._compiled.run_batches((*ahead.arguments(), *more), ahead.batches)
+        found = self.compiled.run_batches((*ahead.arguments(), *more), ahead.batches)
         if found is None:
             return None
         loss, output, penalty = found
@@ -321,20 +321,10 @@ class TrainingStep:
     def expect(self, steps: int) -> None:
         """So many steps come in this fit; 0 where that is not known."""
         if type(self) is TrainingStep:
-            self._compiled.expect(steps)
+            self.compiled.expect(steps)
 
     def check_soon(self) -> None:
-        """Compare a replay with an eager step soon, if that takes little of the time."""
-        self._compiled.check_soon()
-
-    @property
-    def program(self) -> Any:
-        """The program that ran last and the number of its checks; None before the first."""
-        return self._compiled.latest
-
-    def draws(self) -> bool:
-        """Whether the program that ran last draws random numbers."""
-        return self._compiled.draws()
+        self.compiled.check_soon()
 
     @property
     def unfinished(self) -> bool:

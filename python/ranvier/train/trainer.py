@@ -334,9 +334,8 @@ class Trainer:
             FileNotFoundError: no such file.
             ValueError: the file is damaged or of another kind, or has a part of your own that is not given.
         """
-        found = read_trainer(path, model, loss, metrics)
-        trainer = cls(found.model, found.loss, found.optimizer, metrics=found.metrics, **found.settings)
-        trainer.history, trainer.updates, trainer._spec = found.history, found.updates, found.spec
+        trainer: Trainer
+        trainer, trainer._spec = read_trainer(cls, path, model, loss, metrics)
         return trainer
 
     def __repr__(self) -> str:

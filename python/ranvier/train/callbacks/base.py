@@ -140,23 +140,17 @@ class LambdaCallback(Callback):
             setattr(self, name, function)
 
 
-def act_within_epochs(hooks: list[Callback]) -> bool:
-    """Whether one of them has to be called for each batch."""
+OF_BATCHES = ("on_batch_begin", "on_batch_end")
+OF_EPOCHS = ("on_epoch_begin", "on_epoch_end", *OF_BATCHES)
+
+
+def must_act(hooks: list[Callback], flag: str, methods: tuple[str, ...]) -> bool:
+    """Whether one of them has such a method, and its flag (`every_batch` ...) asks for each call of it."""
     return any(
         getattr(getattr(hook, name), "__func__", None) is not getattr(Callback, name)
         for hook in hooks
-        if getattr(hook, "every_batch", True)
-        for name in ("on_batch_begin", "on_batch_end")
-    )
-
-
-def act_between_epochs(hooks: list[Callback]) -> bool:
-    """Whether one of them has to be called before the next epoch begins."""
-    return any(
-        getattr(getattr(hook, name), "__func__", None) is not getattr(Callback, name)
-        for hook in hooks
-        if getattr(hook, "every_epoch", True)
-        for name in ("on_epoch_begin", "on_epoch_end", "on_batch_begin", "on_batch_end")
+        if getattr(hook, flag, True)
+        for name in methods
     )
 
 

@@ -149,7 +149,27 @@ def _as_array(value: Any) -> npt.NDArray[Any]:
     return array
 
 
-class Schedule(Callback):
+class _AfterUpdates(Callback):
+    """Acts after each update of the weights (per "batch"), or after each epoch."""
+
+    def __init__(self, per: str) -> None:
+        if per not in ("epoch", "batch"):
+            raise ValueError(f"[{type(self).__name__}] got per '{per}'; expected 'epoch' or 'batch'")
+        self.per, self.every_batch = per, per == "batch"
+
+    def on_train_begin(self) -> None:
+        self._updates = self.trainer.updates
+
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        if self.per == "batch":
+            self._follow(self.trainer.epoch)
+
+    def _follow(self, epoch: int) -> None:
+        """Act after the updates since the last call."""
+        raise NotImplementedError
+
+
+class Schedule(_AfterUpdates):
     """Steps a learning-rate schedule after each epoch, or after each update of the weights.
 
     Args:
@@ -183,42 +203,30 @@ class Schedule(Callback):
             raise TypeError(
                 f"[Schedule] got a scheduler of type {type(scheduler).__name__}; expected a step method"
             )
-        if per not in ("epoch", "batch"):
-            raise ValueError(f"[Schedule] got per '{per}'; expected 'epoch' or 'batch'")
-        self.scheduler, self.per, self.monitor = scheduler, per, monitor
-        self.every_batch = per == "batch"
+        super().__init__(per)
+        self.scheduler, self.monitor = scheduler, monitor
         self._watches = monitor is not None or _needs_a_value(scheduler)
         if self._watches and per == "batch":
             raise ValueError(
                 "[Schedule] got per 'batch' for a schedule that watches a value; expected 'epoch'"
             )
 
-    def on_train_begin(self) -> None:
-        self._updates = self.trainer.updates
-
-    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        if self.per == "batch":
-            self._follow()
-
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if self.per == "batch":
-            self._follow()
+            self._follow(epoch)
         elif self._watches:
             self.scheduler.step(watched("Schedule", self.monitor, logs))
         else:
             self.scheduler.step()
 
-    def _follow(self) -> None:
+    def _follow(self, epoch: int) -> None:
         while self._updates < self.trainer.updates:
             self.scheduler.step()
             self._updates += 1
 
     def state_dict(self) -> dict[str, Any]:
-        has_state = hasattr(self.scheduler, "state_dict")
-        return {
-            "scheduler": self.scheduler.state_dict() if has_state else None,
-            "updates": self._updates,
-        }
+        state = self.scheduler.state_dict() if hasattr(self.scheduler, "state_dict") else None
+        return {"scheduler": state, "updates": self._updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._updates = state["updates"]
@@ -228,16 +236,12 @@ class Schedule(Callback):
 
 def _needs_a_value(scheduler: Any) -> bool:
     """Whether the first argument of `step` must be given, as in ReduceLROnPlateau."""
-    parameters = list(inspect.signature(scheduler.step).parameters.values())
+    first = next(iter(inspect.signature(scheduler.step).parameters.values()), None)
     required = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return (
-        bool(parameters)
-        and parameters[0].kind in required
-        and parameters[0].default is inspect.Parameter.empty
-    )
+    return first is not None and first.kind in required and first.default is inspect.Parameter.empty
 
 
-class WeightAveraging(Callback):
+class WeightAveraging(_AfterUpdates):
     """Takes the weights into an average after each update or epoch; checkpoints hold the average too.
 
     Args:
@@ -268,19 +272,10 @@ class WeightAveraging(Callback):
                 f"[WeightAveraging] got an average of type {type(average).__name__}; "
                 "expected an optim.swa_utils.AveragedModel"
             )
-        if per not in ("epoch", "batch"):
-            raise ValueError(f"[WeightAveraging] got per '{per}'; expected 'epoch' or 'batch'")
+        super().__init__(per)
         if begin < 0:
             raise ValueError(f"[WeightAveraging] got begin {begin}; expected at least 0")
-        self.average, self.per, self.begin = average, per, begin
-        self.every_batch = per == "batch"
-
-    def on_train_begin(self) -> None:
-        self._updates = self.trainer.updates
-
-    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        if self.per == "batch":
-            self._follow()
+        self.average, self.begin = average, begin
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if self.per == "batch":
@@ -288,8 +283,7 @@ class WeightAveraging(Callback):
         elif epoch >= self.begin:
             self.average.update_parameters(self.trainer.model)
 
-    def _follow(self, epoch: int | None = None) -> None:
-        epoch = self.trainer.epoch if epoch is None else epoch
+    def _follow(self, epoch: int) -> None:
         if self._updates < self.trainer.updates and epoch >= self.begin:
             self.average.update_parameters(self.trainer.model)
         self._updates = self.trainer.updates

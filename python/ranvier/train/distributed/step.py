@@ -57,7 +57,7 @@ class CutStep(TrainingStep):
         self.source, self._buffers = source, list(self._model.buffers())
         self._synced = self._has_several and any(isinstance(m, SyncBatchNorm) for m in self._model.modules())
         if self._synced:
-            self._compiled.refuse("SyncBatchNorm exchanges statistics within a step")
+            self.compiled.refuse("SyncBatchNorm exchanges statistics within a step")
         self._batches, self._weight = 0, 0.0
 
     def __call__(
@@ -151,7 +151,7 @@ class CutStep(TrainingStep):
         stream.manual_seed(key)
         more = (weight, np.array(float(len(y))), bool(self._trainer.metrics), place, divided)
         with random.using(stream):
-            output = self._compiled(x, y, *weighting(weights), *more)
+            output = self.compiled(x, y, *weighting(weights), *more)
         self._exchange.counts.add(len(y), share.samples)
         return output
 
