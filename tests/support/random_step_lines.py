@@ -23,7 +23,8 @@ F.max_pool1d(T[:, None], 3, 1, 1)[:, 0]; F.avg_pool1d(T[:, None], 3, 1, 1)[:, 0]
 F.interpolate(T[:, None], size=3)[:, 0].repeat(1, 2); F.scaled_dot_product_attention(T, U, V); T + more[0]
 T * more[1]; T + box['one'] * A; T.chunk(2, 1)[1].repeat(1, 2); T.split([2, 4], 1)[0].repeat(1, 3) * U
 T.t().contiguous().t(); T.unflatten(1, (2, 3)).flatten(1) * U; T.squeeze(0) + U
-T.movedim(0, 1).movedim(1, 0)
+T.movedim(0, 1).movedim(1, 0); T + T.sum(0, keepdim=True) * A; A - T; T / (A + 0.5); -T; T.sigmoid(); T.tanh()
+T.reshape(2, -1, 3).transpose(0, 1).reshape(T.shape); T.amin(1, keepdim=True) * U
 """
 MODEL = """
 lin(T); F.relu(lin(T)); bn(T); bn(T).relu(); ln(T); emb(y); emb(y) * T; F.dropout(T, 0.3); drop(T); prelu(T)
@@ -71,6 +72,11 @@ c = T.detach().clone(); c[0] = U.detach()[0]; NEW = c
 c = T.clone(); c.t()[1] = U[:, 0]; NEW = c
 c = T.clone(); c.index_add_(0, y, U); NEW = c
 c = rv.zeros(T.shape); c.copy_(T); c[:, 1].sub_(U[:, 2]); NEW = c
+c = T.detach().clone(); c[0] = U.detach()[1]; c[:, 2] = V.detach().mean(1); NEW = c * U
+c = T.detach() * 1; d = c[:, 1:4]; c.add_(A); d.zero_(); NEW = c + d.repeat(1, 2)
+with rv.no_grad(): T[1:3].zero_()
+with rv.no_grad(): T.copy_(U.detach())
+with rv.no_grad(): T[:, 1].add_(U[:, 2])
 c = rv.zeros_like(T); c += T; c.clamp_(-1, 1); NEW = c
 c = T.clone().view(-1, 2, 3); c[:, 0].zero_(); NEW = c.view(-1, 6)
 c = [T.clone() for _ in range(k)]; c[-1].add_(U); NEW = sum(c)
