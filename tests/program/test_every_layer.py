@@ -1,4 +1,4 @@
-"""Layers, ops and optimizers in a small training step (`test_translation.py` validates them); what is refused."""
+"""Layers, ops and optimizers in a small training step; `test_translation.py` validates them one by one."""
 
 import numpy as np
 import pytest
