@@ -21,7 +21,7 @@ attribute_depth_1 | Plain(v) | o.value | o.value = new
 dict_item | {'value': v} | o['value'] | o.update(value=new)
 list_item | [1.0, v, 2.0] | o[1] | o[1] = new
 """)
-# with numbers and texts
+# with numbers or texts
 SOME = table(r"""
 module_getattr_hidden | o, get = module(), lambda name: v; o.__getattr__ = get | get; return o.value
   | o.value = new
@@ -165,18 +165,20 @@ EXTRA = {
     "frozenset": ((frozenset({1}), frozenset({1, 2}), frozenset({4}), frozenset()), lambda s: 1.0 + sum(s)),
 }
 MOST = ("global_name", "closure_cell", "default", "attribute_depth_1", "dict_item", "list_item")
+PARTS = ("deque", "mapping_proxy", "partial_keyword", "partial_replaced", "list_subclass_getitem", "slots")
 
 
-def add_places(table, kinds):
-    for name, texts in table.items():
-        for kind, (values, use) in kinds.items():
+def add_places(table, *kinds):
+    """Each row with the kinds of the first of these tables, the next with those of the second, and so on."""
+    for number, (name, texts) in enumerate(table.items()):
+        for kind, (values, use) in kinds[number % len(kinds)].items():
             add(f"places/{name}-{kind}", reads(texts, values, use))
 
 
 add_places(ANY, KINDS)
-add_places(SOME, {kind: KINDS[kind] for kind in ("float", "text")})
+add_places(SOME, {"float": KINDS["float"]}, {"text": KINDS["text"]})
 add_places(OF_NUMBERS, {"float": KINDS["float"]})
 add_places(OF_TEXTS, {"text": KINDS["text"]})
-add_places({name: ANY[name] for name in MOST}, EXTRA)
-PARTS = ("deque", "mapping_proxy", "partial_keyword", "partial_replaced", "list_subclass_getitem", "slots")
-add_places({name: SOME[name] for name in PARTS}, {"zeros": KINDS["zeros"], "one": EXTRA["one"]})
+thirds = [{kind: EXTRA[kind] for kind in list(EXTRA)[start::3]} for start in range(3)]
+add_places({name: ANY[name] for name in MOST}, *thirds)
+add_places({name: SOME[name] for name in PARTS}, {"zeros": KINDS["zeros"]}, {"one": EXTRA["one"]})
