@@ -1,13 +1,15 @@
-"""README.md: its Python code runs as it is printed, and its sums are those of the run."""
+"""README.md: its Python code and its command run, and its sums are those of the run."""
 
 import hashlib
+import json
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import ranvier as rv
-from ranvier import cli
 
 PAGE = Path(__file__).parents[2] / "README.md"
 
@@ -22,10 +24,20 @@ def test_the_code_runs(tmp_path, monkeypatch):
     assert names["g"] == 7.0
 
 
-def test_the_sums_of_the_digits_run(tmp_path):
+def test_the_command_and_its_sum(tmp_path):
+    command = [sys.executable, "-m", "ranvier", "train", "digits", "--out", str(tmp_path)]
+    command += ["--json", str(tmp_path / "r")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert result.returncode == 0, result.stderr
+    written = json.loads((tmp_path / "r").read_text())
+    epochs = written["configuration"]["epochs"]
+    assert written["test_accuracy"] >= 0.98
+    assert all(len(values) == epochs for values in written["history"].values())
+    assert sum(line.startswith("epoch") for line in result.stdout.splitlines()) == epochs
+    assert result.stderr == ""  # no progress bar without a terminal
+    assert (tmp_path / "digits.png").exists() == (written["picture"] is not None)
     level = rv.config.config()["isa"]
     listed = dict(re.findall(r"^\| (\S+) \| `([0-9a-f]{64})` \|$", PAGE.read_text(), re.M))
     if level not in listed:
         pytest.skip(f"README.md lists no sum for {level}")
-    assert cli.main(["train", "digits", "--out", str(tmp_path)]) == 0
     assert hashlib.sha256((tmp_path / "digits.safetensors").read_bytes()).hexdigest() == listed[level]

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ranvier import cli
+import ranvier as rv
+from ranvier import cli, nn, optim
+from ranvier.data import datasets
 
 MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 
@@ -54,3 +56,17 @@ def test_mini_batches(tmp_path, capsys):
     assert min(found.values()) > 0.85  # the recall of each class
     assert report.count('<figure class="right">') >= 12
     assert report.count('<figure class="wrong">') >= 15
+
+
+@pytest.mark.skipif(not MNIST.is_dir(), reason=f"the MNIST files are not in {MNIST}")
+def test_a_part_is_learned():
+    rv.manual_seed(0)
+    (x, y), (xt, yt) = datasets.load_mnist(MNIST)
+    first = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    second = [nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    head = [nn.Linear(1600, 128), nn.ReLU(), nn.Linear(128, 10)]
+    model = nn.Sequential(*first, *second, nn.Flatten(), *head)
+    optimizer = optim.Adam(model.parameters(), lr=1e-3)
+    trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=["accuracy"])
+    trainer.fit(x[:6400], y[:6400], epochs=1, batch_size=64)
+    assert trainer.evaluate(xt[:2000], yt[:2000])["accuracy"] > 0.88
