@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import nn
+from ranvier import _core, nn
 from support.predictions import draw, eager, fused, names, normed, predictions
 from support.strict import strict
 
@@ -44,10 +44,19 @@ AFTER = {
 
 
 # "large" is for results that are stored past the caches; a pooled convolution stores none
-@pytest.mark.parametrize(
-    ("case", "after"), [(c, a) for c in NORMED for a in AFTER if c != "large" or "pool" not in a]
-)
-def test_norms_join_the_layer_to_the_bit(case, after, isa):
+PAIRS = [
+    (case, after, i + j)
+    for i, case in enumerate(NORMED)
+    for j, after in enumerate(AFTER)
+    if case != "large" or "pool" not in after
+]
+
+
+@pytest.mark.parametrize(("case", "after", "number"), PAIRS)
+def test_norms_join_the_layer_to_the_bit(case, after, number, isas):
+    """At one of the levels, so that each case and each of AFTER is tested at every level."""
+    levels = list(isas)
+    _core.set_isa(levels[number % len(levels)])
     dtype = np.float64 if after in ("tanh", "pool by 3") else np.float32
     model, shape = NORMED[case]()
     model = nn.Sequential(*model, *AFTER[after](len(shape))).eval().to(dtype)
