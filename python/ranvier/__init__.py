@@ -89,6 +89,7 @@ for _satellite in ("cli", "distributed", "distributions", "explore", "onnx", "pl
     _extension.add_attributes("ranvier", f"ranvier.{_satellite}", _satellite)
 _extension.add_attributes("ranvier", "ranvier.explore", "diagnose")
 _extension.add_attributes("ranvier.data", "ranvier.data.vision", "vision")
+_extension.provide("pictures", "ranvier.plot")
 del _satellite
 with _suppress(ModuleNotFoundError):  # loaded now: it finds PyTorch's module paths
     _importlib.import_module(f"{__name__}.pytorch_names")

@@ -21,16 +21,15 @@ LAYERS = """
     communication func kernels version
     ops
     linalg nn
-    distributions
     optim serialization summary
     data metrics program
-    distributed onnx plot
+    distributed
     train
-    explore sklearn
-    report
     ranvier
-    pytorch_names*
-    cli
+    data.vision* distributions* onnx* plot* pytorch_names* sklearn*
+    explore*
+    report*
+    cli*
     __main__
 """
 RANK = {part.strip("*"): rank for rank, line in enumerate(LAYERS.split("\n")) for part in line.split()}
@@ -78,8 +77,9 @@ def circle(edges):
 
 
 def part(module):
-    """The folder or file directly below the package."""
-    return module.split(".")[1] if "." in module else module
+    """The entry of the table: the folder or file directly below the package, or a satellite inside one."""
+    inside = [name for name in SATELLITES if f"{module}.".startswith(f"ranvier.{name}.")]
+    return inside[0] if inside else module.split(".")[1] if "." in module else module
 
 
 def upward(edges):

@@ -10,10 +10,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from ranvier._core import __version__
 from ranvier.cli import bench, config, evaluate, export, predict, summary, train
 from ranvier.cli.arguments import Interrupted, Mistake, Parser
 from ranvier.cli.ranks import end_job
+from ranvier.version import __version__
 
 __all__ = ["main"]
 

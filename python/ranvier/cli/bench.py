@@ -97,11 +97,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _limits() -> dict[str, float]:
     """FLOP/s of FMA chains in registers, and bytes/s of a buffer that is larger than the caches."""
-    import ranvier._core as _core
+    from ranvier._core import probe_bandwidth, probe_fma
 
     return {
-        "flops": max(_core.probe_fma("float32", 200_000) for _ in range(5)),
-        "bytes": median(_core.probe_bandwidth(256 << 20, 1, "read") for _ in range(3)),
+        "flops": max(probe_fma("float32", 200_000) for _ in range(5)),
+        "bytes": median(probe_bandwidth(256 << 20, 1, "read") for _ in range(3)),
     }
 
 

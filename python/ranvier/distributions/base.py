@@ -10,10 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.creation import tensor
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.size import Size
-from ranvier.autograd.tensor import Tensor
+from ranvier import Size, tensor
+from ranvier.autograd import Tensor, no_grad
 from ranvier.distributions.constraints import independent
 
 Shape = tuple[int, ...]

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
 import ranvier.ops as ops
+from ranvier._core import inside
+from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import cast
-from ranvier.autograd.tensor import Tensor, wrap
 
 _FLOAT = np.dtype(np.float32)
 
@@ -58,8 +58,8 @@ class Constraint:
         """Whether all values are inside. Each replay of a compiled step asks that, too."""
         x = wrap(x._array) if x.dtype.char != "e" else x.detach().float()
         if self._limits and x.dtype.kind == "f":
-            return bool(_core.inside(x._array, *self._limits))
-        return bool(_core.inside(cast(self.check(x)._array, _FLOAT), 1, 1))
+            return bool(inside(x._array, *self._limits))
+        return bool(inside(cast(self.check(x)._array, _FLOAT), 1, 1))
 
     def __repr__(self) -> str:
         return self._name.format(*self._bounds) or f"{type(self).__name__}()"

@@ -9,10 +9,9 @@ import numpy as np
 
 import ranvier.nn.functional as F
 import ranvier.ops as ops
-from ranvier.autograd.creation import arange
-from ranvier.autograd.mode import no_grad
+from ranvier import arange
+from ranvier.autograd import Tensor, no_grad, wrap
 from ranvier.autograd.random import generator
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.distributions.base import Distribution, parameters, tensors
 from ranvier.distributions.constraints import (
     integer_interval,

@@ -9,9 +9,8 @@ import numpy as np
 
 import ranvier.nn.functional as F
 import ranvier.ops as ops
-from ranvier.autograd.creation import arange, eye, full
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.tensor import Tensor
+from ranvier import arange, eye, full
+from ranvier.autograd import Tensor, no_grad
 from ranvier.distributions.base import Distribution, parameters
 from ranvier.distributions.constraints import (
     Constraint,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.creation import full
-from ranvier.autograd.tensor import Tensor
+from ranvier import full
+from ranvier.autograd import Tensor
 from ranvier.distributions.base import Independent
 from ranvier.distributions.continuous import Exponential, Laplace, LogNormal, Normal, Uniform
 from ranvier.distributions.counting import Binomial, Geometric, Poisson
@@ -19,7 +19,7 @@ from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
 from ranvier.distributions.heavy import EULER, Cauchy, Gumbel, HalfNormal
 from ranvier.distributions.multivariate import MultivariateNormal
 from ranvier.distributions.transformed import TransformedDistribution
-from ranvier.ops.numeric.matrices import solve
+from ranvier.linalg import solve
 
 
 def _normal(p: Any, q: Any) -> Tensor:

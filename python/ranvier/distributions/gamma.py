@@ -17,9 +17,8 @@ import numpy as np
 
 import ranvier.nn.functional as F
 import ranvier.ops as ops
-from ranvier.autograd.function import Function
+from ranvier.autograd import Function, Tensor
 from ranvier.autograd.random import generator
-from ranvier.autograd.tensor import Tensor
 from ranvier.distributions.base import Distribution, parameters
 from ranvier.distributions.constraints import independent, nonnegative, positive, simplex, unit_interval
 from ranvier.ops.numeric.special import digamma_of, lgamma_of

@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.creation import full_like
-from ranvier.autograd.random_tensors import rand, randn
-from ranvier.autograd.tensor import Tensor
+from ranvier import full_like, rand, randn
+from ranvier.autograd import Tensor
 from ranvier.distributions.base import Distribution
 from ranvier.distributions.constraints import nonnegative, positive, real
 from ranvier.distributions.continuous import Normal, _LocScale

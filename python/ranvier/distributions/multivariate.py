@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+import ranvier.linalg as linalg
 import ranvier.ops as ops
-from ranvier.autograd.random_tensors import randn
-from ranvier.autograd.tensor import Tensor
+from ranvier import randn
+from ranvier.autograd import Tensor
 from ranvier.distributions.base import Distribution, tensors
 from ranvier.distributions.constraints import lower_cholesky, real_vector
-from ranvier.ops.numeric.matrices import cholesky, inverse, solve
 
 
 class MultivariateNormal(Distribution):
@@ -57,7 +57,7 @@ class MultivariateNormal(Distribution):
             check = self._validate_args if validate_args is None else validate_args
             if check and not _symmetric(matrix._array):
                 raise ValueError("[MultivariateNormal] got a matrix that is not symmetric; expected one")
-            matrix = cholesky(matrix if precision_matrix is None else inverse(matrix))
+            matrix = ops.cholesky(matrix if precision_matrix is None else ops.inverse(matrix))
         self.scale_tril = ops.broadcast_to(matrix, (*batch, n, n))
         super().__init__(batch, mean.shape[-1:], validate_args)
 
@@ -67,7 +67,7 @@ class MultivariateNormal(Distribution):
 
     def log_prob(self, value: Any) -> Tensor:
         away = (self._value(value) - self.loc).unsqueeze(-1)
-        z = solve(ops.tril(self.scale_tril), away).squeeze(-1)  # no gradient above the diagonal
+        z = linalg.solve(ops.tril(self.scale_tril), away).squeeze(-1)  # no gradient above the diagonal
         constant = 0.5 * self.event_shape[0] * math.log(2 * math.pi)
         return -0.5 * ops.sum(z * z, -1) - self._half_logdet() - constant
 
@@ -84,7 +84,7 @@ class MultivariateNormal(Distribution):
 
     @property
     def precision_matrix(self) -> Tensor:
-        return inverse(self.covariance_matrix)
+        return ops.inverse(self.covariance_matrix)
 
     @property
     def mean(self) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import ranvier.ops as ops
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd import Tensor
 from ranvier.distributions.base import Distribution
 from ranvier.distributions.constraints import independent
 from ranvier.distributions.transforms import Transform

@@ -10,8 +10,8 @@ import numpy as np
 
 import ranvier.distributions.constraints as constraints
 import ranvier.ops as ops
-from ranvier.autograd.creation import full_like
-from ranvier.autograd.tensor import Tensor
+from ranvier import full_like
+from ranvier.autograd import Tensor
 from ranvier.distributions.constraints import Constraint
 
 

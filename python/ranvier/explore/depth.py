@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier.nn as nn
+from ranvier import randn
 from ranvier.autograd import random, wrap
-from ranvier.autograd.random_tensors import randn
 from ranvier.data.sampler import positive
 from ranvier.explore.path import Array
 from ranvier.explore.watch import gradients_of, watching

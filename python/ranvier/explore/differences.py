@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.level import value_and_grad
-from ranvier.autograd.tensor import wrap
+from ranvier.autograd import value_and_grad, wrap
 from ranvier.explore.path import Array
 from ranvier.explore.search import Objective, evaluate, vector_of
 

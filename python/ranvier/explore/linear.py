@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier.nn as nn
+from ranvier import randn
 from ranvier.autograd import no_grad, random
-from ranvier.autograd.random_tensors import randn
 from ranvier.explore.watch import require_module
 
 __all__ = ["Collapsed", "collapse"]

@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.function import Function
-from ranvier.autograd.grad import gradients
+from ranvier.autograd import Function, Tensor, borrowed, bump, enable_grad, no_grad
+from ranvier.autograd import grad as gradients
 from ranvier.autograd.memory import Array
-from ranvier.autograd.mode import enable_grad, no_grad
-from ranvier.autograd.tensor import Tensor, borrowed
-from ranvier.autograd.views import bump
 
 __all__ = ["ParameterLoss"]
 

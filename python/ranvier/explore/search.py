@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.mode import enable_grad, no_grad
-from ranvier.autograd.random_tensors import rand
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier import rand
+from ranvier.autograd import Tensor, enable_grad, no_grad, wrap
 from ranvier.data.sampler import positive
 from ranvier.explore.path import Array, Path
 from ranvier.optim import SGD

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd import Tensor, wrap
 
 __all__ = ["SURFACES", "Surface"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ranvier.autograd import Tensor, enable_grad, grad, wrap
 from ranvier.autograd.memory import Array
-from ranvier.nn.module import Module
+from ranvier.nn import Module
 
 __all__ = ["Call", "gradients_of", "layers", "require_module", "rms", "watching"]
 

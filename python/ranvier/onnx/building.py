@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 import ranvier.onnx.writers  # noqa: F401  # fills the table
-from ranvier._core import __version__
 from ranvier.onnx.dtypes import number_of
 from ranvier.onnx.reader import KEY
 from ranvier.onnx.runs import Axes, Run
@@ -16,6 +15,7 @@ from ranvier.onnx.site import Site, Sizes
 from ranvier.onnx.tracing import Call
 from ranvier.onnx.writers.table import WRITERS
 from ranvier.onnx.writing import Writer, used
+from ranvier.version import __version__
 
 
 def model_of(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd import Tensor
 from ranvier.onnx.package import package
 from ranvier.onnx.values import FLOATS, by_numpy, raw
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.onnx.operators  # noqa: F401  # fills the table
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd import Tensor
 from ranvier.nn import Module, Parameter
 from ranvier.onnx.graph import Graph, Node
 from ranvier.onnx.limits import ELEMENTS, PER_ELEMENT, elements

@@ -14,10 +14,7 @@ import ranvier.ops.elementwise.compare as compare
 import ranvier.ops.elementwise.extrema as extrema
 import ranvier.ops.join as join
 import ranvier.ops.reduce as reduce
-from ranvier.autograd import inplace
-from ranvier.autograd.function import _MISSING, Function
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd import Function, Tensor, inplace, no_grad, wrap
 from ranvier.onnx.tracing import Trace
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
 from ranvier.program import CompiledFunction
@@ -46,10 +43,9 @@ def _kind(function: Function) -> str:
 
 
 def _apply(trace: Trace, original: Any, _: str) -> Any:
-    def apply(self: Function, x: Any, y: Any = _MISSING, z: Any = _MISSING, *more: Any) -> Any:
-        inputs = [v for v in (x, y, z, *more) if v is not _MISSING]
+    def apply(self: Function, *inputs: Any) -> Any:
         settings = dict(vars(self))  # before forward, which adds to them
-        result = original(self, x, y, z, *more)
+        result = original(self, *inputs)
         trace.add(_kind(self), settings, inputs, result if isinstance(result, tuple) else (result,))
         return result
 

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier.nn as nn
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd import Tensor, no_grad, wrap
 from ranvier.nn.modes import evaluating, mode_kept, require_untrained
 from ranvier.onnx.replaced import tracing
 from ranvier.onnx.tracing import Trace

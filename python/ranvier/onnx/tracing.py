@@ -13,8 +13,8 @@ from weakref import ref
 
 import numpy as np
 
+from ranvier.autograd import Tensor
 from ranvier.autograd.recording import place
-from ranvier.autograd.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import keep
-from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
 Value = Tensor | Array

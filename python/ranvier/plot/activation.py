@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.tensor import wrap
-from ranvier.ops.activation.slope import activation_named, derivative
+from ranvier import derivative
+from ranvier.autograd import no_grad, wrap
+from ranvier.ops.activation.slope import activation_named
 from ranvier.plot.colours import BLUE, GRAY, RED
 from ranvier.plot.figure import finish, grid_axes, label, legend, one_axes
 from ranvier.plot.types import Axes, Figure, Panels, Path

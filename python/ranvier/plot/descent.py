@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd import no_grad, wrap
 from ranvier.autograd.memory import Array
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.tensor import wrap
 from ranvier.plot.colours import BLACK, BLUE, GRAY, RED, colours
 from ranvier.plot.figure import (
     colour_bar,

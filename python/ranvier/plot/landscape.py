@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd import Tensor
+from ranvier.autograd import Tensor, bump
 from ranvier.autograd.memory import Array
-from ranvier.autograd.views import bump
 from ranvier.nn.modes import evaluating
 from ranvier.plot.colours import AMOUNTS, BLUE, RED
 from ranvier.plot.figure import colour_bar, finish, label, legend, one_axes

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn as nn
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.tensor import wrap
+from ranvier.autograd import no_grad, wrap
 from ranvier.plot.colours import GRAY, colours
 from ranvier.plot.figure import finish, label, legend, several_axes
 from ranvier.plot.style import PANEL

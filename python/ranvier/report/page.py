@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-import ranvier._core as _core
 from ranvier.report.html import text
+from ranvier.version import __version__
 
 __all__ = ["page"]
 
@@ -73,7 +73,7 @@ def page(title: str, parts: Sequence[str]) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="ranvier {text(_core.__version__)}">
+<meta name="generator" content="ranvier {text(__version__)}">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <link rel="icon" href="data:,">
 <title>{text(title)}</title>
@@ -82,7 +82,7 @@ def page(title: str, parts: Sequence[str]) -> str:
 <body>
 <header>
 <h1>{text(title)}</h1>
-<p class="note">ranvier {text(_core.__version__)},
+<p class="note">ranvier {text(__version__)},
 <time datetime="{written.isoformat(timespec="seconds")}">{written:%Y-%m-%d %H:%M}</time></p>
 </header>
 <main>

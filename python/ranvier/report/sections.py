@@ -14,9 +14,9 @@ import ranvier.config as config
 import ranvier.report.charts as charts
 import ranvier.report.classes as classes
 import ranvier.report.values as values
+from ranvier import summary
 from ranvier.metrics.metric import label_arrays
 from ranvier.report.html import facts, number, section, table, text
-from ranvier.summary import summary
 
 __all__ = ["curves", "network", "results", "settings", "times"]
 

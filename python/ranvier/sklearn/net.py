@@ -15,8 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 import ranvier.nn as nn
 import ranvier.optim as optim
-from ranvier.autograd import random
-from ranvier.autograd.mode import no_grad
+from ranvier.autograd import no_grad, random
 from ranvier.nn.modes import evaluating
 from ranvier.sklearn.base import NetworkClassifier, NetworkEstimator, NetworkRegressor
 from ranvier.sklearn.labels import Labels

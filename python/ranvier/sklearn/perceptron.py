@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import validate_data
 
 import ranvier.nn as nn
-from ranvier.nn.mlp import mlp
+from ranvier import mlp
 from ranvier.sklearn.base import NetworkEstimator
 from ranvier.sklearn.convergence import Convergence
 from ranvier.sklearn.settings import (

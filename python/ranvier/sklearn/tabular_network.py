@@ -9,9 +9,8 @@ from typing import Any
 import ranvier.nn as nn
 import ranvier.nn.init as init
 import ranvier.ops as ops
+from ranvier import empty, ones, rand, zeros
 from ranvier.autograd import Tensor
-from ranvier.autograd.creation import empty, ones, zeros
-from ranvier.autograd.random_tensors import rand
 from ranvier.nn.activation import named
 
 __all__ = [

@@ -9,12 +9,10 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import ranvier.extension as extension
 from ranvier.serialization import files
-
-if TYPE_CHECKING:
-    from ranvier.plot.types import Panels
 
 __all__ = ["History"]
 
@@ -137,11 +135,9 @@ class History(Mapping[str, list[float]]):
         except (ValueError, RecursionError) as error:
             raise ValueError(f"[History.load] '{path}': {error}") from None
 
-    def plot(self, path: PathLike | None = None) -> Panels:
+    def plot(self, path: PathLike | None = None) -> Any:
         """Draw the curves, and save the picture if a path is given: see `rv.plot.history`."""
-        import ranvier.plot as plot
-
-        return plot.history(self, path)
+        return extension.provider("pictures").history(self, path)
 
     def __getitem__(self, name: str) -> list[float]:
         try:

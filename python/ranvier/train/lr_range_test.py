@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+import ranvier.extension as extension
 import ranvier.train.inputs as inputs
 from ranvier.autograd import borrowed, wrap
 from ranvier.autograd.random import get_rng_state, set_rng_state
@@ -72,9 +73,7 @@ class LRRangeTest:
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Axes:
         """The losses over the rates, with the suggestion; see `rv.plot.lr_range_test`."""
-        import ranvier.plot as plot
-
-        return plot.lr_range_test(self, path)
+        return extension.provider("pictures").lr_range_test(self, path)
 
 
 def lr_range_test(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd import Tensor
 from ranvier.onnx.operators.indexing import reverse_sequence
 from ranvier.onnx.registry import operator
 from ranvier.onnx.values import in_float, ints, shape_of, tensor_of

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator
 from ranvier.onnx.values import FLOATS, axis_of, by_numpy, in_float, ints, is_exact, raw, shape_of, tensor_of
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator
 from ranvier.onnx.values import array_of, in_float, ints, raw, shape_of, tensor_of
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd import Tensor
 from ranvier.onnx.dtypes import dtype_of
 from ranvier.onnx.registry import operator
 from ranvier.onnx.values import (

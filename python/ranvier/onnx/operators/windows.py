@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd import Tensor
 from ranvier.onnx.operators.shapes import padded
 from ranvier.onnx.registry import operator
 from ranvier.onnx.values import in_float, raw, shape_of, tensor_of

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ranvier.autograd.memory import Array
-from ranvier.data.dataset import Dataset
+from ranvier.data import Dataset
 
 __all__ = ["VisionDataset"]
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ranvier.autograd import wrap
-from ranvier.data.datasets.downloads import FASHION_MNIST_CLASSES, fetch, read_idx
+from ranvier.data.datasets import FASHION_MNIST_CLASSES, read_idx
+from ranvier.data.datasets.downloads import fetch
 from ranvier.data.vision.datasets.base import Function, VisionDataset, as_item
 
 __all__ = ["MNIST", "FashionMNIST"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_tensor
 
 __all__ = [

@@ -8,7 +8,7 @@ import numpy as np
 
 from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import Array
-from ranvier.data.scaling import Normalize
+from ranvier.data import Normalize
 from ranvier.data.vision.images import is_pil, of_pixels, pillow, pixels
 
 __all__ = ["convert_image_dtype", "normalize", "pil_to_tensor", "to_pil_image", "to_tensor"]

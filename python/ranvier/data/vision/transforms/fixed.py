@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier.data.vision.transforms.functional as F
 import ranvier.nn as nn
-from ranvier.data import scaling
+from ranvier.data import Normalize as Normalization
 from ranvier.data.vision.transforms.convert import normalized
 from ranvier.data.vision.transforms.geometry import pair_of, sides
 from ranvier.data.vision.transforms.resize import InterpolationMode, mode_of, output_size
@@ -81,7 +81,7 @@ class Normalize(Transform):
 
     def __init__(self, mean: Any, std: Any, inplace: bool = False) -> None:
         super().__init__()
-        self._step = scaling.Normalize(mean, std)
+        self._step = Normalization(mean, std)
         self.mean, self.std, self.inplace = mean, std, inplace
 
     def forward(self, tensor: Any) -> Any:

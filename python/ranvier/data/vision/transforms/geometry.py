@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
+import ranvier.kernels as kernels
 from ranvier.data.augment.geometry import inverse_affine
 from ranvier.data.vision.images import is_pil, of_pixels, pixels, size_of
 from ranvier.data.vision.transforms.resize import CODES, InterpolationMode, mode_of, resize
@@ -232,7 +232,7 @@ def _nearest(images: Any, matrix: Any, rows: int, columns: int, fills: Any) -> A
     grid[..., 0] = np.arange(columns) - (columns - 1) / 2
     grid[..., 1] = np.arange(rows)[:, None] - (rows - 1) / 2
     scaled = matrix.reshape(2, 3).astype(kind).T / np.array([max(w, 1) / 2, max(h, 1) / 2], kind)
-    across, down = _core.matmul(grid.reshape(-1, 3), scaled).T.reshape(2, rows, columns) + kind(1)
+    across, down = kernels.matmul(grid.reshape(-1, 3), scaled).T.reshape(2, rows, columns) + kind(1)
     j, i = (np.rint(at * kind(n / 2) - kind(0.5)) for at, n in ((across, w), (down, h)))
     inside = (i >= 0) & (i < h) & (j >= 0) & (j < w)
     at = np.where(inside, i * w + j, 0).astype(np.int64)
@@ -249,7 +249,7 @@ def _bilinear(images: Any, matrix: Any, rows: int, columns: int, fills: Any) -> 
     real = images if images.dtype in (np.float32, np.float64) else images.astype(np.float32)
     if fills is not None:
         real = np.append(real, np.ones_like(real[:, :1]), 1)
-    y = _core.affine_images(real, places, height=rows, width=columns)
+    y = kernels.affine_images(real, places, height=rows, width=columns)
     if fills is not None:
         y, share = y[:, :-1], y[:, -1:]
         y = y * share + (1 - share) * fills.astype(y.dtype)

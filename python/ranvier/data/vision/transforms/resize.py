@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ranvier.data.vision.images import is_pil, of_pixels, pixels, size_of
-from ranvier.ops.layers.interpolate import filters, interpolate
+from ranvier.nn.functional import interpolate
+from ranvier.ops.layers.interpolate import filters
 
 __all__ = ["InterpolationMode", "resize"]
 
