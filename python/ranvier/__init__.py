@@ -58,7 +58,7 @@ from ranvier.config import (
     show_config,
 )
 from ranvier.ops import *
-from ranvier.ops.numeric import MODULE_OF as _NUMERIC
+from ranvier.ops.later import MODULE_OF as _OPS
 from ranvier.summary import summary  # loaded here, or the module would take the place of the function
 
 if _typing.TYPE_CHECKING:
@@ -106,7 +106,7 @@ def __getattr__(name: str) -> _typing.Any:
         value = getattr(_importlib.import_module(_DEFINED_IN[name]), name)
     elif _extension.adds("ranvier", name):
         value = _extension.attribute("ranvier", name)
-    elif name in _NUMERIC or name in _layers().__all__:
+    elif name in _OPS or name in _layers().__all__:
         value = getattr(_importlib.import_module("ranvier.ops"), name)
     else:
         raise AttributeError(f"module 'ranvier' has no attribute {name!r}")
@@ -115,5 +115,5 @@ def __getattr__(name: str) -> _typing.Any:
 
 
 def __dir__() -> list[str]:
-    names = {*globals(), *_LATER, *_DEFINED_IN, *_NUMERIC, *_layers().__all__}
+    names = {*globals(), *_LATER, *_DEFINED_IN, *_OPS, *_layers().__all__}
     return sorted(names.union(_extension.attributes("ranvier")))

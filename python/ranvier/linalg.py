@@ -12,7 +12,7 @@ from typing import Any
 import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.numeric.factors import (
+from ranvier.ops.matrix.factors import (
     LUFactors,
     LUResult,
     Qr,
@@ -26,10 +26,10 @@ from ranvier.ops.numeric.factors import (
     svd,
     svdvals,
 )
-from ranvier.ops.numeric.factors import lu as _lu
-from ranvier.ops.numeric.matrices import cholesky, det, inverse, matrix, matrix_power, slogdet, solve
-from ranvier.ops.shape import some_dim
-from ranvier.ops.singular import singular_norm
+from ranvier.ops.matrix.factors import lu as _lu
+from ranvier.ops.matrix.inverse import cholesky, det, inverse, matrix, matrix_power, slogdet, solve
+from ranvier.ops.matrix.singular import singular_norm
+from ranvier.ops.shape.reshape import some_dim
 
 __all__ = [
     "cholesky",

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.ops.layers.attention import Attention
+from ranvier.ops.neural.attention import Attention
 from reference import attention as reference
 from support.op_case import OpCase
 from support.tolerance import tolerance
 
-module = importlib.import_module("ranvier.ops.layers.attention")
+module = importlib.import_module("ranvier.ops.neural.attention")
 KEY = np.array([0x123456789ABCDEF0, 7])
 
 

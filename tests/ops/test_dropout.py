@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
-from ranvier.ops.layers.dropout import AlphaDropout, ChannelDropout, Dropout
+from ranvier.ops.neural.dropout import AlphaDropout, ChannelDropout, Dropout
 from reference import dropout as reference
 from support.draws import any_shape
 from support.op_case import OpCase

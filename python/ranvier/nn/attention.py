@@ -16,8 +16,8 @@ from ranvier.nn.config import whole
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.layers.attention import Attention, PackedAttention
-from ranvier.ops.layers.dropout import probability
+from ranvier.ops.neural.attention import Attention, PackedAttention
+from ranvier.ops.neural.dropout import probability
 
 __all__ = ["MultiheadAttention"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
-from ranvier.ops.layers.dropout import probability
+from ranvier.ops.neural.dropout import probability
 
 __all__ = ["AlphaDropout", "Dropout", "Dropout1d", "Dropout2d"]
 

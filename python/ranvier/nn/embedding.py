@@ -16,7 +16,7 @@ from ranvier.nn.config import number, whole
 from ranvier.nn.container import ModuleList
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.layers.embedding import padding_row
+from ranvier.ops.neural.embedding import padding_row
 
 __all__ = ["CategoryEmbedding", "Embedding", "EmbeddingBag"]
 

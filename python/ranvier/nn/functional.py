@@ -3,43 +3,57 @@
 import importlib as _importlib
 import typing as _typing
 
-import ranvier.ops.layers.loss as _loss
-from ranvier.nn.loss_functions import *
+from ranvier.nn.loss.classes import cross_entropy, multi_margin_loss, nll_loss
+from ranvier.nn.loss.margin import (
+    cosine_embedding_loss,
+    hinge_embedding_loss,
+    margin_ranking_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+)
+from ranvier.nn.loss.probability import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
+from ranvier.nn.loss.regression import (
+    gaussian_nll_loss,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    poisson_nll_loss,
+    smooth_l1_loss,
+)
 from ranvier.nn.names import absent as _absent
 from ranvier.ops.activation.piecewise import *
 from ranvier.ops.activation.smooth import *
-from ranvier.ops.layers.attention import *
-from ranvier.ops.layers.conv1d import *
-from ranvier.ops.layers.conv2d import *
-from ranvier.ops.layers.conv_transpose import *
-from ranvier.ops.layers.distance import *
-from ranvier.ops.layers.dropout import *
-from ranvier.ops.layers.embedding import *
-from ranvier.ops.layers.interpolate import *
-from ranvier.ops.layers.linear import *
-from ranvier.ops.layers.norm import *
-from ranvier.ops.layers.one_hot import *
-from ranvier.ops.layers.pad import *
-from ranvier.ops.layers.pooling import *
-from ranvier.ops.numeric import FUNCTIONAL_OF as _NUMERIC
-from ranvier.ops.softmax import *
+from ranvier.ops.activation.softmax import *
+from ranvier.ops.image.conv1d import *
+from ranvier.ops.image.conv2d import *
+from ranvier.ops.image.conv_transpose import *
+from ranvier.ops.image.interpolate import *
+from ranvier.ops.image.pad import *
+from ranvier.ops.image.pooling import *
+from ranvier.ops.later import FUNCTIONAL_OF as _LATER
+from ranvier.ops.loss.classes import focal as focal_loss
+from ranvier.ops.loss.probability import sigmoid_focal as sigmoid_focal_loss
+from ranvier.ops.matrix.linear import *
+from ranvier.ops.neural.attention import *
+from ranvier.ops.neural.distance import *
+from ranvier.ops.neural.dropout import *
+from ranvier.ops.neural.embedding import *
+from ranvier.ops.neural.normalization import *
+from ranvier.ops.neural.one_hot import *
 
 if _typing.TYPE_CHECKING:
-    from ranvier.ops.numeric.functional import *
-    from ranvier.ops.numeric.images import *
-    from ranvier.ops.numeric.losses import *
-
-
-focal_loss, sigmoid_focal_loss = _loss.focal, _loss.sigmoid_focal
+    from ranvier.ops.image.sampling import *
+    from ranvier.ops.loss.ctc import *
+    from ranvier.ops.neural.functional import *
 
 
 def __getattr__(name: str) -> _typing.Any:
     """The rare ones are loaded with their first use."""
-    if name not in _NUMERIC:
+    if name not in _LATER:
         raise _absent(__name__, name)
-    globals()[name] = getattr(_importlib.import_module(f"ranvier.ops.numeric.{_NUMERIC[name]}"), name)
+    globals()[name] = getattr(_importlib.import_module(f"ranvier.ops.{_LATER[name]}"), name)
     return globals()[name]
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_NUMERIC})
+    return sorted({*globals(), *_LATER})

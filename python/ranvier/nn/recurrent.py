@@ -16,7 +16,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.utils.rnn import PackedSequence
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.layers.recurrent import recurrent
+from ranvier.ops.neural.recurrent import recurrent
 
 __all__ = ["GRU", "LSTM", "RNN"]
 

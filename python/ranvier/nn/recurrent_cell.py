@@ -11,7 +11,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.recurrent import GATES, as_states, check_nonlinearity, whole_size
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.layers.recurrent import recurrent
+from ranvier.ops.neural.recurrent import recurrent
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 

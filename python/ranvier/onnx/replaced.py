@@ -12,8 +12,8 @@ import ranvier.nn as nn
 import ranvier.ops.elementwise.arithmetic as arithmetic
 import ranvier.ops.elementwise.compare as compare
 import ranvier.ops.elementwise.extrema as extrema
-import ranvier.ops.join as join
-import ranvier.ops.reduce as reduce
+import ranvier.ops.reduction.reduce as reduce
+import ranvier.ops.shape.join as join
 from ranvier.autograd import Function, Tensor, inplace, no_grad, wrap
 from ranvier.onnx.tracing import Trace
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype

@@ -11,18 +11,23 @@ import numpy as np
 from ranvier.autograd.graph import modules
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.elementwise import abs, add, div, eq, ge, gt, le, lt, mul, ne, neg, pow, sub, where
-from ranvier.ops.index import getitem
-from ranvier.ops.join import iterate
-from ranvier.ops.matmul import matmul
-from ranvier.ops.numeric import METHODS as RARE
-from ranvier.ops.shape import permute, transpose
-from ranvier.ops.view import IN_PLACE, in_place
+from ranvier.ops.elementwise.arithmetic import add, div, mul, neg, sub
+from ranvier.ops.elementwise.compare import eq, ge, gt, le, lt, ne
+from ranvier.ops.elementwise.functions import abs
+from ranvier.ops.elementwise.power import pow
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.later import TENSOR_METHODS
+from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.shape.index import getitem
+from ranvier.ops.shape.join import iterate
+from ranvier.ops.shape.reshape import permute, transpose
+from ranvier.ops.shape.view import IN_PLACE, in_place
 
 MODULES = (  # those whose METHODS become methods of Tensor
-    "activation.piecewise activation.smooth diagonal elementwise.arithmetic elementwise.compare "
-    "elementwise.extrema elementwise.functions elementwise.power elementwise.where index join matmul norms "
-    "reduce repeat scan scatter shape softmax sort variance view"
+    "activation.piecewise activation.smooth activation.softmax elementwise.arithmetic elementwise.compare "
+    "elementwise.extrema elementwise.functions elementwise.power elementwise.where matrix.matmul "
+    "reduction.norms reduction.reduce reduction.scan reduction.sort reduction.variance shape.diagonal "
+    "shape.index shape.join shape.repeat shape.reshape shape.scatter shape.view"
 )
 
 
@@ -30,7 +35,7 @@ class _Later:
     """A method that its module, loaded at the first use, defines."""
 
     def __init__(self, module: str, name: str) -> None:
-        self.module, self.name = f"ranvier.ops.numeric.{module}", name
+        self.module, self.name = f"ranvier.ops.{module}", name
 
     def __get__(self, tensor: Any, owner: Any) -> Any:
         module, name = importlib.import_module(self.module), self.name
@@ -120,7 +125,7 @@ for _name, _getter in PROPERTIES.items():
     setattr(Tensor, _name, property(_getter))
 for _name, _function in {**OPERATORS, **METHODS}.items():
     setattr(Tensor, _name, _function)
-for _module, _names in RARE.items():
+for _module, _names in TENSOR_METHODS.items():
     for _name in _names.split():
         setattr(Tensor, _name, _Later(_module, _name))
 modules.append("ranvier.ops.second")

@@ -1,5 +1,5 @@
 """Activations with an exponential. Formulas and sources: :mod:`ranvier.ops.activation`,
-:mod:`ranvier.ops.softmax`.
+:mod:`ranvier.ops.activation.softmax`.
 
 ``inplace=True`` changes the input and returns it, as in PyTorch.
 """

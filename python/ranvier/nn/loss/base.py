@@ -1,18 +1,47 @@
-"""What the losses share."""
+"""What the losses share: the class of the layers, and the arguments of ``nn.functional``."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ranvier.autograd.creation import empty, tensor
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
-from ranvier.ops.layers.loss.arguments import reduction_of
+from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.loss.base import reduction_of
 
 _OLD = ("size_average", "reduce")
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def documented_as(op: Callable[..., Any]) -> Callable[[_F], _F]:
+    """Gives a form of ``nn.functional``, with PyTorch's arguments in its order, the docstring of its op."""
+
+    def decorate(function: _F) -> _F:
+        function.__doc__ = op.__doc__
+        return function
+
+    return decorate
+
+
+def weighted(name: str, losses: Tensor, weight: Any, reduction: str) -> Tensor:
+    """The losses of elements times their weights; a mean is divided by the sum of the weights, that of
+    huber_loss by their number, as in PyTorch."""
+    weight = as_tensor(name, weight)
+    if weight.shape != losses.shape:
+        raise ValueError(f"[{name}] got weight of shape {weight.shape}; expected {losses.shape}")
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"[{name}] got reduction {reduction!r}; expected 'none', 'mean' or 'sum'")
+    losses = losses * weight
+    if reduction == "none":
+        return losses
+    if reduction == "mean":
+        return losses.mean() if name == "huber_loss" else losses.sum() / weight.sum()
+    return losses.sum()
 
 
 class Loss(Module):

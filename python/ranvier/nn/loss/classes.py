@@ -1,4 +1,4 @@
-"""Losses of scores for classes."""
+"""Functions and layers: losses of scores for classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty, int64
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.loss.base import Loss
+from ranvier.nn.loss.base import Loss, documented_as
+from ranvier.ops.loss.base import reduction_of
 
 __all__ = ["CrossEntropyLoss", "FocalLoss", "MultiMarginLoss", "NLLLoss"]
 
@@ -18,6 +19,21 @@ class _OfClasses(Loss):
     def _example(self) -> tuple[Any, ...]:
         weight = getattr(self, "alpha" if isinstance(self, FocalLoss) else "weight")
         return empty(0, 1 if weight is None else weight.numel()), empty(0, dtype=int64)
+
+
+@documented_as(ops.cross_entropy)
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: Any = None,
+    ignore_index: int = -100,
+    reduce: Any = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    reduction = reduction_of("cross_entropy", size_average, reduce, reduction)
+    return ops.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
 
 
 class CrossEntropyLoss(_OfClasses):
@@ -53,6 +69,20 @@ class CrossEntropyLoss(_OfClasses):
         return ops.cross_entropy(
             input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
         )
+
+
+@documented_as(ops.nll)
+def nll_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: Any = None,
+    ignore_index: int = -100,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    reduction = reduction_of("nll_loss", size_average, reduce, reduction)
+    return ops.nll(input, target, weight, ignore_index, reduction)
 
 
 class NLLLoss(_OfClasses):
@@ -101,6 +131,21 @@ class FocalLoss(_OfClasses):
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return ops.focal(input, target, self.gamma, self.alpha, self.ignore_index, self.reduction)
+
+
+@documented_as(ops.multi_margin)
+def multi_margin_loss(
+    input: Any,
+    target: Any,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Any = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    reduction = reduction_of("multi_margin_loss", size_average, reduce, reduction)
+    return ops.multi_margin(input, target, p, margin, weight, reduction)
 
 
 class MultiMarginLoss(_OfClasses):

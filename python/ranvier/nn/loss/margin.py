@@ -1,4 +1,4 @@
-"""Losses of margins, for targets 1 and -1."""
+"""Functions and layers: losses of margins, for targets 1 and -1."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.loss.base import Loss
+from ranvier.nn.loss.base import Loss, documented_as
+from ranvier.ops.loss.base import reduction_of
 
 __all__ = [
     "CosineEmbeddingLoss",
@@ -16,6 +17,14 @@ __all__ = [
     "SoftMarginLoss",
     "TripletMarginLoss",
 ]
+
+
+@documented_as(ops.soft_margin)
+def soft_margin_loss(
+    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+) -> Tensor:
+    reduction = reduction_of("soft_margin_loss", size_average, reduce, reduction)
+    return ops.soft_margin(input, target, reduction)
 
 
 class SoftMarginLoss(Loss):
@@ -30,6 +39,19 @@ class SoftMarginLoss(Loss):
         return ops.soft_margin(input, target, self.reduction)
 
 
+@documented_as(ops.hinge_embedding)
+def hinge_embedding_loss(
+    input: Any,
+    target: Any,
+    margin: float = 1.0,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    reduction = reduction_of("hinge_embedding_loss", size_average, reduce, reduction)
+    return ops.hinge_embedding(input, target, margin, reduction)
+
+
 class HingeEmbeddingLoss(Loss):
     """x where the target is 1, max(0, margin - x) where it is -1.
 
@@ -39,11 +61,7 @@ class HingeEmbeddingLoss(Loss):
     """
 
     def __init__(
-        self,
-        margin: float = 1.0,
-        size_average: Any = None,
-        reduce: Any = None,
-        reduction: str = "mean",
+        self, margin: float = 1.0, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
     ) -> None:
         super().__init__(size_average, reduce, reduction)
         self.margin = margin
@@ -57,6 +75,20 @@ class _OfThree(Loss):
         return (empty(0, 1),) * 3
 
 
+@documented_as(ops.margin_ranking)
+def margin_ranking_loss(
+    input1: Any,
+    input2: Any,
+    target: Any,
+    margin: float = 0.0,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    reduction = reduction_of("margin_ranking_loss", size_average, reduce, reduction)
+    return ops.margin_ranking(input1, input2, target, margin, reduction)
+
+
 class MarginRankingLoss(_OfThree):
     """max(0, margin - target (x1 - x2)); called with x1, x2 and target.
 
@@ -66,17 +98,27 @@ class MarginRankingLoss(_OfThree):
     """
 
     def __init__(
-        self,
-        margin: float = 0.0,
-        size_average: Any = None,
-        reduce: Any = None,
-        reduction: str = "mean",
+        self, margin: float = 0.0, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
     ) -> None:
         super().__init__(size_average, reduce, reduction)
         self.margin = margin
 
     def forward(self, input1: Any, input2: Any, target: Any) -> Tensor:
         return ops.margin_ranking(input1, input2, target, self.margin, self.reduction)
+
+
+@documented_as(ops.cosine_embedding)
+def cosine_embedding_loss(
+    input1: Any,
+    input2: Any,
+    target: Any,
+    margin: float = 0.0,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    reduction = reduction_of("cosine_embedding_loss", size_average, reduce, reduction)
+    return ops.cosine_embedding(input1, input2, target, margin, reduction)
 
 
 class CosineEmbeddingLoss(Loss):
@@ -89,11 +131,7 @@ class CosineEmbeddingLoss(Loss):
     """
 
     def __init__(
-        self,
-        margin: float = 0.0,
-        size_average: Any = None,
-        reduce: Any = None,
-        reduction: str = "mean",
+        self, margin: float = 0.0, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
     ) -> None:
         super().__init__(size_average, reduce, reduction)
         self.margin = margin
@@ -103,6 +141,23 @@ class CosineEmbeddingLoss(Loss):
 
     def forward(self, input1: Any, input2: Any, target: Any) -> Tensor:
         return ops.cosine_embedding(input1, input2, target, self.margin, self.reduction)
+
+
+@documented_as(ops.triplet_margin)
+def triplet_margin_loss(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    margin: float = 1.0,
+    p: float = 2.0,
+    eps: float = 1e-6,
+    swap: bool = False,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    reduction = reduction_of("triplet_margin_loss", size_average, reduce, reduction)
+    return ops.triplet_margin(anchor, positive, negative, margin, p, eps, swap, reduction)
 
 
 class TripletMarginLoss(_OfThree):

@@ -1,4 +1,4 @@
-"""Losses of probabilities."""
+"""Functions and layers: losses of probabilities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.loss.base import Loss
+from ranvier.nn.loss.base import Loss, documented_as
+from ranvier.ops.loss.base import reduction_of
 
 __all__ = ["BCELoss", "BCEWithLogitsLoss", "KLDivLoss", "SigmoidFocalLoss"]
 
@@ -26,6 +27,19 @@ class _Weighted(Loss):
         return x, x
 
 
+@documented_as(ops.bce)
+def binary_cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    reduction = reduction_of("binary_cross_entropy", size_average, reduce, reduction)
+    return ops.bce(input, target, weight, reduction)
+
+
 class BCELoss(_Weighted):
     """-(t log x + (1 - t) log(1 - x)) for probabilities x, each logarithm at least -100; times ``weight``.
 
@@ -39,17 +53,27 @@ class BCELoss(_Weighted):
     weight: Tensor | None
 
     def __init__(
-        self,
-        weight: Any = None,
-        size_average: Any = None,
-        reduce: Any = None,
-        reduction: str = "mean",
+        self, weight: Any = None, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
     ) -> None:
         super().__init__(size_average, reduce, reduction)
         self._register_weight("weight", weight)
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return ops.bce(input, target, self.weight, self.reduction)
+
+
+@documented_as(ops.bce_with_logits)
+def binary_cross_entropy_with_logits(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Tensor:
+    reduction = reduction_of("binary_cross_entropy_with_logits", size_average, reduce, reduction)
+    return ops.bce_with_logits(input, target, weight, reduction, pos_weight)
 
 
 class BCEWithLogitsLoss(_Weighted):
@@ -98,6 +122,19 @@ class SigmoidFocalLoss(Loss):
         return ops.sigmoid_focal(input, target, self.alpha, self.gamma, self.reduction)
 
 
+@documented_as(ops.kl_div)
+def kl_div(
+    input: Any,
+    target: Any,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    reduction = reduction_of("kl_div", size_average, reduce, reduction)
+    return ops.kl_div(input, target, reduction, log_target)
+
+
 class KLDivLoss(Loss):
     """target (log target - x) of log-probabilities x; ``reduction`` 'batchmean' gives the divergence.
 
@@ -108,11 +145,7 @@ class KLDivLoss(Loss):
     """
 
     def __init__(
-        self,
-        size_average: Any = None,
-        reduce: Any = None,
-        reduction: str = "mean",
-        log_target: bool = False,
+        self, size_average: Any = None, reduce: Any = None, reduction: str = "mean", log_target: bool = False
     ) -> None:
         super().__init__(size_average, reduce, reduction)
         self.log_target = log_target

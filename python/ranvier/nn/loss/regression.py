@@ -1,4 +1,4 @@
-"""Losses of values."""
+"""Functions and layers: losses of values."""
 
 from __future__ import annotations
 
@@ -7,9 +7,25 @@ from typing import Any
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.loss.base import Loss
+from ranvier.nn.loss.base import Loss, documented_as, weighted
+from ranvier.ops.loss.base import reduction_of
 
 __all__ = ["GaussianNLLLoss", "HuberLoss", "L1Loss", "MSELoss", "PoissonNLLLoss", "SmoothL1Loss"]
+
+
+@documented_as(ops.mse)
+def mse_loss(
+    input: Any,
+    target: Any,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> Tensor:
+    reduction = reduction_of("mse_loss", size_average, reduce, reduction)
+    if weight is not None:
+        return weighted("mse_loss", ops.mse(input, target, "none"), weight, reduction)
+    return ops.mse(input, target, reduction)
 
 
 class MSELoss(Loss):
@@ -24,6 +40,21 @@ class MSELoss(Loss):
         return ops.mse(input, target, self.reduction)
 
 
+@documented_as(ops.l1)
+def l1_loss(
+    input: Any,
+    target: Any,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    weight: Any = None,
+) -> Tensor:
+    reduction = reduction_of("l1_loss", size_average, reduce, reduction)
+    if weight is not None:
+        return weighted("l1_loss", ops.l1(input, target, "none"), weight, reduction)
+    return ops.l1(input, target, reduction)
+
+
 class L1Loss(Loss):
     """|x - target|.
 
@@ -36,6 +67,19 @@ class L1Loss(Loss):
         return ops.l1(input, target, self.reduction)
 
 
+@documented_as(ops.smooth_l1)
+def smooth_l1_loss(
+    input: Any,
+    target: Any,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    reduction = reduction_of("smooth_l1_loss", size_average, reduce, reduction)
+    return ops.smooth_l1(input, target, reduction, beta)
+
+
 class SmoothL1Loss(Loss):
     """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2.
 
@@ -45,17 +89,22 @@ class SmoothL1Loss(Loss):
     """
 
     def __init__(
-        self,
-        size_average: Any = None,
-        reduce: Any = None,
-        reduction: str = "mean",
-        beta: float = 1.0,
+        self, size_average: Any = None, reduce: Any = None, reduction: str = "mean", beta: float = 1.0
     ) -> None:
         super().__init__(size_average, reduce, reduction)
         self.beta = beta
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return ops.smooth_l1(input, target, self.reduction, self.beta)
+
+
+@documented_as(ops.huber)
+def huber_loss(
+    input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None
+) -> Tensor:
+    if weight is not None:
+        return weighted("huber_loss", ops.huber(input, target, "none", delta), weight, reduction)
+    return ops.huber(input, target, reduction, delta)
 
 
 class HuberLoss(Loss):
@@ -72,6 +121,21 @@ class HuberLoss(Loss):
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return ops.huber(input, target, self.reduction, self.delta)
+
+
+@documented_as(ops.poisson_nll)
+def poisson_nll_loss(
+    input: Any,
+    target: Any,
+    log_input: bool = True,
+    full: bool = False,
+    size_average: Any = None,
+    eps: float = 1e-8,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    reduction = reduction_of("poisson_nll_loss", size_average, reduce, reduction)
+    return ops.poisson_nll(input, target, log_input, full, eps, reduction)
 
 
 class PoissonNLLLoss(Loss):
@@ -97,6 +161,13 @@ class PoissonNLLLoss(Loss):
 
     def forward(self, log_input: Any, target: Any) -> Tensor:
         return ops.poisson_nll(log_input, target, self.log_input, self.full, self.eps, self.reduction)
+
+
+@documented_as(ops.gaussian_nll)
+def gaussian_nll_loss(
+    input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Tensor:
+    return ops.gaussian_nll(input, target, var, full, eps, reduction)
 
 
 class GaussianNLLLoss(Loss):

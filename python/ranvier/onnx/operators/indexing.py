@@ -11,7 +11,7 @@ import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator
 from ranvier.onnx.values import FLOATS, array_of, axis_of, by_numpy, ints, like, raw, shape_of, tensor_of
-from ranvier.ops.index import gathered
+from ranvier.ops.shape.index import gathered
 
 
 def _places(name: str, index: Any, size: int) -> Any:

@@ -15,7 +15,7 @@ from ranvier.autograd import Tensor
 from ranvier.onnx.operators.indexing import reverse_sequence
 from ranvier.onnx.registry import operator
 from ranvier.onnx.values import in_float, ints, shape_of, tensor_of
-from ranvier.ops.layers.recurrent import recurrent
+from ranvier.ops.neural.recurrent import recurrent
 
 _ACTIVATIONS: dict[str, Any] = {
     "sigmoid": ops.sigmoid,

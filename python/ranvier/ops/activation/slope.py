@@ -15,7 +15,7 @@ from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation import piecewise, smooth
 from ranvier.ops.activation.piecewise import heaviside, prelu
-from ranvier.ops.softmax import log_softmax, softmax, softmin
+from ranvier.ops.activation.softmax import log_softmax, softmax, softmin
 
 ACTIVATIONS = tuple(sorted({*piecewise.__all__, *smooth.__all__, "linear"} - {"glu"}))
 """Activations that work element by element; "linear" is y = x."""

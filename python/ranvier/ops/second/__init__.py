@@ -8,7 +8,6 @@ import ranvier.ops.second.activation
 import ranvier.ops.second.attention
 import ranvier.ops.second.elementwise
 import ranvier.ops.second.layers
-import ranvier.ops.second.loss
 import ranvier.ops.second.moves
 import ranvier.ops.second.norm
 import ranvier.ops.second.numeric

@@ -18,9 +18,9 @@ from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.extrema import clamp
 from ranvier.ops.elementwise.functions import abs, exp
 from ranvier.ops.elementwise.where import where
-from ranvier.ops.join import concatenate, split
-from ranvier.ops.second.maps import diagonal, near, sum_to
-from ranvier.ops.shape import reshape
+from ranvier.ops.rules import diagonal, near, sum_to
+from ranvier.ops.shape.join import concatenate, split
+from ranvier.ops.shape.reshape import reshape
 
 diagonal(
     piecewise.Relu,

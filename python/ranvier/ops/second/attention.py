@@ -9,16 +9,16 @@ import ranvier._core as _core
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.activation.softmax import softmax
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.elementwise.where import where
-from ranvier.ops.layers.attention import Attention, PackedAttention, _merged
-from ranvier.ops.layers.dropout import Dropout
 from ranvier.ops.layout import zeros
-from ranvier.ops.matmul import matmul
-from ranvier.ops.reduce import sum as total
-from ranvier.ops.second.maps import differentiated
-from ranvier.ops.shape import permute, reshape, transpose
-from ranvier.ops.softmax import softmax
+from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.neural.attention import Attention, PackedAttention, _merged
+from ranvier.ops.neural.dropout import Dropout
+from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rules import differentiated
+from ranvier.ops.shape.reshape import permute, reshape, transpose
 
 
 def _attended(node: Any, q: Tensor, k: Tensor, v: Tensor, masks: list[Tensor]) -> tuple[Tensor, Tensor]:

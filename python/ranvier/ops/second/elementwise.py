@@ -15,7 +15,7 @@ from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.functions import cos, log, sign, sin
 from ranvier.ops.elementwise.power import pow
 from ranvier.ops.elementwise.where import MaskedFill, Where, where
-from ranvier.ops.second.maps import coefficients, diagonal, inputs, none, sum_to
+from ranvier.ops.rules import coefficients, diagonal, inputs, none, sum_to
 
 Pair = tuple[Tensor | None, Tensor | None]
 

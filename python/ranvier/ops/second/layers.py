@@ -9,12 +9,12 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.memory import copied, filled_like, write
 from ranvier.autograd.recording import refuse
-from ranvier.ops.layers import pooling
-from ranvier.ops.layers.dropout import AlphaDropout, ChannelDropout, Dropout
-from ranvier.ops.layers.embedding import Embedding
-from ranvier.ops.layers.interpolate import Interpolate
-from ranvier.ops.layers.pad import Pad
-from ranvier.ops.second.maps import Array, diagonal, linear
+from ranvier.ops.image import pooling
+from ranvier.ops.image.interpolate import Interpolate
+from ranvier.ops.image.pad import Pad
+from ranvier.ops.neural.dropout import AlphaDropout, ChannelDropout, Dropout
+from ranvier.ops.neural.embedding import Embedding
+from ranvier.ops.rules import Array, diagonal, linear
 
 diagonal(Dropout, ChannelDropout, AlphaDropout)
 linear(Interpolate)

@@ -14,19 +14,20 @@ from ranvier.autograd.graph import refuse, rule
 from ranvier.autograd.memory import filled_like
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import through
-from ranvier.ops import index, shape
-from ranvier.ops.diagonal import Diagonal
-from ranvier.ops.join import Concatenate, narrow
-from ranvier.ops.layers.pad import pad
+from ranvier.ops.image.pad import pad
+from ranvier.ops.image.sampling import Unpool
 from ranvier.ops.layout import zeros
-from ranvier.ops.numeric.arrange import Unfold
-from ranvier.ops.numeric.images import Unpool
-from ranvier.ops.numeric.places import ScatterReduce
-from ranvier.ops.reduce import ExtremeAlong, _without
-from ranvier.ops.repeat import Repeat
-from ranvier.ops.scatter import Scatter
-from ranvier.ops.second.maps import Array, kept, linear, mapped, none, sum_to
-from ranvier.ops.sort import Sort
+from ranvier.ops.reduction.reduce import ExtremeAlong, _without
+from ranvier.ops.reduction.sort import Sort
+from ranvier.ops.rules import Array, kept, linear, mapped, none, sum_to
+from ranvier.ops.shape import index
+from ranvier.ops.shape import reshape as shape
+from ranvier.ops.shape.arrange import Unfold
+from ranvier.ops.shape.diagonal import Diagonal
+from ranvier.ops.shape.join import Concatenate, narrow
+from ranvier.ops.shape.repeat import Repeat
+from ranvier.ops.shape.scatter import Scatter
+from ranvier.ops.shape.write import ScatterReduce
 
 linear(index.GetItem, index.TakeRows, index.Pick, shape.Flip, Diagonal, Unfold, Repeat)
 

@@ -9,10 +9,10 @@ from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import cast
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.power import pow
-from ranvier.ops.layers import norm
-from ranvier.ops.reduce import mean
-from ranvier.ops.reduce import sum as total
-from ranvier.ops.shape import reshape
+from ranvier.ops.neural import normalization as norm
+from ranvier.ops.reduction.reduce import mean
+from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.shape.reshape import reshape
 
 Axes = tuple[int, ...]
 Three = tuple[Tensor | None, Tensor | None, Tensor | None]

@@ -11,20 +11,20 @@ from ranvier.autograd.graph import of_input, of_output, refuse, rule
 from ranvier.autograd.memory import keep
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.diagonal import tril
 from ranvier.ops.elementwise.arithmetic import neg, reciprocal
+from ranvier.ops.elementwise.by_numpy import ByNumpy, NoDerivative
 from ranvier.ops.elementwise.compare import eq
+from ranvier.ops.elementwise.elementary import NEAR, cosh, digamma, sinc_slope_near_0, sinh
 from ranvier.ops.elementwise.functions import cos, exp, log, sqrt
 from ranvier.ops.elementwise.where import where
-from ranvier.ops.join import cat
-from ranvier.ops.matmul import matmul
-from ranvier.ops.numeric.by_numpy import ByNumpy, NoDerivative
-from ranvier.ops.numeric.elementary import NEAR, cosh, digamma, sinc_slope_near_0, sinh
-from ranvier.ops.numeric.factors import Eigh, Pinv, Qr
-from ranvier.ops.numeric.matrices import Cholesky, Det, Logabsdet, Solve, det, inverse
-from ranvier.ops.second.maps import none, sum_to
-from ranvier.ops.shape import transpose, unsqueeze
-from ranvier.ops.singular import Svd
+from ranvier.ops.matrix.factors import Eigh, Pinv, Qr
+from ranvier.ops.matrix.inverse import Cholesky, Det, Logabsdet, Solve, det, inverse
+from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.matrix.singular import Svd
+from ranvier.ops.rules import none, sum_to
+from ranvier.ops.shape.diagonal import tril
+from ranvier.ops.shape.join import cat
+from ranvier.ops.shape.reshape import transpose, unsqueeze
 
 
 def _sinc(x: Tensor, y: Tensor) -> Tensor:

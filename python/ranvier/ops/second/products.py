@@ -15,14 +15,14 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, on_arrays, rule
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.layers.conv1d import Conv1d
-from ranvier.ops.layers.conv2d import Conv2d, Convolution
-from ranvier.ops.layers.conv_transpose import ConvTranspose1d, ConvTranspose2d
-from ranvier.ops.layers.linear import Linear
-from ranvier.ops.matmul import Matmul, matmul
-from ranvier.ops.reduce import sum as total
-from ranvier.ops.second.maps import Array, sum_to
-from ranvier.ops.shape import permute, reshape, transpose, unsqueeze
+from ranvier.ops.image.conv1d import Conv1d
+from ranvier.ops.image.conv2d import Conv2d, Convolution
+from ranvier.ops.image.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from ranvier.ops.matrix.linear import Linear
+from ranvier.ops.matrix.matmul import Matmul, matmul
+from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rules import Array, sum_to
+from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
 
 Three = tuple[Tensor | None, Tensor | None, Tensor | None]
 

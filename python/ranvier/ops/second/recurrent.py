@@ -8,11 +8,11 @@ from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.piecewise import relu
 from ranvier.ops.activation.smooth import sigmoid, tanh
-from ranvier.ops.join import cat, narrow, stack
-from ranvier.ops.layers.linear import linear
-from ranvier.ops.layers.recurrent import Recurrent
 from ranvier.ops.layout import zeros
-from ranvier.ops.second.maps import differentiated
+from ranvier.ops.matrix.linear import linear
+from ranvier.ops.neural.recurrent import Recurrent
+from ranvier.ops.rules import differentiated
+from ranvier.ops.shape.join import cat, narrow, stack
 
 State = tuple[Tensor, Tensor | None]
 

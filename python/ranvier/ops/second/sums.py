@@ -8,21 +8,21 @@ from typing import Any
 import ranvier._core as _core
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops import norms, reduce, scan
+from ranvier.ops.activation.softmax import LogSoftmax, Softmax
 from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.functions import abs, exp, sign, sqrt
 from ranvier.ops.elementwise.power import pow
 from ranvier.ops.elementwise.where import where
-from ranvier.ops.join import cat
-from ranvier.ops.layers.distance import CosineSimilarity, PairwiseDistance
-from ranvier.ops.reduce import mean
-from ranvier.ops.reduce import sum as total
-from ranvier.ops.second.maps import coefficients, linear, near, none, recomputed
-from ranvier.ops.shape import expand, movedim, reshape
-from ranvier.ops.softmax import LogSoftmax, Softmax
-from ranvier.ops.sort import MedianOfAll
-from ranvier.ops.variance import Var
+from ranvier.ops.neural.distance import CosineSimilarity, PairwiseDistance
+from ranvier.ops.reduction import norms, reduce, scan
+from ranvier.ops.reduction.reduce import mean
+from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.reduction.sort import MedianOfAll
+from ranvier.ops.reduction.variance import Var
+from ranvier.ops.rules import coefficients, linear, near, none, recomputed
+from ranvier.ops.shape.join import cat
+from ranvier.ops.shape.reshape import expand, movedim, reshape
 
 linear(scan.CumSum)
 

@@ -1,0 +1,101 @@
+"""Softmax and its logarithm over one axis."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.arithmetic import neg
+from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.shape.reshape import _dim, reshape
+
+__all__ = ["log_softmax", "softmax", "softmin"]
+METHODS = ["log_softmax", "softmax"]
+
+
+class Softmax(Function):
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    def forward(self, x: Any) -> Any:
+        self.y = _core.softmax(x, self.dim)
+        return self.y
+
+    def backward(self, dy: Any) -> Any:
+        return _core.softmax_backward(dy, self.y, self.dim)
+
+
+def softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any = None) -> Tensor:
+    """y_i = exp(x_i) / sum_j exp(x_j) along ``dim``: positive numbers that add up to 1.
+
+    input: float32 or float64, any shape; a number is treated as one element of one dimension. dtype: the
+    input is cast to it first. Without ``dim`` (or ``axis``), the dimension that PyTorch chooses: 0 of one or
+    three dimensions, else 1; a choice that is not the last dimension warns.
+
+    Raises ValueError where the input has no such dimension, TypeError for another dtype.
+
+    Source: Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs" (1990).
+
+    >>> import ranvier as rv
+    >>> rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0)
+    tensor([0.6590, 0.2424, 0.0986])
+    """
+    if dim is not None and dtype is None and type(input) is Tensor and input._array.ndim:
+        return Softmax(dim).apply(input)
+    return _along(Softmax, "softmax", input, dim if axis is None else axis, dtype)
+
+
+def _along(function: Any, name: str, x: Any, dim: Any, dtype: Any) -> Tensor:
+    """The function along a dimension; of a number, as of one element."""
+    x = as_tensor(name, x)
+    dim = _implied(name, x._array.ndim) if dim is None else dim
+    x = x if dtype is None else x.to(dtype)
+    if x._array.ndim == 0:
+        return reshape(function(_dim(name, dim, 0)).apply(reshape(x, 1)), ())
+    result: Tensor = function(dim).apply(x)
+    return result
+
+
+def _implied(name: str, ndim: int) -> int:
+    dim = 0 if ndim in (0, 1, 3) else 1
+    if ndim > 2:
+        warnings.warn(f"[{name}] got no dim for {ndim} dimensions; dim={dim} is used", stacklevel=4)
+    return dim
+
+
+class LogSoftmax(Softmax):
+    def forward(self, x: Any) -> Any:
+        self.y = _core.log_softmax(x, self.dim)
+        return self.y
+
+    def backward(self, dy: Any) -> Any:
+        return _core.log_softmax_backward(dy, self.y, self.dim)
+
+
+def log_softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any = None) -> Tensor:
+    """x_i - log(sum_j exp(x_j)) along ``dim``: the logarithm of softmax, finite where softmax is 0.
+
+    Arguments and errors as in :func:`softmax`.
+
+    >>> import ranvier as rv
+    >>> rv.log_softmax(rv.tensor([0.0, 1000.0]), dim=0)
+    tensor([-1000.,     0.])
+    """
+    if dim is not None and dtype is None and type(input) is Tensor and input._array.ndim:
+        return LogSoftmax(dim).apply(input)
+    return _along(LogSoftmax, "log_softmax", input, dim if axis is None else axis, dtype)
+
+
+def softmin(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """softmax of -x: the smallest element gets the greatest share.
+
+    Arguments and errors as in :func:`softmax`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.softmin(rv.tensor([0.0, 1000.0]), dim=0)
+    tensor([1., 0.])
+    """
+    return softmax(neg(input), dim, dtype)

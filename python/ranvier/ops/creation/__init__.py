@@ -1,0 +1,1 @@
+"""New tensors: filled ones and random ones."""

@@ -1,0 +1,1 @@
+"""Convolutions, pooling, padding, interpolation and sampling of images."""

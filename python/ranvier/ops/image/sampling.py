@@ -1,0 +1,364 @@
+"""Functions on images that few networks use: fold and unfold, pixel_shuffle, grid_sample, max_unpool.
+
+Composed of reshape, pad, index and scatter ops, which give the gradients.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.creation import zeros
+from ranvier.autograd.function import Function
+from ranvier.autograd.host import host
+from ranvier.autograd.memory import keep
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.arithmetic import add, div, mul, square
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.power import pow
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.image.pad import pad
+from ranvier.ops.image.pixels import cubic, limited, pixels, placed, read_at
+from ranvier.ops.image.pooling import avg_pool1d
+from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.shape.index import gather, index_array
+from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
+from ranvier.ops.shape.scatter import scatter_add
+
+
+def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(v, (int, np.integer)) and least <= v < 2**31 for v in pair):
+        raise ValueError(f"[{name}] got {what} {value!r}; expected one or two whole numbers >= {least}")
+    return int(pair[0]), int(pair[1])
+
+
+def _windows(
+    name: str, size: tuple[int, int], kernel: Any, dilation: Any, padding: Any, stride: Any
+) -> tuple[Any, tuple[int, int], tuple[int, int]]:
+    """The flat positions (r s, oh ow) that the windows read in the padded image, its size, the padding."""
+    r, s = _two(name, "kernel_size", kernel, 1)
+    dh, dw = _two(name, "dilation", dilation, 1)
+    ph, pw = _two(name, "padding", padding, 0)
+    sh, sw = _two(name, "stride", stride, 1)
+    h, w = size[0] + 2 * ph, size[1] + 2 * pw
+    oh, ow = (h - dh * (r - 1) - 1) // sh + 1, (w - dw * (s - 1) - 1) // sw + 1
+    if oh < 1 or ow < 1:
+        raise ValueError(
+            f"[{name}] got windows of {r} x {s} for images of {h} x {w}; expected smaller windows"
+        )
+    rows = np.arange(r)[:, None] * dh + np.arange(oh) * sh  # (r, oh)
+    columns = np.arange(s)[:, None] * dw + np.arange(ow) * sw
+    at = rows[:, None, :, None] * w + columns[None, :, None, :]
+    return at.reshape(r * s, oh * ow), (h, w), (ph, pw)
+
+
+def _places(at: Array, n: int, c: int) -> Array:
+    """The positions for each channel. They depend only on sizes: a compiled step may keep them."""
+    return keep(np.ascontiguousarray(np.broadcast_to(at.reshape(1, 1, -1), (n, c, at.size))))
+
+
+def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
+    """The windows of images as columns: (n, c, h, w) -> (n, c r s, number of windows).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.unfold(rv.ones(1, 2, 4, 4), 3).shape
+    (1, 18, 4)
+    """
+    input = as_tensor("unfold", input)
+    if input.ndim == 3:
+        return unfold(unsqueeze(input, 0), kernel_size, dilation, padding, stride)[0]
+    if input.ndim != 4:
+        raise ValueError(f"[unfold] got x of shape {input.shape}; expected (n, c, h, w) or (c, h, w)")
+    n, c = input.shape[:2]
+    at, size, (ph, pw) = _windows(
+        "unfold", (input.shape[2], input.shape[3]), kernel_size, dilation, padding, stride
+    )
+    wide = reshape(pad(input, (pw, pw, ph, ph)) if ph or pw else input, (n, c, size[0] * size[1]))
+    return reshape(gather(wide, 2, _places(at, n, c)), (n, c * at.shape[0], at.shape[1]))
+
+
+def fold(
+    input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Tensor:
+    """The sum of windows, put back into images: (n, c r s, number of windows) -> (n, c, h, w).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.fold(rv.ones(1, 4, 1), (2, 2), 2).shape
+    (1, 1, 2, 2)
+    """
+    input = as_tensor("fold", input)
+    if input.ndim == 2:
+        return fold(unsqueeze(input, 0), output_size, kernel_size, dilation, padding, stride)[0]
+    h, w = _two("fold", "output_size", output_size, 1)
+    at, size, (ph, pw) = _windows("fold", (h, w), kernel_size, dilation, padding, stride)
+    if input.ndim != 3 or input.shape[1] % at.shape[0] or input.shape[2] != at.shape[1]:
+        raise ValueError(
+            f"[fold] got x of shape {input.shape}; expected (n, c * {at.shape[0]}, {at.shape[1]}) "
+            "for this size"
+        )
+    n, c = input.shape[0], input.shape[1] // at.shape[0]
+    values = reshape(input, (n, c, at.size))
+    wide = scatter_add(zeros(n, c, size[0] * size[1], dtype=input.dtype), 2, _places(at, n, c), values)
+    return reshape(wide, (n, c, *size))[:, :, ph : ph + h, pw : pw + w]
+
+
+def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
+    """(..., c r^2, h, w) -> (..., c, h r, w r): channels become pixels (Shi et al. 2016).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.pixel_shuffle(rv.ones(1, 8, 2, 2), 2).shape
+    (1, 2, 4, 4)
+    """
+    input, r = as_tensor("pixel_shuffle", input), upscale_factor
+    if input.ndim < 3 or not isinstance(r, int) or r < 1 or input.shape[-3] % (r * r):
+        raise ValueError(
+            f"[pixel_shuffle] got x of shape {input.shape} and upscale_factor {r}; expected "
+            "(..., c r^2, h, w)"
+        )
+    if r == 1:
+        return input.clone()
+    *lead, c, h, w = input.shape
+    c //= r * r
+    y = reshape(input, (*lead, c, r, r, h, w))
+    d = len(lead)
+    return reshape(permute(y, (*range(d), d, d + 3, d + 1, d + 4, d + 2)), (*lead, c, h * r, w * r))
+
+
+def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
+    """(..., c, h r, w r) -> (..., c r^2, h, w): the inverse of :func:`pixel_shuffle`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.pixel_unshuffle(rv.ones(1, 2, 4, 4), 2).shape
+    (1, 8, 2, 2)
+    """
+    input, r = as_tensor("pixel_unshuffle", input), downscale_factor
+    if input.ndim < 3 or not isinstance(r, int) or r < 1 or input.shape[-1] % r or input.shape[-2] % r:
+        raise ValueError(
+            f"[pixel_unshuffle] got x of shape {input.shape} and downscale_factor {r}; "
+            "expected (..., c, h r, w r)"
+        )
+    if r == 1:
+        return input.clone()
+    *lead, c, h, w = input.shape
+    y = reshape(input, (*lead, c, h // r, r, w // r, r))
+    d = len(lead)
+    return reshape(permute(y, (*range(d), d, d + 2, d + 4, d + 1, d + 3)), (*lead, c * r * r, h // r, w // r))
+
+
+def channel_shuffle(input: Any, groups: int) -> Tensor:
+    """The channels (n, c, ...) of `groups` groups, dealt out in turn (Zhang et al., ShuffleNet, 2018).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.channel_shuffle(rv.arange(4.0).reshape(1, 4, 1), 2).flatten()
+    tensor([0., 2., 1., 3.])
+    """
+    input = as_tensor("channel_shuffle", input)
+    if input.ndim < 3 or not isinstance(groups, int) or groups < 1 or input.shape[1] % groups:
+        raise ValueError(
+            f"[channel_shuffle] got x of shape {input.shape} and {groups} groups; expected a divisor of c"
+        )
+    n, c, *rest = input.shape
+    return reshape(transpose(reshape(input, (n, groups, c // groups, *rest)), 1, 2), input.shape)
+
+
+def local_response_norm(
+    input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Tensor:
+    """x / (k + alpha mean)^beta, with the mean of the squares of `size` neighbouring channels (Krizhevsky
+    2012).
+
+    x (n, c, ...); channels beyond the first and the last count as 0.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.local_response_norm(rv.ones(1, 3, 2, 2), 2, alpha=1.0)[0, :, 0, 0]
+    tensor([0.7378, 0.5946, 0.5946])
+    """
+    input = as_tensor("local_response_norm", input)
+    if input.ndim < 3 or size < 1:
+        raise ValueError(
+            f"[local_response_norm] got x of shape {input.shape} and size {size}; expected (n, c, ...)"
+        )
+    if input.numel() == 0:
+        return input
+    n, c = input.shape[:2]
+    rows = transpose(reshape(square(input), (n, c, -1)), 1, 2)  # (n, pixels, c)
+    means = avg_pool1d(pad(rows, (size // 2, (size - 1) // 2)), size, 1)
+    means = reshape(transpose(means, 1, 2), input.shape)
+    return div(input, pow(add(mul(means, alpha), k), beta))
+
+
+def _unpool(
+    name: str, x: Any, indices: Any, kernel: Any, stride: Any, padding: Any, size: Any, axes: int
+) -> Tensor:
+    x, at = as_tensor(name, x), index_array(name, indices)
+    if at.shape != x.shape or x.ndim not in (axes + 1, axes + 2):
+        raise ValueError(
+            f"[{name}] got x of shape {x.shape} and indices of {at.shape}; expected equal shapes"
+        )
+    every = [(v,) * axes if isinstance(v, int) else tuple(v) for v in (kernel, stride or kernel, padding)]
+    outs = x.shape[x.ndim - axes :]
+    shape = tuple((o - 1) * s - 2 * p + k for o, k, s, p in zip(outs, *every, strict=True))
+    if size is not None:
+        given = tuple(size)[-axes:]
+        if any(abs(g - m) >= s for g, m, s in zip(given, shape, every[1], strict=True)):
+            raise ValueError(f"[{name}] got output_size {tuple(size)}; expected sizes close to {shape}")
+        shape = given
+    lead = x.shape[: x.ndim - axes]
+    flat = math.prod(shape)
+    if at.size and (at.min() < 0 or at.max() >= flat):
+        raise ValueError(f"[{name}] got an index outside 0 ... {flat - 1}; expected indices of max_pool")
+    y = Unpool(at.reshape(*lead, -1), flat).apply(reshape(x, (*lead, -1)))
+    return reshape(y, (*lead, *shape))
+
+
+class Unpool(Function):
+    """y[.., at[.., i]] = x[.., i]; of several values for one place the last stays, and all get
+    its gradient"""
+
+    def __init__(self, at: Array, size: int) -> None:
+        self.at, self.size = at, size
+
+    def forward(self, x: Array) -> Array:
+        y = np.zeros((*x.shape[:-1], self.size), x.dtype)
+        np.put_along_axis(y, self.at, x, -1)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        return np.take_along_axis(dy, self.at, -1)
+
+
+def max_unpool1d(
+    input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+) -> Tensor:
+    """The maxima at the places that they came from, 0 elsewhere: x and indices are results of max_pool1d.
+
+    >>> import ranvier as rv
+    >>> F = rv.nn.functional
+    >>> rv.nn.functional.max_unpool1d(rv.tensor([[2.0]]), rv.tensor([[1]]), 2)
+    tensor([[0., 2.]])
+    """
+    return _unpool("max_unpool1d", input, indices, kernel_size, stride, padding, output_size, 1)
+
+
+def max_unpool2d(
+    input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
+) -> Tensor:
+    """The maxima at the places that they came from, 0 elsewhere: x and indices are results of max_pool2d.
+
+    >>> import ranvier as rv
+    >>> F = rv.nn.functional
+    >>> y, at = F.max_pool2d(rv.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), 2, return_indices=True)
+    >>> F.max_unpool2d(y, at, 2)
+    tensor([[[[0., 0.],
+              [0., 4.]]]])
+    """
+    return _unpool("max_unpool2d", input, indices, kernel_size, stride, padding, output_size, 2)
+
+
+def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Tensor:
+    """Coordinates for :func:`grid_sample`: theta (n, 2, 3), size (n, c, h, w) -> (n, h, w, 2), x and y
+    in [-1, 1].
+
+    >>> import ranvier as rv
+    >>> theta = rv.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    >>> rv.nn.functional.affine_grid(theta, (1, 1, 2, 2), align_corners=True)[0, 0]
+    tensor([[-1., -1.],
+            [ 1., -1.]])
+    """
+    theta = as_tensor("affine_grid", theta)
+    if theta.ndim != 3 or theta.shape[1:] != (2, 3) or len(size) != 4 or size[0] != theta.shape[0]:
+        raise ValueError(
+            f"[affine_grid] got theta of shape {theta.shape}, size {tuple(size)}; expected (n, 2, 3)"
+        )
+    n, _, h, w = size
+
+    def line(count: int) -> Any:
+        points = np.linspace(-1, 1, count) if count > 1 else np.zeros(count)
+        return points if align_corners else points * (count - 1) / max(count, 1)
+
+    columns, rows = np.meshgrid(line(w), line(h))
+    base = np.stack([columns, rows, np.ones_like(rows)], -1).reshape(1, h * w, 3).astype(theta.dtype)
+    return reshape(matmul(wrap(keep(base)), transpose(theta, 1, 2)), (n, h, w, 2))
+
+
+def grid_sample(
+    input: Any,
+    grid: Any,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """x read at the points of a grid: x (n, c, h, w), grid (n, p, q, 2) of (x, y) in [-1, 1] -> (n, c, p, q).
+
+    mode 'bilinear', 'nearest' or 'bicubic' (Keys 1981, a = -0.75). Beyond the edge padding_mode gives
+    'zeros', the 'border' or its 'reflection'. With align_corners -1 and 1 are the centres of the outer
+    pixels, else their outer edges (Jaderberg et al. 2015).
+
+    >>> import ranvier as rv
+    >>> image, points = rv.tensor([[[[0.0, 1.0]]]]), rv.tensor([[[[0.0, 0.0]]]])
+    >>> rv.nn.functional.grid_sample(image, points, align_corners=True)
+    tensor([[[[0.5000]]]])
+    """
+    input, grid = as_tensor("grid_sample", input), as_tensor("grid_sample", grid)
+    modes, paddings = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
+    if mode not in modes or padding_mode not in paddings:
+        raise ValueError(
+            f"[grid_sample] got mode {mode!r} and padding_mode {padding_mode!r}; expected one of {modes} and "
+            f"one of {paddings}"
+        )
+    if input.ndim != 4 or grid.ndim != 4 or grid.shape[3] != 2 or grid.shape[0] != input.shape[0]:
+        raise ValueError(
+            f"[grid_sample] got x of shape {input.shape} and grid of {grid.shape}; "
+            "expected (n, c, h, w) and (n, p, q, 2)"
+        )
+    if 0 in input.shape[2:]:
+        raise ValueError(f"[grid_sample] got x of shape {input.shape}; expected images of at least one pixel")
+    corners = bool(align_corners)
+    if mode == "bicubic":
+        return _bicubic(input, grid, padding_mode, corners)
+    places = [
+        placed(grid[..., d], input.shape[3 - d], padding_mode, corners) for d in (0, 1)
+    ]  # columns, rows
+    if mode == "nearest":
+        columns, rows = (host(np.rint, p._array) for p in places)
+        without = total(
+            where(wrap(keep(np.zeros(grid.shape, bool))), grid, 0.0), 3
+        )  # the grid's gradient is 0
+        return add(read_at(input, rows, columns), unsqueeze(without, 1))
+    low = [host(np.floor, p._array) for p in places]
+    shares = [p - wrap(f) for p, f in zip(places, low, strict=True)]
+    y: Any = None
+    for down, right in itertools.product((0, 1), (0, 1)):
+        weight = mul(
+            shares[1] if down else 1 - shares[1],
+            shares[0] if right else 1 - shares[0],
+        )
+        rows, columns = host(np.add, low[1], down), host(np.add, low[0], right)
+        part = mul(read_at(input, rows, columns), unsqueeze(weight, 1))
+        y = part if y is None else add(y, part)
+    return y
+
+
+def _bicubic(x: Tensor, grid: Tensor, padding_mode: str, corners: bool) -> Tensor:
+    """The sum of the 4 x 4 pixels around each point, with weights of Keys' cubic."""
+    places = [pixels(grid[..., d], x.shape[3 - d], corners) for d in (0, 1)]
+    low = [host(np.floor, p._array) for p in places]
+    shares = [p - wrap(f) for p, f in zip(places, low, strict=True)]
+    weights = [[cubic(share + (1 - tap)) for tap in range(4)] for share in shares]
+    taps = [
+        [
+            limited(wrap(host(np.add, low[d], tap - 1)), x.shape[3 - d], padding_mode, corners)._array
+            for tap in range(4)
+        ]
+        for d in (0, 1)
+    ]
+    y: Any = None
+    for i, j in itertools.product(range(4), range(4)):
+        part = mul(read_at(x, taps[1][i], taps[0][j]), unsqueeze(mul(weights[1][i], weights[0][j]), 1))
+        y = part if y is None else add(y, part)
+    return y

@@ -1,0 +1,149 @@
+"""The arguments of losses, and the Functions that losses are rows of."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.function import Function
+from ranvier.autograd.graph import of_input, rule
+from ranvier.autograd.memory import cast, keep
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.rules import none
+
+Slope = Callable[..., Any]
+_FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
+
+
+def reduction_of(name: str, size_average: Any, reduce: Any, reduction: Any) -> Any:
+    """The reduction; where one of PyTorch's old size_average and reduce is given, what they mean.
+
+    Raises TypeError where they are not bools, such as a reduction in their place.
+
+    >>> reduction_of("mse_loss", None, None, "sum")
+    'sum'
+    """
+    if size_average is None and reduce is None:
+        return reduction
+    for setting, value in (("size_average", size_average), ("reduce", reduce)):
+        if not (value is None or isinstance(value, (bool, np.bool_))):
+            raise TypeError(
+                f"[{name}] got {setting} {value!r}; expected True, False or None: pass reduction and the "
+                "arguments that follow by name"
+            )
+    average, reduced = size_average is None or size_average, reduce is None or reduce
+    meant = "none" if not reduced else "mean" if average else "sum"
+    warnings.warn(f"[{name}] size_average and reduce are obsolete: use reduction={meant!r}", stacklevel=4)
+    return meant
+
+
+def in_dtype_of(x: Any, target: Any) -> Any:
+    """A target in the dtype of x: float64 data can train a float32 model. Tensors of floats, which may have
+    gradients, stay as they are."""
+    dtype = getattr(x, "dtype", None)
+    if isinstance(target, Tensor) and target._array.dtype.kind in "biu" and dtype is not None:
+        return wrap(cast(target._array, np.dtype(dtype)))
+    if (
+        dtype is not None
+        and isinstance(target, np.ndarray)
+        and target.dtype.kind in "biuf"
+        and target.dtype != dtype
+    ):
+        return cast(target, np.dtype(dtype))
+    return target
+
+
+def promoted(x: Any, target: Any) -> tuple[Any, Any]:
+    """x and target; a float32 Tensor in float64 where the other Tensor has that dtype."""
+    if isinstance(x, Tensor) and isinstance(target, Tensor):
+        a, b = x._array.dtype, target._array.dtype
+        if a is not b and a != b and {a, b} <= _FLOATS:
+            return x.to(np.float64), target.to(np.float64)
+    return x, in_dtype_of(x, target)
+
+
+def constant(op: str, name: str, value: Any, x: Any) -> Any:
+    """A weight (a Tensor, an array, a sequence of numbers or None) as an array in the dtype of x."""
+    if value is None:
+        return None
+    if getattr(value, "requires_grad", False):
+        raise ValueError(f"[{op}] got {name} that requires a gradient; expected a constant: {name}.detach()")
+    array = getattr(value, "_array", value)
+    if not isinstance(array, np.ndarray):
+        array = keep(np.asarray(array))
+    dtype = getattr(x, "dtype", None)
+    if array.dtype.kind in "biuf" and dtype is not None and np.dtype(dtype).kind == "f":
+        return array if array.dtype == dtype else cast(array, np.dtype(dtype))
+    return array
+
+
+class ElementLoss(Function):
+    """A loss of x and target, element by element; its kernels take the reduction, then the settings."""
+
+    loss: Any
+    gradient: Any  # of x, or of target where the argument after the reduction is True
+    slopes: tuple[Slope | None, ...]
+
+    def __init__(self, reduction: str, *settings: Any) -> None:
+        self.reduction, self.settings = reduction, settings
+
+    def forward(self, x: Any, target: Any) -> Any:
+        self.arrays = x, target
+        return self.loss(x, target, self.reduction, *self.settings)
+
+    def backward(self, dy: Any) -> Any:
+        arguments = (dy, *self.arrays, self.reduction)
+        dx = self.gradient(*arguments, False, *self.settings) if self.needs[0] else None
+        dt = self.gradient(*arguments, True, *self.settings) if self.needs[1] else None
+        return dx, dt
+
+
+def element_loss(
+    name: str, kernel: Callable[..., Array], kernel_backward: Callable[..., Array], *slopes: Slope | None
+) -> Any:
+    """A loss by its kernels and, for create_graph, its slopes by x and target, functions of these and the
+    settings; None: it is 0."""
+    return type(name, (ElementLoss,), {"loss": kernel, "gradient": kernel_backward, "slopes": slopes})
+
+
+class LossOfThree(Function):
+    """A loss of three tensors; the backward kernel takes the name of the one whose gradient it computes."""
+
+    loss: Any
+    gradient: Any
+    names: tuple[str, ...]
+    slopes: tuple[Slope, ...]
+
+    def __init__(self, reduction: str, *settings: Any) -> None:
+        self.reduction, self.settings = reduction, settings
+
+    def forward(self, *arrays: Any) -> Any:
+        self.arrays = arrays
+        return self.loss(*arrays, self.reduction, *self.settings)
+
+    def backward(self, dy: Any) -> Any:
+        arguments = (dy, *self.arrays, self.reduction)
+        wanted = zip(self.names, self.needs, strict=True)
+        return tuple(self.gradient(*arguments, of, *self.settings) if need else None for of, need in wanted)
+
+
+@rule(ElementLoss, LossOfThree)
+def _slopes(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    """dy, divided as the reduction says, times the slopes of the loss of each element."""
+    xs = [of_input(node, i, array) for i, array in enumerate(node.arrays)]
+    x = xs[0]
+    if node.reduction == "mean":
+        dy = dy / max(x.numel(), 1)
+    elif node.reduction == "batchmean":
+        dy = dy / max(x.shape[0], 1)
+    gradients: list[Tensor | None] = []
+    for slope, needed in zip(node.slopes, node.needs, strict=True):
+        if needed and slope is not None:
+            gradients.append(dy * slope(*xs, *node.settings))
+        else:
+            gradients.append(none(x.shape, x) if needed else None)
+    return tuple(gradients)

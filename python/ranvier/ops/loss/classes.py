@@ -1,0 +1,264 @@
+"""Losses of scores for C classes: x is (N, C) or (N, C, d1, ...), or (C,) for a single sample."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.graph import of_input, rule
+from ranvier.autograd.memory import keep
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.activation.softmax import log_softmax
+from ranvier.ops.elementwise.arithmetic import neg
+from ranvier.ops.elementwise.compare import eq, ne
+from ranvier.ops.elementwise.functions import exp, expm1
+from ranvier.ops.elementwise.power import pow
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.loss.base import constant, in_dtype_of
+from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rules import near, none
+from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
+
+__all__ = ["cross_entropy", "focal", "multi_margin", "nll"]
+
+
+def _is_float(target: Any) -> bool:
+    return getattr(getattr(target, "dtype", None), "kind", "") == "f"
+
+
+def _apply(function: Function, x: Any, target: Any, reduction: str) -> Tensor:
+    """The loss of (N, C, ...), or of a single sample (C,) as a batch of one."""
+    if len(getattr(x, "shape", ())) != 1:
+        return function.apply(x, target)
+    loss = function.apply(unsqueeze(x, 0), unsqueeze(target, 0))
+    return squeeze(loss, 0) if reduction == "none" else loss
+
+
+def _scores(x: Any, target: Any) -> tuple[Any, Any]:
+    """Scores () as those of one class; scores (C,) with a target (1,) as a batch of one."""
+    shapes = [getattr(value, "shape", None) for value in (x, target)]
+    x = unsqueeze(x, 0) if shapes[0] == () else x
+    return (unsqueeze(x, 0), target) if len(x.shape) == 1 and shapes[1] == (1,) else (x, target)
+
+
+class ClassLoss(Function):
+    """A loss of scores. Its kernel returns the loss, and arrays that the backward kernel reads."""
+
+    loss: Any
+    gradient: Any
+
+    def __init__(self, *settings: Any) -> None:
+        self.settings = settings
+
+    def forward(self, x: Any, target: Any) -> Any:
+        self.x, self.target = x, target
+        loss, *self.saved = self.loss(x, target, *self.settings)
+        return loss
+
+    def backward(self, dy: Any) -> Any:
+        return self.gradient(dy, self.x, self.target, *self.saved, *self.settings), None
+
+
+# --- what the rules share: dy is divided as the reduction says
+
+
+def _column(weight: Any, x: Tensor) -> Any:
+    """Weights (C,) as a factor for x (N, C, ...)."""
+    return 1.0 if weight is None else wrap(weight.reshape(-1, *(1,) * (x.ndim - 2)))
+
+
+def _one_hot(node: Any, x: Tensor) -> Tensor:
+    """Class indices as probabilities in the shape of x; all 0 for an index that is no class."""
+    count = keep(np.arange(x.shape[1]).reshape(-1, *(1,) * (x.ndim - 2)))
+    return eq(unsqueeze(of_input(node, 1, node.target), 1), wrap(count)).to(x.dtype)
+
+
+def _used(node: Any, x: Tensor, ignored: int) -> Tensor:
+    """1 for each target that is not ignored, (N, 1, ...)."""
+    return ne(unsqueeze(of_input(node, 1, node.target), 1), ignored).to(x.dtype)
+
+
+def _shared(dy: Tensor, shares: Tensor, reduction: str) -> Tensor:
+    """dy as (N, 1, ...), divided by the sum of the shares (N, 1, ...) for 'mean'."""
+    if reduction == "none":
+        return reshape(dy, shares.shape)
+    return dy / total(shares) if reduction == "mean" else dy
+
+
+class CrossEntropy(ClassLoss):
+    loss, gradient = _core.cross_entropy, _core.cross_entropy_backward
+
+    def backward(self, dy: Any) -> Any:
+        gradient: Any = _core.cross_entropy_backward
+        arguments = (dy, self.x, self.target, *self.saved, *self.settings)
+        dx = gradient(*arguments) if self.needs[0] else None
+        return dx, gradient(*arguments, True) if self.needs[1] else None
+
+
+@rule(CrossEntropy)
+def _cross_entropy(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    reduction, weight, ignored, smoothing = node.settings
+    x, t = of_input(node, 0, node.x), of_input(node, 1, node.target)
+    w, uniform = _column(weight, x), smoothing / max(x.shape[1], 1)
+    log_y = log_softmax(x, 1)
+    if node.target.dtype.kind == "f":
+        q = (t * (1 - smoothing) + uniform) * w
+        dy = _shared(dy, wrap(np.ones((x.shape[0], 1, *x.shape[2:]), x.dtype)), reduction)
+    else:
+        used, target = _used(node, x, ignored) * w, _one_hot(node, x)
+        q = (target * (1 - smoothing) + uniform) * used
+        dy = _shared(dy, total(target * used, 1, keepdim=True), reduction)
+    dx = dy * (exp(log_y) * total(q, 1, keepdim=True) - q) if node.needs[0] else None
+    return dx, neg(dy * log_y * w) * (1 - smoothing) if node.needs[1] else None
+
+
+def cross_entropy(
+    x: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-log(softmax(x)) of the true class, from logits x (N, C) or (N, C, d1, ...), or (C,) for one sample.
+
+    ``target``: class indices (N, d1, ...) of any integer dtype, or probabilities in the shape of x, for which
+    the loss is -sum_c target_c log(softmax(x)_c). ``weight`` (C,): a factor for each class's logarithm.
+    ``ignore_index``: of this index the loss is 0. ``label_smoothing`` e mixes the target with the uniform
+    distribution, (1 - e) target + e / C. 'mean' divides by the sum of the weights of the targets that are not
+    ignored (NaN if all are), which is their number without weights; of probabilities, by N d1 ...
+
+    Raises ValueError for shapes that do not fit, for a class index outside [0, C), label_smoothing outside
+    [0, 1], an ignore_index >= 0 with probabilities or another reduction, TypeError for dtypes that differ or
+    are not floating.
+
+    Source: label smoothing: Szegedy et al., "Rethinking the Inception Architecture" (2016).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.cross_entropy(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0]))
+    tensor(0.4170)
+    >>> x, target = rv.tensor([[2.0, 1.0], [0.0, 3.0]]), rv.tensor([0, -100])
+    >>> rv.nn.functional.cross_entropy(x, target, weight=rv.tensor([1.0, 5.0]), label_smoothing=0.1)
+    tensor(0.6259)
+    """
+    if _is_float(target) and isinstance(ignore_index, int) and ignore_index >= 0:
+        raise ValueError(
+            f"[cross_entropy] got ignore_index {ignore_index} and a target of probabilities; expected class "
+            "indices"
+        )
+    weight = constant("cross_entropy", "weight", weight, x)
+    function = CrossEntropy(reduction, weight, ignore_index, label_smoothing)
+    return _apply(function, x, in_dtype_of(x, target) if _is_float(target) else target, reduction)
+
+
+class Nll(ClassLoss):
+    loss, gradient = _core.nll, _core.nll_backward
+
+
+@rule(Nll)
+def _nll(node: Any, dy: Tensor) -> tuple[Tensor, None]:
+    reduction, weight, ignored = node.settings
+    x = of_input(node, 0, node.x)
+    q = _one_hot(node, x) * _used(node, x, ignored) * _column(weight, x)
+    return near(node, neg(_shared(dy, total(q, 1, keepdim=True), reduction) * q), x), None
+
+
+def nll(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
+    """-x of the true class: of log-probabilities x, the negative log-likelihood.
+
+    Shapes, ``weight``, ``ignore_index``, 'mean' and errors as in :func:`cross_entropy` of class indices,
+    which is this loss of log_softmax(x) in one pass.
+
+    >>> import ranvier as rv
+    >>> x = rv.log_softmax(rv.tensor([[2.0, 1.0, 0.1]]), dim=1)
+    >>> rv.nn.functional.nll_loss(x, rv.tensor([0]))
+    tensor(0.4170)
+    """
+    weight = constant("nll", "weight", weight, x)
+    return _apply(Nll(reduction, weight, ignore_index), x, target, reduction)
+
+
+class Focal(ClassLoss):
+    loss, gradient = _core.focal, _core.focal_backward
+
+
+@rule(Focal)
+def _focal(node: Any, dy: Tensor) -> tuple[Tensor, None]:
+    reduction, gamma, alpha, ignored = node.settings
+    x, used = of_input(node, 0, node.x), _used(node, wrap(node.x), ignored)
+    target, log_y = _one_hot(node, x), log_softmax(x, 1)
+    log_p = total(target * log_y, 1, keepdim=True)
+    weight = total(target * _column(alpha, x), 1, keepdim=True) * used
+    miss = neg(expm1(log_p))
+    by_log = neg(pow(miss, gamma))
+    if gamma:
+        by_log = pow(miss, gamma - 1.0) * exp(log_p) * log_p * gamma + by_log
+    return _shared(dy, used, reduction) * weight * by_log * (target - exp(log_y)), None
+
+
+def focal(
+    x: Any,
+    target: Any,
+    gamma: float = 2.0,
+    alpha: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """alpha_t (1 - p)^gamma (-log p) with p = softmax(x) of the true class t: classes that are already right
+    count little. gamma = 0 without alpha is cross-entropy.
+
+    x: logits (N, C), (N, C, d1, ...) or (C,); target: class indices (N, d1, ...). ``alpha`` (C,): a factor
+    for each class. 'mean' divides by the number of targets that are not ``ignore_index``, with or without
+    alpha. :func:`sigmoid_focal` is the form for independent yes-or-no targets.
+
+    Raises ValueError for gamma < 0, else as :func:`cross_entropy`.
+
+    Source: Lin et al., "Focal Loss for Dense Object Detection" (2017), equation 5.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.focal_loss(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0]))
+    tensor(0.0485)
+    """
+    function = Focal(reduction, gamma, constant("focal", "alpha", alpha, x), ignore_index)
+    return _apply(function, x, target, reduction)
+
+
+class MultiMargin(ClassLoss):
+    loss, gradient = _core.multi_margin, _core.multi_margin_backward
+
+
+@rule(MultiMargin)
+def _multi_margin(node: Any, dy: Tensor) -> tuple[Tensor, None]:
+    reduction, p, margin, weight = node.settings
+    x = of_input(node, 0, node.x)
+    target = _one_hot(node, x)
+    z = x - total(x * target, 1, keepdim=True) + margin
+    w = total(target * _column(weight, x), 1, keepdim=True) / max(x.shape[1], 1)
+    slope = (1.0 - target) * where(z > 0.0, none(x.shape, x) + 1.0 if p == 1 else z * 2.0, 0.0)
+    slope = slope - target * total(slope, 1, keepdim=True)
+    ones = wrap(np.ones((x.shape[0], 1), x.dtype))
+    return _shared(dy, ones, reduction) * w * slope, None
+
+
+def multi_margin(
+    x: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: str = "mean"
+) -> Tensor:
+    """sum over c != t of weight_t max(0, margin - x_t + x_c)^p / C, the hinge loss of scores x (N, C), (C,)
+    or (), one score, for C classes; t is the true class, p 1 or 2.
+
+    'mean' divides by N. Raises ValueError for another p, shapes that do not fit, a class index outside [0, C)
+    or another reduction, TypeError for dtypes that differ or are not floating.
+
+    Source: Crammer and Singer, "On the Algorithmic Implementation of Multiclass Kernel-based Vector
+    Machines" (2001), with the sum of Weston and Watkins (1999) in place of its maximum.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.multi_margin_loss(rv.tensor([[0.1, 0.2, 0.4, 0.8]]), rv.tensor([3]))
+    tensor(0.3250)
+    """
+    function = MultiMargin(reduction, p, margin, constant("multi_margin", "weight", weight, x))
+    x, target = _scores(x, target) if hasattr(x, "shape") else (x, target)
+    return _apply(function, x, target, reduction)

@@ -1,0 +1,162 @@
+"""Losses of probabilities: binary cross-entropy, its focal form, and the divergence of distributions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ranvier._core as _core
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.activation.smooth import logsigmoid, sigmoid
+from ranvier.ops.elementwise.arithmetic import neg
+from ranvier.ops.elementwise.compare import eq
+from ranvier.ops.elementwise.extrema import clip
+from ranvier.ops.elementwise.functions import exp, log, log1p
+from ranvier.ops.elementwise.power import pow
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.loss.base import constant, element_loss, in_dtype_of
+
+__all__ = ["bce", "bce_with_logits", "kl_div", "sigmoid_focal"]
+
+
+def _factor(weight: Any) -> Any:
+    """A weight of elements as a factor."""
+    return 1.0 if weight is None else wrap(weight)
+
+
+Bce = element_loss(
+    "Bce",
+    _core.bce,
+    _core.bce_backward,
+    lambda x, t, weight: (x - t) / clip(x * (1.0 - x), 1e-12) * _factor(weight),
+    lambda x, t, weight: (clip(log1p(neg(x)), -100.0) - clip(log(x), -100.0)) * _factor(weight),
+)
+
+
+def bce(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
+    """Binary cross-entropy -(t log x + (1 - t) log(1 - x)) of probabilities x; each logarithm is at least
+    -100, so that the loss is finite. ``weight``, which broadcasts to the shape of x, multiplies it; 'mean'
+    divides by the number of elements, with or without it.
+
+    Raises ValueError for x outside [0, 1], else as :func:`mse`. :func:`bce_with_logits` is more accurate and
+    takes x before the sigmoid.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.binary_cross_entropy(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1]))
+    tensor(0.1976)
+    """
+    return Bce(reduction, constant("bce", "weight", weight, x)).apply(x, in_dtype_of(x, target))
+
+
+def _logits_by_x(x: Tensor, t: Tensor, weight: Any, positive: Any) -> Any:
+    return ((1.0 - t) * sigmoid(x) - t * sigmoid(neg(x)) * _factor(positive)) * _factor(weight)
+
+
+def _logits_by_target(x: Tensor, t: Tensor, weight: Any, positive: Any) -> Any:
+    return (logsigmoid(neg(x)) - logsigmoid(x) * _factor(positive)) * _factor(weight)
+
+
+BceWithLogits = element_loss(
+    "BceWithLogits", _core.bce_with_logits, _core.bce_with_logits_backward, _logits_by_x, _logits_by_target
+)
+
+
+def bce_with_logits(
+    x: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Tensor:
+    """Binary cross-entropy of sigmoid(x): max(x, 0) - x t + log(1 + exp(-|x|)), which cannot overflow.
+
+    ``weight`` multiplies the loss, ``pos_weight`` the part of positive targets, -t log(sigmoid(x)); both
+    broadcast to the shape of x.
+
+    Errors as in :func:`mse`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.binary_cross_entropy_with_logits(rv.tensor([1000.0]), rv.tensor([0.0]))
+    tensor(1000.)
+    >>> x, target, three = rv.tensor([0.0, 0.0]), rv.tensor([1.0, 0.0]), rv.tensor(3.0)
+    >>> rv.nn.functional.binary_cross_entropy_with_logits(x, target, pos_weight=three)
+    tensor(1.3863)
+    """
+    settings = (
+        constant("bce_with_logits", "weight", weight, x),
+        constant("bce_with_logits", "pos_weight", pos_weight, x),
+    )
+    return BceWithLogits(reduction, *settings).apply(x, in_dtype_of(x, target))
+
+
+def _focal_factors(x: Tensor, t: Tensor, alpha: float, gamma: float) -> tuple[Any, ...]:
+    """The weight, (1 - p_t)^gamma and its slope, the cross-entropy and the probability."""
+    p, cross_entropy = sigmoid(x), neg(logsigmoid(neg(x))) - x * t
+    miss = t * sigmoid(neg(x)) + (1.0 - t) * p
+    weight: Any = t * alpha + (1.0 - t) * (1.0 - alpha) if alpha >= 0 else 1.0
+    some = wrap(miss._array) > 0.0
+    safe = where(some, miss, 1.0)
+    return weight, pow(miss, gamma), where(some, pow(safe, gamma - 1.0) * gamma, 0.0), cross_entropy, p
+
+
+def _focal_by_x(x: Tensor, t: Tensor, alpha: float, gamma: float) -> Any:
+    weight, power, slope, cross_entropy, p = _focal_factors(x, t, alpha, gamma)
+    return (power * (p - t) + slope * (1.0 - t * 2.0) * p * (1.0 - p) * cross_entropy) * weight
+
+
+def _focal_by_target(x: Tensor, t: Tensor, alpha: float, gamma: float) -> Any:
+    weight, power, slope, cross_entropy, p = _focal_factors(x, t, alpha, gamma)
+    by_t = (slope * (1.0 - p * 2.0) * cross_entropy - power * x) * weight
+    return by_t + power * cross_entropy * (2 * alpha - 1.0) if alpha >= 0 else by_t
+
+
+SigmoidFocal = element_loss(
+    "SigmoidFocal", _core.sigmoid_focal, _core.sigmoid_focal_backward, _focal_by_x, _focal_by_target
+)
+
+
+def sigmoid_focal(
+    x: Any, target: Any, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "none"
+) -> Tensor:
+    """Binary cross-entropy of p = sigmoid(x), times a (1 - p_t)^gamma: right predictions count little.
+
+    p_t is p where the target is 1 and 1 - p where it is 0; a is alpha and 1 - alpha there, or 1 for
+    alpha < 0. gamma = 0 is plain cross-entropy. Name and defaults are torchvision's ``sigmoid_focal_loss``.
+
+    Raises ValueError for gamma < 0, else as :func:`mse`. :func:`focal` is the form for one class of many.
+
+    Source: Lin et al., "Focal Loss for Dense Object Detection" (2017), equation 5.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.sigmoid_focal_loss(rv.tensor([0.0, 3.0]), rv.tensor([1.0, 1.0]))
+    tensor([4.3322e-02, 2.7321e-05])
+    """
+    return SigmoidFocal(reduction, alpha, gamma).apply(x, in_dtype_of(x, target))
+
+
+def _kl_by_target(x: Tensor, t: Tensor, logs: bool) -> Tensor:
+    if not logs:
+        return log(t) - x + 1.0
+    never = eq(exp(wrap(t._array)), 0.0)
+    return where(never, 0.0, exp(t) * (where(never, 0.0, t) - x + 1.0))
+
+
+KlDiv = element_loss(
+    "KlDiv", _core.kl_div, _core.kl_div_backward, lambda x, t, logs: neg(exp(t) if logs else t), _kl_by_target
+)
+
+
+def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """target (log target - x), element by element: summed, the Kullback-Leibler divergence of a distribution
+    whose logarithm is x from the distribution ``target``. 0 where target is 0.
+
+    ``log_target``: target holds logarithms too. ``reduction`` 'batchmean' divides the sum by the size of the
+    first dimension, which is the divergence of one distribution; 'mean' by the number of elements.
+
+    Errors as in :func:`mse`.
+
+    Source: Kullback and Leibler, "On Information and Sufficiency" (1951).
+
+    >>> import ranvier as rv
+    >>> x = rv.log_softmax(rv.tensor([[1.0, 2.0]]), dim=1)
+    >>> rv.nn.functional.kl_div(x, rv.tensor([[0.5, 0.5]]), reduction="batchmean")
+    tensor(0.1201)
+    """
+    if reduction == "batchmean" and getattr(x, "shape", None) == ():  # no batch
+        reduction = "sum"
+    return KlDiv(reduction, log_target).apply(x, in_dtype_of(x, target))

@@ -1,0 +1,218 @@
+"""Losses of values: squared and absolute errors, and likelihoods of counts and of values with a variance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.memory import filled
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.arithmetic import neg
+from ranvier.ops.elementwise.dtypes import floating
+from ranvier.ops.elementwise.extrema import clip
+from ranvier.ops.elementwise.functions import exp, log, sign
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.loss.base import LossOfThree, element_loss, in_dtype_of, promoted
+from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
+
+__all__ = ["gaussian_nll", "huber", "l1", "mse", "poisson_nll", "smooth_l1"]
+
+Mse = element_loss(
+    "Mse", _core.mse, _core.mse_backward, lambda x, t: (x - t) * 2.0, lambda x, t: (t - x) * 2.0
+)
+L1 = element_loss("L1", _core.l1, _core.l1_backward, lambda x, t: sign(x - t), lambda x, t: sign(t - x))
+
+
+def mse(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """The squared error (x - target)^2, x and target of one shape.
+
+    A float32 and a float64 Tensor give a float64 loss. Raises ValueError for different shapes or another
+    reduction, TypeError for dtypes that are not floating.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.mse_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
+    tensor(0.3750)
+    """
+    return Mse(reduction).apply(*promoted(x, target))
+
+
+def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """The absolute error |x - target|, x and target of one shape. Where they are equal the gradient is 0.
+
+    Errors as in :func:`mse`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.l1_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
+    tensor(0.5000)
+    """
+    return L1(reduction).apply(*promoted(x, target))
+
+
+def _smooth_l1_slope(x: Tensor, t: Tensor, beta: float) -> Tensor:
+    d = x - t
+    return where(d.abs() < beta, d / (beta or 1.0), sign(d))
+
+
+SmoothL1 = element_loss(
+    "SmoothL1",
+    _core.smooth_l1,
+    _core.smooth_l1_backward,
+    _smooth_l1_slope,
+    lambda x, t, beta: _smooth_l1_slope(t, x, beta),
+)
+
+
+def smooth_l1(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2; with beta = 0 the absolute error.
+
+    Raises ValueError for beta < 0, else as :func:`mse`.
+
+    Source: Girshick, "Fast R-CNN" (2015).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.smooth_l1_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), reduction="none")
+    tensor([0.1250, 2.5000])
+    """
+    return SmoothL1(reduction, beta).apply(*promoted(x, target))
+
+
+def _huber_slope(x: Tensor, t: Tensor, delta: float) -> Tensor:
+    d = x - t
+    return where(d.abs() < delta, d, sign(d) * delta)
+
+
+Huber = element_loss(
+    "Huber", _core.huber, _core.huber_backward, _huber_slope, lambda x, t, delta: _huber_slope(t, x, delta)
+)
+
+
+def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2).
+
+    Raises ValueError for delta <= 0, else as :func:`mse`.
+
+    Source: Huber, "Robust Estimation of a Location Parameter" (1964).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.huber_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), "none", delta=2.0)
+    tensor([0.1250, 4.0000])
+    """
+    return Huber(reduction, delta).apply(*promoted(x, target))
+
+
+def _poisson_by_target(x: Tensor, t: Tensor, logs: bool, full: bool, eps: float) -> Tensor:
+    by_t = neg(x if logs else log(x + eps))
+    if full:  # Stirling's formula, where t > 1
+        large = wrap(t._array) > 1.0
+        safe = where(large, t, 1.0)
+        by_t = by_t + where(large, log(safe) + 0.5 / safe, 0.0)
+    return by_t
+
+
+PoissonNll = element_loss(
+    "PoissonNll",
+    _core.poisson_nll,
+    _core.poisson_nll_backward,
+    lambda x, t, logs, full, eps: exp(x) - t if logs else 1.0 - t / (x + eps),
+    _poisson_by_target,
+)
+
+
+def poisson_nll(
+    x: Any,
+    target: Any,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-8,
+    reduction: str = "mean",
+) -> Tensor:
+    """-log of the Poisson probability of the counts ``target`` at the rate exp(x): exp(x) - target x; with
+    ``log_input`` False at the rate x: x - target log(x + eps).
+
+    log(target!) is left out; with ``full`` it is added by Stirling's formula t log t - t + log(2 pi t) / 2
+    where t > 1. Integers x are computed in float32. Errors as in :func:`mse`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.poisson_nll_loss(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]), reduction="none")
+    tensor([1.0000, 0.7183])
+    """
+    x = floating(x)
+    return PoissonNll(reduction, log_input, full, eps).apply(x, in_dtype_of(x, target))
+
+
+def _at_least(var: Tensor, eps: float) -> Tensor:
+    """max(var, eps) with the gradient of var also where eps is larger."""
+    raw = wrap(var._array)
+    return var + (clip(raw, eps) - raw)
+
+
+def _gaussian_by_var(x: Tensor, t: Tensor, var: Tensor, full: bool, eps: float) -> Tensor:
+    v, d = _at_least(var, eps), x - t
+    return (1.0 - d * d / v) / (v * 2.0)
+
+
+class GaussianNll(LossOfThree):
+    loss, gradient = _core.gaussian_nll, _core.gaussian_nll_backward
+    names = ("x", "target", "var")
+    slopes = (
+        lambda x, t, var, full, eps: (x - t) / _at_least(var, eps),
+        lambda x, t, var, full, eps: (t - x) / _at_least(var, eps),
+        _gaussian_by_var,
+    )
+
+
+def gaussian_nll(
+    x: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Tensor:
+    """-log of the normal density of ``target`` with mean x and variance v = max(var, eps):
+    (log v + (x - target)^2 / v) / 2, with ``full`` also log(2 pi) / 2.
+
+    target: in the shape of x, or one that broadcasts with it. var: in the shape of x, with 1 as one of its
+    sizes, without the last dimension (one for each row), or a number >= 0. Its gradient is that of v, also
+    where eps is larger. Raises ValueError for eps <= 0, shapes that do not fit and a negative number, else as
+    :func:`mse`.
+
+    Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution" (1994).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.gaussian_nll_loss(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
+    tensor(1.1931)
+    """
+    shapes = [tuple(getattr(a, "shape", ())) for a in (x, target)]
+    if shapes[0] == shapes[1]:
+        shape = shapes[0]
+        var = _variance(x, var, shape, shape)
+    else:
+        try:
+            shape = np.broadcast_shapes(*shapes)
+        except ValueError:
+            raise ValueError(
+                f"[gaussian_nll] got x of shape {shapes[0]} and target of shape {shapes[1]}; expected shapes "
+                "that broadcast"
+            ) from None
+        var = _variance(x, var, shapes[0], shape)
+        target, x = in_dtype_of(x, target), broadcast_to(x, shape)
+        target = broadcast_to(target, shape)
+    return GaussianNll(reduction, full, eps).apply(x, in_dtype_of(x, target), var)
+
+
+def _variance(x: Any, var: Any, own: tuple[int, ...], shape: tuple[int, ...]) -> Any:
+    """var in the shape of the loss; own is the shape of x."""
+    if isinstance(var, (int, float)):
+        if not var >= 0:
+            raise ValueError(f"[gaussian_nll] got var {var}; expected a number >= 0")
+        return wrap(filled(var, shape, np.dtype(getattr(x, "dtype", np.float32))))
+    var = in_dtype_of(x, var)
+    found = tuple(getattr(var, "shape", ()))
+    if found == shape:
+        return var
+    if found == own[:-1] and own:
+        var = unsqueeze(var, -1)
+    elif len(found) != len(own) or any(n not in (1, m) for n, m in zip(found, own, strict=True)):
+        raise ValueError(
+            f"[gaussian_nll] got var of shape {found} for x of shape {own}; expected that shape, 1 in place "
+            "of a size, or nothing in place of the last"
+        )
+    return broadcast_to(var, shape)

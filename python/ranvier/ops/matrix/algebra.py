@@ -1,0 +1,362 @@
+"""Products and sums of products: composed of matmul and the element-wise ops, which give the gradients."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.data import common_dtype
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.arithmetic import add, mul, sub
+from ranvier.ops.elementwise.dtypes import as_tensor, is_floating
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.matrix.matmul import matmul, mm
+from ranvier.ops.reduction.norms import norm
+from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
+
+
+def _plus(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
+    shape = np.shape(x)
+    if len(shape) > product.ndim or any(
+        n not in (1, m) for n, m in zip(shape[::-1], product.shape[::-1], strict=False)
+    ):
+        raise ValueError(
+            f"[addmm] got x of shape {shape} and a product of shape {product.shape}; expected x to broadcast "
+            "to the product"
+        )
+    kind = common_dtype([as_tensor("addmm", x).dtype, product.dtype])
+    if kind.kind in "biu":  # integers stay integers: the numbers lose their fractions
+        beta, alpha = kind.type(beta).item(), kind.type(alpha).item()
+    if alpha != 1:
+        product = mul(product, alpha)
+    if beta == 0:  # NaN in x has no effect, as in BLAS
+        return product
+    return add(x if beta == 1 else mul(x, beta), product)
+
+
+def _matrices(name: str, a: Any, b: Any, dims: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    a, b = as_tensor(name, a), as_tensor(name, b)
+    if (a.ndim, b.ndim) != dims:
+        raise ValueError(
+            f"[{name}] got shapes {a.shape} and {b.shape}; expected {dims[0]} and {dims[1]} dimensions"
+        )
+    return a, b
+
+
+def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta x + alpha a b: a (m, k), b (k, n), x broadcasts to (m, n).
+
+    >>> import ranvier as rv
+    >>> rv.addmm(rv.ones(2), rv.eye(2), rv.eye(2), alpha=3)
+    tensor([[4., 1.],
+            [1., 4.]])
+    """
+    return _plus(input, matmul(*_matrices("addmm", mat1, mat2, (2, 2))), beta, alpha)
+
+
+def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta x + alpha a b: a (m, k), b (k), x broadcasts to (m).
+
+    >>> import ranvier as rv
+    >>> rv.addmv(rv.ones(2), rv.ones(2, 3), rv.ones(3))
+    tensor([4., 4.])
+    """
+    return _plus(input, matmul(*_matrices("addmv", mat, vec, (2, 1))), beta, alpha)
+
+
+def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta x + alpha a b^T: a (m), b (n), x broadcasts to (m, n).
+
+    >>> import ranvier as rv
+    >>> rv.addr(rv.zeros(2, 2), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
+    vec1, vec2 = _matrices("addr", vec1, vec2, (1, 1))
+    return _plus(input, mul(unsqueeze(vec1, 1), vec2), beta, alpha)
+
+
+def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta x + alpha a b for each matrix: a (n, m, k), b (n, k, p), x broadcasts to (n, m, p).
+
+    >>> import ranvier as rv
+    >>> rv.baddbmm(rv.ones(1, 1, 1), rv.ones(1, 1, 3), rv.ones(1, 3, 1))
+    tensor([[[4.]]])
+    """
+    return _plus(input, matmul(*_matrices("baddbmm", batch1, batch2, (3, 3))), beta, alpha)
+
+
+def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta x + alpha (sum of the products a[i] b[i]): a (n, m, k), b (n, k, p), x broadcasts to (m, p).
+
+    >>> import ranvier as rv
+    >>> rv.addbmm(rv.zeros(1, 1), rv.ones(2, 1, 3), rv.ones(2, 3, 1))
+    tensor([[6.]])
+    """
+    products = matmul(*_matrices("addbmm", batch1, batch2, (3, 3)))
+    return _plus(input, total(products, 0).to(products.dtype), beta, alpha)
+
+
+def inner(input: Any, other: Any) -> Tensor:
+    """The sum of products over the last dimension: (..., k), (..., k) -> (*a.shape[:-1], *b.shape[:-1]).
+
+    >>> import ranvier as rv
+    >>> rv.inner(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
+    input, other = as_tensor("inner", input), as_tensor("inner", other)
+    if input.ndim == 0 or other.ndim == 0:
+        return mul(input, other)
+    if input.shape[-1] != other.shape[-1]:
+        raise ValueError(
+            f"[inner] got shapes {input.shape} and {other.shape}; expected equal last dimensions"
+        )
+    return tensordot(input, other, ([input.ndim - 1], [other.ndim - 1]))
+
+
+def vdot(input: Any, other: Any) -> Tensor:
+    """The sum of the products of two vectors of equal length.
+
+    >>> import ranvier as rv
+    >>> rv.vdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
+    input, other = _matrices("vdot", input, other, (1, 1))
+    return matmul(input, other)
+
+
+def ger(input: Any, vec2: Any) -> Tensor:
+    """y[i, j] = a[i] b[j]: see :func:`ranvier.outer`.
+
+    >>> import ranvier as rv
+    >>> rv.ger(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
+    input, vec2 = _matrices("ger", input, vec2, (1, 1))
+    return mul(unsqueeze(input, 1), vec2)
+
+
+def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
+    """The sum of products over pairs of dimensions: the last dims of a with the first of b, or two lists.
+
+    Raises ValueError for dimensions of different sizes.
+
+    >>> import ranvier as rv
+    >>> rv.tensordot(rv.ones(2, 3), rv.ones(3, 4), dims=1).shape
+    (2, 4)
+    """
+    a, b = as_tensor("tensordot", a), as_tensor("tensordot", b)
+    if isinstance(dims, int):
+        if not 0 <= dims <= min(a.ndim, b.ndim):
+            raise ValueError(
+                f"[tensordot] got dims {dims} for shapes {a.shape} and {b.shape}; expected fewer"
+            )
+        left, right = list(range(a.ndim - dims, a.ndim)), list(range(dims))
+    else:
+        left = [some_dim("tensordot", a, d) for d in dims[0]]
+        right = [some_dim("tensordot", b, d) for d in dims[1]]
+    for i, j in zip(left, right, strict=False):  # size 1 is repeated: the sum over the other's dimension
+        if a.shape[i] == 1 != b.shape[j]:
+            b = total(b, j, True)
+        elif b.shape[j] == 1 != a.shape[i]:
+            a = total(a, i, True)
+    if len(left) != len(right) or any(a.shape[i] != b.shape[j] for i, j in zip(left, right, strict=True)):
+        raise ValueError(
+            f"[tensordot] got dimensions {left} of shape {a.shape} and {right} of shape {b.shape}; expected "
+            "equal sizes"
+        )
+    rows = [d for d in range(a.ndim) if d not in left]
+    columns = [d for d in range(b.ndim) if d not in right]
+    shape = (*(a.shape[d] for d in rows), *(b.shape[d] for d in columns))
+    k = math.prod(a.shape[d] for d in left)
+    first = reshape(permute(a, (*rows, *left)), (math.prod(a.shape[d] for d in rows), k))
+    second = reshape(permute(b, (*right, *columns)), (k, math.prod(b.shape[d] for d in columns)))
+    return reshape(matmul(first, second), shape)
+
+
+def kron(input: Any, other: Any) -> Tensor:
+    """The Kronecker product: y[i p + k, j q + l] = a[i, j] b[k, l], in any number of dimensions.
+
+    >>> import ranvier as rv
+    >>> rv.kron(rv.tensor([1.0, 10.0]), rv.tensor([1.0, 2.0]))
+    tensor([ 1.,  2., 10., 20.])
+    """
+    input, other = as_tensor("kron", input), as_tensor("kron", other)
+    n = max(input.ndim, other.ndim)
+    left, right = ((1,) * (n - x.ndim) + tuple(x.shape) for x in (input, other))
+    wide = mul(
+        reshape(input, tuple(s for m in left for s in (m, 1))),
+        reshape(other, tuple(s for m in right for s in (1, m))),
+    )
+    return reshape(wide, tuple(p * q for p, q in zip(left, right, strict=True)))
+
+
+def dist(input: Any, other: Any, p: float = 2) -> Tensor:
+    """The p-norm of a - b.
+
+    >>> import ranvier as rv
+    >>> rv.dist(rv.tensor([3.0, 0.0]), rv.tensor([0.0, 4.0]))
+    tensor(5.)
+    """
+    return norm(sub(input, other), p)
+
+
+def cdist(
+    x1: Any, x2: Any, p: float = 2.0, compute_mode: str = "use_mm_for_euclid_dist_if_necessary"
+) -> Tensor:
+    """y[.., i, j] = the p-norm of a[.., i, :] - b[.., j, :]: (..., m, d), (..., n, d) -> (..., m, n).
+
+    The differences are formed, which is exact for points close together; compute_mode is not used.
+
+    >>> import ranvier as rv
+    >>> rv.cdist(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0], [0.0, 1.0]]))
+    tensor([[5., 1.]])
+    """
+    x1, x2 = as_tensor("cdist", x1), as_tensor("cdist", x2)
+    if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
+        raise ValueError(
+            f"[cdist] got shapes {x1.shape} and {x2.shape}; expected (..., m, d) and (..., n, d)"
+        )
+    if x1.shape[-1] == 0:
+        return total(mul(unsqueeze(x1, -2), unsqueeze(x2, -3)), -1)
+    return norm(sub(unsqueeze(x1, -2), unsqueeze(x2, -3)), p, -1)
+
+
+def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
+    """The cross product of vectors of three elements along dim, by default the first of size 3.
+
+    >>> import ranvier as rv
+    >>> rv.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0]))
+    tensor([0., 0., 1.])
+    """
+    input, other = as_tensor("cross", input), as_tensor("cross", other)
+    shape = np.broadcast_shapes(input.shape, other.shape)
+    if dim is None:
+        dim = next((d for d, n in enumerate(shape) if n == 3), None)
+    if dim is None or not -len(shape) <= dim < len(shape) or shape[dim] != 3:
+        raise ValueError(
+            f"[cross] got shapes {input.shape} and {other.shape}; expected size 3 in dimension {dim}"
+        )
+    input, other = movedim(input.broadcast_to(shape), dim, 0), movedim(other.broadcast_to(shape), dim, 0)
+    from ranvier.ops.shape.repeat import roll
+
+    y = sub(mul(roll(input, -1, 0), roll(other, -2, 0)), mul(roll(input, -2, 0), roll(other, -1, 0)))
+    return movedim(y, 0, dim)
+
+
+def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Tensor:
+    """The covariance of the rows of x (variables, samples): (d, n) -> (d, d); a vector is one variable.
+
+    fweights: how often each sample counts (integers); aweights: its weight. Divided by n - correction.
+
+    >>> import ranvier as rv
+    >>> rv.cov(rv.tensor([[0.0, 2.0], [1.0, 5.0]]))
+    tensor([[2., 4.],
+            [4., 8.]])
+    """
+    input = as_tensor("cov", input)
+    if input.ndim > 2:
+        raise ValueError(f"[cov] got x of shape {input.shape}; expected at most two dimensions")
+    if not is_floating(input):
+        input = input.float()
+    rows = reshape(input, (1, -1)) if input.ndim < 2 else input
+    weights = None
+    for name, w in (("fweights", fweights), ("aweights", aweights)):
+        if w is not None:
+            w = as_tensor("cov", w)
+            if w.shape != (rows.shape[1],):
+                raise ValueError(f"[cov] got weights of shape {w.shape}; expected ({rows.shape[1]},)")
+            if name == "fweights" and w._array.dtype.kind not in "iu":
+                raise TypeError(f"[cov] got fweights of dtype {w.dtype}; expected integers")
+            if (w < 0).any():
+                raise ValueError(f"[cov] got a negative number in {name}; expected numbers of at least 0")
+            weights = w.to(input.dtype) if weights is None else mul(weights, w.to(input.dtype))
+    # The mean is rounded: that of the deviations, taken away as well, is what it lacks.
+    if weights is None:
+        n: Any = rows.shape[1]
+        centred = sub(rows, total(rows, 1, True) / n)
+        centred = sub(centred, total(centred, 1, True) / n)
+        product = matmul(centred, centred.T)
+        degrees: Any = max(n - correction, 0)
+    else:
+        n = total(weights)
+        centred = sub(rows, total(mul(rows, weights), 1, True) / n)
+        centred = sub(centred, total(mul(centred, weights), 1, True) / n)
+        product = matmul(mul(centred, weights), centred.T)
+        used = n if aweights is None else total(mul(weights, as_tensor("cov", aweights).to(input.dtype))) / n
+        degrees = n - correction * (1 if aweights is None else used)
+        degrees = degrees.clamp(min=0)
+    y = product / degrees
+    return reshape(y, ()) if rows.shape[0] == 1 else y
+
+
+def corrcoef(input: Any) -> Tensor:
+    """The correlation of the rows of x (variables, samples), limited to [-1, 1]: (d, n) -> (d, d).
+
+    >>> import ranvier as rv
+    >>> rv.corrcoef(rv.tensor([[0.0, 2.0], [5.0, 1.0]]))
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
+    """
+    c = cov(input)
+    if c.ndim == 0:
+        return c / c
+    d = c.diagonal().sqrt()
+    return (c / unsqueeze(d, 1) / d).clamp(-1, 1)
+
+
+def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
+    """x, each slice along dim scaled down to the p-norm maxnorm where its norm is greater.
+
+    >>> import ranvier as rv
+    >>> rv.renorm(rv.tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1.0)
+    tensor([[0.6000, 0.8000],
+            [0.3000, 0.4000]])
+    """
+    input = as_tensor("renorm", input)
+    at = some_dim("renorm", input, dim)
+    others = tuple(d for d in range(input.ndim) if d != at)
+    size = norm(input, p, others, True)
+    return mul(input, where(size > maxnorm, maxnorm / (size + 1e-7), 1.0))
+
+
+def block_diag(*matrices: Any) -> Tensor:
+    """The matrices along the diagonal of a larger one that is 0 elsewhere; vectors are rows.
+
+    >>> import ranvier as rv
+    >>> rv.block_diag(rv.ones(1, 2), rv.ones(1, 1))
+    tensor([[1., 1., 0.],
+            [0., 0., 1.]])
+    """
+    from ranvier.ops.image.pad import pad
+    from ranvier.ops.shape.join import cat
+
+    parts = [as_tensor("block_diag", m) for m in matrices]
+    for m in parts:
+        if m.ndim > 2:
+            raise ValueError(f"[block_diag] got a tensor of shape {m.shape}; expected at most two dimensions")
+    dtype = common_dtype([m.dtype for m in parts]) if parts else np.dtype(np.float32)
+    parts = [reshape(m.to(dtype), (1, -1)) if m.ndim < 2 else m.to(dtype) for m in parts]
+    width = 0
+    rows, every = [], sum(m.shape[1] for m in parts)
+    for m in parts:
+        rows.append(pad(m, (width, every - width - m.shape[1])))
+        width += m.shape[1]
+    from ranvier.autograd.creation import zeros
+
+    return cat(rows, 0) if rows else zeros(1, 0)
+
+
+def spmm(input: Any, mat2: Any) -> Tensor:
+    """The product of matrices: see :func:`mm`. In PyTorch the first may be sparse; here it is dense.
+
+    >>> import ranvier as rv
+    >>> rv.spmm(rv.eye(2), rv.ones(2, 1))
+    tensor([[1.],
+            [1.]])
+    """
+    return mm(input, mat2)

@@ -1,0 +1,172 @@
+"""einsum: sums of products in index notation.
+
+Two operands become one matrix product. Indices of both that are needed later are its stack, indices of both
+that are not needed later are summed, indices of one operand are its rows or columns. More operands are taken
+from the left. The gradient follows from these ops.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from string import ascii_letters
+from typing import Any
+
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.arithmetic import mul
+from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.shape.diagonal import diagonal
+from ranvier.ops.shape.reshape import permute, reshape
+
+__all__ = ["einsum"]
+
+Indices = list[str]  # one name for each dimension; "...k" for those of an ellipsis, counted from its end
+
+
+def einsum(equation: Any, *operands: Any) -> Tensor:
+    """The sum over every index that the result lacks of the product of the operands' elements.
+
+    equation: "ij,jk->ik": a letter for each dimension of each operand, and those of the result; without "->"
+    these are the letters that occur once, in alphabetic order. A letter twice in an operand is its diagonal;
+    "..." are any dimensions, which broadcast. ``einsum(a, [0, 1], b, [1, 2], [0, 2])`` is another form, where
+    0 to 25 stand for A to Z, 26 to 51 for a to z, and ... for an ellipsis.
+
+    Raises ValueError where the equation is malformed or does not fit the operands.
+
+    >>> import ranvier as rv
+    >>> a, b = rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([1.0, -1.0])
+    >>> rv.einsum("ij,j->i", a, b), rv.einsum("ii", a)
+    (tensor([-1., -1.]), tensor(5.))
+    """
+    if not isinstance(equation, str):
+        equation, operands = _from_lists(equation, *operands)
+    if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
+        operands = tuple(operands[0])
+    tensors = [as_tensor("einsum", x) for x in operands]
+    inputs, output = _parse(equation, tensors)
+    terms = [_diagonals(x, indices) for x, indices in zip(tensors, inputs, strict=True)]
+    x, indices = terms[0]
+    for place in range(1, len(terms)):
+        later = {i for _, names in terms[place + 1 :] for i in names}
+        x, indices = _pair(x, indices, *terms[place], later.union(output))
+    x, indices = _summed(x, indices, set(output))
+    return _ordered(x, indices, output)
+
+
+def _from_lists(*args: Any) -> tuple[str, tuple[Any, ...]]:
+    """The equation and the operands of operand, list, operand, list ... [list of the result]."""
+    if not hasattr(args[0], "shape"):
+        raise TypeError(f"[einsum] got an equation of type {type(args[0]).__name__}; expected a str")
+    result = args[-1:] if len(args) % 2 else ()
+    parts = []
+    for indices in (*args[1::2], *result):
+        if not isinstance(indices, (list, tuple)):
+            raise TypeError(f"[einsum] got indices of type {type(indices).__name__}; expected a list")
+        if not all(i is ... or (isinstance(i, int) and 0 <= i < 52) for i in indices):
+            raise ValueError(f"[einsum] got indices {indices}; expected numbers from 0 to 51, or ...")
+        parts.append("".join("..." if i is ... else ascii_letters[(i + 26) % 52] for i in indices))
+    right = "->" + parts.pop() if result else ""
+    return ",".join(parts) + right, args[: len(args) - len(result) : 2]
+
+
+def _parse(equation: str, tensors: list[Tensor]) -> tuple[list[Indices], Indices]:
+    """The indices of each operand and of the result."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    parts = left.split(",")
+    if len(parts) != len(tensors):
+        raise ValueError(f"[einsum] got {len(tensors)} operands for {equation!r}; expected {len(parts)}")
+    inputs = [_indices(equation, part, x.ndim) for part, x in zip(parts, tensors, strict=True)]
+    sizes: dict[str, int] = {}
+    for names, x in zip(inputs, tensors, strict=True):
+        for name, n in zip(names, x.shape, strict=True):
+            if n != sizes.setdefault(name, n) and n != 1:
+                if sizes[name] != 1:
+                    raise ValueError(
+                        f"[einsum] got sizes {sizes[name]} and {n} for index {name!r} of {equation!r}; "
+                        "expected equal sizes"
+                    )
+                sizes[name] = n
+    dots = sorted((i for i in sizes if i[0] == "."), key=lambda i: -int(i[3:]))
+    if arrow:
+        letters = right.replace("...", "", 1)
+        output = _indices(equation, right, len(letters) + (len(dots) if letters != right else 0))
+    else:
+        seen = Counter(i for names in inputs for i in names)
+        output = [*dots, *sorted(i for i, n in seen.items() if n == 1 and i[0] != ".")]
+    if len({*output}) < len(output) or not {*output} <= sizes.keys():
+        raise ValueError(
+            f"[einsum] got the result {right!r} in {equation!r}; expected indices of the operands, each once"
+        )
+    return inputs, output
+
+
+def _indices(equation: str, part: str, ndim: int) -> Indices:
+    head, dots, tail = part.partition("...")
+    inside = ndim - len(head) - len(tail)
+    letters = head + tail
+    if (letters and not (letters.isalpha() and letters.isascii())) or inside < 0 or (inside and not dots):
+        raise ValueError(
+            f"[einsum] got {part!r} for {ndim} dimensions in {equation!r}; expected a letter for each, "
+            "or '...'"
+        )
+    return [*head, *(f"...{k}" for k in reversed(range(inside))), *tail]
+
+
+def _diagonals(x: Tensor, indices: Indices) -> tuple[Tensor, Indices]:
+    """One dimension for each index that occurs several times."""
+    for name in [i for i, n in Counter(indices).items() if n > 1]:
+        while indices.count(name) > 1:
+            a = indices.index(name)
+            b = indices.index(name, a + 1)
+            if x.shape[a] != x.shape[b]:
+                raise ValueError(
+                    f"[einsum] got sizes {x.shape[a]} and {x.shape[b]} for index {name!r}; expected "
+                    "equal sizes"
+                )
+            x = diagonal(x, 0, a, b)
+            indices = [i for d, i in enumerate(indices) if d not in (a, b)] + [name]
+    return x, indices
+
+
+def _summed(x: Tensor, indices: Indices, keep: set[str]) -> tuple[Tensor, Indices]:
+    """x summed over the indices that are not in keep."""
+    axes = tuple(d for d, i in enumerate(indices) if i not in keep)
+    return (total(x, axes), [i for i in indices if i in keep]) if axes else (x, indices)
+
+
+def _pair(a: Tensor, ia: Indices, b: Tensor, ib: Indices, keep: set[str]) -> tuple[Tensor, Indices]:
+    """The product of two operands, summed over the indices of both that are not in keep."""
+    sizes = dict(zip(ia, a.shape, strict=True))
+    sizes.update((i, n) for i, n in zip(ib, b.shape, strict=True) if sizes.get(i, 1) == 1)
+    a, ia = _without_ones(a, ia, sizes)
+    b, ib = _without_ones(b, ib, sizes)
+    a, ia = _summed(a, ia, keep.union(ib))
+    b, ib = _summed(b, ib, keep.union(ia))
+    stack = [i for i in ia if i in ib and i in keep]
+    inner = [i for i in ia if i in ib and i not in keep]
+    rows, columns = [i for i in ia if i not in ib], [i for i in ib if i not in ia]
+    shape = [[sizes[i] for i in names] for names in (stack, rows, inner, columns)]
+    n, m, k, p = map(math.prod, shape)
+    a = _ordered(a, ia, [*stack, *rows, *inner])
+    b = _ordered(b, ib, [*stack, *inner, *columns])
+    if not inner:
+        y = mul(reshape(a, n, m, 1), reshape(b, n, 1, p))
+    elif stack:
+        y = matmul(reshape(a, n, m, k), reshape(b, n, k, p))
+    else:
+        y = matmul(reshape(a, m, k), reshape(b, k, p))
+    return reshape(y, [*shape[0], *shape[1], *shape[3]]), [*stack, *rows, *columns]
+
+
+def _ordered(x: Tensor, indices: Indices, order: Indices) -> Tensor:
+    return x if indices == order else permute(x, tuple(indices.index(i) for i in order))
+
+
+def _without_ones(x: Tensor, indices: Indices, sizes: dict[str, int]) -> tuple[Tensor, Indices]:
+    """x without the dimensions of size 1 along which the other operand is longer."""
+    keep = [d for d, i in enumerate(indices) if x.shape[d] == sizes[i]]
+    if len(keep) == len(indices):
+        return x, indices
+    return reshape(x, [x.shape[d] for d in keep]), [indices[d] for d in keep]

@@ -1,0 +1,313 @@
+"""Factors of matrices, computed by NumPy. Their gradients are in ops/second/numeric.py."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ranvier.autograd.function import Function
+from ranvier.autograd.graph import on_arrays, rule_of
+from ranvier.autograd.mode import mode
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.arithmetic import mul, sub
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.matrix.inverse import matrix
+from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.matrix.singular import Svd, decomposed
+from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.shape.reshape import reshape
+
+
+class QRResult(NamedTuple):
+    Q: Tensor
+    R: Tensor
+
+
+class LUFactors(NamedTuple):
+    LU: Tensor
+    pivots: Tensor
+
+
+class LUResult(NamedTuple):
+    P: Tensor
+    L: Tensor
+    U: Tensor
+
+
+class SVDResult(NamedTuple):
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+class EighResult(NamedTuple):
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+class LstsqResult(NamedTuple):
+    solution: Tensor
+    residuals: Tensor
+    rank: Tensor
+    singular_values: Tensor
+
+
+class Qr(Function):
+    """Q, R with Q R = A (..., m, n)"""
+
+    by_numpy = True
+
+    def __init__(self, mode: Any) -> None:
+        self.mode = mode
+
+    def forward(self, A: Array) -> Any:
+        made: Any = np.linalg.qr(A, self.mode)  # of mode "r" R alone
+        self.made = (np.zeros(0, A.dtype), made) if self.mode == "r" else tuple(made)
+        return self.made
+
+    def backward(self, *dys: Array | None) -> Any:
+        return on_arrays(rule_of(self), self, *dys)
+
+
+class Eigh(Function):
+    """Eigenvalues and eigenvectors V of a symmetric A: V diag(values) V^T = A (..., n, n)"""
+
+    by_numpy = True
+
+    def __init__(self, name: str, uplo: Any) -> None:
+        if uplo not in ("L", "U"):
+            raise ValueError(f"[{name}] got UPLO {uplo!r}; expected 'L' or 'U'")
+        self.name, self.uplo = name, uplo
+
+    def forward(self, A: Array) -> tuple[Array, ...]:
+        self.made = decomposed(self.name, np.linalg.eigh, A, self.uplo)
+        return self.made
+
+    def backward(self, *dys: Array | None) -> Any:
+        return on_arrays(rule_of(self), self, *dys)
+
+
+def qr(input: Any, some: bool = True) -> QRResult:
+    """Q, orthogonal columns, and R, upper triangle, with Q R = A (..., m, n).
+
+    some: R has min(m, n) rows, else m; then gradients raise RuntimeError where m > n, as Q's last columns are
+    arbitrary. They raise ValueError where the first min(m, n) columns of A are not independent. Gradients by
+    Walter and Lehmann (2012), "Algorithmic differentiation of linear algebra functions", and for m < n by
+    Roberts and Roberts (2020), arXiv:2009.10071.
+
+    >>> import ranvier as rv
+    >>> q, r = rv.qr(rv.tensor([[3.0, 1.0], [4.0, 2.0]]))
+    >>> q.shape, (q @ r).round(decimals=4).tolist()
+    ((2, 2), [[3.0, 1.0], [4.0, 2.0]])
+    """
+    return QRResult(*Qr("reduced" if some else "complete").apply(matrix("qr", input, False)))
+
+
+def svd(A: Any, full_matrices: bool = True) -> SVDResult:
+    """U, S and Vh with U diag(S) Vh = A (..., m, n), the singular values S in falling order.
+
+    Gradients by Townsend (2016), "Differentiating the singular value decomposition". Where two singular
+    values are equal those of U and Vh are inf or NaN, and where one is 0 and m != n. With full_matrices those
+    of the columns of U and rows of Vh after the first min(m, n) are left out, as these are arbitrary.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.svd(rv.tensor([[3.0, 0.0], [0.0, 4.0]])).S
+    tensor([4., 3.])
+    """
+    return SVDResult(*Svd("svd", bool(full_matrices)).apply(matrix("svd", A, False)))
+
+
+def svdvals(A: Any) -> Tensor:
+    """The singular values of each matrix, in falling order.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.svdvals(rv.tensor([[3.0, 0.0], [0.0, 4.0]]))
+    tensor([4., 3.])
+    """
+    A = matrix("svdvals", A, False)
+    if A.requires_grad and mode.enabled:
+        return svd(A, False).S
+    return by_numpy(np.linalg.svd, A._array, False, False)
+
+
+def eigh(A: Any, UPLO: str = "L") -> EighResult:
+    """Eigenvalues, in rising order, and eigenvectors, as columns, of symmetric matrices.
+
+    UPLO: the triangle that is read. The gradient is symmetric; by Magnus (1985), "On differentiating
+    eigenvalues and eigenvectors". That of eigenvectors is inf or NaN where two eigenvalues are equal.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.eigh(rv.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
+    tensor([1., 2.])
+    """
+    return EighResult(*Eigh("eigh", UPLO).apply(matrix("eigh", A)))
+
+
+def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
+    """The eigenvalues of symmetric matrices, in rising order: see :func:`eigh`.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.eigvalsh(rv.tensor([[2.0, 0.0], [0.0, 1.0]]))
+    tensor([1., 2.])
+    """
+    A = matrix("eigvalsh", A)
+    if A.requires_grad and mode.enabled:
+        return eigh(A, UPLO).eigenvalues
+    return by_numpy(np.linalg.eigvalsh, A._array, UPLO)
+
+
+class Pinv(Function):
+    """P = A^+ of a fixed rank: singular values up to max(atol, rtol times the greatest) count as 0"""
+
+    by_numpy = True
+
+    def __init__(self, atol: float, rtol: float) -> None:
+        self.limits = atol, rtol
+
+    def forward(self, A: Array) -> Array:
+        U, S, Vh = np.linalg.svd(A.astype(np.float64), full_matrices=False)
+        inverse = np.divide(1, S, out=np.zeros_like(S), where=_counted(S, *self.limits))
+        self.A, self.P = A, np.swapaxes(U * inverse[..., None, :] @ Vh, -1, -2)
+        self.y = self.P.astype(A.dtype)
+        return self.y
+
+    def backward(self, dP: Array) -> Any:
+        return on_arrays(rule_of(self), self, dP)
+
+
+def _limits(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) -> tuple[float, float]:
+    """atol and rtol: rtol is eps max(m, n) by default, and 0 beside an atol above 0."""
+    for key, value in (("atol", atol), ("rtol", rtol)):
+        if value is not None and not isinstance(value, (int, float)):
+            raise TypeError(f"[{name}] got {key} of type {type(value).__name__}; expected a number or None")
+    if hermitian:
+        raise ValueError(f"[{name}] got hermitian=True; expected False, which is right for all matrices")
+    if rtol is None:
+        rtol = 0.0 if atol else float(np.finfo(A.dtype).eps) * max(A.shape[-2:])
+    return atol or 0.0, rtol
+
+
+def _counted(values: Array, atol: float, rtol: float) -> Array:
+    """Whether each singular value does not count as 0."""
+    found: Array = values > np.maximum(rtol * values.max(-1, initial=0.0, keepdims=True), atol)
+    return found
+
+
+def pinv(A: Any, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
+    """The Moore-Penrose inverse (..., n, m) of A (..., m, n). Its gradient is for a fixed rank.
+
+    Singular values up to max(atol, rtol times the greatest) count as 0; rcond is another name of rtol. rtol
+    is eps max(m, n) by default, and 0 beside an atol above 0. hermitian=True is refused.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.pinv(rv.tensor([[2.0], [0.0]]))
+    tensor([[0.5000, 0.0000]])
+    """
+    A = matrix("pinv", A, False)
+    y: Tensor = Pinv(*_limits("pinv", A, atol, rcond if rtol is None else rtol, hermitian)).apply(A)
+    return y
+
+
+def pinverse(A: Any, rcond: float = 1e-15) -> Tensor:
+    """The Moore-Penrose inverse: see :func:`ranvier.linalg.pinv`.
+
+    >>> import ranvier as rv
+    >>> rv.pinverse(rv.tensor([[2.0], [0.0]]))
+    tensor([[0.5000, 0.0000]])
+    """
+    return pinv(A, rcond)
+
+
+def matrix_rank(
+    A: Any, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False
+) -> Tensor:
+    """The number of singular values above max(atol, rtol times the greatest); tol is another name of atol.
+
+    rtol is eps max(m, n) by default, and 0 beside an atol above 0. hermitian=True is refused.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.matrix_rank(rv.ones(3, 3))
+    tensor(1)
+    """
+    A = matrix("matrix_rank", A, False)
+    limits = _limits("matrix_rank", A, tol if atol is None else atol, rtol, hermitian)
+    values = np.linalg.svd(A._array, compute_uv=False)
+    return wrap(np.asarray(_counted(values, *limits).sum(-1), np.int64))
+
+
+def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> LstsqResult:
+    """The X with the least |A X - B|, and of these the least |X|: A (..., m, n), B (..., m, k).
+
+    The solution is always by singular values. driver only decides, as in PyTorch, which of the others are
+    empty: rank for "gels", singular_values unless "gelsd" or "gelss", and residuals (..., k), the sums of
+    squares of B - A X, for None and "gelsy", or where m <= n or a rank is below n.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution
+    tensor([[3.]])
+    """
+    A, B = matrix("lstsq", A, False), matrix("lstsq", B, False)
+    if A.shape[-2] != B.shape[-2]:
+        raise ValueError(f"[lstsq] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
+    least = float(np.finfo(A.dtype).eps) * max(A.shape[-2:]) if rcond is None else rcond
+    if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
+        raise ValueError(f"[lstsq] got driver {driver!r}; expected 'gels', 'gelsy', 'gelsd', 'gelss' or None")
+    solution = matmul(Pinv(0.0, least).apply(A), B)
+    rank = matrix_rank(A.detach(), rtol=least)
+    measured = driver in ("gels", "gelsd", "gelss") and A.shape[-2] > A.shape[-1]
+    if measured and bool((rank._array == A.shape[-1]).all()):
+        error = sub(matmul(A, solution), B)
+        residuals = total(mul(error, error), -2)
+    else:
+        residuals = reshape(solution, (-1,))[:0]
+    values = svdvals(A.detach()) if driver in ("gelsd", "gelss") else wrap(np.zeros(0, A.dtype))
+    rank = wrap(np.zeros(0, np.int64)) if driver == "gels" else rank
+    return LstsqResult(solution, residuals, rank, values)
+
+
+def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
+    """The factors of A (..., n, n) in one matrix, L below the diagonal and U above, and the rows that were
+    exchanged (..., n), counted from 1; no gradient. With get_infos also zeros (...). pivot=False is refused.
+
+    >>> import ranvier as rv
+    >>> rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots
+    tensor([2, 2], dtype=ranvier.int32)
+    """
+    A = matrix("lu", A, True, False)
+    if not pivot:
+        raise ValueError("[lu] got pivot=False; expected True")
+    n = A.shape[-1]
+    both = A._array.reshape(-1, n, n).copy()
+    pivots = np.zeros(both.shape[:2], np.int32)
+    for lu, rows in zip(both, pivots, strict=True):
+        for i in range(n):
+            largest = i + int(np.argmax(np.abs(lu[i:, i])))
+            rows[i] = largest + 1
+            lu[[i, largest]] = lu[[largest, i]]
+            if lu[i, i] != 0:
+                lu[i + 1 :, i] /= lu[i, i]
+                lu[i + 1 :, i + 1 :] -= np.outer(lu[i + 1 :, i], lu[i, i + 1 :])
+    factors = LUFactors(wrap(both.reshape(A.shape)), wrap(pivots.reshape(A.shape[:-1])))
+    return (*factors, wrap(np.zeros(A.shape[:-2], np.int32))) if get_infos else factors
+
+
+def lu_unpack(LU_data: Any, LU_pivots: Any) -> LUResult:
+    """P, L and U with P L U = A, from :func:`ranvier.lu`.
+
+    >>> import ranvier as rv
+    >>> p, l, u = rv.lu_unpack(*rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])))
+    >>> p @ l @ u
+    tensor([[1., 2.],
+            [2., 2.]])
+    """
+    both = matrix("lu_unpack", LU_data, True, False)._array
+    n = both.shape[-1]
+    order = np.broadcast_to(np.arange(n), both.shape[:-1]).copy()
+    rows = as_tensor("lu_unpack", LU_pivots)._array
+    for some, exchanged in zip(order.reshape(-1, n), rows.reshape(-1, n), strict=True):
+        for i, pivot in enumerate(exchanged - 1):
+            some[[i, pivot]] = some[[pivot, i]]
+    P = np.swapaxes(np.eye(n, dtype=both.dtype)[order], -1, -2)
+    L = np.tril(both, -1) + np.eye(n, dtype=both.dtype)
+    return LUResult(wrap(np.ascontiguousarray(P)), wrap(L), wrap(np.triu(both)))

@@ -1,0 +1,256 @@
+"""Inverses, determinants, systems of equations and Cholesky factors, computed by NumPy, with gradients."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ranvier.autograd.data import common_dtype
+from ranvier.autograd.function import Function
+from ranvier.autograd.memory import keep
+from ranvier.autograd.mode import mode
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, unbroadcast
+from ranvier.ops.elementwise.functions import log
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.shape.diagonal import tril, triu
+from ranvier.ops.shape.reshape import transpose
+
+
+class SlogdetResult(NamedTuple):
+    sign: Tensor
+    logabsdet: Tensor
+
+
+def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Tensor:
+    """A as a floating Tensor of matrices; with gradient=False one that needs no gradient."""
+    A = as_tensor(name, A)
+    if not is_floating(A):
+        raise TypeError(f"[{name}] got A of dtype {A.dtype}; expected float32 or float64")
+    if A.ndim < 2 or (square and A.shape[-1] != A.shape[-2]):
+        kind = "(..., n, n)" if square else "(..., m, n)"
+        raise ValueError(f"[{name}] got A of shape {A.shape}; expected {kind}")
+    if not gradient and A.requires_grad and mode.enabled:
+        raise RuntimeError(
+            f"[{name}] got a matrix that requires gradients; expected A.detach(), or a call under no_grad(): "
+            f"{name} has no gradient here"
+        )
+    return A
+
+
+def _constant(value: Tensor, like: Tensor) -> Tensor:
+    """The value; its gradient in `like`, of the same shape, is 0."""
+    return where(wrap(keep(np.zeros(value.shape, bool))), like, value)
+
+
+def _singular(name: str) -> ValueError:
+    return ValueError(f"[{name}] got a singular matrix; expected one with an inverse")
+
+
+class Solve(Function):
+    """y = A^-1 b for A (..., n, n), b (..., n, k); dy/db is A^-T, dA = -db y^T"""
+
+    by_numpy = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def forward(self, A: Array, b: Array) -> Array:
+        try:
+            self.y = np.linalg.solve(A, b)
+        except np.linalg.LinAlgError as error:
+            raise _singular(self.name) from error
+        self.A, self.shape = A, b.shape
+        return self.y
+
+    def backward(self, dy: Array) -> tuple[Array, Array]:
+        db = np.linalg.solve(np.swapaxes(self.A, -1, -2), dy)
+        dA = -np.matmul(db, np.swapaxes(self.y, -1, -2))
+        return unbroadcast(dA, self.A.shape), unbroadcast(db, self.shape)
+
+
+class Logabsdet(Function):
+    """y (...) = log |det A|; its gradient is A^-T"""
+
+    by_numpy = True
+
+    def forward(self, A: Array) -> Array:
+        self.A = A
+        return np.asarray(np.linalg.slogdet(A)[1])
+
+    def backward(self, dy: Array) -> Array:
+        try:
+            inverse = np.linalg.inv(self.A)
+        except np.linalg.LinAlgError as error:
+            raise _singular("slogdet") from error
+        return dy[..., None, None] * np.swapaxes(inverse, -1, -2)
+
+
+class Det(Function):
+    """y (...) = det A; its gradient, the cofactors, is U diag(products of the other s) V^T det(UV)"""
+
+    by_numpy = True
+
+    def forward(self, A: Array) -> Array:
+        self.A = A
+        return np.asarray(np.linalg.det(A))
+
+    def backward(self, dy: Array) -> Array:
+        if self.A.shape[-1] == 0:
+            return np.zeros_like(self.A)
+        u, s, vt = np.linalg.svd(self.A)
+        rest = np.stack([np.prod(np.delete(s, i, -1), -1) for i in range(s.shape[-1])], -1)
+        factor = dy * np.linalg.det(u) * np.linalg.det(vt)
+        return np.ascontiguousarray((u * (rest * factor[..., None])[..., None, :]) @ vt, dtype=dy.dtype)
+
+
+class Cholesky(Function):
+    """L (..., n, n), lower, with L L^T = A; dA = L^-T half(L^T dL) L^-1, made symmetric"""
+
+    by_numpy = True
+
+    def forward(self, A: Array) -> Array:
+        try:
+            self.L = np.linalg.cholesky(A)
+        except np.linalg.LinAlgError as error:
+            raise ValueError("[cholesky] got a matrix that is not positive-definite; expected one") from error
+        return self.L
+
+    def backward(self, dL: Array) -> Array:
+        half = np.tril(np.swapaxes(self.L, -1, -2) @ np.tril(dL))
+        half *= 1 - 0.5 * np.eye(half.shape[-1], dtype=half.dtype)
+        upper = np.swapaxes(self.L, -1, -2)
+        left = np.linalg.solve(upper, half)  # L^-T half
+        dA = np.swapaxes(np.linalg.solve(upper, np.swapaxes(left, -1, -2)), -1, -2)
+        return 0.5 * (dA + np.swapaxes(dA, -1, -2))
+
+
+def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
+    """X with L L^T X = B, for the input B (..., n, k) and a lower factor L (..., n, n).
+
+    upper: a factor U with U^T U X = B. Its other half is not read; its gradient is that of (L L^T)^-1 B for
+    any matrix L, so that it covers both halves, as PyTorch's does. Raises ValueError for a singular factor.
+
+    >>> import ranvier as rv
+    >>> rv.cholesky_solve(rv.tensor([[4.0], [9.0]]), rv.tensor([[2.0, 0.0], [0.0, 3.0]]))
+    tensor([[1.],
+            [1.]])
+    """
+    factor = matrix("cholesky_solve", input2)
+    other = tril(factor.detach(), -1) if upper else triu(factor.detach(), 1)
+    lower = (factor - other).mT if upper else factor - other
+    return solve(lower.mT, solve(lower, matrix("cholesky_solve", input, square=False)))
+
+
+def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
+    """X with A X = B, or X A = B with left=False: A (..., n, n), B (..., n, k) or a vector (n).
+
+    Raises ValueError for a singular A.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.solve(rv.tensor([[2.0, 0.0], [0.0, 4.0]]), rv.tensor([2.0, 2.0]))
+    tensor([1.0000, 0.5000])
+    """
+    A, B = matrix("solve", A), as_tensor("solve", B)
+    kind = common_dtype([A.dtype, B.dtype])
+    A, B = cast(A, kind), cast(B, kind)
+    vector = B.ndim == 1 or (A.ndim > 2 and B.shape == A.shape[:-1])
+    if not left:
+        if vector:
+            return solve(transpose(A, -1, -2), B)
+        return transpose(solve(transpose(A, -1, -2), transpose(B, -1, -2)), -1, -2)
+    rows = B.shape[-1] if vector else (B.shape[-2] if B.ndim > 1 else 0)
+    if rows != A.shape[-1]:
+        raise ValueError(f"[solve] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
+    y: Tensor = Solve("solve").apply(A, B.unsqueeze(-1) if vector else B)
+    return y.squeeze(-1) if vector else y
+
+
+def inverse(A: Any) -> Tensor:
+    """The inverse of each matrix A (..., n, n). Raises ValueError for a singular one.
+
+    >>> import ranvier as rv
+    >>> rv.inverse(rv.tensor([[2.0, 0.0], [0.0, 4.0]]))
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.2500]])
+    """
+    A = matrix("inverse", A)
+    y: Tensor = Solve("inverse").apply(A, wrap(keep(np.eye(A.shape[-1], dtype=A.dtype))))
+    return y
+
+
+def det(A: Any) -> Tensor:
+    """The determinant (...) of each matrix A (..., n, n).
+
+    >>> import ranvier as rv
+    >>> rv.det(rv.tensor([[2.0, 1.0], [1.0, 4.0]]))
+    tensor(7.)
+    """
+    y: Tensor = Det().apply(matrix("det", A))
+    return y
+
+
+def slogdet(A: Any) -> SlogdetResult:
+    """The sign and log |det A| (...) of each matrix A (..., n, n); the gradient of the sign is 0.
+
+    >>> import ranvier as rv
+    >>> rv.slogdet(rv.tensor([[1.0, 0.0], [0.0, -1.0]])).sign
+    tensor(-1.)
+    """
+    A = matrix("slogdet", A)
+    sign = by_numpy(_sign, A._array)
+    return SlogdetResult(_constant(sign, total(A, (-2, -1))), Logabsdet().apply(A))
+
+
+def _sign(A: Array) -> Array:
+    return np.asarray(np.linalg.slogdet(A)[0])
+
+
+def logdet(A: Any) -> Tensor:
+    """log det A (...), NaN where the determinant is negative.
+
+    >>> import ranvier as rv
+    >>> rv.logdet(rv.eye(2))
+    tensor(0.)
+    """
+    sign, logs = slogdet(A)
+    return log(sign) + logs
+
+
+def cholesky(A: Any, upper: bool = False) -> Tensor:
+    """The lower factor L with L L^T = A, or U = L^T: A (..., n, n) symmetric, positive-definite.
+
+    Only the lower triangle of A is read. Raises ValueError for another matrix.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.cholesky(rv.tensor([[4.0, 2.0], [2.0, 2.0]]))
+    tensor([[2., 0.],
+            [1., 1.]])
+    """
+    lower: Tensor = Cholesky().apply(matrix("cholesky", A))
+    return transpose(lower, -1, -2) if upper else lower
+
+
+def matrix_power(A: Any, n: int) -> Tensor:
+    """The product of n matrices A (..., k, k); of n inverses for n < 0.
+
+    >>> import ranvier as rv
+    >>> rv.linalg.matrix_power(rv.tensor([[1.0, 1.0], [0.0, 1.0]]), 3)
+    tensor([[1., 3.],
+            [0., 1.]])
+    """
+    A = matrix("matrix_power", A)
+    if n < 0:
+        A, n = inverse(A), -n
+    result = None
+    while n:
+        if n & 1:
+            result = A if result is None else matmul(result, A)
+        A, n = matmul(A, A) if n > 1 else A, n >> 1
+    if result is None:
+        ones = wrap(keep(np.broadcast_to(np.eye(A.shape[-1], dtype=A.dtype), A.shape).copy()))
+        result = _constant(ones, A)
+    return result

@@ -1,0 +1,140 @@
+"""matmul: the product of matrices, vectors and stacks; mm, bmm, mv, dot, outer: with fixed dimensions."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.inplace import written
+from ranvier.autograd.tensor import Tensor, by_numpy
+from ranvier.ops.elementwise.arithmetic import mul
+from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, is_pair, unbroadcast
+from ranvier.ops.shape.reshape import reshape
+
+__all__ = ["bmm", "dot", "matmul", "mm", "mv", "outer"]
+METHODS = __all__
+
+
+class Matmul(Function):
+    """y = a b: (..., m, k) (..., k, n) -> (..., m, n)"""
+
+    reads: ClassVar = {"a": 1, "b": 0}
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.a, self.b = a, b
+        return _core.matmul(a, b, None, "none", None)
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        a, b = self.a, self.b
+        if a.ndim == 1 or b.ndim == 1:  # vectors as matrices of one row or column, a dimension that y lacks
+            dy = np.expand_dims(dy, tuple(axis for axis, x in ((-2, a), (-1, b)) if x.ndim == 1))
+            a = a[None, :] if a.ndim == 1 else a
+            b = b[:, None] if b.ndim == 1 else b
+        da = db = None
+        if self.needs[0]:  # dy (..., m, n) b^T (..., n, k)
+            da = _core.matmul(dy, b.swapaxes(-1, -2), None, "none", None)
+            da = unbroadcast(da, a.shape).reshape(self.a.shape)
+        if self.needs[1]:  # a^T (..., k, m) dy (..., m, n)
+            db = _core.matmul(a.swapaxes(-1, -2), dy, None, "none", None)
+            db = unbroadcast(db, b.shape).reshape(self.b.shape)
+        return da, db
+
+
+def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
+    """The matrix product a b: y[..., i, j] = sum over p of a[..., i, p] b[..., p, j].
+
+    a (..., m, k), b (..., k, n), y (..., m, n). A vector on the left is a row, on the right a column, and
+    the result loses that dimension; leading dimensions broadcast. a and b are both float32 or both float64;
+    integers are multiplied by NumPy. out as in :func:`add`. Raises ValueError where the shapes do not fit,
+    TypeError where the dtypes differ.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]) @ rv.tensor([1.0, -1.0])
+    tensor([-1., -1.])
+    """
+    if out is not None:
+        return written("matmul", out, matmul(input, other))
+    if is_pair(input, other):
+        return Matmul().apply(input, other)
+    input, other = as_operand("matmul", input), as_operand("matmul", other)
+    if not (isinstance(input, Tensor) and isinstance(other, Tensor)):
+        raise TypeError("[matmul] got a number; expected tensors of at least one dimension")
+    if input._array.dtype.kind in "biu" and other._array.dtype.kind in "biu":
+        try:
+            return by_numpy(np.matmul, input._array, other._array)
+        except ValueError:
+            raise ValueError(
+                f"[matmul] got a of shape {input.shape} and b of shape {other.shape}; expected operands of "
+                "at least one dimension, the last dimension of a equal to the last but one of b, and "
+                "batches that broadcast"
+            ) from None
+    return Matmul().apply(input, other)
+
+
+def mm(input: Any, mat2: Any) -> Tensor:
+    """The product of two matrices: (m, k) (k, n) -> (m, n). Raises ValueError for other shapes.
+
+    >>> import ranvier as rv
+    >>> rv.mm(rv.tensor([[1.0, 2.0]]), rv.tensor([[3.0], [4.0]]))
+    tensor([[11.]])
+    """
+    return matmul(*_of("mm", input, mat2, 2, 2))
+
+
+def bmm(input: Any, mat2: Any) -> Tensor:
+    """The products of two stacks of matrices: (n, m, k) (n, k, p) -> (n, m, p); the stacks do not broadcast.
+
+    Raises ValueError for other shapes.
+
+    >>> import ranvier as rv
+    >>> rv.bmm(rv.ones(5, 2, 3), rv.ones(5, 3, 4)).shape
+    (5, 2, 4)
+    """
+    input, mat2 = _of("bmm", input, mat2, 3, 3)
+    if input.shape[0] != mat2.shape[0]:
+        raise ValueError(f"[bmm] got shapes {input.shape} and {mat2.shape}; expected as many matrices")
+    return matmul(input, mat2)
+
+
+def mv(input: Any, vec: Any) -> Tensor:
+    """The product of a matrix and a vector: (m, k) (k) -> (m). Raises ValueError for other shapes.
+
+    >>> import ranvier as rv
+    >>> rv.mv(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([1.0, 1.0]))
+    tensor([3., 7.])
+    """
+    return matmul(*_of("mv", input, vec, 2, 1))
+
+
+def dot(input: Any, tensor: Any) -> Tensor:
+    """The sum of the products of two vectors' elements: (n) (n) -> (). Raises ValueError for other shapes.
+
+    >>> import ranvier as rv
+    >>> rv.dot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
+    tensor(11.)
+    """
+    return matmul(*_of("dot", input, tensor, 1, 1))
+
+
+def outer(input: Any, vec2: Any) -> Tensor:
+    """y[i, j] = a[i] b[j] for vectors: (m) (n) -> (m, n). Raises ValueError for other shapes.
+
+    >>> import ranvier as rv
+    >>> rv.outer(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
+    input, vec2 = _of("outer", input, vec2, 1, 1)
+    return mul(reshape(input, -1, 1), vec2)
+
+
+def _of(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor, Tensor]:
+    a, b = as_tensor(name, a), as_tensor(name, b)
+    if (a.ndim, b.ndim) != (ndim_a, ndim_b):
+        raise ValueError(
+            f"[{name}] got shapes {a.shape} and {b.shape}; expected {ndim_a} and {ndim_b} dimensions"
+        )
+    return a, b

@@ -1,0 +1,1 @@
+"""Attention, recurrence, embedding, dropout, normalisation and distances."""

@@ -1,0 +1,348 @@
+"""Scaled dot-product attention, also of packed heads as a projection gives them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.memory import reshaped
+from ranvier.autograd.random import fresh_key
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
+from ranvier.ops.layout import zeros
+from ranvier.ops.neural.dropout import probability
+from ranvier.ops.shape.repeat import repeat_interleave
+from ranvier.ops.shape.reshape import expand
+
+__all__ = ["scaled_dot_product_attention"]
+
+_NAME = "scaled_dot_product_attention"
+_FLOAT32 = np.dtype(np.float32)
+_PART = 1 << 20  # bytes of scores in one part: they stay in the cache
+_LEAST_ROWS = 64  # queries of a part: fewer are slow products
+_CAUSAL_PARTS = 8  # more save few keys
+_MOST_KEPT = 1 << 26  # bytes of scores: the weights of more are computed again for the gradients
+
+
+class _Part(NamedTuple):
+    """Queries and keys whose scores are computed together, of a part of the leading dimensions."""
+
+    lead: tuple[slice, ...]
+    rows: slice
+    keys: slice
+
+    def of(self, x: Any, places: slice) -> Any:
+        """The part of queries, keys, values or results (..., length, width); None of None."""
+        return x if self is _WHOLE or x is None else x[self.lead][..., places, :]
+
+    def of_mask(self, mask: Array, ndim: int) -> Array:
+        if self is _WHOLE:
+            return mask
+        every = (slice(None),) * (ndim - 2 - len(self.lead))
+        index = (*self.lead, *every, self.rows, self.keys)[ndim - mask.ndim :]
+        return mask[tuple(slice(None) if n == 1 else i for i, n in zip(index, mask.shape, strict=True))]
+
+
+_WHOLE = _Part((), slice(None), slice(None))
+
+
+def _cuts(lead: list[int], most: int) -> list[tuple[slice, ...]]:
+    """Parts of leading dimensions, of at most so many elements each, or of one."""
+    cuts: list[tuple[slice, ...]] = [()]
+    for axis, n in enumerate(lead):
+        step = max(1, most // max(math.prod(lead[axis + 1 :]), 1))
+        if step >= n > 1:
+            break
+        cuts = [(*cut, slice(i, i + step)) for cut in cuts for i in range(0, n, step)]
+        if step > 1:
+            break
+    return cuts
+
+
+class Attention(Function):
+    """y = dropout(softmax(scale q k^T + masks)) v: q (..., L, E), k (..., S, E), v (..., S, D), y (..., L, D)
+
+    Masks broadcast to the scores (..., L, S). In bool masks True hides a key if ``hides``, else it shows it.
+    Weights are in memory as (..., S, L), as the kernel computes them.
+    """
+
+    def __init__(
+        self, scale: float, is_causal: bool, p: float, hides: bool, with_weights: bool = False
+    ) -> None:
+        self.scale, self.is_causal, self.p = scale, is_causal, p
+        self.hides, self.with_weights = hides, with_weights
+        self.key = fresh_key() if p > 0 else None
+
+    def forward(self, q: Array, k: Array, v: Array, *masks: Array) -> Any:
+        self.shapes = q.shape, k.shape, v.shape, *(mask.shape for mask in masks)
+        y = self._attend(q, k, v, masks)
+        return (y, self.dropped.swapaxes(-1, -2)) if self.with_weights else y
+
+    def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
+        lead = self.q.shape[:-2]
+        to = [
+            zeros((*lead, *x.shape[-2:]), x.dtype) if needed else None
+            for x, needed in zip((self.q, self.k, self.v), self.needs, strict=False)
+        ]
+        if dy is None:  # the weights do not depend on v
+            to[2] = None
+        dscores = self._gradients(dy, dweights, to)
+        found = [*to, *(dscores if needed else None for needed in self.needs[3:])]
+        return tuple(
+            None if d is None else unbroadcast(d, shape) for d, shape in zip(found, self.shapes, strict=True)
+        )
+
+    def _attend(self, q: Array, k: Array, v: Array, masks: tuple[Array, ...]) -> Array:
+        self.q, self.k, self.v, self.masks = q, k, v, masks
+        all_at_once = self.key is not None or self.with_weights or self._masks_need()
+        self.kept = all_at_once or (True in self.needs and self._scores_bytes() <= _MOST_KEPT)
+        y, self.weights = self._run(_WHOLE, v if self.key is None else None, self.kept)
+        self.dropped = self._drop(self.weights)
+        if self.key is not None:
+            y = _core.matmul(self.dropped.swapaxes(-1, -2), v, None, "none", None)
+        return y
+
+    def _run(self, part: _Part, v: Array | None, keep: bool) -> tuple[Any, Any]:
+        """The results of a part of the queries, and its weights where they are kept."""
+        masks = [part.of_mask(mask, self.q.ndim) for mask in self.masks] + [None, None]
+        q, k = part.of(self.q, part.rows), part.of(self.k, part.keys)
+        first = part.rows.start or 0
+        return _core.attention(
+            q, k, v, self.scale, self.is_causal, first, masks[0], masks[1], self.hides, keep
+        )
+
+    def _drop(self, weights: Any) -> Any:
+        """Of weights or their gradient (..., S, L); what is dropped depends on the place in (..., L, S)."""
+        if self.key is None or weights is None:
+            return weights
+        return _core.dropout(weights.swapaxes(-1, -2), self.p, self.key, None).swapaxes(-1, -2)
+
+    def _masks_need(self) -> bool:
+        return True in self.needs[len(self.needs) - len(self.masks) :]
+
+    def _scores_bytes(self) -> int:
+        return math.prod(self.q.shape[:-1]) * self.k.shape[-2] * self.q.itemsize
+
+    def _parts(self) -> list[_Part]:
+        """What weights that were not kept are computed again for: some of the leading dimensions and queries.
+
+        The scores of a part stay in the cache. Causal ones leave out the keys after their queries.
+        """
+        *lead, length, _ = self.q.shape
+        keys = self.k.shape[-2]
+        leads: list[tuple[slice, ...]] = [()]
+        if tuple(lead) == self.k.shape[:-2] == self.v.shape[:-2]:
+            leads = _cuts(lead, _PART // max(length * keys * self.q.itemsize, 1))
+        row = -(-math.prod(lead) // len(leads)) * keys * self.q.itemsize  # bytes of scores of a query
+        step = max(_LEAST_ROWS, _PART // max(row, 1))
+        if self.is_causal:
+            step = min(step, max(_LEAST_ROWS, -(-length // _CAUSAL_PARTS)))
+        rows = [slice(i, min(i + step, length)) for i in range(0, length, step)]
+        return [
+            _Part(lead, r, slice(0, min(r.stop, keys) if self.is_causal else keys))
+            for lead in leads
+            for r in rows
+        ]
+
+    def all_weights(self) -> Array:
+        """The weights, (..., L, S)."""
+        weights: Array = self.weights if self.kept else self._run(_WHOLE, None, True)[1]
+        return weights.swapaxes(-1, -2)
+
+    def _gradients(self, dy: Array | None, dweights: Array | None, to: list[Array | None]) -> Array | None:
+        """Those of q, k and v into arrays of zeros, or None; returns that of the scores, where needed."""
+        q, k, v = self.q, self.k, self.v
+        dq, dk, dv = to
+        if dy is None or dweights is not None or self.key is not None or self._masks_need():
+            return self._gradients_at_once(dy, dweights, to)
+        settings = self.scale, self.is_causal
+        if self.kept:
+            _core.attention_backward(dy, q, k, v, self.weights, *settings, 0, False, dq, dk, dv)
+            return None
+        for part in self._parts():
+            rows, keys = part.rows, part.keys
+            weights = self._run(part, None, True)[1]
+            inputs = part.of(dy, rows), part.of(q, rows), part.of(k, keys), part.of(v, keys)
+            outs = part.of(dq, rows), part.of(dk, keys), part.of(dv, keys)
+            _core.attention_backward(*inputs, weights, *settings, rows.start, True, *outs)
+        return None
+
+    def _gradients_at_once(self, dy: Array | None, dweights: Array | None, to: list[Array | None]) -> Array:
+        """With dropout, or with a gradient to the weights or of the scores, (..., L, S)."""
+        q, k, v = self.q, self.k, self.v
+        dw = None
+        if dweights is not None:
+            dw = _core.copy(dweights.swapaxes(-1, -2), False, None)
+        if dy is not None:
+            if to[2] is not None:  # weights^T (..., S, L) dy (..., L, D)
+                _core.matmul(self.dropped, dy, None, "none", to[2])
+            # v (..., S, D) dy^T (..., D, L)
+            of_dy = _core.matmul(v, dy.swapaxes(-1, -2), None, "none", None)
+            dw = of_dy if dw is None else _core.add(dw, of_dy, dw)
+        dw = self._drop(dw)
+        dscores: Array = _core.softmax_backward(dw, self.weights, -2, dw)
+        scores = _core.mul(dscores, self.scale, None)
+        if to[0] is not None:  # (..., L, S) k (..., S, E)
+            _core.matmul(scores.swapaxes(-1, -2), k, None, "none", to[0])
+        if to[1] is not None:  # (..., S, L) q (..., L, E)
+            _core.matmul(scores, q, None, "none", to[1])
+        return dscores.swapaxes(-1, -2)
+
+
+class PackedAttention(Attention):
+    """The same for q, k and v of all heads in one array, as one projection gives them.
+
+    qkv (N, L, 3 heads D), or (L, N, 3 heads D) unless ``batch_first``; y (N, L, heads D) or (L, N, heads D).
+    """
+
+    def __init__(self, heads: int, batch_first: bool, *settings: Any) -> None:
+        super().__init__(*settings)
+        self.heads, self.batch_first = heads, batch_first
+
+    def forward(self, qkv: Array, *masks: Array) -> Any:
+        self.mask_shapes = tuple(mask.shape for mask in masks)
+        size = qkv.shape[2] // (3 * self.heads)  # not -1, which is undefined for an empty array
+        parts = qkv.reshape(*qkv.shape[:2], 3, self.heads, size)
+        q, k, v = parts.transpose(self._order())  # each (N, heads, L, D)
+        y = self._joined(self._attend(q, k, v, masks))
+        return (y, self.dropped.swapaxes(-1, -2)) if self.with_weights else y
+
+    def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
+        if dy is not None:
+            dy = reshaped(dy, (*dy.shape[:2], self.heads, dy.shape[2] // self.heads))
+            dy = dy.transpose(0, 2, 1, 3) if self.batch_first else dy.transpose(1, 2, 0, 3)
+        dqkv = zeros((*self._apart(self.q).shape[:2], 3, self.heads, self.q.shape[3]), self.q.dtype)
+        dscores = self._gradients(dy, dweights, list(dqkv.transpose(self._order())))
+        masks = zip(self.needs[1:], self.mask_shapes, strict=True)
+        found = reshaped(dqkv, (*dqkv.shape[:2], 3 * self.heads * self.q.shape[3]))
+        return found, *(
+            unbroadcast(dscores, shape) if needed and dscores is not None else None for needed, shape in masks
+        )
+
+    def _order(self) -> tuple[int, ...]:
+        """(N, L, 3, heads, D) or (L, N, 3, heads, D) as (3, N, heads, L, D)"""
+        return (2, 0, 3, 1, 4) if self.batch_first else (2, 1, 3, 0, 4)
+
+    def _apart(self, x: Array) -> Array:
+        """(N, heads, L, D) as (N, L, heads, D) or (L, N, heads, D)"""
+        return x.transpose(0, 2, 1, 3) if self.batch_first else x.transpose(2, 0, 1, 3)
+
+    def _joined(self, y: Array) -> Array:
+        """Results have the queries' memory order: (N, L, heads, D) or (L, N, heads, D)."""
+        y = self._apart(y)
+        return _merged(y if y.flags.c_contiguous else _core.copy(y, False, None))
+
+
+def _merged(x: Array) -> Array:
+    """(A, B, C, D) as (A, B, C D)"""
+    return x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
+
+
+def scaled_dot_product_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """softmax(scale query key^T + attn_mask) value: for each query the mean of the values, weighted by
+    how well their keys match the query.
+
+    query (..., L, E), key (..., S, E), value (..., S, D), y (..., L, D), all float32 or all float64; leading
+    dimensions broadcast. scale is 1 / sqrt(E) if not given.
+
+    attn_mask broadcasts to (..., L, S): bool, True where a query may look at a key, or numbers of the inputs'
+    dtype, which are added to the scores and get a gradient. is_causal: query i looks at keys 0 ... i only.
+    A query without visible keys gets zeros. dropout_p: weights are dropped with that probability, also
+    outside of training: see :func:`dropout`. enable_gqa: each head of keys and values (..., heads, S, E)
+    serves several consecutive heads of the query (grouped queries).
+
+    Raises ValueError where the shapes do not fit, for dropout_p outside [0, 1], and for attn_mask beside
+    is_causal; TypeError where the dtypes differ.
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.2.1.
+
+    >>> import ranvier as rv
+    >>> from ranvier.nn import functional as F
+    >>> words = rv.tensor([[4.0, 0.0], [0.0, 4.0]])  # each matches itself
+    >>> F.scaled_dot_product_attention(words, words, rv.tensor([[1.0], [2.0]]))
+    tensor([[1.0000],
+            [2.0000]])
+    >>> F.scaled_dot_product_attention(words, words, rv.tensor([[1.0], [2.0]]), is_causal=True, scale=0.0)
+    tensor([[1.0000],
+            [1.5000]])
+    """
+    query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
+    if enable_gqa:
+        key, value = _for_groups(query, key), _for_groups(query, value)
+    shape = _scores_shape(query._array, key._array, value._array)
+    probability(_NAME, "dropout_p", dropout_p)
+    if scale is None:
+        width = query._array.shape[-1]
+        scale = 1 / math.sqrt(width) if width else 1.0
+    masks = () if attn_mask is None else (as_tensor(_NAME, attn_mask),)
+    for mask in masks:
+        _check_mask(mask, query, shape)
+        if is_causal:
+            raise ValueError(f"[{_NAME}] got attn_mask and is_causal=True; expected one of them")
+    if query._array.shape[:-2] != shape[:-2]:  # so that the scores have all leading dimensions
+        query = expand(query, *shape[:-2], *query.shape[-2:])
+    return Attention(scale, bool(is_causal), dropout_p, False).apply(query, key, value, *masks)
+
+
+def _for_groups(query: Tensor, x: Tensor) -> Tensor:
+    """Keys or values with each head repeated for the heads of the query that share it."""
+    if min(query.ndim, x.ndim) < 3 or x.shape[-3] == 0 or query.shape[-3] % x.shape[-3]:
+        raise ValueError(
+            f"[{_NAME}] got query of shape {query.shape} and key or value of shape {x.shape} with "
+            "enable_gqa; expected (..., heads, length, width), the query's heads a multiple of the others'"
+        )
+    return repeat_interleave(x, query.shape[-3] // x.shape[-3], -3)
+
+
+def _scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
+    """(..., L, S), or raises."""
+    of_q, of_k, of_v = q.shape, k.shape, v.shape
+    if (
+        q.dtype is k.dtype is v.dtype is _FLOAT32
+        and len(of_q) == len(of_k) == len(of_v) >= 2
+        and of_q[:-2] == of_k[:-2] == of_v[:-2]
+        and of_q[-1] == of_k[-1]
+        and of_k[-2] == of_v[-2]
+    ):  # most calls: the checks below take longer than small products
+        return *of_q[:-1], of_k[-2]
+    if {q.dtype.type, k.dtype.type, v.dtype.type} not in ({np.float32}, {np.float64}):  # in any byte order
+        raise TypeError(
+            f"[{_NAME}] got query, key and value of dtypes {q.dtype}, {k.dtype} and {v.dtype}; expected one "
+            "dtype, float32 or float64"
+        )
+    fits = min(q.ndim, k.ndim, v.ndim) >= 2 and of_q[-1] == of_k[-1] and of_k[-2] == of_v[-2]
+    try:
+        leading = np.broadcast_shapes(of_q[:-2], of_k[:-2], of_v[:-2])
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"[{_NAME}] got query of shape {of_q}, key of shape {of_k} and value of shape {of_v}; "
+            "expected (..., L, E), (..., S, E) and (..., S, D)"
+        )
+    return *leading, of_q[-2], of_k[-2]
+
+
+def _check_mask(mask: Tensor, x: Tensor, shape: tuple[int, ...]) -> None:
+    if mask.dtype.kind != "b" and mask.dtype != x.dtype:
+        raise TypeError(f"[{_NAME}] got attn_mask of dtype {mask.dtype}; expected bool or {x.dtype}")
+    try:
+        fits = np.broadcast_shapes(mask.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"[{_NAME}] got attn_mask of shape {tuple(mask.shape)}; expected one that broadcasts to {shape}"
+        )

@@ -1,0 +1,85 @@
+"""Similarity of vectors: the cosine of their angle, and the norm of their difference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import F32, floating
+from ranvier.ops.shape.reshape import _dim, broadcast_to, reshape, unsqueeze
+
+__all__ = ["cosine_similarity", "pairwise_distance"]
+
+
+def _broadcast(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:
+    """Both in the shape that they broadcast to; integers and bools in float32."""
+    x1, x2 = (x if getattr(x, "dtype", F32).kind == "f" else floating(x) for x in (x1, x2))
+    shapes = [tuple(getattr(x, "shape", ())) for x in (x1, x2)]
+    try:
+        shape = np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(
+            f"[{op}] got shapes {shapes[0]} and {shapes[1]}; expected shapes that broadcast"
+        ) from None
+    first, second = (
+        x if own == shape else broadcast_to(x, shape) for x, own in zip((x1, x2), shapes, strict=True)
+    )
+    return first, second
+
+
+class CosineSimilarity(Function):
+    kernel: Any = _core.cosine_similarity
+    kernel_backward: Any = _core.cosine_similarity_backward
+
+    def __init__(self, *settings: Any) -> None:
+        self.settings = settings
+
+    def forward(self, x1: Any, x2: Any) -> Any:
+        self.x1, self.x2 = x1, x2
+        return self.kernel(x1, x2, *self.settings)
+
+    def backward(self, dy: Any) -> Any:
+        arguments = (dy, self.x1, self.x2, *self.settings)
+        dx1 = self.kernel_backward(*arguments) if self.needs[0] else None
+        dx2 = self.kernel_backward(*arguments, True) if self.needs[1] else None
+        return dx1, dx2
+
+
+def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """sum(x1 x2) / (max(|x1|, eps) max(|x2|, eps)) along ``dim``: the cosine of the angle between vectors.
+
+    x1, x2: float32 or float64 (integers are computed in float32), shapes that broadcast; the result lacks
+    ``dim`` of their common shape. Raises ValueError for other shapes or no such dimension, TypeError for
+    dtypes that differ or are not floating.
+
+    >>> import ranvier as rv
+    >>> rv.cosine_similarity(rv.tensor([[1.0, 0.0], [1.0, 1.0]]), rv.tensor([[2.0, 0.0]]))
+    tensor([1.0000, 0.7071])
+    """
+    x1, x2 = _broadcast("cosine_similarity", x1, x2)
+    if x1.ndim == 0:  # one element
+        x1, x2, dim = reshape(x1, 1), reshape(x2, 1), _dim("cosine_similarity", dim, 0)
+    return CosineSimilarity(dim, eps).apply(x1, x2)
+
+
+class PairwiseDistance(CosineSimilarity):
+    kernel, kernel_backward = _core.pairwise_distance, _core.pairwise_distance_backward
+
+
+def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """(sum |x1 - x2 + eps|^p)^(1/p) along the last dimension; for p infinite the largest difference.
+
+    x1, x2 and errors as of :func:`cosine_similarity`; ValueError for p <= 0. ``keepdim`` keeps the last
+    dimension with size 1.
+
+    >>> import ranvier as rv
+    >>> rv.pairwise_distance(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0]]))
+    tensor([5.0000])
+    """
+    x1, x2 = _broadcast("pairwise_distance", x1, x2)
+    y: Tensor = PairwiseDistance(-1, p, eps).apply(x1, x2)
+    return unsqueeze(y, -1) if keepdim else y

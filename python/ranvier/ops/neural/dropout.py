@@ -1,0 +1,157 @@
+"""Dropout of elements and of whole channels, and the form that keeps mean and variance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function, as_inputs
+from ranvier.autograd.random import fresh_key
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.activation.smooth import SELU_ALPHA, SELU_SCALE
+from ranvier.ops.layout import filled
+from ranvier.ops.shape.reshape import squeeze, unsqueeze
+from ranvier.ops.unary import replaced
+
+__all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d"]
+
+
+class Dropout(Function):
+    def __init__(self, p: float, key: np.ndarray[Any, Any]) -> None:
+        self.p = p
+        self.key = key
+
+    def forward(self, x: Any) -> Any:
+        return _core.dropout(x, self.p, self.key, None)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.dropout(dy, self.p, self.key, None)  # the mask is made again, not kept
+
+
+def probability(op: str, name: str, p: Any) -> Any:
+    """p, or an error where it is no probability."""
+    try:
+        if 0 <= p <= 1:
+            return p
+    except TypeError:
+        raise TypeError(f"[{op}] got {name} {p!r}; expected a number") from None
+    raise ValueError(f"[{op}] got {name} {p}; expected a probability, 0 <= p <= 1")
+
+
+def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, function: Any) -> Tensor:
+    """function(p, key) of x while training; with inplace it replaces the values of x."""
+    probability(name, "p", p)
+    own = isinstance(x, Tensor)
+    x = x if own else as_inputs((x,), name)[0]
+    if not training or p == 0:
+        return x
+    return replaced(name, x, function(p, fresh_key()).apply(x), inplace and own)
+
+
+def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zeroes each element with probability p, divides the others by 1 - p; x itself if training is False.
+
+    The mask depends only on the seed, the number of earlier draws and the element's place: it is the same for
+    any number of threads and any memory layout. A dropped element is 0, also where x is Inf or NaN. inplace
+    changes x and returns it; a leaf that requires gradients then raises RuntimeError, as in PyTorch.
+
+    input: float32 or float64 of any shape, else TypeError. p outside [0, 1] raises ValueError.
+    Source: Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting" (2014).
+
+    >>> import ranvier as rv
+    >>> x = rv.ones(1000)
+    >>> sorted(set(rv.dropout(x, 0.5).numpy().tolist()))
+    [0.0, 2.0]
+    >>> rv.dropout(x, 0.5, training=False) is x
+    True
+    """
+    return _dropped("dropout", input, p, training, inplace, Dropout)
+
+
+class ChannelDropout(Dropout):
+    """y = x times a number for each channel (the first two dimensions): 0 or 1 / (1 - p)"""
+
+    def forward(self, x: Any) -> Any:
+        shape = (*x.shape[:2], *(1,) * (x.ndim - 2))
+        self.scale = _core.dropout(filled(1.0, shape, x.dtype), self.p, self.key, None)
+        return _core.mul(x, self.scale, None)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.mul(dy, self.scale, None)
+
+
+def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zeroes each channel of x (N, C, L) or (C, L) with probability p, divides the others by 1 - p; see
+    :func:`dropout`.
+
+    Raises ValueError for another number of dimensions.
+
+    >>> import ranvier as rv
+    >>> y = rv.nn.functional.dropout1d(rv.ones(4, 8, 5), 0.5)
+    >>> bool((y.amax(2) == y.amin(2)).all())
+    True
+    """
+    input = _with_channels("dropout1d", input, 2, 3)
+    if input.ndim == 2:
+        return squeeze(dropout1d(unsqueeze(input, 0), p, training, inplace), 0)
+    return _dropped("dropout1d", input, p, training, inplace, ChannelDropout)
+
+
+def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zeroes each channel of x (N, C, H, W) with probability p, divides the others by 1 - p; see
+    :func:`dropout`. As in PyTorch the first two dimensions are batch and channels, with any that follow.
+
+    Raises ValueError for fewer dimensions.
+    Source: Tompson et al., "Efficient Object Localization Using Convolutional Networks" (2015).
+
+    >>> import ranvier as rv
+    >>> y = rv.nn.functional.dropout2d(rv.ones(4, 8, 5, 5), 0.5)
+    >>> bool((y.amax((2, 3)) == y.amin((2, 3))).all())
+    True
+    """
+    input = _with_channels("dropout2d", input, 2)
+    return _dropped("dropout2d", input, p, training, inplace, ChannelDropout)
+
+
+def _with_channels(name: str, x: Any, least: int, most: int = 64) -> Tensor:
+    x = x if isinstance(x, Tensor) else as_inputs((x,), name)[0]
+    if not least <= x.ndim <= most:
+        expected = f"{least} dimensions or more" if most == 64 else f"{least} or {most} dimensions"
+        raise ValueError(f"[{name}] got x of shape {x.shape}; expected {expected}: batch, channels ...")
+    return x
+
+
+class AlphaDropout(Function):
+    """y = a x + b, where a dropped x is what selu gives at -inf; a and b keep mean 0 and variance 1"""
+
+    def __init__(self, p: float, key: np.ndarray[Any, Any]) -> None:
+        low = -SELU_SCALE * SELU_ALPHA
+        self.p, self.key = p, key
+        self.a = ((1 - p) * (1 + p * low * low)) ** -0.5 if p < 1 else 0.0
+        self.b = -self.a * p * low
+        self.dropped = self.a * low + self.b
+
+    def forward(self, x: Any) -> Any:
+        scale = _core.dropout(filled(1.0, x.shape, x.dtype), self.p, self.key, None)
+        self.kept = _core.gt(scale, 0.0, None)
+        y = _core.add(_core.mul(x, self.a, None), self.b, None)
+        return _core.where(self.kept, y, self.dropped, y)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.where(self.kept, _core.mul(dy, self.a, None), 0.0, None)
+
+
+def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
+    """Dropout for networks of :func:`selu`: sets elements to its lower limit instead of 0, then scales and
+    shifts all so that numbers of mean 0 and variance 1 keep both. p, x and errors as in :func:`dropout`.
+
+    Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017).
+
+    >>> import ranvier as rv
+    >>> y = rv.nn.functional.alpha_dropout(rv.randn(100000), 0.2, training=True)
+    >>> round(y.mean().item(), 1) == 0, round(y.std().item(), 1)
+    (True, 1.0)
+    """
+    return _dropped("alpha_dropout", input, p, training, inplace, AlphaDropout)

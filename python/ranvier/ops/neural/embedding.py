@@ -1,0 +1,87 @@
+"""embedding: rows of a table picked by number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.mode import no_grad
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.reduction.norms import norm
+
+__all__ = ["embedding"]
+
+
+class Embedding(Function):
+    def __init__(self, padding_idx: int | None, scale_grad_by_freq: bool) -> None:
+        self.padding_idx, self.scale_grad_by_freq = padding_idx, scale_grad_by_freq
+
+    def forward(self, weight: Array, index: Array) -> Array:
+        self.index, self.rows = index, weight.shape[0]
+        return _core.embedding(index, weight, None)
+
+    def backward(self, dy: Array) -> tuple[Array, None]:
+        arguments = self.rows, self.padding_idx, self.scale_grad_by_freq
+        return _core.embedding_backward(dy, self.index, *arguments, None), None
+
+
+def embedding(
+    input: Any,
+    weight: Any,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """y[..., :] = weight[x[...], :]
+
+    input: integers of any shape in 0 ... num_embeddings - 1; weight: (num_embeddings, embedding_dim), float32
+    or float64; y: (*input.shape, embedding_dim). padding_idx: a row that gets no gradient; a negative one
+    counts from the end. scale_grad_by_freq: the gradient of a row is divided by how often the input has it.
+    The gradient is dense, also with sparse=True. max_norm: rows of the input whose norm_type-norm n is
+    greater are first multiplied by max_norm / (n + 1e-7), in weight itself and without a gradient.
+
+    Raises IndexError where an index is out of range, TypeError for other dtypes, ValueError for other shapes.
+    Source: Bengio et al., "A Neural Probabilistic Language Model" (2003).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.embedding(rv.tensor([2, 0]), rv.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]))
+    tensor([[4., 5.],
+            [0., 1.]])
+    """
+    input, weight = as_tensor("embedding", input), as_tensor("embedding", weight)
+    if weight.ndim != 2:
+        raise ValueError(
+            f"[embedding] got weight of shape {weight.shape}; expected 2 dimensions (num_embeddings, "
+            "embedding_dim)"
+        )
+    if padding_idx is not None:
+        padding_idx = padding_row(padding_idx, weight.shape[0])
+    if max_norm is not None:
+        renormalise(weight, input, max_norm, norm_type)
+    return Embedding(padding_idx, scale_grad_by_freq).apply(weight, input)
+
+
+def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
+    """Shortens the rows of the index that are longer than max_norm, in place."""
+    with no_grad():
+        rows = Embedding(None, False).apply(weight, index)  # raises for an index out of range
+        length = norm(rows, norm_type, -1, True)
+        shorter = where(length > max_norm, rows * (max_norm / (length + 1e-7)), rows)
+        weight[index.long()] = shorter  # as uint8 it would be a mask
+
+
+def padding_row(padding_idx: Any, rows: int) -> int:
+    """The row that padding_idx names; negative ones count from the end."""
+    if isinstance(padding_idx, bool) or not hasattr(padding_idx, "__index__"):
+        raise TypeError(f"[embedding] got padding_idx {padding_idx!r}; expected a whole number or None")
+    row = padding_idx.__index__()
+    if not -rows <= row < rows:
+        raise ValueError(
+            f"[embedding] got padding_idx {row} for {rows} embeddings; expected {-rows} to {rows - 1}"
+        )
+    return row % rows

@@ -1,0 +1,262 @@
+"""Functions of layers that few networks use: normalize, bilinear, embedding_bag and others."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.memory import keep
+from ranvier.autograd.random_tensors import rand
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
+from ranvier.ops.activation.smooth import celu, elu, selu
+from ranvier.ops.activation.softmax import softmax
+from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
+from ranvier.ops.elementwise.compare import eq
+from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating
+from ranvier.ops.elementwise.extrema import maximum
+from ranvier.ops.elementwise.functions import log, log1p
+from ranvier.ops.elementwise.power import pow
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.image.pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
+from ranvier.ops.matrix.einsum import einsum
+from ranvier.ops.neural.embedding import embedding
+from ranvier.ops.reduction.norms import norm
+from ranvier.ops.reduction.reduce import amax
+from ranvier.ops.shape.index import index_array, index_select
+from ranvier.ops.shape.reshape import reshape
+from ranvier.ops.shape.scatter import index_add
+
+
+def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
+    """x divided by its p-norm along dim, at least eps.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.normalize(rv.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
+    input = as_tensor("normalize", input)
+    return div(input, maximum(norm(input, p, dim, True), eps))
+
+
+def lp_pool1d(
+    input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> Tensor:
+    """y[o] = (sum of x^norm_type over the window that begins at o stride)^(1 / norm_type): (N, C, L).
+
+    norm_type inf: the largest |x|. stride: kernel_size if it is None. ceil_mode: a last window that is only
+    partly inside counts as if it went on with the mean of its powers. Where the sum is 0 so is the gradient.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.lp_pool1d(rv.tensor([[[3.0, 4.0, 6.0, 8.0]]]), 2, 2)
+    tensor([[[ 5., 10.]]])
+    """
+    return _lp_pool(max_pool1d, avg_pool1d, input, norm_type, kernel_size, stride, ceil_mode)
+
+
+def lp_pool2d(
+    input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> Tensor:
+    """y[oh, ow] = (sum of x^norm_type over a window)^(1 / norm_type): (N, C, H, W); see :func:`lp_pool1d`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.lp_pool2d(rv.ones(1, 1, 4, 4), 2, 2)
+    tensor([[[[2., 2.],
+              [2., 2.]]]])
+    """
+    size = kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
+    return _lp_pool(max_pool2d, avg_pool2d, input, norm_type, size, stride, ceil_mode)
+
+
+def _lp_pool(largest: Any, mean: Any, x: Any, p: float, size: Any, stride: Any, ceil_mode: bool) -> Tensor:
+    if isinstance(p, bool) or not isinstance(p, (int, float)) or p == 0 or p != p:
+        raise ValueError(f"[lp_pool] got norm_type {p!r}; expected a number other than 0")
+    if p == math.inf:
+        return largest(abs(as_tensor("lp_pool", x)), size, stride, 0, 1, ceil_mode)
+    means = mean(pow(x, p), size, stride, 0, ceil_mode)
+    means = where(eq(means, 0), 0.0, means)
+    return pow(mul(means, math.prod(size) if isinstance(size, (tuple, list)) else size), 1 / p)
+
+
+def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x where x > threshold, else the value.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.threshold(rv.tensor([0.0, 2.0]), 1.0, -1.0)
+    tensor([-1.,  2.])
+    """
+    from ranvier.ops.unary import replaced
+
+    input = as_tensor("threshold", input)
+    number = value if is_floating(input) else int(value)
+    y = where(input <= threshold, number, input)
+    return replaced("threshold", input, y, inplace)
+
+
+def rrelu(
+    input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
+) -> Tensor:
+    """x where x > 0, else a x: a is uniform in [lower, upper] while training, else their mean
+    (Xu et al. 2015).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0)
+    tensor([-3.,  2.])
+    """
+    from ranvier.autograd.random_tensors import rand
+    from ranvier.ops.unary import replaced
+
+    input = as_tensor("rrelu", input)
+    if not lower <= upper:
+        raise ValueError(f"[rrelu] got lower {lower} and upper {upper}; expected lower <= upper")
+    slope: Any = (lower + upper) / 2
+    if training:
+        slope = rand(input.shape, dtype=input.dtype) * (upper - lower) + lower
+    return replaced("rrelu", input, where(input > 0, input, mul(input, slope)), inplace)
+
+
+def _in_place(function: Any, settings: str = "") -> Any:
+    def changed(input: Any, *args: Any, **settings: Any) -> Any:
+        return function(input, *args, **settings, inplace=True)
+
+    changed.__name__ = changed.__qualname__ = name = f"{function.__name__}_"
+    changed.__wrapped__ = function  # type: ignore[attr-defined]  # its signature
+    changed.__doc__ = f"""As :func:`ranvier.nn.functional.{name[:-1]}`, in place.
+
+    >>> import ranvier as rv
+    >>> x = rv.ones(2)
+    >>> rv.nn.functional.{name}(x{settings}) is x
+    True
+    """
+    return changed
+
+
+celu_, elu_, hardtanh_, leaky_relu_ = map(_in_place, (celu, elu, hardtanh, leaky_relu))
+relu_, rrelu_, selu_, threshold_ = *map(_in_place, (relu, rrelu, selu)), _in_place(threshold, ", 0.0, 1.0")
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
+    """y[.., o] = x1^T W[o] x2 + b[o]: x1 (..., i), x2 (..., j), W (o, i, j), b (o).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.bilinear(rv.ones(2, 3), rv.ones(2, 4), rv.ones(5, 3, 4)).shape
+    (2, 5)
+    """
+    input1, input2, weight = (as_tensor("bilinear", t) for t in (input1, input2, weight))
+    fits = weight.ndim == 3 and input1.shape[:-1] == input2.shape[:-1]
+    if not fits or input1.shape[-1] != weight.shape[1] or input2.shape[-1] != weight.shape[2]:
+        raise ValueError(
+            f"[bilinear] got x1 of shape {input1.shape}, x2 of {input2.shape} and weight of {weight.shape}; "
+            "expected (..., i), (..., j) and (o, i, j)"
+        )
+    y = einsum("...i,oij,...j->...o", input1, weight, input2)
+    return y if bias is None else add(y, bias)
+
+
+def embedding_bag(
+    input: Any,
+    weight: Any,
+    offsets: Any = None,
+    max_norm: Any = None,
+    norm_type: float = 2,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Any = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """The sum, mean or greatest of the rows of each bag: indices (bags, k), or a vector cut at offsets.
+
+    Rows padding_idx do not count; an empty bag gives 0. The gradient is dense; max_norm as in
+    :func:`embedding`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.embedding_bag(rv.tensor([0, 1, 1]), rv.eye(2), rv.tensor([0, 1]), mode="sum")
+    tensor([[1., 0.],
+            [0., 2.]])
+    """
+    index, table = index_array("embedding_bag", input), as_tensor("embedding_bag", weight)
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f"[embedding_bag] got mode {mode!r}; expected 'sum', 'mean' or 'max'")
+    if (per_sample_weights is not None) and mode != "sum":
+        raise ValueError(f"[embedding_bag] got per_sample_weights and mode {mode!r}; expected mode 'sum'")
+    bags, count = _bags(index, offsets, include_last_offset)
+    flat = index.reshape(-1)
+    rows = embedding(flat, table, None, max_norm, norm_type, scale_grad_by_freq)
+    if per_sample_weights is not None:
+        rows = mul(rows, reshape(as_tensor("embedding_bag", per_sample_weights), (-1, 1)))
+    if padding_idx is not None:
+        kept = np.flatnonzero(flat != padding_idx % table.shape[0])
+        rows, bags = index_select(rows, 0, kept), bags[kept]
+    sizes = np.bincount(bags, minlength=count).astype(table.dtype)[:, None]
+    start = wrap(np.zeros((count, table.shape[1]), table.dtype))
+    if mode == "max":
+        from ranvier.ops.shape.write import scatter_reduce
+
+        at = np.ascontiguousarray(np.broadcast_to(bags[:, None], rows.shape))
+        return scatter_reduce(start, 0, at, rows, "amax", include_self=False)
+    y = index_add(start, 0, bags, rows)
+    return y if mode == "sum" else div(y, wrap(np.maximum(sizes, 1)))
+
+
+def _bags(index: Any, offsets: Any, include_last: bool) -> tuple[Any, int]:
+    """The number of the bag of each index, and how many bags there are."""
+    if index.ndim == 2:
+        if offsets is not None:
+            raise ValueError("[embedding_bag] got offsets for indices of two dimensions; expected None")
+        return np.repeat(np.arange(index.shape[0]), index.shape[1]), index.shape[0]
+    if index.ndim != 1 or offsets is None:
+        raise ValueError("[embedding_bag] got indices of one dimension without offsets; expected offsets")
+    starts = index_array("embedding_bag", offsets)
+    if starts.ndim != 1 or (starts.size and (starts[0] != 0 or (np.diff(starts) < 0).any())):
+        raise ValueError(
+            "[embedding_bag] got offsets that do not start at 0 or decrease; expected 0, ... in order"
+        )
+    if starts.size and starts[-1] > index.size:
+        raise ValueError(
+            f"[embedding_bag] got offset {starts[-1]} for {index.size} indices; expected at most that"
+        )
+    count = starts.size - include_last
+    ends = np.append(starts[1:], index.size)[:count] if not include_last else starts[1:]
+    return np.repeat(np.arange(count), ends - starts[:count]), count
+
+
+def pdist(input: Any, p: float = 2.0) -> Tensor:
+    """The p-norm between each two rows i < j of x (n, d): a vector of n (n - 1) / 2.
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.pdist(rv.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]))
+    tensor([5.0000, 1.0000, 4.2426])
+    """
+    input = as_tensor("pdist", input)
+    if input.ndim != 2:
+        raise ValueError(f"[pdist] got x of shape {input.shape}; expected (n, d)")
+    i, j = map(keep, np.triu_indices(input.shape[0], 1))
+    return norm(sub(index_select(input, 0, i), index_select(input, 0, j)), p, 1)
+
+
+def gumbel_softmax(
+    logits: Any, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """softmax((logits + g) / tau) of Gumbel noise g = -log(-log(u)): a soft sample of softmax(logits).
+
+    hard: the sample itself, 1 at the greatest and else 0, with the gradient of the soft one. eps has no
+    effect, as in PyTorch.
+
+    Source: Jang, Gu and Poole, "Categorical Reparameterization with Gumbel-Softmax" (2017).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.gumbel_softmax(rv.zeros(3), hard=True).sum()
+    tensor(1.)
+    """
+    logits = floating(as_tensor("gumbel_softmax", logits))
+    u = rand(logits.shape, dtype=logits.dtype)
+    noise = -log(-log1p(-u) + float(np.finfo(logits.dtype).tiny))
+    soft = softmax(div(add(logits, noise), tau), dim)
+    if not hard:
+        return soft
+    one = eq(soft, amax(soft.detach(), dim, True)).to(soft.dtype)
+    return add(sub(one, soft.detach()), soft)

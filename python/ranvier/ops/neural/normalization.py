@@ -1,0 +1,243 @@
+"""Normalisation: batch norm, group norm, instance norm, layer norm and RMS norm.
+
+    y = (x - mean) rstd weight + bias,   rstd = 1 / sqrt(var + eps),   var the mean of (x - mean)^2
+
+They differ in the axes of the mean. x is float32 or float64, weight and bias of its dtype, or
+None; the result has x's memory order. Statistics are float64, which keeps the accuracy of data far from 0.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.mode import no_grad
+from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import bump
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.reduction.reduce import mean
+from ranvier.ops.reduction.variance import var
+
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
+
+Gradients = tuple[Array | None, Array | None, Array | None]
+
+
+class BatchNorm(Function):
+    def __init__(self, running: tuple[Any, Any, Any], training: bool, momentum: Any, eps: float) -> None:
+        self.running = running  # mean, var, number of batches: changed by forward, not needed by backward
+        self.training, self.momentum, self.eps = training, momentum, eps
+
+    def forward(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
+        r_mean, r_var, batches = self.running
+        y, mean, rstd = _core.batch_norm(
+            x, weight, bias, r_mean, r_var, batches, self.training, self.momentum, self.eps
+        )
+        del self.running
+        self.x, self.weight, self.mean, self.rstd = x, weight, mean, rstd
+        return y
+
+    def backward(self, dy: Array) -> Gradients:
+        return _core.batch_norm_backward(
+            dy, self.x, self.weight, self.mean, self.rstd, self.training, *self.needs
+        )
+
+
+def batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float | None = 0.1,
+    eps: float = 1e-5,
+    num_batches_tracked: Any = None,
+) -> Tensor:
+    """y = (x - mean) / sqrt(var + eps) weight + bias, with one mean and variance for each channel.
+
+    input: (N, C), (N, C, L), (N, C, H, W) ...; the other arguments (C,), or None. training: mean and variance
+    of the batch over all axes but the channels'; the running ones are updated in place,
+    r += momentum (batch - r), with the variance over n - 1. Else the running ones are used.
+    num_batches_tracked: a count that training increases by one; with momentum None the running statistics are
+    the means over all batches.
+
+    Raises ValueError for shapes that do not fit, for a single value per channel when training and for missing
+    running statistics when not; TypeError for other dtypes.
+
+    Source: Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal
+    Covariate Shift" (2015).
+
+    >>> import ranvier as rv
+    >>> mean, var = rv.zeros(2), rv.ones(2)
+    >>> rv.nn.functional.batch_norm(rv.tensor([[1.0, 5.0], [3.0, 5.0]]), mean, var, training=True)
+    tensor([[-1.0000,  0.0000],
+            [ 1.0000,  0.0000]])
+    >>> mean, var
+    (tensor([0.2000, 0.5000]), tensor([1.1000, 0.9000]))
+    """
+    given = (running_mean, running_var, num_batches_tracked)
+    running = [None if r is None else as_tensor("batch_norm", r) for r in given]
+    mean, var, batches = (None if r is None else r._array for r in running)
+    y = BatchNorm((mean, var, batches), training, momentum, eps).apply(input, weight, bias)
+    if training:
+        for r in running:
+            if r is not None:
+                bump(r)
+    return y
+
+
+class GroupNorm(Function):
+    """part: the number of groups"""
+
+    kernel: Any = _core.group_norm
+    kernel_backward: Any = _core.group_norm_backward
+
+    def __init__(self, part: Any, eps: float) -> None:
+        self.part, self.eps = part, eps
+
+    def forward(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
+        y, self.mean, self.rstd = self.kernel(x, self.part, weight, bias, self.eps)
+        self.x, self.weight = x, weight
+        return y
+
+    def backward(self, dy: Array) -> Gradients:
+        return self.kernel_backward(dy, self.x, self.part, self.weight, self.mean, self.rstd, *self.needs)
+
+
+def group_norm(
+    input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
+    """y = (x - mean) / sqrt(var + eps) weight + bias, with one mean and variance for each sample and group.
+
+    input: (N, C, ...), with C consecutive channels in num_groups groups; weight, bias: (C,) or None.
+    One group normalises a whole sample, C groups are instance norm. Raises ValueError where num_groups does
+    not divide C, for shapes that do not fit, and where every group has a single value in a single sample.
+
+    Source: Wu and He, "Group Normalization" (2018).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.group_norm(rv.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
+    tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
+    """
+    input = as_tensor("group_norm", input)
+    if input.ndim >= 2 and input.shape[1] == num_groups and input.shape[0] * math.prod(input.shape[2:]) == 1:
+        raise ValueError(
+            f"[group_norm] got x of shape {input.shape} in {num_groups} groups; expected more than 1 value "
+            "per group"
+        )
+    return GroupNorm(num_groups, eps).apply(input, weight, bias)
+
+
+def instance_norm(
+    input: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """y = (x - mean) / sqrt(var + eps) weight + bias, with a mean and variance for each sample and channel.
+
+    input: (N, C, ...) with at least two pixels; weight, bias: (C,) or None. Group norm with C groups. Running
+    statistics (C,) become (1 - momentum) r + momentum s, where s is the mean over the samples of their means
+    or unbiased variances; use_input_stats=False uses them in place of the input's, as batch norm does.
+
+    Source: Ulyanov, Vedaldi and Lempitsky, "Instance Normalization" (2016).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.instance_norm(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
+    tensor([[[-1.0000,  1.0000],
+             [-1.0000,  1.0000]]])
+    """
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    input = as_tensor("instance_norm", input)
+    if input.ndim < 2 or input.shape[1] == 0 or math.prod(input.shape[2:]) == 1:
+        raise ValueError(
+            f"[instance_norm] got x of shape {input.shape}; expected (N, C, ...) with a channel, and more "
+            "than 1 value per channel"
+        )
+    if running_mean is not None or running_var is not None:
+        _update(input, running_mean, running_var, momentum)
+    return GroupNorm(input.shape[1], eps).apply(input, weight, bias)
+
+
+def _update(input: Tensor, running_mean: Any, running_var: Any, momentum: float) -> None:
+    """Moves the running statistics of instance norm towards those of the input."""
+    channels = (input.shape[1],)
+    for running in (running_mean, running_var):
+        if not isinstance(running, Tensor) or running.shape != channels:
+            raise ValueError(
+                f"[instance_norm] got a running statistic {getattr(running, 'shape', running)}; expected "
+                f"both, of shape {channels}"
+            )
+    pixels = tuple(range(2, input.ndim))
+    with no_grad():
+        for running, found in ((running_mean, mean(input, pixels)), (running_var, var(input, pixels))):
+            running.copy_((1 - momentum) * running + momentum * mean(found, 0))
+
+
+class LayerNorm(GroupNorm):
+    """part: the sizes of the last axes"""
+
+    kernel, kernel_backward = _core.layer_norm, _core.layer_norm_backward
+
+
+def _sizes(normalized_shape: Any) -> Any:
+    """A number is the shape of one axis."""
+    return normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+
+
+def layer_norm(
+    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
+    """y = (x - mean) / sqrt(var + eps) weight + bias, with mean and variance over the last axes of x.
+
+    normalized_shape: the sizes of those axes; weight, bias: of that shape, or None. Raises ValueError where
+    x does not end in normalized_shape, TypeError for another dtype than float32 or float64.
+
+    Source: Ba, Kiros and Hinton, "Layer Normalization" (2016).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.layer_norm(rv.tensor([[1.0, 2.0, 3.0], [0.0, 10.0, 20.0]]), (3,))
+    tensor([[-1.2247,  0.0000,  1.2247],
+            [-1.2247,  0.0000,  1.2247]])
+    """
+    return LayerNorm(_sizes(normalized_shape), eps).apply(input, weight, bias)
+
+
+class RMSNorm(Function):
+    def __init__(self, normalized_shape: tuple[int, ...], eps: float | None) -> None:
+        self.normalized_shape, self.eps = normalized_shape, eps
+
+    def forward(self, x: Array, weight: Array | None) -> Array:
+        if self.eps is None:  # the core refuses other dtypes
+            self.eps = float(np.finfo(x.dtype).eps) if x.dtype.kind == "f" else 0.0
+        y, self.rstd = _core.rms_norm(x, self.normalized_shape, weight, self.eps)
+        self.x, self.weight = x, weight
+        return y
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        return _core.rms_norm_backward(dy, self.x, self.normalized_shape, self.weight, self.rstd, *self.needs)
+
+
+def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
+    """y = x / sqrt(mean(x^2) + eps) weight, with the mean over the last axes of x.
+
+    normalized_shape and errors as in :func:`layer_norm`; eps: the machine epsilon of x's dtype where it is
+    None.
+
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
+
+    >>> import ranvier as rv
+    >>> rv.nn.functional.rms_norm(rv.tensor([3.0, 4.0]), (2,))
+    tensor([0.8485, 1.1314])
+    """
+    return RMSNorm(_sizes(normalized_shape), eps).apply(input, weight)

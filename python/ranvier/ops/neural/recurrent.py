@@ -1,0 +1,82 @@
+"""recurrent: one direction of one recurrent layer, over a whole sequence, as one op.
+
+    LSTM  i, f, o = sigmoid(.), g = tanh(.) of W_ih x + b_ih + W_hh h + b_hh;  c' = f c + i g, h' = o tanh(c')
+    GRU   r, z = sigmoid(.) of the same;  n = tanh(W_in x + b_in + r (W_hn h + b_hn)), h' = n + z (h - n)
+    RNN   h' = tanh(.) or relu(.) of the same
+
+The loop over time is in the core: the cost in Python does not depend on the number of steps. W_ih x is one
+product for all steps, and so are the gradients of the weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array
+
+
+class Recurrent(Function):
+    def __init__(self, cell: str, sizes: Array | None, reverse: bool) -> None:
+        self.cell, self.sizes, self.reverse = cell, sizes, reverse
+
+    def forward(
+        self,
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        w_ih: Array,
+        w_hh: Array,
+        b_ih: Array | None,
+        b_hh: Array | None,
+    ) -> tuple[Array, ...]:
+        y, h_n, c_n, gates, candidate, h_before, c_before = _core.recurrent(
+            self.cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, self.sizes, self.reverse, True in self.needs
+        )
+        self.x, self.y, self.w_ih, self.w_hh = x, y, w_ih, w_hh
+        if True in self.needs:
+            self.others = lambda: (h0, c0, b_ih, b_hh)  # backward does not read them, only create_graph
+        self.kept = gates, candidate, h_before, c_before
+        return (y, h_n) if c_n is None else (y, h_n, c_n)
+
+    def backward(
+        self, dy: Array | None, dh_n: Array | None, dc_n: Array | None = None
+    ) -> tuple[Array | None, ...]:
+        of_x, _, _, of_w_ih, of_w_hh, of_b_ih, of_b_hh = self.needs
+        saved = (*self.kept, self.w_ih, self.w_hh, self.sizes, self.reverse)
+        wanted = (of_x, of_w_ih, of_w_hh, of_b_ih or of_b_hh)
+        return _core.recurrent_backward(self.cell, dy, dh_n, dc_n, self.x, self.y, *saved, *wanted)
+
+
+def recurrent(
+    cell: str,
+    x: Any,
+    state: tuple[Any, ...],
+    weights: tuple[Any, ...],
+    sizes: Array | None = None,
+    reverse: bool = False,
+) -> tuple[Tensor, ...]:
+    """The states h of all steps, and the last state of each sequence: (y, h_n), for LSTM (y, h_n, c_n).
+
+    cell: "lstm", "gru", "rnn_tanh" or "rnn_relu"; x: (steps, N, inputs), or with sizes, the number of rows of
+    each step in decreasing order, (rows, inputs); state: (h0, c0), for the others (h0,), each (N, hidden) or
+    None for zeros; weights: W_ih (gates hidden, inputs), W_hh (gates hidden, hidden) and, if there are any,
+    b_ih and b_hh. reverse: from each sequence's last step to its first. All float32 or all float64.
+
+    Raises ValueError for shapes that do not fit, TypeError for dtypes.
+    Source: Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997), with the forget gate of Gers et al.
+    (2000); Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder" (2014); Elman, "Finding
+    Structure in Time" (1990).
+
+    >>> import ranvier as rv
+    >>> from ranvier.ops.neural.recurrent import recurrent
+    >>> one = rv.ones(1, 1)
+    >>> y, h_n = recurrent("rnn_relu", rv.ones(3, 1, 1), (None,), (one, one))
+    >>> y.flatten(), h_n
+    (tensor([1., 2., 3.]), tensor([[3.]]))
+    """
+    h0, c0 = state if len(state) == 2 else (*state, None)
+    w_ih, w_hh, b_ih, b_hh = weights if len(weights) == 4 else (*weights, None, None)
+    return Recurrent(cell, sizes, reverse).apply(x, h0, c0, w_ih, w_hh, b_ih, b_hh)

@@ -1,0 +1,1 @@
+"""Sums, extremes, norms, sorts and statistics along dimensions."""

@@ -1,0 +1,219 @@
+"""norm, logsumexp and prod: reductions that are not a plain sum.
+
+dim and keepdim are those of :mod:`ranvier.ops.reduction.reduce`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.memory import reshaped
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.compare import ne
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, is_floating
+from ranvier.ops.layout import zeros
+from ranvier.ops.matrix.singular import singular_norm
+from ranvier.ops.reduction.reduce import Axes, _arguments, _numpy, _without
+from ranvier.ops.shape.reshape import some_dim
+
+__all__ = ["count_nonzero", "logsumexp", "norm", "prod"]
+METHODS = __all__
+
+
+class _Kept(Function):
+    """A reduction that keeps its axes for backward."""
+
+    def __init__(self, axes: Axes, keepdims: bool) -> None:
+        self.axes, self.keepdims = axes, keepdims
+
+    def dropped(self, y: Array) -> Array:
+        self.y = y
+        return y if self.keepdims else y.reshape(_without(y.shape, self.axes))
+
+
+class Norm(_Kept):
+    """y = (sum of |x|^p)^(1/p); the greatest |x| for p = inf, the least for -inf, their number for 0"""
+
+    def __init__(self, p: float, axes: Axes, keepdims: bool) -> None:
+        super().__init__(axes, keepdims)
+        self.p = p
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return self.dropped(self._norm(x))
+
+    def _norm(self, x: Array) -> Array:
+        p, axes = self.p, self.axes
+        if p == 2:
+            return _core.norm(x, axes, True, None)
+        if p == 1:
+            return _core.sum_abs(x, axes, True, None)
+        if p == math.inf:
+            return _core.maximum(
+                _core.max(x, axes, True, None), _core.neg(_core.min(x, axes, True, None), None), None
+            )
+        if p == -math.inf:
+            return _core.min(_core.abs(x, None), axes, True, None)
+        if p == 0:
+            total = _core.sum(x, axes, True, None)  # used for its shape
+            n = x.size // (total.size or 1)
+            equal = _core.count_equal(x, zeros(total.shape, x.dtype), axes, True)
+            return _core.sub(float(n), equal, equal)
+        powers = _core.abs(x, None)
+        total = _core.sum(_core.pow(powers, p, powers), axes, True, None)
+        return _core.pow(total, 1 / p, total)
+
+    def backward(self, dy: Array) -> Array:
+        x, y, p = self.x, self.y, self.p
+        dy = dy.reshape(y.shape)
+        if p == 0:
+            return zeros(x.shape, x.dtype)
+        if p == 1:
+            return _core.mul(_core.sign(x, None), dy, None)
+        if math.isinf(p):  # elements that are as large share it
+            size = _core.abs(x, None)
+            share = _core.count_equal(size, y, self.axes, True)
+            _core.div(dy, share, share)
+            return _core.mul(_core.where_equal(size, y, share, None), _core.sign(x, size), size)
+        if p == 2:
+            slope, shape = _core.div(dy, y, None), x
+        else:  # sign(x) |x|^(p - 1) / y^(p - 1)
+            slope = _core.mul(dy, _core.pow(y, 1 - p, None), None)
+            shape = _core.abs(x, None)
+            _core.pow(shape, p - 1, shape)
+            if p < 1:
+                shape = _core.where(_core.ne(x, 0.0, None), shape, 0.0, None)
+            shape = _core.mul(shape, _core.sign(x, None), None)
+        return _core.mul(shape, _core.where(_core.ne(y, 0.0, None), slope, 0.0, None), None)
+
+
+class LogSumExp(_Kept):
+    """y = log(sum of exp(x)); dx = dy exp(x - y)"""
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        if x.size == 0:  # the logarithm of 0, without a maximum
+            return self.dropped(_core.log(_core.sum(x, self.axes, True, None), None))
+        top = _core.max(x, self.axes, True, None)
+        total = _core.sum_exp(x, top, self.axes, True)
+        return self.dropped(_core.add(_core.log(total, total), top, total))
+
+    def backward(self, dy: Array) -> Array:
+        share = _core.sub(self.x, self.y, None)
+        return _core.mul(_core.exp(share, share), dy.reshape(self.y.shape), share)
+
+
+class Prod(_Kept):
+    """y = product of x; dx[i] = dy times the product of all others, without a division"""
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return self.dropped(_core.prod(x, self.axes, True, None))
+
+    def backward(self, dy: Array) -> Array:
+        if not isinstance(self.axes, int):
+            x = reshaped(self.x, -1)
+            return _core.cumprod_backward(dy.reshape(1), x, 0).reshape(self.x.shape)
+        return _core.cumprod_backward(dy.reshape(self.y.shape), self.x, self.axes)
+
+
+def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The p-norm over the axes: (sum of |x|^p)^(1/p), of all elements without dim.
+
+    p: 2 (or "fro"), 1, inf (the greatest |x|), -inf (the least), 0 (how many are not 0), any number, or
+    "nuc", the sum of the singular values of a matrix (see :func:`ranvier.linalg.matrix_norm`). The
+    gradient is 0 where the norm is; equal greatest elements share it. Squares are summed as they are: |x|
+    beyond 1e19 in float32 (1e154 in float64) gives inf, below 1e-19 (1e-154) may give 0.
+
+    Raises ValueError for another p, for axes that x lacks, and for p = inf or -inf over no element; TypeError
+    for integers.
+
+    >>> import ranvier as rv
+    >>> rv.norm(rv.tensor([3.0, -4.0])), rv.norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1, dim=1)
+    (tensor(5.), tensor([7., 2.]))
+    """
+    if p == "nuc":
+        return _nuclear(as_tensor("norm", input), dim, keepdim)
+    if p == "fro" or p is None:
+        p = 2.0
+    if isinstance(p, (bool, str)) or not isinstance(p, (int, float, np.number)) or p != p:
+        raise ValueError(f"[norm] got p {p!r}; expected 'fro', 'nuc' or a number")
+    input, axes, keepdim = _arguments("norm", input, dim, keepdim, None, False)
+    if dtype is not None:
+        input = input.to(dtype)
+    return Norm(float(p), axes, keepdim).apply(input)
+
+
+def _nuclear(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    dims = (-2, -1) if dim is None else dim
+    if not isinstance(dims, (tuple, list)) or len(dims) != 2 or (dim is None and x.ndim != 2):
+        raise ValueError(f"[norm] got p 'nuc', dim {dim!r} and x of shape {x.shape}; expected two dimensions")
+    rows, columns = (some_dim("norm", x, d) for d in dims)
+    if rows == columns:
+        raise ValueError(f"[norm] got p 'nuc' and dim {dim!r}; expected two dimensions")
+    return singular_norm(x, "nuc", rows, columns, keepdim)
+
+
+def logsumexp(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """log(sum of exp(x)) over the axes, without overflow: the maximum is subtracted first.
+
+    -inf where there is nothing to add. Raises ValueError for axes that x lacks. Integers are computed in
+    float32.
+
+    >>> import ranvier as rv
+    >>> rv.logsumexp(rv.tensor([1000.0, 0.0]), dim=0)
+    tensor(1000.)
+    """
+    input, axes, keepdims = _arguments("logsumexp", input, dim, keepdim, axis, keepdims)
+    return LogSumExp(axes, keepdims).apply(floating(input))
+
+
+def prod(
+    input: Any,
+    dim: int | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: int | None = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The product along dim, or of all elements; 1 where there is nothing to multiply. Integers give int64.
+
+    The gradient is right where x is 0. Raises ValueError for several axes or one that x lacks.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]).prod(dim=1)
+    tensor([ 2., 12.])
+    """
+    input, axes, keepdims = _arguments("prod", input, dim, keepdim, axis, keepdims)
+    if isinstance(axes, tuple):
+        if len(axes) != 1:
+            raise ValueError(f"[prod] got {len(axes)} axes; expected one, or None for all elements")
+        axes = axes[0]
+    if dtype is not None:
+        input = input.to(dtype)
+    if not is_floating(input):
+        y = _numpy(np.prod, input, axes, keepdims)
+        return y if dtype is None else y.to(dtype)
+    if input.ndim == 0:
+        axes = None
+    return Prod(axes, keepdims).apply(input)
+
+
+def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
+    """How many elements over the axes are not 0; int64, no gradient.
+
+    >>> import ranvier as rv
+    >>> rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1)
+    tensor([1, 2])
+    """
+    dim = dim if axis is None else axis
+    input, axes, _ = _arguments("count_nonzero", as_tensor("count_nonzero", input), dim, False, None, False)
+    return _numpy(np.sum, ne(input, 0), axes, False)

@@ -1,0 +1,390 @@
+"""sum, mean, max, min and others: reductions over any axes.
+
+dim (or NumPy's name, axis) is None for all axes, an int, or a tuple of ints; negative ones count from the
+end. keepdim (keepdims) leaves the reduced axes in the shape, with size 1. Sums are pairwise, in an
+order that depends on the shape only. NumPy reduces integers and bools, which have no gradient.
+"""
+
+from __future__ import annotations
+
+import builtins
+import math
+from operator import index
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.host import host
+from ranvier.autograd.memory import copied, reshaped
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.compare import ne
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
+from ranvier.ops.elementwise.extrema import maximum, minimum
+from ranvier.ops.elementwise.whole import reduction
+from ranvier.ops.layout import is_channels_last
+from ranvier.ops.shape.reshape import reshape
+
+__all__ = ["all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "sum"]
+METHODS = __all__
+
+Axes = int | tuple[int, ...] | None
+
+
+class ValuesIndices(NamedTuple):
+    """The result of max and min along one axis."""
+
+    values: Any
+    indices: Any
+
+
+class Sum(Function):
+    """y = sum of x over the axes; mean: divided by their number of elements"""
+
+    channels_last = False
+
+    def __init__(self, axes: Axes, keepdims: bool, mean: bool = False) -> None:
+        self.axes, self.keepdims, self.mean = axes, keepdims, mean
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        if x.ndim == 4:
+            self.channels_last = is_channels_last(x)
+        return (_core.mean if self.mean else _core.sum)(x, self.axes, self.keepdims, None)
+
+    def backward(self, dy: Array) -> Array:
+        scale = 1.0
+        if self.mean:
+            size = math.prod(self.shape)
+            scale = dy.size / size if size else 1.0
+        return _core.expand(dy, self.shape, self.axes, scale, self.channels_last)
+
+
+class Extreme(Function):
+    """y = max or min of x over the axes; elements that attain it share dy evenly"""
+
+    def __init__(self, kind: str, axes: Axes, keepdims: bool) -> None:
+        self.reduce, self.axes, self.keepdims = getattr(_core, kind), axes, keepdims
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        self.y = self.reduce(x, self.axes, self.keepdims, None)
+        return self.y
+
+    def backward(self, dy: Array) -> Array:
+        y = self._kept(self.y)
+        share = _core.count_equal(self.x, y, self.axes, True)
+        _core.div(self._kept(dy), share, share)
+        return _core.where_equal(self.x, y, share, None)
+
+    def _kept(self, y: Array) -> Array:
+        """y with its reduced axes in the shape, with size 1."""
+        return y if self.keepdims else y.reshape(_with_ones(self.x.shape, self.axes))
+
+
+class ExtremeAlong(Function):
+    """(y, i): the first max or min along one axis and its index; dy goes to that element"""
+
+    def __init__(self, kind: str, axis: int, keepdims: bool) -> None:
+        self.find, self.axis, self.keepdims = getattr(_core, kind), axis, keepdims
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        self.shape = x.shape
+        self.indices = self.find(x, self.axis, True)
+        y = _core.gather(x, self.indices, self.axis, None)
+        if self.keepdims:
+            return y, self.indices
+        shape = _without(y.shape, self.axis)
+        return y.reshape(shape), self.indices.reshape(shape)
+
+    def backward(self, dy: Array, _: None) -> Array:
+        dy = dy.reshape(self.indices.shape)
+        return _core.scatter_add(dy, self.indices, self.axis, self.shape[self.axis], None)
+
+
+def _with_ones(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
+    """The shape with size 1 for the axes."""
+    gone = range(len(shape)) if axes is None else (axes,) if isinstance(axes, int) else axes
+    ones = {a % len(shape) for a in gone} if shape else set()
+    return tuple(1 if d in ones else n for d, n in enumerate(shape))
+
+
+def _without(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
+    """The shape without the axes."""
+    if axes is None:
+        return ()
+    gone = {a % len(shape) for a in ((axes,) if isinstance(axes, int) else axes)} if shape else set()
+    return tuple(n for d, n in enumerate(shape) if d not in gone)
+
+
+def _arguments(
+    name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool
+) -> tuple[Any, Axes, bool]:
+    x = x if isinstance(x, Tensor) else as_tensor(name, x)
+    axes = dim if axis is None else axis
+    if (axes is None or type(axes) is int) and keepdim is False and keepdims is False:
+        return x, axes, False
+    try:
+        if isinstance(axes, (tuple, list)):
+            axes = tuple(map(index, axes)) or None  # () means all, as in PyTorch
+        elif axes is not None:
+            axes = index(axes)
+    except TypeError as error:
+        raise TypeError(f"[{name}] got axis {axes!r}; expected None, an int or a tuple of ints") from error
+    if not isinstance(keepdim, (bool, np.bool_)) or not isinstance(keepdims, (bool, np.bool_)):
+        raise TypeError(f"[{name}] got keepdim {keepdim!r}, keepdims {keepdims!r}; expected True or False")
+    return x, axes, bool(keepdim or keepdims)
+
+
+def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
+    name, given = function.__name__, (axes,) if isinstance(axes, int) else axes or ()
+    for axis in given:
+        _check_axis(name, x, axis)
+        if builtins.sum(axis % builtins.max(x.ndim, 1) == a % builtins.max(x.ndim, 1) for a in given) > 1:
+            raise ValueError(f"[{name}] got axis {axis} twice; expected distinct axes")
+    if function is not np.all and function is not np.any:
+        require_no_gradient(name, x)
+    made = reduction(function, x._array, axes, keepdims)
+    if made is None:
+        try:
+            made = host(_reduced, function, x._array, axes, keepdims)
+        except ValueError:
+            raise ValueError(
+                f"[{name}] got x of shape {x.shape}, empty along the axis; expected at least one element"
+            ) from None
+    return wrap(made)
+
+
+def _reduced(function: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
+    made = np.asarray(function(x, axis=axes, keepdims=keepdims))
+    return made.astype(np.int64) if made.dtype == np.uint64 else made  # NumPy's sums of uint8
+
+
+def _check_axis(name: str, x: Tensor, axis: int) -> None:
+    limit = builtins.max(x.ndim, 1)
+    if not -limit <= axis < limit:
+        raise ValueError(
+            f"[{name}] got axis {axis} for an array of {x.ndim} dimensions; expected {-limit} to {limit - 1}"
+        )
+
+
+def sum(
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The sum over the axes; 0 where there is nothing to add. Integers and bools give int64.
+
+    Raises ValueError for an axis that x does not have or that is given twice.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=0)
+    tensor([4., 6.])
+    """
+    input, axes, keepdims = _arguments("sum", input, dim, keepdim, axis, keepdims)
+    if dtype is not None:
+        input = input.to(dtype)
+    if is_floating(input):
+        return Sum(axes, keepdims).apply(input)
+    return _numpy(np.sum, input, axes, keepdims)
+
+
+def mean(
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: Any = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The mean over the axes; nan where there is nothing to average. Raises TypeError for integers.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([[1.0, 2.0], [3.0, 5.0]]).mean(dim=1)
+    tensor([1.5000, 4.0000])
+    """
+    input, axes, keepdims = _arguments("mean", input, dim, keepdim, axis, keepdims)
+    if dtype is not None:
+        input = input.to(dtype)
+    return Sum(axes, keepdims, mean=True).apply(input)
+
+
+def amax(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """The maximum over the axes, NaN if any element is; equal maxima share the gradient.
+
+    Raises ValueError where there is no element.
+
+    >>> import ranvier as rv
+    >>> rv.amax(rv.tensor([[1.0, 7.0], [3.0, 5.0]]), dim=1)
+    tensor([7., 5.])
+    """
+    input, axes, keepdims = _arguments("amax", input, dim, keepdim, axis, keepdims)
+    if is_floating(input):
+        return Extreme("max", axes, keepdims).apply(input)
+    return _numpy(np.max, input, axes, keepdims)
+
+
+def amin(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """The minimum over the axes, NaN if any element is; equal minima share the gradient.
+
+    Raises ValueError where there is no element.
+
+    >>> import ranvier as rv
+    >>> rv.amin(rv.tensor([[1.0, 7.0], [3.0, 5.0]]), dim=0)
+    tensor([1., 5.])
+    """
+    input, axes, keepdims = _arguments("amin", input, dim, keepdim, axis, keepdims)
+    if is_floating(input):
+        return Extreme("min", axes, keepdims).apply(input)
+    return _numpy(np.min, input, axes, keepdims)
+
+
+def max(
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    other: Any = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Any:
+    """The greatest element, or (values, indices) of the first maxima along dim.
+
+    Without dim as :func:`amax`. With dim the first maximum along it takes the gradient. With a tensor in
+    place of dim, or other: :func:`ranvier.maximum` of the two.
+
+    Raises ValueError where there is no element.
+
+    >>> import ranvier as rv
+    >>> values, indices = rv.tensor([[1.0, 7.0], [5.0, 3.0]]).max(dim=1)
+    >>> values, indices
+    (tensor([7., 5.]), tensor([1, 0]))
+    """
+    if other is not None or isinstance(dim, (Tensor, np.ndarray)):
+        return maximum(input, dim if other is None else other)
+    return _extreme("max", input, dim, keepdim, axis, keepdims)
+
+
+def min(
+    input: Any,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    other: Any = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Any:
+    """The smallest element, or (values, indices) of the first minima along dim: see :func:`max`.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([[1.0, 7.0], [5.0, 3.0]]).min(dim=0).indices
+    tensor([0, 1])
+    """
+    if other is not None or isinstance(dim, (Tensor, np.ndarray)):
+        return minimum(input, dim if other is None else other)
+    return _extreme("min", input, dim, keepdim, axis, keepdims)
+
+
+def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool) -> Any:
+    x, axes, keepdims = _arguments(name, x, dim, keepdim, axis, keepdims)
+    if axes is None or isinstance(axes, tuple):
+        return (amax if name == "max" else amin)(x, axes, keepdims)
+    _check_axis(name, x, axes)
+    if x.ndim and x.shape[axes] == 0:
+        raise ValueError(
+            f"[{name}] got x of shape {x.shape}, empty along the axis; expected at least one element"
+        )
+    if is_floating(x):
+        if x.ndim == 0:  # as one element
+            return ValuesIndices(*ExtremeAlong("arg" + name, 0, False).apply(reshape(x, 1)))
+        return ValuesIndices(*ExtremeAlong("arg" + name, axes, keepdims).apply(x))
+    require_no_gradient(name, x)
+    indices = _arg("arg" + name, x, axes, True)._array
+    values = host(np.take_along_axis, x._array, indices, axes) if x.ndim else copied(x._array)
+    if not keepdims and x.ndim:
+        values, indices = values.squeeze(axes), indices.squeeze(axes)
+    return ValuesIndices(wrap(np.asarray(values)), wrap(np.asarray(indices)))
+
+
+def argmax(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """The index of the first maximum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
+
+    Raises ValueError where there is no element.
+
+    >>> import ranvier as rv
+    >>> rv.argmax(rv.tensor([[1.0, 7.0], [5.0, 3.0]]), dim=1)
+    tensor([1, 0])
+    """
+    input, axes, keepdims = _arguments("argmax", input, dim, keepdim, axis, keepdims)
+    return _arg("argmax", input, axes, keepdims)
+
+
+def argmin(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """The index of the first minimum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
+
+    >>> import ranvier as rv
+    >>> rv.argmin(rv.tensor([4.0, 2.0, 3.0]))
+    tensor(1)
+    """
+    input, axes, keepdims = _arguments("argmin", input, dim, keepdim, axis, keepdims)
+    return _arg("argmin", input, axes, keepdims)
+
+
+def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
+    array = x._array
+    if not is_floating(x) or array.ndim == 0:
+        return _numpy(getattr(np, name), x, axis, keepdims)
+    if axis is None:
+        flat = getattr(_core, name)(reshaped(array, -1), 0, False)
+        return wrap(flat.reshape((1,) * array.ndim) if keepdims else flat)
+    return wrap(getattr(_core, name)(array, axis, keepdims))
+
+
+def _no_axes(dim: Any, axis: Any) -> bool:
+    given = dim if axis is None else axis
+    return isinstance(given, (tuple, list)) and not given
+
+
+def all(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """True where every element along the axes is; no gradient. Without axes, dim=(), of each element. Of
+    uint8 a uint8, as in PyTorch.
+
+    >>> import ranvier as rv
+    >>> (rv.tensor([1.0, 2.0]) > 0).all()
+    tensor(True)
+    """
+    if _no_axes(dim, axis):
+        return ne(input, 0)
+    input, axes, keepdims = _arguments("all", input, dim, keepdim, axis, keepdims)
+    return _truth(np.all, input, axes, keepdims)
+
+
+def any(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """True where any element along the axes is; see :func:`all`."""
+    if _no_axes(dim, axis):
+        return ne(input, 0)
+    input, axes, keepdims = _arguments("any", input, dim, keepdim, axis, keepdims)
+    return _truth(np.any, input, axes, keepdims)
+
+
+def _truth(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
+    y = _numpy(function, x, axes, keepdims)
+    return y.to(np.uint8) if x._array.dtype == np.uint8 else y

@@ -1,0 +1,219 @@
+"""sort, argsort, topk, kthvalue, median: elements in order along one dimension.
+
+Equal elements keep their order: results are the same on every machine. NaN counts as greater than every
+number, as in PyTorch. The gradient of a value goes to the element that it was.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.host import host
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
+from ranvier.ops.reduction.reduce import Extreme, ValuesIndices
+from ranvier.ops.shape.reshape import _dim, reshape
+
+__all__ = ["argsort", "kthvalue", "median", "sort", "topk"]
+METHODS = __all__
+
+
+class Sort(Function):
+    """(y, i): elements first ... last - 1 of x in order along one axis, and their indices in x"""
+
+    def __init__(self, axis: int, descending: bool, first: int, last: int) -> None:
+        self.axis, self.descending, self.first, self.last = axis, descending, first, last
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        self.length = x.shape[self.axis]
+        values, self.indices = _core.sort(x, self.axis, self.descending, self.last)
+        if self.first:
+            part = (*(slice(None),) * self.axis, slice(self.first, None))
+            values, self.indices = values[part], self.indices[part]
+        return values, self.indices
+
+    def backward(self, dy: Array, _: None) -> Array:
+        return _core.scatter_add(dy, self.indices, self.axis, self.length, None)
+
+
+class Median(Sort):
+    """(y, i): the middle element in order along one axis, the lower of two; NaN where there is one"""
+
+    def __init__(self, axis: int, length: int) -> None:
+        super().__init__(axis, False, 0, length)
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        _, indices = super().forward(x)
+        before = (slice(None),) * self.axis
+        last, middle = (
+            (*before, slice(-1, None)),
+            (*before, slice((self.length - 1) // 2, (self.length + 1) // 2)),
+        )
+        greatest = _core.gather(x, indices[last], self.axis, None)
+        exact = np.dtype(np.float64)
+        of_last, of_middle = (_core.cast(indices[part], exact, None) for part in (last, middle))
+        chosen = _core.where(_core.ne(greatest, greatest, None), of_last, of_middle, None)
+        self.indices = _core.cast(chosen, indices.dtype, None)
+        return _core.gather(x, self.indices, self.axis, None), self.indices
+
+
+class MedianOfAll(Extreme):
+    """y = the median of all elements of a vector; elements that are equal to it share dy evenly"""
+
+    def __init__(self) -> None:
+        self.axes, self.keepdims = None, False
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        self.y = Median(0, x.shape[0]).forward(x)[0].reshape(())
+        return self.y
+
+
+def sort(
+    input: Any, dim: int = -1, descending: bool = False, stable: bool = False, *, axis: Any = None
+) -> ValuesIndices:
+    """The elements along dim in order, as (values, indices): values[k] = x[indices[k]].
+
+    Always stable. Raises IndexError for a dimension that x does not have.
+
+    >>> import ranvier as rv
+    >>> values, indices = rv.sort(rv.tensor([3.0, 1.0, 2.0]))
+    >>> values, indices
+    (tensor([1., 2., 3.]), tensor([1, 2, 0]))
+    """
+    dim = dim if axis is None else axis
+    input = as_tensor("sort", input)
+    at = _dim("sort", dim, max(input.ndim, 1))
+    return _sorted(
+        input, at, _flag("sort", "descending", descending), 0, input.shape[at] if input.ndim else 1
+    )
+
+
+def argsort(
+    input: Any, dim: int = -1, descending: bool = False, stable: bool = False, *, axis: Any = None
+) -> Tensor:
+    """The indices that put x in order along dim: see :func:`sort`; int64, no gradient.
+
+    >>> import ranvier as rv
+    >>> rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True)
+    tensor([0, 2, 1])
+    """
+    dim = dim if axis is None else axis
+    input = as_tensor("argsort", input)
+    at = _dim("argsort", dim, max(input.ndim, 1))
+    descending = _flag("argsort", "descending", descending)
+    return _sorted(input.detach(), at, descending, 0, input.shape[at] if input.ndim else 1).indices
+
+
+def topk(
+    input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True, *, axis: Any = None
+) -> ValuesIndices:
+    """The k largest (or smallest) elements along dim in order, as (values, indices).
+
+    Among equals the first come first. Raises ValueError where there are fewer than k.
+
+    >>> import ranvier as rv
+    >>> values, indices = rv.topk(rv.tensor([0.1, 0.7, 0.2]), 2)
+    >>> values, indices
+    (tensor([0.7000, 0.2000]), tensor([1, 2]))
+    """
+    dim = dim if axis is None else axis
+    input = as_tensor("topk", input)
+    at = _dim("topk", dim, max(input.ndim, 1))
+    length = input.shape[at] if input.ndim else 1
+    k = _count("topk", k, 0, length)
+    return _sorted(input, at, _flag("topk", "largest", largest), 0, k)
+
+
+def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
+    """The k-th smallest element along dim, counted from 1, as (values, indices).
+
+    Raises ValueError where there are fewer than k.
+
+    >>> import ranvier as rv
+    >>> rv.kthvalue(rv.tensor([3.0, 1.0, 2.0]), 2).values
+    tensor(2.)
+    """
+    input = as_tensor("kthvalue", input)
+    at = _dim("kthvalue", dim, max(input.ndim, 1))
+    k = _count("kthvalue", k, 1, input.shape[at] if input.ndim else 1)
+    return _without_dim(_sorted(input, at, False, k - 1, k), input, at, _flag("kthvalue", "keepdim", keepdim))
+
+
+def median(
+    input: Any, dim: int | None = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Any:
+    """The middle element along dim, the lower of two, as (values, indices); NaN where there is one.
+
+    Without dim: the value for all elements, without an index; elements equal to it share its gradient, as in
+    PyTorch. Raises
+    ValueError where there is no element.
+
+    >>> import ranvier as rv
+    >>> rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0]))
+    tensor(2.)
+    """
+    dim = dim if axis is None else axis
+    keepdim = keepdim or keepdims
+    input, keepdim = as_tensor("median", input), _flag("median", "keepdim", keepdim)
+    if dim is None:
+        flat = reshape(input, -1)
+        if is_floating(input) and flat.shape[0]:
+            return MedianOfAll().apply(flat)
+        return median(flat, 0).values
+    at = _dim("median", dim, max(input.ndim, 1))
+    length = input.shape[at] if input.ndim else 1
+    if length == 0:
+        raise ValueError(
+            f"[median] got x of shape {input.shape}, empty along {at}; expected at least one element"
+        )
+    if is_floating(input) and input.ndim:
+        return _without_dim(ValuesIndices(*Median(at, length).apply(input)), input, at, keepdim)
+    return _without_dim(_sorted(input, at, False, (length - 1) // 2, (length + 1) // 2), input, at, keepdim)
+
+
+def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> ValuesIndices:
+    if x.ndim == 0:  # one element
+        values, indices = _sorted(reshape(x, 1), 0, descending, first, last)
+        shape = () if last > first else (0,)
+        return ValuesIndices(reshape(values, shape), reshape(indices, shape))
+    if is_floating(x):
+        return ValuesIndices(*Sort(axis, descending, first, last).apply(x))
+    require_no_gradient("sort", x)
+    values, order = host(_sorted_by_numpy, x._array, axis, descending, first, last)
+    return ValuesIndices(wrap(values), wrap(order))
+
+
+def _sorted_by_numpy(array: Array, axis: int, descending: bool, first: int, last: int) -> tuple[Array, Array]:
+    if descending:  # stable: of equal elements the last one from the back is the first
+        order = array.shape[axis] - 1 - np.flip(np.argsort(np.flip(array, axis), axis, kind="stable"), axis)
+    else:
+        order = np.argsort(array, axis, kind="stable")
+    part = (*(slice(None),) * axis, slice(first, last))
+    order = order[part]
+    return np.take_along_axis(array, order, axis), order
+
+
+def _without_dim(found: ValuesIndices, x: Tensor, axis: int, keepdim: bool) -> ValuesIndices:
+    if keepdim or x.ndim == 0:
+        return found
+    shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+    return ValuesIndices(reshape(found.values, shape), reshape(found.indices, shape))
+
+
+def _count(name: str, k: Any, least: int, length: int) -> int:
+    if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
+        raise TypeError(f"[{name}] got k {k!r}; expected a whole number")
+    if not least <= k <= length:
+        raise ValueError(f"[{name}] got k {k} for a dimension of {length}; expected {least} to {length}")
+    return int(k)
+
+
+def _flag(name: str, argument: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_, int)):
+        raise TypeError(f"[{name}] got {argument} {value!r}; expected True or False")
+    return bool(value)

@@ -1,0 +1,153 @@
+"""var, std, var_mean, std_mean over any axes.
+
+dim, keepdim and correction are those of PyTorch; NumPy's axis and keepdims work too.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
+
+__all__ = ["std", "std_mean", "var", "var_mean"]
+METHODS = ["std", "var"]
+
+
+class Var(Function):
+    """y = sum of (x - mean)^2 / (n - correction); std: its square root"""
+
+    def __init__(self, axes: Axes, keepdims: bool, correction: float, root: bool) -> None:
+        self.axes, self.keepdims, self.correction, self.root = axes, keepdims, correction, root
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        mean = _core.mean(x, self.axes, True, None)
+        # The mean is rounded, and may be far from 0: what is left of the deviations corrects it.
+        rest = _core.mean(_core.sub(x, mean, None), self.axes, True, None)
+        self.mean, self.rest = mean, _core.where(_core.eq(rest, rest, None), rest, 0.0, None)
+        y = _core.var(x, mean, self.axes, True, self.correction, None)
+        n = x.size // (y.size or 1)
+        if n > self.correction:
+            excess = _core.mul(_core.square(rest), n / (n - self.correction), None)
+            y = _core.maximum(_core.sub(y, excess, None), 0.0, None)
+        self.y = _core.sqrt(y) if self.root else y
+        return self.y if self.keepdims else self.y.reshape(_without(self.y.shape, self.axes))
+
+    def backward(self, dy: Array) -> Array:
+        n = self.x.size // (self.y.size or 1)
+        dy = dy.reshape(self.y.shape)
+        divisor = n - self.correction if n > self.correction else 0.0
+        # dv/dx = 2 (x - mean) / divisor, d sqrt(v) = dv / (2 sqrt(v)), 0 where v is 0
+        if self.root:
+            scale = _core.where(_core.eq(self.y, 0.0, None), 0.0, _core.div(dy, self.y, None), None)
+        else:
+            scale = _core.mul(dy, 2.0, None)
+        scale = _core.div(scale, divisor, None)
+        away = _core.sub(self.x, self.mean, None)
+        return _core.mul(_core.sub(away, self.rest, away), scale, away)
+
+
+def var(
+    input: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The variance over the axes: the sum of (x - mean)^2 / (n - correction).
+
+    correction is 1 (Bessel's) unless given; ``unbiased=False`` is 0. nan where n <= correction.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 2.0, 3.0, 4.0]).var(correction=0)
+    tensor(1.2500)
+    """
+    return _spread("var", input, dim, unbiased, keepdim, correction, axis, keepdims, root=False)
+
+
+def std(
+    input: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+    axis: Any = None,
+    keepdims: bool = False,
+) -> Tensor:
+    """The standard deviation over the axes: the square root of :func:`var`.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 5.0]).std(correction=0)
+    tensor(2.)
+    """
+    return _spread("std", input, dim, unbiased, keepdim, correction, axis, keepdims, root=True)
+
+
+def _spread(
+    name: str,
+    x: Any,
+    dim: Any,
+    unbiased: bool,
+    keepdim: bool,
+    correction: float | None,
+    axis: Any,
+    keepdims: bool,
+    root: bool,
+) -> Tensor:
+    if isinstance(dim, bool):  # PyTorch's var(unbiased)
+        dim, unbiased = None, dim
+    x, axes, keepdims = _arguments(name, x, dim, keepdim, axis, keepdims)
+    try:
+        less = bool(unbiased) if correction is None else correction.__float__()
+    except (AttributeError, TypeError, OverflowError):
+        less = math.nan
+    if not math.isfinite(less):
+        raise ValueError(f"[{name}] got correction {correction!r}; expected a finite number")
+    return Var(axes, keepdims, float(less), root).apply(x)
+
+
+def var_mean(
+    input: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(:func:`var`, :func:`mean`) over the axes.
+
+    >>> import ranvier as rv
+    >>> rv.var_mean(rv.tensor([1.0, 3.0]))
+    (tensor(2.), tensor(2.))
+    """
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+
+
+def std_mean(
+    input: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(:func:`std`, :func:`mean`) over the axes.
+
+    >>> import ranvier as rv
+    >>> rv.std_mean(rv.tensor([1.0, 5.0]), correction=0)
+    (tensor(2.), tensor(3.))
+    """
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)

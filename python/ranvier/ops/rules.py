@@ -1,0 +1,153 @@
+"""What the rules of ``create_graph=True`` share: the gradients of a Function by differentiable ops.
+
+A rule is called with the node and the gradients of its outputs, and returns one gradient, or None, for each
+input. It stands beside its Function, and where it uses operators and methods of Tensor only, the module of an
+op needs no other for it (docs/design/create_graph.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.function import Function
+from ranvier.autograd.grad import gradients
+from ranvier.autograd.graph import cut, of_input, rule
+from ranvier.autograd.memory import copied, filled_like
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.layout import zeros
+
+Array = np.ndarray[Any, Any]
+OnArray = Callable[[Array], Array]
+
+
+class Map(Function):
+    """y = A x for a matrix A that is given as two functions of arrays: x -> A x, and dy -> A^T dy.
+
+    near: tensors that A depends on, but not on small changes of them: their gradients are 0.
+    """
+
+    def __init__(self, there: OnArray, back: OnArray, saved: list[Any]) -> None:
+        self.there, self.back, self.saved = there, back, saved  # saved: what the functions read
+
+    def forward(self, x: Array, *near: Array) -> Array:
+        self.shapes = [z.shape for z in near]
+        y = self.there(x)
+        return copied(y) if np.may_share_memory(x, y) else y
+
+    def backward(self, dy: Array) -> Any:
+        return self.back(dy), *(zeros(shape, dy.dtype) for shape in self.shapes)
+
+
+def mapped(
+    node: Function, x: Tensor, there: OnArray, back: OnArray, saved: list[Any], *near: Tensor
+) -> Tensor:
+    """A x; a later change of what the node has saved raises in backward."""
+    y: Tensor = Map(there, back, saved).apply(x, *near)
+    maker = y._grad_fn
+    if maker is not None:
+        maker.versions = (*maker.versions, *node.versions)
+        maker.changes = (*maker.changes, *[cell[0] for cell in node.versions])
+    return y
+
+
+@rule(Map)
+def _map(node: Map, dy: Tensor) -> tuple[Tensor, ...]:
+    dx = mapped(node, dy, node.back, node.there, node.saved)
+    return dx, *(none(shape, dy) for shape in node.shapes)
+
+
+def near(node: Function, dx: Tensor, z: Tensor) -> Tensor:
+    """dx, which depends on z at kinks only: z gets the gradient 0."""
+    return mapped(node, dx, lambda x: x, lambda x: x, [], z)
+
+
+def kept(node: Any) -> Any:
+    """A copy of a node with what forward saved, which stays when the node is released."""
+    copy = object.__new__(type(node))
+    copy.__dict__.update(node.__dict__)
+    copy.needs = node.needs
+    return copy
+
+
+def linear(*kinds: type[Function], forward: Any = None, backward: Any = None, shape: Any = None) -> None:
+    """The rule of Functions y = A x with one input that has gradients: backward is A^T, forward A.
+
+    forward, backward: these as functions of the node and an array; None: the node's own. shape: that of
+    x, from the node and dy, if A depends on x at kinks only: the second gradient of x is then 0 as in
+    PyTorch, not missing.
+    """
+
+    def apply(node: Function, dy: Tensor, *_: Any) -> Any:
+        copy = kept(node)
+        there = copy.backward if backward is None else lambda x: backward(copy, x)
+        back = copy.forward if forward is None else lambda x: forward(copy, x)
+        x = [] if shape is None else [of_input(node, 0, np.broadcast_to(_zero(dy), shape(node, dy)))]
+        dx = mapped(node, dy, there, back, list(vars(copy).values()), *x)
+        return (dx, *[None] * (len(node.edges) - 1))
+
+    rule(*kinds)(apply)
+
+
+def diagonal(*kinds: type[Function], kinks: bool = False) -> None:
+    """The rule of Functions y = D x for a diagonal D; kinks: where D changes with x."""
+    shape = (lambda node, dy: dy.shape) if kinks else None
+    linear(*kinds, forward=lambda node, x: node.backward(x), shape=shape)
+
+
+def _zero(dy: Tensor) -> Array:
+    return np.zeros((), dy._array.dtype)
+
+
+def sum_to(dy: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The gradient of an operand that was repeated to the shape of dy."""
+    if dy.shape == shape:
+        return dy
+    lead = dy.ndim - len(shape)
+    axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
+    return dy.sum(axes, keepdim=True).reshape(shape)
+
+
+def coefficients(node: Any, dy: Tensor) -> Tensor:
+    """dx / dy of a Function of one input whose gradient is linear with locally constant coefficients."""
+    return wrap(node.backward(filled_like(1, dy._array)))
+
+
+def none(shape: tuple[int, ...], dy: Tensor) -> Tensor:
+    """The gradient of a function that is constant between its jumps."""
+    return wrap(zeros(shape, dy._array.dtype))
+
+
+def inputs(node: Any, *names: str) -> list[Tensor]:
+    """The Tensors of the first inputs, which forward has saved under these names."""
+    return [of_input(node, i, getattr(node, name)) for i, name in enumerate(names)]
+
+
+def recomputed(*names: str, kinds: tuple[type[Function], ...]) -> Callable[[Any], Any]:
+    """A decorator: the function is the forward of these Functions by differentiable ops, which is then
+    differentiated. It gets the node and the Tensors of its inputs, saved under these names."""
+
+    def register(forward: Any) -> Any:
+        def apply(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+            return differentiated(node, inputs(node, *names), lambda *xs: forward(node, *xs), dy)
+
+        rule(*kinds)(apply)
+        return forward
+
+    return register
+
+
+def differentiated(node: Any, xs: list[Tensor], forward: Any, *dys: Any) -> tuple[Tensor | None, ...]:
+    """The gradients of forward(*xs) for the inputs that need one, on the tape."""
+    xs = [cut(x) if needed else x for x, needed in zip(xs, node.needs, strict=False)]
+    y = forward(*xs)
+    ys = y if isinstance(y, tuple) else (y,)
+    pairs = [(y, dy) for y, dy in zip(ys, dys, strict=True) if dy is not None]
+    wanted = [x for x, needed in zip(xs, node.needs, strict=False) if needed]
+    found = gradients(
+        [y for y, _ in pairs], wanted, [dy for _, dy in pairs], create_graph=True, materialize_grads=True
+    )
+    parts = iter(found)
+    return tuple(next(parts) if needed else None for needed in node.needs)

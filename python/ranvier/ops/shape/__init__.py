@@ -1,0 +1,1 @@
+"""Ops that move values: views, joined and repeated tensors, indices."""

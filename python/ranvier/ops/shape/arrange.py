@@ -1,0 +1,287 @@
+"""Tensors joined, cut, mirrored and written into: composed of the ops of shape, join, index and scatter."""
+
+from __future__ import annotations
+
+import itertools
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.creation import zeros
+from ranvier.autograd.function import Function
+from ranvier.autograd.memory import keep
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast
+from ranvier.ops.elementwise.where import where
+from ranvier.ops.shape.diagonal import diagonal as diagonal_of
+from ranvier.ops.shape.index import index_select, nonzero
+from ranvier.ops.shape.join import stack
+from ranvier.ops.shape.repeat import meshgrid
+from ranvier.ops.shape.reshape import (
+    _dim,
+    broadcast_to,
+    expand,
+    flip,
+    movedim,
+    reshape,
+    some_dim,
+    transpose,
+    unsqueeze,
+)
+from ranvier.ops.shape.stacks import listed
+
+
+def fliplr(input: Any) -> Tensor:
+    """x with dimension 1 in reverse order.
+
+    >>> import ranvier as rv
+    >>> rv.fliplr(rv.tensor([[1, 2], [3, 4]]))
+    tensor([[2, 1],
+            [4, 3]])
+    """
+    return _mirrored("fliplr", input, 1)
+
+
+def flipud(input: Any) -> Tensor:
+    """x with dimension 0 in reverse order.
+
+    >>> import ranvier as rv
+    >>> rv.flipud(rv.tensor([1, 2]))
+    tensor([2, 1])
+    """
+    return _mirrored("flipud", input, 0)
+
+
+def _mirrored(name: str, x: Any, dim: int) -> Tensor:
+    x = as_tensor(name, x)
+    if x.ndim <= dim:
+        raise ValueError(f"[{name}] got x of shape {x.shape}; expected at least {dim + 1} dimensions")
+    return flip(x, dim)
+
+
+def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
+    """x turned by k quarter turns from the first of dims towards the second.
+
+    >>> import ranvier as rv
+    >>> rv.rot90(rv.tensor([[1, 2], [3, 4]]))
+    tensor([[2, 4],
+            [1, 3]])
+    """
+    input = as_tensor("rot90", input)
+    a, b = (_dim("rot90", d, input.ndim) for d in dims) if len(dims) == 2 else (0, 0)
+    if a == b or input.ndim < 2:
+        raise ValueError(f"[rot90] got dims {dims} for x of shape {input.shape}; expected two dimensions")
+    if k % 4 == 2:
+        return flip(input, (a, b))
+    if k % 4 == 0:
+        return input.clone()
+    return transpose(flip(input, b), a, b) if k % 4 == 1 else flip(transpose(input, a, b), b)
+
+
+def moveaxis(input: Any, source: Any, destination: Any) -> Tensor:
+    """As :func:`ranvier.movedim`.
+
+    >>> import ranvier as rv
+    >>> rv.moveaxis(rv.ones(2, 3, 4), 0, 2).shape
+    (3, 4, 2)
+    """
+    return movedim(input, source, destination)
+
+
+def swapdims(input: Any, dim0: int, dim1: int) -> Tensor:
+    """As :func:`ranvier.transpose`.
+
+    >>> import ranvier as rv
+    >>> rv.swapdims(rv.ones(2, 3), 0, 1).shape
+    (3, 2)
+    """
+    return transpose(input, dim0, dim1)
+
+
+def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
+    """The shape that tensors of these shapes broadcast to.
+
+    >>> import ranvier as rv
+    >>> rv.broadcast_shapes((2, 1), (3,))
+    (2, 3)
+    """
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError as error:
+        text = ", ".join(map(str, shapes))
+        raise ValueError(f"[broadcast_shapes] got {text}; expected shapes that broadcast") from error
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """The tensors, expanded to their common shape.
+
+    >>> import ranvier as rv
+    >>> [x.shape for x in rv.broadcast_tensors(rv.ones(2, 1), rv.ones(3))]
+    [(2, 3), (2, 3)]
+    """
+    parts = listed("broadcast_tensors", tensors)
+    shape = broadcast_shapes(*(x.shape for x in parts))
+    return tuple(broadcast_to(x, shape) for x in parts)
+
+
+def cartesian_prod(*tensors: Any) -> Tensor:
+    """All combinations of one element of each vector, one a row; of one vector itself.
+
+    >>> import ranvier as rv
+    >>> rv.cartesian_prod(rv.tensor([1, 2]), rv.tensor([3, 4])).tolist()
+    [[1, 3], [1, 4], [2, 3], [2, 4]]
+    """
+    parts = listed("cartesian_prod", tensors)
+    if any(x.ndim != 1 for x in parts) or not parts:
+        raise ValueError(f"[cartesian_prod] got shapes {[x.shape for x in parts]}; expected vectors")
+    if len(parts) == 1:
+        return parts[0]
+    return stack([reshape(x, (-1,)) for x in meshgrid(*parts, indexing="ij")], 1)
+
+
+def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """All subsets of r elements of a vector, one a row.
+
+    >>> import ranvier as rv
+    >>> rv.combinations(rv.tensor([1, 2, 3])).tolist()
+    [[1, 2], [1, 3], [2, 3]]
+    """
+    input = as_tensor("combinations", input)
+    if input.ndim != 1 or r < 0:
+        raise ValueError(
+            f"[combinations] got x of shape {input.shape} and r {r}; expected a vector and r >= 0"
+        )
+    if r == 0:
+        return zeros(0, dtype=input.dtype)
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = keep(np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r))
+    return reshape(index_select(input, 0, rows.reshape(-1)), rows.shape)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """The indices (2, n) of the lower triangle of a row x col matrix, by rows.
+
+    >>> import ranvier as rv
+    >>> rv.tril_indices(2, 2)
+    tensor([[0, 1, 1],
+            [0, 0, 1]])
+    """
+    return wrap(np.stack(np.tril_indices(row, offset, col)).astype(dtype or np.int64))
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """The indices (2, n) of the upper triangle of a row x col matrix, by rows.
+
+    >>> import ranvier as rv
+    >>> rv.triu_indices(2, 2)
+    tensor([[0, 0, 1],
+            [0, 1, 1]])
+    """
+    return wrap(np.stack(np.triu_indices(row, offset, col)).astype(dtype or np.int64))
+
+
+def argwhere(input: Any) -> Tensor:
+    """The indices of the elements that are not 0, one a row; int64.
+
+    >>> import ranvier as rv
+    >>> rv.argwhere(rv.tensor([0, 5, 7]))
+    tensor([[1],
+            [2]])
+    """
+    input = as_tensor("argwhere", input)
+    return nonzero(input) if input.ndim else wrap(np.argwhere(input._array))
+
+
+def diag(input: Any, diagonal: int = 0) -> Tensor:
+    """The diagonal of a matrix; of a vector the matrix with that diagonal, 0 elsewhere.
+
+    >>> import ranvier as rv
+    >>> rv.diag(rv.tensor([1, 2]))
+    tensor([[1, 0],
+            [0, 2]])
+    """
+    input = as_tensor("diag", input)
+    if input.ndim not in (1, 2):
+        raise ValueError(f"[diag] got x of shape {input.shape}; expected a vector or a matrix")
+    return diag_embed(input, diagonal) if input.ndim == 1 else diagonal_of(input, diagonal).clone()
+
+
+def diagflat(input: Any, offset: int = 0) -> Tensor:
+    """The matrix with the elements of x on a diagonal.
+
+    >>> import ranvier as rv
+    >>> rv.diagflat(rv.tensor([1, 2]), 1)
+    tensor([[0, 1, 0],
+            [0, 0, 2],
+            [0, 0, 0]])
+    """
+    return diag_embed(reshape(as_tensor("diagflat", input), (-1,)), offset)
+
+
+def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices, in dimensions dim1 and dim2, with the last dimension of x on a diagonal, 0 elsewhere.
+
+    >>> import ranvier as rv
+    >>> rv.diag_embed(rv.tensor([1, 2]))
+    tensor([[1, 0],
+            [0, 2]])
+    """
+    input, offset = as_tensor("diag_embed", input), index(offset)
+    some_dim("diag_embed", input, -1)
+    n = input.shape[-1] + abs(offset)
+    i = np.arange(n)
+    places = keep(i[None, :] - i[:, None] == offset)  # (n, n): x[k] is at (k, k + offset) or (k - offset, k)
+    wide = unsqueeze(input, -1)
+    first = min(offset, 0)  # row k takes x[k + first]
+    rows = keep(np.clip(i + first, 0, max(input.shape[-1] - 1, 0)))
+    if input.shape[-1] == 0:
+        y = zeros(*input.shape[:-1], n, n, dtype=input.dtype)
+    else:
+        wide = index_select(wide, input.ndim - 1, rows)
+        y = where(wrap(places), expand(wide, (*input.shape[:-1], n, n)), cast(0, input.dtype))
+    last = y.ndim
+    a, b = (_dim("diag_embed", d, last) for d in (dim1, dim2))
+    if a == b:
+        raise ValueError(f"[diag_embed] got dim1 {dim1} and dim2 {dim2}; expected two dimensions")
+    return movedim(y, (-2, -1), (a, b))
+
+
+class Unfold(Function):
+    """y[.., i, .., j] = x[.., i step + j, ..]"""
+
+    is_view = True
+
+    def __init__(self, at: int, size: int, step: int) -> None:
+        self.at, self.size, self.step = at, size, step
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        windows = np.lib.stride_tricks.sliding_window_view(x, self.size, self.at)
+        return windows[(slice(None),) * self.at + (slice(None, None, self.step),)]
+
+    def backward(self, dy: Array) -> Array:
+        dx = np.zeros(self.shape, dy.dtype)
+        lead, count = (slice(None),) * self.at, dy.shape[self.at]
+        for j in range(self.size):  # the windows overlap: their gradients are added
+            part = (*lead, slice(j, j + (count - 1) * self.step + 1, self.step))
+            dx[part] += dy[..., j]
+        return dx
+
+
+def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
+    """All slices of `size` elements along a dimension, `step` apart; a new last dimension holds them. A view
+    that is only read.
+
+    >>> import ranvier as rv
+    >>> rv.arange(4).unfold(0, 2, 1).tolist()
+    [[0, 1], [1, 2], [2, 3]]
+    """
+    x = as_tensor("unfold", x)
+    at = _dim("unfold", dimension, x.ndim)
+    n = x.shape[at] if x.ndim else 1
+    if not 0 <= size <= n or step < 1:
+        raise ValueError(f"[unfold] got size {size} and step {step} for length {n}; expected size <= length")
+    if x.ndim == 0:
+        return reshape(x, (1,))[:size]
+    return Unfold(at, size, step).apply(x)

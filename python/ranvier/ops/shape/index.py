@@ -1,0 +1,399 @@
+"""x[key], gather and others: picked elements, and their gradients put back.
+
+Integers, slices, None and Ellipsis give views. Integer and bool arrays or tensors pick copies; an element
+picked several times receives the sum of its gradients, added in order, whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function, watched
+from ranvier.autograd.host import host
+from ranvier.autograd.inplace import raw_index
+from ranvier.autograd.keys import Picks, index_error, picks_of
+from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
+from ranvier.ops.layout import fill_part, is_channels_last, zeros
+from ranvier.ops.shape.reshape import _dim, expand, reshape, some_dim
+
+__all__ = ["gather", "index_select", "masked_select", "nonzero", "take_along_dim"]
+METHODS = __all__
+
+_ALL = slice(None)
+_I64 = np.dtype(np.int64)
+_BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
+
+
+class GetItem(Function):
+    """y = x[key] for a key of integers, slices, None and Ellipsis"""
+
+    is_view = True
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+    def forward(self, x: Array) -> Array:
+        key = self.key
+        self.shape, self.channels_last = x.shape, x.ndim == 4 and is_channels_last(x)
+        # NumPy gives one element as a number, a copy: an Ellipsis makes it a view
+        if type(key) is int:
+            return x[key, ...]
+        y = x[key]
+        if isinstance(y, np.ndarray):
+            return y
+        view = (*_tuple(key), ...)
+        return x[view]
+
+    def backward(self, dy: Array) -> Array:
+        dx = zeros(self.shape, dy.dtype, self.channels_last)
+        key = _tuple(self.key)
+        view = key if Ellipsis in key else (*key, Ellipsis)
+        fill_part(dx[view], dy)
+        return dx
+
+
+class TakeRows(Function):
+    """y[j, ...] = x[index[j], ...]"""
+
+    def __init__(self, index: Array) -> None:
+        self.index = index
+
+    def forward(self, x: Array) -> Array:
+        index, self.shape = self.index, x.shape
+        self.rows = index.reshape((-1,) + (1,) * (x.ndim - 1))
+        y = _core.gather(x, self.rows, 0, None)
+        return y if index.ndim == 1 else y.reshape(index.shape + x.shape[1:])
+
+    def backward(self, dy: Array) -> Array:
+        if self.index.ndim > 1:
+            dy = reshaped(dy, self.rows.shape[:1] + self.shape[1:])
+        return _core.scatter_add(dy, self.rows, 0, self.shape[0], None)
+
+
+class Pick(Function):
+    """y = x[key] for a key with arrays: the axes that they index are joined and gathered by one index"""
+
+    def __init__(self, picks: Picks, from_0: bool = False) -> None:
+        self.picks, self.from_0 = picks, from_0
+
+    def forward(self, x: Array) -> Array:
+        basic, axes, rows, shape = self.picks
+        self.shape = x.shape
+        self.whole = basic.count(_ALL) == len(basic)
+        view = x if self.whole else x[basic]
+        first, count = axes[0], len(axes)
+        self.order = None
+        if axes[-1] - first != count - 1:  # not adjacent: they come first
+            self.order = (*axes, *(d for d in range(view.ndim) if d not in axes))
+            view, first = view.transpose(self.order), 0
+        self.moved = view.shape
+        before, picked, after = (
+            view.shape[:first],
+            view.shape[first : first + count],
+            view.shape[first + count :],
+        )
+        self.length = picked[0] if count == 1 else math.prod(picked)
+        if count > 1:
+            if not _merges(view, first, first + count):
+                view = copied(view, "C")
+            view = view.reshape((*before, self.length, *after))
+        self.axis, self.index = first, rows.reshape((1,) * first + (-1,) + (1,) * len(after))
+        self.picked = (*before, rows.size, *after)
+        if _in_core(x):
+            y = _core.gather(view, self.index, first, None, self.from_0)
+        else:
+            y = host(np.take, view, rows, first)
+        return y.reshape(*before, *shape, *after)
+
+    def backward(self, dy: Array) -> Array:
+        dy = reshaped(dy, self.picked)
+        dx = _core.scatter_add(dy, self.index, self.axis, self.length, None).reshape(self.moved)
+        if self.order is not None:
+            dx = dx.transpose(sorted(range(dx.ndim), key=self.order.__getitem__))
+        if self.whole:
+            return dx
+        whole = zeros(self.shape, dy.dtype)
+        _core.copy(dx, False, whole[self.picks.basic])
+        return whole
+
+
+def _in_core(x: Array) -> bool:
+    return x.dtype.kind == "f" and x.dtype.itemsize in (4, 8)
+
+
+def _merges(x: Array, begin: int, end: int) -> bool:
+    """True where axes begin ... end - 1 can be joined without a copy."""
+    axes = [d for d in range(begin, end) if x.shape[d] != 1]
+    return all(x.strides[a] == x.shape[b] * x.strides[b] for a, b in pairwise(axes))
+
+
+class Gather(Function):
+    """y[.., j, ..] = x[.., index[.., j, ..], ..] along one axis; y has the shape of index"""
+
+    def __init__(self, axis: int, from_0: bool) -> None:
+        self.axis, self.from_0 = axis, from_0
+
+    def forward(self, x: Array, index: Array) -> Array:
+        self.index, self.shape = index, x.shape
+        self.part = part_of(x.shape, index.shape, self.axis)
+        return _core.gather(x[self.part] if self.part else x, index, self.axis, None, self.from_0)
+
+    def backward(self, dy: Array) -> tuple[Array, None]:
+        length = self.shape[self.axis]
+        if not self.part:
+            return _core.scatter_add(dy, self.index, self.axis, length, None), None
+        dx = zeros(self.shape, dy.dtype)
+        _core.scatter_add(dy, self.index, self.axis, length, dx[self.part])
+        return dx, None
+
+
+def part_of(sizes: tuple[int, ...], shape: tuple[int, ...], axis: int) -> tuple[slice, ...]:
+    """The slices of an array of these sizes that an index of a shape reaches; empty if it is all of it."""
+    for d, n in enumerate(shape):
+        if n != sizes[d] and d != axis:
+            return tuple([_ALL if d == axis else slice(n) for d, n in enumerate(shape)])
+    return ()
+
+
+def reaches_within(shape: tuple[int, ...], sizes: tuple[int, ...], axis: int = -1) -> bool:
+    """Whether an index of a shape is nowhere larger than these sizes, but for the axis."""
+    if len(shape) != len(sizes):
+        return False
+    for d, n in enumerate(shape):  # noqa: SIM110  # all() of a generator takes twice as long
+        if n > sizes[d] and d != axis:
+            return False
+    return True
+
+
+def _tuple(key: Any) -> tuple[Any, ...]:
+    return key if isinstance(key, tuple) else (key,)
+
+
+def _is_basic(key: Any) -> bool:
+    for part in _tuple(key):  # noqa: SIM110  # likewise
+        if type(part) not in _BASIC and not isinstance(part, np.integer):
+            return False
+    return True
+
+
+def getitem(x: Any, key: Any) -> Tensor:
+    """x[key]: a view for integers, slices, None and Ellipsis; a copy for integer and bool arrays.
+
+    A Tensor of uint8 is a mask, as in PyTorch; long() makes it indices. An array of uint8 has indices, as in
+    NumPy.
+
+    Raises IndexError where an index is out of range or a mask does not fit.
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> x[:, 1], x[x > 1.5], x[[0, 1, 1], [1, 0, 0]]
+    (tensor([2., 4.]), tensor([2., 3., 4.]), tensor([2., 3., 3.]))
+    """
+    if type(key) in _BASIC or _is_basic(key):
+        try:
+            return GetItem(key).apply(x)
+        except IndexError as error:
+            raise index_error("getitem", key, x.shape, error) from None
+    raw = raw_index(key)
+    if isinstance(raw, np.ndarray) and raw.dtype.kind in "iu" and raw.ndim and x.ndim and is_floating(x):
+        return watched(TakeRows(raw).apply(x), key)
+    return watched(_pick(x, picks_of(raw, x.shape)), key)
+
+
+def _pick(x: Tensor, picks: Picks, from_0: bool = False) -> Tensor:
+    if not picks.axes:  # only integers, some in tensors
+        return GetItem((*picks.basic, Ellipsis)).apply(x)
+    if is_floating(x):
+        return Pick(picks, from_0).apply(x)
+    require_no_gradient("getitem", x)
+    return wrap(Pick(picks).forward(x._array))
+
+
+def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
+    """The index as an array of integers, with ndim dimensions if that is given."""
+    if isinstance(index, (list, tuple)):
+        array = np.asarray(index)
+        index = keep(array) if all(type(i) is int for i in index) else array
+    array = as_tensor(name, index)._array
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"[{name}] got index of dtype {array.dtype}; expected integers")
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(f"[{name}] got index of shape {array.shape}; expected {ndim} dimensions")
+    return array
+
+
+def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Tensor:
+    """y[.., j, ..] = x[.., index[.., j, ..], ..] along dim; y has the shape of index.
+
+    index: integers, as many dimensions as x, and along the others at most x's sizes (the rest of x is not
+    used, as in PyTorch; :func:`take_along_dim` broadcasts). Shape () counts as one dimension, and an empty
+    index may have any shape. Raises IndexError where an index is negative or out of range, ValueError where
+    the shapes do not fit.
+
+    >>> import ranvier as rv
+    >>> rv.gather(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([[0], [1]]))
+    tensor([[1.],
+            [4.]])
+    """
+    return gathered(input, dim, index, from_0=True)
+
+
+def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
+    """:func:`gather`; negative indices count from the end, unless from_0."""
+    input = as_tensor("gather", input)
+    at = _dim("gather", dim, input.ndim)
+    places = index_array("gather", index)
+    if places.size == 0:
+        return reshape(getitem(reshape(input, -1), slice(0, 0)), places.shape)
+    if (input.ndim == 0 or places.ndim == 0) and input.ndim < 2 and places.ndim < 2:
+        return reshape(gathered(reshape(input, -1), 0, places.reshape(-1), from_0), places.shape)
+    if not reaches_within(places.shape, input._array.shape, at):
+        raise ValueError(
+            f"[gather] got index of shape {places.shape} for x of shape {input.shape}; expected as many "
+            f"dimensions, none but {at} larger than x's"
+        )
+    if is_floating(input):
+        return watched(Gather(at, from_0).apply(input, wrap(places)), index)
+    require_no_gradient("gather", input)
+    return by_numpy(_gathered, input._array, places, at, from_0)
+
+
+def _gathered(x: Array, places: Array, at: int, from_0: bool) -> Array:
+    size, low, high = x.shape[at], int(places.min()), int(places.max())
+    least = 0 if from_0 else -size
+    if not least <= low <= high < size:
+        wrong = low if high < size else high
+        raise IndexError(
+            f"[gather] got index {wrong} for an axis of length {size}; expected {least} to {size - 1}"
+        )
+    part = tuple(slice(None) if d == at else slice(n) for d, n in enumerate(places.shape))
+    return np.take_along_axis(x[part], places, at)
+
+
+def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
+    """:func:`gather` with x and indices broadcast except along dim; without dim both are flattened.
+
+    For the indices that argmax and argsort return. With dim, negative indices count from the end. Raises
+    ValueError where the shapes do not broadcast.
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor([[3.0, 1.0, 2.0], [4.0, 6.0, 5.0]])
+    >>> rv.take_along_dim(x, x.argmax(1, keepdim=True), dim=1)
+    tensor([[3.],
+            [6.]])
+    """
+    input = as_tensor("take_along_dim", input)
+    places = index_array("take_along_dim", indices)
+    if dim is None:
+        return watched(gather(reshape(input, -1), 0, places.reshape(-1)), indices)
+    at = some_dim("take_along_dim", input, dim)
+    try:
+        if places.ndim != input.ndim:
+            raise ValueError("ranks differ")
+        common = np.broadcast_shapes(
+            *(tuple(1 if d == at else n for d, n in enumerate(s)) for s in (input.shape, places.shape))
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"[take_along_dim] got indices of shape {places.shape} for x of shape {input.shape}; expected "
+            f"shapes that broadcast but for dimension {at}"
+        ) from error
+    sizes = [*common]
+    sizes[at] = input.shape[at]
+    if tuple(sizes) != input.shape:
+        input = expand(input, sizes)
+    sizes[at] = places.shape[at]
+    return watched(gathered(input, at, np.broadcast_to(places, sizes), from_0=False), indices)
+
+
+def index_select(input: Any, dim: int, index: Any) -> Tensor:
+    """The slices x[.., index[j], ..] along dim, joined; index has one dimension.
+
+    Raises IndexError where an index is negative or out of range, ValueError where it has more dimensions.
+
+    >>> import ranvier as rv
+    >>> rv.index_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([1, 1, 0]))
+    tensor([[2., 2., 1.],
+            [4., 4., 3.]])
+    """
+    return selected(input, dim, index, from_0=True)
+
+
+def require_from_0(name: str, index: Any) -> None:
+    """Raises IndexError for a negative index, which PyTorch refuses in these functions."""
+    places = index_array(name, index)
+    if places.size and not _core.inside(in_dtype(places, _I64), 0, 2**53) and places.min() < 0:
+        raise IndexError(f"[{name}] got index {places.min()}; expected indices from 0 on")
+
+
+def selected(input: Any, dim: int, index: Any, from_0: bool = False) -> Tensor:
+    """:func:`index_select`; negative indices count from the end, unless from_0."""
+    input = as_tensor("index_select", input)
+    rows = index_array("index_select", index)
+    if input.ndim == 0 and rows.size == 1:
+        return reshape(selected(reshape(input, 1), dim, rows, from_0), ())
+    at = _dim("index_select", dim, input.ndim)
+    if rows.ndim > 1 or input.ndim == 0:
+        raise ValueError(
+            f"[index_select] got index of shape {rows.shape} for x of shape {input.shape}; expected one "
+            "dimension" + ("" if input.ndim else " with one index")
+        )
+    rows = rows.reshape(-1)
+    if from_0 and not is_floating(input):
+        require_from_0("index_select", rows)
+    try:
+        y = _pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape), from_0)
+    except IndexError:
+        size = input.shape[at]
+        raise IndexError(
+            f"[index_select] got index {rows.min()} to {rows.max()} for an axis of length {size}; expected "
+            f"{0 if from_0 else -size} to {size - 1}"
+        ) from None
+    return watched(y, index)
+
+
+def masked_select(input: Any, mask: Any) -> Tensor:
+    """The elements of x where the mask is true, in logical order; both broadcast against each other.
+
+    Raises TypeError where the mask is not bool, ValueError where the shapes do not broadcast.
+
+    >>> import ranvier as rv
+    >>> rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False]))
+    tensor([1., 3.])
+    """
+    input, chosen = as_tensor("masked_select", input), as_tensor("masked_select", mask)._read("masked_select")
+    if chosen.dtype.kind != "b":
+        raise TypeError(f"[masked_select] got mask of dtype {chosen.dtype}; expected bool")
+    try:
+        shape = np.broadcast_shapes(input.shape, chosen.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"[masked_select] got x of shape {input.shape} and mask of shape {chosen.shape}; "
+            "expected shapes that broadcast"
+        ) from error
+    input = input if input.shape == shape else expand(input, shape)
+    rows = np.flatnonzero(np.broadcast_to(chosen, shape))
+    return _pick(reshape(input, -1), Picks((slice(None),), (0,), rows, rows.shape))
+
+
+def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
+    """The indices of the elements that are not 0, in logical order: int64 (n, x.ndim), no gradient.
+
+    as_tuple: instead one tensor of n indices for each dimension, with which x can be indexed.
+
+    >>> import ranvier as rv
+    >>> rv.nonzero(rv.tensor([[0.0, 2.0], [3.0, 0.0]]))
+    tensor([[0, 1],
+            [1, 0]])
+    """
+    array = as_tensor("nonzero", input)._read("nonzero")
+    if as_tuple:
+        return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(array)))
+    return wrap(np.argwhere(array))

@@ -1,0 +1,260 @@
+"""cat, stack, split, chunk, unbind, select, narrow: tensors joined and divided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.data import common_dtype
+from ranvier.autograd.function import Function
+from ranvier.autograd.mode import mode
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.autograd.views import add_link, is_several, several_of
+from ranvier.ops.elementwise.dtypes import (
+    F32,
+    F64,
+    Array,
+    as_tensor,
+    is_floating,
+    require_no_gradient,
+)
+from ranvier.ops.shape.index import getitem
+from ranvier.ops.shape.reshape import _sizes, some_dim, unsqueeze
+
+__all__ = ["cat", "chunk", "concat", "concatenate", "narrow", "select", "split", "stack", "unbind"]
+METHODS = ["chunk", "narrow", "select", "split", "unbind"]
+
+_shape_of = attrgetter("shape")
+
+
+class Concatenate(Function):
+    """y = the arrays joined along an axis"""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, *arrays: Array) -> Array:
+        try:
+            y = _core.concatenate(arrays, self.axis)
+        except ValueError:
+            y = _core.concatenate(_without_empty(arrays), self.axis)
+        self.shapes = tuple(map(_shape_of, arrays))
+        return y
+
+    def backward(self, dy: Array) -> tuple[Array, ...]:
+        parts, start = [], 0
+        before: tuple[slice, ...] = (slice(None),) * (self.axis % dy.ndim)
+        for shape in self.shapes:
+            if len(shape) != dy.ndim:  # it was left out
+                parts.append(np.empty(shape, dy.dtype))
+                continue
+            n = shape[self.axis]
+            part = (*before, slice(start, start + n))
+            parts.append(dy[part])
+            start += n
+        return tuple(parts)
+
+
+def _without_empty(arrays: Sequence[Array]) -> list[Array]:
+    """The arrays that are not of shape (0,), which PyTorch allows beside arrays of any shape."""
+    return [x for x in arrays if x.shape != (0,)] or list(arrays)
+
+
+def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
+    """The tensors joined along dim; their other dimensions are equal.
+
+    Different dtypes are promoted as in arithmetic.
+    Tensors of shape (0,) are left out beside others, as in PyTorch. Raises ValueError where the shapes do not
+    fit or there is no tensor.
+
+    >>> import ranvier as rv
+    >>> rv.cat([rv.ones(1, 2), rv.zeros(2, 2)]).shape
+    (3, 2)
+    """
+    dim = dim if axis is None else axis
+    if type(tensors) in (list, tuple) and tensors and is_floating(tensors[0]):
+        try:
+            return Concatenate(dim).apply(*tensors)
+        except (TypeError, ValueError):  # other dtypes among them, or an error, which comes again
+            pass
+    parts = [x if isinstance(x, Tensor) else as_tensor("cat", x) for x in _listed("cat", tensors)]
+    dtype = parts[0]._array.dtype if parts else F32
+    for x in parts:
+        if x._array.dtype is not dtype:
+            dtype = common_dtype([part._array.dtype for part in parts])
+            parts = [part.to(dtype) for part in parts]
+            break
+    if dtype in (F32, F64):
+        if not parts:
+            _core.concatenate([], dim)  # raises
+        return Concatenate(dim).apply(*parts)
+    require_no_gradient("cat", *parts)
+    try:
+        return by_numpy(_joined, dim, *_without_empty([x._array for x in parts]))
+    except (ValueError, TypeError, OverflowError) as error:
+        shapes = ", ".join(str(x.shape) for x in parts)
+        raise ValueError(
+            f"[cat] got shapes {shapes}; expected shapes equal but for dimension {dim}"
+        ) from error
+
+
+def _joined(dim: int, *arrays: Array) -> Array:
+    return np.concatenate(arrays, dim)
+
+
+concat = concatenate = cat
+
+
+def _listed(name: str, tensors: Any) -> Any:
+    if type(tensors) in (list, tuple):
+        return tensors
+    if not isinstance(tensors, Iterable) or getattr(tensors, "shape", None) == ():
+        raise TypeError(f"[{name}] got {type(tensors).__name__}; expected a sequence of tensors")
+    return tensors
+
+
+def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
+    """Tensors of one shape, joined along a new dimension.
+
+    >>> import ranvier as rv
+    >>> rv.stack([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], dim=1)
+    tensor([[1., 3.],
+            [2., 4.]])
+    """
+    dim = dim if axis is None else axis
+    return cat([unsqueeze(as_tensor("stack", x), dim) for x in _listed("stack", tensors)], dim)
+
+
+def split(
+    tensor: Any, split_size_or_sections: Any = None, dim: int = 0, *, split_size: Any = None
+) -> tuple[Tensor, ...]:
+    """Views of x: pieces of a size along dim (the last may be smaller), or of the sizes listed.
+
+    split_size is the name of the sizes in ``x.split(split_size=2)``. Raises ValueError where listed sizes do
+    not add up to the dimension, TypeError without sizes.
+
+    >>> import ranvier as rv
+    >>> [part.shape for part in rv.zeros(5, 2).split(2)]
+    [(2, 2), (2, 2), (1, 2)]
+    """
+    tensor = as_tensor("split", tensor)
+    dim = some_dim("split", tensor, dim)
+    n = tensor.shape[dim]
+    size = split_size_or_sections if split_size is None else split_size
+    if isinstance(size, (int, np.integer)):
+        if size < 1:
+            raise ValueError(f"[split] got size {size}; expected at least 1")
+        sizes = [min(size, n - start) for start in range(0, n, size)] or [0]
+    else:
+        sizes = list(_sizes("split", (size,)))
+        if sum(sizes) != n or any(s < 0 for s in sizes):
+            raise ValueError(
+                f"[split] got sizes {tuple(sizes)} for a dimension of {n}; expected sizes that add up to it"
+            )
+    before = (slice(None),) * dim
+    parts, start = [], 0
+    for s in sizes:
+        parts.append(getitem(tensor, (*before, slice(start, start + s))))
+        start += s
+    return is_several(tuple(parts))
+
+
+def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """Views of x: at most this many pieces of equal size (the last may be smaller) along dim.
+
+    >>> import ranvier as rv
+    >>> [part.tolist() for part in rv.arange(5).chunk(2)]
+    [[0, 1, 2], [3, 4]]
+    """
+    input = as_tensor("chunk", input)
+    dim = some_dim("chunk", input, dim)
+    if not isinstance(chunks, (int, np.integer)):
+        raise TypeError(f"[chunk] got chunks {chunks!r}; expected a whole number")
+    if chunks < 1:
+        raise ValueError(f"[chunk] got {chunks} chunks; expected at least 1")
+    n = input.shape[dim]
+    return split(input, -(-n // chunks) if n else (0,) * int(chunks), dim)
+
+
+def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
+    """Views of x: its slices along dim, without that dimension.
+
+    >>> import ranvier as rv
+    >>> rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1)
+    (tensor([1., 3.]), tensor([2., 4.]))
+    """
+    dim = dim if axis is None else axis
+    input = as_tensor("unbind", input)
+    dim = some_dim("unbind", input, dim)
+    if not (input._requires_grad and mode.enabled):
+        return tuple(_off_tape(input, dim))
+    before = (slice(None),) * dim
+    return is_several(tuple([getitem(input, (*before, i)) for i in range(input.shape[dim])]))
+
+
+def iterate(x: Tensor) -> Iterator[Tensor]:
+    """The slices along dimension 0. Off the tape each is made when it is asked for."""
+    if x._array.ndim == 0:
+        raise TypeError("iteration over a 0-d tensor")
+    return iter(unbind(x)) if x._requires_grad and mode.enabled else _off_tape(x)
+
+
+def _off_tape(x: Tensor, dim: int = 0) -> Iterator[Tensor]:
+    """The slices along dim of a tensor that needs no gradient, without nodes for them.
+
+    x is read anew for each: what uses the slices may give it other memory, or a history.
+    """
+    before: tuple[Any, ...] = (slice(None),) * dim
+    family, i = several_of(x), 0
+    while i < x._array.shape[dim]:
+        if x._requires_grad and mode.enabled:
+            (view,) = is_several((getitem(x, (*before, i)),))
+        else:
+            place = (*before, i, ...)
+            view = wrap(x._array[place])
+            view._view, view._cell = family, x._cell
+            add_link(view)
+        yield view
+        i += 1
+
+
+def select(input: Any, dim: int, index: int) -> Tensor:
+    """A view of x: its slice at index along dim, without that dimension; IndexError where there is none.
+
+    >>> import ranvier as rv
+    >>> rv.select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, -1)
+    tensor([2., 4.])
+    """
+    input = as_tensor("select", input)
+    dim = some_dim("select", input, dim)
+    if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
+        raise TypeError(f"[select] got index {index!r}; expected a whole number")
+    n = input.shape[dim]
+    if not -n <= index < n:
+        raise IndexError(f"[select] got index {index} for a dimension of {n}; expected {-n} to {n - 1}")
+    return getitem(input, (*(slice(None),) * dim, int(index)))
+
+
+def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
+    """A view of x: the slices start ... start + length - 1 along dim.
+
+    Raises IndexError where x has no such start, ValueError where it is too short.
+
+    >>> import ranvier as rv
+    >>> rv.narrow(rv.tensor([1.0, 2.0, 3.0]), 0, 1, 2)
+    tensor([2., 3.])
+    """
+    input = as_tensor("narrow", input)
+    dim = some_dim("narrow", input, dim)
+    first, count = _sizes("narrow", (start, length))
+    n = input.shape[dim]
+    first = first + n if first < 0 else first
+    if not (0 <= first <= first + count <= n):
+        raise (ValueError if 0 <= first <= n else IndexError)(
+            f"[narrow] got start {start} and length {length} for a dimension of {n}; expected a part of it"
+        )
+    return getitem(input, (*(slice(None),) * dim, slice(first, first + count)))

@@ -1,0 +1,186 @@
+"""repeat, tile, repeat_interleave, roll, meshgrid: elements repeated or shifted cyclically."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.function import Function
+from ranvier.autograd.memory import copied, keep, reshaped
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
+from ranvier.ops.shape.index import getitem, index_array, index_select
+from ranvier.ops.shape.join import cat
+from ranvier.ops.shape.reshape import _sizes, expand, flatten, reshape, some_dim
+
+__all__ = ["meshgrid", "repeat", "repeat_interleave", "roll", "tile"]
+METHODS = ["repeat", "repeat_interleave", "roll", "tile"]
+
+
+def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
+    """x repeated along each dimension; sizes beyond x's dimensions add leading dimensions.
+
+    Raises ValueError for a negative number, or for fewer numbers than dimensions.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 2.0]).repeat(2, 2)
+    tensor([[1., 2., 1., 2.],
+            [1., 2., 1., 2.]])
+    """
+    input, times = as_tensor("repeat", input), _sizes("repeat", sizes if repeats is None else (repeats,))
+    if len(times) < input.ndim or any(n < 0 for n in times):
+        raise ValueError(
+            f"[repeat] got sizes {times} for x of shape {input.shape}; expected a number >= 0 "
+            "for each dimension"
+        )
+    return _repeated(input, times)
+
+
+def tile(input: Any, *sizes: Any, dims: Any = None) -> Tensor:
+    """:func:`repeat`, with 1 for leading dimensions that have no number: NumPy's tile.
+
+    >>> import ranvier as rv
+    >>> rv.tile(rv.tensor([[1.0, 2.0]]), (2,))
+    tensor([[1., 2., 1., 2.]])
+    """
+    input, times = as_tensor("tile", input), _sizes("tile", sizes if dims is None else (dims,))
+    if any(n < 0 for n in times):
+        raise ValueError(f"[tile] got dims {times}; expected numbers >= 0")
+    return _repeated(input, (1,) * (input.ndim - len(times)) + times)
+
+
+class Repeat(Function):
+    """y = x repeated along each dimension: a dimension of n becomes (1, n), then (times, n)"""
+
+    def __init__(self, split: list[int], wide: list[int], final: tuple[int, ...]) -> None:
+        self.split, self.wide, self.final = tuple(split), tuple(wide), final
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        wide = np.broadcast_to(x.reshape(self.split), self.wide)
+        return copied(wide, "C").reshape(self.final)
+
+    def backward(self, dy: Array) -> Array:
+        dx = unbroadcast(reshaped(dy, self.wide), self.split)
+        return dx.reshape(self.shape)
+
+
+def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
+    shape = (1,) * (len(times) - x.ndim) + tuple(x.shape)
+    if (
+        sum(1 if count == 1 else 2 for count in times) > 8
+    ):  # more dimensions than a kernel takes: one at a time
+        for d, count in enumerate(times):
+            parts = (prod(shape[:d]), shape[d], prod(shape[d + 1 :]))
+            x = _repeated(reshape(x, parts), (1, count, 1))
+            shape = (*shape[:d], shape[d] * count, *shape[d + 1 :])
+        return reshape(x, shape)
+    split: list[int] = []
+    wide: list[int] = []
+    for n, count in zip(shape, times, strict=True):
+        split += [n] if count == 1 else [1, n]
+        wide += [n] if count == 1 else [count, n]
+    final = tuple(n * count for n, count in zip(shape, times, strict=True))
+    return Repeat(split, wide, final).apply(x)
+
+
+def repeat_interleave(
+    input: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None
+) -> Tensor:
+    """Each element (with dim: slice) repeated in place; repeats is a number, or one for each.
+
+    Raises ValueError for a negative number, numbers that are not as many as x is long along dim, or an
+    output_size that is not the length of the result.
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor([1.0, 2.0])
+    >>> x.repeat_interleave(2), x.repeat_interleave(rv.tensor([0, 3]))
+    (tensor([1., 1., 2., 2.]), tensor([2., 2., 2.]))
+    """
+    input, times = as_tensor("repeat_interleave", input), index_array("repeat_interleave", repeats)
+    if dim is None:
+        input, dim = flatten(input), 0
+    at = some_dim("repeat_interleave", input, dim)
+    n = input.shape[at]
+    if times.size not in (1, n) or times.ndim > 1 or (times < 0).any():
+        raise ValueError(
+            f"[repeat_interleave] got repeats {times.tolist()} for a dimension of {n}; expected one number "
+            ">= 0, or one for each"
+        )
+    rows = np.repeat(np.arange(n), times.reshape(-1))
+    if output_size is not None and output_size != rows.size:
+        raise ValueError(
+            f"[repeat_interleave] got output_size {output_size!r}; expected {rows.size}, or None"
+        )
+    fixed = isinstance(repeats, (int, list, tuple))  # written in the program: the same at each call
+    return index_select(input, at, keep(rows) if fixed else rows)
+
+
+def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
+    """x shifted cyclically along each dimension; without dims along the flattened x.
+
+    Raises ValueError where shifts and dims are not as many.
+
+    >>> import ranvier as rv
+    >>> rv.roll(rv.tensor([1, 2, 3, 4]), 1)
+    tensor([4, 1, 2, 3])
+    """
+    input = as_tensor("roll", input)
+    steps = _sizes("roll", (shifts,))
+    if dims is None or dims == ():
+        if len(steps) != 1:
+            raise ValueError(f"[roll] got {len(steps)} shifts without dims; expected one")
+        return reshape(_rolled(flatten(input), steps[0], 0), input.shape)
+    axes = _sizes("roll", (dims,))
+    if len(steps) != len(axes):
+        raise ValueError(f"[roll] got {len(steps)} shifts and {len(axes)} dims; expected as many")
+    for step, axis in zip(steps, axes, strict=True):
+        input = _rolled(input, step, some_dim("roll", input, axis))
+    return input
+
+
+def _rolled(x: Tensor, step: int, axis: int) -> Tensor:
+    n = x.shape[axis]
+    step = step % n if n else 0
+    if step == 0:
+        return x.clone()
+    before = (slice(None),) * axis
+    head, tail = (*before, slice(n - step, None)), (*before, slice(n - step))
+    return cat([getitem(x, head), getitem(x, tail)], axis)
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """For vectors of n, m ... one tensor (n, m, ...) each, constant along the others' dimensions: views.
+
+    indexing "xy" exchanges the first two dimensions. Raises ValueError for another value, or for tensors of
+    more than one dimension.
+
+    >>> import ranvier as rv
+    >>> rv.meshgrid(rv.tensor([1, 2]), rv.tensor([3, 4]), indexing="ij")
+    (tensor([[1, 1],
+            [2, 2]]), tensor([[3, 4],
+            [3, 4]]))
+    """
+    listed: Sequence[Any] = tensors
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        listed = tensors[0]
+    vectors = [as_tensor("meshgrid", x) for x in listed]
+    if indexing not in ("ij", "xy"):
+        raise ValueError(f"[meshgrid] got indexing {indexing!r}; expected 'ij' or 'xy'")
+    if not vectors or any(x.ndim > 1 for x in vectors):
+        shapes = ", ".join(str(x.shape) for x in vectors)
+        raise ValueError(f"[meshgrid] got shapes {shapes or 'none'}; expected vectors")
+    order = list(range(len(vectors)))
+    if indexing == "xy":
+        order[:2] = order[:2][::-1]
+    sizes = [x.numel() for x in vectors]
+    shape = [sizes[i] for i in order]
+    parts = []
+    for i, x in enumerate(vectors):
+        place = [1] * len(vectors)
+        place[order.index(i)] = sizes[i]
+        parts.append(expand(reshape(x, place), shape))
+    return tuple(parts)

@@ -1,0 +1,219 @@
+"""scatter, scatter_add, index_add: values written or added at given indices, and their gradients.
+
+Of several values for one place the last one stays (scatter), or all are added in order (scatter_add), at any
+number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function, watched
+from ranvier.autograd.memory import keep
+from ranvier.autograd.mode import is_grad_enabled
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.dtypes import (
+    Array,
+    as_number,
+    as_operand,
+    as_tensor,
+    cast,
+    is_floating,
+    require_no_gradient,
+)
+from ranvier.ops.layout import zeros
+from ranvier.ops.shape.index import index_array, part_of, reaches_within, require_from_0
+from ranvier.ops.shape.reshape import _dim, expand
+
+__all__ = ["index_add", "scatter", "scatter_add"]
+METHODS = [*__all__, "scatter_", "scatter_add_", "index_add_"]
+
+
+class Scatter(Function):
+    """y = x, then y[.., index[.., j, ..], ..] = src[.., j, ..], or += where add is set"""
+
+    def __init__(self, axis: int, add: bool) -> None:
+        self.axis, self.add = axis, add
+
+    def forward(self, x: Array, index: Array, src: Array) -> Array:
+        # as in PyTorch, index may be smaller than x and src: the rest of both is not used
+        self.shape, self.index, self.src_shape = x.shape, index, src.shape
+        x, src = _with_dimension(x), _with_dimension(src)
+        self.part = part_of(x.shape, index.shape, self.axis)
+        if src.shape != index.shape:
+            src = src[tuple(map(slice, index.shape))]
+        if not self.part:
+            return _core.scatter(x, index, src, self.axis, self.add, None, True).reshape(self.shape)
+        y = _core.copy(x, False, None)
+        _core.scatter(x[self.part], index, src, self.axis, self.add, y[self.part], True)
+        return y
+
+    def backward(self, dy: Array) -> tuple[Array | None, None, Array | None]:
+        dy = _with_dimension(dy)
+        part = dy[self.part] if self.part else dy
+        if self.add:
+            dx, dsrc = dy, _core.gather(part, self.index, self.axis, None) if self.needs[2] else None
+        else:
+            dx, dsrc = _core.scatter_backward(part, self.index, self.axis)
+            if dx.shape != dy.shape:
+                whole = _core.copy(dy, False, None)
+                _core.copy(dx, False, whole[self.part])
+                dx = whole
+        if dsrc is not None and dsrc.shape != self.src_shape:
+            whole = zeros(self.src_shape or (1,), dy.dtype)
+            _core.copy(dsrc, False, whole[tuple(map(slice, dsrc.shape))])
+            dsrc = whole.reshape(self.src_shape)
+        return dx.reshape(self.shape), None, dsrc
+
+
+def _with_dimension(x: Array) -> Array:
+    """x, with shape (1,) in place of ()."""
+    return x if x.ndim else x.reshape(1)
+
+
+def scatter(
+    input: Any,
+    dim: int,
+    index: Any,
+    src: Any = None,
+    *,
+    value: float | None = None,
+    reduce: str | None = None,
+) -> Tensor:
+    """x with y[.., index[.., j, ..], ..] = src[.., j, ..] along dim, in a new tensor.
+
+    index: integers, as many dimensions as x and src, at most src's sizes, and but for dim at most x's; shape
+    () counts as one dimension. src is a tensor of x's dtype, or a number for all places. Of
+    several values for one place the last stays, and only it gets a gradient. reduce 'add' adds them (see
+    :func:`scatter_add`), 'multiply' multiplies, without a gradient.
+
+    Raises IndexError where an index is negative or out of range, ValueError where the shapes do not fit,
+    TypeError where the dtypes differ, RuntimeError for 'multiply' where a gradient is required.
+
+    >>> import ranvier as rv
+    >>> rv.scatter(rv.zeros(2, 3), 1, rv.tensor([[2], [0]]), 1.0)
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
+    """
+    if (src is None) == (value is None):
+        raise TypeError("[scatter] got src and value, or neither; expected one of them")
+    if reduce not in (None, "add", "multiply"):
+        raise ValueError(f"[scatter] got reduce {reduce!r}; expected None, 'add' or 'multiply'")
+    values = value if src is None else src
+    if reduce == "multiply":
+        return _multiplied(input, dim, index, values)
+    return _scatter("scatter", input, dim, index, values, add=reduce == "add")
+
+
+def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
+    """x with y[.., index[.., j, ..], ..] += src[.., j, ..] along dim, in the order of j, in a new tensor.
+
+    Shapes and errors as :func:`scatter`.
+
+    >>> import ranvier as rv
+    >>> rv.scatter_add(rv.zeros(3), 0, rv.tensor([2, 0, 2]), rv.tensor([1.0, 2.0, 3.0]))
+    tensor([2., 0., 4.])
+    """
+    return _scatter("scatter_add", input, dim, index, src, add=True)
+
+
+def _operands(name: str, x: Any, dim: int, index: Any, src: Any) -> tuple[Tensor, int, Array, Tensor]:
+    """x, the axis, the index and src in x's dtype, all checked; an index without dimensions gets one."""
+    x, places = as_tensor(name, x), _with_dimension(index_array(name, index))
+    at = _dim(name, dim, x.ndim)
+    if not isinstance(src, (Tensor, np.ndarray)):  # a number for all places
+        number = np.asarray(as_number(name, as_operand(name, src), x.dtype))
+        src = wrap(np.broadcast_to(keep(number), places.shape))
+    src = _like(x, as_tensor(name, src), name)
+    if src.ndim == 0 and places.size != 1:
+        src = expand(src, places.shape)
+    sizes, of_src = x._array.shape or (1,), src._array.shape or (1,)
+    if not (reaches_within(places.shape, of_src) and reaches_within(places.shape, sizes, at)):
+        raise ValueError(
+            f"[{name}] got index of shape {places.shape}, x of shape {x.shape} and src of shape {src.shape}; "
+            f"expected an index no larger than src, nor than x but for dimension {at}"
+        )
+    return x, at, places, src
+
+
+def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, add: bool) -> Tensor:
+    x, at, places, src = _operands(name, x, dim, index, src)
+    if is_floating(x):
+        return watched(Scatter(at, add).apply(x, wrap(places), src), index)
+    require_no_gradient(name, x, src)
+    require_from_0(name, places)
+    return by_numpy(_scattered, "add" if add else None, x._array, at, places, src._array)
+
+
+def _scattered(combine: str | None, x: Array, at: int, places: Array, src: Array) -> Array:
+    y = x.copy()
+    where, values = _placed(at, places, src)
+    if combine is None:
+        _with_dimension(y)[where] = values
+    else:
+        getattr(np, combine).at(_with_dimension(y), where, values)
+    return y
+
+
+def _placed(at: int, places: Array, src: Array) -> tuple[tuple[Array, ...], Array]:
+    """NumPy's index of the places, and their values."""
+    where = list(np.ogrid[tuple(map(slice, places.shape))])
+    where[at] = places
+    return tuple(where), _with_dimension(src)[tuple(map(slice, places.shape))]
+
+
+def _multiplied(x: Any, dim: int, index: Any, src: Any) -> Tensor:
+    x, at, places, src = _operands("scatter", x, dim, index, src)
+    if (x.requires_grad or src.requires_grad) and is_grad_enabled():
+        raise RuntimeError(
+            "[scatter] got reduce 'multiply' where a gradient is required; expected tensors without one: "
+            "detach(), or multiply by a scattered tensor of ones"
+        )
+    require_from_0("scatter", places)
+    return by_numpy(_scattered, "multiply", x._array, at, places, src._array)
+
+
+def _like(x: Tensor, src: Tensor, name: str) -> Tensor:
+    """src in the dtype of x; TypeError where that would lose part of its values."""
+    if src.dtype == x.dtype:
+        return src
+    if not (np.can_cast(src.dtype, x.dtype) or (src.dtype.kind in "biu" and x.dtype.kind == "f")):
+        raise TypeError(
+            f"[{name}] got src of dtype {src.dtype} for x of dtype {x.dtype}; expected equal dtypes: use "
+            f"src.to(x.dtype)"
+        )
+    return cast(src, x.dtype)
+
+
+def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:
+    """x with y[.., index[j], ..] += alpha * source[.., j, ..] along dim, in the order of j, in a new tensor.
+
+    index has one dimension, as long as source's dimension dim; source has x's other sizes. Shape () counts
+    as one dimension of one element. Raises IndexError where an index is negative or out of range, ValueError
+    where the shapes do not fit, TypeError where the dtypes differ.
+
+    >>> import ranvier as rv
+    >>> rv.index_add(rv.zeros(2, 2), 0, rv.tensor([1, 1]), rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([[0., 0.],
+            [4., 6.]])
+    """
+    input, source = as_tensor("index_add", input), as_tensor("index_add", source)
+    rows = _with_dimension(index_array("index_add", index))
+    require_from_0("index_add", rows)
+    shape = input._array.shape
+    at = _dim("index_add", dim, len(shape))
+    expected = (*shape[:at], rows.size, *shape[at + 1 :]) if shape else () if rows.size == 1 else None
+    if rows.ndim != 1 or source.shape != expected:
+        raise ValueError(
+            f"[index_add] got x of shape {input.shape}, index of shape {rows.shape} and source of shape "
+            f"{source.shape}; expected source of x's shape, but of index's length along dimension {at}"
+        )
+    if alpha != 1:
+        source = source * alpha
+    places, expected = rows.reshape((1,) * at + (-1,) + (1,) * max(len(shape) - at - 1, 0)), expected or (1,)
+    if places.shape != expected:
+        places = np.broadcast_to(places, expected)
+    return watched(_scatter("index_add", input, at, places, source, add=True), index)

@@ -1,0 +1,345 @@
+"""Elements read and written at given places: take, put, index_fill, index_copy, index_put and others."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.creation import full_like
+from ranvier.autograd.function import Function, watched
+from ranvier.autograd.host import host
+from ranvier.autograd.inplace import assign, check_leaf
+from ranvier.autograd.memory import keep, picked
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
+from ranvier.ops.elementwise.where import masked_fill, where
+from ranvier.ops.shape.diagonal import diagonal
+from ranvier.ops.shape.index import index_array, require_from_0, selected
+from ranvier.ops.shape.join import select
+from ranvier.ops.shape.reshape import (
+    _dim,
+    broadcast_to,
+    expand,
+    reshape,
+    some_dim,
+)
+from ranvier.ops.shape.scatter import scatter, scatter_add
+
+
+def take(input: Any, index: Any) -> Tensor:
+    """The elements of x at flat positions, in the shape of index.
+
+    >>> import ranvier as rv
+    >>> rv.take(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([3, 0]))
+    tensor([4., 1.])
+    """
+    input, at = as_tensor("take", input), index_array("take", index)
+    return reshape(selected(reshape(input, (-1,)), 0, at.reshape(-1)), at.shape)
+
+
+def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
+    """x with the elements of source at flat positions index, or added to them, in a new tensor.
+
+    >>> import ranvier as rv
+    >>> rv.put(rv.zeros(3), rv.tensor([2, 0]), rv.tensor([5.0, 6.0]))
+    tensor([6., 0., 5.])
+    """
+    input, source, at = as_tensor("put", input), as_tensor("put", source), index_array("put", index)
+    if source.numel() != at.size:
+        raise ValueError(f"[put] got {source.numel()} elements for {at.size} positions; expected as many")
+    rows = host(_in_range, "put", at.reshape(-1), input.numel())
+    write = scatter_add if accumulate else scatter
+    return reshape(write(reshape(input, (-1,)), 0, rows, reshape(source, (-1,))), input.shape)
+
+
+def _in_range(name: str, index: Any, size: int) -> Any:
+    if index.size and (index.min() < -size or index.max() >= size):
+        raise IndexError(f"[{name}] got an index outside -{size} ... {size - 1}; expected one inside")
+    return np.where(index < 0, index + size, index)
+
+
+def _rows(name: str, x: Tensor, dim: int, index: Any) -> tuple[int, Any]:
+    at = _dim(name, dim, x.ndim)
+    rows = index_array(name, index).reshape(-1)
+    return at, host(_in_range, name, rows, x.shape[at] if x.ndim else 1)
+
+
+def _marked(size: int, rows: Array) -> Array:
+    hit = np.zeros(size, bool)
+    hit[rows] = True
+    return hit
+
+
+def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
+    """x with every element at the indices along dim replaced by a number, in a new tensor.
+
+    >>> import ranvier as rv
+    >>> rv.index_fill(rv.zeros(3), 0, rv.tensor([0, 2]), 1.0)
+    tensor([1., 0., 1.])
+    """
+    input = as_tensor("index_fill", input)
+    at, rows = _rows("index_fill", input, dim, index)
+    hit = host(_marked, input.shape[at] if input.ndim else 1, rows)
+    mask = hit.reshape((-1,) + (1,) * (input.ndim - at - 1)) if input.ndim else hit.reshape(())
+    if isinstance(value, Tensor) and value.ndim:
+        raise ValueError(f"[index_fill] got value of shape {value.shape}; expected a number")
+    return where(wrap(np.asarray(mask)), cast(value, input.dtype), input)
+
+
+def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
+    """x[i, i, ..] = fill_value, in place, for a matrix (m, n) or more dimensions of one length.
+
+    wrap: with m > n the diagonal begins again after each n + 1 rows. Raises ValueError for another shape.
+
+    >>> import ranvier as rv
+    >>> rv.zeros(2, 2).fill_diagonal_(5.0)
+    tensor([[5., 0.],
+            [0., 5.]])
+    """
+    check_leaf(input, "fill_diagonal_")
+    if input.ndim < 2 or (input.ndim > 2 and len(set(input.shape)) > 1):
+        raise ValueError(
+            f"[fill_diagonal_] got x of shape {input.shape}; expected a matrix, or dimensions of one length"
+        )
+    mask = np.zeros(input.shape, bool)
+    np.fill_diagonal(mask, True, wrap)
+    return assign(input, masked_fill(input, keep(mask), fill_value), "fill_diagonal_")
+
+
+def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
+    """x with y[.., index[j], ..] = source[.., j, ..] along dim, in a new tensor.
+
+    Raises IndexError where an index is negative or out of range.
+
+    >>> import ranvier as rv
+    >>> rv.index_copy(rv.zeros(3), 0, rv.tensor([2, 0]), rv.tensor([5.0, 6.0]))
+    tensor([6., 0., 5.])
+    """
+    input, source = as_tensor("index_copy", input), as_tensor("index_copy", source)
+    require_from_0("index_copy", index)
+    at, rows = _rows("index_copy", input, dim, index)
+    expected = (*input.shape[:at], rows.size, *input.shape[at + 1 :]) if input.ndim else ()
+    if source.shape != expected and not (input.ndim == 0 and source.numel() == 1):
+        raise ValueError(f"[index_copy] got source of shape {source.shape}; expected {expected}")
+    if input.ndim == 0:
+        return where(wrap(keep(np.asarray(rows.size > 0))), reshape(source, ()), input)
+    places = np.broadcast_to(rows.reshape((-1,) + (1,) * (input.ndim - at - 1)), source.shape)
+    return scatter(input, at, places, source)
+
+
+def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
+    """x with x[indices] = values, or += with accumulate, in a new tensor.
+
+    >>> import ranvier as rv
+    >>> rv.index_put(rv.zeros(2, 2), (rv.tensor([0, 1]), rv.tensor([1, 0])), rv.tensor([5.0, 6.0]))
+    tensor([[0., 5.],
+            [6., 0.]])
+    """
+    input, values = as_tensor("index_put", input), as_tensor("index_put", values)
+    key = tuple(slice(None) if i is None else as_tensor("index_put", i)._array for i in indices)
+    if values.dtype != input.dtype:
+        raise TypeError(
+            f"[index_put] got values of {values.dtype} for x of {input.dtype}; expected equal dtypes"
+        )
+    try:
+        places = picked(_positions(input), (key,))
+    except IndexError as error:
+        raise IndexError(f"[index_put] {error}") from error
+    return put(input, places, broadcast_to(values, places.shape), accumulate)
+
+
+def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
+    """x with the elements where mask is true replaced by the first elements of source, in order.
+
+    >>> import ranvier as rv
+    >>> rv.masked_scatter(rv.zeros(3), rv.tensor([True, False, True]), rv.tensor([1.0, 2.0]))
+    tensor([1., 0., 2.])
+    """
+    input, mask, source = (as_tensor("masked_scatter", t) for t in (input, mask, source))
+    if mask.dtype != np.bool_:
+        raise TypeError(f"[masked_scatter] got mask of dtype {mask.dtype}; expected bool")
+    shape = np.broadcast_shapes(input.shape, mask.shape)
+    input = expand(input, shape)
+    places = np.flatnonzero(np.broadcast_to(mask._array, shape))
+    if source.numel() < places.size:
+        raise ValueError(
+            f"[masked_scatter] got {source.numel()} elements for {places.size} places; "
+            "expected at least as many"
+        )
+    return put(input, places, reshape(source, (-1,))[: places.size])
+
+
+def scatter_reduce(
+    input: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """x with y[.., index[j], ..] = the reduction of all src[.., j, ..] written there, and of x's element.
+
+    reduce: 'sum', 'prod', 'mean', 'amax' or 'amin'. Without include_self, x counts only where nothing is
+    written. Equal extremes share the gradient. Raises IndexError where an index is negative or out of range.
+
+    >>> import ranvier as rv
+    >>> rv.scatter_reduce(rv.zeros(2), 0, rv.tensor([0, 0, 1]), rv.tensor([1.0, 5.0, 2.0]), "amax")
+    tensor([5., 2.])
+    """
+    if reduce not in ("sum", "prod", "mean", "amax", "amin"):
+        raise ValueError(f"[scatter_reduce] got reduce {reduce!r}; expected sum, prod, mean, amax or amin")
+    input, src = as_tensor("scatter_reduce", input), as_tensor("scatter_reduce", src)
+    places = index_array("scatter_reduce", index)
+    require_from_0("scatter_reduce", places)
+    at = _dim("scatter_reduce", dim, input.ndim)
+    if reduce in ("sum", "mean") and is_floating(input):
+        ones = full_like(src.detach(), 1)
+        start = input
+        if not include_self:
+            touched = scatter_add(full_like(input.detach(), 0), at, places, ones) > 0
+            start = where(touched, 0.0, input)
+        y = scatter_add(start, at, places, src)
+        if reduce == "sum":
+            return y
+        count = scatter_add(full_like(input.detach(), 1 if include_self else 0), at, places, ones)
+        return y / count.clamp(min=1)
+    if is_floating(input) and reduce != "mean":
+        return watched(ScatterReduce(at, reduce, include_self).apply(input, places, src), index)
+    require_no_gradient("scatter_reduce", input, src)
+    return by_numpy(_only_reduced, input._array, at, places, src._array, reduce, include_self)
+
+
+def _only_reduced(*arguments: Any) -> Array:
+    return _reduced(*arguments)[0]
+
+
+_UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
+
+
+def _reduced(
+    x: Array, at: int, places: Array, src: Array, reduce: str, include_self: bool
+) -> tuple[Array, Any, Array]:
+    """The result, NumPy's index of the places and the values written there."""
+    places, y = np.atleast_1d(places), np.atleast_1d(x.copy())
+    part = tuple(map(slice, places.shape))
+    values = np.atleast_1d(src)[part].astype(y.dtype, copy=False)
+    rows: list[Any] = list(np.ogrid[part])
+    rows[at] = places
+    key = tuple(rows)
+    if not include_self:
+        y[key] = _neutral(reduce, y.dtype)
+    with np.errstate(all="ignore"):
+        _UFUNCS[reduce].at(y, key, values)
+    if reduce == "mean":
+        count = np.full(y.shape, 1 if include_self else 0)
+        np.add.at(count, key, 1)
+        y = y // np.maximum(count, 1)
+    return y.reshape(x.shape), key, values
+
+
+def _neutral(reduce: str, dtype: Any) -> Any:
+    """The value that a reduction starts from."""
+    if reduce not in ("amax", "amin"):
+        return 1 if reduce == "prod" else 0
+    if dtype.kind == "f":
+        return -math.inf if reduce == "amax" else math.inf
+    if dtype.kind == "b":
+        return reduce == "amin"
+    limits = np.iinfo(dtype)
+    return limits.min if reduce == "amax" else limits.max
+
+
+class ScatterReduce(Function):
+    """The greatest, least or product of all values written to a place; equal extremes share the gradient"""
+
+    by_numpy = True
+
+    def __init__(self, at: int, reduce: str, include_self: bool) -> None:
+        self.at, self.reduce, self.include_self = at, reduce, include_self
+
+    def forward(self, x: Array, places: Array, src: Array) -> Array:
+        self.x, self.src_shape = x, src.shape
+        self.y, self.key, self.values = _reduced(x, self.at, places, src, self.reduce, self.include_self)
+        return self.y
+
+    def backward(self, dy: Array) -> tuple[Array, None, Array]:
+        x, y, dy = np.atleast_1d(self.x), np.atleast_1d(self.y), np.atleast_1d(dy)
+        written = np.zeros(x.shape, bool)
+        written[self.key] = True
+        own = np.full(x.shape, True) if self.include_self else ~written
+        if self.reduce == "prod":
+            dx, dvalues = self._of_product(x, dy, own)
+        else:
+            hit, all_hit = self.values == y[self.key], own & (x == y)
+            count = all_hit.astype(dy.dtype)
+            np.add.at(count, self.key, hit.astype(dy.dtype))
+            share = dy / np.where(count == 0, 1, count)
+            dx, dvalues = np.where(all_hit, share, 0), np.where(hit, share[self.key], 0)
+        dsrc = np.zeros(self.src_shape or (1,), dy.dtype)
+        dsrc[tuple(map(slice, dvalues.shape))] = dvalues
+        return dx.astype(dy.dtype).reshape(self.x.shape), None, dsrc.reshape(self.src_shape)
+
+    def _of_product(self, x: Array, dy: Array, own: Array) -> tuple[Array, Array]:
+        """dy times the product of all others at the place, also where one of them is 0."""
+        zeros = (own & (x == 0)).astype(np.int64)
+        np.add.at(zeros, self.key, (self.values == 0).astype(np.int64))
+        rest = np.where(own & (x != 0), x, 1)
+        np.multiply.at(rest, self.key, np.where(self.values == 0, 1, self.values))
+
+        def others(v: Array, zeros: Array, rest: Array) -> Array:
+            alone = np.where(v == 0, zeros == 1, zeros == 0)
+            return np.where(alone, np.where(v == 0, rest, rest / np.where(v == 0, 1, v)), 0)
+
+        dx = np.where(own, dy * others(x, zeros, rest), 0)
+        return dx, dy[self.key] * others(self.values, zeros[self.key], rest[self.key])
+
+
+def _written(name: str, x: Tensor, part: Any, src: Any) -> Tensor:
+    """x with the elements at positions `part` (an int64 array of flat indices) replaced by src."""
+    src = as_tensor(name, src)
+    if src.shape != part.shape:
+        raise ValueError(f"[{name}] got src of shape {src.shape}; expected {part.shape}")
+    flat = scatter(reshape(x, (-1,)), 0, part.reshape(-1), reshape(src, (-1,)))
+    return reshape(flat, x.shape)
+
+
+def _positions(x: Tensor) -> Any:
+    return keep(np.arange(x.numel())).reshape(x.shape)
+
+
+def select_scatter(input: Any, src: Any, dim: int, index: int) -> Tensor:
+    """x with x.select(dim, index) replaced by src, in a new tensor.
+
+    >>> import ranvier as rv
+    >>> rv.select_scatter(rv.zeros(2, 2), rv.ones(2), 0, 1)
+    tensor([[0., 0.],
+            [1., 1.]])
+    """
+    input = as_tensor("select_scatter", input)
+    return _written("select_scatter", input, select(wrap(_positions(input)), dim, index)._array, src)
+
+
+def slice_scatter(
+    input: Any, src: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
+    """x with x[start:end:step] along dim replaced by src, in a new tensor.
+
+    >>> import ranvier as rv
+    >>> rv.slice_scatter(rv.zeros(4), rv.ones(2), 0, 1, 3)
+    tensor([0., 1., 1., 0.])
+    """
+    input = as_tensor("slice_scatter", input)
+    at = some_dim("slice_scatter", input, dim)
+    key = (slice(None),) * at + (slice(start, end, step),)
+    return _written("slice_scatter", input, _positions(input)[key], src)
+
+
+def diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """x with a diagonal replaced by src, in a new tensor: see :func:`ranvier.diagonal`.
+
+    >>> import ranvier as rv
+    >>> rv.diagonal_scatter(rv.zeros(2, 2), rv.tensor([1.0, 2.0]))
+    tensor([[1., 0.],
+            [0., 2.]])
+    """
+    input = as_tensor("diagonal_scatter", input)
+    return _written(
+        "diagonal_scatter", input, diagonal(wrap(_positions(input)), offset, dim1, dim2)._array, src
+    )
