@@ -11,7 +11,6 @@ from typing import Any
 import ranvier.nn as nn
 import ranvier.ops.elementwise.arithmetic as arithmetic
 import ranvier.ops.elementwise.compare as compare
-import ranvier.ops.elementwise.extrema as extrema
 import ranvier.ops.reduction.reduce as reduce
 import ranvier.ops.shape.join as join
 from ranvier.autograd import Function, Tensor, inplace, no_grad, wrap

@@ -14,11 +14,9 @@ from ranvier.ops.activation.piecewise import *
 from ranvier.ops.activation.smooth import *
 from ranvier.ops.activation.softmax import *
 from ranvier.ops.elementwise.arithmetic import *
+from ranvier.ops.elementwise.choice import *
 from ranvier.ops.elementwise.compare import *
-from ranvier.ops.elementwise.extrema import *
 from ranvier.ops.elementwise.functions import *
-from ranvier.ops.elementwise.power import *
-from ranvier.ops.elementwise.where import *
 from ranvier.ops.matrix.matmul import *
 from ranvier.ops.reduction.norms import *
 from ranvier.ops.reduction.reduce import *

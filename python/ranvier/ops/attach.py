@@ -12,10 +12,9 @@ from ranvier.autograd.graph import modules
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, div, mul, neg, sub
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ge, gt, le, lt, ne
-from ranvier.ops.elementwise.functions import abs
-from ranvier.ops.elementwise.power import pow
-from ranvier.ops.elementwise.where import where
+from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.later import TENSOR_METHODS
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.shape.index import getitem
@@ -25,7 +24,7 @@ from ranvier.ops.shape.view import IN_PLACE, in_place
 
 MODULES = (  # those whose METHODS become methods of Tensor
     "activation.piecewise activation.smooth activation.softmax elementwise.arithmetic elementwise.compare "
-    "elementwise.extrema elementwise.functions elementwise.power elementwise.where matrix.matmul "
+    "elementwise.choice elementwise.functions matrix.matmul "
     "reduction.norms reduction.reduce reduction.scan reduction.sort reduction.variance shape.diagonal "
     "shape.index shape.join shape.repeat shape.reshape shape.scatter shape.view"
 )

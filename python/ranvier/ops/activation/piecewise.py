@@ -13,20 +13,16 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+import ranvier.autograd.graph as graph
 from ranvier.autograd.function import Function
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.graph import rule
+from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.at_maxima import AtMaxima
-from ranvier.ops.elementwise.dtypes import (
-    Array,
-    as_tensor,
-    is_floating,
-    is_number,
-    promoted,
-    unbroadcast,
-)
-from ranvier.ops.elementwise.extrema import clip
+from ranvier.ops.elementwise.choice import clip, where
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, promoted, unbroadcast
 from ranvier.ops.layout import zeros
-from ranvier.ops.unary import of_input, replaced, with_setting
+from ranvier.ops.rules import diagonal, near, none, sum_to
+from ranvier.ops.unary import of_input, piecewise_linear, replaced, with_setting
 
 __all__ = [
     "hardshrink",
@@ -42,12 +38,19 @@ __all__ = [
 ]
 METHODS = ["heaviside", "relu", "relu_"]
 
-LeakyRelu = with_setting("LeakyRelu", _core.leaky_relu, _core.leaky_relu_backward)
-Heaviside = with_setting("Heaviside", _core.heaviside, _core.heaviside_backward)
-Hardsigmoid = of_input("Hardsigmoid", _core.hardsigmoid, _core.hardsigmoid_backward)
-Hardswish = of_input("Hardswish", _core.hardswish, _core.hardswish_backward)
-Softshrink = with_setting("Softshrink", _core.softshrink, _core.softshrink_backward)
-Hardshrink = with_setting("Hardshrink", _core.hardshrink, _core.hardshrink_backward)
+LeakyRelu = with_setting("LeakyRelu", _core.leaky_relu, _core.leaky_relu_backward, piecewise_linear)
+Heaviside = with_setting("Heaviside", _core.heaviside, _core.heaviside_backward, piecewise_linear)
+Hardsigmoid = of_input("Hardsigmoid", _core.hardsigmoid, _core.hardsigmoid_backward, piecewise_linear)
+Softshrink = with_setting("Softshrink", _core.softshrink, _core.softshrink_backward, piecewise_linear)
+Hardshrink = with_setting("Hardshrink", _core.hardshrink, _core.hardshrink_backward, piecewise_linear)
+
+
+def _hardswish_gradient(dy: Tensor, x: Tensor) -> Tensor:
+    inside = wrap(x._array).abs() < 3.0
+    return dy * (hardsigmoid(x) + where(inside, x * (1 / 6), 0.0))
+
+
+Hardswish = of_input("Hardswish", _core.hardswish, _core.hardswish_backward, _hardswish_gradient)
 
 
 class Relu(Function):
@@ -118,6 +121,12 @@ class HeavisideOfTensors(Function):
         return dx, unbroadcast(_core.where(self.at_zero, dy, 0, None), self.shapes[1])
 
 
+@rule(HeavisideOfTensors)
+def _heaviside(node: Any, dy: Tensor) -> tuple[Tensor, Tensor | None]:
+    of_values = sum_to(where(wrap(node.at_zero), dy, 0.0), node.shapes[1]) if node.needs[1] else None
+    return none(node.shapes[0], dy), of_values
+
+
 def heaviside(input: Any, values: Any) -> Tensor:
     """1 where x > 0, values where x = 0, else 0 (also at NaN): the threshold of the first artificial neurons.
 
@@ -149,6 +158,9 @@ class Hardtanh(Function):
 
     def backward(self, dy: Any) -> Any:
         return _core.hardtanh_backward(dy, self.x, self.min_val, self.max_val)
+
+
+diagonal(Relu, Hardtanh, kinks=True)
 
 
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
@@ -252,6 +264,20 @@ class Prelu(Function):
             dw = unbroadcast(_core.prelu_weight_backward(dy, self.x), self.slopes.shape)
             dw = dw.reshape(self.weight_shape)
         return dx, dw
+
+
+@rule(Prelu)
+def _prelu(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    x, weight = (
+        graph.of_input(node, 0, node.x),
+        graph.of_input(node, 1, node.slopes.reshape(node.weight_shape)),
+    )
+    positive, dx, dweight = wrap(node.x) > 0.0, None, None
+    if node.needs[0]:
+        dx = near(node, where(positive, dy, dy * weight.reshape(node.slopes.shape)), x)
+    if node.needs[1]:
+        dweight = sum_to(where(positive, 0.0, dy * x), node.slopes.shape).reshape(node.weight_shape)
+    return dx, dweight
 
 
 def prelu(input: Any, weight: Any) -> Tensor:

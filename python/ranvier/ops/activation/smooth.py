@@ -8,12 +8,18 @@ where x is a leaf that requires gradients, as in PyTorch.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ranvier._core as _core
+import ranvier.autograd.graph as graph
 from ranvier.autograd.function import Function
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.graph import rule
+from ranvier.autograd.memory import filled_like
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
+from ranvier.ops.shape.join import concatenate, split
 from ranvier.ops.unary import of_input, of_output, replaced, with_setting
 
 __all__ = [
@@ -33,20 +39,88 @@ __all__ = [
 ]
 METHODS = ["sigmoid", "tanh", "sigmoid_", "tanh_"]
 
-Elu = with_setting("Elu", _core.elu, _core.elu_backward)
-Sigmoid = of_output("Sigmoid", _core.sigmoid, _core.sigmoid_backward)
-Tanh = of_output("Tanh", _core.tanh, _core.tanh_backward)
-Gelu = of_input("Gelu", _core.gelu, _core.gelu_backward)
-GeluTanh = of_input("GeluTanh", _core.gelu_tanh, _core.gelu_tanh_backward)
-Silu = of_input("Silu", _core.silu, _core.silu_backward)
-Selu = of_input("Selu", _core.selu, _core.selu_backward)
-Celu = with_setting("Celu", _core.celu, _core.celu_backward)
-Mish = of_input("Mish", _core.mish, _core.mish_backward)
-Logsigmoid = of_input("Logsigmoid", _core.logsigmoid, _core.logsigmoid_backward)
-Softsign = of_input("Softsign", _core.softsign, _core.softsign_backward)
-Tanhshrink = of_input("Tanhshrink", _core.tanhshrink, _core.tanhshrink_backward)
-
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+_GELU = math.sqrt(2 / math.pi)
+
+
+# --- gradients that are no single expression; a factor that vanishes faster than x grows ends at infinity
+
+
+def _exponential(dy: Tensor, x: Tensor, scale: float, alpha: float, steepness: float = 1.0) -> Tensor:
+    """The gradient of scale x where x > 0, else of scale alpha exp(steepness x) / steepness."""
+    below = (where(wrap(x._array) >= 0.0, 0.0, x) * steepness).exp() * (scale * alpha)  # nan is below
+    return dy * where(wrap(x._array) > 0.0, scale, below)
+
+
+def _finite(x: Tensor) -> Tensor:
+    """x, and 0 where it is infinite: a factor of what vanishes there faster."""
+    return where(wrap(x._array).abs().eq(math.inf), 0.0, x)
+
+
+def _gelu_tanh_gradient(dy: Tensor, x: Tensor) -> Tensor:
+    x = clip(x, -1e3, 1e3)  # beyond, the slope is 0 or 1
+    t = tanh((x + x * x * x * 0.044715) * _GELU)
+    return dy * (t + 1.0 + x * (1.0 - t * t) * (x * x * (3 * 0.044715) + 1.0) * _GELU) * 0.5
+
+
+def _silu_gradient(dy: Tensor, x: Tensor) -> Tensor:
+    s = sigmoid(x)
+    return dy * s * (_finite(x) * (1.0 - s) + 1.0)
+
+
+def _mish_gradient(dy: Tensor, x: Tensor) -> Tensor:
+    t = tanh(softplus(x))
+    return dy * (t + _finite(x) * (1.0 - t * t) * sigmoid(x))
+
+
+def _softsign_gradient(dy: Tensor, x: Tensor) -> Tensor:
+    root = x.abs() + 1.0
+    return dy / (root * root)
+
+
+def _tanhshrink_gradient(dy: Tensor, x: Tensor) -> Tensor:
+    t = tanh(x)
+    return dy * t * t
+
+
+class GeluSlope(Function):
+    """y = P(Z <= x) + x p(x) for a standard normal Z with density p: the derivative of gelu"""
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return _core.gelu_backward(filled_like(1, x), x)
+
+    def backward(self, dy: Any) -> Any:
+        return graph.on_arrays(_gelu_slope, self, dy)
+
+
+@rule(GeluSlope)
+def _gelu_slope(node: Any, dy: Tensor) -> Tensor:
+    x = graph.of_input(node, 0, node.x)
+    return dy * (x * x * -0.5).exp() * (2.0 - x * x) * (1 / math.sqrt(2 * math.pi))
+
+
+# --- one row for each activation
+
+
+Celu = with_setting(
+    "Celu", _core.celu, _core.celu_backward, lambda dy, x, alpha: _exponential(dy, x, 1.0, 1.0, 1 / alpha)
+)
+Elu = with_setting("Elu", _core.elu, _core.elu_backward, lambda dy, x, alpha: _exponential(dy, x, 1.0, alpha))
+Gelu = of_input("Gelu", _core.gelu, _core.gelu_backward, lambda dy, x: dy * GeluSlope().apply(x))
+GeluTanh = of_input("GeluTanh", _core.gelu_tanh, _core.gelu_tanh_backward, _gelu_tanh_gradient)
+Logsigmoid = of_input(
+    "Logsigmoid", _core.logsigmoid, _core.logsigmoid_backward, lambda dy, x: dy * sigmoid(-x)
+)
+Mish = of_input("Mish", _core.mish, _core.mish_backward, _mish_gradient)
+Selu = of_input(
+    "Selu", _core.selu, _core.selu_backward, lambda dy, x: _exponential(dy, x, SELU_SCALE, SELU_ALPHA)
+)
+Sigmoid = of_output("Sigmoid", _core.sigmoid, _core.sigmoid_backward, lambda dy, y: dy * y * (1.0 - y))
+Silu = of_input("Silu", _core.silu, _core.silu_backward, _silu_gradient)
+Softsign = of_input("Softsign", _core.softsign, _core.softsign_backward, _softsign_gradient)
+Tanh = of_output("Tanh", _core.tanh, _core.tanh_backward, lambda dy, y: dy * (1.0 - y * y))
+Tanhshrink = of_input("Tanhshrink", _core.tanhshrink, _core.tanhshrink_backward, _tanhshrink_gradient)
 
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -136,6 +210,12 @@ class Softplus(Function):
 
     def backward(self, dy: Any) -> Any:
         return _core.softplus_backward(dy, self.x, self.beta, self.threshold)
+
+
+@rule(Softplus)
+def _softplus(node: Any, dy: Tensor) -> Tensor:
+    z = graph.of_input(node, 0, node.x) * node.beta
+    return dy * where(wrap(z._array) > node.threshold, 1.0, sigmoid(z))
 
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -241,6 +321,14 @@ class Glu(Function):
 
     def backward(self, dy: Array) -> Array:
         return _core.concatenate([_core.glu(dy, self.b), _core.glu_backward(dy, self.a, self.b)], self.axis)
+
+
+@rule(Glu)
+def _glu(node: Any, dy: Tensor) -> Tensor:
+    x = graph.of_input(node, 0, _core.concatenate([node.a, node.b], node.axis))
+    a, b = split(x, node.a.shape[node.axis], node.axis)
+    b = sigmoid(b)
+    return concatenate([dy * b, dy * a * b * (1.0 - b)], node.axis)
 
 
 def glu(input: Any, dim: int = -1) -> Tensor:

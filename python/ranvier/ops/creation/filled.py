@@ -8,7 +8,7 @@ import numpy as np
 
 from ranvier.autograd import creation
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.elementwise.power import pow
+from ranvier.ops.elementwise.functions import pow
 
 
 def new_tensor(

@@ -1,4 +1,4 @@
-"""add, sub, mul, div, neg, square, reciprocal.
+"""add, sub, mul, div, neg.
 
 A number beside a tensor is an attribute of the op, not an input: ``x * 2`` keeps the dtype of x.
 """
@@ -11,6 +11,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.host import host
 from ranvier.autograd.inplace import written
 from ranvier.autograd.memory import filled
@@ -20,7 +21,6 @@ from ranvier.ops.elementwise.dtypes import (
     Array,
     as_operand,
     cast,
-    floating,
     is_floating,
     is_number,
     is_pair,
@@ -29,27 +29,12 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
     unbroadcast,
 )
-from ranvier.ops.unary import of_input, of_output
+from ranvier.ops.rules import diagonal, inputs, none, sum_to
 
-__all__ = [
-    "add",
-    "div",
-    "divide",
-    "mul",
-    "multiply",
-    "neg",
-    "negative",
-    "reciprocal",
-    "square",
-    "sub",
-    "subtract",
-]
+__all__ = ["add", "div", "divide", "mul", "multiply", "neg", "negative", "sub", "subtract"]
 METHODS = [*__all__, *(f"{name}_" for name in __all__)]
 
-Square = of_input("Square", _core.square, _core.square_backward)
-Reciprocal = of_output("Reciprocal", _core.reciprocal, _core.reciprocal_backward)
-
-
+Pair = tuple[Tensor | None, Tensor | None]
 _NONE: Any = None  # shapes that no gradient needs: a missing attribute would make later instances slower
 
 
@@ -62,6 +47,11 @@ class Add(Function):
 
     def backward(self, dy: Array) -> tuple[Array, Array]:
         return unbroadcast(dy, self.shapes[0]), unbroadcast(dy, self.shapes[1])
+
+
+@rule(Add)
+def _add(node: Any, dy: Tensor) -> Pair:
+    return sum_to(dy, node.shapes[0]), sum_to(dy, node.shapes[1])
 
 
 class OfNumber(Function):
@@ -81,6 +71,11 @@ class AddNumber(OfNumber):
         return dy
 
 
+@rule(AddNumber)
+def _add_number(node: Any, dy: Tensor) -> Tensor:
+    return dy
+
+
 class Sub(Function):
     """y = a - b"""
 
@@ -93,6 +88,11 @@ class Sub(Function):
         return unbroadcast(dy, self.shapes[0]), db
 
 
+@rule(Sub)
+def _sub(node: Any, dy: Tensor) -> Pair:
+    return sum_to(dy, node.shapes[0]), sum_to(-dy, node.shapes[1]) if node.needs[1] else None
+
+
 class NumberSub(OfNumber):
     """y = number - x"""
 
@@ -101,6 +101,11 @@ class NumberSub(OfNumber):
 
     def backward(self, dy: Array) -> Array:
         return _core.neg(dy, None)
+
+
+@rule(NumberSub)
+def _number_sub(node: Any, dy: Tensor) -> Tensor:
+    return -dy
 
 
 class Mul(Function):
@@ -116,6 +121,13 @@ class Mul(Function):
         da = unbroadcast(_core.mul(dy, self.b, None), self.a.shape) if self.needs[0] else None
         db = unbroadcast(_core.mul(dy, self.a, None), self.b.shape) if self.needs[1] else None
         return da, db
+
+
+@rule(Mul)
+def _mul(node: Any, dy: Tensor) -> Pair:
+    a, b = inputs(node, "a", "b")
+    da = sum_to(dy * b, a.shape) if node.needs[0] else None
+    return da, sum_to(dy * a, b.shape) if node.needs[1] else None
 
 
 class MulNumber(OfNumber):
@@ -146,6 +158,16 @@ class Div(Function):
         return da, db
 
 
+@rule(Div)
+def _div(node: Any, dy: Tensor) -> Pair:
+    b = of_input(node, 1, node.b)
+    da = dy / b
+    if not node.needs[1]:
+        return sum_to(da, node.a_shape), None
+    db = sum_to(-(da * of_output(node, node.y)), b.shape)
+    return sum_to(da, node.a_shape) if node.needs[0] else None, db
+
+
 class DivNumber(OfNumber):
     """y = x / number"""
 
@@ -168,6 +190,11 @@ class NumberDiv(OfNumber):
         return _core.div_backward(dy, self.y, self.x, None)
 
 
+@rule(NumberDiv)
+def _number_div(node: Any, dy: Tensor) -> Tensor:
+    return -(dy * of_output(node, node.y) / of_input(node, 0, node.x))
+
+
 class Neg(Function):
     """y = -x"""
 
@@ -176,6 +203,9 @@ class Neg(Function):
 
     def backward(self, dy: Array) -> Array:
         return _core.neg(dy, None)
+
+
+diagonal(Neg, MulNumber, DivNumber)
 
 
 def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any = None) -> Tensor:
@@ -271,6 +301,11 @@ class RoundedDiv(Function):
         return filled(0, self.shapes[0], dy.dtype), filled(0, self.shapes[1], dy.dtype)
 
 
+@rule(RoundedDiv)
+def _rounded_div(node: Any, dy: Tensor) -> Pair:
+    return none(node.shapes[0], dy), none(node.shapes[1], dy)
+
+
 def _rounded_by_numpy(mode: str, a: Array, b: Array) -> Any:
     if a.dtype.kind != "f" and not np.all(b):
         raise ValueError("[div] got an integer to divide by 0; expected other divisors, or floats")
@@ -336,35 +371,6 @@ def neg(input: Any) -> Tensor:
         require_no_gradient("neg", input)
         return by_numpy(np.negative, getattr(input, "_array", input))
     return Neg().apply(input)
-
-
-def _square(x: Any) -> Any:
-    array = np.asarray(x)
-    return np.square(array.astype(np.int64) if array.dtype == np.bool_ else array)
-
-
-def square(input: Any) -> Tensor:
-    """x^2
-
-    >>> import ranvier as rv
-    >>> rv.square(rv.tensor([1.0, -3.0]))
-    tensor([1., 9.])
-    """
-    input = as_operand("square", input)
-    if not is_floating(input):
-        require_no_gradient("square", input)
-        return by_numpy(_square, getattr(input, "_array", input))
-    return Square().apply(input)
-
-
-def reciprocal(input: Any) -> Tensor:
-    """1 / x
-
-    >>> import ranvier as rv
-    >>> rv.reciprocal(rv.tensor([4.0, 0.0]))
-    tensor([0.2500,    inf])
-    """
-    return Reciprocal().apply(floating(input))
 
 
 multiply, divide, subtract, negative = mul, div, sub, neg

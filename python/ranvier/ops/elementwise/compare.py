@@ -13,8 +13,16 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.memory import in_dtype
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
-from ranvier.ops.elementwise.dtypes import F32, F64, as_operand, is_floating, is_number, is_pair, result_dtype
-from ranvier.ops.elementwise.whole import compared
+from ranvier.ops.elementwise.dtypes import (
+    F32,
+    F64,
+    as_operand,
+    compared,
+    is_floating,
+    is_number,
+    is_pair,
+    result_dtype,
+)
 
 __all__ = ["eq", "ge", "gt", "le", "lt", "ne"]
 METHODS = __all__

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor, by_numpy
-from ranvier.ops.elementwise.arithmetic import div, reciprocal
+from ranvier.ops.elementwise.arithmetic import div
 from ranvier.ops.elementwise.by_numpy import of_one
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating, require_no_gradient
-from ranvier.ops.elementwise.functions import cos, log, log1p, sign, sin, sqrt
+from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
 from ranvier.ops.elementwise.special import digamma_of, erf_of, erfc_of, erfinv_of, lgamma_of, trigamma_of
-from ranvier.ops.elementwise.where import where
 
 _LN2, _LN10, _DEGREE = math.log(2), math.log(10), math.pi / 180
 _ROOT_PI = math.sqrt(math.pi)

@@ -1,4 +1,4 @@
-"""Functions of one tensor, element by element: y = f(x) in the shape, dtype and memory order of x.
+"""Functions of one tensor, element by element: y = f(x) in the shape, dtype and memory order of x; and pow.
 
 exp, expm1, log, log1p, sin and cos are within 2 ulp. Integers are computed in float32, as in PyTorch; abs,
 sign and round keep them. Outside its domain a function gives nan or inf without a warning.
@@ -6,29 +6,61 @@ sign and round keep them. Outside its domain a function gives nan or inf without
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
+import ranvier.autograd.graph as graph
 from ranvier.autograd.function import Function
-from ranvier.autograd.tensor import Tensor, by_numpy
-from ranvier.ops.elementwise.dtypes import Array, as_operand, floating, is_floating, require_no_gradient
+from ranvier.autograd.graph import rule
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
+from ranvier.ops.elementwise.dtypes import (
+    Array,
+    as_operand,
+    floating,
+    is_floating,
+    is_number,
+    is_pair,
+    promoted,
+    require_no_gradient,
+    unbroadcast,
+)
 from ranvier.ops.layout import is_channels_last, zeros
+from ranvier.ops.rules import coefficients, inputs, none, sum_to
 from ranvier.ops.unary import of_input, of_output
 
-__all__ = ["abs", "absolute", "cos", "exp", "expm1", "log", "log1p", "round", "sign", "sin", "sqrt"]
+__all__ = [
+    "abs",
+    "absolute",
+    "cos",
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "pow",
+    "reciprocal",
+    "round",
+    "sign",
+    "sin",
+    "sqrt",
+    "square",
+]
 METHODS = [*__all__, *(f"{name}_" for name in __all__)]
 
-Exp = of_output("Exp", _core.exp, _core.mul)
-Expm1 = of_output("Expm1", _core.expm1, _core.expm1_backward)
-Log = of_input("Log", _core.log, _core.div)
-Log1p = of_input("Log1p", _core.log1p, _core.log1p_backward)
-Sqrt = of_output("Sqrt", _core.sqrt, _core.sqrt_backward)
-Sin = of_input("Sin", _core.sin, _core.sin_backward)
-Cos = of_input("Cos", _core.cos, _core.cos_backward)
-Abs = of_input("Abs", _core.abs, _core.abs_backward)
+Abs = of_input("Abs", _core.abs, _core.abs_backward, lambda dy, x: dy * x.sign())
+Cos = of_input("Cos", _core.cos, _core.cos_backward, lambda dy, x: -(dy * x.sin()))
+Exp = of_output("Exp", _core.exp, _core.mul, lambda dy, y: dy * y)
+Expm1 = of_output("Expm1", _core.expm1, _core.expm1_backward, lambda dy, y: dy * (y + 1.0))
+Log = of_input("Log", _core.log, _core.div, lambda dy, x: dy / x)
+Log1p = of_input("Log1p", _core.log1p, _core.log1p_backward, lambda dy, x: dy / (x + 1.0))
+Reciprocal = of_output("Reciprocal", _core.reciprocal, _core.reciprocal_backward, lambda dy, y: -(dy * y * y))
+Sin = of_input("Sin", _core.sin, _core.sin_backward, lambda dy, x: dy * x.cos())
+Sqrt = of_output("Sqrt", _core.sqrt, _core.sqrt_backward, lambda dy, y: dy / (y * 2.0))
+Square = of_input("Square", _core.square, _core.square_backward, lambda dy, x: dy * x * 2.0)
 
 
 class _Step(Function):
@@ -46,6 +78,11 @@ class Sign(_Step):
 class Round(_Step):
     def forward(self, x: Array) -> Array:
         return _core.round(x, None)
+
+
+@rule(Sign, Round)
+def _step(node: Any, dy: Tensor) -> Tensor:
+    return none(dy.shape, dy)
 
 
 def exp(input: Any) -> Tensor:
@@ -164,3 +201,144 @@ def _keeping_integers(function: type[Function], numpy_function: Any, name: str, 
         require_no_gradient(name, x)
         return by_numpy(numpy_function, getattr(x, "_array", x))
     return function().apply(x)
+
+
+class Pow(Function):
+    """y = a^b"""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.a, self.b = a, b
+        self.y = _core.pow(a, b, None)
+        return self.y
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        da = db = None
+        if self.needs[0]:
+            da = unbroadcast(_core.pow_backward(dy, self.a, self.b, None), self.a.shape)
+        if self.needs[1]:
+            db = unbroadcast(_core.exponent_backward(dy, self.a, self.y, None), self.b.shape)
+        return da, db
+
+
+@rule(Pow)
+def _pow(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    a, b = inputs(node, "a", "b")
+    da = db = None
+    if node.needs[0]:
+        flat = wrap(node.b).eq(0.0)  # there the slope is 0, also at a = 0
+        da = sum_to((dy * b * a ** (b.masked_fill(flat, 1.0) - 1.0)).masked_fill(flat, 0.0), a.shape)
+    if node.needs[1]:
+        zero = wrap(node.a).eq(0.0) & (wrap(node.b) >= 0.0)  # there the slope is 0
+        log_a = a.masked_fill(zero, 1.0).log()
+        db = sum_to((dy * graph.of_output(node, node.y) * log_a).masked_fill(zero, 0.0), b.shape)
+    return da, db
+
+
+class PowNumber(OfNumber):
+    """y = x^number"""
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return _core.pow(x, self.number, None)
+
+    def backward(self, dy: Array) -> Array:
+        return _core.pow_backward(dy, self.x, self.number, None)
+
+
+@rule(PowNumber)
+def _pow_number(node: Any, dy: Tensor) -> Tensor:
+    if node.number == 0:
+        return none(dy.shape, dy)
+    x = graph.of_input(node, 0, node.x)
+    y = PowNumber(0.5).apply(x) if node.number == 1.5 else x ** (node.number - 1.0)
+    return dy * y * node.number  # sqrt(-inf) is nan, the power inf, as in the kernel
+
+
+class NumberPow(OfNumber):
+    """y = number^x"""
+
+    def forward(self, x: Array) -> Array:
+        self.y = _core.pow(self.number, x, None)
+        return self.y
+
+    def backward(self, dy: Array) -> Array:
+        return _core.exponent_backward(dy, self.number, self.y, None)
+
+
+@rule(NumberPow)
+def _number_pow(node: Any, dy: Tensor) -> Tensor:
+    if node.number > 0:
+        return dy * graph.of_output(node, node.y) * math.log(node.number)
+    return dy * coefficients(node, dy)  # 0 or infinite
+
+
+def pow(input: Any, exponent: Any) -> Tensor:
+    """a^b, element by element: nan for a negative a and a b that is not whole.
+
+    The exponents 2, 0.5 and -1 take the square, the square root and the reciprocal. Shapes and dtypes as in
+    :func:`ranvier.add`. dy/da = b a^(b-1), 0 at b = 0; dy/db = a^b log a, 0 at a = 0, b >= 0.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0, 2.0, 3.0]) ** 2
+    tensor([1., 4., 9.])
+    >>> 2 ** rv.tensor([3.0, -1.0])
+    tensor([8.0000, 0.5000])
+    """
+    if is_pair(input, exponent):
+        return Pow().apply(input, exponent)
+    if is_number(exponent) and is_floating(input):
+        return _of_number(float(exponent)).apply(input)
+    if is_number(input) and is_floating(exponent):
+        return NumberPow(float(input)).apply(exponent)
+    if isinstance(exponent, int) and exponent < 0 and not isinstance(input, float):
+        raise ValueError(f"[pow] got integers to the power {exponent}; expected an exponent >= 0, or floats")
+    return promoted("pow", Pow, _whole_power, input, exponent)
+
+
+def _whole_power(a: Any, b: Any) -> Any:
+    """a^b of integers; for negative b 1 and -1 stay, others become 0. Of half floats as NumPy's."""
+    if a.dtype.kind == "f" or not np.any(np.less(b, 0)):
+        return np.power(a, b)
+    whole = np.power(a, np.where(np.less(b, 0), np.remainder(b, 2), b))  # a or 1, as b is odd or even
+    return np.where(np.less(b, 0) & (np.abs(a) != 1), whole.dtype.type(0), whole)
+
+
+def _of_number(exponent: float) -> Function:
+    if exponent == 2:
+        return Square()
+    if exponent == 1:
+        return AddNumber(-0.0)  # x + -0 is x, -0 included
+    if exponent == 0.5:
+        return Sqrt()
+    if exponent == -1:
+        return Reciprocal()
+    return PowNumber(exponent)
+
+
+def _square(x: Any) -> Any:
+    array = np.asarray(x)
+    return np.square(array.astype(np.int64) if array.dtype == np.bool_ else array)
+
+
+def square(input: Any) -> Tensor:
+    """x^2
+
+    >>> import ranvier as rv
+    >>> rv.square(rv.tensor([1.0, -3.0]))
+    tensor([1., 9.])
+    """
+    input = as_operand("square", input)
+    if not is_floating(input):
+        require_no_gradient("square", input)
+        return by_numpy(_square, getattr(input, "_array", input))
+    return Square().apply(input)
+
+
+def reciprocal(input: Any) -> Tensor:
+    """1 / x
+
+    >>> import ranvier as rv
+    >>> rv.reciprocal(rv.tensor([4.0, 0.0]))
+    tensor([0.2500,    inf])
+    """
+    return Reciprocal().apply(floating(input))

@@ -15,10 +15,9 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.by_numpy import of_two
+from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, cast, floating, is_floating, result_dtype
-from ranvier.ops.elementwise.extrema import clip
-from ranvier.ops.elementwise.power import pow
-from ranvier.ops.elementwise.where import where
+from ranvier.ops.elementwise.functions import pow
 
 
 def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -114,10 +113,7 @@ xlogy = of_two(
     "xlogy",
     "a log(b); 0 where a is 0, unless b is NaN.",
     lambda a, b: np.where((a == 0) & ~np.isnan(b), 0, a * np.log(b)),
-    (
-        lambda a, b, y: np.where((a == 0) & (b <= 0), 0, np.log(b)),
-        lambda a, b, y: a / b,
-    ),
+    (lambda a, b, y: np.where((a == 0) & (b <= 0), 0, np.log(b)), lambda a, b, y: a / b),
     ("rv.xlogy(rv.tensor([0.0, 2.0]), rv.tensor([0.0, 1.0]))", "tensor([0., 0.])"),
 )
 

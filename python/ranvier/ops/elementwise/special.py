@@ -49,9 +49,7 @@ def erfinv_of(y: Array) -> Array:
     for _ in range(3):
         small = np.abs(inside) < 0.5  # beyond, erfc keeps the digits that 1 - erf would lose
         error = np.where(
-            small,
-            erf_of(x) - inside,
-            np.sign(inside) * (1 - np.abs(inside) - erfc_of(np.abs(x))),
+            small, erf_of(x) - inside, np.sign(inside) * (1 - np.abs(inside) - erfc_of(np.abs(x)))
         )
         step = error / (2 / math.sqrt(math.pi) * np.exp(-x * x))
         x = x - step / (1 + x * step)
@@ -84,11 +82,7 @@ def digamma_of(x: Array) -> Array:
 
     # the tangent of a multiple of pi is taken of the distance to the nearest integer, which is exact
     y = _asymptotic(
-        x,
-        np.nan,
-        lambda v, z: z - math.pi / np.tan(math.pi * (v - np.round(v))),
-        lambda z: -1 / z,
-        series,
+        x, np.nan, lambda v, z: z - math.pi / np.tan(math.pi * (v - np.round(v))), lambda z: -1 / z, series
     )
     y = np.where(x == 0, np.copysign(np.inf, -x), y)
     return np.where(x == -np.inf, np.nan, y).astype(x.dtype)

@@ -9,10 +9,9 @@ import numpy as np
 from ranvier.autograd.host import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import mul
+from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array
-from ranvier.ops.elementwise.extrema import clip
 from ranvier.ops.elementwise.functions import abs as absolute
-from ranvier.ops.elementwise.where import where
 from ranvier.ops.shape.index import gather
 from ranvier.ops.shape.reshape import reshape
 

@@ -16,10 +16,10 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.host import host
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.arithmetic import add, div, mul, square
+from ranvier.ops.elementwise.arithmetic import add, div, mul
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
-from ranvier.ops.elementwise.power import pow
-from ranvier.ops.elementwise.where import where
+from ranvier.ops.elementwise.functions import pow, square
 from ranvier.ops.image.pad import pad
 from ranvier.ops.image.pixels import cubic, limited, pixels, placed, read_at
 from ranvier.ops.image.pooling import avg_pool1d

@@ -13,10 +13,9 @@ from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.softmax import log_softmax
 from ranvier.ops.elementwise.arithmetic import neg
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
-from ranvier.ops.elementwise.functions import exp, expm1
-from ranvier.ops.elementwise.power import pow
-from ranvier.ops.elementwise.where import where
+from ranvier.ops.elementwise.functions import exp, expm1, pow
 from ranvier.ops.loss.base import constant, in_dtype_of
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import near, none

@@ -12,9 +12,8 @@ from ranvier.autograd.host import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
+from ranvier.ops.elementwise.choice import maximum, minimum, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
-from ranvier.ops.elementwise.extrema import maximum, minimum
-from ranvier.ops.elementwise.where import where
 from ranvier.ops.loss.base import constant, reduction_of
 from ranvier.ops.neural.distance import pairwise_distance
 from ranvier.ops.reduction.reduce import mean

@@ -9,10 +9,9 @@ from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import sigmoid
 from ranvier.ops.elementwise.arithmetic import neg
+from ranvier.ops.elementwise.choice import minimum, where
 from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.dtypes import F32, floating
-from ranvier.ops.elementwise.extrema import minimum
-from ranvier.ops.elementwise.where import where
 from ranvier.ops.loss.base import LossOfThree, element_loss, in_dtype_of
 from ranvier.ops.neural.distance import cosine_similarity, pairwise_distance
 from ranvier.ops.rules import none

@@ -8,11 +8,9 @@ import ranvier._core as _core
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.smooth import logsigmoid, sigmoid
 from ranvier.ops.elementwise.arithmetic import neg
+from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.extrema import clip
-from ranvier.ops.elementwise.functions import exp, log, log1p
-from ranvier.ops.elementwise.power import pow
-from ranvier.ops.elementwise.where import where
+from ranvier.ops.elementwise.functions import exp, log, log1p, pow
 from ranvier.ops.loss.base import constant, element_loss, in_dtype_of
 
 __all__ = ["bce", "bce_with_logits", "kl_div", "sigmoid_focal"]

@@ -10,10 +10,9 @@ import ranvier._core as _core
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import neg
+from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import floating
-from ranvier.ops.elementwise.extrema import clip
 from ranvier.ops.elementwise.functions import exp, log, sign
-from ranvier.ops.elementwise.where import where
 from ranvier.ops.loss.base import LossOfThree, element_loss, in_dtype_of, promoted
 from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
 

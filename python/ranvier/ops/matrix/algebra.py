@@ -10,8 +10,8 @@ import numpy as np
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import as_tensor, is_floating
-from ranvier.ops.elementwise.where import where
 from ranvier.ops.matrix.matmul import matmul, mm
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total

@@ -11,9 +11,9 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, unbroadcast
 from ranvier.ops.elementwise.functions import log
-from ranvier.ops.elementwise.where import where
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.diagonal import tril, triu

@@ -8,8 +8,8 @@ import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
-from ranvier.ops.elementwise.where import where
 from ranvier.ops.reduction.norms import norm
 
 __all__ = ["embedding"]

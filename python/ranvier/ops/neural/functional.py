@@ -14,12 +14,10 @@ from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
 from ranvier.ops.activation.smooth import celu, elu, selu
 from ranvier.ops.activation.softmax import softmax
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
+from ranvier.ops.elementwise.choice import maximum, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating
-from ranvier.ops.elementwise.extrema import maximum
-from ranvier.ops.elementwise.functions import log, log1p
-from ranvier.ops.elementwise.power import pow
-from ranvier.ops.elementwise.where import where
+from ranvier.ops.elementwise.functions import log, log1p, pow
 from ranvier.ops.image.pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from ranvier.ops.matrix.einsum import einsum
 from ranvier.ops.neural.embedding import embedding

@@ -10,7 +10,7 @@ import ranvier._core as _core
 from ranvier.autograd.memory import in_dtype, keep, plain
 from ranvier.autograd.recording import is_recording, value_read
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.whole import F64, I64
+from ranvier.ops.elementwise.dtypes import F64, I64
 
 __all__ = ["one_hot"]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import as_tensor, is_floating
-from ranvier.ops.elementwise.where import where
 from ranvier.ops.reduction.reduce import ValuesIndices
 from ranvier.ops.reduction.sort import median, sort
 from ranvier.ops.shape.index import gather, index_select

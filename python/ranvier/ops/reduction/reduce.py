@@ -19,10 +19,9 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.host import host
 from ranvier.autograd.memory import copied, reshaped
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.choice import maximum, minimum
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
-from ranvier.ops.elementwise.extrema import maximum, minimum
-from ranvier.ops.elementwise.whole import reduction
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, reduction, require_no_gradient
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.shape.reshape import reshape
 

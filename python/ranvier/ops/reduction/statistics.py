@@ -9,9 +9,9 @@ import numpy as np
 from ranvier.autograd.host import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import sub
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import as_tensor, cast, floating, is_floating
-from ranvier.ops.elementwise.where import where
 from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.reduction.scan import cumsum

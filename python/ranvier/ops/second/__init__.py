@@ -4,9 +4,7 @@
 of its outputs, and returns one gradient, or None, for each input.
 """
 
-import ranvier.ops.second.activation
 import ranvier.ops.second.attention
-import ranvier.ops.second.elementwise
 import ranvier.ops.second.layers
 import ranvier.ops.second.moves
 import ranvier.ops.second.norm

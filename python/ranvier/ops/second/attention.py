@@ -10,8 +10,8 @@ from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.softmax import softmax
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.functions import log
-from ranvier.ops.elementwise.where import where
 from ranvier.ops.layout import zeros
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.neural.attention import Attention, PackedAttention, _merged

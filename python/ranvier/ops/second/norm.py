@@ -8,7 +8,7 @@ from typing import Any
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import cast
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.power import pow
+from ranvier.ops.elementwise.functions import pow
 from ranvier.ops.neural import normalization as norm
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total

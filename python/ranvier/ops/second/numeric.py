@@ -11,12 +11,12 @@ from ranvier.autograd.graph import of_input, of_output, refuse, rule
 from ranvier.autograd.memory import keep
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.arithmetic import neg, reciprocal
+from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.by_numpy import ByNumpy, NoDerivative
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.elementary import NEAR, cosh, digamma, sinc_slope_near_0, sinh
-from ranvier.ops.elementwise.functions import cos, exp, log, sqrt
-from ranvier.ops.elementwise.where import where
+from ranvier.ops.elementwise.functions import cos, exp, log, reciprocal, sqrt
 from ranvier.ops.matrix.factors import Eigh, Pinv, Qr
 from ranvier.ops.matrix.inverse import Cholesky, Det, Logabsdet, Solve, det, inverse
 from ranvier.ops.matrix.matmul import matmul

@@ -10,10 +10,9 @@ from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.softmax import LogSoftmax, Softmax
 from ranvier.ops.elementwise.arithmetic import mul
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.functions import abs, exp, sign, sqrt
-from ranvier.ops.elementwise.power import pow
-from ranvier.ops.elementwise.where import where
+from ranvier.ops.elementwise.functions import abs, exp, pow, sign, sqrt
 from ranvier.ops.neural.distance import CosineSimilarity, PairwiseDistance
 from ranvier.ops.reduction import norms, reduce, scan
 from ranvier.ops.reduction.reduce import mean

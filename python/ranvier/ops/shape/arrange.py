@@ -12,8 +12,8 @@ from ranvier.autograd.creation import zeros
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast
-from ranvier.ops.elementwise.where import where
 from ranvier.ops.shape.diagonal import diagonal as diagonal_of
 from ranvier.ops.shape.index import index_select, nonzero
 from ranvier.ops.shape.join import stack

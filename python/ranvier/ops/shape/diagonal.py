@@ -9,8 +9,8 @@ import numpy as np
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.choice import MaskedFill, masked_fill
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
-from ranvier.ops.elementwise.where import MaskedFill, masked_fill
 from ranvier.ops.layout import fill_part, zeros
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.reshape import some_dim

@@ -13,8 +13,8 @@ from ranvier.autograd.host import host
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.memory import keep, picked
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.choice import masked_fill, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
-from ranvier.ops.elementwise.where import masked_fill, where
 from ranvier.ops.shape.diagonal import diagonal
 from ranvier.ops.shape.index import index_array, require_from_0, selected
 from ranvier.ops.shape.join import select

@@ -1,4 +1,4 @@
-"""maximum, minimum, clamp: choices between values; NaN stays NaN, as in NumPy."""
+"""Choices between values: maximum, minimum, clamp, where NaN stays NaN, as in NumPy; where, masked_fill."""
 
 from __future__ import annotations
 
@@ -8,22 +8,29 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.tensor import Tensor, by_numpy
+from ranvier.autograd.graph import of_input, rule
+from ranvier.autograd.memory import filled_like, in_dtype
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.arithmetic import OfNumber, Pair
 from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
     Array,
+    as_number,
     as_operand,
+    as_tensor,
     cast,
     is_floating,
     is_pair,
     promoted,
     require_no_gradient,
+    result_dtype,
     unbroadcast,
 )
+from ranvier.ops.rules import diagonal, sum_to
 
-__all__ = ["clamp", "clip", "maximum", "minimum"]
-METHODS = [*__all__, "clamp_", "clip_"]
+__all__ = ["clamp", "clip", "masked_fill", "maximum", "minimum", "where"]
+METHODS = ["clamp", "clamp_", "clip", "clip_", "masked_fill", "masked_fill_", "maximum", "minimum"]
 
 
 class Maximum(Function):
@@ -49,6 +56,14 @@ class Minimum(Maximum):
     kernel, kernel_backward = _core.minimum, _core.minimum_backward
 
 
+@rule(Maximum, Minimum)
+def _extremum(node: Any, dy: Tensor) -> Pair:
+    a, b = node.a, node.b
+    one = filled_like(1, dy._array)
+    da = sum_to(dy * wrap(node.kernel_backward(one, a, b, None)), a.shape) if node.needs[0] else None
+    return da, sum_to(dy * wrap(node.kernel_backward(one, b, a, None)), b.shape) if node.needs[1] else None
+
+
 class Clip(Function):
     """y = min(max(x, low), high)"""
 
@@ -61,6 +76,9 @@ class Clip(Function):
 
     def backward(self, dy: Array) -> Array:
         return _core.clip_backward(dy, self.x, self.low, self.high, None)
+
+
+diagonal(Clip)
 
 
 class AtLeast(Function):
@@ -89,6 +107,16 @@ class AtMost(AtLeast):
     compare, reverse, extremum = _core.le, _core.gt, _core.minimum
 
 
+@rule(AtLeast, AtMost)
+def _at_least(node: Any, dy: Tensor) -> Pair:
+    x, limit, dx, dlimit = node.x, node.limit, None, None
+    if node.needs[0]:
+        dx = sum_to(where(wrap(node.compare(x, limit, None)), dy, 0.0), x.shape)
+    if node.needs[1]:
+        dlimit = sum_to(where(wrap(node.reverse(x, limit, None)), dy, 0.0), limit.shape)
+    return dx, dlimit
+
+
 class Between(Function):
     """y = min(max(x, low), high); what gets the gradient at equal values is as in PyTorch"""
 
@@ -112,6 +140,20 @@ class Between(Function):
             d if d is None else unbroadcast(d, array.shape)
             for d, array in zip(found, self.arrays, strict=True)
         )
+
+
+@rule(Between)
+def _between(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    x, low, high = (wrap(array) for array in node.arrays)
+    gradients = (
+        where(x >= low, where(x <= high, dy, 0.0), 0.0),
+        where(x < low, where(low < high, dy, 0.0), 0.0),
+        where(x > high, dy, where(high < low, dy, 0.0)),
+    )
+    return tuple(
+        sum_to(d, array.shape) if needed else None
+        for d, array, needed in zip(gradients, node.arrays, node.needs, strict=True)
+    )
 
 
 def maximum(input: Any, other: Any) -> Tensor:
@@ -182,3 +224,103 @@ def _by_tensors(x: Any, low: Any, high: Any) -> Tensor:
 
 
 clamp = clip
+
+
+class Where(Function):
+    """y = condition ? a : b"""
+
+    def forward(self, condition: Array, a: Array, b: Array) -> Array:
+        self.condition, self.shapes = condition, (a.shape, b.shape)
+        return _core.where(condition, a, b, None)
+
+    def backward(self, dy: Array) -> tuple[None, Array | None, Array | None]:
+        da = db = None
+        if self.needs[1]:
+            da = unbroadcast(_core.where(self.condition, dy, 0, None), self.shapes[0])
+        if self.needs[2]:
+            db = unbroadcast(_core.where(self.condition, 0, dy, None), self.shapes[1])
+        return None, da, db
+
+
+@rule(Where)
+def _where(node: Any, dy: Tensor) -> tuple[None, Tensor | None, Tensor | None]:
+    condition = of_input(node, 0, node.condition)
+    da = sum_to(where(condition, dy, 0.0), node.shapes[0]) if node.needs[1] else None
+    return None, da, sum_to(where(condition, 0.0, dy), node.shapes[1]) if node.needs[2] else None
+
+
+class MaskedFill(OfNumber):
+    """y = mask ? number : x"""
+
+    def forward(self, x: Array, mask: Array) -> Array:
+        self.mask, self.shape = mask, x.shape
+        return _core.where(mask, self.number, x, None)
+
+    def backward(self, dy: Array) -> tuple[Array, None]:
+        return unbroadcast(_core.where(self.mask, 0, dy, None), self.shape), None
+
+
+@rule(MaskedFill)
+def _masked_fill(node: Any, dy: Tensor) -> tuple[Tensor, None]:
+    return sum_to(where(of_input(node, 1, node.mask), 0.0, dy), node.shape), None
+
+
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
+    """a where the condition is true, else b; all three broadcast.
+
+    With the condition alone: the indices of its true elements, a tuple of one int64 tensor for each
+    dimension. Raises TypeError if the condition is not bool, ValueError where the shapes do not broadcast.
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor([-1.0, 2.0])
+    >>> rv.where(x > 0, x, 0.1 * x)
+    tensor([-0.1000,  2.0000])
+    """
+    condition = as_tensor("where", condition)
+    if input is None and other is None:
+        chosen = condition._read("where with a condition alone")
+        return tuple(wrap(index) for index in np.nonzero(chosen))
+    input, other = as_operand("where", input), as_operand("where", other)
+    dtype = result_dtype(input, other)
+    if dtype in (F32, F64):
+        return Where().apply(condition, cast(input, dtype), cast(other, dtype))
+    require_no_gradient("where", input, other)
+    raw = [
+        in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number("where", x, dtype)
+        for x in (input, other)
+    ]
+    return by_numpy(np.where, condition._array, *raw)
+
+
+def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
+    """x with every element at which the mask is true replaced by the number, in the dtype of x.
+
+    x and mask broadcast. value is a number, or a tensor without dimensions, which gets the sum of the
+    gradients where the mask is true. Raises TypeError if the mask is not bool, ValueError where the shapes do
+    not broadcast or the dtype of x cannot hold the number.
+
+    >>> import ranvier as rv
+    >>> rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf"))
+    tensor([-inf, 2.])
+    """
+    input, mask = as_tensor("masked_fill", input), as_tensor("masked_fill", mask)
+    if mask._array.dtype.kind != "b":
+        raise TypeError(f"[masked_fill] got mask of dtype {mask._array.dtype}; expected bool")
+    value = as_operand("masked_fill", value)
+    if isinstance(value, Tensor):
+        if value._array.ndim:
+            raise ValueError(
+                f"[masked_fill] got value of shape {value.shape}; expected a number, or a tensor of shape ()"
+            )
+        if input._array.dtype in (F32, F64):
+            return Where().apply(mask, cast(value, input._array.dtype), input)
+    if input._array.dtype in (F32, F64):
+        return MaskedFill(float(value)).apply(input, mask)
+    require_no_gradient("masked_fill", input)
+    number = value._array if isinstance(value, Tensor) else value
+    return by_numpy(_filled, mask._array, number, input._array)
+
+
+def _filled(mask: Array, number: Any, x: Array) -> Array:
+    number = number.item() if isinstance(number, np.ndarray) else number
+    return np.where(mask, as_number("masked_fill", number, x.dtype), x)
