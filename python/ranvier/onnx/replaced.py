@@ -144,7 +144,7 @@ _REPLACED: list[tuple[Any, str, Callable[[Trace, Any, str], Any]]] = [
     (Function, "apply", _apply),
     (compare, "_compare", _compare),
     (arithmetic, "promoted", _promoted),
-    (extrema, "promoted", _promoted),
+    (choice, "promoted", _promoted),
     (reduce, "_arg", _place),
     (join, "_off_tape", _slices),
     (nn.Module, "__call__", _module),
