@@ -10,6 +10,7 @@ from typing import Any
 
 import ranvier.nn as nn
 import ranvier.ops.elementwise.arithmetic as arithmetic
+import ranvier.ops.elementwise.choice as choice
 import ranvier.ops.elementwise.compare as compare
 import ranvier.ops.reduction.reduce as reduce
 import ranvier.ops.shape.join as join
