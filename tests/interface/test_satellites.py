@@ -1,6 +1,6 @@
 """The core stands without its satellites, and these use its public names and the extension points only.
 
-The satellites are those with a star in the table of tests/interface/test_imports.py. Public are the names of the
+The satellites are those with a star in the table of test_imports.py. Public are the names of the
 modules in docs/extension/api.py; the extension points are the table of docs/design/extension_points.md.
 """
 
