@@ -8,6 +8,7 @@ argument only.
 from __future__ import annotations
 
 import sys
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from ranvier.autograd import hooks
 from ranvier.autograd.recording import Recording, current, package
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.program.signature import array_of, flattened, reach, replaced, united
+from ranvier.program.signature import array_of, reach, replaced, tensors_of, united
 
 __all__ = ["Arguments", "copied", "keeps_strides"]
 
@@ -46,20 +47,24 @@ class Watched(np.ndarray[Any, Any]):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
         _note(ufunc.__name__)
-        settings = {key: _given(value) for key, value in settings.items()}
-        return getattr(ufunc, method)(*map(_given, inputs), **settings)
+        return getattr(ufunc, method)(*_given(inputs), **_given(settings))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         _note(function.__name__)
-        return function(*_given(args), **{key: _given(value) for key, value in kwargs.items()})
+        return function(*_given(args), **_given(kwargs))
 
 
 def _given(x: Any) -> Any:
-    """The caller's own array, and of what was made from a watched one the array; also in tuples and lists."""
-    if type(x) is Watched:
+    """x with the caller's arrays in place of watched ones, in tuples, lists and dicts, too."""
+    kind = type(x)
+    if kind is Watched:  # of what was made from one, the array
         given = np.ndarray.__getattribute__(x, "__dict__").get("_given")
         return np.ndarray.view(x, np.ndarray) if given is None else given
-    return type(x)(map(_given, x)) if type(x) in (tuple, list) else x
+    items = x.values() if kind is dict else x if kind in (tuple, list) else ()
+    made = [_given(item) for item in items]
+    if all(map(is_, made, items)):
+        return x
+    return dict(zip(x, made, strict=True)) if kind is dict else kind(made)
 
 
 def _note(what: str) -> None:
@@ -142,43 +147,28 @@ class Arguments:
                 x._array = array
             else:
                 changed = True
-            tables = hooks.before_accumulation, hooks.after_accumulation
-            hooked = any(id(x) in table for table in tables if table)
+            hooked = id(x) in hooks.before_accumulation or id(x) in hooks.after_accumulation
             taped = x._requires_grad or x._grad is not None or x._grad_fn is not None
             changed = changed or hooked or taped or bool(x.__dict__)
         for (outer, inner), before in zip(self._containers, self._before, strict=True):
             now = _flat(inner)
-            if len(now) == len(before) and all(a is b for a, b in zip(now, before, strict=True)):
+            if len(now) == len(before) and all(map(is_, now, before)):
                 continue
             changed = True
             if outer is not inner:
                 outer.clear()
-                outer.update(_unwatched(inner)) if isinstance(outer, dict) else outer.extend(_given(inner))
+                outer.update(_given(inner)) if isinstance(outer, dict) else outer.extend(_given(inner))
         if changed:
             self._recording.refuse(f"the step changes {_WHAT}", "return what is new")
 
     def result(self, result: Any) -> Any:
         """What the step returns, with the caller's own arrays; refused if it shares memory with them."""
-        tensors: list[Tensor] = []
-        flattened(result, tensors)
-        given = _unwatched(result)
+        tensors, given = tensors_of(result), _given(result)
         shared = given is not result or isinstance(given, np.ndarray)
         arrays = [*self.arrays, *[array for _, array, _ in self._tensors]]  # copies, and what they are of
         if shared or any(np.may_share_memory(t._array, a) for t in tensors for a in arrays):
             self._recording.refuse("the step returns one of its arguments", "return a clone() of it")
         return given
-
-
-def _unwatched(x: Any) -> Any:
-    """A result with the caller's arrays in place of watched ones."""
-    kind = type(x)
-    if kind is Watched:
-        return _given(x)
-    items = x.values() if kind is dict else x if kind in (tuple, list) else ()
-    made = [_unwatched(item) for item in items]
-    if all(a is b for a, b in zip(made, items, strict=True)):
-        return x
-    return dict(zip(x, made, strict=True)) if kind is dict else kind(made)
 
 
 def _flat(x: Any) -> list[Any]:

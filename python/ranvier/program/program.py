@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import sys
-import time
+import timeit
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -259,12 +259,8 @@ class Program:
 
     def guards_take(self) -> float:
         """Seconds of one comparison; 0 where they are few."""
-        took = []
-        for _ in range(3):
-            began = time.perf_counter()
-            self.core.first_changed()
-            took.append(time.perf_counter() - began)
-        return sorted(took)[0] if sorted(took)[0] > _FEW else 0.0
+        took = min(timeit.repeat(self.core.first_changed, number=1, repeat=3))
+        return took if took > _FEW else 0.0
 
     def may_change(self, text: str) -> bool:
         """Whether this may change in a step that is replayed: gradients move, optimizers make their state."""
@@ -277,10 +273,8 @@ class Program:
         """
         if mode.enabled:
             return []
-        tensors = {
-            id(t): t for m in self.modules for t in (*m.parameters(), *m.buffers()) if _is_alone(t._array)
-        }
-        return list(tensors.values())
+        tensors = {id(t): t for m in self.modules for t in (*m.parameters(), *m.buffers())}
+        return [t for t in tensors.values() if _is_alone(t._array)]
 
     # --- replays
     def is_current(self) -> bool:
@@ -384,14 +378,8 @@ def _is_alone(array: Array) -> bool:
     return type(base) is np.ndarray and base.base is None and base.nbytes == array.nbytes
 
 
-def _references(modules: list[Any]) -> list[int]:
-    return [sys.getrefcount(m) for m in modules]
-
-
-_OURS = _references(list({0: object()}.values()))[0] + 1  # and the dict; it depends on Python's version
-
-
 def _lasting(modules: dict[int, Any]) -> list[Any]:
-    """The modules that outlive the step: others were made in it and are already unused."""
-    held = list(modules.values())
-    return [m for m, count in zip(held, _references(held), strict=True) if count > _OURS]
+    """The modules that outlive the step: others were made in it, and end with the recording's reference."""
+    references = [ref(m) for m in modules.values()]
+    modules.clear()
+    return [m for r in references if (m := r()) is not None]
