@@ -18,8 +18,6 @@ from ranvier.autograd.recording import Recording, current, package
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.program.signature import array_of, reach, replaced, tensors_of, united
 
-__all__ = ["Arguments", "copied", "keeps_strides"]
-
 Array = np.ndarray[Any, Any]
 _FORM = frozenset({"shape", "ndim", "dtype", "size", "strides", "nbytes", "itemsize"})
 _PLAIN = frozenset(

@@ -12,8 +12,6 @@ import numpy as np
 from ranvier.autograd import random
 from ranvier.autograd.recording import current, recordings
 
-__all__ = ["Batches", "OfTrainer"]
-
 _SHARE = 100  # a check may take one part in so many of the time since the last one
 
 

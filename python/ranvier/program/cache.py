@@ -11,8 +11,6 @@ from weakref import WeakKeyDictionary
 
 from ranvier.program.program import Program
 
-__all__ = ["Account", "ProgramCache", "account_of"]
-
 _MEMORY = 1 << 28  # bytes of all programs; the least recently used one is dropped
 _OVERHEAD = 1 << 16  # of a program besides its arrays
 _VARIANTS = 4  # programs of one signature, which differ in their guards

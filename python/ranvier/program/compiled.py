@@ -42,8 +42,6 @@ from ranvier.program.signature import (
 )
 from ranvier.program.walk import Walk
 
-__all__ = ["CompiledFunction", "other_threads", "running"]
-
 _CACHED = 1 << 20  # bytes that a check may leave in the allocator's cache
 _MOST_EXCEPTIONS = 4  # runs that are no use for a program
 _POSTPONED = 16  # replays until the next attempt to check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _thread import _count as other_threads
 from _thread import get_ident
 from typing import Any
 
@@ -10,9 +11,8 @@ from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
 from ranvier.program.cache import Account, account_of
-from ranvier.program.compiled import CompiledFunction, other_threads, running
-
-__all__ = ["CompiledModel"]
+from ranvier.program.compiled import CompiledFunction
+from ranvier.program.locks import running
 
 
 class CompiledModel(CompiledFunction):

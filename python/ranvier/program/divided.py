@@ -33,8 +33,6 @@ from ranvier.program.regions import (
 )
 from ranvier.program.signature import tensors_of
 
-__all__ = ["CompiledStep"]
-
 _MOST_CUTS = 24
 _MOST_CALLED = 16  # functions
 _FEWEST = 3  # instructions of a program of a region

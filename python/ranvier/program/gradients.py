@@ -13,19 +13,6 @@ from ranvier.autograd.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
 
-__all__ = [
-    "address_of",
-    "before",
-    "carried_over",
-    "forget_local",
-    "given",
-    "has",
-    "movable",
-    "odd",
-    "renewed",
-    "shared",
-]
-
 
 def forget_local(recording: Recording) -> None:
     """Drops the leaves that ended with the step, as images that a gradient penalty is computed at."""

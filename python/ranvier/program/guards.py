@@ -22,8 +22,6 @@ from ranvier.program.kinds import (
     is_listed,
 )
 
-__all__ = ["Guard", "Guards"]
-
 Text = str | tuple[str, str]  # with the name of the value in between
 Guard = tuple[
     int, Any, Any, Any, Text

@@ -22,12 +22,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = [
-    "CONTAINERS", "FOLLOWED_NO_FURTHER", "HOLDS_FUNCTIONS", "LARGEST", "MOST", "PLAIN", "PURE_FILES",
-    "TAKES_FUNCTIONS", "Kind", "is_listed",
-    "is_listed_type", "is_numpy_function", "is_python_class", "pairs_of",
-]  # fmt: skip
-
 MOST = 1024  # items of a container
 LARGEST = 1 << 20  # bytes of an array
 

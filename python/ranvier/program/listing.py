@@ -7,8 +7,6 @@ from typing import Any
 
 from ranvier.autograd import random
 
-__all__ = ["Buffer", "Instruction", "Memory", "Operand", "buffers_of", "instructions_of", "names_of", "table"]
-
 _DTYPES = {"f": "float32", "d": "float64", "l": "int64", "i": "int32", "B": "uint8", "?": "bool"}
 _HEADS = ("#", "instruction", "reads", "writes", "threads", "time", "share")
 _WIDE = 40  # characters of operands; an update has some for each parameter

@@ -6,8 +6,6 @@ import ast
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["Bound", "Live", "blocks_of", "names_in"]
-
 _SCOPES = (
     ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef,
     ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp,

@@ -7,9 +7,6 @@ from _thread import RLock, get_ident
 from typing import Any
 from weakref import WeakSet
 
-__all__ = ["Lock", "running", "with_locks"]
-
-
 running: list[int] = []  # threads in which compiled functions run eagerly, one inside another
 with_locks: WeakSet[Any] = WeakSet()
 

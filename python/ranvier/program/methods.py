@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from ranvier.program.cache import ProgramCache
     from ranvier.program.program import Program
 
-__all__ = ["Methods"]
-
 
 class Methods:
     """The part of CompiledFunction that makes it a method, and that copies and pickles it."""

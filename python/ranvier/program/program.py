@@ -27,8 +27,6 @@ from ranvier.program.record import CaptureError, holds_any, require_replayable
 from ranvier.program.signature import NO_CALL, Place, filled, flattened, is_array
 from ranvier.program.walk import Walk
 
-__all__ = ["EARLIER", "Program"]
-
 Array = np.ndarray[Any, Any]
 _FEW = 2e-5  # seconds
 _GUARDED = 0.025  # guards may take such a part of the time of the recording

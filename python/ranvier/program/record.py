@@ -21,11 +21,6 @@ from ranvier.program.arguments import Arguments
 from ranvier.program.reads import Reads
 from ranvier.program.signature import environment, filled, flattened, parts_of, tensors_of
 
-__all__ = [
-    "CaptureError", "callers_level", "detached", "difference", "holds_any", "record", "require_recorded",
-    "require_replayable",
-]  # fmt: skip
-
 Array = np.ndarray[Any, Any]
 _PLAIN = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
 

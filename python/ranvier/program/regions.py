@@ -19,17 +19,6 @@ from typing import Any
 
 from ranvier.program.liveness import Bound, Live, blocks_of, names_in
 
-__all__ = [
-    "CALLED",
-    "RESULTS",
-    "Region",
-    "code_of",
-    "divided",
-    "lines_that_bind",
-    "parsed",
-    "statements_with",
-]
-
 _LONGEST = 5_000  # lines of a file
 _FUTURE = 0
 for _name in __future__.all_feature_names:

@@ -27,8 +27,6 @@ from ranvier.program.program import Program
 from ranvier.program.signature import is_array
 from ranvier.program.walk import Walk
 
-__all__ = ["Shared", "find", "forget", "form", "share"]
-
 Array = np.ndarray[Any, Any]
 _BY_VALUE = frozenset({int, bool, str, bytes, type(None), type(...), type(NotImplemented)})
 _LASTING = (type, types.ModuleType, types.BuiltinFunctionType, np.ufunc, np.dtype)

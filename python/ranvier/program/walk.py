@@ -39,8 +39,6 @@ from ranvier.program.kinds import (
 from ranvier.program.library import in_class, is_of_library, names_of_class
 from ranvier.program.reads import Reads, inner_of, names_of
 
-__all__ = ["Walk"]
-
 _MOST_GUARDS = 20_000
 # What Python itself looks up in a class, and other names with two underscores that code may have: the rest
 # look into Python's own objects.
