@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ranvier.program.program import Program
+from ranvier.program.signature import differ_by_numbers
 
 _MEMORY = 1 << 28  # bytes of all programs; the least recently used one is dropped
 _OVERHEAD = 1 << 16  # of a program besides its arrays
@@ -21,7 +22,7 @@ _KEYS = 4096  # signatures that are remembered
 _FORMS = 256  # of models of one class, and of the regions of a step
 _SHARE = 0.05  # of the time of eager calls may be taken by recordings
 _HOPELESS = 16  # as so many calls counts one that cannot be replayed
-_FAILED = 4  # ... and a replay that fails
+_NUMBERED = 4  # ... one that differs from those before in numbers alone, and a replay that fails
 _RARELY = 8  # one call in so many asks whether a recording is affordable
 _OFTEN = 8  # replays from one that fails to the next
 _IDLE, _LONGEST = 64, 1 << 14  # eager calls before as many rest; the most that rest
@@ -174,7 +175,8 @@ class ProgramCache:
         self._rested = 0
         refused, waits = hash(key) in self.refused, self._waits()
         first = self._rest == _IDLE and self._recordings >= _FREE and not refused
-        if not self._rests(_IDLE if waits else _HOPELESS if refused else 1):
+        counts = _IDLE if waits else _HOPELESS if refused else _NUMBERED if self._is_numbered(key) else 1
+        if not self._rests(counts):
             return False
         if waits:
             self._rested = self._rest = _IDLE
@@ -194,13 +196,19 @@ class ProgramCache:
         often = 0 <= self._left - left <= _OFTEN
         self._left = left
         if often:
-            self._rests(_FAILED)
+            self._rests(_NUMBERED)
         else:
             self.replayed()
 
     def _waits(self) -> bool:
         """Whether the function has no recording, since others of the same code have earned none."""
         return not (self._free or self._recordings)
+
+    def _is_numbered(self, key: Any) -> bool:
+        """Whether nothing but a number among the arguments has kept the recordings from being replayed."""
+        last = self._last_key
+        replayed = self._recordings < _FREE or any(program.checks for program in self.all())
+        return not (replayed or last is None or key is None) and differ_by_numbers(last, key)
 
     # --- whether replays are faster
     def next_is_eager(self) -> bool:

@@ -234,6 +234,17 @@ def others(x: Any, text: str) -> Iterator[tuple[Any, str]]:
         yield x, text
 
 
+def differ_by_numbers(a: Any, b: Any) -> bool:
+    """Whether two keys, or parts of them, differ in nothing but plain values."""
+    if a == b:
+        return True
+    if type(a) is not tuple or type(b) is not tuple or len(a) != len(b):
+        return False
+    if a[:1] and (a[0] in _BY_VALUE or b[0] in _BY_VALUE):
+        return a[0] is b[0]
+    return all(map(differ_by_numbers, a, b))
+
+
 def replaced(
     x: Any,
     take: Callable[[Any], Any],
@@ -269,31 +280,48 @@ def replaced(
     return made
 
 
+class Place(int):
+    """Stands for a Tensor in a structure: its number."""
+
+    __slots__ = ()
+
+
 def flattened(x: Any, tensors: list[Tensor]) -> Any:
     """A structure with the places of its Tensors in `tensors`, to which they are appended."""
-    kind = type(x)
-    if x is None:
-        return None
-    if isinstance(x, Tensor):
+
+    def place_of(t: Tensor) -> Place:
         if len(tensors) < _MOST_ALIKE:  # a result that stands in two places
             for i, other in enumerate(tensors):
-                if other is x:
+                if other is t:
                     return Place(i)
-        tensors.append(x)
+        tensors.append(t)
         return Place(len(tensors) - 1)
+
+    return _mapped(x, Tensor, place_of)
+
+
+def filled(form: Any, tensors: list[Tensor]) -> Any:
+    """The structure with Tensors in their places."""
+    return _mapped(form, Place, tensors.__getitem__)
+
+
+def _mapped(x: Any, leaf: type, change: Callable[[Any], Any]) -> Any:
+    """A structure with change(x) in the place of each leaf; of a dataclass ``__init__`` does not run."""
+    kind = type(x)
+    if isinstance(x, leaf):
+        return change(x)
     if kind is tuple or kind is list:
-        return kind([flattened(item, tensors) for item in x])
-    if kind is Size:
-        return x
-    if issubclass(kind, tuple):  # a named tuple
-        return kind(*[flattened(item, tensors) for item in x])
+        return kind([_mapped(item, leaf, change) for item in x])
     if kind is dict or kind is OrderedDict:
-        return kind((name, flattened(item, tensors)) for name, item in x.items())
-    if is_record(x):
-        before = len(tensors)
-        fields = {name: flattened(getattr(x, name), tensors) for name in kind.__dataclass_fields__}
-        return x if len(tensors) == before else Record(x, fields)
-    return x
+        return kind((name, _mapped(item, leaf, change)) for name, item in x.items())
+    if issubclass(kind, tuple) and kind is not Size:  # a named tuple
+        return kind(*[_mapped(item, leaf, change) for item in x])
+    if not is_record(x):
+        return x
+    made = copy.copy(x)
+    for name in kind.__dataclass_fields__:
+        object.__setattr__(made, name, _mapped(getattr(x, name), leaf, change))
+    return made
 
 
 def tensors_of(x: Any) -> list[Tensor]:
@@ -316,46 +344,3 @@ def parts_of(x: Any) -> list[Any] | None:
 def is_record(x: Any) -> bool:
     """Whether x is an object of a dataclass, and nothing else that holds values."""
     return hasattr(type(x), "__dataclass_fields__") and not isinstance(x, (dict, list, tuple, Module))
-
-
-class Record:
-    """Stands for an object of a dataclass with Tensors in its fields."""
-
-    __slots__ = ("fields", "form")
-
-    def __init__(self, form: Any, fields: dict[str, Any]) -> None:
-        self.form, self.fields = copy.copy(form), fields
-        for name, item in fields.items():  # no Tensors are kept
-            object.__setattr__(self.form, name, item)
-
-    def filled(self, tensors: list[Tensor]) -> Any:
-        """A new object with Tensors in its fields; ``__init__`` does not run."""
-        made = copy.copy(self.form)
-        for name, item in self.fields.items():
-            object.__setattr__(made, name, filled(item, tensors))
-        return made
-
-
-class Place:
-    """Stands for a Tensor in a structure."""
-
-    __slots__ = ("index",)
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-
-
-def filled(form: Any, tensors: list[Tensor]) -> Any:
-    """The structure with Tensors in their places."""
-    kind = type(form)
-    if kind is Place:
-        return tensors[form.index]
-    if kind is tuple or kind is list:
-        return kind([filled(item, tensors) for item in form])
-    if kind is Size:
-        return form
-    if isinstance(form, tuple):
-        return kind(*[filled(item, tensors) for item in form])
-    if kind is dict or kind is OrderedDict:
-        return kind((name, filled(item, tensors)) for name, item in form.items())
-    return form.filled(tensors) if kind is Record else form
