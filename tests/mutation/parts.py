@@ -27,7 +27,7 @@ class Part:
     extra: bool = False  # drawn besides, from files of other parts: not counted in the whole
 
 
-STALENESS = ("compiled", "guards", "kinds", "library", "reads", "signature", "walk")
+STALENESS = ("compiled", "executed", "guards", "kinds", "library", "signature", "walk")
 PARTS = (
     Part("kernels", ("cpp/kernels/**/*.cpp", "cpp/kernels/**/*.h"), 130, ("kernels", "ops", "program")),
     Part("base", ("cpp/base/*.cpp", "cpp/base/*.h", "cpp/simd/*.h"), 25, ("kernels", "ops", "program")),

@@ -28,7 +28,7 @@ class Recording:
 
     Attributes:
         core: the kernel calls and the memory that they use.
-        reads: the Python code that ran (`program/reads.py`).
+        executed: the Python code that ran (`program/executed.py`).
         fault: the first reason why the run cannot be replayed, or "".
         passing: this run is an exception: it is not replayed, but a later one may be.
         leaves: (tensor, its gradient before the run, whether the run first adds to that) of each tensor whose
@@ -42,7 +42,7 @@ class Recording:
 
     def __init__(self, core: Any) -> None:
         self.core = core
-        self.reads: Any = None
+        self.executed: Any = None
         self.fault = ""
         self.passing = False
         self.leaves: dict[int, tuple[Any, Any, bool]] = {}

@@ -21,11 +21,11 @@ from ranvier.autograd.tensor import borrowed
 from ranvier.program.arguments import keeps_strides
 from ranvier.program.batches import OfTrainer
 from ranvier.program.cache import Account, ProgramCache, account_of
+from ranvier.program.executed import Executed, looks_at_class
 from ranvier.program.library import STATE
 from ranvier.program.locks import running, with_locks
 from ranvier.program.methods import Methods
 from ranvier.program.program import EARLIER, Program
-from ranvier.program.reads import Reads, looks_at_class
 from ranvier.program.record import CaptureError, callers_level, detached, difference, record, require_recorded
 from ranvier.program.signature import (
     array_of,
@@ -84,7 +84,7 @@ class CompiledFunction(Methods, OfTrainer):
         self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects
         self._set_up: set[int] = set()  # hashes of signatures whose first call kept a result
         self._warned, self._exceptions, self._has_containers = False, 0, False
-        self._reads: Reads | None = None  # of the last recording
+        self._executed: Executed | None = None  # of the last recording
         # the last that ran, and the one before it: a call that fits one of them is replayed at once
         self._latest: Program | None = None
         self._before: Program | None = None
@@ -168,7 +168,7 @@ class CompiledFunction(Methods, OfTrainer):
             self._gives_up(
                 f"nearly every call differs from those before, by {cause}; pass numbers as Tensors, "
                 "and Tensors in few shapes",
-                self._reads,
+                self._executed,
             )
         return result
 
@@ -239,7 +239,7 @@ class CompiledFunction(Methods, OfTrainer):
             return self._timed(key, args, kwargs)
         try:
             run = self._recorded(args, kwargs, read=walk is None)
-            self._reads = run[1].reads
+            self._executed = run[1].executed
             if run[1].passing:
                 return self._passed(key, run[0])
             result, program = self._kept(key, run, args, kwargs, walk)
@@ -275,7 +275,7 @@ class CompiledFunction(Methods, OfTrainer):
             program.renewed = beside is not None
             return result, program
         except CaptureError as error:
-            self._refuse(key, error, recording.reads)  # which may divide the step
+            self._refuse(key, error, recording.executed)  # which may divide the step
         except MemoryError:  # the step is done; a later call may have the memory for its program
             pass
         return result, None
@@ -296,11 +296,11 @@ class CompiledFunction(Methods, OfTrainer):
         """What a step of the library's own leads to, if it calls nothing of the user's."""
         if not self._tensors or before_accumulation or after_accumulation:
             return None
-        walk = Walk(Reads())
+        walk = Walk(Executed())
         walk.run([(self._function, "the step")])
         return None if walk.users or walk.fault else walk
 
-    def _refuse(self, key: Any, error: CaptureError, reads: Reads | None = None) -> None:
+    def _refuse(self, key: Any, error: CaptureError, executed: Executed | None = None) -> None:
         """Calls of this signature run eagerly from now on, after one warning; with `strict` an error."""
         if error.kept and hash(key) not in self._set_up:
             self._set_up.add(hash(key))  # a mask that is kept in a dict, say: the next call finds it there
@@ -308,9 +308,9 @@ class CompiledFunction(Methods, OfTrainer):
         if self._strict:
             raise error
         self._cache.refuse(key)
-        self._gives_up(str(error).removeprefix("[compile] "), reads)
+        self._gives_up(str(error).removeprefix("[compile] "), executed)
 
-    def _gives_up(self, why: str, reads: Reads | None) -> None:  # reads: of the run that showed it
+    def _gives_up(self, why: str, executed: Executed | None) -> None:  # executed: of the run that showed it
         self._warn(why)
 
     def _leaves_out(self, what: str) -> bool:

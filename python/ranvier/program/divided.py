@@ -17,9 +17,9 @@ from ranvier.autograd.recording import current, package, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.program.cache import Account
 from ranvier.program.compiled import CompiledFunction
+from ranvier.program.executed import Executed, names_of
 from ranvier.program.kinds import PLAIN
 from ranvier.program.program import Program
-from ranvier.program.reads import Reads, names_of
 from ranvier.program.record import CaptureError
 from ranvier.program.regions import (
     CALLED,
@@ -113,17 +113,17 @@ class CompiledStep(CompiledFunction):
         parts = [] if self._division is None else self._division.all()
         return super().programs + [program for part in parts for program in part.programs]
 
-    def _gives_up(self, why: str, reads: Reads | None) -> None:
+    def _gives_up(self, why: str, executed: Executed | None) -> None:
         """The whole step cannot be replayed."""
-        if not self._cuts(why, reads):
+        if not self._cuts(why, executed):
             self._warn(why)
 
-    def _cuts(self, why: str, reads: Reads | None) -> bool:
+    def _cuts(self, why: str, executed: Executed | None) -> bool:
         """Whether the step is divided now."""
         if self._strict or self._division is not None:
             return False
         self._division = Division(self)
-        return self._division.cut(self._function, None, why, reads)
+        return self._division.cut(self._function, None, why, executed)
 
     def divided(self, parts: Callable[..., Any] | None) -> None:
         """Takes the divided function, which runs from now on; None: nothing of it can be replayed."""
@@ -184,11 +184,11 @@ class CompiledRegion(_Part):
         self._cache.resting = sys.maxsize
 
     def _leaves_out(self, what: str) -> bool:
-        self._gives_up(f"the step changes {what} each time it runs", self._reads)
+        self._gives_up(f"the step changes {what} each time it runs", self._executed)
         return True
 
-    def _gives_up(self, why: str, reads: Reads | None) -> None:
-        self._division.cut(self._function, self.region, why, reads)
+    def _gives_up(self, why: str, executed: Executed | None) -> None:
+        self._division.cut(self._function, self.region, why, executed)
 
 
 def _variable(place: Any, value: Any, args: tuple[Any, ...]) -> Any:
@@ -229,7 +229,7 @@ class Division:
         self._called: dict[FunctionType, CompiledPart] = {}
         self._asked = False  # whether the divided function has run
 
-    def cut(self, function: Any, region: Region | None, why: str, reads: Reads | None) -> bool:
+    def cut(self, function: Any, region: Region | None, why: str, executed: Executed | None) -> bool:
         """Leaves out of the regions what cannot be replayed; False: nothing is known of it.
 
         function: that has been recorded: of the region, or the whole step where that is None.
@@ -239,7 +239,7 @@ class Division:
             return False
         self.why = self.why or why
         code = getattr(function, "__func__", function).__code__
-        lines, calling = _lines_of(self._named(why, code), code, reads or Reads(), node)
+        lines, calling = _lines_of(self._named(why, code), code, executed or Executed(), node)
         if region is not None:
             first, last = region.lines
             inside = {line for line in lines if first <= line <= last}
@@ -332,20 +332,20 @@ class Division:
 
 
 # --- which lines a reason is about
-def _lines_of(why: str, code: CodeType, reads: Reads, node: Any) -> tuple[set[int], set[int]]:
+def _lines_of(why: str, code: CodeType, executed: Executed, node: Any) -> tuple[set[int], set[int]]:
     """The lines of a step on which it does what cannot be replayed, and those where a function called does.
 
     They only decide what is tried next.
     """
     lines: set[int] = set()
     calling: set[int] = set()
-    for file in {c.co_filename for c, _ in reads.codes.values()}:
+    for file in {c.co_filename for c, _ in executed.codes.values()}:
         for match in re.finditer(re.escape(file) + r":(\d+)", why):
-            inner = _code_at(file, int(match[1]), reads)
+            inner = _code_at(file, int(match[1]), executed)
             if inner is code:
                 lines.add(int(match[1]))
             elif inner is not None:
-                calling |= reads.lines.get(id(inner), set())
+                calling |= executed.lines.get(id(inner), set())
     about = None if lines or calling else _ABOUT.search(why)
     for name in reversed(re.findall(r"\w+", about[1] if about else "")):
         if name in names_of(code).names or name in code.co_varnames:
@@ -355,15 +355,15 @@ def _lines_of(why: str, code: CodeType, reads: Reads, node: Any) -> tuple[set[in
                 bound = [line for line in lines_that_bind(node, name) if line >= first]
                 lines = {line for line in lines if line <= min(bound, default=line)}
         if not lines:
-            others = [c for c, _ in reads.codes.values() if c is not code and name in names_of(c).names]
-            calling = {line for c in others for line in reads.lines.get(id(c), ())}
+            others = [c for c, _ in executed.codes.values() if c is not code and name in names_of(c).names]
+            calling = {line for c in others for line in executed.lines.get(id(c), ())}
         if lines or calling:
             break
     return lines | calling, calling - lines
 
 
-def _code_at(file: str, line: int, reads: Reads) -> CodeType | None:
+def _code_at(file: str, line: int, executed: Executed) -> CodeType | None:
     """The innermost code that ran which has a line."""
-    codes = [c for c, _ in reads.codes.values() if c.co_filename == file]
+    codes = [c for c, _ in executed.codes.values() if c.co_filename == file]
     around = [c for c in codes if c.co_firstlineno <= line <= max(n or 0 for *_, n in c.co_lines())]
     return max(around, key=lambda c: c.co_firstlineno, default=None)

@@ -18,10 +18,10 @@ from ranvier.autograd import hooks
 from ranvier.autograd.recording import package
 from ranvier.autograd.tensor import Tensor
 from ranvier.optim import Optimizer
+from ranvier.program.executed import names_of
 from ranvier.program.guards import Guard, Guards
 from ranvier.program.kinds import CONTAINERS, PLAIN, Kind, is_python_class, pairs_of
 from ranvier.program.locks import Lock
-from ranvier.program.reads import names_of
 
 STATE = "the state"  # of an optimizer, which the first steps make
 # What a step cannot ask of a Tensor: its own memory, or how often it was changed.

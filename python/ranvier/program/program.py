@@ -19,10 +19,10 @@ from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.program.arguments import copied
 from ranvier.program.batches import Batches
+from ranvier.program.executed import Executed
 from ranvier.program.kinds import Kind
 from ranvier.program.library import STATE, guard_hooks, guard_optimizer
 from ranvier.program.listing import Buffer, Instruction, Memory, buffers_of, instructions_of, names_of, table
-from ranvier.program.reads import Reads
 from ranvier.program.record import CaptureError, holds_any, require_replayable
 from ranvier.program.signature import NO_CALL, Place, filled, flattened, is_array
 from ranvier.program.walk import Walk
@@ -54,7 +54,7 @@ class Program:
     #   renewed         made from the second eager run, because the first took another path
     #   took            seconds of the recording
     #   reads_users     whether code of the user's runs in the step
-    #   step_form       what it depends on (`form.py`), until it was checked
+    #   step_form       what it depends on (`shared.py`), until it was checked
     #   form            the positional arguments of a call (`signature.form`)
     #   result_form     what the step returns, with places of Tensors
     #   changed_in_place  Tensors whose changes a replay counts
@@ -96,7 +96,7 @@ class Program:
         )
         self.call = self.core.call
         self.plans, self._forward_only = recording.plans, forward_only
-        self._roots, self._reads = roots, recording.reads
+        self._roots, self._executed = roots, recording.executed
         self._leaves = [leaf for leaf, _ in gradients]
         self._carried = of_gradients.carried_over(recording)
         self._found, self.reads_users = walk, walk is None  # what the step leads to
@@ -150,7 +150,7 @@ class Program:
         self.checks_left, self.checks, self.renewed, self.granted, self.step_form = -1, 1, False, 0, None
         self.core, self.call, self._fixed = core, core.call, [None] * core.results
         self._forward_only, self.reads_users, self._found = False, False, walk
-        self._roots, self._reads, self._leaves = [], Reads(), [leaf for leaf, *_ in left]
+        self._roots, self._executed, self._leaves = [], Executed(), [leaf for leaf, *_ in left]
         self._carried, self._moves, self._of_itself = [], {}, True
         self._tapes, self._made_by = [""] * core.results, []
         self._continued(walk)
@@ -179,11 +179,11 @@ class Program:
 
         recording: a run of it. holds: all that was found before is as it was, except gradients.
         """
-        if not (holds and self._reads.include(recording.reads)):
+        if not (holds and self._executed.include(recording.executed)):
             self._found = None
-        self._reads.add(recording.reads)
+        self._executed.add(recording.executed)
         if self._found is None:
-            self._found = Walk(self._reads, self._forward_only)
+            self._found = Walk(self._executed, self._forward_only)
             self._found.run([*self._roots, *[(m, f"a layer {type(m).__name__}") for m in self.modules]])
         walk = self._continued(self._found)
         self._guard_gradients(recording, walk)  # last, since they may move

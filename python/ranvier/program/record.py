@@ -18,7 +18,7 @@ from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
 from ranvier.program.arguments import Arguments
-from ranvier.program.reads import Reads
+from ranvier.program.executed import Executed
 from ranvier.program.signature import environment, filled, flattened, parts_of, tensors_of
 
 Array = np.ndarray[Any, Any]
@@ -67,12 +67,12 @@ def record(
     recorded = Recording(_core.Recording(package()))
     arguments = Arguments(recorded, args, kwargs, tensors)
     code = getattr(getattr(function, "__func__", function), "__code__", None)
-    recorded.reads = Reads(arguments.has_arrays, code)
+    recorded.executed = Executed(arguments.has_arrays, code)
     if program is not None:
         recorded.check = _core.Check(program, recorded.core, tuple(arguments.arrays))
     settings = environment()
     try:
-        with arguments, recorded, recorded.reads if read else contextlib.nullcontext():
+        with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
             result = function(*arguments.args, **arguments.kwargs)
             if forward_only:
                 result = _arguments_cloned(result, recorded)
@@ -111,7 +111,7 @@ def _arguments_cloned(result: Any, recorded: Recording) -> Any:
 
 def require_recorded(recording: Recording, result: Any, forward_only: bool) -> None:
     """Raises CaptureError where the run itself shows that it cannot be replayed."""
-    fault = recording.fault or recording.core.fault or recording.reads.fault or _not_plain(result, [])
+    fault = recording.fault or recording.core.fault or recording.executed.fault or _not_plain(result, [])
     if "NumPy made" in fault:
         fault += _odd_dtype(recording)
     if not fault and not forward_only and any(map(_has_tape, tensors_of(result))):

@@ -1,10 +1,10 @@
 """What a step has read in Python, found by following the names in the user's code.
 
-The recording notes which code ran (`reads.py`). From the step's function, the variables that this code names
-and the arguments that are no arrays, the walk follows every attribute that is named in any of the code, the
-contents of containers, closures and defaults. `kinds.py` says how each kind of value is guarded, `library.py`
-how the library's objects are; what neither lists ends the walk, and the step runs eagerly. So more is guarded
-than was read, never less.
+The recording notes which code ran (`executed.py`). From the step's function, the variables that this code
+names and the arguments that are no arrays, the walk follows every attribute that is named in any of the code,
+the contents of containers, closures and defaults. `kinds.py` says how each kind of value is guarded,
+`library.py` how the library's objects are; what neither lists ends the walk, and the step runs eagerly. So
+more is guarded than was read, never less.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import ranvier.program.library as library
 from ranvier.autograd.recording import package
 from ranvier.autograd.tensor import Tensor
 from ranvier.optim import Optimizer
+from ranvier.program.executed import Executed, inner_of, names_of
 from ranvier.program.guards import Guards
 from ranvier.program.kinds import (
     CONTAINERS,
@@ -37,7 +38,6 @@ from ranvier.program.kinds import (
     is_python_class,
 )
 from ranvier.program.library import in_class, is_of_library, names_of_class
-from ranvier.program.reads import Reads, inner_of, names_of
 
 _MOST_GUARDS = 20_000
 # What Python itself looks up in a class, and other names with two underscores that code may have: the rest
@@ -72,15 +72,15 @@ class Walk(Guards):
         optimizers: those that were reached, with their names.
     """
 
-    def __init__(self, reads: Reads, forward_only: bool = False) -> None:
-        super().__init__(reads.fault, forward_only)
+    def __init__(self, executed: Executed, forward_only: bool = False) -> None:
+        super().__init__(executed.fault, forward_only)
         self.users = False
-        self._codes, self._library = reads.codes, reads.library.values()
-        self._code_names = [names_of(code) for code, _ in reads.codes.values()]
+        self._codes, self._library = executed.codes, executed.library.values()
+        self._code_names = [names_of(code) for code, _ in executed.codes.values()]
         union: Callable[..., set[str]] = set[str]().union
         self.names = union(*[n.names for n in self._code_names])
         self._keywords = union(*[n.keywords for n in self._code_names])
-        self.dynamic = reads.dynamic or any(n.dynamic for n in self._code_names)
+        self.dynamic = executed.dynamic or any(n.dynamic for n in self._code_names)
         if self.dynamic:  # a text may be the name of an attribute
             texts = union(*[n.texts for n in self._code_names])
             self.names |= {part for text in texts for part in text.split(".") if part.isidentifier()}

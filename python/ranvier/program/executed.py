@@ -1,4 +1,4 @@
-"""Reads: which of the user's code a recording runs, and which C functions that code calls.
+"""Executed: which of the user's code a recording runs, and which C functions that code calls.
 
 The library's own code is not noted: its classes declare what a step may depend on (`walk.py`).
 """
@@ -90,7 +90,7 @@ def _is_pythons(file: str) -> bool:
 
 
 class _Local(local):
-    reads: Reads | None = None  # of this thread
+    executed: Executed | None = None  # of this thread
 
 
 _local = _Local()
@@ -98,14 +98,14 @@ _local = _Local()
 
 def _collect(phase: str, info: object) -> None:
     """Tells the recording of this thread that the garbage collector runs, or has run."""
-    if _local.reads is not None:
-        _local.reads.collects = phase == "start"
+    if _local.executed is not None:
+        _local.executed.collects = phase == "start"
 
 
 gc.callbacks.insert(0, _collect)  # for good: without a GIL, the collector may read the list in another thread
 
 
-class Reads:
+class Executed:
     """Notes the code that is entered in a ``with`` block, and why it cannot be replayed.
 
     Attributes:
@@ -129,23 +129,23 @@ class Reads:
         self._has_arrays = has_arrays  # whether arrays of NumPy are among the arguments
         self._ignored: Any = None  # a frame which is no part of the step, with all that it calls
 
-    def include(self, other: Reads) -> bool:
+    def include(self, other: Executed) -> bool:
         """Whether another run of the step has run no other code."""
         known = self.dynamic >= other.dynamic and other.library.keys() <= self.library.keys()
         return known and all(
             key in self.codes and self.codes[key][1] is space for key, (_, space) in other.codes.items()
         )
 
-    def add(self, other: Reads) -> None:
+    def add(self, other: Executed) -> None:
         """Takes in what another run of the step has read."""
         self.codes.update(other.codes)
         self.library.update(other.library)
         self.dynamic |= other.dynamic
 
-    def __enter__(self) -> Reads:
+    def __enter__(self) -> Executed:
         handlers = [*gc.callbacks, *[_signal.getsignal(number) for number in _SIGNALS]]
         self._handlers = {id(h.__code__) for h in handlers if hasattr(h, "__code__")}
-        self._outer, _local.reads = _local.reads, self
+        self._outer, _local.executed = _local.executed, self
         self._before = sys.getprofile()
         sys.setprofile(self._event)
         return self
@@ -158,7 +158,7 @@ class Reads:
         elif self._before is not None:
             sys.setprofile(self._before)
         self._ignored = self._frame = None
-        _local.reads = self._outer
+        _local.executed = self._outer
 
     def _event(self, frame: Any, kind: str, arg: Any) -> None:
         code = frame.f_code
