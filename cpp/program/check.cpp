@@ -8,7 +8,6 @@
 #include "kernels/conv2d_pool/conv2d_pool.h"
 #include "kernels/dropout/dropout.h"
 #include "kernels/norm/batch_norm.h"
-#include "program/compare.h"
 
 namespace ranvier {
 namespace {

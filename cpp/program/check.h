@@ -32,6 +32,20 @@ class Snapshot {
 // Why the eager run is another list of calls than the program was made from; empty: it is the same.
 std::string other_path(const Program& program, const Recording& eager);
 
+// The largest difference of what one instruction writes, and the largest element of the results that differ;
+// two NaN are equal.
+struct Difference {
+  double largest = 0, size = 0;
+  bool found = false;  // also where it is 0 and -0
+  double relative() const;
+};
+
+// Adds the elements of a view, whose data would be at a and at b.
+void compare(char type, const AnyView& v, const char* a, const char* b, Difference& difference);
+
+// A number that a change of any one word changes for certain, and any other change but for one in 2^64.
+uint64_t checksum(const void* data, size_t bytes);
+
 class Check {
  public:
   // The eager run is about to begin. The program's arguments and outputs must be set.

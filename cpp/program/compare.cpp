@@ -1,10 +1,10 @@
-#include "program/compare.h"
-
+// How far two results are apart, and sums by which memory is known to be unchanged.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "base/loop_nest.h"
+#include "program/check.h"
 
 namespace ranvier {
 namespace {

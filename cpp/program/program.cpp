@@ -9,7 +9,6 @@
 #include "base/parallel.h"
 #include "kernels/index/index_range.h"
 #include "kernels/index/value_range.h"
-#include "program/arena.h"
 #include "program/fuse.h"
 #include "program/host_call.h"
 
@@ -183,22 +182,15 @@ void Program::find_lifetimes() {
 }
 
 void Program::place_temporaries() {
-  std::vector<Lifetime> lifetimes(buffers_.size());
-  std::vector<Lifetime*> temporary;
-  std::vector<size_t> alive(instructions_.size() + 1, 0);
-  for (size_t i = 0; i < buffers_.size(); ++i) {
-    const Buffer& b = buffers_[i];
+  std::vector<Buffer*> temporary;
+  for (Buffer& b : buffers_) {
     if (b.first < 0) continue;
     if (b.role == Role::persistent) memory_.persistent += b.bytes;
-    if (b.role != Role::temporary) continue;
-    lifetimes[i] = {b.bytes, b.first, b.last, 0};
-    temporary.push_back(&lifetimes[i]);
+    if (b.role == Role::temporary) temporary.push_back(&b);
   }
   memory_.arena = place(temporary);
   for (const Instruction& i : instructions_)
     memory_.workspace = std::max(memory_.workspace, i.type->workspace_bytes(i.call.get(), team_));
-  for (size_t i = 0; i < buffers_.size(); ++i)
-    if (buffers_[i].role == Role::temporary) buffers_[i].offset = lifetimes[i].offset;
 }
 
 void Program::allocate_memory() {

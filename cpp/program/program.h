@@ -62,6 +62,8 @@ struct Buffer {
   bool cell = false;          // ... or whether it is a number of the program's own
 };
 
+size_t place(std::vector<Buffer*> temporaries);  // see arena.cpp
+
 // The memory of an array.
 struct Block {
   const char* begin;
