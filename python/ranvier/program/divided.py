@@ -322,7 +322,6 @@ class Division:
         """A definition as a function with the variables of the step, and others by name."""
         own: Any = self._function
         code = code_of(node, own.__code__, more)
-        assert code is not None
         cells = dict(zip(own.__code__.co_freevars, own.__closure__ or (), strict=True))
         cells |= {name: CellType(value) for name, value in more.items()}
         closure = tuple([cells[name] for name in code.co_freevars])

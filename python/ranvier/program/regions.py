@@ -15,7 +15,7 @@ import inspect
 import linecache
 from collections.abc import Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from ranvier.program.liveness import Bound, Live, blocks_of, names_in
 
@@ -59,62 +59,44 @@ def parsed(function: FunctionType) -> ast.FunctionDef | None:
     if odd or not 0 < len(lines) <= _LONGEST:
         return None
     try:
-        tree = _tree("".join(lines))
-        named = [n for n in ast.walk(tree) if type(n) is ast.FunctionDef and n.name == code.co_name]
-        node = next((n for n in named if _first(n) == code.co_firstlineno), None)
-        if node is None or any(isinstance(n, ast.NamedExpr) for n in ast.walk(node)):
-            return None
-        nested = bool(code.co_flags & inspect.CO_NESTED)
-        same = code_of(node, code, nested=nested, imports=_imports(tree.body)) == code
+        tree, codes = _parsed("".join(lines), code.co_filename, code.co_flags & _FUTURE)
     except (SyntaxError, ValueError, RecursionError):
         return None
-    return node if same else None
+    named = [n for n in ast.walk(tree) if type(n) is ast.FunctionDef and n.name == code.co_name]
+    node = next((n for n in named if _first(n) == code.co_firstlineno), None)
+    if node is None or code not in codes or any(isinstance(n, ast.NamedExpr) for n in ast.walk(node)):
+        return None
+    return node
 
 
 @functools.lru_cache(maxsize=4)
-def _tree(text: str) -> ast.Module:
-    return ast.parse(text)
+def _parsed(text: str, file: str, flags: int) -> tuple[ast.Module, set[CodeType]]:
+    """The syntax tree of a file, and all code that it compiles to."""
+    tree = ast.parse(text)
+    codes = [compile(tree, file, "exec", flags, dont_inherit=True)]
+    for code in codes:
+        codes += [c for c in code.co_consts if isinstance(c, CodeType)]
+    return tree, {*codes}
 
 
 def _first(node: ast.FunctionDef) -> int:
     return min([node.lineno, *[d.lineno for d in node.decorator_list]])
 
 
-def _imports(statements: list[Any]) -> list[str]:
-    """Names that a module imports: the compiler looks up their attributes by another instruction."""
-    aliases = [a for s in statements for a in getattr(s, "names", ()) if isinstance(a, ast.alias)]
-    names = [a.asname or a.name.partition(".")[0] for a in aliases if a.name != "*"]
-    return names + [name for s in statements for block in blocks_of(s) for name in _imports(block)]
-
-
-def code_of(
-    node: ast.FunctionDef,
-    code: CodeType,
-    more: Iterable[str] = (),
-    nested: bool = True,
-    imports: Iterable[str] = (),
-) -> CodeType | None:
+def code_of(node: ast.FunctionDef, code: CodeType, more: Iterable[str]) -> CodeType:
     """A definition compiled in the place of the function that has this code; more: further free names.
 
-    With such names the definition has a name of its own while it is compiled: that of the function may be a
-    global variable in it.
+    It has a name of its own while it is compiled: that of the function may be a global variable in it.
     """
-    inner = _definition(node, name="inner") if more else node
-    body: list[Any] = [inner]
-    if nested:
-        free = [ast.arg(name, lineno=1, col_offset=0) for name in (*code.co_freevars, *more)]
-        given = ast.arguments([], free, None, [], [], None, [])
-        around = _definition(node, name="around", args=given, body=body, decorator_list=[], returns=None)
-        body = [ast.fix_missing_locations(around)]
-    names = [ast.alias(name, lineno=1, col_offset=0) for name in imports]
-    body += [ast.Import([name], lineno=1, col_offset=0) for name in names]
-    flags = code.co_flags & _FUTURE
-    made: Any = compile(ast.Module(body, []), code.co_filename, "exec", flags, dont_inherit=True)
-    for name in ("around", inner.name)[not nested :]:
-        made = next((c for c in made.co_consts if isinstance(c, CodeType) and c.co_name == name), None)
-        if made is None:
-            return None
-    return made.replace(co_name=node.name) if more else made
+    free = [ast.arg(name, lineno=1, col_offset=0) for name in (*code.co_freevars, *more)]
+    given = ast.arguments([], free, None, [], [], None, [])
+    inner = _definition(node, name="inner")
+    around = _definition(node, name="around", args=given, body=[inner], decorator_list=[], returns=None)
+    module = ast.Module([ast.fix_missing_locations(around)], [])
+    made: Any = compile(module, code.co_filename, "exec", code.co_flags & _FUTURE, dont_inherit=True)
+    for name in ("around", "inner"):
+        made = next(c for c in made.co_consts if isinstance(c, CodeType) and c.co_name == name)
+    return cast(CodeType, made.replace(co_name=node.name))
 
 
 def _definition(node: ast.FunctionDef, **fields: Any) -> ast.FunctionDef:
