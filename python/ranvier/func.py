@@ -61,8 +61,8 @@ def grad_and_value(func: _Function, argnums: _Argnums = 0, has_aux: bool = False
         level, inside = level_of("grad", argnums, args)
         with level:
             aux = level.call(func, inside(), kwargs, has_aux)
-            found, value = like(level.inputs, level.slopes()), level.results()
-        return found, (value, aux) if has_aux else value
+            gradients, value = like(level.inputs, level.slopes()), level.results()
+        return gradients, (value, aux) if has_aux else value
 
     return wrapper
 
@@ -78,8 +78,8 @@ def grad(func: _Function, argnums: _Argnums = 0, has_aux: bool = False) -> _Func
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        found, value = both(*args, **kwargs)
-        return (found, value[1]) if has_aux else found
+        gradients, value = both(*args, **kwargs)
+        return (gradients, value[1]) if has_aux else gradients
 
     return wrapper
 
@@ -103,8 +103,8 @@ def vjp(func: _Function, *primals: Any, has_aux: bool = False) -> Any:
     def f(cotangents: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         vs = level.vectors(cotangents, level.outputs, level.ys, "the outputs")
         history = mode.enabled and level.weighted(vs) if create_graph is None else create_graph
-        found = level.gradients(level.ys, level.xs, vs, history, retain_graph)
-        return like(level.inputs, [level.result(g) if history else g.detach() for g in found])
+        gradients = level.gradients(level.ys, level.xs, vs, history, retain_graph)
+        return like(level.inputs, [level.result(g) if history else g.detach() for g in gradients])
 
     return (value, f, aux) if has_aux else (value, f)
 
@@ -120,17 +120,17 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
     >>> rv.func.jvp(lambda x: x**2, (rv.tensor([1.0, 2.0]),), (rv.tensor([3.0, 1.0]),))
     (tensor([1., 4.]), tensor([6., 4.]))
     """
-    for name, given in (("primals", primals), ("tangents", tangents)):
-        if not isinstance(given, tuple):
-            raise TypeError(f"[jvp] got {name} of type {type(given).__name__}; expected a tuple")
+    for name, value in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(value, tuple):
+            raise TypeError(f"[jvp] got {name} of type {type(value).__name__}; expected a tuple")
     if not primals:
         raise ValueError("[jvp] got no primals; expected at least one")
     with Level("jvp", primals, strict=strict) as level:
         vs = level.vectors(tangents, level.inputs, level.xs, "the primals")
         aux = level.call(func, level.inputs, None, has_aux)
         level.strict = False  # of outputs alone: a primal may be without use
-        found = level.results(), level.pushed(vs)
-    return (*found, aux) if has_aux else found
+        results = level.results(), level.pushed(vs)
+    return (*results, aux) if has_aux else results
 
 
 def jacrev(
@@ -156,8 +156,8 @@ def jacrev(
         level, inside = level_of("jacobian", argnums, args)
         with level:
             aux = level.call(func, inside(), kwargs, has_aux)
-            found = level.jacobians()
-        return (found, aux) if has_aux else found
+            jacobians = level.jacobians()
+        return (jacobians, aux) if has_aux else jacobians
 
     return wrapper
 
@@ -221,13 +221,13 @@ def functional_call(
     >>> rv.func.functional_call(rv.nn.Linear(2, 1), given, rv.tensor([[1.0, 2.0]]))
     tensor([[3.]])
     """
-    given = _merged(parameter_and_buffer_dicts)
+    replaced = _merged(parameter_and_buffer_dicts)
     args = () if args is None else args if isinstance(args, tuple) else (args,)
-    with _replaced(module, given, tie_weights, strict) as places:
+    with _replaced(module, replaced, tie_weights, strict) as places:
         try:
             return module(*args, **(kwargs or {}))
         finally:
-            for name, value in given.items():
+            for name, value in replaced.items():
                 owner, attribute = places[name]
                 if isinstance(parameter_and_buffer_dicts, dict) and owner.get(attribute, value) is not value:
                     parameter_and_buffer_dicts[name] = owner[attribute]
@@ -235,36 +235,36 @@ def functional_call(
 
 def _merged(dicts: Any) -> dict[str, Any]:
     several = list(dicts) if isinstance(dicts, (list, tuple)) else [dicts]
-    if not all(isinstance(part, dict) for part in several):
+    if not all(isinstance(one, dict) for one in several):
         raise TypeError(f"[functional_call] got {type(dicts).__name__}; expected a dict, or a tuple of dicts")
-    found = {name: value for part in several for name, value in part.items()}
-    if len(found) < sum(map(len, several)):
+    values = {name: value for one in several for name, value in one.items()}
+    if len(values) < sum(map(len, several)):
         raise ValueError("[functional_call] got a name in several dicts; expected each once")
-    for name, value in found.items():
+    for name, value in values.items():
         if not isinstance(name, str) or not (value is None or isinstance(value, Tensor)):
             raise TypeError(f"[functional_call] got {type(value).__name__} for {name!r}; expected a Tensor")
-    return found
+    return values
 
 
 @contextmanager
-def _replaced(module: Any, given: dict[str, Any], tie: bool, strict: bool) -> Iterator[dict[str, Any]]:
+def _replaced(module: Any, replaced: dict[str, Any], tie: bool, strict: bool) -> Iterator[dict[str, Any]]:
     """A block in which the module has these values; gives the attributes and the name in them of each."""
     named = {
         name: x
         for names in (module.named_parameters, module.named_buffers)
         for name, x in names(remove_duplicate=False)
     }
-    values = dict(given)
+    values = dict(replaced)
     if tie:
-        for name in given.keys() & named.keys():
+        for name in replaced.keys() & named.keys():
             tied = [other for other, x in named.items() if x is named[name]]
-            if any(values.get(other, given[name]) is not given[name] for other in tied):
+            if any(values.get(other, replaced[name]) is not replaced[name] for other in tied):
                 raise ValueError(
                     f"[functional_call] got several values for the tied names {tied}; expected one, or "
                     "tie_weights=False"
                 )
-            values.update(dict.fromkeys(tied, given[name]))
-    missing, unknown = named.keys() - values.keys(), given.keys() - named.keys()
+            values.update(dict.fromkeys(tied, replaced[name]))
+    missing, unknown = named.keys() - values.keys(), replaced.keys() - named.keys()
     if strict and (missing or unknown):
         raise RuntimeError(
             f"[functional_call] got strict=True, missing {sorted(missing)} and unknown names "

@@ -135,8 +135,8 @@ def lu_factor(A: Any, *, pivot: bool = True) -> LUFactors:
     >>> rv.linalg.lu_factor(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots
     tensor([2, 2], dtype=ranvier.int32)
     """
-    found: LUFactors = _lu(A, pivot)
-    return found
+    factors: LUFactors = _lu(A, pivot)
+    return factors
 
 
 def lu(A: Any, *, pivot: bool = True) -> LUResult:

@@ -89,10 +89,10 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, ver
     parameters = list(model.parameters())
     if dtype is None:
         dtype = parameters[0].dtype if parameters else np.float32
-    found = Summary(_layers(model, np.zeros((1, *sizes), dtype)), parameters)
+    table = Summary(_layers(model, np.zeros((1, *sizes), dtype)), parameters)
     if verbose:
-        print(found)
-    return found
+        print(table)
+    return table
 
 
 def _layers(model: Module, sample: Any) -> list[Layer]:
@@ -106,8 +106,8 @@ def _layers(model: Module, sample: Any) -> list[Layer]:
         counted.update(id(p) for p in own)
         first = output[0] if isinstance(output, tuple) and output else output
         shape = getattr(first, "shape", None)
-        known = None if shape is None else ("N", *shape[1:])
-        layers.append(Layer(name, type(layer).__name__, known, sum(p.numel() for p in own)))
+        sizes = None if shape is None else ("N", *shape[1:])
+        layers.append(Layer(name, type(layer).__name__, sizes, sum(p.numel() for p in own)))
     return layers
 
 

@@ -160,9 +160,9 @@ def raw(value: Any) -> Array:
     return value._array if isinstance(value, Tensor) else np.asarray(plain("data", value))
 
 
-def like(given: Any, y: Array) -> Any:
+def like(original: Any, y: Array) -> Any:
     """A Tensor if a Tensor was given, else the array."""
-    return wrap(y) if isinstance(given, Tensor) else y
+    return wrap(y) if isinstance(original, Tensor) else y
 
 
 def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | None:
@@ -204,8 +204,8 @@ def default_collate(batch: list[Any]) -> Any:
         lengths = sorted({len(sample) for sample in batch})
         if len(lengths) > 1:
             raise ValueError(f"[default_collate] got samples of {lengths} parts; expected as many in each")
-        parts = [default_collate(list(part)) for part in zip(*batch, strict=True)]
-        return type(first)(*parts) if hasattr(first, "_fields") else parts  # a named tuple stays one
+        columns = [default_collate(list(part)) for part in zip(*batch, strict=True)]
+        return type(first)(*columns) if hasattr(first, "_fields") else columns  # a named tuple stays one
     return batch
 
 
@@ -222,6 +222,6 @@ def default_convert(data: Any) -> Any:
     if isinstance(data, Mapping):
         return {key: default_convert(value) for key, value in data.items()}
     if isinstance(data, tuple):
-        parts = [default_convert(part) for part in data]
-        return type(data)(*parts) if hasattr(data, "_fields") else tuple(parts)
-    return [default_convert(part) for part in data] if isinstance(data, list) else data
+        values = [default_convert(value) for value in data]
+        return type(data)(*values) if hasattr(data, "_fields") else tuple(values)
+    return [default_convert(value) for value in data] if isinstance(data, list) else data

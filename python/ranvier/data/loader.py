@@ -324,22 +324,22 @@ class _Batches:
         return [wrap(gather(array, chosen if indices is None else indices[chosen])) for array in arrays]
 
     def _changed(self, batch: Any) -> Any:
-        parts = list(batch) if isinstance(batch, (list, tuple)) else [batch]
-        if not parts or not isinstance(parts[0], (Tensor, np.ndarray)):
+        fields = list(batch) if isinstance(batch, (list, tuple)) else [batch]
+        if not fields or not isinstance(fields[0], (Tensor, np.ndarray)):
             raise TypeError(
                 f"[DataLoader] got a batch of type {type(batch).__name__} to augment or transform; "
                 "expected an array or a list that begins with one"
             )
         if self.augment is not None:
             mixed = 2 if getattr(self.augment, "mixes_labels", False) else 1
-            if len(parts) < mixed:
+            if len(fields) < mixed:
                 raise ValueError("[DataLoader] got batches without labels to mix; expected (x, y)")
-            result = self.augment(*(raw(part) for part in parts[:mixed]))
-            parts[:mixed] = result if mixed == 2 else [result]
+            result = self.augment(*(raw(field) for field in fields[:mixed]))
+            fields[:mixed] = result if mixed == 2 else [result]
         if self.transform is not None:
-            parts[0] = self.transform(raw(parts[0]))
-        parts = [part if isinstance(part, Tensor) else default_convert(part) for part in parts]
-        return parts if isinstance(batch, (list, tuple)) else parts[0]
+            fields[0] = self.transform(raw(fields[0]))
+        fields = [field if isinstance(field, Tensor) else default_convert(field) for field in fields]
+        return fields if isinstance(batch, (list, tuple)) else fields[0]
 
 
 def _is_integer(index: Any) -> bool:

@@ -159,10 +159,10 @@ class RandomSampler(OrderSampler):
         n = len(self.data_source)
         if self.replacement or self.num_samples != n or n >= 2**32:
             return np.stack([self.order(key) for key in keys])
-        found = np.empty((len(keys), n), np.intp)
-        for row, key in zip(found, keys, strict=True):
+        epochs = np.empty((len(keys), n), np.intp)
+        for row, key in zip(epochs, keys, strict=True):
             random.permutation(n, key, row)
-        return found
+        return epochs
 
     def drawn(self, key: int) -> Indices | Iterator[int]:
         if not self.replacement or self.num_samples <= self._part or not len(self.data_source):
@@ -274,10 +274,10 @@ class StratifiedSampler(OrderSampler):
     """
 
     def __init__(self, labels: npt.ArrayLike, generator: Seed = None) -> None:
-        given = raw(labels)
-        if given.ndim != 1:
-            raise ValueError(f"[StratifiedSampler] got labels of shape {given.shape}; expected (n,)")
-        self._codes = np.unique(given, return_inverse=True)[1]
+        classes = raw(labels)
+        if classes.ndim != 1:
+            raise ValueError(f"[StratifiedSampler] got labels of shape {classes.shape}; expected (n,)")
+        self._codes = np.unique(classes, return_inverse=True)[1]
         self.generator = stream_of(generator, "StratifiedSampler")
 
     def order(self, key: int) -> Indices:

@@ -68,7 +68,7 @@ class Affine:
         with np.errstate(over="ignore"):
             measured = self._measure(values, _axes(self.per, values.ndim))
             extent = (*measured, measured[1] - measured[0])
-        if not all(np.isfinite(found).all() for found in extent):
+        if not all(np.isfinite(numbers).all() for numbers in extent):
             raise ValueError(f"[{name}] got values up to {np.abs(values).max()}; expected a smaller range")
         self._learn(*measured)
         self.given = False
@@ -257,12 +257,12 @@ def minmax_scale(x: npt.ArrayLike, per: str = "feature") -> Array:
     return MinMaxScaler(per=per).fit_transform(x)
 
 
-def _per_channel(name: str, given: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def _per_channel(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float64]:
     try:
-        numbers = np.asarray(given, np.float64)
+        numbers = np.asarray(value, np.float64)
     except (TypeError, ValueError):
         raise TypeError(
-            f"[Normalize] got {name} {given!r}; expected finite numbers, one per channel"
+            f"[Normalize] got {name} {value!r}; expected finite numbers, one per channel"
         ) from None
     if numbers.ndim > 1 or numbers.size == 0 or not np.isfinite(numbers).all():
         raise ValueError(

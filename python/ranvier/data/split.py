@@ -47,8 +47,8 @@ def train_test_split(
     """
     if not arrays:
         raise ValueError("[train_test_split] got no arrays; expected at least one")
-    given = [np.asarray(plain("train_test_split", array)) for array in arrays]
-    n = _common_length(given)
+    inputs = [np.asarray(plain("train_test_split", array)) for array in arrays]
+    n = _common_length(inputs)
     n_train, n_test = _sizes(n, train_size, test_size)
     if stratify is not None:
         if not shuffle:
@@ -57,7 +57,7 @@ def train_test_split(
     else:
         order = permutation(n, random_state) if shuffle else np.arange(n)
         train, test = order[:n_train], order[n_train : n_train + n_test]
-    return [part for array in given for part in (array[train], array[test])]
+    return [part for array in inputs for part in (array[train], array[test])]
 
 
 def _common_length(arrays: list[Array]) -> int:

@@ -44,17 +44,17 @@ def one_hot(
     >>> one_hot([2, 0], 3).tolist()
     [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
-    given = np.asarray(plain("encoding", labels))
-    if given.dtype.kind not in "iu" and given.size:
-        raise TypeError(f"[one_hot] got labels of dtype {given.dtype}; expected integers")
+    indices = np.asarray(plain("encoding", labels))
+    if indices.dtype.kind not in "iu" and indices.size:
+        raise TypeError(f"[one_hot] got labels of dtype {indices.dtype}; expected integers")
     if num_classes is None:
-        num_classes = int(given.max()) + 1 if given.size else 0
-    if given.size and not (given.min() >= 0 and given.max() < num_classes):
-        wrong = given.min() if given.min() < 0 else given.max()
+        num_classes = int(indices.max()) + 1 if indices.size else 0
+    if indices.size and not (indices.min() >= 0 and indices.max() < num_classes):
+        wrong = indices.min() if indices.min() < 0 else indices.max()
         raise ValueError(f"[one_hot] got label {wrong}; expected labels in 0..{num_classes - 1}")
-    rows = np.zeros((given.size, num_classes), dtype)
-    rows[np.arange(given.size), given.ravel().astype(np.intp)] = 1
-    return rows.reshape(*given.shape, num_classes)
+    rows = np.zeros((indices.size, num_classes), dtype)
+    rows[np.arange(indices.size), indices.ravel().astype(np.intp)] = 1
+    return rows.reshape(*indices.shape, num_classes)
 
 
 class OneHot:
@@ -87,19 +87,19 @@ class OneHot:
 
     def fit(self, labels: npt.ArrayLike) -> OneHot:
         """Learn the classes; returns self."""
-        found = np.unique(np.asarray(plain("encoding", labels)))
-        if len(found) == 0:
+        classes = np.unique(np.asarray(plain("encoding", labels)))
+        if len(classes) == 0:
             raise ValueError("[OneHot.fit] got no labels; expected at least one")
-        self.classes, self.given = found, False
+        self.classes, self.given = classes, False
         return self
 
     def transform(self, labels: npt.ArrayLike) -> Array:
         """A row of zeros with a one for each label."""
-        classes, given = self._fitted("transform"), np.asarray(plain("encoding", labels))
+        classes, values = self._fitted("transform"), np.asarray(plain("encoding", labels))
         order = np.argsort(classes)
-        at = np.minimum(np.searchsorted(classes, given, sorter=order), len(classes) - 1)
+        at = np.minimum(np.searchsorted(classes, values, sorter=order), len(classes) - 1)
         columns = order[at]
-        wrong = given[classes[columns] != given]
+        wrong = values[classes[columns] != values]
         if wrong.size:
             raise ValueError(
                 f"[OneHot.transform] got label {wrong.flat[0].item()!r}; expected one of {classes.tolist()}"
@@ -108,12 +108,12 @@ class OneHot:
 
     def inverse_transform(self, rows: npt.ArrayLike) -> Array:
         """The class of the largest entry of each row."""
-        classes, given = self._fitted("inverse_transform"), np.asarray(rows)
-        if given.ndim < 1 or given.shape[-1] != len(classes):
+        classes, scores = self._fitted("inverse_transform"), np.asarray(rows)
+        if scores.ndim < 1 or scores.shape[-1] != len(classes):
             raise ValueError(
-                f"[OneHot.inverse_transform] got rows of shape {given.shape}; expected (..., {len(classes)})"
+                f"[OneHot.inverse_transform] got rows of shape {scores.shape}; expected (..., {len(classes)})"
             )
-        return classes[given.argmax(axis=-1)]
+        return classes[scores.argmax(axis=-1)]
 
     def fit_transform(self, labels: npt.ArrayLike) -> Array:
         """`fit(labels)`, then `transform(labels)`."""
@@ -182,7 +182,7 @@ class TableEncoder:
     ) -> None:
         if missing not in MISSING:
             raise ValueError(f"[TableEncoder] got missing {missing!r}; expected mean, median, drop or None")
-        self.categories = [None if known is None else tuple(known) for known in categories]
+        self.categories = [None if of_column is None else tuple(of_column) for of_column in categories]
         self.missing, self.names, self.without = (
             missing,
             None if names is None else list(names),
@@ -200,20 +200,20 @@ class TableEncoder:
         """Learn the numbers for missing values; returns self."""
         values = self._rows(x, "fit").astype(np.float64)
         fill = np.zeros(len(self.categories))
-        for column, known in enumerate(self.categories):
-            if known is not None and self.is_embedded(column):
+        for column, categories in enumerate(self.categories):
+            if categories is not None and self.is_embedded(column):
                 codes, counts = np.unique(values[:, column], return_counts=True)
                 kept = codes[(counts > 1) & (codes >= 0)].astype(np.int64)  # NaN is not >= 0
-                indices = np.zeros(len(known), np.int64)
+                indices = np.zeros(len(categories), np.int64)
                 indices[kept] = 1 + np.arange(len(kept))
                 self.indices[column] = indices
-            if self.missing not in FILLS or known is not None:
+            if self.missing not in FILLS or categories is not None:
                 continue
-            found = values[:, column]
-            found = found[~np.isnan(found)]
-            if not len(found):
+            numbers = values[:, column]
+            numbers = numbers[~np.isnan(numbers)]
+            if not len(numbers):
                 raise ValueError(f"[TableEncoder.fit] got no number in {self._column(column)}; expected one")
-            fill[column] = found.mean() if self.missing == "mean" else np.median(found)
+            fill[column] = numbers.mean() if self.missing == "mean" else np.median(numbers)
         self.fill, self.given = fill, False
         return self
 
@@ -222,9 +222,9 @@ class TableEncoder:
         if self.fill is None:
             raise ValueError("[TableEncoder.transform] not fitted yet; expected a call of fit first")
         values = self._rows(x, "transform")
-        parts: list[Array] = []
-        last: list[Array] = []
-        for column, known in enumerate(self.categories):
+        blocks: list[Array] = []
+        index_blocks: list[Array] = []
+        for column, categories in enumerate(self.categories):
             cells = values[:, column]
             empty = np.isnan(cells)
             if self.missing not in FILLS and empty.any():
@@ -232,27 +232,27 @@ class TableEncoder:
                     f"[TableEncoder.transform] got a missing value in row {int(empty.argmax())}, "
                     f"{self._column(column)}; expected none, as in training"
                 )
-            if known is None:
-                parts.append(np.where(empty, self.fill[column], cells)[:, None])
+            if categories is None:
+                blocks.append(np.where(empty, self.fill[column], cells)[:, None])
                 continue
-            indices, codes = self.indices[column], np.arange(len(known))
+            indices, codes = self.indices[column], np.arange(len(categories))
             unknown = empty | (cells == -1)
             if not (unknown | np.isin(cells, codes)).all():
                 raise ValueError(
                     f"[TableEncoder.transform] got a number in {self._column(column)} that is no category; "
-                    f"expected 0 to {len(known) - 1}"
+                    f"expected 0 to {len(categories) - 1}"
                 )
             if indices is None:
-                parts.append(cells[:, None] == codes)
+                blocks.append(cells[:, None] == codes)
             else:
                 of_cell = indices[np.where(unknown, 0, cells).astype(np.int64)]
-                last.append(np.where(unknown, 0, of_cell)[:, None])
-        return np.hstack([*parts, *last]).astype(values.dtype)
+                index_blocks.append(np.where(unknown, 0, of_cell)[:, None])
+        return np.hstack([*blocks, *index_blocks]).astype(values.dtype)
 
     def is_embedded(self, column: int) -> bool:
         """Whether the column becomes class indices."""
-        known = self.categories[column]
-        return known is not None and self.one_hot is not None and len(known) > self.one_hot
+        categories = self.categories[column]
+        return categories is not None and self.one_hot is not None and len(categories) > self.one_hot
 
     @property
     def embedded(self) -> list[int]:
@@ -267,7 +267,7 @@ class TableEncoder:
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as plain values."""
         return {
-            "categories": [None if known is None else list(known) for known in self.categories],
+            "categories": [None if of_column is None else list(of_column) for of_column in self.categories],
             "missing": self.missing,
             "fill": None if self.fill is None else self.fill.tolist(),
             "names": self.names,
@@ -277,7 +277,7 @@ class TableEncoder:
         }
 
     def __repr__(self) -> str:
-        kinds = sum(known is not None for known in self.categories)
+        kinds = sum(of_column is not None for of_column in self.categories)
         return (
             f"TableEncoder({len(self.categories)} columns, {kinds} of categories, missing={self.missing!r})"
         )

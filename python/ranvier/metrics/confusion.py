@@ -29,9 +29,9 @@ class Counts(NamedTuple):
         """The counts of these labels, in this order: 0 for a label without samples; others are left out."""
         at = np.searchsorted(self.labels, labels)
         at[at == len(self.labels)] = 0
-        known = self.labels[at] == labels if len(self.labels) else np.zeros(len(labels), bool)
+        present = self.labels[at] == labels if len(self.labels) else np.zeros(len(labels), bool)
         matrix = np.zeros((len(labels), len(labels)), self.matrix.dtype)
-        matrix[np.ix_(known, known)] = self.matrix[np.ix_(at[known], at[known])]
+        matrix[np.ix_(present, present)] = self.matrix[np.ix_(at[present], at[present])]
         return Counts(labels, matrix)
 
     def merged(self, other: Counts, name: str) -> Counts:
@@ -179,10 +179,10 @@ def report(
         rows[heading] = [*scores(name, counts, average=average, **settings)[:3], float(total)]
     if not output_dict:
         return _text(rows, len(names), digits, columns[3].dtype.kind)
-    found: dict[str, Any] = {key: dict(zip(HEADERS, row, strict=True)) for key, row in rows.items()}
+    by_name: dict[str, Any] = {key: dict(zip(HEADERS, row, strict=True)) for key, row in rows.items()}
     if whole:
-        found["accuracy"] = found["accuracy"]["precision"]
-    return found
+        by_name["accuracy"] = by_name["accuracy"]["precision"]
+    return by_name
 
 
 def _text(rows: dict[str, list[float]], classes: int, digits: int, kind: str) -> str:

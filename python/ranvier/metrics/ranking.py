@@ -104,20 +104,20 @@ def roc_auc_score(
     """
     true, score = score_arrays("roc_auc_score", y_true, y_score)
     weights = weights_of("roc_auc_score", sample_weight, len(true))
-    found = distinct("roc_auc_score", true)
-    if score.ndim == 1 or (score.shape[1] == 2 and len(found) <= 2):
-        if len(found) > 2:
+    present = distinct("roc_auc_score", true)
+    if score.ndim == 1 or (score.shape[1] == 2 and len(present) <= 2):
+        if len(present) > 2:
             raise ValueError(
-                f"[roc_auc_score] got {len(found)} labels and scores of shape {score.shape}; "
+                f"[roc_auc_score] got {len(present)} labels and scores of shape {score.shape}; "
                 "expected (n, classes)"
             )
-        largest = found[-1] if labels is None else np.sort(np.asarray(labels))[-1]
+        largest = present[-1] if labels is None else np.sort(np.asarray(labels))[-1]
         return binary_auc(true == largest, score if score.ndim == 1 else score[:, 1], weights)
     one_of("roc_auc_score", "multi_class", multi_class, ("ovr", "ovo"))
-    known = found if labels is None else np.asarray(labels).reshape(-1)
-    if len(known) != score.shape[1] or not np.isin(found, known).all():
+    columns = present if labels is None else np.asarray(labels).reshape(-1)
+    if len(columns) != score.shape[1] or not np.isin(present, columns).all():
         raise ValueError(
-            f"[roc_auc_score] got {score.shape[1]} columns for the labels {known.tolist()}; "
+            f"[roc_auc_score] got {score.shape[1]} columns for the labels {columns.tolist()}; "
             "expected one for each"
         )
     if not np.allclose(score.sum(axis=1), 1):
@@ -125,8 +125,8 @@ def roc_auc_score(
     if multi_class == "ovo":
         if weights is not None:
             raise ValueError("[roc_auc_score] got sample_weight with multi_class 'ovo'; expected None")
-        return _one_against_one(true, score, known, average)
-    return _one_against_rest(true, score, known, average, weights)
+        return _one_against_one(true, score, columns, average)
+    return _one_against_rest(true, score, columns, average, weights)
 
 
 def _one_against_rest(
@@ -160,16 +160,16 @@ def _one_against_one(true: Array, score: Array, labels: Array, average: str | No
 
 def _labels_of_columns(name: str, true: Array, labels: Any, columns: int) -> Array:
     """The labels of the columns: the given ones, those that occur if there are as many, or 0, 1, ..."""
-    found = distinct(name, true)
-    known = found if labels is None else np.sort(np.asarray(labels).reshape(-1))
-    if labels is None and len(found) != columns and found.dtype.kind in "iubf":
-        known = np.arange(columns)
-    if len(known) != columns or not np.isin(found, known).all():
+    present = distinct(name, true)
+    of_columns = present if labels is None else np.sort(np.asarray(labels).reshape(-1))
+    if labels is None and len(present) != columns and present.dtype.kind in "iubf":
+        of_columns = np.arange(columns)
+    if len(of_columns) != columns or not np.isin(present, of_columns).all():
         raise ValueError(
-            f"[{name}] got {columns} columns of scores for the labels {known.tolist()} and samples of "
-            f"{found.tolist()}; expected a column for each (see labels=)"
+            f"[{name}] got {columns} columns of scores for the labels {of_columns.tolist()} and samples of "
+            f"{present.tolist()}; expected a column for each (see labels=)"
         )
-    return known
+    return of_columns
 
 
 def top_k_accuracy_score(
@@ -203,13 +203,13 @@ def top_k_accuracy_score(
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise ValueError(f"[top_k_accuracy_score] got k {k!r}; expected a whole number of at least 1")
     if score.ndim == 1:
-        known = _labels_of_columns("top_k_accuracy_score", true, labels, 2)
+        columns = _labels_of_columns("top_k_accuracy_score", true, labels, 2)
         middle = 0.5 if score.min() >= 0 and score.max() <= 1 else 0
-        hits = (score > middle) == (true == known[1]) if k == 1 else np.ones(len(true), bool)
+        hits = (score > middle) == (true == columns[1]) if k == 1 else np.ones(len(true), bool)
     else:
-        known = _labels_of_columns("top_k_accuracy_score", true, labels, score.shape[1])
+        columns = _labels_of_columns("top_k_accuracy_score", true, labels, score.shape[1])
         best = np.argsort(score, axis=1, kind="stable")[:, ::-1][:, :k]
-        hits = (np.searchsorted(known, true)[:, None] == best).any(axis=1)
+        hits = (np.searchsorted(columns, true)[:, None] == best).any(axis=1)
     return mean_or_sum(hits, weights, normalize)
 
 
@@ -239,9 +239,9 @@ def log_loss(
         raise ValueError("[log_loss] got values outside [0, 1]; expected probabilities")
     if proba.ndim == 1:
         proba = np.stack([1 - proba, proba], axis=1)
-    known = _labels_of_columns("log_loss", true, labels, proba.shape[1])
+    columns = _labels_of_columns("log_loss", true, labels, proba.shape[1])
     eps = np.finfo(proba.dtype).eps
-    of_label = proba[np.arange(len(true)), np.searchsorted(known, true)]
+    of_label = proba[np.arange(len(true)), np.searchsorted(columns, true)]
     losses = -np.log(np.clip(of_label, eps, 1 - eps)).astype(np.float64)
     return mean_or_sum(losses, weights, normalize)
 
@@ -327,7 +327,7 @@ class RocAuc(StreamingMetric):
     def _value(self) -> Any:
         weights = None
         if any(w is not None for w in self._weights):
-            parts = zip(self._weights, self._true, strict=True)
-            weights = np.concatenate([np.ones(len(t)) if w is None else w for w, t in parts])
+            pairs = zip(self._weights, self._true, strict=True)
+            weights = np.concatenate([np.ones(len(t)) if w is None else w for w, t in pairs])
         true, score = np.concatenate(self._true), np.concatenate(self._scores)
         return roc_auc_score(true, score, sample_weight=weights, **self.settings)

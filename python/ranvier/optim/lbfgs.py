@@ -275,22 +275,22 @@ class LBFGS(Optimizer):
                 bump(p)
             return Point(t, f, g, _dot(g, d))
 
-        found, _ = strong_wolfe(point, here, t, _largest(d), self.param_groups[0]["tolerance_change"], calls)
-        return found.t, found.f, found.g
+        best, _ = strong_wolfe(point, here, t, _largest(d), self.param_groups[0]["tolerance_change"], calls)
+        return best.t, best.f, best.g
 
     def _gradient(self) -> Array:
         """All gradients as one vector; zeros for a parameter without a gradient."""
-        parts = [
+        gradients = [
             np.zeros(p.numel(), p.dtype) if p.grad is None else p.grad._array.reshape(-1)
             for p in self.param_groups[0]["params"]
         ]
-        return _core.concatenate(parts, 0)
+        return _core.concatenate(gradients, 0)
 
     def _move(self, d: Array, t: float) -> None:
         params = self.param_groups[0]["params"]
         ends = np.cumsum([p.numel() for p in params])
-        parts = [d[end - p.numel() : end].reshape(p.shape) for p, end in zip(params, ends, strict=True)]
-        _core.move_parameters([p._array for p in params], parts, np.array([float(t)]), False)
+        steps = [d[end - p.numel() : end].reshape(p.shape) for p, end in zip(params, ends, strict=True)]
+        _core.move_parameters([p._array for p in params], steps, np.array([float(t)]), False)
         for p in params:
             bump(p)
 

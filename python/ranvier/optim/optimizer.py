@@ -192,12 +192,12 @@ class Optimizer:
 
     def _require_own(self, values: Mapping[str, Any]) -> None:
         """Raises ValueError unless they are the names of this rule's state; a program's class may differ."""
-        given = {k for k, v in values.items() if v is not None and k != "step"}
+        names = {k for k, v in values.items() if v is not None and k != "step"}
         needed = {name for name in (*self.states, self.product_name) if name is not None}
         ours = self.rule and type(self).__module__.startswith("ranvier.")
-        if ours and given and not needed <= given <= needed.union(self.optional):
+        if ours and names and not needed <= names <= needed.union(self.optional):
             raise ValueError(
-                f"[{self.name}] got the state of another optimizer, {', '.join(sorted(given))}; expected "
+                f"[{self.name}] got the state of another optimizer, {', '.join(sorted(names))}; expected "
                 f"{', '.join([*sorted(needed), *self.optional])}"
             )
 

@@ -92,21 +92,21 @@ def save(
     """
     if isinstance(obj, nn.Module):
         arrays: Arrays = {name: _array(value) for name, value in obj.state_dict().items()}
-        known = info(obj)
+        kept = info(obj)
         document: dict[str, Any] = {
             "content": "model",
             "model": architecture.describe(obj),
             "tied": tied_names(obj),
-            "input_shape": _or(input_shape, known.input_shape, lambda shape: [int(n) for n in shape]),
-            "class_names": _or(class_names, known.class_names, lambda names: [str(name) for name in names]),
-            "preprocessing": _or(preprocessing, known.preprocessing, lambda steps: [_step(s) for s in steps]),
-            "link": _or(link, known.link, _link),
-            "feature_names": _or(feature_names, known.feature_names, lambda names: [str(n) for n in names]),
-            "training_data": _or(training_data, known.training_data, dict),
+            "input_shape": _or(input_shape, kept.input_shape, lambda shape: [int(n) for n in shape]),
+            "class_names": _or(class_names, kept.class_names, lambda names: [str(name) for name in names]),
+            "preprocessing": _or(preprocessing, kept.preprocessing, lambda steps: [_step(s) for s in steps]),
+            "link": _or(link, kept.link, _link),
+            "feature_names": _or(feature_names, kept.feature_names, lambda names: [str(n) for n in names]),
+            "training_data": _or(training_data, kept.training_data, dict),
         }
     else:
         about = (input_shape, class_names, preprocessing, link, feature_names, training_data)
-        if any(given is not None for given in about):
+        if any(value is not None for value in about):
             raise TypeError(
                 "[save] got input_shape, class_names, preprocessing, link, feature_names or training_data "
                 f"with a {type(obj).__name__}; expected a Module"
@@ -196,8 +196,8 @@ def _load_stream(stream: BinaryIO, into: nn.Module | None) -> Any:
 def info(model_or_path: nn.Module | PathLike) -> Info:
     """The information in a file, or in a model loaded from one, besides the weights."""
     if isinstance(model_or_path, nn.Module):
-        known: Info = getattr(model_or_path, "_info", Info())
-        return known
+        kept: Info = getattr(model_or_path, "_info", Info())
+        return kept
     _, document = files.read(model_or_path)
     return _info(document or {})
 
@@ -209,8 +209,8 @@ def _array(value: Any) -> npt.NDArray[Any]:
     return np.asarray(getattr(value, "_array", value))
 
 
-def _or(given: Any, known: Any, convert: Any) -> Any:
-    value = known if given is None else given
+def _or(argument: Any, kept: Any, convert: Any) -> Any:
+    value = kept if argument is None else argument
     return None if value is None else convert(value)
 
 

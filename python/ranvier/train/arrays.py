@@ -27,8 +27,8 @@ _MISSING = ("NAType", "NaTType")  # of pandas
 
 def array_like(x: Any) -> bool:
     """Whether it is data as a whole, and no loader that gives batches."""
-    known = ("__array__", "to_numpy", "__dataframe__")
-    return isinstance(x, (np.ndarray, Tensor)) or any(hasattr(x, name) for name in known)
+    methods = ("__array__", "to_numpy", "__dataframe__")
+    return isinstance(x, (np.ndarray, Tensor)) or any(hasattr(x, name) for name in methods)
 
 
 def column_names(x: Any) -> list[Any] | None:
@@ -126,8 +126,8 @@ def _from_objects(array: Array) -> Array:
     if not kinds <= {"bool", "number"} or not kept:
         return array
     if not any(missing) and not any(isinstance(value, (Decimal, Fraction)) for value in kept):
-        found = np.array(kept)
-        return array if found.dtype.kind not in "fiub" else found.reshape(array.shape)
+        numbers = np.array(kept)
+        return array if numbers.dtype.kind not in "fiub" else numbers.reshape(array.shape)
     floats = [np.nan if absent else float(v) for v, absent in zip(values, missing, strict=True)]
     return np.array(floats).reshape(array.shape)
 
@@ -193,17 +193,17 @@ def _remedy(array: Array) -> str:
 MODES = ("raise", "warn", "ignore")
 
 
-def require_finite(name: str, argument: str, array: Array, given: Any, mode: str = "raise") -> None:
+def require_finite(name: str, argument: str, array: Array, original: Any, mode: str = "raise") -> None:
     """Raise ValueError (mode "warn": warn) at a value that is NaN or infinite.
 
     Args:
         name, argument: the method and the argument that the error names.
         array: after conversion, samples along axis 0.
-        given: before conversion, where a number may have been finite.
+        original: before conversion, where a number may have been finite.
     """
     if mode == "ignore" or array.dtype.kind != "f" or _is_finite(array):
         return
-    text = f"[{name}] got {argument} with {_found(array, given)}"
+    text = f"[{name}] got {argument} with {_first_wrong(array, original)}"
     if mode == "raise":
         raise ValueError(text)
     warnings.warn(text, stacklevel=5)
@@ -216,15 +216,15 @@ def _is_finite(array: Array) -> bool:
     return bool(np.isfinite(array).all())
 
 
-def _found(array: Array, given: Any) -> str:
+def _first_wrong(array: Array, original: Any) -> str:
     wrong = ~np.isfinite(array)
     at, place = first_not_finite(array)
-    names = column_names(given)
+    names = column_names(original)
     if names is not None and len(at) == 2:
         place = f"row {at[0]}, column '{names[at[1]]}'"
     count, rows = int(wrong.sum()), int(wrong.reshape(len(array), -1).any(axis=1).sum())
     more = "" if count == 1 else f" ({count} such values in {rows} row{'s' * (rows > 1)})"
-    raw = np.asarray(getattr(given, "_array", given))
+    raw = np.asarray(getattr(original, "_array", original))
     before = raw[at] if raw.shape == array.shape else None
     if isinstance(before, (int, float, np.number)) and np.isfinite(before):
         limit = f"{np.finfo(array.dtype).max:.3g}"

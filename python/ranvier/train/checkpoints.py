@@ -25,12 +25,12 @@ PathLike = str | os.PathLike[str]
 
 def folder_at(path: PathLike) -> Path:
     """The path of a folder, which may be new. Raises ValueError where it, or a part of it, is a file."""
-    folder = found = Path(path)
-    while not found.exists() and found != found.parent:
-        found = found.parent
-    if not found.is_dir():
+    folder = parent = Path(path)
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir():
         raise ValueError(
-            f"[Checkpoint] got '{folder}', but '{found}' is a file; expected a folder, which may be new"
+            f"[Checkpoint] got '{folder}', but '{parent}' is a file; expected a folder, which may be new"
         )
     return folder
 
@@ -78,8 +78,8 @@ def listed(folder: PathLike) -> list[Path]:
     """The checkpoints of a folder, newest first."""
     if not Path(folder).is_dir():
         return []
-    found = [(match, path) for path in Path(folder).iterdir() if (match := _NAME.fullmatch(path.name))]
-    return [path for match, path in sorted(found, key=lambda pair: _age(pair[0]), reverse=True)]
+    matches = [(match, path) for path in Path(folder).iterdir() if (match := _NAME.fullmatch(path.name))]
+    return [path for match, path in sorted(matches, key=lambda pair: _age(pair[0]), reverse=True)]
 
 
 def _age(match: re.Match[str]) -> tuple[int, int]:
@@ -91,10 +91,10 @@ def tidy(folder: Path, current: Path, keep: int) -> None:
 
     Files newer than `current` are from a run that was resumed from an earlier checkpoint.
     """
-    found = listed(folder)
-    position = found.index(current)
-    parts = [p for p in folder.glob(f".*{files.TEMPORARY}") if ".safetensors." in p.name]
-    for path in [*found[:position], *found[position + keep :], *parts]:
+    checkpoints = listed(folder)
+    position = checkpoints.index(current)
+    temporary = [p for p in folder.glob(f".*{files.TEMPORARY}") if ".safetensors." in p.name]
+    for path in [*checkpoints[:position], *checkpoints[position + keep :], *temporary]:
         path.unlink(missing_ok=True)
 
 
@@ -110,9 +110,9 @@ def newest(path: PathLike) -> tuple[Path, dict[str, Any]] | None:
     path = Path(path)
     if not path.is_dir():
         return path, read_checkpoint(path)
-    found = listed(path)
+    candidates = listed(path)
     problems: list[str] = []
-    for candidate in found:
+    for candidate in candidates:
         try:
             state = read_checkpoint(candidate)
         except ValueError as error:
@@ -124,7 +124,7 @@ def newest(path: PathLike) -> tuple[Path, dict[str, Any]] | None:
                 stacklevel=4,
             )
         return candidate, state
-    if found:
+    if candidates:
         raise ValueError(f"[Trainer.fit] no checkpoint in '{path}' is whole: {'; '.join(problems)}")
     return None
 
@@ -218,15 +218,16 @@ class Checkpoint(Callback):
     def _take_folder(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = lock(self.folder)
-        found, origin = listed(self.folder), self.trainer.resumed_from
+        present, origin = listed(self.folder), self.trainer.resumed_from
         self._ours = self._ours or (origin is not None and origin.parent.samefile(self.folder))
-        if found and not (self._ours or self.overwrite):
+        if present and not (self._ours or self.overwrite):
             raise ValueError(
-                f"[Checkpoint] '{self.folder}' holds checkpoints of another run, the newest {found[0].name}; "
-                "expected an empty folder, fit(resume=folder) to continue that run, or overwrite=True"
+                f"[Checkpoint] '{self.folder}' holds checkpoints of another run, the newest "
+                f"{present[0].name}; expected an empty folder, fit(resume=folder) to continue that run, or "
+                "overwrite=True"
             )
         if not self._ours:
-            for path in found:
+            for path in present:
                 path.unlink()
 
     def on_train_end(self) -> None:

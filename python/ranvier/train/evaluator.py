@@ -66,26 +66,26 @@ class Measured:
         """`{"loss": ..., metric: ...}` of what was added."""
         measured = {"loss": self._loss.value()}
         if self._metrics:
-            y_true, found = self._counted(np.concatenate(self._true), np.concatenate(self._predicted))
-            y_pred = found if self._link is None or self._of_labels else labels(found, self._link)
+            y_true, outputs = self._counted(np.concatenate(self._true), np.concatenate(self._predicted))
+            y_pred = outputs if self._link is None or self._of_labels else labels(outputs, self._link)
             for name, metric in self._metrics.items():
                 scored = self._link is not None and _needs_probabilities(metric)
                 measured[name] = float(
-                    metric(y_true, probabilities(found, self._link or "") if scored else y_pred)
+                    metric(y_true, probabilities(outputs, self._link or "") if scored else y_pred)
                 )
         return measured
 
-    def _counted(self, y: Array, found: Array) -> tuple[Array, Array]:
+    def _counted(self, y: Array, outputs: Array) -> tuple[Array, Array]:
         """Targets and predictions without those whose class index is the loss's `ignore_index`."""
         if self._ignored is None or y.dtype.kind not in "iu" or not (kept := y != self._ignored).any():
-            return y, found
+            return y, outputs
         if kept.all():
-            return y, found
-        return y[kept], (found if found.shape == y.shape else np.moveaxis(found, 1, -1))[kept]
+            return y, outputs
+        return y[kept], (outputs if outputs.shape == y.shape else np.moveaxis(outputs, 1, -1))[kept]
 
     def state_dict(self) -> dict[str, Any]:
-        def joined(parts: list[Array]) -> Array | None:
-            return np.concatenate(parts) if parts else None
+        def joined(arrays: list[Array]) -> Array | None:
+            return np.concatenate(arrays) if arrays else None
 
         return {
             "loss": self._loss.state(),
@@ -124,8 +124,8 @@ class Evaluator:
                     loss, output = evaluate(x, y, *weighting(weights))
                 except (TypeError, ValueError) as error:
                     raise_with_hint(error, trainer.model, link, x, y)
-                found = None if output is None else output._array
-                measured.add(float(loss.item()), found, y, weights, penalty)
+                array = None if output is None else output._array
+                measured.add(float(loss.item()), array, y, weights, penalty)
                 _measure_ahead(evaluate, source, measured, penalty)
         return measured.logs()
 
@@ -137,14 +137,14 @@ class Evaluator:
         """The model's output for all batches; `name` is the method that errors name."""
         trainer = self._trainer
         predict = self._parts.of(trainer, "predict", self._predict, waits=True)
-        parts = []
+        outputs = []
         with evaluating(trainer.model, name):
             for x in batches:
                 try:
-                    parts.append(_one_each(name, predict(x)._array, x))
+                    outputs.append(_one_each(name, predict(x)._array, x))
                 except (TypeError, ValueError) as error:
                     raise_with_hint(error, trainer.model, None, x)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
     def _evaluate(
         self, x: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool
@@ -162,15 +162,15 @@ def _measure_ahead(evaluate: CompiledOrEager, source: Source, measured: Measured
     """Adds the batches that the core can run by itself."""
     while (ahead := source.ahead()) is not None:
         try:
-            found = evaluate.run_batches(ahead.arguments(), ahead.batches)
+            results = evaluate.run_batches(ahead.arguments(), ahead.batches)
         except (TypeError, ValueError):
             return  # the batch is run again by itself, for the hint in its error
-        if found is None:
+        if results is None:
             return
-        (loss, output), done = found, ahead.batches.done
-        y, found = (None, None) if output is None else (ahead.targets(), output._array)
+        (loss, output), done = results, ahead.batches.done
+        y, outputs = (None, None) if output is None else (ahead.targets(), output._array)
         values = loss._array.astype(float).reshape(-1)
-        measured.add_all(values, found, y, ahead.weight(), np.full(done, penalty))
+        measured.add_all(values, outputs, y, ahead.weight(), np.full(done, penalty))
         source.skip(done)
 
 

@@ -53,13 +53,13 @@ def advise(trainer: Training, data: Prepared, classes: Array | None = None, clas
     """Warn about what most likely goes wrong; all hints are one warning."""
     if trainer.on_nonfinite != "raise":
         return  # the data are to be taken as they are
-    found = [
+    hints = [
         _twice(trainer),
         _pairs(trainer, data),
         _labels(trainer, data, classes, class_weight),
         _scale(trainer.model, data.x),
     ]
-    text = "; ".join(hint for hint in found if hint)
+    text = "; ".join(hint for hint in hints if hint)
     if text:
         warnings.warn(f"[Trainer.fit] {text}", HintWarning, stacklevel=3)
 
@@ -112,18 +112,19 @@ def _labels(trainer: Training, data: Prepared, classes: Array | None, class_weig
     one_each = y.size == len(y) and (y.dtype.kind in "iu" if link == "softmax" else link is not None)
     if not one_each:
         return ""
-    found, counts = np.unique(y, return_counts=True)
-    if len(found) > 1000 or found[0] < 0 or (found != np.rint(found)).any():
+    values, counts = np.unique(y, return_counts=True)
+    n = len(values)
+    if n > 1000 or values[0] < 0 or (values != np.rint(values)).any():
         return ""
-    names = [str(int(c)) if classes is None else str(classes[int(c)]) for c in found]
-    if len(found) == 1 and len(y) > 1:
+    names = [str(int(c)) if classes is None else str(classes[int(c)]) for c in values]
+    if n == 1 and len(y) > 1:
         return f"all {len(y)} samples have the label {names[0]}: there is nothing to tell apart"
-    if len(found) > 1 and len(y) < 2 * len(found):
+    if n > 1 and len(y) < 2 * n:
         what = "labels" if classes is not None else "class indices (values need a loss such as MSELoss)"
-        return f"{len(y)} samples are few for {len(found)} {what}: fewer than two for each"
+        return f"{len(y)} samples are few for {n} {what}: fewer than two for each"
     rare = int(counts.argmin())
     share = counts[rare] / len(y)
-    if len(y) >= FEW and len(found) <= 20 and share <= RARE and class_weight is None and data.weights is None:
+    if len(y) >= FEW and n <= 20 and share <= RARE and class_weight is None and data.weights is None:
         return (
             f"label {names[rare]} is {100 * share:.2g} % of the samples, so accuracy says little: see "
             "class_weight='balanced' and metrics=['f1_macro']"

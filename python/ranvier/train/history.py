@@ -81,8 +81,8 @@ class History(Mapping[str, list[float]]):
             raise ValueError(f"[History] got lists of lengths {sorted(lengths)}; expected equal lengths")
         history.epochs = lengths.pop() if lengths else 0
         last = {name: column[-1] for name, column in history._values.items() if column}
-        known = frozenset(name for name, value in last.items() if not math.isnan(value))
-        history._last = known or frozenset(last)  # a NaN among numbers was most likely not measured
+        measured = frozenset(name for name, value in last.items() if not math.isnan(value))
+        history._last = measured or frozenset(last)  # a NaN among numbers was most likely not measured
         history.seconds, history.samples = [float("nan")] * history.epochs, [float("nan")] * history.epochs
         return history
 
@@ -159,7 +159,7 @@ class History(Mapping[str, list[float]]):
 
 
 def _format(path: PathLike, format: str | None) -> str:
-    given = format or Path(path).suffix.removeprefix(".")
-    if given not in ("json", "csv"):
-        raise ValueError(f"[History] got format '{given}'; expected 'json' or 'csv'")
-    return given
+    ending = format or Path(path).suffix.removeprefix(".")
+    if ending not in ("json", "csv"):
+        raise ValueError(f"[History] got format '{ending}'; expected 'json' or 'csv'")
+    return ending

@@ -203,17 +203,18 @@ class DataSpec:
         return not _raises(self.model, x) or _raises(self.model, x.astype(self.dtype))
 
 
-def _same_columns(name: str, what: str, frame: Any, known: list[str] | None) -> list[str] | None:
-    """The names of a data frame's columns; `known` for what has none, or has one column of targets."""
+def _same_columns(name: str, what: str, frame: Any, expected: list[str] | None) -> list[str] | None:
+    """The names of a data frame's columns; `expected` for what has none, or has one column of targets."""
     names = column_names(frame)
     if names is None or (len(names) == 1 and what != "columns"):
-        return known
-    found = [str(column) for column in names]
-    if known is not None and found != known:
+        return expected
+    columns = [str(column) for column in names]
+    if expected is not None and columns != expected:
         raise ValueError(
-            f"[{name}] got the {what} {', '.join(found)}; expected {', '.join(known)}, as fit was given them"
+            f"[{name}] got the {what} {', '.join(columns)}; expected "
+            f"{', '.join(expected)}, as fit was given them"
         )
-    return found
+    return columns
 
 
 def output_shape(model: Any, x: Array) -> tuple[int, ...]:
@@ -355,27 +356,27 @@ def class_weights(name: str, weights: Any, y: Array, whole: bool = True) -> npt.
             f"[{name}] got class_weight with targets of shape {y.shape}; expected one label per sample: "
             "y.argmax(1) of one-hot rows"
         )
-    found, codes, counts = np.unique(labels.astype(np.int64), return_inverse=True, return_counts=True)
+    classes, codes, counts = np.unique(labels.astype(np.int64), return_inverse=True, return_counts=True)
     if isinstance(weights, str):
         if weights != "balanced":
             raise ValueError(
                 f"[{name}] got class_weight {weights!r}; expected 'balanced', a mapping or a sequence"
             )
-        per_class = len(y) / (len(found) * counts)
+        per_class = len(y) / (len(classes) * counts)
     elif isinstance(weights, Mapping):
-        absent = [label for label in weights if label not in found]
+        absent = [label for label in weights if label not in classes]
         if absent and whole:
             raise ValueError(
                 f"[{name}] got class_weight for label {absent[0]!r}, which does not occur; expected some of "
-                f"{', '.join(map(str, found[:20].tolist()))}"
+                f"{', '.join(map(str, classes[:20].tolist()))}"
             )
-        per_class = np.array([weights.get(int(label), 1.0) for label in found], np.float64)
+        per_class = np.array([weights.get(int(label), 1.0) for label in classes], np.float64)
     else:
-        given = np.asarray(weights, np.float64)
-        if given.ndim != 1 or found[0] < 0 or found[-1] >= len(given):
+        of_classes = np.asarray(weights, np.float64)
+        if of_classes.ndim != 1 or classes[0] < 0 or classes[-1] >= len(of_classes):
             raise ValueError(
-                f"[{name}] got class_weight of shape {given.shape}; expected one weight for each label "
-                f"0 to {found[-1]}"
+                f"[{name}] got class_weight of shape {of_classes.shape}; expected one weight for each label "
+                f"0 to {classes[-1]}"
             )
-        per_class = given[found]
+        per_class = of_classes[classes]
     return sample_weights(name, per_class[codes.ravel()], len(y), whole)

@@ -128,16 +128,16 @@ def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total:
     """The loss of a batch; with weights `sum(w_i l_i) / sum(w_i)`, or `sum(w_i l_i)` for a 'sum' loss."""
     y = _one_axis_more_or_less(loss, output, y)
     if not (isinstance(weights, Tensor) and isinstance(total, Tensor)):
-        found = loss(output, y)
-        if not isinstance(found, Tensor) or found.numel() != 1:
+        value = loss(output, y)
+        if not isinstance(value, Tensor) or value.numel() != 1:
             what = (
-                f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"type {type(found).__name__}"
+                f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"type {type(value).__name__}"
             )
             raise ValueError(
                 f"[Trainer] got a loss of {what} from {name_of(loss)}; expected a Tensor of one number: its "
                 "mean, or reduction='mean'"
             )
-        return found
+        return value
     each = unreduced(loss)(output, y)
     n, per_sample = len(y), each.numel() // len(y)
     shares: Tensor = weights / (total * per_sample) if loss.reduction == "mean" else weights
@@ -151,8 +151,8 @@ def _one_axis_more_or_less(loss: Any, output: Any, y: Tensor) -> Tensor:
     """
     if not (isinstance(loss, _ONE_TO_ONE) and isinstance(output, Tensor)):
         return y
-    given, expected = tuple(y.shape), tuple(output.shape)
-    return y.reshape(expected) if expected in ((*given, 1), given[:-1]) and y.numel() == output.numel() else y
+    shape, expected = tuple(y.shape), tuple(output.shape)
+    return y.reshape(expected) if expected in ((*shape, 1), shape[:-1]) and y.numel() == output.numel() else y
 
 
 def mean_weights(loss: Any, y: Array) -> Array | None:

@@ -81,9 +81,9 @@ class NonFinite:
         if self._mode == "ignore" or self._said:
             return
         trainer = self._trainer
-        found = _first_parameter(trainer)
-        if found is not None:
-            layer, name = found
+        parameter = _first_parameter(trainer)
+        if parameter is not None:
+            layer, name = parameter
             self._tell(
                 f"got {name} with NaN or infinite values after {trainer.where()}: its last gradient was not "
                 "finite, or the step too large; expected finite numbers: try a smaller learning rate, or "
@@ -111,14 +111,14 @@ class NonFinite:
         if parameter is not None:
             layer, name = parameter
             return layer, f"{name} has NaN or infinite values since an earlier update"
-        with _unchanged(trainer.model), _first_output(trainer.model) as found, no_grad():
+        with _unchanged(trainer.model), _first_output(trainer.model) as first, no_grad():
             try:
                 output = trainer.model(borrowed(x))
                 loss = batch_loss(trainer.loss, output, wrap(y), *weighting(weights))
             except Exception as error:  # the loss is the error to report, not this one
                 return None, f"the cause was not found ({error})"
-        if found:
-            return found[0], f"the output of layer {found[0]!r} ({found[1]}) is the first that is not finite"
+        if first:
+            return first[0], f"the output of layer {first[0]!r} ({first[1]}) is the first that is not finite"
         if not _finite(output):
             return None, "the model's output is not finite, though that of each layer is"
         if not _finite(loss):
@@ -152,21 +152,21 @@ def _finite(value: Any) -> bool:
 @contextmanager
 def _first_output(model: Any) -> Iterator[list[str]]:
     """A list that gets [name, class] of the first module to give an output that is not finite."""
-    found: list[str] = []
+    first: list[str] = []
     before = [(vars(module), vars(module).get("_hooks")) for module in model.modules()]
     handles = []
 
     def hook(name: str) -> Any:
         def look(module: Any, _: Any, output: Any) -> None:
-            if not found and not _finite(output):
-                found.extend((name, type(module).__name__))
+            if not first and not _finite(output):
+                first.extend((name, type(module).__name__))
 
         return look
 
     try:
         for name, module in model.named_modules():
             handles.append(module.register_forward_hook(hook(name)))
-        yield found
+        yield first
     finally:
         for handle in handles:
             handle.remove()

@@ -87,7 +87,7 @@ class Run:
             valid is not None or bool(trainer.metrics) or must_act(hooks, "every_epoch", OF_EPOCHS)
         )
         self._between |= trainer.distributed
-        self._found: tuple[Path, dict[str, Any]] | None = None
+        self._resumed: tuple[Path, dict[str, Any]] | None = None
         for hook in hooks:
             if isinstance(hook, Checkpoint):
                 self._require_resumable()
@@ -106,9 +106,9 @@ class Run:
         folders = [hook.folder for hook in self.hooks if isinstance(hook, Checkpoint)]
         if Path(path) in folders and not Path(path).exists():
             return
-        self._found = checkpoints.newest(path)
-        if self._found is not None:
-            origin, state = self._found
+        self._resumed = checkpoints.newest(path)
+        if self._resumed is not None:
+            origin, state = self._resumed
             require_same(origin, state, self._description)
             missing = [key for key in PARTS if key not in state]
             if missing:
@@ -122,8 +122,8 @@ class Run:
         trainer.last_epoch, trainer.steps_per_epoch = self.last, self.source.batches
         trainer.stop_training = trainer.interrupted = False
         trainer.resumed_from = None
-        if self._found is not None:
-            trainer.resumed_from, state = self._found
+        if self._resumed is not None:
+            trainer.resumed_from, state = self._resumed
             self.load_state_dict(state)
         for hook in self.hooks:
             hook.trainer = trainer
@@ -150,9 +150,9 @@ class Run:
     def _epochs(self) -> None:
         trainer = self.trainer
         call(self._called, "on_train_begin")
-        if self._found is not None:
-            self._load_callbacks(self._found[1])
-            self._found = None
+        if self._resumed is not None:
+            self._load_callbacks(self._resumed[1])
+            self._resumed = None
         while self.epoch < self.last and not trainer.stop_training:
             self._begin_epoch()
             self._train_epoch()
@@ -231,7 +231,7 @@ class Run:
                 break
             start = perf_counter()
             try:
-                found = self.step.run_ahead(ahead)
+                results = self.step.run_ahead(ahead)
             except BaseException as error:
                 for i, (part, _) in enumerate(ahead.parts()):  # the losses of these batches are lost
                     if i > 0:
@@ -241,19 +241,19 @@ class Run:
                 if isinstance(error, (TypeError, ValueError)):
                     raise_with_hint(error, self.trainer.model, self._link, *self.source.batch(self.batch)[:2])
                 raise
-            if found is None:
+            if results is None:
                 break
-            parts = ahead.parts()
-            each = (perf_counter() - start) / len(parts)
-            for i, (part, taken) in enumerate(parts):
+            passes = ahead.parts()
+            each = (perf_counter() - start) / len(passes)
+            for i, (part, taken) in enumerate(passes):
                 if i > 0:  # the epoch before is complete
-                    later = (len(parts) - i) * each
+                    later = (len(passes) - i) * each
                     self._start += later
                     self._end_epoch()
                     self.source.begin_next()
                     self._begin_epoch()
                     self._start -= later
-                self._account(part, *[None if a is None else a[taken] for a in found])
+                self._account(part, *[None if a is None else a[taken] for a in results])
             self._check_interrupt()
 
     def _check_interrupt(self) -> None:

@@ -206,7 +206,7 @@ def _custom(node: Any) -> str:
         if "custom" in node:
             return str(node["custom"])
         node = list(node.values())
-    return next((found for part in node if (found := _custom(part))), "") if isinstance(node, list) else ""
+    return next((name for child in node if (name := _custom(child))), "") if isinstance(node, list) else ""
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

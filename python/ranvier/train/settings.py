@@ -68,7 +68,7 @@ def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
         return _by_name("loss", loss, _losses(), _LOSSES)()
     _refuse_torch("loss", loss)
     if inspect.isfunction(loss) and loss.__module__.startswith(("ranvier.ops.", "ranvier.nn.")):
-        name = _known(_losses(), _LOSSES).get(_plain(loss.__name__))
+        name = _spellings(_losses(), _LOSSES).get(_plain(loss.__name__))
         return loss if name is None else _losses()[name]()
     if isinstance(loss, type):
         raise TypeError(f"[Trainer] got the class {loss.__name__} as loss; expected {loss.__name__}()")
@@ -132,18 +132,18 @@ def _of_two(kind: Any) -> bool:
     return isinstance(kind, type) and len(inspect.signature(kind.forward).parameters) == 3  # type: ignore[attr-defined]
 
 
-def _known(kinds: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, str]:
+def _spellings(kinds: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, str]:
     """The names of classes by how they may be spelled."""
-    return {_plain(found): found for found in kinds} | {_plain(a): found for a, found in aliases.items()}
+    return {_plain(kind): kind for kind in kinds} | {_plain(alias): kind for alias, kind in aliases.items()}
 
 
 def _by_name(what: str, name: str, kinds: Mapping[str, Any], aliases: Mapping[str, str]) -> Any:
-    known = _known(kinds, aliases)
-    if _plain(name) in known:
-        return kinds[known[_plain(name)]]
-    near = get_close_matches(_plain(name), known, 1, 0.6)
-    spelled = {found: shown for shown, found in zip(map(_shown, kinds), kinds, strict=True)}
-    meant = f"; did you mean '{spelled[known[near[0]]]}'?" if near else ""
+    spellings = _spellings(kinds, aliases)
+    if _plain(name) in spellings:
+        return kinds[spellings[_plain(name)]]
+    near = get_close_matches(_plain(name), spellings, 1, 0.6)
+    spelled = {kind: shown for shown, kind in zip(map(_shown, kinds), kinds, strict=True)}
+    meant = f"; did you mean '{spelled[spellings[near[0]]]}'?" if near else ""
     raise ValueError(
         f"[Trainer] got {what} '{name}'{meant}; expected an object or one of {', '.join(spelled.values())}"
     )
@@ -194,13 +194,13 @@ def in_order(callbacks: Iterable[Callback]) -> list[Callback]:
 
 def _require_hooks(hook: Callback) -> None:
     """Refuse a method that looks like a hook, and that nothing would call."""
-    known = [name for name in vars(Callback) if name.startswith("on_")]
+    hooks = [name for name in vars(Callback) if name.startswith("on_")]
     for kind in type(hook).__mro__:
         if kind is Callback:
             break
         for name in vars(kind):
-            unknown = name.startswith("on_") and name not in known
-            if unknown and (meant := get_close_matches(name, known, 1, 0.8)):
+            unknown = name.startswith("on_") and name not in hooks
+            if unknown and (meant := get_close_matches(name, hooks, 1, 0.8)):
                 raise TypeError(
                     f"[Trainer.fit] {kind.__name__} has a method {name}, which nothing calls; expected "
                     f"{meant[0]}, or a name that is not so close to it"
@@ -224,9 +224,9 @@ def require_parameters(trainer: Training) -> None:
     if trainer.optimizer is None:
         raise TypeError("[Trainer.fit] got no optimizer; expected one, or its name, in Trainer(...)")
     losses = trainer.loss.parameters() if isinstance(trainer.loss, nn.Module) else ()
-    known = {id(p) for p in (*trainer.model.parameters(), *losses)}
+    own = {id(p) for p in (*trainer.model.parameters(), *losses)}
     updated = parameters_of(trainer.optimizer)
-    if known and updated and not any(id(p) in known for p in updated):
+    if own and updated and not any(id(p) in own for p in updated):
         raise ValueError(
             "[Trainer.fit] got an optimizer that has none of the model's parameters; expected one made of "
             "model.parameters()"

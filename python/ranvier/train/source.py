@@ -45,12 +45,12 @@ class Ahead:
         b = self.batches
         if b.first + b.done <= self.each:
             return [(self, slice(0, b.done))]
-        found = []
+        passes = []
         for first in range(0, b.first + b.done, self.each):
             begin, end = max(first, b.first), min(first + self.each, b.first + b.done)
             taken = Batches(b.order, b.size, begin, end - begin, end - begin)
-            found.append((replace(self, batches=taken), slice(begin - b.first, end - b.first)))
-        return found
+            passes.append((replace(self, batches=taken), slice(begin - b.first, end - b.first)))
+        return passes
 
     def targets(self) -> Array:
         """Of the batches that are done."""
@@ -367,9 +367,9 @@ def _is_loader(x: Any) -> bool:
     return hasattr(x, "__iter__") and not isinstance(x, (tuple, list)) and not array_like(x)
 
 
-def _refuse(name: str, why: str, **given: Any) -> None:
+def _refuse(name: str, why: str, **arguments: Any) -> None:
     """Raise ValueError for an argument that is not None and would have no effect."""
-    for argument, value in given.items():
+    for argument, value in arguments.items():
         if value is not None:
             raise ValueError(f"[{name}] got {argument} {why}")
 

@@ -216,10 +216,10 @@ class TrainingStep:
         if self._accumulate > 1:
             return None
         more = (False, False, True, True, bool(self._trainer.metrics))
-        found = self.compiled.run_batches((*ahead.arguments(), *more), ahead.batches)
-        if found is None:
+        results = self.compiled.run_batches((*ahead.arguments(), *more), ahead.batches)
+        if results is None:
             return None
-        loss, output, penalty = found
+        loss, output, penalty = results
         penalties = None if penalty is None else penalty._array.astype(float).reshape(-1)
         return loss._array.astype(float).reshape(-1), None if output is None else output._array, penalties
 

@@ -54,8 +54,8 @@ class Frame:
             chosen = sorted(columns - {*self._texts})
             texts = self._read("reading words", usecols=chosen, dtype=str, na_filter=False)
             self._texts |= {c: texts[c] for c in chosen}
-        codes, found = self._pandas.factorize(self._texts[column])
-        return list(found), codes
+        codes, cells = self._pandas.factorize(self._texts[column])
+        return list(cells), codes
 
     def _read(self, what: str, **how: Any) -> Any:
         how |= {"header": None, "skipinitialspace": True, "float_precision": "round_trip"}
@@ -150,8 +150,8 @@ class Columns:
                 cells = (row[column].strip() for row in self.table.rows())
                 self._words[column] = _numbered(cells)
             else:
-                found, codes = self._frame.words(column)
-                words, merged = _numbered(word.strip() for word in found)
+                texts, codes = self._frame.words(column)
+                words, merged = _numbered(text.strip() for text in texts)
                 self._words[column] = words, merged[codes]
         return self._words[column]
 
@@ -243,24 +243,24 @@ def read_columns(
     if categories is False and not missing:
         return cells.numbers(columns, limit), None
     values = np.empty((len(cells), len(columns)))
-    found: list[tuple[str, ...] | None] = []
+    of_columns: list[tuple[str, ...] | None] = []
     for i, column in enumerate(columns):
-        known = _known(cells, column, categories)
-        if known is None:
+        names = _categories_of(cells, column, categories)
+        if names is None:
             values[:, i] = cells.mixed(column, limit, missing)
         else:
-            values[:, i] = _codes(cells, column, known, missing, cells.table.name(column) in unknown)
-        found.append(known)
-    return values, tuple(found) if any(names is not None for names in found) else None
+            values[:, i] = _codes(cells, column, names, missing, cells.table.name(column) in unknown)
+        of_columns.append(names)
+    return values, tuple(of_columns) if any(names is not None for names in of_columns) else None
 
 
-def _known(cells: Columns, column: int, categories: Any) -> tuple[str, ...] | None:
+def _categories_of(cells: Columns, column: int, categories: Any) -> tuple[str, ...] | None:
     """The categories of a column; None for a column of numbers."""
     table = cells.table
     name = table.name(column)
     if isinstance(categories, Mapping):
-        given = categories.get(name)
-        return None if given is None else tuple(given)
+        names = categories.get(name)
+        return None if names is None else tuple(names)
     named = not isinstance(categories, bool) and name in categories
     if categories is False or not (named or cells.is_words(column)):
         return None
@@ -279,8 +279,8 @@ def _known(cells: Columns, column: int, categories: Any) -> tuple[str, ...] | No
     return tuple(words)
 
 
-def _codes(cells: Columns, column: int, known: tuple[str, ...], missing: bool, unknown: bool) -> Array:
-    at: dict[str, float] = {name: float(number) for number, name in enumerate(known)}
+def _codes(cells: Columns, column: int, categories: tuple[str, ...], missing: bool, unknown: bool) -> Array:
+    at: dict[str, float] = {name: float(number) for number, name in enumerate(categories)}
     words, codes = cells.words(column)
     empty = [word.lower() in MISSING for word in words]
     new = [word for e, word in zip(empty, words, strict=True) if not e and word not in at]
@@ -296,7 +296,7 @@ def _codes(cells: Columns, column: int, known: tuple[str, ...], missing: bool, u
         where, cell = _where(cells.table, column, row), cells.cell(column, row)
         if cell.lower() in MISSING:
             raise ValueError(_missing(where, cell))
-        raise ValueError(f"{where} holds {cell!r}; expected a known category: {', '.join(known[:20])}")
+        raise ValueError(f"{where} holds {cell!r}; expected a known category: {', '.join(categories[:20])}")
     return np.array([np.nan if e else at[word] for e, word in zip(empty, words, strict=True)])[codes]
 
 

@@ -69,12 +69,12 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     shape = struct.unpack_from(f">{ndim}I", content, 4)
     dtype = np.dtype(_TYPES[code])
     expected = math.prod(shape) * dtype.itemsize  # Python integers do not overflow
-    found = len(content) - start
-    if found != expected:
-        fault = "is cut off" if found < expected else "is too long"
+    held = len(content) - start
+    if held != expected:
+        fault = "is cut off" if held < expected else "is too long"
         raise ValueError(
             f"[read_idx] '{path}' {fault}: its header promises {expected} bytes of shape "
-            f"{shape}, it holds {found}"
+            f"{shape}, it holds {held}"
         )
     try:
         values = np.frombuffer(content, dtype, offset=start).reshape(shape)
@@ -250,14 +250,14 @@ def _names() -> list[str]:
 def _find(name: str, folder: Path) -> list[Path]:
     """The four files in the order of `_names()`; the error names all missing ones."""
     places = {file: (folder / file, folder / f"{file}.gz") for file in _names()}
-    found = {file: next(filter(Path.is_file, paths), None) for file, paths in places.items()}
-    missing = [file for file, path in found.items() if path is None]
+    by_name = {file: next(filter(Path.is_file, paths), None) for file, paths in places.items()}
+    missing = [file for file, path in by_name.items() if path is None]
     if missing:
         raise FileNotFoundError(
             f"[load_{name}] '{folder}' lacks {', '.join(missing)}; expected the four files "
             f"{', '.join(_names())}, each plain or as .gz"
         )
-    return [path for path in found.values() if path is not None]
+    return [path for path in by_name.values() if path is not None]
 
 
 def _mnist(name: str, images_path: Path, labels_path: Path) -> Part:
@@ -340,11 +340,11 @@ def _unpacked(path: Path) -> list[npt.NDArray[np.uint8]]:
 
     try:
         with tarfile.open(path) as archive:
-            found = []
+            batches = []
             for name in _TRAIN + _TEST:
                 member: Any = archive.extractfile(f"{_FOLDER}/{name}")
-                found.append(_records(f"{path}/{name}", member.read()))
-            return found
+                batches.append(_records(f"{path}/{name}", member.read()))
+            return batches
     except (tarfile.TarError, KeyError, AttributeError, EOFError, zlib.error, OSError) as error:
         raise ValueError(f"[load_cifar10] '{path}' is cut off, damaged or another archive: {error}") from None
 

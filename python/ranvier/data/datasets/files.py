@@ -106,8 +106,8 @@ def load(
     )
 
 
-def _refuse(what: str, **given: bool) -> None:
-    for name, wrong in given.items():
+def _refuse(what: str, **arguments: bool) -> None:
+    for name, wrong in arguments.items():
         if wrong:
             raise ValueError(f"[load] got {name} for {what}; expected none, it would have no effect")
 
@@ -300,15 +300,15 @@ def _images(path: Path, name: str, x: Array, scale: float, dtype: Any) -> Array:
 
 
 def _given_names(
-    path: Path, arrays: dict[str, Array], found: tuple[str, ...] | None, labels: Array
+    path: Path, arrays: dict[str, Array], numbered: tuple[str, ...] | None, labels: Array
 ) -> tuple[str, ...] | None:
     """The archive's names of the classes, if the labels are numbers 0, 1, 2 ..."""
     names = arrays.get("class_names")
-    if found is None or names is None or labels.dtype.kind not in "iuf":
-        return found
-    if names.ndim != 1 or found != tuple(str(i) for i in range(len(names)))[: len(found)]:
+    if numbered is None or names is None or labels.dtype.kind not in "iuf":
+        return numbered
+    if names.ndim != 1 or numbered != tuple(str(i) for i in range(len(names)))[: len(numbered)]:
         raise ValueError(
             f"[load_npz] '{path}' has class_names of shape {names.shape} for classes "
-            f"{', '.join(found[:10])}; expected a name for each class 0, 1, 2 ..."
+            f"{', '.join(numbered[:10])}; expected a name for each class 0, 1, 2 ..."
         )
     return tuple(str(name) for name in names.tolist())

@@ -151,10 +151,10 @@ def _find(root: Path, name: str = "ImageFolder") -> tuple[list[str], list[tuple[
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     files: list[tuple[Path, int]] = []
     for number, folder in enumerate(folders):
-        found = sorted(path for path in folder.rglob("*") if is_image(path))
-        if not found:
+        images = sorted(path for path in folder.rglob("*") if is_image(path))
+        if not images:
             raise ValueError(f"[{name}] '{folder}' has no images; expected files {', '.join(ENDINGS)}")
-        files += [(path, number) for path in found]
+        files += [(path, number) for path in images]
     names = [folder.name for folder in folders]
     deep = not any(is_image(path) for folder in folders for path in folder.iterdir())
     if deep and len(names) > 1 and {n.lower() for n in names} <= SPLITS:

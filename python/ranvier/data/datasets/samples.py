@@ -72,9 +72,9 @@ def targets(labels: Array, task: str, dtype: Any = np.float32) -> tuple[Array, t
     whole = labels.dtype.kind in "USb" or bool((labels == np.rint(labels)).all())
     if task == "regression" or (task == "auto" and not whole):
         return real(labels, dtype), None
-    found, codes = np.unique(labels, return_inverse=True)
-    kind = int if found.dtype.kind == "f" and whole else str  # Python integers have any size
-    return codes.ravel().astype(np.int64), tuple(str(kind(name)) for name in found.tolist())
+    classes, codes = np.unique(labels, return_inverse=True)
+    kind = int if classes.dtype.kind == "f" and whole else str  # Python integers have any size
+    return codes.ravel().astype(np.int64), tuple(str(kind(name)) for name in classes.tolist())
 
 
 def _one_hot(labels: Array) -> bool:
@@ -96,8 +96,8 @@ def real(values: Array, dtype: Any) -> Array:
     with np.errstate(over="ignore"):
         converted = values.astype(dtype)
     if not np.isfinite(converted).all():
-        found = values[~np.isfinite(converted)].flat[0]
-        raise ValueError(f"{found:g} is more than {np.dtype(dtype)} holds, {np.finfo(dtype).max:.3g}")
+        too_large = values[~np.isfinite(converted)].flat[0]
+        raise ValueError(f"{too_large:g} is more than {np.dtype(dtype)} holds, {np.finfo(dtype).max:.3g}")
     return converted
 
 

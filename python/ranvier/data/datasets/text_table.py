@@ -188,10 +188,10 @@ def _parquet(path: Path) -> str:
 
 def _delimiter(line: str, decimal: str) -> str:
     """The most frequent one, but not a comma within the numbers of a line with semicolons or tabs."""
-    for found in (";", "\t"):
-        if found in line and any(DECIMAL_COMMA.fullmatch(cell.strip()) for cell in line.split(found)):
-            return found
-    return max((found for found in (",", ";", "\t") if found != decimal), key=line.count)
+    for mark in (";", "\t"):
+        if mark in line and any(DECIMAL_COMMA.fullmatch(cell.strip()) for cell in line.split(mark)):
+            return mark
+    return max((mark for mark in (",", ";", "\t") if mark != decimal), key=line.count)
 
 
 def is_number(cell: str) -> bool:

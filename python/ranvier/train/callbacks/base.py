@@ -129,10 +129,10 @@ class LambdaCallback(Callback):
     """
 
     def __init__(self, **hooks: Callable[..., Any]) -> None:
-        known = [name for name in vars(Callback) if name.startswith("on_")]
+        methods = [name for name in vars(Callback) if name.startswith("on_")]
         for name, function in hooks.items():
-            if name not in known:
-                raise TypeError(f"[LambdaCallback] got '{name}'; expected one of {', '.join(known)}")
+            if name not in methods:
+                raise TypeError(f"[LambdaCallback] got '{name}'; expected one of {', '.join(methods)}")
             if not callable(function):
                 raise TypeError(
                     f"[LambdaCallback] got {name} of type {type(function).__name__}; expected a function"

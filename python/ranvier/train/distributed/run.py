@@ -71,7 +71,7 @@ class DistributedRun(Run):
         """Rank 0 reads the checkpoint, and the others get it."""
         if self._world.rank == 0:
             super().find(path)
-        self._found = of_first(self._found, f"{CALL} resume")
+        self._resumed = of_first(self._resumed, f"{CALL} resume")
 
     def go(self) -> None:
         self._require_same_run()
