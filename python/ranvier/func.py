@@ -18,16 +18,7 @@ from ranvier.autograd.level import Level, level_of, like
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor
 
-__all__ = [
-    "functional_call",
-    "grad",
-    "grad_and_value",
-    "hessian",
-    "jacfwd",
-    "jacrev",
-    "jvp",
-    "vjp",
-]
+__all__ = ["functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "vjp"]
 
 _Argnums = int | tuple[int, ...]
 _Function = Callable[..., Any]

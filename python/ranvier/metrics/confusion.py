@@ -9,12 +9,7 @@ import numpy as np
 from ranvier.autograd.memory import Array
 from ranvier.metrics.metric import StreamingMetric, distinct, label_arrays, one_of, weights_of
 
-__all__ = [
-    "ClassificationReport",
-    "ConfusionMatrix",
-    "classification_report",
-    "confusion_matrix",
-]
+__all__ = ["ClassificationReport", "ConfusionMatrix", "classification_report", "confusion_matrix"]
 
 AVERAGES = ("binary", "macro", "micro", "weighted", None)
 

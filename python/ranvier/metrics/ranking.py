@@ -19,14 +19,7 @@ from ranvier.metrics.metric import (
     weights_of,
 )
 
-__all__ = [
-    "LogLoss",
-    "RocAuc",
-    "TopKAccuracy",
-    "log_loss",
-    "roc_auc_score",
-    "top_k_accuracy_score",
-]
+__all__ = ["LogLoss", "RocAuc", "TopKAccuracy", "log_loss", "roc_auc_score", "top_k_accuracy_score"]
 
 
 def score_arrays(name: str, y_true: Any, y_score: Any) -> tuple[Array, Array]:

@@ -90,26 +90,20 @@ def save(
     >>> len(model), rv.serialization.info(model).class_names
     (2, ['a', 'b', 'c'])
     """
+    arguments = locals()
+    about = {name: arguments[name] for name in _ABOUT}
     if isinstance(obj, nn.Module):
         arrays: Arrays = {name: _array(value) for name, value in obj.state_dict().items()}
-        kept = info(obj)
-        document: dict[str, Any] = {
-            "content": "model",
-            "model": architecture.describe(obj),
-            "tied": tied_names(obj),
-            "input_shape": _or(input_shape, kept.input_shape, lambda shape: [int(n) for n in shape]),
-            "class_names": _or(class_names, kept.class_names, lambda names: [str(name) for name in names]),
-            "preprocessing": _or(preprocessing, kept.preprocessing, lambda steps: [_step(s) for s in steps]),
-            "link": _or(link, kept.link, _link),
-            "feature_names": _or(feature_names, kept.feature_names, lambda names: [str(n) for n in names]),
-            "training_data": _or(training_data, kept.training_data, dict),
-        }
+        document: dict[str, Any] = {"content": "model", "model": architecture.describe(obj)}
+        document["tied"] = tied_names(obj)
+        for name, convert in _ABOUT.items():
+            value = getattr(info(obj), name) if about[name] is None else about[name]
+            document[name] = None if value is None else convert(value)
     else:
-        about = (input_shape, class_names, preprocessing, link, feature_names, training_data)
-        if any(value is not None for value in about):
+        if any(value is not None for value in about.values()):
+            *names, last = about
             raise TypeError(
-                "[save] got input_shape, class_names, preprocessing, link, feature_names or training_data "
-                f"with a {type(obj).__name__}; expected a Module"
+                f"[save] got {', '.join(names)} or {last} with a {type(obj).__name__}; expected a Module"
             )
         arrays = {}
         document = {"content": "dict", "dict": files.encode(obj, arrays)}
@@ -209,11 +203,6 @@ def _array(value: Any) -> npt.NDArray[Any]:
     return np.asarray(getattr(value, "_array", value))
 
 
-def _or(argument: Any, kept: Any, convert: Any) -> Any:
-    value = kept if argument is None else argument
-    return None if value is None else convert(value)
-
-
 def _link(name: str) -> str:
     if name not in LINKS:
         raise ValueError(f"[save] got link {name!r}; expected one of {', '.join(map(repr, LINKS))}")
@@ -229,6 +218,16 @@ def _step(transform: Any) -> dict[str, Any]:
             "expected transforms with a config method"
         )
     return {"transform": type(transform).__name__, **transform.config()}
+
+
+_ABOUT: dict[str, Any] = {  # what a file says of a model, and how it is written
+    "input_shape": lambda shape: [int(n) for n in shape],
+    "class_names": lambda names: [str(name) for name in names],
+    "preprocessing": lambda steps: [_step(step) for step in steps],
+    "link": _link,
+    "feature_names": lambda names: [str(name) for name in names],
+    "training_data": dict,
+}
 
 
 def _owners(model: nn.Module) -> list[tuple[str, Any]]:

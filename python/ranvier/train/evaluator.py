@@ -87,11 +87,7 @@ class Measured:
         def joined(arrays: list[Array]) -> Array | None:
             return np.concatenate(arrays) if arrays else None
 
-        return {
-            "loss": self._loss.state(),
-            "predicted": joined(self._predicted),
-            "true": joined(self._true),
-        }
+        return {"loss": self._loss.state(), "predicted": joined(self._predicted), "true": joined(self._true)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._loss.load_state(state["loss"])

@@ -87,17 +87,14 @@ def _pairs(trainer: Training, data: Prepared) -> str:
     x, y, loss = data.x[:4], data.y[:4], trainer.loss
     if y.ndim != 1 or len(y) < 2 or link_of(loss) or type(loss).__module__.startswith("ranvier."):
         return ""
-    state = random.get_rng_state()
     try:
-        with no_grad(), evaluating(trainer.model):
+        with random.fork_rng(), no_grad(), evaluating(trainer.model):
             output = trainer.model(borrowed(x))
             if tuple(output.shape) != (len(y), 1):
                 return ""
             pairs, all_to_all = float(loss(output[:, 0], borrowed(y))), float(loss(output, borrowed(y)))
     except Exception:  # a loss that takes (n, 1) alone
         return ""
-    finally:
-        random.set_rng_state(state)
     if np.isclose(pairs, all_to_all, rtol=1e-3, equal_nan=True):
         return ""
     return (

@@ -219,12 +219,8 @@ def _same_columns(name: str, what: str, frame: Any, expected: list[str] | None) 
 
 def output_shape(model: Any, x: Array) -> tuple[int, ...]:
     """The shape of the output, by a pass that leaves the random numbers as they are."""
-    state = random.get_rng_state()
-    try:
-        with no_grad(), evaluating(model):
-            return tuple(model(borrowed(x)).shape)
-    finally:
-        random.set_rng_state(state)
+    with random.fork_rng(), no_grad(), evaluating(model):
+        return tuple(model(borrowed(x)).shape)
 
 
 def _raises(model: Any, x: Array) -> bool:

@@ -16,13 +16,12 @@ import numpy.typing as npt
 import ranvier.extension as extension
 import ranvier.train.inputs as inputs
 from ranvier.autograd import borrowed, wrap
-from ranvier.autograd.random import get_rng_state, set_rng_state
-from ranvier.autograd.views import bump
 from ranvier.data.sampler import positive
 from ranvier.nn.modes import training
 from ranvier.optim import Optimizer
 from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import batch_loss, weighting
+from ranvier.train.nonfinite import restored
 from ranvier.train.source import ArraySource, LoaderSource, Source
 
 if TYPE_CHECKING:
@@ -204,19 +203,14 @@ def _endless(source: Source) -> Iterator[tuple[Array, Array, Array | None]]:
 @contextmanager
 def _taken_back(model: Any, optimizer: Optimizer) -> Iterator[None]:
     """Puts parameters, buffers, gradients, the optimizer and the random state back, also after an error."""
-    tensors = [*model.parameters(), *model.buffers()]
-    before = [t._array.copy() for t in tensors]
     gradients = [(p, p.grad) for p in model.parameters()]
-    state, randomness = deepcopy(optimizer.state_dict()), get_rng_state()
+    state = deepcopy(optimizer.state_dict())
     for p, _ in gradients:
         p.grad = None  # kept as they are, not added to
-    try:
-        yield
-    finally:
-        for t, values in zip(tensors, before, strict=True):
-            t._array[...] = values
-            bump(t)
-        for p, gradient in gradients:
-            p.grad = gradient
-        optimizer.load_state_dict(state)
-        set_rng_state(randomness)
+    with restored([*model.parameters(), *model.buffers()]):
+        try:
+            yield
+        finally:
+            for p, gradient in gradients:
+                p.grad = gradient
+            optimizer.load_state_dict(state)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd import Tensor, borrowed, no_grad, random, wrap
+from ranvier.autograd import borrowed, no_grad, random, wrap
 from ranvier.autograd.views import bump
 from ranvier.train.arrays import MODES
 from ranvier.train.callbacks.base import Training
@@ -111,7 +111,7 @@ class NonFinite:
         if parameter is not None:
             layer, name = parameter
             return layer, f"{name} has NaN or infinite values since an earlier update"
-        with _unchanged(trainer.model), _first_output(trainer.model) as first, no_grad():
+        with restored(list(trainer.model.buffers())), _first_output(trainer.model) as first, no_grad():
             try:
                 output = trainer.model(borrowed(x))
                 loss = batch_loss(trainer.loss, output, wrap(y), *weighting(weights))
@@ -177,14 +177,13 @@ def _first_output(model: Any) -> Iterator[list[str]]:
 
 
 @contextmanager
-def _unchanged(model: Any) -> Iterator[None]:
-    """Puts the model's buffers (running statistics) and the random numbers back."""
-    buffers: list[Tensor] = list(model.buffers())
-    before, state = [b._array.copy() for b in buffers], random.get_rng_state()
-    try:
-        yield
-    finally:
-        for buffer, values in zip(buffers, before, strict=True):
-            buffer._array[...] = values
-            bump(buffer)
-        random.set_rng_state(state)
+def restored(tensors: list[Any]) -> Iterator[None]:
+    """Puts the values of Tensors and the random numbers back, also after an error."""
+    before = [t._array.copy() for t in tensors]
+    with random.fork_rng():
+        try:
+            yield
+        finally:
+            for tensor, values in zip(tensors, before, strict=True):
+                tensor._array[...] = values
+                bump(tensor)

@@ -18,15 +18,7 @@ import ranvier.nn as nn
 import ranvier.train.checkpoints as checkpoints
 from ranvier.autograd import random
 from ranvier.nn.lazy import find_sizes
-from ranvier.train.callbacks.base import (
-    OF_BATCHES,
-    OF_EPOCHS,
-    Callback,
-    Interrupt,
-    Training,
-    call,
-    must_act,
-)
+from ranvier.train.callbacks.base import OF_BATCHES, OF_EPOCHS, Callback, Interrupt, Training, call, must_act
 from ranvier.train.checkpoints import Checkpoint
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.evaluator import Evaluator, Measured

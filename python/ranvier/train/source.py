@@ -205,12 +205,7 @@ class LoaderSource(Source):
     """Batches of a loader, `(x, y)` or `(x, y, sample_weight)`: checked and converted one by one."""
 
     def __init__(
-        self,
-        name: str,
-        loader: Any,
-        spec: DataSpec,
-        class_weight: Any = None,
-        on_nonfinite: str = "ignore",
+        self, name: str, loader: Any, spec: DataSpec, class_weight: Any = None, on_nonfinite: str = "ignore"
     ) -> None:
         if not hasattr(loader, "__iter__"):
             raise TypeError(
