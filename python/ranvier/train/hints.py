@@ -20,11 +20,11 @@ from ranvier.train.losses import link_of, name_of
 Array = npt.NDArray[Any]
 LARGE = 100.0  # values of features beyond which they count as not scaled
 RARE = 0.02  # the share of a rare class
+FEW = 100  # samples from which on a share tells something
 _APPLIED_BY_LOSS = (
     ((nn.CrossEntropyLoss, nn.FocalLoss), nn.Softmax),
     ((nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss), nn.Sigmoid),
 )
-FEW = 100  # samples from which on a share tells something
 
 
 class HintWarning(UserWarning):
@@ -54,10 +54,10 @@ def advise(trainer: Training, data: Prepared, classes: Array | None = None, clas
     if trainer.on_nonfinite != "raise":
         return  # the data are to be taken as they are
     hints = [
-        _twice(trainer),
-        _pairs(trainer, data),
-        _labels(trainer, data, classes, class_weight),
-        _scale(trainer.model, data.x),
+        _applied_twice(trainer),
+        _broadcast_targets(trainer, data),
+        _label_counts(trainer, data, classes, class_weight),
+        _unscaled(trainer.model, data.x),
     ]
     text = "; ".join(hint for hint in hints if hint)
     if text:
@@ -71,7 +71,7 @@ def _leaves(model: Any) -> list[Any]:
     return [model]
 
 
-def _twice(trainer: Training) -> str:
+def _applied_twice(trainer: Training) -> str:
     """A softmax or sigmoid that both the model and the loss apply, or neither."""
     last, loss, name = next(iter(_leaves(trainer.model)[-1:]), None), trainer.loss, name_of(trainer.loss)
     if isinstance(loss, (nn.NLLLoss, nn.KLDivLoss)) and isinstance(last, nn.Linear):
@@ -82,7 +82,7 @@ def _twice(trainer: Training) -> str:
     return ""
 
 
-def _pairs(trainer: Training, data: Prepared) -> str:
+def _broadcast_targets(trainer: Training, data: Prepared) -> str:
     """A loss of the user's own that broadcasts an output (n, 1) and targets (n,) to (n, n)."""
     x, y, loss = data.x[:4], data.y[:4], trainer.loss
     if y.ndim != 1 or len(y) < 2 or link_of(loss) or type(loss).__module__.startswith("ranvier."):
@@ -103,7 +103,7 @@ def _pairs(trainer: Training, data: Prepared) -> str:
     )
 
 
-def _labels(trainer: Training, data: Prepared, classes: Array | None, class_weight: Any) -> str:
+def _label_counts(trainer: Training, data: Prepared, classes: Array | None, class_weight: Any) -> str:
     """One class alone, a rare class, fewer samples than two for each class."""
     link, y = link_of(trainer.loss), data.y
     one_each = y.size == len(y) and (y.dtype.kind in "iu" if link == "softmax" else link is not None)
@@ -129,7 +129,7 @@ def _labels(trainer: Training, data: Prepared, classes: Array | None, class_weig
     return ""
 
 
-def _scale(model: Any, x: Array) -> str:
+def _unscaled(model: Any, x: Array) -> str:
     """Features far from 1, unless the model begins with a norm."""
     if x.dtype.kind != "f" or x.size == 0:
         return ""

@@ -1,4 +1,13 @@
-"""What a Trainer knows of its loss: the link to probabilities, the loss of a batch and over an epoch."""
+"""What a Trainer knows of its loss: the link to probabilities, the loss of a batch and over an epoch.
+
+Links: how the output of a classification model becomes probabilities and labels.
+
+    CrossEntropyLoss, FocalLoss          softmax over axis 1     label: the class of the largest output
+    NLLLoss                              the same: softmax of log-probabilities gives the probabilities back
+    MultiMarginLoss                      the same, of scores that were not trained to be probabilities
+    BCEWithLogitsLoss, SigmoidFocalLoss  sigmoid                 label: probability > 0.5
+    BCELoss                              none: the output is a probability already
+"""
 
 from __future__ import annotations
 
@@ -14,15 +23,11 @@ from ranvier.autograd import Tensor, wrap
 
 Array = npt.NDArray[Any]
 
-_LINKS: tuple[tuple[type, str], ...] = (
-    (nn.CrossEntropyLoss, "softmax"),
-    (nn.FocalLoss, "softmax"),
-    (nn.NLLLoss, "softmax"),
-    (nn.MultiMarginLoss, "softmax"),
-    (nn.BCEWithLogitsLoss, "sigmoid"),
-    (nn.SigmoidFocalLoss, "sigmoid"),
-    (nn.BCELoss, "identity"),
-)
+_LINKS: dict[str, tuple[type, ...]] = {
+    "softmax": (nn.CrossEntropyLoss, nn.FocalLoss, nn.NLLLoss, nn.MultiMarginLoss),
+    "sigmoid": (nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss),
+    "identity": (nn.BCELoss,),
+}
 
 
 def link_of(loss: Any) -> str | None:
@@ -32,12 +37,12 @@ def link_of(loss: Any) -> str | None:
     """
     own: str | None = getattr(loss, "link", None)
     if own is not None:
-        if own not in ("softmax", "sigmoid", "identity"):
+        if own not in _LINKS:
             raise ValueError(
                 f"[Trainer] got a loss with link {own!r}; expected 'softmax', 'sigmoid' or 'identity'"
             )
         return own
-    return next((link for kind, link in _LINKS if isinstance(loss, kind)), None)
+    return next((link for link, kinds in _LINKS.items() if isinstance(loss, kinds)), None)
 
 
 def probabilities(output: Array, link: str) -> Array:

@@ -262,16 +262,13 @@ def _find(name: str, folder: Path) -> list[Path]:
 
 def _mnist(name: str, images_path: Path, labels_path: Path) -> Part:
     images, labels = read_idx(images_path), read_idx(labels_path)
-    if images.ndim != 3 or images.dtype != np.uint8:
-        raise ValueError(
-            f"[load_{name}] '{images_path}' holds {images.dtype} values of shape {images.shape}; "
-            "expected uint8 of shape (n, 28, 28)"
-        )
-    if labels.ndim != 1 or labels.dtype != np.uint8:
-        raise ValueError(
-            f"[load_{name}] '{labels_path}' holds {labels.dtype} values of shape {labels.shape}; "
-            "expected uint8 of shape (n,)"
-        )
+    wanted = (images_path, images, 3, "(n, 28, 28)"), (labels_path, labels, 1, "(n,)")
+    for path, values, ndim, shape in wanted:
+        if values.ndim != ndim or values.dtype != np.uint8:
+            raise ValueError(
+                f"[load_{name}] '{path}' holds {values.dtype} values of shape {values.shape}; "
+                f"expected uint8 of shape {shape}"
+            )
     if len(images) != len(labels):
         raise ValueError(
             f"[load_{name}] '{images_path}' holds {len(images)} images and "

@@ -1,4 +1,4 @@
-"""What may happen between the steps of a run: a file for each callback, and their base in `base`."""
+"""What may happen between the steps of a run: `base`, callbacks that act on it, and those that record it."""
 
 from ranvier.train.callbacks.base import *
 from ranvier.train.callbacks.control import *
