@@ -155,6 +155,13 @@ class ConcatDataset(Dataset[T]):
         return int(self._ends[-1])
 
 
+def one_of(name: str, argument: str, value: Any, names: Sequence[str]) -> str:
+    """`value` if it is one of the names, else the error of `name` about `argument`."""
+    if value not in names:
+        raise ValueError(f"[{name}] got {argument} {value!r}; expected one of {', '.join(names)}")
+    return str(value)
+
+
 def raw(value: Any) -> Array:
     """The array of a Tensor or of an array-like object. Raises TypeError for a masked array."""
     return value._array if isinstance(value, Tensor) else np.asarray(plain("data", value))

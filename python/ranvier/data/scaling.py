@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd.memory import Array, plain
-from ranvier.data.dataset import like, raw
+from ranvier.data.dataset import like, one_of, raw
 
 __all__ = ["MinMaxScaler", "Normalize", "Standardize", "minmax_scale", "standardize"]
 
@@ -29,13 +29,11 @@ class Affine:
     _names: tuple[str, str]  # of the constructor's arguments
 
     def __init__(self, per: str, first: npt.ArrayLike | None, second: npt.ArrayLike | None) -> None:
-        if per not in PER:
-            raise ValueError(f"[{type(self).__name__}] got per {per!r}; expected one of {', '.join(PER)}")
         if (first is None) != (second is None):
             raise ValueError(
                 f"[{type(self).__name__}] got one of {' and '.join(self._names)}; expected both or neither"
             )
-        self.per = per
+        self.per = one_of(type(self).__name__, "per", per, PER)
         self._shift: Numbers | None = None
         self._scale: Numbers | None = None
         self.given = first is not None  # a Compose does not fit what the constructor was given

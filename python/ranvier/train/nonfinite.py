@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from ranvier.autograd import borrowed, no_grad, random, wrap
 from ranvier.autograd.views import bump
-from ranvier.train.arrays import MODES
 from ranvier.train.callbacks.base import Training
 from ranvier.train.losses import batch_loss, name_of, weighting
 from ranvier.train.step import parameters_of
@@ -42,12 +41,6 @@ class NonFiniteError(FloatingPointError):
     def __init__(self, message: str, epoch: int, batch: int | None, layer: str | None) -> None:
         super().__init__(message)
         self.epoch, self.batch, self.layer = epoch, batch, layer
-
-
-def require_mode(mode: Any) -> str:
-    if mode not in MODES:
-        raise ValueError(f"[Trainer] got on_nonfinite {mode!r}; expected one of {', '.join(MODES)}")
-    return str(mode)
 
 
 class NonFinite:

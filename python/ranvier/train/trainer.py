@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 import ranvier.train.settings as checked
 from ranvier.autograd import Tensor
+from ranvier.data.dataset import one_of
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import Metric
 from ranvier.nn.modes import require_untrained, training
+from ranvier.train.arrays import MODES
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.logs import ProgressBar, shows_progress
 from ranvier.train.compiled import CompiledParts
@@ -23,7 +25,6 @@ from ranvier.train.hints import advise, warning_once
 from ranvier.train.history import History
 from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import labels, link_of, name_of, probabilities, unreduced
-from ranvier.train.nonfinite import require_mode
 from ranvier.train.run import Run
 from ranvier.train.saving import read_trainer, text, write_trainer
 from ranvier.train.source import ArraySource, only_samples, open_source, open_training
@@ -122,7 +123,7 @@ class Trainer:
             raise TypeError(f"[Trainer] got the class {model.__name__} as model; expected an object")
         self.loss = checked.named_loss(loss)
         self.optimizer = checked.named_optimizer(optimizer, model, self.loss, lr)
-        self.on_nonfinite = require_mode(on_nonfinite)
+        self.on_nonfinite = one_of("Trainer", "on_nonfinite", on_nonfinite, MODES)
         self.metrics = checked.named_metrics(metrics)
         self.l1, self.l2 = l1, l2
         self.accumulate = positive("Trainer", "accumulate", accumulate)

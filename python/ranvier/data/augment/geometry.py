@@ -10,6 +10,7 @@ import numpy.typing as npt
 import ranvier._core as _core
 from ranvier.autograd.memory import Array
 from ranvier.data.augment.base import Augmentation, Numbers, pair, probability, span, whole
+from ranvier.data.dataset import one_of
 
 __all__ = [
     "CenterCrop",
@@ -88,7 +89,7 @@ class RandomShift(Augmentation):
     ) -> None:
         self.pixels = pair("RandomShift", "pixels", pixels)
         self.fill = float(fill)
-        self.padding_mode = _one_of("RandomShift", "padding_mode", padding_mode, MODES)
+        self.padding_mode = one_of("RandomShift", "padding_mode", padding_mode, MODES)
 
     def apply(self, x: Array, u: Numbers) -> Array:
         place = _places(len(x))
@@ -134,7 +135,7 @@ class RandomCrop(Augmentation):
         self.padding = _sides(padding)
         self.pad_if_needed = bool(pad_if_needed)
         self.fill = float(fill)
-        self.padding_mode = _one_of("RandomCrop", "padding_mode", padding_mode, MODES)
+        self.padding_mode = one_of("RandomCrop", "padding_mode", padding_mode, MODES)
 
     def apply(self, x: Array, u: Numbers) -> Array:
         left, top, right, bottom = self.padding
@@ -194,7 +195,7 @@ class RandomRotation(Augmentation):
         self, degrees: float | tuple[float, float], interpolation: str = "bilinear", fill: float = 0.0
     ) -> None:
         self.degrees = span("RandomRotation", "degrees", degrees, symmetric=True)
-        self.interpolation = _one_of("RandomRotation", "interpolation", interpolation, INTERPOLATIONS)
+        self.interpolation = one_of("RandomRotation", "interpolation", interpolation, INTERPOLATIONS)
         self.fill = float(fill)
 
     def apply(self, x: Array, u: Numbers) -> Array:
@@ -246,7 +247,7 @@ class RandomAffine(Augmentation):
             x_axis = span(name, "shear", shear[:2] if four else shear, symmetric=True)  # type: ignore[index]
             y_axis = span(name, "shear", shear[2:]) if four else (0.0, 0.0)  # type: ignore[index]
             self.shear = (*x_axis, *y_axis)
-        self.interpolation = _one_of(name, "interpolation", interpolation, INTERPOLATIONS)
+        self.interpolation = one_of(name, "interpolation", interpolation, INTERPOLATIONS)
         self.fill = float(fill)
 
     def apply(self, x: Array, u: Numbers) -> Array:
@@ -283,12 +284,6 @@ def inverse_affine(
 
 def _between(u: Array, low_high: tuple[float, ...]) -> Array:
     return low_high[0] + u * (low_high[1] - low_high[0])
-
-
-def _one_of(name: str, argument: str, value: Any, names: tuple[str, ...]) -> str:
-    if value not in names:
-        raise ValueError(f"[{name}] got {argument} {value!r}; expected one of {', '.join(names)}")
-    return str(value)
 
 
 def _sides(padding: Any) -> tuple[int, int, int, int]:

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.memory import Array
+from ranvier.data.dataset import one_of
 from ranvier.data.datasets.images import Size, load_images
 from ranvier.data.datasets.samples import (
+    TASKS,
     PathLike,
     Samples,
     first_not_finite,
     real,
     require_file,
-    require_task,
     targets,
 )
 from ranvier.data.datasets.tables import first_cells, is_digit_recognizer, load_csv, load_digit_recognizer
@@ -153,7 +154,7 @@ def load_npz(
     >>> shapes.x.shape, shapes.y.tolist(), shapes.class_names
     ((3, 1, 8, 8), [0, 1, 0], ('disc', 'ring'))
     """
-    require_task("load_npz", task)
+    one_of("load_npz", "task", task, TASKS)
     path = require_file("load_npz", path)
     arrays = _read(path)
     name_x, name_y = _names(path, arrays, x, y)
@@ -214,7 +215,7 @@ def load_npy(
     Raises FileNotFoundError: no such file.
     Raises ValueError: a damaged file, Python objects in it, no such column, or no samples.
     """
-    require_task("load_npy", task)
+    one_of("load_npy", "task", task, TASKS)
     path = require_file("load_npy", path)
     try:
         array = np.load(path, allow_pickle=False)

@@ -101,11 +101,6 @@ def real(values: Array, dtype: Any) -> Array:
     return converted
 
 
-def require_task(name: str, task: str) -> None:
-    if task not in TASKS:
-        raise ValueError(f"[{name}] got task {task!r}; expected one of {', '.join(TASKS)}")
-
-
 def require_file(name: str, path: PathLike) -> Path:
     path = Path(path)
     if not path.is_file():

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.memory import Array
+from ranvier.data.dataset import one_of
 from ranvier.data.datasets.columns import Columns, read_columns
-from ranvier.data.datasets.samples import PathLike, Samples, require_file, require_task, targets
+from ranvier.data.datasets.samples import TASKS, PathLike, Samples, require_file, targets
 from ranvier.data.datasets.text_table import DECIMAL_COMMA, TextTable, is_number, read_table
 
 __all__ = ["load_csv", "load_digit_recognizer"]
@@ -78,7 +79,7 @@ def load_csv(
     >>> pets.x.tolist(), pets.y.tolist(), pets.class_names, pets.feature_names
     ([[4.5, 25.0], [30.0, 60.0], [5.0, 24.0]], [0, 1, 0], ('cat', 'dog'), ('weight', 'height'))
     """
-    require_task("load_csv", task)
+    one_of("load_csv", "task", task, TASKS)
     if missing not in ("error", "drop", "keep"):
         raise ValueError(f"[load_csv] got missing {missing!r}; expected error, drop or keep")
     table = read_table(require_file("load_csv", path), header, delimiter, decimal, encoding)
