@@ -1,7 +1,13 @@
-"""One right call of every public op and kernel: (arrays, attributes by name). Tests spoil one argument."""
+"""One right call of every public op and kernel: (arrays, attributes by name). Tests spoil one argument.
+
+Names and defaults are those of the signatures, and an array that must be given is X. Below are the calls for
+which that is not right, and attributes other than the defaults.
+"""
 
 from __future__ import annotations
 
+import ast
+import inspect
 from typing import Any
 
 import numpy as np
@@ -11,6 +17,12 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 OP_NAMES = {getattr(ops, name).__name__ for name in (*ops.__all__, *ops.layers.__all__)}  # one of aliases
 # The arrays that a call changes, by place: running statistics and their count.
 WRITES = {("ops", "batch_norm"): (1, 2), ("kernels", "batch_norm"): (3, 4, 5)}
+# other names of arguments, arguments in place of others, and memory to write to
+NOT_OF_OPS = (
+    "third axis keepdims dtype inplace out decimals alpha unbiased input other dims size shape repeats"
+)
+NOT_OF_OPS += " sparse_grad split_size_or_sections"
+NOT_OF_KERNELS = "out saved from_0 height width"
 
 
 def _array(*shape: int) -> np.ndarray[Any, Any]:
@@ -28,337 +40,258 @@ SIGNS = np.where(X > 0.5, 1, -1).astype(np.float32)
 INDEX = np.array([[1, 0, 2], [0, 0, 1]])
 MASK = np.array([[True, False, True], [False, True, True]])
 PLACES = np.array([[1, -2, 1, 0], [0, 3, 2, 4]])
-GEOMETRY = {"stride": 1, "padding": 1, "dilation": 1, "groups": 2}
-STAMPS = {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2, "dilation": 1}
-WINDOW = {"kernel_size": 2, "stride": 2, "padding": 1, "ceil_mode": False}
-LARGER = {"size": None, "scale_factor": 2.0, "mode": "bilinear", "align_corners": False}
-FRAME = {"pad": (1, 2, 0, 1), "mode": "constant"}
-AVERAGE_1D = {**WINDOW, "count_include_pad": True}
-TAPS = {"dilation": 1, "return_indices": False}
-AVERAGE = {**WINDOW, "count_include_pad": True, "divisor_override": None}
-AXES = {"dim": 1, "keepdim": False}
+FOUR, LINES, LINE = _array(4), _array(5, 6), (5, 6)
 
-_UNARY = (
-    "abs cos exp expm1 log log1p neg reciprocal relu relu6 round sigmoid sign silu sin sqrt square tanh "
-    "hardsigmoid hardswish logsigmoid mish selu softsign tanhshrink"
-)
-_UNARY_PLAIN = "ravel t"
-_BINARY = "add eq ge gt le lt maximum minimum mul ne pow sub"
-_REDUCTIONS = "all amax amin any argmax argmin max mean min sum"
+Given = tuple[tuple[Any, ...] | None, dict[str, Any]]
 
-OPS: dict[str, Call] = {
-    **{name: ((X,), {}) for name in (*_UNARY.split(), *_UNARY_PLAIN.split())},
-    **{name: ((X, X), {}) for name in _BINARY.split()},
-    **dict.fromkeys(_REDUCTIONS.split(), ((X,), AXES)),
-    **{name: ((X,), {**AXES, "correction": 1}) for name in ("std", "var")},
-    **{name: ((X, X), {"reduction": "mean"}) for name in ("l1", "mse", "soft_margin")},
-    "clip": ((X,), {"min": 0.2, "max": 0.8}),
-    **{name: ((X,), {"dim": 1}) for name in ("log_softmax", "softmax", "softmin", "squeeze", "unsqueeze")},
-    "transpose": ((X,), {"dim0": 0, "dim1": 1}),
-    **{name: ((X,), {"diagonal": 0}) for name in ("tril", "triu")},
-    **{name: (([X, X],), {"dim": 0}) for name in ("cat", "stack")},
-    **{name: ((X,), {"*": (1, 0)}) for name in ("flip", "permute")},
-    **{
-        name: ((X,), {"dim": 1, "unbiased": True, "keepdim": False, "correction": 1})
-        for name in ("std_mean", "var_mean")
-    },
-    **dict.fromkeys(("logsumexp", "prod"), ((X,), AXES)),
-    "adaptive_avg_pool1d": ((SIGNALS,), {"output_size": 3}),
-    "adaptive_avg_pool2d": ((IMAGES,), {"output_size": (2, 3)}),
-    "adaptive_max_pool1d": ((SIGNALS,), {"output_size": 3, "return_indices": False}),
-    "adaptive_max_pool2d": ((IMAGES,), {"output_size": (2, 3), "return_indices": True}),
-    "avg_pool1d": ((SIGNALS,), AVERAGE_1D),
-    "avg_pool2d": ((IMAGES,), AVERAGE),
-    "batch_norm": (
-        (IMAGES, *(_array(4) for _ in range(4))),
-        {"training": False, "momentum": 0.1, "eps": 1e-5, "num_batches_tracked": None},
-    ),
-    "broadcast_to": ((X,), {"size": (4, 2, 3)}),
-    "bmm": ((_array(2, 3, 4), _array(2, 4, 5)), {}),
-    "chunk": ((X,), {"chunks": 2, "dim": 1}),
-    "conv1d": ((SIGNALS, WEIGHT_1D, _array(6)), GEOMETRY),
-    "conv2d": ((IMAGES, WEIGHT, _array(6)), GEOMETRY),
-    "conv_transpose1d": ((SIGNALS, WEIGHT_1D[:4], _array(4)), STAMPS),
-    "conv_transpose2d": ((IMAGES, WEIGHT[:4], _array(4)), STAMPS),
-    "bce": ((X, X), {"weight": WEIGHTS, "reduction": "mean"}),
-    "bce_with_logits": ((X, X), {"weight": WEIGHTS, "pos_weight": WEIGHTS, "reduction": "mean"}),
-    "cross_entropy": (
-        (X, CLASSES),
-        {"weight": WEIGHTS, "ignore_index": -100, "label_smoothing": 0.1, "reduction": "mean"},
-    ),
-    "focal": ((X, CLASSES), {"gamma": 2.0, "alpha": WEIGHTS, "ignore_index": -100, "reduction": "mean"}),
-    "gaussian_nll": ((X, X, X), {"full": True, "eps": 1e-6, "reduction": "mean"}),
-    "hinge_embedding": ((X, SIGNS), {"margin": 1.0, "reduction": "mean"}),
-    "huber": ((X, X), {"delta": 1.0, "reduction": "mean"}),
-    "kl_div": ((X, X), {"log_target": False, "reduction": "batchmean"}),
-    "margin_ranking": ((X, X, SIGNS), {"margin": 0.5, "reduction": "mean"}),
-    "multi_margin": ((X, CLASSES), {"p": 1, "margin": 1.0, "weight": WEIGHTS, "reduction": "mean"}),
-    "nll": ((X, CLASSES), {"weight": WEIGHTS, "ignore_index": -100, "reduction": "mean"}),
-    "poisson_nll": ((X, X), {"log_input": False, "full": True, "eps": 1e-8, "reduction": "mean"}),
-    "sigmoid_focal": ((X, X), {"alpha": 0.25, "gamma": 2.0, "reduction": "none"}),
-    "smooth_l1": ((X, X), {"beta": 1.0, "reduction": "mean"}),
-    "count_nonzero": ((X,), {"dim": 1}),
-    "diagonal": ((X,), {"offset": 1, "dim1": 0, "dim2": 1}),
-    "dot": ((X[0], X[1]), {}),
-    "heaviside": ((X,), {"values": 0.5}),
-    **{name: ((X,), {"p": 0.5, "training": True}) for name in ("alpha_dropout", "dropout")},
-    "dropout1d": ((X[:, :, None],), {"p": 0.5, "training": True}),
-    "dropout2d": ((IMAGES,), {"p": 0.5, "training": True}),
-    "cosine_embedding": ((X, X, SIGNS[:, 0]), {"margin": 0.0, "reduction": "mean"}),
-    "cosine_similarity": ((X, X), {"dim": 1, "eps": 1e-8}),
-    "pairwise_distance": ((X, 2 * X), {"p": 2.0, "eps": 1e-6, "keepdim": False}),
-    "triplet_margin": (
-        (X, 2 * X, 3 * X),
-        {"margin": 1.0, "p": 2.0, "eps": 1e-6, "swap": True, "reduction": "mean"},
-    ),
-    **{name: ((X,), {"alpha": 1.0}) for name in ("celu", "elu")},
-    **{name: ((X,), {"lambd": 0.5}) for name in ("hardshrink", "softshrink")},
+
+def of(*arrays: Any, star: Any = None, **attributes: Any) -> Given:
+    """star: arguments that follow the arrays by position."""
+    return arrays or None, attributes if star is None else {"*": star, **attributes}
+
+
+def each(names: str, *arrays: Any, **attributes: Any) -> dict[str, Given]:
+    return dict.fromkeys(names.split(), of(*arrays, **attributes))
+
+
+def _call(parameters: dict[str, Any], left_out: str, given: Given) -> Call:
+    """parameters: their defaults by name, `inspect.Parameter.empty` where there is none."""
+    arrays, attributes = given
+    empty = inspect.Parameter.empty
+    if arrays is None:
+        arrays = (X,) * sum(
+            default is empty and name not in attributes for name, default in parameters.items()
+        )
+    names = [name for name in list(parameters)[len(arrays) :] if parameters[name] is not empty]
+    defaults = {name: parameters[name] for name in names if name not in left_out.split()}
+    return arrays, {**defaults, **attributes}
+
+
+def _of_op(name: str) -> dict[str, Any]:
+    parameters = inspect.signature(getattr(ops, name)).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is not p.VAR_POSITIONAL}
+
+
+def _of_kernel(name: str) -> dict[str, Any]:
+    line = getattr(kernels, name).__doc__.partition("\n")[0]
+    arguments = ast.parse(f"def {line}: pass").body[0].args  # type: ignore[attr-defined]
+    required = len(arguments.args) - len(arguments.defaults)
+    defaults = [inspect.Parameter.empty] * required + [ast.literal_eval(x) for x in arguments.defaults]
+    return {argument.arg: default for argument, default in zip(arguments.args, defaults, strict=True)}
+
+
+GEOMETRY = {"padding": 1, "groups": 2}
+STAMPS = {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2}
+WINDOW = {"kernel_size": 2, "stride": 2, "padding": 1}
+LARGER = {"scale_factor": 2.0, "mode": "bilinear", "align_corners": False}
+FRAME = {"pad": (1, 2, 0, 1)}
+
+OF_OPS: dict[str, Given] = {
+    **each("all amax amin any argmax argmin max mean min sum logsumexp prod count_nonzero median", dim=1),
+    **each("log_softmax softmax softmin squeeze unsqueeze unbind sort", X, dim=1),
+    **each("std var", dim=1, correction=1),
+    **each("std_mean var_mean", dim=1, unbiased=True, correction=1),
+    **each("cumprod cumsum", dim=1, dtype=None),
+    **each("cat stack", [X, X]),
+    **each("flip permute", star=(1, 0)),
+    **each("repeat tile", star=(2, 1)),
+    **each("celu elu", alpha=1.0),
+    **each("matmul mm", X, X.T.copy()),
+    **each("dot outer", X[0], X[1]),
+    **each("mv prelu", X, X[0]),
+    **each("conv_transpose1d", SIGNALS, WEIGHT_1D[:4], FOUR, **STAMPS),
+    **each("conv_transpose2d", IMAGES, WEIGHT[:4], FOUR, **STAMPS),
+    **each("max_pool1d avg_pool1d", SIGNALS, **WINDOW),
+    **each("max_pool2d avg_pool2d", IMAGES, **WINDOW),
+    **each("adaptive_avg_pool1d adaptive_max_pool1d", SIGNALS, output_size=3),
+    "adaptive_avg_pool2d": of(IMAGES, output_size=(2, 3)),
+    "adaptive_max_pool2d": of(IMAGES, output_size=(2, 3), return_indices=True),
+    "alpha_dropout": of(training=True),
+    "argsort": of(dim=1, descending=True, stable=True),
+    "batch_norm": of(IMAGES, FOUR, FOUR, FOUR, FOUR),
+    "bce": of(weight=WEIGHTS),
+    "bce_with_logits": of(weight=WEIGHTS, pos_weight=WEIGHTS),
+    "bmm": of(_array(2, 3, 4), _array(2, 4, 5)),
+    "broadcast_to": of(size=(4, 2, 3)),
+    "chunk": of(chunks=2, dim=1),
+    "clip": of(min=0.2, max=0.8),
+    "conv1d": of(SIGNALS, WEIGHT_1D, _array(6), **GEOMETRY),
+    "conv2d": of(IMAGES, WEIGHT, _array(6), **GEOMETRY),
+    "cosine_embedding": of(X, X, SIGNS[:, 0]),
+    "cross_entropy": of(X, CLASSES, weight=WEIGHTS, label_smoothing=0.1),
+    "diagonal": of(offset=1),
+    "div": of(rounding_mode="floor"),
+    "dropout1d": of(X[:, :, None]),
+    "dropout2d": of(IMAGES),
     "einsum": ((), {"*": ("ij,kj->ik", X, X)}),
-    "embedding": (
-        (CLASSES, X.T),
-        {"padding_idx": 1, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "sparse": False},
-    ),
-    "expand": ((X,), {"*": (4, 2, 3)}),
-    "flatten": ((IMAGES,), {"start_dim": 1, "end_dim": -1}),
-    "gather": ((X,), {"dim": 1, "index": INDEX}),
-    "gelu": ((X,), {"approximate": "none"}),
-    "argsort": ((X,), {"dim": 1, "descending": True, "stable": True}),
-    **{name: ((X,), {"dim": 1, "dtype": None}) for name in ("cumprod", "cumsum")},
-    "group_norm": ((IMAGES,), {"num_groups": 2, "weight": _array(4), "bias": _array(4), "eps": 1e-5}),
-    "index_add": ((X,), {"dim": 1, "index": INDEX[0], "source": X, "alpha": 1}),
-    "index_select": ((X,), {"dim": 1, "index": INDEX[0]}),
-    "glu": ((X,), {"dim": 0}),
-    "hardtanh": ((X,), {"min_val": -0.5, "max_val": 0.5}),
-    "kthvalue": ((X,), {"k": 2, "dim": 1, "keepdim": False}),
-    "interpolate": ((IMAGES,), {**LARGER, "recompute_scale_factor": False, "antialias": False}),
-    "instance_norm": (
-        (IMAGES,),
-        {
-            "running_mean": None,
-            "running_var": None,
-            "weight": _array(4),
-            "bias": _array(4),
-            "use_input_stats": True,
-            "momentum": 0.1,
-            "eps": 1e-5,
-        },
-    ),
-    "layer_norm": (
-        (IMAGES,),
-        {"normalized_shape": (5, 6), "weight": _array(5, 6), "bias": _array(5, 6), "eps": 1e-5},
-    ),
-    "leaky_relu": ((X,), {"negative_slope": 0.1}),
-    "linear": ((X, _array(4, 3), _array(4)), {}),
-    "matmul": ((X, X.T.copy()), {}),
-    "masked_fill": ((X, MASK), {"value": 0.0}),
-    "masked_select": ((X, MASK), {}),
-    "median": ((X,), {"dim": 1, "keepdim": False}),
-    "meshgrid": ((X[0], X[1]), {"indexing": "ij"}),
-    "mm": ((X, X.T.copy()), {}),
-    "max_pool1d": ((SIGNALS,), {**WINDOW, **TAPS}),
-    "max_pool2d": ((IMAGES,), {**WINDOW, **TAPS}),
-    "div": ((X, X), {"rounding_mode": "floor"}),
-    "movedim": ((X,), {"source": 0, "destination": 1}),
-    "mv": ((X, X[0]), {}),
-    "narrow": ((X,), {"dim": 1, "start": 1, "length": 2}),
-    "nonzero": ((X,), {"as_tuple": False}),
-    "norm": ((X,), {"p": 3, "dim": 1, "keepdim": False, "dtype": None}),
-    "pad": ((IMAGES,), {**FRAME, "value": 0.5}),
-    "one_hot": ((CLASSES,), {"num_classes": 3}),
-    "prelu": ((X, X[0]), {}),
-    "outer": ((X[0], X[1]), {}),
-    "repeat": ((X,), {"*": (2, 1)}),
-    "repeat_interleave": ((X,), {"repeats": 2, "dim": 1, "output_size": None}),
-    "reshape": ((X,), {"*": (3, 2)}),
-    "roll": ((X,), {"shifts": 1, "dims": 1}),
-    "scatter": ((X,), {"dim": 1, "index": INDEX, "src": X, "value": None, "reduce": "add"}),
-    "scatter_add": ((X,), {"dim": 1, "index": INDEX, "src": X}),
-    "scaled_dot_product_attention": (
-        (X, X, X),
-        {"attn_mask": None, "dropout_p": 0.0, "is_causal": False, "scale": 0.5, "enable_gqa": False},
-    ),
-    "select": ((X,), {"dim": 1, "index": 1}),
-    "rms_norm": ((X,), {"normalized_shape": 3, "weight": _array(3), "eps": 1e-5}),
-    "softplus": ((X,), {"beta": 1.0, "threshold": 20.0}),
-    "split": ((X,), {"split_size": 2, "dim": 1}),
-    "sort": ((X,), {"dim": 1, "descending": False, "stable": False}),
-    "take_along_dim": ((X,), {"indices": INDEX, "dim": 1}),
-    "tile": ((X,), {"*": (2, 1)}),
-    "topk": ((X,), {"k": 2, "dim": 1, "largest": True, "sorted": True}),
-    "trace": ((X,), {}),
-    "unbind": ((X,), {"dim": 1}),
-    "unflatten": ((X,), {"dim": 1, "sizes": (1, 3)}),
-    "where": ((MASK, X, X), {}),
+    "embedding": of(CLASSES, X.T, padding_idx=1),
+    "expand": of(star=(4, 2, 3)),
+    "flatten": of(IMAGES, start_dim=1),
+    "focal": of(X, CLASSES, alpha=WEIGHTS),
+    "gather": of(dim=1, index=INDEX),
+    "gaussian_nll": of(full=True),
+    "glu": of(dim=0),
+    "group_norm": of(IMAGES, num_groups=2, weight=FOUR, bias=FOUR),
+    "hardtanh": of(min_val=-0.5, max_val=0.5),
+    "heaviside": of(values=0.5),
+    "hinge_embedding": of(X, SIGNS),
+    "index_add": of(dim=1, index=INDEX[0], source=X, alpha=1),
+    "index_select": of(dim=1, index=INDEX[0]),
+    "instance_norm": of(IMAGES, weight=FOUR, bias=FOUR),
+    "interpolate": of(IMAGES, size=None, recompute_scale_factor=False, **LARGER),
+    "kl_div": of(reduction="batchmean"),
+    "kthvalue": of(k=2, dim=1),
+    "layer_norm": of(IMAGES, normalized_shape=LINE, weight=LINES, bias=LINES),
+    "leaky_relu": of(negative_slope=0.1),
+    "linear": of(X, _array(4, 3), FOUR),
+    "margin_ranking": of(X, X, SIGNS, margin=0.5),
+    "masked_fill": of(X, MASK, value=0.0),
+    "masked_select": of(X, MASK),
+    "meshgrid": of(X[0], X[1], indexing="ij"),
+    "movedim": of(source=0, destination=1),
+    "multi_margin": of(X, CLASSES, weight=WEIGHTS),
+    "narrow": of(dim=1, start=1, length=2),
+    "nll": of(X, CLASSES, weight=WEIGHTS),
+    "norm": of(p=3, dim=1, dtype=None),
+    "one_hot": of(CLASSES, num_classes=3),
+    "pad": of(IMAGES, value=0.5, **FRAME),
+    "pairwise_distance": of(X, 2 * X),
+    "poisson_nll": of(log_input=False, full=True),
+    "repeat_interleave": of(repeats=2, dim=1),
+    "reshape": of(star=(3, 2)),
+    "rms_norm": of(normalized_shape=3, weight=WEIGHTS, eps=1e-5),
+    "roll": of(shifts=1, dims=1),
+    "scaled_dot_product_attention": of(scale=0.5),
+    "scatter": of(dim=1, index=INDEX, src=X, reduce="add"),
+    "scatter_add": of(dim=1, index=INDEX, src=X),
+    "select": of(dim=1, index=1),
+    "sigmoid_focal": of(alpha=0.25, reduction="none"),
+    "split": of(split_size=2, dim=1),
+    "take_along_dim": of(indices=INDEX, dim=1),
+    "topk": of(k=2, dim=1),
+    "transpose": of(dim0=0, dim1=1),
+    "triplet_margin": of(X, 2 * X, 3 * X, swap=True),
+    "unflatten": of(dim=1, sizes=(1, 3)),
+    "where": of(MASK, X, X),
 }
+OPS = {name: _call(_of_op(name), NOT_OF_OPS, OF_OPS.get(name, of())) for name in sorted(OP_NAMES)}
 
-_PLAIN = (
-    "gelu gelu_tanh relu sigmoid silu tanh hardsigmoid hardswish logsigmoid mish selu softsign tanhshrink"
-)
-_WITH: dict[str, dict[str, Any]] = {
-    **{name: {"alpha": 1.0} for name in ("celu", "elu")},
-    **{name: {"lambd": 0.5} for name in ("hardshrink", "softshrink")},
-    "hardtanh": {"min_val": -0.5, "max_val": 0.5},
-    "heaviside": {"values": 0.5},
-    "leaky_relu": {"negative_slope": 0.1},
-    "softplus": {"beta": 1.0, "threshold": 20.0},
-    "softmax": {"axis": 1},
-    "log_softmax": {"axis": 1},
-    **{name: {} for name in _PLAIN.split()},
-}
 _POOLED, _WHERE = kernels.max_pool2d(IMAGES, **WINDOW)
-_LOSS, _DIVISOR, _LOG_SUM_EXP = kernels.cross_entropy(X, CLASSES)
-_ELEMENT_LOSSES: dict[str, dict[str, Any]] = {
-    "bce": {"weight": WEIGHTS},
-    "bce_with_logits": {"weight": WEIGHTS, "pos_weight": WEIGHTS},
-    "cosine_margin": {"margin": 0.5},
-    "hinge_embedding": {"margin": 1.0},
-    "huber": {"delta": 1.0},
-    "kl_div": {"log_target": False},
-    "l1": {},
-    "mse": {},
-    "poisson_nll": {"log_input": False, "full": True, "eps": 1e-8},
-    "sigmoid_focal": {"alpha": 0.25, "gamma": 2.0},
-    "smooth_l1": {"beta": 1.0},
-    "soft_margin": {},
-}
-_CLASS_LOSSES: dict[str, dict[str, Any]] = {
-    "cross_entropy": {"weight": WEIGHTS, "ignore_index": -100, "label_smoothing": 0.1},
-    "focal": {"gamma": 2.0, "alpha": WEIGHTS, "ignore_index": -100},
-    "multi_margin": {"p": 1, "margin": 1.0, "weight": WEIGHTS},
-    "nll": {"weight": WEIGHTS, "ignore_index": -100},
-}
-_SAVED = {
-    name: (_DIVISOR, _LOG_SUM_EXP) if name in ("cross_entropy", "focal") else (_DIVISOR,)
-    for name in _CLASS_LOSSES
-}
 _POOLED_1D, _WHERE_1D = kernels.max_pool1d(SIGNALS, **WINDOW)
-_SIGNALS_SHAPE = {"shape": SIGNALS.shape}
-_SHAPE = {"shape": IMAGES.shape}
-NEEDS = {"need_dx": True, "need_dw": True, "need_db": True}
-
-_ONE = "abs cos exp expm1 log log1p neg reciprocal round sign sin sqrt square"
-_TWO = "add div eq ge gt le lt maximum minimum mul ne pow sub"
-_SLOPE_OF_ONE = "abs cos expm1 log1p reciprocal sin sqrt square"
-_SLOPE_OF_TWO = "div exponent maximum minimum pow"
-
+_LOSS, _DIVISOR, _LOG_SUM_EXP = kernels.cross_entropy(X, CLASSES)
+_SAVED = (_LOSS, X, CLASSES, _DIVISOR)
 _OF_BATCH = kernels.batch_norm(IMAGES)[1:]
 _OF_GROUPS = kernels.group_norm(IMAGES, 2)[1:]
-_OF_LINES = kernels.layer_norm(IMAGES, (5, 6))[1:]
-_LINE = {"normalized_shape": (5, 6), "weight": _array(5, 6)}
+_OF_LINES = kernels.layer_norm(IMAGES, LINE)[1:]
+_SIGNALS_SHAPE, _SHAPE = {"shape": SIGNALS.shape}, {"shape": IMAGES.shape}
+_AXES = {"axis": 1, "keepdims": False}
 
-KERNELS: dict[str, Call] = {
-    "add_noise": ((X, np.array([1, 2])), {"mean": 0.0, "std": 0.1}),
-    "affine_images": ((IMAGES, np.ones((2, 6))), {"fill": 0.0, "interpolation": "bilinear"}),
-    "erase_images": ((IMAGES, PLACES, np.array([1, 0])), {"fill": 0.0}),
-    "mix_images": ((IMAGES, np.array([1, 0]), np.array([0.25, 0.5])), {}),
-    "move_images": ((IMAGES, PLACES), {"height": 4, "width": 7, "fill": 0.0, "mode": "reflect"}),
-    **dict.fromkeys(_ONE.split(), ((X,), {})),
-    **dict.fromkeys(_TWO.split(), ((X, X), {})),
-    **{name + "_backward": ((X, X), {}) for name in _SLOPE_OF_ONE.split()},
-    **{name + "_backward": ((X, X, X), {}) for name in _SLOPE_OF_TWO.split()},
-    **dict.fromkeys(("max", "mean", "min", "sum"), ((X,), {"axis": 1, "keepdims": False})),
-    **dict.fromkeys(("argmax", "argmin"), ((X,), {"axis": 1, "keepdims": False})),
-    **dict.fromkeys(("norm", "prod", "sum_abs"), ((X,), {"axis": 1, "keepdims": False})),
-    "sum_exp": ((X, X.max(1)), {"axis": 1, "keepdims": False}),
-    **dict.fromkeys(("std", "var"), ((X, X.mean(1)), {"axis": 1, "keepdims": False, "correction": 1.0})),
-    "clip": ((X,), {"low": 0.2, "high": 0.8}),
-    "clip_backward": ((X, X), {"low": 0.2, "high": 0.8}),
-    "batch_norm": (
-        (IMAGES, *(_array(4) for _ in range(4)), np.array(3)),
-        {"training": False, "momentum": 0.1, "eps": 1e-5},
+
+def both(names: str, *arrays: Any, **attributes: Any) -> dict[str, Given]:
+    """Losses and their gradients."""
+    backward = {
+        f"{name}_backward": of(X, *(arrays or (X, X)), **{**attributes, "reduction": "none"})
+        for name in names.split()
+    }
+    return {**each(names, *(arrays or (X, X)), **attributes), **backward}
+
+
+def with_gradient(names: str, **attributes: Any) -> dict[str, Given]:
+    """Functions of X and their gradients."""
+    return {
+        **each(names, X, **attributes),
+        **each(" ".join(f"{n}_backward" for n in names.split()), X, X, **attributes),
+    }
+
+
+OF_KERNELS: dict[str, Given] = {
+    **each("max mean min sum argmax argmin norm prod sum_abs", X, **_AXES),
+    **each("std var", X, X.mean(1), correction=1.0, **_AXES),
+    **each("cumprod cumsum", X, axis=1),
+    **with_gradient("softmax log_softmax", axis=1),
+    **with_gradient("heaviside", values=0.5),
+    **with_gradient("hardtanh", min_val=-0.5, max_val=0.5),
+    **with_gradient("leaky_relu", negative_slope=0.1),
+    **with_gradient("clip", low=0.2, high=0.8),
+    **both("bce", weight=WEIGHTS),
+    **both("bce_with_logits", weight=WEIGHTS, pos_weight=WEIGHTS),
+    **both("cosine_margin", margin=0.5),
+    **both("poisson_nll", log_input=False, full=True),
+    **both("hinge_embedding huber kl_div l1 mse sigmoid_focal smooth_l1 soft_margin"),
+    **both("gaussian_nll", X, X, X, full=True),
+    **both("margin_ranking", X, X, X, margin=0.5),
+    "gaussian_nll_backward": of(X, X, X, X, reduction="none", of="var", full=True),
+    "margin_ranking_backward": of(X, X, X, X, reduction="none", of="x2", margin=0.5),
+    "cross_entropy": of(X, CLASSES, weight=WEIGHTS, label_smoothing=0.1),
+    "cross_entropy_backward": of(*_SAVED, _LOG_SUM_EXP, weight=WEIGHTS, label_smoothing=0.1),
+    "focal": of(X, CLASSES, alpha=WEIGHTS),
+    "focal_backward": of(*_SAVED, _LOG_SUM_EXP, alpha=WEIGHTS),
+    **each("multi_margin nll", X, CLASSES, weight=WEIGHTS),
+    **each("multi_margin_backward nll_backward", *_SAVED, weight=WEIGHTS),
+    **each("adaptive_avg_pool1d adaptive_max_pool1d", SIGNALS, output_size=3),
+    "adaptive_avg_pool1d_backward": of(SIGNALS[:, :, :3], **_SIGNALS_SHAPE),
+    "adaptive_max_pool1d_backward": of(*kernels.adaptive_max_pool1d(SIGNALS, 3), **_SIGNALS_SHAPE),
+    "adaptive_avg_pool2d": of(IMAGES, output_size=(2, 3)),
+    "adaptive_avg_pool2d_backward": of(IMAGES[:, :, :2, :3], **_SHAPE),
+    "adaptive_max_pool2d": of(IMAGES, output_size=(2, 3), return_indices=True),
+    "adaptive_max_pool2d_backward": of(*kernels.adaptive_max_pool2d(IMAGES, (2, 3)), **_SHAPE),
+    **each("avg_pool1d max_pool1d", SIGNALS, **WINDOW),
+    **each("avg_pool2d max_pool2d", IMAGES, **WINDOW),
+    "avg_pool1d_backward": of(_POOLED_1D, **_SIGNALS_SHAPE, **WINDOW),
+    "avg_pool2d_backward": of(_POOLED, **_SHAPE, **WINDOW),
+    "max_pool1d_backward": of(_POOLED_1D, _WHERE_1D, **_SIGNALS_SHAPE, **WINDOW),
+    "max_pool2d_backward": of(_POOLED, _WHERE, **_SHAPE, **WINDOW),
+    "add_noise": of(X, np.array([1, 2])),
+    "affine_images": of(IMAGES, np.ones((2, 6))),
+    "batch_norm": of(IMAGES, FOUR, FOUR, FOUR, FOUR, np.array(3), training=False),
+    "batch_norm_backward": of(IMAGES, IMAGES, FOUR, *_OF_BATCH),
+    "concatenate": of([X, X]),
+    "conv1d": of(SIGNALS, WEIGHT_1D, _array(6), activation="relu", **GEOMETRY),
+    "conv1d_backward": of(kernels.conv1d(SIGNALS, WEIGHT_1D, **GEOMETRY), SIGNALS, WEIGHT_1D, **GEOMETRY),
+    "conv2d": of(IMAGES, WEIGHT, _array(6), activation="relu", **GEOMETRY),
+    "conv2d_backward": of(kernels.conv2d(IMAGES, WEIGHT, **GEOMETRY), IMAGES, WEIGHT, **GEOMETRY),
+    "conv_transpose1d": of(SIGNALS, WEIGHT_1D[:4], FOUR, **STAMPS),
+    "conv_transpose1d_backward": of(
+        kernels.conv_transpose1d(SIGNALS, WEIGHT_1D[:4], **STAMPS), SIGNALS, WEIGHT_1D[:4], **STAMPS
     ),
-    "batch_norm_backward": (
-        (IMAGES, IMAGES, _array(4), *_OF_BATCH),
-        {"training": True, "need_dx": True, "need_dweight": True, "need_dbias": True},
+    "conv_transpose2d": of(IMAGES, WEIGHT[:4], FOUR, **STAMPS),
+    "conv_transpose2d_backward": of(
+        kernels.conv_transpose2d(IMAGES, WEIGHT[:4], **STAMPS), IMAGES, WEIGHT[:4], **STAMPS
     ),
-    "embedding": ((CLASSES, X.T), {}),
-    "embedding_backward": (
-        (X, CLASSES),
-        {"num_embeddings": 3, "padding_idx": 1, "scale_grad_by_freq": False},
+    "copy": of(IMAGES, channels_last=True),
+    "cosine_similarity": of(X, 2 * X),
+    "cosine_similarity_backward": of(X[:, 0], X, 2 * X),
+    "cumprod_backward": of(X, X, axis=1),
+    "embedding": of(CLASSES, X.T),
+    "embedding_backward": of(X, CLASSES, num_embeddings=3, padding_idx=1),
+    "erase_images": of(IMAGES, PLACES, np.array([1, 0])),
+    "gather": of(X, INDEX, axis=1),
+    "group_norm": of(IMAGES, num_groups=2, weight=FOUR, bias=FOUR),
+    "group_norm_backward": of(
+        IMAGES, IMAGES, num_groups=2, weight=FOUR, mean=_OF_GROUPS[0], rstd=_OF_GROUPS[1]
     ),
-    "group_norm": ((IMAGES,), {"num_groups": 2, "weight": _array(4), "bias": _array(4), "eps": 1e-5}),
-    "group_norm_backward": (
-        (IMAGES, IMAGES),
-        {"num_groups": 2, "weight": _array(4), "mean": _OF_GROUPS[0], "rstd": _OF_GROUPS[1]},
+    "interpolate": of(IMAGES, size=None, **LARGER),
+    "interpolate_backward": of(kernels.interpolate(IMAGES, **LARGER), shape=IMAGES.shape, **LARGER),
+    "layer_norm": of(IMAGES, normalized_shape=LINE, weight=LINES, bias=LINES),
+    "layer_norm_backward": of(
+        IMAGES, IMAGES, normalized_shape=LINE, weight=LINES, mean=_OF_LINES[0], rstd=_OF_LINES[1]
     ),
-    "layer_norm": ((IMAGES,), {**_LINE, "bias": _array(5, 6), "eps": 1e-5}),
-    "layer_norm_backward": ((IMAGES, IMAGES), {**_LINE, "mean": _OF_LINES[0], "rstd": _OF_LINES[1]}),
-    "rms_norm": ((IMAGES,), {**_LINE, "eps": 1e-5}),
-    "rms_norm_backward": ((IMAGES, IMAGES), {**_LINE, "rstd": _OF_LINES[1]}),
-    "concatenate": (([X, X],), {"axis": 0}),
-    "copy": ((IMAGES,), {"channels_last": True}),
-    "gather": ((X, INDEX), {"axis": 1}),
-    "matmul": ((X, X.T.copy(), _array(2)), {"activation": "relu"}),
-    **{name: ((X,), {"axis": 1, "reverse": False}) for name in ("cumprod", "cumsum")},
-    "cumprod_backward": ((X, X), {"axis": 1}),
-    "sort": ((X,), {"axis": 1, "descending": False, "count": 2}),
-    "scatter": ((X, INDEX, X), {"axis": 1, "add": False}),
-    "scatter_add": ((X, INDEX), {"axis": 1, "length": 3}),
-    "scatter_backward": ((X, INDEX), {"axis": 1}),
-    "where": ((MASK, X, X), {}),
-    **dict.fromkeys(("glu", "prelu", "prelu_weight_backward"), ((X, X), {})),
-    **dict.fromkeys(("glu_backward", "prelu_backward"), ((X, X, X), {})),
-    **{name: ((X,), attributes) for name, attributes in _WITH.items()},
-    **{name + "_backward": ((X, X), attributes) for name, attributes in _WITH.items()},
-    **{name: ((X, X), {"reduction": "mean", **more}) for name, more in _ELEMENT_LOSSES.items()},
-    **{
-        name + "_backward": ((X, X, X), {"reduction": "none", "of_target": False, **more})
-        for name, more in _ELEMENT_LOSSES.items()
-    },
-    "cosine_similarity": ((X, 2 * X), {"axis": 1, "eps": 1e-8}),
-    "cosine_similarity_backward": ((X[:, 0], X, 2 * X), {"axis": 1, "eps": 1e-8, "of_second": False}),
-    "pairwise_distance": ((X, 2 * X), {"axis": 1, "p": 2.0, "eps": 1e-6}),
-    "pairwise_distance_backward": (
-        (X[:, 0], X, 2 * X),
-        {"axis": 1, "p": 2.0, "eps": 1e-6, "of_second": False},
-    ),
-    "gaussian_nll": ((X, X, X), {"reduction": "mean", "full": True, "eps": 1e-6}),
-    "gaussian_nll_backward": ((X, X, X, X), {"reduction": "none", "of": "var", "full": True, "eps": 1e-6}),
-    "margin_ranking": ((X, X, X), {"reduction": "mean", "margin": 0.5}),
-    "margin_ranking_backward": ((X, X, X, X), {"reduction": "none", "of": "x2", "margin": 0.5}),
-    **{name: ((X, CLASSES), {"reduction": "mean", **more}) for name, more in _CLASS_LOSSES.items()},
-    **{
-        name + "_backward": ((_LOSS, X, CLASSES, *_SAVED[name]), {"reduction": "mean", **more})
-        for name, more in _CLASS_LOSSES.items()
-    },
-    "adaptive_avg_pool1d": ((SIGNALS,), {"output_size": 3}),
-    "adaptive_avg_pool2d": ((IMAGES,), {"output_size": (2, 3)}),
-    "adaptive_max_pool1d": ((SIGNALS,), {"output_size": 3, "return_indices": False}),
-    "adaptive_max_pool2d": ((IMAGES,), {"output_size": (2, 3), "return_indices": True}),
-    "avg_pool1d": ((SIGNALS,), AVERAGE_1D),
-    "adaptive_avg_pool2d_backward": ((IMAGES[:, :, :2, :3],), {**_SHAPE, "channels_last": False}),
-    "adaptive_avg_pool1d_backward": ((SIGNALS[:, :, :3],), {**_SIGNALS_SHAPE, "channels_last": False}),
-    "adaptive_max_pool1d_backward": (kernels.adaptive_max_pool1d(SIGNALS, 3), _SIGNALS_SHAPE),
-    "adaptive_max_pool2d_backward": (kernels.adaptive_max_pool2d(IMAGES, (2, 3)), _SHAPE),
-    "avg_pool1d_backward": ((_POOLED_1D,), {**_SIGNALS_SHAPE, **AVERAGE_1D, "channels_last": False}),
-    "avg_pool2d": ((IMAGES,), AVERAGE),
-    "avg_pool2d_backward": ((_POOLED,), {**_SHAPE, **AVERAGE, "channels_last": False}),
-    "conv1d": ((SIGNALS, WEIGHT_1D, _array(6)), {**GEOMETRY, "activation": "relu"}),
-    "conv1d_backward": (
-        (kernels.conv1d(SIGNALS, WEIGHT_1D, **GEOMETRY), SIGNALS, WEIGHT_1D),
-        {**GEOMETRY, **NEEDS},
-    ),
-    "conv2d": ((IMAGES, WEIGHT, _array(6)), {**GEOMETRY, "activation": "relu"}),
-    "conv2d_backward": ((kernels.conv2d(IMAGES, WEIGHT, **GEOMETRY), IMAGES, WEIGHT), {**GEOMETRY, **NEEDS}),
-    "conv_transpose1d": ((SIGNALS, WEIGHT_1D[:4], _array(4)), STAMPS),
-    "conv_transpose1d_backward": (
-        (kernels.conv_transpose1d(SIGNALS, WEIGHT_1D[:4], **STAMPS), SIGNALS, WEIGHT_1D[:4]),
-        {**STAMPS, **NEEDS},
-    ),
-    "conv_transpose2d": ((IMAGES, WEIGHT[:4], _array(4)), STAMPS),
-    "conv_transpose2d_backward": (
-        (kernels.conv_transpose2d(IMAGES, WEIGHT[:4], **STAMPS), IMAGES, WEIGHT[:4]),
-        {**STAMPS, **NEEDS},
-    ),
-    "interpolate": ((IMAGES,), LARGER),
-    "interpolate_backward": (
-        (kernels.interpolate(IMAGES, **LARGER),),
-        {"shape": IMAGES.shape, **{key: value for key, value in LARGER.items() if key != "size"}},
-    ),
-    "pad": ((IMAGES,), {**FRAME, "value": 0.5}),
-    "pad_backward": ((kernels.pad(IMAGES, **FRAME),), FRAME),
-    "max_pool1d": ((SIGNALS,), {**WINDOW, **TAPS}),
-    "max_pool1d_backward": ((_POOLED_1D, _WHERE_1D), {**_SIGNALS_SHAPE, **WINDOW, "dilation": 1}),
-    "max_pool2d": ((IMAGES,), {**WINDOW, **TAPS}),
-    "max_pool2d_backward": ((_POOLED, _WHERE), {**_SHAPE, **WINDOW, "dilation": 1}),
+    "matmul": of(X, X.T.copy(), _array(2), activation="relu"),
+    "mix_images": of(IMAGES, np.array([1, 0]), np.array([0.25, 0.5])),
+    "move_images": of(IMAGES, PLACES, height=4, width=7, mode="reflect"),
+    "pad": of(IMAGES, value=0.5, **FRAME),
+    "pad_backward": of(kernels.pad(IMAGES, **FRAME), **FRAME),
+    "pairwise_distance": of(X, 2 * X, axis=1),
+    "pairwise_distance_backward": of(X[:, 0], X, 2 * X, axis=1),
+    "rms_norm": of(IMAGES, normalized_shape=LINE, weight=LINES),
+    "rms_norm_backward": of(IMAGES, IMAGES, normalized_shape=LINE, weight=LINES, rstd=_OF_LINES[1]),
+    "scatter": of(X, INDEX, X, axis=1),
+    "scatter_add": of(X, INDEX, axis=1, length=3),
+    "scatter_backward": of(X, INDEX, axis=1),
+    "sort": of(X, axis=1, count=2),
+    "sum_exp": of(X, X.max(1), **_AXES),
+    "where": of(MASK, X, X),
+}
+KERNELS = {
+    name: _call(_of_kernel(name), NOT_OF_KERNELS, OF_KERNELS.get(name, of())) for name in kernels.__all__
 }
