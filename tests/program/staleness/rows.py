@@ -19,6 +19,7 @@ from program.staleness.small import Small
 
 FOLDER = Path(__file__).parent
 Row = tuple[str, ...]
+RECORDS = "Settings", "Frozen", "Doubled", "Named"  # names of parts_records.py, or parts of them
 
 
 def table(text: str, **names: str) -> dict[str, Row]:
@@ -35,10 +36,14 @@ def column(text: str, **names: str) -> dict[str, str]:
     return {name: one for name, (one,) in table(text, **names).items()}
 
 
-def space(*more: str) -> dict[str, Any]:
-    """The names of `parts.py`, `parts_objects.py` and more such files, made anew."""
+def space(*more: str, text: str | None = None) -> dict[str, Any]:
+    """The names of `parts.py`, `parts_objects.py` and more such files, made anew.
+
+    text: what will be executed with them, if that is known.
+    """
     made: dict[str, Any] = {"__name__": "staleness_parts"}
-    for name in ("parts.py", "parts_objects.py", *more):
+    records = ["parts_records.py"] if text is None or any(name in text for name in RECORDS) else []
+    for name in ("parts.py", "parts_objects.py", *records, *more):
         exec(_parts(FOLDER / name), made)
     return made
 
@@ -74,7 +79,7 @@ def row(make: str, read: str, change: str, inputs: str = "default_inputs(n)", **
 
 
 def _made(source: str, names: dict[str, Any] | None) -> Callable[..., Any]:
-    names = space() if names is None else names
+    names = space(text=source) if names is None else names
     exec(_compiled(source), names)
     return names.pop("made")
 
