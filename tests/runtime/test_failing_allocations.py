@@ -29,19 +29,16 @@ def library(tmp_path_factory):
     return str(path)
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("kinds", "subjects"),
     [
-        (CORE, "tables,images"),
-        (CORE, "captured-0,captured-1"),
-        (CORE, "captured-3,captured-4"),
-        (CORE, "captured-images"),
-        (CORE, "host,caught"),
+        (CORE, "tables,images,host,caught"),
+        (CORE, "captured-0,captured-1,captured-3,captured-4"),
+        (CORE, "captured-images,kernels.,ops."),
         (CORE, "fit,batches,save,load"),
-        (CORE, "kernels.,ops."),
-        (NUMPY, "tables,captured-0,host"),
+        (NUMPY, "tables,captured-0,host,ops."),
         (NUMPY, "fit,batches,save,load"),
-        (NUMPY, "ops."),
     ],
 )
 def test_each_allocation_fails(library, kinds, subjects):
