@@ -120,6 +120,7 @@ SHARES, ABOVE, NAN = f32(0, 0.5, 1, 0.25), f32(0, 0.5, 1.5, 0.25), f32(0, np.nan
 
 CHECKS = [
     ("cross_entropy", of_class(F.cross_entropy), GOOD, LARGE),
+    ("int32 labels", of_class(F.cross_entropy), GOOD.astype(np.int32), NEGATIVE.astype(np.int32)),
     ("nll_loss", of_class(F.nll_loss), GOOD, LARGE),
     ("multi_margin_loss", of_class(F.multi_margin_loss), GOOD, NEGATIVE),
     ("embedding", of_picked(lambda out, i: F.embedding(i, out)), GOOD, LARGE),
