@@ -142,7 +142,9 @@ def get_world_size(group: Any = None) -> int:
 
 
 def get_backend(group: Any = None) -> str:
-    """ "mpi", whatever was given to :func:`init_process_group`."""
+    """ "mpi", whatever was given to :func:`init_process_group`. Raises ValueError outside the group."""
+    if group == GroupMember.NON_GROUP_MEMBER:
+        raise ValueError(f"[get_backend] got a group without rank {world().rank}; expected one with it")
     return "mpi"
 
 
@@ -151,7 +153,10 @@ def new_group(ranks: Sequence[int] | None = None, timeout: Any = None, *args: An
 
     The number of a rank within the group is its place among them in ascending order; `src` and `dst` of calls
     are numbers of the job, as in PyTorch. A rank outside gets GroupMember.NON_GROUP_MEMBER; calls with it do
-    nothing and warn. Other arguments have no effect.
+    nothing and warn.
+
+    timeout: how long its calls wait for other ranks, a timedelta or seconds; that of :func:`init` unless set.
+    Other arguments have no effect.
 
     Raises ValueError: ranks that do not exist, or are named twice.
 
@@ -159,7 +164,7 @@ def new_group(ranks: Sequence[int] | None = None, timeout: Any = None, *args: An
     >>> dist.get_process_group_ranks(dist.new_group([0]))
     [0]
     """
-    found = collectives.new_group(None if ranks is None else list(ranks))
+    found = collectives.new_group(None if ranks is None else list(ranks), _seconds(timeout))
     return GroupMember.NON_GROUP_MEMBER if found is None else found
 
 
@@ -190,8 +195,11 @@ def init_process_group(
     stated = {"world_size": world_size, "rank": rank}
     found = {k: int(v) for k, v in re.findall(r"\b(rank|world_size)=(\d+)", init_method or "")}
     found |= {name: operator.index(value) for name, value in stated.items() if value != -1}
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-    connect(seconds, found.get("world_size"), found.get("rank"))
+    connect(_seconds(timeout), found.get("world_size"), found.get("rank"))
+
+
+def _seconds(timeout: Any) -> Any:
+    return timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
 
 
 def destroy_process_group(group: Any = None) -> None:
@@ -300,8 +308,9 @@ def gather(
     """As :func:`all_gather`, where the rank `dst` alone gives a list."""
     here = member("gather", group)
     if here is not None:
-        require_list("gather", "gather_list", gather_list, here.place(dst) == here.rank)
-        _gather("gather", tensor, gather_list, here)
+        collects = here.place(dst) == here.rank
+        require_list("gather", "gather_list", gather_list, collects)
+        _gather("gather", tensor, gather_list if collects else None, here)
     return Work() if async_op else None
 
 
@@ -329,7 +338,7 @@ def scatter(
         at = here.place(src)
         require_list("scatter", "scatter_list", scatter_list, at == here.rank)
         whole = np.empty((here.size, *writable("scatter", tensor).shape), array_of("scatter", tensor).dtype)
-        if scatter_list is not None:
+        if scatter_list is not None and here.rank == at:
             require_like("scatter", scatter_list, tensor, here)
             whole[...] = [array_of("scatter", one) for one in scatter_list]
         collectives.broadcast(whole, at, here)

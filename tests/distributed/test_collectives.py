@@ -292,6 +292,13 @@ def test_a_rank_that_leaves_ends_the_job(when, message):
         (lambda d: d.scatter(rv.ones(1), []), ValueError, "a list of 0 tensors; expected one for each rank"),
         (lambda d: d.reduce_scatter(rv.ones(1), [rv.ones(1)] * 2), ValueError, "a list of 2 tensors"),
         (lambda d: d.scatter_object_list([None], [1, 2]), ValueError, "got 2 objects; expected one for each"),
+        (lambda d: d.scatter_object_list([], [1]), ValueError, "expected a list with a place for one"),
+        (
+            lambda d: d.new_group([0], timeout=-1),
+            ValueError,
+            r"\[new_group\] got timeout -1; expected a finite",
+        ),
+        (lambda d: d.get_backend(-100), ValueError, "a group without rank 0"),
         (lambda d: d.Join([]), ValueError, "got no joinables"),
         (lambda d: d.broadcast(rv.ones(1), 1), ValueError, r"got rank 1; expected one of \[0\]"),
         (lambda d: d.all_gather([], rv.ones(1)), ValueError, "one for each rank"),

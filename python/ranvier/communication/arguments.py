@@ -67,7 +67,7 @@ def member(name: str, group: Any) -> World | None:
 
 
 def require_list(name: str, argument: str, given: Any, wanted: bool) -> None:
-    if (given is not None) != wanted:
+    if given is None if wanted else given:  # an empty list is none, as in PyTorch
         where = "the rank that it is for" if name.startswith("gather") else "the rank that it comes from"
         raise ValueError(f"[{name}] got {argument} {type(given).__name__}; expected a list on {where}, only")
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from ranvier.communication.member import World
 from ranvier.communication.tree import tree_sum
 from ranvier.communication.waiting import agree, complete
-from ranvier.communication.world import world
+from ranvier.communication.world import limit_of, world
 
 __all__ = [
     "REDUCTIONS",
@@ -39,9 +39,10 @@ def _described(array: Array) -> str:
     return f"of {array.dtype} {array.shape}"
 
 
-def new_group(ranks: list[int] | None) -> World | None:
+def new_group(ranks: list[int] | None, timeout: float | None = None) -> World | None:
     """Some ranks of the job, in ascending order; None on the others. Every rank of the job calls it."""
     here = world()
+    seconds = here.timeout if timeout is None else limit_of("new_group", timeout)
     chosen = sorted(range(here.size) if ranks is None else map(operator.index, ranks))
     if not chosen or len({*chosen}) < len(chosen) or not 0 <= chosen[0] <= chosen[-1] < here.size:
         raise ValueError(f"[new_group] got ranks {ranks}; expected different ranks, 0 to {here.size - 1}")
@@ -52,7 +53,7 @@ def new_group(ranks: list[int] | None) -> World | None:
     if here.rank not in chosen:
         return None
     place = chosen.index(here.rank)
-    return replace(here, rank=place, size=len(chosen), connection=comm, ranks=tuple(chosen))
+    return replace(here, rank=place, size=len(chosen), connection=comm, timeout=seconds, ranks=tuple(chosen))
 
 
 def barrier(here: World | None = None) -> None:

@@ -21,9 +21,10 @@ def gather_object(obj: Any, object_gather_list: Any = None, dst: int = 0, group:
     """As :func:`all_gather_object`, where the rank `dst` alone gives a list."""
     here = member("gather_object", group)
     if here is not None:
-        require_list("gather_object", "object_gather_list", object_gather_list, here.place(dst) == here.rank)
+        collects = here.place(dst) == here.rank
+        require_list("gather_object", "object_gather_list", object_gather_list, collects)
         found = gather_objects(obj, "gather_object", here)
-        if object_gather_list is not None:
+        if collects:
             object_gather_list[:] = found
 
 
@@ -48,6 +49,10 @@ def scatter_object_list(
     here, name = member("scatter_object_list", group), "scatter_object_list"
     if here is not None:
         at = here.place(src)
+        if not scatter_object_output_list:
+            raise ValueError(
+                f"[{name}] got {scatter_object_output_list!r}; expected a list with a place for one"
+            )
         own = scatter_object_input_list if here.rank == at else None
         if here.rank == at and len(own or ()) != here.size:
             raise ValueError(

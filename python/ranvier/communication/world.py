@@ -18,7 +18,7 @@ from ranvier.communication.failure import end_job_on_failure
 from ranvier.communication.member import LEFT, TIMEOUT, World
 from ranvier.communication.waiting import agree, complete
 
-__all__ = ["World", "init", "is_initialized", "launched_size", "world"]
+__all__ = ["World", "init", "is_initialized", "launched_size", "limit_of", "world"]
 
 # what launchers tell the processes that they start: Open MPI, MPICH and Intel MPI, Slurm. The first counts:
 # Slurm also starts the daemons of mpirun.
@@ -80,12 +80,7 @@ def init(timeout: float | None = None, size: int | None = None, rank: int | None
     global _world
     if _world is None:
         given = os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout
-        try:
-            seconds = float(given)
-        except (TypeError, ValueError):
-            seconds = math.nan
-        if not (seconds > 0 and math.isfinite(seconds)):
-            raise ValueError(f"[init] got timeout {given}; expected a finite number of seconds above 0")
+        seconds = limit_of("init", given)
         sizes = _numbers(_SIZES)
         found = _connected(launched_size(), seconds) if launched_size() > 1 else World(timeout=seconds)
         _require(found, _numbers(_STATED if sizes else (*_STATED, *_UNSTARTED)), _numbers(("RANK",)))
@@ -94,6 +89,17 @@ def init(timeout: float | None = None, size: int | None = None, rank: int | None
         _world = found
     _require(_world, {} if size is None else {"world_size": size}, {} if rank is None else {"rank": rank})
     return _world
+
+
+def limit_of(name: str, given: Any) -> float:
+    """A time limit in seconds; ValueError where it is none."""
+    try:
+        seconds = float(given)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not (seconds > 0 and math.isfinite(seconds)):
+        raise ValueError(f"[{name}] got timeout {given}; expected a finite number of seconds above 0")
+    return seconds
 
 
 def _require(here: World, sizes: dict[str, int], ranks: dict[str, int]) -> None:
