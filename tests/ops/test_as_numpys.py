@@ -11,7 +11,7 @@ import pytest
 import ranvier as rv
 
 theirs = pytest.importorskip("numpy._core.tests.test_einsum", reason="NumPy has no tests, or is 1.x")
-from numpy._core.tests.test_indexing import TestMultiIndexingAutomated as _Indices  # noqa: E402
+import numpy._core.tests.test_indexing as their_indices  # noqa: E402
 
 EXCLUDED = {
     "test_einsum_errors": "the last case is of NumPy's argument casting",
@@ -49,13 +49,17 @@ def einsum(*operands, out=None, dtype=None, casting="unsafe", optimize=False):
     return y if out is None else out
 
 
-def methods():
-    """NumPy's tests on ours, by their names, with the arguments that they are called with."""
+def compiled(module, **ours):
+    """The names of a module of tests, compiled with a numpy in which some functions are ours."""
     numpy = types.ModuleType("numpy")
-    vars(numpy).update({name: getattr(np, name) for name in dir(np)}, einsum=einsum)
+    vars(numpy).update({name: getattr(np, name) for name in dir(np)}, **ours)
     space = {"__name__": "theirs", "np": numpy}
-    exec(inspect.getsource(theirs).replace("import numpy as np\n", ""), space)
-    kind = space["TestEinsum"]
+    exec(inspect.getsource(module).replace("import numpy as np\n", ""), space)
+    return space
+
+
+def methods(kind):
+    """The tests of a class by their names, with the arguments that they are called with."""
     for name, function in inspect.getmembers(kind, inspect.isfunction):
         marks = [mark.args for mark in getattr(function, "pytestmark", []) if mark.name == "parametrize"]
         for values in itertools.product(*(cases for _, cases in marks)):
@@ -63,7 +67,8 @@ def methods():
                 yield name, function, kind, dict(zip([key for key, _ in marks], values, strict=True))
 
 
-CASES = [case for case in methods() if case[0] not in EXCLUDED and case[3].get("dtype", "f") in KINDS]
+ALL = list(methods(compiled(theirs, einsum=einsum)["TestEinsum"]))
+CASES = [case for case in ALL if case[0] not in EXCLUDED and case[3].get("dtype", "f") in KINDS]
 
 
 @pytest.mark.parametrize(("name", "function", "kind", "arguments"), CASES, ids=itertools.count())
@@ -72,11 +77,11 @@ def test_numpys(name, function, kind, arguments):
 
 
 def test_most_run():
-    assert EXCLUDED.keys() <= {name for name, *_ in methods()}
+    assert EXCLUDED.keys() <= {name for name, *_ in ALL}
     assert len({name for name, *_ in CASES}) >= 25
 
 
-class TestIndices(_Indices):
+class TestIndices(their_indices.TestMultiIndexingAutomated):
     """NumPy's 1,066 keys of slices, masks and arrays without integers, read and assigned.
 
     The other 1,404 have integers beside arrays, for which PyTorch's rule holds: x[0, :, i] is x[0][:, i].
@@ -103,3 +108,78 @@ class TestIndices(_Indices):
         np.testing.assert_array_equal(x.numpy(), b)
 
     _check_single_index = _check_multi_index
+
+
+# --- the other tests of indices
+INDICES_EXCLUDED = {
+    "subclasses of ndarray and its attributes base and flags": (
+        *("test_ellipsis_index", "test_empty_tuple_index", "test_memory_order", "test_scalar_return_type"),
+        *(
+            "test_nonbaseclass_values",
+            "test_basic",
+            "test_fancy_on_read_only",
+            "test_finalize_gets_full_info",
+        ),
+    ),
+    "dtypes that a Tensor does not have: objects, text, complex": (
+        *("test_boolean_assignment_needs_api", "test_unaligned", "test_cast_equivalence"),
+        *("test_boolean_index_cast_assign", "test_array_like_values"),
+    ),
+    "PyTorch's rule: uint8 is a mask, values of another dtype are refused, one element is an index": (
+        *("test_small_regressions", "test_boolean_assignment_value_mismatch", "test_index_no_array_to_index"),
+        *("test_bool_as_int_argument_errors", "test_array_to_index_error", "test_index_is_larger"),
+    ),
+    "NumPy's words": ("test_broadcast_error_reports_correct_shape", "test_boolean_indexing_fast_path"),
+    "NumPy's limits and C API": (
+        *("test_too_many_advanced_indices", "test_too_many_fancy_indices_special_case"),
+        *("test_getitem", "test_setitem", "test_broken_sequence_not_nd_index"),
+    ),
+}
+APART = ("TestMultiIndexingAutomated", "TestFlatiterIndexing")  # judged above; the attribute flat is not here
+
+
+def made(function):
+    """A function of NumPy that makes an array, making a Tensor where a Tensor has the dtype."""
+
+    def make(*args, **settings):
+        array = function(*args, **settings)
+        return rv.tensor(array) if isinstance(array, np.ndarray) and array.dtype.kind in "biuf" else array
+
+    return make
+
+
+def assert_equal(a, b, *message):
+    np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def index_methods():
+    names = ("arange", "array", "asarray", "empty", "full", "ones", "ones_like", "zeros", "zeros_like")
+    space = compiled(their_indices, **{name: made(getattr(np, name)) for name in names})
+    space.update(assert_equal=assert_equal, assert_array_equal=assert_equal)
+    for name, kind in list(space.items()):
+        if name.startswith("Test") and isinstance(kind, type) and name not in APART:
+            yield from methods(kind)
+
+
+INDEX_TESTS = list(index_methods())
+NOT_JUDGED = set(itertools.chain(*INDICES_EXCLUDED.values()))
+JUDGED = [case for case in INDEX_TESTS if case[0] not in NOT_JUDGED]
+
+
+@pytest.mark.parametrize(("name", "function", "kind", "arguments"), JUDGED, ids=itertools.count())
+def test_numpys_indices(name, function, kind, arguments, monkeypatch):
+    """NumPy's names of methods mean those of PyTorch."""
+    ours = {
+        "astype": lambda x, kind: x.to(rv.tensor(np.zeros(0, kind)).dtype),
+        "copy": lambda x, order="K": x.clone(),
+        "repeat": lambda x, repeats, axis: x.repeat_interleave(repeats, axis),
+    }
+    for method, call in ours.items():
+        monkeypatch.setattr(rv.Tensor, method, call, raising=False)
+    function(kind(), **arguments)
+
+
+def test_most_indices_run():
+    names = {name for name, *_ in INDEX_TESTS}
+    assert names >= NOT_JUDGED
+    assert len(names - NOT_JUDGED) >= 30
