@@ -7,10 +7,11 @@ loaded before its first use.
 from __future__ import annotations
 
 import importlib
+import os
 from types import ModuleType
 from typing import Any
 
-__all__ = ["add_attributes", "adds", "attribute", "attributes", "provide", "provider"]
+__all__ = ["add_attributes", "adds", "attribute", "attributes", "belongs_to", "provide", "provider"]
 
 _ATTRIBUTES: dict[str, dict[str, str]] = {}  # a module of the core: name -> module that has it
 _PROVIDERS: dict[str, str] = {}  # what the core may ask for -> module that has it
@@ -44,6 +45,11 @@ def attribute(module: str, name: str) -> Any:
     return loaded if home.rpartition(".")[2] == name else getattr(loaded, name)
 
 
+def belongs_to(module: str, package: str) -> bool:
+    """Whether the classes of a module count as those of a package: it is inside, or adds attributes to it."""
+    return module.startswith(package) or module in _ATTRIBUTES.get(package, {}).values()
+
+
 def provide(task: str, home: str) -> None:
     """The module ``home`` does a task of which the core knows the name alone."""
     _PROVIDERS[task] = home
@@ -58,10 +64,6 @@ def provider(task: str) -> ModuleType:
 
 
 def _is_there(home: str) -> bool:
-    """Whether the module has a file; the packages that it is in are loaded."""
-    from importlib.util import find_spec  # its modules are loaded with the first use
-
-    try:
-        return find_spec(home) is not None
-    except ModuleNotFoundError:
-        return False
+    """Whether the module has a file; nothing is loaded."""
+    path = os.path.join(os.path.dirname(__file__), *home.split(".")[1:])
+    return any(os.path.exists(path + ending) for ending in ("", ".py", ".pyc"))

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.communication.affinity import part_of
-from ranvier.communication.flat import in_order_of
-from ranvier.communication.world import launched_size
 from ranvier.data import DistributedSampler
+from ranvier.distributed.affinity import part_of
+from ranvier.distributed.flat import in_order_of
+from ranvier.distributed.world import launched_size
 from support.ranks import launch, mpirun, results, told_by
 
 CALLS = """

@@ -147,7 +147,7 @@ def test_a_rank_that_leaves_in_fit_ends_the_job():
 
 
 def test_launchers(monkeypatch):
-    from ranvier.communication import world
+    from ranvier.distributed import world
 
     monkeypatch.setattr(world, "_world", None)
     monkeypatch.setenv("RANVIER_TIMEOUT", "soon")
@@ -180,7 +180,7 @@ STATED = [  # environment, arguments -> the error, or "" for a job of one proces
 
 @pytest.mark.parametrize(("variables", "arguments", "message"), STATED)
 def test_a_job_of_the_stated_size_or_an_error(variables, arguments, message, monkeypatch):
-    from ranvier.communication import world
+    from ranvier.distributed import world
 
     for name in {name for names, *_ in STATED for name in names}:
         monkeypatch.delenv(name, raising=False)
@@ -204,7 +204,7 @@ import os, sys
 import ranvier as rv
 if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
     sys.exit()
-from ranvier.communication import world
+from ranvier.distributed import world
 world.TIMEOUT = 2.0
 rv.distributed.init()
 """

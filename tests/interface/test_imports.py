@@ -18,15 +18,14 @@ import ranvier
 LAYERS = """
     _core
     autograd config extension
-    communication func kernels version
+    func kernels version
     ops
     linalg nn
     optim serialization summary
     data metrics program
-    distributed
     train
     ranvier
-    data.vision* distributions* onnx* plot* pytorch_names* sklearn*
+    data.vision* distributed* distributions* onnx* plot* pytorch_names* sklearn*
     explore*
     report*
     cli*

@@ -6,7 +6,7 @@ import ranvier as rv
 from program.staleness.small import classifies
 from ranvier import nn
 from ranvier.autograd.views import bump
-from ranvier.communication.exchange import put
+from ranvier.distributed.exchange import put
 from ranvier.nn import functional as F
 from support.strict import strict
 from support.unseen import unseen

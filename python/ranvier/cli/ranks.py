@@ -14,13 +14,20 @@ T = TypeVar("T")
 _LATER = 2.0  # seconds that other ranks leave rank 0 to tell its mistake, which is theirs, too
 
 
+def launched_size() -> int:
+    """The processes that a launcher started; 1 without the part of ranvier that connects them."""
+    try:
+        from ranvier.distributed.world import launched_size as size
+    except ModuleNotFoundError:
+        return 1
+    return size()
+
+
 def connect(distributed: bool) -> None:
     """Find the other processes; all but rank 0 print nothing on stdout.
 
     Raises Mistake: several processes were started without --distributed, or they cannot be connected.
     """
-    from ranvier.communication.world import init, launched_size
-
     if not distributed:
         if launched_size() > 1:
             raise Mistake(
@@ -29,6 +36,8 @@ def connect(distributed: bool) -> None:
             )
         return
     try:
+        from ranvier.distributed.world import init
+
         rank = init().rank
     except (ImportError, RuntimeError, ValueError) as error:
         raise Mistake(error) from None
@@ -38,19 +47,20 @@ def connect(distributed: bool) -> None:
 
 def after_first(make: Callable[[], T]) -> T:
     """What `make` gives; rank 0 calls it before the others, since it may download a file."""
-    from ranvier.communication.collectives import barrier
-    from ranvier.communication.world import is_initialized, world
-
-    if not is_initialized() or world().size == 1:
+    world: Any = sys.modules.get("ranvier.distributed.world")
+    if world is None or not world.is_initialized() or world.world().size == 1:
         return make()
-    found: Any = make() if world().rank == 0 else None
+    from ranvier.distributed.collectives import barrier
+
+    first = world.world().rank == 0
+    made: Any = make() if first else None
     barrier()
-    return found if world().rank == 0 else make()
+    return made if first else make()
 
 
 def end_job(code: int, tell: Callable[[], None]) -> int:
     """End the other processes, too, after an error of this one; `tell` prints it."""
-    world: Any = sys.modules.get("ranvier.communication.world")
+    world: Any = sys.modules.get("ranvier.distributed.world")
     if world is None or not world.is_initialized() or world.world().size == 1:
         tell()
         return code

@@ -11,7 +11,7 @@ from typing import Any
 from ranvier.cli.arguments import Interrupted, Mistake, require_folder, require_writable
 from ranvier.cli.networks import KINDS, batch_size_of, epochs_of, learning_rate_of
 from ranvier.cli.problems import Problem, open_problem
-from ranvier.cli.ranks import after_first, connect
+from ranvier.cli.ranks import after_first, connect, launched_size
 from ranvier.cli.train_arguments import add_arguments
 from ranvier.cli.training import Training
 from ranvier.cli.useful import require_apart, set_threads
@@ -79,8 +79,6 @@ def _limited(problem: Problem, limit: int | None) -> Problem:
 
 
 def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]:
-    from ranvier.communication.world import launched_size
-
     optimizer, model, samples = arguments.optimizer, arguments.model, len(problem.train[0])
     if arguments.class_weight is not None and problem.values:
         raise Mistake("--class-weight is for classes, and the labels are values")

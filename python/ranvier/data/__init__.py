@@ -22,3 +22,4 @@ def __getattr__(name: str) -> _typing.Any:
 if not _typing.TYPE_CHECKING:
     __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]
     __all__ += ["augment", "datasets"]
+    __all__ += [name for name in _extension.attributes(__name__) if name[0].isupper()]

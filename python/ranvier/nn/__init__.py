@@ -26,7 +26,6 @@ from ranvier.nn.names import absent as _absent
 from ranvier.nn.neuron import *
 from ranvier.nn.norm import *
 from ranvier.nn.pad import *
-from ranvier.nn.parallel import DataParallel, SyncBatchNorm
 from ranvier.nn.pooling import *
 from ranvier.nn.positional import *
 from ranvier.nn.rare import *
@@ -40,6 +39,7 @@ from ranvier.nn.upsample import *
 if not _typing.TYPE_CHECKING:
     __all__ = [name for name, value in globals().items() if isinstance(value, type)]
     __all__ += ["functional", "init", "utils"]
+    __all__ += [name for name in _extension.attributes(__name__) if name[0].isupper()]
 
 
 def __getattr__(name: str) -> _typing.Any:

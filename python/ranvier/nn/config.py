@@ -11,6 +11,7 @@ import numpy as np
 
 from ranvier.autograd.device import require_cpu as check_device
 from ranvier.autograd.recording import recordings
+from ranvier.extension import belongs_to
 
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -35,7 +36,7 @@ def record_arguments(cls: Any) -> None:
             bound = signature.bind(self, *args, **kwargs).arguments
             self.__dict__["_arguments"] = dict(list(bound.items())[1:])
         init(self, *args, **kwargs)
-        if outermost and not recordings and type(self).forward.__module__.startswith("ranvier.nn"):
+        if outermost and not recordings and belongs_to(type(self).forward.__module__, "ranvier.nn"):
             example = self._example()
             if example is not None:
                 self.training = False  # no random numbers are drawn, no statistics change

@@ -14,6 +14,7 @@ import numpy as np
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, borrowed
+from ranvier.extension import belongs_to
 from ranvier.nn.config import arguments_of, record_arguments
 from ranvier.nn.hooks import HookRegistration
 from ranvier.nn.names import check
@@ -49,7 +50,7 @@ class Module(HookRegistration):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.__module__.startswith("ranvier.nn"):
+        if belongs_to(cls.__module__, "ranvier.nn"):
             record_arguments(cls)
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
         if not hasattr(cls, "__getattr__") and any(code and "__getattr__" in code.co_names for code in codes):

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from ranvier.extension import belongs_to
 from ranvier.nn import Module
 from ranvier.onnx.dtypes import number_of
 from ranvier.onnx.runs import Axes, arrays_of
@@ -18,7 +19,7 @@ def inputs_of(target: Any, args: tuple[Any, ...], given: Any) -> tuple[list[str]
     except (TypeError, ValueError):
         parameters = []
     usual = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    if usual[:1] == ["input"] and forward.__module__.startswith("ranvier.nn") and "hx" not in usual:
+    if usual[:1] == ["input"] and belongs_to(forward.__module__, "ranvier.nn") and "hx" not in usual:
         usual[0] = "x"  # the one input of a layer; a recurrent layer has input and hx
     names, arrays = [], []
     for i, arg in enumerate(args):

@@ -25,7 +25,7 @@ _HOMES = {
     "distributed.algorithms": "distributed",
     "distributions": "distributions",
     "nn.modules": "nn",
-    "nn.parallel": "nn",
+    "nn.parallel": "distributed.parallel",
     "random": "autograd.random",
     "utils.data": "data",
 }
@@ -117,7 +117,13 @@ class _Paths:
 
 sys.meta_path.append(_Paths)
 for _name in _TORCH.split():
-    add_attributes("ranvier", f"ranvier.{_name}", _name)
+    add_attributes("ranvier", f"{__name__}.{_name}", _name)
 for _name, _names in _TOP.items():
     add_attributes("ranvier", f"{__name__}.{_name}", _names)
-add_attributes("ranvier.nn", "ranvier.nn.modules", "modules")
+add_attributes("ranvier.nn", __name__, "modules parallel")
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("modules", "parallel"):
+        return importlib.import_module(f"ranvier.nn.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,12 +19,11 @@ __all__ = ["build", "describe", "require_sizes"]
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
-def _known() -> dict[str, type[nn.Module]]:
-    return {
-        name: kind
-        for name, kind in vars(nn).items()
-        if isinstance(kind, type) and issubclass(kind, nn.Module) and kind is not nn.Module
-    }
+def _layer(name: str) -> type[nn.Module] | None:
+    """The class of `ranvier.nn` with this name, if it has one of layers."""
+    kind = getattr(nn, name, None)
+    layer = isinstance(kind, type) and issubclass(kind, nn.Module) and kind is not nn.Module
+    return kind if layer else None
 
 
 def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = None) -> dict[str, Any]:
@@ -34,7 +33,7 @@ def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = Non
         return {"same": seen[id(model)]}
     seen[id(model)] = path
     kind = type(model)
-    if vars(nn).get(kind.__name__) is not kind or kind is nn.Module:
+    if _layer(kind.__name__) is not kind:
         return {"custom": f"{kind.__module__}.{kind.__qualname__}"}
     node: dict[str, Any] = {"layer": kind.__name__}
     if kind in _CONTAINERS:
@@ -89,7 +88,7 @@ def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) 
         )
     if not isinstance(node.get("layer"), str):
         raise ValueError(f"{where} has no description that this version knows")
-    kind = _known().get(node["layer"])
+    kind = _layer(node["layer"])
     if kind is None:
         raise ValueError(f"{where} is of type '{node['layer']}', which ranvier.nn does not have")
     try:

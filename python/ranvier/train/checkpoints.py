@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ranvier.extension as extension
 from ranvier.data.sampler import positive
 from ranvier.serialization import files
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
@@ -247,9 +248,7 @@ class Checkpoint(Callback):
             return old
         if batch % 20:
             return False
-        from ranvier.communication.collectives import of_first
-
-        return bool(of_first(old, "Checkpoint"))
+        return bool(extension.provider("distributed training").of_first(old, "Checkpoint"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         trainer = self.trainer

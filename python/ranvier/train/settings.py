@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 import math
 import numbers
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.extension as extension
 import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.metrics.named import METRICS, Metric
@@ -216,7 +216,7 @@ def require_flags(**flags: Any) -> None:
 
 def processes() -> Any:
     """The module of distributed runs, loaded at its first use."""
-    return importlib.import_module("ranvier.train.distributed.run")
+    return extension.provider("distributed training")
 
 
 def require_parameters(trainer: Training) -> None:

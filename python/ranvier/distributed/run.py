@@ -12,18 +12,18 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.nn as nn
-from ranvier.autograd import Tensor, hooks, random
-from ranvier.autograd.views import bump
-from ranvier.communication.collectives import gather_objects, of_first
-from ranvier.communication.equal import mark
-from ranvier.communication.meeting import meeting
-from ranvier.communication.waiting import same
-from ranvier.train.callbacks.base import Callback, Training
+from ranvier.autograd import Tensor, bump, hooks, random
+from ranvier.distributed.collectives import gather_objects, of_first
+from ranvier.distributed.cut import Cut, require_ranks
+from ranvier.distributed.equal import mark
+from ranvier.distributed.measured import CutMeasured, SharedEvaluator
+from ranvier.distributed.meeting import meeting
+from ranvier.distributed.source import CutArrays, CutBatches, cut_source, require_whole, rows_of
+from ranvier.distributed.step import CutStep
+from ranvier.distributed.waiting import same
+from ranvier.train import Callback
+from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledParts
-from ranvier.train.distributed.cut import Cut, require_ranks
-from ranvier.train.distributed.measured import CutMeasured, SharedEvaluator
-from ranvier.train.distributed.source import CutArrays, CutBatches, cut_source, require_whole, rows_of
-from ranvier.train.distributed.step import CutStep
 from ranvier.train.evaluator import Evaluator, Measured
 from ranvier.train.nonfinite import Batch, NonFinite
 from ranvier.train.run import Run

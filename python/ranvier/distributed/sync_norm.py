@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier._core as _core
-from ranvier.autograd.function import Function
-from ranvier.communication.meeting import Join
+from ranvier.autograd import Function
+from ranvier.distributed.meeting import Join
 
 __all__ = ["SyncBatchNorm"]
 

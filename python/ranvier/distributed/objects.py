@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranvier.communication.arguments import member, require_list
-from ranvier.communication.collectives import gather_objects
+from ranvier.distributed.arguments import member, require_list
+from ranvier.distributed.collectives import gather_objects
 
 __all__ = ["all_gather_object", "broadcast_object_list", "gather_object", "scatter_object_list"]
 

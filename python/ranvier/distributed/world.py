@@ -13,10 +13,10 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from ranvier.communication.affinity import share_cores
-from ranvier.communication.failure import end_job_on_failure
-from ranvier.communication.member import LEFT, TIMEOUT, World
-from ranvier.communication.waiting import agree, complete
+from ranvier.distributed.affinity import share_cores
+from ranvier.distributed.failure import end_job_on_failure
+from ranvier.distributed.member import LEFT, TIMEOUT, World
+from ranvier.distributed.waiting import agree, complete
 
 __all__ = ["World", "init", "is_initialized", "launched_size", "limit_of", "world"]
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-import ranvier.communication.collectives as collectives
-from ranvier.communication.arguments import (
+import ranvier.distributed.collectives as collectives
+from ranvier.distributed.arguments import (
     GroupMember,
     array_of,
     in_place,
@@ -26,22 +26,20 @@ from ranvier.communication.arguments import (
     require_list,
     writable,
 )
-from ranvier.communication.join import Join, Joinable, JoinHook
-from ranvier.communication.member import World
-from ranvier.communication.messages import Work, irecv, isend, recv, send
-from ranvier.communication.objects import (
+from ranvier.distributed.join import Join, Joinable, JoinHook
+from ranvier.distributed.member import World
+from ranvier.distributed.messages import Work, irecv, isend, recv, send
+from ranvier.distributed.objects import (
     all_gather_object,
     broadcast_object_list,
     gather_object,
     scatter_object_list,
 )
-from ranvier.communication.world import init as connect
-from ranvier.communication.world import is_initialized as is_initialized
-from ranvier.communication.world import world
-from ranvier.data.sampler import DistributedSampler as DistributedSampler
-from ranvier.nn.parallel import DistributedDataParallel as DistributedDataParallel
-
-__path__: list[str] = []  # so that PyTorch's path `distributed.algorithms.join` can be imported: paths.py
+from ranvier.distributed.parallel import DistributedDataParallel as DistributedDataParallel
+from ranvier.distributed.sampler import DistributedSampler as DistributedSampler
+from ranvier.distributed.world import init as connect
+from ranvier.distributed.world import is_initialized as is_initialized
+from ranvier.distributed.world import world
 
 __all__ = [
     "DistributedDataParallel",

@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier._core as _core
-from ranvier.autograd import Tensor, wrap
+from ranvier.autograd import Tensor, bump, wrap
 from ranvier.autograd.memory import cast, keep
-from ranvier.autograd.views import bump
-from ranvier.communication.collectives import mpi_reduce
-from ranvier.communication.counts import Counts
-from ranvier.communication.flat import Flat
-from ranvier.communication.member import World
-from ranvier.communication.tree import tree_sum
+from ranvier.distributed.collectives import mpi_reduce
+from ranvier.distributed.counts import Counts
+from ranvier.distributed.flat import Flat
+from ranvier.distributed.member import World
+from ranvier.distributed.tree import tree_sum
 
 __all__ = ["Exchange", "put"]
 

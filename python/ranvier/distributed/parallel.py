@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from ranvier.autograd import is_grad_enabled
-from ranvier.autograd.tensor import Tensor
-from ranvier.autograd.views import bump
+from ranvier.autograd import Tensor, bump, is_grad_enabled
+from ranvier.nn import Module
 from ranvier.nn.lazy import _Lazy
-from ranvier.nn.module import Module
 from ranvier.nn.norm import _BatchNorm
 
 __all__ = ["DataParallel", "DistributedDataParallel", "SyncBatchNorm"]
@@ -80,8 +78,8 @@ class DistributedDataParallel(DataParallel):
         self._connect()
 
     def _connect(self) -> None:
-        from ranvier.communication.gradients import MeanGradients  # loaded at its first use
-        from ranvier.communication.world import world
+        from ranvier.distributed.gradients import MeanGradients  # loaded at its first use
+        from ranvier.distributed.world import world
 
         here = self._group or world()
         if not hasattr(here, "connection"):
@@ -117,7 +115,7 @@ class DistributedDataParallel(DataParallel):
 
     def join_hook(self, divide_by_initial_world_size: bool = True, **settings: Any) -> Any:
         """What :class:`ranvier.distributed.Join` calls."""
-        from ranvier.communication.gradients import GradientHook
+        from ranvier.distributed.gradients import GradientHook
 
         self._joined = GradientHook(self, divide_by_initial_world_size)
         return self._joined
@@ -133,7 +131,7 @@ class DistributedDataParallel(DataParallel):
         The sums of the gradients are divided by the number of all ranks, or of those that have a batch. At
         the end every rank has the parameters of one that made the last step.
         """
-        from ranvier.communication.join import Join
+        from ranvier.distributed.join import Join
 
         divides = divide_by_initial_world_size
         return Join([self], enable, throw_on_early_termination, divide_by_initial_world_size=divides)
@@ -193,12 +191,12 @@ class SyncBatchNorm(_BatchNorm):
     def forward(self, input: Any) -> Tensor:
         if not self.training:
             return super().forward(input)
-        from ranvier.communication.meeting import compare, current  # loaded at its first use
+        from ranvier.distributed.meeting import compare, current  # loaded at its first use
 
         join = current()
         if join is None:
             return super().forward(input)
-        from ranvier.communication.sync_norm import SyncBatchNorm as Normalize
+        from ranvier.distributed.sync_norm import SyncBatchNorm as Normalize
 
         self._check(input)
         if not self._compared:  # the first time, the ranks compare their calls

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ranvier.autograd.recording import place, refuse
-from ranvier.communication.member import LEFT, World
+from ranvier.distributed.member import LEFT, World
 
 __all__ = ["agree", "complete", "same"]
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.communication.member import World
-from ranvier.communication.tree import tree_sum
-from ranvier.communication.waiting import agree, complete
-from ranvier.communication.world import limit_of, world
+from ranvier.distributed.member import World
+from ranvier.distributed.tree import tree_sum
+from ranvier.distributed.waiting import agree, complete
+from ranvier.distributed.world import limit_of, world
 
 __all__ = [
     "REDUCTIONS",

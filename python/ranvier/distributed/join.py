@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.communication.collectives import all_gather
-from ranvier.communication.messages import Work
-from ranvier.communication.world import world
+from ranvier.distributed.collectives import all_gather
+from ranvier.distributed.messages import Work
+from ranvier.distributed.world import world
 
 __all__ = ["Join", "JoinHook", "Joinable"]
 

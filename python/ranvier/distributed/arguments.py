@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd import Tensor
-from ranvier.autograd.views import bump
-from ranvier.communication.member import World
-from ranvier.communication.world import world
+from ranvier.autograd import Tensor, bump
+from ranvier.distributed.member import World
+from ranvier.distributed.world import world
 
 __all__ = ["GroupMember", "array_of", "in_place", "member", "put", "require_like", "require_list", "writable"]
 

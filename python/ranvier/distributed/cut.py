@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ranvier.communication.member import World
-from ranvier.communication.world import world
+from ranvier.distributed.member import World
+from ranvier.distributed.world import world
 
 __all__ = ["Cut", "Share", "require_ranks"]
 

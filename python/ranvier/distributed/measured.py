@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import random
-from ranvier.communication.collectives import gather_objects
-from ranvier.communication.equal import mark
-from ranvier.communication.member import World
-from ranvier.communication.world import world
+from ranvier.distributed.collectives import gather_objects
+from ranvier.distributed.equal import mark
+from ranvier.distributed.member import World
+from ranvier.distributed.source import CutSource, require_whole, rows_of
+from ranvier.distributed.world import world
 from ranvier.nn.modes import evaluating
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledParts
-from ranvier.train.distributed.source import CutSource, require_whole, rows_of
 from ranvier.train.evaluator import Evaluator, Measured
 from ranvier.train.hints import raise_with_hint
 from ranvier.train.losses import link_of, weighting

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier._core as _core
-from ranvier.communication.member import World
-from ranvier.communication.waiting import complete
+from ranvier.distributed.member import World
+from ranvier.distributed.waiting import complete
 
 __all__ = ["tree_sum"]
 

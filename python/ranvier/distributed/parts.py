@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.communication.meeting import Add, along_tree, meeting
+from ranvier.distributed.meeting import Add, along_tree, meeting
 
 __all__ = ["Parts"]
 

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import Tensor, random, wrap
-from ranvier.communication.exchange import Exchange
-from ranvier.communication.meeting import of_ranks
-from ranvier.communication.member import World
-from ranvier.communication.parts import Parts
-from ranvier.nn.parallel import SyncBatchNorm
+from ranvier.distributed.exchange import Exchange
+from ranvier.distributed.meeting import of_ranks
+from ranvier.distributed.member import World
+from ranvier.distributed.parallel import SyncBatchNorm
+from ranvier.distributed.parts import Parts
+from ranvier.distributed.source import CutSource
 from ranvier.optim import LBFGS
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledParts
-from ranvier.train.distributed.source import CutSource
 from ranvier.train.losses import summed, weighting
 from ranvier.train.step import TrainingStep, parameters_of
 

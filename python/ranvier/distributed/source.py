@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-from ranvier.communication.collectives import gather_objects
-from ranvier.communication.equal import mark
-from ranvier.communication.world import world
 from ranvier.data.loader import gather
-from ranvier.train.distributed.cut import Cut, Share
+from ranvier.distributed.collectives import gather_objects
+from ranvier.distributed.cut import Cut, Share
+from ranvier.distributed.equal import mark
+from ranvier.distributed.world import world
 from ranvier.train.losses import mean_weights
 from ranvier.train.source import ArraySource, Batch, Source
 

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd.recording import refuse
-from ranvier.communication.member import World
-from ranvier.communication.waiting import agree, complete
-from ranvier.communication.world import is_initialized, world
+from ranvier.distributed.member import World
+from ranvier.distributed.waiting import agree, complete
+from ranvier.distributed.world import is_initialized, world
 
 __all__ = ["Add", "Join", "along_tree", "compare", "current", "meeting", "of_ranks"]
 

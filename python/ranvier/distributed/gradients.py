@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 
 import ranvier.autograd.hooks as hooks
+from ranvier.autograd import Tensor, bump, wrap
 from ranvier.autograd.recording import refuse
-from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.autograd.views import bump
-from ranvier.communication.collectives import all_gather, broadcast, mpi_reduce
-from ranvier.communication.equal import mark
-from ranvier.communication.flat import Flat
-from ranvier.communication.join import JoinHook
-from ranvier.communication.member import World
-from ranvier.communication.tree import tree_sum
-from ranvier.communication.waiting import agree
+from ranvier.distributed.collectives import all_gather, broadcast, mpi_reduce
+from ranvier.distributed.equal import mark
+from ranvier.distributed.flat import Flat
+from ranvier.distributed.join import JoinHook
+from ranvier.distributed.member import World
+from ranvier.distributed.tree import tree_sum
+from ranvier.distributed.waiting import agree
 
 __all__ = ["GradientHook", "MeanGradients"]
 

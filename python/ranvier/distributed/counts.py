@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier._core as _core
-from ranvier.autograd.views import bump
-from ranvier.communication.collectives import mpi_reduce
-from ranvier.communication.flat import Flat
-from ranvier.communication.member import World
-from ranvier.communication.tree import tree_sum
+from ranvier.autograd import bump
+from ranvier.distributed.collectives import mpi_reduce
+from ranvier.distributed.flat import Flat
+from ranvier.distributed.member import World
+from ranvier.distributed.tree import tree_sum
 
 __all__ = ["Counts"]
 

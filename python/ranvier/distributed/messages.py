@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd.recording import refuse
-from ranvier.communication.arguments import array_of, member, put, writable
-from ranvier.communication.member import World
-from ranvier.communication.waiting import complete
+from ranvier.distributed.arguments import array_of, member, put, writable
+from ranvier.distributed.member import World
+from ranvier.distributed.waiting import complete
 
 __all__ = ["Work", "irecv", "isend", "recv", "send"]
 
