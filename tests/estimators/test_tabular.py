@@ -11,8 +11,7 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 import ranvier as rv
 from ranvier.autograd.gradcheck import gradcheck
 from ranvier.sklearn import MLPRegressor, NeuralNetRegressor, TabularClassifier, TabularRegressor
-from ranvier.sklearn.columns import Columns
-from ranvier.sklearn.tabular_network import ParametricActivation, PeriodicEmbedding, TabularNetwork
+from ranvier.sklearn.tabular_network import Columns, ParametricActivation, PeriodicEmbedding, TabularNetwork
 from sklearn.base import clone
 from sklearn.preprocessing import RobustScaler
 

@@ -6,7 +6,7 @@ import ranvier as rv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranvier.explore import Perceptron
-from ranvier.explore.separability import certificate, proves
+from ranvier.explore.perceptron import certificate, proves
 from support.refused import refused
 
 INPUTS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])

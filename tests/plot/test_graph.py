@@ -5,7 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.autograd.trace import outputs_kept
-from ranvier.plot.layered import layered
+from ranvier.plot.network import layered
 
 
 def boxes(ax):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.plot.style import number
+from ranvier.plot.figure import number
 from support.refused import refused
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import metrics, nn, report
-from ranvier.report import charts, images
+from ranvier.report import charts
+from ranvier.report import html as images
 
 VOID = {"meta", "link", "img", "br", "circle", "line", "polyline"}
 NAMES = ["cat", "dog <b>&", "eel"]

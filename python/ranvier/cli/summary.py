@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from ranvier.cli.arguments import Mistake, add_command, add_flags
-from ranvier.cli.models import add_model, open_model
+from ranvier.cli.networks import add_model, open_model
 
 
 def add(commands: Any) -> None:

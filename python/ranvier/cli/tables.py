@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ranvier.cli.arguments import Mistake, names
-from ranvier.cli.models import require_names
+from ranvier.cli.networks import require_names
 
 MISSING = ("error", "drop", "mean", "median")
 READING: dict[str, tuple[Any, str | None, str]] = {

@@ -14,14 +14,19 @@ import typing as _typing
 import ranvier.distributions.constraints as constraints
 import ranvier.distributions.transforms as transforms
 from ranvier.distributions.base import Distribution, Independent
-from ranvier.distributions.continuous import Exponential, Laplace, LogNormal, Normal, Uniform
+from ranvier.distributions.continuous import (
+    Exponential,
+    Laplace,
+    LogNormal,
+    MultivariateNormal,
+    Normal,
+    Uniform,
+)
 from ranvier.distributions.counting import Binomial, Geometric, Multinomial, Poisson
 from ranvier.distributions.discrete import Bernoulli, Categorical, MixtureSameFamily, OneHotCategorical
 from ranvier.distributions.divergence import kl_divergence, register_kl
 from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
 from ranvier.distributions.heavy import Cauchy, Gumbel, HalfNormal, StudentT
-from ranvier.distributions.multivariate import MultivariateNormal
-from ranvier.distributions.transformed import TransformedDistribution
 from ranvier.distributions.transforms import (
     AffineTransform,
     ComposeTransform,
@@ -30,6 +35,7 @@ from ranvier.distributions.transforms import (
     SoftplusTransform,
     TanhTransform,
     Transform,
+    TransformedDistribution,
 )
 
 __all__ = [

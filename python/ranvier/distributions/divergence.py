@@ -12,13 +12,19 @@ import ranvier.ops as ops
 from ranvier import full
 from ranvier.autograd import Tensor
 from ranvier.distributions.base import Independent
-from ranvier.distributions.continuous import Exponential, Laplace, LogNormal, Normal, Uniform
+from ranvier.distributions.continuous import (
+    Exponential,
+    Laplace,
+    LogNormal,
+    MultivariateNormal,
+    Normal,
+    Uniform,
+)
 from ranvier.distributions.counting import Binomial, Geometric, Poisson
 from ranvier.distributions.discrete import Bernoulli, Categorical
 from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
 from ranvier.distributions.heavy import EULER, Cauchy, Gumbel, HalfNormal
-from ranvier.distributions.multivariate import MultivariateNormal
-from ranvier.distributions.transformed import TransformedDistribution
+from ranvier.distributions.transforms import TransformedDistribution
 from ranvier.linalg import solve
 
 

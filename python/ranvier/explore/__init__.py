@@ -4,22 +4,16 @@ import types as _types
 import typing as _typing
 
 from ranvier.explore import exercises, surfaces
-from ranvier.explore.ablation import *
 from ranvier.explore.compare import *
 from ranvier.explore.depth import *
 from ranvier.explore.diagnosis import *
-from ranvier.explore.differences import *
 from ranvier.explore.examine import *
 from ranvier.explore.filters import *
 from ranvier.explore.fit import *
-from ranvier.explore.flow import *
-from ranvier.explore.linear import *
 from ranvier.explore.parameters import *
-from ranvier.explore.path import *
 from ranvier.explore.perceptron import *
 from ranvier.explore.search import *
 from ranvier.explore.size import *
-from ranvier.explore.steps import *
 from ranvier.explore.surfaces import *
 
 if not _typing.TYPE_CHECKING:

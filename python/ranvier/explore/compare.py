@@ -1,22 +1,45 @@
-"""The same descent with several learning rates, or with several optimizers."""
+"""Comparisons as tables: optimizers on a surface, a training run without one part after the other."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.explore.path import Path
-from ranvier.explore.search import Objective, evaluate, gradient_descent
+from ranvier.autograd import random
+from ranvier.data.sampler import positive
+from ranvier.explore.search import Objective, Path, evaluate, gradient_descent
 from ranvier.explore.surfaces import Surface
-from ranvier.explore.table import text_table
 from ranvier.optim import SGD, Adam, RMSprop
 
-__all__ = ["Comparison", "compare_learning_rates", "compare_optimizers", "judge_descent"]
+__all__ = [
+    "Comparison",
+    "ablate",
+    "compare_learning_rates",
+    "compare_optimizers",
+    "judge_descent",
+]
+
+
+def text_table(rows: Sequence[Sequence[str]], left: Collection[int] = (), rule: bool = True) -> str:
+    """Rows of equal length in aligned columns; `left`: left-aligned columns; `rule`: underline the first row.
+
+    >>> print(text_table([("name", "n"), ("a", "10")], left=[0]))
+    name   n
+    --------
+    a     10
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(f"{cell:{'<' if i in left else '>'}{widths[i]}}" for i, cell in enumerate(row)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([lines[0], *["-" * len(lines[0])] * rule, *lines[1:]])
+
 
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "SGD": lambda p: SGD(p, lr=0.01),
@@ -158,3 +181,41 @@ def _judged(f: Objective, paths: Mapping[Any, Path], minimum: float | None) -> C
     )
     found.minimum = minimum
     return found
+
+
+Score = Callable[..., float]
+
+
+def ablate(score: Score, parts: Iterable[str], *, repeats: int = 1, seed: int = 0) -> dict[str, float]:
+    """The effect of each part of a network: the score without it, minus that of the whole network.
+
+    Args:
+        score: called as `score(convolution=True, pooling=False, ...)`, with a keyword for each part: builds
+            the network with the parts that are True, trains it and returns a number.
+        parts: their names.
+        repeats: calls for each variant, with the random streams of seed, seed + 1 ...; the mean is used.
+            Differences below the spread between seeds are chance.
+        seed: of the first call.
+
+    Returns: The score of "all", then the difference without each part.
+
+    Raises ValueError: no parts, or repeats below 1.
+
+    >>> import ranvier as rv
+    >>> rv.explore.ablate(lambda a, b: 0.5 + 0.25 * a + 0.125 * b, ["a", "b"])
+    {'all': 0.875, 'a': -0.25, 'b': -0.125}
+    """
+    names = list(parts)
+    repeats = positive("ablate", "repeats", repeats)
+    if not names:
+        raise ValueError("[ablate] got no parts; expected the names of some")
+
+    def mean(without: str = "") -> float:
+        found = []
+        for i in range(repeats):
+            with random.using(random.Generator().manual_seed(seed + i)):
+                found.append(float(score(**{name: name != without for name in names})))
+        return float(np.mean(found))
+
+    whole = mean()
+    return {"all": whole, **{name: mean(name) - whole for name in names}}

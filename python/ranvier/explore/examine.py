@@ -10,7 +10,7 @@ import numpy as np
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, enable_grad, wrap
 from ranvier.autograd.memory import Array
-from ranvier.explore.watch import Call, gradients_of, require_module, watching
+from ranvier.explore.depth import Call, gradients_of, require_module, watching
 from ranvier.nn.modes import evaluating
 from ranvier.train.inputs import DataSpec
 from ranvier.train.source import only_samples, open_source

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.explore.path import Array
+from ranvier.explore.search import Array
 
 __all__ = ["Fit", "judge_fit"]
 

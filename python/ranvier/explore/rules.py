@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn as nn
+from ranvier.explore.depth import rms
 from ranvier.explore.examine import SAMPLES, SATURATED, Seen, spread, weighs
 from ranvier.explore.fit import judge_fit, level
-from ranvier.explore.watch import rms
 from ranvier.train.losses import link_of
 
 INPUT_RMS = 10.0

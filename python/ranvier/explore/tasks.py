@@ -12,12 +12,12 @@ import numpy as np
 import ranvier.nn as nn
 import ranvier.ops as ops
 from ranvier import derivative
+from ranvier.explore.depth import gradients
 from ranvier.explore.filters import filter_image
 from ranvier.explore.fit import judge_fit
-from ranvier.explore.flow import gradients
-from ranvier.explore.linear import collapse
-from ranvier.explore.path import Array
-from ranvier.explore.steps import count_steps, one_step
+from ranvier.explore.perceptron import collapse
+from ranvier.explore.search import Array
+from ranvier.explore.size import count_steps, one_step
 from ranvier.optim import SGD
 
 __all__ = ["EXERCISES", "Exercise"]

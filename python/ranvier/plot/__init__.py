@@ -8,23 +8,16 @@ Without matplotlib (`pip install 'ranvier[plot]'`) it raises ImportError.
 import types as _types
 import typing as _typing
 
-from ranvier.plot.activation import *
-from ranvier.plot.boundary import *
 from ranvier.plot.confusion import *
-from ranvier.plot.convolution import *
 from ranvier.plot.curves import *
-from ranvier.plot.depth import *
 from ranvier.plot.descent import *
 from ranvier.plot.figure import *
 from ranvier.plot.graph import *
 from ranvier.plot.images import *
-from ranvier.plot.inside import *
-from ranvier.plot.landscape import *
-from ranvier.plot.losses import *
+from ranvier.plot.layers import *
 from ranvier.plot.network import *
-from ranvier.plot.neuron import *
 from ranvier.plot.parameters import *
-from ranvier.plot.program import *
+from ranvier.plot.surfaces import *
 
 if not _typing.TYPE_CHECKING:
     __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]

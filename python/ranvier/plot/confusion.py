@@ -9,11 +9,20 @@ import numpy as np
 
 import ranvier.metrics as metrics
 from ranvier.autograd.memory import Array
-from ranvier.plot.colours import BLUE, GRAY, SHARES
-from ranvier.plot.figure import colour_bar, finish, label, one_axes
+from ranvier.plot.figure import (
+    BLUE,
+    GRAY,
+    SHARES,
+    SMALL,
+    TEXT,
+    Axes,
+    Path,
+    colour_bar,
+    finish,
+    label,
+    one_axes,
+)
 from ranvier.plot.inputs import array_of, class_names_of, labels_of, shortened
-from ranvier.plot.style import SMALL, TEXT
-from ranvier.plot.types import Axes, Path
 
 __all__ = ["classes", "confusion_matrix"]
 

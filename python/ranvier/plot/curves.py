@@ -1,17 +1,38 @@
-"""The curves of a training run, and of a learning-rate range test."""
+"""Curves: histories and rates, losses, activations with their derivatives."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ranvier.metrics.named import higher_is_better
-from ranvier.plot.colours import BLUE, GRAY, RED
-from ranvier.plot.figure import finish, grid_axes, label, legend, one_axes, whole_numbers
-from ranvier.plot.types import Axes, Figure, Panels, Path
+import numpy as np
 
-__all__ = ["history", "lr_range_test"]
+import ranvier.nn as nn
+from ranvier import derivative
+from ranvier.autograd import no_grad, wrap
+from ranvier.metrics.named import higher_is_better
+from ranvier.ops.activation.slope import activation_named
+from ranvier.plot.figure import (
+    BLUE,
+    GRAY,
+    PANEL,
+    RED,
+    Axes,
+    Figure,
+    Panels,
+    Path,
+    colours,
+    finish,
+    grid_axes,
+    label,
+    legend,
+    one_axes,
+    several_axes,
+    whole_numbers,
+)
+
+__all__ = ["activation", "activations", "history", "loss_functions", "lr_range_test"]
 
 
 def history(
@@ -95,3 +116,194 @@ def lr_range_test(found: Any, path: Path | None = None, *, ax: Axes | None = Non
     label(ax, "Learning-rate range test", "learning rate", "loss")
     legend(ax)
     return finish(ax, path)
+
+
+DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
+
+
+def loss_functions(
+    losses: Mapping[str, Callable[..., Any]] | None = None,
+    target: float = 1.0,
+    low: float = -2.0,
+    high: float = 4.0,
+    *,
+    figure: Figure | None = None,
+    path: Path | None = None,
+) -> Panels:
+    """Draw losses over the prediction: how much a wrong prediction costs.
+
+    Without arguments there are three panels: losses of regression over the error; binary cross-entropy over
+    the predicted probability for both targets, with the squared error, which stays small for certain but
+    wrong predictions; and losses of a score (logit) with target 1.
+
+    Args:
+        losses: name -> loss, called as `loss(prediction, target)` with Tensors of one element; drawn in one
+            panel.
+        target: of these losses.
+        low, high: the range of the predictions of these losses.
+        figure, path: see :mod:`ranvier.plot`.
+
+    Returns: Array of Axes, one for each panel.
+
+    Raises TypeError: losses that are not a mapping; ValueError: no loss, or low not below high.
+
+    >>> import ranvier as rv
+    >>> [panel.get_xlabel() for panel in rv.plot.loss_functions()]
+    ['prediction - target', 'predicted probability of class 1', 'predicted score (logit) of class 1']
+    >>> rv.plot.loss_functions({"Huber": rv.nn.HuberLoss()})[0].get_xlabel()
+    'prediction (target 1)'
+    """
+    name = "plot.loss_functions"
+    if losses is not None:
+        if not isinstance(losses, Mapping):
+            raise TypeError(f"[{name}] got losses of type {type(losses).__name__}; expected name -> loss")
+        if not losses or not low < high:
+            raise ValueError(
+                f"[{name}] got {len(losses)} losses, low = {low} and high = {high}; expected at least one "
+                "loss and low < high"
+            )
+        panels = several_axes(name, figure, path, 1, 1)[0]
+        curves = {key: (loss, target) for key, loss in losses.items()}
+        _draw(panels[0], curves, np.linspace(low, high, 401), "", f"prediction (target {target:g})")
+        panels[0].axvline(target, color=GRAY, linewidth=0.8, linestyle=":")
+        return finish(panels, path)
+    panels = several_axes(name, figure, path, 1, 3, (PANEL[0] - 0.5, PANEL[1]))[0]
+    _draw_regression(panels[0])
+    _draw_probability(panels[1])
+    _draw_score(panels[2])
+    return finish(panels, path)
+
+
+def _draw_regression(panel: Any) -> None:
+    curves = {
+        "squared (MSE)": (nn.MSELoss(), 0.0),
+        "absolute (L1)": (nn.L1Loss(), 0.0),
+        "Huber, delta 1": (nn.HuberLoss(), 0.0),
+    }
+    _draw(panel, curves, np.linspace(-3, 3, 401), "regression", "prediction - target")
+    panel.set_ylim(-0.2, 5)
+
+
+def _draw_probability(panel: Any) -> None:
+    curves = {
+        "cross-entropy, target 1: -ln p": (nn.BCELoss(), 1.0),
+        "cross-entropy, target 0: -ln(1 - p)": (nn.BCELoss(), 0.0),
+        "squared error, target 1": (nn.MSELoss(), 1.0),
+    }
+    _draw(panel, curves, np.linspace(0.001, 0.999, 999), "a probability", "predicted probability of class 1")
+    panel.set_ylim(-0.2, 5)
+
+
+def _draw_score(panel: Any) -> None:
+    curves = {
+        "cross-entropy with logits": (nn.BCEWithLogitsLoss(), 1.0),
+        "focal": (nn.SigmoidFocalLoss(), 1.0),
+        "hinge: max(0, 1 - z)": (_hinge, 1.0),
+    }
+    _draw(panel, curves, np.linspace(-4, 4, 401), "a score, target 1", "predicted score (logit) of class 1")
+    panel.set_ylim(-0.2, 5)
+
+
+def _hinge(z: Any, target: Any) -> Any:
+    return (1 - z).relu().sum()
+
+
+def _draw(panel: Any, curves: Mapping[str, tuple[Any, float]], x: Any, title: str, text: str) -> None:
+    for i, (name, (loss, target)) in enumerate(curves.items()):
+        with no_grad():
+            values = [float(loss(wrap(np.array([p])), wrap(np.array([target])))) for p in x]
+        dash, colour = DASHES[i % len(DASHES)], colours(len(curves))[i]
+        panel.plot(x, values, linestyle=dash, color=colour, linewidth=2, label=name)
+    label(panel, title, text, "loss")
+    legend(panel)
+
+
+COMMON = ("heaviside", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
+
+
+def activation(
+    function: str | Callable[..., Any],
+    low: float = -6.0,
+    high: float = 6.0,
+    *,
+    ax: Axes | None = None,
+    path: Path | None = None,
+    **settings: Any,
+) -> Axes:
+    """Draw an activation, and dashed its derivative, which scales the gradient in the backward pass.
+
+    Args:
+        function: a name that :func:`ranvier.derivative` knows, or a function of a Tensor that works element
+            by element.
+        low, high: the range of z.
+        ax, path: see :mod:`ranvier.plot`.
+        settings: of the activation, such as negative_slope=0.1.
+
+    Raises ValueError: an unknown name, low not below high, or a function of a whole row such as softmax.
+
+    >>> import ranvier as rv
+    >>> ax = rv.plot.activation("tanh")
+    >>> ax.get_title(), [line.get_label() for line in ax.lines][-2:]
+    ('tanh', ['f(z)', "f'(z)"])
+    """
+    name = "plot.activation"
+    f = activation_named(name, function) if isinstance(function, str) else function
+    if not -np.inf < low < high < np.inf:
+        raise ValueError(f"[{name}] got low = {low} and high = {high}; expected finite low < high")
+    z = np.linspace(low, high, 1201)
+    with no_grad():
+        y = f(wrap(z), **settings)._array
+    slope = derivative(function, z, **settings)._array
+    ax = one_axes(name, ax, path)
+    ax.axhline(0, color=GRAY, linewidth=0.8)
+    ax.axvline(0, color=GRAY, linewidth=0.8)
+    ax.plot(z, y, color=BLUE, linewidth=2, label="f(z)")
+    # a derivative with a jump is drawn as two pieces
+    broken = np.where(abs(np.diff(slope, prepend=slope[0])) > 0.1 * max(1, np.ptp(slope)), np.nan, slope)
+    ax.plot(z, broken, "--", color=RED, linewidth=1.8, label="f'(z)")
+    title = function if isinstance(function, str) else getattr(function, "__name__", "f").strip("<>")
+    label(ax, title.replace("_", " "), "z, the weighted sum", "value")
+    ax.set_xlim(low, high)
+    legend(ax, loc="upper left")
+    return finish(ax, path)
+
+
+def activations(
+    functions: Sequence[str | Callable[..., Any]] = COMMON,
+    low: float = -4.0,
+    high: float = 4.0,
+    *,
+    figure: Figure | None = None,
+    path: Path | None = None,
+) -> Panels:
+    """Draw several activations with their derivatives, each in a panel, on the same scales.
+
+    Args:
+        functions: as `function` of :func:`activation`.
+        low, high: the range of z.
+        figure, path: see :mod:`ranvier.plot`.
+
+    Returns: Array of Axes, one for each function.
+
+    Raises ValueError: no function, or the errors of :func:`activation`.
+
+    >>> import ranvier as rv
+    >>> [panel.get_title() for panel in rv.plot.activations(["sigmoid", "leaky_relu"])]
+    ['sigmoid', 'leaky relu']
+    """
+    if not functions:
+        raise ValueError("[plot.activations] got no functions; expected at least one")
+    columns, how = min(3, len(functions)), {"sharex": True, "sharey": True}
+    panels = grid_axes("plot.activations", figure, path, len(functions), 3, (3.4, 2.7), **how)
+    for i, (function, panel) in enumerate(zip(functions, panels, strict=True)):
+        activation(function, low, high, ax=panel)
+        panel.set_ylim(-1.6, 2.6)
+        if i:
+            panel.get_legend().remove()
+        if i % columns:
+            panel.set_ylabel("")
+        if i + columns < len(functions):
+            panel.set_xlabel("")
+        else:
+            panel.tick_params(labelbottom=True)
+    return finish(panels, path)

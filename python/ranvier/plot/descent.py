@@ -9,9 +9,19 @@ import numpy as np
 
 from ranvier.autograd import no_grad, wrap
 from ranvier.autograd.memory import Array
-from ranvier.plot.colours import BLACK, BLUE, GRAY, RED, colours
 from ranvier.plot.figure import (
+    BLACK,
+    BLUE,
+    GRAY,
+    MARKERS,
+    PANEL,
+    RED,
+    Axes,
+    Figure,
+    Panels,
+    Path,
     colour_bar,
+    colours,
     finish,
     grid_axes,
     label,
@@ -21,8 +31,6 @@ from ranvier.plot.figure import (
     whole_numbers,
 )
 from ranvier.plot.inputs import array_of
-from ranvier.plot.style import MARKERS, PANEL
-from ranvier.plot.types import Axes, Figure, Panels, Path
 
 __all__ = ["descent", "learning_rates", "optimizer_race"]
 

@@ -1,18 +1,80 @@
-"""Figures and Axes: creating, labelling and saving them."""
+"""Figures and Axes: creating, labelling and saving them; the colours, marks and sizes of all pictures.
+
+The colours are those of Okabe and Ito (2008), which people with red-green colour blindness can distinguish.
+What a picture shows by colour it also shows by a mark, a dash or a word. matplotlib is imported at the first
+picture; in signatures, its classes are for type checkers.
+"""
 
 from __future__ import annotations
 
 import io
+import math
+import os
 import pathlib
 import sys
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from ranvier.plot.colours import GRAY, LIGHT
-from ranvier.plot.style import PANEL, SMALL, TEXT, TITLE
-from ranvier.plot.types import Axes, Figure, Panels, Path
+import numpy as np
+
 from ranvier.serialization import files
 
 __all__ = ["require_matplotlib"]
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.figure import Figure as Figure
+else:
+    Axes = Figure = Any
+
+Panels: TypeAlias = np.ndarray[Any, np.dtype[Any]]  # of Axes
+Path: TypeAlias = str | os.PathLike[str]
+
+
+MARKERS = "osD^vPX*"
+PANEL = (4.8, 3.6)  # inches: a curve with its labels
+TITLE, TEXT, SMALL = 11, 9.5, 8.5  # points
+
+
+def extremes(values: Any) -> tuple[float, float]:
+    """The least and the largest finite value; 0 and 0 if there is none."""
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+
+
+def number(value: float, most: float) -> str:
+    """`value` for a small cell, with the digits that matter next to the largest: 3e-5 next to 1 is 0."""
+    if not 1e-4 < most < 1e5:
+        return f"{value:.2g}"
+    places = max(0, 2 - math.floor(math.log10(most)) - (most < 1))
+    return f"{round(value, places) + 0.0:.6g}"  # + 0.0 turns -0 into 0
+
+
+BLUE, RED, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY, BLACK, YELLOW = "#E69F00", "#56B4E9", "#222222", "#F0E442"
+GRAY, LIGHT = "#767676", "#D9D9D9"
+COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
+RIGHT, WRONG = "#007A59", "#C24A00"  # dark enough for text on white
+
+AMOUNTS = "viridis"  # from 0 upwards
+SIGNED = "RdBu_r"  # white at 0, see `around_zero`
+SHARES = "Blues"  # under black or white numbers
+PIXELS = "gray"
+
+
+def around_zero(values: Any) -> dict[str, Any]:
+    """Arguments of `imshow` for signed values: red above 0, blue below, white at 0, NaN empty."""
+    most = max(map(abs, extremes(values))) or 1.0
+    return {"cmap": SIGNED, "vmin": -most, "vmax": most}
+
+
+def colours(count: int) -> Sequence[Any]:
+    """Colours for `count` classes or curves: up to 8 that everyone can distinguish, a rainbow for more."""
+    if count <= len(COLOURS):
+        return COLOURS[:count]
+    from matplotlib import colormaps
+
+    return [colormaps["turbo"](0.03 + 0.94 * i / (count - 1)) for i in range(count)]
 
 
 def require_matplotlib(name: str) -> None:

@@ -8,21 +8,34 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn as nn
-from ranvier.plot.colours import AMOUNTS, BLACK, BLUE, GRAY, WRONG, around_zero, colours
 from ranvier.plot.figure import (
+    AMOUNTS,
+    BLACK,
+    BLUE,
+    GRAY,
+    MARKERS,
+    PANEL,
+    SMALL,
+    WRONG,
+    Axes,
+    Figure,
+    Panels,
+    Path,
+    around_zero,
     colour_bar,
+    colours,
+    extremes,
     finish,
     grid_axes,
     label,
     legend,
+    number,
     one_axes,
     require_matplotlib,
     several_axes,
     whole_numbers,
 )
 from ranvier.plot.inputs import array_of, module_of, shortened
-from ranvier.plot.style import MARKERS, PANEL, SMALL, extremes, number
-from ranvier.plot.types import Axes, Figure, Panels, Path
 
 __all__ = ["heatmap", "norms", "weights"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.report import sections
-from ranvier.report.page import page
+from ranvier.report.html import page
 from ranvier.serialization import files
 
 __all__ = ["write"]

@@ -1,4 +1,4 @@
-"""The parts of the page; an empty part is ""."""
+"""The sections of a report, and the values that they show."""
 
 from __future__ import annotations
 
@@ -11,14 +11,53 @@ from typing import Any
 import numpy as np
 
 import ranvier.config as config
+import ranvier.metrics as metrics
 import ranvier.report.charts as charts
-import ranvier.report.classes as classes
-import ranvier.report.values as values
 from ranvier import summary
+from ranvier.autograd.memory import Array
 from ranvier.metrics.metric import label_arrays
+from ranvier.report.charts import class_section
 from ranvier.report.html import facts, number, section, table, text
 
 __all__ = ["curves", "network", "results", "settings", "times"]
+
+SHOWN = 10
+KINDS = (("true", "truth"), ("predicted", "prediction"))  # with and without the name of the target
+
+
+def value_section(y_true: Array, y_pred: Array, target: str = "") -> str:
+    """The section of a regression; all outputs of a sample are drawn together."""
+    truth, prediction = (f"{kind} {target}" if target else name for kind, name in KINDS)
+    both = y_true.reshape(y_pred.shape), y_pred
+    true, predicted = (a.astype(np.float64).reshape(-1) for a in both)
+    errors = predicted - true
+    listed = [
+        ("root mean squared error", metrics.root_mean_squared_error(*both)),
+        ("mean absolute error", metrics.mean_absolute_error(*both)),
+        ("R², share of the variance", metrics.r2_score(*both)),
+        ("values", len(true)),
+    ]
+    drawn = (
+        charts.points(true, predicted, truth, prediction, "diagonal"),
+        charts.points(predicted, errors, prediction, "residual", "zero"),
+    )
+    chosen = np.linspace(0, len(true) - 1, min(SHOWN, len(true))).astype(int)
+    worst = np.argsort(-np.abs(errors), kind="stable")[:SHOWN]
+    return section(
+        "Results",
+        facts(listed),
+        '<p class="note">Errors and residuals (predicted minus true) are in the unit of '
+        f"{text(target or 'the targets')}.</p>",
+        f'<div class="charts">{"".join(drawn)}</div>',
+        _table("Samples, evenly spaced", true, predicted, chosen),
+        _table("Largest errors", true, predicted, worst),
+    )
+
+
+def _table(caption: str, true: Array, predicted: Array, chosen: Array) -> str:
+    values = np.stack([true, predicted, predicted - true], axis=1)
+    rows = [(n, list(map(number, values[n]))) for n in chosen.tolist()]
+    return table(caption, ["value", "truth", "prediction", "residual"], rows)
 
 
 def curves(history: Mapping[str, Sequence[float]] | None) -> str:
@@ -38,11 +77,11 @@ def results(
     if y_true is None:
         return ""
     if y_pred.dtype.kind == "f":
-        return values.results(y_true, y_pred, target)
+        return value_section(y_true, y_pred, target)
     true, predicted = label_arrays("report.write", y_true, y_pred)
     if true.dtype.kind == "f":  # 0.0 and 1.0, for a binary loss
         true = true.astype(np.int64)
-    return classes.results(x, true, predicted, probabilities, names)
+    return class_section(x, true, predicted, probabilities, names)
 
 
 def times(history: Any) -> str:

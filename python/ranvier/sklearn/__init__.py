@@ -16,8 +16,7 @@ import typing as _typing
 
 if _typing.TYPE_CHECKING:
     from ranvier.sklearn.cnn import CNNClassifier
-    from ranvier.sklearn.mlp import MLPClassifier
-    from ranvier.sklearn.mlp_regressor import MLPRegressor
+    from ranvier.sklearn.mlp import MLPClassifier, MLPRegressor
     from ranvier.sklearn.net import NeuralNetClassifier, NeuralNetRegressor
     from ranvier.sklearn.tabular import TabularClassifier, TabularRegressor
 
@@ -34,7 +33,7 @@ __all__ = [
 _DEFINED_IN = {
     "CNNClassifier": "cnn",
     "MLPClassifier": "mlp",
-    "MLPRegressor": "mlp_regressor",
+    "MLPRegressor": "mlp",
     "NeuralNetClassifier": "net",
     "NeuralNetRegressor": "net",
     "TabularClassifier": "tabular",

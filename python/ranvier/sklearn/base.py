@@ -15,8 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 import ranvier.nn as nn
 from ranvier.autograd import random
 from ranvier.data.scaling import beyond_float32
-from ranvier.sklearn.batches import SparseBatches
-from ranvier.sklearn.labels import Labels
+from ranvier.sklearn.fitting import Labels, SparseBatches
 from ranvier.sklearn.settings import HalfSquaredError
 from ranvier.train import Callback
 

@@ -18,7 +18,7 @@ import ranvier.optim as optim
 from ranvier.autograd import no_grad, random
 from ranvier.nn.modes import evaluating
 from ranvier.sklearn.base import NetworkClassifier, NetworkEstimator, NetworkRegressor
-from ranvier.sklearn.labels import Labels
+from ranvier.sklearn.fitting import Labels
 from ranvier.sklearn.settings import make_optimizer, number, whole
 from ranvier.train import ProgressBar, Trainer
 from ranvier.train.losses import link_of

@@ -15,7 +15,7 @@ from sklearn.utils.validation import validate_data
 import ranvier.nn as nn
 from ranvier import mlp
 from ranvier.sklearn.base import NetworkEstimator
-from ranvier.sklearn.convergence import Convergence
+from ranvier.sklearn.fitting import Convergence
 from ranvier.sklearn.settings import (
     flag,
     hidden_sizes,

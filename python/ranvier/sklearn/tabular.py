@@ -14,10 +14,15 @@ import ranvier.optim as optim
 from ranvier.autograd import random
 from ranvier.optim.lr_scheduler import LambdaLR
 from ranvier.sklearn.base import NetworkClassifier, NetworkEstimator, NetworkRegressor, set_parameters
-from ranvier.sklearn.columns import Columns, is_category
-from ranvier.sklearn.labels import Labels
+from ranvier.sklearn.fitting import Labels
 from ranvier.sklearn.settings import hidden_sizes, number, whole
-from ranvier.sklearn.tabular_network import MemberCrossEntropy, MemberSquaredError, TabularNetwork
+from ranvier.sklearn.tabular_network import (
+    Columns,
+    MemberCrossEntropy,
+    MemberSquaredError,
+    TabularNetwork,
+    is_category,
+)
 from ranvier.train import Schedule, Trainer
 from ranvier.train.arrays import is_missing, to_array
 

@@ -1,19 +1,42 @@
-"""Signals and gradients layer by layer, and dead units."""
+"""What is inside a model: the signals of its layers, at each depth, for one input."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.plot.colours import BLUE, COLOURS, GRAY, ORANGE, RED
-from ranvier.plot.figure import finish, label, legend, one_axes, several_axes, whole_numbers
-from ranvier.plot.style import MARKERS, PANEL, SMALL
-from ranvier.plot.types import Axes, Figure, Panels, Path
+from ranvier.autograd.memory import Array
+from ranvier.plot.figure import (
+    AMOUNTS,
+    BLACK,
+    BLUE,
+    COLOURS,
+    GRAY,
+    MARKERS,
+    ORANGE,
+    PANEL,
+    PIXELS,
+    RED,
+    SMALL,
+    Axes,
+    Figure,
+    Panels,
+    Path,
+    finish,
+    grid_axes,
+    label,
+    legend,
+    one_axes,
+    several_axes,
+    whole_numbers,
+)
+from ranvier.plot.images import draw_maps
+from ranvier.plot.inputs import shortened, traced
 
-__all__ = ["dead_units", "gradient_flow", "signals"]
+__all__ = ["dead_units", "gradient_flow", "inside", "signals"]
 
 
 def signals(found: Any, path: Path | None = None, *, figure: Figure | None = None) -> Panels:
@@ -142,3 +165,90 @@ def dead_units(off: Mapping[str, npt.ArrayLike], path: Path | None = None, *, ax
     ax.set_xlim(0, 100)
     label(ax, "units that are 0 for every sample", "share of the layer's units (%)", "layer", "x")
     return finish(ax, path)
+
+
+MAPS = 16  # the most maps of a layer
+
+
+def inside(
+    model: Any,
+    x: Any,
+    class_names: Sequence[Any] | None = None,
+    *,
+    figure: Figure | None = None,
+    path: Path | None = None,
+) -> Panels:
+    """Draw the values of every layer of a model for one input.
+
+    Vectors are bars, images are maps; red is above 0 and blue below. A layer that changes no value (Flatten,
+    Dropout) is left out. The title gives the share of units that are 0, as after a ReLU; the largest value of
+    the output is written next to its bar.
+
+    Args:
+        model: a Module; it runs in evaluation mode and is not changed.
+        x: one input without the batch, or a batch of one.
+        class_names: of the units of the output.
+        figure, path: see :mod:`ranvier.plot`.
+
+    Returns: Array of Axes: the input, then one for each layer.
+
+    Raises TypeError: a model that is not a Module.
+    Raises ValueError: an input that the model does not take, or another number of class names.
+
+    >>> import ranvier as rv
+    >>> model = rv.nn.Sequential(rv.nn.Linear(2, 8), rv.nn.ReLU(), rv.nn.Linear(8, 3))
+    >>> panels = rv.plot.inside(model, [0.5, -1.0], ["red", "green", "blue"])
+    >>> [panel.get_title().split(":")[0] for panel in panels]
+    ['input', '0 Linear', '1 ReLU', '2 Linear']
+    """
+    name = "plot.inside"
+    sample, calls = traced(name, model, np.asarray(x, np.float32) if isinstance(x, Sequence) else x)
+    stages = [("input", sample)]
+    for call in calls:
+        activates = type(call.layer).__module__.startswith("ranvier.nn.activation")
+        same = np.array_equal(call.output.reshape(-1), stages[-1][1].reshape(-1), equal_nan=True)
+        if activates or not same:
+            stages.append((f"{call.name} {type(call.layer).__name__}".strip(), call.output))
+    if class_names is not None and len(class_names) != stages[-1][1].size:
+        raise ValueError(
+            f"[{name}] got {len(class_names)} class names for an output of {stages[-1][1].size} values; "
+            "expected one for each"
+        )
+    panels = grid_axes(name, figure, path, len(stages), 3, (3.8, 2.6))
+    for i, (panel, (text, values)) in enumerate(zip(panels, stages, strict=True)):
+        last = i == len(stages) - 1
+        _draw_values(panel, values, PIXELS if i == 0 else AMOUNTS, class_names if last else None, last)
+        zeros = np.mean(values == 0) if 0 < i < len(stages) - 1 else 0
+        extra = f", {zeros:.0%} are 0" if zeros else ""
+        extra += f" (the first {MAPS})" if values.ndim == 3 and len(values) > MAPS else ""
+        panel.set_title(f"{text}: {' × '.join(map(str, values.shape)) or 1}{extra}", fontsize=SMALL + 1)
+    return finish(panels, path)
+
+
+def _draw_values(ax: Any, values: Array, cmap: str, names: Sequence[Any] | None, is_output: bool) -> None:
+    if values.ndim in (2, 3) and min(values.shape[-2:]) > 1:
+        maps = values.reshape(-1, *values.shape[-2:])[:MAPS]
+        label(ax, grid=None)
+        draw_maps(ax, maps, min(len(maps), 4 if len(maps) > 4 else 2), cmap)
+        return
+    flat = values.reshape(-1).astype(np.float64)
+    inks = np.where(flat < 0, BLUE, RED)
+    if len(flat) <= 64:
+        ax.bar(range(len(flat)), flat, color=inks, width=0.8)
+    else:
+        ax.vlines(range(len(flat)), 0, flat, colors=inks, linewidth=max(0.3, 200 / len(flat)))
+    ax.axhline(0, color=BLACK, linewidth=0.8)
+    label(ax, x="unit", y="value", grid="y")
+    ax.margins(y=0.15)
+    whole_numbers(ax.xaxis)
+    if len(flat) < 4:  # else the bars are very wide
+        ax.set(xlim=(len(flat) / 2 - 2.5, len(flat) / 2 + 1.5), xticks=range(len(flat)))
+    if names is not None:
+        ax.set_xlabel("")
+        ax.set_xticks(range(len(names)), [shortened(str(n), 12) for n in names])
+        if max(len(str(n)) for n in names) * len(names) > 36:
+            ax.tick_params(axis="x", rotation=90)
+    if is_output and np.isfinite(flat).any():
+        top = int(np.nanargmax(flat))
+        place = "bottom" if flat[top] >= 0 else "top"
+        ax.text(top, flat[top], f"{flat[top]:.3g}", ha="center", va=place, fontsize=SMALL, fontweight="bold")
