@@ -69,8 +69,8 @@ PINGS = """
 import json, statistics, time
 import numpy as np
 import ranvier as rv
-from ranvier.distributed.world import init
-from ranvier.distributed.tree import _exchange
+from ranvier.distributed.job import init
+from ranvier.distributed.collectives import _exchange
 world = init()
 for size in (8, 1 << 22):
     give, take, times = np.zeros(size, np.uint8), np.zeros(size, np.uint8), []

@@ -89,7 +89,7 @@ for _satellite in ("cli", "distributed", "distributions", "explore", "onnx", "pl
     _extension.add_attributes("ranvier", f"ranvier.{_satellite}", _satellite)
 _extension.add_attributes("ranvier", "ranvier.explore", "diagnose")
 _extension.add_attributes("ranvier.data", "ranvier.data.vision", "vision")
-_extension.add_attributes("ranvier.data", "ranvier.distributed.sampler", "DistributedSampler")
+_extension.add_attributes("ranvier.data", "ranvier.distributed.parallel", "DistributedSampler")
 _extension.add_attributes("ranvier.nn", "ranvier.distributed.parallel", "DataParallel SyncBatchNorm")
 _extension.provide("distributed training", "ranvier.distributed.run")
 _extension.provide("pictures", "ranvier.plot")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ranvier.distributed.equal import mark
+from ranvier.distributed.collectives import mark
 from support.ranks import results
 
 LOSSES = """

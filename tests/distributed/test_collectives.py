@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.data import DistributedSampler
-from ranvier.distributed.affinity import part_of
-from ranvier.distributed.flat import in_order_of
-from ranvier.distributed.world import launched_size
+from ranvier.distributed.exchange import in_order_of
+from ranvier.distributed.job import launched_size, part_of
 from support.ranks import launch, mpirun, results, told_by
 
 CALLS = """

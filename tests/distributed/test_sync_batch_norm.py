@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.distributed.meeting import meeting
-from ranvier.distributed.parts import Parts
+from ranvier.distributed.sync_norm import Parts, meeting
 from support.ranks import results
 
 SHAPES = [(3, 2), (1, 2), (4, 2), (1, 2), (2, 2)]

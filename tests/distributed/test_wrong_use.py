@@ -147,9 +147,9 @@ def test_a_rank_that_leaves_in_fit_ends_the_job():
 
 
 def test_launchers(monkeypatch):
-    from ranvier.distributed import world
+    from ranvier.distributed import job
 
-    monkeypatch.setattr(world, "_world", None)
+    monkeypatch.setattr(job, "_world", None)
     monkeypatch.setenv("RANVIER_TIMEOUT", "soon")
     with pytest.raises(ValueError, match=r"\[init\] got timeout soon; expected a finite number of seconds"):
         rv.distributed.init()
@@ -180,14 +180,14 @@ STATED = [  # environment, arguments -> the error, or "" for a job of one proces
 
 @pytest.mark.parametrize(("variables", "arguments", "message"), STATED)
 def test_a_job_of_the_stated_size_or_an_error(variables, arguments, message, monkeypatch):
-    from ranvier.distributed import world
+    from ranvier.distributed import job
 
     for name in {name for names, *_ in STATED for name in names}:
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(world, "_world", None)
-    monkeypatch.setattr(world, "share_cores", lambda place, ranks: None)
+    monkeypatch.setattr(job, "_world", None)
+    monkeypatch.setattr(job, "share_cores", lambda place, ranks: None)
     x = np.zeros((4, 2), np.float32)
     trainer = rv.Trainer(rv.nn.Linear(2, 1), "mse", "sgd")
     trainer.fit(x, x[:, 0], epochs=1)  # distributed is not asked for
@@ -204,8 +204,8 @@ import os, sys
 import ranvier as rv
 if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
     sys.exit()
-from ranvier.distributed import world
-world.TIMEOUT = 2.0
+from ranvier.distributed import job
+job.TIMEOUT = 2.0
 rv.distributed.init()
 """
 

@@ -17,7 +17,7 @@ _LATER = 2.0  # seconds that other ranks leave rank 0 to tell its mistake, which
 def launched_size() -> int:
     """The processes that a launcher started; 1 without the part of ranvier that connects them."""
     try:
-        from ranvier.distributed.world import launched_size as size
+        from ranvier.distributed.job import launched_size as size
     except ModuleNotFoundError:
         return 1
     return size()
@@ -36,7 +36,7 @@ def connect(distributed: bool) -> None:
             )
         return
     try:
-        from ranvier.distributed.world import init
+        from ranvier.distributed.job import init
 
         rank = init().rank
     except (ImportError, RuntimeError, ValueError) as error:
@@ -47,7 +47,7 @@ def connect(distributed: bool) -> None:
 
 def after_first(make: Callable[[], T]) -> T:
     """What `make` gives; rank 0 calls it before the others, since it may download a file."""
-    world: Any = sys.modules.get("ranvier.distributed.world")
+    world: Any = sys.modules.get("ranvier.distributed.job")
     if world is None or not world.is_initialized() or world.world().size == 1:
         return make()
     from ranvier.distributed.collectives import barrier
@@ -60,7 +60,7 @@ def after_first(make: Callable[[], T]) -> T:
 
 def end_job(code: int, tell: Callable[[], None]) -> int:
     """End the other processes, too, after an error of this one; `tell` prints it."""
-    world: Any = sys.modules.get("ranvier.distributed.world")
+    world: Any = sys.modules.get("ranvier.distributed.job")
     if world is None or not world.is_initialized() or world.world().size == 1:
         tell()
         return code

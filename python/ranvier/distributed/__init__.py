@@ -16,30 +16,32 @@ from typing import Any
 import numpy as np
 
 import ranvier.distributed.collectives as collectives
-from ranvier.distributed.arguments import (
+from ranvier.distributed.gradients import Join, Joinable, JoinHook
+from ranvier.distributed.job import init as connect
+from ranvier.distributed.job import is_initialized as is_initialized
+from ranvier.distributed.job import world
+from ranvier.distributed.messages import (
     GroupMember,
-    array_of,
-    in_place,
-    member,
-    put,
-    require_like,
-    require_list,
-    writable,
-)
-from ranvier.distributed.join import Join, Joinable, JoinHook
-from ranvier.distributed.member import World
-from ranvier.distributed.messages import Work, irecv, isend, recv, send
-from ranvier.distributed.objects import (
+    Work,
     all_gather_object,
+    array_of,
     broadcast_object_list,
     gather_object,
+    in_place,
+    irecv,
+    isend,
+    member,
+    put,
+    recv,
+    require_like,
+    require_list,
     scatter_object_list,
+    send,
+    writable,
 )
 from ranvier.distributed.parallel import DistributedDataParallel as DistributedDataParallel
-from ranvier.distributed.sampler import DistributedSampler as DistributedSampler
-from ranvier.distributed.world import init as connect
-from ranvier.distributed.world import is_initialized as is_initialized
-from ranvier.distributed.world import world
+from ranvier.distributed.parallel import DistributedSampler as DistributedSampler
+from ranvier.distributed.ranks import World
 
 __all__ = [
     "DistributedDataParallel",

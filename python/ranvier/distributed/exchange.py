@@ -1,8 +1,9 @@
-"""Exchange: loss, gradients and changed buffers of the parts of a batch, added over parts and ranks."""
+"""The sum of the gradients over the parts of a batch and over ranks, in one vector."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,135 @@ import numpy.typing as npt
 import ranvier._core as _core
 from ranvier.autograd import Tensor, bump, wrap
 from ranvier.autograd.memory import cast, keep
-from ranvier.distributed.collectives import mpi_reduce
-from ranvier.distributed.counts import Counts
-from ranvier.distributed.flat import Flat
-from ranvier.distributed.member import World
-from ranvier.distributed.tree import tree_sum
+from ranvier.distributed.collectives import mpi_reduce, tree_sum
+from ranvier.distributed.ranks import World
 
-__all__ = ["Exchange", "put"]
+__all__ = ["Counts", "Exchange", "Flat", "in_order_of", "memory", "put"]
 
 Array = npt.NDArray[Any]
+
+
+def memory(count: int, dtype: Any) -> Array:
+    """Zeros that begin at a cache line."""
+    size = count * np.dtype(dtype).itemsize
+    whole = np.zeros(size + 64, np.uint8)
+    start = -whole.ctypes.data % 64
+    return keep(whole)[start : start + size].view(dtype)
+
+
+def in_order_of(part: Array, like: Array) -> Array:
+    """A view of a flat array with the shape and the memory order of another."""
+    order = sorted(range(like.ndim), key=lambda axis: -like.strides[axis])
+    inverse = [order.index(axis) for axis in range(like.ndim)]
+    return part.reshape([like.shape[axis] for axis in order]).transpose(inverse)
+
+
+class Flat:
+    """One buffer of a dtype for some numbers and the values of several arrays.
+
+    Attributes:
+        values: all of it, one-dimensional.
+        numbers: the first `count` elements.
+        rest: the elements after them.
+        views: the part of each array, in its shape and memory order.
+    """
+
+    def __init__(self, arrays: Sequence[Array], dtype: Any, count: int = 0) -> None:
+        sizes = [array.size for array in arrays]
+        self.values = memory(count + sum(sizes), dtype)
+        self.numbers, self.rest = self.values[:count], self.values[count:]
+        ends = np.cumsum(sizes).tolist()
+        self.views = [
+            in_order_of(self.rest[end - size : end], array)
+            for array, size, end in zip(arrays, sizes, ends, strict=True)
+        ]
+
+
+INT64 = np.dtype(np.int64)
+
+
+class Counts:
+    """Integer buffers (and bools, as 0 and 1), each of which is changed by the mean of the parts' changes, to
+    the nearest integer, half to even.
+
+    The changes are multiplied by the number of samples and added in int64, in NumPy, between the compiled
+    parts.
+    """
+
+    def __init__(self, buffers: list[Any], call: str) -> None:
+        self.buffers, self._call = buffers, call
+        arrays = [b._array for b in buffers]
+        self._old, self._new = Flat(arrays, INT64), Flat(arrays, INT64)
+        self._sums = Flat(arrays, INT64)
+        self._spare = np.empty_like(self._sums.values)
+
+    # --- within a part; a compiled step repeats these
+
+    def before(self) -> list[int]:
+        """Copy the buffers; returns the counts of their changes."""
+        for b, view in zip(self.buffers, self._old.views, strict=True):
+            _write(b._array, view)
+        return [b._cell[0] for b in self.buffers]
+
+    def pack(self, before: list[int]) -> None:
+        """Keep what a part has made of the buffers, and put them back."""
+        for b, old, new, count in zip(self.buffers, self._old.views, self._new.views, before, strict=True):
+            _write(b._array, new)
+            if b._cell[0] != count:
+                _write(old, b._array)
+                bump(b)
+
+    # --- between parts and ranks
+
+    def begin(self) -> None:
+        self._sums.values.fill(0)
+
+    def add(self, samples: int, total: int) -> None:
+        """Add the changes of a part; samples: of the part, total: of the batch.
+
+        Raises:
+            ValueError: a change so large that the sums could overflow.
+        """
+        if not self.buffers:
+            return
+        old, new = self._old.values, self._new.values
+        if (np.abs(new.astype(float) - old) > (2**63 - 1) // total).any():
+            raise ValueError(
+                f"[{self._call}] got an integer buffer that a forward pass has changed by more than 2**63 / "
+                f"{total} (the samples of a batch); expected smaller changes"
+            )
+        self._sums.values += (new - old) * samples
+
+    def reduce(self, world: World, deterministic: bool) -> None:
+        if world.size == 1 or not self.buffers:
+            return
+        if deterministic:
+            tree_sum(world, self._sums.values, self._spare, self._call)
+        else:
+            mpi_reduce(world, self._sums.values, "sum", self._call)
+
+    def apply(self, total: int) -> None:
+        """Change the buffers; total: samples of the batch."""
+        if not self.buffers:
+            return
+        whole, rest = np.divmod(self._sums.values, total)
+        whole += (2 * rest > total) | ((2 * rest == total) & (whole & 1 == 1))
+        self._new.values[...] = whole
+        for b, change in zip(self.buffers, self._new.views, strict=True):
+            if change.any():
+                b._array[...] = b._array + change
+                bump(b)
+
+
+def _write(values: Array, into: Array) -> None:
+    """Copy integers. Only int64 is repeated by a compiled step; other dtypes have no kernels, so a step that
+    changes such a buffer is not compiled."""
+    if values.dtype == into.dtype == INT64:
+        _core.cast(values, INT64, into)
+    else:
+        into[...] = values
+
+
 CALL = "Trainer.fit"
 
 

@@ -1,21 +1,113 @@
-"""Messages from one rank to another: a description of the array, then its values."""
+"""Arguments of PyTorch's calls; messages to one rank; objects of Python, as bytes."""
 
 from __future__ import annotations
 
 import importlib
 import operator
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.autograd import Tensor, bump
 from ranvier.autograd.recording import refuse
-from ranvier.distributed.arguments import array_of, member, put, writable
-from ranvier.distributed.member import World
-from ranvier.distributed.waiting import complete
+from ranvier.distributed.collectives import gather_objects
+from ranvier.distributed.job import world
+from ranvier.distributed.ranks import World, complete
 
-__all__ = ["Work", "irecv", "isend", "recv", "send"]
+__all__ = [
+    "GroupMember",
+    "Work",
+    "all_gather_object",
+    "array_of",
+    "broadcast_object_list",
+    "gather_object",
+    "in_place",
+    "irecv",
+    "isend",
+    "member",
+    "put",
+    "recv",
+    "require_like",
+    "require_list",
+    "scatter_object_list",
+    "send",
+    "writable",
+]
+
+
+class GroupMember:
+    """What :func:`new_group` gives to a rank that is not in the group, as in PyTorch."""
+
+    NON_GROUP_MEMBER = -100
+
+
+def in_place(name: str, tensor: Any, call: Callable[[Any], None]) -> None:
+    array = writable(name, tensor)
+    values = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    call(values)
+    if values is not array:
+        array[...] = values
+    if isinstance(tensor, Tensor):
+        bump(tensor)
+
+
+def array_of(name: str, tensor: Any) -> Any:
+    array = tensor._array if isinstance(tensor, Tensor) else tensor
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"[{name}] got a {type(tensor).__name__}; expected a Tensor or an array")
+    if array.dtype.kind not in "biufc" or not array.dtype.isnative:
+        raise TypeError(f"[{name}] got dtype {array.dtype}; expected numbers or bools, in native byte order")
+    return array
+
+
+def writable(name: str, tensor: Any) -> Any:
+    array = array_of(name, tensor)
+    if not array.flags.writeable:
+        raise ValueError(f"[{name}] got a read-only array; expected a writable one")
+    return array
+
+
+def put(name: str, tensor: Any, values: Any) -> None:
+    writable(name, tensor)[...] = values
+    if isinstance(tensor, Tensor):
+        bump(tensor)
+
+
+def member(name: str, group: Any) -> World | None:
+    """The group, or None outside it."""
+    if group == GroupMember.NON_GROUP_MEMBER:
+        warnings.warn(
+            f"[{name}] rank {world().rank} is not in the group; the call does nothing", stacklevel=3
+        )
+        return None
+    if group is not None and not isinstance(group, World):
+        raise TypeError(f"[{name}] got group {group!r}; expected None or what new_group gives")
+    return group or world()
+
+
+def require_list(name: str, argument: str, given: Any, wanted: bool) -> None:
+    if given is None if wanted else given:  # an empty list is none, as in PyTorch
+        where = "the rank that it is for" if name.startswith("gather") else "the rank that it comes from"
+        raise ValueError(f"[{name}] got {argument} {type(given).__name__}; expected a list on {where}, only")
+
+
+def require_like(name: str, tensors: list[Any], tensor: Any, here: World) -> None:
+    """Raise ValueError or TypeError unless there is a tensor like this one for each rank."""
+    array = array_of(name, tensor)
+    if len(tensors) != here.size:
+        raise ValueError(
+            f"[{name}] got a list of {len(tensors)} tensors; expected one for each rank: {here.size}"
+        )
+    for other in tensors:
+        one = array_of(name, other)
+        if one.shape != array.shape:
+            raise ValueError(f"[{name}] got a list with shape {one.shape}; expected {array.shape}")
+        if one.dtype != array.dtype:
+            raise TypeError(f"[{name}] got a list with dtype {one.dtype}; expected {array.dtype}")
+
 
 Array = npt.NDArray[Any]
 _TAGS = 3  # those below belong to other exchanges
@@ -150,3 +242,54 @@ def _described(values: Array) -> Array:
     line = f"{values.dtype} {values.shape}".encode()[:_TEXT]
     text[: len(line)] = np.frombuffer(line, np.uint8)
     return text
+
+
+def all_gather_object(object_list: list[Any], obj: Any, group: Any = None) -> None:
+    """Fills a list with the objects of all ranks, which can be pickled."""
+    here = member("all_gather_object", group)
+    if here is not None:
+        object_list[:] = gather_objects(obj, here=here)
+
+
+def gather_object(obj: Any, object_gather_list: Any = None, dst: int = 0, group: Any = None) -> None:
+    """As :func:`all_gather_object`, where the rank `dst` alone gives a list."""
+    here = member("gather_object", group)
+    if here is not None:
+        collects = here.place(dst) == here.rank
+        require_list("gather_object", "object_gather_list", object_gather_list, collects)
+        objects = gather_objects(obj, "gather_object", here)
+        if collects:
+            object_gather_list[:] = objects
+
+
+def broadcast_object_list(
+    object_list: list[Any], src: int = 0, group: Any = None, device: Any = None
+) -> None:
+    """Replaces the objects of a list, which can be pickled, by those of the rank `src`."""
+    here = member("broadcast_object_list", group)
+    if here is not None:
+        at = here.place(src)
+        own = object_list if here.rank == at else None
+        object_list[:] = gather_objects(own, "broadcast_object_list", here)[at]
+
+
+def scatter_object_list(
+    scatter_object_output_list: list[Any],
+    scatter_object_input_list: Any = None,
+    src: int = 0,
+    group: Any = None,
+) -> None:
+    """Puts the entry of this rank of a list of the rank `src` first in the output list."""
+    here, name = member("scatter_object_list", group), "scatter_object_list"
+    if here is not None:
+        at = here.place(src)
+        if not scatter_object_output_list:
+            raise ValueError(
+                f"[{name}] got {scatter_object_output_list!r}; expected a list with a place for one"
+            )
+        own = scatter_object_input_list if here.rank == at else None
+        if here.rank == at and len(own or ()) != here.size:
+            raise ValueError(
+                f"[{name}] got {len(own or ())} objects; expected one for each of {here.size} ranks"
+            )
+        scatter_object_output_list[0] = gather_objects(own, name, here)[at][here.rank]

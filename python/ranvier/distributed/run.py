@@ -13,14 +13,19 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, bump, hooks, random
-from ranvier.distributed.collectives import gather_objects, of_first
-from ranvier.distributed.cut import Cut, require_ranks
-from ranvier.distributed.equal import mark
-from ranvier.distributed.measured import CutMeasured, SharedEvaluator
-from ranvier.distributed.meeting import meeting
-from ranvier.distributed.source import CutArrays, CutBatches, cut_source, require_whole, rows_of
-from ranvier.distributed.step import CutStep
-from ranvier.distributed.waiting import same
+from ranvier.distributed.batches import (
+    Cut,
+    CutArrays,
+    CutBatches,
+    cut_source,
+    require_ranks,
+    require_whole,
+    rows_of,
+)
+from ranvier.distributed.collectives import gather_objects, mark, of_first
+from ranvier.distributed.ranks import same
+from ranvier.distributed.step import CutMeasured, CutStep, SharedEvaluator
+from ranvier.distributed.sync_norm import meeting
 from ranvier.train import Callback
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledParts

@@ -1,7 +1,11 @@
-"""Batch norm with the statistics of all parts of a batch, added in float64 along one binary tree."""
+"""Batch norm over all ranks: the parts of a batch meet within a pass."""
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from _thread import _local as local  # threading.local, without the time that importing threading takes
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +13,191 @@ import numpy.typing as npt
 
 import ranvier._core as _core
 from ranvier.autograd import Function
-from ranvier.distributed.meeting import Join
+from ranvier.autograd.recording import refuse
+from ranvier.distributed.job import is_initialized, world
+from ranvier.distributed.ranks import World, agree, complete
 
-__all__ = ["SyncBatchNorm"]
+__all__ = ["Add", "Join", "Parts", "SyncBatchNorm", "along_tree", "compare", "current", "meeting", "of_ranks"]
 
 Array = npt.NDArray[Any]
+Add = Callable[[Array, Array], Array]  # rows of numbers and as many rows -> the sums of each pair
+Join = Callable[[Array, Add], Array]  # the numbers of a part -> the sum over the parts of the batch
+CALL = "SyncBatchNorm"
+_TAG = 1  # apart from the messages of a reduction
+
+
+class _Local(local):
+    join: Join | None = None
+    given = False
+
+
+_local = _Local()
+
+
+@contextlib.contextmanager
+def meeting(join: Join | None) -> Iterator[None]:
+    """Within the block, the parts of this thread meet by this function; None: there is one part."""
+    before = _local.join, _local.given
+    _local.join, _local.given = join, True
+    try:
+        yield
+    finally:
+        _local.join, _local.given = before
+
+
+def current() -> Join | None:
+    """The function by which this part meets the others, None where it is the only one."""
+    if _local.given:
+        return _local.join
+    if not is_initialized() or world().size == 1:
+        return None
+    return _every_rank
+
+
+def compare(about: str) -> None:
+    """Compare a call of all ranks, unless a Trainer has set the function."""
+    if not _local.given:
+        agree(world(), CALL, about)
+
+
+def _every_rank(values: Array, add: Add) -> Array:
+    here = world()
+    return along_tree(of_ranks(here, here.size, values[None]), add)
+
+
+def along_tree(rows: Array, add: Add) -> Array:
+    """Neighbouring rows are added, then neighbouring pairs ...; a last row without neighbour waits."""
+    while len(rows) > 1:
+        pairs = len(rows) // 2 * 2
+        rows = np.concatenate([add(rows[0:pairs:2], rows[1:pairs:2]), rows[pairs:]])
+    found: Array = rows[0]
+    return found
+
+
+def of_ranks(here: World, ranks: int, rows: Array) -> Array:
+    """The rows of the first `ranks` ranks, which all make this call with rows of the same shape."""
+    refuse(f"{CALL} exchanges statistics", "call it outside the compiled step, or use Trainer")
+    if ranks == 1:
+        return rows
+    found = np.empty((ranks, *rows.shape), rows.dtype)
+    if ranks == here.size:
+        requests = [here.comm.Iallgather(np.ascontiguousarray(rows), found)]
+    else:
+        found[here.rank] = rows
+        others = [other for other in range(ranks) if other != here.rank]
+        requests = [here.comm.Irecv(found[other], other, _TAG) for other in others]
+        requests += [here.comm.Isend(found[here.rank], other, _TAG) for other in others]
+    complete(here, requests, CALL)
+    return found.reshape(-1, *rows.shape[1:])
+
+
+class Parts:
+    """Runs functions that meet. Each has a thread, but only one runs at a time: the first until it meets or
+    ends, then the second ... Where all have met, they continue in the same order, with the numbers of all.
+
+    A part sees the gradients of the parameters, and the buffers, as if it were alone.
+    """
+
+    def __init__(self, parameters: list[Any], buffers: list[Any]) -> None:
+        self._parameters, self._buffers = parameters, buffers
+
+    def run(self, works: Sequence[Callable[[], None]], join: Callable[[Array], Array]) -> None:
+        """Call the functions; join: the rows of this rank's parts -> those of the whole batch."""
+        self._before = [b._array.copy() for b in self._buffers]
+        parts = [_Part(work) for work in works]
+        try:
+            while True:
+                for part in parts:
+                    self._resume(part)
+                waiting = [part.asked for part in parts if part.asked is not None]
+                if not waiting:
+                    return
+                if len({(values.shape, add) for values, add in waiting}) > 1 or len(waiting) < len(parts):
+                    raise RuntimeError(
+                        "[SyncBatchNorm] got parts of a batch that reach different layers; expected the same "
+                        "SyncBatchNorm layers, in the same order, for all samples"
+                    )
+                rows = join(np.stack([values for values, _ in waiting]))
+                found = along_tree(rows, waiting[0][1])
+                for part in parts:
+                    part.given = found
+        finally:
+            for part in parts:
+                part.end()
+
+    def _resume(self, part: _Part) -> None:
+        """Run a part to its next meeting or its end, with its own gradients and buffers."""
+        if part.gradients is not None:
+            for p, gradient in zip(self._parameters, part.gradients, strict=True):
+                p._grad = gradient
+        for i, values in part.changed.items():
+            self._buffers[i]._array[...] = values
+        counts = [b._cell[0] for b in self._buffers]
+        part.resume()
+        part.gradients = [p._grad for p in self._parameters]
+        for p in self._parameters:
+            p._grad = None
+        for i, (b, count) in enumerate(zip(self._buffers, counts, strict=True)):
+            if b._cell[0] != count or i in part.changed:
+                part.changed[i] = b._array.copy()
+                b._array[...] = self._before[i]
+        if part.error is not None:
+            raise part.error
+
+
+class _Ended(BaseException):
+    """Ends a part that waits, because another has failed."""
+
+
+class _Part:
+    """asked: what the part gives to the meeting at which it waits, None where it has ended."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work, self._ended = work, False
+        self._runs, self._waits = threading.Lock(), threading.Lock()  # one of them is free at a time
+        self._runs.acquire()
+        self._waits.acquire()
+        self._thread = threading.Thread(target=self._main, daemon=True)
+        self.asked: tuple[Array, Add] | None = None
+        self.given: Any = None  # the sum of all parts
+        self.error: BaseException | None = None
+        self.gradients: list[Any] | None = None
+        self.changed: dict[int, Array] = {}
+        self._thread.start()
+
+    def resume(self) -> None:
+        self.asked = None
+        self._runs.release()
+        self._waits.acquire()
+
+    def end(self) -> None:
+        if self._thread.is_alive():
+            self._ended = True
+            self._runs.release()
+        self._thread.join()
+
+    # --- on its own thread
+
+    def _main(self) -> None:
+        self._runs.acquire()
+        try:
+            if not self._ended:
+                with meeting(self._meet):
+                    self._work()
+        except _Ended:
+            pass
+        except BaseException as error:
+            self.error = error
+        self.asked = None
+        self._waits.release()
+
+    def _meet(self, values: Array, add: Add) -> Any:
+        self.asked = values, add
+        self._waits.release()
+        self._runs.acquire()
+        if self._ended:
+            raise _Ended
+        return self.given
 
 
 class SyncBatchNorm(Function):

@@ -1,24 +1,126 @@
-"""The processes of the job, found at the first `init`.
-
-MPI is loaded only where a launcher (`mpirun`, `srun`) says that there are several processes.
-"""
+"""The processes of a job: they are found, each keeps its part of the cores, and one that fails ends all."""
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import importlib
 import math
 import os
 import sys
+import traceback
+from collections.abc import Callable
 from dataclasses import replace
+from types import TracebackType
 from typing import Any
 
-from ranvier.distributed.affinity import share_cores
-from ranvier.distributed.failure import end_job_on_failure
-from ranvier.distributed.member import LEFT, TIMEOUT, World
-from ranvier.distributed.waiting import agree, complete
+import ranvier._core as _core
+from ranvier.config import get_num_threads, set_num_threads
+from ranvier.distributed.ranks import LEFT, TIMEOUT, World, agree, complete
 
-__all__ = ["World", "init", "is_initialized", "launched_size", "limit_of", "world"]
+__all__ = [
+    "World",
+    "abort",
+    "end_job_on_failure",
+    "init",
+    "is_initialized",
+    "launched_size",
+    "limit_of",
+    "part_of",
+    "share_cores",
+    "world",
+]
+
+
+def part_of(cores: list[set[int]], place: int, ranks: int) -> list[set[int]]:
+    """The cores of the rank at a place among the ranks of a host; none where there are too few."""
+    if len(cores) < ranks:
+        return []
+    first, end = (len(cores) * i // ranks for i in (place, place + 1))
+    return cores[first:end]
+
+
+def share_cores(place: int, ranks: int) -> None:
+    """Keep this process and its threads on its part of the host's cores, and use one thread a core.
+
+    mpirun may have bound the process to one core; all cores that the system allows count. Nothing changes
+    where OMP_NUM_THREADS or `set_num_threads` has set the threads. With more ranks than cores, each has one
+    thread on any core.
+    """
+    if "OMP_NUM_THREADS" in os.environ or get_num_threads() != _core.usable_cpus():
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        set_num_threads(max(1, (os.cpu_count() or 1) // ranks))
+        return
+    _bind(set(range(os.cpu_count() or 1)))  # the system leaves out those that it does not allow
+    ours = part_of(_physical(os.sched_getaffinity(0)), place, ranks)
+    threads = min(len(ours), _core.usable_cpus() // ranks)  # a container may have a quota below its cores
+    if ours:
+        _bind(set().union(*ours))
+    set_num_threads(max(1, threads))
+
+
+def _bind(cpus: set[int]) -> None:
+    """Let all threads of this process run on these CPUs."""
+    for thread in os.listdir("/proc/self/task"):
+        try:
+            os.sched_setaffinity(int(thread), cpus)
+        except OSError:  # the thread has ended, or the system forbids it
+            continue
+
+
+def _physical(cpus: set[int]) -> list[set[int]]:
+    """The CPUs of each physical core."""
+    cores: dict[str, set[int]] = {}
+    for cpu in sorted(cpus):
+        cores.setdefault(_siblings(cpu), set()).add(cpu)
+    return list(cores.values())
+
+
+def _siblings(cpu: int) -> str:
+    try:
+        with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as file:
+            return file.read()
+    except OSError:
+        return str(cpu)
+
+
+def end_job_on_failure(comm: Any, leave: Callable[[], None], finalize: Callable[[], None] | None) -> None:
+    """Call `abort` for an exception that nothing catches, in place of Python's message and exit.
+
+    leave: is called when the process ends; it waits for the other ranks, and raises where they make calls for
+    which they would wait in vain. finalize: is called after it.
+    """
+
+    rank = os.getpid()
+
+    def ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if os.getpid() != rank:  # a fork of it
+            sys.__excepthook__(kind, error, trace)
+            return
+        abort(comm, error, 130 if issubclass(kind, KeyboardInterrupt) else 1)
+
+    def left() -> None:
+        if os.getpid() != rank:
+            return
+        try:
+            leave()
+        except (ValueError, RuntimeError, TimeoutError) as error:
+            abort(comm, error)
+        if finalize is not None:
+            finalize()
+
+    sys.excepthook = ended
+    atexit.register(left)
+
+
+def abort(comm: Any, error: BaseException, code: int = 1) -> None:
+    """Print the traceback with the rank in front, and end all processes of the job."""
+    text = "".join(traceback.format_exception(error))
+    sys.stdout.flush()
+    print(f"[rank {comm.Get_rank()} of {comm.Get_size()}] ends the job:\n{text}", file=sys.stderr, flush=True)
+    comm.Abort(code)
+
 
 # what launchers tell the processes that they start: Open MPI, MPICH and Intel MPI, Slurm. The first counts:
 # Slurm also starts the daemons of mpirun.
