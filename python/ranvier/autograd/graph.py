@@ -8,7 +8,6 @@ constant for the second backward.
 from __future__ import annotations
 
 import functools
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +23,6 @@ Array = np.ndarray[Any, Any]
 Rule = Callable[..., Any]
 
 RULES: dict[type[Function], Rule] = {}  # rule(node, dy, ...) -> Tensors or None, as from backward
-modules: list[str] = []  # which define rules; they are imported at the first use
 
 AGAIN = (
     "[backward] trying to backward through the graph a second time: what forward saved was freed by "
@@ -44,21 +42,12 @@ def rule(*kinds: type[Function]) -> Callable[[Rule], Rule]:
 
 def rule_of(node: Function) -> Rule:
     """The rule of a node's class. Raises NotImplementedError where there is none."""
-    found = _found(type(node))
-    if found is None:
-        for module in modules:
-            importlib.import_module(module)
-        found = _found(type(node)) or refuse(node)
-    return found
-
-
-def _found(kind: type[Function]) -> Rule | None:
-    for base in kind.__mro__:
+    for base in type(node).__mro__:
         if base in RULES:
             return RULES[base]
         if "backward" in vars(base):  # the rule of its base computes another gradient
             break
-    return None
+    return refuse(node)
 
 
 def refuse(node: Function) -> Any:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.graph import modules
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, div, mul, neg, sub
@@ -127,4 +126,3 @@ for _name, _function in {**OPERATORS, **METHODS}.items():
 for _module, _names in TENSOR_METHODS.items():
     for _name in _names.split():
         setattr(Tensor, _name, _Later(_module, _name))
-modules.append("ranvier.ops.second")

@@ -6,9 +6,7 @@
 import types as _types
 import typing as _typing
 
-from ranvier.ops.image.conv1d import *
-from ranvier.ops.image.conv2d import *
-from ranvier.ops.image.conv_transpose import *
+from ranvier.ops.image.conv import *
 from ranvier.ops.image.interpolate import *
 from ranvier.ops.image.pad import *
 from ranvier.ops.image.pooling import *

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.autograd.copies as copies
 from ranvier.autograd.function import Function
 from ranvier.autograd.grad import gradients
 from ranvier.autograd.graph import cut, of_input, rule
 from ranvier.autograd.memory import copied, filled_like
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import through
 from ranvier.ops.layout import zeros
 
 Array = np.ndarray[Any, Any]
@@ -151,3 +153,50 @@ def differentiated(node: Any, xs: list[Tensor], forward: Any, *dys: Any) -> tupl
     )
     parts = iter(found)
     return tuple(next(parts) if needed else None for needed in node.needs)
+
+
+def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
+    """The rule of Functions y = A a + B b. arguments: those of forward, from node and dy; zeros for a, b."""
+
+    def apply(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        copy = kept(node)
+        operands, saved = arguments(node, dy._array), list(vars(copy).values())
+
+        def gradient(i: int) -> Tensor:
+            return mapped(
+                node,
+                dy,
+                lambda d: copy.backward(d)[i],
+                lambda x: kept(copy).forward(*operands[:i], x, *operands[i + 1 :]),  # it notes dtypes
+                saved,
+            )
+
+        return tuple(gradient(i) if needed else None for i, needed in enumerate(node.needs))
+
+    rule(kind)(apply)
+
+
+# --- Functions of autograd itself
+
+
+@rule(copies.Clone)
+def _clone(node: Any, dy: Tensor) -> Tensor:
+    return dy
+
+
+@rule(copies.Cast)
+def _cast(node: Any, dy: Tensor) -> Tensor:
+    return dy.to(node.source)
+
+
+@rule(copies.Refused)
+def _refused(node: Any, dy: Tensor) -> Any:
+    return node.backward(dy)  # raises
+
+
+additive(copies.SetItem, lambda node, dy: [zeros(dy.shape, dy.dtype), zeros(node.value_shape, dy.dtype)])
+additive(copies.Put, lambda node, dy: [zeros(dy.shape, dy.dtype), zeros(node.value_shape, dy.dtype)])
+additive(
+    copies.Replace,
+    lambda node, dy: [zeros(dy.shape, dy.dtype), through(node.chain, zeros(dy.shape, dy.dtype))],
+)

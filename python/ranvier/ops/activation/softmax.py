@@ -7,6 +7,7 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import of_output, rule
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.dtypes import as_tensor
@@ -26,6 +27,12 @@ class Softmax(Function):
 
     def backward(self, dy: Any) -> Any:
         return _core.softmax_backward(dy, self.y, self.dim)
+
+
+@rule(Softmax)
+def _softmax(node: Any, dy: Tensor) -> Tensor:
+    y = of_output(node, node.y)
+    return y * (dy - (dy * y).sum(node.dim, keepdim=True))
 
 
 def softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any = None) -> Tensor:
@@ -73,6 +80,11 @@ class LogSoftmax(Softmax):
 
     def backward(self, dy: Any) -> Any:
         return _core.log_softmax_backward(dy, self.y, self.dim)
+
+
+@rule(LogSoftmax)
+def _log_softmax(node: Any, dy: Tensor) -> Tensor:
+    return dy - of_output(node, node.y).exp() * dy.sum(node.dim, keepdim=True)
 
 
 def log_softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any = None) -> Tensor:

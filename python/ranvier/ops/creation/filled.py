@@ -24,12 +24,7 @@ def new_tensor(
 
 
 def new_zeros(
-    x: Tensor,
-    *size: Any,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    **settings: Any,
+    x: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """Zeros of this size in x's dtype.
 
@@ -42,12 +37,7 @@ def new_zeros(
 
 
 def new_ones(
-    x: Tensor,
-    *size: Any,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    **settings: Any,
+    x: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """Ones of this size in x's dtype."""
     dtype = dtype or x.dtype
@@ -55,12 +45,7 @@ def new_ones(
 
 
 def new_empty(
-    x: Tensor,
-    *size: Any,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    **settings: Any,
+    x: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """A tensor of this size in x's dtype, with any values."""
     dtype = dtype or x.dtype

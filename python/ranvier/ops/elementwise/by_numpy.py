@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import of_input, of_output, refuse, rule
 from ranvier.autograd.host import host
 from ranvier.autograd.memory import copied
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
@@ -23,6 +24,7 @@ from ranvier.ops.elementwise.dtypes import (
     unbroadcast,
     unlike,
 )
+from ranvier.ops.rules import none, sum_to
 
 Slope = Callable[..., Any]
 
@@ -46,6 +48,36 @@ class ByNumpy(Function):
                 continue
             found.append(unbroadcast(host(_gradient, slope, dy, *self.inputs, self.y), x.shape))
         return tuple(found)
+
+
+SLOPES: dict[str, tuple[Any, ...]] = {}
+"""For create_graph, by the names of the Functions: their slopes by each input, differentiable functions of
+the inputs and y. The modules of the functions add theirs."""
+CONSTANT = {  # those with slopes that are constant between jumps
+    *("Ceil", "Copysign", "Deg2rad", "Floor", "Floor_divide", "Fmax", "Fmin"),
+    *("Fmod", "Frac", "Nextafter", "Rad2deg", "Remainder", "Trunc"),
+}
+
+
+@rule(ByNumpy)
+def _slopes_times_dy(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    name = type(node).__name__
+    if name not in CONSTANT and name not in SLOPES:
+        refuse(node)
+    gradients: list[Tensor | None] = []
+    xs = [of_input(node, i, array) for i, array in enumerate(node.inputs)]
+    for i, (x, needed) in enumerate(zip(xs, node.needs, strict=True)):
+        if not needed:
+            gradients.append(None)
+        elif name in SLOPES:
+            gradients.append(sum_to(dy * SLOPES[name][i](*xs, of_output(node, node.y)), x.shape))
+        elif node.slopes[i] is None:
+            gradients.append(none(x.shape, dy))
+        else:
+            with np.errstate(all="ignore"):
+                slope = np.asarray(node.slopes[i](*node.inputs, node.y), dy.dtype)
+            gradients.append(sum_to(dy * wrap(slope), x.shape))
+    return tuple(gradients)
 
 
 def _values(name: str, function: Callable[..., Any], *inputs: Array) -> Array:
@@ -75,6 +107,11 @@ class NoDerivative(Function):
 
     def backward(self, *gradients: Array) -> Array:
         raise RuntimeError(f"[{self.name}] has no derivative; expected a detached input: detach() it first")
+
+
+@rule(NoDerivative)
+def _no_derivative(node: Any, *dys: Tensor) -> Any:
+    return node.backward(*dys)  # raises
 
 
 def without_derivative(name: str, values: Any, *inputs: Any) -> Tensor:

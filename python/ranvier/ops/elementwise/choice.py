@@ -29,8 +29,8 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.rules import diagonal, sum_to
 
-__all__ = ["clamp", "clip", "masked_fill", "maximum", "minimum", "where"]
-METHODS = ["clamp", "clamp_", "clip", "clip_", "masked_fill", "masked_fill_", "maximum", "minimum"]
+__all__ = ["clamp", "clip", "masked_fill", "maximum", "minimum", "nonzero", "where"]
+METHODS = ["clamp", "clamp_", "clip", "clip_", "masked_fill", "masked_fill_", "maximum", "minimum", "nonzero"]
 
 
 class Maximum(Function):
@@ -324,3 +324,19 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
 def _filled(mask: Array, number: Any, x: Array) -> Array:
     number = number.item() if isinstance(number, np.ndarray) else number
     return np.where(mask, as_number("masked_fill", number, x.dtype), x)
+
+
+def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
+    """The indices of the elements that are not 0, in logical order: int64 (n, x.ndim), no gradient.
+
+    as_tuple: instead one tensor of n indices for each dimension, with which x can be indexed.
+
+    >>> import ranvier as rv
+    >>> rv.nonzero(rv.tensor([[0.0, 2.0], [3.0, 0.0]]))
+    tensor([[0, 1],
+            [1, 0]])
+    """
+    array = as_tensor("nonzero", input)._read("nonzero")
+    if as_tuple:
+        return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(array)))
+    return wrap(np.argwhere(array))

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.tensor import Tensor, by_numpy
-from ranvier.ops.elementwise.arithmetic import div
-from ranvier.ops.elementwise.by_numpy import of_one
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.arithmetic import div, neg
+from ranvier.ops.elementwise.by_numpy import SLOPES, of_one
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating, require_no_gradient
-from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
+from ranvier.ops.elementwise.functions import cos, exp, log, log1p, reciprocal, sign, sin, sqrt
 from ranvier.ops.elementwise.special import digamma_of, erf_of, erfc_of, erfinv_of, lgamma_of, trigamma_of
 
 _LN2, _LN10, _DEGREE = math.log(2), math.log(10), math.pi / 180
@@ -318,3 +318,31 @@ def _signbit(x: Any) -> Any:
 
 
 SYMBOLS: dict[str, Any] = {"__pos__": positive}
+
+
+def _sinc_slope(x: Tensor, y: Tensor) -> Tensor:
+    near = wrap(np.asarray(np.abs(x._array) < NEAR))
+    far = where(near, 1.0, x)
+    return where(near, sinc_slope_near_0(x), (cos(far * math.pi) - where(near, 0.0, y)) / far)
+
+
+SLOPES.update(
+    {
+        "Acos": (lambda x, y: neg(reciprocal(sqrt(1.0 - x * x))),),
+        "Acosh": (lambda x, y: reciprocal(sqrt(x * x - 1.0)),),
+        "Asin": (lambda x, y: reciprocal(sqrt(1.0 - x * x)),),
+        "Asinh": (lambda x, y: reciprocal(sqrt(x * x + 1.0)),),
+        "Atan": (lambda x, y: reciprocal(x * x + 1.0),),
+        "Atanh": (lambda x, y: reciprocal(1.0 - x * x),),
+        "Cosh": (lambda x, y: sinh(x),),
+        "Erf": (lambda x, y: exp(neg(x * x)) * (2 / math.sqrt(math.pi)),),
+        "Erfc": (lambda x, y: exp(neg(x * x)) * (-2 / math.sqrt(math.pi)),),
+        "Erfinv": (lambda x, y: exp(y * y) * (math.sqrt(math.pi) / 2),),
+        "Exp2": (lambda x, y: y * math.log(2),),
+        "Lgamma": (lambda x, y: digamma(x),),
+        "Log10": (lambda x, y: reciprocal(x * math.log(10)),),
+        "Log2": (lambda x, y: reciprocal(x * math.log(2)),),
+        "Sinc": (_sinc_slope,),
+        "Sinh": (lambda x, y: cosh(x),),
+    }
+)

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.smooth import logsigmoid
-from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
-from ranvier.ops.elementwise.by_numpy import of_two
+from ranvier.ops.elementwise.arithmetic import add, div, mul, neg, sub
+from ranvier.ops.elementwise.by_numpy import SLOPES, of_two
 from ranvier.ops.elementwise.choice import clip, where
+from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, cast, floating, is_floating, result_dtype
-from ranvier.ops.elementwise.functions import pow
+from ranvier.ops.elementwise.functions import log, pow
 
 
 def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -262,3 +263,23 @@ SYMBOLS: dict[str, Any] = {
     "__rmod__": lambda self, other: remainder(other, self),
     "__imod__": "remainder_",
 }
+
+
+def _over_square(along: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    square = a * a + b * b
+    zero = eq(wrap(square._array), 0.0)
+    return where(zero, 0.0, along / where(zero, 1.0, square))
+
+
+def _xlogy_slope(a: Tensor, b: Tensor, y: Tensor) -> Tensor:
+    zero = eq(wrap(a._array), 0.0) & (wrap(b._array) <= 0.0)
+    return where(zero, 0.0, log(where(zero, 1.0, b)))
+
+
+SLOPES.update(
+    {
+        "Atan2": (lambda a, b, y: _over_square(b, a, b), lambda a, b, y: neg(_over_square(a, a, b))),
+        "Hypot": (lambda a, b, y: a / y, lambda a, b, y: b / y),
+        "Xlogy": (_xlogy_slope, lambda a, b, y: a / b),
+    }
+)

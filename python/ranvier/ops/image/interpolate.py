@@ -15,6 +15,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.image.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
 from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.rules import linear
 
 __all__ = ["interpolate"]
 
@@ -29,6 +30,9 @@ class Interpolate(Function):
 
     def backward(self, dy: Any) -> Any:
         return _core.interpolate_backward(dy, self.shape, *self.arguments[1:])
+
+
+linear(Interpolate)
 
 
 def interpolate(

@@ -11,6 +11,7 @@ import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.dtypes import as_number, as_tensor
+from ranvier.ops.rules import linear
 
 __all__ = ["pad"]
 
@@ -24,6 +25,9 @@ class Pad(Function):
 
     def backward(self, dy: Any) -> Any:
         return _core.pad_backward(dy, self.sizes, self.mode)
+
+
+linear(Pad, forward=lambda node, x: _core.pad(x, node.sizes, node.mode, 0.0))
 
 
 def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
+
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.at_maxima import AtMaxima
-from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.rules import linear
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -336,3 +340,56 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     7.5
     """
     return AdaptiveAvgPool2d(output_size).apply(input)
+
+
+# --- the rules of create_graph
+
+
+def _shape(node: Any, dy: Any) -> tuple[int, ...]:
+    shape: tuple[int, ...] = node.shape[1:] if node.single else node.shape
+    return shape
+
+
+linear(AvgPool, shape=_shape)  # as in PyTorch, where x gets the gradient 0
+
+
+# --- max pooling: its gradient adds dy at the maxima, whose transpose reads there
+
+
+def _at_maxima(node: Any, x: Array) -> Array:
+    """The elements of x at which the maxima were."""
+    refuse("the second derivative of max pooling", "call the step without rv.compile")
+    images = x[None] if node.single else x
+    axes = images.shape[2:]
+    lines = [_windows(node, d, n, node.where.shape[2 + d]) for d, n in enumerate(axes)]
+    offset, places = node.where.astype(np.int64), np.zeros(node.where.shape, np.int64)
+    for d in reversed(range(len(axes))):
+        start, taps, dilation = lines[d]
+        offset, tap = (offset, offset) if d == 0 else np.divmod(offset, taps)
+        at = start.reshape(-1, *(1,) * (len(axes) - 1 - d)) + tap * dilation
+        places += at * int(np.prod(axes[d + 1 :], dtype=np.int64))
+    flat = images.reshape(*images.shape[:2], -1)
+    y = np.take_along_axis(flat, places.reshape(*places.shape[:2], -1), -1).reshape(places.shape)
+    return y[0] if node.single else y
+
+
+def _windows(node: Any, d: int, n: int, out: int) -> tuple[Array, int, int]:
+    """Of an axis of length n with this number of windows: their starts, length and dilation."""
+    o = np.arange(out)
+    if node.adaptive:
+        return o * n // out, min(n // max(out, 1) + 2, n), 1  # as the core counts taps
+    size, stride, padding, dilation, _ = node.arguments
+
+    def here(setting: Any) -> int:
+        return int(_for_each_axis(setting, node.dimensions - 2)[d])
+
+    return o * here(size if stride is None else stride) - here(padding), here(size), here(dilation)
+
+
+linear(
+    MaxPool,
+    WindowedMaxPool,
+    backward=lambda node, dy: MaxPool.backward(node, dy),
+    forward=_at_maxima,
+    shape=_shape,
+)

@@ -25,6 +25,7 @@ from ranvier.ops.image.pixels import cubic, limited, pixels, placed, read_at
 from ranvier.ops.image.pooling import avg_pool1d
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rules import linear
 from ranvier.ops.shape.index import gather, index_array
 from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
 from ranvier.ops.shape.scatter import scatter_add
@@ -232,6 +233,17 @@ class Unpool(Function):
         return np.take_along_axis(dy, self.at, -1)
 
 
+def _added(node: Any, x: Array) -> Array:
+    """x added at the places, which may be named several times."""
+    count, n = math.prod(x.shape[:-1]), x.shape[-1]
+    y, lines = np.zeros((count, node.size), x.dtype), np.arange(count)[:, None]
+    np.add.at(y, (lines, node.at.reshape(count, n)), x.reshape(count, n))
+    return y.reshape(*x.shape[:-1], node.size)
+
+
+linear(Unpool, forward=_added)
+
+
 def max_unpool1d(
     input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
 ) -> Tensor:
@@ -334,10 +346,7 @@ def grid_sample(
     shares = [p - wrap(f) for p, f in zip(places, low, strict=True)]
     y: Any = None
     for down, right in itertools.product((0, 1), (0, 1)):
-        weight = mul(
-            shares[1] if down else 1 - shares[1],
-            shares[0] if right else 1 - shares[0],
-        )
+        weight = mul(shares[1] if down else 1 - shares[1], shares[0] if right else 1 - shares[0])
         rows, columns = host(np.add, low[1], down), host(np.add, low[0], right)
         part = mul(read_at(input, rows, columns), unsqueeze(weight, 1))
         y = part if y is None else add(y, part)

@@ -1,4 +1,4 @@
-"""Factors of matrices, computed by NumPy. Their gradients are in ops/second/numeric.py."""
+"""Factors of matrices, computed by NumPy. Their gradients are the rules: long formulas that need no speed."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.autograd.function import Function
-from ranvier.autograd.graph import on_arrays, rule_of
+from ranvier.autograd.graph import of_input, of_output, on_arrays, rule, rule_of
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import mul, sub
+from ranvier.ops.elementwise.choice import where
+from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
-from ranvier.ops.matrix.inverse import matrix
+from ranvier.ops.matrix.inverse import Solve, matrix
 from ranvier.ops.matrix.matmul import matmul
-from ranvier.ops.matrix.singular import Svd, decomposed
+from ranvier.ops.matrix.singular import Svd, decomposed, differences, ones_in_diagonal
 from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.shape.diagonal import tril
+from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import reshape
 
 
@@ -70,6 +74,30 @@ class Qr(Function):
         return on_arrays(rule_of(self), self, *dys)
 
 
+@rule(Qr)
+def _of_qr(node: Any, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
+    """Walter and Lehmann (2012): (dQ + Q sym(R dR^T - dQ^T Q)) R^-T, sym(M) with the lower triangle of M in
+    both halves. For A = (X, Y), R = (U, W), m < n, Roberts and Roberts (2020): that with U and dQ + Y dW^T,
+    and Q dW."""
+    if node.mode == "r":
+        raise RuntimeError("[qr] got mode 'r', which keeps no Q; expected 'reduced', which has gradients")
+    Q, R = (of_output(node, array, i) for i, array in enumerate(node.made))
+    (m, k), n = Q.shape[-2:], R.shape[-1]
+    if k > n:
+        raise RuntimeError(
+            f"[qr] got mode 'complete' and shape {(m, n)}; expected 'reduced', which has gradients"
+        )
+    dQ = Q * 0.0 if dQ is None else dQ
+    dR = R * 0.0 if dR is None else dR
+    U, W, dU, dW = R[..., :k], R[..., k:], dR[..., :k], dR[..., k:]
+    if n > k:
+        dQ = dQ + matmul(matmul(Q, W), dW.mT)
+    M = matmul(U, dU.mT) - matmul(dQ.mT, Q)
+    dX = dQ + matmul(Q, tril(M) + tril(M, -1).mT)
+    dX = Solve("qr").apply(U, dX.mT).mT
+    return dX if n == k else cat([dX, matmul(Q, dW)], -1)
+
+
 class Eigh(Function):
     """Eigenvalues and eigenvectors V of a symmetric A: V diag(values) V^T = A (..., n, n)"""
 
@@ -86,6 +114,19 @@ class Eigh(Function):
 
     def backward(self, *dys: Array | None) -> Any:
         return on_arrays(rule_of(self), self, *dys)
+
+
+@rule(Eigh)
+def _of_eigh(node: Any, dL: Tensor | None, dV: Tensor | None) -> Tensor:
+    """Magnus (1985): V (V^T dV / (L_j - L_i) off the diagonal, dL in it) V^T, made symmetric."""
+    L, V = (of_output(node, array, i) for i, array in enumerate(node.made))
+    inner = None if dL is None else dL.unsqueeze(-2) * ones_in_diagonal(L)
+    if dV is not None:
+        off = where(eq(ones_in_diagonal(L), 1.0), 0.0, matmul(V.mT, dV) / differences(L))
+        inner = off if inner is None else inner + off
+    assert inner is not None
+    dA = matmul(matmul(V, inner), V.mT)
+    return (dA + dA.mT) * 0.5
 
 
 def qr(input: Any, some: bool = True) -> QRResult:
@@ -174,6 +215,19 @@ class Pinv(Function):
 
     def backward(self, dP: Array) -> Any:
         return on_arrays(rule_of(self), self, dP)
+
+
+@rule(Pinv)
+def _of_pinv(node: Any, dP: Tensor) -> Tensor:
+    """Golub and Pereyra (1973): -P^T G P^T + (I - A P) G^T P P^T + P^T P G^T (I - P A), G = dP."""
+    kind = np.dtype(np.float64)
+    A, G = of_input(node, 0, node.A).to(kind), dP.to(kind)
+    P = of_output(node, node.y).to(kind) if mode.enabled else wrap(node.P)
+    Pt, turned = P.mT, G.mT
+    outer = matmul(matmul(turned, P), Pt)
+    inner = matmul(matmul(Pt, P), turned)
+    dA = outer - matmul(A, matmul(P, outer)) + inner - matmul(matmul(inner, P), A) - matmul(matmul(Pt, G), Pt)
+    return dA.to(dP.dtype)
 
 
 def _limits(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) -> tuple[float, float]:

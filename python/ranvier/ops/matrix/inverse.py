@@ -8,16 +8,19 @@ import numpy as np
 
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.memory import keep
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, unbroadcast
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rules import sum_to
 from ranvier.ops.shape.diagonal import tril, triu
-from ranvier.ops.shape.reshape import transpose
+from ranvier.ops.shape.reshape import transpose, unsqueeze
 
 
 class SlogdetResult(NamedTuple):
@@ -72,6 +75,14 @@ class Solve(Function):
         return unbroadcast(dA, self.A.shape), unbroadcast(db, self.shape)
 
 
+@rule(Solve)
+def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    A = of_input(node, 0, node.A)
+    db = Solve(node.name).apply(transpose(A, -1, -2), dy)
+    dA = neg(matmul(db, transpose(of_output(node, node.y), -1, -2))) if node.needs[0] else None
+    return None if dA is None else sum_to(dA, A.shape), sum_to(db, node.shape) if node.needs[1] else None
+
+
 class Logabsdet(Function):
     """y (...) = log |det A|; its gradient is A^-T"""
 
@@ -87,6 +98,11 @@ class Logabsdet(Function):
         except np.linalg.LinAlgError as error:
             raise _singular("slogdet") from error
         return dy[..., None, None] * np.swapaxes(inverse, -1, -2)
+
+
+@rule(Logabsdet)
+def _of_logabsdet(node: Any, dy: Tensor) -> Tensor:
+    return unsqueeze(unsqueeze(dy, -1), -1) * transpose(inverse(of_input(node, 0, node.A)), -1, -2)
 
 
 class Det(Function):
@@ -105,6 +121,12 @@ class Det(Function):
         rest = np.stack([np.prod(np.delete(s, i, -1), -1) for i in range(s.shape[-1])], -1)
         factor = dy * np.linalg.det(u) * np.linalg.det(vt)
         return np.ascontiguousarray((u * (rest * factor[..., None])[..., None, :]) @ vt, dtype=dy.dtype)
+
+
+@rule(Det)
+def _of_det(node: Any, dy: Tensor) -> Tensor:
+    A = of_input(node, 0, node.A)
+    return unsqueeze(unsqueeze(dy * det(A), -1), -1) * transpose(inverse(A), -1, -2)
 
 
 class Cholesky(Function):
@@ -126,6 +148,16 @@ class Cholesky(Function):
         left = np.linalg.solve(upper, half)  # L^-T half
         dA = np.swapaxes(np.linalg.solve(upper, np.swapaxes(left, -1, -2)), -1, -2)
         return 0.5 * (dA + np.swapaxes(dA, -1, -2))
+
+
+@rule(Cholesky)
+def _of_cholesky(node: Any, dL: Tensor) -> Tensor:
+    upper = transpose(of_output(node, node.L), -1, -2)
+    n = upper.shape[-1]
+    half = tril(matmul(upper, tril(dL))) * wrap(1 - 0.5 * np.eye(n, dtype=dL.dtype))
+    left = Solve("cholesky").apply(upper, half)
+    dA = Solve("cholesky").apply(upper, transpose(left, -1, -2))
+    return (dA + transpose(dA, -1, -2)) * 0.5
 
 
 def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:

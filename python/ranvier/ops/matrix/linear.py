@@ -9,12 +9,14 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import reshaped
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import add
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matrix.matmul import matmul
-from ranvier.ops.shape.reshape import transpose
+from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.shape.reshape import permute, reshape, transpose
 
 __all__ = ["linear"]
 
@@ -41,6 +43,16 @@ class Linear(Function):
         if self.needs[2]:
             db = _core.sum(dy, 0, False, None)
         return dx, dw, db
+
+
+@rule(Linear)
+def _of_linear(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight = of_input(node, 0, node.x), of_input(node, 1, node.weight)
+    dx = matmul(dy, weight) if node.needs[0] else None
+    rows = math.prod(dy.shape[:-1])
+    lines = reshape(dy, (rows, weight.shape[0]))
+    dw = matmul(permute(lines, 1, 0), reshape(x, (rows, weight.shape[1]))) if node.needs[1] else None
+    return dx, dw, total(lines, 0) if node.needs[2] else None
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:

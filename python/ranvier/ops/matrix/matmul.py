@@ -8,10 +8,12 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.inplace import written
 from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, is_pair, unbroadcast
+from ranvier.ops.rules import sum_to
 from ranvier.ops.shape.reshape import reshape
 
 __all__ = ["bmm", "dot", "matmul", "mm", "mv", "outer"]
@@ -41,6 +43,22 @@ class Matmul(Function):
             db = _core.matmul(a.swapaxes(-1, -2), dy, None, "none", None)
             db = unbroadcast(db, b.shape).reshape(self.b.shape)
         return da, db
+
+
+@rule(Matmul)
+def _of_matmul(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    a, b = of_input(node, 0, node.a), of_input(node, 1, node.b)
+    shapes = a.shape, b.shape
+    if b.ndim == 1:  # vectors as matrices of one row or column, a dimension that y lacks
+        dy, b = dy.unsqueeze(-1), b.unsqueeze(-1)
+    if a.ndim == 1:
+        dy, a = dy.unsqueeze(-2), a.unsqueeze(0)
+    da = db = None
+    if node.needs[0]:
+        da = sum_to(dy @ b.transpose(-1, -2), a.shape).reshape(shapes[0])
+    if node.needs[1]:
+        db = sum_to(a.transpose(-1, -2) @ dy, b.shape).reshape(shapes[1])
+    return da, db
 
 
 def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function
-from ranvier.autograd.graph import on_arrays, rule_of
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.graph import of_output, on_arrays, rule, rule_of
+from ranvier.autograd.memory import keep
+from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, is_floating
 from ranvier.ops.reduction.reduce import amax, amin
 from ranvier.ops.reduction.reduce import sum as total
@@ -38,6 +39,48 @@ class Svd(Function):
 
     def backward(self, *dys: Array | None) -> Any:
         return on_arrays(rule_of(self), self, *dys)
+
+
+def differences(values: Tensor) -> Tensor:
+    """values[j] - values[i] in row i and column j; 1 in the diagonal."""
+    return values.unsqueeze(-2) - values.unsqueeze(-1) + ones_in_diagonal(values)
+
+
+def ones_in_diagonal(values: Tensor) -> Tensor:
+    return wrap(keep(np.eye(values.shape[-1], dtype=values.dtype)))
+
+
+@rule(Svd)
+def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) -> Tensor:
+    """Townsend (2016): U (K_U / E S + S K_V / E + diag dS) Vh with K = X - X^T for U^T dU and V^T dV, E_ij =
+    S_j^2 - S_i^2, and what dU and dVh have outside of the spaces of U and Vh, over S."""
+    U, S, Vh = (of_output(node, array, i) for i, array in enumerate(node.made))
+    k, across, along = S.shape[-1], S.unsqueeze(-2), S.unsqueeze(-1)
+    if node.full:
+        U, Vh = U[..., :k], Vh[..., :k, :]
+        dU, dVh = None if dU is None else dU[..., :k], None if dVh is None else dVh[..., :k, :]
+    if dU is None and dVh is None:
+        assert dS is not None
+        return (U * dS.unsqueeze(-2)) @ Vh
+    E = differences(S * S)
+    inner = None if dS is None else dS.unsqueeze(-2) * ones_in_diagonal(S)
+    outside = None
+    if dU is not None:
+        shares = U.mT @ dU
+        turned = (shares - shares.mT) / E * across
+        inner = turned if inner is None else inner + turned
+        if U.shape[-2] > k:
+            outside = ((dU - U @ shares) / across) @ Vh
+    if dVh is not None:
+        shares = Vh @ dVh.mT
+        turned = (shares - shares.mT) / E * along
+        inner = turned if inner is None else inner + turned
+        if Vh.shape[-1] > k:
+            more = U @ ((dVh - shares.mT @ Vh) / along)
+            outside = more if outside is None else outside + more
+    assert inner is not None
+    dA = U @ inner @ Vh
+    return dA if outside is None else dA + outside
 
 
 def singular_norm(A: Tensor, ord: Any, rows: int, columns: int, keepdim: bool) -> Tensor:

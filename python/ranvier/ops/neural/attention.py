@@ -9,12 +9,16 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import reshaped
+from ranvier.autograd.mode import no_grad
 from ranvier.autograd.random import fresh_key
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.layout import zeros
-from ranvier.ops.neural.dropout import probability
+from ranvier.ops.neural.dropout import Dropout, probability
+from ranvier.ops.rules import differentiated
 from ranvier.ops.shape.repeat import repeat_interleave
 from ranvier.ops.shape.reshape import expand
 
@@ -346,3 +350,51 @@ def _check_mask(mask: Tensor, x: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError(
             f"[{_NAME}] got attn_mask of shape {tuple(mask.shape)}; expected one that broadcasts to {shape}"
         )
+
+
+# --- the rules of create_graph: the forward is computed again from the weights that it has saved
+
+
+def _attended(node: Any, q: Tensor, k: Tensor, v: Tensor, masks: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """(y, dropped weights). masks: those with a gradient; their values do not matter.
+
+    The weights are softmax(scores + c), where c is what the masks have added, found from the weights.
+    """
+    saved = wrap(node.all_weights())
+    scores = (q * node.scale) @ k.transpose(-1, -2)
+    with no_grad():
+        seen = saved.sum(-1, keepdim=True) > 0.0
+        c = where(saved > 0.0, saved.log() - scores, -math.inf)
+        c = where(seen, c, 0.0)  # queries without visible keys have weights 0
+    for mask in masks:
+        scores = scores + mask
+    weights = where(seen, (scores + c).softmax(-1), 0.0)
+    if node.key is not None:
+        weights = Dropout(node.p, node.key).apply(weights)
+    return weights @ v, weights
+
+
+@rule(Attention, PackedAttention)
+def _recomputed(node: Any, *dys: Tensor | None) -> tuple[Tensor | None, ...]:
+    arrays, packed = [node.q, node.k, node.v], isinstance(node, PackedAttention)
+    if packed:
+        arrays = [_merged(_core.concatenate([node._apart(x) for x in arrays], 2))]
+    shapes = node.mask_shapes if packed else node.shapes[3:]
+    n, dtype = len(arrays), node.q.dtype
+    arrays += [zeros(shape, dtype) for shape in shapes]  # masks, whose values do not matter
+
+    def forward(*xs: Tensor) -> Any:
+        q, k, v = (
+            xs[:3]
+            if not packed
+            else xs[0].reshape((*xs[0].shape[:2], 3, node.heads, node.q.shape[-1])).permute(node._order())
+        )
+        y, weights = _attended(
+            node, q, k, v, [mask for mask, need in zip(xs[n:], node.needs[n:], strict=True) if need]
+        )
+        if packed:
+            y = y.permute((0, 2, 1, 3) if node.batch_first else (2, 0, 1, 3))
+            y = y.reshape((*y.shape[:2], y.shape[2] * y.shape[3]))
+        return (y, weights) if node.with_weights else y
+
+    return differentiated(node, [of_input(node, i, array) for i, array in enumerate(arrays)], forward, *dys)

@@ -8,8 +8,14 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.choice import where
+from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import F32, floating
+from ranvier.ops.elementwise.functions import sqrt
+from ranvier.ops.reduction.norms import norm
+from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import _dim, broadcast_to, reshape, unsqueeze
 
 __all__ = ["cosine_similarity", "pairwise_distance"]
@@ -49,6 +55,20 @@ class CosineSimilarity(Function):
         return dx1, dx2
 
 
+def _root(y: Tensor) -> Tensor:
+    """The square root, with slope 0 at 0."""
+    zero = eq(wrap(y._array), 0.0)
+    return where(zero, 0.0, sqrt(where(zero, 1.0, y)))
+
+
+@recomputed("x1", "x2", kinds=(CosineSimilarity,))
+def _cosine(node: Any, x1: Tensor, x2: Tensor) -> Tensor:
+    dim, eps = node.settings
+    lengths = [_root(total(x * x, dim)) for x in (x1, x2)]
+    first, second = (length.clip(eps) for length in lengths)
+    return total(x1 * x2, dim) / (first * second)
+
+
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """sum(x1 x2) / (max(|x1|, eps) max(|x2|, eps)) along ``dim``: the cosine of the angle between vectors.
 
@@ -68,6 +88,12 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
 
 class PairwiseDistance(CosineSimilarity):
     kernel, kernel_backward = _core.pairwise_distance, _core.pairwise_distance_backward
+
+
+@recomputed("x1", "x2", kinds=(PairwiseDistance,))
+def _distance(node: Any, x1: Tensor, x2: Tensor) -> Tensor:
+    dim, p, eps = node.settings
+    return norm(x1 - x2 + eps, p, dim)
 
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:

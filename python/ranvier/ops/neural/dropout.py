@@ -12,6 +12,7 @@ from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import SELU_ALPHA, SELU_SCALE
 from ranvier.ops.layout import filled
+from ranvier.ops.rules import diagonal
 from ranvier.ops.shape.reshape import squeeze, unsqueeze
 from ranvier.ops.unary import replaced
 
@@ -141,6 +142,9 @@ class AlphaDropout(Function):
 
     def backward(self, dy: Any) -> Any:
         return _core.where(self.kept, _core.mul(dy, self.a, None), 0.0, None)
+
+
+diagonal(Dropout, ChannelDropout, AlphaDropout)
 
 
 def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:

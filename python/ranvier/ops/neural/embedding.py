@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.memory import copied, filled_like, write
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.reduction.norms import norm
+from ranvier.ops.rules import linear
 
 __all__ = ["embedding"]
 
@@ -26,6 +30,21 @@ class Embedding(Function):
     def backward(self, dy: Array) -> tuple[Array, None]:
         arguments = self.rows, self.padding_idx, self.scale_grad_by_freq
         return _core.embedding_backward(dy, self.index, *arguments, None), None
+
+
+def _rows(node: Any, weight: Array) -> Array:
+    """The rows of the weight that backward adds to, by their indices."""
+    if node.padding_idx is not None:
+        weight = copied(weight)
+        write(weight[node.padding_idx], 0)
+    if node.scale_grad_by_freq:
+        rows = filled_like(1, np.empty((*node.index.shape, 1), weight.dtype))
+        counts = _core.embedding_backward(rows, node.index, node.rows, None, False, None)
+        weight = _core.div(weight, _core.maximum(counts, 1.0, None), None)
+    return _core.embedding(node.index, weight, None)
+
+
+linear(Embedding, backward=lambda node, dy: node.backward(dy)[0], forward=_rows)
 
 
 def embedding(

@@ -12,16 +12,20 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.memory import reshaped
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, is_floating
 from ranvier.ops.layout import zeros
 from ranvier.ops.matrix.singular import singular_norm
-from ranvier.ops.reduction.reduce import Axes, _arguments, _numpy, _without
+from ranvier.ops.reduction.reduce import Axes, _arguments, _no_axes, _numpy, _without
+from ranvier.ops.rules import coefficients, near, none, recomputed
+from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
 
-__all__ = ["count_nonzero", "logsumexp", "norm", "prod"]
+__all__ = ["all", "any", "count_nonzero", "logsumexp", "norm", "prod"]
 METHODS = __all__
 
 
@@ -92,6 +96,33 @@ class Norm(_Kept):
         return _core.mul(shape, _core.where(_core.ne(y, 0.0, None), slope, 0.0, None), None)
 
 
+@rule(Norm)
+def _norm(node: Any, dy: Tensor) -> Tensor:
+    x, p = of_input(node, 0, node.x), node.p
+    dy = dy.reshape(node.y.shape)
+    if p == 0:
+        return none(node.x.shape, dy)
+    if p == 1:
+        return x.sign() * dy
+    if math.isinf(p):
+        return near(node, dy * coefficients(node, dy), x)
+    y, zero = _kept_output(node, dy), wrap(node.y).eq(0.0)
+    safe = where(zero, 1.0, y)
+    if p == 2:
+        return x * where(zero, 0.0, dy / safe)
+    slope = where(zero, 0.0, dy * safe ** (1 - p))
+    size = x
+    if p < 2:  # |x|^(p - 1) has no slope at 0, where it counts as 0
+        size = where(wrap(node.x).eq(0.0), 1.0, x)
+    return x.sign() * size.abs() ** (p - 1) * slope
+
+
+def _kept_output(node: Any, dy: Tensor) -> Tensor:
+    """The output with its reduced axes."""
+    y = node.y if node.keepdims else node.y.reshape(_without(node.y.shape, node.axes))
+    return of_output(node, y).reshape(node.y.shape)
+
+
 class LogSumExp(_Kept):
     """y = log(sum of exp(x)); dx = dy exp(x - y)"""
 
@@ -108,6 +139,12 @@ class LogSumExp(_Kept):
         return _core.mul(_core.exp(share, share), dy.reshape(self.y.shape), share)
 
 
+@rule(LogSumExp)
+def _logsumexp(node: Any, dy: Tensor) -> Tensor:
+    x = of_input(node, 0, node.x)
+    return (x - _kept_output(node, dy)).exp() * dy.reshape(node.y.shape)
+
+
 class Prod(_Kept):
     """y = product of x; dx[i] = dy times the product of all others, without a division"""
 
@@ -120,6 +157,19 @@ class Prod(_Kept):
             x = reshaped(self.x, -1)
             return _core.cumprod_backward(dy.reshape(1), x, 0).reshape(self.x.shape)
         return _core.cumprod_backward(dy.reshape(self.y.shape), self.x, self.axes)
+
+
+@recomputed("x", kinds=(Prod,))
+def _product_of_pairs(node: Any, x: Tensor) -> Tensor:
+    """The product of pairs, of pairs of pairs, and so on: no division, right for zeros."""
+    axis = node.axes if isinstance(node.axes, int) else 0
+    x = x.movedim(axis, 0) if isinstance(node.axes, int) else x.reshape(-1)
+    if x.shape[0] == 0:
+        x = x.sum(0, keepdim=True) + 1.0
+    while x.shape[0] > 1:
+        half = x.shape[0] // 2
+        x = cat([x[:half] * x[half : 2 * half], x[2 * half :]])
+    return x.reshape(node.y.shape if node.keepdims else _without(node.y.shape, node.axes))
 
 
 def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
@@ -217,3 +267,34 @@ def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     dim = dim if axis is None else axis
     input, axes, _ = _arguments("count_nonzero", as_tensor("count_nonzero", input), dim, False, None, False)
     return _numpy(np.sum, ne(input, 0), axes, False)
+
+
+def all(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """True where every element along the axes is; no gradient. Without axes, dim=(), of each element. Of
+    uint8 a uint8, as in PyTorch.
+
+    >>> import ranvier as rv
+    >>> (rv.tensor([1.0, 2.0]) > 0).all()
+    tensor(True)
+    """
+    if _no_axes(dim, axis):
+        return ne(input, 0)
+    input, axes, keepdims = _arguments("all", input, dim, keepdim, axis, keepdims)
+    return _truth(np.all, input, axes, keepdims)
+
+
+def any(
+    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+) -> Tensor:
+    """True where any element along the axes is; see :func:`all`."""
+    if _no_axes(dim, axis):
+        return ne(input, 0)
+    input, axes, keepdims = _arguments("any", input, dim, keepdim, axis, keepdims)
+    return _truth(np.any, input, axes, keepdims)
+
+
+def _truth(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
+    y = _numpy(function, x, axes, keepdims)
+    return y.to(np.uint8) if x._array.dtype == np.uint8 else y

@@ -16,16 +16,17 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import rule
 from ranvier.autograd.host import host
 from ranvier.autograd.memory import copied, reshaped
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import maximum, minimum
-from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, reduction, require_no_gradient
 from ranvier.ops.layout import is_channels_last
+from ranvier.ops.rules import coefficients, linear
 from ranvier.ops.shape.reshape import reshape
 
-__all__ = ["all", "amax", "amin", "any", "argmax", "argmin", "max", "mean", "min", "sum"]
+__all__ = ["amax", "amin", "argmax", "argmin", "max", "mean", "min", "sum"]
 METHODS = __all__
 
 Axes = int | tuple[int, ...] | None
@@ -60,6 +61,16 @@ class Sum(Function):
         return _core.expand(dy, self.shape, self.axes, scale, self.channels_last)
 
 
+@rule(Sum)
+def _sum(node: Any, dy: Tensor) -> Tensor:
+    size = math.prod(node.shape)
+    if node.mean and size:
+        dy = dy * (dy.numel() / size)
+    if not node.keepdims:
+        dy = dy.reshape(_with_ones(node.shape, node.axes))
+    return dy.expand(node.shape)
+
+
 class Extreme(Function):
     """y = max or min of x over the axes; elements that attain it share dy evenly"""
 
@@ -82,6 +93,11 @@ class Extreme(Function):
         return y if self.keepdims else y.reshape(_with_ones(self.x.shape, self.axes))
 
 
+@rule(Extreme)
+def _of_extreme(node: Any, dy: Tensor) -> Tensor:
+    return dy.reshape(node._kept(node.y).shape) * coefficients(node, dy)
+
+
 class ExtremeAlong(Function):
     """(y, i): the first max or min along one axis and its index; dy goes to that element"""
 
@@ -100,6 +116,14 @@ class ExtremeAlong(Function):
     def backward(self, dy: Array, _: None) -> Array:
         dy = dy.reshape(self.indices.shape)
         return _core.scatter_add(dy, self.indices, self.axis, self.shape[self.axis], None)
+
+
+def _at_extremes(node: Any, x: Array) -> Array:
+    y = _core.gather(x, node.indices, node.axis, None)
+    return y if node.keepdims else y.reshape(_without(y.shape, node.axis))
+
+
+linear(ExtremeAlong, backward=lambda node, dy: node.backward(dy, None), forward=_at_extremes)
 
 
 def _with_ones(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
@@ -356,34 +380,3 @@ def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
 def _no_axes(dim: Any, axis: Any) -> bool:
     given = dim if axis is None else axis
     return isinstance(given, (tuple, list)) and not given
-
-
-def all(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
-) -> Tensor:
-    """True where every element along the axes is; no gradient. Without axes, dim=(), of each element. Of
-    uint8 a uint8, as in PyTorch.
-
-    >>> import ranvier as rv
-    >>> (rv.tensor([1.0, 2.0]) > 0).all()
-    tensor(True)
-    """
-    if _no_axes(dim, axis):
-        return ne(input, 0)
-    input, axes, keepdims = _arguments("all", input, dim, keepdim, axis, keepdims)
-    return _truth(np.all, input, axes, keepdims)
-
-
-def any(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
-) -> Tensor:
-    """True where any element along the axes is; see :func:`all`."""
-    if _no_axes(dim, axis):
-        return ne(input, 0)
-    input, axes, keepdims = _arguments("any", input, dim, keepdim, axis, keepdims)
-    return _truth(np.any, input, axes, keepdims)
-
-
-def _truth(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
-    y = _numpy(function, x, axes, keepdims)
-    return y.to(np.uint8) if x._array.dtype == np.uint8 else y

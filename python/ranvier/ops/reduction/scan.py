@@ -11,6 +11,8 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.memory import cast
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
+from ranvier.ops.rules import linear, recomputed
+from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim
 
 __all__ = ["cumprod", "cumsum"]
@@ -30,6 +32,9 @@ class CumSum(Function):
         return _core.cumsum(dy, self.axis, True, None)
 
 
+linear(CumSum)
+
+
 class CumProd(CumSum):
     """y[i] = x[0] * ... * x[i]"""
 
@@ -39,6 +44,16 @@ class CumProd(CumSum):
 
     def backward(self, dy: Array) -> Array:
         return _core.cumprod_backward(dy, self.x, self.axis)
+
+
+@recomputed("x", kinds=(CumProd,))
+def _by_doubling(node: Any, x: Tensor) -> Tensor:
+    """After step k each element is the product of the 2^k elements that end with it."""
+    y, step = x.movedim(node.axis, 0), 1
+    while step < y.shape[0]:
+        y = cat([y[:step], y[step:] * y[:-step]])
+        step *= 2
+    return y.movedim(0, node.axis)
 
 
 def cumsum(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:

@@ -12,10 +12,12 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import RULES
 from ranvier.autograd.host import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.reduction.reduce import Extreme, ValuesIndices
+from ranvier.ops.rules import linear
 from ranvier.ops.shape.reshape import _dim, reshape
 
 __all__ = ["argsort", "kthvalue", "median", "sort", "topk"]
@@ -38,6 +40,13 @@ class Sort(Function):
 
     def backward(self, dy: Array, _: None) -> Array:
         return _core.scatter_add(dy, self.indices, self.axis, self.length, None)
+
+
+linear(
+    Sort,
+    backward=lambda node, dy: node.backward(dy, None),
+    forward=lambda node, x: _core.gather(x, node.indices, node.axis, None),
+)
 
 
 class Median(Sort):
@@ -71,6 +80,9 @@ class MedianOfAll(Extreme):
         self.x = x
         self.y = Median(0, x.shape[0]).forward(x)[0].reshape(())
         return self.y
+
+
+RULES[MedianOfAll] = RULES[Extreme]
 
 
 def sort(

@@ -10,7 +10,9 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.graph import of_input, rule
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
 
@@ -50,6 +52,21 @@ class Var(Function):
         scale = _core.div(scale, divisor, None)
         away = _core.sub(self.x, self.mean, None)
         return _core.mul(_core.sub(away, self.rest, away), scale, away)
+
+
+@rule(Var)
+def _of_variance(node: Any, dy: Tensor) -> Tensor:
+    x, n = of_input(node, 0, node.x), node.x.size // (node.y.size or 1)
+    divisor = n - node.correction if n > node.correction else 0.0
+    away = x - mean(x, node.axes, keepdim=True)
+    rest = mean(away, node.axes, keepdim=True)
+    away = away - where(wrap(_core.eq(rest._array, rest._array, None)), rest, 0.0)
+    dy = dy.reshape(node.y.shape)
+    if not node.root:
+        return away * (dy * 2.0 / divisor)
+    zero = wrap(node.y).eq(0.0)
+    y = where(zero, 1.0, (away * away).sum(node.axes, keepdim=True) / divisor).sqrt()
+    return away * (where(zero, 0.0, dy / y) / divisor)
 
 
 def var(

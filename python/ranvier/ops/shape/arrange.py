@@ -12,10 +12,11 @@ from ranvier.autograd.creation import zeros
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.choice import where
+from ranvier.ops.elementwise.choice import nonzero, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast
+from ranvier.ops.rules import linear
 from ranvier.ops.shape.diagonal import diagonal as diagonal_of
-from ranvier.ops.shape.index import index_select, nonzero
+from ranvier.ops.shape.index import index_select
 from ranvier.ops.shape.join import stack
 from ranvier.ops.shape.repeat import meshgrid
 from ranvier.ops.shape.reshape import (
@@ -267,6 +268,9 @@ class Unfold(Function):
             part = (*lead, slice(j, j + (count - 1) * self.step + 1, self.step))
             dx[part] += dy[..., j]
         return dx
+
+
+linear(Unfold)
 
 
 def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:

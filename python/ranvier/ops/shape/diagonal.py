@@ -13,6 +13,7 @@ from ranvier.ops.elementwise.choice import MaskedFill, masked_fill
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.layout import fill_part, zeros
 from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rules import linear
 from ranvier.ops.shape.reshape import some_dim
 
 __all__ = ["diagonal", "trace", "tril", "triu"]
@@ -41,6 +42,9 @@ class Diagonal(Function):
         dx = zeros(self.shape, dy.dtype)
         fill_part(self._view(dx), dy)
         return dx
+
+
+linear(Diagonal)
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:

@@ -21,9 +21,10 @@ from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.layout import fill_part, is_channels_last, zeros
+from ranvier.ops.rules import linear
 from ranvier.ops.shape.reshape import _dim, expand, reshape, some_dim
 
-__all__ = ["gather", "index_select", "masked_select", "nonzero", "take_along_dim"]
+__all__ = ["gather", "index_select", "masked_select", "take_along_dim"]
 METHODS = __all__
 
 _ALL = slice(None)
@@ -124,6 +125,9 @@ class Pick(Function):
         return whole
 
 
+linear(GetItem, TakeRows, Pick)
+
+
 def _in_core(x: Array) -> bool:
     return x.dtype.kind == "f" and x.dtype.itemsize in (4, 8)
 
@@ -152,6 +156,13 @@ class Gather(Function):
         dx = zeros(self.shape, dy.dtype)
         _core.scatter_add(dy, self.index, self.axis, length, dx[self.part])
         return dx, None
+
+
+linear(
+    Gather,
+    backward=lambda node, dy: node.backward(dy)[0],
+    forward=lambda node, x: node.forward(x, node.index),
+)
 
 
 def part_of(sizes: tuple[int, ...], shape: tuple[int, ...], axis: int) -> tuple[slice, ...]:
@@ -381,19 +392,3 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     input = input if input.shape == shape else expand(input, shape)
     rows = np.flatnonzero(np.broadcast_to(chosen, shape))
     return _pick(reshape(input, -1), Picks((slice(None),), (0,), rows, rows.shape))
-
-
-def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
-    """The indices of the elements that are not 0, in logical order: int64 (n, x.ndim), no gradient.
-
-    as_tuple: instead one tensor of n indices for each dimension, with which x can be indexed.
-
-    >>> import ranvier as rv
-    >>> rv.nonzero(rv.tensor([[0.0, 2.0], [3.0, 0.0]]))
-    tensor([[0, 1],
-            [1, 0]])
-    """
-    array = as_tensor("nonzero", input)._read("nonzero")
-    if as_tuple:
-        return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(array)))
-    return wrap(np.argwhere(array))

@@ -11,17 +11,12 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import rule
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.autograd.views import add_link, is_several, several_of
-from ranvier.ops.elementwise.dtypes import (
-    F32,
-    F64,
-    Array,
-    as_tensor,
-    is_floating,
-    require_no_gradient,
-)
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, is_floating, require_no_gradient
+from ranvier.ops.rules import none
 from ranvier.ops.shape.index import getitem
 from ranvier.ops.shape.reshape import _sizes, some_dim, unsqueeze
 
@@ -57,6 +52,19 @@ class Concatenate(Function):
             parts.append(dy[part])
             start += n
         return tuple(parts)
+
+
+@rule(Concatenate)
+def _concatenated(node: Any, dy: Tensor) -> tuple[Tensor, ...]:
+    pieces, start = [], 0
+    axis = node.axis % dy.ndim
+    for size in node.shapes:
+        if len(size) != dy.ndim:  # it was left out
+            pieces.append(none(size, dy))
+            continue
+        pieces.append(narrow(dy, axis, start, size[axis]))
+        start += size[axis]
+    return tuple(pieces)
 
 
 def _without_empty(arrays: Sequence[Array]) -> list[Array]:

@@ -12,6 +12,7 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.memory import copied, keep, reshaped
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
+from ranvier.ops.rules import linear
 from ranvier.ops.shape.index import getitem, index_array, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _sizes, expand, flatten, reshape, some_dim
@@ -66,6 +67,9 @@ class Repeat(Function):
     def backward(self, dy: Array) -> Array:
         dx = unbroadcast(reshaped(dy, self.wide), self.split)
         return dx.reshape(self.shape)
+
+
+linear(Repeat)
 
 
 def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:

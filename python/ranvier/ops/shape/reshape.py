@@ -15,10 +15,12 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import like, require_size, reshaped
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.layout import is_channels_last
+from ranvier.ops.rules import linear, sum_to
 
 __all__ = [
     "broadcast_to",
@@ -65,6 +67,11 @@ class Reshape(Function):
         return _core.copy(dx, True, None) if self.channels_last else dx
 
 
+@rule(Reshape)
+def _reshape(node: Any, dy: Tensor) -> Tensor:
+    return reshape(dy, node.shape)
+
+
 class Permute(Function):
     """y = x with its dimensions in another order"""
 
@@ -81,6 +88,11 @@ class Permute(Function):
         for to, source in enumerate(self.dims):
             inverse[source] = to
         return dy.transpose(inverse)
+
+
+@rule(Permute)
+def _permute(node: Any, dy: Tensor) -> Tensor:
+    return permute(dy, np.argsort([d % dy.ndim for d in node.dims]).tolist())
 
 
 class Expand(Function):
@@ -102,6 +114,11 @@ class Expand(Function):
         return unbroadcast(dy, self.shape)
 
 
+@rule(Expand)
+def _expand(node: Any, dy: Tensor) -> Tensor:
+    return sum_to(dy, node.shape)
+
+
 class Flip(Function):
     """y = x reversed along some dimensions, in its own memory"""
 
@@ -113,6 +130,9 @@ class Flip(Function):
 
     def backward(self, dy: Array) -> Array:
         return np.asarray(np.flip(dy, self.dims))
+
+
+linear(Flip)
 
 
 def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:

@@ -25,6 +25,7 @@ from ranvier.ops.elementwise.dtypes import (
     require_no_gradient,
 )
 from ranvier.ops.layout import zeros
+from ranvier.ops.rules import additive
 from ranvier.ops.shape.index import index_array, part_of, reaches_within, require_from_0
 from ranvier.ops.shape.reshape import _dim, expand
 
@@ -67,6 +68,9 @@ class Scatter(Function):
             _core.copy(dsrc, False, whole[tuple(map(slice, dsrc.shape))])
             dsrc = whole.reshape(self.src_shape)
         return dx.reshape(self.shape), None, dsrc
+
+
+additive(Scatter, lambda node, dy: [zeros(node.shape, dy.dtype), node.index, zeros(node.src_shape, dy.dtype)])
 
 
 def _with_dimension(x: Array) -> Array:

@@ -10,11 +10,7 @@ import numpy as np
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.shape.join import cat, narrow
-from ranvier.ops.shape.reshape import (
-    _dim,
-    reshape,
-    unsqueeze,
-)
+from ranvier.ops.shape.reshape import _dim, reshape, unsqueeze
 
 
 def listed(name: str, tensors: Any) -> list[Tensor]:

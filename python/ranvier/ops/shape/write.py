@@ -9,22 +9,18 @@ import numpy as np
 
 from ranvier.autograd.creation import full_like
 from ranvier.autograd.function import Function, watched
+from ranvier.autograd.graph import refuse, rule
 from ranvier.autograd.host import host
 from ranvier.autograd.inplace import assign, check_leaf
-from ranvier.autograd.memory import keep, picked
+from ranvier.autograd.memory import filled_like, keep, picked
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.choice import masked_fill, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
+from ranvier.ops.image.pad import pad
 from ranvier.ops.shape.diagonal import diagonal
 from ranvier.ops.shape.index import index_array, require_from_0, selected
 from ranvier.ops.shape.join import select
-from ranvier.ops.shape.reshape import (
-    _dim,
-    broadcast_to,
-    expand,
-    reshape,
-    some_dim,
-)
+from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape, some_dim
 from ranvier.ops.shape.scatter import scatter, scatter_add
 
 
@@ -289,6 +285,23 @@ class ScatterReduce(Function):
 
         dx = np.where(own, dy * others(x, zeros, rest), 0)
         return dx, dy[self.key] * others(self.values, zeros[self.key], rest[self.key])
+
+
+@rule(ScatterReduce)
+def _scatter_reduce(node: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+    """The gradients of extremes: dy times shares that are constant between ties."""
+    if node.reduce == "prod":
+        refuse(node)
+    shares = node.backward(filled_like(1, dy._array))
+    dx = dy * wrap(shares[0]) if node.needs[0] else None
+    if not node.needs[2]:
+        return dx, None, None
+    read = reshape(dy, dy.shape or (1,))[node.key]
+    used = shares[2].reshape(node.src_shape or (1,))[tuple(map(slice, read.shape))]
+    dsrc = read * wrap(np.ascontiguousarray(used))
+    sizes = [n for size, own in zip(used.shape, node.src_shape, strict=False) for n in (own - size, 0)]
+    dsrc = pad(dsrc, sizes[::-1]) if any(sizes) else dsrc
+    return dx, None, reshape(dsrc, node.src_shape)
 
 
 def _written(name: str, x: Tensor, part: Any, src: Any) -> Tensor:

@@ -1,0 +1,303 @@
+"""conv1d, conv2d and the transposed ones: cross-correlations, as in all neural networks.
+
+The kernels of one dimension are those of two, on images of one row. A transposed convolution, with which
+decoders enlarge images, is the gradient that a convolution computes for its input: each of its three passes
+is one of a convolution's. A convolution y = c(x, w) is linear in x and in w. So are the gradients dx(dy, w)
+and dw(dy, x), and the gradients of each of these three are given by the other two.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.autograd.graph import of_input, on_arrays, rule
+from ranvier.autograd.memory import keep
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.at_maxima import AtMaxima
+from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.shape.reshape import reshape, unsqueeze
+
+__all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"]
+
+Pair = int | tuple[int, int]
+
+
+class Convolution(Function):
+    """conv1d, conv2d and the transposed ones: the same three passes of different kernels."""
+
+    reads: ClassVar = {"x": 1, "w": 0}
+    dimensions: int  # of a batch; a single image or signal has one less
+    kernel: Any
+    kernel_backward: Any
+    kernel_at_maxima: Any  # of those that take deferred gradients
+
+    def __init__(self, *geometry: Any) -> None:
+        self.geometry = geometry
+
+    def forward(self, x: Any, w: Any, bias: Any) -> Any:
+        self.single = x.ndim == self.dimensions - 1
+        if self.single:
+            x = x[None]
+        self.x, self.w = x, w
+        y = self.kernel(x, w, bias, *self.geometry)
+        return y[0] if self.single else y
+
+    def backward(self, dy: Any) -> Any:
+        if isinstance(dy, AtMaxima):
+            return self._backward_at_maxima(dy)
+        if self.single:
+            dy = dy[None]
+        dx, dw, db = self.kernel_backward(dy, self.x, self.w, *self.geometry, *self.needs)
+        return dx[0] if self.single and dx is not None else dx, dw, db
+
+    def _backward_at_maxima(self, dy: AtMaxima) -> Any:
+        """The same sums over the maxima of a pool only: float32, one group."""
+        if dy.dy.dtype != "float32" or self.geometry[3] != 1:
+            return self.backward(dy.array())
+        stride, padding, dilation, _ = self.geometry
+        arrays = dy.dy, dy.where, self.x, self.w
+        dx, dw, db = self.kernel_at_maxima(*arrays, stride, padding, dilation, dy.windows, *self.needs)
+        return dx[0] if self.single and dx is not None else dx, dw, db
+
+
+class Conv2d(Convolution):
+    dimensions = 4
+    takes_deferred = True
+    kernel, kernel_backward = _core.conv2d, _core.conv2d_backward
+    kernel_at_maxima = _core.conv2d_pool_backward
+
+
+def conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Pair = 1,
+    padding: Pair | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """y[n, k, p, q] = bias[k] + sum over c, r, s of weight[k, c, r, s] x[n, c, i, j], where
+    i = p stride + r dilation - padding, j = q stride + s dilation - padding, and x is zero outside.
+
+    x (N, C, H, W) or one image (C, H, W), weight (K, C / groups, R, S), bias (K,) or None, y (N, K, P, Q)
+    with P = (H + 2 padding - dilation (R - 1) - 1) // stride + 1, and Q likewise from W and S. All arrays are
+    float32 or all are float64. stride, padding and dilation are numbers or (rows, columns); padding may be
+    'valid' (none) or 'same' (P = H; needs stride 1). With groups, output channel k sees only the input
+    channels of its group; groups = C = K is depthwise. y is channels-last in memory.
+
+    float32 3 x 3 kernels of stride 1 are computed by Winograd's algorithm where that is faster for the shapes
+    (`set_winograd(False)` turns it off). An infinity or NaN in x then reaches all 2 x 2 outputs of a tile,
+    and equal inputs at two places of an image may give outputs with different last bits.
+
+    Where max_pool2d over windows that do not overlap follows a float32 convolution of one group, directly or
+    after a ReLU, the gradients are sums over the maxima only. An infinity or NaN in x or weight does
+    then not spread through zero gradients.
+
+    Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
+    Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016); Lavin and Gray,
+    "Fast algorithms for convolutional neural networks" (2016).
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]])
+    >>> rv.conv2d(x, rv.tensor([[[[1.0, -1.0]]]]))
+    tensor([[[[-1., -1.],
+              [-1., -1.]]]])
+    """
+    return Conv2d(stride, padding, dilation, groups).apply(input, weight, bias)
+
+
+Size = int | tuple[int]
+
+
+class Conv1d(Convolution):
+    dimensions = 3
+    takes_deferred = True
+    kernel, kernel_backward = _core.conv1d, _core.conv1d_backward
+    kernel_at_maxima = _core.conv1d_pool_backward
+
+
+def conv1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: Size | str = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+) -> Tensor:
+    """y[n, k, q] = bias[k] + sum over c, s of weight[k, c, s] x[n, c, q stride + s dilation - padding], where
+    x is zero outside.
+
+    x (N, C, L) or one signal (C, L), weight (K, C / groups, S), bias (K,) or None, y (N, K, Q) with
+    Q = (L + 2 padding - dilation (S - 1) - 1) // stride + 1; all float32 or all float64. padding may be
+    'valid' (none) or 'same' (Q = L, at stride 1). y is (N, Q, K) in memory.
+
+    Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
+    Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016).
+
+    >>> import ranvier as rv
+    >>> rv.conv1d(rv.tensor([[[1.0, 2.0, 4.0]]]), rv.tensor([[[-1.0, 1.0]]]))
+    tensor([[[1., 2.]]])
+    """
+    return Conv1d(stride, padding, dilation, groups).apply(input, weight, bias)
+
+
+class ConvTranspose1d(Convolution):
+    dimensions = 3
+    kernel, kernel_backward = _core.conv_transpose1d, _core.conv_transpose1d_backward
+
+
+class ConvTranspose2d(Convolution):
+    dimensions = 4
+    kernel, kernel_backward = _core.conv_transpose2d, _core.conv_transpose2d_backward
+
+
+def conv_transpose1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Size = 1,
+    padding: Size = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Tensor:
+    """y[n, k, q stride + s dilation - padding] = bias[k] + sum of x[n, c, q] weight[c, k, s]: the sum is over
+    all c, q, s with this place.
+
+    x (N, C, L) or one signal (C, L), weight (C, K / groups, S), bias (K,) or None, y (N, K, Q) with
+    Q = (L - 1) stride - 2 padding + dilation (S - 1) + output_padding + 1; all float32 or all float64.
+    output_padding, less than stride or dilation, selects one of the lengths from which conv1d makes L.
+
+    Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
+    Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016).
+
+    >>> import ranvier as rv
+    >>> rv.conv_transpose1d(rv.tensor([[[1.0, 2.0]]]), rv.tensor([[[1.0, 10.0, 100.0]]]), stride=2)
+    tensor([[[  1.,  10., 102.,  20., 200.]]])
+    """
+    return ConvTranspose1d(stride, padding, output_padding, groups, dilation).apply(input, weight, bias)
+
+
+def conv_transpose2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    output_padding: Pair = 0,
+    groups: int = 1,
+    dilation: Pair = 1,
+) -> Tensor:
+    """y[n, k, i, j] = bias[k] + sum of x[n, c, p, q] weight[c, k, r, s] over every c, p, q, r, s with
+    i = p stride + r dilation - padding and j = q stride + s dilation - padding.
+
+    x (N, C, H, W) or one image (C, H, W), weight (C, K / groups, R, S), bias (K,) or None, y (N, K, P, Q),
+    P = (H - 1) stride - 2 padding + dilation (R - 1) + output_padding + 1; all float32 or all float64.
+    Settings are numbers or (rows, columns). output_padding, less than stride or dilation, selects one of
+    the sizes from which conv2d makes H and W. y is channels-last in memory.
+
+    Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
+    Source: Zeiler et al., "Deconvolutional Networks" (2010); Dumoulin and Visin, "A guide to convolution
+    arithmetic for deep learning" (2016).
+
+    >>> import ranvier as rv
+    >>> rv.conv_transpose2d(rv.tensor([[[[1.0, 2.0]]]]), rv.ones(1, 1, 2, 2), stride=2)
+    tensor([[[[1., 1., 2., 2.],
+              [1., 1., 2., 2.]]]])
+    """
+    return ConvTranspose2d(stride, padding, output_padding, groups, dilation).apply(input, weight, bias)
+
+
+# --- the rule of create_graph
+
+
+class _Gradient(Function):
+    """The gradient of a convolution for one of its inputs, itself a node of the tape."""
+
+    wanted: tuple[bool, bool, bool]
+
+    def __init__(self, kind: Any, geometry: Any, shape: tuple[int, ...]) -> None:
+        self.kind, self.geometry, self.shape = kind, geometry, shape
+
+    def computed(self, dy: Array, x: Array, w: Array) -> Array:
+        found: Array = self.kind.kernel_backward(dy, x, w, *self.geometry, *self.wanted)[
+            self.wanted.index(True)
+        ]
+        return found
+
+    def convolved(self, x: Tensor, w: Tensor) -> Tensor:
+        y: Tensor = self.kind(*self.geometry).apply(x, w, None)
+        return y
+
+    def of_x(self, dy: Tensor, w: Tensor, shape: tuple[int, ...]) -> Tensor:
+        dx: Tensor = _OfX(self.kind, self.geometry, shape).apply(dy, w)
+        return dx
+
+    def of_w(self, dy: Tensor, x: Tensor, shape: tuple[int, ...]) -> Tensor:
+        dw: Tensor = _OfW(self.kind, self.geometry, shape).apply(dy, x)
+        return dw
+
+
+def _shaped(shape: tuple[int, ...], array: Array) -> Array:
+    """An array of which the kernel reads the shape only."""
+    return np.broadcast_to(keep(np.zeros((), array.dtype)), shape)
+
+
+class _OfX(_Gradient):
+    """dx(dy, w); shape: of x"""
+
+    wanted = (True, False, False)
+
+    def forward(self, dy: Array, w: Array) -> Array:
+        self.dy, self.w = dy, w
+        return self.computed(dy, _shaped(self.shape, dy), w)
+
+    def backward(self, g: Array) -> Any:
+        return on_arrays(_of_x, self, g)
+
+
+class _OfW(_Gradient):
+    """dw(dy, x); shape: of w"""
+
+    wanted = (False, True, False)
+
+    def forward(self, dy: Array, x: Array) -> Array:
+        self.dy, self.x = dy, x
+        return self.computed(dy, x, _shaped(self.shape, dy))
+
+    def backward(self, g: Array) -> Any:
+        return on_arrays(_of_w, self, g)
+
+
+@rule(_OfX)
+def _of_x(node: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    dy, w = of_input(node, 0, node.dy), of_input(node, 1, node.w)
+    to_dy = node.convolved(g, w) if node.needs[0] else None
+    return to_dy, node.of_w(dy, g, w.shape) if node.needs[1] else None
+
+
+@rule(_OfW)
+def _of_w(node: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    dy, x = of_input(node, 0, node.dy), of_input(node, 1, node.x)
+    to_dy = node.convolved(x, g) if node.needs[0] else None
+    return to_dy, node.of_x(dy, g, x.shape) if node.needs[1] else None
+
+
+@rule(Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d)
+def _convolution(node: Convolution, dy: Tensor) -> tuple[Tensor | None, ...]:
+    x = of_input(node, 0, node.x[0] if node.single else node.x)
+    w, db = of_input(node, 1, node.w), None
+    if node.single:
+        x, dy = unsqueeze(x, 0), unsqueeze(dy, 0)
+    gradient = _Gradient(type(node), node.geometry, ())
+    dx = gradient.of_x(dy, w, x.shape) if node.needs[0] else None
+    dw = gradient.of_w(dy, x, w.shape) if node.needs[1] else None
+    if node.needs[2]:
+        db = total(dy, (0, *range(2, dy.ndim)))
+    return reshape(dx, x.shape[1:]) if node.single and dx is not None else dx, dw, db
