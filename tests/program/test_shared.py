@@ -210,7 +210,7 @@ def test_a_change_within_a_fit(bound):
 @pytest.mark.filterwarnings("ignore:.*without compiling its steps")
 def test_functions_of_the_library_that_are_replaced_between_fits(bound, monkeypatch):
     fitted()
-    linear = importlib.import_module("ranvier.ops.matrix.linear")
+    linear = importlib.import_module("ranvier.ops.matrix.einsum")
     inner = linear.Linear.forward
     monkeypatch.setattr(linear.Linear, "forward", lambda self, *args: inner(self, *args) * np.float32(2))
     changed = fitted()

@@ -21,7 +21,7 @@ from ranvier.autograd import Function, Tensor
 from ranvier.autograd.random import generator
 from ranvier.distributions.base import Distribution, parameters
 from ranvier.distributions.constraints import independent, nonnegative, positive, simplex, unit_interval
-from ranvier.ops.elementwise.special import digamma_of, lgamma_of
+from ranvier.ops.elementwise.by_numpy import digamma_of, lgamma_of
 
 Array = np.ndarray[Any, Any]
 _ROWS = 512  # of 48 points, which fit in a cache

@@ -59,19 +59,17 @@ from ranvier.ops.activation.piecewise import *
 from ranvier.ops.activation.smooth import *
 from ranvier.ops.activation.softmax import *
 from ranvier.ops.image.conv import *
-from ranvier.ops.image.interpolate import *
-from ranvier.ops.image.pad import *
 from ranvier.ops.image.pooling import *
+from ranvier.ops.image.resample import *
 from ranvier.ops.later import FUNCTIONAL_OF as _LATER
 from ranvier.ops.loss.classes import focal as focal_loss
 from ranvier.ops.loss.probability import sigmoid_focal as sigmoid_focal_loss
-from ranvier.ops.matrix.linear import *
+from ranvier.ops.matrix.einsum import linear as linear
 from ranvier.ops.neural.attention import *
 from ranvier.ops.neural.distance import *
 from ranvier.ops.neural.dropout import *
 from ranvier.ops.neural.embedding import *
 from ranvier.ops.neural.normalization import *
-from ranvier.ops.neural.one_hot import *
 
 if _typing.TYPE_CHECKING:
     from ranvier.ops.image.sampling import *

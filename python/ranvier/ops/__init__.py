@@ -20,10 +20,8 @@ from ranvier.ops.elementwise.functions import *
 from ranvier.ops.matrix.matmul import *
 from ranvier.ops.reduction.norms import *
 from ranvier.ops.reduction.reduce import *
-from ranvier.ops.reduction.scan import *
 from ranvier.ops.reduction.sort import *
 from ranvier.ops.reduction.variance import *
-from ranvier.ops.shape.diagonal import *
 from ranvier.ops.shape.index import *
 from ranvier.ops.shape.join import *
 from ranvier.ops.shape.repeat import *
@@ -31,8 +29,7 @@ from ranvier.ops.shape.reshape import *
 from ranvier.ops.shape.scatter import *
 
 if _typing.TYPE_CHECKING:
-    from ranvier.ops.creation.filled import *
-    from ranvier.ops.creation.random import *
+    from ranvier.ops.creation import *
     from ranvier.ops.elementwise.elementary import *
     from ranvier.ops.elementwise.logic import *
     from ranvier.ops.elementwise.pairs import *
@@ -40,7 +37,6 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.matrix.algebra import *
     from ranvier.ops.matrix.factors import *
     from ranvier.ops.matrix.inverse import *
-    from ranvier.ops.reduction.counts import *
     from ranvier.ops.reduction.quantiles import *
     from ranvier.ops.reduction.statistics import *
     from ranvier.ops.shape.arrange import *

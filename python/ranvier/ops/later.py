@@ -13,16 +13,18 @@ NAMES = {
         argwhere broadcast_shapes broadcast_tensors cartesian_prod combinations diag diag_embed
         diagflat fliplr flipud moveaxis rot90 swapdims tril_indices triu_indices
     """,
-    "reduction.counts": """
+    "reduction.quantiles": """
         bincount bucketize histc histogram isin searchsorted unique unique_consecutive
+        mode msort nanmedian nanquantile quantile
     """,
     "elementwise.elementary": """
         acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh ceil cosh
         deg2rad digamma erf erfc erfinv exp2 fix floor frac isneginf isposinf lgamma log10 log2
         logit nan_to_num positive rad2deg rsqrt sgn signbit sinc sinh tan trunc
     """,
-    "creation.filled": """
+    "creation": """
         logspace scalar_tensor
+        bernoulli multinomial normal poisson randint_like
     """,
     "elementwise.logic": """
         bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor gcd
@@ -43,12 +45,6 @@ NAMES = {
         diagonal_scatter index_copy index_fill index_put masked_scatter put scatter_reduce
         select_scatter slice_scatter take
     """,
-    "reduction.quantiles": """
-        mode msort nanmedian nanquantile quantile
-    """,
-    "creation.random": """
-        bernoulli multinomial normal poisson randint_like
-    """,
     "shape.stacks": """
         atleast_1d atleast_2d atleast_3d column_stack dsplit dstack hsplit hstack row_stack
         tensor_split vsplit vstack
@@ -66,8 +62,9 @@ TENSOR_METHODS = {
     "shape.arrange": """
         argwhere diag diag_embed diagflat fliplr flipud moveaxis rot90 swapdims unfold
     """,
-    "reduction.counts": """
+    "reduction.quantiles": """
         bincount histc histogram unique unique_consecutive
+        mode msort nanmedian nanquantile quantile
     """,
     "elementwise.elementary": """
         __pos__ acos acos_ acosh acosh_ arccos arccos_ arccosh arccosh_ arcsin arcsin_ arcsinh
@@ -77,8 +74,10 @@ TENSOR_METHODS = {
         log2 log2_ logit logit_ nan_to_num nan_to_num_ positive rad2deg rad2deg_ rsqrt rsqrt_ sgn
         sgn_ signbit sinc sinc_ sinh sinh_ tan tan_ trunc trunc_
     """,
-    "creation.filled": """
+    "creation": """
         new_empty new_full new_ones new_tensor new_zeros
+        bernoulli bernoulli_ exponential_ geometric_ log_normal_ multinomial normal_ random_
+        uniform_
     """,
     "elementwise.logic": """
         __and__ __invert__ __lshift__ __or__ __rand__ __rlshift__ __ror__ __rrshift__ __rshift__ __rxor__
@@ -106,13 +105,6 @@ TENSOR_METHODS = {
         diagonal_scatter fill_diagonal_ index_copy index_copy_ index_fill index_fill_ index_put
         index_put_ masked_scatter masked_scatter_ put put_ scatter_reduce scatter_reduce_ select_scatter
         slice_scatter take
-    """,
-    "reduction.quantiles": """
-        mode msort nanmedian nanquantile quantile
-    """,
-    "creation.random": """
-        bernoulli bernoulli_ exponential_ geometric_ log_normal_ multinomial normal_ random_
-        uniform_
     """,
     "shape.stacks": """
         dsplit hsplit tensor_split vsplit

@@ -7,21 +7,18 @@ import types as _types
 import typing as _typing
 
 from ranvier.ops.image.conv import *
-from ranvier.ops.image.interpolate import *
-from ranvier.ops.image.pad import *
 from ranvier.ops.image.pooling import *
+from ranvier.ops.image.resample import *
 from ranvier.ops.loss.classes import *
 from ranvier.ops.loss.margin import *
 from ranvier.ops.loss.probability import *
 from ranvier.ops.loss.regression import *
 from ranvier.ops.matrix.einsum import *
-from ranvier.ops.matrix.linear import *
 from ranvier.ops.neural.attention import *
 from ranvier.ops.neural.distance import *
 from ranvier.ops.neural.dropout import *
 from ranvier.ops.neural.embedding import *
 from ranvier.ops.neural.normalization import *
-from ranvier.ops.neural.one_hot import *
 
 if not _typing.TYPE_CHECKING:
     __all__ = [name for name, value in globals().items() if isinstance(value, _types.FunctionType)]

@@ -1,4 +1,4 @@
-"""The memory order of arrays, and new arrays for gradients."""
+"""Gradients in memory: their order, new arrays for them, and that of a max-pool as dy and places."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.deferred import Deferred
 from ranvier.autograd.memory import filled
 
 __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]
@@ -35,3 +36,27 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype[Any], channels_last: bool = Fa
     if zero is None:  # half floats
         return filled(0, shape, dtype)
     return _core.expand(zero, shape, None, 1.0, channels_last)
+
+
+class AtMaxima(Deferred):
+    """The gradient of the input of a max-pool over windows that do not overlap: dy at each window's maximum.
+
+    A ReLU before the pool masks dy where the maximum is not positive. The sums of a convolution before that
+    use the maxima only (`_core.conv2d_pool_backward`).
+    """
+
+    __slots__ = ("dy", "pool", "where", "windows")
+
+    def __init__(self, dy: Any, where: Any, windows: tuple[int, ...], pool: tuple[Any, ...]) -> None:
+        self.dy, self.where, self.windows, self.pool = dy, where, windows, pool  # the arrays are batches
+
+    def array(self) -> Any:
+        _, backward, shape, arguments, single = self.pool
+        dx = backward(self.dy, self.where, shape, *arguments)
+        return dx[0] if single else dx
+
+    def behind_relu(self, y: Any) -> AtMaxima:
+        """The gradient of x for y = relu(x), the input of the pool."""
+        forward, _, _, arguments, single = self.pool
+        maxima = forward(y[None] if single else y, *arguments)[0]
+        return AtMaxima(_core.relu_backward(self.dy, maxima), self.where, self.windows, self.pool)

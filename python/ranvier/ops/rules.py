@@ -15,13 +15,16 @@ import numpy as np
 import ranvier.autograd.copies as copies
 from ranvier.autograd.function import Function
 from ranvier.autograd.grad import gradients
-from ranvier.autograd.graph import cut, of_input, rule
+from ranvier.autograd.graph import RULES, cut, rule
+from ranvier.autograd.graph import of_input as saved_input
+from ranvier.autograd.graph import of_output as saved_output
+from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.memory import copied, filled_like
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.autograd.views import through
+from ranvier.autograd.views import BORROWED, FLAG, through
+from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.layout import zeros
 
-Array = np.ndarray[Any, Any]
 OnArray = Callable[[Array], Array]
 
 
@@ -86,7 +89,7 @@ def linear(*kinds: type[Function], forward: Any = None, backward: Any = None, sh
         copy = kept(node)
         there = copy.backward if backward is None else lambda x: backward(copy, x)
         back = copy.forward if forward is None else lambda x: forward(copy, x)
-        x = [] if shape is None else [of_input(node, 0, np.broadcast_to(_zero(dy), shape(node, dy)))]
+        x = [] if shape is None else [saved_input(node, 0, np.broadcast_to(_zero(dy), shape(node, dy)))]
         dx = mapped(node, dy, there, back, list(vars(copy).values()), *x)
         return (dx, *[None] * (len(node.edges) - 1))
 
@@ -124,7 +127,7 @@ def none(shape: tuple[int, ...], dy: Tensor) -> Tensor:
 
 def inputs(node: Any, *names: str) -> list[Tensor]:
     """The Tensors of the first inputs, which forward has saved under these names."""
-    return [of_input(node, i, getattr(node, name)) for i, name in enumerate(names)]
+    return [saved_input(node, i, getattr(node, name)) for i, name in enumerate(names)]
 
 
 def recomputed(*names: str, kinds: tuple[type[Function], ...]) -> Callable[[Any], Any]:
@@ -174,6 +177,90 @@ def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
         return tuple(gradient(i) if needed else None for i, needed in enumerate(node.needs))
 
     rule(kind)(apply)
+
+
+# --- functions of one tensor, element by element: each is a row of its kernels and its gradient.
+#
+# ``gradient`` is dx by operators and methods of Tensor, from dy and what the backward kernel reads;
+# ``piecewise_linear`` where the slope changes at kinks only. The rows make closures, not methods of a base
+# class, which would look the kernels up at each call.
+
+Kernel = Callable[..., Array]
+Gradient = Callable[..., Any]
+
+
+def _unary(name: str, methods: dict[str, Any], gradient: Gradient, rule: Gradient) -> Any:
+    kind = type(name, (Function,), methods)
+    if gradient is piecewise_linear:
+        diagonal(kind, kinks=True)
+    else:
+        RULES[kind] = rule
+    return kind
+
+
+def piecewise_linear(dy: Tensor, x: Tensor, *settings: Any) -> Tensor:
+    """Stands for the gradient of a function whose slope is constant between its kinks."""
+    raise NotImplementedError
+
+
+def of_input(name: str, kernel: Kernel, kernel_backward: Kernel, gradient: Gradient) -> type[Function]:
+    """y = f(x) with a gradient computed from x."""
+
+    def forward(self: Any, x: Array) -> Array:
+        self.x = x
+        return kernel(x)
+
+    def backward(self: Any, dy: Array) -> Array:
+        return kernel_backward(dy, self.x)
+
+    def rule(node: Any, dy: Tensor) -> Tensor:
+        return gradient(dy, saved_input(node, 0, node.x))
+
+    return _unary(name, {"forward": forward, "backward": backward}, gradient, rule)
+
+
+def of_output(name: str, kernel: Kernel, kernel_backward: Kernel, gradient: Gradient) -> type[Function]:
+    """y = f(x) with a gradient computed from y."""
+
+    def forward(self: Any, x: Array) -> Array:
+        self.y = y = kernel(x)
+        return y
+
+    def backward(self: Any, dy: Array) -> Array:
+        return kernel_backward(dy, self.y)
+
+    def rule(node: Any, dy: Tensor) -> Tensor:
+        return gradient(dy, saved_output(node, node.y))
+
+    return _unary(name, {"forward": forward, "backward": backward}, gradient, rule)
+
+
+def with_setting(name: str, kernel: Kernel, kernel_backward: Kernel, gradient: Gradient) -> Any:
+    """y = f(x, setting), made with the setting, with a gradient computed from x."""
+
+    def __init__(self: Any, setting: float) -> None:
+        self.setting = setting
+
+    def forward(self: Any, x: Array) -> Array:
+        self.x = x
+        return kernel(x, self.setting)
+
+    def backward(self: Any, dy: Array) -> Array:
+        return kernel_backward(dy, self.x, self.setting)
+
+    def rule(node: Any, dy: Tensor) -> Tensor:
+        return gradient(dy, saved_input(node, 0, node.x), node.setting)
+
+    methods = {"__init__": __init__, "forward": forward, "backward": backward}
+    return _unary(name, methods, gradient, rule)
+
+
+def replaced(name: str, x: Any, y: Tensor, inplace: bool) -> Tensor:
+    """y; with inplace x, after it took over the values of y. An array of the caller is never changed."""
+    if not (inplace and isinstance(x, Tensor)) or x._cell[FLAG] & BORROWED:
+        return y
+    check_leaf(x, name)
+    return assign(x, y, name)
 
 
 # --- Functions of autograd itself

@@ -17,12 +17,10 @@ import ranvier.autograd.graph as graph
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.at_maxima import AtMaxima
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, promoted, unbroadcast
-from ranvier.ops.layout import zeros
-from ranvier.ops.rules import diagonal, near, none, sum_to
-from ranvier.ops.unary import of_input, piecewise_linear, replaced, with_setting
+from ranvier.ops.layout import AtMaxima, zeros
+from ranvier.ops.rules import diagonal, near, none, of_input, piecewise_linear, replaced, sum_to, with_setting
 
 __all__ = [
     "hardshrink",

@@ -19,8 +19,8 @@ from ranvier.autograd.memory import filled_like
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
+from ranvier.ops.rules import of_input, of_output, replaced, with_setting
 from ranvier.ops.shape.join import concatenate, split
-from ranvier.ops.unary import of_input, of_output, replaced, with_setting
 
 __all__ = [
     "celu",

@@ -14,12 +14,20 @@ import numpy as np
 
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import div, neg
-from ranvier.ops.elementwise.by_numpy import SLOPES, of_one
+from ranvier.ops.elementwise.by_numpy import (
+    SLOPES,
+    digamma_of,
+    erf_of,
+    erfc_of,
+    erfinv_of,
+    lgamma_of,
+    of_one,
+    trigamma_of,
+)
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating, require_no_gradient
 from ranvier.ops.elementwise.functions import cos, exp, log, log1p, reciprocal, sign, sin, sqrt
-from ranvier.ops.elementwise.special import digamma_of, erf_of, erfc_of, erfinv_of, lgamma_of, trigamma_of
 
 _LN2, _LN10, _DEGREE = math.log(2), math.log(10), math.pi / 180
 _ROOT_PI = math.sqrt(math.pi)

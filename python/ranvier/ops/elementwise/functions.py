@@ -30,8 +30,7 @@ from ranvier.ops.elementwise.dtypes import (
     unbroadcast,
 )
 from ranvier.ops.layout import is_channels_last, zeros
-from ranvier.ops.rules import coefficients, inputs, none, sum_to
-from ranvier.ops.unary import of_input, of_output
+from ranvier.ops.rules import coefficients, inputs, none, of_input, of_output, sum_to
 
 __all__ = [
     "abs",

@@ -17,8 +17,8 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, on_arrays, rule
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.at_maxima import AtMaxima
 from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.layout import AtMaxima
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.reshape import reshape, unsqueeze
 

@@ -16,8 +16,8 @@ import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.at_maxima import AtMaxima
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rules import linear
 
 __all__ = [

@@ -20,9 +20,9 @@ from ranvier.ops.elementwise.arithmetic import add, div, mul
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.functions import pow, square
-from ranvier.ops.image.pad import pad
 from ranvier.ops.image.pixels import cubic, limited, pixels, placed, read_at
 from ranvier.ops.image.pooling import avg_pool1d
+from ranvier.ops.image.resample import pad
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import linear

@@ -332,7 +332,7 @@ def block_diag(*matrices: Any) -> Tensor:
     tensor([[1., 1., 0.],
             [0., 0., 1.]])
     """
-    from ranvier.ops.image.pad import pad
+    from ranvier.ops.image.resample import pad
     from ranvier.ops.shape.join import cat
 
     parts = [as_tensor("block_diag", m) for m in matrices]

@@ -18,8 +18,8 @@ from ranvier.ops.matrix.inverse import Solve, matrix
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.matrix.singular import Svd, decomposed, differences, ones_in_diagonal
 from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.shape.diagonal import tril
 from ranvier.ops.shape.join import cat
+from ranvier.ops.shape.repeat import tril
 from ranvier.ops.shape.reshape import reshape
 
 

@@ -19,7 +19,7 @@ from ranvier.ops.elementwise.functions import log
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import sum_to
-from ranvier.ops.shape.diagonal import tril, triu
+from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import transpose, unsqueeze
 
 

@@ -12,9 +12,8 @@ from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import SELU_ALPHA, SELU_SCALE
 from ranvier.ops.layout import filled
-from ranvier.ops.rules import diagonal
+from ranvier.ops.rules import diagonal, replaced
 from ranvier.ops.shape.reshape import squeeze, unsqueeze
-from ranvier.ops.unary import replaced
 
 __all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d"]
 

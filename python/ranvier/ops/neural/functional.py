@@ -85,7 +85,7 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
     >>> rv.nn.functional.threshold(rv.tensor([0.0, 2.0]), 1.0, -1.0)
     tensor([-1.,  2.])
     """
-    from ranvier.ops.unary import replaced
+    from ranvier.ops.rules import replaced
 
     input = as_tensor("threshold", input)
     number = value if is_floating(input) else int(value)
@@ -104,7 +104,7 @@ def rrelu(
     tensor([-3.,  2.])
     """
     from ranvier.autograd.random_tensors import rand
-    from ranvier.ops.unary import replaced
+    from ranvier.ops.rules import replaced
 
     input = as_tensor("rrelu", input)
     if not lower <= upper:

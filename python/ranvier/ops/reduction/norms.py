@@ -19,7 +19,6 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, is_floating
 from ranvier.ops.layout import zeros
-from ranvier.ops.matrix.singular import singular_norm
 from ranvier.ops.reduction.reduce import Axes, _arguments, _no_axes, _numpy, _without
 from ranvier.ops.rules import coefficients, near, none, recomputed
 from ranvier.ops.shape.join import cat
@@ -206,6 +205,8 @@ def _nuclear(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
     rows, columns = (some_dim("norm", x, d) for d in dims)
     if rows == columns:
         raise ValueError(f"[norm] got p 'nuc' and dim {dim!r}; expected two dimensions")
+    from ranvier.ops.matrix.singular import singular_norm  # few programs need it
+
     return singular_norm(x, "nuc", rows, columns, keepdim)
 
 

@@ -14,7 +14,7 @@ from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import as_tensor, cast, floating, is_floating
 from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin
 from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.reduction.scan import cumsum
+from ranvier.ops.reduction.sort import cumsum
 from ranvier.ops.shape.index import gather
 from ranvier.ops.shape.join import cat, narrow
 from ranvier.ops.shape.reshape import _dim, reshape, some_dim

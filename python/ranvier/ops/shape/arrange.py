@@ -15,9 +15,9 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import nonzero, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast
 from ranvier.ops.rules import linear
-from ranvier.ops.shape.diagonal import diagonal as diagonal_of
 from ranvier.ops.shape.index import index_select
 from ranvier.ops.shape.join import stack
+from ranvier.ops.shape.repeat import diagonal as diagonal_of
 from ranvier.ops.shape.repeat import meshgrid
 from ranvier.ops.shape.reshape import (
     _dim,

@@ -16,10 +16,10 @@ from ranvier.autograd.memory import filled_like, keep, picked
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.choice import masked_fill, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
-from ranvier.ops.image.pad import pad
-from ranvier.ops.shape.diagonal import diagonal
+from ranvier.ops.image.resample import pad
 from ranvier.ops.shape.index import index_array, require_from_0, selected
 from ranvier.ops.shape.join import select
+from ranvier.ops.shape.repeat import diagonal
 from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape, some_dim
 from ranvier.ops.shape.scatter import scatter, scatter_add
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ranvier.data.vision.images import is_pil, of_pixels, pixels, size_of
 from ranvier.nn.functional import interpolate
-from ranvier.ops.image.interpolate import filters
+from ranvier.ops.image.resample import filters
 
 __all__ = ["InterpolationMode", "resize"]
 

@@ -1,1 +1,0 @@
-"""New tensors: filled ones and random ones."""
