@@ -82,8 +82,8 @@ Output concatenate(Arrays arrays, Whole dim) {
   const Input& first = inputs[0];
   const int ndim = first.ndim();
   if (dim < -ndim || dim >= ndim)
-    fail_value(op, "got dim ", dim.number, " for tensors of ", ndim, " dimensions; expected ", -ndim, " to ",
-               ndim - 1);
+    fail_axis(op, {"got dim ", dim.number, " for tensors of ", ndim, " dimensions; expected ", -ndim, " to ",
+                   ndim - 1});
   const int d = static_cast<int>(dim < 0 ? dim + ndim : dim);
   Shape shape = first.shape();
   shape[d] = 0;

@@ -45,8 +45,8 @@ struct Axes {
     const Py_ssize_t d = given < 0 ? given + ndim : given;
     if (ndim == 0 && (given == 0 || given == -1)) return;  // as in NumPy's and PyTorch's scalars
     if (d < 0 || d >= ndim)
-      fail_value(op, "got axis ", int64_t{given}, " for an array of ", ndim, " dimensions; expected ", -ndim,
-                 " to ", ndim - 1);
+      fail_axis(op, {"got axis ", int64_t{given}, " for an array of ", ndim, " dimensions; expected ", -ndim,
+                     " to ", ndim - 1});
     if (reduced[d]) fail_value(op, "got axis ", int64_t{given}, " twice; expected distinct axes");
     reduced[d] = true;
   }

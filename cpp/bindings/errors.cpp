@@ -1,5 +1,7 @@
 #include "bindings/errors.h"
 
+#include <pybind11/pybind11.h>
+
 namespace ranvier::bind {
 namespace {
 
@@ -24,6 +26,12 @@ Piece::Piece(py::handle object) : text(py::repr(object)) {}
 
 void fail_value(const char* op, std::initializer_list<Piece> pieces) {
   throw py::value_error(message(op, pieces));
+}
+
+void fail_axis(const char* op, std::initializer_list<Piece> pieces) {
+  const py::object kind = py::module_::import("numpy.exceptions").attr("AxisError");
+  PyErr_SetObject(kind.ptr(), py::str(message(op, pieces)).ptr());
+  throw py::error_already_set();
 }
 
 void fail_type(const char* op, std::initializer_list<Piece> pieces) {

@@ -25,6 +25,8 @@ struct Piece {
 
 [[noreturn]] void fail_value(const char* op, std::initializer_list<Piece> pieces);
 [[noreturn]] void fail_type(const char* op, std::initializer_list<Piece> pieces);
+// NumPy's AxisError, which is a ValueError and, as PyTorch's error, an IndexError.
+[[noreturn]] void fail_axis(const char* op, std::initializer_list<Piece> pieces);
 
 // `[op] text` as ValueError (shapes, values) or TypeError (types, dtypes); the pieces are the text.
 template <class... P>

@@ -79,6 +79,11 @@ def test_shapes_that_do_not_broadcast(name):
         (ValueError, "[quantile] got q [] ", lambda: rv.quantile(rv.ones(3), rv.tensor([]))),
         (ValueError, "empty along the axis", lambda: rv.amax(rv.zeros(0, 3, dtype=rv.int64), 0)),
         (ValueError, "[argmin] got x of shape (0,), empty", lambda: rv.argmin(rv.zeros(0, dtype=rv.int64))),
+        (IndexError, "[sum] got axis 2 for", lambda: rv.sum(rv.tensor([[1, 2]]), 2)),  # and a ValueError
+        (ValueError, "[softmax] got axis 2 for", lambda: rv.softmax(rv.ones(1, 2), 2)),
+        (IndexError, "[softmax] got axis 2 for", lambda: rv.softmax(rv.ones(1, 2), 2)),
+        (ValueError, "[flip] got dim 2 for", lambda: rv.flip(rv.ones(1, 2), (2,))),
+        (IndexError, "[cat] got dim 2 for", lambda: rv.cat([rv.ones(1, 2)], 2)),
         (ValueError, "[sum] got axis 0 twice", lambda: rv.sum(rv.tensor([[1, 2]]), (0, 0))),
         (ValueError, "[any] got axis 1 twice", lambda: rv.any(rv.tensor([[1, 2]]), (1, -1))),
         (ValueError, "[rot90] got dims (0,)", lambda: rv.rot90(rv.ones(2, 2), dims=(0,))),

@@ -187,7 +187,7 @@ def _reduced(function: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
 def _check_axis(name: str, x: Tensor, axis: int) -> None:
     limit = builtins.max(x.ndim, 1)
     if not -limit <= axis < limit:
-        raise ValueError(
+        raise np.exceptions.AxisError(
             f"[{name}] got axis {axis} for an array of {x.ndim} dimensions; expected {-limit} to {limit - 1}"
         )
 
@@ -203,7 +203,8 @@ def sum(
 ) -> Tensor:
     """The sum over the axes; 0 where there is nothing to add. Integers and bools give int64.
 
-    Raises ValueError for an axis that x does not have or that is given twice.
+    Raises AxisError, a ValueError and IndexError, for an axis that x does not have; ValueError for one
+    that is given twice.
 
     >>> import ranvier as rv
     >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=0)

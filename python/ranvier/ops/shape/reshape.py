@@ -157,7 +157,9 @@ def _dim(name: str, dim: Any, ndim: int) -> int:
         raise TypeError(f"[{name}] got dim {dim!r}; expected a whole number") from error
     count = ndim or 1
     if not -count <= dim < count:
-        raise IndexError(f"[{name}] got dim {dim} for {ndim} dimensions; expected {-count} to {count - 1}")
+        raise np.exceptions.AxisError(  # an IndexError, and a ValueError
+            f"[{name}] got dim {dim} for {ndim} dimensions; expected {-count} to {count - 1}"
+        )
     return dim % count
 
 
