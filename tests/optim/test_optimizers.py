@@ -310,3 +310,13 @@ def test_a_state_that_was_replaced_is_used():
     optimizer.state[p][name] = np.full(3, 8.0, np.float32)
     optimizer.step()
     assert p.tolist() == [1 - 1 - 5] * 3
+
+
+def test_rprop_leaves_elements_without_a_gradient_in_their_place():
+    """As PyTorch: the sign of NaN is 0."""
+    p = rv.tensor([1.0, 1.0], requires_grad=True)
+    optimizer = optim.Rprop([p], lr=0.1)
+    for slopes in ([1.0, np.nan], [np.nan, 1.0], [1.0, 1.0], [1.0, 1.0]):
+        p.grad = rv.tensor(slopes)
+        optimizer.step()
+    np.testing.assert_allclose(p.detach().numpy(), [0.68, 0.636], rtol=1e-6)

@@ -222,12 +222,12 @@ def rprop(
     g = -g if maximize else g
     t = state["step"] = state.get("step", 0) + 1
     first = t == 1
-    turn = np.sign(g * (0.0 * p if first else state["prev"]))
+    turn = np.nan_to_num(np.sign(g * (0.0 * p if first else state["prev"])))
     back, on = np.maximum(-turn, 0.0), np.maximum(turn, 0.0)
     size = (0.0 * p + lr if first else state["step_size"]) * (1 + on * (etas[1] - 1) + back * (etas[0] - 1))
     size = state["step_size"] = np.minimum(np.maximum(size, step_sizes[0]), step_sizes[1])
     g = state["prev"] = g * (1 - back)
-    return p - np.sign(g) * size
+    return p - np.nan_to_num(np.sign(g)) * size  # of NaN: 0
 
 
 def asgd(

@@ -121,7 +121,7 @@ struct Rprop {
     size = select(size < broadcast(c.least), broadcast(c.least), size);
     size = select(size > broadcast(c.most), broadcast(c.most), size);
     const vec<T> kept = select(product < 0, zero, g);
-    const vec<T> sign = select(kept > 0, one, select(kept < 0, -one, kept));  // NaN stays
+    const vec<T> sign = select(kept > 0, one, select(kept < 0, -one, zero));  // of NaN: 0, as in PyTorch
     store(r.states[0] + i, kept);
     store(r.states[1] + i, size);
     store(r.p + i, fma(-sign, size, p));
