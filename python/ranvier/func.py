@@ -10,6 +10,7 @@ no ``vmap``.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -201,7 +202,8 @@ def functional_call(
     parameter_and_buffer_dicts: a dict, or several with different names. args: a tuple, or one argument.
     The others stay the module's. Gradients flow to the given Tensors; what the call changes in place, as
     BatchNorm its running mean, are those; what it assigns anew is put into the dict. Afterwards, also after
-    an exception, the module is as before. Threads that call one module at the same time need a copy each.
+    an exception, the module is as before. Threads need a copy each: RuntimeError where another one is within
+    functional_call of the module. Its plain call there sees the other values.
 
     tie_weights: one name of a Tensor that the module has under several stands for all of them. strict: raises
     RuntimeError if names are missing or unknown. Raises ValueError for a name in two dicts and for several
@@ -214,7 +216,7 @@ def functional_call(
     """
     replaced = _merged(parameter_and_buffer_dicts)
     args = () if args is None else args if isinstance(args, tuple) else (args,)
-    with _replaced(module, replaced, tie_weights, strict) as places:
+    with _reserved(module), _replaced(module, replaced, tie_weights, strict) as places:
         try:
             return module(*args, **(kwargs or {}))
         finally:
@@ -235,6 +237,30 @@ def _merged(dicts: Any) -> dict[str, Any]:
         if not isinstance(name, str) or not (value is None or isinstance(value, Tensor)):
             raise TypeError(f"[functional_call] got {type(value).__name__} for {name!r}; expected a Tensor")
     return values
+
+
+_threads: dict[int, int] = {}  # id of a module -> the thread that is within functional_call of it
+_lock = threading.Lock()
+
+
+@contextmanager
+def _reserved(module: Any) -> Iterator[None]:
+    """A block in which no other thread may replace values of this module; RuntimeError if one does."""
+    here, wanted = threading.get_ident(), {id(m) for m in module.modules()}
+    with _lock:
+        if any(_threads.get(one, here) != here for one in wanted):
+            raise RuntimeError(
+                "[functional_call] got a module that another thread calls with other parameters; expected a "
+                "copy for each thread"
+            )
+        added = wanted - _threads.keys()
+        _threads.update(dict.fromkeys(added, here))
+    try:
+        yield
+    finally:
+        with _lock:
+            for one in added:
+                del _threads[one]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 
 import pytest
 import ranvier as rv
@@ -158,3 +159,29 @@ def test_compiled_calls_see_what_changes():
         assert text(compiled(x)) == text(func.functional_call(model, before, x)), i
         assert text(given) == text(before), i
     assert model[0].num_batches_tracked.item() == 0
+
+
+def test_another_thread_needs_a_copy():
+    """The first call is within forward when the second one begins."""
+    inside, ended = threading.Event(), threading.Event()
+
+    class Waits(rv.nn.Linear):
+        def forward(self, x):
+            if threading.current_thread() is not threading.main_thread():
+                inside.set()
+                assert ended.wait(60)
+            return super().forward(x)
+
+    layer, x, results = rv.nn.Sequential(Waits(1, 1)), rv.ones(1, 1), []
+    values = {"0.weight": rv.full((1, 1), 3.0), "0.bias": rv.zeros(1)}
+    thread = threading.Thread(target=lambda: results.append(func.functional_call(layer, values, x).item()))
+    thread.start()
+    assert inside.wait(60)
+    for module in (layer, layer[0], rv.nn.Sequential(layer)):
+        refused(
+            RuntimeError, "another thread calls with other parameters", func.functional_call, module, {}, x
+        )
+    ended.set()
+    thread.join()
+    assert results == [3.0]
+    assert func.functional_call(layer, values, x).item() == 3.0
