@@ -384,3 +384,14 @@ def test_tensors_of_a_dict_keep_what_they_are(path):
     assert back["made"].tolist() == [2.0, 2.0]
     (back["leaf"] * 3).sum().backward()
     assert back["leaf"].grad.tolist() == [3.0, 3.0]
+
+
+def test_memory_that_runs_out_is_no_damaged_file(tmp_path, monkeypatch):
+    rv.save(rv.nn.Linear(2, 1), tmp_path / "m.safetensors")
+
+    def none_left(*args, **settings):
+        raise MemoryError
+
+    monkeypatch.setattr(rv.nn.Linear, "__init__", none_left)
+    with pytest.raises(MemoryError):
+        rv.load(tmp_path / "m.safetensors")

@@ -10,6 +10,7 @@ Only classes of `ranvier.nn` are built, by their names: a file contains no code.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ranvier.nn as nn
@@ -49,22 +50,27 @@ def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = Non
     return node
 
 
-def require_sizes(node: Any, elements: int) -> None:
+def require_sizes(node: Any, elements: int, products: bool = False) -> None:
     """Raise ValueError for numbers in layers that are far beyond the elements of the weights.
 
     A layer with such an argument fills memory, or makes layers without end, before its weights are compared.
+
+    products: compare the product of the two largest numbers of a layer, too.
     """
     if isinstance(node, dict):
+        largest = sorted(value for value in node.values() if type(value) is int)[-2:]
+        if products and math.prod(largest) > elements + 2**20:
+            raise ValueError(f"a layer has sizes {largest}, and the file has weights of {elements} elements")
         for name, value in node.items():
             most = elements if name == "num_layers" else elements + 2**20
             if isinstance(value, int) and value > most:
                 raise ValueError(
                     f"a layer has {name} {value}, and the file has weights of {elements} elements"
                 )
-            require_sizes(value, elements)
+            require_sizes(value, elements, products)
     elif isinstance(node, list):
         for value in node:
-            require_sizes(value, elements)
+            require_sizes(value, elements, products)
 
 
 def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) -> nn.Module:
@@ -96,7 +102,7 @@ def build(node: Any, path: str = "", built: dict[str, nn.Module] | None = None) 
             model = _container(kind, node, path, built)
         else:
             model = kind(**{name: _as_given(value) for name, value in node["arguments"].items()})
-    except (TypeError, KeyError, AttributeError, OverflowError, MemoryError, ZeroDivisionError) as error:
+    except (TypeError, KeyError, AttributeError, OverflowError, ZeroDivisionError) as error:
         raise ValueError(
             f"{where} of type {kind.__name__} has arguments that it refuses: {error!r}"
         ) from None

@@ -275,9 +275,14 @@ def _load_into(
 
 
 def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
-    architecture.require_sizes(document.get("model"), sum(array.size for array in arrays.values()))
-    with nn.init.skipped():  # the values come from the file
-        model = architecture.build(document.get("model"))
+    node, elements = document.get("model"), sum(array.size for array in arrays.values())
+    architecture.require_sizes(node, elements)
+    try:
+        with nn.init.skipped():  # the values come from the file
+            model = architecture.build(node)
+    except MemoryError:
+        architecture.require_sizes(node, elements, products=True)  # a layer larger than the file is damage
+        raise
     _retie(model, document.get("tied", {}))
     for path, module in model.named_modules():
         names = [f"{path}.{name}" if path else name for name in (*module._parameters, *module._buffers)]
