@@ -288,3 +288,14 @@ def test_a_distribution_of_a_program():
 )
 def test_values_of_other_shapes_and_nan(d, value, text):
     refused(ValueError, text, d.log_prob, value)
+
+
+def test_a_vector_with_an_infinite_element_is_impossible():
+    factor = rv.tensor([[1.0, 0.0], [0.5, 2.0]], requires_grad=True)
+    y = D.MultivariateNormal(rv.zeros(2), scale_tril=factor).log_prob(
+        rv.tensor([[INF, 0.0], [1.0, -INF], [1, 2]])
+    )
+    y.sum().backward()
+    assert y.tolist()[:2] == [-INF, -INF]
+    assert np.isfinite(y.tolist()[2])
+    assert np.isfinite(factor.grad.numpy()).all()

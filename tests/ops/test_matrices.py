@@ -92,6 +92,12 @@ def test_factors_give_the_matrix_back():
     np.testing.assert_allclose(rv.linalg.eigvalsh(rv.tensor(S)).numpy(), values.numpy())
 
 
+def test_the_rank_of_infinity_is_0(capfd):
+    endless = [[float("inf"), 1.0], [1.0, 2.0]]
+    assert rv.linalg.matrix_rank(rv.tensor([endless, [[1.0, 2.0], [3.0, 4.0]]])).tolist() == [0, 2]
+    assert capfd.readouterr() == ("", "")  # LAPACK prints a warning about such numbers
+
+
 def test_least_squares_and_rank():
     wanted = np.stack([np.linalg.lstsq(b, a, None)[0] for a, b in zip(A, B, strict=True)])
     np.testing.assert_allclose(rv.linalg.lstsq(rv.tensor(B), rv.tensor(A)).solution.numpy(), wanted)

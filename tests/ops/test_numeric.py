@@ -293,6 +293,7 @@ def test_draws():
     assert counts[2] == 0
     assert abs(counts[1].item() / 4000 - 0.75) < 0.03
     assert sorted(rv.multinomial(rv.ones(2, 5), 5)[1].tolist()) == [0, 1, 2, 3, 4]
+    assert [rv.multinomial(rv.zeros(0, 5), 2, again).shape for again in (True, False)] == [(0, 2)] * 2
     x = rv.zeros(4000)
     assert abs(x.normal_(2.0, 3.0).std().item() - 3) < 0.2
     assert abs(x.exponential_(2.0).mean().item() - 0.5) < 0.05

@@ -89,8 +89,8 @@ REFUSED = {
     "choice": (calls(lambda: random.choice([1, 2])), X, rf"calls random\.choice at {HERE}"),
     "random of NumPy": (calls(np.random.random), X, "depends on .*, a RandomState"),
     "rand of NumPy": (calls(lambda: getattr(np.random, "rand".lower())()), X, "depends on .*, a RandomState"),
-    "a permutation": (calls(lambda: rv.randperm(5)), X, f"a draw of random integers at {HERE}"),
-    "an integer": (calls(lambda: rv.randint(0, 9, (1,))), X, f"a draw of random integers at {HERE}"),
+    "a permutation": (calls(lambda: rv.randperm(5)), X, f"a draw of NumPy's generator at {HERE}"),
+    "an integer": (calls(lambda: rv.randint(0, 9, (1,))), X, f"a draw of NumPy's generator at {HERE}"),
 }
 
 

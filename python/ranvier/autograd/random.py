@@ -184,7 +184,7 @@ def initial_seed() -> int:
 
 def generator() -> np.random.Generator:
     """NumPy's generator, for random integers and permutations."""
-    refuse("a draw of random integers", "pass them as an argument, or draw floats with rv.rand or rv.randn")
+    refuse("a draw of NumPy's generator", "pass them as an argument, or draw floats with rv.rand or rv.randn")
     return current().numpy()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier.linalg as linalg
 import ranvier.ops as ops
-from ranvier import rand, randn
+from ranvier import isinf, isnan, rand, randn
 from ranvier.autograd import Tensor
 from ranvier.distributions.base import Distribution, tensors
 from ranvier.distributions.constraints import (
@@ -309,9 +309,11 @@ class MultivariateNormal(Distribution):
 
     def log_prob(self, value: Any) -> Tensor:
         away = (self._value(value) - self.loc).unsqueeze(-1)
-        z = linalg.solve(ops.tril(self.scale_tril), away).squeeze(-1)  # no gradient above the diagonal
+        far = isinf(away)  # one infinite element: -inf, where the solution would have inf - inf
+        z = linalg.solve(ops.tril(self.scale_tril), ops.where(far, 0.0, away)).squeeze(-1)  # without the upper part
         constant = 0.5 * self.event_shape[0] * math.log(2 * math.pi)
-        return -0.5 * ops.sum(z * z, -1) - self._half_logdet() - constant
+        logs = -0.5 * ops.sum(z * z, -1) - self._half_logdet() - constant
+        return ops.where(ops.any(far, (-2, -1)) & ~isnan(logs), -math.inf, logs)
 
     def entropy(self) -> Tensor:
         half: Tensor = self._half_logdet() + 0.5 * self.event_shape[0] * (1 + math.log(2 * math.pi))

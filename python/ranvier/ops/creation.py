@@ -196,8 +196,10 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
                 rows.shape[1] - 1 - (rows[:, ::-1] > 0).argmax(1)
             )  # rounding never passes the last weight > 0
             spots = draw.random((rows.shape[0], num_samples))
-            found = np.stack([np.searchsorted(e, s, "right") for e, s in zip(edges, spots, strict=True)])
-            found = np.minimum(found, last[:, None])
+            found = np.empty(spots.shape, np.int64)
+            for row, e, s in zip(found, edges, spots, strict=True):
+                row[:] = np.searchsorted(e, s, "right")
+            np.minimum(found, last[:, None], out=found)
         else:  # the largest keys log(u) / w are a weighted draw (Efraimidis and Spirakis 2006)
             with np.errstate(divide="ignore"):
                 keys = np.log(1 - draw.random(rows.shape)) / rows

@@ -286,7 +286,9 @@ def matrix_rank(
     """
     A = matrix("matrix_rank", A, False)
     limits = _limits("matrix_rank", A, tol if atol is None else atol, rtol, hermitian)
-    values = np.linalg.svd(A._array, compute_uv=False)
+    array = A._array
+    endless = np.isinf(array).any((-2, -1), keepdims=True) & ~np.isnan(array).any((-2, -1), keepdims=True)
+    values = np.linalg.svd(np.where(endless, 0, array), compute_uv=False)  # rank 0, as in PyTorch
     return wrap(np.asarray(_counted(values, *limits).sum(-1), np.int64))
 
 
