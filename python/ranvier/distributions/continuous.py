@@ -310,7 +310,7 @@ class MultivariateNormal(Distribution):
     def log_prob(self, value: Any) -> Tensor:
         away = (self._value(value) - self.loc).unsqueeze(-1)
         far = isinf(away)  # one infinite element: -inf, where the solution would have inf - inf
-        z = linalg.solve(ops.tril(self.scale_tril), ops.where(far, 0.0, away)).squeeze(-1)  # without the upper part
+        z = linalg.solve(ops.tril(self.scale_tril), ops.where(far, 0.0, away)).squeeze(-1)
         constant = 0.5 * self.event_shape[0] * math.log(2 * math.pi)
         logs = -0.5 * ops.sum(z * z, -1) - self._half_logdet() - constant
         return ops.where(ops.any(far, (-2, -1)) & ~isnan(logs), -math.inf, logs)
