@@ -183,11 +183,8 @@ class TableEncoder:
         if missing not in MISSING:
             raise ValueError(f"[TableEncoder] got missing {missing!r}; expected mean, median, drop or None")
         self.categories = [None if of_column is None else tuple(of_column) for of_column in categories]
-        self.missing, self.names, self.without = (
-            missing,
-            None if names is None else list(names),
-            list(without),
-        )
+        self.missing, self.without = missing, list(without)
+        self.names = None if names is None else list(names)
         self.fill = None if fill is None else np.asarray(fill, np.float64)
         self.one_hot = one_hot
         self.indices = [

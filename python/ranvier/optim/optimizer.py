@@ -228,15 +228,13 @@ class _Plan:
         self.values: tuple[float, ...] = ()
         self.current = True  # whether the rule needs these states with these values
         self.numbers = keep(np.zeros(len(optimizer.settings(group))))  # the kernel's copy of the settings
-        self.places: list[
-            tuple[dict[str, Any], str]
-        ] = []  # (state, name) of the arrays: they may be replaced
+        self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of arrays that may be replaced
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in active:
             by_dtype.setdefault(p.dtype, []).append(p)
         self.parts = [(parameters, *self._states(optimizer, parameters)) for parameters in by_dtype.values()]
         self.held = [optimizer.state[p] for p in active]
-        self.arrays = [state[name] for state, name in self.places]
+        self.arrays = [state[name] for state, name in self.owners]
 
     def fits(self, optimizer: Optimizer, group: Group, active: list[Tensor]) -> bool:
         return (
@@ -244,7 +242,7 @@ class _Plan:
             and all(map(is_, active, self.active))
             and self.names == optimizer.state_names(group)
             and all(map(is_, map(optimizer.state.get, self.active), self.held))
-            and all(map(is_, [state.get(name) for state, name in self.places], self.arrays))
+            and all(map(is_, [state.get(name) for state, name in self.owners], self.arrays))
         )
 
     def _states(
@@ -267,7 +265,7 @@ class _Plan:
                     if name not in state:
                         state[name] = aligned_zeros(p.shape, p.dtype)
                     arrays.append(state[name])
-            self.places += [(state, name) for name in kept if name is not None]
+            self.owners += [(state, name) for name in kept if name is not None]
         return steps, None if optimizer.product_name is None else products, states
 
     def refresh(self, optimizer: Optimizer, group: Group) -> bool:
