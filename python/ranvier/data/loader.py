@@ -127,21 +127,8 @@ class DataLoader:
         pin_memory_device: str = "",
         in_order: bool = True,
     ) -> None:
-        if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
-            raise ValueError(
-                "[DataLoader] got batch_sampler with batch_size, shuffle, sampler or drop_last; "
-                "expected it alone"
-            )
-        if sampler is not None and shuffle:
-            raise ValueError("[DataLoader] got a sampler and shuffle; expected one of them")
-        if batch_size is None and drop_last:
-            raise ValueError("[DataLoader] got drop_last without batch_size; expected both or neither")
         self._stream = isinstance(dataset, IterableDataset)
-        if self._stream and (shuffle or sampler is not None or batch_sampler is not None):
-            raise ValueError(
-                "[DataLoader] got an IterableDataset with shuffle, sampler or batch_sampler; expected none: "
-                "the dataset gives the order"
-            )
+        _require_order(self._stream, batch_size, shuffle, sampler, batch_sampler, drop_last)
         _require_dataset(dataset)
         _require_functions(collate_fn=collate_fn, augment=augment, transform=transform)
         self.dataset = dataset
@@ -243,6 +230,30 @@ class DataLoader:
             order = self.sampler.drawn(key)
             return iter(order if batched is None else batched.batches(order))
         return _drawn_with(key, self.sampler if batched is None else batched)
+
+
+def _require_order(
+    stream: bool,
+    batch_size: int | None,
+    shuffle: bool | None,
+    sampler: Any,
+    batch_sampler: Any,
+    drop_last: bool,
+) -> None:
+    """Refuse options that exclude each other."""
+    if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
+        raise ValueError(
+            "[DataLoader] got batch_sampler with batch_size, shuffle, sampler or drop_last; expected it alone"
+        )
+    if sampler is not None and shuffle:
+        raise ValueError("[DataLoader] got a sampler and shuffle; expected one of them")
+    if batch_size is None and drop_last:
+        raise ValueError("[DataLoader] got drop_last without batch_size; expected both or neither")
+    if stream and (shuffle or sampler is not None or batch_sampler is not None):
+        raise ValueError(
+            "[DataLoader] got an IterableDataset with shuffle, sampler or batch_sampler; expected none: "
+            "the dataset gives the order"
+        )
 
 
 def _require_dataset(dataset: Any) -> None:
