@@ -129,7 +129,7 @@ class ArraySource(Source):
         self._done = 0
 
     def __iter__(self) -> Iterator[Batch]:
-        self._draw()
+        self._begin()
         while self._done < self.batches:  # which `skip` moves too
             self._done += 1
             yield self.batch(self._done - 1)
@@ -148,8 +148,9 @@ class ArraySource(Source):
         return self._key
 
     def _begin(self) -> None:
+        key = self._draw()
         if self._order is None and self._sampler is not None:
-            self._order = self._sampler.order(self._draw())
+            self._order = self._sampler.order(key)
 
     def batch(self, number: int) -> Batch:
         self._begin()
