@@ -10,8 +10,8 @@ from ranvier import nn
 
 pytest.importorskip("onnx", reason="onnx is not installed")
 
+from ranvier.onnx.registry import WRITERS
 from ranvier.onnx.runs import Modules, run
-from ranvier.onnx.writers.table import WRITERS
 from support.layers import LAYERS
 from support.onnx_networks import drawn, flat, session, tokens
 

@@ -76,7 +76,7 @@ def _input(onnx: Any, value: Any) -> tuple[str, Any, list[int | None] | None]:
     if kind != "tensor_type":
         raise ValueError(f"[onnx.load] got input '{value.name}' of type {kind}; expected a tensor")
     tensor = value.type.tensor_type
-    from ranvier.onnx.dtypes import dtype_of
+    from ranvier.onnx.values import dtype_of
 
     dims = None
     if tensor.HasField("shape"):

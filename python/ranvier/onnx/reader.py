@@ -1,19 +1,208 @@
-"""load: an ONNX file as a module."""
+"""Files that are read: the graph as a Module."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ranvier.onnx.graph import graph_of
-from ranvier.onnx.limits import NODES, inlined_nodes
-from ranvier.onnx.module import OnnxModule
-from ranvier.onnx.package import OPSETS, package
-from ranvier.onnx.registry import find
+import numpy as np
 
-__all__ = ["KEY", "load"]
+import ranvier.onnx.operators  # noqa: F401  # fills the table
+from ranvier.autograd import Tensor
+from ranvier.nn import Module, Parameter
+from ranvier.onnx.graph import Graph, Node, graph_of
+from ranvier.onnx.limits import ELEMENTS, NODES, PER_ELEMENT, elements, inlined_nodes
+from ranvier.onnx.registry import find
+from ranvier.onnx.values import FLOATS, OPSETS, Array, package, raw, shape_of, tensor_of
+
+__all__ = ["KEY", "OnnxModule", "load"]
+
+_OWN = ("inputs", "constants", "places", "unused", "buffers_of_graph", "most")
+_SETTINGS = {  # inputs that are settings: they are no parameters
+    "Clip": (1, 2),
+    "Dropout": (1, 2),
+    "OneHot": (1, 2),
+    "Pad": (1, 2, 3),
+    "Range": (0, 1, 2),
+    "Resize": (1, 2, 3),
+    "Upsample": (1,),
+}
+_RESERVED = {*dir(Module), "input_names", "output_names", "nodes", *(f"_{name}" for name in _OWN)}
+_STATISTICS = {"BatchNormalization": (3, 4)}
+
+
+class OnnxModule(Module):
+    """What :func:`ranvier.onnx.load` returns: a graph of operators with trainable weights.
+
+    Each floating initializer is a parameter with its name; a dot leads to a module inside. Running statistics
+    and what the file marks so are buffers. Numbers without dimensions, settings and integers are constants.
+
+    Attributes:
+        input_names, output_names: of the graph, in the order of the arguments and results.
+        nodes: the operators, in the order in which they run.
+    """
+
+    def __init__(
+        self, graph: Graph, buffers: frozenset[str] = frozenset(), max_elements: int | None = None
+    ) -> None:
+        super().__init__()
+        held = sum(array.size for array in graph.initializers.values())
+        self._most = (
+            (ELEMENTS + PER_ELEMENT * held, PER_ELEMENT) if max_elements is None else (max_elements, 0)
+        )
+        self._inputs, self.output_names, self.nodes = graph.inputs, graph.outputs, graph.nodes
+        self.input_names = [name for name, *_ in graph.inputs]
+        self._constants: dict[str, Array] = {}
+        self._places: list[tuple[str, Module, str]] = []  # a value of the graph, its module and attribute
+        kinds = _kinds(graph, buffers)
+        paths = _paths(list(kinds))
+        for name, array in graph.initializers.items():
+            if name not in kinds:
+                self._constants[name] = array
+                continue
+            owner, attribute = self._owner(paths[name])
+            if kinds[name] == "parameter":
+                setattr(owner, attribute, Parameter(tensor_of(array)))
+            else:
+                owner.register_buffer(attribute, tensor_of(array))
+            self._places.append((name, owner, attribute))
+        self._unused = _last_uses(graph)
+        self._buffers_of_graph = frozenset(name for name, kind in kinds.items() if kind == "buffer")
+
+    def _owner(self, path: tuple[str, ...]) -> tuple[Module, str]:
+        owner: Module = self
+        for name in path[:-1]:
+            if name not in owner._module_names:
+                setattr(owner, name, _Part())
+            owner = owner.__dict__[name]
+        return owner, path[-1]
+
+    def forward(self, *inputs: Any) -> Any:
+        values: dict[str, Any] = {"": None, **self._constants}
+        for name, owner, attribute in self._places:
+            values[name] = owner.__dict__[attribute]
+        if len(inputs) != len(self._inputs):
+            names = ", ".join(self.input_names)
+            raise TypeError(f"[onnx] got {len(inputs)} inputs; expected {len(self._inputs)}: {names}")
+        for one, (name, dtype, shape) in zip(inputs, self._inputs, strict=True):
+            values[name] = _checked(name, one, dtype, shape)
+        left = self._most[0] + self._most[1] * sum(raw(values[name]).size for name in self.input_names)
+        for node, unused in zip(self.nodes, self._unused, strict=True):
+            given = [values[name] for name in node.inputs]
+            left -= elements(node.op, given, node.settings)
+            if left < 0:
+                raise ValueError(
+                    f"[onnx] {_named(node)}: the results have more elements than expected of a file and "
+                    "inputs of these sizes; rv.onnx.load(path, max_elements=...) sets the limit"
+                )
+            results = self._results(node, given)
+            for name, value in zip(node.outputs, results, strict=False):
+                values[name] = value
+            values[""] = None
+            for name in unused:
+                del values[name]
+        found = tuple([tensor_of(values[name]) for name in self.output_names])
+        return found[0] if len(found) == 1 else found
+
+    def _results(self, node: Node, inputs: list[Any]) -> tuple[Any, ...]:
+        operator = node.operator
+        places = _STATISTICS.get(node.op, ())
+        owned = bool(places) and all(node.inputs[i] in self._buffers_of_graph for i in places)
+        asked = {"training": self.training, "outputs": len(node.outputs), "owned": owned}
+        more = {name: asked[name] for name in operator.asks}
+        try:
+            result = operator.function(*inputs, **node.settings, **more)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"[onnx] {_named(node)}: {error}") from error
+        results = result if isinstance(result, tuple) else (result,)
+        if len(results) < len(node.outputs):
+            raise ValueError(
+                f"[onnx] node '{node.name}' of type {node.op} has {len(results)} results; expected "
+                f"{len(node.outputs)}"
+            )
+        return results
+
+    def __repr__(self) -> str:
+        counts = Counter(node.op for node in self.nodes).most_common()
+        operators = ", ".join(f"{count} {op}" for op, count in counts)
+        return f"OnnxModule({', '.join(self.input_names)} -> {', '.join(self.output_names)}; {operators})"
+
+
+def _named(node: Node) -> str:
+    return f"node {node.name!r} of type {node.op}" if node.name else f"node of type {node.op}"
+
+
+class _Part(Module):
+    """A module for a part of the parameters' names."""
+
+
+def _checked(name: str, given: Any, dtype: Any, shape: list[int | None] | None) -> Any:
+    """The input as the file declares it; integers are cast."""
+    if not isinstance(given, (Tensor, np.ndarray)):
+        given = np.asarray(given, dtype)
+    value = given
+    found = raw(value)
+    if found.dtype != dtype and not {found.dtype, dtype} <= FLOATS:  # after module.double() floats may differ
+        if not {found.dtype.kind, dtype.kind} <= {"i", "u"}:
+            raise TypeError(f"[onnx] got input '{name}' of dtype {found.dtype}; expected {dtype}")
+        value = value.to(dtype) if isinstance(value, Tensor) else value.astype(dtype)
+    sizes = shape_of(value)
+    fits = shape is None or len(shape) == len(sizes)
+    if shape is not None and fits:
+        fits = all(wanted in (None, n) for wanted, n in zip(shape, sizes, strict=True))
+    if not fits:
+        wanted = ", ".join("any" if n is None else str(n) for n in shape or ())
+        raise ValueError(f"[onnx] got input '{name}' of shape {sizes}; expected ({wanted})")
+    return value if isinstance(value, Tensor) or value.dtype.kind not in "biuf" else tensor_of(value)
+
+
+def _kinds(graph: Graph, buffers: frozenset[str]) -> dict[str, str]:
+    """For each initializer that is no constant: "parameter" or "buffer"."""
+    roles: dict[str, set[str]] = {name: set() for name in graph.initializers}
+    for node in graph.nodes:
+        for place, name in enumerate(node.inputs):
+            if name in roles:
+                setting = place in _SETTINGS.get(node.op, ())
+                statistic = place in _STATISTICS.get(node.op, ())
+                roles[name].add("setting" if setting else "buffer" if statistic else "parameter")
+    kinds = {}
+    for name, array in graph.initializers.items():
+        if array.dtype not in FLOATS or not roles[name] - {"setting"}:
+            continue
+        if name in buffers or roles[name] == {"buffer"}:
+            kinds[name] = "buffer"
+        elif array.ndim or name in buffers:
+            kinds[name] = "parameter"
+    return kinds
+
+
+def _paths(names: list[str]) -> dict[str, tuple[str, ...]]:
+    """Names with dots as paths; one that cannot be a path gets "_" for its dots."""
+    paths = {name: tuple(name.split(".")) for name in names}
+    inner = {path[:i] for path in paths.values() for i in range(1, len(path))}
+    taken = set()
+    for name, path in paths.items():
+        if "" in path or path in inner or _RESERVED & set(path):
+            flat = name.replace(".", "_") or "_"
+            while (flat,) in paths.values() or flat in taken or flat in _RESERVED or (flat,) in inner:
+                flat += "_"
+            taken.add(flat)
+            paths[name] = (flat,)
+    return paths
+
+
+def _last_uses(graph: Graph) -> list[list[str]]:
+    """For each node: the values that no later node uses."""
+    kept, unused = {"", *graph.outputs}, []
+    for node in reversed(graph.nodes):
+        names = dict.fromkeys((*node.inputs, *node.outputs))
+        unused.append([name for name in names if name not in kept])
+        kept.update(names)
+    return unused[::-1]
+
 
 KEY = "ranvier"
 """The entry of the file's metadata that export writes."""
@@ -58,7 +247,7 @@ def load(
     except MemoryError:
         raise
     except Exception as error:  # onnx raises its own kinds, and those of protobuf
-        raise ValueError(f"[onnx.load] {_named(onnx, path)} is not a valid model: {error}") from None
+        raise ValueError(f"[onnx.load] {_source(onnx, path)} is not a valid model: {error}") from None
     versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
     if versions.setdefault("", OPSETS[-1]) not in OPSETS:
         raise ValueError(
@@ -75,7 +264,7 @@ def load(
     return OnnxModule(graph, buffers, max_elements).eval()
 
 
-def _named(onnx: Any, path: Any) -> str:
+def _source(onnx: Any, path: Any) -> str:
     return "the model" if isinstance(path, onnx.ModelProto) else f"'{path}'"
 
 

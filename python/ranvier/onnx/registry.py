@@ -1,8 +1,8 @@
-"""The table of ONNX operators: name and first version -> function.
+"""Two tables: what reads each ONNX operator, and what writes each Function of the library as operators.
 
-A function gets the node's inputs (None for one that is left out) and its attributes as keyword arguments.
-It can also ask for ``training`` (whether the module trains), ``outputs`` (how many results are used) and
-``owned`` (whether the running statistics are buffers of the module).
+A function that reads gets the node's inputs (None for one that is left out) and its attributes as keyword
+arguments. It can also ask for ``training`` (whether the module trains), ``outputs`` (how many results are
+used) and ``owned`` (whether the running statistics are buffers of the module).
 """
 
 from __future__ import annotations
@@ -54,3 +54,18 @@ def operator(name: str, since: int = 1) -> Callable[[Implementation], Implementa
 def find(name: str, version: int) -> Operator | None:
     """The implementation for a version of the operator set, or None."""
     return next((one for one in OPERATORS.get(name, ()) if one.since <= version), None)
+
+
+Write = Callable[[Any], Any]
+WRITERS: dict[str, Write] = {}
+"""By the name of the Function: gets a Site, adds nodes and returns the names of the results."""
+
+
+def writes(*kinds: str) -> Callable[[Write], Write]:
+    """Registers what writes Functions."""
+
+    def register(function: Write) -> Write:
+        WRITERS.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register

@@ -1,20 +1,29 @@
-"""A run of a model as a list of calls of Functions, with names for the values.
-
-A value is identified by the array of its Tensor. An array that no call made and that is no parameter is a
-constant; runs with other inputs show whether it depends on them.
-"""
+"""The trace of a model: methods of the library are replaced by others that also tell it what they do."""
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from weakref import ref
 
 import numpy as np
 
-from ranvier.autograd import Tensor
+import ranvier.nn as nn
+import ranvier.ops.elementwise.arithmetic as arithmetic
+import ranvier.ops.elementwise.choice as choice
+import ranvier.ops.elementwise.compare as compare
+import ranvier.ops.reduction.reduce as reduce
+import ranvier.ops.shape.join as join
+from ranvier.autograd import Function, Tensor, inplace, no_grad, wrap
 from ranvier.autograd.recording import place
+from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
+from ranvier.program import CompiledFunction
+from ranvier.program.compiled_model import CompiledModel
+
+__all__ = ["tracing"]
 
 Array = np.ndarray[Any, Any]
 
@@ -123,3 +132,138 @@ class Trace:
 def _outline(array: Array) -> Array:
     """An array of the same shape and dtype, without its memory."""
     return np.broadcast_to(np.zeros((), array.dtype), array.shape)
+
+
+_one_at_a_time = threading.RLock()
+
+
+@contextmanager
+def tracing(trace: Trace) -> Iterator[None]:
+    """Adds what this thread calls in this block to the trace."""
+    with _one_at_a_time, ExitStack() as stack, no_grad():
+        for owner, name, make in _REPLACED:
+            original = getattr(owner, name)
+            stack.callback(setattr, owner, name, original)
+            setattr(owner, name, make(trace, original, name))
+        yield
+
+
+def _kind(function: Function) -> str:
+    """The name of a Function of the library; of another one with its module."""
+    kind = type(function)
+    return kind.__name__ if kind.__module__.startswith("ranvier.") else f"{kind.__module__}.{kind.__name__}"
+
+
+def _apply(trace: Trace, original: Any, _: str) -> Any:
+    def apply(self: Function, *inputs: Any) -> Any:
+        settings = dict(vars(self))  # before forward, which adds to them
+        result = original(self, *inputs)
+        trace.add(_kind(self), settings, inputs, result if isinstance(result, tuple) else (result,))
+        return result
+
+    return apply
+
+
+def _compare(trace: Trace, original: Any, _: str) -> Any:
+    def compared(name: str, core: Any, numpy_function: Any, a: Any, b: Any) -> Any:
+        result = original(name, core, numpy_function, a, b)
+        dtype = result_dtype(as_operand(name, a), as_operand(name, b))
+        trace.add("Compare", {"name": name, "dtype": dtype}, (a, b), (result,))
+        return result
+
+    return compared
+
+
+def _promoted(trace: Trace, original: Any, _: str) -> Any:
+    def promoted(name: str, function: Any, numpy_function: Any, a: Any, b: Any, **settings: Any) -> Any:
+        result = original(name, function, numpy_function, a, b, **settings)
+        if result.dtype.kind in "iu":  # floats have called a Function
+            trace.add("Whole", {"name": name, "dtype": result.dtype}, (a, b), (result,))
+        return result
+
+    return promoted
+
+
+def _place(trace: Trace, original: Any, _: str) -> Any:
+    def place(name: str, x: Any, axis: Any, keepdims: bool) -> Any:
+        result = original(name, x, axis, keepdims)
+        trace.add("Place", {"name": name, "axis": axis, "keepdims": keepdims}, (x,), (result,))
+        return result
+
+    return place
+
+
+def _module(trace: Trace, original: Any, _: str) -> Any:
+    def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if not trace.is_here():
+            return original(self, *args, **kwargs)
+        trace.enter(self)
+        result = original(self, *args, **kwargs)
+        if isinstance(self, nn.Dropout) and self.p > 0:
+            same = wrap(result._array[...])  # the same numbers as another value
+            trace.add("DropoutLayer", {"p": self.p}, (result,), (same,))
+            return same
+        return result
+
+    return call
+
+
+def _compiled(trace: Trace, original: Any, _: str) -> Any:
+    """A compiled function inside the model runs eagerly."""
+
+    def call(self: CompiledFunction, *args: Any, **kwargs: Any) -> Any:
+        function = self._function if trace.is_here() else functools.partial(original, self)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _store(trace: Trace, original: Any, _: str) -> Any:
+    def store(tensor: Any, value: Any, name: str) -> None:
+        original(tensor, value, name)
+        trace.stored(tensor, value)
+
+    return store
+
+
+def _logic(trace: Trace, original: Any, name: str) -> Any:
+    def logic(self: Tensor, *other: Any) -> Any:
+        result = original(self, *other)
+        if isinstance(result, Tensor):
+            trace.add("Logical", {"name": name.strip("_")}, (self, *other), (result,))
+        return result
+
+    return logic
+
+
+def _read(trace: Trace, original: Any, name: str) -> Any:
+    def read(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        trace.read(self, f"{name.strip('_')}()")
+        return original(self, *args, **kwargs)
+
+    return read
+
+
+def _slices(trace: Trace, original: Any, _: str) -> Any:
+    def slices(x: Tensor, dim: int = 0) -> Iterator[Any]:
+        return (join.select(x, dim, i) for i in range(x.shape[dim])) if trace.is_here() else original(x, dim)
+
+    return slices
+
+
+_READ = ("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__", "__array__")
+_LOGIC = ("__and__", "__or__", "__xor__", "__rand__", "__ror__", "__rxor__", "__invert__")
+_REPLACED: list[tuple[Any, str, Callable[[Trace, Any, str], Any]]] = [
+    (Function, "apply", _apply),
+    (compare, "_compare", _compare),
+    (arithmetic, "promoted", _promoted),
+    (choice, "promoted", _promoted),
+    (reduce, "_arg", _place),
+    (join, "_off_tape", _slices),
+    (nn.Module, "__call__", _module),
+    (CompiledFunction, "__call__", _compiled),
+    (CompiledModel, "__call__", _compiled),
+    (inplace, "store", _store),
+    *((Tensor, name, _logic) for name in _LOGIC),
+    *((Tensor, name, _read) for name in _READ),
+]

@@ -1,12 +1,8 @@
-"""Values of an ONNX graph: Tensors, or NumPy arrays.
-
-A value that depends on constants and shapes only is a NumPy array and is computed by NumPy, so that it can be
-the shape of a reshape in a captured step. Other values are Tensors. Values of dtypes that the library lacks
-are arrays, too.
-"""
+"""Values of a graph: Tensors and NumPy arrays, their dtypes; the package onnx, loaded at its first use."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +10,29 @@ import numpy as np
 
 from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import keep
+
+OPSETS = range(1, 28)
+"""The versions of the operator set that are read."""
+
+
+def package(name: str) -> Any:
+    """The module onnx, for a function of this name.
+
+    Raises ImportError: it is not installed (`pip install 'ranvier[onnx]'`).
+    """
+    try:
+        for part in (
+            "onnx.checker",
+            "onnx.defs",
+            "onnx.inliner",
+            "onnx.numpy_helper",
+            "onnx.shape_inference",
+        ):
+            importlib.import_module(part)
+        return importlib.import_module("onnx")
+    except ImportError as error:
+        raise ImportError(f"[{name}] ONNX files need onnx: pip install 'ranvier[onnx]' ({error})") from None
+
 
 Array = np.ndarray[Any, Any]
 Value = Tensor | Array
@@ -109,3 +128,56 @@ def back(y: Any, dtype: Any) -> Any:
 
 def on_each(result: Any, function: Callable[[Any], Any]) -> Any:
     return tuple(map(function, result)) if isinstance(result, tuple) else function(result)
+
+
+_NAMES = {  # numbers of TensorProto.DataType
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    12: "uint32",
+    13: "uint64",
+}
+NUMBERS = {name: number for number, name in _NAMES.items()}
+_CAST = FLOATS | {np.dtype(np.int64), np.dtype(np.int32), np.dtype(np.bool_)}
+
+
+def dtype_of(number: int | str) -> np.dtype[Any]:
+    """The NumPy dtype of a number of TensorProto.DataType (in the first version: a name)."""
+    if isinstance(number, str):
+        number = package("onnx").TensorProto.DataType.Value(number)
+    if number not in _NAMES:
+        onnx = package("onnx")
+        if number not in onnx.helper.get_all_tensor_dtypes() or number == onnx.TensorProto.STRING:
+            raise ValueError(f"[onnx] got the element type {number}; expected a type of numbers")
+        return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(number))
+    return np.dtype(_NAMES[number])
+
+
+def number_of(dtype: np.dtype[Any]) -> int:
+    """The number of TensorProto.DataType of a NumPy dtype."""
+    if dtype.name not in NUMBERS:
+        raise TypeError(f"[onnx] got dtype {dtype}; expected one of {', '.join(NUMBERS)}")
+    return NUMBERS[dtype.name]
+
+
+def cast(x: Any, dtype: np.dtype[Any], saturate: bool = True) -> Any:
+    """x in another dtype; on the tape from float to float. Floats are rounded towards 0 for integers."""
+    if isinstance(x, Tensor) and x.dtype in _CAST and dtype in _CAST:
+        return x.to(dtype)
+    return by_numpy(lambda a: _converted(a, dtype, saturate), x)
+
+
+def _converted(a: Any, dtype: np.dtype[Any], saturate: bool) -> Any:
+    if raw(a).dtype.kind in "OSU":
+        return np.asarray(a).astype(np.str_).astype(dtype)
+    if saturate and dtype.name.startswith("float8"):
+        most = float(importlib.import_module("ml_dtypes").finfo(dtype).max)
+        a = np.where(np.isnan(a), a, np.clip(a, -most, most))
+    return a.astype(dtype)

@@ -9,12 +9,12 @@ import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
-from ranvier.onnx.dtypes import dtype_of
 from ranvier.onnx.registry import operator
 from ranvier.onnx.values import (
     array_of,
     axis_of,
     by_numpy,
+    dtype_of,
     in_float,
     ints,
     is_exact,

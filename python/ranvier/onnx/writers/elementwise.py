@@ -1,4 +1,4 @@
-"""Arithmetic, comparisons and activations."""
+"""Arithmetic, comparisons and activations that are no row of `one_to_one`."""
 
 from __future__ import annotations
 
@@ -7,51 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.onnx.registry import WRITERS, writes
 from ranvier.onnx.site import Site
-from ranvier.onnx.writers.table import WRITERS, writes
-
-_SAME = {  # one node with all operands
-    "Add": "Add",
-    "Sub": "Sub",
-    "Mul": "Mul",
-    "Div": "Div",
-    "Pow": "Pow",
-    "Neg": "Neg",
-    "Maximum": "Max",
-    "Minimum": "Min",
-    "AtLeast": "Max",
-    "AtMost": "Min",
-    "Where": "Where",
-    "Exp": "Exp",
-    "Log": "Log",
-    "Sqrt": "Sqrt",
-    "Sin": "Sin",
-    "Cos": "Cos",
-    "Acos": "Acos",
-    "Acosh": "Acosh",
-    "Asin": "Asin",
-    "Asinh": "Asinh",
-    "Atan": "Atan",
-    "Atanh": "Atanh",
-    "Ceil": "Ceil",
-    "Cosh": "Cosh",
-    "Erf": "Erf",
-    "Floor": "Floor",
-    "Sinh": "Sinh",
-    "Abs": "Abs",
-    "Sign": "Sign",
-    "Round": "Round",
-    "Reciprocal": "Reciprocal",
-    "Relu": "Relu",
-    "Sigmoid": "Sigmoid",
-    "Tanh": "Tanh",
-    "Selu": "Selu",
-    "Softsign": "Softsign",
-    "Matmul": "MatMul",
-    "Clone": "Identity",
-}
-for _kind, _op in _SAME.items():
-    WRITERS[_kind] = lambda s, op=_op: s.w.node(op, *s.inputs())  # type: ignore[misc]
 
 
 def number(s: Site, value: Any, i: int = 0) -> str:
@@ -180,11 +137,6 @@ def mish(s: Site) -> str:
     if s.w.has("Mish"):
         return s.w.node("Mish", s.input(0))
     return s.w.node("Mul", s.input(0), s.w.node("Tanh", s.w.node("Softplus", s.input(0))))
-
-
-@writes("Elu", "Celu", "LeakyRelu")
-def with_alpha(s: Site) -> str:
-    return s.w.node(s.kind, s.input(0), alpha=float(s.get("setting")))
 
 
 @writes("Hardsigmoid")

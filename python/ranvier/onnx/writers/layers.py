@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.onnx.registry import writes
 from ranvier.onnx.site import Site
 from ranvier.onnx.writers.elementwise import number
-from ranvier.onnx.writers.table import writes
 
 
 @writes("Linear")
