@@ -2,7 +2,6 @@
 
 from ranvier.data.vision.images import size_of as _size_of
 from ranvier.data.vision.transforms.color import *
-from ranvier.data.vision.transforms.convert import *
 from ranvier.data.vision.transforms.geometry import *
 from ranvier.data.vision.transforms.resize import *
 
