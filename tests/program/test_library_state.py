@@ -10,7 +10,7 @@ from ranvier import distributions, nn, optim
 from support.layers import LAYERS
 from support.strict import strict
 
-PLATFORMS = ("__main__", "distributed", "parallel", "sklearn", "onnx", "plot", "report", "cli", "explore")
+PLATFORMS = ("__main__", "parallel", "sklearn", "onnx", "plot", "report", "cli", "explore")
 Scheduler = optim.lr_scheduler.LRScheduler
 
 

@@ -23,6 +23,7 @@ _MODULES["utils.model_zoo"] = "hub"
 _HOMES = {
     "autograd.variable": "autograd",
     "distributed.algorithms": "distributed",
+    "data.distributed": "distributed.parallel",
     "distributions": "distributions",
     "nn.modules": "nn",
     "nn.parallel": "distributed.parallel",
