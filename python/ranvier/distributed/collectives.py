@@ -1,4 +1,14 @@
-"""Calls that every rank makes: sums along one binary tree, copies, marks of what is compared."""
+"""Calls that every rank makes, in the same order and with the same shapes; sums along one binary tree.
+
+Before each exchange the ranks compare their calls. So a call that another rank does not make, or makes with
+another shape, is an error that names the calls.
+
+A sum has the same bits at any power of two of ranks. Rank r has the sum of a subtree: pairs are ranks r and
+r ^ 1, then groups of two, of four ... Every element is added in this order, lower rank + upper rank. In step
+d, a rank sends one half of its part to the rank at distance 2^d and adds the other half (recursive halving).
+Then the parts are exchanged in the opposite order (recursive doubling). A small array is exchanged whole,
+which takes half as many messages.
+"""
 
 from __future__ import annotations
 

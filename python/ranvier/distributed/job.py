@@ -1,4 +1,7 @@
-"""The processes of a job: they are found, each keeps its part of the cores, and one that fails ends all."""
+"""The processes of the job, found at the first `init`; each keeps its part of the cores.
+
+MPI is loaded only where a launcher (`mpirun`, `srun`) says that there are several processes.
+"""
 
 from __future__ import annotations
 

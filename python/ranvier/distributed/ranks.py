@@ -1,4 +1,8 @@
-"""The ranks of a job as seen by one of them, and calls that wait for the others for a limited time."""
+"""The ranks of a job, and waiting for other ranks, with a time limit.
+
+A blocking call of MPI cannot be ended from outside. So each exchange is started without blocking, and tested
+until it is complete.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Batch norm over all ranks: the parts of a batch meet within a pass."""
+"""Batch norm over all ranks: the parts of a batch meet within a pass; each gives numbers and gets the sum.
+
+Without a Trainer, the batch of each rank is a part. A distributed Trainer sets the function for the time of a
+part, since it may have several parts on a rank, and ranks without samples.
+"""
 
 from __future__ import annotations
 

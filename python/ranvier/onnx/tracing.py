@@ -1,4 +1,9 @@
-"""The trace of a model: methods of the library are replaced by others that also tell it what they do."""
+"""A run of a model as a list of calls of Functions, with names for the values.
+
+A value is identified by the array of its Tensor. An array that no call made and that is no parameter is a
+constant; runs with other inputs show whether it depends on them. Meanwhile methods of the library are
+replaced by others that also tell the trace what they do.
+"""
 
 from __future__ import annotations
 

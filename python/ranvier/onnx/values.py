@@ -1,4 +1,9 @@
-"""Values of a graph: Tensors and NumPy arrays, their dtypes; the package onnx, loaded at its first use."""
+"""Values of an ONNX graph: Tensors, or NumPy arrays; their dtypes; the package onnx, loaded at its first use.
+
+A value that depends on constants and shapes only is a NumPy array and is computed by NumPy, so that it can be
+the shape of a reshape in a captured step. Other values are Tensors. Values of dtypes that the library lacks
+are arrays, too.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Resize, Upsample, and other operators of images."""
+"""Resize, Upsample and other operators of images.
+
+Each axis is one product with a matrix of weights, which NumPy makes from the sizes; the cases that the
+library's own kernel has are computed by that.
+"""
 
 from __future__ import annotations
 
