@@ -13,8 +13,8 @@ from statistics import median
 from typing import Any
 
 from ranvier.cli.arguments import Mistake, add_command, add_flags, positive_int
+from ranvier.cli.flags import set_threads
 from ranvier.cli.saving import write_json
-from ranvier.cli.useful import set_threads
 
 ROUNDS = 3
 TASKS = {  # name: (title, floating-point operations, libraries)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ranvier.cli.arguments import Mistake, add_command, add_flags, path_name, require_writable, seed
+from ranvier.cli.flags import NAMED, require_apart, require_data_flags
 from ranvier.cli.networks import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.problems import add_data, open_problem, read_samples, say_label, test_arrays, test_part
 from ranvier.cli.saving import results, write_json
 from ranvier.cli.tables import is_table, label_of, of_model
-from ranvier.cli.useful import NAMED, require_apart, require_data_flags
 
 OTHER_LABELS = "the model gives values, and the data has other labels; see --task regression"
 

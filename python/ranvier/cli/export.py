@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ranvier.cli.arguments import Mistake, add_command, add_flags, path_name, require_writable
+from ranvier.cli.flags import require_apart
 from ranvier.cli.networks import add_model, dtype_of, open_model
 from ranvier.cli.summary import described, sample_shape
-from ranvier.cli.useful import require_apart
 
 
 def add(commands: Any) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ranvier.cli.arguments import Mistake, add_command, add_flags, path_name, positive_int, require_writable
+from ranvier.cli.flags import require_apart
 from ranvier.cli.networks import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.saving import write_json
 from ranvier.cli.tables import READING, load, of_model, require_table_flags
-from ranvier.cli.useful import require_apart
 
 
 def add(commands: Any) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ranvier.cli.arguments import Mistake, add_flags, path_name
+from ranvier.cli.flags import NAMED, require_data_flags
 from ranvier.cli.tables import READING, load, made_encoder, to_train
-from ranvier.cli.useful import NAMED, require_data_flags
 
 TEST_ARRAYS = (("x_test", "y_test"), ("X_test", "y_test"), ("X_test", "Y_test"))
 SHARES = (0.7, 0.1, 0.2)  # of a file's samples: to train on, to validate, to test

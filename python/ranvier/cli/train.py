@@ -22,12 +22,12 @@ from ranvier.cli.arguments import (
     require_writable,
     seed,
 )
+from ranvier.cli.flags import require_apart, set_threads
 from ranvier.cli.networks import KINDS, LEARNING_RATE, batch_size_of, epochs_of, learning_rate_of
 from ranvier.cli.problems import Problem, add_data, open_problem
 from ranvier.cli.ranks import after_first, connect, launched_size
 from ranvier.cli.tables import TRAINING
 from ranvier.cli.training import Training
-from ranvier.cli.useful import require_apart, set_threads
 
 RATES = ", ".join(f"{name} {rates['cnn']:g} (mlp {rates['mlp']:g})" for name, rates in LEARNING_RATE.items())
 FLAGS: dict[str, tuple[Any, str | None, str]] = {

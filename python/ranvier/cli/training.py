@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ranvier.cli.arguments import Interrupted, Mistake
+from ranvier.cli.flags import NAMED
 from ranvier.cli.networks import initialize, make_optimizer, network, rescale
 from ranvier.cli.problems import Problem, standardized, sum_of
 from ranvier.cli.saving import how_to_resume, keeper, results, save_somewhere, write_json
-from ranvier.cli.useful import NAMED
 
 RESUMED = ("lr", "epochs", "schedule", "momentum", "init", "seed")  # a resumed run must have the same
 
