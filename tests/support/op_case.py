@@ -29,6 +29,7 @@ import ranvier as rv
 from ranvier import ops
 from ranvier.autograd import Tensor, numeric_gradients
 from support.draws import any_shape
+from support.grouped import each_case
 from support.layouts import LAYOUTS, any_layout, in_layout
 from support.op_values import check_views, double, gradient_for, listed
 from support.tolerance import tolerance
@@ -163,8 +164,9 @@ class OpCase:
             setattr(cls, test, chosen)  # pytest does not collect None
 
     @pytest.fixture(autouse=True)
-    def _of_variant(self, variant: dict[str, Any]) -> None:
-        self._settings(variant)
+    def _of_variant(self, variant: Any) -> None:
+        """variant: settings, or a group of cases, each with a dtype (`each_case`)."""
+        self._settings(variant if isinstance(variant, dict) else {"cases": variant})
 
     def _settings(self, variant: dict[str, Any]) -> None:
         for name, value in variant.items():
@@ -197,8 +199,7 @@ class OpCase:
 
     def _expected_of_torch(self, exact: list[Array], dys: Any) -> tuple[list[Any], Any]:
         """The same of PyTorch, in float64."""
-        import torch
-
+        torch = pytest.importorskip("torch", reason="torch is not installed")
         plain = [torch.tensor(np.ascontiguousarray(a)).reshape(a.shape) for a in exact]
         leaves = [x.requires_grad_(x.is_floating_point() and dys is not None) for x in plain]
         with warnings.catch_warnings():
@@ -207,9 +208,8 @@ class OpCase:
         if dys is not None:
             floating = [y for y in outputs if y.requires_grad]
             torch.autograd.backward(floating, [torch.tensor(d) for d in dys])
-        return [y.detach().numpy() for y in outputs], [
-            x.grad if x.grad is None else x.grad.numpy() for x in leaves
-        ]
+        gradients = [None if x.grad is None else x.grad.numpy() for x in leaves]
+        return [y.detach().numpy() for y in outputs], gradients
 
     def _compare(
         self,
@@ -232,10 +232,8 @@ class OpCase:
                 outputs, wanted = expect(exact, dy)
                 floats = [a for a in arrays if a.dtype.kind == "f"]
                 dtype = floats[0].dtype if floats else np.dtype("float32")
-                terms = [
-                    *arrays,
-                    *(np.asarray(e) for e in (*outputs, *(dy or ()), *(wanted or ())) if e is not None),
-                ]
+                others = (*outputs, *(dy or ()), *(wanted or ()))
+                terms = [*arrays, *(np.asarray(x) for x in others if x is not None)]
                 limits = self.reduction(*arrays), self.magnitude(*terms)
                 want = wanted if gradients else outputs
                 noise = self._noise(expect, exact, dy, dtype, want)
@@ -274,13 +272,10 @@ class OpCase:
         alone = self.reduction(*exact) == 1
         with np.errstate(invalid="ignore"):  # inf - inf
             changes = [change(moved) for moved in ([[i] for i in floats] if alone else [floats] * 3)]
-            return [sum(c) if alone else np.max(c, axis=0) for c in zip(*changes, strict=True)] or [
-                0.0
-            ] * len(want)
+            found = [sum(c) if alone else np.max(c, axis=0) for c in zip(*changes, strict=True)]
+            return found or [0.0] * len(want)
 
-    def _check(
-        self, what: str, got: Array, want: Any, dtype: Any, limits: tuple[int, float], noise: Any
-    ) -> None:
+    def _check(self, what: str, got: Array, want: Any, dtype: Any, limits: Any, noise: Any) -> None:
         want = np.asarray(want)
         assert got.shape == want.shape, f"{what}: shape {got.shape}, expected {want.shape}"
         if got.dtype.kind != "f" or self.exact:
@@ -333,9 +328,8 @@ class OpCase:
             checked = ~np.isnan(number)
             want = np.zeros(number.shape) if want is None else np.asarray(want)
             scale = float(np.max(np.abs(number[checked]), initial=1.0))
-            what = f"input {index}"
             np.testing.assert_allclose(
-                want[checked], number[checked], rtol=0, atol=1e-6 * scale, err_msg=what
+                want[checked], number[checked], 0, 1e-6 * scale, err_msg=f"input {index}"
             )
 
     def test_second_gradients(self, rng: Any) -> None:
@@ -350,9 +344,8 @@ class OpCase:
             return
         settings = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
         plain = rv.autograd.grad(ys, wanted, dys, **settings)
-        for got, want in zip(
-            rv.autograd.grad(ys, wanted, dys, create_graph=True, **settings), plain, strict=True
-        ):
+        first = rv.autograd.grad(ys, wanted, dys, create_graph=True, **settings)
+        for got, want in zip(first, plain, strict=True):
             limit = tolerance("float64", self.reduction(*arrays), self.magnitude(*arrays, want._array))
             np.testing.assert_allclose(got._array, want._array, rtol=1e-12, atol=limit)
         assert rv.autograd.gradgradcheck(self.op, arrays, rtol=1e-5, entries=SECOND_ENTRIES)
@@ -370,9 +363,8 @@ class OpCase:
         dys = None if sent is None else tuple(sent)
         outputs, grads = self._expected(exact, dys)
         theirs, their_grads = self._expected_of_torch(exact, dys)
-        limit = tolerance(
-            "float64", self.reduction(*arrays), self.magnitude(*arrays, *map(np.asarray, outputs))
-        )
+        largest = self.magnitude(*arrays, *map(np.asarray, outputs))
+        limit = tolerance("float64", self.reduction(*arrays), largest)
         for y, want in zip(theirs, outputs, strict=True):
             np.testing.assert_allclose(y, want, rtol=0, atol=limit)
         if dys is not None:
@@ -401,3 +393,7 @@ class OpCase:
             arrays = tuple(any_layout(rng, a) for a in arrays)
             print(f"draw {number}: {settings} on {[(a.shape, a.strides, str(a.dtype)) for a in arrays]}")
             yield arrays
+
+
+for _name, _test in [(name, test) for name, test in vars(OpCase).items() if name.startswith("test_")]:
+    setattr(OpCase, _name, each_case(_test))
