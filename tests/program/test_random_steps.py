@@ -5,7 +5,7 @@ import os
 import pytest
 from support import random_steps
 
-PARTS, PER_PART = 8, int(os.environ.get("RANVIER_RANDOM_STEPS", "80")) // 8
+PARTS, PER_PART = 8, int(os.environ.get("RANVIER_RANDOM_STEPS", "40")) // 8
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -10,6 +10,7 @@ from program.staleness.judge import describe, difference
 from program.staleness.models import norm
 from program.staleness.trainers import X, Y, changes, model_of
 from ranvier import nn, optim
+from ranvier.program import cache
 
 CALLS, AT = 8, (3, 5, 6)
 
@@ -76,6 +77,7 @@ def run(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """States after the calls, and warnings; unlike: without the changes, to the first difference."""
     (text, *more), call = made
+    cache._accounts.clear()  # what other recordings have cost
     rv.manual_seed(3)
     model, change = model_of(*[make() for make in more]), changes(text)
     optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)

@@ -15,29 +15,30 @@ from program.staleness.random_reads import judge_random
 from program.staleness.random_training import judge_random_fit, judge_training
 from program.staleness.rows import function
 from program.staleness.trainers import judge_fit
+from support.grouped import grouped
 
 RANDOM = int(os.environ.get("RANVIER_RANDOM_STALENESS", "20"))
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@grouped("name", SCENARIOS)
 def test_as_eager(name):
     outcome, remark = judge(SCENARIOS[name], LATE)
     assert outcome in RIGHT, f"{outcome}: {remark}"
 
 
-@pytest.mark.parametrize("name", list(SCENARIOS)[::3])  # all of them: program.staleness.outcomes
+@grouped("name", list(SCENARIOS)[::3])  # all of them: program.staleness.outcomes
 def test_as_eager_when_changed_early(name):
     outcome, remark = judge(SCENARIOS[name], EARLY)
     assert outcome in RIGHT, f"{outcome}: {remark}"
 
 
-@pytest.mark.parametrize("name", FITS)
+@grouped("name", FITS)
 def test_fit_as_eager(name):
     outcome, remark = judge_fit(FITS[name])
     assert outcome in ("as eager", "warned"), f"{outcome}: {remark}"
 
 
-@pytest.mark.parametrize("name", PREDICTIONS)
+@grouped("name", PREDICTIONS)
 def test_predictions_as_eager(name):
     outcome, remark = judge_predictions(name)
     assert outcome == "as eager", f"{outcome}: {remark}"
@@ -89,7 +90,7 @@ UNCHANGED = [
 ]
 
 
-@pytest.mark.parametrize("name", UNCHANGED)
+@grouped("name", UNCHANGED)
 def test_replays_run_no_python(name):
     """Where nothing changes only the recording and the checks at calls 2, 4 and 8 run the step's Python."""
     entered = run(SCENARIOS[name], True, LATE, counts=True).entered

@@ -12,6 +12,7 @@ from program.staleness.eager import runs_eagerly
 from program.staleness.judge import describe, difference
 from program.staleness.rows import function
 from ranvier import nn, optim
+from ranvier.program import cache
 
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((40, 3)).astype(np.float32)
@@ -114,6 +115,7 @@ def fit(
     one: Fit, compiled: bool, unlike: list[dict[str, Any]] | None = None
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """States after the epochs, and warnings; unlike: without the changes, to the first difference."""
+    cache._accounts.clear()  # what other recordings have cost
     rv.manual_seed(11)
     setup = one.build()
     trainer = rv.Trainer(setup.model, setup.loss, setup.optimizer, compile=compiled, **(setup.settings or {}))
