@@ -238,7 +238,7 @@ class CompiledFunction(Methods, OfTrainer):
         if self.few and (form is None or not shared.is_wanted(form)):
             return self._timed(key, args, kwargs)
         try:
-            run = self._recorded(args, kwargs, read=walk is None)
+            run = [*self._recorded(args, kwargs, read=walk is None)]
             self._executed = run[1].executed
             if run[1].passing:
                 return self._passed(key, run[0])
@@ -246,7 +246,6 @@ class CompiledFunction(Methods, OfTrainer):
             if program is not None:
                 program.took, program.step_form = time.perf_counter() - began, form
                 self._cache.add(key, program)
-                del run  # and with it the memory of the recording
                 _core.empty_cache()
             return result
         finally:
@@ -255,7 +254,7 @@ class CompiledFunction(Methods, OfTrainer):
     def _kept(
         self,
         key: Any,
-        run: tuple[Any, Recording, list[Any]],
+        run: list[Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         walk: Walk | None = None,
@@ -263,9 +262,11 @@ class CompiledFunction(Methods, OfTrainer):
     ) -> tuple[Any, Program | None]:
         """The result of a run and its program; None: it cannot be replayed.
 
+        run: as of `record`; it is emptied, so that nothing keeps the tape of the result.
         beside: the program that has run beside it, and the settings of its optimizers before.
         """
         result, recording, copies = run
+        run.clear()
         try:
             require_recorded(recording, result, self._forward_only)
             result = result if self._keeps_tapes else detached(result)
@@ -346,7 +347,7 @@ class CompiledFunction(Methods, OfTrainer):
         core = None if self._verify is False else program.core
         try:
             read = program.reads_users
-            run = self._recorded(args, kwargs, read=read, program=core)
+            run = [*self._recorded(args, kwargs, read=read, program=core)]
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
             self._cache.put(key, program)
             self._cache.checked(time.perf_counter() - began)
@@ -360,7 +361,6 @@ class CompiledFunction(Methods, OfTrainer):
         if checked is None:
             return result
         self._cache.put(key, checked)
-        del run
         if _core.memory_stats()["bytes_cached"] > _CACHED:
             _core.empty_cache()
         self._checked = time.perf_counter()

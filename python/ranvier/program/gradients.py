@@ -37,17 +37,16 @@ def carried_over(recording: Recording) -> list[tuple[Any, int]]:
     ]
 
 
-def given(recording: Recording, tensors: list[Tensor]) -> list[tuple[Tensor, int]]:
-    """(tensor, address of its gradient) where the step uses a gradient that it does not make."""
-    core, own = recording.core, recording.leaves
-    arrays = [(t, t.grad._array) for t in tensors if id(t) not in own and t.grad is not None]
-    used = [
-        (t, address_of(array))
-        for t, array in arrays
-        if core.region_of(array) >= 0 and core.kind_of(array) == "persistent"
-    ]
-    groups = [group["params"] for *_, group in recording.plans]
-    return used + [(p, 0) for group in groups for p in group if id(p) not in own and p.grad is None]
+def not_made(recording: Recording, tensors: list[Tensor]) -> list[tuple[Tensor, int]]:
+    """(tensor, address of its gradient or 0) where the step uses a gradient that it does not make."""
+    core, found = recording.core, []
+    for t in tensors:
+        if id(t) not in recording.leaves and t.grad is not None:
+            array = t.grad._array
+            if core.region_of(array) >= 0 and core.kind_of(array) == "persistent":
+                found.append((t, address_of(array)))
+    updated = [p for *_, group in recording.plans for p in group["params"]]
+    return found + [(p, 0) for p in updated if id(p) not in recording.leaves and p.grad is None]
 
 
 def movable(recording: Recording, tensors: list[Tensor], others: list[Tensor]) -> list[tuple[Tensor, int]]:
@@ -73,7 +72,7 @@ def before(recording: Recording, t: Tensor) -> Tensor | None:
     return recording.leaves[id(t)][1] if id(t) in recording.leaves else t.grad
 
 
-def has(t: Tensor) -> bool:
+def exists(t: Tensor) -> bool:
     return t.grad is not None
 
 

@@ -208,27 +208,25 @@ class Program:
 
     def _guard_gradients(self, recording: Recording, walk: Walk) -> None:
         updated = [p for plan, *_ in self.plans for p in plan.active]
-        before = len(walk.guards)
         if self._moves is None:
             used = {id(t): t for t in [*updated, *(leaf for leaf, _ in self._carried)]}
             others = [*walk.tensors, *(t for t in self._fixed if t is not None)]
             moves = of_gradients.movable(recording, list(used.values()), others)
             self._moves = {id(leaf): leaf for leaf, _ in moves}
             self.core.let_move(moves)
-        for leaf in self._moves.values():
-            walk.add((Kind.GRADIENT, leaf, "grad", -1, EARLIER))
-        carried = {id(leaf): address for leaf, address in self._carried}
+        expected: dict[int, Any] = {key: (leaf, "grad", -1) for key, leaf in self._moves.items()}
         for leaf, address in self._carried:
-            if id(leaf) not in self._moves:
-                walk.add((Kind.GRADIENT, leaf, "grad", address, EARLIER))
-        for leaf, address in of_gradients.given(recording, [*updated, *walk.tensors]):
-            if id(leaf) not in self._moves:
-                walk.add((Kind.GRADIENT, leaf, None, address, EARLIER))
-        for t in walk.tensors if walk.reads_gradients else ():  # the step may ask whether there is one
-            if id(t) not in carried and id(t) not in self._moves:
-                has = of_gradients.before(recording, t) is not None
-                walk.add((Kind.CALL, functools.partial(of_gradients.has, t), "", has, EARLIER))
-        self._of_itself = len(walk.guards) == before  # it needs no gradient of an earlier step
+            expected.setdefault(id(leaf), (leaf, "grad", address))
+        for leaf, address in of_gradients.not_made(recording, [*updated, *walk.tensors]):
+            expected.setdefault(id(leaf), (leaf, None, address))
+        for leaf, key, address in expected.values():
+            walk.add((Kind.GRADIENT, leaf, key, address, EARLIER))
+        # The step may ask whether there is one.
+        asked = [t for t in walk.tensors if id(t) not in expected] if walk.reads_gradients else []
+        for t in asked:
+            exists = of_gradients.before(recording, t) is not None
+            walk.add((Kind.CALL, functools.partial(of_gradients.exists, t), "", exists, EARLIER))
+        self._of_itself = not (expected or asked)  # it needs no gradient of an earlier step
 
     def changed(self) -> str:
         """The first guarded value that has changed, in words; "" where none has."""
