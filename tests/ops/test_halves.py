@@ -35,3 +35,16 @@ def test_halves_with_numbers_and_integers(name, function):
     for y, z in zip(found, expected, strict=True):
         assert y.dtype == np.float16
         np.testing.assert_array_equal(y.numpy(), z)
+
+
+def test_results_of_float16_are_float16_and_rounded_once():
+    x = rv.tensor([[0.1, 0.7, 0.3], [2.0, -1.0, 0.4]], dtype=rv.float16)
+    for function in (rv.cov, rv.corrcoef):
+        expected = function(x.float()).numpy().astype(np.float16)
+        np.testing.assert_array_equal(function(x).numpy(), expected, strict=True)
+    assert rv.cov(x, aweights=rv.ones(3)).dtype == rv.float32
+    np.testing.assert_array_equal(
+        x.clip(0.2, 0.5).numpy(), np.clip(x.numpy(), np.float16(0.2), 0.5), strict=True
+    )
+    edge = rv.tensor([-9.796875, -9.8046875], dtype=rv.float16)  # beside the edge -9.8
+    assert rv.histc(edge, min=-10, max=10)[:2].tolist() == [1, 1]

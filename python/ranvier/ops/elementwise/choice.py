@@ -200,7 +200,7 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
         return _by_tensors(input, low, high)
     if not is_floating(input):
         floats = isinstance(low, float) or isinstance(high, float)
-        if not (floats and isinstance(input, Tensor)):
+        if not (floats and isinstance(input, Tensor)) or input._array.dtype == np.float16:
             require_no_gradient("clip", input)
             return by_numpy(np.clip, getattr(input, "_array", input), low, high)
         input = input.float()

@@ -261,6 +261,10 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     input = as_tensor("cov", input)
     if input.ndim > 2:
         raise ValueError(f"[cov] got x of shape {input.shape}; expected at most two dimensions")
+    if input._array.dtype == np.float16:
+        y: Tensor = cov(input.float(), correction=correction, fweights=fweights, aweights=aweights)
+        wide = aweights is not None and as_tensor("cov", aweights).dtype != input.dtype
+        return y if wide else y.to(input.dtype)
     if not is_floating(input):
         input = input.float()
     rows = reshape(input, (1, -1)) if input.ndim < 2 else input
@@ -302,6 +306,9 @@ def corrcoef(input: Any) -> Tensor:
     tensor([[ 1., -1.],
             [-1.,  1.]])
     """
+    input = as_tensor("corrcoef", input)
+    if input._array.dtype == np.float16:
+        return corrcoef(input.float()).to(input.dtype)
     c = cov(input)
     if c.ndim == 0:
         return c / c

@@ -230,6 +230,8 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor
             f"[histc] got {bins} bins in [{min}, {max}]; expected at least one, and finite min < max"
         )
     inside = values[(values >= min) & (values <= max)]
+    if inside.dtype == np.float16:  # NumPy would round the edges to it
+        inside = inside.astype(np.float32)
     return without_derivative("histc", np.histogram(inside, bins, (min, max))[0].astype(input.dtype), input)
 
 
