@@ -84,6 +84,11 @@ def test_shapes_that_do_not_broadcast(name):
         (IndexError, "[softmax] got axis 2 for", lambda: rv.softmax(rv.ones(1, 2), 2)),
         (ValueError, "[flip] got dim 2 for", lambda: rv.flip(rv.ones(1, 2), (2,))),
         (IndexError, "[cat] got dim 2 for", lambda: rv.cat([rv.ones(1, 2)], 2)),
+        (
+            ValueError,
+            "[index_fill] got 300; expected a number that uint8 can hold",
+            lambda: rv.index_fill(rv.zeros(2, dtype=rv.uint8), 0, rv.tensor([0]), 300),
+        ),
         (ValueError, "[sum] got axis 0 twice", lambda: rv.sum(rv.tensor([[1, 2]]), (0, 0))),
         (ValueError, "[any] got axis 1 twice", lambda: rv.any(rv.tensor([[1, 2]]), (1, -1))),
         (ValueError, "[rot90] got dims (0,)", lambda: rv.rot90(rv.ones(2, 2), dims=(0,))),

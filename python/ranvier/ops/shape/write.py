@@ -12,7 +12,7 @@ from ranvier.autograd.function import Function, watched
 from ranvier.autograd.graph import refuse, rule
 from ranvier.autograd.host import host
 from ranvier.autograd.inplace import assign, check_leaf
-from ranvier.autograd.memory import filled_like, keep, picked
+from ranvier.autograd.memory import filled_like, keep, number_in, picked
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.choice import masked_fill, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
@@ -81,6 +81,8 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     mask = hit.reshape((-1,) + (1,) * (input.ndim - at - 1)) if input.ndim else hit.reshape(())
     if isinstance(value, Tensor) and value.ndim:
         raise ValueError(f"[index_fill] got value of shape {value.shape}; expected a number")
+    if not isinstance(value, Tensor):
+        value = number_in("index_fill", value, input._array.dtype)
     return where(wrap(np.asarray(mask)), cast(value, input.dtype), input)
 
 
