@@ -6,7 +6,9 @@
 //
 // Chosen: float32, no groups, more than one tap or a stride, 16 channels or more, weights of at most 16 MB,
 // and up to some 50 pixels in all images together, at stride 1 with taps other than 3x3 up to 100 (pays).
+//
 // Memory: the columns, pixels x weights of one output.
+//
 // Earns: 1.4 to 5 times the speed of the direct sum for one image of up to 4x4 pixels, because packing the
 // weights takes longer than these few products. (dy of one pixel each and 8 to 64 images: 0.3 to 0.9.)
 #pragma once

@@ -1,13 +1,16 @@
 // Depthwise convolutions: each channel of y is computed from one channel of x. Forward and the gradient to
 // the input are one computation.
 //
-//   y[n, k, p, q] = bias[k] + sum over taps (r, s) of x[n, k, p stride - pad + r, q stride - pad + s] w[k, 0,
-//   r, s]
+//   y[n, k, p, q] = bias[k] + sum over taps (r, s) of x[n, k, h(p, r), w(q, s)] w[k, 0, r, s]
+//   h(p, r) = p stride - pad + r dilation, w likewise
 //
 // Chosen: as many groups as channels of x and of y; for the gradient to the weight also where each channel
-// has some outputs. A tile is 8 pixels times a vector of channels: the taps slide over values that are loaded
-// once. Memory: the weights, one vector of channels after another; of dw at most 16 partial sums. Earns: 3 to
-// 10 times the speed of the direct sum.
+// has some outputs. A tile is 8 pixels times a vector of channels: the taps slide over values that are
+// loaded once.
+//
+// Memory: the weights, one vector of channels after another; of dw at most 16 partial sums.
+//
+// Earns: 2.4 to 10 times the speed of the direct sum.
 #pragma once
 #include <algorithm>
 

@@ -1,10 +1,12 @@
 // The gradients to weight and bias as direct sums, which compute what no other algorithm does.
 //
-//   dw[k, c, r, s] = sum over images n and pixels (p, q) of dy[n, k, p, q] x[n, c, p stride - pad + r, q
-//   stride - pad + s] db[k]          = sum over images and pixels of dy[n, k, p, q]
+//   dw[k, c, r, s] = sum over images n and pixels (p, q) of dy[n, k, p, q] x[n, c, h(p, r), w(q, s)]
+//   db[k]          = sum over images and pixels of dy[n, k, p, q]
 //
 // That is a matrix product over pixels, (taps x channels) by output channels. x and dy are read where they
-// are. Memory: at most 16 partial sums of dw, one for each fixed part of the pixels.
+// are.
+//
+// Memory: at most 16 partial sums of dw, one for each fixed part of the pixels.
 #pragma once
 #include <utility>
 

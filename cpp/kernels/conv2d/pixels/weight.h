@@ -5,8 +5,11 @@
 //   dw[k, c] = sum over pixels of dy[pixel, k] x[pixel, c]
 //
 // Chosen: as pixels.h, where one side has at most a vector of channels and the other at most 8, or two
-// vectors and 2. Memory: at most 16 partial sums of dw. Earns: 1.8 to 11 times the speed of planes or of the
-// direct sum.
+// vectors and 2.
+//
+// Memory: at most 16 partial sums of dw.
+//
+// Earns: 1.8 to 11 times the speed of planes or of the direct sum.
 #pragma once
 #include "base/carve.h"
 #include "kernels/conv2d/conv2d.h"

@@ -4,7 +4,9 @@
 //   dw[k, c, t] = sum over images and i of dy[k][i] plane[c][i + offset(t)]
 //
 // Chosen: stride 1, at most 8 inputs, or fewer than a vector, and at most 12 outputs (pays).
+//
 // Memory: for each thread the planes of a block, and at most 16 partial sums of dw.
+//
 // Earns: 1.3 to 5 times the speed of the direct sum.
 #pragma once
 #include "kernels/conv2d/planes/planes.h"

@@ -1,14 +1,19 @@
-// The gradient to the input where it has few channels: each pixel of dy adds its products with a row of taps,
-// all input channels of each, to a row of dx.
+// The gradient to the input where it has few channels: each pixel of dy adds its products with a row of
+// taps, all input channels of each, to a row of dx.
 //
 //   dx[n, c, p stride - pad + r, q stride - pad + s] += sum over k of dy[n, k, p, q] w[k, c, r, s]
 //
 // Side by side the taps and channels of a row fill vectors that the channels alone would not, and no tap
-// meets a pixel outside the image. The sums go through memory for each row of taps. Chosen: float32, from
-// AVX2 on, no groups, 4 images or more whose sums stay in L2, where a cost model fitted to measured shapes
-// expects a gain (pays): dy of some 16 channels, and images small beside the taps. Memory: the weights, and
-// the sums of an image for each thread. Earns: 1.2 to 1.8 times the speed of planes or of the direct sum, as
-// 5x5 taps from 6 to 16 channels on 14x14 pixels.
+// meets a pixel outside the image. The sums go through memory for each row of taps.
+//
+// Chosen: float32, from AVX2 on, no groups, 4 images or more whose sums stay in L2, where a cost model
+// fitted to measured shapes expects a gain (pays): dy of some 16 channels, and images small beside the
+// taps.
+//
+// Memory: the weights, and the sums of an image for each thread.
+//
+// Earns: 1.2 to 1.8 times the speed of planes or of the direct sum, as 5x5 taps from 6 to 16 channels on
+// 14x14 pixels.
 #pragma once
 #include "kernels/conv2d/direct/direct.h"
 
