@@ -44,6 +44,20 @@ CALLS = {
     ),
     "[cat] got no tensors; expected at least one": lambda: _core.concatenate([]),
     "[cat] got numpy.ndarray; expected a list or tuple of arrays": lambda: _core.concatenate(X),
+    "[sort] got an axis of length 4294967296": lambda: _core.sort(np.broadcast_to(X[0, 0], (2**32,)), 0),
+    "[add] got a with 20 dimensions; expected at most 8": lambda: _core.add(X.reshape((1,) * 18 + (2, 3)), X),
+    "[gather] got index with the value 9223372036854775808": lambda: _core.gather(
+        X, np.full((2, 1), 2**63, np.uint64), 1
+    ),
+    "[clip_gradients] got gradients[0] that is byte-swapped": lambda: _core.clip_gradients(
+        [SWAPPED], ONE, None
+    ),
+    "[clip_gradients] got gradients[0] that is read-only": lambda: _core.clip_gradients(
+        [np.broadcast_to(X[0], (2, 3))], ONE, None
+    ),
+    "[sgd] got momentum_buffer[0] that is strided": lambda: _core.optimizer_step(
+        "sgd", [X.T.copy()], [X.T], [ONE], None, [[X.T]], np.ones(4), False, False, False
+    ),
     "[fill] got another dtype": lambda: _core.fill(np.zeros(2, np.uint8), 1),
 }
 
