@@ -1,6 +1,8 @@
 """What rv.memory_stats says of the memory that the allocator keeps."""
 
+import numpy as np
 import ranvier as rv
+from ranvier import _core
 
 
 def test_memory_that_is_let_go_is_kept_until_the_cache_is_emptied():
