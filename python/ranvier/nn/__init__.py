@@ -10,7 +10,6 @@ from ranvier.nn.activation.smooth import *
 from ranvier.nn.attention import *
 from ranvier.nn.container import *
 from ranvier.nn.conv import *
-from ranvier.nn.conv_transpose import *
 from ranvier.nn.distance import *
 from ranvier.nn.dropout import *
 from ranvier.nn.embedding import *
@@ -22,19 +21,17 @@ from ranvier.nn.loss.probability import *
 from ranvier.nn.loss.rare import *
 from ranvier.nn.loss.regression import *
 from ranvier.nn.module import *
-from ranvier.nn.names import absent as _absent
 from ranvier.nn.neuron import *
 from ranvier.nn.norm import *
-from ranvier.nn.pad import *
 from ranvier.nn.pooling import *
 from ranvier.nn.positional import *
 from ranvier.nn.rare import *
 from ranvier.nn.recurrent import *
 from ranvier.nn.recurrent_cell import *
+from ranvier.nn.registry import absent as _absent
+from ranvier.nn.resample import *
 from ranvier.nn.reshape import *
 from ranvier.nn.transformer import *
-from ranvier.nn.transformer_decoder import *
-from ranvier.nn.upsample import *
 
 if not _typing.TYPE_CHECKING:
     __all__ = [name for name, value in globals().items() if isinstance(value, type)]

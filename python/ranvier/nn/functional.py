@@ -54,7 +54,7 @@ from ranvier.nn.loss.regression import (
 from ranvier.nn.loss.regression import (
     smooth_l1_loss as smooth_l1_loss,
 )
-from ranvier.nn.names import absent as _absent
+from ranvier.nn.registry import absent as _absent
 from ranvier.ops.activation.piecewise import *
 from ranvier.ops.activation.smooth import *
 from ranvier.ops.activation.softmax import *

@@ -14,8 +14,7 @@ import ranvier.nn.init as init
 from ranvier.autograd.recording import pass_over
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
-from ranvier.nn.conv import Conv1d, Conv2d
-from ranvier.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from ranvier.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
 from ranvier.nn.linear import Linear
 from ranvier.nn.modes import evaluating
 from ranvier.nn.module import Module

@@ -17,10 +17,8 @@ from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.extension import belongs_to
 from ranvier.nn.config import arguments_of, record_arguments
 from ranvier.nn.hooks import HookRegistration
-from ranvier.nn.names import check
 from ranvier.nn.parameter import Parameter
-from ranvier.nn.registry import Registry, attribute
-from ranvier.nn.state import LoadResult, as_array, load_into
+from ranvier.nn.registry import LoadResult, Registry, as_array, attribute, check, load_into
 
 __all__ = ["Module", "Parameter"]
 

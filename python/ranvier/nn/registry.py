@@ -1,9 +1,18 @@
-"""`_parameters`, `_buffers` and `_modules` of a Module, which PyTorch's programs read and change."""
+"""Names and values of a Module: the names that it registers, and those of torch.nn that are not here.
+
+`_parameters`, `_buffers` and `_modules`, which PyTorch's programs read and change; the loading of a state
+dict, where all values are checked before the first is copied.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ranvier.autograd.mode import no_grad
+from ranvier.autograd.tensor import Tensor, wrap
 
 _MISSING = object()
 
@@ -70,3 +79,92 @@ class Registry(dict[str, Any]):
         return dict(self)
 
     __copy__ = copy
+
+
+def check(module: Any, what: str, name: Any, own: Any, value: Any, kind: type) -> None:
+    """Refuses a name that is no string, empty, with a dot (paths have dots), or that of another attribute,
+    and a value that is neither of this kind nor None."""
+    if not isinstance(name, str):
+        raise TypeError(f"[register_{what}] got name {name!r}; expected a string")
+    if not name or "." in name:
+        raise KeyError(f"[register_{what}] got name {name!r}; expected one without dots that is not empty")
+    if hasattr(module, name) and name not in own:
+        raise KeyError(f"attribute {name!r} already exists")
+    if not (value is None or isinstance(value, kind)):
+        raise TypeError(
+            f"cannot assign {type(value).__name__} as {what} {name!r}; expected a {kind.__name__} or None"
+        )
+
+
+# a part of names of torch.nn and torch.nn.functional, and what those are for
+_ABSENT = {
+    "3d": "volumes (N, C, D, H, W) are",
+    "quant": "quantised arithmetic is",
+    "qat": "quantised arithmetic is",
+    "sparse": "sparse arithmetic is",
+    "fractional": "pooling of random regions is",
+    "linear_cross": "cross_entropy(linear(x, weight), target) is the same; this name is",
+    "linearcross": "CrossEntropyLoss of a Linear is the same; this name is",
+    "crossmaplrn": "LocalResponseNorm is the same; this name is",
+    "nllloss2d": "NLLLoss takes images; this name is",
+}
+
+
+def absent(module: str, name: str) -> AttributeError:
+    """The error for a name that a module lacks; it says why where the name is one of PyTorch's."""
+    why = next((text for part, text in _ABSENT.items() if part in name.lower()), None)
+    ending = "" if why is None else f": {why} not part of this library (docs/versions.md)"
+    return AttributeError(f"module {module!r} has no attribute {name!r}{ending}")
+
+
+class LoadResult(NamedTuple):
+    """The names that differed between a state dict and the module."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+    def __repr__(self) -> str:
+        return "<All keys matched successfully>" if not any(self) else tuple.__repr__(self)
+
+
+def as_array(value: Any) -> np.ndarray[Any, Any]:
+    """The array of a Tensor, a torch tensor, or anything that NumPy takes."""
+    if isinstance(value, Tensor):
+        return value._array
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    return np.asarray(value)
+
+
+def load_into(owner: str, target: dict[str, Tensor], state: Any, strict: bool) -> LoadResult:
+    """See :meth:`Module.load_state_dict`; ``target`` shares the memory of the module."""
+    if not hasattr(state, "keys"):
+        raise TypeError(
+            f"[load_state_dict] got {type(state).__name__}; expected a mapping of names to arrays"
+        )
+    arrays = {name: as_array(state[name]) for name in state.keys()}  # noqa: SIM118
+    # PyTorch's old files and most converters have no counts of batches
+    needed = [name for name in target if not name.endswith("num_batches_tracked")]
+    missing = [name for name in needed if name not in arrays]
+    unexpected = [name for name in arrays if name not in target]
+    problems = []
+    if strict and missing:
+        problems.append("Missing key(s) in state_dict: " + ", ".join(f'"{name}"' for name in missing) + ".")
+    if strict and unexpected:
+        problems.append(
+            "Unexpected key(s) in state_dict: " + ", ".join(f'"{name}"' for name in unexpected) + "."
+        )
+    for name, tensor in target.items():
+        if name in arrays and arrays[name].shape != tensor.shape:
+            problems.append(
+                f"size mismatch for {name}: got shape {arrays[name].shape}; expected {tensor.shape}"
+            )
+    if problems:
+        raise RuntimeError(
+            f"[load_state_dict] error(s) in loading state_dict for {owner}:\n\t" + "\n\t".join(problems)
+        )
+    with no_grad():
+        for name, tensor in target.items():
+            if name in arrays:
+                tensor.copy_(wrap(arrays[name]))
+    return LoadResult(missing, unexpected)

@@ -8,7 +8,7 @@ import ranvier.ops as ops
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.random_tensors import randn
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.conv_transpose import ConvTranspose1d, ConvTranspose2d
+from ranvier.nn.conv import ConvTranspose1d, ConvTranspose2d
 from ranvier.nn.module import Module
 from ranvier.nn.utils.reweighted import Reweighting, add, remove
 
