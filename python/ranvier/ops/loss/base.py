@@ -92,11 +92,15 @@ class ElementLoss(Function):
         self.reduction, self.settings = reduction, settings
 
     def forward(self, x: Any, target: Any) -> Any:
-        self.arrays = x, target
+        self.x, self.target = x, target
         return self.loss(x, target, self.reduction, *self.settings)
 
+    @property
+    def arrays(self) -> tuple[Array, Array]:
+        return self.x, self.target
+
     def backward(self, dy: Any) -> Any:
-        arguments = (dy, *self.arrays, self.reduction)
+        arguments = (dy, self.x, self.target, self.reduction)
         dx = self.gradient(*arguments, False, *self.settings) if self.needs[0] else None
         dt = self.gradient(*arguments, True, *self.settings) if self.needs[1] else None
         return dx, dt
