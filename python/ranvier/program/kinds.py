@@ -149,6 +149,23 @@ TYPES: frozenset[Any] = frozenset(
 )  # fmt: skip
 _NOT_PURE = frozenset({"tofile", "dump", "now", "utcnow", "today", "fromtimestamp", "astimezone"})
 
+# What Python itself looks up in a class, and other names with two underscores that code may have: the rest
+# look into Python's own objects.
+_LOOKED_UP = """
+call getattr getattribute setattr bool len eq ne lt le gt ge hash contains iter next reversed get set
+getitem setitem missing index int float complex neg pos abs invert round enter exit str repr format
+array array_ufunc instancecheck add radd iadd sub rsub isub mul rmul imul truediv rtruediv itruediv
+floordiv rfloordiv mod rmod pow rpow ipow matmul rmatmul and rand or ror xor rxor init new
+"""
+SPECIAL = frozenset(f"__{name}__" for name in _LOOKED_UP.split())
+# Names with two underscores that code may have; any other looks into Python's own objects.
+_PUBLIC = """
+__class__ __name__ __qualname__ __module__ __doc__ __dict__ __init_subclass__ __post_init__ __all__
+__version__ __file__ __match_args__ __classcell__ __slots__ __bases__ __mro__ __main__
+__wrapped__ __func__ __self__ __future__ __builtins__ __cause__ __context__ __members__
+"""
+DUNDER = SPECIAL | frozenset(_PUBLIC.split())
+
 # Functions that call what they are given, which no event tells.
 TAKES_FUNCTIONS = frozenset(
     {map, filter, functools.partial, functools.reduce, collections.defaultdict, np.vectorize}
@@ -235,3 +252,14 @@ def is_python_class(kind: type) -> bool:
         if type(value).__name__ in ("instancemethod", "cython_function_or_method"):
             return False
     return True
+
+
+def functions_of(value: Any) -> list[Any]:
+    """The Python functions that an attribute of a class calls."""
+    if isinstance(value, (staticmethod, classmethod)):
+        value = value.__func__
+    if isinstance(value, property):
+        return [f for f in (value.fget, value.fset, value.fdel) if type(f) is types.FunctionType]
+    if isinstance(value, functools.cached_property):
+        return [value.func]
+    return [value] if type(value) is types.FunctionType else []

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import abc
 import builtins
-import functools
 import os
 import sys
 import types
@@ -28,10 +27,13 @@ from ranvier.program.executed import Executed, inner_of, names_of
 from ranvier.program.guards import Guards
 from ranvier.program.kinds import (
     CONTAINERS,
+    DUNDER,
     PLAIN,
     PURE_FILES,
+    SPECIAL,
     TAKES_FUNCTIONS,
     Kind,
+    functions_of,
     is_listed,
     is_listed_type,
     is_numpy_function,
@@ -40,22 +42,6 @@ from ranvier.program.kinds import (
 from ranvier.program.library import in_class, is_of_library, names_of_class
 
 _MOST_GUARDS = 20_000
-# What Python itself looks up in a class, and other names with two underscores that code may have: the rest
-# look into Python's own objects.
-_LOOKED_UP = """
-call getattr getattribute setattr bool len eq ne lt le gt ge hash contains iter next reversed get set
-getitem setitem missing index int float complex neg pos abs invert round enter exit str repr format
-array array_ufunc instancecheck add radd iadd sub rsub isub mul rmul imul truediv rtruediv itruediv
-floordiv rfloordiv mod rmod pow rpow ipow matmul rmatmul and rand or ror xor rxor init new
-"""
-_SPECIAL = frozenset(f"__{name}__" for name in _LOOKED_UP.split())
-# Names with two underscores that code may have; any other looks into Python's own objects.
-_PUBLIC = """
-__class__ __name__ __qualname__ __module__ __doc__ __dict__ __init_subclass__ __post_init__ __all__
-__version__ __file__ __match_args__ __classcell__ __slots__ __bases__ __mro__ __main__
-__wrapped__ __func__ __self__ __future__ __builtins__ __cause__ __context__ __members__
-"""
-_DUNDER = _SPECIAL | frozenset(_PUBLIC.split())
 _OF_FUNCTIONS = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})
 _TELL_ALL = frozenset({"vars", "dir", "__dict__", "asdict", "astuple", "fields", "replace"})  # all attributes
 _LIBRARY = package()
@@ -102,7 +88,7 @@ class Walk(Guards):
             self._variables(names.variables, variables, code.co_name)
             self._imports(names.names, variables)
         if self.names:  # the methods of Tensors; no Tensor is followed for them
-            self.add((Kind.NAMES, Tensor, "", in_class(Tensor, self.names | _SPECIAL), "the class Tensor"))
+            self.add((Kind.NAMES, Tensor, "", in_class(Tensor, self.names | SPECIAL), "the class Tensor"))
         self.drain()
         library.guard_settings(self, self.optimizers, self._told | self.names, bool(self.names & _TELL_ALL))
         if self._unlisted and self._takes_functions:
@@ -145,7 +131,7 @@ class Walk(Guards):
 
     # --- what code names
     def _refuse_names(self) -> None:
-        hidden = {n for n in self.names if n.startswith("__") and n.endswith("__")} - _DUNDER
+        hidden = {n for n in self.names if n.startswith("__") and n.endswith("__")} - DUNDER
         hidden = {n for n in hidden if n not in sys.modules} | (self.names & library.STATE_OF_TENSORS)
         if hidden and not self.fault:
             self.fault = f"the step names {min(hidden)}, which no guard compares; use it outside the step"
@@ -294,7 +280,7 @@ class Walk(Guards):
             self.stack.extend((base, base.__name__) for base in kind.__mro__[1:-1])
         if type(kind) is not type:
             self.stack.append((type(kind), f"the class of {kind.__name__}"))
-        names = (self.names | _SPECIAL | values.keys()) - {"__dict__"}
+        names = (self.names | SPECIAL | values.keys()) - {"__dict__"}
         self.add((Kind.NAMES, kind, "", in_class(kind, names), f"the class {kind.__name__}"))
         for name in self.names & _OF_FUNCTIONS:
             self.add((Kind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{kind.__name__}.{name}"))
@@ -304,14 +290,14 @@ class Walk(Guards):
     def _users_class(self, kind: type, values: dict[str, Any]) -> None:
         self.users = True
         for name, value in list(vars(kind).items()):
-            functions, text = _functions_of(value), f"{kind.__name__}.{name}"
+            functions, text = functions_of(value), f"{kind.__name__}.{name}"
             codes = [f.__code__ for f in functions]
             ran = any(id(c) in self._codes or _decorates(c) for c in codes)
             named = name in self.names or (self.dynamic and not name.startswith("__"))
             if ran or (named and not isinstance(value, _DESCRIPTORS)):
                 values.setdefault(name, value)
                 self.stack.extend((part, text) for part in (value, *functions))
-            elif name in _SPECIAL:
+            elif name in SPECIAL:
                 self.callable_parts([value], text)
 
     def _instance(self, x: Any, text: str, base: type | None) -> None:
@@ -387,17 +373,6 @@ _DESCRIPTORS = (
     types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType,
     types.MethodDescriptorType, types.ClassMethodDescriptorType, types.FunctionType,
 )  # fmt: skip
-
-
-def _functions_of(value: Any) -> list[Any]:
-    """The Python functions that an attribute of a class calls."""
-    if isinstance(value, (staticmethod, classmethod)):
-        value = value.__func__
-    if isinstance(value, property):
-        return [f for f in (value.fget, value.fset, value.fdel) if type(f) is types.FunctionType]
-    if isinstance(value, functools.cached_property):
-        return [value.func]
-    return [value] if type(value) is types.FunctionType else []
 
 
 def _decorates(code: types.CodeType) -> bool:
