@@ -14,7 +14,7 @@ def tolerance(dtype: Any, reduction: int = 1, magnitude: float = 1.0) -> float:
     k * eps * magnitude to first order; 2 (k + 1) leaves room for the rounding of the expected value
     and of one function of the sum (an activation, a division).
     """
-    return float(2 * (reduction + 1) * np.finfo(np.dtype(dtype)).eps * magnitude)
+    return 2 * (reduction + 1) * float(np.finfo(np.dtype(dtype)).eps) * magnitude
 
 
 def rounding(dtype: Any, roundings: int) -> float:
