@@ -81,6 +81,9 @@ places/executed_* places/globals_*
 calls/arrays_reversed calls/list_* calls/numpy_or_tensor_decides
 calls/one_of_two_that_share_memory_written_by_the_step
 """,
+    "others of the same code have used up the recordings that need not be earned": """
+library/decorated_method_of_a_replaced_instance
+""",
     "other reasons": """
 calls/argument_that_aliases_* calls/argument_written_by_the_step calls/big_endian_decides
 effects/first_time_only effects/random_integers_of_the_library equal/long_list-argument
