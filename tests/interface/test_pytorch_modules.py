@@ -31,10 +31,14 @@ def test_module_paths_give_the_same_names(path):
     assert getattr(module, PATHS[path]) is getattr(package, PATHS[path], getattr(module, PATHS[path]))
 
 
-@pytest.mark.parametrize("path", ["nn.modules", "distributions", "utils.data"])
-def test_unknown_names_are_no_modules(path):
+@pytest.mark.parametrize("name", ["Nonsense", "nonsense", "_nonsense"])
+@pytest.mark.parametrize(
+    "path", ["nn.modules", "nn.modules.conv", "nn.parallel", "distributions", "utils.data"]
+)
+def test_unknown_names_are_no_modules(path, name):
     with pytest.raises(ImportError):
-        exec(f"from ranvier.{path} import Nonsense")
+        exec(f"from ranvier.{path} import {name}")
+    assert not hasattr(importlib.import_module(f"ranvier.{path}"), name)
 
 
 def test_layers_are_made_on_the_cpu_only():

@@ -1,5 +1,7 @@
 """NormHistory: the norms it records are those of parameters and of the gradients that made the updates."""
 
+import copy
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -66,3 +68,7 @@ def test_a_resumed_run_records_what_one_never_stopped_does(tmp_path):
     _, resumed = run(4, tmp_path, resume=tmp_path)
     assert resumed.weights == whole.weights
     assert resumed.gradients == whole.gradients
+
+
+def test_norms_that_recorded_nothing_can_be_copied():
+    assert copy.deepcopy(rv.NormHistory()).state_dict() == rv.NormHistory().state_dict()

@@ -10,6 +10,7 @@ tensor(0.5000)
 
 import importlib as _importlib
 import typing as _typing
+from contextlib import suppress as _suppress
 
 import ranvier.distributions.constraints as constraints
 import ranvier.distributions.transforms as transforms
@@ -79,6 +80,7 @@ __all__ = [
 
 def __getattr__(name: str) -> _typing.Any:
     """PyTorch's module paths, such as ``distributions.categorical``: see :mod:`ranvier.pytorch_names`."""
-    if name.startswith("_") or not name.islower():
-        raise AttributeError(f"module 'ranvier.distributions' has no attribute {name!r}")
-    return _importlib.import_module(f"ranvier.distributions.{name}")
+    if not name.startswith("_"):
+        with _suppress(ModuleNotFoundError):
+            return _importlib.import_module(f"ranvier.distributions.{name}")
+    raise AttributeError(f"module 'ranvier.distributions' has no attribute {name!r}")

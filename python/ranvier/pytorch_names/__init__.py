@@ -30,6 +30,22 @@ _HOMES = {
     "random": "autograd.random",
     "utils.data": "data",
 }
+# the modules of PyTorch at such a path; a path with another name is an error
+_FILES = {
+    "distributed.algorithms": "join",
+    "distributions": """
+        bernoulli beta binomial categorical cauchy constraint_registry constraints dirichlet distribution
+        exponential gamma geometric gumbel half_normal independent kl laplace log_normal
+        mixture_same_family multinomial multivariate_normal normal one_hot_categorical poisson studentT
+        transformed_distribution transforms uniform utils
+    """,
+    "nn.modules": """
+        activation batchnorm channelshuffle container conv distance dropout flatten fold instancenorm lazy
+        linear loss module normalization padding pixelshuffle pooling rnn sparse transformer upsampling utils
+    """,
+    "nn.parallel": "comm data_parallel distributed parallel_apply replicate scatter_gather",
+    "utils.data": "dataloader dataset distributed sampler",
+}
 # names that their homes do not have: module and name here; and functions of Python numbers
 _OTHERS = {
     "_BatchNorm": ("nn.norm", "_BatchNorm"),
@@ -60,7 +76,8 @@ def _module_here(path: str) -> types.ModuleType | None:
 
 
 def _home(path: str) -> str | None:
-    return next((_HOMES[start] for start in _HOMES if f"{path}.".startswith(f"{start}.")), None)
+    parent, _, name = path.rpartition(".")
+    return _HOMES.get(parent if name in _FILES.get(parent, "").split() else path)
 
 
 def _repeated(count: int) -> Any:
@@ -107,11 +124,15 @@ class _Paths:
             if name in _OTHERS:
                 at, other = _OTHERS[name]
                 return getattr(importlib.import_module(f"ranvier.{at}"), other)
-            if name.startswith("_"):
-                raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
-            if hasattr(home, name) and not isinstance(getattr(home, name), types.ModuleType):
+            if (
+                not name.startswith("_")
+                and hasattr(home, name)
+                and not isinstance(getattr(home, name), types.ModuleType)
+            ):
                 return getattr(home, name)
-            return importlib.import_module(f"{module.__name__}.{name}")
+            if name in _FILES.get(module.__name__.partition(".")[2], "").split():
+                return importlib.import_module(f"{module.__name__}.{name}")
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
 
         vars(module)["__getattr__"] = attribute
 

@@ -275,6 +275,7 @@ class NormHistory(Callback):
         self.biases = biases
         self.weights: dict[str, list[float]] = {}
         self.gradients: dict[str, list[float]] = {}
+        self._seen = 0
         self._forget_epoch()
 
     def on_train_begin(self) -> None:
