@@ -56,14 +56,14 @@ def gradients(
     for x in inputs:
         if not x.requires_grad:
             raise RuntimeError("[grad] one of the inputs does not require grad")
-    given = zip(outputs, grad_outputs, strict=True)
-    roots = [(y, root_gradient("grad", y, dy, create_graph)) for y, dy in given]
+    weighted = zip(outputs, grad_outputs, strict=True)
+    roots = [(y, root_gradient("grad", y, dy, create_graph)) for y, dy in weighted]
     nodes = [x if x.grad_fn is None else x.grad_fn for x in inputs]
-    captured: dict[Any, Any] = dict.fromkeys(nodes)
-    run(roots, retain_graph, captured, create_graph=create_graph)
-    found: list[Tensor | None] = []
+    gradient_at: dict[Any, Any] = dict.fromkeys(nodes)  # run() fills it in place of the `.grad` of leaves
+    run(roots, retain_graph, gradient_at, create_graph=create_graph)
+    results: list[Tensor | None] = []
     for index, node in enumerate(nodes):
-        gradient = captured[node]
+        gradient = gradient_at[node]
         if gradient is None and materialize_grads:
             gradient = filled_like(0, inputs[index]._array)
         elif gradient is None and not allow_unused:
@@ -71,9 +71,10 @@ def gradients(
                 f"[grad] the differentiated Tensor at index {index} appears to not have been used in the "
                 "graph; set allow_unused=True if this is the desired behavior"
             )
-        own = gradient is None or isinstance(gradient, Tensor)
-        found.append(gradient if own else wrap(copied(gradient)))
-    return tuple(separate(found, [seed for _, seed in roots]) if create_graph else found)
+        if gradient is not None and not isinstance(gradient, Tensor):
+            gradient = wrap(copied(gradient))  # backward may have left the array in two places
+        results.append(gradient)
+    return tuple(separate(results, [seed for _, seed in roots]) if create_graph else results)
 
 
 def backward(
@@ -95,12 +96,10 @@ def backward(
     tensor(12.)
     """
     roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
-    given = grad_variables if grad_tensors is None else grad_tensors
-    given = [given] * len(roots) if given is None or isinstance(given, (Tensor, np.ndarray)) else list(given)
-    if len(given) != len(roots):
-        raise RuntimeError(
-            f"[backward] got {len(roots)} tensors and {len(given)} gradients; expected as many"
-        )
-    seeds = [root_gradient("backward", y, dy, create_graph) for y, dy in zip(roots, given, strict=True)]
+    dys = grad_variables if grad_tensors is None else grad_tensors
+    dys = [dys] * len(roots) if dys is None or isinstance(dys, (Tensor, np.ndarray)) else list(dys)
+    if len(dys) != len(roots):
+        raise RuntimeError(f"[backward] got {len(roots)} tensors and {len(dys)} gradients; expected as many")
+    seeds = [root_gradient("backward", y, dy, create_graph) for y, dy in zip(roots, dys, strict=True)]
     only = None if inputs is None else targets([inputs] if isinstance(inputs, Tensor) else list(inputs))
     run(list(zip(roots, seeds, strict=True)), retain_graph, only=only, create_graph=create_graph)

@@ -227,16 +227,16 @@ def _cast(gradient: Tensor, dtype: np.dtype[Any]) -> Tensor:
 
 def separate(gradients: list[Any], seeds: list[Tensor]) -> list[Any]:
     """The gradients, each in its own memory: the caller may change one in place."""
-    known, found = {id(x) for x in seeds}, []
+    taken, separated = {id(x) for x in seeds}, []
     for g in gradients:
         if g is not None:
             is_leaf = g._requires_grad and g._grad_fn is None
-            if id(g) in known or is_leaf or g._view is not None:
+            if id(g) in taken or is_leaf or g._view is not None:
                 with enable_grad():
                     g = g.clone()
-            known.add(id(g))
-        found.append(g)
-    return found
+            taken.add(id(g))
+        separated.append(g)
+    return separated
 
 
 STEPS = (add, run_node, call_hooks, accumulate)
