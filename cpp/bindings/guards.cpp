@@ -1,3 +1,5 @@
+// Guards compare values by the C API, without pybind11's casts: a step has hundreds, at each replay. What a
+// comparison raises means "not equal", and is dropped.
 #include "bindings/guards.h"
 
 #include <pybind11/pybind11.h>
@@ -18,9 +20,9 @@ namespace ranvier::bind {
 namespace {
 
 bool equal(PyObject* a, PyObject* b) {
-  const int found = PyObject_RichCompareBool(a, b, Py_EQ);
-  if (found < 0) PyErr_Clear();
-  return found == 1;
+  const int result = PyObject_RichCompareBool(a, b, Py_EQ);
+  if (result < 0) PyErr_Clear();
+  return result == 1;
 }
 
 // NumPy's scalars of numbers, by their bytes.
@@ -71,9 +73,9 @@ bool same_dict(PyObject* dict, PyObject* items) {
 
 bool has_items(PyObject* dict, PyObject* items) {
   for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(items); i += 2) {
-    const Held found = value_of(dict, PyTuple_GET_ITEM(items, i));
+    const Held value = value_of(dict, PyTuple_GET_ITEM(items, i));
     PyObject* expected = PyTuple_GET_ITEM(items, i + 1);
-    if (expected == Py_NotImplemented ? static_cast<bool>(found) : !same_value(found.ptr(), expected))
+    if (expected == Py_NotImplemented ? static_cast<bool>(value) : !same_value(value.ptr(), expected))
       return false;
   }
   return true;
@@ -106,10 +108,10 @@ bool names_hold(Guard& g) {
   const int64_t now = version_of(g.owner.ptr());
   if (now != 0 && now == g.number) return true;
   for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(g.expected.ptr()); i += 2) {
-    const Held found = class_attribute(reinterpret_cast<PyTypeObject*>(g.owner.ptr()),
+    const Held value = class_attribute(reinterpret_cast<PyTypeObject*>(g.owner.ptr()),
                                        PyTuple_GET_ITEM(g.expected.ptr(), i));
     PyObject* expected = PyTuple_GET_ITEM(g.expected.ptr(), i + 1);
-    if (expected == Py_NotImplemented ? static_cast<bool>(found) : !same_value(found.ptr(), expected))
+    if (expected == Py_NotImplemented ? static_cast<bool>(value) : !same_value(value.ptr(), expected))
       return false;
   }
   // An attribute that is looked up gives the class a version, so that the next comparison is of one number.
@@ -159,15 +161,19 @@ bool has_dict(PyObject* owner, PyObject* expected) {
   return dict == expected;
 }
 
+constexpr int64_t kNoGradient = 0, kSharedGradient = -2;
+
+// The address of the gradient's elements, or one of these two.
 // No reference to the gradient is kept: autograd, and the program that made it, count them.
 // adds: the step adds to it in place, which an eager step does only where nothing else refers to its array.
 int64_t gradient_address(PyObject* leaf, bool adds) {
   const TensorSlots slots = TensorSlots::of(leaf);
   const Held gradient = slot_of(leaf, slots.grad);
-  if (gradient.is_none()) return 0;
+  if (gradient.is_none()) return kNoGradient;
   const Held array = slot_of(gradient.ptr(), slots.array), cell = slot_of(gradient.ptr(), slots.cell);
-  const int own = 1 + kHeldReferences;
-  if (adds && Py_REFCNT(array.ptr()) > own + item_of(cell.ptr(), 1).is(array)) return -2;
+  // The references that are the gradient's own: its slot, this function's, and its cell's where that has one.
+  const int own = 1 + kHeldReferences + item_of(cell.ptr(), 1).is(array);
+  if (adds && Py_REFCNT(array.ptr()) > own) return kSharedGradient;
   return reinterpret_cast<int64_t>(PyArray_DATA(as_array(array)));
 }
 
@@ -190,8 +196,8 @@ bool has_gradient(PyObject* leaf) {
   const Held gradient = slot_of(leaf, slots.grad), own = slot_of(leaf, slots.array);
   if (gradient.is_none() || gradient_address(leaf, true) < 0) return false;
   if (slot_of(gradient.ptr(), slots.requires_grad).ptr() != Py_False) return false;
-  const Held found = slot_of(gradient.ptr(), slots.array);
-  PyArrayObject *a = as_array(found), *b = as_array(own);
+  const Held array = slot_of(gradient.ptr(), slots.array);
+  PyArrayObject *a = as_array(array), *b = as_array(own);
   if (PyArray_TYPE(a) != PyArray_TYPE(b) || PyArray_NDIM(a) != PyArray_NDIM(b)) return false;
   return PyArray_CompareLists(PyArray_DIMS(a), PyArray_DIMS(b), PyArray_NDIM(a)) &&
          PyArray_CompareLists(PyArray_STRIDES(a), PyArray_STRIDES(b), PyArray_NDIM(a)) &&
@@ -223,9 +229,9 @@ bool Guard::holds() {
     case GuardKind::slot:
       return same_value(slot_of(o, number).ptr(), e);
     case GuardKind::attribute: {
-      const auto found = py::reinterpret_steal<py::object>(PyObject_GetAttr(o, key.ptr()));
-      if (!found) PyErr_Clear();
-      return same_value(found.ptr(), e);
+      const auto value = py::reinterpret_steal<py::object>(PyObject_GetAttr(o, key.ptr()));
+      if (!value) PyErr_Clear();
+      return same_value(value.ptr(), e);
     }
     case GuardKind::cell:
       return same_value(content_of(o).ptr(), e);
@@ -244,9 +250,9 @@ bool Guard::holds() {
     case GuardKind::gradient:
       return number < 0 ? has_gradient(o) : gradient_address(o, !key.is_none()) == number;
     case GuardKind::call: {
-      const auto found = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(o));
-      if (!found) PyErr_Clear();
-      return same_value(found.ptr(), e);
+      const auto result = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(o));
+      if (!result) PyErr_Clear();
+      return same_value(result.ptr(), e);
     }
   }
   return false;
@@ -258,6 +264,7 @@ void Guards::clear() {
   std::vector<Guard>().swap(guards_);
 }
 
+// Guards on dicts come first, sorted by their dict, so that one version stands for all guards on it.
 void Guards::set(const py::list& list) {
   clear();
   guards_.reserve(list.size());

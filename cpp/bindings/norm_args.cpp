@@ -25,26 +25,27 @@ void expect_shape_of(const Input& a, const Input& x) {
 ChannelLayout channel_layout(int ndim, const int64_t* shape, const int64_t* strides, bool dense_samples,
                              int64_t (&shape3)[3], int64_t (&strides3)[3]) {
   const int64_t n = shape[0], c = shape[1];
-  int64_t s = 1, step = 0;  // of the pixels as one dimension
-  bool even = true, repeated = false, empty = n == 0 || c == 0;
+  int64_t s = 1, step = 0;  // size and stride of the dimensions after the channels, taken as one
+  bool one_step = true;     // whether they have such a stride
+  bool repeated = false, empty = n == 0 || c == 0;
   for (int d = ndim - 1; d >= 2; --d) {
     empty = empty || shape[d] == 0;
     if (shape[d] == 1) continue;
     if (s == 1)
       step = strides[d];
     else
-      even = even && strides[d] == step * s;
+      one_step = one_step && strides[d] == step * s;
     s *= shape[d];
   }
   for (int d = 0; d < ndim; ++d) repeated = repeated || (shape[d] > 1 && strides[d] == 0);
   shape3[0] = n, shape3[1] = c, shape3[2] = s;
   strides3[0] = strides[0], strides3[1] = strides[1], strides3[2] = step;
   if (empty) return ChannelLayout::planes;  // nothing is read
-  if (!even || repeated) return ChannelLayout::other;
+  if (!one_step || repeated) return ChannelLayout::other;
   if (s > 1 && step == 1 && (c == 1 || !dense_samples || strides[1] == s)) return ChannelLayout::planes;
   if (s == 1 && dense_samples && (c == 1 || strides[1] == 1)) return ChannelLayout::planes;
-  const bool rows = s == 1 || n == 1 || strides[0] == step * s;
-  return rows && (c == 1 || strides[1] == 1) ? ChannelLayout::columns : ChannelLayout::other;
+  const bool rows_join = s == 1 || n == 1 || strides[0] == step * s;  // pixels of all samples: one matrix
+  return rows_join && (c == 1 || strides[1] == 1) ? ChannelLayout::columns : ChannelLayout::other;
 }
 
 Channels::Channels(const Input& x, bool dense_samples) : x_(x), dense_samples_(dense_samples) {
@@ -53,6 +54,7 @@ Channels::Channels(const Input& x, bool dense_samples) : x_(x), dense_samples_(d
     return channel_view(v, dense_samples, &out);
   };
   layout_ = layout(x_.view<char>());
+  // The kernels take x and the results in one layout, so a new array like x has to have it, too.
   if (layout_ != ChannelLayout::other && layout(as_const(like().view<char>())) == layout_) return;
   x_ = copied(x, Output::contiguous(x.dtype(), x.shape()));
   layout_ = layout(x_.view<char>());

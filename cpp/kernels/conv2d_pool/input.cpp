@@ -7,13 +7,16 @@
 namespace ranvier {
 namespace {
 
-// Of the filters of a group of output channels, which all pixels of a band read.
+// The filters of a group of output channels take so many bytes at most: all pixels of a band read them, from
+// a cache. Lists read whole filters (from L2), patches a few rows of taps of them (from L1).
 constexpr int64_t kSumListedBytes = 128 << 10, kSumPatchBytes = 20 << 10;
-constexpr int64_t kBandPixels = 64;
+constexpr int64_t kBandPixels = 64;  // pooled pixels of a band, roughly
 
 // How many of the rows of taps that are left have their patches summed together.
 int64_t patch_rows(int64_t left) { return left == 4 ? 2 : std::min<int64_t>(left, 3); }
 
+// Whether there is compiled code for patches of all rows of taps, and a pixel of dx fills its vector by more
+// than half.
 bool patches_fit(const Conv2dPoolBackwardInput<float>& call) {
   const Conv2dGeometry& g = call.geometry;
   if (g.stride[0] * g.stride[1] * g.dilation[0] * g.dilation[1] != 1) return false;
@@ -29,6 +32,9 @@ bool patches_fit(const Conv2dPoolBackwardInput<float>& call) {
 // their filters times their gradients, which is added to the patch of dx that this element of z came from.
 // Where the patches of all offsets fit in registers, they are summed together (`patches`, 1.5 to 1.7 times as
 // fast with AVX-512), else one after another (`lists`).
+//
+// The loops, from the outside: images and blocks of input channels (shared by the threads), bands of rows of
+// pooled pixels, groups of output channels, offsets.
 class PooledInputGradient {
  public:
   PooledInputGradient(const Conv2dPoolBackwardInput<float>& call, Carver& carver, int threads);
@@ -57,12 +63,13 @@ class PooledInputGradient {
   int64_t out_, taps_[2];
   bool patches_;
   PooledBlocks blocks_;
-  int64_t height_, width_;                       // of dx with its padding, in pixels
-  int64_t group_, groups_;                       // output channels whose filters stay in a cache
-  int64_t masked_;                               // output channels of a mask
-  int64_t band_rows_, entries_, lists_, masks_;  // of a band, at most
-  int64_t copied_;                               // elements of a pixel in Scratch::dy, or 0
-  float* filters_;                               // [block][k][filter]
+  int64_t height_, width_;           // of dx with its padding, in pixels
+  int64_t group_, groups_;           // output channels whose filters stay in a cache
+  int64_t masked_;                   // output channels of a mask: its bits
+  int64_t band_rows_;                // of pooled pixels
+  int64_t entries_, lists_, masks_;  // how many a band has at most
+  int64_t copied_;                   // elements of a pixel in Scratch::dy, or 0
+  float* filters_;                   // [block][k][filter]
   TeamScratch scratch_;
 };
 
@@ -76,15 +83,16 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& c
   const Conv2dGeometry& g = call.geometry;
   const int64_t lanes = pooled_gradient_kernels().lanes, pooled_rows = call.dy.shape[2],
                 pooled_columns = call.dy.shape[3];
-  const auto reach = [&](int d) {
+  const auto padded_size = [&](int d) {  // what pooled pixels read, and the rest of dx
     const int64_t pooled = pooled_reach(g, call.window, taps_, d, call.dy.shape[2 + d]);
     return std::max(pooled, g.pad[d] + call.dx.shape[2 + d]);
   };
-  height_ = reach(0), width_ = reach(1);
-  const int64_t at_once = patches_ ? kSumPatchBytes / patch_rows(taps_[0]) * taps_[0] : kSumListedBytes;
-  group_ = std::max<int64_t>(at_once / 4 / blocks_[0].filter / lanes, 1) * lanes;
-  if (patches_) group_ = std::min<int64_t>(group_, kPooledBits);
-  if (!patches_) group_ = ceil_div(group_, kPooledBits) * kPooledBits;
+  height_ = padded_size(0), width_ = padded_size(1);
+  const int64_t group_bytes = patches_ ? kSumPatchBytes / patch_rows(taps_[0]) * taps_[0] : kSumListedBytes;
+  const int64_t filter_bytes = blocks_[0].filter * static_cast<int64_t>(sizeof(float));
+  group_ = std::max<int64_t>(group_bytes / filter_bytes / lanes, 1) * lanes;
+  // Patches go through one mask for each group; lists are made from whole masks.
+  group_ = patches_ ? std::min<int64_t>(group_, kPooledBits) : ceil_div(group_, kPooledBits) * kPooledBits;
   masked_ = std::min<int64_t>(group_, kPooledBits);
   groups_ = ceil_div(out_, group_);
   band_rows_ = std::clamp<int64_t>(kBandPixels / std::max<int64_t>(pooled_columns, 1), 1,
@@ -159,6 +167,7 @@ void PooledInputGradient::image(int64_t n, Range blocks, const Scratch& s) const
   for (int64_t i = blocks.begin; i < blocks.end; ++i) finish(n, i, s.dx + blocks_.before(i) * positions);
 }
 
+// Adds what a band of pooled pixels gives to the sums of all blocks.
 void PooledInputGradient::band(int64_t n, Range rows, Range blocks, const Scratch& s) const {
   if (copied_) copy_gradient(n, rows, s);
   PooledPixels in = band_pixels(n, rows, s);
@@ -172,7 +181,7 @@ void PooledInputGradient::band(int64_t n, Range rows, Range blocks, const Scratc
 
 void PooledInputGradient::add_lists(PooledPixels in, Range blocks, const Scratch& s) const {
   PooledLists lists = s.lists;
-  int64_t entries = 0, count = 0;
+  int64_t entries = 0, count = 0;  // of the lists of all groups so far
   for (int64_t group = 0; group < groups_; ++group) {
     const int first = static_cast<int>(group * group_);
     in.channels = static_cast<int>(std::min((group + 1) * group_, out_));
@@ -233,6 +242,7 @@ PooledPixels PooledInputGradient::band_pixels(int64_t n, Range rows, const Scrat
   return in;
 }
 
+// A band of dy with contiguous channels.
 void PooledInputGradient::copy_gradient(int64_t n, Range rows, const Scratch& s) const {
   const TensorView<const float>& dy = c_.dy;
   const int64_t width = dy.shape[3];
@@ -244,6 +254,7 @@ void PooledInputGradient::copy_gradient(int64_t n, Range rows, const Scratch& s)
                                  dy.strides[1], s.dy + (i - rows.begin) * width * copied_);
 }
 
+// The sums of block i without the padding to dx; `finish` of the kernels masks them by `saved`.
 void PooledInputGradient::finish(int64_t n, int64_t i, const float* sums) const {
   const TensorView<float>& dx = c_.dx;
   const TensorView<const float>& saved = c_.saved;

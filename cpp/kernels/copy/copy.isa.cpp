@@ -23,12 +23,16 @@ static void transpose_strip(int rows, int64_t n, const T* x, int64_t stride_x, T
   }
 }
 
-// Lanes of a vector from two others; of three, the first two are joined before. Element e of three vectors of
-// pixels is channel e % 3 of pixel e / 3.
+// Lanes of a vector from two others: index i < lanes is lane i of a, lanes + i is lane i of b.
 template <class V, int... index>
 RANVIER_INLINE V pick(V a, V b, std::integer_sequence<int, index...>) {
   return __builtin_shufflevector(a, b, index...);
 }
+// A processor has no shuffle of three vectors: in the next two, a and b are shuffled first, which leaves gaps
+// for the lanes of c, and these are filled then.
+//
+// Vector v of the three that hold n pixels, from n elements of each channel a, b, c. Its lane is element
+// e = v * n + lane: channel e % 3 of pixel e / 3.
 template <int v, class V, int... lane>
 RANVIER_INLINE V join_three(V a, V b, V c, std::integer_sequence<int, lane...>) {
   constexpr int n = sizeof...(lane);
@@ -38,6 +42,8 @@ RANVIER_INLINE V join_three(V a, V b, V c, std::integer_sequence<int, lane...>) 
   return pick(ab, c,
               std::integer_sequence<int, ((v * n + lane) % 3 == 2 ? n + (v * n + lane) / 3 : lane)...>());
 }
+// Back: one channel of n pixels from the three vectors a, b, c that hold them. Lane i is element
+// 3 i + channel of the three.
 template <int channel, class V, int... lane>
 RANVIER_INLINE V part_three(V a, V b, V c, std::integer_sequence<int, lane...>) {
   constexpr int n = sizeof...(lane);
@@ -101,11 +107,11 @@ static void repeat_each(int64_t rows, int64_t n, const T* x, int64_t stride, T* 
   constexpr int L = lanes<T>;
   if constexpr (has_permute<T>)
     if (stride == 1 && n < L) {  // n vectors from one
-      ivec<T> from[L];
+      ivec<T> source[L];         // of element e = j L + lane of these: e / n; the half is against rounding
       for (int64_t j = 0; j < n; ++j)
-        from[j] = to_int((iota<T>() + (static_cast<T>(j * L) + T(0.5))) / static_cast<T>(n));
+        source[j] = to_int((iota<T>() + (static_cast<T>(j * L) + T(0.5))) / static_cast<T>(n));
       for (; rows >= L; rows -= L, x += L)
-        for (int64_t j = 0; j < n; ++j, y += L) store(y, permute(load(x), from[j]));
+        for (int64_t j = 0; j < n; ++j, y += L) store(y, permute(load(x), source[j]));
     }
   for (; rows > 0; --rows, x += stride, y += n)
     for (int64_t i = 0; i < n; i += L) store(y + i, broadcast(*x));

@@ -22,21 +22,22 @@ struct MaxGradient {
 };
 
 // `count` rows of windows, of which tap 0 of the first is in row `top` of dx, and of each the windows
-// [begin, end). Taps in rows outside [first, last) and beside the image are ignored; the windows [inside,
-// outside) have none. kDense: lanes, or in NCHW columns, are contiguous in dy and where.
+// [begin, end). Taps in rows outside [first, last) and beside the image are ignored; the windows [unchecked,
+// checked_again) have none, so their taps are not compared with these bounds. kDense: lanes, or in NCHW
+// columns, are contiguous in dy and where.
 template <bool kDense, class T>
 static void scatter(MaxGradient<T, uint8_t> x, const PoolAxis& rows, const PoolAxis& columns,
                     const TapList& taps, int64_t top, int64_t count, int64_t first, int64_t last,
-                    int64_t begin, int64_t end, int64_t inside, int64_t outside) {
+                    int64_t begin, int64_t end, int64_t unchecked, int64_t checked_again) {
   const int64_t stride = columns.stride, column = x.column, lanes = x.lanes, padding = columns.padding;
   const int64_t lane_dy = kDense ? 1 : x.lane_dy, lane_where = kDense ? 1 : x.lane_where;
   const int64_t column_dy = x.column_dy, column_where = x.column_where;
-  const uint64_t height = last - first, width = columns.in, known = taps.count;
+  const uint64_t height = last - first, width = columns.in, tap_count = taps.count;
   for (; count > 0; --count, top += rows.stride, x.dy += x.row_dy, x.where += x.row_where) {
     T* const dx = x.dx + top * x.row;
-    const auto windows = [&](auto checked, int64_t ow, int64_t end) RANVIER_INLINED {
+    const auto add_windows = [&](auto checked, int64_t ow, int64_t end) RANVIER_INLINED {
       const auto add = [&](int64_t left, T* to, uint64_t offset, T v) RANVIER_INLINED {
-        if (offset >= known) return;
+        if (offset >= tap_count) return;
         if constexpr (checked.value) {
           const uint64_t h = top - first + taps.down[offset], w = left + taps.across[offset];
           if (h >= height || w >= width) return;
@@ -50,9 +51,11 @@ static void scatter(MaxGradient<T, uint8_t> x, const PoolAxis& rows, const PoolA
       for (; ow < end; ++ow, left += stride, to += stride * column, dy += column_dy, where += column_where)
         for (int64_t i = 0; i < lanes; ++i) add(left, to + i, where[i * lane_where], dy[i * lane_dy]);
     };
-    if (begin < inside) windows(std::true_type(), begin, inside < end ? inside : end);
-    windows(std::false_type(), inside > begin ? inside : begin, outside < end ? outside : end);
-    if (end > outside) windows(std::true_type(), outside > begin ? outside : begin, end);
+    if (begin < unchecked) add_windows(std::true_type(), begin, unchecked < end ? unchecked : end);
+    add_windows(std::false_type(), unchecked > begin ? unchecked : begin,
+                checked_again < end ? checked_again : end);
+    if (end > checked_again)
+      add_windows(std::true_type(), checked_again > begin ? checked_again : begin, end);
   }
 }
 
@@ -93,8 +96,9 @@ static void scatter_rows(const Team& team, const MaxPool2dBackward<T, Offset>& f
   const T* dy = x.dy;
   const Offset* where = x.where;
   const int64_t reach = (pool_taps(rows) - 1) * rows.dilation;
-  const int64_t piece = kTapsBetweenTests / x.lanes + 1;
-  const int64_t rows_at_once = 16384 / static_cast<int64_t>(sizeof(T)) / x.row + 1;
+  const int64_t windows_at_once = kTapsBetweenTests / x.lanes + 1;
+  const int64_t rows_at_once =
+      16384 / static_cast<int64_t>(sizeof(T)) / x.row + 1;  // of dx, which stay in L1
   int64_t cleared = first, elements = 0;
   const auto clear_to = [&](int64_t h) {
     if (h <= cleared) return;
@@ -105,18 +109,18 @@ static void scatter_rows(const Team& team, const MaxPool2dBackward<T, Offset>& f
   };
   const bool dense = x.lane_dy == 1 && x.lane_where == 1;
   for (int64_t oh = first_window(rows, first), count; oh < rows.out; oh += count) {
-    const int64_t top = pool_window(rows, oh).start, rest = last - 1 - reach - top;
+    const int64_t top = pool_window(rows, oh).start, rows_below = last - 1 - reach - top;
     if (top >= last) break;
-    const bool inside = top >= first && rest >= 0;  // the rows
+    const bool inside = top >= first && rows_below >= 0;  // all rows of these windows
     count = 1;
-    if (inside && taps.count > 0 && columns.out < piece) {
-      count = rest / rows.stride + 1 < rows_at_once ? rest / rows.stride + 1 : rows_at_once;
+    if (inside && taps.count > 0 && columns.out < windows_at_once) {
+      count = rows_below / rows.stride + 1 < rows_at_once ? rows_below / rows.stride + 1 : rows_at_once;
       if (count > rows.out - oh) count = rows.out - oh;
     }
     clear_to(top + (count - 1) * rows.stride + reach + 1);
     x.dy = dy + oh * x.row_dy, x.where = where + oh * x.row_where;
-    for (int64_t ow = 0; ow < columns.out; ow += piece) {
-      const int64_t end = columns.out - ow < piece ? columns.out : ow + piece;
+    for (int64_t ow = 0; ow < columns.out; ow += windows_at_once) {
+      const int64_t end = columns.out - ow < windows_at_once ? columns.out : ow + windows_at_once;
       if constexpr (sizeof(Offset) == 1) {
         if (taps.count > 0) {
           const auto run = dense ? scatter<true, T> : scatter<false, T>;

@@ -52,7 +52,7 @@ ScatteredInput::ScatteredInput(const Conv2dBackwardInput<float>& c, const Correl
       sums_at_(carver.take<int64_t>(pixels_)),
       sums_(carver.take<float>(threads * size_)),
       not_finite_(carver.take<int64_t>(threads)),
-      from_(carver.take<int64_t>(threads * row_)),
+      weight_at_(carver.take<int64_t>(threads * row_)),
       direct_(problem, carver, threads) {}
 
 void ScatteredInput::run(const Team& team) const {
@@ -73,16 +73,16 @@ void ScatteredInput::run(const Team& team) const {
 void ScatteredInput::prepare(const OpenTeam& team) const {
   not_finite_[team.index()] = 0;
   dy_.copy_share(team);
-  if (team.index() == 0) list_places();
+  if (team.index() == 0) order_pixels();
   pack_outputs(team);
 }
 
 // Panels of two vectors; the last may have one. It ends with zeros.
 void ScatteredInput::pack_outputs(const OpenTeam& team) const {
   const int64_t *st = c_.w.strides, channels = c_.dx.shape[1];
-  int64_t* const from = from_ + team.index() * row_;
+  int64_t* const weight_at = weight_at_ + team.index() * row_;
   for (int64_t i = 0, channel = 0, tap = 0; i < row_; ++i) {
-    from[i] = channel * st[1] + tap * st[3];
+    weight_at[i] = channel * st[1] + tap * st[3];
     if (++channel == channels) channel = 0, ++tap;
   }
   const Range outputs = even_share(team, out_);
@@ -92,14 +92,14 @@ void ScatteredInput::pack_outputs(const OpenTeam& team) const {
       float* to = weights_ + (r * padded() + first) * out_ + outputs.begin * width;
       for (int64_t k = outputs.begin; k < outputs.end; ++k, to += width) {
         const float* const w = c_.w.data + k * st[0] + r * st[2];
-        for (int64_t i = 0; i < count; ++i) to[i] = w[from[first + i]];
+        for (int64_t i = 0; i < count; ++i) to[i] = w[weight_at[first + i]];
         std::fill(to + count, to + width, 0.0f);
       }
     }
 }
 
-// Pixels whose vectors of sums overlap are in different turns.
-void ScatteredInput::list_places() const {
+// Pixels whose vectors of sums overlap are in different turns: a tile adds to all its pixels at once.
+void ScatteredInput::order_pixels() const {
   const Conv2dGeometry& g = c_.geometry;
   const int64_t turns = ceil_div(padded(), g.stride[1] * c_.dx.shape[1]);
   int64_t at = 0;

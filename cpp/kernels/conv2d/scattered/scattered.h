@@ -3,8 +3,9 @@
 //
 //   dx[n, c, p stride - pad + r, q stride - pad + s] += sum over k of dy[n, k, p, q] w[k, c, r, s]
 //
-// Side by side the taps and channels of a row fill vectors that the channels alone would not, and no tap
-// meets a pixel outside the image. The sums go through memory for each row of taps.
+// A row of taps and its channels lie side by side: together they fill vectors that the few channels alone
+// would not. The sums are of an image with its padding, so no tap is left out; the padding is not copied to
+// dx. The price: for each row of taps, the sums are read and written once more.
 //
 // Chosen: float32, from AVX2 on, no groups, 4 images or more whose sums stay in L2, where a cost model
 // fitted to measured shapes expects a gain (pays): dy of some 16 channels, and images small beside the
@@ -27,10 +28,10 @@ class ScatteredInput {
   void run(const Team& team) const;
 
  private:
-  int64_t padded() const { return (row_ + lanes_ - 1) / lanes_ * lanes_; }
+  int64_t padded() const { return (row_ + lanes_ - 1) / lanes_ * lanes_; }  // row_ in whole vectors
   void prepare(const OpenTeam& team) const;
   void pack_outputs(const OpenTeam& team) const;
-  void list_places() const;
+  void order_pixels() const;
   bool run_image(const OpenTeam& team, int64_t image) const;
   void add_rows(const float* dy, float* sums) const;
   void copy_out(const float* sums, int64_t image) const;
@@ -44,9 +45,11 @@ class ScatteredInput {
   float* weights_;                 // [tap row][panel][out][width]
   int64_t *dy_at_, *sums_at_;      // of pixels, in an order that keeps the sums of neighbours apart
   float* sums_;                    // for each thread
-  int64_t* not_finite_;            // for each thread: whether an image was not
-  int64_t* from_;                  // for each thread: the elements of a row of taps in the weights
-  Correlator<float> direct_;       // for infinities, which have met the zeros at the ends of vectors
+  int64_t* not_finite_;            // for each thread: whether a sum of its images was infinite or NaN
+  int64_t* weight_at_;             // for each thread: where w has the elements of a row of taps
+  // Computes all again where a sum is not finite: the zeros at the end of a row's last vector make NaN of an
+  // infinity, and their products are added to the sums of the next pixels.
+  Correlator<float> direct_;
 };
 
 }  // namespace ranvier
