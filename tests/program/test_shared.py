@@ -322,7 +322,7 @@ def test_nothing_of_the_users_is_kept(bound):
     trainer = rv.Trainer(dense(8, Scaled()), "cross_entropy", "adam")
     trainer.fit(X, Y, epochs=3, batch_size=8)
     assert trainer.programs("fit")
-    assert not shared._kept
+    assert not shared._programs
 
 
 def test_the_number_of_programs_is_limited(bound):
@@ -331,7 +331,7 @@ def test_the_number_of_programs_is_limited(bound):
         rv.Trainer(dense(width, nn.ReLU()), "cross_entropy", "sgd").fit(
             X[:24], Y[:24], epochs=1, batch_size=8
         )
-    assert len(shared._kept) == shared._MOST
+    assert len(shared._programs) == shared._MOST
 
 
 def test_fits_in_several_threads(bound):

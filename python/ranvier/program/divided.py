@@ -35,24 +35,28 @@ from ranvier.program.signature import tensors_of
 
 _MOST_CUTS = 24
 _MOST_CALLED = 16  # functions
-_FEWEST = 3  # instructions of a program of a region
+_FEWEST = 3  # instructions of a program of a region: a call costs more than fewer of them save
+# What a reason is about: a name in the step, mostly.
 _ABOUT = re.compile(r"(?:depends on|changes|names|differs from those before, by) (.*?)(?:,| each time|;|$)")
 _OPEN = "a Tensor among its arguments is on a tape"
 
 
-def results(given: tuple[Any, ...], names: tuple[str, ...], made: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What a region returns: variables, by their places among the arguments or by value."""
+def results(arguments: tuple[Any, ...], names: tuple[str, ...], bound: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a region returns: the variables that it binds, by their places among the arguments or by value.
+
+    A replay gives an argument back as the same object only by its place.
+    """
     places: list[Any] = []
     values: list[Any] = []
     arrays: list[Any] = []
     recording = current() if recordings else None
-    for name, x in zip(names, made, strict=True):
-        place = _place(x, given)
+    for name, x in zip(names, bound, strict=True):
+        place = _place(x, arguments)
         places.append(place)
         values.append(None if place else x)
         if recording is not None and not place and not recording.fault:
-            other = _unlike(x, arrays, recording)
-            recording.fault = f"the step names {name}, {other}" if other else ""
+            reason = _unlike(x, arrays, recording)
+            recording.fault = f"the step names {name}, {reason}" if reason else ""
         arrays += [] if place else [t._array for t in tensors_of(x)]
     return tuple(places), tuple(values)
 
@@ -74,13 +78,13 @@ def _unlike(x: Any, arrays: list[Any], recording: Any) -> str:
     return ""
 
 
-def _place(x: Any, given: tuple[Any, ...]) -> tuple[int, ...] | None:
+def _place(x: Any, arguments: tuple[Any, ...]) -> tuple[int, ...] | None:
     """Where the same object is among the arguments, or in a list or tuple among them."""
-    for i, other in enumerate(given):
-        if other is x:
+    for i, argument in enumerate(arguments):
+        if argument is x:
             return (i,)
-        if type(other) in (list, tuple):
-            inner = next((k for k, item in enumerate(other) if item is x), None)
+        if type(argument) in (list, tuple):
+            inner = next((k for k, item in enumerate(argument) if item is x), None)
             if inner is not None:
                 return i, inner
     return None
@@ -173,10 +177,10 @@ class CompiledRegion(_Part):
         return self._division.account.part(self.region.key)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        found = super().__call__(*args)
+        result = super().__call__(*args)
         if self.region.ends:
-            return found
-        places, values = found
+            return result
+        places, values = result  # of `results`
         return [_variable(place, value, args) for place, value in zip(places, values, strict=True)]
 
     def retire(self) -> None:
@@ -227,12 +231,12 @@ class Division:
         self._count, self.why = 0, ""
         self.compiled: dict[Any, CompiledRegion] = {}  # by the region's key
         self._called: dict[FunctionType, CompiledPart] = {}
-        self._asked = False  # whether the divided function has run
+        self._has_run = False  # whether the divided function has called a function outside the regions
 
     def cut(self, function: Any, region: Region | None, why: str, executed: Executed | None) -> bool:
-        """Leaves out of the regions what cannot be replayed; False: nothing is known of it.
+        """Leaves out of the regions what cannot be replayed; False: it is not known what that is.
 
-        function: that has been recorded: of the region, or the whole step where that is None.
+        function: the one that was recorded: the region's, or the whole step where region is None.
         """
         step, node = self._step(), self._node
         if node is None or step is None:
@@ -250,10 +254,10 @@ class Division:
             self._lines |= lines
             self._calling |= lines & calling
             self._count += 1
-            made, regions = divided(node, self._function, self._lines, self._calling)
+            definition, regions = divided(node, self._function, self._lines, self._calling)
             regions = regions if self._count < _MOST_CUTS else []
-            parts = self._made(made, regions)
-            step.divided(parts if regions or self._calling else None)
+            function = self._divided_function(definition, regions)
+            step.divided(function if regions or self._calling else None)
         self.tell()
         return True
 
@@ -271,7 +275,7 @@ class Division:
     def tell(self) -> None:
         """Warns if nothing of the step is captured."""
         step = self._step()
-        waits = bool(self._calling) and not self._asked
+        waits = bool(self._calling) and not self._has_run
         captured = self.compiled or waits or not all(part.failed for part in self._called.values())
         if step is not None and not captured:
             step._warn(self.why)
@@ -279,7 +283,7 @@ class Division:
     def called(self, function: Any) -> Any:
         """What stands for a function that a statement outside the regions calls."""
         plain = function.__func__ if isinstance(function, MethodType) else function
-        self._asked = True
+        self._has_run = True
         if type(plain) is not FunctionType or plain.__code__.co_filename.startswith(package()):
             self.tell()
             return function
@@ -295,16 +299,16 @@ class Division:
         """The reason with names in place of the numbers of positional arguments."""
         first = self._bound is not None and code is self._function.__code__  # after self
         numbered = {str(i): name for i, name in enumerate(code.co_varnames[first : code.co_argcount])}
-        return re.sub(r"\bargument (\d+)", lambda found: numbered.get(found[1], found[0]), why)
+        return re.sub(r"\bargument (\d+)", lambda match: numbered.get(match[1], match[0]), why)
 
-    def _made(self, node: Any, regions: list[Region]) -> Callable[..., Any]:
+    def _divided_function(self, node: Any, regions: list[Region]) -> Callable[..., Any]:
         """The divided function; regions that are as before keep their programs."""
         old, self.compiled = self.compiled, {}
         for region in regions:
-            kept = old.pop(region.key, None)
-            self.compiled[region.key] = self._compiled(region) if kept is None else kept
-        for one in old.values():
-            one.retire()
+            unchanged = old.pop(region.key, None)
+            self.compiled[region.key] = self._compiled(region) if unchanged is None else unchanged
+        for outdated in old.values():
+            outdated.retire()
         cells: dict[str, Any] = {region.name: self.compiled[region.key] for region in regions}
         cells[CALLED] = self.called
         function = self._function_of(node, cells)
@@ -325,16 +329,17 @@ class Division:
         cells = dict(zip(own.__code__.co_freevars, own.__closure__ or (), strict=True))
         cells |= {name: CellType(value) for name, value in more.items()}
         closure = tuple([cells[name] for name in code.co_freevars])
-        made = FunctionType(code, own.__globals__, own.__name__, None, closure)
-        made.__qualname__, made.__module__ = own.__qualname__, own.__module__
-        return made
+        function = FunctionType(code, own.__globals__, own.__name__, None, closure)
+        function.__qualname__, function.__module__ = own.__qualname__, own.__module__
+        return function
 
 
 # --- which lines a reason is about
 def _lines_of(why: str, code: CodeType, executed: Executed, node: Any) -> tuple[set[int], set[int]]:
     """The lines of a step on which it does what cannot be replayed, and those where a function called does.
 
-    They only decide what is tried next.
+    They are taken from the text of the reason: places in it (file:line), or the last name in it that the
+    step or a function that it called names. A wrong guess costs time only, as the next recording checks.
     """
     lines: set[int] = set()
     calling: set[int] = set()

@@ -35,8 +35,8 @@ _NUMPY_SETTINGS = (
     "_format_impl.py",
 )
 _SIGNALS = signal.valid_signals()
-# Methods of the library that tell all of an object's settings.
-_TELLING = frozenset({"__repr__", "__str__", "__format__", "__getstate__", "__reduce__", "__reduce_ex__"})
+# Methods of the library that read all of an object's settings.
+_SHOW_ALL = frozenset({"__repr__", "__str__", "__format__", "__getstate__", "__reduce__", "__reduce_ex__"})
 _LOADS = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
 # Names with which attributes are looked up whose names are not in the code.
 _DYNAMIC = frozenset(
@@ -131,8 +131,8 @@ class Executed:
 
     def include(self, other: Executed) -> bool:
         """Whether another run of the step has run no other code."""
-        known = self.dynamic >= other.dynamic and other.library.keys() <= self.library.keys()
-        return known and all(
+        covered = self.dynamic >= other.dynamic and other.library.keys() <= self.library.keys()
+        return covered and all(
             key in self.codes and self.codes[key][1] is space for key, (_, space) in other.codes.items()
         )
 
@@ -182,18 +182,19 @@ class Executed:
             self._call(arg)
 
     def _enter(self, frame: Any, code: CodeType) -> None:
+        """Notes code that runs for the first time, by whose it is: the library's, Python's or the user's."""
         file = code.co_filename
         by_user = frame.f_back is not None and id(frame.f_back.f_code) in self.codes
         module = str(frame.f_globals.get("__name__", ""))
         if file.startswith(_PACKAGE) or (
             file == "<string>" and module.startswith(("ranvier.", "namedtuple_"))
         ):
-            if code.co_name not in _TELLING:
+            if code.co_name not in _SHOW_ALL:
                 self.library[id(code)] = code
             elif by_user or not frame.f_back.f_code.co_filename.startswith(_PACKAGE):
                 self._refuse(f"asks for all settings of an object of the library ({code.co_name})")
         elif file.startswith("<frozen importlib") or id(code) in self._handlers:
-            self._ignored = frame
+            self._ignored = frame  # an import, or what a signal or the garbage collector calls
         elif file in PURE_FILES:
             self.library[id(code)] = code
         elif file.startswith(_NUMPY) or _is_pythons(file):
@@ -210,10 +211,12 @@ class Executed:
                 self._frame = frame
 
     def _call(self, function: Any) -> None:
+        """A C function that the user's code calls: refused unless its result depends on arguments alone."""
         module = getattr(function, "__module__", None)
         self.dynamic |= getattr(function, "__name__", "") in _DYNAMIC
-        reads = self._has_arrays and (module == "numpy" or function.__name__ in ("extend", "join"))
-        if reads or not is_listed(function):
+        # These may read the elements of a watched array by C alone, of which it notices nothing.
+        reads_unseen = self._has_arrays and (module == "numpy" or function.__name__ in ("extend", "join"))
+        if reads_unseen or not is_listed(function):
             owner = getattr(function, "__self__", None)
             kind = owner if isinstance(owner, type) else type(owner)
             of_class = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
@@ -231,6 +234,6 @@ class Executed:
 def looks_at_class(function: Any) -> bool:
     """Whether a function's own code names `type`: an array of NumPy is of another class in a recording."""
     codes = [code for code in [getattr(function, "__code__", None)] if code is not None]
-    for code in codes:
+    for code in codes:  # grows: with the code inside
         codes += inner_of(code)
     return any("type" in names_of(code).names for code in codes)

@@ -23,9 +23,8 @@ from ranvier.program.kinds import (
 )
 
 Text = str | tuple[str, str]  # with the name of the value in between
-Guard = tuple[
-    int, Any, Any, Any, Text
-]  # kind, owner, key and expected, as the core takes them; where, in words
+# kind, owner, key and expected, as the core takes them (cpp/bindings/guards.h); where, in words
+Guard = tuple[int, Any, Any, Any, Text]
 
 
 class Guards:
@@ -89,29 +88,30 @@ class Guards:
         self.add((Kind.CALL, functools.partial(function, x), "", function(x), text))
 
     def deny(self, text: str, what: str, remedy: str = "") -> None:
+        """The step cannot be guarded, for this value; the first reason stays."""
         if not self.fault:
             remedy = remedy or "use it outside the step and pass what it gives as an argument"
             self.fault = f"the step depends on {text}, {what}; {remedy}"
 
     def container(self, base: type, x: Any, text: str) -> None:
-        """base: the class of x or one that it inherits from, in CONTAINERS."""
-        kind, compared, inner = CONTAINERS[base]
+        """A guard on the items of x, which are followed. base: the class in CONTAINERS that x is one of."""
+        kind, compared, inner = CONTAINERS[base]  # what the guard compares, and what is followed
         if hasattr(x, "__len__") and len(x) > (LARGEST if base is bytearray else MOST):
             what = f"a {type(x).__name__} of {len(x)} items, too many to be compared before each replay"
             self.deny(text, what)
             return
-        parts = () if type(x) in (dict, list, tuple) and not x else inner(x)
+        contents = () if type(x) in (dict, list, tuple) and not x else inner(x)
         if base in HOLDS_FUNCTIONS:
-            self.callable_parts(parts, text)
+            self.callable_parts(contents, text)
         if compared is not None and kind == Kind.CALL:
             self.call(compared, x, f"the items of {text}")
         elif compared is not None:
-            self.add((kind, x, "", parts if compared is inner else compared(x), f"the items of {text}"))
-        if parts:
-            self.stack += [(part, text) for part in parts if type(part) not in FOLLOWED_NO_FURTHER]
+            self.add((kind, x, "", contents if compared is inner else compared(x), f"the items of {text}"))
+        if contents:
+            self.stack += [(item, text) for item in contents if type(item) not in FOLLOWED_NO_FURTHER]
 
     def callable_parts(self, functions: Iterable[Any], text: str) -> None:
-        """Functions that may be called without an event."""
+        """Functions that C code may call, such as those of a partial: no profiler's event tells of that."""
         for f in functions:
             if isinstance(f, types.BuiltinFunctionType) and not is_listed(f):
                 self.deny(text, f"which calls {f.__name__}")
@@ -129,7 +129,7 @@ class Guards:
             self.call(_layout_of, x, f"the layout of {text}")
 
     def numpy(self) -> None:
-        """Arithmetic of NumPy may warn or raise."""
+        """A guard, made once, on np.errstate: by it, arithmetic of NumPy warns or raises, or does not."""
         if "numpy" not in self.seen:
             self.seen["numpy"] = True
             self.add((Kind.CALL, _error_handling, "", _error_handling(), "np.errstate"))
@@ -139,16 +139,17 @@ def _layout_of(x: np.ndarray[Any, Any]) -> tuple[Any, ...]:
     return x.strides, x.flags.num
 
 
-_current: Callable[[], Any] = getattr(
+# The object that holds NumPy's error settings, a new one after each change; else a new object at each call.
+_current_settings: Callable[[], Any] = getattr(
     getattr(sys.modules.get("numpy._core.umath"), "_extobj_contextvar", None), "get", object
 )
 
 
 def _error_handling() -> Any:
-    """What np.seterr and np.errstate have set, each of which makes a new object."""
-    return _settings_in(_current())
+    """What np.seterr and np.errstate have set."""
+    return _settings_in(_current_settings())
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=1)  # np.geterr() takes some us, and a replay would call it each time
 def _settings_in(settings: object) -> tuple[Any, ...]:
     return *np.geterr().values(), np.geterrcall(), np.getbufsize()

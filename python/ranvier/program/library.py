@@ -28,13 +28,16 @@ STATE = "the state"  # of an optimizer, which the first steps make
 STATE_OF_TENSORS = frozenset({"_version", "_array", "_cell", "_view", "_grad_fn", "_grad", "_requires_grad"})
 SETTINGS = frozenset({"param_groups", "defaults", "state"})  # of optimizers
 _LIBRARY = package()
-_OURS = (_LIBRARY, os.path.dirname(os.__file__), "<")  # and Python's
+_NOT_OTHERS = (_LIBRARY, os.path.dirname(os.__file__), "<")  # the library's files, Python's, generated code
 _METHODS = ("step", "zero_grad", "settings", "state_names")
-_TELL_NOTHING = frozenset({"step", "zero_grad", "finite"})  # of an optimizer's settings
+_WITHOUT_SETTINGS = frozenset({"step", "zero_grad", "finite"})  # what shows no settings of an optimizer
 
 
-class Part(NamedTuple):
-    """Guards on classes and modules of the library, the same for all steps; and functions of others there."""
+class LibraryGuards(NamedTuple):
+    """Guards on a class or module of the library: made once, as they are the same for all steps.
+
+    functions: those that others have put there (a replaced method), with their names; they are followed.
+    """
 
     guards: dict[int, Guard]  # by the id of the class or dict
     functions: list[tuple[Any, str]]
@@ -69,57 +72,61 @@ def is_of_library(kind: type) -> bool:
 
 def guard_class(walk: Guards, kind: type) -> None:
     """A class of the library, those that it inherits from, and their modules: functions may be replaced."""
-    part = _of_kind.get(kind)
-    if part is None:
-        part = Part({}, [])
+    everything = _guards_of_class.get(kind)
+    if everything is None:
+        everything = LibraryGuards({}, [])
         for base in filter(is_of_library, kind.__mro__):
-            for inner in _parts_of(base):
-                part.guards.update(inner.guards)
-                part.functions.extend(inner.functions)
+            for one in _guards_around(base):
+                everything.guards.update(one.guards)
+                everything.functions.extend(one.functions)
         with _lock:
-            _of_kind[kind] = part
-    walk.of_library.update(part.guards)
-    walk.stack += part.functions
+            _guards_of_class[kind] = everything
+    walk.of_library.update(everything.guards)
+    walk.stack += everything.functions
 
 
-def _parts_of(kind: type) -> list[Part]:
-    """Of the class alone, of its module, and of those that this one imports."""
-    space = vars(sys.modules[kind.__module__])
-    modules = [m for m in space.values() if type(m) is types.ModuleType and m.__name__.startswith("ranvier.")]
+def _guards_around(kind: type) -> list[LibraryGuards]:
+    """On the class alone, on its module, and on those that this one imports."""
+    module = vars(sys.modules[kind.__module__])
+    imports = [m for m in module.values() if type(m) is types.ModuleType]
+    imports = [m for m in imports if m.__name__.startswith("ranvier.")]
     values = in_class(kind, names_of_class(kind))
-    made = [_part((Kind.NAMES, kind, "", values, f"the class {kind.__name__}"), vars(kind), (_LIBRARY,))]
-    for own in (space, *map(vars, modules)):
-        guard = Kind.DICT, own, "", pairs_of(own), f"the module {own['__name__']}"
-        made.append(_of_space.get(id(own)) or _part(guard, own, _OURS))
-    return made
+    guard: Guard = Kind.NAMES, kind, "", values, f"the class {kind.__name__}"
+    around = [_guard_of(guard, vars(kind), (_LIBRARY,))]
+    for namespace in (module, *map(vars, imports)):
+        guard = Kind.DICT, namespace, "", pairs_of(namespace), f"the module {namespace['__name__']}"
+        kept = _guards_of_namespace.get(id(namespace))
+        around.append(kept or _guard_of(guard, namespace, _NOT_OTHERS))
+    return around
 
 
-def _part(guard: Guard, space: Mapping[str, Any], files: tuple[str, ...]) -> Part:
-    """files: whose functions are the library's own, or Python's."""
-    functions = [f for f in space.values() if type(f) is types.FunctionType]
+def _guard_of(guard: Guard, namespace: Mapping[str, Any], files: tuple[str, ...]) -> LibraryGuards:
+    """files: how the paths begin of functions that belong there."""
+    functions = [f for f in namespace.values() if type(f) is types.FunctionType]
     others = [(f, f.__name__) for f in functions if not f.__code__.co_filename.startswith(files)]
-    part = Part({id(guard[1]): guard}, others)
+    guards = LibraryGuards({id(guard[1]): guard}, others)
     with _lock:
-        _of_space[id(guard[1])] = part
+        _guards_of_namespace[id(guard[1])] = guards
         _comparison.clear()
-    return part
+    return guards
 
 
 def renew() -> None:
-    """Forgets what is known of classes and modules of the library where one has changed."""
+    """Forgets all guards on classes and modules of the library where one has changed."""
     with _lock:
         if not _comparison:
             guards = _core.Guards()
-            guards.set([guard for part in _of_space.values() for guard in part.guards.values()])
+            kept = _guards_of_namespace.values()
+            guards.set([guard for one in kept for guard in one.guards.values()])
             _comparison.append(guards)
         if _comparison[0].first_changed() >= 0:
-            for known in (_of_kind, _of_space, _comparison):
-                known.clear()
+            for table in (_guards_of_class, _guards_of_namespace, _comparison):
+                table.clear()
 
 
 _lock = Lock()
-_of_kind: dict[type, Part] = {}  # with all that it inherits from
-_of_space: dict[int, Part] = {}  # by the id of the class or dict, which the guard holds
+_guards_of_class: dict[type, LibraryGuards] = {}  # with all that it inherits from
+_guards_of_namespace: dict[int, LibraryGuards] = {}  # by the id of the class or dict, which the guard holds
 _comparison: list[Any] = []  # of all of them, at most one
 
 
@@ -137,9 +144,9 @@ def guard_object(walk: Guards, x: Any, text: str) -> None:
     if id(kind) not in walk.seen:
         walk.stack.append((kind, f"the class of {text}"))
     declared = getattr(kind, "step_state", None)
-    if declared is not None:
-        asked = walk.names & (names_of_class(kind) | set(own or ()))
-        if not [name for name in asked if not name.startswith("__") and name not in declared]:
+    if declared is not None:  # enough, unless the user's code names other attributes
+        named = walk.names & (names_of_class(kind) | set(own or ()))
+        if not [name for name in named if not name.startswith("__") and name not in declared]:
             for path in declared:
                 _guard_path(walk, x, path, text)
             return
@@ -157,6 +164,7 @@ def _guard_path(walk: Guards, x: Any, path: str, text: str) -> None:
     walk.items(vars(x), [last], f"{text}.")
 
 
+# Where the classes are that layers of a program inherit from; a subclass of any other is guarded whole.
 _BASES = {f"ranvier.nn.{name}" for name in ("module", "hooks", "container")}
 
 
@@ -222,19 +230,19 @@ def guard_methods(walk: Guards, optimizer: Any, text: str) -> None:
     walk.items(vars(optimizer), _METHODS, f"{text}.")
 
 
-def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]], told: set[str], tells_all: bool) -> None:
+def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]], names: set[str], reads_all: bool) -> None:
     """The settings and names of the state, where the user's code may read them.
 
-    told: names in the code. tells_all: whether it asks for all attributes.
+    names: in the code. reads_all: whether it asks for all attributes.
     """
-    told = {name for name in told & (SETTINGS | set(dir(Optimizer))) if not name.startswith("__")}
-    if not (told - _TELL_NOTHING or tells_all):
+    names = {name for name in names & (SETTINGS | set(dir(Optimizer))) if not name.startswith("__")}
+    if not (names - _WITHOUT_SETTINGS or reads_all):
         return
     for x, text in optimizers:
         walk.add((Kind.LIST, x.param_groups, "", tuple(x.param_groups), f"the groups of {text}"))
         for group in (getattr(x, "defaults", {}), *x.param_groups):
             walk.whole(group, f"the settings of {text}")
-        for owner in (x.state, *x.state.values()) if told & {"state", "state_dict"} or tells_all else ():
+        for owner in (x.state, *x.state.values()) if names & {"state", "state_dict"} or reads_all else ():
             walk.whole(owner, f"{STATE} of {type(x).__name__}")
 
 

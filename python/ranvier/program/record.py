@@ -22,7 +22,7 @@ from ranvier.program.executed import Executed
 from ranvier.program.signature import environment, filled, flattened, parts_of, tensors_of
 
 Array = np.ndarray[Any, Any]
-_PLAIN = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
+_RETURNABLE = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
 
 
 class CaptureError(RuntimeError):
@@ -111,7 +111,7 @@ def _arguments_cloned(result: Any, recorded: Recording) -> Any:
 
 def require_recorded(recording: Recording, result: Any, forward_only: bool) -> None:
     """Raises CaptureError where the run itself shows that it cannot be replayed."""
-    fault = recording.fault or recording.core.fault or recording.executed.fault or _not_plain(result, [])
+    fault = recording.fault or recording.core.fault or recording.executed.fault or _why_not_plain(result, [])
     if "NumPy made" in fault:
         fault += _odd_dtype(recording)
     if not fault and not forward_only and any(map(_has_tape, tensors_of(result))):
@@ -151,7 +151,7 @@ def require_replayable(recording: Recording, kinds: list[str], expected: list[Ar
             "the step"
         )
         fault += _odd_dtype(recording)
-    kept = not fault
+    reason_may_pass = not fault  # what is kept may have been made in this call only: the next may be recorded
     if not fault:
         held = core.still_referenced(expected)
         if held is not None:  # perhaps by a cycle only
@@ -164,7 +164,7 @@ def require_replayable(recording: Recording, kinds: list[str], expected: list[Ar
             )
     if fault:
         error = CaptureError(f"[compile] {fault}", result)
-        error.kept = kept
+        error.kept = reason_may_pass
         raise error
 
 
@@ -174,11 +174,11 @@ def _is_new_leaf(x: Tensor, kind: str) -> bool:
 
 def holds_any(result: Any, reached: dict[Any, Any]) -> bool:
     """Whether a result has a list or dict that the step also reads."""
-    parts = parts_of(result)
-    if parts is None:
+    items = parts_of(result)
+    if items is None:
         return False
     read = type(result) is not tuple and reached.get(id(result)) is result
-    return read or any(holds_any(part, reached) for part in parts)
+    return read or any(holds_any(item, reached) for item in items)
 
 
 def difference(program: Any, recording: Recording, settings: Any, changed: str, other: str) -> str:
@@ -213,17 +213,17 @@ def _odd_dtype(recording: Recording) -> str:
     return ""
 
 
-def _not_plain(result: Any, seen: list[Any]) -> str:
+def _why_not_plain(result: Any, seen: list[Any]) -> str:
     """Why a replay could not return such a result, or ""; seen: gets the containers in it."""
-    kind, parts = type(result), parts_of(result)
-    if parts is not None:
+    kind, items = type(result), parts_of(result)
+    if items is not None:
         if kind is not tuple and any(x is result for x in seen):
             return f"the step returns the same {kind.__name__} in two places; return it once"
         seen.append(result)
-        return next((fault for x in parts if (fault := _not_plain(x, seen))), "")
+        return next((fault for x in items if (fault := _why_not_plain(x, seen))), "")
     if isinstance(result, Tensor) and result.__dict__:
         return "the step sets an attribute of a result; set it outside"
-    if isinstance(result, _PLAIN):
+    if isinstance(result, _RETURNABLE):
         return ""
     return (
         f"the step returns a {kind.__name__}, which a replay would not make again; return Tensors, plain "

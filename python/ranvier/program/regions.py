@@ -30,8 +30,8 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _SUSPENDS = (ast.Yield, ast.YieldFrom, ast.Await, ast.AsyncFor, ast.AsyncWith)
 _DECLARES = (ast.Global, ast.Nonlocal, ast.Delete)
 _LOOPS = (ast.For, ast.While)
-# Names in a region: of the function that makes its results, and of what it was given.
-RESULTS, _GIVEN = "__region_results__", "__region_given__"
+# Names in a region: of the function that makes its results, and of the tuple of its arguments.
+RESULTS, _INPUTS = "__region_results__", "__region_inputs__"
 CALLED = "__called__"  # in a divided function: what stands for a function that it calls outside of regions
 
 
@@ -89,14 +89,14 @@ def code_of(node: ast.FunctionDef, code: CodeType, more: Iterable[str]) -> CodeT
     It has a name of its own while it is compiled: that of the function may be a global variable in it.
     """
     free = [ast.arg(name, lineno=1, col_offset=0) for name in (*code.co_freevars, *more)]
-    given = ast.arguments([], free, None, [], [], None, [])
+    parameters = ast.arguments([], free, None, [], [], None, [])
     inner = _definition(node, name="inner")
-    around = _definition(node, name="around", args=given, body=[inner], decorator_list=[], returns=None)
+    around = _definition(node, name="around", args=parameters, body=[inner], decorator_list=[], returns=None)
     module = ast.Module([ast.fix_missing_locations(around)], [])
-    made: Any = compile(module, code.co_filename, "exec", code.co_flags & _FUTURE, dont_inherit=True)
-    for name in ("around", "inner"):
-        made = next(c for c in made.co_consts if isinstance(c, CodeType) and c.co_name == name)
-    return cast(CodeType, made.replace(co_name=node.name))
+    compiled: Any = compile(module, code.co_filename, "exec", code.co_flags & _FUTURE, dont_inherit=True)
+    for name in ("around", "inner"):  # the code is a constant of the code around it
+        compiled = next(c for c in compiled.co_consts if isinstance(c, CodeType) and c.co_name == name)
+    return cast(CodeType, compiled.replace(co_name=node.name))
 
 
 def _definition(node: ast.FunctionDef, **fields: Any) -> ast.FunctionDef:
@@ -127,7 +127,9 @@ class _Division:
         self._live, self._bound = Live(self._passes), Bound(self._passes)
         self._live.block(node.body, set())
         self._bound.block(node.body, {*code.co_varnames[: _arguments(code)]})
-        self._captured = {n for n in code.co_cellvars if self._changes(n, node.body) + self._is_given(n) > 1}
+        # Variables of inner functions that are bound more than once: these see the latest value.
+        times = {n: self._changes(n, node.body) + self._is_parameter(n) for n in code.co_cellvars}
+        self._captured = {name for name, count in times.items() if count > 1}
         self._captured |= {name for n in ast.walk(node) if isinstance(n, ast.Nonlocal) for name in n.names}
         self.regions: list[Region] = []
 
@@ -157,29 +159,30 @@ class _Division:
             count += self._changes(name, inner) if inner and name in names_in(inner)[1] else 0
         return count
 
-    def _is_given(self, name: str) -> bool:
+    def _is_parameter(self, name: str) -> bool:
         return name in self._code.co_varnames[: _arguments(self._code)]
 
     def block(self, statements: list[ast.stmt]) -> list[ast.stmt]:
         """The statements with regions replaced by calls."""
-        made: list[ast.stmt] = []
+        divided_block: list[ast.stmt] = []
         run: list[ast.stmt] = []
         for statement in statements:
             if self._stays(statement):
-                made += [*self._region(run), self._inside(statement)]
+                divided_block += [*self._region(run), self._inside(statement)]
                 run = []
             else:
                 run.append(statement)
-        return made + self._region(run)
+        return divided_block + self._region(run)
 
     def _stays(self, statement: ast.stmt) -> bool:
+        """Whether a statement is in no region: on one of the lines, or no statement of another function."""
         last = statement.end_lineno or statement.lineno
         if any(statement.lineno <= line <= last for line in self._lines):
             return True
-        parts = _in_scope(statement)
+        nodes = _in_scope(statement)
         if isinstance(statement, ast.Return) and any(isinstance(n, ast.Call) for n in ast.walk(statement)):
-            next(parts)  # it may end a region
-        return isinstance(statement, ast.Pass) or any(map(_leaves, parts))
+            next(nodes)  # the return itself: it may end a region
+        return isinstance(statement, ast.Pass) or any(map(_leaves, nodes))
 
     def _inside(self, statement: ast.stmt) -> ast.stmt:
         """A statement that stays, with regions in its blocks."""
@@ -206,12 +209,13 @@ class _Division:
         stores = names_in(run)[1]
         bound = self._bound.before[id(run[0])]
         ends = isinstance(run[-1], ast.Return)
-        given = Live(self._passes).block(run, set()) & self._own
-        out = set() if ends else stores & self._live.after[id(run[-1])]
-        given |= out - Bound(self._passes).block(run, set(given))
-        if not given <= bound:
+        inputs = Live(self._passes).block(run, set()) & self._own
+        outputs = set() if ends else stores & self._live.after[id(run[-1])]
+        # What the run binds on some paths only is returned unchanged on the others.
+        inputs |= outputs - Bound(self._passes).block(run, set(inputs))
+        if not inputs <= bound:  # the call would raise where the run itself may not
             return run
-        return [self._call(run, sorted(given), sorted(out), ends)]
+        return [self._call(run, sorted(inputs), sorted(outputs), ends)]
 
     def _keeps_variables(self, run: list[ast.stmt]) -> bool:
         """Whether no other function sees variables that the run binds.
@@ -224,20 +228,21 @@ class _Division:
         for name in (loads | stores) & {*self._code.co_cellvars}:
             lines = statements_with(self._node, name)
             last = run[-1].end_lineno or 0
-            inside = not self._is_given(name) and all(run[0].lineno <= line <= last for line in lines)
+            inside = not self._is_parameter(name) and all(run[0].lineno <= line <= last for line in lines)
             if not inside and (name in stores or name in self._captured):
                 return False
         return True
 
-    def _call(self, run: list[ast.stmt], given: list[str], out: list[str], ends: bool) -> ast.stmt:
+    def _call(self, run: list[ast.stmt], inputs: list[str], outputs: list[str], ends: bool) -> ast.stmt:
+        """Makes the run a region, and gives the statement that calls it: `outputs = region(inputs)`."""
         number, first = len(self.regions), run[0]
         body = list(run)
         if not ends:
-            before = ast.Assign([ast.Name(_GIVEN, ast.Store())], _tuple(given, ast.Load()))
-            names: Any = ast.Tuple([ast.Constant(name) for name in out], ast.Load())
-            parts = [ast.Name(_GIVEN, ast.Load()), names, _tuple(out, ast.Load())]
-            body = [before, *run, ast.Return(_called(RESULTS, parts))]
-        arguments = ast.arguments([], [ast.arg(name) for name in given], None, [], [], None, [])
+            before = ast.Assign([ast.Name(_INPUTS, ast.Store())], _tuple(inputs, ast.Load()))
+            names: Any = ast.Tuple([ast.Constant(name) for name in outputs], ast.Load())
+            values = [ast.Name(_INPUTS, ast.Load()), names, _tuple(outputs, ast.Load())]
+            body = [before, *run, ast.Return(_called(RESULTS, values))]
+        arguments = ast.arguments([], [ast.arg(name) for name in inputs], None, [], [], None, [])
         node = _definition(self._node, args=arguments, body=body, decorator_list=[], returns=None)
         for part in (node, arguments, *arguments.args):
             ast.copy_location(part, first)
@@ -246,15 +251,15 @@ class _Division:
                 ast.copy_location(inner, first if inner is body[0] else run[-1])
         region = Region(number, node, first, run[-1])
         self.regions.append(region)
-        called = _called(region.name, [ast.Name(name, ast.Load()) for name in given])
-        made: ast.stmt = ast.Expr(called)
+        called = _called(region.name, [ast.Name(name, ast.Load()) for name in inputs])
+        statement: ast.stmt = ast.Expr(called)
         if ends:
-            made = ast.Return(called)
-        elif out:
-            made = ast.Assign([_tuple(out, ast.Store())], called)
-        for inner in ast.walk(made):
+            statement = ast.Return(called)
+        elif outputs:
+            statement = ast.Assign([_tuple(outputs, ast.Store())], called)
+        for inner in ast.walk(statement):
             ast.copy_location(inner, first)
-        return made
+        return statement
 
 
 class _Calls(ast.NodeTransformer):
@@ -276,8 +281,8 @@ def divided(
     calling: lines among them on which the functions that are called are to be compiled.
     """
     division = _Division(node, function, lines, calling)
-    made = _definition(node, body=division.block(node.body), decorator_list=[])
-    return made, division.regions
+    definition = _definition(node, body=division.block(node.body), decorator_list=[])
+    return definition, division.regions
 
 
 def _arguments(code: CodeType) -> int:
@@ -294,9 +299,9 @@ def _in_scope(statement: ast.AST, in_loop: bool = False) -> Iterator[tuple[ast.A
         yield from _in_scope(child, in_loop or isinstance(statement, _LOOPS))
 
 
-def _leaves(found: tuple[ast.AST, bool]) -> bool:
-    """Whether a part of a statement leaves it, or binds or deletes what is not the function's own."""
-    node, in_loop = found
+def _leaves(node_in_loop: tuple[ast.AST, bool]) -> bool:
+    """Whether a node of a statement leaves it, or binds or deletes what is not the function's own."""
+    node, in_loop = node_in_loop
     if isinstance(node, (ast.Break, ast.Continue)):
         return not in_loop
     declares = isinstance(node, ast.AnnAssign) and node.value is None  # it makes the name a local one

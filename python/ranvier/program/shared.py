@@ -28,17 +28,19 @@ from ranvier.program.signature import is_array
 from ranvier.program.walk import Walk
 
 Array = np.ndarray[Any, Any]
+# How a value stands in the key of a form: by its value, as itself, or not at all (the step has then no form);
+# all other objects by number.
 _BY_VALUE = frozenset({int, bool, str, bytes, type(None), type(...), type(NotImplemented)})
-_LASTING = (type, types.ModuleType, types.BuiltinFunctionType, np.ufunc, np.dtype)
-_READ_BY_KERNELS = (int, float, tuple, list)
-_UNKNOWN = (np.generic, complex, types.FunctionType, frozenset, slice, range, property)
+_AS_ITSELF = (type, types.ModuleType, types.BuiltinFunctionType, np.ufunc, np.dtype)
+_NO_FORM = (np.generic, complex, types.FunctionType, frozenset, slice, range, property)
+_READ_BY_KERNELS = (int, float, tuple, list)  # settings of an optimizer
 _COMPARED = frozenset({Kind.ITEMS, Kind.SLOT, Kind.ATTRIBUTE, Kind.LIST, Kind.DICT, Kind.TYPE})
 _MOST = 64  # programs
 _OFTEN = 128  # calls that ask for a program of the same signature
 _ARGUMENTS = (int, bool, str, type(None))
-_PARTS = tuple(f"ranvier.{part}" for part in ("autograd", "ops", "nn", "optim", "train", "sklearn"))
-_kept: OrderedDict[Any, Shared] = OrderedDict()
-_asked: dict[int, int] = {}  # calls by the hash of a signature, and those of forms without a program
+_PACKAGES = tuple(f"ranvier.{name}" for name in ("autograd", "ops", "nn", "optim", "train", "sklearn"))
+_programs: OrderedDict[Any, Shared] = OrderedDict()  # by the key of a form, the one used last at the end
+_requests: dict[int, int] = {}  # how many calls asked, by the hash of a signature or of a form's key
 _guards: list[_core.Guards] = []  # on the code that they were made with, at most one
 _lock = Lock()
 
@@ -68,8 +70,9 @@ class Form:
         owners.update(id(group) for x, _ in self.optimizers for group in x.param_groups)
         values = tuple(self._values((*guards, *plans)))
         self.arrays.append(random.current().state)
-        numbers = self._numbers.keys() - walk.seen.keys() - owners
-        if any(type(self.objects[self._numbers[number]]) is not np.ndarray for number in numbers):
+        # No guard compares the contents of an object that the walk did not come to; arrays are bound by form.
+        unreached = self._numbers.keys() - walk.seen.keys() - owners
+        if any(type(self.objects[self._numbers[key]]) is not np.ndarray for key in unreached):
             raise _Unknown
         kinds = tuple(map(type, self.objects))
         layouts = tuple([(a.dtype.str, a.shape, a.strides) for a in self.arrays])
@@ -87,52 +90,52 @@ class Form:
 
     def _values(self, x: Any) -> list[Any]:
         """A value as a list that is equal for equal values; objects are numbers in it."""
-        found: list[Any] = []
+        values: list[Any] = []
         stack = [x]
         numbers, objects = self._numbers, self.objects
         while stack:
             x = stack.pop()
             kind = type(x)
             if kind in _BY_VALUE:
-                found += kind, x
+                values += kind, x
             elif kind is tuple:
-                found += kind, len(x)
+                values += kind, len(x)
                 stack += x
             elif kind is float:
-                found += kind, repr(x)
-            elif isinstance(x, _LASTING) or (kind is types.FunctionType and x.__closure__ is None):
+                values += kind, repr(x)  # 0.0 and -0.0 are two, and NaN is one
+            elif isinstance(x, _AS_ITSELF) or (kind is types.FunctionType and x.__closure__ is None):
                 if kind is types.BuiltinFunctionType and type(x.__self__) is not types.ModuleType:
                     raise _Unknown
-                found += "the same", x
+                values += "the same", x
             elif kind is types.MethodType:
-                found.append(kind)
+                values.append(kind)
                 stack += x.__func__, x.__self__
-            elif isinstance(x, _UNKNOWN):
+            elif isinstance(x, _NO_FORM):
                 raise _Unknown
             else:
                 number = numbers.setdefault(id(x), len(objects))
-                found += "object", number
-                if number == len(objects):
+                values += "object", number
+                if number == len(objects):  # met for the first time
                     objects.append(x)
                     if kind is np.ndarray:
                         self.arrays.append(x)
-        return found
+        return values
 
     def _groups(self, x: Any) -> tuple[Any, ...]:
         """Of an optimizer, without the numbers among its settings, which a kernel reads at each replay."""
-        found: list[Any] = [x]
+        described: list[Any] = [x]
         for place, group in enumerate(x.param_groups):
             settings = [(k, type(v), v) for k, v in group.items() if type(v) not in _READ_BY_KERNELS]
             plan = x._plans.get(id(group))
-            found += tuple(group), tuple(settings), tuple(group["params"]), plan is None
+            described += tuple(group), tuple(settings), tuple(group["params"]), plan is None
             if plan is None:
                 continue
             if not plan.fits(x, group, [p for p in group["params"] if p._grad is not None]):
                 raise _Unknown
             self.optimizers.append((x, place))
             lists = [a for ps, steps, products, states in plan.parts for a in (ps, steps, products, *states)]
-            found += plan.names, plan.numbers, *[None if a is None else tuple(a) for a in lists]
-        return tuple(found)
+            described += plan.names, plan.numbers, *[None if a is None else tuple(a) for a in lists]
+        return tuple(described)
 
 
 def _call(kind: int, owner: Any, key: Any, expected: Any) -> Any:
@@ -162,12 +165,12 @@ class Shared:
             return None
         if any(np.may_share_memory(t._array, a) for t in form.walk.tensors for a in arrays):
             return None
-        made = [of_gradients.renewed(leaf._grad) for leaf in leaves]
-        core = self.core.bound(form.arrays, [copied(a) for a in arrays], [g._array for g in made])
+        gradients = [of_gradients.renewed(leaf._grad) for leaf in leaves]
+        core = self.core.bound(form.arrays, [copied(a) for a in arrays], [g._array for g in gradients])
         if core is None:
             return None
-        left = [(leaf, grad, i) for i, (leaf, grad) in enumerate(zip(leaves, made, strict=True))]
-        parts = {
+        left = [(leaf, grad, i) for i, (leaf, grad) in enumerate(zip(leaves, gradients, strict=True))]
+        attributes = {
             "plans": [form.group(place) for place in self.plans],
             "modules": [form.objects[n] for n in self.modules],
             "changed_in_place": [form.objects[n] for n in self.changed],
@@ -175,7 +178,7 @@ class Shared:
             "form": self.call,
             "took": self.took,
         }
-        program = Program.of_form(core, form.walk, left, parts)
+        program = Program.of_form(core, form.walk, left, attributes)
         return program if program.is_current() else None
 
 
@@ -191,24 +194,24 @@ def form(walk: Walk | None, key: Any, args: tuple[Any, ...], kwargs: dict[str, A
 
 def _code() -> _core.Guards:
     """Guards on the modules and classes of the library that take part in steps."""
-    found: list[tuple[int, Any, Any, Any]] = []
+    rows: list[tuple[int, Any, Any, Any]] = []
     for name, module in sorted(sys.modules.items()):
-        if not name.startswith(_PARTS) or module is None:
+        if not name.startswith(_PACKAGES) or module is None:
             continue
         own = vars(module)
-        found.append((Kind.DICT, own, "", pairs_of(own)))
+        rows.append((Kind.DICT, own, "", pairs_of(own)))
         kinds = [x for x in own.values() if isinstance(x, type) and x.__module__ == name]
-        found += [(Kind.NAMES, x, "", pairs_of(vars(x))) for x in kinds]
+        rows += [(Kind.NAMES, x, "", pairs_of(vars(x))) for x in kinds]
     guards = _core.Guards()
-    guards.set(found)
+    guards.set(rows)
     return guards
 
 
 def forget() -> None:
     """Drops all programs."""
     with _lock:
-        for found in (_kept, _guards, _asked):
-            found.clear()
+        for table in (_programs, _guards, _requests):
+            table.clear()
 
 
 def _forget_outdated() -> None:
@@ -217,32 +220,32 @@ def _forget_outdated() -> None:
     Within one fit only a comparison with an eager step would notice that, but the next one has to.
     """
     if _guards and _guards[0].first_changed() >= 0:
-        _kept.clear()
+        _programs.clear()
         _guards.clear()
 
 
 def may_have(signature: Any, calls: int) -> bool:
     """Whether to look for a program for so many calls: one of the signature is there, or often asked for."""
     with _lock:
-        if any(key[0] == signature for key in _kept):
+        if any(key[0] == signature for key in _programs):
             return True
-        asked = (_noted(signature) or 0) + calls
-        _asked[hash(signature)] = asked % _OFTEN
+        asked = (_last_request(signature) or 0) + calls
+        _requests[hash(signature)] = asked % _OFTEN
         return asked >= _OFTEN
 
 
 def is_wanted(form: Form) -> bool:
     """Whether this is not the first time that there is no program of this form."""
     with _lock:
-        return _noted(form.key) is not None
+        return _last_request(form.key) is not None
 
 
-def _noted(key: Any) -> int | None:
-    """What was noted of it, which becomes the latest entry; the oldest is dropped."""
-    before = _asked.pop(hash(key), None)
-    _asked[hash(key)] = 0
-    if len(_asked) > 2 * _MOST:
-        del _asked[next(iter(_asked))]
+def _last_request(key: Any) -> int | None:
+    """The count of a key, None at its first request; it becomes the latest entry. The oldest is dropped."""
+    before = _requests.pop(hash(key), None)
+    _requests[hash(key)] = 0
+    if len(_requests) > 2 * _MOST:
+        del _requests[next(iter(_requests))]
     return before
 
 
@@ -250,15 +253,15 @@ def find(form: Form, arrays: list[Array]) -> Program | None:
     """A program of this form for this step, or None."""
     with _lock:
         _forget_outdated()
-        shared = _kept.get(form.key)
+        shared = _programs.get(form.key)
         if shared is not None:
-            _kept.move_to_end(form.key)
+            _programs.move_to_end(form.key)
     return None if shared is None else shared.bound(form, arrays)
 
 
 def share(program: Program, form: Form) -> None:
     """Keeps a program that was checked, for other steps of its form."""
-    if not program.needs_nothing_else() or form.key in _kept:
+    if not program.needs_nothing_else() or form.key in _programs:
         return
     core = program.core.form(form.arrays)
     if core is None:
@@ -271,6 +274,6 @@ def share(program: Program, form: Form) -> None:
         _forget_outdated()
         if not _guards:
             _guards.append(_code())
-        _kept[form.key] = shared
-        if len(_kept) > _MOST:
-            _kept.popitem(last=False)
+        _programs[form.key] = shared
+        if len(_programs) > _MOST:
+            _programs.popitem(last=False)

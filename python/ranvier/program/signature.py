@@ -21,7 +21,8 @@ from ranvier.nn import Module
 Array = np.ndarray[Any, Any]
 ndarray = np.ndarray
 
-_MOST_ITEMS, _MOST_ALIKE = 256, 64
+_MOST_ITEMS = 256  # of a container whose items are looked at in each call
+_MOST_ALIKE = 64  # Tensors of a result, beyond which one that stands in two places counts as two
 _EXACT = frozenset({int, bool, str, bytes, type(None), type(...)})
 _BY_VALUE = _EXACT | {float}
 
@@ -131,7 +132,7 @@ def in_row(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def hint(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What mostly tells one form of a call from another, and is quickly made."""
+    """What mostly tells one form of a call from another, and is quickly made: plain values and shapes."""
     return tuple(
         [
             x
@@ -185,16 +186,16 @@ def united(arrays: list[Array]) -> tuple[list[Array], tuple[Any, ...]]:
             covers.append((start, end, [i]))
     if len(covers) == len(ranges):
         return arrays, ()
-    made: list[Any] = list(arrays)
+    merged: list[Any] = list(arrays)
     places = [(i, 0) for i in range(len(arrays))]
     for first, end, members in covers:
-        if len(members) > 1:
+        if len(members) > 1:  # the bytes take the place of the first of them
             number = min(members)
-            made[number] = np.asarray(_Memory(first, end, arrays[number]))
+            merged[number] = np.asarray(_Memory(first, end, arrays[number]))
             for i in members:
-                made[i] = made[i] if i == number else None
+                merged[i] = merged[i] if i == number else None
                 places[i] = number, _range(arrays[i])[0] - first
-    return [a for a in made if a is not None], tuple(places)
+    return [a for a in merged if a is not None], tuple(places)
 
 
 class _Memory:
@@ -270,14 +271,14 @@ def replaced(
         for item in (x.values() if kind is dict else x)
     ]
     if all(map(is_, items, x.values() if kind is dict else x)):
-        made = x
+        changed = x
     elif kind is dict:
-        made = dict(zip(x, items, strict=True))
+        changed = dict(zip(x, items, strict=True))
     else:
-        made = kind(*items) if named else kind(items)
+        changed = kind(*items) if named else kind(items)
     if containers is not None and kind in (list, dict):
-        containers.append((x, made))
-    return made
+        containers.append((x, changed))
+    return changed
 
 
 class Place(int):
@@ -318,10 +319,10 @@ def _mapped(x: Any, leaf: type, change: Callable[[Any], Any]) -> Any:
         return kind(*[_mapped(item, leaf, change) for item in x])
     if not is_record(x):
         return x
-    made = copy.copy(x)
+    changed = copy.copy(x)
     for name in kind.__dataclass_fields__:
-        object.__setattr__(made, name, _mapped(getattr(x, name), leaf, change))
-    return made
+        object.__setattr__(changed, name, _mapped(getattr(x, name), leaf, change))  # a frozen one, too
+    return changed
 
 
 def tensors_of(x: Any) -> list[Tensor]:

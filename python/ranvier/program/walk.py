@@ -42,8 +42,8 @@ from ranvier.program.kinds import (
 from ranvier.program.library import in_class, is_of_library, names_of_class
 
 _MOST_GUARDS = 20_000
-_OF_FUNCTIONS = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})
-_TELL_ALL = frozenset({"vars", "dir", "__dict__", "asdict", "astuple", "fields", "replace"})  # all attributes
+_FUNCTION_ATTRIBUTES = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})
+_LIST_ATTRIBUTES = frozenset({"vars", "dir", "__dict__", "asdict", "astuple", "fields", "replace"})
 _LIBRARY = package()
 _NUMPY = os.path.dirname(np.__file__) + os.sep
 _PYTHON = os.path.dirname(os.__file__) + os.sep
@@ -75,7 +75,7 @@ class Walk(Guards):
         self._super = any("super" in n.variables for n in self._code_names)
         self._reached: set[int] = set()  # ids of code whose functions are guarded
         self.optimizers: list[tuple[Any, str]] = []
-        self._told: set[str] = set()  # texts that are names of an optimizer's settings
+        self._setting_names: set[str] = set()  # texts that are names of an optimizer's settings
         self._unlisted = ""  # a function made in C that is noticed only where Python calls it ...
         self._takes_functions = False  # ... and whether another function may call it
 
@@ -90,15 +90,16 @@ class Walk(Guards):
         if self.names:  # the methods of Tensors; no Tensor is followed for them
             self.add((Kind.NAMES, Tensor, "", in_class(Tensor, self.names | SPECIAL), "the class Tensor"))
         self.drain()
-        library.guard_settings(self, self.optimizers, self._told | self.names, bool(self.names & _TELL_ALL))
+        reads_all = bool(self.names & _LIST_ATTRIBUTES)
+        library.guard_settings(self, self.optimizers, self._setting_names | self.names, reads_all)
         if self._unlisted and self._takes_functions:
             self.deny(self._unlisted, "which another function may call")
 
     def refuse_unreached(self) -> None:
         """After hooks were followed, too: code that ran, but to which nothing leads."""
-        inner = {id(c) for code, _ in self._codes.values() for c in inner_of(code)}
+        nested = {id(c) for code, _ in self._codes.values() for c in inner_of(code)}  # comes with the outer
         for key, (code, _) in self._codes.items():
-            if key not in self._reached and key not in inner and not self.fault:
+            if key not in self._reached and key not in nested and not self.fault:
                 place = f"{code.co_filename}:{code.co_firstlineno}"
                 self.fault = f"the step calls {code.co_name} ({place}), to which no name in the step leads"
 
@@ -119,40 +120,41 @@ class Walk(Guards):
             kind = type(x)
             if kind in PLAIN or id(x) in seen:
                 if kind is str and x in library.SETTINGS:
-                    self._told.add(x)
+                    self._setting_names.add(x)
                 continue
             seen[id(x)] = x
             if kind in CONTAINERS:
                 self.container(kind, x, text)
             else:
-                (_ROWS.get(kind) or _row_of(kind))(self, x, text)
+                (_FOLLOW.get(kind) or _follower(kind))(self, x, text)
             if len(self.guards) + len(self.of_library) > _MOST_GUARDS:
                 self.fault = "the step can reach too many Python values; pass what it needs as an argument"
 
     # --- what code names
     def _refuse_names(self) -> None:
-        hidden = {n for n in self.names if n.startswith("__") and n.endswith("__")} - DUNDER
-        hidden = {n for n in hidden if n not in sys.modules} | (self.names & library.STATE_OF_TENSORS)
-        if hidden and not self.fault:
-            self.fault = f"the step names {min(hidden)}, which no guard compares; use it outside the step"
+        dunder = {n for n in self.names if n.startswith("__") and n.endswith("__")} - DUNDER
+        unguarded = {n for n in dunder if n not in sys.modules} | (self.names & library.STATE_OF_TENSORS)
+        if unguarded and not self.fault:
+            self.fault = f"the step names {min(unguarded)}, which no guard compares; use it outside the step"
 
-    def _variables(self, names: Iterable[str], space: dict[str, Any], place: str) -> None:
+    def _variables(self, names: Iterable[str], variables: dict[str, Any], place: str) -> None:
         names = tuple(names)
-        self.items(space, names, "the variable ", f" in {place}")
-        missing = [name for name in names if name not in space]
+        self.items(variables, names, "the variable ", f" in {place}")
+        missing = [name for name in names if name not in variables]
         if missing:
             self.items(vars(builtins), missing, "the built-in ")
-        if "isinstance" in missing or "issubclass" in missing:
+        if "isinstance" in missing or "issubclass" in missing:  # register() of an ABC changes what they say
             self.add((Kind.CALL, abc.get_cache_token, "", abc.get_cache_token(), "the abstract classes"))
 
-    def _imports(self, names: Iterable[str], space: dict[str, Any]) -> None:
-        parent = space.get("__package__")
-        forms = {form for n in names if n not in space for form in (n, f"{parent}.{n}")}
-        self.items(sys.modules, forms & sys.modules.keys(), "the module ")
+    def _imports(self, names: Iterable[str], variables: dict[str, Any]) -> None:
+        """Modules that a name may be of: an import in the code, absolute or relative."""
+        package_name = variables.get("__package__")
+        modules = {path for n in names if n not in variables for path in (n, f"{package_name}.{n}")}
+        self.items(sys.modules, modules & sys.modules.keys(), "the module ")
 
     # --- what a value leads to
     def _object(self, x: Any, text: str) -> None:
-        """An object of a class that has no row."""
+        """An object of a class that _FOLLOW lacks."""
         kind = type(x)
         base = next((base for base in kind.__mro__ if base in CONTAINERS or base in PLAIN), None)
         if base in CONTAINERS:
@@ -216,7 +218,7 @@ class Walk(Guards):
         self.items(own, {*own, *self.names} if self.looks_up else self.names & own.keys(), f"{f.__name__}.")
         if self.dynamic:
             self.whole(own, (f"{f.__name__}.", ""))
-        for name in self.names & _OF_FUNCTIONS:
+        for name in self.names & _FUNCTION_ATTRIBUTES:
             self.add((Kind.ATTRIBUTE, f, name, getattr(f, name), f"{f.__name__}.{name}"))
         if id(code) in self._codes:
             self._reached.add(id(code))
@@ -282,7 +284,7 @@ class Walk(Guards):
             self.stack.append((type(kind), f"the class of {kind.__name__}"))
         names = (self.names | SPECIAL | values.keys()) - {"__dict__"}
         self.add((Kind.NAMES, kind, "", in_class(kind, names), f"the class {kind.__name__}"))
-        for name in self.names & _OF_FUNCTIONS:
+        for name in self.names & _FUNCTION_ATTRIBUTES:
             self.add((Kind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{kind.__name__}.{name}"))
         if self.dynamic:
             self.call(_names_in, kind, f"the names in {kind.__name__}")
@@ -338,7 +340,8 @@ class Walk(Guards):
         self.items(own, [name for name in names if isinstance(name, str)], f"{text}.")
 
 
-_ROWS: dict[Any, Callable[[Walk, Any, str], None]] = {
+# What follows a value, by its class.
+_FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     Tensor: library.guard_tensor,
     np.ndarray: Walk._array,
     np.generic: Walk._scalar,
@@ -357,16 +360,16 @@ _ROWS: dict[Any, Callable[[Walk, Any, str], None]] = {
 }
 
 
-_BASES = tuple(_ROWS.items())  # and _ROWS gets the classes of the library
+_FOLLOW_BASES = tuple(_FOLLOW.items())  # before _FOLLOW gets the library's classes, as they are met
 
 
-def _row_of(kind: type) -> Callable[[Walk, Any, str], None]:
-    row = next((row for base, row in _BASES if issubclass(kind, base)), Walk._object)
+def _follower(kind: type) -> Callable[[Walk, Any, str], None]:
+    follower = next((f for base, f in _FOLLOW_BASES if issubclass(kind, base)), Walk._object)
     if is_of_library(kind):
-        if row is Walk._object and CONTAINERS.keys().isdisjoint(kind.__mro__):
-            row = library.guard_object
-        _ROWS[kind] = row
-    return row
+        if follower is Walk._object and CONTAINERS.keys().isdisjoint(kind.__mro__):
+            follower = library.guard_object
+        _FOLLOW[kind] = follower
+    return follower
 
 
 _DESCRIPTORS = (
