@@ -34,7 +34,7 @@ MODULES = (  # those whose METHODS become methods of Tensor
 # --- methods that are no functions, and new shapes in place
 
 
-IN_PLACE = {
+NEW_SHAPES = {
     "squeeze_": squeeze,
     "swapaxes_": transpose,
     "t_": t,
@@ -69,7 +69,7 @@ def expand_as(x: Any, other: Any) -> Tensor:
     return expand(x, tuple(other.shape))
 
 
-def in_place(name: str, function: Any) -> Any:
+def reshaped_in_place(name: str, function: Any) -> Any:
     """``x.unsqueeze_(0)``: x itself gets the other shape, on the same memory, and its history the view."""
 
     def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
@@ -85,7 +85,7 @@ def in_place(name: str, function: Any) -> Any:
         x._view = None if x._view is None else result._view
         if result._grad_fn is not None:  # hooks stay with the shape that they were given
             x._grad_fn = result._grad_fn
-        if views:  # they begin at x as it was
+        if views:  # their chains of steps begin at x as it was: a step before them leads back to that shape
             before = function(x, *args, **settings) if function in (t, transpose) else reshape(x, shape)
             back = before._view[1][-1]  # type: ignore[index]
             for view in views:
@@ -110,14 +110,14 @@ VIEWS: dict[str, Callable[..., Any]] = {
 
 
 class _Later:
-    """A method that its module, loaded at the first use, defines."""
+    """A method whose module is loaded at its first use; then the method itself takes this place in Tensor."""
 
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = f"ranvier.ops.{module}", name
 
     def __get__(self, tensor: Any, owner: Any) -> Any:
         module, name = importlib.import_module(self.module), self.name
-        if name.startswith("__"):
+        if name.startswith("__"):  # an operator: a function, or the name of a method
             method = module.SYMBOLS[name]
             method = getattr(Tensor, method) if isinstance(method, str) else method
         elif name.endswith("_") and not hasattr(module, name):
@@ -177,7 +177,7 @@ def _where(self: Tensor, condition: Any, other: Any) -> Any:
 METHODS: dict[str, Callable[..., Any]] = {
     **VIEWS,
     **dict(_methods()),
-    **{name: in_place(name, function) for name, function in IN_PLACE.items()},
+    **{name: reshaped_in_place(name, function) for name, function in NEW_SHAPES.items()},
     "where": _where,
 }
 

@@ -1,7 +1,8 @@
 """Ops that few networks use, by the modules that are loaded with the first use of one of their names.
 
-NAMES are names of ``ranvier.ops`` and ``ranvier``, TENSOR_METHODS those of Tensor, FUNCTIONAL_NAMES those of
-``ranvier.nn.functional`` alone. A name that ends in _ changes the tensor in place.
+So ``import ranvier`` does not load them. NAMES are names of ``ranvier.ops`` and ``ranvier``, TENSOR_METHODS
+those of Tensor, FUNCTIONAL_NAMES those of ``ranvier.nn.functional`` alone. A name that ends in _ changes the
+tensor in place.
 """
 
 NAMES = {

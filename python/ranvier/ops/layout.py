@@ -1,4 +1,4 @@
-"""Gradients in memory: their order, new arrays for them, and that of a max-pool as dy and places."""
+"""Gradients in memory: their order, new arrays for them, and that of a max-pool as dy and offsets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]
 
 Array = np.ndarray[Any, Any]
 
+# What `_core.expand` repeats to arrays of zeros.
 _ZERO = {np.dtype(kind): np.zeros((), kind) for kind in (np.float32, np.float64)}
 
 
@@ -48,7 +49,8 @@ class AtMaxima(Deferred):
     __slots__ = ("dy", "pool", "where", "windows")
 
     def __init__(self, dy: Any, where: Any, windows: tuple[int, ...], pool: tuple[Any, ...]) -> None:
-        self.dy, self.where, self.windows, self.pool = dy, where, windows, pool  # the arrays are batches
+        """dy, where: of a batch. pool: (forward, backward, x's shape, arguments, whether x is one sample)."""
+        self.dy, self.where, self.windows, self.pool = dy, where, windows, pool
 
     def array(self) -> Any:
         _, backward, shape, arguments, single = self.pool
@@ -56,7 +58,7 @@ class AtMaxima(Deferred):
         return dx[0] if single else dx
 
     def behind_relu(self, y: Any) -> AtMaxima:
-        """The gradient of x for y = relu(x), the input of the pool."""
+        """The gradient of x for y = relu(x), the input of the pool: dy counts where a maximum is positive."""
         forward, _, _, arguments, single = self.pool
         maxima = forward(y[None] if single else y, *arguments)[0]
         return AtMaxima(_core.relu_backward(self.dy, maxima), self.where, self.windows, self.pool)

@@ -65,12 +65,12 @@ def _map(node: Map, dy: Tensor) -> tuple[Tensor, ...]:
 
 
 def near(node: Function, dx: Tensor, z: Tensor) -> Tensor:
-    """dx, which depends on z at kinks only: z gets the gradient 0."""
+    """dx, which depends on z at kinks only: z gets the gradient 0, not None, as in PyTorch."""
     return mapped(node, dx, lambda x: x, lambda x: x, [], z)
 
 
 def kept(node: Any) -> Any:
-    """A copy of a node with what forward saved, which stays when the node is released."""
+    """A copy of a node with what forward saved: the second backward reads it after the node is released."""
     copy = object.__new__(type(node))
     copy.__dict__.update(node.__dict__)
     copy.needs = node.needs
@@ -145,17 +145,21 @@ def recomputed(*names: str, kinds: tuple[type[Function], ...]) -> Callable[[Any]
 
 
 def differentiated(node: Any, xs: list[Tensor], forward: Any, *dys: Any) -> tuple[Tensor | None, ...]:
-    """The gradients of forward(*xs) for the inputs that need one, on the tape."""
+    """The gradients of forward(*xs) for the inputs that need one, on the tape.
+
+    forward may have fewer inputs than the node: those after them (settings) have no gradient.
+    """
     xs = [cut(x) if needed else x for x, needed in zip(xs, node.needs, strict=False)]
     y = forward(*xs)
     ys = y if isinstance(y, tuple) else (y,)
     pairs = [(y, dy) for y, dy in zip(ys, dys, strict=True) if dy is not None]
     wanted = [x for x, needed in zip(xs, node.needs, strict=False) if needed]
-    found = gradients(
-        [y for y, _ in pairs], wanted, [dy for _, dy in pairs], create_graph=True, materialize_grads=True
+    dxs = iter(
+        gradients(
+            [y for y, _ in pairs], wanted, [dy for _, dy in pairs], create_graph=True, materialize_grads=True
+        )
     )
-    parts = iter(found)
-    return tuple(next(parts) if needed else None for needed in node.needs)
+    return tuple(next(dxs) if needed else None for needed in node.needs)
 
 
 def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
@@ -256,7 +260,7 @@ def with_setting(name: str, kernel: Kernel, kernel_backward: Kernel, gradient: G
 
 
 def replaced(name: str, x: Any, y: Tensor, inplace: bool) -> Tensor:
-    """y; with inplace x, after it took over the values of y. An array of the caller is never changed."""
+    """y, or with inplace x with the values of y. An array of the caller (BORROWED) is never changed."""
     if not (inplace and isinstance(x, Tensor)) or x._cell[FLAG] & BORROWED:
         return y
     check_leaf(x, name)

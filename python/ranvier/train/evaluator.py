@@ -27,8 +27,8 @@ class Measured:
     def __init__(self, loss: Any, metrics: Mapping[str, Metric], link: str | None) -> None:
         self._metrics, self._link = metrics, link
         self._ignored = getattr(loss, "ignore_index", None)
-        # outputs are kept only where a metric needs probabilities: labels take less memory
-        self._of_labels = link is not None and not any(map(_needs_probabilities, metrics.values()))
+        # Outputs are kept only where a metric needs probabilities: labels take less memory.
+        self._keeps_labels = link is not None and not any(map(_needs_probabilities, metrics.values()))
         self._loss = EpochLoss(loss)
         self._predicted: list[Array] = []
         self._true: list[Array] = []
@@ -51,15 +51,15 @@ class Measured:
     ) -> None:
         """Add batches: their losses, outputs (batches, ...), all targets, the weight of each or of all."""
         if self._metrics and output is not None and y is not None:
-            # copies: these are parts of more memory
-            for part in [np.array(output).reshape(-1, *output.shape[2:])] if output.ndim > 1 else output:
-                self._add_output(part, y)
+            # A copy: the output is a view of more memory, which it would keep from being freed.
+            for batch in [np.array(output).reshape(-1, *output.shape[2:])] if output.ndim > 1 else output:
+                self._add_output(batch, y)
         self._loss.add_all(values, weights, penalties)
 
     def _add_output(self, output: Array, y: Array) -> None:
         if output.shape in ((*y.shape, 1), y.shape[:-1]) and output.size == y.size:
             output = output.reshape(y.shape)  # as `batch_loss` pairs them
-        self._predicted.append(labels(output, self._link or "") if self._of_labels else output)
+        self._predicted.append(labels(output, self._link or "") if self._keeps_labels else output)
         self._true.append(y)
 
     def logs(self) -> dict[str, float]:
@@ -67,7 +67,7 @@ class Measured:
         measured = {"loss": self._loss.value()}
         if self._metrics:
             y_true, outputs = self._counted(np.concatenate(self._true), np.concatenate(self._predicted))
-            y_pred = outputs if self._link is None or self._of_labels else labels(outputs, self._link)
+            y_pred = outputs if self._link is None or self._keeps_labels else labels(outputs, self._link)
             for name, metric in self._metrics.items():
                 scored = self._link is not None and _needs_probabilities(metric)
                 measured[name] = float(
@@ -77,11 +77,13 @@ class Measured:
 
     def _counted(self, y: Array, outputs: Array) -> tuple[Array, Array]:
         """Targets and predictions without those whose class index is the loss's `ignore_index`."""
-        if self._ignored is None or y.dtype.kind not in "iu" or not (kept := y != self._ignored).any():
+        if self._ignored is None or y.dtype.kind not in "iu":
             return y, outputs
-        if kept.all():
+        counted = y != self._ignored
+        if counted.all() or not counted.any():  # a metric needs at least one
             return y, outputs
-        return y[kept], (outputs if outputs.shape == y.shape else np.moveaxis(outputs, 1, -1))[kept]
+        rows = outputs if outputs.shape == y.shape else np.moveaxis(outputs, 1, -1)  # classes last
+        return y[counted], rows[counted]
 
     def state_dict(self) -> dict[str, Any]:
         def joined(arrays: list[Array]) -> Array | None:
@@ -137,7 +139,7 @@ class Evaluator:
         with evaluating(trainer.model, name):
             for x in batches:
                 try:
-                    outputs.append(_one_each(name, predict(x)._array, x))
+                    outputs.append(_require_one_each(name, predict(x)._array, x))
                 except (TypeError, ValueError) as error:
                     raise_with_hint(error, trainer.model, None, x)
         return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
@@ -163,14 +165,14 @@ def _measure_ahead(evaluate: CompiledOrEager, source: Source, measured: Measured
             return  # the batch is run again by itself, for the hint in its error
         if results is None:
             return
-        (loss, output), done = results, ahead.batches.done
+        (losses, output), count = results, ahead.batches.done
         y, outputs = (None, None) if output is None else (ahead.targets(), output._array)
-        values = loss._array.astype(float).reshape(-1)
-        measured.add_all(values, outputs, y, ahead.weight(), np.full(done, penalty))
-        source.skip(done)
+        values = losses._array.astype(float).reshape(-1)
+        measured.add_all(values, outputs, y, ahead.weight(), np.full(count, penalty))
+        source.skip(count)
 
 
-def _one_each(name: str, output: Array, x: Array) -> Array:
+def _require_one_each(name: str, output: Array, x: Array) -> Array:
     """The output of a batch, which has to have one entry for each sample."""
     if output.ndim == 0 or len(output) != len(x):
         raise ValueError(

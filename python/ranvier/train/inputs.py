@@ -17,7 +17,7 @@ from ranvier.train.arrays import categories, column_names, is_missing, to_array
 from ranvier.train.losses import link_of, name_of
 
 Array = npt.NDArray[Any]
-_OF_SHARES = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss)
+_FROM_0_TO_1 = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss)  # losses that take such targets
 
 
 @dataclass
@@ -60,9 +60,10 @@ class DataSpec:
         array = to_array(name, "x", x)
         if array.dtype.kind != "f" and len(array):
             if self.integers is None:
-                self.integers = self._takes(array[:1])
+                self.integers = self._takes_integers(array[:1])
             if self.integers:
                 return np.ascontiguousarray(array)
+        # Without samples, integers stay: it is not known whether the model takes them.
         return _converted(array, self.dtype) if array.dtype.kind == "f" or len(array) else array
 
     def targets(self, name: str, y: Any, x: Array, learn: bool = False) -> Array:
@@ -76,7 +77,7 @@ class DataSpec:
             raise ValueError(
                 f"[{name}] got {len(x)} samples in x and {len(array)} targets in y; expected as many"
             )
-        if self.classes is not None or self._labels(array) or (categories(y) and self.link is not None):
+        if self.classes is not None or self._are_labels(array) or (categories(y) and self.link is not None):
             array = self._encoded(name, array, learn)
             if self.link == "softmax" and array.shape[1:] == (1,):
                 array = self._from_rows(array, x)
@@ -85,8 +86,8 @@ class DataSpec:
         indices = self.link == "softmax" or isinstance(self.loss, nn.MultiLabelMarginLoss)
         if indices and array.dtype.kind in "iu":
             return np.ascontiguousarray(array)
-        if isinstance(self.loss, _OF_SHARES) and array.size:
-            self._require_shares(name, array)
+        if isinstance(self.loss, _FROM_0_TO_1) and array.size:
+            self._require_0_to_1(name, array)
         if self.link == "softmax" and array.size and x.ndim > 1 and array.min() < 0:
             raise ValueError(
                 f"[{name}] got y from {array.min():g} to {array.max():g} for {name_of(self.loss)}; expected "
@@ -105,7 +106,7 @@ class DataSpec:
             )
         return self.classes[codes]
 
-    def _require_shares(self, name: str, array: Array) -> None:
+    def _require_0_to_1(self, name: str, array: Array) -> None:
         """Refuse targets of a binary loss outside 0 to 1, of which it would give a number without meaning."""
         low, high = array.min(), array.max()
         if low < 0 or high > 1:  # NaN is refused later, with its place
@@ -117,7 +118,7 @@ class DataSpec:
 
     # --- labels
 
-    def _labels(self, array: Array) -> bool:
+    def _are_labels(self, array: Array) -> bool:
         """Whether they are labels that have to be numbered."""
         return array.dtype.kind in "UO" or (
             self.link == "softmax" and array.dtype.kind == "b" and array.ndim == 1
@@ -148,21 +149,21 @@ class DataSpec:
                     "class indices, or a fit with all of y in one array before"
                 )
             classes = self._learned(name, array)
-        codes = (
-            np.minimum(np.searchsorted(classes, array), len(classes) - 1)
-            if _comparable(classes, array)
-            else np.zeros(array.shape, np.int64)
-        )
-        wrong = np.asarray(classes[codes] != array)
-        if wrong.any():
+        if _comparable(classes, array):
+            codes = np.minimum(np.searchsorted(classes, array), len(classes) - 1)
+        else:
+            codes = np.zeros(array.shape, np.int64)  # of which none fits
+        unknown = np.asarray(classes[codes] != array)
+        if unknown.any():
             raise ValueError(
-                f"[{name}] got label {array[wrong].flat[0]!s}; expected one of "
+                f"[{name}] got label {array[unknown].flat[0]!s}; expected one of "
                 f"{', '.join(map(str, classes[:20].tolist()))}, the labels of fit"
             )
         self.classes = classes
         return codes.astype(np.int64)
 
     def _learned(self, name: str, array: Array) -> Array:
+        """The classes: the different labels, sorted."""
         try:
             classes = np.unique(array)
         except TypeError:
@@ -198,8 +199,8 @@ class DataSpec:
             return whole.argmax(axis=1)
         return array.ravel() if column and len(shape) == 2 else array
 
-    def _takes(self, x: Array) -> bool:
-        """Whether the model takes integers, or neither integers nor floats."""
+    def _takes_integers(self, x: Array) -> bool:
+        """Whether the model takes integers, or neither integers nor floats: then x stays as it is."""
         return not _raises(self.model, x) or _raises(self.model, x.astype(self.dtype))
 
 

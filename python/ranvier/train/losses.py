@@ -35,13 +35,13 @@ def link_of(loss: Any) -> str | None:
 
     A user's loss declares it by an attribute `link` with one of these names.
     """
-    own: str | None = getattr(loss, "link", None)
-    if own is not None:
-        if own not in _LINKS:
+    declared: str | None = getattr(loss, "link", None)
+    if declared is not None:
+        if declared not in _LINKS:
             raise ValueError(
-                f"[Trainer] got a loss with link {own!r}; expected 'softmax', 'sigmoid' or 'identity'"
+                f"[Trainer] got a loss with link {declared!r}; expected 'softmax', 'sigmoid' or 'identity'"
             )
-        return own
+        return declared
     return next((link for link, kinds in _LINKS.items() if isinstance(loss, kinds)), None)
 
 
@@ -62,6 +62,7 @@ def labels(output: Array, link: str) -> npt.NDArray[np.int64]:
     return (output > (0.0 if link == "sigmoid" else 0.5)).astype(np.int64)
 
 
+# Losses of one number for each target.
 _ONE_TO_ONE = (
     nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss,
     nn.SigmoidFocalLoss, nn.PoissonNLLLoss, nn.SoftMarginLoss, nn.HingeEmbeddingLoss,
@@ -79,6 +80,7 @@ class EpochLoss:
         self._total = self._weight = self._penalty = 0.0
 
     def add(self, value: float, weight: float, penalty: float = 0.0) -> float:
+        """Adds a batch: its loss and the weight of its samples. Returns the loss with the penalty."""
         if self._summed:
             self._total += value
         elif weight > 0:
@@ -90,14 +92,14 @@ class EpochLoss:
     def add_all(self, values: Array, weights: Array | int, penalties: Array | None) -> None:
         """As `add` of one batch after another, to the bit; weights: a number where all have the same."""
         with np.errstate(all="ignore"):
-            each = values * (1.0 if self._summed else weights)
+            terms = values * (1.0 if self._summed else weights)
             if isinstance(weights, int):
-                self._weight += float(weights * len(values))  # as exact as one after another
+                self._weight += float(weights * len(values))  # whole numbers: exact in any order
             else:
-                if not self._summed and not (counts := weights > 0).all():
-                    each = each[counts]
+                if not self._summed and not (counted := weights > 0).all():
+                    terms = terms[counted]  # 0 times a loss that is not finite would be NaN
                 self._weight = _continued(self._weight, weights.astype(float))
-            self._total = _continued(self._total, each)
+            self._total = _continued(self._total, terms)
             if penalties is not None:
                 self._penalty = _continued(self._penalty, penalties * weights)
 
@@ -115,7 +117,7 @@ class EpochLoss:
 
 
 def _continued(total: float, terms: Array) -> float:
-    """The sum, added in this order; the terms are changed."""
+    """total + the terms, added one after another as in a loop, not pairwise as np.sum; changes the terms."""
     if len(terms) == 0:
         return total
     terms[0] += total
@@ -143,10 +145,10 @@ def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total:
                 "mean, or reduction='mean'"
             )
         return value
-    each = unreduced(loss)(output, y)
-    n, per_sample = len(y), each.numel() // len(y)
+    losses = unreduced(loss)(output, y)
+    n, per_sample = len(y), losses.numel() // len(y)
     shares: Tensor = weights / (total * per_sample) if loss.reduction == "mean" else weights
-    return (each.reshape(n, -1) * shares.to(each.dtype).reshape(n, 1)).sum()
+    return (losses.reshape(n, -1) * shares.to(losses.dtype).reshape(n, 1)).sum()
 
 
 def _one_axis_more_or_less(loss: Any, output: Any, y: Tensor) -> Tensor:
@@ -175,9 +177,9 @@ def mean_weights(loss: Any, y: Array) -> Array | None:
 
 def summed(loss: Any) -> Any:
     """A copy of a loss module whose reduction is 'sum'."""
-    whole = copy.copy(loss)
-    whole.reduction = "sum"
-    return whole
+    copied = copy.copy(loss)
+    copied.reduction = "sum"
+    return copied
 
 
 def unreduced(loss: Any) -> Any:
@@ -191,9 +193,9 @@ def unreduced(loss: Any) -> Any:
             f"[Trainer] sample_weight and class_weight need a loss with reduction='mean' or 'sum'; "
             f"got {name_of(loss)}"
         )
-    each = copy.copy(loss)
-    each.reduction = "none"
-    return each
+    copied = copy.copy(loss)
+    copied.reduction = "none"
+    return copied
 
 
 def name_of(thing: Any) -> str:

@@ -65,7 +65,7 @@ def require_same(path: Any, state: Any, ours: dict[str, Any]) -> None:
 
 
 def difference(theirs: Any, ours: Any, place: str = "") -> str:
-    """The first difference of two nested values, in words."""
+    """The first difference of two nested values, in words: theirs is in the file, ours of this run."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         for key in [*ours, *theirs]:
             if theirs.get(key) != ours.get(key):
@@ -151,10 +151,11 @@ def read_trainer(kind: Any, path: PathLike, model: Any, loss: Any, metrics: Any)
 def _model(state: dict[str, Any], model: Any) -> Any:
     arrays = {name: np.asarray(getattr(v, "_array", v)) for name, v in state["model"].items()}
     if model is None:
-        if "custom" in str(state["architecture"]) and _custom(state["architecture"]):
+        custom = _custom(state["architecture"])
+        if custom:
             raise ValueError(
-                f"its model has a class of your own ({_custom(state['architecture'])}), and files hold no "
-                "code; expected Trainer.load(path, model)"
+                f"its model has a class of your own ({custom}), and files hold no code; expected "
+                "Trainer.load(path, model)"
             )
         return load_model(arrays, {"model": state["architecture"], "tied": state["tied"]})
     model.load_state_dict(arrays)
@@ -163,9 +164,9 @@ def _model(state: dict[str, Any], model: Any) -> Any:
 
 def _loss(state: dict[str, Any], loss: Any) -> Any:
     if loss is None:
-        own = _custom(state["loss"])
-        if own:
-            raise ValueError(f"its loss is your own ({own}), and files hold no code; expected loss=...")
+        custom = _custom(state["loss"])
+        if custom:
+            raise ValueError(f"its loss is your own ({custom}), and files hold no code; expected loss=...")
         loss = architecture.build(state["loss"])
     if isinstance(loss, nn.Module) and state["loss state"]:
         loss.load_state_dict(state["loss state"])
@@ -184,8 +185,9 @@ def _optimizer(state: dict[str, Any], model: Any, loss: Any) -> Any:
 
 
 def _named(model: Any, loss: Any) -> dict[str, Any]:
-    own = loss.named_parameters() if isinstance(loss, nn.Module) else ()
-    return {f"model.{n}": p for n, p in model.named_parameters()} | {f"loss.{n}": p for n, p in own}
+    """All parameters by name: those of the loss, too, which may learn."""
+    of_loss = loss.named_parameters() if isinstance(loss, nn.Module) else ()
+    return {f"model.{n}": p for n, p in model.named_parameters()} | {f"loss.{n}": p for n, p in of_loss}
 
 
 def _order(trainer: Training) -> list[list[str]]:
@@ -201,7 +203,7 @@ def _order(trainer: Training) -> list[list[str]]:
 
 
 def _custom(node: Any) -> str:
-    """The first class of the user's own in a description."""
+    """The first class of the user's own in a description, or ""."""
     if isinstance(node, dict):
         if "custom" in node:
             return str(node["custom"])
@@ -210,4 +212,5 @@ def _custom(node: Any) -> str:
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a file holds them: any Mapping as a dict."""
     return {name: dict(v) if isinstance(v, Mapping) else v for name, v in settings.items()}
