@@ -57,6 +57,11 @@ class TestAlphaDropout(TestDropout):
     def magnitude(self, *arrays):
         return super().magnitude(*arrays) / (1 - self.p or 1)  # 1 - p is rounded, too
 
+    @property
+    def inner(self):
+        """a p low, which is subtracted from a times an element, and may cancel it."""
+        return reference.alpha_scale(self.p) * self.p * -reference.LOW / (1 - self.p or 1)
+
 
 def test_in_place():
     x = rv.ones(1000)

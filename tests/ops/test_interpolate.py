@@ -69,7 +69,8 @@ class TestInterpolate(OpCase):
         matrices = []
         for n, size, factor in zip(axes, listed["size"], listed["factor"], strict=True):
             out = int(n * factor) if size is None else size
-            scale = None if factor is None else 1 / factor
+            copied = out == n and (mode == "linear" or (mode == "nearest" and len(axes) == 2))
+            scale = None if factor is None or copied else 1 / factor  # as PyTorch, which copies equal sizes
             matrices.append(reference.weights(n, out, mode, scale, self.corners))
         return [np.eye(1), *matrices] if len(axes) == 1 else matrices
 

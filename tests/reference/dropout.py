@@ -75,18 +75,19 @@ def channel_dropout(x: Array, p: float, key: Array) -> Array:
     return x * dropout(ones, p, key)
 
 
+LOW = -1.0507009873554805 * 1.6732632423543772  # selu's limit
+
+
 def alpha_dropout(x: Array, p: float, key: Array) -> Array:
     """Dropped elements become selu's limit; then a linear function restores mean 0 and variance 1."""
-    low = -1.0507009873554805 * 1.6732632423543772
-    a, kept = _alpha_scale(p, low), p < 1 and keep_mask(x.shape, p, key)
-    return a * np.where(kept, x, low) - a * p * low
+    a, kept = alpha_scale(p), p < 1 and keep_mask(x.shape, p, key)
+    return a * np.where(kept, x, LOW) - a * p * LOW
 
 
 def alpha_dropout_backward(dy: Array, p: float, key: Array) -> Array:
-    low = -1.0507009873554805 * 1.6732632423543772
-    return np.where(p < 1 and keep_mask(dy.shape, p, key), _alpha_scale(p, low) * dy, 0)
+    return np.where(p < 1 and keep_mask(dy.shape, p, key), alpha_scale(p) * dy, 0)
 
 
-def _alpha_scale(p: float, low: float) -> float:
+def alpha_scale(p: float) -> float:
     """1 / sqrt(variance) after dropping: (1 - p) + p low^2 - (p low)^2."""
-    return float((1 - p + p * low**2 - (p * low) ** 2) ** -0.5) if p < 1 else 0.0
+    return float((1 - p + p * LOW**2 - (p * LOW) ** 2) ** -0.5) if p < 1 else 0.0
