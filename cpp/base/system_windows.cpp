@@ -19,11 +19,11 @@ using Fact = SYSTEM_LOGICAL_PROCESSOR_INFORMATION;  // about a core or a cache
 std::vector<Fact> facts() {
   DWORD bytes = 0;
   GetLogicalProcessorInformation(nullptr, &bytes);
-  std::vector<Fact> found(bytes / sizeof(Fact) + 1);
-  bytes = static_cast<DWORD>(found.size() * sizeof(Fact));
-  if (!GetLogicalProcessorInformation(found.data(), &bytes)) bytes = 0;
-  found.resize(bytes / sizeof(Fact));
-  return found;
+  std::vector<Fact> list(bytes / sizeof(Fact) + 1);
+  bytes = static_cast<DWORD>(list.size() * sizeof(Fact));
+  if (!GetLogicalProcessorInformation(list.data(), &bytes)) bytes = 0;
+  list.resize(bytes / sizeof(Fact));
+  return list;
 }
 
 const DWORD g_main_thread =

@@ -20,17 +20,19 @@ int64_t Axis::most_classes() const {
   return taps >= g_.out / 4 / std::max<int64_t>(phases, 1) ? g_.out : phases * (2 * taps + 3);
 }
 
-// A class of one position.
+// A class of one position, without taps where none of its inputs is a whole number in [0, in).
 Axis::Class Axis::class_at(int64_t o) const {
-  Class c{o, phases_, 0, 0, 1, 0, whole_.period, 0, 0};
+  Class c{};
+  c.first_position = o, c.position_step = phases_, c.size = 1, c.tap_step = whole_.period;
+  // Tap t meets input (start + t * dilation) / divisor.
   const int64_t divisor = g_.transposed ? g_.stride : 1;
-  const int64_t first = g_.transposed ? o + g_.pad - (g_.taps - 1) * g_.dilation : o * g_.stride - g_.pad;
+  const int64_t start = g_.transposed ? o + g_.pad - (g_.taps - 1) * g_.dilation : o * g_.stride - g_.pad;
   c.offset_step = whole_.period * g_.dilation / divisor;
-  int64_t tap = whole_.first(first);  // at input (first + tap * dilation) / divisor
+  int64_t tap = whole_.first(start);  // the first one whose input is whole, perhaps in the padding
   if (tap < 0) return c;
-  if (first + tap * g_.dilation < 0)
-    tap += ceil_div(-(first + tap * g_.dilation), whole_.period * g_.dilation) * whole_.period;
-  const int64_t input = (first + tap * g_.dilation) / divisor;
+  if (start + tap * g_.dilation < 0)
+    tap += ceil_div(-(start + tap * g_.dilation), whole_.period * g_.dilation) * whole_.period;
+  const int64_t input = (start + tap * g_.dilation) / divisor;
   if (tap >= g_.taps || input >= g_.in) return c;
   c.first_tap = tap, c.first_base = input, c.base_step = g_.transposed ? 1 : g_.stride;
   c.tap_count = std::min((g_.taps - 1 - tap) / c.tap_step, (g_.in - 1 - input) / c.offset_step) + 1;
@@ -49,6 +51,7 @@ int64_t Axis::equal_steps(const Class& c) const {
   return equal;
 }
 
+// Classes without taps that follow one another are one.
 void Axis::build() const {
   int64_t count = 0;
   for (int64_t phase = 0; phase < std::min(phases_, g_.out); ++phase)
@@ -56,7 +59,7 @@ void Axis::build() const {
       Class c = class_at(o);
       c.size = equal_steps(c) + 1;
       o += c.size * phases_;
-      Class* before = o - c.size * phases_ > phase ? classes_ + count - 1 : nullptr;
+      Class* before = c.first_position > phase ? classes_ + count - 1 : nullptr;  // of this phase
       if (before && before->tap_count == 0 && c.tap_count == 0)
         before->size += c.size;
       else

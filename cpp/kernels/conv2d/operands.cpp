@@ -7,7 +7,8 @@ namespace ranvier {
 
 namespace {
 
-// Pixels so far apart share one set of L1, which holds fewer of them than a tile has rows.
+// Whether the pixels of a tile would share one set of L1, as those that are a multiple of 4096 bytes apart
+// do: a set holds fewer pixels than a tile has rows.
 bool collides(int64_t bytes) { return bytes != 0 && bytes % 4096 == 0; }
 
 }  // namespace
@@ -26,6 +27,7 @@ PixelRows<T>::PixelRows(const TensorView<const T>& x, int64_t whole_vectors, Car
   if (contiguous && whole_vectors % lanes == 0 && !(spread && collides(stride_w * sizeof(T))) &&
       !(joined && !is_joined(x)))
     return;
+  // The copy: pixels one after another, with a gap of a vector where they would collide again.
   stride_w = x.shape[1] + (collides(x.shape[1] * sizeof(T)) ? lanes : 0);
   stride_h = stride_w * x.shape[3];
   stride_n = stride_h * x.shape[2];
@@ -36,7 +38,7 @@ template <class T>
 void PixelRows<T>::copy_share(const OpenTeam& team) const {
   if (!copy_) return;
   const int64_t c = x_.shape[1], h = x_.shape[2], w = x_.shape[3];
-  const bool rows_join = h == 1 || x_.strides[2] == w * x_.strides[3];
+  const bool rows_join = h == 1 || x_.strides[2] == w * x_.strides[3];  // then several rows are one copy
   const Range rows = even_share(team, x_.shape[0] * h);
   for (int64_t row = rows.begin; row < rows.end;) {
     const int64_t n = row / h, y = row % h;

@@ -164,8 +164,8 @@ def new_group(ranks: Sequence[int] | None = None, timeout: Any = None, *args: An
     >>> dist.get_process_group_ranks(dist.new_group([0]))
     [0]
     """
-    found = collectives.new_group(None if ranks is None else list(ranks), _seconds(timeout))
-    return GroupMember.NON_GROUP_MEMBER if found is None else found
+    new = collectives.new_group(None if ranks is None else list(ranks), _seconds(timeout))
+    return GroupMember.NON_GROUP_MEMBER if new is None else new
 
 
 def get_process_group_ranks(group: Any = None) -> list[int]:
@@ -192,10 +192,10 @@ def init_process_group(
     >>> import ranvier.distributed as dist
     >>> dist.init_process_group("gloo", rank=0, world_size=1)
     """
-    stated = {"world_size": world_size, "rank": rank}
-    found = {k: int(v) for k, v in re.findall(r"\b(rank|world_size)=(\d+)", init_method or "")}
-    found |= {name: operator.index(value) for name, value in stated.items() if value != -1}
-    connect(_seconds(timeout), found.get("world_size"), found.get("rank"))
+    arguments = {"world_size": world_size, "rank": rank}
+    stated = {k: int(v) for k, v in re.findall(r"\b(rank|world_size)=(\d+)", init_method or "")}
+    stated |= {name: operator.index(value) for name, value in arguments.items() if value != -1}
+    connect(_seconds(timeout), stated.get("world_size"), stated.get("rank"))
 
 
 def _seconds(timeout: Any) -> Any:
@@ -241,8 +241,8 @@ def all_reduce(tensor: Any, op: str = ReduceOp.SUM, group: Any = None, async_op:
 
 def _reduction(name: str, tensor: Any, op: str, here: World) -> Callable[[Any], None]:
     if op != ReduceOp.AVG and op not in collectives.REDUCTIONS:
-        known = ", ".join([*collectives.REDUCTIONS, ReduceOp.AVG])
-        raise ValueError(f"[{name}] got op {op!r}; expected one of {known}")
+        names = ", ".join([*collectives.REDUCTIONS, ReduceOp.AVG])
+        raise ValueError(f"[{name}] got op {op!r}; expected one of {names}")
     kind = array_of(name, tensor).dtype.kind
     if (op == ReduceOp.AVG and kind not in "fc") or (kind == "c" and op in (ReduceOp.MIN, ReduceOp.MAX)):
         raise TypeError(f"[{name}] got op {op!r} for {tensor.dtype}; expected a dtype that has it")
@@ -320,8 +320,8 @@ def _gather(name: str, tensor: Any, outs: list[Any] | None, here: World) -> None
         require_like(name, outs, tensor, here)
         for out in outs:
             writable(name, out)
-    found = collectives.all_gather(array[None], here=here)
-    for out, values in zip(outs or (), found, strict=False):
+    of_ranks = collectives.all_gather(array[None], here=here)
+    for out, values in zip(outs or (), of_ranks, strict=False):
         put(name, out, values[0])
 
 

@@ -43,9 +43,9 @@ def operator(name: str, since: int = 1) -> Callable[[Implementation], Implementa
         names = inspect.signature(function).parameters.values()
         settings = {p.name for p in names if p.kind is p.KEYWORD_ONLY}
         asks = tuple(name for name in ASKED if name in settings)
-        found = OPERATORS.setdefault(name, [])
-        found.append(Operator(name, since, function, frozenset(settings.difference(ASKED)), asks))
-        found.sort(key=lambda one: -one.since)
+        versions = OPERATORS.setdefault(name, [])
+        versions.append(Operator(name, since, function, frozenset(settings.difference(ASKED)), asks))
+        versions.sort(key=lambda version: -version.since)
         return function
 
     return register
