@@ -9,9 +9,10 @@ int64_t pixels(const Conv2dBackwardInput<float>& c) { return c.dy.shape[0] * c.d
 
 }  // namespace
 
-// Beside packing: products with the padding, and the way of the columns through memory, the more the fewer
-// channels dy has. Larger weights come from memory: their rows are read in parts, which packing reads faster.
-// Fitted to measured times.
+// The direct sum has to pack the weights, which takes longer than the products where there are few pixels.
+// The price of reading them as they are: products with the padding, and columns that are written and read,
+// which counts the more the fewer channels dy has. Larger weights come from memory: their rows are read in
+// parts, which packing reads faster. The constants are fitted to measured times.
 bool ColumnsInput::pays(const Conv2dBackwardInput<float>& c) {
   constexpr int64_t kMostPixels = 90, kWayOfColumns = 180, kLeastChannels = 16, kLargest = 1 << 22;
   const Conv2dGeometry& g = c.geometry;
@@ -69,6 +70,7 @@ void ColumnsInput::copy_weights(const OpenTeam& team) const {
           *to++ = c_.w.data[k * st[0] + c * st[1] + r * st[2] + s * st[3]];
 }
 
+// A row of dx: each pixel is the sum of those elements of the columns that its taps have written.
 void ColumnsInput::sum_row(int64_t image, int64_t row, const float** taps) const {
   const AxisGeometry &h = axes_[0], &w = axes_[1];
   const int64_t channels = c_.dx.shape[1], step = h.taps * w.taps;

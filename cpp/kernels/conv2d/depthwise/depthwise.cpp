@@ -23,7 +23,11 @@ void DepthwiseColumns::build() const {
   if (both_) {
     // Output t and tap s meet at column (t + s - before) / 2; a tile begins where that is whole for s = 1.
     const int64_t before = g_.taps - 1 - g_.pad, begin = before % 2 == 0 ? -1 : 0;
-    *passes_ = {taps_, g_.taps, 0, g_.out, 1, 0, 0, true, 2, begin, (begin + 1 - before) / 2};
+    DepthwisePass pass{};
+    pass.taps = taps_, pass.tap_count = g_.taps, pass.slides = true;
+    pass.count = g_.out, pass.out_step = 1, pass.phases = 2;
+    pass.begin = begin, pass.column = (begin + 1 - before) / 2;
+    *passes_ = pass;
     return;
   }
   DepthwiseTap* next = taps_;
@@ -32,10 +36,10 @@ void DepthwiseColumns::build() const {
     const int64_t count = ceil_div(g_.out - first, out_step);
     DepthwisePass pass{next, 0, first, count, out_step, 0, count, true, 1, 0, 0};
     for (int64_t t = 0; t < g_.taps; ++t) {
-      const int64_t at =
+      const int64_t scaled =  // the input of the pass's first output, times the stride where transposed
           g_.transposed ? first + g_.pad - (g_.taps - 1 - t) * g_.dilation : t * g_.dilation - g_.pad;
-      if (g_.transposed && at % g_.stride != 0) continue;
-      const int64_t input = g_.transposed ? at / g_.stride : at;
+      if (g_.transposed && scaled % g_.stride != 0) continue;
+      const int64_t input = g_.transposed ? scaled / g_.stride : scaled;
       const int64_t begin = input < 0 ? ceil_div(-input, step) : 0;
       const int64_t end = input >= g_.in ? 0 : (g_.in - 1 - input) / step + 1;
       DepthwiseTap* tap = next + pass.tap_count++;
