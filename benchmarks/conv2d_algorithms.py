@@ -39,8 +39,6 @@ pointwise   forward  ResNet-50, 56x56           4 64 56 56    256  1 1  1 0  1
 pointwise   dx       ResNet-50, 7x7             4 512 7 7    2048  1 1  1 0  1
 pointwise   dw       ResNet-50, 14x14           4 1024 14 14  256  1 1  1 0  1
 pointwise   forward  U-Net, last layer          1 64 256 256    2  1 1  1 0  1
-pointwise   dx       U-Net, last layer          1 64 256 256    2  1 1  1 0  1
-pointwise   forward  MobileNetV2, 16 to 96      4 16 112 112   96  1 1  1 0  1
 spread      dx       ResNet-50, shortcut        4 512 28 28  1024  1 1  2 0  1
 spread      dx       ResNet-50, last shortcut   4 1024 14 14 2048  1 1  2 0  1
 spread      dx       ResNet-20, shortcut        32 16 32 32    32  1 1  2 0  1

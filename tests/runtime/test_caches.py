@@ -29,6 +29,8 @@ convolutions += [(48, 33, 48, 2, 48), (160, 30, 160, 2, 160)]
 for c, size, k, stride, groups in convolutions:
     x, w = array(2, c, size, size), array(k, c // groups, 3, 3)
     show(f"conv2d {c} {k}", F.conv2d(x, w, stride=stride, padding=1, groups=groups), x, w)
+x, w = array(2, 12, 40, 40), array(64, 12, 1, 1)
+show("conv2d 1x1", F.conv2d(x, w), x, w)
 x, weight, bias = array(300, 700), array(700), array(700)
 show("layer_norm", F.layer_norm(x, (700,), weight, bias), x, weight, bias)
 x = array(4, 30, 21, 21)

@@ -1,5 +1,7 @@
 #include "kernels/conv2d/columns/columns.h"
 
+#include <cmath>
+
 #include "kernels/matmul/plan.h"
 
 namespace ranvier {
@@ -12,16 +14,23 @@ int64_t pixels(const Conv2dBackwardInput<float>& c) { return c.dy.shape[0] * c.d
 // The direct sum has to pack the weights, which takes longer than the products where there are few pixels.
 // The price of reading them as they are: products with the padding, and columns that are written and read,
 // which counts the more the fewer channels dy has. Larger weights come from memory: their rows are read in
-// parts, which packing reads faster. The constants are fitted to measured times.
+// parts, which packing reads faster. The direct sum and Winograd take a tile's pixels from all images, and
+// few of each where borders cut up a small image; so the images count more than their pixels, and the more
+// the more taps and pixels of dx. The constants are fitted to measured times of 1400 shapes.
 bool ColumnsInput::pays(const Conv2dBackwardInput<float>& c) {
   constexpr int64_t kMostPixels = 90, kWayOfColumns = 180, kLeastChannels = 16, kLargest = 1 << 22;
+  constexpr double kMostImages = 22, kWayOfTap = 5, kWayOfSum = 4, kStrided = 1.5;
   const Conv2dGeometry& g = c.geometry;
   const int64_t out = c.dy.shape[1], r = c.w.shape[2], s = c.w.shape[3], steps = g.stride[0] * g.stride[1];
+  if (g.groups != 1 || steps * r * s == 1 || pixels(c) == 0 || out < kLeastChannels ||
+      c.dx.shape[1] < kLeastChannels || numel(c.w) > kLargest)
+    return false;
   // With strides the direct sum has less work, with 3 x 3 taps Winograd's.
   const int64_t most = steps == 1 && (r != 3 || s != 3) ? 2 * kMostPixels : kMostPixels;
-  return g.groups == 1 && steps * r * s > 1 && pixels(c) > 0 && out >= kLeastChannels &&
-         c.dx.shape[1] >= kLeastChannels && numel(c.w) <= kLargest &&
-         pixels(c) * (out + kWayOfColumns) <= most * out;
+  if (pixels(c) * (out + kWayOfColumns) > most * out) return false;
+  const double image = c.dy.shape[2] * c.dy.shape[3], sums = c.dx.shape[2] * c.dx.shape[3] / image;
+  const double images = c.dy.shape[0] * std::sqrt(image) * (steps > 1 ? kStrided : 1);
+  return images * (out + kWayOfTap * r * s + kWayOfSum * sums) <= kMostImages * out;
 }
 
 ColumnsInput::ColumnsInput(const Conv2dBackwardInput<float>& c, Carver& carver, int threads)

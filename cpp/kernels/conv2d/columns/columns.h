@@ -5,12 +5,13 @@
 //   dx[n, c, h, w]          = sum of the columns of the taps (r, s) that the outputs took x[n, c, h, w] with
 //
 // Chosen: float32, no groups, more than one tap or a stride, 16 channels or more, weights of at most 16 MB,
-// and up to some 50 pixels in all images together, at stride 1 with taps other than 3x3 up to 100 (pays).
+// and up to some 50 pixels in all images together, at stride 1 with taps other than 3x3 up to 100. Of the
+// images up to some 15, fewer of them the more taps and pixels each has (pays).
 //
 // Memory: the columns, pixels x weights of one output.
 //
-// Earns: 1.4 to 5 times the speed of the direct sum for one image of up to 4x4 pixels, because packing the
-// weights takes longer than these few products. (dy of one pixel each and 8 to 64 images: 0.3 to 0.9.)
+// Earns: 1.1 to 5 times the speed of the direct sum, most for one image, because packing the weights takes
+// longer than these few products.
 #pragma once
 #include "kernels/conv2d/direct/direct.h"
 #include "kernels/matmul/matmul.h"

@@ -47,8 +47,8 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bo
     : problem(without_skipped(p)),
       in_group(p.x.shape[1] / p.geometry.groups),
       out_group(p.y.shape[1] / p.geometry.groups),
-      dots(!is_planar(p) && p.algorithms.has(ConvAlgorithm::dots) &&
-           prefers_dots<T>(in_group, out_group, p.w.shape[2] * p.w.shape[3])),
+      dots(p.algorithms.has(ConvAlgorithm::dots) &&
+           prefers_dots<T>(in_group, out_group, p.w.shape[2] * p.w.shape[3]) && !is_planar(p)),
       spans(!dots && p.algorithms.has(ConvAlgorithm::grouped) &&
             prefers_span<T>(p.geometry.groups, in_group, out_group)),
       steps(dots ? ceil_div(in_group, conv_kernels<T>().lanes) : in_group),

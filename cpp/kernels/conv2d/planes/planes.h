@@ -8,8 +8,9 @@
 // are computed one after another. Infinite weights are left to the direct sum, since they must not meet the
 // zeros.
 //
-// Chosen: float32, stride 1, from AVX2 on, at most 8 outputs of at most 32 inputs, or 12 of at most 4
-// (is_planar).
+// Chosen: float32, stride 1, from AVX2 on, at most 8 outputs of at most 32 inputs, or 12 of at most 4;
+// without groups where a cost model that is fitted to measured shapes expects a gain: from some 6x6 outputs
+// on (is_planar).
 //
 // Memory: for each thread the planes of a band of rows, which stay in L1.
 //
@@ -56,7 +57,7 @@ void split_pixels(const TensorView<const float>& x, int64_t image, Range rows, R
 template <class T>
 bool has_few_channels(const Correlation<T>& problem);
 template <class T>
-bool is_planar(const Correlation<T>& problem);  // and planes may be used
+bool is_planar(const Correlation<T>& problem);  // and planes may be used, and pay by the sizes of the images
 bool all_finite(const TensorView<const float>& w);
 
 // The operands of a correlation as planes, and the sums of bands of its output rows.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/caches.h"
 #include "base/carve.h"
 #include "kernels/conv2d/share.h"
 #include "kernels/matmul/plan.h"
@@ -43,6 +44,19 @@ double cost(const Matmul<T>& m) {
   return kMatmulNsPerProduct * m.c.shape[1] * m.c.shape[2] * m.a.shape[2] * (sizeof(T) / 4);
 }
 
+// Whether the direct sum takes less time because it stores a large y past the caches, which products of
+// matrices do not: with few inputs, or vectors of whole cache lines. Both have the same bits here, so that
+// the machine may decide.
+template <class T>
+bool is_bound_by_stores(const Correlation<T>& p) {
+  constexpr int64_t line = 64 / sizeof(T), kFewInputs = 12, kMostInputs = 256;
+  const int64_t in = p.x.shape[1], out = p.y.shape[1];
+  const bool whole_lines = sizeof(T) == sizeof(double) || conv_kernels<T>().lanes == line;
+  return pixels(p.y) > kDotRows && out > 2 * line && out % line == 0 &&
+         numel(p.y) >= caches.l3 / 2 / static_cast<int64_t>(sizeof(T)) &&
+         in <= (whole_lines ? kMostInputs : kFewInputs);
+}
+
 }  // namespace
 
 // Tiles of the direct sum take a pointer for each pixel, and it packs weights and reads pixels from L2 again.
@@ -50,7 +64,7 @@ template <class T>
 bool Pointwise<T>::pays(const Correlation<T>& p) {
   constexpr int64_t kLeastProducts = 8;
   return keeps_pixels(p) && p.geometry.groups == 1 && is_joined(p.y) &&
-         p.x.shape[1] * p.y.shape[1] >= kLeastProducts;
+         p.x.shape[1] * p.y.shape[1] >= kLeastProducts && !is_bound_by_stores(p);
 }
 
 // Few outputs are dot products where the inputs of a weight are contiguous. A copy of other weights makes

@@ -2,8 +2,9 @@
 //
 //   y = x w^T + bias        dx = dy w        dw = dy^T x
 //
-// Chosen: 1x1 taps and no groups, at stride 1 wherever pixels are evenly spaced in memory; dw from 96 input
-// channels on. With a stride, a view of the pixels that the filter meets has stride 1; dx of these is
+// Chosen: 1x1 taps and no groups, at stride 1 wherever pixels are evenly spaced in memory, but for results so
+// large that the direct sum stores them past the caches (is_bound_by_stores); dw from 96 input channels on.
+// With a stride, a view of the pixels that the filter meets has stride 1; dx of these is
 // spread among zeros (SpreadInput), from 16 channels on.
 //
 // Memory: a copy of x or dy where its channels are not contiguous; dx of the pixels met, where it is
