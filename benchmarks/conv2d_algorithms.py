@@ -52,7 +52,6 @@ columns     dx       ResNet-18, 4x4, one image  1 256 4 4     256  3 3  1 1  1
 columns     dx       ResNet-18, 8x8 to 4x4      1 128 8 8     256  3 3  2 1  1
 columns     dx       pix2pix, 4x4 to 2x2        1 512 4 4     512  4 4  2 1  1
 columns     dx       LeNet-5, 5x5 to 1x1, one   1 16 5 5      120  5 5  1 0  1
-columns     dx       LeNet-5, 5x5 to 1x1        32 16 5 5     120  5 5  1 0  1
 scattered   dx       LeNet-5, second layer      32 6 14 14     16  5 5  1 0  1
 scattered   dx       CIFAR-10 tutorial          4 6 14 14      16  5 5  1 0  1
 dots        forward  SRCNN, last layer          1 32 128 128    1  5 5  1 2  1

@@ -83,16 +83,18 @@ void split_pixels(const TensorView<const float>& x, int64_t image, Range rows, R
 
 // Beside the direct sum, in vectors' products of an image: planes also compute what is between the rows and
 // in the last tile, and meet the taps on the padding; they copy rows, and each image has a cost of its own.
-// The direct sum has one for each pixel. Fitted to measured times of 900 shapes.
+// The direct sum has one for each pixel, and for each class of pixels that use the same taps, whose tiles few
+// images do not fill. Fitted to measured times of 900 shapes.
 template <class T>
 bool fills_planes(const Correlation<T>& p) {
-  constexpr double kDirectProduct = 1.15, kPixel = 70, kRow = 30, kImage = 500;
+  constexpr double kDirectProduct = 1.15, kPixel = 50, kClass = 160, kRow = 30, kImage = 500;
+  constexpr int64_t kImagesOfTile = 6;
   const PlanarKernels& kernels = planar_kernels();
   const PlanarAxis axes[2] = {p.axis(0), p.axis(1)};
   const int64_t in = p.x.shape[1], out = p.y.shape[1], blocks = ceil_div(out, kernels.outs);
   const int64_t block_outs = ceil_div(out, blocks), taps = axes[0].taps * axes[1].taps;
   const int64_t flat = Planes(axes[0], axes[1], in, 1).flat(axes[0].out);
-  double used = static_cast<double>(in);  // products of an output that do not meet the padding
+  double classes = 1, used = static_cast<double>(in);  // products of an output that do not meet the padding
   for (const PlanarAxis& axis : axes) {
     int64_t pairs = 0;
     for (int64_t t = 0; t < axis.taps; ++t) {
@@ -100,13 +102,15 @@ bool fills_planes(const Correlation<T>& p) {
       pairs += std::max<int64_t>(std::min(axis.out, axis.in - shift) - std::max<int64_t>(-shift, 0), 0);
     }
     used *= static_cast<double>(pairs);
+    classes *= static_cast<double>(std::min(axis.out, 2 * axis.taps - 1));
   }
   const bool halves = conv_kernels<float>().mr > 6;  // many registers, and half vectors
   const double vectors = halves ? ceil_div(2 * out, kernels.lanes) / 2.0 : ceil_div(out, kernels.lanes);
   const double vectors_of_planes =
       static_cast<double>(round_up(flat, kernels.pixels[block_outs]) / kernels.lanes * blocks * block_outs);
   return vectors_of_planes * taps * in + kRow * axes[0].in * in + kImage <=
-         kDirectProduct * used * vectors + kPixel * axes[0].out * axes[1].out;
+         kDirectProduct * used * vectors + kPixel * axes[0].out * axes[1].out +
+             kClass * classes / std::clamp<int64_t>(p.y.shape[0], 1, kImagesOfTile);
 }
 
 template <class T>
