@@ -102,30 +102,32 @@ static __attribute__((noinline)) void beside(const SoftmaxLines<T>& l, int64_t f
   constexpr int L = lanes<T>;
   const T* x = l.x.data + first;
   T* y = l.out.data + first;
-  const int64_t step = l.x.step, out_step = l.out.step, end = l.n * step;
+  const int64_t step = l.x.step, out_step = l.out.step;  // 0 and below, too: elements are counted
   vec<T> top[kVectors], sum[kVectors] = {};
   RANVIER_UNROLL
   for (int v = 0; v < kVectors; ++v) top[v] = broadcast(-Limits<T>::infinity);
-  for (int64_t k = 0; k < end; k += step) {
+  const T* from = x;
+  for (int64_t k = 0; k < l.n; ++k, from += step) {
     RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) top[v] = maximum(top[v], load_lanes(x + k + v * L, n));
+    for (int v = 0; v < kVectors; ++v) top[v] = maximum(top[v], load_lanes(from + v * L, n));
   }
+  from = x;
   T* to = y;
-  for (int64_t k = 0; k < end; k += step, to += out_step) {
+  for (int64_t k = 0; k < l.n; ++k, from += step, to += out_step) {
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      const vec<T> e = exp_or_0(load_lanes(x + k + v * L, n) - top[v]);
+      const vec<T> e = exp_or_0(load_lanes(from + v * L, n) - top[v]);
       if (!is_log) store_lanes(to + v * L, e, n);
       sum[v] += e;
     }
   }
   RANVIER_UNROLL
   for (int v = 0; v < kVectors; ++v) sum[v] = is_log ? log(sum[v]) : T(1) / sum[v];
-  to = y;
-  for (int64_t k = 0; k < end; k += step, to += out_step) {
+  from = x, to = y;
+  for (int64_t k = 0; k < l.n; ++k, from += step, to += out_step) {
     RANVIER_UNROLL
     for (int v = 0; v < kVectors; ++v) {
-      const vec<T> e = load_lanes(is_log ? x + k + v * L : to + v * L, n);
+      const vec<T> e = load_lanes(is_log ? from + v * L : to + v * L, n);
       store_lanes(to + v * L, is_log ? (e - top[v]) - sum[v] : e * sum[v], n);
     }
   }
