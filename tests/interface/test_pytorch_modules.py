@@ -31,6 +31,23 @@ def test_module_paths_give_the_same_names(path):
     assert getattr(module, PATHS[path]) is getattr(package, PATHS[path], getattr(module, PATHS[path]))
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("nn", "SyncBatchNorm"),
+        ("nn.modules", "SyncBatchNorm"),
+        ("data", "DistributedSampler"),
+        ("utils.data", "DistributedSampler"),
+        ("utils.data", "DataLoader"),
+    ],
+)
+def test_star_and_dir_have_the_names_of_satellites(path, name):
+    names = {}
+    exec(f"from ranvier.{path} import *", names)
+    assert name in names
+    assert name in dir(importlib.import_module(f"ranvier.{path}"))
+
+
 @pytest.mark.parametrize("name", ["Nonsense", "nonsense", "_nonsense"])
 @pytest.mark.parametrize(
     "path", ["nn.modules", "nn.modules.conv", "nn.parallel", "distributions", "utils.data"]

@@ -60,6 +60,8 @@ def test_two_floating_dtypes_are_computed_in_the_wider():
         "remainder",
         "isclose",
         "xlogy",
+        "allclose",
+        "cross",
     ],
 )
 def test_shapes_that_do_not_broadcast(name):
@@ -75,6 +77,7 @@ def test_shapes_that_do_not_broadcast(name):
 @pytest.mark.parametrize(
     ("error", "text", "call"),
     [
+        (ValueError, "[renorm] got maxnorm -1", lambda: rv.renorm(rv.ones(2, 2), 2, 0, -1)),
         (ValueError, "[diff] got n -1; expected a number >= 0", lambda: rv.diff(rv.ones(3), -1)),
         (ValueError, "[quantile] got q [] ", lambda: rv.quantile(rv.ones(3), rv.tensor([]))),
         (ValueError, "empty along the axis", lambda: rv.amax(rv.zeros(0, 3, dtype=rv.int64), 0)),

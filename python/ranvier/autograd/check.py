@@ -79,7 +79,12 @@ def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equ
     True
     """
     value_read("allclose")
-    return bool(np.allclose(_raw(input), _raw(other), rtol, atol, equal_nan))
+    a, b = _raw(input), _raw(other)
+    try:
+        return bool(np.allclose(a, b, rtol, atol, equal_nan))
+    except ValueError as error:
+        shapes = f"shapes {np.shape(a)} and {np.shape(b)}"
+        raise ValueError(f"[allclose] got {shapes}; expected shapes that broadcast") from error
 
 
 def equal(input: Any, other: Any) -> bool:

@@ -19,6 +19,10 @@ def __getattr__(name: str) -> _typing.Any:
     return _extension.attribute(__name__, name)
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_extension.attributes(__name__)})
+
+
 if not _typing.TYPE_CHECKING:
     __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]
     __all__ += ["augment", "datasets"]

@@ -46,3 +46,7 @@ def __getattr__(name: str) -> _typing.Any:
     if name == "parameter":
         return _importlib.import_module("ranvier.nn.parameter")
     raise _absent(__name__, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_extension.attributes(__name__)})

@@ -12,7 +12,7 @@ import types
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-from ranvier.extension import add_attributes
+from ranvier.extension import add_attributes, attributes
 
 # the beginning of a path: the module here that it is
 _TORCH = "accelerator amp backends cuda hub jit mps multiprocessing utils"
@@ -117,6 +117,9 @@ class _Paths:
         home = importlib.import_module(f"ranvier.{_home(module.__name__.partition('.')[2])}")
         public = {name: value for name, value in vars(home).items() if not name.startswith("_")}
         vars(module).update({k: v for k, v in public.items() if not isinstance(v, types.ModuleType)})
+        names = [name for name in vars(module) if name[0] != "_"]
+        names += [name for name in attributes(home.__name__) if name[0].isupper()]
+        vars(module).update(__all__=names, __dir__=lambda: sorted(names))
 
         def attribute(name: str) -> Any:
             if name in _REPEATED:

@@ -11,7 +11,7 @@ from ranvier.autograd.data import common_dtype
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import as_tensor, is_floating
+from ranvier.ops.elementwise.dtypes import as_tensor, is_floating, unlike
 from ranvier.ops.matrix.matmul import matmul, mm
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
@@ -234,7 +234,10 @@ def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
     tensor([0., 0., 1.])
     """
     input, other = as_tensor("cross", input), as_tensor("cross", other)
-    shape = np.broadcast_shapes(input.shape, other.shape)
+    try:
+        shape = np.broadcast_shapes(input.shape, other.shape)
+    except ValueError as error:
+        raise ValueError(unlike("cross", input, other)) from error
     if dim is None:
         dim = next((d for d, n in enumerate(shape) if n == 3), None)
     if dim is None or not -len(shape) <= dim < len(shape) or shape[dim] != 3:
@@ -326,6 +329,8 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
     """
     input = as_tensor("renorm", input)
     at = some_dim("renorm", input, dim)
+    if not maxnorm >= 0:
+        raise ValueError(f"[renorm] got maxnorm {maxnorm}; expected a number >= 0")
     others = tuple(d for d in range(input.ndim) if d != at)
     size = norm(input, p, others, True)
     return mul(input, where(size > maxnorm, maxnorm / (size + 1e-7), 1.0))
