@@ -171,3 +171,16 @@ def test_addmm_does_not_grow():
                 "expected x to broadcast to the product",
                 lambda x=x, b=beta: rv.addmm(x, rv.ones(2, 4), rv.ones(4, 3), beta=b),
             )
+
+
+@pytest.mark.parametrize(
+    ("x", "labels", "loss"),
+    [
+        ([INF, 1.0], [-1, 0], 0.0),  # no label: nothing is added
+        ([INF, 1.0], [0, -1], 0.0),
+        ([1.0, INF], [0, -1], INF),
+        ([1.0, -INF], [0, -1], 0.0),
+    ],
+)
+def test_margins_that_do_not_count_may_be_infinite(x, labels, loss):
+    assert rv.nn.functional.multilabel_margin_loss(rv.tensor([x]), rv.tensor([labels])).item() == loss

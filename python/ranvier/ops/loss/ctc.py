@@ -102,13 +102,14 @@ def multilabel_margin_loss(
         row = multilabel_margin_loss(unsqueeze(input, 0), labels[None], reduction="none")
         return _reduced("multilabel_margin_loss", row[0], reduction)
     c = input.shape[1]
-    places, mask = host(_labels_and_others, labels, c, input.dtype)
+    places, counted = host(_labels_and_others, labels, c)
     own = gather(input, 1, places)
     margins = maximum(1 - sub(unsqueeze(own, 2), unsqueeze(input, 1)), 0)  # (n, label, class)
-    return _reduced("multilabel_margin_loss", total(mul(margins, wrap(mask)), (1, 2)) / c, reduction)
+    margins = where(wrap(counted), margins, 0.0)  # a product would make NaN of infinite ones
+    return _reduced("multilabel_margin_loss", total(margins, (1, 2)) / c, reduction)
 
 
-def _labels_and_others(labels: Array, c: int, dtype: Any) -> tuple[Array, Array]:
+def _labels_and_others(labels: Array, c: int) -> tuple[Array, Array]:
     """The labels before the first -1, else 0, and for each of them 1 at the classes that are no label."""
     if labels.size and (labels.min() < -1 or labels.max() >= c):
         raise IndexError(
@@ -118,7 +119,7 @@ def _labels_and_others(labels: Array, c: int, dtype: Any) -> tuple[Array, Array]
     is_label = np.zeros((labels.shape[0], c), bool)
     rows = np.broadcast_to(np.arange(labels.shape[0])[:, None], labels.shape)
     is_label[rows[used], labels[used]] = True
-    return np.where(used, labels, 0), (used[:, :, None] & ~is_label[:, None, :]).astype(dtype)
+    return np.where(used, labels, 0), used[:, :, None] & ~is_label[:, None, :]
 
 
 class CTC(Function):
