@@ -1,6 +1,6 @@
 // conv2d_pool's forward pass with few channels and windows of 2 x 2: the lanes of vectors are pixels
-// (conv2d/planes/planes.h), and a thread pools its sums while they are in its L1, before they become pixels of
-// channels.
+// (conv2d/planes/planes.h), and a thread pools its sums while they are in its L1, before they become pixels
+// of channels.
 #pragma once
 #include "kernels/conv2d/planes/planes.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
