@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib as _importlib
 import os as _os
 import typing as _typing
-from contextlib import suppress as _suppress
 from math import e as e
 from math import inf as inf
 from math import nan as nan
@@ -94,8 +93,13 @@ _extension.add_attributes("ranvier.nn", "ranvier.distributed.parallel", "DataPar
 _extension.provide("distributed training", "ranvier.distributed.run")
 _extension.provide("pictures", "ranvier.plot")
 del _satellite
-with _suppress(ModuleNotFoundError):  # loaded now: it finds PyTorch's module paths
+try:  # loaded now: it finds PyTorch's module paths
     _importlib.import_module(f"{__name__}.pytorch_names")
+except ModuleNotFoundError as _error:
+    if (
+        _error.name != f"{__name__}.pytorch_names"
+    ):  # the folder is there, and something that it imports is not
+        raise
 
 
 def _layers() -> _typing.Any:
