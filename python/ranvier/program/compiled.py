@@ -295,11 +295,12 @@ class CompiledFunction(Methods, OfTrainer):
 
     def _of_library(self) -> Walk | None:
         """What a step of the library's own leads to, if it calls nothing of the user's."""
-        if not self._tensors or before_accumulation or after_accumulation:
+        if not self._tensors:
             return None
         walk = Walk(Executed())
         walk.run([(self._function, "the step")])
-        return None if walk.users or walk.fault else walk
+        hooked = any(id(t) in before_accumulation or id(t) in after_accumulation for t in walk.tensors)
+        return None if walk.users or walk.fault or hooked else walk
 
     def _refuse(self, key: Any, error: CaptureError, executed: Executed | None = None) -> None:
         """Calls of this signature run eagerly from now on, after one warning; with `strict` an error."""
