@@ -112,12 +112,12 @@ class CompiledFunction(Methods, OfTrainer):
         return self._in_turn(args, kwargs)
 
     def _in_turn(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        given = in_row(args, kwargs) if kwargs or self._has_containers else args
+        row = in_row(args, kwargs) if kwargs or self._has_containers else args
         for place in (self._latest, self._before, _LIKELY):
-            program = self._cache.likely.get(hint(given)) if place is _LIKELY else place
+            program = self._cache.likely.get(hint(row)) if place is _LIKELY else place
             if program is None or not program.checks_left:
                 continue
-            results = program.call(given) if program.refreshed() else None
+            results = program.call(row) if program.refreshed() else None
             if results is not None:
                 program.checks_left -= 1
                 return self._replayed(program, results, args, kwargs)
@@ -224,17 +224,18 @@ class CompiledFunction(Methods, OfTrainer):
         cause = self._cache.repeated(key)
         if cause and self._leaves_out(cause):
             return self._eager(args, kwargs)
-        given = (*args, *kwargs.values())
-        if any(isinstance(x, np.ndarray) for x in given) and looks_at_class(self._function):
+        if any(isinstance(x, np.ndarray) for x in (*args, *kwargs.values())) and looks_at_class(
+            self._function
+        ):
             why = "the step looks at the class of an array of NumPy; pass a Tensor (rv.tensor)"
             return self._declined(key, why, args, kwargs)
         began = time.perf_counter()
         walk = self._of_library()
         form = shared.form(walk, key, args, kwargs) if self._shares else None
-        found = None if form is None else shared.find(form, arrays)
-        if found is not None:
-            self._cache.add(key, found)
-            return self._replayed(found, found.replay(tuple(arrays)), args, kwargs)
+        program = None if form is None else shared.find(form, arrays)
+        if program is not None:
+            self._cache.add(key, program)
+            return self._replayed(program, program.replay(tuple(arrays)), args, kwargs)
         if self.few and (form is None or not shared.is_wanted(form)):
             return self._timed(key, args, kwargs)
         try:

@@ -39,14 +39,15 @@ def carried_over(recording: Recording) -> list[tuple[Any, int]]:
 
 def not_made(recording: Recording, tensors: list[Tensor]) -> list[tuple[Tensor, int]]:
     """(tensor, address of its gradient or 0) where the step uses a gradient that it does not make."""
-    core, found = recording.core, []
+    core = recording.core
+    read: list[tuple[Tensor, int]] = []
     for t in tensors:
         if id(t) not in recording.leaves and t.grad is not None:
             array = t.grad._array
             if core.region_of(array) >= 0 and core.kind_of(array) == "persistent":
-                found.append((t, address_of(array)))
+                read.append((t, address_of(array)))
     updated = [p for *_, group in recording.plans for p in group["params"]]
-    return found + [(p, 0) for p in updated if id(p) not in recording.leaves and p.grad is None]
+    return read + [(p, 0) for p in updated if id(p) not in recording.leaves and p.grad is None]
 
 
 def movable(recording: Recording, tensors: list[Tensor], others: list[Tensor]) -> list[tuple[Tensor, int]]:
@@ -54,17 +55,18 @@ def movable(recording: Recording, tensors: list[Tensor], others: list[Tensor]) -
 
     others: Tensors that the step reads or returns otherwise.
     """
-    core, found = recording.core, {}
+    core = recording.core
+    movable_ones: dict[int, Tensor] = {}  # by region
     taken = {core.region_of(t._array) for t in others}
     for t in tensors:
         if (grad := before(recording, t)) is None:
             continue
         a, region = grad._array, core.region_of(grad._array)
-        if region in found or region < 0 or core.kind_of(a) != "persistent" or not a.flags.owndata:
+        if region in movable_ones or region < 0 or core.kind_of(a) != "persistent" or not a.flags.owndata:
             taken.add(region)
         elif (a.shape, a.strides, a.dtype) == (t.shape, t._array.strides, t.dtype):
-            found[region] = t
-    return [(t, region) for region, t in found.items() if region not in taken]
+            movable_ones[region] = t
+    return [(t, region) for region, t in movable_ones.items() if region not in taken]
 
 
 def before(recording: Recording, t: Tensor) -> Tensor | None:

@@ -36,9 +36,9 @@ class Methods:
         if instance is None or type(self._function) is not FunctionType:
             return self
         try:  # what the object has already, and quickly
-            made = instance.__dict__[self._place]
-            if made._owner() is instance and made._family is self:
-                return MethodType(made, instance)
+            method = instance.__dict__[self._place]
+            if method._owner() is instance and method._family is self:
+                return MethodType(method, instance)
         except (AttributeError, KeyError, TypeError):
             pass
         return MethodType(self._of(instance), instance)
@@ -50,23 +50,23 @@ class Methods:
         except AttributeError:
             return self
         with self._lock:  # two threads may come first
-            made = own.get(self._place)
-            if getattr(made, "_family", None) is self and made._owner() is instance:
-                return made
+            method = own.get(self._place)
+            if getattr(method, "_family", None) is self and method._owner() is instance:
+                return method
             try:
-                made = own[self._place] = self._method_of(instance)
+                method = own[self._place] = self._method_of(instance)
             except TypeError:  # no weak reference to it can be made
                 return self
-            self._instances.add(made)
-        return made
+            self._instances.add(method)
+        return method
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """By its name where that leads here, as a function; else its function, without programs."""
         name = getattr(self, "__qualname__", "")
-        made: Any = sys.modules.get(getattr(self, "__module__", None) or "")
+        named: Any = sys.modules.get(getattr(self, "__module__", None) or "")
         for part in name.split("."):
-            made = getattr(made, part, None)
-        return name if made is self else super().__reduce_ex__(protocol)
+            named = getattr(named, part, None)
+        return name if named is self else super().__reduce_ex__(protocol)
 
     def __getstate__(self) -> dict[str, Any]:
         names = "_function", "_verify", "_strict", "_tensors", "_after", "_shares"

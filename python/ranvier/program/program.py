@@ -99,7 +99,7 @@ class Program:
         self._roots, self._executed = roots, recording.executed
         self._leaves = [leaf for leaf, _ in gradients]
         self._carried = of_gradients.carried_over(recording)
-        self._found, self.reads_users = walk, walk is None  # what the step leads to
+        self._reached, self.reads_users = walk, walk is None  # what the step leads to
         self._moves: dict[int, Tensor] | None = None  # those whose gradient may be in other memory
         fault = self.guard(recording, holds=walk is not None) or of_gradients.shared(kept)
         fault = fault or of_gradients.odd(recording, gradients)
@@ -149,7 +149,7 @@ class Program:
         vars(self).update(parts)
         self.checks_left, self.checks, self.renewed, self.granted, self.step_form = -1, 1, False, 0, None
         self.core, self.call, self._fixed = core, core.call, [None] * core.results
-        self._forward_only, self.reads_users, self._found = False, False, walk
+        self._forward_only, self.reads_users, self._reached = False, False, walk
         self._roots, self._executed, self._leaves = [], Executed(), [leaf for leaf, *_ in left]
         self._carried, self._moves, self._of_itself = [], {}, True
         self._tapes, self._made_by = [""] * core.results, []
@@ -180,19 +180,19 @@ class Program:
         recording: a run of it. holds: all that was found before is as it was, except gradients.
         """
         if not (holds and self._executed.include(recording.executed)):
-            self._found = None
+            self._reached = None
         self._executed.add(recording.executed)
-        if self._found is None:
-            self._found = Walk(self._executed, self._forward_only)
-            self._found.run([*self._roots, *[(m, f"a layer {type(m).__name__}") for m in self.modules]])
-        walk = self._continued(self._found)
+        if self._reached is None:
+            self._reached = Walk(self._executed, self._forward_only)
+            self._reached.run([*self._roots, *[(m, f"a layer {type(m).__name__}") for m in self.modules]])
+        walk = self._continued(self._reached)
         self._guard_gradients(recording, walk)  # last, since they may move
         self.core.set_guards(walk.all())
         return walk.fault
 
-    def _continued(self, found: Walk) -> Walk:
+    def _continued(self, reached: Walk) -> Walk:
         """What the step leads to, and what is looked at anew after each run."""
-        walk = self._walk = found.branch()
+        walk = self._walk = reached.branch()
         if not self._forward_only:
             walk.add((Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()"))
         walk.add((Kind.LIST, anomaly.state, "", tuple(anomaly.state), "anomaly detection"))
