@@ -5,6 +5,7 @@
 #include "bindings/array_program.h"
 #include "bindings/define.h"
 #include "bindings/described.h"
+#include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
 namespace {
@@ -60,6 +61,20 @@ std::vector<bool> paced(double solo_ns, const std::vector<std::pair<double, doub
   return alone;
 }
 
+// Whether the bytes that an array of one list reaches overlap those of one of the other.
+bool share_memory(const py::list& arrays, const py::list& others) {
+  std::vector<std::pair<char*, char*>> ranges;
+  for (py::handle a : arrays)
+    if (PyArray_SIZE(as_array(a)) > 0) ranges.push_back(reach_of(as_array(a)));
+  for (py::handle other : others) {
+    if (PyArray_SIZE(as_array(other)) == 0) continue;
+    const auto [first, last] = reach_of(as_array(other));
+    for (const auto& range : ranges)
+      if (first < range.second && range.first < last) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 // The texts are signatures for the stub, where the C++ types say too little.
@@ -83,6 +98,7 @@ void register_program(Module module) {
       .def_readonly("fault", &ArrayRecording::fault)
       .def_property_readonly("place",
                              [](const ArrayRecording& r) { return r.places.empty() ? "" : r.places.back(); });
+  m.def("share_memory", share_memory, "(arrays: list[Array], others: list[Array], /) -> bool");
   m.def("paced", paced, "(solo_ns: float, runs: list[tuple[float, float]], /) -> list[bool]");
   py::class_<ArrayProgram>(m, "Program", py::custom_type_setup(collected))
       .def(py::init<ArrayRecording&, py::list, py::list, py::list, py::list>(),

@@ -28,7 +28,7 @@ _INTERNAL = """
     memory_stats move_parameters next_key optimizer_step paced permute pools_over_channels
     probe_bandwidth probe_barrier probe_fma random_normal random_uniform recurrent
     recurrent_backward reset_peak_memory set_alone set_flush_denormal set_isa set_num_threads
-    set_winograd supported_isas usable_cpus weight_penalty where_equal
+    set_winograd share_memory supported_isas usable_cpus weight_penalty where_equal
 """
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 _NO_KERNELS = (
     "supported_isas isa set_isa get_num_threads set_num_threads get_flush_denormal set_flush_denormal "
     "usable_cpus set_alone memory_stats reset_peak_memory empty_cache get_winograd set_winograd permute "
-    "pools_over_channels probe_fma probe_bandwidth probe_barrier paced allow_conv_algorithm"
+    "pools_over_channels probe_fma probe_bandwidth probe_barrier paced allow_conv_algorithm share_memory"
 )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
+import ranvier._core as _core
 
 _PYTHON = os.path.dirname(os.__file__) + os.sep
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -78,7 +78,7 @@ class Recording:
         array = tensor._array
         if self.core.kind_of(array) == "persistent":
             self.changed[id(tensor)] = tensor
-        if any(np.may_share_memory(array, argument) for argument in self.arguments):
+        if _core.share_memory([array], self.arguments):
             self.refuse("the step changes memory of one of its arguments", "change a clone() of it")
 
     def refuse(self, what: str, remedy: str) -> None:

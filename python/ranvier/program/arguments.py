@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd import hooks
 from ranvier.autograd.recording import Recording, current, package
 from ranvier.autograd.tensor import Tensor, wrap
@@ -173,7 +174,7 @@ class Arguments:
         tensors, unwatched = tensors_of(result), _unwatched(result)
         has_arrays = unwatched is not result or isinstance(unwatched, np.ndarray)
         arrays = [*self.arrays, *[array for _, array, _ in self._tensors]]  # copies, and what they are of
-        if has_arrays or any(np.may_share_memory(t._array, a) for t in tensors for a in arrays):
+        if has_arrays or _core.share_memory([t._array for t in tensors], arrays):
             self._recording.refuse("the step returns one of its arguments", "return a clone() of it")
         return unwatched
 

@@ -13,6 +13,7 @@ from weakref import ref
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.recording import current, package, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.program.cache import Account
@@ -69,7 +70,7 @@ def _unlike(x: Any, arrays: list[Any], recording: Any) -> str:
         plain = x is None or type(x) in PLAIN or isinstance(x, (np.generic, Enum))
         return "" if plain else f"a {type(x).__name__}, which a replay would not make again"
     gradients = [leaf.grad._array for leaf, *_ in recording.leaves.values() if leaf.grad is not None]
-    if any(np.may_share_memory(x._array, other) for other in [*arrays, *gradients]):
+    if _core.share_memory([x._array], [*arrays, *gradients]):
         return "which shares memory with another variable or with a gradient"
     if recording.core.kind_of(x._array) == "temporary" and (
         x._grad is not None or (x._requires_grad and x._grad_fn is None) or x.__dict__

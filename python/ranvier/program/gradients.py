@@ -89,8 +89,8 @@ def odd(recording: Recording, gradients: list[tuple[Tensor, Tensor]]) -> str:
 
 def shared(arrays: list[Array]) -> str:
     """Why gradients cannot be moved when the caller keeps them, or ""."""
-    whole = all(type(a.base) is not np.ndarray for a in arrays)
-    if whole and len({address_of(a) for a in arrays}) == len(arrays):
+    bases = [a.base for a in arrays]
+    if np.ndarray not in map(type, bases) and len(set(map(address_of, arrays))) == len(arrays):
         return ""
     return "two leaves share the memory of a gradient; give each its own, as leaf.grad = gradient.clone()"
 

@@ -107,8 +107,9 @@ class Guards:
             self.call(compared, x, f"the items of {text}")
         elif compared is not None:
             self.add((kind, x, "", contents if compared is inner else compared(x), f"the items of {text}"))
-        if contents:
-            self.stack += [(item, text) for item in contents if type(item) not in FOLLOWED_NO_FURTHER]
+        for item in contents:
+            if type(item) not in FOLLOWED_NO_FURTHER:
+                self.stack.append((item, text))
 
     def callable_parts(self, functions: Iterable[Any], text: str) -> None:
         """Functions that C code may call, such as those of a partial: no profiler's event tells of that."""

@@ -152,7 +152,9 @@ def guard_object(walk: Guards, x: Any, text: str) -> None:
             return
     if own is not None:
         walk.whole(own, (f"{text}.", ""))
-        walk.stack += [(value, f"{text}.{name}") for name, value in own.items() if type(value) not in PLAIN]
+        for name, value in own.items():
+            if type(value) not in PLAIN:
+                walk.stack.append((value, f"{text}.{name}"))
     guard_slots(walk, x, text)
 
 
@@ -202,7 +204,7 @@ def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
         walk.items(own, own if walk.dynamic else walk.names & own.keys(), f"{text}.")
     if walk.looks_up:
         walk.whole(own, (f"{text}.", ""))
-    if not is_of_library(type(x)):
+    if type(x) is not Tensor and not is_of_library(type(x)):
         walk.add((Kind.TYPE, x, own, type(x), f"the class of {text}"))
         walk.stack.append((type(x), f"the class of {text}"))
     if not walk.forward_only:

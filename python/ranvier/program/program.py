@@ -103,7 +103,7 @@ class Program:
         self._moves: dict[int, Tensor] | None = None  # those whose gradient may be in other memory
         fault = self.guard(recording, holds=walk is not None) or of_gradients.shared(kept)
         fault = fault or of_gradients.odd(recording, gradients)
-        if not fault and any(np.may_share_memory(t._array, a) for t in self._walk.tensors for a in arguments):
+        if not fault and _core.share_memory([t._array for t in self._walk.tensors], arguments):
             fault = "an argument shares memory with a Tensor that the step reads otherwise, too; pass a copy"
         groups = {id(g): g for _, optimizer, _ in self.plans for g in optimizer.param_groups}
         if not fault and holds_any(result, self._walk.seen | groups):

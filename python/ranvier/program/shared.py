@@ -163,7 +163,7 @@ class Shared:
         leaves = [form.objects[n] for n in self.leaves]
         if any(leaf._grad is None for leaf in leaves):
             return None
-        if any(np.may_share_memory(t._array, a) for t in form.walk.tensors for a in arrays):
+        if _core.share_memory([t._array for t in form.walk.tensors], arrays):
             return None
         gradients = [of_gradients.renewed(leaf._grad) for leaf in leaves]
         core = self.core.bound(form.arrays, [copied(a) for a in arrays], [g._array for g in gradients])

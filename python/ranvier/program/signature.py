@@ -174,7 +174,7 @@ def united(arrays: list[Array]) -> tuple[list[Array], tuple[Any, ...]]:
 
     Second, where the arrays are among these: (its number, the first byte in it) of each.
     """
-    if len(arrays) < 2:
+    if not any(_core.share_memory(arrays[:i], [a]) for i, a in enumerate(arrays)):
         return arrays, ()
     ranges = sorted([(*_range(a), i) for i, a in enumerate(arrays) if a.size])
     covers: list[tuple[int, int, list[int]]] = []  # first byte, end, the arrays there
@@ -184,8 +184,6 @@ def united(arrays: list[Array]) -> tuple[list[Array], tuple[Any, ...]]:
             covers.append((first, max(end, last), [*members, i]))
         else:
             covers.append((start, end, [i]))
-    if len(covers) == len(ranges):
-        return arrays, ()
     merged: list[Any] = list(arrays)
     places = [(i, 0) for i in range(len(arrays))]
     for first, end, members in covers:
@@ -289,6 +287,10 @@ class Place(int):
 
 def flattened(x: Any, tensors: list[Tensor]) -> Any:
     """A structure with the places of its Tensors in `tensors`, to which they are appended."""
+
+    if isinstance(x, Tensor) and not tensors:
+        tensors.append(x)
+        return Place(0)
 
     def place_of(t: Tensor) -> Place:
         if len(tensors) < _MOST_ALIKE:  # a result that stands in two places
