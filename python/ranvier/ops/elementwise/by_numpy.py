@@ -7,9 +7,12 @@ starting value of erfinv is Winitzki's (2008), followed by three steps of Halley
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,7 @@ from ranvier.autograd.graph import of_input, of_output, refuse, rule
 from ranvier.autograd.host import host
 from ranvier.autograd.memory import copied
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import (
     Array,
     as_tensor,
@@ -29,13 +33,20 @@ from ranvier.ops.elementwise.dtypes import (
     unbroadcast,
     unlike,
 )
+from ranvier.ops.elementwise.functions import abs, cos, exp, log, sqrt
 from ranvier.ops.rules import none, sum_to
 
 Slope = Callable[..., Any]
 
 
 class ByNumpy(Function):
-    """y = f(inputs); the gradient of input i is dy * slopes[i](*inputs, y), summed over repeated axes."""
+    """y = f(inputs); the gradient of input i is dy * slopes[i](f, *inputs, y), summed over repeated axes.
+
+    A slope is a formula of arrays and of Tensors: f is numpy in backward, and TENSORS for create_graph. None:
+    it is 0. ``steps``: slopes that are constant between jumps, of arrays only; ``once``: without a rule.
+    """
+
+    steps, once = False, False
 
     def __init__(self, function: Callable[..., Any], slopes: tuple[Slope | None, ...]) -> None:
         self.function, self.slopes = function, slopes
@@ -46,42 +57,33 @@ class ByNumpy(Function):
         return self.y
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
-        found: list[Array | None] = []
-        for x, slope, needed in zip(self.inputs, self.slopes, self.needs, strict=True):
-            if not needed:
-                found.append(None)
-                continue
-            found.append(unbroadcast(host(_gradient, slope, dy, *self.inputs, self.y), x.shape))
-        return tuple(found)
+        return tuple(
+            unbroadcast(host(_gradient, slope, dy, *self.inputs, self.y), x.shape) if needed else None
+            for x, slope, needed in zip(self.inputs, self.slopes, self.needs, strict=True)
+        )
 
 
-SLOPES: dict[str, tuple[Any, ...]] = {}
-"""For create_graph, by the names of the Functions: their slopes by each input, differentiable functions of
-the inputs and y. The modules of the functions add theirs."""
-CONSTANT = {  # those with slopes that are constant between jumps
-    *("Ceil", "Copysign", "Deg2rad", "Floor", "Floor_divide", "Fmax", "Fmin"),
-    *("Fmod", "Frac", "Nextafter", "Rad2deg", "Remainder", "Trunc"),
-}
+TENSORS = SimpleNamespace(abs=abs, cos=cos, exp=exp, log=log, sqrt=sqrt, where=where)
+"""The functions of Tensors that formulas of slopes use, by NumPy's names."""
 
 
 @rule(ByNumpy)
 def _slopes_times_dy(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    name = type(node).__name__
-    if name not in CONSTANT and name not in SLOPES:
+    if node.once:
         refuse(node)
     gradients: list[Tensor | None] = []
     xs = [of_input(node, i, array) for i, array in enumerate(node.inputs)]
-    for i, (x, needed) in enumerate(zip(xs, node.needs, strict=True)):
+    for x, slope, needed in zip(xs, node.slopes, node.needs, strict=True):
         if not needed:
             gradients.append(None)
-        elif name in SLOPES:
-            gradients.append(sum_to(dy * SLOPES[name][i](*xs, of_output(node, node.y)), x.shape))
-        elif node.slopes[i] is None:
+        elif slope is None:
             gradients.append(none(x.shape, dy))
-        else:
+        elif node.steps:
             with np.errstate(all="ignore"):
-                slope = np.asarray(node.slopes[i](*node.inputs, node.y), dy.dtype)
-            gradients.append(sum_to(dy * wrap(slope), x.shape))
+                array = np.asarray(slope(np, *node.inputs, node.y), dy.dtype)
+            gradients.append(sum_to(dy * wrap(array), x.shape))
+        else:
+            gradients.append(sum_to(dy * slope(TENSORS, *xs, of_output(node, node.y)), x.shape))
     return tuple(gradients)
 
 
@@ -96,7 +98,7 @@ def _values(name: str, function: Callable[..., Any], *inputs: Array) -> Array:
 
 def _gradient(slope: Slope | None, dy: Array, *saved: Array) -> Array:
     with np.errstate(all="ignore"):
-        dx = np.zeros_like(dy) if slope is None else dy * slope(*saved)
+        dx = np.zeros_like(dy) if slope is None else dy * slope(np, *saved)
     return np.ascontiguousarray(dx, dtype=dy.dtype)
 
 
@@ -123,85 +125,90 @@ def without_derivative(name: str, values: Any, *inputs: Any) -> Tensor:
     """The values as a Tensor; a backward through it is refused, where one of the inputs needs a gradient."""
     values = np.asarray(values)
     if values.dtype.kind == "f" and any(getattr(x, "requires_grad", False) for x in inputs):
-        made: Tensor = NoDerivative(name, values).apply(*inputs)
-        return made
+        return NoDerivative(name, values).apply(*inputs)
     return wrap(values)
 
 
 def of_one(
-    name: str,
-    formula: str,
-    function: Callable[..., Any],
-    slope: Slope | None,
-    example: tuple[str, str],
-    integers: bool = False,
+    name: str, function: Callable[..., Any], slope: Slope | None, integers: bool = False, **kind: bool
 ) -> Callable[[Any], Tensor]:
-    """A public function y = f(x) with dy/dx = slope(x, y); None: the slope is 0.
+    """A public function y = f(x) with dy/dx = slope(f, x, y). kind: settings of ByNumpy.
 
     Integers are computed in float32, or keep their dtype where `integers` is set.
 
     >>> import ranvier as rv
-    >>> cube = of_one("cube", "x^3", lambda x: x**3, lambda x, y: 3 * x * x, ("", ""))
+    >>> cube = of_one("cube", lambda x: x**3, lambda f, x, y: 3 * x * x)
     >>> cube(rv.tensor([2.0]))
     tensor([8.])
     """
-
-    kind = type(name.capitalize(), (ByNumpy,), {})
+    node = type(name.capitalize(), (ByNumpy,), kind)
 
     def op(input: Any) -> Tensor:
         x = as_tensor(name, input)
-        if integers and not is_floating(x):
+        if not is_floating(x) and (integers or x._array.dtype.kind == "f"):
             require_no_gradient(name, x)
             if x._array.dtype.kind in "biu":
                 return wrap(copied(x._array))
-            return by_numpy(function, x._array)
-        if (
-            not is_floating(x) and x._array.dtype.kind == "f"
-        ):  # float16: NumPy computes it, without a gradient
-            require_no_gradient(name, x)
-            return by_numpy(_values, name, function, x._array)
-        return kind(function, (slope,)).apply(floating(x))
+            # float16: NumPy computes it, without a gradient
+            return by_numpy(function, x._array) if integers else by_numpy(_values, name, function, x._array)
+        return node(function, (slope,)).apply(floating(x))
 
-    return named(op, name, formula, example)
+    return op
 
 
 def of_two(
     name: str,
-    formula: str,
     function: Callable[..., Any],
     slopes: tuple[Slope | None, Slope | None],
-    example: tuple[str, str],
     integers: bool = False,
+    **kind: bool,
 ) -> Callable[[Any, Any], Tensor]:
-    """A public function y = f(a, b) of operands that broadcast; slopes(a, b, y) are dy/da and dy/db."""
-
-    kind = type(name.capitalize(), (ByNumpy,), {})
-
-    def made() -> Function:
-        return kind(function, slopes)
+    """A public function y = f(a, b) of operands that broadcast; slopes(f, a, b, y) are dy/da and dy/db."""
+    node = partial(type(name.capitalize(), (ByNumpy,), kind), function, slopes)
 
     def op(input: Any, other: Any) -> Tensor:
-        return promoted(name, made, function, input, other, integers=integers)
+        return promoted(name, node, function, input, other, integers=integers)
 
-    return named(op, name, formula, example)
-
-
-def named(op: Any, name: str, formula: str, example: tuple[str, str]) -> Any:
-    """The function with its name, and its docstring with an example."""
-    op.__name__ = op.__qualname__ = name
-    call, result = example
-    op.__doc__ = f"{formula}\n\n    >>> import ranvier as rv\n    >>> {call}\n    {result}\n    "
     return op
+
+
+def document(module: dict[str, Any], rows: str) -> None:
+    """Names functions of a module and writes their docstrings: ``name: formula | arguments -> result``.
+
+    Lists in the example are tensors. Spaces at the begin of a line continue a row. doctest runs the examples.
+
+    >>> module = {"__name__": "maths", "cube": of_one("cube", lambda x: x**3, None)}
+    >>> document(module, "cube: x^3 | [2.0] -> [8.]")
+    >>> print(module["cube"].__doc__.replace(">>>", "..."))
+    x^3
+    <BLANKLINE>
+        ... import ranvier as rv
+        ... rv.cube(rv.tensor([2.0]))
+        tensor([8.])
+    <BLANKLINE>
+    """
+    for row in re.split(r"\n(?=\S)", rows.strip()):
+        text, example = re.sub(r"\n\s+", " ", row).rsplit(" | ", 1)
+        name, formula = text.split(": ", 1)
+        arguments, result = example.split(" -> ")
+        call = re.sub(r"(?<!rv.tensor\()(\[[^]]*\])", r"rv.tensor(\1)", arguments)
+        op = module[name]
+        op.__name__ = op.__qualname__ = name
+        op.__module__ = module["__name__"]
+        lines = ">>> import ranvier as rv", f">>> rv.{name}({call})", f"tensor({result})", ""
+        op.__doc__ = f"{formula}\n\n    " + "\n    ".join(lines)
+        if not op.__annotations__:  # a lambda
+            op.__annotations__ = {
+                **dict.fromkeys(inspect.signature(op).parameters, "Any"),
+                "return": "Tensor",
+            }
+        module.setdefault("__test__", {})[name] = op
 
 
 def _each(function: Any) -> Any:
     """The function of Python's math module, for each element of an array."""
-    return partial(_of_each, function)
-
-
-def _of_each(function: Any, x: Array) -> Array:
     every = np.frompyfunc(function, 1, 1)
-    return np.asarray(every(x.astype(np.float64)), dtype=np.float64).astype(x.dtype)
+    return lambda x: np.asarray(every(x.astype(np.float64)), dtype=np.float64).astype(x.dtype)
 
 
 def _lgamma(x: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from ranvier.autograd.memory import in_dtype
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.by_numpy import document
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import as_number, as_operand, as_tensor, logic, result_dtype, unlike
 
@@ -31,84 +33,12 @@ def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor
         raise TypeError(f"[{name}] got dtype {dtype}; expected integers") from error
 
 
-def bitwise_and(input: Any, other: Any) -> Tensor:
-    """a & b, bit by bit.
-
-    >>> import ranvier as rv
-    >>> rv.bitwise_and(rv.tensor([6, 5]), 3)
-    tensor([2, 1])
-    """
-    return _integers("bitwise_and", np.bitwise_and, input, other)
-
-
-def bitwise_or(input: Any, other: Any) -> Tensor:
-    """a | b, bit by bit.
-
-    >>> import ranvier as rv
-    >>> rv.bitwise_or(rv.tensor([6, 5]), 3)
-    tensor([7, 7])
-    """
-    return _integers("bitwise_or", np.bitwise_or, input, other)
-
-
-def bitwise_xor(input: Any, other: Any) -> Tensor:
-    """a ^ b, bit by bit.
-
-    >>> import ranvier as rv
-    >>> rv.bitwise_xor(rv.tensor([6, 5]), 3)
-    tensor([5, 6])
-    """
-    return _integers("bitwise_xor", np.bitwise_xor, input, other)
+def _bitwise(name: str, function: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
+    return lambda input, other: _integers(name, function, input, other)
 
 
 def bitwise_not(input: Any) -> Tensor:
-    """~x, bit by bit.
-
-    >>> import ranvier as rv
-    >>> rv.bitwise_not(rv.tensor([0, 5]))
-    tensor([-1, -6])
-    """
     return _integers("bitwise_not", np.invert, as_tensor("bitwise_not", input))
-
-
-def bitwise_left_shift(input: Any, other: Any) -> Tensor:
-    """a * 2^b, of integers.
-
-    >>> import ranvier as rv
-    >>> rv.bitwise_left_shift(rv.tensor([1, 3]), 2)
-    tensor([ 4, 12])
-    """
-    return _integers("bitwise_left_shift", np.left_shift, input, other)
-
-
-def bitwise_right_shift(input: Any, other: Any) -> Tensor:
-    """floor(a / 2^b), of integers.
-
-    >>> import ranvier as rv
-    >>> rv.bitwise_right_shift(rv.tensor([8, 5]), 1)
-    tensor([4, 2])
-    """
-    return _integers("bitwise_right_shift", np.right_shift, input, other)
-
-
-def gcd(input: Any, other: Any) -> Tensor:
-    """The greatest common divisor, >= 0, of integers.
-
-    >>> import ranvier as rv
-    >>> rv.gcd(rv.tensor([12, 7]), 18)
-    tensor([6, 1])
-    """
-    return _integers("gcd", np.gcd, input, other)
-
-
-def lcm(input: Any, other: Any) -> Tensor:
-    """The least common multiple, >= 0, of integers.
-
-    >>> import ranvier as rv
-    >>> rv.lcm(rv.tensor([4, 7]), 6)
-    tensor([12, 42])
-    """
-    return _integers("lcm", np.lcm, input, other)
 
 
 def _truth(name: str, x: Any) -> Any:
@@ -116,94 +46,55 @@ def _truth(name: str, x: Any) -> Any:
     return x if x.dtype == np.bool_ else ne(x, 0)
 
 
-def logical_and(input: Any, other: Any) -> Tensor:
-    """True where a and b are not 0; bool.
-
-    >>> import ranvier as rv
-    >>> rv.logical_and(rv.tensor([1, 1]), rv.tensor([0, 2]))
-    tensor([False,  True])
-    """
-    return _truth("logical_and", input) & _truth("logical_and", other)
-
-
-def logical_or(input: Any, other: Any) -> Tensor:
-    """True where a or b is not 0; bool.
-
-    >>> import ranvier as rv
-    >>> rv.logical_or(rv.tensor([0, 1]), rv.tensor([0, 0]))
-    tensor([False,  True])
-    """
-    return _truth("logical_or", input) | _truth("logical_or", other)
-
-
-def logical_xor(input: Any, other: Any) -> Tensor:
-    """True where exactly one of a and b is not 0; bool.
-
-    >>> import ranvier as rv
-    >>> rv.logical_xor(rv.tensor([1, 1]), rv.tensor([0, 2]))
-    tensor([ True, False])
-    """
-    return _truth("logical_xor", input) ^ _truth("logical_xor", other)
+def _logical(name: str, join: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
+    return lambda input, other: join(_truth(name, input), _truth(name, other))
 
 
 def logical_not(input: Any) -> Tensor:
-    """True where x is 0; bool.
-
-    >>> import ranvier as rv
-    >>> rv.logical_not(rv.tensor([0, 2]))
-    tensor([ True, False])
-    """
     return ~_truth("logical_not", input)
 
 
-def greater(input: Any, other: Any) -> Tensor:
-    """a > b
-
-    >>> import ranvier as rv
-    >>> rv.greater(rv.tensor([1, 3]), 2)
-    tensor([False,  True])
-    """
-    return as_tensor("greater", input) > other
+def _comparison(name: str, compare: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
+    return lambda input, other: compare(as_tensor(name, input), other)
 
 
-def greater_equal(input: Any, other: Any) -> Tensor:
-    """a >= b
-
-    >>> import ranvier as rv
-    >>> rv.greater_equal(rv.tensor([1, 2]), 2)
-    tensor([False,  True])
-    """
-    return as_tensor("greater_equal", input) >= other
-
-
-def less(input: Any, other: Any) -> Tensor:
-    """a < b
-
-    >>> import ranvier as rv
-    >>> rv.less(rv.tensor([1, 3]), 2)
-    tensor([ True, False])
-    """
-    return as_tensor("less", input) < other
-
-
-def less_equal(input: Any, other: Any) -> Tensor:
-    """a <= b
-
-    >>> import ranvier as rv
-    >>> rv.less_equal(rv.tensor([2, 3]), 2)
-    tensor([ True, False])
-    """
-    return as_tensor("less_equal", input) <= other
+bitwise_and, bitwise_or = _bitwise("bitwise_and", np.bitwise_and), _bitwise("bitwise_or", np.bitwise_or)
+bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor)
+bitwise_left_shift = _bitwise("bitwise_left_shift", np.left_shift)
+bitwise_right_shift = _bitwise("bitwise_right_shift", np.right_shift)
+gcd, lcm = _bitwise("gcd", np.gcd), _bitwise("lcm", np.lcm)
+logical_and, logical_or = _logical("logical_and", operator.and_), _logical("logical_or", operator.or_)
+logical_xor = _logical("logical_xor", operator.xor)
+greater, greater_equal = _comparison("greater", operator.gt), _comparison("greater_equal", operator.ge)
+less, less_equal = _comparison("less", operator.lt), _comparison("less_equal", operator.le)
 
 
 def not_equal(input: Any, other: Any) -> Tensor:
-    """a != b
-
-    >>> import ranvier as rv
-    >>> rv.not_equal(rv.tensor([1, 2]), 2)
-    tensor([ True, False])
-    """
     return ne(input, other)
+
+
+document(
+    globals(),
+    """
+bitwise_and: a & b, bit by bit. | [6, 5], 3 -> [2, 1]
+bitwise_or: a | b, bit by bit. | [6, 5], 3 -> [7, 7]
+bitwise_xor: a ^ b, bit by bit. | [6, 5], 3 -> [5, 6]
+bitwise_not: ~x, bit by bit. | [0, 5] -> [-1, -6]
+bitwise_left_shift: a * 2^b, of integers. | [1, 3], 2 -> [ 4, 12]
+bitwise_right_shift: floor(a / 2^b), of integers. | [8, 5], 1 -> [4, 2]
+gcd: The greatest common divisor, >= 0, of integers. | [12, 7], 18 -> [6, 1]
+lcm: The least common multiple, >= 0, of integers. | [4, 7], 6 -> [12, 42]
+logical_and: True where a and b are not 0; bool. | [1, 1], [0, 2] -> [False,  True]
+logical_or: True where a or b is not 0; bool. | [0, 1], [0, 0] -> [False,  True]
+logical_xor: True where exactly one of a and b is not 0; bool. | [1, 1], [0, 2] -> [ True, False]
+logical_not: True where x is 0; bool. | [0, 2] -> [ True, False]
+greater: a > b | [1, 3], 2 -> [False,  True]
+greater_equal: a >= b | [1, 2], 2 -> [False,  True]
+less: a < b | [1, 3], 2 -> [ True, False]
+less_equal: a <= b | [2, 3], 2 -> [ True, False]
+not_equal: a != b | [1, 2], 2 -> [ True, False]
+""",
+)
 
 
 def isclose(
@@ -237,8 +128,8 @@ SYMBOLS: dict[str, Any] = {
     "__and__": bitwise_and,
     "__or__": bitwise_or,
     "__xor__": bitwise_xor,
-    "__rand__": lambda self, other: bitwise_and(self, other),
-    "__ror__": lambda self, other: bitwise_or(self, other),
-    "__rxor__": lambda self, other: bitwise_xor(self, other),
+    "__rand__": bitwise_and,
+    "__ror__": bitwise_or,
+    "__rxor__": bitwise_xor,
     "__invert__": bitwise_not,
 }

@@ -11,132 +11,114 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import logsigmoid
-from ranvier.ops.elementwise.arithmetic import add, div, mul, neg, sub
-from ranvier.ops.elementwise.by_numpy import SLOPES, of_two
+from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
+from ranvier.ops.elementwise.by_numpy import document, of_two
 from ranvier.ops.elementwise.choice import clip, where
-from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, cast, floating, is_floating, result_dtype
-from ranvier.ops.elementwise.functions import log, pow
+from ranvier.ops.elementwise.functions import pow
 
 
 def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The slopes of fmax or fmin: of equal values a gets all; where one is NaN, the other does."""
 
-    def of_a(a: Any, b: Any, y: Any) -> Any:
+    def of_a(f: Any, a: Any, b: Any, y: Any) -> Any:
         return (first(a, b) | np.isnan(b)).astype(y.dtype)
 
-    return of_a, lambda a, b, y: 1 - of_a(a, b, y)
+    return of_a, lambda f, a, b, y: 1 - of_a(f, a, b, y)
 
 
-def _of_angle(along: Any) -> Callable[..., Any]:
+def _over_square(f: Any, along: Any, a: Any, b: Any) -> Any:
     """A slope of atan2: `along` divided by a^2 + b^2; 0 where that is 0."""
+    square = a * a + b * b
+    zero = square == 0
+    return f.where(zero, 0.0, along / f.where(zero, 1.0, square))
 
-    def slope(a: Any, b: Any, y: Any) -> Any:
-        square = a * a + b * b
-        return np.where(square == 0, 0, along(a, b) / square)
 
-    return slope
+def _log_or_zero(f: Any, a: Any, b: Any, y: Any) -> Any:
+    """The slope of xlogy by a."""
+    zero = (a == 0) & (b <= 0)
+    return f.where(zero, 0.0, f.log(f.where(zero, 1.0, b)))
 
 
 atan2 = of_two(
     "atan2",
-    "The angle in [-pi, pi] of the point (b, a): atan(a / b) in the quadrant of the signs of both. "
-    "The gradients are 0 at (0, 0).",
     np.arctan2,
-    (_of_angle(lambda a, b: b), _of_angle(lambda a, b: -a)),
-    ("rv.atan2(rv.tensor([1.0, 1.0]), rv.tensor([1.0, -1.0]))", "tensor([0.7854, 2.3562])"),
+    (lambda f, a, b, y: _over_square(f, b, a, b), lambda f, a, b, y: _over_square(f, -a, a, b)),
 )
 arctan2 = atan2
 copysign = of_two(
     "copysign",
-    "|a| with the sign of b; the gradient of b is 0.",
     np.copysign,
-    (lambda a, b, y: np.where(a == 0, 0, np.sign(a) * np.copysign(1, b)), None),
-    ("rv.copysign(rv.tensor([1.0, -2.0]), -1.0)", "tensor([-1., -2.])"),
+    (lambda f, a, b, y: np.where(a == 0, 0, np.sign(a) * np.copysign(1, b)), None),
+    steps=True,
 )
 fmod = of_two(
-    "fmod",
-    "The remainder of a / b with the sign of a: a - b trunc(a / b).",
-    np.fmod,
-    (lambda a, b, y: y.dtype.type(1), lambda a, b, y: -np.trunc(a / b)),
-    ("rv.fmod(rv.tensor([-5.0, 5.0]), 3)", "tensor([-2.,  2.])"),
-    integers=True,
+    "fmod", np.fmod, (lambda f, a, b, y: 1.0, lambda f, a, b, y: -np.trunc(a / b)), integers=True, steps=True
 )
 remainder = of_two(
     "remainder",
-    "The remainder of a / b with the sign of b, Python's %: a - b floor(a / b).",
     np.remainder,
-    (lambda a, b, y: y.dtype.type(1), lambda a, b, y: -np.floor_divide(a, b)),
-    ("rv.remainder(rv.tensor([-5.0, 5.0]), 3)", "tensor([1., 2.])"),
+    (lambda f, a, b, y: 1.0, lambda f, a, b, y: -np.floor_divide(a, b)),
     integers=True,
+    steps=True,
 )
-floor_divide = of_two(
-    "floor_divide",
-    "floor(a / b), Python's //; the gradients are 0.",
-    np.floor_divide,
-    (None, None),
-    ("rv.floor_divide(rv.tensor([-5.0, 5.0]), 3)", "tensor([-2.,  1.])"),
-    integers=True,
-)
-hypot = of_two(
-    "hypot",
-    "sqrt(a^2 + b^2) without overflow.",
-    np.hypot,
-    (lambda a, b, y: a / y, lambda a, b, y: b / y),
-    ("rv.hypot(rv.tensor([3.0]), rv.tensor([4.0]))", "tensor([5.])"),
-)
-fmax = of_two(
-    "fmax",
-    "The greater of a and b; where one is NaN, the other.",
-    np.fmax,
-    _share(np.greater_equal),
-    ('rv.fmax(rv.tensor([1.0, float("nan")]), rv.tensor([2.0, 3.0]))', "tensor([2., 3.])"),
-    integers=True,
-)
-fmin = of_two(
-    "fmin",
-    "The smaller of a and b; where one is NaN, the other.",
-    np.fmin,
-    _share(np.less_equal),
-    ('rv.fmin(rv.tensor([1.0, float("nan")]), rv.tensor([2.0, 3.0]))', "tensor([1., 3.])"),
-    integers=True,
-)
-nextafter = of_two(
-    "nextafter",
-    "The next number after a towards b; the gradient is that of a, and 0 where a = b.",
-    np.nextafter,
-    (lambda a, b, y: a != b, None),
-    ("rv.nextafter(rv.tensor([1.0]), rv.tensor([2.0])) > 1", "tensor([True])"),
-)
+floor_divide = of_two("floor_divide", np.floor_divide, (None, None), integers=True)
+hypot = of_two("hypot", np.hypot, (lambda f, a, b, y: a / y, lambda f, a, b, y: b / y))
+fmax = of_two("fmax", np.fmax, _share(np.greater_equal), integers=True, steps=True)
+fmin = of_two("fmin", np.fmin, _share(np.less_equal), integers=True, steps=True)
+nextafter = of_two("nextafter", np.nextafter, (lambda f, a, b, y: a != b, None), steps=True)
 xlogy = of_two(
     "xlogy",
-    "a log(b); 0 where a is 0, unless b is NaN.",
     lambda a, b: np.where((a == 0) & ~np.isnan(b), 0, a * np.log(b)),
-    (lambda a, b, y: np.where((a == 0) & (b <= 0), 0, np.log(b)), lambda a, b, y: a / b),
-    ("rv.xlogy(rv.tensor([0.0, 2.0]), rv.tensor([0.0, 1.0]))", "tensor([0., 0.])"),
+    (_log_or_zero, lambda f, a, b, y: a / b),
 )
 
 
 def true_divide(input: Any, other: Any) -> Tensor:
-    """a / b: see :func:`ranvier.div`.
-
-    >>> import ranvier as rv
-    >>> rv.true_divide(rv.tensor([1, 3]), 2)
-    tensor([0.5000, 1.5000])
-    """
     return div(input, other)
 
 
-def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
-    """b - alpha a
+def clamp_min(input: Any, min: Any) -> Tensor:
+    return clip(input, min, None)
 
-    >>> import ranvier as rv
-    >>> rv.rsub(rv.tensor([1.0, 2.0]), 5)
-    tensor([4., 3.])
-    """
+
+def clamp_max(input: Any, max: Any) -> Tensor:
+    return clip(input, None, max)
+
+
+def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return sub(other, input, alpha=alpha)
+
+
+def lerp(input: Any, end: Any, weight: Any) -> Tensor:
+    return add(input, mul(weight, sub(end, input)))
+
+
+document(
+    globals(),
+    """
+atan2: The angle in [-pi, pi] of the point (b, a): atan(a / b) in the quadrant of the signs of both. The
+    gradients are 0 at (0, 0). | [1.0, 1.0], [1.0, -1.0] -> [0.7854, 2.3562]
+clamp_max: x, at most max: see :func:`ranvier.clamp`. | [1.0, 5.0], 2 -> [1., 2.]
+clamp_min: x, at least min: see :func:`ranvier.clamp`. | [1.0, 5.0], 2 -> [2., 5.]
+copysign: |a| with the sign of b; the gradient of b is 0. | [1.0, -2.0], -1.0 -> [-1., -2.]
+floor_divide: floor(a / b), Python's //; the gradients are 0. | [-5.0, 5.0], 3 -> [-2.,  1.]
+fmax: The greater of a and b; where one is NaN, the other. | [1.0, float("nan")], [2.0, 3.0] -> [2., 3.]
+fmin: The smaller of a and b; where one is NaN, the other. | [1.0, float("nan")], [2.0, 3.0] -> [1., 3.]
+fmod: The remainder of a / b with the sign of a: a - b trunc(a / b). | [-5.0, 5.0], 3 -> [-2.,  2.]
+hypot: sqrt(a^2 + b^2) without overflow. | [3.0], [4.0] -> [5.]
+lerp: start + weight (end - start). | [0.0, 10.0], [4.0, 20.0], 0.25 -> [ 1.0000, 12.5000]
+nextafter: The next number after a towards b; the gradient is that of a, and 0 where a = b. | [1.0], [2.0]
+    -> [1.0000]
+remainder: The remainder of a / b with the sign of b, Python's %: a - b floor(a / b). | [-5.0, 5.0], 3
+    -> [1., 2.]
+rsub: b - alpha a | [1.0, 2.0], 5 -> [4., 3.]
+true_divide: a / b: see :func:`ranvier.div`. | [1, 3], 2 -> [0.5000, 1.5000]
+xlogy: a log(b); 0 where a is 0, unless b is NaN. | [0.0, 2.0], [0.0, 1.0] -> [0., 0.]
+""",
+)
 
 
 def float_power(input: Any, exponent: Any) -> Tensor:
@@ -146,12 +128,8 @@ def float_power(input: Any, exponent: Any) -> Tensor:
     >>> rv.float_power(rv.tensor([2, 3]), 2).dtype
     dtype('float64')
     """
-    wide = [x.to(np.float64) if isinstance(x, Tensor) else x for x in map(_operand, (input, exponent))]
-    return pow(*wide)
-
-
-def _operand(x: Any) -> Any:
-    return as_operand("float_power", x)
+    operands = [as_operand("float_power", x) for x in (input, exponent)]
+    return pow(*[x.to(np.float64) if isinstance(x, Tensor) else x for x in operands])
 
 
 def ldexp(input: Any, other: Any) -> Tensor:
@@ -165,36 +143,6 @@ def ldexp(input: Any, other: Any) -> Tensor:
     if isinstance(other, Tensor) and other.dtype.kind in "biu":
         other = other.to(input.dtype)
     return mul(input, pow(2.0, other))
-
-
-def clamp_min(input: Any, min: Any) -> Tensor:
-    """x, at least min: see :func:`ranvier.clamp`.
-
-    >>> import ranvier as rv
-    >>> rv.clamp_min(rv.tensor([1.0, 5.0]), 2)
-    tensor([2., 5.])
-    """
-    return clip(input, min, None)
-
-
-def clamp_max(input: Any, max: Any) -> Tensor:
-    """x, at most max: see :func:`ranvier.clamp`.
-
-    >>> import ranvier as rv
-    >>> rv.clamp_max(rv.tensor([1.0, 5.0]), 2)
-    tensor([1., 2.])
-    """
-    return clip(input, None, max)
-
-
-def lerp(input: Any, end: Any, weight: Any) -> Tensor:
-    """start + weight (end - start).
-
-    >>> import ranvier as rv
-    >>> rv.lerp(rv.tensor([0.0, 10.0]), rv.tensor([4.0, 20.0]), 0.25)
-    tensor([ 1.0000, 12.5000])
-    """
-    return add(input, mul(weight, sub(end, input)))
 
 
 def addcmul(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
@@ -263,23 +211,3 @@ SYMBOLS: dict[str, Any] = {
     "__rmod__": lambda self, other: remainder(other, self),
     "__imod__": "remainder_",
 }
-
-
-def _over_square(along: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    square = a * a + b * b
-    zero = eq(wrap(square._array), 0.0)
-    return where(zero, 0.0, along / where(zero, 1.0, square))
-
-
-def _xlogy_slope(a: Tensor, b: Tensor, y: Tensor) -> Tensor:
-    zero = eq(wrap(a._array), 0.0) & (wrap(b._array) <= 0.0)
-    return where(zero, 0.0, log(where(zero, 1.0, b)))
-
-
-SLOPES.update(
-    {
-        "Atan2": (lambda a, b, y: _over_square(b, a, b), lambda a, b, y: neg(_over_square(a, a, b))),
-        "Hypot": (lambda a, b, y: a / y, lambda a, b, y: b / y),
-        "Xlogy": (_xlogy_slope, lambda a, b, y: a / b),
-    }
-)
