@@ -31,27 +31,9 @@ from ranvier.ops.matrix.inverse import cholesky, det, inverse, matrix, matrix_po
 from ranvier.ops.matrix.singular import singular_norm
 from ranvier.ops.shape.reshape import some_dim
 
-__all__ = [
-    "cholesky",
-    "det",
-    "eigh",
-    "eigvalsh",
-    "inv",
-    "lstsq",
-    "lu",
-    "lu_factor",
-    "matrix_norm",
-    "matrix_power",
-    "matrix_rank",
-    "norm",
-    "pinv",
-    "qr",
-    "slogdet",
-    "solve",
-    "svd",
-    "svdvals",
-    "vector_norm",
-]
+__all__ = ["cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "lu", "lu_factor", "matrix_norm"]
+__all__ += ["matrix_power", "matrix_rank", "norm", "pinv", "qr", "slogdet", "solve", "svd", "svdvals"]
+__all__ += ["vector_norm"]
 
 inv = inverse
 
@@ -135,8 +117,7 @@ def lu_factor(A: Any, *, pivot: bool = True) -> LUFactors:
     >>> rv.linalg.lu_factor(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots
     tensor([2, 2], dtype=ranvier.int32)
     """
-    factors: LUFactors = _lu(A, pivot)
-    return factors
+    return _lu(A, pivot)
 
 
 def lu(A: Any, *, pivot: bool = True) -> LUResult:

@@ -22,18 +22,8 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_num
 from ranvier.ops.layout import AtMaxima, zeros
 from ranvier.ops.rules import diagonal, near, none, of_input, piecewise_linear, replaced, sum_to, with_setting
 
-__all__ = [
-    "hardshrink",
-    "hardsigmoid",
-    "hardswish",
-    "hardtanh",
-    "heaviside",
-    "leaky_relu",
-    "prelu",
-    "relu",
-    "relu6",
-    "softshrink",
-]
+__all__ = ["hardshrink", "hardsigmoid", "hardswish", "hardtanh", "heaviside", "leaky_relu", "prelu", "relu"]
+__all__ += ["relu6", "softshrink"]
 METHODS = ["heaviside", "relu", "relu_"]
 
 LeakyRelu = with_setting("LeakyRelu", _core.leaky_relu, _core.leaky_relu_backward, piecewise_linear)

@@ -22,21 +22,8 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.rules import of_input, of_output, replaced, with_setting
 from ranvier.ops.shape.join import concatenate, split
 
-__all__ = [
-    "celu",
-    "elu",
-    "gelu",
-    "glu",
-    "logsigmoid",
-    "mish",
-    "selu",
-    "sigmoid",
-    "silu",
-    "softplus",
-    "softsign",
-    "tanh",
-    "tanhshrink",
-]
+__all__ = ["celu", "elu", "gelu", "glu", "logsigmoid", "mish", "selu", "sigmoid", "silu", "softplus"]
+__all__ += ["softsign", "tanh", "tanhshrink"]
 METHODS = ["sigmoid", "tanh", "sigmoid_", "tanh_"]
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772

@@ -62,8 +62,7 @@ def _along(function: Any, name: str, x: Any, dim: Any, dtype: Any) -> Tensor:
     x = x if dtype is None else x.to(dtype)
     if x._array.ndim == 0:
         return reshape(function(_dim(name, dim, 0)).apply(reshape(x, 1)), ())
-    result: Tensor = function(dim).apply(x)
-    return result
+    return function(dim).apply(x)
 
 
 def _implied(name: str, ndim: int) -> int:

@@ -7,9 +7,7 @@ starting value of erfinv is Winitzki's (2008), followed by three steps of Halley
 
 from __future__ import annotations
 
-import inspect
 import math
-import re
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
@@ -172,43 +170,10 @@ def of_two(
     return op
 
 
-def document(module: dict[str, Any], rows: str) -> None:
-    """Names functions of a module and writes their docstrings: ``name: formula | arguments -> result``.
-
-    Lists in the example are tensors. Spaces at the begin of a line continue a row. doctest runs the examples.
-
-    >>> module = {"__name__": "maths", "cube": of_one("cube", lambda x: x**3, None)}
-    >>> document(module, "cube: x^3 | [2.0] -> [8.]")
-    >>> print(module["cube"].__doc__.replace(">>>", "..."))
-    x^3
-    <BLANKLINE>
-        ... import ranvier as rv
-        ... rv.cube(rv.tensor([2.0]))
-        tensor([8.])
-    <BLANKLINE>
-    """
-    for row in re.split(r"\n(?=\S)", rows.strip()):
-        text, example = re.sub(r"\n\s+", " ", row).rsplit(" | ", 1)
-        name, formula = text.split(": ", 1)
-        arguments, result = example.split(" -> ")
-        call = re.sub(r"(?<!rv.tensor\()(\[[^]]*\])", r"rv.tensor(\1)", arguments)
-        op = module[name]
-        op.__name__ = op.__qualname__ = name
-        op.__module__ = module["__name__"]
-        lines = ">>> import ranvier as rv", f">>> rv.{name}({call})", f"tensor({result})", ""
-        op.__doc__ = f"{formula}\n\n    " + "\n    ".join(lines)
-        if not op.__annotations__:  # a lambda
-            op.__annotations__ = {
-                **dict.fromkeys(inspect.signature(op).parameters, "Any"),
-                "return": "Tensor",
-            }
-        module.setdefault("__test__", {})[name] = op
-
-
-def _each(function: Any) -> Any:
-    """The function of Python's math module, for each element of an array."""
+def _of_each(function: Any, x: Array) -> Array:
+    """A function of Python's math module, for each element of an array."""
     every = np.frompyfunc(function, 1, 1)
-    return lambda x: np.asarray(every(x.astype(np.float64)), dtype=np.float64).astype(x.dtype)
+    return np.asarray(every(x.astype(np.float64)), dtype=np.float64).astype(x.dtype)
 
 
 def _lgamma(x: float) -> float:
@@ -220,9 +185,7 @@ def _lgamma(x: float) -> float:
         return math.inf
 
 
-erf_of = _each(math.erf)
-erfc_of = _each(math.erfc)
-lgamma_of = _each(_lgamma)
+erf_of, erfc_of, lgamma_of = (partial(_of_each, f) for f in (math.erf, math.erfc, _lgamma))
 
 
 def erfinv_of(y: Array) -> Array:

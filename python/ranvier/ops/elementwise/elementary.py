@@ -18,7 +18,6 @@ from ranvier.ops.elementwise.arithmetic import div
 from ranvier.ops.elementwise.by_numpy import (
     TENSORS,
     digamma_of,
-    document,
     erf_of,
     erfc_of,
     erfinv_of,
@@ -30,6 +29,7 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating, require_no_gradient
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
+from ranvier.ops.rows import document
 
 _LN2, _LN10, _DEGREE = math.log(2), math.log(10), math.pi / 180
 _ROOT_PI = math.sqrt(math.pi)

@@ -32,22 +32,8 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.ops.rules import coefficients, inputs, none, of_input, of_output, sum_to
 
-__all__ = [
-    "abs",
-    "absolute",
-    "cos",
-    "exp",
-    "expm1",
-    "log",
-    "log1p",
-    "pow",
-    "reciprocal",
-    "round",
-    "sign",
-    "sin",
-    "sqrt",
-    "square",
-]
+__all__ = ["abs", "absolute", "cos", "exp", "expm1", "log", "log1p", "pow", "reciprocal", "round", "sign"]
+__all__ += ["sin", "sqrt", "square"]
 METHODS = [*__all__, *(f"{name}_" for name in __all__)]
 
 Abs = of_input("Abs", _core.abs, _core.abs_backward, lambda dy, x: dy * x.sign())

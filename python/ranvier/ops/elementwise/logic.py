@@ -10,9 +10,9 @@ import numpy as np
 
 from ranvier.autograd.memory import in_dtype
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
-from ranvier.ops.elementwise.by_numpy import document
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import as_number, as_operand, as_tensor, logic, result_dtype, unlike
+from ranvier.ops.rows import document
 
 
 def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor:

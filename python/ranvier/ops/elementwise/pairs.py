@@ -14,10 +14,11 @@ import numpy as np
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
-from ranvier.ops.elementwise.by_numpy import document, of_two
+from ranvier.ops.elementwise.by_numpy import of_two
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, cast, floating, is_floating, result_dtype
 from ranvier.ops.elementwise.functions import pow
+from ranvier.ops.rows import document
 
 
 def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:

@@ -232,16 +232,13 @@ class _Gradient(Function):
         return found
 
     def convolved(self, x: Tensor, w: Tensor) -> Tensor:
-        y: Tensor = self.kind(*self.geometry).apply(x, w, None)
-        return y
+        return self.kind(*self.geometry).apply(x, w, None)
 
     def of_x(self, dy: Tensor, w: Tensor, shape: tuple[int, ...]) -> Tensor:
-        dx: Tensor = _OfX(self.kind, self.geometry, shape).apply(dy, w)
-        return dx
+        return _OfX(self.kind, self.geometry, shape).apply(dy, w)
 
     def of_w(self, dy: Tensor, x: Tensor, shape: tuple[int, ...]) -> Tensor:
-        dw: Tensor = _OfW(self.kind, self.geometry, shape).apply(dy, x)
-        return dw
+        return _OfW(self.kind, self.geometry, shape).apply(dy, x)
 
 
 def _shaped(shape: tuple[int, ...], array: Array) -> Array:

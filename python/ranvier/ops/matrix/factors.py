@@ -244,8 +244,7 @@ def _limits(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) 
 
 def _counted(values: Array, atol: float, rtol: float) -> Array:
     """Whether each singular value does not count as 0."""
-    found: Array = values > np.maximum(rtol * values.max(-1, initial=0.0, keepdims=True), atol)
-    return found
+    return values > np.maximum(rtol * values.max(-1, initial=0.0, keepdims=True), atol)
 
 
 def pinv(A: Any, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
@@ -259,8 +258,7 @@ def pinv(A: Any, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermi
     tensor([[0.5000, 0.0000]])
     """
     A = matrix("pinv", A, False)
-    y: Tensor = Pinv(*_limits("pinv", A, atol, rcond if rtol is None else rtol, hermitian)).apply(A)
-    return y
+    return Pinv(*_limits("pinv", A, atol, rcond if rtol is None else rtol, hermitian)).apply(A)
 
 
 def pinverse(A: Any, rcond: float = 1e-15) -> Tensor:

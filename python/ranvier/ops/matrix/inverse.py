@@ -210,8 +210,7 @@ def inverse(A: Any) -> Tensor:
             [0.0000, 0.2500]])
     """
     A = matrix("inverse", A)
-    y: Tensor = Solve("inverse").apply(A, wrap(keep(np.eye(A.shape[-1], dtype=A.dtype))))
-    return y
+    return Solve("inverse").apply(A, wrap(keep(np.eye(A.shape[-1], dtype=A.dtype))))
 
 
 def det(A: Any) -> Tensor:
@@ -221,8 +220,7 @@ def det(A: Any) -> Tensor:
     >>> rv.det(rv.tensor([[2.0, 1.0], [1.0, 4.0]]))
     tensor(7.)
     """
-    y: Tensor = Det().apply(matrix("det", A))
-    return y
+    return Det().apply(matrix("det", A))
 
 
 def slogdet(A: Any) -> SlogdetResult:

@@ -307,8 +307,7 @@ def _running(name: str, function: type[Any], x: Any, dim: Any, dtype: Any) -> Te
     if is_floating(x):
         if x.ndim == 0:
             return x.clone()  # one element
-        result: Tensor = function(at).apply(x)
-        return result
+        return function(at).apply(x)
     require_no_gradient(name, x)
     wide = x._array.dtype.kind == "b" or (x._array.dtype.kind in "iu" and dtype is None)
     exact = np.dtype(np.int64) if wide else x._array.dtype

@@ -22,22 +22,8 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.rules import linear, sum_to
 
-__all__ = [
-    "broadcast_to",
-    "expand",
-    "flatten",
-    "flip",
-    "movedim",
-    "permute",
-    "ravel",
-    "reshape",
-    "squeeze",
-    "swapaxes",
-    "t",
-    "transpose",
-    "unflatten",
-    "unsqueeze",
-]
+__all__ = ["broadcast_to", "expand", "flatten", "flip", "movedim", "permute", "ravel", "reshape", "squeeze"]
+__all__ += ["swapaxes", "t", "transpose", "unflatten", "unsqueeze"]
 METHODS = __all__
 
 
