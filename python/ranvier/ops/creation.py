@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ranvier.autograd.random_tensors import check_range, randint, randn
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.elementwise.functions import pow
+from ranvier.ops.rows import document
 
 
 def _drawing(generator: Any) -> Any:
@@ -32,9 +34,17 @@ def _float(name: str, x: Tensor) -> str:
     return "float64" if x.dtype == np.float64 else "float32"
 
 
-def _fill(name: str, x: Tensor, values: Any) -> Tensor:
+def _filled(name: str, x: Tensor, generator: Any, draw: Callable[..., Any]) -> Tensor:
+    """x with the numbers that draw(x.shape) returns, in place."""
+    with _drawing(generator):
+        values = np.asarray(draw(x.shape))
     check_leaf(x, name)
     return assign(x, wrap(values if values.dtype == x.dtype else values.astype(x.dtype)), name)
+
+
+def _by_core(name: str, kernel: Callable[..., Any], x: Tensor, generator: Any, a: Any, b: Any) -> Tensor:
+    kind = _float(name, x)
+    return _filled(name, x, generator, lambda shape: kernel(shape, kind, float(a), float(b), fresh_key()))
 
 
 def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None) -> Tensor:
@@ -46,10 +56,7 @@ def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None)
     """
     if not low <= to:
         raise ValueError(f"[uniform_] got {low} to {to}; expected low <= to")
-    kind = _float("uniform_", x)
-    with _drawing(generator):
-        values = _core.random_uniform(x.shape, kind, float(low), float(to), fresh_key())
-    return _fill("uniform_", x, values)
+    return _by_core("uniform_", _core.random_uniform, x, generator, low, to)
 
 
 def normal_(x: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
@@ -61,10 +68,7 @@ def normal_(x: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None
     """
     if not std >= 0:
         raise ValueError(f"[normal_] got std {std}; expected a number >= 0")
-    kind = _float("normal_", x)
-    with _drawing(generator):
-        values = _core.random_normal(x.shape, kind, float(mean), float(std), fresh_key())
-    return _fill("normal_", x, values)
+    return _by_core("normal_", _core.random_normal, x, generator, mean, std)
 
 
 def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tensor:
@@ -72,26 +76,25 @@ def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tenso
     if not lambd > 0:
         raise ValueError(f"[exponential_] got lambd {lambd}; expected a number > 0")
     _float("exponential_", x)
-    with _drawing(generator):
-        values = numpy_generator().exponential(1 / lambd, x.shape)
-    return _fill("exponential_", x, np.maximum(values, np.finfo(np.float32).tiny))
+    least = np.finfo(np.float32).tiny
+
+    def draw(shape: Any) -> Any:
+        return np.maximum(numpy_generator().exponential(1 / lambd, shape), least)
+
+    return _filled("exponential_", x, generator, draw)
 
 
 def log_normal_(x: Tensor, mean: float = 1, std: float = 2, *, generator: Any = None) -> Tensor:
     """Fills x with numbers whose logarithm is normal, with this mean and standard deviation."""
     _float("log_normal_", x)
-    with _drawing(generator):
-        values = numpy_generator().lognormal(mean, std, x.shape)
-    return _fill("log_normal_", x, values)
+    return _filled("log_normal_", x, generator, lambda shape: numpy_generator().lognormal(mean, std, shape))
 
 
 def geometric_(x: Tensor, p: float, *, generator: Any = None) -> Tensor:
     """Fills x with the number of trials up to the first success, which has probability p."""
     if not 0 < p < 1:
         raise ValueError(f"[geometric_] got p {p}; expected 0 < p < 1")
-    with _drawing(generator):
-        values = numpy_generator().geometric(p, x.shape)
-    return _fill("geometric_", x, values)
+    return _filled("geometric_", x, generator, lambda shape: numpy_generator().geometric(p, shape))
 
 
 def random_(x: Tensor, low: int | None = None, to: int | None = None, *, generator: Any = None) -> Tensor:
@@ -103,16 +106,13 @@ def random_(x: Tensor, low: int | None = None, to: int | None = None, *, generat
     if to is None and low is not None:
         low, to = 0, low
     low = low or 0
-    if to is None:
-        kind = x.dtype
-        if kind.kind == "f":
-            to = 2 ** (np.finfo(kind).nmant + 1)
-        else:
-            to = 2 if kind == np.bool_ else int(np.iinfo(kind).max)
-    check_range("random_", low, to, x.dtype)
-    with _drawing(generator):
-        values = numpy_generator().integers(low, to, x.shape)
-    return _fill("random_", x, np.asarray(values))
+    kind = x.dtype
+    if to is None and kind.kind == "f":
+        to = 2 ** (np.finfo(kind).nmant + 1)
+    elif to is None:
+        to = 2 if kind == np.bool_ else int(np.iinfo(kind).max)
+    check_range("random_", low, to, kind)
+    return _filled("random_", x, generator, lambda shape: numpy_generator().integers(low, to, shape))
 
 
 def _probabilities(name: str, p: Any) -> Any:
@@ -139,9 +139,7 @@ def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> T
 def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fills x with 1 with probability p (a number, or a tensor that broadcasts), else with 0."""
     limit = _probabilities("bernoulli_", as_tensor("bernoulli_", p))
-    with _drawing(generator):
-        values = numpy_generator().random(x.shape)
-    return _fill("bernoulli_", x, np.asarray(values < limit))
+    return _filled("bernoulli_", x, generator, lambda shape: numpy_generator().random(shape) < limit)
 
 
 def poisson(input: Any, generator: Any = None) -> Tensor:
@@ -192,20 +190,19 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
         draw = numpy_generator()
         if replacement:
             edges = rows.cumsum(1) / rows.sum(1, keepdims=True)
-            last = (
-                rows.shape[1] - 1 - (rows[:, ::-1] > 0).argmax(1)
-            )  # rounding never passes the last weight > 0
+            # rounding never passes the last weight > 0
+            last = rows.shape[1] - 1 - (rows[:, ::-1] > 0).argmax(1)
             spots = draw.random((rows.shape[0], num_samples))
-            found = np.empty(spots.shape, np.int64)
-            for row, e, s in zip(found, edges, spots, strict=True):
+            chosen = np.empty(spots.shape, np.int64)
+            for row, e, s in zip(chosen, edges, spots, strict=True):
                 row[:] = np.searchsorted(e, s, "right")
-            np.minimum(found, last[:, None], out=found)
+            np.minimum(chosen, last[:, None], out=chosen)
         else:  # the largest keys log(u) / w are a weighted draw (Efraimidis and Spirakis 2006)
             with np.errstate(divide="ignore"):
                 keys = np.log(1 - draw.random(rows.shape)) / rows
             keys[rows == 0] = -math.inf
-            found = np.argsort(-keys, 1, kind="stable")[:, :num_samples]
-    return wrap(found.astype(np.int64).reshape(*input.shape[:-1], num_samples))
+            chosen = np.argsort(-keys, 1, kind="stable")[:, :num_samples]
+    return wrap(chosen.astype(np.int64).reshape(*input.shape[:-1], num_samples))
 
 
 def normal(
@@ -258,16 +255,8 @@ def randint_like(
     """
     input = as_tensor("randint_like", input)
     low, high = (0, low) if high is None else (low, high)
-    return randint(
-        low,
-        high,
-        input.shape,
-        generator=generator,
-        dtype=dtype or input.dtype,
-        device=device,
-        requires_grad=requires_grad,
-        **settings,
-    )
+    settings.update(dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    return randint(low, high, input.shape, generator=generator, **settings)
 
 
 def new_tensor(
@@ -282,33 +271,31 @@ def new_tensor(
     return creation.tensor(getattr(data, "_array", data), dtype or x.dtype, device, requires_grad)
 
 
-def new_zeros(
-    x: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
-) -> Tensor:
-    """Zeros of this size in x's dtype.
+def _new(name: str) -> Callable[..., Tensor]:
+    def op(
+        x: Tensor,
+        *size: Any,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        **settings: Any,
+    ) -> Tensor:
+        make: Any = getattr(creation, name.removeprefix("new_"))
+        return make(*size, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad, **settings)
 
-    >>> import ranvier as rv
-    >>> rv.tensor([1, 2]).new_zeros(3)
-    tensor([0, 0, 0])
+    return op
+
+
+new_zeros, new_ones, new_empty = _new("new_zeros"), _new("new_ones"), _new("new_empty")
+document(
+    globals(),
     """
-    dtype = dtype or x.dtype
-    return creation.zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad, **settings)
-
-
-def new_ones(
-    x: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
-) -> Tensor:
-    """Ones of this size in x's dtype."""
-    dtype = dtype or x.dtype
-    return creation.ones(*size, dtype=dtype, device=device, requires_grad=requires_grad, **settings)
-
-
-def new_empty(
-    x: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
-) -> Tensor:
-    """A tensor of this size in x's dtype, with any values."""
-    dtype = dtype or x.dtype
-    return creation.empty(*size, dtype=dtype, device=device, requires_grad=requires_grad, **settings)
+new_zeros: Zeros of this size in x's dtype. | [1, 2], 3 -> [0, 0, 0]
+new_ones: Ones of this size in x's dtype. | [1, 2], 3 -> [1, 1, 1]
+new_empty: A tensor of this size in x's dtype, with any values. | [1, 2], 0 -> tensor([])
+""",
+    "rv.Tensor",
+)
 
 
 def new_full(
@@ -322,10 +309,8 @@ def new_full(
     **settings: Any,
 ) -> Tensor:
     """A tensor of this size in x's dtype, filled with a number."""
-    dtype = dtype or x.dtype
-    return creation.full(
-        size, fill_value, dtype=dtype, device=device, requires_grad=requires_grad, **settings
-    )
+    settings.update(dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+    return creation.full(size, fill_value, **settings)
 
 
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

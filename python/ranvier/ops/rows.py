@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 
-def document(module: dict[str, Any], rows: str) -> None:
+def document(module: dict[str, Any], rows: str, owner: str = "rv") -> None:
     """Names functions of a module and writes their docstrings: ``name: formula | arguments -> result``.
 
     Lists in the example are tensors. Lines that begin with spaces continue a row. doctest runs the examples.
@@ -32,7 +32,7 @@ def document(module: dict[str, Any], rows: str) -> None:
         op.__name__ = op.__qualname__ = name
         op.__module__ = module["__name__"]
         op.__doc__ = (
-            f"{formula}\n\n    >>> import ranvier as rv\n    >>> rv.{name}({call})\n    {result}\n    "
+            f"{formula}\n\n    >>> import ranvier as rv\n    >>> {owner}.{name}({call})\n    {result}\n    "
         )
         if not op.__annotations__:  # a lambda
             names = inspect.signature(op).parameters

@@ -6,6 +6,7 @@ dim and keepdim are those of :mod:`ranvier.ops.reduction.reduce`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, is_floating
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.reduce import Axes, _arguments, _no_axes, _numpy, _without
+from ranvier.ops.rows import document
 from ranvier.ops.rules import coefficients, near, none, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
@@ -270,32 +272,25 @@ def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     return _numpy(np.sum, ne(input, 0), axes, False)
 
 
-def all(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
-) -> Tensor:
-    """True where every element along the axes is; no gradient. Without axes, dim=(), of each element. Of
-    uint8 a uint8, as in PyTorch.
+def _truth(name: str, function: Any) -> Callable[..., Tensor]:
+    def op(
+        input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    ) -> Tensor:
+        if _no_axes(dim, axis):
+            return ne(input, 0)
+        input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
+        y = _numpy(function, input, axes, keepdims)
+        return y.to(np.uint8) if input._array.dtype == np.uint8 else y
 
-    >>> import ranvier as rv
-    >>> (rv.tensor([1.0, 2.0]) > 0).all()
-    tensor(True)
+    return op
+
+
+all, any = _truth("all", np.all), _truth("any", np.any)
+document(
+    globals(),
     """
-    if _no_axes(dim, axis):
-        return ne(input, 0)
-    input, axes, keepdims = _arguments("all", input, dim, keepdim, axis, keepdims)
-    return _truth(np.all, input, axes, keepdims)
-
-
-def any(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
-) -> Tensor:
-    """True where any element along the axes is; see :func:`all`."""
-    if _no_axes(dim, axis):
-        return ne(input, 0)
-    input, axes, keepdims = _arguments("any", input, dim, keepdim, axis, keepdims)
-    return _truth(np.any, input, axes, keepdims)
-
-
-def _truth(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
-    y = _numpy(function, x, axes, keepdims)
-    return y.to(np.uint8) if x._array.dtype == np.uint8 else y
+all: True where every element along the axes is; no gradient. Without axes, dim=(), of each element. Of
+    uint8 a uint8, as in PyTorch. | [1.0, 0.0] -> tensor(False)
+any: True where any element along the axes is; see :func:`all`. | [1.0, 0.0] -> tensor(True)
+""",
+)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Callable
 from operator import index
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import maximum, minimum
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, reduction, require_no_gradient
 from ranvier.ops.layout import is_channels_last
+from ranvier.ops.rows import document
 from ranvier.ops.rules import coefficients, linear
 from ranvier.ops.shape.reshape import reshape
 
@@ -161,27 +163,27 @@ def _arguments(
 
 
 def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
-    name, given = function.__name__, (axes,) if isinstance(axes, int) else axes or ()
-    for axis in given:
+    name, several = function.__name__, (axes,) if isinstance(axes, int) else axes or ()
+    for axis in several:
         _check_axis(name, x, axis)
-        if builtins.sum(axis % builtins.max(x.ndim, 1) == a % builtins.max(x.ndim, 1) for a in given) > 1:
+        if builtins.sum(axis % builtins.max(x.ndim, 1) == a % builtins.max(x.ndim, 1) for a in several) > 1:
             raise ValueError(f"[{name}] got axis {axis} twice; expected distinct axes")
     if function is not np.all and function is not np.any:
         require_no_gradient(name, x)
-    made = reduction(function, x._array, axes, keepdims)
-    if made is None:
+    y = reduction(function, x._array, axes, keepdims)
+    if y is None:
         try:
-            made = host(_reduced, function, x._array, axes, keepdims)
+            y = host(_reduced, function, x._array, axes, keepdims)
         except ValueError:
             raise ValueError(
                 f"[{name}] got x of shape {x.shape}, empty along the axis; expected at least one element"
             ) from None
-    return wrap(made)
+    return wrap(y)
 
 
 def _reduced(function: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
-    made = np.asarray(function(x, axis=axes, keepdims=keepdims))
-    return made.astype(np.int64) if made.dtype == np.uint64 else made  # NumPy's sums of uint8
+    y = np.asarray(function(x, axis=axes, keepdims=keepdims))
+    return y.astype(np.int64) if y.dtype == np.uint64 else y  # NumPy's sums of uint8
 
 
 def _check_axis(name: str, x: Tensor, axis: int) -> None:
@@ -239,84 +241,39 @@ def mean(
     return Sum(axes, keepdims, mean=True).apply(input)
 
 
-def amax(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
-) -> Tensor:
-    """The maximum over the axes, NaN if any element is; equal maxima share the gradient.
+def _over_axes(name: str, kind: str, function: Any) -> Callable[..., Tensor]:
+    def op(
+        input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    ) -> Tensor:
+        input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
+        if is_floating(input):
+            return Extreme(kind, axes, keepdims).apply(input)
+        return _numpy(function, input, axes, keepdims)
 
-    Raises ValueError where there is no element.
-
-    >>> import ranvier as rv
-    >>> rv.amax(rv.tensor([[1.0, 7.0], [3.0, 5.0]]), dim=1)
-    tensor([7., 5.])
-    """
-    input, axes, keepdims = _arguments("amax", input, dim, keepdim, axis, keepdims)
-    if is_floating(input):
-        return Extreme("max", axes, keepdims).apply(input)
-    return _numpy(np.max, input, axes, keepdims)
+    return op
 
 
-def amin(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
-) -> Tensor:
-    """The minimum over the axes, NaN if any element is; equal minima share the gradient.
-
-    Raises ValueError where there is no element.
-
-    >>> import ranvier as rv
-    >>> rv.amin(rv.tensor([[1.0, 7.0], [3.0, 5.0]]), dim=0)
-    tensor([1., 5.])
-    """
-    input, axes, keepdims = _arguments("amin", input, dim, keepdim, axis, keepdims)
-    if is_floating(input):
-        return Extreme("min", axes, keepdims).apply(input)
-    return _numpy(np.min, input, axes, keepdims)
+amax, amin = _over_axes("amax", "max", np.max), _over_axes("amin", "min", np.min)
 
 
-def max(
-    input: Any,
-    dim: Any = None,
-    keepdim: bool = False,
-    *,
-    other: Any = None,
-    axis: Any = None,
-    keepdims: bool = False,
-) -> Any:
-    """The greatest element, or (values, indices) of the first maxima along dim.
+def _extreme_along(name: str, of_two: Callable[..., Tensor]) -> Callable[..., Any]:
+    def op(
+        input: Any,
+        dim: Any = None,
+        keepdim: bool = False,
+        *,
+        other: Any = None,
+        axis: Any = None,
+        keepdims: bool = False,
+    ) -> Any:
+        if other is not None or isinstance(dim, (Tensor, np.ndarray)):
+            return of_two(input, dim if other is None else other)
+        return _extreme(name, input, dim, keepdim, axis, keepdims)
 
-    Without dim as :func:`amax`. With dim the first maximum along it takes the gradient. With a tensor in
-    place of dim, or other: :func:`ranvier.maximum` of the two.
-
-    Raises ValueError where there is no element.
-
-    >>> import ranvier as rv
-    >>> values, indices = rv.tensor([[1.0, 7.0], [5.0, 3.0]]).max(dim=1)
-    >>> values, indices
-    (tensor([7., 5.]), tensor([1, 0]))
-    """
-    if other is not None or isinstance(dim, (Tensor, np.ndarray)):
-        return maximum(input, dim if other is None else other)
-    return _extreme("max", input, dim, keepdim, axis, keepdims)
+    return op
 
 
-def min(
-    input: Any,
-    dim: Any = None,
-    keepdim: bool = False,
-    *,
-    other: Any = None,
-    axis: Any = None,
-    keepdims: bool = False,
-) -> Any:
-    """The smallest element, or (values, indices) of the first minima along dim: see :func:`max`.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([[1.0, 7.0], [5.0, 3.0]]).min(dim=0).indices
-    tensor([0, 1])
-    """
-    if other is not None or isinstance(dim, (Tensor, np.ndarray)):
-        return minimum(input, dim if other is None else other)
-    return _extreme("min", input, dim, keepdim, axis, keepdims)
+max, min = _extreme_along("max", maximum), _extreme_along("min", minimum)
 
 
 def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool) -> Any:
@@ -340,32 +297,42 @@ def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bo
     return ValuesIndices(wrap(np.asarray(values)), wrap(np.asarray(indices)))
 
 
-def argmax(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
-) -> Tensor:
-    """The index of the first maximum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
+def _place(name: str) -> Callable[..., Tensor]:
+    def op(
+        input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    ) -> Tensor:
+        input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
+        return _arg(name, input, axes, keepdims)
+
+    return op
+
+
+argmax, argmin = _place("argmax"), _place("argmin")
+document(
+    globals(),
+    """
+amax: The maximum over the axes, NaN if any element is; equal maxima share the gradient.
+
+    Raises ValueError where there is no element. | [[1.0, 7.0], [3.0, 5.0]], dim=1 -> [7., 5.]
+amin: The minimum over the axes, NaN if any element is; equal minima share the gradient.
+
+    Raises ValueError where there is no element. | [[1.0, 7.0], [3.0, 5.0]], dim=0 -> [1., 5.]
+max: The greatest element, or (values, indices) of the first maxima along dim.
+
+    Without dim as :func:`amax`. With dim the first maximum along it takes the gradient. With a tensor in
+    place of dim, or other: :func:`ranvier.maximum` of the two.
 
     Raises ValueError where there is no element.
+    | [[1.0, 7.0], [5.0, 3.0]], dim=1 -> ValuesIndices(values=tensor([7., 5.]), indices=tensor([1, 0]))
+min: The smallest element, or (values, indices) of the first minima along dim: see :func:`max`.
+    | [[1.0, 7.0], [5.0, 3.0]], dim=0 -> ValuesIndices(values=tensor([1., 3.]), indices=tensor([0, 1]))
+argmax: The index of the first maximum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
 
-    >>> import ranvier as rv
-    >>> rv.argmax(rv.tensor([[1.0, 7.0], [5.0, 3.0]]), dim=1)
-    tensor([1, 0])
-    """
-    input, axes, keepdims = _arguments("argmax", input, dim, keepdim, axis, keepdims)
-    return _arg("argmax", input, axes, keepdims)
-
-
-def argmin(
-    input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
-) -> Tensor:
-    """The index of the first minimum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
-
-    >>> import ranvier as rv
-    >>> rv.argmin(rv.tensor([4.0, 2.0, 3.0]))
-    tensor(1)
-    """
-    input, axes, keepdims = _arguments("argmin", input, dim, keepdim, axis, keepdims)
-    return _arg("argmin", input, axes, keepdims)
+    Raises ValueError where there is no element. | [[1.0, 7.0], [5.0, 3.0]], dim=1 -> [1, 0]
+argmin: The index of the first minimum (or NaN) along dim, or in the flattened tensor; int64, no gradient.
+    | [4.0, 2.0, 3.0] -> tensor(1)
+""",
+)
 
 
 def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
@@ -379,5 +346,5 @@ def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
 
 
 def _no_axes(dim: Any, axis: Any) -> bool:
-    given = dim if axis is None else axis
-    return isinstance(given, (tuple, list)) and not given
+    axes = dim if axis is None else axis
+    return isinstance(axes, (tuple, list)) and not axes

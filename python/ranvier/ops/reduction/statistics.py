@@ -1,7 +1,8 @@
-"""Statistics of tensors: quantiles, counts, running extremes, differences, searches in sorted values."""
+"""Sums and means without NaN, running extremes, differences and integrals along a dimension."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +13,11 @@ from ranvier.ops.elementwise.arithmetic import sub
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import as_tensor, cast, floating, is_floating
+from ranvier.ops.elementwise.pairs import logaddexp
 from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.reduction.sort import cumsum
+from ranvier.ops.rows import document
 from ranvier.ops.shape.index import gather
 from ranvier.ops.shape.join import cat, narrow
 from ranvier.ops.shape.reshape import _dim, reshape, some_dim
@@ -52,10 +55,9 @@ def nansum(
     >>> rv.nansum(rv.tensor([1.0, float("nan"), 2.0]))
     tensor(3.)
     """
-    dim = dim if axis is None else axis
-    keepdim = keepdim or keepdims
     input = as_tensor("nansum", input)
-    return total(where(input == input, input, cast(0, input.dtype)), dim, keepdim, dtype=dtype)
+    x = where(input == input, input, cast(0, input.dtype))
+    return total(x, dim, keepdim, dtype=dtype, axis=axis, keepdims=keepdims)
 
 
 def nanmean(
@@ -73,26 +75,14 @@ def nanmean(
     >>> rv.nanmean(rv.tensor([1.0, float("nan"), 2.0]))
     tensor(1.5000)
     """
-    dim = dim if axis is None else axis
-    keepdim = keepdim or keepdims
     input = as_tensor("nanmean", input)
     if dtype is not None:
         input = input.to(dtype)
     if not is_floating(input):
         raise TypeError(f"[nanmean] got dtype {input.dtype}; expected float32 or float64")
-    return total(where(input == input, input, 0.0), dim, keepdim) / total(
-        (input == input).to(input.dtype), dim, keepdim
-    )
-
-
-def _running(name: str, x: Any, dim: int, better: Any) -> ValuesIndices:
-    """The best element so far along dim, and the index of its last occurrence; NaN is better than all."""
-    x = as_tensor(name, x)
-    at, ndim = _dim(name, dim, x.ndim), x.ndim
-    index = host(_best_so_far, x._array, at, better)
-    y = gather(x if ndim else reshape(x, (1,)), at, index)
-    shape = x.shape
-    return ValuesIndices(reshape(y, shape), wrap(index.reshape(shape)))
+    dim, keepdim = dim if axis is None else axis, keepdim or keepdims
+    held = (input == input).to(input.dtype)
+    return total(where(input == input, input, 0.0), dim, keepdim) / total(held, dim, keepdim)
 
 
 def _best_so_far(x: Any, at: int, better: Any) -> Any:
@@ -107,24 +97,29 @@ def _best_so_far(x: Any, at: int, better: Any) -> Any:
     return np.ascontiguousarray(np.moveaxis(index, 0, at))
 
 
-def cummax(input: Any, dim: int) -> ValuesIndices:
-    """The greatest element so far along dim, and its index (the last of equal ones).
+def _running(name: str, better: Any) -> Callable[[Any, int], ValuesIndices]:
+    """The best element so far along dim, and the index of its last occurrence; NaN is better than all."""
 
-    >>> import ranvier as rv
-    >>> rv.cummax(rv.tensor([1.0, 3.0, 2.0]), 0).values
-    tensor([1., 3., 3.])
+    def op(input: Any, dim: int) -> ValuesIndices:
+        x = as_tensor(name, input)
+        shape = x.shape
+        index = host(_best_so_far, x._array, _dim(name, dim, x.ndim), better)
+        y = gather(x if x.ndim else reshape(x, (1,)), _dim(name, dim, x.ndim), index)
+        return ValuesIndices(reshape(y, shape), wrap(index.reshape(shape)))
+
+    return op
+
+
+cummax, cummin = _running("cummax", np.greater_equal), _running("cummin", np.less_equal)
+document(
+    globals(),
     """
-    return _running("cummax", input, dim, np.greater_equal)
-
-
-def cummin(input: Any, dim: int) -> ValuesIndices:
-    """The least element so far along dim, and its index (the last of equal ones).
-
-    >>> import ranvier as rv
-    >>> rv.cummin(rv.tensor([3.0, 1.0, 2.0]), 0).values
-    tensor([3., 1., 1.])
-    """
-    return _running("cummin", input, dim, np.less_equal)
+cummax: The greatest element so far along dim, and its index (the last of equal ones).
+    | [1.0, 3.0, 2.0], 0 -> ValuesIndices(values=tensor([1., 3., 3.]), indices=tensor([0, 1, 1]))
+cummin: The least element so far along dim, and its index (the last of equal ones).
+    | [3.0, 1.0, 2.0], 0 -> ValuesIndices(values=tensor([3., 1., 1.]), indices=tensor([0, 1, 1]))
+""",
+)
 
 
 def logcumsumexp(input: Any, dim: int) -> Tensor:
@@ -134,8 +129,6 @@ def logcumsumexp(input: Any, dim: int) -> Tensor:
     >>> rv.logcumsumexp(rv.tensor([0.0, 0.0]), 0)
     tensor([0.0000, 0.6931])
     """
-    from ranvier.ops.elementwise.pairs import logaddexp
-
     input = floating(as_tensor("logcumsumexp", input))
     at = _dim("logcumsumexp", dim, input.ndim)
     if input.ndim == 0:

@@ -6,6 +6,7 @@ dim, keepdim and correction are those of PyTorch; NumPy's axis and keepdims work
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import ranvier._core as _core
@@ -15,6 +16,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
+from ranvier.ops.rows import document
 
 __all__ = ["std", "std_mean", "var", "var_mean"]
 METHODS = ["std", "var"]
@@ -69,102 +71,62 @@ def _of_variance(node: Any, dy: Tensor) -> Tensor:
     return away * (where(zero, 0.0, dy / y) / divisor)
 
 
-def var(
-    input: Any,
-    dim: Any = None,
-    unbiased: bool = True,
-    keepdim: bool = False,
-    *,
-    correction: float | None = None,
-    axis: Any = None,
-    keepdims: bool = False,
-) -> Tensor:
-    """The variance over the axes: the sum of (x - mean)^2 / (n - correction).
+def _of_spread(name: str, root: bool) -> Callable[..., Tensor]:
+    def op(
+        input: Any,
+        dim: Any = None,
+        unbiased: bool = True,
+        keepdim: bool = False,
+        *,
+        correction: float | None = None,
+        axis: Any = None,
+        keepdims: bool = False,
+    ) -> Tensor:
+        if isinstance(dim, bool):  # PyTorch's var(unbiased)
+            dim, unbiased = None, dim
+        input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
+        try:
+            less = bool(unbiased) if correction is None else correction.__float__()
+        except (AttributeError, TypeError, OverflowError):
+            less = math.nan
+        if not math.isfinite(less):
+            raise ValueError(f"[{name}] got correction {correction!r}; expected a finite number")
+        return Var(axes, keepdims, float(less), root).apply(input)
+
+    return op
+
+
+var, std = _of_spread("var", False), _of_spread("std", True)
+
+
+def _with_mean(spread: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Tensor]]:
+    def op(
+        input: Any,
+        dim: Any = None,
+        unbiased: bool = True,
+        keepdim: bool = False,
+        *,
+        correction: float | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        if isinstance(dim, bool):
+            dim, unbiased = None, dim
+        return spread(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+
+    return op
+
+
+var_mean, std_mean = _with_mean(var), _with_mean(std)
+document(
+    globals(),
+    """
+var: The variance over the axes: the sum of (x - mean)^2 / (n - correction).
 
     correction is 1 (Bessel's) unless given; ``unbiased=False`` is 0. nan where n <= correction.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([1.0, 2.0, 3.0, 4.0]).var(correction=0)
-    tensor(1.2500)
-    """
-    return _spread("var", input, dim, unbiased, keepdim, correction, axis, keepdims, root=False)
-
-
-def std(
-    input: Any,
-    dim: Any = None,
-    unbiased: bool = True,
-    keepdim: bool = False,
-    *,
-    correction: float | None = None,
-    axis: Any = None,
-    keepdims: bool = False,
-) -> Tensor:
-    """The standard deviation over the axes: the square root of :func:`var`.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([1.0, 5.0]).std(correction=0)
-    tensor(2.)
-    """
-    return _spread("std", input, dim, unbiased, keepdim, correction, axis, keepdims, root=True)
-
-
-def _spread(
-    name: str,
-    x: Any,
-    dim: Any,
-    unbiased: bool,
-    keepdim: bool,
-    correction: float | None,
-    axis: Any,
-    keepdims: bool,
-    root: bool,
-) -> Tensor:
-    if isinstance(dim, bool):  # PyTorch's var(unbiased)
-        dim, unbiased = None, dim
-    x, axes, keepdims = _arguments(name, x, dim, keepdim, axis, keepdims)
-    try:
-        less = bool(unbiased) if correction is None else correction.__float__()
-    except (AttributeError, TypeError, OverflowError):
-        less = math.nan
-    if not math.isfinite(less):
-        raise ValueError(f"[{name}] got correction {correction!r}; expected a finite number")
-    return Var(axes, keepdims, float(less), root).apply(x)
-
-
-def var_mean(
-    input: Any,
-    dim: Any = None,
-    unbiased: bool = True,
-    keepdim: bool = False,
-    *,
-    correction: float | None = None,
-) -> tuple[Tensor, Tensor]:
-    """(:func:`var`, :func:`mean`) over the axes.
-
-    >>> import ranvier as rv
-    >>> rv.var_mean(rv.tensor([1.0, 3.0]))
-    (tensor(2.), tensor(2.))
-    """
-    if isinstance(dim, bool):
-        dim, unbiased = None, dim
-    return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
-
-
-def std_mean(
-    input: Any,
-    dim: Any = None,
-    unbiased: bool = True,
-    keepdim: bool = False,
-    *,
-    correction: float | None = None,
-) -> tuple[Tensor, Tensor]:
-    """(:func:`std`, :func:`mean`) over the axes.
-
-    >>> import ranvier as rv
-    >>> rv.std_mean(rv.tensor([1.0, 5.0]), correction=0)
-    (tensor(2.), tensor(3.))
-    """
-    if isinstance(dim, bool):
-        dim, unbiased = None, dim
-    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+    | [1.0, 2.0, 3.0, 4.0], correction=0 -> tensor(1.2500)
+std: The standard deviation over the axes: the square root of :func:`var`.
+    | [1.0, 5.0], correction=0 -> tensor(2.)
+var_mean: (:func:`var`, :func:`mean`) over the axes. | [1.0, 3.0] -> (tensor(2.), tensor(2.))
+std_mean: (:func:`std`, :func:`mean`) over the axes.
+    | [1.0, 5.0], correction=0 -> (tensor(2.), tensor(3.))
+""",
+)

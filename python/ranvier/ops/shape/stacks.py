@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.rows import document
 from ranvier.ops.shape.join import cat, narrow
 from ranvier.ops.shape.reshape import _dim, reshape, unsqueeze
 
@@ -19,94 +21,37 @@ def listed(name: str, tensors: Any) -> list[Tensor]:
     return [as_tensor(name, x) for x in tensors]
 
 
-def atleast_1d(*tensors: Any) -> Any:
-    """Each tensor with at least one dimension; several give a tuple.
+def _atleast(name: str, function: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
+    def op(*tensors: Any) -> Any:
+        changed = tuple(function(x) for x in listed(name, tensors))
+        return changed if len(tensors) != 1 or isinstance(tensors[0], (list, tuple)) else changed[0]
 
-    >>> import ranvier as rv
-    >>> rv.atleast_1d(rv.tensor(2.0))
-    tensor([2.])
-    """
-    return _atleast("atleast_1d", tensors, lambda x: reshape(x, (1,)) if x.ndim == 0 else x)
+    return op
 
 
-def atleast_2d(*tensors: Any) -> Any:
-    """Each tensor with at least two dimensions: a vector is a row.
-
-    >>> import ranvier as rv
-    >>> rv.atleast_2d(rv.tensor([1, 2]))
-    tensor([[1, 2]])
-    """
-    return _atleast("atleast_2d", tensors, lambda x: reshape(x, (1, -1)) if x.ndim < 2 else x)
+def _as_layers(x: Tensor) -> Tensor:
+    if x.ndim < 2:
+        return reshape(x, (1, -1, 1))
+    return unsqueeze(x, -1) if x.ndim == 2 else x
 
 
-def atleast_3d(*tensors: Any) -> Any:
-    """Each tensor with at least three dimensions: (n) becomes (1, n, 1), (m, n) becomes (m, n, 1).
-
-    >>> import ranvier as rv
-    >>> rv.atleast_3d(rv.tensor([1, 2])).shape
-    (1, 2, 1)
-    """
-
-    def three(x: Tensor) -> Tensor:
-        if x.ndim < 2:
-            return reshape(x, (1, -1, 1))
-        return unsqueeze(x, -1) if x.ndim == 2 else x
-
-    return _atleast("atleast_3d", tensors, three)
+atleast_1d = _atleast("atleast_1d", lambda x: reshape(x, (1,)) if x.ndim == 0 else x)
+atleast_2d = _atleast("atleast_2d", lambda x: reshape(x, (1, -1)) if x.ndim < 2 else x)
+atleast_3d = _atleast("atleast_3d", _as_layers)
 
 
-def _atleast(name: str, tensors: Any, function: Any) -> Any:
-    several = len(tensors) != 1 or isinstance(tensors[0], (list, tuple))
-    made = tuple(function(x) for x in listed(name, tensors))
-    return made if several else made[0]
+def _stacked(name: str, function: Callable[[Tensor], Tensor], dim: int) -> Callable[[Any], Tensor]:
+    def op(tensors: Any) -> Tensor:
+        parts = [function(x) for x in listed(name, (tensors,))]
+        return cat(parts, 0 if name == "hstack" and parts and parts[0].ndim == 1 else dim)
+
+    return op
 
 
-def hstack(tensors: Any) -> Tensor:
-    """The tensors side by side: joined along dimension 1, vectors along dimension 0.
-
-    >>> import ranvier as rv
-    >>> rv.hstack((rv.tensor([1.0]), rv.tensor([2.0, 3.0])))
-    tensor([1., 2., 3.])
-    """
-    parts = [atleast_1d(x) for x in listed("hstack", (tensors,))]
-    return cat(parts, 0 if parts and parts[0].ndim == 1 else 1)
-
-
-def vstack(tensors: Any) -> Tensor:
-    """The tensors one below the other: joined along dimension 0, vectors as rows.
-
-    >>> import ranvier as rv
-    >>> rv.vstack((rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])))
-    tensor([[1., 2.],
-            [3., 4.]])
-    """
-    return cat([atleast_2d(x) for x in listed("vstack", (tensors,))], 0)
-
-
-row_stack = vstack
-
-
-def dstack(tensors: Any) -> Tensor:
-    """The tensors joined along dimension 2: see :func:`atleast_3d`.
-
-    >>> import ranvier as rv
-    >>> rv.dstack((rv.tensor([1, 2]), rv.tensor([3, 4])))
-    tensor([[[1, 3],
-             [2, 4]]])
-    """
-    return cat([atleast_3d(x) for x in listed("dstack", (tensors,))], 2)
-
-
-def column_stack(tensors: Any) -> Tensor:
-    """The tensors side by side, vectors as columns.
-
-    >>> import ranvier as rv
-    >>> rv.column_stack((rv.tensor([1, 2]), rv.tensor([3, 4])))
-    tensor([[1, 3],
-            [2, 4]])
-    """
-    parts = listed("column_stack", (tensors,))
-    return cat([reshape(x, (-1, 1)) if x.ndim < 2 else x for x in parts], 1)
+hstack = _stacked("hstack", atleast_1d, 1)
+vstack = row_stack = _stacked("vstack", atleast_2d, 0)
+dstack = _stacked("dstack", atleast_3d, 2)
+column_stack = _stacked("column_stack", lambda x: reshape(x, (-1, 1)) if x.ndim < 2 else x, 1)
 
 
 def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
@@ -133,46 +78,43 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Te
     return tuple(narrow(input, at, min(a, n), max(b - a, 0)) for a, b in itertools.pairwise(edges))
 
 
-def _cut(name: str, x: Any, where_to: Any, dim: int, least: int) -> tuple[Tensor, ...]:
-    x = as_tensor(name, x)
-    if x.ndim < least:
-        raise ValueError(f"[{name}] got x of shape {x.shape}; expected at least {least} dimensions")
-    sections = getattr(where_to, "_array", where_to)
-    if np.asarray(sections).dtype.kind not in "iu":
-        raise TypeError(f"[{name}] got {where_to!r}; expected a whole number, or indices")
-    if np.ndim(sections) == 0 and (int(sections) < 1 or x.shape[dim] % int(sections)):
-        raise ValueError(
-            f"[{name}] got {int(sections)} sections for size {x.shape[dim]}; expected a divisor of it"
-        )
-    return tensor_split(x, where_to, dim)
+def _cut(name: str, dim: int, least: int) -> Callable[[Any, Any], tuple[Tensor, ...]]:
+    def op(input: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        x = as_tensor(name, input)
+        if x.ndim < least:
+            raise ValueError(f"[{name}] got x of shape {x.shape}; expected at least {least} dimensions")
+        at = 0 if x.ndim == 1 else dim
+        sections = getattr(indices_or_sections, "_array", indices_or_sections)
+        if np.asarray(sections).dtype.kind not in "iu":
+            raise TypeError(f"[{name}] got {indices_or_sections!r}; expected a whole number, or indices")
+        if np.ndim(sections) == 0 and (int(sections) < 1 or x.shape[at] % int(sections)):
+            raise ValueError(
+                f"[{name}] got {int(sections)} sections for size {x.shape[at]}; expected a divisor of it"
+            )
+        return tensor_split(x, indices_or_sections, at)
+
+    return op
 
 
-def hsplit(input: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """x cut along dimension 1 (a vector along dimension 0): see :func:`tensor_split`.
-
-    >>> import ranvier as rv
-    >>> rv.hsplit(rv.tensor([1, 2, 3, 4]), 2)
-    (tensor([1, 2]), tensor([3, 4]))
+hsplit, vsplit, dsplit = _cut("hsplit", 1, 1), _cut("vsplit", 0, 2), _cut("dsplit", 2, 3)
+document(
+    globals(),
     """
-    input = as_tensor("hsplit", input)
-    return _cut("hsplit", input, indices_or_sections, 0 if input.ndim == 1 else 1, 1)
-
-
-def vsplit(input: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """x cut along dimension 0: see :func:`tensor_split`.
-
-    >>> import ranvier as rv
-    >>> rv.vsplit(rv.tensor([[1, 2], [3, 4]]), 2)
-    (tensor([[1, 2]]), tensor([[3, 4]]))
-    """
-    return _cut("vsplit", input, indices_or_sections, 0, 2)
-
-
-def dsplit(input: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """x cut along dimension 2: see :func:`tensor_split`.
-
-    >>> import ranvier as rv
-    >>> [part.shape for part in rv.dsplit(rv.ones(1, 2, 4), 2)]
-    [(1, 2, 2), (1, 2, 2)]
-    """
-    return _cut("dsplit", input, indices_or_sections, 2, 3)
+atleast_1d: Each tensor with at least one dimension; several give a tuple. | rv.tensor(2.0) -> [2.]
+atleast_2d: Each tensor with at least two dimensions: a vector is a row. | [1, 2] -> [[1, 2]]
+atleast_3d: Each tensor with at least three dimensions: (n) becomes (1, n, 1), (m, n) becomes (m, n, 1).
+    | [1.0] -> [[[1.]]]
+hstack: The tensors side by side: joined along dimension 1, vectors along dimension 0.
+    | ([1.0], [2.0, 3.0]) -> [1., 2., 3.]
+vstack: The tensors one below the other: joined along dimension 0, vectors as rows. | ([1.0], [3.0]) -> [[1.],
+            [3.]]
+dstack: The tensors joined along dimension 2: see :func:`atleast_3d`. | ([1], [2]) -> [[[1, 2]]]
+column_stack: The tensors side by side, vectors as columns. | ([1], [2]) -> [[1, 2]]
+hsplit: x cut along dimension 1 (a vector along dimension 0): see :func:`tensor_split`.
+    | [1, 2, 3, 4], 2 -> (tensor([1, 2]), tensor([3, 4]))
+vsplit: x cut along dimension 0: see :func:`tensor_split`.
+    | [[1, 2], [3, 4]], 2 -> (tensor([[1, 2]]), tensor([[3, 4]]))
+dsplit: x cut along dimension 2: see :func:`tensor_split`.
+    | rv.ones(1, 1, 2), 2 -> (tensor([[[1.]]]), tensor([[[1.]]]))
+""",
+)
