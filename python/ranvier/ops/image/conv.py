@@ -25,6 +25,7 @@ from ranvier.ops.shape.reshape import reshape, unsqueeze
 __all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"]
 
 Pair = int | tuple[int, int]
+Size = int | tuple[int]
 
 
 class Convolution(Function):
@@ -65,11 +66,16 @@ class Convolution(Function):
         return dx[0] if self.single and dx is not None else dx, dw, db
 
 
-class Conv2d(Convolution):
-    dimensions = 4
-    takes_deferred = True
-    kernel, kernel_backward = _core.conv2d, _core.conv2d_backward
-    kernel_at_maxima = _core.conv2d_pool_backward
+def _convolution(name: str, dimensions: int, kernel: Any, kernel_backward: Any, at_maxima: Any = None) -> Any:
+    attributes = {"kernel": kernel, "kernel_backward": kernel_backward, "dimensions": dimensions}
+    deferred = {"takes_deferred": at_maxima is not None, "kernel_at_maxima": at_maxima}
+    return type(name, (Convolution,), attributes | deferred)
+
+
+Conv1d = _convolution("Conv1d", 3, _core.conv1d, _core.conv1d_backward, _core.conv1d_pool_backward)
+Conv2d = _convolution("Conv2d", 4, _core.conv2d, _core.conv2d_backward, _core.conv2d_pool_backward)
+ConvTranspose1d = _convolution("ConvTranspose1d", 3, _core.conv_transpose1d, _core.conv_transpose1d_backward)
+ConvTranspose2d = _convolution("ConvTranspose2d", 4, _core.conv_transpose2d, _core.conv_transpose2d_backward)
 
 
 def conv2d(
@@ -111,16 +117,6 @@ def conv2d(
     return Conv2d(stride, padding, dilation, groups).apply(input, weight, bias)
 
 
-Size = int | tuple[int]
-
-
-class Conv1d(Convolution):
-    dimensions = 3
-    takes_deferred = True
-    kernel, kernel_backward = _core.conv1d, _core.conv1d_backward
-    kernel_at_maxima = _core.conv1d_pool_backward
-
-
 def conv1d(
     input: Any,
     weight: Any,
@@ -145,16 +141,6 @@ def conv1d(
     tensor([[[1., 2.]]])
     """
     return Conv1d(stride, padding, dilation, groups).apply(input, weight, bias)
-
-
-class ConvTranspose1d(Convolution):
-    dimensions = 3
-    kernel, kernel_backward = _core.conv_transpose1d, _core.conv_transpose1d_backward
-
-
-class ConvTranspose2d(Convolution):
-    dimensions = 4
-    kernel, kernel_backward = _core.conv_transpose2d, _core.conv_transpose2d_backward
 
 
 def conv_transpose1d(
@@ -217,84 +203,49 @@ def conv_transpose2d(
 # --- the rule of create_graph
 
 
-class _Gradient(Function):
-    """The gradient of a convolution for one of its inputs, itself a node of the tape."""
-
-    wanted: tuple[bool, bool, bool]
-
-    def __init__(self, kind: Any, geometry: Any, shape: tuple[int, ...]) -> None:
-        self.kind, self.geometry, self.shape = kind, geometry, shape
-
-    def computed(self, dy: Array, x: Array, w: Array) -> Array:
-        found: Array = self.kind.kernel_backward(dy, x, w, *self.geometry, *self.wanted)[
-            self.wanted.index(True)
-        ]
-        return found
-
-    def convolved(self, x: Tensor, w: Tensor) -> Tensor:
-        return self.kind(*self.geometry).apply(x, w, None)
-
-    def of_x(self, dy: Tensor, w: Tensor, shape: tuple[int, ...]) -> Tensor:
-        return _OfX(self.kind, self.geometry, shape).apply(dy, w)
-
-    def of_w(self, dy: Tensor, x: Tensor, shape: tuple[int, ...]) -> Tensor:
-        return _OfW(self.kind, self.geometry, shape).apply(dy, x)
-
-
 def _shaped(shape: tuple[int, ...], array: Array) -> Array:
     """An array of which the kernel reads the shape only."""
     return np.broadcast_to(keep(np.zeros((), array.dtype)), shape)
 
 
-class _OfX(_Gradient):
-    """dx(dy, w); shape: of x"""
+class _Gradient(Function):
+    """The gradient of a convolution for x, dx(dy, w), or for w, dw(dy, x), itself a node of the tape.
 
-    wanted = (True, False, False)
+    place: 0 for that of x, 1 for that of w; shape: of the gradient.
+    """
 
-    def forward(self, dy: Array, w: Array) -> Array:
-        self.dy, self.w = dy, w
-        return self.computed(dy, _shaped(self.shape, dy), w)
+    def __init__(self, place: int, kind: Any, geometry: Any, shape: tuple[int, ...]) -> None:
+        self.place, self.kind, self.geometry, self.shape = place, kind, geometry, shape
 
-    def backward(self, g: Array) -> Any:
-        return on_arrays(_of_x, self, g)
-
-
-class _OfW(_Gradient):
-    """dw(dy, x); shape: of w"""
-
-    wanted = (False, True, False)
-
-    def forward(self, dy: Array, x: Array) -> Array:
-        self.dy, self.x = dy, x
-        return self.computed(dy, x, _shaped(self.shape, dy))
+    def forward(self, dy: Array, other: Array) -> Array:
+        self.dy, self.other = dy, other
+        x, w = (_shaped(self.shape, dy), other) if self.place == 0 else (other, _shaped(self.shape, dy))
+        wanted = self.place == 0, self.place == 1, False
+        return self.kind.kernel_backward(dy, x, w, *self.geometry, *wanted)[self.place]
 
     def backward(self, g: Array) -> Any:
-        return on_arrays(_of_w, self, g)
+        return on_arrays(_of_gradient, self, g)
 
 
-@rule(_OfX)
-def _of_x(node: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    dy, w = of_input(node, 0, node.dy), of_input(node, 1, node.w)
-    to_dy = node.convolved(g, w) if node.needs[0] else None
-    return to_dy, node.of_w(dy, g, w.shape) if node.needs[1] else None
-
-
-@rule(_OfW)
-def _of_w(node: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    dy, x = of_input(node, 0, node.dy), of_input(node, 1, node.x)
-    to_dy = node.convolved(x, g) if node.needs[0] else None
-    return to_dy, node.of_x(dy, g, x.shape) if node.needs[1] else None
+@rule(_Gradient)
+def _of_gradient(node: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    dy, other = of_input(node, 0, node.dy), of_input(node, 1, node.other)
+    x, w = (g, other) if node.place == 0 else (other, g)
+    to_dy = node.kind(*node.geometry).apply(x, w, None) if node.needs[0] else None
+    if not node.needs[1]:
+        return to_dy, None
+    return to_dy, _Gradient(1 - node.place, node.kind, node.geometry, other.shape).apply(dy, g)
 
 
 @rule(Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d)
-def _convolution(node: Convolution, dy: Tensor) -> tuple[Tensor | None, ...]:
+def _of_convolution(node: Convolution, dy: Tensor) -> tuple[Tensor | None, ...]:
     x = of_input(node, 0, node.x[0] if node.single else node.x)
     w, db = of_input(node, 1, node.w), None
     if node.single:
         x, dy = unsqueeze(x, 0), unsqueeze(dy, 0)
-    gradient = _Gradient(type(node), node.geometry, ())
-    dx = gradient.of_x(dy, w, x.shape) if node.needs[0] else None
-    dw = gradient.of_w(dy, x, w.shape) if node.needs[1] else None
+    kind, geometry = type(node), node.geometry
+    dx = _Gradient(0, kind, geometry, x.shape).apply(dy, w) if node.needs[0] else None
+    dw = _Gradient(1, kind, geometry, w.shape).apply(dy, x) if node.needs[1] else None
     if node.needs[2]:
         db = total(dy, (0, *range(2, dy.ndim)))
     return reshape(dx, x.shape[1:]) if node.single and dx is not None else dx, dw, db

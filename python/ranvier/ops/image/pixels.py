@@ -27,12 +27,8 @@ def pixels(points: Tensor, size: int, align_corners: bool) -> Tensor:
     return (points + 1) * ((size - 1) / 2) if align_corners else ((points + 1) * size - 1) * 0.5
 
 
-def placed(points: Tensor, size: int, padding_mode: str, align_corners: bool) -> Tensor:
-    """Coordinates in [-1, 1] as pixels, limited to the image unless padding_mode is 'zeros'."""
-    return limited(pixels(points, size, align_corners), size, padding_mode, align_corners)
-
-
 def limited(p: Tensor, size: int, padding_mode: str, align_corners: bool) -> Tensor:
+    """Pixels within the image, unless padding_mode is 'zeros'."""
     if padding_mode == "zeros":
         return p
     if padding_mode == "reflection":
@@ -57,8 +53,8 @@ def read_at(x: Tensor, rows: Array, columns: Array) -> Tensor:
     """x[n, :, rows, columns], 0 outside the image: rows and columns (n, p, q) of whole numbers."""
     n, c, h, w = x.shape
     at, inside = host(_places_of, rows, columns, c, h, w, x.dtype)
-    found = gather(reshape(x, (n, c, h * w)), 2, at)
-    return reshape(mul(found, wrap(inside)), (n, c, *rows.shape[1:]))
+    values = gather(reshape(x, (n, c, h * w)), 2, at)
+    return reshape(mul(values, wrap(inside)), (n, c, *rows.shape[1:]))
 
 
 def _places_of(

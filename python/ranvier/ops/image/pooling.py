@@ -8,6 +8,7 @@ ValueError, another dtype TypeError.
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar
 
 import numpy as np
@@ -57,7 +58,7 @@ class MaxPool(Pool):
     def forward(self, x: Any) -> Any:
         y, self.where, *indices = self.kernel(self.batch(x), *self.arguments, self.return_indices)
         if self.single:
-            y, indices = y[0], [found[0] for found in indices]
+            y, indices = y[0], [places[0] for places in indices]
         return (y, *indices) if indices else y
 
     def backward(self, dy: Any, *_: Any) -> Any:
@@ -83,8 +84,8 @@ class WindowedMaxPool(MaxPool):
         if stride is not None and stride != size and _for_each_axis(stride, axes) != sizes:
             return None
         outs, extents = dy.shape[2 - self.single :], self.shape[2:]
-        whole = all(map(_fits, sizes, outs, extents)) and self.where.dtype == "uint8"
-        return sizes if whole else None
+        fits = all(0 < n * out <= extent for n, out, extent in zip(sizes, outs, extents, strict=False))
+        return sizes if fits and self.where.dtype == "uint8" else None
 
 
 _NONE, _ONE = (0, (0,), (0, 0), [0], [0, 0]), (1, (1,), (1, 1), [1], [1, 1])
@@ -92,30 +93,6 @@ _NONE, _ONE = (0, (0,), (0, 0), [0], [0, 0]), (1, (1,), (1, 1), [1], [1, 1])
 
 def _for_each_axis(setting: Any, axes: int) -> tuple[int, ...]:
     return tuple(setting) * (1 + axes - len(setting)) if type(setting) in (tuple, list) else (setting,) * axes
-
-
-def _fits(size: int, out: int, extent: int) -> bool:
-    return 0 < size * out <= extent
-
-
-class MaxPool1d(WindowedMaxPool):
-    dimensions = 3
-    kernel, kernel_backward = _core.max_pool1d, _core.max_pool1d_backward
-
-
-class MaxPool2d(WindowedMaxPool):
-    dimensions = 4
-    kernel, kernel_backward = _core.max_pool2d, _core.max_pool2d_backward
-
-
-class AdaptiveMaxPool1d(MaxPool):
-    dimensions, adaptive = 3, True
-    kernel, kernel_backward = _core.adaptive_max_pool1d, _core.adaptive_max_pool1d_backward
-
-
-class AdaptiveMaxPool2d(MaxPool):
-    dimensions, adaptive = 4, True
-    kernel, kernel_backward = _core.adaptive_max_pool2d, _core.adaptive_max_pool2d_backward
 
 
 class AvgPool(Pool):
@@ -133,24 +110,18 @@ class AvgPool(Pool):
         return dx[0] if self.single else dx
 
 
-class AvgPool1d(AvgPool):
-    dimensions = 3
-    kernel, kernel_backward = _core.avg_pool1d, _core.avg_pool1d_backward
+def _pool(name: str, base: type[Pool], **settings: Any) -> Any:
+    """A pool by the names of its kernels, such as AvgPool1d of avg_pool1d."""
+    kernel = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    kernels = {"kernel": getattr(_core, kernel), "kernel_backward": getattr(_core, f"{kernel}_backward")}
+    return type(name, (base,), {"dimensions": 3 if name[-2] == "1" else 4, **kernels, **settings})
 
 
-class AvgPool2d(AvgPool):
-    dimensions = 4
-    kernel, kernel_backward = _core.avg_pool2d, _core.avg_pool2d_backward
-
-
-class AdaptiveAvgPool1d(AvgPool):
-    dimensions, adaptive = 3, True
-    kernel, kernel_backward = _core.adaptive_avg_pool1d, _core.adaptive_avg_pool1d_backward
-
-
-class AdaptiveAvgPool2d(AvgPool):
-    dimensions, adaptive = 4, True
-    kernel, kernel_backward = _core.adaptive_avg_pool2d, _core.adaptive_avg_pool2d_backward
+MaxPool1d, MaxPool2d = _pool("MaxPool1d", WindowedMaxPool), _pool("MaxPool2d", WindowedMaxPool)
+AvgPool1d, AvgPool2d = _pool("AvgPool1d", AvgPool), _pool("AvgPool2d", AvgPool)
+AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveAvgPool1d, AdaptiveAvgPool2d = (
+    _pool(f"Adaptive{base.__name__}{n}d", base, adaptive=True) for base in (MaxPool, AvgPool) for n in (1, 2)
+)
 
 
 def max_pool1d(
@@ -203,29 +174,19 @@ def max_pool2d(
     [5, 7, 13, 15]
     """
     arguments = (kernel_size, _stride(stride), padding, dilation, ceil_mode)
-    function = MaxPool2d(*arguments, return_indices=return_indices)
     try:
-        return function.apply(input)
+        return MaxPool2d(*arguments, return_indices=return_indices).apply(input)
     except TypeError:  # checked afterwards, since floats are the common case
         input = as_tensor("max_pool2d", input)
         if input.dtype.kind not in "iu":
             raise
-        return _of_integers(MaxPool2d(*arguments, return_indices=return_indices), input)
-
-
-def _of_integers(function: MaxPool2d, x: Tensor) -> Any:
-    """The maximum of integers, computed in float64, which holds them up to 2^53."""
-    array = x._array
-    if array.size and array.dtype.itemsize == 8 and not _are_exact(array):
-        raise ValueError("[max_pool2d] got integers beyond 2^53; expected smaller ones, or floats")
-    y = function.apply(x.double())
-    return (y[0].to(x.dtype), *y[1:]) if isinstance(y, tuple) else y.to(x.dtype)
-
-
-def _are_exact(integers: Any) -> bool:
-    if integers.dtype.kind == "u":  # the core reads int64
-        return bool(integers.max() <= 2**53)
-    return bool(_core.inside(integers, -(2**53), 2**53))
+    array = input._array  # integers are computed in float64, which holds them up to 2^53
+    if array.size and array.dtype.itemsize == 8:  # the core reads int64
+        exact = array.max() <= 2**53 if array.dtype.kind == "u" else _core.inside(array, -(2**53), 2**53)
+        if not exact:
+            raise ValueError("[max_pool2d] got integers beyond 2^53; expected smaller ones, or floats")
+    y = MaxPool2d(*arguments, return_indices=return_indices).apply(input.double())
+    return (y[0].to(input.dtype), *y[1:]) if isinstance(y, tuple) else y.to(input.dtype)
 
 
 def _stride(stride: Any) -> Any:
@@ -337,9 +298,8 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
 # --- the rules of create_graph
 
 
-def _shape(node: Any, dy: Any) -> tuple[int, ...]:
-    shape: tuple[int, ...] = node.shape[1:] if node.single else node.shape
-    return shape
+def _shape(node: Any, dy: Any) -> Any:
+    return node.shape[1:] if node.single else node.shape
 
 
 linear(AvgPool, shape=_shape)  # as in PyTorch, where x gets the gradient 0
@@ -378,10 +338,4 @@ def _windows(node: Any, d: int, n: int, out: int) -> tuple[Array, int, int]:
     return o * here(size if stride is None else stride) - here(padding), here(size), here(dilation)
 
 
-linear(
-    MaxPool,
-    WindowedMaxPool,
-    backward=lambda node, dy: MaxPool.backward(node, dy),
-    forward=_at_maxima,
-    shape=_shape,
-)
+linear(MaxPool, WindowedMaxPool, backward=MaxPool.backward, forward=_at_maxima, shape=_shape)

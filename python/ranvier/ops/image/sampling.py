@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,12 @@ from ranvier.ops.elementwise.arithmetic import add, div, mul
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.functions import pow, square
-from ranvier.ops.image.pixels import cubic, limited, pixels, placed, read_at
+from ranvier.ops.image.pixels import cubic, limited, pixels, read_at
 from ranvier.ops.image.pooling import avg_pool1d
 from ranvier.ops.image.resample import pad
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rows import document
 from ranvier.ops.rules import linear
 from ranvier.ops.shape.index import gather, index_array
 from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
@@ -193,30 +195,6 @@ def local_response_norm(
     return div(input, pow(add(mul(means, alpha), k), beta))
 
 
-def _unpool(
-    name: str, x: Any, indices: Any, kernel: Any, stride: Any, padding: Any, size: Any, axes: int
-) -> Tensor:
-    x, at = as_tensor(name, x), index_array(name, indices)
-    if at.shape != x.shape or x.ndim not in (axes + 1, axes + 2):
-        raise ValueError(
-            f"[{name}] got x of shape {x.shape} and indices of {at.shape}; expected equal shapes"
-        )
-    every = [(v,) * axes if isinstance(v, int) else tuple(v) for v in (kernel, stride or kernel, padding)]
-    outs = x.shape[x.ndim - axes :]
-    shape = tuple((o - 1) * s - 2 * p + k for o, k, s, p in zip(outs, *every, strict=True))
-    if size is not None:
-        given = tuple(size)[-axes:]
-        if any(abs(g - m) >= s for g, m, s in zip(given, shape, every[1], strict=True)):
-            raise ValueError(f"[{name}] got output_size {tuple(size)}; expected sizes close to {shape}")
-        shape = given
-    lead = x.shape[: x.ndim - axes]
-    flat = math.prod(shape)
-    if at.size and (at.min() < 0 or at.max() >= flat):
-        raise ValueError(f"[{name}] got an index outside 0 ... {flat - 1}; expected indices of max_pool")
-    y = Unpool(at.reshape(*lead, -1), flat).apply(reshape(x, (*lead, -1)))
-    return reshape(y, (*lead, *shape))
-
-
 class Unpool(Function):
     """y[.., at[.., i]] = x[.., i]; of several values for one place the last stays, and all get
     its gradient"""
@@ -244,32 +222,54 @@ def _added(node: Any, x: Array) -> Array:
 linear(Unpool, forward=_added)
 
 
-def max_unpool1d(
-    input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
-) -> Tensor:
-    """The maxima at the places that they came from, 0 elsewhere: x and indices are results of max_pool1d.
+def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
+    def op(
+        input: Any,
+        indices: Any,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        output_size: Any = None,
+    ) -> Tensor:
+        x, at = as_tensor(name, input), index_array(name, indices)
+        if at.shape != x.shape or x.ndim not in (axes + 1, axes + 2):
+            raise ValueError(
+                f"[{name}] got x of shape {x.shape} and indices of {at.shape}; expected equal shapes"
+            )
+        kernels, strides, paddings = (
+            (v,) * axes if isinstance(v, int) else tuple(v)
+            for v in (kernel_size, stride or kernel_size, padding)
+        )
+        lead, outs = x.shape[: x.ndim - axes], x.shape[x.ndim - axes :]
+        windows = zip(outs, kernels, strides, paddings, strict=True)
+        shape = tuple((o - 1) * s - 2 * p + k for o, k, s, p in windows)
+        if output_size is not None:
+            sizes = tuple(output_size)[-axes:]
+            if any(abs(n - m) >= s for n, m, s in zip(sizes, shape, strides, strict=True)):
+                raise ValueError(
+                    f"[{name}] got output_size {tuple(output_size)}; expected sizes close to {shape}"
+                )
+            shape = sizes
+        flat = math.prod(shape)
+        if at.size and (at.min() < 0 or at.max() >= flat):
+            raise ValueError(f"[{name}] got an index outside 0 ... {flat - 1}; expected indices of max_pool")
+        y = Unpool(at.reshape(*lead, -1), flat).apply(reshape(x, (*lead, -1)))
+        return reshape(y, (*lead, *shape))
 
-    >>> import ranvier as rv
-    >>> F = rv.nn.functional
-    >>> rv.nn.functional.max_unpool1d(rv.tensor([[2.0]]), rv.tensor([[1]]), 2)
-    tensor([[0., 2.]])
+    return op
+
+
+max_unpool1d, max_unpool2d = _unpool("max_unpool1d", 1), _unpool("max_unpool2d", 2)
+document(
+    globals(),
     """
-    return _unpool("max_unpool1d", input, indices, kernel_size, stride, padding, output_size, 1)
-
-
-def max_unpool2d(
-    input: Any, indices: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, output_size: Any = None
-) -> Tensor:
-    """The maxima at the places that they came from, 0 elsewhere: x and indices are results of max_pool2d.
-
-    >>> import ranvier as rv
-    >>> F = rv.nn.functional
-    >>> y, at = F.max_pool2d(rv.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), 2, return_indices=True)
-    >>> F.max_unpool2d(y, at, 2)
-    tensor([[[[0., 0.],
-              [0., 4.]]]])
-    """
-    return _unpool("max_unpool2d", input, indices, kernel_size, stride, padding, output_size, 2)
+max_unpool1d: The maxima at the places that they came from, 0 elsewhere: x and indices are results of
+    max_pool1d. | [[2.0]], [[1]], 2 -> [[0., 2.]]
+max_unpool2d: The maxima at the places that they came from, 0 elsewhere: x and indices are results of
+    max_pool2d. | rv.ones(1, 1, 1), rv.ones(1, 1, 1).long(), (1, 2) -> [[[0., 1.]]]
+""",
+    "rv.nn.functional",
+)
 
 
 def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Tensor:
@@ -333,15 +333,15 @@ def grid_sample(
     corners = bool(align_corners)
     if mode == "bicubic":
         return _bicubic(input, grid, padding_mode, corners)
+    # columns, rows
+    sizes = input.shape[:1:-1]
     places = [
-        placed(grid[..., d], input.shape[3 - d], padding_mode, corners) for d in (0, 1)
-    ]  # columns, rows
+        limited(pixels(grid[..., d], sizes[d], corners), sizes[d], padding_mode, corners) for d in (0, 1)
+    ]
     if mode == "nearest":
         columns, rows = (host(np.rint, p._array) for p in places)
-        without = total(
-            where(wrap(keep(np.zeros(grid.shape, bool))), grid, 0.0), 3
-        )  # the grid's gradient is 0
-        return add(read_at(input, rows, columns), unsqueeze(without, 1))
+        nowhere = wrap(keep(np.zeros(grid.shape, bool)))  # the grid's gradient is 0
+        return add(read_at(input, rows, columns), unsqueeze(total(where(nowhere, grid, 0.0), 3), 1))
     low = [host(np.floor, p._array) for p in places]
     shares = [p - wrap(f) for p, f in zip(places, low, strict=True)]
     y: Any = None
@@ -359,13 +359,12 @@ def _bicubic(x: Tensor, grid: Tensor, padding_mode: str, corners: bool) -> Tenso
     low = [host(np.floor, p._array) for p in places]
     shares = [p - wrap(f) for p, f in zip(places, low, strict=True)]
     weights = [[cubic(share + (1 - tap)) for tap in range(4)] for share in shares]
-    taps = [
-        [
-            limited(wrap(host(np.add, low[d], tap - 1)), x.shape[3 - d], padding_mode, corners)._array
-            for tap in range(4)
-        ]
-        for d in (0, 1)
-    ]
+
+    def at(d: int, tap: int) -> Array:
+        pixel = wrap(host(np.add, low[d], tap - 1))
+        return limited(pixel, x.shape[3 - d], padding_mode, corners)._array
+
+    taps = [[at(d, tap) for tap in range(4)] for d in (0, 1)]
     y: Any = None
     for i, j in itertools.product(range(4), range(4)):
         part = mul(read_at(x, taps[1][i], taps[0][j]), unsqueeze(mul(weights[1][i], weights[0][j]), 1))
