@@ -35,13 +35,19 @@ from ranvier.autograd.check import *
 from ranvier.autograd.convert import clone
 from ranvier.autograd.creation import *
 from ranvier.autograd.creation import bool_ as bool
-from ranvier.autograd.creation import float16, float32, float64, int32, int64
-from ranvier.autograd.device import device, get_default_device, set_default_device
-from ranvier.autograd.dlpack import from_dlpack
+from ranvier.autograd.creation import float16, float32, float64, from_dlpack, int32, int64
+from ranvier.autograd.data import (
+    device,
+    get_default_device,
+    get_default_dtype,
+    set_default_device,
+    set_default_dtype,
+    set_default_tensor_type,
+)
 from ranvier.autograd.level import grad, value_and_grad
 from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from ranvier.autograd.random import *
 from ranvier.autograd.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
-from ranvier.autograd.random_tensors import *
 from ranvier.autograd.tensor import Tensor
 from ranvier.config import (
     empty_cache,

@@ -5,7 +5,7 @@ import importlib
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.autograd.deferred import Deferred
+from ranvier.autograd.function import Deferred
 from ranvier.nn import functional as F
 from support.refused import refused
 

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import ranvier as rv
-from ranvier.autograd.gradcheck import gradcheck
+from ranvier.autograd.grad import gradcheck
 from ranvier.sklearn import MLPRegressor, NeuralNetRegressor, TabularClassifier, TabularRegressor
 from ranvier.sklearn.tabular_network import Columns, ParametricActivation, PeriodicEmbedding, TabularNetwork
 from sklearn.base import clone

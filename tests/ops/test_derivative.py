@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.autograd.gradcheck import numeric_gradients
+from ranvier.autograd.grad import numeric_gradients
 from ranvier.ops.activation import piecewise, smooth
 from ranvier.ops.activation.slope import ACTIVATIONS, LINE_ACTIVATIONS, activation_named
 from support.refused import refused

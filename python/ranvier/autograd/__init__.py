@@ -1,19 +1,29 @@
 """The tape: Tensor, Function, backward and what is made of them."""
 
 import importlib as _importlib
+import sys as _sys
 import typing as _typing
 
+from ranvier.autograd import check as check
 from ranvier.autograd import context as context
-from ranvier.autograd.anomaly import detect_anomaly, set_detect_anomaly
-from ranvier.autograd.attach import METHODS as METHODS
+from ranvier.autograd import convert as convert
+from ranvier.autograd import data as _data
+from ranvier.autograd import inplace as inplace
+from ranvier.autograd.backward import backward as _backward
+from ranvier.autograd.creation import Variable
 from ranvier.autograd.function import Function, once_differentiable
-from ranvier.autograd.grad import backward
+from ranvier.autograd.grad import GradcheckError, backward, gradcheck, gradgradcheck, numeric_gradients
 from ranvier.autograd.grad import gradients as grad
-from ranvier.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck, numeric_gradients
+from ranvier.autograd.hooks import (
+    register_hook,
+    register_post_accumulate_grad_hook,
+    retain_grad,
+    retains_grad,
+)
 from ranvier.autograd.level import value_and_grad
 from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.tensor import Tensor, borrowed, wrap
-from ranvier.autograd.variable import Variable
+from ranvier.autograd.trace import detect_anomaly, set_detect_anomaly
 from ranvier.autograd.views import bump
 
 __all__ = [
@@ -39,6 +49,25 @@ __all__ = [
     "value_and_grad",
     "wrap",
 ]
+
+
+# the methods of Tensor that are functions of modules above its own; `ranvier.ops.attach` adds the ops
+METHODS: dict[str, _typing.Callable[..., _typing.Any]] = {
+    **convert.METHODS,
+    **inplace.METHODS,
+    **{name: getattr(check, name) for name in ("allclose", "equal", "isfinite", "isinf", "isnan")},
+    "backward": _backward,
+    "register_hook": register_hook,
+    "register_post_accumulate_grad_hook": register_post_accumulate_grad_hook,
+    "retain_grad": retain_grad,
+}
+
+for _name, _function in METHODS.items():
+    setattr(Tensor, _name, _function)
+Tensor.retains_grad = property(retains_grad)  # type: ignore[assignment]
+
+for _name in ("device", "size"):  # former modules of classes, which pickles name
+    _sys.modules[f"{__name__}.{_name}"] = _data
 
 
 def __getattr__(name: str) -> _typing.Any:

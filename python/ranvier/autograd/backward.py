@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-import ranvier.autograd.anomaly as anomaly
 import ranvier.autograd.graph as graph
 import ranvier.autograd.hooks as hooks
-from ranvier.autograd.deferred import Deferred
-from ranvier.autograd.function import Output
+import ranvier.autograd.trace as trace
+from ranvier.autograd.function import Deferred, Output
 from ranvier.autograd.memory import cast, filled, like, plain, write
 from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.recording import current, recordings, references
@@ -120,8 +119,8 @@ def run(
     add, run_one, call_hooks, add_to_leaf = (
         graph.STEPS if create_graph else (_add, _run_node, hooks.call, accumulate)
     )
-    if all(anomaly.state):
-        run_one = anomaly.checked(run_one)
+    if all(trace.anomaly):
+        run_one = trace.checked(run_one)
     retain_graph = create_graph if retain_graph is None else retain_graph
     pending: dict[Any, Any] = {}
     ours: set[Any] = set()  # nodes with a pending sum in a new array

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.host import host
 from ranvier.autograd.memory import plain
-from ranvier.autograd.recording import value_read
+from ranvier.autograd.recording import host, value_read
 from ranvier.autograd.tensor import Tensor, wrap
 
 __all__ = ["allclose", "equal", "is_floating_point", "is_tensor", "isfinite", "isinf", "isnan", "numel"]

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.copies import Cast, Clone
-from ranvier.autograd.data import sized_or_copied
-from ranvier.autograd.device import require_cpu
+from ranvier.autograd.data import TENSOR_TYPES, as_dtype, require_cpu, sized_or_copied
 from ranvier.autograd.memory import require_numbers
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor, wrap
@@ -153,35 +152,8 @@ def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     ranvier.FloatTensor, or the name of one."""
     if dtype is not None:
         return to(x, as_dtype("type", dtype))
-    names = (f"torch.{name}Tensor" for name, own in _TYPES.items() if x._array.dtype == own)
+    names = (f"torch.{name}Tensor" for name, own in TENSOR_TYPES.items() if x._array.dtype == own)
     return next(names, str(x._array.dtype))
-
-
-_TYPES = {
-    "Float": np.float32,
-    "Double": np.float64,
-    "Half": np.float16,
-    "Byte": np.uint8,
-    "Char": np.int8,
-    "Short": np.int16,
-    "Int": np.int32,
-    "Long": np.int64,
-    "Bool": np.bool_,
-}
-
-
-def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
-    """The dtype of a dtype, a tensor type or its name; ValueError for those of other devices."""
-    if isinstance(dtype, str):
-        path, _, last = dtype.rpartition(".")
-        if last.endswith("Tensor") and path in ("", "torch", "ranvier") and last[:-6] in _TYPES:
-            return np.dtype(_TYPES[last[:-6]])
-        if path and last.endswith("Tensor"):
-            raise ValueError(
-                f"[{name}] got {dtype!r}; expected a type of the CPU, such as 'torch.FloatTensor'"
-            )
-        return np.dtype(last)
-    return np.dtype(getattr(dtype, "dtype", dtype))
 
 
 def cuda(x: Tensor, *args: Any, **settings: Any) -> Tensor:

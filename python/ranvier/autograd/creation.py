@@ -7,20 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.convert import as_dtype
-from ranvier.autograd.data import array_of, is_plain, new_array, shape_of, sized_or_copied
-from ranvier.autograd.device import require_cpu
-from ranvier.autograd.host import host
-from ranvier.autograd.memory import (
-    filled,
-    filled_like,
-    literal,
-    native,
-    number_in,
-    require_numbers,
-)
-from ranvier.autograd.recording import recordings
-from ranvier.autograd.size import Size as Size
+from ranvier.autograd.data import Size as Size
+from ranvier.autograd.data import array_of, is_plain, new_array, require_cpu, shape_of, sized_or_copied
+from ranvier.autograd.memory import filled, filled_like, literal, native, number_in, require_numbers
+from ranvier.autograd.recording import host, recordings
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
 
@@ -31,11 +21,10 @@ finfo, iinfo, strided = np.finfo, np.iinfo, "strided"
 contiguous_format, preserve_format, channels_last = "contiguous_format", "preserve_format", "channels_last"
 
 _NAMES = """
-    BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor
-    ShortTensor Size arange as_tensor channels_last contiguous_format empty empty_like eye finfo
-    float16 float32 float64 from_numpy full full_like get_default_dtype iinfo int8 int16 int32 int64
-    linspace ones ones_like preserve_format set_default_dtype set_default_tensor_type strided tensor uint8
-    zeros zeros_like
+    BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor ShortTensor Size
+    arange as_tensor channels_last contiguous_format empty empty_like eye finfo float16 float32 float64
+    from_dlpack from_numpy full full_like iinfo int8 int16 int32 int64 linspace ones ones_like preserve_format
+    strided tensor uint8 zeros zeros_like
 """
 __all__ = _NAMES.split()
 
@@ -331,38 +320,68 @@ def linspace(
     return _finish(literal(values.astype(kind)), requires_grad, device, settings)
 
 
-def get_default_dtype() -> np.dtype[Any]:
-    """float32, the dtype of Python's floats.
+class _Capsule:
+    """A bare DLPack capsule of CPU memory as the object that NumPy reads."""
 
-    >>> import ranvier as rv
-    >>> rv.get_default_dtype()
-    dtype('float32')
+    def __init__(self, capsule: Any) -> None:
+        self.capsule = capsule
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A Tensor on the memory of another library's tensor (PyTorch, JAX, NumPy ...), without a copy.
+
+    A change of one is a change of both; gradients do not pass. The memory lives as long as one of them does.
+    It is read-only if the other library says so, from a bare capsule, and with NumPy before 2.1.
+
+    Args:
+        ext_tensor: an object with `__dlpack__`, or the capsule that this method gives, once.
+
+    Raises TypeError: no such object, or a dtype that Tensors do not have; ValueError: a used capsule.
+    Raises BufferError: the other library refuses, as PyTorch does for tensors that require gradients; memory
+    of another device; a dtype that NumPy does not have, such as bfloat16.
+
+    >>> import numpy as np, ranvier as rv
+    >>> x = np.zeros(2)
+    >>> rv.from_dlpack(x).fill_(1.0)
+    tensor([1., 1.], dtype=ranvier.float64)
+    >>> x.tolist()
+    [1.0, 1.0]
     """
-    return float32
-
-
-def set_default_dtype(dtype: Any) -> None:
-    """Accepts float32, the dtype of Python's floats; raises ValueError for another.
-
-    >>> import ranvier as rv
-    >>> rv.set_default_dtype(rv.float32)
-    """
-    if np.dtype(dtype) != float32:
-        raise ValueError(
-            f"[set_default_dtype] got {np.dtype(dtype)}; expected float32: make tensors with dtype= and "
-            "models with .double()"
+    if type(ext_tensor).__name__ == "PyCapsule":
+        ext_tensor = _Capsule(ext_tensor)
+    elif not hasattr(ext_tensor, "__dlpack__"):
+        raise TypeError(
+            f"[from_dlpack] got {type(ext_tensor).__name__}; expected a tensor of a library with __dlpack__"
         )
+    try:
+        return from_numpy(np.from_dlpack(ext_tensor))
+    except RuntimeError as error:
+        raise BufferError(f"[from_dlpack] got a tensor that NumPy cannot read: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"[from_dlpack] got a capsule that was used before, or is none: {error}") from None
 
 
-def set_default_tensor_type(t: Any) -> None:
-    """Accepts ranvier.FloatTensor or its name; raises ValueError for another type.
+class _OfTensors(type):
+    def __call__(cls, data: Any, requires_grad: bool = False, volatile: bool = False) -> Tensor:
+        if not isinstance(data, Tensor):
+            raise TypeError(f"[Variable] got {type(data).__name__}; expected a Tensor: use ranvier.tensor")
+        out = data.detach()
+        return out.requires_grad_() if requires_grad and not volatile else out
+
+    def __instancecheck__(cls, x: object) -> bool:
+        return isinstance(x, Tensor)
+
+
+class Variable(metaclass=_OfTensors):
+    """``Variable(x)``: a Tensor on the memory of x, off the tape; all Tensors are its instances.
 
     >>> import ranvier as rv
-    >>> rv.set_default_tensor_type("torch.FloatTensor")
+    >>> rv.autograd.Variable(rv.ones(1), requires_grad=True)
+    tensor([1.], requires_grad=True)
     """
-    kind = as_dtype("set_default_tensor_type", t)
-    if kind != float32:
-        raise ValueError(
-            f"[set_default_tensor_type] got a type of {kind}; expected FloatTensor: make tensors with dtype= "
-            "and models with .double()"
-        )

@@ -1,7 +1,8 @@
-"""What a Tensor is made of: numbers, nested lists, arrays and Tensors as data; whole numbers as a shape."""
+"""What a Tensor is made of: its data (numbers, nested lists, arrays, Tensors), shape, dtype and device."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from operator import index
 from typing import Any
@@ -10,7 +11,6 @@ import numpy as np
 
 from ranvier.autograd.memory import cast, filled, like, literal, plain, require_numbers
 from ranvier.autograd.recording import recordings, refuse
-from ranvier.autograd.size import Size
 
 Array = np.ndarray[Any, Any]
 F32 = np.dtype(np.float32)
@@ -153,3 +153,156 @@ def is_plain(data: Any) -> bool:
     if isinstance(data, (list, tuple)):
         return all(map(is_plain, data))
     return type(data) in (int, float, bool) or isinstance(data, np.generic)
+
+
+class Size(tuple[int, ...]):
+    """A tuple of lengths that also counts elements, as ``torch.Size``; its text is that of a tuple.
+
+    >>> import ranvier as rv
+    >>> x = rv.zeros(2, 3, 4)
+    >>> x.shape, x.shape[1:].numel(), x.shape == (2, 3, 4)
+    ((2, 3, 4), 12, True)
+    """
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """The product of the lengths."""
+        return math.prod(self)
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        return Size(found) if isinstance(key, slice) else found
+
+    def __add__(self, other: Any) -> Any:
+        return Size(super().__add__(tuple(other)))
+
+
+_KINDS = ("cpu", "cuda", "mps", "xpu", "meta")
+
+
+class device(str):
+    """``device("cpu")``: a str that also has ``type`` and ``index``. Another device of PyTorch can be named,
+    as programs do before they look whether it is there; a tensor that is sent to it raises ValueError.
+
+    Raises ValueError for a name that PyTorch does not have either.
+
+    >>> import ranvier as rv
+    >>> rv.device("cuda:0" if rv.cuda.is_available() else "cpu")
+    device(type='cpu')
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, name: object = "cpu", index: int | None = None) -> device:
+        kind, colon, number = str(name).partition(":")
+        if kind not in _KINDS or (colon and (index is not None or not number.isdigit())):
+            raise ValueError(f"[device] got {str(name)!r}; expected 'cpu': this library computes on the CPU")
+        number = number if index is None else str(index)
+        return super().__new__(cls, kind if not number or kind == "cpu" else f"{kind}:{number}")
+
+    @property
+    def type(self) -> str:
+        return str(self).partition(":")[0]
+
+    @property
+    def index(self) -> int | None:  # type: ignore[override]
+        number = str(self).partition(":")[2]
+        return int(number) if number else None
+
+    def __repr__(self) -> str:
+        number = "" if self.index is None else f", index={self.index}"
+        return f"device(type={self.type!r}{number})"
+
+
+def set_default_device(device: object) -> None:
+    """Takes the CPU, where all tensors are, or None. Raises ValueError for another device.
+
+    >>> import ranvier as rv
+    >>> rv.set_default_device("cpu")
+    """
+    if device is not None:
+        require_cpu(device)
+
+
+def get_default_device() -> device:
+    """The CPU.
+
+    >>> import ranvier as rv
+    >>> rv.get_default_device()
+    device(type='cpu')
+    """
+    return CPU
+
+
+def require_cpu(name: object) -> None:
+    """Raises ValueError unless this is a name of the CPU."""
+    if device(name) != CPU:
+        raise ValueError(f"[device] got {str(name)!r}; expected 'cpu': this library computes on the CPU")
+
+
+CPU = device()
+
+
+TENSOR_TYPES = {  # by PyTorch's names
+    "Float": np.float32,
+    "Double": np.float64,
+    "Half": np.float16,
+    "Byte": np.uint8,
+    "Char": np.int8,
+    "Short": np.int16,
+    "Int": np.int32,
+    "Long": np.int64,
+    "Bool": np.bool_,
+}
+
+
+def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
+    """The dtype of a dtype, a tensor type or its name; ValueError for those of other devices."""
+    if isinstance(dtype, str):
+        path, _, last = dtype.rpartition(".")
+        if last.endswith("Tensor") and path in ("", "torch", "ranvier") and last[:-6] in TENSOR_TYPES:
+            return np.dtype(TENSOR_TYPES[last[:-6]])
+        if path and last.endswith("Tensor"):
+            raise ValueError(
+                f"[{name}] got {dtype!r}; expected a type of the CPU, such as 'torch.FloatTensor'"
+            )
+        return np.dtype(last)
+    return np.dtype(getattr(dtype, "dtype", dtype))
+
+
+def get_default_dtype() -> np.dtype[Any]:
+    """float32, the dtype of Python's floats.
+
+    >>> import ranvier as rv
+    >>> rv.get_default_dtype()
+    dtype('float32')
+    """
+    return F32
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Accepts float32, the dtype of Python's floats; raises ValueError for another.
+
+    >>> import ranvier as rv
+    >>> rv.set_default_dtype(rv.float32)
+    """
+    if np.dtype(dtype) != F32:
+        raise ValueError(
+            f"[set_default_dtype] got {np.dtype(dtype)}; expected float32: make tensors with dtype= and "
+            "models with .double()"
+        )
+
+
+def set_default_tensor_type(t: Any) -> None:
+    """Accepts ranvier.FloatTensor or its name; raises ValueError for another type.
+
+    >>> import ranvier as rv
+    >>> rv.set_default_tensor_type("torch.FloatTensor")
+    """
+    kind = as_dtype("set_default_tensor_type", t)
+    if kind != F32:
+        raise ValueError(
+            f"[set_default_tensor_type] got a type of {kind}; expected FloatTensor: make tensors with dtype= "
+            "and models with .double()"
+        )

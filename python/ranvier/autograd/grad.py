@@ -1,8 +1,9 @@
-"""Gradients as values: PyTorch's ``autograd.grad``, and ``autograd.backward``."""
+"""Gradients as values: PyTorch's ``autograd.grad`` and ``autograd.backward``; and their check against central
+differences in float64."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from ranvier.autograd.backward import root_gradient, run, targets
 from ranvier.autograd.graph import separate
 from ranvier.autograd.memory import copied, filled_like
+from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor, wrap
 
 
@@ -103,3 +105,165 @@ def backward(
     seeds = [root_gradient("backward", y, dy, create_graph) for y, dy in zip(roots, dys, strict=True)]
     only = None if inputs is None else targets([inputs] if isinstance(inputs, Tensor) else list(inputs))
     run(list(zip(roots, seeds, strict=True)), retain_graph, only=only, create_graph=create_graph)
+
+
+Array = np.ndarray[Any, Any]
+
+
+class GradcheckError(RuntimeError):
+    """A gradient differs from its central difference."""
+
+
+def numeric_gradients(
+    function: Callable[..., Any], arrays: Sequence[Array], dy: Sequence[Array], entries: int | None = None
+) -> list[Array]:
+    """Central differences of ``sum(dy * function(*arrays))`` with respect to each floating array.
+
+    Fourth order, (8 (f(x+h) - f(x-h)) - (f(x+2h) - f(x-2h))) / 12h, with h = 1e-3 max(1, |x|): the error is
+    of order h^4, and eps / h from rounding, so that about 11 digits are right.
+
+    entries: the number of elements of each array to differentiate by, spread evenly; the others are NaN.
+    """
+
+    def weighted() -> float:
+        y = function(*arrays)
+        ys = y if isinstance(y, (tuple, list)) else (y,)
+        return float(sum(np.sum(np.asarray(a, np.float64) * b) for a, b in zip(ys, dy, strict=True)))
+
+    arrays = [np.array(a, order="C") for a in arrays]
+    found = []
+    for x in arrays:
+        dx = np.full(x.shape, np.nan)
+        if x.dtype.kind == "f":
+            flat, dflat = x.reshape(-1), dx.reshape(-1)
+            count = x.size if entries is None else min(entries, x.size)
+            for i in np.linspace(0, x.size - 1, count).astype(int).tolist():
+                centre = float(flat[i])
+                h = 1e-3 * max(1.0, abs(centre))
+                values = []
+                for step in (-2, -1, 1, 2):
+                    flat[i] = centre + step * h
+                    values.append(weighted())
+                flat[i] = centre
+                dflat[i] = (8 * (values[2] - values[1]) - (values[3] - values[0])) / (12 * h)
+                if not np.isfinite(dflat[i]):
+                    raise GradcheckError(
+                        f"[gradcheck] the function is not finite near element {i}: {centre:g}"
+                    )
+        found.append(dx)
+    return found
+
+
+def gradcheck(
+    func: Callable[..., Any],
+    inputs: Any,
+    *,
+    eps: float | None = None,
+    atol: float = 0.0,
+    rtol: float = 1e-6,
+    raise_exception: bool = True,
+    seed: int = 0,
+    entries: int | None = None,
+    nondet_tol: float = 0.0,
+    fast_mode: bool = False,
+) -> bool:
+    """True if the gradients of a function agree with central differences in float64.
+
+    atol is added to the difference that is allowed. PyTorch's eps, nondet_tol and fast_mode have no effect:
+    the step is 1e-3 max(1, abs(x)), and every element is checked.
+
+    inputs: Tensors or arrays, converted to float64; the floating ones are checked. They must be more than
+    2e-3 max(1, abs(x)) away from kinks.
+    entries: the number of elements of each input to check; None means all.
+    Raises GradcheckError (or returns False) if the largest difference is more than rtol times the largest
+    gradient, or rtol where that is below 1.
+
+    >>> import numpy as np, ranvier as rv
+    >>> rv.autograd.gradcheck(lambda x: x.clone(), np.array([0.5, -1.0]))
+    True
+    """
+    inputs = (inputs,) if isinstance(inputs, (Tensor, np.ndarray)) else tuple(inputs)
+    arrays = [np.array(x._array if isinstance(x, Tensor) else x) for x in inputs]
+    arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
+    leaves = [wrap(a.copy(), requires_grad=a.dtype.kind == "f") for a in arrays]
+    with enable_grad():
+        y = func(*leaves)
+    ys = [t for t in (y if isinstance(y, (tuple, list)) else (y,)) if t.dtype.kind == "f"]
+    rng = np.random.default_rng(seed)
+    dy = [_weights(rng, t) for t in ys]
+    recorded = [(t, d) for t, d in zip(ys, dy, strict=True) if t.requires_grad]
+    wanted = [x for x in leaves if x.requires_grad]
+    given = [t for t, _ in recorded], wanted, [d for _, d in recorded]
+    analytic = iter(gradients(*given, allow_unused=True) if recorded else [None] * len(wanted))
+
+    def on_arrays(*raw: Array) -> Any:
+        out = func(*(wrap(a) for a in raw))
+        outs = out if isinstance(out, (tuple, list)) else (out,)
+        return [t._array for t in outs if t._array.dtype.kind == "f"]
+
+    numeric = numeric_gradients(on_arrays, arrays, dy, entries)
+    for index, (leaf, expected) in enumerate(zip(leaves, numeric, strict=True)):
+        if not leaf.requires_grad:
+            continue
+        found = next(analytic)
+        checked = ~np.isnan(expected)
+        if not checked.any():
+            continue
+        got = (np.zeros(expected.shape) if found is None else found._array)[checked]
+        expected = expected[checked]
+        error = float(np.max(np.abs(got - expected)))
+        scale = max(1.0, float(np.max(np.abs(expected))))
+        if not error <= atol + rtol * scale:
+            if not raise_exception:
+                return False
+            raise GradcheckError(
+                f"[gradcheck] the gradient of input {index} is off by {error:.3g}, more than {rtol:g} of "
+                f"{scale:.3g};\nnumeric: {expected}\nanalytic: {got}"
+            )
+    return True
+
+
+def gradgradcheck(
+    function: Callable[..., Any],
+    inputs: Any,
+    *,
+    rtol: float = 1e-6,
+    raise_exception: bool = True,
+    seed: int = 0,
+    entries: int | None = None,
+) -> bool:
+    """True if second gradients agree with central differences of the first ones, in float64.
+
+    Arguments and errors as of :func:`gradcheck`. The first gradients are functions of the inputs and of the
+    gradients of the outputs, and are differentiated by both.
+
+    >>> import numpy as np, ranvier as rv
+    >>> rv.autograd.gradgradcheck(lambda x: x**3, np.array([0.5, -1.0]))
+    True
+    """
+    inputs = (inputs,) if isinstance(inputs, (Tensor, np.ndarray)) else tuple(inputs)
+    arrays = [np.array(x._array if isinstance(x, Tensor) else x) for x in inputs]
+    arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
+
+    def first(*given: Tensor) -> tuple[Tensor | None, ...]:
+        differentiated = any(x.requires_grad for x in given)
+        xs = [x if x.requires_grad or x.dtype.kind != "f" else x.detach().requires_grad_() for x in given]
+        with enable_grad():
+            y = function(*xs[: len(arrays)])
+        ys = [t for t in (y if isinstance(y, (tuple, list)) else (y,)) if t.dtype.kind == "f"]
+        pairs = [(t, d) for t, d in zip(ys, xs[len(arrays) :], strict=True) if t.requires_grad]
+        wanted = [x for x in xs[: len(arrays)] if x.requires_grad]
+        outputs, weights = [t for t, _ in pairs], [d for _, d in pairs]
+        return gradients(outputs, wanted, weights, create_graph=differentiated, materialize_grads=True)
+
+    y = function(*(wrap(a) for a in arrays))
+    ys = [t for t in (y if isinstance(y, (tuple, list)) else (y,)) if t.dtype.kind == "f"]
+    rng = np.random.default_rng(seed + 1)
+    dy = [_weights(rng, t) for t in ys]
+    return gradcheck(
+        first, (*arrays, *dy), rtol=rtol, raise_exception=raise_exception, seed=seed, entries=entries
+    )
+
+
+def _weights(rng: np.random.Generator, y: Tensor) -> Array:
+    return rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1.0, 1.0], y.shape)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.deferred import Deferred
+from ranvier.autograd.function import Deferred
 from ranvier.autograd.memory import cast, copied
 from ranvier.autograd.recording import recordings
 from ranvier.autograd.tensor import Tensor, wrap

@@ -15,9 +15,8 @@ from weakref import ref
 import numpy as np
 
 from ranvier.autograd.function import Function, _is_plain
-from ranvier.autograd.host import Call
 from ranvier.autograd.mode import is_grad_enabled, set_grad_enabled
-from ranvier.autograd.recording import Recording, current, paused, recordings
+from ranvier.autograd.recording import Call, Recording, current, paused, recordings
 
 __all__ = ["noted"]
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.attributes import set_data
 from ranvier.autograd.copies import Put, Refused, Replace, SetItem
 from ranvier.autograd.data import shape_of
 from ranvier.autograd.function import watched
@@ -22,7 +21,7 @@ from ranvier.autograd.keys import index_error, numbers_first
 from ranvier.autograd.memory import copied, picked, put, write
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import refuse
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.tensor import Tensor, set_data
 from ranvier.autograd.views import (
     BORROWED,
     FIRST,

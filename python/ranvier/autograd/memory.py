@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.host import host, host_in_place
-from ranvier.autograd.recording import current, is_recording, recordings, value_read
+from ranvier.autograd.recording import current, host, host_in_place, is_recording, recordings, value_read
 
 Array = np.ndarray[Any, Any]
 

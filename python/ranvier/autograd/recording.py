@@ -1,21 +1,31 @@
-"""Recording: one eager run of a function that `rv.compile` records (see `ranvier.program`).
+"""Recording: one eager run of a function that `rv.compile` records, and its calls of NumPy.
 
 The core records the kernel calls. The layers above add what the core cannot see: which arrays made by NumPy
 are constants, which values were read, which leaves got gradients, which modules and optimizers took part.
 While nothing is recorded, each of these functions only tests whether a list is empty.
+
+``host(function, *operands)`` is ``function(*operands)``. While a step is recorded, the core notes the call as
+an instruction, if NumPy has made the result. In a replay the function gets arrays on the program's memory;
+what it returns is copied to where the program has the result. So the function may depend on nothing but its
+operands, and the shapes of its results follow from those of the operands. Where a replay finds other shapes,
+or an exception is raised, all is put back, and the step runs eagerly.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from _thread import _local as local  # as in mode.py
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 import ranvier._core as _core
 
+Array = np.ndarray[Any, Any]
 _PYTHON = os.path.dirname(os.__file__) + os.sep
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -161,3 +171,133 @@ def place() -> str:
 def package() -> str:
     """The folder whose code is the library's own."""
     return _PACKAGE
+
+
+_CONSTANT = (np.ndarray, np.generic, np.dtype, int, float, str, slice, type(None), type(...))
+_MOST_ARRAYS, _MOST_DIMENSIONS = 16, 8  # that an instruction takes
+
+
+def host(function: Callable[..., Any], *operands: Any) -> Any:
+    """function(*operands): an array, or a tuple of arrays, that follow from the operands alone.
+
+    Operands that are no arrays are constants of the step. The function keeps no array, and changes none.
+    """
+    recording = current() if recordings else None
+    return function(*operands) if recording is None else _recorded(recording, function, operands)
+
+
+def host_in_place(function: Callable[..., Any], target: Array, *operands: Any) -> None:
+    """function(target, *operands), which changes the elements of the target alone."""
+    recording = current() if recordings else None
+    if recording is None:
+        function(target, *operands)
+        return
+    operands = target, *operands
+    call = _FunctionCall(_Changed(function), operands)
+    if not (call.fits(_arrays(operands), [target]) and _are_constant(operands)):
+        recording.refuse("a change in place by NumPy", "make a new tensor instead")
+        function(*operands)
+        return
+    with paused():
+        (changed,) = call.function(*operands)
+    recording.core.host(call, _arrays(operands), [changed], target)
+
+
+def _recorded(recording: Recording, function: Callable[..., Any], operands: tuple[Any, ...]) -> Any:
+    if not _are_constant(operands):
+        return function(*operands)
+    with paused():
+        result = function(*operands)
+    results = [np.asarray(part) for part in (result if isinstance(result, tuple) else (result,))]
+    call = _FunctionCall(function, operands)
+    call.kept = [i for i, part in enumerate(results) if recording.core.kind_of(part) == "foreign"]
+    arrays, kept = _arrays(operands), [results[i] for i in call.kept]
+    if kept and call.fits(arrays, kept):
+        for i, array in zip(call.kept, recording.core.host(call, arrays, kept, None), strict=True):
+            results[i] = array
+    return tuple(results) if isinstance(result, tuple) else results[0]
+
+
+class _Changed:
+    """A function that changes its first argument, as one that returns a changed copy."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, target: Array, *operands: Any) -> tuple[Array]:
+        changed = np.array(target, order="K", subok=False)
+        self.function(changed, *operands)
+        return (changed,)
+
+
+def _are_constant(operands: Any) -> bool:
+    """Whether the operands that are no arrays hold none, as a list of Tensors does."""
+    for x in operands:
+        if isinstance(x, (tuple, list)):
+            if any(isinstance(part, np.ndarray) for part in x) or not _are_constant(x):
+                return False
+        elif not isinstance(x, _CONSTANT) and not callable(x):
+            return False
+    return True
+
+
+def _arrays(operands: tuple[Any, ...]) -> list[Array]:
+    return [x for x in operands if isinstance(x, np.ndarray)]
+
+
+class Call:
+    """What a replay calls, with the arrays that the instruction reads.
+
+    Attributes:
+        kept: the numbers of the results that the instruction writes.
+    """
+
+    kept: list[int]
+
+    def run(self, arrays: tuple[Array, ...]) -> Any:
+        raise NotImplementedError
+
+    def fits(self, read: list[Array], results: list[Any]) -> bool:
+        """Whether an instruction takes these arrays."""
+        return len(read) + len(results) <= _MOST_ARRAYS and all(x.ndim <= _MOST_DIMENSIONS for x in read)
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...] | None:
+        """The results, or None where an exception was raised: the eager step raises it, too."""
+        try:
+            with paused():
+                result = self.run(arrays)
+        except Exception as error:
+            if _is_of_signal(error):
+                raise
+            return None
+        results = result if isinstance(result, tuple) else (result,)
+        if len(results) <= self.kept[-1]:
+            return None
+        return tuple([np.asarray(results[i]) for i in self.kept])
+
+
+class _FunctionCall(Call):
+    """A function with its constants."""
+
+    def __init__(self, function: Callable[..., Any], operands: tuple[Any, ...]) -> None:
+        self.function, self.kept = function, [0]
+        self.constants = [None if isinstance(x, np.ndarray) else x for x in operands]
+        self.places = [i for i, x in enumerate(operands) if isinstance(x, np.ndarray)]
+
+    def run(self, arrays: tuple[Array, ...]) -> Any:
+        operands = [*self.constants]
+        for place, array in zip(self.places, arrays, strict=True):
+            operands[place] = array
+        return self.function(*operands)
+
+
+def _is_of_signal(error: Exception) -> bool:
+    """Whether a signal handler has raised it, which came just then."""
+    handlers: list[Any] = [signal.getsignal(number) for number in signal.valid_signals()]
+    codes = [handler.__code__ for handler in handlers if hasattr(handler, "__code__")]
+    traceback = error.__traceback__
+    while traceback is not None:
+        if any(traceback.tb_frame.f_code is code for code in codes):
+            return True
+        traceback = traceback.tb_next
+    return False

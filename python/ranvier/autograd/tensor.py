@@ -1,6 +1,6 @@
 """Tensor: a NumPy array, its gradient, and the Function that made it.
 
-Methods that need modules above this one are attached there: autograd/attach.py, ops/attach.py.
+Methods that need modules above this one are attached there: autograd/__init__.py, ops/attach.py.
 """
 
 from __future__ import annotations
@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier.autograd.attributes import set_data, set_grad, set_requires_grad
-from ranvier.autograd.data import sized_or_copied
-from ranvier.autograd.device import CPU
-from ranvier.autograd.host import host
-from ranvier.autograd.memory import copied
+from ranvier.autograd.data import CPU, Size, sized_or_copied
+from ranvier.autograd.memory import copied, plain
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import recordings, value_read
-from ranvier.autograd.size import Size
-from ranvier.autograd.views import BORROWED, FLAG, UNWATCHED, share
+from ranvier.autograd.recording import current, host, recordings, value_read
+from ranvier.autograd.views import BORROWED, FIRST, FLAG, UNWATCHED, begin_gradients, share
 
 ndarray = np.ndarray
 _new = object.__new__
@@ -52,6 +48,55 @@ def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
     tensor = wrap(array)
     tensor._cell[FLAG] = BORROWED
     return tensor
+
+
+def set_grad(tensor: Any, value: Any) -> None:
+    if value is not None:
+        if not hasattr(value, "_cell"):
+            raise TypeError(f"[grad] got {type(value).__name__}; expected a Tensor or None")
+        array, own = value._array, tensor._array
+        if value is tensor:
+            raise RuntimeError("[grad] got the tensor itself; expected another Tensor")
+        if array.shape != own.shape:
+            raise RuntimeError(f"[grad] got a gradient of shape {array.shape}; expected {own.shape}")
+        if array.dtype != own.dtype:
+            raise RuntimeError(f"[grad] got a gradient of dtype {array.dtype}; expected {own.dtype}")
+    if recordings and (recording := current()) is not None:
+        recording.sets_gradient(tensor)
+    tensor._grad = value
+
+
+def set_requires_grad(tensor: Any, value: bool, name: str = "requires_grad") -> None:
+    if type(value) is not bool:
+        raise TypeError(f"[{name}] got {value!r}; expected True or False")
+    if tensor._grad_fn is not None:
+        raise RuntimeError(
+            f"[{name}] got {value} for a tensor that an operation has made; expected a leaf: you can only "
+            "change requires_grad flags of leaf variables; detach() gives a tensor that needs no gradient"
+        )
+    if value and tensor._array.dtype.kind != "f":
+        raise RuntimeError(
+            f"[{name}] got a tensor of {tensor._array.dtype}; expected floats: only Tensors of floating "
+            "point dtype can require gradients"
+        )
+    begins = value and not tensor._requires_grad
+    tensor._requires_grad = value
+    if begins and len(tensor._cell) > FIRST:
+        begin_gradients(tensor)
+
+
+def set_data(tensor: Any, value: Any) -> None:
+    """Gives the tensor the memory of a value; tensors that shared its old memory keep that."""
+    is_tensor = hasattr(value, "_cell")
+    array = value._array if is_tensor else np.asarray(plain("data", value))
+    if tensor._requires_grad and array.dtype.kind != "f":
+        raise RuntimeError(
+            f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats"
+        )
+    if is_tensor:
+        value._cell[FLAG] |= UNWATCHED
+    tensor._array, tensor._view = array, None
+    tensor._cell = [tensor._cell[0], None, UNWATCHED]
 
 
 class Tensor:
@@ -108,13 +153,8 @@ class Tensor:
         __pow__ = __rpow__ = __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = __add__
 
     # --- a leaf at the end of the tape; programs cannot set these names
-    @property
-    def edges(self) -> tuple[()]:
-        return ()
-
-    @property
-    def hooks(self) -> None:
-        return None
+    edges = property(lambda self: ())
+    hooks = property(lambda self: None)
 
     # --- what it is
     if TYPE_CHECKING:
@@ -136,9 +176,7 @@ class Tensor:
         ndim = property(attrgetter("_array.ndim"))
         itemsize = property(attrgetter("_array.itemsize"))
         nbytes = property(attrgetter("_array.nbytes"))
-        grad = property(
-            attrgetter("_grad"), set_grad, doc="The gradients that backward has added up, or None."
-        )
+        grad = property(attrgetter("_grad"), set_grad, doc="What backward has added up, or None.")
         requires_grad = property(
             attrgetter("_requires_grad"),
             set_requires_grad,
@@ -149,14 +187,8 @@ class Tensor:
     is_cpu = True
     is_cuda = is_mps = is_xpu = is_sparse = is_quantized = is_meta = is_nested = False
     layout = "strided"
-
-    @property
-    def is_leaf(self) -> bool:
-        return self._grad_fn is None
-
-    @property
-    def _version(self) -> int:
-        return int(self._cell[0])
+    is_leaf = property(lambda self: self._grad_fn is None)
+    _version = property(lambda self: int(self._cell[0]))
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the length along one dimension."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.device import require_cpu as check_device
+from ranvier.autograd.data import require_cpu as check_device
 from ranvier.autograd.recording import recordings
 from ranvier.extension import belongs_to
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.random_tensors import key_of
+from ranvier.autograd.random import key_of
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.nn.parameter import UninitializedParameter

@@ -15,9 +15,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd import creation
 from ranvier.autograd.inplace import assign, check_leaf
-from ranvier.autograd.random import fresh_key, using
+from ranvier.autograd.random import check_range, fresh_key, randint, randn, using
 from ranvier.autograd.random import generator as numpy_generator
-from ranvier.autograd.random_tensors import check_range, randint, randn
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.elementwise.functions import pow

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.deferred import Deferred
+from ranvier.autograd.function import Deferred
 from ranvier.autograd.memory import filled
 
 __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]

@@ -12,7 +12,7 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.program.gradients as of_gradients
-from ranvier.autograd import anomaly, random
+from ranvier.autograd import random, trace
 from ranvier.autograd.graph import freed
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import Recording
@@ -195,7 +195,7 @@ class Program:
         walk = self._walk = reached.branch()
         if not self._forward_only:
             walk.add((Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()"))
-        walk.add((Kind.LIST, anomaly.state, "", tuple(anomaly.state), "anomaly detection"))
+        walk.add((Kind.LIST, trace.anomaly, "", tuple(trace.anomaly), "anomaly detection"))
         stream = random.current()
         if self.core.overlaps((stream.state,)):  # the step draws from it
             walk.add((Kind.CALL, random.current, "", stream, "the random stream of this thread"))

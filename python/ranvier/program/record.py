@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.data import Size
 from ranvier.autograd.recording import Recording, package
-from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
 from ranvier.program.arguments import Arguments

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd import anomaly
+from ranvier.autograd import trace
+from ranvier.autograd.data import Size
 from ranvier.autograd.mode import mode
-from ranvier.autograd.size import Size
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
 
@@ -35,7 +35,7 @@ def environment() -> tuple[Any, ...]:
 
 def is_watched_mode() -> bool:
     """Whether a mode is on that watches an eager run, so that nothing is replayed."""
-    return bool(anomaly.state[0])
+    return bool(trace.anomaly[0])
 
 
 def large(args: tuple[Any, ...]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.mode import no_grad
-from ranvier.autograd.random_tensors import rand
+from ranvier.autograd.random import rand
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.utils.reweighted import HELD, Reweighting, add, hold
 from ranvier.ops.elementwise.dtypes import as_tensor

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import ranvier.ops as ops
 from ranvier.autograd.mode import no_grad
-from ranvier.autograd.random_tensors import randn
+from ranvier.autograd.random import randn
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.conv import ConvTranspose1d, ConvTranspose2d
 from ranvier.nn.module import Module

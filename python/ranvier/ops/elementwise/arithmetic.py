@@ -12,9 +12,9 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
-from ranvier.autograd.host import host
 from ranvier.autograd.inplace import written
 from ranvier.autograd.memory import filled
+from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.dtypes import (
     F32,

@@ -17,8 +17,8 @@ import numpy as np
 
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, refuse, rule
-from ranvier.autograd.host import host
 from ranvier.autograd.memory import copied
+from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import (

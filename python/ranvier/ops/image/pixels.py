@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.host import host
+from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.choice import clip, where

@@ -14,8 +14,8 @@ import numpy as np
 
 from ranvier.autograd.creation import zeros
 from ranvier.autograd.function import Function
-from ranvier.autograd.host import host
 from ranvier.autograd.memory import keep
+from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import add, div, mul
 from ranvier.ops.elementwise.choice import where

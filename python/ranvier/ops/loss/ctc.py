@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function
-from ranvier.autograd.host import host
+from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.memory import keep
-from ranvier.autograd.random_tensors import rand
+from ranvier.autograd.random import rand
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
 from ranvier.ops.activation.smooth import celu, elu, selu
@@ -103,7 +103,7 @@ def rrelu(
     >>> rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0)
     tensor([-3.,  2.])
     """
-    from ranvier.autograd.random_tensors import rand
+    from ranvier.autograd.random import rand
     from ranvier.ops.rules import replaced
 
     input = as_tensor("rrelu", input)

@@ -18,8 +18,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
-from ranvier.autograd.host import host
 from ranvier.autograd.memory import copied, reshaped
+from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import maximum, minimum
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, reduction, require_no_gradient

@@ -13,8 +13,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import RULES
-from ranvier.autograd.host import host
 from ranvier.autograd.memory import cast
+from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.reduction.reduce import Extreme, ValuesIndices

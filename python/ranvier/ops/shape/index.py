@@ -14,10 +14,10 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function, watched
-from ranvier.autograd.host import host
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, index_error, picks_of
 from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
+from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.layout import fill_part, is_channels_last, zeros

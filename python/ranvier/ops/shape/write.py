@@ -10,9 +10,9 @@ import numpy as np
 from ranvier.autograd.creation import full_like
 from ranvier.autograd.function import Function, watched
 from ranvier.autograd.graph import refuse, rule
-from ranvier.autograd.host import host
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.memory import filled_like, keep, number_in, picked
+from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.choice import masked_fill, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
