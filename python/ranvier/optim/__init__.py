@@ -2,10 +2,9 @@
 
 from ranvier.optim import lr_scheduler, swa_utils
 from ranvier.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
-from ranvier.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from ranvier.optim.lbfgs import LBFGS
 from ranvier.optim.optimizer import Optimizer
-from ranvier.optim.sgd import ASGD, SGD, Lion
+from ranvier.optim.sgd import ASGD, SGD, Adadelta, Adagrad, Lion, RMSprop, Rprop
 
 __all__ = [
     "ASGD",

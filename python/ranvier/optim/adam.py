@@ -9,13 +9,11 @@ from ranvier.optim.optimizer import Group, Optimizer, arguments
 
 
 class Moments(Optimizer):
-    """Base of the optimizers with two moments, whose rules take lr, both betas, eps and weight_decay."""
+    """Base of the optimizers with two moments."""
 
+    numbers: ClassVar[tuple[str, ...]] = ("lr", "betas", "eps", "weight_decay")
     at_least_0: ClassVar[tuple[str, ...]] = ("lr", "eps", "weight_decay")
     states: ClassVar[tuple[str | None, ...]] = ("exp_avg", "exp_avg_sq")
-
-    def settings(self, group: Group) -> tuple[float, ...]:
-        return group["lr"], *group["betas"], group["eps"], group["weight_decay"]
 
 
 class Adam(Moments):
@@ -29,15 +27,9 @@ class Adam(Moments):
     Raises ValueError where a setting is out of range, TypeError for an unknown one.
     Sources: Kingma and Ba, "Adam" (2015); Reddi, Kale and Kumar, "On the Convergence of Adam and Beyond"
     (2018).
-
-    >>> import ranvier as rv
-    >>> p = rv.tensor([1.0], requires_grad=True)
-    >>> optimizer = rv.optim.Adam([p], lr=0.1)
-    >>> (p * p).backward(); optimizer.step()
-    >>> round(p.item(), 4)
-    0.9
     """
 
+    example = "lr=0.1", 0.9
     name = rule = "adam"
     optional = ("max_exp_avg_sq",)
 
@@ -64,15 +56,9 @@ class AdamW(Adam):
     """Adam with weight decay that is not part of the gradient: p is first multiplied by 1 - lr weight_decay.
 
     Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
-
-    >>> import ranvier as rv
-    >>> p = rv.tensor([1.0], requires_grad=True)
-    >>> optimizer = rv.optim.AdamW([p], lr=0.1, weight_decay=0.5)
-    >>> (p * p).backward(); optimizer.step()
-    >>> round(p.item(), 4)
-    0.85
     """
 
+    example = "lr=0.1, weight_decay=0.5", 0.85
     name = "adamw"
 
     def __init__(
@@ -103,15 +89,9 @@ class Adamax(Moments):
     where g = gradient + weight_decay p.
 
     Source: Kingma and Ba, "Adam" (2015), section 7.
-
-    >>> import ranvier as rv
-    >>> p = rv.tensor([1.0], requires_grad=True)
-    >>> optimizer = rv.optim.Adamax([p], lr=0.1)
-    >>> (p * p).backward(); optimizer.step()
-    >>> round(p.item(), 4)
-    0.9
     """
 
+    example = "lr=0.1", 0.9
     name = rule = "adamax"
     states = ("exp_avg", "exp_inf")
 
@@ -139,17 +119,12 @@ class NAdam(Moments):
 
     decoupled_weight_decay: p is first multiplied by 1 - lr weight_decay instead.
     Source: Dozat, "Incorporating Nesterov Momentum into Adam" (2016).
-
-    >>> import ranvier as rv
-    >>> p = rv.tensor([1.0], requires_grad=True)
-    >>> optimizer = rv.optim.NAdam([p], lr=0.1)
-    >>> (p * p).backward(); optimizer.step()
-    >>> round(p.item(), 4)
-    0.8944
     """
 
+    example = "lr=0.1", 0.8944
     name = rule = "nadam"
-    at_least_0 = ("lr", "eps", "weight_decay", "momentum_decay")
+    numbers = (*Moments.numbers, "momentum_decay")
+    at_least_0 = (*Moments.at_least_0, "momentum_decay")
     product_name = "mu_product"
 
     def __init__(
@@ -167,10 +142,6 @@ class NAdam(Moments):
     ) -> None:
         super().__init__(params, arguments(locals()), ignored)
 
-    def settings(self, group: Group) -> tuple[float, ...]:
-        lr, eps, decay = group["lr"], group["eps"], group["weight_decay"]
-        return lr, *group["betas"], eps, decay, group["momentum_decay"]
-
 
 class RAdam(Moments):
     """Adam that divides by the root mean square only when its variance is small enough.
@@ -183,15 +154,9 @@ class RAdam(Moments):
 
     decoupled_weight_decay: p is first multiplied by 1 - lr weight_decay instead.
     Source: Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond" (2020).
-
-    >>> import ranvier as rv
-    >>> p = rv.tensor([1.0], requires_grad=True)
-    >>> optimizer = rv.optim.RAdam([p], lr=0.1)
-    >>> (p * p).backward(); optimizer.step()
-    >>> round(p.item(), 4)
-    0.8
     """
 
+    example = "lr=0.1", 0.8
     name = rule = "radam"
 
     def __init__(

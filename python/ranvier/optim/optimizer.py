@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from operator import is_
+from operator import is_, itemgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +21,15 @@ Array = np.ndarray[Any, Any]
 Group = dict[str, Any]
 required = object()  # PyTorch's default of a setting that has none, which programs import
 IGNORED = frozenset({"foreach", "fused", "capturable", "differentiable"})
+EXAMPLE = """
+
+    >>> import ranvier as rv
+    >>> p = rv.tensor([1.0], requires_grad=True)
+    >>> optimizer = rv.optim.{}([p], {})
+    >>> (p * p).backward(); optimizer.step()
+    >>> round(p.item(), 4)
+    {}
+    """
 
 
 class Optimizer:
@@ -37,20 +46,38 @@ class Optimizer:
     A subclass names the core's rule, its settings and its state:
 
     - ``rule``: the core's name of the rule; ``name`` is the name in errors
+    - ``numbers``: the settings that the rule reads, in the core's order, or a method ``settings(group)`` that
+      gives them
     - ``at_least_0``: settings that must not be negative
-    - ``settings(group)``: the rule's numbers, in the core's order
     - ``states``: the arrays of each parameter; ``optional``: those that depend on settings.
       ``state_names(group)`` then gives all, with None for one that is not in use
     - ``product_name``: a number of each parameter besides its step count, if the rule keeps one
+    - ``example``: arguments and the result of ``EXAMPLE``, which ends its docstring
+
+    >>> import ranvier as rv
+    >>> a, b = rv.ones(1, requires_grad=True), rv.ones(1, requires_grad=True)
+    >>> optimizer = rv.optim.SGD([dict(params=a), dict(params=b, lr=0.5)], lr=0.25)
+    >>> (a + b).backward(); optimizer.step()
+    >>> a.item(), b.item()
+    (0.75, 0.5)
     """
 
     name: ClassVar[str] = "optimizer"
     rule: ClassVar[str] = ""
+    numbers: ClassVar[tuple[str, ...]] = ()
     at_least_0: ClassVar[tuple[str, ...]] = ()
     states: ClassVar[tuple[str | None, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ()
     product_name: ClassVar[str | None] = None
+    example: ClassVar[tuple[str, float] | None] = None
     finite: Tensor | None = None  # a Trainer's loss: if it is NaN or infinite, `step` changes nothing
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "numbers" in vars(cls):
+            cls.settings = staticmethod(itemgetter(*cls.numbers))  # type: ignore[method-assign, assignment]
+        if cls.example and cls.__doc__ and "example" in vars(cls):
+            cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls.example)
 
     def __init__(
         self, params: Iterable[Any], defaults: Mapping[str, Any], ignored: Mapping[str, Any] | None = None
@@ -86,7 +113,8 @@ class Optimizer:
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"[{self.name}] got betas {betas}; expected two numbers, 0 <= beta < 1")
 
-    def settings(self, group: Group) -> tuple[float, ...]:
+    def settings(self, group: Group) -> tuple[Any, ...]:
+        """The numbers that the rule reads, pairs such as betas as they are."""
         raise NotImplementedError
 
     def state_names(self, group: Group) -> tuple[str | None, ...]:
@@ -225,14 +253,18 @@ class _Plan:
     def __init__(self, optimizer: Optimizer, group: Group, active: list[Tensor]) -> None:
         self.names = optimizer.state_names(group)
         self.active = active
-        self.values: tuple[float, ...] = ()
+        self.values: tuple[Any, ...] = ()
         self.current = True  # whether the rule needs these states with these values
-        self.numbers = keep(np.zeros(len(optimizer.settings(group))))  # the kernel's copy of the settings
+        self.numbers = keep(
+            np.zeros(len(_flat(optimizer.settings(group))))
+        )  # the kernel's copy of the settings
         self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of arrays that may be replaced
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in active:
             by_dtype.setdefault(p.dtype, []).append(p)
-        self.parts = [(parameters, *self._states(optimizer, parameters)) for parameters in by_dtype.values()]
+        self.by_dtype = [
+            (parameters, *self._states(optimizer, parameters)) for parameters in by_dtype.values()
+        ]
         self.held = [optimizer.state[p] for p in active]
         self.arrays = [state[name] for state, name in self.owners]
 
@@ -277,7 +309,7 @@ class _Plan:
         if values != self.values:
             optimizer.check(group)
             self.values = values
-            self.numbers[...] = values
+            self.numbers[...] = _flat(values)
             self.current = self.names == optimizer.state_names(group)
         return self.current
 
@@ -288,7 +320,7 @@ class _Plan:
             keep(self.numbers)
         flags = group["maximize"], group.get("nesterov", False), group.get("decoupled_weight_decay", False)
         loss = None if optimizer.finite is None else optimizer.finite._array
-        for parameters, steps, products, states in self.parts:
+        for parameters, steps, products, states in self.by_dtype:
             arrays = [p._array for p in parameters]
             gradients = [p._grad._array for p in parameters]  # type: ignore[union-attr]
             _core.optimizer_step(
@@ -296,6 +328,11 @@ class _Plan:
             )
         for p in self.active:
             bump(p)
+
+
+def _flat(values: tuple[Any, ...]) -> list[float]:
+    """The numbers and those of pairs, in a row."""
+    return [number for v in values for number in (v if isinstance(v, (tuple, list)) else (v,))]
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:

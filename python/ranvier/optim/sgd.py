@@ -1,4 +1,5 @@
-"""SGD and Lion: steps with a momentum; ASGD, which averages the weights."""
+"""SGD and Lion: steps with a momentum; ASGD averages the weights; in Adadelta, Adagrad, RMSprop and Rprop the
+step of each element depends on its earlier gradients."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor
-from ranvier.optim.optimizer import Group, Optimizer, arguments
+from ranvier.optim.optimizer import Group, Optimizer, aligned_zeros, arguments
 
 
 class SGD(Optimizer):
@@ -19,16 +20,11 @@ class SGD(Optimizer):
 
     Source: Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013), in
     PyTorch's form.
-
-    >>> import ranvier as rv
-    >>> p = rv.tensor([1.0], requires_grad=True)
-    >>> optimizer = rv.optim.SGD([p], lr=0.1)
-    >>> (p * p).backward(); optimizer.step()
-    >>> round(p.item(), 4)
-    0.8
     """
 
+    example = "lr=0.1", 0.8
     name = rule = "sgd"
+    numbers = ("lr", "momentum", "dampening", "weight_decay")
     at_least_0 = ("lr", "momentum", "weight_decay")
     optional = ("momentum_buffer",)
 
@@ -54,9 +50,6 @@ class SGD(Optimizer):
                 f"{group['dampening']}; expected momentum above 0 and dampening 0"
             )
 
-    def settings(self, group: Group) -> tuple[float, ...]:
-        return group["lr"], group["momentum"], group["dampening"], group["weight_decay"]
-
     def state_names(self, group: Group) -> tuple[str | None, ...]:
         return ("momentum_buffer" if group["momentum"] != 0 else None,)
 
@@ -69,16 +62,11 @@ class Lion(Optimizer):
     Its steps are larger than Adam's at the same lr: use an lr 3 to 10 times smaller, and a weight decay 3 to
     10 times larger.
     Source: Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023), algorithm 2.
-
-    >>> import ranvier as rv
-    >>> p = rv.tensor([1.0], requires_grad=True)
-    >>> optimizer = rv.optim.Lion([p], lr=0.1)
-    >>> (p * p).backward(); optimizer.step()
-    >>> round(p.item(), 4)
-    0.9
     """
 
+    example = "lr=0.1", 0.9
     name = rule = "lion"
+    numbers = ("lr", "betas", "weight_decay")
     at_least_0 = ("lr", "weight_decay")
     states = ("exp_avg",)
 
@@ -93,9 +81,6 @@ class Lion(Optimizer):
         **ignored: Any,
     ) -> None:
         super().__init__(params, arguments(locals()), ignored)
-
-    def settings(self, group: Group) -> tuple[float, ...]:
-        return group["lr"], *group["betas"], group["weight_decay"]
 
 
 class ASGD(Optimizer):
@@ -117,6 +102,7 @@ class ASGD(Optimizer):
     """
 
     name = rule = "asgd"
+    numbers = ("lr", "lambd", "alpha", "t0", "weight_decay")
     at_least_0 = ("lr", "weight_decay")
     states, optional, product_name = ("ax",), ("mu",), "eta"
 
@@ -134,9 +120,6 @@ class ASGD(Optimizer):
     ) -> None:
         super().__init__(params, arguments(locals()), ignored)
 
-    def settings(self, group: Group) -> tuple[float, ...]:
-        return group["lr"], group["lambd"], group["alpha"], group["t0"], group["weight_decay"]
-
     def state_dict(self) -> dict[str, Any]:
         """As every optimizer's; with PyTorch's ``mu``, the weight of the next average."""
         saved = super().state_dict()
@@ -148,3 +131,153 @@ class ASGD(Optimizer):
     def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
         """A parameter's state; ``mu`` follows from the number of the step."""
         return super().load_state(p, {k: v for k, v in values.items() if k != "mu"})
+
+
+class Adadelta(Optimizer):
+    """Steps of the running size of earlier steps divided by that of the gradients, so that lr has no unit.
+
+    s = rho s + (1 - rho) g^2; d = sqrt(a + eps) / sqrt(s + eps) g; a = rho a + (1 - rho) d^2; p -= lr d,
+    where g = gradient + weight_decay p.
+
+    Source: Zeiler, "ADADELTA: An Adaptive Learning Rate Method" (2012).
+    """
+
+    example = "eps=1e-2", 0.6877
+    name = rule = "adadelta"
+    numbers = ("lr", "rho", "eps", "weight_decay")
+    at_least_0 = ("lr", "eps", "weight_decay")
+    states = ("square_avg", "acc_delta")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
+    def check(self, group: Group) -> None:
+        super().check(group)
+        if not 0 <= group["rho"] <= 1:
+            raise ValueError(f"[{self.name}] got rho {group['rho']}; expected 0 <= rho <= 1")
+
+
+class Adagrad(Optimizer):
+    """Gradient descent in which the step of each element shrinks with the sum of its squared gradients.
+
+    s += g^2; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps), where g = gradient + weight_decay p and s
+    begins at initial_accumulator_value.
+
+    Source: Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
+    Optimization" (2011).
+    """
+
+    example = "lr=0.1", 0.9
+    name = rule = "adagrad"
+    numbers = ("lr", "lr_decay", "eps", "weight_decay")
+    at_least_0 = ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
+    states = ("sum",)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Adds parameters and creates their sums at once, as in PyTorch."""
+        super().add_param_group(param_group)
+        added = self.param_groups[-1]
+        for p in added["params"]:
+            total = aligned_zeros(p.shape, p.dtype)
+            total += added["initial_accumulator_value"]
+            self.state[p] = {"step": np.array(0.0), "sum": total}
+
+
+class RMSprop(Optimizer):
+    """Gradient descent in which the step of each element is divided by its root mean square gradient.
+
+    s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps). With momentum, b = momentum b + g / (sqrt(s) +
+    eps) and p -= lr b. centered: the square of the mean gradient is subtracted from s.
+
+    Sources: Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning" (2012); centered:
+    Graves, "Generating Sequences With Recurrent Neural Networks" (2013).
+    """
+
+    example = "lr=0.01", 0.9
+    name = rule = "rmsprop"
+    numbers = ("lr", "alpha", "eps", "momentum", "weight_decay")
+    at_least_0 = ("lr", "eps", "momentum", "weight_decay", "alpha")
+    states, optional = ("square_avg",), ("momentum_buffer", "grad_avg")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
+    def state_names(self, group: Group) -> tuple[str | None, ...]:
+        momentum = "momentum_buffer" if group["momentum"] > 0 else None
+        return "square_avg", momentum, "grad_avg" if group["centered"] else None
+
+
+class Rprop(Optimizer):
+    """Steps against the sign of each element's gradient, of a size that grows while the sign stays.
+
+    With s = g g', g' the gradient of the step before: size *= etas[1] where s > 0, etas[0] where s < 0,
+    within step_sizes; g = 0 where s < 0; p -= size sign(g). lr is the first size. For full batches: noise
+    changes signs.
+
+    Source: Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning: the RPROP
+    algorithm" (1993), in PyTorch's form, without the steps back.
+    """
+
+    example = "lr=0.1", 0.9
+    name = rule = "rprop"
+    numbers = ("lr", "etas", "step_sizes")
+    at_least_0 = ("lr",)
+    states = ("prev", "step_size")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50),
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
+    def check(self, group: Group) -> None:
+        super().check(group)
+        etas, sizes = group["etas"], group["step_sizes"]
+        if len(etas) != 2 or not 0 < etas[0] < 1 < etas[1]:
+            raise ValueError(f"[{self.name}] got etas {etas}; expected two numbers, 0 < first < 1 < second")
+        if len(sizes) != 2 or not 0 <= sizes[0] <= sizes[1]:
+            raise ValueError(
+                f"[{self.name}] got step_sizes {sizes}; expected least and most, 0 <= least <= most"
+            )

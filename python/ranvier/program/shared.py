@@ -133,7 +133,9 @@ class Form:
             if not plan.fits(x, group, [p for p in group["params"] if p._grad is not None]):
                 raise _Unknown
             self.optimizers.append((x, place))
-            lists = [a for ps, steps, products, states in plan.parts for a in (ps, steps, products, *states)]
+            lists = [
+                a for ps, steps, products, states in plan.by_dtype for a in (ps, steps, products, *states)
+            ]
             described += plan.names, plan.numbers, *[None if a is None else tuple(a) for a in lists]
         return tuple(described)
 

@@ -6,12 +6,24 @@ import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 from ranvier.autograd.recording import refuse
 from ranvier.optim.optimizer import Optimizer
 
 __all__ = ["ChainedScheduler", "LRScheduler", "ReduceLROnPlateau", "SequentialLR"]
+
+EXAMPLE = """
+
+    >>> import ranvier as rv
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5, momentum=0.9)
+    >>> schedule = rv.optim.lr_scheduler.{}(optimizer, {})
+    >>> rates = [*schedule.get_last_lr()]
+    >>> for _ in range(4):
+    ...     schedule.step(); rates += schedule.get_last_lr()
+    >>> [round(rate, 4) for rate in rates]
+    [{}]
+    """
 
 
 class LRScheduler:
@@ -24,10 +36,18 @@ class LRScheduler:
         last_epoch: -1 starts a schedule; else the groups must have the ``initial_lr`` of the run to continue.
 
     A subclass has ``get_lr()``, which computes the rates at ``self.last_epoch`` from the present ones, and
-    may have ``closed_form()``, which computes them from the initial ones, for ``step(epoch)``.
+    may have ``closed_form()``, which computes them from the initial ones, for ``step(epoch)``, and
+    ``example``, arguments and rates of ``EXAMPLE``, which then ends its docstring.
 
     Raises TypeError for an object that is not an Optimizer, KeyError if initial_lr is missing.
     """
+
+    example: ClassVar[tuple[str, str] | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.example and cls.__doc__ and "example" in vars(cls):
+            cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls.example)
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         require_optimizer(type(self).__name__, optimizer)

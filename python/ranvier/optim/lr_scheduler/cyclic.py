@@ -16,13 +16,9 @@ class CosineAnnealingLR(LRScheduler):
     """lr = eta_min + (initial lr - eta_min) (1 + cos(pi epoch / T_max)) / 2; after T_max it rises again.
 
     Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017).
-
-    >>> import ranvier as rv
-    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
-    >>> schedule = rv.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=2)
-    >>> schedule.step(); schedule.get_last_lr()
-    [0.25]
     """
+
+    example = "T_max=2", "0.5, 0.25, 0.0, 0.25, 0.5"
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         require_range("CosineAnnealingLR", "T_max", T_max, 0, math.inf, above=True)
@@ -57,13 +53,9 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     ``step(epoch + batch / batches)`` moves along it within an epoch.
 
     Source: Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017).
-
-    >>> import ranvier as rv
-    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
-    >>> schedule = rv.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=2)
-    >>> [(schedule.step(), schedule.get_last_lr()[0])[1] for _ in range(2)]
-    [0.25, 0.5]
     """
+
+    example = "T_0=2", "0.5, 0.25, 0.5, 0.25, 0.5"
 
     def __init__(
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
@@ -264,13 +256,9 @@ class CyclicLR(_WithMomentum):
     falls from max_momentum to base_momentum while the rate rises.
 
     Source: Smith, "Cyclical Learning Rates for Training Neural Networks" (2017), as in PyTorch.
-
-    >>> import ranvier as rv
-    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.1, momentum=0.9)
-    >>> schedule = rv.optim.lr_scheduler.CyclicLR(optimizer, base_lr=0.25, max_lr=0.75, step_size_up=2)
-    >>> [(schedule.step(), schedule.get_last_lr()[0])[1] for _ in range(4)]
-    [0.5, 0.75, 0.5, 0.25]
     """
+
+    example = "base_lr=0.25, max_lr=0.75, step_size_up=2", "0.25, 0.5, 0.75, 0.5, 0.25"
 
     def __init__(
         self,

@@ -26,14 +26,9 @@ Factor = Callable[[int], float]
 
 
 class LambdaLR(LRScheduler):
-    """lr = initial lr * lr_lambda(epoch); one function, or one for each group.
+    """lr = initial lr * lr_lambda(epoch); one function, or one for each group."""
 
-    >>> import ranvier as rv
-    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
-    >>> schedule = rv.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.5**epoch)
-    >>> schedule.step(); schedule.get_last_lr()
-    [0.25]
-    """
+    example = "lambda epoch: 0.5**epoch", "0.5, 0.25, 0.125, 0.0625, 0.0312"
 
     def __init__(
         self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1
@@ -46,14 +41,9 @@ class LambdaLR(LRScheduler):
 
 
 class MultiplicativeLR(LRScheduler):
-    """lr *= lr_lambda(epoch), from epoch 1 on; one function, or one for each group.
+    """lr *= lr_lambda(epoch), from epoch 1 on; one function, or one for each group."""
 
-    >>> import ranvier as rv
-    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
-    >>> schedule = rv.optim.lr_scheduler.MultiplicativeLR(optimizer, lambda epoch: 0.5)
-    >>> schedule.step(); schedule.step(); schedule.get_last_lr()
-    [0.125]
-    """
+    example = "lambda epoch: 0.5", "0.5, 0.25, 0.125, 0.0625, 0.0312"
 
     def __init__(
         self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1
@@ -73,14 +63,9 @@ class MultiplicativeLR(LRScheduler):
 
 
 class StepLR(LRScheduler):
-    """lr *= gamma every step_size epochs.
+    """lr *= gamma every step_size epochs."""
 
-    >>> import ranvier as rv
-    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
-    >>> schedule = rv.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.5)
-    >>> schedule.step(); schedule.step(); schedule.get_last_lr()
-    [0.25]
-    """
+    example = "step_size=2, gamma=0.5", "0.5, 0.5, 0.25, 0.25, 0.125"
 
     def __init__(
         self, optimizer: Optimizer, step_size: float, gamma: float = 0.1, last_epoch: int = -1
@@ -100,15 +85,9 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """lr *= gamma at each of the milestones; a milestone that is given twice counts twice.
+    """lr *= gamma at each of the milestones; a milestone that is given twice counts twice."""
 
-    >>> import ranvier as rv
-    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
-    >>> schedule = rv.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[1, 3], gamma=0.5)
-    >>> for _ in range(3): schedule.step()
-    >>> schedule.get_last_lr()
-    [0.125]
-    """
+    example = "milestones=[1, 3], gamma=0.5", "0.5, 0.25, 0.25, 0.125, 0.125"
 
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
@@ -132,14 +111,9 @@ class MultiStepLR(LRScheduler):
 
 
 class ConstantLR(LRScheduler):
-    """lr = factor * initial lr for total_iters epochs, then the initial lr.
+    """lr = factor * initial lr for total_iters epochs, then the initial lr."""
 
-    >>> import ranvier as rv
-    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
-    >>> schedule = rv.optim.lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=1)
-    >>> [schedule.get_last_lr(), schedule.step(), schedule.get_last_lr()]
-    [[0.25], None, [0.5]]
-    """
+    example = "factor=0.5, total_iters=1", "0.25, 0.5, 0.5, 0.5, 0.5"
 
     def __init__(
         self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
@@ -215,14 +189,9 @@ class LinearLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """lr *= gamma in each epoch.
+    """lr *= gamma in each epoch."""
 
-    >>> import ranvier as rv
-    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
-    >>> schedule = rv.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.5)
-    >>> schedule.step(); schedule.get_last_lr()
-    [0.25]
-    """
+    example = "gamma=0.5", "0.5, 0.25, 0.125, 0.0625, 0.0312"
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
@@ -236,14 +205,9 @@ class ExponentialLR(LRScheduler):
 
 
 class PolynomialLR(LRScheduler):
-    """lr = initial lr * (1 - epoch / total_iters)^power, 0 after total_iters epochs.
+    """lr = initial lr * (1 - epoch / total_iters)^power, 0 after total_iters epochs."""
 
-    >>> import ranvier as rv
-    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=0.5)
-    >>> schedule = rv.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=2, power=2.0)
-    >>> schedule.step(); schedule.get_last_lr()
-    [0.125]
-    """
+    example = "total_iters=2, power=2.0", "0.5, 0.125, 0.0, 0.0, 0.0"
 
     def __init__(
         self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
