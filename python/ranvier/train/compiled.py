@@ -82,6 +82,11 @@ class CompiledOrEager:
         return None if self._compiled is None or self._eager else self._compiled.run_batches(args, batches)
 
     @property
+    def replays(self) -> bool:
+        """Whether `run_batches` may run the next call."""
+        return self._compiled is not None and not self._eager
+
+    @property
     def latest(self) -> tuple[Any, int] | None:
         """The program that ran last and the number of its checks; None before the first."""
         return None if self._compiled is None else self._compiled.latest

@@ -42,7 +42,10 @@ def link_of(loss: Any) -> str | None:
                 f"[Trainer] got a loss with link {declared!r}; expected 'softmax', 'sigmoid' or 'identity'"
             )
         return declared
-    return next((link for link, kinds in _LINKS.items() if isinstance(loss, kinds)), None)
+    for link, kinds in _LINKS.items():
+        if isinstance(loss, kinds):
+            return link
+    return None
 
 
 def probabilities(output: Array, link: str) -> Array:

@@ -217,7 +217,7 @@ class Run:
 
         It returns here every 50 ms, for callbacks and Ctrl-C.
         """
-        while not must_act(self._called, "every_batch", OF_BATCHES):
+        while self.step.compiled.replays and not must_act(self._called, "every_batch", OF_BATCHES):
             ahead = self.source.ahead(self._passes())
             if ahead is None:
                 break

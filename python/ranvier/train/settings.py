@@ -118,12 +118,12 @@ def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> 
 
 def _refuse_torch(what: str, thing: Any) -> None:
     """Refuse an object of PyTorch, whose errors would come later and say less."""
-    kinds = (thing, *type(thing).__mro__)
-    if any(str(getattr(kind, "__module__", "")).split(".")[0] == "torch" for kind in kinds):
-        raise TypeError(
-            f"[Trainer] got {what} of PyTorch ({type(thing).__name__}); expected ranvier's: the same program "
-            "with `import ranvier as torch`"
-        )
+    for kind in (thing, *type(thing).__mro__):
+        if str(getattr(kind, "__module__", "")).split(".")[0] == "torch":
+            raise TypeError(
+                f"[Trainer] got {what} of PyTorch ({type(thing).__name__}); expected ranvier's: the same "
+                "program with `import ranvier as torch`"
+            )
 
 
 @functools.cache

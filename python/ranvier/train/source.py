@@ -153,13 +153,14 @@ class ArraySource(Source):
             self._order = self._sampler.order(key)
 
     def batch(self, number: int) -> Batch:
-        self._begin()
-        x, y, *weights = self.data.arrays
-        here = slice(number * self.batch_size, (number + 1) * self.batch_size)
         if self._order is None:
-            return x[here], y[here], weights[0][here] if weights else None
+            self._begin()
+        data, here = self.data, slice(number * self.batch_size, (number + 1) * self.batch_size)
+        if self._order is None:
+            return data.x[here], data.y[here], None if data.weights is None else data.weights[here]
         chosen = self._order[here]
-        return gather(x, chosen), gather(y, chosen), gather(weights[0], chosen) if weights else None
+        weights = None if data.weights is None else gather(data.weights, chosen)
+        return gather(data.x, chosen), gather(data.y, chosen), weights
 
     def ahead(self, passes: int = 1) -> Ahead | None:
         size, data, sampler, key = self.batch_size, self.data, self._sampler, self._draw()

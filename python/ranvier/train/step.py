@@ -42,7 +42,7 @@ class Penalty:
             return
         named = list(model.named_parameters())
         l1s, l2s = (
-            {id(p): _strength(s, name, p) for name, p in named}
+            {id(p): _strength(s, name, p) for name, p in named} if s else {}
             for s in (_checked("l1", l1, named), _checked("l2", l2, named))
         )
         self._strengths = [(p, l1s.get(id(p), 0.0), l2s.get(id(p), 0.0)) for p in parameters]
@@ -50,17 +50,11 @@ class Penalty:
 
     def value(self) -> float:
         """The penalty of the weights as they are."""
-        value = self.measure()
-        return _number(value)
+        return _number(self.measure())
 
     def measure(self) -> Array | None:
         """The same as an array of one element, or None where there is none."""
         return self._run(False) if self._active else None
-
-    def add_gradients(self) -> float:
-        """Add the penalty's gradients to those of the loss, and return the penalty."""
-        value = self.penalise()
-        return _number(value)
 
     def penalise(self, scale: Array | None = None) -> Array | None:
         """Multiply all gradients by `scale`, one number that the kernel reads, and add the penalty's to them.
@@ -70,18 +64,22 @@ class Penalty:
         return self._run(True, scale) if self._active or scale is not None else None
 
     def _run(self, with_gradients: bool, scale: Array | None = None) -> Array | None:
-        by_dtype: dict[Any, list[tuple[Any, float, float]]] = {}
+        by_dtype: dict[Any, list[tuple[Any, Any, float, float]]] = {}
         for p, l1, l2 in self._strengths:
             penalised = p.requires_grad and (l1 or l2)
             if penalised or (scale is not None and p.grad is not None):
-                by_dtype.setdefault(p.dtype, []).append((p, l1, l2) if penalised else (p, 0.0, 0.0))
+                if with_gradients and p.grad is None:
+                    _add_gradient(p)
+                gradient = p.grad._array if with_gradients else None
+                strengths = (l1, l2) if penalised else (0.0, 0.0)
+                by_dtype.setdefault(p.dtype, []).append((p._array, gradient, *strengths))
         factor = numbers(1.0) if scale is None else scale
         total = None
-        for part in by_dtype.values():
-            parameters, l1s, l2s = zip(*part, strict=True)
-            gradients = [_gradient(p) for p in parameters] if with_gradients else None
-            arrays = [p._array for p in parameters]
-            value = _core.weight_penalty(arrays, gradients, numbers(*l1s), numbers(*l2s), factor)
+        for rows in by_dtype.values():
+            arrays, gradients, l1s, l2s = map(list, zip(*rows, strict=True))
+            value = _core.weight_penalty(
+                arrays, gradients if with_gradients else None, numbers(*l1s), numbers(*l2s), factor
+            )
             total = value if total is None else _core.add(total, value)
         return total
 
@@ -127,12 +125,11 @@ def _number(value: Array | None) -> float:
     return 0.0 if value is None else float(value[0])
 
 
-def _gradient(p: Any) -> Any:
-    if p.grad is None:  # the loss does not depend on it: its gradient is the penalty's alone
-        if (recording := current()) is not None:  # `recordings` has those of other threads too
-            recording.gets_gradient(p)
-        p.grad = wrap(filled(0, p.shape, p.dtype))
-    return p.grad._array
+def _add_gradient(p: Any) -> None:
+    """Zeros as the gradient of what the loss does not depend on: it gets the penalty's alone."""
+    if (recording := current()) is not None:  # `recordings` has those of other threads too
+        recording.gets_gradient(p)
+    p.grad = wrap(filled(0, p.shape, p.dtype))
 
 
 class _Unusable(Exception):
@@ -294,7 +291,7 @@ class TrainingStep:
             output = self._model(borrowed(x))
             loss = batch_loss(self._loss, output, wrap(y), *weighting(weights))
             loss.backward()
-            penalty = self._penalty.add_gradients()
+            penalty = _number(self._penalty.penalise())
             self._clip()
             seen.append((float(loss.item()), output._array, penalty, True))
             if self._careful and len(seen) == 1 and not math.isfinite(seen[0][0]):

@@ -129,7 +129,8 @@ class Trainer:
         self.accumulate = positive("Trainer", "accumulate", accumulate)
         self.clip_grad_norm = checked.limit("clip_grad_norm", clip_grad_norm)
         self.clip_grad_value = checked.limit("clip_grad_value", clip_grad_value)
-        Penalty(model, [], l1, l2)  # names that the model lacks are found now
+        if isinstance(l1, Mapping) or isinstance(l2, Mapping):
+            Penalty(model, [], l1, l2)  # names that the model lacks are found now
         self.history = History()
         self.stop_training = self.interrupted = False
         self.last_epoch = self.steps_per_epoch = self.updates = 0

@@ -146,12 +146,12 @@ OF_EPOCHS = ("on_epoch_begin", "on_epoch_end", *OF_BATCHES)
 
 def must_act(hooks: list[Callback], flag: str, methods: tuple[str, ...]) -> bool:
     """Whether one of them has such a method, and its flag (`every_batch` ...) asks for each call of it."""
-    return any(
-        getattr(getattr(hook, name), "__func__", None) is not getattr(Callback, name)
-        for hook in hooks
-        if getattr(hook, flag, True)
-        for name in methods
-    )
+    for hook in hooks:
+        if getattr(hook, flag, True):
+            for name in methods:
+                if getattr(getattr(hook, name), "__func__", None) is not getattr(Callback, name):
+                    return True
+    return False
 
 
 def call(hooks: list[Callback], method: str, *args: Any) -> None:
