@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.metrics.confusion import CountingMetric, counts_of, scores
-from ranvier.metrics.metric import MeanMetric, mean_or_sum, same_shape, targets, weights_of
+from ranvier.metrics.metric import MeanMetric, arguments, mean_or_sum, same_shape, targets, weights_of
 
 __all__ = [
     "F1",
@@ -179,14 +179,9 @@ def f1_score(
 
 
 class Accuracy(MeanMetric):
-    """:func:`accuracy_score` over batches.
+    """:func:`accuracy_score` over batches."""
 
-    >>> from ranvier.metrics import Accuracy
-    >>> metric = Accuracy()
-    >>> metric.update([0, 1], [0, 1]); metric.update([2, 2], [1, 2])
-    >>> metric.compute()
-    0.75
-    """
+    example = "", "[0, 1], [0, 1]", "[2, 2], [1, 2]", "0.75"
 
     _function = staticmethod(accuracy_score)
 
@@ -202,48 +197,32 @@ class _Score(CountingMetric):
         average: str | None = "binary",
         zero_division: Any = 0.0,
     ) -> None:
-        super().__init__(labels=labels, pos_label=pos_label, average=average, zero_division=zero_division)
+        super().__init__(**arguments(locals()))
         self.is_number = average is not None
 
     def _value(self) -> Any:
-        assert self._counts is not None
         return scores(self.__name__, self._counts, **self.settings)[self._part]
 
 
 class Precision(_Score):
-    """:func:`precision_score` over batches.
+    """:func:`precision_score` over batches."""
 
-    >>> from ranvier.metrics import Precision
-    >>> metric = Precision()
-    >>> metric.update([0, 1], [1, 1]); metric.update([1, 0], [1, 0])
-    >>> metric.compute()
-    0.6666666666666666
-    """
+    example = "", "[0, 1], [1, 1]", "[1, 0], [1, 0]", "0.6666666666666666"
 
     _part = 0
 
 
 class Recall(_Score):
-    """:func:`recall_score` over batches.
+    """:func:`recall_score` over batches."""
 
-    >>> from ranvier.metrics import Recall
-    >>> metric = Recall(average="macro")
-    >>> metric.update([0, 1], [1, 1]); metric.update([1, 0], [1, 0])
-    >>> metric.compute()
-    0.75
-    """
+    example = 'average="macro"', "[0, 1], [1, 1]", "[1, 0], [1, 0]", "0.75"
 
     _part = 1
 
 
 class F1(_Score):
-    """:func:`f1_score` over batches.
+    """:func:`f1_score` over batches."""
 
-    >>> from ranvier.metrics import F1
-    >>> metric = F1(average="micro")
-    >>> metric.update([0, 1], [1, 1]); metric.update([1, 0], [1, 0])
-    >>> metric.compute()
-    0.75
-    """
+    example = 'average="micro"', "[0, 1], [1, 1]", "[1, 0], [1, 0]", "0.75"
 
     _part = 2

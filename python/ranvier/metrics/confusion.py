@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.autograd.memory import Array
-from ranvier.metrics.metric import StreamingMetric, distinct, label_arrays, one_of, weights_of
+from ranvier.metrics.metric import StreamingMetric, arguments, distinct, label_arrays, one_of, weights_of
 
 __all__ = ["ClassificationReport", "ConfusionMatrix", "classification_report", "confusion_matrix"]
 
@@ -236,12 +236,11 @@ def classification_report(
 
 
 class CountingMetric(StreamingMetric):
-    def _start(self) -> None:
-        self._counts: Counts | None = None
+    _counts: Counts  # once there are samples
 
     def _add(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
         counts = counts_of(self.__name__, y_true, y_pred, sample_weight)
-        self._counts = counts if self._counts is None else self._counts.merged(counts, self.__name__)
+        self._counts = self._counts.merged(counts, self.__name__) if self.samples else counts
 
 
 class ConfusionMatrix(CountingMetric):
@@ -262,8 +261,7 @@ class ConfusionMatrix(CountingMetric):
         super().__init__(labels=labels, normalize=normalize)
 
     def _value(self) -> Array:
-        assert self._counts is not None
-        return normalized(self._counts, self.settings["labels"], self.settings["normalize"])
+        return normalized(self._counts, **self.settings)
 
 
 class ClassificationReport(CountingMetric):
@@ -287,14 +285,7 @@ class ClassificationReport(CountingMetric):
         output_dict: bool = False,
         zero_division: Any = 0.0,
     ) -> None:
-        super().__init__(
-            labels=labels,
-            target_names=target_names,
-            digits=digits,
-            output_dict=output_dict,
-            zero_division=zero_division,
-        )
+        super().__init__(**arguments(locals()))
 
     def _value(self) -> Any:
-        assert self._counts is not None
         return report(self._counts, **self.settings)

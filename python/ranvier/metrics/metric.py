@@ -19,6 +19,15 @@ from ranvier.autograd.memory import Array, plain
 
 __all__ = ["StreamingMetric"]
 
+EXAMPLE = """
+
+    >>> from ranvier.metrics import {0}
+    >>> metric = {0}({1})
+    >>> metric.update({2}); metric.update({3})
+    >>> metric.compute()
+    {4}
+    """
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -98,16 +107,37 @@ def one_of(name: str, argument: str, value: Any, allowed: tuple[Any, ...]) -> No
         raise ValueError(f"[{name}] got {argument} {value!r}; expected {', '.join(map(repr, allowed))}")
 
 
+def arguments(names: dict[str, Any]) -> dict[str, Any]:
+    """The settings among the `locals()` of a metric's constructor."""
+    return {name: value for name, value in names.items() if name not in ("self", "__class__")}
+
+
 class StreamingMetric:
-    """Base class: a subclass adds a batch in `_add` and computes the metric in `_value`.
+    """Base class: a subclass adds a batch in `_add` and computes the metric in `_value`. `example` has
+    arguments, two batches and the result of `EXAMPLE`, which then ends its docstring.
 
     Attributes:
         scored: what `y_pred` holds: "labels", "probabilities" or "values". `Trainer` gives that.
         is_number: whether `compute` gives one number, as a `Trainer` needs.
+
+    >>> from ranvier.metrics import StreamingMetric
+    >>> class Samples(StreamingMetric):
+    ...     def _add(self, y_true, y_pred, sample_weight): pass
+    ...     def _value(self): return self.samples
+    >>> metric = Samples()
+    >>> metric.update([0, 1], [0, 1]); metric.update([1], [0])
+    >>> metric.compute(), metric.__name__
+    (3, 'samples')
     """
 
     scored: ClassVar[str] = "labels"
     is_number: bool = True
+    example: ClassVar[tuple[str, str, str, str] | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.example and cls.__doc__ and "example" in vars(cls):
+            cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls.example)
 
     def __init__(self, **settings: Any) -> None:
         self.settings = settings
@@ -151,7 +181,7 @@ class StreamingMetric:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.settings.items())})"
 
     def _start(self) -> None:
-        raise NotImplementedError
+        """Remove what `_add` has kept, if it does not replace that at the first batch."""
 
     def _add(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
         raise NotImplementedError

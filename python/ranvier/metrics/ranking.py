@@ -12,6 +12,7 @@ from ranvier.metrics.metric import (
     Floats,
     MeanMetric,
     StreamingMetric,
+    arguments,
     distinct,
     mean_or_sum,
     one_of,
@@ -279,20 +280,16 @@ class LogLoss(MeanMetric):
 class RocAuc(StreamingMetric):
     """:func:`roc_auc_score` over batches; keeps all samples. More than two classes are each compared with the
     rest; with `multi_class="ovo"` in pairs.
-
-    >>> from ranvier.metrics import RocAuc
-    >>> metric = RocAuc()
-    >>> metric.update([0, 0], [0.1, 0.4]); metric.update([1, 1], [0.35, 0.8])
-    >>> metric.compute()
-    0.75
     """
+
+    example = "", "[0, 0], [0.1, 0.4]", "[1, 1], [0.35, 0.8]", "0.75"
 
     scored = "probabilities"
 
     def __init__(
         self, *, average: str | None = "macro", multi_class: str = "ovr", labels: Any = None
     ) -> None:
-        super().__init__(average=average, multi_class=multi_class, labels=labels)
+        super().__init__(**arguments(locals()))
         self.is_number = average is not None
 
     def _name(self) -> str:
@@ -303,7 +300,8 @@ class RocAuc(StreamingMetric):
     def _start(self) -> None:
         self._true: list[Array] = []
         self._scores: list[Array] = []
-        self._weights: list[Array | None] = []
+        self._weights: list[Array] = []
+        self._weighted = False
 
     def _add(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
         true, score = score_arrays("roc_auc_score", y_true, y_pred)
@@ -315,12 +313,10 @@ class RocAuc(StreamingMetric):
             )
         self._true.append(true)
         self._scores.append(score)
-        self._weights.append(weights)
+        self._weighted |= weights is not None
+        self._weights.append(np.ones(len(true)) if weights is None else weights)
 
     def _value(self) -> Any:
-        weights = None
-        if any(w is not None for w in self._weights):
-            pairs = zip(self._weights, self._true, strict=True)
-            weights = np.concatenate([np.ones(len(t)) if w is None else w for w, t in pairs])
-        true, score = np.concatenate(self._true), np.concatenate(self._scores)
-        return roc_auc_score(true, score, sample_weight=weights, **self.settings)
+        true, score, weights = map(np.concatenate, (self._true, self._scores, self._weights))
+        weight = weights if self._weighted else None
+        return roc_auc_score(true, score, sample_weight=weight, **self.settings)

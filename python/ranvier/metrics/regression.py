@@ -190,38 +190,23 @@ class _Errors(StreamingMetric):
 
 
 class MSE(_Errors):
-    """:func:`mean_squared_error` over batches.
+    """:func:`mean_squared_error` over batches."""
 
-    >>> from ranvier.metrics import MSE
-    >>> metric = MSE()
-    >>> metric.update([3, -0.5], [2.5, 0.0]); metric.update([2, 7], [2, 8])
-    >>> metric.compute()
-    0.375
-    """
+    example = "", "[3, -0.5], [2.5, 0.0]", "[2, 7], [2, 8]", "0.375"
 
 
 class RMSE(_Errors):
-    """:func:`root_mean_squared_error` over batches.
+    """:func:`root_mean_squared_error` over batches."""
 
-    >>> from ranvier.metrics import RMSE
-    >>> metric = RMSE()
-    >>> metric.update([0], [3]); metric.update([0], [3])
-    >>> metric.compute()
-    3.0
-    """
+    example = "", "[0], [3]", "[0], [3]", "3.0"
 
     _of_mean = np.sqrt
 
 
 class MAE(_Errors):
-    """:func:`mean_absolute_error` over batches.
+    """:func:`mean_absolute_error` over batches."""
 
-    >>> from ranvier.metrics import MAE
-    >>> metric = MAE()
-    >>> metric.update([1], [1.5]); metric.update([2], [2])
-    >>> metric.compute()
-    0.25
-    """
+    example = "", "[1], [1.5]", "[2], [2]", "0.25"
 
     _error = np.abs
 
@@ -232,13 +217,9 @@ class R2(_Errors):
 
     Source: Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
     Variances" (1979).
-
-    >>> from ranvier.metrics import R2
-    >>> metric = R2()
-    >>> metric.update([1, 2], [1, 2]); metric.update([3], [2])
-    >>> metric.compute()
-    0.5
     """
+
+    example = "", "[1, 2], [1, 2]", "[3], [2]", "0.5"
 
     def __init__(self, *, multioutput: Any = "uniform_average", force_finite: bool = True) -> None:
         super().__init__(multioutput=multioutput)
