@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 import ranvier.data.vision.transforms.functional as F
 from ranvier.autograd.random import generator
@@ -32,7 +35,7 @@ __all__ = [
 
 
 class _WithProbability(Transform):
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: float = 0.5) -> None:
         super().__init__()
         self.p = probability(type(self).__name__, p)
 
@@ -40,11 +43,18 @@ class _WithProbability(Transform):
         return bool(generator().random() < self.p)
 
 
+def _boxes(
+    draw: np.random.Generator, area: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> Iterator[tuple[int, int]]:
+    """Ten random pairs of sides: their product is a share `scale` of the area, their quotient in `ratio`."""
+    for _ in range(10):
+        part = area * draw.uniform(*scale)
+        quotient = math.exp(draw.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        yield round(math.sqrt(part * quotient)), round(math.sqrt(part / quotient))
+
+
 class RandomHorizontalFlip(_WithProbability):
     """Left and right exchanged, with probability p."""
-
-    def __init__(self, p: float = 0.5) -> None:
-        super().__init__(p)
 
     def forward(self, img: Any) -> Any:
         return F.hflip(img) if self.drawn() else img
@@ -52,9 +62,6 @@ class RandomHorizontalFlip(_WithProbability):
 
 class RandomVerticalFlip(_WithProbability):
     """Top and bottom exchanged, with probability p."""
-
-    def __init__(self, p: float = 0.5) -> None:
-        super().__init__(p)
 
     def forward(self, img: Any) -> Any:
         return F.vflip(img) if self.drawn() else img
@@ -112,6 +119,7 @@ class RandomOrder(Transform):
         return img
 
 
+@dataclass(eq=False, repr=False)
 class RandomCrop(Transform):
     """A box of `size` at a random place, after `functional.pad`.
 
@@ -120,22 +128,14 @@ class RandomCrop(Transform):
     Raises ValueError: images smaller than the box.
     """
 
-    def __init__(
-        self,
-        size: Any,
-        padding: Any = None,
-        pad_if_needed: bool = False,
-        fill: Any = 0,
-        padding_mode: str = "constant",
-    ) -> None:
-        super().__init__()
-        self.size = pair_of("RandomCrop", size)
-        self.padding, self.pad_if_needed, self.fill, self.padding_mode = (
-            padding,
-            pad_if_needed,
-            fill,
-            padding_mode,
-        )
+    size: Any
+    padding: Any = None
+    pad_if_needed: bool = False
+    fill: Any = 0
+    padding_mode: str = "constant"
+
+    def __post_init__(self) -> None:
+        self.size = pair_of("RandomCrop", self.size)
 
     def forward(self, img: Any) -> Any:
         if self.padding is not None:
@@ -152,6 +152,7 @@ class RandomCrop(Transform):
         return F.crop(img, top, left, height, width)
 
 
+@dataclass(eq=False, repr=False)
 class RandomResizedCrop(Transform):
     """A box of random area and shape, resized to `size`.
 
@@ -162,29 +163,19 @@ class RandomResizedCrop(Transform):
     Source: C. Szegedy et al., "Going deeper with convolutions", 2015.
     """
 
-    def __init__(
-        self,
-        size: Any,
-        scale: tuple[float, float] = (0.08, 1.0),
-        ratio: tuple[float, float] = (3 / 4, 4 / 3),
-        interpolation: Any = InterpolationMode.BILINEAR,
-        antialias: bool | None = True,
-    ) -> None:
-        super().__init__()
-        self.size, self.interpolation, self.antialias = (
-            pair_of("RandomResizedCrop", size),
-            interpolation,
-            antialias,
-        )
-        self.scale, self.ratio = (
-            span("RandomResizedCrop", "scale", scale),
-            span("RandomResizedCrop", "ratio", ratio),
-        )
+    size: Any
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Any = InterpolationMode.BILINEAR
+    antialias: bool | None = True
+
+    def __post_init__(self) -> None:
+        name, scale, ratio = "RandomResizedCrop", self.scale, self.ratio
+        self.size = pair_of(name, self.size)
+        self.scale, self.ratio = span(name, "scale", scale), span(name, "ratio", ratio)
         if min(self.scale[0], self.ratio[0]) <= 0:
-            raise ValueError(
-                f"[RandomResizedCrop] got scale {scale!r} and ratio {ratio!r}; expected numbers above 0"
-            )
-        mode_of("RandomResizedCrop", interpolation)
+            raise ValueError(f"[{name}] got scale {scale!r} and ratio {ratio!r}; expected numbers above 0")
+        mode_of(name, self.interpolation)
 
     def forward(self, img: Any) -> Any:
         _, h, w = size_of("RandomResizedCrop", img)
@@ -193,10 +184,7 @@ class RandomResizedCrop(Transform):
     def box(self, h: int, w: int) -> tuple[int, int, int, int]:
         """(top, left, height, width): the first of ten that fits, else the centre."""
         draw = generator()
-        for _ in range(10):
-            area = h * w * draw.uniform(*self.scale)
-            ratio = math.exp(draw.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
-            width, height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        for width, height in _boxes(draw, h * w, self.scale, self.ratio):
             if 0 < width <= w and 0 < height <= h:
                 return int(draw.integers(h - height + 1)), int(draw.integers(w - width + 1)), height, width
         low, high = self.ratio
@@ -205,27 +193,26 @@ class RandomResizedCrop(Transform):
         return (h - height) // 2, (w - width) // 2, height, width
 
 
+@dataclass(eq=False, repr=False)
 class RandomRotation(Transform):
     """`functional.rotate` by a random angle of the range `degrees`; one number means (-degrees, degrees)."""
 
-    def __init__(
-        self,
-        degrees: Any,
-        interpolation: Any = InterpolationMode.NEAREST,
-        expand: bool = False,
-        center: Any = None,
-        fill: Any = 0,
-    ) -> None:
-        super().__init__()
-        self.degrees = span("RandomRotation", "degrees", degrees, symmetric=True)
-        self.interpolation, self.expand, self.center, self.fill = interpolation, expand, center, fill
-        mode_of("RandomRotation", interpolation)
+    degrees: Any
+    interpolation: Any = InterpolationMode.NEAREST
+    expand: bool = False
+    center: Any = None
+    fill: Any = 0
+
+    def __post_init__(self) -> None:
+        self.degrees = span("RandomRotation", "degrees", self.degrees, symmetric=True)
+        mode_of("RandomRotation", self.interpolation)
 
     def forward(self, img: Any) -> Any:
         angle = generator().uniform(*self.degrees)
         return F.rotate(img, angle, self.interpolation, self.expand, self.center, self.fill)
 
 
+@dataclass(eq=False, repr=False)
 class RandomAffine(Transform):
     """`functional.affine` by random numbers of ranges.
 
@@ -238,34 +225,28 @@ class RandomAffine(Transform):
         interpolation, fill, center: as `functional.affine` takes them.
     """
 
-    def __init__(
-        self,
-        degrees: Any,
-        translate: Any = None,
-        scale: Any = None,
-        shear: Any = None,
-        interpolation: Any = InterpolationMode.NEAREST,
-        fill: Any = 0,
-        center: Any = None,
-    ) -> None:
-        super().__init__()
-        self.degrees = span("RandomAffine", "degrees", degrees, symmetric=True)
+    degrees: Any
+    translate: Any = None
+    scale: Any = None
+    shear: Any = None
+    interpolation: Any = InterpolationMode.NEAREST
+    fill: Any = 0
+    center: Any = None
+
+    def __post_init__(self) -> None:
+        name, translate, scale, shear = "RandomAffine", self.translate, self.scale, self.shear
+        self.degrees = span(name, "degrees", self.degrees, symmetric=True)
         self.translate = None if translate is None else tuple(map(float, translate))
         if self.translate and (len(self.translate) != 2 or not all(0 <= t <= 1 for t in self.translate)):
-            raise ValueError(f"[RandomAffine] got translate {translate!r}; expected two shares, 0 to 1")
-        self.scale = None if scale is None else span("RandomAffine", "scale", scale)
+            raise ValueError(f"[{name}] got translate {translate!r}; expected two shares, 0 to 1")
+        self.scale = None if scale is None else span(name, "scale", scale)
         if self.scale and self.scale[0] <= 0:
-            raise ValueError(f"[RandomAffine] got scale {scale!r}; expected numbers > 0")
-        self.shear = None if shear is None else self._shears(shear)
-        self.interpolation, self.fill, self.center = interpolation, fill, center
-        mode_of("RandomAffine", interpolation)
-
-    @staticmethod
-    def _shears(shear: Any) -> tuple[float, ...]:
+            raise ValueError(f"[{name}] got scale {scale!r}; expected numbers > 0")
         if isinstance(shear, (tuple, list)) and len(shear) == 4:
-            rows, columns = (span("RandomAffine", "shear", part) for part in (shear[:2], shear[2:]))
-            return (*rows, *columns)
-        return span("RandomAffine", "shear", shear, symmetric=True)
+            self.shear = (*span(name, "shear", shear[:2]), *span(name, "shear", shear[2:]))
+        elif shear is not None:
+            self.shear = span(name, "shear", shear, symmetric=True)
+        mode_of(name, self.interpolation)
 
     def forward(self, img: Any) -> Any:
         draw = generator()
@@ -289,14 +270,9 @@ class ColorJitter(Transform):
 
     def __init__(self, brightness: Any = 0, contrast: Any = 0, saturation: Any = 0, hue: Any = 0) -> None:
         super().__init__()
-        self.brightness, self.contrast, self.saturation = (
-            self._range(name, value)
-            for name, value in (
-                ("brightness", brightness),
-                ("contrast", contrast),
-                ("saturation", saturation),
-            )
-        )
+        self.brightness = self._range("brightness", brightness)
+        self.contrast = self._range("contrast", contrast)
+        self.saturation = self._range("saturation", saturation)
         self.hue = span("ColorJitter", "hue", hue, symmetric=True)
         if max(map(abs, self.hue)) > 0.5:
             raise ValueError(f"[ColorJitter] got hue {hue!r}; expected -0.5 to 0.5")
@@ -333,9 +309,8 @@ class GaussianBlur(Transform):
     def __init__(self, kernel_size: Any, sigma: Any = (0.1, 2.0)) -> None:
         super().__init__()
         self.kernel_size = kernel_size
-        self.sigma = span(
-            "GaussianBlur", "sigma", (sigma, sigma) if isinstance(sigma, (int, float)) else sigma
-        )
+        both = (sigma, sigma) if isinstance(sigma, (int, float)) else sigma
+        self.sigma = span("GaussianBlur", "sigma", both)
 
     def forward(self, img: Any) -> Any:
         return F.gaussian_blur(img, self.kernel_size, generator().uniform(*self.sigma))
@@ -375,10 +350,7 @@ class RandomErasing(_WithProbability):
             return img
         draw = generator()
         c, h, w = size_of("RandomErasing", img)
-        for _ in range(10):
-            area = h * w * draw.uniform(*self.scale)
-            ratio = math.exp(draw.uniform(math.log(self.ratio[0]), math.log(self.ratio[1])))
-            height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        for height, width in _boxes(draw, h * w, self.scale, self.ratio):
             if height < h and width < w:
                 value = draw.standard_normal((c, height, width)) if self.value == "random" else self.value
                 top, left = int(draw.integers(h - height + 1)), int(draw.integers(w - width + 1))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,8 +30,19 @@ __all__ = [
 ]
 
 
+Self = TypeVar("Self", bound="Transform")
+
+
 class Transform(nn.Module):
-    """The base class: its text has the constructor's arguments. A call changes no array into a Tensor."""
+    """The base class: its text has the constructor's arguments. A call changes no array into a Tensor.
+
+    Subclasses may be dataclasses, whose fields are the constructor's arguments.
+    """
+
+    def __new__(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        nn.Module.__init__(self)  # a dataclass assigns attributes at once
+        return self
 
     def __call__(self, img: Any) -> Any:
         return self.forward(img)
@@ -54,12 +66,11 @@ class PILToTensor(Transform):
         return F.pil_to_tensor(pic)
 
 
+@dataclass(eq=False, repr=False)
 class ToPILImage(Transform):
     """`functional.to_pil_image`."""
 
-    def __init__(self, mode: str | None = None) -> None:
-        super().__init__()
-        self.mode = mode
+    mode: str | None = None
 
     def forward(self, pic: Any) -> Any:
         return F.to_pil_image(pic, self.mode)
@@ -88,25 +99,18 @@ class Normalize(Transform):
         return normalized(self._step, tensor, self.inplace)
 
 
+@dataclass(eq=False, repr=False)
 class Resize(Transform):
     """`functional.resize`."""
 
-    def __init__(
-        self,
-        size: Any,
-        interpolation: Any = InterpolationMode.BILINEAR,
-        max_size: int | None = None,
-        antialias: bool | None = True,
-    ) -> None:
-        super().__init__()
-        output_size(size, 1, 1, max_size)
-        mode_of("Resize", interpolation)
-        self.size, self.interpolation, self.max_size, self.antialias = (
-            size,
-            interpolation,
-            max_size,
-            antialias,
-        )
+    size: Any
+    interpolation: Any = InterpolationMode.BILINEAR
+    max_size: int | None = None
+    antialias: bool | None = True
+
+    def __post_init__(self) -> None:
+        output_size(self.size, 1, 1, self.max_size)
+        mode_of("Resize", self.interpolation)
 
     def forward(self, img: Any) -> Any:
         return F.resize(img, self.size, self.interpolation, self.max_size, self.antialias)
@@ -134,24 +138,26 @@ class FiveCrop(Transform):
         return F.five_crop(img, self.size)
 
 
+@dataclass(eq=False, repr=False)
 class Pad(Transform):
     """`functional.pad`."""
 
-    def __init__(self, padding: Any, fill: Any = 0, padding_mode: str = "constant") -> None:
-        super().__init__()
-        sides(padding)
-        self.padding, self.fill, self.padding_mode = padding, fill, padding_mode
+    padding: Any
+    fill: Any = 0
+    padding_mode: str = "constant"
+
+    def __post_init__(self) -> None:
+        sides(self.padding)
 
     def forward(self, img: Any) -> Any:
         return F.pad(img, self.padding, self.fill, self.padding_mode)
 
 
+@dataclass(eq=False, repr=False)
 class Grayscale(Transform):
     """`functional.to_grayscale`."""
 
-    def __init__(self, num_output_channels: int = 1) -> None:
-        super().__init__()
-        self.num_output_channels = num_output_channels
+    num_output_channels: int = 1
 
     def forward(self, img: Any) -> Any:
         return F.to_grayscale(img, self.num_output_channels)
