@@ -15,10 +15,11 @@ import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
-from ranvier.onnx.registry import WRITERS, operator
-from ranvier.onnx.values import FLOATS, by_numpy, in_float, is_exact, raw, tensor_of
+from ranvier.onnx.registry import WRITERS, Implementation, Write, operator, writes
+from ranvier.onnx.values import FLOATS, by_numpy, cast, dtype_of, in_float, is_exact, raw, tensor_of
 
 _CORE = FLOATS | {np.dtype(np.int64), np.dtype(np.bool_)}
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
 class Row(NamedTuple):
@@ -127,9 +128,84 @@ UNARY = (
     Row("HardSwish", "", ops.hardswish),
     Row("Mish", "", ops.mish),
 )
+WITH_ALPHA = (("Elu", 1.0, ops.elu), ("Celu", 1.0, ops.celu), ("LeakyRelu", 0.01, ops.leaky_relu))
+
+_QUOTIENT, _WHERE = Row("Mean", "", ops.div, np.divide), Row("Where", "", ops.where, np.where)
+READ_ONLY: dict[str, Implementation] = {
+    "BitShift": lambda a, b, *, direction="LEFT": _shifted(a, b, direction),
+    "BitwiseNot": lambda x: by_numpy(np.invert, x),
+    "Mean": lambda *values: _mean(folded(FOLDED[0], *values), len(values)),
+    "Where": lambda condition, a, b: mixed(_WHERE, condition, a, b),
+    "Identity": lambda x: x,
+    "Selu": lambda x, *, alpha=_SELU_ALPHA, gamma=_SELU_SCALE: in_float(
+        lambda x: ops.elu(x, alpha) * gamma, x
+    ),
+    "ThresholdedRelu": lambda x, *, alpha=1.0: in_float(
+        lambda x: ops.where(x > alpha, x, ops.mul(x, 0.0)), x
+    ),
+    "HardSigmoid": lambda x, *, alpha=0.2, beta=0.5: in_float(
+        lambda x: ops.clamp(x * alpha + beta, 0.0, 1.0), x
+    ),
+    "Gelu": lambda x, *, approximate="none": in_float(lambda x: ops.gelu(x, approximate), x),
+    "Swish": lambda x, *, alpha=1.0: in_float(lambda x: x * ops.sigmoid(x * alpha), x),
+    "Clip": lambda x, *, min=None, max=None: in_float(lambda x: ops.clamp(x, min, max), x),
+    "Cast": lambda x, *, to, saturate=1, round_mode="up": cast(x, dtype_of(to), bool(saturate)),
+    "CastLike": lambda x, target, *, saturate=1, round_mode="up": cast(x, raw(target).dtype, bool(saturate)),
+    "MatMul": lambda a, b: (
+        by_numpy(np.matmul, a, b) if is_exact(raw(a).dtype) else in_float(ops.matmul, a, b)
+    ),
+}
 # read by functions of their own
 WRITTEN_ONLY = {"Identity": "Clone", "MatMul": "Matmul", "Selu": "Selu", "Where": "Where"}
-WITH_ALPHA = (("Elu", 1.0, ops.elu), ("Celu", 1.0, ops.celu), ("LeakyRelu", 0.01, ops.leaky_relu))
+WITH_NUMBER = {"AddNumber": "Add", "MulNumber": "Mul", "DivNumber": "Div", "PowNumber": "Pow"}
+NUMBER_FIRST = {"NumberSub": "Sub", "NumberDiv": "Div", "NumberPow": "Pow"}
+FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Site
+    "Square": lambda s: s.node("Mul", s.input(0), s.input(0)),
+    "Expm1": lambda s: s.node("Sub", s.node("Exp", s.input(0)), s.scalar(1)),
+    "Log1p": lambda s: s.node("Log", s.node("Add", s.input(0), s.scalar(1))),
+    "MaskedFill": lambda s: s.node("Where", s.input(1), s.scalar(s.get("number")), s.input(0)),
+    "Cast": lambda s: s.w.cast(s.input(0), s.get("dtype")),
+    "Clip": lambda s: _clip(s, s.get("low"), s.get("high")),
+    "Hardtanh": lambda s: _clip(s, s.get("min_val"), s.get("max_val")),
+    "Hardsigmoid": lambda s: s.node("HardSigmoid", s.input(0), alpha=1 / 6, beta=0.5),
+    "Hardswish": lambda s: (
+        s.node("HardSwish", s.input(0))
+        if s.w.has("HardSwish")
+        else s.node("Mul", s.input(0), s.node("HardSigmoid", s.input(0), alpha=1 / 6, beta=0.5))
+    ),
+    "Mish": lambda s: (
+        s.node("Mish", s.input(0))
+        if s.w.has("Mish")
+        else s.node("Mul", s.input(0), s.node("Tanh", s.node("Softplus", s.input(0))))
+    ),
+    "Softshrink": lambda s: _shrink(s, float(s.get("setting"))),
+    "Hardshrink": lambda s: _shrink(s, 0.0),
+    "Tanhshrink": lambda s: s.node("Sub", s.input(0), s.node("Tanh", s.input(0))),
+    "Silu": lambda s: s.node("Mul", s.input(0), s.node("Sigmoid", s.input(0))),
+    "Logsigmoid": lambda s: s.node("Neg", s.node("Softplus", s.node("Neg", s.input(0)))),
+    "DropoutLayer": lambda s: s.node("Dropout", s.input(0), s.w.constant(np.float32(s.get("p")))),
+    "CumSum": lambda s: s.node("CumSum", s.input(0), s.w.constant(np.int64(s.get("axis")))),
+    "CumProd": lambda s: s.node("CumProd", s.input(0), s.w.constant(np.int64(s.get("axis")))),
+    "Embedding": lambda s: s.node("Gather", s.input(0), s.input(1), axis=0),
+    "TakeRows": lambda s: s.node("Gather", s.input(0), s.setting("index"), axis=0),
+}
+
+
+def _shifted(a: Any, b: Any, direction: str) -> Any:
+    return by_numpy(np.left_shift if direction == "LEFT" else np.right_shift, a, b)
+
+
+def _mean(total: Any, count: int) -> Any:
+    return mixed(_QUOTIENT, total, np.asarray(count, raw(total).dtype))
+
+
+def _clip(s: Any, low: float, high: float) -> str:
+    bounds = [s.scalar(b) if math.isfinite(b) else "" for b in (low, high)]
+    return s.node("Clip", s.input(0), *bounds) if any(bounds) else s.input(0)
+
+
+def _shrink(s: Any, bias: float) -> str:
+    return s.node("Shrink", s.input(0), bias=bias, lambd=float(s.get("setting")))
 
 
 def aligned(row: Row, a: Any, b: Any, /, *, broadcast: int = 0, axis: int | None = None) -> Any:
@@ -160,8 +236,13 @@ def _with_alpha(usual: float, function: Any) -> Callable[..., Any]:
     return read
 
 
-def write_as(name: str) -> Callable[[Any], Any]:
-    return lambda site: site.w.node(name, *site.inputs())
+def _write(name: str, s: Any) -> str:
+    return s.node(name, *s.inputs())
+
+
+def _write_with_number(name: str, first: bool, s: Any) -> str:
+    x, number = s.input(0), s.scalar(s.get("number"))
+    return s.node(name, number, x) if first else s.node(name, x, number)
 
 
 def _register() -> None:
@@ -172,13 +253,19 @@ def _register() -> None:
         operator(row.name)(partial(folded, row))
     for row in UNARY:
         operator(row.name)(partial(_read_one, row))
-    for row in (*BINARY, *FOLDED, *UNARY):
-        WRITERS.update(dict.fromkeys(row.writes.split(), write_as(row.name)))
     for name, usual, function in WITH_ALPHA:
         operator(name)(_with_alpha(usual, function))
-        WRITERS[name] = lambda s: s.w.node(s.kind, s.input(0), alpha=float(s.get("setting")))
-    for name, kind in WRITTEN_ONLY.items():
-        WRITERS[kind] = write_as(name)
+        WRITERS[name] = lambda s: s.node(s.kind, s.input(0), alpha=float(s.get("setting")))
+    for name, function in READ_ONLY.items():
+        operator(name)(function)
+    written = {row.name: row.writes for row in (*BINARY, *FOLDED, *UNARY)} | WRITTEN_ONLY
+    for name, kinds in written.items():
+        writes(*kinds.split())(partial(_write, name))
+    for kind, name in WITH_NUMBER.items():
+        writes(kind)(partial(_write_with_number, name, False))
+    for kind, name in NUMBER_FIRST.items():
+        writes(kind)(partial(_write_with_number, name, True))
+    WRITERS.update(FORMULAS)
 
 
 _register()

@@ -8,7 +8,7 @@ used) and ``owned`` (whether the running statistics are buffers of the module).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 Implementation = Callable[..., Any]
@@ -36,12 +36,17 @@ IGNORED = frozenset({"consumed_inputs"})
 """Attributes of very old versions without a meaning for the result."""
 
 
-def operator(name: str, since: int = 1) -> Callable[[Implementation], Implementation]:
-    """Registers the implementation of an operator, valid from a version of the operator set on."""
+def operator(
+    name: str, since: int = 1, more: Iterable[str] = ()
+) -> Callable[[Implementation], Implementation]:
+    """Registers the implementation of an operator, valid from a version of the operator set on.
+
+    more: attributes that the function takes as ``**settings``.
+    """
 
     def register(function: Implementation) -> Implementation:
         names = inspect.signature(function).parameters.values()
-        settings = {p.name for p in names if p.kind is p.KEYWORD_ONLY}
+        settings = {*more, *(p.name for p in names if p.kind is p.KEYWORD_ONLY)}
         asks = tuple(name for name in ASKED if name in settings)
         versions = OPERATORS.setdefault(name, [])
         versions.append(Operator(name, since, function, frozenset(settings.difference(ASKED)), asks))
@@ -49,6 +54,12 @@ def operator(name: str, since: int = 1) -> Callable[[Implementation], Implementa
         return function
 
     return register
+
+
+def operators(rows: dict[tuple[str, int], Implementation]) -> None:
+    """Registers implementations by the operator and the version from which on they are valid."""
+    for (name, since), function in rows.items():
+        operator(name, since)(function)
 
 
 def find(name: str, version: int) -> Operator | None:

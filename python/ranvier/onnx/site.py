@@ -132,6 +132,7 @@ class Site:
 
     def __init__(self, writer: Writer, calls: Sequence[Call], names: dict[str, str], sizes: Sizes) -> None:
         self.w, self.calls, self._names, self.sizes = writer, calls, names, sizes
+        self.node = writer.node
         self.kind, self.settings = calls[0].kind, calls[0].settings
 
     # --- errors
@@ -229,13 +230,13 @@ class Site:
         numbers = {a.reshape(-1)[0].item() if a.size else 0 for a in arrays}
         if len(numbers) == 1 and all((a == first.reshape(-1)[0]).all() for a in arrays):
             number = np.array(numbers.pop(), first.dtype)
-            return self.w.node("Expand", self.w.constant(number), shape)
+            return self.node("Expand", self.w.constant(number), shape)
         if all(
             a.ndim == 1 and a.dtype.kind in "if" and _equal(a, np.arange(len(a)).astype(a.dtype))
             for a in arrays
         ):
-            count = self.w.node("Squeeze", shape, self.w.ints(0))
-            steps = self.w.node("Range", self.w.constant(np.int64(0)), count, self.w.constant(np.int64(1)))
+            count = self.node("Squeeze", shape, self.w.ints(0))
+            steps = self.node("Range", self.w.constant(np.int64(0)), count, self.w.constant(np.int64(1)))
             return steps if first.dtype == np.int64 else self.w.cast(steps, first.dtype)
         triangle = self._triangle(arrays, shape)
         if triangle:
@@ -251,12 +252,16 @@ class Site:
         for k in (-1, 0):
             if all(_equal(a, np.where(np.tri(a.shape[0], a.shape[1], k, bool), low, high)) for a in arrays):
                 one = self.w.onnx.numpy_helper.from_array(np.ones(1, np.float32))
-                ones = self.w.node("ConstantOfShape", shape, value=one)
-                below = self.w.node("Trilu", ones, self.w.constant(np.int64(k)), upper=0)
-                return self.w.node(
+                ones = self.node("ConstantOfShape", shape, value=one)
+                below = self.node("Trilu", ones, self.w.constant(np.int64(k)), upper=0)
+                return self.node(
                     "Where", self.w.cast(below, np.bool_), self.w.constant(low), self.w.constant(high)
                 )
         return ""
+
+    def scalar(self, value: Any, i: int = 0) -> str:
+        """A constant in the dtype of an operand."""
+        return self.w.constant(np.array(value, self.dtype(i)))
 
     # --- shapes
     def shape(
@@ -287,7 +292,7 @@ class Site:
             self.w.ints(n) if n is not None else self.number(entry, of, given)
             for n, entry in zip(sizes, entries, strict=True)
         ]
-        return self.w.node("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
+        return self.node("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
 
     def number(self, entry: tuple[int, ...], of: str = "", given: Any = None) -> str:
         """The name of an int64 vector of one element with these values.
@@ -306,27 +311,27 @@ class Site:
                 return self._size(name, axis)
         for values, name, axis in varying:
             if len({e - v for e, v in zip(entry, values, strict=True)}) == 1:
-                return self.w.node("Add", self._size(name, axis), self.w.ints(entry[0] - values[0]))
+                return self.node("Add", self._size(name, axis), self.w.ints(entry[0] - values[0]))
             for op, a, b in (("Mul", entry, values), ("Div", values, entry)):
                 if all(y and x % y == 0 for x, y in zip(a, b, strict=True)):
                     ratios = {x // y for x, y in zip(a, b, strict=True)}
                     if len(ratios) == 1:
-                        return self.w.node(op, self._size(name, axis), self.w.ints(ratios.pop()))
+                        return self.node(op, self._size(name, axis), self.w.ints(ratios.pop()))
             for k in range(2, 9):
                 if entry == tuple(v // k for v in values):
-                    return self.w.node("Div", self._size(name, axis), self.w.ints(k))
+                    return self.node("Div", self._size(name, axis), self.w.ints(k))
         for i, (first, name, axis) in enumerate(varying):
             for second, other, at in varying[i + 1 :]:
                 products = [x * y for x, y in zip(first, second, strict=True)]
                 if all(p and e % p == 0 for e, p in zip(entry, products, strict=True)):
                     ratios = {e // p for e, p in zip(entry, products, strict=True)}
                     if len(ratios) == 1:
-                        product = self.w.node("Mul", self._size(name, axis), self._size(other, at))
-                        return self.w.node("Mul", product, self.w.ints(ratios.pop()))
+                        product = self.node("Mul", self._size(name, axis), self._size(other, at))
+                        return self.node("Mul", product, self.w.ints(ratios.pop()))
         raise self.depends("a size")
 
     def _size(self, name: str, axis: int) -> str:
-        return self.w.node("Gather", self.w.node("Shape", name), self.w.ints(axis), axis=0)
+        return self.node("Gather", self.node("Shape", name), self.w.ints(axis), axis=0)
 
 
 def _equal(a: Any, b: Any) -> bool:

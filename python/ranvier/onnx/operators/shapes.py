@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
-from ranvier.onnx.registry import operator
+from ranvier.onnx.registry import operator, operators
 from ranvier.onnx.values import (
     array_of,
     axis_of,
@@ -25,35 +25,20 @@ from ranvier.onnx.values import (
 )
 
 
-@operator("Reshape")
-def reshape_by_attribute(x: Any, *, shape: Any) -> Any:
-    return _reshaped(x, tuple(shape), False)
-
-
-@operator("Reshape", since=5)
-def reshape(x: Any, shape: Any, *, allowzero: int = 0) -> Any:
-    return _reshaped(x, ints(shape), bool(allowzero))
-
-
 def _reshaped(x: Any, target: tuple[int, ...], allowzero: bool) -> Any:
     """0 copies the size of x at that place; -1 follows from the others."""
-    given = shape_of(x)
-    sizes = []
-    for i, n in enumerate(target):
-        if n == 0 and not allowzero:
-            if i >= len(given):
-                raise ValueError(f"[onnx Reshape] got shape {target} for a value of shape {given}")
-            n = given[i]
-        sizes.append(n)
-    known = math.prod(n for n in sizes if n != -1)
-    if sizes.count(-1) > 1 or any(n < -1 for n in sizes) or (-1 in sizes and not known):
-        raise ValueError(f"[onnx Reshape] got shape {target} for a value of shape {given}")
+    shape = shape_of(x)
+    wrong = f"[onnx Reshape] got shape {target} for a value of shape {shape}"
+    if not allowzero and any(n == 0 for n in target[len(shape) :]):
+        raise ValueError(wrong)
+    sizes = [shape[i] if n == 0 and not allowzero else n for i, n in enumerate(target)]
+    others = math.prod(n for n in sizes if n != -1)
+    if sizes.count(-1) > 1 or any(n < -1 for n in sizes) or (-1 in sizes and not others):
+        raise ValueError(wrong)
     if -1 in sizes:
-        sizes[sizes.index(-1)] = math.prod(given) // known
-    if math.prod(sizes) != math.prod(given):
-        raise ValueError(
-            f"[onnx Reshape] got shape {target} for a value of shape {given}; expected as many elements"
-        )
+        sizes[sizes.index(-1)] = math.prod(shape) // others
+    if math.prod(sizes) != math.prod(shape):
+        raise ValueError(f"{wrong}; expected as many elements")
     return _shaped(x, tuple(sizes))
 
 
@@ -78,16 +63,6 @@ def transpose(x: Any, *, perm: Any = None) -> Any:
     return ops.permute(x, order) if isinstance(x, Tensor) else x.transpose(order)
 
 
-@operator("Squeeze")
-def squeeze_by_attribute(x: Any, *, axes: Any = None) -> Any:
-    return _squeezed(x, axes)
-
-
-@operator("Squeeze", since=13)
-def squeeze(x: Any, axes: Any = None) -> Any:
-    return _squeezed(x, None if axes is None else ints(axes))
-
-
 def _squeezed(x: Any, axes: Any) -> Any:
     shape = shape_of(x)
     if axes is None:
@@ -97,16 +72,6 @@ def _squeezed(x: Any, axes: Any) -> Any:
     if any(shape[i] != 1 for i in dropped):
         raise ValueError(f"[onnx Squeeze] got axes {axes} for a value of shape {shape}; expected sizes of 1")
     return _shaped(x, tuple(n for i, n in enumerate(shape) if i not in dropped))
-
-
-@operator("Unsqueeze")
-def unsqueeze_by_attribute(x: Any, *, axes: Any) -> Any:
-    return _unsqueezed(x, axes)
-
-
-@operator("Unsqueeze", since=13)
-def unsqueeze(x: Any, axes: Any) -> Any:
-    return _unsqueezed(x, ints(axes))
 
 
 def _unsqueezed(x: Any, axes: Any) -> Any:
@@ -125,19 +90,6 @@ def concat(*values: Any, axis: int = 1) -> Any:
     return ops.cat([tensor_of(v) for v in values], axis)
 
 
-@operator("Split")
-def split_by_attribute(
-    x: Any, sizes: Any = None, *, axis: int = 0, split: Any = None, outputs: int = 1
-) -> Any:
-    given = split if sizes is None else ints(sizes)
-    return _split(x, given, axis, outputs)
-
-
-@operator("Split", since=13)
-def split(x: Any, sizes: Any = None, *, axis: int = 0, num_outputs: Any = None, outputs: int = 1) -> Any:
-    return _split(x, None if sizes is None else ints(sizes), axis, num_outputs or outputs)
-
-
 def _split(x: Any, sizes: Any, axis: int, parts: int) -> Any:
     at = axis_of("Split", axis, raw(x).ndim)
     n = shape_of(x)[at]
@@ -149,16 +101,6 @@ def _split(x: Any, sizes: Any, axis: int, parts: int) -> Any:
     if isinstance(x, Tensor):
         return ops.split(x, list(sizes), at)
     return tuple(np.split(x, np.cumsum(sizes)[:-1], at))
-
-
-@operator("Slice")
-def slice_by_attribute(x: Any, *, starts: Any, ends: Any, axes: Any = None) -> Any:
-    return _sliced(x, starts, ends, axes, None)
-
-
-@operator("Slice", since=10)
-def slice_(x: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Any:
-    return _sliced(x, *[None if v is None else ints(v) for v in (starts, ends, axes, steps)])
 
 
 def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
@@ -184,45 +126,19 @@ def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
     return ops.flip(y, tuple(flipped)) if isinstance(x, Tensor) else np.flip(y, tuple(flipped))
 
 
-@operator("Expand")
-def expand(x: Any, shape: Any) -> Any:
-    target = _common("Expand", shape_of(x), ints(shape))
-    return ops.expand(x, target) if isinstance(x, Tensor) else np.broadcast_to(x, target)
-
-
-def _common(name: str, given: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...]:
+def _expanded(x: Any, sizes: tuple[int, ...]) -> Any:
+    shape = shape_of(x)
     try:
-        return np.broadcast_shapes(given, target)
+        target = np.broadcast_shapes(shape, sizes)
     except ValueError:
-        raise ValueError(f"[onnx {name}] got shape {target} for a value of shape {given}") from None
-
-
-@operator("Tile")
-def tile_byaxis_of(x: Any, tiles: Any, axis: Any) -> Any:
-    counts = [1] * raw(x).ndim
-    counts[ints(axis)[0]] = ints(tiles)[0]
-    return _tiled(x, tuple(counts))
-
-
-@operator("Tile", since=6)
-def tile(x: Any, repeats: Any) -> Any:
-    return _tiled(x, ints(repeats))
+        raise ValueError(f"[onnx Expand] got shape {sizes} for a value of shape {shape}") from None
+    return ops.expand(x, target) if isinstance(x, Tensor) else np.broadcast_to(x, target)
 
 
 def _tiled(x: Any, counts: tuple[int, ...]) -> Any:
     if len(counts) != raw(x).ndim or min(counts, default=1) < 0:
         raise ValueError(f"[onnx Tile] got repeats {counts} for a value of shape {shape_of(x)}")
     return ops.tile(x, counts) if isinstance(x, Tensor) else np.tile(x, counts)
-
-
-@operator("Shape")
-def shape(x: Any, *, start: int = 0, end: int | None = None) -> Any:
-    return np.array(shape_of(x)[start:end], np.int64)
-
-
-@operator("Size")
-def size(x: Any) -> Any:
-    return np.array(math.prod(shape_of(x)), np.int64)
 
 
 @operator("Constant")
@@ -234,14 +150,14 @@ def constant(
     value_int: Any = None,
     value_ints: Any = None,
 ) -> Any:
-    for given, dtype in (
+    for numbers, dtype in (
         (value_float, np.float32),
         (value_floats, np.float32),
         (value_int, np.int64),
         (value_ints, np.int64),
     ):
-        if given is not None:
-            return np.array(given, dtype)
+        if numbers is not None:
+            return np.array(numbers, dtype)
     if not isinstance(value, np.ndarray):
         raise ValueError("[onnx Constant] got no value of numbers")
     return value
@@ -298,7 +214,7 @@ def depth_to_space(x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
     split, order = ((n, b, b, rest, h, w), (0, 3, 4, 1, 5, 2))
     if mode == "CRD":
         split, order = ((n, rest, b, b, h, w), (0, 1, 4, 2, 5, 3))
-    return reshape(transpose(_reshaped(x, split, True), perm=order), np.array((n, rest, h * b, w * b)))
+    return _reshaped(transpose(_reshaped(x, split, True), perm=order), (n, rest, h * b, w * b), False)
 
 
 @operator("SpaceToDepth")
@@ -307,12 +223,7 @@ def space_to_depth(x: Any, *, blocksize: int, mode: str = "DCR") -> Any:
     b = blocksize
     y = _reshaped(x, (n, c, h // b, b, w // b, b), True)
     order = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
-    return reshape(transpose(y, perm=order), np.array((n, c * b * b, h // b, w // b)))
-
-
-@operator("Pad")
-def pad_by_attribute(x: Any, *, pads: Any, mode: str = "constant", value: float = 0.0) -> Any:
-    return padded(x, tuple(pads), mode, value)
+    return _reshaped(transpose(y, perm=order), (n, c * b * b, h // b, w // b), False)
 
 
 @operator("Pad", since=11)
@@ -368,3 +279,41 @@ def _padded_along(x: Any, axis: int, before: int, after: int, mode: str, value: 
     if isinstance(x, Tensor):
         return ops.index_select(x, axis, tensor_of(places))
     return np.take(x, places, axis)
+
+
+def _tile_along(x: Any, tiles: Any, axis: Any) -> Any:
+    counts = [1] * raw(x).ndim
+    counts[ints(axis)[0]] = ints(tiles)[0]
+    return _tiled(x, tuple(counts))
+
+
+def _ints(value: Any) -> Any:
+    return None if value is None else ints(value)
+
+
+operators(  # what was an attribute became an input in a later version
+    {
+        ("Reshape", 1): lambda x, *, shape: _reshaped(x, tuple(shape), False),
+        ("Reshape", 5): lambda x, shape, *, allowzero=0: _reshaped(x, ints(shape), bool(allowzero)),
+        ("Squeeze", 1): lambda x, *, axes=None: _squeezed(x, axes),
+        ("Squeeze", 13): lambda x, axes=None: _squeezed(x, _ints(axes)),
+        ("Unsqueeze", 1): lambda x, *, axes: _unsqueezed(x, axes),
+        ("Unsqueeze", 13): lambda x, axes: _unsqueezed(x, ints(axes)),
+        ("Split", 1): lambda x, sizes=None, *, axis=0, split=None, outputs=1: _split(
+            x, split if sizes is None else ints(sizes), axis, outputs
+        ),
+        ("Split", 13): lambda x, sizes=None, *, axis=0, num_outputs=None, outputs=1: _split(
+            x, _ints(sizes), axis, num_outputs or outputs
+        ),
+        ("Slice", 1): lambda x, *, starts, ends, axes=None: _sliced(x, starts, ends, axes, None),
+        ("Slice", 10): lambda x, starts, ends, axes=None, steps=None: _sliced(
+            x, *map(_ints, (starts, ends, axes, steps))
+        ),
+        ("Expand", 1): lambda x, shape: _expanded(x, ints(shape)),
+        ("Tile", 1): _tile_along,
+        ("Tile", 6): lambda x, repeats: _tiled(x, ints(repeats)),
+        ("Shape", 1): lambda x, *, start=0, end=None: np.array(shape_of(x)[start:end], np.int64),
+        ("Size", 1): lambda x: np.array(math.prod(shape_of(x)), np.int64),
+        ("Pad", 1): lambda x, *, pads, mode="constant", value=0.0: padded(x, tuple(pads), mode, value),
+    }
+)

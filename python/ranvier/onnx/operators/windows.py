@@ -17,7 +17,7 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.operators.shapes import padded
-from ranvier.onnx.registry import operator
+from ranvier.onnx.registry import operator, operators
 from ranvier.onnx.values import in_float, raw, shape_of, tensor_of
 
 Sizes = tuple[int, ...]
@@ -25,8 +25,18 @@ Sizes = tuple[int, ...]
 _MOST_ELEMENTS = 2**16  # of a window that is computed as a sum over its elements
 
 
+_WINDOW = ("auto_pad", "dilations", "pads", "strides")  # attributes that `_geometry` takes
+
+
 def _geometry(
-    name: str, x: Any, kernel: Any, strides: Any, pads: Any, dilations: Any, auto_pad: str
+    name: str,
+    x: Any,
+    kernel: Any,
+    *,
+    strides: Any = None,
+    pads: Any = None,
+    dilations: Any = None,
+    auto_pad: str = "NOTSET",
 ) -> tuple[Sizes, Sizes, Sizes, Sizes]:
     """kernel, strides, pads and dilations, one number (pads: two) for each axis of the image."""
     axes = raw(x).ndim - 2
@@ -67,22 +77,9 @@ def _around(pads: Sizes) -> Sizes:
     return (0, 0, *pads[:half], 0, 0, *pads[half:])
 
 
-@operator("Conv")
-def conv(
-    x: Any,
-    w: Any,
-    b: Any = None,
-    *,
-    auto_pad: str = "NOTSET",
-    dilations: Any = None,
-    group: int = 1,
-    kernel_shape: Any = None,
-    pads: Any = None,
-    strides: Any = None,
-) -> Any:
-    kernel, strides, pads, dilations = _geometry(
-        "Conv", x, shape_of(w)[2:], strides, pads, dilations, auto_pad
-    )
+@operator("Conv", more=_WINDOW)
+def conv(x: Any, w: Any, b: Any = None, *, group: int = 1, kernel_shape: Any = None, **window: Any) -> Any:
+    kernel, strides, pads, dilations = _geometry("Conv", x, shape_of(w)[2:], **window)
     if len(kernel) > 2:
         raise ValueError(f"[onnx Conv] got a kernel of shape {kernel}; expected one or two dimensions")
     if not _is_even(pads):
@@ -96,32 +93,23 @@ def _pair(sizes: Sizes) -> Any:
     return sizes[0] if len(sizes) == 1 else sizes
 
 
-@operator("ConvTranspose")
+@operator("ConvTranspose", more=_WINDOW)
 def conv_transpose(
     x: Any,
     w: Any,
     b: Any = None,
     *,
     auto_pad: str = "NOTSET",
-    dilations: Any = None,
     group: int = 1,
     kernel_shape: Any = None,
     output_padding: Any = None,
     output_shape: Any = None,
-    pads: Any = None,
-    strides: Any = None,
+    **window: Any,
 ) -> Any:
     """Computed without padding; then the pads are cut off, and missing elements are the bias."""
     same = auto_pad if auto_pad.startswith("SAME") else ""
-    kernel, strides, pads, dilations = _geometry(
-        "ConvTranspose",
-        x,
-        shape_of(w)[2:],
-        strides,
-        None if same else pads,
-        dilations,
-        "NOTSET" if same else auto_pad,
-    )
+    window |= {"pads": None} if same else {"auto_pad": auto_pad}  # the pads follow from the sizes below
+    kernel, strides, pads, dilations = _geometry("ConvTranspose", x, shape_of(w)[2:], **window)
     axes = len(kernel)
     if axes > 2:
         raise ValueError(
@@ -190,22 +178,17 @@ def _elements(x: Tensor, kernel: Sizes, strides: Sizes, dilations: Sizes) -> lis
     return found
 
 
-@operator("MaxPool")
+@operator("MaxPool", more=_WINDOW)
 def max_pool(
     x: Any,
     *,
     kernel_shape: Any,
-    auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
-    dilations: Any = None,
-    pads: Any = None,
     storage_order: int = 0,
-    strides: Any = None,
     outputs: int = 1,
+    **window: Any,
 ) -> Any:
-    kernel, strides, pads, dilations = _geometry(
-        "MaxPool", x, kernel_shape, strides, pads, dilations, auto_pad
-    )
+    kernel, strides, pads, dilations = _geometry("MaxPool", x, kernel_shape, **window)
     axes = len(kernel)
     half = all(2 * p <= k for p, k in zip(pads, kernel * 2, strict=True))
     if axes <= 2 and _is_even(pads) and half and not (ceil_mode and dilations != (1,) * axes):
@@ -239,32 +222,17 @@ def _in_batch(where: Tensor, shape: Sizes, column_major: int) -> Any:
     return tensor_of(found + planes * math.prod(image))
 
 
-@operator("AveragePool")
+@operator("AveragePool", more=_WINDOW)
 def average_pool(
-    x: Any,
-    *,
-    kernel_shape: Any,
-    auto_pad: str = "NOTSET",
-    ceil_mode: int = 0,
-    count_include_pad: int = 0,
-    dilations: Any = None,
-    pads: Any = None,
-    strides: Any = None,
+    x: Any, *, kernel_shape: Any, ceil_mode: int = 0, count_include_pad: int = 0, **window: Any
 ) -> Any:
-    kernel, strides, pads, dilations = _geometry(
-        "AveragePool", x, kernel_shape, strides, pads, dilations, auto_pad
-    )
+    kernel, strides, pads, dilations = _geometry("AveragePool", x, kernel_shape, **window)
     axes = len(kernel)
     half = all(2 * p <= k for p, k in zip(pads, kernel * 2, strict=True))
     if axes <= 2 and _is_even(pads) and half and dilations == (1,) * axes:
         function = ops.avg_pool1d if axes == 1 else ops.avg_pool2d
-        arguments = (
-            _pair(kernel),
-            _pair(strides),
-            _pair(pads[:axes]),
-            bool(ceil_mode),
-            bool(count_include_pad),
-        )
+        sizes = (_pair(kernel), _pair(strides), _pair(pads[:axes]))
+        arguments = (*sizes, bool(ceil_mode), bool(count_include_pad))
         return in_float(lambda x: function(x, *arguments), x)
     beyond = _overhang(x, kernel, strides, pads, dilations) if ceil_mode else [0] * axes
     last = (0,) * axes + tuple(beyond)
@@ -280,21 +248,9 @@ def average_pool(
     return in_float(of_tensors, x)
 
 
-@operator("LpPool")
-def lp_pool(
-    x: Any,
-    *,
-    kernel_shape: Any,
-    auto_pad: str = "NOTSET",
-    ceil_mode: int = 0,
-    dilations: Any = None,
-    p: int = 2,
-    pads: Any = None,
-    strides: Any = None,
-) -> Any:
-    kernel, strides, pads, dilations = _geometry(
-        "LpPool", x, kernel_shape, strides, pads, dilations, auto_pad
-    )
+@operator("LpPool", more=_WINDOW)
+def lp_pool(x: Any, *, kernel_shape: Any, ceil_mode: int = 0, p: int = 2, **window: Any) -> Any:
+    kernel, strides, pads, dilations = _geometry("LpPool", x, kernel_shape, **window)
     beyond = _overhang(x, kernel, strides, pads, dilations) if ceil_mode else [0] * len(kernel)
     pads = (*pads[: len(kernel)], *(q + b for q, b in zip(pads[len(kernel) :], beyond, strict=True)))
 
@@ -311,14 +267,12 @@ def _image_axes(x: Any) -> Sequence[int]:
     return tuple(range(2, raw(x).ndim))
 
 
-@operator("GlobalAveragePool")
-def global_average_pool(x: Any) -> Any:
-    return in_float(lambda v: ops.mean(v, _image_axes(x), True), x)
-
-
-@operator("GlobalMaxPool")
-def global_max_pool(x: Any) -> Any:
-    return in_float(lambda v: ops.amax(v, _image_axes(x), True), x)
+operators(
+    {
+        ("GlobalAveragePool", 1): lambda x: in_float(lambda v: ops.mean(v, _image_axes(x), True), x),
+        ("GlobalMaxPool", 1): lambda x: in_float(lambda v: ops.amax(v, _image_axes(x), True), x),
+    }
+)
 
 
 @operator("MaxUnpool")
@@ -326,7 +280,7 @@ def max_unpool(
     x: Any, where: Any, size: Any = None, *, kernel_shape: Any, pads: Any = None, strides: Any = None
 ) -> Any:
     """Zeros but for x at the places that MaxPool found."""
-    kernel, strides, pads, _ = _geometry("MaxUnpool", x, kernel_shape, strides, pads, None, "NOTSET")
+    kernel, strides, pads, _ = _geometry("MaxUnpool", x, kernel_shape, strides=strides, pads=pads)
     axes = len(kernel)
     shape = [
         (n - 1) * s + k - pads[i] - pads[i + axes]

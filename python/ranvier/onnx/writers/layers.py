@@ -9,16 +9,15 @@ import numpy as np
 
 from ranvier.onnx.registry import writes
 from ranvier.onnx.site import Site
-from ranvier.onnx.writers.elementwise import number
 
 
 @writes("Linear")
 def linear(s: Site) -> str:
     x, weight, bias = s.inputs()
     if s.ndim() == 2:
-        return s.w.node("Gemm", x, weight, bias, transB=1)
-    y: str = s.w.node("MatMul", x, s.w.node("Transpose", weight, perm=[1, 0]))
-    return s.w.node("Add", y, bias) if bias else y
+        return s.node("Gemm", x, weight, bias, transB=1)
+    y: str = s.node("MatMul", x, s.node("Transpose", weight, perm=[1, 0]))
+    return s.node("Add", y, bias) if bias else y
 
 
 def _sizes(value: Any, axes: int) -> list[int]:
@@ -33,7 +32,7 @@ def _batched(s: Site, dimensions: int, write: Any) -> str:
     if s.ndim() == dimensions:
         return write(x)
     zero = s.w.ints(0)
-    return s.w.node("Squeeze", write(s.w.node("Unsqueeze", x, zero)), zero)
+    return s.node("Squeeze", write(s.node("Unsqueeze", x, zero)), zero)
 
 
 @writes("Conv1d", "Conv2d")
@@ -50,7 +49,7 @@ def conv(s: Site) -> str:
     return _batched(
         s,
         axes + 2,
-        lambda x: s.w.node(
+        lambda x: s.node(
             "Conv", x, s.input(1), s.input(2), group=int(groups), kernel_shape=list(kernel), **settings
         ),
     )
@@ -63,7 +62,7 @@ def conv_transpose(s: Site) -> str:
     return _batched(
         s,
         axes + 2,
-        lambda x: s.w.node(
+        lambda x: s.node(
             "ConvTranspose",
             x,
             s.input(1),
@@ -111,7 +110,7 @@ def _pooled(s: Site, op: str, axes: int, kernel: Any, stride: Any, settings: dic
     strides = shape if stride is None else _sizes(stride, axes)
     if settings["ceil_mode"]:
         settings |= _without_late_windows(s, shape, strides, settings)
-    return _batched(s, axes + 2, lambda x: s.w.node(op, x, kernel_shape=shape, strides=strides, **settings))
+    return _batched(s, axes + 2, lambda x: s.node(op, x, kernel_shape=shape, strides=strides, **settings))
 
 
 def _without_late_windows(
@@ -146,19 +145,19 @@ def adaptive_pool(s: Site) -> str:
         raise s.refuse("return_indices has no counterpart")
     outs = s.results()[0][-axes:]
     if all(n == 1 for n in outs) and all(r[-axes:] == outs for r in s.results()):
-        return _batched(s, axes + 2, lambda x: s.w.node(f"Global{op}", x))
+        return _batched(s, axes + 2, lambda x: s.node(f"Global{op}", x))
     sizes = [s.size(0, axis) for axis in range(-axes, 0)]
     if all(n % out == 0 for n, out in zip(sizes, outs, strict=True)):
         kernel = [n // out for n, out in zip(sizes, outs, strict=True)]
-        return _batched(s, axes + 2, lambda x: s.w.node(op, x, kernel_shape=kernel, strides=kernel))
+        return _batched(s, axes + 2, lambda x: s.node(op, x, kernel_shape=kernel, strides=kernel))
     if op == "MaxPool":
         raise s.refuse(
             f"windows that divide {sizes} unevenly into {outs} have no counterpart", "use max_pool2d"
         )
-    y = s.w.node("MatMul", s.input(0), s.w.constant(_means(sizes[-1], outs[-1]).T.astype(s.dtype())))
+    y = s.node("MatMul", s.input(0), s.w.constant(_means(sizes[-1], outs[-1]).T.astype(s.dtype())))
     if axes == 1:
         return y
-    return s.w.node("MatMul", s.w.constant(_means(sizes[0], outs[0]).astype(s.dtype())), y)
+    return s.node("MatMul", s.w.constant(_means(sizes[0], outs[0]).astype(s.dtype())), y)
 
 
 def _means(n: int, out: int) -> Any:
@@ -188,19 +187,19 @@ def interpolate(s: Site) -> str:
         corners and any(f != int(f) for f in factors)
     ):  # runtimes differ in what they do
         scales = s.w.constant(np.array([1, 1, *map(float, factors)], np.float32))
-        return s.w.node("Resize", s.input(0), none, scales, mode=kind, **how)
+        return s.node("Resize", s.input(0), none, scales, mode=kind, **how)
     wanted = s.shape(s.results(), s.input(0), s.shapes(0))
-    return s.w.node("Resize", s.input(0), none, none, wanted, mode=kind, **how)
+    return s.node("Resize", s.input(0), none, none, wanted, mode=kind, **how)
 
 
 @writes("CosineSimilarity")
 def cosine_similarity(s: Site) -> str:
     """sum(a b) / (max(|a|, eps) max(|b|, eps))"""
     dim, eps = s.get("settings")
-    axis, least = s.w.ints(dim), number(s, eps)
-    product = s.w.node("ReduceSum", s.w.node("Mul", *s.inputs()), axis, keepdims=0)
-    lengths = [s.w.node("Max", s.w.node("ReduceL2", x, axis, keepdims=0), least) for x in s.inputs()]
-    return s.w.node("Div", product, s.w.node("Mul", *lengths))
+    axis, least = s.w.ints(dim), s.scalar(eps)
+    product = s.node("ReduceSum", s.node("Mul", *s.inputs()), axis, keepdims=0)
+    lengths = [s.node("Max", s.node("ReduceL2", x, axis, keepdims=0), least) for x in s.inputs()]
+    return s.node("Div", product, s.node("Mul", *lengths))
 
 
 # --- norms
@@ -222,7 +221,7 @@ def batch_norm(s: Site) -> str:
     ]
     momentum = s.get("momentum")
     momentum = 0.1 if momentum is None else momentum
-    return s.w.node(
+    return s.node(
         "BatchNormalization", s.input(0), *operands, epsilon=float(s.get("eps")), momentum=1.0 - momentum
     )
 
@@ -233,7 +232,7 @@ def group_norm(s: Site) -> str:
     if len(set(groups)) > 1:
         raise s.depends("the number of groups")
     if groups[0] == channels and s.ndim() > 2:
-        return s.w.node(
+        return s.node(
             "InstanceNormalization",
             s.input(0),
             _filled(s, 1, channels, 1),
@@ -241,11 +240,11 @@ def group_norm(s: Site) -> str:
             epsilon=eps,
         )
     ones, zeros = (s.w.constant(np.full(groups[0], v, s.dtype())) for v in (1, 0))
-    y = s.w.node("InstanceNormalization", s.w.reshape(s.input(0), 0, groups[0], -1), ones, zeros, epsilon=eps)
-    y = s.w.node("Reshape", y, s.w.node("Shape", s.input(0)))
+    y = s.node("InstanceNormalization", s.w.reshape(s.input(0), 0, groups[0], -1), ones, zeros, epsilon=eps)
+    y = s.node("Reshape", y, s.node("Shape", s.input(0)))
     for i, op in ((1, "Mul"), (2, "Add")):
         if s.has(i):
-            y = s.w.node(op, y, s.w.reshape(s.input(i), -1, *(1,) * (s.ndim() - 2)))
+            y = s.node(op, y, s.w.reshape(s.input(i), -1, *(1,) * (s.ndim() - 2)))
     return y
 
 
@@ -255,7 +254,7 @@ def layer_norm(s: Site) -> str:
     if not s.w.has("LayerNormalization"):
         return _layer_norm_of_parts(s, len(inner))
     scale = s.input(1) if s.has(1) else s.w.constant(np.ones(inner, s.dtype()))
-    return s.w.node(
+    return s.node(
         "LayerNormalization", s.input(0), scale, s.input(2), axis=-len(inner), epsilon=float(s.get("eps"))
     )
 
@@ -263,11 +262,11 @@ def layer_norm(s: Site) -> str:
 def _layer_norm_of_parts(s: Site, count: int) -> str:
     """For older versions: over the last axes."""
     axes, x = s.w.ints(*range(-count, 0)), s.input(0)
-    apart = s.w.node("Sub", x, s.w.node("ReduceMean", x, axes))
-    var = s.w.node("ReduceMean", s.w.node("Mul", apart, apart), axes)
-    y: str = s.w.node("Div", apart, s.w.node("Sqrt", s.w.node("Add", var, number(s, s.get("eps")))))
+    apart = s.node("Sub", x, s.node("ReduceMean", x, axes))
+    var = s.node("ReduceMean", s.node("Mul", apart, apart), axes)
+    y: str = s.node("Div", apart, s.node("Sqrt", s.node("Add", var, s.scalar(s.get("eps")))))
     for i, op in ((1, "Mul"), (2, "Add")):
-        y = s.w.node(op, y, s.input(i)) if s.has(i) else y
+        y = s.node(op, y, s.input(i)) if s.has(i) else y
     return y
 
 
@@ -276,9 +275,9 @@ def rms_norm(s: Site) -> str:
     inner, eps, x = tuple(s.get("normalized_shape")), s.get("eps"), s.input(0)
     eps = float(np.finfo(s.dtype()).eps) if eps is None else eps
     axes = s.w.ints(*range(-len(inner), 0))
-    mean = s.w.node("ReduceMean", s.w.node("Mul", x, x), axes)
-    y: str = s.w.node("Div", x, s.w.node("Sqrt", s.w.node("Add", mean, number(s, eps))))
-    return s.w.node("Mul", y, s.input(1)) if s.has(1) else y
+    mean = s.node("ReduceMean", s.node("Mul", x, x), axes)
+    y: str = s.node("Div", x, s.node("Sqrt", s.node("Add", mean, s.scalar(eps))))
+    return s.node("Mul", y, s.input(1)) if s.has(1) else y
 
 
 # --- attention
@@ -293,12 +292,12 @@ def packed_attention(s: Site) -> Any:
     qkv, *masks = s.inputs()
     heads, width = s.get("heads"), s.size(0, 2) // 3
     inward, outward = ([0, 2, 1, 3], [0, 2, 1, 3]) if s.get("batch_first") else ([1, 2, 0, 3], [2, 0, 1, 3])
-    parts = s.w.node("Split", qkv, s.w.ints(width, width, width), outputs=3, axis=2)
-    apart = [s.w.node("Transpose", s.w.reshape(p, 0, 0, heads, width // heads), perm=inward) for p in parts]
+    parts = s.node("Split", qkv, s.w.ints(width, width, width), outputs=3, axis=2)
+    apart = [s.node("Transpose", s.w.reshape(p, 0, 0, heads, width // heads), perm=inward) for p in parts]
     q, k, v = apart
     found = _attended(s, q, k, v, masks, 4, 1)
     y, *weights = found if isinstance(found, tuple) else (found,)
-    y = s.w.reshape(s.w.node("Transpose", y, perm=outward), 0, 0, width)
+    y = s.w.reshape(s.node("Transpose", y, perm=outward), 0, 0, width)
     return (y, *weights) if weights else y
 
 
@@ -309,9 +308,9 @@ def _attended(s: Site, q: str, k: str, v: str, masks: list[str], ndim: int, firs
     """
     w = s.w
     order = [*range(ndim - 2), ndim - 1, ndim - 2]
-    scaled = w.node("Mul", q, number(s, s.get("scale")))
+    scaled = w.node("Mul", q, s.scalar(s.get("scale")))
     scores = w.node("MatMul", scaled, w.node("Transpose", k, perm=order))
-    hidden = number(s, -math.inf)
+    hidden = s.scalar(-math.inf)
     for i, mask in enumerate(masks):
         if s.dtype(first + i) != np.bool_:
             scores = w.node("Add", scores, mask)
@@ -325,7 +324,7 @@ def _attended(s: Site, q: str, k: str, v: str, masks: list[str], ndim: int, firs
         scores = w.node("Where", w.cast(seen, np.bool_), scores, hidden)
     weights = w.node("Softmax", scores, axis=-1)
     if masks:
-        weights = w.node("Where", w.node("Equal", scores, hidden), number(s, 0), weights)
+        weights = w.node("Where", w.node("Equal", scores, hidden), s.scalar(0), weights)
     y = w.node("MatMul", weights, v)
     return (y, weights) if s.get("with_weights") else y
 

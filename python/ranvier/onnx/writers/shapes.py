@@ -8,7 +8,6 @@ import numpy as np
 
 from ranvier.onnx.registry import writes
 from ranvier.onnx.site import Site
-from ranvier.onnx.writers.elementwise import number
 
 _FAR = 2**62
 
@@ -16,13 +15,13 @@ _FAR = 2**62
 @writes("Reshape")
 def reshape(s: Site) -> str:
     target = s.shape(s.results(), s.input(0), s.shapes(0), free=True)
-    return s.w.node("Reshape", s.input(0), target)
+    return s.node("Reshape", s.input(0), target)
 
 
 @writes("Permute")
 def permute(s: Site) -> str:
     n = s.ndim()
-    return s.w.node("Transpose", s.input(0), perm=[d % n for d in s.get("dims")])
+    return s.node("Transpose", s.input(0), perm=[d % n for d in s.get("dims")])
 
 
 @writes("Expand")
@@ -33,7 +32,7 @@ def expand(s: Site) -> str:
         tuple(1 if i >= lead and n == shape[i - lead] else n for i, n in enumerate(result))
         for result, shape in zip(results, given, strict=True)
     ]
-    return s.w.node("Expand", s.input(0), s.shape(kept))
+    return s.node("Expand", s.input(0), s.shape(kept))
 
 
 @writes("Repeat")
@@ -46,11 +45,11 @@ def repeat(s: Site) -> str:
         if len(found) > 1:
             raise s.depends("the number of repeats")
         counts.append(found.pop() if found else 1)
-    x = s.w.node("Reshape", s.input(0), s.shape([tuple(p) for p in split], s.input(0), shape, free=True))
-    tiled = s.w.node("Tile", x, s.w.ints(*counts))
+    x = s.node("Reshape", s.input(0), s.shape([tuple(p) for p in split], s.input(0), shape, free=True))
+    tiled = s.node("Tile", x, s.w.ints(*counts))
     final = [call.settings["final"] for call in s.calls]
     repeated = [tuple(w) for w in wide]
-    return s.w.node("Reshape", tiled, s.shape(final, tiled, repeated, free=True))
+    return s.node("Reshape", tiled, s.shape(final, tiled, repeated, free=True))
 
 
 @writes("Flip")
@@ -58,7 +57,7 @@ def flip(s: Site) -> str:
     dims = s.get("dims")
     dims = tuple(dims) if isinstance(dims, (tuple, list)) else (dims,)
     ones = [-1] * len(dims)
-    return s.w.node(
+    return s.node(
         "Slice", s.input(0), s.w.ints(*ones), s.w.ints(*[-_FAR] * len(dims)), s.w.ints(*dims), s.w.ints(*ones)
     )
 
@@ -67,7 +66,7 @@ def flip(s: Site) -> str:
 def concatenate(s: Site) -> str:
     ndim = max(s.ndim(i) for i in range(len(s.calls[0].inputs)))
     kept = [s.input(i) for i in range(len(s.calls[0].inputs)) if s.ndim(i) == ndim]
-    return s.w.node("Concat", *kept, axis=s.get("axis"))
+    return s.node("Concat", *kept, axis=s.get("axis"))
 
 
 @writes("GetItem")
@@ -105,15 +104,15 @@ def getitem(s: Site) -> str:
     if axes:
         joined = [_vector(s, part) for part in (starts, ends)]
         more = [s.w.ints(*axes)] + ([s.w.ints(*steps)] if set(steps) != {1} else [])
-        y = s.w.node("Slice", y, *joined, *more)
+        y = s.node("Slice", y, *joined, *more)
     if dropped:
-        y = s.w.node("Squeeze", y, s.w.ints(*dropped))
+        y = s.node("Squeeze", y, s.w.ints(*dropped))
     new, at = [], 0
     for part in keys[0]:
         if part is None:
             new.append(at)
         at += part is None or isinstance(part, slice)
-    return s.w.node("Unsqueeze", y, s.w.ints(*new)) if new else y if axes else s.w.node("Identity", y)
+    return s.node("Unsqueeze", y, s.w.ints(*new)) if new else y if axes else s.node("Identity", y)
 
 
 def _whole(key: Any, shape: tuple[int, ...]) -> list[Any]:
@@ -140,12 +139,7 @@ def _vector(s: Site, parts: list[Any]) -> str:
     if all(isinstance(p, int) for p in parts):
         return s.w.ints(*parts)
     names = [s.w.ints(p) if isinstance(p, int) else p for p in parts]
-    return s.w.node("Concat", *names, axis=0) if len(names) > 1 else names[0]
-
-
-@writes("TakeRows")
-def take_rows(s: Site) -> str:
-    return s.w.node("Gather", s.input(0), s.setting("index"), axis=0)
+    return s.node("Concat", *names, axis=0) if len(names) > 1 else names[0]
 
 
 @writes("Pick")
@@ -162,8 +156,8 @@ def pick(s: Site) -> str:
     if not rows[0].name:
         index = s.w.constant(rows[0].array.reshape(shape[0]))
     elif len(shape[0]) != 1:
-        index = s.w.node("Reshape", index, s.shape(shape))
-    return s.w.node("Gather", s.input(0), index, axis=axes[0])
+        index = s.node("Reshape", index, s.shape(shape))
+    return s.node("Gather", s.input(0), index, axis=axes[0])
 
 
 @writes("Gather")
@@ -173,7 +167,7 @@ def gather(s: Site) -> str:
     for given, chosen in zip(s.shapes(0), s.shapes(1), strict=True):
         if any(n != m and d != axis for d, (n, m) in enumerate(zip(given, chosen, strict=True))):
             raise s.refuse("an index smaller than x has no counterpart", "slice x to its size")
-    return s.w.node("GatherElements", x, index, axis=axis)
+    return s.node("GatherElements", x, index, axis=axis)
 
 
 @writes("Scatter")
@@ -182,14 +176,9 @@ def scatter(s: Site) -> str:
         raise s.refuse("an index smaller than src has no counterpart", "slice src to its size")
     if s.get("add") and s.w.opset < 16:
         raise s.refuse("sums need a later version of the operator set", "pass opset_version=16")
-    return s.w.node(
+    return s.node(
         "ScatterElements", *s.inputs(), axis=s.get("axis"), reduction="add" if s.get("add") else None
     )
-
-
-@writes("Embedding")
-def embedding(s: Site) -> str:
-    return s.w.node("Gather", s.input(0), s.input(1), axis=0)
 
 
 @writes("Pad")
@@ -201,8 +190,8 @@ def pad(s: Site) -> str:
     names = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
     if mode == "circular" and s.w.opset < 19:
         raise s.refuse("mode 'circular' needs a later version of the operator set", "pass opset_version=19")
-    value = [number(s, s.get("value"))] if mode == "constant" and s.get("value") else []
-    return s.w.node("Pad", s.input(0), s.w.ints(*pads), *value, mode=names[mode])
+    value = [s.scalar(s.get("value"))] if mode == "constant" and s.get("value") else []
+    return s.node("Pad", s.input(0), s.w.ints(*pads), *value, mode=names[mode])
 
 
 @writes("Triangle")
@@ -213,7 +202,7 @@ def triangle(s: Site) -> str:
         for k in range(-masks[0].shape[0], masks[0].shape[1] + 1):
             kept = [(np.triu if upper else np.tril)(np.ones(m.shape, np.bool_), k) for m in masks]
             if all((a == ~m).all() for a, m in zip(kept, masks, strict=True)):
-                return s.w.node("Trilu", s.input(0), s.w.constant(np.int64(k)), upper=upper)
+                return s.node("Trilu", s.input(0), s.w.constant(np.int64(k)), upper=upper)
     raise s.depends("the diagonal")
 
 

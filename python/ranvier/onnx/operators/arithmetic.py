@@ -1,0 +1,289 @@
+"""Operators element by element that are no row of `one_to_one`, products of matrices, and reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import ranvier.ops as ops
+from ranvier.autograd import Tensor
+from ranvier.onnx.registry import operator, operators
+from ranvier.onnx.values import FLOATS, axis_of, by_numpy, in_float, ints, is_exact, raw, shape_of, tensor_of
+
+
+@operator("Mod")
+def mod(a: Any, b: Any, *, fmod: int = 0) -> Any:
+    """a - b floor(a / b), with the sign of b; fmod: with the sign of a."""
+    if raw(a).dtype not in FLOATS or not isinstance(a, Tensor):
+        return by_numpy(np.fmod if fmod else np.mod, a, b)
+    divisor = tensor_of(b)
+    return a - divisor * ops.div(a, divisor, rounding_mode="trunc" if fmod else "floor")
+
+
+@operator("IsInf")
+def is_inf(x: Any, *, detect_negative: int = 1, detect_positive: int = 1) -> Any:
+    return by_numpy(
+        lambda a: np.isinf(a) & (((a > 0) & bool(detect_positive)) | ((a < 0) & bool(detect_negative))), x
+    )
+
+
+@operator("PRelu")
+def prelu_of_channels(x: Any, slope: Any) -> Any:
+    """Up to version 6: one slope, or one for each channel."""
+    shape = (-1, *(1,) * (raw(x).ndim - 2)) if raw(slope).size > 1 else (1,)
+    return prelu(x, ops.reshape(slope, shape) if isinstance(slope, Tensor) else slope.reshape(shape))
+
+
+@operator("PRelu", since=7)
+def prelu(x: Any, slope: Any) -> Any:
+    if is_exact(raw(x).dtype):
+        return by_numpy(lambda a, s: np.where(a < 0, a * s, a), x, slope)
+    return in_float(lambda x, s: ops.where(x < 0, x * s, x), x, slope)
+
+
+@operator("Shrink")
+def shrink(x: Any, *, bias: float = 0.0, lambd: float = 0.5) -> Any:
+    if is_exact(raw(x).dtype):
+        return by_numpy(
+            lambda a: np.where(a < -lambd, a + bias, np.where(a > lambd, a - bias, 0)).astype(a.dtype), x
+        )
+    return in_float(
+        lambda x: ops.where(x < -lambd, x + bias, ops.where(x > lambd, x - bias, ops.mul(x, 0.0))), x
+    )
+
+
+@operator("Clip", since=11)
+def clip(x: Any, low: Any = None, high: Any = None) -> Any:
+    """Bounds are numbers; where low is above high, all are high."""
+    if raw(x).dtype not in FLOATS or not isinstance(x, Tensor):
+        y = x if low is None else by_numpy(np.maximum, x, low)
+        return y if high is None else by_numpy(np.minimum, y, high)
+    if all(bound is None or not isinstance(bound, Tensor) for bound in (low, high)):
+        bounds = [None if bound is None else raw(bound).item() for bound in (low, high)]
+        return x if bounds == [None, None] else ops.clamp(x, *bounds)
+    y = x if low is None else ops.maximum(x, tensor_of(low))
+    return y if high is None else ops.minimum(y, tensor_of(high))
+
+
+@operator("Gemm")
+def gemm(
+    a: Any,
+    b: Any,
+    c: Any = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,  # ONNX's names
+    transB: int = 0,
+    broadcast: int = 0,
+) -> Any:
+    """alpha a b + beta c; a and b are matrices, transposed before if the settings say so."""
+    if raw(a).ndim != 2 or raw(b).ndim != 2:
+        raise ValueError(f"[onnx Gemm] got shapes {raw(a).shape} and {raw(b).shape}; expected two matrices")
+
+    def of_arrays(a: Any, b: Any, *c: Any) -> Any:
+        y = alpha * np.matmul(a.T if transA else a, b.T if transB else b) + (beta * c[0] if c else 0)
+        return y.astype(a.dtype)
+
+    def of_tensors(a: Any, b: Any, c: Any) -> Any:
+        a = a.T if transA else a
+        if transB and alpha == 1 and beta == 1 and (c is None or c.shape == (b.shape[0],)):
+            return ops.linear(a, b, c)
+        y = ops.matmul(a, b.T if transB else b)
+        y = y if alpha == 1 else y * alpha
+        return y if c is None else y + (c if beta == 1 else c * beta)
+
+    if is_exact(raw(a).dtype):
+        return by_numpy(of_arrays, a, b, *(() if c is None else (c,)))
+    return in_float(of_tensors, a, b, c)
+
+
+@operator("Einsum")
+def einsum(*values: Any, equation: str) -> Any:
+    if any(is_exact(raw(v).dtype) for v in values):
+        return by_numpy(lambda *arrays: np.einsum(equation, *arrays), *values)
+    return in_float(lambda *tensors: ops.einsum(equation.replace(" ", ""), *tensors), *values)
+
+
+# --- reductions
+def _most(dtype: np.dtype[Any], least: bool) -> Any:
+    """The maximum of no elements; with `least` the minimum."""
+    if dtype.kind == "b":
+        return least
+    limits = np.iinfo(dtype) if is_exact(dtype) else None
+    return (np.inf if least else -np.inf) if limits is None else limits.max if least else limits.min
+
+
+def _product(x: Tensor, axes: Any, keep: bool) -> Tensor:
+    for axis in sorted(axes, reverse=True):
+        x = ops.prod(x, axis, keep)
+    return x
+
+
+# of a Tensor (x, axes, keepdims), and of an array
+_REDUCTIONS: dict[str, tuple[Any, Any]] = {
+    "ReduceSum": (ops.sum, np.sum),
+    "ReduceMean": (ops.mean, np.mean),
+    "ReduceProd": (_product, np.prod),
+    "ReduceMax": (ops.amax, lambda a, **how: np.max(a, initial=_most(a.dtype, False), **how)),
+    "ReduceMin": (ops.amin, lambda a, **how: np.min(a, initial=_most(a.dtype, True), **how)),
+    "ReduceL1": (lambda x, *how: ops.sum(ops.abs(x), *how), lambda a, **how: np.sum(np.abs(a), **how)),
+    "ReduceL2": (
+        lambda x, *how: ops.norm(x, 2, *how),
+        lambda a, **how: np.sqrt(np.sum(np.square(a), **how)),
+    ),
+    "ReduceLogSum": (lambda x, *how: ops.log(ops.sum(x, *how)), lambda a, **how: np.log(np.sum(a, **how))),
+    "ReduceLogSumExp": (
+        ops.logsumexp,
+        lambda a, **how: np.log(np.sum(np.exp(a.astype(np.float64)), **how)),
+    ),
+    "ReduceSumSquare": (
+        lambda x, *how: ops.sum(ops.square(x), *how),
+        lambda a, **how: np.sum(np.square(a), **how),
+    ),
+}
+_OF_A_NUMBER = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd")  # the number itself
+
+
+def _reduced(name: str, x: Any, axes: tuple[int, ...] | None, keep: bool, noop: bool) -> Any:
+    function, numpy_function = _REDUCTIONS[name]
+    array = raw(x)
+    if not axes:
+        axes = () if noop else tuple(range(array.ndim))
+    axes = tuple(axis_of(name, axis, array.ndim) for axis in axes)
+    if not axes and not noop:
+        if name in _OF_A_NUMBER:
+            return x
+        return by_numpy(lambda a: numpy_function(a.reshape(1), axis=(0,), keepdims=False).astype(a.dtype), x)
+    if isinstance(x, Tensor) and array.dtype in FLOATS and axes and all(array.shape[a] for a in axes):
+        return function(x, axes, keep)
+    return by_numpy(lambda a: np.asarray(numpy_function(a, axis=axes, keepdims=keep)).astype(a.dtype), x)
+
+
+def _by_attribute(
+    reduction: str, x: Any, /, *, axes: Any = None, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Any:
+    return _reduced(reduction, x, axes, bool(keepdims), False)
+
+
+def _by_input(
+    reduction: str, x: Any, axes: Any = None, /, *, keepdims: int = 1, noop_with_empty_axes: int = 0
+) -> Any:
+    return _reduced(
+        reduction, x, None if axes is None else ints(axes), bool(keepdims), bool(noop_with_empty_axes)
+    )
+
+
+for _name in _REDUCTIONS:
+    operator(_name)(partial(_by_attribute, _name))
+    operator(_name, since=13 if _name == "ReduceSum" else 18)(partial(_by_input, _name))
+
+
+def _place(name: str, x: Any, /, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Any:
+    function, of_tensor = (np.argmax, ops.argmax) if name == "ArgMax" else (np.argmin, ops.argmin)
+    keep = bool(keepdims)
+
+    def place(a: Any) -> Any:
+        if not select_last_index:
+            return function(a, axis=axis, keepdims=keep).astype(np.int64)
+        return (a.shape[axis] - 1 - function(np.flip(a, axis), axis=axis, keepdims=keep)).astype(np.int64)
+
+    if isinstance(x, Tensor) and x.dtype in FLOATS and not select_last_index:
+        return of_tensor(x, axis, keep)
+    return by_numpy(place, x)
+
+
+_RUNNING: dict[str, tuple[int, Any, Any]] = {
+    "CumSum": (0, ops.cumsum, np.cumsum),
+    "CumProd": (1, ops.cumprod, np.cumprod),
+}
+
+
+def _running(name: str, x: Any, axis: Any, /, *, exclusive: int = 0, reverse: int = 0) -> Any:
+    neutral, function, numpy_function = _RUNNING[name]
+    (at,) = ints(axis)
+    if isinstance(x, Tensor) and x.dtype in FLOATS:
+        x = ops.flip(x, at) if reverse else x
+        if exclusive:
+            first = ops.mul(ops.narrow(x, at, 0, 1), 0.0) + float(neutral)
+            x = ops.cat([first, ops.narrow(x, at, 0, x.shape[at] - 1)], at)
+        y = function(x, at)
+        return ops.flip(y, at) if reverse else y
+
+    def of_array(a: Any) -> Any:
+        a = np.flip(a, at) if reverse else a
+        y = numpy_function(a, axis=at, dtype=a.dtype)
+        if exclusive:
+            y = np.roll(y, 1, at)
+            np.moveaxis(y, at, 0)[:1] = neutral
+        return np.flip(y, at) if reverse else y
+
+    return by_numpy(of_array, x)
+
+
+# --- softmax
+def _flattened(function: Callable[..., Any], x: Any, axis: int) -> Any:
+    """Up to version 12: over all axes from this one on."""
+    shape = shape_of(x)
+    rows = int(np.prod(shape[: axis % len(shape)])) if shape else 1
+    return function(x.reshape((rows, -1)), -1).reshape(shape)
+
+
+def _hard(a: Any, axis: int) -> Any:
+    y = np.zeros_like(a)
+    np.put_along_axis(y, np.argmax(a, axis=axis, keepdims=True), 1, axis)
+    return y
+
+
+# --- the largest
+def _topk(x: Any, k: int, axis: int, largest: bool) -> Any:
+    """Equal elements in the order of their places."""
+    size = shape_of(x)[axis]
+    if not 0 <= k <= size:
+        raise ValueError(f"[onnx TopK] got k {k} for an axis of length {size}")
+
+    def places(a: Any) -> Any:
+        moved = np.moveaxis(a, axis, -1)
+        order = np.argsort(moved, axis=-1, kind="stable")
+        if largest:  # equal ones in the order of their places: the last of the reversed
+            back = np.argsort(moved[..., ::-1], axis=-1, kind="stable")[..., ::-1]
+            order = size - 1 - back
+        return np.moveaxis(order[..., :k], -1, axis).astype(np.int64)
+
+    if isinstance(x, Tensor) and x.dtype in FLOATS:
+        values, order = ops.sort(x, axis, largest, stable=True)
+        kept = (slice(None),) * (axis % x.ndim) + (slice(0, k),)
+        return values[kept], order[kept]
+    order = by_numpy(places, x)
+    return by_numpy(lambda a, i: np.take_along_axis(a, i, axis), x, order), order
+
+
+@operator("LpNormalization")
+def lp_normalization(x: Any, *, axis: int = -1, p: int = 2) -> Any:
+    def normalized(x: Tensor) -> Any:
+        size = ops.norm(x, p, axis, True)
+        none = ops.eq(size, 0)
+        return x / ops.where(none, tensor_of(np.ones((), x.dtype)), size)
+
+    return in_float(normalized, x)
+
+
+for _name in ("ArgMax", "ArgMin"):
+    operator(_name)(partial(_place, _name))
+for _name in _RUNNING:
+    operator(_name)(partial(_running, _name))
+operators(
+    {
+        ("Softmax", 1): lambda x, *, axis=1: in_float(partial(_flattened, ops.softmax, axis=axis), x),
+        ("Softmax", 13): lambda x, *, axis=-1: in_float(lambda x: ops.softmax(x, axis), x),
+        ("LogSoftmax", 1): lambda x, *, axis=1: in_float(partial(_flattened, ops.log_softmax, axis=axis), x),
+        ("LogSoftmax", 13): lambda x, *, axis=-1: in_float(lambda x: ops.log_softmax(x, axis), x),
+        ("Hardmax", 1): lambda x, *, axis=1: by_numpy(partial(_flattened, _hard, axis=axis), x),
+        ("Hardmax", 13): lambda x, *, axis=-1: by_numpy(lambda a: _hard(a, axis), x),
+        ("TopK", 1): lambda x, *, axis=-1, k: _topk(x, k, axis, True),
+        ("TopK", 10): lambda x, k, *, axis=-1, largest=1, sorted=1: _topk(x, ints(k)[0], axis, bool(largest)),
+    }
+)

@@ -1,0 +1,358 @@
+"""Normalisation, dropout, and recurrent layers.
+
+The usual settings of RNN, GRU and LSTM are computed by the library's kernel, which has its own order of the
+gates. Others (peepholes, sequence_lens, other activations, a reset gate before the product) are computed step
+by step.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import ranvier.ops as ops
+from ranvier.autograd import Tensor
+from ranvier.onnx.operators.indexing import reverse_sequence
+from ranvier.onnx.registry import operator, operators
+from ranvier.onnx.values import array_of, in_float, ints, raw, shape_of, tensor_of
+from ranvier.ops.neural.recurrent import recurrent
+
+
+@operator("BatchNormalization")
+def batch_norm(
+    x: Any,
+    scale: Any,
+    bias: Any,
+    mean: Any,
+    var: Any,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+    training_mode: int = 0,
+    is_test: int = 1,
+    spatial: int = 1,
+    training: bool = False,
+    outputs: int = 1,
+    owned: bool = False,
+) -> Any:
+    """Statistics that are buffers of the module are used and updated as in :class:`ranvier.nn.BatchNorm2d`.
+
+    training_mode, for others: batch statistics; the second and third result are the updated ones.
+    """
+    if not spatial:
+        raise ValueError("[onnx BatchNormalization] got spatial 0; expected 1")
+    if training_mode and not owned:
+        return _of_batch(x, scale, bias, mean, var, epsilon, momentum)[:outputs]
+    if outputs > 1 and owned:
+        y = batch_norm(
+            x, scale, bias, mean, var, epsilon=epsilon, momentum=momentum, training=training, owned=True
+        )
+        return (y, *[mean, var, mean, var][: outputs - 1])
+    if outputs > 1:
+        raise ValueError(f"[onnx BatchNormalization] got {outputs} outputs without training_mode; expected 1")
+
+    def of_tensors(x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Any:
+        return ops.batch_norm(x, mean, var, scale, bias, training and owned, 1 - momentum, epsilon)
+
+    return in_float(of_tensors, x, scale, bias, mean, var)
+
+
+def _of_batch(x: Any, scale: Any, bias: Any, mean: Any, var: Any, eps: float, momentum: float) -> Any:
+    axes = (0, *range(2, raw(x).ndim))
+    found = tensor_of(x)
+    means, variances = ops.mean(found, axes, True), ops.var(found, axes, correction=0)
+    away = found - means
+    rest = ops.mean(away, axes)  # what the rounded mean lacks
+    y = ops.batch_norm(away, rest, variances, tensor_of(scale), tensor_of(bias), False, 0.1, eps)
+    both = ((mean, means.flatten()), (var, variances))
+    updated = [tensor_of(old) * momentum + new * (1 - momentum) for old, new in both]
+    return (y, *updated)
+
+
+@operator("LayerNormalization")
+def layer_norm(
+    x: Any,
+    scale: Any,
+    bias: Any = None,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+    outputs: int = 1,
+) -> Any:
+    """Over all axes from this one on; further outputs are the mean and 1 / the standard deviation."""
+    shape = shape_of(x)
+    at = axis % len(shape)
+    inner = shape[at:]
+
+    def of_tensors(x: Tensor, scale: Tensor, bias: Any) -> Any:
+        if scale.shape == inner and (bias is None or bias.shape == inner):
+            y = ops.layer_norm(x, inner, scale, bias, epsilon)
+        else:
+            y = ops.layer_norm(x, inner, None, None, epsilon) * scale
+            y = y if bias is None else y + bias
+        if outputs == 1:
+            return y
+        axes = tuple(range(at, len(shape)))
+        rest = (ops.mean(x, axes, True), 1 / ops.sqrt(ops.var(x, axes, correction=0, keepdim=True) + epsilon))
+        return (y, *rest)[:outputs]
+
+    return in_float(of_tensors, x, scale, bias)
+
+
+@operator("RMSNormalization")
+def rms_norm(x: Any, scale: Any, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1) -> Any:
+    inner = shape_of(x)[axis % raw(x).ndim :]
+
+    def of_tensors(x: Tensor, scale: Tensor) -> Any:
+        if scale.shape == inner:
+            return ops.rms_norm(x, inner, scale, epsilon)
+        return ops.rms_norm(x, inner, None, epsilon) * scale
+
+    return in_float(of_tensors, x, scale)
+
+
+@operator("LRN")
+def local_response_norm(
+    x: Any, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0
+) -> Any:
+    """x / (bias + alpha / size * the sum of squares of `size` channels around)^beta"""
+    before = (size - 1) // 2
+
+    def of_tensors(x: Tensor) -> Any:
+        channels = x.shape[1]
+        around = (*(0, 0) * (x.ndim - 2), before, size - 1 - before)
+        squares = ops.pad(x * x, around)
+        total = sum(ops.narrow(squares, 1, i, channels) for i in range(size))
+        return x / ops.pow(total * (alpha / size) + bias, beta)
+
+    return in_float(of_tensors, x)
+
+
+@operator("MeanVarianceNormalization")
+def mean_variance_norm(x: Any, *, axes: Any = (0, 2, 3)) -> Any:
+    def of_tensors(x: Tensor) -> Any:
+        centred = x - ops.mean(x, tuple(axes), True)
+        centred = centred - ops.mean(centred, tuple(axes), True)  # what the rounded mean lacks
+        return centred / (ops.sqrt(ops.mean(centred * centred, tuple(axes), True)) + 1e-9)
+
+    return in_float(of_tensors, x)
+
+
+@operator("Dropout", since=12)
+def dropout(
+    x: Any,
+    ratio: Any = None,
+    training_mode: Any = None,
+    *,
+    seed: int = 0,
+    training: bool = False,
+    outputs: int = 1,
+) -> Any:
+    """Active while the module trains. seed is not used: the numbers come from ranvier's generator."""
+    p = 0.5 if ratio is None else float(array_of(ratio).reshape(()))
+    return _dropped(x, p, training, outputs)
+
+
+def _dropped(x: Any, p: float, training: bool, outputs: int) -> Any:
+    if not training or p == 0:
+        return x if outputs == 1 else (x, np.ones(shape_of(x), np.bool_))
+    if outputs > 1:
+        raise ValueError("[onnx Dropout] got two outputs in training; expected one")
+    if not math.isfinite(p) or not 0 <= p <= 1:
+        raise ValueError(f"[onnx Dropout] got ratio {p}; expected a probability")
+    return in_float(lambda x: ops.dropout(x, p, True), x)
+
+
+operators(
+    {
+        ("InstanceNormalization", 1): lambda x, scale, bias, *, epsilon=1e-5: in_float(
+            lambda x, s, b: ops.instance_norm(x, weight=s, bias=b, eps=epsilon), x, scale, bias
+        ),
+        ("GroupNormalization", 21): lambda x, scale, bias, *, num_groups, epsilon=1e-5, stash_type=1: (
+            in_float(lambda x, s, b: ops.group_norm(x, num_groups, s, b, epsilon), x, scale, bias)
+        ),
+        ("Dropout", 1): lambda x, *, ratio=0.5, is_test=0, training=False, outputs=1: _dropped(
+            x, ratio, training, outputs
+        ),
+    }
+)
+
+
+# --- RNN, GRU and LSTM
+_ACTIVATIONS: dict[str, Any] = {
+    "sigmoid": ops.sigmoid,
+    "tanh": ops.tanh,
+    "relu": ops.relu,
+    "softsign": ops.softsign,
+    "softplus": ops.softplus,
+}
+_USUAL = {"RNN": ["tanh"], "GRU": ["sigmoid", "tanh"], "LSTM": ["sigmoid", "tanh", "tanh"]}
+_ORDER = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1)}
+"""Of ONNX's gates (zrh, iofc) those of the kernel (rzn, ifgo)."""
+
+
+_SETTINGS = ("activations", "activation_alpha", "activation_beta", "clip", "direction")  # `_ways` takes them
+
+
+def _ways(
+    name: str,
+    *,
+    activations: Any = None,
+    activation_alpha: Any = None,
+    activation_beta: Any = None,
+    clip: Any = None,
+    direction: str = "forward",
+) -> list[tuple[bool, list[str]]]:
+    """(whether it is reversed, activations) of each direction."""
+    reverse = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}.get(direction)
+    names = [str(a).lower() for a in activations or ()]
+    special = clip is not None or activation_alpha or activation_beta
+    if reverse is None or special or not {*names} <= _ACTIVATIONS.keys():
+        raise ValueError(
+            f"[onnx {name}] got direction {direction!r}, activations {activations}, clip {clip}; expected "
+            f"activations of {', '.join(_ACTIVATIONS)} without alpha and beta, and no clip"
+        )
+    count = len(_USUAL[name])
+    names = names or _USUAL[name] * len(reverse)
+    if len(names) != count * len(reverse):
+        raise ValueError(f"[onnx {name}] got {len(names)} activations; expected {count} for each direction")
+    return [(r, names[i * count : (i + 1) * count]) for i, r in enumerate(reverse)]
+
+
+def _run(
+    name: str,
+    x: Any,
+    w: Any,
+    r: Any,
+    b: Any = None,
+    lengths: Any = None,
+    *states_and_peepholes: Any,
+    layout: int = 0,
+    linear_before_reset: int = 0,
+    input_forget: int = 0,
+    hidden_size: int = 0,
+    output_sequence: int = 0,
+    **settings: Any,
+) -> Any:
+    """All directions: y (steps, directions, N, hidden) and the last states, (N first with layout 1).
+
+    states_and_peepholes: h0, and of an LSTM also c0 and the peepholes; each may be None or missing.
+    """
+    if input_forget:
+        raise ValueError("[onnx LSTM] got input_forget 1; expected 0")
+    ways = _ways(name, **settings)
+    h0, c0, peepholes = (*states_and_peepholes, None, None, None)[:3]
+    states = (h0, c0) if name == "LSTM" else (h0,)
+    steps = shape_of(x)[1 if layout else 0]
+    sizes = None if lengths is None else np.array(ints(lengths))
+    if sizes is not None and (sizes == steps).all():
+        sizes = None
+
+    def of_tensors(x: Tensor, w: Tensor, r: Tensor, b: Any, *more: Any) -> Any:
+        *states, p = more
+        if layout:
+            x = ops.transpose(x, 0, 1)
+            states = [None if s is None else ops.transpose(s, 0, 1) for s in states]
+        results = []
+        for d, (reverse, activations) in enumerate(ways):
+            hidden = r.shape[-1]
+            bias = (None, None) if b is None else (b[d, : b.shape[1] // 2], b[d, b.shape[1] // 2 :])
+            first = [None if s is None else s[d] for s in states]
+            kernel = _kernel(name, activations, linear_before_reset)
+            if kernel and sizes is None and p is None:
+                weights = [_ordered(v, name, hidden) for v in (w[d], r[d], *bias)]
+                weights = weights if b is not None else weights[:2]
+                results.append(recurrent(kernel, x, tuple(first), tuple(weights), None, reverse))
+            else:
+                cell = _Cell(
+                    name, w[d], r[d], bias, None if p is None else p[d], activations, linear_before_reset
+                )
+                results.append(_loop(cell, x, first, sizes, reverse))
+        y, *last = [ops.stack(part, 1 if i == 0 else 0) for i, part in enumerate(zip(*results, strict=True))]
+        if layout:
+            y = ops.permute(y, (2, 0, 1, 3))
+            last = [ops.transpose(s, 0, 1) for s in last]
+        return (y, *last)
+
+    return in_float(of_tensors, x, w, r, b, *states, peepholes)
+
+
+def _kernel(name: str, activations: list[str], before_reset: int) -> str:
+    if name == "RNN" and activations[0] in ("tanh", "relu"):
+        return f"rnn_{activations[0]}"
+    usual = activations == _USUAL[name] and (name != "GRU" or before_reset)
+    return name.lower() if usual and name != "RNN" else ""
+
+
+def _ordered(v: Any, name: str, hidden: int) -> Any:
+    if v is None or name == "RNN":
+        return v
+    return ops.cat([v[i * hidden : (i + 1) * hidden] for i in _ORDER[name]], 0)
+
+
+class _Cell:
+    """One step of one direction, written as in the specification."""
+
+    def __init__(
+        self, name: str, w: Any, r: Any, bias: Any, p: Any, activations: Any, before_reset: int
+    ) -> None:
+        self.name, self.w, self.r, self.bias, self.p = name, w, r, bias, p
+        self.functions = [_ACTIVATIONS[a] for a in activations]
+        self.before_reset, self.hidden = before_reset, r.shape[-1]
+
+    def gates(self, v: Any) -> list[Any]:
+        return [
+            v[..., i * self.hidden : (i + 1) * self.hidden] for i in range(self.r.shape[0] // self.hidden)
+        ]
+
+    def step(self, x: Any, h: Any, c: Any) -> tuple[Any, ...]:
+        of_x, of_h = ops.linear(x, self.w, self.bias[0]), ops.linear(h, self.r, self.bias[1])
+        f = self.functions
+        if self.name == "RNN":
+            return (f[0](of_x + of_h),)
+        if self.name == "GRU":
+            (zx, rx, nx), (zh, rh, nh) = self.gates(of_x), self.gates(of_h)
+            z, r = f[0](zx + zh), f[0](rx + rh)
+            if self.before_reset:
+                n = f[1](nx + r * nh)
+            else:
+                of_n, b_n = self.r[2 * self.hidden :], None
+                if self.bias[1] is not None:
+                    b_n = self.bias[1][2 * self.hidden :]
+                n = f[1](nx + ops.linear(r * h, of_n, b_n))
+            return ((1 - z) * n + z * h,)
+        i, o, forget, g = (a + b for a, b in zip(self.gates(of_x), self.gates(of_h), strict=True))
+        if self.p is not None:
+            p_i, p_o, p_f = (self.p[k * self.hidden : (k + 1) * self.hidden] for k in range(3))
+            i, forget = i + p_i * c, forget + p_f * c
+        c = f[0](forget) * c + f[0](i) * f[1](g)
+        o = o if self.p is None else o + p_o * c
+        return f[0](o) * f[2](c), c
+
+
+def _loop(cell: _Cell, x: Any, first: list[Any], sizes: Any, reverse: bool) -> tuple[Any, ...]:
+    steps, batch = x.shape[:2]
+    zeros = tensor_of(np.zeros((batch, cell.hidden), x.dtype))
+    state = [zeros if s is None else s for s in first]
+    lengths = np.full(batch, steps) if sizes is None else sizes
+    x = reverse_sequence(x, lengths) if reverse else x
+    ys = []
+    for t in range(steps):
+        new = cell.step(x[t], state[0], state[-1])
+        if (lengths <= t).any():
+            ended = tensor_of(np.broadcast_to((lengths <= t)[:, None], zeros.shape))
+            ys.append(ops.where(ended, zeros, new[0]))
+            state = [ops.where(ended, old, s) for old, s in zip(state, new, strict=True)]
+        else:
+            ys.append(new[0])
+            state = list(new)
+    y = ops.stack(ys, 0)
+    return (reverse_sequence(y, lengths) if reverse else y, *state)
+
+
+for _name in _USUAL:
+    operator(_name, more=_SETTINGS)(partial(_run, _name))
