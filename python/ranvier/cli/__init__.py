@@ -31,8 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if unknown:
             arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
         arguments.line = shlex.join(["ranvier", *(sys.argv[1:] if argv is None else argv)])
-        result: int = arguments.command(arguments)
-        return result
+        return arguments.command(arguments)
     except Mistake as mistake:
         text = f"ranvier: error: {mistake}"
         return end_job(1, lambda: print(text, file=sys.stderr))

@@ -70,8 +70,7 @@ class Process:
         line = self.process.stdout.readline()
         if not line:
             raise Mistake(f"the {self.library} process ended; see its output above")
-        reply: dict[str, Any] = json.loads(line)
-        return reply
+        return json.loads(line)
 
     def close(self) -> None:
         for stream in (self.process.stdin, self.process.stdout):

@@ -27,18 +27,9 @@ from ranvier.distributed.job import limit_of, world
 from ranvier.distributed.ranks import World, agree, complete
 
 __all__ = [
-    "REDUCTIONS",
-    "all_gather",
-    "all_reduce",
-    "barrier",
-    "broadcast",
-    "gather_objects",
-    "mark",
-    "mpi_reduce",
-    "new_group",
-    "of_first",
-    "tree_sum",
-]
+    "REDUCTIONS", "all_gather", "all_reduce", "barrier", "broadcast", "gather_objects", "mark", "mpi_reduce",
+    "new_group", "of_first", "tree_sum",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 _SMALL = 4096  # bytes

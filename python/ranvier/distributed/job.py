@@ -22,17 +22,9 @@ from ranvier.config import get_num_threads, set_num_threads
 from ranvier.distributed.ranks import LEFT, TIMEOUT, World, agree, complete
 
 __all__ = [
-    "World",
-    "abort",
-    "end_job_on_failure",
-    "init",
-    "is_initialized",
-    "launched_size",
-    "limit_of",
-    "part_of",
-    "share_cores",
-    "world",
-]
+    "World", "abort", "end_job_on_failure", "init", "is_initialized", "launched_size", "limit_of", "part_of",
+    "share_cores", "world",
+]  # fmt: skip
 
 
 def part_of(cores: list[set[int]], place: int, ranks: int) -> list[set[int]]:

@@ -18,24 +18,10 @@ from ranvier.distributed.job import world
 from ranvier.distributed.ranks import World, complete
 
 __all__ = [
-    "GroupMember",
-    "Work",
-    "all_gather_object",
-    "array_of",
-    "broadcast_object_list",
-    "gather_object",
-    "in_place",
-    "irecv",
-    "isend",
-    "member",
-    "put",
-    "recv",
-    "require_like",
-    "require_list",
-    "scatter_object_list",
-    "send",
-    "writable",
-]
+    "GroupMember", "Work", "all_gather_object", "array_of", "broadcast_object_list", "gather_object",
+    "in_place", "irecv", "isend", "member", "put", "recv", "require_like", "require_list",
+    "scatter_object_list", "send", "writable",
+]  # fmt: skip
 
 
 class GroupMember:

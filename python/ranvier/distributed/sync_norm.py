@@ -74,8 +74,7 @@ def along_tree(rows: Array, add: Add) -> Array:
     while len(rows) > 1:
         pairs = len(rows) // 2 * 2
         rows = np.concatenate([add(rows[0:pairs:2], rows[1:pairs:2]), rows[pairs:]])
-    found: Array = rows[0]
-    return found
+    return rows[0]
 
 
 def of_ranks(here: World, ranks: int, rows: Array) -> Array:

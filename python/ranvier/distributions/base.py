@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from copy import copy
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -50,6 +50,16 @@ def _dtype(values: Any) -> Any:
 def _in(x: Any, dtype: Any) -> Tensor:
     """A number, or a sequence of numbers, in this dtype; an array in its own."""
     return tensor(x, dtype=None if isinstance(x, np.ndarray) else dtype)
+
+
+if TYPE_CHECKING:
+
+    class moment(property):
+        """A property that is a Tensor: `mean = moment(lambda d: d.loc)`."""
+
+        def __get__(self, d: Any, kind: Any = None, /) -> Tensor: ...  # type: ignore[override]
+else:
+    moment = property
 
 
 class Distribution:
@@ -139,22 +149,20 @@ class Distribution:
         """All values of a finite distribution, in a new first dimension; expand: for each of the batch."""
         raise self._undefined("enumerate_support")
 
-    @property
+    @moment
     def mean(self) -> Tensor:
         raise self._undefined("mean")
 
-    @property
+    @moment
     def mode(self) -> Tensor:
         """The value of the largest density or probability."""
         raise self._undefined("mode")
 
-    @property
+    @moment
     def variance(self) -> Tensor:
         raise self._undefined("variance")
 
-    @property
-    def stddev(self) -> Tensor:
-        return ops.sqrt(self.variance)
+    stddev = moment(lambda d: ops.sqrt(d.variance))
 
     def _shape(self, sample_shape: Any) -> Shape:
         if isinstance(sample_shape, (int, np.integer)):
@@ -233,12 +241,10 @@ class Independent(Distribution):
         self.has_enumerate_support = n == 0 and base_distribution.has_enumerate_support
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        result: Tensor = self.base_dist.rsample(sample_shape)
-        return result
+        return self.base_dist.rsample(sample_shape)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        result: Tensor = self.base_dist.sample(sample_shape)
-        return result
+        return self.base_dist.sample(sample_shape)
 
     def log_prob(self, value: Any) -> Tensor:
         return self._summed(self.base_dist.log_prob(value))
@@ -249,28 +255,16 @@ class Independent(Distribution):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         if self._dims:
             raise self._undefined("enumerate_support")
-        result: Tensor = self.base_dist.enumerate_support(expand)
-        return result
+        return self.base_dist.enumerate_support(expand)
 
     @property
     def support(self) -> Any:
         base = self.base_dist.support
         return base if base is None else independent(base, len(self._dims))
 
-    @property
-    def mean(self) -> Tensor:
-        result: Tensor = self.base_dist.mean
-        return result
-
-    @property
-    def mode(self) -> Tensor:
-        result: Tensor = self.base_dist.mode
-        return result
-
-    @property
-    def variance(self) -> Tensor:
-        result: Tensor = self.base_dist.variance
-        return result
+    mean = moment(lambda d: d.base_dist.mean)
+    mode = moment(lambda d: d.base_dist.mode)
+    variance = moment(lambda d: d.base_dist.variance)
 
     def __repr__(self) -> str:
         return f"Independent({self.base_dist!r}, {len(self._dims)})"

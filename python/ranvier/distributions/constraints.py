@@ -128,15 +128,11 @@ def multinomial(upper_bound: int) -> Constraint:
     """Vectors of whole numbers >= 0 that add up to at most upper_bound."""
     return Constraint(
         f"Multinomial(upper_bound={upper_bound})",
-        lambda x: _all(_whole(x)) & (ops.sum(x, -1) <= upper_bound),
+        lambda x: ops.all(_whole(x), -1) & (ops.sum(x, -1) <= upper_bound),
         1,
         text=f"counts >= 0 that add up to at most {upper_bound}",
         is_discrete=True,
     )
-
-
-def _all(inside: Any) -> Any:
-    return ops.all(inside, -1)
 
 
 def _whole(x: Tensor) -> Any:
@@ -144,10 +140,6 @@ def _whole(x: Tensor) -> Any:
         return x >= 0
     near = ops.clip(x, 0.0, 2.0**53)  # larger numbers are whole
     return (x >= 0) & (x < math.inf) & (near == near.long().to(x.dtype))
-
-
-def _on_simplex(x: Tensor) -> Tensor:
-    return ops.all(x >= 0, -1) & (ops.abs(ops.sum(x, -1) - 1) < 1e-6)
 
 
 def _is_lower(x: Any) -> Any:
@@ -164,10 +156,15 @@ boolean = Constraint("Boolean()", lambda x: (x == 0) | (x == 1), text="0 or 1", 
 nonnegative_integer = Constraint(
     "IntegerGreaterThan(lower_bound=0)", _whole, text="whole numbers >= 0", is_discrete=True
 )
-simplex = Constraint("Simplex()", _on_simplex, 1, text="numbers >= 0 that add up to 1")
+simplex = Constraint(
+    "Simplex()",
+    lambda x: ops.all(x >= 0, -1) & (ops.abs(ops.sum(x, -1) - 1) < 1e-6),
+    1,
+    text="numbers >= 0 that add up to 1",
+)
 one_hot = Constraint(
     "OneHot()",
-    lambda x: _all((x == 0) | (x == 1)) & ops.eq(ops.sum(x, -1), 1),
+    lambda x: ops.all((x == 0) | (x == 1), -1) & ops.eq(ops.sum(x, -1), 1),  # type: ignore[operator]
     1,
     text="one 1 and else 0 in each row",
     is_discrete=True,

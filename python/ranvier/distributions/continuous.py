@@ -11,7 +11,7 @@ import ranvier.linalg as linalg
 import ranvier.ops as ops
 from ranvier import isinf, isnan, rand, randn
 from ranvier.autograd import Tensor
-from ranvier.distributions.base import Distribution, tensors
+from ranvier.distributions.base import Distribution, moment, tensors
 from ranvier.distributions.constraints import (
     Constraint,
     interval,
@@ -35,13 +35,8 @@ class _LocScale(Distribution):
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         self._with(validate_args, loc=loc, scale=scale)
 
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
+    mean = moment(lambda d: d.loc)
+    mode = moment(lambda d: d.loc)
 
 
 class _Gaussian(_LocScale):
@@ -73,9 +68,7 @@ class Normal(_Gaussian):
     def log_prob(self, value: Any) -> Tensor:
         return self._log_density(self._value(value))
 
-    @property
-    def variance(self) -> Tensor:
-        return self.scale * self.scale
+    variance = moment(lambda d: d.scale * d.scale)
 
 
 class LogNormal(_Gaussian):
@@ -105,15 +98,10 @@ class LogNormal(_Gaussian):
     def icdf(self, value: Any) -> Tensor:
         return ops.exp(super().icdf(value))
 
-    @property
-    def mean(self) -> Tensor:
-        return ops.exp(self.loc + 0.5 * self.scale * self.scale)
+    mean = moment(lambda d: ops.exp(d.loc + 0.5 * d.scale * d.scale))
+    mode = moment(lambda d: ops.exp(d.loc - d.scale * d.scale))
 
-    @property
-    def mode(self) -> Tensor:
-        return ops.exp(self.loc - self.scale * self.scale)
-
-    @property
+    @moment
     def variance(self) -> Tensor:
         s = self.scale * self.scale
         return ops.expm1(s) * ops.exp(2 * self.loc + s)
@@ -146,9 +134,7 @@ class Laplace(_LocScale):
         p = self._tensor(value) - 0.5
         return self.loc - self.scale * ops.sign(p) * ops.log1p(-2 * ops.abs(p))
 
-    @property
-    def variance(self) -> Tensor:
-        return 2 * self.scale * self.scale
+    variance = moment(lambda d: 2 * d.scale * d.scale)
 
 
 class Uniform(Distribution):
@@ -199,17 +185,9 @@ class Uniform(Distribution):
     def icdf(self, value: Any) -> Tensor:
         return self.low + (self.high - self.low) * self._tensor(value)
 
-    @property
-    def mean(self) -> Tensor:
-        return (self.low + self.high) / 2
-
-    @property
-    def mode(self) -> Tensor:
-        return self.high * math.nan
-
-    @property
-    def variance(self) -> Tensor:
-        return (self.high - self.low) ** 2 / 12
+    mean = moment(lambda d: (d.low + d.high) / 2)
+    mode = moment(lambda d: d.high * math.nan)
+    variance = moment(lambda d: (d.high - d.low) ** 2 / 12)
 
 
 class Exponential(Distribution):
@@ -244,17 +222,9 @@ class Exponential(Distribution):
     def icdf(self, value: Any) -> Tensor:
         return -ops.log1p(-self._tensor(value)) / self.rate
 
-    @property
-    def mean(self) -> Tensor:
-        return 1 / self.rate
-
-    @property
-    def mode(self) -> Tensor:
-        return self.rate * 0
-
-    @property
-    def variance(self) -> Tensor:
-        return 1 / (self.rate * self.rate)
+    mean = moment(lambda d: 1 / d.rate)
+    mode = moment(lambda d: d.rate * 0)
+    variance = moment(lambda d: 1 / (d.rate * d.rate))
 
 
 class MultivariateNormal(Distribution):
@@ -297,7 +267,8 @@ class MultivariateNormal(Distribution):
         self.loc = ops.broadcast_to(mean, (*batch, n))
         if scale_tril is None:
             check = self._validate_args if validate_args is None else validate_args
-            if check and not _symmetric(matrix._array):
+            array = matrix._array
+            if check and not np.allclose(array, np.swapaxes(array, -1, -2), atol=1e-6):
                 raise ValueError("[MultivariateNormal] got a matrix that is not symmetric; expected one")
             matrix = ops.cholesky(matrix if precision_matrix is None else ops.inverse(matrix))
         self.scale_tril = ops.broadcast_to(matrix, (*batch, n, n))
@@ -316,8 +287,7 @@ class MultivariateNormal(Distribution):
         return ops.where(ops.any(far, (-2, -1)) & ~isnan(logs), -math.inf, logs)
 
     def entropy(self) -> Tensor:
-        half: Tensor = self._half_logdet() + 0.5 * self.event_shape[0] * (1 + math.log(2 * math.pi))
-        return half
+        return self._half_logdet() + 0.5 * self.event_shape[0] * (1 + math.log(2 * math.pi))
 
     def _half_logdet(self) -> Tensor:
         return ops.sum(ops.log(ops.diagonal(self.scale_tril, 0, -2, -1)), -1)
@@ -330,18 +300,6 @@ class MultivariateNormal(Distribution):
     def precision_matrix(self) -> Tensor:
         return ops.inverse(self.covariance_matrix)
 
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
-
-    @property
-    def variance(self) -> Tensor:
-        return ops.sum(self.scale_tril * self.scale_tril, -1)
-
-
-def _symmetric(a: Any) -> Any:
-    return np.allclose(a, np.swapaxes(a, -1, -2), atol=1e-6)
+    mean = moment(lambda d: d.loc)
+    mode = moment(lambda d: d.loc)
+    variance = moment(lambda d: ops.sum(d.scale_tril * d.scale_tril, -1))

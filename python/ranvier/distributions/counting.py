@@ -12,7 +12,7 @@ import ranvier.ops as ops
 from ranvier import arange
 from ranvier.autograd import Tensor, no_grad, wrap
 from ranvier.autograd.random import generator
-from ranvier.distributions.base import Distribution, parameters, tensors
+from ranvier.distributions.base import Distribution, moment, parameters, tensors
 from ranvier.distributions.constraints import (
     integer_interval,
     multinomial,
@@ -52,17 +52,9 @@ class Poisson(Distribution):
         x = self._value(value)
         return ops.xlogy(x, self.rate) - self.rate - ops.lgamma(x + 1)
 
-    @property
-    def mean(self) -> Tensor:
-        return self.rate
-
-    @property
-    def mode(self) -> Tensor:
-        return ops.floor(self.rate)
-
-    @property
-    def variance(self) -> Tensor:
-        return self.rate
+    mean = moment(lambda d: d.rate)
+    mode = moment(lambda d: ops.floor(d.rate))
+    variance = moment(lambda d: d.rate)
 
 
 class _OfTrials(Distribution):
@@ -104,17 +96,9 @@ class Geometric(_OfTrials):
     def entropy(self) -> Tensor:
         return F.binary_cross_entropy_with_logits(self.logits, self.probs, reduction="none") / self.probs
 
-    @property
-    def mean(self) -> Tensor:
-        return 1 / self.probs - 1
-
-    @property
-    def mode(self) -> Tensor:
-        return self.probs * 0
-
-    @property
-    def variance(self) -> Tensor:
-        return (1 / self.probs - 1) / self.probs
+    mean = moment(lambda d: 1 / d.probs - 1)
+    mode = moment(lambda d: d.probs * 0)
+    variance = moment(lambda d: (1 / d.probs - 1) / d.probs)
 
 
 class Binomial(_OfTrials):
@@ -167,17 +151,9 @@ class Binomial(_OfTrials):
         logs = self.log_prob(self.enumerate_support(False))
         return -ops.sum(ops.exp(logs) * logs, 0)
 
-    @property
-    def mean(self) -> Tensor:
-        return self.total_count * self.probs
-
-    @property
-    def mode(self) -> Tensor:
-        return ops.minimum(ops.floor((self.total_count + 1) * self.probs), self.total_count)
-
-    @property
-    def variance(self) -> Tensor:
-        return self.total_count * self.probs * (1 - self.probs)
+    mean = moment(lambda d: d.total_count * d.probs)
+    mode = moment(lambda d: ops.minimum(ops.floor((d.total_count + 1) * d.probs), d.total_count))
+    variance = moment(lambda d: d.total_count * d.probs * (1 - d.probs))
 
 
 class Multinomial(Distribution):
@@ -227,10 +203,5 @@ class Multinomial(Distribution):
         ways = ops.sum(ops.exp(counts.log_prob(k)) * ops.lgamma(k + 1), (0, -1))
         return n * self._draws.entropy() - math.lgamma(n + 1) + ways
 
-    @property
-    def mean(self) -> Tensor:
-        return self.probs * self.total_count
-
-    @property
-    def variance(self) -> Tensor:
-        return self.total_count * self.probs * (1 - self.probs)
+    mean = moment(lambda d: d.probs * d.total_count)
+    variance = moment(lambda d: d.total_count * d.probs * (1 - d.probs))

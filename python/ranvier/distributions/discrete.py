@@ -11,7 +11,7 @@ import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier import arange, eye, full
 from ranvier.autograd import Tensor, no_grad
-from ranvier.distributions.base import Distribution, parameters
+from ranvier.distributions.base import Distribution, moment, parameters
 from ranvier.distributions.constraints import (
     Constraint,
     boolean,
@@ -77,18 +77,14 @@ class Bernoulli(Distribution):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         return self._enumerated(arange(2, dtype=self.probs.dtype), expand)
 
-    @property
-    def mean(self) -> Tensor:
-        return self.probs
+    mean = moment(lambda d: d.probs)
 
-    @property
+    @moment
     def mode(self) -> Tensor:
         sure = (self.probs >= 0.5).to(self.probs.dtype)
         return ops.where(ops.eq(self.probs, 0.5), math.nan, sure)
 
-    @property
-    def variance(self) -> Tensor:
-        return self.probs * (1 - self.probs)
+    variance = moment(lambda d: d.probs * (1 - d.probs))
 
 
 class Categorical(Distribution):
@@ -156,17 +152,9 @@ class Categorical(Distribution):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         return self._enumerated(arange(self.probs.shape[-1]), expand)
 
-    @property
-    def mean(self) -> Tensor:
-        return full(self.batch_shape, math.nan, dtype=self.probs.dtype)
-
-    @property
-    def mode(self) -> Tensor:
-        return ops.argmax(self.probs, -1)
-
-    @property
-    def variance(self) -> Tensor:
-        return full(self.batch_shape, math.nan, dtype=self.probs.dtype)
+    mean = moment(lambda d: full(d.batch_shape, math.nan, dtype=d.probs.dtype))
+    mode = moment(lambda d: ops.argmax(d.probs, -1))
+    variance = moment(lambda d: full(d.batch_shape, math.nan, dtype=d.probs.dtype))
 
 
 class OneHotCategorical(Categorical):
@@ -192,17 +180,9 @@ class OneHotCategorical(Categorical):
     def enumerate_support(self, expand: bool = True) -> Tensor:
         return self._enumerated(eye(self.event_shape[0], dtype=self.probs.dtype), expand)
 
-    @property
-    def mean(self) -> Tensor:
-        return self.probs
-
-    @property
-    def mode(self) -> Tensor:
-        return F.one_hot(ops.argmax(self.probs, -1), self.event_shape[0]).to(self.probs.dtype)
-
-    @property
-    def variance(self) -> Tensor:
-        return self.probs * (1 - self.probs)
+    mean = moment(lambda d: d.probs)
+    mode = moment(lambda d: F.one_hot(ops.argmax(d.probs, -1), d.event_shape[0]).to(d.probs.dtype))
+    variance = moment(lambda d: d.probs * (1 - d.probs))
 
 
 class MixtureSameFamily(Distribution):
@@ -269,11 +249,9 @@ class MixtureSameFamily(Distribution):
         probs = self.mixture_distribution.probs
         return ops.sum(ops.reshape(probs, probs.shape + (1,) * len(self.event_shape)) * values, self._axis)
 
-    @property
-    def mean(self) -> Tensor:
-        return self._mean(self.component_distribution.mean)
+    mean = moment(lambda d: d._mean(d.component_distribution.mean))
 
-    @property
+    @moment
     def variance(self) -> Tensor:
         away = self.component_distribution.mean - ops.unsqueeze(self.mean, self._axis)
         return self._mean(self.component_distribution.variance + away * away)

@@ -67,10 +67,6 @@ def _categorical(p: Any, q: Any) -> Tensor:
     return ops.sum(_limits(terms, ops.eq(p.probs, 0), ops.eq(q.probs, 0)), -1)
 
 
-def _poisson(p: Any, q: Any) -> Tensor:
-    return ops.xlogy(p.rate, p.rate / q.rate) - (p.rate - q.rate)
-
-
 def _gamma(p: Any, q: Any) -> Tensor:
     a, b = p.concentration, q.concentration
     return (
@@ -85,10 +81,6 @@ def _dirichlet(p: Any, q: Any) -> Tensor:
     a, b = p.concentration, q.concentration
     slopes = ops.digamma(a) - ops.digamma(ops.sum(a, -1, True))
     return q._log_norm() - p._log_norm() + ops.sum((a - b) * slopes, -1)
-
-
-def _beta(p: Any, q: Any) -> Tensor:
-    return _dirichlet(p._parts, q._parts)
 
 
 def _multivariate(p: Any, q: Any) -> Tensor:
@@ -119,10 +111,6 @@ def _geometric(p: Any, q: Any) -> Tensor:
 def _gumbel(p: Any, q: Any) -> Tensor:
     ratio, shift = p.scale / q.scale, (q.loc - p.loc) / q.scale
     return -ops.log(ratio) - shift + ratio * EULER + ops.exp(shift + ops.lgamma(1 + ratio)) - (1 + EULER)
-
-
-def _half_normal(p: Any, q: Any) -> Tensor:
-    return _normal(p._base, q._base)
 
 
 def _cauchy(p: Any, q: Any) -> Tensor:
@@ -165,10 +153,6 @@ def _low(p: Any) -> Any:
     return p.low < 0 if isinstance(p, Uniform) else p.mean < 0
 
 
-def _to_exponential(p: Any, q: Any) -> Tensor:
-    return ops.where(_low(p), math.inf, q.rate * p.mean - ops.log(q.rate) - p.entropy())
-
-
 def _to_gamma(p: Any, q: Any) -> Tensor:
     a = q.concentration
     norm = ops.lgamma(a) - a * ops.log(q.rate)
@@ -207,10 +191,6 @@ def _normal_to_laplace(p: Any, q: Any) -> Tensor:
     return distance / q.scale + ops.log(2 * q.scale) - p.entropy()
 
 
-def _bernoulli_to_poisson(p: Any, q: Any) -> Tensor:
-    return q.rate - p.probs * ops.log(q.rate) - p.entropy()
-
-
 def _infinite(p: Any, q: Any) -> Tensor:
     """p has values that q never takes."""
     return full(np.broadcast_shapes(p.batch_shape, q.batch_shape), math.inf, dtype=p.mean.dtype)
@@ -226,22 +206,25 @@ _REGISTRY: dict[tuple[type, type], Any] = {
     (Binomial, Binomial): _binomial,
     (Categorical, Categorical): _categorical,
     (Geometric, Geometric): _geometric,
-    (Poisson, Poisson): _poisson,
+    (Poisson, Poisson): lambda p, q: ops.xlogy(p.rate, p.rate / q.rate) - (p.rate - q.rate),
     (Gamma, Gamma): _gamma,
-    (Beta, Beta): _beta,
+    (Beta, Beta): lambda p, q: _dirichlet(p._parts, q._parts),
     (Dirichlet, Dirichlet): _dirichlet,
     (Gumbel, Gumbel): _gumbel,
-    (HalfNormal, HalfNormal): _half_normal,
+    (HalfNormal, HalfNormal): lambda p, q: _normal(p._base, q._base),
     (Cauchy, Cauchy): _cauchy,
     (MultivariateNormal, MultivariateNormal): _multivariate,
     (TransformedDistribution, TransformedDistribution): _transformed,
     (Independent, Independent): _independent,
     (Normal, Laplace): _normal_to_laplace,
-    (Bernoulli, Poisson): _bernoulli_to_poisson,
+    (Bernoulli, Poisson): lambda p, q: q.rate - p.probs * ops.log(q.rate) - p.entropy(),
     (Beta, Uniform): _to_uniform,
     (Uniform, Beta): _to_beta,
     **{(p, Normal): _to_normal for p in (Beta, Exponential, Gamma, Gumbel, Laplace, Uniform)},
-    **{(p, Exponential): _to_exponential for p in (Beta, Gamma, Uniform)},
+    **dict.fromkeys(
+        ((p, Exponential) for p in (Beta, Gamma, Uniform)),
+        lambda p, q: ops.where(_low(p), math.inf, q.rate * p.mean - ops.log(q.rate) - p.entropy()),
+    ),
     **{(p, Gamma): _to_gamma for p in (Beta, Exponential, Uniform)},
     **{(p, Gumbel): _to_gumbel for p in (Exponential, Gamma, Normal, Uniform)},
     **{(p, q): _infinite for p in (Gumbel, Laplace, Normal) for q in (Beta, Exponential, Gamma)},
@@ -282,8 +265,7 @@ def kl_divergence(p: Any, q: Any) -> Tensor:
     for of_p in type(p).__mro__:
         for of_q in type(q).__mro__:
             if (of_p, of_q) in _REGISTRY:
-                result: Tensor = _REGISTRY[of_p, of_q](p, q)
-                return result
+                return _REGISTRY[of_p, of_q](p, q)
     raise _no_pair(p, q)
 
 

@@ -19,7 +19,7 @@ import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier.autograd import Function, Tensor
 from ranvier.autograd.random import generator
-from ranvier.distributions.base import Distribution, parameters
+from ranvier.distributions.base import Distribution, moment, parameters
 from ranvier.distributions.constraints import independent, nonnegative, positive, simplex, unit_interval
 from ranvier.ops.elementwise.by_numpy import digamma_of, lgamma_of
 
@@ -132,8 +132,7 @@ class _DirichletDraw(Function):
 
 def standard_gamma(concentration: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Draws of Gamma(concentration, 1) whose gradient reaches the concentration."""
-    result: Tensor = _GammaDraw().apply(ops.broadcast_to(concentration, shape))
-    return result
+    return _GammaDraw().apply(ops.broadcast_to(concentration, shape))
 
 
 class Gamma(Distribution):
@@ -158,10 +157,7 @@ class Gamma(Distribution):
         return ops.where(draws > 0, draws, float(np.finfo(draws.dtype).tiny))
 
     def cdf(self, value: Any) -> Tensor:
-        below: Tensor = _GammaBelow().apply(
-            *ops.broadcast_tensors(self.concentration, self._value(value) * self.rate)
-        )
-        return below
+        return _GammaBelow().apply(*ops.broadcast_tensors(self.concentration, self._value(value) * self.rate))
 
     def log_prob(self, value: Any) -> Tensor:
         x, a = self._value(value), self.concentration
@@ -172,17 +168,9 @@ class Gamma(Distribution):
         a = self.concentration
         return a - ops.log(self.rate) + ops.lgamma(a) + (1 - a) * ops.digamma(a)
 
-    @property
-    def mean(self) -> Tensor:
-        return self.concentration / self.rate
-
-    @property
-    def mode(self) -> Tensor:
-        return ops.clip((self.concentration - 1) / self.rate, 0.0, None)
-
-    @property
-    def variance(self) -> Tensor:
-        return self.concentration / (self.rate * self.rate)
+    mean = moment(lambda d: d.concentration / d.rate)
+    mode = moment(lambda d: ops.clip((d.concentration - 1) / d.rate, 0.0, None))
+    variance = moment(lambda d: d.concentration / (d.rate * d.rate))
 
 
 class Dirichlet(Distribution):
@@ -205,10 +193,7 @@ class Dirichlet(Distribution):
         super().__init__(shape[:-1], shape[-1:], validate_args)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        draws: Tensor = _DirichletDraw().apply(
-            ops.broadcast_to(self.concentration, self._shape(sample_shape))
-        )
-        return draws
+        return _DirichletDraw().apply(ops.broadcast_to(self.concentration, self._shape(sample_shape)))
 
     def log_prob(self, value: Any) -> Tensor:
         return ops.sum(ops.xlogy(self.concentration - 1, self._value(value)), -1) - self._log_norm()
@@ -222,18 +207,16 @@ class Dirichlet(Distribution):
         total, n = ops.sum(c, -1), c.shape[-1]
         return self._log_norm() + (total - n) * ops.digamma(total) - ops.sum((c - 1) * ops.digamma(c), -1)
 
-    @property
-    def mean(self) -> Tensor:
-        return self.concentration / ops.sum(self.concentration, -1, True)
+    mean = moment(lambda d: d.concentration / ops.sum(d.concentration, -1, True))
 
-    @property
+    @moment
     def mode(self) -> Tensor:
         above = ops.clip(self.concentration - 1, 0.0, None)
         inner = above / ops.sum(above, -1, True)
         corner = F.one_hot(ops.argmax(above, -1), self.event_shape[0]).to(above.dtype)
         return ops.where(ops.all(self.concentration < 1, -1, True), corner, inner)
 
-    @property
+    @moment
     def variance(self) -> Tensor:
         total = ops.sum(self.concentration, -1, True)
         return self.mean * (1 - self.mean) / (total + 1)
@@ -258,8 +241,7 @@ class Beta(Distribution):
         self._parts = Dirichlet(ops.stack([self.concentration1, self.concentration0], -1), False)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        result: Tensor = self._parts.rsample(sample_shape)[..., 0]
-        return result
+        return self._parts.rsample(sample_shape)[..., 0]
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
@@ -270,16 +252,10 @@ class Beta(Distribution):
     def entropy(self) -> Tensor:
         return self._parts.entropy()
 
-    @property
-    def mean(self) -> Tensor:
-        return self.concentration1 / (self.concentration1 + self.concentration0)
+    mean = moment(lambda d: d.concentration1 / (d.concentration1 + d.concentration0))
+    mode = moment(lambda d: d._parts.mode[..., 0])
 
-    @property
-    def mode(self) -> Tensor:
-        result: Tensor = self._parts.mode[..., 0]
-        return result
-
-    @property
+    @moment
     def variance(self) -> Tensor:
         total = self.concentration1 + self.concentration0
         return self.concentration1 * self.concentration0 / (total * total * (total + 1))

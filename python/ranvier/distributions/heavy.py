@@ -10,7 +10,7 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier import full_like, rand, randn
 from ranvier.autograd import Tensor
-from ranvier.distributions.base import Distribution
+from ranvier.distributions.base import Distribution, moment
 from ranvier.distributions.constraints import nonnegative, positive, real
 from ranvier.distributions.continuous import Normal, _LocScale
 from ranvier.distributions.gamma import standard_gamma
@@ -58,15 +58,10 @@ class StudentT(Distribution):
         above = 0.5 * (self.df + 1)
         return self._log_norm() + above * (ops.digamma(above) - ops.digamma(0.5 * self.df))
 
-    @property
-    def mean(self) -> Tensor:
-        return ops.where(self.df > 1, self.loc, math.nan)
+    mean = moment(lambda d: ops.where(d.df > 1, d.loc, math.nan))
+    mode = moment(lambda d: d.loc)
 
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
-
-    @property
+    @moment
     def variance(self) -> Tensor:
         large = ops.where(self.df > 2, self.df, 3.0)
         found = ops.where(self.df > 2, self.scale * self.scale * large / (large - 2), math.inf)
@@ -98,13 +93,8 @@ class Cauchy(_LocScale):
     def icdf(self, value: Any) -> Tensor:
         return self.loc + self.scale * ops.tan(math.pi * (self._tensor(value) - 0.5))
 
-    @property
-    def mean(self) -> Tensor:
-        return full_like(self.loc, math.nan)
-
-    @property
-    def variance(self) -> Tensor:
-        return full_like(self.loc, math.inf)
+    mean = moment(lambda d: full_like(d.loc, math.nan))
+    variance = moment(lambda d: full_like(d.loc, math.inf))
 
 
 class Gumbel(_LocScale):
@@ -132,13 +122,8 @@ class Gumbel(_LocScale):
     def icdf(self, value: Any) -> Tensor:
         return self.loc - self.scale * ops.log(-ops.log(self._tensor(value)))
 
-    @property
-    def mean(self) -> Tensor:
-        return self.loc + self.scale * EULER
-
-    @property
-    def variance(self) -> Tensor:
-        return self.scale * self.scale * (math.pi**2 / 6)
+    mean = moment(lambda d: d.loc + d.scale * EULER)
+    variance = moment(lambda d: d.scale * d.scale * (math.pi**2 / 6))
 
 
 class HalfNormal(Distribution):
@@ -174,14 +159,6 @@ class HalfNormal(Distribution):
     def icdf(self, value: Any) -> Tensor:
         return self.scale * math.sqrt(2) * ops.erfinv(self._tensor(value))
 
-    @property
-    def mean(self) -> Tensor:
-        return self.scale * math.sqrt(2 / math.pi)
-
-    @property
-    def mode(self) -> Tensor:
-        return self.scale * 0
-
-    @property
-    def variance(self) -> Tensor:
-        return self.scale * self.scale * (1 - 2 / math.pi)
+    mean = moment(lambda d: d.scale * math.sqrt(2 / math.pi))
+    mode = moment(lambda d: d.scale * 0)
+    variance = moment(lambda d: d.scale * d.scale * (1 - 2 / math.pi))

@@ -17,12 +17,8 @@ from ranvier.explore.surfaces import Surface
 from ranvier.optim import SGD, Adam, RMSprop
 
 __all__ = [
-    "Comparison",
-    "ablate",
-    "compare_learning_rates",
-    "compare_optimizers",
-    "judge_descent",
-]
+    "Comparison", "ablate", "compare_learning_rates", "compare_optimizers", "judge_descent",
+]  # fmt: skip
 
 
 def text_table(rows: Sequence[Sequence[str]], left: Collection[int] = (), rule: bool = True) -> str:

@@ -142,8 +142,7 @@ def several_axes(
         figure = new_figure(name, (size[0] * columns, size[1] * rows), path)
     elif not hasattr(figure, "subplots"):
         raise TypeError(f"[{name}] got figure of type {type(figure).__name__}; expected a matplotlib Figure")
-    panels: Panels = figure.subplots(rows, columns, squeeze=False, **how)
-    return panels
+    return figure.subplots(rows, columns, squeeze=False, **how)
 
 
 def grid_axes(

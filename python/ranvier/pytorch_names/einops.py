@@ -24,19 +24,9 @@ from ranvier import Tensor, arange, from_numpy, zeros
 
 __version__ = _einops.__version__
 __all__ = [
-    "EinMix",
-    "EinopsError",
-    "Rearrange",
-    "Reduce",
-    "asnumpy",
-    "einsum",
-    "pack",
-    "parse_shape",
-    "rearrange",
-    "reduce",
-    "repeat",
-    "unpack",
-]
+    "EinMix", "EinopsError", "Rearrange", "Reduce", "asnumpy", "einsum", "pack", "parse_shape", "rearrange",
+    "reduce", "repeat", "unpack",
+]  # fmt: skip
 
 
 class Backend(AbstractBackend):
@@ -61,8 +51,7 @@ class Backend(AbstractBackend):
             for axis in sorted(axes)[::-1]:
                 x = getattr(ops, operation)(x, axis)
             return x
-        whole: Tensor = getattr(ops, {"min": "amin", "max": "amax"}.get(operation, operation))(x, tuple(axes))
-        return whole
+        return getattr(ops, {"min": "amin", "max": "amax"}.get(operation, operation))(x, tuple(axes))
 
     def transpose(self, x: Tensor, axes: Any) -> Tensor:
         return ops.permute(x, tuple(axes))
@@ -90,8 +79,7 @@ class Backend(AbstractBackend):
         return x.dtype.kind == "f"
 
     def einsum(self, pattern: str, *x: Tensor) -> Tensor:
-        result: Tensor = ops.einsum(pattern, *x)
-        return result
+        return ops.einsum(pattern, *x)
 
 
 class Rearrange(RearrangeMixin, nn.Module):

@@ -21,14 +21,9 @@ if _typing.TYPE_CHECKING:
     from ranvier.sklearn.tabular import TabularClassifier, TabularRegressor
 
 __all__ = [
-    "CNNClassifier",
-    "MLPClassifier",
-    "MLPRegressor",
-    "NeuralNetClassifier",
-    "NeuralNetRegressor",
-    "TabularClassifier",
-    "TabularRegressor",
-]
+    "CNNClassifier", "MLPClassifier", "MLPRegressor", "NeuralNetClassifier", "NeuralNetRegressor",
+    "TabularClassifier", "TabularRegressor",
+]  # fmt: skip
 
 _DEFINED_IN = {
     "CNNClassifier": "cnn",

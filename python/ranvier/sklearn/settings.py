@@ -13,16 +13,9 @@ import ranvier.optim as optim
 from ranvier.autograd import Tensor
 
 __all__ = [
-    "HalfSquaredError",
-    "LogLoss",
-    "flag",
-    "hidden_sizes",
-    "make_loss",
-    "make_optimizer",
-    "number",
-    "one_of",
+    "HalfSquaredError", "LogLoss", "flag", "hidden_sizes", "make_loss", "make_optimizer", "number", "one_of",
     "whole",
-]
+]  # fmt: skip
 
 
 def hidden_sizes(estimator: Any, least: int = 0) -> list[int]:

@@ -20,14 +20,9 @@ from ranvier.nn.embedding import ONE_HOT
 from ranvier.train.arrays import is_missing
 
 __all__ = [
-    "Columns",
-    "MemberCrossEntropy",
-    "MemberSquaredError",
-    "ParametricActivation",
-    "PeriodicEmbedding",
-    "TabularNetwork",
-    "is_category",
-]
+    "Columns", "MemberCrossEntropy", "MemberSquaredError", "ParametricActivation", "PeriodicEmbedding",
+    "TabularNetwork", "is_category",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 
