@@ -8,21 +8,9 @@ from typing import Any
 import numpy as np
 
 import ranvier.metrics as metrics
+import ranvier.plot.figure as fig
 from ranvier.autograd.memory import Array
-from ranvier.plot.figure import (
-    BLUE,
-    GRAY,
-    SHARES,
-    SMALL,
-    TEXT,
-    Axes,
-    Path,
-    colour_bar,
-    finish,
-    label,
-    one_axes,
-)
-from ranvier.plot.inputs import array_of, class_names_of, labels_of, shortened
+from ranvier.plot.figure import Axes, Path
 
 __all__ = ["classes", "confusion_matrix"]
 
@@ -59,31 +47,31 @@ def confusion_matrix(
     matrix, names = _counts(y_true, y_pred, class_names)
     count = len(names)
     side = max(3.2, min(0.75 if count <= 12 else 0.38, 12 / count) * count)
-    ax = one_axes("plot.confusion_matrix", ax, path, (side + 1.6, side + 0.9))
+    ax = fig.one_axes("plot.confusion_matrix", ax, path, (side + 1.6, side + 0.9))
     rows = matrix.sum(axis=1, keepdims=True)
     share = np.divide(matrix, rows, out=np.zeros(matrix.shape), where=rows > 0)
-    image = ax.imshow(share, cmap=SHARES, vmin=0, vmax=1)
-    size = min(TEXT, 22 * side / count)
+    image = ax.imshow(share, cmap=fig.SHARES, vmin=0, vmax=1)
+    size = min(fig.TEXT, 22 * side / count)
     for (i, j), n in np.ndenumerate(matrix):
         if n or count <= 12:
             text = f"{n:g}"
             if n and (count <= 12 if shares is None else shares):
                 text += f"\n{share[i, j]:.0%}"
-            ink = "white" if share[i, j] > 0.55 else "black" if n else GRAY
+            ink = "white" if share[i, j] > 0.55 else "black" if n else fig.GRAY
             ax.text(j, i, text, ha="center", va="center", fontsize=size, color=ink)
     total, right = matrix.sum(), np.trace(matrix)
     accuracy = f"Accuracy {right / total:.1%} of {total:g}" if total else "No samples"
-    label(ax, accuracy, "predicted class", "true class", grid=None)
+    fig.label(ax, accuracy, "predicted class", "true class", grid=None)
     _name_ticks(ax.xaxis, names, longest=int(12 * side / count))
     _name_ticks(ax.yaxis, names, longest=18)
-    colour_bar(ax, image, "share of the true class")
-    return finish(ax, path)
+    fig.colour_bar(ax, image, "share of the true class")
+    return fig.finish(ax, path)
 
 
 def _counts(y_true: Any, y_pred: Any, class_names: Sequence[Any] | None) -> tuple[Array, list[str]]:
     name = "plot.confusion_matrix"
     if y_pred is None:
-        matrix = array_of(name, "matrix", y_true)
+        matrix = fig.array_of(name, "matrix", y_true)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size or (matrix < 0).any():
             raise ValueError(f"[{name}] got shape {matrix.shape}; expected y_pred, or counts of shape (K, K)")
         names = [str(c) for c in range(len(matrix)) if class_names is None] or [*map(str, class_names or ())]
@@ -92,20 +80,20 @@ def _counts(y_true: Any, y_pred: Any, class_names: Sequence[Any] | None) -> tupl
                 f"[{name}] got {len(names)} class names for {len(matrix)} classes; expected one for each"
             )
         return matrix, names
-    true = labels_of(name, "y_true", y_true)
-    pred = labels_of(name, "y_pred", y_pred, len(true))
-    classes, names = class_names_of(name, np.concatenate([true, pred]), class_names)
+    true = fig.labels_of(name, "y_true", y_true)
+    pred = fig.labels_of(name, "y_pred", y_pred, len(true))
+    classes, names = fig.class_names_of(name, np.concatenate([true, pred]), class_names)
     return metrics.confusion_matrix(true, pred, labels=classes), names
 
 
 def _name_ticks(axis: Any, names: list[str], longest: int) -> None:
     """The classes along an axis, slanted if one is longer than `longest` characters."""
-    short = [shortened(text, 18) for text in names]
+    short = [fig.shortened(text, 18) for text in names]
     slanted = max(map(len, short)) > longest
     axis.set_ticks(range(len(short)), short)
     for text in axis.get_ticklabels() if slanted else ():
         text.set(rotation=45, ha="right", rotation_mode="anchor")
-    axis.set_tick_params(length=0, labelsize=SMALL if len(short) <= 24 else 7)
+    axis.set_tick_params(length=0, labelsize=fig.SMALL if len(short) <= 24 else 7)
 
 
 def classes(
@@ -127,20 +115,20 @@ def classes(
     >>> [text.get_text() for text in ax.texts]
     [' 3 (75%)', ' 1 (25%)']
     """
-    labels = labels_of("plot.classes", "y", y)
-    known, names = class_names_of("plot.classes", labels, class_names)
+    labels = fig.labels_of("plot.classes", "y", y)
+    known, names = fig.class_names_of("plot.classes", labels, class_names)
     counts = np.array([(labels == c).sum() for c in known])
-    ax = one_axes("plot.classes", ax, path, (5.6, max(1.8, 1.1 + 0.27 * len(names))))
-    bars = ax.barh(range(len(names)), counts, color=BLUE, height=0.75)
+    ax = fig.one_axes("plot.classes", ax, path, (5.6, max(1.8, 1.1 + 0.27 * len(names))))
+    bars = ax.barh(range(len(names)), counts, color=fig.BLUE, height=0.75)
     texts = [f" {n} ({n / len(labels):.{0 if n / len(labels) >= 0.01 else 2}%})" for n in counts]
     paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85}
-    ax.bar_label(bars, texts, fontsize=SMALL, bbox=paper)
-    ax.axvline(len(labels) / len(names), color=GRAY, linestyle="--", linewidth=1)
+    ax.bar_label(bars, texts, fontsize=fig.SMALL, bbox=paper)
+    ax.axvline(len(labels) / len(names), color=fig.GRAY, linestyle="--", linewidth=1)
     ax.set_xlim(0, 1.22 * counts.max())
     ax.set_ylim(len(names) - 0.4, -0.6)
     least = counts.min()
     ratio = f"largest class {counts.max() / least:.3g} × smallest" if least else "some classes empty"
-    label(ax, f"{len(labels)} samples, {ratio}", "samples (dashed: all classes equal)", "class", grid="x")
-    ax.set_yticks(range(len(names)), [shortened(text, 24) for text in names])
+    fig.label(ax, f"{len(labels)} samples, {ratio}", "samples (dashed: all classes equal)", "class", grid="x")
+    ax.set_yticks(range(len(names)), [fig.shortened(text, 24) for text in names])
     ax.tick_params(axis="y", length=0)
-    return finish(ax, path)
+    return fig.finish(ax, path)

@@ -9,28 +9,12 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn as nn
+import ranvier.plot.figure as fig
 from ranvier import derivative
 from ranvier.autograd import no_grad, wrap
 from ranvier.metrics.named import higher_is_better
 from ranvier.ops.activation.slope import activation_named
-from ranvier.plot.figure import (
-    BLUE,
-    GRAY,
-    PANEL,
-    RED,
-    Axes,
-    Figure,
-    Panels,
-    Path,
-    colours,
-    finish,
-    grid_axes,
-    label,
-    legend,
-    one_axes,
-    several_axes,
-    whole_numbers,
-)
+from ranvier.plot.figure import Axes, Figure, Panels, Path
 
 __all__ = ["activation", "activations", "history", "loss_functions", "lr_range_test"]
 
@@ -59,14 +43,14 @@ def history(
     names = list(dict.fromkeys(name.removeprefix("val_") for name in history))
     if not names:
         raise ValueError("[plot.history] got an empty history; expected at least one epoch")
-    panels = grid_axes("plot.history", figure, path, len(names))
+    panels = fig.grid_axes("plot.history", figure, path, len(names))
     for name, panel in zip(names, panels, strict=True):
         _draw_quantity(panel, name, history)
-    return finish(panels, path)
+    return fig.finish(panels, path)
 
 
 def _draw_quantity(panel: Any, name: str, history: Mapping[str, Sequence[float]]) -> None:
-    lines = ((name, "training", "o-", BLUE), (f"val_{name}", "validation", "s--", RED))
+    lines = ((name, "training", "o-", fig.BLUE), (f"val_{name}", "validation", "s--", fig.RED))
     for key, text, style, colour in lines:
         if key in history:
             values = [v if math.isfinite(v) else math.nan for v in history[key]]
@@ -77,18 +61,18 @@ def _draw_quantity(panel: Any, name: str, history: Mapping[str, Sequence[float]]
     sign = 1 if higher_is_better(name) else -1
     if good and (sign > 0 or "loss" in name or "error" in name):
         best, epoch = max(good, key=lambda point: sign * point[0])
-        panel.axvline(epoch, color=GRAY, linewidth=0.8, linestyle=":", zorder=0)
+        panel.axvline(epoch, color=fig.GRAY, linewidth=0.8, linestyle=":", zorder=0)
         text = f"best: {best:.4g} in epoch {epoch}"
         panel.plot(
             epoch, best, "o", color="black", markersize=10, fillstyle="none", label=text, clip_on=False
         )
     elif not good:
-        panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center", color=GRAY)
-    label(panel, "", "epoch", name.replace("_", " "))
+        panel.text(0.5, 0.5, "no finite value", transform=panel.transAxes, ha="center", color=fig.GRAY)
+    fig.label(panel, "", "epoch", name.replace("_", " "))
     margin = max(0.5, 0.03 * len(watched))
     panel.set_xlim(1 - margin, max(len(watched), 1) + margin)
-    whole_numbers(panel.xaxis)
-    legend(panel)
+    fig.whole_numbers(panel.xaxis)
+    fig.legend(panel)
 
 
 def lr_range_test(found: Any, path: Path | None = None, *, ax: Axes | None = None) -> Axes:
@@ -104,18 +88,18 @@ def lr_range_test(found: Any, path: Path | None = None, *, ax: Axes | None = Non
     >>> found.suggestion, found.plot().get_xscale()
     (0.01, 'log')
     """
-    ax = one_axes("plot.lr_range_test", ax, path)
-    ax.plot(found.rates, found.losses, color=BLUE, alpha=0.35, label="loss")
-    ax.plot(found.rates, found.smoothed, color=BLUE, label="smoothed")
+    ax = fig.one_axes("plot.lr_range_test", ax, path)
+    ax.plot(found.rates, found.losses, color=fig.BLUE, alpha=0.35, label="loss")
+    ax.plot(found.rates, found.smoothed, color=fig.BLUE, label="smoothed")
     try:
         rate = found.suggestion
-        ax.axvline(rate, color=GRAY, linestyle="--", label=f"suggestion {rate:.2g}")
+        ax.axvline(rate, color=fig.GRAY, linestyle="--", label=f"suggestion {rate:.2g}")
     except ValueError:
         pass  # the loss never fell
     ax.set_xscale("log")
-    label(ax, "Learning-rate range test", "learning rate", "loss")
-    legend(ax)
-    return finish(ax, path)
+    fig.label(ax, "Learning-rate range test", "learning rate", "loss")
+    fig.legend(ax)
+    return fig.finish(ax, path)
 
 
 DASHES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
@@ -162,16 +146,16 @@ def loss_functions(
                 f"[{name}] got {len(losses)} losses, low = {low} and high = {high}; expected at least one "
                 "loss and low < high"
             )
-        panels = several_axes(name, figure, path, 1, 1)[0]
+        panels = fig.several_axes(name, figure, path, 1, 1)[0]
         curves = {key: (loss, target) for key, loss in losses.items()}
         _draw(panels[0], curves, np.linspace(low, high, 401), "", f"prediction (target {target:g})")
-        panels[0].axvline(target, color=GRAY, linewidth=0.8, linestyle=":")
-        return finish(panels, path)
-    panels = several_axes(name, figure, path, 1, 3, (PANEL[0] - 0.5, PANEL[1]))[0]
+        panels[0].axvline(target, color=fig.GRAY, linewidth=0.8, linestyle=":")
+        return fig.finish(panels, path)
+    panels = fig.several_axes(name, figure, path, 1, 3, (fig.PANEL[0] - 0.5, fig.PANEL[1]))[0]
     _draw_regression(panels[0])
     _draw_probability(panels[1])
     _draw_score(panels[2])
-    return finish(panels, path)
+    return fig.finish(panels, path)
 
 
 def _draw_regression(panel: Any) -> None:
@@ -212,10 +196,10 @@ def _draw(panel: Any, curves: Mapping[str, tuple[Any, float]], x: Any, title: st
     for i, (name, (loss, target)) in enumerate(curves.items()):
         with no_grad():
             values = [float(loss(wrap(np.array([p])), wrap(np.array([target])))) for p in x]
-        dash, colour = DASHES[i % len(DASHES)], colours(len(curves))[i]
+        dash, colour = DASHES[i % len(DASHES)], fig.colours(len(curves))[i]
         panel.plot(x, values, linestyle=dash, color=colour, linewidth=2, label=name)
-    label(panel, title, text, "loss")
-    legend(panel)
+    fig.label(panel, title, text, "loss")
+    fig.legend(panel)
 
 
 COMMON = ("heaviside", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus")
@@ -254,18 +238,18 @@ def activation(
     with no_grad():
         y = f(wrap(z), **settings)._array
     slope = derivative(function, z, **settings)._array
-    ax = one_axes(name, ax, path)
-    ax.axhline(0, color=GRAY, linewidth=0.8)
-    ax.axvline(0, color=GRAY, linewidth=0.8)
-    ax.plot(z, y, color=BLUE, linewidth=2, label="f(z)")
+    ax = fig.one_axes(name, ax, path)
+    ax.axhline(0, color=fig.GRAY, linewidth=0.8)
+    ax.axvline(0, color=fig.GRAY, linewidth=0.8)
+    ax.plot(z, y, color=fig.BLUE, linewidth=2, label="f(z)")
     # a derivative with a jump is drawn as two pieces
     broken = np.where(abs(np.diff(slope, prepend=slope[0])) > 0.1 * max(1, np.ptp(slope)), np.nan, slope)
-    ax.plot(z, broken, "--", color=RED, linewidth=1.8, label="f'(z)")
+    ax.plot(z, broken, "--", color=fig.RED, linewidth=1.8, label="f'(z)")
     title = function if isinstance(function, str) else getattr(function, "__name__", "f").strip("<>")
-    label(ax, title.replace("_", " "), "z, the weighted sum", "value")
+    fig.label(ax, title.replace("_", " "), "z, the weighted sum", "value")
     ax.set_xlim(low, high)
-    legend(ax, loc="upper left")
-    return finish(ax, path)
+    fig.legend(ax, loc="upper left")
+    return fig.finish(ax, path)
 
 
 def activations(
@@ -294,7 +278,7 @@ def activations(
     if not functions:
         raise ValueError("[plot.activations] got no functions; expected at least one")
     columns, how = min(3, len(functions)), {"sharex": True, "sharey": True}
-    panels = grid_axes("plot.activations", figure, path, len(functions), 3, (3.4, 2.7), **how)
+    panels = fig.grid_axes("plot.activations", figure, path, len(functions), 3, (3.4, 2.7), **how)
     for i, (function, panel) in enumerate(zip(functions, panels, strict=True)):
         activation(function, low, high, ax=panel)
         panel.set_ylim(-1.6, 2.6)
@@ -306,4 +290,4 @@ def activations(
             panel.set_xlabel("")
         else:
             panel.tick_params(labelbottom=True)
-    return finish(panels, path)
+    return fig.finish(panels, path)

@@ -7,30 +7,10 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.plot.figure as fig
 from ranvier.autograd import no_grad, wrap
 from ranvier.autograd.memory import Array
-from ranvier.plot.figure import (
-    BLACK,
-    BLUE,
-    GRAY,
-    MARKERS,
-    PANEL,
-    RED,
-    Axes,
-    Figure,
-    Panels,
-    Path,
-    colour_bar,
-    colours,
-    finish,
-    grid_axes,
-    label,
-    legend,
-    one_axes,
-    several_axes,
-    whole_numbers,
-)
-from ranvier.plot.inputs import array_of
+from ranvier.plot.figure import Axes, Figure, Panels, Path
 
 __all__ = ["descent", "learning_rates", "optimizer_race"]
 
@@ -58,26 +38,26 @@ def descent(f: Callable[..., Any], descent: Any, *, ax: Axes | None = None, path
     """
     points = _points("plot.descent", descent)
     flat = points.shape[1] == 2
-    ax = one_axes("plot.descent", ax, path, (PANEL[0] + 0.5 * flat, PANEL[1] + 0.2))
+    ax = fig.one_axes("plot.descent", ax, path, (fig.PANEL[0] + 0.5 * flat, fig.PANEL[1] + 0.2))
     first, last = _value(f, points[0]), _value(f, points[-1])
     if flat:
-        colour_bar(ax, _draw_contours(ax, f, [points]), "f(w)")
+        fig.colour_bar(ax, _draw_contours(ax, f, [points]), "f(w)")
     else:
         points = _draw_curve(ax, f, points)
     name = getattr(descent, "name", "") or "descent"
     if getattr(descent, "linked", True):
-        _draw_path(ax, points, RED, "o", "steps")
-        ax.plot(*points[0], "s", color=BLACK, markersize=7, label="start", zorder=5)
+        _draw_path(ax, points, fig.RED, "o", "steps")
+        ax.plot(*points[0], "s", color=fig.BLACK, markersize=7, label="start", zorder=5)
         star, text = points[-1], "end"
         title = f"{name}: {first:.3g} to {last:.3g} in {len(points) - 1} steps"
     else:
-        ax.plot(*points.T, ".", color=GRAY, markersize=4, label="guesses", zorder=2)
+        ax.plot(*points.T, ".", color=fig.GRAY, markersize=4, label="guesses", zorder=2)
         star, text = [*descent.best, descent.best_value][:2], "best"  # (w, f(w)), or two weights
         title = f"{name}: best {descent.best_value:.3g} of {len(points)} guesses"
-    ax.plot(*star, "*", color=RED, markeredgecolor="black", markersize=13, label=text, zorder=6)
-    label(ax, title, "first weight" if flat else "w", "second weight" if flat else "f(w)", grid=None)
-    legend(ax)
-    return finish(ax, path)
+    ax.plot(*star, "*", color=fig.RED, markeredgecolor="black", markersize=13, label=text, zorder=6)
+    fig.label(ax, title, "first weight" if flat else "w", "second weight" if flat else "f(w)", grid=None)
+    fig.legend(ax)
+    return fig.finish(ax, path)
 
 
 def optimizer_race(
@@ -104,29 +84,31 @@ def optimizer_race(
     points = {key: _points(name, given, (2,)) for key, given in paths.items()}
     least = min(float(np.nanmin(given.values)) for given in paths.values())
     least = float(np.fmin(least, getattr(paths, "minimum", np.nan)))
-    left, right = panels = several_axes(name, figure, path, 1, 2, (PANEL[0] + 0.3, PANEL[1] + 0.5))[0]
+    left, right = panels = fig.several_axes(
+        name, figure, path, 1, 2, (fig.PANEL[0] + 0.3, fig.PANEL[1] + 0.5)
+    )[0]
     _draw_contours(left, f, list(points.values()))
     for i, (key, given) in enumerate(paths.items()):
-        colour, mark = colours(len(paths))[i], MARKERS[i % len(MARKERS)]
+        colour, mark = fig.colours(len(paths))[i], fig.MARKERS[i % len(fig.MARKERS)]
         _draw_path(left, points[key], colour, mark, str(key))
         above = given.values - least
         every = max(1, len(above) // 10)
         right.plot(above, color=colour, marker=mark, markevery=(i, every), markersize=4, label=str(key))
         left.plot(*points[key][-1], "*", color=colour, markeredgecolor="black", markersize=13, zorder=6)
-    left.plot(*next(iter(points.values()))[0], "s", color=BLACK, markersize=7, label="start", zorder=5)
+    left.plot(*next(iter(points.values()))[0], "s", color=fig.BLACK, markersize=7, label="start", zorder=5)
     for i, minimum in enumerate(getattr(f, "minima", ())):
         text = "" if i else "minimum"
-        left.plot(*minimum, "X", color="white", markeredgecolor=BLACK, markersize=8, label=text, zorder=4)
-    label(left, "paths; a star is the end", "first weight", "second weight", grid=None)
-    legend(left)
+        left.plot(*minimum, "X", color="white", markeredgecolor=fig.BLACK, markersize=8, label=text, zorder=4)
+    fig.label(left, "paths; a star is the end", "first weight", "second weight", grid=None)
+    fig.legend(left)
     right.set_yscale("log", nonpositive="clip")
     start = float(next(iter(paths.values())).values[0]) - least
     if start > 0:  # lines that are closer to the minimum leave the panel
         right.set_ylim(bottom=max(right.get_ylim()[0], 1e-7 * start))
-    label(right, "value by step", "step", "f(w) above its minimum")
-    whole_numbers(right.xaxis)
-    legend(right)
-    return finish(panels, path)
+    fig.label(right, "value by step", "step", "f(w) above its minimum")
+    fig.whole_numbers(right.xaxis)
+    fig.legend(right)
+    return fig.finish(panels, path)
 
 
 def learning_rates(
@@ -157,7 +139,7 @@ def learning_rates(
     _require_paths(name, paths)
     columns = len(paths) if len(paths) < 4 else 2 if len(paths) == 4 else 3
     how = {"sharex": True, "sharey": True}
-    panels = grid_axes(name, figure, path, len(paths), columns, (3.6, 2.9), **how)
+    panels = fig.grid_axes(name, figure, path, len(paths), columns, (3.6, 2.9), **how)
     kept = [p for p in paths.values() if getattr(p, "verdict", "") != "diverged"] or list(paths.values())
     held = [] if f is None else [_points(name, p, (2,)) for p in kept]
     words = ("step", "f(w)") if f is None else ("first weight", "second weight")
@@ -167,20 +149,20 @@ def learning_rates(
         else:
             _draw_contours(panel, f, held)
             points = _points(name, given, (2,))
-            _draw_path(panel, points, RED, "o", "steps")
-            panel.plot(*points[0], "s", color=BLACK, markersize=6, zorder=5)
+            _draw_path(panel, points, fig.RED, "o", "steps")
+            panel.plot(*points[0], "s", color=fig.BLACK, markersize=6, zorder=5)
         text = f"rate {rate:g}" if isinstance(rate, float | int) else str(rate)
         verdict = getattr(given, "verdict", "")
         bottom, left = i + columns >= len(paths), i % columns == 0
         title = f"{text}: {verdict}" if verdict else text
-        label(panel, title, words[0] * bottom, words[1] * left, grid="both" if f is None else None)
+        fig.label(panel, title, words[0] * bottom, words[1] * left, grid="both" if f is None else None)
         panel.tick_params(labelbottom=bottom)
-    return finish(panels, path)
+    return fig.finish(panels, path)
 
 
 def _draw_values(panel: Any, given: Any, least: list[float]) -> None:
     """The values by step; a path far above its start leaves the panel."""
-    panel.plot(given.values, color=BLUE, linewidth=1.8)
+    panel.plot(given.values, color=fig.BLUE, linewidth=1.8)
     whole = (float(given.values[0]) - min(least)) or 1.0
     panel.set_ylim(min(least) - 0.06 * whole, min(least) + 1.5 * whole)
 
@@ -192,7 +174,7 @@ def _require_paths(name: str, paths: Any) -> None:
 
 def _points(name: str, descent: Any, dimensions: tuple[int, ...] = (1, 2)) -> Array:
     """The finite points of a path, (n, 1) or (n, 2)."""
-    points = array_of(name, "points", getattr(descent, "points", descent)).astype(np.float64)
+    points = fig.array_of(name, "points", getattr(descent, "points", descent)).astype(np.float64)
     if points.ndim != 2 or points.shape[1] not in dimensions:
         allowed = " or ".join(f"(n, {d})" for d in dimensions)
         raise ValueError(f"[{name}] got points of shape {points.shape}; expected {allowed}")
@@ -228,7 +210,7 @@ def _draw_contours(ax: Any, f: Callable[..., Any], paths: list[Array]) -> Any:
     levels = finite.min() + np.ptp(finite) * np.linspace(0, 1, LEVELS) ** 3
     gray = LinearSegmentedColormap.from_list("pale", ["#FFFFFF", "#C9D6E2"])
     filled = ax.contourf(across, up, values, levels, cmap=gray)
-    ax.contour(across, up, values, levels, colors=GRAY, linewidths=0.5, alpha=0.7)
+    ax.contour(across, up, values, levels, colors=fig.GRAY, linewidths=0.5, alpha=0.7)
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     return filled
 
@@ -237,7 +219,7 @@ def _draw_curve(ax: Any, f: Callable[..., Any], points: Array) -> Array:
     """Draws the curve of f; returns the points as (w, f(w))."""
     low, high = _box(f, points)
     along = np.linspace(low[0], high[0], 400)
-    ax.plot(along, [_value(f, np.array([w])) for w in along], color=BLUE, linewidth=1.8, label="f")
+    ax.plot(along, [_value(f, np.array([w])) for w in along], color=fig.BLUE, linewidth=1.8, label="f")
     return np.stack([points[:, 0], [_value(f, point) for point in points]], axis=1)
 
 

@@ -10,25 +10,11 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn as nn
+import ranvier.plot.figure as fig
 from ranvier.autograd import Tensor
 from ranvier.autograd.backward import root_gradient, run
 from ranvier.autograd.trace import outputs_alive, outputs_kept
-from ranvier.plot.figure import (
-    BLACK,
-    BLUE,
-    GRAY,
-    WRONG,
-    Axes,
-    Figure,
-    Panels,
-    Path,
-    bare,
-    finish,
-    label,
-    new_figure,
-    one_axes,
-)
-from ranvier.plot.inputs import shortened
+from ranvier.plot.figure import Axes, Figure, Panels, Path
 from ranvier.plot.network import Point, layered
 
 __all__ = ["graph", "program"]
@@ -81,7 +67,7 @@ def graph(
     places, arrows = layered(inputs)
     across = 1 + max(column for column, _ in places.values())
     high = 1 + 2 * max(abs(row) for points in [*arrows, places.values()] for _, row in points)
-    ax = one_axes("plot.graph", ax, path, (APART[0] * across, APART[1] * high + 0.5))
+    ax = fig.one_axes("plot.graph", ax, path, (APART[0] * across, APART[1] * high + 0.5))
     for points in arrows:
         _draw_arrow(ax, points)
     for node, place in places.items():
@@ -90,12 +76,12 @@ def graph(
         if id(node) in texts:
             name = texts[id(node)] if kind == "leaf" else f"{texts[id(node)]} = {name}"
         _draw_box(ax, place, kind, name, values.get(node), gradients.get(node))
-    label(ax, f"Computation graph: {len(inputs)} nodes", grid=None)
-    bare(ax)
+    fig.label(ax, f"Computation graph: {len(inputs)} nodes", grid=None)
+    fig.bare(ax)
     ax.set_aspect("equal")
     ax.set_xlim(-WIDTH / 2 - 0.1, APART[0] * (across - 1) + WIDTH / 2 + 0.1)
     ax.set_ylim(-APART[1] * high / 2, APART[1] * high / 2)
-    return finish(ax, path)
+    return fig.finish(ax, path)
 
 
 def _loss_of(loss: Any) -> tuple[Tensor, dict[Any, Tensor]]:
@@ -158,7 +144,7 @@ def _draw_box(ax: Any, place: Point, kind: str, name: str, value: Any, gradient:
     how: dict[str, Any] = {
         "boxstyle": "round,pad=0.08",
         "facecolor": FILLS[kind],
-        "edgecolor": BLACK,
+        "edgecolor": fig.BLACK,
         "zorder": 2,
     }
     ax.add_patch(FancyBboxPatch(corner, WIDTH - 0.16, HEIGHT - 0.16, **how))
@@ -166,9 +152,9 @@ def _draw_box(ax: Any, place: Point, kind: str, name: str, value: Any, gradient:
     gradients = [g for g in gradient if g is not None] if isinstance(gradient, list) else [gradient]
     shape = array.shape if array is not None else getattr(gradients[0], "shape", None)
     known = "" if shape is None else " × ".join(map(str, shape)) or "scalar"
-    value_line = ("value not kept", GRAY) if array is None else (f"value {_text(array)}", BLUE)
+    value_line = ("value not kept", fig.GRAY) if array is None else (f"value {_text(array)}", fig.BLUE)
     gradient = "no gradient kept" if gradients[0] is None else f"grad {_text(gradients[0])}"
-    lines = [(shortened(name, 22), BLACK), (known, GRAY), value_line, (gradient, WRONG)]
+    lines = [(fig.shortened(name, 22), fig.BLACK), (known, fig.GRAY), value_line, (gradient, fig.WRONG)]
     how = {"ha": "center", "va": "center", "fontsize": 7.5, "zorder": 3}
     for n, (text, colour) in enumerate(lines):
         height = y + HEIGHT / 2 - 0.12 - n * (HEIGHT - 0.2) / 3.3
@@ -202,7 +188,7 @@ def _draw_arrow(ax: Any, points: list[Point]) -> None:
     how: dict[str, Any] = {
         "arrowstyle": "-|>",
         "mutation_scale": 8,
-        "color": GRAY,
+        "color": fig.GRAY,
         "linewidth": 1,
         "zorder": 1,
     }
@@ -236,7 +222,7 @@ def program(program: Any, path: Path | None = None, *, figure: Figure | None = N
         )
     code, buffers = program.instructions, program.buffers
     if figure is None:
-        figure = new_figure("plot.program", (10, 5.5 + 0.17 * len(code)), path)
+        figure = fig.new_figure("plot.program", (10, 5.5 + 0.17 * len(code)), path)
     from matplotlib import colormaps
 
     panels: Panels = figure.subplots(2, 1, sharex=True, height_ratios=[1 + 0.06 * len(code), 1])
@@ -249,9 +235,9 @@ def program(program: Any, path: Path | None = None, *, figure: Figure | None = N
     colours = {op: colormaps["tab20"](n % 20) for n, op in enumerate(ops)}
     _draw_instructions(above, code, ends, colours)
     _draw_arena(below, code, buffers, ends, colours)
-    label(above, "Instructions", grid="x")
-    label(below, "Temporaries, by the instruction that makes them", unit, "arena")
-    return finish(panels, path)
+    fig.label(above, "Instructions", grid="x")
+    fig.label(below, "Temporaries, by the instruction that makes them", unit, "arena")
+    return fig.finish(panels, path)
 
 
 def _draw_instructions(panel: Any, code: Any, ends: list[float], colours: dict[str, Any]) -> None:

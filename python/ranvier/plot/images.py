@@ -8,31 +8,9 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn as nn
+import ranvier.plot.figure as fig
 from ranvier.autograd.memory import Array
-from ranvier.plot.figure import (
-    AMOUNTS,
-    GRAY,
-    PIXELS,
-    RIGHT,
-    SMALL,
-    TITLE,
-    WRONG,
-    Axes,
-    Figure,
-    Panels,
-    Path,
-    around_zero,
-    bare,
-    colour_bar,
-    extremes,
-    finish,
-    grid_axes,
-    label,
-    new_figure,
-    number,
-    one_axes,
-)
-from ranvier.plot.inputs import array_of, class_names_of, labels_of, shortened, traced
+from ranvier.plot.figure import Axes, Figure, Panels, Path
 
 __all__ = ["feature_maps", "images", "kernels", "predictions"]
 
@@ -61,17 +39,17 @@ def draw_mosaic(ax: Any, tiles: Array, columns: int, **how: Any) -> Any:
     corners = np.array([[0, 0], [w, 0], [w, h], [0, h], [0, 0]]) - 0.5
     places = [np.array([i % columns * (w + 1), i // columns * (h + 1)]) for i in range(n)]
     frames = [corners + place for place in places]
-    ax.add_collection(LineCollection(frames, colors=GRAY, linewidths=0.5, clip_on=False), autolim=False)
+    ax.add_collection(LineCollection(frames, colors=fig.GRAY, linewidths=0.5, clip_on=False), autolim=False)
     return image
 
 
 def draw_maps(ax: Any, maps: Array, columns: int, cmap: str) -> None:
     """Channels (C, height, width) in rows, on one scale, with its colour bar."""
-    low, high = extremes(maps)
-    how = around_zero(maps) if low < 0 else {"cmap": cmap, "vmin": 0, "vmax": high or 1}
+    low, high = fig.extremes(maps)
+    how = fig.around_zero(maps) if low < 0 else {"cmap": cmap, "vmin": 0, "vmax": high or 1}
     image = draw_mosaic(ax, maps, columns, **how)
-    bare(ax)
-    colour_bar(ax, image)
+    fig.bare(ax)
+    fig.colour_bar(ax, image)
 
 
 def images(
@@ -111,8 +89,8 @@ def images(
         raise ValueError(f"[plot.images] got {len(titles)} titles; expected one for each of {len(pixels)}")
     panels = _grid("plot.images", pixels, columns, limit, figure, path, 0.25 if titles is not None else 0.0)
     for panel, title in zip(panels, () if titles is None else titles, strict=False):
-        panel.set_title(shortened(str(title), 16), fontsize=SMALL)
-    return finish(panels, path)
+        panel.set_title(fig.shortened(str(title), 16), fontsize=fig.SMALL)
+    return fig.finish(panels, path)
 
 
 def predictions(
@@ -151,10 +129,10 @@ def predictions(
     """
     name = "plot.predictions"
     pixels = _pixels(name, images)
-    true = labels_of(name, "labels", labels, len(pixels))
-    pred = labels_of(name, "predicted", predicted, len(pixels))
-    known, names = class_names_of(name, np.concatenate([true, pred]), class_names)
-    text = dict(zip(known.tolist(), (shortened(n, 14) for n in names), strict=True))
+    true = fig.labels_of(name, "labels", labels, len(pixels))
+    pred = fig.labels_of(name, "predicted", predicted, len(pixels))
+    known, names = fig.class_names_of(name, np.concatenate([true, pred]), class_names)
+    text = dict(zip(known.tolist(), (fig.shortened(n, 14) for n in names), strict=True))
     sure = None if probabilities is None else _sureness(name, probabilities, pred, known)
     panels = _grid(name, pixels, columns, limit, figure, path, 0.5)
     for i, panel in enumerate(panels):
@@ -162,20 +140,20 @@ def predictions(
         title = f"{'✓' if right else '✗'} {text[pred[i].item()]}"
         title += "" if sure is None else f" ({sure[i]:.0%})"
         title += "" if right else f"\ntrue: {text[true[i].item()]}"
-        colour = RIGHT if right else WRONG
-        panel.set_title(title, fontsize=SMALL, color=colour, fontweight="normal" if right else "bold")
+        colour = fig.RIGHT if right else fig.WRONG
+        panel.set_title(title, fontsize=fig.SMALL, color=colour, fontweight="normal" if right else "bold")
         for spine in panel.spines.values():
             spine.set(
                 visible=True, color=colour, linewidth=1.5 if right else 2.2, linestyle="-" if right else "--"
             )
     count = (true == pred).sum()
     drawn = f" (the first {len(panels)} shown)" if len(panels) < len(pixels) else ""
-    panels[0].figure.suptitle(f"{count} of {len(pixels)} right{drawn}", fontsize=TITLE)
-    return finish(panels, path)
+    panels[0].figure.suptitle(f"{count} of {len(pixels)} right{drawn}", fontsize=fig.TITLE)
+    return fig.finish(panels, path)
 
 
 def _sureness(name: str, probabilities: Any, pred: Array, known: Array) -> Array:
-    given = array_of(name, "probabilities", probabilities)
+    given = fig.array_of(name, "probabilities", probabilities)
     if given.shape in ((len(pred),), (len(pred), 1)):
         return given.reshape(-1)
     at = np.searchsorted(known, pred) if known.dtype.kind not in "iu" or pred.min() < 0 else pred
@@ -189,7 +167,7 @@ def _sureness(name: str, probabilities: Any, pred: Array, known: Array) -> Array
 
 def _pixels(name: str, images: Any) -> Array:
     """Images as (n, height, width), or (n, height, width, 3) with values in [0, 1] or bytes."""
-    pixels = array_of(name, "images", images)
+    pixels = fig.array_of(name, "images", images)
     pixels = pixels[None] if pixels.ndim == 2 else pixels
     if pixels.ndim == 4 and pixels.shape[1] == 1:
         pixels = pixels[:, 0]
@@ -201,7 +179,7 @@ def _pixels(name: str, images: Any) -> Array:
     if pixels.ndim == 3:
         return pixels
     pixels = pixels.transpose(0, 2, 3, 1)
-    low, high = extremes(pixels)
+    low, high = fig.extremes(pixels)
     if pixels.dtype == np.uint8 or (low >= 0 and high <= 1):
         return pixels
     return (pixels - low) / max(high - low, 1e-12)
@@ -222,11 +200,11 @@ def _grid(
     columns = min(count, columns or int(np.ceil(np.sqrt(1.6 * count))))
     width = min(1.35, max(0.6, 14 / columns)) if count > 1 else 2.6
     height = width * min(3.0, max(0.3, pixels.shape[1] / pixels.shape[2])) + title_height
-    panels = grid_axes(name, figure, path, count, columns, (width, height))
-    low, high = extremes(pixels)
+    panels = fig.grid_axes(name, figure, path, count, columns, (width, height))
+    low, high = fig.extremes(pixels)
     for panel, image in zip(panels, pixels[:count], strict=True):
-        panel.imshow(image, cmap=PIXELS, vmin=low, vmax=high if high > low else low + 1)
-        bare(panel)
+        panel.imshow(image, cmap=fig.PIXELS, vmin=low, vmax=high if high > low else low + 1)
+        fig.bare(panel)
     return panels
 
 
@@ -260,15 +238,15 @@ def kernels(weight: Any, *, limit: int = 16, ax: Axes | None = None, path: Path 
     numbers = columns * w <= 15 and rows * h <= 15
     side = min(0.42 * w if numbers else 1.1, 9 / max(columns, rows * h / w))
     size = (max(3.4, side * columns + 1.6), max(1.8, side * rows * h / w + 1.0))
-    ax = one_axes("plot.kernels", ax, path, size)
-    image = draw_mosaic(ax, shown.reshape(-1, h, w), columns, **around_zero(array))
+    ax = fig.one_axes("plot.kernels", ax, path, size)
+    image = draw_mosaic(ax, shown.reshape(-1, h, w), columns, **fig.around_zero(array))
     if numbers:
         _write_numbers(ax, image)
     less = f" (the first {len(shown)} × {shown.shape[1]} drawn)" if shown.size < array.size else ""
     title = f"{k} kernel{'s' * (k > 1)} of {h} × {w} on {c} channel{'s' * (c > 1)}{less}"
     names = ("input channel", "output channel") if c > 1 else ("", "output channel" if rows > 1 else "")
-    label(ax, title, *names, None)
-    bare(ax)
+    fig.label(ax, title, *names, None)
+    fig.bare(ax)
     if c > 1:
         row_names = [str(i) for i in range(rows)]
     else:
@@ -277,9 +255,9 @@ def kernels(weight: Any, *, limit: int = 16, ax: Axes | None = None, path: Path 
         ax.set_xticks([(w + 1) * i + (w - 1) / 2 for i in range(columns)], [str(i) for i in range(columns)])
     if rows > 1:
         ax.set_yticks([(h + 1) * i + (h - 1) / 2 for i in range(rows)], row_names)
-    ax.tick_params(length=0, labelsize=SMALL if max(rows, columns) <= 24 else 6)
-    colour_bar(ax, image, "weight")
-    return finish(ax, path)
+    ax.tick_params(length=0, labelsize=fig.SMALL if max(rows, columns) <= 24 else 6)
+    fig.colour_bar(ax, image, "weight")
+    return fig.finish(ax, path)
 
 
 def _write_numbers(ax: Any, image: Any) -> None:
@@ -287,7 +265,7 @@ def _write_numbers(ax: Any, image: Any) -> None:
     for (i, j), value in np.ndenumerate(image.get_array().filled(np.nan)):
         if np.isfinite(value):
             ink = "white" if abs(value) > 0.6 * most else "black"
-            ax.text(j, i, number(value, most), ha="center", va="center", fontsize=SMALL, color=ink)
+            ax.text(j, i, fig.number(value, most), ha="center", va="center", fontsize=fig.SMALL, color=ink)
 
 
 def _weight_of(weight: Any) -> Array:
@@ -296,7 +274,7 @@ def _weight_of(weight: Any) -> Array:
         if not found:
             raise ValueError("[plot.kernels] got a model without a weight of shape (K, C, height, width)")
         weight = found[0]
-    array = array_of("plot.kernels", "weight", weight)
+    array = fig.array_of("plot.kernels", "weight", weight)
     if array.ndim != 4 or array.size == 0:
         raise ValueError(
             f"[plot.kernels] got a weight of shape {array.shape}; expected (K, C, height, width)"
@@ -337,7 +315,7 @@ def feature_maps(
     ['input: 1 × 8 × 8', '0 Conv2d: 4 × 6 × 6', '2 Conv2d: 6 × 4 × 4']
     """
     name = "plot.feature_maps"
-    sample, calls = traced(name, model, x)
+    sample, calls = fig.traced(name, model, x)
     if limit < 1:
         raise ValueError(f"[{name}] got limit {limit}; expected at least 1")
     known = {call.name for call in calls}
@@ -354,10 +332,10 @@ def feature_maps(
     columns = min(8, limit, max(len(array) for _, array in maps))
     heights = [-(-min(len(a), limit) // columns) * a.shape[1] / a.shape[2] + 0.35 for _, a in maps]
     if figure is None:
-        figure = new_figure(name, (max(3.0, 1.0 * columns + 0.8), sum(heights)), path)
+        figure = fig.new_figure(name, (max(3.0, 1.0 * columns + 0.8), sum(heights)), path)
     panels: Panels = figure.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
     for panel, (text, array) in zip(panels, maps, strict=True):
-        draw_maps(panel, array[:limit], columns, PIXELS if text == "input" else AMOUNTS)
+        draw_maps(panel, array[:limit], columns, fig.PIXELS if text == "input" else fig.AMOUNTS)
         less = f" (the first {limit} drawn)" if len(array) > limit else ""
-        label(panel, f"{text}: {' × '.join(map(str, array.shape))}{less}", grid=None)
-    return finish(panels, path)
+        fig.label(panel, f"{text}: {' × '.join(map(str, array.shape))}{less}", grid=None)
+    return fig.finish(panels, path)

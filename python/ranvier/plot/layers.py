@@ -8,33 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import ranvier.plot.figure as fig
 from ranvier.autograd.memory import Array
-from ranvier.plot.figure import (
-    AMOUNTS,
-    BLACK,
-    BLUE,
-    COLOURS,
-    GRAY,
-    MARKERS,
-    ORANGE,
-    PANEL,
-    PIXELS,
-    RED,
-    SMALL,
-    Axes,
-    Figure,
-    Panels,
-    Path,
-    finish,
-    grid_axes,
-    label,
-    legend,
-    one_axes,
-    several_axes,
-    whole_numbers,
-)
+from ranvier.plot.figure import Axes, Figure, Panels, Path
 from ranvier.plot.images import draw_maps
-from ranvier.plot.inputs import shortened, traced
 
 __all__ = ["dead_units", "gradient_flow", "inside", "signals"]
 
@@ -60,7 +37,7 @@ def signals(found: Any, path: Path | None = None, *, figure: Figure | None = Non
         several = {f"{one.init}, {one.activation}": one for one in several}
     if not several:
         raise ValueError("[plot.signals] got nothing to draw; expected at least one measurement")
-    panels = several_axes("plot.signals", figure, path, 1, 2)[0]
+    panels = fig.several_axes("plot.signals", figure, path, 1, 2)[0]
     for panel, part, title, what in (
         (panels[0], "forward", "signals, from the input on", "activations"),
         (panels[1], "backward", "gradients, from the output back", "gradients"),
@@ -68,13 +45,13 @@ def signals(found: Any, path: Path | None = None, *, figure: Figure | None = Non
         for i, (name, one) in enumerate(several.items()):
             values = np.asarray(getattr(one, part), float)
             seen = np.where(np.isfinite(values) & (values > 0), values, np.nan)
-            style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+            style = {"color": fig.COLOURS[i % len(fig.COLOURS)], "marker": fig.MARKERS[i % len(fig.MARKERS)]}
             panel.plot(range(1, len(seen) + 1), seen, label=f"{name}: {one.verdict}", markersize=4, **style)
         panel.set_yscale("log")
-        label(panel, title, "layer", f"variance of the {what}")
-        whole_numbers(panel.xaxis)
-    legend(panels[1], loc="lower right")
-    return finish(panels, path)
+        fig.label(panel, title, "layer", f"variance of the {what}")
+        fig.whole_numbers(panel.xaxis)
+    fig.legend(panels[1], loc="lower right")
+    return fig.finish(panels, path)
 
 
 def gradient_flow(gradients: Any, path: Path | None = None, *, ax: Axes | None = None) -> Axes:
@@ -109,22 +86,25 @@ def gradient_flow(gradients: Any, path: Path | None = None, *, ax: Axes | None =
                 rows.append((row.name if parameter else f"{row.name} {row.kind}", parameter, row.gradient))
     if not rows:
         raise ValueError("[plot.gradient_flow] got no gradients; expected a model after backward")
-    ax = one_axes("plot.gradient_flow", ax, path, (PANEL[0] * 1.2, 1.3 + 0.24 * len(rows)))
+    ax = fig.one_axes("plot.gradient_flow", ax, path, (fig.PANEL[0] * 1.2, 1.3 + 0.24 * len(rows)))
     places = np.arange(len(rows))
     means = np.array([np.abs(g).mean() if g.size else 0.0 for _, _, g in rows])
     most = np.array([np.abs(g).max(initial=0) for _, _, g in rows])
     parameters = np.array([parameter for _, parameter, _ in rows])
-    for chosen, colour, text in ((parameters, BLUE, "parameter"), (~parameters, ORANGE, "output of a layer")):
+    for chosen, colour, text in (
+        (parameters, fig.BLUE, "parameter"),
+        (~parameters, fig.ORANGE, "output of a layer"),
+    ):
         if chosen.any():
             ax.barh(places[chosen], means[chosen], color=colour, height=0.7, label=text)
-    ax.plot(most, places, "|", color=GRAY, markersize=9, markeredgewidth=2, label="largest")
+    ax.plot(most, places, "|", color=fig.GRAY, markersize=9, markeredgewidth=2, label="largest")
     ax.set_yticks(places, [name for name, _, _ in rows])
     ax.set_ylim(len(rows) - 0.4, -2.2)  # space for the legend
     if (means > 0).any():
         ax.set_xscale("log")
-    label(ax, "gradients on their way back", "|gradient|: mean and largest", "input (top) to loss", "x")
-    legend(ax, loc="upper center", ncols=3, columnspacing=1.2, handlelength=1.4)
-    return finish(ax, path)
+    fig.label(ax, "gradients on their way back", "|gradient|: mean and largest", "input (top) to loss", "x")
+    fig.legend(ax, loc="upper center", ncols=3, columnspacing=1.2, handlelength=1.4)
+    return fig.finish(ax, path)
 
 
 def dead_units(off: Mapping[str, npt.ArrayLike], path: Path | None = None, *, ax: Axes | None = None) -> Axes:
@@ -143,11 +123,11 @@ def dead_units(off: Mapping[str, npt.ArrayLike], path: Path | None = None, *, ax
     """
     if not off:
         raise ValueError("[plot.dead_units] got no layers; expected those of a model with ReLU layers")
-    ax = one_axes("plot.dead_units", ax, path, (PANEL[0], 1.4 + 0.3 * len(off)))
+    ax = fig.one_axes("plot.dead_units", ax, path, (fig.PANEL[0], 1.4 + 0.3 * len(off)))
     masks = [np.asarray(mask, bool) for mask in off.values()]
     shares = [100 * mask.mean() for mask in masks]
     places = range(len(masks))
-    ax.barh(places, shares, color=RED, height=0.7)
+    ax.barh(places, shares, color=fig.RED, height=0.7)
     for place, share, mask in zip(places, shares, masks, strict=True):
         inside = share > 80
         ax.annotate(
@@ -157,14 +137,14 @@ def dead_units(off: Mapping[str, npt.ArrayLike], path: Path | None = None, *, ax
             textcoords="offset points",
             ha="right" if inside else "left",
             va="center",
-            fontsize=SMALL,
+            fontsize=fig.SMALL,
             color="white" if inside else "black",
         )
     ax.set_yticks(places, list(off))
     ax.invert_yaxis()
     ax.set_xlim(0, 100)
-    label(ax, "units that are 0 for every sample", "share of the layer's units (%)", "layer", "x")
-    return finish(ax, path)
+    fig.label(ax, "units that are 0 for every sample", "share of the layer's units (%)", "layer", "x")
+    return fig.finish(ax, path)
 
 
 MAPS = 16  # the most maps of a layer
@@ -202,7 +182,7 @@ def inside(
     ['input', '0 Linear', '1 ReLU', '2 Linear']
     """
     name = "plot.inside"
-    sample, calls = traced(name, model, np.asarray(x, np.float32) if isinstance(x, Sequence) else x)
+    sample, calls = fig.traced(name, model, np.asarray(x, np.float32) if isinstance(x, Sequence) else x)
     stages = [("input", sample)]
     for call in calls:
         activates = type(call.layer).__module__.startswith("ranvier.nn.activation")
@@ -214,41 +194,45 @@ def inside(
             f"[{name}] got {len(class_names)} class names for an output of {stages[-1][1].size} values; "
             "expected one for each"
         )
-    panels = grid_axes(name, figure, path, len(stages), 3, (3.8, 2.6))
+    panels = fig.grid_axes(name, figure, path, len(stages), 3, (3.8, 2.6))
     for i, (panel, (text, values)) in enumerate(zip(panels, stages, strict=True)):
         last = i == len(stages) - 1
-        _draw_values(panel, values, PIXELS if i == 0 else AMOUNTS, class_names if last else None, last)
+        _draw_values(
+            panel, values, fig.PIXELS if i == 0 else fig.AMOUNTS, class_names if last else None, last
+        )
         zeros = np.mean(values == 0) if 0 < i < len(stages) - 1 else 0
         extra = f", {zeros:.0%} are 0" if zeros else ""
         extra += f" (the first {MAPS})" if values.ndim == 3 and len(values) > MAPS else ""
-        panel.set_title(f"{text}: {' × '.join(map(str, values.shape)) or 1}{extra}", fontsize=SMALL + 1)
-    return finish(panels, path)
+        panel.set_title(f"{text}: {' × '.join(map(str, values.shape)) or 1}{extra}", fontsize=fig.SMALL + 1)
+    return fig.finish(panels, path)
 
 
 def _draw_values(ax: Any, values: Array, cmap: str, names: Sequence[Any] | None, is_output: bool) -> None:
     if values.ndim in (2, 3) and min(values.shape[-2:]) > 1:
         maps = values.reshape(-1, *values.shape[-2:])[:MAPS]
-        label(ax, grid=None)
+        fig.label(ax, grid=None)
         draw_maps(ax, maps, min(len(maps), 4 if len(maps) > 4 else 2), cmap)
         return
     flat = values.reshape(-1).astype(np.float64)
-    inks = np.where(flat < 0, BLUE, RED)
+    inks = np.where(flat < 0, fig.BLUE, fig.RED)
     if len(flat) <= 64:
         ax.bar(range(len(flat)), flat, color=inks, width=0.8)
     else:
         ax.vlines(range(len(flat)), 0, flat, colors=inks, linewidth=max(0.3, 200 / len(flat)))
-    ax.axhline(0, color=BLACK, linewidth=0.8)
-    label(ax, x="unit", y="value", grid="y")
+    ax.axhline(0, color=fig.BLACK, linewidth=0.8)
+    fig.label(ax, x="unit", y="value", grid="y")
     ax.margins(y=0.15)
-    whole_numbers(ax.xaxis)
+    fig.whole_numbers(ax.xaxis)
     if len(flat) < 4:  # else the bars are very wide
         ax.set(xlim=(len(flat) / 2 - 2.5, len(flat) / 2 + 1.5), xticks=range(len(flat)))
     if names is not None:
         ax.set_xlabel("")
-        ax.set_xticks(range(len(names)), [shortened(str(n), 12) for n in names])
+        ax.set_xticks(range(len(names)), [fig.shortened(str(n), 12) for n in names])
         if max(len(str(n)) for n in names) * len(names) > 36:
             ax.tick_params(axis="x", rotation=90)
     if is_output and np.isfinite(flat).any():
         top = int(np.nanargmax(flat))
         place = "bottom" if flat[top] >= 0 else "top"
-        ax.text(top, flat[top], f"{flat[top]:.3g}", ha="center", va=place, fontsize=SMALL, fontweight="bold")
+        ax.text(
+            top, flat[top], f"{flat[top]:.3g}", ha="center", va=place, fontsize=fig.SMALL, fontweight="bold"
+        )

@@ -9,26 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier.nn as nn
+import ranvier.plot.figure as fig
 from ranvier.autograd.memory import Array
-from ranvier.plot.figure import (
-    BLACK,
-    BLUE,
-    GRAY,
-    ORANGE,
-    RED,
-    SKY,
-    SMALL,
-    TEXT,
-    YELLOW,
-    Axes,
-    Path,
-    bare,
-    finish,
-    label,
-    legend,
-    one_axes,
-)
-from ranvier.plot.inputs import shortened
+from ranvier.plot.figure import Axes, Path
 
 __all__ = ["network", "neuron"]
 
@@ -148,28 +131,28 @@ def network(
     shown = [_shown(layer.units, limit) for layer in layers]
     rows = max(len(s) + (len(s) < layer.units) for s, layer in zip(shown, layers, strict=True))
     gap = max(2.2, 0.45 * rows)
-    ax = one_axes("plot.network", ax, path, (max(4.0, 0.5 * gap * len(layers) + 1.2), 0.48 * rows + 1.4))
+    ax = fig.one_axes("plot.network", ax, path, (max(4.0, 0.5 * gap * len(layers) + 1.2), 0.48 * rows + 1.4))
     places = [
         _places(gap * i, s, layer.units) for i, (s, layer) in enumerate(zip(shown, layers, strict=True))
     ]
     for i in range(1, len(layers)):
         _draw_weights(ax, layers[i].weight, places[i - 1], places[i])
-    colour = [YELLOW] + [SKY] * (len(layers) - 2) + [ORANGE]
+    colour = [fig.YELLOW] + [fig.SKY] * (len(layers) - 2) + [fig.ORANGE]
     for i, layer in enumerate(layers):
         _draw_units(ax, layer, places[i], colour[i])
         text = f"{_caption(i, layers)}\n{layer.units:,} {'channel' if layer.kind[:4] == 'Conv' else 'unit'}"
         text += "s" * (layer.units != 1) + (f"\n{layer.activation}" if layer.activation else "")
-        ax.text(gap * i, -rows / 2 - 0.25, text, ha="center", va="top", fontsize=SMALL)
+        ax.text(gap * i, -rows / 2 - 0.25, text, ha="center", va="top", fontsize=fig.SMALL)
     _draw_names(ax, input_names, places[0], -0.5)
     _draw_names(ax, output_names, places[-1], 0.5)
-    label(ax, f"{len(layers) - 1} layer{'s' * (len(layers) > 2)}, {parameters:,} parameters", grid=None)
-    bare(ax)
+    fig.label(ax, f"{len(layers) - 1} layer{'s' * (len(layers) > 2)}, {parameters:,} parameters", grid=None)
+    fig.bare(ax)
     ax.set_aspect("equal")
     left, right = (1.0 if names is None else 2.6 for names in (input_names, output_names))
     ax.set_xlim(-left, gap * (len(layers) - 1) + right)
     lines = 3 if any(layer.activation for layer in layers) else 2
     ax.set_ylim(-rows / 2 - 0.35 - 0.38 * lines, rows / 2 + 0.1)
-    return finish(ax, path)
+    return fig.finish(ax, path)
 
 
 def _layers_of(model: Any) -> tuple[list[_Layer], int]:
@@ -230,7 +213,7 @@ def _draw_units(ax: Any, layer: _Layer, places: dict[int, Point], colour: str) -
     from matplotlib.patches import Circle, Rectangle
 
     for x, y in places.values():
-        how: dict[str, Any] = {"facecolor": colour, "edgecolor": BLACK, "linewidth": 0.8, "zorder": 3}
+        how: dict[str, Any] = {"facecolor": colour, "edgecolor": fig.BLACK, "linewidth": 0.8, "zorder": 3}
         if layer.kind.startswith("Conv"):
             ax.add_patch(Rectangle((x - 0.3, y - 0.3), 0.6, 0.6, **how))
         else:
@@ -239,14 +222,16 @@ def _draw_units(ax: Any, layer: _Layer, places: dict[int, Point], colour: str) -
         heights = [y for _, y in places.values()]
         hole = next(a - 1 for a, b in pairwise(heights) if a - b > 1.5)
         x = next(iter(places.values()))[0]
-        ax.plot([x] * 3, [hole - 0.22, hole, hole + 0.22], "o", color=BLACK, markersize=1.8, zorder=3)
+        ax.plot([x] * 3, [hole - 0.22, hole, hole + 0.22], "o", color=fig.BLACK, markersize=1.8, zorder=3)
 
 
 def _draw_names(ax: Any, names: Sequence[Any] | None, places: dict[int, Point], step: float) -> None:
     if names is not None:
         side = "left" if step > 0 else "right"
         for unit, (x, y) in places.items():
-            ax.text(x + step, y, shortened(str(names[unit]), 18), ha=side, va="center", fontsize=SMALL)
+            ax.text(
+                x + step, y, fig.shortened(str(names[unit]), 18), ha=side, va="center", fontsize=fig.SMALL
+            )
 
 
 def _draw_weights(ax: Any, weight: Array | None, before: dict[int, Point], after: dict[int, Point]) -> None:
@@ -255,19 +240,19 @@ def _draw_weights(ax: Any, weight: Array | None, before: dict[int, Point], after
     pairs = [(i, j) for i in before for j in after]
     lines = [(before[i], after[j]) for i, j in pairs]
     if weight is None:
-        ax.add_collection(LineCollection(lines, colors=GRAY, linewidths=0.5, alpha=0.6))
+        ax.add_collection(LineCollection(lines, colors=fig.GRAY, linewidths=0.5, alpha=0.6))
         return
     values = np.array([weight[j, i] for i, j in pairs])
     most = max(float(np.abs(weight).max()), 1e-30)
-    for sign, colour, style in ((1, RED, "-"), (-1, BLUE, "--")):
+    for sign, colour, style in ((1, fig.RED, "-"), (-1, fig.BLUE, "--")):
         of_sign = [n for n, v in enumerate(values) if sign * v > 0]
         widths = 0.25 + 1.75 * np.abs(values[of_sign]) / most
         how: dict[str, Any] = {"colors": colour, "linewidths": widths, "linestyles": style, "alpha": 0.65}
         ax.add_collection(LineCollection([lines[n] for n in of_sign], **how))
     if ax.get_legend() is None:
-        for colour, style, text in ((RED, "-", "weight above 0"), (BLUE, "--", "below 0")):
+        for colour, style, text in ((fig.RED, "-", "weight above 0"), (fig.BLUE, "--", "below 0")):
             ax.plot([], [], style, color=colour, linewidth=1.2, label=text)
-        legend(ax, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2)
+        fig.legend(ax, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2)
 
 
 INPUT, SUM, ACTIVATION, OUTPUT = 0.0, 3.6, 6.1, 8.0  # places on the x axis
@@ -317,55 +302,59 @@ def neuron(
     shown = np.sort(np.argsort(-abs(weights), kind="stable")[:limit])
     rows = len(shown)
     height = max(rows, 2) * ROW
-    ax = one_axes("plot.neuron", ax, path, (7.6, 0.55 * height + 1.0))
+    ax = fig.one_axes("plot.neuron", ax, path, (7.6, 0.55 * height + 1.0))
     thickest = abs(weights).max() or 1.0
     for row, i in enumerate(shown):
         y = (rows - 1) * ROW / 2 - row * ROW
         _draw_synapse(ax, y, float(weights[i]), 0.8 + 4.5 * abs(float(weights[i])) / thickest)
-        _circle(ax, INPUT, y, YELLOW, "" if x is None else f"{signal.x[i]:.3g}")
-        ax.text(INPUT - 0.6, y, shortened(str(names[i]), 18), ha="right", va="center", fontsize=TEXT)
+        _circle(ax, INPUT, y, fig.YELLOW, "" if x is None else f"{signal.x[i]:.3g}")
+        ax.text(INPUT - 0.6, y, fig.shortened(str(names[i]), 18), ha="right", va="center", fontsize=fig.TEXT)
     _draw_body(ax, signal, x is not None)
     title = f"{rows} of {count} inputs, those of the largest weights" if rows < count else ""
-    label(ax, str(signal) if x is not None and rows == count <= 5 else title, grid=None)
-    bare(ax)
+    fig.label(ax, str(signal) if x is not None and rows == count <= 5 else title, grid=None)
+    fig.bare(ax)
     ax.set_aspect("equal")
-    longest = max(len(shortened(str(names[i]), 18)) for i in shown) if input_names is not None else 2
+    longest = max(len(fig.shortened(str(names[i]), 18)) for i in shown) if input_names is not None else 2
     ax.set_xlim(-0.9 - 0.17 * longest, OUTPUT + 1.1)
     ax.set_ylim(min(-height / 2, -1.35), max(height / 2, 1.1))
-    return finish(ax, path)
+    return fig.finish(ax, path)
 
 
 def _draw_synapse(ax: Any, y: float, weight: float, width: float) -> None:
     ends = np.array([[INPUT, SUM], [y, 0.0]])
-    how = {"color": RED, "linestyle": "-"} if weight >= 0 else {"color": BLUE, "linestyle": (0, (2.2, 0.8))}
+    how = (
+        {"color": fig.RED, "linestyle": "-"}
+        if weight >= 0
+        else {"color": fig.BLUE, "linestyle": (0, (2.2, 0.8))}
+    )
     ax.plot(*ends, linewidth=width, alpha=0.75, zorder=1, solid_capstyle="butt", **how)
     at = 0.42  # the share of the line where the lines are still apart
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.9}
     text = f"w = {weight:.3g}".replace("-", "\N{MINUS SIGN}")
-    ax.text(at * SUM, (1 - at) * y, text, ha="center", va="center", fontsize=SMALL, bbox=box, zorder=2)
+    ax.text(at * SUM, (1 - at) * y, text, ha="center", va="center", fontsize=fig.SMALL, bbox=box, zorder=2)
 
 
 def _draw_body(ax: Any, signal: Any, numbers: bool) -> None:
-    arrow = {"arrowstyle": "-|>", "color": BLACK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
+    arrow = {"arrowstyle": "-|>", "color": fig.BLACK, "linewidth": 1.2, "shrinkA": 0, "shrinkB": 0}
     ax.annotate("", (ACTIVATION - 0.7, 0), (SUM + RADIUS + 0.06, 0), arrowprops=arrow)
     ax.annotate("", (OUTPUT - RADIUS, 0), (ACTIVATION + 0.7, 0), arrowprops=arrow)
-    _circle(ax, SUM, 0, SKY, "Σ", RADIUS + 0.06, 15)
+    _circle(ax, SUM, 0, fig.SKY, "Σ", RADIUS + 0.06, 15)
     ax.annotate("", (SUM + 0.2, -RADIUS), (SUM + 0.5, -1.0), arrowprops=arrow)
     bias = f"bias b = {signal.bias:.3g}".replace("-", "\N{MINUS SIGN}")
-    ax.text(SUM + 0.3, -1.05, bias, ha="left", va="top", fontsize=SMALL)
-    box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": GRAY}
+    ax.text(SUM + 0.3, -1.05, bias, ha="left", va="top", fontsize=fig.SMALL)
+    box = {"boxstyle": "round,pad=0.4", "facecolor": "white", "edgecolor": fig.GRAY}
     text = "f = " + signal.activation.replace("_", "\n")
-    ax.text(ACTIVATION, 0, text, ha="center", va="center", fontsize=SMALL, bbox=box, zorder=4)
-    _circle(ax, OUTPUT, 0, ORANGE, f"{signal.a:.3g}" if numbers else "a")
+    ax.text(ACTIVATION, 0, text, ha="center", va="center", fontsize=fig.SMALL, bbox=box, zorder=4)
+    _circle(ax, OUTPUT, 0, fig.ORANGE, f"{signal.a:.3g}" if numbers else "a")
     between = f"z = {signal.z:.3g}" if numbers else "z"
-    ax.text((SUM + ACTIVATION) / 2 - 0.12, 0.1, between, ha="center", va="bottom", fontsize=SMALL)
-    ax.text(OUTPUT, -0.55, "output a = f(z)", ha="center", va="top", fontsize=SMALL)
+    ax.text((SUM + ACTIVATION) / 2 - 0.12, 0.1, between, ha="center", va="bottom", fontsize=fig.SMALL)
+    ax.text(OUTPUT, -0.55, "output a = f(z)", ha="center", va="top", fontsize=fig.SMALL)
 
 
 def _circle(
-    ax: Any, x: float, y: float, colour: str, text: str, radius: float = RADIUS, size: float = SMALL
+    ax: Any, x: float, y: float, colour: str, text: str, radius: float = RADIUS, size: float = fig.SMALL
 ) -> None:
     from matplotlib.patches import Circle
 
-    ax.add_patch(Circle((x, y), radius, facecolor=colour, edgecolor=BLACK, linewidth=1.0, zorder=3))
+    ax.add_patch(Circle((x, y), radius, facecolor=colour, edgecolor=fig.BLACK, linewidth=1.0, zorder=3))
     ax.text(x, y, text.replace("-", "\N{MINUS SIGN}"), ha="center", va="center", fontsize=size, zorder=4)

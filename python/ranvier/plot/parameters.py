@@ -8,34 +8,8 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn as nn
-from ranvier.plot.figure import (
-    AMOUNTS,
-    BLACK,
-    BLUE,
-    GRAY,
-    MARKERS,
-    PANEL,
-    SMALL,
-    WRONG,
-    Axes,
-    Figure,
-    Panels,
-    Path,
-    around_zero,
-    colour_bar,
-    colours,
-    extremes,
-    finish,
-    grid_axes,
-    label,
-    legend,
-    number,
-    one_axes,
-    require_matplotlib,
-    several_axes,
-    whole_numbers,
-)
-from ranvier.plot.inputs import array_of, module_of, shortened
+import ranvier.plot.figure as fig
+from ranvier.plot.figure import Axes, Figure, Panels, Path
 
 __all__ = ["heatmap", "norms", "weights"]
 
@@ -61,28 +35,36 @@ def weights(
     ['0.weight (40, 3)', '2.weight (2, 40)']
     """
     found = [
-        (name, p) for name, p in module_of("plot.weights", model).named_parameters() if biases or p.ndim > 1
+        (name, p)
+        for name, p in fig.module_of("plot.weights", model).named_parameters()
+        if biases or p.ndim > 1
     ]
     if not found:
         raise ValueError("[plot.weights] got a model without weights; expected at least one")
-    panels = grid_axes("plot.weights", figure, path, len(found), 3, (3.4, 2.5))
+    panels = fig.grid_axes("plot.weights", figure, path, len(found), 3, (3.4, 2.5))
     for panel, (name, p) in zip(panels, found, strict=True):
         values = p._array[np.isfinite(p._array)].astype(np.float64)
         panel.hist(
-            values, bins=int(np.clip(np.sqrt(p.numel()), 8, 60)), color=BLUE, edgecolor="white", linewidth=0.3
+            values,
+            bins=int(np.clip(np.sqrt(p.numel()), 8, 60)),
+            color=fig.BLUE,
+            edgecolor="white",
+            linewidth=0.3,
         )
-        panel.axvline(0, color=GRAY, linewidth=0.8)
-        label(panel, f"{shortened(name, 26)} {p.shape}", "weight" if p.ndim > 1 else "value", "count")
+        panel.axvline(0, color=fig.GRAY, linewidth=0.8)
+        fig.label(panel, f"{fig.shortened(name, 26)} {p.shape}", "weight" if p.ndim > 1 else "value", "count")
         text = f"mean {values.mean():.2g}\nstd {values.std():.2g}" if values.size else ""
         paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-        note = {"transform": panel.transAxes, "va": "top", "fontsize": SMALL, "bbox": paper}
+        note = {"transform": panel.transAxes, "va": "top", "fontsize": fig.SMALL, "bbox": paper}
         panel.text(0.98, 0.96, text, ha="right", **note)
         if values.size < p.numel():
-            panel.text(0.02, 0.96, f"{p.numel() - values.size} not finite", ha="left", color=WRONG, **note)
+            panel.text(
+                0.02, 0.96, f"{p.numel() - values.size} not finite", ha="left", color=fig.WRONG, **note
+            )
         panel.set_ylim(0, 1.4 * panel.get_ylim()[1])
         panel.locator_params(axis="x", nbins=6)
-        whole_numbers(panel.yaxis)
-    return finish(panels, path)
+        fig.whole_numbers(panel.yaxis)
+    return fig.finish(panels, path)
 
 
 def heatmap(
@@ -115,7 +97,7 @@ def heatmap(
     """
     if isinstance(matrix, nn.Module):
         matrix = getattr(matrix, "weight", matrix)
-    values = array_of("plot.heatmap", "matrix", matrix)
+    values = fig.array_of("plot.heatmap", "matrix", matrix)
     if values.ndim != 2 or values.size == 0:
         raise ValueError(f"[plot.heatmap] got shape {values.shape}; expected a matrix (rows, columns)")
     rows, columns = values.shape
@@ -124,24 +106,24 @@ def heatmap(
             raise ValueError(f"[plot.heatmap] got {len(names)} {what}; expected {count}")
     few = values.size <= 150
     cell = 0.5 if few else min(0.3, 7 / max(rows, columns))
-    ax = one_axes("plot.heatmap", ax, path, (max(3.2, cell * columns + 1.6), max(1.9, cell * rows + 1.0)))
-    signed = extremes(values)[0] < 0
-    image = ax.imshow(values, aspect="auto", **(around_zero(values) if signed else {"cmap": AMOUNTS}))
+    ax = fig.one_axes("plot.heatmap", ax, path, (max(3.2, cell * columns + 1.6), max(1.9, cell * rows + 1.0)))
+    signed = fig.extremes(values)[0] < 0
+    image = ax.imshow(values, aspect="auto", **(fig.around_zero(values) if signed else {"cmap": fig.AMOUNTS}))
     if few:
-        most = max(map(abs, extremes(values)))
+        most = max(map(abs, fig.extremes(values)))
         for (i, j), value in np.ndenumerate(values):
             red, green, blue, seen = image.cmap(image.norm(value))
             ink = "white" if seen and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5 else "black"
-            ax.text(j, i, number(value, most), ha="center", va="center", fontsize=SMALL, color=ink)
-    label(ax, title, x, y, grid=None)
+            ax.text(j, i, fig.number(value, most), ha="center", va="center", fontsize=fig.SMALL, color=ink)
+    fig.label(ax, title, x, y, grid=None)
     for axis, names in ((ax.xaxis, x_names), (ax.yaxis, y_names)):
-        whole_numbers(axis)
+        fig.whole_numbers(axis)
         if names is not None:
-            axis.set_ticks(range(len(names)), [shortened(str(n), 18) for n in names])
+            axis.set_ticks(range(len(names)), [fig.shortened(str(n), 18) for n in names])
     if x_names is not None and max(len(str(n)) for n in x_names) > 14 * cell:
         ax.tick_params(axis="x", rotation=90)
-    colour_bar(ax, image)
-    return finish(ax, path)
+    fig.colour_bar(ax, image)
+    return fig.finish(ax, path)
 
 
 def norms(norms: Any, *, figure: Figure | None = None, path: Path | None = None) -> Panels:
@@ -174,29 +156,33 @@ def norms(norms: Any, *, figure: Figure | None = None, path: Path | None = None)
     )
     if not any(len(values) for curves in kinds.values() for values in curves.values()):
         raise ValueError("[plot.norms] got no norms; expected those of at least one epoch")
-    require_matplotlib("plot.norms")
+    fig.require_matplotlib("plot.norms")
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    panels = several_axes("plot.norms", figure, path, 1, len(kinds), (PANEL[0] + 0.6, PANEL[1]))[0]
+    panels = fig.several_axes("plot.norms", figure, path, 1, len(kinds), (fig.PANEL[0] + 0.6, fig.PANEL[1]))[
+        0
+    ]
     for panel, (kind, curves) in zip(panels, kinds.items(), strict=True):
-        for i, ((name, values), colour) in enumerate(zip(curves.items(), colours(len(curves)), strict=True)):
-            mark = MARKERS[i % len(MARKERS)] if len(values) <= 40 else ""
-            text = shortened(name, 24)
+        for i, ((name, values), colour) in enumerate(
+            zip(curves.items(), fig.colours(len(curves)), strict=True)
+        ):
+            mark = fig.MARKERS[i % len(fig.MARKERS)] if len(values) <= 40 else ""
+            text = fig.shortened(name, 24)
             panel.plot(range(1, len(values) + 1), values, marker=mark, markersize=4, color=colour, label=text)
-        label(panel, "", "epoch", f"norm of {kind}")
-        low, high = extremes(np.concatenate([np.asarray(v, np.float64) for v in curves.values()]))
+        fig.label(panel, "", "epoch", f"norm of {kind}")
+        low, high = fig.extremes(np.concatenate([np.asarray(v, np.float64) for v in curves.values()]))
         if low > 0 and high > 20 * low:
             panel.set_yscale("log")
             if high < 1000 * low:  # powers of 10 are too few ticks
                 panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
                 panel.yaxis.set_major_formatter("{x:g}")
                 panel.yaxis.set_minor_formatter(NullFormatter())
-        whole_numbers(panel.xaxis)
+        fig.whole_numbers(panel.xaxis)
     if max(map(len, kinds.values())) > 12:
         _depth_note(panels[-1])
     else:
-        legend(panels[-1], loc="upper left", bbox_to_anchor=(1, 1))
-    return finish(panels, path)
+        fig.legend(panels[-1], loc="upper left", bbox_to_anchor=(1, 1))
+    return fig.finish(panels, path)
 
 
 def _depth_note(ax: Any) -> None:
@@ -204,4 +190,4 @@ def _depth_note(ax: Any) -> None:
     first, *_, last = ax.lines
     for line, text in ((first, "first"), (last, "last")):
         line.set_label(f"{text}: {line.get_label()}")
-    ax.legend(handles=[first, last], fontsize=SMALL, edgecolor=BLACK)
+    ax.legend(handles=[first, last], fontsize=fig.SMALL, edgecolor=fig.BLACK)

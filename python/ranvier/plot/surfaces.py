@@ -10,30 +10,11 @@ import numpy as np
 
 import ranvier.nn as nn
 import ranvier.ops as ops
+import ranvier.plot.figure as fig
 from ranvier.autograd import Tensor, bump
 from ranvier.autograd.memory import Array
 from ranvier.nn.modes import evaluating
-from ranvier.plot.figure import (
-    AMOUNTS,
-    BLACK,
-    BLUE,
-    COLOURS,
-    GRAY,
-    MARKERS,
-    PANEL,
-    RED,
-    SMALL,
-    Axes,
-    Path,
-    colour_bar,
-    colours,
-    extremes,
-    finish,
-    label,
-    legend,
-    one_axes,
-)
-from ranvier.plot.inputs import array_of, class_names_of, labels_of, module_of, shortened
+from ranvier.plot.figure import Axes, Path
 
 __all__ = ["decision_boundary", "loss_landscape"]
 
@@ -82,12 +63,12 @@ def decision_boundary(
     '2 of 3 right (66.7%)'
     """
     name = "plot.decision_boundary"
-    points = array_of(name, "x", x).astype(np.float32)
+    points = fig.array_of(name, "x", x).astype(np.float32)
     if points.ndim != 2 or points.shape[1] != 2 or not len(points) or not np.isfinite(points).all():
         raise ValueError(f"[{name}] got x of shape {points.shape}; expected finite values of shape (n, 2)")
     if steps < 2:
         raise ValueError(f"[{name}] got steps {steps}; expected at least 2")
-    labels = labels_of(name, "y", y, len(points))
+    labels = fig.labels_of(name, "y", y, len(points))
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.12 * np.where(high > low, high - low, 1)
     low, high = low - margin, high + margin
@@ -95,22 +76,22 @@ def decision_boundary(
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
     shares, classes, names = _shares(name, model, np.concatenate([grid, points]), labels, class_names)
     right = classes[shares[len(grid) :].argmax(axis=1)] == labels
-    ax = one_axes(name, ax, path, (PANEL[0] + 0.4, PANEL[1] + 0.4))
+    ax = fig.one_axes(name, ax, path, (fig.PANEL[0] + 0.4, fig.PANEL[1] + 0.4))
     _draw_background(ax, across, up, shares[: len(grid)].reshape(steps, steps, -1))
     _draw_samples(ax, points, labels, classes, names, right)
     x_name, y_name = map(str, feature_names)
-    label(ax, f"{right.sum()} of {len(right)} right ({right.mean():.1%})", x_name, y_name, grid=None)
+    fig.label(ax, f"{right.sum()} of {len(right)} right ({right.mean():.1%})", x_name, y_name, grid=None)
     ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     outside = {"bbox_to_anchor": (1, 1), "loc": "upper left", "ncols": -(-len(names) // 16)}
-    legend(ax, **(outside if len(names) > 3 else {}))
-    return finish(ax, path)
+    fig.legend(ax, **(outside if len(names) > 3 else {}))
+    return fig.finish(ax, path)
 
 
 def _draw_background(ax: Any, across: Array, up: Array, shares: Array) -> None:
     from matplotlib.colors import to_rgb
 
     count = shares.shape[2]
-    pale = 0.45 * np.array([to_rgb(c) for c in colours(count)]) + 0.55
+    pale = 0.45 * np.array([to_rgb(c) for c in fig.colours(count)]) + 0.55
     extent = (across[0], across[-1], up[0], up[-1])
     least = 1 / count  # of the largest probability: white there
     sure = (shares.max(axis=2, keepdims=True) - least) / max(1 - least, 1e-9)
@@ -119,25 +100,27 @@ def _draw_background(ax: Any, across: Array, up: Array, shares: Array) -> None:
     for k in range(count if count > 2 else count - 1):
         lead = shares[..., k] - np.delete(shares, k, axis=2).max(axis=2)
         if lead.min() < 0 < lead.max():
-            ax.contour(across, up, lead, levels=[0], colors=BLACK, linewidths=1.2)
+            ax.contour(across, up, lead, levels=[0], colors=fig.BLACK, linewidths=1.2)
     if count == 2:
         inside = [p for p in (0.1, 0.9) if shares[..., 1].min() < p < shares[..., 1].max()]
         fine = len(np.unique(shares)) > 2
         if inside and fine:
             lines = ax.contour(
-                across, up, shares[..., 1], levels=inside, colors=GRAY, linewidths=0.8, linestyles="--"
+                across, up, shares[..., 1], levels=inside, colors=fig.GRAY, linewidths=0.8, linestyles="--"
             )
-            ax.clabel(lines, fmt=lambda p: f"{p:.0%}", fontsize=SMALL)
+            ax.clabel(lines, fmt=lambda p: f"{p:.0%}", fontsize=fig.SMALL)
 
 
 def _draw_samples(
     ax: Any, points: Array, labels: Array, classes: Array, names: list[str], right: Array
 ) -> None:
     size = float(np.clip(6000 / len(points), 10, 45))
-    for i, (c, text, colour) in enumerate(zip(classes, names, colours(len(classes)), strict=True)):
-        how = {"s": size, "color": colour, "marker": MARKERS[i % len(MARKERS)], "linewidths": 0.5}
-        edge = "white" if len(classes) <= len(COLOURS) else BLACK  # around the pale colours of a rainbow
-        ax.scatter(*points[labels == c].T, edgecolors=edge, label=shortened(text, 18), **how)
+    for i, (c, text, colour) in enumerate(zip(classes, names, fig.colours(len(classes)), strict=True)):
+        how = {"s": size, "color": colour, "marker": fig.MARKERS[i % len(fig.MARKERS)], "linewidths": 0.5}
+        edge = (
+            "white" if len(classes) <= len(fig.COLOURS) else fig.BLACK
+        )  # around the pale colours of a rainbow
+        ax.scatter(*points[labels == c].T, edgecolors=edge, label=fig.shortened(text, 18), **how)
     if not right.all():
         ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 1.0}
         ax.scatter(*points[~right].T, s=3 * size, label=f"wrong ({(~right).sum()})", **ring)
@@ -153,7 +136,7 @@ def _shares(
         given = np.asarray(model.predict_proba(x), np.float64)
     elif hasattr(model, "predict"):
         predicted = np.asarray(model.predict(x)).reshape(-1)
-        classes, names = class_names_of(name, np.concatenate([labels, predicted]), class_names)
+        classes, names = fig.class_names_of(name, np.concatenate([labels, predicted]), class_names)
         return (predicted[:, None] == classes).astype(np.float64), classes, names
     else:
         raise TypeError(
@@ -162,10 +145,10 @@ def _shares(
         )
     if given.size == len(x):
         given = np.stack([1 - given.reshape(-1), given.reshape(-1)], axis=1)
-    classes, names = class_names_of(name, labels, class_names)
+    classes, names = fig.class_names_of(name, labels, class_names)
     integers = class_names is None and classes.dtype.kind in "biu"
     if integers and given.ndim == 2 and len(names) < given.shape[1]:  # a class without samples
-        classes, names = class_names_of(name, labels, range(given.shape[1]))
+        classes, names = fig.class_names_of(name, labels, range(given.shape[1]))
     if given.shape != (len(x), len(names)):
         raise ValueError(
             f"[{name}] got an output of shape {given.shape} for {len(names)} classes; expected (n, classes)"
@@ -238,7 +221,7 @@ def loss_landscape(
             f"[{name}] got dimensions {dimensions}, steps {steps} and distance {distance}; "
             "expected 1 or 2, an odd number of at least 3, and more than 0"
         )
-    weights = [p for p in module_of(name, model).parameters() if p.ndim > 1 and p.dtype.kind == "f"]
+    weights = [p for p in fig.module_of(name, model).parameters() if p.ndim > 1 and p.dtype.kind == "f"]
     if not weights:
         raise ValueError(f"[{name}] got a model without weights; expected at least one")
     along = np.linspace(-distance, distance, steps)
@@ -253,21 +236,23 @@ def loss_landscape(
                 p._array[...] = kept[n] + moved
                 bump(p)
             values[j, i] = _number(name, loss(model(x), y))
-    ax = one_axes(name, ax, path, PANEL if dimensions == 1 else (PANEL[0] + 0.6, PANEL[1] + 0.5))
+    ax = fig.one_axes(
+        name, ax, path, fig.PANEL if dimensions == 1 else (fig.PANEL[0] + 0.6, fig.PANEL[1] + 0.5)
+    )
     values[~np.isfinite(values)] = np.nan
     here = values[len(others) // 2, steps // 2]
     title = f"Loss around the weights: {f'{here:.4g}' if np.isfinite(here) else 'not finite'} in the middle"
     if dimensions == 1:
-        ax.plot(along, values[0], color=BLUE)
-        ax.plot(0, here, "o", color=RED, label="the weights")
-        label(ax, title, "distance along a random direction", "loss")
-        legend(ax)
+        ax.plot(along, values[0], color=fig.BLUE)
+        ax.plot(0, here, "o", color=fig.RED, label="the weights")
+        fig.label(ax, title, "distance along a random direction", "loss")
+        fig.legend(ax)
     else:
         _draw_contours(ax, along, values)
-        ax.plot(0, 0, "*", color=RED, markersize=12, markeredgecolor="white", label="the weights")
-        label(ax, title, "distance along a first direction", "along a second one", None)
+        ax.plot(0, 0, "*", color=fig.RED, markersize=12, markeredgecolor="white", label="the weights")
+        fig.label(ax, title, "distance along a first direction", "along a second one", None)
         ax.set_aspect("equal")
-    return finish(ax, path)
+    return fig.finish(ax, path)
 
 
 def _directions(weights: list[Any], count: int, rng: np.random.Generator) -> list[list[Array]]:
@@ -306,7 +291,7 @@ def _number(name: str, value: Any) -> float:
 def _draw_contours(ax: Any, along: Array, values: Array) -> None:
     from matplotlib.colors import LogNorm
 
-    low, high = extremes(values)
+    low, high = fig.extremes(values)
     if not high > low:  # constant, or no finite value
         ax.set(xlim=along[[0, -1]], ylim=along[[0, -1]])
         return
@@ -314,10 +299,10 @@ def _draw_contours(ax: Any, along: Array, values: Array) -> None:
     levels = np.geomspace(low, high, 16) if steep else np.linspace(low, high, 16)
     with np.errstate(invalid="ignore"):
         filled = ax.contourf(
-            along, along, values, levels, cmap=AMOUNTS, norm=LogNorm() if steep else None, alpha=0.9
+            along, along, values, levels, cmap=fig.AMOUNTS, norm=LogNorm() if steep else None, alpha=0.9
         )
         lines = ax.contour(
             along, along, values, levels[1:-1:2], colors="white", linewidths=0.8, linestyles="-"
         )
-    ax.clabel(lines, fmt="%.3g", fontsize=SMALL - 1)
-    colour_bar(ax, filled, "loss")
+    ax.clabel(lines, fmt="%.3g", fontsize=fig.SMALL - 1)
+    fig.colour_bar(ax, filled, "loss")
