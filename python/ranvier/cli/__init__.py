@@ -1,6 +1,6 @@
 """The command line: `ranvier train digits`, `ranvier config` ..., with one file for each command.
 
-Only argparse is imported until a command runs, so that help and errors appear at once.
+What only some commands need of the library is imported when they run, so that help and errors appear at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Types of arguments for all commands, and mistakes, which are shown as one line."""
+"""Types of arguments for all commands, checks of paths, and mistakes, which are shown as one line."""
 
 from __future__ import annotations
 
@@ -6,13 +6,25 @@ import argparse
 import math
 import os
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
+
+import ranvier as rv
 
 
 class Mistake(Exception):
     """An error that the user can correct: shown as one line, without a traceback."""
+
+
+@contextmanager
+def mistakes(*kinds: type[Exception]) -> Iterator[None]:
+    """Within the block, errors of these kinds are mistakes of the user."""
+    try:
+        yield
+    except kinds as error:
+        raise Mistake(error) from None
 
 
 class Parser(argparse.ArgumentParser):
@@ -166,3 +178,28 @@ def require_folder(flag: str, path: str) -> None:
         raise Mistake(f"{flag} {path}: '{folder}' is a file; expected a folder, which may be new")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Mistake(f"{flag} {path}: cannot write to '{folder}': permission denied")
+
+
+def require_apart(paths: dict[str, str | Path | None], *inputs: str | None) -> None:
+    """Raise a mistake for two outputs (flag -> path) under one path, or an output in place of an input."""
+    seen: dict[str, str] = {}
+    for flag, path in paths.items():
+        if path is None:
+            continue
+        place = os.path.realpath(path)
+        if os.path.exists(place) and any(name and os.path.realpath(name) == place for name in inputs):
+            raise Mistake(f"{flag} is '{path}', which is read; writing it would destroy the input")
+        if place in seen:
+            raise Mistake(f"{seen[place]} and {flag} are both '{path}'; the second would replace the first")
+        seen[place] = flag
+
+
+def set_threads(threads: int | None) -> None:
+    """Set the number of threads, unless it is None; raise a mistake for more threads than processors."""
+    if threads is None:
+        return
+    with mistakes(ValueError):
+        rv.set_num_threads(threads)
+    count = os.cpu_count() or threads
+    if threads > count:
+        raise Mistake(f"--threads {threads}: this machine has {count} processor{'s' * (count > 1)}")

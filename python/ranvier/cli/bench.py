@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_command, add_flags, positive_int
-from ranvier.cli.flags import set_threads
+import ranvier as rv
+from ranvier.cli.arguments import Mistake, add_command, add_flags, positive_int, set_threads
 from ranvier.cli.saving import write_json
 
 ROUNDS = 3
@@ -80,8 +80,6 @@ class Process:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    import ranvier as rv
-
     set_threads(arguments.threads)
     threads = rv.get_num_threads()
     limits = _limits()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import ranvier as rv
 from ranvier.cli.arguments import add_command
 
 
@@ -20,7 +21,5 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    import ranvier as rv
-
     rv.show_config()
     return 0

@@ -8,12 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_command, add_flags, path_name, require_writable, seed
-from ranvier.cli.flags import NAMED, require_apart, require_data_flags
+import numpy as np
+
+import ranvier as rv
+from ranvier.cli.arguments import (
+    Mistake,
+    add_command,
+    add_flags,
+    mistakes,
+    path_name,
+    require_apart,
+    require_writable,
+    seed,
+)
 from ranvier.cli.networks import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.problems import add_data, open_problem, read_samples, say_label, test_arrays, test_part
 from ranvier.cli.saving import results, write_json
-from ranvier.cli.tables import is_table, label_of, of_model
+from ranvier.cli.tables import NAMED, is_table, label_of, of_model, require_data_flags
 
 OTHER_LABELS = "the model gives values, and the data has other labels; see --task regression"
 
@@ -42,8 +53,6 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    import ranvier as rv
-
     inputs = (arguments.model, arguments.data, arguments.code)
     require_apart({"--report": arguments.report, "--json": arguments.json}, *inputs)
     for path in filter(None, (arguments.json, arguments.report)):
@@ -60,10 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     _say_trained(arguments, rv.serialization.info(model), y, output if names is None else p, figures)
     print(results(y, output if names is None else p, names))
     if arguments.report is not None:
-        try:
+        with mistakes(OSError):
             _report(arguments, model, samples.x, y, output if p is None else p, names)
-        except OSError as error:
-            raise Mistake(error) from None
     if arguments.json is not None:
         write_json(arguments.json, figures)
     return 0
@@ -71,8 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _say_trained(arguments: argparse.Namespace, about: Any, y: Any, predicted: Any, figures: Any) -> None:
     """Print that the samples trained the model, with the score of the others."""
-    import ranvier.metrics as metrics
-
     classes = "accuracy" in figures
     places = None if arguments.data in NAMED else test_part(about.training_data, arguments.data, y, classes)
     if places is None:
@@ -80,7 +85,7 @@ def _say_trained(arguments: argparse.Namespace, about: Any, y: Any, predicted: A
     train, valid, _ = about.training_data["samples"]
     text = f"{train} of these samples trained the model and {valid} validated it"
     if len(places):
-        score: Any = metrics.accuracy_score if classes else metrics.r2_score
+        score: Any = rv.metrics.accuracy_score if classes else rv.metrics.r2_score
         found = predicted[places].argmax(1) if classes else predicted[places]
         name, value = "accuracy" if classes else "r2", float(score(y[places], found))
         figures |= {"test_samples": len(places), f"test_{name}": value}
@@ -89,23 +94,19 @@ def _say_trained(arguments: argparse.Namespace, about: Any, y: Any, predicted: A
 
 
 def _scores(y: Any, p: Any, names: list[str]) -> dict[str, Any]:
-    import ranvier.metrics as metrics
-
     labels, predicted = list(range(len(names))), p.argmax(1)
-    accuracy, loss = metrics.accuracy_score(y, predicted), metrics.log_loss(y, p, labels=labels)
+    accuracy, loss = rv.metrics.accuracy_score(y, predicted), rv.metrics.log_loss(y, p, labels=labels)
     print(f"accuracy {accuracy:.4f}, loss {loss:.4f}, {len(y)} samples\n")
-    matrix = metrics.confusion_matrix(y, predicted, labels=labels).tolist()
+    matrix = rv.metrics.confusion_matrix(y, predicted, labels=labels).tolist()
     found = {"samples": len(y), "accuracy": accuracy, "loss": loss}
     return {**found, "classes": names, "confusion_matrix": matrix}
 
 
 def _errors(y: Any, predicted: Any) -> dict[str, Any]:
-    import ranvier.metrics as metrics
-
     scores = {
-        "r2": metrics.r2_score,
-        "mae": metrics.mean_absolute_error,
-        "rmse": metrics.root_mean_squared_error,
+        "r2": rv.metrics.r2_score,
+        "mae": rv.metrics.mean_absolute_error,
+        "rmse": rv.metrics.root_mean_squared_error,
     }
     found = {name: float(score(y, predicted)) for name, score in scores.items()}
     print(f"r2 {found['r2']:.4f}, {len(y)} samples\n")
@@ -115,8 +116,6 @@ def _errors(y: Any, predicted: Any) -> dict[str, Any]:
 def _report(
     arguments: argparse.Namespace, model: Any, x: Any, y: Any, predicted: Any, names: list[str] | None
 ) -> None:
-    import ranvier as rv
-
     known = x.shape[1:] == rv.serialization.info(model).input_shape
     rv.report.write(
         arguments.report,
@@ -135,14 +134,11 @@ def _report(
 
 def _samples(arguments: argparse.Namespace, model: Any) -> Any:
     """Labelled samples, without preprocessing, as the model file's transforms expect them."""
-    import ranvier as rv
-    from ranvier.data import Samples
-
     require_data_flags(arguments)
     if arguments.seed is not None and arguments.data not in ("digits", "iris"):
         raise Mistake(f"--seed is for digits and iris, which are split, not for {arguments.data}")
     if arguments.data not in NAMED:
-        try:
+        with mistakes(OSError, ValueError, ImportError):
             about = rv.serialization.info(model)
             guessed = arguments.label is None and is_table(arguments.data)
             if guessed:
@@ -158,20 +154,16 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
                 return samples
             print(f"measured on {' and '.join(arrays)} of {arguments.data}")
             return read_samples(arguments, arrays)
-        except (OSError, ValueError, ImportError) as error:
-            raise Mistake(error) from None
     problem = open_problem(arguments, arguments.seed or 0)
     (x, y), names = problem.test, tuple(problem.class_names or ())
     if arguments.data == "iris":  # the columns of a table are scaled for training
         x = problem.preprocessing[0].inverse_transform(x)
-        return Samples(x, y, names, tuple(problem.feature_names or ()))
-    return Samples(x, y, names, scale=float(problem.preprocessing[0].config()["high"]))
+        return rv.data.Samples(x, y, names, tuple(problem.feature_names or ()))
+    return rv.data.Samples(x, y, names, scale=float(problem.preprocessing[0].config()["high"]))
 
 
 def _of_values(samples: Any) -> Any:
     """The samples with whole numbers as values, not as classes."""
-    import numpy as np
-
     if samples.class_names is None:
         return samples
     try:
@@ -183,8 +175,6 @@ def _of_values(samples: Any) -> Any:
 
 def _numbers(samples: Any, names: list[str]) -> Any:
     """The labels as the numbers of the model's classes."""
-    import numpy as np
-
     if samples.y is None or samples.class_names is None:
         raise Mistake("the data has no labels that are classes")
     unknown = sorted(set(samples.class_names) - set(names))

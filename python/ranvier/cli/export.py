@@ -6,8 +6,18 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_command, add_flags, path_name, require_writable
-from ranvier.cli.flags import require_apart
+import numpy as np
+
+import ranvier as rv
+from ranvier.cli.arguments import (
+    Mistake,
+    add_command,
+    add_flags,
+    mistakes,
+    path_name,
+    require_apart,
+    require_writable,
+)
 from ranvier.cli.networks import add_model, dtype_of, open_model
 from ranvier.cli.summary import described, sample_shape
 
@@ -29,10 +39,6 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    import numpy as np
-
-    import ranvier as rv
-
     require_apart({"FILE": arguments.file}, arguments.model, arguments.code)
     require_writable(Path(arguments.file))
     model = open_model(arguments)
@@ -42,10 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise Mistake(f"'{arguments.model}' does not say what its input is; pass --input-shape")
     x = np.random.default_rng(0).random((2, *shape)).astype(dtype_of(model))
     names = {"input_names": ["x"], "output_names": ["output"], "dynamic_axes": {"x": {0: "batch"}}}
-    try:
+    with mistakes(ImportError, OSError, RuntimeError, TypeError, ValueError):
         proto = rv.onnx.export(model, x, arguments.file, **names)
-    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise Mistake(error) from None
     sizes = [d.dim_value for d in proto.graph.output[0].type.tensor_type.shape.dim[1:]]
     print(f"input       x: batch x {'x'.join(map(str, shape))}, {x.dtype}")
     print(f"output      output: batch x {'x'.join(map(str, sizes))}")

@@ -11,7 +11,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_flags, path_name, similar
+import numpy as np
+
+import ranvier as rv
+from ranvier.cli.arguments import Mistake, add_flags, mistakes, path_name, similar
 
 KINDS = ("cnn", "mlp")
 EPOCHS = {"digits": {"cnn": 40, "mlp": 40}, "mnist": {"cnn": 6, "mlp": 10}}
@@ -50,8 +53,6 @@ def network(kind: str, input_shape: tuple[int, ...], classes: int, embedded: Seq
 
 
 def _mlp(input_shape: tuple[int, ...], classes: int, embedded: Sequence[int]) -> Any:
-    import ranvier as rv
-
     width = prod(input_shape)
     if not embedded:
         return rv.nn.Sequential(rv.nn.Flatten(), *rv.mlp([width, 128, 64, classes], init="default"))
@@ -60,12 +61,10 @@ def _mlp(input_shape: tuple[int, ...], classes: int, embedded: Sequence[int]) ->
 
 
 def _cnn(input_shape: tuple[int, ...], classes: int) -> Any:
-    import ranvier.nn as nn
-
     if len(input_shape) != 3 or min(input_shape[1:]) < 6:
         shape = "x".join(map(str, input_shape))
         raise Mistake(f"the cnn is for images of at least 6x6, and a sample is {shape}; try --model mlp")
-    channels, height, width = input_shape
+    nn, (channels, height, width) = rv.nn, input_shape
     if min(height, width) < 20:  # small images: one pooling; small data sets: dropout
         pixels = (height // 2) * (width // 2)
         convolutions = [nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1)]
@@ -81,8 +80,6 @@ def _cnn(input_shape: tuple[int, ...], classes: int) -> Any:
 
 def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | None = None) -> Any:
     """Runs a Python file and calls its `build()`, with `input_shape` and `classes` if it takes them."""
-    import ranvier.nn as nn
-
     file = Path(path)
     if file.suffix != ".py" or not file.is_file():
         meant = similar(path, KINDS)
@@ -100,7 +97,7 @@ def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | 
     known = {"input_shape": input_shape, "classes": classes}
     wanted = inspect.signature(function).parameters
     model = function(**{name: value for name, value in known.items() if name in wanted and value is not None})
-    if not isinstance(model, nn.Module):
+    if not isinstance(model, rv.nn.Module):
         raise Mistake(f"build() of '{path}' returned a {type(model).__name__}; expected a Module")
     return model
 
@@ -110,15 +107,15 @@ def initialize(model: Any, name: str) -> None:
 
     Raises Mistake: the network has no layer with such weights.
     """
-    import ranvier.nn as nn
-
-    layers = [layer for layer in model.modules() if isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d))]
+    layers = [
+        layer for layer in model.modules() if isinstance(layer, (rv.nn.Linear, rv.nn.Conv1d, rv.nn.Conv2d))
+    ]
     if not layers:
         raise Mistake(f"--init {name} is for linear layers and convolutions, and the network has none")
     for layer in layers:
-        nn.init.named(name)(layer.weight)
+        rv.nn.init.named(name)(layer.weight)
         if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+            rv.nn.init.zeros_(layer.bias)
 
 
 def rescale(model: Any, scale: Any) -> None:
@@ -126,7 +123,6 @@ def rescale(model: Any, scale: Any) -> None:
 
     A network becomes one of float64 if float32 would round off what its outputs differ by.
     """
-    import ranvier as rv
     from ranvier.data.scaling import beyond_float32
 
     if beyond_float32(abs(scale.mean), scale.std).any():
@@ -139,11 +135,9 @@ def rescale(model: Any, scale: Any) -> None:
 
 
 def make_optimizer(name: str, model: Any, lr: float, momentum: float) -> Any:
-    import ranvier.optim as optim
-
     if name == "sgd":
-        return optim.SGD(model.parameters(), lr=lr, momentum=momentum)
-    kinds = {"adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop}
+        return rv.optim.SGD(model.parameters(), lr=lr, momentum=momentum)
+    kinds = {"adam": rv.optim.Adam, "adamw": rv.optim.AdamW, "rmsprop": rv.optim.RMSprop}
     return kinds[name](model.parameters(), lr=lr)
 
 
@@ -155,9 +149,6 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def open_model(arguments: argparse.Namespace) -> Any:
     """The model in evaluation mode."""
-    import ranvier as rv
-    from ranvier.cli.networks import build
-
     into = None if arguments.code is None else build(arguments.code)
     try:
         model = rv.load(arguments.model, into=into)
@@ -175,18 +166,12 @@ def open_model(arguments: argparse.Namespace) -> Any:
 
 def outputs(model: Any, samples: Any) -> Any:
     """The model's outputs for the samples of a file, reshaped and preprocessed as the model file says."""
-    import numpy as np
-
-    import ranvier as rv
-
     about = rv.serialization.info(model)
     x = in_order(about.feature_names, samples)
     steps = [rv.data.transforms.from_config(step) for step in about.preprocessing]
     if steps and isinstance(steps[0], rv.data.TableEncoder):
-        try:
+        with mistakes(ValueError):
             x = steps.pop(0).transform(x)
-        except ValueError as error:
-            raise Mistake(error) from None
     if about.input_shape is not None and x.shape[1:] != about.input_shape:
         if int(np.prod(x.shape[1:])) != int(np.prod(about.input_shape)):
             shapes = ("x".join(map(str, shape)) for shape in (x.shape[1:], about.input_shape))
@@ -213,8 +198,6 @@ def outputs(model: Any, samples: Any) -> Any:
 
 def dtype_of(model: Any) -> Any:
     """The dtype of the samples that the model takes."""
-    import numpy as np
-
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), np.dtype(np.float32))
 
 
@@ -251,9 +234,6 @@ def require_names(expected: list[str], names: list[str]) -> None:
 
 def probabilities(model: Any, output: Any) -> Any:
     """Probabilities of the classes, (n, classes); None if the model file has no link."""
-    import numpy as np
-
-    import ranvier as rv
     from ranvier.train.losses import probabilities as of
 
     link = rv.serialization.info(model).link
@@ -264,7 +244,5 @@ def probabilities(model: Any, output: Any) -> Any:
 
 
 def names_of(model: Any, classes: int) -> list[str]:
-    import ranvier as rv
-
     known = rv.serialization.info(model).class_names
     return known if known and len(known) == classes else [str(number) for number in range(classes)]

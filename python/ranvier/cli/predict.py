@@ -10,10 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_command, add_flags, path_name, positive_int, require_writable
-from ranvier.cli.flags import require_apart
+import numpy as np
+
+import ranvier as rv
+from ranvier.cli.arguments import (
+    Mistake,
+    add_command,
+    add_flags,
+    mistakes,
+    path_name,
+    positive_int,
+    require_apart,
+    require_writable,
+)
 from ranvier.cli.networks import add_model, names_of, open_model, outputs, probabilities
-from ranvier.cli.saving import write_json
+from ranvier.cli.saving import write_json, write_text
 from ranvier.cli.tables import READING, load, of_model, require_table_flags
 
 
@@ -50,10 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     for path in filter(None, written.values()):
         require_writable(Path(path))
     model = open_model(arguments)
-    try:
+    with mistakes(OSError, ValueError, ImportError):
         samples = _samples(arguments, model)
-    except (OSError, ValueError, ImportError) as error:
-        raise Mistake(error) from None
     output = outputs(model, samples)
     p = probabilities(model, output)
     if p is None and arguments.top is not None:
@@ -73,7 +82,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _samples(arguments: argparse.Namespace, model: Any) -> Any:
     """The samples of the file; an image is scaled to the input size of the model."""
-    import ranvier as rv
     from ranvier.data.datasets import images
 
     path = Path(arguments.file)
@@ -106,10 +114,6 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
 
 def _hint(arguments: argparse.Namespace, model: Any, x: Any) -> None:
     """Print a hint at --invert for digits on white paper: those of the data sets are light on black."""
-    import numpy as np
-
-    import ranvier as rv
-
     about = rv.serialization.info(model)
     if arguments.invert or about.class_names != list("0123456789") or x.shape[1] != 1:
         return
@@ -128,8 +132,6 @@ def _places(samples: Any) -> list[Any]:
 
 def _write_csv(path: str, places: list[Any], rows: Any, names: list[str] | None) -> None:
     """A line for each sample: its place, the predicted class, and the probabilities; or the values."""
-    from ranvier.serialization import files
-
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if names is None:
@@ -141,10 +143,7 @@ def _write_csv(path: str, places: list[Any], rows: Any, names: list[str] | None)
         writer.writerow(["sample", "prediction", *names])
         for place, row in zip(places, rows, strict=True):
             writer.writerow([place, names[int(row.argmax())], *map(_digits, row)])
-    try:
-        files.replace(path, text.getvalue().encode())
-    except OSError as error:
-        raise Mistake(error) from None
+    write_text(path, text.getvalue())
 
 
 def _digits(value: Any) -> str:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_flags, path_name
-from ranvier.cli.flags import NAMED, require_data_flags
-from ranvier.cli.tables import READING, load, made_encoder, to_train
+import numpy as np
+
+import ranvier as rv
+from ranvier.cli.arguments import Mistake, add_flags, mistakes, path_name
+from ranvier.cli.tables import NAMED, READING, load, made_encoder, require_data_flags, to_train
 
 TEST_ARRAYS = (("x_test", "y_test"), ("X_test", "y_test"), ("X_test", "Y_test"))
 SHARES = (0.7, 0.1, 0.2)  # of a file's samples: to train on, to validate, to test
@@ -83,10 +85,8 @@ def open_problem(arguments: argparse.Namespace, seed: int) -> Problem:
     digits: 70, 10 and 20 %; mnist: 55,000, 5,000 and 10,000; others as digits.
     """
     require_data_flags(arguments)
-    try:
+    with mistakes(OSError, ValueError, ImportError):
         return _named(arguments, seed) if arguments.data in NAMED else _of_file(arguments, seed)
-    except (OSError, ValueError, ImportError) as error:
-        raise Mistake(error) from None
 
 
 def sum_of(path: Path) -> str:
@@ -101,8 +101,6 @@ def test_part(trained: dict[str, Any] | None, path: str, y: Any, classes: bool) 
 
     An empty list: the file is the same, and they are not known.
     """
-    import numpy as np
-
     if not trained or not Path(path).is_file() or sum_of(Path(path)) != trained.get("sha256"):
         return None
     if sum(trained["samples"]) != len(y):
@@ -112,14 +110,12 @@ def test_part(trained: dict[str, Any] | None, path: str, y: Any, classes: bool) 
 
 
 def _named(arguments: argparse.Namespace, seed: int) -> Problem:
-    from ranvier.data import MinMaxScaler, datasets
-
-    name = arguments.data
+    name, datasets = arguments.data, rv.data.datasets
     if name == "iris":
         x, y = datasets.load_iris()
         parts = _parts(x, y, seed, True)
         return _table("iris", parts, list(datasets.IRIS_CLASSES), list(datasets.IRIS_FEATURES))
-    preprocessing = [MinMaxScaler(0, PIXELS[name])]
+    preprocessing = [rv.data.MinMaxScaler(0, PIXELS[name])]
     if name == "digits":
         x, y = datasets.load_digits()
         x, xt, y, yt = _split(x, y, 360, seed)
@@ -137,18 +133,12 @@ def _named(arguments: argparse.Namespace, seed: int) -> Problem:
 
 def standardized(problem: Problem) -> tuple[Problem, Any]:
     """The problem with standardized values, and the transform, which is fitted to the training part."""
-    from ranvier.data import Standardize
-
-    scale = Standardize().fit(problem.train[1])
+    scale = rv.data.Standardize().fit(problem.train[1])
     train, valid = ((x, scale.transform(y)) for x, y in (problem.train, problem.valid))
     return replace(problem, train=train, valid=valid), scale
 
 
 def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
-    import numpy as np
-
-    from ranvier.data import MinMaxScaler
-
     samples = read_samples(arguments, options=to_train(arguments))
     if samples.x.ndim != 2:
         samples = replace(samples, x=samples.x.astype("float32", copy=False))
@@ -176,7 +166,7 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
         columns = None if samples.feature_names is None else list(samples.feature_names)
         table = _table(name, parts, names, columns, made_encoder(arguments, samples))
         return replace(table, target=samples.target)
-    preprocessing = [MinMaxScaler(0, samples.scale)] if samples.scale != 1 else []
+    preprocessing = [rv.data.MinMaxScaler(0, samples.scale)] if samples.scale != 1 else []
     return Problem(name, *parts, names, preprocessing)
 
 
@@ -226,10 +216,8 @@ def read_samples(
 
     `options` are arguments of `rv.data.load` for a table.
     """
-    from ranvier.data import datasets
-
     if arrays is not None:
-        return datasets.load_npz(arguments.data, *arrays, task=arguments.task, dtype="float64")
+        return rv.data.datasets.load_npz(arguments.data, *arrays, task=arguments.task, dtype="float64")
     return load(
         arguments.data,
         "auto" if arguments.label is None else arguments.label,
@@ -255,8 +243,6 @@ def test_arrays(arguments: argparse.Namespace, samples: Any) -> tuple[str, str] 
 
 def _test_part(arguments: argparse.Namespace, samples: Any, names: list[str] | None) -> Part | None:
     """The test arrays of an archive, with the training part's class numbers; None if there are none."""
-    import numpy as np
-
     arrays = test_arrays(arguments, samples)
     if arrays is None:
         return None
@@ -280,13 +266,9 @@ def _table(
     encoder: Any = None,
 ) -> Problem:
     """A problem with encoded and standardized columns; the transforms are fitted to the training part."""
-    from ranvier.data import Compose, Standardize
-
-    steps = Compose([*filter(None, [encoder]), Standardize()])
-    try:
+    steps = rv.data.Compose([*filter(None, [encoder]), rv.data.Standardize()])
+    with mistakes(ValueError):
         steps.fit(parts[0][0])
-    except ValueError as error:
-        raise Mistake(error) from None
     embedded = [] if encoder is None else encoder.embedded
     if embedded:  # class indices stay as they are
         scale = steps.steps[-1]
@@ -310,6 +292,6 @@ def _parts(x: Any, y: Any, seed: int, classes: bool, test: Part | None = None) -
 
 
 def _split(x: Any, y: Any, held_out: int, seed: int, classes: bool = True) -> Any:
-    from ranvier.data import train_test_split
-
-    return train_test_split(x, y, test_size=held_out, random_state=seed, stratify=y if classes else None)
+    return rv.data.train_test_split(
+        x, y, test_size=held_out, random_state=seed, stratify=y if classes else None
+    )

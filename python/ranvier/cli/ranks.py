@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ranvier.cli.arguments import Mistake
+from ranvier.cli.arguments import Mistake, mistakes
 
 T = TypeVar("T")
 _LATER = 2.0  # seconds that other ranks leave rank 0 to tell its mistake, which is theirs, too
@@ -35,12 +35,10 @@ def connect(distributed: bool) -> None:
                 "expected --distributed"
             )
         return
-    try:
+    with mistakes(ImportError, RuntimeError, ValueError):
         from ranvier.distributed.job import init
 
         rank = init().rank
-    except (ImportError, RuntimeError, ValueError) as error:
-        raise Mistake(error) from None
     if rank:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
 

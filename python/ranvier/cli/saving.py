@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake
+import ranvier as rv
+from ranvier.cli.arguments import Mistake, mistakes
 
 WIDEST = 100  # characters of a confusion matrix; a wider one does not fit a terminal
 SHOWN = 10
@@ -17,13 +18,13 @@ SHOWN = 10
 
 def results(y: Any, p: Any, names: list[str] | None) -> str:
     """For labels (n,) and probabilities (n, classes); without names, for values (n, outputs)."""
-    import ranvier.metrics as metrics
-
     if names is None:
         return _errors(y, p)
     labels, predicted = list(range(len(names))), p.argmax(1)
-    scores = metrics.classification_report(y, predicted, labels=labels, target_names=names, zero_division=0.0)
-    matrix = metrics.confusion_matrix(y, predicted, labels=labels)
+    scores = rv.metrics.classification_report(
+        y, predicted, labels=labels, target_names=names, zero_division=0.0
+    )
+    matrix = rv.metrics.confusion_matrix(y, predicted, labels=labels)
     parts = (scores, _matrix(matrix.tolist(), names), _samples(y, predicted, p, names))
     return "\n".join(filter(None, parts))
 
@@ -52,10 +53,8 @@ def _samples(y: Any, predicted: Any, p: Any, names: list[str]) -> str:
 
 
 def _errors(y: Any, predicted: Any) -> str:
-    import ranvier.metrics as metrics
-
-    absolute = metrics.mean_absolute_error(y, predicted)
-    squared = metrics.root_mean_squared_error(y, predicted)
+    absolute = rv.metrics.mean_absolute_error(y, predicted)
+    squared = rv.metrics.root_mean_squared_error(y, predicted)
     lines = [
         f"mean absolute error {_short(absolute, 4)}, root mean squared error {_short(squared, 4)}",
         "",
@@ -72,13 +71,17 @@ def _short(value: float, digits: int = 5) -> str:
     return f"{value:.0f}" if 10**digits <= abs(value) < 1e15 else f"{value:.{digits}g}"
 
 
-def write_json(path: str, document: dict[str, Any]) -> None:
-    from ranvier.serialization import files
+def write_text(path: str, text: str) -> None:
+    """Write a file whole, or not at all.
 
-    try:
-        files.replace(path, (json.dumps(document, indent=2) + "\n").encode())
-    except OSError as error:
-        raise Mistake(error) from None
+    Raises Mistake: it cannot be written.
+    """
+    with mistakes(OSError):
+        rv.serialization.files.replace(path, text.encode())
+
+
+def write_json(path: str, document: dict[str, Any]) -> None:
+    write_text(path, json.dumps(document, indent=2) + "\n")
 
 
 def save_somewhere(save: Callable[[Path], None], path: Path) -> None:

@@ -6,7 +6,8 @@ import argparse
 import re
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, add_command, add_flags
+import ranvier as rv
+from ranvier.cli.arguments import Mistake, add_command, add_flags, mistakes
 from ranvier.cli.networks import add_model, open_model
 
 
@@ -32,17 +33,13 @@ def sample_shape(text: str) -> tuple[int, ...]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    import ranvier as rv
-
     model = open_model(arguments)
     about = rv.serialization.info(model)
     shape = arguments.input_shape or about.input_shape
     if shape is None:
         raise Mistake(f"'{arguments.model}' does not say what its input is; pass --input-shape")
-    try:
+    with mistakes(ValueError, TypeError, RuntimeError):
         rv.summary(model, shape)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise Mistake(error) from None
     print(f"input       {'x'.join(map(str, shape))}")
     for line in described(about):
         print(line)

@@ -1,4 +1,4 @@
-"""Flags for tables, and how the table of a model is read."""
+"""Flags for data, refused where they have no effect, and how the table of a model is read."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from ranvier.cli.arguments import Mistake, names
-from ranvier.cli.networks import require_names
+import ranvier as rv
+from ranvier.cli.arguments import Mistake, names, similar
+from ranvier.cli.networks import KINDS, require_names
 
+NAMED = ("digits", "fashion_mnist", "iris", "mnist")
 MISSING = ("error", "drop", "mean", "median")
 READING: dict[str, tuple[Any, str | None, str]] = {
     "--decimal": ((".", ","), None, "the decimal separator of a table; default: ."),
@@ -52,6 +54,25 @@ def require_table_flags(arguments: argparse.Namespace, data: str) -> None:
         raise Mistake(f"--skip-broken is for a folder of images, not for {data}")
 
 
+def require_data_flags(arguments: argparse.Namespace) -> None:
+    """Raise a mistake for a flag of another kind of data."""
+    name = arguments.data
+    named, folder = name in NAMED, Path(name).is_dir()
+    if arguments.data_dir is not None and name not in ("mnist", "fashion_mnist"):
+        raise Mistake(f"--data-dir is for mnist and fashion_mnist, not for {name}")
+    if not named and not Path(name).exists():
+        found = similar(name, NAMED)
+        raise Mistake(f"no data set or file '{name}'; expected {', '.join(NAMED)}, a file or a folder{found}")
+    require_table_flags(arguments, name)
+    if arguments.label is not None and (named or folder):
+        raise Mistake(f"--label is for a .csv or .npz file, not for {name}")
+    if arguments.task != "auto" and (named or folder):
+        raise Mistake(f"--task is for a .csv or .npz file, not for {name}, which has classes")
+    for flag, given in (("--size", arguments.size is not None), ("--grayscale", arguments.grayscale)):
+        if given and not (folder and not named):
+            raise Mistake(f"{flag} is for a folder of images, not for {name}")
+
+
 def reading(arguments: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `rv.data.load` for the text of a table."""
     given = {"decimal": arguments.decimal, "encoding": arguments.encoding}
@@ -75,8 +96,6 @@ def to_train(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def encoder_of(about: Any) -> Any:
     """The TableEncoder of a model file, by its information; None if it has none."""
-    import ranvier as rv
-
     steps = about.preprocessing
     first = rv.data.transforms.from_config(steps[0]) if steps else None
     return first if isinstance(first, rv.data.TableEncoder) else None
@@ -154,8 +173,6 @@ def _left_out(
 
 def load(path: str | Path, label: Any, say: bool = True, **how: Any) -> Any:
     """The samples of a file or folder; prints broken images, and warnings (of archives only with `say`)."""
-    import ranvier as rv
-
     if isinstance(label, str) and label.lstrip("-").isdigit() and not str(path).endswith(".npz"):
         label = int(label)
     if not Path(path).is_dir():
@@ -175,8 +192,6 @@ def made_encoder(arguments: argparse.Namespace, samples: Any) -> Any:
 
     The network of a Python file gets one-hot columns.
     """
-    import ranvier as rv
-    from ranvier.cli.networks import KINDS
     from ranvier.data.datasets.columns import MOST
     from ranvier.nn.embedding import ONE_HOT
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ranvier as rv
 from ranvier.cli.arguments import (
     Interrupted,
     Mistake,
@@ -18,11 +19,12 @@ from ranvier.cli.arguments import (
     path_name,
     positive_float,
     positive_int,
+    require_apart,
     require_folder,
     require_writable,
     seed,
+    set_threads,
 )
-from ranvier.cli.flags import require_apart, set_threads
 from ranvier.cli.networks import KINDS, LEARNING_RATE, batch_size_of, epochs_of, learning_rate_of
 from ranvier.cli.problems import Problem, add_data, open_problem
 from ranvier.cli.ranks import after_first, connect, launched_size
@@ -146,8 +148,6 @@ def run(arguments: argparse.Namespace) -> int:
         {**outputs, "--report": arguments.report, "--json": arguments.json}, arguments.data, arguments.model
     )
 
-    import ranvier as rv
-
     leads = not arguments.distributed or rv.distributed.rank() == 0
     for path in filter(None, (model_path, arguments.json, arguments.report)):
         if leads:
@@ -166,10 +166,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _can_draw() -> bool:
-    import ranvier.plot as plot
-
     try:
-        plot.require_matplotlib("ranvier train")
+        rv.plot.require_matplotlib("ranvier train")
     except ImportError:
         print("no picture of the curves: matplotlib is missing (pip install 'ranvier[plot]')", flush=True)
         return False

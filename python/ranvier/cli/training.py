@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import ranvier as rv
 from ranvier.cli.arguments import Interrupted, Mistake
-from ranvier.cli.flags import NAMED
 from ranvier.cli.networks import initialize, make_optimizer, network, rescale
 from ranvier.cli.problems import Problem, standardized, sum_of
 from ranvier.cli.saving import how_to_resume, keeper, results, save_somewhere, write_json
+from ranvier.cli.tables import NAMED
 
 RESUMED = ("lr", "epochs", "schedule", "momentum", "init", "seed")  # a resumed run must have the same
 
@@ -25,8 +26,6 @@ class Training:
     def __init__(
         self, arguments: argparse.Namespace, problem: Problem, settings: dict[str, Any], model_path: Path
     ) -> None:
-        import ranvier as rv
-
         self.arguments, self.problem, self.settings = arguments, problem, settings
         self.model_path = model_path
         model = network(settings["model"], problem.input_shape, problem.outputs, problem.embedded)
@@ -58,8 +57,6 @@ class Training:
 
     def fit(self) -> None:
         """Train and save the model."""
-        import ranvier as rv
-
         problem, folder, scale = self.problem, self.arguments.checkpoint, None
         if self.settings["standardize"]:
             problem, scale = standardized(problem)
@@ -89,8 +86,6 @@ class Training:
 
     def _callbacks(self, samples: int) -> list[Any]:
         """The callbacks; the last one writes checkpoints."""
-        import ranvier as rv
-
         settings, folder = self.settings, self.arguments.checkpoint
         callbacks = [rv.ProgressBar(every=max(1, settings["epochs"] // 50)), _watch(settings, self._stretch)]
         if settings["schedule"] == "cosine":
@@ -137,8 +132,6 @@ class Training:
         return f"the model so far is '{model_path}'; continue with: {command}"
 
     def _save(self, path: Path) -> None:
-        import ranvier as rv
-
         problem = self.problem
         about: dict[str, Any] = {"input_shape": problem.input_shape, "class_names": problem.class_names}
         about |= {"preprocessing": problem.preprocessing, "feature_names": problem.feature_names}
@@ -147,9 +140,6 @@ class Training:
 
     def finish(self, start: float, picture_path: Path | None) -> None:
         """Measure the model on the test part, and write the other outputs."""
-        import ranvier as rv
-        import ranvier.plot as plot
-
         arguments, problem, history = self.arguments, self.problem, self.trainer.history
         measured = self.trainer.evaluate(*problem.test)
         if not self.trainer.leads:
@@ -161,7 +151,7 @@ class Training:
         print(f"test {goal} {measured[goal]:.4f}, {loss}{seconds:.1f} s\n")
         print(results(problem.test[1], predicted, problem.class_names))
         if picture_path is not None:
-            plot.history(history, picture_path)
+            rv.plot.history(history, picture_path)
         if arguments.report is not None:
             self._report(predicted)
         if arguments.json is not None:
@@ -180,8 +170,6 @@ class Training:
         print(f"saved {', '.join(str(path) for path in saved if path)}")
 
     def _report(self, predicted: Any) -> None:
-        import ranvier as rv
-
         problem = self.problem
         parts = {"training": problem.train, "validation": problem.valid, "test": problem.test}
         sizes = {f"{name} {problem.kind}": len(part[0]) for name, part in parts.items()}
