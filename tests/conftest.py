@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import copy
 import gc
 import importlib
 import os
@@ -66,9 +67,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_generate_tests(metafunc: Any) -> None:
-    """One test for each ISA level, and for each variant and dtype that an OpCase declares."""
-    if "isa" in metafunc.fixturenames:
-        metafunc.parametrize("isa", _core.supported_isas(), indirect=True)
+    """One test for each variant and dtype that an OpCase declares."""
     case = metafunc.cls
     if case is None or not hasattr(case, "variants"):
         return
@@ -116,13 +115,35 @@ def early(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(compiled, name, 0)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A test that asks for `isa` runs at each ISA level in turn (of `-m quick` at the first), every time with
+    the same random numbers and number of threads."""
+    if "isa" not in pyfuncitem.fixturenames:
+        return None
+    __tracebackhide__ = True
+    levels, threads = _core.supported_isas(), _core.get_num_threads()
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    for level in levels[:1] if pyfuncitem.config.option.markexpr == "quick" else levels:
+        _core.set_isa(level)
+        rv.manual_seed(0)
+        own = {"isa": level, "rng": copy.deepcopy(arguments.get("rng"))}
+        try:
+            pyfuncitem.obj(**{name: own.get(name, value) for name, value in arguments.items()})
+        except BaseException:
+            print("failed at", level)  # pytest shows it below the traceback
+            raise
+        _core.set_num_threads(threads)
+    return True
+
+
 @pytest.fixture
-def isa(request: Any) -> Iterator[str]:
-    """The kernels of one ISA level; the earlier level is set again afterwards."""
-    before = _core.isa()
-    _core.set_isa(request.param)
-    yield request.param
+def isa() -> Iterator[None]:
+    """The level at which the test runs now; the earlier one is set again afterwards."""
+    before, threads = _core.isa(), _core.get_num_threads()
+    yield
     _core.set_isa(before)
+    _core.set_num_threads(threads)
 
 
 class _Levels:
