@@ -61,8 +61,7 @@ def test_retain_graph_follows_create_graph():
     y = x.exp() * x
     (g,) = grad(y, x, create_graph=True, retain_graph=False)
     refused(RuntimeError, "a second time", grad, y, x)
-    with pytest.raises(RuntimeError, match="a second time"):
-        grad(g, x)
+    refused(RuntimeError, "a second time", grad, g, x)
 
 
 def test_gradients_with_respect_to_the_middle():
@@ -152,8 +151,7 @@ def test_a_change_in_place_before_the_second_backward_raises():
         y = op(h)
         (g,) = grad((y * y).sum(), h, create_graph=True)
         (y if op in (rv.exp, F.relu) else h).detach().add_(1.0)
-        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-            grad(g.sum(), x)
+        refused(RuntimeError, "modified by an inplace operation", grad, g.sum(), x)
 
 
 def test_views_and_changes_in_place_on_the_tape():

@@ -114,8 +114,7 @@ def test_functions_of_numpy_give_tensors():
         refused(RuntimeError, "can't call numpy() on a Tensor that requires grad; use detach()", look, x)
     with rv.no_grad():
         assert np.sqrt(x).tolist() == [[1, 2], [3, 4]]
-    with pytest.raises(rv.CaptureError, match=r"numpy\(\)"):
-        rv.compile(lambda x: np.sqrt(x), strict=True)(rv.ones(2))
+    refused(rv.CaptureError, "numpy()", rv.compile(lambda x: np.sqrt(x), strict=True), rv.ones(2))
 
 
 def test_array_protocol():
@@ -134,8 +133,7 @@ def test_scalars():
     assert f"{rv.tensor(3.14159):.2f}" == "3.14"
     assert f"{rv.tensor(2.5)} {rv.tensor(3)}" == "2.5 3"
     assert f"{rv.tensor([2.5])}" == "tensor([2.5000])"
-    with pytest.raises(TypeError, match="only integer tensors"):
-        [1][rv.tensor(0.0)]
+    refused(TypeError, "only integer tensors", lambda: [1][rv.tensor(0.0)])
     refused(RuntimeError, "[item] got a Tensor with 3 elements; expected one", rv.ones(3).item)
     refused(RuntimeError, "Tensor with 3 values is ambiguous", bool, rv.ones(3))
     refused(TypeError, "0-d tensor", len, rv.tensor(1))
@@ -301,5 +299,4 @@ def test_resize_in_place():
 
 @pytest.mark.parametrize("kind", [RuntimeError, TypeError])
 def test_several_elements_are_not_one_number(kind):
-    with pytest.raises(kind, match="got a Tensor with 2 elements"):
-        float(rv.ones(2))
+    refused(kind, "got a Tensor with 2 elements", float, rv.ones(2))

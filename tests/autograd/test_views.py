@@ -118,8 +118,7 @@ def test_indices_out_of_range_are_named():
             x[5] = value
         with pytest.raises(IndexError, match=r"\[setitem\] got index 7 for an axis of length 3; "):
             x[0, [7]] = value
-    with pytest.raises(IndexError, match=r"\[getitem\] got index -3 for an axis of length 2"):
-        x[-3]
+    refused(IndexError, "[getitem] got index -3 for an axis of length 2", lambda: x[-3])
     with pytest.raises(IndexError, match=r"\[setitem\] got an index of float"):
         x[1.5] = 1.0
 

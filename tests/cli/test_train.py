@@ -14,6 +14,7 @@ import pytest
 import ranvier as rv
 from ranvier import cli
 from support.mnist_files import write_mnist
+from support.refused import refused
 
 QUICK = ["train", "digits", "--model", "mlp", "--epochs", "1", "--batch-size", "256"]
 
@@ -164,8 +165,7 @@ def test_config(capsys):
 
 
 def test_version(capsys):
-    with pytest.raises(SystemExit, match="0"):
-        cli.main(["--version"])
+    refused(SystemExit, "0", cli.main, ["--version"])
     assert capsys.readouterr().out == f"ranvier {rv.__version__}\n"
 
 

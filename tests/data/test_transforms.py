@@ -187,10 +187,8 @@ def test_normalize_is_torchvisions():
     ],
 )
 def test_normalize_refuses_numbers(mean, std, message):
-    with pytest.raises(ValueError, match=rf"\[Normalize\] {message}"):
-        Normalize(mean, std)
-    with pytest.raises(TypeError, match=r"\[Normalize\] got std 'a'; expected finite numbers"):
-        Normalize(0, "a")
+    refused(ValueError, f"[Normalize] {message}", Normalize, mean, std)
+    refused(TypeError, "[Normalize] got std 'a'; expected finite numbers", Normalize, 0, "a")
 
 
 def test_normalize_refuses_images():

@@ -51,10 +51,7 @@ TABLE = {
         [(2.0, 3.0), (POSITIVE, COLUMN), (1.0, 1.0), (1e-3, 1.0), (1e4, 10.0), (EMPTY, EMPTY)],
         [x for x in REALS if x < 1e29],
     ),
-    "Beta": (
-        [(2.0, 3.0), (POSITIVE, COLUMN), (1.0, 1.0), (1e-3, 1e-2), (1e4, 0.5), (0.5, 0.5)],
-        SHARED,
-    ),
+    "Beta": ([(2.0, 3.0), (POSITIVE, COLUMN), (1.0, 1.0), (1e-3, 1e-2), (1e4, 0.5), (0.5, 0.5)], SHARED),
     "Dirichlet": (
         [(POSITIVE,), (np.ones(3),), (np.full(3, 0.5),), (np.array([0.5, 1.0, 3.0]),), (POSITIVE[:, None],)],
         ROWS,

@@ -23,9 +23,7 @@ from differential.opinfo.samples import Arguments  # noqa: E402
 from torch.testing._internal import autograd_function_db as db  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # PyTorch's own, in jvp
-EXCLUDED = {
-    "NumpyExpMarkDirtyAutogradFunction": "mark_dirty is refused: forward must return new tensors",
-}
+EXCLUDED = {"NumpyExpMarkDirtyAutogradFunction": "mark_dirty is refused: forward must return new tensors"}
 # Results that are views in PyTorch are copies here.
 COPIES = ("wrong", "result 0: shares memory with an argument: False; expected True")
 ONCE = {"NumpyCubeNotComposableAutogradFunction"}  # its backward is marked as once_differentiable

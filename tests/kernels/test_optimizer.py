@@ -27,11 +27,7 @@ RULES = {
     "radam": ((0.1, 0.9, 0.999, 1e-8, 0.01), {"lr": 0.1, "weight_decay": 0.01}, 2),
     "lion": ((0.1, 0.9, 0.99, 0.01), {"lr": 0.1, "weight_decay": 0.01}, 1),
     "rprop": ((0.1, 0.5, 1.2, 1e-6, 0.11), {"lr": 0.1, "step_sizes": (1e-6, 0.11)}, 2),
-    "asgd": (
-        (0.1, 0.2, 0.75, 1.0, 0.01),
-        {"lr": 0.1, "lambd": 0.2, "t0": 1.0, "weight_decay": 0.01},
-        1,
-    ),
+    "asgd": ((0.1, 0.2, 0.75, 1.0, 0.01), {"lr": 0.1, "lambd": 0.2, "t0": 1.0, "weight_decay": 0.01}, 1),
 }
 STATES = {"sgd": 1, "rmsprop": 3, "adam": 3, "adagrad": 1, "lion": 1, "asgd": 1}  # two elsewhere
 

@@ -39,8 +39,7 @@ def test_sequential_indexes_slices_and_changes():
     assert len(net[1:3]) == 2
     assert isinstance(net[1:3], nn.Sequential)
     assert list(dict(net[1:3].named_children())) == ["1", "2"]
-    with pytest.raises(IndexError, match="index 4 is out of range for 4 layers"):
-        net[4]
+    refused(IndexError, "index 4 is out of range for 4 layers", lambda: net[4])
     net[0] = nn.Identity()
     assert isinstance(net[0], nn.Identity)
     assert net.append(nn.Identity()) is net
@@ -88,8 +87,7 @@ def test_parameter_list_and_dict():
     weights[-1] = rv.tensor(2.0)
     assert weights[2].item() == 2.0
     assert [p.shape for p in weights] == [(2, 3), (3,), ()]
-    with pytest.raises(IndexError, match="index 3 is out of range for 3 parameters"):
-        weights[3]
+    refused(IndexError, "index 3 is out of range for 3 parameters", lambda: weights[3])
     named = nn.ParameterDict({"a": rv.ones(2)})
     named["b"] = rv.zeros(1)
     assert dict(named.items()).keys() == {"a", "b"} == set(named.state_dict())

@@ -301,8 +301,7 @@ def test_a_class_that_calls_getattr_by_its_name():
 
     tree = Tree()
     assert tree.forward("level_0") is tree.level_0
-    with pytest.raises(AttributeError, match="'Tree' object has no attribute 'level_1'"):
-        tree.forward("level_1")
+    refused(AttributeError, "'Tree' object has no attribute 'level_1'", tree.forward, "level_1")
 
 
 def test_a_wrapper_with_the_attributes_of_its_module_can_be_copied():

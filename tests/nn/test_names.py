@@ -5,6 +5,7 @@ import re
 import pytest
 import ranvier as rv
 from ranvier import nn
+from support.refused import refused
 
 
 @pytest.mark.parametrize("method", ["register_parameter", "register_buffer", "add_module"])
@@ -13,10 +14,8 @@ def test_names_that_are_refused(method):
     for name in ("", "a.b", "forward"):
         with pytest.raises(KeyError, match=r"expected one without dots|already exists"):
             register(name, None)
-    with pytest.raises(TypeError, match="got name 3; expected a string"):
-        register(3, None)
-    with pytest.raises(KeyError, match="without dots"):
-        nn.ModuleDict({"a.b": nn.ReLU()})
+    refused(TypeError, "got name 3; expected a string", register, 3, None)
+    refused(KeyError, "without dots", nn.ModuleDict, {"a.b": nn.ReLU()})
 
 
 @pytest.mark.parametrize(
@@ -52,8 +51,7 @@ def test_pop():
 
 
 def test_a_mode_that_is_no_bool():
-    with pytest.raises(ValueError, match=r"\[train\] got mode 3; expected True or False"):
-        nn.ReLU().train(3)
+    refused(ValueError, "[train] got mode 3; expected True or False", nn.ReLU().train, 3)
 
 
 @pytest.mark.parametrize(

@@ -281,8 +281,7 @@ def test_integers_and_bools():
     assert (+i).tolist() == [-5, 5]
     assert rv.logical_and(i > 0, rv.tensor([True, True])).tolist() == [False, True]
     assert rv.diff(rv.tensor([True, False])).tolist() == [True]
-    with pytest.raises(TypeError, match=r"\[bitwise_and\] got dtypes float32, int64"):
-        rv.bitwise_and(rv.ones(2), 1)
+    refused(TypeError, "[bitwise_and] got dtypes float32, int64", rv.bitwise_and, rv.ones(2), 1)
     i //= 2
     assert i.tolist() == [-3, 2]
 
@@ -367,8 +366,7 @@ def test_cholesky_solve(upper):
     np.testing.assert_allclose(b.cholesky_solve(f, upper).detach(), np.linalg.solve(A, B), rtol=1e-10)
     half = rv.triu if upper else rv.tril
     gradcheck(lambda b, f: rv.cholesky_solve(b, half(f), upper), (b, f))
-    with pytest.raises(ValueError, match="singular"):
-        rv.cholesky_solve(rv.ones(2, 1), rv.zeros(2, 2))
+    refused(ValueError, "singular", rv.cholesky_solve, rv.ones(2, 1), rv.zeros(2, 2))
     refused(ValueError, "[cholesky_solve] got A of shape (2,)", rv.cholesky_solve, rv.ones(2), rv.eye(2))
 
 

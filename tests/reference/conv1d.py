@@ -30,13 +30,7 @@ def conv1d(
 
 
 def conv1d_backward(
-    dy: Array,
-    x: Array,
-    w: Array,
-    stride: int = 1,
-    padding: int | str = 0,
-    dilation: int = 1,
-    groups: int = 1,
+    dy: Array, x: Array, w: Array, stride: int = 1, padding: int | str = 0, dilation: int = 1, groups: int = 1
 ) -> tuple[Array, Array, Array]:
     """dx, dw, db"""
     settings = _along_the_row(stride, padding, dilation)

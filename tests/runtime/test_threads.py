@@ -10,6 +10,7 @@ import pytest
 import ranvier as rv
 import threadpoolctl as threadpoolctl
 from ranvier import _core
+from support.refused import refused
 
 COUNT = "import ranvier as rv; print(rv.get_num_threads())"
 
@@ -118,8 +119,7 @@ def test_numpy_threads_out_of_range_are_an_error(count, error):
 
 def test_numpy_threads_need_threadpoolctl(monkeypatch):
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
-    with pytest.raises(ImportError, match=r"pip install 'ranvier\[threads\]'"):
-        rv.set_numpy_threads(1)
+    refused(ImportError, "pip install 'ranvier[threads]'", rv.set_numpy_threads, 1)
 
 
 def test_count_set_in_one_thread_holds_in_another():

@@ -7,16 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from reference import (
-    attention,
-    conv2d,
-    conv2d_pool,
-    conv_transpose,
-    interpolate,
-    norm,
-    pad,
-    pooling,
-)
+from reference import attention, conv2d, conv2d_pool, conv_transpose, interpolate, norm, pad, pooling
 from support.core_references import Changed, add, of_activation
 
 Array = np.ndarray[Any, Any]

@@ -119,11 +119,7 @@ NETWORKS: dict[str, tuple[Any, Arrays, dict[int, str]]] = {
     "cnn": (cnn, (drawn(2, 1, 16, 16), drawn(5, 1, 16, 16)), {0: "batch"}),
     "lstm": (Words, (tokens(2, 5), tokens(4, 3)), {0: "batch", 1: "steps"}),
     "encoder": (Encoder, (tokens(2, 5), tokens(1, 9)), {0: "batch", 1: "steps"}),
-    "resnet18": (
-        ResNet18,
-        (drawn(2, 3, 32, 32), drawn(1, 3, 40, 48)),
-        {0: "batch", 2: "height", 3: "width"},
-    ),
+    "resnet18": (ResNet18, (drawn(2, 3, 32, 32), drawn(1, 3, 40, 48)), {0: "batch", 2: "height", 3: "width"}),
 }
 
 
