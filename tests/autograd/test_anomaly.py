@@ -1,7 +1,5 @@
 """set_detect_anomaly: backward raises at the first NaN, with the Function and the line that called it."""
 
-from __future__ import annotations
-
 import pytest
 import ranvier as rv
 from ranvier.autograd import detect_anomaly, set_detect_anomaly

@@ -1,7 +1,5 @@
 """grad, requires_grad, data and what else of a Tensor may be assigned, or not; detach."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """The walk: accumulation, aliasing, release, in-place checks, several outputs."""
 
-from __future__ import annotations
-
 import gc
 import weakref
 

@@ -1,7 +1,5 @@
 """Questions about Tensors."""
 
-from __future__ import annotations
-
 import numpy as np
 import ranvier as rv
 

@@ -1,7 +1,5 @@
 """Gradients of gradients: create_graph=True. The second gradients of each op are tested by its OpCase."""
 
-from __future__ import annotations
-
 import gc
 import importlib
 import pkgutil

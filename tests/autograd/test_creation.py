@@ -1,7 +1,5 @@
 """Making Tensors: dtypes, sharing, shapes, the seed."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """ranvier.func: against central differences, and against PyTorch where it is installed."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 

@@ -1,7 +1,5 @@
 """Function.apply: what it takes and what it returns."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """autograd.functional: against formulas, and against PyTorch's functions where it is installed."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """func.functional_call: cases with expected values, and against PyTorch where it is installed."""
 
-from __future__ import annotations
-
 import importlib
 import threading
 

@@ -1,7 +1,5 @@
 """rv.grad, rv.value_and_grad, autograd.grad and gradcheck."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """In-place changes: leaves, versions, and the tape taking over the result."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

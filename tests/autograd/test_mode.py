@@ -1,7 +1,5 @@
 """no_grad, enable_grad, set_grad_enabled: blocks, decorators, threads."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

@@ -1,7 +1,5 @@
 """The support class itself: a right op passes every test of its case, a wrong one fails."""
 
-from __future__ import annotations
-
 import pytest
 from ranvier.autograd import Function
 from support.op_case import OpCase

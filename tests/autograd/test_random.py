@@ -1,7 +1,5 @@
 """Keys of random streams."""
 
-from __future__ import annotations
-
 import importlib
 
 import pytest

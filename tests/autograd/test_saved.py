@@ -1,7 +1,5 @@
 """What a Function has saved, and changes in place between forward and backward."""
 
-from __future__ import annotations
-
 import gc
 
 import pytest

@@ -1,7 +1,5 @@
 """Tensor: what it is, its doors to NumPy, copies, text."""
 
-from __future__ import annotations
-
 import copy
 import operator
 import pickle

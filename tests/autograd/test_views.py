@@ -1,7 +1,5 @@
 """In-place changes of views and of their bases while gradients are recorded; shared memory in general."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """`ranvier bench`: every row is measured and checked; figures that differ are refused."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """`ranvier export`: a model file as an ONNX file."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Every command explains itself, with examples that it accepts."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

@@ -1,7 +1,5 @@
 """Training on one's own files with one's own network, and what `predict` and `evaluate` say of the result."""
 
-from __future__ import annotations
-
 import csv
 import importlib.util
 import json

@@ -1,7 +1,5 @@
 """`ranvier summary`: the table of a model file, and what the file says beside it."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """ranvier.data.vision.ops: boxes, against loops over pairs, and torchvision's names."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """Training with gradients of gradients, compared with PyTorch: one program, run by both libraries."""
 
-from __future__ import annotations
-
 import re
 from contextlib import nullcontext
 

@@ -1,7 +1,5 @@
 """Distributions beside PyTorch's: each method of each distribution, at limits, in batches, for no rows."""
 
-from __future__ import annotations
-
 import importlib
 
 import numpy as np

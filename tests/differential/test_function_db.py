@@ -4,8 +4,6 @@ The classes are compiled from the source of the installed PyTorch with ``torch``
 of them is copied. Each OpInfo is judged as operators are, and its first and second derivatives are compared.
 """
 
-from __future__ import annotations
-
 import ast
 import inspect
 import types

@@ -1,7 +1,5 @@
 """PyTorch's own table of optimizers, and its schedules at random settings, as the judge of those here."""
 
-from __future__ import annotations
-
 import copy
 import random
 

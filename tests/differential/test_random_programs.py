@@ -3,8 +3,6 @@
 ``RANVIER_PROGRAMS`` says how many (1,000 if it is not set), ``RANVIER_PROGRAMS_FROM`` from which seed on.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 

@@ -3,8 +3,6 @@
 python tests/formats/write.py      makes the folder tests/formats/<version>, of some 20 kB
 """
 
-from __future__ import annotations
-
 import json
 import tempfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Arrays in the other order of bytes: copied into this machine's where they become Tensors, or refused."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ Under a sanitizer this is also the search for reads and writes out of bounds, un
 (CONTRIBUTING.md has the command). RANVIER_FUZZ_CALLS sets their number, RANVIER_FUZZ_SEED draws others.
 """
 
-from __future__ import annotations
-
 import gc
 import os
 import signal

@@ -4,8 +4,6 @@ A view that repeats one element has any size without memory, so that every produ
 overflow. Each call runs in a process that may die.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from typing import Any

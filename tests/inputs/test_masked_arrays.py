@@ -1,7 +1,5 @@
 """NumPy's masked arrays: nothing here would respect the mask, so they are refused wherever arrays come in."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """No public call crashes, hangs or is silently wrong: it answers, or says what it got and expected."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 

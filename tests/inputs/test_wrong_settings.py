@@ -1,7 +1,5 @@
 """Layers, optimizers, metrics, splits and files made with wrong settings: refused, never accepted in part."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 

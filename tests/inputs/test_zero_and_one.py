@@ -1,7 +1,5 @@
 """Zero and one in every dimension: each call answers or refuses, in a process that may die."""
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Iterator

@@ -5,8 +5,6 @@
 prints it. The arguments are float32 numbers of every size, a step of the bit patterns apart.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

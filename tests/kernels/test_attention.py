@@ -1,7 +1,5 @@
 """The kernels of attention on raw arrays: sizes around blocks and vectors, memory orders, masks, errors."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

@@ -1,7 +1,5 @@
 """augment: each kernel against its reference at every level, in every layout, for every kind of pixel."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

@@ -1,7 +1,5 @@
 """full, fill, cast and copy_like on raw arrays: every dtype, layout and thread count."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

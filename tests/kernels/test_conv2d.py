@@ -1,7 +1,5 @@
 """The conv2d kernels on raw arrays: every level's own edges, layouts, out=, epilogue, partial sums."""
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The algorithms of conv2d, each turned off where it would be chosen (`allow_conv_algorithm`)."""
 
-from __future__ import annotations
-
 import pytest
 from ranvier import _core
 from support.convolution import check, random_arrays

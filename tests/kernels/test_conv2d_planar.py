@@ -1,7 +1,5 @@
 """conv2d with few channels: vectors of pixels, planes with zeros between the rows."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core, kernels

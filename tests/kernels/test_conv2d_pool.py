@@ -1,7 +1,5 @@
 """conv2d fused with max-pooling: the bits of the two ops one after the other, at every level."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

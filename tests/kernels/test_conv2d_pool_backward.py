@@ -1,7 +1,5 @@
 """The gradients of conv2d_pool on raw arrays: edges of tiles and blocks, layouts, geometries, zeros."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

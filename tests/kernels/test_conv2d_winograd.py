@@ -1,8 +1,6 @@
 """Winograd's convolution: where it is chosen, every edge of its tiles and blocks, what it may and may not
 change."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

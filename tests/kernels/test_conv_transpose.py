@@ -1,7 +1,5 @@
 """conv1d and the transposed convolutions on arrays: channels around the vector width, out=, layouts."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import kernels

@@ -1,7 +1,5 @@
 """copy and concatenate on raw arrays: from any memory order to any other, bit for bit."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import kernels

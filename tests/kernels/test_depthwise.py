@@ -1,7 +1,5 @@
 """Depthwise convolutions: the edges of their tiles, blocks of channels, passes and parts."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import kernels

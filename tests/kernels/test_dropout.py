@@ -1,7 +1,5 @@
 """Random kernels: sizes, layouts, levels and threads give the same numbers; uniform and normal values."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

@@ -1,7 +1,5 @@
 """The element-wise kernels on raw arrays: vector edges, broadcasting, layouts, out=, edge values, errors."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """sqrt is correctly rounded: float32 for every significand, float64 beside midpoints of two doubles."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

@@ -1,7 +1,5 @@
 """The embedding kernels on raw arrays: every width, layouts, out=."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

@@ -1,7 +1,5 @@
 """Errors of the core that no other test reaches: calls that the Python layer does not make."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

@@ -1,7 +1,5 @@
 """Averages of parameters, dot products and the loops of L-BFGS: edge sizes, strides, threads, wrong input."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

@@ -1,7 +1,5 @@
 """gather and scatter_add on raw arrays: any axis and layout, repeated indices, threads, errors."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core, kernels

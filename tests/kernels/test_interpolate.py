@@ -1,7 +1,5 @@
 """The interpolate kernels on arrays: sizes around the vector width, layouts, wrong input."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import kernels

@@ -1,7 +1,5 @@
 """The element-wise loss kernels on raw arrays: every width, memory order, out=, errors."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

@@ -1,7 +1,5 @@
 """The elementary functions at every ISA level, sampled: see test_math_exhaustive.py for every float32."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

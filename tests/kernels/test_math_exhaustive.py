@@ -5,8 +5,6 @@
 prints the largest error of each, the table of docs/accuracy.md.
 """
 
-from __future__ import annotations
-
 import os
 
 import numpy as np

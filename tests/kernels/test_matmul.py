@@ -1,7 +1,5 @@
 """The matmul kernel on raw arrays: tile and block edges of every level, strides, epilogue, threads."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """What matmul does to a finished product: bias, activation, an activation's derivative."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import kernels

@@ -1,7 +1,5 @@
 """Kernels read and write inside their arrays: each begins or ends at a page without access."""
 
-from __future__ import annotations
-
 import ctypes
 import mmap
 from typing import Any

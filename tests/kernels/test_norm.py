@@ -1,7 +1,5 @@
 """The kernels of the normalisations on raw arrays: every width and layout, accuracy, errors."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

@@ -1,7 +1,5 @@
 """Optimizer kernels on arrays: sizes around the vector width, strides, many parameters, threads, clipping."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

@@ -1,7 +1,5 @@
 """The weights' penalty on arrays: sizes around the vector width and the blocks, strides, threads, errors."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

@@ -1,7 +1,5 @@
 """Pooling kernels on arrays: layouts, offsets, NaN, sizes around the vector width, wrong input."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import kernels

@@ -1,7 +1,5 @@
 """What can be checked of a rate: that it is sane at every level; and that wrong calls are refused."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

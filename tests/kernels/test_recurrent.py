@@ -1,7 +1,5 @@
 """The recurrent kernels on raw arrays: every level and width, lengths, directions, threads, errors."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core

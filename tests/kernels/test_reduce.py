@@ -1,7 +1,5 @@
 """The reduction kernels on raw arrays: every axis set, block edges, layouts, NaN, accuracy, errors."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

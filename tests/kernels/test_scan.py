@@ -1,7 +1,5 @@
 """Running sums and products on raw arrays: vector edges, layouts, signed zeros, NaN, threads, errors."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import kernels

@@ -1,7 +1,5 @@
 """The softmax kernels on raw arrays: every width, memory order, out=."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import _core, kernels

@@ -1,7 +1,5 @@
 """sort on raw arrays: lengths around its thresholds, ties, signed zeros, NaN, layouts, threads, errors."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from ranvier import kernels

@@ -1,7 +1,5 @@
 """Attention and encoder layers: PyTorch's values, masks, dropout, compiled steps, files and errors."""
 
-from __future__ import annotations
-
 import copy
 import importlib
 import json

@@ -1,7 +1,5 @@
 """Sequential, ModuleList, ModuleDict."""
 
-from __future__ import annotations
-
 import copy
 from collections import OrderedDict
 

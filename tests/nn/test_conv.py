@@ -1,7 +1,5 @@
 """The Conv2d layer: parameters, starting values, settings."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

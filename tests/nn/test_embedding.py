@@ -1,7 +1,5 @@
 """Embedding: starting values, padding, pretrained tables, files and training."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Layers on batches without samples, steps or features: empty results, and gradients of zeros."""
 
-from __future__ import annotations
-
 import pytest
 import ranvier as rv
 from ranvier import nn

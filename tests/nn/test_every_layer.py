@@ -1,7 +1,5 @@
 """What holds for every layer and loss: saved, copied, summarised and cast, and PyTorch's where it has one."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 import pickle

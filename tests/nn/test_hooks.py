@@ -1,7 +1,5 @@
 """Hooks on tensors and modules: what they see, what they may change, in what order; PyTorch says the same."""
 
-from __future__ import annotations
-
 import copy
 import gc
 import importlib

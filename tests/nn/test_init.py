@@ -1,7 +1,5 @@
 """Initialisers: moments and bounds, each within what its sample size allows."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Layers that call one op: PyTorch's signatures and text, and the op with the same settings."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """Linear: shapes, starting values, text (its arithmetic is tested with ops.linear)."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Loss layers: each layer's op of the same name, and its settings."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """Module: registration, walking, state, modes, errors."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 

@@ -1,7 +1,5 @@
 """The layers that normalise: state, modes, text, copies and files."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 

@@ -1,7 +1,5 @@
 """weight_norm and spectral_norm: against formulas in NumPy, and PyTorch where installed."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 

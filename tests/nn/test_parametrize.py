@@ -1,7 +1,5 @@
 """nn.utils.parametrize: a module computes a parameter whenever it is read; beside PyTorch where installed."""
 
-from __future__ import annotations
-
 import copy
 import importlib
 import pickle

@@ -1,7 +1,5 @@
 """nn.utils.prune: masks of parameters, against PyTorch where installed."""
 
-from __future__ import annotations
-
 import copy
 import importlib
 import pickle

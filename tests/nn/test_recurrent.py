@@ -1,7 +1,5 @@
 """RNN, LSTM, GRU and their cells: PyTorch's numbers, gradients, shapes, compiled steps, files, errors."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import warnings

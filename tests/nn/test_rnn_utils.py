@@ -1,7 +1,5 @@
 """nn.utils.rnn: sequences padded and packed, back again, with their gradients."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

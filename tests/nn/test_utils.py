@@ -1,7 +1,5 @@
 """nn.utils: clipping of the gradients of parameters."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """NumPy's own tests of einsum and indices, from the installed NumPy, on ours. Nothing of them is copied."""
 
-from __future__ import annotations
-
 import inspect
 import itertools
 import types

@@ -1,7 +1,5 @@
 """scaled_dot_product_attention: masks, dropout and gradients against the reference."""
 
-from __future__ import annotations
-
 import importlib
 import math
 

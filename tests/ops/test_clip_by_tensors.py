@@ -1,7 +1,5 @@
 """clip with tensors as limits: values, and where the gradient goes, at equal values and NaN too."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """conv2d: forward and backward against the reference, in every geometry."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

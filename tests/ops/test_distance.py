@@ -1,7 +1,5 @@
 """Cosine similarity, pairwise distances and the losses made of them, against the references."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """Dropout: the mask of the reference's generator, gradients, its statistics and modes."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Elementwise ops, forward and backward, against the references."""
 
-from __future__ import annotations
-
 import itertools
 import operator
 

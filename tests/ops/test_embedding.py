@@ -1,7 +1,5 @@
 """embedding: forward and backward against the reference."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """Elements picked by keys and indices, and put there: forward and backward, against the references."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """interpolate: forward and backward against the reference, in every mode."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

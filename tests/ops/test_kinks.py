@@ -1,7 +1,5 @@
 """Gradients where the formula has none: at 0, at equal elements, at 0^0; they are PyTorch's."""
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
 

@@ -1,7 +1,5 @@
 """Element-wise losses: forward and backward against the references."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Inverses, determinants, systems of equations and factors of matrices, against NumPy and PyTorch."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

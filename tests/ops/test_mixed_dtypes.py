@@ -1,7 +1,5 @@
 """Operands of several dtypes: the dtype of the result, and values that no dtype swallows."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable
 from typing import Any

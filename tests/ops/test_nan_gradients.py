@@ -1,7 +1,5 @@
 """Gradients where an operand is NaN."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

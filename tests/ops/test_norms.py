@@ -1,7 +1,5 @@
 """norm, logsumexp, prod, var_mean and their kin, forward and backward, against the references."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """one_hot against rows of the identity matrix."""
 
-from __future__ import annotations
-
 import numpy as np
 import ranvier as rv
 from ranvier import ops

@@ -1,7 +1,5 @@
 """pad: forward and backward against the reference, in every mode."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """Pools: forward and backward against the references."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import numpy as np

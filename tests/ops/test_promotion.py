@@ -1,7 +1,5 @@
 """The dtype of an op of two operands: PyTorch's table for Tensors, 0-d Tensors, Python and NumPy numbers."""
 
-from __future__ import annotations
-
 import itertools
 import operator
 from typing import Any

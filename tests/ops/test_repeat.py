@@ -1,7 +1,5 @@
 """Elements repeated, rolled, and taken out by slices and diagonals: each in its place, each gradient back."""
 
-from __future__ import annotations
-
 import numpy as np
 import ranvier as rv
 from ranvier import ops

@@ -1,7 +1,5 @@
 """scatter, scatter_add and index_add: values put at places, forward and backward, against the references."""
 
-from __future__ import annotations
-
 import numpy as np
 import ranvier as rv
 from ranvier import ops

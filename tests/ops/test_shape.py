@@ -1,7 +1,5 @@
 """Views, picks and joins: every element in its place, and every gradient back to it."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

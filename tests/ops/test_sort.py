@@ -1,7 +1,5 @@
 """Elements in order, forward and backward, against the references."""
 
-from __future__ import annotations
-
 import numpy as np
 import ranvier as rv
 from reference import sort as reference

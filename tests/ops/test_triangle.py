@@ -1,7 +1,5 @@
 """tril and triu against NumPy's."""
 
-from __future__ import annotations
-
 import numpy as np
 import ranvier as rv
 from support.draws import any_shape

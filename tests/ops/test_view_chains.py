@@ -1,7 +1,5 @@
 """Views and slices: chains of them move elements as NumPy's do, carry gradients back, and share memory."""
 
-from __future__ import annotations
-
 import numpy as np
 import ranvier as rv
 from hypothesis import assume, given

@@ -1,7 +1,5 @@
 """Ops on a tensor without dimensions: it counts as having one, of one element, and keeps its gradient."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

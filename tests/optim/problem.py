@@ -3,8 +3,6 @@
 Run with torch to write trajectories.json anew: ``python tests/optim/problem.py``.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

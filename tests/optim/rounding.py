@@ -9,8 +9,6 @@ The rules work on each element apart, so that the derivative is one small matrix
 To first order in the rounding unit u; that is all there is to 2^-24.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -28,7 +26,7 @@ class Rounded(np.lib.mixins.NDArrayOperatorsMixin):
     def __init__(self, value: Any, error: Any) -> None:
         self.value, self.error = np.asarray(value, np.float64), np.asarray(error, np.float64)
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any) -> Rounded:
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any) -> "Rounded":
         # A number of the rule's settings has been rounded once.
         parts = [x if isinstance(x, Rounded) else Rounded(x, np.abs(x)) for x in inputs]
         values, errors = [x.value for x in parts], [x.error for x in parts]

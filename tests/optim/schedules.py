@@ -3,8 +3,6 @@
 Run with torch to write schedules.json anew: ``python tests/optim/schedules.py``.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

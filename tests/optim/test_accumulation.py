@@ -1,7 +1,5 @@
 """Gradients of small batches, added up, make the step of the large batch."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

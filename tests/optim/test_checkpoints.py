@@ -1,7 +1,5 @@
 """State dicts of every optimizer and schedule in a checkpoint file, and back, bit for bit."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """L-BFGS: PyTorch's iterations, stored and live; line search, stopping, state."""
 
-from __future__ import annotations
-
 import copy
 import json
 from pathlib import Path

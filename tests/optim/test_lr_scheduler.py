@@ -1,7 +1,5 @@
 """Schedules: PyTorch's values, stored and live; state dicts; wrong settings."""
 
-from __future__ import annotations
-
 import copy
 import json
 

@@ -1,7 +1,5 @@
 """Optimizers: groups, state dicts, wrong settings."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Averaged weights: EMA and SWA as PyTorch's, buffers, batch norm, files."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

@@ -1,7 +1,5 @@
 """Each rule's path over a hundred steps: PyTorch's, stored and live, and the reference's."""
 
-from __future__ import annotations
-
 import functools
 import json
 

@@ -4,8 +4,6 @@ Each function is followed by its derivative. Where f'(x) is simplest in terms of
 function takes y.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

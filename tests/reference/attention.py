@@ -8,8 +8,6 @@ A dot product of E random numbers has a variance of E; the scale brings that bac
 not saturated from the start (Vaswani et al., "Attention Is All You Need", 2017, section 3.2.1).
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -3,8 +3,6 @@
 None of these has a backward: augmentation comes before the network.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -7,8 +7,6 @@ weight of its class), and the slopes by x and t. `ClassLoss` makes of these ``nl
 Lines whose index is ``ignore_index`` have loss 0. ``weight`` (C,) has a factor for each class, or is None.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

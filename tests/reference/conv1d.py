@@ -6,8 +6,6 @@
 A signal is an image of one row, so conv2d computes it.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -9,8 +9,6 @@ and those input pixels are a slice of the padded image. For each pixel this is a
 The gradients are the same loop with another of the three arrays unknown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -12,8 +12,6 @@ The gradient of z is dy at the offsets and zero elsewhere; conv2d's gradients fo
 uses only those elements and does not store z's gradient.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -8,8 +8,6 @@ For one tap (r, s), the pixels of x go to a slice of the padded output. The same
 A signal is an image of one row, with settings (1, ...) and (0, ...) along it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Similarity and distance of vectors along one axis, which the result lacks; x1 and x2 have one shape."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 201
 a counter: an element's random word follows from its place alone, in any order and on any thread.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

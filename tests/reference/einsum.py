@@ -4,8 +4,6 @@ For "ij,jk->ik" the grid has the axes i, j, k; element (i, j, k) of the product 
 added to y[i, k]. This is slow, but it is the definition.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

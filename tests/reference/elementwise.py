@@ -5,8 +5,6 @@ repetitions. Every backward takes dy, the gradient of the output, and the inputs
 each input.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

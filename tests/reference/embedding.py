@@ -4,8 +4,6 @@ y[i] = weight[index[i]]. It is a matrix product with one-hot rows, without the z
 each row of dy to the row of the table that it came from.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

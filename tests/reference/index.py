@@ -4,8 +4,6 @@ index has as many dimensions as x. It may be smaller than src, and than x except
 corner is used. shape.moved_backward is the gradient of everything that only picks.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

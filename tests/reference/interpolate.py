@@ -7,8 +7,6 @@ Output o is at ``(o + 1/2) scale - 1/2`` in the input, if pixels are squares tha
 at ``o (in - 1) / (out - 1)``, if the corner pixels stay where they are (align_corners).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -6,8 +6,6 @@ The reduction 'none' keeps the elements, 'sum' adds them, 'mean' divides the sum
 'batchmean' by the number of rows.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Matrix products in plain NumPy: three loops, of which NumPy runs the inner two."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -14,8 +14,6 @@ The second term is what x does to the mean, the third what it does to the varian
 are constants (batch norm outside training) only the first is left.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ Each takes the parameter p, its gradient g, the state (a dict of arrays, empty b
 here) and the rule's settings, and returns the new p.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ Along an axis, ``positions`` gives the input of each output; -1 is the constant.
 this list, and the gradient adds each dy at the place of its input.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Penalties on the weights: the sum of their magnitudes (L1) and of their squares (L2), times a strength."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

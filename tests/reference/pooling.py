@@ -4,8 +4,6 @@ A window is a row list times a column list. `taps(...)` gives, for each output a
 window that are inside the image, and their inputs; everything else follows from that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -12,8 +12,6 @@ Why gates: through the plain RNN the gradient is multiplied by W_hh and the slop
 vanishes or explodes. Along c it is multiplied by f alone, which the network can keep at 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

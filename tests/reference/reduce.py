@@ -4,8 +4,6 @@ axis is None for all axes, an int, or a tuple of ints. Every backward takes dy, 
 and x, and returns the gradient of x.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

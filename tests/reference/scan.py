@@ -1,7 +1,5 @@
 """Running sums and products along an axis in plain NumPy: y[i] is the sum or product of x[0] ... x[i]."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ Each output element is one input element (a repeated one several times), so one 
 same to the numbers of the places, and add every gradient to the place it came from.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

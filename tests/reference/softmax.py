@@ -4,8 +4,6 @@ y_i = exp(x_i) / sum_j exp(x_j). Subtracting the maximum changes nothing in the 
 overflows.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

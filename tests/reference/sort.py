@@ -3,8 +3,6 @@
 Each result is some elements of x: shape.moved_backward is the gradient of the values.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -13,8 +13,6 @@ matrices are applied on both sides, to rows and columns.
 Source: Lavin and Gray, "Fast algorithms for convolutional neural networks" (CVPR 2016).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Another thread changes indices between their check and their use: nothing outside the arrays is touched."""
 
-from __future__ import annotations
-
 import threading
 import warnings
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Ctrl-C during a long call: the call ends soon, and what it worked on is whole."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

@@ -3,8 +3,6 @@
 Run with torch to write attention.json anew: ``python tests/support/attention_cases.py``.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

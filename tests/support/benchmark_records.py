@@ -1,7 +1,5 @@
 """Records of benchmarks, as if they had been measured."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from benchmarks.harness import Row

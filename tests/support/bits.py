@@ -1,7 +1,5 @@
 """Results that are bitwise equal."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

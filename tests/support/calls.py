@@ -4,8 +4,6 @@ Names and defaults are those of the signatures, and an array that must be given 
 which that is not right, and attributes other than the defaults.
 """
 
-from __future__ import annotations
-
 import ast
 import inspect
 from typing import Any

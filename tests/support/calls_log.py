@@ -1,7 +1,5 @@
 """The calls of the core that a run makes: names, parameters, and where their arrays lie in memory."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import gc

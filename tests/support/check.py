@@ -1,7 +1,5 @@
 """One call compared with its reference: forward, and the gradients of all inputs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the cases of convolutions share; random convolutions, checked forward and backward."""
 
-from __future__ import annotations
-
 import numpy as np
 from ranvier import kernels
 from reference import conv2d as reference

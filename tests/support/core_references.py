@@ -4,8 +4,6 @@
 returns; `Changed` also has what the function changes in place. Formulas come from ``reference``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """References of the core's convolutions, pools, attention and norms: more of ``core_references``."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

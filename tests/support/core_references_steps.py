@@ -1,7 +1,5 @@
 """References of the core's losses, recurrent layers, random numbers and updates; see ``core_references``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A program run line by line in PyTorch and here, what differs, and the least program that differs so."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Small runs of a distributed Trainer, the same program on each number of ranks."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import signal

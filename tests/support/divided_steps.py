@@ -1,7 +1,5 @@
 """Random steps of Python statements between tensor arithmetic, as source text, and their runs."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import io

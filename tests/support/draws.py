@@ -1,7 +1,5 @@
 """Random shapes and axes for the draws of OpCase: sizes of one, sizes around vector widths, none empty."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@
 the nth and all after it. It prints a line for each fault, and the number of points last.
 """
 
-from __future__ import annotations
-
 import copy
 import ctypes
 import faulthandler

@@ -1,7 +1,5 @@
 """Functions on plain NumPy, so that the tape is tested without the core's kernels."""
 
-from __future__ import annotations
-
 import numpy as np
 from ranvier.autograd import Function
 

@@ -1,7 +1,5 @@
 """Random calls: the right call of an op or kernel, with its arrays and attributes changed at random."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Many short cases in few tests: pytest spends 2 ms on each test, more than most calls of a kernel take."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Sequence

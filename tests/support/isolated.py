@@ -1,7 +1,5 @@
 """Cases that may kill their process: they run in a forked child, and the case that ended it is named."""
 
-from __future__ import annotations
-
 import mmap
 import os
 import select

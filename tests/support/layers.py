@@ -5,8 +5,6 @@ A loss's target is a shape too, or ``classes(n, shape)`` for class indices, ``si
 ``integers(...)`` for the same integers each time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, NamedTuple
 

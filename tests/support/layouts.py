@@ -1,7 +1,5 @@
 """The same values in memory laid out in other ways."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

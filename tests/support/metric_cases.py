@@ -3,8 +3,6 @@
 `python tests/support/metric_cases.py` writes what scikit-learn answers to tests/metrics/expected.json.
 """
 
-from __future__ import annotations
-
 import json
 import warnings
 from pathlib import Path

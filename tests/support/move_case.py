@@ -1,7 +1,5 @@
 """OpCase for ops that only move elements: what is expected is given as a function of NumPy arrays."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The library as a backend of the onnx package, and the cases of onnx's node suite."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple

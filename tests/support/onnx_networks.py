@@ -1,7 +1,5 @@
 """Networks and helpers for the tests of ONNX files."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

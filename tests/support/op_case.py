@@ -14,8 +14,6 @@ Every hook can be overridden instead (``op``, ``reference``, ``inputs``, ``draw`
 hook does not exist.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import itertools
 import os
@@ -44,7 +42,7 @@ DRAWS = int(os.environ.get("RANVIER_DRAWS", "6"))  # random calls of each case
 
 
 class OpCase:
-    registry: ClassVar[dict[str, list[type[OpCase]]]] = {}
+    registry: ClassVar[dict[str, list[type["OpCase"]]]] = {}
 
     op_name: ClassVar[str | tuple[str, ...]]  # the names in ranvier.ops that this case covers
     name: ClassVar[str] = ""  # the one of them that a variant tests

@@ -1,7 +1,5 @@
 """What OpCase computes with the values of its ops."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What a random program may do with a tensor: the lines that `random_programs` chooses from."""
 
-from __future__ import annotations
-
 from typing import Any
 
 ELEMENTWISE = ("abs", "cos", "exp", "expm1", "neg", "reciprocal", "relu", "round", "sigmoid", "sign", "sin")

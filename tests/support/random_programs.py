@@ -4,8 +4,6 @@ A program is drawn line by line while PyTorch runs it, so that most lines are le
 Numbers are small multiples of a power of two: most results are exact in both libraries.
 """
 
-from __future__ import annotations
-
 import random
 from typing import Any
 

@@ -4,8 +4,6 @@ in place, containers as arguments and results, dtypes and shapes, accumulated gr
 All tensors ``t0``, ``t1`` ... have the shape (n, 6), so that lines fit each other and can be left out.
 """
 
-from __future__ import annotations
-
 import contextlib
 import random
 import re

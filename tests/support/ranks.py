@@ -1,7 +1,5 @@
 """Programs that run on several ranks, under mpirun."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

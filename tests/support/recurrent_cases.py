@@ -3,8 +3,6 @@
 `python tests/support/recurrent_cases.py` writes what PyTorch answers to tests/nn/recurrent.json.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Runs an op or kernel on given arrays, as the right call of support/calls.py says."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

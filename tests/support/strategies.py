@@ -1,7 +1,5 @@
 """Hypothesis strategies: arrays of any shape in any memory layout."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

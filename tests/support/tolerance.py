@@ -1,7 +1,5 @@
 """The one place that says how far a computed value may be from the exact one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -14,8 +14,6 @@ arrays of the eager run, bit for bit, and so has the replay of the program. A fu
 reference makes the validation fail.
 """
 
-from __future__ import annotations
-
 import gc
 import sys
 from collections.abc import Callable, Iterator

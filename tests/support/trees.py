@@ -1,7 +1,5 @@
 """Trees of Tensors, of this library and of PyTorch, as trees of numbers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Errors in units of the last place, and the exact values of the elementary functions."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

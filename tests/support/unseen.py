@@ -1,7 +1,5 @@
 """Code in a step that a recording does not look at: no guard compares what it changes."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import Any

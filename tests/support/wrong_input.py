@@ -1,7 +1,5 @@
 """Inputs that no call should be given, and what may come of them."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The learning-rate range test: what it finds, and that it leaves no trace."""
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Schedules in a training run: per epoch, per batch, on a plateau, and on again from a checkpoint."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import ranvier as rv

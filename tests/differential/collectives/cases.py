@@ -4,8 +4,6 @@ The class of tests is compiled from the source of the installed PyTorch with `to
 Nothing of it is copied, and PyTorch itself is not imported.
 """
 
-from __future__ import annotations
-
 import ast
 import os
 import traceback

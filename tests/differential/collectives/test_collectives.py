@@ -1,7 +1,5 @@
 """PyTorch's own tests of collectives (``distributed_test``) as a judge, on 2 and 3 ranks."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """All modules of PyTorch's lists, judged: what is not right, and a count of verdicts."""
 
-from __future__ import annotations
-
 import sys
 from collections import Counter
 

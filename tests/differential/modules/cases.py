@@ -1,7 +1,5 @@
 """PyTorch's own lists of modules as cases: a constructor, its arguments, what it is called with."""
 
-from __future__ import annotations
-
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """One case of PyTorch's lists: right, wrong, refused, raw or absent, as in `differential.opinfo.judge`."""
 
-from __future__ import annotations
-
 import copy
 import re
 import warnings

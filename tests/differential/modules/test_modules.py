@@ -1,7 +1,5 @@
 """PyTorch's own lists of modules as a judge: every case that needs nothing excluded is right."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 

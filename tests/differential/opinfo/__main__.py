@@ -1,7 +1,5 @@
 """All ops of PyTorch's list that exist here, judged: a table of verdicts, and what is not right."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

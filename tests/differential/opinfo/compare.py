@@ -1,7 +1,5 @@
 """Two results side by side: the first difference in words, or None."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

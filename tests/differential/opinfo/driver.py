@@ -1,7 +1,5 @@
 """Runs the worker, op by op; if the worker dies or hangs, that is a verdict, and a new worker continues."""
 
-from __future__ import annotations
-
 import json
 import os
 import queue

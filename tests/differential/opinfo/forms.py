@@ -4,8 +4,6 @@ An OpInfo is judged in every form that both libraries have: the function, its al
 in place, the operator and the augmented assignment.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -13,8 +13,6 @@ absent    the sample holds what this library does not have at all (complex, bflo
 What ends the process, or never ends, is found by the driver: crash, hang.
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 from collections.abc import Iterator, Sequence

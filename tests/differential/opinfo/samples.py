@@ -1,7 +1,5 @@
 """PyTorch's sample inputs as arguments for this library: same values, dtypes and strides."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

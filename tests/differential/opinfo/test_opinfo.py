@@ -3,8 +3,6 @@
 ``RANVIER_OPINFO_SAMPLES`` says how many samples of each op, dtype and form (4 if it is not set, 0 for all).
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 

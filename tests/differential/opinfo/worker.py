@@ -4,8 +4,6 @@ The parent writes the number of an OpInfo on a line; the worker answers with a l
 (`{"begin": [dtype, form, number]}`), one after it (a Verdict), and `{"done": true}`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os
