@@ -5,6 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier.autograd import gradcheck
 from ranvier.data.vision import ops
+from support.refused import refused
 
 
 def some_boxes(rng, n):
@@ -93,14 +94,13 @@ def test_cut_and_removed():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: ops.box_area(rv.ones(2, 3)), r"\[box_area\] got boxes of shape \(2, 3\)"),
-        (lambda: ops.nms(rv.ones(2, 4), rv.ones(3), 0.5), r"\[nms\] got boxes of shape \(2, 4\) and scores"),
-        (lambda: ops.box_convert(rv.ones(1, 4), "xyxy", "yx"), r"\[box_convert\] got 'yx'"),
+        (lambda: ops.box_area(rv.ones(2, 3)), "[box_area] got boxes of shape (2, 3)"),
+        (lambda: ops.nms(rv.ones(2, 4), rv.ones(3), 0.5), "[nms] got boxes of shape (2, 4) and scores"),
+        (lambda: ops.box_convert(rv.ones(1, 4), "xyxy", "yx"), "[box_convert] got 'yx'"),
     ],
 )
 def test_refused(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
+    refused(ValueError, message, call)
 
 
 def test_the_path_of_programs():

@@ -97,8 +97,7 @@ def test_damaged_files_are_refused(tmp_path, files, damage, message):
     contents = dict(files[0])
     contents["test_batch.bin"] = damage(contents["test_batch.bin"])
     write_files(tmp_path, contents)
-    with pytest.raises(ValueError, match=message):
-        datasets.load_cifar10(tmp_path)
+    refused(ValueError, message, datasets.load_cifar10, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["cut", "lacks a file", "not an archive", "not a tar"])

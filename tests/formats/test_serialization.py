@@ -277,8 +277,7 @@ def test_a_file_of_another_library(path):
     ],
 )
 def test_what_cannot_be_saved(path, given, message):
-    with pytest.raises(TypeError, match=message):
-        rv.save(given, path)
+    refused(TypeError, message, rv.save, given, path)
     assert not path.exists()
 
 

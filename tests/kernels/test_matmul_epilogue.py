@@ -5,6 +5,7 @@ import pytest
 from ranvier import kernels
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
+from support.refused import refused
 
 # dots, whole rows of b, tiles of one panel and of some, ragged ones, transposed ones, some blocks of k, no k;
 # few columns and products of many rows, and of more than are between two looks for a signal
@@ -113,16 +114,15 @@ def test_nan_and_inf_pass(isa):
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        (("relu", (2, 3), "f4"), ValueError, r"\[matmul\] got saved of shape \(2, 3\); expected \(2, 2\)"),
-        (("none", (2, 2), "f4"), ValueError, r"\[matmul\] got saved and no activation"),
-        (("relu", (2, 2), "f8"), TypeError, r"\[matmul\] got a of dtype float32 and saved of dtype float64"),
+        (("relu", (2, 3), "f4"), ValueError, "[matmul] got saved of shape (2, 3); expected (2, 2)"),
+        (("none", (2, 2), "f4"), ValueError, "[matmul] got saved and no activation"),
+        (("relu", (2, 2), "f8"), TypeError, "[matmul] got a of dtype float32 and saved of dtype float64"),
     ],
 )
 def test_errors(arguments, error, text):
     activation, shape, dtype = arguments
     a = np.ones((2, 2), np.float32)
-    with pytest.raises(error, match=text):
-        kernels.matmul(a, a, None, activation, None, np.ones(shape, dtype))
+    refused(error, text, kernels.matmul, a, a, None, activation, None, np.ones(shape, dtype))
 
 
 def test_out_apart_from_saved():

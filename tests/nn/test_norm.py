@@ -153,38 +153,17 @@ def test_frozen_statistics_are_not_touched_by_summary():
 @pytest.mark.parametrize(
     ("layer", "shape", "message"),
     [
-        (
-            nn.BatchNorm1d(3),
-            (2, 3, 4, 4),
-            r"\[batch_norm\] got x of shape \(2, 3, 4, 4\); expected 2 dimensions",
-        ),
-        (
-            nn.BatchNorm2d(3),
-            (2, 3),
-            r"\[batch_norm\] got x of shape \(2, 3\); expected 4 dimensions \(N, C, H, W\)",
-        ),
-        (nn.BatchNorm1d(3), (2, 4), r"\[batch_norm\] got x with 4 channels; expected num_features, 3"),
-        (
-            nn.BatchNorm1d(3),
-            (1, 3),
-            r"\[batch_norm\] got x of shape \(1, 3\) when training; expected more than 1",
-        ),
-        (
-            nn.GroupNorm(4, 4),
-            (1, 4),
-            r"\[group_norm\] got x of shape \(1, 4\) in 4 groups; expected more than 1",
-        ),
-        (nn.InstanceNorm1d(3), (2, 3, 1), r"\[instance_norm\] got x of shape \(2, 3, 1\); expected"),
-        (
-            nn.LayerNorm(3),
-            (2, 4),
-            r"\[layer_norm\] got x of shape \(2, 4\) and normalized_shape \(3,\); expected",
-        ),
+        (nn.BatchNorm1d(3), (2, 3, 4, 4), "[batch_norm] got x of shape (2, 3, 4, 4); expected 2 dimensions"),
+        (nn.BatchNorm2d(3), (2, 3), "[batch_norm] got x of shape (2, 3); expected 4 dimensions (N, C, H, W)"),
+        (nn.BatchNorm1d(3), (2, 4), "[batch_norm] got x with 4 channels; expected num_features, 3"),
+        (nn.BatchNorm1d(3), (1, 3), "[batch_norm] got x of shape (1, 3) when training; expected more than 1"),
+        (nn.GroupNorm(4, 4), (1, 4), "[group_norm] got x of shape (1, 4) in 4 groups; expected more than 1"),
+        (nn.InstanceNorm1d(3), (2, 3, 1), "[instance_norm] got x of shape (2, 3, 1); expected"),
+        (nn.LayerNorm(3), (2, 4), "[layer_norm] got x of shape (2, 4) and normalized_shape (3,); expected"),
     ],
 )
 def test_wrong_inputs(layer, shape, message):
-    with pytest.raises(ValueError, match=message):
-        layer(rv.ones(*shape))
+    refused(ValueError, message, layer, rv.ones(*shape))
 
 
 def test_wrong_settings():

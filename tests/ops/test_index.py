@@ -237,23 +237,19 @@ def test_layouts_of_two_axes(rng, threads):
 @pytest.mark.parametrize(
     ("key", "text"),
     [
-        (np.array([3]), r"\[gather\] got index 3 for an axis of length 3; expected -3 to 2"),
-        ((I, np.array([7, 0, 0])), r"\[getitem\] got index 7 for an axis of length 4; expected -4 to 3"),
-        (np.zeros(2, bool), r"\[getitem\] got a mask of shape \(2,\) for dimensions \(3,\)"),
-        (1.5, r"\[getitem\] got an index of float; expected integers"),
-        (np.array([1.0]), r"\[getitem\] got an index of float64"),
-        (
-            (I, np.arange(2)),
-            r"\[getitem\] got indices of shapes \(3,\), \(2,\); expected shapes that broadcast",
-        ),
-        ((I, 0, 0), r"\[getitem\] got an index of 3 dimensions for x of shape \(3, 4\)"),
-        ((0, I + 5), r"\[gather\] got index 6"),
-        ((4, I), r"\[getitem\] got index 4 for an axis of length 3"),
+        (np.array([3]), "[gather] got index 3 for an axis of length 3; expected -3 to 2"),
+        ((I, np.array([7, 0, 0])), "[getitem] got index 7 for an axis of length 4; expected -4 to 3"),
+        (np.zeros(2, bool), "[getitem] got a mask of shape (2,) for dimensions (3,)"),
+        (1.5, "[getitem] got an index of float; expected integers"),
+        (np.array([1.0]), "[getitem] got an index of float64"),
+        ((I, np.arange(2)), "[getitem] got indices of shapes (3,), (2,); expected shapes that broadcast"),
+        ((I, 0, 0), "[getitem] got an index of 3 dimensions for x of shape (3, 4)"),
+        ((0, I + 5), "[gather] got index 6"),
+        ((4, I), "[getitem] got index 4 for an axis of length 3"),
     ],
 )
 def test_wrong_keys(key, text):
-    with pytest.raises(IndexError, match=text):
-        rv.zeros(3, 4)[key]
+    refused(IndexError, text, lambda: rv.zeros(3, 4)[key])
 
 
 def test_wrong_calls():

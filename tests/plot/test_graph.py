@@ -6,6 +6,7 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.autograd.trace import outputs_kept
 from ranvier.plot.network import layered
+from support.refused import refused
 
 
 def boxes(ax):
@@ -136,12 +137,11 @@ def test_keeping_outputs_ends_with_the_block(leaves):
         (lambda: 3.0, TypeError, "got float; expected a Tensor, or a function"),
         (7, TypeError, "got int; expected a Tensor"),
         (rv.tensor(1.0), ValueError, "expected one number that was computed"),
-        (rv.tensor([1.0, 2.0], requires_grad=True) * 2, ValueError, r"shape \(2,\) made by <Mul"),
+        (rv.tensor([1.0, 2.0], requires_grad=True) * 2, ValueError, "shape (2,) made by <Mul"),
     ],
 )
 def test_wrong_arguments(loss, error, text):
-    with pytest.raises(error, match=text):
-        rv.plot.graph(loss)
+    refused(error, text, rv.plot.graph, loss)
 
 
 def test_too_large_a_graph(leaves):
