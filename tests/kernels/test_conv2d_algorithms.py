@@ -1,40 +1,131 @@
-"""The algorithms of conv2d, each turned off where it would be chosen (`allow_conv_algorithm`)."""
+"""What holds for every algorithm of conv2d: layouts, threads, single gradients, the ReLU, and without it."""
 
+import numpy as np
 import pytest
-from ranvier import _core
-from support.convolution import check, random_arrays
+from ranvier import _core, kernels
+from support.bits import same_bits
+from support.convolution import NAMES, check, random_arrays
+from support.layouts import LAYOUTS, in_layout
+from support.tolerance import tolerance
 
 # Where each algorithm is chosen: n, c, h, w, k, r, s, groups; the geometry.
 CHOSEN = {
     "depthwise": ((2, 17, 9, 8, 34, 3, 3, 17), {"padding": 1}),
-    "spread": ((2, 20, 9, 8, 24, 1, 1), {"stride": 2}),
-    "columns": ((1, 24, 5, 4, 40, 5, 5), {"padding": 2}),
-    "scattered": ((8, 6, 14, 14, 16, 5, 5), {}),
-    "winograd": ((2, 64, 14, 13, 64, 3, 3), {"padding": 1}),
-    "pixels": ((2, 3, 9, 8, 4, 1, 1), {}),
-    "pointwise": ((2, 96, 7, 8, 40, 1, 1), {}),
-    "planes": ((2, 3, 20, 17, 6, 3, 3), {"padding": 1}),
-    "dots": ((2, 64, 7, 9, 2, 3, 3), {"stride": 2}),
+    "spread": ((2, 20, 9, 8, 24, 1, 1, 1), {"stride": 2}),
+    "columns": ((1, 24, 5, 4, 40, 5, 5, 1), {"padding": 2}),
+    "scattered": ((8, 6, 14, 14, 16, 5, 5, 1), {}),
+    "winograd": ((2, 64, 14, 13, 64, 3, 3, 1), {"padding": 1}),
+    "pixels": ((2, 3, 9, 8, 4, 1, 1, 1), {}),
+    "pointwise": ((2, 96, 7, 8, 40, 1, 1, 1), {}),
+    "planes": ((2, 3, 20, 17, 6, 3, 3, 1), {"padding": 1}),
+    "dots": ((2, 64, 7, 9, 2, 3, 3, 1), {"stride": 2}),
     "grouped": ((2, 20, 9, 8, 20, 3, 3, 5), {"padding": 1}),
-    "exchanged": ((2, 64, 7, 9, 3, 3, 3), {"padding": 1}),
+    "exchanged": ((2, 64, 7, 9, 3, 3, 3, 1), {"padding": 1}),
 }
+# The others add in the order of the algorithm after them: nothing in their results shows which one ran.
+OTHER_BITS = {"depthwise", "columns", "scattered", "winograd", "planes", "dots", "exchanged"}
+SHAPES = {
+    **CHOSEN,
+    "direct": ((2, 3, 6, 7, 6, 3, 2, 1), {}),
+    "direct in groups": ((2, 9, 6, 7, 6, 3, 2, 3), {}),
+    "vectors of channels": ((2, 17, 6, 19, 17, 3, 3, 17), {"padding": 1}),
+}
+every_shape = pytest.mark.parametrize(("shape", "geometry"), SHAPES.values(), ids=SHAPES)
+
+
+def drawn(rng, shape, geometry):
+    """x, w, bias and dy; the settings of the call."""
+    settings = {**geometry, "groups": shape[7]}
+    arrays = random_arrays(rng, "float32", *shape)
+    y = kernels.conv2d(*arrays, **settings)
+    return *arrays, rng.uniform(-1, 1, y.shape).astype("float32"), settings
+
+
+def results(x, w, bias, dy, settings):
+    return kernels.conv2d(x, w, bias, **settings), *kernels.conv2d_backward(dy, x, w, **settings)
 
 
 @pytest.fixture
-def without(request):
-    _core.allow_conv_algorithm(request.param, False)
-    yield request.param
-    _core.allow_conv_algorithm(request.param, True)
+def without():
+    """A function that turns an algorithm off, until the test ends or turns it on."""
+    yield _core.allow_conv_algorithm
+    for name in CHOSEN:
+        _core.allow_conv_algorithm(name, True)
 
 
-@pytest.mark.parametrize("without", CHOSEN, indirect=True)
-def test_without_an_algorithm(without, isa, rng):
+@pytest.mark.parametrize("name", CHOSEN)
+def test_without_an_algorithm(name, without, isas, rng):
     """Another computes what it would."""
-    shape, geometry = CHOSEN[without]
-    groups = {"groups": shape[7]} if len(shape) > 7 else {}
-    check(*random_arrays(rng, "float32", *shape), **geometry, **groups)
+    differ = False
+    for _ in isas:
+        *arrays, settings = drawn(rng, *CHOSEN[name])
+        with_it = results(*arrays, settings)
+        without(name, False)
+        check(*arrays[:3], **settings)
+        found = results(*arrays, settings)
+        without(name, True)
+        differ = differ or any((a != b).any() for a, b in zip(found, with_it, strict=True))
+    assert differ == (name in OTHER_BITS)
 
 
 def test_unknown_algorithm():
     with pytest.raises(ValueError, match=r"\[allow_conv_algorithm\] got name 'fft'; expected 'depthwise', "):
         _core.allow_conv_algorithm("fft", True)
+
+
+@every_shape
+def test_layouts_change_no_bit(shape, geometry, isa, rng):
+    *arrays, settings = drawn(rng, shape, geometry)
+    expected = results(*arrays, settings)
+    # the gradients to weight and bias of dense pixels are added in another order than those of others
+    count = 2 if shape == CHOSEN["pixels"][0] else 4
+    for layout in LAYOUTS:
+        given = [in_layout(a, layout) for a in arrays]
+        for a, b in zip(results(*given, settings)[:count], expected[:count], strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=layout)
+        out = in_layout(np.zeros_like(expected[0]), layout)
+        assert kernels.conv2d(*arrays[:3], **settings, out=out) is out
+        np.testing.assert_array_equal(out, expected[0], err_msg=layout)
+
+
+@every_shape
+def test_only_what_is_needed(shape, geometry, isa, rng):
+    x, w, _, dy, settings = drawn(rng, shape, geometry)
+    whole = kernels.conv2d_backward(dy, x, w, **settings)
+    several = shape == CHOSEN["depthwise"][0]  # outputs of a channel: db alone is added in another order
+    limit = tolerance("float32", dy[:, 0].size) if several else 0
+    for i, name in enumerate(NAMES):
+        needs = {f"need_{other}": other == name for other in NAMES}
+        parts = kernels.conv2d_backward(dy, x, w, **settings, **needs)
+        assert [p is None for p in parts] == [j != i for j in range(3)]
+        np.testing.assert_allclose(parts[i], whole[i], rtol=0, atol=limit, err_msg=name)
+
+
+@every_shape
+def test_relu(shape, geometry, isa, rng):
+    """NaN passes, to all outputs that meet it (with Winograd also to others of their tiles)."""
+    x, w, bias, _, settings = drawn(rng, shape, geometry)
+    y = kernels.conv2d(x, w, bias, **settings)
+    found = kernels.conv2d(x, w, bias, **settings, activation="relu")
+    np.testing.assert_array_equal(found, np.maximum(y, 0))
+    x[1 % len(x), 0, 0, 0] = np.nan
+    y = kernels.conv2d(x, w, bias, **settings)
+    assert np.isnan(y).any()
+    found = kernels.conv2d(x, w, bias, **settings, activation="relu")
+    np.testing.assert_array_equal(found, np.maximum(y, 0))
+
+
+TEAMS = [  # large enough for several threads
+    ((3, 17, 23, 21, 40, 3, 3, 1), {"padding": 1}),
+    *(((37, c, 12, 13, k, 5, 3, 1), {"padding": 1}) for c, k in ((1, 6), (8, 4), (3, 12), (9, 1), (12, 3))),
+    *(
+        ((n, c, h, w, c, 3, 3, c), {"padding": 1})
+        for n, c, h, w in ((1, 37, 7, 7), (3, 33, 41, 30), (2, 3, 9, 9))
+    ),
+]
+
+
+@pytest.mark.parametrize(("shape", "geometry"), TEAMS, ids=str)
+def test_threads_change_no_bit(shape, geometry, isa, threads, rng):
+    *arrays, settings = drawn(rng, shape, geometry)
+    same_bits(threads, lambda: results(*arrays, settings), (1, 2, 3, 7, 16))

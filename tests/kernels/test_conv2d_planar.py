@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ranvier import _core, kernels
 from support.bits import same_bits
-from support.convolution import NAMES, check, random_arrays
+from support.convolution import check, random_arrays
 from support.grouped import grouped
 from support.layouts import in_layout
 from support.tolerance import tolerance
@@ -207,30 +207,12 @@ def test_pooled_bits(c, k, isa, rng):
     np.testing.assert_array_equal(_core.conv2d_pool(x, w, bias, window=2)[0], y)
 
 
-@pytest.mark.parametrize(("c", "k"), [(1, 6), (8, 4), (3, 12), (9, 1), (12, 3)])
-def test_threads_change_no_bit(c, k, isa, threads, rng):
-    x, w, _ = random_arrays(rng, "float32", 37, c, 12, 13, k, 5, 3)
-
-    def run():
-        y = kernels.conv2d(x, w, padding=1)
-        return y, *kernels.conv2d_backward(y, x, w, padding=1)
-
-    same_bits(threads, run, (1, 2, 3, 7, 16))
-
-
 @pytest.mark.parametrize("k", [4, 1])
-def test_single_outputs(k, isa, rng):
-    """Only one of the gradients; without images; without taps inside the image."""
-    x, w, bias = random_arrays(rng, "float32", 2, 3, 6, 7, k, 3, 3)
-    dy = rng.uniform(-1, 1, (2, k, 4, 5)).astype("float32")
-    both = kernels.conv2d_backward(dy, x, w)
-    for i, name in enumerate(NAMES):
-        needs = {f"need_{n}": n == name for n in NAMES}
-        one = kernels.conv2d_backward(dy, x, w, **needs)
-        np.testing.assert_array_equal(one[i], both[i], err_msg=name)
-    assert kernels.conv2d(x[:0], w, bias).shape == (0, k, 4, 5)
-    dw = kernels.conv2d_backward(dy[:0], x[:0], w)[1]
-    np.testing.assert_array_equal(dw, np.zeros_like(w))
+def test_no_images(k, isa, rng):
+    x, w, bias = random_arrays(rng, "float32", 0, 3, 6, 7, k, 3, 3)
+    y = kernels.conv2d(x, w, bias)
+    assert y.shape == (0, k, 4, 5)
+    np.testing.assert_array_equal(kernels.conv2d_backward(y, x, w)[1], np.zeros_like(w))
 
 
 @pytest.mark.parametrize(
