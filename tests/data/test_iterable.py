@@ -62,9 +62,7 @@ def test_an_order_beside_that_of_the_stream_is_refused(settings):
     refused(
         ValueError,
         "got an IterableDataset with shuffle, sampler or batch_sampler",
-        DataLoader,
-        Numbers(),
-        **settings,
+        lambda: DataLoader(Numbers(), **settings),
     )
 
 

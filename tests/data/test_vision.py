@@ -210,8 +210,7 @@ def test_refusals_of_transforms():
     refused(
         TypeError,
         "[erase] got a PIL image; expected a Tensor",
-        transforms.RandomErasing(1.0),
-        Image.fromarray(BYTES),
+        lambda: transforms.RandomErasing(1.0)(Image.fromarray(BYTES)),
     )
     refused(TypeError, "expected a PIL image or an array", F.to_tensor, [1, 2])
     refused(RuntimeError, "use detach", F.hflip, rv.ones(3, 4, 4, requires_grad=True))

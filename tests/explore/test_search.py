@@ -175,11 +175,7 @@ def test_wrong_arguments():
     refused(
         ValueError,
         "got dimensions 0; expected at least 1",
-        explore.random_search,
-        surfaces.bowl,
-        0,
-        1,
-        dimensions=0,
+        lambda: explore.random_search(surfaces.bowl, 0, 1, dimensions=0),
     )
     refused(TypeError, "[gradient_descent] got f of type NoneType", explore.gradient_descent, None, [0])
     refused(TypeError, "got start of type NoneType", explore.gradient_descent, surfaces.bowl, None)

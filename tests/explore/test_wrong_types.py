@@ -28,9 +28,7 @@ def test_everything_else():
     refused(
         (TypeError, ValueError),
         "[filter_image] got an image of dtype <U1",
-        explore.filter_image,
-        [["a"]],
-        "blur",
+        lambda: explore.filter_image([["a"]], "blur"),
     )
     refused((TypeError, ValueError), "[signals] got init None and activation 'relu'", explore.signals, None)
     refused((TypeError, ValueError), "[signals] got depth", explore.signals, depth="3")

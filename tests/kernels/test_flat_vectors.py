@@ -100,20 +100,12 @@ def test_wrong_input():
     refused(
         ValueError,
         "[move_parameters] got values[0] of shape (3, 1); expected the parameter's, (3,)",
-        _core.move_parameters,
-        [X],
-        [Y],
-        ONE,
-        True,
+        lambda: _core.move_parameters([X], [Y], ONE, True),
     )
     refused(
         ValueError,
         "got factor of shape (2,); expected one number",
-        _core.move_parameters,
-        [X],
-        [X],
-        np.ones(2),
-        True,
+        lambda: _core.move_parameters([X], [X], np.ones(2), True),
     )
     refused(TypeError, "got values of dtype float64", _core.move_parameters, [X], [ONE], ONE, True)
     refused(TypeError, "got values None; expected a list", _core.move_parameters, [X], None, ONE, True)
@@ -123,14 +115,7 @@ def test_wrong_input():
     refused(
         ValueError,
         "[lbfgs_loop] got 1 changes and 0 steps; expected as many",
-        _core.lbfgs_loop,
-        X,
-        [X],
-        [],
-        ONE,
-        ONE,
-        None,
-        False,
+        lambda: _core.lbfgs_loop(X, [X], [], ONE, ONE, None, False),
     )
     refused(ValueError, "got ro of shape", _core.lbfgs_loop, X, [X], [X], np.ones(2), ONE, None, False)
     refused(ValueError, "got alphas of", _core.lbfgs_loop, X, [X], [X], ONE, np.ones(2), None, False)

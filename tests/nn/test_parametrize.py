@@ -94,18 +94,13 @@ def test_wrong_calls():
     refused(
         ValueError,
         "[register_parametrization] got 'wieght'; expected a param",
-        register,
-        layer,
-        "wieght",
-        Exp(),
+        lambda: register(layer, "wieght", Exp()),
     )
     refused(ValueError, "got a result of shape (4, 3) and float32", register, layer, "weight", Wider())
     refused(
         ValueError,
         "[remove_parametrizations] got 'weight'",
-        parametrize.remove_parametrizations,
-        layer,
-        "weight",
+        lambda: parametrize.remove_parametrizations(layer, "weight"),
     )
     assert layer.weight is before
     assert register(layer, "weight", Wider(), unsafe=True).weight.shape == (4, 3)

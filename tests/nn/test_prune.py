@@ -75,37 +75,26 @@ def test_wrong_calls():
     refused(
         ValueError,
         "[prune] got amount 13; expected 0.0 to 1.0, or 0 to 12 elements",
-        prune.l1_unstructured,
-        layer,
-        "weight",
-        13,
+        lambda: prune.l1_unstructured(layer, "weight", 13),
     )
     refused(
         TypeError,
         "[prune] got amount '0.5'; expected a number",
-        prune.l1_unstructured,
-        layer,
-        "weight",
-        "0.5",
+        lambda: prune.l1_unstructured(layer, "weight", "0.5"),
     )
     refused(ValueError, "[remove] got 'weight'; expected a parameter that has", prune.remove, layer, "weight")
     wrong = rv.ones(2, 2)
     refused(
         ValueError,
         "got a mask of shape (2, 2); expected (3, 4)",
-        prune.custom_from_mask,
-        layer,
-        "weight",
-        wrong,
+        lambda: prune.custom_from_mask(layer, "weight", wrong),
     )
     refused(ValueError, "got importance_scores of shape", prune.l1_unstructured, layer, "weight", 1, wrong)
     refused(IndexError, "[prune] got dim 2; expected", prune.ln_structured, layer, "weight", 1, 2, 2)
     refused(
         TypeError,
         "expected L1Unstructured or RandomUnstructured, and amount",
-        prune.global_unstructured,
-        [(layer, "weight")],
-        prune.L1Unstructured,
+        lambda: prune.global_unstructured([(layer, "weight")], prune.L1Unstructured),
     )
     assert sorted(layer.state_dict()) == ["bias", "weight"]
 

@@ -166,10 +166,7 @@ def test_wrong_settings():
     refused(
         ValueError,
         "got cycle_momentum with Adagrad; expected an optimizer with momentum or betas",
-        s.OneCycleLR,
-        rv.optim.Adagrad([rv.ones(1)]),
-        1.0,
-        9,
+        lambda: s.OneCycleLR(rv.optim.Adagrad([rv.ones(1)]), 1.0, 9),
     )
     refused(ValueError, "got mode 'square'", s.CyclicLR, sgd(), 0.1, 1.0, mode="square")
     refused(ValueError, "got mode 'least'", s.ReduceLROnPlateau, sgd(), "least")
@@ -181,8 +178,7 @@ def test_wrong_settings():
     refused(
         ValueError,
         "got a schedule of another optimizer at 1",
-        s.ChainedScheduler,
-        [s.ExponentialLR(sgd(), 0.9), s.ExponentialLR(sgd(), 0.9)],
+        lambda: s.ChainedScheduler([s.ExponentialLR(sgd(), 0.9), s.ExponentialLR(sgd(), 0.9)]),
     )
 
 

@@ -170,8 +170,7 @@ def test_wrong_settings():
     refused(
         ValueError,
         "[AveragedModel] got a model of other parameters",
-        AveragedModel(networks()).update_parameters,
-        nn.Linear(3, 4),
+        lambda: AveragedModel(networks()).update_parameters(nn.Linear(3, 4)),
     )
     refused(ValueError, "[SWALR] got anneal_epochs -1", SWALR, rv.optim.SGD([rv.ones(1)]), 0.1, -1)
     refused(ValueError, "[SWALR] got anneal_strategy 'x'", SWALR, rv.optim.SGD([rv.ones(1)]), 0.1, 1, "x")

@@ -67,9 +67,5 @@ def test_wrong_arguments():
     refused(
         ValueError,
         "probabilities of shape (2, 1, 3) for 2 images",
-        rv.plot.predictions,
-        X,
-        [0, 1],
-        [0, 1],
-        np.zeros((2, 1, 3)),
+        lambda: rv.plot.predictions(X, [0, 1], [0, 1], np.zeros((2, 1, 3))),
     )

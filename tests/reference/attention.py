@@ -40,30 +40,13 @@ def weights(q: Array, k: Array, mask: Array | None = None, scale: float | None =
     return e / np.where(total == 0, 1, total)
 
 
-def attention(
-    q: Array,
-    k: Array,
-    v: Array,
-    mask: Array | None = None,
-    scale: float | None = None,
-    p: float = 0.0,
-    key: Array | None = None,
-) -> Array:
+def attention(q, k, v, mask=None, scale=None, p=0.0, key=None):
     """y (..., L, D) for v (..., S, D); with probability p a weight is dropped."""
     w = weights(q, k, mask, scale)
     return matmul(w if key is None else dropout(w, p, key), v)
 
 
-def attention_backward(
-    dy: Array,
-    q: Array,
-    k: Array,
-    v: Array,
-    mask: Array | None = None,
-    scale: float | None = None,
-    p: float = 0.0,
-    key: Array | None = None,
-) -> tuple[Array, Array, Array, Array | None]:
+def attention_backward(dy, q, k, v, mask=None, scale=None, p=0.0, key=None):
     """The gradients of q, k, v and of a mask of numbers: the forward's steps, from the last to the first."""
     w = weights(q, k, mask, scale)
     dw, dv = matmul_backward(dy, w if key is None else dropout(w, p, key), v)

@@ -28,14 +28,7 @@ def move_images(
     return y
 
 
-def affine_images(
-    x: Array,
-    matrix: Array,
-    fill: float = 0.0,
-    interpolation: str = "bilinear",
-    height: int | None = None,
-    width: int | None = None,
-) -> Array:
+def affine_images(x, matrix, fill=0.0, interpolation="bilinear", height=None, width=None):
     """Pixel (i, j) of y is what x has at row m3 j + m4 i + m5 and column m0 j + m1 i + m2."""
     n, c, h, w = x.shape
     y = np.empty((n, c, h if height is None else height, w if width is None else width), x.dtype)

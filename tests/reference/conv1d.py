@@ -14,15 +14,7 @@ from reference.conv2d import conv2d, conv2d_backward
 Array = np.ndarray[Any, Any]
 
 
-def conv1d(
-    x: Array,
-    w: Array,
-    bias: Array | None = None,
-    stride: int = 1,
-    padding: int | str = 0,
-    dilation: int = 1,
-    groups: int = 1,
-) -> Array:
+def conv1d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     settings = _along_the_row(stride, padding, dilation)
     return conv2d(x[:, :, None], w[:, :, None], bias, *settings, groups)[:, :, 0]
 

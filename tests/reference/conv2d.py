@@ -18,15 +18,7 @@ Array = np.ndarray[Any, Any]
 Pair = int | tuple[int, int]
 
 
-def conv2d(
-    x: Array,
-    w: Array,
-    bias: Array | None = None,
-    stride: Pair = 1,
-    padding: Pair | str = 0,
-    dilation: Pair = 1,
-    groups: int = 1,
-) -> Array:
+def conv2d(x, w, bias=None, stride=1, padding=0, dilation=1, groups=1):
     before, after = _padding(padding, w, dilation)
     image = np.pad(x, ((0, 0), (0, 0), (before[0], after[0]), (before[1], after[1])))
     (n, _, h, v), (k, c, r, s) = image.shape, w.shape
@@ -41,15 +33,7 @@ def conv2d(
     return y if bias is None else y + bias[:, None, None]
 
 
-def conv2d_backward(
-    dy: Array,
-    x: Array,
-    w: Array,
-    stride: Pair = 1,
-    padding: Pair | str = 0,
-    dilation: Pair = 1,
-    groups: int = 1,
-) -> tuple[Array, Array, Array]:
+def conv2d_backward(dy, x, w, stride=1, padding=0, dilation=1, groups=1):
     """dx, dw, db: a tap that took x[i] * w to y[o] takes dy[o] * w back to dx[i] and dy[o] * x[i] to dw."""
     before, after = _padding(padding, w, dilation)
     image = np.pad(x, ((0, 0), (0, 0), (before[0], after[0]), (before[1], after[1])))

@@ -15,38 +15,19 @@ uses only those elements and does not store z's gradient.
 from typing import Any
 
 import numpy as np
-from reference.conv2d import Pair, conv2d, conv2d_backward
+from reference.conv2d import conv2d, conv2d_backward
 
 Array = np.ndarray[Any, Any]
 
 
-def conv2d_pool(
-    x: Array,
-    w: Array,
-    bias: Array | None = None,
-    stride: Pair = 1,
-    padding: Pair | str = 0,
-    dilation: Pair = 1,
-    window: tuple[int, int] = (2, 2),
-    activation: str = "none",
-) -> tuple[Array, Array]:
+def conv2d_pool(x, w, bias=None, stride=1, padding=0, dilation=1, window=(2, 2), activation="none"):
     values = _windows(conv2d(x, w, bias, stride, padding, dilation), window)
     where = values.argmax(-1)
     y = np.take_along_axis(values, where[..., None], -1)[..., 0]
     return (np.maximum(y, 0) if activation == "relu" else y), where.astype(np.uint8)
 
 
-def conv2d_pool_backward(
-    dy: Array,
-    where: Array,
-    x: Array,
-    w: Array,
-    stride: Pair = 1,
-    padding: Pair | str = 0,
-    dilation: Pair = 1,
-    window: tuple[int, int] = (2, 2),
-    saved: Array | None = None,
-) -> tuple[Array, Array, Array]:
+def conv2d_pool_backward(dy, where, x, w, stride=1, padding=0, dilation=1, window=(2, 2), saved=None):
     """dx, dw, db from dy, which is already zero where the ReLU gave 0. saved: x, if another ReLU made it;
     then dx is the gradient of that ReLU's input."""
     (n, k, rows, columns), (a, b) = dy.shape, window

@@ -17,16 +17,7 @@ Array = np.ndarray[Any, Any]
 Pair = tuple[int, int]
 
 
-def conv_transpose2d(
-    x: Array,
-    w: Array,
-    bias: Array | None,
-    stride: Pair,
-    padding: Pair,
-    output_padding: Pair,
-    groups: int,
-    dilation: Pair,
-) -> Array:
+def conv_transpose2d(x, w, bias, stride, padding, output_padding, groups, dilation):
     padded = _padded_size(x, w, stride, output_padding, dilation)
     y = np.zeros((x.shape[0], w.shape[1] * groups, *padded), x.dtype)
     for inputs, outputs in channel_groups(x.shape[1], w.shape[1] * groups, groups):
@@ -36,16 +27,7 @@ def conv_transpose2d(
     return y if bias is None else y + bias[:, None, None]
 
 
-def conv_transpose2d_backward(
-    dy: Array,
-    x: Array,
-    w: Array,
-    stride: Pair,
-    padding: Pair,
-    output_padding: Pair,
-    groups: int,
-    dilation: Pair,
-) -> tuple[Array, Array, Array]:
+def conv_transpose2d_backward(dy, x, w, stride, padding, output_padding, groups, dilation):
     """dx, dw, db: a tap that took x * w to a pixel of y takes dy there times w to dx, times x to dw."""
     padded = np.zeros((*dy.shape[:2], *_padded_size(x, w, stride, output_padding, dilation)), dy.dtype)
     _without_padding(padded, padding)[...] = dy

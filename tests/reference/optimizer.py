@@ -29,17 +29,7 @@ def moments(g: Array, state: State, betas: tuple[float, float]) -> tuple[int, Ar
     return t, m, v
 
 
-def sgd(
-    p: Array,
-    g: Array,
-    state: State,
-    lr: float,
-    momentum: float = 0.0,
-    dampening: float = 0.0,
-    weight_decay: float = 0.0,
-    nesterov: bool = False,
-    maximize: bool = False,
-) -> Array:
+def sgd(p, g, state, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False, maximize=False):
     g = (-g if maximize else g) + weight_decay * p
     if momentum:
         first = "momentum_buffer" not in state
@@ -50,17 +40,8 @@ def sgd(
 
 
 def rmsprop(
-    p: Array,
-    g: Array,
-    state: State,
-    lr: float,
-    alpha: float = 0.99,
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    momentum: float = 0.0,
-    centered: bool = False,
-    maximize: bool = False,
-) -> Array:
+    p, g, state, lr, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False, maximize=False
+):
     g = (-g if maximize else g) + weight_decay * p
     variance = state["square_avg"] = alpha * state.get("square_avg", 0.0) + (1 - alpha) * g**2
     if centered:
@@ -97,32 +78,15 @@ def adamw(p: Array, g: Array, state: State, lr: float, weight_decay: float = 1e-
 
 
 def adagrad(
-    p: Array,
-    g: Array,
-    state: State,
-    lr: float,
-    lr_decay: float = 0.0,
-    weight_decay: float = 0.0,
-    initial_accumulator_value: float = 0.0,
-    eps: float = 1e-10,
-    maximize: bool = False,
-) -> Array:
+    p, g, state, lr, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10, maximize=False
+):
     g = (-g if maximize else g) + weight_decay * p
     t = state["step"] = state.get("step", 0) + 1
     total = state["sum"] = state.get("sum", initial_accumulator_value) + g**2
     return p - lr / (1 + (t - 1) * lr_decay) * g / (np.sqrt(total) + eps)
 
 
-def adadelta(
-    p: Array,
-    g: Array,
-    state: State,
-    lr: float,
-    rho: float = 0.9,
-    eps: float = 1e-6,
-    weight_decay: float = 0.0,
-    maximize: bool = False,
-) -> Array:
+def adadelta(p, g, state, lr, rho=0.9, eps=1e-6, weight_decay=0.0, maximize=False):
     g = (-g if maximize else g) + weight_decay * p
     square = state["square_avg"] = rho * state.get("square_avg", 0.0) + (1 - rho) * g**2
     delta = np.sqrt(state.get("acc_delta", 0.0) + eps) / np.sqrt(square + eps) * g
@@ -130,16 +94,7 @@ def adadelta(
     return p - lr * delta
 
 
-def adamax(
-    p: Array,
-    g: Array,
-    state: State,
-    lr: float,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    maximize: bool = False,
-) -> Array:
+def adamax(p, g, state, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, maximize=False):
     beta1, beta2 = betas
     g = (-g if maximize else g) + weight_decay * p
     t = state["step"] = state.get("step", 0) + 1
@@ -191,15 +146,7 @@ def radam(
     return p - step_size * (variance * (1 - beta2**t)) ** 0.5 * m / (np.sqrt(v) + eps)
 
 
-def lion(
-    p: Array,
-    g: Array,
-    state: State,
-    lr: float,
-    betas: tuple[float, float] = (0.9, 0.99),
-    weight_decay: float = 0.0,
-    maximize: bool = False,
-) -> Array:
+def lion(p, g, state, lr, betas=(0.9, 0.99), weight_decay=0.0, maximize=False):
     beta1, beta2 = betas
     g = -g if maximize else g
     m = state.get("exp_avg", 0.0)
@@ -208,15 +155,7 @@ def lion(
     return p - lr * (direction + weight_decay * p)
 
 
-def rprop(
-    p: Array,
-    g: Array,
-    state: State,
-    lr: float,
-    etas: tuple[float, float] = (0.5, 1.2),
-    step_sizes: tuple[float, float] = (1e-6, 50.0),
-    maximize: bool = False,
-) -> Array:
+def rprop(p, g, state, lr, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0), maximize=False):
     g = -g if maximize else g
     t = state["step"] = state.get("step", 0) + 1
     first = t == 1
@@ -228,17 +167,7 @@ def rprop(
     return p - np.nan_to_num(np.sign(g)) * size  # of NaN: 0
 
 
-def asgd(
-    p: Array,
-    g: Array,
-    state: State,
-    lr: float,
-    lambd: float = 1e-4,
-    alpha: float = 0.75,
-    t0: float = 1e6,
-    weight_decay: float = 0.0,
-    maximize: bool = False,
-) -> Array:
+def asgd(p, g, state, lr, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0, maximize=False):
     g = (-g if maximize else g) + weight_decay * p
     t = state["step"] = state.get("step", 0) + 1
     eta, mean = (lr, 0.0 * p) if t == 1 else (state["eta"], state["ax"])

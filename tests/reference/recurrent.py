@@ -101,18 +101,7 @@ def rows_of_steps(sizes: Array, from_end: bool) -> Iterator[tuple[int, slice, sl
         yield t, slice(ends[t] - sizes[t], ends[t]), slice(0, sizes[t])
 
 
-def recurrent(
-    cell: str,
-    x: Array,
-    h0: Array,
-    c0: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: Array,
-    b_hh: Array,
-    sizes: Array,
-    reverse: bool = False,
-) -> tuple[Array, Array, Array, dict[int, Any]]:
+def recurrent(cell, x, h0, c0, w_ih, w_hh, b_ih, b_hh, sizes, reverse=False):
     """y (rows, H), the last states, and what each step has saved."""
     step, _ = STEPS[cell]
     h, c = h0.copy(), c0.copy()
@@ -127,18 +116,7 @@ def recurrent(
     return y, h, c, saved
 
 
-def recurrent_backward(
-    cell: str,
-    dy: Array,
-    dh_n: Array,
-    dc_n: Array,
-    x: Array,
-    w_ih: Array,
-    w_hh: Array,
-    saved: dict[int, Any],
-    sizes: Array,
-    reverse: bool = False,
-) -> tuple[Array, ...]:
+def recurrent_backward(cell, dy, dh_n, dc_n, x, w_ih, w_hh, saved, sizes, reverse=False):
     """The gradients to x, h0, c0, w_ih, w_hh, b_ih and b_hh."""
     _, step_backward = STEPS[cell]
     dh, dc, dx = dh_n.copy(), dc_n.copy(), np.zeros_like(x)

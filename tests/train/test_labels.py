@@ -80,10 +80,7 @@ def test_labels_of_a_binary_loss():
     refused(
         ValueError,
         "got 3 different labels",
-        binary().fit,
-        X,
-        np.array(["a", "b", "c"])[np.arange(40) % 3],
-        epochs=1,
+        lambda: binary().fit(X, np.array(["a", "b", "c"])[np.arange(40) % 3], epochs=1),
     )
 
 
@@ -93,20 +90,13 @@ def test_labels_that_do_not_fit():
     refused(
         TypeError,
         "for MSELoss; expected numbers",
-        rv.Trainer(classifier(), "mse", "sgd").fit,
-        X,
-        names,
-        epochs=1,
+        lambda: rv.Trainer(classifier(), "mse", "sgd").fit(X, names, epochs=1),
     )
     refused(TypeError, "the labels are not known before", fit, [(X, names)], epochs=1)
     refused(
         ValueError,
         "got label maybe; expected one of no, yes",
-        fit,
-        X,
-        names,
-        epochs=1,
-        validation_data=(X, ["maybe"] * 40),
+        lambda: fit(X, names, epochs=1, validation_data=(X, ["maybe"] * 40)),
     )
     assert trainer.classes_ is None
     refused(
@@ -149,18 +139,12 @@ def test_pandas():
     refused(
         ValueError,
         "x with nan at row 3, column 'b'; expected",
-        trainer_of(classifier()).fit,
-        hole,
-        Y,
-        epochs=1,
+        lambda: trainer_of(classifier()).fit(hole, Y, epochs=1),
     )
     refused(
         ValueError,
         "got y with nan at row 0",
-        trainer_of(classifier()).fit,
-        frame,
-        pd.Series([pd.NA, *Y[1:]], dtype="Int64"),
-        epochs=1,
+        lambda: trainer_of(classifier()).fit(frame, pd.Series([pd.NA, *Y[1:]], dtype="Int64"), epochs=1),
     )
 
 
@@ -190,10 +174,7 @@ def test_a_generator_is_read_once():
     refused(
         TypeError,
         "which can be read only once",
-        trainer_of(classifier()).fit,
-        (row for row in X),
-        Y,
-        epochs=1,
+        lambda: trainer_of(classifier()).fit((row for row in X), Y, epochs=1),
     )
     batches = ((X, Y) for _ in range(2))
     refused(ValueError, "a generator gives them once", trainer_of(classifier()).fit, batches, epochs=2)

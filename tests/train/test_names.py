@@ -42,20 +42,13 @@ def test_names_that_are_not_known():
     refused(
         ValueError,
         "loss 'cross_entrpy'; did you mean 'cross_entropy'?",
-        rv.Trainer,
-        model,
-        "cross_entrpy",
-        "adam",
+        lambda: rv.Trainer(model, "cross_entrpy", "adam"),
     )
     refused(ValueError, "optimizer 'addam'; did you mean 'adam'?", rv.Trainer, model, "mse", "addam")
     refused(
         ValueError,
         "metric 'acuracy'; did you mean 'accuracy'?",
-        rv.Trainer,
-        model,
-        "mse",
-        "sgd",
-        metrics=["acuracy"],
+        lambda: rv.Trainer(model, "mse", "sgd", metrics=["acuracy"]),
     )
     refused(ValueError, "got loss 'triplet_margin'", rv.Trainer, model, "triplet_margin", "sgd")
     refused(TypeError, "got lr of type str", rv.Trainer, model, "mse", "adam", lr="0.1")

@@ -26,11 +26,7 @@ def test_validation_data_have_the_columns_of_fit():
     refused(
         ValueError,
         "[Trainer.fit validation_data] got the columns c, b, a; expected a, b, c",
-        trainer.fit,
-        table,
-        Y,
-        epochs=1,
-        validation_data=(table[["c", "b", "a"]], Y),
+        lambda: trainer.fit(table, Y, epochs=1, validation_data=(table[["c", "b", "a"]], Y)),
     )
     batches = [(table, Y), (table[["b", "a", "c"]], Y)]
     refused(ValueError, "got the columns b, a, c", trainer_of(classifier()).fit, batches, epochs=1)
@@ -74,10 +70,7 @@ def test_float_targets_that_are_no_probabilities():
     refused(
         ValueError,
         "got y from -0.5 to 1.5 for CrossEntropyLoss; expected integers as class indices",
-        trainer_of(classifier()).fit,
-        X,
-        np.eye(2)[Y] * 2 - 0.5,
-        epochs=1,
+        lambda: trainer_of(classifier()).fit(X, np.eye(2)[Y] * 2 - 0.5, epochs=1),
     )
     refused(ValueError, "for values take MSELoss", trainer_of(classifier()).fit, X, VALUES, epochs=1)
 
@@ -96,11 +89,7 @@ def test_a_weight_for_each_label():
     refused(
         ValueError,
         "class_weight of shape (3,); expected one weight for each of the 2 labels",
-        trainer_of(classifier()).fit,
-        X,
-        names,
-        epochs=1,
-        class_weight=[1, 2, 3],
+        lambda: trainer_of(classifier()).fit(X, names, epochs=1, class_weight=[1, 2, 3]),
     )
 
 
