@@ -43,18 +43,40 @@ L of_rule(L list, const Rule& rule) {
   return list;
 }
 
+// Whether no two parameters share memory, so that threads may update them at the same time.
+template <class T>
+bool are_apart(const OptimizerStep<T>& step) {
+  std::pair<const T*, const T*> ranges[kMaxSegments];
+  int count = 0;
+  for (int i = 0; i < step.count; ++i) {
+    const TensorView<T>& p = step.segments[i].parameter;
+    if (numel(p) == 0) continue;
+    const T *first = p.data, *last = p.data + 1;
+    for (int d = 0; d < p.ndim; ++d) {
+      const int64_t reach = (p.shape[d] - 1) * p.strides[d];
+      (reach < 0 ? first : last) += reach;
+    }
+    ranges[count++] = {first, last};
+  }
+  std::sort(ranges, ranges + count);
+  for (int i = 1; i < count; ++i)
+    if (ranges[i].first < ranges[i - 1].second) return false;
+  return true;
+}
+
 // In several calls where the parameters are large: while a compiled step is checked, there is a copy of all
-// that one call changes.
+// that one call changes. One by one where they share memory.
 template <class T>
 void run_in_parts(const OptimizerStep<T>& whole) {
   constexpr int64_t kElements = int64_t{1} << 20;
   int64_t elements = 0;
   for (int i = 0; i < whole.count; ++i) elements += numel(whole.segments[i].parameter);
-  if (elements <= kElements) return invoke_released(whole);
+  const bool apart = are_apart(whole);
+  if (elements <= kElements && apart) return invoke_released(whole);
   for (int first = 0, end; first < whole.count; first = end) {
     OptimizerStep<T> part = whole;
     elements = 0;
-    for (end = first; end < whole.count && elements < kElements; ++end) {
+    for (end = first; end < whole.count && elements < kElements && (apart || end == first); ++end) {
       elements += numel(whole.segments[end].parameter);
       part.segments[end - first] = whole.segments[end];
     }

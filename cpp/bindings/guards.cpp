@@ -107,6 +107,8 @@ int64_t version_of(PyObject* type) {
 bool names_hold(Guard& g) {
   const int64_t now = version_of(g.owner.ptr());
   if (now != 0 && now == g.number) return true;
+  if (PyTuple_Check(g.key.ptr()) && reinterpret_cast<PyTypeObject*>(g.owner.ptr())->tp_mro != g.key.ptr())
+    return false;
   for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(g.expected.ptr()); i += 2) {
     const Held value = class_attribute(reinterpret_cast<PyTypeObject*>(g.owner.ptr()),
                                        PyTuple_GET_ITEM(g.expected.ptr(), i));

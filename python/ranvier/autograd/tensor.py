@@ -225,7 +225,7 @@ class Tensor:
 
     def storage_offset(self) -> int:
         """The elements of memory before the first one, from the array that owns the memory."""
-        owner = self._array
+        owner = self._read("storage_offset()")
         while isinstance(owner.base, np.ndarray):
             owner = owner.base
         first, own = (x.__array_interface__["data"][0] for x in (self._array, owner))

@@ -86,7 +86,7 @@ def compile(
         return functools.partial(compile, verify=verify, strict=strict, disable=disable)
     if not callable(function):
         raise TypeError(f"[compile] got {type(function).__name__}; expected a function or a Module")
-    if disable:
+    if disable or type(function) is CompiledModel:
         return function
     if isinstance(function, Module):
         return CompiledModel(function, verify, strict)

@@ -56,7 +56,7 @@ class CompiledFunction(Methods, OfTrainer):
     shares: a step of the library's own may take the program of another of the same form (`shared.py`).
     """
 
-    step_state = ("_function",)
+    step_root = "_function"
     _parts: Any = None  # the divided function, which this runs:
     _in_parts: Any
     _forward_only = False  # of a model, always without a tape

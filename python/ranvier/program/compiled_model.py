@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from _thread import _count as other_threads
 from _thread import get_ident
+from collections.abc import Iterator
+from types import MethodType
 from typing import Any
 
 from ranvier.autograd.mode import mode, no_grad
@@ -69,17 +72,58 @@ class CompiledModel(CompiledFunction):
             return super().__call__(*args, **kwargs)
         return self._replayed(program, results, args, kwargs)
 
+    # To others it is the Module: as an attribute of a model, a part of Sequential, saved, averaged.
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return type(self._function)
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        return self._function.__dict__
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _unpickled, (self.__getstate__(),)
+
+    def __repr__(self) -> str:
+        return f"compiled {self._function!r}"
+
+    def __bool__(self) -> bool:
+        return bool(self._function)
+
+    def __len__(self) -> int:
+        return len(self._function)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._function)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._function[index]
+
     def __setattr__(self, name: str, value: Any) -> None:
         """A setting of the module, as in ``fast.scale = 2.0``."""
-        if name in vars(self) or name.startswith("__") or not hasattr(vars(self).get("_function"), name):
+        if name in self._own or name.startswith("__") or not hasattr(self._own.get("_function"), name):
             super().__setattr__(name, value)
         else:
             setattr(self._function, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "_function" not in vars(self):  # not there yet
+        if name.startswith("__") or "_function" not in self._own:  # not there yet
             raise AttributeError(name)
-        return getattr(self._function, name)
+        value = getattr(self._function, name)
+        if type(value) is MethodType and value.__self__ is self._function:
+            return functools.partial(self._of_module, value)
+        return value
+
+    def _of_module(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        """A method of the module; one that returns the module, as eval() does, returns this."""
+        result = method(*args, **kwargs)
+        return self if result is self._function else result
+
+
+def _unpickled(state: dict[str, Any]) -> CompiledModel:
+    model = CompiledModel.__new__(CompiledModel)
+    model.__setstate__(state)
+    return model
 
 
 def _requires_grad(x: Any) -> bool:

@@ -136,6 +136,17 @@ class Guards:
             self.add((Kind.CALL, _error_handling, "", _error_handling(), "np.errstate"))
 
 
+def is_empty(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is cell  # never: it is not empty
+    except ValueError:
+        return True
+
+
+def names_in(kind: type) -> tuple[str, ...]:
+    return tuple(vars(kind))
+
+
 def _layout_of(x: np.ndarray[Any, Any]) -> tuple[Any, ...]:
     return x.strides, x.flags.num
 

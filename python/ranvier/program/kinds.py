@@ -15,12 +15,15 @@ import itertools
 import operator
 import os
 import re
+import sys
 import types
 from array import array
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from ranvier.autograd.recording import package
 
 MOST = 1024  # items of a container
 LARGEST = 1 << 20  # bytes of an array
@@ -177,7 +180,9 @@ TAKES_FUNCTIONS = frozenset(
 HOLDS_FUNCTIONS = TAKES_FUNCTIONS | {property, staticmethod, classmethod}  # among CONTAINERS
 
 # Python's own modules whose functions depend on their arguments alone: their code is not read.
+PACKAGE = package()
 _LIBRARY = os.path.dirname(os.__file__) + os.sep
+_NUMPY_PATH = os.path.dirname(np.__file__) + os.sep
 PURE_FILES = frozenset({"<frozen _collections_abc>", "<frozen abc>"}) | frozenset(
     _LIBRARY + name.replace("/", os.sep)
     for name in (
@@ -263,3 +268,19 @@ def functions_of(value: Any) -> list[Any]:
     if isinstance(value, functools.cached_property):
         return [value.func]
     return [value] if type(value) is types.FunctionType else []
+
+
+# --- whose code it is
+def decorates(code: types.CodeType) -> bool:
+    """Whether it may be a decorator's, of the library or Python: it leads to what it decorates."""
+    return code.co_filename.startswith(PACKAGE) or code.co_filename in PURE_FILES
+
+
+def file_of(kind: type) -> str:
+    return getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
+
+
+def is_read(file: str) -> bool:
+    """Whether code of this file is read: all but that of the library, NumPy and Python itself."""
+    pythons = file.startswith(_LIBRARY) and "-packages" not in file
+    return not (pythons or file.startswith((PACKAGE, _NUMPY_PATH)))

@@ -1,7 +1,8 @@
 """Guards on objects of the library: no code of the library is read, so its objects are guarded whole.
 
 A class that holds more than a step depends on declares what that is, in ``step_state``: names of attributes,
-with dots where they are attributes of an attribute.
+with dots where they are attributes of an attribute. An object that stands for another one, which it keeps
+for good, names it in ``step_root``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ STATE = "the state"  # of an optimizer, which the first steps make
 # What a step cannot ask of a Tensor: its own memory, or how often it was changed.
 STATE_OF_TENSORS = frozenset({"_version", "_array", "_cell", "_view", "_grad_fn", "_grad", "_requires_grad"})
 SETTINGS = frozenset({"param_groups", "defaults", "state"})  # of optimizers
+OF_OPTIMIZERS = SETTINGS | {"_plans"}  # which other guards compare
 _LIBRARY = package()
 _NOT_OTHERS = (_LIBRARY, os.path.dirname(os.__file__), "<")  # the library's files, Python's, generated code
 _METHODS = ("step", "zero_grad", "settings", "state_names")
@@ -139,8 +141,13 @@ def guard_settings_of(walk: Guards, f: Any) -> None:
 
 
 def guard_object(walk: Guards, x: Any, text: str) -> None:
-    kind, own = type(x), getattr(x, "__dict__", None)
+    kind = type(x)
+    root = getattr(kind, "step_root", None)
+    own = getattr(x, "__dict__", None) if root is None else None
     walk.add((Kind.TYPE, x, own, kind, f"the class of {text}"))
+    if root is not None:
+        walk.stack.append((getattr(x, root), text))
+        return
     if id(kind) not in walk.seen:
         walk.stack.append((kind, f"the class of {text}"))
     declared = getattr(kind, "step_state", None)

@@ -24,6 +24,12 @@ class Methods:
     _cache: ProgramCache
     _instances: WeakSet[Any]  # the same method of objects
 
+    @property
+    def _own(self) -> dict[str, Any]:
+        """The attributes of this object, where ``__dict__`` has those of the function."""
+        own: dict[str, Any] = _DICT.__get__(self)
+        return own
+
     def _forget(self) -> None:
         raise NotImplementedError
 
@@ -70,10 +76,10 @@ class Methods:
 
     def __getstate__(self) -> dict[str, Any]:
         names = "_function", "_verify", "_strict", "_tensors", "_after", "_shares"
-        return {name: vars(self)[name] for name in names}
+        return {name: self._own[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
+        self._own.update(state)
         functools.update_wrapper(cast(Any, self), self._function, updated=())
         self._forget()
 
@@ -86,3 +92,6 @@ class Methods:
         """Prints the table of each program's instructions: see :meth:`Program.explain`."""
         for program in self.programs:
             program.explain()
+
+
+_DICT: Any = vars(Methods)["__dict__"]

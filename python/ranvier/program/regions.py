@@ -13,6 +13,7 @@ import copy
 import functools
 import inspect
 import linecache
+import warnings
 from collections.abc import Iterable, Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, cast
@@ -72,8 +73,10 @@ def parsed(function: FunctionType) -> ast.FunctionDef | None:
 @functools.lru_cache(maxsize=4)
 def _parsed(text: str, file: str, flags: int) -> tuple[ast.Module, set[CodeType]]:
     """The syntax tree of a file, and all code that it compiles to."""
-    tree = ast.parse(text)
-    codes = [compile(tree, file, "exec", flags, dont_inherit=True)]
+    with warnings.catch_warnings():  # which importing the file has given
+        warnings.simplefilter("ignore")
+        tree = ast.parse(text)
+        codes = [compile(tree, file, "exec", flags, dont_inherit=True)]
     for code in codes:
         codes += [c for c in code.co_consts if isinstance(c, CodeType)]
     return tree, {*codes}

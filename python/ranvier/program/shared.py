@@ -13,6 +13,7 @@ import functools
 import sys
 import types
 from collections import OrderedDict
+from struct import pack
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ class Form:
                 values += kind, len(x)
                 stack += x
             elif kind is float:
-                values += kind, repr(x)  # 0.0 and -0.0 are two, and NaN is one
+                values += kind, pack("d", x)  # 0.0 and -0.0 are two, and NaN is equal to itself
             elif isinstance(x, _AS_ITSELF) or (kind is types.FunctionType and x.__closure__ is None):
                 if kind is types.BuiltinFunctionType and type(x.__self__) is not types.ModuleType:
                     raise _Unknown

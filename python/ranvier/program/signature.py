@@ -6,6 +6,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from operator import is_
+from struct import pack
 from types import MethodType
 from typing import Any
 
@@ -96,8 +97,10 @@ def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
         return kind, arrays[-1].shape, arrays[-1].strides, arrays[-1].dtype
     if kind in _EXACT:
         return kind, x
-    if kind is float or kind is complex:
-        return kind, repr(x)  # 0.0 and -0.0 are two, and NaN is one
+    if kind is float:
+        return kind, pack("d", x)  # 0.0 and -0.0 are two, and NaN is equal to itself
+    if kind is complex:
+        return kind, pack("dd", x.real, x.imag)
     if kind is tuple or kind is list or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
         return (kind, *[_key(item, arrays, seen) for item in x])
     if kind is dict:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import abc
 import builtins
-import os
+import enum
 import sys
 import types
 from collections.abc import Callable, Iterable
@@ -20,33 +20,32 @@ from typing import Any
 import numpy as np
 
 import ranvier.program.library as library
-from ranvier.autograd.recording import package
 from ranvier.autograd.tensor import Tensor
 from ranvier.optim import Optimizer
 from ranvier.program.executed import Executed, inner_of, names_of
-from ranvier.program.guards import Guards
+from ranvier.program.guards import Guards, is_empty, names_in
 from ranvier.program.kinds import (
     CONTAINERS,
     DUNDER,
+    PACKAGE,
     PLAIN,
-    PURE_FILES,
     SPECIAL,
     TAKES_FUNCTIONS,
     Kind,
+    decorates,
+    file_of,
     functions_of,
     is_listed,
     is_listed_type,
     is_numpy_function,
     is_python_class,
+    is_read,
 )
 from ranvier.program.library import in_class, is_of_library, names_of_class
 
 _MOST_GUARDS = 20_000
 _FUNCTION_ATTRIBUTES = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})
 _LIST_ATTRIBUTES = frozenset({"vars", "dir", "__dict__", "asdict", "astuple", "fields", "replace"})
-_LIBRARY = package()
-_NUMPY = os.path.dirname(np.__file__) + os.sep
-_PYTHON = os.path.dirname(os.__file__) + os.sep
 
 
 class Walk(Guards):
@@ -61,7 +60,8 @@ class Walk(Guards):
     def __init__(self, executed: Executed, forward_only: bool = False) -> None:
         super().__init__(executed.fault, forward_only)
         self.users = False
-        self._codes, self._library = executed.codes, executed.library.values()
+        self._codes, self._library = executed.codes, executed.library.keys()
+        self._library_codes = executed.library.values()
         self._code_names = [names_of(code) for code, _ in executed.codes.values()]
         union: Callable[..., set[str]] = set[str]().union
         self.names = union(*[n.names for n in self._code_names])
@@ -133,7 +133,8 @@ class Walk(Guards):
     # --- what code names
     def _refuse_names(self) -> None:
         dunder = {n for n in self.names if n.startswith("__") and n.endswith("__")} - DUNDER
-        unguarded = {n for n in dunder if n not in sys.modules} | (self.names & library.STATE_OF_TENSORS)
+        unguarded = {n for n in dunder if n not in sys.modules}
+        unguarded |= self.names & (library.STATE_OF_TENSORS | {"get_type_hints", "get_annotations"})
         if unguarded and not self.fault:
             self.fault = f"the step names {min(unguarded)}, which no guard compares; use it outside the step"
 
@@ -141,6 +142,8 @@ class Walk(Guards):
         names = tuple(names)
         self.items(variables, names, "the variable ", f" in {place}")
         missing = [name for name in names if name not in variables]
+        if missing and variables.get("__builtins__") not in (builtins, vars(builtins)):
+            self.deny("built-in names", "of a namespace of its own")
         if missing:
             self.items(vars(builtins), missing, "the built-in ")
         if "isinstance" in missing or "issubclass" in missing:  # register() of an ABC changes what they say
@@ -189,6 +192,8 @@ class Walk(Guards):
         if not is_of_library(type(x)):
             self._instance(x, text, None)
         library.guard_methods(self, x, text)
+        others = names_of_class(type(x)) if self.looks_up else self.names - vars(x).keys()
+        self.items(vars(x), self.names - others - library.OF_OPTIMIZERS, f"{text}.")
         self.optimizers.append((x, text))
 
     def _namespace(self, x: types.SimpleNamespace, text: str) -> None:  # C makes its text and comparisons
@@ -200,6 +205,7 @@ class Walk(Guards):
         try:
             content = cell.cell_contents
         except ValueError:  # empty as yet
+            self.call(is_empty, cell, text)
             return
         self.add((Kind.CELL, cell, "", content, text))
         self.stack.append((content, text))
@@ -207,8 +213,8 @@ class Walk(Guards):
     # --- functions
     def _function(self, f: Any, text: str) -> None:
         code, own = f.__code__, vars(f)
-        of_library = code.co_filename.startswith(_LIBRARY)
-        if id(code) in self._codes or _decorates(code):
+        of_library = code.co_filename.startswith(PACKAGE)
+        if id(code) in self._codes or decorates(code):
             for name, cell in zip(code.co_freevars, f.__closure__ or (), strict=True):
                 self._cell(cell, f"the variable {name} in {f.__name__}")
         if of_library:
@@ -246,7 +252,7 @@ class Walk(Guards):
         own = vars(x)
         self.add((Kind.TYPE, x, None, type(x), f"the class of the module {x.__name__}"))
         built_in = x.__name__.partition(".")[0] in sys.builtin_module_names
-        users = self.dynamic and not built_in and _is_read(own.get("__file__") or "")
+        users = self.dynamic and not built_in and is_read(own.get("__file__") or "")
         names = {n for n in own if not n.startswith("__")} if users else set[str]()
         names |= self.names & own.keys()
         if "__getattr__" in own or self.looks_up:
@@ -271,7 +277,7 @@ class Walk(Guards):
             if is_of_library(base):
                 library.guard_class(self, base)
             elif is_python_class(base):
-                if _is_read(_file_of(base)):
+                if is_read(file_of(base)):
                     self._users_class(base, values)
             elif not is_listed_type(base) and base.__module__ not in ("typing", "abc", "types", "enum"):
                 self.deny(text, f"the class {base.__name__}, which is made in C")
@@ -283,22 +289,28 @@ class Walk(Guards):
         if type(kind) is not type:
             self.stack.append((type(kind), f"the class of {kind.__name__}"))
         names = (self.names | SPECIAL | values.keys()) - {"__dict__"}
-        self.add((Kind.NAMES, kind, "", in_class(kind, names), f"the class {kind.__name__}"))
+        self.add((Kind.NAMES, kind, kind.__mro__, in_class(kind, names), f"the class {kind.__name__}"))
         for name in self.names & _FUNCTION_ATTRIBUTES:
             self.add((Kind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{kind.__name__}.{name}"))
+        if isinstance(kind, enum.EnumMeta):  # by a name or a value
+            self.stack += [(kind._member_map_, text), (kind._value2member_map_, text)]
         if self.dynamic:
-            self.call(_names_in, kind, f"the names in {kind.__name__}")
+            self.call(names_in, kind, f"the names in {kind.__name__}")
 
     def _users_class(self, kind: type, values: dict[str, Any]) -> None:
         self.users = True
         for name, value in list(vars(kind).items()):
             functions, text = functions_of(value), f"{kind.__name__}.{name}"
             codes = [f.__code__ for f in functions]
-            ran = any(id(c) in self._codes or _decorates(c) for c in codes)
+            ran = any(id(c) in self._codes or decorates(c) for c in codes)
             named = name in self.names or (self.dynamic and not name.startswith("__"))
             if ran or (named and not isinstance(value, _DESCRIPTORS)):
                 values.setdefault(name, value)
                 self.stack.extend((part, text) for part in (value, *functions))
+            elif not self._library.isdisjoint(map(id, codes)):  # of a named tuple
+                for f in functions:
+                    expected = f.__code__, f.__defaults__, f.__kwdefaults__
+                    self.add((Kind.FUNCTION, f, "", expected, text))
             elif name in SPECIAL:
                 self.callable_parts([value], text)
 
@@ -317,7 +329,7 @@ class Walk(Guards):
         # The library's code reads what no name in the user's code says, except in optimizers.
         named_only = isinstance(x, Optimizer)
         read = all(
-            named_only if is_of_library(b) else _is_read(_file_of(b))
+            named_only if is_of_library(b) else is_read(file_of(b))
             for b in kind.__mro__
             if is_python_class(b)
         )
@@ -329,7 +341,7 @@ class Walk(Guards):
         """read: whether the code of the class is read, so that it names what it reads."""
         names = self.names
         if self.dynamic or not read:
-            unread = set() if read or self.dynamic else library.unread(kind, own, names, self._library)
+            unread = set() if read or self.dynamic else library.unread(kind, own, names, self._library_codes)
             if unread:
                 self.call(len, own, f"the attributes of {text}")
             else:
@@ -376,21 +388,3 @@ _DESCRIPTORS = (
     types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType,
     types.MethodDescriptorType, types.ClassMethodDescriptorType, types.FunctionType,
 )  # fmt: skip
-
-
-def _decorates(code: types.CodeType) -> bool:
-    """Whether it may be a decorator's, of the library or Python: it leads to what it decorates."""
-    return code.co_filename.startswith(_LIBRARY) or code.co_filename in PURE_FILES
-
-
-def _file_of(kind: type) -> str:
-    return getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
-
-
-def _is_read(file: str) -> bool:
-    """Whether code of this file is read: all but that of the library, NumPy and Python itself."""
-    return not file.startswith((_LIBRARY, _NUMPY)) and (not file.startswith(_PYTHON) or "-packages" in file)
-
-
-def _names_in(kind: type) -> tuple[str, ...]:
-    return tuple(vars(kind))
