@@ -29,6 +29,7 @@ from ranvier.ops.matrix.factors import (
 from ranvier.ops.matrix.factors import lu as _lu
 from ranvier.ops.matrix.inverse import cholesky, det, inverse, matrix, matrix_power, slogdet, solve
 from ranvier.ops.matrix.singular import singular_norm
+from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim
 
 __all__ = ["cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "lu", "lu_factor", "matrix_norm"]
@@ -40,10 +41,7 @@ inv = inverse
 
 def vector_norm(x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
     """The ord-norm over the axes, or of all elements: see :func:`ranvier.norm`.
-
-    >>> import ranvier as rv
-    >>> rv.linalg.vector_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1)
-    tensor(9.)
+    | rv.linalg.vector_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1) -> tensor(9.)
     """
     return ops.norm(x, ord, dim, keepdim)
 
@@ -53,10 +51,7 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
     and -2 (greatest and least singular value) and "nuc" (the sum of the singular values).
 
     Raises ValueError for another ord.
-
-    >>> import ranvier as rv
-    >>> rv.linalg.matrix_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), float("inf"))
-    tensor(7.)
+    | rv.linalg.matrix_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), float("inf")) -> tensor(7.)
     """
     A = as_tensor("matrix_norm", A)
     if not isinstance(dim, (tuple, list)) or len(dim) != 2:
@@ -80,10 +75,7 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
 def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Tensor:
     """The 2-norm over the axes (by default all). With ord, a vector's norm for one axis or a vector, a
     matrix's for two axes or a matrix.
-
-    >>> import ranvier as rv
-    >>> rv.linalg.norm(rv.tensor([[3.0, 0.0], [0.0, 4.0]]))
-    tensor(5.)
+    | rv.linalg.norm(rv.tensor([[3.0, 0.0], [0.0, 4.0]])) -> tensor(5.)
     """
     A = as_tensor("norm", A)
     if ord is None:
@@ -112,10 +104,7 @@ def qr(A: Any, mode: str = "reduced") -> QRResult:
 
 def lu_factor(A: Any, *, pivot: bool = True) -> LUFactors:
     """The factors in one matrix and the exchanged rows: see :func:`ranvier.lu`.
-
-    >>> import ranvier as rv
-    >>> rv.linalg.lu_factor(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots
-    tensor([2, 2], dtype=ranvier.int32)
+    | rv.linalg.lu_factor(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots -> tensor([2, 2], dtype=ranvier.int32)
     """
     return _lu(A, pivot)
 
@@ -131,3 +120,6 @@ def lu(A: Any, *, pivot: bool = True) -> LUResult:
             [0., 1.]])
     """
     return lu_unpack(*_lu(A, pivot))
+
+
+examples(globals())

@@ -20,7 +20,7 @@ from ranvier.autograd.random import generator as numpy_generator
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.elementwise.functions import pow
-from ranvier.ops.rows import document
+from ranvier.ops.rows import document, examples
 
 
 def _drawing(generator: Any) -> Any:
@@ -47,12 +47,7 @@ def _by_core(name: str, kernel: Callable[..., Any], x: Tensor, generator: Any, a
 
 
 def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None) -> Tensor:
-    """Fills x with uniform numbers in [low, to).
-
-    >>> import ranvier as rv
-    >>> rv.zeros(3).uniform_(1, 1).tolist()
-    [1.0, 1.0, 1.0]
-    """
+    """Fills x with uniform numbers in [low, to). | rv.zeros(3).uniform_(1, 1).tolist() -> [1.0, 1.0, 1.0]"""
     if not low <= to:
         raise ValueError(f"[uniform_] got {low} to {to}; expected low <= to")
     return _by_core("uniform_", _core.random_uniform, x, generator, low, to)
@@ -60,10 +55,7 @@ def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None)
 
 def normal_(x: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
     """Fills x with normal numbers of this mean and standard deviation.
-
-    >>> import ranvier as rv
-    >>> rv.zeros(2).normal_(3, 0).tolist()
-    [3.0, 3.0]
+    | rv.zeros(2).normal_(3, 0).tolist() -> [3.0, 3.0]
     """
     if not std >= 0:
         raise ValueError(f"[normal_] got std {std}; expected a number >= 0")
@@ -123,10 +115,7 @@ def _probabilities(name: str, p: Any) -> Any:
 
 def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability of each element of x (or p), else 0, in the shape and dtype of x.
-
-    >>> import ranvier as rv
-    >>> rv.bernoulli(rv.tensor([0.0, 1.0]))
-    tensor([0., 1.])
+    | rv.bernoulli(rv.tensor([0.0, 1.0])) -> tensor([0., 1.])
     """
     input = as_tensor("bernoulli", input)
     limit = np.full(input.shape, float(p)) if p is not None else _probabilities("bernoulli", input)
@@ -143,10 +132,7 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
 
 def poisson(input: Any, generator: Any = None) -> Tensor:
     """Numbers of Poisson's distribution with the rate of each element of x, in its shape and dtype.
-
-    >>> import ranvier as rv
-    >>> rv.poisson(rv.zeros(2))
-    tensor([0., 0.])
+    | rv.poisson(rv.zeros(2)) -> tensor([0., 0.])
     """
     input = as_tensor("poisson", input)
     _float("poisson", input)
@@ -163,10 +149,7 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
 
     Raises ValueError for negative, infinite or NaN elements, rows without a positive one, and without
     replacement for more samples than elements > 0.
-
-    >>> import ranvier as rv
-    >>> rv.multinomial(rv.tensor([0.0, 1.0, 0.0]), 2, replacement=True)
-    tensor([1, 1])
+    | rv.multinomial(rv.tensor([0.0, 1.0, 0.0]), 2, replacement=True) -> tensor([1, 1])
     """
     input = as_tensor("multinomial", input)
     _float("multinomial", input)
@@ -218,10 +201,7 @@ def normal(
 ) -> Tensor:
     """Normal numbers: of `size` for a mean and std that are numbers, else in the shape that the tensors
     mean and std broadcast to.
-
-    >>> import ranvier as rv
-    >>> rv.normal(2.0, 0.0, (2,))
-    tensor([2., 2.])
+    | rv.normal(2.0, 0.0, (2,)) -> tensor([2., 2.])
     """
     if not (isinstance(std, Tensor) or std >= 0):
         raise ValueError(f"[normal] got std {std}; expected a number >= 0")
@@ -247,10 +227,7 @@ def randint_like(
     **settings: Any,
 ) -> Tensor:
     """As :func:`ranvier.randint`, in the shape and dtype of x.
-
-    >>> import ranvier as rv
-    >>> rv.randint_like(rv.zeros(2), 1)
-    tensor([0., 0.])
+    | rv.randint_like(rv.zeros(2), 1) -> tensor([0., 0.])
     """
     input = as_tensor("randint_like", input)
     low, high = (0, low) if high is None else (low, high)
@@ -261,12 +238,7 @@ def randint_like(
 def new_tensor(
     x: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """The data in a tensor of x's dtype.
-
-    >>> import ranvier as rv
-    >>> rv.ones(1).new_tensor([1, 2])
-    tensor([1., 2.])
-    """
+    """The data in a tensor of x's dtype. | rv.ones(1).new_tensor([1, 2]) -> tensor([1., 2.])"""
     return creation.tensor(getattr(data, "_array", data), dtype or x.dtype, device, requires_grad)
 
 
@@ -314,10 +286,7 @@ def new_full(
 
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor without dimensions; float32 unless dtype says otherwise.
-
-    >>> import ranvier as rv
-    >>> rv.scalar_tensor(2)
-    tensor(2.)
+    | rv.scalar_tensor(2) -> tensor(2.)
     """
     return creation.tensor(s, dtype or np.float32, device, requires_grad)
 
@@ -326,12 +295,12 @@ def logspace(
     start: float, end: float, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None
 ) -> Tensor:
     """base^start ... base^end, `steps` numbers with a constant ratio.
-
-    >>> import ranvier as rv
-    >>> rv.logspace(0, 2, 3)
-    tensor([  1.,  10., 100.])
+    | rv.logspace(0, 2, 3) -> tensor([  1.,  10., 100.])
     """
     if np.dtype(dtype or np.float32).kind in "iu":
         start, end = int(start), int(end)
     exponents = creation.linspace(start, end, steps, dtype=np.float64, device=device)
     return pow(float(base), exponents).to(dtype or np.float32)
+
+
+examples(globals())  # written as ">>> call"

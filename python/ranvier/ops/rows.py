@@ -1,9 +1,13 @@
-"""Docstrings of functions that are rows of a table."""
+"""Docstrings with an example in one line: of functions that are rows of a table, and of others.
+
+``| rv.exp(rv.tensor([0.0])) -> tensor([1.])`` stands for the lines of an example, which doctest runs.
+"""
 
 from __future__ import annotations
 
 import inspect
 import re
+from types import FunctionType
 from typing import Any
 
 
@@ -31,10 +35,35 @@ def document(module: dict[str, Any], rows: str, owner: str = "rv") -> None:
         op = module[name]
         op.__name__ = op.__qualname__ = name
         op.__module__ = module["__name__"]
-        op.__doc__ = (
-            f"{formula}\n\n    >>> import ranvier as rv\n    >>> {owner}.{name}({call})\n    {result}\n    "
-        )
+        op.__doc__ = _written(formula, f"{owner}.{name}({call})", result)
         if not op.__annotations__:  # a lambda
             names = inspect.signature(op).parameters
             op.__annotations__ = {**dict.fromkeys(names, "Any"), "return": "Tensor"}
         module.setdefault("__test__", {})[name] = op
+
+
+def examples(module: dict[str, Any]) -> None:
+    """Writes the examples of a module's functions as lines.
+
+    >>> def double(x):
+    ...     "2 x | rv.double(rv.tensor([1.0])) -> tensor([2.])"
+    >>> double.__module__ = "maths"
+    >>> examples({"__name__": "maths", "double": double})
+    >>> print(double.__doc__.replace(">>>", "..."))
+    2 x
+    <BLANKLINE>
+        ... import ranvier as rv
+        ... rv.double(rv.tensor([1.0]))
+        tensor([2.])
+    <BLANKLINE>
+    """
+    for value in module.values():
+        if type(value) is FunctionType and value.__module__ == module["__name__"] and value.__doc__:
+            text, bar, example = value.__doc__.rpartition("| rv.")
+            call, arrow, result = example.rpartition(" -> ")
+            if bar and arrow:
+                value.__doc__ = _written(text.rstrip(), f"rv.{call}", result.rstrip())
+
+
+def _written(text: str, call: str, result: str) -> str:
+    return f"{text}\n\n    >>> import ranvier as rv\n    >>> {call}\n    {result}\n    "

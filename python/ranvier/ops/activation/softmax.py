@@ -11,6 +11,7 @@ from ranvier.autograd.graph import of_output, rule
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import _dim, reshape
 
 __all__ = ["log_softmax", "softmax", "softmin"]
@@ -45,10 +46,7 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any 
     Raises ValueError where the input has no such dimension, TypeError for another dtype.
 
     Source: Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs" (1990).
-
-    >>> import ranvier as rv
-    >>> rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0)
-    tensor([0.6590, 0.2424, 0.0986])
+    | rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0) -> tensor([0.6590, 0.2424, 0.0986])
     """
     if dim is not None and dtype is None and type(input) is Tensor and input._array.ndim:
         return Softmax(dim).apply(input)
@@ -90,10 +88,7 @@ def log_softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: 
     """x_i - log(sum_j exp(x_j)) along ``dim``: the logarithm of softmax, finite where softmax is 0.
 
     Arguments and errors as in :func:`softmax`.
-
-    >>> import ranvier as rv
-    >>> rv.log_softmax(rv.tensor([0.0, 1000.0]), dim=0)
-    tensor([-1000.,     0.])
+    | rv.log_softmax(rv.tensor([0.0, 1000.0]), dim=0) -> tensor([-1000.,     0.])
     """
     if dim is not None and dtype is None and type(input) is Tensor and input._array.ndim:
         return LogSoftmax(dim).apply(input)
@@ -104,9 +99,9 @@ def softmin(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     """softmax of -x: the smallest element gets the greatest share.
 
     Arguments and errors as in :func:`softmax`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.softmin(rv.tensor([0.0, 1000.0]), dim=0)
-    tensor([1., 0.])
+    | rv.nn.functional.softmin(rv.tensor([0.0, 1000.0]), dim=0) -> tensor([1., 0.])
     """
     return softmax(neg(input), dim, dtype)
+
+
+examples(globals())  # written as ">>> call"

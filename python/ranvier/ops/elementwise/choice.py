@@ -27,6 +27,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
     unbroadcast,
 )
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, sum_to
 
 __all__ = ["clamp", "clip", "masked_fill", "maximum", "minimum", "nonzero", "where"]
@@ -159,10 +160,7 @@ def _between(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
 def maximum(input: Any, other: Any) -> Tensor:
     """The greater of a and b, element by element; NaN if either is. Equal values share the gradient; where
     either is NaN, both get all of it, as in PyTorch.
-
-    >>> import ranvier as rv
-    >>> rv.maximum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0]))
-    tensor([3., 5.])
+    | rv.maximum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0])) -> tensor([3., 5.])
     """
     if is_pair(input, other):
         return Maximum().apply(input, other)
@@ -172,10 +170,7 @@ def maximum(input: Any, other: Any) -> Tensor:
 def minimum(input: Any, other: Any) -> Tensor:
     """The smaller of a and b, element by element; NaN if either is. Equal values share the gradient; where
     either is NaN, both get all of it, as in PyTorch.
-
-    >>> import ranvier as rv
-    >>> rv.minimum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0]))
-    tensor([1., 4.])
+    | rv.minimum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0])) -> tensor([1., 4.])
     """
     if is_pair(input, other):
         return Minimum().apply(input, other)
@@ -187,10 +182,7 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     elsewhere it goes to the limit.
 
     min and max are numbers, or tensors that broadcast. Raises ValueError if both are None.
-
-    >>> import ranvier as rv
-    >>> rv.clip(rv.tensor([-2.0, 0.5, 3.0]), 0, 1)
-    tensor([0.0000, 0.5000, 1.0000])
+    | rv.clip(rv.tensor([-2.0, 0.5, 3.0]), 0, 1) -> tensor([0.0000, 0.5000, 1.0000])
     """
     if min is None and max is None:
         raise ValueError("[clip] got neither min nor max; expected at least one limit")
@@ -298,10 +290,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     x and mask broadcast. value is a number, or a tensor without dimensions, which gets the sum of the
     gradients where the mask is true. Raises TypeError if the mask is not bool, ValueError where the shapes do
     not broadcast or the dtype of x cannot hold the number.
-
-    >>> import ranvier as rv
-    >>> rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf"))
-    tensor([-inf, 2.])
+    | rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf")) -> tensor([-inf, 2.])
     """
     input, mask = as_tensor("masked_fill", input), as_tensor("masked_fill", mask)
     if mask._array.dtype.kind != "b":
@@ -340,3 +329,6 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     if as_tuple:
         return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(array)))
     return wrap(np.argwhere(array))
+
+
+examples(globals())

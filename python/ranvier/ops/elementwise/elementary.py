@@ -29,7 +29,7 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating, require_no_gradient
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
-from ranvier.ops.rows import document
+from ranvier.ops.rows import document, examples
 
 _LN2, _LN10, _DEGREE = math.log(2), math.log(10), math.pi / 180
 _ROOT_PI = math.sqrt(math.pi)
@@ -106,33 +106,18 @@ trunc: x without the part after the decimal point; the gradient is 0. | [1.5, -1
 
 
 def rsqrt(input: Any) -> Tensor:
-    """1 / sqrt(x): inf at 0, nan below.
-
-    >>> import ranvier as rv
-    >>> rv.rsqrt(rv.tensor([4.0, 1.0]))
-    tensor([0.5000, 1.0000])
-    """
+    """1 / sqrt(x): inf at 0, nan below. | rv.rsqrt(rv.tensor([4.0, 1.0])) -> tensor([0.5000, 1.0000])"""
     return reciprocal(sqrt(input))
 
 
 def tan(input: Any) -> Tensor:
-    """sin(x) / cos(x), of x radians.
-
-    >>> import ranvier as rv
-    >>> rv.tan(rv.tensor([0.0, 1.0]))
-    tensor([0.0000, 1.5574])
-    """
+    """sin(x) / cos(x), of x radians. | rv.tan(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.5574])"""
     input = floating(as_tensor("tan", input))
     return div(sin(input), cos(input))
 
 
 def positive(input: Any) -> Tensor:
-    """+x: x as it is. Raises TypeError for bools.
-
-    >>> import ranvier as rv
-    >>> rv.positive(rv.tensor([-1.0]))
-    tensor([-1.])
-    """
+    """+x: x as it is. Raises TypeError for bools. | rv.positive(rv.tensor([-1.0])) -> tensor([-1.])"""
     input = as_tensor("positive", input)
     if input.dtype == np.bool_:
         raise TypeError("[positive] got bools; expected numbers: use x.int()")
@@ -143,10 +128,7 @@ def logit(input: Any, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), the inverse of sigmoid; with eps, of x limited to [eps, 1 - eps].
 
     nan outside [0, 1]. The gradient is 0 where the limit takes effect.
-
-    >>> import ranvier as rv
-    >>> rv.logit(rv.tensor([0.5, 0.9]))
-    tensor([0.0000, 2.1972])
+    | rv.logit(rv.tensor([0.5, 0.9])) -> tensor([0.0000, 2.1972])
     """
     input = floating(as_tensor("logit", input))
     if eps is not None:
@@ -160,10 +142,7 @@ def nan_to_num(
     """x with nan, inf and -inf replaced; by default by 0 and the greatest and least number of the dtype.
 
     The gradient of replaced elements is 0.
-
-    >>> import ranvier as rv
-    >>> rv.nan_to_num(rv.tensor([float("nan"), 1.0]), nan=-1.0)
-    tensor([-1.,  1.])
+    | rv.nan_to_num(rv.tensor([float("nan"), 1.0]), nan=-1.0) -> tensor([-1.,  1.])
     """
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):
@@ -198,10 +177,7 @@ isneginf: True where x is -inf; bool. | rv.tensor([1.0, -float("inf")]) -> [Fals
 
 def signbit(input: Any) -> Tensor:
     """True where x is negative, -0.0 included; bool.
-
-    >>> import ranvier as rv
-    >>> rv.signbit(rv.tensor([-0.0, 0.0]))
-    tensor([ True, False])
+    | rv.signbit(rv.tensor([-0.0, 0.0])) -> tensor([ True, False])
     """
     input = as_tensor("signbit", input)
     return by_numpy(_signbit, input._array)
@@ -212,3 +188,6 @@ def _signbit(x: Any) -> Any:
 
 
 SYMBOLS: dict[str, Any] = {"__pos__": positive}
+
+
+examples(globals())  # written as ">>> call"

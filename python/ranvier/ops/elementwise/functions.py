@@ -30,6 +30,7 @@ from ranvier.ops.elementwise.dtypes import (
     unbroadcast,
 )
 from ranvier.ops.layout import is_channels_last, zeros
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import coefficients, inputs, none, of_input, of_output, sum_to
 
 __all__ = ["abs", "absolute", "cos", "exp", "expm1", "log", "log1p", "pow", "reciprocal", "round", "sign"]
@@ -71,81 +72,47 @@ def _step(node: Any, dy: Tensor) -> Tensor:
 
 
 def exp(input: Any) -> Tensor:
-    """e^x
-
-    >>> import ranvier as rv
-    >>> rv.exp(rv.tensor([0.0, 1.0]))
-    tensor([1.0000, 2.7183])
-    """
+    """e^x | rv.exp(rv.tensor([0.0, 1.0])) -> tensor([1.0000, 2.7183])"""
     return Exp().apply(floating(input))
 
 
 def expm1(input: Any) -> Tensor:
     """e^x - 1, accurate near 0
-
-    >>> import ranvier as rv
-    >>> rv.expm1(rv.tensor([0.0, 1e-8])).tolist() == [0.0, 9.99999993922529e-09]
-    True
+    | rv.expm1(rv.tensor([0.0, 1e-8])).tolist() == [0.0, 9.99999993922529e-09] -> True
     """
     return Expm1().apply(floating(input))
 
 
 def log(input: Any) -> Tensor:
     """The natural logarithm: -inf at 0, nan below.
-
-    >>> import ranvier as rv
-    >>> rv.log(rv.tensor([1.0, 0.0, -1.0]))
-    tensor([0., -inf, nan])
+    | rv.log(rv.tensor([1.0, 0.0, -1.0])) -> tensor([0., -inf, nan])
     """
     return Log().apply(floating(input))
 
 
 def log1p(input: Any) -> Tensor:
-    """log(1 + x), accurate near 0
-
-    >>> import ranvier as rv
-    >>> rv.log1p(rv.tensor([0.0, -1.0]))
-    tensor([0., -inf])
-    """
+    """log(1 + x), accurate near 0 | rv.log1p(rv.tensor([0.0, -1.0])) -> tensor([0., -inf])"""
     return Log1p().apply(floating(input))
 
 
 def sqrt(input: Any) -> Tensor:
-    """The square root: nan below 0.
-
-    >>> import ranvier as rv
-    >>> rv.sqrt(rv.tensor([4.0, 2.25]))
-    tensor([2.0000, 1.5000])
-    """
+    """The square root: nan below 0. | rv.sqrt(rv.tensor([4.0, 2.25])) -> tensor([2.0000, 1.5000])"""
     return Sqrt().apply(floating(input))
 
 
 def sin(input: Any) -> Tensor:
-    """The sine of x radians.
-
-    >>> import ranvier as rv
-    >>> rv.sin(rv.tensor([0.0, 1.0]))
-    tensor([0.0000, 0.8415])
-    """
+    """The sine of x radians. | rv.sin(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 0.8415])"""
     return Sin().apply(floating(input))
 
 
 def cos(input: Any) -> Tensor:
-    """The cosine of x radians.
-
-    >>> import ranvier as rv
-    >>> rv.cos(rv.tensor([0.0, 1.0]))
-    tensor([1.0000, 0.5403])
-    """
+    """The cosine of x radians. | rv.cos(rv.tensor([0.0, 1.0])) -> tensor([1.0000, 0.5403])"""
     return Cos().apply(floating(input))
 
 
 def abs(input: Any) -> Tensor:
     """|x|; its slope at 0 is 0, at NaN NaN (0 in PyTorch).
-
-    >>> import ranvier as rv
-    >>> rv.abs(rv.tensor([-1.5, 2.0]))
-    tensor([1.5000, 2.0000])
+    | rv.abs(rv.tensor([-1.5, 2.0])) -> tensor([1.5000, 2.0000])
     """
     return _keeping_integers(Abs, np.abs, "abs", input)
 
@@ -160,20 +127,14 @@ def _sign_of_integers(x: Any) -> Any:
 
 def sign(input: Any) -> Tensor:
     """-1, 0 or 1, NaN of NaN, as in NumPy (0 in PyTorch); the gradient is 0.
-
-    >>> import ranvier as rv
-    >>> rv.sign(rv.tensor([-2.0, 0.0, 3.0]))
-    tensor([-1.,  0.,  1.])
+    | rv.sign(rv.tensor([-2.0, 0.0, 3.0])) -> tensor([-1.,  0.,  1.])
     """
     return _keeping_integers(Sign, _sign_of_integers, "sign", input)
 
 
 def round(input: Any, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to even, or the nearest multiple of 10^-decimals; the gradient is 0.
-
-    >>> import ranvier as rv
-    >>> rv.round(rv.tensor([0.5, 1.5, -1.2]))
-    tensor([ 0.,  2., -1.])
+    | rv.round(rv.tensor([0.5, 1.5, -1.2])) -> tensor([ 0.,  2., -1.])
     """
     if decimals and is_floating(input):
         return round(input * 10.0**decimals) / 10.0**decimals
@@ -306,12 +267,7 @@ def _square(x: Any) -> Any:
 
 
 def square(input: Any) -> Tensor:
-    """x^2
-
-    >>> import ranvier as rv
-    >>> rv.square(rv.tensor([1.0, -3.0]))
-    tensor([1., 9.])
-    """
+    """x^2 | rv.square(rv.tensor([1.0, -3.0])) -> tensor([1., 9.])"""
     input = as_operand("square", input)
     if not is_floating(input):
         require_no_gradient("square", input)
@@ -320,10 +276,8 @@ def square(input: Any) -> Tensor:
 
 
 def reciprocal(input: Any) -> Tensor:
-    """1 / x
-
-    >>> import ranvier as rv
-    >>> rv.reciprocal(rv.tensor([4.0, 0.0]))
-    tensor([0.2500,    inf])
-    """
+    """1 / x | rv.reciprocal(rv.tensor([4.0, 0.0])) -> tensor([0.2500,    inf])"""
     return Reciprocal().apply(floating(input))
+
+
+examples(globals())

@@ -18,7 +18,7 @@ from ranvier.ops.elementwise.by_numpy import of_two
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, cast, floating, is_floating, result_dtype
 from ranvier.ops.elementwise.functions import pow
-from ranvier.ops.rows import document
+from ranvier.ops.rows import document, examples
 
 
 def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -123,23 +123,13 @@ xlogy: a log(b); 0 where a is 0, unless b is NaN. | [0.0, 2.0], [0.0, 1.0] -> [0
 
 
 def float_power(input: Any, exponent: Any) -> Tensor:
-    """a^b in float64.
-
-    >>> import ranvier as rv
-    >>> rv.float_power(rv.tensor([2, 3]), 2).dtype
-    dtype('float64')
-    """
+    """a^b in float64. | rv.float_power(rv.tensor([2, 3]), 2).dtype -> dtype('float64')"""
     operands = [as_operand("float_power", x) for x in (input, exponent)]
     return pow(*[x.to(np.float64) if isinstance(x, Tensor) else x for x in operands])
 
 
 def ldexp(input: Any, other: Any) -> Tensor:
-    """x 2^exponent.
-
-    >>> import ranvier as rv
-    >>> rv.ldexp(rv.tensor([1.0, 3.0]), rv.tensor([2, 1]))
-    tensor([4., 6.])
-    """
+    """x 2^exponent. | rv.ldexp(rv.tensor([1.0, 3.0]), rv.tensor([2, 1])) -> tensor([4., 6.])"""
     input, other = floating(as_tensor("ldexp", input)), as_operand("ldexp", other)
     if isinstance(other, Tensor) and other.dtype.kind in "biu":
         other = other.to(input.dtype)
@@ -162,10 +152,7 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value:
 
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
     """x + value a / b
-
-    >>> import ranvier as rv
-    >>> rv.addcdiv(rv.ones(2), rv.tensor([1.0, 2.0]), rv.tensor([2.0, 4.0]))
-    tensor([1.5000, 1.5000])
+    | rv.addcdiv(rv.ones(2), rv.tensor([1.0, 2.0]), rv.tensor([2.0, 4.0])) -> tensor([1.5000, 1.5000])
     """
     if third is not None:
         value, tensor1, tensor2 = tensor1, tensor2, third
@@ -174,10 +161,7 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value:
 
 def logaddexp(input: Any, other: Any) -> Tensor:
     """log(e^a + e^b) without overflow.
-
-    >>> import ranvier as rv
-    >>> rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0]))
-    tensor([1000.6932])
+    | rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0])) -> tensor([1000.6932])
     """
     input, other = _same_floats("logaddexp", input, other)
     endless = (input == other) & (input.abs() == math.inf)
@@ -188,10 +172,7 @@ def logaddexp(input: Any, other: Any) -> Tensor:
 
 def logaddexp2(input: Any, other: Any) -> Tensor:
     """log2(2^a + 2^b) without overflow.
-
-    >>> import ranvier as rv
-    >>> rv.logaddexp2(rv.tensor([3.0]), rv.tensor([3.0]))
-    tensor([4.])
+    | rv.logaddexp2(rv.tensor([3.0]), rv.tensor([3.0])) -> tensor([4.])
     """
     input, other = _same_floats("logaddexp2", input, other)
     return logaddexp(mul(input, math.log(2)), mul(other, math.log(2))) / math.log(2)
@@ -212,3 +193,6 @@ SYMBOLS: dict[str, Any] = {
     "__rmod__": lambda self, other: remainder(other, self),
     "__imod__": "remainder_",
 }
+
+
+examples(globals())

@@ -19,6 +19,7 @@ from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import AtMaxima
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear
 
 __all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d"]
@@ -136,10 +137,7 @@ def max_pool1d(
     """y[o] = max over s of x[o stride - padding + s dilation], for signals (N, C, L) -> (N, C, O).
 
     Settings and indices as in :func:`max_pool2d`, for one axis.
-
-    >>> import ranvier as rv
-    >>> rv.max_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
-    tensor([[[3., 2.]]])
+    | rv.max_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[3., 2.]]])
     """
     arguments = (kernel_size, _stride(stride), padding, dilation, ceil_mode)
     return MaxPool1d(*arguments, return_indices=return_indices).apply(input)
@@ -198,10 +196,7 @@ def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = Fal
     """The maximum of windows that divide signals (N, C, L) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for the indices.
-
-    >>> import ranvier as rv
-    >>> rv.adaptive_max_pool1d(rv.tensor([[[1.0, 3.0, 2.0]]]), 2)
-    tensor([[[3., 3.]]])
+    | rv.adaptive_max_pool1d(rv.tensor([[[1.0, 3.0, 2.0]]]), 2) -> tensor([[[3., 3.]]])
     """
     return AdaptiveMaxPool1d(output_size, return_indices=return_indices).apply(input)
 
@@ -230,10 +225,7 @@ def avg_pool1d(
     """y[o] = the mean of x over the window that begins at o stride - padding: (N, C, L) -> (N, C, O).
 
     Settings as in :func:`avg_pool2d`, for one axis.
-
-    >>> import ranvier as rv
-    >>> rv.avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
-    tensor([[[2., 1.]]])
+    | rv.avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[2., 1.]]])
     """
     return AvgPool1d(kernel_size, _stride(stride), padding, ceil_mode, count_include_pad).apply(input)
 
@@ -270,10 +262,7 @@ def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
     """The mean of windows that divide signals (N, C, L) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows.
-
-    >>> import ranvier as rv
-    >>> rv.adaptive_avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2)
-    tensor([[[2., 1.]]])
+    | rv.adaptive_avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[2., 1.]]])
     """
     return AdaptiveAvgPool1d(output_size).apply(input)
 
@@ -339,3 +328,6 @@ def _windows(node: Any, d: int, n: int, out: int) -> tuple[Array, int, int]:
 
 
 linear(MaxPool, WindowedMaxPool, backward=MaxPool.backward, forward=_at_maxima, shape=_shape)
+
+
+examples(globals())

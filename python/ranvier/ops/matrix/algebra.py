@@ -15,6 +15,7 @@ from ranvier.ops.elementwise.dtypes import as_tensor, is_floating, unlike
 from ranvier.ops.matrix.matmul import matmul, mm
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
 
 
@@ -59,10 +60,7 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1
 
 def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b: a (m, k), b (k), x broadcasts to (m).
-
-    >>> import ranvier as rv
-    >>> rv.addmv(rv.ones(2), rv.ones(2, 3), rv.ones(3))
-    tensor([4., 4.])
+    | rv.addmv(rv.ones(2), rv.ones(2, 3), rv.ones(3)) -> tensor([4., 4.])
     """
     return _plus(input, matmul(*_matrices("addmv", mat, vec, (2, 1))), beta, alpha)
 
@@ -81,20 +79,14 @@ def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1)
 
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b for each matrix: a (n, m, k), b (n, k, p), x broadcasts to (n, m, p).
-
-    >>> import ranvier as rv
-    >>> rv.baddbmm(rv.ones(1, 1, 1), rv.ones(1, 1, 3), rv.ones(1, 3, 1))
-    tensor([[[4.]]])
+    | rv.baddbmm(rv.ones(1, 1, 1), rv.ones(1, 1, 3), rv.ones(1, 3, 1)) -> tensor([[[4.]]])
     """
     return _plus(input, matmul(*_matrices("baddbmm", batch1, batch2, (3, 3))), beta, alpha)
 
 
 def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha (sum of the products a[i] b[i]): a (n, m, k), b (n, k, p), x broadcasts to (m, p).
-
-    >>> import ranvier as rv
-    >>> rv.addbmm(rv.zeros(1, 1), rv.ones(2, 1, 3), rv.ones(2, 3, 1))
-    tensor([[6.]])
+    | rv.addbmm(rv.zeros(1, 1), rv.ones(2, 1, 3), rv.ones(2, 3, 1)) -> tensor([[6.]])
     """
     products = matmul(*_matrices("addbmm", batch1, batch2, (3, 3)))
     return _plus(input, total(products, 0).to(products.dtype), beta, alpha)
@@ -102,10 +94,7 @@ def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: floa
 
 def inner(input: Any, other: Any) -> Tensor:
     """The sum of products over the last dimension: (..., k), (..., k) -> (*a.shape[:-1], *b.shape[:-1]).
-
-    >>> import ranvier as rv
-    >>> rv.inner(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
-    tensor(11.)
+    | rv.inner(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)
     """
     input, other = as_tensor("inner", input), as_tensor("inner", other)
     if input.ndim == 0 or other.ndim == 0:
@@ -119,10 +108,7 @@ def inner(input: Any, other: Any) -> Tensor:
 
 def vdot(input: Any, other: Any) -> Tensor:
     """The sum of the products of two vectors of equal length.
-
-    >>> import ranvier as rv
-    >>> rv.vdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
-    tensor(11.)
+    | rv.vdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)
     """
     input, other = _matrices("vdot", input, other, (1, 1))
     return matmul(input, other)
@@ -144,10 +130,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     """The sum of products over pairs of dimensions: the last dims of a with the first of b, or two lists.
 
     Raises ValueError for dimensions of different sizes.
-
-    >>> import ranvier as rv
-    >>> rv.tensordot(rv.ones(2, 3), rv.ones(3, 4), dims=1).shape
-    (2, 4)
+    | rv.tensordot(rv.ones(2, 3), rv.ones(3, 4), dims=1).shape -> (2, 4)
     """
     a, b = as_tensor("tensordot", a), as_tensor("tensordot", b)
     if isinstance(dims, int):
@@ -180,10 +163,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
 
 def kron(input: Any, other: Any) -> Tensor:
     """The Kronecker product: y[i p + k, j q + l] = a[i, j] b[k, l], in any number of dimensions.
-
-    >>> import ranvier as rv
-    >>> rv.kron(rv.tensor([1.0, 10.0]), rv.tensor([1.0, 2.0]))
-    tensor([ 1.,  2., 10., 20.])
+    | rv.kron(rv.tensor([1.0, 10.0]), rv.tensor([1.0, 2.0])) -> tensor([ 1.,  2., 10., 20.])
     """
     input, other = as_tensor("kron", input), as_tensor("kron", other)
     n = max(input.ndim, other.ndim)
@@ -196,12 +176,7 @@ def kron(input: Any, other: Any) -> Tensor:
 
 
 def dist(input: Any, other: Any, p: float = 2) -> Tensor:
-    """The p-norm of a - b.
-
-    >>> import ranvier as rv
-    >>> rv.dist(rv.tensor([3.0, 0.0]), rv.tensor([0.0, 4.0]))
-    tensor(5.)
-    """
+    """The p-norm of a - b. | rv.dist(rv.tensor([3.0, 0.0]), rv.tensor([0.0, 4.0])) -> tensor(5.)"""
     return norm(sub(input, other), p)
 
 
@@ -211,10 +186,7 @@ def cdist(
     """y[.., i, j] = the p-norm of a[.., i, :] - b[.., j, :]: (..., m, d), (..., n, d) -> (..., m, n).
 
     The differences are formed, which is exact for points close together; compute_mode is not used.
-
-    >>> import ranvier as rv
-    >>> rv.cdist(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0], [0.0, 1.0]]))
-    tensor([[5., 1.]])
+    | rv.cdist(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0], [0.0, 1.0]])) -> tensor([[5., 1.]])
     """
     x1, x2 = as_tensor("cdist", x1), as_tensor("cdist", x2)
     if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
@@ -228,10 +200,7 @@ def cdist(
 
 def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
     """The cross product of vectors of three elements along dim, by default the first of size 3.
-
-    >>> import ranvier as rv
-    >>> rv.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0]))
-    tensor([0., 0., 1.])
+    | rv.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0])) -> tensor([0., 0., 1.])
     """
     input, other = as_tensor("cross", input), as_tensor("cross", other)
     try:
@@ -372,3 +341,6 @@ def spmm(input: Any, mat2: Any) -> Tensor:
             [1.]])
     """
     return mm(input, mat2)
+
+
+examples(globals())

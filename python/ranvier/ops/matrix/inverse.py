@@ -18,6 +18,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, 
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import sum_to
 from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import transpose, unsqueeze
@@ -181,10 +182,7 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
     """X with A X = B, or X A = B with left=False: A (..., n, n), B (..., n, k) or a vector (n).
 
     Raises ValueError for a singular A.
-
-    >>> import ranvier as rv
-    >>> rv.linalg.solve(rv.tensor([[2.0, 0.0], [0.0, 4.0]]), rv.tensor([2.0, 2.0]))
-    tensor([1.0000, 0.5000])
+    | rv.linalg.solve(rv.tensor([[2.0, 0.0], [0.0, 4.0]]), rv.tensor([2.0, 2.0])) -> tensor([1.0000, 0.5000])
     """
     A, B = matrix("solve", A), as_tensor("solve", B)
     kind = common_dtype([A.dtype, B.dtype])
@@ -215,20 +213,14 @@ def inverse(A: Any) -> Tensor:
 
 def det(A: Any) -> Tensor:
     """The determinant (...) of each matrix A (..., n, n).
-
-    >>> import ranvier as rv
-    >>> rv.det(rv.tensor([[2.0, 1.0], [1.0, 4.0]]))
-    tensor(7.)
+    | rv.det(rv.tensor([[2.0, 1.0], [1.0, 4.0]])) -> tensor(7.)
     """
     return Det().apply(matrix("det", A))
 
 
 def slogdet(A: Any) -> SlogdetResult:
     """The sign and log |det A| (...) of each matrix A (..., n, n); the gradient of the sign is 0.
-
-    >>> import ranvier as rv
-    >>> rv.slogdet(rv.tensor([[1.0, 0.0], [0.0, -1.0]])).sign
-    tensor(-1.)
+    | rv.slogdet(rv.tensor([[1.0, 0.0], [0.0, -1.0]])).sign -> tensor(-1.)
     """
     A = matrix("slogdet", A)
     sign = by_numpy(_sign, A._array)
@@ -240,12 +232,7 @@ def _sign(A: Array) -> Array:
 
 
 def logdet(A: Any) -> Tensor:
-    """log det A (...), NaN where the determinant is negative.
-
-    >>> import ranvier as rv
-    >>> rv.logdet(rv.eye(2))
-    tensor(0.)
-    """
+    """log det A (...), NaN where the determinant is negative. | rv.logdet(rv.eye(2)) -> tensor(0.)"""
     sign, logs = slogdet(A)
     return log(sign) + logs
 
@@ -284,3 +271,6 @@ def matrix_power(A: Any, n: int) -> Tensor:
         ones = wrap(keep(np.broadcast_to(np.eye(A.shape[-1], dtype=A.dtype), A.shape).copy()))
         result = _constant(ones, A)
     return result
+
+
+examples(globals())

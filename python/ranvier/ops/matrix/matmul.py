@@ -13,6 +13,7 @@ from ranvier.autograd.inplace import written
 from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, is_pair, unbroadcast
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import sum_to
 from ranvier.ops.shape.reshape import reshape
 
@@ -68,10 +69,7 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     the result loses that dimension; leading dimensions broadcast. a and b are both float32 or both float64;
     integers are multiplied by NumPy. out as in :func:`add`. Raises ValueError where the shapes do not fit,
     TypeError where the dtypes differ.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]) @ rv.tensor([1.0, -1.0])
-    tensor([-1., -1.])
+    | rv.tensor([[1.0, 2.0], [3.0, 4.0]]) @ rv.tensor([1.0, -1.0]) -> tensor([-1., -1.])
     """
     if out is not None:
         return written("matmul", out, matmul(input, other))
@@ -94,10 +92,7 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
 
 def mm(input: Any, mat2: Any) -> Tensor:
     """The product of two matrices: (m, k) (k, n) -> (m, n). Raises ValueError for other shapes.
-
-    >>> import ranvier as rv
-    >>> rv.mm(rv.tensor([[1.0, 2.0]]), rv.tensor([[3.0], [4.0]]))
-    tensor([[11.]])
+    | rv.mm(rv.tensor([[1.0, 2.0]]), rv.tensor([[3.0], [4.0]])) -> tensor([[11.]])
     """
     return matmul(*_of("mm", input, mat2, 2, 2))
 
@@ -106,10 +101,7 @@ def bmm(input: Any, mat2: Any) -> Tensor:
     """The products of two stacks of matrices: (n, m, k) (n, k, p) -> (n, m, p); the stacks do not broadcast.
 
     Raises ValueError for other shapes.
-
-    >>> import ranvier as rv
-    >>> rv.bmm(rv.ones(5, 2, 3), rv.ones(5, 3, 4)).shape
-    (5, 2, 4)
+    | rv.bmm(rv.ones(5, 2, 3), rv.ones(5, 3, 4)).shape -> (5, 2, 4)
     """
     input, mat2 = _of("bmm", input, mat2, 3, 3)
     if input.shape[0] != mat2.shape[0]:
@@ -119,20 +111,14 @@ def bmm(input: Any, mat2: Any) -> Tensor:
 
 def mv(input: Any, vec: Any) -> Tensor:
     """The product of a matrix and a vector: (m, k) (k) -> (m). Raises ValueError for other shapes.
-
-    >>> import ranvier as rv
-    >>> rv.mv(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([1.0, 1.0]))
-    tensor([3., 7.])
+    | rv.mv(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([1.0, 1.0])) -> tensor([3., 7.])
     """
     return matmul(*_of("mv", input, vec, 2, 1))
 
 
 def dot(input: Any, tensor: Any) -> Tensor:
     """The sum of the products of two vectors' elements: (n) (n) -> (). Raises ValueError for other shapes.
-
-    >>> import ranvier as rv
-    >>> rv.dot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
-    tensor(11.)
+    | rv.dot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)
     """
     return matmul(*_of("dot", input, tensor, 1, 1))
 
@@ -156,3 +142,6 @@ def _of(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor, Te
             f"[{name}] got shapes {a.shape} and {b.shape}; expected {ndim_a} and {ndim_b} dimensions"
         )
     return a, b
+
+
+examples(globals())

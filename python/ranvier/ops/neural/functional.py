@@ -23,6 +23,7 @@ from ranvier.ops.matrix.einsum import einsum
 from ranvier.ops.neural.embedding import embedding
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import amax
+from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import index_array, index_select
 from ranvier.ops.shape.reshape import reshape
 from ranvier.ops.shape.scatter import index_add
@@ -30,10 +31,7 @@ from ranvier.ops.shape.scatter import index_add
 
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """x divided by its p-norm along dim, at least eps.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.normalize(rv.tensor([[3.0, 4.0]]))
-    tensor([[0.6000, 0.8000]])
+    | rv.nn.functional.normalize(rv.tensor([[3.0, 4.0]])) -> tensor([[0.6000, 0.8000]])
     """
     input = as_tensor("normalize", input)
     return div(input, maximum(norm(input, p, dim, True), eps))
@@ -46,10 +44,7 @@ def lp_pool1d(
 
     norm_type inf: the largest |x|. stride: kernel_size if it is None. ceil_mode: a last window that is only
     partly inside counts as if it went on with the mean of its powers. Where the sum is 0 so is the gradient.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.lp_pool1d(rv.tensor([[[3.0, 4.0, 6.0, 8.0]]]), 2, 2)
-    tensor([[[ 5., 10.]]])
+    | rv.nn.functional.lp_pool1d(rv.tensor([[[3.0, 4.0, 6.0, 8.0]]]), 2, 2) -> tensor([[[ 5., 10.]]])
     """
     return _lp_pool(max_pool1d, avg_pool1d, input, norm_type, kernel_size, stride, ceil_mode)
 
@@ -80,10 +75,7 @@ def _lp_pool(largest: Any, mean: Any, x: Any, p: float, size: Any, stride: Any, 
 
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else the value.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.threshold(rv.tensor([0.0, 2.0]), 1.0, -1.0)
-    tensor([-1.,  2.])
+    | rv.nn.functional.threshold(rv.tensor([0.0, 2.0]), 1.0, -1.0) -> tensor([-1.,  2.])
     """
     from ranvier.ops.rules import replaced
 
@@ -98,10 +90,7 @@ def rrelu(
 ) -> Tensor:
     """x where x > 0, else a x: a is uniform in [lower, upper] while training, else their mean
     (Xu et al. 2015).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0)
-    tensor([-3.,  2.])
+    | rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0) -> tensor([-3.,  2.])
     """
     from ranvier.autograd.random import rand
     from ranvier.ops.rules import replaced
@@ -137,10 +126,7 @@ relu_, rrelu_, selu_, threshold_ = *map(_in_place, (relu, rrelu, selu)), _in_pla
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
     """y[.., o] = x1^T W[o] x2 + b[o]: x1 (..., i), x2 (..., j), W (o, i, j), b (o).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.bilinear(rv.ones(2, 3), rv.ones(2, 4), rv.ones(5, 3, 4)).shape
-    (2, 5)
+    | rv.nn.functional.bilinear(rv.ones(2, 3), rv.ones(2, 4), rv.ones(5, 3, 4)).shape -> (2, 5)
     """
     input1, input2, weight = (as_tensor("bilinear", t) for t in (input1, input2, weight))
     fits = weight.ndim == 3 and input1.shape[:-1] == input2.shape[:-1]
@@ -245,10 +231,7 @@ def gumbel_softmax(
     effect, as in PyTorch.
 
     Source: Jang, Gu and Poole, "Categorical Reparameterization with Gumbel-Softmax" (2017).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.gumbel_softmax(rv.zeros(3), hard=True).sum()
-    tensor(1.)
+    | rv.nn.functional.gumbel_softmax(rv.zeros(3), hard=True).sum() -> tensor(1.)
     """
     logits = floating(as_tensor("gumbel_softmax", logits))
     u = rand(logits.shape, dtype=logits.dtype)
@@ -258,3 +241,6 @@ def gumbel_softmax(
         return soft
     one = eq(soft, amax(soft.detach(), dim, True)).to(soft.dtype)
     return add(sub(one, soft.detach()), soft)
+
+
+examples(globals())

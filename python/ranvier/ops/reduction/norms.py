@@ -21,7 +21,7 @@ from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, is_floating
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.reduce import Axes, _arguments, _no_axes, _numpy, _without
-from ranvier.ops.rows import document
+from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, near, none, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
@@ -219,10 +219,7 @@ def logsumexp(
 
     -inf where there is nothing to add. Raises ValueError for axes that x lacks. Integers are computed in
     float32.
-
-    >>> import ranvier as rv
-    >>> rv.logsumexp(rv.tensor([1000.0, 0.0]), dim=0)
-    tensor(1000.)
+    | rv.logsumexp(rv.tensor([1000.0, 0.0]), dim=0) -> tensor(1000.)
     """
     input, axes, keepdims = _arguments("logsumexp", input, dim, keepdim, axis, keepdims)
     return LogSumExp(axes, keepdims).apply(floating(input))
@@ -240,10 +237,7 @@ def prod(
     """The product along dim, or of all elements; 1 where there is nothing to multiply. Integers give int64.
 
     The gradient is right where x is 0. Raises ValueError for several axes or one that x lacks.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]).prod(dim=1)
-    tensor([ 2., 12.])
+    | rv.tensor([[1.0, 2.0], [3.0, 4.0]]).prod(dim=1) -> tensor([ 2., 12.])
     """
     input, axes, keepdims = _arguments("prod", input, dim, keepdim, axis, keepdims)
     if isinstance(axes, tuple):
@@ -262,10 +256,7 @@ def prod(
 
 def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     """How many elements over the axes are not 0; int64, no gradient.
-
-    >>> import ranvier as rv
-    >>> rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1)
-    tensor([1, 2])
+    | rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1) -> tensor([1, 2])
     """
     dim = dim if axis is None else axis
     input, axes, _ = _arguments("count_nonzero", as_tensor("count_nonzero", input), dim, False, None, False)
@@ -294,3 +285,6 @@ all: True where every element along the axes is; no gradient. Without axes, dim=
 any: True where any element along the axes is; see :func:`all`. | [1.0, 0.0] -> tensor(True)
 """,
 )
+
+
+examples(globals())

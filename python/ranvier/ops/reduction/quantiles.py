@@ -14,6 +14,7 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import as_tensor, is_floating
 from ranvier.ops.reduction.reduce import ValuesIndices
 from ranvier.ops.reduction.sort import median, sort
+from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze, unsqueeze
@@ -91,10 +92,7 @@ def quantile(
     Raises ValueError for q outside [0, 1] or without elements, and for x without an element along dim.
     q: a number in [0, 1], or a vector of them, which becomes the first dimension. Between two elements:
     interpolation 'linear', 'lower', 'higher', 'midpoint' or 'nearest'.
-
-    >>> import ranvier as rv
-    >>> rv.quantile(rv.tensor([1.0, 2.0, 3.0, 4.0]), 0.5)
-    tensor(2.5000)
+    | rv.quantile(rv.tensor([1.0, 2.0, 3.0, 4.0]), 0.5) -> tensor(2.5000)
     """
     dim = dim if axis is None else axis
     keepdim = keepdim or keepdims
@@ -105,20 +103,14 @@ def nanquantile(
     input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
     """As :func:`quantile`, of the elements that are not NaN.
-
-    >>> import ranvier as rv
-    >>> rv.nanquantile(rv.tensor([1.0, float("nan"), 2.0]), 0.5)
-    tensor(1.5000)
+    | rv.nanquantile(rv.tensor([1.0, float("nan"), 2.0]), 0.5) -> tensor(1.5000)
     """
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, nans=True)
 
 
 def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of the elements that are not NaN; with dim also its index.
-
-    >>> import ranvier as rv
-    >>> rv.nanmedian(rv.tensor([1.0, float("nan"), 3.0, 2.0]))
-    tensor(2.)
+    | rv.nanmedian(rv.tensor([1.0, float("nan"), 3.0, 2.0])) -> tensor(2.)
     """
     input = as_tensor("nanmedian", input)
     ndim, at = input.ndim, 0 if dim is None else _dim("nanmedian", dim, input.ndim)
@@ -139,10 +131,7 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """The most frequent value along dim, the least of several, and the index of its last occurrence.
-
-    >>> import ranvier as rv
-    >>> rv.mode(rv.tensor([1, 2, 2, 3])).values
-    tensor(2)
+    | rv.mode(rv.tensor([1, 2, 2, 3])).values -> tensor(2)
     """
     input = as_tensor("mode", input)
     ndim, at = input.ndim, _dim("mode", dim, input.ndim)
@@ -164,12 +153,7 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
 
 
 def msort(input: Any) -> Tensor:
-    """x sorted along its first dimension.
-
-    >>> import ranvier as rv
-    >>> rv.msort(rv.tensor([2, 1]))
-    tensor([1, 2])
-    """
+    """x sorted along its first dimension. | rv.msort(rv.tensor([2, 1])) -> tensor([1, 2])"""
     return sort(input, 0).values
 
 
@@ -191,10 +175,7 @@ def _weights(name: str, weights: Any, n: int) -> Any:
 
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """How often each of 0, 1, 2 ... occurs in a vector of integers >= 0, or the sum of their weights.
-
-    >>> import ranvier as rv
-    >>> rv.bincount(rv.tensor([0, 2, 2]))
-    tensor([1, 0, 2])
+    | rv.bincount(rv.tensor([0, 2, 2])) -> tensor([1, 0, 2])
     """
     input = as_tensor("bincount", input)
     if (
@@ -214,10 +195,7 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 
 def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements are in each of `bins` equal intervals of [min, max]; equal limits mean those of x.
-
-    >>> import ranvier as rv
-    >>> rv.histc(rv.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3)
-    tensor([0., 2., 1., 0.])
+    | rv.histc(rv.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3) -> tensor([0., 2., 1., 0.])
     """
     input = as_tensor("histc", input)
     values = input._read("histc")
@@ -239,10 +217,7 @@ def histogram(
     input: Any, bins: Any = 100, *, range: Any = None, weight: Any = None, density: bool = False
 ) -> Histogram:
     """How many elements are in each interval, and the edges of the intervals: as numpy.histogram.
-
-    >>> import ranvier as rv
-    >>> rv.histogram(rv.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0)).hist
-    tensor([2., 1.])
+    | rv.histogram(rv.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0)).hist -> tensor([2., 1.])
     """
     input = as_tensor("histogram", input)
     values = input._read("histogram")
@@ -266,10 +241,7 @@ def unique(
 ) -> Any:
     """The different elements in ascending order (slices along dim, if given); on demand also the index of
     each element of x among them, and how often each occurs.
-
-    >>> import ranvier as rv
-    >>> rv.unique(rv.tensor([3, 1, 3]), return_counts=True)
-    (tensor([1, 3]), tensor([1, 2]))
+    | rv.unique(rv.tensor([3, 1, 3]), return_counts=True) -> (tensor([1, 3]), tensor([1, 2]))
     """
     input = as_tensor("unique", input)
     at = None if dim is None else some_dim("unique", input, dim)
@@ -284,10 +256,7 @@ def unique_consecutive(
     input: Any, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """The elements (slices along dim) that differ from the one before, as :func:`unique` returns them.
-
-    >>> import ranvier as rv
-    >>> rv.unique_consecutive(rv.tensor([1, 1, 2, 1]))
-    tensor([1, 2, 1])
+    | rv.unique_consecutive(rv.tensor([1, 1, 2, 1])) -> tensor([1, 2, 1])
     """
     input = as_tensor("unique_consecutive", input)
     values = input._read("unique_consecutive")
@@ -314,10 +283,7 @@ def _chosen(
 
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """True where an element is one of test_elements (with invert: is not); bool.
-
-    >>> import ranvier as rv
-    >>> rv.isin(rv.tensor([1, 2, 3]), rv.tensor([2, 5]))
-    tensor([False,  True, False])
+    | rv.isin(rv.tensor([1, 2, 3]), rv.tensor([2, 5])) -> tensor([False,  True, False])
     """
     a, b = as_tensor("isin", elements), as_tensor("isin", test_elements)
     return by_numpy(_isin, a._array, b._array, invert)
@@ -339,10 +305,7 @@ def searchsorted(
     """Where to insert the values into sorted rows: (..., n), (..., m) -> (..., m) of int64.
 
     'left' (the default) gives the index of the first element >= the value, 'right' of the first > it.
-
-    >>> import ranvier as rv
-    >>> rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6]))
-    tensor([1, 3])
+    | rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6])) -> tensor([1, 3])
     """
     rows, v = as_tensor("searchsorted", sorted_sequence), as_tensor("searchsorted", values)
     if side not in (None, "left", "right") or (side == "left" and right):
@@ -371,12 +334,12 @@ def _places_of(sequence: Any, v: Any, order: Any, where_to: Any, dtype: Any) -> 
 
 def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """The index of the interval between the sorted boundaries in which each element is; int64.
-
-    >>> import ranvier as rv
-    >>> rv.bucketize(rv.tensor([0.5, 3.0]), rv.tensor([1.0, 2.0]))
-    tensor([0, 2])
+    | rv.bucketize(rv.tensor([0.5, 3.0]), rv.tensor([1.0, 2.0])) -> tensor([0, 2])
     """
     limits = as_tensor("bucketize", boundaries)
     if limits.ndim != 1:
         raise ValueError(f"[bucketize] got boundaries of shape {limits.shape}; expected a vector")
     return searchsorted(limits, input, out_int32=out_int32, right=right)
+
+
+examples(globals())  # written as ">>> call"

@@ -18,6 +18,7 @@ from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.reduction.reduce import Extreme, ValuesIndices
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape
@@ -111,10 +112,7 @@ def argsort(
     input: Any, dim: int = -1, descending: bool = False, stable: bool = False, *, axis: Any = None
 ) -> Tensor:
     """The indices that put x in order along dim: see :func:`sort`; int64, no gradient.
-
-    >>> import ranvier as rv
-    >>> rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True)
-    tensor([0, 2, 1])
+    | rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True) -> tensor([0, 2, 1])
     """
     dim = dim if axis is None else axis
     input = as_tensor("argsort", input)
@@ -147,10 +145,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     """The k-th smallest element along dim, counted from 1, as (values, indices).
 
     Raises ValueError where there are fewer than k.
-
-    >>> import ranvier as rv
-    >>> rv.kthvalue(rv.tensor([3.0, 1.0, 2.0]), 2).values
-    tensor(2.)
+    | rv.kthvalue(rv.tensor([3.0, 1.0, 2.0]), 2).values -> tensor(2.)
     """
     input = as_tensor("kthvalue", input)
     at = _dim("kthvalue", dim, max(input.ndim, 1))
@@ -166,10 +161,7 @@ def median(
     Without dim: the value for all elements, without an index; elements equal to it share its gradient, as in
     PyTorch. Raises
     ValueError where there is no element.
-
-    >>> import ranvier as rv
-    >>> rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0]))
-    tensor(2.)
+    | rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0])) -> tensor(2.)
     """
     dim = dim if axis is None else axis
     keepdim = keepdim or keepdims
@@ -291,10 +283,7 @@ def cumprod(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int 
 
     The gradient needs no division: it is right where x is 0. Raises IndexError for a dimension that x does
     not have.
-
-    >>> import ranvier as rv
-    >>> rv.cumprod(rv.tensor([1.0, 2.0, 0.5, 3.0]), dim=0)
-    tensor([1., 2., 1., 3.])
+    | rv.cumprod(rv.tensor([1.0, 2.0, 0.5, 3.0]), dim=0) -> tensor([1., 2., 1., 3.])
     """
     return _running("cumprod", CumProd, input, dim if axis is None else axis, dtype)
 
@@ -314,3 +303,6 @@ def _running(name: str, function: type[Any], x: Any, dim: Any, dtype: Any) -> Te
     if x.ndim == 0:
         return wrap(cast(x._array, exact))
     return by_numpy(getattr(np, name), x._array, at, exact)
+
+
+examples(globals())

@@ -14,6 +14,7 @@ from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import nonzero, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear
 from ranvier.ops.shape.index import index_select
 from ranvier.ops.shape.join import stack
@@ -45,12 +46,7 @@ def fliplr(input: Any) -> Tensor:
 
 
 def flipud(input: Any) -> Tensor:
-    """x with dimension 0 in reverse order.
-
-    >>> import ranvier as rv
-    >>> rv.flipud(rv.tensor([1, 2]))
-    tensor([2, 1])
-    """
+    """x with dimension 0 in reverse order. | rv.flipud(rv.tensor([1, 2])) -> tensor([2, 1])"""
     return _mirrored("flipud", input, 0)
 
 
@@ -81,32 +77,17 @@ def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
 
 
 def moveaxis(input: Any, source: Any, destination: Any) -> Tensor:
-    """As :func:`ranvier.movedim`.
-
-    >>> import ranvier as rv
-    >>> rv.moveaxis(rv.ones(2, 3, 4), 0, 2).shape
-    (3, 4, 2)
-    """
+    """As :func:`ranvier.movedim`. | rv.moveaxis(rv.ones(2, 3, 4), 0, 2).shape -> (3, 4, 2)"""
     return movedim(input, source, destination)
 
 
 def swapdims(input: Any, dim0: int, dim1: int) -> Tensor:
-    """As :func:`ranvier.transpose`.
-
-    >>> import ranvier as rv
-    >>> rv.swapdims(rv.ones(2, 3), 0, 1).shape
-    (3, 2)
-    """
+    """As :func:`ranvier.transpose`. | rv.swapdims(rv.ones(2, 3), 0, 1).shape -> (3, 2)"""
     return transpose(input, dim0, dim1)
 
 
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
-    """The shape that tensors of these shapes broadcast to.
-
-    >>> import ranvier as rv
-    >>> rv.broadcast_shapes((2, 1), (3,))
-    (2, 3)
-    """
+    """The shape that tensors of these shapes broadcast to. | rv.broadcast_shapes((2, 1), (3,)) -> (2, 3)"""
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError as error:
@@ -128,10 +109,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 def cartesian_prod(*tensors: Any) -> Tensor:
     """All combinations of one element of each vector, one a row; of one vector itself.
-
-    >>> import ranvier as rv
-    >>> rv.cartesian_prod(rv.tensor([1, 2]), rv.tensor([3, 4])).tolist()
-    [[1, 3], [1, 4], [2, 3], [2, 4]]
+    | rv.cartesian_prod(rv.tensor([1, 2]), rv.tensor([3, 4])).tolist() -> [[1, 3], [1, 4], [2, 3], [2, 4]]
     """
     parts = listed("cartesian_prod", tensors)
     if any(x.ndim != 1 for x in parts) or not parts:
@@ -143,10 +121,7 @@ def cartesian_prod(*tensors: Any) -> Tensor:
 
 def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All subsets of r elements of a vector, one a row.
-
-    >>> import ranvier as rv
-    >>> rv.combinations(rv.tensor([1, 2, 3])).tolist()
-    [[1, 2], [1, 3], [2, 3]]
+    | rv.combinations(rv.tensor([1, 2, 3])).tolist() -> [[1, 2], [1, 3], [2, 3]]
     """
     input = as_tensor("combinations", input)
     if input.ndim != 1 or r < 0:
@@ -276,10 +251,7 @@ linear(Unfold)
 def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
     """All slices of `size` elements along a dimension, `step` apart; a new last dimension holds them. A view
     that is only read.
-
-    >>> import ranvier as rv
-    >>> rv.arange(4).unfold(0, 2, 1).tolist()
-    [[0, 1], [1, 2], [2, 3]]
+    | rv.arange(4).unfold(0, 2, 1).tolist() -> [[0, 1], [1, 2], [2, 3]]
     """
     x = as_tensor("unfold", x)
     at = _dim("unfold", dimension, x.ndim)
@@ -289,3 +261,6 @@ def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
     if x.ndim == 0:
         return reshape(x, (1,))[:size]
     return Unfold(at, size, step).apply(x)
+
+
+examples(globals())

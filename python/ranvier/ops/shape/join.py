@@ -16,6 +16,7 @@ from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.autograd.views import add_link, is_several, several_of
 from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, is_floating, require_no_gradient
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import none
 from ranvier.ops.shape.index import getitem
 from ranvier.ops.shape.reshape import _sizes, some_dim, unsqueeze
@@ -78,10 +79,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     Different dtypes are promoted as in arithmetic.
     Tensors of shape (0,) are left out beside others, as in PyTorch. Raises ValueError where the shapes do not
     fit or there is no tensor.
-
-    >>> import ranvier as rv
-    >>> rv.cat([rv.ones(1, 2), rv.zeros(2, 2)]).shape
-    (3, 2)
+    | rv.cat([rv.ones(1, 2), rv.zeros(2, 2)]).shape -> (3, 2)
     """
     dim = dim if axis is None else axis
     if type(tensors) in (list, tuple) and tensors and is_floating(tensors[0]):
@@ -190,10 +188,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
     """Views of x: its slices along dim, without that dimension.
-
-    >>> import ranvier as rv
-    >>> rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1)
-    (tensor([1., 3.]), tensor([2., 4.]))
+    | rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1) -> (tensor([1., 3.]), tensor([2., 4.]))
     """
     dim = dim if axis is None else axis
     input = as_tensor("unbind", input)
@@ -232,10 +227,7 @@ def _off_tape(x: Tensor, dim: int = 0) -> Iterator[Tensor]:
 
 def select(input: Any, dim: int, index: int) -> Tensor:
     """A view of x: its slice at index along dim, without that dimension; IndexError where there is none.
-
-    >>> import ranvier as rv
-    >>> rv.select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, -1)
-    tensor([2., 4.])
+    | rv.select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, -1) -> tensor([2., 4.])
     """
     input = as_tensor("select", input)
     dim = some_dim("select", input, dim)
@@ -251,10 +243,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     """A view of x: the slices start ... start + length - 1 along dim.
 
     Raises IndexError where x has no such start, ValueError where it is too short.
-
-    >>> import ranvier as rv
-    >>> rv.narrow(rv.tensor([1.0, 2.0, 3.0]), 0, 1, 2)
-    tensor([2., 3.])
+    | rv.narrow(rv.tensor([1.0, 2.0, 3.0]), 0, 1, 2) -> tensor([2., 3.])
     """
     input = as_tensor("narrow", input)
     dim = some_dim("narrow", input, dim)
@@ -266,3 +255,6 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
             f"[narrow] got start {start} and length {length} for a dimension of {n}; expected a part of it"
         )
     return getitem(input, (*(slice(None),) * dim, slice(first, first + count)))
+
+
+examples(globals())

@@ -17,6 +17,7 @@ from ranvier.ops.elementwise.choice import MaskedFill, masked_fill
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, unbroadcast
 from ranvier.ops.layout import fill_part, zeros
 from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear
 from ranvier.ops.shape.index import getitem, index_array, index_select
 from ranvier.ops.shape.join import cat
@@ -48,10 +49,7 @@ def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
 
 def tile(input: Any, *sizes: Any, dims: Any = None) -> Tensor:
     """:func:`repeat`, with 1 for leading dimensions that have no number: NumPy's tile.
-
-    >>> import ranvier as rv
-    >>> rv.tile(rv.tensor([[1.0, 2.0]]), (2,))
-    tensor([[1., 2., 1., 2.]])
+    | rv.tile(rv.tensor([[1.0, 2.0]]), (2,)) -> tensor([[1., 2., 1., 2.]])
     """
     input, times = as_tensor("tile", input), _sizes("tile", sizes if dims is None else (dims,))
     if any(n < 0 for n in times):
@@ -133,10 +131,7 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
     """x shifted cyclically along each dimension; without dims along the flattened x.
 
     Raises ValueError where shifts and dims are not as many.
-
-    >>> import ranvier as rv
-    >>> rv.roll(rv.tensor([1, 2, 3, 4]), 1)
-    tensor([4, 1, 2, 3])
+    | rv.roll(rv.tensor([1, 2, 3, 4]), 1) -> tensor([4, 1, 2, 3])
     """
     input = as_tensor("roll", input)
     steps = _sizes("roll", (shifts,))
@@ -227,10 +222,7 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tenso
     """A view of x: the elements x[.., i, .., i + offset, ..] of dim1 and dim2, as a last dimension.
 
     Raises IndexError for a dimension that x lacks, ValueError where both are one.
-
-    >>> import ranvier as rv
-    >>> rv.diagonal(rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
-    tensor([1., 4.])
+    | rv.diagonal(rv.tensor([[1.0, 2.0], [3.0, 4.0]])) -> tensor([1., 4.])
     """
     input = as_tensor("diagonal", input)
     a, b = some_dim("diagonal", input, dim1), some_dim("diagonal", input, dim2)
@@ -244,10 +236,7 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tenso
 
 def trace(input: Any) -> Tensor:
     """The sum of a matrix's diagonal. Raises ValueError unless x has 2 dimensions.
-
-    >>> import ranvier as rv
-    >>> rv.trace(rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
-    tensor(5.)
+    | rv.trace(rv.tensor([[1.0, 2.0], [3.0, 4.0]])) -> tensor(5.)
     """
     input = as_tensor("trace", input)
     if input.ndim != 2:
@@ -298,3 +287,6 @@ def _keep(name: str, x: Any, triangle: Any, diagonal: int) -> Tensor:
     diagonal = min(max(int(diagonal), -rows - 1), columns + 1)  # larger values give the same
     outside = keep(triangle(rows, columns, diagonal) == 0)
     return Triangle(0.0).apply(x, outside) if is_floating(x) else masked_fill(x, outside, 0)
+
+
+examples(globals())

@@ -20,6 +20,7 @@ from ranvier.autograd.memory import like, require_size, reshaped
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.layout import is_channels_last
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear, sum_to
 
 __all__ = ["broadcast_to", "expand", "flatten", "flip", "movedim", "permute", "ravel", "reshape", "squeeze"]
@@ -183,10 +184,7 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
 
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions start_dim to end_dim, both included, as one, in logical order.
-
-    >>> import ranvier as rv
-    >>> rv.zeros(2, 3, 4).flatten(1).shape
-    (2, 12)
+    | rv.zeros(2, 3, 4).flatten(1).shape -> (2, 12)
     """
     input = as_tensor("flatten", input)
     shape = input._array.shape
@@ -209,12 +207,7 @@ def ravel(input: Any) -> Tensor:
 
 
 def unflatten(input: Any, dim: int, sizes: Any) -> Tensor:
-    """Dimension dim in several.
-
-    >>> import ranvier as rv
-    >>> rv.zeros(2, 12).unflatten(1, (3, -1)).shape
-    (2, 3, 4)
-    """
+    """Dimension dim in several. | rv.zeros(2, 12).unflatten(1, (3, -1)).shape -> (2, 3, 4)"""
     input = as_tensor("unflatten", input)
     at, shape, parts = some_dim("unflatten", input, dim), input.shape, list(_sizes("unflatten", (sizes,)))
     known = math.prod(n for n in parts if n != -1)
@@ -231,10 +224,7 @@ def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
     """The dimensions in another order: ``permute(x, 1, 0)``, ``permute(x, (1, 0))`` or ``dims=(1, 0)``.
 
     Raises ValueError unless each is named once.
-
-    >>> import ranvier as rv
-    >>> rv.zeros(2, 3, 4).permute(2, 0, 1).shape
-    (4, 2, 3)
+    | rv.zeros(2, 3, 4).permute(2, 0, 1).shape -> (4, 2, 3)
     """
     input = as_tensor("permute", input)
     if dims is not None:
@@ -251,12 +241,7 @@ def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
 
 
 def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
-    """Two dimensions exchanged; a number as it is.
-
-    >>> import ranvier as rv
-    >>> rv.zeros(2, 3, 4).transpose(0, 2).shape
-    (4, 3, 2)
-    """
+    """Two dimensions exchanged; a number as it is. | rv.zeros(2, 3, 4).transpose(0, 2).shape -> (4, 3, 2)"""
     if not isinstance(input, Tensor):
         input = as_tensor("transpose", input)
     dims = [*range(input._array.ndim)]
@@ -308,10 +293,7 @@ def t(input: Any) -> Tensor:
 
 def squeeze(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     """x without its dimensions of size 1: all, or the named ones. A named dimension of another size stays.
-
-    >>> import ranvier as rv
-    >>> rv.zeros(2, 1, 3, 1).squeeze(1).shape
-    (2, 3, 1)
+    | rv.zeros(2, 1, 3, 1).squeeze(1).shape -> (2, 3, 1)
     """
     input, dim = as_tensor("squeeze", input), dim if axis is None else axis
     shape = input._array.shape
@@ -321,12 +303,7 @@ def squeeze(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
 
 
 def unsqueeze(input: Any, dim: int | None = None, *, axis: Any = None) -> Tensor:
-    """x with a new dimension of size 1 before dim.
-
-    >>> import ranvier as rv
-    >>> rv.zeros(2, 3).unsqueeze(-1).shape
-    (2, 3, 1)
-    """
+    """x with a new dimension of size 1 before dim. | rv.zeros(2, 3).unsqueeze(-1).shape -> (2, 3, 1)"""
     input = as_tensor("unsqueeze", input)
     shape = input._array.shape
     at = _dim("unsqueeze", dim if axis is None else axis, len(shape) + 1)
@@ -369,10 +346,7 @@ def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
     """A copy of x, reversed along the dimensions: ``flip(x, 0, 1)``, ``flip(x, (0, 1))`` or ``dims=(0, 1)``.
 
     Raises IndexError for a dimension that x lacks, ValueError where one is named twice.
-
-    >>> import ranvier as rv
-    >>> rv.flip(rv.tensor([1, 2, 3]), 0)
-    tensor([3, 2, 1])
+    | rv.flip(rv.tensor([1, 2, 3]), 0) -> tensor([3, 2, 1])
     """
     input = as_tensor("flip", input)
     if (dims is None) == (not axes):
@@ -382,3 +356,6 @@ def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
     if len(set(found)) != len(found):
         raise ValueError(f"[flip] got dims {named} for {input.ndim} dimensions; expected each of them once")
     return Flip(tuple(found) if input.ndim else ()).apply(input)
+
+
+examples(globals())

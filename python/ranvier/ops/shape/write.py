@@ -17,6 +17,7 @@ from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.choice import masked_fill, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
 from ranvier.ops.image.resample import pad
+from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import index_array, require_from_0, selected
 from ranvier.ops.shape.join import select
 from ranvier.ops.shape.repeat import diagonal
@@ -26,10 +27,7 @@ from ranvier.ops.shape.scatter import scatter, scatter_add
 
 def take(input: Any, index: Any) -> Tensor:
     """The elements of x at flat positions, in the shape of index.
-
-    >>> import ranvier as rv
-    >>> rv.take(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([3, 0]))
-    tensor([4., 1.])
+    | rv.take(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([3, 0])) -> tensor([4., 1.])
     """
     input, at = as_tensor("take", input), index_array("take", index)
     return reshape(selected(reshape(input, (-1,)), 0, at.reshape(-1)), at.shape)
@@ -37,10 +35,7 @@ def take(input: Any, index: Any) -> Tensor:
 
 def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
     """x with the elements of source at flat positions index, or added to them, in a new tensor.
-
-    >>> import ranvier as rv
-    >>> rv.put(rv.zeros(3), rv.tensor([2, 0]), rv.tensor([5.0, 6.0]))
-    tensor([6., 0., 5.])
+    | rv.put(rv.zeros(3), rv.tensor([2, 0]), rv.tensor([5.0, 6.0])) -> tensor([6., 0., 5.])
     """
     input, source, at = as_tensor("put", input), as_tensor("put", source), index_array("put", index)
     if source.numel() != at.size:
@@ -70,10 +65,7 @@ def _marked(size: int, rows: Array) -> Array:
 
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     """x with every element at the indices along dim replaced by a number, in a new tensor.
-
-    >>> import ranvier as rv
-    >>> rv.index_fill(rv.zeros(3), 0, rv.tensor([0, 2]), 1.0)
-    tensor([1., 0., 1.])
+    | rv.index_fill(rv.zeros(3), 0, rv.tensor([0, 2]), 1.0) -> tensor([1., 0., 1.])
     """
     input = as_tensor("index_fill", input)
     at, rows = _rows("index_fill", input, dim, index)
@@ -110,10 +102,7 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     """x with y[.., index[j], ..] = source[.., j, ..] along dim, in a new tensor.
 
     Raises IndexError where an index is negative or out of range.
-
-    >>> import ranvier as rv
-    >>> rv.index_copy(rv.zeros(3), 0, rv.tensor([2, 0]), rv.tensor([5.0, 6.0]))
-    tensor([6., 0., 5.])
+    | rv.index_copy(rv.zeros(3), 0, rv.tensor([2, 0]), rv.tensor([5.0, 6.0])) -> tensor([6., 0., 5.])
     """
     input, source = as_tensor("index_copy", input), as_tensor("index_copy", source)
     require_from_0("index_copy", index)
@@ -335,10 +324,7 @@ def slice_scatter(
     input: Any, src: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
     """x with x[start:end:step] along dim replaced by src, in a new tensor.
-
-    >>> import ranvier as rv
-    >>> rv.slice_scatter(rv.zeros(4), rv.ones(2), 0, 1, 3)
-    tensor([0., 1., 1., 0.])
+    | rv.slice_scatter(rv.zeros(4), rv.ones(2), 0, 1, 3) -> tensor([0., 1., 1., 0.])
     """
     input = as_tensor("slice_scatter", input)
     at = some_dim("slice_scatter", input, dim)
@@ -358,3 +344,6 @@ def diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2:
     return _written(
         "diagonal_scatter", input, diagonal(wrap(_positions(input)), offset, dim1, dim2)._array, src
     )
+
+
+examples(globals())
