@@ -113,11 +113,7 @@ def lu(A: Any, *, pivot: bool = True) -> LUResult:
     """P, L and U with P L U = A (..., n, n), by elimination with exchanged rows; no gradient.
 
     pivot=False is refused.
-
-    >>> import ranvier as rv
-    >>> rv.linalg.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).U
-    tensor([[2., 2.],
-            [0., 1.]])
+    | rv.linalg.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).U -> tensor([[2., 2.], [0., 1.]])
     """
     return lu_unpack(*_lu(A, pivot))
 

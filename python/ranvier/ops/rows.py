@@ -1,6 +1,7 @@
 """Docstrings with an example in one line: of functions that are rows of a table, and of others.
 
-``| rv.exp(rv.tensor([0.0])) -> tensor([1.])`` stands for the lines of an example, which doctest runs.
+``| rv.exp(rv.tensor([0.0])) -> tensor([1.])`` stands for the lines of an example, which doctest runs. The
+rows of a matrix, ``tensor([[1., 0.], [0., 1.]])``, become lines.
 """
 
 from __future__ import annotations
@@ -66,4 +67,6 @@ def examples(module: dict[str, Any]) -> None:
 
 
 def _written(text: str, call: str, result: str) -> str:
+    if result.startswith("tensor([["):  # one line for each row
+        result = result.replace("], [", "],\n" + " " * 12 + "[")
     return f"{text}\n\n    >>> import ranvier as rv\n    >>> {call}\n    {result}\n    "

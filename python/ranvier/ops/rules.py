@@ -270,14 +270,10 @@ def replaced(name: str, x: Any, y: Tensor, inplace: bool) -> Tensor:
 # --- Functions of autograd itself
 
 
-@rule(copies.Clone)
-def _clone(node: Any, dy: Tensor) -> Tensor:
-    return dy
+rule(copies.Clone)(lambda node, dy: dy)
 
 
-@rule(copies.Cast)
-def _cast(node: Any, dy: Tensor) -> Tensor:
-    return dy.to(node.source)
+rule(copies.Cast)(lambda node, dy: dy.to(node.source))
 
 
 @rule(copies.Refused)

@@ -79,9 +79,7 @@ class LogSoftmax(Softmax):
         return _core.log_softmax_backward(dy, self.y, self.dim)
 
 
-@rule(LogSoftmax)
-def _log_softmax(node: Any, dy: Tensor) -> Tensor:
-    return dy - of_output(node, node.y).exp() * dy.sum(node.dim, keepdim=True)
+rule(LogSoftmax)(lambda node, dy: dy - of_output(node, node.y).exp() * dy.sum(node.dim, keepdim=True))
 
 
 def log_softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any = None) -> Tensor:

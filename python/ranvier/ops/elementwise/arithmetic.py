@@ -5,6 +5,7 @@ A number beside a tensor is an attribute of the op, not an input: ``x * 2`` keep
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +30,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
     unbroadcast,
 )
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, inputs, none, sum_to
 
 __all__ = ["add", "div", "divide", "mul", "multiply", "neg", "negative", "sub", "subtract"]
@@ -49,9 +51,7 @@ class Add(Function):
         return unbroadcast(dy, self.shapes[0]), unbroadcast(dy, self.shapes[1])
 
 
-@rule(Add)
-def _add(node: Any, dy: Tensor) -> Pair:
-    return sum_to(dy, node.shapes[0]), sum_to(dy, node.shapes[1])
+rule(Add)(lambda node, dy: (sum_to(dy, node.shapes[0]), sum_to(dy, node.shapes[1])))
 
 
 class OfNumber(Function):
@@ -71,9 +71,7 @@ class AddNumber(OfNumber):
         return dy
 
 
-@rule(AddNumber)
-def _add_number(node: Any, dy: Tensor) -> Tensor:
-    return dy
+rule(AddNumber)(lambda node, dy: dy)
 
 
 class Sub(Function):
@@ -88,9 +86,9 @@ class Sub(Function):
         return unbroadcast(dy, self.shapes[0]), db
 
 
-@rule(Sub)
-def _sub(node: Any, dy: Tensor) -> Pair:
-    return sum_to(dy, node.shapes[0]), sum_to(-dy, node.shapes[1]) if node.needs[1] else None
+rule(Sub)(
+    lambda node, dy: (sum_to(dy, node.shapes[0]), sum_to(-dy, node.shapes[1]) if node.needs[1] else None)
+)
 
 
 class NumberSub(OfNumber):
@@ -103,9 +101,7 @@ class NumberSub(OfNumber):
         return _core.neg(dy, None)
 
 
-@rule(NumberSub)
-def _number_sub(node: Any, dy: Tensor) -> Tensor:
-    return -dy
+rule(NumberSub)(lambda node, dy: -dy)
 
 
 class Mul(Function):
@@ -128,16 +124,6 @@ def _mul(node: Any, dy: Tensor) -> Pair:
     a, b = inputs(node, "a", "b")
     da = sum_to(dy * b, a.shape) if node.needs[0] else None
     return da, sum_to(dy * a, b.shape) if node.needs[1] else None
-
-
-class MulNumber(OfNumber):
-    """y = x number"""
-
-    def forward(self, x: Array) -> Array:
-        return _core.mul(x, self.number, None)
-
-    def backward(self, dy: Array) -> Array:
-        return _core.mul(dy, self.number, None)
 
 
 class Div(Function):
@@ -168,14 +154,14 @@ def _div(node: Any, dy: Tensor) -> Pair:
     return sum_to(da, node.a_shape) if node.needs[0] else None, db
 
 
-class DivNumber(OfNumber):
-    """y = x / number"""
+def _scaling(name: str, kernel: Callable[..., Array]) -> type[OfNumber]:
+    def scaled(self: Any, x: Array) -> Array:
+        return kernel(x, self.number, None)
 
-    def forward(self, x: Array) -> Array:
-        return _core.div(x, self.number, None)
+    return type(name, (OfNumber,), {"forward": scaled, "backward": scaled})
 
-    def backward(self, dy: Array) -> Array:
-        return _core.div(dy, self.number, None)
+
+MulNumber, DivNumber = _scaling("MulNumber", _core.mul), _scaling("DivNumber", _core.div)
 
 
 class NumberDiv(OfNumber):
@@ -190,9 +176,7 @@ class NumberDiv(OfNumber):
         return _core.div_backward(dy, self.y, self.x, None)
 
 
-@rule(NumberDiv)
-def _number_div(node: Any, dy: Tensor) -> Tensor:
-    return -(dy * of_output(node, node.y) / of_input(node, 0, node.x))
+rule(NumberDiv)(lambda node, dy: -(dy * of_output(node, node.y) / of_input(node, 0, node.x)))
 
 
 class Neg(Function):
@@ -214,11 +198,7 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
     Shapes broadcast; float32 and float64 meet in float64, a number takes the tensor's dtype. out: a Tensor
     of the result's shape that takes the result, off the tape. Raises ValueError where the shapes do not
     broadcast, RuntimeError for out with gradients.
-
-    >>> import ranvier as rv
-    >>> rv.add(rv.tensor([1.0, 2.0]), rv.tensor([[10.0], [20.0]]))
-    tensor([[11., 12.],
-            [21., 22.]])
+    | rv.add(rv.tensor([1.0, 2.0]), rv.tensor([[10.0], [20.0]])) -> tensor([[11., 12.], [21., 22.]])
     """
     if third is not None:
         other, alpha = third, other
@@ -270,12 +250,7 @@ def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
 
 
 def mul(input: Any, other: Any, *, out: Any = None) -> Tensor:
-    """a b, element by element; see :func:`add`.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([1.0, 2.0]) * 2.5
-    tensor([2.5000, 5.0000])
-    """
+    """a b, element by element; see :func:`add`. | rv.tensor([1.0, 2.0]) * 2.5 -> tensor([2.5000, 5.0000])"""
     if out is not None:
         return written("mul", out, mul(input, other))
     if is_pair(input, other):
@@ -301,9 +276,7 @@ class RoundedDiv(Function):
         return filled(0, self.shapes[0], dy.dtype), filled(0, self.shapes[1], dy.dtype)
 
 
-@rule(RoundedDiv)
-def _rounded_div(node: Any, dy: Tensor) -> Pair:
-    return none(node.shapes[0], dy), none(node.shapes[1], dy)
+rule(RoundedDiv)(lambda node, dy: (none(node.shapes[0], dy), none(node.shapes[1], dy)))
 
 
 def _rounded_by_numpy(mode: str, a: Array, b: Array) -> Any:
@@ -329,10 +302,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
 
     rounding_mode 'floor' rounds downwards, 'trunc' towards 0: the gradient is then 0, and integers stay
     integers. Raises ValueError for another mode, and where an integer would be divided by 0.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([1.0, -1.0, 0.0]) / 0
-    tensor([inf, -inf, nan])
+    | rv.tensor([1.0, -1.0, 0.0]) / 0 -> tensor([inf, -inf, nan])
     """
     if out is not None:
         return written("div", out, div(input, other, rounding_mode=rounding_mode))
@@ -374,3 +344,6 @@ def neg(input: Any) -> Tensor:
 
 
 multiply, divide, subtract, negative = mul, div, sub, neg
+
+
+examples(globals())

@@ -252,9 +252,7 @@ class MaskedFill(OfNumber):
         return unbroadcast(_core.where(self.mask, 0, dy, None), self.shape), None
 
 
-@rule(MaskedFill)
-def _masked_fill(node: Any, dy: Tensor) -> tuple[Tensor, None]:
-    return sum_to(where(of_input(node, 1, node.mask), 0.0, dy), node.shape), None
+rule(MaskedFill)(lambda node, dy: (sum_to(where(of_input(node, 1, node.mask), 0.0, dy), node.shape), None))
 
 
 def where(condition: Any, input: Any = None, other: Any = None) -> Any:
@@ -319,11 +317,7 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """The indices of the elements that are not 0, in logical order: int64 (n, x.ndim), no gradient.
 
     as_tuple: instead one tensor of n indices for each dimension, with which x can be indexed.
-
-    >>> import ranvier as rv
-    >>> rv.nonzero(rv.tensor([[0.0, 2.0], [3.0, 0.0]]))
-    tensor([[0, 1],
-            [1, 0]])
+    | rv.nonzero(rv.tensor([[0.0, 2.0], [3.0, 0.0]])) -> tensor([[0, 1], [1, 0]])
     """
     array = as_tensor("nonzero", input)._read("nonzero")
     if as_tuple:

@@ -49,11 +49,7 @@ def _matrices(name: str, a: Any, b: Any, dims: tuple[int, int]) -> tuple[Tensor,
 
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b: a (m, k), b (k, n), x broadcasts to (m, n).
-
-    >>> import ranvier as rv
-    >>> rv.addmm(rv.ones(2), rv.eye(2), rv.eye(2), alpha=3)
-    tensor([[4., 1.],
-            [1., 4.]])
+    | rv.addmm(rv.ones(2), rv.eye(2), rv.eye(2), alpha=3) -> tensor([[4., 1.], [1., 4.]])
     """
     return _plus(input, matmul(*_matrices("addmm", mat1, mat2, (2, 2))), beta, alpha)
 
@@ -67,11 +63,7 @@ def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) 
 
 def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b^T: a (m), b (n), x broadcasts to (m, n).
-
-    >>> import ranvier as rv
-    >>> rv.addr(rv.zeros(2, 2), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
-    tensor([[3., 4.],
-            [6., 8.]])
+    | rv.addr(rv.zeros(2, 2), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])
     """
     vec1, vec2 = _matrices("addr", vec1, vec2, (1, 1))
     return _plus(input, mul(unsqueeze(vec1, 1), vec2), beta, alpha)
@@ -116,11 +108,7 @@ def vdot(input: Any, other: Any) -> Tensor:
 
 def ger(input: Any, vec2: Any) -> Tensor:
     """y[i, j] = a[i] b[j]: see :func:`ranvier.outer`.
-
-    >>> import ranvier as rv
-    >>> rv.ger(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
-    tensor([[3., 4.],
-            [6., 8.]])
+    | rv.ger(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])
     """
     input, vec2 = _matrices("ger", input, vec2, (1, 1))
     return mul(unsqueeze(input, 1), vec2)
@@ -224,11 +212,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     """The covariance of the rows of x (variables, samples): (d, n) -> (d, d); a vector is one variable.
 
     fweights: how often each sample counts (integers); aweights: its weight. Divided by n - correction.
-
-    >>> import ranvier as rv
-    >>> rv.cov(rv.tensor([[0.0, 2.0], [1.0, 5.0]]))
-    tensor([[2., 4.],
-            [4., 8.]])
+    | rv.cov(rv.tensor([[0.0, 2.0], [1.0, 5.0]])) -> tensor([[2., 4.], [4., 8.]])
     """
     input = as_tensor("cov", input)
     if input.ndim > 2:
@@ -272,11 +256,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
 
 def corrcoef(input: Any) -> Tensor:
     """The correlation of the rows of x (variables, samples), limited to [-1, 1]: (d, n) -> (d, d).
-
-    >>> import ranvier as rv
-    >>> rv.corrcoef(rv.tensor([[0.0, 2.0], [5.0, 1.0]]))
-    tensor([[ 1., -1.],
-            [-1.,  1.]])
+    | rv.corrcoef(rv.tensor([[0.0, 2.0], [5.0, 1.0]])) -> tensor([[ 1., -1.], [-1.,  1.]])
     """
     input = as_tensor("corrcoef", input)
     if input._array.dtype == np.float16:
@@ -307,11 +287,7 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
 
 def block_diag(*matrices: Any) -> Tensor:
     """The matrices along the diagonal of a larger one that is 0 elsewhere; vectors are rows.
-
-    >>> import ranvier as rv
-    >>> rv.block_diag(rv.ones(1, 2), rv.ones(1, 1))
-    tensor([[1., 1., 0.],
-            [0., 0., 1.]])
+    | rv.block_diag(rv.ones(1, 2), rv.ones(1, 1)) -> tensor([[1., 1., 0.], [0., 0., 1.]])
     """
     from ranvier.ops.image.resample import pad
     from ranvier.ops.shape.join import cat
@@ -334,11 +310,7 @@ def block_diag(*matrices: Any) -> Tensor:
 
 def spmm(input: Any, mat2: Any) -> Tensor:
     """The product of matrices: see :func:`mm`. In PyTorch the first may be sparse; here it is dense.
-
-    >>> import ranvier as rv
-    >>> rv.spmm(rv.eye(2), rv.ones(2, 1))
-    tensor([[1.],
-            [1.]])
+    | rv.spmm(rv.eye(2), rv.ones(2, 1)) -> tensor([[1.], [1.]])
     """
     return mm(input, mat2)
 

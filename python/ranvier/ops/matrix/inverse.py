@@ -101,9 +101,9 @@ class Logabsdet(Function):
         return dy[..., None, None] * np.swapaxes(inverse, -1, -2)
 
 
-@rule(Logabsdet)
-def _of_logabsdet(node: Any, dy: Tensor) -> Tensor:
-    return unsqueeze(unsqueeze(dy, -1), -1) * transpose(inverse(of_input(node, 0, node.A)), -1, -2)
+rule(Logabsdet)(
+    lambda node, dy: unsqueeze(unsqueeze(dy, -1), -1) * transpose(inverse(of_input(node, 0, node.A)), -1, -2)
+)
 
 
 class Det(Function):
@@ -201,11 +201,7 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
 
 def inverse(A: Any) -> Tensor:
     """The inverse of each matrix A (..., n, n). Raises ValueError for a singular one.
-
-    >>> import ranvier as rv
-    >>> rv.inverse(rv.tensor([[2.0, 0.0], [0.0, 4.0]]))
-    tensor([[0.5000, 0.0000],
-            [0.0000, 0.2500]])
+    | rv.inverse(rv.tensor([[2.0, 0.0], [0.0, 4.0]])) -> tensor([[0.5000, 0.0000], [0.0000, 0.2500]])
     """
     A = matrix("inverse", A)
     return Solve("inverse").apply(A, wrap(keep(np.eye(A.shape[-1], dtype=A.dtype))))
@@ -241,11 +237,7 @@ def cholesky(A: Any, upper: bool = False) -> Tensor:
     """The lower factor L with L L^T = A, or U = L^T: A (..., n, n) symmetric, positive-definite.
 
     Only the lower triangle of A is read. Raises ValueError for another matrix.
-
-    >>> import ranvier as rv
-    >>> rv.linalg.cholesky(rv.tensor([[4.0, 2.0], [2.0, 2.0]]))
-    tensor([[2., 0.],
-            [1., 1.]])
+    | rv.linalg.cholesky(rv.tensor([[4.0, 2.0], [2.0, 2.0]])) -> tensor([[2., 0.], [1., 1.]])
     """
     lower: Tensor = Cholesky().apply(matrix("cholesky", A))
     return transpose(lower, -1, -2) if upper else lower
@@ -253,11 +245,7 @@ def cholesky(A: Any, upper: bool = False) -> Tensor:
 
 def matrix_power(A: Any, n: int) -> Tensor:
     """The product of n matrices A (..., k, k); of n inverses for n < 0.
-
-    >>> import ranvier as rv
-    >>> rv.linalg.matrix_power(rv.tensor([[1.0, 1.0], [0.0, 1.0]]), 3)
-    tensor([[1., 3.],
-            [0., 1.]])
+    | rv.linalg.matrix_power(rv.tensor([[1.0, 1.0], [0.0, 1.0]]), 3) -> tensor([[1., 3.], [0., 1.]])
     """
     A = matrix("matrix_power", A)
     if n < 0:

@@ -125,11 +125,7 @@ def dot(input: Any, tensor: Any) -> Tensor:
 
 def outer(input: Any, vec2: Any) -> Tensor:
     """y[i, j] = a[i] b[j] for vectors: (m) (n) -> (m, n). Raises ValueError for other shapes.
-
-    >>> import ranvier as rv
-    >>> rv.outer(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]))
-    tensor([[3., 4.],
-            [6., 8.]])
+    | rv.outer(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])
     """
     input, vec2 = _of("outer", input, vec2, 1, 1)
     return mul(reshape(input, -1, 1), vec2)
@@ -144,4 +140,4 @@ def _of(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor, Te
     return a, b
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"

@@ -323,11 +323,7 @@ def _of_last(node: Any, dy: Tensor, sizes: Any, centred: bool) -> tuple[Tensor |
     return dx, *_parameters(node, dy, x_hat, tuple(range(lead)))
 
 
-@rule(LayerNorm)
-def _layer_norm(node: Any, dy: Tensor) -> Any:
-    return _of_last(node, dy, node.part, centred=True)
+rule(LayerNorm)(lambda node, dy: _of_last(node, dy, node.part, centred=True))
 
 
-@rule(RMSNorm)
-def _rms_norm(node: Any, dy: Tensor) -> Any:
-    return _of_last(node, dy, node.normalized_shape, centred=False)[:2]
+rule(RMSNorm)(lambda node, dy: _of_last(node, dy, node.normalized_shape, centred=False)[:2])

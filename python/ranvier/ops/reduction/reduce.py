@@ -95,9 +95,7 @@ class Extreme(Function):
         return y if self.keepdims else y.reshape(_with_ones(self.x.shape, self.axes))
 
 
-@rule(Extreme)
-def _of_extreme(node: Any, dy: Tensor) -> Tensor:
-    return dy.reshape(node._kept(node.y).shape) * coefficients(node, dy)
+rule(Extreme)(lambda node, dy: dy.reshape(node._kept(node.y).shape) * coefficients(node, dy))
 
 
 class ExtremeAlong(Function):

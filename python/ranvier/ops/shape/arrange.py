@@ -36,11 +36,7 @@ from ranvier.ops.shape.stacks import listed
 
 def fliplr(input: Any) -> Tensor:
     """x with dimension 1 in reverse order.
-
-    >>> import ranvier as rv
-    >>> rv.fliplr(rv.tensor([[1, 2], [3, 4]]))
-    tensor([[2, 1],
-            [4, 3]])
+    | rv.fliplr(rv.tensor([[1, 2], [3, 4]])) -> tensor([[2, 1], [4, 3]])
     """
     return _mirrored("fliplr", input, 1)
 
@@ -59,11 +55,7 @@ def _mirrored(name: str, x: Any, dim: int) -> Tensor:
 
 def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     """x turned by k quarter turns from the first of dims towards the second.
-
-    >>> import ranvier as rv
-    >>> rv.rot90(rv.tensor([[1, 2], [3, 4]]))
-    tensor([[2, 4],
-            [1, 3]])
+    | rv.rot90(rv.tensor([[1, 2], [3, 4]])) -> tensor([[2, 4], [1, 3]])
     """
     input = as_tensor("rot90", input)
     a, b = (_dim("rot90", d, input.ndim) for d in dims) if len(dims) == 2 else (0, 0)
@@ -137,33 +129,21 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tens
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """The indices (2, n) of the lower triangle of a row x col matrix, by rows.
-
-    >>> import ranvier as rv
-    >>> rv.tril_indices(2, 2)
-    tensor([[0, 1, 1],
-            [0, 0, 1]])
+    | rv.tril_indices(2, 2) -> tensor([[0, 1, 1], [0, 0, 1]])
     """
     return wrap(np.stack(np.tril_indices(row, offset, col)).astype(dtype or np.int64))
 
 
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """The indices (2, n) of the upper triangle of a row x col matrix, by rows.
-
-    >>> import ranvier as rv
-    >>> rv.triu_indices(2, 2)
-    tensor([[0, 0, 1],
-            [0, 1, 1]])
+    | rv.triu_indices(2, 2) -> tensor([[0, 0, 1], [0, 1, 1]])
     """
     return wrap(np.stack(np.triu_indices(row, offset, col)).astype(dtype or np.int64))
 
 
 def argwhere(input: Any) -> Tensor:
     """The indices of the elements that are not 0, one a row; int64.
-
-    >>> import ranvier as rv
-    >>> rv.argwhere(rv.tensor([0, 5, 7]))
-    tensor([[1],
-            [2]])
+    | rv.argwhere(rv.tensor([0, 5, 7])) -> tensor([[1], [2]])
     """
     input = as_tensor("argwhere", input)
     return nonzero(input) if input.ndim else wrap(np.argwhere(input._array))
@@ -171,11 +151,7 @@ def argwhere(input: Any) -> Tensor:
 
 def diag(input: Any, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix; of a vector the matrix with that diagonal, 0 elsewhere.
-
-    >>> import ranvier as rv
-    >>> rv.diag(rv.tensor([1, 2]))
-    tensor([[1, 0],
-            [0, 2]])
+    | rv.diag(rv.tensor([1, 2])) -> tensor([[1, 0], [0, 2]])
     """
     input = as_tensor("diag", input)
     if input.ndim not in (1, 2):
@@ -185,23 +161,14 @@ def diag(input: Any, diagonal: int = 0) -> Tensor:
 
 def diagflat(input: Any, offset: int = 0) -> Tensor:
     """The matrix with the elements of x on a diagonal.
-
-    >>> import ranvier as rv
-    >>> rv.diagflat(rv.tensor([1, 2]), 1)
-    tensor([[0, 1, 0],
-            [0, 0, 2],
-            [0, 0, 0]])
+    | rv.diagflat(rv.tensor([1, 2]), 1) -> tensor([[0, 1, 0], [0, 0, 2], [0, 0, 0]])
     """
     return diag_embed(reshape(as_tensor("diagflat", input), (-1,)), offset)
 
 
 def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices, in dimensions dim1 and dim2, with the last dimension of x on a diagonal, 0 elsewhere.
-
-    >>> import ranvier as rv
-    >>> rv.diag_embed(rv.tensor([1, 2]))
-    tensor([[1, 0],
-            [0, 2]])
+    | rv.diag_embed(rv.tensor([1, 2])) -> tensor([[1, 0], [0, 2]])
     """
     input, offset = as_tensor("diag_embed", input), index(offset)
     some_dim("diag_embed", input, -1)

@@ -125,11 +125,7 @@ def _listed(name: str, tensors: Any) -> Any:
 
 def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors of one shape, joined along a new dimension.
-
-    >>> import ranvier as rv
-    >>> rv.stack([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], dim=1)
-    tensor([[1., 3.],
-            [2., 4.]])
+    | rv.stack([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], dim=1) -> tensor([[1., 3.], [2., 4.]])
     """
     dim = dim if axis is None else axis
     return cat([unsqueeze(as_tensor("stack", x), dim) for x in _listed("stack", tensors)], dim)

@@ -32,11 +32,7 @@ def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
     """x repeated along each dimension; sizes beyond x's dimensions add leading dimensions.
 
     Raises ValueError for a negative number, or for fewer numbers than dimensions.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([1.0, 2.0]).repeat(2, 2)
-    tensor([[1., 2., 1., 2.],
-            [1., 2., 1., 2.]])
+    | rv.tensor([1.0, 2.0]).repeat(2, 2) -> tensor([[1., 2., 1., 2.], [1., 2., 1., 2.]])
     """
     input, times = as_tensor("repeat", input), _sizes("repeat", sizes if repeats is None else (repeats,))
     if len(times) < input.ndim or any(n < 0 for n in times):
@@ -255,11 +251,7 @@ def tril(input: Any, diagonal: int = 0) -> Tensor:
     """x (..., m, n) with zeros above the diagonal: y[i, j] = x[i, j] where j - i <= diagonal, else 0.
 
     Raises ValueError where x has fewer than 2 dimensions.
-
-    >>> import ranvier as rv
-    >>> rv.tril(rv.ones(2, 2))
-    tensor([[1., 0.],
-            [1., 1.]])
+    | rv.tril(rv.ones(2, 2)) -> tensor([[1., 0.], [1., 1.]])
     """
     return _keep("tril", input, np.tri, diagonal)
 
@@ -268,11 +260,7 @@ def triu(input: Any, diagonal: int = 0) -> Tensor:
     """x (..., m, n) with zeros below the diagonal: y[i, j] = x[i, j] where j - i >= diagonal, else 0.
 
     Raises ValueError where x has fewer than 2 dimensions.
-
-    >>> import ranvier as rv
-    >>> rv.triu(rv.ones(2, 2), 1)
-    tensor([[0., 1.],
-            [0., 0.]])
+    | rv.triu(rv.ones(2, 2), 1) -> tensor([[0., 1.], [0., 0.]])
     """
     return _keep("triu", input, lambda m, n, k: 1 - np.tri(m, n, k - 1), diagonal)
 

@@ -54,9 +54,7 @@ class Reshape(Function):
         return _core.copy(dx, True, None) if self.channels_last else dx
 
 
-@rule(Reshape)
-def _reshape(node: Any, dy: Tensor) -> Tensor:
-    return reshape(dy, node.shape)
+rule(Reshape)(lambda node, dy: reshape(dy, node.shape))
 
 
 class Permute(Function):
@@ -77,9 +75,7 @@ class Permute(Function):
         return dy.transpose(inverse)
 
 
-@rule(Permute)
-def _permute(node: Any, dy: Tensor) -> Tensor:
-    return permute(dy, np.argsort([d % dy.ndim for d in node.dims]).tolist())
+rule(Permute)(lambda node, dy: permute(dy, np.argsort([d % dy.ndim for d in node.dims]).tolist()))
 
 
 class Expand(Function):
@@ -101,9 +97,7 @@ class Expand(Function):
         return unbroadcast(dy, self.shape)
 
 
-@rule(Expand)
-def _expand(node: Any, dy: Tensor) -> Tensor:
-    return sum_to(dy, node.shape)
+rule(Expand)(lambda node, dy: sum_to(dy, node.shape))
 
 
 class Flip(Function):
@@ -162,11 +156,7 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
     one size may be -1, which follows from the others.
 
     Raises ValueError where the number of elements differs.
-
-    >>> import ranvier as rv
-    >>> rv.arange(6).reshape(2, -1)
-    tensor([[0, 1, 2],
-            [3, 4, 5]])
+    | rv.arange(6).reshape(2, -1) -> tensor([[0, 1, 2], [3, 4, 5]])
     """
     if not isinstance(input, Tensor):
         input = as_tensor("reshape", input)
@@ -315,11 +305,7 @@ def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
     numbers, a tuple, or ``size=(2, 3)``.
 
     Raises ValueError where x does not broadcast to the shape, and for more than 2**40 elements.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([[1.0], [2.0]]).expand(-1, 3)
-    tensor([[1., 1., 1.],
-            [2., 2., 2.]])
+    | rv.tensor([[1.0], [2.0]]).expand(-1, 3) -> tensor([[1., 1., 1.], [2., 2., 2.]])
     """
     input, target = as_tensor("expand", input), _sizes("expand", sizes if size is None else (size,))
     lead = len(target) - input.ndim

@@ -106,8 +106,8 @@ atleast_3d: Each tensor with at least three dimensions: (n) becomes (1, n, 1), (
     | [1.0] -> [[[1.]]]
 hstack: The tensors side by side: joined along dimension 1, vectors along dimension 0.
     | ([1.0], [2.0, 3.0]) -> [1., 2., 3.]
-vstack: The tensors one below the other: joined along dimension 0, vectors as rows. | ([1.0], [3.0]) -> [[1.],
-            [3.]]
+vstack: The tensors one below the other: joined along dimension 0, vectors as rows.
+    | ([1.0, 2.0], [3.0, 4.0]) -> [[1., 2.], [3., 4.]]
 dstack: The tensors joined along dimension 2: see :func:`atleast_3d`. | ([1], [2]) -> [[[1, 2]]]
 column_stack: The tensors side by side, vectors as columns. | ([1], [2]) -> [[1, 2]]
 hsplit: x cut along dimension 1 (a vector along dimension 0): see :func:`tensor_split`.

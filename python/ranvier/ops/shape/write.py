@@ -82,11 +82,7 @@ def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
     """x[i, i, ..] = fill_value, in place, for a matrix (m, n) or more dimensions of one length.
 
     wrap: with m > n the diagonal begins again after each n + 1 rows. Raises ValueError for another shape.
-
-    >>> import ranvier as rv
-    >>> rv.zeros(2, 2).fill_diagonal_(5.0)
-    tensor([[5., 0.],
-            [0., 5.]])
+    | rv.zeros(2, 2).fill_diagonal_(5.0) -> tensor([[5., 0.], [0., 5.]])
     """
     check_leaf(input, "fill_diagonal_")
     if input.ndim < 2 or (input.ndim > 2 and len(set(input.shape)) > 1):
@@ -310,11 +306,7 @@ def _positions(x: Tensor) -> Any:
 
 def select_scatter(input: Any, src: Any, dim: int, index: int) -> Tensor:
     """x with x.select(dim, index) replaced by src, in a new tensor.
-
-    >>> import ranvier as rv
-    >>> rv.select_scatter(rv.zeros(2, 2), rv.ones(2), 0, 1)
-    tensor([[0., 0.],
-            [1., 1.]])
+    | rv.select_scatter(rv.zeros(2, 2), rv.ones(2), 0, 1) -> tensor([[0., 0.], [1., 1.]])
     """
     input = as_tensor("select_scatter", input)
     return _written("select_scatter", input, select(wrap(_positions(input)), dim, index)._array, src)
@@ -334,11 +326,7 @@ def slice_scatter(
 
 def diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """x with a diagonal replaced by src, in a new tensor: see :func:`ranvier.diagonal`.
-
-    >>> import ranvier as rv
-    >>> rv.diagonal_scatter(rv.zeros(2, 2), rv.tensor([1.0, 2.0]))
-    tensor([[1., 0.],
-            [0., 2.]])
+    | rv.diagonal_scatter(rv.zeros(2, 2), rv.tensor([1.0, 2.0])) -> tensor([[1., 0.], [0., 2.]])
     """
     input = as_tensor("diagonal_scatter", input)
     return _written(
