@@ -277,7 +277,7 @@ def test_a_bias_that_has_changed_is_noticed():
 
 REFUSED = {"CTC", "Freed", "SyncBatchNorm", "_DirichletDraw", "_GammaBelow", "_GammaDraw", "_Loss"}
 BASES = {"ClassLoss", "Convolution", "OfNumber", "Pool"}  # only subclasses are used
-BASES |= {"_Gradient", "_Kept", "_Step"}
+BASES |= {"_Kept", "_Step"}
 
 
 def functions(kind=Function):
