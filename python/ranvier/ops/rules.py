@@ -15,7 +15,7 @@ import numpy as np
 import ranvier.autograd.copies as copies
 from ranvier.autograd.function import Function
 from ranvier.autograd.grad import gradients
-from ranvier.autograd.graph import RULES, cut, rule
+from ranvier.autograd.graph import RULES, cut, on_arrays, rule, rule_of
 from ranvier.autograd.graph import of_input as saved_input
 from ranvier.autograd.graph import of_output as saved_output
 from ranvier.autograd.inplace import assign, check_leaf
@@ -69,6 +69,11 @@ def near(node: Function, dx: Tensor, z: Tensor) -> Tensor:
     return mapped(node, dx, lambda x: x, lambda x: x, [], z)
 
 
+def by_rule(node: Any, *dys: Array | None) -> Any:
+    """The backward of a Function whose gradient needs no speed: its rule, on arrays."""
+    return on_arrays(rule_of(node), node, *dys)
+
+
 def kept(node: Any) -> Any:
     """A copy of a node with what forward saved: the second backward reads it after the node is released."""
     copy = object.__new__(type(node))
@@ -89,7 +94,11 @@ def linear(*kinds: type[Function], forward: Any = None, backward: Any = None, sh
         copy = kept(node)
         there = copy.backward if backward is None else lambda x: backward(copy, x)
         back = copy.forward if forward is None else lambda x: forward(copy, x)
-        x = [] if shape is None else [saved_input(node, 0, np.broadcast_to(_zero(dy), shape(node, dy)))]
+        x = (
+            []
+            if shape is None
+            else [saved_input(node, 0, np.broadcast_to(np.zeros((), dy._array.dtype), shape(node, dy)))]
+        )
         dx = mapped(node, dy, there, back, list(vars(copy).values()), *x)
         return (dx, *[None] * (len(node.edges) - 1))
 
@@ -100,10 +109,6 @@ def diagonal(*kinds: type[Function], kinks: bool = False) -> None:
     """The rule of Functions y = D x for a diagonal D; kinks: where D changes with x."""
     shape = (lambda node, dy: dy.shape) if kinks else None
     linear(*kinds, forward=lambda node, x: node.backward(x), shape=shape)
-
-
-def _zero(dy: Tensor) -> Array:
-    return np.zeros((), dy._array.dtype)
 
 
 def sum_to(dy: Tensor, shape: tuple[int, ...]) -> Tensor:

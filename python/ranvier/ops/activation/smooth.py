@@ -20,7 +20,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import of_input, of_output, replaced, with_setting
+from ranvier.ops.rules import by_rule, of_input, of_output, replaced, with_setting
 from ranvier.ops.shape.join import concatenate, split
 
 __all__ = ["celu", "elu", "gelu", "glu", "logsigmoid", "mish", "selu", "sigmoid", "silu", "softplus"]
@@ -74,12 +74,11 @@ def _tanhshrink_gradient(dy: Tensor, x: Tensor) -> Tensor:
 class GeluSlope(Function):
     """y = P(Z <= x) + x p(x) for a standard normal Z with density p: the derivative of gelu"""
 
+    backward = by_rule
+
     def forward(self, x: Any) -> Any:
         self.x = x
         return _core.gelu_backward(filled_like(1, x), x)
-
-    def backward(self, dy: Any) -> Any:
-        return graph.on_arrays(_gelu_slope, self, dy)
 
 
 @rule(GeluSlope)

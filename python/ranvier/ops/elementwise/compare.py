@@ -23,6 +23,7 @@ from ranvier.ops.elementwise.dtypes import (
     is_pair,
     result_dtype,
 )
+from ranvier.ops.rows import examples
 
 __all__ = ["eq", "ge", "gt", "le", "lt", "ne"]
 METHODS = __all__
@@ -50,12 +51,7 @@ def _compare(
 
 
 def eq(input: Any, other: Any) -> Tensor:
-    """a == b
-
-    >>> import ranvier as rv
-    >>> rv.tensor([1.0, 2.0]) == rv.tensor([1.0, 3.0])
-    tensor([ True, False])
-    """
+    """a == b | rv.tensor([1.0, 2.0]) == rv.tensor([1.0, 3.0]) -> tensor([ True, False])"""
     return _compare("eq", _core.eq, np.equal, input, other)
 
 
@@ -87,3 +83,6 @@ def gt(input: Any, other: Any) -> Tensor:
 def ge(input: Any, other: Any) -> Tensor:
     """a >= b"""
     return _compare("ge", _core.ge, np.greater_equal, input, other)
+
+
+examples(globals())

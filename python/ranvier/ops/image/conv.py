@@ -14,12 +14,13 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, on_arrays, rule
+from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.reshape import reshape, unsqueeze
 
 __all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"]
@@ -214,6 +215,8 @@ class _Gradient(Function):
     place: 0 for that of x, 1 for that of w; shape: of the gradient.
     """
 
+    backward = by_rule
+
     def __init__(self, place: int, kind: Any, geometry: Any, shape: tuple[int, ...]) -> None:
         self.place, self.kind, self.geometry, self.shape = place, kind, geometry, shape
 
@@ -222,9 +225,6 @@ class _Gradient(Function):
         x, w = (_shaped(self.shape, dy), other) if self.place == 0 else (other, _shaped(self.shape, dy))
         wanted = self.place == 0, self.place == 1, False
         return self.kind.kernel_backward(dy, x, w, *self.geometry, *wanted)[self.place]
-
-    def backward(self, g: Array) -> Any:
-        return on_arrays(_of_gradient, self, g)
 
 
 @rule(_Gradient)

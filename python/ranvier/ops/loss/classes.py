@@ -18,6 +18,7 @@ from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.functions import exp, expm1, pow
 from ranvier.ops.loss.base import constant, in_dtype_of
 from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import near, none
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
 
@@ -216,10 +217,7 @@ def focal(
     Raises ValueError for gamma < 0, else as :func:`cross_entropy`.
 
     Source: Lin et al., "Focal Loss for Dense Object Detection" (2017), equation 5.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.focal_loss(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0]))
-    tensor(0.0485)
+    | rv.nn.functional.focal_loss(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0])) -> tensor(0.0485)
     """
     function = Focal(reduction, gamma, constant("focal", "alpha", alpha, x), ignore_index)
     return _apply(function, x, target, reduction)
@@ -253,11 +251,11 @@ def multi_margin(
 
     Source: Crammer and Singer, "On the Algorithmic Implementation of Multiclass Kernel-based Vector
     Machines" (2001), with the sum of Weston and Watkins (1999) in place of its maximum.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.multi_margin_loss(rv.tensor([[0.1, 0.2, 0.4, 0.8]]), rv.tensor([3]))
-    tensor(0.3250)
+    | rv.nn.functional.multi_margin_loss(rv.tensor([[0.1, 0.2, 0.4, 0.8]]), rv.tensor([3])) -> tensor(0.3250)
     """
     function = MultiMargin(reduction, p, margin, constant("multi_margin", "weight", weight, x))
     x, target = _scores(x, target) if hasattr(x, "shape") else (x, target)
     return _apply(function, x, target, reduction)
+
+
+examples(globals())

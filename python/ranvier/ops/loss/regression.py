@@ -14,6 +14,7 @@ from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import floating
 from ranvier.ops.elementwise.functions import exp, log, sign
 from ranvier.ops.loss.base import LossOfThree, element_loss, in_dtype_of, promoted
+from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
 
 __all__ = ["gaussian_nll", "huber", "l1", "mse", "poisson_nll", "smooth_l1"]
@@ -29,10 +30,7 @@ def mse(x: Any, target: Any, reduction: str = "mean") -> Tensor:
 
     A float32 and a float64 Tensor give a float64 loss. Raises ValueError for different shapes or another
     reduction, TypeError for dtypes that are not floating.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.mse_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
-    tensor(0.3750)
+    | rv.nn.functional.mse_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.3750)
     """
     return Mse(reduction).apply(*promoted(x, target))
 
@@ -41,10 +39,7 @@ def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     """The absolute error |x - target|, x and target of one shape. Where they are equal the gradient is 0.
 
     Errors as in :func:`mse`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.l1_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
-    tensor(0.5000)
+    | rv.nn.functional.l1_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.5000)
     """
     return L1(reduction).apply(*promoted(x, target))
 
@@ -215,3 +210,6 @@ def _variance(x: Any, var: Any, own: tuple[int, ...], shape: tuple[int, ...]) ->
             "of a size, or nothing in place of the last"
         )
     return broadcast_to(var, shape)
+
+
+examples(globals())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections import namedtuple
+from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, of_output, on_arrays, rule, rule_of
+from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import mul, sub
@@ -19,60 +20,32 @@ from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.matrix.singular import Svd, decomposed, differences, ones_in_diagonal
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
+from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.repeat import tril
 from ranvier.ops.shape.reshape import reshape
 
-
-class QRResult(NamedTuple):
-    Q: Tensor
-    R: Tensor
-
-
-class LUFactors(NamedTuple):
-    LU: Tensor
-    pivots: Tensor
-
-
-class LUResult(NamedTuple):
-    P: Tensor
-    L: Tensor
-    U: Tensor
-
-
-class SVDResult(NamedTuple):
-    U: Tensor
-    S: Tensor
-    Vh: Tensor
-
-
-class EighResult(NamedTuple):
-    eigenvalues: Tensor
-    eigenvectors: Tensor
-
-
-class LstsqResult(NamedTuple):
-    solution: Tensor
-    residuals: Tensor
-    rank: Tensor
-    singular_values: Tensor
+QRResult = namedtuple("QRResult", "Q R")
+LUFactors = namedtuple("LUFactors", "LU pivots")
+LUResult = namedtuple("LUResult", "P L U")
+SVDResult = namedtuple("SVDResult", "U S Vh")
+EighResult = namedtuple("EighResult", "eigenvalues eigenvectors")
+LstsqResult = namedtuple("LstsqResult", "solution residuals rank singular_values")
 
 
 class Qr(Function):
     """Q, R with Q R = A (..., m, n)"""
 
     by_numpy = True
+    backward = by_rule
 
     def __init__(self, mode: Any) -> None:
         self.mode = mode
 
     def forward(self, A: Array) -> Any:
-        made: Any = np.linalg.qr(A, self.mode)  # of mode "r" R alone
-        self.made = (np.zeros(0, A.dtype), made) if self.mode == "r" else tuple(made)
-        return self.made
-
-    def backward(self, *dys: Array | None) -> Any:
-        return on_arrays(rule_of(self), self, *dys)
+        factors: Any = np.linalg.qr(A, self.mode)  # of mode "r" R alone
+        self.factors = (np.zeros(0, A.dtype), factors) if self.mode == "r" else tuple(factors)
+        return self.factors
 
 
 @rule(Qr)
@@ -82,7 +55,7 @@ def _of_qr(node: Any, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
     and Q dW."""
     if node.mode == "r":
         raise RuntimeError("[qr] got mode 'r', which keeps no Q; expected 'reduced', which has gradients")
-    Q, R = (of_output(node, array, i) for i, array in enumerate(node.made))
+    Q, R = (of_output(node, array, i) for i, array in enumerate(node.factors))
     (m, k), n = Q.shape[-2:], R.shape[-1]
     if k > n:
         raise RuntimeError(
@@ -103,6 +76,7 @@ class Eigh(Function):
     """Eigenvalues and eigenvectors V of a symmetric A: V diag(values) V^T = A (..., n, n)"""
 
     by_numpy = True
+    backward = by_rule
 
     def __init__(self, name: str, uplo: Any) -> None:
         if uplo not in ("L", "U"):
@@ -110,17 +84,14 @@ class Eigh(Function):
         self.name, self.uplo = name, uplo
 
     def forward(self, A: Array) -> tuple[Array, ...]:
-        self.made = decomposed(self.name, np.linalg.eigh, A, self.uplo)
-        return self.made
-
-    def backward(self, *dys: Array | None) -> Any:
-        return on_arrays(rule_of(self), self, *dys)
+        self.factors = decomposed(self.name, np.linalg.eigh, A, self.uplo)
+        return self.factors
 
 
 @rule(Eigh)
 def _of_eigh(node: Any, dL: Tensor | None, dV: Tensor | None) -> Tensor:
     """Magnus (1985): V (V^T dV / (L_j - L_i) off the diagonal, dL in it) V^T, made symmetric."""
-    L, V = (of_output(node, array, i) for i, array in enumerate(node.made))
+    L, V = (of_output(node, array, i) for i, array in enumerate(node.factors))
     inner = None if dL is None else dL.unsqueeze(-2) * ones_in_diagonal(L)
     if dV is not None:
         off = where(eq(ones_in_diagonal(L), 1.0), 0.0, matmul(V.mT, dV) / differences(L))
@@ -191,6 +162,7 @@ class Pinv(Function):
     """P = A^+ of a fixed rank: singular values up to max(atol, rtol times the greatest) count as 0"""
 
     by_numpy = True
+    backward = by_rule
 
     def __init__(self, atol: float, rtol: float) -> None:
         self.limits = atol, rtol
@@ -201,9 +173,6 @@ class Pinv(Function):
         self.A, self.P = A, np.swapaxes(U * inverse[..., None, :] @ Vh, -1, -2)
         self.y = self.P.astype(A.dtype)
         return self.y
-
-    def backward(self, dP: Array) -> Any:
-        return on_arrays(rule_of(self), self, dP)
 
 
 @rule(Pinv)

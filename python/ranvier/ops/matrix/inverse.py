@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections import namedtuple
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +24,7 @@ from ranvier.ops.rules import sum_to
 from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import transpose, unsqueeze
 
-
-class SlogdetResult(NamedTuple):
-    sign: Tensor
-    logabsdet: Tensor
+SlogdetResult = namedtuple("SlogdetResult", "sign logabsdet")
 
 
 def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Tensor:
@@ -219,12 +217,8 @@ def slogdet(A: Any) -> SlogdetResult:
     | rv.slogdet(rv.tensor([[1.0, 0.0], [0.0, -1.0]])).sign -> tensor(-1.)
     """
     A = matrix("slogdet", A)
-    sign = by_numpy(_sign, A._array)
+    sign = by_numpy(lambda array: np.asarray(np.linalg.slogdet(array)[0]), A._array)
     return SlogdetResult(_constant(sign, total(A, (-2, -1))), Logabsdet().apply(A))
-
-
-def _sign(A: Array) -> Array:
-    return np.asarray(np.linalg.slogdet(A)[0])
 
 
 def logdet(A: Any) -> Tensor:

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_output, on_arrays, rule, rule_of
+from ranvier.autograd.graph import of_output, rule
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, is_floating
 from ranvier.ops.reduction.reduce import amax, amin
 from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.reshape import permute, reshape
 
 
@@ -29,16 +30,14 @@ class Svd(Function):
     """U, S, Vh with U diag(S) Vh = A (..., m, n)"""
 
     by_numpy = True
+    backward = by_rule
 
     def __init__(self, name: str, full: bool = False) -> None:
         self.name, self.full = name, full
 
     def forward(self, A: Array) -> tuple[Array, ...]:
-        self.made = decomposed(self.name, np.linalg.svd, A, self.full)
-        return self.made
-
-    def backward(self, *dys: Array | None) -> Any:
-        return on_arrays(rule_of(self), self, *dys)
+        self.factors = decomposed(self.name, np.linalg.svd, A, self.full)
+        return self.factors
 
 
 def differences(values: Tensor) -> Tensor:
@@ -54,7 +53,7 @@ def ones_in_diagonal(values: Tensor) -> Tensor:
 def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) -> Tensor:
     """Townsend (2016): U (K_U / E S + S K_V / E + diag dS) Vh with K = X - X^T for U^T dU and V^T dV, E_ij =
     S_j^2 - S_i^2, and what dU and dVh have outside of the spaces of U and Vh, over S."""
-    U, S, Vh = (of_output(node, array, i) for i, array in enumerate(node.made))
+    U, S, Vh = (of_output(node, array, i) for i, array in enumerate(node.factors))
     k, across, along = S.shape[-1], S.unsqueeze(-2), S.unsqueeze(-1)
     if node.full:
         U, Vh = U[..., :k], Vh[..., :k, :]

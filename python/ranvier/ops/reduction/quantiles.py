@@ -120,10 +120,10 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     if dim is None:  # equal values share the gradient, as those of median do
         held = np.flatnonzero(rows._array == rows._array)
         return median(index_select(rows, 0, held)) if held.size else reshape(rows[:1], ())
-    found = sort(rows, at)
+    ordered = sort(rows, at)
     held = (rows._array == rows._array).sum(at, keepdims=True)
     place = np.maximum((held - 1) // 2, 0)
-    values, indices = gather(found.values, at, place), gather(found.indices, at, place)
+    values, indices = gather(ordered.values, at, place), gather(ordered.indices, at, place)
     if not keepdim or ndim == 0:
         values, indices = squeeze(values, at), squeeze(indices, at)
     return ValuesIndices(values, indices)
@@ -146,10 +146,10 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
         index[place] = np.flatnonzero((row == best) | ((row != row) & (best != best)))[-1]  # NaNs are equal
     index = np.expand_dims(index, at)
     y = gather(input if ndim else reshape(input, (1,)), at, index)
-    found = ValuesIndices(y, wrap(index))
-    if keepdim and ndim:
-        return found
-    return ValuesIndices(squeeze(found.values, at), squeeze(found.indices, at))
+    indices = wrap(index)
+    return (
+        ValuesIndices(y, indices) if keepdim and ndim else ValuesIndices(squeeze(y, at), squeeze(indices, at))
+    )
 
 
 def msort(input: Any) -> Tensor:
@@ -162,15 +162,6 @@ class Histogram(NamedTuple):
 
     hist: Any
     bin_edges: Any
-
-
-def _weights(name: str, weights: Any, n: int) -> Any:
-    if weights is None:
-        return None
-    w = as_tensor(name, weights)._array
-    if w.shape != (n,):
-        raise ValueError(f"[{name}] got weights of shape {w.shape}; expected ({n},)")
-    return w
 
 
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
@@ -187,10 +178,12 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
         raise ValueError(
             f"[bincount] got x of shape {input.shape} and {input.dtype}; expected a vector of integers >= 0"
         )
-    w = _weights("bincount", weights, input.shape[0])
-    found = np.bincount(input._read("bincount"), w, minlength)
-    found = found if w is None or w.dtype != np.float32 else found.astype(np.float32)
-    return without_derivative("bincount", found, weights)
+    w = None if weights is None else as_tensor("bincount", weights)._array
+    if w is not None and w.shape != input.shape:
+        raise ValueError(f"[bincount] got weights of shape {w.shape}; expected {input.shape}")
+    counts = np.bincount(input._read("bincount"), w, minlength)
+    counts = counts if w is None or w.dtype != np.float32 else counts.astype(np.float32)
+    return without_derivative("bincount", counts, weights)
 
 
 def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
@@ -223,13 +216,8 @@ def histogram(
     values = input._read("histogram")
     w = None if weight is None else as_tensor("histogram", weight)._array
     edges = getattr(bins, "_array", bins)
-    counts, found = np.histogram(values, edges, range, density, w)
-    return Histogram(
-        *(
-            without_derivative("histogram", part.astype(input.dtype), input, weight)
-            for part in (counts, found)
-        )
-    )
+    results = [part.astype(input.dtype) for part in np.histogram(values, edges, range, density, w)]
+    return Histogram(*(without_derivative("histogram", part, input, weight) for part in results))
 
 
 def unique(
@@ -276,9 +264,9 @@ def unique_consecutive(
 def _chosen(
     name: str, x: Tensor, y: Any, inverse: Any, counts: Any, with_inverse: bool, with_counts: bool
 ) -> Any:
-    found = [y, *([inverse] if with_inverse else []), *([counts] if with_counts else [])]
-    made = tuple(without_derivative(name, np.asarray(part, order="C"), x) for part in found)
-    return made if len(made) > 1 else made[0]
+    arrays = [y, *([inverse] if with_inverse else []), *([counts] if with_counts else [])]
+    results = tuple(without_derivative(name, np.asarray(array, order="C"), x) for array in arrays)
+    return results if len(results) > 1 else results[0]
 
 
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
@@ -326,10 +314,10 @@ def _places_of(sequence: Any, v: Any, order: Any, where_to: Any, dtype: Any) -> 
             f"[searchsorted] got rows of shape {shape} and values of shape {v.shape}; expected one "
             "row, or equal sizes but for the last"
         )
-    found = np.empty(v.shape, np.int64)
-    for place in np.ndindex(*sequence.shape[:-1]):
-        found[place] = np.searchsorted(sequence[place], v[place], where_to)
-    return found.astype(dtype)
+    places = np.empty(v.shape, np.int64)
+    for row in np.ndindex(*sequence.shape[:-1]):
+        places[row] = np.searchsorted(sequence[row], v[row], where_to)
+    return places.astype(dtype)
 
 
 def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False) -> Tensor:

@@ -24,7 +24,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import maximum, minimum
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, reduction, require_no_gradient
 from ranvier.ops.layout import is_channels_last
-from ranvier.ops.rows import document
+from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, linear
 from ranvier.ops.shape.reshape import reshape
 
@@ -205,10 +205,7 @@ def sum(
 
     Raises AxisError, a ValueError and IndexError, for an axis that x does not have; ValueError for one
     that is given twice.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=0)
-    tensor([4., 6.])
+    | rv.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=0) -> tensor([4., 6.])
     """
     input, axes, keepdims = _arguments("sum", input, dim, keepdim, axis, keepdims)
     if dtype is not None:
@@ -228,10 +225,7 @@ def mean(
     keepdims: bool = False,
 ) -> Tensor:
     """The mean over the axes; nan where there is nothing to average. Raises TypeError for integers.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([[1.0, 2.0], [3.0, 5.0]]).mean(dim=1)
-    tensor([1.5000, 4.0000])
+    | rv.tensor([[1.0, 2.0], [3.0, 5.0]]).mean(dim=1) -> tensor([1.5000, 4.0000])
     """
     input, axes, keepdims = _arguments("mean", input, dim, keepdim, axis, keepdims)
     if dtype is not None:
@@ -346,3 +340,6 @@ def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
 def _no_axes(dim: Any, axis: Any) -> bool:
     axes = dim if axis is None else axis
     return isinstance(axes, (tuple, list)) and not axes
+
+
+examples(globals())  # written as ">>> call"

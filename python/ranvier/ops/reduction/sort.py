@@ -100,12 +100,8 @@ def sort(
     >>> values, indices
     (tensor([1., 2., 3.]), tensor([1, 2, 0]))
     """
-    dim = dim if axis is None else axis
-    input = as_tensor("sort", input)
-    at = _dim("sort", dim, max(input.ndim, 1))
-    return _sorted(
-        input, at, _flag("sort", "descending", descending), 0, input.shape[at] if input.ndim else 1
-    )
+    input, at, length = _along("sort", input, dim if axis is None else axis)
+    return _sorted(input, at, _flag("sort", "descending", descending), 0, length)
 
 
 def argsort(
@@ -114,11 +110,8 @@ def argsort(
     """The indices that put x in order along dim: see :func:`sort`; int64, no gradient.
     | rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True) -> tensor([0, 2, 1])
     """
-    dim = dim if axis is None else axis
-    input = as_tensor("argsort", input)
-    at = _dim("argsort", dim, max(input.ndim, 1))
-    descending = _flag("argsort", "descending", descending)
-    return _sorted(input.detach(), at, descending, 0, input.shape[at] if input.ndim else 1).indices
+    input, at, length = _along("argsort", input, dim if axis is None else axis)
+    return _sorted(input.detach(), at, _flag("argsort", "descending", descending), 0, length).indices
 
 
 def topk(
@@ -133,10 +126,7 @@ def topk(
     >>> values, indices
     (tensor([0.7000, 0.2000]), tensor([1, 2]))
     """
-    dim = dim if axis is None else axis
-    input = as_tensor("topk", input)
-    at = _dim("topk", dim, max(input.ndim, 1))
-    length = input.shape[at] if input.ndim else 1
+    input, at, length = _along("topk", input, dim if axis is None else axis)
     k = _count("topk", k, 0, length)
     return _sorted(input, at, _flag("topk", "largest", largest), 0, k)
 
@@ -147,9 +137,8 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     Raises ValueError where there are fewer than k.
     | rv.kthvalue(rv.tensor([3.0, 1.0, 2.0]), 2).values -> tensor(2.)
     """
-    input = as_tensor("kthvalue", input)
-    at = _dim("kthvalue", dim, max(input.ndim, 1))
-    k = _count("kthvalue", k, 1, input.shape[at] if input.ndim else 1)
+    input, at, length = _along("kthvalue", input, dim)
+    k = _count("kthvalue", k, 1, length)
     return _without_dim(_sorted(input, at, False, k - 1, k), input, at, _flag("kthvalue", "keepdim", keepdim))
 
 
@@ -171,8 +160,7 @@ def median(
         if is_floating(input) and flat.shape[0]:
             return MedianOfAll().apply(flat)
         return median(flat, 0).values
-    at = _dim("median", dim, max(input.ndim, 1))
-    length = input.shape[at] if input.ndim else 1
+    input, at, length = _along("median", input, dim)
     if length == 0:
         raise ValueError(
             f"[median] got x of shape {input.shape}, empty along {at}; expected at least one element"
@@ -180,6 +168,13 @@ def median(
     if is_floating(input) and input.ndim:
         return _without_dim(ValuesIndices(*Median(at, length).apply(input)), input, at, keepdim)
     return _without_dim(_sorted(input, at, False, (length - 1) // 2, (length + 1) // 2), input, at, keepdim)
+
+
+def _along(name: str, x: Any, dim: Any) -> tuple[Tensor, int, int]:
+    """x, the dimension and its length; a number is one element."""
+    x = as_tensor(name, x)
+    at = _dim(name, dim, max(x.ndim, 1))
+    return x, at, x.shape[at] if x.ndim else 1
 
 
 def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> ValuesIndices:
@@ -204,11 +199,11 @@ def _sorted_by_numpy(array: Array, axis: int, descending: bool, first: int, last
     return np.take_along_axis(array, order, axis), order
 
 
-def _without_dim(found: ValuesIndices, x: Tensor, axis: int, keepdim: bool) -> ValuesIndices:
+def _without_dim(pair: ValuesIndices, x: Tensor, axis: int, keepdim: bool) -> ValuesIndices:
     if keepdim or x.ndim == 0:
-        return found
+        return pair
     shape = (*x.shape[:axis], *x.shape[axis + 1 :])
-    return ValuesIndices(reshape(found.values, shape), reshape(found.indices, shape))
+    return ValuesIndices(reshape(pair.values, shape), reshape(pair.indices, shape))
 
 
 def _count(name: str, k: Any, least: int, length: int) -> int:

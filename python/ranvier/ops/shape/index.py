@@ -21,6 +21,7 @@ from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.layout import fill_part, is_channels_last, zeros
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear
 from ranvier.ops.shape.reshape import _dim, expand, reshape, some_dim
 
@@ -107,7 +108,7 @@ class Pick(Function):
             view = view.reshape((*before, self.length, *after))
         self.axis, self.index = first, rows.reshape((1,) * first + (-1,) + (1,) * len(after))
         self.picked = (*before, rows.size, *after)
-        if _in_core(x):
+        if x.dtype.kind == "f" and x.dtype.itemsize in (4, 8):
             y = _core.gather(view, self.index, first, None, self.from_0)
         else:
             y = host(np.take, view, rows, first)
@@ -126,10 +127,6 @@ class Pick(Function):
 
 
 linear(GetItem, TakeRows, Pick)
-
-
-def _in_core(x: Array) -> bool:
-    return x.dtype.kind == "f" and x.dtype.itemsize in (4, 8)
 
 
 def _merges(x: Array, begin: int, end: int) -> bool:
@@ -247,11 +244,7 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Te
     used, as in PyTorch; :func:`take_along_dim` broadcasts). Shape () counts as one dimension, and an empty
     index may have any shape. Raises IndexError where an index is negative or out of range, ValueError where
     the shapes do not fit.
-
-    >>> import ranvier as rv
-    >>> rv.gather(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([[0], [1]]))
-    tensor([[1.],
-            [4.]])
+    | rv.gather(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([[0], [1]])) -> tensor([[1.], [4.]])
     """
     return gathered(input, dim, index, from_0=True)
 
@@ -374,10 +367,7 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     """The elements of x where the mask is true, in logical order; both broadcast against each other.
 
     Raises TypeError where the mask is not bool, ValueError where the shapes do not broadcast.
-
-    >>> import ranvier as rv
-    >>> rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False]))
-    tensor([1., 3.])
+    | rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False])) -> tensor([1., 3.])
     """
     input, chosen = as_tensor("masked_select", input), as_tensor("masked_select", mask)._read("masked_select")
     if chosen.dtype.kind != "b":
@@ -392,3 +382,6 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     input = input if input.shape == shape else expand(input, shape)
     rows = np.flatnonzero(np.broadcast_to(chosen, shape))
     return _pick(reshape(input, -1), Picks((slice(None),), (0,), rows, rows.shape))
+
+
+examples(globals())

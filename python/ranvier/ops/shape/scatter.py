@@ -25,6 +25,7 @@ from ranvier.ops.elementwise.dtypes import (
     require_no_gradient,
 )
 from ranvier.ops.layout import zeros
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import additive
 from ranvier.ops.shape.index import index_array, part_of, reaches_within, require_from_0
 from ranvier.ops.shape.reshape import _dim, expand
@@ -96,11 +97,7 @@ def scatter(
 
     Raises IndexError where an index is negative or out of range, ValueError where the shapes do not fit,
     TypeError where the dtypes differ, RuntimeError for 'multiply' where a gradient is required.
-
-    >>> import ranvier as rv
-    >>> rv.scatter(rv.zeros(2, 3), 1, rv.tensor([[2], [0]]), 1.0)
-    tensor([[0., 0., 1.],
-            [1., 0., 0.]])
+    | rv.scatter(rv.zeros(2, 3), 1, rv.tensor([[2], [0]]), 1.0) -> tensor([[0., 0., 1.], [1., 0., 0.]])
     """
     if (src is None) == (value is None):
         raise TypeError("[scatter] got src and value, or neither; expected one of them")
@@ -116,10 +113,7 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """x with y[.., index[.., j, ..], ..] += src[.., j, ..] along dim, in the order of j, in a new tensor.
 
     Shapes and errors as :func:`scatter`.
-
-    >>> import ranvier as rv
-    >>> rv.scatter_add(rv.zeros(3), 0, rv.tensor([2, 0, 2]), rv.tensor([1.0, 2.0, 3.0]))
-    tensor([2., 0., 4.])
+    | rv.scatter_add(rv.zeros(3), 0, rv.tensor([2, 0, 2]), rv.tensor([1.0, 2.0, 3.0])) -> tensor([2., 0., 4.])
     """
     return _scatter("scatter_add", input, dim, index, src, add=True)
 
@@ -221,3 +215,6 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     if places.shape != expected:
         places = np.broadcast_to(places, expected)
     return watched(_scatter("index_add", input, at, places, source, add=True), index)
+
+
+examples(globals())
