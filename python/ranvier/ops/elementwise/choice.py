@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
     unbroadcast,
 )
-from ranvier.ops.rows import examples
+from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import diagonal, sum_to
 
 __all__ = ["clamp", "clip", "masked_fill", "maximum", "minimum", "nonzero", "where"]
@@ -127,19 +128,19 @@ class Between(Function):
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
         x, low, high = self.arrays
-        found: list[Array | None] = [None, None, None]
+        gradients: list[Array | None] = [None, None, None]
         if self.needs[0]:
             inside = _core.where(_core.le(x, high, None), dy, 0, None)
-            found[0] = _core.where(_core.ge(x, low, None), inside, 0, None)
+            gradients[0] = _core.where(_core.ge(x, low, None), inside, 0, None)
         if self.needs[1]:
             apart = _core.where(_core.lt(low, high, None), dy, 0, None)
-            found[1] = _core.where(_core.lt(x, low, None), apart, 0, None)
+            gradients[1] = _core.where(_core.lt(x, low, None), apart, 0, None)
         if self.needs[2]:
             crossed = _core.where(_core.lt(high, low, None), dy, 0, None)
-            found[2] = _core.where(_core.gt(x, high, None), dy, crossed, None)
+            gradients[2] = _core.where(_core.gt(x, high, None), dy, crossed, None)
         return tuple(
             d if d is None else unbroadcast(d, array.shape)
-            for d, array in zip(found, self.arrays, strict=True)
+            for d, array in zip(gradients, self.arrays, strict=True)
         )
 
 
@@ -157,24 +158,27 @@ def _between(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
-def maximum(input: Any, other: Any) -> Tensor:
-    """The greater of a and b, element by element; NaN if either is. Equal values share the gradient; where
-    either is NaN, both get all of it, as in PyTorch.
-    | rv.maximum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0])) -> tensor([3., 5.])
-    """
-    if is_pair(input, other):
-        return Maximum().apply(input, other)
-    return promoted("maximum", Maximum, np.maximum, input, other)
+def _extremum_of(kind: type[Maximum], function: Any) -> Callable[[Any, Any], Tensor]:
+    name = kind.__name__.lower()
+
+    def op(input: Any, other: Any) -> Tensor:
+        if is_pair(input, other):
+            return kind().apply(input, other)
+        return promoted(name, kind, function, input, other)
+
+    return op
 
 
-def minimum(input: Any, other: Any) -> Tensor:
-    """The smaller of a and b, element by element; NaN if either is. Equal values share the gradient; where
-    either is NaN, both get all of it, as in PyTorch.
-    | rv.minimum(rv.tensor([1.0, 5.0]), rv.tensor([3.0, 4.0])) -> tensor([1., 4.])
+maximum, minimum = _extremum_of(Maximum, np.maximum), _extremum_of(Minimum, np.minimum)
+document(
+    globals(),
     """
-    if is_pair(input, other):
-        return Minimum().apply(input, other)
-    return promoted("minimum", Minimum, np.minimum, input, other)
+maximum: The greater of a and b, element by element; NaN if either is. Equal values share the gradient; where
+    either is NaN, both get all of it, as in PyTorch. | [1.0, 5.0], [3.0, 4.0] -> [3., 5.]
+minimum: The smaller of a and b, element by element; NaN if either is. Equal values share the gradient; where
+    either is NaN, both get all of it, as in PyTorch. | [1.0, 5.0], [3.0, 4.0] -> [1., 4.]
+""",
+)
 
 
 def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:

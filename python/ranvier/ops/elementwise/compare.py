@@ -1,6 +1,10 @@
 """eq, ne, lt, le, gt, ge: comparisons, which give bool tensors and carry no gradient.
 
 A comparison with NaN is false (ne: true). NumPy compares integers and bools.
+
+>>> import ranvier as rv
+>>> rv.tensor([1.0, float("nan")]) == float("nan")
+tensor([False, False])
 """
 
 from __future__ import annotations
@@ -22,67 +26,48 @@ from ranvier.ops.elementwise.dtypes import (
     is_number,
     is_pair,
     result_dtype,
+    unlike,
 )
-from ranvier.ops.rows import examples
+from ranvier.ops.rows import document
 
 __all__ = ["eq", "ge", "gt", "le", "lt", "ne"]
 METHODS = __all__
 
 
-def _compare(
-    name: str, core: Callable[..., Any], numpy_function: Callable[..., Any], a: Any, b: Any
-) -> Tensor:
-    if is_pair(a, b):
-        return wrap(core(a._array, b._array, None))
-    if is_number(b) and is_floating(a):
-        return wrap(core(a._array, float(b), None))
-    a, b = as_operand(name, a), as_operand(name, b)
-    dtype = result_dtype(a, b)  # without it NumPy would compare float32 with int64 in float64
-    raw = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else x for x in (a, b)]
-    if dtype in (F32, F64) and any(isinstance(x, np.ndarray) for x in raw):
-        return wrap(core(*raw, None))
-    if (y := compared(core, *raw)) is not None:
-        return wrap(y)
-    try:
-        return by_numpy(numpy_function, *raw)
-    except ValueError as error:
-        shapes = f"{np.shape(raw[0])} and {np.shape(raw[1])}"
-        raise ValueError(f"[{name}] got shapes {shapes}; expected shapes that broadcast") from error
+def _comparison(name: str, function: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
+    core = getattr(_core, name)
+
+    def op(input: Any, other: Any) -> Tensor:
+        if is_pair(input, other):
+            return wrap(core(input._array, other._array, None))
+        if is_number(other) and is_floating(input):
+            return wrap(core(input._array, float(other), None))
+        a, b = as_operand(name, input), as_operand(name, other)
+        dtype = result_dtype(a, b)  # without it NumPy would compare float32 with int64 in float64
+        raw = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else x for x in (a, b)]
+        if dtype in (F32, F64) and any(isinstance(x, np.ndarray) for x in raw):
+            return wrap(core(*raw, None))
+        if (y := compared(core, *raw)) is not None:
+            return wrap(y)
+        try:
+            return by_numpy(function, *raw)
+        except ValueError as error:
+            raise ValueError(unlike(name, *raw)) from error
+
+    return op
 
 
-def eq(input: Any, other: Any) -> Tensor:
-    """a == b | rv.tensor([1.0, 2.0]) == rv.tensor([1.0, 3.0]) -> tensor([ True, False])"""
-    return _compare("eq", _core.eq, np.equal, input, other)
-
-
-def ne(input: Any, other: Any) -> Tensor:
-    """a != b"""
-    return _compare("ne", _core.ne, np.not_equal, input, other)
-
-
-def lt(input: Any, other: Any) -> Tensor:
-    """a < b"""
-    return _compare("lt", _core.lt, np.less, input, other)
-
-
-def le(input: Any, other: Any) -> Tensor:
-    """a <= b"""
-    return _compare("le", _core.le, np.less_equal, input, other)
-
-
-def gt(input: Any, other: Any) -> Tensor:
-    """a > b
-
-    >>> import ranvier as rv
-    >>> (rv.tensor([0.2, 0.7]) > 0.5).float()
-    tensor([0., 1.])
+eq, ne = _comparison("eq", np.equal), _comparison("ne", np.not_equal)
+lt, le = _comparison("lt", np.less), _comparison("le", np.less_equal)
+gt, ge = _comparison("gt", np.greater), _comparison("ge", np.greater_equal)
+document(
+    globals(),
     """
-    return _compare("gt", _core.gt, np.greater, input, other)
-
-
-def ge(input: Any, other: Any) -> Tensor:
-    """a >= b"""
-    return _compare("ge", _core.ge, np.greater_equal, input, other)
-
-
-examples(globals())
+eq: a == b | [1.0, 2.0], [1.0, 3.0] -> [ True, False]
+ne: a != b | [1.0, 2.0], [1.0, 3.0] -> [False,  True]
+lt: a < b | [0.2, 0.7], 0.5 -> [ True, False]
+le: a <= b | [0.2, 0.5], 0.5 -> [True, True]
+gt: a > b | [0.2, 0.7], 0.5 -> [False,  True]
+ge: a >= b | [0.5, 0.7], 0.5 -> [True, True]
+""",
+)

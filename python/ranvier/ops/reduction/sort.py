@@ -6,6 +6,7 @@ number, as in PyTorch. The gradient of a value goes to the element that it was.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.reduction.reduce import Extreme, ValuesIndices
-from ranvier.ops.rows import examples
+from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import linear, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape
@@ -257,47 +258,41 @@ def _by_doubling(node: Any, x: Tensor) -> Tensor:
     return y.movedim(0, node.axis)
 
 
-def cumsum(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
-    """y[.., i, ..] = x[.., 0, ..] + ... + x[.., i, ..] along dim; integers and bools give int64, unless dtype
-    says otherwise.
+def _running(name: str, kind: type[CumSum], function: Any) -> Callable[..., Tensor]:
+    def op(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
+        x = as_tensor(name, input)
+        if dtype is not None:
+            x = x.to(dtype)
+        at = _dim(name, dim if axis is None else axis, max(x.ndim, 1))
+        if is_floating(x):
+            return kind(at).apply(x) if x.ndim else x.clone()
+        require_no_gradient(name, x)
+        wide = x._array.dtype.kind == "b" or (x._array.dtype.kind in "iu" and dtype is None)
+        exact = np.dtype(np.int64) if wide else x._array.dtype
+        if x.ndim == 0:
+            return wrap(cast(x._array, exact))
+        return by_numpy(function, x._array, at, exact)
+
+    return op
+
+
+cumsum, cumprod = _running("cumsum", CumSum, np.cumsum), _running("cumprod", CumProd, np.cumprod)
+document(
+    globals(),
+    """
+cumsum: y[.., i, ..] = x[.., 0, ..] + ... + x[.., i, ..] along dim; integers and bools give int64, unless
+    dtype says otherwise.
 
     The order of the additions depends on the length of dim and the layout alone. Raises IndexError for a
     dimension that x does not have.
-
-    >>> import ranvier as rv
-    >>> rv.cumsum(rv.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), dim=1)
-    tensor([[ 1.,  3.,  6.],
-            [ 4.,  9., 15.]])
-    """
-    return _running("cumsum", CumSum, input, dim if axis is None else axis, dtype)
-
-
-def cumprod(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
-    """y[.., i, ..] = x[.., 0, ..] * ... * x[.., i, ..] along dim; integers and bools give int64, unless dtype
-    says otherwise.
+    | [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], dim=1 -> [[ 1.,  3.,  6.], [ 4.,  9., 15.]]
+cumprod: y[.., i, ..] = x[.., 0, ..] * ... * x[.., i, ..] along dim; integers and bools give int64, unless
+    dtype says otherwise.
 
     The gradient needs no division: it is right where x is 0. Raises IndexError for a dimension that x does
-    not have.
-    | rv.cumprod(rv.tensor([1.0, 2.0, 0.5, 3.0]), dim=0) -> tensor([1., 2., 1., 3.])
-    """
-    return _running("cumprod", CumProd, input, dim if axis is None else axis, dtype)
-
-
-def _running(name: str, function: type[Any], x: Any, dim: Any, dtype: Any) -> Tensor:
-    x = as_tensor(name, x)
-    if dtype is not None:
-        x = x.to(dtype)
-    at = _dim(name, dim, max(x.ndim, 1))
-    if is_floating(x):
-        if x.ndim == 0:
-            return x.clone()  # one element
-        return function(at).apply(x)
-    require_no_gradient(name, x)
-    wide = x._array.dtype.kind == "b" or (x._array.dtype.kind in "iu" and dtype is None)
-    exact = np.dtype(np.int64) if wide else x._array.dtype
-    if x.ndim == 0:
-        return wrap(cast(x._array, exact))
-    return by_numpy(getattr(np, name), x._array, at, exact)
+    not have. | [1.0, 2.0, 0.5, 3.0], dim=0 -> [1., 2., 1., 3.]
+""",
+)
 
 
 examples(globals())

@@ -4,7 +4,7 @@ matrices and the elements on one side of it (diagonal, trace, tril, triu).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -17,7 +17,7 @@ from ranvier.ops.elementwise.choice import MaskedFill, masked_fill
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, unbroadcast
 from ranvier.ops.layout import fill_part, zeros
 from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.rows import examples
+from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import linear
 from ranvier.ops.shape.index import getitem, index_array, index_select
 from ranvier.ops.shape.join import cat
@@ -74,9 +74,8 @@ linear(Repeat)
 
 def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
     shape = (1,) * (len(times) - x.ndim) + tuple(x.shape)
-    if (
-        sum(1 if count == 1 else 2 for count in times) > 8
-    ):  # more dimensions than a kernel takes: one at a time
+    # more dimensions than a kernel takes: one at a time
+    if sum(1 if count == 1 else 2 for count in times) > 8:
         for d, count in enumerate(times):
             parts = (prod(shape[:d]), shape[d], prod(shape[d + 1 :]))
             x = _repeated(reshape(x, parts), (1, count, 1))
@@ -247,34 +246,34 @@ class Triangle(MaskedFill):
         return
 
 
-def tril(input: Any, diagonal: int = 0) -> Tensor:
-    """x (..., m, n) with zeros above the diagonal: y[i, j] = x[i, j] where j - i <= diagonal, else 0.
+def _triangle(name: str, keeps: Any) -> Callable[..., Tensor]:
+    def op(input: Any, diagonal: int = 0) -> Tensor:
+        x = as_tensor(name, input)
+        if not isinstance(diagonal, (int, np.integer)):
+            raise TypeError(f"[{name}] got diagonal {diagonal!r}; expected a whole number")
+        if x.ndim < 2:
+            raise ValueError(f"[{name}] got x of shape {tuple(x.shape)}; expected at least 2 dimensions")
+        rows, columns = x.shape[-2:]
+        diagonal = min(max(int(diagonal), -rows - 1), columns + 1)  # larger values give the same
+        outside = keep(keeps(rows, columns, diagonal) == 0)
+        return Triangle(0.0).apply(x, outside) if is_floating(x) else masked_fill(x, outside, 0)
 
-    Raises ValueError where x has fewer than 2 dimensions.
-    | rv.tril(rv.ones(2, 2)) -> tensor([[1., 0.], [1., 1.]])
+    return op
+
+
+tril = _triangle("tril", np.tri)
+triu = _triangle("triu", lambda m, n, k: 1 - np.tri(m, n, k - 1))
+document(
+    globals(),
     """
-    return _keep("tril", input, np.tri, diagonal)
+tril: x (..., m, n) with zeros above the diagonal: y[i, j] = x[i, j] where j - i <= diagonal, else 0.
 
+    Raises ValueError where x has fewer than 2 dimensions. | rv.ones(2, 2) -> [[1., 0.], [1., 1.]]
+triu: x (..., m, n) with zeros below the diagonal: y[i, j] = x[i, j] where j - i >= diagonal, else 0.
 
-def triu(input: Any, diagonal: int = 0) -> Tensor:
-    """x (..., m, n) with zeros below the diagonal: y[i, j] = x[i, j] where j - i >= diagonal, else 0.
-
-    Raises ValueError where x has fewer than 2 dimensions.
-    | rv.triu(rv.ones(2, 2), 1) -> tensor([[0., 1.], [0., 0.]])
-    """
-    return _keep("triu", input, lambda m, n, k: 1 - np.tri(m, n, k - 1), diagonal)
-
-
-def _keep(name: str, x: Any, triangle: Any, diagonal: int) -> Tensor:
-    x = as_tensor(name, x)
-    if not isinstance(diagonal, (int, np.integer)):
-        raise TypeError(f"[{name}] got diagonal {diagonal!r}; expected a whole number")
-    if x.ndim < 2:
-        raise ValueError(f"[{name}] got x of shape {tuple(x.shape)}; expected at least 2 dimensions")
-    rows, columns = x.shape[-2:]
-    diagonal = min(max(int(diagonal), -rows - 1), columns + 1)  # larger values give the same
-    outside = keep(triangle(rows, columns, diagonal) == 0)
-    return Triangle(0.0).apply(x, outside) if is_floating(x) else masked_fill(x, outside, 0)
+    Raises ValueError where x has fewer than 2 dimensions. | rv.ones(2, 2), 1 -> [[0., 1.], [0., 0.]]
+""",
+)
 
 
 examples(globals())
