@@ -1,6 +1,10 @@
 """var, std, var_mean, std_mean over any axes.
 
 dim, keepdim and correction are those of PyTorch; NumPy's axis and keepdims work too.
+
+>>> import ranvier as rv
+>>> rv.var(rv.tensor([[1.0, 3.0]]), axis=1)
+tensor([2.])
 """
 
 from __future__ import annotations
