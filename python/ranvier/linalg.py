@@ -41,8 +41,7 @@ inv = inverse
 
 def vector_norm(x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
     """The ord-norm over the axes, or of all elements: see :func:`ranvier.norm`.
-    | rv.linalg.vector_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1) -> tensor(9.)
-    """
+    | rv.linalg.vector_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1) -> tensor(9.)"""
     return ops.norm(x, ord, dim, keepdim)
 
 
@@ -51,8 +50,7 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
     and -2 (greatest and least singular value) and "nuc" (the sum of the singular values).
 
     Raises ValueError for another ord.
-    | rv.linalg.matrix_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), float("inf")) -> tensor(7.)
-    """
+    | rv.linalg.matrix_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), float("inf")) -> tensor(7.)"""
     A = as_tensor("matrix_norm", A)
     if not isinstance(dim, (tuple, list)) or len(dim) != 2:
         raise ValueError(f"[matrix_norm] got dim {dim!r}; expected two dimensions")
@@ -75,8 +73,7 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
 def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Tensor:
     """The 2-norm over the axes (by default all). With ord, a vector's norm for one axis or a vector, a
     matrix's for two axes or a matrix.
-    | rv.linalg.norm(rv.tensor([[3.0, 0.0], [0.0, 4.0]])) -> tensor(5.)
-    """
+    | rv.linalg.norm(rv.tensor([[3.0, 0.0], [0.0, 4.0]])) -> tensor(5.)"""
     A = as_tensor("norm", A)
     if ord is None:
         return ops.norm(A, 2, dim, keepdim)
@@ -113,8 +110,7 @@ def lu(A: Any, *, pivot: bool = True) -> LUResult:
     """P, L and U with P L U = A (..., n, n), by elimination with exchanged rows; no gradient.
 
     pivot=False is refused.
-    | rv.linalg.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).U -> tensor([[2., 2.], [0., 1.]])
-    """
+    | rv.linalg.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).U -> tensor([[2., 2.], [0., 1.]])"""
     return lu_unpack(*_lu(A, pivot))
 
 

@@ -55,8 +55,7 @@ def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None)
 
 def normal_(x: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
     """Fills x with normal numbers of this mean and standard deviation.
-    | rv.zeros(2).normal_(3, 0).tolist() -> [3.0, 3.0]
-    """
+    | rv.zeros(2).normal_(3, 0).tolist() -> [3.0, 3.0]"""
     if not std >= 0:
         raise ValueError(f"[normal_] got std {std}; expected a number >= 0")
     return _by_core("normal_", _core.random_normal, x, generator, mean, std)
@@ -115,8 +114,7 @@ def _probabilities(name: str, p: Any) -> Any:
 
 def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability of each element of x (or p), else 0, in the shape and dtype of x.
-    | rv.bernoulli(rv.tensor([0.0, 1.0])) -> tensor([0., 1.])
-    """
+    | rv.bernoulli(rv.tensor([0.0, 1.0])) -> tensor([0., 1.])"""
     input = as_tensor("bernoulli", input)
     limit = np.full(input.shape, float(p)) if p is not None else _probabilities("bernoulli", input)
     with _drawing(generator):
@@ -132,8 +130,7 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
 
 def poisson(input: Any, generator: Any = None) -> Tensor:
     """Numbers of Poisson's distribution with the rate of each element of x, in its shape and dtype.
-    | rv.poisson(rv.zeros(2)) -> tensor([0., 0.])
-    """
+    | rv.poisson(rv.zeros(2)) -> tensor([0., 0.])"""
     input = as_tensor("poisson", input)
     _float("poisson", input)
     rates = input._read("poisson")
@@ -149,8 +146,7 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
 
     Raises ValueError for negative, infinite or NaN elements, rows without a positive one, and without
     replacement for more samples than elements > 0.
-    | rv.multinomial(rv.tensor([0.0, 1.0, 0.0]), 2, replacement=True) -> tensor([1, 1])
-    """
+    | rv.multinomial(rv.tensor([0.0, 1.0, 0.0]), 2, replacement=True) -> tensor([1, 1])"""
     input = as_tensor("multinomial", input)
     _float("multinomial", input)
     rows = np.atleast_2d(input._read("multinomial")).astype(np.float64)
@@ -201,8 +197,7 @@ def normal(
 ) -> Tensor:
     """Normal numbers: of `size` for a mean and std that are numbers, else in the shape that the tensors
     mean and std broadcast to.
-    | rv.normal(2.0, 0.0, (2,)) -> tensor([2., 2.])
-    """
+    | rv.normal(2.0, 0.0, (2,)) -> tensor([2., 2.])"""
     if not (isinstance(std, Tensor) or std >= 0):
         raise ValueError(f"[normal] got std {std}; expected a number >= 0")
     with _drawing(generator):
@@ -227,8 +222,7 @@ def randint_like(
     **settings: Any,
 ) -> Tensor:
     """As :func:`ranvier.randint`, in the shape and dtype of x.
-    | rv.randint_like(rv.zeros(2), 1) -> tensor([0., 0.])
-    """
+    | rv.randint_like(rv.zeros(2), 1) -> tensor([0., 0.])"""
     input = as_tensor("randint_like", input)
     low, high = (0, low) if high is None else (low, high)
     settings.update(dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
@@ -286,8 +280,7 @@ def new_full(
 
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor without dimensions; float32 unless dtype says otherwise.
-    | rv.scalar_tensor(2) -> tensor(2.)
-    """
+    | rv.scalar_tensor(2) -> tensor(2.)"""
     return creation.tensor(s, dtype or np.float32, device, requires_grad)
 
 
@@ -295,8 +288,7 @@ def logspace(
     start: float, end: float, steps: int, base: float = 10.0, *, dtype: Any = None, device: Any = None
 ) -> Tensor:
     """base^start ... base^end, `steps` numbers with a constant ratio.
-    | rv.logspace(0, 2, 3) -> tensor([  1.,  10., 100.])
-    """
+    | rv.logspace(0, 2, 3) -> tensor([  1.,  10., 100.])"""
     if np.dtype(dtype or np.float32).kind in "iu":
         start, end = int(start), int(end)
     exponents = creation.linspace(start, end, steps, dtype=np.float64, device=device)

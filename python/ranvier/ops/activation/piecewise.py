@@ -59,8 +59,7 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     """max(x, 0); a NaN stays NaN. Its slope at 0 is 0.
 
     Source: Nair and Hinton, "Rectified Linear Units Improve Restricted Boltzmann Machines" (2010).
-    | rv.relu(rv.tensor([-1.0, 0.0, 2.0])) -> tensor([0., 0., 2.])
-    """
+    | rv.relu(rv.tensor([-1.0, 0.0, 2.0])) -> tensor([0., 0., 2.])"""
     try:
         y = Relu().apply(input)
     except TypeError:  # checked afterwards, since floats are the common case
@@ -79,8 +78,7 @@ def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) 
     """x where x > 0, else negative_slope * x.
 
     Source: Maas, Hannun and Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models" (2013).
-    | rv.leaky_relu(rv.tensor([-2.0, 3.0]), 0.5) -> tensor([-1.,  3.])
-    """
+    | rv.leaky_relu(rv.tensor([-2.0, 3.0]), 0.5) -> tensor([-1.,  3.])"""
     return replaced("leaky_relu", input, LeakyRelu(negative_slope).apply(input), inplace)
 
 
@@ -117,8 +115,7 @@ def heaviside(input: Any, values: Any) -> Tensor:
     that arrives where x = 0. dtypes and errors as in :func:`ranvier.add`.
 
     Source: McCulloch and Pitts, "A Logical Calculus of the Ideas Immanent in Nervous Activity" (1943).
-    | rv.heaviside(rv.tensor([-1.0, 0.0, 2.35]), 0.5) -> tensor([0.0000, 0.5000, 1.0000])
-    """
+    | rv.heaviside(rv.tensor([-1.0, 0.0, 2.35]), 0.5) -> tensor([0.0000, 0.5000, 1.0000])"""
     if is_number(values) and is_floating(input):
         return Heaviside(float(values)).apply(input)
     return promoted("heaviside", HeavisideOfTensors, _heaviside_of_integers, input, values)
@@ -147,8 +144,7 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     """x limited to [min_val, max_val]; its slope at and beyond the limits is 0.
 
     Integers stay integers, and the limits lose their fractions. Raises ValueError unless min_val <= max_val.
-    | rv.hardtanh(rv.tensor([-3.0, 0.5, 3.0])) -> tensor([-1.0000,  0.5000,  1.0000])
-    """
+    | rv.hardtanh(rv.tensor([-3.0, 0.5, 3.0])) -> tensor([-1.0000,  0.5000,  1.0000])"""
     if not min_val <= max_val:
         raise ValueError(
             f"[hardtanh] got min_val={min_val} and max_val={max_val}; expected min_val <= max_val"
@@ -173,8 +169,7 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     """x / 6 + 1/2 limited to [0, 1]: a sigmoid of three straight lines.
 
     Source: Courbariaux, Bengio and David, "BinaryConnect" (2015), with the slope of Howard et al. (2019).
-    | rv.nn.functional.hardsigmoid(rv.tensor([-4.0, 0.0, 4.0])) -> tensor([0.0000, 0.5000, 1.0000])
-    """
+    | rv.nn.functional.hardsigmoid(rv.tensor([-4.0, 0.0, 4.0])) -> tensor([0.0000, 0.5000, 1.0000])"""
     return replaced("hardsigmoid", input, Hardsigmoid().apply(input), inplace)
 
 
@@ -182,8 +177,7 @@ def hardswish(input: Any, inplace: bool = False) -> Tensor:
     """x hardsigmoid(x): 0 up to -3, x from 3 on.
 
     Source: Howard et al., "Searching for MobileNetV3" (2019).
-    | rv.nn.functional.hardswish(rv.tensor([-4.0, 0.0, 4.0])) -> tensor([0., 0., 4.])
-    """
+    | rv.nn.functional.hardswish(rv.tensor([-4.0, 0.0, 4.0])) -> tensor([0., 0., 4.])"""
     return replaced("hardswish", input, Hardswish().apply(input), inplace)
 
 
@@ -191,8 +185,7 @@ def softshrink(input: Any, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by lambd: 0 where |x| <= lambd. Raises ValueError unless lambd >= 0.
 
     Source: Donoho, "De-noising by Soft-Thresholding" (1995).
-    | rv.nn.functional.softshrink(rv.tensor([-2.0, 0.25, 2.0])) -> tensor([-1.5000,  0.0000,  1.5000])
-    """
+    | rv.nn.functional.softshrink(rv.tensor([-2.0, 0.25, 2.0])) -> tensor([-1.5000,  0.0000,  1.5000])"""
     if not lambd >= 0:
         raise ValueError(f"[softshrink] got lambd {lambd}; expected a number >= 0")
     return Softshrink(lambd).apply(input)
@@ -202,8 +195,7 @@ def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, else 0.
 
     Source: Donoho and Johnstone, "Ideal Spatial Adaptation by Wavelet Shrinkage" (1994).
-    | rv.nn.functional.hardshrink(rv.tensor([-2.0, 0.25, 2.0])) -> tensor([-2.,  0.,  2.])
-    """
+    | rv.nn.functional.hardshrink(rv.tensor([-2.0, 0.25, 2.0])) -> tensor([-2.,  0.,  2.])"""
     return Hardshrink(lambd).apply(input)
 
 

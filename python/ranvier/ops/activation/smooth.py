@@ -115,8 +115,7 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
     Source: Clevert, Unterthiner and Hochreiter, "Fast and Accurate Deep Network Learning by Exponential
     Linear Units" (2015).
-    | rv.elu(rv.tensor([0.0, 3.0])) -> tensor([0., 3.])
-    """
+    | rv.elu(rv.tensor([0.0, 3.0])) -> tensor([0., 3.])"""
     return replaced("elu", input, Elu(alpha).apply(input), inplace)
 
 
@@ -129,8 +128,7 @@ def _of_integers(x: Any) -> Tensor:
 
 def sigmoid(input: Any) -> Tensor:
     """1 / (1 + exp(-x)), within 2 ulp for every float32.
-    | rv.sigmoid(rv.tensor([0.0, 100.0])) -> tensor([0.5000, 1.0000])
-    """
+    | rv.sigmoid(rv.tensor([0.0, 100.0])) -> tensor([0.5000, 1.0000])"""
     try:
         return Sigmoid().apply(input)
     except TypeError:
@@ -139,8 +137,7 @@ def sigmoid(input: Any) -> Tensor:
 
 def tanh(input: Any) -> Tensor:
     """The hyperbolic tangent, within 2 ulp for every float32.
-    | rv.tanh(rv.tensor([0.0, 100.0])) -> tensor([0., 1.])
-    """
+    | rv.tanh(rv.tensor([0.0, 100.0])) -> tensor([0., 1.])"""
     try:
         return Tanh().apply(input)
     except TypeError:
@@ -154,8 +151,7 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
     raises ValueError.
 
     Source: Hendrycks and Gimpel, "Gaussian Error Linear Units" (2016).
-    | rv.gelu(rv.tensor([-100.0, 0.0, 100.0])) -> tensor([ -0.,   0., 100.])
-    """
+    | rv.gelu(rv.tensor([-100.0, 0.0, 100.0])) -> tensor([ -0.,   0., 100.])"""
     if approximate == "none":
         return Gelu().apply(input)
     if approximate == "tanh":
@@ -167,8 +163,7 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
     """x * sigmoid(x), also called swish.
 
     Source: Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units" (2017).
-    | rv.silu(rv.tensor([0.0, 100.0])) -> tensor([  0., 100.])
-    """
+    | rv.silu(rv.tensor([0.0, 100.0])) -> tensor([  0., 100.])"""
     return replaced("silu", input, Silu().apply(input), inplace)
 
 
@@ -194,8 +189,7 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta, a smooth relu; x itself where beta x > threshold.
 
     Source: Dugas et al., "Incorporating Second-Order Functional Knowledge for Better Option Pricing" (2000).
-    | rv.softplus(rv.tensor([-200.0, 0.0, 200.0])) -> tensor([  0.0000,   0.6931, 200.0000])
-    """
+    | rv.softplus(rv.tensor([-200.0, 0.0, 200.0])) -> tensor([  0.0000,   0.6931, 200.0000])"""
     return Softplus(beta, threshold).apply(input)
 
 
@@ -203,8 +197,7 @@ def selu(input: Any, inplace: bool = False) -> Tensor:
     """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): keeps a layer's mean 0 and variance 1.
 
     Source: Klambauer et al., "Self-Normalizing Neural Networks" (2017).
-    | rv.nn.functional.selu(rv.tensor([-100.0, 0.0, 1.0])) -> tensor([-1.7581,  0.0000,  1.0507])
-    """
+    | rv.nn.functional.selu(rv.tensor([-100.0, 0.0, 1.0])) -> tensor([-1.7581,  0.0000,  1.0507])"""
     return replaced("selu", input, Selu().apply(input), inplace)
 
 
@@ -212,8 +205,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha (exp(x / alpha) - 1). Raises ValueError for alpha 0.
 
     Source: Barron, "Continuously Differentiable Exponential Linear Units" (2017).
-    | rv.nn.functional.celu(rv.tensor([-100.0, 0.0, 3.0]), 2.0) -> tensor([-2.,  0.,  3.])
-    """
+    | rv.nn.functional.celu(rv.tensor([-100.0, 0.0, 3.0]), 2.0) -> tensor([-2.,  0.,  3.])"""
     if alpha == 0:
         raise ValueError("[celu] got alpha 0; expected another number")
     return replaced("celu", input, Celu(alpha).apply(input), inplace)
@@ -223,15 +215,13 @@ def mish(input: Any, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)).
 
     Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function" (2019).
-    | rv.nn.functional.mish(rv.tensor([0.0, 100.0])) -> tensor([  0., 100.])
-    """
+    | rv.nn.functional.mish(rv.tensor([0.0, 100.0])) -> tensor([  0., 100.])"""
     return replaced("mish", input, Mish().apply(input), inplace)
 
 
 def logsigmoid(input: Any) -> Tensor:
     """log(1 / (1 + exp(-x))), accurate also where the sigmoid is 0 or 1.
-    | rv.nn.functional.logsigmoid(rv.tensor([-100.0, 0.0])) -> tensor([-100.0000,   -0.6931])
-    """
+    | rv.nn.functional.logsigmoid(rv.tensor([-100.0, 0.0])) -> tensor([-100.0000,   -0.6931])"""
     return Logsigmoid().apply(input)
 
 
@@ -239,8 +229,7 @@ def softsign(input: Any) -> Tensor:
     """x / (1 + |x|).
 
     Source: Turian, Bergstra and Bengio, "Quadratic Features and Deep Architectures for Chunking" (2009).
-    | rv.nn.functional.softsign(rv.tensor([-1.0, 0.0, 3.0])) -> tensor([-0.5000,  0.0000,  0.7500])
-    """
+    | rv.nn.functional.softsign(rv.tensor([-1.0, 0.0, 3.0])) -> tensor([-0.5000,  0.0000,  0.7500])"""
     try:
         return Softsign().apply(input)
     except TypeError:
@@ -287,8 +276,7 @@ def glu(input: Any, dim: int = -1) -> Tensor:
     odd.
 
     Source: Dauphin et al., "Language Modeling with Gated Convolutional Networks" (2017).
-    | rv.nn.functional.glu(rv.tensor([6.0, 8.0, 0.0, 100.0])) -> tensor([3., 8.])
-    """
+    | rv.nn.functional.glu(rv.tensor([6.0, 8.0, 0.0, 100.0])) -> tensor([3., 8.])"""
     input = as_tensor("glu", input)
     shape = input._array.shape
     if not isinstance(dim, int):

@@ -46,8 +46,7 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any 
     Raises ValueError where the input has no such dimension, TypeError for another dtype.
 
     Source: Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs" (1990).
-    | rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0) -> tensor([0.6590, 0.2424, 0.0986])
-    """
+    | rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0) -> tensor([0.6590, 0.2424, 0.0986])"""
     if dim is not None and dtype is None and type(input) is Tensor and input._array.ndim:
         return Softmax(dim).apply(input)
     return _along(Softmax, "softmax", input, dim if axis is None else axis, dtype)
@@ -86,8 +85,7 @@ def log_softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: 
     """x_i - log(sum_j exp(x_j)) along ``dim``: the logarithm of softmax, finite where softmax is 0.
 
     Arguments and errors as in :func:`softmax`.
-    | rv.log_softmax(rv.tensor([0.0, 1000.0]), dim=0) -> tensor([-1000.,     0.])
-    """
+    | rv.log_softmax(rv.tensor([0.0, 1000.0]), dim=0) -> tensor([-1000.,     0.])"""
     if dim is not None and dtype is None and type(input) is Tensor and input._array.ndim:
         return LogSoftmax(dim).apply(input)
     return _along(LogSoftmax, "log_softmax", input, dim if axis is None else axis, dtype)
@@ -97,8 +95,7 @@ def softmin(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     """softmax of -x: the smallest element gets the greatest share.
 
     Arguments and errors as in :func:`softmax`.
-    | rv.nn.functional.softmin(rv.tensor([0.0, 1000.0]), dim=0) -> tensor([1., 0.])
-    """
+    | rv.nn.functional.softmin(rv.tensor([0.0, 1000.0]), dim=0) -> tensor([1., 0.])"""
     return softmax(neg(input), dim, dtype)
 
 

@@ -198,8 +198,7 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
     Shapes broadcast; float32 and float64 meet in float64, a number takes the tensor's dtype. out: a Tensor
     of the result's shape that takes the result, off the tape. Raises ValueError where the shapes do not
     broadcast, RuntimeError for out with gradients.
-    | rv.add(rv.tensor([1.0, 2.0]), rv.tensor([[10.0], [20.0]])) -> tensor([[11., 12.], [21., 22.]])
-    """
+    | rv.add(rv.tensor([1.0, 2.0]), rv.tensor([[10.0], [20.0]])) -> tensor([[11., 12.], [21., 22.]])"""
     if third is not None:
         other, alpha = third, other
     if out is not None:
@@ -302,8 +301,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
 
     rounding_mode 'floor' rounds downwards, 'trunc' towards 0: the gradient is then 0, and integers stay
     integers. Raises ValueError for another mode, and where an integer would be divided by 0.
-    | rv.tensor([1.0, -1.0, 0.0]) / 0 -> tensor([inf, -inf, nan])
-    """
+    | rv.tensor([1.0, -1.0, 0.0]) / 0 -> tensor([inf, -inf, nan])"""
     if out is not None:
         return written("div", out, div(input, other, rounding_mode=rounding_mode))
     if rounding_mode is not None:

@@ -186,8 +186,7 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     elsewhere it goes to the limit.
 
     min and max are numbers, or tensors that broadcast. Raises ValueError if both are None.
-    | rv.clip(rv.tensor([-2.0, 0.5, 3.0]), 0, 1) -> tensor([0.0000, 0.5000, 1.0000])
-    """
+    | rv.clip(rv.tensor([-2.0, 0.5, 3.0]), 0, 1) -> tensor([0.0000, 0.5000, 1.0000])"""
     if min is None and max is None:
         raise ValueError("[clip] got neither min nor max; expected at least one limit")
     input = as_operand("clip", input)
@@ -292,8 +291,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     x and mask broadcast. value is a number, or a tensor without dimensions, which gets the sum of the
     gradients where the mask is true. Raises TypeError if the mask is not bool, ValueError where the shapes do
     not broadcast or the dtype of x cannot hold the number.
-    | rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf")) -> tensor([-inf, 2.])
-    """
+    | rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf")) -> tensor([-inf, 2.])"""
     input, mask = as_tensor("masked_fill", input), as_tensor("masked_fill", mask)
     if mask._array.dtype.kind != "b":
         raise TypeError(f"[masked_fill] got mask of dtype {mask._array.dtype}; expected bool")
@@ -321,8 +319,7 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """The indices of the elements that are not 0, in logical order: int64 (n, x.ndim), no gradient.
 
     as_tuple: instead one tensor of n indices for each dimension, with which x can be indexed.
-    | rv.nonzero(rv.tensor([[0.0, 2.0], [3.0, 0.0]])) -> tensor([[0, 1], [1, 0]])
-    """
+    | rv.nonzero(rv.tensor([[0.0, 2.0], [3.0, 0.0]])) -> tensor([[0, 1], [1, 0]])"""
     array = as_tensor("nonzero", input)._read("nonzero")
     if as_tuple:
         return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(array)))

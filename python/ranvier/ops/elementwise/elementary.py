@@ -128,8 +128,7 @@ def logit(input: Any, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), the inverse of sigmoid; with eps, of x limited to [eps, 1 - eps].
 
     nan outside [0, 1]. The gradient is 0 where the limit takes effect.
-    | rv.logit(rv.tensor([0.5, 0.9])) -> tensor([0.0000, 2.1972])
-    """
+    | rv.logit(rv.tensor([0.5, 0.9])) -> tensor([0.0000, 2.1972])"""
     input = floating(as_tensor("logit", input))
     if eps is not None:
         input = input.clip(eps, 1 - eps)
@@ -142,8 +141,7 @@ def nan_to_num(
     """x with nan, inf and -inf replaced; by default by 0 and the greatest and least number of the dtype.
 
     The gradient of replaced elements is 0.
-    | rv.nan_to_num(rv.tensor([float("nan"), 1.0]), nan=-1.0) -> tensor([-1.,  1.])
-    """
+    | rv.nan_to_num(rv.tensor([float("nan"), 1.0]), nan=-1.0) -> tensor([-1.,  1.])"""
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):
         require_no_gradient("nan_to_num", input)
@@ -177,8 +175,7 @@ isneginf: True where x is -inf; bool. | rv.tensor([1.0, -float("inf")]) -> [Fals
 
 def signbit(input: Any) -> Tensor:
     """True where x is negative, -0.0 included; bool.
-    | rv.signbit(rv.tensor([-0.0, 0.0])) -> tensor([ True, False])
-    """
+    | rv.signbit(rv.tensor([-0.0, 0.0])) -> tensor([ True, False])"""
     input = as_tensor("signbit", input)
     return by_numpy(_signbit, input._array)
 

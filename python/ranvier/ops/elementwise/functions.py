@@ -76,15 +76,13 @@ def exp(input: Any) -> Tensor:
 
 def expm1(input: Any) -> Tensor:
     """e^x - 1, accurate near 0
-    | rv.expm1(rv.tensor([0.0, 1e-8])).tolist() == [0.0, 9.99999993922529e-09] -> True
-    """
+    | rv.expm1(rv.tensor([0.0, 1e-8])).tolist() == [0.0, 9.99999993922529e-09] -> True"""
     return Expm1().apply(floating(input))
 
 
 def log(input: Any) -> Tensor:
     """The natural logarithm: -inf at 0, nan below.
-    | rv.log(rv.tensor([1.0, 0.0, -1.0])) -> tensor([0., -inf, nan])
-    """
+    | rv.log(rv.tensor([1.0, 0.0, -1.0])) -> tensor([0., -inf, nan])"""
     return Log().apply(floating(input))
 
 
@@ -110,8 +108,7 @@ def cos(input: Any) -> Tensor:
 
 def abs(input: Any) -> Tensor:
     """|x|; its slope at 0 is 0, at NaN NaN (0 in PyTorch).
-    | rv.abs(rv.tensor([-1.5, 2.0])) -> tensor([1.5000, 2.0000])
-    """
+    | rv.abs(rv.tensor([-1.5, 2.0])) -> tensor([1.5000, 2.0000])"""
     return _keeping_integers(Abs, np.abs, "abs", input)
 
 
@@ -125,15 +122,13 @@ def _sign_of_integers(x: Any) -> Any:
 
 def sign(input: Any) -> Tensor:
     """-1, 0 or 1, NaN of NaN, as in NumPy (0 in PyTorch); the gradient is 0.
-    | rv.sign(rv.tensor([-2.0, 0.0, 3.0])) -> tensor([-1.,  0.,  1.])
-    """
+    | rv.sign(rv.tensor([-2.0, 0.0, 3.0])) -> tensor([-1.,  0.,  1.])"""
     return _keeping_integers(Sign, _sign_of_integers, "sign", input)
 
 
 def round(input: Any, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to even, or the nearest multiple of 10^-decimals; the gradient is 0.
-    | rv.round(rv.tensor([0.5, 1.5, -1.2])) -> tensor([ 0.,  2., -1.])
-    """
+    | rv.round(rv.tensor([0.5, 1.5, -1.2])) -> tensor([ 0.,  2., -1.])"""
     if decimals and is_floating(input):
         return round(input * 10.0**decimals) / 10.0**decimals
     return _keeping_integers(Round, partial(np.round, decimals=decimals), "round", input)

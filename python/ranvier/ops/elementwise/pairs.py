@@ -152,8 +152,7 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value:
 
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
     """x + value a / b
-    | rv.addcdiv(rv.ones(2), rv.tensor([1.0, 2.0]), rv.tensor([2.0, 4.0])) -> tensor([1.5000, 1.5000])
-    """
+    | rv.addcdiv(rv.ones(2), rv.tensor([1.0, 2.0]), rv.tensor([2.0, 4.0])) -> tensor([1.5000, 1.5000])"""
     if third is not None:
         value, tensor1, tensor2 = tensor1, tensor2, third
     return add(input, mul(div(tensor1, tensor2), value) if value != 1 else div(tensor1, tensor2))
@@ -161,8 +160,7 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value:
 
 def logaddexp(input: Any, other: Any) -> Tensor:
     """log(e^a + e^b) without overflow.
-    | rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0])) -> tensor([1000.6932])
-    """
+    | rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0])) -> tensor([1000.6932])"""
     input, other = _same_floats("logaddexp", input, other)
     endless = (input == other) & (input.abs() == math.inf)
     d = where(endless, 0.0, sub(input, other))
@@ -172,8 +170,7 @@ def logaddexp(input: Any, other: Any) -> Tensor:
 
 def logaddexp2(input: Any, other: Any) -> Tensor:
     """log2(2^a + 2^b) without overflow.
-    | rv.logaddexp2(rv.tensor([3.0]), rv.tensor([3.0])) -> tensor([4.])
-    """
+    | rv.logaddexp2(rv.tensor([3.0]), rv.tensor([3.0])) -> tensor([4.])"""
     input, other = _same_floats("logaddexp2", input, other)
     return logaddexp(mul(input, math.log(2)), mul(other, math.log(2))) / math.log(2)
 

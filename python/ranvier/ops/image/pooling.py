@@ -137,8 +137,7 @@ def max_pool1d(
     """y[o] = max over s of x[o stride - padding + s dilation], for signals (N, C, L) -> (N, C, O).
 
     Settings and indices as in :func:`max_pool2d`, for one axis.
-    | rv.max_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[3., 2.]]])
-    """
+    | rv.max_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[3., 2.]]])"""
     arguments = (kernel_size, _stride(stride), padding, dilation, ceil_mode)
     return MaxPool1d(*arguments, return_indices=return_indices).apply(input)
 
@@ -196,8 +195,7 @@ def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = Fal
     """The maximum of windows that divide signals (N, C, L) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for the indices.
-    | rv.adaptive_max_pool1d(rv.tensor([[[1.0, 3.0, 2.0]]]), 2) -> tensor([[[3., 3.]]])
-    """
+    | rv.adaptive_max_pool1d(rv.tensor([[[1.0, 3.0, 2.0]]]), 2) -> tensor([[[3., 3.]]])"""
     return AdaptiveMaxPool1d(output_size, return_indices=return_indices).apply(input)
 
 
@@ -225,8 +223,7 @@ def avg_pool1d(
     """y[o] = the mean of x over the window that begins at o stride - padding: (N, C, L) -> (N, C, O).
 
     Settings as in :func:`avg_pool2d`, for one axis.
-    | rv.avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[2., 1.]]])
-    """
+    | rv.avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[2., 1.]]])"""
     return AvgPool1d(kernel_size, _stride(stride), padding, ceil_mode, count_include_pad).apply(input)
 
 
@@ -262,8 +259,7 @@ def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
     """The mean of windows that divide signals (N, C, L) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows.
-    | rv.adaptive_avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[2., 1.]]])
-    """
+    | rv.adaptive_avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[2., 1.]]])"""
     return AdaptiveAvgPool1d(output_size).apply(input)
 
 

@@ -67,8 +67,7 @@ def _places(at: Array, n: int, c: int) -> Array:
 
 def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:
     """The windows of images as columns: (n, c, h, w) -> (n, c r s, number of windows).
-    | rv.nn.functional.unfold(rv.ones(1, 2, 4, 4), 3).shape -> (1, 18, 4)
-    """
+    | rv.nn.functional.unfold(rv.ones(1, 2, 4, 4), 3).shape -> (1, 18, 4)"""
     input = as_tensor("unfold", input)
     if input.ndim == 3:
         return unfold(unsqueeze(input, 0), kernel_size, dilation, padding, stride)[0]
@@ -86,8 +85,7 @@ def fold(
     input: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
     """The sum of windows, put back into images: (n, c r s, number of windows) -> (n, c, h, w).
-    | rv.nn.functional.fold(rv.ones(1, 4, 1), (2, 2), 2).shape -> (1, 1, 2, 2)
-    """
+    | rv.nn.functional.fold(rv.ones(1, 4, 1), (2, 2), 2).shape -> (1, 1, 2, 2)"""
     input = as_tensor("fold", input)
     if input.ndim == 2:
         return fold(unsqueeze(input, 0), output_size, kernel_size, dilation, padding, stride)[0]
@@ -106,8 +104,7 @@ def fold(
 
 def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
     """(..., c r^2, h, w) -> (..., c, h r, w r): channels become pixels (Shi et al. 2016).
-    | rv.nn.functional.pixel_shuffle(rv.ones(1, 8, 2, 2), 2).shape -> (1, 2, 4, 4)
-    """
+    | rv.nn.functional.pixel_shuffle(rv.ones(1, 8, 2, 2), 2).shape -> (1, 2, 4, 4)"""
     input, r = as_tensor("pixel_shuffle", input), upscale_factor
     if input.ndim < 3 or not isinstance(r, int) or r < 1 or input.shape[-3] % (r * r):
         raise ValueError(
@@ -125,8 +122,7 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
 
 def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
     """(..., c, h r, w r) -> (..., c r^2, h, w): the inverse of :func:`pixel_shuffle`.
-    | rv.nn.functional.pixel_unshuffle(rv.ones(1, 2, 4, 4), 2).shape -> (1, 8, 2, 2)
-    """
+    | rv.nn.functional.pixel_unshuffle(rv.ones(1, 2, 4, 4), 2).shape -> (1, 8, 2, 2)"""
     input, r = as_tensor("pixel_unshuffle", input), downscale_factor
     if input.ndim < 3 or not isinstance(r, int) or r < 1 or input.shape[-1] % r or input.shape[-2] % r:
         raise ValueError(

@@ -217,8 +217,7 @@ def focal(
     Raises ValueError for gamma < 0, else as :func:`cross_entropy`.
 
     Source: Lin et al., "Focal Loss for Dense Object Detection" (2017), equation 5.
-    | rv.nn.functional.focal_loss(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0])) -> tensor(0.0485)
-    """
+    | rv.nn.functional.focal_loss(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0])) -> tensor(0.0485)"""
     function = Focal(reduction, gamma, constant("focal", "alpha", alpha, x), ignore_index)
     return _apply(function, x, target, reduction)
 

@@ -30,8 +30,7 @@ def mse(x: Any, target: Any, reduction: str = "mean") -> Tensor:
 
     A float32 and a float64 Tensor give a float64 loss. Raises ValueError for different shapes or another
     reduction, TypeError for dtypes that are not floating.
-    | rv.nn.functional.mse_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.3750)
-    """
+    | rv.nn.functional.mse_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.3750)"""
     return Mse(reduction).apply(*promoted(x, target))
 
 
@@ -39,8 +38,7 @@ def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     """The absolute error |x - target|, x and target of one shape. Where they are equal the gradient is 0.
 
     Errors as in :func:`mse`.
-    | rv.nn.functional.l1_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.5000)
-    """
+    | rv.nn.functional.l1_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.5000)"""
     return L1(reduction).apply(*promoted(x, target))
 
 

@@ -49,45 +49,39 @@ def _matrices(name: str, a: Any, b: Any, dims: tuple[int, int]) -> tuple[Tensor,
 
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b: a (m, k), b (k, n), x broadcasts to (m, n).
-    | rv.addmm(rv.ones(2), rv.eye(2), rv.eye(2), alpha=3) -> tensor([[4., 1.], [1., 4.]])
-    """
+    | rv.addmm(rv.ones(2), rv.eye(2), rv.eye(2), alpha=3) -> tensor([[4., 1.], [1., 4.]])"""
     return _plus(input, matmul(*_matrices("addmm", mat1, mat2, (2, 2))), beta, alpha)
 
 
 def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b: a (m, k), b (k), x broadcasts to (m).
-    | rv.addmv(rv.ones(2), rv.ones(2, 3), rv.ones(3)) -> tensor([4., 4.])
-    """
+    | rv.addmv(rv.ones(2), rv.ones(2, 3), rv.ones(3)) -> tensor([4., 4.])"""
     return _plus(input, matmul(*_matrices("addmv", mat, vec, (2, 1))), beta, alpha)
 
 
 def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b^T: a (m), b (n), x broadcasts to (m, n).
-    | rv.addr(rv.zeros(2, 2), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])
-    """
+    | rv.addr(rv.zeros(2, 2), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])"""
     vec1, vec2 = _matrices("addr", vec1, vec2, (1, 1))
     return _plus(input, mul(unsqueeze(vec1, 1), vec2), beta, alpha)
 
 
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b for each matrix: a (n, m, k), b (n, k, p), x broadcasts to (n, m, p).
-    | rv.baddbmm(rv.ones(1, 1, 1), rv.ones(1, 1, 3), rv.ones(1, 3, 1)) -> tensor([[[4.]]])
-    """
+    | rv.baddbmm(rv.ones(1, 1, 1), rv.ones(1, 1, 3), rv.ones(1, 3, 1)) -> tensor([[[4.]]])"""
     return _plus(input, matmul(*_matrices("baddbmm", batch1, batch2, (3, 3))), beta, alpha)
 
 
 def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha (sum of the products a[i] b[i]): a (n, m, k), b (n, k, p), x broadcasts to (m, p).
-    | rv.addbmm(rv.zeros(1, 1), rv.ones(2, 1, 3), rv.ones(2, 3, 1)) -> tensor([[6.]])
-    """
+    | rv.addbmm(rv.zeros(1, 1), rv.ones(2, 1, 3), rv.ones(2, 3, 1)) -> tensor([[6.]])"""
     products = matmul(*_matrices("addbmm", batch1, batch2, (3, 3)))
     return _plus(input, total(products, 0).to(products.dtype), beta, alpha)
 
 
 def inner(input: Any, other: Any) -> Tensor:
     """The sum of products over the last dimension: (..., k), (..., k) -> (*a.shape[:-1], *b.shape[:-1]).
-    | rv.inner(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)
-    """
+    | rv.inner(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)"""
     input, other = as_tensor("inner", input), as_tensor("inner", other)
     if input.ndim == 0 or other.ndim == 0:
         return mul(input, other)
@@ -100,16 +94,14 @@ def inner(input: Any, other: Any) -> Tensor:
 
 def vdot(input: Any, other: Any) -> Tensor:
     """The sum of the products of two vectors of equal length.
-    | rv.vdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)
-    """
+    | rv.vdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)"""
     input, other = _matrices("vdot", input, other, (1, 1))
     return matmul(input, other)
 
 
 def ger(input: Any, vec2: Any) -> Tensor:
     """y[i, j] = a[i] b[j]: see :func:`ranvier.outer`.
-    | rv.ger(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])
-    """
+    | rv.ger(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])"""
     input, vec2 = _matrices("ger", input, vec2, (1, 1))
     return mul(unsqueeze(input, 1), vec2)
 
@@ -118,8 +110,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     """The sum of products over pairs of dimensions: the last dims of a with the first of b, or two lists.
 
     Raises ValueError for dimensions of different sizes.
-    | rv.tensordot(rv.ones(2, 3), rv.ones(3, 4), dims=1).shape -> (2, 4)
-    """
+    | rv.tensordot(rv.ones(2, 3), rv.ones(3, 4), dims=1).shape -> (2, 4)"""
     a, b = as_tensor("tensordot", a), as_tensor("tensordot", b)
     if isinstance(dims, int):
         if not 0 <= dims <= min(a.ndim, b.ndim):
@@ -151,8 +142,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
 
 def kron(input: Any, other: Any) -> Tensor:
     """The Kronecker product: y[i p + k, j q + l] = a[i, j] b[k, l], in any number of dimensions.
-    | rv.kron(rv.tensor([1.0, 10.0]), rv.tensor([1.0, 2.0])) -> tensor([ 1.,  2., 10., 20.])
-    """
+    | rv.kron(rv.tensor([1.0, 10.0]), rv.tensor([1.0, 2.0])) -> tensor([ 1.,  2., 10., 20.])"""
     input, other = as_tensor("kron", input), as_tensor("kron", other)
     n = max(input.ndim, other.ndim)
     left, right = ((1,) * (n - x.ndim) + tuple(x.shape) for x in (input, other))
@@ -174,8 +164,7 @@ def cdist(
     """y[.., i, j] = the p-norm of a[.., i, :] - b[.., j, :]: (..., m, d), (..., n, d) -> (..., m, n).
 
     The differences are formed, which is exact for points close together; compute_mode is not used.
-    | rv.cdist(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0], [0.0, 1.0]])) -> tensor([[5., 1.]])
-    """
+    | rv.cdist(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0], [0.0, 1.0]])) -> tensor([[5., 1.]])"""
     x1, x2 = as_tensor("cdist", x1), as_tensor("cdist", x2)
     if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
         raise ValueError(
@@ -188,8 +177,7 @@ def cdist(
 
 def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
     """The cross product of vectors of three elements along dim, by default the first of size 3.
-    | rv.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0])) -> tensor([0., 0., 1.])
-    """
+    | rv.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0])) -> tensor([0., 0., 1.])"""
     input, other = as_tensor("cross", input), as_tensor("cross", other)
     try:
         shape = np.broadcast_shapes(input.shape, other.shape)
@@ -212,8 +200,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     """The covariance of the rows of x (variables, samples): (d, n) -> (d, d); a vector is one variable.
 
     fweights: how often each sample counts (integers); aweights: its weight. Divided by n - correction.
-    | rv.cov(rv.tensor([[0.0, 2.0], [1.0, 5.0]])) -> tensor([[2., 4.], [4., 8.]])
-    """
+    | rv.cov(rv.tensor([[0.0, 2.0], [1.0, 5.0]])) -> tensor([[2., 4.], [4., 8.]])"""
     input = as_tensor("cov", input)
     if input.ndim > 2:
         raise ValueError(f"[cov] got x of shape {input.shape}; expected at most two dimensions")
@@ -256,8 +243,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
 
 def corrcoef(input: Any) -> Tensor:
     """The correlation of the rows of x (variables, samples), limited to [-1, 1]: (d, n) -> (d, d).
-    | rv.corrcoef(rv.tensor([[0.0, 2.0], [5.0, 1.0]])) -> tensor([[ 1., -1.], [-1.,  1.]])
-    """
+    | rv.corrcoef(rv.tensor([[0.0, 2.0], [5.0, 1.0]])) -> tensor([[ 1., -1.], [-1.,  1.]])"""
     input = as_tensor("corrcoef", input)
     if input._array.dtype == np.float16:
         return corrcoef(input.float()).to(input.dtype)
@@ -287,8 +273,7 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
 
 def block_diag(*matrices: Any) -> Tensor:
     """The matrices along the diagonal of a larger one that is 0 elsewhere; vectors are rows.
-    | rv.block_diag(rv.ones(1, 2), rv.ones(1, 1)) -> tensor([[1., 1., 0.], [0., 0., 1.]])
-    """
+    | rv.block_diag(rv.ones(1, 2), rv.ones(1, 1)) -> tensor([[1., 1., 0.], [0., 0., 1.]])"""
     from ranvier.ops.image.resample import pad
     from ranvier.ops.shape.join import cat
 
@@ -310,8 +295,7 @@ def block_diag(*matrices: Any) -> Tensor:
 
 def spmm(input: Any, mat2: Any) -> Tensor:
     """The product of matrices: see :func:`mm`. In PyTorch the first may be sparse; here it is dense.
-    | rv.spmm(rv.eye(2), rv.ones(2, 1)) -> tensor([[1.], [1.]])
-    """
+    | rv.spmm(rv.eye(2), rv.ones(2, 1)) -> tensor([[1.], [1.]])"""
     return mm(input, mat2)
 
 

@@ -123,15 +123,13 @@ def svd(A: Any, full_matrices: bool = True) -> SVDResult:
     Gradients by Townsend (2016), "Differentiating the singular value decomposition". Where two singular
     values are equal those of U and Vh are inf or NaN, and where one is 0 and m != n. With full_matrices those
     of the columns of U and rows of Vh after the first min(m, n) are left out, as these are arbitrary.
-    | rv.linalg.svd(rv.tensor([[3.0, 0.0], [0.0, 4.0]])).S -> tensor([4., 3.])
-    """
+    | rv.linalg.svd(rv.tensor([[3.0, 0.0], [0.0, 4.0]])).S -> tensor([4., 3.])"""
     return SVDResult(*Svd("svd", bool(full_matrices)).apply(matrix("svd", A, False)))
 
 
 def svdvals(A: Any) -> Tensor:
     """The singular values of each matrix, in falling order.
-    | rv.linalg.svdvals(rv.tensor([[3.0, 0.0], [0.0, 4.0]])) -> tensor([4., 3.])
-    """
+    | rv.linalg.svdvals(rv.tensor([[3.0, 0.0], [0.0, 4.0]])) -> tensor([4., 3.])"""
     A = matrix("svdvals", A, False)
     if A.requires_grad and mode.enabled:
         return svd(A, False).S
@@ -143,15 +141,13 @@ def eigh(A: Any, UPLO: str = "L") -> EighResult:
 
     UPLO: the triangle that is read. The gradient is symmetric; by Magnus (1985), "On differentiating
     eigenvalues and eigenvectors". That of eigenvectors is inf or NaN where two eigenvalues are equal.
-    | rv.linalg.eigh(rv.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues -> tensor([1., 2.])
-    """
+    | rv.linalg.eigh(rv.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues -> tensor([1., 2.])"""
     return EighResult(*Eigh("eigh", UPLO).apply(matrix("eigh", A)))
 
 
 def eigvalsh(A: Any, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric matrices, in rising order: see :func:`eigh`.
-    | rv.linalg.eigvalsh(rv.tensor([[2.0, 0.0], [0.0, 1.0]])) -> tensor([1., 2.])
-    """
+    | rv.linalg.eigvalsh(rv.tensor([[2.0, 0.0], [0.0, 1.0]])) -> tensor([1., 2.])"""
     A = matrix("eigvalsh", A)
     if A.requires_grad and mode.enabled:
         return eigh(A, UPLO).eigenvalues
@@ -210,16 +206,14 @@ def pinv(A: Any, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermi
 
     Singular values up to max(atol, rtol times the greatest) count as 0; rcond is another name of rtol. rtol
     is eps max(m, n) by default, and 0 beside an atol above 0. hermitian=True is refused.
-    | rv.linalg.pinv(rv.tensor([[2.0], [0.0]])) -> tensor([[0.5000, 0.0000]])
-    """
+    | rv.linalg.pinv(rv.tensor([[2.0], [0.0]])) -> tensor([[0.5000, 0.0000]])"""
     A = matrix("pinv", A, False)
     return Pinv(*_limits("pinv", A, atol, rcond if rtol is None else rtol, hermitian)).apply(A)
 
 
 def pinverse(A: Any, rcond: float = 1e-15) -> Tensor:
     """The Moore-Penrose inverse: see :func:`ranvier.linalg.pinv`.
-    | rv.pinverse(rv.tensor([[2.0], [0.0]])) -> tensor([[0.5000, 0.0000]])
-    """
+    | rv.pinverse(rv.tensor([[2.0], [0.0]])) -> tensor([[0.5000, 0.0000]])"""
     return pinv(A, rcond)
 
 
@@ -229,8 +223,7 @@ def matrix_rank(
     """The number of singular values above max(atol, rtol times the greatest); tol is another name of atol.
 
     rtol is eps max(m, n) by default, and 0 beside an atol above 0. hermitian=True is refused.
-    | rv.linalg.matrix_rank(rv.ones(3, 3)) -> tensor(1)
-    """
+    | rv.linalg.matrix_rank(rv.ones(3, 3)) -> tensor(1)"""
     A = matrix("matrix_rank", A, False)
     limits = _limits("matrix_rank", A, tol if atol is None else atol, rtol, hermitian)
     array = A._array
@@ -245,8 +238,7 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     The solution is always by singular values. driver only decides, as in PyTorch, which of the others are
     empty: rank for "gels", singular_values unless "gelsd" or "gelss", and residuals (..., k), the sums of
     squares of B - A X, for None and "gelsy", or where m <= n or a rank is below n.
-    | rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution -> tensor([[3.]])
-    """
+    | rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution -> tensor([[3.]])"""
     A, B = matrix("lstsq", A, False), matrix("lstsq", B, False)
     if A.shape[-2] != B.shape[-2]:
         raise ValueError(f"[lstsq] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
@@ -269,8 +261,7 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
 def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
     """The factors of A (..., n, n) in one matrix, L below the diagonal and U above, and the rows that were
     exchanged (..., n), counted from 1; no gradient. With get_infos also zeros (...). pivot=False is refused.
-    | rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots -> tensor([2, 2], dtype=ranvier.int32)
-    """
+    | rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots -> tensor([2, 2], dtype=ranvier.int32)"""
     A = matrix("lu", A, True, False)
     if not pivot:
         raise ValueError("[lu] got pivot=False; expected True")

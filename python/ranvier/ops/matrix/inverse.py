@@ -199,23 +199,20 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
 
 def inverse(A: Any) -> Tensor:
     """The inverse of each matrix A (..., n, n). Raises ValueError for a singular one.
-    | rv.inverse(rv.tensor([[2.0, 0.0], [0.0, 4.0]])) -> tensor([[0.5000, 0.0000], [0.0000, 0.2500]])
-    """
+    | rv.inverse(rv.tensor([[2.0, 0.0], [0.0, 4.0]])) -> tensor([[0.5000, 0.0000], [0.0000, 0.2500]])"""
     A = matrix("inverse", A)
     return Solve("inverse").apply(A, wrap(keep(np.eye(A.shape[-1], dtype=A.dtype))))
 
 
 def det(A: Any) -> Tensor:
     """The determinant (...) of each matrix A (..., n, n).
-    | rv.det(rv.tensor([[2.0, 1.0], [1.0, 4.0]])) -> tensor(7.)
-    """
+    | rv.det(rv.tensor([[2.0, 1.0], [1.0, 4.0]])) -> tensor(7.)"""
     return Det().apply(matrix("det", A))
 
 
 def slogdet(A: Any) -> SlogdetResult:
     """The sign and log |det A| (...) of each matrix A (..., n, n); the gradient of the sign is 0.
-    | rv.slogdet(rv.tensor([[1.0, 0.0], [0.0, -1.0]])).sign -> tensor(-1.)
-    """
+    | rv.slogdet(rv.tensor([[1.0, 0.0], [0.0, -1.0]])).sign -> tensor(-1.)"""
     A = matrix("slogdet", A)
     sign = by_numpy(lambda array: np.asarray(np.linalg.slogdet(array)[0]), A._array)
     return SlogdetResult(_constant(sign, total(A, (-2, -1))), Logabsdet().apply(A))
@@ -231,16 +228,14 @@ def cholesky(A: Any, upper: bool = False) -> Tensor:
     """The lower factor L with L L^T = A, or U = L^T: A (..., n, n) symmetric, positive-definite.
 
     Only the lower triangle of A is read. Raises ValueError for another matrix.
-    | rv.linalg.cholesky(rv.tensor([[4.0, 2.0], [2.0, 2.0]])) -> tensor([[2., 0.], [1., 1.]])
-    """
+    | rv.linalg.cholesky(rv.tensor([[4.0, 2.0], [2.0, 2.0]])) -> tensor([[2., 0.], [1., 1.]])"""
     lower: Tensor = Cholesky().apply(matrix("cholesky", A))
     return transpose(lower, -1, -2) if upper else lower
 
 
 def matrix_power(A: Any, n: int) -> Tensor:
     """The product of n matrices A (..., k, k); of n inverses for n < 0.
-    | rv.linalg.matrix_power(rv.tensor([[1.0, 1.0], [0.0, 1.0]]), 3) -> tensor([[1., 3.], [0., 1.]])
-    """
+    | rv.linalg.matrix_power(rv.tensor([[1.0, 1.0], [0.0, 1.0]]), 3) -> tensor([[1., 3.], [0., 1.]])"""
     A = matrix("matrix_power", A)
     if n < 0:
         A, n = inverse(A), -n

@@ -69,8 +69,7 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     the result loses that dimension; leading dimensions broadcast. a and b are both float32 or both float64;
     integers are multiplied by NumPy. out as in :func:`add`. Raises ValueError where the shapes do not fit,
     TypeError where the dtypes differ.
-    | rv.tensor([[1.0, 2.0], [3.0, 4.0]]) @ rv.tensor([1.0, -1.0]) -> tensor([-1., -1.])
-    """
+    | rv.tensor([[1.0, 2.0], [3.0, 4.0]]) @ rv.tensor([1.0, -1.0]) -> tensor([-1., -1.])"""
     if out is not None:
         return written("matmul", out, matmul(input, other))
     if is_pair(input, other):
@@ -92,8 +91,7 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
 
 def mm(input: Any, mat2: Any) -> Tensor:
     """The product of two matrices: (m, k) (k, n) -> (m, n). Raises ValueError for other shapes.
-    | rv.mm(rv.tensor([[1.0, 2.0]]), rv.tensor([[3.0], [4.0]])) -> tensor([[11.]])
-    """
+    | rv.mm(rv.tensor([[1.0, 2.0]]), rv.tensor([[3.0], [4.0]])) -> tensor([[11.]])"""
     return matmul(*_of("mm", input, mat2, 2, 2))
 
 
@@ -101,8 +99,7 @@ def bmm(input: Any, mat2: Any) -> Tensor:
     """The products of two stacks of matrices: (n, m, k) (n, k, p) -> (n, m, p); the stacks do not broadcast.
 
     Raises ValueError for other shapes.
-    | rv.bmm(rv.ones(5, 2, 3), rv.ones(5, 3, 4)).shape -> (5, 2, 4)
-    """
+    | rv.bmm(rv.ones(5, 2, 3), rv.ones(5, 3, 4)).shape -> (5, 2, 4)"""
     input, mat2 = _of("bmm", input, mat2, 3, 3)
     if input.shape[0] != mat2.shape[0]:
         raise ValueError(f"[bmm] got shapes {input.shape} and {mat2.shape}; expected as many matrices")
@@ -111,22 +108,19 @@ def bmm(input: Any, mat2: Any) -> Tensor:
 
 def mv(input: Any, vec: Any) -> Tensor:
     """The product of a matrix and a vector: (m, k) (k) -> (m). Raises ValueError for other shapes.
-    | rv.mv(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([1.0, 1.0])) -> tensor([3., 7.])
-    """
+    | rv.mv(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([1.0, 1.0])) -> tensor([3., 7.])"""
     return matmul(*_of("mv", input, vec, 2, 1))
 
 
 def dot(input: Any, tensor: Any) -> Tensor:
     """The sum of the products of two vectors' elements: (n) (n) -> (). Raises ValueError for other shapes.
-    | rv.dot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)
-    """
+    | rv.dot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)"""
     return matmul(*_of("dot", input, tensor, 1, 1))
 
 
 def outer(input: Any, vec2: Any) -> Tensor:
     """y[i, j] = a[i] b[j] for vectors: (m) (n) -> (m, n). Raises ValueError for other shapes.
-    | rv.outer(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])
-    """
+    | rv.outer(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])"""
     input, vec2 = _of("outer", input, vec2, 1, 1)
     return mul(reshape(input, -1, 1), vec2)
 

@@ -31,8 +31,7 @@ from ranvier.ops.shape.scatter import index_add
 
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
     """x divided by its p-norm along dim, at least eps.
-    | rv.nn.functional.normalize(rv.tensor([[3.0, 4.0]])) -> tensor([[0.6000, 0.8000]])
-    """
+    | rv.nn.functional.normalize(rv.tensor([[3.0, 4.0]])) -> tensor([[0.6000, 0.8000]])"""
     input = as_tensor("normalize", input)
     return div(input, maximum(norm(input, p, dim, True), eps))
 
@@ -44,8 +43,7 @@ def lp_pool1d(
 
     norm_type inf: the largest |x|. stride: kernel_size if it is None. ceil_mode: a last window that is only
     partly inside counts as if it went on with the mean of its powers. Where the sum is 0 so is the gradient.
-    | rv.nn.functional.lp_pool1d(rv.tensor([[[3.0, 4.0, 6.0, 8.0]]]), 2, 2) -> tensor([[[ 5., 10.]]])
-    """
+    | rv.nn.functional.lp_pool1d(rv.tensor([[[3.0, 4.0, 6.0, 8.0]]]), 2, 2) -> tensor([[[ 5., 10.]]])"""
     return _lp_pool(max_pool1d, avg_pool1d, input, norm_type, kernel_size, stride, ceil_mode)
 
 
@@ -75,8 +73,7 @@ def _lp_pool(largest: Any, mean: Any, x: Any, p: float, size: Any, stride: Any, 
 
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else the value.
-    | rv.nn.functional.threshold(rv.tensor([0.0, 2.0]), 1.0, -1.0) -> tensor([-1.,  2.])
-    """
+    | rv.nn.functional.threshold(rv.tensor([0.0, 2.0]), 1.0, -1.0) -> tensor([-1.,  2.])"""
     from ranvier.ops.rules import replaced
 
     input = as_tensor("threshold", input)
@@ -90,8 +87,7 @@ def rrelu(
 ) -> Tensor:
     """x where x > 0, else a x: a is uniform in [lower, upper] while training, else their mean
     (Xu et al. 2015).
-    | rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0) -> tensor([-3.,  2.])
-    """
+    | rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0) -> tensor([-3.,  2.])"""
     from ranvier.autograd.random import rand
     from ranvier.ops.rules import replaced
 
@@ -126,8 +122,7 @@ relu_, rrelu_, selu_, threshold_ = *map(_in_place, (relu, rrelu, selu)), _in_pla
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
     """y[.., o] = x1^T W[o] x2 + b[o]: x1 (..., i), x2 (..., j), W (o, i, j), b (o).
-    | rv.nn.functional.bilinear(rv.ones(2, 3), rv.ones(2, 4), rv.ones(5, 3, 4)).shape -> (2, 5)
-    """
+    | rv.nn.functional.bilinear(rv.ones(2, 3), rv.ones(2, 4), rv.ones(5, 3, 4)).shape -> (2, 5)"""
     input1, input2, weight = (as_tensor("bilinear", t) for t in (input1, input2, weight))
     fits = weight.ndim == 3 and input1.shape[:-1] == input2.shape[:-1]
     if not fits or input1.shape[-1] != weight.shape[1] or input2.shape[-1] != weight.shape[2]:
@@ -231,8 +226,7 @@ def gumbel_softmax(
     effect, as in PyTorch.
 
     Source: Jang, Gu and Poole, "Categorical Reparameterization with Gumbel-Softmax" (2017).
-    | rv.nn.functional.gumbel_softmax(rv.zeros(3), hard=True).sum() -> tensor(1.)
-    """
+    | rv.nn.functional.gumbel_softmax(rv.zeros(3), hard=True).sum() -> tensor(1.)"""
     logits = floating(as_tensor("gumbel_softmax", logits))
     u = rand(logits.shape, dtype=logits.dtype)
     noise = -log(-log1p(-u) + float(np.finfo(logits.dtype).tiny))

@@ -219,8 +219,7 @@ def logsumexp(
 
     -inf where there is nothing to add. Raises ValueError for axes that x lacks. Integers are computed in
     float32.
-    | rv.logsumexp(rv.tensor([1000.0, 0.0]), dim=0) -> tensor(1000.)
-    """
+    | rv.logsumexp(rv.tensor([1000.0, 0.0]), dim=0) -> tensor(1000.)"""
     input, axes, keepdims = _arguments("logsumexp", input, dim, keepdim, axis, keepdims)
     return LogSumExp(axes, keepdims).apply(floating(input))
 
@@ -237,8 +236,7 @@ def prod(
     """The product along dim, or of all elements; 1 where there is nothing to multiply. Integers give int64.
 
     The gradient is right where x is 0. Raises ValueError for several axes or one that x lacks.
-    | rv.tensor([[1.0, 2.0], [3.0, 4.0]]).prod(dim=1) -> tensor([ 2., 12.])
-    """
+    | rv.tensor([[1.0, 2.0], [3.0, 4.0]]).prod(dim=1) -> tensor([ 2., 12.])"""
     input, axes, keepdims = _arguments("prod", input, dim, keepdim, axis, keepdims)
     if isinstance(axes, tuple):
         if len(axes) != 1:
@@ -256,8 +254,7 @@ def prod(
 
 def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     """How many elements over the axes are not 0; int64, no gradient.
-    | rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1) -> tensor([1, 2])
-    """
+    | rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1) -> tensor([1, 2])"""
     dim = dim if axis is None else axis
     input, axes, _ = _arguments("count_nonzero", as_tensor("count_nonzero", input), dim, False, None, False)
     return _numpy(np.sum, ne(input, 0), axes, False)

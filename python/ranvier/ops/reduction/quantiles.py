@@ -92,8 +92,7 @@ def quantile(
     Raises ValueError for q outside [0, 1] or without elements, and for x without an element along dim.
     q: a number in [0, 1], or a vector of them, which becomes the first dimension. Between two elements:
     interpolation 'linear', 'lower', 'higher', 'midpoint' or 'nearest'.
-    | rv.quantile(rv.tensor([1.0, 2.0, 3.0, 4.0]), 0.5) -> tensor(2.5000)
-    """
+    | rv.quantile(rv.tensor([1.0, 2.0, 3.0, 4.0]), 0.5) -> tensor(2.5000)"""
     dim = dim if axis is None else axis
     keepdim = keepdim or keepdims
     return _quantile("quantile", input, q, dim, keepdim, interpolation, nans=False)
@@ -103,15 +102,13 @@ def nanquantile(
     input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
     """As :func:`quantile`, of the elements that are not NaN.
-    | rv.nanquantile(rv.tensor([1.0, float("nan"), 2.0]), 0.5) -> tensor(1.5000)
-    """
+    | rv.nanquantile(rv.tensor([1.0, float("nan"), 2.0]), 0.5) -> tensor(1.5000)"""
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, nans=True)
 
 
 def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median of the elements that are not NaN; with dim also its index.
-    | rv.nanmedian(rv.tensor([1.0, float("nan"), 3.0, 2.0])) -> tensor(2.)
-    """
+    | rv.nanmedian(rv.tensor([1.0, float("nan"), 3.0, 2.0])) -> tensor(2.)"""
     input = as_tensor("nanmedian", input)
     ndim, at = input.ndim, 0 if dim is None else _dim("nanmedian", dim, input.ndim)
     rows = reshape(input, (-1,)) if dim is None or ndim == 0 else input
@@ -131,8 +128,7 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 
 def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     """The most frequent value along dim, the least of several, and the index of its last occurrence.
-    | rv.mode(rv.tensor([1, 2, 2, 3])).values -> tensor(2)
-    """
+    | rv.mode(rv.tensor([1, 2, 2, 3])).values -> tensor(2)"""
     input = as_tensor("mode", input)
     ndim, at = input.ndim, _dim("mode", dim, input.ndim)
     rows = np.moveaxis(np.atleast_1d(input._array), at, -1)
@@ -166,8 +162,7 @@ class Histogram(NamedTuple):
 
 def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     """How often each of 0, 1, 2 ... occurs in a vector of integers >= 0, or the sum of their weights.
-    | rv.bincount(rv.tensor([0, 2, 2])) -> tensor([1, 0, 2])
-    """
+    | rv.bincount(rv.tensor([0, 2, 2])) -> tensor([1, 0, 2])"""
     input = as_tensor("bincount", input)
     if (
         input.ndim != 1
@@ -188,8 +183,7 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
 
 def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
     """How many elements are in each of `bins` equal intervals of [min, max]; equal limits mean those of x.
-    | rv.histc(rv.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3) -> tensor([0., 2., 1., 0.])
-    """
+    | rv.histc(rv.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3) -> tensor([0., 2., 1., 0.])"""
     input = as_tensor("histc", input)
     values = input._read("histc")
     if min == max and values.size:
@@ -210,8 +204,7 @@ def histogram(
     input: Any, bins: Any = 100, *, range: Any = None, weight: Any = None, density: bool = False
 ) -> Histogram:
     """How many elements are in each interval, and the edges of the intervals: as numpy.histogram.
-    | rv.histogram(rv.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0)).hist -> tensor([2., 1.])
-    """
+    | rv.histogram(rv.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0)).hist -> tensor([2., 1.])"""
     input = as_tensor("histogram", input)
     values = input._read("histogram")
     w = None if weight is None else as_tensor("histogram", weight)._array
@@ -229,8 +222,7 @@ def unique(
 ) -> Any:
     """The different elements in ascending order (slices along dim, if given); on demand also the index of
     each element of x among them, and how often each occurs.
-    | rv.unique(rv.tensor([3, 1, 3]), return_counts=True) -> (tensor([1, 3]), tensor([1, 2]))
-    """
+    | rv.unique(rv.tensor([3, 1, 3]), return_counts=True) -> (tensor([1, 3]), tensor([1, 2]))"""
     input = as_tensor("unique", input)
     at = None if dim is None else some_dim("unique", input, dim)
     y, inverse, counts = np.unique(
@@ -244,8 +236,7 @@ def unique_consecutive(
     input: Any, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
     """The elements (slices along dim) that differ from the one before, as :func:`unique` returns them.
-    | rv.unique_consecutive(rv.tensor([1, 1, 2, 1])) -> tensor([1, 2, 1])
-    """
+    | rv.unique_consecutive(rv.tensor([1, 1, 2, 1])) -> tensor([1, 2, 1])"""
     input = as_tensor("unique_consecutive", input)
     values = input._read("unique_consecutive")
     at = 0 if dim is None else some_dim("unique_consecutive", input, dim)
@@ -271,8 +262,7 @@ def _chosen(
 
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """True where an element is one of test_elements (with invert: is not); bool.
-    | rv.isin(rv.tensor([1, 2, 3]), rv.tensor([2, 5])) -> tensor([False,  True, False])
-    """
+    | rv.isin(rv.tensor([1, 2, 3]), rv.tensor([2, 5])) -> tensor([False,  True, False])"""
     a, b = as_tensor("isin", elements), as_tensor("isin", test_elements)
     return by_numpy(_isin, a._array, b._array, invert)
 
@@ -293,8 +283,7 @@ def searchsorted(
     """Where to insert the values into sorted rows: (..., n), (..., m) -> (..., m) of int64.
 
     'left' (the default) gives the index of the first element >= the value, 'right' of the first > it.
-    | rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6])) -> tensor([1, 3])
-    """
+    | rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6])) -> tensor([1, 3])"""
     rows, v = as_tensor("searchsorted", sorted_sequence), as_tensor("searchsorted", values)
     if side not in (None, "left", "right") or (side == "left" and right):
         raise ValueError(f"[searchsorted] got side {side!r} and right {right}; expected 'left' or 'right'")
@@ -322,8 +311,7 @@ def _places_of(sequence: Any, v: Any, order: Any, where_to: Any, dtype: Any) -> 
 
 def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """The index of the interval between the sorted boundaries in which each element is; int64.
-    | rv.bucketize(rv.tensor([0.5, 3.0]), rv.tensor([1.0, 2.0])) -> tensor([0, 2])
-    """
+    | rv.bucketize(rv.tensor([0.5, 3.0]), rv.tensor([1.0, 2.0])) -> tensor([0, 2])"""
     limits = as_tensor("bucketize", boundaries)
     if limits.ndim != 1:
         raise ValueError(f"[bucketize] got boundaries of shape {limits.shape}; expected a vector")

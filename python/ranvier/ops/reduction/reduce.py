@@ -205,8 +205,7 @@ def sum(
 
     Raises AxisError, a ValueError and IndexError, for an axis that x does not have; ValueError for one
     that is given twice.
-    | rv.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=0) -> tensor([4., 6.])
-    """
+    | rv.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=0) -> tensor([4., 6.])"""
     input, axes, keepdims = _arguments("sum", input, dim, keepdim, axis, keepdims)
     if dtype is not None:
         input = input.to(dtype)
@@ -225,8 +224,7 @@ def mean(
     keepdims: bool = False,
 ) -> Tensor:
     """The mean over the axes; nan where there is nothing to average. Raises TypeError for integers.
-    | rv.tensor([[1.0, 2.0], [3.0, 5.0]]).mean(dim=1) -> tensor([1.5000, 4.0000])
-    """
+    | rv.tensor([[1.0, 2.0], [3.0, 5.0]]).mean(dim=1) -> tensor([1.5000, 4.0000])"""
     input, axes, keepdims = _arguments("mean", input, dim, keepdim, axis, keepdims)
     if dtype is not None:
         input = input.to(dtype)

@@ -109,8 +109,7 @@ def argsort(
     input: Any, dim: int = -1, descending: bool = False, stable: bool = False, *, axis: Any = None
 ) -> Tensor:
     """The indices that put x in order along dim: see :func:`sort`; int64, no gradient.
-    | rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True) -> tensor([0, 2, 1])
-    """
+    | rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True) -> tensor([0, 2, 1])"""
     input, at, length = _along("argsort", input, dim if axis is None else axis)
     return _sorted(input.detach(), at, _flag("argsort", "descending", descending), 0, length).indices
 
@@ -136,8 +135,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     """The k-th smallest element along dim, counted from 1, as (values, indices).
 
     Raises ValueError where there are fewer than k.
-    | rv.kthvalue(rv.tensor([3.0, 1.0, 2.0]), 2).values -> tensor(2.)
-    """
+    | rv.kthvalue(rv.tensor([3.0, 1.0, 2.0]), 2).values -> tensor(2.)"""
     input, at, length = _along("kthvalue", input, dim)
     k = _count("kthvalue", k, 1, length)
     return _without_dim(_sorted(input, at, False, k - 1, k), input, at, _flag("kthvalue", "keepdim", keepdim))
@@ -151,8 +149,7 @@ def median(
     Without dim: the value for all elements, without an index; elements equal to it share its gradient, as in
     PyTorch. Raises
     ValueError where there is no element.
-    | rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0])) -> tensor(2.)
-    """
+    | rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0])) -> tensor(2.)"""
     dim = dim if axis is None else axis
     keepdim = keepdim or keepdims
     input, keepdim = as_tensor("median", input), _flag("median", "keepdim", keepdim)

@@ -32,8 +32,7 @@ class MinMax(NamedTuple):
 
 def aminmax(input: Any, *, dim: int | None = None, keepdim: bool = False) -> MinMax:
     """The least and the greatest element, along dim or of all: see :func:`ranvier.amin`.
-    | rv.aminmax(rv.tensor([3.0, 1.0, 2.0])) -> MinMax(min=tensor(1.), max=tensor(3.))
-    """
+    | rv.aminmax(rv.tensor([3.0, 1.0, 2.0])) -> MinMax(min=tensor(1.), max=tensor(3.))"""
     return MinMax(amin(input, dim, keepdim), amax(input, dim, keepdim))
 
 
@@ -47,8 +46,7 @@ def nansum(
     keepdims: bool = False,
 ) -> Tensor:
     """The sum of the elements that are not NaN.
-    | rv.nansum(rv.tensor([1.0, float("nan"), 2.0])) -> tensor(3.)
-    """
+    | rv.nansum(rv.tensor([1.0, float("nan"), 2.0])) -> tensor(3.)"""
     input = as_tensor("nansum", input)
     x = where(input == input, input, cast(0, input.dtype))
     return total(x, dim, keepdim, dtype=dtype, axis=axis, keepdims=keepdims)
@@ -64,8 +62,7 @@ def nanmean(
     keepdims: bool = False,
 ) -> Tensor:
     """The mean of the elements that are not NaN; NaN where there is none.
-    | rv.nanmean(rv.tensor([1.0, float("nan"), 2.0])) -> tensor(1.5000)
-    """
+    | rv.nanmean(rv.tensor([1.0, float("nan"), 2.0])) -> tensor(1.5000)"""
     input = as_tensor("nanmean", input)
     if dtype is not None:
         input = input.to(dtype)
@@ -115,8 +112,7 @@ cummin: The least element so far along dim, and its index (the last of equal one
 
 def logcumsumexp(input: Any, dim: int) -> Tensor:
     """y[i] = log(e^x[0] + ... + e^x[i]) along dim, without overflow of the greatest element.
-    | rv.logcumsumexp(rv.tensor([0.0, 0.0]), 0) -> tensor([0.0000, 0.6931])
-    """
+    | rv.logcumsumexp(rv.tensor([0.0, 0.0]), 0) -> tensor([0.0000, 0.6931])"""
     input = floating(as_tensor("logcumsumexp", input))
     at = _dim("logcumsumexp", dim, input.ndim)
     if input.ndim == 0:
@@ -134,8 +130,7 @@ def diff(
     input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None, *, axis: Any = None
 ) -> Tensor:
     """The differences of neighbours along dim, n times. Raises ValueError for a negative n.
-    | rv.diff(rv.tensor([1.0, 4.0, 9.0])) -> tensor([3., 5.])
-    """
+    | rv.diff(rv.tensor([1.0, 4.0, 9.0])) -> tensor([3., 5.])"""
     dim = dim if axis is None else axis
     input = as_tensor("diff", input)
     if input.ndim == 0:
@@ -157,8 +152,7 @@ def diff(
 
 def trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral of y along dim by the trapezoidal rule, at points x or dx apart.
-    | rv.trapezoid(rv.tensor([1.0, 2.0, 3.0])) -> tensor(4.)
-    """
+    | rv.trapezoid(rv.tensor([1.0, 2.0, 3.0])) -> tensor(4.)"""
     return total(_trapezoids("trapezoid", y, x, dx, dim), dim)
 
 
@@ -167,8 +161,7 @@ trapz = trapezoid
 
 def cumulative_trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Tensor:
     """The integral of y from the first point to each later one, by the trapezoidal rule.
-    | rv.cumulative_trapezoid(rv.tensor([1.0, 2.0, 3.0])) -> tensor([1.5000, 4.0000])
-    """
+    | rv.cumulative_trapezoid(rv.tensor([1.0, 2.0, 3.0])) -> tensor([1.5000, 4.0000])"""
     return cumsum(_trapezoids("cumulative_trapezoid", y, x, dx, dim), dim)
 
 

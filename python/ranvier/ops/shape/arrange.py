@@ -36,8 +36,7 @@ from ranvier.ops.shape.stacks import listed
 
 def fliplr(input: Any) -> Tensor:
     """x with dimension 1 in reverse order.
-    | rv.fliplr(rv.tensor([[1, 2], [3, 4]])) -> tensor([[2, 1], [4, 3]])
-    """
+    | rv.fliplr(rv.tensor([[1, 2], [3, 4]])) -> tensor([[2, 1], [4, 3]])"""
     return _mirrored("fliplr", input, 1)
 
 
@@ -55,8 +54,7 @@ def _mirrored(name: str, x: Any, dim: int) -> Tensor:
 
 def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     """x turned by k quarter turns from the first of dims towards the second.
-    | rv.rot90(rv.tensor([[1, 2], [3, 4]])) -> tensor([[2, 4], [1, 3]])
-    """
+    | rv.rot90(rv.tensor([[1, 2], [3, 4]])) -> tensor([[2, 4], [1, 3]])"""
     input = as_tensor("rot90", input)
     a, b = (_dim("rot90", d, input.ndim) for d in dims) if len(dims) == 2 else (0, 0)
     if a == b or input.ndim < 2:
@@ -101,8 +99,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
 
 def cartesian_prod(*tensors: Any) -> Tensor:
     """All combinations of one element of each vector, one a row; of one vector itself.
-    | rv.cartesian_prod(rv.tensor([1, 2]), rv.tensor([3, 4])).tolist() -> [[1, 3], [1, 4], [2, 3], [2, 4]]
-    """
+    | rv.cartesian_prod(rv.tensor([1, 2]), rv.tensor([3, 4])).tolist() -> [[1, 3], [1, 4], [2, 3], [2, 4]]"""
     parts = listed("cartesian_prod", tensors)
     if any(x.ndim != 1 for x in parts) or not parts:
         raise ValueError(f"[cartesian_prod] got shapes {[x.shape for x in parts]}; expected vectors")
@@ -113,8 +110,7 @@ def cartesian_prod(*tensors: Any) -> Tensor:
 
 def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All subsets of r elements of a vector, one a row.
-    | rv.combinations(rv.tensor([1, 2, 3])).tolist() -> [[1, 2], [1, 3], [2, 3]]
-    """
+    | rv.combinations(rv.tensor([1, 2, 3])).tolist() -> [[1, 2], [1, 3], [2, 3]]"""
     input = as_tensor("combinations", input)
     if input.ndim != 1 or r < 0:
         raise ValueError(
@@ -129,30 +125,26 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tens
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """The indices (2, n) of the lower triangle of a row x col matrix, by rows.
-    | rv.tril_indices(2, 2) -> tensor([[0, 1, 1], [0, 0, 1]])
-    """
+    | rv.tril_indices(2, 2) -> tensor([[0, 1, 1], [0, 0, 1]])"""
     return wrap(np.stack(np.tril_indices(row, offset, col)).astype(dtype or np.int64))
 
 
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """The indices (2, n) of the upper triangle of a row x col matrix, by rows.
-    | rv.triu_indices(2, 2) -> tensor([[0, 0, 1], [0, 1, 1]])
-    """
+    | rv.triu_indices(2, 2) -> tensor([[0, 0, 1], [0, 1, 1]])"""
     return wrap(np.stack(np.triu_indices(row, offset, col)).astype(dtype or np.int64))
 
 
 def argwhere(input: Any) -> Tensor:
     """The indices of the elements that are not 0, one a row; int64.
-    | rv.argwhere(rv.tensor([0, 5, 7])) -> tensor([[1], [2]])
-    """
+    | rv.argwhere(rv.tensor([0, 5, 7])) -> tensor([[1], [2]])"""
     input = as_tensor("argwhere", input)
     return nonzero(input) if input.ndim else wrap(np.argwhere(input._array))
 
 
 def diag(input: Any, diagonal: int = 0) -> Tensor:
     """The diagonal of a matrix; of a vector the matrix with that diagonal, 0 elsewhere.
-    | rv.diag(rv.tensor([1, 2])) -> tensor([[1, 0], [0, 2]])
-    """
+    | rv.diag(rv.tensor([1, 2])) -> tensor([[1, 0], [0, 2]])"""
     input = as_tensor("diag", input)
     if input.ndim not in (1, 2):
         raise ValueError(f"[diag] got x of shape {input.shape}; expected a vector or a matrix")
@@ -161,15 +153,13 @@ def diag(input: Any, diagonal: int = 0) -> Tensor:
 
 def diagflat(input: Any, offset: int = 0) -> Tensor:
     """The matrix with the elements of x on a diagonal.
-    | rv.diagflat(rv.tensor([1, 2]), 1) -> tensor([[0, 1, 0], [0, 0, 2], [0, 0, 0]])
-    """
+    | rv.diagflat(rv.tensor([1, 2]), 1) -> tensor([[0, 1, 0], [0, 0, 2], [0, 0, 0]])"""
     return diag_embed(reshape(as_tensor("diagflat", input), (-1,)), offset)
 
 
 def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices, in dimensions dim1 and dim2, with the last dimension of x on a diagonal, 0 elsewhere.
-    | rv.diag_embed(rv.tensor([1, 2])) -> tensor([[1, 0], [0, 2]])
-    """
+    | rv.diag_embed(rv.tensor([1, 2])) -> tensor([[1, 0], [0, 2]])"""
     input, offset = as_tensor("diag_embed", input), index(offset)
     some_dim("diag_embed", input, -1)
     n = input.shape[-1] + abs(offset)
@@ -218,8 +208,7 @@ linear(Unfold)
 def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
     """All slices of `size` elements along a dimension, `step` apart; a new last dimension holds them. A view
     that is only read.
-    | rv.arange(4).unfold(0, 2, 1).tolist() -> [[0, 1], [1, 2], [2, 3]]
-    """
+    | rv.arange(4).unfold(0, 2, 1).tolist() -> [[0, 1], [1, 2], [2, 3]]"""
     x = as_tensor("unfold", x)
     at = _dim("unfold", dimension, x.ndim)
     n = x.shape[at] if x.ndim else 1

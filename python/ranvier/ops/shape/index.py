@@ -244,8 +244,7 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Te
     used, as in PyTorch; :func:`take_along_dim` broadcasts). Shape () counts as one dimension, and an empty
     index may have any shape. Raises IndexError where an index is negative or out of range, ValueError where
     the shapes do not fit.
-    | rv.gather(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([[0], [1]])) -> tensor([[1.], [4.]])
-    """
+    | rv.gather(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([[0], [1]])) -> tensor([[1.], [4.]])"""
     return gathered(input, dim, index, from_0=True)
 
 
@@ -367,8 +366,7 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     """The elements of x where the mask is true, in logical order; both broadcast against each other.
 
     Raises TypeError where the mask is not bool, ValueError where the shapes do not broadcast.
-    | rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False])) -> tensor([1., 3.])
-    """
+    | rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False])) -> tensor([1., 3.])"""
     input, chosen = as_tensor("masked_select", input), as_tensor("masked_select", mask)._read("masked_select")
     if chosen.dtype.kind != "b":
         raise TypeError(f"[masked_select] got mask of dtype {chosen.dtype}; expected bool")

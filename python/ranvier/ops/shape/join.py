@@ -79,8 +79,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     Different dtypes are promoted as in arithmetic.
     Tensors of shape (0,) are left out beside others, as in PyTorch. Raises ValueError where the shapes do not
     fit or there is no tensor.
-    | rv.cat([rv.ones(1, 2), rv.zeros(2, 2)]).shape -> (3, 2)
-    """
+    | rv.cat([rv.ones(1, 2), rv.zeros(2, 2)]).shape -> (3, 2)"""
     dim = dim if axis is None else axis
     if type(tensors) in (list, tuple) and tensors and is_floating(tensors[0]):
         try:
@@ -125,8 +124,7 @@ def _listed(name: str, tensors: Any) -> Any:
 
 def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors of one shape, joined along a new dimension.
-    | rv.stack([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], dim=1) -> tensor([[1., 3.], [2., 4.]])
-    """
+    | rv.stack([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], dim=1) -> tensor([[1., 3.], [2., 4.]])"""
     dim = dim if axis is None else axis
     return cat([unsqueeze(as_tensor("stack", x), dim) for x in _listed("stack", tensors)], dim)
 
@@ -184,8 +182,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 
 def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
     """Views of x: its slices along dim, without that dimension.
-    | rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1) -> (tensor([1., 3.]), tensor([2., 4.]))
-    """
+    | rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1) -> (tensor([1., 3.]), tensor([2., 4.]))"""
     dim = dim if axis is None else axis
     input = as_tensor("unbind", input)
     dim = some_dim("unbind", input, dim)
@@ -223,8 +220,7 @@ def _off_tape(x: Tensor, dim: int = 0) -> Iterator[Tensor]:
 
 def select(input: Any, dim: int, index: int) -> Tensor:
     """A view of x: its slice at index along dim, without that dimension; IndexError where there is none.
-    | rv.select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, -1) -> tensor([2., 4.])
-    """
+    | rv.select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, -1) -> tensor([2., 4.])"""
     input = as_tensor("select", input)
     dim = some_dim("select", input, dim)
     if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
@@ -239,8 +235,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     """A view of x: the slices start ... start + length - 1 along dim.
 
     Raises IndexError where x has no such start, ValueError where it is too short.
-    | rv.narrow(rv.tensor([1.0, 2.0, 3.0]), 0, 1, 2) -> tensor([2., 3.])
-    """
+    | rv.narrow(rv.tensor([1.0, 2.0, 3.0]), 0, 1, 2) -> tensor([2., 3.])"""
     input = as_tensor("narrow", input)
     dim = some_dim("narrow", input, dim)
     first, count = _sizes("narrow", (start, length))

@@ -32,8 +32,7 @@ def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
     """x repeated along each dimension; sizes beyond x's dimensions add leading dimensions.
 
     Raises ValueError for a negative number, or for fewer numbers than dimensions.
-    | rv.tensor([1.0, 2.0]).repeat(2, 2) -> tensor([[1., 2., 1., 2.], [1., 2., 1., 2.]])
-    """
+    | rv.tensor([1.0, 2.0]).repeat(2, 2) -> tensor([[1., 2., 1., 2.], [1., 2., 1., 2.]])"""
     input, times = as_tensor("repeat", input), _sizes("repeat", sizes if repeats is None else (repeats,))
     if len(times) < input.ndim or any(n < 0 for n in times):
         raise ValueError(
@@ -45,8 +44,7 @@ def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
 
 def tile(input: Any, *sizes: Any, dims: Any = None) -> Tensor:
     """:func:`repeat`, with 1 for leading dimensions that have no number: NumPy's tile.
-    | rv.tile(rv.tensor([[1.0, 2.0]]), (2,)) -> tensor([[1., 2., 1., 2.]])
-    """
+    | rv.tile(rv.tensor([[1.0, 2.0]]), (2,)) -> tensor([[1., 2., 1., 2.]])"""
     input, times = as_tensor("tile", input), _sizes("tile", sizes if dims is None else (dims,))
     if any(n < 0 for n in times):
         raise ValueError(f"[tile] got dims {times}; expected numbers >= 0")
@@ -126,8 +124,7 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
     """x shifted cyclically along each dimension; without dims along the flattened x.
 
     Raises ValueError where shifts and dims are not as many.
-    | rv.roll(rv.tensor([1, 2, 3, 4]), 1) -> tensor([4, 1, 2, 3])
-    """
+    | rv.roll(rv.tensor([1, 2, 3, 4]), 1) -> tensor([4, 1, 2, 3])"""
     input = as_tensor("roll", input)
     steps = _sizes("roll", (shifts,))
     if dims is None or dims == ():
@@ -217,8 +214,7 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tenso
     """A view of x: the elements x[.., i, .., i + offset, ..] of dim1 and dim2, as a last dimension.
 
     Raises IndexError for a dimension that x lacks, ValueError where both are one.
-    | rv.diagonal(rv.tensor([[1.0, 2.0], [3.0, 4.0]])) -> tensor([1., 4.])
-    """
+    | rv.diagonal(rv.tensor([[1.0, 2.0], [3.0, 4.0]])) -> tensor([1., 4.])"""
     input = as_tensor("diagonal", input)
     a, b = some_dim("diagonal", input, dim1), some_dim("diagonal", input, dim2)
     if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)):
@@ -231,8 +227,7 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tenso
 
 def trace(input: Any) -> Tensor:
     """The sum of a matrix's diagonal. Raises ValueError unless x has 2 dimensions.
-    | rv.trace(rv.tensor([[1.0, 2.0], [3.0, 4.0]])) -> tensor(5.)
-    """
+    | rv.trace(rv.tensor([[1.0, 2.0], [3.0, 4.0]])) -> tensor(5.)"""
     input = as_tensor("trace", input)
     if input.ndim != 2:
         raise ValueError(f"[trace] got x of shape {input.shape}; expected 2 dimensions")

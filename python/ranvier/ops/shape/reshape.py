@@ -156,8 +156,7 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
     one size may be -1, which follows from the others.
 
     Raises ValueError where the number of elements differs.
-    | rv.arange(6).reshape(2, -1) -> tensor([[0, 1, 2], [3, 4, 5]])
-    """
+    | rv.arange(6).reshape(2, -1) -> tensor([[0, 1, 2], [3, 4, 5]])"""
     if not isinstance(input, Tensor):
         input = as_tensor("reshape", input)
     if shape is not None:
@@ -174,8 +173,7 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
 
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions start_dim to end_dim, both included, as one, in logical order.
-    | rv.zeros(2, 3, 4).flatten(1).shape -> (2, 12)
-    """
+    | rv.zeros(2, 3, 4).flatten(1).shape -> (2, 12)"""
     input = as_tensor("flatten", input)
     shape = input._array.shape
     if not shape:
@@ -214,8 +212,7 @@ def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
     """The dimensions in another order: ``permute(x, 1, 0)``, ``permute(x, (1, 0))`` or ``dims=(1, 0)``.
 
     Raises ValueError unless each is named once.
-    | rv.zeros(2, 3, 4).permute(2, 0, 1).shape -> (4, 2, 3)
-    """
+    | rv.zeros(2, 3, 4).permute(2, 0, 1).shape -> (4, 2, 3)"""
     input = as_tensor("permute", input)
     if dims is not None:
         order = (dims,)
@@ -283,8 +280,7 @@ def t(input: Any) -> Tensor:
 
 def squeeze(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     """x without its dimensions of size 1: all, or the named ones. A named dimension of another size stays.
-    | rv.zeros(2, 1, 3, 1).squeeze(1).shape -> (2, 3, 1)
-    """
+    | rv.zeros(2, 1, 3, 1).squeeze(1).shape -> (2, 3, 1)"""
     input, dim = as_tensor("squeeze", input), dim if axis is None else axis
     shape = input._array.shape
     dims = range(len(shape)) if dim is None else _sizes("squeeze", (dim,))
@@ -305,8 +301,7 @@ def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
     numbers, a tuple, or ``size=(2, 3)``.
 
     Raises ValueError where x does not broadcast to the shape, and for more than 2**40 elements.
-    | rv.tensor([[1.0], [2.0]]).expand(-1, 3) -> tensor([[1., 1., 1.], [2., 2., 2.]])
-    """
+    | rv.tensor([[1.0], [2.0]]).expand(-1, 3) -> tensor([[1., 1., 1.], [2., 2., 2.]])"""
     input, target = as_tensor("expand", input), _sizes("expand", sizes if size is None else (size,))
     lead = len(target) - input.ndim
     if lead < 0 or -1 in target[:lead]:
@@ -332,8 +327,7 @@ def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
     """A copy of x, reversed along the dimensions: ``flip(x, 0, 1)``, ``flip(x, (0, 1))`` or ``dims=(0, 1)``.
 
     Raises IndexError for a dimension that x lacks, ValueError where one is named twice.
-    | rv.flip(rv.tensor([1, 2, 3]), 0) -> tensor([3, 2, 1])
-    """
+    | rv.flip(rv.tensor([1, 2, 3]), 0) -> tensor([3, 2, 1])"""
     input = as_tensor("flip", input)
     if (dims is None) == (not axes):
         raise TypeError(f"[flip] got axes {axes} and dims {dims}; expected one of them")

@@ -97,8 +97,7 @@ def scatter(
 
     Raises IndexError where an index is negative or out of range, ValueError where the shapes do not fit,
     TypeError where the dtypes differ, RuntimeError for 'multiply' where a gradient is required.
-    | rv.scatter(rv.zeros(2, 3), 1, rv.tensor([[2], [0]]), 1.0) -> tensor([[0., 0., 1.], [1., 0., 0.]])
-    """
+    | rv.scatter(rv.zeros(2, 3), 1, rv.tensor([[2], [0]]), 1.0) -> tensor([[0., 0., 1.], [1., 0., 0.]])"""
     if (src is None) == (value is None):
         raise TypeError("[scatter] got src and value, or neither; expected one of them")
     if reduce not in (None, "add", "multiply"):

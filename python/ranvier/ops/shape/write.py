@@ -27,16 +27,14 @@ from ranvier.ops.shape.scatter import scatter, scatter_add
 
 def take(input: Any, index: Any) -> Tensor:
     """The elements of x at flat positions, in the shape of index.
-    | rv.take(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([3, 0])) -> tensor([4., 1.])
-    """
+    | rv.take(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([3, 0])) -> tensor([4., 1.])"""
     input, at = as_tensor("take", input), index_array("take", index)
     return reshape(selected(reshape(input, (-1,)), 0, at.reshape(-1)), at.shape)
 
 
 def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
     """x with the elements of source at flat positions index, or added to them, in a new tensor.
-    | rv.put(rv.zeros(3), rv.tensor([2, 0]), rv.tensor([5.0, 6.0])) -> tensor([6., 0., 5.])
-    """
+    | rv.put(rv.zeros(3), rv.tensor([2, 0]), rv.tensor([5.0, 6.0])) -> tensor([6., 0., 5.])"""
     input, source, at = as_tensor("put", input), as_tensor("put", source), index_array("put", index)
     if source.numel() != at.size:
         raise ValueError(f"[put] got {source.numel()} elements for {at.size} positions; expected as many")
@@ -65,8 +63,7 @@ def _marked(size: int, rows: Array) -> Array:
 
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     """x with every element at the indices along dim replaced by a number, in a new tensor.
-    | rv.index_fill(rv.zeros(3), 0, rv.tensor([0, 2]), 1.0) -> tensor([1., 0., 1.])
-    """
+    | rv.index_fill(rv.zeros(3), 0, rv.tensor([0, 2]), 1.0) -> tensor([1., 0., 1.])"""
     input = as_tensor("index_fill", input)
     at, rows = _rows("index_fill", input, dim, index)
     hit = host(_marked, input.shape[at] if input.ndim else 1, rows)
@@ -82,8 +79,7 @@ def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
     """x[i, i, ..] = fill_value, in place, for a matrix (m, n) or more dimensions of one length.
 
     wrap: with m > n the diagonal begins again after each n + 1 rows. Raises ValueError for another shape.
-    | rv.zeros(2, 2).fill_diagonal_(5.0) -> tensor([[5., 0.], [0., 5.]])
-    """
+    | rv.zeros(2, 2).fill_diagonal_(5.0) -> tensor([[5., 0.], [0., 5.]])"""
     check_leaf(input, "fill_diagonal_")
     if input.ndim < 2 or (input.ndim > 2 and len(set(input.shape)) > 1):
         raise ValueError(
@@ -98,8 +94,7 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     """x with y[.., index[j], ..] = source[.., j, ..] along dim, in a new tensor.
 
     Raises IndexError where an index is negative or out of range.
-    | rv.index_copy(rv.zeros(3), 0, rv.tensor([2, 0]), rv.tensor([5.0, 6.0])) -> tensor([6., 0., 5.])
-    """
+    | rv.index_copy(rv.zeros(3), 0, rv.tensor([2, 0]), rv.tensor([5.0, 6.0])) -> tensor([6., 0., 5.])"""
     input, source = as_tensor("index_copy", input), as_tensor("index_copy", source)
     require_from_0("index_copy", index)
     at, rows = _rows("index_copy", input, dim, index)
@@ -306,8 +301,7 @@ def _positions(x: Tensor) -> Any:
 
 def select_scatter(input: Any, src: Any, dim: int, index: int) -> Tensor:
     """x with x.select(dim, index) replaced by src, in a new tensor.
-    | rv.select_scatter(rv.zeros(2, 2), rv.ones(2), 0, 1) -> tensor([[0., 0.], [1., 1.]])
-    """
+    | rv.select_scatter(rv.zeros(2, 2), rv.ones(2), 0, 1) -> tensor([[0., 0.], [1., 1.]])"""
     input = as_tensor("select_scatter", input)
     return _written("select_scatter", input, select(wrap(_positions(input)), dim, index)._array, src)
 
@@ -316,8 +310,7 @@ def slice_scatter(
     input: Any, src: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
     """x with x[start:end:step] along dim replaced by src, in a new tensor.
-    | rv.slice_scatter(rv.zeros(4), rv.ones(2), 0, 1, 3) -> tensor([0., 1., 1., 0.])
-    """
+    | rv.slice_scatter(rv.zeros(4), rv.ones(2), 0, 1, 3) -> tensor([0., 1., 1., 0.])"""
     input = as_tensor("slice_scatter", input)
     at = some_dim("slice_scatter", input, dim)
     key = (slice(None),) * at + (slice(start, end, step),)
@@ -326,8 +319,7 @@ def slice_scatter(
 
 def diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """x with a diagonal replaced by src, in a new tensor: see :func:`ranvier.diagonal`.
-    | rv.diagonal_scatter(rv.zeros(2, 2), rv.tensor([1.0, 2.0])) -> tensor([[1., 0.], [0., 2.]])
-    """
+    | rv.diagonal_scatter(rv.zeros(2, 2), rv.tensor([1.0, 2.0])) -> tensor([[1., 0.], [0., 2.]])"""
     input = as_tensor("diagonal_scatter", input)
     return _written(
         "diagonal_scatter", input, diagonal(wrap(_positions(input)), offset, dim1, dim2)._array, src
