@@ -88,15 +88,15 @@ def _jacobian(f: Callable[..., Any], x: Any, settings: dict[str, Any]) -> Tensor
 
 
 def _slope(y: Tensor, x: Tensor, dy: Any) -> Tensor:
-    found = gradients(y, x, dy, allow_unused=True)[0] if y.requires_grad else None
-    return wrap(filled_like(0, x._array)) if found is None else found
+    slope = gradients(y, x, dy, allow_unused=True)[0] if y.requires_grad else None
+    return wrap(filled_like(0, x._array)) if slope is None else slope
 
 
 def activation_named(who: str, name: str, more: Sequence[str] = ()) -> Callable[..., Any]:
     """The function of that name in ACTIVATIONS or `more`, else ValueError in the name of `who`."""
     if name not in {*ACTIVATIONS, *more}:
-        known = ", ".join(sorted({*ACTIVATIONS, *more}))
-        raise ValueError(f"[{who}] got activation {name!r}; expected one of {known}")
+        names = ", ".join(sorted({*ACTIVATIONS, *more}))
+        raise ValueError(f"[{who}] got activation {name!r}; expected one of {names}")
     return _FUNCTIONS[name]
 
 

@@ -198,10 +198,9 @@ def ctc_loss(
     """
     x = as_tensor("ctc_loss", log_probs)
     if x.ndim == 2:
-        found = ctc_loss(
-            unsqueeze(x, 1), targets, input_lengths, target_lengths, blank, "none", zero_infinity
-        )
-        return found[0] if reduction != "mean" else found[0] / max(int(np.max(np.asarray(target_lengths))), 1)
+        x = unsqueeze(x, 1)
+        loss = ctc_loss(x, targets, input_lengths, target_lengths, blank, "none", zero_infinity)[0]
+        return loss if reduction != "mean" else loss / max(int(np.max(np.asarray(target_lengths))), 1)
     labels = index_array("ctc_loss", targets)
     inputs, sizes = (
         np.atleast_1d(np.asarray(getattr(v, "_array", v))) for v in (input_lengths, target_lengths)

@@ -197,14 +197,14 @@ def _variance(x: Any, var: Any, own: tuple[int, ...], shape: tuple[int, ...]) ->
             raise ValueError(f"[gaussian_nll] got var {var}; expected a number >= 0")
         return wrap(filled(var, shape, np.dtype(getattr(x, "dtype", np.float32))))
     var = in_dtype_of(x, var)
-    found = tuple(getattr(var, "shape", ()))
-    if found == shape:
+    sizes = tuple(getattr(var, "shape", ()))
+    if sizes == shape:
         return var
-    if found == own[:-1] and own:
+    if sizes == own[:-1] and own:
         var = unsqueeze(var, -1)
-    elif len(found) != len(own) or any(n not in (1, m) for n, m in zip(found, own, strict=True)):
+    elif len(sizes) != len(own) or any(n not in (1, m) for n, m in zip(sizes, own, strict=True)):
         raise ValueError(
-            f"[gaussian_nll] got var of shape {found} for x of shape {own}; expected that shape, 1 in place "
+            f"[gaussian_nll] got var of shape {sizes} for x of shape {own}; expected that shape, 1 in place "
             "of a size, or nothing in place of the last"
         )
     return broadcast_to(var, shape)

@@ -95,9 +95,9 @@ class Attention(Function):
         if dy is None:  # the weights do not depend on v
             to[2] = None
         dscores = self._gradients(dy, dweights, to)
-        found = [*to, *(dscores if needed else None for needed in self.needs[3:])]
+        dxs = [*to, *(dscores if needed else None for needed in self.needs[3:])]
         return tuple(
-            None if d is None else unbroadcast(d, shape) for d, shape in zip(found, self.shapes, strict=True)
+            None if d is None else unbroadcast(d, shape) for d, shape in zip(dxs, self.shapes, strict=True)
         )
 
     def _attend(self, q: Array, k: Array, v: Array, masks: tuple[Array, ...]) -> Array:
@@ -222,8 +222,8 @@ class PackedAttention(Attention):
         dqkv = zeros((*self._apart(self.q).shape[:2], 3, self.heads, self.q.shape[3]), self.q.dtype)
         dscores = self._gradients(dy, dweights, list(dqkv.transpose(self._order())))
         masks = zip(self.needs[1:], self.mask_shapes, strict=True)
-        found = reshaped(dqkv, (*dqkv.shape[:2], 3 * self.heads * self.q.shape[3]))
-        return found, *(
+        joined = reshaped(dqkv, (*dqkv.shape[:2], 3 * self.heads * self.q.shape[3]))
+        return joined, *(
             unbroadcast(dscores, shape) if needed and dscores is not None else None for needed, shape in masks
         )
 

@@ -130,7 +130,9 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
             raise ValueError("[one_hot] got no classes; expected num_classes to be given")
         value_read("one_hot without num_classes")
         num_classes = int(classes.max()) + 1
-    if classes.size and not _are_inside(classes, num_classes):
+    # the core reads int64, of which uint64 from 2^63 on is below 0
+    whole = classes.view(np.int64) if classes.dtype == np.uint64 else classes
+    if classes.size and not _core.inside(whole, 0, num_classes - 1):
         raise ValueError(
             f"[one_hot] got classes from {classes.min()} to {classes.max()}; expected 0 to {num_classes - 1}"
         )
@@ -138,9 +140,3 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
         columns = keep(np.arange(num_classes, dtype=F64))
         return wrap(in_dtype(_core.eq(in_dtype(classes[..., None], F64), columns, None), I64))
     return wrap((classes[..., None] == np.arange(num_classes)).astype(np.int64))
-
-
-def _are_inside(classes: np.ndarray[Any, Any], count: int) -> bool:
-    if classes.dtype == np.uint64:  # the core reads int64; from 2^63 on it is below 0
-        classes = classes.view(np.int64)
-    return bool(_core.inside(classes, 0, count - 1))

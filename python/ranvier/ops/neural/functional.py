@@ -24,6 +24,7 @@ from ranvier.ops.neural.embedding import embedding
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.rows import examples
+from ranvier.ops.rules import replaced
 from ranvier.ops.shape.index import index_array, index_select
 from ranvier.ops.shape.reshape import reshape
 from ranvier.ops.shape.scatter import index_add
@@ -74,8 +75,6 @@ def _lp_pool(largest: Any, mean: Any, x: Any, p: float, size: Any, stride: Any, 
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else the value.
     | rv.nn.functional.threshold(rv.tensor([0.0, 2.0]), 1.0, -1.0) -> tensor([-1.,  2.])"""
-    from ranvier.ops.rules import replaced
-
     input = as_tensor("threshold", input)
     number = value if is_floating(input) else int(value)
     y = where(input <= threshold, number, input)
@@ -88,9 +87,6 @@ def rrelu(
     """x where x > 0, else a x: a is uniform in [lower, upper] while training, else their mean
     (Xu et al. 2015).
     | rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0) -> tensor([-3.,  2.])"""
-    from ranvier.autograd.random import rand
-    from ranvier.ops.rules import replaced
-
     input = as_tensor("rrelu", input)
     if not lower <= upper:
         raise ValueError(f"[rrelu] got lower {lower} and upper {upper}; expected lower <= upper")

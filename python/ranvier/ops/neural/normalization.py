@@ -85,8 +85,8 @@ def batch_norm(
     >>> mean, var
     (tensor([0.2000, 0.5000]), tensor([1.1000, 0.9000]))
     """
-    given = (running_mean, running_var, num_batches_tracked)
-    running = [None if r is None else as_tensor("batch_norm", r) for r in given]
+    statistics = (running_mean, running_var, num_batches_tracked)
+    running = [None if r is None else as_tensor("batch_norm", r) for r in statistics]
     mean, var, batches = (None if r is None else r._array for r in running)
     y = BatchNorm((mean, var, batches), training, momentum, eps).apply(input, weight, bias)
     if training:
@@ -185,8 +185,8 @@ def _update(input: Tensor, running_mean: Any, running_var: Any, momentum: float)
             )
     pixels = tuple(range(2, input.ndim))
     with no_grad():
-        for running, found in ((running_mean, mean(input, pixels)), (running_var, var(input, pixels))):
-            running.copy_((1 - momentum) * running + momentum * mean(found, 0))
+        for running, own in ((running_mean, mean(input, pixels)), (running_var, var(input, pixels))):
+            running.copy_((1 - momentum) * running + momentum * mean(own, 0))
 
 
 class LayerNorm(GroupNorm):

@@ -198,9 +198,9 @@ def unflatten(input: Any, dim: int, sizes: Any) -> Tensor:
     """Dimension dim in several. | rv.zeros(2, 12).unflatten(1, (3, -1)).shape -> (2, 3, 4)"""
     input = as_tensor("unflatten", input)
     at, shape, parts = some_dim("unflatten", input, dim), input.shape, list(_sizes("unflatten", (sizes,)))
-    known = math.prod(n for n in parts if n != -1)
-    if -1 in parts and known > 0:  # from this dimension only: others may be 0
-        parts[parts.index(-1)] = shape[at] // known if input.ndim else 1
+    size = math.prod(n for n in parts if n != -1)
+    if -1 in parts and size > 0:  # from this dimension only: others may be 0
+        parts[parts.index(-1)] = shape[at] // size if input.ndim else 1
     if input.ndim and math.prod(parts) != shape[at]:
         raise ValueError(
             f"[unflatten] got sizes {sizes} for a dimension of {shape[at]}; expected their product to be it"
@@ -332,10 +332,10 @@ def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
     if (dims is None) == (not axes):
         raise TypeError(f"[flip] got axes {axes} and dims {dims}; expected one of them")
     named = _sizes("flip", axes if dims is None else (dims,))
-    found = [_dim("flip", d, input.ndim) for d in named]
-    if len(set(found)) != len(found):
+    reversed_dims = [_dim("flip", d, input.ndim) for d in named]
+    if len(set(reversed_dims)) != len(reversed_dims):
         raise ValueError(f"[flip] got dims {named} for {input.ndim} dimensions; expected each of them once")
-    return Flip(tuple(found) if input.ndim else ()).apply(input)
+    return Flip(tuple(reversed_dims) if input.ndim else ()).apply(input)
 
 
 examples(globals())

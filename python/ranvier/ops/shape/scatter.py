@@ -102,10 +102,7 @@ def scatter(
         raise TypeError("[scatter] got src and value, or neither; expected one of them")
     if reduce not in (None, "add", "multiply"):
         raise ValueError(f"[scatter] got reduce {reduce!r}; expected None, 'add' or 'multiply'")
-    values = value if src is None else src
-    if reduce == "multiply":
-        return _multiplied(input, dim, index, values)
-    return _scatter("scatter", input, dim, index, values, add=reduce == "add")
+    return _scatter("scatter", input, dim, index, value if src is None else src, reduce)
 
 
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
@@ -114,11 +111,10 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     Shapes and errors as :func:`scatter`.
     | rv.scatter_add(rv.zeros(3), 0, rv.tensor([2, 0, 2]), rv.tensor([1.0, 2.0, 3.0])) -> tensor([2., 0., 4.])
     """
-    return _scatter("scatter_add", input, dim, index, src, add=True)
+    return _scatter("scatter_add", input, dim, index, src, "add")
 
 
-def _operands(name: str, x: Any, dim: int, index: Any, src: Any) -> tuple[Tensor, int, Array, Tensor]:
-    """x, the axis, the index and src in x's dtype, all checked; an index without dimensions gets one."""
+def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, combine: str | None) -> Tensor:
     x, places = as_tensor(name, x), _with_dimension(index_array(name, index))
     at = _dim(name, dim, x.ndim)
     if not isinstance(src, (Tensor, np.ndarray)):  # a number for all places
@@ -133,44 +129,29 @@ def _operands(name: str, x: Any, dim: int, index: Any, src: Any) -> tuple[Tensor
             f"[{name}] got index of shape {places.shape}, x of shape {x.shape} and src of shape {src.shape}; "
             f"expected an index no larger than src, nor than x but for dimension {at}"
         )
-    return x, at, places, src
-
-
-def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, add: bool) -> Tensor:
-    x, at, places, src = _operands(name, x, dim, index, src)
-    if is_floating(x):
-        return watched(Scatter(at, add).apply(x, wrap(places), src), index)
-    require_no_gradient(name, x, src)
-    require_from_0(name, places)
-    return by_numpy(_scattered, "add" if add else None, x._array, at, places, src._array)
-
-
-def _scattered(combine: str | None, x: Array, at: int, places: Array, src: Array) -> Array:
-    y = x.copy()
-    where, values = _placed(at, places, src)
-    if combine is None:
-        _with_dimension(y)[where] = values
-    else:
-        getattr(np, combine).at(_with_dimension(y), where, values)
-    return y
-
-
-def _placed(at: int, places: Array, src: Array) -> tuple[tuple[Array, ...], Array]:
-    """NumPy's index of the places, and their values."""
-    where = list(np.ogrid[tuple(map(slice, places.shape))])
-    where[at] = places
-    return tuple(where), _with_dimension(src)[tuple(map(slice, places.shape))]
-
-
-def _multiplied(x: Any, dim: int, index: Any, src: Any) -> Tensor:
-    x, at, places, src = _operands("scatter", x, dim, index, src)
-    if (x.requires_grad or src.requires_grad) and is_grad_enabled():
+    if combine != "multiply":
+        if is_floating(x):
+            return watched(Scatter(at, combine == "add").apply(x, wrap(places), src), index)
+        require_no_gradient(name, x, src)
+    elif (x.requires_grad or src.requires_grad) and is_grad_enabled():
         raise RuntimeError(
             "[scatter] got reduce 'multiply' where a gradient is required; expected tensors without one: "
             "detach(), or multiply by a scattered tensor of ones"
         )
-    require_from_0("scatter", places)
-    return by_numpy(_scattered, "multiply", x._array, at, places, src._array)
+    require_from_0(name, places)
+    return by_numpy(_scattered, combine, x._array, at, places, src._array)
+
+
+def _scattered(combine: str | None, x: Array, at: int, places: Array, src: Array) -> Array:
+    y, part = x.copy(), tuple(map(slice, places.shape))
+    where: Any = list(np.ogrid[part])
+    where[at] = places
+    values = _with_dimension(src)[part]
+    if combine is None:
+        _with_dimension(y)[tuple(where)] = values
+    else:
+        getattr(np, combine).at(_with_dimension(y), tuple(where), values)
+    return y
 
 
 def _like(x: Tensor, src: Tensor, name: str) -> Tensor:
@@ -213,7 +194,7 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     places, expected = rows.reshape((1,) * at + (-1,) + (1,) * max(len(shape) - at - 1, 0)), expected or (1,)
     if places.shape != expected:
         places = np.broadcast_to(places, expected)
-    return watched(_scatter("index_add", input, at, places, source, add=True), index)
+    return watched(_scatter("index_add", input, at, places, source, "add"), index)
 
 
 examples(globals())
