@@ -12,7 +12,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import as_tensor, is_floating, unlike
-from ranvier.ops.matrix.matmul import matmul, mm
+from ranvier.ops.matrix.matmul import matmul, mm, of_dims
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
@@ -38,44 +38,35 @@ def _plus(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
     return add(x if beta == 1 else mul(x, beta), product)
 
 
-def _matrices(name: str, a: Any, b: Any, dims: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    a, b = as_tensor(name, a), as_tensor(name, b)
-    if (a.ndim, b.ndim) != dims:
-        raise ValueError(
-            f"[{name}] got shapes {a.shape} and {b.shape}; expected {dims[0]} and {dims[1]} dimensions"
-        )
-    return a, b
-
-
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b: a (m, k), b (k, n), x broadcasts to (m, n).
     | rv.addmm(rv.ones(2), rv.eye(2), rv.eye(2), alpha=3) -> tensor([[4., 1.], [1., 4.]])"""
-    return _plus(input, matmul(*_matrices("addmm", mat1, mat2, (2, 2))), beta, alpha)
+    return _plus(input, matmul(*of_dims("addmm", mat1, mat2, 2, 2)), beta, alpha)
 
 
 def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b: a (m, k), b (k), x broadcasts to (m).
     | rv.addmv(rv.ones(2), rv.ones(2, 3), rv.ones(3)) -> tensor([4., 4.])"""
-    return _plus(input, matmul(*_matrices("addmv", mat, vec, (2, 1))), beta, alpha)
+    return _plus(input, matmul(*of_dims("addmv", mat, vec, 2, 1)), beta, alpha)
 
 
 def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b^T: a (m), b (n), x broadcasts to (m, n).
     | rv.addr(rv.zeros(2, 2), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])"""
-    vec1, vec2 = _matrices("addr", vec1, vec2, (1, 1))
+    vec1, vec2 = of_dims("addr", vec1, vec2, 1, 1)
     return _plus(input, mul(unsqueeze(vec1, 1), vec2), beta, alpha)
 
 
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b for each matrix: a (n, m, k), b (n, k, p), x broadcasts to (n, m, p).
     | rv.baddbmm(rv.ones(1, 1, 1), rv.ones(1, 1, 3), rv.ones(1, 3, 1)) -> tensor([[[4.]]])"""
-    return _plus(input, matmul(*_matrices("baddbmm", batch1, batch2, (3, 3))), beta, alpha)
+    return _plus(input, matmul(*of_dims("baddbmm", batch1, batch2, 3, 3)), beta, alpha)
 
 
 def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha (sum of the products a[i] b[i]): a (n, m, k), b (n, k, p), x broadcasts to (m, p).
     | rv.addbmm(rv.zeros(1, 1), rv.ones(2, 1, 3), rv.ones(2, 3, 1)) -> tensor([[6.]])"""
-    products = matmul(*_matrices("addbmm", batch1, batch2, (3, 3)))
+    products = matmul(*of_dims("addbmm", batch1, batch2, 3, 3))
     return _plus(input, total(products, 0).to(products.dtype), beta, alpha)
 
 
@@ -95,14 +86,14 @@ def inner(input: Any, other: Any) -> Tensor:
 def vdot(input: Any, other: Any) -> Tensor:
     """The sum of the products of two vectors of equal length.
     | rv.vdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)"""
-    input, other = _matrices("vdot", input, other, (1, 1))
+    input, other = of_dims("vdot", input, other, 1, 1)
     return matmul(input, other)
 
 
 def ger(input: Any, vec2: Any) -> Tensor:
     """y[i, j] = a[i] b[j]: see :func:`ranvier.outer`.
     | rv.ger(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])"""
-    input, vec2 = _matrices("ger", input, vec2, (1, 1))
+    input, vec2 = of_dims("ger", input, vec2, 1, 1)
     return mul(unsqueeze(input, 1), vec2)
 
 

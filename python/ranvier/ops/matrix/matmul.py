@@ -92,7 +92,7 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
 def mm(input: Any, mat2: Any) -> Tensor:
     """The product of two matrices: (m, k) (k, n) -> (m, n). Raises ValueError for other shapes.
     | rv.mm(rv.tensor([[1.0, 2.0]]), rv.tensor([[3.0], [4.0]])) -> tensor([[11.]])"""
-    return matmul(*_of("mm", input, mat2, 2, 2))
+    return matmul(*of_dims("mm", input, mat2, 2, 2))
 
 
 def bmm(input: Any, mat2: Any) -> Tensor:
@@ -100,7 +100,7 @@ def bmm(input: Any, mat2: Any) -> Tensor:
 
     Raises ValueError for other shapes.
     | rv.bmm(rv.ones(5, 2, 3), rv.ones(5, 3, 4)).shape -> (5, 2, 4)"""
-    input, mat2 = _of("bmm", input, mat2, 3, 3)
+    input, mat2 = of_dims("bmm", input, mat2, 3, 3)
     if input.shape[0] != mat2.shape[0]:
         raise ValueError(f"[bmm] got shapes {input.shape} and {mat2.shape}; expected as many matrices")
     return matmul(input, mat2)
@@ -109,23 +109,24 @@ def bmm(input: Any, mat2: Any) -> Tensor:
 def mv(input: Any, vec: Any) -> Tensor:
     """The product of a matrix and a vector: (m, k) (k) -> (m). Raises ValueError for other shapes.
     | rv.mv(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([1.0, 1.0])) -> tensor([3., 7.])"""
-    return matmul(*_of("mv", input, vec, 2, 1))
+    return matmul(*of_dims("mv", input, vec, 2, 1))
 
 
 def dot(input: Any, tensor: Any) -> Tensor:
     """The sum of the products of two vectors' elements: (n) (n) -> (). Raises ValueError for other shapes.
     | rv.dot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)"""
-    return matmul(*_of("dot", input, tensor, 1, 1))
+    return matmul(*of_dims("dot", input, tensor, 1, 1))
 
 
 def outer(input: Any, vec2: Any) -> Tensor:
     """y[i, j] = a[i] b[j] for vectors: (m) (n) -> (m, n). Raises ValueError for other shapes.
     | rv.outer(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])"""
-    input, vec2 = _of("outer", input, vec2, 1, 1)
+    input, vec2 = of_dims("outer", input, vec2, 1, 1)
     return mul(reshape(input, -1, 1), vec2)
 
 
-def _of(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor, Tensor]:
+def of_dims(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor, Tensor]:
+    """Two operands as Tensors. Raises ValueError unless they have these numbers of dimensions."""
     a, b = as_tensor(name, a), as_tensor(name, b)
     if (a.ndim, b.ndim) != (ndim_a, ndim_b):
         raise ValueError(
