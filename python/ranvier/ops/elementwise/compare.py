@@ -34,27 +34,29 @@ __all__ = ["eq", "ge", "gt", "le", "lt", "ne"]
 METHODS = __all__
 
 
+def _compare(
+    name: str, core: Callable[..., Any], numpy_function: Callable[..., Any], a: Any, b: Any
+) -> Tensor:
+    if is_pair(a, b):
+        return wrap(core(a._array, b._array, None))
+    if is_number(b) and is_floating(a):
+        return wrap(core(a._array, float(b), None))
+    a, b = as_operand(name, a), as_operand(name, b)
+    dtype = result_dtype(a, b)  # without it NumPy would compare float32 with int64 in float64
+    raw = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else x for x in (a, b)]
+    if dtype in (F32, F64) and any(isinstance(x, np.ndarray) for x in raw):
+        return wrap(core(*raw, None))
+    if (y := compared(core, *raw)) is not None:
+        return wrap(y)
+    try:
+        return by_numpy(numpy_function, *raw)
+    except ValueError as error:
+        raise ValueError(unlike(name, *raw)) from error
+
+
 def _comparison(name: str, function: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
     core = getattr(_core, name)
-
-    def op(input: Any, other: Any) -> Tensor:
-        if is_pair(input, other):
-            return wrap(core(input._array, other._array, None))
-        if is_number(other) and is_floating(input):
-            return wrap(core(input._array, float(other), None))
-        a, b = as_operand(name, input), as_operand(name, other)
-        dtype = result_dtype(a, b)  # without it NumPy would compare float32 with int64 in float64
-        raw = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else x for x in (a, b)]
-        if dtype in (F32, F64) and any(isinstance(x, np.ndarray) for x in raw):
-            return wrap(core(*raw, None))
-        if (y := compared(core, *raw)) is not None:
-            return wrap(y)
-        try:
-            return by_numpy(function, *raw)
-        except ValueError as error:
-            raise ValueError(unlike(name, *raw)) from error
-
-    return op
+    return lambda input, other: _compare(name, core, function, input, other)
 
 
 eq, ne = _comparison("eq", np.equal), _comparison("ne", np.not_equal)
