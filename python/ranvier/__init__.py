@@ -76,7 +76,7 @@ _MODULES = "autograd data func kernels linalg metrics nn ops optim program seria
 _NAMES = {
     "autograd.printing": "set_printoptions",
     "nn.functional": "focal_loss sigmoid_focal_loss",
-    "nn.mlp": "mlp",
+    "nn.container": "mlp",
     "ops.activation.slope": "derivative",
     "program": "CaptureError compile constant",
     "serialization": "load save",

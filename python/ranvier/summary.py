@@ -97,7 +97,7 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, ver
 
 def _layers(model: Module, sample: Any) -> list[Layer]:
     """A row for each call of a layer; its parameters are counted with the first."""
-    from ranvier.nn.trace import layer_outputs
+    from ranvier.nn.modes import layer_outputs
 
     layers: list[Layer] = []
     counted: set[int] = set()

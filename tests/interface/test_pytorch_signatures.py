@@ -33,7 +33,7 @@ LEFT_OUT = {
 LEFT_OUT |= {"memory_format", "implicit", "get_infos", "pivot"}
 # obsolete there: Hardtanh
 LEFT_OUT |= {"min_value", "max_value"}
-# Taken by every layer and optimizer, whatever its signature says (nn/config.py, Optimizer.IGNORED).
+# Taken by every layer and optimizer, whatever its signature says (nn/registry.py, Optimizer.IGNORED).
 LEFT_OUT |= {"device", "dtype", "foreach", "fused", "capturable", "differentiable"}
 ALLOWED = {
     # the function of this name in PyTorch is another one: its operator, not its layer

@@ -1,6 +1,7 @@
 """Layers, networks and losses, under PyTorch's names: the classes that the modules list in ``__all__``."""
 
 import importlib as _importlib
+import sys as _sys
 import typing as _typing
 
 import ranvier.extension as _extension
@@ -10,22 +11,17 @@ from ranvier.nn.activation.smooth import *
 from ranvier.nn.attention import *
 from ranvier.nn.container import *
 from ranvier.nn.conv import *
-from ranvier.nn.distance import *
 from ranvier.nn.dropout import *
 from ranvier.nn.embedding import *
 from ranvier.nn.lazy import *
 from ranvier.nn.linear import *
-from ranvier.nn.loss.classes import *
-from ranvier.nn.loss.margin import *
-from ranvier.nn.loss.probability import *
-from ranvier.nn.loss.rare import *
-from ranvier.nn.loss.regression import *
+from ranvier.nn.loss.elements import *
+from ranvier.nn.loss.samples import *
 from ranvier.nn.module import *
 from ranvier.nn.neuron import *
 from ranvier.nn.norm import *
 from ranvier.nn.pooling import *
 from ranvier.nn.positional import *
-from ranvier.nn.rare import *
 from ranvier.nn.recurrent import *
 from ranvier.nn.recurrent_cell import *
 from ranvier.nn.registry import absent as _absent
@@ -37,6 +33,11 @@ if not _typing.TYPE_CHECKING:
     __all__ = [name for name, value in globals().items() if isinstance(value, type)]
     __all__ += ["functional", "init", "utils"]
     __all__ += [name for name in _extension.attributes(__name__) if name[0].isupper()]
+
+# former modules: pickles name them as those of classes, which are all here now
+_FORMER = "activation.base distance loss.classes loss.margin loss.probability loss.rare loss.regression rare"
+for _former in _FORMER.split():
+    _sys.modules[f"{__name__}.{_former}"] = _sys.modules[__name__]
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -12,9 +12,9 @@ import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty, ones, zeros
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.config import whole
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.registry import whole
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.neural.attention import Attention, PackedAttention
 from ranvier.ops.neural.dropout import probability

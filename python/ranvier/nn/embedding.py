@@ -12,9 +12,9 @@ import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.config import number, whole
 from ranvier.nn.container import ModuleList
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.registry import number, whole
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.neural.embedding import padding_row
 

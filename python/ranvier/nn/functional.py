@@ -3,57 +3,7 @@
 import importlib as _importlib
 import typing as _typing
 
-from ranvier.nn.loss.classes import (
-    cross_entropy as cross_entropy,
-)
-from ranvier.nn.loss.classes import (
-    multi_margin_loss as multi_margin_loss,
-)
-from ranvier.nn.loss.classes import (
-    nll_loss as nll_loss,
-)
-from ranvier.nn.loss.margin import (
-    cosine_embedding_loss as cosine_embedding_loss,
-)
-from ranvier.nn.loss.margin import (
-    hinge_embedding_loss as hinge_embedding_loss,
-)
-from ranvier.nn.loss.margin import (
-    margin_ranking_loss as margin_ranking_loss,
-)
-from ranvier.nn.loss.margin import (
-    soft_margin_loss as soft_margin_loss,
-)
-from ranvier.nn.loss.margin import (
-    triplet_margin_loss as triplet_margin_loss,
-)
-from ranvier.nn.loss.probability import (
-    binary_cross_entropy as binary_cross_entropy,
-)
-from ranvier.nn.loss.probability import (
-    binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
-)
-from ranvier.nn.loss.probability import (
-    kl_div as kl_div,
-)
-from ranvier.nn.loss.regression import (
-    gaussian_nll_loss as gaussian_nll_loss,
-)
-from ranvier.nn.loss.regression import (
-    huber_loss as huber_loss,
-)
-from ranvier.nn.loss.regression import (
-    l1_loss as l1_loss,
-)
-from ranvier.nn.loss.regression import (
-    mse_loss as mse_loss,
-)
-from ranvier.nn.loss.regression import (
-    poisson_nll_loss as poisson_nll_loss,
-)
-from ranvier.nn.loss.regression import (
-    smooth_l1_loss as smooth_l1_loss,
-)
+from ranvier.nn.loss.functional import *
 from ranvier.nn.registry import absent as _absent
 from ranvier.ops.activation.piecewise import *
 from ranvier.ops.activation.smooth import *

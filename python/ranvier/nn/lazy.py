@@ -21,17 +21,11 @@ from ranvier.nn.module import Module
 from ranvier.nn.norm import BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d
 from ranvier.nn.parameter import Parameter, UninitializedParameter
 
-__all__ = [
-    "LazyBatchNorm1d",
-    "LazyBatchNorm2d",
-    "LazyConv1d",
-    "LazyConv2d",
-    "LazyConvTranspose1d",
-    "LazyConvTranspose2d",
-    "LazyInstanceNorm1d",
-    "LazyInstanceNorm2d",
-    "LazyLinear",
-]
+_NAMES = """
+    LazyBatchNorm1d LazyBatchNorm2d LazyConv1d LazyConv2d LazyConvTranspose1d LazyConvTranspose2d
+    LazyInstanceNorm1d LazyInstanceNorm2d LazyLinear
+"""
+__all__ = _NAMES.split()
 
 
 class _Lazy(Module):

@@ -1,18 +1,19 @@
-"""Linear: the fully connected layer."""
+"""Linear, the fully connected layer, and layers of two inputs: Bilinear, distances and similarities."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.config import whole
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.registry import count, whole
 
-__all__ = ["Linear"]
+__all__ = ["Bilinear", "CosineSimilarity", "Linear", "PairwiseDistance"]
 
 
 class Linear(Module):
@@ -52,3 +53,75 @@ class Linear(Module):
 
     def forward(self, input: Any) -> Tensor:
         return ops.linear(input, self.weight, self.bias)
+
+
+class CosineSimilarity(Module):
+    """The cosine of the angle between vectors along ``dim``; norms are at least ``eps``.
+
+    >>> import ranvier as rv
+    >>> rv.nn.CosineSimilarity(dim=0)(rv.tensor([1.0, 1.0]), rv.tensor([2.0, 0.0]))
+    tensor(0.7071)
+    """
+
+    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
+        super().__init__()
+        self.dim, self.eps = dim, eps
+
+    def _example(self) -> tuple[Any, ...]:
+        return (empty((0,) * 8),) * 2
+
+    def forward(self, x1: Any, x2: Any) -> Tensor:
+        return ops.cosine_similarity(x1, x2, self.dim, self.eps)
+
+
+class PairwiseDistance(Module):
+    """The p-norm of x1 - x2 + eps along the last dimension.
+
+    >>> import ranvier as rv
+    >>> rv.nn.PairwiseDistance(p=1)(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0]]))
+    tensor([7.0000])
+    """
+
+    def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
+        super().__init__()
+        self.norm, self.eps, self.keepdim = p, eps, keepdim
+
+    def _example(self) -> tuple[Any, ...]:
+        return (empty(0, 1),) * 2
+
+    def forward(self, x1: Any, x2: Any) -> Tensor:
+        return ops.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)
+
+
+class Bilinear(Module):
+    """y[.., o] = x1^T W[o] x2 + b[o]: x1 (..., in1_features), x2 (..., in2_features).
+
+    W and b start uniform in +-1/sqrt(in1_features), as in PyTorch.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Bilinear(3, 4, 5)(rv.ones(2, 3), rv.ones(2, 4)).shape
+    (2, 5)
+    """
+
+    bias: Parameter | None
+    _shown = ("in1_features", "in2_features", "out_features", "bias")
+
+    def __init__(
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.in1_features = count("Bilinear", "in1_features", in1_features)
+        self.in2_features = count("Bilinear", "in2_features", in2_features)
+        self.out_features = count("Bilinear", "out_features", out_features)
+        self.weight = Parameter(empty(out_features, in1_features, in2_features, dtype=dtype))
+        self.register_parameter("bias", Parameter(empty(out_features, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws new starting values."""
+        bound = 1 / math.sqrt(self.in1_features)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def forward(self, input1: Any, input2: Any) -> Tensor:
+        return F.bilinear(input1, input2, self.weight, self.bias)

@@ -1,4 +1,4 @@
-"""Training and evaluation mode of a model, restored afterwards.
+"""Training and evaluation mode of a model, restored afterwards; the output of every layer for one input.
 
 The mode is an attribute of the modules, so all threads share it. A training in one thread and an evaluation
 in another would switch each other's mode without notice: the later one is refused. Evaluations may run side
@@ -12,11 +12,14 @@ from _thread import RLock, get_ident
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from ranvier.autograd import no_grad
+import numpy as np
 
-__all__ = ["evaluating", "mode_kept", "require_untrained", "training"]
+from ranvier.autograd import Tensor, no_grad
+from ranvier.nn.module import Module
+
+__all__ = ["LayerOutput", "evaluating", "layer_outputs", "mode_kept", "require_untrained", "training"]
 
 
 @dataclass
@@ -134,3 +137,49 @@ def evaluating(model: Any, name: str = "") -> Iterator[None]:
             if not running.threads:
                 _state.evaluated.pop(key, None)
                 _restore(running.before)
+
+
+class LayerOutput(NamedTuple):
+    """One call of a layer: its path in the model, the layer, and a copy of what it returned.
+
+    `output` is an array, or what else the layer returned, such as a tuple.
+    """
+
+    name: str
+    layer: Module
+    output: Any
+
+
+def layer_outputs(model: Module, x: Any) -> list[LayerOutput]:
+    """Run a batch and record every call of a layer that has parameters or no children.
+
+    The model runs in evaluation mode, without gradients; its mode is restored. Outputs are copies, since a
+    layer with `inplace=True` overwrites the output of the layer before it.
+
+    >>> import numpy as np
+    >>> from ranvier import nn
+    >>> model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    >>> [(name, output.shape) for name, _, output in layer_outputs(model, np.ones((1, 3), np.float32))]
+    [('0', (1, 4)), ('1', (1, 4))]
+    """
+    calls: list[LayerOutput] = []
+    handles = []
+
+    def note(name: str) -> Any:
+        def hook(layer: Module, inputs: Any, output: Any) -> None:
+            kept = np.array(output._array) if isinstance(output, Tensor) else output
+            calls.append(LayerOutput(name, layer, kept))
+
+        return hook
+
+    for name, layer in model.named_modules():
+        own = any(p is not None for p in layer._parameters.values())
+        if own or not any(True for _ in layer.children()):
+            handles.append(layer.register_forward_hook(note(name)))
+    try:
+        with evaluating(model):
+            model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls

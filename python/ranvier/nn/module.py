@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+import ranvier.nn.registry as registry
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.extension import belongs_to
-from ranvier.nn.config import arguments_of, record_arguments
 from ranvier.nn.hooks import HookRegistration
 from ranvier.nn.parameter import Parameter
-from ranvier.nn.registry import LoadResult, Registry, as_array, attribute, check, load_into
+from ranvier.nn.registry import LoadResult, Registry, as_array, check, load_into
 
 __all__ = ["Module", "Parameter"]
 
@@ -49,11 +49,11 @@ class Module(HookRegistration):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if belongs_to(cls.__module__, "ranvier.nn"):
-            record_arguments(cls)
+            registry.record_arguments(cls)
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
         if not hasattr(cls, "__getattr__") and any(code and "__getattr__" in code.co_names for code in codes):
             # only where it is called: each lookup is slower with it
-            cls.__getattr__ = attribute  # type: ignore[attr-defined]
+            cls.__getattr__ = registry.attribute  # type: ignore[attr-defined]
 
     def __init__(self) -> None:
         registries: dict[str, Any] = self.__dict__
@@ -132,8 +132,8 @@ class Module(HookRegistration):
         self.__dict__.update(state)  # defined here, so that no ``__getattr__`` of a subclass is asked for it
 
     def __delattr__(self, name: str) -> None:
-        for registry in ("_parameter_names", "_buffer_names", "_module_names"):
-            self.__dict__[registry].pop(name, None)
+        for names in ("_parameter_names", "_buffer_names", "_module_names"):
+            self.__dict__[names].pop(name, None)
         object.__delattr__(self, name)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
@@ -263,11 +263,11 @@ class Module(HookRegistration):
         """The buffer at a path such as ``features.1.running_mean``."""
         return self._at("_buffer_names", target)
 
-    def _at(self, registry: str, path: str) -> Any:
+    def _at(self, names: str, path: str) -> Any:
         owner, _, name = path.rpartition(".")
         module = self.get_submodule(owner)
-        if name not in getattr(module, registry) or module.__dict__[name] is None:
-            kind = registry.strip("_").split("_")[0]
+        if name not in getattr(module, names) or module.__dict__[name] is None:
+            kind = names.strip("_").split("_")[0]
             raise AttributeError(f"{type(module).__name__} has no {kind} {name!r}")
         return module.__dict__[name]
 
@@ -371,7 +371,7 @@ class Module(HookRegistration):
 
         Raises TypeError for a class from outside this package, or an argument that JSON cannot hold.
         """
-        return arguments_of(self)
+        return registry.arguments_of(self)
 
     # --- text
     def _get_name(self) -> str:

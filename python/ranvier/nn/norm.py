@@ -12,23 +12,19 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.nn.config import whole
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.registry import count, whole
 
-__all__ = [
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "GroupNorm",
-    "InstanceNorm1d",
-    "InstanceNorm2d",
-    "LayerNorm",
-    "RMSNorm",
-]
+_NAMES = """
+    BatchNorm1d BatchNorm2d GroupNorm InstanceNorm1d InstanceNorm2d LayerNorm LocalResponseNorm RMSNorm
+"""
+__all__ = _NAMES.split()
 
 
 class _Norm(Module):
@@ -36,10 +32,20 @@ class _Norm(Module):
 
     weight: Parameter | None
     bias: Parameter | None
+    _unnamed = 1  # of the settings in the text, the first ones have no name there
 
     def _make_parameters(self, shape: tuple[int, ...], affine: bool, bias: bool, dtype: Any) -> None:
         self.register_parameter("weight", Parameter(empty(*shape, dtype=dtype)) if affine else None)
         self.register_parameter("bias", Parameter(empty(*shape, dtype=dtype)) if affine and bias else None)
+
+    def extra_repr(self) -> str:
+        values = {name: getattr(self, name) for name in self._shown}
+        if "bias" in values:
+            values["bias"] = self.bias is not None
+        unnamed = self._shown[: self._unnamed]
+        return ", ".join(
+            f"{value}" if name in unnamed else f"{name}={value}" for name, value in values.items()
+        )
 
     def _empty(self, *shape: int) -> tuple[Tensor]:
         first: Tensor | None = next(chain(self.parameters(), self.buffers()), None)
@@ -58,6 +64,7 @@ class _ChannelNorm(_Norm):
 
     _name: str
     _ranks: dict[int, str]  # the numbers of dimensions that x may have, and what they are
+    _shown = ("num_features", "eps", "momentum", "affine", "bias", "track_running_stats")
     _unbatched = 0  # of a sample without a batch
 
     running_mean: Tensor | None
@@ -67,12 +74,13 @@ class _ChannelNorm(_Norm):
     def __init__(
         self,
         num_features: int,
-        eps: float,
-        momentum: float | None,
-        affine: bool,
-        track_running_stats: bool,
-        bias: bool,
-        dtype: Any,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         if whole(self._name, "num_features", num_features) < 0:
@@ -123,28 +131,9 @@ class _ChannelNorm(_Norm):
                 f"[{self._name}] got x with {channels} channels; expected num_features, {self.num_features}"
             )
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
-
 
 class _BatchNorm(_ChannelNorm):
     _name = "batch_norm"
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
 
     def forward(self, input: Any) -> Tensor:
         self._check(input)
@@ -209,7 +198,7 @@ class _InstanceNorm(_ChannelNorm):
         *,
         bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias=bias)
 
     def forward(self, input: Any) -> Tensor:
         self._check(input)
@@ -269,6 +258,8 @@ class GroupNorm(_Norm):
     GroupNorm(2, 8, eps=1e-05, affine=True, bias=True)
     """
 
+    _shown, _unnamed = ("num_groups", "num_channels", "eps", "affine", "bias"), 2
+
     def __init__(
         self,
         num_groups: int,
@@ -301,21 +292,30 @@ class GroupNorm(_Norm):
     def forward(self, input: Any) -> Tensor:
         return ops.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
-            f"bias={self.bias is not None}"
+
+class _OfLastAxes(_Norm):
+    """What layer norm and RMS norm share."""
+
+    _shown: tuple[str, ...] = ("normalized_shape", "eps", "elementwise_affine")
+    eps: Any  # a number; None in RMSNorm only
+
+    def _set(self, name: str, normalized_shape: Any, eps: float | None, elementwise_affine: bool) -> None:
+        shape = (
+            tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
         )
+        if not shape or not all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape):
+            raise ValueError(
+                f"[{name}] got normalized_shape {normalized_shape!r}; expected sizes of at least 0"
+            )
+        self.normalized_shape = tuple(int(n) for n in shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+
+    def _example(self) -> tuple[Any, ...]:
+        return self._empty(*self.normalized_shape)
 
 
-def _sizes(name: str, normalized_shape: Any) -> tuple[int, ...]:
-    sizes = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
-    if not sizes or not all(isinstance(n, (int, np.integer)) and n >= 0 for n in sizes):
-        raise ValueError(f"[{name}] got normalized_shape {normalized_shape!r}; expected sizes of at least 0")
-    return tuple(int(n) for n in sizes)
-
-
-class LayerNorm(_Norm):
+class LayerNorm(_OfLastAxes):
     """The last axes of x with mean 0 and variance 1: x and y (..., *normalized_shape).
 
     weight and bias have the shape normalized_shape. See :func:`ranvier.nn.functional.layer_norm`. Raises
@@ -326,6 +326,8 @@ class LayerNorm(_Norm):
     LayerNorm((64,), eps=1e-05, elementwise_affine=True, bias=True)
     """
 
+    _shown = (*_OfLastAxes._shown, "bias")
+
     def __init__(
         self,
         normalized_shape: int | Sequence[int],
@@ -335,26 +337,15 @@ class LayerNorm(_Norm):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.normalized_shape = _sizes("layer_norm", normalized_shape)
-        self.eps = eps
-        self.elementwise_affine = elementwise_affine
+        self._set("layer_norm", normalized_shape, eps, elementwise_affine)
         self._make_parameters(self.normalized_shape, elementwise_affine, bias, dtype)
         self.reset_parameters()
-
-    def _example(self) -> tuple[Any, ...]:
-        return self._empty(*self.normalized_shape)
 
     def forward(self, input: Any) -> Tensor:
         return ops.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
-            f"bias={self.bias is not None}"
-        )
 
-
-class RMSNorm(_Norm):
+class RMSNorm(_OfLastAxes):
     """The last axes of x divided by their root mean square: x and y (..., *normalized_shape).
 
     weight has the shape normalized_shape; eps=None is the machine epsilon of x's dtype. See
@@ -373,15 +364,10 @@ class RMSNorm(_Norm):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.normalized_shape = _sizes("rms_norm", normalized_shape)
-        self.eps = eps
-        self.elementwise_affine = elementwise_affine
+        self._set("rms_norm", normalized_shape, eps, elementwise_affine)
         weight = Parameter(empty(*self.normalized_shape, dtype=dtype)) if elementwise_affine else None
         self.register_parameter("weight", weight)
         self.reset_parameters()
-
-    def _example(self) -> tuple[Any, ...]:
-        return self._empty(*self.normalized_shape)
 
     def reset_parameters(self) -> None:
         """weight 1."""
@@ -391,5 +377,23 @@ class RMSNorm(_Norm):
     def forward(self, x: Any) -> Tensor:
         return ops.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
+
+class LocalResponseNorm(Module):
+    """Each channel divided by a power of its neighbours' mean square: see
+    :func:`ranvier.nn.functional.local_response_norm`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LocalResponseNorm(2, alpha=1.0)(rv.ones(1, 1, 2))
+    tensor([[[0.7378, 0.7378]]])
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size = count("LocalResponseNorm", "size", size)
+        self.alpha, self.beta, self.k = float(alpha), float(beta), float(k)
+
     def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+    def forward(self, input: Any) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)

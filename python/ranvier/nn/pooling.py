@@ -9,19 +9,13 @@ import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
+from ranvier.nn.registry import counts
 
-__all__ = [
-    "AdaptiveAvgPool1d",
-    "AdaptiveAvgPool2d",
-    "AdaptiveMaxPool1d",
-    "AdaptiveMaxPool2d",
-    "AvgPool1d",
-    "AvgPool2d",
-    "LPPool1d",
-    "LPPool2d",
-    "MaxPool1d",
-    "MaxPool2d",
-]
+_NAMES = """
+    AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d AvgPool1d AvgPool2d LPPool1d
+    LPPool2d MaxPool1d MaxPool2d MaxUnpool1d MaxUnpool2d
+"""
+__all__ = _NAMES.split()
 
 
 def _pair(value: Any) -> Any:
@@ -263,3 +257,50 @@ class AdaptiveMaxPool2d(_AdaptiveMax):
     """
 
     op = "adaptive_max_pool2d"
+
+
+class _MaxUnpool(Module):
+    _shown = ("kernel_size", "stride", "padding")
+    axes: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
+        super().__init__()
+        stride = kernel_size if stride is None else stride
+        settings = {"kernel_size": (kernel_size, 1), "stride": (stride, 1), "padding": (padding, 0)}
+        counts(type(self).__name__, self.axes, **settings)
+        for name, (value, _) in settings.items():
+            setattr(self, name, tuple(value) if isinstance(value, (tuple, list)) else (value,) * self.axes)
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """Maxima at the places that they came from: see :func:`ranvier.nn.functional.max_unpool1d`.
+
+    >>> import ranvier as rv
+    >>> y, at = rv.nn.MaxPool1d(2, return_indices=True)(rv.tensor([[[1.0, 2.0]]]))
+    >>> rv.nn.MaxUnpool1d(2)(y, at)
+    tensor([[[0., 2.]]])
+    """
+
+    axes = 1
+
+    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Tensor:
+        return F.max_unpool1d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """Maxima at the places that they came from: see :func:`ranvier.nn.functional.max_unpool2d`.
+
+    >>> import ranvier as rv
+    >>> y, at = rv.nn.MaxPool2d(2, return_indices=True)(rv.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))
+    >>> rv.nn.MaxUnpool2d(2)(y, at)
+    tensor([[[[0., 0.],
+              [0., 4.]]]])
+    """
+
+    axes = 2
+
+    def forward(self, input: Any, indices: Any, output_size: Any = None) -> Tensor:
+        return F.max_unpool2d(input, indices, self.kernel_size, self.stride, self.padding, output_size)

@@ -10,9 +10,9 @@ import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.nn.config import whole
 from ranvier.nn.dropout import Dropout
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.registry import whole
 from ranvier.ops.elementwise.dtypes import as_tensor
 
 __all__ = ["LearnedPositionalEncoding", "SinusoidalPositionalEncoding"]

@@ -19,13 +19,10 @@ from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module
 from ranvier.nn.norm import LayerNorm
 
-__all__ = [
-    "Transformer",
-    "TransformerDecoder",
-    "TransformerDecoderLayer",
-    "TransformerEncoder",
-    "TransformerEncoderLayer",
-]
+_NAMES = """
+    Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer
+"""
+__all__ = _NAMES.split()
 
 _ACTIVATIONS: dict[str, Callable[[Any], Tensor]] = {"relu": ops.relu, "gelu": ops.gelu}
 

@@ -20,7 +20,7 @@ import numpy as np
 from ranvier.autograd import Tensor
 from ranvier.autograd.memory import Array
 from ranvier.nn import Module
-from ranvier.nn.trace import LayerOutput, layer_outputs
+from ranvier.nn.modes import LayerOutput, layer_outputs
 from ranvier.serialization import files
 
 __all__ = ["require_matplotlib"]

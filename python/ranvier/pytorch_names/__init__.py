@@ -50,8 +50,8 @@ _FILES = {
 _OTHERS = {
     "_BatchNorm": ("nn.norm", "_BatchNorm"),
     "_ConvNd": ("nn.conv", "Convolution"),
-    "_Loss": ("nn.loss.base", "Loss"),
-    "_WeightedLoss": ("nn.loss.base", "Loss"),
+    "_Loss": ("nn.loss", "Loss"),
+    "_WeightedLoss": ("nn.loss", "Loss"),
     "_NormBase": ("nn.norm", "_ChannelNorm"),
     "default_collate": ("data.dataset", "default_collate"),
 }

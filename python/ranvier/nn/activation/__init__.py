@@ -28,4 +28,7 @@ def named(name: str) -> Any:
     return kind()
 
 
-_BY_NAME = {layer.lower(): globals()[layer] for layer in (*piecewise.__all__, *smooth.__all__)}
+_BY_NAME = {
+    layer.lower(): globals()[layer]
+    for layer in {*piecewise.__all__, *smooth.__all__} - {"RReLU", "Softmax2d", "Threshold"}
+}

@@ -1,4 +1,4 @@
-"""Piecewise linear activations. Formulas and sources: :mod:`ranvier.ops.activation`.
+"""What activations share, and the piecewise linear ones. Formulas and sources: :mod:`ranvier.ops.activation`.
 
 ``inplace=True`` changes the input and returns it, as in PyTorch.
 """
@@ -7,26 +7,96 @@ from __future__ import annotations
 
 from typing import Any
 
+import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.autograd.creation import full
+from ranvier.autograd.creation import empty, full
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.activation.base import InPlace, OfAnyRank, Shrink
-from ranvier.nn.config import number, whole
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.registry import number, whole
 
-__all__ = [
-    "Hardshrink",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "Heaviside",
-    "LeakyReLU",
-    "PReLU",
-    "ReLU",
-    "ReLU6",
-    "Softshrink",
-]
+_NAMES = """
+    Hardshrink Hardsigmoid Hardswish Hardtanh Heaviside LeakyReLU PReLU RReLU ReLU ReLU6 Softshrink
+    Threshold
+"""
+__all__ = _NAMES.split()
+
+
+class OfAnyRank(Module):
+    def _example(self) -> tuple[Any, ...]:
+        return (empty((0,) * 8),)
+
+
+class Activation(Module):
+    """A layer without settings."""
+
+    op: str  # its name in ranvier.ops
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Tensor:
+        return getattr(ops, self.op)(input)
+
+
+class InPlace(Module):
+    """A layer with ``inplace`` as its only argument."""
+
+    op: str
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Tensor:
+        return getattr(ops, self.op)(input, inplace=self.inplace)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
+class WithAlpha(OfAnyRank):
+    op: str
+    _shown = ("alpha",)
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.inplace = inplace
+
+    def forward(self, input: Any) -> Tensor:
+        return getattr(ops, self.op)(input, self.alpha, inplace=self.inplace)
+
+
+class Shrink(OfAnyRank):
+    op: str
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def forward(self, input: Any) -> Tensor:
+        return getattr(ops, self.op)(input, self.lambd)
+
+    def extra_repr(self) -> str:
+        return str(self.lambd)
+
+
+class AlongDim(OfAnyRank):
+    """dim: None is the dimension that the op chooses."""
+
+    op: str
+    _shown = ("dim",)
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def _example(self) -> tuple[Any, ...]:
+        return super()._example() if self.dim is not None else (empty(0),)
+
+    def forward(self, input: Any) -> Tensor:
+        return getattr(ops, self.op)(input, self.dim)
 
 
 class ReLU(InPlace):
@@ -184,3 +254,43 @@ class PReLU(Module):
 
     def forward(self, input: Any) -> Tensor:
         return ops.prelu(input, self.weight)
+
+
+class Threshold(Module):
+    """x where x > threshold, else the value.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Threshold(1.0, -1.0)(rv.tensor([0.0, 2.0]))
+    tensor([-1.,  2.])
+    """
+
+    _shown = ("threshold", "value")
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        super().__init__()
+        self.threshold = number("Threshold", "threshold", threshold)
+        self.value, self.inplace = number("Threshold", "value", value), bool(inplace)
+
+    def forward(self, input: Any) -> Tensor:
+        return F.threshold(input, self.threshold, self.value, self.inplace)
+
+
+class RReLU(Module):
+    """x where x >= 0, else a x, with a random a while training: see :func:`ranvier.nn.functional.rrelu`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.RReLU(0.0, 1.0).eval()(rv.tensor([-6.0, 2.0]))
+    tensor([-3.,  2.])
+    """
+
+    _shown = ("lower", "upper")
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
+        super().__init__()
+        self.lower, self.upper = number("RReLU", "lower", lower), number("RReLU", "upper", upper)
+        if not self.lower <= self.upper:
+            raise ValueError(f"[RReLU] got lower {lower} and upper {upper}; expected lower <= upper")
+        self.inplace = bool(inplace)
+
+    def forward(self, input: Any) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)

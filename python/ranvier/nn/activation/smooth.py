@@ -8,28 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.activation.base import Activation, AlongDim, InPlace, OfAnyRank, WithAlpha
+from ranvier.nn.activation.piecewise import Activation, AlongDim, InPlace, OfAnyRank, WithAlpha
+from ranvier.nn.module import Module
 
-__all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "GLU",
-    "SELU",
-    "LogSigmoid",
-    "LogSoftmax",
-    "Mish",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "Softmin",
-    "Softplus",
-    "Softsign",
-    "Tanh",
-    "Tanhshrink",
-]
+_NAMES = """
+    CELU ELU GELU GLU SELU LogSigmoid LogSoftmax Mish SiLU Sigmoid Softmax Softmax2d Softmin Softplus
+    Softsign Tanh Tanhshrink
+"""
+__all__ = _NAMES.split()
 
 
 class ELU(WithAlpha):
@@ -230,3 +219,20 @@ class Softmin(AlongDim):
     """
 
     op = "softmin"
+
+
+class Softmax2d(Module):
+    """Softmax over the channels of images (N, C, H, W) or (C, H, W).
+
+    >>> import ranvier as rv
+    >>> rv.nn.Softmax2d()(rv.ones(1, 2, 1, 1)).flatten()
+    tensor([0.5000, 0.5000])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Tensor:
+        if input.ndim not in (3, 4):
+            raise ValueError(f"[Softmax2d] got x of shape {input.shape}; expected 3 or 4 dimensions")
+        return F.softmax(input, -3)

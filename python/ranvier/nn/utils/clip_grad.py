@@ -1,4 +1,4 @@
-"""Gradient clipping."""
+"""Functions of all parameters together: clipping of their gradients, their values as one vector."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.memory import cast, numbers
+from ranvier.autograd.mode import no_grad
 from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import bump
+from ranvier.ops import cat
 
 Array = np.ndarray[Any, Any]
 
@@ -143,3 +145,43 @@ def _clip(by_dtype: list[list[Tensor]], limit: float, norm: Array | None) -> Non
 
 def _as_tensor(norm: Array, by_dtype: list[list[Tensor]]) -> Tensor:
     return wrap(cast(norm, by_dtype[0][0].dtype if by_dtype else np.dtype(np.float32)).reshape(()))
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """The elements of all parameters, one after another, in one dimension; on the tape.
+
+    Raises ValueError if there is none.
+
+    >>> import ranvier as rv
+    >>> rv.nn.utils.parameters_to_vector([rv.ones(2, 2), rv.zeros(1)])
+    tensor([1., 1., 1., 1., 0.])
+    """
+    flat = [parameter.reshape(-1) for parameter in parameters]
+    if not flat:
+        raise ValueError("[parameters_to_vector] got no parameters; expected at least one")
+    return cat(flat)
+
+
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Copies a vector into the memory of the parameters, in their order.
+
+    Raises ValueError unless it has as many elements as all of them together.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.Linear(2, 1)
+    >>> rv.nn.utils.vector_to_parameters(rv.tensor([1.0, 2.0, 3.0]), layer.parameters())
+    >>> layer.bias.item()
+    3.0
+    """
+    targets = list(parameters)
+    wanted = sum(target.numel() for target in targets)
+    if vec.ndim != 1 or vec.numel() != wanted:
+        raise ValueError(
+            f"[vector_to_parameters] got a vector of shape {vec.shape}; expected ({wanted},), one number for "
+            "each element of the parameters"
+        )
+    start = 0
+    with no_grad():
+        for target in targets:
+            target.copy_(vec[start : start + target.numel()].reshape(target.shape))
+            start += target.numel()

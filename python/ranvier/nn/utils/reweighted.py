@@ -1,4 +1,4 @@
-"""Weights that are computed from other parameters whenever a layer reads them.
+"""Weights that are computed from other parameters whenever a layer reads them: weight and spectral norm.
 
 The layer gets a class in which ``weight`` is a property, so that the weight is never that of an earlier step.
 """
@@ -8,8 +8,11 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, TypeVar
 
+import ranvier.ops as ops
 from ranvier.autograd.mode import no_grad
+from ranvier.autograd.random import randn
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn.conv import ConvTranspose1d, ConvTranspose2d
 from ranvier.nn.module import Module
 from ranvier.nn.parameter import Parameter
 
@@ -21,6 +24,7 @@ class Reweighting:
     """How one weight of a layer is computed."""
 
     name: str
+    parts: tuple[str, ...] = ()  # what follows the name in the names of the parts
 
     def start(self, module: Any) -> None:
         """Replaces the parameter by its parts."""
@@ -28,10 +32,6 @@ class Reweighting:
 
     def weight(self, module: Any) -> Tensor:
         """The weight, on the tape."""
-        raise NotImplementedError
-
-    def end(self, module: Any) -> None:
-        """Removes the parts."""
         raise NotImplementedError
 
     def assign(self, module: Any, value: Tensor) -> None:
@@ -84,12 +84,135 @@ def add(op: str, module: M, reweighting: Reweighting) -> M:
 
 def remove(op: str, module: M, name: str, kind: type[Reweighting]) -> M:
     held = dict(module.__dict__.get(HELD, {}))
-    found = held.pop(name, None)
-    if not isinstance(found, kind):
+    reweighting = held.pop(name, None)
+    if not isinstance(reweighting, kind):
         raise ValueError(f"[{op}] got {name!r}; expected a parameter that is normalised")
     with no_grad():
-        weight = found.weight(module)
-    found.end(module)
+        weight = reweighting.weight(module)
+    for part in reweighting.parts:
+        delattr(module, name + part)
     hold(module, held)
     setattr(module, name, Parameter(weight.detach()))
     return module
+
+
+def _length(v: Tensor, dim: int | None) -> Tensor:
+    """The 2-norm over all dimensions but dim, which keep size 1; of all elements without dim."""
+    axes = tuple(range(v.ndim)) if dim is None else tuple(d for d in range(v.ndim) if d != dim % v.ndim)
+    return ops.norm(v, 2, axes, dim is not None) if axes else ops.abs(v)
+
+
+class WeightNorm(Reweighting):
+    """weight = g v / |v|, the norm over all dimensions but dim"""
+
+    parts = ("_g", "_v")
+
+    def __init__(self, name: str, dim: int | None) -> None:
+        self.name, self.dim = name, dim
+
+    def start(self, module: Any) -> None:
+        weight = module.__dict__[self.name]
+        with no_grad():
+            length = _length(weight, self.dim)
+        delattr(module, self.name)
+        setattr(module, self.name + "_g", Parameter(length.detach()))
+        setattr(module, self.name + "_v", Parameter(weight.detach()))
+
+    def weight(self, module: Any) -> Tensor:
+        g, v = module.__dict__[self.name + "_g"], module.__dict__[self.name + "_v"]
+        result: Tensor = v * (g / _length(v, self.dim))
+        return result
+
+
+def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
+    """Replaces the parameter ``name`` of a layer by ``name_g``, its norms over all dimensions but dim, and
+    ``name_v``, its direction; with dim None or -1 there is one norm. Returns the layer.
+
+    Source: Salimans, Kingma: Weight Normalization, 2016. Raises ValueError if the layer has no such
+    parameter, or it is normalised already.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.utils.weight_norm(rv.nn.Linear(3, 2))
+    >>> [(name, p.shape) for name, p in layer.named_parameters()]
+    [('bias', (2,)), ('weight_g', (2, 1)), ('weight_v', (2, 3))]
+    """
+    return add("weight_norm", module, WeightNorm(name, None if dim == -1 else dim))
+
+
+def remove_weight_norm(module: M, name: str = "weight") -> M:
+    """Puts back one parameter, with the value in force. Returns the layer.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.utils.remove_weight_norm(rv.nn.utils.weight_norm(rv.nn.Linear(3, 2)))
+    >>> [name for name, _ in layer.named_parameters()]
+    ['bias', 'weight']
+    """
+    return remove("remove_weight_norm", module, name, WeightNorm)
+
+
+class SpectralNorm(Reweighting):
+    """weight = W / sigma, sigma = u W v with the vectors u and v of the greatest singular value"""
+
+    parts = ("_orig", "_u", "_v")
+
+    def __init__(self, name: str, iterations: int, eps: float, dim: int) -> None:
+        self.name, self.iterations, self.eps, self.dim = name, iterations, eps, dim
+
+    def _rows(self, weight: Tensor) -> Tensor:
+        rows = ops.movedim(weight, self.dim, 0) if self.dim else weight
+        return rows.reshape(rows.shape[0], -1)
+
+    def _unit(self, x: Tensor) -> Tensor:
+        return x / ops.clamp(ops.norm(x), self.eps)
+
+    def start(self, module: Any) -> None:
+        weight = module.__dict__[self.name]
+        rows, columns = self._rows(weight.detach()).shape
+        delattr(module, self.name)
+        setattr(module, self.name + "_orig", weight)
+        for part, size in (("_u", rows), ("_v", columns)):
+            module.register_buffer(self.name + part, self._unit(randn(size, dtype=weight.dtype)))
+
+    def weight(self, module: Any) -> Tensor:
+        weight, u, v = (module.__dict__[self.name + part] for part in ("_orig", "_u", "_v"))
+        rows = self._rows(weight)
+        if module.training:
+            with no_grad():
+                for _ in range(self.iterations):
+                    v.copy_(self._unit(ops.matmul(rows.mT, u)))
+                    u.copy_(self._unit(ops.matmul(rows, v)))
+                u, v = u.clone(), v.clone()  # the next call changes the buffers
+        return weight / ops.dot(u, ops.matmul(rows, v))
+
+
+def spectral_norm(
+    module: M, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None
+) -> M:
+    """Divides the parameter ``name`` of a layer by its greatest singular value, as a matrix with the rows dim
+    (0; 1 for transposed convolutions). The parameter is called ``name_orig``; each call in training mode
+    improves the singular vectors, buffers ``name_u`` and ``name_v``. Returns the layer.
+
+    Source: Miyato et al.: Spectral Normalization for GANs, 2018. Raises ValueError if the layer has no such
+    parameter, or it is normalised already.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.utils.spectral_norm(rv.nn.Linear(3, 2))
+    >>> [name for name, _ in layer.named_parameters()], [name for name, _ in layer.named_buffers()]
+    (['bias', 'weight_orig'], ['weight_u', 'weight_v'])
+    """
+    if isinstance(n_power_iterations, bool) or n_power_iterations < 1:
+        raise ValueError(f"[spectral_norm] got n_power_iterations {n_power_iterations}; expected at least 1")
+    if dim is None:
+        dim = 1 if isinstance(module, (ConvTranspose1d, ConvTranspose2d)) else 0
+    return add("spectral_norm", module, SpectralNorm(name, n_power_iterations, eps, dim))
+
+
+def remove_spectral_norm(module: M, name: str = "weight") -> M:
+    """Puts back one parameter, with the value in force. Returns the layer.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.utils.remove_spectral_norm(rv.nn.utils.spectral_norm(rv.nn.Linear(3, 2)))
+    >>> [name for name, _ in layer.named_parameters()]
+    ['bias', 'weight']
+    """
+    return remove("remove_spectral_norm", module, name, SpectralNorm)

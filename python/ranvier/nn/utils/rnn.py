@@ -22,16 +22,11 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import filled
 
-__all__ = [
-    "PackedSequence",
-    "invert_permutation",
-    "pack_padded_sequence",
-    "pack_sequence",
-    "pad_packed_sequence",
-    "pad_sequence",
-    "unpack_sequence",
-    "unpad_sequence",
-]
+_NAMES = """
+    PackedSequence invert_permutation pack_padded_sequence pack_sequence pad_packed_sequence pad_sequence
+    unpack_sequence unpad_sequence
+"""
+__all__ = _NAMES.split()
 
 
 class _Fields(NamedTuple):

@@ -1,0 +1,250 @@
+"""Layers: losses of elements, of values and of probabilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import ranvier.ops as ops
+from ranvier.autograd.creation import empty
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.loss import Loss
+
+_NAMES = """
+    BCELoss BCEWithLogitsLoss GaussianNLLLoss HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss MSELoss
+    PoissonNLLLoss SigmoidFocalLoss SmoothL1Loss SoftMarginLoss
+"""
+__all__ = _NAMES.split()
+
+
+class MSELoss(Loss):
+    """(x - target)^2.
+
+    >>> import ranvier as rv
+    >>> rv.nn.MSELoss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
+    tensor(0.3750)
+    """
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.mse(input, target, self.reduction)
+
+
+class L1Loss(Loss):
+    """|x - target|.
+
+    >>> import ranvier as rv
+    >>> rv.nn.L1Loss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
+    tensor(0.5000)
+    """
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.l1(input, target, self.reduction)
+
+
+class SmoothL1Loss(Loss):
+    """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2.
+
+    >>> import ranvier as rv
+    >>> rv.nn.SmoothL1Loss()(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]))
+    tensor(1.3125)
+    """
+
+    def __init__(
+        self, size_average: Any = None, reduce: Any = None, reduction: str = "mean", beta: float = 1.0
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.beta = beta
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.smooth_l1(input, target, self.reduction, self.beta)
+
+
+class HuberLoss(Loss):
+    """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2).
+
+    >>> import ranvier as rv
+    >>> rv.nn.HuberLoss(delta=2.0)(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]))
+    tensor(2.0625)
+    """
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction=reduction)
+        self.delta = delta
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.huber(input, target, self.reduction, self.delta)
+
+
+class PoissonNLLLoss(Loss):
+    """exp(x) - target x, of counts ``target`` and logarithms x of their rates; of rates x, with ``log_input``
+    False, x - target log(x + eps). ``full`` adds Stirling's log(target!).
+
+    >>> import ranvier as rv
+    >>> rv.nn.PoissonNLLLoss()(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]))
+    tensor(0.8591)
+    """
+
+    def __init__(
+        self,
+        log_input: bool = True,
+        full: bool = False,
+        size_average: Any = None,
+        eps: float = 1e-8,
+        reduce: Any = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.log_input, self.full, self.eps = log_input, full, eps
+
+    def forward(self, log_input: Any, target: Any) -> Tensor:
+        return ops.poisson_nll(log_input, target, self.log_input, self.full, self.eps, self.reduction)
+
+
+class GaussianNLLLoss(Loss):
+    """(log v + (x - target)^2 / v) / 2 of the variance v = max(var, eps); called with x, target and var.
+    ``full`` adds log(2 pi) / 2.
+
+    >>> import ranvier as rv
+    >>> rv.nn.GaussianNLLLoss()(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
+    tensor(1.1931)
+    """
+
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.full, self.eps = full, eps
+
+    def _example(self) -> tuple[Any, ...]:
+        return (empty(0, 1),) * 3
+
+    def forward(self, input: Any, target: Any, var: Any) -> Tensor:
+        return ops.gaussian_nll(input, target, var, self.full, self.eps, self.reduction)
+
+
+class _Weighted(Loss):
+    def _example(self) -> tuple[Any, ...]:
+        weights = {name: tuple(weight.shape) for name, weight in self.named_buffers()}
+        try:
+            x = empty(0, *np.broadcast_shapes(*weights.values()))
+        except ValueError:
+            raise ValueError(
+                f"[{type(self).__name__}] got weights of shapes {weights}; expected shapes that broadcast"
+            ) from None
+        return x, x
+
+
+class BCELoss(_Weighted):
+    """-(t log x + (1 - t) log(1 - x)) for probabilities x, each logarithm at least -100; times ``weight``.
+
+    Raises ValueError for x outside [0, 1].
+
+    >>> import ranvier as rv
+    >>> rv.nn.BCELoss()(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1]))
+    tensor(0.1976)
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self, weight: Any = None, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self._register_weight("weight", weight)
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.bce(input, target, self.weight, self.reduction)
+
+
+class BCEWithLogitsLoss(_Weighted):
+    """BCELoss of sigmoid(x), without overflow; ``pos_weight`` multiplies the part of positive targets.
+
+    >>> import ranvier as rv
+    >>> rv.nn.BCEWithLogitsLoss()(rv.tensor([0.0]), rv.tensor([1.0]))
+    tensor(0.6931)
+    >>> rv.nn.BCEWithLogitsLoss(pos_weight=[3.0])(rv.tensor([0.0]), rv.tensor([1.0]))
+    tensor(2.0794)
+    """
+
+    weight: Tensor | None
+    pos_weight: Tensor | None
+
+    def __init__(
+        self,
+        weight: Any = None,
+        size_average: Any = None,
+        reduce: Any = None,
+        reduction: str = "mean",
+        pos_weight: Any = None,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self._register_weight("weight", weight)
+        self._register_weight("pos_weight", pos_weight)
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.bce_with_logits(input, target, self.weight, self.reduction, self.pos_weight)
+
+
+class SigmoidFocalLoss(Loss):
+    """BCEWithLogitsLoss times a (1 - p_t)^gamma, p_t the probability of the target, a = alpha for targets 1
+    and 1 - alpha for 0: see :func:`ranvier.ops.sigmoid_focal`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.SigmoidFocalLoss()(rv.tensor([0.0]), rv.tensor([1.0]))
+    tensor(0.0433)
+    """
+
+    def __init__(self, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.alpha, self.gamma = alpha, gamma
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.sigmoid_focal(input, target, self.alpha, self.gamma, self.reduction)
+
+
+class KLDivLoss(Loss):
+    """target (log target - x) of log-probabilities x; ``reduction`` 'batchmean' gives the divergence.
+
+    >>> import ranvier as rv
+    >>> x = rv.log_softmax(rv.tensor([[1.0, 2.0]]), dim=1)
+    >>> rv.nn.KLDivLoss(reduction="batchmean")(x, rv.tensor([[0.5, 0.5]]))
+    tensor(0.1201)
+    """
+
+    def __init__(
+        self, size_average: Any = None, reduce: Any = None, reduction: str = "mean", log_target: bool = False
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.log_target = log_target
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.kl_div(input, target, self.reduction, self.log_target)
+
+
+class SoftMarginLoss(Loss):
+    """log(1 + exp(-target x)).
+
+    >>> import ranvier as rv
+    >>> rv.nn.SoftMarginLoss()(rv.tensor([0.0, 2.0]), rv.tensor([1.0, -1.0]))
+    tensor(1.4100)
+    """
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.soft_margin(input, target, self.reduction)
+
+
+class HingeEmbeddingLoss(Loss):
+    """x where the target is 1, max(0, margin - x) where it is -1.
+
+    >>> import ranvier as rv
+    >>> rv.nn.HingeEmbeddingLoss()(rv.tensor([0.25, 0.25]), rv.tensor([1.0, -1.0]))
+    tensor(0.5000)
+    """
+
+    def __init__(
+        self, margin: float = 1.0, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.margin = margin
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        return ops.hinge_embedding(input, target, self.margin, self.reduction)
