@@ -16,12 +16,14 @@ from ranvier.nn.embedding import *
 from ranvier.nn.lazy import *
 from ranvier.nn.linear import *
 from ranvier.nn.loss.elements import *
+from ranvier.nn.loss.rare import *
 from ranvier.nn.loss.samples import *
 from ranvier.nn.module import *
 from ranvier.nn.neuron import *
 from ranvier.nn.norm import *
 from ranvier.nn.pooling import *
 from ranvier.nn.positional import *
+from ranvier.nn.rare import *
 from ranvier.nn.recurrent import *
 from ranvier.nn.recurrent_cell import *
 from ranvier.nn.registry import absent as _absent
@@ -35,7 +37,7 @@ if not _typing.TYPE_CHECKING:
     __all__ += [name for name in _extension.attributes(__name__) if name[0].isupper()]
 
 # former modules: pickles name them as those of classes, which are all here now
-_FORMER = "activation.base distance loss.classes loss.margin loss.probability loss.rare loss.regression rare"
+_FORMER = "activation.base distance loss.classes loss.margin loss.probability loss.regression"
 for _former in _FORMER.split():
     _sys.modules[f"{__name__}.{_former}"] = _sys.modules[__name__]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import ranvier.nn.activation as activations
-import ranvier.nn.init as initialisers
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn.activation import named as activation_named
 from ranvier.nn.dropout import Dropout
+from ranvier.nn.init import named as initialiser_named
+from ranvier.nn.init import zeros_
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.norm import BatchNorm1d
@@ -351,7 +352,7 @@ def mlp(
                 f"[mlp] got activation {activation!r}; expected a name, or one for each hidden layer"
             )
     if isinstance(activation, str):
-        activations.named(activation)  # a wrong name is an error without hidden layers, too
+        activation_named(activation)  # a wrong name is an error without hidden layers, too
     hidden = len(sizes) - 2
     names: list[Any] = [activation] * hidden if one else list(activation)  # type: ignore[arg-type]
     if len(names) != hidden:
@@ -363,21 +364,21 @@ def mlp(
         layers.append(_linear(sizes[i], sizes[i + 1], init, not batch_norm, dtype))
         if batch_norm:
             layers.append(BatchNorm1d(sizes[i + 1], dtype=dtype))
-        layers.append(activations.named(name) if isinstance(name, str) else name())
+        layers.append(activation_named(name) if isinstance(name, str) else name())
         if dropout:
             layers.append(Dropout(dropout))
     layers.append(_linear(sizes[-2], sizes[-1], init, True, dtype))
     if output is not None:
-        layers.append(activations.named(output))
+        layers.append(activation_named(output))
     return Sequential(*layers)
 
 
 def _linear(n: int, m: int, init: Any, bias: bool, dtype: Any) -> Linear:
     layer = Linear(n, m, bias, dtype)
     if init != "default":
-        initialisers.named(init)(layer.weight)
+        initialiser_named(init)(layer.weight)
         if layer.bias is not None:
-            initialisers.zeros_(layer.bias)
+            zeros_(layer.bias)
     return layer
 
 

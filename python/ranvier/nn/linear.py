@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.registry import count, whole
+from ranvier.nn.registry import whole
 
-__all__ = ["Bilinear", "CosineSimilarity", "Linear", "PairwiseDistance"]
+__all__ = ["CosineSimilarity", "Linear", "PairwiseDistance"]
 
 
 class Linear(Module):
@@ -91,37 +90,3 @@ class PairwiseDistance(Module):
 
     def forward(self, x1: Any, x2: Any) -> Tensor:
         return ops.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)
-
-
-class Bilinear(Module):
-    """y[.., o] = x1^T W[o] x2 + b[o]: x1 (..., in1_features), x2 (..., in2_features).
-
-    W and b start uniform in +-1/sqrt(in1_features), as in PyTorch.
-
-    >>> import ranvier as rv
-    >>> rv.nn.Bilinear(3, 4, 5)(rv.ones(2, 3), rv.ones(2, 4)).shape
-    (2, 5)
-    """
-
-    bias: Parameter | None
-    _shown = ("in1_features", "in2_features", "out_features", "bias")
-
-    def __init__(
-        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, dtype: Any = None
-    ) -> None:
-        super().__init__()
-        self.in1_features = count("Bilinear", "in1_features", in1_features)
-        self.in2_features = count("Bilinear", "in2_features", in2_features)
-        self.out_features = count("Bilinear", "out_features", out_features)
-        self.weight = Parameter(empty(out_features, in1_features, in2_features, dtype=dtype))
-        self.register_parameter("bias", Parameter(empty(out_features, dtype=dtype)) if bias else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws new starting values."""
-        bound = 1 / math.sqrt(self.in1_features)
-        for parameter in self.parameters():
-            init.uniform_(parameter, -bound, bound)
-
-    def forward(self, input1: Any, input2: Any) -> Tensor:
-        return F.bilinear(input1, input2, self.weight, self.bias)

@@ -11,14 +11,21 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-import ranvier.nn.registry as registry
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.extension import belongs_to
 from ranvier.nn.hooks import HookRegistration
 from ranvier.nn.parameter import Parameter
-from ranvier.nn.registry import LoadResult, Registry, as_array, check, load_into
+from ranvier.nn.registry import (
+    LoadResult,
+    Registry,
+    arguments_of,
+    attribute,
+    check,
+    load_into,
+    record_arguments,
+)
 
 __all__ = ["Module", "Parameter"]
 
@@ -49,16 +56,15 @@ class Module(HookRegistration):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if belongs_to(cls.__module__, "ranvier.nn"):
-            registry.record_arguments(cls)
+            record_arguments(cls)
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
         if not hasattr(cls, "__getattr__") and any(code and "__getattr__" in code.co_names for code in codes):
             # only where it is called: each lookup is slower with it
-            cls.__getattr__ = registry.attribute  # type: ignore[attr-defined]
+            cls.__getattr__ = attribute  # type: ignore[attr-defined]
 
     def __init__(self) -> None:
-        registries: dict[str, Any] = self.__dict__
         for name in ("_parameter_names", "_buffer_names", "_module_names"):
-            registries.setdefault(name, {})
+            self.__dict__.setdefault(name, {})
         self.training = True
 
     # --- calling
@@ -101,8 +107,7 @@ class Module(HookRegistration):
         trail["_layer"], trail["_path"] = self, path
 
     def _example(self) -> tuple[Any, ...] | None:
-        """Empty inputs, with which a layer of this package without state is run when it is made: its op then
-        refuses wrong settings at once."""
+        """Empty inputs, on which a layer of this package is tried when made: its op refuses wrong settings."""
         return None
 
     # --- registration
@@ -243,8 +248,7 @@ class Module(HookRegistration):
         return self._named("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
-        for _, buffer in self.named_buffers(recurse=recurse):
-            yield buffer
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def get_submodule(self, target: str) -> Module:
         """The module at a path such as ``features.3``."""
@@ -363,7 +367,7 @@ class Module(HookRegistration):
         for path, module in self.named_modules():  # lazy layers take the size of their weight
             name = f"{path}.weight" if path else "weight"
             if hasattr(module, "_materialise_from") and name in state_dict:
-                module._materialise_from(as_array(state_dict[name]))
+                module._materialise_from(state_dict[name])
         return load_into(type(self).__name__, self.state_dict(), state_dict, strict)
 
     def config(self) -> dict[str, Any]:
@@ -371,7 +375,7 @@ class Module(HookRegistration):
 
         Raises TypeError for a class from outside this package, or an argument that JSON cannot hold.
         """
-        return registry.arguments_of(self)
+        return arguments_of(self)
 
     # --- text
     def _get_name(self) -> str:
@@ -382,16 +386,14 @@ class Module(HookRegistration):
         names = self._shown
         if names and "inplace" not in names and self.__dict__.get("inplace"):
             names = (*names, "inplace")
-        values = [(name, getattr(self, name)) for name in names]
-        return ", ".join(
-            f"{name}={value is not None if name == 'bias' else value!r}" for name, value in values
-        )
+        values = {name: getattr(self, name) for name in names}
+        if "bias" in values:
+            values["bias"] = values["bias"] is not None
+        return ", ".join(f"{name}={value!r}" for name, value in values.items())
 
     def __repr__(self) -> str:
         extra = self.extra_repr()
-        children = [
-            f"({name}): " + repr(child).replace("\n", "\n  ") for name, child in self._modules.items()
-        ]
+        children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self._modules.items()]
         if not children:
             return f"{type(self).__name__}({extra})"
         lines = [*extra.split("\n"), *children] if extra else children

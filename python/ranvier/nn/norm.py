@@ -12,17 +12,16 @@ from typing import Any
 
 import numpy as np
 
-import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.registry import count, whole
+from ranvier.nn.registry import whole
 
 _NAMES = """
-    BatchNorm1d BatchNorm2d GroupNorm InstanceNorm1d InstanceNorm2d LayerNorm LocalResponseNorm RMSNorm
+    BatchNorm1d BatchNorm2d GroupNorm InstanceNorm1d InstanceNorm2d LayerNorm RMSNorm
 """
 __all__ = _NAMES.split()
 
@@ -376,24 +375,3 @@ class RMSNorm(_OfLastAxes):
 
     def forward(self, x: Any) -> Tensor:
         return ops.rms_norm(x, self.normalized_shape, self.weight, self.eps)
-
-
-class LocalResponseNorm(Module):
-    """Each channel divided by a power of its neighbours' mean square: see
-    :func:`ranvier.nn.functional.local_response_norm`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.LocalResponseNorm(2, alpha=1.0)(rv.ones(1, 1, 2))
-    tensor([[[0.7378, 0.7378]]])
-    """
-
-    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
-        super().__init__()
-        self.size = count("LocalResponseNorm", "size", size)
-        self.alpha, self.beta, self.k = float(alpha), float(beta), float(k)
-
-    def extra_repr(self) -> str:
-        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
-
-    def forward(self, input: Any) -> Tensor:
-        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)

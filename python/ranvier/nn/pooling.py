@@ -8,6 +8,7 @@ import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
 from ranvier.nn.registry import counts
 
@@ -18,19 +19,14 @@ _NAMES = """
 __all__ = _NAMES.split()
 
 
-def _pair(value: Any) -> Any:
-    """Tuples: model files have lists in their place."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _one(value: Any) -> Any:
-    return value if isinstance(value, tuple) else tuple(value) if isinstance(value, list) else (value,)
-
-
-class _Pool(Module):
-    op: str
-
+class _Pool(Layer):
     _extent = 2**20  # of the images on which it is tried, so that all windows in use fit
+
+    def _set(self, settings: dict[str, Any]) -> None:
+        """Tuples for lists, which model files have in their place; the stride is the kernel's size by default."""
+        if settings.get("stride", 0) is None and "norm_type" not in settings:
+            settings["stride"] = settings["kernel_size"]
+        super()._set({name: tuple(x) if isinstance(x, list) else x for name, x in settings.items()})
 
     def _example(self) -> tuple[Any, ...]:
         return (empty(0, 1, 2**20) if self.op.endswith("1d") else empty(0, 1, self._extent, self._extent),)
@@ -39,22 +35,12 @@ class _Pool(Module):
 class _MaxPool(_Pool):
     _shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
 
-    def __init__(
-        self,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        dilation: Any = 1,
-        return_indices: bool = False,
-        ceil_mode: bool = False,
-    ) -> None:
-        super().__init__()
-        self.kernel_size = _pair(kernel_size)
-        self.stride = _pair(kernel_size if stride is None else stride)
-        self.padding = _pair(padding)
-        self.dilation = _pair(dilation)
-        self.return_indices = return_indices
-        self.ceil_mode = ceil_mode
+    kernel_size: Any
+    stride: Any = None
+    padding: Any = 0
+    dilation: Any = 1
+    return_indices: bool = False
+    ceil_mode: bool = False
 
     def forward(self, input: Any) -> Any:
         settings = (self.kernel_size, self.stride, self.padding, self.dilation)
@@ -93,26 +79,17 @@ class AvgPool1d(_Pool):
 
     op = "avg_pool1d"
     _shown = ("kernel_size", "stride", "padding")
+    kernel_size: Any
+    stride: Any = None
+    padding: Any = 0
+    ceil_mode: bool = False
+    count_include_pad: bool = True
 
-    def __init__(
-        self,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-    ) -> None:
-        super().__init__()
-        stride = kernel_size if stride is None else stride
-        sizes = (kernel_size, stride, padding)  # tuples of one number, as in PyTorch
-        self.kernel_size, self.stride, self.padding = (_one(v) for v in sizes)
-        self.ceil_mode = ceil_mode
-        self.count_include_pad = count_include_pad
-
-    def forward(self, input: Any) -> Tensor:
-        return ops.avg_pool1d(
-            input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
-        )
+    def _set(self, settings: dict[str, Any]) -> None:
+        super()._set(settings)
+        for name in self._shown:  # tuples of one number, as in PyTorch
+            size = self.__dict__[name]
+            self.__dict__[name] = size if isinstance(size, tuple) else (size,)
 
 
 class AvgPool2d(_Pool):
@@ -125,34 +102,12 @@ class AvgPool2d(_Pool):
 
     op = "avg_pool2d"
     _shown = ("kernel_size", "stride", "padding")
-
-    def __init__(
-        self,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.kernel_size = _pair(kernel_size)
-        self.stride = _pair(kernel_size if stride is None else stride)
-        self.padding = _pair(padding)
-        self.ceil_mode = ceil_mode
-        self.count_include_pad = count_include_pad
-        self.divisor_override = divisor_override
-
-    def forward(self, input: Any) -> Tensor:
-        return ops.avg_pool2d(
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.count_include_pad,
-            self.divisor_override,
-        )
+    kernel_size: Any
+    stride: Any = None
+    padding: Any = 0
+    ceil_mode: bool = False
+    count_include_pad: bool = True
+    divisor_override: int | None = None
 
 
 class LPPool1d(_Pool):
@@ -164,21 +119,13 @@ class LPPool1d(_Pool):
     """
 
     op = "lp_pool1d"
-    _shown = ("norm_type", "kernel_size", "stride", "ceil_mode")
+    norm_type: float
+    kernel_size: Any
+    stride: Any = None
+    ceil_mode: bool = False
 
-    def __init__(
-        self, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
-    ) -> None:
-        super().__init__()
-        self.norm_type = norm_type
-        self.kernel_size = _pair(kernel_size)
-        self.stride = _pair(stride)
-        self.ceil_mode = ceil_mode
-
-    def forward(self, input: Any) -> Tensor:
-        pool = getattr(F, self.op)
-        result: Tensor = pool(input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
-        return result
+    def forward(self, input: Any) -> Any:
+        return getattr(F, self.op)(input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
 
 
 class LPPool2d(LPPool1d):
@@ -194,14 +141,7 @@ class LPPool2d(LPPool1d):
 
 class _Adaptive(_Pool):
     _extent = 2**15  # one window may be the whole image
-    _shown = ("output_size",)
-
-    def __init__(self, output_size: Any) -> None:
-        super().__init__()
-        self.output_size = _pair(output_size)
-
-    def forward(self, input: Any) -> Any:
-        return getattr(ops, self.op)(input, self.output_size)
+    output_size: Any
 
 
 class AdaptiveAvgPool1d(_Adaptive):
@@ -227,13 +167,11 @@ class AdaptiveAvgPool2d(_Adaptive):
     op = "adaptive_avg_pool2d"
 
 
-class _AdaptiveMax(_Adaptive):
-    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
-        super().__init__(output_size)
-        self.return_indices = return_indices
-
-    def forward(self, input: Any) -> Any:
-        return getattr(ops, self.op)(input, self.output_size, self.return_indices)
+class _AdaptiveMax(_Pool):
+    _extent = 2**15
+    _shown = ("output_size",)
+    output_size: Any
+    return_indices: bool = False
 
 
 class AdaptiveMaxPool1d(_AdaptiveMax):

@@ -29,6 +29,5 @@ def named(name: str) -> Any:
 
 
 _BY_NAME = {
-    layer.lower(): globals()[layer]
-    for layer in {*piecewise.__all__, *smooth.__all__} - {"RReLU", "Softmax2d", "Threshold"}
+    layer.lower(): globals()[layer] for layer in {*piecewise.__all__, *smooth.__all__} - {"Softmax2d"}
 }

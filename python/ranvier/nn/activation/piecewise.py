@@ -7,96 +7,37 @@ from __future__ import annotations
 
 from typing import Any
 
-import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.autograd.creation import empty, full
+from ranvier.autograd.creation import full
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import number, whole
 
 _NAMES = """
-    Hardshrink Hardsigmoid Hardswish Hardtanh Heaviside LeakyReLU PReLU RReLU ReLU ReLU6 Softshrink
-    Threshold
+    Hardshrink Hardsigmoid Hardswish Hardtanh Heaviside LeakyReLU PReLU ReLU ReLU6 Softshrink
 """
 __all__ = _NAMES.split()
 
 
-class OfAnyRank(Module):
-    def _example(self) -> tuple[Any, ...]:
-        return (empty((0,) * 8),)
-
-
-class Activation(Module):
-    """A layer without settings."""
-
-    op: str  # its name in ranvier.ops
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def forward(self, input: Any) -> Tensor:
-        return getattr(ops, self.op)(input)
-
-
-class InPlace(Module):
+class InPlace(Layer):
     """A layer with ``inplace`` as its only argument."""
 
-    op: str
+    inplace: bool = False
 
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
-
-    def forward(self, input: Any) -> Tensor:
-        return getattr(ops, self.op)(input, inplace=self.inplace)
+    def _example(self) -> None:
+        return None
 
     def extra_repr(self) -> str:
         return "inplace=True" if self.inplace else ""
 
 
-class WithAlpha(OfAnyRank):
-    op: str
-    _shown = ("alpha",)
-
-    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        super().__init__()
-        self.alpha = alpha
-        self.inplace = inplace
-
-    def forward(self, input: Any) -> Tensor:
-        return getattr(ops, self.op)(input, self.alpha, inplace=self.inplace)
-
-
-class Shrink(OfAnyRank):
-    op: str
-
-    def __init__(self, lambd: float = 0.5) -> None:
-        super().__init__()
-        self.lambd = lambd
-
-    def forward(self, input: Any) -> Tensor:
-        return getattr(ops, self.op)(input, self.lambd)
+class Shrink(Layer):
+    lambd: float = 0.5
 
     def extra_repr(self) -> str:
         return str(self.lambd)
-
-
-class AlongDim(OfAnyRank):
-    """dim: None is the dimension that the op chooses."""
-
-    op: str
-    _shown = ("dim",)
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def _example(self) -> tuple[Any, ...]:
-        return super()._example() if self.dim is not None else (empty(0),)
-
-    def forward(self, input: Any) -> Tensor:
-        return getattr(ops, self.op)(input, self.dim)
 
 
 class ReLU(InPlace):
@@ -107,8 +48,6 @@ class ReLU(InPlace):
     tensor([0., 2.])
     """
 
-    op = "relu"
-
 
 class ReLU6(InPlace):
     """y = min(max(x, 0), 6).
@@ -118,10 +57,8 @@ class ReLU6(InPlace):
     tensor([0., 2., 6.])
     """
 
-    op = "relu6"
 
-
-class LeakyReLU(OfAnyRank):
+class LeakyReLU(Layer):
     """y = x where x > 0, else negative_slope * x.
 
     >>> import ranvier as rv
@@ -129,18 +66,12 @@ class LeakyReLU(OfAnyRank):
     tensor([-1.,  3.])
     """
 
-    _shown = ("negative_slope",)
-
-    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        super().__init__()
-        self.negative_slope = negative_slope
-        self.inplace = inplace
-
-    def forward(self, input: Any) -> Tensor:
-        return ops.leaky_relu(input, self.negative_slope, inplace=self.inplace)
+    op = "leaky_relu"
+    negative_slope: float = 0.01
+    inplace: bool = False
 
 
-class Heaviside(OfAnyRank):
+class Heaviside(Layer):
     """y = 0 where x < 0, values where x = 0, 1 where x > 0. Its gradient is 0: it cannot be trained.
 
     >>> import ranvier as rv
@@ -148,18 +79,13 @@ class Heaviside(OfAnyRank):
     tensor([0., 0., 1.])
     """
 
-    def __init__(self, values: float = 0.0) -> None:
-        super().__init__()
-        self.values = values
-
-    def forward(self, input: Any) -> Tensor:
-        return ops.heaviside(input, self.values)
+    values: float = 0.0
 
     def extra_repr(self) -> str:
         return f"values={self.values}" if self.values else ""
 
 
-class Hardtanh(OfAnyRank):
+class Hardtanh(Layer):
     """y = x limited to [min_val, max_val].
 
     >>> import ranvier as rv
@@ -167,16 +93,9 @@ class Hardtanh(OfAnyRank):
     tensor([-1.0000,  0.5000])
     """
 
-    _shown = ("min_val", "max_val")
-
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
-        super().__init__()
-        self.min_val = min_val
-        self.max_val = max_val
-        self.inplace = inplace
-
-    def forward(self, input: Any) -> Tensor:
-        return ops.hardtanh(input, self.min_val, self.max_val, inplace=self.inplace)
+    min_val: float = -1.0
+    max_val: float = 1.0
+    inplace: bool = False
 
 
 class Hardsigmoid(InPlace):
@@ -186,8 +105,6 @@ class Hardsigmoid(InPlace):
     >>> rv.nn.Hardsigmoid()(rv.tensor([-4.0, 0.0, 4.0]))
     tensor([0.0000, 0.5000, 1.0000])
     """
-
-    op = "hardsigmoid"
 
     def extra_repr(self) -> str:
         return ""  # as in PyTorch
@@ -201,8 +118,6 @@ class Hardswish(InPlace):
     tensor([0., 0., 4.])
     """
 
-    op = "hardswish"
-
     def extra_repr(self) -> str:
         return ""  # as in PyTorch
 
@@ -215,8 +130,6 @@ class Softshrink(Shrink):
     tensor([-1.5000,  0.0000,  1.5000])
     """
 
-    op = "softshrink"
-
 
 class Hardshrink(Shrink):
     """y = x where |x| > lambd, else 0.
@@ -225,8 +138,6 @@ class Hardshrink(Shrink):
     >>> rv.nn.Hardshrink()(rv.tensor([-2.0, 0.25, 2.0]))
     tensor([-2.,  0.,  2.])
     """
-
-    op = "hardshrink"
 
 
 class PReLU(Module):
@@ -254,43 +165,3 @@ class PReLU(Module):
 
     def forward(self, input: Any) -> Tensor:
         return ops.prelu(input, self.weight)
-
-
-class Threshold(Module):
-    """x where x > threshold, else the value.
-
-    >>> import ranvier as rv
-    >>> rv.nn.Threshold(1.0, -1.0)(rv.tensor([0.0, 2.0]))
-    tensor([-1.,  2.])
-    """
-
-    _shown = ("threshold", "value")
-
-    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
-        super().__init__()
-        self.threshold = number("Threshold", "threshold", threshold)
-        self.value, self.inplace = number("Threshold", "value", value), bool(inplace)
-
-    def forward(self, input: Any) -> Tensor:
-        return F.threshold(input, self.threshold, self.value, self.inplace)
-
-
-class RReLU(Module):
-    """x where x >= 0, else a x, with a random a while training: see :func:`ranvier.nn.functional.rrelu`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.RReLU(0.0, 1.0).eval()(rv.tensor([-6.0, 2.0]))
-    tensor([-3.,  2.])
-    """
-
-    _shown = ("lower", "upper")
-
-    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
-        super().__init__()
-        self.lower, self.upper = number("RReLU", "lower", lower), number("RReLU", "upper", upper)
-        if not self.lower <= self.upper:
-            raise ValueError(f"[RReLU] got lower {lower} and upper {upper}; expected lower <= upper")
-        self.inplace = bool(inplace)
-
-    def forward(self, input: Any) -> Tensor:
-        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)

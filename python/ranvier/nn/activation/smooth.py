@@ -8,17 +8,31 @@ from __future__ import annotations
 
 from typing import Any
 
-import ranvier.nn.functional as F
 import ranvier.ops as ops
+from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.activation.piecewise import Activation, AlongDim, InPlace, OfAnyRank, WithAlpha
-from ranvier.nn.module import Module
+from ranvier.nn.activation.piecewise import InPlace
+from ranvier.nn.layer import Layer
 
 _NAMES = """
     CELU ELU GELU GLU SELU LogSigmoid LogSoftmax Mish SiLU Sigmoid Softmax Softmax2d Softmin Softplus
     Softsign Tanh Tanhshrink
 """
 __all__ = _NAMES.split()
+
+
+class WithAlpha(Layer):
+    alpha: float = 1.0
+    inplace: bool = False
+
+
+class AlongDim(Layer):
+    """dim: None is the dimension that the op chooses."""
+
+    dim: int | None = None
+
+    def _example(self) -> tuple[Any, ...] | None:
+        return super()._example() if self.dim is not None else (empty(0),)
 
 
 class ELU(WithAlpha):
@@ -29,10 +43,8 @@ class ELU(WithAlpha):
     tensor([0., 3.])
     """
 
-    op = "elu"
 
-
-class Sigmoid(Activation):
+class Sigmoid(Layer):
     """y = 1 / (1 + exp(-x)).
 
     >>> import ranvier as rv
@@ -40,10 +52,8 @@ class Sigmoid(Activation):
     tensor([0.5000])
     """
 
-    op = "sigmoid"
 
-
-class Tanh(Activation):
+class Tanh(Layer):
     """y = tanh(x).
 
     >>> import ranvier as rv
@@ -51,10 +61,8 @@ class Tanh(Activation):
     tensor([0.])
     """
 
-    op = "tanh"
 
-
-class GELU(OfAnyRank):
+class GELU(Layer):
     """y = x Phi(x), Phi the standard normal distribution function; approximate: 'none' or 'tanh'.
 
     Raises ValueError for another approximation.
@@ -64,14 +72,7 @@ class GELU(OfAnyRank):
     tensor([  0., 100.])
     """
 
-    _shown = ("approximate",)
-
-    def __init__(self, approximate: str = "none") -> None:
-        super().__init__()
-        self.approximate = approximate
-
-    def forward(self, input: Any) -> Tensor:
-        return ops.gelu(input, self.approximate)
+    approximate: str = "none"
 
 
 class SiLU(InPlace):
@@ -82,10 +83,8 @@ class SiLU(InPlace):
     tensor([  0., 100.])
     """
 
-    op = "silu"
 
-
-class Softplus(OfAnyRank):
+class Softplus(Layer):
     """y = log(1 + exp(beta x)) / beta; x itself where beta x > threshold.
 
     >>> import ranvier as rv
@@ -93,15 +92,8 @@ class Softplus(OfAnyRank):
     tensor([0.6931])
     """
 
-    _shown = ("beta", "threshold")
-
-    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
-        super().__init__()
-        self.beta = beta
-        self.threshold = threshold
-
-    def forward(self, input: Any) -> Tensor:
-        return ops.softplus(input, self.beta, self.threshold)
+    beta: float = 1.0
+    threshold: float = 20.0
 
 
 class Softmax(AlongDim):
@@ -111,8 +103,6 @@ class Softmax(AlongDim):
     >>> rv.nn.Softmax(dim=0)(rv.tensor([1.0, 1.0]))
     tensor([0.5000, 0.5000])
     """
-
-    op = "softmax"
 
 
 class LogSoftmax(AlongDim):
@@ -134,8 +124,6 @@ class SELU(InPlace):
     tensor([-1.7581,  0.0000,  1.0507])
     """
 
-    op = "selu"
-
 
 class CELU(WithAlpha):
     """y = x where x > 0, else alpha (exp(x / alpha) - 1). Raises ValueError for alpha 0.
@@ -144,8 +132,6 @@ class CELU(WithAlpha):
     >>> rv.nn.CELU(2.0)(rv.tensor([-100.0, 0.0, 3.0]))
     tensor([-2.,  0.,  3.])
     """
-
-    op = "celu"
 
 
 class Mish(InPlace):
@@ -156,10 +142,8 @@ class Mish(InPlace):
     tensor([  0., 100.])
     """
 
-    op = "mish"
 
-
-class LogSigmoid(Activation):
+class LogSigmoid(Layer):
     """y = log(1 / (1 + exp(-x))).
 
     >>> import ranvier as rv
@@ -167,10 +151,8 @@ class LogSigmoid(Activation):
     tensor([-100.0000,   -0.6931])
     """
 
-    op = "logsigmoid"
 
-
-class Softsign(Activation):
+class Softsign(Layer):
     """y = x / (1 + |x|).
 
     >>> import ranvier as rv
@@ -178,10 +160,8 @@ class Softsign(Activation):
     tensor([-0.5000,  0.0000,  0.7500])
     """
 
-    op = "softsign"
 
-
-class Tanhshrink(Activation):
+class Tanhshrink(Layer):
     """y = x - tanh(x).
 
     >>> import ranvier as rv
@@ -189,10 +169,8 @@ class Tanhshrink(Activation):
     tensor([ 0., 99.])
     """
 
-    op = "tanhshrink"
 
-
-class GLU(OfAnyRank):
+class GLU(Layer):
     """y = a sigmoid(b), a and b the halves of x along ``dim``. Raises ValueError for an odd length.
 
     >>> import ranvier as rv
@@ -200,14 +178,7 @@ class GLU(OfAnyRank):
     tensor([3., 8.])
     """
 
-    _shown = ("dim",)
-
-    def __init__(self, dim: int = -1) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, input: Any) -> Tensor:
-        return ops.glu(input, self.dim)
+    dim: int = -1
 
 
 class Softmin(AlongDim):
@@ -218,10 +189,8 @@ class Softmin(AlongDim):
     tensor([1., 0.])
     """
 
-    op = "softmin"
 
-
-class Softmax2d(Module):
+class Softmax2d(Layer):
     """Softmax over the channels of images (N, C, H, W) or (C, H, W).
 
     >>> import ranvier as rv
@@ -229,10 +198,7 @@ class Softmax2d(Module):
     tensor([0.5000, 0.5000])
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def forward(self, input: Any) -> Tensor:
         if input.ndim not in (3, 4):
             raise ValueError(f"[Softmax2d] got x of shape {input.shape}; expected 3 or 4 dimensions")
-        return F.softmax(input, -3)
+        return ops.softmax(input, -3)

@@ -1,0 +1,214 @@
+"""Layers that few networks use; their functions are in :mod:`ranvier.nn.functional`.
+
+They are apart from other layers, since a compiled step compares the modules that a layer's module imports.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import ranvier.nn.functional as F
+import ranvier.nn.init as init
+from ranvier.autograd.creation import empty
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.module import Module, Parameter
+from ranvier.nn.registry import count, counts, number
+
+_NAMES = """
+    Bilinear ChannelShuffle Fold LocalResponseNorm PixelShuffle PixelUnshuffle RReLU Threshold Unfold
+"""
+__all__ = _NAMES.split()
+
+
+class PixelShuffle(Module):
+    """(N, C r^2, H, W) -> (N, C, H r, W r): see :func:`ranvier.nn.functional.pixel_shuffle`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.PixelShuffle(2)(rv.ones(1, 8, 3, 3)).shape
+    (1, 2, 6, 6)
+    """
+
+    _shown = ("upscale_factor",)
+
+    def __init__(self, upscale_factor: int) -> None:
+        super().__init__()
+        self.upscale_factor = count("PixelShuffle", "upscale_factor", upscale_factor)
+
+    def forward(self, input: Any) -> Tensor:
+        return F.pixel_shuffle(input, self.upscale_factor)
+
+
+class PixelUnshuffle(Module):
+    """(N, C, H r, W r) -> (N, C r^2, H, W): see :func:`ranvier.nn.functional.pixel_unshuffle`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.PixelUnshuffle(2)(rv.ones(1, 2, 6, 6)).shape
+    (1, 8, 3, 3)
+    """
+
+    _shown = ("downscale_factor",)
+
+    def __init__(self, downscale_factor: int) -> None:
+        super().__init__()
+        self.downscale_factor = count("PixelUnshuffle", "downscale_factor", downscale_factor)
+
+    def forward(self, input: Any) -> Tensor:
+        return F.pixel_unshuffle(input, self.downscale_factor)
+
+
+class ChannelShuffle(Module):
+    """The channels of all groups in turn: see :func:`ranvier.nn.functional.channel_shuffle`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.ChannelShuffle(2)(rv.arange(4.0).reshape(1, 4, 1)).flatten()
+    tensor([0., 2., 1., 3.])
+    """
+
+    _shown = ("groups",)
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = count("ChannelShuffle", "groups", groups)
+
+    def forward(self, input: Any) -> Tensor:
+        return F.channel_shuffle(input, self.groups)
+
+
+class Unfold(Module):
+    """The windows of images as columns: see :func:`ranvier.nn.functional.unfold`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Unfold(3)(rv.ones(1, 2, 4, 4)).shape
+    (1, 18, 4)
+    """
+
+    _shown = ("kernel_size", "dilation", "padding", "stride")
+
+    def __init__(self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> None:
+        super().__init__()
+        counts("Unfold", 2, kernel_size=(kernel_size, 1), dilation=(dilation, 1))
+        counts("Unfold", 2, padding=(padding, 0), stride=(stride, 1))
+        self.kernel_size, self.dilation = kernel_size, dilation
+        self.padding, self.stride = padding, stride
+
+    def forward(self, input: Any) -> Tensor:
+        return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
+
+
+class Fold(Module):
+    """The sum of windows, put back into images: see :func:`ranvier.nn.functional.fold`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Fold((4, 4), 3)(rv.ones(1, 18, 4)).shape
+    (1, 2, 4, 4)
+    """
+
+    _shown = ("output_size", "kernel_size", "dilation", "padding", "stride")
+
+    def __init__(
+        self, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+    ) -> None:
+        super().__init__()
+        counts("Fold", 2, output_size=(output_size, 1), kernel_size=(kernel_size, 1), dilation=(dilation, 1))
+        counts("Fold", 2, padding=(padding, 0), stride=(stride, 1))
+        self.output_size, self.kernel_size, self.dilation = output_size, kernel_size, dilation
+        self.padding, self.stride = padding, stride
+
+    def forward(self, input: Any) -> Tensor:
+        return F.fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
+
+
+class LocalResponseNorm(Module):
+    """Each channel divided by a power of its neighbours' mean square: see
+    :func:`ranvier.nn.functional.local_response_norm`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.LocalResponseNorm(2, alpha=1.0)(rv.ones(1, 1, 2))
+    tensor([[[0.7378, 0.7378]]])
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size = count("LocalResponseNorm", "size", size)
+        self.alpha, self.beta, self.k = float(alpha), float(beta), float(k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+    def forward(self, input: Any) -> Tensor:
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+
+class Threshold(Module):
+    """x where x > threshold, else the value.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Threshold(1.0, -1.0)(rv.tensor([0.0, 2.0]))
+    tensor([-1.,  2.])
+    """
+
+    _shown = ("threshold", "value")
+
+    def __init__(self, threshold: float, value: float, inplace: bool = False) -> None:
+        super().__init__()
+        self.threshold = number("Threshold", "threshold", threshold)
+        self.value, self.inplace = number("Threshold", "value", value), bool(inplace)
+
+    def forward(self, input: Any) -> Tensor:
+        return F.threshold(input, self.threshold, self.value, self.inplace)
+
+
+class RReLU(Module):
+    """x where x >= 0, else a x, with a random a while training: see :func:`ranvier.nn.functional.rrelu`.
+
+    >>> import ranvier as rv
+    >>> rv.nn.RReLU(0.0, 1.0).eval()(rv.tensor([-6.0, 2.0]))
+    tensor([-3.,  2.])
+    """
+
+    _shown = ("lower", "upper")
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False) -> None:
+        super().__init__()
+        self.lower, self.upper = number("RReLU", "lower", lower), number("RReLU", "upper", upper)
+        if not self.lower <= self.upper:
+            raise ValueError(f"[RReLU] got lower {lower} and upper {upper}; expected lower <= upper")
+        self.inplace = bool(inplace)
+
+    def forward(self, input: Any) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace)
+
+
+class Bilinear(Module):
+    """y[.., o] = x1^T W[o] x2 + b[o]: x1 (..., in1_features), x2 (..., in2_features).
+
+    W and b start uniform in +-1/sqrt(in1_features), as in PyTorch.
+
+    >>> import ranvier as rv
+    >>> rv.nn.Bilinear(3, 4, 5)(rv.ones(2, 3), rv.ones(2, 4)).shape
+    (2, 5)
+    """
+
+    bias: Parameter | None
+    _shown = ("in1_features", "in2_features", "out_features", "bias")
+
+    def __init__(
+        self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.in1_features = count("Bilinear", "in1_features", in1_features)
+        self.in2_features = count("Bilinear", "in2_features", in2_features)
+        self.out_features = count("Bilinear", "out_features", out_features)
+        self.weight = Parameter(empty(out_features, in1_features, in2_features, dtype=dtype))
+        self.register_parameter("bias", Parameter(empty(out_features, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws new starting values."""
+        bound = 1 / math.sqrt(self.in1_features)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def forward(self, input1: Any, input2: Any) -> Tensor:
+        return F.bilinear(input1, input2, self.weight, self.bias)
