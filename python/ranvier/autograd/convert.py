@@ -170,19 +170,6 @@ def pin_memory(x: Tensor, device: Any = None) -> Tensor:
 
 METHODS: dict[str, Callable[..., Any]] = {
     **{f.__name__: f for f in (to, clone, contiguous, cpu, cuda, new, pin_memory, type_as)},
-    **{
-        name: _cast_to(name, dtype)
-        for name, dtype in (
-            ("float", np.float32),
-            ("double", np.float64),
-            ("half", np.float16),
-            ("byte", np.uint8),
-            ("short", np.int16),
-            ("char", np.int8),
-            ("long", np.int64),
-            ("int", np.int32),
-            ("bool", np.bool_),
-        )
-    },
+    **{name.lower(): _cast_to(name.lower(), dtype) for name, dtype in TENSOR_TYPES.items()},
     "type": type_,
 }

@@ -7,8 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.data import (
+    TENSOR_TYPES,
+    array_of,
+    is_plain,
+    new_array,
+    require_cpu,
+    shape_of,
+    sized_or_copied,
+)
 from ranvier.autograd.data import Size as Size
-from ranvier.autograd.data import array_of, is_plain, new_array, require_cpu, shape_of, sized_or_copied
 from ranvier.autograd.memory import filled, filled_like, literal, native, number_in, require_numbers
 from ranvier.autograd.recording import host, recordings
 from ranvier.autograd.tensor import Tensor, wrap
@@ -127,11 +135,9 @@ def _tensor_type(name: str, dtype: np.dtype[Any]) -> Any:
     return _TensorType(name, (), {"__doc__": text, "__module__": __name__, "dtype": dtype})
 
 
-FloatTensor, DoubleTensor = _tensor_type("FloatTensor", float32), _tensor_type("DoubleTensor", float64)
-HalfTensor, ByteTensor = _tensor_type("HalfTensor", float16), _tensor_type("ByteTensor", uint8)
-LongTensor, IntTensor = _tensor_type("LongTensor", int64), _tensor_type("IntTensor", int32)
-ShortTensor, CharTensor = _tensor_type("ShortTensor", int16), _tensor_type("CharTensor", int8)
-BoolTensor = _tensor_type("BoolTensor", bool_)
+(
+    FloatTensor, DoubleTensor, HalfTensor, ByteTensor, CharTensor, ShortTensor, IntTensor, LongTensor, BoolTensor
+) = (_tensor_type(f"{name}Tensor", np.dtype(dtype)) for name, dtype in TENSOR_TYPES.items())  # fmt: skip
 
 
 def _size(size: tuple[Any, ...], settings: dict[str, Any]) -> tuple[int, ...]:

@@ -182,24 +182,21 @@ def gradcheck(
     >>> rv.autograd.gradcheck(lambda x: x.clone(), np.array([0.5, -1.0]))
     True
     """
-    inputs = (inputs,) if isinstance(inputs, (Tensor, np.ndarray)) else tuple(inputs)
-    arrays = [np.array(x._array if isinstance(x, Tensor) else x) for x in inputs]
-    arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
+    arrays = _in_float64(inputs)
     leaves = [wrap(a.copy(), requires_grad=a.dtype.kind == "f") for a in arrays]
     with enable_grad():
         y = func(*leaves)
-    ys = [t for t in (y if isinstance(y, (tuple, list)) else (y,)) if t.dtype.kind == "f"]
+    ys = _floating(y)
     rng = np.random.default_rng(seed)
     dy = [_weights(rng, t) for t in ys]
     recorded = [(t, d) for t, d in zip(ys, dy, strict=True) if t.requires_grad]
     wanted = [x for x in leaves if x.requires_grad]
-    given = [t for t, _ in recorded], wanted, [d for _, d in recorded]
-    analytic = iter(gradients(*given, allow_unused=True) if recorded else [None] * len(wanted))
+    outputs, weights = [t for t, _ in recorded], [d for _, d in recorded]
+    slopes = gradients(outputs, wanted, weights, allow_unused=True) if recorded else [None] * len(wanted)
+    analytic = iter(slopes)
 
     def on_arrays(*raw: Array) -> Any:
-        out = func(*(wrap(a) for a in raw))
-        outs = out if isinstance(out, (tuple, list)) else (out,)
-        return [t._array for t in outs if t._array.dtype.kind == "f"]
+        return [t._array for t in _floating(func(*(wrap(a) for a in raw)))]
 
     numeric = numeric_gradients(on_arrays, arrays, dy, entries)
     for index, (leaf, expected) in enumerate(zip(leaves, numeric, strict=True)):
@@ -241,28 +238,38 @@ def gradgradcheck(
     >>> rv.autograd.gradgradcheck(lambda x: x**3, np.array([0.5, -1.0]))
     True
     """
-    inputs = (inputs,) if isinstance(inputs, (Tensor, np.ndarray)) else tuple(inputs)
-    arrays = [np.array(x._array if isinstance(x, Tensor) else x) for x in inputs]
-    arrays = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
+    arrays = _in_float64(inputs)
 
-    def first(*given: Tensor) -> tuple[Tensor | None, ...]:
-        differentiated = any(x.requires_grad for x in given)
-        xs = [x if x.requires_grad or x.dtype.kind != "f" else x.detach().requires_grad_() for x in given]
+    def first(*tensors: Tensor) -> tuple[Tensor | None, ...]:
+        differentiated = any(x.requires_grad for x in tensors)
+        xs = [x if x.requires_grad or x.dtype.kind != "f" else x.detach().requires_grad_() for x in tensors]
         with enable_grad():
             y = function(*xs[: len(arrays)])
-        ys = [t for t in (y if isinstance(y, (tuple, list)) else (y,)) if t.dtype.kind == "f"]
+        ys = _floating(y)
         pairs = [(t, d) for t, d in zip(ys, xs[len(arrays) :], strict=True) if t.requires_grad]
         wanted = [x for x in xs[: len(arrays)] if x.requires_grad]
         outputs, weights = [t for t, _ in pairs], [d for _, d in pairs]
         return gradients(outputs, wanted, weights, create_graph=differentiated, materialize_grads=True)
 
     y = function(*(wrap(a) for a in arrays))
-    ys = [t for t in (y if isinstance(y, (tuple, list)) else (y,)) if t.dtype.kind == "f"]
+    ys = _floating(y)
     rng = np.random.default_rng(seed + 1)
     dy = [_weights(rng, t) for t in ys]
     return gradcheck(
         first, (*arrays, *dy), rtol=rtol, raise_exception=raise_exception, seed=seed, entries=entries
     )
+
+
+def _in_float64(inputs: Any) -> list[Array]:
+    """Copies of the inputs, those of floats in float64."""
+    inputs = (inputs,) if isinstance(inputs, (Tensor, np.ndarray)) else inputs
+    arrays = [np.array(x._array if isinstance(x, Tensor) else x) for x in inputs]
+    return [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
+
+
+def _floating(outputs: Any) -> list[Tensor]:
+    """Those of the outputs, one or several, that may have gradients."""
+    return [t for t in (outputs if isinstance(outputs, (tuple, list)) else (outputs,)) if t.dtype.kind == "f"]
 
 
 def _weights(rng: np.random.Generator, y: Tensor) -> Array:

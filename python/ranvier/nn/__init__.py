@@ -22,7 +22,6 @@ from ranvier.nn.module import *
 from ranvier.nn.neuron import *
 from ranvier.nn.norm import *
 from ranvier.nn.pooling import *
-from ranvier.nn.positional import *
 from ranvier.nn.rare import *
 from ranvier.nn.recurrent import *
 from ranvier.nn.recurrent_cell import *
@@ -37,7 +36,7 @@ if not _typing.TYPE_CHECKING:
     __all__ += [name for name in _extension.attributes(__name__) if name[0].isupper()]
 
 # former modules: pickles name them as those of classes, which are all here now
-_FORMER = "activation.base distance loss.classes loss.margin loss.probability loss.regression"
+_FORMER = "activation.base distance positional loss.classes loss.margin loss.probability loss.regression"
 for _former in _FORMER.split():
     _sys.modules[f"{__name__}.{_former}"] = _sys.modules[__name__]
 

@@ -91,7 +91,12 @@ class MultiheadAttention(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        _check_arguments(embed_dim, num_heads, dropout)
+        sizes = whole(_NAME, "embed_dim", embed_dim), whole(_NAME, "num_heads", num_heads)
+        if min(sizes) < 1 or embed_dim % num_heads:
+            raise ValueError(
+                f"[{_NAME}] got {embed_dim} embed_dim and {num_heads} num_heads; expected a divisor of embed_dim"
+            )
+        probability(_NAME, "dropout", dropout)
         self.embed_dim = embed_dim
         self.kdim = embed_dim if kdim is None else kdim
         self.vdim = embed_dim if vdim is None else vdim
@@ -187,12 +192,13 @@ class MultiheadAttention(Module):
             weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)  # type: ignore[assignment]
         biases = (None,) * 3 if self.in_proj_bias is None else ops.chunk(self.in_proj_bias, 3)
         order = (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3)
-        found = []
+        of_all = []
         for x, weight, bias in zip(inputs, weights, biases, strict=True):
             projected = ops.linear(x, weight, bias)
             heads = ops.reshape(projected, *projected.shape[:2], self.num_heads, self.head_dim)
-            found.append(ops.permute(heads, *order))
-        return [found[0], self._longer(found[1], self.bias_k), self._longer(found[2], self.bias_v)]
+            of_all.append(ops.permute(heads, *order))
+        query, key, value = of_all
+        return [query, self._longer(key, self.bias_k), self._longer(value, self.bias_v)]
 
     def _longer(self, x: Tensor, row: Parameter | None) -> Tensor:
         """Keys or values (N, heads, S, D) and those that the settings add."""
@@ -242,18 +248,6 @@ class MultiheadAttention(Module):
 
 def _new(wanted: bool, dtype: Any, *shape: int) -> Parameter | None:
     return Parameter(empty(*shape, dtype=dtype)) if wanted else None
-
-
-def _check_arguments(embed_dim: int, num_heads: int, dropout: float) -> None:
-    if (
-        whole(_NAME, "embed_dim", embed_dim) < 1
-        or whole(_NAME, "num_heads", num_heads) < 1
-        or embed_dim % num_heads
-    ):
-        raise ValueError(
-            f"[{_NAME}] got {embed_dim} embed_dim and {num_heads} num_heads; expected a divisor of embed_dim"
-        )
-    probability(_NAME, "dropout", dropout)
 
 
 def _require(mask: Tensor, name: str, x: Tensor, *shapes: tuple[int, ...]) -> None:

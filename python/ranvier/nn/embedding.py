@@ -1,4 +1,4 @@
-"""Embedding: a table with a vector for each number."""
+"""Embedding, a table with a vector for each number, and encodings of the places of a sequence."""
 
 from __future__ import annotations
 
@@ -6,24 +6,68 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.mode import no_grad
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.container import ModuleList
+from ranvier.nn.dropout import Dropout
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import number, whole
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.neural.embedding import padding_row
 
-__all__ = ["CategoryEmbedding", "Embedding", "EmbeddingBag"]
+__all__ = [
+    "CategoryEmbedding",
+    "Embedding",
+    "EmbeddingBag",
+    "LearnedPositionalEncoding",
+    "SinusoidalPositionalEncoding",
+]
+
 
 ONE_HOT = 8  # columns with more categories get an embedding
 
 
-class Embedding(Module):
+class _Table(Module):
+    """What Embedding and EmbeddingBag share: the table, and its settings."""
+
+    num_embeddings: int
+    embedding_dim: int
+    padding_idx: int | None
+
+    def _make(
+        self, name: str, max_norm: Any, norm_type: Any, table: Any, dtype: Any, trained: bool = True
+    ) -> None:
+        self.max_norm = None if max_norm is None else number(name, "max_norm", max_norm)
+        self.norm_type = number(name, "norm_type", norm_type)
+        shape = self.num_embeddings, self.embedding_dim
+        self.weight = Parameter(empty(*shape, dtype=dtype) if table is None else table, requires_grad=trained)
+        if self.weight.shape != shape:
+            raise ValueError(f"[{name}] got _weight of shape {self.weight.shape}; expected {shape}")
+        for argument in ("_weight", "_freeze"):  # the state dict has the table
+            self.__dict__["_arguments"].pop(argument, None)
+        if table is None:
+            self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws new starting values."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            init.zeros_(self.weight.detach()[self.padding_idx])
+
+    def extra_repr(self) -> str:
+        usual = {"norm_type": 2, "scale_grad_by_freq": False, "mode": ""}
+        values = [(name, getattr(self, name)) for name in self._shown]
+        settings = [f"{name}={value!r}" for name, value in values if value != usual.get(name)]
+        return ", ".join([f"{self.num_embeddings}, {self.embedding_dim}", *settings])
+
+
+class Embedding(_Table):
     """y[..., :] = weight[x[...], :]: x integers of any shape, weight (num_embeddings, embedding_dim).
 
     weight starts standard normal; the row padding_idx starts as zero and gets no gradient. See
@@ -36,6 +80,8 @@ class Embedding(Module):
     >>> words(rv.tensor([[4, 7, 0]])).shape
     (1, 3, 16)
     """
+
+    _shown = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq")
 
     def __init__(
         self,
@@ -54,28 +100,9 @@ class Embedding(Module):
         num_embeddings, embedding_dim = _sizes(num_embeddings, embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = None if padding_idx is None else padding_row(padding_idx, num_embeddings)
-        self.max_norm = None if max_norm is None else number("embedding", "max_norm", max_norm)
-        self.norm_type = number("embedding", "norm_type", norm_type)
         self.scale_grad_by_freq = scale_grad_by_freq
         self.sparse = sparse
-        table = empty(num_embeddings, embedding_dim, dtype=dtype) if _weight is None else _weight
-        self.weight = Parameter(table, requires_grad=not _freeze)
-        if self.weight.shape != (num_embeddings, embedding_dim):
-            raise ValueError(
-                f"[embedding] got _weight of shape {self.weight.shape}; expected "
-                f"{(num_embeddings, embedding_dim)}"
-            )
-        for name in ("_weight", "_freeze"):  # the state dict has the table
-            self.__dict__["_arguments"].pop(name, None)
-        if _weight is None:
-            self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws new starting values."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            with no_grad():
-                init.zeros_(self.weight[self.padding_idx])
+        self._make("embedding", max_norm, norm_type, _weight, dtype, not _freeze)
 
     @classmethod
     def from_pretrained(
@@ -95,29 +122,15 @@ class Embedding(Module):
         tensor([[3., 4.]])
         """
         weight = Parameter(embeddings, requires_grad=not freeze)
-        rows, width = _shape(weight)
         with init.skipped():
-            layer = cls(
-                rows,
-                width,
-                padding_idx,
-                max_norm,
-                norm_type,
-                scale_grad_by_freq,
-                sparse,
-                dtype=weight.dtype,
-            )
+            shape, dtype = _shape(weight), weight.dtype
+            layer = cls(*shape, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, dtype=dtype)
         layer.weight = weight
         return layer
 
     def forward(self, input: Any) -> Tensor:
         settings = self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
         return ops.embedding(input, self.weight, *settings)
-
-    def extra_repr(self) -> str:
-        usual = {"padding_idx": None, "max_norm": None, "norm_type": 2, "scale_grad_by_freq": False}
-        settings = [f"{name}={getattr(self, name)!r}" for name in usual if getattr(self, name) != usual[name]]
-        return ", ".join([f"{self.num_embeddings}, {self.embedding_dim}", *settings])
 
 
 def _sizes(num_embeddings: Any, embedding_dim: Any) -> tuple[int, int]:
@@ -141,7 +154,7 @@ def _shape(weight: Tensor) -> tuple[int, int]:
     return rows, width
 
 
-class EmbeddingBag(Module):
+class EmbeddingBag(_Table):
     """The sum, mean or greatest of the vectors of each bag: see :func:`ranvier.nn.functional.embedding_bag`.
 
     weight starts standard normal, the row padding_idx as zero. Gradients are dense, also with sparse=True.
@@ -150,6 +163,8 @@ class EmbeddingBag(Module):
     >>> rv.nn.EmbeddingBag(10, 3, mode="sum")(rv.tensor([[1, 2], [4, 9]])).shape
     (2, 3)
     """
+
+    _shown = ("max_norm", "norm_type", "scale_grad_by_freq", "mode", "padding_idx")
 
     def __init__(
         self,
@@ -172,19 +187,8 @@ class EmbeddingBag(Module):
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = None if padding_idx is None else padding_row(padding_idx, num_embeddings)
         self.scale_grad_by_freq, self.mode = bool(scale_grad_by_freq), mode
-        self.max_norm = None if max_norm is None else number("EmbeddingBag", "max_norm", max_norm)
-        self.norm_type = number("EmbeddingBag", "norm_type", norm_type)
         self.include_last_offset = bool(include_last_offset)
-        table = empty(num_embeddings, embedding_dim, dtype=dtype) if _weight is None else _weight
-        self.weight = Parameter(table)
-        if self.weight.shape != (num_embeddings, embedding_dim):
-            raise ValueError(
-                f"[EmbeddingBag] got _weight of shape {self.weight.shape}; expected "
-                f"{(num_embeddings, embedding_dim)}"
-            )
-        self.__dict__["_arguments"].pop("_weight", None)  # the state dict has it
-        if _weight is None:
-            self.reset_parameters()
+        self._make("EmbeddingBag", max_norm, norm_type, _weight, dtype)
 
     @classmethod
     def from_pretrained(
@@ -201,36 +205,10 @@ class EmbeddingBag(Module):
     ) -> EmbeddingBag:
         """A layer of a given table (num_embeddings, embedding_dim); freeze: it is not trained."""
         weight = Parameter(embeddings, requires_grad=not freeze)
-        layer = cls(
-            *_shape(weight),
-            max_norm,
-            norm_type,
-            scale_grad_by_freq,
-            mode,
-            sparse,
-            weight,
-            include_last_offset,
-            padding_idx,
-        )
+        settings = max_norm, norm_type, scale_grad_by_freq, mode, sparse, weight, include_last_offset
+        layer = cls(*_shape(weight), *settings, padding_idx)
         layer.weight = weight
         return layer
-
-    def reset_parameters(self) -> None:
-        """Draws new starting values."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None:
-            init.zeros_(self.weight.detach()[self.padding_idx])
-
-    def extra_repr(self) -> str:
-        usual = {
-            "max_norm": None,
-            "norm_type": 2,
-            "scale_grad_by_freq": False,
-            "mode": "",
-            "padding_idx": None,
-        }
-        settings = [f"{name}={getattr(self, name)!r}" for name in usual if getattr(self, name) != usual[name]]
-        return ", ".join([f"{self.num_embeddings}, {self.embedding_dim}", *settings])
 
     def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
         return F.embedding_bag(
@@ -303,3 +281,110 @@ class CategoryEmbedding(Module):
 
 def _floats(numbers: Tensor, table: Any) -> Tensor:
     return numbers if numbers.is_floating_point() else numbers.to(table.weight.dtype)
+
+
+class _PositionalEncoding(Module):
+    """y = dropout(x + the first L rows of a table)."""
+
+    _name: str
+
+    def __init__(self, d_model: int, max_len: int, dropout: float, batch_first: bool) -> None:
+        super().__init__()
+        d_model, max_len = whole(self._name, "d_model", d_model), whole(self._name, "max_len", max_len)
+        if d_model < 1 or max_len < 1:
+            raise ValueError(
+                f"[{self._name}] got {d_model} d_model and {max_len} max_len; expected numbers >= 1"
+            )
+        self.d_model = d_model
+        self.max_len = max_len
+        self.batch_first = batch_first
+        self.dropout = Dropout(dropout)
+
+    def _table(self) -> Tensor:
+        """(max_len, d_model)"""
+        raise NotImplementedError
+
+    def forward(self, x: Any) -> Tensor:
+        x = as_tensor(self._name, x)
+        axis = 1 if x.ndim == 3 and self.batch_first else 0  # of the sequence
+        if x.ndim not in (2, 3) or x.shape[-1] != self.d_model or x.shape[axis] > self.max_len:
+            lead = "(N, L," if self.batch_first else "(L, N,"
+            raise ValueError(
+                f"[{self._name}] got x of shape {tuple(x.shape)}; expected {lead} {self.d_model}) or "
+                f"(L, {self.d_model}), L at most {self.max_len}"
+            )
+        places = self._table()[: x.shape[axis]]
+        if x.ndim == 3 and not self.batch_first:
+            places = ops.unsqueeze(places, 1)
+        return self.dropout(x + places)
+
+    def extra_repr(self) -> str:
+        return f"{self.d_model}, max_len={self.max_len}, batch_first={self.batch_first}"
+
+
+class SinusoidalPositionalEncoding(_PositionalEncoding):
+    """Adds sine and cosine waves of d_model / 2 lengths, from 2 pi to 10000 * 2 pi places, without
+    parameters.
+
+        y[t, 2 i] = x[t, 2 i] + sin(t / 10000^(2 i / d_model)),  y[t, 2 i + 1] = ... + cos(the same)
+
+    The encoding at t + k is the one at t, rotated by angles that depend on k only. x and y (L, N,
+    d_model), with batch_first=True (N, L, d_model), or (L, d_model); dropout acts on the sum. Raises
+    ValueError for another width and for L > max_len.
+    Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.5.
+
+    >>> import ranvier as rv
+    >>> rv.nn.SinusoidalPositionalEncoding(4)(rv.zeros(2, 4))
+    tensor([[0.0000, 1.0000, 0.0000, 1.0000],
+            [0.8415, 0.5403, 0.0100, 0.9999]])
+    """
+
+    _name = "sinusoidal_positional_encoding"
+    encoding: Tensor
+
+    def __init__(
+        self,
+        d_model: int,
+        max_len: int = 5000,
+        dropout: float = 0.0,
+        batch_first: bool = False,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(d_model, max_len, dropout, batch_first)
+        even = np.arange(d_model) // 2 * 2
+        angles = np.arange(max_len)[:, None] / 10000.0 ** (even / d_model)  # (max_len, d_model)
+        table = np.where(np.arange(d_model) % 2 == 0, np.sin(angles), np.cos(angles))
+        self.register_buffer("encoding", wrap(table.astype(dtype or np.float32)), persistent=False)
+
+    def _table(self) -> Tensor:
+        return self.encoding
+
+
+class LearnedPositionalEncoding(_PositionalEncoding):
+    """Adds a trained vector to each place of x: y[t] = x[t] + weight[t].
+
+    weight (max_len, d_model) starts normal with a standard deviation of 0.02. Shapes, dropout
+    and errors as in :class:`SinusoidalPositionalEncoding`.
+    Source: Gehring et al., "Convolutional Sequence to Sequence Learning" (2017), section 3.1.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.LearnedPositionalEncoding(16, max_len=64, batch_first=True)
+    >>> layer(rv.zeros(8, 64, 16)).shape, layer.weight.shape
+    ((8, 64, 16), (64, 16))
+    """
+
+    _name = "learned_positional_encoding"
+
+    def __init__(
+        self, d_model: int, max_len: int, dropout: float = 0.0, batch_first: bool = False, dtype: Any = None
+    ) -> None:
+        super().__init__(d_model, max_len, dropout, batch_first)
+        self.weight = Parameter(empty(max_len, d_model, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws new starting values."""
+        init.normal_(self.weight, 0.0, 0.02)
+
+    def _table(self) -> Tensor:
+        return self.weight

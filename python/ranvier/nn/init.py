@@ -295,15 +295,8 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
 
 
 # PyTorch's names before 0.4
-uniform, normal, constant, eye, dirac, sparse, orthogonal = (
-    uniform_,
-    normal_,
-    constant_,
-    eye_,
-    dirac_,
-    sparse_,
-    orthogonal_,
-)
+uniform, normal, constant, eye = uniform_, normal_, constant_, eye_
+dirac, sparse, orthogonal = dirac_, sparse_, orthogonal_
 xavier_uniform, xavier_normal = xavier_uniform_, xavier_normal_
 kaiming_uniform, kaiming_normal = kaiming_uniform_, kaiming_normal_
 
@@ -340,7 +333,7 @@ def named(name: str | Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
         if not callable(name):
             raise TypeError(f"[init] got {type(name).__name__}; expected a name or a function")
         return name
-    found = NAMED.get(name.replace("glorot", "xavier").replace("kaiming", "he"))
-    if found is None:
+    fill = NAMED.get(name.replace("glorot", "xavier").replace("kaiming", "he"))
+    if fill is None:
         raise ValueError(f"[init] got {name!r}; expected one of {', '.join(NAMED)} or a function")
-    return found
+    return fill

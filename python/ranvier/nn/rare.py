@@ -6,12 +6,13 @@ They are apart from other layers, since a compiled step compares the modules tha
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import ranvier.nn.functional as F
 import ranvier.nn.init as init
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import count, counts, number
 
@@ -21,7 +22,28 @@ _NAMES = """
 __all__ = _NAMES.split()
 
 
-class PixelShuffle(Module):
+class _Whole(Layer):
+    """A layer whose settings are whole numbers, of at least these; with _axes, one number or one for each axis."""
+
+    _least: ClassVar[dict[str, int]]
+    _axes: ClassVar[int] = 0
+
+    def _set(self, settings: dict[str, Any]) -> None:
+        name = type(self).__name__
+        if self._axes:
+            counts(name, self._axes, **{key: (settings[key], least) for key, least in self._least.items()})
+        else:
+            settings = {key: count(name, key, settings[key], least) for key, least in self._least.items()}
+        super()._set(settings)
+
+    def _example(self) -> None:
+        return None
+
+    def forward(self, input: Any) -> Any:
+        return getattr(F, self.op)(input, *map(self.__dict__.__getitem__, self._settings))
+
+
+class PixelShuffle(_Whole):
     """(N, C r^2, H, W) -> (N, C, H r, W r): see :func:`ranvier.nn.functional.pixel_shuffle`.
 
     >>> import ranvier as rv
@@ -29,17 +51,11 @@ class PixelShuffle(Module):
     (1, 2, 6, 6)
     """
 
-    _shown = ("upscale_factor",)
-
-    def __init__(self, upscale_factor: int) -> None:
-        super().__init__()
-        self.upscale_factor = count("PixelShuffle", "upscale_factor", upscale_factor)
-
-    def forward(self, input: Any) -> Tensor:
-        return F.pixel_shuffle(input, self.upscale_factor)
+    op, _least = "pixel_shuffle", {"upscale_factor": 1}
+    upscale_factor: int
 
 
-class PixelUnshuffle(Module):
+class PixelUnshuffle(_Whole):
     """(N, C, H r, W r) -> (N, C r^2, H, W): see :func:`ranvier.nn.functional.pixel_unshuffle`.
 
     >>> import ranvier as rv
@@ -47,17 +63,11 @@ class PixelUnshuffle(Module):
     (1, 8, 3, 3)
     """
 
-    _shown = ("downscale_factor",)
-
-    def __init__(self, downscale_factor: int) -> None:
-        super().__init__()
-        self.downscale_factor = count("PixelUnshuffle", "downscale_factor", downscale_factor)
-
-    def forward(self, input: Any) -> Tensor:
-        return F.pixel_unshuffle(input, self.downscale_factor)
+    op, _least = "pixel_unshuffle", {"downscale_factor": 1}
+    downscale_factor: int
 
 
-class ChannelShuffle(Module):
+class ChannelShuffle(_Whole):
     """The channels of all groups in turn: see :func:`ranvier.nn.functional.channel_shuffle`.
 
     >>> import ranvier as rv
@@ -65,17 +75,11 @@ class ChannelShuffle(Module):
     tensor([0., 2., 1., 3.])
     """
 
-    _shown = ("groups",)
-
-    def __init__(self, groups: int) -> None:
-        super().__init__()
-        self.groups = count("ChannelShuffle", "groups", groups)
-
-    def forward(self, input: Any) -> Tensor:
-        return F.channel_shuffle(input, self.groups)
+    op, _least = "channel_shuffle", {"groups": 1}
+    groups: int
 
 
-class Unfold(Module):
+class Unfold(_Whole):
     """The windows of images as columns: see :func:`ranvier.nn.functional.unfold`.
 
     >>> import ranvier as rv
@@ -83,20 +87,14 @@ class Unfold(Module):
     (1, 18, 4)
     """
 
-    _shown = ("kernel_size", "dilation", "padding", "stride")
-
-    def __init__(self, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> None:
-        super().__init__()
-        counts("Unfold", 2, kernel_size=(kernel_size, 1), dilation=(dilation, 1))
-        counts("Unfold", 2, padding=(padding, 0), stride=(stride, 1))
-        self.kernel_size, self.dilation = kernel_size, dilation
-        self.padding, self.stride = padding, stride
-
-    def forward(self, input: Any) -> Tensor:
-        return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
+    _axes, _least = 2, {"kernel_size": 1, "dilation": 1, "padding": 0, "stride": 1}
+    kernel_size: Any
+    dilation: Any = 1
+    padding: Any = 0
+    stride: Any = 1
 
 
-class Fold(Module):
+class Fold(_Whole):
     """The sum of windows, put back into images: see :func:`ranvier.nn.functional.fold`.
 
     >>> import ranvier as rv
@@ -104,19 +102,12 @@ class Fold(Module):
     (1, 2, 4, 4)
     """
 
-    _shown = ("output_size", "kernel_size", "dilation", "padding", "stride")
-
-    def __init__(
-        self, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
-    ) -> None:
-        super().__init__()
-        counts("Fold", 2, output_size=(output_size, 1), kernel_size=(kernel_size, 1), dilation=(dilation, 1))
-        counts("Fold", 2, padding=(padding, 0), stride=(stride, 1))
-        self.output_size, self.kernel_size, self.dilation = output_size, kernel_size, dilation
-        self.padding, self.stride = padding, stride
-
-    def forward(self, input: Any) -> Tensor:
-        return F.fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)
+    _axes, _least = 2, {"output_size": 1, **Unfold._least}
+    output_size: Any
+    kernel_size: Any
+    dilation: Any = 1
+    padding: Any = 0
+    stride: Any = 1
 
 
 class LocalResponseNorm(Module):
