@@ -205,8 +205,8 @@ class EmbeddingBag(_Table):
     ) -> EmbeddingBag:
         """A layer of a given table (num_embeddings, embedding_dim); freeze: it is not trained."""
         weight = Parameter(embeddings, requires_grad=not freeze)
-        settings = max_norm, norm_type, scale_grad_by_freq, mode, sparse, weight, include_last_offset
-        layer = cls(*_shape(weight), *settings, padding_idx)
+        sizes, settings = _shape(weight), (max_norm, norm_type, scale_grad_by_freq, mode, sparse)
+        layer = cls(*sizes, *settings, weight, include_last_offset, padding_idx)  # type: ignore[arg-type]
         layer.weight = weight
         return layer
 
