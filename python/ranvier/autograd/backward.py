@@ -167,14 +167,14 @@ def run(
 def _leading_to(targets: Iterable[Any], starts: list[Any]) -> set[Any]:
     """The nodes between the starts and the targets; of the targets those that lead to others."""
     users: dict[Any, list[Any]] = {}
-    stack, found = list(starts), set(starts)
+    stack, seen = list(starts), set(starts)
     while stack:
         node = stack.pop()
         for edge in node.edges:
             if edge is not None:
                 users.setdefault(edge, []).append(node)
-                if edge not in found:
-                    found.add(edge)
+                if edge not in seen:
+                    seen.add(edge)
                     stack.append(edge)
     needed: set[Any] = set()
     stack = list(targets)
@@ -212,9 +212,9 @@ def _run_node(
     if dy is None:
         gradients = (None,) * len(edges)
     elif type(node) is Output:
-        parts = pending.setdefault(node.function, [None] * node.function.outputs)
-        held = parts[node.index]  # where a rule has made another node of this output
-        parts[node.index] = dy if held is None else _sum(held, dy)
+        of_outputs = pending.setdefault(node.function, [None] * node.function.outputs)
+        held = of_outputs[node.index]  # where a rule has made another node of this output
+        of_outputs[node.index] = dy if held is None else _sum(held, dy)
         gradients = (None,)
     else:
         for cell, count in zip(node.versions, node.changes):  # noqa: B905
@@ -295,10 +295,10 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
         return
     kept = leaf._grad
     total = kept._array
-    known = _SOLE + (kept._cell[1] is total)
+    expected = _SOLE + (kept._cell[1] is total)
     if recordings:
-        known += references(total)
-    if sys.getrefcount(total) <= known and type(total.base) is not ndarray:
+        expected += references(total)
+    if sys.getrefcount(total) <= expected and type(total.base) is not ndarray:
         _sum(total, gradient, total)
         return
     if recordings and (recording := current()) is not None and recording.core.kind_of(total) != "temporary":

@@ -88,30 +88,30 @@ class _Node(Function):
 
     def backward(self, *gradients: Any) -> Any:
         with no_grad():
-            found = self.run(self.context, [None if dy is None else wrap(dy) for dy in gradients])
-        return tuple(None if dx is None else dx._array for dx in found)
+            slopes = self.run(self.context, [None if dy is None else wrap(dy) for dy in gradients])
+        return tuple(None if dx is None else dx._array for dx in slopes)
 
     def run(self, context: Context, gradients: Any) -> list[Tensor | None]:
         """What the class's backward returns for the inputs that are Tensors, in their shapes."""
         name = self.kind.__name__
-        given: list[Any] = [None] * self.count  # None for outputs that are no Tensors
+        dys: list[Any] = [None] * self.count  # None for outputs that are no Tensors
         for i, dy, about in zip(self.places, gradients, self.results, strict=True):
-            given[i] = wrap(filled(0, *about)) if dy is None and context._filled else dy
-        found = self.kind.backward(context, *given)
-        found = found if isinstance(found, tuple) else (found,)
+            dys[i] = wrap(filled(0, *about)) if dy is None and context._filled else dy
+        slopes = self.kind.backward(context, *dys)
+        slopes = slopes if isinstance(slopes, tuple) else (slopes,)
         count = len(context.needs_input_grad)
-        if len(found) < count or any(x is not None for x in found[count:]):
+        if len(slopes) < count or any(x is not None for x in slopes[count:]):
             raise RuntimeError(
-                f"[{name}.backward] returned {len(found)} gradients; expected {count}, one for each argument "
+                f"[{name}.backward] returned {len(slopes)} gradients; expected {count}, one for each argument "
                 "of forward"
             )
-        for i, dx in enumerate(found[:count]):
+        for i, dx in enumerate(slopes[:count]):
             if dx is not None and i not in self.slots:
                 raise RuntimeError(
                     f"[{name}.backward] returned a gradient for argument {i + 1} of forward, which is no "
                     "Tensor; expected None there"
                 )
-        return [self._reduced(found[i], shape) for i, shape in zip(self.slots, self.shapes, strict=True)]
+        return [self._reduced(slopes[i], shape) for i, shape in zip(self.slots, self.shapes, strict=True)]
 
     def _reduced(self, dx: Any, shape: tuple[int, ...]) -> Tensor | None:
         """A gradient in the shape of its input, summed where that broadcasts to the gradient's."""
@@ -179,13 +179,13 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     needs = tuple(isinstance(x, Tensor) and x.requires_grad and mode.enabled for x in args)
     context = Context(needs)
     with no_grad():
-        made = kind.forward(*(() if apart else (context,)), *args, **settings)
+        result = kind.forward(*(() if apart else (context,)), *args, **settings)
         if apart:
-            kind.setup_context(context, args, made)
-    outputs = made if isinstance(made, tuple) else (made,)
+            kind.setup_context(context, args, result)
+    outputs = result if isinstance(result, tuple) else (result,)
     slots = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
     if not any(needs) or not any(isinstance(y, Tensor) for y in outputs):
-        return made
+        return result
     node = type(kind.__name__, (_Node,), {})(kind, context, outputs, slots)
     results = node.apply(*(args[i] for i in slots))
     results = results if isinstance(results, tuple) else (results,)
@@ -196,7 +196,7 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
         returned[i] = y
         if any(outputs[i] is plain for plain in context._plain):
             y._requires_grad, y._grad_fn = False, None
-    return tuple(returned) if isinstance(made, tuple) else returned[0]
+    return tuple(returned) if isinstance(result, tuple) else returned[0]
 
 
 def _recognise(cls: Any, /, **settings: Any) -> None:

@@ -65,17 +65,17 @@ def _dtypes(data: Any) -> set[Any]:
     """The dtypes of the numbers in nested lists, Python's as PyTorch's; with None if there are Tensors."""
     if not isinstance(data, (list, tuple)):
         dtype = getattr(data, "dtype", None)
-        known = isinstance(dtype, np.dtype) and dtype.kind in RANK
-        return {dtype if known else F32, *([None] if hasattr(data, "_cell") else [])}
+        is_numeric = isinstance(dtype, np.dtype) and dtype.kind in RANK
+        return {dtype if is_numeric else F32, *([None] if hasattr(data, "_cell") else [])}
     types = set(map(type, data))
-    found: set[Any] = {
+    dtypes: set[Any] = {
         np.dtype(_PYTHON.get(t, t)) for t in types if t in _PYTHON or issubclass(t, np.generic)
     }
-    if len(found) < len(types):
+    if len(dtypes) < len(types):
         for item in data:
             if not isinstance(item, _NUMBERS):
-                found |= _dtypes(item)
-    return found
+                dtypes |= _dtypes(item)
+    return dtypes
 
 
 def _numbers(name: str, data: Any) -> Any:
@@ -111,21 +111,21 @@ def shape_of(size: tuple[Any, ...], name: str = "tensor") -> tuple[int, ...]:
         raise TypeError(f"[{name}] got size {size}; expected whole numbers") from error
 
 
-def sized_or_copied(name: str, given: tuple[Any, ...], dtype: Any) -> Array:
+def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any) -> Array:
     """The array of a constructor: zeros for ``Tensor(2, 3)``, a shape; a copy for ``Tensor(data)``."""
-    if len(given) == 1 and isinstance(given[0], Size):
-        return filled(0, given[0], np.dtype(dtype))
-    if all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in given):
-        shape = shape_of(given or (0,), name)
+    if len(arguments) == 1 and isinstance(arguments[0], Size):
+        return filled(0, arguments[0], np.dtype(dtype))
+    if all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in arguments):
+        shape = shape_of(arguments or (0,), name)
         if min(shape) < 0:
             raise ValueError(f"[{name}] got shape {shape}; expected sizes >= 0")
         return filled(0, shape, np.dtype(dtype))
-    if len(given) > 1 or isinstance(given[0], (bool, float, complex, np.generic)):
+    if len(arguments) > 1 or isinstance(arguments[0], (bool, float, complex, np.generic)):
         raise TypeError(
-            f"[{name}] got {given}; expected sizes, or data in one list or array: "
+            f"[{name}] got {arguments}; expected sizes, or data in one list or array: "
             "use ranvier.tensor for a number"
         )
-    return new_array(name, given[0], dtype)
+    return new_array(name, arguments[0], dtype)
 
 
 def new_array(name: str, data: Any, dtype: Any = None) -> Array:
@@ -171,8 +171,8 @@ class Size(tuple[int, ...]):
         return math.prod(self)
 
     def __getitem__(self, key: Any) -> Any:
-        found = super().__getitem__(key)
-        return Size(found) if isinstance(key, slice) else found
+        lengths = super().__getitem__(key)
+        return Size(lengths) if isinstance(key, slice) else lengths
 
     def __add__(self, other: Any) -> Any:
         return Size(super().__add__(tuple(other)))

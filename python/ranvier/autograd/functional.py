@@ -42,8 +42,8 @@ def vjp(func: Any, inputs: Any, v: Any = None, create_graph: bool = False, stric
     (tensor([1., 4.]), tensor([6., 4.]))
     """
     with _Called("vjp", func, inputs, create_graph, strict) as level:
-        found = level.gradients(level.ys, level.xs, level.vectors(v, None, level.ys, "the outputs"))
-        return level.results(), like(level.inputs, map(level.result, found))
+        slopes = level.gradients(level.ys, level.xs, level.vectors(v, None, level.ys, "the outputs"))
+        return level.results(), like(level.inputs, map(level.result, slopes))
 
 
 def jvp(func: Any, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
@@ -69,8 +69,8 @@ def hvp(func: Any, inputs: Any, v: Any = None, create_graph: bool = False, stric
     with _Called("hvp", func, inputs, create_graph, strict) as level:
         y = level.number()
         slopes = level.gradients((y,), level.xs, (wrap(filled_like(1, y._array)),), True)
-        found = level.gradients(slopes, level.xs, level.vectors(v, None, level.xs, "the inputs"))
-        return level.results(), like(level.inputs, map(level.result, found))
+        products = level.gradients(slopes, level.xs, level.vectors(v, None, level.xs, "the inputs"))
+        return level.results(), like(level.inputs, map(level.result, products))
 
 
 vhp = hvp  # H is symmetric

@@ -131,7 +131,7 @@ def numeric_gradients(
         return float(sum(np.sum(np.asarray(a, np.float64) * b) for a, b in zip(ys, dy, strict=True)))
 
     arrays = [np.array(a, order="C") for a in arrays]
-    found = []
+    slopes = []
     for x in arrays:
         dx = np.full(x.shape, np.nan)
         if x.dtype.kind == "f":
@@ -150,8 +150,8 @@ def numeric_gradients(
                     raise GradcheckError(
                         f"[gradcheck] the function is not finite near element {i}: {centre:g}"
                     )
-        found.append(dx)
-    return found
+        slopes.append(dx)
+    return slopes
 
 
 def gradcheck(
@@ -202,11 +202,11 @@ def gradcheck(
     for index, (leaf, expected) in enumerate(zip(leaves, numeric, strict=True)):
         if not leaf.requires_grad:
             continue
-        found = next(analytic)
+        slope = next(analytic)
         checked = ~np.isnan(expected)
         if not checked.any():
             continue
-        got = (np.zeros(expected.shape) if found is None else found._array)[checked]
+        got = (np.zeros(expected.shape) if slope is None else slope._array)[checked]
         expected = expected[checked]
         error = float(np.max(np.abs(got - expected)))
         scale = max(1.0, float(np.max(np.abs(expected))))

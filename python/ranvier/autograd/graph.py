@@ -149,19 +149,19 @@ def run_node(
     """Runs the rule of one Function and delivers what it returns."""
     dy = pending.pop(node, None)
     edges = node.edges
-    found: Any = (None,) * len(edges)
+    gradients: Any = (None,) * len(edges)
     if type(node) is Output:
         if dy is not None:
-            parts = pending.setdefault(node.function, [None] * node.function.outputs)
-            held = parts[node.index]  # where a rule has made another node of this output
-            parts[node.index] = dy if held is None else held + dy
+            of_outputs = pending.setdefault(node.function, [None] * node.function.outputs)
+            held = of_outputs[node.index]  # where a rule has made another node of this output
+            of_outputs[node.index] = dy if held is None else held + dy
     elif dy is not None:
         node.check_saved()
         if node.released:
             raise RuntimeError(AGAIN)
-        found = rule_of(node)(node, *dy) if type(dy) is list else rule_of(node)(node, dy)
-        found = found if type(found) is tuple else (found,)
-    for edge, gradient in zip(edges, found, strict=True):
+        gradients = rule_of(node)(node, *dy) if type(dy) is list else rule_of(node)(node, dy)
+        gradients = gradients if type(gradients) is tuple else (gradients,)
+    for edge, gradient in zip(edges, gradients, strict=True):
         if edge is None:
             continue
         if gradient is not None:
@@ -245,6 +245,8 @@ STEPS = (add, run_node, call_hooks, accumulate)
 def on_arrays(rule: Rule, node: Function, *dys: Array | None) -> Any:
     """The backward of a Function that is defined by its rule alone: arrays, not on the tape."""
     with no_grad():
-        found = rule(node, *[None if dy is None else wrap(dy) for dy in dys])
-    arrays = tuple(None if d is None else d._array for d in (found if type(found) is tuple else (found,)))
+        gradients = rule(node, *[None if dy is None else wrap(dy) for dy in dys])
+    arrays = tuple(
+        None if d is None else d._array for d in (gradients if type(gradients) is tuple else (gradients,))
+    )
     return arrays if len(arrays) > 1 else arrays[0]

@@ -102,16 +102,16 @@ class _Node:
         calls = recording.core.pause(False)
         if self.kind.by_numpy:
             with paused():
-                made = method(function, *arrays)
+                result = method(function, *arrays)
         else:
-            made = method(function, *arrays)
+            result = method(function, *arrays)
         if recording.core.pause(False) != calls:  # by kernels, which are recorded
-            return made, []
-        listed = made if isinstance(made, tuple) else (made,)
-        parts = [
+            return result, []
+        listed = result if isinstance(result, tuple) else (result,)
+        arrays_made = [
             (i, x if type(x) is np.ndarray else np.asarray(x)) for i, x in enumerate(listed) if _is_array(x)
         ]
-        return made, [(i, x) for i, x in parts if self._kind_of(x) == "foreign"]
+        return result, [(i, x) for i, x in arrays_made if self._kind_of(x) == "foreign"]
 
 
 class _NodeCall(Call):

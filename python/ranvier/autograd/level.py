@@ -37,9 +37,9 @@ def mapped(function: Callable[[Any], Any], tree: Any) -> Any:
 def values_of(tree: Any) -> list[Any]:
     if isinstance(tree, Tensor):
         return [tree]
-    found: list[Any] = []
-    mapped(found.append, tree)
-    return found
+    values: list[Any] = []
+    mapped(values.append, tree)
+    return values
 
 
 def like(tree: Any, values: Iterable[Any]) -> Any:
@@ -108,11 +108,11 @@ class Level:
         self._block.__exit__(*error)
 
     def tensors(self, what: str, tree: Any) -> Tensors:
-        found = tuple(values_of(tree))
-        for x in found:
+        xs = tuple(values_of(tree))
+        for x in xs:
             if not isinstance(x, Tensor):
                 raise TypeError(f"[{self.name}] got {type(x).__name__} in {what}; expected Tensors")
-        return found
+        return xs
 
     def _leaf(self, x: Tensor) -> Tensor:
         if x._array.dtype.kind != "f":
@@ -201,24 +201,24 @@ class Level:
     ) -> Tensors:
         """The gradients of ys, weighted by vs, for each x; 0 where there is none."""
         used = [(y, v) for y, v in zip(ys, vs, strict=True) if y.requires_grad]
-        found: Any = (None,) * len(xs)
+        slopes: Any = (None,) * len(xs)
         history = self.history if history is None else history
         if used:
             outputs, weights = [y for y, _ in used], [v for _, v in used]
-            found = gradients(outputs, xs, weights, retain, history, allow_unused=True)
-        if self.strict and any(g is None for g in found):
+            slopes = gradients(outputs, xs, weights, retain, history, allow_unused=True)
+        if self.strict and any(g is None for g in slopes):
             raise RuntimeError(f"[{self.name}] got strict=True and an input that is not used")
         return tuple(
-            wrap(filled_like(0, x._array)) if g is None else g for g, x in zip(found, xs, strict=True)
+            wrap(filled_like(0, x._array)) if g is None else g for g, x in zip(slopes, xs, strict=True)
         )
 
     def slopes(self) -> list[Tensor]:
         """The gradients of one number by each input, as the caller gets them."""
         y = self.number()
-        found: Any = (None,) * len(self.xs)
+        gradients_of_y: Any = (None,) * len(self.xs)
         if y._requires_grad:
-            found = gradients(y, self.xs, None, self.history, self.history, allow_unused=True)
-        pairs = zip(found, self.xs, strict=True)
+            gradients_of_y = gradients(y, self.xs, None, self.history, self.history, allow_unused=True)
+        pairs = zip(gradients_of_y, self.xs, strict=True)
         return [wrap(filled_like(0, x._array)) if g is None else self.result(g) for g, x in pairs]
 
     def pulled(self, ys: Tensors) -> tuple[Tensors, Tensors]:
@@ -243,21 +243,21 @@ class Level:
                 return self._columns(ys, history)
             except NotImplementedError:
                 pass
-        found = []
+        derivatives = []
         for y in ys:
             rows = [self.gradients((y,), self.xs, (v,), history) for v in _units(y)]
-            found.append(tuple(_stacked(part, y, x) for part, x in _turned(rows, self.xs)))
-        return found
+            derivatives.append(tuple(_stacked(part, y, x) for part, x in _turned(rows, self.xs)))
+        return derivatives
 
     def _columns(self, ys: Tensors, history: bool | None) -> list[Tensors]:
         us, slopes = self.pulled(ys)
-        found: list[list[Tensor]] = [[] for _ in ys]
+        of_outputs: list[list[Tensor]] = [[] for _ in ys]
         for x, slope in zip(self.xs, slopes, strict=True):
             columns = [self.gradients((slope,), us, (v,), history) for v in _units(x)]
             places = tuple(range(x.ndim)), tuple(range(-x.ndim, 0))
-            for derivatives, (part, y) in zip(found, _turned(columns, ys), strict=True):
+            for derivatives, (part, y) in zip(of_outputs, _turned(columns, ys), strict=True):
                 derivatives.append(_stacked(part, x, y).movedim(*places).to(x.dtype))  # as rows have
-        return [tuple(derivatives) for derivatives in found]
+        return [tuple(derivatives) for derivatives in of_outputs]
 
     def jacobians(self, columns: bool = True) -> Any:
         """The tree of the outputs, for each the tree of its derivatives by the inputs."""
@@ -286,12 +286,12 @@ def _turned(rows: list[Tensors], xs: Tensors) -> Iterable[tuple[Any, Tensor]]:
     return zip(zip(*rows, strict=True) if rows else [()] * len(xs), xs, strict=True)
 
 
-def _stacked(parts: Tensors, first: Tensor, second: Tensor) -> Tensor:
+def _stacked(of_elements: Tensors, first: Tensor, second: Tensor) -> Tensor:
     """(*shape of the first, *shape of the second) from one tensor for each element of the first."""
     shape = (*first.shape, *second.shape)
-    if not parts:
+    if not of_elements:
         return wrap(np.zeros(shape, second.dtype))
-    rows: Tensor = parts[0] if len(parts) == 1 else Rows().apply(*parts)
+    rows: Tensor = of_elements[0] if len(of_elements) == 1 else Rows().apply(*of_elements)
     return rows if rows.shape == shape else rows.reshape(shape)
 
 
@@ -299,13 +299,13 @@ def numbers(name: str, argnums: Any, count: int) -> tuple[int, ...]:
     """The places of arguments, none twice, as numbers from 0."""
     if type(argnums) is int and 0 <= argnums < count:
         return (argnums,)
-    given = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
-    if not given or not all(isinstance(i, (int, np.integer)) for i in given):
+    places = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
+    if not places or not all(isinstance(i, (int, np.integer)) for i in places):
         raise TypeError(f"[{name}] got argnums {argnums!r}; expected an int or a tuple of ints")
-    found = tuple(int(i) + count if i < 0 else int(i) for i in given)
-    if not all(0 <= i < count for i in found) or len({*found}) < len(found):
+    wanted = tuple(int(i) + count if i < 0 else int(i) for i in places)
+    if not all(0 <= i < count for i in wanted) or len({*wanted}) < len(wanted):
         raise ValueError(f"[{name}] got argnums {argnums!r}; expected different places of {count} arguments")
-    return found
+    return wanted
 
 
 def level_of(name: str, argnums: Any, args: Any) -> tuple[Level, Callable[[], list[Any]]]:
@@ -315,10 +315,10 @@ def level_of(name: str, argnums: Any, args: Any) -> tuple[Level, Callable[[], li
     level = Level(name, tuple(args[i] for i in wanted) if several else args[wanted[0]])
 
     def inside() -> list[Any]:
-        found = list(args)
+        arguments = list(args)
         for i, value in zip(wanted, level.inputs if several else (level.inputs,), strict=True):
-            found[i] = value
-        return found
+            arguments[i] = value
+        return arguments
 
     return level, inside
 
@@ -339,16 +339,16 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         wanted = numbers("grad", argnums, len(args))
-        given = tuple(args[i] for i in wanted)
-        with Level("grad", mapped(_tensor, given), None if _calls.depth else False) as level:
+        values = tuple(args[i] for i in wanted)
+        with Level("grad", mapped(_tensor, values), None if _calls.depth else False) as level:
             inner = list(args)
             for i, value in zip(wanted, level.inputs, strict=True):
                 inner[i] = value
             level.take(_value(function(*inner, **kwargs)))
             value, slopes = level.results(), level.slopes()
-        plain = any(isinstance(x, (int, float)) for x in given)
-        found = zip(slopes, values_of(given), strict=True)
-        grads = like(given, [_number(g) if isinstance(x, (int, float)) else g for g, x in found])
+        plain = any(isinstance(x, (int, float)) for x in values)
+        pairs = zip(slopes, values_of(values), strict=True)
+        grads = like(values, [_number(g) if isinstance(x, (int, float)) else g for g, x in pairs])
         return _number(value) if plain else value, grads if several else grads[0]
 
     return wrapper

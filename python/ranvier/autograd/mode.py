@@ -185,13 +185,13 @@ def _decorate_generator(function: F, wanted: bool) -> F:
             before = mode.enabled
             _switch(wanted)
             try:
-                given = resume(value)
+                yielded = resume(value)
             except StopIteration as stop:
                 return stop.value
             finally:
                 _switch(before)
             try:
-                resume, value = generator.send, (yield given)
+                resume, value = generator.send, (yield yielded)
             except BaseException as error:  # GeneratorExit, too: the generator's own `finally` runs
                 resume, value = generator.throw, error
 

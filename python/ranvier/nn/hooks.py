@@ -72,8 +72,8 @@ class Passage:
         passed = _through(Watch(self.enter_backward), outputs, self.output_places)
         return passed if isinstance(y, tuple) else passed[0]
 
-    def enter_backward(self, found: Gradients) -> Gradients:
-        gradients = _placed(found, self.output_places, self.outputs)
+    def enter_backward(self, passed: Gradients) -> Gradients:
+        gradients = _placed(passed, self.output_places, self.outputs)
         for hook in list(self.hooks.before_backward.values()):
             gradients = _replaced(hook(self.module, gradients), gradients)
         self.at_output = gradients
@@ -82,8 +82,8 @@ class Passage:
                 hook(self.module, (None,) * self.inputs, gradients)
         return tuple(gradients[place] for place in self.output_places)
 
-    def leave_backward(self, found: Gradients) -> Gradients:
-        at_input = _placed(found, self.input_places, self.inputs)
+    def leave_backward(self, passed: Gradients) -> Gradients:
+        at_input = _placed(passed, self.input_places, self.inputs)
         for hook in list(self.hooks.backward.values()):
             at_input = _replaced(hook(self.module, at_input, self.at_output), at_input)
         return tuple(at_input[place] for place in self.input_places)
@@ -94,10 +94,10 @@ def _wanting(values: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(i for i, x in enumerate(values) if isinstance(x, Tensor) and x.requires_grad)
 
 
-def _placed(found: Gradients, places: tuple[int, ...], count: int) -> Gradients:
+def _placed(passed: Gradients, places: tuple[int, ...], count: int) -> Gradients:
     """The gradients at their places, None at all others."""
     whole: list[Tensor | None] = [None] * count
-    for place, gradient in zip(places, found, strict=True):
+    for place, gradient in zip(places, passed, strict=True):
         whole[place] = gradient
     return tuple(whole)
 
@@ -140,8 +140,8 @@ class Watch(Function):
         return copies if len(copies) > 1 else copies[0]
 
     def backward(self, *gradients: Any) -> Any:
-        found = self.see(tuple(None if g is None else wrap(g) for g in gradients))
-        return tuple(g._array if isinstance(g, Tensor) else g for g in found)
+        replaced = self.see(tuple(None if g is None else wrap(g) for g in gradients))
+        return tuple(g._array if isinstance(g, Tensor) else g for g in replaced)
 
     def release(self) -> None:
         """Keeps its function, which holds no arrays: backward may run again."""

@@ -207,15 +207,15 @@ class Module(HookRegistration):
         return iter(self._tree())
 
     def _tree(self) -> list[Module]:
-        found: dict[Module, None] = {}
+        modules: dict[Module, None] = {}
         stack: list[Any] = [self]
         while stack:
             module = stack.pop()
-            if module is not None and module not in found:
-                found[module] = None
+            if module is not None and module not in modules:
+                modules[module] = None
                 attributes = module.__dict__
                 stack += [attributes[name] for name in reversed(module._module_names)]
-        return list(found)
+        return list(modules)
 
     def _named(self, kind: str, prefix: str, recurse: bool, once: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
@@ -234,13 +234,13 @@ class Module(HookRegistration):
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Every parameter, a shared one once, in the order of :meth:`named_parameters`."""
-        found: dict[Any, None] = {}
+        parameters: dict[Any, None] = {}
         for module in self._tree() if recurse else [self]:
             attributes = module.__dict__
             for name in module._parameter_names:
-                found[attributes[name]] = None
-        found.pop(None, None)  # of a layer without bias
-        return iter(found)
+                parameters[attributes[name]] = None
+        parameters.pop(None, None)  # of a layer without bias
+        return iter(parameters)
 
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True

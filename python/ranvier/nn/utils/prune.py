@@ -44,10 +44,10 @@ def _kept(module: Any, name: str) -> Any:
     return np.ones(weight.shape) if mask is None else mask.numpy().copy()
 
 
-def _scores(module: Any, name: str, given: Any) -> Any:
+def _scores(module: Any, name: str, replacement: Any) -> Any:
     """|x| of a parameter, or of what is given in its place."""
     shape = _weight(module, name).shape
-    scores = _weight(module, name) if given is None else as_tensor("prune", given)
+    scores = _weight(module, name) if replacement is None else as_tensor("prune", replacement)
     if tuple(scores.shape) != shape:
         raise ValueError(f"[prune] got importance_scores of shape {scores.shape}; expected {shape}")
     return np.abs(np.asarray(scores.detach()))
@@ -143,14 +143,14 @@ def global_unstructured(
     >>> sum((m.weight == 0).sum() for m in layers)
     tensor(4)
     """
-    pairs, given = list(parameters), importance_scores or {}
+    pairs, scores_of = list(parameters), importance_scores or {}
     if pruning_method not in (L1Unstructured, RandomUnstructured) or set(kwargs) != {"amount"}:
         raise TypeError(
             f"[global_unstructured] got {pruning_method!r} and {sorted(kwargs)}; expected L1Unstructured or "
             "RandomUnstructured, and amount"
         )
     masks = [_kept(*pair) for pair in pairs]
-    scores = [_scores(module, name, given.get((module, name))).reshape(-1) for module, name in pairs]
+    scores = [_scores(module, name, scores_of.get((module, name))).reshape(-1) for module, name in pairs]
     kept = np.concatenate([mask.reshape(-1) for mask in masks])
     _least(kept, pruning_method.scores(np.concatenate(scores)), kwargs["amount"])
     parts = np.split(kept, np.cumsum([mask.size for mask in masks])[:-1])
@@ -166,12 +166,12 @@ def custom_from_mask(module: Any, name: str, mask: Any) -> Any:
     >>> layer.bias == 0
     tensor([True])
     """
-    given, shape = np.asarray(mask), _weight(module, name).shape
-    if given.shape != shape:
-        raise ValueError(f"[custom_from_mask] got a mask of shape {given.shape}; expected {shape}")
+    array, shape = np.asarray(mask), _weight(module, name).shape
+    if array.shape != shape:
+        raise ValueError(f"[custom_from_mask] got a mask of shape {array.shape}; expected {shape}")
     if not isinstance(module.__dict__.get(HELD, {}).get(name), Pruned):
         add("prune", module, Pruned(name))
-    module.__dict__[f"{name}_mask"].mul_(wrap(given))
+    module.__dict__[f"{name}_mask"].mul_(wrap(array))
     return module
 
 
@@ -184,12 +184,12 @@ def remove(module: Any, name: str) -> Any:
     ['bias', 'weight']
     """
     held = dict(module.__dict__.get(HELD, {}))
-    found = held.pop(name, None)
-    if not isinstance(found, Pruned):
+    pruned = held.pop(name, None)
+    if not isinstance(pruned, Pruned):
         raise ValueError(f"[remove] got {name!r}; expected a parameter that has been pruned")
     original = module.__dict__[f"{name}_orig"]
     with no_grad():
-        original.copy_(found.weight(module))
+        original.copy_(pruned.weight(module))
     hold(module, held)
     for part in ("_orig", "_mask"):
         delattr(module, name + part)
