@@ -6,22 +6,25 @@ from typing import Any
 
 import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.module import Module
+from ranvier.nn.layer import Layer
 from ranvier.ops.neural.dropout import probability
 
 __all__ = ["AlphaDropout", "Dropout", "Dropout1d", "Dropout2d"]
 
 
-class _Dropout(Module):
+class _Dropout(Layer):
     """A layer with a probability; ``inplace=True`` changes x itself, as in PyTorch."""
 
-    op: str
     _shown = ("p", "inplace")
+    p: float = 0.5
+    inplace: bool = False
 
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        self.p = float(probability(type(self).__name__.lower(), "p", p))  # of NumPy's numbers, too
-        self.inplace = inplace
+    def _set(self, settings: dict[str, Any]) -> None:
+        p = float(probability(type(self).__name__.lower(), "p", settings["p"]))  # of NumPy's numbers, too
+        super()._set({**settings, "p": p})
+
+    def _example(self) -> None:
+        return None
 
     def forward(self, input: Any) -> Tensor:
         return getattr(ops, self.op)(input, self.p, self.training, self.inplace)
@@ -36,8 +39,6 @@ class Dropout(_Dropout):
     tensor([1., 1., 1.])
     """
 
-    op = "dropout"
-
 
 class Dropout1d(_Dropout):
     """Zeroes channels of x (N, C, L) with probability p while training.
@@ -47,8 +48,6 @@ class Dropout1d(_Dropout):
     tensor([[[0., 0., 0.]]])
     """
 
-    op = "dropout1d"
-
 
 class Dropout2d(_Dropout):
     """Zeroes channels of x (N, C, H, W) with probability p while training.
@@ -57,8 +56,6 @@ class Dropout2d(_Dropout):
     >>> rv.nn.Dropout2d(1.0)(rv.ones(1, 1, 1, 3))
     tensor([[[[0., 0., 0.]]]])
     """
-
-    op = "dropout2d"
 
 
 class AlphaDropout(_Dropout):

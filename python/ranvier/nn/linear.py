@@ -1,4 +1,4 @@
-"""Linear, the fully connected layer, and layers of two inputs: Bilinear, distances and similarities."""
+"""Linear, the fully connected layer, and layers of two inputs: distances and similarities."""
 
 from __future__ import annotations
 
