@@ -102,8 +102,8 @@ class _Node(Function):
         count = len(context.needs_input_grad)
         if len(slopes) < count or any(x is not None for x in slopes[count:]):
             raise RuntimeError(
-                f"[{name}.backward] returned {len(slopes)} gradients; expected {count}, one for each argument "
-                "of forward"
+                f"[{name}.backward] returned {len(slopes)} gradients; expected {count}, one for each "
+                "argument of forward"
             )
         for i, dx in enumerate(slopes[:count]):
             if dx is not None and i not in self.slots:

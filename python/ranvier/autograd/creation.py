@@ -136,7 +136,8 @@ def _tensor_type(name: str, dtype: np.dtype[Any]) -> Any:
 
 
 (
-    FloatTensor, DoubleTensor, HalfTensor, ByteTensor, CharTensor, ShortTensor, IntTensor, LongTensor, BoolTensor
+    FloatTensor, DoubleTensor, HalfTensor, ByteTensor, CharTensor, ShortTensor, IntTensor, LongTensor,
+    BoolTensor,
 ) = (_tensor_type(f"{name}Tensor", np.dtype(dtype)) for name, dtype in TENSOR_TYPES.items())  # fmt: skip
 
 

@@ -94,7 +94,8 @@ class MultiheadAttention(Module):
         sizes = whole(_NAME, "embed_dim", embed_dim), whole(_NAME, "num_heads", num_heads)
         if min(sizes) < 1 or embed_dim % num_heads:
             raise ValueError(
-                f"[{_NAME}] got {embed_dim} embed_dim and {num_heads} num_heads; expected a divisor of embed_dim"
+                f"[{_NAME}] got {embed_dim} embed_dim and {num_heads} num_heads; expected a divisor of "
+                "embed_dim"
             )
         probability(_NAME, "dropout", dropout)
         self.embed_dim = embed_dim

@@ -107,7 +107,7 @@ class Module(HookRegistration):
         trail["_layer"], trail["_path"] = self, path
 
     def _example(self) -> tuple[Any, ...] | None:
-        """Empty inputs, on which a layer of this package is tried when made: its op refuses wrong settings."""
+        """Empty inputs, on which a layer of this package is tried when made; the op refuses settings."""
         return None
 
     # --- registration

@@ -23,7 +23,7 @@ class _Pool(Layer):
     _extent = 2**20  # of the images on which it is tried, so that all windows in use fit
 
     def _set(self, settings: dict[str, Any]) -> None:
-        """Tuples for lists, which model files have in their place; the stride is the kernel's size by default."""
+        """Tuples for lists, which model files have; the stride is the size of the kernel by default."""
         if settings.get("stride", 0) is None and "norm_type" not in settings:
             settings["stride"] = settings["kernel_size"]
         super()._set({name: tuple(x) if isinstance(x, list) else x for name, x in settings.items()})

@@ -23,7 +23,7 @@ __all__ = _NAMES.split()
 
 
 class _Whole(Layer):
-    """A layer whose settings are whole numbers, of at least these; with _axes, one number or one for each axis."""
+    """A layer whose settings are whole numbers of at least these; with _axes, one or one for each axis."""
 
     _least: ClassVar[dict[str, int]]
     _axes: ClassVar[int] = 0
