@@ -129,8 +129,13 @@ class DataLoader:
     ) -> None:
         self._stream = isinstance(dataset, IterableDataset)
         _require_order(self._stream, batch_size, shuffle, sampler, batch_sampler, drop_last)
-        _require_dataset(dataset)
-        _require_functions(collate_fn=collate_fn, augment=augment, transform=transform)
+        if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
+            kind = type(dataset).__name__
+            raise TypeError(f"[DataLoader] got a dataset of type {kind}; expected __getitem__ and __len__")
+        for name, function in (("collate_fn", collate_fn), ("augment", augment), ("transform", transform)):
+            if not (function is None or callable(function)):
+                kind = type(function).__name__
+                raise TypeError(f"[DataLoader] got {name} of type {kind}; expected a function")
         self.dataset = dataset
         self.batch_size = (
             None if batch_size is None or batch_sampler else positive("DataLoader", "batch_size", batch_size)
@@ -256,19 +261,6 @@ def _require_order(
         )
 
 
-def _require_dataset(dataset: Any) -> None:
-    if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
-        raise TypeError(
-            f"[DataLoader] got a dataset of type {type(dataset).__name__}; expected __getitem__ and __len__"
-        )
-
-
-def _require_functions(**functions: Any) -> None:
-    for name, function in functions.items():
-        if not (function is None or callable(function)):
-            raise TypeError(f"[DataLoader] got {name} of type {type(function).__name__}; expected a function")
-
-
 def _drawn_with(key: int, indices: Iterable[Any]) -> Iterator[Any]:
     """`indices`; their random numbers come from a stream of the pass."""
     stream, end = random.Generator().manual_seed(random.mixed(key, 0)), object()
@@ -325,7 +317,8 @@ class _Batches:
         if self.single:
             return self.collate(self.dataset[int(chosen)])
         if self.whole is None:
-            return self.collate([self.dataset[int(i) if _is_integer(i) else i] for i in chosen])
+            whole = (int, np.integer)
+            return self.collate([self.dataset[int(i) if isinstance(i, whole) else i] for i in chosen])
         arrays, indices = self.whole
         if self.in_order and indices is None and len(chosen):
             here = slice(int(chosen[0]), int(chosen[-1]) + 1)
@@ -351,10 +344,6 @@ class _Batches:
             fields[0] = self.transform(raw(fields[0]))
         fields = [field if isinstance(field, Tensor) else default_convert(field) for field in fields]
         return fields if isinstance(batch, (list, tuple)) else fields[0]
-
-
-def _is_integer(index: Any) -> bool:
-    return isinstance(index, (int, np.integer))
 
 
 def gather(array: Array, chosen: Indices) -> Array:

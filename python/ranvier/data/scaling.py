@@ -63,8 +63,10 @@ class Affine:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
             raise ValueError(f"[{name}] got {values[where]} at {where}; expected finite numbers")
+        along = 1 if self.per == "channel" else None  # the axis with a number for each of its entries
+        axes = tuple(axis for axis in range(values.ndim) if axis != along)
         with np.errstate(over="ignore"):
-            measured = self._measure(values, _axes(self.per, values.ndim))
+            measured = self._measure(values, (0,) if self.per == "feature" else axes)
             extent = (*measured, measured[1] - measured[0])
         if not all(np.isfinite(numbers).all() for numbers in extent):
             raise ValueError(f"[{name}] got values up to {np.abs(values).max()}; expected a smaller range")
@@ -128,13 +130,6 @@ def _numbers(x: npt.ArrayLike, name: str) -> Array:
     if values.dtype.kind not in "fiub":
         raise TypeError(f"[{name}] got values of dtype {values.dtype}; expected numbers")
     return values
-
-
-def _axes(per: str, ndim: int) -> tuple[int, ...]:
-    """The axes over which one mean is taken."""
-    if per == "feature":
-        return (0,)
-    return tuple(axis for axis in range(ndim) if per == "all" or axis != 1)
 
 
 def _chunks(x: Array) -> Iterator[Numbers]:

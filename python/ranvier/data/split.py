@@ -48,7 +48,12 @@ def train_test_split(
     if not arrays:
         raise ValueError("[train_test_split] got no arrays; expected at least one")
     inputs = [np.asarray(plain("train_test_split", array)) for array in arrays]
-    n = _common_length(inputs)
+    if any(array.ndim == 0 for array in inputs):
+        raise ValueError("[train_test_split] got a number; expected arrays of samples")
+    lengths = [len(array) for array in inputs]
+    if len(set(lengths)) != 1:
+        raise ValueError(f"[train_test_split] got arrays of {lengths} samples; expected equal lengths")
+    n = lengths[0]
     n_train, n_test = _sizes(n, train_size, test_size)
     if stratify is not None:
         if not shuffle:
@@ -58,15 +63,6 @@ def train_test_split(
         order = permutation(n, random_state) if shuffle else np.arange(n)
         train, test = order[:n_train], order[n_train : n_train + n_test]
     return [part for array in inputs for part in (array[train], array[test])]
-
-
-def _common_length(arrays: list[Array]) -> int:
-    if any(array.ndim == 0 for array in arrays):
-        raise ValueError("[train_test_split] got a number; expected arrays of samples")
-    lengths = [len(array) for array in arrays]
-    if len(set(lengths)) != 1:
-        raise ValueError(f"[train_test_split] got arrays of {lengths} samples; expected equal lengths")
-    return lengths[0]
 
 
 def _count(name: str, size: float | int, n: int, rounded: Any) -> int:

@@ -80,11 +80,8 @@ def listed(folder: PathLike) -> list[Path]:
     if not Path(folder).is_dir():
         return []
     matches = [(match, path) for path in Path(folder).iterdir() if (match := _NAME.fullmatch(path.name))]
-    return [path for match, path in sorted(matches, key=lambda pair: _age(pair[0]), reverse=True)]
-
-
-def _age(match: re.Match[str]) -> tuple[int, int]:
-    return int(match[1]), int(match[2])
+    matches.sort(key=lambda pair: (int(pair[0][1]), int(pair[0][2])), reverse=True)
+    return [path for _, path in matches]
 
 
 def tidy(folder: Path, current: Path, keep: int) -> None:

@@ -139,9 +139,15 @@ class Evaluator:
         with evaluating(trainer.model, name):
             for x in batches:
                 try:
-                    outputs.append(_require_one_each(name, predict(x)._array, x))
+                    output = predict(x)._array
+                    if output.ndim == 0 or len(output) != len(x):
+                        raise ValueError(
+                            f"[{name}] got x of shape {x.shape} and an output of shape {output.shape}; "
+                            "expected an output for each sample (a single sample is x[None])"
+                        )
                 except (TypeError, ValueError) as error:
                     raise_with_hint(error, trainer.model, None, x)
+                outputs.append(output)
         return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
     def _evaluate(
@@ -170,13 +176,3 @@ def _measure_ahead(evaluate: CompiledOrEager, source: Source, measured: Measured
         values = losses._array.astype(float).reshape(-1)
         measured.add_all(values, outputs, y, ahead.weight(), np.full(count, penalty))
         source.skip(count)
-
-
-def _require_one_each(name: str, output: Array, x: Array) -> Array:
-    """The output of a batch, which has to have one entry for each sample."""
-    if output.ndim == 0 or len(output) != len(x):
-        raise ValueError(
-            f"[{name}] got x of shape {x.shape} and an output of shape {output.shape}; expected an output "
-            "for each sample (a single sample is x[None])"
-        )
-    return output

@@ -59,8 +59,9 @@ class DataSpec:
         self.columns = _same_columns(name, "columns", x, self.columns)
         array = to_array(name, "x", x)
         if array.dtype.kind != "f" and len(array):
-            if self.integers is None:
-                self.integers = self._takes_integers(array[:1])
+            if self.integers is None:  # so they stay also if the model takes no floats either
+                x = array[:1]
+                self.integers = not _raises(self.model, x) or _raises(self.model, x.astype(self.dtype))
             if self.integers:
                 return np.ascontiguousarray(array)
         # Without samples, integers stay: it is not known whether the model takes them.
@@ -77,7 +78,9 @@ class DataSpec:
             raise ValueError(
                 f"[{name}] got {len(x)} samples in x and {len(array)} targets in y; expected as many"
             )
-        if self.classes is not None or self._are_labels(array) or (categories(y) and self.link is not None):
+        kind, flags = array.dtype.kind, self.link == "softmax" and array.ndim == 1
+        labelled = kind in "UO" or (kind == "b" and flags) or (categories(y) and self.link is not None)
+        if self.classes is not None or labelled:
             array = self._encoded(name, array, learn)
             if self.link == "softmax" and array.shape[1:] == (1,):
                 array = self._from_rows(array, x)
@@ -118,12 +121,6 @@ class DataSpec:
 
     # --- labels
 
-    def _are_labels(self, array: Array) -> bool:
-        """Whether they are labels that have to be numbered."""
-        return array.dtype.kind in "UO" or (
-            self.link == "softmax" and array.dtype.kind == "b" and array.ndim == 1
-        )
-
     def _encoded(self, name: str, array: Array, learn: bool) -> Array:
         """The class index of each label."""
         loss = name_of(self.loss)
@@ -149,7 +146,7 @@ class DataSpec:
                     "class indices, or a fit with all of y in one array before"
                 )
             classes = self._learned(name, array)
-        if _comparable(classes, array):
+        if (classes.dtype.kind in "UO") == (array.dtype.kind in "UO"):  # text among text, or numbers
             codes = np.minimum(np.searchsorted(classes, array), len(classes) - 1)
         else:
             codes = np.zeros(array.shape, np.int64)  # of which none fits
@@ -199,10 +196,6 @@ class DataSpec:
             return whole.argmax(axis=1)
         return array.ravel() if column and len(shape) == 2 else array
 
-    def _takes_integers(self, x: Array) -> bool:
-        """Whether the model takes integers, or neither integers nor floats: then x stays as it is."""
-        return not _raises(self.model, x) or _raises(self.model, x.astype(self.dtype))
-
 
 def _same_columns(name: str, what: str, frame: Any, expected: list[str] | None) -> list[str] | None:
     """The names of a data frame's columns; `expected` for what has none, or has one column of targets."""
@@ -230,11 +223,6 @@ def _raises(model: Any, x: Array) -> bool:
     except Exception:
         return True
     return False
-
-
-def _comparable(classes: Array, array: Array) -> bool:
-    """Whether labels can be looked up: text among text, numbers among numbers."""
-    return (classes.dtype.kind in "UO") == (array.dtype.kind in "UO")
 
 
 def _converted(array: Array, dtype: np.dtype[Any]) -> Array:

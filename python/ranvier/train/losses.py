@@ -136,7 +136,13 @@ def weighting(weights: Array | None) -> tuple[Tensor | bool, Tensor | bool]:
 
 def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total: Tensor | bool) -> Tensor:
     """The loss of a batch; with weights `sum(w_i l_i) / sum(w_i)`, or `sum(w_i l_i)` for a 'sum' loss."""
-    y = _one_axis_more_or_less(loss, output, y)
+    if isinstance(loss, _ONE_TO_ONE) and isinstance(output, Tensor):
+        shape, expected = (
+            tuple(y.shape),
+            tuple(output.shape),
+        )  # (n,) and (n, 1) are the same: the pairs are clear
+        if expected in ((*shape, 1), shape[:-1]) and y.numel() == output.numel():
+            y = y.reshape(expected)
     if not (isinstance(weights, Tensor) and isinstance(total, Tensor)):
         value = loss(output, y)
         if not isinstance(value, Tensor) or value.numel() != 1:
@@ -152,17 +158,6 @@ def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total:
     n, per_sample = len(y), losses.numel() // len(y)
     shares: Tensor = weights / (total * per_sample) if loss.reduction == "mean" else weights
     return (losses.reshape(n, -1) * shares.to(losses.dtype).reshape(n, 1)).sum()
-
-
-def _one_axis_more_or_less(loss: Any, output: Any, y: Tensor) -> Tensor:
-    """Targets (n,) as (n, 1) for an output of that shape, and the other way round.
-
-    Only for losses of one number per target: there the pairs are clear.
-    """
-    if not (isinstance(loss, _ONE_TO_ONE) and isinstance(output, Tensor)):
-        return y
-    shape, expected = tuple(y.shape), tuple(output.shape)
-    return y.reshape(expected) if expected in ((*shape, 1), shape[:-1]) and y.numel() == output.numel() else y
 
 
 def mean_weights(loss: Any, y: Array) -> Array | None:

@@ -121,14 +121,30 @@ def lr_range_test(
     >>> found.diverged, 0.01 < found.suggestion < 1
     (True, True)
     """
-    _require(start, end, smoothing, divergence)
+    if not 0 < start < end < math.inf:
+        raise ValueError(f"[{_NAME}] got start {start} and end {end}; expected 0 < start < end")
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"[{_NAME}] got smoothing {smoothing}; expected 0 <= smoothing < 1")
+    if not divergence > 1:
+        raise ValueError(f"[{_NAME}] got divergence {divergence}; expected above 1")
     positive(_NAME, "steps", steps)
-    maker = optimizer if isinstance(optimizer, Optimizer) else _made(optimizer, model)
-    source = _source(model, loss, x, y, batch_size)
+    if callable(optimizer) and not isinstance(optimizer, Optimizer):
+        optimizer = optimizer(model.parameters())
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"[{_NAME}] got optimizer of type {type(optimizer).__name__}; expected an Optimizer, or a "
+            "function that makes one"
+        )
+    spec = DataSpec(model, loss)
+    source: Source
+    if y is None:
+        source = LoaderSource(_NAME, x, spec)
+    else:
+        source = ArraySource(inputs.prepare(_NAME, x, y, spec, learn=True), batch_size, shuffle=True)
     rates = start * (end / start) ** (np.arange(steps) / max(steps - 1, 1))
-    with training(model, _NAME), _taken_back(model, maker):
+    with training(model, _NAME), _taken_back(model, optimizer):
         model.train()
-        return _run(model, loss, maker, source, rates, smoothing, divergence)
+        return _run(model, loss, optimizer, source, rates, smoothing, divergence)
 
 
 def _run(
@@ -162,32 +178,6 @@ def _run(
     if not losses:
         raise ValueError(f"[{_NAME}] got a model whose first loss is not finite")
     return LRRangeTest(rates[: len(losses)], np.array(losses), np.array(smoothed), diverged)
-
-
-def _require(start: float, end: float, smoothing: float, divergence: float) -> None:
-    if not 0 < start < end < math.inf:
-        raise ValueError(f"[{_NAME}] got start {start} and end {end}; expected 0 < start < end")
-    if not 0 <= smoothing < 1:
-        raise ValueError(f"[{_NAME}] got smoothing {smoothing}; expected 0 <= smoothing < 1")
-    if not divergence > 1:
-        raise ValueError(f"[{_NAME}] got divergence {divergence}; expected above 1")
-
-
-def _made(factory: Any, model: Any) -> Optimizer:
-    made = factory(model.parameters()) if callable(factory) else factory
-    if not isinstance(made, Optimizer):
-        raise TypeError(
-            f"[{_NAME}] got optimizer of type {type(made).__name__}; expected an Optimizer, or a function "
-            "that makes one"
-        )
-    return made
-
-
-def _source(model: Any, loss: Any, x: Any, y: Any, batch_size: int) -> Source:
-    spec = DataSpec(model, loss)
-    if y is None:
-        return LoaderSource(_NAME, x, spec)
-    return ArraySource(inputs.prepare(_NAME, x, y, spec, learn=True), batch_size, shuffle=True)
 
 
 def _endless(source: Source) -> Iterator[tuple[Array, Array, Array | None]]:

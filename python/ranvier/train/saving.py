@@ -74,12 +74,8 @@ def difference(theirs: Any, ours: Any, place: str = "") -> str:
         for a, b in zip(theirs, ours, strict=True):
             if a != b:
                 return difference(a, b, place)
-    return f"{place}{_short(theirs)} there, {_short(ours)} here"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 200 else text[:200] + "..."
+    there, here = (text if len(text) <= 200 else text[:200] + "..." for text in map(str, (theirs, ours)))
+    return f"{place}{there} there, {here} here"
 
 
 PathLike = str | os.PathLike[str]
@@ -103,7 +99,7 @@ def write_trainer(path: PathLike, trainer: Training, spec: DataSpec) -> None:
         "optimizer": [name_of(trainer.optimizer), _order(trainer), trainer.optimizer.state_dict()],
         "metrics": list(trainer.metrics),
         "own metrics": [n for n, metric in trainer.metrics.items() if METRICS.get(n) is not metric],
-        "settings": _plain(trainer.settings())
+        "settings": {n: dict(v) if isinstance(v, Mapping) else v for n, v in trainer.settings().items()}
         | {"compile": trainer.compile, "on_nonfinite": trainer.on_nonfinite},
         "history": trainer.history.to_dict(),
         "updates": trainer.updates,
@@ -209,8 +205,3 @@ def _custom(node: Any) -> str:
             return str(node["custom"])
         node = list(node.values())
     return next((name for child in node if (name := _custom(child))), "") if isinstance(node, list) else ""
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as a file holds them: any Mapping as a dict."""
-    return {name: dict(v) if isinstance(v, Mapping) else v for name, v in settings.items()}

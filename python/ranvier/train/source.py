@@ -343,14 +343,10 @@ def _require_loader(name: str, x: Any) -> None:
     rows = isinstance(x, (tuple, list)) and len(x) > 0 and not isinstance(x[0], (tuple, list, dict))
     if rows and isinstance(x, tuple) and len(x) == 2 and array_like(x[0]):
         raise TypeError(f"[{name}] got a tuple and no y; expected x and y as two arguments: *data")
-    if array_like(x) or (rows and not array_like(x[0])) or _numbers(x):
+    lists = isinstance(x, (tuple, list)) and len(x) > 0 and isinstance(x[0], (tuple, list)) and len(x[0]) > 0
+    numbers = lists and isinstance(x[0][0], (int, float, np.generic))
+    if array_like(x) or (rows and not array_like(x[0])) or numbers:
         raise TypeError(f"[{name}] got x of type {type(x).__name__} and no y; expected both, or a loader")
-
-
-def _numbers(x: Any) -> bool:
-    """Whether it is a list of lists of numbers."""
-    rows = isinstance(x, (tuple, list)) and len(x) > 0 and isinstance(x[0], (tuple, list)) and len(x[0]) > 0
-    return bool(rows) and isinstance(x[0][0], (int, float, np.generic))
 
 
 def _finite(name: str, data: inputs.Prepared, x: Any, y: Any, on_nonfinite: str) -> None:

@@ -65,9 +65,10 @@ def targets(labels: Array, task: str, dtype: Any = np.float32) -> tuple[Array, t
 
     Classes are numbered in sorted order. One-hot rows are classes, except with task "regression".
     """
-    if labels.ndim == 2 and task != "regression" and _one_hot(labels):
-        return labels.argmax(axis=1).astype(np.int64), tuple(map(str, range(labels.shape[1])))
     if labels.ndim > 1:
+        binary = labels.ndim == 2 and labels.shape[1] > 1 and bool(((labels == 0) | (labels == 1)).all())
+        if binary and task != "regression" and (labels.sum(axis=1) == 1).all():
+            return labels.argmax(axis=1).astype(np.int64), tuple(map(str, range(labels.shape[1])))
         return real(labels, dtype), None
     whole = labels.dtype.kind in "USb" or bool((labels == np.rint(labels)).all())
     if task == "regression" or (task == "auto" and not whole):
@@ -75,11 +76,6 @@ def targets(labels: Array, task: str, dtype: Any = np.float32) -> tuple[Array, t
     classes, codes = np.unique(labels, return_inverse=True)
     kind = int if classes.dtype.kind == "f" and whole else str  # Python integers have any size
     return codes.ravel().astype(np.int64), tuple(str(kind(name)) for name in classes.tolist())
-
-
-def _one_hot(labels: Array) -> bool:
-    whole = labels.shape[1] > 1 and bool(((labels == 0) | (labels == 1)).all())
-    return whole and bool((labels.sum(axis=1) == 1).all())
 
 
 def first_not_finite(array: Array) -> tuple[tuple[int, ...], str]:

@@ -99,7 +99,10 @@ def load_csv(
         raise ValueError(f"[load_csv] '{path}' has no columns beside the label; expected at least one")
     rows = None
     if missing == "drop":
-        rows = _complete(cells, features if at is None else [*features, at])
+        empty = [cells.missing(column) for column in (features if at is None else [*features, at])]
+        rows = np.flatnonzero(~np.any(empty, axis=0))
+        if not len(rows):
+            raise ValueError(f"[load_csv] '{path}' has a missing value in each line; expected a full one")
     x, kinds = read_columns(cells, features, FLOAT32, missing != "error", categories, unknown)
     names = tuple(table.names[column] for column in features) if table.names else None
     samples = Samples(x.astype(dtype), None, None, names, categories=kinds)
@@ -215,17 +218,6 @@ def _require_named(table: TextTable, categories: Categories) -> None:
         )
 
 
-def _complete(cells: Columns, columns: list[int]) -> Array:
-    """The numbers of the rows without missing values."""
-    table = cells.table
-    full = np.ones(len(cells), bool)
-    for column in columns:
-        full &= ~cells.missing(column)
-    if not full.any():
-        raise ValueError(f"[load_csv] '{table.path}' has a missing value in each line; expected a full one")
-    return np.flatnonzero(full)
-
-
 def _labels(cells: Columns, at: int, task: str, rows: Array | None) -> Array:
     """The cells of the column of labels: numbers if all are numbers, else words.
 
@@ -251,7 +243,8 @@ def _labels(cells: Columns, at: int, task: str, rows: Array | None) -> Array:
         cells.is_numbers(at) or task == "regression" or _of_values(cells, at, task, rows)
     ):
         numbers = cells.mixed(at, np.inf, False, rows)
-        if _are_labels(numbers, task):
+        whole = bool((numbers == np.rint(numbers)).all())
+        if task == "regression" or not whole or (np.abs(numbers) < EXACT).all():
             return numbers
     words, codes = cells.words(at)
     return np.array(words)[codes if rows is None else codes[rows]]
@@ -263,9 +256,3 @@ def _of_values(cells: Columns, at: int, task: str, rows: Array | None) -> bool:
     chosen = np.unique(codes if rows is None else codes[rows]).tolist()
     no_numbers = [words[code] for code in chosen if not is_number(cells.table.point(words[code]))]
     return not no_numbers or (task == "auto" and all(map(DECIMAL_COMMA.fullmatch, no_numbers)))
-
-
-def _are_labels(numbers: Array, task: str) -> bool:
-    """Whether float64 holds the labels: they are values, or whole numbers below EXACT."""
-    whole = bool((numbers == np.rint(numbers)).all())
-    return task == "regression" or not whole or bool((np.abs(numbers) < EXACT).all())

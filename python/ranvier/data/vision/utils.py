@@ -46,10 +46,8 @@ def make_grid(
     if nrow < 1 or padding < 0:
         raise ValueError(f"[make_grid] got nrow {nrow} and padding {padding}; expected counts of pixels")
     if normalize:
-        given = value_range if value_range is not None else range
-        parts = list(x) if scale_each else [x]
-        scaled = [_scaled(part, given) for part in parts]
-        x = np.stack(scaled) if scale_each else scaled[0]
+        limits = value_range if value_range is not None else range
+        x = np.stack([_scaled(image, limits) for image in x]) if scale_each else _scaled(x, limits)
     if len(x) == 1:
         return wrap(np.array(x[0]))
     n, c, h, w = x.shape
@@ -81,10 +79,10 @@ def _batch(tensor: Any) -> Array:
     return np.repeat(x, 3, axis=1) if x.shape[1] == 1 else x
 
 
-def _scaled(x: Array, given: tuple[float, float] | None) -> Array:
+def _scaled(x: Array, limits: tuple[float, float] | None) -> Array:
     if x.dtype.kind != "f":
         raise TypeError(f"[make_grid] got images of dtype {x.dtype}; expected floats with normalize=True")
-    low, high = (float(x.min()), float(x.max())) if given is None else given
+    low, high = (float(x.min()), float(x.max())) if limits is None else limits
     return (x.clip(low, high) - x.dtype.type(low)) / x.dtype.type(max(high - low, 1e-5))
 
 

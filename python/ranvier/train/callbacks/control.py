@@ -124,7 +124,7 @@ class EarlyStopping(Callback):
             self._waited = 0
             if self.restore_best_weights:
                 state = self.trainer.model.state_dict()
-                self._weights = {name: np.array(_as_array(value)) for name, value in state.items()}
+                self._weights = {name: np.array(getattr(v, "_array", v)) for name, v in state.items()}
         elif self._waited >= self.patience:
             self.stopped_epoch = epoch
             self.trainer.stop_training = True
@@ -142,11 +142,6 @@ class EarlyStopping(Callback):
         self._monitor.load_state_dict(state)
         self._waited, self.stopped_epoch = state["waited"], state["stopped_epoch"]
         self._weights = state["weights"]
-
-
-def _as_array(value: Any) -> npt.NDArray[Any]:
-    array: npt.NDArray[Any] = getattr(value, "_array", value)
-    return array
 
 
 class _AfterUpdates(Callback):

@@ -104,17 +104,9 @@ class ProgressBar(Callback):
         return f"epoch {epoch + 1:{self._width}d}/{self.trainer.last_epoch}"
 
     def _open(self, epoch: int) -> None:
-        self._tqdm = bar(
-            total=self.trainer.steps_per_epoch or None,
-            initial=self.trainer.batch,
-            desc=self._name(epoch),
-            unit="batch",
-            leave=False,
-            mininterval=SOON,
-            bar_format=None
-            if not self.trainer.steps_per_epoch
-            else "{desc} {bar} {n_fmt}/{total_fmt} {postfix}",
-        )
+        total, how = self.trainer.steps_per_epoch, {"unit": "batch", "leave": False, "mininterval": SOON}
+        how |= {"bar_format": "{desc} {bar} {n_fmt}/{total_fmt} {postfix}" if total else None}
+        self._tqdm = bar(total=total or None, initial=self.trainer.batch, desc=self._name(epoch), **how)
 
     def _close(self) -> None:
         self._next = float("inf")
@@ -134,11 +126,8 @@ def shows_progress(verbose: Any, hooks: Iterable[Callback]) -> bool:
         return False
     if verbose is not None:
         return bool(verbose)
-    return "PYTEST_CURRENT_TEST" not in os.environ and (_terminal() or in_notebook())
-
-
-def _terminal() -> bool:
-    return sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
+    terminal = sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
+    return "PYTEST_CURRENT_TEST" not in os.environ and (terminal or in_notebook())
 
 
 def duration(seconds: float) -> str:

@@ -14,10 +14,12 @@ def constructor(name: str, make: Callable[..., nn.Module], **settings: Any) -> C
     """The function `name(**kwargs)` that makes a model; weights that would be downloaded are refused."""
 
     def model(pretrained: Any = False, *, weights: Any = None, progress: bool = True, **kwargs: Any) -> Any:
-        for argument, given in (("pretrained", pretrained), ("weights", weights), *_backbone(kwargs)):
-            if given is not None and given is not False:
+        backbone = kwargs.pop("weights_backbone", None)
+        refused = {"pretrained": pretrained, "weights": weights, "weights_backbone": backbone}
+        for argument, value in refused.items():
+            if value is not None and value is not False:
                 raise ValueError(
-                    f"[{name}] got {argument}={given!r}; expected none: no weights are downloaded. Save "
+                    f"[{name}] got {argument}={value!r}; expected none: no weights are downloaded. Save "
                     f"torchvision's with safetensors.torch.save_file({name}(...).state_dict(), path), then "
                     "model.load_state_dict(rv.load(path))"
                 )
@@ -30,10 +32,6 @@ def constructor(name: str, make: Callable[..., nn.Module], **settings: Any) -> C
         "as in torchvision. Raises ValueError for weights= or pretrained=."
     )
     return model
-
-
-def _backbone(kwargs: dict[str, Any]) -> list[tuple[str, Any]]:
-    return [("weights_backbone", kwargs.pop("weights_backbone", None))]
 
 
 def linear_normal(module: nn.Module, std: float = 0.01) -> None:

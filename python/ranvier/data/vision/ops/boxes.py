@@ -142,19 +142,15 @@ def batched_nms(boxes: Any, scores: Any, idxs: Any, iou_threshold: float) -> Ten
     >>> rv.data.vision.ops.batched_nms(boxes, rv.tensor([0.5, 0.9]), rv.tensor([0, 1]), 0.5)
     tensor([1, 0])
     """
-    boxes, scores, idxs = (
-        _boxes("batched_nms", boxes),
-        as_tensor("batched_nms", scores),
-        as_tensor("batched_nms", idxs),
-    )
+    boxes = _boxes("batched_nms", boxes)
+    scores, idxs = as_tensor("batched_nms", scores), as_tensor("batched_nms", idxs)
     classes, kept = idxs._read("batched_nms"), []
     for value in np.unique(classes):
         places = np.flatnonzero(classes == value)
-        kept.append(
-            places[nms(wrap(boxes._array[places]), wrap(scores._array[places]), iou_threshold)._array]
-        )
-    found = np.sort(np.concatenate(kept)) if kept else np.zeros(0, np.int64)  # equal scores: in order
-    return wrap(found[np.argsort(-scores._array[found], kind="stable")])
+        of_class = nms(wrap(boxes._array[places]), wrap(scores._array[places]), iou_threshold)
+        kept.append(places[of_class._array])
+    indices = np.sort(np.concatenate(kept)) if kept else np.zeros(0, np.int64)  # equal scores: in order
+    return wrap(indices[np.argsort(-scores._array[indices], kind="stable")])
 
 
 def clip_boxes_to_image(boxes: Any, size: tuple[int, int]) -> Tensor:

@@ -93,20 +93,21 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
         3: ("RGB", "YCbCr", "HSV"),
         4: ("RGBA", "CMYK", "RGBX"),
     }
-    known = modes.get(channels, ())
-    if not known or None in known or (channels > 1 and x.dtype != np.uint8):
+    allowed = modes.get(channels, ())
+    if not allowed or None in allowed or (channels > 1 and x.dtype != np.uint8):
         raise TypeError(
             f"[to_pil_image] got {channels} channels of dtype {x.dtype}; expected 1 to 4 channels of "
             f"uint8, or one of {', '.join(codes)}"
         )
-    if mode is not None and mode not in known:
+    if mode is not None and mode not in allowed:
         raise ValueError(
-            f"[to_pil_image] got mode {mode!r} for {channels} channels of {x.dtype}; expected one of {known}"
+            f"[to_pil_image] got mode {mode!r} for {channels} channels of {x.dtype}; expected one of "
+            f"{allowed}"
         )
-    made = image.fromarray(np.ascontiguousarray(x[..., 0] if channels == 1 else x))
-    if mode is None or made.mode == mode:
-        return made
-    return image.frombytes(mode, made.size, made.tobytes())
+    picture = image.fromarray(np.ascontiguousarray(x[..., 0] if channels == 1 else x))
+    if mode is None or picture.mode == mode:
+        return picture
+    return image.frombytes(mode, picture.size, picture.tobytes())
 
 
 def convert_image_dtype(image: Tensor, dtype: Any = np.float32) -> Tensor:
@@ -277,8 +278,6 @@ def gaussian_blur(img: Any, kernel_size: Any, sigma: Any = None) -> Any:
     if len(sigmas) != 2 or min(sigmas) <= 0:
         raise ValueError(f"[gaussian_blur] got sigma {sigma!r}; expected one or two numbers above 0")
     if is_pil(img):
-        from ranvier.data.vision.transforms.color import pil_to_tensor, to_pil_image
-
         return to_pil_image(gaussian_blur(pil_to_tensor(img), sizes, sigmas), img.mode)
     x = pixels("gaussian_blur", img)
     y = x if x.dtype.kind == "f" else x.astype(np.float32)

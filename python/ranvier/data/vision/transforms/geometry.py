@@ -58,11 +58,11 @@ def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
 
 def pair_of(name: str, size: Any) -> tuple[int, int]:
     """(height, width) of a number or a sequence of one or two."""
-    given = [size] if isinstance(size, (int, np.integer)) else list(size)
-    given = given * 2 if len(given) == 1 else given
-    if len(given) != 2 or any(int(n) != n or n < 1 for n in given):
+    both = [size] if isinstance(size, (int, np.integer)) else list(size)
+    both = both * 2 if len(both) == 1 else both
+    if len(both) != 2 or any(int(n) != n or n < 1 for n in both):
         raise ValueError(f"[{name}] got size {size!r}; expected a count of pixels, or (height, width)")
-    return int(given[0]), int(given[1])
+    return int(both[0]), int(both[1])
 
 
 def center_crop(img: Any, output_size: Any) -> Any:
@@ -104,10 +104,10 @@ def resized_crop(
 
 def sides(padding: Any) -> tuple[int, int, int, int]:
     """(left, top, right, bottom) of a number, (across, down) or all four."""
-    given = [int(n) for n in (padding if np.ndim(padding) else [padding])]
-    if len(given) not in (1, 2, 4) or min(given) < 0:
+    widths = [int(n) for n in (padding if np.ndim(padding) else [padding])]
+    if len(widths) not in (1, 2, 4) or min(widths) < 0:
         raise ValueError(f"[pad] got padding {padding!r}; expected 1, 2 or 4 counts of pixels")
-    left, top, right, bottom = (given * (4 // len(given))) if len(given) < 4 else given
+    left, top, right, bottom = widths * (4 // len(widths))
     return left, top, right, bottom
 
 
@@ -149,11 +149,11 @@ def colour(img: Any, fill: Any) -> Any:
     if isinstance(fill, (int, float)):
         whole = fill if img.mode == "F" else int(fill)
         return whole if bands == 1 else (whole,) * bands
-    given = tuple(fill) if img.mode == "F" else tuple(int(number) for number in fill)
-    if len(given) not in (1, bands):
-        raise ValueError(f"[fill] got {len(given)} numbers for {bands} channels; expected as many")
-    given = given * (bands // len(given))
-    return given if bands > 1 else given[0]
+    fills = tuple(fill) if img.mode == "F" else tuple(int(number) for number in fill)
+    if len(fills) not in (1, bands):
+        raise ValueError(f"[fill] got {len(fills)} numbers for {bands} channels; expected as many")
+    fills = fills * (bands // len(fills))
+    return fills if bands > 1 else fills[0]
 
 
 def rotate(

@@ -94,17 +94,17 @@ def resize(
 
 def output_size(size: Any, h: int, w: int, max_size: int | None = None) -> tuple[int, int]:
     """Height and width of an image of (h, w) resized."""
-    given = [size] if isinstance(size, (int, np.integer)) else list(size)
-    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in given)
-    if len(given) not in (1, 2) or not whole:
+    sizes = [size] if isinstance(size, (int, np.integer)) else list(size)
+    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in sizes)
+    if len(sizes) not in (1, 2) or not whole:
         raise ValueError(f"[resize] got size {size!r}; expected a count of pixels, or (height, width)")
-    if len(given) == 2:
+    if len(sizes) == 2:
         if max_size is not None:
             raise ValueError(
                 f"[resize] got max_size {max_size!r} with size {size!r}; expected one number as size"
             )
-        return int(given[0]), int(given[1])
-    short, long = int(given[0]), int(given[0] * max(h, w) / min(h, w))
+        return int(sizes[0]), int(sizes[1])
+    short, long = int(sizes[0]), int(sizes[0] * max(h, w) / min(h, w))
     if max_size is not None:
         if max_size <= short:
             raise ValueError(f"[resize] got max_size {max_size!r}; expected more than size {size!r}")
