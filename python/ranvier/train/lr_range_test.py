@@ -19,9 +19,9 @@ from ranvier.autograd import borrowed, wrap
 from ranvier.data.sampler import positive
 from ranvier.nn.modes import training
 from ranvier.optim import Optimizer
+from ranvier.train.faults import restored
 from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import batch_loss, weighting
-from ranvier.train.nonfinite import restored
 from ranvier.train.source import ArraySource, LoaderSource, Source
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.logs import ProgressBar, shows_progress
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.evaluator import Evaluator
-from ranvier.train.hints import advise, warning_once
+from ranvier.train.faults import advise, warning_once
 from ranvier.train.history import History
 from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import labels, link_of, name_of, probabilities, unreduced

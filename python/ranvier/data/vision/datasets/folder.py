@@ -1,4 +1,4 @@
-"""Files in folders, with a subfolder for each class, and random images."""
+"""The base of the data sets; files in folders, with a subfolder for each class, and random images."""
 
 from __future__ import annotations
 
@@ -8,10 +8,57 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.data.vision.datasets.base import Function, VisionDataset, as_item
+from ranvier.autograd.memory import Array
+from ranvier.data import Dataset
 from ranvier.data.vision.images import pillow
 
-__all__ = ["DatasetFolder", "FakeData", "ImageFolder", "default_loader"]
+__all__ = ["DatasetFolder", "FakeData", "ImageFolder", "VisionDataset", "default_loader"]
+
+Function = Callable[[Any], Any] | None
+
+
+class VisionDataset(Dataset[Any]):
+    """Images and labels: `transform` changes the image, `target_transform` the label, `transforms` both.
+
+    Raises ValueError: `transforms` besides one of the others.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None = None,
+        transforms: Callable[[Any, Any], Any] | None = None,
+        transform: Function = None,
+        target_transform: Function = None,
+    ) -> None:
+        if transforms is not None and (transform is not None or target_transform is not None):
+            raise ValueError(f"[{type(self).__name__}] got transforms and transform; expected one")
+        self.root = os.path.expanduser(root) if isinstance(root, str) else root
+        self.transforms, self.transform, self.target_transform = transforms, transform, target_transform
+
+    def changed(self, image: Any, target: Any) -> tuple[Any, Any]:
+        """What an item is: image and label after the transforms."""
+        if self.transforms is not None:
+            image, target = self.transforms(image, target)
+        if self.transform is not None:
+            image = self.transform(image)
+        if self.target_transform is not None:
+            target = self.target_transform(target)
+        return image, target
+
+    def __repr__(self) -> str:
+        lines = [f"Dataset {type(self).__name__}", f"    Number of datapoints: {len(self)}"]
+        lines += [f"    Root location: {self.root}"] if self.root is not None else []
+        return "\n".join(lines)
+
+
+def as_item(x: Array) -> Any:
+    """Bytes (h, w) or (h, w, 3) as a PIL image; without pillow the array, for ToTensor."""
+    try:
+        from PIL import Image
+    except ImportError:
+        return x
+    return Image.fromarray(x)
+
 
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
@@ -63,8 +110,8 @@ class DatasetFolder(VisionDataset):
             for path in self._files(name)
             if ok(path)
         ]
-        found = {number for _, number in self.samples}
-        empty = [name for name, number in self.class_to_idx.items() if number not in found]
+        used = {number for _, number in self.samples}
+        empty = [name for name, number in self.class_to_idx.items() if number not in used]
         if empty and not allow_empty:
             raise FileNotFoundError(
                 f"[{type(self).__name__}] '{self.root}' has no files for the classes {', '.join(empty)}; "
@@ -122,12 +169,8 @@ class FakeData(VisionDataset):
         random_offset: int = 0,
     ) -> None:
         super().__init__(None, transform=transform, target_transform=target_transform)
-        self.size, self.image_size, self.num_classes, self.random_offset = (
-            size,
-            image_size,
-            num_classes,
-            random_offset,
-        )
+        self.size, self.image_size = size, image_size
+        self.num_classes, self.random_offset = num_classes, random_offset
 
     def __getitem__(self, index: Any) -> tuple[Any, Any]:
         if not 0 <= index < self.size:
@@ -135,9 +178,8 @@ class FakeData(VisionDataset):
         draw = np.random.default_rng([index + self.random_offset])
         levels = (draw.standard_normal(self.image_size, np.float32) * 255).astype(np.int64).astype(np.uint8)
         x = np.ascontiguousarray(levels.transpose(1, 2, 0))
-        return self.changed(
-            as_item(x[..., 0] if x.shape[2] == 1 else x), int(draw.integers(self.num_classes))
-        )
+        item = as_item(x[..., 0] if x.shape[2] == 1 else x)
+        return self.changed(item, int(draw.integers(self.num_classes)))
 
     def __len__(self) -> int:
         return self.size

@@ -12,10 +12,9 @@ import numpy as np
 import ranvier.data.vision.transforms.functional as F
 from ranvier.autograd.random import generator
 from ranvier.data.augment.base import probability, span
-from ranvier.data.vision.images import size_of
+from ranvier.data.vision.images import InterpolationMode, mode_of, size_of
 from ranvier.data.vision.transforms.fixed import Transform
 from ranvier.data.vision.transforms.geometry import pair_of
-from ranvier.data.vision.transforms.resize import InterpolationMode, mode_of
 
 __all__ = [
     "ColorJitter",

@@ -11,9 +11,9 @@ import numpy as np
 import ranvier.data.vision.transforms.functional as F
 import ranvier.nn as nn
 from ranvier.data import Normalize as Normalization
+from ranvier.data.vision.images import InterpolationMode, mode_of, output_size
 from ranvier.data.vision.transforms.color import normalized
 from ranvier.data.vision.transforms.geometry import pair_of, sides
-from ranvier.data.vision.transforms.resize import InterpolationMode, mode_of, output_size
 
 __all__ = [
     "CenterCrop",

@@ -1,9 +1,9 @@
 """Transforms as functions of an image and their arguments, nothing random."""
 
+from ranvier.data.vision.images import *
 from ranvier.data.vision.images import size_of as _size_of
 from ranvier.data.vision.transforms.color import *
 from ranvier.data.vision.transforms.geometry import *
-from ranvier.data.vision.transforms.resize import *
 
 
 def get_dimensions(img: object) -> list[int]:

@@ -9,8 +9,16 @@ import numpy as np
 
 import ranvier.kernels as kernels
 from ranvier.data.augment.geometry import inverse_affine
-from ranvier.data.vision.images import is_pil, of_pixels, pixels, size_of
-from ranvier.data.vision.transforms.resize import CODES, InterpolationMode, mode_of, resize
+from ranvier.data.vision.images import (
+    CODES,
+    InterpolationMode,
+    is_pil,
+    mode_of,
+    of_pixels,
+    pixels,
+    resize,
+    size_of,
+)
 
 __all__ = [
     "affine",
