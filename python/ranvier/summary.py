@@ -68,7 +68,7 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, ver
 
     >>> import ranvier as rv
     >>> from ranvier import nn
-    >>> found = rv.summary(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), (3,))
+    >>> table = rv.summary(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)), (3,))
     layer     output shape  parameters
     ----------------------------------
     0 Linear  (N, 4)                16
@@ -76,7 +76,7 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, ver
     2 Linear  (N, 2)                10
     ----------------------------------
     26 parameters (104 bytes), 26 of them trainable
-    >>> found.total
+    >>> table.total
     26
     """
     import numpy as np

@@ -237,7 +237,10 @@ def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
             name += "_"
         if isinstance(value, Tensor):
             arrays[name] = value._array
-            return {_kind(value): name}
+            learns = value.requires_grad
+            if isinstance(value, Parameter):
+                return {"parameter" if learns else "frozen": name}
+            return {"leaf" if learns else "tensor": name}
         arrays[name] = value
         return {"array": name}
     if isinstance(value, dict):
@@ -266,39 +269,27 @@ def decode(node: Any, arrays: Arrays) -> Any:
         if kind in ("array", "tensor", "leaf", "parameter", "frozen") and isinstance(content, str):
             if content not in arrays:
                 raise ValueError(f"array '{content}' is missing")
-            return _made(kind, arrays[content])
+            array = arrays[content]
+            if kind in ("leaf", "parameter") and array.dtype.kind != "f":
+                raise ValueError(f"a {kind} of dtype {array.dtype}, which has no gradient")
+            if kind in ("parameter", "frozen"):
+                return Parameter(wrap(array), kind == "parameter")
+            return array if kind == "array" else wrap(array).requires_grad_(kind == "leaf")
         if kind == "dtype" and content in _DTYPES:
             return np.dtype(content)
         if kind == "dict" and isinstance(content, list):
-            return dict(_pair(item, arrays) for item in content)
+            for item in content:
+                if not (isinstance(item, list) and len(item) == 2 and isinstance(item[0], (str, int))):
+                    raise ValueError(f"unknown form {str(item)[:80]!r} in a dict")
+            return {key: decode(item, arrays) for key, item in content}
         if kind in ("list", "tuple") and isinstance(content, list):
             items = [decode(item, arrays) for item in content]
             return tuple(items) if kind == "tuple" else items
     raise ValueError(f"unknown form {str(node)[:80]!r}")
 
 
-def _kind(x: Tensor) -> str:
-    if isinstance(x, Parameter):
-        return "parameter" if x.requires_grad else "frozen"
-    return "leaf" if x.requires_grad else "tensor"
-
-
-def _made(kind: str, array: Any) -> Any:
-    if kind in ("leaf", "parameter") and array.dtype.kind != "f":
-        raise ValueError(f"a {kind} of dtype {array.dtype}, which has no gradient")
-    if kind in ("parameter", "frozen"):
-        return Parameter(wrap(array), kind == "parameter")
-    return array if kind == "array" else wrap(array).requires_grad_(kind == "leaf")
-
-
 def _join(path: str, key: str | int) -> str:
     return f"{path}.{key}" if path else str(key)
-
-
-def _pair(item: Any, arrays: Arrays) -> tuple[str | int, Any]:
-    if not (isinstance(item, list) and len(item) == 2 and isinstance(item[0], (str, int))):
-        raise ValueError(f"unknown form {str(item)[:80]!r} in a dict")
-    return item[0], decode(item[1], arrays)
 
 
 def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:

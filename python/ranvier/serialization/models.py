@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier.nn as nn
 import ranvier.serialization.architecture as architecture
@@ -93,7 +92,8 @@ def save(
     arguments = locals()
     about = {name: arguments[name] for name in _ABOUT}
     if isinstance(obj, nn.Module):
-        arrays: Arrays = {name: _array(value) for name, value in obj.state_dict().items()}
+        state = obj.state_dict()
+        arrays: Arrays = {name: np.asarray(getattr(v, "_array", v)) for name, v in state.items()}
         document: dict[str, Any] = {"content": "model", "model": architecture.describe(obj)}
         document["tied"] = tied_names(obj)
         for name, convert in _ABOUT.items():
@@ -199,10 +199,6 @@ def info(model_or_path: nn.Module | PathLike) -> Info:
 # --- parts of save
 
 
-def _array(value: Any) -> npt.NDArray[Any]:
-    return np.asarray(getattr(value, "_array", value))
-
-
 def _link(name: str) -> str:
     if name not in LINKS:
         raise ValueError(f"[save] got link {name!r}; expected one of {', '.join(map(repr, LINKS))}")
@@ -256,13 +252,11 @@ def tied_names(model: nn.Module) -> dict[str, str]:
 def _load_into(
     model: nn.Module, path: PathLike, arrays: Arrays, document: dict[str, Any] | None
 ) -> nn.Module:
-    content = None if document is None else document.get("content")
-    if document is not None and content == "dict":
-        state = files.decode(document.get("dict"), arrays)
-    elif content == "checkpoint":
+    about, state = document or {}, arrays
+    if about.get("content") == "dict":
+        state = files.decode(about.get("dict"), arrays)
+    elif about.get("content") == "checkpoint":
         state = read_checkpoint(path).get("model", {})
-    else:
-        state = arrays
     try:
         model.load_state_dict(state)
     except (RuntimeError, ValueError, KeyError) as error:
@@ -309,17 +303,11 @@ def _retie(model: nn.Module, tied: Any) -> None:
 
 
 def _info(document: dict[str, Any]) -> Info:
-    def listed(key: str) -> list[Any] | None:
-        value = document.get(key)
-        return value if isinstance(value, list) else None
-
-    shape, link = listed("input_shape"), document.get("link")
+    names = ("input_shape", "class_names", "preprocessing", "feature_names")
+    values = [value if isinstance(value := document.get(name), list) else None for name in names]
+    shape, classes, steps, features = values
+    link, trained = document.get("link"), document.get("training_data")
     return Info(
-        input_shape=None if shape is None else tuple(shape),
-        class_names=listed("class_names"),
-        preprocessing=listed("preprocessing") or [],
-        link=link if link in LINKS else None,
-        version=str(document.get("library", "")),
-        feature_names=listed("feature_names"),
-        training_data=trained if isinstance(trained := document.get("training_data"), dict) else None,
-    )
+        None if shape is None else tuple(shape), classes, steps or [], link if link in LINKS else None,
+        str(document.get("library", "")), features, trained if isinstance(trained, dict) else None,
+    )  # fmt: skip

@@ -257,9 +257,8 @@ class RandomAffine(Augmentation):
             for i, (size, t) in enumerate(zip(x.shape[:1:-1], share, strict=True))
         ]
         shears = _between(u[:, 4], self.shear[:2]), _between(u[:, 5], self.shear[2:])
-        matrix = inverse_affine(
-            x, _between(u[:, 0], self.degrees), moves, _between(u[:, 3], self.scale), shears
-        )
+        angle, scale = _between(u[:, 0], self.degrees), _between(u[:, 3], self.scale)
+        matrix = inverse_affine(x, angle, moves, scale, shears)
         return _core.affine_images(x, matrix, self.fill, self.interpolation)
 
 

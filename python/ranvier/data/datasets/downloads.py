@@ -23,6 +23,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+Array = npt.NDArray[Any]
+
 __all__ = [
     "CIFAR10_CLASSES",
     "FASHION_MNIST_CLASSES",
@@ -169,17 +171,8 @@ def fetch(name: str, folder: Path | None = None, source: Source | None = None) -
 
 MNIST_CLASSES: tuple[str, ...] = tuple("0123456789")
 FASHION_MNIST_CLASSES: tuple[str, ...] = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 
 Part = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 _PARTS = ("train", "t10k")
@@ -231,33 +224,21 @@ def load_fashion_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[
 
 
 def _load(name: str, data_dir: str | os.PathLike[str] | None) -> tuple[Part, Part]:
-    if data_dir is None:
-        folder = fetch(name)
-    else:
-        folder = Path(data_dir)
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"[load_{name}] no folder '{folder}'; expected one with the four files {', '.join(_names())}"
-            )
-    paths = _find(name, folder)
-    return _mnist(name, *paths[:2]), _mnist(name, *paths[2:])
-
-
-def _names() -> list[str]:
-    return [f"{part}-{kind}-ubyte" for part in _PARTS for kind in ("images-idx3", "labels-idx1")]
-
-
-def _find(name: str, folder: Path) -> list[Path]:
-    """The four files in the order of `_names()`; the error names all missing ones."""
-    places = {file: (folder / file, folder / f"{file}.gz") for file in _names()}
-    by_name = {file: next(filter(Path.is_file, paths), None) for file, paths in places.items()}
-    missing = [file for file, path in by_name.items() if path is None]
-    if missing:
+    files = [f"{part}-{kind}-ubyte" for part in _PARTS for kind in ("images-idx3", "labels-idx1")]
+    folder = fetch(name) if data_dir is None else Path(data_dir)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"[load_{name}] no folder '{folder}'; expected one with the four files {', '.join(files)}"
+        )
+    places = [next(filter(Path.is_file, (folder / file, folder / f"{file}.gz")), None) for file in files]
+    paths = [path for path in places if path is not None]
+    if len(paths) < len(files):
+        missing = [file for file, path in zip(files, places, strict=True) if path is None]
         raise FileNotFoundError(
             f"[load_{name}] '{folder}' lacks {', '.join(missing)}; expected the four files "
-            f"{', '.join(_names())}, each plain or as .gz"
+            f"{', '.join(files)}, each plain or as .gz"
         )
-    return [path for path in by_name.values() if path is not None]
+    return _mnist(name, *paths[:2]), _mnist(name, *paths[2:])
 
 
 def _mnist(name: str, images_path: Path, labels_path: Path) -> Part:
@@ -276,7 +257,11 @@ def _mnist(name: str, images_path: Path, labels_path: Path) -> Part:
         )
     if len(labels) and labels.max() > 9:
         raise ValueError(f"[load_{name}] '{labels_path}' holds label {labels.max()}; expected 0 to 9")
-    x = images[:, None].astype(np.float32)  # (n, 1, 28, 28)
+    return _part(images[:, None], labels)
+
+
+def _part(pixels: Array, labels: Array) -> Part:
+    x = pixels.astype(np.float32)  # (n, c, h, w)
     x /= np.float32(255)
     return x, labels.astype(np.int64)
 
@@ -328,7 +313,9 @@ def load_cifar10(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, 
         if not (folder / _ARCHIVE).is_file():
             raise FileNotFoundError(f"[load_cifar10] nothing to read in '{folder}'; expected {wanted}")
         batches = _unpacked(folder / _ARCHIVE)
-    return _cifar(batches[: len(_TRAIN)]), _cifar(batches[len(_TRAIN) :])
+    parts = map(np.concatenate, (batches[: len(_TRAIN)], batches[len(_TRAIN) :]))
+    train, test = (_part(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0]) for records in parts)
+    return train, test
 
 
 def _unpacked(path: Path) -> list[npt.NDArray[np.uint8]]:
@@ -356,10 +343,3 @@ def _records(where: object, content: bytes) -> npt.NDArray[np.uint8]:
     if records[:, 0].max() > 9:
         raise ValueError(f"[load_cifar10] '{where}' holds label {records[:, 0].max()}; expected 0 to 9")
     return records
-
-
-def _cifar(batches: list[npt.NDArray[np.uint8]]) -> Part:
-    records = np.concatenate(batches)
-    x = records[:, 1:].reshape(-1, 3, 32, 32).astype(np.float32)
-    x /= np.float32(255)
-    return x, records[:, 0].astype(np.int64)

@@ -31,9 +31,8 @@ def read_image(path: PathLike, size: Size = None, grayscale: bool = False) -> Im
     Raises ValueError: the file is broken, or not an image.
     Raises ImportError: pillow is not installed.
     """
-    height, width = _size("read_image", size)
-    pixels = _pixels("read_image", require_file("read_image", path), height, width, grayscale)
-    return _channels_first(pixels)
+    sizes = _size("read_image", size)
+    return _channels_first(_pixels("read_image", require_file("read_image", path), *sizes, grayscale))
 
 
 class ImageFolder(Dataset[tuple[Image, int]]):
@@ -88,9 +87,9 @@ def load_images(
 
     Raises ValueError: images of different sizes and no `size`; the message names the first that differs.
     """
-    height, width = _size("load_images", size)
+    sizes = _size("load_images", size)
     classes, files = _find(Path(root), "load_images")
-    x, kept, skipped = _read_all([path for path, _ in files], height, width, grayscale, skip_broken)
+    x, kept, skipped = _read_all([path for path, _ in files], sizes, grayscale, skip_broken)
     labels = np.array([label for _, label in files], np.int64)[kept]
     for number, name in enumerate(classes):
         if number not in labels:
@@ -105,16 +104,16 @@ def load_unlabelled(
     root: PathLike, size: Size = None, grayscale: bool = False, skip_broken: bool = False
 ) -> Samples:
     """All images of a folder, without labels: `root/any name.png`; as `load_images`."""
-    height, width = _size("load_images", size)
+    sizes = _size("load_images", size)
     files = sorted(path for path in Path(root).iterdir() if is_image(path))
     if not files:
         raise ValueError(f"[load_images] '{root}' has no images; expected files {', '.join(ENDINGS)}")
-    x, kept, skipped = _read_all(files, height, width, grayscale, skip_broken)
+    x, kept, skipped = _read_all(files, sizes, grayscale, skip_broken)
     return Samples(x, None, scale=255.0, skipped=skipped, files=tuple(str(files[i]) for i in kept))
 
 
 def _read_all(
-    files: list[Path], height: int | None, width: int | None, grayscale: bool, skip_broken: bool
+    files: list[Path], sizes: tuple[int | None, int | None], grayscale: bool, skip_broken: bool
 ) -> tuple[Image, list[int], tuple[str, ...]]:
     """(x, kept, skipped): the images, the numbers of their files, and the names of the broken files."""
     x: npt.NDArray[np.uint8] | None = None
@@ -122,7 +121,7 @@ def _read_all(
     skipped: list[str] = []
     for place, path in enumerate(files):
         try:
-            pixels = _pixels("load_images", path, height, width, grayscale)
+            pixels = _pixels("load_images", path, *sizes, grayscale)
         except ValueError as error:
             if not skip_broken:
                 raise ValueError(f"{error}; skip_broken=True (--skip-broken) leaves such files out") from None
@@ -140,9 +139,7 @@ def _read_all(
         kept.append(place)
     if x is None:
         raise ValueError(f"[load_images] all {len(files)} images are broken; expected one to read")
-    values = x[: len(kept)].astype(np.float32)
-    values /= np.float32(255)
-    return values.transpose(0, 3, 1, 2), kept, tuple(skipped)
+    return _channels_first(x[: len(kept)]), kept, tuple(skipped)
 
 
 def _find(root: Path, name: str = "ImageFolder") -> tuple[list[str], list[tuple[Path, int]]]:
@@ -209,4 +206,4 @@ def _pixels(
 def _channels_first(pixels: npt.NDArray[np.uint8]) -> Image:
     values = pixels.astype(np.float32)
     values /= np.float32(255)
-    return values.transpose(2, 0, 1)
+    return np.moveaxis(values, -1, -3)

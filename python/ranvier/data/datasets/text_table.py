@@ -214,17 +214,12 @@ def _is_header(first: list[str], rest: list[list[str]], decimal: str) -> bool:
     pairs = zip(words, first, rest[0], strict=False)
     if any(word and _is_value(second) and not _is_value(cell) for word, cell, second in pairs):
         return True
-    return (
-        all(words)
-        and not any(
-            cell == other
-            for row in rest
-            for cell, other in zip(first, row, strict=False)
-            if not _is_value(other)
-        )
-        and not any(map(_is_value, first))
-        and len(rest) > 1
+    again = any(
+        cell == other and not _is_value(other)
+        for row in rest
+        for cell, other in zip(first, row, strict=False)
     )
+    return all(words) and len(rest) > 1 and not again and not any(map(_is_value, first))
 
 
 def _is_value(cell: str) -> bool:

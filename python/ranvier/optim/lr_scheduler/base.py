@@ -210,23 +210,15 @@ class ReduceLROnPlateau(LRScheduler):
         if threshold_mode not in ("rel", "abs"):
             raise ValueError(f"[{name}] got threshold_mode '{threshold_mode}'; expected 'rel' or 'abs'")
         self.optimizer = optimizer
-        self.factor = factor
+        self.factor, self.eps = factor, eps
         self.default_min_lr = None if isinstance(min_lr, (list, tuple)) else min_lr
         self.min_lrs = for_each_group(name, "min_lr", optimizer, min_lr)
-        self.patience = patience
-        self.cooldown = cooldown
-        self.eps = eps
-        self.mode = mode
-        self.threshold = threshold
-        self.threshold_mode = threshold_mode
+        self.patience, self.cooldown = patience, cooldown
+        self.mode, self.threshold, self.threshold_mode = mode, threshold, threshold_mode
         self.last_epoch = 0
         self._last_lr = self._rates()
-        self._reset()
-
-    def _reset(self) -> None:
-        self.best = math.inf if self.mode == "min" else -math.inf
-        self.cooldown_counter = 0
-        self.num_bad_epochs = 0
+        self.best = math.inf if mode == "min" else -math.inf
+        self.cooldown_counter = self.num_bad_epochs = 0
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
         """Takes the epoch's value of the watched quantity."""
@@ -241,7 +233,13 @@ class ReduceLROnPlateau(LRScheduler):
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
-            self._reduce()
+            groups = self.optimizer.param_groups
+            if len(groups) != len(self.min_lrs) and self.default_min_lr is not None:
+                self.min_lrs = [self.default_min_lr] * len(groups)  # groups were added
+            for group, least in zip(groups, self.min_lrs, strict=True):
+                rate = max(group["lr"] * self.factor, least)
+                if group["lr"] - rate > self.eps:
+                    group["lr"] = rate
             self.cooldown_counter = self.cooldown
             self.num_bad_epochs = 0
         self._last_lr = self._rates()
@@ -258,15 +256,6 @@ class ReduceLROnPlateau(LRScheduler):
         else:
             limit = self.best + sign * self.threshold
         return value < limit if self.mode == "min" else value > limit
-
-    def _reduce(self) -> None:
-        groups = self.optimizer.param_groups
-        if len(groups) != len(self.min_lrs) and self.default_min_lr is not None:
-            self.min_lrs = [self.default_min_lr] * len(groups)  # groups were added
-        for group, least in zip(groups, self.min_lrs, strict=True):
-            rate = max(group["lr"] * self.factor, least)
-            if group["lr"] - rate > self.eps:
-                group["lr"] = rate
 
 
 def _require_schedules(name: str, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None) -> None:

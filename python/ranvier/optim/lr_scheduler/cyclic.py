@@ -22,8 +22,7 @@ class CosineAnnealingLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         require_range("CosineAnnealingLR", "T_max", T_max, 0, math.inf, above=True)
-        self.T_max = T_max
-        self.eta_min = eta_min
+        self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -63,8 +62,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         require_whole("CosineAnnealingWarmRestarts", "T_0", T_0)
         require_whole("CosineAnnealingWarmRestarts", "T_mult", T_mult)
         self.T_0 = self.T_i = T_0
-        self.T_mult = T_mult
-        self.eta_min = eta_min
+        self.T_mult, self.eta_min = T_mult, eta_min
         self.T_cur: float = last_epoch
         super().__init__(optimizer, last_epoch)
 
@@ -172,7 +170,16 @@ class OneCycleLR(_WithMomentum):
         three_phase: bool = False,
         last_epoch: int = -1,
     ) -> None:
-        self.total_steps = _total_steps(total_steps, epochs, steps_per_epoch)
+        steps: dict[str, Any] = {"total_steps": total_steps}
+        if total_steps is None:
+            if epochs is None or steps_per_epoch is None:
+                raise ValueError(
+                    "[OneCycleLR] got no total_steps; expected it, or epochs and steps_per_epoch"
+                )
+            steps = {"epochs": epochs, "steps_per_epoch": steps_per_epoch}
+        for key, count in steps.items():
+            require_whole("OneCycleLR", key, count)
+        self.total_steps: int = math.prod(steps.values())
         require_range("OneCycleLR", "pct_start", pct_start, 0, 1)
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(
@@ -216,36 +223,15 @@ class OneCycleLR(_WithMomentum):
         return end + (start - end) / 2.0 * (math.cos(math.pi * share) + 1)
 
 
-def _total_steps(total: int | None, epochs: int | None, steps_per_epoch: int | None) -> int:
-    if total is not None:
-        require_whole("OneCycleLR", "total_steps", total)
-        return total
-    if epochs is None or steps_per_epoch is None:
-        raise ValueError("[OneCycleLR] got no total_steps; expected it, or epochs and steps_per_epoch")
-    require_whole("OneCycleLR", "epochs", epochs)
-    require_whole("OneCycleLR", "steps_per_epoch", steps_per_epoch)
-    return epochs * steps_per_epoch
-
-
 def _phases(share: float, total: int, three: bool) -> list[dict[str, Any]]:
     """The end of each phase, and the keys of a group between whose values its rate and momentum move."""
-    stops = [("initial_lr", "max_momentum"), ("max_lr", "base_momentum")]
-    ends: list[float] = [share * total - 1]
+    rates, momenta, ends = ["initial_lr", "max_lr"], ["max_momentum", "base_momentum"], [share * total - 1]
     if three:
-        stops.append(("initial_lr", "max_momentum"))
-        ends.append(2 * share * total - 2)
-    stops.append(("min_lr", "max_momentum"))
-    ends.append(total - 1)
-    return [
-        {
-            "end_step": end,
-            "start_lr": first[0],
-            "end_lr": last[0],
-            "start_momentum": first[1],
-            "end_momentum": last[1],
-        }
-        for end, first, last in zip(ends, stops[:-1], stops[1:], strict=True)
-    ]
+        rates, momenta, ends = [*rates, "initial_lr"], [*momenta, "max_momentum"], [*ends, 2 * ends[0]]
+    rates, momenta, ends = [*rates, "min_lr"], [*momenta, "max_momentum"], [*ends, total - 1]
+    keys = ("end_step", "start_lr", "end_lr", "start_momentum", "end_momentum")
+    rows = zip(ends, rates[:-1], rates[1:], momenta[:-1], momenta[1:], strict=True)
+    return [dict(zip(keys, row, strict=True)) for row in rows]
 
 
 class CyclicLR(_WithMomentum):
