@@ -108,7 +108,7 @@ class CompiledOrEager:
 
     def check_soon(self) -> None:
         """Compare a replay with an eager step soon, if that takes little of the time."""
-        if self._compiled is not None:
+        if self._compiled is not None and not self._eager:
             self._compiled.check_soon()
 
     @property

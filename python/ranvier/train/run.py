@@ -154,6 +154,8 @@ class Run:
         """Call a method of all callbacks. A KeyboardInterrupt of one acts as Ctrl-C: between two steps, so
         that the others are called and a checkpoint can be written. A second one ends the run at once."""
         for hook in self._called:
+            if getattr(type(hook), method, None) is getattr(Callback, method) and method not in vars(hook):
+                continue  # the base's, which does nothing
             try:
                 getattr(hook, method)(*args)
             except KeyboardInterrupt:
