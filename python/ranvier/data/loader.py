@@ -217,9 +217,9 @@ class DataLoader:
         """The batches of one pass from number `first` on."""
         make = _Batches(self, key)
         numbered = islice(enumerate(self._indices(key)), first, None)
-        made = ahead(make, numbered, self.prefetch) if self.prefetch else (make(one) for one in numbered)
-        with closing(made):  # ends the thread, also if the pass is abandoned
-            for batch in made:
+        batches = ahead(make, numbered, self.prefetch) if self.prefetch else (make(one) for one in numbered)
+        with closing(batches):  # ends the thread, also if the pass is abandoned
+            for batch in batches:
                 self._done += 1
                 yield batch
         if self._start == key:  # else another pass has begun

@@ -147,8 +147,8 @@ def random_split(
 
     >>> import numpy as np
     >>> from ranvier.data import TensorDataset, random_split
-    >>> parts = random_split(TensorDataset(np.arange(10)), [0.7, 0.3], generator=0)
-    >>> [len(part) for part in parts]
+    >>> subsets = random_split(TensorDataset(np.arange(10)), [0.7, 0.3], generator=0)
+    >>> [len(subset) for subset in subsets]
     [7, 3]
     """
     n = len(dataset)

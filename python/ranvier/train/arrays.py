@@ -162,9 +162,8 @@ def _by_column(name: str, argument: str, frame: Any, names: Sequence[Any], text:
 
 def _content(array: Array) -> str:
     kinds = {"M": "dates", "m": "durations", "U": "text", "S": "text", "c": "complex numbers"}
-    return kinds.get(
-        array.dtype.kind, "text" if _has_text(array) else "dates" * _has_dates(array) or "objects"
-    )
+    other = "text" if _has_text(array) else "dates" if _has_dates(array) else "objects"
+    return kinds.get(array.dtype.kind, other)
 
 
 def _has_text(array: Array) -> bool:

@@ -117,8 +117,8 @@ def lr_range_test(
     >>> x = np.random.default_rng(0).standard_normal((256, 4)).astype(np.float32)
     >>> y = x @ np.array([[1], [-2], [3], [0.5]], np.float32)
     >>> model = rv.nn.Linear(4, 1)
-    >>> found = rv.train.lr_range_test(model, rv.nn.MSELoss(), rv.optim.SGD, x, y, start=1e-4)
-    >>> found.diverged, 0.01 < found.suggestion < 1
+    >>> test = rv.train.lr_range_test(model, rv.nn.MSELoss(), rv.optim.SGD, x, y, start=1e-4)
+    >>> test.diverged, 0.01 < test.suggestion < 1
     (True, True)
     """
     if not 0 < start < end < math.inf:

@@ -54,32 +54,32 @@ class Penalty:
 
     def measure(self) -> Array | None:
         """The same as an array of one element, or None where there is none."""
-        return self._run(False) if self._active else None
+        return self.penalise(gradients=False)
 
-    def penalise(self, scale: Array | None = None) -> Array | None:
+    def penalise(self, scale: Array | None = None, gradients: bool = True) -> Array | None:
         """Multiply all gradients by `scale`, one number that the kernel reads, and add the penalty's to them.
+
+        gradients: False leaves them as they are.
 
         Returns the penalty as an array of one element, or None where there is none.
         """
-        return self._run(True, scale) if self._active or scale is not None else None
-
-    def _run(self, with_gradients: bool, scale: Array | None = None) -> Array | None:
+        if not self._active and scale is None:
+            return None
         by_dtype: dict[Any, list[tuple[Any, Any, float, float]]] = {}
         for p, l1, l2 in self._strengths:
             penalised = p.requires_grad and (l1 or l2)
             if penalised or (scale is not None and p.grad is not None):
-                if with_gradients and p.grad is None:
+                if gradients and p.grad is None:
                     _add_gradient(p)
-                gradient = p.grad._array if with_gradients else None
-                strengths = (l1, l2) if penalised else (0.0, 0.0)
-                by_dtype.setdefault(p.dtype, []).append((p._array, gradient, *strengths))
+                gradient = p.grad._array if gradients else None
+                row = (p._array, gradient, l1, l2) if penalised else (p._array, gradient, 0.0, 0.0)
+                by_dtype.setdefault(p.dtype, []).append(row)
         factor = numbers(1.0) if scale is None else scale
         total = None
         for rows in by_dtype.values():
-            arrays, gradients, l1s, l2s = map(list, zip(*rows, strict=True))
-            value = _core.weight_penalty(
-                arrays, gradients if with_gradients else None, numbers(*l1s), numbers(*l2s), factor
-            )
+            arrays, changed, l1s, l2s = map(list, zip(*rows, strict=True))
+            strengths = numbers(*l1s), numbers(*l2s)
+            value = _core.weight_penalty(arrays, changed if gradients else None, *strengths, factor)
             total = value if total is None else _core.add(total, value)
         return total
 

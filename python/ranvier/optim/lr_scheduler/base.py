@@ -279,9 +279,9 @@ class SequentialLR(LRScheduler):
     >>> import ranvier as rv
     >>> from ranvier.optim import lr_scheduler
     >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=1.0)
-    >>> parts = [lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2),
-    ...          lr_scheduler.ExponentialLR(optimizer, gamma=0.5)]
-    >>> schedule = lr_scheduler.SequentialLR(optimizer, parts, milestones=[2])
+    >>> both = [lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2),
+    ...         lr_scheduler.ExponentialLR(optimizer, gamma=0.5)]
+    >>> schedule = lr_scheduler.SequentialLR(optimizer, both, milestones=[2])
     >>> rates = []
     >>> for _ in range(4):
     ...     rates += schedule.get_last_lr(); schedule.step()
@@ -349,9 +349,9 @@ class ChainedScheduler(LRScheduler):
     >>> import ranvier as rv
     >>> from ranvier.optim import lr_scheduler
     >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=1.0)
-    >>> parts = [lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2),
-    ...          lr_scheduler.ExponentialLR(optimizer, gamma=0.5)]
-    >>> schedule = lr_scheduler.ChainedScheduler(parts)
+    >>> both = [lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2),
+    ...         lr_scheduler.ExponentialLR(optimizer, gamma=0.5)]
+    >>> schedule = lr_scheduler.ChainedScheduler(both)
     >>> [(schedule.step(), schedule.get_last_lr()[0])[1] for _ in range(3)]
     [0.25, 0.25, 0.125]
     """

@@ -135,8 +135,8 @@ class EarlyStopping(Callback):
             self._weights = None
 
     def state_dict(self) -> dict[str, Any]:
-        kept = {"waited": self._waited, "stopped_epoch": self.stopped_epoch, "weights": self._weights}
-        return {**self._monitor.state_dict(), **kept}
+        own = {"waited": self._waited, "stopped_epoch": self.stopped_epoch, "weights": self._weights}
+        return {**self._monitor.state_dict(), **own}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._monitor.load_state_dict(state)
