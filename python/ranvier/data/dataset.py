@@ -12,14 +12,9 @@ from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import Array, plain
 
 __all__ = [
-    "ConcatDataset",
-    "Dataset",
-    "IterableDataset",
-    "Subset",
-    "TensorDataset",
-    "default_collate",
+    "ConcatDataset", "Dataset", "IterableDataset", "Subset", "TensorDataset", "default_collate",
     "default_convert",
-]
+]  # fmt: skip
 
 T = TypeVar("T")
 Indices = npt.NDArray[np.intp]

@@ -17,14 +17,9 @@ from ranvier.autograd import random
 from ranvier.data.dataset import Indices, raw
 
 __all__ = [
-    "BatchSampler",
-    "RandomSampler",
-    "Sampler",
-    "SequentialSampler",
-    "StratifiedSampler",
-    "SubsetRandomSampler",
-    "WeightedRandomSampler",
-]
+    "BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "StratifiedSampler",
+    "SubsetRandomSampler", "WeightedRandomSampler",
+]  # fmt: skip
 
 T_co = TypeVar("T_co", covariant=True)
 Seed: TypeAlias = int | np.random.Generator | random.Generator | None

@@ -16,16 +16,9 @@ from ranvier.autograd.memory import Array, plain
 from ranvier.data.scaling import MinMaxScaler, Normalize, Standardize, minmax_scale, standardize
 
 __all__ = [
-    "Compose",
-    "MinMaxScaler",
-    "Normalize",
-    "OneHot",
-    "Standardize",
-    "TableEncoder",
-    "minmax_scale",
-    "one_hot",
-    "standardize",
-]
+    "Compose", "MinMaxScaler", "Normalize", "OneHot", "Standardize", "TableEncoder", "minmax_scale",
+    "one_hot", "standardize",
+]  # fmt: skip
 
 
 def one_hot(

@@ -11,17 +11,9 @@ from ranvier.metrics.confusion import CountingMetric, counts_of, scores
 from ranvier.metrics.metric import MeanMetric, arguments, mean_or_sum, same_shape, targets, weights_of
 
 __all__ = [
-    "F1",
-    "Accuracy",
-    "Precision",
-    "Recall",
-    "accuracy_score",
-    "binary_accuracy",
-    "f1_score",
-    "precision_recall_fscore_support",
-    "precision_score",
-    "recall_score",
-]
+    "F1", "Accuracy", "Precision", "Recall", "accuracy_score", "binary_accuracy", "f1_score",
+    "precision_recall_fscore_support", "precision_score", "recall_score",
+]  # fmt: skip
 
 
 def accuracy_score(

@@ -10,15 +10,9 @@ import numpy.typing as npt
 from ranvier.metrics.metric import Floats, StreamingMetric, one_of, same_shape, targets, weights_of
 
 __all__ = [
-    "MAE",
-    "MSE",
-    "R2",
-    "RMSE",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "r2_score",
+    "MAE", "MSE", "R2", "RMSE", "mean_absolute_error", "mean_squared_error", "r2_score",
     "root_mean_squared_error",
-]
+]  # fmt: skip
 
 
 def columns(

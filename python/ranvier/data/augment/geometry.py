@@ -13,14 +13,9 @@ from ranvier.data.augment.base import Augmentation, Numbers, pair, probability, 
 from ranvier.data.dataset import one_of
 
 __all__ = [
-    "CenterCrop",
-    "RandomAffine",
-    "RandomCrop",
-    "RandomHorizontalFlip",
-    "RandomRotation",
-    "RandomShift",
+    "CenterCrop", "RandomAffine", "RandomCrop", "RandomHorizontalFlip", "RandomRotation", "RandomShift",
     "RandomVerticalFlip",
-]
+]  # fmt: skip
 
 MODES = ("constant", "edge", "reflect", "symmetric")
 INTERPOLATIONS = ("nearest", "bilinear")

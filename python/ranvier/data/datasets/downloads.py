@@ -26,14 +26,9 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 __all__ = [
-    "CIFAR10_CLASSES",
-    "FASHION_MNIST_CLASSES",
-    "MNIST_CLASSES",
-    "load_cifar10",
-    "load_fashion_mnist",
-    "load_mnist",
-    "read_idx",
-]
+    "CIFAR10_CLASSES", "FASHION_MNIST_CLASSES", "MNIST_CLASSES", "load_cifar10", "load_fashion_mnist",
+    "load_mnist", "read_idx",
+]  # fmt: skip
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

@@ -12,15 +12,9 @@ from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require
 from ranvier.optim.optimizer import Optimizer
 
 __all__ = [
-    "ConstantLR",
-    "ExponentialLR",
-    "LambdaLR",
-    "LinearLR",
-    "MultiStepLR",
-    "MultiplicativeLR",
-    "PolynomialLR",
-    "StepLR",
-]
+    "ConstantLR", "ExponentialLR", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR",
+    "PolynomialLR", "StepLR",
+]  # fmt: skip
 
 Factor = Callable[[int], float]
 

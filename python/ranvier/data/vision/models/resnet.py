@@ -13,17 +13,9 @@ import ranvier.nn as nn
 from ranvier.data.vision.models.base import constructor, conv_kaiming
 
 __all__ = [
-    "BasicBlock",
-    "Bottleneck",
-    "ResNet",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "resnext50_32x4d",
-    "wide_resnet50_2",
-]
+    "BasicBlock", "Bottleneck", "ResNet", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
+    "resnext50_32x4d", "wide_resnet50_2",
+]  # fmt: skip
 
 Norm = Callable[[int], nn.Module]
 

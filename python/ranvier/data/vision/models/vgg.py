@@ -12,18 +12,9 @@ import ranvier.nn as nn
 from ranvier.data.vision.models.base import constructor, conv_kaiming, linear_normal
 
 __all__ = [
-    "VGG",
-    "AlexNet",
-    "alexnet",
-    "vgg11",
-    "vgg11_bn",
-    "vgg13",
-    "vgg13_bn",
-    "vgg16",
-    "vgg16_bn",
-    "vgg19",
+    "VGG", "AlexNet", "alexnet", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19",
     "vgg19_bn",
-]
+]  # fmt: skip
 
 # the channels of the 3x3 convolutions of each stage, each stage ended by a pool
 STAGES = {

@@ -11,15 +11,9 @@ from ranvier.autograd import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import as_tensor
 
 __all__ = [
-    "batched_nms",
-    "box_area",
-    "box_convert",
-    "box_iou",
-    "clip_boxes_to_image",
-    "generalized_box_iou",
-    "nms",
-    "remove_small_boxes",
-]
+    "batched_nms", "box_area", "box_convert", "box_iou", "clip_boxes_to_image", "generalized_box_iou",
+    "nms", "remove_small_boxes",
+]  # fmt: skip
 
 
 def _boxes(name: str, boxes: Any) -> Tensor:

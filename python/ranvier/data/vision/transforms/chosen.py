@@ -17,20 +17,10 @@ from ranvier.data.vision.transforms.fixed import Transform
 from ranvier.data.vision.transforms.geometry import pair_of
 
 __all__ = [
-    "ColorJitter",
-    "GaussianBlur",
-    "RandomAffine",
-    "RandomApply",
-    "RandomChoice",
-    "RandomCrop",
-    "RandomErasing",
-    "RandomGrayscale",
-    "RandomHorizontalFlip",
-    "RandomOrder",
-    "RandomResizedCrop",
-    "RandomRotation",
-    "RandomVerticalFlip",
-]
+    "ColorJitter", "GaussianBlur", "RandomAffine", "RandomApply", "RandomChoice", "RandomCrop",
+    "RandomErasing", "RandomGrayscale", "RandomHorizontalFlip", "RandomOrder", "RandomResizedCrop",
+    "RandomRotation", "RandomVerticalFlip",
+]  # fmt: skip
 
 
 class _WithProbability(Transform):

@@ -12,20 +12,10 @@ from ranvier.data import Normalize
 from ranvier.data.vision.images import is_pil, of_pixels, pillow, pixels
 
 __all__ = [
-    "adjust_brightness",
-    "adjust_contrast",
-    "adjust_hue",
-    "adjust_saturation",
-    "convert_image_dtype",
-    "gaussian_blur",
-    "invert",
-    "normalize",
-    "pil_to_tensor",
-    "rgb_to_grayscale",
-    "to_grayscale",
-    "to_pil_image",
-    "to_tensor",
-]
+    "adjust_brightness", "adjust_contrast", "adjust_hue", "adjust_saturation", "convert_image_dtype",
+    "gaussian_blur", "invert", "normalize", "pil_to_tensor", "rgb_to_grayscale", "to_grayscale",
+    "to_pil_image", "to_tensor",
+]  # fmt: skip
 
 
 def to_tensor(pic: Any) -> Tensor:

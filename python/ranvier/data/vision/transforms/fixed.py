@@ -16,18 +16,9 @@ from ranvier.data.vision.transforms.color import normalized
 from ranvier.data.vision.transforms.geometry import pair_of, sides
 
 __all__ = [
-    "CenterCrop",
-    "ConvertImageDtype",
-    "FiveCrop",
-    "Grayscale",
-    "Lambda",
-    "Normalize",
-    "PILToTensor",
-    "Pad",
-    "Resize",
-    "ToPILImage",
-    "ToTensor",
-]
+    "CenterCrop", "ConvertImageDtype", "FiveCrop", "Grayscale", "Lambda", "Normalize", "PILToTensor",
+    "Pad", "Resize", "ToPILImage", "ToTensor",
+]  # fmt: skip
 
 
 Self = TypeVar("Self", bound="Transform")

@@ -21,17 +21,9 @@ from ranvier.data.vision.images import (
 )
 
 __all__ = [
-    "affine",
-    "center_crop",
-    "crop",
-    "erase",
-    "five_crop",
-    "hflip",
-    "pad",
-    "resized_crop",
-    "rotate",
+    "affine", "center_crop", "crop", "erase", "five_crop", "hflip", "pad", "resized_crop", "rotate",
     "vflip",
-]
+]  # fmt: skip
 
 MODES = "constant", "edge", "reflect", "symmetric"
 
