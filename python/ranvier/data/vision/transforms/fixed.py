@@ -12,7 +12,7 @@ import ranvier.data.vision.transforms.functional as F
 import ranvier.nn as nn
 from ranvier.data import Normalize as Normalization
 from ranvier.data.vision.images import InterpolationMode, mode_of, output_size
-from ranvier.data.vision.transforms.color import normalized
+from ranvier.data.vision.transforms.functional import normalized
 from ranvier.data.vision.transforms.geometry import pair_of, sides
 
 __all__ = [

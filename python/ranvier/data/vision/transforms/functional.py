@@ -1,14 +1,299 @@
-"""Transforms as functions of an image and their arguments, nothing random."""
+"""Transforms as functions of an image and their arguments, nothing random.
 
+Here are conversions of PIL images, Tensors and dtypes, brightness, contrast and colours; moves in `geometry`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd import Tensor, wrap
+from ranvier.autograd.memory import Array
+from ranvier.data import Normalize
 from ranvier.data.vision.images import *
-from ranvier.data.vision.images import size_of as _size_of
-from ranvier.data.vision.transforms.color import *
+from ranvier.data.vision.images import is_pil, of_pixels, pillow, pixels, size_of
 from ranvier.data.vision.transforms.geometry import *
+
+
+def to_tensor(pic: Any) -> Tensor:
+    """A PIL image or an array (h, w) or (h, w, c) as a Tensor (c, h, w); bytes are divided by 255.
+
+    Raises TypeError: anything else; ValueError: another number of dimensions.
+
+    >>> import numpy as np
+    >>> from ranvier.data.vision.transforms import functional
+    >>> functional.to_tensor(np.array([[0, 255]], np.uint8))
+    tensor([[[0., 1.]]])
+    """
+    if isinstance(pic, np.ndarray) and pic.ndim not in (2, 3):
+        raise ValueError(f"[to_tensor] got an array of shape {pic.shape}; expected (h, w) or (h, w, c)")
+    x = _channels_first("to_tensor", pic)
+    if x.dtype == np.bool_ and is_pil(pic):
+        return of_pixels(x.astype(np.float32))
+    if x.dtype != np.uint8:
+        return wrap(np.array(x, order="C"))
+    y = x.astype(np.float32, order="C")
+    y /= np.float32(255)
+    return wrap(y)
+
+
+def pil_to_tensor(pic: Any) -> Tensor:
+    """A PIL image as a Tensor (c, h, w) of its numbers, uint8 for usual images."""
+    if not is_pil(pic):
+        raise TypeError(f"[pil_to_tensor] got {type(pic).__name__}; expected a PIL image")
+    x = _channels_first("pil_to_tensor", pic)
+    return wrap(np.array(x, np.uint8 if x.dtype == np.bool_ else None, order="C"))
+
+
+def _channels_first(name: str, pic: Any) -> Array:
+    if not (isinstance(pic, np.ndarray) or is_pil(pic)):
+        raise TypeError(f"[{name}] got {type(pic).__name__}; expected a PIL image or an array")
+    x = np.asarray(pic)
+    if x.dtype == np.uint16:
+        x = x.astype(np.int16)  # as torchvision reads images of mode I;16
+    return x[None] if x.ndim == 2 else x.transpose(2, 0, 1)
+
+
+def to_pil_image(pic: Any, mode: str | None = None) -> Any:
+    """A Tensor (c, h, w) or (h, w), or an array (h, w, c) or (h, w), as a PIL image; floats are times 255.
+
+    Raises TypeError, ValueError: dtypes and numbers of channels that no mode of pillow has.
+    """
+    image = pillow("to_pil_image")
+    if isinstance(pic, Tensor):
+        x = pixels("to_pil_image", pic, 2)
+        x = x[None] if x.ndim == 2 else x
+        if x.ndim != 3:
+            raise ValueError(f"[to_pil_image] got a Tensor of shape {pic.shape}; expected (c, h, w)")
+        if x.dtype.kind == "f" and mode != "F":
+            x = (x * x.dtype.type(255)).astype(np.uint8)
+        x = x.transpose(1, 2, 0)
+    elif isinstance(pic, np.ndarray) and pic.ndim in (2, 3):
+        x = pic if pic.ndim == 3 else pic[..., None]
+    else:
+        raise TypeError(f"[to_pil_image] got {type(pic).__name__}; expected a Tensor (c, h, w) or an array")
+    channels = x.shape[2]
+    codes = {"uint8": "L", "int16": "I;16", "int32": "I", "float32": "F"}
+    modes = {
+        1: (codes.get(x.dtype.name),),
+        2: ("LA",),
+        3: ("RGB", "YCbCr", "HSV"),
+        4: ("RGBA", "CMYK", "RGBX"),
+    }
+    allowed = modes.get(channels, ())
+    if not allowed or None in allowed or (channels > 1 and x.dtype != np.uint8):
+        raise TypeError(
+            f"[to_pil_image] got {channels} channels of dtype {x.dtype}; expected 1 to 4 channels of "
+            f"uint8, or one of {', '.join(codes)}"
+        )
+    if mode is not None and mode not in allowed:
+        raise ValueError(
+            f"[to_pil_image] got mode {mode!r} for {channels} channels of {x.dtype}; expected one of "
+            f"{allowed}"
+        )
+    picture = image.fromarray(np.ascontiguousarray(x[..., 0] if channels == 1 else x))
+    if mode is None or picture.mode == mode:
+        return picture
+    return image.frombytes(mode, picture.size, picture.tobytes())
+
+
+def convert_image_dtype(image: Tensor, dtype: Any = np.float32) -> Tensor:
+    """Numbers in the range of another dtype: 0 ... 1 for floats, 0 ... the largest number for integers."""
+    x, to = pixels("convert_image_dtype", image, 0), np.dtype(dtype)
+    if x.dtype == to:
+        return image
+    if x.dtype.kind == "f" and to.kind == "f":
+        return wrap(x.astype(to))
+    if x.dtype.kind == "f":
+        if to.itemsize >= x.dtype.itemsize:
+            raise RuntimeError(f"[convert_image_dtype] {x.dtype} cannot hold all numbers of {to}")
+        return wrap((x * x.dtype.type(np.iinfo(to).max + 1.0 - 1e-3)).astype(to))
+    if to.kind == "f":
+        return wrap(x.astype(to) / to.type(np.iinfo(x.dtype).max))
+    largest, most = int(np.iinfo(x.dtype).max), int(np.iinfo(to).max)
+    if largest > most:
+        return wrap((x // ((largest + 1) // (most + 1))).astype(to))
+    return wrap(x.astype(to) * to.type((most + 1) // (largest + 1)))
+
+
+def normalize(tensor: Tensor, mean: Any, std: Any, inplace: bool = False) -> Tensor:
+    """(x - mean) / std for each channel of floats (..., c, h, w): see `rv.data.Normalize`."""
+    return normalized(Normalize(mean, std), tensor, inplace)
+
+
+def normalized(step: Normalize, tensor: Tensor, inplace: bool) -> Tensor:
+    pixels("normalize", tensor)
+    y: Tensor = step(tensor)
+    return tensor.copy_(y) if inplace else y
+
+
+LUMA = 0.2989, 0.587, 0.114
+
+
+def adjust_brightness(img: Any, brightness_factor: float) -> Any:
+    """The image times a factor: 0 is black, 1 unchanged."""
+    return _adjusted("adjust_brightness", img, brightness_factor, "Brightness", lambda x: 0.0)
+
+
+def adjust_contrast(img: Any, contrast_factor: float) -> Any:
+    """Away from its mean gray by a factor: 0 is gray, 1 unchanged."""
+    return _adjusted("adjust_contrast", img, contrast_factor, "Contrast", _mean_gray)
+
+
+def adjust_saturation(img: Any, saturation_factor: float) -> Any:
+    """Away from its gray image by a factor: 0 is gray, 1 unchanged."""
+    return _adjusted("adjust_saturation", img, saturation_factor, "Color", _gray)
+
+
+def _adjusted(name: str, img: Any, factor: float, enhancer: str, other: Any) -> Any:
+    if not factor >= 0:
+        raise ValueError(f"[{name}] got factor {factor!r}; expected at least 0")
+    if is_pil(img):
+        from PIL import ImageEnhance
+
+        return getattr(ImageEnhance, enhancer)(img).enhance(factor)
+    x = _colors(name, img)
+    if x.shape[-3] == 1 and enhancer == "Color":
+        return img
+    most = 1.0 if x.dtype.kind == "f" else float(np.iinfo(x.dtype).max)
+    working = np.dtype(np.float64 if x.dtype == np.float64 else np.float32).type
+    mixed = working(factor) * x.astype(working) + working(1.0 - factor) * other(x)
+    return of_pixels(mixed.clip(0, most).astype(x.dtype))
+
+
+def _colors(name: str, img: Any) -> Array:
+    x = pixels(name, img)
+    if x.shape[-3] not in (1, 3):
+        raise ValueError(f"[{name}] got {x.shape[-3]} channels; expected 1 or 3")
+    return x
+
+
+def _gray(x: Array) -> Array:
+    """(..., 1, h, w) in the dtype of x."""
+    if x.shape[-3] == 1:
+        return x
+    working = x.dtype.type if x.dtype.kind == "f" else np.float32
+    red, green, blue = (working(share) * x[..., i, :, :].astype(working) for i, share in enumerate(LUMA))
+    return (red + green + blue).astype(x.dtype)[..., None, :, :]
+
+
+def _mean_gray(x: Array) -> Array:
+    gray = _gray(x)
+    return gray.astype(gray.dtype if x.dtype.kind == "f" else np.float32).mean((-3, -2, -1), keepdims=True)
+
+
+def adjust_hue(img: Any, hue_factor: float) -> Any:
+    """The hue moved around the circle of colours by -0.5 ... 0.5 of it."""
+    if not -0.5 <= hue_factor <= 0.5:
+        raise ValueError(f"[adjust_hue] got hue_factor {hue_factor!r}; expected -0.5 to 0.5")
+    if is_pil(img):
+        if img.mode in ("L", "1", "I", "F"):
+            return img
+        from PIL import Image
+
+        h, s, v = img.convert("HSV").split()
+        moved = (np.asarray(h, np.int64) + int(hue_factor * 255)) % 256
+        return Image.merge("HSV", (Image.fromarray(moved.astype(np.uint8)), s, v)).convert(img.mode)
+    if _colors("adjust_hue", img).shape[-3] == 1:
+        return img
+    x = convert_image_dtype(img, np.float32)._array
+    h, s, v = _hsv(x)
+    return convert_image_dtype(of_pixels(_rgb((h + np.float32(hue_factor)) % 1, s, v)), img.dtype)
+
+
+def _hsv(x: Array) -> tuple[Array, Array, Array]:
+    """Source: A. R. Smith, "Color gamut transform pairs", 1978."""
+    r, g, b = (x[..., i, :, :] for i in range(3))
+    most, least = x.max(-3), x.min(-3)
+    spread = most - least
+    one = np.float32(1)
+    s = spread / np.where(spread == 0, one, most)
+    rc, gc, bc = ((most - part) / np.where(spread == 0, one, spread) for part in (r, g, b))
+    sector = np.where(most == r, bc - gc, np.where(most == g, 2 + rc - bc, 4 + gc - rc))
+    return np.fmod(sector / np.float32(6) + 1, one), s, most
+
+
+def _rgb(h: Array, s: Array, v: Array) -> Array:
+    whole = np.floor(h * 6)
+    f = h * 6 - whole
+    p, q, t = ((v * (1 - part)).clip(0, 1) for part in (s, s * f, s * (1 - f)))
+    sector = whole.astype(np.int64) % 6
+    red = np.choose(sector, (v, q, p, p, t, v))
+    green = np.choose(sector, (t, v, v, q, p, p))
+    blue = np.choose(sector, (p, p, t, v, v, q))
+    return np.stack([red, green, blue], -3)
+
+
+def to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
+    """The luma 0.299 R + 0.587 G + 0.114 B, in one channel or in three equal ones."""
+    if num_output_channels not in (1, 3):
+        raise ValueError(f"[to_grayscale] got num_output_channels {num_output_channels!r}; expected 1 or 3")
+    if is_pil(img):
+        gray = img.convert("L")
+        if num_output_channels == 1:
+            return gray
+        from PIL import Image
+
+        return Image.merge("RGB", (gray, gray, gray))
+    y = _gray(_colors("to_grayscale", img))
+    return of_pixels(np.repeat(y, num_output_channels, -3))
+
+
+rgb_to_grayscale = to_grayscale
+
+
+def invert(img: Any) -> Any:
+    """The negative: 255 - x for bytes, 1 - x for floats."""
+    if is_pil(img):
+        from PIL import ImageOps
+
+        return ImageOps.invert(img)
+    x = pixels("invert", img)
+    return of_pixels((x.dtype.type(1) if x.dtype.kind == "f" else np.iinfo(x.dtype).max) - x)
+
+
+def gaussian_blur(img: Any, kernel_size: Any, sigma: Any = None) -> Any:
+    """The image convolved with a Gaussian of odd size (x, y) and deviations (x, y); edges are reflected."""
+    sizes = [int(n) for n in (kernel_size if np.ndim(kernel_size) else [kernel_size])]
+    sizes = sizes * 2 if len(sizes) == 1 else sizes
+    if len(sizes) != 2 or any(size < 1 or size % 2 == 0 for size in sizes):
+        raise ValueError(f"[gaussian_blur] got kernel_size {kernel_size!r}; expected one or two odd numbers")
+    if sigma is None:
+        sigma = [0.15 * size + 0.35 for size in sizes]
+    sigmas = [float(sigma)] * 2 if isinstance(sigma, (int, float)) else [float(s) for s in sigma]
+    sigmas = sigmas * 2 if len(sigmas) == 1 else sigmas
+    if len(sigmas) != 2 or min(sigmas) <= 0:
+        raise ValueError(f"[gaussian_blur] got sigma {sigma!r}; expected one or two numbers above 0")
+    if is_pil(img):
+        return to_pil_image(gaussian_blur(pil_to_tensor(img), sizes, sigmas), img.mode)
+    x = pixels("gaussian_blur", img)
+    y = x if x.dtype.kind == "f" else x.astype(np.float32)
+    for axis, size, deviation in zip((-1, -2), sizes, sigmas, strict=True):
+        y = _blurred(y, axis, size, deviation)
+    return of_pixels(y if x.dtype.kind == "f" else np.rint(y).astype(x.dtype))
+
+
+def _blurred(x: Array, axis: int, size: int, sigma: float) -> Array:
+    half = size // 2
+    if half >= x.shape[axis]:
+        raise ValueError(
+            f"[gaussian_blur] got kernel_size {size} for {x.shape[axis]} pixels; "
+            "expected less than twice as many"
+        )
+    at = np.arange(-half, half + 1) / sigma
+    taps = np.exp(-0.5 * at * at)
+    taps = (taps / taps.sum()).astype(x.dtype)
+    pads = [(0, 0)] * x.ndim
+    pads[axis] = half, half
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, pads, mode="reflect"), size, axis=axis)
+    return windows @ taps
 
 
 def get_dimensions(img: object) -> list[int]:
     """[channels, height, width]."""
-    return list(_size_of("get_dimensions", img))
+    return list(size_of("get_dimensions", img))
 
 
 def get_image_size(img: object) -> list[int]:
