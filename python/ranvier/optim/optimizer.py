@@ -20,6 +20,7 @@ from ranvier.autograd.views import bump
 Array = np.ndarray[Any, Any]
 Group = dict[str, Any]
 required = object()  # PyTorch's default of a setting that has none, which programs import
+_PAIRS = frozenset({"betas", "etas", "step_sizes"})
 _ARRAY, _GRADIENT = attrgetter("_array"), attrgetter("_grad._array")
 IGNORED = frozenset({"foreach", "fused", "capturable", "differentiable"})
 EXAMPLE = """
@@ -77,6 +78,8 @@ class Optimizer:
         super().__init_subclass__(**kwargs)
         if "numbers" in vars(cls):
             cls.settings = staticmethod(itemgetter(*cls.numbers))  # type: ignore[method-assign, assignment]
+        elif "settings" in vars(cls):  # which gives the numbers themselves
+            cls.numbers = ()
         if cls.example and cls.__doc__ and "example" in vars(cls):
             cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls.example)
 
@@ -257,7 +260,7 @@ class _Plan:
         self.values: tuple[Any, ...] = ()
         self.current = True  # whether the rule needs these states with these values
         self.numbers = keep(
-            np.zeros(len(_flat(optimizer.settings(group))))
+            np.zeros(len(_flat(optimizer, optimizer.settings(group))))
         )  # the kernel's copy of the settings
         self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of arrays that may be replaced
         by_dtype: dict[Any, list[Tensor]] = {}
@@ -310,7 +313,7 @@ class _Plan:
         if values != self.values:
             optimizer.check(group)
             self.values = values
-            self.numbers[...] = _flat(values)
+            self.numbers[...] = _flat(optimizer, values)
             self.current = self.names == optimizer.state_names(group)
         return self.current
 
@@ -330,9 +333,12 @@ class _Plan:
             bump(p)
 
 
-def _flat(values: tuple[Any, ...]) -> list[float]:
-    """The numbers and those of pairs, in a row."""
-    return [number for v in values for number in (v if isinstance(v, (tuple, list)) else (v,))]
+def _flat(optimizer: Optimizer, values: tuple[Any, ...]) -> list[float]:
+    """What `settings` gives, the numbers of its pairs in a row."""
+    if not _PAIRS.intersection(optimizer.numbers):
+        return list(values)
+    named = zip(optimizer.numbers, values, strict=True)
+    return [number for name, value in named for number in (value if name in _PAIRS else (value,))]
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
