@@ -1,25 +1,27 @@
-"""NetworkEstimator: what all estimators have in common: random streams, training and predictions."""
+"""NetworkEstimator: what all estimators have in common: labels, batches, training and predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 import ranvier.nn as nn
 from ranvier.autograd import random
+from ranvier.data import RandomSampler
 from ranvier.data.scaling import beyond_float32
-from ranvier.sklearn.fitting import Labels, SparseBatches
 from ranvier.sklearn.settings import HalfSquaredError
 from ranvier.train import Callback
 
-__all__ = ["NetworkClassifier", "NetworkEstimator", "NetworkRegressor", "set_parameters"]
+__all__ = ["Labels", "NetworkClassifier", "NetworkEstimator", "NetworkRegressor", "set_parameters"]
 
 Array = npt.NDArray[Any]
 PREDICT_BATCH = 1024
@@ -30,6 +32,93 @@ def set_parameters(arguments: dict[str, Any]) -> None:
     """Store the arguments of a constructor, its `locals()`, as attributes, as scikit-learn expects it."""
     estimator = arguments.pop("self")
     vars(estimator).update(arguments)
+
+
+class SparseBatches:
+    """Batches `(x, y)` or `(x, y, weights)` of a CSR matrix, in the order in which the Trainer takes arrays.
+
+    Args:
+        x: the matrix, (n, features).
+        arrays: y and weights, where there are any.
+        batch_size: rows of a batch; the last one may be smaller.
+        shuffle: a new random order for each pass.
+    """
+
+    def __init__(
+        self, x: Any, arrays: tuple[Array, ...] = (), batch_size: int = 1024, shuffle: bool = False
+    ) -> None:
+        self.x, self.arrays, self.batch_size = x, arrays, batch_size
+        self.shuffle = shuffle
+        self._sampler = RandomSampler(np.empty(x.shape[0], bool))
+
+    def __len__(self) -> int:
+        return -(-int(self.x.shape[0]) // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Array, ...]]:
+        n = self.x.shape[0]
+        order = self._sampler.order(self._sampler.draw()) if self.shuffle else np.arange(n)
+        for start in range(0, n, self.batch_size):
+            rows = order[start : start + self.batch_size]
+            yield (self.x[rows].toarray(), *(array[rows] for array in self.arrays))
+
+
+class Labels:
+    """The classes of a classification problem.
+
+    Args:
+        y: labels (n,) of any type, or a matrix of zeros and ones (n, k) with several labels a sample.
+        classes: all classes, where y may lack some of them.
+
+    Attributes:
+        classes: the sorted labels, or 0 ... k - 1.
+        multilabel: whether a sample may have several labels.
+
+    Raises ValueError: targets that are no labels.
+    """
+
+    def __init__(self, y: Any, classes: Any = None) -> None:
+        if classes is None and type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iu":
+            self.classes = np.unique(y)
+            if 2 * len(self.classes) <= len(y):  # else scikit-learn may warn
+                self.multilabel = False
+                return
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y")
+        if kind == "multiclass-multioutput":
+            raise ValueError(
+                "[labels] got a y of several columns with more than two values; expected one column of "
+                "labels, or a matrix of zeros and ones"
+            )
+        self.multilabel = kind == "multilabel-indicator"
+        if self.multilabel:
+            self.classes = np.arange(y.shape[1])
+        else:
+            self.classes = np.unique(column_or_1d(y if classes is None else classes))
+
+    def encode(self, y: Any) -> Array:
+        """Class indices (n,), int64; or float32 zeros and ones (n, k).
+
+        Raises ValueError: a label that is none of the classes.
+        """
+        if self.multilabel:
+            dense = y.toarray() if issparse(y) else np.asarray(y)
+            if dense.ndim != 2 or dense.shape[1] != len(self.classes):
+                raise ValueError(
+                    f"[labels] got y of shape {dense.shape}; expected ({len(dense)}, {len(self.classes)})"
+                )
+            return dense.astype(np.float32)
+        y = column_or_1d(y, warn=True)
+        codes = np.searchsorted(self.classes, y)
+        if not np.array_equal(self.classes.take(codes, mode="clip"), y):
+            new = np.setdiff1d(y, self.classes)
+            raise ValueError(f"[labels] got the class {new.tolist()[0]!r}; expected one of {self.classes}")
+        return codes.astype(np.int64, copy=False)
+
+    def decode(self, probability: Array) -> Array:
+        """Labels (n,), or zeros and ones (n, k), of the probabilities (n, classes)."""
+        if self.multilabel:
+            return (probability > 0.5).astype(np.int64)
+        return self.classes[probability.argmax(axis=1)]
 
 
 class NetworkEstimator(BaseEstimator):
@@ -68,8 +157,8 @@ class NetworkEstimator(BaseEstimator):
         """
         valid = None
         if validation is not None:
-            given = tuple(part for part in validation if part is not None)
-            valid = SparseBatches(given[0], given[1:]) if issparse(given[0]) else given
+            arrays = tuple(array for array in validation if array is not None)
+            valid = SparseBatches(arrays[0], arrays[1:]) if issparse(arrays[0]) else arrays
         settings: dict[str, Any] = {"epochs": epochs, "callbacks": callbacks, "validation_data": valid}
         settings["verbose"] = 0  # the estimators have their own `verbose`
         with random.using(self._stream()):
@@ -130,7 +219,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         Args:
             X: (n, features).
         """
-        probability = self.predict_proba(X)
+        probability = self.predict_proba(X)  # first: it refuses an estimator without a fit
         return self._labels.decode(probability)
 
     def predict_proba(self, X: Any) -> Array:
@@ -149,13 +238,13 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 
     def _probabilities(self, x: Any) -> Array:
         """Of samples that were validated."""
-        found = self.trainer_.predict_proba(self._batches(x), batch_size=PREDICT_BATCH)
-        if not self._labels.multilabel and found.size == len(found):  # of the second of two classes
-            found = found.reshape(-1, 1)
-            found = np.concatenate([1 - found, found], axis=1)
+        p = self.trainer_.predict_proba(self._batches(x), batch_size=PREDICT_BATCH)
+        if not self._labels.multilabel and p.size == len(p):  # of the second of two classes
+            p = p.reshape(-1, 1)
+            p = np.concatenate([1 - p, p], axis=1)
         if len(self.classes_) == 1 and not self._labels.multilabel:
-            return np.ones((len(found), 1), found.dtype)
-        return found
+            return np.ones((len(p), 1), p.dtype)
+        return p
 
 
 class NetworkRegressor(RegressorMixin, NetworkEstimator):
@@ -191,10 +280,10 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
             X: (n, features).
         """
         check_is_fitted(self)
-        found = self._values(self._validated(X))
+        values = self._values(self._validated(X))
         if np.any(self._offset):
-            found = found + self._offset
-        return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
+            values = values + self._offset
+        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
     def _values(self, x: Any) -> Array:
         return self.trainer_.predict(self._batches(x), batch_size=PREDICT_BATCH)

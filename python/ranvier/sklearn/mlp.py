@@ -12,11 +12,9 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import validate_data
 
 import ranvier.nn as nn
-from ranvier.sklearn.base import NetworkClassifier, NetworkRegressor, set_parameters
-from ranvier.sklearn.fitting import Labels
+from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkRegressor, set_parameters
 from ranvier.sklearn.perceptron import Perceptron
 from ranvier.sklearn.settings import (
     HalfSquaredError,
@@ -162,15 +160,7 @@ class MLPClassifier(NetworkClassifier, Perceptron):
     ) -> MLPClassifier:
         self._check()
         first = not hasattr(self, "module_") or not (self.warm_start or incremental)
-        X, y = validate_data(
-            self,
-            self._arranged(X, first),
-            y,
-            accept_sparse="csr",
-            multi_output=True,
-            dtype=self._dtype(),
-            reset=first,
-        )
+        X, y = self._checked(X, y, first)
         if first and not incremental:
             self._labels = Labels(y)
         elif self.warm_start and not incremental and set(Labels(y).classes) != set(self.classes_):
@@ -188,7 +178,7 @@ class MLPClassifier(NetworkClassifier, Perceptron):
             self.out_activation_ = "logistic" if target.ndim == 2 else "softmax"
         validation = None
         if validation_data is not None:
-            xv, yv, wv = self._parts(validation_data)
+            xv, yv, wv = self._validation(validation_data)
             validation = (self._validated(xv), *self._target(yv, loss), wv)
         return self._fit_arrays(X, codes, target, weights, validation, loss, incremental)
 
@@ -221,9 +211,9 @@ class MLPClassifier(NetworkClassifier, Perceptron):
         return codes if counts.min() >= 2 and few >= len(counts) else None
 
     def _validation_score(self, x: Any, codes: Array, weights: Array | None) -> float:
-        found = self._labels.decode(self._probabilities(x))
+        predicted = self._labels.decode(self._probabilities(x))
         true = codes if self._labels.multilabel else self.classes_[codes]
-        return float(accuracy_score(true, found, sample_weight=weights))
+        return float(accuracy_score(true, predicted, sample_weight=weights))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -307,16 +297,7 @@ class MLPRegressor(NetworkRegressor, Perceptron):
     ) -> MLPRegressor:
         self._check()
         first = not hasattr(self, "module_") or not (self.warm_start or incremental)
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            multi_output=True,
-            y_numeric=True,
-            dtype=self._dtype(),
-            reset=first,
-        )
+        X, y = self._checked(X, y, first, y_numeric=True)
         loss = make_loss(self, _LOSSES)
         target = self._target(y, loss, first)
         weights = self._checked_weights(sample_weight, X)
@@ -331,7 +312,7 @@ class MLPRegressor(NetworkRegressor, Perceptron):
             )
         validation = None
         if validation_data is not None:
-            xv, yv, wv = self._parts(validation_data)
+            xv, yv, wv = self._validation(validation_data)
             yv = self._target(np.asarray(yv), loss)
             validation = (self._validated(xv), yv, yv, wv)
         return self._fit_arrays(X, target, target, weights, validation, loss, incremental)
@@ -352,15 +333,16 @@ class MLPRegressor(NetworkRegressor, Perceptron):
         return float(np.average((xlogy(target, target) - target).sum(axis=1), weights=weights))
 
     def _values(self, x: Any) -> Array:
-        found = super()._values(x)
-        return np.exp(found) if self.out_activation_ == "exp" else found
+        values = super()._values(x)
+        return np.exp(values) if self.out_activation_ == "exp" else values
 
     def _strata(self, y: Array) -> Array | None:
         return None
 
     def _validation_score(self, x: Any, y: Array, weights: Array | None) -> float:
-        found = self._values(x)
-        return float(r2_score(y, found, sample_weight=weights)) if np.isfinite(found).all() else math.nan
+        predicted = self._values(x)
+        finite = np.isfinite(predicted).all()
+        return float(r2_score(y, predicted, sample_weight=weights)) if finite else math.nan
 
 
 class _Poisson(nn.PoissonNLLLoss):

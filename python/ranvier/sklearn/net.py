@@ -17,8 +17,7 @@ import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.autograd import no_grad, random
 from ranvier.nn.modes import evaluating
-from ranvier.sklearn.base import NetworkClassifier, NetworkEstimator, NetworkRegressor
-from ranvier.sklearn.fitting import Labels
+from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkEstimator, NetworkRegressor
 from ranvier.sklearn.settings import make_optimizer, number, whole
 from ranvier.train import ProgressBar, Trainer
 from ranvier.train.losses import link_of
@@ -71,12 +70,12 @@ class _NeuralNet(NetworkEstimator):
 
         Raises ValueError: no such parameter.
         """
-        known = list(inspect.signature(type(self).__init__).parameters)[1:]
+        own = list(inspect.signature(type(self).__init__).parameters)[1:]
         for name, value in parameters.items():
-            if name not in known and not name.startswith(_PREFIXES):
+            if name not in own and not name.startswith(_PREFIXES):
                 raise ValueError(
                     f"Invalid parameter {name!r} for estimator {type(self).__name__}. Valid parameters are: "
-                    f"{known}, and module__*, criterion__*, optimizer__*"
+                    f"{own}, and module__*, criterion__*, optimizer__*"
                 )
             setattr(self, name, value)
         return self
@@ -95,11 +94,11 @@ class _NeuralNet(NetworkEstimator):
 
         n_features, n_outputs: for parameters of the module that have these names.
         """
-        known = self._get_param_names()
+        own = self._get_param_names()
         wrong = [
             name
             for name in vars(self)
-            if name not in known and not name.startswith((*_PREFIXES, "_")) and not name.endswith("_")
+            if name not in own and not name.startswith((*_PREFIXES, "_")) and not name.endswith("_")
         ]
         if wrong:
             raise TypeError(
@@ -133,8 +132,8 @@ class _NeuralNet(NetworkEstimator):
 
     def _output(self, x: Array) -> Array:
         with evaluating(self.module_), no_grad():
-            parts = [self.module_(x[i : i + 1024]) for i in range(0, len(x), 1024)]
-        return np.concatenate([np.asarray(part) for part in parts])
+            outputs = [self.module_(x[i : i + 1024]) for i in range(0, len(x), 1024)]
+        return np.concatenate([np.asarray(output) for output in outputs])
 
     def save_params(self, f_params: Any) -> None:
         """Write the module's parameters to a safetensors file."""
@@ -170,15 +169,10 @@ class _NeuralNet(NetworkEstimator):
         valid = None
         if self.train_split is not None:
             x, y, weights, valid = self._split(x, y, strata, weights)
-        self._train(
-            x,
-            y,
-            weights,
-            epochs=epochs,
-            batch_size=len(x) if self.batch_size == -1 else self.batch_size,
-            validation=valid,
-            callbacks=[*([ProgressBar()] if self.verbose else []), *(self.callbacks or ())],
-        )
+        batch_size = len(x) if self.batch_size == -1 else self.batch_size
+        callbacks = [*([ProgressBar()] if self.verbose else []), *(self.callbacks or ())]
+        how: dict[str, Any] = {"validation": valid, "callbacks": callbacks}
+        self._train(x, y, weights, epochs=epochs, batch_size=batch_size, **how)
         return self
 
     def _split(self, x: Array, y: Array, strata: Array | None, weights: Array | None) -> Any:
@@ -224,8 +218,8 @@ def _made(kind: Any, settings: dict[str, Any], sizes: Mapping[str, int | None] |
             )
         return copy.deepcopy(kind)
     if sizes:
-        known = inspect.signature(kind).parameters
-        settings = {**{k: v for k, v in sizes.items() if k in known and v is not None}, **settings}
+        taken = inspect.signature(kind).parameters
+        settings = {**{k: v for k, v in sizes.items() if k in taken and v is not None}, **settings}
     return kind(**settings)
 
 

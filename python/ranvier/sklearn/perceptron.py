@@ -1,4 +1,4 @@
-"""Perceptron: what MLPClassifier, MLPRegressor and CNNClassifier have in common."""
+"""What MLPClassifier, MLPRegressor and CNNClassifier have in common, and the rules by which a fit ends."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -15,7 +16,6 @@ from sklearn.utils.validation import validate_data
 import ranvier.nn as nn
 from ranvier import mlp
 from ranvier.sklearn.base import NetworkEstimator
-from ranvier.sklearn.fitting import Convergence
 from ranvier.sklearn.settings import (
     flag,
     hidden_sizes,
@@ -24,12 +24,116 @@ from ranvier.sklearn.settings import (
     one_of,
     whole,
 )
-from ranvier.train import NonFiniteError, Trainer
+from ranvier.train import Callback, NonFiniteError, Trainer
 
 __all__ = ["ACTIVATIONS", "Perceptron"]
 
 Array = npt.NDArray[Any]
 ACTIVATIONS = {"logistic": "sigmoid", "identity": "linear"}
+
+
+class Convergence(Callback):
+    """Records each epoch in the estimator, and ends the run by the rules of scikit-learn's MLPClassifier.
+
+    The run ends after more than `n_iter_no_change` epochs in a row whose loss is not below the best one minus
+    `tol`, or with early stopping, whose validation score is below the best one plus `tol`. With the learning
+    rate "adaptive" the rate is divided by 5 instead, until it is 1e-6.
+
+    Args:
+        estimator: has the settings and gets `loss_curve_`, `n_iter_` and the other attributes.
+        samples: of an epoch.
+        score: gives the validation score, or None without validation data.
+        constant: added to the loss that is recorded.
+        stops: whether the run may end; `partial_fit` makes one epoch.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        samples: int,
+        score: Callable[[], float] | None,
+        constant: float = 0.0,
+        stops: bool = True,
+    ) -> None:
+        self._estimator, self._samples, self._score = estimator, samples, score
+        self._constant, self._stops = constant, stops
+        self._best: dict[str, Any] | None = None
+        self.stopped = False
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        e = self._estimator
+        e.n_iter_ += 1
+        e.t_ += self._samples
+        e.loss_ = logs["loss"] + self._constant
+        e.loss_curve_.append(e.loss_)
+        self._say(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
+        if "val_loss" in logs:
+            e.validation_loss_curve_.append(logs["val_loss"])
+        if self._score is not None:
+            e.validation_scores_.append(self._score())
+            self._say(f"Validation score: {e.validation_scores_[-1]:f}")
+        if e.early_stopping:
+            self._compare_scores()
+        else:
+            better = e.loss_ <= e.best_loss_ - e.tol
+            e._no_improvement_count = 0 if better else e._no_improvement_count + 1
+            e.best_loss_ = min(e.best_loss_, e.loss_)
+        if self._is_sgd() and e.learning_rate == "invscaling":
+            self._set_rate(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
+        if self._stops and e._no_improvement_count > e.n_iter_no_change:
+            self._stop()
+
+    def _compare_scores(self) -> None:
+        e = self._estimator
+        score, best = e.validation_scores_[-1], e.best_validation_score_
+        e._no_improvement_count = 0 if score >= best + e.tol else e._no_improvement_count + 1
+        if score > best or self._best is None:
+            e.best_validation_score_ = max(score, best) if score == score else best
+            state = self.trainer.model.state_dict()
+            self._best = {name: np.array(value) for name, value in state.items()}
+
+    def _stop(self) -> None:
+        e = self._estimator
+        what = "Validation score" if e.early_stopping else "Training loss"
+        why = f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive epochs."
+        rate = float(self.trainer.optimizer.param_groups[0]["lr"])
+        if self._is_sgd() and e.learning_rate == "adaptive" and rate > 1e-6:
+            self._set_rate(rate / 5)
+            e._no_improvement_count = 0
+            self._say(f"{why} Setting learning rate to {rate / 5:f}")
+            return
+        self.stopped = self.trainer.stop_training = True
+        self._say(f"{why} Stopping.")
+
+    def diverged(self, error: Exception) -> bool:
+        """Whether the best weights of a run with early stopping are restored after this error."""
+        if self._best is None:
+            return False
+        warnings.warn(f"{error}; the best weights so far are kept", ConvergenceWarning, stacklevel=6)
+        self._estimator.validation_scores_.append(math.nan)
+        self.stopped = True
+        self.on_train_end()
+        return True
+
+    def on_train_end(self) -> None:
+        if self._best is not None and self._stops:
+            self.trainer.model.load_state_dict(self._best)
+
+    def _is_sgd(self) -> bool:
+        return bool(self._estimator.solver == "sgd")
+
+    def _set_rate(self, rate: float) -> None:
+        """Change the rate; scikit-learn's velocity, -rate times the momentum buffer, stays as it is."""
+        optimizer = self.trainer.optimizer
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                if (buffer := optimizer.state.get(p, {}).get("momentum_buffer")) is not None:
+                    buffer *= group["lr"] / rate
+            group["lr"] = rate
+
+    def _say(self, line: str) -> None:
+        if self._estimator.verbose:
+            print(line)
 
 
 class Perceptron(NetworkEstimator):
@@ -61,7 +165,7 @@ class Perceptron(NetworkEstimator):
                 f"[{type(self).__name__}] got dtype {self.dtype!r}; expected 'float32', 'float64' or None"
             )
 
-    def _parts(self, validation_data: Any) -> tuple[Any, Any, Any]:
+    def _validation(self, validation_data: Any) -> tuple[Any, Any, Any]:
         """(X, y, sample_weight or None) of the validation data."""
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
             raise ValueError(
@@ -74,6 +178,11 @@ class Perceptron(NetworkEstimator):
     def _dtype(self) -> str:
         """lbfgs compares losses that differ little: float64."""
         return self.dtype or ("float64" if self.solver == "lbfgs" else "float32")
+
+    def _checked(self, X: Any, y: Any, first: bool, **how: Any) -> Any:
+        """X and y of a fit; `first` notes the features."""
+        how |= {"accept_sparse": "csr", "multi_output": True, "dtype": self._dtype()}
+        return validate_data(self, self._arranged(X, first), y, reset=first, **how)
 
     def _validated(self, X: Any) -> Any:
         return validate_data(self, self._arranged(X), accept_sparse="csr", dtype=self._dtype(), reset=False)
@@ -180,16 +289,9 @@ class Perceptron(NetworkEstimator):
         self.n_iter_ = 0
         recorder = Convergence(self, n, score, self._constant(target, weights), not incremental)
         try:
-            self._train(
-                x,
-                target,
-                weights,
-                epochs=1 if incremental else self.max_iter,
-                batch_size=batch_size,
-                shuffle=bool(self.shuffle),
-                validation=validation,
-                callbacks=[recorder, *(self.callbacks or ())],
-            )
+            how: dict[str, Any] = {"batch_size": batch_size, "shuffle": bool(self.shuffle)}
+            how |= {"validation": validation, "callbacks": [recorder, *(self.callbacks or ())]}
+            self._train(x, target, weights, epochs=1 if incremental else self.max_iter, **how)
         except NonFiniteError as error:
             if not recorder.diverged(error):
                 raise
@@ -225,13 +327,9 @@ class Perceptron(NetworkEstimator):
     def _split(self, x: Any, y: Array, target: Array, weights: Array | None) -> tuple[Any, Any]:
         number(self, "validation_fraction", 0, 1, above=True)
         arrays = [x, y, target] if weights is None else [x, y, target, weights]
-        parts = train_test_split(
-            *arrays,
-            random_state=self._random_state,
-            test_size=self.validation_fraction,
-            stratify=self._strata(y),
-        )
-        train, valid = parts[::2], parts[1::2]
+        how = {"random_state": self._random_state, "test_size": self.validation_fraction}
+        halves = train_test_split(*arrays, stratify=self._strata(y), **how)
+        train, valid = halves[::2], halves[1::2]
         if valid[0].shape[0] < 2:
             raise ValueError(
                 f"[{type(self).__name__}] The validation set is too small: got validation_fraction "
@@ -243,16 +341,9 @@ class Perceptron(NetworkEstimator):
     def _fit_lbfgs(self, x: Any, target: Array, weights: Array | None, loss: Any) -> Any:
         n = x.shape[0]
         total = n if weights is None else float(weights.sum())
-        optimizer = make_optimizer(
-            type(self).__name__,
-            "lbfgs",
-            list(self.module_.parameters()),
-            max_iter=self.max_iter,
-            max_eval=self.max_fun,
-            tolerance_grad=self.tol,
-            history_size=10,
-            line_search_fn="strong_wolfe",
-        )
+        settings = {"max_iter": self.max_iter, "max_eval": self.max_fun, "tolerance_grad": self.tol}
+        settings |= {"history_size": 10, "line_search_fn": "strong_wolfe"}
+        optimizer = make_optimizer(type(self).__name__, "lbfgs", list(self.module_.parameters()), **settings)
         self.trainer_ = Trainer(self.module_, loss, optimizer, l2=float(self.alpha) / (2 * total))
         self._train(x, target, weights, epochs=1, batch_size=n, shuffle=False, callbacks=self.callbacks or ())
         state = optimizer.state[optimizer.param_groups[0]["params"][0]]

@@ -20,16 +20,21 @@ __all__ = [
 
 def hidden_sizes(estimator: Any, least: int = 0) -> list[int]:
     """`hidden_layer_sizes` as a list; a number is one layer."""
-    given = estimator.hidden_layer_sizes
-    sizes = list(given) if hasattr(given, "__iter__") else [given]
+    hidden = estimator.hidden_layer_sizes
+    sizes = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
     real = all(isinstance(size, Real) and not isinstance(size, bool) for size in sizes)
     if not real or not all(size >= 1 and float(size).is_integer() for size in sizes) or len(sizes) < least:
         several = ", one or more" * bool(least)
         raise ValueError(
-            f"[{type(estimator).__name__}] got hidden_layer_sizes {given!r}; expected whole numbers of at "
+            f"[{type(estimator).__name__}] got hidden_layer_sizes {hidden!r}; expected whole numbers of at "
             f"least 1{several}"
         )
     return [int(size) for size in sizes]
+
+
+def _refusal(owner: Any, name: str, expected: str) -> ValueError:
+    got = f"{name} {getattr(owner, name)!r}"
+    return ValueError(f"[{type(owner).__name__}] got {got}; expected {expected}")
 
 
 def number(owner: Any, name: str, low: float = 0.0, high: float = math.inf, *, above: bool = False) -> float:
@@ -42,7 +47,7 @@ def number(owner: Any, name: str, low: float = 0.0, high: float = math.inf, *, a
     if not right or (above and value == low):
         bounds = f"above {low:g}" if above else f"of at least {low:g}"
         bounds += f" and at most {high:g}" if high < math.inf else ""
-        raise ValueError(f"[{type(owner).__name__}] got {name} {value!r}; expected a number {bounds}")
+        raise _refusal(owner, name, f"a number {bounds}")
     return float(value)
 
 
@@ -53,9 +58,7 @@ def whole(owner: Any, name: str, low: int = 1) -> int:
     """
     value = getattr(owner, name)
     if not isinstance(value, Integral) or isinstance(value, bool) or value < low:
-        raise ValueError(
-            f"[{type(owner).__name__}] got {name} {value!r}; expected a whole number of at least {low}"
-        )
+        raise _refusal(owner, name, f"a whole number of at least {low}")
     return int(value)
 
 
@@ -66,19 +69,18 @@ def flag(owner: Any, name: str) -> bool:
     """
     value = getattr(owner, name)
     if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"[{type(owner).__name__}] got {name} {value!r}; expected True or False")
+        raise _refusal(owner, name, "True or False")
     return bool(value)
 
 
-def one_of(owner: Any, name: str, known: tuple[str, ...]) -> str:
-    """The string `owner.name`, one of `known`.
+def one_of(owner: Any, name: str, choices: tuple[str, ...]) -> str:
+    """The string `owner.name`, one of `choices`.
 
     Raises ValueError: any other value.
     """
     value = getattr(owner, name)
-    if not isinstance(value, str) or value not in known:
-        expected = ", ".join(map(repr, known))
-        raise ValueError(f"[{type(owner).__name__}] got {name} {value!r}; expected one of {expected}")
+    if not isinstance(value, str) or value not in choices:
+        raise _refusal(owner, name, f"one of {', '.join(map(repr, choices))}")
     return value
 
 

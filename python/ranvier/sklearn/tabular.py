@@ -13,8 +13,7 @@ from sklearn.utils.validation import _check_feature_names, assert_all_finite, va
 import ranvier.optim as optim
 from ranvier.autograd import random
 from ranvier.optim.lr_scheduler import LambdaLR
-from ranvier.sklearn.base import NetworkClassifier, NetworkEstimator, NetworkRegressor, set_parameters
-from ranvier.sklearn.fitting import Labels
+from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkEstimator, NetworkRegressor, set_parameters
 from ranvier.sklearn.settings import hidden_sizes, number, whole
 from ranvier.sklearn.tabular_network import (
     Columns,
@@ -96,35 +95,35 @@ class _Tabular(NetworkEstimator):
                 "numbers or categories"
             )
         if reset:
-            known = {value for value in values if value is not None}
-            self._codes[i] = {value: code for code, value in enumerate(sorted(known, key=str))}
+            categories = {value for value in values if value is not None}
+            self._codes[i] = {value: code for code, value in enumerate(sorted(categories, key=str))}
         codes = np.array([-1 if value is None else self._codes[i].get(value, -1) for value in values])
-        kinds = [{type(v) for v in found if v is not None} for found in (values, self._codes[i])]
-        if (codes < 0).all() and all(kinds) and (str in kinds[0]) != (str in kinds[1]):
-            given, expected = (", ".join(sorted(kind.__name__ for kind in found)) for found in kinds)
+        types = [{type(v) for v in of if v is not None} for of in (values, self._codes[i])]  # here, in fit
+        if (codes < 0).all() and all(types) and (str in types[0]) != (str in types[1]):
+            here, in_fit = (", ".join(sorted(kind.__name__ for kind in kinds)) for kinds in types)
             raise TypeError(
-                f"[{type(self).__name__}] got column {name!r} of type {given}; expected {expected} as in fit"
+                f"[{type(self).__name__}] got column {name!r} of type {here}; expected {in_fit} as in fit"
             )
         return codes
 
     def _marked(self, X: Any, frame: bool) -> npt.NDArray[np.bool_]:
         """Which columns have categories."""
-        given = self.categorical_features
+        chosen = self.categorical_features
         names = list(X.columns) if frame else None
         shape = np.asarray(X, object).shape if names is None else (0, len(names))
         width = shape[1] if len(shape) == 2 else 0
-        if isinstance(given, str) and given == "from_dtype":
+        if isinstance(chosen, str) and chosen == "from_dtype":
             marked = [is_category(X[name]) for name in names] if names is not None else [False] * width
             return np.array(marked, bool)
         marked_columns = np.zeros(width, bool)
-        for column in np.atleast_1d(np.asarray([] if given is None else given, object)):
+        for column in np.atleast_1d(np.asarray([] if chosen is None else chosen, object)):
             if isinstance(column, (bool, np.bool_)):
-                if len(given) != width:
+                if len(chosen) != width:
                     raise ValueError(
-                        f"[{type(self).__name__}] got categorical_features of {len(given)} booleans for X of "
-                        f"{width} columns"
+                        f"[{type(self).__name__}] got categorical_features of {len(chosen)} booleans for X "
+                        f"of {width} columns"
                     )
-                return np.asarray(given, bool)
+                return np.asarray(chosen, bool)
             if isinstance(column, str) and (names is None or column not in names):
                 raise ValueError(f"[{type(self).__name__}] got the category column {column!r}; X has none")
             index = names.index(column) if isinstance(column, str) and names else int(column)
@@ -171,14 +170,8 @@ class _Tabular(NetworkEstimator):
             return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
 
         schedule = Schedule(LambdaLR(optimizer, share), per="batch")
-        self._train(
-            x,
-            target,
-            weights,
-            epochs=self.max_iter,
-            batch_size=batch_size,
-            callbacks=[schedule, *(self.callbacks or ())],
-        )
+        callbacks = [schedule, *(self.callbacks or ())]
+        self._train(x, target, weights, epochs=self.max_iter, batch_size=batch_size, callbacks=callbacks)
         self.n_iter_ = self.history_.epochs
         return self
 
@@ -196,14 +189,12 @@ class _Tabular(NetworkEstimator):
 
     def _optimizer(self) -> Any:
         """Weight decay of matrices only."""
-        decayed = [p for name, p in self.module_.named_parameters() if p.ndim >= 2 and "bias" not in name]
-        others = [
-            p for name, p in self.module_.named_parameters() if not (p.ndim >= 2 and "bias" not in name)
-        ]
-        groups = [
-            {"params": decayed, "weight_decay": float(self.weight_decay)},
-            {"params": others, "weight_decay": 0.0},
-        ]
+        matrices: list[Any] = []
+        others: list[Any] = []
+        for name, p in self.module_.named_parameters():
+            (matrices if p.ndim >= 2 and "bias" not in name else others).append(p)
+        decay = float(self.weight_decay)
+        groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
         return optim.AdamW(groups, lr=float(self.learning_rate), betas=(0.9, 0.95))
 
     def __sklearn_tags__(self) -> Any:
@@ -334,13 +325,13 @@ class TabularRegressor(NetworkRegressor, _Tabular):
         self._check()
         self._require_targets(y)
         table = self._table(X, reset=True)
-        given, y = y, check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-        self._require_numbers(given)
+        labels, y = y, check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        self._require_numbers(labels)
         check_consistent_length(table, y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         target = y.reshape(len(y), -1)
-        self._given = np.result_type(np.asarray(given).dtype, np.float32)
+        self._dtype_of_y = np.result_type(np.asarray(labels).dtype, np.float32)
         weights = self._checked_weights(sample_weight, table)
         self._mean, std = target.mean(axis=0), target.std(axis=0)
         self._std = np.where(std > 0, std, 1.0)
@@ -349,5 +340,5 @@ class TabularRegressor(NetworkRegressor, _Tabular):
         return self._fit_table(table, scaled, weights, target.shape[1], MemberSquaredError())
 
     def _values(self, x: Any) -> Array:
-        found = super()._values(x) * self._std + self._mean
-        return np.clip(found, self._low, self._high).astype(self._given)
+        values = super()._values(x) * self._std + self._mean
+        return np.clip(values, self._low, self._high).astype(self._dtype_of_y)

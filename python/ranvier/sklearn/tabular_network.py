@@ -65,21 +65,18 @@ class Columns:
         self.categorical = categorical
         x = table[:, ~categorical].astype(np.float64)
         self._has_missing = np.isnan(x).any(axis=0)
-        known = np.where(np.isnan(x).all(axis=0), 0.0, x)
-        self._median = np.nanmedian(known, axis=0)
-        low, high = np.nanpercentile(known, [25, 75], axis=0) if x.size else (x[0], x[0])
-        spread = np.nanmax(known, axis=0) - np.nanmin(known, axis=0)
+        filled = np.where(np.isnan(x).all(axis=0), 0.0, x)  # columns without any number are 0
+        self._median = np.nanmedian(filled, axis=0)
+        low, high = np.nanpercentile(filled, [25, 75], axis=0) if x.size else (x[0], x[0])
+        spread = np.nanmax(filled, axis=0) - np.nanmin(filled, axis=0)
         width = np.where(high > low, high - low, spread / 2)
         self._factor = np.divide(1.0, width, out=np.zeros_like(width), where=width > 0)
         self.classes = [np.unique(column[column >= 0]) for column in table[:, categorical].T]
-        large = [len(found) > ONE_HOT for found in self.classes]
+        counts = [len(classes) for classes in self.classes]
         self.numbers = x.shape[1]
-        self.plain = int(self._has_missing.sum()) + sum(
-            1 if len(found) == 2 else len(found)
-            for found, many in zip(self.classes, large, strict=True)
-            if not many
-        )
-        self.categories = [len(found) + 1 for found, many in zip(self.classes, large, strict=True) if many]
+        one_hot = sum(1 if count == 2 else count for count in counts if count <= ONE_HOT)
+        self.plain = int(self._has_missing.sum()) + one_hot
+        self.categories = [count + 1 for count in counts if count > ONE_HOT]
 
     def apply(self, table: Array) -> npt.NDArray[np.float32]:
         """The columns for the network, (n, numbers + plain + len(categories))."""
@@ -88,11 +85,11 @@ class Columns:
         scaled = (np.where(missing, self._median, x) - self._median) * self._factor
         scaled /= np.sqrt(1 + (scaled / 3) ** 2)
         plain, indices = [missing[:, self._has_missing]], []
-        for column, found in zip(table[:, self.categorical].T, self.classes, strict=True):
-            same = column[:, None] == found
-            if len(found) > ONE_HOT:
+        for column, classes in zip(table[:, self.categorical].T, self.classes, strict=True):
+            same = column[:, None] == classes
+            if len(classes) > ONE_HOT:
                 indices.append(np.where(same.any(axis=1), same.argmax(axis=1) + 1, 0)[:, None])
-            elif len(found) == 2:
+            elif len(classes) == 2:
                 plain.append((same * [-1, 1]).sum(axis=1, keepdims=True))
             else:
                 plain.append(same)
@@ -128,8 +125,10 @@ class PeriodicEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         columns = x.T.unsqueeze(2)  # (features, N, 1)
         waves = ops.cos(columns * self.frequency.unsqueeze(1) + self.phase.unsqueeze(1))
-        found = ops.cat([columns, ops.matmul(waves, self.weight) + self.bias], 2)  # (features, N, size + 1)
-        return found.permute(1, 0, 2).reshape(x.shape[0], self.features * (self.size + 1))
+        embedded = ops.cat(
+            [columns, ops.matmul(waves, self.weight) + self.bias], 2
+        )  # (features, N, size + 1)
+        return embedded.permute(1, 0, 2).reshape(x.shape[0], self.features * (self.size + 1))
 
 
 class ParametricActivation(nn.Module):
