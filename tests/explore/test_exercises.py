@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from ranvier.explore import exercises, tasks
+from ranvier.explore import exercises
 from support.grouped import grouped
 
 E = math.e
@@ -46,12 +46,12 @@ def test_a_wrong_answer_gets_a_hint(number, answer):
     checked = exercises.check(number, answer)
     assert not checked
     assert checked.said.startswith("Not yet")
-    assert checked.said.endswith(f"Hint: {tasks.EXERCISES[number - 1].hint}.")
+    assert checked.said.endswith(f"Hint: {exercises.EXERCISES[number - 1].hint}.")
 
 
-@pytest.mark.parametrize("number", [n for n, e in enumerate(tasks.EXERCISES, 1) if e.answer is not None])
+@pytest.mark.parametrize("number", [n for n, e in enumerate(exercises.EXERCISES, 1) if e.shape is None])
 def test_known_mistakes_are_wrong_and_named(number):
-    right, mistakes = tasks.EXERCISES[number - 1].answer()
+    right, mistakes = exercises.EXERCISES[number - 1].answer()
     assert mistakes
     for value, what in mistakes:
         assert f"that is {what}" in exercises.check(number, value).said

@@ -53,65 +53,36 @@ class Surface:
         return self.function(point[0], point[1])
 
 
+# name, formula, function; minima, start, corners
 bowl = Surface(
-    "bowl",
-    "(x - 1)² + 2 (y + 0.5)²",
-    lambda x, y: (x - 1) ** 2 + 2 * (y + 0.5) ** 2,
-    minima=((1.0, -0.5),),
-    start=(-2.0, 2.0),
-    low=(-3.0, -3.0),
-    high=(3.0, 3.0),
-)
+    "bowl", "(x - 1)² + 2 (y + 0.5)²", lambda x, y: (x - 1) ** 2 + 2 * (y + 0.5) ** 2,
+    ((1.0, -0.5),), (-2.0, 2.0), (-3.0, -3.0), (3.0, 3.0),
+)  # fmt: skip
 valley = Surface(
-    "valley",
-    "x²/2 + 10 y²",
-    lambda x, y: 0.5 * x**2 + 10 * y**2,
-    minima=((0.0, 0.0),),
-    start=(-4.0, 1.0),
-    low=(-5.0, -2.0),
-    high=(5.0, 2.0),
-)
+    "valley", "x²/2 + 10 y²", lambda x, y: 0.5 * x**2 + 10 * y**2,
+    ((0.0, 0.0),), (-4.0, 1.0), (-5.0, -2.0), (5.0, 2.0),
+)  # fmt: skip
 saddle = Surface(
-    "saddle",
-    "x² - y² + y⁴/4",
-    lambda x, y: x**2 - y**2 + 0.25 * y**4,
-    minima=((0.0, 2**0.5), (0.0, -(2**0.5))),
-    start=(-2.0, 0.01),
-    low=(-2.5, -2.5),
-    high=(2.5, 2.5),
-)
+    "saddle", "x² - y² + y⁴/4", lambda x, y: x**2 - y**2 + 0.25 * y**4,
+    ((0.0, 2**0.5), (0.0, -(2**0.5))), (-2.0, 0.01), (-2.5, -2.5), (2.5, 2.5),
+)  # fmt: skip
 ripples = Surface(
-    "ripples",
-    "x² + y² + 0.3 sin(3x) cos(3y) + 0.1 (x + y)²",
+    "ripples", "x² + y² + 0.3 sin(3x) cos(3y) + 0.1 (x + y)²",
     lambda x, y: x**2 + y**2 + 0.3 * ops.sin(3 * x) * ops.cos(3 * y) + 0.1 * (x + y) ** 2,
-    minima=((-0.276878091827, 0.013206529288),),
-    start=(2.0, 1.5),
-    low=(-2.5, -2.5),
-    high=(2.5, 2.5),
-)
+    ((-0.276878091827, 0.013206529288),), (2.0, 1.5), (-2.5, -2.5), (2.5, 2.5),
+)  # fmt: skip
 rosenbrock = Surface(
-    "rosenbrock",
-    "(1 - x)² + 100 (y - x²)²",
-    lambda x, y: (1 - x) ** 2 + 100 * (y - x**2) ** 2,
-    minima=((1.0, 1.0),),
-    start=(-1.5, 2.0),
-    low=(-2.0, -1.0),
-    high=(2.0, 3.0),
-)
+    "rosenbrock", "(1 - x)² + 100 (y - x²)²", lambda x, y: (1 - x) ** 2 + 100 * (y - x**2) ** 2,
+    ((1.0, 1.0),), (-1.5, 2.0), (-2.0, -1.0), (2.0, 3.0),
+)  # fmt: skip
 himmelblau = Surface(
-    "himmelblau",
-    "(x² + y - 11)² + (x + y² - 7)²",
-    lambda x, y: (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2,
-    minima=(
-        (3.0, 2.0),
-        (-2.805118086952745, 3.131312518250573),
-        (-3.779310253377747, -3.283185991286170),
-        (3.584428340330492, -1.848126526964404),
+    "himmelblau", "(x² + y - 11)² + (x + y² - 7)²", lambda x, y: (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2,
+    (
+        (3.0, 2.0), (-2.805118086952745, 3.131312518250573),
+        (-3.779310253377747, -3.283185991286170), (3.584428340330492, -1.848126526964404),
     ),
-    start=(-0.5, -1.0),
-    low=(-5.0, -5.0),
-    high=(5.0, 5.0),
-)
+    (-0.5, -1.0), (-5.0, -5.0), (5.0, 5.0),
+)  # fmt: skip
 
 SURFACES = {surface.name: surface for surface in (bowl, valley, saddle, ripples, rosenbrock, himmelblau)}
 """All of them by name. Rosenbrock (1960) is a curved valley; Himmelblau (1972) has four equal minima."""
