@@ -20,12 +20,7 @@ from ranvier.explore.compare import text_table
 from ranvier.nn import Module
 from ranvier.nn.modes import mode_kept
 
-__all__ = [
-    "Gradients",
-    "Signals",
-    "gradients",
-    "signals",
-]
+__all__ = ["Gradients", "Signals", "gradients", "signals"]
 
 
 @dataclass

@@ -19,11 +19,7 @@ from ranvier.autograd.memory import Array
 from ranvier.explore.depth import require_module
 from ranvier.nn import Neuron
 
-__all__ = [
-    "Collapsed",
-    "Perceptron",
-    "collapse",
-]
+__all__ = ["Collapsed", "Perceptron", "collapse"]
 
 Row = list[int]
 

@@ -13,16 +13,7 @@ import numpy as np
 import ranvier.onnx.operators  # noqa: F401  # fills the table
 from ranvier.autograd import Tensor
 from ranvier.nn import Module, Parameter
-from ranvier.onnx.graph import (
-    ELEMENTS,
-    NODES,
-    PER_ELEMENT,
-    Graph,
-    Node,
-    elements,
-    graph_of,
-    inlined_nodes,
-)
+from ranvier.onnx.graph import ELEMENTS, NODES, PER_ELEMENT, Graph, Node, elements, graph_of, inlined_nodes
 from ranvier.onnx.registry import find
 from ranvier.onnx.values import FLOATS, OPSETS, Array, package, raw, shape_of, tensor_of
 

@@ -16,11 +16,7 @@ from sklearn.utils.multiclass import unique_labels
 import ranvier.nn as nn
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkRegressor, set_parameters
 from ranvier.sklearn.perceptron import Perceptron
-from ranvier.sklearn.settings import (
-    HalfSquaredError,
-    LogLoss,
-    make_loss,
-)
+from ranvier.sklearn.settings import HalfSquaredError, LogLoss, make_loss
 from ranvier.train.losses import link_of
 
 __all__ = ["MLPClassifier", "MLPRegressor"]

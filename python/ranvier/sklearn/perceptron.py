@@ -16,14 +16,7 @@ from sklearn.utils.validation import validate_data
 import ranvier.nn as nn
 from ranvier import mlp
 from ranvier.sklearn.base import NetworkEstimator
-from ranvier.sklearn.settings import (
-    flag,
-    hidden_sizes,
-    make_optimizer,
-    number,
-    one_of,
-    whole,
-)
+from ranvier.sklearn.settings import flag, hidden_sizes, make_optimizer, number, one_of, whole
 from ranvier.train import Callback, NonFiniteError, Trainer
 
 __all__ = ["ACTIVATIONS", "Perceptron"]

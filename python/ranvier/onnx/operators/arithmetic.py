@@ -131,15 +131,9 @@ _REDUCTIONS: dict[str, tuple[Any, Any]] = {
     "ReduceMax": (ops.amax, lambda a, **how: np.max(a, initial=_most(a.dtype, False), **how)),
     "ReduceMin": (ops.amin, lambda a, **how: np.min(a, initial=_most(a.dtype, True), **how)),
     "ReduceL1": (lambda x, *how: ops.sum(ops.abs(x), *how), lambda a, **how: np.sum(np.abs(a), **how)),
-    "ReduceL2": (
-        lambda x, *how: ops.norm(x, 2, *how),
-        lambda a, **how: np.sqrt(np.sum(np.square(a), **how)),
-    ),
+    "ReduceL2": (lambda x, *how: ops.norm(x, 2, *how), lambda a, **how: np.sqrt(np.sum(np.square(a), **how))),
     "ReduceLogSum": (lambda x, *how: ops.log(ops.sum(x, *how)), lambda a, **how: np.log(np.sum(a, **how))),
-    "ReduceLogSumExp": (
-        ops.logsumexp,
-        lambda a, **how: np.log(np.sum(np.exp(a.astype(np.float64)), **how)),
-    ),
+    "ReduceLogSumExp": (ops.logsumexp, lambda a, **how: np.log(np.sum(np.exp(a.astype(np.float64)), **how))),
     "ReduceSumSquare": (
         lambda x, *how: ops.sum(ops.square(x), *how),
         lambda a, **how: np.sum(np.square(a), **how),

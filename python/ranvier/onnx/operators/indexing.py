@@ -105,12 +105,7 @@ def scatter_nd(x: Any, index: Any, updates: Any, *, reduction: str = "none") -> 
     return _put(x, key, updates, reduction)
 
 
-_REDUCTIONS: dict[str, Any] = {
-    "add": np.add,
-    "mul": np.multiply,
-    "max": np.maximum,
-    "min": np.minimum,
-}
+_REDUCTIONS: dict[str, Any] = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
 def _put(x: Any, key: tuple[Any, ...], updates: Any, reduction: str) -> Any:

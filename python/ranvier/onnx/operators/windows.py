@@ -180,13 +180,7 @@ def _elements(x: Tensor, kernel: Sizes, strides: Sizes, dilations: Sizes) -> lis
 
 @operator("MaxPool", more=_WINDOW)
 def max_pool(
-    x: Any,
-    *,
-    kernel_shape: Any,
-    ceil_mode: int = 0,
-    storage_order: int = 0,
-    outputs: int = 1,
-    **window: Any,
+    x: Any, *, kernel_shape: Any, ceil_mode: int = 0, storage_order: int = 0, outputs: int = 1, **window: Any
 ) -> Any:
     kernel, strides, pads, dilations = _geometry("MaxPool", x, kernel_shape, **window)
     axes = len(kernel)
