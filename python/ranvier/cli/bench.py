@@ -1,4 +1,4 @@
-"""`ranvier bench`: the speed of this machine and of the library, in half a minute."""
+"""`ranvier bench`: the speed of this machine and of the library; `ranvier config`: what they are."""
 
 from __future__ import annotations
 
@@ -38,12 +38,26 @@ def add(commands: Any) -> None:
     threads = (positive_int, "N", "default: the physical cores that the process may use")
     add_flags(bench, {"--threads": threads, "--json": (str, "FILE", "write the figures to FILE")})
 
+    add_command(
+        commands,
+        _show_config,
+        "config",
+        "print ISA level, threads and versions",
+        "Prints versions, instruction-set level and threads, for bug reports.",
+        ["ranvier config", "RANVIER_ISA=x86-64-v3 ranvier config"],
+    )
+
+
+def _show_config(arguments: argparse.Namespace) -> int:
+    rv.show_config()
+    return 0
+
 
 class Process:
     def __init__(self, library: str, threads: int) -> None:
         self.library = library
         worker = Path(__file__).with_name("bench_worker.py")
-        # not as a script, which would add its folder with our modules such as `config` to the path
+        # not as a script, which would add its folder with our modules such as `tables` to the path
         launch = f"import runpy; runpy.run_path({str(worker)!r}, run_name='__main__')"
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
         self.process = subprocess.Popen(

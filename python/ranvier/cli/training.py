@@ -33,12 +33,13 @@ class Training:
             initialize(model, arguments.init)
         optimizer = make_optimizer(arguments.optimizer, model, settings["lr"], settings["momentum"])
         loss = rv.nn.MSELoss() if problem.values else rv.nn.CrossEntropyLoss()
+        ranks = settings["ranks"]
         print(
             f"{problem.name}: {len(problem.train[0])} training, {len(problem.valid[0])} validation and "
             f"{len(problem.test[0])} test {problem.kind}; {Path(settings['model']).stem} of "
             f"{sum(p.numel() for p in model.parameters()):,} parameters; "
             f"{arguments.optimizer}, lr {settings['lr']:g}, batch {settings['batch_size']}, "
-            f"{rv.get_num_threads()} threads{self._ranks()}",
+            f"{rv.get_num_threads()} threads{'' if ranks is None else f' on each of {ranks} ranks'}",
             flush=True,
         )
         how: dict[str, Any] = {"metrics": [problem.goal], "on_nonfinite": arguments.on_nonfinite}
@@ -50,10 +51,6 @@ class Training:
             if not arguments.distributed:
                 raise
             raise Mistake(error) from None  # of the number of ranks
-
-    def _ranks(self) -> str:
-        ranks = self.settings["ranks"]
-        return "" if ranks is None else f" on each of {ranks} ranks"
 
     def fit(self) -> None:
         """Train and save the model."""

@@ -107,7 +107,8 @@ class CutArrays(ArraySource):
         divisor = None if self._counted is None else float(self._counted[whole].sum())
         self.share = share = self._cut.share(end - start, weight, divisor)
         rows = self._rows(start + share.first, start + share.end)
-        x, y, *weights = (_taken(array, rows) for array in data.arrays)
+        sliced = isinstance(rows, slice)
+        x, y, *weights = (array[rows] if sliced else gather(array, rows) for array in data.arrays)
         return x, y, weights[0] if weights else None
 
     def _rows(self, first: int, end: int) -> Any:
@@ -116,10 +117,6 @@ class CutArrays(ArraySource):
     def ahead(self, passes: int = 1) -> None:
         """None: between two batches is the sum over the ranks."""
         return None
-
-
-def _taken(array: Array, rows: Any) -> Array:
-    return array[rows] if isinstance(rows, slice) else gather(array, rows)
 
 
 class CutBatches(Source):

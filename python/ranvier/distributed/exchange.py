@@ -202,7 +202,8 @@ class Exchange:
                     made.append(None)
                     continue
                 made.append(_core.mul(_core.sub(b._array, old, None), number, None))
-                _restore(b, old)
+                _core.copy(old, False, b._array)
+                bump(b)
             for values, view in zip(made, flat.views, strict=True):
                 put(values, view, added)
 
@@ -346,8 +347,3 @@ def put(values: Array | None, view: Array, added: bool) -> None:
 
 def _in(array: Any, dtype: Any) -> Any:
     return array if array.dtype == dtype else cast(array, dtype)
-
-
-def _restore(buffer: Any, values: Array) -> None:
-    _core.copy(values, False, buffer._array)
-    bump(buffer)

@@ -152,11 +152,8 @@ class DistributedDataParallel(DataParallel):
             self._means = MeanGradients(self.module, here)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {
-            "_means": None,
-            "_join": None,
-            "_joined": None,
-        }  # a copy has separate parameters
+        # a copy has separate parameters
+        return self.__dict__ | {"_means": None, "_join": None, "_joined": None}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if self.training and is_grad_enabled():
@@ -312,15 +309,12 @@ def _require_all_ranks(process_group: Any) -> None:
 
 def _converted(cls: type[SyncBatchNorm], module: Module, done: dict[int, Module]) -> Module:
     if id(module) not in done:
-        done[id(module)] = _of_norm(cls, module) if _is_other_norm(module) else module
+        other = isinstance(module, _BatchNorm) and not isinstance(module, SyncBatchNorm)
+        done[id(module)] = _of_norm(cls, module) if other else module
         for name, child in list(module._modules.items()):
             if (found := _converted(cls, child, done)) is not child:
                 setattr(module, name, found)
     return done[id(module)]
-
-
-def _is_other_norm(module: Module) -> bool:
-    return isinstance(module, _BatchNorm) and not isinstance(module, SyncBatchNorm)
 
 
 def _of_norm(cls: type[SyncBatchNorm], norm: Any) -> SyncBatchNorm:

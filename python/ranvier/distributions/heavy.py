@@ -18,11 +18,6 @@ from ranvier.distributions.gamma import standard_gamma
 EULER = 0.57721566490153286
 
 
-def _open_uniform(shape: Any, dtype: Any) -> Tensor:
-    """Uniform numbers without 0."""
-    return ops.clip(rand(shape, dtype=dtype), float(np.finfo(dtype).tiny), None)
-
-
 class StudentT(Distribution):
     """Student's t: loc + scale n / sqrt(chi^2 / df) of a normal n and a chi-squared variable of df degrees.
 
@@ -106,7 +101,8 @@ class Gumbel(_LocScale):
     """
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        u = _open_uniform(self._shape(sample_shape), self.loc.dtype)
+        dtype = self.loc.dtype
+        u = ops.clip(rand(self._shape(sample_shape), dtype=dtype), float(np.finfo(dtype).tiny), None)  # not 0
         return self.loc - self.scale * ops.log(-ops.log(u))
 
     def log_prob(self, value: Any) -> Tensor:

@@ -41,15 +41,20 @@ def model_of(
             )
     nodes = _nodes(writer, runs, inputs, outputs, weights, sizes)
     needed = {name for node in nodes for name in node.input}
+    info = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
         nodes,
         "model",
         [
-            _info(onnx, name, x, axes.get(i, {}))
+            info(name, number_of(x.dtype), [axes.get(i, {}).get(a, n) for a, n in enumerate(x.shape)])
             for i, (name, x) in enumerate(zip(inputs, runs[0].inputs, strict=True))
         ],
         [_result(onnx, name, [r.outputs[i][1] for r in runs], sizes) for i, name in enumerate(outputs)],
-        [onnx.numpy_helper.from_array(_plain(a), name) for name, a in weights.items() if name in needed],
+        [
+            onnx.numpy_helper.from_array(np.asarray(a, order="C"), name)
+            for name, a in weights.items()
+            if name in needed
+        ],
     )
     model = onnx.helper.make_model(
         graph,
@@ -60,11 +65,6 @@ def model_of(
     )
     onnx.helper.set_model_props(model, {KEY: json.dumps({"buffers": sorted(buffers & needed)})})
     return model
-
-
-def _plain(array: Any) -> Any:
-    """The array in C order; ascontiguousarray gives a number one dimension."""
-    return np.ascontiguousarray(array).reshape(array.shape)
 
 
 def _nodes(
@@ -126,11 +126,6 @@ def _without_identities(nodes: list[Any], fixed: set[str]) -> list[Any]:
                 if name in renamed:
                     names[i] = renamed[name]
     return kept
-
-
-def _info(onnx: Any, name: str, array: Any, axes: dict[int, str]) -> Any:
-    shape = [axes.get(i, n) for i, n in enumerate(array.shape)]
-    return onnx.helper.make_tensor_value_info(name, number_of(array.dtype), shape)
 
 
 def _result(onnx: Any, name: str, arrays: list[Any], sizes: Sizes) -> Any:

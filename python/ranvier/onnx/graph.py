@@ -241,13 +241,10 @@ def _einsum(inputs: list[Any], settings: dict[str, Any]) -> int:
             continue
         sizes |= {label: max(n, sizes.get(label, 1)) for label, n in zip(term, shape, strict=False)}
     product = math.prod(sizes.values())
-    return rest * product if len(inputs) > 2 else max(rest, product // max(_common(terms, sizes), 1))
-
-
-def _common(terms: list[str], sizes: dict[str, int]) -> int:
-    """The size of the labels of both terms, over which a product of matrices sums."""
+    # the labels of both terms, over which a product of matrices sums
     both = set(terms[0]).intersection(*terms[1:]) if len(terms) > 1 else set()
-    return math.prod(sizes.get(label, 1) for label in both)
+    common = math.prod(sizes.get(label, 1) for label in both)
+    return rest * product if len(inputs) > 2 else max(rest, product // max(common, 1))
 
 
 def _gather(inputs: list[Any], settings: dict[str, Any]) -> int:

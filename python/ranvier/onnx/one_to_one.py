@@ -46,7 +46,7 @@ def _divided(a: Any, b: Any) -> Any:
 
 
 def _divide(a: Tensor, b: Tensor) -> Any:
-    return ops.div(a, b, rounding_mode="trunc") if is_exact(a.dtype) else ops.div(a, b)
+    return ops.div(a, b, rounding_mode="trunc" if is_exact(a.dtype) else None)
 
 
 def _power(a: Any, b: Any) -> Any:
@@ -217,10 +217,6 @@ def aligned(row: Row, a: Any, b: Any, /, *, broadcast: int = 0, axis: int | None
     return mixed(row, a, b)
 
 
-def _read_two(row: Row, a: Any, b: Any, /) -> Any:
-    return mixed(row, a, b)
-
-
 def folded(row: Row, *values: Any) -> Any:
     return reduce(partial(mixed, row), values)
 
@@ -248,7 +244,7 @@ def _write_with_number(name: str, first: bool, s: Any) -> str:
 def _register() -> None:
     for row in BINARY:
         operator(row.name)(partial(aligned, row))
-        operator(row.name, since=7)(partial(_read_two, row))
+        operator(row.name, since=7)(partial(mixed, row))
     for row in FOLDED:
         operator(row.name)(partial(folded, row))
     for row in UNARY:

@@ -103,8 +103,8 @@ class OnnxModule(Module):
             values[""] = None
             for name in unused:
                 del values[name]
-        found = tuple([tensor_of(values[name]) for name in self.output_names])
-        return found[0] if len(found) == 1 else found
+        outputs = tuple([tensor_of(values[name]) for name in self.output_names])
+        return outputs[0] if len(outputs) == 1 else outputs
 
     def _results(self, node: Node, inputs: list[Any]) -> tuple[Any, ...]:
         operator = node.operator
@@ -246,7 +246,8 @@ def load(
     except MemoryError:
         raise
     except Exception as error:  # onnx raises its own kinds, and those of protobuf
-        raise ValueError(f"[onnx.load] {_source(onnx, path)} is not a valid model: {error}") from None
+        source = "the model" if isinstance(path, onnx.ModelProto) else f"'{path}'"
+        raise ValueError(f"[onnx.load] {source} is not a valid model: {error}") from None
     versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
     if versions.setdefault("", OPSETS[-1]) not in OPSETS:
         raise ValueError(
@@ -261,10 +262,6 @@ def load(
         )
     graph = graph_of(onnx, _inlined(onnx, model, versions[""]), versions)
     return OnnxModule(graph, buffers, max_elements).eval()
-
-
-def _source(onnx: Any, path: Any) -> str:
-    return "the model" if isinstance(path, onnx.ModelProto) else f"'{path}'"
 
 
 def _read(onnx: Any, path: Path) -> Any:

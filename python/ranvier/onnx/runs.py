@@ -174,7 +174,7 @@ def all_runs(
         return run(target, modules, args, inputs)
 
     runs, used_sizes = [once(base, 0)], [base]
-    plans = [base] + [sizes for s in symbols for sizes in _other_sizes(base, s)]
+    plans = [base] + [{**base, s: base[s] + more} for s in symbols for more in (1, 3)]
     if len(symbols) > 1:
         plans.append({s: n + 2 + i for i, (s, n) in enumerate(base.items())})
     for seed, sizes in enumerate(plans, 1):
@@ -193,10 +193,6 @@ def all_runs(
         with suppress(*_FAILURES):
             further.append(once(sizes, 7, plain_run))
     return runs, [tuple(sizes[s] for sizes in used_sizes) for s in symbols], further
-
-
-def _other_sizes(base: dict[str, int], symbol: str) -> list[dict[str, int]]:
-    return [{**base, symbol: base[symbol] + more} for more in (1, 3)]
 
 
 def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int], seed: int) -> tuple[Run, dict[str, int]]:

@@ -63,8 +63,10 @@ class Writer:
                 attributes[attribute] = value.tolist()
         name = self.reserve(op)
         results = [self.reserve(f"{name}_out" + (f"_{i}" if outputs > 1 else "")) for i in range(outputs)]
-        given = {key: value for key, value in attributes.items() if value is not None}
-        self.nodes.append(self.onnx.helper.make_node(op, _trimmed(inputs), results, name, **given))
+        while inputs and not inputs[-1]:  # what is left out at the end
+            inputs = inputs[:-1]
+        settings = {key: value for key, value in attributes.items() if value is not None}
+        self.nodes.append(self.onnx.helper.make_node(op, list(inputs), results, name, **settings))
         return results[0] if outputs == 1 else results
 
     def has(self, op: str) -> bool:
@@ -95,14 +97,6 @@ class Writer:
 
     def reshape(self, x: str, *sizes: int) -> str:
         return self.node("Reshape", x, self.ints(*sizes))
-
-
-def _trimmed(inputs: tuple[str, ...]) -> list[str]:
-    """Without the inputs at the end that are left out."""
-    given = list(inputs)
-    while given and not given[-1]:
-        given.pop()
-    return given
 
 
 def used(nodes: list[Any], outputs: list[str]) -> list[Any]:

@@ -152,44 +152,35 @@ def loss_functions(
         panels[0].axvline(target, color=fig.GRAY, linewidth=0.8, linestyle=":")
         return fig.finish(panels, path)
     panels = fig.several_axes(name, figure, path, 1, 3, (fig.PANEL[0] - 0.5, fig.PANEL[1]))[0]
-    _draw_regression(panels[0])
-    _draw_probability(panels[1])
-    _draw_score(panels[2])
-    return fig.finish(panels, path)
-
-
-def _draw_regression(panel: Any) -> None:
-    curves = {
+    of_values: dict[str, tuple[Any, float]] = {
         "squared (MSE)": (nn.MSELoss(), 0.0),
         "absolute (L1)": (nn.L1Loss(), 0.0),
         "Huber, delta 1": (nn.HuberLoss(), 0.0),
     }
-    _draw(panel, curves, np.linspace(-3, 3, 401), "regression", "prediction - target")
-    panel.set_ylim(-0.2, 5)
-
-
-def _draw_probability(panel: Any) -> None:
-    curves = {
+    of_probabilities: dict[str, tuple[Any, float]] = {
         "cross-entropy, target 1: -ln p": (nn.BCELoss(), 1.0),
         "cross-entropy, target 0: -ln(1 - p)": (nn.BCELoss(), 0.0),
         "squared error, target 1": (nn.MSELoss(), 1.0),
     }
-    _draw(panel, curves, np.linspace(0.001, 0.999, 999), "a probability", "predicted probability of class 1")
-    panel.set_ylim(-0.2, 5)
-
-
-def _draw_score(panel: Any) -> None:
-    curves = {
+    of_scores: dict[str, tuple[Any, float]] = {
         "cross-entropy with logits": (nn.BCEWithLogitsLoss(), 1.0),
         "focal": (nn.SigmoidFocalLoss(), 1.0),
-        "hinge: max(0, 1 - z)": (_hinge, 1.0),
+        "hinge: max(0, 1 - z)": (lambda z, target: (1 - z).relu().sum(), 1.0),
     }
-    _draw(panel, curves, np.linspace(-4, 4, 401), "a score, target 1", "predicted score (logit) of class 1")
-    panel.set_ylim(-0.2, 5)
-
-
-def _hinge(z: Any, target: Any) -> Any:
-    return (1 - z).relu().sum()
+    for panel, curves, x, title, text in (
+        (panels[0], of_values, np.linspace(-3, 3, 401), "regression", "prediction - target"),
+        (
+            panels[1],
+            of_probabilities,
+            np.linspace(0.001, 0.999, 999),
+            "a probability",
+            "predicted probability",
+        ),
+        (panels[2], of_scores, np.linspace(-4, 4, 401), "a score, target 1", "predicted score (logit)"),
+    ):
+        _draw(panel, curves, x, title, text if curves is of_values else f"{text} of class 1")
+        panel.set_ylim(-0.2, 5)
+    return fig.finish(panels, path)
 
 
 def _draw(panel: Any, curves: Mapping[str, tuple[Any, float]], x: Any, title: str, text: str) -> None:
