@@ -65,6 +65,7 @@ class PythonMutant:
         """Gives the functions that exist their changed code; False where they cannot take it."""
         by_place = {_place(old): new for old, new in self.changed.values() if old.co_flags & OPTIMIZED}
         found = False
+        gc.unfreeze()  # conftest.py freezes all objects, which get_objects() then leaves out
         for thing in gc.get_objects():
             if type(thing) is FunctionType and thing.__code__.co_filename == self.path:
                 new = by_place.get(_place(thing.__code__))

@@ -1,5 +1,6 @@
 """The check beside an eager step: what it finds, what it leaves as it was, and how much memory it takes."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -100,6 +101,15 @@ def test_a_failed_check_leaves_what_the_eager_step_made():
     expected = function(plain, NUMBERS)
     assert caught.value.result.tolist() == expected.tolist()
     assert weight.tolist() == plain.tolist()
+
+
+def test_a_step_that_takes_another_path_at_each_check():
+    """The second run may have set something up, and is recorded instead; the third may not."""
+    number = unseen("return next(numbers)", numbers=itertools.cycle([0, 1]))
+    step = strict(lambda x: x.exp() if number() else x.tanh())
+    step(NUMBERS), step(NUMBERS)
+    with pytest.raises(rv.CaptureError, match="call 0 is now activation_forward, was elementwise"):
+        step(NUMBERS)
 
 
 def test_an_index_out_of_range_in_a_checked_call():

@@ -50,6 +50,28 @@ STEPS = {
         "f()",
         1,
     ),
+    "a variable of a function inside, bound again": (
+        "m = 5\nprint(c.item())\nf = lambda v: v * m\nTRAIN\nprint(loss.item())\nm = 6",
+        "f(loss)",
+        1,
+    ),
+    "the same in a branch": (
+        "if n:\n    m = 5\n    print(c.item())\n    f = lambda v: v * m\n    TRAIN\n    print(n)\n    m = 6",
+        "f(loss)",
+        1,
+    ),
+    "the same, bound once": ("m = 5\nprint(c.item())\nd = (lambda v: (v * m).tanh())(a * b)", "d", 2),
+    "a manager that has a name of the library's": (
+        "rv = SimpleNamespace(no_grad=contextlib.suppress)\nTRAIN\nwith rv.no_grad(ZeroDivisionError):\n"
+        "    a = (a * b).exp().tanh()\n    print(c.item())\n    n = 1 / (n - 3)\n    a = b.exp()",
+        "a",
+        2,
+    ),
+    "a manager that a call gives": (
+        "TRAIN\nwith (lambda: rv.no_grad)()():\n    print(c.item())\n    d = (a * b).exp()",
+        "d",
+        1,
+    ),
     "a comprehension": ("TRAIN\nprint([v.item() for v in (loss, c)])\nn = sum(v for v in (1, n))", "n", 1),
     "starred and unpacked": ("TRAIN\nfirst, *rest = loss, a, b\nprint(first.item(), len(rest))", "rest", 1),
     "an exception inside": (

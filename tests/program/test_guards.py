@@ -140,3 +140,27 @@ def test_a_function_that_is_defined_again():
         space = {}
         exec(compile(source, "cell", "exec"), space)
         assert strict(space["step"])(rv.ones(2)).tolist() == [3.0, 3.0]
+
+
+# The largest value of its kind that is compared before each replay, and what another element makes of it.
+LARGEST = {
+    "list": (lambda n: [2.0] * n, 1024, "a list of 1025 items, too many"),
+    "dict": (lambda n: dict.fromkeys(range(n), 2.0), 1024, "a dict of 1025 items, too many"),
+    "bytearray": (lambda n: bytearray([2] * n), 1 << 20, "a bytearray of 1048577 items, too many"),
+    "array": (lambda n: np.full(n, 2, np.int8), 1 << 20, "an array of 1048577 bytes"),
+}
+
+
+@pytest.mark.parametrize("name", LARGEST)
+def test_the_largest_value_that_is_compared(name, monkeypatch):
+    monkeypatch.setattr("ranvier.program.program._GUARDED", np.inf)  # however long that takes
+    make, most, said = LARGEST[name]
+    value = make(most)
+    step = strict(lambda x: x * float(value[7]))
+    for number in (2, 2, 2, 3):
+        value[7] = number
+        assert step(rv.ones(1)).item() == number
+    assert len(step.programs) == 2
+    value = make(most + 1)
+    with pytest.raises(rv.CaptureError, match=said):
+        step(rv.ones(1))

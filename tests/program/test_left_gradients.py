@@ -166,6 +166,7 @@ ORDERS = [
     "zero_ D by_hand",
     "D halve d",
     "G clip g 0g D d",
+    "0d D d g",  # updates what has no gradient
 ]
 
 
@@ -174,6 +175,14 @@ ORDERS = [
 def test_usual_orders_are_replayed(order, kind, other_calls):
     compare(made(order.split()), Pair(kind))
     assert len(other_calls) <= 6  # two recordings, the checks; of 12 calls
+
+
+def test_gradients_that_the_step_drops_first_and_last_may_be_there_or_not(other_calls):
+    def between(number, s):
+        s.d[0].weight.grad = rv.ones(4, 3) if number % 2 else None
+
+    compare(made(["0d", "D", "d", "0d"]), Pair(optim.SGD), between)
+    assert len(other_calls) <= 5
 
 
 @pytest.mark.filterwarnings("ignore:.*runs eagerly")  # to clip no gradients, say
@@ -272,7 +281,7 @@ def without(number, s):
 
 
 @pytest.mark.parametrize("between", [one_for_two, other_layout, array_held, with_history, without])
-@pytest.mark.parametrize("actions", [MOVES, ["G", "D", "d", "g"], ["=d", "D", "d"]], ids="-".join)
+@pytest.mark.parametrize("actions", [MOVES, *map(str.split, ("G D d g", "=d D d", "0d D d g"))], ids="-".join)
 def test_gradients_that_the_caller_makes(actions, between):
     compare(made(actions), Pair(optim.SGD), between)
 

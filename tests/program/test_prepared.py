@@ -257,6 +257,17 @@ def test_a_parameter_on_a_part_of_the_callers_memory():
         np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
 
 
+@pytest.mark.parametrize(("rows", "prepared"), [(80, ["matmul_pack"]), (40, [])])
+def test_a_parameter_on_a_part_of_a_tensor_is_not_watched(rows, prepared):
+    memory, model, x = rv.tensor(draw(80, 60)), nn.Linear(60, rows, bias=False), draw(16, 60)
+    model.weight = nn.Parameter(memory[:rows])
+    fast = strict(model.eval())
+    predictions(fast, x)
+    assert names(fast, True) == prepared
+    memory.mul_(2)
+    np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
+
+
 def test_without_a_change_nothing_is_prepared_again():
     """Tested with a change that the library cannot notice, and that users must not make."""
     model, x = nn.Linear(60, 40).eval(), draw(16, 60)

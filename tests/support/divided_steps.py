@@ -10,7 +10,9 @@ import numpy as np
 import ranvier as rv
 
 HEAD = """
+import contextlib
 import math
+from types import SimpleNamespace
 import ranvier as rv
 from ranvier import nn
 from ranvier.nn import functional as F
