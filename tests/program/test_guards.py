@@ -1,5 +1,6 @@
 """Guards of a compiled step: what is compared before a replay; equal values may still differ for a step."""
 
+import abc
 import dataclasses
 import gc
 import sys
@@ -116,6 +117,17 @@ def test_error_handling_of_numpy_counts_by_value():
 
 class Settings:
     first, second = 2.0, 3.0
+
+
+def test_a_class_is_registered():
+    class Abstract(abc.ABC):  # noqa: B024
+        pass
+
+    other = type("Other", (), {})()
+    step = strict(lambda x: x * (2.0 if isinstance(other, Abstract) else 3.0))
+    assert [step(rv.ones(1)).item() for _ in range(4)] == [3.0] * 4
+    Abstract.register(type(other))
+    assert step(rv.ones(1)).item() == 2.0
 
 
 def test_programs_of_several_shapes_run_different_code():

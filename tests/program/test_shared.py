@@ -49,6 +49,7 @@ MODELS = {
     "tanh": lambda: dense(8, nn.Tanh()),
     "leaky": lambda: dense(8, nn.LeakyReLU(0.1)),
     "leakier": lambda: dense(8, nn.LeakyReLU(0.3)),
+    "number of NumPy": lambda: dense(8, nn.LeakyReLU(np.float32(0.1))),  # has no form
     "dropout": lambda: dense(8, nn.ReLU(), nn.Dropout(0.3)),
     "more dropout": lambda: dense(8, nn.ReLU(), nn.Dropout(0.5)),
     "norm": lambda: dense(8, nn.BatchNorm1d(8), nn.ReLU()),

@@ -154,6 +154,7 @@ attribute_of_a_namespace_of_another_name | get = vars; name = 'value'; o = Plain
 attribute_of_a_number | o = type('Gain', (float,), {})(1.0); o.extra = v | o.extra | o.extra = new
 attribute_of_a_class_of_classes | o = type('Own', (type,), {'gain': v}); k = o('K', (), {})
   | k.gain | o.gain = new
+attribute_of_a_generator | given(rv.Generator(), gain=v) | o.gain | o.gain = new
 attribute_of_a_parameter | given(nn.Parameter(rv.ones(3)), gain=v) | o.gain | o.gain = new
 item_of_a_subclass_of_list | type('Items', (list,), {})([v]) | o[0] | o[0] = new
 partial_set | functools.partial(max, v) | o(0.5) | o.__setstate__((max, (new,), {}, {}))
@@ -182,6 +183,10 @@ attribute_that_is_not_read | SimpleNamespace(a=v, b=v) | o.a | o.b = new
 attribute_of_the_branch_not_taken | SimpleNamespace(flag=True, b=v) | 1.0 if o.flag else o.b | o.b = new
 """)
 add_rows("in", NEUTRAL, neutral=NEUTRAL)
+UNREAD: dict[str, Row] = {
+    "tensor_with_another": ("given(nn.Parameter(rv.ones(3)), a=v, b=v)", "o.a", "o.b = new"),
+}
+add_rows("passed/object_", UNREAD, neutral=UNREAD)
 
 # --- attributes that do not exist when the step is recorded
 OWNERS = {
