@@ -40,6 +40,12 @@ def changed_later():
     return function
 
 
+def every_second(x):
+    y = rv.zeros(12)
+    y[::2] = x
+    return y
+
+
 def changed_for_a_while(restored):
     """Lasting memory, also where the program changes it later, and where it is put back."""
     change, back, weight = unseen("t._array[2] += 1", "t"), unseen("t._array[2] -= 1", "t"), rv.ones(6)
@@ -70,6 +76,7 @@ CHANGED = {
     for at in (0, 5)
 } | {
     "size": (changed(lambda x: x * 2, "t._array[2] += 1"), r"differs by 0\.100000 of the largest element"),
+    "every second": (changed(every_second, "t._array[10] += 1"), "instruction 1, .* differs"),
     "after later calls": (changed_later(), r"instruction 0, .* has a result that the step changes"),
     "for a while": (changed_for_a_while(False), r"instruction [01], "),
     "restored": (changed_for_a_while(True), r"instruction [01], "),

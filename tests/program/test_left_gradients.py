@@ -280,7 +280,17 @@ def without(number, s):
         s.d[0].weight.grad = None
 
 
-@pytest.mark.parametrize("between", [one_for_two, other_layout, array_held, with_history, without])
+def two_in_turn(number, s):
+    w = s.d[0].weight
+    if number == 3:
+        s.other = rv.ones(4, 3)
+    if number >= 3:
+        w.grad, s.other = s.other, w.grad
+
+
+@pytest.mark.parametrize(
+    "between", [one_for_two, other_layout, array_held, with_history, without, two_in_turn]
+)
 @pytest.mark.parametrize("actions", [MOVES, *map(str.split, ("G D d g", "=d D d", "0d D d g"))], ids="-".join)
 def test_gradients_that_the_caller_makes(actions, between):
     compare(made(actions), Pair(optim.SGD), between)
