@@ -60,6 +60,11 @@ STEPS = {
         "f(loss)",
         1,
     ),
+    "the same of an argument": (
+        "print(c.item())\nf = lambda v: v * k\nTRAIN\nprint(loss.item())\nk = 6",
+        "f(loss)",
+        1,
+    ),
     "the same, bound once": ("m = 5\nprint(c.item())\nd = (lambda v: (v * m).tanh())(a * b)", "d", 2),
     "a manager that has a name of the library's": (
         "rv = SimpleNamespace(no_grad=contextlib.suppress)\nTRAIN\nwith rv.no_grad(ZeroDivisionError):\n"

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,8 +26,19 @@ from support.unseen import unseen
 
 PACKAGE = str(Path(rv.__file__).parents[1])
 X = rv.ones(4, 3)
+
+
+class Turns:
+    def __init__(self):
+        self.turns = iter(range(9))
+
+    def scale(self):
+        return next(self.turns)
+
+
 GENERATOR, SOURCE, HASH = random.Random(0), io.BytesIO(b"text"), hashlib.sha256()
 TURNS, WEIGHT = iter(range(100)), rv.ones(3, requires_grad=True)
+OWNER = types.SimpleNamespace(scale=Turns().scale)
 HERE = r".*test_refused_steps\.py"
 NUMPY_MADE = rf"{HERE}.* make it before the step or with rv\.arange"
 
@@ -66,6 +78,7 @@ REFUSED = {
     "places by a mask": (lambda x: put(x, np.array([True, False, False, True])), X, NUMPY_MADE),
     "its argument": (lambda x: x, X, r"returns one of its arguments at .*; return a clone\(\)"),
     "an iterator": (lambda x: x * next(TURNS), X, "TURNS in <lambda>, a range_iterator"),
+    "that of a method": (lambda x: x * OWNER.scale(), X, r"OWNER in <lambda>\.turns, a range_iterator"),
     "a live tape": (
         lambda x: (x * WEIGHT).sum(),
         X,
