@@ -7,14 +7,8 @@ import pytest
 import ranvier as rv
 from support.divided_steps import HEAD, body, load, outcome
 
-TRAIN = "\n".join(
-    [
-        "optimizer.zero_grad()",
-        "out = model(x)",
-        "loss = F.cross_entropy(out, y)",
-        "loss.backward()",
-        "optimizer.step()",
-    ]
+TRAIN = (
+    "optimizer.zero_grad()\nout = model(x)\nloss = F.cross_entropy(out, y)\nloss.backward()\noptimizer.step()"
 )
 # name: (statements with TRAIN for a training step, result, regions with a program)
 STEPS = {

@@ -233,14 +233,8 @@ def test_two_compiled_functions_whose_gradients_meet(other_calls):
     assert len(other_calls) <= 12  # of 24
 
 
-MOVES = [
-    "0g",
-    "G",
-    "g",
-    "0d",
-    "D",
-    "d",
-]  # the gradients of the discriminator are in other memory at each call
+# the gradients of the discriminator are in other memory at each call
+MOVES = ["0g", "G", "g", "0d", "D", "d"]
 
 
 def test_a_program_is_shown_between_calls():
@@ -316,11 +310,7 @@ def test_a_gradient_that_is_an_argument():
 def test_many_batches_in_one_call_are_declined_where_gradients_move():
     pair = Pair(optim.SGD)
     step = made(MOVES)
-
-    def first(x):
-        return step(pair, x[:, :2], x)
-
-    fast = rv.compile(first)
+    fast = rv.compile(lambda x: step(pair, x[:, :2], x))
     x = np.ones((8, 3), np.float32)
     for _ in range(3):
         fast(rv.tensor(x[:4]))

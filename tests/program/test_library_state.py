@@ -23,9 +23,7 @@ MADE = {
     "CosineAnnealingLR": lambda: optim.lr_scheduler.CosineAnnealingLR(optimizer(), 9),
     "OneCycleLR": lambda: optim.lr_scheduler.OneCycleLR(optimizer(), 0.1, total_steps=9),
     "SequentialLR": lambda: optim.lr_scheduler.SequentialLR(
-        (o := optimizer()),
-        [optim.lr_scheduler.ConstantLR(o), optim.lr_scheduler.ExponentialLR(o, 0.9)],
-        [3],
+        (o := optimizer()), [optim.lr_scheduler.ConstantLR(o), optim.lr_scheduler.ExponentialLR(o, 0.9)], [3]
     ),
     "Normal": lambda: distributions.Normal(rv.zeros(3), rv.ones(3)),
     "Categorical": lambda: distributions.Categorical(rv.ones(3)),

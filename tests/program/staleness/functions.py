@@ -79,7 +79,7 @@ MADE: dict[str, Row] = {
         "class Made: more: float = dataclasses.field(default_factory=lambda: o.value)",
         "Made().more",
         "o.value = 2.0 + n",
-    ),
+    )
 }
 add_rows("functions", MADE)
 NEUTRAL = table(r"""

@@ -184,7 +184,7 @@ attribute_of_the_branch_not_taken | SimpleNamespace(flag=True, b=v) | 1.0 if o.f
 """)
 add_rows("in", NEUTRAL, neutral=NEUTRAL)
 UNREAD: dict[str, Row] = {
-    "tensor_with_another": ("given(nn.Parameter(rv.ones(3)), a=v, b=v)", "o.a", "o.b = new"),
+    "tensor_with_another": ("given(nn.Parameter(rv.ones(3)), a=v, b=v)", "o.a", "o.b = new")
 }
 add_rows("passed/object_", UNREAD, neutral=UNREAD)
 

@@ -13,11 +13,12 @@ from ranvier import nn, optim
 
 ROWS, SIGNAL, IMAGE = (4, 6), (2, 4, 8), (2, 4, 6, 6)
 WORDS = "words"  # integers
+RATES = 0.1, 0.0, 0.5
 
 # name: (a layer, shape of its input, attribute and the three values that it gets; or another change)
 TABLE: dict[str, tuple[Any, ...]] = {
     "dropout_p_one": ("Dropout(0.5)", ROWS, "p", (1.0, 0.5, 0.9)),
-    "alpha_dropout_p": ("AlphaDropout(0.5)", ROWS, "p", (0.1, 0.0, 0.5)),
+    "alpha_dropout_p": ("AlphaDropout(0.5)", ROWS, "p", RATES),
     "leaky_relu": ("LeakyReLU(0.1)", ROWS, "negative_slope", (0.2, 0.0, 0.5)),
     "hardtanh_min": ("Hardtanh()", ROWS, "min_val", (-0.5, -1.0, -0.1)),
     "gelu": ("GELU()", ROWS, "approximate", ("tanh", "none", "tanh")),
@@ -48,14 +49,9 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "max_pool2d_ceil": ("MaxPool2d(4)", IMAGE, "ceil_mode", (True, False, True)),
     "avg_pool2d_divisor": ("AvgPool2d(2)", IMAGE, "divisor_override", (3, 5, None)),
     "upsample_mode": ("Upsample(size=(7, 7))", IMAGE, "mode", ("bilinear", "nearest", "bilinear")),
-    "recurrent_dropout": ("Last(LSTM(8, 3, 2, dropout=0.5))", SIGNAL, "dropout", (0.1, 0.0, 0.5)),
+    "recurrent_dropout": ("Last(LSTM(8, 3, 2, dropout=0.5))", SIGNAL, "dropout", RATES),
     "rnn_nonlinearity": ("Last(RNN(8, 3))", SIGNAL, "mode", ("RNN_RELU", "RNN_TANH", "RNN_RELU")),
-    "attention_dropout": (
-        "Attends(MultiheadAttention(8, 2, dropout=0.5))",
-        SIGNAL,
-        "dropout",
-        (0.1, 0.0, 0.5),
-    ),
+    "attention_dropout": ("Attends(MultiheadAttention(8, 2, dropout=0.5))", SIGNAL, "dropout", RATES),
     "encoder_dropout": (
         "TransformerEncoderLayer(8, 2, 8, dropout=0.5)",
         SIGNAL,

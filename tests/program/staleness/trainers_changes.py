@@ -56,10 +56,7 @@ CHANGES = {
         if name != "full_backward_pre_hook" and "_on_" not in name
     },
 }
-NEUTRAL = {
-    "nothing": ("pass",),
-    "model_used_outside": ("m(rv.tensor(X[:4])).sum().backward()",),
-}
+NEUTRAL = {"nothing": ("pass",), "model_used_outside": ("m(rv.tensor(X[:4])).sum().backward()",)}
 for name, (text, *more) in {**CHANGES, **NEUTRAL}.items():
     add(f"fit/{name}", with_model(text, *more), name in NEUTRAL)
 
