@@ -2,7 +2,6 @@
 
 #include <mutex>
 
-#include "base/owned.h"
 #include "base/system.h"
 
 namespace ranvier {

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 namespace ranvier {
 
@@ -53,5 +54,20 @@ class Workspace {
   void* block_;
   void* data_;
 };
+
+// Blocks of the allocator, and pins of them, with an owner: they are given back also where a constructor ends
+// with an exception.
+
+struct Deallocate {
+  void operator()(void* block) const { deallocate(block); }
+};
+using OwnBlock = std::unique_ptr<void, Deallocate>;
+
+struct Unpin {
+  void operator()(void* block) const { unpin(block); }
+};
+using Pin = std::unique_ptr<void, Unpin>;
+
+uint64_t failed_allocations();  // calls of allocate() that gave null
 
 }  // namespace ranvier

@@ -4,6 +4,10 @@
 
 namespace ranvier {
 
+// The types of elements that arrays may have.
+
+enum class DType { float32, float64, int64, uint8, boolean, int8, int16, uint16, int32, uint32 };
+
 // Every kernel call names these two: run() gets a Team (base/parallel.h), buffers() a ViewList
 // (base/views.h).
 class Team;

@@ -1,7 +1,7 @@
 #include "bindings/params.h"
 
-#include "bindings/new_array.h"
 #include "bindings/numpy_api.h"
+#include "bindings/shape.h"
 
 namespace ranvier::bind {
 namespace {

@@ -3,7 +3,7 @@
 #include <optional>
 #include <tuple>
 
-#include "base/dtype.h"
+#include "base/tensor_view.h"
 #include "bindings/errors.h"
 #include "program/invoke.h"
 

@@ -1,5 +1,4 @@
 #include "bindings/array_program.h"
-#include <pybind11/pybind11.h>
 
 #include <algorithm>
 #include <climits>
@@ -136,7 +135,7 @@ void ArrayProgram::set_call(const py::list& form, const py::list& gradients, con
   std::vector<Given> forms;  // the old lists are freed last: that may run Python
   for (py::handle f : form) {
     const auto t = py::reinterpret_borrow<py::tuple>(f);
-    forms.push_back({static_cast<Given::Kind>(t[0].cast<int>()), t[1]});
+    forms.push_back({static_cast<Given::Kind>(whole_number(t[0])), t[1]});
   }
   reached_.clear();
   for (py::handle tensor : reached) reached_.push_back(tensor.ptr());
@@ -146,7 +145,7 @@ void ArrayProgram::set_call(const py::list& form, const py::list& gradients, con
     const auto t = py::reinterpret_borrow<py::tuple>(item);
     const py::object tensor = t[1];
     const void* data = tensor.is_none() ? nullptr : PyArray_DATA(as_array(py::object(tensor.attr("_array"))));
-    left.push_back({t[0], tensor, t[2].cast<int>(), data});
+    left.push_back({t[0], tensor, static_cast<int>(whole_number(t[2])), data});
   }
   std::vector<std::pair<py::list, py::object>> counted;
   for (py::handle tensor : changed)
@@ -290,8 +289,9 @@ ArrayProgram::Turn::Turn(ArrayProgram& program) : program_(program) {
     throw py::error_already_set();
   }
   if (!program.mutex_.try_lock()) {
-    py::gil_scoped_release released;
+    PyThreadState* state = PyEval_SaveThread();
     program.mutex_.lock();
+    PyEval_RestoreThread(state);
   }
   program.runner_.store(std::this_thread::get_id());
 }

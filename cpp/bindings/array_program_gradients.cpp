@@ -1,8 +1,8 @@
 // What a replay leaves in Tensors: gradients, which the caller may keep, and counts of changes.
 #include <algorithm>
 
-#include <pybind11/pybind11.h>
 #include "bindings/array_program.h"
+#include "bindings/define.h"
 #include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
@@ -35,7 +35,7 @@ bool Gradient::is_held() const {
 py::list ArrayProgram::gradients() {
   const Turn turn(*this);
   py::list all;
-  for (const Gradient& g : gradients_) all.append(py::make_tuple(g.leaf, g.tensor));
+  for (const Gradient& g : gradients_) all.append(tuple_of({g.leaf, g.tensor}));
   return all;
 }
 
@@ -50,7 +50,9 @@ void ArrayProgram::release_held_gradients() {
 }
 
 void ArrayProgram::renew(Gradient& g) {
-  g.tensor = renew_(g.tensor);
+  auto renewed = py::reinterpret_steal<py::object>(PyObject_CallOneArg(renew_.ptr(), g.tensor.ptr()));
+  if (!renewed) throw py::error_already_set();
+  g.tensor = std::move(renewed);
   char* data = static_cast<char*>(PyArray_DATA(as_array(py::object(g.tensor.attr("_array")))));
   g.data = data;
   program_->set_kept(g.kept, data);
@@ -60,7 +62,7 @@ void ArrayProgram::let_move(const py::list& found) {
   const Turn turn(*this);
   for (py::handle item : found) {
     const auto t = py::reinterpret_borrow<py::tuple>(item);
-    const int buffer = t[1].cast<int>();
+    const int buffer = static_cast<int>(whole_number(t[1]));
     const Buffer& b = program_->buffers()[buffer];
     found_.push_back({t[0], program_->let_move(buffer), b.address, static_cast<int64_t>(b.bytes)});
   }

@@ -2,7 +2,6 @@
 
 #include "bindings/define.h"
 #include "kernels/copy/copy.h"
-#include "kernels/copy/fill.h"
 
 namespace ranvier::bind {
 namespace {

@@ -1,6 +1,5 @@
 #include "bindings/define.h"
 #include "kernels/dropout/dropout.h"
-#include "kernels/dropout/permutation.h"
 
 namespace ranvier::bind {
 namespace {

@@ -4,11 +4,72 @@
 #include "bindings/array_form.h"
 #include "bindings/array_program.h"
 #include "bindings/define.h"
-#include "bindings/described.h"
 #include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
 namespace {
+
+// In the order of Role.
+constexpr const char* kRoles[] = {"persistent", "argument", "output", "temporary", "prepared"};
+const char* role_name(Role role) { return kRoles[static_cast<int>(role)]; }
+
+// (buffer, its role, whether it is written, element type, shape, byte in the buffer) of each view.
+py::list described_views(const Program& program, const Instruction& instruction) {
+  py::list views;
+  for (const Use& use : instruction.uses) {
+    const AnyView& v = *reinterpret_cast<const AnyView*>(instruction.call.get() + use.view.position);
+    py::tuple shape(v.ndim);
+    for (int d = 0; d < v.ndim; ++d) shape[d] = py::int_(v.shape[d]);
+    views.append(
+        tuple_of({py::int_(use.region), py::str(role_name(program.buffers()[use.region].role)),
+                  py::bool_(use.view.write), py::str(&use.view.type, 1), shape, py::int_(use.offset)}));
+  }
+  return views;
+}
+
+py::list described_instructions(const Program& program) {
+  py::list all;
+  for (const Instruction& i : program.instructions()) {
+    py::dict d;
+    d["name"] = py::str(i.type->name);
+    d["place"] = py::str(i.place < 0 ? std::string() : program.places()[i.place]);
+    d["record"] = py::int_(i.record);
+    d["solo"] = py::bool_(i.solo);
+    d["team_ns"] = py::float_(i.team_ns);
+    d["solo_ns"] = py::float_(i.solo_ns);
+    d["views"] = described_views(program, i);
+    py::list fused;
+    for (const char* name : i.fused) fused.append(py::str(name));
+    d["fused"] = fused;
+    d["prepared"] = py::bool_(i.prepared);
+    all.append(d);
+  }
+  return all;
+}
+
+py::list described_buffers(const Program& program) {
+  py::list all;
+  for (const Buffer& b : program.buffers()) {
+    py::dict d;
+    d["role"] = py::str(role_name(b.role));
+    d["bytes"] = py::int_(b.bytes);
+    d["address"] = py::int_(reinterpret_cast<uintptr_t>(b.address));
+    d["number"] = py::int_(b.number);
+    d["first"] = py::int_(b.first), d["last"] = py::int_(b.last);
+    d["offset"] = py::int_(b.offset);
+    all.append(d);
+  }
+  return all;
+}
+
+py::dict described_memory(const Program& program) {
+  const ProgramMemory m = program.memory();
+  py::dict d;
+  d["arena"] = py::int_(m.arena), d["workspace"] = py::int_(m.workspace),
+  d["persistent"] = py::int_(m.persistent);
+  d["prepared"] = py::int_(m.prepared), d["made"] = py::int_(m.made), d["eager"] = py::int_(m.eager);
+  return d;
+}
 
 const char* kind_name(const ArrayRecording& recording, py::handle array) {
   static const char* const names[] = {"persistent", "argument", "temporary", "foreign"};

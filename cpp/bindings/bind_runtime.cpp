@@ -1,6 +1,4 @@
 // Threads, ISA level, memory: what ranvier.show_config() reports and tests set.
-#include <pybind11/pybind11.h>
-
 #include "base/allocator.h"
 #include "base/caches.h"
 #include "base/fp_environment.h"
@@ -58,15 +56,6 @@ bool signal_raises() {
   return raises;
 }
 
-void raise_stopped(std::exception_ptr p) {
-  try {
-    if (p) std::rethrow_exception(p);
-  } catch (const Interrupted&) {
-    PyErr_Restore(g_raised.type, g_raised.value, g_raised.trace);
-    g_raised = {};
-  }
-}
-
 Counts memory_stats() {
   const CacheStats s = cache_stats();
   Counts d;
@@ -80,6 +69,15 @@ Counts memory_stats() {
 
 }  // namespace
 
+void raise_stopped(std::exception_ptr p) {
+  try {
+    if (p) std::rethrow_exception(p);
+  } catch (const Interrupted&) {
+    PyErr_Restore(g_raised.type, g_raised.value, g_raised.trace);
+    g_raised = {};
+  }
+}
+
 void register_runtime(Module m) {
   if (!init_isa())
     fail_value("import", "got RANVIER_ISA=", std::getenv("RANVIER_ISA"), "; expected one of ",
@@ -89,8 +87,7 @@ void register_runtime(Module m) {
                "; expected the sizes of L1, L2 and L3 in KB, as in 32,1024,32768");
   init_parallel();
   set_signal_check(signal_raises);
-  py::register_local_exception_translator(raise_stopped);
-  m.attr("__version__") = RANVIER_VERSION;
+  m.attr("__version__") = py::str(RANVIER_VERSION);
   def(m, "supported_isas()", supported_isas);
   def(m, "isa()", [] { return isa_name(active_isa()); });
   def(m, "set_isa(name)", set_isa_checked);

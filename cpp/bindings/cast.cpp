@@ -1,6 +1,6 @@
 // Arrays in another dtype.
-#include "kernels/copy/cast.h"
 #include "bindings/array_args.h"
+#include "kernels/copy/copy.h"
 
 namespace ranvier::bind {
 namespace {

@@ -1,11 +1,6 @@
 #include "bindings/define.h"
 
-#include <pybind11/pybind11.h>
-
 #include <algorithm>
-
-// pytypes.h, which is all that most bindings include, calls it and does not define it.
-template std::string pybind11::handle::cast<std::string>() const;
 
 namespace ranvier::bind {
 namespace {
@@ -76,7 +71,7 @@ PyObject* called(const Defined& d, PyObject* const* given, Py_ssize_t positional
   } catch (py::error_already_set& e) {
     e.restore();
   } catch (...) {
-    py::detail::try_translate_exceptions();
+    detail::raise_in_python();
   }
   return nullptr;
 }

@@ -37,6 +37,7 @@ struct Defined {
 
 namespace detail {
 
+void raise_in_python();  // the exception that is being handled
 void add_to(Module m, Defined* function, const std::vector<const char*>& annotations,
             const std::string& returned);
 

@@ -1,7 +1,5 @@
 #include "bindings/errors.h"
 
-#include <pybind11/pybind11.h>
-
 namespace ranvier::bind {
 namespace {
 
@@ -29,7 +27,9 @@ void fail_value(const char* op, std::initializer_list<Piece> pieces) {
 }
 
 void fail_axis(const char* op, std::initializer_list<Piece> pieces) {
-  const py::object kind = py::module_::import("numpy.exceptions").attr("AxisError");
+  const auto numpy = py::reinterpret_steal<py::object>(PyImport_ImportModule("numpy.exceptions"));
+  if (!numpy) throw py::error_already_set();
+  const py::object kind = numpy.attr("AxisError");
   PyErr_SetObject(kind.ptr(), py::str(message(op, pieces)).ptr());
   throw py::error_already_set();
 }

@@ -2,8 +2,6 @@
 // comparison raises means "not equal", and is dropped.
 #include "bindings/guards.h"
 
-#include <pybind11/pybind11.h>
-
 #include <structmember.h>
 
 #include <algorithm>
@@ -272,10 +270,10 @@ void Guards::set(const py::list& list) {
   guards_.reserve(list.size());
   for (py::handle item : list) {
     const auto t = py::reinterpret_borrow<py::tuple>(item);
-    Guard g{static_cast<GuardKind>(t[0].cast<int64_t>()), t[1], t[2], t[3]};
+    Guard g{static_cast<GuardKind>(whole_number(t[0])), t[1], t[2], t[3]};
     g.place = static_cast<int>(guards_.size());
     if (g.kind == GuardKind::slot) g.number = slot_offset(g.owner, g.key);
-    if (g.kind == GuardKind::gradient) g.number = g.expected.cast<int64_t>();
+    if (g.kind == GuardKind::gradient) g.number = whole_number(g.expected);
     guards_.push_back(std::move(g));
   }
   const auto others = std::stable_partition(guards_.begin(), guards_.end(), is_on_dict);

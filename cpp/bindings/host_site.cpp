@@ -1,5 +1,4 @@
-#include "bindings/host_site.h"
-#include <pybind11/pybind11.h>
+#include "bindings/array_recording.h"
 
 #include <algorithm>
 #include <utility>
@@ -21,6 +20,11 @@ char type_of(PyArrayObject* a) {
   if (descr->kind == 'i') return PyArray_ITEMSIZE(a) == 4 ? 'i' : PyArray_ITEMSIZE(a) == 8 ? 'l' : 0;
   return descr->kind == 'b' ? '?' : descr->type_num == NPY_UINT8 ? 'B' : 0;
 }
+
+struct Gil {
+  const PyGILState_STATE state = PyGILState_Ensure();
+  ~Gil() { PyGILState_Release(state); }
+};
 
 }  // namespace
 
@@ -65,7 +69,7 @@ void HostSite::add(HostCall& call, py::handle array) {
 // On the thread that called the run, as if it were still in Python.
 bool HostSite::run(const HostCall& call) {
   const ForkAllowed allowed;
-  const py::gil_scoped_acquire gil;
+  const Gil gil;
   Recording* const outer = std::exchange(t_recording, nullptr);
   const HostSite& site = *static_cast<const HostSite*>(call.site);
   bool done = site.callable.ptr() != nullptr;

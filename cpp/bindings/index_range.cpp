@@ -6,8 +6,7 @@
 
 #include "base/fp_environment.h"
 #include "base/loop_nest.h"
-#include "kernels/index/index_range.h"
-#include "kernels/index/value_range.h"
+#include "kernels/index/range.h"
 
 namespace ranvier::bind {
 namespace {

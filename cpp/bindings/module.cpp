@@ -6,7 +6,7 @@
 // clang-format off
 #define RANVIER_FAMILIES(X)                                                                          \
   X(runtime) X(matmul) X(attention) X(conv2d) X(conv2d_pool) X(conv_transpose) X(interpolate) X(pad) \
-  X(pooling) X(avg_pool) X(clip) X(lbfgs) X(optimizer) X(penalty) X(augment) X(dropout) X(probe)     \
+  X(pooling) X(avg_pool) X(clip) X(lbfgs) X(optimizer) X(augment) X(dropout) X(probe)     \
   X(activation) X(elementwise) X(softmax) X(distance) X(loss) X(class_loss) X(reduce) X(copy)        \
   X(index) X(scan) X(sort) X(norm) X(layer_norm) X(embedding) X(recurrent) X(program)
 // clang-format on
@@ -17,11 +17,18 @@ namespace ranvier::bind {
 RANVIER_FAMILIES(RANVIER_X)
 #undef RANVIER_X
 
+void raise_stopped(std::exception_ptr p);
+void detail::raise_in_python() { py::detail::try_translate_exceptions(); }
+
 }  // namespace ranvier::bind
+
+// pytypes.h, which is all that most bindings include, calls it and does not define it.
+template std::string pybind11::handle::cast<std::string>() const;
 
 PYBIND11_MODULE(_core, m) {
   m.doc() = "ranvier's kernels on NumPy arrays; see python/ranvier/kernels.py for their documentation";
   ranvier::bind::import_numpy();
+  pybind11::register_local_exception_translator(ranvier::bind::raise_stopped);
 #define RANVIER_X(family) ranvier::bind::register_##family(m);
   RANVIER_FAMILIES(RANVIER_X)
 #undef RANVIER_X

@@ -1,5 +1,7 @@
-// A shape as a value.
+// A shape as a value, and arrays of it.
 #pragma once
+#include <pybind11/pytypes.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <initializer_list>
@@ -39,5 +41,12 @@ struct Shape {
   }
   bool operator!=(const Shape& other) const { return !(*this == other); }
 };
+
+// MemoryError where the sizes other than 0 multiply to more bytes than int64 counts.
+void require_addressable(const Shape& shape);
+
+// On the core's own memory, which NumPy gives back through a handler (NEP 49). Uninitialised, of NumPy's type
+// number, with strides in elements. MemoryError where the block cannot be allocated.
+pybind11::object new_array(int type, const Shape& shape, const int64_t* strides);
 
 }  // namespace ranvier::bind

@@ -4,9 +4,8 @@
 #include <iterator>
 #include <tuple>
 
-#include "kernels/copy/fill.h"
-#include "kernels/index/index_range.h"
-#include "kernels/index/value_range.h"
+#include "kernels/copy/copy.h"
+#include "kernels/index/range.h"
 
 namespace ranvier {
 

@@ -13,7 +13,6 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/batch_norm.h"
-#include "kernels/norm/scale.h"
 #include "kernels/pooling/pooling.h"
 #include "program/fuse.h"
 

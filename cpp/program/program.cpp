@@ -7,8 +7,7 @@
 #include "base/caches.h"
 #include "base/fork.h"
 #include "base/parallel.h"
-#include "kernels/index/index_range.h"
-#include "kernels/index/value_range.h"
+#include "kernels/index/range.h"
 #include "program/fuse.h"
 #include "program/host_call.h"
 

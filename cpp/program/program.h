@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "base/allocator.h"
 #include "base/fp_environment.h"
-#include "base/owned.h"
 #include "base/parallel.h"
 #include "program/pace.h"
 #include "program/recording.h"

@@ -2,8 +2,8 @@
 // lanes, and what is done once a line (a logarithm, a root) is done for a vector of lines.
 #pragma once
 
-#include "simd/lanes.h"
 #include "simd/permute.h"
+#include "simd/strided.h"
 #include "simd/transpose.h"
 
 namespace ranvier::RANVIER_ISA {

@@ -2,8 +2,8 @@
 #include "kernels/attention/attention.h"
 
 #include "base/unroll.h"
-#include "simd/lanes.h"
 #include "simd/math.h"
+#include "simd/strided.h"
 
 namespace ranvier::RANVIER_ISA {
 

@@ -1,7 +1,7 @@
 // augment's arithmetic, compiled once for each ISA level.
 #include "kernels/augment/augment.h"
 
-#include "simd/lanes.h"
+#include "simd/strided.h"
 
 namespace ranvier::RANVIER_ISA {
 

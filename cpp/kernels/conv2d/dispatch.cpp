@@ -8,7 +8,6 @@
 #include "kernels/conv2d/direct/direct.h"
 #include "kernels/conv2d/direct/weight.h"
 #include "kernels/conv2d/pixels/pixels.h"
-#include "kernels/conv2d/pixels/weight.h"
 #include "kernels/conv2d/planes/planes.h"
 #include "kernels/conv2d/planes/weight.h"
 #include "kernels/conv2d/pointwise/pointwise.h"

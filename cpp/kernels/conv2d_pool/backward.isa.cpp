@@ -4,7 +4,6 @@
 
 #include "kernels/conv2d_pool/patches.h"
 #include "kernels/conv2d_pool/quads.h"
-#include "simd/compress.h"
 #include "simd/mask_bits.h"
 #include "simd/permute.h"
 #include "simd/strided.h"

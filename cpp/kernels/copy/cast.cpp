@@ -1,5 +1,5 @@
 // cast: blocks of x become a wide type, which holds all of its values, and that becomes y.
-#include "kernels/copy/cast.h"
+#include "kernels/copy/copy.h"
 
 #include <algorithm>
 #include <iterator>

@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "base/isa.h"
+#include "base/tensor_view.h"
 #include "base/views.h"
 
 namespace ranvier {
@@ -45,5 +46,30 @@ struct CopyKernels {
 };
 
 RANVIER_TABLES(CopyKernels, copy_kernels)
+
+// fill: every element of y becomes one number; any strides
+
+template <class T>  // float, double, int64_t or bool
+struct Fill {
+  RANVIER_CALL("fill", y);
+  static constexpr bool finishes = true;
+  T value;
+  TensorView<T> y;
+};
+
+// cast: y = x in another dtype, element by element, as C converts: as int64 floats lose their
+// fraction, as bool everything but 0 is true
+//
+//   x and y have one shape and any strides; From is an unsigned type of the size of x's elements, `from`
+//   says what they are.
+
+template <class From, class To>  // From: uint8_t ... uint64_t; To: float, double, int64_t or bool
+struct Cast {
+  RANVIER_CALL("cast", x, y);
+  static constexpr bool finishes = true;
+  DType from;
+  TensorView<const From> x;
+  TensorView<To> y;
+};
 
 }  // namespace ranvier

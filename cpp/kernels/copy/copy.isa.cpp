@@ -1,8 +1,8 @@
 // copy's transposition, compiled once for each ISA level.
 #include "kernels/copy/copy.h"
 
-#include "simd/lanes.h"
 #include "simd/permute.h"
+#include "simd/strided.h"
 #include "simd/transpose.h"
 
 namespace ranvier::RANVIER_ISA {

@@ -1,4 +1,4 @@
-#include "kernels/copy/fill.h"
+#include "kernels/copy/copy.h"
 
 #include <cstring>
 

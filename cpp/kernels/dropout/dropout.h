@@ -10,6 +10,7 @@
 // `key` is a buffer of two int64: the key and the number of the call.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 
 #include "base/isa.h"
 #include "base/views.h"
@@ -62,5 +63,9 @@ struct DropoutKernels {
 };
 
 RANVIER_TABLES(DropoutKernels, dropout_kernels)
+
+// The numbers 0 to n - 1 in random order: that of NumPy's Generator(Philox(seed)).permutation(n), to the bit.
+// order has room for n < 2**32 numbers.
+void permutation(uint64_t seed, int64_t n, int64_t* order);
 
 }  // namespace ranvier

@@ -1,6 +1,6 @@
 // NumPy's generator: the seed is spread by SeedSequence (M. E. O'Neill's seed_seq), the words are those of
 // Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
-#include "kernels/dropout/permutation.h"
+#include "kernels/dropout/dropout.h"
 
 #include <algorithm>
 #include <cstring>

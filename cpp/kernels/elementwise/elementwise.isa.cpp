@@ -1,11 +1,122 @@
-// The inner loops of elementwise, compiled once for each ISA level.
+// The inner loops of elementwise, and what each op does to one vector of elements, compiled once for each ISA
+// level.
 #include "kernels/elementwise/elementwise.h"
-
-#include "kernels/elementwise/functions.h"
 #include "simd/bytes.h"
+#include "simd/math.h"
+#include "simd/math_pow_double.h"
+#include "simd/math_sqrt.h"
+#include "simd/vec.h"
 #include "simd/vector_loop.h"
 
 namespace ranvier::RANVIER_ISA {
+
+template <class V>
+RANVIER_INLINE V sigmoid_slope(V x) {  // s (1 - s) = e / (1 + e)^2, even in x
+  const V e = exp(-abs(x)), d = e + 1;
+  return e / (d * d);
+}
+
+// sqrt(x), but +0 of -0 and infinity of -infinity
+template <class V>
+RANVIER_INLINE V pow_half(V x) {
+  using T = element_of<V>;
+  return select(x == -Limits<T>::infinity, abs(x), sqrt(x + T(0)));
+}
+
+template <class V>
+RANVIER_INLINE V quick_log(V x) {
+  if constexpr (sizeof(element_of<V>) == 4)
+    return log(x);
+  else
+    return log_unless_rare(x);
+}
+
+// struct name_op<T>: y = expression in a, b, c, d of the vectors' type V.
+#define RANVIER_ELEMENTWISE(name, operands_, expression)                                    \
+  template <class T>                                                                        \
+  struct name##_op {                                                                        \
+    static constexpr int operands = operands_;                                              \
+    using V = vec<T>;                                                                       \
+    RANVIER_INLINE V call([[maybe_unused]] V a, [[maybe_unused]] V b, [[maybe_unused]] V c, \
+                          [[maybe_unused]] V d) {                                           \
+      [[maybe_unused]] const V zero{}, one = zero + T(1);                                   \
+      return expression;                                                                    \
+    }                                                                                       \
+  };
+
+RANVIER_ELEMENTWISE(neg, 1, (-a))
+RANVIER_ELEMENTWISE(exp, 1, (exp(a)))
+RANVIER_ELEMENTWISE(expm1, 1, (expm1(a)))
+RANVIER_ELEMENTWISE(erf, 1, (erf(a)))
+RANVIER_ELEMENTWISE(log, 1, (quick_log(a)))
+RANVIER_ELEMENTWISE(log1p, 1, (log1p(a)))
+RANVIER_ELEMENTWISE(sqrt, 1, (quick_sqrt(a)))
+RANVIER_ELEMENTWISE(abs, 1, (abs(a)))
+RANVIER_ELEMENTWISE(sin, 1, (sin(a)))
+RANVIER_ELEMENTWISE(cos, 1, (cos(a)))
+RANVIER_ELEMENTWISE(round, 1, (round_even(a)))
+RANVIER_ELEMENTWISE(sign, 1, (select(a > zero, one, select(a < zero, -one, select(a == zero, zero, a)))))
+RANVIER_ELEMENTWISE(square, 1, (a * a))
+RANVIER_ELEMENTWISE(reciprocal, 1, (one / a))
+RANVIER_ELEMENTWISE(cube, 1, (a * a * a))
+RANVIER_ELEMENTWISE(pow_half, 1, (pow_half(a)))
+RANVIER_ELEMENTWISE(pow_minus_half, 1, (one / pow_half(a)))
+RANVIER_ELEMENTWISE(pow_minus_2, 1, ((one / a) * (one / a)))  // a * a would overflow before 1 / a^2 is 0
+RANVIER_ELEMENTWISE(clip, 3, (min(max(a, b), c)))
+
+RANVIER_ELEMENTWISE(add, 2, (a + b))
+RANVIER_ELEMENTWISE(sub, 2, (a - b))
+RANVIER_ELEMENTWISE(mul, 2, (a * b))
+RANVIER_ELEMENTWISE(div, 2, (a / b))
+RANVIER_ELEMENTWISE(pow, 2, (quick_pow(a, b)))
+RANVIER_ELEMENTWISE(maximum, 2, (max(a, b)))
+RANVIER_ELEMENTWISE(minimum, 2, (min(a, b)))
+
+// (dy, y): e^x = y + 1; (dy, x); (dy, y); (dy, x) ...
+RANVIER_ELEMENTWISE(expm1_backward, 2, (a * (b + one)))
+RANVIER_ELEMENTWISE(log1p_backward, 2, (a / (b + one)))
+RANVIER_ELEMENTWISE(sqrt_backward, 2, (a / (b + b)))
+RANVIER_ELEMENTWISE(abs_backward, 2, (a * sign_op<T>::call(b, b, b, b)))
+RANVIER_ELEMENTWISE(sin_backward, 2, (a * cos(b)))
+RANVIER_ELEMENTWISE(cos_backward, 2, (-a * sin(b)))
+RANVIER_ELEMENTWISE(square_backward, 2, (a * (b + b)))
+RANVIER_ELEMENTWISE(reciprocal_backward, 2, (-a * b * b))
+RANVIER_ELEMENTWISE(clip_backward, 4, (select((b >= c) & (b <= d), a, zero)))
+
+// (dy, y, b): y = a / b, dy/db = -y / b
+RANVIER_ELEMENTWISE(div_backward, 3, (-a * b / c))
+// (dy, a, b): y = a^b, dy/da = b a^(b-1), and 0 for b = 0 also where a^(b-1) is infinite
+RANVIER_ELEMENTWISE(pow_backward, 3, (select(c == zero, zero, a*(c* quick_pow(b, c - one)))))
+// (dy, a, y): dy/db = y log(a), and 0 for a = 0 where y is finite
+RANVIER_ELEMENTWISE(exponent_backward, 3, (select((b == zero) & (abs(c) <= one), zero, a*(c* log(b)))))
+// (dy, a, b): all of dy to the greater, half to each of two equals
+RANVIER_ELEMENTWISE(maximum_backward, 3, (select(b < c, zero, select(b == c, a* T(0.5), a))))
+RANVIER_ELEMENTWISE(minimum_backward, 3, (select(b > c, zero, select(b == c, a* T(0.5), a))))
+RANVIER_ELEMENTWISE(where_equal, 3, (select((a == b) | ((a != a) & (b != b)), c, zero)))
+
+RANVIER_ELEMENTWISE(glu, 2, (a * sigmoid(b)))
+// (dy, a, b): dy a sigmoid'(b)
+RANVIER_ELEMENTWISE(glu_backward, 3, (a * b * sigmoid_slope(c)))
+RANVIER_ELEMENTWISE(prelu, 2, (select(a > zero, a, a* b)))
+RANVIER_ELEMENTWISE(prelu_backward, 3, (select(b > zero, a, a* c)))
+RANVIER_ELEMENTWISE(prelu_weight_backward, 2, (select(b > zero, zero, a* b)))
+
+#undef RANVIER_ELEMENTWISE
+
+#define RANVIER_COMPARE(name, operator_)                                      \
+  template <class T>                                                          \
+  struct name##_compare {                                                     \
+    RANVIER_INLINE ivec<T> call(vec<T> a, vec<T> b) { return a operator_ b; } \
+  };
+
+RANVIER_COMPARE(eq, ==)
+RANVIER_COMPARE(ne, !=)
+RANVIER_COMPARE(lt, <)
+RANVIER_COMPARE(le, <=)
+RANVIER_COMPARE(gt, >)
+RANVIER_COMPARE(ge, >=)
+
+#undef RANVIER_COMPARE
 
 template <class T, class Op>
 static void op_loop(const Vectors& v) {

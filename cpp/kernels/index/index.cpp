@@ -9,7 +9,6 @@
 #include "base/parallel.h"
 #include "base/rows.h"
 #include "kernels/copy/copy.h"
-#include "kernels/copy/fill.h"
 #include "kernels/reduce/reduce.h"
 
 namespace ranvier {

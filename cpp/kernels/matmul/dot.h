@@ -4,7 +4,7 @@
 #include "base/unroll.h"
 #include "kernels/matmul/epilogue.h"
 #include "kernels/matmul/matmul.h"
-#include "simd/lane_sums.h"
+#include "simd/transpose.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {

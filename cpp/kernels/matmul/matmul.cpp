@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "base/parallel.h"
-#include "kernels/matmul/few_rows.h"
 #include "kernels/matmul/plan.h"
 #include "kernels/matmul/small_products.h"
 

@@ -1,8 +1,225 @@
 // The inner loops of the normalisations, compiled once for each ISA level.
-#include "kernels/norm/columns.h"
-#include "kernels/norm/lines.h"
+#include "kernels/norm/norm.h"
+#include "simd/strided.h"
 
 namespace ranvier::RANVIER_ISA {
+
+// The loops along a line.
+
+constexpr int kNormVectors = 4;  // independent sums, so that one addition need not wait for the last
+
+// f(vector, i, n) for the vectors of [0, count): `vector` counts the accumulators up, n lanes are inside.
+template <class T, class F>
+RANVIER_INLINE void for_each_vector(int64_t count, const F& f) {
+  constexpr int L = lanes<T>;
+  int64_t i = 0;
+  for (; i + kNormVectors * L <= count; i += kNormVectors * L)
+    for (int v = 0; v < kNormVectors; ++v) f(v, i + v * L, L);
+  for (; i + L <= count; i += L) f(0, i, L);
+  if (i < count) f(1, i, static_cast<int>(count - i));
+}
+
+// v in the first n lanes, 0 in the others
+template <class T>
+RANVIER_INLINE vec<T> first_lanes(typename VecOf<T>::type v, int n) {
+  return n == lanes<T> ? v : select(iota<T>() < T(n), v, vec<T>{});
+}
+template <class T>
+RANVIER_INLINE double total(const typename VecOf<T>::type (&v)[kNormVectors]) {
+  return double(reduce_add((v[0] + v[1]) + (v[2] + v[3])));
+}
+
+template <class T>
+static Moments moments(const T* x, int64_t n) {
+  vec<T> sum[kNormVectors]{}, rest[kNormVectors]{}, squares[kNormVectors]{};
+  for_each_vector<T>(n, [&](int v, int64_t i, int l) { sum[v] += load_lanes(x + i, l); });
+  const T m = T(total<T>(sum) / double(n));
+  const int64_t ahead = n == kNormChunk ? n : 0;  // the next chunk comes while this one is in L1
+  for_each_vector<T>(n, [&](int v, int64_t i, int l) {
+    __builtin_prefetch(x + i + ahead);
+    const vec<T> d = first_lanes<T>(load_lanes(x + i, l) - m, l);
+    rest[v] += d, squares[v] = fma(d, d, squares[v]);
+  });
+  const double missing = total<T>(rest) / double(n), m2 = total<T>(squares) - missing * missing * double(n);
+  return {double(m) + missing, m2 < 0 ? 0 : m2};
+}
+
+template <bool has_weight, bool has_bias, class T>
+static void normalize_line(const T* x, int64_t n, Normalize<T> f, const T* weight, const T* bias, T* y) {
+  const vec<T> a = broadcast(f.a), b = broadcast(f.b);
+  for_each_vector<T>(n, [&](int, int64_t i, int l) {
+    vec<T> v = fma(load_lanes(x + i, l) - f.m, a, b);
+    const vec<T> shift = has_bias ? load_lanes(bias + i, l) : vec<T>{};
+    if constexpr (has_weight)
+      v = fma(v, load_lanes(weight + i, l), shift);
+    else if constexpr (has_bias)
+      v = v + shift;
+    store_lanes(y + i, v, l);
+  });
+}
+
+template <class T>
+static void normalize(const T* x, int64_t n, Normalize<T> f, const T* weight, const T* bias, T* y) {
+  if (weight)
+    (bias ? normalize_line<true, true, T> : normalize_line<true, false, T>)(x, n, f, weight, bias, y);
+  else
+    (bias ? normalize_line<false, true, T> : normalize_line<false, false, T>)(x, n, f, weight, bias, y);
+}
+
+template <bool has_weight, class T>
+static GradientSums line_sums(const T* dy, const T* x, int64_t n, T m, const T* weight) {
+  vec<T> sum[kNormVectors]{}, dot[kNormVectors]{};
+  for_each_vector<T>(n, [&](int v, int64_t i, int l) {
+    vec<T> g = load_lanes(dy + i, l);  // 0 past the end
+    if constexpr (has_weight) g = g * load_lanes(weight + i, l);
+    const vec<T> d = first_lanes<T>(load_lanes(x + i, l) - m, l);
+    sum[v] += g, dot[v] = fma(g, d, dot[v]);
+  });
+  return {total<T>(sum), total<T>(dot)};
+}
+
+template <class T>
+static GradientSums sums(const T* dy, const T* x, int64_t n, T m, const T* weight) {
+  return (weight ? line_sums<true, T> : line_sums<false, T>)(dy, x, n, m, weight);
+}
+
+template <bool has_weight, class T>
+static void line_gradient(const T* dy, const T* x, int64_t n, NormGradient<T> f, const T* weight, T* dx) {
+  const vec<T> a = broadcast(f.a), b = broadcast(f.b), k = broadcast(f.k);
+  for_each_vector<T>(n, [&](int, int64_t i, int l) {
+    vec<T> g = load_lanes(dy + i, l);
+    if constexpr (has_weight) g = g * load_lanes(weight + i, l);
+    store_lanes(dx + i, fma(g, a, fma(load_lanes(x + i, l) - f.m, b, k)), l);
+  });
+}
+
+template <class T>
+static void gradient(const T* dy, const T* x, int64_t n, NormGradient<T> f, const T* weight, T* dx) {
+  (weight ? line_gradient<true, T> : line_gradient<false, T>)(dy, x, n, f, weight, dx);
+}
+
+// The loops over rows whose columns are handled side by side.
+
+// f(group, j, n) for groups of columns of [0, width): as many whole vectors as group says, or a part of one.
+template <int kVectors>
+struct ColumnGroup {
+  static constexpr int vectors = kVectors;
+};
+
+template <class T, class F>
+RANVIER_INLINE void for_each_group(int64_t width, const F& f) {
+  constexpr int L = lanes<T>;
+  int64_t j = 0;
+  for (; j + kNormVectors * L <= width; j += kNormVectors * L) f(ColumnGroup<kNormVectors>{}, j, L);
+  for (; j + L <= width; j += L) f(ColumnGroup<1>{}, j, L);
+  if (j < width) f(ColumnGroup<1>{}, j, static_cast<int>(width - j));
+}
+
+template <class T>
+static void column_moments(const T* x, int64_t stride, int64_t rows, int64_t width, int64_t seen,
+                           double* mean, double* m2) {
+  constexpr int L = lanes<T>;
+  const double inverse = 1.0 / double(rows), all = double(seen + rows);
+  const double share = double(rows) / all, both = double(seen) * share;
+  for_each_group<T>(width, [&](auto group, int64_t j, int l) {
+    constexpr int kVectors = decltype(group)::vectors;
+    vec<T> first[kVectors], sum[kVectors]{}, squares[kVectors]{};
+    for (int v = 0; v < kVectors; ++v) first[v] = load_lanes(x + j + v * L, l);
+    for (int64_t r = 1; r < rows; ++r)
+      for (int v = 0; v < kVectors; ++v) {
+        const vec<T> d = load_lanes(x + r * stride + j + v * L, l) - first[v];
+        sum[v] += d, squares[v] = fma(d, d, squares[v]);
+      }
+    T f[kVectors * L], s[kVectors * L], q[kVectors * L];
+    for (int v = 0; v < kVectors; ++v)
+      store(f + v * L, first[v]), store(s + v * L, sum[v]), store(q + v * L, squares[v]);
+    const int64_t count = l == L ? kVectors * L : l;
+    for (int64_t i = 0; i < count; ++i) {
+      const double step = double(s[i]) * inverse, found = double(q[i]) - double(s[i]) * step;
+      const double delta = double(f[i]) + step - mean[j + i];
+      mean[j + i] += delta * share;
+      m2[j + i] += (found < 0 ? 0 : found) + delta * delta * both;
+    }
+  });
+}
+
+template <class T>
+static void normalize_rows(const T* x, int64_t stride_x, int64_t rows, int64_t width, const T* m, const T* a,
+                           const T* b, T* y, int64_t stride_y) {
+  constexpr int L = lanes<T>;
+  for (int64_t r = 0; r < rows; ++r, x += stride_x, y += stride_y)
+    for_each_group<T>(width, [&](auto group, int64_t j, int l) {
+      for (int v = 0; v < decltype(group)::vectors; ++v, j += L)
+        store_lanes(
+            y + j,
+            fma(load_lanes(x + j, l) - load_lanes(m + j, l), load_lanes(a + j, l), load_lanes(b + j, l)), l);
+    });
+}
+
+// Adds the lanes of sums in T to sums in double.
+template <class T>
+RANVIER_INLINE void add_lanes(double* to, typename VecOf<T>::type v, int n) {
+  T lane[lanes<T>];
+  store(lane, v);
+  if (n == lanes<T>)
+    for (int i = 0; i < lanes<T>; ++i) to[i] += double(lane[i]);
+  else
+    for (int i = 0; i < n; ++i) to[i] += double(lane[i]);
+}
+
+template <class T>
+static void column_sums(const T* dy, int64_t stride_dy, const T* x, int64_t stride_x, int64_t rows,
+                        int64_t width, const T* m, double* dy_sums, double* dots) {
+  constexpr int L = lanes<T>;
+  for_each_group<T>(width, [&](auto group, int64_t j, int l) {
+    constexpr int kVectors = decltype(group)::vectors;
+    vec<T> mean[kVectors], sum[kVectors]{}, dot[kVectors]{};
+    for (int v = 0; v < kVectors; ++v) mean[v] = load_lanes(m + j + v * L, l);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int v = 0; v < kVectors; ++v) {
+        const vec<T> g = load_lanes(dy + r * stride_dy + j + v * L, l);
+        sum[v] += g;
+        dot[v] = fma(g, load_lanes(x + r * stride_x + j + v * L, l) - mean[v], dot[v]);
+      }
+    for (int v = 0; v < kVectors; ++v)
+      add_lanes<T>(dy_sums + j + v * L, sum[v], l), add_lanes<T>(dots + j + v * L, dot[v], l);
+  });
+}
+
+template <class T>
+static void gradient_rows(const T* dy, int64_t stride_dy, const T* x, int64_t stride_x, int64_t rows,
+                          int64_t width, const T* m, const T* a, const T* b, const T* k, T* dx,
+                          int64_t stride_dx) {
+  constexpr int L = lanes<T>;
+  for (int64_t r = 0; r < rows; ++r, dy += stride_dy, x += stride_x, dx += stride_dx)
+    for_each_group<T>(width, [&](auto group, int64_t j, int l) {
+      for (int v = 0; v < decltype(group)::vectors; ++v, j += L) {
+        const vec<T> of_x =
+            fma(load_lanes(x + j, l) - load_lanes(m + j, l), load_lanes(b + j, l), load_lanes(k + j, l));
+        store_lanes(dx + j, fma(load_lanes(dy + j, l), load_lanes(a + j, l), of_x), l);
+      }
+    });
+}
+
+template <class T>
+static void parameter_sums(const T* dy, int64_t stride_dy, const T* x, int64_t stride_x, int64_t rows,
+                           int64_t width, const Normalize<T>* f, double* dweight, double* dbias) {
+  constexpr int L = lanes<T>;
+  for_each_group<T>(width, [&](auto group, int64_t j, int l) {
+    constexpr int kVectors = decltype(group)::vectors;
+    vec<T> sum[kVectors]{}, dot[kVectors]{};
+    for (int64_t r = 0; r < rows; ++r) {
+      const vec<T> a = broadcast(f[r].a), b = broadcast(f[r].b);
+      for (int v = 0; v < kVectors; ++v) {
+        const vec<T> g = load_lanes(dy + r * stride_dy + j + v * L, l);
+        sum[v] += g;
+        dot[v] = fma(g, fma(load_lanes(x + r * stride_x + j + v * L, l) - f[r].m, a, b), dot[v]);
+      }
+    }
+    for (int v = 0; v < kVectors; ++v)
+      add_lanes<T>(dbias + j + v * L, sum[v], l), add_lanes<T>(dweight + j + v * L, dot[v], l);
+  });
+}
 
 template <class T>
 static constexpr NormKernels<T> norm_table = {moments<T>,     normalize<T>,      sums<T>,

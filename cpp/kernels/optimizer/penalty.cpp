@@ -1,5 +1,5 @@
 // Penalties on the weights: blocks of all parameters shared out, each read once for its value and gradient.
-#include "kernels/optimizer/penalty.h"
+#include "kernels/optimizer/clip.h"
 
 #include "kernels/optimizer/kernels.h"
 #include "kernels/optimizer/segments.h"

@@ -1,6 +1,7 @@
 // The update rules on contiguous elements, for one ISA level.
 //
-// Each is written on one whole vector of elements that begin at i; update.h takes it over the arrays.
+// Each is written on one whole vector of elements that begin at i; optimizer.isa.cpp takes it over the
+// arrays.
 #pragma once
 #include <limits>
 
@@ -148,6 +149,96 @@ struct Lion {
     const vec<T> sign = select(direction > 0, one, select(direction < 0, -one, direction));  // NaN stays
     update_mean(r.states[0] + i, g, c.one_minus_beta2);
     store(r.p + i, fma(broadcast(-c.lr), sign, broadcast(c.shrink) * p));
+  }
+};
+
+// sqrt(v), which leaves the divider of the processor to the divisions beside it. A rule that takes a root and
+// a division of each element waits for the divider, which makes both. At v4 one vector in four gets its root
+// from multiplications instead: Newton's step on an estimate with 14 bits, and one on the remainder, which
+// rounds as the instruction does (Markstein, "Computation of elementary functions on the IBM RISC System/6000
+// processor", 1990). Compared with the instruction for each float from 2^-100 on. number: which vector of the
+// row this is.
+template <class T>
+RANVIER_INLINE vec<T> root(vec<T> v, int64_t number) {
+#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (number & 3) return sqrt(v);
+    const __m512i bits = (__m512i)v, smallest = _mm512_set1_epi32(0x0d800000);  // 2^-100
+    const __m512i range = _mm512_set1_epi32(0x7f800000 - 0x0d800000);
+    const __mmask16 nonzero = _mm512_test_epi32_mask(bits, bits);
+    // Left to the instruction, by one unsigned comparison of the bits: numbers below 2^-100, whose remainder
+    // is not exact, negative ones, infinity and NaN. The root of 0 is 0, by the mask.
+    if (__builtin_expect(_mm512_mask_cmpge_epu32_mask(nonzero, _mm512_sub_epi32(bits, smallest), range), 0))
+      return sqrt(v);
+    const vec<float> estimate = _mm512_maskz_rsqrt14_ps(all16, v), half = broadcast(0.5f);
+    vec<float> y = v * estimate, h = half * estimate;  // near sqrt(v) and 1 / (2 sqrt(v))
+    const vec<float> error = fma(-y, h, half);
+    y = fma(y, error, y), h = fma(h, error, h);
+    return _mm512_maskz_fmadd_ps(nonzero, fma(-y, y, v), h, y);
+  }
+#endif
+  (void)number;
+  return sqrt(v);
+}
+
+// What every one of them begins with: the parameter after decoupled weight decay, the gradient and its mean.
+template <class T>
+struct AdamStart {
+  vec<T> p, g, mean;
+};
+
+template <class T>
+RANVIER_INLINE AdamStart<T> start_adam(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
+  const vec<T> p = broadcast(c.shrink) * load(r.p + i), g = gradient(r, c, i, p);
+  return {p, g, update_mean(r.states[0] + i, g, c.one_minus_beta1)};
+}
+
+// Kingma and Ba, "Adam" (2015); AMSGrad: Reddi et al. (2018); decoupled decay: Loshchilov and Hutter (2019).
+struct Adam {
+  template <class T>
+  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
+    const auto [p, g, m] = start_adam(r, c, i);
+    vec<T> v = update_square(r.states[1] + i, g, c.beta2, c.one_minus_beta2, c.least_square);
+    if (T* largest = r.states[2]) {
+      v = max(load(largest + i), v);
+      store(largest + i, v);
+    }
+    const vec<T> denominator = fma(root<T>(v, i / lanes<T>), broadcast(c.root_correction), broadcast(c.eps));
+    store(r.p + i, fma(broadcast(-c.step_size), m / denominator, p));
+  }
+};
+
+// Section 7 of Kingma and Ba (2015): the largest gradient, forgotten exponentially, in the place of the root.
+struct Adamax {
+  template <class T>
+  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
+    const auto [p, g, m] = start_adam(r, c, i);
+    const vec<T> largest = max(broadcast(c.beta2) * load(r.states[1] + i), abs(g) + broadcast(c.eps));
+    store(r.states[1] + i, largest);
+    store(r.p + i, fma(broadcast(-c.step_size), m / largest, p));
+  }
+};
+
+// Dozat, "Incorporating Nesterov Momentum into Adam" (2016).
+struct Nadam {
+  template <class T>
+  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
+    const auto [p, g, m] = start_adam(r, c, i);
+    const vec<T> v = update_square(r.states[1] + i, g, c.beta2, c.one_minus_beta2, c.least_square);
+    const vec<T> denominator = fma(sqrt(v), broadcast(c.root_correction), broadcast(c.eps));
+    const vec<T> direction = fma(broadcast(c.step_size), m, broadcast(c.gradient_size) * g);
+    store(r.p + i, p - direction / denominator);
+  }
+};
+
+// Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond" (2020).
+struct Radam {
+  template <class T>
+  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
+    const auto [p, g, m] = start_adam(r, c, i);
+    const vec<T> v = update_square(r.states[1] + i, g, c.beta2, c.one_minus_beta2, c.least_square);
+    const vec<T> direction = c.rectified ? m / (sqrt(v) + broadcast(c.eps)) : m;
+    store(r.p + i, fma(broadcast(-c.step_size), direction, p));
   }
 };
 

@@ -3,8 +3,8 @@
 #pragma once
 #include "base/unroll.h"
 #include "simd/bytes.h"
-#include "simd/lanes.h"
 #include "simd/permute.h"
+#include "simd/strided.h"
 
 namespace ranvier::RANVIER_ISA {
 

@@ -3,7 +3,6 @@
 #include "kernels/pooling/lanes.h"
 #include "kernels/pooling/pooling.h"
 #include "kernels/pooling/row_buffer.h"
-#include "kernels/pooling/tap_list.h"
 
 namespace ranvier::RANVIER_ISA {
 

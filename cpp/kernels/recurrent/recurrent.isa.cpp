@@ -1,8 +1,8 @@
 // The gates of one time step in one pass, compiled once for each ISA level.
 #include "kernels/recurrent/recurrent.h"
 
-#include "simd/lanes.h"
 #include "simd/math.h"
+#include "simd/strided.h"
 
 namespace ranvier::RANVIER_ISA {
 

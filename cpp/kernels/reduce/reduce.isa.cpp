@@ -1,8 +1,8 @@
 // The inner loops of reduce, compiled once for each ISA level.
 #include "kernels/reduce/ops.h"
 #include "kernels/reduce/pairwise.h"
-#include "simd/lane_sums.h"
 #include "simd/tile.h"
+#include "simd/transpose.h"
 
 namespace ranvier::RANVIER_ISA {
 

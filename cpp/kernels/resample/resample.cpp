@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "base/apart.h"
 #include "base/carve.h"
 #include "base/integers.h"
 #include "base/parallel.h"

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/apart.h"
+#include "base/carve.h"
 #include "base/integers.h"
 #include "base/without_axis.h"
 

@@ -4,7 +4,7 @@
 #include "base/unroll.h"
 #include "kernels/conv2d/direct/tile.h"
 #include "kernels/norm/channel_line.h"
-#include "simd/lane_sums.h"
+#include "simd/transpose.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {

@@ -1,4 +1,4 @@
-#include "kernels/conv2d/pixels/weight.h"
+#include "kernels/conv2d/pixels/pixels.h"
 
 #include <algorithm>
 
