@@ -11,14 +11,14 @@ struct LogicalWalk {
   const TensorView<T>& v;
   int64_t index[kMaxDims], offset = 0;
 
-  LogicalWalk(const TensorView<T>& view, int64_t first) : v(view) {
+  __attribute__((always_inline)) LogicalWalk(const TensorView<T>& view, int64_t first) : v(view) {
     for (int d = v.ndim - 1; d >= 0; --d) {
       index[d] = first % v.shape[d];
       first /= v.shape[d];
       offset += index[d] * v.strides[d];
     }
   }
-  void next() {
+  __attribute__((always_inline)) void next() {
     for (int d = v.ndim - 1; d >= 0; --d) {
       offset += v.strides[d];
       if (++index[d] < v.shape[d]) return;

@@ -9,55 +9,11 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// c[i, j] for kRows rows of a and kColumns columns of b, from j on.
-template <class T, int kRows, int kColumns>
-static void dot(const MatmulTile<T>& t, int64_t j) {
+// sums[l * kRows + i], whose lanes are to be added up: the products of row i of a and column j + l of b.
+template <int kRows, int kColumns, class T, int kSums>
+RANVIER_INLINE void add_products(const MatmulTile<T>& t, int64_t j, typename VecOf<T>::type (&sums)[kSums]) {
   constexpr int L = lanes<T>;
-  const T* a = t.a;
-  const T* b = t.b + j * t.rs_b;  // a column of b is a row in memory
-  vec<T> acc[kRows][kColumns];
-  RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    RANVIER_UNROLL
-    for (int l = 0; l < kColumns; ++l) acc[i][l] = vec<T>{};
-  }
-  const auto step = [&](auto read, int64_t p) {
-    vec<T> row[kRows];
-    RANVIER_UNROLL
-    for (int i = 0; i < kRows; ++i) row[i] = read(a + i * t.rs_a + p);
-    RANVIER_UNROLL
-    for (int l = 0; l < kColumns; ++l) {
-      const vec<T> column = read(b + l * t.rs_b + p);
-      RANVIER_UNROLL
-      for (int i = 0; i < kRows; ++i) acc[i][l] = fma(row[i], column, acc[i][l]);
-    }
-  };
-  int64_t p = 0;
-  for (; p + L <= t.k; p += L) step([](const T* x) { return load(x); }, p);
-  if (p < t.k) step([n = static_cast<int>(t.k - p)](const T* x) { return load_n(x, n); }, p);
-  RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    RANVIER_UNROLL
-    for (int l = 0; l < kColumns; ++l) {
-      T sum = reduce_add(acc[i][l]);
-      if (t.bias_row) sum += t.bias_row[j + l];
-      if (t.bias_column) sum += t.bias_column[i];
-      t.c[i * t.rs_c + (j + l) * t.cs_c] = sum;
-    }
-  }
-}
-
-// Columns that are done at once: one sum in each lane of a vector.
-template <class T, int kRows>
-constexpr int kDotColumns = lanes<T> / kRows;
-
-// kDotColumns columns from j on. `bias`: bias_column, again and again. joined: c's elements are next to each
-// other, column by column.
-template <class T, int kRows>
-RANVIER_INLINE void dot_group(const MatmulTile<T>& t, int64_t j, typename VecOf<T>::type bias, bool joined) {
-  constexpr int L = lanes<T>, kColumns = kDotColumns<T, kRows>, kSums = kRows * kColumns;
-  const T *a = t.a, *b = t.b + j * t.rs_b;
-  vec<T> sums[L] = {};  // of column l and row i at l * kRows + i
+  const T *a = t.a, *b = t.b + j * t.rs_b;  // a column of b is a row in memory
   const auto step = [&](auto read, int64_t p) RANVIER_INLINED {
     vec<T> row[kRows];
     RANVIER_UNROLL
@@ -71,7 +27,43 @@ RANVIER_INLINE void dot_group(const MatmulTile<T>& t, int64_t j, typename VecOf<
   };
   int64_t p = 0;
   for (; p + L <= t.k; p += L) step([](const T* x) RANVIER_INLINED { return load(x); }, p);
-  if (p < t.k) step([n = static_cast<int>(t.k - p)](const T* x) RANVIER_INLINED { return load_n(x, n); }, p);
+  if (p < t.k) step([n = static_cast<int>(t.k - p)](const T* x) { return load_n(x, n); }, p);
+}
+
+// c[i, j + l] = the sum of row i and column l, and the biases.
+template <int kRows, int kColumns, class T, class Sum>
+RANVIER_INLINE void finish_sums(const MatmulTile<T>& t, int64_t j, const Sum& sum_of) {
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int l = 0; l < kColumns; ++l) {
+      T sum = sum_of(l * kRows + i);
+      if (t.bias_row) sum += t.bias_row[j + l];
+      if (t.bias_column) sum += t.bias_column[i];
+      t.c[i * t.rs_c + (j + l) * t.cs_c] = sum;
+    }
+  }
+}
+
+// kRows rows of a and kColumns columns of b, from j on.
+template <class T, int kRows, int kColumns>
+static void dot(const MatmulTile<T>& t, int64_t j) {
+  vec<T> sums[kRows * kColumns] = {};
+  add_products<kRows, kColumns>(t, j, sums);
+  finish_sums<kRows, kColumns>(t, j, [&](int k) RANVIER_INLINED { return reduce_add(sums[k]); });
+}
+
+// Columns that are done at once: one sum in each lane of a vector.
+template <class T, int kRows>
+constexpr int kDotColumns = lanes<T> / kRows;
+
+// kDotColumns columns from j on. `bias`: bias_column, again and again. joined: c's elements are next to each
+// other, column by column.
+template <class T, int kRows>
+RANVIER_INLINE void dot_group(const MatmulTile<T>& t, int64_t j, typename VecOf<T>::type bias, bool joined) {
+  constexpr int L = lanes<T>, kColumns = kDotColumns<T, kRows>, kSums = kRows * kColumns;
+  vec<T> sums[L] = {};
+  add_products<kRows, kColumns>(t, j, sums);
   vec<T> totals = sum_lanes<L / 2, T>(sums);
   if (joined) {
     if (t.bias_column) totals = totals + bias;
@@ -80,16 +72,7 @@ RANVIER_INLINE void dot_group(const MatmulTile<T>& t, int64_t j, typename VecOf<
   }
   alignas(64) T total[L];
   store(total, totals);
-  RANVIER_UNROLL
-  for (int l = 0; l < kColumns; ++l) {
-    RANVIER_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      T sum = total[l * kRows + i];
-      if (t.bias_row) sum += t.bias_row[j + l];
-      if (t.bias_column) sum += t.bias_column[i];
-      t.c[i * t.rs_c + (j + l) * t.cs_c] = sum;
-    }
-  }
+  finish_sums<kRows, kColumns>(t, j, [&](int k) RANVIER_INLINED { return total[k]; });
 }
 
 template <class T, int kRows>

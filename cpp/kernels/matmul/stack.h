@@ -12,12 +12,7 @@ namespace ranvier::RANVIER_ISA {
 template <class T, int kRows, int kVectors>
 static void stack_rows(const MatmulStack<T>& s, const T* a, const T* b, T* c, int n) {
   constexpr int L = lanes<T>, kWhole = (kVectors - 1) * L;
-  vec<T> acc[kRows][kVectors];
-  RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    RANVIER_UNROLL
-    for (int v = 0; v < kVectors; ++v) acc[i][v] = vec<T>{};
-  }
+  vec<T> acc[kRows][kVectors] = {};
   for (int64_t p = s.k; p > 0; --p, b += s.rs_b, a += s.cs_a) {
     vec<T> row[kVectors];
     if constexpr (kVectors > 1) row[0] = load(b);

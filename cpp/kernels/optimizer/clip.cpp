@@ -29,14 +29,10 @@ double combine(double a, double b, double p) {
 // In chunks also where the gradient is contiguous, so that its strides do not change the bits.
 template <class T>
 double norm_of_block(const TensorView<const T>& g, int64_t begin, int64_t end, double p) {
-  const bool dense = is_contiguous(g);
-  T copy[kChunk];
   double total = 0;
-  for (int64_t i = begin; i < end; i += kChunk) {
-    const int64_t n = std::min(kChunk, end - i);
-    if (!dense) gather(g, i, i + n, copy);
-    total = combine(total, norm_of(dense ? g.data + i : copy, n, p), p);
-  }
+  for_each_piece(g, begin, end, kChunk, [&](const T* chunk, int64_t, int64_t n) {
+    total = combine(total, norm_of(chunk, n, p), p);
+  });
   return total;
 }
 

@@ -1,21 +1,16 @@
 // L-BFGS: dot products over fixed blocks, and the two loops.
 #include "kernels/optimizer/lbfgs.h"
 
-#include <algorithm>
-
-#include "base/integers.h"
-#include "base/parallel.h"
 #include "kernels/optimizer/kernels.h"
+#include "kernels/optimizer/segments.h"
 
 namespace ranvier {
 namespace {
 
-constexpr int64_t kBlock = 4096;  // stays in the first cache between an update and the next dot product
 constexpr double kNsPerElement = 0.3;
 
-int64_t blocks_of(int64_t n) { return ceil_div(n, kBlock); }
-
-// f(first element, elements, block) for this thread's blocks of n elements.
+// f(first element, elements, block) for this thread's blocks of n elements, which stay in the first cache
+// between an update and the next dot product.
 template <class F>
 void for_each_block(const OpenTeam& team, int64_t n, const F& f) {
   team.parallel_for(blocks_of(n), 0,

@@ -16,17 +16,12 @@ void MoveParameters<T>::run(const Team& team, void*) const {
   const T share = static_cast<T>(*factor.data);
   const auto size = [&](int i) { return numel(parameters[i]); };
   for_each_share(team, count, ns_per_element, size, [&](int i, int64_t begin, int64_t end) {
-    const bool dense = is_contiguous(values[i]);
-    const int64_t piece = dense && is_contiguous(parameters[i]) ? end - begin : kChunk;
-    T copy[kChunk];
-    for (int64_t k = begin; k < end; k += piece) {
-      const int64_t stop = std::min(k + piece, end);
-      if (!dense) gather(values[i], k, stop, copy);
-      update_elements(parameters[i], k, stop, [&](T* p, int64_t n) {
-        const T* v = dense ? values[i].data + k : copy;
+    const int64_t piece = is_contiguous(values[i]) && is_contiguous(parameters[i]) ? end - begin : kChunk;
+    for_each_piece(values[i], begin, end, piece, [&](const T* v, int64_t first, int64_t count) {
+      update_elements(parameters[i], first, first + count, [&](T* p, int64_t n) {
         towards &&share == 1 ? std::copy_n(v, n, p), void() : move(p, v, n, share);
       });
-    }
+    });
   });
 }
 

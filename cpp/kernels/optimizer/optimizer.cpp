@@ -55,21 +55,16 @@ void run_rule(const OptimizerStep<T>& call, const OptimizerSegment<T>& segment, 
 template <class T>
 void update_segment(const OptimizerStep<T>& call, const OptimizerSegment<T>& s, int64_t begin, int64_t end,
                     LastNumbers<T>& last) {
-  const bool dense_gradient = is_contiguous(s.gradient);
-  const int64_t piece = dense_gradient && is_contiguous(s.parameter) ? end - begin : kChunk;
-  T gradient[kChunk];
-  for (int64_t i = begin; i < end; i += piece) {
-    const int64_t n = std::min(piece, end - i);
+  const int64_t piece = is_contiguous(s.gradient) && is_contiguous(s.parameter) ? end - begin : kChunk;
+  for_each_piece(s.gradient, begin, end, piece, [&](const T* gradient, int64_t i, int64_t n) {
     OptimizerRun<T> run;
-    run.n = n;
-    run.g = s.gradient.data + i;
-    if (!dense_gradient) gather(s.gradient, i, i + n, gradient), run.g = gradient;
+    run.n = n, run.g = gradient;
     for (int k = 0; k < kMaxStates; ++k) run.states[k] = s.states[k].data ? s.states[k].data + i : nullptr;
     update_elements(s.parameter, i, i + n, [&](T* p, int64_t) {
       run.p = p;
       run_rule(call, s, run, last);
     });
-  }
+  });
 }
 
 template <class T>

@@ -13,21 +13,15 @@ constexpr double kNsPerElement = 0.2;
 template <class T>
 double penalise(const WeightPenalty<T>& call, int i, int64_t begin, int64_t end) {
   const OptimizerKernels<T>& kernels = optimizer_kernels<T>();
-  const TensorView<const T>& p = call.parameters[i];
-  const bool dense = is_contiguous(p);
   const double l1 = call.l1.data[i], l2 = call.l2.data[i];
   double value = 0;
-  T copy[kChunk];
-  for (int64_t first = begin; first < end; first += kChunk) {
-    const int64_t n = std::min(kChunk, end - first);
-    if (!dense) gather(p, first, first + n, copy);
-    const T* chunk = dense ? p.data + first : copy;
+  for_each_piece(call.parameters[i], begin, end, kChunk, [&](const T* chunk, int64_t first, int64_t n) {
     if (l1 != 0 || l2 != 0) value += kernels.penalty(chunk, n, l1, l2);
-    if (!call.gradients[i].data) continue;
+    if (!call.gradients[i].data) return;
     update_elements(call.gradients[i], first, first + n, [&](T* g, int64_t) {
       kernels.add_penalty(g, chunk, n, T(*call.scale.data), T(l1), T(2 * l2));
     });
-  }
+  });
   return value;
 }
 

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "base/integers.h"
+#include "base/logical_walk.h"
 #include "base/parallel.h"
 #include "kernels/optimizer/optimizer.h"
 
@@ -84,26 +85,26 @@ void reduce_blocks(const Team& team, const TensorView<T>* arrays, int count, dou
 // f(offset) for the elements [begin, end) of a view in logical order.
 template <class T, class F>
 void for_each_offset(const TensorView<T>& v, int64_t begin, int64_t end, const F& f) {
-  int64_t index[kMaxDims], rest = begin, offset = 0;
-  for (int d = v.ndim - 1; d >= 0; --d) {
-    index[d] = rest % v.shape[d];
-    rest /= v.shape[d];
-    offset += index[d] * v.strides[d];
-  }
-  for (int64_t i = begin; i < end; ++i) {
-    f(offset);
-    for (int d = v.ndim - 1; d >= 0; --d) {
-      offset += v.strides[d];
-      if (++index[d] < v.shape[d]) break;
-      offset -= index[d] * v.strides[d];
-      index[d] = 0;
-    }
-  }
+  LogicalWalk<T> walk(v, begin);
+  for (int64_t i = begin; i < end; ++i, walk.next()) f(walk.offset);
 }
 
 template <class T, class U>
 void gather(const TensorView<T>& v, int64_t begin, int64_t end, U* dense) {
   for_each_offset(v, begin, end, [&](int64_t offset) { *dense++ = v.data[offset]; });
+}
+
+// f(pointer, first, n) for the elements [begin, end), read in pieces; strided ones are brought into a dense
+// copy.
+template <class T, class F>
+void for_each_piece(const TensorView<T>& v, int64_t begin, int64_t end, int64_t piece, const F& f) {
+  const bool dense = is_contiguous(v);
+  std::remove_const_t<T> copy[kChunk];
+  for (int64_t i = begin; i < end; i += piece) {
+    const int64_t n = std::min(piece, end - i);
+    if (!dense) gather(v, i, i + n, copy);
+    f(dense ? v.data + i : copy, i, n);
+  }
 }
 
 template <class T>
