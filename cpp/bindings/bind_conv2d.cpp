@@ -76,13 +76,113 @@ Gradients::All conv_backward(const Floats& dy, const Floats& x, const Weight& w,
   return g.all();
 }
 
+// Output size along one axis: that of the convolution's input.
+int64_t output_size(const ConvOp& op, int64_t in, int64_t taps, const ConvArguments& a, int d) {
+  const int64_t spread = (in - 1) * a.stride[d] + a.dilation[d] * (taps - 1) + 1 + a.extra[d];
+  const int64_t out = spread - 2 * a.before[d];
+  if (in < 1 || out < 1 || out > (int64_t{1} << 40) / taps)
+    fail_value(op.name, "got a size of ", in, " along ", op.axis(d), ", from which an output of ", out,
+               " would come; expected at least 1, and a size that fits in memory");
+  return out;
+}
+
+ConvShapes shapes_of(const ConvOp& op, const Input& x, const Input& w, const ConvArguments& a) {
+  expect_conv_dimensions(op, x, op.image());
+  expect_conv_dimensions(op, w, op.axes == 1 ? "(c, k / groups, s)" : "(c, k / groups, r, s)");
+  ConvShapes s{x.shape(0), x.shape(1), conv_size(op, x, 0), conv_size(op, x, 1), 0, 0, 0, 0, 0};
+  if (w.shape(0) != s.c)
+    fail_value(op.name, "got x with ", s.c, " channels and weight for ", w.shape(0),
+               "; expected weight of shape (", s.c, ", K / groups, ", op.taps(), ")");
+  if (s.c % a.groups != 0)
+    fail_value(op.name, "got x with ", s.c, " channels and groups ", a.groups,
+               "; expected channels divisible by groups");
+  s.k = w.shape(1) * a.groups;  // both below 2**31
+  if (s.k > int64_t{1} << 30)
+    fail_value(op.name, "got weight of shape ", w.shape(), " and groups ", a.groups,
+               "; expected at most 2**30 output channels");
+  read_conv_taps(op, w, &s);
+  s.p = output_size(op, s.h, s.r, a, 0);
+  s.q = output_size(op, s.w, s.s, a, 1);
+  return s;
+}
+
+ConvArguments arguments(const ConvOp& op, const Input& w, const PerAxis& stride, const PerAxis& padding,
+                        const PerAxis& output_padding, const Arg& groups, const PerAxis& dilation) {
+  ConvArguments a = conv_arguments(op, w, stride, padding, dilation, false);
+  a.groups = read_groups(op, groups);
+  read_conv_sizes(op, output_padding, 0, a.extra);
+  for (int d = 2 - op.axes; d < 2; ++d)
+    if (a.extra[d] >= std::max(a.stride[d], a.dilation[d]))
+      fail_value(op.name, "got output_padding ", a.extra[d], " for stride ", a.stride[d], " and dilation ",
+                 a.dilation[d], "; expected less than the larger of them");
+  return a;
+}
+
+// The gradient of a convolution to its input, plus bias: x (n, c, h, w), w (c, k / groups, r, s), result
+// (n, k, p, q).
+template <int axes>
+Output conv_transpose(const Floats& x, const Weight& w, const MaybeFloats& bias, PerAxis stride,
+                      PerAxis padding, PerAxis output_padding, Groups groups, PerAxis dilation, Out out) {
+  const ConvOp op{x.op(), axes};
+  const ConvArguments a = arguments(op, w, stride, padding, output_padding, groups, dilation);
+  const ConvShapes s = shapes_of(op, x, w, a);
+  if (bias) bias.expect_shape({s.k});
+  ConvResult y(op, out, x.dtype(), op.shape(s.n, s.k, s.p, s.q), x, w, bias);
+  run<ConvTranspose2dForward>(x.dtype(), image(x, axes), image(w, axes), bias, image(y.array(), axes),
+                              a.geometry(), conv_algorithms());
+  return y.finish();
+}
+
+// db: the sum over images and pixels. The weight's gradient has none of dy, only of x.
+template <class T>
+Conv2dBackwardWeight<T> bias_gradient(const TensorView<const T>& dy, const TensorView<T>& db) {
+  TensorView<const T> one_channel = dy;
+  one_channel.shape[1] = 1;
+  return {dy, one_channel, {}, db, {{1, 1}, {0, 0}, {1, 1}, 1}, {1, 1}, conv_algorithms()};
+}
+
+// (dx, dw, db) from dy, the gradient of conv_transpose's result; None for those not needed.
+template <int axes>
+Gradients::All conv_transpose_backward(const Floats& dy, const Floats& x, const Weight& w, PerAxis stride,
+                                       PerAxis padding, PerAxis output_padding, Groups groups,
+                                       PerAxis dilation, Truth need_dx, Truth need_dw, Truth need_db) {
+  const ConvOp op{x.op(), axes};
+  const ConvArguments a = arguments(op, w, stride, padding, output_padding, groups, dilation);
+  const ConvShapes s = shapes_of(op, x, w, a);
+  dy.expect_shape(op.shape(s.n, s.k, s.p, s.q));
+  Gradients g;
+  if (need_dx) g.dx = conv_output(op, x.dtype(), op.shape(s.n, s.c, s.h, s.w));
+  if (need_dw) g.dweight = Output::contiguous(x.dtype(), w.shape());
+  if (need_db) g.dbias = Output::contiguous(x.dtype(), {s.k});
+  if (need_dx)
+    run<Conv2dForward>(x.dtype(), image(dy, axes), image(w, axes), Input(), image(g.dx, axes), a.geometry(),
+                       Conv2dActivation::none, conv_algorithms());
+  with_float(x.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    if (need_dw)
+      invoke_released(Conv2dBackwardWeight<T>{image(x, axes),
+                                              image(dy, axes),
+                                              image(g.dweight, axes),
+                                              {},
+                                              a.geometry(),
+                                              {s.r, s.s},
+                                              conv_algorithms()});
+    if (need_db) invoke_released(bias_gradient<T>(image(dy, axes), g.dbias));
+  });
+  return g.all();
+}
+
 template <int axes>
 void define(Module m) {
   const std::string name = "conv" + std::to_string(axes) + "d";
   const std::string settings = "stride=1, padding=0, dilation=1, groups=1, ";
   def(m, name + "(x, w, bias=None, " + settings + "activation='none', out=None)", conv<axes>);
-  def(m, name + "_backward(dy, x, w, " + settings + "need_dx=True, need_dw=True, need_db=True)",
-      conv_backward<axes>);
+  const std::string backward = "_backward(dy, x, w, ", needed = "need_dx=True, need_dw=True, need_db=True)";
+  def(m, name + backward + settings + needed, conv_backward<axes>);
+  const std::string transposed = "conv_transpose" + std::to_string(axes) + "d";
+  const std::string with_output = "stride=1, padding=0, output_padding=0, groups=1, dilation=1, ";
+  def(m, transposed + "(x, w, bias=None, " + with_output + "out=None)", conv_transpose<axes>);
+  def(m, transposed + backward + with_output + needed, conv_transpose_backward<axes>);
 }
 
 }  // namespace

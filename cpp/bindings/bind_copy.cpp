@@ -1,9 +1,11 @@
 #include <vector>
 
+#include "bindings/array_args.h"
 #include "bindings/define.h"
 #include "kernels/copy/copy.h"
 
 namespace ranvier::bind {
+
 namespace {
 
 // x in C order, or channels-last, or in the order of out.
@@ -168,6 +170,49 @@ void register_copy(Module m) {
   def(m, "fill(y, value)", fill);
   def(m, "cast(x, dtype, out=None)", cast);
   def(m, "concatenate(arrays, axis=0)", concatenate, "cat");
+}
+
+namespace {
+
+template <class From, class To>
+void cast_from(const Input& x, const Output& y) {
+  const Cast<From, To> call{x.dtype(), x.view<From>(), y.view<To>()};
+  invoke_sized(call, numel(call.y));
+}
+
+template <class To>
+void cast_to(const Input& x, const Output& y) {
+  switch (x.dtype()) {
+    case DType::uint8:
+    case DType::boolean:
+    case DType::int8:
+      return cast_from<uint8_t, To>(x, y);
+    case DType::int16:
+    case DType::uint16:
+      return cast_from<uint16_t, To>(x, y);
+    case DType::int32:
+    case DType::uint32:
+    case DType::float32:
+      return cast_from<uint32_t, To>(x, y);
+    case DType::int64:
+    case DType::float64:
+      return cast_from<uint64_t, To>(x, y);
+  }
+}
+
+}  // namespace
+
+void invoke_cast(const Input& x, const Output& y, DType to) {
+  switch (to) {
+    case DType::float32:
+      return cast_to<float>(x, y);
+    case DType::float64:
+      return cast_to<double>(x, y);
+    case DType::int64:
+      return cast_to<int64_t>(x, y);
+    default:
+      return cast_to<bool>(x, y);
+  }
 }
 
 }  // namespace ranvier::bind

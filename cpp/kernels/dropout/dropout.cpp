@@ -2,13 +2,17 @@
 #include "kernels/dropout/dropout.h"
 
 #include <algorithm>
+#include <cstring>
+#include <numeric>
 #include <type_traits>
+#include <utility>
 
 #include "base/integers.h"
 #include "base/logical_walk.h"
 #include "base/parallel.h"
 
 namespace ranvier {
+
 namespace {
 
 constexpr double kNsPerElement = 0.3, kNsPerStridedElement = 2;
@@ -81,5 +85,87 @@ void RandomFill<T>::run(const Team& team, void*) const {
 
 RANVIER_INSTANTIATE(Dropout);
 RANVIER_INSTANTIATE(RandomFill);
+
+// NumPy's generator: the seed is spread by SeedSequence (M. E. O'Neill's seed_seq), the words are those of
+// Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011).
+
+namespace {
+
+// Each word multiplies a constant that changes from word to word.
+struct SeedHash {
+  uint32_t constant, factor;
+  uint32_t operator()(uint32_t word) {
+    word ^= constant;
+    constant *= factor;
+    word *= constant;
+    return word ^ (word >> 16);
+  }
+};
+
+// SeedSequence(seed).generate_state(2, uint64)
+void spread(uint64_t seed, uint64_t (&key)[2]) {
+  uint32_t pool[4], state[4];
+  SeedHash hash{0x43b0d7e5, 0x931e8875};
+  for (int i = 0; i < 4; ++i) pool[i] = hash(i == 0 ? uint32_t(seed) : i == 1 ? uint32_t(seed >> 32) : 0);
+  for (int from = 0; from < 4; ++from)
+    for (int to = 0; to < 4; ++to) {
+      if (from == to) continue;
+      const uint32_t mixed = 0xca01f9ddu * pool[to] - 0x4973f715u * hash(pool[from]);
+      pool[to] = mixed ^ (mixed >> 16);
+    }
+  SeedHash last{0x8b51f9dd, 0x58f38ded};
+  for (int i = 0; i < 4; ++i) state[i] = last(pool[i]);
+  for (int i = 0; i < 2; ++i) key[i] = uint64_t{state[2 * i + 1]} << 32 | state[2 * i];
+}
+
+class Words {
+ public:
+  explicit Words(uint64_t seed) { spread(seed, key_); }
+  static constexpr int kWords = 64;
+
+  void next(uint32_t (&words)[kWords]) {
+    for (int i = 0; i < kWords; i += 8) block(words + i);
+  }
+
+ private:
+  void block(uint32_t* to) {
+    uint64_t c[4] = {++counter_, 0, 0, 0}, k0 = key_[0], k1 = key_[1];
+#pragma GCC unroll 10
+    for (int round = 0; round < 10; ++round, k0 += 0x9E3779B97F4A7C15u, k1 += 0xBB67AE8584CAA73Bu) {
+      const Wide p0 = Wide{0xD2E7470EE14C6C93u} * c[0], p1 = Wide{0xCA5A826395121157u} * c[2];
+      c[0] = static_cast<uint64_t>(p1 >> 64) ^ c[1] ^ k0;
+      c[1] = static_cast<uint64_t>(p1);
+      c[2] = static_cast<uint64_t>(p0 >> 64) ^ c[3] ^ k1;
+      c[3] = static_cast<uint64_t>(p0);
+    }
+    std::memcpy(to, c, sizeof c);  // the lower half of each first
+  }
+
+  __extension__ typedef unsigned __int128 Wide;
+  uint64_t key_[2], counter_ = 0;
+};
+
+}  // namespace
+
+void permutation(uint64_t seed, int64_t n, int64_t* order) {
+  std::iota(order, order + n, 0);
+  Words stream(seed);
+  constexpr int64_t kChunk = 512;
+  uint32_t drawn[kChunk], words[Words::kWords];
+  int at = Words::kWords;
+  for (int64_t i = n - 1; i > 0;) {
+    const uint32_t mask = 0xffffffffu >> __builtin_clz(static_cast<uint32_t>(i));
+    const int64_t first = i, last = std::max<int64_t>(mask >> 1, i - kChunk);
+    // A number above i is drawn again. No branch on that: it would be mispredicted at every third number. The
+    // swaps come afterwards, so that none waits for the places of those before it.
+    while (i > last) {
+      if (at == Words::kWords) stream.next(words), at = 0;
+      const uint32_t word = words[at++] & mask;
+      drawn[first - i] = word;
+      i -= word <= i;
+    }
+    for (int64_t k = 0; k < first - last; ++k) std::swap(order[first - k], order[drawn[k]]);
+  }
+}
 
 }  // namespace ranvier

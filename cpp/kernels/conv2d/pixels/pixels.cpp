@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "kernels/conv2d/direct/direct.h"
 #include "kernels/conv2d/pixels/loops.h"
 #include "kernels/conv2d/planes/planes.h"
 
 namespace ranvier {
+
 namespace {
 
 int64_t pixels_together(int64_t in, int64_t out) { return pixel_kernels().lanes / std::max(in, out); }
@@ -58,6 +60,124 @@ void Pixels::prepare() const {
     lines_[i] = p_.bias.data ? p_.bias.data[k * p_.bias.strides[0]] : 0;
     for (int64_t line = 0; line < 3; ++line)
       lines_[(1 + line) * lanes + i] = p_.norm ? p_.norm[line * out_ + k] : 0;
+  }
+}
+
+namespace {
+
+constexpr int64_t kChunkElements = 8 << 10;  // of x and dy: they stay in L1 for all channels
+
+struct PixelView {
+  const float* data;
+  int64_t channels;
+};
+
+// The sums of products of wide and narrow, as vectors: (blocks of lanes of wide, channels of narrow, lanes).
+// The last block overlaps the one before it.
+struct VectorSums {
+  VectorSums(int64_t wide, int64_t narrow)
+      : lanes(pixel_kernels().lanes),
+        channels(wide),
+        width(std::min(wide, lanes)),
+        together(lanes / width),
+        rows(round_up(narrow, kMostNarrow)) {}
+  int64_t size() const { return ceil_div(channels, lanes) * rows * lanes; }
+  int64_t first(int64_t block) const { return std::min(block * lanes, channels - width); }
+  // Of one channel of each, over all parts in order.
+  float total(const float* sums, int64_t parts, int64_t wide, int64_t narrow) const {
+    const int64_t block = wide / lanes;
+    float total = 0;
+    sums += (block * rows + narrow) * lanes + wide - first(block);
+    for (int64_t part = 0; part < parts; ++part, sums += size()) {
+      float sum = 0;
+      for (int64_t pixel = 0; pixel < together; ++pixel) sum += sums[pixel * width];
+      total += sum;
+    }
+    return total;
+  }
+  int64_t lanes, channels, width, together, rows;
+};
+
+// sums += the products of `count` pixels from `begin` on. narrow may have no channels: one vector for all
+// pixels, and one row of sums.
+void add_products(const PixelView& wide, const PixelView& narrow, int64_t begin, int64_t count, float* sums) {
+  const int64_t rows = std::max<int64_t>(narrow.channels, 1);
+  const VectorSums v(wide.channels, rows);
+  PixelProducts t{};
+  t.narrow = narrow.data + begin * narrow.channels;
+  t.wide_step = wide.channels, t.narrow_step = narrow.channels, t.pixels = count;
+  t.width = static_cast<int>(v.width), t.together = static_cast<int>(v.together);
+  for (int64_t block = 0; block * v.lanes < v.channels; ++block)
+    for (int64_t row = 0; row < rows; row += kMostNarrow) {
+      t.wide = wide.data + begin * wide.channels + v.first(block);
+      t.first = static_cast<int>(row), t.count = static_cast<int>(std::min<int64_t>(rows - row, kMostNarrow));
+      t.sums = sums + (block * v.rows + row) * v.lanes;
+      pixel_kernels().products(t);
+    }
+}
+
+}  // namespace
+
+bool PixelWeight::pays(const Conv2dBackwardWeight<float>& c) {
+  const int64_t lanes = pixel_kernels().lanes, in = c.x.shape[1], out = c.dy.shape[1];
+  const int64_t narrow = std::min(in, out), wide = std::max(in, out);
+  if (lanes == 0 || c.geometry.groups != 1 || c.taps[0] != 1 || c.taps[1] != 1 || narrow == 0) return false;
+  for (int d = 0; d < 2; ++d)
+    if (c.geometry.stride[d] != 1 || c.geometry.pad[d] != 0 || c.x.shape[2 + d] != c.dy.shape[2 + d])
+      return false;
+  // With more channels, tiles of channels have enough chains.
+  const int64_t most = wide <= lanes ? 8 : wide <= 2 * lanes ? 2 : 0;
+  return narrow <= most && is_dense(c.x) && is_dense(c.dy);
+}
+
+PixelWeight::PixelWeight(const Conv2dBackwardWeight<float>& c, Carver& carver)
+    : c_(c),
+      in_(c.x.shape[1]),
+      out_(c.dy.shape[1]),
+      pixels_(c.dy.shape[0] * c.dy.shape[2] * c.dy.shape[3]),
+      parts_(partial_sums(pixels_, pixels_)),
+      chunk_(std::max<int64_t>(kChunkElements / (in_ + out_), 64)),
+      sums_(carver.take<float>(parts_ * VectorSums(std::max(in_, out_), std::min(in_, out_)).size())),
+      bias_sums_(carver.take<float>(parts_ * VectorSums(out_, 1).size())),
+      ones_(carver.take<float>(pixel_kernels().lanes)) {}
+
+void PixelWeight::run(const Team& team) const {
+  constexpr double kNsPerElement = 0.1;
+  const double products = c_.dw.data ? static_cast<double>(pixels_) * in_ * out_ : 0;
+  const double ns =
+      kConvNsPerProduct * products + kNsPerElement * static_cast<double>(pixels_) * (in_ + out_);
+  team.region(ns, [&](const OpenTeam& team) {
+    if (team.index() == 0) std::fill_n(ones_, pixel_kernels().lanes, 1.0f);
+    team.barrier();
+    for_my_parts(team, parts_, 1, [&](int64_t part, Range) { accumulate(team, part); });
+    team.barrier();
+    if (team.index() == 0) combine();
+    team.barrier();
+  });
+}
+
+void PixelWeight::accumulate(const OpenTeam& team, int64_t part) const {
+  const PixelView x{c_.x.data, in_}, dy{c_.dy.data, out_};
+  const PixelView &wide = in_ < out_ ? dy : x, &narrow = in_ < out_ ? x : dy;
+  const int64_t size = VectorSums(wide.channels, narrow.channels).size();
+  const int64_t bias_size = VectorSums(out_, 1).size();
+  float *const sums = sums_ + part * size, *const bias_sums = bias_sums_ + part * bias_size;
+  std::fill_n(sums, size, 0.0f);
+  std::fill_n(bias_sums, bias_size, 0.0f);
+  const int64_t end = pixels_ * (part + 1) / parts_;
+  for (int64_t p = pixels_ * part / parts_; p < end && !interrupted(team); p += chunk_) {
+    const int64_t count = std::min(chunk_, end - p);
+    if (c_.dw.data) add_products(wide, narrow, p, count, sums);
+    if (c_.db.data) add_products(dy, {ones_, 0}, p, count, bias_sums);
+  }
+}
+
+void PixelWeight::combine() const {
+  const VectorSums all(std::max(in_, out_), std::min(in_, out_)), bias(out_, 1);
+  for (int64_t k = 0; k < out_; ++k) {
+    for (int64_t c = 0; c_.dw.data && c < in_; ++c)
+      c_.dw.data[k * in_ + c] = all.total(sums_, parts_, in_ < out_ ? k : c, in_ < out_ ? c : k);
+    if (c_.db.data) c_.db.data[k * c_.db.strides[0]] = bias.total(bias_sums_, parts_, k, 0);
   }
 }
 
