@@ -1,4 +1,6 @@
 #include "bindings/array_lists.h"
+#include "kernels/optimizer/clip.h"
+#include "kernels/optimizer/lbfgs.h"
 #include "kernels/optimizer/move.h"
 #include "kernels/optimizer/optimizer.h"
 
@@ -211,6 +213,130 @@ Output average_weight(InPlace count_, MaybeReal decay) {
   return weight;
 }
 
+// The norm of all gradients together, an array of one element.
+Output gradient_norm(List gradients, Real norm_type) {
+  const double p = norm_type.above(0);
+  Output norm = Output::contiguous(DType::float64, {1});
+  const auto view = norm.view<double>();
+  *view.data = 0;
+  run_list<GradientNorm>(gradients, [&](auto& call, auto tag, int64_t first, Input* held) {
+    call.p = p, call.norm = view;
+    call.first = first == 0, call.last = first + call.count == gradients.size();
+    for (int i = 0; i < call.count; ++i)
+      call.gradients[i] = held[i] = gradients.read<decltype(tag)>(first + i);
+  });
+  return norm;
+}
+
+// By norm, or by value where norm is None.
+void clip_gradients(List gradients, OneNumber limit, MaybeExactly<DType::float64> norm) {
+  if (gradients.size() != 0 && norm && norm.elements() != 1) norm.fail("one number");
+  run_list<GradientClip>(gradients, [&](auto& call, auto tag, int64_t first, Input*) {
+    call.limit = limit.number();
+    if (norm) call.norm = as_const(number_view(const_cast<double*>(norm.view<double>().data)));
+    for (int i = 0; i < call.count; ++i) call.gradients[i] = gradients.in_place<decltype(tag)>(first + i);
+  });
+}
+
+// One number for each parameter.
+void expect_strengths(const Doubles& a, int64_t n) {
+  if (!a.has_shape({n}) || (n > 1 && !a.is_contiguous())) a.fail("one number for each of ", n, " parameters");
+}
+
+TensorView<const double> part(TensorView<const double> v, int64_t first, int count) {
+  v.data += first, v.shape[0] = count;
+  return v;
+}
+
+// The penalty, an array of one element. gradients None: only the value; else they are scaled, and the
+// penalty's are added to them.
+Output weight_penalty(List parameters, MaybeList gradients, Doubles l1, Doubles l2, OneNumber scale) {
+  gradients.expect_size(parameters.size());
+  expect_strengths(l1, parameters.size()), expect_strengths(l2, parameters.size());
+  Output value = Output::contiguous(DType::float64, {1});
+  const auto total = value.view<double>();
+  *total.data = 0;
+  run_list<WeightPenalty>(parameters, [&](auto& call, auto tag, int64_t first, Input* held) {
+    using T = decltype(tag);
+    call.first = first == 0;
+    call.l1 = part(l1, first, call.count), call.l2 = part(l2, first, call.count);
+    call.scale = scale.number(), call.value = total;
+    for (int i = 0; i < call.count; ++i) {
+      call.parameters[i] = held[i] = parameters.read<T>(first + i);
+      if (!gradients.given()) continue;
+      call.gradients[i] = gradients.in_place<T>(first + i);
+      gradients.expect_shape(first + i, call.gradients[i], call.parameters[i]);
+    }
+  });
+  return value;
+}
+
+// x, where it is a vector of n contiguous elements.
+const Input& flat(const Input& x, int64_t n) {
+  if (!x.has_shape({n}) || !x.is_contiguous()) x.fail("(", n, ",), contiguous");
+  return x;
+}
+
+// a . b, an array of one element.
+Output flat_dot(Floats a, Floats b) {
+  const int64_t n = a.ndim() == 1 ? a.shape(0) : 0;
+  Output product = Output::contiguous(DType::float64, {1});
+  flat(a, n), flat(b, n);
+  run<FlatDot>(a.dtype(), a, b, product);
+  return product;
+}
+
+// In place, kMaxPairs pairs at a time.
+template <class T>
+void run_loop(const List& direction, const List& changes, const List& steps, const double* ros,
+              double* alphas, const Input& scale, bool second) {
+  LbfgsLoop<T> call{};
+  call.direction = direction.in_place<T>(0);
+  const int64_t n = numel(call.direction), pairs = changes.size();
+  flat(direction.read<T>(0), n);
+  call.second = second;
+  call.scale = scale;
+  const int64_t calls = std::max<int64_t>(1, (pairs + kMaxPairs - 1) / kMaxPairs);
+  for (int64_t k = 0; k < calls; ++k) {
+    const int64_t first = (second ? k : calls - 1 - k) * kMaxPairs;
+    call.count = static_cast<int>(std::min<int64_t>(kMaxPairs, pairs - first));
+    Input held[2 * kMaxPairs];
+    for (int i = 0; i < call.count; ++i) {
+      held[2 * i] = changes.read<T>(first + i), held[2 * i + 1] = steps.read<T>(first + i);
+      call.changes[i] = flat(held[2 * i], n);
+      call.steps[i] = flat(held[2 * i + 1], n);
+    }
+    call.ro = as_const(number_view(const_cast<double*>(ros) + first));
+    call.alphas = number_view(alphas + first);
+    call.ro.shape[0] = call.alphas.shape[0] = call.count;
+    invoke_released(call);
+    call.scale = {};
+  }
+}
+
+// A list of this array alone.
+List alone(const Arg& arg, py::list& held) {
+  held.append(arg.value);
+  return List({arg.op, arg.name, held});
+}
+
+void lbfgs_loop(InPlace direction_, List changes, List steps, Doubles ro, InPlace alphas_,
+                MaybeExactly<DType::float64> scale, Truth second) {
+  const int64_t pairs = changes.size();
+  if (steps.size() != pairs)
+    fail_value(ro.op(), "got ", pairs, " changes and ", steps.size(), " steps; expected as many");
+  if (scale && scale.elements() != 1) fail_value(ro.op(), "got scale of several numbers; expected one");
+  py::list held_alphas, held_direction;
+  const TensorView<double> alphas = alone(alphas_, held_alphas).in_place<double>(0);
+  if (Shape(alphas) != Shape{pairs} || (pairs > 0 && !is_contiguous(alphas)))
+    fail_value(ro.op(), "got alphas of shape ", Shape(alphas), "; expected one for each pair");
+  const List direction = alone(direction_, held_direction);
+  const double* ros = flat(ro, pairs).view<double>().data;
+  with_float(direction.dtype(), [&](auto tag) {
+    run_loop<decltype(tag)>(direction, changes, steps, ros, alphas.data, scale, second);
+  });
+}
+
 }  // namespace
 
 void register_optimizer(Module m) {
@@ -220,6 +346,11 @@ void register_optimizer(Module m) {
       optimizer_step);
   def(m, "move_parameters(parameters, values, factor, towards)", move_parameters);
   def(m, "average_weight(count, decay)", average_weight);
+  def(m, "gradient_norm(gradients, norm_type)", gradient_norm);
+  def(m, "weight_penalty(parameters, gradients, l1, l2, scale)", weight_penalty);
+  def(m, "clip_gradients(gradients, limit, norm)", clip_gradients);
+  def(m, "flat_dot(a, b)", flat_dot);
+  def(m, "lbfgs_loop(direction, changes, steps, ro, alphas, scale, second)", lbfgs_loop);
 }
 
 }  // namespace ranvier::bind

@@ -6,9 +6,9 @@
 // clang-format off
 #define RANVIER_FAMILIES(X)                                                                       \
   X(runtime) X(matmul) X(attention) X(conv2d) X(conv2d_pool) X(interpolate) X(pad) X(pooling)     \
-  X(clip) X(lbfgs) X(optimizer) X(augment) X(dropout) X(probe) X(activation) X(elementwise)       \
-  X(softmax) X(distance) X(loss) X(class_loss) X(reduce) X(copy) X(index) X(scan) X(sort) X(norm) \
-  X(layer_norm) X(embedding) X(recurrent) X(program)
+  X(optimizer) X(augment) X(dropout) X(probe) X(activation) X(elementwise) X(softmax) X(distance) \
+  X(loss) X(reduce) X(copy) X(index) X(scan) X(sort) X(norm) X(layer_norm) X(embedding)           \
+  X(recurrent) X(program)
 // clang-format on
 
 namespace ranvier::bind {
