@@ -17,7 +17,7 @@
 // Where Winograd's algorithm is allowed and pays by the shapes, it is a sum of chains over channels, one for
 // each product of a tile, and an infinity or NaN in x then affects up to the whole tile of 2 x 2 outputs. dw
 // and db are sums of at most 16 chains over fixed parts of the pixels, added in order. Where channels are few
-// (planes/weight.h, pixels/weight.h), a chain is a sum of vectors of chains, one for each block of pixels.
+// (planes/weight.h, pixels/pixels.h), a chain is a sum of vectors of chains, one for each block of pixels.
 // 1x1 convolutions and gradients that pointwise/ computes are sums as matmul's; gradients to the input that
 // scattered/ computes are, for each row of taps, sums of chains over the channels, one for each tap; those
 // of columns/ sums of products as matmul's, one for each tap. So all bits depend on the shapes alone, not on
