@@ -4,18 +4,14 @@ import numpy as np
 import pytest
 from ranvier import _core
 from reference import activation as reference
+from support.core_references import ACTIVATIONS
 from support.grouped import grouped
 from support.refused import refused
 from support.tolerance import tolerance
 
-NAMES = (
-    "relu leaky_relu elu sigmoid tanh gelu gelu_tanh silu softplus heaviside hardtanh selu celu mish "
-    "hardswish hardsigmoid logsigmoid softsign tanhshrink softshrink hardshrink"
-)
-
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped("name", NAMES.split())
+@grouped("name", ACTIVATIONS)
 def test_every_width(name, dtype, isa, rng):
     """1 to 2 vectors and a bit; the element after the last is not touched, and an element's bits do not
     depend on its place."""
@@ -59,7 +55,6 @@ def test_one_element_and_none():
 
 def test_errors():
     x = np.ones((2, 3), "float32")
-    refused(TypeError, "[silu] got x of dtype int64; expected float32 or float64", _core.silu, np.arange(3))
     refused(TypeError, "[silu] got x of type list; expected a NumPy array", _core.silu, [1.0])
     with pytest.raises(
         ValueError, match=r"\[silu\] got dy of shape \(3,\) and x of shape \(2, 3\); expected equal shapes"
@@ -69,6 +64,3 @@ def test_errors():
         _core.tanh_backward(np.ones((2, 3)), x)
     with pytest.raises(ValueError, match=r"\[relu\] got out of shape \(3, 2\); expected \(2, 3\)"):
         _core.relu(x, out=np.ones((3, 2), "float32"))
-    whole = np.ones(5, "float32")
-    with pytest.raises(ValueError, match=r"\[relu\] got out that overlaps an input in memory"):
-        _core.relu(whole[:4], out=whole[1:])

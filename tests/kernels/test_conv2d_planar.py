@@ -114,10 +114,13 @@ def test_dense_pixels(c, k, isa, threads, rng):
     same_bits(threads, lambda: kernels.conv2d(x, weight, bias), (1, 2, 3, 7))
 
 
-@pytest.mark.parametrize("shape", [(4, 300, 301), (1, 2000, 600)])
-@pytest.mark.parametrize(("c", "k"), [(3, 4), (20, 1), (1, 8), (2, 9)])
+@pytest.mark.parametrize(
+    ("c", "k", "shape"),
+    [(3, 4, (4, 300, 301)), (20, 1, (4, 200, 301)), (1, 8, (1, 900, 601)), (2, 9, (1, 900, 601))],
+)
 def test_many_dense_pixels(c, k, shape, isa, threads, rng):
-    """Shares of several threads and blocks of pixels end within vectors."""
+    """Shares of several threads and blocks of pixels end within vectors; results of 16 MB are stored past
+    the caches."""
     n, h, w = shape
     x, weight, bias = random_arrays(rng, "float32", n, c, h, w, k, 1, 1)
     x = in_layout(x, "channels_last")

@@ -115,7 +115,7 @@ def test_nor_are_few_channels_or_pixels(rng):
 @grouped("rows", range(1, 10))
 def test_every_height_and_width(rows, padding, isas):
     """Whole tiles, those cut at the right, below and at both; small images in batches, so that they pay."""
-    for columns in range(1, 10):
+    for columns in range(1, 10) if padding == (1, 1) else (1, 2, 3, 5, 8):
         height, width = rows + 2 * padding[0] - 2, columns + 2 * padding[1] - 2
         if height > 0 and width > 0:
             chosen = check(isas, (10 + 100 // (height * width), 48, rows, columns, 64), padding)

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ranvier import _core, kernels
+from ranvier import kernels
 from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.refused import refused
-from support.tolerance import tolerance
 
 EXACT = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
 EXACT |= {"maximum": np.maximum, "minimum": np.minimum}
@@ -168,22 +167,6 @@ def test_the_result_keeps_the_layout(rng):
     assert kernels.mul(np.ones(x.shape, np.float32), x).strides == x.strides
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_backward_of_functions(dtype, isa, rng):
-    """f_backward against the derivative, computed in longdouble."""
-    dy = rng.uniform(-1, 1, 100).astype(dtype)
-    x = rng.uniform(0.3, 3, 100).astype(dtype)
-    wide = x.astype(np.longdouble)
-    derivatives = {"sin": np.cos(wide), "cos": -np.sin(wide), "log1p": 1 / (1 + wide), "square": 2 * wide}
-    for name, derivative in derivatives.items():
-        got = getattr(kernels, f"{name}_backward")(dy, x)
-        np.testing.assert_allclose(got, dy * derivative, rtol=0, atol=tolerance(dtype, 4, 6), err_msg=name)
-    np.testing.assert_array_equal(
-        kernels.clip_backward(dy, x, 0.5, 2.0), np.where((x >= 0.5) & (x <= 2), dy, 0)
-    )
-    np.testing.assert_array_equal(kernels.maximum_backward(dy, x, x), dy / 2)
-
-
 def test_same_bits_at_any_thread_count(rng, threads):
     a = rng.standard_normal((333, 1001)).astype(np.float32)
     for operands in ((a, a), (a, a[0]), (a, a[:, :1]), (a, in_layout(a, "transposed"))):
@@ -202,8 +185,3 @@ def test_errors():
     refused(ValueError, "[exp] got out of shape (3,); expected (2,)", kernels.exp, f(2), out=f(3))
     refused(TypeError, "[where] got condition of dtype float32", kernels.where, f(2), f(2), f(2))
     refused(ValueError, "[add] got shapes (0,) and (2, 0, 3)", kernels.add, f(1)[:0], f((2, 0, 3)))
-
-
-def test_out_must_not_overlap():
-    memory = np.ones(10, np.float32)
-    refused(ValueError, "[neg] got out that overlaps an input", _core.neg, memory[:5], memory[2:7])

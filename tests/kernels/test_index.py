@@ -3,27 +3,9 @@
 import numpy as np
 import pytest
 from ranvier import _core, kernels
-from reference import index as reference
 from support.bits import same_bits
 from support.layouts import LAYOUTS, in_layout
 from support.refused import refused
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("axis", [0, 1, -1])
-def test_gather_and_its_gradient(axis, layout, rng):
-    x = in_layout(rng.standard_normal((4, 5, 6)), layout)
-    shape = [4, 5, 6]
-    shape[axis] = 9  # some elements are picked several times
-    index = rng.integers(-x.shape[axis], x.shape[axis], shape)
-    y = np.take_along_axis(x, index, axis)
-    np.testing.assert_array_equal(kernels.gather(x, index, axis), y)
-    dy = rng.integers(-8, 8, shape).astype(np.float64)  # whole numbers: the sums are exact in any order
-    dx = np.zeros(x.shape)
-    places = list(np.indices(shape))
-    places[axis] = index
-    np.add.at(dx, tuple(places), dy)
-    np.testing.assert_array_equal(kernels.scatter_add(dy, index, axis, x.shape[axis]), dx)
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
@@ -37,24 +19,6 @@ def test_rows(dtype, rng, threads):
     for row, at in zip(dy, index, strict=True):  # the order that is promised
         dx[at] += row
     np.testing.assert_array_equal(kernels.scatter_add(dy, index[:, None], 0, 50), dx)
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("axis", [0, 1, -1])
-@pytest.mark.parametrize("add", [False, True])
-def test_scatter(axis, layout, add, rng):
-    x = in_layout(rng.integers(-8, 8, (4, 5, 6)).astype(np.float64), layout)
-    shape = [4, 5, 6]
-    shape[axis] = 9
-    index = rng.integers(-x.shape[axis], x.shape[axis], shape)
-    src = in_layout(rng.integers(-8, 8, shape).astype(np.float64), layout)
-    y = reference.scatter_add(x, index, src, axis) if add else reference.scatter(x, index, src, axis % 3)
-    np.testing.assert_array_equal(kernels.scatter(x, index, src, axis, add), y)
-    if not add:
-        dy = in_layout(rng.standard_normal((4, 5, 6)), layout)
-        found = kernels.scatter_backward(dy, index, axis)
-        for got, want in zip(found, reference.scatter_backward(dy, x, index, src, axis % 3), strict=True):
-            np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize(
@@ -71,12 +35,6 @@ def test_same_bits_at_any_thread_count(shape, picks, rng, threads):
         return kernels.gather(x, rows, 0), *moved, *back
 
     same_bits(threads, run)
-
-
-def test_empty():
-    x = np.ones((3, 4), np.float32)
-    assert kernels.gather(x, np.zeros((0, 4), int), 0).shape == (0, 4)
-    np.testing.assert_array_equal(kernels.scatter_add(x[:0], np.zeros((0, 4), int), 0, 3), np.zeros((3, 4)))
 
 
 def test_errors():

@@ -103,7 +103,7 @@ def test_few_long_rows(rows, dtype, isa, threads, rng):
         x[rows // 2, 5::97], x[0, 3::101], x[-1, 2::103], x[:, 7::89] = np.nan, -np.inf, np.inf, -0.0
         with np.errstate(invalid="ignore"):
             exact = x.astype(np.longdouble).sum(0)
-        for count in (1, 2, 3):
+        for count in (1, 3):
             threads(count)
             for view in (x, x[::-1]):
                 np.testing.assert_array_equal(kernels.max(view, 0), x.max(0))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from ranvier import _core
 from reference import activation, elementwise, embedding, index, matmul, scan, softmax, sort
 
 Array = np.ndarray[Any, Any]
@@ -35,6 +36,8 @@ class Reference:
 
 
 REFERENCES: dict[str, Reference] = {}
+# of one array; gates and slopes that are learned have two
+ACTIVATIONS = [n for n in vars(activation) if hasattr(_core, f"{n}_backward") and n not in ("glu", "prelu")]
 
 
 def add(names: str, function: Any, terms: Any = 4, degree: int = 1) -> None:
@@ -53,12 +56,8 @@ def of_module(module: Any, names: str, more: int = 4) -> None:
 
 
 # --- element by element: at most four roundings, of numbers no larger than inputs, outputs and 1
-_ACTIVATIONS = (
-    "relu sigmoid tanh gelu gelu_tanh silu selu mish hardswish hardsigmoid logsigmoid softsign tanhshrink "
-    "leaky_relu heaviside elu celu softshrink hardshrink softplus hardtanh"
-)
-of_module(activation, _ACTIVATIONS)
-of_module(activation, " ".join(f"{name}_backward" for name in _ACTIVATIONS.split() if name != "relu"))
+of_module(activation, " ".join(ACTIVATIONS))
+of_module(activation, " ".join(f"{name}_backward" for name in ACTIVATIONS if name != "relu"))
 add("relu_backward", lambda dy, y: np.where(y <= 0, 0, dy), None)  # of NaN too, which no product stops
 of_module(elementwise, "neg exp expm1 log log1p sqrt abs sin cos sign square reciprocal clip")
 of_module(elementwise, "add sub mul div pow maximum minimum where")
