@@ -37,15 +37,7 @@ def files(tmp_path_factory):
     return folder
 
 
-def refused(capsys, *arguments):
-    """The message of a command that has to end with one line and code 1."""
-    assert cli.main([str(argument) for argument in arguments]) == 1, arguments
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1, lines
-    return lines[0].removeprefix("ranvier: error: ")
-
-
-def test_flags_of_train(files, tmp_path, capsys):
+def test_flags_of_train(files, tmp_path, refused):
     table, archive, images = files / "table.csv", files / "arrays.npz", files / "images"
     out = ["--out", tmp_path / "m.safetensors"]
     for arguments, message in (
@@ -65,19 +57,19 @@ def test_flags_of_train(files, tmp_path, capsys):
         ([table, "--report", tmp_path / "m.safetensors"], "--out and --report are both "),
         ([table, "--json", tmp_path / "m.png"], "the picture next to it and --json are both "),
     ):
-        assert message in refused(capsys, "train", *arguments, *out)
+        assert message in refused("train", *arguments, *out)
     assert not (tmp_path / "m.safetensors").exists()
 
 
-def test_init_without_layers_to_initialise(files, tmp_path, capsys):
+def test_init_without_layers_to_initialise(files, tmp_path, refused):
     network = tmp_path / "net.py"
     network.write_text("from ranvier import nn\ndef build():\n    return nn.Sequential(nn.BatchNorm1d(2))\n")
     out = ["--out", tmp_path / "m.safetensors"]
-    message = refused(capsys, "train", files / "table.csv", "--model", network, "--init", "he", *out)
+    message = refused("train", files / "table.csv", "--model", network, "--init", "he", *out)
     assert message == "--init he is for linear layers and convolutions, and the network has none"
 
 
-def test_flags_of_evaluate_and_predict(files, tmp_path, capsys):
+def test_flags_of_evaluate_and_predict(files, tmp_path, capsys, refused):
     model, values, table = files / "table.safetensors", files / "values.safetensors", files / "table.csv"
     both = tmp_path / "both"
     for arguments, message in (
@@ -92,7 +84,7 @@ def test_flags_of_evaluate_and_predict(files, tmp_path, capsys):
         (["predict", values, files / "values.csv", "--label", "y", "--top", "2"], "--top is for classes"),
         (["predict", model, table, "--label", "kind", "--json", files], "is a folder; expected a file"),
     ):
-        assert message in refused(capsys, *arguments)
+        assert message in refused(*arguments)
     code = cli.main(["bench", "--threads", "1000"])
     assert (code, f"this machine has {os.cpu_count()}" in capsys.readouterr().err) == (1, True)
 
@@ -160,7 +152,7 @@ def archive_of(path, **more):
     return str(path)
 
 
-def test_test_arrays_of_an_archive_are_what_is_tested(tmp_path, capsys):
+def test_test_arrays_of_an_archive_are_what_is_tested(tmp_path, capsys, refused):
     path, out = archive_of(tmp_path / "a.npz", extra=np.ones(3)), str(tmp_path / "m.safetensors")
     assert cli.main(["train", path, "--epochs", "2", "--out", out]) == 0
     printed = capsys.readouterr().out
@@ -176,7 +168,7 @@ def test_test_arrays_of_an_archive_are_what_is_tested(tmp_path, capsys):
     other = tmp_path / "other.npz"
     arrays = dict(np.load(path))
     np.savez(other, **{**arrays, "y_test": arrays["y_test"] + 1})
-    assert "'y_test' has the class '2', which the training part lacks" in refused(capsys, "train", other)
+    assert "'y_test' has the class '2', which the training part lacks" in refused("train", other)
 
 
 def test_the_library_names_what_it_does_not_use(tmp_path):
@@ -228,15 +220,15 @@ def test_numbers_too_large_for_float32(tmp_path):
         rv.data.load(tmp_path / "t.npz")
 
 
-def test_classes_that_cannot_be_split(tmp_path, capsys):
+def test_classes_that_cannot_be_split(tmp_path, refused):
     prices = tmp_path / "prices.csv"
     prices.write_text("a,price\n" + "".join(f"{i},{1000 + 7 * i}\n" for i in range(40)))
-    message = refused(capsys, "train", prices)
+    message = refused("train", prices)
     assert message.startswith("the labels are 40 different whole numbers in 40 samples, from 1000 to 1273")
     assert "--task regression" in message
     one = tmp_path / "one.csv"
     one.write_text("a,kind\n" + "".join(f"{i},x\n" for i in range(40)))
-    assert refused(capsys, "train", one).endswith("are of class 'x'; expected two classes or more")
+    assert refused("train", one).endswith("are of class 'x'; expected two classes or more")
 
 
 def test_a_longer_run_of_a_constant_rate_is_gone_on_with(files, tmp_path, capsys):
@@ -262,9 +254,9 @@ def test_a_longer_run_of_a_constant_rate_is_gone_on_with(files, tmp_path, capsys
     assert (tmp_path / "m.safetensors").read_bytes() == longer
 
 
-def test_arrays_whose_names_say_nothing(tmp_path, capsys):
+def test_arrays_whose_names_say_nothing(tmp_path, refused):
     np.savez(tmp_path / "a.npz", x=np.ones((9, 2)), outcome=np.arange(9) % 2)
-    message = refused(capsys, "train", tmp_path / "a.npz")
+    message = refused("train", tmp_path / "a.npz")
     assert message.endswith("has no labels that are known by their name; of its arrays outcome: --label NAME")
 
 

@@ -1,20 +1,9 @@
-"""Small problems from beginning to end: XOR, iris, two moons."""
+"""Small problems from beginning to end: iris, two moons (XOR: nn/test_mlp.py)."""
 
 import numpy as np
 import ranvier as rv
 from ranvier import nn, optim
 from ranvier.data import Standardize, datasets, train_test_split
-
-
-def test_xor_2_4_1():
-    rv.manual_seed(0)
-    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
-    y = np.array([[0], [1], [1], [0]], np.float32)
-    model = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1), nn.Sigmoid())
-    trainer = rv.Trainer(model, nn.BCELoss(), optim.Adam(model.parameters(), lr=0.05), metrics=["accuracy"])
-    history = trainer.fit(x, y, epochs=500, batch_size=4)
-    assert trainer.predict(x).tolist() == y.tolist()
-    assert history["loss"][-1] < 0.05
 
 
 def test_iris_4_8_3():

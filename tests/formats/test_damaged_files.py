@@ -14,21 +14,7 @@ from hypothesis import strategies as st
 from ranvier import nn
 from ranvier.serialization import files, info
 from support.refused import refused
-
-
-def cnn():
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, stride=2, padding=1),
-        nn.LeakyReLU(0.2),
-        nn.MaxPool2d(2),
-        nn.Sequential(nn.Flatten(), nn.Dropout(0.25)),
-        nn.Linear(16, 3, bias=False),
-    )
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "model.safetensors"
+from support.training import cnn
 
 
 def test_cut_off_anywhere(path):

@@ -11,6 +11,7 @@ from ranvier import nn
 from ranvier.data import MinMaxScaler, Standardize, transforms
 from ranvier.serialization import info
 from support.refused import refused
+from support.training import cnn
 
 
 class OwnNet(nn.Module):
@@ -21,21 +22,6 @@ class OwnNet(nn.Module):
 
     def forward(self, x):
         return self.head(self.body(x))
-
-
-def cnn():
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, stride=2, padding=1),
-        nn.LeakyReLU(0.2),
-        nn.MaxPool2d(2),
-        nn.Sequential(nn.Flatten(), nn.Dropout(0.25)),
-        nn.Linear(16, 3, bias=False),
-    )
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "model.safetensors"
 
 
 def arrays_of(model):

@@ -92,14 +92,6 @@ def test_a_boundary_that_passes_by(weights, bias):
     assert nn.Neuron.with_weights(weights, bias).boundary((0, 0), (2, 2)).shape == (0, 2)
 
 
-def test_saved_and_loaded(tmp_path):
-    neuron = nn.Neuron(3, "gelu")
-    rv.save(neuron, tmp_path / "neuron.safetensors")
-    again = rv.load(tmp_path / "neuron.safetensors")
-    assert repr(again) == repr(neuron) == "Neuron(in_features=3, activation=gelu)"
-    assert again([1, 2, 3]).item() == neuron([1, 2, 3]).item()
-
-
 def test_wrong_calls():
     refused(ValueError, "[neuron] got 0 in_features", nn.Neuron, 0)
     refused(ValueError, "[neuron] got activation 'softmax'; expected one of celu", nn.Neuron, 2, "softmax")

@@ -15,6 +15,16 @@ def classifier(*more, seed=0):
     return nn.Sequential(nn.Linear(3, 8), nn.ReLU(), *more, nn.Linear(8, 2))
 
 
+def cnn():
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2, padding=1),
+        nn.LeakyReLU(0.2),
+        nn.MaxPool2d(2),
+        nn.Sequential(nn.Flatten(), nn.Dropout(0.25)),
+        nn.Linear(16, 3, bias=False),
+    )
+
+
 def trainer_of(model, optimizer=None, loss=None, **settings):
     optimizer = optimizer or optim.Adam(model.parameters(), lr=0.05)
     return rv.Trainer(model, loss or nn.CrossEntropyLoss(), optimizer, **settings)
