@@ -8,6 +8,9 @@ from support.ulp import BOUND, FUNCTIONS, ulp_error
 
 EDGES = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 1e22]
 EDGES += [88.72283, 88.72284, -103.97, -103.98, -87.34, 709.7827]  # where exp overflows and underflows
+LONG_DOUBLE = pytest.mark.skipif(
+    np.finfo(np.longdouble).nmant < 60, reason="the platform has no wider long double"
+)
 
 
 def _samples(rng, dtype):
@@ -23,30 +26,22 @@ def _samples(rng, dtype):
     return np.concatenate([np.asarray(part, dtype) for part in parts])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "wider"), [("float32", np.float64), pytest.param("float64", np.longdouble, marks=LONG_DOUBLE)]
+)
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_float32_within_2_ulp(name, isa, rng):
+def test_within_2_ulp(name, dtype, wider, isa, rng):
     kernel, exact = FUNCTIONS[name]
-    x = _samples(rng, "float32")
+    x = _samples(rng, dtype)
     with np.errstate(all="ignore"):
-        error = ulp_error(kernel(x, None), exact(x.astype(np.float64)))
-    worst = int(np.argmax(error))
-    assert error[worst] <= BOUND, f"{name}({x[worst]!r})"
-
-
-@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="the platform has no wider long double")
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_float64_within_2_ulp(name, isa, rng):
-    kernel, exact = FUNCTIONS[name]
-    x = _samples(rng, "float64")
-    with np.errstate(all="ignore"):
-        want = exact(x.astype(np.longdouble))
-        error = ulp_error(kernel(x, None), want.astype(np.longdouble))
+        error = ulp_error(kernel(x, None), exact(x.astype(wider)).astype(wider))
     worst = int(np.argmax(error))
     # Python has no erf in long double: math.erf adds its own error of up to one unit.
-    assert error[worst] <= BOUND + (name == "erf"), f"{name}({x[worst]!r})"
+    bound = BOUND + (name == "erf" and dtype == "float64")
+    assert error[worst] <= bound, f"{name}({x[worst]!r})"
 
 
-@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="the platform has no wider long double")
+@LONG_DOUBLE
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 2.0), ("float64", 4.0)])
 def test_pow(dtype, bound, isa, rng):
     x = np.concatenate([np.exp(rng.uniform(-80, 80, 20000)), 1 + rng.uniform(-0.01, 0.01, 20000)]).astype(
@@ -59,7 +54,7 @@ def test_pow(dtype, bound, isa, rng):
     assert error[worst] <= bound, f"{x[worst]!r} ** {y[worst]!r}"
 
 
-@pytest.mark.skipif(np.finfo(np.longdouble).nmant < 60, reason="the platform has no wider long double")
+@LONG_DOUBLE
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 2.0), ("float64", 4.0)])
 @grouped("exponent", [2, 3, 0.5, -1, -0.5, -2, 1, 4, 2.5])
 def test_one_exponent_for_all(exponent, dtype, bound, isa, rng):

@@ -28,19 +28,15 @@ def fitted(make, seed=3, epochs=40, **arguments):
     return trainer
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize(
     "settings",
     [{}, {"l1": 0.01, "l2": 0.02}, {"loss": nn.CrossEntropyLoss(reduction="sum"), "clip_grad_norm": 0.1}],
     ids=["plain", "penalties", "sum"],
 )
-def test_bits_are_those_of_a_run_batch_by_batch(runs, settings, threads):
-    before = rv.get_num_threads()
-    rv.set_num_threads(threads)
-    try:
-        ahead, single = both(plain(**settings), runs, epochs=40, batch_size=14)
-    finally:
-        rv.set_num_threads(before)
+def test_bits_are_those_of_a_run_batch_by_batch(runs, settings, count, threads):
+    threads(count)
+    ahead, single = both(plain(**settings), runs, epochs=40, batch_size=14)
     assert ahead == single
 
 

@@ -18,7 +18,7 @@ from support.runs import LABELS, LONG, RNG, EachBatch, both, dropout, state_of, 
 from support.training import X, Y, classifier, trainer_of
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -42,13 +42,9 @@ from support.training import X, Y, classifier, trainer_of
         "split",
     ],
 )
-def test_bits_are_those_of_a_run_batch_by_batch(runs, arguments, threads):
-    before = rv.get_num_threads()
-    rv.set_num_threads(threads)
-    try:
-        ahead, single = both(dropout(metrics=["accuracy"]), runs, **arguments)
-    finally:
-        rv.set_num_threads(before)
+def test_bits_are_those_of_a_run_batch_by_batch(runs, arguments, count, threads):
+    threads(count)
+    ahead, single = both(dropout(metrics=["accuracy"]), runs, **arguments)
     assert ahead == single
 
 
