@@ -1,4 +1,4 @@
-"""Commands that fail."""
+"""Fixtures of commands that run in the process of the tests."""
 
 import pytest
 from ranvier import cli
@@ -15,3 +15,8 @@ def refused(capsys):
         return lines[0].removeprefix("ranvier: error: ")
 
     return message
+
+
+@pytest.fixture(autouse=True)
+def threads_kept(threads):
+    """A command sets the thread count for its process: each test gives it back."""

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import ranvier as rv
 from ranvier import cli
 from ranvier.cli import bench
 
@@ -11,9 +10,6 @@ from ranvier.cli import bench
 @pytest.fixture
 def one_round(monkeypatch):
     monkeypatch.setattr(bench, "ROUNDS", 1)
-    before = rv.get_num_threads()
-    yield
-    rv.set_num_threads(before)
 
 
 def test_rows(one_round, tmp_path, capsys):

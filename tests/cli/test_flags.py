@@ -10,13 +10,6 @@ from ranvier import cli
 QUICK = ["--epochs", "1", "--model", "mlp"]
 
 
-@pytest.fixture(autouse=True)
-def threads_kept():
-    before = rv.get_num_threads()
-    yield
-    rv.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """A folder with a table, an archive, a folder of no images, and models of each task."""

@@ -19,13 +19,6 @@ from support.refused import refused
 QUICK = ["train", "digits", "--model", "mlp", "--epochs", "1", "--batch-size", "256"]
 
 
-@pytest.fixture(autouse=True)
-def threads_kept():
-    before = rv.get_num_threads()
-    yield
-    rv.set_num_threads(before)
-
-
 def run(*arguments, **more):
     """`ranvier` in its own process."""
     return subprocess.run(
