@@ -4,7 +4,6 @@ import html
 import json
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from itertools import pairwise
@@ -238,36 +237,6 @@ def test_no_traceback_in_a_process_of_its_own(tmp_path):
     assert result.returncode == 1
     assert result.stderr.startswith("ranvier: error: [load_mnist]")
     assert result.stderr.count("\n") == 1
-
-
-def test_interrupt_ends_cleanly(tmp_path):
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "ranvier",
-        "train",
-        "digits",
-        "--epochs",
-        "10000",
-        "--out",
-        str(tmp_path),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        for line in process.stdout:
-            if line.startswith("epoch"):
-                break
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert process.returncode == 130
-    kept = f"{tmp_path}/digits-interrupted"
-    assert f"ranvier: interrupted, the model so far is '{kept}/digits.safetensors'; continue with: " in error
-    assert error.endswith(f" --checkpoint {kept} --resume\n")
-    assert "Traceback" not in error
-    assert not (tmp_path / "digits.safetensors").exists()
 
 
 def test_an_interrupt_after_the_training_finds_the_model_saved(tmp_path, capsys, monkeypatch):

@@ -13,11 +13,14 @@ from ranvier.train import checkpoints
 ARGUMENTS = ["train", "digits", "--model", "mlp", "--epochs", "5", "--batch-size", "64"]
 
 
-def start(folder, *more, threads=1):
-    folder.mkdir(parents=True, exist_ok=True)
+def command(folder, *more):
     run = [*ARGUMENTS, "--out", str(folder / "model.safetensors"), "--json", str(folder / "run.json")]
+    return [*run, "--checkpoint", str(folder / "state"), *more]
+
+
+def start(arguments, threads=1):
     return subprocess.Popen(
-        [sys.executable, "-u", "-m", "ranvier", *run, "--checkpoint", str(folder / "state"), *more],
+        [sys.executable, "-u", "-m", "ranvier", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -37,79 +40,77 @@ def stop_after(process, epoch, number):
     return printed + rest, error
 
 
-def finish(process):
-    printed, error = process.communicate(timeout=60)
-    assert (process.returncode, error) == (0, "")
-    return printed
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The model of a run that nobody stopped."""
     folder = tmp_path_factory.mktemp("whole")
-    finish(start(folder))
+    assert cli.main(command(folder)) == 0
     return (folder / "model.safetensors").read_bytes()
 
 
-def test_killed_and_resumed(tmp_path, whole):
+def test_killed_and_resumed(tmp_path, whole, capsys):
     """Killed twice; then the newest checkpoint is damaged, too, which is said on stderr."""
     for i, epoch in enumerate((1, 4)):
-        process = start(tmp_path, *(["--resume"] if i else []), threads=1 + i % 2)
+        process = start(command(tmp_path, *(["--resume"] if i else [])), threads=1 + i % 2)
         stop_after(process, epoch, signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
         assert not (tmp_path / "model.safetensors").exists()
     newest, older, *_ = checkpoints.listed(tmp_path / "state")
     newest.write_bytes(newest.read_bytes()[:-1])
-    printed, error = start(tmp_path, "--resume").communicate(timeout=60)
+    printed, error = start(command(tmp_path, "--resume")).communicate(timeout=60)
     assert error.startswith(f"ranvier: [Trainer.fit] falls back to the older checkpoint '{older}': ")
     assert error.count("\n") == 1
     assert f"continues {older}" in printed
     assert "epoch 5/5" in printed
     assert "epoch 2/5" not in printed
     assert (tmp_path / "model.safetensors").read_bytes() == whole
-    assert "continues " in finish(start(tmp_path, "--resume"))  # once more: nothing is left to do
+    assert cli.main(command(tmp_path, "--resume")) == 0  # once more: nothing is left to do
+    printed, error = capsys.readouterr()
+    assert ("continues " in printed, error) == (True, "")
     assert (tmp_path / "model.safetensors").read_bytes() == whole
 
 
 def test_interrupted_and_resumed(tmp_path, whole):
-    process = start(tmp_path, "--resume")  # nothing to resume yet: a new run
+    process = start(command(tmp_path, "--resume"))  # nothing to resume yet: a new run
     _, error = stop_after(process, 2, signal.SIGINT)
     assert process.returncode == 130
     newest = checkpoints.listed(tmp_path / "state")[0]
     said = f"; the history is kept\n\nranvier: interrupted, '{newest}' is kept: continue with --resume\n"
     assert error.endswith(said)
-    finish(start(tmp_path, "--resume"))
+    assert cli.main(command(tmp_path, "--resume")) == 0
     assert (tmp_path / "model.safetensors").read_bytes() == whole
 
 
-def test_interrupted_without_checkpoints(tmp_path):
+def test_interrupted_without_checkpoints(tmp_path, capsys):
     """The command for continuing continues, to the bits of a run that was not stopped."""
     table = tmp_path / "values.csv"
     rows = (f"{a},{b},{a * 3.5 - b * b + 0.25}" for a in range(20) for b in range(20))
     table.write_text("\n".join(["a,b,y", *rows]) + "\n")
 
-    def command(out, *more):
-        run = ["train", str(table), "--epochs", "60", "--batch-size", "8", "--out", str(tmp_path / out)]
-        return [sys.executable, "-u", "-m", "ranvier", *run, *more]
+    def train(out):
+        return ["train", str(table), "--epochs", "60", "--batch-size", "8", "--out", str(tmp_path / out)]
 
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     for _ in range(2):  # the second run has its own folder
-        _, error = stop_after(subprocess.Popen(command("stopped"), **pipes), 2, signal.SIGINT)
+        process = start(train("stopped"))
+        _, error = stop_after(process, 2, signal.SIGINT)
+        assert process.returncode == 130
     kept = tmp_path / "stopped" / "values-interrupted-2"
     assert kept.with_name("values-interrupted").is_dir()
     assert not (tmp_path / "stopped" / "values.safetensors").exists()
     said, words = error.splitlines()[-1].split("; continue with: ranvier ")
     assert said == f"ranvier: interrupted, the model so far is '{kept}/values.safetensors'"
-    predict = ["predict", str(kept / "values.safetensors"), str(table), "--label", "y"]
-    so_far = subprocess.run(
-        [sys.executable, "-m", "ranvier", *predict], capture_output=True, text=True, check=True
-    ).stdout.split()
-    values = [float(value) for value in so_far[1::2]]
+    assert words.endswith(f" --checkpoint {kept} --resume")
+    assert "Traceback" not in error
+
+    capsys.readouterr()
+    assert cli.main(["predict", str(kept / "values.safetensors"), str(table), "--label", "y"]) == 0
+    values = [float(value) for value in capsys.readouterr().out.split()[1::2]]
     assert -130 < sum(values) / len(values) < -50  # in the table's units: their mean is -90
 
-    printed = finish(subprocess.Popen([sys.executable, "-m", "ranvier", *shlex.split(words)], **pipes))
-    assert "continues " in printed
-    finish(subprocess.Popen(command("whole"), **pipes))
+    assert cli.main(shlex.split(words)) == 0
+    printed, error = capsys.readouterr()
+    assert ("continues " in printed, error) == (True, "")
+    assert cli.main(train("whole")) == 0
     models = [(tmp_path / name / "values.safetensors").read_bytes() for name in ("stopped", "whole")]
     assert models[0] == models[1]
 
