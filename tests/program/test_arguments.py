@@ -1,5 +1,6 @@
 """Arguments of a compiled step are the caller's own: results and changes are those of the eager step."""
 
+import math
 import re
 import types
 import warnings
@@ -301,3 +302,33 @@ def test_a_step_that_raises_has_changed_its_argument(make):
         with pytest.raises(KeyError):
             step(x)
         assert x.tolist() == (array(1) * 2**i).tolist()
+
+
+def test_the_sign_of_nan_counts():
+    step = rv.compile(lambda x, scale: x * scale)
+    for i, scale in enumerate([math.nan, math.nan, -math.nan, math.nan, -math.nan, -math.nan] * 2):
+        negative = np.signbit(step(rv.ones(2), scale).numpy())
+        assert negative.all() == np.signbit(scale), i
+
+
+def test_a_step_that_asks_where_a_tensor_begins_runs_eagerly():
+    step = rv.compile(lambda x: x * 0 + x.storage_offset())
+    memory = rv.arange(9.0)
+    with pytest.warns(UserWarning, match=r"storage_offset\(\) reads a value"):
+        found = [step(memory[i : i + 2]).tolist()[0] for i in range(6)]
+    assert found == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_file_of_a_divided_step_warns_once(tmp_path, monkeypatch):
+    body = "y = x * 2 + 1\n    z = y.exp().log()\n    y.sum().item()\n    return (z * 0 + y).abs() * 3"
+    text = f"def other(a): return a is 1\n\n\ndef step(x):\n    {body}\n"
+    (tmp_path / "warns.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.warns(SyntaxWarning):
+        import warns
+    step = rv.compile(warns.step)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", SyntaxWarning)
+        assert [step(tensor(1)).tolist()[0] for _ in range(4)] == [9.0] * 4
+    assert step.programs

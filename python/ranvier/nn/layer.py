@@ -54,10 +54,9 @@ class Layer(Module):
 
         def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
             Module.__init__(self)
-            settings = {**defaults, **dict(zip(names, args, strict=False)), **kwargs}
-            if len(args) > len(names) or len(settings) != len(names):
-                signature.bind(self, *args, **kwargs)  # which says what is wrong
-            self._set(settings)
+            bound = signature.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            self._set({name: bound.arguments[name] for name in names})
 
         __init__.__signature__ = signature  # type: ignore[attr-defined]
         __init__.__qualname__ = f"{cls.__qualname__}.__init__"
@@ -74,4 +73,4 @@ class Layer(Module):
         return (empty((0,) * 8),) if self._settings else None
 
     def forward(self, input: Any) -> Any:
-        return getattr(ops, self.op)(input, *map(self.__dict__.__getitem__, self._settings))
+        return getattr(ops, self.op)(input, *map(self.__getattribute__, self._settings))

@@ -267,7 +267,7 @@ def number(op: str, name: str, value: Any) -> float:
 
 def arguments_of(module: Any) -> dict[str, Any]:
     """See :meth:`Module.config`."""
-    cls = type(module)
+    cls = module.__class__
     if not cls.__module__.startswith("ranvier."):
         raise TypeError(
             f"[config] {cls.__name__} is not a layer of ranvier; only those can be made again from a file"

@@ -174,13 +174,13 @@ def _layers_of_module(model: nn.Module) -> list[_Layer]:
     layers: list[_Layer] = []
     module: Any
     for module in model.modules():
-        kind = type(module).__name__
+        kind = module.__class__.__name__
         if isinstance(module, nn.Linear):
             before, units, weight = module.in_features, module.out_features, module.weight._array
         elif kind.startswith("Conv"):
             before, units, weight = module.in_channels, module.out_channels, None
         else:
-            if layers and type(module).__module__.startswith("ranvier.nn.activation"):
+            if layers and module.__class__.__module__.startswith("ranvier.nn.activation"):
                 layers[-1] = layers[-1]._replace(activation=kind)
             continue
         if not layers:

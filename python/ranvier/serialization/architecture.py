@@ -33,7 +33,7 @@ def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = Non
     if id(model) in seen:
         return {"same": seen[id(model)]}
     seen[id(model)] = path
-    kind = type(model)
+    kind = model.__class__
     if _layer(kind.__name__) is not kind:
         return {"custom": f"{kind.__module__}.{kind.__qualname__}"}
     node: dict[str, Any] = {"layer": kind.__name__}

@@ -50,6 +50,7 @@ calls/view_of_an_argument_returned
     "kinds of values that are not listed, or cannot be compared": """
 denied/arguments_of_an_exception denied/attribute_of_an_exception denied/constants_of_code
 denied/defaults_of_a_function denied/float_of_an_array denied/get_of_a_function denied/getitem_*
+functions/own_built_in_names functions/types_of_hints
 denied/getter_made_inside denied/kept_super denied/length_of_a_list denied/method_caller
 denied/thread_local_subclass denied/version_of_a_parameter effects/cache effects/called_*
 effects/count effects/cycle

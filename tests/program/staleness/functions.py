@@ -31,6 +31,25 @@ bound_method_of_another_object | one, other = Base(), Base(); other.factor = 4.0
   | o.value(1.5) | o.value = (other if n % 2 else one).call
 object_with_call_replaced | Plain(Rich(1.0)) | o.value() | o.value = Rich(new)
 special_method_replaced_on_the_class | Base() | o(1.5) | Base.__call__ = lambda self, value: value * 2 * n
+bases_of_a_class | class Left: pass\nclass Right: pass\nclass o(Left): pass | 1.0 + issubclass(o, Right)
+  | o.__bases__ = (Right if n % 2 else Left,)
+bases_of_the_class_of_an_object | class Left: pass\nclass Right: pass\nclass Own(Left): pass\no = Own()
+  | 1.0 + isinstance(o, Right) | Own.__bases__ = (Right if n % 2 else Left,)
+order_of_the_bases | class Left: pass\nclass Right: pass\nclass o(Left): pass | 1.0 + len(o.__mro__)
+  | o.__bases__ = (Left, Right) if n % 2 else (Left,)
+variable_of_a_closure_bound_later | o, bind = bound_later() | o() | bind(2.0 + n)
+defaults_of_a_named_tuple | collections.namedtuple('Pair', 'a b', defaults=(1.0, 2.0)) | o().b
+  | o.__new__.__defaults__ = (1.0, 2.0 + n)
+names_of_an_enumeration | enum.Enum('Rate', {'LOW': 1.0, 'HIGH': 2.0}) | o['LOW'].value
+  | o._member_map_['LOW'] = o.HIGH if n % 2 else o(1.0)
+values_of_an_enumeration | enum.Enum('Rate', {'LOW': 1.0, 'HIGH': 2.0}) | o(1.0).value
+  | o._value2member_map_[1.0] = o.HIGH if n % 2 else o.LOW
+types_of_hints | class o: v: float | 1.0 + len(typing.get_type_hints(o))
+  | o.__annotations__[f'v{n}'] = int
+own_built_in_names | s = {'__builtins__': {'rate': v}}; exec('def o(): return rate', s); o = s['o']
+  | o() | o.__builtins__['rate'] = new
+attribute_of_an_optimizer | o = optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1); o.factor = 2.0 | o.factor
+  | o.factor = 2.0 + n
 partial_with_other_keywords | functools.partial(scaled, factor=2.0) | o(1.5)
   | o.keywords.update(factor=2.0 + n)
 partial_of_another_function | Plain(functools.partial(once)) | o.value(1.5)

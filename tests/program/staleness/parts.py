@@ -255,6 +255,24 @@ def family():
     return Top, Middle, Other, Last
 
 
+def bound_later():
+    """A function that reads a variable of its closure which has no value, and one that gives it one."""
+
+    def read():
+        try:
+            return factor
+        except NameError:
+            return 1.0
+
+    def bind(value):
+        nonlocal factor
+        factor = value
+
+    if False:
+        factor = 0.0
+    return read, bind
+
+
 def keeper(patch):
     """What the side effects of a step change; also the standard output."""
     text = io.StringIO()
