@@ -14,7 +14,7 @@ from ranvier.program import CaptureError, CompiledFunction
 from ranvier.program.batches import Batches
 from ranvier.train.callbacks.base import Training
 
-_PAYS, _TAKES = 64, 24  # calls for which a program is recorded, and taken from another fit
+_PAYS, _TAKES = 64, 16  # calls for which a program is recorded, and taken from another fit
 _RECORDING = 0.005  # seconds
 
 
