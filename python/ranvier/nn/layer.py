@@ -35,7 +35,7 @@ class Layer(Module):
                 cls.op = cls.__name__.lower()
             annotations = inspect.get_annotations(cls)
             own = [name for name, kind in annotations.items() if not kind.startswith("ClassVar")]
-            if "__init__" not in vars(cls) and own:
+            if "__init__" not in vars(cls) and (own or not cls._settings):
                 cls._declare(own, annotations)
         super().__init_subclass__(**kwargs)
 
@@ -53,7 +53,7 @@ class Layer(Module):
         signature = inspect.Signature(parameters, return_annotation="None")
 
         def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-            Module.__init__(self)
+            super().__init__()
             bound = signature.bind(self, *args, **kwargs)
             bound.apply_defaults()
             self._set({name: bound.arguments[name] for name in names})
@@ -67,10 +67,11 @@ class Layer(Module):
 
     def _set(self, settings: dict[str, Any]) -> None:
         """Takes the settings; subclasses check and convert them."""
-        self.__dict__.update(settings)
+        for name, value in settings.items():
+            setattr(self, name, value)
 
     def _example(self) -> tuple[Any, ...] | None:
         return (empty((0,) * 8),) if self._settings else None
 
     def forward(self, input: Any) -> Any:
-        return getattr(ops, self.op)(input, *map(self.__getattribute__, self._settings))
+        return getattr(ops, self.op)(input, *[getattr(self, name) for name in self._settings])

@@ -88,8 +88,8 @@ class AvgPool1d(_Pool):
     def _set(self, settings: dict[str, Any]) -> None:
         super()._set(settings)
         for name in self._shown:  # tuples of one number, as in PyTorch
-            size = self.__dict__[name]
-            self.__dict__[name] = size if isinstance(size, tuple) else (size,)
+            size = getattr(self, name)
+            setattr(self, name, size if isinstance(size, tuple) else (size,))
 
 
 class AvgPool2d(_Pool):

@@ -40,7 +40,7 @@ class _Whole(Layer):
         return None
 
     def forward(self, input: Any) -> Any:
-        return getattr(F, self.op)(input, *map(self.__dict__.__getitem__, self._settings))
+        return getattr(F, self.op)(input, *[getattr(self, name) for name in self._settings])
 
 
 class PixelShuffle(_Whole):

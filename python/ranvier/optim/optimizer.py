@@ -77,9 +77,7 @@ class Optimizer:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "numbers" in vars(cls):
-            cls.settings = staticmethod(itemgetter(*cls.numbers))  # type: ignore[method-assign, assignment]
-        elif "settings" in vars(cls):  # which gives the numbers themselves
-            cls.numbers = ()
+            cls.settings = staticmethod(_in_a_row(cls.numbers))  # type: ignore[method-assign, assignment]
         if cls.example and cls.__doc__ and "example" in vars(cls):
             cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls.example)
 
@@ -259,9 +257,7 @@ class _Plan:
         self.active = active
         self.values: tuple[Any, ...] = ()
         self.current = True  # whether the rule needs these states with these values
-        self.numbers = keep(
-            np.zeros(len(_flat(optimizer, optimizer.settings(group))))
-        )  # the kernel's copy of the settings
+        self.numbers = keep(np.zeros(len(optimizer.settings(group))))  # the kernel's copy of the settings
         self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of arrays that may be replaced
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in active:
@@ -313,7 +309,7 @@ class _Plan:
         if values != self.values:
             optimizer.check(group)
             self.values = values
-            self.numbers[...] = _flat(optimizer, values)
+            self.numbers[...] = values
             self.current = self.names == optimizer.state_names(group)
         return self.current
 
@@ -333,12 +329,19 @@ class _Plan:
             bump(p)
 
 
-def _flat(optimizer: Optimizer, values: tuple[Any, ...]) -> list[float]:
-    """What `settings` gives, the numbers of its pairs in a row."""
-    if not _PAIRS.intersection(optimizer.numbers):
-        return list(values)
-    named = zip(optimizer.numbers, values, strict=True)
-    return [number for name, value in named for number in (value if name in _PAIRS else (value,))]
+def _in_a_row(names: tuple[str, ...]) -> Callable[[Group], tuple[Any, ...]]:
+    """A function that gives the settings of these names, and the numbers of pairs, in a row."""
+    get, pairs = itemgetter(*names), [i for i, name in enumerate(names) if name in _PAIRS]
+    if not pairs:
+        return get
+
+    def settings(group: Group) -> tuple[Any, ...]:
+        row = list(get(group))
+        for i in reversed(pairs):
+            row[i : i + 1] = row[i]
+        return tuple(row)
+
+    return settings
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:

@@ -13,6 +13,8 @@ from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import cast, keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.reduction.reduce import mean
+from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import none
 
 Slope = Callable[..., Any]
@@ -35,8 +37,8 @@ def reduction_of(name: str, size_average: Any, reduce: Any, reduction: Any) -> A
                 f"[{name}] got {setting} {value!r}; expected True, False or None: pass reduction and the "
                 "arguments that follow by name"
             )
-    average, reduced = size_average is None or size_average, reduce is None or reduce
-    meant = "none" if not reduced else "mean" if average else "sum"
+    average, reduces = size_average is None or size_average, reduce is None or reduce
+    meant = "none" if not reduces else "mean" if average else "sum"
     warnings.warn(f"[{name}] size_average and reduce are obsolete: use reduction={meant!r}", stacklevel=4)
     return meant
 
@@ -151,3 +153,13 @@ def _slopes(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         else:
             gradients.append(none(x.shape, x) if needed else None)
     return tuple(gradients)
+
+
+def reduced(name: str, x: Tensor, reduction: str) -> Tensor:
+    """The losses, their mean or their sum.
+
+    Raises ValueError for another reduction.
+    """
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"[{name}] got reduction {reduction!r}; expected 'none', 'mean' or 'sum'")
+    return x if reduction == "none" else mean(x) if reduction == "mean" else total(x)

@@ -14,18 +14,12 @@ from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.choice import maximum, minimum, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
-from ranvier.ops.loss.base import constant, reduction_of
+from ranvier.ops.loss.base import constant, reduced, reduction_of
 from ranvier.ops.neural.distance import pairwise_distance
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.index import gather, index_array
 from ranvier.ops.shape.reshape import unsqueeze
-
-
-def _reduced(name: str, x: Tensor, reduction: str) -> Tensor:
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"[{name}] got reduction {reduction!r}; expected 'none', 'mean' or 'sum'")
-    return x if reduction == "none" else mean(x) if reduction == "mean" else total(x)
 
 
 def triplet_margin_with_distance_loss(
@@ -49,7 +43,7 @@ def triplet_margin_with_distance_loss(
     near, far = d(anchor, positive), d(anchor, negative)
     if swap:
         far = minimum(far, d(positive, negative))
-    return _reduced("triplet_margin_with_distance_loss", maximum(near - far + margin, 0), reduction)
+    return reduced("triplet_margin_with_distance_loss", maximum(near - far + margin, 0), reduction)
 
 
 def multilabel_soft_margin_loss(
@@ -77,7 +71,7 @@ def multilabel_soft_margin_loss(
     loss = -add(mul(target, logsigmoid(input)), mul(1 - target, logsigmoid(-input)))
     if weight is not None:
         loss = mul(loss, constant(name, "weight", weight, input))
-    return _reduced(name, mean(loss, -1), reduction)
+    return reduced(name, mean(loss, -1), reduction)
 
 
 def multilabel_margin_loss(
@@ -100,13 +94,13 @@ def multilabel_margin_loss(
         input, labels = unsqueeze(input, 0), labels[None]
     if input.ndim == 1:
         row = multilabel_margin_loss(unsqueeze(input, 0), labels[None], reduction="none")
-        return _reduced("multilabel_margin_loss", row[0], reduction)
+        return reduced("multilabel_margin_loss", row[0], reduction)
     c = input.shape[1]
     places, counted = host(_labels_and_others, labels, c)
     own = gather(input, 1, places)
     margins = maximum(1 - sub(unsqueeze(own, 2), unsqueeze(input, 1)), 0)  # (n, label, class)
     margins = where(wrap(counted), margins, 0.0)  # a product would make NaN of infinite ones
-    return _reduced("multilabel_margin_loss", total(margins, (1, 2)) / c, reduction)
+    return reduced("multilabel_margin_loss", total(margins, (1, 2)) / c, reduction)
 
 
 def _labels_and_others(labels: Array, c: int) -> tuple[Array, Array]:
@@ -231,4 +225,4 @@ def ctc_loss(
         loss = where(loss == math.inf, 0.0, loss)
     if reduction == "mean":
         return mean(div(loss, wrap(np.maximum(sizes, 1).astype(x.dtype))))
-    return _reduced("ctc_loss", loss, reduction)
+    return reduced("ctc_loss", loss, reduction)
