@@ -65,9 +65,9 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
         return singular_norm(A, ord, rows, columns, keepdim)
     if abs(ord) != 1:
         rows, columns = columns, rows
-    sums = ops.norm(A, 1, rows, True)
+    sums = ops.norm(A, 1, rows, True)  # of |column|, or of |row| where the axes are exchanged
     extreme = (ops.amax if ord > 0 else ops.amin)(sums, columns, True)
-    return extreme if keepdim else ops.sum(extreme, (rows, columns))
+    return extreme if keepdim else ops.sum(extreme, (rows, columns))  # removes the axes, of size 1
 
 
 def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Tensor:

@@ -63,8 +63,8 @@ class Join:
         self._joinables, self._throw = list(joinables), throw_on_early_termination
         self._hooks = [joinable.join_hook(**kwargs) for joinable in joinables]
         self._enabled = enable and world().size > 1
-        self.active: list[int] = []  # ranks that make the step
-        self.synced = True  # whether it exchanges gradients
+        self.active: list[int] = []  # the ranks that make the present step
+        self.synced = True  # whether the step exchanges gradients
 
     def __enter__(self) -> Join:
         for joinable in self._joinables:
@@ -93,7 +93,10 @@ class Join:
         return Work()
 
     def _tell(self, step: int) -> list[int]:
-        """The ranks that make another step; step: 1 for one within `no_sync`, 0 for none."""
+        """Exchange what each rank does next, and return the ranks that make another step.
+
+        step: 2 for a step that exchanges gradients, 1 for one within `no_sync`, 0 for none.
+        """
         told = np.concatenate(all_gather(np.array([step]), "Join"))
         self.active, self.synced = np.flatnonzero(told).tolist(), bool((told == 2).any())
         if self._throw and 0 < len(self.active) < len(told):
@@ -122,7 +125,9 @@ class MeanGradients:
         self.here, self.ranks, self.source = here, here.size, 0
         self._module = module
         self._layout: list[tuple[int, Any]] = []
-        self._parts: list[tuple[list[Any], Flat, Any]] = []  # these keep the parameters, so ids stay theirs
+        # for each dtype: the parameters (kept, so that no other gets an id in _layout), the buffer, and one
+        # of its size that the sum over ranks needs
+        self._parts: list[tuple[list[Any], Flat, Any]] = []
         self._hooks: list[Any] = []
         self.renew()
         for tensor in [*module.parameters(), *module.buffers()]:
@@ -157,6 +162,7 @@ class MeanGradients:
             _from_rank(self.here, tensor, int(np.flatnonzero(told)[-1]))
 
     def _reached(self, _: Tensor) -> None:
+        """A gradient was computed: the exchange follows at the end of the backward."""
         refuse(f"{NAME} exchanges gradients", "call backward outside the compiled step, or use Trainer")
         if self.enabled and not self._due:
             self._due = True
@@ -172,7 +178,7 @@ class MeanGradients:
                     view[...] = 0
                 else:
                     view[...] = p._grad._array
-            if here.size & (here.size - 1):
+            if here.size & (here.size - 1):  # tree_sum takes powers of two
                 mpi_reduce(here, flat.values, "sum", NAME)
             else:
                 tree_sum(here, flat.values, spare, NAME)
@@ -208,6 +214,7 @@ class GradientHook(JoinHook):
 
 
 def _from_rank(here: World, tensor: Any, source: int = 0) -> None:
+    """Give the tensor the values that it has on one rank."""
     array = tensor._array
     values = array if array.flags.c_contiguous else np.ascontiguousarray(array)
     broadcast(values, source, here)

@@ -32,9 +32,9 @@ class Compared(NamedTuple):
         return self.dense / self.convolution
 
     def __str__(self) -> str:
-        given, made = ("x".join(map(str, shape)) for shape in (self.input_shape, self.output_shape))
+        inputs, outputs = ("x".join(map(str, shape)) for shape in (self.input_shape, self.output_shape))
         return (
-            f"{self.name}: {given} -> {made}: convolution {self.convolution:,}, dense {self.dense:,} "
+            f"{self.name}: {inputs} -> {outputs}: convolution {self.convolution:,}, dense {self.dense:,} "
             f"({self.ratio:,.0f} times as many)"
         )
 
@@ -60,19 +60,19 @@ def dense_against_convolution(model: Any, input_shape: Sequence[int]) -> list[Co
     """
     require_module("dense_against_convolution", model)
     kinds = (nn.Conv1d, nn.Conv2d)
-    found = [module for module in model.modules() if isinstance(module, kinds)]
-    if not found:
+    convolutions = [module for module in model.modules() if isinstance(module, kinds)]
+    if not convolutions:
         raise ValueError("[dense_against_convolution] got a model without convolutions; expected some")
     with evaluating(model), watching(model) as calls:
-        model(wrap(np.zeros((1, *input_shape), found[0].weight.dtype)))
+        model(wrap(np.zeros((1, *input_shape), convolutions[0].weight.dtype)))
     compared = []
     for call in calls:
         if isinstance(call.module, kinds):
-            given, made = call.input_shape[1:], call.value.shape[1:]
+            input_shape, output_shape = call.input_shape[1:], call.value.shape[1:]
             own = sum(p.numel() for p in call.module.parameters())
             bias = call.module.bias is not None
-            dense = math.prod(made) * (math.prod(given) + bias)
-            compared.append(Compared(call.name or call.kind, given, made, own, dense))
+            dense = math.prod(output_shape) * (math.prod(input_shape) + bias)
+            compared.append(Compared(call.name or call.kind, input_shape, output_shape, own, dense))
     return compared
 
 

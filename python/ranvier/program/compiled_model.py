@@ -34,40 +34,41 @@ class CompiledModel(CompiledFunction):
     _forward_only = True
 
     def _account(self) -> Account:
+        """One for models of the same class with modules of the same classes."""
         form = hash(tuple([id(type(m)) for m in Module.modules(self._function)]))
         return account_of(type(self._function).forward).part(form)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self
+        return self  # a model in the body of a class is no method: instance is not bound
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        inside = get_ident() in running or (
-            recordings and current() is not None
-        )  # of a step, which may need gradients
+        # a program of a model has no tape: the model itself runs where gradients may be needed
+        in_step = get_ident() in running or (recordings and current() is not None)
         taped = mode.enabled and (
             self._function.training or any(map(_requires_grad, (*args, *kwargs.values())))
         )
-        if inside or taped:
+        if in_step or taped:
             return self._function(*args, **kwargs)
         if other_threads():
             with self._lock:
-                return self._at_once(args, kwargs)
-        return self._at_once(args, kwargs)
+                return self._replay_latest(args, kwargs)
+        return self._replay_latest(args, kwargs)
 
-    def _at_once(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _replay_latest(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The latest program is tried before everything else, as most calls fit it."""
         program, results = self._latest, None
         if program is not None and program.checks_left and not kwargs:
             results = program.call(args)
             if type(results) is tuple:
                 program.checks_left -= 1
                 return program.result(results)
-        if mode.enabled:
+        if mode.enabled:  # what is recorded or runs eagerly below makes no tape either
             with no_grad():
-                return self._otherwise(program, results, args, kwargs)
-        return self._otherwise(program, results, args, kwargs)
+                return self._finish(program, results, args, kwargs)
+        return self._finish(program, results, args, kwargs)
 
-    def _otherwise(self, program: Any, results: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """results: None where the program does not fit the call."""
+    def _finish(self, program: Any, results: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """results: None where the program does not fit the call, else the check in it that failed."""
         if results is None:
             return super().__call__(*args, **kwargs)
         return self._replayed(program, results, args, kwargs)
@@ -107,7 +108,7 @@ class CompiledModel(CompiledFunction):
             setattr(self._function, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "_function" not in self._own:  # not there yet
+        if name.startswith("__") or "_function" not in self._own:  # before __init__ or __setstate__
             raise AttributeError(name)
         value = getattr(self._function, name)
         if type(value) is MethodType and value.__self__ is self._function:

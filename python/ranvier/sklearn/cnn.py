@@ -94,14 +94,14 @@ class CNNClassifier(MLPClassifier):
         set_parameters(locals())
 
     def _arranged(self, X: Any, reset: bool = False) -> Any:
-        """Images as rows (n, channels * rows * columns); `reset` keeps their shape."""
+        """Images as rows (n, channels * rows * columns); `reset`: this is fit, so their shape is kept."""
         if issparse(X):
             X = X.toarray()
         x = X if hasattr(X, "dtypes") else np.asarray(X)
         if x.ndim not in (2, 3, 4):
             return x  # refused by scikit-learn's check
         if x.ndim == 2:
-            shape = self._given_shape(x.shape[1])
+            shape = self._shape_of_rows(x.shape[1])
         elif x.ndim == 3:
             shape = (1, *x.shape[1:])
         else:
@@ -117,7 +117,8 @@ class CNNClassifier(MLPClassifier):
             )
         return x if x.ndim == 2 else np.ascontiguousarray(x).reshape(len(x), -1)
 
-    def _given_shape(self, pixels: int) -> tuple[int, ...]:
+    def _shape_of_rows(self, pixels: int) -> tuple[int, ...]:
+        """(channels, rows, columns) of X (n, pixels)."""
         if self.image_shape is not None:
             shape = (1,) * (3 - len(self.image_shape)) + tuple(self.image_shape)
             if len(shape) != 3 or math.prod(shape) != pixels:
@@ -166,6 +167,7 @@ class CNNClassifier(MLPClassifier):
         return named(ACTIVATIONS.get(kind, kind)) if isinstance(kind, str) else kind()
 
     def _shifts(self) -> tuple[type, ...]:
+        """The layers whose bias `intercepts_` has: here norms follow convolutions only."""
         return (nn.Linear,)
 
     def __sklearn_tags__(self) -> Any:

@@ -237,6 +237,7 @@ class Perceptron(NetworkEstimator):
         return [bias.detach().numpy() for bias in shifts if bias is not None]
 
     def _shifts(self) -> tuple[type, ...]:
+        """The layers whose bias `intercepts_` has."""
         return (nn.Linear, nn.BatchNorm1d)
 
     def _arranged(self, X: Any, reset: bool = False) -> Any:

@@ -14,8 +14,11 @@ from ranvier.program import CaptureError, CompiledFunction
 from ranvier.program.batches import Batches
 from ranvier.train.callbacks.base import Training
 
-_PAYS, _TAKES = 64, 16  # calls for which a program is recorded, and taken from another fit
-_RECORDING = 0.005  # seconds
+# A recording takes as long as some 60 eager calls of a small step, the search for a program of another fit
+# less: each is done only where at least so many calls are expected.
+_PAYS = 64  # a recording
+_TAKES = 16  # the search
+_RECORDING = 0.005  # seconds that a small recording takes
 
 
 class CompiledOrEager:
@@ -44,47 +47,53 @@ class CompiledOrEager:
         self._name, self._function = name, function
         settings: dict[str, Any] = {"strict": True, "tensors": True, "after": after, "shares": shares}
         self._compiled = None if eager else CompiledFunction(function, **settings)
-        self._waits = _RECORDING * waits
-        self._calls = 0  # that were expected
-        self._eager = 0  # so many are not passed on
-        self._asks = 0  # the next one looks for a program of another fit; where there is none, so many ...
+        self._eager_seconds = _RECORDING * waits  # so much time is spent in eager calls first
+        self._expected_calls = 0  # the sum of what expect() was told
+        self._eager_calls = 0  # so many of the next calls run eagerly
+        # Not 0: after these eager calls, one looks for a program of another fit; if it finds none, so many
+        # further calls run eagerly.
+        self._calls_without_program = 0
         if refused:
             self.refuse(refused)
 
     def __call__(self, *args: Any) -> Any:
         compiled = self._compiled
-        if compiled is None or self._eager or self._waits > 0:
+        if compiled is None or self._eager_calls or self._eager_seconds > 0:
             began = perf_counter()
             result = self._function(*[borrowed(a) if isinstance(a, np.ndarray) else a for a in args])
-            self._waits -= perf_counter() - began
-            self._eager -= self._eager > 0
+            self._eager_seconds -= perf_counter() - began
+            self._eager_calls -= self._eager_calls > 0
             return result
-        compiled.few = self._asks
+        compiled.few = self._calls_without_program
         try:
             return compiled(*args)
         except CaptureError as error:  # the function itself has run
             self.refuse(str(error).removeprefix("[compile] "))
             return error.result
         finally:
-            if self._asks:
-                self._eager, self._asks = 0 if self.programs else self._asks, 0
+            if self._calls_without_program:
+                self._eager_calls = 0 if self.programs else self._calls_without_program
+                self._calls_without_program = 0
 
     def expect(self, calls: int) -> None:
         """So many calls come, 0 where that is not known: for a few a recording takes longer than it saves."""
-        self._calls += calls
-        self._eager = calls if self._calls < _PAYS and not self.programs else 0
-        self._asks = self._eager if self._eager >= _TAKES else 0
-        if self._asks:
-            self._eager = 1
+        self._expected_calls += calls
+        self._eager_calls = calls if self._expected_calls < _PAYS and not self.programs else 0
+        if self._eager_calls >= _TAKES:  # the first runs eagerly: it makes the optimizer's state
+            self._calls_without_program, self._eager_calls = self._eager_calls, 1
+        else:
+            self._calls_without_program = 0
 
     def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
         """Several calls in one (`CompiledFunction.run_batches`); None where Python has to make the next."""
-        return None if self._compiled is None or self._eager else self._compiled.run_batches(args, batches)
+        if self._compiled is None or self._eager_calls:
+            return None
+        return self._compiled.run_batches(args, batches)
 
     @property
     def replays(self) -> bool:
         """Whether `run_batches` may run the next call."""
-        return self._compiled is not None and not self._eager
+        return self._compiled is not None and not self._eager_calls
 
     @property
     def latest(self) -> tuple[Any, int] | None:
@@ -108,7 +117,7 @@ class CompiledOrEager:
 
     def check_soon(self) -> None:
         """Compare a replay with an eager step soon, if that takes little of the time."""
-        if self._compiled is not None and not self._eager:
+        if self._compiled is not None and not self._eager_calls:
             self._compiled.check_soon()
 
     @property
@@ -118,11 +127,12 @@ class CompiledOrEager:
 
 
 class CompiledParts:
-    """The parts "fit", "evaluate" and "predict" of a Trainer, each kept while it is made from the same."""
+    """The parts "fit", "evaluate" and "predict" of a Trainer, each kept until the trainer changes."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[Any, CompiledOrEager]] = {}  # with what each was made from
-        self._others: dict[str, tuple[Any, Any]] = {}
+        # by name: what _made_from() was when the value was made, and the value
+        self._kept: dict[str, tuple[Any, CompiledOrEager]] = {}
+        self._others: dict[str, tuple[Any, Any]] = {}  # of kept()
 
     def of(
         self,
@@ -151,14 +161,16 @@ class CompiledParts:
         return self._others[name][1]
 
     def _made_from(self, trainer: Training) -> tuple[Any, ...]:
+        """What compiled code depends on: where it differs, the code is made again."""
         return (
             trainer.model, trainer.loss, trainer.optimizer, trainer.compile, list(trainer.metrics),
             trainer.settings(), None if trainer.classes_ is None else len(trainer.classes_),
         )  # fmt: skip
 
-    def programs(self, of: str) -> list[Any]:
-        kept = self._kept.get(of)
+    def programs(self, name: str) -> list[Any]:
+        """The programs of a part; none before it is made."""
+        kept = self._kept.get(name)
         return [] if kept is None else kept[1].programs
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_kept": {}, "_others": {}}  # programs hold addresses
+        return {"_kept": {}, "_others": {}}  # programs hold addresses of this process

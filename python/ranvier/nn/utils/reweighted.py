@@ -40,6 +40,7 @@ class Reweighting:
 
 
 def _computed(name: str) -> property:
+    """What stands for the parameter in the layer's class."""
     return property(
         lambda module: module.__dict__[HELD][name].weight(module),
         lambda module, value: module.__dict__[HELD][name].assign(module, value),
@@ -47,6 +48,7 @@ def _computed(name: str) -> property:
 
 
 def _reduce(module: Any) -> Any:
+    """Pickles the layer under its own class: pickle cannot find the subclass by name."""
     kind = type(module)
     return _made, (kind.__base__, tuple(module.__dict__[HELD])), module.__dict__
 
@@ -59,12 +61,13 @@ def _class(kind: type, names: tuple[str, ...]) -> type:
 
 
 def _made(kind: type, names: tuple[str, ...]) -> Any:
+    """A layer without attributes, which pickle then sets."""
     return object.__new__(_class(kind, names))
 
 
 def hold(module: Any, held: dict[str, Reweighting]) -> None:
     """Gives the module the class in which these weights are computed."""
-    kind = type(module).__base__ if HELD in module.__dict__ else type(module)
+    kind = type(module).__base__ if HELD in module.__dict__ else type(module)  # the layer's own class
     module.__dict__[HELD] = held
     module.__class__ = _class(kind, tuple(held)) if held else kind
     if not held:
@@ -72,6 +75,7 @@ def hold(module: Any, held: dict[str, Reweighting]) -> None:
 
 
 def add(op: str, module: M, reweighting: Reweighting) -> M:
+    """Lets a parameter of the module be computed; op: the caller, for errors."""
     name, held = reweighting.name, module.__dict__.get(HELD, {})
     if name in held:
         raise ValueError(f"[{op}] got {name!r}, which is computed already; expected another parameter")
@@ -83,6 +87,7 @@ def add(op: str, module: M, reweighting: Reweighting) -> M:
 
 
 def remove(op: str, module: M, name: str, kind: type[Reweighting]) -> M:
+    """Makes a computed weight a parameter again; kind: how it has to be computed."""
     held = dict(module.__dict__.get(HELD, {}))
     reweighting = held.pop(name, None)
     if not isinstance(reweighting, kind):
@@ -159,6 +164,7 @@ class SpectralNorm(Reweighting):
         self.name, self.iterations, self.eps, self.dim = name, iterations, eps, dim
 
     def _rows(self, weight: Tensor) -> Tensor:
+        """The weight as a matrix whose rows are those of `dim`."""
         rows = ops.movedim(weight, self.dim, 0) if self.dim else weight
         return rows.reshape(rows.shape[0], -1)
 
@@ -181,7 +187,7 @@ class SpectralNorm(Reweighting):
                 for _ in range(self.iterations):
                     v.copy_(self._unit(ops.matmul(rows.mT, u)))
                     u.copy_(self._unit(ops.matmul(rows, v)))
-                u, v = u.clone(), v.clone()  # the next call changes the buffers
+                u, v = u.clone(), v.clone()  # backward needs them, and the next call changes the buffers
         return weight / ops.dot(u, ops.matmul(rows, v))
 
 

@@ -44,18 +44,21 @@ def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor
 
 
 def _in_range(name: str, index: Any, size: int) -> Any:
+    """The index counted from 0."""
     if index.size and (index.min() < -size or index.max() >= size):
         raise IndexError(f"[{name}] got an index outside -{size} ... {size - 1}; expected one inside")
     return np.where(index < 0, index + size, index)
 
 
 def _rows(name: str, x: Tensor, dim: int, index: Any) -> tuple[int, Any]:
+    """dim and the indices along it, both from 0 on."""
     at = _dim(name, dim, x.ndim)
     rows = index_array(name, index).reshape(-1)
     return at, host(_in_range, name, rows, x.shape[at] if x.ndim else 1)
 
 
 def _marked(size: int, rows: Array) -> Array:
+    """A function of its own, as `host` calls it again at each replay."""
     hit = np.zeros(size, bool)
     hit[rows] = True
     return hit
@@ -194,7 +197,8 @@ _UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximu
 def _reduced(
     x: Array, at: int, places: Array, src: Array, reduce: str, include_self: bool
 ) -> tuple[Array, Any, Array]:
-    """The result, NumPy's index of the places and the values written there."""
+    """The result, NumPy's index of the places and the values written there. NumPy has no such function for
+    arrays without dimensions, which get one; src may be larger than places: the part at the front counts."""
     places, y = np.atleast_1d(places), np.atleast_1d(x.copy())
     part = tuple(map(slice, places.shape))
     values = np.atleast_1d(src)[part].astype(y.dtype, copy=False)
@@ -241,7 +245,7 @@ class ScatterReduce(Function):
         x, y, dy = np.atleast_1d(self.x), np.atleast_1d(self.y), np.atleast_1d(dy)
         written = np.zeros(x.shape, bool)
         written[self.key] = True
-        own = np.full(x.shape, True) if self.include_self else ~written
+        own = np.full(x.shape, True) if self.include_self else ~written  # where x counts
         if self.reduce == "prod":
             dx, dvalues = self._of_product(x, dy, own)
         else:
@@ -263,6 +267,7 @@ class ScatterReduce(Function):
 
         def others(v: Array, zeros: Array, rest: Array) -> Array:
             alone = np.where(v == 0, zeros == 1, zeros == 0)
+            # the product without v; it is 0 where another factor is 0
             return np.where(alone, np.where(v == 0, rest, rest / np.where(v == 0, 1, v)), 0)
 
         dx = np.where(own, dy * others(x, zeros, rest), 0)
@@ -279,6 +284,7 @@ def _scatter_reduce(node: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor 
     if not node.needs[2]:
         return dx, None, None
     read = reshape(dy, dy.shape or (1,))[node.key]
+    # src may be larger than places: the gradient of what is not written is 0, by `pad`
     used = shares[2].reshape(node.src_shape or (1,))[tuple(map(slice, read.shape))]
     dsrc = read * wrap(np.ascontiguousarray(used))
     sizes = [n for size, own in zip(used.shape, node.src_shape, strict=False) for n in (own - size, 0)]
@@ -296,6 +302,7 @@ def _written(name: str, x: Tensor, part: Any, src: Any) -> Tensor:
 
 
 def _positions(x: Tensor) -> Any:
+    """The flat index of each element of x, in its shape: indexing it like x tells where elements are."""
     return keep(np.arange(x.numel())).reshape(x.shape)
 
 
