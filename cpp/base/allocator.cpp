@@ -24,8 +24,9 @@ struct Header {
   int size_class;
   void* memory;  // what the system gave
   int pins;
-  bool released, discard;  // while pinned
-  Header* next;            // of the unused blocks of its class
+  bool released;  // deallocated while pinned: the last unpin() takes it back
+  bool discard;   // see pin()
+  Header* next;   // of the unused blocks of its class
 };
 static_assert(sizeof(Header) <= kAlign);
 
@@ -75,7 +76,8 @@ void release_all() {
   g_stats.bytes_cached = 0;
 }
 
-// Into the cache, or to the system; g_mutex is held. It needs no memory: it must not fail.
+// A block without owner and pins goes into the cache or to the system; g_mutex is held. The list is of
+// headers, so that this needs no memory and cannot fail.
 void take_back(Header* h) {
   g_stats.bytes_in_use -= h->capacity;
   if (g_stats.bytes_cached + h->capacity > kKeepAtMost) {
@@ -87,7 +89,8 @@ void take_back(Header* h) {
   g_stats.bytes_cached += h->capacity;
 }
 
-// With the rest of the last huge page, all of which the system has made.
+// Gives the block's pages to the system; its address stays valid. Of a block on huge pages also what follows
+// it in the last one, which is backed as a whole.
 void discard_block(Header* h) {
   const uintptr_t begin = reinterpret_cast<uintptr_t>(h) + kAlign, end = begin + h->capacity;
   const uintptr_t last = h->capacity >= 2 * kHugePage ? (end + kHugePage - 1) / kHugePage * kHugePage : end;

@@ -54,7 +54,7 @@ void add_places(cpu_set_t& mask) {
   }
 }
 
-// A container's CPU quota, rounded up: cgroup v2, then v1. Infinity where there is none.
+// A container's CPU quota, as a number of CPUs: cgroup v2, then v1. Infinity where there is none.
 double cgroup_quota() {
   std::ifstream v2("/sys/fs/cgroup/cpu.max");
   std::string quota;
@@ -79,7 +79,7 @@ struct Word {
   }
 };
 
-constexpr timespec kNap{0, 20000};
+constexpr timespec kNap{0, 20000};  // seconds, nanoseconds
 constexpr timespec kLongestSleep{0, 50000000};
 
 }  // namespace

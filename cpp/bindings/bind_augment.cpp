@@ -30,6 +30,7 @@ void expect_rows(const Input& rows, const Input& x, int64_t columns) {
                " images; expected ", expected);
 }
 
+// Four whole numbers for each image: what happens to it, or a box.
 void expect_places(const Input& rows, const Input& x) {
   expect_rows(rows, x, 4);
   const auto v = rows.view<int64_t>();
@@ -41,7 +42,7 @@ void expect_places(const Input& rows, const Input& x) {
   }
 }
 
-// One image of the batch for each image.
+// `partner` has for each image the number of an image of the batch.
 void expect_partners(const Input& partner, const Input& x) {
   partner.expect_shape({x.shape(0)});
   const auto v = partner.view<int64_t>();
@@ -58,6 +59,7 @@ void expect_pixel(const Real& fill, const Input& x) {
     fail_value(x.op(), "got fill ", fill.value, " for images of uint8; expected 0 to 255");
 }
 
+// `out`, or new images in the layout of x; out must not share memory with x and `apart`.
 template <class... In>
 Output images_like(const Out& out, const Input& x, int64_t height, int64_t width, const In&... apart) {
   const Shape shape{x.shape(0), x.shape(1), height, width};

@@ -9,7 +9,7 @@ struct Results : py::object {
   Results(py::object arrays) : py::object(std::move(arrays)) {}
 };
 
-// f(Offset{}) for the type that counts the elements of a window.
+// f(Offset{}) for a type that holds the number of an element within a window.
 template <class F>
 auto with_offset(const PoolAxes& axes, F&& f) {
   return pool_taps(axes.rows) * pool_taps(axes.columns) <= 256 ? f(uint8_t{}) : f(int64_t{});
@@ -17,19 +17,19 @@ auto with_offset(const PoolAxes& axes, F&& f) {
 
 // (y, where) or, with return_indices, (y, where, indices); where: the maximum's place in its window
 Results run_max(const PoolOp& op, const Input& x, const PoolAxes& axes, bool return_indices) {
-  const bool last = pools_over_channels(op, x);
+  const bool channels_last = pools_over_channels(op, x);
   const HeightWidth size{axes.rows.out, axes.columns.out};
   return with_offset(axes, [&](auto offset) -> Results {
     using Offset = decltype(offset);
-    Output y = pooled_output(op, x.dtype(), last, x, size);
-    Output where = pooled_output(op, dtype_of<Offset>(), last, x, size);
+    Output y = pooled_output(op, x.dtype(), channels_last, x, size);
+    Output where = pooled_output(op, dtype_of<Offset>(), channels_last, x, size);
     const auto offsets = as_image(where.view<Offset>(), op.axes);
     with_float(x.dtype(), [&](auto tag) {
       invoke_released(MaxPool2dForward<decltype(tag), Offset>{image(x, op.axes), image(y, op.axes), offsets,
-                                                              axes.rows, axes.columns, last});
+                                                              axes.rows, axes.columns, channels_last});
     });
     if (!return_indices) return tuple_of({y.release(), where.release()});
-    Output indices = pooled_output(op, DType::int64, last, x, size);
+    Output indices = pooled_output(op, DType::int64, channels_last, x, size);
     invoke_released(
         MaxPool2dIndices<Offset>{as_const(offsets), image(indices, op.axes), axes.rows, axes.columns});
     return tuple_of({y.release(), where.release(), indices.release()});
@@ -44,11 +44,12 @@ Output run_max_backward(const PoolOp& op, const Input& dy, const Raw& where_, co
     const Input where = Input::exactly(where_, dtype_of<Offset>());
     expect_pooled(op, where, axes);
     if (!where.has_shape(dy.shape())) where.fail("dy's, ", dy.shape());
-    const bool last = pools_over_channels(op, where);
-    Output dx = pooled_output(op, dy.dtype(), last, dy, size);
+    const bool channels_last = pools_over_channels(op, where);
+    Output dx = pooled_output(op, dy.dtype(), channels_last, dy, size);
     with_float(dy.dtype(), [&](auto tag) {
-      invoke_released(MaxPool2dBackward<decltype(tag), Offset>{
-          image(dy, op.axes), image(where, op.axes), image(dx, op.axes), axes.rows, axes.columns, last});
+      invoke_released(MaxPool2dBackward<decltype(tag), Offset>{image(dy, op.axes), image(where, op.axes),
+                                                               image(dx, op.axes), axes.rows, axes.columns,
+                                                               channels_last});
     });
     return dx;
   });
@@ -101,10 +102,10 @@ struct Divisor {
 };
 
 Output run_average(const PoolOp& op, const Input& x, const PoolAxes& axes, const Divisor& divisor) {
-  const bool last = pools_over_channels(op, x);
-  Output y = pooled_output(op, x.dtype(), last, x, {axes.rows.out, axes.columns.out});
-  run<AvgPool2dForward>(x.dtype(), image(x, op.axes), image(y, op.axes), axes.rows, axes.columns, last,
-                        divisor.include_pad, divisor.count);
+  const bool channels_last = pools_over_channels(op, x);
+  Output y = pooled_output(op, x.dtype(), channels_last, x, {axes.rows.out, axes.columns.out});
+  run<AvgPool2dForward>(x.dtype(), image(x, op.axes), image(y, op.axes), axes.rows, axes.columns,
+                        channels_last, divisor.include_pad, divisor.count);
   return y;
 }
 
@@ -140,9 +141,9 @@ Output avg_pool_backward(const Pooled<axes>& dy, ShapeOfX shape, PerAxis kernel,
   const PoolOp op{dy.op(), axes};
   const Windows windows = read_windows(op, kernel, stride, padding);
   const Divisor divisor{count_include_pad, (count_of(divisor_override) + ... + 0)};
-  const PoolAxes found = pool_axes(op, size_of_shape(op, shape, dy), windows, ceil_mode);
-  expect_pooled(op, dy, found);
-  return run_average_backward(op, dy, found, channels_last, divisor);
+  const PoolAxes windows_of_dy = pool_axes(op, size_of_shape(op, shape, dy), windows, ceil_mode);
+  expect_pooled(op, dy, windows_of_dy);
+  return run_average_backward(op, dy, windows_of_dy, channels_last, divisor);
 }
 
 template <int axes>
@@ -154,8 +155,8 @@ Output adaptive_avg_pool(const Pooled<axes>& x, OutputSize output_size) {
 template <int axes>
 Output adaptive_avg_pool_backward(const Pooled<axes>& dy, ShapeOfX shape, Truth channels_last) {
   const PoolOp op{dy.op(), axes};
-  const PoolAxes found = adaptive_axes(op, size_of_shape(op, shape, dy), image_size(op, dy));
-  return run_average_backward(op, dy, found, channels_last, {});
+  const PoolAxes windows_of_dy = adaptive_axes(op, size_of_shape(op, shape, dy), image_size(op, dy));
+  return run_average_backward(op, dy, windows_of_dy, channels_last, {});
 }
 
 template <int axes, class... D>

@@ -6,6 +6,7 @@
 
 namespace ranvier::bind {
 
+// The op that is called, and the words of its errors.
 struct PoolOp {
   const char* name;
   int axes;  // 1: signals, 2: images
@@ -68,7 +69,9 @@ HeightWidth size_of_shape(const PoolOp& op, const Sizes& shape, const Input& dy)
 // Fails unless dy (or `where`) has one element for each window.
 void expect_pooled(const PoolOp& op, const Input& dy, const PoolAxes& axes);
 
+// Whether the kernels' vectors are of x's channels, so that the result is channels-last.
 bool pools_over_channels(const PoolOp& op, const Input& x);
+// An array with n and c of `like`.
 Output pooled_output(const PoolOp& op, DType dtype, bool channels_last, const Input& like,
                      const HeightWidth& size);
 

@@ -9,8 +9,9 @@
 namespace ranvier {
 namespace {
 
+// Adds one element. `size` of a difference counts the elements of b; two NaN do not differ.
 template <class T>
-void see(const char* a, const char* b, Difference& d) {
+void add_element(const char* a, const char* b, Difference& d) {
   T x, y;
   std::memcpy(&x, a, sizeof x);
   std::memcpy(&y, b, sizeof y);
@@ -41,7 +42,7 @@ void compare(const AnyView& v, const char* a, const char* b, Difference& differe
   each([&](int64_t at, size_t n) { same = same && std::memcmp(a + at, b + at, n * sizeof(T)) == 0; });
   if (same) return;
   each([&](int64_t at, size_t n) {
-    for (size_t i = 0; i < n * sizeof(T); i += sizeof(T)) see<T>(a + at + i, b + at + i, difference);
+    for (size_t i = 0; i < n * sizeof(T); i += sizeof(T)) add_element<T>(a + at + i, b + at + i, difference);
   });
 }
 
@@ -49,6 +50,7 @@ void compare(const AnyView& v, const char* a, const char* b, Difference& differe
 
 double Difference::relative() const { return largest == 0 ? 0 : largest / std::max(size, 1e-30); }
 
+// type: the letter of the elements' type (base/views.h).
 void compare(char type, const AnyView& v, const char* a, const char* b, Difference& difference) {
   if (type == 'f') return compare<float>(v, a, b, difference);
   if (type == 'd') return compare<double>(v, a, b, difference);

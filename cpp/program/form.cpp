@@ -40,9 +40,12 @@ void Program::take_times(const Program& p) {
   alone_ = p.alone_, pace_ = p.pace_, long_ = p.long_;
 }
 
+// Finds for each buffer that outlives a run the array that has all bytes used of it. Offsets of views are
+// then from the begin of that array.
 std::unique_ptr<Program> Program::form(const std::vector<Block>& arrays) const {
   for (const Buffer& b : buffers_)
     if (b.watched) return nullptr;  // what is prepared follows from the values of an array
+  // The bytes of a buffer that its views use.
   struct Reach {
     const char *first = nullptr, *last = nullptr;
   };
@@ -56,12 +59,13 @@ std::unique_ptr<Program> Program::form(const std::vector<Block>& arrays) const {
       r.first = r.first ? std::min(r.first, at + e.low) : at + e.low;
       r.last = std::max(r.last, at + e.high);
     }
-  std::vector<int64_t> moved(buffers_.size(), 0);
+  std::vector<int64_t> moved(buffers_.size(), 0);  // from a buffer's address to its array's begin
   std::unique_ptr<Program> copy(new Program(*this));
   for (size_t b = 0; b < buffers_.size(); ++b) {
     Buffer& to = copy->buffers_[b];
     const Buffer& from = buffers_[b];
     to.address = nullptr;
+    // bound() places those that are kept
     if (from.role != Role::persistent || from.first < 0 || from.kept >= 0) continue;
     const auto cell = std::find_if(cells_.begin(), cells_.end(), [&](const auto& c) {
       return reinterpret_cast<const char*>(c.get()) == from.address;
@@ -81,6 +85,7 @@ std::unique_ptr<Program> Program::form(const std::vector<Block>& arrays) const {
   return copy;
 }
 
+// What points into memory is made anew: addresses of buffers, cells, views, guards, the copies for undo.
 std::unique_ptr<Program> Program::bound(const std::vector<char*>& arrays,
                                         const std::vector<char*>& kept) const {
   std::unique_ptr<Program> copy(new Program(*this));

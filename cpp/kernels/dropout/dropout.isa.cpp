@@ -43,8 +43,8 @@ RANVIER_INLINE void philox(RandomKey key, wide low, uint32_t high, wide (&out)[4
   out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
 
-// The words of one group in the order of its elements: `lanes<float>` counters at a time, the even ones and
-// the odd.
+// The words of one group in the order of its elements: `lanes<float>` counters at a time. A 64-bit lane holds
+// one word, so the even counters and the odd ones are computed apart and then joined.
 RANVIER_INLINE void random_group(RandomKey key, int64_t group, uint32_t* out) {
   const uint64_t counter = static_cast<uint64_t>(group) * 16;
   for (int i = 0; i < 16; i += lanes<float>) {
@@ -59,7 +59,7 @@ RANVIER_INLINE void random_group(RandomKey key, int64_t group, uint32_t* out) {
   }
 }
 
-// The lanes' words, as integers of T's size.
+// A word for each lane, as an integer of T's size.
 RANVIER_INLINE uvec<float> lane_words(const uint32_t* p, float) {
   uvec<float> w;
   __builtin_memcpy(&w, p, sizeof w);
@@ -98,7 +98,8 @@ static inline void unit_numbers(const uint32_t* random, double* out) {  // words
     }
 }
 
-// How many numbers a group gives: 64 of float, 32 of double, which begin at counter 16 (e / 32).
+// How many numbers a group of words gives: 64 of float (a word each), 32 of double (two words each). So
+// element e is in group e / kNumbers.
 template <class T>
 static constexpr int kNumbers = kRandomGroup * 4 / sizeof(T);
 
@@ -122,6 +123,7 @@ template <class T>
 static void normal(RandomKey key, T mean, T deviation, int64_t first, int64_t n, T* y) {
   alignas(64) uint32_t random[kRandomGroup];
   alignas(64) T unit[kRandomGroup];
+  // Numbers j and j + 16 make a pair.
   constexpr T step = sizeof(T) == 4 ? T(0x1p-24) : T(0x1p-53), two_pi = T(6.283185307179586476925);
   for (int64_t i = 0; i < n; i += kNumbers<T>) {
     random_group(key, (first + i) / kNumbers<T>, random);

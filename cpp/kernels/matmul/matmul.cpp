@@ -12,11 +12,11 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kTogether = 16;       // products of a's rows side by side, whose lines hold several panels
-constexpr int64_t kPieces = 4;          // in which a strip of b is packed
-constexpr int64_t kNearProducts = 128;  // of a panel that is read from memory without being fetched ahead
-constexpr int64_t kFewStrips = 6;       // beside which some panels are one call
-constexpr int64_t kStackProducts = 1 << 26;
+constexpr int64_t kTogether = 16;  // products packed for each panel in turn, as a's lines have several panels
+constexpr int64_t kPieces = 4;     // parts in which threads pack a strip of b
+constexpr int64_t kNearProducts = 128;  // a panel of so many or fewer need not be fetched ahead of its use
+constexpr int64_t kFewStrips = 6;       // up to so many strips, one call of the kernel takes several panels
+constexpr int64_t kStackProducts = 1 << 26;  // between two looks for a signal
 
 // Columns [jc, jc + n) and products [pc, pc + k): n in strips of b.
 struct Block {
@@ -41,7 +41,7 @@ struct Product {
       if (packs(x, u / kPieces)) pack_piece(x, u / kPieces, u % kPieces, packed_strip(x, u / kPieces, 0));
   }
 
-  // The tiles of a's first panel, which pack b.
+  // The tiles of a's first panel; those of whole strips also pack b while they read it.
   void first_panel(const Block& x) {
     pack_panels(x, 0, 1);
     for (int64_t j = x.strips * team.index() / team.size(); j < x.strips * (team.index() + 1) / team.size();
@@ -51,8 +51,8 @@ struct Product {
     }
   }
 
-  // The tiles from the `begin`th to the `end`th, panel by panel. Of a run of panels, each stays near while
-  // some strips pass; or a strip, while the panels do.
+  // The tiles from the `begin`th to the `end`th, numbered panel by panel. Whole panels are taken plan.run at
+  // a time (they stay in L2), with plan.strips strips at a time.
   void run_tiles(const Block& x, int64_t begin, int64_t end) {
     for (int64_t u = begin; u < end;) {
       const int64_t i = u / x.strips, j = u - i * x.strips;
@@ -71,8 +71,9 @@ struct Product {
     }
   }
 
-  // Thirds of a run of panels, where each thread has some runs; all, where a thread might add to a tile that
-  // another has not left.
+  // The tiles that a thread takes at a time: thirds of a run of panels, where each thread has some runs. An
+  // even share of all, the same in each block, where a thread that does not wait for the others might
+  // otherwise add to a tile that another one still computes.
   int64_t tiles_at_once(const Block& x, int64_t all) const {
     const int64_t run = std::min(plan.run, plan.panels), some = ceil_div(run, 3) * x.strips;
     const bool one_block = x.k == o.k && x.n == o.n;
@@ -143,7 +144,7 @@ struct Product {
     return plan.fused && i == 0 && columns(x, j) == plan.nr;
   }
 
-  // Strip j, where `first` is the first that is packed.
+  // Where strip j is packed, in a buffer that begins with strip `first`.
   T* packed_strip(const Block& x, int64_t j, int64_t first) const {
     return plan.pack_b ? packed_b + (j - first) * plan.nr * x.k : packed_b;
   }
@@ -164,6 +165,7 @@ struct Product {
                  to);
   }
 
+  // Where panel i is packed, in a buffer that begins with panel `first`.
   T* packed_panel(const Block& x, int64_t i, int64_t first) const {
     return packed_a + (plan.row(i) - plan.row(first)) * x.k;
   }
@@ -180,6 +182,7 @@ struct Product {
       }
   }
 
+  // Do bias, norm or activation follow the sums of this block?
   bool finishes(const Block& x) const {
     return x.pc + x.k == o.k && (o.bias_row || o.bias_column || o.norm_row || o.norm_column ||
                                  activation.kind != Activation::none);

@@ -10,14 +10,14 @@ namespace ranvier {
 
 constexpr double kMatmulNsPerProduct = 0.012;  // one multiply-add on one core, in nanoseconds, roughly
 
-// One 2-D product, as the tiles see it: a's elements are broadcast, b's rows are vectors. It may be the
-// transpose of the caller's: c' = b' a'.
 // The tiles of a product: as many rows as panels of at most `most` have when m is split evenly.
 struct TileSize {
   bool threes;  // of three vectors
   int most, rows, columns;
 };
 
+// One 2-D product, as the tiles see it: a's elements are broadcast, b's rows are vectors. It may be the
+// transpose of the caller's: c' = b' a'.
 template <class T>
 struct Operands {
   int64_t m, n, k;

@@ -10,9 +10,9 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kCacheLine = 64;
-constexpr int64_t kTileOverhead = 12;  // pointers and stores, in steps of a tile
+constexpr int64_t kTileOverhead = 12;  // the time of a tile's pointers and stores, as steps of products
 
-// Whether a vector holds the output channels of several groups, and another all of their input channels.
+// Whether groups have so few channels that a vector holds the outputs of several, and another their inputs.
 template <class T>
 bool prefers_span(int64_t groups, int64_t in, int64_t out) {
   const ConvKernels<T>& kernels = conv_kernels<T>();
@@ -25,6 +25,7 @@ int panel_width(bool dots, bool spans, int64_t out) {  // 0: as many vectors as 
   return spans ? static_cast<int>(conv_kernels<T>().lanes / out * out) : 0;
 }
 
+// The correlation on those pixels of x alone that it reads (see skip_pixels).
 template <class T>
 Correlation<T> without_skipped(Correlation<T> p) {
   if (!p.transposed) skip_pixels(p.w.shape[2], p.w.shape[3], p.y.shape + 2, p.geometry, p.x);
@@ -33,8 +34,8 @@ Correlation<T> without_skipped(Correlation<T> p) {
 
 }  // namespace
 
-// Loads that serve few products cost a quarter; the sums over lanes at the end of a chain take as long as
-// some 8 products for each output channel.
+// Vectors of inputs need ceil(in / lanes) * out products a tap, vectors of outputs `in`. The factor 4 / 3 is
+// for their loads, of which each serves fewer products; 8 out^2 is for the sums over lanes at the end.
 template <class T>
 bool prefers_dots(int64_t in, int64_t out, int64_t taps) {
   const int64_t lanes = conv_kernels<T>().lanes;
@@ -120,7 +121,8 @@ void DirectSum<T>::pack_group(const OpenTeam& team, Range group) const {
     pack_panel(panel, packed_by(team) + slot(panel) * panel_size_);
 }
 
-// Where transposed, the roles of the weights' channels change and the taps are flipped.
+// Where transposed, the roles of the weights' channels change and the taps are flipped. `row`: the elements
+// of w for one index of its first dimension.
 template <class T>
 void DirectSum<T>::pack_panel(int64_t panel, T* to) const {
   const TensorView<const T>& w = problem.w;
@@ -159,12 +161,13 @@ void DirectSum<T>::pick_inputs() const {
   for (int i = 0; i < conv_kernels<T>().lanes; ++i) pick[i] = static_cast<Integer>(i / out_group * in_group);
 }
 
+// The first input channel that a panel reads.
 template <class T>
 int64_t DirectSum<T>::first_input(int64_t panel) const {
   return spans ? panels.first(panel) / out_group * in_group : panels.group(panel) * in_group;
 }
 
-// Of an output channel for an input channel of its group.
+// The weight of an output channel for an input channel of its group.
 template <class T>
 T DirectSum<T>::weight(int64_t out, int64_t channel, int64_t tap) const {
   const int64_t* st = problem.w.strides;
@@ -241,7 +244,7 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
     for (int i = 0; i < t.rows; ++i) {
       if (column == width) {
         next_row();
-        if (i % 2 == 1 && x_row != t.a[i - 1] + step_x) t.row_step = 0;
+        if (i % 2 == 1 && x_row != t.a[i - 1] + step_x) t.row_step = 0;  // see ConvTile
       }
       t.a[i] = x_row + column * step_x;
       t.c[i] = y_row + column * step_y;
@@ -265,7 +268,8 @@ Correlator<T>::Correlator(const Correlation<T>& p, Carver& carver, int threads)
   chunk_ = std::max<int64_t>(caches.l2 / 16 / (pixel_bytes * sum_.mr), 1);
 }
 
-// Whether the output is large, and each panel's part of a pixel whole cache lines.
+// Whether results are stored past the caches: the output is large, and each panel's part of a pixel is whole
+// cache lines.
 template <class T>
 bool Correlator<T>::streams() const {
   constexpr int64_t line = kCacheLine / sizeof(T);
@@ -287,6 +291,7 @@ void Correlator<T>::run(const Team& team) const {
   });
 }
 
+// Weights are work in steps of products, by which it is shared out (share.h).
 template <class T>
 int64_t Correlator<T>::tile_weight(const Region& region) const {
   return region.rows.tap_count * region.columns.tap_count * sum_.steps + kTileOverhead;

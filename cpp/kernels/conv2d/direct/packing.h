@@ -7,9 +7,10 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// A square of up to lanes output channels x up to lanes consecutive elements of w is transposed in registers.
-// Element e is tap e % taps of channel first + e / taps. What lies `ahead` of the elements is prefetched:
-// rows of w are in pages of their own, at whose ends hardware prefetchers stop.
+// Squares of up to lanes output channels x up to lanes consecutive elements of w are transposed in registers.
+// Element e is tap e % taps of channel first + e / taps. opaque() keeps the compiler from computing all
+// addresses of a square in advance. What lies `ahead` of the elements is prefetched: rows of w are in pages
+// of their own, at whose ends hardware prefetchers stop.
 template <class T>
 static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int64_t elements, int64_t ahead) {
   constexpr int L = lanes<T>;
@@ -18,7 +19,7 @@ static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int6
   const int64_t tap_step = (p.flipped ? -1 : 1) * p.channels * width, channel_step = width - taps * tap_step;
   T* const begin = p.panel + (p.flipped ? (1 - taps) * tap_step : 0);
   for (int o = 0; o < width; o += L) {
-    const int no = opaque(p.columns - o < L ? p.columns - o : L);  // may be <= 0
+    const int no = opaque(p.columns - o < L ? p.columns - o : L);  // output channels; <= 0: padding alone
     for (int64_t e = 0; e < elements; e += L) {
       const int ne = static_cast<int>(elements - e < L ? elements - e : L);
       const T* from = w + o * stride + e;
@@ -57,6 +58,7 @@ static void pack_elements(const ConvPanel<T>& p, const T* w, int64_t first, int6
   }
 }
 
+// All channels at once where their taps follow one another in w, else channel by channel.
 template <class T>
 static void pack_panel(const ConvPanel<T>& p) {
   constexpr int64_t kLinesAhead = 8;
@@ -66,6 +68,7 @@ static void pack_panel(const ConvPanel<T>& p) {
     pack_elements<T>(p, p.w + c * p.stride_c, c, p.taps, 2 * p.stride_c);
 }
 
+// The sums of the partial panels, transposed back to the order of w: see ConvPartials.
 template <class T>
 static void combine(const ConvPartials<T>& p) {
   constexpr int L = lanes<T>;

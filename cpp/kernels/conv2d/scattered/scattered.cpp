@@ -9,11 +9,13 @@
 
 namespace ranvier {
 
-// In vectors' products: those of the rows of taps, the sums' way through memory and the weights, beside the
-// sums of planes, which meet the padding too, or of vectors of input channels. Fitted to measured times.
+// Compares the cost of this algorithm with that of the one which would run instead: planes or the direct sum.
+// Costs are in products of vectors; here they are those of the rows of taps, and for each image kWayOfSums
+// for reading and writing the sums, and a part of packing the weights. The constants are fitted to measured
+// times.
 bool ScatteredInput::pays(const Conv2dBackwardInput<float>& c, const Correlation<float>& problem) {
   constexpr double kWayOfSums = 12, kPacked = 6, kPlanes = 1.3, kStrided = 2, kFewChains = 1.5;
-  constexpr int64_t kLeastImages = 4;  // threads share no image
+  constexpr int64_t kLeastImages = 4;  // an image is computed by one thread
   const Conv2dGeometry& g = c.geometry;
   const int64_t lanes = conv_kernels<float>().lanes, in = c.dx.shape[1], out = c.dy.shape[1];
   if (planar_kernels().lanes == 0 || keeps_pixels(problem) || g.groups != 1 || g.dilation[1] != 1 ||
@@ -23,12 +25,11 @@ bool ScatteredInput::pays(const Conv2dBackwardInput<float>& c, const Correlation
   const int64_t r = c.w.shape[2], s = c.w.shape[3], pixels = c.dy.shape[2] * c.dy.shape[3];
   const int64_t input = c.dx.shape[2] * c.dx.shape[3];
   if ((input + 2 * pixels) * in * static_cast<int64_t>(sizeof(float)) > caches.l2 / 2) return false;
-  const double packed =
-      kPacked * lanes * out / c.dy.shape[0];  // weights, element by element, once for all images
+  const double packed = kPacked * lanes * out / c.dy.shape[0];  // packed by element, once for all images
   const double scattered = r * ceil_div(s * in, lanes) * (pixels * (out + kWayOfSums) + packed);
   if (is_planar(problem)) return scattered < kPlanes * input * r * s * out * in / lanes;
   if (prefers_dots<float>(out, in, r * s)) return false;
-  const bool many_registers = conv_kernels<float>().mr > 6;  // and half vectors
+  const bool many_registers = conv_kernels<float>().mr > 6;  // as AVX-512, with tiles of half vectors
   const double vectors = many_registers ? ceil_div(2 * in, lanes) / 2.0 : ceil_div(in, lanes);
   const bool strided = g.stride[0] * g.stride[1] > 1 && 2 * in < lanes;  // with few channels
   const double factor = many_registers ? (strided ? kStrided : 1) : in % (2 * lanes) ? kFewChains : 1;
@@ -77,7 +78,7 @@ void ScatteredInput::prepare(const OpenTeam& team) const {
   pack_outputs(team);
 }
 
-// Panels of two vectors; the last may have one. It ends with zeros.
+// Packs the weights in panels of two vectors of a row of taps; the last may have one, and ends with zeros.
 void ScatteredInput::pack_outputs(const OpenTeam& team) const {
   const int64_t *st = c_.w.strides, channels = c_.dx.shape[1];
   int64_t* const weight_at = weight_at_ + team.index() * row_;
@@ -98,7 +99,8 @@ void ScatteredInput::pack_outputs(const OpenTeam& team) const {
     }
 }
 
-// Pixels whose vectors of sums overlap are in different turns: a tile adds to all its pixels at once.
+// A tile reads the sums of all its pixels before it stores any: so neighbours, whose sums overlap, are in
+// different turns.
 void ScatteredInput::order_pixels() const {
   const Conv2dGeometry& g = c_.geometry;
   const int64_t turns = ceil_div(padded(), g.stride[1] * c_.dx.shape[1]);
@@ -111,7 +113,7 @@ void ScatteredInput::order_pixels() const {
       }
 }
 
-// False if a sum is not finite.
+// dx of one image. False if a sum is not finite: dx is then wrong (see direct_).
 bool ScatteredInput::run_image(const OpenTeam& team, int64_t image) const {
   float* const sums = sums_ + team.index() * size_;
   std::fill_n(sums, size_, 0.0f);
@@ -120,6 +122,7 @@ bool ScatteredInput::run_image(const OpenTeam& team, int64_t image) const {
   return std::isfinite(planar_kernels().total(sums, size_));
 }
 
+// Adds the products of each pixel of dy with each row of taps to the sums of an image.
 void ScatteredInput::add_rows(const float* dy, float* sums) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
   const ConvSegment all{0, 0, out_};
@@ -142,7 +145,7 @@ void ScatteredInput::add_rows(const float* dy, float* sums) const {
     }
 }
 
-// Of the image's pixels those that taps have met; the others are 0.
+// From the sums, which have the padding, to dx. Pixels of dx beyond the last tap have no sums: they are 0.
 void ScatteredInput::copy_out(const float* sums, int64_t image) const {
   const int64_t *pad = c_.geometry.pad, *st = c_.dx.strides;
   const bool dense = st[3] == c_.dx.shape[1];
