@@ -4,6 +4,8 @@ The class of tests is compiled from the source of the installed PyTorch with `to
 Nothing of it is copied, and PyTorch itself is not imported.
 """
 
+import __future__
+
 import ast
 import os
 import traceback
@@ -104,7 +106,8 @@ def case(dtype: str) -> Base:
         "_get_default_group": lambda: rv.distributed.group.WORLD,
         "__name__": __name__,
     }
-    exec(compile(tree, "distributed_test.py", "exec"), space)
+    flags = __future__.annotations.compiler_flag  # they name what is not here
+    exec(compile(tree, "distributed_test.py", "exec", flags), space)
     space["Foo"] = globals().setdefault("Foo", space["Foo"])  # where pickle finds it
     build = space["_build_tensor"]
 
