@@ -116,7 +116,7 @@ class Optimizer:
             raise ValueError(f"[{self.name}] got betas {betas}; expected two numbers, 0 <= beta < 1")
 
     def settings(self, group: Group) -> tuple[Any, ...]:
-        """The numbers that the rule reads, pairs such as betas as they are."""
+        """The numbers that the rule reads, those of pairs such as betas in a row."""
         raise NotImplementedError
 
     def state_names(self, group: Group) -> tuple[str | None, ...]:

@@ -137,10 +137,12 @@ class Guards:
 
 
 def is_empty(cell: Any) -> bool:
+    """Whether a variable of a closure has no value as yet."""
     try:
-        return cell.cell_contents is cell  # never: it is not empty
+        _ = cell.cell_contents
     except ValueError:
         return True
+    return False
 
 
 def names_in(kind: type) -> tuple[str, ...]:
