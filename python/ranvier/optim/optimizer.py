@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from operator import attrgetter, is_, itemgetter
+from operator import is_, itemgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +21,6 @@ Array = np.ndarray[Any, Any]
 Group = dict[str, Any]
 required = object()  # PyTorch's default of a setting that has none, which programs import
 _PAIRS = frozenset({"betas", "etas", "step_sizes"})
-_ARRAY, _GRADIENT = attrgetter("_array"), attrgetter("_grad._array")
 IGNORED = frozenset({"foreach", "fused", "capturable", "differentiable"})
 EXAMPLE = """
 
@@ -321,7 +320,8 @@ class _Plan:
         flags = group["maximize"], group.get("nesterov", False), group.get("decoupled_weight_decay", False)
         loss = None if optimizer.finite is None else optimizer.finite._array
         for parameters, steps, products, states in self.by_dtype:
-            arrays, gradients = list(map(_ARRAY, parameters)), list(map(_GRADIENT, parameters))
+            arrays = [p._array for p in parameters]
+            gradients = [p._grad._array for p in parameters]  # type: ignore[union-attr]
             _core.optimizer_step(
                 optimizer.rule, arrays, gradients, steps, products, states, self.numbers, *flags, loss
             )
