@@ -84,7 +84,9 @@ class Layer(Module):
 def _forward(op: str, settings: tuple[str, ...]) -> Any:
     """``Layer.forward`` as written by hand for one class: loops and lookups cost a third of a small call."""
     arguments = ", ".join(["input", *(f"self.{name}" for name in settings)])
+    # rv.compile knows this package's code by its file.
+    code = compile(f"def forward(self, input): return ops.{op}({arguments})", __file__, "exec")
     made: dict[str, Any] = {}
-    exec(f"def forward(self, input):\n    return ops.{op}({arguments})\n", globals(), made)
+    exec(code, globals(), made)
     made["forward"].op = op
     return made["forward"]
