@@ -15,6 +15,7 @@ struct CallType {
   size_t size;
   size_t (*workspace_bytes)(const void* call, int threads);
   void (*run)(const void* call, const Team& team, void* workspace);
+  void (*clear_padding)(void* call);                          // so that equal calls are equal bytes
   void (*views)(const void* call, std::vector<View>& found);  // those whose data is not null
   bool finishes;  // is never left half done: it writes to what the caller has
 };
@@ -36,6 +37,16 @@ struct Scratch<Call, std::void_t<decltype(&Call::workspace_bytes)>> {
   static size_t bytes(const Call& call, int threads) { return call.workspace_bytes(threads); }
 };
 
+// Not known to every compiler; without it equal calls may not be found.
+template <class Call>
+void clear_padding([[maybe_unused]] Call* call) {
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+  __builtin_clear_padding(call);
+#endif
+#endif
+}
+
 }  // namespace detail
 
 template <class Call>
@@ -48,6 +59,7 @@ const CallType& call_type() {
                              [](const void* call, const Team& team, void* workspace) {
                                static_cast<const Call*>(call)->run(team, workspace);
                              },
+                             [](void* call) { detail::clear_padding(static_cast<Call*>(call)); },
                              [](const void* call, std::vector<View>& found) {
                                ViewList list(call, sizeof(Call), found);
                                static_cast<const Call*>(call)->buffers(list);

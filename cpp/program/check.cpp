@@ -84,15 +84,35 @@ Check::Check(Program& program, Recording& eager) : program_(program), eager_(eag
       numbers_[b] = static_cast<int>(buffers_.size());
       buffers_.push_back(static_cast<int>(b));
     }
-  for (size_t i = 0; i < code.size(); ++i)
-    for (const Use& use : code[i].uses)
-      if (use.view.write) last_[use.region] = static_cast<int>(i);
+  find_last();
   // In the program's order, each at the latest when the call is done whose work it does.
   start_.resize(code.size());
   int start = static_cast<int>(program.recorded_calls().size()) - 1;
   for (size_t i = code.size(); i-- > 0;) start_[i] = start = std::min(start, code[i].record);
   find_lasting();
   program.renew();
+}
+
+// A buffer may have several parts, such as the losses of many networks, each with its last write.
+void Check::find_last() {
+  const std::vector<Instruction>& code = program_.instructions();
+  std::vector<std::vector<std::pair<int64_t, int64_t>>> later(last_.size());  // bytes written, by buffer
+  final_.resize(code.size()), left_.resize(last_.size());
+  for (size_t i = code.size(); i-- > 0;) {
+    final_[i].resize(code[i].uses.size());
+    for (size_t u = 0; u < code[i].uses.size(); ++u) {
+      const Use& use = code[i].uses[u];
+      if (!use.view.write) continue;
+      const Extent e = extent(view_of(code[i], use), use.view.item);
+      const int64_t low = use.offset + e.low, high = use.offset + e.high;
+      const bool over = std::any_of(later[use.region].begin(), later[use.region].end(),
+                                    [&](const auto& w) { return w.first < high && low < w.second; });
+      if (last_[use.region] < 0) last_[use.region] = static_cast<int>(i);
+      final_[i][u] = !over || last_[use.region] == static_cast<int>(i);
+      later[use.region].emplace_back(low, high);
+      left_[use.region] += final_[i][u] && !is_apart(code[i], use.view);
+    }
+  }
 }
 
 void Check::find_lasting() {
@@ -269,8 +289,7 @@ void Check::wait(size_t number) {
   for (size_t u = 0; u < i.uses.size(); ++u) {
     const Use& use = i.uses[u];
     const Buffer& b = buffer(use);
-    if (!use.view.write || b.role != Role::temporary || last_[use.region] != static_cast<int>(number))
-      continue;
+    if (!final_[number][u] || b.role != Role::temporary) continue;
     w.copies[u].reset(copy_of(memory(i, use), b.bytes));
   }
   waiting_.push_back(std::move(w));
@@ -281,7 +300,7 @@ void Check::compare_results(size_t number, const std::vector<Copy>& copies) {
   Difference difference;
   for (size_t u = 0; u < i.uses.size() && !stopped_; ++u) {
     const Use& use = i.uses[u];
-    if (!use.view.write || is_apart(i, use.view) || last_[use.region] != static_cast<int>(number)) continue;
+    if (!final_[number][u] || is_apart(i, use.view)) continue;
     const char* theirs = expected(number, use);
     if (!theirs || is_free(i, use.view)) continue;
     const char* ours = u < copies.size() && copies[u] ? copies[u].get() : memory(i, use);
@@ -295,12 +314,13 @@ void Check::compare_results(size_t number, const std::vector<Copy>& copies) {
 // After its results have been compared: memory of the eager run that is not needed any more is let go.
 void Check::settle(size_t number) {
   const Instruction& i = program_.instructions()[number];
-  for (const Use& use : i.uses) {
+  for (size_t u = 0; u < i.uses.size(); ++u) {
+    const Use& use = i.uses[u];
     if (!use.view.write || is_apart(i, use.view)) continue;
     const char* theirs = expected(number, use);
     const Buffer& b = buffer(use);
+    const bool last = final_[number][u] && --left_[use.region] == 0;
     if (!theirs) continue;
-    const bool last = last_[use.region] == static_cast<int>(number);
     if (b.role == Role::persistent) {
       if (last || numbers_[use.region] >= 0) share(use.region, theirs);
     } else if (last) {

@@ -78,6 +78,7 @@ class Check {
   };
   using Range = std::pair<const char*, size_t>;  // address and bytes
   const Buffer& buffer(const Use& use) const { return program_.buffers()[use.region]; }
+  void find_last();
   void find_lasting();
   Range read_from(const Instruction& i, const Use& use) const;
   bool is_changed(const Instruction& i, const Use& use) const;
@@ -98,16 +99,18 @@ class Check {
 
   Program& program_;
   Recording& eager_;
-  const Isa isa_;                   // the workspace is made for it
-  std::vector<int> buffers_;        // of the program, by the number of the temporary
-  std::vector<int> numbers_;        // of the temporary, by buffer; or -1
-  std::vector<int> made_;           // the eager run's region, by the number of the temporary
-  std::vector<int> last_;           // the instruction that writes it last, by buffer; or -1
-  std::vector<int> start_;          // the eager call after which an instruction runs
-  std::vector<Lasting> lasting_;    // by buffer
-  std::map<const char*, int> at_;   // buffers that the program finds where the eager run has them
-  std::map<Range, uint64_t> read_;  // sums of what it reads of memory that it does not write
-  std::vector<uint64_t> sums_;      // of the eager run's results, by buffer
+  const Isa isa_;                         // the workspace is made for it
+  std::vector<int> buffers_;              // of the program, by the number of the temporary
+  std::vector<int> numbers_;              // of the temporary, by buffer; or -1
+  std::vector<int> made_;                 // the eager run's region, by the number of the temporary
+  std::vector<int> last_;                 // the instruction that writes it last, by buffer; or -1
+  std::vector<std::vector<bool>> final_;  // by instruction and use: writes what no later one overwrites
+  std::vector<int> left_;                 // by buffer: such writes that are not yet compared
+  std::vector<int> start_;                // the eager call after which an instruction runs
+  std::vector<Lasting> lasting_;          // by buffer
+  std::map<const char*, int> at_;         // buffers that the program finds where the eager run has them
+  std::map<Range, uint64_t> read_;        // sums of what it reads of memory that it does not write
+  std::vector<uint64_t> sums_;            // of the eager run's results, by buffer
   std::vector<Waiting> waiting_;
   size_t next_ = 0, scanned_ = 0;  // the instruction to run, the region to look at
   int done_ = -1;                  // the last eager call that has run

@@ -10,7 +10,9 @@ namespace ranvier {
 
 // Without memory: neither arena nor workspace, and views that point nowhere.
 Program::Program(const Program& p)
-    : buffers_(p.buffers_),
+    : sections_(p.sections_),
+      lane_workspace_(p.lane_workspace_),
+      buffers_(p.buffers_),
       places_(p.places_),
       recorded_calls_(p.recorded_calls_),
       recorded_kinds_(p.recorded_kinds_),
@@ -37,6 +39,7 @@ void Program::take_times(const Program& p) {
     instructions_[i].team_ns = p.instructions_[i].team_ns;
     instructions_[i].solo_ns = p.instructions_[i].solo_ns;
   }
+  sections_ = p.sections_;
   alone_ = p.alone_, pace_ = p.pace_, long_ = p.long_;
 }
 

@@ -13,9 +13,6 @@
 
 namespace ranvier {
 
-// The cost, in ns, of an instruction on the team between others on one thread, besides its own time.
-constexpr double kBarriers = 300;
-
 using Clock = std::chrono::steady_clock;
 
 template <class... Calls>
@@ -40,12 +37,14 @@ Program::Program(Recording&& recording, const Regions& regions, int team) : team
   checks_first();
   fuse(instructions_, buffers_, team);
   prepared_first();
+  sections_ = divide(instructions_, buffers_, prepared_, team);
   find_lifetimes();
   place_temporaries();
   place_prepared();
   allocate_memory();
   point_views();
   change_ = first_change();
+  if (const Section* s = section_at(change_)) change_ = s->first;  // threads agree before it
   undo_.emplace(instructions_, buffers_, prepared_);
   memory_.workspace += undo_->bytes();
 }
@@ -181,15 +180,12 @@ void Program::find_lifetimes() {
 }
 
 void Program::place_temporaries() {
-  std::vector<Buffer*> temporary;
-  for (Buffer& b : buffers_) {
-    if (b.first < 0) continue;
-    if (b.role == Role::persistent) memory_.persistent += b.bytes;
-    if (b.role == Role::temporary) temporary.push_back(&b);
-  }
-  memory_.arena = place(temporary);
+  for (const Buffer& b : buffers_)
+    if (b.role == Role::persistent && b.first >= 0) memory_.persistent += b.bytes;
+  place_lanes();
   for (const Instruction& i : instructions_)
     memory_.workspace = std::max(memory_.workspace, i.type->workspace_bytes(i.call.get(), team_));
+  memory_.workspace = std::max(memory_.workspace, lane_workspace_ * static_cast<size_t>(team_));
 }
 
 void Program::allocate_memory() {
@@ -211,21 +207,23 @@ void Program::place_prepared() {
     }
 }
 
+// Of a buffer that moves; null: it stays.
+Program::Slot* Program::slot_of(const Buffer& b) {
+  if (b.role == Role::argument) return &arguments_[b.number];
+  if (b.role == Role::output) return &outputs_[b.number];
+  return b.kept >= 0 ? &kept_[b.kept] : nullptr;
+}
+
 void Program::point_views() {
   for (Instruction& i : instructions_)
     for (const Use& use : i.uses) {
       const Buffer& b = buffers_[use.region];
       char** data = reinterpret_cast<char**>(i.call.get() + use.view.position);
       static_assert(offsetof(AnyView, data) == 0);
-      if (b.role == Role::argument || b.role == Role::output) {
-        Slot& slot = (b.role == Role::argument ? arguments_ : outputs_)[b.number];
-        slot.bytes = b.bytes;
-        slot.views.emplace_back(data, use.offset);
-      } else {
-        *data = b.address + use.offset;
-        if (b.kept >= 0) kept_[b.kept].views.emplace_back(data, use.offset);
-      }
+      if (b.address) *data = b.address + use.offset;
+      if (Slot* slot = slot_of(b)) slot->bytes = b.bytes, slot->views.emplace_back(data, use.offset);
     }
+  find_forms();
 }
 
 void Program::set_kept(int number, char* data) {
@@ -240,6 +238,14 @@ int Program::let_move(int buffer) {
     for (const Use& use : i.uses)
       if (use.region == buffer)
         slot.views.emplace_back(reinterpret_cast<char**>(i.call.get() + use.view.position), use.offset);
+  for (Section& s : sections_) {  // the same order as that of the data of a form
+    auto data = s.form.data.begin();
+    for (size_t i = s.first; i < s.last && data != s.form.data.end(); ++i)
+      for (const Use& use : instructions_[i].uses) {
+        if (use.region == buffer) slot.views.emplace_back(&*data, use.offset);
+        ++data;
+      }
+  }
   kept_.push_back(std::move(slot));
   kept_regions_.push_back(buffer);
   return buffers_[buffer].kept = static_cast<int>(kept_.size()) - 1;
@@ -251,8 +257,7 @@ void Program::redirect(Slot& slot, char* data) {
   for (const auto& [view, offset] : slot.views) *view = data + offset;
 }
 
-// The work of one thread, whatever the team is.
-static bool is_for_one(const Instruction& i) { return i.as<IndexRange>() || i.as<HostCall>(); }
+bool is_for_one(const Instruction& i) { return i.as<IndexRange>() || i.as<HostCall>(); }
 
 void Program::run_one(size_t index) {
   FpEnvironment environment;
@@ -264,15 +269,6 @@ void Program::run_alone(const Instruction& i, const Team& team) const {
   if (!i.as<HostCall>()) return i.type->run(i.call.get(), team, workspace_.get());
   const FpEnvironment environment(callers_);
   i.type->run(i.call.get(), team, workspace_.get());
-}
-
-// Whether a run takes so long that it checks for signals; yes while times are unknown.
-bool Program::takes_long() const {
-  constexpr double kLong = 2e7;  // nanoseconds
-  double sum = 0;
-  for (const Instruction& i : instructions_)  // those that are prepared are not measured
-    if (!i.prepared) sum += std::min(i.solo_ns, i.team_ns);
-  return sum > kLong;
 }
 
 const Instruction* Program::run(bool may_stop) {
@@ -306,12 +302,21 @@ const Instruction* Program::run_as(Threads threads, bool may_stop) {
   return failed;
 }
 
+// Among the checks of indices in a row that end here; null: none.
+const Instruction* Program::first_failed(size_t last) const {
+  const Instruction* failed = nullptr;
+  for (size_t i = last + 1; i-- > prepared_ && instructions_[i].as<IndexRange>();)
+    if (*instructions_[i].guard) failed = &instructions_[i];
+  return failed;
+}
+
 // On every thread of the team.
 const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopSignal* stop) {
   const bool measured = threads != Threads::chosen, leads = team.leads();
   bool shared = true;  // whether what came before is there for all threads
   auto before = measured ? Clock::now() : Clock::time_point();
   const OpenTeam solo = team.alone();
+  auto section = sections_.begin();  // the next one
   for (size_t number = prepared_; number < instructions_.size(); ++number) {
     Instruction& i = instructions_[number];
     if (stop && number == change_) {  // here all threads agree on whether the run continues
@@ -321,11 +326,24 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopS
       if (ended_) return nullptr;
       shared = true;
     }
+    if (!measured && section != sections_.end() && section->first == number) {
+      const Section& now = *section++;
+      if (now.chosen) {
+        if (!shared) team.barrier();
+        run_lanes(now, team);
+        team.barrier();
+        shared = true, number = now.last - 1;
+        continue;
+      }
+    }
     const bool solo_run = measured ? threads == Threads::solo : i.solo;
     if (solo_run || is_for_one(i)) {
       if (leads) run_alone(i, solo);
       shared = false;
+      const bool more = number + 1 < instructions_.size() && instructions_[number + 1].as<IndexRange>();
+      if (i.as<IndexRange>() && more && !measured) continue;  // one barrier for all in a row
       if (i.guard) team.barrier(), shared = true;
+      if (const Instruction* failed = first_failed(number)) return failed;
     } else {
       if (!shared) team.barrier();
       i.type->run(i.call.get(), team, workspace_.get());
@@ -340,42 +358,6 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopS
     before = after;
   }
   return nullptr;
-}
-
-void Program::forget_times() {
-  for (Instruction& i : instructions_) i.team_ns = i.solo_ns = 1e30;
-  long_ = true;
-}
-
-void Program::set_threads(bool solo) {
-  for (Instruction& i : instructions_) i.solo = solo;
-  alone_ = solo;
-  pace_ = Pace();
-  long_ = true;
-}
-
-// The cost, in ns, of an instruction on one thread between others on the team, besides its own time: about
-// half of its operands come from the other cores' caches, or are got from there by the instructions after it.
-double Program::moved_ns(const Instruction& i) const {
-  constexpr double kNsPerByte = 0.06;
-  int64_t bytes = 0;
-  for (const Use& use : i.uses) bytes += static_cast<int64_t>(buffers_[use.region].bytes);
-  return kNsPerByte * static_cast<double>(std::min(bytes, 2 * caches.l2));
-}
-
-void Program::choose_threads() {
-  double solo_ns = 0, mixed_ns = 0;
-  for (Instruction& i : instructions_) {
-    if (i.prepared) continue;
-    const double between = i.solo_ns + moved_ns(i), shared = i.team_ns + kBarriers;
-    i.solo = is_for_one(i) || between <= shared;
-    solo_ns += i.solo_ns, mixed_ns += i.solo ? between : shared;
-  }
-  alone_ = team_ == 1 || solo_ns <= mixed_ns;
-  if (alone_)
-    for (Instruction& i : instructions_) i.solo = true;
-  pace_ = Pace(solo_ns);
-  long_ = takes_long();
 }
 
 }  // namespace ranvier

@@ -18,6 +18,7 @@
 #include "base/parallel.h"
 #include "program/pace.h"
 #include "program/recording.h"
+#include "program/sections.h"
 #include "program/undo.h"
 
 namespace ranvier {
@@ -46,6 +47,9 @@ struct Instruction {
 
 // Where a check writes whether it failed; null: it is none.
 const int64_t* guard_of(const Instruction& i);
+
+// The work of one thread, whatever the team is.
+bool is_for_one(const Instruction& i);
 
 enum class Role { persistent, argument, output, temporary, prepared };
 
@@ -139,6 +143,10 @@ class Program {
   const Instruction* run_as(Threads threads, bool may_stop);
   const Instruction* run_all(const OpenTeam& team, Threads threads, StopSignal* stop);
   void run_alone(const Instruction& i, const Team& team) const;
+  const Instruction* first_failed(size_t last) const;
+  void run_lanes(const Section& section, const OpenTeam& team) const;
+  const Section* section_at(size_t instruction) const;
+  double lanes_ns(const Section& section) const;
   bool takes_long() const;
   double moved_ns(const Instruction& i) const;
   size_t first_change() const;
@@ -150,12 +158,17 @@ class Program {
   void prepared_first();
   void find_lifetimes();
   void place_temporaries();
+  void place_lanes();
   void allocate_memory();
   void place_prepared();
   void point_views();
+  void find_forms();
+  Slot* slot_of(const Buffer& b);
 
   std::vector<Instruction> instructions_;
-  std::vector<Buffer> buffers_;  // by region
+  std::vector<Section> sections_;  // in order
+  size_t lane_workspace_ = 0;      // bytes
+  std::vector<Buffer> buffers_;    // by region
   std::vector<std::string> places_;
   std::vector<const CallType*> recorded_calls_;
   std::vector<RegionKind> recorded_kinds_;

@@ -76,6 +76,7 @@ int64_t* Recording::cell() {
 void Recording::record(const CallType& type, const void* call) try {
   Record r{&type, std::make_unique<char[]>(type.size), {}, static_cast<int>(places.size()) - 1};
   std::memcpy(r.call.get(), call, type.size);
+  type.clear_padding(r.call.get());
   add_uses(r);
   if (check) check->before(r);
   records.push_back(std::move(r));

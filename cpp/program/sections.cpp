@@ -1,0 +1,373 @@
+#include "program/sections.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <map>
+#include <numeric>
+
+#include "kernels/dropout/dropout.h"
+#include "program/host_call.h"
+#include "program/program.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int kWide = 4;  // an instruction that reads so many buffers, or that so many read, may join groups
+constexpr int kMany = 6;  // ... and does, if they are more than this
+constexpr int kGroups = 4;  // fewer are left as they are
+
+// Sets of instructions that are joined one by one.
+class Sets {
+ public:
+  explicit Sets(size_t n) : parent_(n), size_(n, 1) { std::iota(parent_.begin(), parent_.end(), 0); }
+  int of(int i) {
+    while (parent_[i] != i) i = parent_[i] = parent_[parent_[i]];
+    return i;
+  }
+  int size(int i) { return size_[of(i)]; }
+  void join(int a, int b) {
+    a = of(a), b = of(b);
+    if (a == b) return;
+    parent_[a] = b;
+    size_[b] += size_[a];
+  }
+
+ private:
+  std::vector<int> parent_, size_;
+};
+
+class Division {
+ public:
+  Division(const std::vector<Instruction>& code, const std::vector<Buffer>& buffers, size_t first)
+      : code_(code), buffers_(buffers), first_(first), n_(static_cast<int>(code.size() - first)) {
+    find_dependences();
+    find_joints();
+    find_phases();
+  }
+
+  // The place of each instruction, counted from the first, in an order by part and group.
+  std::vector<int> order() const {
+    std::vector<int> order(n_);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+      return std::pair(part(a), group_[a]) < std::pair(part(b), group_[b]);
+    });
+    return order;
+  }
+  // The groups of one phase that have as many instructions as most of them, or all others.
+  int part(int i) const { return 2 * phase_[i] + (size_[group_[i]] == usual_[phase_[i]]); }
+  int size(int i) const { return size_[group_[i]]; }  // of its group
+  int group(int i) const { return group_[i]; }        // its first instruction
+
+  // Whether sections of many groups have at least half of the instructions.
+  bool pays() const {
+    std::vector<int> groups(n_ + 1), instructions(n_ + 1);
+    for (int i = 0; i < n_; ++i) groups[phase_[i]] += group_[i] == i, ++instructions[phase_[i]];
+    int within = 0;
+    for (int p = 0; p <= n_; ++p) within += groups[p] >= kGroups ? instructions[p] : 0;
+    return within > 0 && 2 * within >= n_;
+  }
+
+ private:
+  struct Touch {  // bytes [low, high) of a buffer that an instruction has read or written
+    int instruction;
+    int64_t low, high;
+  };
+
+  const Instruction& at(int i) const { return code_[first_ + i]; }
+
+  // before_[i]: the instructions that i must come after, since they use the same bytes and one of both
+  // writes.
+  void find_dependences() {
+    before_.resize(n_), after_.resize(n_), reads_.resize(n_, 0);
+    std::vector<std::vector<Touch>> reads(buffers_.size()), writes(buffers_.size());
+    for (int i = 0; i < n_; ++i) {
+      const auto add = [&](const std::vector<Touch>& earlier, const Touch& now) {
+        for (const Touch& t : earlier)
+          if (t.instruction != i && t.low < now.high && now.low < t.high) before_[i].push_back(t.instruction);
+      };
+      std::vector<int> regions;
+      for (const Use& use : at(i).uses) {
+        const auto& view = *reinterpret_cast<const AnyView*>(at(i).call.get() + use.view.position);
+        const Extent e = extent(view, use.view.item);
+        const Touch now{i, use.offset + e.low, use.offset + e.high};
+        add(writes[use.region], now);
+        if (use.view.write) add(reads[use.region], now);
+        (use.view.write ? writes : reads)[use.region].push_back(now);
+        if (!use.view.write) regions.push_back(use.region);
+      }
+      make_unique(before_[i]), make_unique(regions);
+      reads_[i] = static_cast<int>(regions.size());
+      for (int p : before_[i]) after_[p].push_back(i);
+    }
+  }
+
+  static void make_unique(std::vector<int>& v) {
+    std::sort(v.begin(), v.end());
+    v.erase(std::unique(v.begin(), v.end()), v.end());
+  }
+
+  // A check, whose failure keeps all that follows from running, a call of Python, and a change of an
+  // argument, which may share memory with another.
+  bool is_border(int i) const {
+    const Instruction& instruction = at(i);
+    return instruction.guard || instruction.as<HostCall>() ||
+           std::any_of(instruction.uses.begin(), instruction.uses.end(), [&](const Use& use) {
+             return use.view.write && buffers_[use.region].role == Role::argument;
+           });
+  }
+
+  // Joints: instructions that join many groups, such as the sum of all losses, and the draws from a stream.
+  // The loss of one network may read as many buffers, but is left with a small part of all instructions.
+  void find_joints() {
+    joint_.resize(n_);
+    Sets sets(n_);
+    std::vector<int> wide;
+    for (int i = 0; i < n_; ++i) {
+      joint_[i] = reads_[i] >= kWide || after_[i].size() >= kWide;
+      if (joint_[i]) wide.push_back(i);
+    }
+    for (int i = 0; i < n_; ++i)
+      for (int p : before_[i])
+        if (!joint_[i] && !joint_[p]) sets.join(i, p);
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (int i : wide) {
+        if (!joint_[i]) continue;
+        const std::vector<int> groups = groups_beside(i, sets);
+        int size = 1;
+        for (int group : groups) size += sets.size(group);
+        if (groups.size() > kMany || size * (kGroups - 1) > n_) continue;
+        for (int group : groups) sets.join(i, group);
+        joint_[i] = false, changed = true;
+      }
+    }
+  }
+
+  std::vector<int> groups_beside(int i, Sets& sets) const {
+    std::vector<int> groups;
+    for (const std::vector<int>* list : {&before_[i], &after_[i]})
+      for (int other : *list)
+        if (!joint_[other]) groups.push_back(sets.of(other));
+    make_unique(groups);
+    return groups;
+  }
+
+  // Each border ends a phase, and each joint is in another phase than what it joins. Within a phase, a group
+  // is what hangs together.
+  void find_phases() {
+    phase_.resize(n_), group_.resize(n_), size_.resize(n_);
+    int base = 0, latest = 0;
+    bool after_border = false;
+    for (int i = 0; i < n_; ++i) {
+      const bool border = is_border(i);
+      if (border != after_border || (border && !before_[i].empty())) base = ++latest;
+      after_border = border;
+      phase_[i] = base;
+      for (int p : before_[i]) phase_[i] = std::max(phase_[i], phase_[p] + (joint_[i] || joint_[p]));
+      latest = std::max(latest, phase_[i]);
+    }
+    Sets sets(n_);
+    for (int i = 0; i < n_; ++i)
+      for (int p : before_[i])
+        if (phase_[i] == phase_[p]) sets.join(i, p);
+    std::vector<int> first(n_, -1);
+    for (int i = 0; i < n_; ++i) {
+      int& begin = first[sets.of(i)];
+      if (begin < 0) begin = i;
+      group_[i] = begin;
+      ++size_[begin];
+    }
+    std::map<std::pair<int, int>, int> counts;  // of groups, by phase and size
+    usual_.resize(latest + 1);
+    std::vector<int> most(latest + 1);
+    for (int i = 0; i < n_; ++i) {
+      if (group_[i] != i) continue;
+      const int count = ++counts[{phase_[i], size_[i]}];
+      if (count > most[phase_[i]]) most[phase_[i]] = count, usual_[phase_[i]] = size_[i];
+    }
+  }
+
+  const std::vector<Instruction>& code_;
+  const std::vector<Buffer>& buffers_;
+  const size_t first_;
+  const int n_;
+  std::vector<std::vector<int>> before_, after_;
+  std::vector<int> reads_, phase_, group_;
+  std::vector<int> size_, usual_;  // of the groups, by their first instruction; most often, by phase
+  std::vector<bool> joint_;
+};
+
+// About the work of an instruction: the bytes that it uses.
+double bytes_of(const Instruction& i) {
+  double bytes = 64;
+  for (const Use& use : i.uses) {
+    const Extent e =
+        extent(*reinterpret_cast<const AnyView*>(i.call.get() + use.view.position), use.view.item);
+    bytes += static_cast<double>(e.high - e.low);
+  }
+  return bytes;
+}
+
+// Whether no key of a random stream is drawn before calls that the recorded step made first: the check beside
+// an eager step takes the keys that this has drawn.
+bool keeps_draws(const std::vector<Instruction>& instructions, size_t first, const std::vector<int>& order) {
+  int later = std::numeric_limits<int>::max();
+  for (size_t i = order.size(); i-- > 0;) {
+    const Instruction& instruction = instructions[first + order[i]];
+    if (instruction.as<NextKey>() && instruction.record > later) return false;
+    later = std::min(later, instruction.record);
+  }
+  return true;
+}
+
+}  // namespace
+
+std::vector<Section> divide(std::vector<Instruction>& instructions, const std::vector<Buffer>& buffers,
+                            size_t first, int lanes) {
+  if (instructions.size() < first + 2 * kGroups) return {};
+  const Division division(instructions, buffers, first);
+  if (!division.pays()) return {};
+  const std::vector<int> order = division.order();
+  if (!keeps_draws(instructions, first, order)) return {};
+  std::vector<Instruction> ordered;
+  for (size_t i = 0; i < first; ++i) ordered.push_back(std::move(instructions[i]));
+  for (int i : order) ordered.push_back(std::move(instructions[first + i]));
+  instructions = std::move(ordered);
+  std::vector<Section> sections;
+  for (size_t begin = 0, end; begin < order.size(); begin = end) {
+    const int part = division.part(order[begin]);
+    double total = 0;
+    for (end = begin; end < order.size() && division.part(order[end]) == part; ++end)
+      total += bytes_of(instructions[first + end]);
+    const Instruction& leading = instructions[first + begin];
+    if (leading.guard || leading.as<HostCall>()) continue;
+    Section section{first + begin, first + end, {first + begin}};
+    double sum = 0;
+    for (size_t i = begin; i < end; ++i) {
+      const bool new_group = i > begin && division.group(order[i]) != division.group(order[i - 1]);
+      const double share = total * static_cast<double>(section.lanes.size()) / lanes;
+      if (new_group && sum >= share) section.lanes.push_back(first + i);
+      sum += bytes_of(instructions[first + i]);
+    }
+    if (section.lanes.size() < 2 && lanes > 1) continue;
+    section.lanes.push_back(first + end);
+    const auto length = static_cast<size_t>(division.size(order[begin]));
+    if (part % 2 == 1 && end - begin > length) section.length = length;
+    sections.push_back(std::move(section));
+  }
+  return sections;
+}
+
+const Section* Program::section_at(size_t instruction) const {
+  for (const Section& s : sections_)
+    if (s.first <= instruction && instruction < s.last) return &s;
+  return nullptr;
+}
+
+void Program::run_lanes(const Section& section, const OpenTeam& team) const {
+  const OpenTeam solo = team.alone();
+  for (size_t lane = team.index(); lane + 1 < section.lanes.size(); lane += team.size()) {
+    char* const workspace = static_cast<char*>(workspace_.get()) + lane * lane_workspace_;
+    const size_t begin = section.lanes[lane], end = section.lanes[lane + 1];
+    if (section.form.views.empty()) {
+      for (size_t i = begin; i < end; ++i)
+        instructions_[i].type->run(instructions_[i].call.get(), solo, workspace);
+      continue;
+    }
+    const Form& form = section.form;
+    const size_t groups = (end - begin) / form.length, views = form.views.size();
+    char* const* data = form.data.data() + (begin - section.first) / form.length * views;
+    for (size_t group = 0; group < groups; ++group, data += views) {
+      for (size_t v = 0; v < views; ++v) *form.views[v][lane] = data[v];
+      for (size_t i = 0; i < form.length; ++i)
+        instructions_[section.first + i].type->run(form.calls[lane][i].get(), solo, workspace);
+    }
+  }
+}
+
+// Whether two calls are equal but for where their views point.
+static bool same_form(const Instruction& a, const Instruction& b) {
+  if (a.type != b.type || a.uses.size() != b.uses.size()) return false;
+  std::vector<char> bytes[2];
+  for (const Instruction* i : {&a, &b}) {
+    std::vector<char>& copy = bytes[i == &b];
+    copy.assign(i->call.get(), i->call.get() + i->type->size);
+    for (const Use& use : i->uses) std::fill_n(copy.begin() + use.view.position, sizeof(char*), 0);
+  }
+  return bytes[0] == bytes[1];
+}
+
+// After point_views(): the data of the views of each group in a row, where all groups are of one form.
+void Program::find_forms() {
+  for (Section& s : sections_) {
+    s.form = Form();
+    const size_t length = s.length;
+    if (length == 0) continue;
+    bool same = true;
+    for (size_t i = s.first + length; same && i < s.last; ++i)
+      same = same_form(instructions_[i - length], instructions_[i]);
+    if (!same) continue;
+    Form& form = s.form;
+    form.length = length;
+    for (size_t lane = 0; lane + 1 < s.lanes.size(); ++lane) {
+      form.calls.emplace_back();
+      for (size_t i = s.first; i < s.first + length; ++i) {
+        const size_t bytes = instructions_[i].type->size;
+        form.calls.back().push_back(std::make_unique<char[]>(bytes));
+        std::memcpy(form.calls.back().back().get(), instructions_[i].call.get(), bytes);
+      }
+    }
+    for (size_t i = 0; i < length; ++i)
+      for (const Use& use : instructions_[s.first + i].uses) {
+        form.views.emplace_back();
+        for (const auto& calls : form.calls)
+          form.views.back().push_back(reinterpret_cast<char**>(calls[i].get() + use.view.position));
+      }
+    form.data.reserve((s.last - s.first) / length * form.views.size());  // slots point into it
+    for (size_t i = s.first; i < s.last; ++i)
+      for (const Use& use : instructions_[i].uses) {
+        form.data.push_back(*reinterpret_cast<char**>(instructions_[i].call.get() + use.view.position));
+        if (Slot* slot = slot_of(buffers_[use.region]))
+          slot->views.emplace_back(&form.data.back(), use.offset);
+      }
+  }
+}
+
+// Temporaries of one lane share memory among themselves, as its instructions run in their order. All others
+// live through every section in which they are used.
+void Program::place_lanes() {
+  std::vector<std::pair<const Section*, size_t>> lanes(instructions_.size(), {nullptr, 0});
+  for (const Section& s : sections_)
+    for (size_t lane = 0; lane + 1 < s.lanes.size(); ++lane)
+      for (size_t i = s.lanes[lane]; i < s.lanes[lane + 1]; ++i) {
+        lanes[i] = {&s, lane};
+        const size_t bytes = instructions_[i].type->workspace_bytes(instructions_[i].call.get(), 1);
+        lane_workspace_ = std::max(lane_workspace_, (bytes + 127) / 128 * 128);
+      }
+  std::map<std::pair<const Section*, size_t>, std::vector<Buffer*>> local;
+  std::vector<Buffer*> common;
+  for (Buffer& b : buffers_) {
+    if (b.first < 0 || b.role != Role::temporary) continue;
+    const auto begins = lanes[b.first], ends = lanes[b.last];
+    if (begins.first && begins == ends) {
+      local[begins].push_back(&b);
+      continue;
+    }
+    if (begins.first) b.first = static_cast<int>(begins.first->first);
+    if (ends.first) b.last = static_cast<int>(ends.first->last - 1);
+    common.push_back(&b);
+  }
+  memory_.arena = (place(common) + 127) / 128 * 128;
+  size_t lane_bytes = 0, most = 0;
+  for (auto& [lane, buffers] : local) {
+    lane_bytes = std::max(lane_bytes, (place(buffers) + 127) / 128 * 128);
+    most = std::max(most, lane.second + 1);
+  }
+  for (auto& [lane, buffers] : local)
+    for (Buffer* b : buffers) b->offset += memory_.arena + lane.second * lane_bytes;
+  memory_.arena += most * lane_bytes;
+}
+
+}  // namespace ranvier
