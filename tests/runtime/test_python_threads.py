@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core, nn
+from ranvier.program import cache
 
 ROUNDS = int(os.environ.get("RANVIER_THREAD_ROUNDS", "1"))
 THREADS = 4
@@ -101,8 +102,13 @@ def test_threads_share_a_model_for_prediction(compiled):
     together(*[predict] * THREADS)
 
 
-def test_threads_share_a_captured_step():
-    """Each replay adds its batch once: whole numbers, so that the order of the replays does not matter."""
+@pytest.mark.parametrize("first", [cache._FIRST, 8])
+def test_threads_share_a_captured_step(monkeypatch, first):
+    """Each call adds its batch once: whole numbers, so that the order of the calls does not matter.
+
+    first: calls before some are eager for comparison, and before many are where replays are slower.
+    """
+    monkeypatch.setattr(cache, "_FIRST", first)
     total = rv.zeros(5)
     weight = rv.ones(5).requires_grad_()
 

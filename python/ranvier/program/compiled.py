@@ -8,6 +8,7 @@ import warnings
 from _thread import RLock, get_ident
 from _thread import _count as other_threads
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 from weakref import WeakSet
 
@@ -102,7 +103,7 @@ class CompiledFunction(Methods, OfTrainer):
         cache = self._cache
         if cache.resting:
             cache.resting -= 1
-            return self._eager(args, kwargs)
+            return self._rests(args, kwargs)
         cache.untimed -= 1
         if cache.untimed < 0:
             return self._compare(args, kwargs)
@@ -125,17 +126,19 @@ class CompiledFunction(Methods, OfTrainer):
             return self._by_signature(args, kwargs)
 
     def _compare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A call whose time is noted."""
-        eager = self._cache.next_is_eager()
-        began = time.perf_counter()
-        if eager:
-            result = self._eager(args, kwargs)
-        else:
-            with self._lock:
-                result = self._in_turn(args, kwargs)
-        if self._cache.compare(eager, time.perf_counter() - began):
-            self._is_slower()
+        """A call whose time is noted, without what it waits for other threads."""
+        with self._lock:
+            eager = self._cache.next_is_eager()
+            began = time.perf_counter()
+            result = self._eager(args, kwargs) if eager else self._in_turn(args, kwargs)
+            if self._cache.compare(eager, time.perf_counter() - began):
+                self._is_slower()
         return result
+
+    def _rests(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """An eager call, for now in turn with those of other threads, as replays are."""
+        with nullcontext() if self._warned or self._parts is not None else self._lock:
+            return self._eager(args, kwargs)
 
     def _is_slower(self) -> None:
         """Replays have taken longer than eager calls for long."""
