@@ -1,6 +1,7 @@
 """ranvier.data.vision against torchvision, where that is installed, and against its folder layout."""
 
 import gzip
+import inspect
 import math
 import pickle
 import struct
@@ -351,6 +352,12 @@ def test_models_load_torchvisions_weights(name):
         x = RNG.random((1, 3, 64, 64)).astype(np.float32)
         expected = other(torch.from_numpy(x)).detach().numpy()
         np.testing.assert_allclose(model(rv.from_numpy(x)).detach().numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [n for n in dir(transforms) if inspect.isclass(getattr(transforms, n))])
+def test_the_signature_of_a_transform_names_its_arguments(name):
+    parameters = inspect.signature(getattr(transforms, name)).parameters.values()
+    assert all(p.kind is not p.VAR_POSITIONAL for p in parameters)
 
 
 def test_a_model_trains_and_refuses_downloads():

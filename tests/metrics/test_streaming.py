@@ -140,3 +140,8 @@ def test_a_trainer_takes_numbers_only():
     ):
         with pytest.raises(TypeError, match=r"\[Trainer\] got metric .*, which gives no single number"):
             rv.Trainer(model, nn.CrossEntropyLoss(), optim.SGD(model.parameters(), lr=0.1), metrics=[metric])
+
+
+def test_the_base_class_is_no_metric():
+    with pytest.raises(NotImplementedError, match=r"\[StreamingMetric\] .*; expected a subclass"):
+        metrics.StreamingMetric()

@@ -104,6 +104,11 @@ def test_indices_of_a_pool(rng):
     np.testing.assert_array_equal(np.take_along_axis(x, indices.numpy(), -1), y.numpy())
 
 
+@pytest.mark.parametrize("setting", ["return_indices", "ceil_mode"])
+def test_a_wrong_setting_of_a_pool_is_shown_as_given(setting):
+    refused(TypeError, f"got {setting} []; expected True or False", nn.MaxPool1d, 2, **{setting: []})
+
+
 @pytest.mark.parametrize("padding", [1.5, (1, 2), "same", None, (1, 2, 3, True)])
 def test_wrong_padding(padding):
     with pytest.raises(ValueError, match=r"\[pad\] got padding .*; expected a whole number or 4 of them"):

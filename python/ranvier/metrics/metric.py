@@ -140,6 +140,10 @@ class StreamingMetric:
             cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls.example)
 
     def __init__(self, **settings: Any) -> None:
+        if type(self) is StreamingMetric:
+            raise NotImplementedError(
+                "[StreamingMetric] got no metric; expected a subclass with _add and _value"
+            )
         self.settings = settings
         self.__name__ = self._name()  # the key in a Trainer's history
         self.reset()

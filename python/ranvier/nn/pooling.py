@@ -17,6 +17,7 @@ _NAMES = """
     LPPool2d MaxPool1d MaxPool2d MaxUnpool1d MaxUnpool2d
 """
 __all__ = _NAMES.split()
+_SIZES = ("kernel_size", "stride", "padding", "dilation", "output_size")
 
 
 class _Pool(Layer):
@@ -26,7 +27,8 @@ class _Pool(Layer):
         """Tuples for lists, which model files have; the stride is the size of the kernel by default."""
         if settings.get("stride", 0) is None and "norm_type" not in settings:
             settings["stride"] = settings["kernel_size"]
-        super()._set({name: tuple(x) if isinstance(x, list) else x for name, x in settings.items()})
+        sizes = {name: tuple(x) for name, x in settings.items() if name in _SIZES and isinstance(x, list)}
+        super()._set({**settings, **sizes})
 
     def _example(self) -> tuple[Any, ...]:
         return (empty(0, 1, 2**20) if self.op.endswith("1d") else empty(0, 1, self._extent, self._extent),)

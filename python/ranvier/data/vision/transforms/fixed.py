@@ -43,6 +43,7 @@ class Transform(nn.Module):
         return ", ".join(f"{k}={getattr(v, 'value', v)}" for k, v in shown.items())
 
 
+@dataclass(eq=False, repr=False)
 class ToTensor(Transform):
     """`functional.to_tensor`: a PIL image or an array (h, w, c) as a float Tensor (c, h, w) in 0 ... 1."""
 
@@ -50,6 +51,7 @@ class ToTensor(Transform):
         return F.to_tensor(pic)
 
 
+@dataclass(eq=False, repr=False)
 class PILToTensor(Transform):
     """`functional.pil_to_tensor`: a PIL image as a Tensor (c, h, w) of its bytes."""
 
