@@ -47,6 +47,11 @@ def test_copy_casts_and_broadcasts():
     refused(ValueError, "broadcast", x.copy_, rv.ones(3))
 
 
+@pytest.mark.parametrize("name", ["fill_", "copy_"])
+def test_a_number_that_does_not_fit_is_an_error_of_the_method(name):
+    refused(ValueError, f"[{name}] got -1; expected", getattr(rv.zeros(2, dtype=rv.uint8), name), -1)
+
+
 def test_setitem_on_the_tape():
     x, v = rv.ones(3, requires_grad=True), rv.tensor(5.0, requires_grad=True)
     y = mul(x, x)

@@ -81,7 +81,7 @@ def store(tensor: Any, value: Any, name: str) -> None:
     array = tensor._array
     if tensor._view is not None or tensor._cell[FLAG] & BORROWED or 0 in array.strides:
         before_writing(tensor, name, array if np.size(value) != 1 and value is not array else None)
-    write(tensor._array, value)
+    write(tensor._array, value, name)
     bump(tensor)
 
 

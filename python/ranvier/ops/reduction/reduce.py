@@ -231,19 +231,26 @@ def mean(
     return Sum(axes, keepdims, mean=True).apply(input)
 
 
-def _over_axes(name: str, kind: str, function: Any) -> Callable[..., Tensor]:
+def _over_axes(name: str) -> Callable[..., Tensor]:
     def op(
         input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
     ) -> Tensor:
-        input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
-        if is_floating(input):
-            return Extreme(kind, axes, keepdims).apply(input)
-        return _numpy(function, input, axes, keepdims)
+        return _extreme_over(name, *_arguments(name, input, dim, keepdim, axis, keepdims))
 
     return op
 
 
-amax, amin = _over_axes("amax", "max", np.max), _over_axes("amin", "min", np.min)
+amax, amin = _over_axes("amax"), _over_axes("amin")
+
+
+def _extreme_over(name: str, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
+    kind = name[-3:]
+    try:
+        if is_floating(x):
+            return Extreme(kind, axes, keepdims).apply(x)
+        return _numpy(np.max if kind == "max" else np.min, x, axes, keepdims)
+    except ValueError as error:  # it names the kernel
+        raise type(error)(str(error).replace(f"[{kind}]", f"[{name}]", 1)) from None
 
 
 def _extreme_along(name: str, of_two: Callable[..., Tensor]) -> Callable[..., Any]:
@@ -269,7 +276,7 @@ max, min = _extreme_along("max", maximum), _extreme_along("min", minimum)
 def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool) -> Any:
     x, axes, keepdims = _arguments(name, x, dim, keepdim, axis, keepdims)
     if axes is None or isinstance(axes, tuple):
-        return (amax if name == "max" else amin)(x, axes, keepdims)
+        return _extreme_over(name, x, axes, keepdims)
     _check_axis(name, x, axes)
     if x.ndim and x.shape[axes] == 0:
         raise ValueError(
