@@ -303,6 +303,13 @@ def test_draws():
     assert first.tolist() == rv.normal(rv.zeros(3), 1.0, generator=rv.Generator().manual_seed(3)).tolist()
 
 
+def test_dtypes_of_activations_that_are_formulas():
+    assert F.threshold(rv.tensor([0.0, 2.0]).half(), 1.0, 0.5).tolist() == [0.5, 2.0]
+    assert F.threshold(rv.tensor([0, 2]), 1, -1).tolist() == [-1, 2]
+    refused(TypeError, "[threshold] got x of dtype bool", F.threshold, rv.tensor([True]), 0, 1)
+    refused(TypeError, "[rrelu] got x of dtype int64", F.rrelu, rv.tensor([1]))
+
+
 IN_PLACE = {
     "celu_": (F.celu, (0.5,)),
     "elu_": (F.elu, (0.5,)),

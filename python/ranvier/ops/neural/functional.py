@@ -16,7 +16,7 @@ from ranvier.ops.activation.softmax import softmax
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.choice import maximum, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating
+from ranvier.ops.elementwise.dtypes import as_tensor, floating
 from ranvier.ops.elementwise.functions import log, log1p, pow
 from ranvier.ops.image.pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from ranvier.ops.matrix.einsum import einsum
@@ -76,7 +76,9 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
     """x where x > threshold, else the value.
     | rv.nn.functional.threshold(rv.tensor([0.0, 2.0]), 1.0, -1.0) -> tensor([-1.,  2.])"""
     input = as_tensor("threshold", input)
-    number = value if is_floating(input) else int(value)
+    if input.dtype.kind == "b":
+        raise TypeError("[threshold] got x of dtype bool; expected numbers")
+    number = value if input.dtype.kind == "f" else int(value)
     y = where(input <= threshold, number, input)
     return replaced("threshold", input, y, inplace)
 
@@ -88,6 +90,8 @@ def rrelu(
     (Xu et al. 2015).
     | rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0) -> tensor([-3.,  2.])"""
     input = as_tensor("rrelu", input)
+    if input.dtype.kind != "f":
+        raise TypeError(f"[rrelu] got x of dtype {input.dtype}; expected float32 or float64")
     if not lower <= upper:
         raise ValueError(f"[rrelu] got lower {lower} and upper {upper}; expected lower <= upper")
     slope: Any = (lower + upper) / 2
