@@ -68,6 +68,25 @@ def test_walks_in_pytorch_order():
     assert next(net.rest.named_parameters(prefix="rest"))[0] == "rest.0.w"
 
 
+def test_a_layer_is_put_at_a_path():
+    net, layer = Net(), Affine()
+    net.set_submodule("rest.1.0", layer)
+    assert net.rest[1][0] is net.get_submodule("rest.1.0") is layer
+    net.set_submodule("other", layer)
+    assert net.other is layer
+    for path, new, strict, error in (
+        ("", layer, False, ValueError),
+        ("first", 1, False, ValueError),
+        ("none.first", layer, False, AttributeError),
+        ("none", layer, True, AttributeError),
+        ("first.w", layer, False, AttributeError),
+    ):
+        with pytest.raises(error):
+            net.set_submodule(path, new, strict)
+    assert net.type(rv.float64) is net
+    assert net.type("torch.FloatTensor").first.w.dtype == np.float32
+
+
 def test_a_shared_parameter_is_walked_once_but_saved_twice():
     net = nn.Sequential(Affine(), Affine())
     net[1].w = net[0].w

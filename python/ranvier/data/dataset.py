@@ -179,6 +179,15 @@ def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | Non
     return (dataset._arrays, indices) if type(dataset) is TensorDataset else None
 
 
+def get_worker_info() -> None:
+    """None, PyTorch's answer in the main process: a loader makes batches in threads of this process.
+
+    >>> import ranvier as rv
+    >>> print(rv.utils.data.get_worker_info())
+    None
+    """
+
+
 def default_collate(batch: list[Any]) -> Any:
     """A batch of samples: numbers, arrays and Tensors become one Tensor; tuples and dicts part by part.
 

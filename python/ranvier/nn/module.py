@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ranvier.autograd.data import as_dtype
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, borrowed
@@ -25,6 +26,9 @@ from ranvier.nn.registry import (
     check,
     load_into,
     record_arguments,
+    set_submodule,
+    submodule,
+    value_at,
 )
 
 __all__ = ["Module", "Parameter"]
@@ -252,28 +256,19 @@ class Module(HookRegistration):
 
     def get_submodule(self, target: str) -> Module:
         """The module at a path such as ``features.3``."""
-        module: Module = self
-        for name in target.split(".") if target else ():
-            if name not in module._module_names:
-                raise AttributeError(f"{type(module).__name__} has no layer {name!r}")
-            module = module._modules[name]
-        return module
+        return submodule(self, target)
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Puts a module at a path such as ``features.3``; strict: in the place of one that is there."""
+        set_submodule(self, target, module, strict, Module)
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a path such as ``features.3.weight``."""
-        return self._at("_parameter_names", target)
+        return value_at(self, "_parameter_names", target)
 
     def get_buffer(self, target: str) -> Tensor:
         """The buffer at a path such as ``features.1.running_mean``."""
-        return self._at("_buffer_names", target)
-
-    def _at(self, names: str, path: str) -> Any:
-        owner, _, name = path.rpartition(".")
-        module = self.get_submodule(owner)
-        if name not in getattr(module, names) or module.__dict__[name] is None:
-            kind = names.strip("_").split("_")[0]
-            raise AttributeError(f"{type(module).__name__} has no {kind} {name!r}")
-        return module.__dict__[name]
+        return value_at(self, "_buffer_names", target)
 
     # --- modes and conversions
     def train(self: Self, mode: bool = True) -> Self:
@@ -329,6 +324,9 @@ class Module(HookRegistration):
 
     def half(self: Self) -> Self:
         return self.to(np.float16)  # which raises
+
+    def type(self: Self, dst_type: Any) -> Self:
+        return self.to(as_dtype("type", dst_type))
 
     def cpu(self: Self) -> Self:
         return self

@@ -2,7 +2,8 @@
 
 `record_arguments` keeps the arguments of a layer's constructor, so that files can describe the layer, and
 tries the layer's op with them; `whole`, `count` and `number` check settings. `Registry` is what
-`_parameters`, `_buffers` and `_modules` give, which PyTorch's programs read and change. `load_into` loads a
+`_parameters`, `_buffers` and `_modules` give, which PyTorch's programs read and change; `submodule` and
+`value_at` find what is at a path. `load_into` loads a
 state dict: all values are checked before the first is copied.
 """
 
@@ -29,6 +30,37 @@ def attribute(module: Any, name: str) -> Any:
     """``module.__getattr__(name)``: PyTorch's programs look up layers with it."""
     if name not in module.__dict__:
         raise AttributeError(f"{type(module).__name__!r} object has no attribute {name!r}")
+    return module.__dict__[name]
+
+
+def submodule(module: Any, path: str) -> Any:
+    for name in path.split(".") if path else ():
+        if name not in module._module_names:
+            raise AttributeError(f"{type(module).__name__} has no layer {name!r}")
+        module = module._modules[name]
+    return module
+
+
+def set_submodule(module: Any, path: str, new: Any, strict: bool, kind: type) -> None:
+    owner, _, name = path.rpartition(".")
+    if not name or not isinstance(new, kind):
+        raise ValueError(
+            f"[set_submodule] got {path!r} and {type(new).__name__}; expected a path, as 'a.b', and a Module"
+        )
+    parent = submodule(module, owner)
+    if name in parent._module_names or not (strict or hasattr(parent, name)):
+        setattr(parent, name, new)
+    else:
+        raise AttributeError(f"{type(parent).__name__} has no layer {name!r}")
+
+
+def value_at(module: Any, names: str, path: str) -> Any:
+    """The parameter or buffer at a path; names: the attribute that lists those of a module."""
+    owner, _, name = path.rpartition(".")
+    module = submodule(module, owner)
+    if name not in getattr(module, names) or module.__dict__[name] is None:
+        kind = names.strip("_").split("_")[0]
+        raise AttributeError(f"{type(module).__name__} has no {kind} {name!r}")
     return module.__dict__[name]
 
 
