@@ -113,6 +113,10 @@ def _layers() -> _typing.Any:
 
 
 def __getattr__(name: str) -> _typing.Any:
+    if name == "__all__":  # `from ranvier import *` gives all but modules, as in PyTorch
+        here = _importlib.import_module(__name__)
+        values = {public: getattr(here, public) for public in __dir__() if public[0] != "_"}
+        return [n for n, value in values.items() if not isinstance(value, (type(_os), type(annotations)))]
     if name in _LATER:
         return _importlib.import_module(_LATER[name])
     if name in _DEFINED_IN:

@@ -1,6 +1,7 @@
 """What PyTorch's programs do around networks: module paths, devices, ctx functions, lazy layers, files."""
 
 import importlib
+import inspect
 import io
 import math
 
@@ -46,6 +47,15 @@ def test_star_and_dir_have_the_names_of_satellites(path, name):
     exec(f"from ranvier.{path} import *", names)
     assert name in names
     assert name in dir(importlib.import_module(f"ranvier.{path}"))
+
+
+def test_star_gives_every_function_and_no_module():
+    names = {}
+    exec("from ranvier import *", names)
+    assert {"einsum", "conv2d", "Trainer", "save", "no_grad", "float32", "long", "pi"} <= names.keys()
+    del names["__builtins__"]
+    assert [name for name, value in names.items() if inspect.ismodule(value)] == []
+    assert all(value is getattr(rv, name) for name, value in names.items())
 
 
 @pytest.mark.parametrize("name", ["Nonsense", "nonsense", "_nonsense"])
