@@ -31,22 +31,22 @@ class Parser(argparse.ArgumentParser):
     """Errors are two lines: the mistake with the nearest known name, and where help is."""
 
     def error(self, message: str) -> NoReturn:
-        found = ""
+        hint = ""
         if message.startswith("unrecognized arguments: "):
             wrong = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
-            found = similar(wrong, [flag for flag in self._option_string_actions if flag[:2] == "--"])
+            hint = similar(wrong, [flag for flag in self._option_string_actions if flag[:2] == "--"])
         elif "invalid choice: '" in message:
             choices = message.partition("(choose from ")[2].rstrip(")").replace("'", "").split(", ")
-            found = similar(message.partition("invalid choice: '")[2].partition("'")[0], choices)
-        self.exit(2, f"ranvier: error: {message}{found}\nhelp: {self.prog} --help\n")
+            hint = similar(message.partition("invalid choice: '")[2].partition("'")[0], choices)
+        self.exit(2, f"ranvier: error: {message}{hint}\nhelp: {self.prog} --help\n")
 
 
-def similar(wrong: str, known: Iterable[str]) -> str:
+def similar(wrong: str, choices: Iterable[str]) -> str:
     """The text "; did you mean X?", or "" if no known name is similar."""
     import difflib
 
-    found = difflib.get_close_matches(wrong, list(known), 1)
-    return f"; did you mean {found[0]}?" if found else ""
+    nearest = difflib.get_close_matches(wrong, list(choices), 1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 class Interrupted(Exception):
@@ -111,10 +111,10 @@ def path_name(text: str) -> str:
 
 def names(text: str) -> list[str]:
     """Names separated by commas."""
-    found = [name.strip() for name in text.split(",")]
-    if not all(found) and found != [""]:  # a column of row numbers has an empty name
+    entries = [name.strip() for name in text.split(",")]
+    if not all(entries) and entries != [""]:  # a column of row numbers has an empty name
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of names such as a,b")
-    return found
+    return entries
 
 
 def batch_size(text: str) -> int:

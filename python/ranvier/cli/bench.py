@@ -139,10 +139,10 @@ def _measure(threads: int) -> list[dict[str, Any]]:
 
 def _row(task: str, process: Process, ours: Process) -> dict[str, Any]:
     name, flops, _ = TASKS[task]
-    expected, found = ours.results[task], process.results[task]
+    expected, results = ours.results[task], process.results[task]
     scale = max(abs(value) for value in expected)
-    if any(abs(a - b) > TOLERANCE * scale for a, b in zip(expected, found, strict=True)):
-        raise Mistake(f"{process.library} and ranvier differ on {name}: {found} and {expected}")
+    if any(abs(a - b) > TOLERANCE * scale for a, b in zip(expected, results, strict=True)):
+        raise Mistake(f"{process.library} and ranvier differ on {name}: {results} and {expected}")
     seconds = median(process.seconds[task])
     return {
         "task": name,

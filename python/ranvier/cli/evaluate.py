@@ -86,8 +86,8 @@ def _say_trained(arguments: argparse.Namespace, about: Any, y: Any, predicted: A
     text = f"{train} of these samples trained the model and {valid} validated it"
     if len(places):
         score: Any = rv.metrics.accuracy_score if classes else rv.metrics.r2_score
-        found = predicted[places].argmax(1) if classes else predicted[places]
-        name, value = "accuracy" if classes else "r2", float(score(y[places], found))
+        answers = predicted[places].argmax(1) if classes else predicted[places]
+        name, value = "accuracy" if classes else "r2", float(score(y[places], answers))
         figures |= {"test_samples": len(places), f"test_{name}": value}
         text += f"; {name} {value:.4f} of the {len(places)} others"
     print(f"ranvier: {text}", file=sys.stderr, flush=True)
@@ -98,8 +98,8 @@ def _scores(y: Any, p: Any, names: list[str]) -> dict[str, Any]:
     accuracy, loss = rv.metrics.accuracy_score(y, predicted), rv.metrics.log_loss(y, p, labels=labels)
     print(f"accuracy {accuracy:.4f}, loss {loss:.4f}, {len(y)} samples\n")
     matrix = rv.metrics.confusion_matrix(y, predicted, labels=labels).tolist()
-    found = {"samples": len(y), "accuracy": accuracy, "loss": loss}
-    return {**found, "classes": names, "confusion_matrix": matrix}
+    figures = {"samples": len(y), "accuracy": accuracy, "loss": loss}
+    return {**figures, "classes": names, "confusion_matrix": matrix}
 
 
 def _errors(y: Any, predicted: Any) -> dict[str, Any]:
@@ -108,18 +108,18 @@ def _errors(y: Any, predicted: Any) -> dict[str, Any]:
         "mae": rv.metrics.mean_absolute_error,
         "rmse": rv.metrics.root_mean_squared_error,
     }
-    found = {name: float(score(y, predicted)) for name, score in scores.items()}
-    print(f"r2 {found['r2']:.4f}, {len(y)} samples\n")
-    return {"samples": len(y), **found}
+    figures = {name: float(score(y, predicted)) for name, score in scores.items()}
+    print(f"r2 {figures['r2']:.4f}, {len(y)} samples\n")
+    return {"samples": len(y), **figures}
 
 
 def _report(
     arguments: argparse.Namespace, model: Any, x: Any, y: Any, predicted: Any, names: list[str] | None
 ) -> None:
-    known = x.shape[1:] == rv.serialization.info(model).input_shape
+    fits = x.shape[1:] == rv.serialization.info(model).input_shape
     rv.report.write(
         arguments.report,
-        model=model if known else None,
+        model=model if fits else None,
         x=x,
         y_true=y,
         y_pred=predicted if names is None else predicted.argmax(1),
@@ -167,10 +167,10 @@ def _of_values(samples: Any) -> Any:
     if samples.class_names is None:
         return samples
     try:
-        known = np.array(samples.class_names, np.float64)
+        values = np.array(samples.class_names, np.float64)
     except ValueError:  # words
         return samples
-    return replace(samples, y=known[samples.y], class_names=None)
+    return replace(samples, y=values[samples.y], class_names=None)
 
 
 def _numbers(samples: Any, names: list[str]) -> Any:

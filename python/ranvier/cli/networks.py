@@ -94,9 +94,9 @@ def build(path: str, input_shape: tuple[int, ...] | None = None, classes: int | 
     function = getattr(module, "build", None)
     if not callable(function):
         raise Mistake(f"'{path}' defines no function build()")
-    known = {"input_shape": input_shape, "classes": classes}
+    sizes = {"input_shape": input_shape, "classes": classes}
     wanted = inspect.signature(function).parameters
-    model = function(**{name: value for name, value in known.items() if name in wanted and value is not None})
+    model = function(**{name: value for name, value in sizes.items() if name in wanted and value is not None})
     if not isinstance(model, rv.nn.Module):
         raise Mistake(f"build() of '{path}' returned a {type(model).__name__}; expected a Module")
     return model
@@ -227,7 +227,9 @@ def require_names(expected: list[str], names: list[str]) -> None:
     twice = [name for name in expected if names.count(name) > 1]
     if missing or more or twice:
         said = [("lacks", missing), ("has, and the model does not take,", more), ("has twice", twice)]
-        text = "; it ".join(f"{what} {', '.join(map(repr, found))}" for what, found in said if found)
+        text = "; it ".join(
+            f"{what} {', '.join(map(repr, differing))}" for what, differing in said if differing
+        )
         hint = "; --label NAME leaves a column of labels out" if more else ""
         raise Mistake(f"the table {text}: expected the columns {', '.join(expected)}{hint}")
 
@@ -244,5 +246,9 @@ def probabilities(model: Any, output: Any) -> Any:
 
 
 def names_of(model: Any, classes: int) -> list[str]:
-    known = rv.serialization.info(model).class_names
-    return known if known and len(known) == classes else [str(number) for number in range(classes)]
+    class_names = rv.serialization.info(model).class_names
+    return (
+        class_names
+        if class_names and len(class_names) == classes
+        else [str(number) for number in range(classes)]
+    )

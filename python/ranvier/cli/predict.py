@@ -75,8 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.csv is not None:
         _write_csv(arguments.csv, places, rows, None if p is None else names)
     if arguments.json is not None:
-        found = {"outputs": output.tolist()} if p is None else {"classes": names, "probabilities": p.tolist()}
-        write_json(arguments.json, found)
+        results = (
+            {"outputs": output.tolist()} if p is None else {"classes": names, "probabilities": p.tolist()}
+        )
+        write_json(arguments.json, results)
     return 0
 
 

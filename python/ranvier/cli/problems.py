@@ -105,16 +105,16 @@ def test_part(trained: dict[str, Any] | None, path: str, y: Any, classes: bool) 
         return None
     if sum(trained["samples"]) != len(y):
         return []
-    parts = _parts(np.arange(len(y)), y if classes else y.reshape(len(y), -1), trained["seed"], classes)
-    return parts[2][0]
+    splits = _parts(np.arange(len(y)), y if classes else y.reshape(len(y), -1), trained["seed"], classes)
+    return splits[2][0]
 
 
 def _named(arguments: argparse.Namespace, seed: int) -> Problem:
     name, datasets = arguments.data, rv.data.datasets
     if name == "iris":
         x, y = datasets.load_iris()
-        parts = _parts(x, y, seed, True)
-        return _table("iris", parts, list(datasets.IRIS_CLASSES), list(datasets.IRIS_FEATURES))
+        splits = _parts(x, y, seed, True)
+        return _table("iris", splits, list(datasets.IRIS_CLASSES), list(datasets.IRIS_FEATURES))
     preprocessing = [rv.data.MinMaxScaler(0, PIXELS[name])]
     if name == "digits":
         x, y = datasets.load_digits()
@@ -158,16 +158,16 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     _require_columns(arguments, samples)
     _require_classes(arguments, names, y)
     test = _test_part(arguments, samples, names)
-    parts = _parts(samples.x, y, seed, names is not None, test)
-    largest = 0.0 if names else max(np.abs(labels).max(initial=0) for _, labels in parts)
+    splits = _parts(samples.x, y, seed, names is not None, test)
+    largest = 0.0 if names else max(np.abs(labels).max(initial=0) for _, labels in splits)
     if largest > np.finfo(np.float32).max:
         raise Mistake(f"the labels reach {largest:.3g}; expected at most 3.4e+38, which float32 holds")
     if samples.x.ndim == 2:
         columns = None if samples.feature_names is None else list(samples.feature_names)
-        table = _table(name, parts, names, columns, made_encoder(arguments, samples))
+        table = _table(name, splits, names, columns, made_encoder(arguments, samples))
         return replace(table, target=samples.target)
     preprocessing = [rv.data.MinMaxScaler(0, samples.scale)] if samples.scale != 1 else []
-    return Problem(name, *parts, names, preprocessing)
+    return Problem(name, *splits, names, preprocessing)
 
 
 def say_label(samples: Any) -> None:
@@ -232,13 +232,13 @@ def read_samples(
 
 def test_arrays(arguments: argparse.Namespace, samples: Any) -> tuple[str, str] | None:
     """The names of the test arrays of an archive; prints other unused arrays."""
-    found = next(
+    names = next(
         (pair for pair in TEST_ARRAYS if arguments.label is None and {*pair} <= {*samples.unused}), None
     )
-    unused = [name for name in samples.unused if found is None or name not in found]
+    unused = [name for name in samples.unused if names is None or name not in names]
     if unused:
         print(f"not used of {arguments.data}: {', '.join(unused)}", flush=True)
-    return found
+    return names
 
 
 def _test_part(arguments: argparse.Namespace, samples: Any, names: list[str] | None) -> Part | None:
@@ -260,7 +260,7 @@ def _test_part(arguments: argparse.Namespace, samples: Any, names: list[str] | N
 
 def _table(
     name: str,
-    parts: tuple[Part, Part, Part],
+    splits: tuple[Part, Part, Part],
     names: list[str] | None,
     columns: list[str] | None,
     encoder: Any = None,
@@ -268,12 +268,12 @@ def _table(
     """A problem with encoded and standardized columns; the transforms are fitted to the training part."""
     steps = rv.data.Compose([*filter(None, [encoder]), rv.data.Standardize()])
     with mistakes(ValueError):
-        steps.fit(parts[0][0])
+        steps.fit(splits[0][0])
     embedded = [] if encoder is None else encoder.embedded
     if embedded:  # class indices stay as they are
         scale = steps.steps[-1]
         scale.mean[-len(embedded) :], scale.std[-len(embedded) :] = 0, 1
-    train, valid, test = ((steps.transform(x).astype("float32"), y) for x, y in parts)
+    train, valid, test = ((steps.transform(x).astype("float32"), y) for x, y in splits)
     return Problem(name, train, valid, test, names, steps.steps, columns, embedded=embedded)
 
 

@@ -25,8 +25,8 @@ def results(y: Any, p: Any, names: list[str] | None) -> str:
         y, predicted, labels=labels, target_names=names, zero_division=0.0
     )
     matrix = rv.metrics.confusion_matrix(y, predicted, labels=labels)
-    parts = (scores, _matrix(matrix.tolist(), names), _samples(y, predicted, p, names))
-    return "\n".join(filter(None, parts))
+    sections = (scores, _matrix(matrix.tolist(), names), _samples(y, predicted, p, names))
+    return "\n".join(filter(None, sections))
 
 
 def _matrix(matrix: list[list[int]], names: list[str]) -> str:
@@ -46,9 +46,9 @@ def _samples(y: Any, predicted: Any, p: Any, names: list[str]) -> str:
     width = max(len("predicted"), *map(len, names))
     lines = [f"sample  {'true':>{width}}  {'predicted':>{width}}  probability"]
     for i in range(0, len(y), -(-len(y) // SHOWN)):
-        true, found = names[int(y[i])], names[int(predicted[i])]
-        line = f"{i:6}  {true:>{width}}  {found:>{width}}  {p[i, predicted[i]]:11.4f}"
-        lines.append(line if true == found else f"{line}  wrong")
+        true, predicted_name = names[int(y[i])], names[int(predicted[i])]
+        line = f"{i:6}  {true:>{width}}  {predicted_name:>{width}}  {p[i, predicted[i]]:11.4f}"
+        lines.append(line if true == predicted_name else f"{line}  wrong")
     return "\n".join([*lines, ""])
 
 
@@ -62,7 +62,7 @@ def _errors(y: Any, predicted: Any) -> str:
     ]
     for i in range(0, len(y), -(-len(y) // SHOWN)):
         pairs = zip(y[i].tolist(), predicted[i].tolist(), strict=True)
-        lines += [f"{i:6}  {_short(true):>12}  {_short(found):>12}" for true, found in pairs]
+        lines += [f"{i:6}  {_short(true):>12}  {_short(answer):>12}" for true, answer in pairs]
     return "\n".join([*lines, ""])
 
 

@@ -61,22 +61,22 @@ def require_data_flags(arguments: argparse.Namespace) -> None:
     if arguments.data_dir is not None and name not in ("mnist", "fashion_mnist"):
         raise Mistake(f"--data-dir is for mnist and fashion_mnist, not for {name}")
     if not named and not Path(name).exists():
-        found = similar(name, NAMED)
-        raise Mistake(f"no data set or file '{name}'; expected {', '.join(NAMED)}, a file or a folder{found}")
+        hint = similar(name, NAMED)
+        raise Mistake(f"no data set or file '{name}'; expected {', '.join(NAMED)}, a file or a folder{hint}")
     require_table_flags(arguments, name)
     if arguments.label is not None and (named or folder):
         raise Mistake(f"--label is for a .csv or .npz file, not for {name}")
     if arguments.task != "auto" and (named or folder):
         raise Mistake(f"--task is for a .csv or .npz file, not for {name}, which has classes")
-    for flag, given in (("--size", arguments.size is not None), ("--grayscale", arguments.grayscale)):
-        if given and not (folder and not named):
+    for flag, is_set in (("--size", arguments.size is not None), ("--grayscale", arguments.grayscale)):
+        if is_set and not (folder and not named):
             raise Mistake(f"{flag} is for a folder of images, not for {name}")
 
 
 def reading(arguments: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `rv.data.load` for the text of a table."""
-    given = {"decimal": arguments.decimal, "encoding": arguments.encoding}
-    return {name: value for name, value in given.items() if value is not None}
+    options = {"decimal": arguments.decimal, "encoding": arguments.encoding}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def to_train(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -86,12 +86,12 @@ def to_train(arguments: argparse.Namespace) -> dict[str, Any]:
     from ranvier.data.datasets.tables import is_digit_table
 
     options = reading(arguments)
-    given = {name: getattr(arguments, name) for name in ("missing", "categorical", "without")}
-    if not options and not any(given.values()) and is_digit_table(Path(arguments.data)):
+    flags = {name: getattr(arguments, name) for name in ("missing", "categorical", "without")}
+    if not options and not any(flags.values()) and is_digit_table(Path(arguments.data)):
         return {}  # images
-    missing = given["missing"] or "error"
+    missing = flags["missing"] or "error"
     options["missing"] = missing if missing in ("error", "drop") else "keep"
-    return options | {"categories": given["categorical"] or True, "without": given["without"] or ()}
+    return options | {"categories": flags["categorical"] or True, "without": flags["without"] or ()}
 
 
 def encoder_of(about: Any) -> Any:
@@ -108,7 +108,7 @@ def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | 
     """
     encoder = encoder_of(about)
     if not is_table(path):
-        if encoder is not None and any(known is not None for known in encoder.categories):
+        if encoder is not None and any(values is not None for values in encoder.categories):
             raise Mistake(
                 f"'{path}' has numbers without names, and the model takes words in some columns; expected a "
                 ".csv or .parquet file"
@@ -118,9 +118,9 @@ def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | 
     options["without"] = _left_out(arguments, path, about.feature_names, encoder, label)
     if encoder is None:
         return options
-    known = zip(encoder.names or map(str, range(len(encoder.categories))), encoder.categories, strict=True)
+    values = zip(encoder.names or map(str, range(len(encoder.categories))), encoder.categories, strict=True)
     missing = "error" if encoder.missing is None else "drop" if encoder.missing == "drop" else "keep"
-    options |= {"missing": missing, "categories": dict(known)}
+    options |= {"missing": missing, "categories": dict(values)}
     options["unknown"] = encoder.names or list(map(str, range(len(encoder.categories))))
     return options
 
@@ -132,8 +132,8 @@ def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
     if trained in columns:
         return str(trained)
     encoder = encoder_of(about)
-    known = {*(about.feature_names or columns), *(encoder.without if encoder else ())}
-    others = [name for name in columns if name not in known]
+    used = {*(about.feature_names or columns), *(encoder.without if encoder else ())}
+    others = [name for name in columns if name not in used]
     return others[0] if len(others) == 1 else "auto"
 
 
@@ -207,17 +207,17 @@ def made_encoder(arguments: argparse.Namespace, samples: Any) -> Any:
     encoder = rv.data.TableEncoder(
         categories, missing, names=columns, without=arguments.without or (), one_hot=one_hot
     )
-    for name, known in zip(names, categories, strict=True):
-        if one_hot is None and known is not None and len(known) > MOST:
+    for name, values in zip(names, categories, strict=True):
+        if one_hot is None and values is not None and len(values) > MOST:
             raise Mistake(
-                f"column '{name}' has {len(known)} categories, too many for the one-hot columns that "
+                f"column '{name}' has {len(values)} categories, too many for the one-hot columns that "
                 f"your own network gets: --model mlp has embeddings, --without '{name}' leaves the column out"
             )
-    counts = {i: f"{names[i]} ({len(known)})" for i, known in enumerate(categories) if known is not None}
+    counts = {i: f"{names[i]} ({len(values)})" for i, values in enumerate(categories) if values is not None}
     for kind, embedded in (("one-hot", False), ("embedded", True)):
-        found = [text for i, text in counts.items() if encoder.is_embedded(i) == embedded]
-        if found:
-            print(f"columns of categories, {kind}: {', '.join(found)}", flush=True)
+        texts = [text for i, text in counts.items() if encoder.is_embedded(i) == embedded]
+        if texts:
+            print(f"columns of categories, {kind}: {', '.join(texts)}", flush=True)
     if samples.rows is not None:
         print(f"{len(samples.rows)} lines without missing values are kept", flush=True)
     return encoder

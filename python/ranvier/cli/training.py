@@ -168,8 +168,8 @@ class Training:
 
     def _report(self, predicted: Any) -> None:
         problem = self.problem
-        parts = {"training": problem.train, "validation": problem.valid, "test": problem.test}
-        sizes = {f"{name} {problem.kind}": len(part[0]) for name, part in parts.items()}
+        splits = {"training": problem.train, "validation": problem.valid, "test": problem.test}
+        sizes = {f"{name} {problem.kind}": len(part[0]) for name, part in splits.items()}
         rv.report.write(
             self.arguments.report,
             model=self.trainer.model,
@@ -192,8 +192,8 @@ def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, An
     if arguments.data in NAMED or not file.is_file():
         return None
     sizes = [len(part[0]) for part in (problem.train, problem.valid, problem.test)]
-    found = {"sha256": sum_of(file), "seed": arguments.seed, "samples": sizes}
-    return {**found, "label": problem.target}
+    about = {"sha256": sum_of(file), "seed": arguments.seed, "samples": sizes}
+    return {**about, "label": problem.target}
 
 
 def _overfitting(history: Any, problem: Problem, early_stopping: int | None) -> str:

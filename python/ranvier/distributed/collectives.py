@@ -196,8 +196,8 @@ def gather_objects(thing: Any, name: str = "all_gather_object", here: World | No
 
     if (here or world()).size == 1:
         return [thing]
-    parts = all_gather(np.frombuffer(pickle.dumps(thing), np.uint8), name, here)
-    return [pickle.loads(part.tobytes()) for part in parts]
+    pickles = all_gather(np.frombuffer(pickle.dumps(thing), np.uint8), name, here)
+    return [pickle.loads(part.tobytes()) for part in pickles]
 
 
 def of_first(thing: Any, name: str) -> Any:
@@ -212,31 +212,31 @@ _ROWS = 1 << 22  # bytes of the rows that are copied at once, where an array is 
 
 def mark(*values: Any) -> str:
     """A hash of numbers, text, arrays and containers of these; of any other object, of its class."""
-    found = hashlib.sha256()
-    _digest(found, values)
-    return found.hexdigest()[:16]
+    digest = hashlib.sha256()
+    _digest(digest, values)
+    return digest.hexdigest()[:16]
 
 
-def _digest(found: Any, value: Any) -> None:
+def _digest(digest: Any, value: Any) -> None:
     array = getattr(value, "_array", value)
     if isinstance(array, np.ndarray):
-        found.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(f"{array.dtype}{array.shape}".encode())
         if array.dtype.kind in "OV":
-            _digest(found, array.tolist())
+            _digest(digest, array.tolist())
         elif array.size:
-            _add_rows(found, np.atleast_1d(array))
+            _add_rows(digest, np.atleast_1d(array))
     elif isinstance(value, Mapping):
-        _digest(found, list(value.items()))
+        _digest(digest, list(value.items()))
     elif isinstance(value, (list, tuple)):
-        found.update(f"{len(value)}[".encode())
+        digest.update(f"{len(value)}[".encode())
         for inner in value:
-            _digest(found, inner)
+            _digest(digest, inner)
     else:
         plain = value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.generic))
-        found.update(f"{value!r};".encode() if plain else type(value).__qualname__.encode())
+        digest.update(f"{value!r};".encode() if plain else type(value).__qualname__.encode())
 
 
-def _add_rows(found: Any, array: Array) -> None:
+def _add_rows(digest: Any, array: Array) -> None:
     """Add the bytes of an array, ten times as fast as SHA-256 of them.
 
     Each lane is a polynomial in an odd number, modulo 2^32, of the words that are _LANES apart. The shift
@@ -253,6 +253,6 @@ def _add_rows(found: Any, array: Array) -> None:
             np.add(sums, words, out=sums)
             np.right_shift(sums, 15, out=shifted)
             np.bitwise_xor(sums, shifted, out=sums)
-        found.update(data[whole:])
+        digest.update(data[whole:])
     if array.nbytes >= 4 * _LANES:
-        found.update(sums)
+        digest.update(sums)

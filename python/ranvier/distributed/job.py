@@ -143,11 +143,11 @@ def _numbers(names: tuple[str, ...]) -> dict[str, int]:
     """
     if os.environ.get("SLURM_STEP_ID") == _SHELL:
         names = tuple(name for name in names if name != "SLURM_STEP_NUM_TASKS")
-    found = {name: os.environ[name] for name in names if os.environ.get(name)}
-    wrong = [f"{name} {text!r}" for name, text in found.items() if not text.isdigit()]
+    texts = {name: os.environ[name] for name in names if os.environ.get(name)}
+    wrong = [f"{name} {text!r}" for name, text in texts.items() if not text.isdigit()]
     if wrong:
         raise ValueError(f"[init] got {', '.join(wrong)} in the environment; expected a number")
-    return {name: int(text) for name, text in found.items()}
+    return {name: int(text) for name, text in texts.items()}
 
 
 def is_initialized() -> bool:
@@ -176,26 +176,26 @@ def init(timeout: float | None = None, size: int | None = None, rank: int | None
     """
     global _world
     if _world is None:
-        given = os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout
-        seconds = limit_of("init", given)
+        limit = os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout
+        seconds = limit_of("init", limit)
         sizes = _numbers(_SIZES)
-        found = _connected(launched_size(), seconds) if launched_size() > 1 else World(timeout=seconds)
-        _require(found, _numbers(_STATED if sizes else (*_STATED, *_UNSTARTED)), _numbers(("RANK",)))
-        if sizes and found.size == 1:
+        connected = _connected(launched_size(), seconds) if launched_size() > 1 else World(timeout=seconds)
+        _require(connected, _numbers(_STATED if sizes else (*_STATED, *_UNSTARTED)), _numbers(("RANK",)))
+        if sizes and connected.size == 1:
             share_cores(0, 1)  # mpirun has bound the one process to one core
-        _world = found
+        _world = connected
     _require(_world, {} if size is None else {"world_size": size}, {} if rank is None else {"rank": rank})
     return _world
 
 
-def limit_of(name: str, given: Any) -> float:
+def limit_of(name: str, timeout: Any) -> float:
     """A time limit in seconds; ValueError where it is none."""
     try:
-        seconds = float(given)
+        seconds = float(timeout)
     except (TypeError, ValueError):
         seconds = math.nan
     if not (seconds > 0 and math.isfinite(seconds)):
-        raise ValueError(f"[{name}] got timeout {given}; expected a finite number of seconds above 0")
+        raise ValueError(f"[{name}] got timeout {timeout}; expected a finite number of seconds above 0")
     return seconds
 
 

@@ -74,10 +74,10 @@ def member(name: str, group: Any) -> World | None:
     return group or world()
 
 
-def require_list(name: str, argument: str, given: Any, wanted: bool) -> None:
-    if given is None if wanted else given:  # an empty list is none, as in PyTorch
+def require_list(name: str, argument: str, value: Any, wanted: bool) -> None:
+    if value is None if wanted else value:  # an empty list is none, as in PyTorch
         where = "the rank that it is for" if name.startswith("gather") else "the rank that it comes from"
-        raise ValueError(f"[{name}] got {argument} {type(given).__name__}; expected a list on {where}, only")
+        raise ValueError(f"[{name}] got {argument} {type(value).__name__}; expected a list on {where}, only")
 
 
 def require_like(name: str, tensors: list[Any], tensor: Any, here: World) -> None:
@@ -142,11 +142,11 @@ def recv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) -
 
     Raises ValueError: another shape or dtype. TimeoutError: nothing was sent.
     """
-    found: list[int] = []
-    work = _receive(tensor, src, group, tag, found)
+    senders: list[int] = []
+    work = _receive(tensor, src, group, tag, senders)
     if work is not None:
         work.wait()
-    return found[0] if found else -1
+    return senders[0] if senders else -1
 
 
 def irecv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) -> Work | None:
@@ -154,14 +154,14 @@ def irecv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) 
     return _receive(tensor, src, group, tag, [])
 
 
-def _receive(tensor: Any, src: int | None, group: Any, tag: int, found: list[int]) -> Work | None:
+def _receive(tensor: Any, src: int | None, group: Any, tag: int, senders: list[int]) -> Work | None:
     here = member("recv", group)
     if here is None:
         return None
 
     def take(values: Any, rank: int) -> None:
         put("recv", tensor, values)
-        found.append((here.ranks or range(here.size))[rank])
+        senders.append((here.ranks or range(here.size))[rank])
 
     at, number = (None, _other("recv", here, None, tag)[1]) if src is None else _other("recv", here, src, tag)
     return _start(here, writable("recv", tensor), at, number, take)

@@ -274,9 +274,9 @@ class SyncBatchNorm(_BatchNorm):
         factor = self.momentum
         if factor is None:
             factor = 1 / int(self.num_batches_tracked._array)
-        for running, found in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
+        for running, measured in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
             old = running._array.astype(float)
-            running._array[...] = old + factor * (found - old)
+            running._array[...] = old + factor * (measured - old)
         for buffer in self.buffers():
             bump(buffer)
 
@@ -312,8 +312,8 @@ def _converted(cls: type[SyncBatchNorm], module: Module, done: dict[int, Module]
         other = isinstance(module, _BatchNorm) and not isinstance(module, SyncBatchNorm)
         done[id(module)] = _of_norm(cls, module) if other else module
         for name, child in list(module._modules.items()):
-            if (found := _converted(cls, child, done)) is not child:
-                setattr(module, name, found)
+            if (converted := _converted(cls, child, done)) is not child:
+                setattr(module, name, converted)
     return done[id(module)]
 
 

@@ -200,11 +200,11 @@ class _NonFinite(NonFinite):
         self._step = step
 
     def _cause(self, batch: Batch, value: float) -> tuple[str | None, str]:
-        found = None
+        own = None
         if math.isfinite(value) or not self._step.finite:
             with meeting(None):  # one rank alone looks for it
-                found = super()._cause(batch, value)
-        causes = gather_objects(found, f"{CALL} loss that is not finite")
+                own = super()._cause(batch, value)
+        causes = gather_objects(own, f"{CALL} loss that is not finite")
         return next((cause for cause in causes if cause is not None), (None, "the sum over the parts is not"))
 
 
@@ -243,19 +243,19 @@ def _modules(trainer: Training) -> list[nn.Module]:
 
 def _forms(trainer: Training) -> dict[str, Any]:
     """Layers with their settings and modes, tensors and hooks, of the model and the loss."""
-    layers, tensors, found = [], [], []
+    layers, tensors, hooked = [], [], []
     for module in _modules(trainer):
         layers += re.sub(r" at 0x[0-9a-f]+", "", repr(module)).split("\n")
         for name, layer in module.named_modules():
             layers.append(f"{name} training={layer.training}{' forward' * ('forward' in vars(layer))}")
             kinds = {} if layer._hooks is None else vars(layer._hooks)
-            found += [f"{kind} of {name or 'the model'}: {_named(of)}" for kind, of in kinds.items() if of]
+            hooked += [f"{kind} of {name or 'the model'}: {_named(of)}" for kind, of in kinds.items() if of]
         for name, t in (*module.named_parameters(), *module.named_buffers()):
             tensors.append(f"{name} {t.dtype} {tuple(t.shape)} requires_grad={t.requires_grad}")
             for of_tensors in (hooks.before_accumulation, hooks.after_accumulation):
                 if of_tensors.get(id(t)):
-                    found.append(f"of {name}: {_named(of_tensors[id(t)])}")
-    return {"layers": layers, "tensors": tensors, "hooks": found}
+                    hooked.append(f"of {name}: {_named(of_tensors[id(t)])}")
+    return {"layers": layers, "tensors": tensors, "hooks": hooked}
 
 
 def _attributes(trainer: Training) -> dict[str, Any]:
@@ -281,10 +281,10 @@ def _named(of_kind: Any) -> str:
 def _settings(loss: Any) -> Any:
     """The plain settings of a loss module, and marks of its buffers; of a function, of what it holds."""
     if isinstance(loss, nn.Module):
-        found = {
+        settings = {
             name: value for name, value in vars(loss).items() if isinstance(value, (bool, int, float, str))
         }
-        return found | {name: mark(buffer) for name, buffer in loss.named_buffers()}
+        return settings | {name: mark(buffer) for name, buffer in loss.named_buffers()}
     cells = [cell.cell_contents for cell in getattr(loss, "__closure__", None) or ()]
     held = [getattr(loss, name, None) for name in ("__defaults__", "__kwdefaults__", "args", "keywords")]
     return mark(cells, held)

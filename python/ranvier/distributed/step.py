@@ -91,8 +91,8 @@ class CutStep(TrainingStep):
             exchange.counts.apply(share.samples)
             scaled = accumulated and updates and not self._summed
             scale = np.array([self._scale()]) if scaled else False
-            found = self._updating(scale, np.array(float(share.samples)), updates)
-            penalty = 0.0 if found is None else float(found.item())
+            added = self._updating(scale, np.array(float(share.samples)), updates)
+            penalty = 0.0 if added is None else float(added.item())
         if updates:
             self._batches, self._weight = 0, 0.0
         return value, output, penalty, updates
@@ -228,12 +228,12 @@ class CutMeasured(Measured):
             return
         before = len(self._predicted) - sum(count > 0 for count in self._counts)
         own = self._counts, _joined(self._predicted[before:]), _joined(self._true[before:])
-        parts = [part for part in gather_objects(own, "Trainer.fit") if part[1] is not None]
-        if parts:
-            batches = np.concatenate([np.repeat(np.arange(len(counts)), counts) for counts, *_ in parts])
+        shares = [part for part in gather_objects(own, "Trainer.fit") if part[1] is not None]
+        if shares:
+            batches = np.concatenate([np.repeat(np.arange(len(counts)), counts) for counts, *_ in shares])
             order = np.argsort(batches, kind="stable")  # ranks have neighbouring samples of a batch
             for mine, which in ((self._predicted, 1), (self._true, 2)):
-                mine[before:] = [np.concatenate([part[which] for part in parts])[order]]
+                mine[before:] = [np.concatenate([part[which] for part in shares])[order]]
         self._counts = []
 
     def logs(self) -> dict[str, float]:
@@ -245,8 +245,8 @@ class CutMeasured(Measured):
         return super().state_dict()
 
 
-def _joined(parts: list[Array]) -> Array | None:
-    return np.concatenate(parts) if parts else None
+def _joined(arrays: list[Array]) -> Array | None:
+    return np.concatenate(arrays) if arrays else None
 
 
 class SharedEvaluator(Evaluator):
@@ -291,6 +291,6 @@ class SharedEvaluator(Evaluator):
                     f"{difference(about, gathered[0][0])}; expected the same on every rank"
                 )
         everything = [one for _, part in gathered for one in part]
-        for _, value, found, y, weights in sorted(everything, key=lambda one: one[0]):
-            measured.add(value, found, y, weights, penalty)
+        for _, value, outputs, y, weights in sorted(everything, key=lambda one: one[0]):
+            measured.add(value, outputs, y, weights, penalty)
         return measured.logs()

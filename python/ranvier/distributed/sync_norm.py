@@ -32,7 +32,7 @@ _TAG = 1  # apart from the messages of a reduction
 
 class _Local(local):
     join: Join | None = None
-    given = False
+    is_set = False
 
 
 _local = _Local()
@@ -41,17 +41,17 @@ _local = _Local()
 @contextlib.contextmanager
 def meeting(join: Join | None) -> Iterator[None]:
     """Within the block, the parts of this thread meet by this function; None: there is one part."""
-    before = _local.join, _local.given
-    _local.join, _local.given = join, True
+    before = _local.join, _local.is_set
+    _local.join, _local.is_set = join, True
     try:
         yield
     finally:
-        _local.join, _local.given = before
+        _local.join, _local.is_set = before
 
 
 def current() -> Join | None:
     """The function by which this part meets the others, None where it is the only one."""
-    if _local.given:
+    if _local.is_set:
         return _local.join
     if not is_initialized() or world().size == 1:
         return None
@@ -60,7 +60,7 @@ def current() -> Join | None:
 
 def compare(about: str) -> None:
     """Compare a call of all ranks, unless a Trainer has set the function."""
-    if not _local.given:
+    if not _local.is_set:
         agree(world(), CALL, about)
 
 
@@ -82,16 +82,16 @@ def of_ranks(here: World, ranks: int, rows: Array) -> Array:
     refuse(f"{CALL} exchanges statistics", "call it outside the compiled step, or use Trainer")
     if ranks == 1:
         return rows
-    found = np.empty((ranks, *rows.shape), rows.dtype)
+    all_rows = np.empty((ranks, *rows.shape), rows.dtype)
     if ranks == here.size:
-        requests = [here.comm.Iallgather(np.ascontiguousarray(rows), found)]
+        requests = [here.comm.Iallgather(np.ascontiguousarray(rows), all_rows)]
     else:
-        found[here.rank] = rows
+        all_rows[here.rank] = rows
         others = [other for other in range(ranks) if other != here.rank]
-        requests = [here.comm.Irecv(found[other], other, _TAG) for other in others]
-        requests += [here.comm.Isend(found[here.rank], other, _TAG) for other in others]
+        requests = [here.comm.Irecv(all_rows[other], other, _TAG) for other in others]
+        requests += [here.comm.Isend(all_rows[here.rank], other, _TAG) for other in others]
     complete(here, requests, CALL)
-    return found.reshape(-1, *rows.shape[1:])
+    return all_rows.reshape(-1, *rows.shape[1:])
 
 
 class Parts:
@@ -121,9 +121,9 @@ class Parts:
                         "SyncBatchNorm layers, in the same order, for all samples"
                     )
                 rows = join(np.stack([values for values, _ in waiting]))
-                found = along_tree(rows, waiting[0][1])
+                sums = along_tree(rows, waiting[0][1])
                 for part in parts:
-                    part.given = found
+                    part.sums = sums
         finally:
             for part in parts:
                 part.end()
@@ -162,7 +162,7 @@ class _Part:
         self._waits.acquire()
         self._thread = threading.Thread(target=self._main, daemon=True)
         self.asked: tuple[Array, Add] | None = None
-        self.given: Any = None  # the sum of all parts
+        self.sums: Any = None  # the sum of all parts
         self.error: BaseException | None = None
         self.gradients: list[Any] | None = None
         self.changed: dict[int, Array] = {}
@@ -200,7 +200,7 @@ class _Part:
         self._runs.acquire()
         if self._ended:
             raise _Ended
-        return self.given
+        return self.sums
 
 
 class SyncBatchNorm(Function):
@@ -235,10 +235,10 @@ class SyncBatchNorm(Function):
     def backward(self, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
         x, weight = self.x, self.weight
         statistics = self.mean, self.rstd, False
-        found: Any = _core.batch_norm_backward(dy, x, weight, *statistics, True, True, True)
-        direct, dots, sums = found
-        given = np.concatenate([dots, sums]).astype(np.float64)
-        dot, total = np.split(self.join(given, np.add), 2)
+        gradients: Any = _core.batch_norm_backward(dy, x, weight, *statistics, True, True, True)
+        direct, dots, sums = gradients
+        own_sums = np.concatenate([dots, sums]).astype(np.float64)
+        dot, total = np.split(self.join(own_sums, np.add), 2)
         scale = self.rstd if weight is None else self.rstd * weight
         scale = -scale / max(self.count, 1.0)
         rest = _affine(x, self.mean, scale * dot * self.rstd, scale * total)
@@ -281,6 +281,6 @@ def _affine(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
     near = mean.astype(x.dtype)
     shift = shift + (near - mean) * scale
     one = np.ones_like(near)
-    given = scale.astype(x.dtype), shift.astype(x.dtype), near, one
-    y, _, _ = _core.batch_norm(x, *given, training=False, eps=0.0)
+    statistics = scale.astype(x.dtype), shift.astype(x.dtype), near, one
+    y, _, _ = _core.batch_norm(x, *statistics, training=False, eps=0.0)
     return y

@@ -172,11 +172,11 @@ def _judged(f: Objective, paths: Mapping[Any, Path], minimum: float | None) -> C
             minimum = evaluate(f, f.minima[0])
         else:
             minimum = min(path.best_value for path in paths.values())
-    found = Comparison(
+    comparison = Comparison(
         {name: replace(path, verdict=judge_descent(path, minimum)) for name, path in paths.items()}
     )
-    found.minimum = minimum
-    return found
+    comparison.minimum = minimum
+    return comparison
 
 
 Score = Callable[..., float]
@@ -207,11 +207,11 @@ def ablate(score: Score, parts: Iterable[str], *, repeats: int = 1, seed: int = 
         raise ValueError("[ablate] got no parts; expected the names of some")
 
     def mean(without: str = "") -> float:
-        found = []
+        scores = []
         for i in range(repeats):
             with random.using(random.Generator().manual_seed(seed + i)):
-                found.append(float(score(**{name: name != without for name in names})))
-        return float(np.mean(found))
+                scores.append(float(score(**{name: name != without for name in names})))
+        return float(np.mean(scores))
 
     whole = mean()
     return {"all": whole, **{name: mean(name) - whole for name in names}}

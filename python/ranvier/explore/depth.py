@@ -82,9 +82,9 @@ def watching(model: Any) -> Iterator[list[Call]]:
 
 def as_batch(x: Any, y: Any, dtype: Any, requires_grad: bool = False) -> tuple[Tensor, Tensor]:
     """Copies of a batch as Tensors; floats get `dtype`, and only a float x can require gradients."""
-    given, target = (np.array(getattr(part, "_array", part)) for part in (x, y))
-    given, target = (part.astype(dtype) if part.dtype.kind == "f" else part for part in (given, target))
-    return wrap(given, requires_grad=requires_grad and given.dtype.kind == "f"), wrap(target)
+    batch, target = (np.array(getattr(part, "_array", part)) for part in (x, y))
+    batch, target = (part.astype(dtype) if part.dtype.kind == "f" else part for part in (batch, target))
+    return wrap(batch, requires_grad=requires_grad and batch.dtype.kind == "f"), wrap(target)
 
 
 def gradients_of(
@@ -97,15 +97,15 @@ def gradients_of(
     """
     with enable_grad():
         value = of()
-    parts = [call for call in calls if call.output.requires_grad]
-    wanted = [call.output for call in parts] + [p for p in parameters if p.requires_grad]
+    passing = [call for call in calls if call.output.requires_grad]
+    wanted = [call.output for call in passing] + [p for p in parameters if p.requires_grad]
     if not value.requires_grad:  # all parameters are frozen
         return value, [None] * len(parameters)
-    found = iter(grad(value, wanted, start, allow_unused=True))
-    for call in parts:
-        gradient = next(found)
+    slopes = iter(grad(value, wanted, start, allow_unused=True))
+    for call in passing:
+        gradient = next(slopes)
         call.gradient = None if gradient is None else gradient._array
-    rest = [next(found) if p.requires_grad else None for p in parameters]
+    rest = [next(slopes) if p.requires_grad else None for p in parameters]
     return value, [None if g is None else g._array for g in rest]
 
 
@@ -199,9 +199,9 @@ def gradients(model: Any, loss: Any, x: Any, y: Any) -> Gradients:
     batch, wanted = as_batch(x, y, dtype, requires_grad=True)
     with mode_kept(model), watching(model) as calls:
         parameters = [p for _, p in named] + [batch]
-        value, found = gradients_of(calls, parameters, lambda: loss(model(batch), wanted))
-    rows = [Row("x", "input", batch._array, found[-1])]
-    left = {name: Row(name, "parameter", p._array, g) for (name, p), g in zip(named, found, strict=False)}
+        value, slopes = gradients_of(calls, parameters, lambda: loss(model(batch), wanted))
+    rows = [Row("x", "input", batch._array, slopes[-1])]
+    left = {name: Row(name, "parameter", p._array, g) for (name, p), g in zip(named, slopes, strict=False)}
     seen: dict[str, int] = {}
     for call in calls:
         rows += [left.pop(name) for name in list(left) if name.rpartition(".")[0] == call.name]

@@ -37,8 +37,8 @@ class Diagnosis(Sequence[Finding]):
         return iter(self._findings)
 
     def __str__(self) -> str:
-        found = [str(finding) for finding in self] or ["nothing found"]
-        return "\n".join([*found, *(f"not examined: {part}" for part in self.missing)])
+        lines = [str(finding) for finding in self] or ["nothing found"]
+        return "\n".join([*lines, *(f"not examined: {part}" for part in self.missing)])
 
     def __repr__(self) -> str:
         return f"<Diagnosis: {', '.join(finding.rule for finding in self) or 'nothing found'}>"
@@ -93,12 +93,12 @@ def diagnose(
         missing.append("inputs, classes, units and gradients: give data=(x, y)")
     else:
         findings += [*rules.inputs(seen), *rules.classes(seen)]
-        if any(found.rule in ("weights", "inputs") and found.severity == "error" for found in findings):
+        if any(finding.rule in ("weights", "inputs") and finding.severity == "error" for finding in findings):
             missing.append("units and gradients: what goes through them is not finite")
         else:
             dead = list(rules.dead_units(seen))
             findings += [*dead, *rules.saturation(seen)]
-            if not any(found.severity == "error" for found in dead):  # these block the signals
+            if not any(finding.severity == "error" for finding in dead):  # these block the signals
                 findings += rules.depth(seen)
             missing += seen.missing
     if history is None or "loss" not in history:

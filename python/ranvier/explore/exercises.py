@@ -185,8 +185,8 @@ def _chain() -> nn.Sequential:
     "dloss/doutput = 2 (output - target); times the hidden value for v; times v, ReLU's slope and x for w",
 )
 def _slopes() -> tuple[Any, Mistakes]:
-    found = gradients(_chain(), nn.MSELoss(), [[3.0]], [[-4.0]])
-    slopes = np.array([_number(found[name].gradient) for name in ("0.weight", "2.weight")])
+    measured = gradients(_chain(), nn.MSELoss(), [[3.0]], [[-4.0]])
+    slopes = np.array([_number(measured[name].gradient) for name in ("0.weight", "2.weight")])
     return slopes, [
         (slopes / 2, "without the 2 of the square's slope"),
         (-slopes, "with the wrong sign: the error is output - target"),
@@ -266,9 +266,9 @@ def _updates() -> tuple[Any, Mistakes]:
 )
 def _verdict() -> tuple[Any, Mistakes]:
     loss, valid = [1.1, 0.6, 0.35, 0.2, 0.1, 0.05], [1.1, 0.7, 0.55, 0.6, 0.75, 0.95]
-    found = judge_fit({"loss": loss, "val_loss": valid})
-    said = f"not what the curves say: {found.reasons[0]}"
-    return found.verdict, [(word, said) for word in ("underfitting", "good") if word != found.verdict]
+    judgement = judge_fit({"loss": loss, "val_loss": valid})
+    said = f"not what the curves say: {judgement.reasons[0]}"
+    return judgement.verdict, [(word, said) for word in ("underfitting", "good") if word != judgement.verdict]
 
 
 @_exercise(

@@ -167,10 +167,12 @@ def _little_learned(history: Any, figures: dict[str, float], score: str | None) 
     start, fallen = figures["start"], figures["gain"]
     if start <= 0 or fallen >= FALL * start or (score and figures.get(score, 0.0) >= GOOD_SCORE):
         return None  # for a loss below 0, a share of the first value has no meaning
-    known = f", {score} is {figures[score]:.3g}" if score and score in figures else ""
+    scored = f", {score} is {figures[score]:.3g}" if score and score in figures else ""
     pace = "and still falls" if figures["falling"] > FALLING else "and no longer falls"
     share = max(fallen, 0.0) / start
-    return f"training loss fell from {start:.3g} to {figures['loss']:.3g}, by {share:.0%} only, {pace}{known}"
+    return (
+        f"training loss fell from {start:.3g} to {figures['loss']:.3g}, by {share:.0%} only, {pace}{scored}"
+    )
 
 
 def _gap(history: Any, figures: dict[str, float], score: str | None) -> str | None:

@@ -93,12 +93,12 @@ class _Loss(Function):
                 return self.of.value()._array.astype(vector.dtype)
         with enable_grad():
             value = self.of.value()
-            found = gradients(value, self.of.parameters, allow_unused=True)
-        parts = [
+            slopes = gradients(value, self.of.parameters, allow_unused=True)
+        flat = [
             np.zeros(p.numel()) if g is None else g.numpy().reshape(-1)
-            for g, p in zip(found, self.of.parameters, strict=True)
+            for g, p in zip(slopes, self.of.parameters, strict=True)
         ]
-        self.gradient = np.concatenate(parts).astype(vector.dtype)
+        self.gradient = np.concatenate(flat).astype(vector.dtype)
         return value._array.astype(vector.dtype)
 
     def backward(self, dy: Array) -> Array:

@@ -62,10 +62,10 @@ def certificate(x: Array, signs: Array, mistakes: Sequence[int]) -> list[int] | 
         used = [i for i, share in zip(used, shares, strict=True) if share >= 0]
     else:
         return None
-    found = [0] * len(mistakes)
+    weights = [0] * len(mistakes)
     for i, share in zip(used, _whole(shares), strict=True):
-        found[i] = share
-    return found if proves(x, signs, found) else None
+        weights[i] = share
+    return weights if proves(x, signs, weights) else None
 
 
 def _shares(rows: list[Row], mistakes: list[int]) -> list[Fraction]:

@@ -162,15 +162,15 @@ def classes(seen: Seen) -> Findings:
         return
     if y.dtype.kind == "f" and not np.isin(y, (0, 1)).all():  # integers, but not labels
         return
-    found, counts = np.unique(y, return_counts=True)
-    if len(found) < 2 or counts.max() <= IMBALANCE * counts.min():
+    values, counts = np.unique(y, return_counts=True)
+    if len(values) < 2 or counts.max() <= IMBALANCE * counts.min():
         return
     few, many = counts.argmin(), counts.argmax()
     yield Finding(
         "classes",
         "warning",
-        f"class {found[few]:g} has {counts[few]} samples and class {found[many]:g} has {counts[many]}: "
-        f"always saying {found[many]:g} is right for {counts[many] / len(y):.0%}",
+        f"class {values[few]:g} has {counts[few]} samples and class {values[many]:g} has {counts[many]}: "
+        f"always saying {values[many]:g} is right for {counts[many] / len(y):.0%}",
         'fit(class_weight="balanced"), or a weighted sampler; judge by f1_macro or a confusion matrix',
         {"ratio": float(counts.max() / counts.min())},
     )

@@ -142,9 +142,9 @@ def random_search(
     function_of(name, f)
     low, high = numbers_of(name, "low", low), numbers_of(name, "high", high)
     trials = positive(name, "trials", trials)
-    given = () if dimensions is None else (positive(name, "dimensions", dimensions),)
+    dimensions_shape = () if dimensions is None else (positive(name, "dimensions", dimensions),)
     try:
-        shape = np.broadcast_shapes(low.shape, high.shape, given)
+        shape = np.broadcast_shapes(low.shape, high.shape, dimensions_shape)
     except ValueError:
         shape = ()
     if len(shape) != 1 or not shape[0]:

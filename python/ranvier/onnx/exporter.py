@@ -76,8 +76,8 @@ def _nodes(
     for calls in zip(*(r.trace.calls for r in runs), strict=True):
         site = Site(writer, calls, names, sizes)
         site.require_ranks()
-        found = WRITERS[site.kind](site)
-        results = found if isinstance(found, tuple) else (found,)
+        written = WRITERS[site.kind](site)
+        results = written if isinstance(written, tuple) else (written,)
         names.update((value.name, name) for value, name in zip(calls[0].outputs, results, strict=True))
     site = Site(writer, [_RESULT], names, sizes)
     for i, name in enumerate(outputs):
@@ -96,9 +96,9 @@ def _check_calls(runs: list[Run]) -> None:
         if call.kind not in WRITERS:
             lacking.setdefault(call.kind, call.where)
     if lacking:
-        found = ", ".join(f"{kind} (at {where})" for kind, where in lacking.items())
+        kinds = ", ".join(f"{kind} (at {where})" for kind, where in lacking.items())
         raise ValueError(
-            f"[onnx.export] got operations without a counterpart: {found}; expected those of docs/onnx.md: "
+            f"[onnx.export] got operations without a counterpart: {kinds}; expected those of docs/onnx.md: "
             "compute them outside of the exported model, or from other operations"
         )
 
@@ -236,8 +236,8 @@ def _compare(proto: Any, runs: list[Run]) -> None:
     graph = load(proto)
     for one in runs:
         try:
-            found = graph(*one.inputs)
-            results = found if isinstance(found, tuple) else (found,)
+            outputs = graph(*one.inputs)
+            results = outputs if isinstance(outputs, tuple) else (outputs,)
             pairs = zip(results, one.outputs, strict=True)
             fault = (
                 "" if all(_is_equal(got._array, wanted) for got, (_, wanted) in pairs) else "other results"

@@ -28,9 +28,9 @@ class Node(NamedTuple):
 
     @property
     def operator(self) -> Operator:
-        found = find(self.op, self.version)
-        assert found is not None
-        return found
+        operator = find(self.op, self.version)
+        assert operator is not None
+        return operator
 
 
 class Graph(NamedTuple):
@@ -52,15 +52,15 @@ def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
     used = {v.name for v in graph.output}.union(*(node.input for node in graph.node))
     for node in graph.node:
         domain = "" if node.domain == "ai.onnx" else node.domain
-        found = find(node.op_type, versions.get(domain, 1)) if not domain else None
-        if found is None:
+        operator = find(node.op_type, versions.get(domain, 1)) if not domain else None
+        if operator is None:
             lacking[f"{domain}.{node.op_type}" if domain else node.op_type] = node.name
             continue
         settings = {a.name: attribute(onnx, a) for a in node.attribute if a.name not in IGNORED}
-        unknown = settings.keys() - found.settings
+        unknown = settings.keys() - operator.settings
         if unknown:
             lacking[f"{node.op_type} with {', '.join(sorted(unknown))}"] = node.name
-        if "whole" in found.settings and model.producer_name == "pytorch":
+        if "whole" in operator.settings and model.producer_name == "pytorch":
             settings["whole"] = 1
         outputs = tuple(node.output)
         if node.op_type == "Dropout" and not used & {*outputs[1:]}:
@@ -105,22 +105,22 @@ def array_of_tensor(onnx: Any, tensor: Any) -> Array:
         ) from None
 
 
-def attribute(onnx: Any, found: Any) -> Any:
+def attribute(onnx: Any, proto: Any) -> Any:
     """The value of a node's attribute: a number, a string, a list or an array."""
     kinds = onnx.AttributeProto
-    if found.ref_attr_name:
-        raise ValueError(f"[onnx.load] got attribute '{found.name}' without a value")
-    if found.type == kinds.TENSOR:
-        return array_of_tensor(onnx, found.t)
-    if found.type == kinds.STRING:
-        return found.s.decode("utf-8", "replace")
-    if found.type == kinds.STRINGS:
-        return [s.decode("utf-8", "replace") for s in found.strings]
-    if found.type in (kinds.INT, kinds.INTS, kinds.FLOAT, kinds.FLOATS):
-        value = onnx.helper.get_attribute_value(found)
-        return list(value) if found.type in (kinds.INTS, kinds.FLOATS) else value
+    if proto.ref_attr_name:
+        raise ValueError(f"[onnx.load] got attribute '{proto.name}' without a value")
+    if proto.type == kinds.TENSOR:
+        return array_of_tensor(onnx, proto.t)
+    if proto.type == kinds.STRING:
+        return proto.s.decode("utf-8", "replace")
+    if proto.type == kinds.STRINGS:
+        return [s.decode("utf-8", "replace") for s in proto.strings]
+    if proto.type in (kinds.INT, kinds.INTS, kinds.FLOAT, kinds.FLOATS):
+        value = onnx.helper.get_attribute_value(proto)
+        return list(value) if proto.type in (kinds.INTS, kinds.FLOATS) else value
     raise ValueError(
-        f"[onnx.load] got attribute '{found.name}' of a kind that is not supported (a graph, a sequence)"
+        f"[onnx.load] got attribute '{proto.name}' of a kind that is not supported (a graph, a sequence)"
     )
 
 
@@ -138,17 +138,17 @@ PER_ELEMENT = 4096
 def inlined_nodes(model: Any) -> int:
     """The number of nodes of the graph after all calls of local functions are inlined."""
     functions = {(f.domain, f.name): f for f in model.functions}
-    known: dict[tuple[str, str], int] = {}
+    counts: dict[tuple[str, str], int] = {}
 
     def count(nodes: Any, depth: int) -> int:
         total = 0
         for node in nodes:
             key = (node.domain, node.op_type)
-            if key in functions and key not in known:
+            if key in functions and key not in counts:
                 if depth > len(functions):
                     raise ValueError(f"[onnx.load] got a function '{node.op_type}' that calls itself")
-                known[key] = count(functions[key].node, depth + 1)
-            total += known.get(key, 1)
+                counts[key] = count(functions[key].node, depth + 1)
+            total += counts.get(key, 1)
         return total
 
     return count(model.graph.node, 0)
@@ -204,15 +204,17 @@ def _resize(inputs: list[Any], settings: dict[str, Any]) -> float:
     scales = settings.get("scales")
     if scales is None:
         place = 1 if len(inputs) == 2 else 2
-        found = inputs[place] if len(inputs) > place else None
-        scales = () if found is None else array_of(found).reshape(-1).tolist()
+        factors = inputs[place] if len(inputs) > place else None
+        scales = () if factors is None else array_of(factors).reshape(-1).tolist()
     axes = settings.get("axes") or range(len(shape))
     if len(scales):
         outs = {a % len(shape): n for a, n in zip(axes, scales, strict=False)}
         sizes = [n * max(outs.get(i, 1.0), 0.0) for i, n in enumerate(shape)]
     else:
-        given = {a % len(shape): n for a, n in zip(axes, _given(inputs, 3, settings, "sizes"), strict=False)}
-        sizes = [float(given.get(i, n)) for i, n in enumerate(shape)]
+        out_sizes = {
+            a % len(shape): n for a, n in zip(axes, _given(inputs, 3, settings, "sizes"), strict=False)
+        }
+        sizes = [float(out_sizes.get(i, n)) for i, n in enumerate(shape)]
     work = math.prod(sizes) + sum(n * out for n, out in zip(shape, sizes, strict=True) if out != n)
     return min(work, 1e18) if math.isfinite(work) else 1e18
 
@@ -276,9 +278,9 @@ def _transposed(inputs: list[Any], settings: dict[str, Any]) -> int:
         s * (n - 1) + d * (k - 1) + 1 + o
         for s, n, d, k, o in zip(strides, shape[2:], dilations, weight[2:], more, strict=False)
     ]
-    given = settings.get("output_shape") or ()
+    output_shape = settings.get("output_shape") or ()
     group = settings.get("group", 1)
-    return shape[0] * weight[1] * group * max(math.prod(sizes), math.prod(given))
+    return shape[0] * weight[1] * group * max(math.prod(sizes), math.prod(output_shape))
 
 
 _RULES: dict[str, Any] = {

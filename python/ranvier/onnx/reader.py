@@ -90,14 +90,14 @@ class OnnxModule(Module):
             values[name] = _checked(name, one, dtype, shape)
         left = self._most[0] + self._most[1] * sum(raw(values[name]).size for name in self.input_names)
         for node, unused in zip(self.nodes, self._unused, strict=True):
-            given = [values[name] for name in node.inputs]
-            left -= elements(node.op, given, node.settings)
+            operands = [values[name] for name in node.inputs]
+            left -= elements(node.op, operands, node.settings)
             if left < 0:
                 raise ValueError(
                     f"[onnx] {_named(node)}: the results have more elements than expected of a file and "
                     "inputs of these sizes; rv.onnx.load(path, max_elements=...) sets the limit"
                 )
-            results = self._results(node, given)
+            results = self._results(node, operands)
             for name, value in zip(node.outputs, results, strict=False):
                 values[name] = value
             values[""] = None
@@ -138,15 +138,14 @@ class _Part(Module):
     """A module for a part of the parameters' names."""
 
 
-def _checked(name: str, given: Any, dtype: Any, shape: list[int | None] | None) -> Any:
+def _checked(name: str, value: Any, dtype: Any, shape: list[int | None] | None) -> Any:
     """The input as the file declares it; integers are cast."""
-    if not isinstance(given, (Tensor, np.ndarray)):
-        given = np.asarray(given, dtype)
-    value = given
-    found = raw(value)
-    if found.dtype != dtype and not {found.dtype, dtype} <= FLOATS:  # after module.double() floats may differ
-        if not {found.dtype.kind, dtype.kind} <= {"i", "u"}:
-            raise TypeError(f"[onnx] got input '{name}' of dtype {found.dtype}; expected {dtype}")
+    if not isinstance(value, (Tensor, np.ndarray)):
+        value = np.asarray(value, dtype)
+    array = raw(value)
+    if array.dtype != dtype and not {array.dtype, dtype} <= FLOATS:  # after module.double() floats may differ
+        if not {array.dtype.kind, dtype.kind} <= {"i", "u"}:
+            raise TypeError(f"[onnx] got input '{name}' of dtype {array.dtype}; expected {dtype}")
         value = value.to(dtype) if isinstance(value, Tensor) else value.astype(dtype)
     sizes = shape_of(value)
     fits = shape is None or len(shape) == len(sizes)
@@ -277,8 +276,8 @@ def _read(onnx: Any, path: Path) -> Any:
 
 def _inlined(onnx: Any, model: Any, version: int) -> Any:
     """The model without calls of functions: its own, and those that ONNX defines and no operator here has."""
-    known = {node.op_type for node in model.graph.node if not node.domain and find(node.op_type, version)}
-    if not model.functions and all(n.op_type in known and not n.domain for n in model.graph.node):
+    operators = {node.op_type for node in model.graph.node if not node.domain and find(node.op_type, version)}
+    if not model.functions and all(n.op_type in operators and not n.domain for n in model.graph.node):
         return model
     for _ in range(4):  # a function may use functions
         try:
@@ -301,9 +300,9 @@ def _typed(onnx: Any, model: Any) -> Any:
     """A copy in which initializers have types: the inliner needs those of a function's inputs."""
     typed = onnx.ModelProto()
     typed.CopyFrom(model)
-    known = {v.name for v in (*typed.graph.value_info, *typed.graph.input)}
+    typed_names = {v.name for v in (*typed.graph.value_info, *typed.graph.input)}
     for tensor in typed.graph.initializer:
-        if tensor.name not in known:
+        if tensor.name not in typed_names:
             info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
             typed.graph.value_info.append(info)
     return typed

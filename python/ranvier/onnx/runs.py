@@ -40,15 +40,15 @@ class Modules:
 
     def enter(self, trace: Trace, module: nn.Module, modes: ExitStack) -> None:
         """Before a module is called."""
-        known = any(module is one for root in self.roots.values() for one in root.modules())
-        if not known:
+        is_registered = any(module is one for root in self.roots.values() for one in root.modules())
+        if not is_registered:
             prefix = "" if not self.roots else f"{type(module).__name__.lower()}{len(self.roots)}"
             self.roots[prefix] = module
         if module.training:
             require_untrained(module, "onnx.export")
             modes.enter_context(mode_kept(module))
             module.eval()
-        if not known:
+        if not is_registered:
             self.register(trace)
 
     def register(self, trace: Trace) -> tuple[dict[str, Array], set[str]]:
@@ -178,14 +178,14 @@ def all_runs(
     if len(symbols) > 1:
         plans.append({s: n + 2 + i for i, (s, n) in enumerate(base.items())})
     for seed, sizes in enumerate(plans, 1):
-        found, taken = _attempt(once, sizes, base, 100 * seed)
-        if [c.kind for c in found.trace.calls] != [c.kind for c in runs[0].trace.calls]:
+        other, taken = _attempt(once, sizes, base, 100 * seed)
+        if [c.kind for c in other.trace.calls] != [c.kind for c in runs[0].trace.calls]:
             what = f"of sizes {taken}" if taken != base else "with other values"
             raise ValueError(
                 f"[onnx.export] the model computes other operations for inputs {what}; expected the same: a "
                 "graph has no branches that depend on them"
             )
-        runs.append(found)
+        runs.append(other)
         used_sizes.append(taken)
     ones = [{**base, s: 1} for s in symbols] + [dict.fromkeys(symbols, 1)] * (len(symbols) > 1)
     further = []
@@ -208,7 +208,7 @@ def _attempt(once: Any, sizes: dict[str, int], base: dict[str, int], seed: int) 
         raise ValueError(f"[onnx.export] the model fails for inputs {what}: {error}") from error
 
 
-def inputs_of(target: Any, args: tuple[Any, ...], given: Any) -> tuple[list[str], list[Any]]:
+def inputs_of(target: Any, args: tuple[Any, ...], wanted: Any) -> tuple[list[str], list[Any]]:
     forward = target.forward if isinstance(target, Module) else target
     try:
         parameters = list(inspect.signature(forward).parameters.values())
@@ -228,34 +228,36 @@ def inputs_of(target: Any, args: tuple[Any, ...], given: Any) -> tuple[list[str]
             f"[onnx.export] got no tensor among args ({kinds}); expected the example inputs as NumPy arrays "
             "or Tensors"
         )
-    if given is not None:
-        names = _names("input_names", given, len(names))
+    if wanted is not None:
+        names = _names("input_names", wanted, len(names))
     for array in arrays:
         number_of(array.dtype)
     return names, arrays
 
 
-def _names(what: str, given: Any, count: int) -> list[str]:
-    names = list(given)
+def _names(what: str, wanted: Any, count: int) -> list[str]:
+    names = list(wanted)
     if len(names) != count or len({*names}) < count or not all(isinstance(n, str) and n for n in names):
         raise ValueError(f"[onnx.export] got {what} {names}; expected {count} different names")
     return names
 
 
-def outputs_of(count: int, given: Any) -> list[str]:
+def outputs_of(count: int, wanted: Any) -> list[str]:
     """The names of the results."""
     if not count:
         raise ValueError("[onnx.export] got a model without results; expected a tensor, or several")
-    if given is not None:
-        return _names("output_names", given, count)
+    if wanted is not None:
+        return _names("output_names", wanted, count)
     return ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
 
 
-def dynamic(names: list[str], arrays: list[Any], given: Mapping[str, Any] | None) -> tuple[Axes, list[str]]:
+def dynamic(
+    names: list[str], arrays: list[Any], dynamic_axes: Mapping[str, Any] | None
+) -> tuple[Axes, list[str]]:
     """The names of the dynamic axes of each input, and all names."""
     axes: Axes = {}
     symbols: dict[str, int] = {}
-    for name, chosen in (given or {}).items():
+    for name, chosen in (dynamic_axes or {}).items():
         if name not in names:
             if name.startswith("output"):  # those of results follow from the model
                 continue
@@ -263,9 +265,9 @@ def dynamic(names: list[str], arrays: list[Any], given: Mapping[str, Any] | None
                 f"[onnx.export] got dynamic_axes of '{name}'; expected the inputs {', '.join(names)}"
             )
         i = names.index(name)
-        found = dict(chosen) if isinstance(chosen, Mapping) else {a: f"{name}_{a}" for a in chosen}
+        symbol_of = dict(chosen) if isinstance(chosen, Mapping) else {a: f"{name}_{a}" for a in chosen}
         ndim = arrays[i].ndim
-        for axis, symbol in found.items():
+        for axis, symbol in symbol_of.items():
             if isinstance(axis, bool) or not isinstance(axis, int) or not -ndim <= axis < ndim:
                 raise ValueError(
                     f"[onnx.export] got dynamic axis {axis!r} of '{name}', which has {ndim} dimensions"

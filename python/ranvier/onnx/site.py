@@ -39,12 +39,12 @@ class Writer:
 
     def reserve(self, name: str) -> str:
         """The name, or one like it that is not taken yet."""
-        found, n = name, 0
-        while found in self._taken:
+        free, n = name, 0
+        while free in self._taken:
             n += 1
-            found = f"{name}_{n}"
-        self._taken.add(found)
-        return found
+            free = f"{name}_{n}"
+        self._taken.add(free)
+        return free
 
     def node(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
         """Adds a node; the name of its result, or the names of its results.
@@ -171,10 +171,10 @@ class Site:
 
     def size(self, i: int, axis: int) -> int:
         """A size that is equal in all runs."""
-        found = {shape[axis] for shape in self.shapes(i)}
-        if len(found) > 1:
+        sizes = {shape[axis] for shape in self.shapes(i)}
+        if len(sizes) > 1:
             raise self.depends(f"the size of axis {axis}")
-        return found.pop()
+        return sizes.pop()
 
     def dtype(self, i: int = 0) -> Any:
         value = self.calls[0].inputs[i]
@@ -203,12 +203,12 @@ class Site:
         first = values[0]
         if first is None:
             return ""
-        found: list[Any] = list(values)
-        if any(v.name != first.name for v in found):
+        present: list[Any] = list(values)
+        if any(v.name != first.name for v in present):
             raise self.refuse("the model takes other operands for inputs of other sizes or values")
         if first.name:
             return self._names[first.name]
-        return self._constant([v.array for v in found])
+        return self._constant([v.array for v in present])
 
     def _constant(self, arrays: list[Array]) -> str:
         first = arrays[0]
@@ -259,12 +259,12 @@ class Site:
 
     # --- shapes
     def shape(
-        self, shapes: Sequence[tuple[int, ...]], of: str = "", given: Any = None, free: bool = False
+        self, shapes: Sequence[tuple[int, ...]], of: str = "", of_shapes: Any = None, free: bool = False
     ) -> str:
         """The name of an int64 vector that has these values in the runs.
 
-        of, given: a value and its shapes; its sizes may be used. free: the vector is the target of a reshape
-        of `of`: 0 copies a size, and one may be -1.
+        of, of_shapes: a value and its shapes; its sizes may be used. free: the vector is the target of a
+        reshape of `of`: 0 copies a size, and one may be -1.
         """
         entries = [tuple(shape[i] for shape in shapes) for i in range(len(shapes[0]))]
         sizes: list[int | None] = [e[0] if len(set(e)) == 1 else None for e in entries]
@@ -272,8 +272,8 @@ class Site:
             for i, entry in enumerate(entries):
                 if (
                     sizes[i] is None
-                    and i < len(given[0])
-                    and all(s[i] == n for s, n in zip(given, entry, strict=True))
+                    and i < len(of_shapes[0])
+                    and all(s[i] == n for s, n in zip(of_shapes, entry, strict=True))
                 ):
                     sizes[i] = 0
             if sizes.count(None) == 1 and all(n != 0 for e in entries for n in e):
@@ -282,13 +282,13 @@ class Site:
             return self.w.ints(*[n for n in sizes if n is not None])
         if free and 0 in sizes:
             sizes = [None if n == 0 and len(set(e)) > 1 else n for n, e in zip(sizes, entries, strict=True)]
-        parts = [
-            self.w.ints(n) if n is not None else self.number(entry, of, given)
+        vectors = [
+            self.w.ints(n) if n is not None else self.number(entry, of, of_shapes)
             for n, entry in zip(sizes, entries, strict=True)
         ]
-        return self.node("Concat", *parts, axis=0) if len(parts) > 1 else parts[0]
+        return self.node("Concat", *vectors, axis=0) if len(vectors) > 1 else vectors[0]
 
-    def number(self, entry: tuple[int, ...], of: str = "", given: Any = None) -> str:
+    def number(self, entry: tuple[int, ...], of: str = "", of_shapes: Any = None) -> str:
         """The name of an int64 vector of one element with these values.
 
         They are a size, plus, times or divided by a number, or a product of two sizes and a number.
@@ -297,7 +297,7 @@ class Site:
             return self.w.ints(entry[0])
         candidates: list[tuple[tuple[int, ...], str, int]] = []
         if of:
-            candidates += [(tuple(s[a] for s in given), of, a) for a in range(len(given[0]))]
+            candidates += [(tuple(s[a] for s in of_shapes), of, a) for a in range(len(of_shapes[0]))]
         candidates += [(v, *source) for v, source in zip(self.sizes.values, self.sizes.sources, strict=True)]
         varying = [c for c in candidates if len(set(c[0])) > 1]
         for values, name, axis in varying:

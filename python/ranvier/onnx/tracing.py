@@ -84,17 +84,17 @@ class Trace:
             return None
         array = getattr(x, "_array", x)
         array = array if isinstance(array, np.ndarray) else np.asarray(array)
-        known = self._known.get(id(array))
-        if known is None or known[0]() is not array:
+        entry = self._known.get(id(array))
+        if entry is None or entry[0]() is not array:
             self._constants.append(array)
             return Value("", array)
-        if known[2][0] != known[3]:
+        if entry[2][0] != entry[3]:
             raise ValueError(
                 f"[onnx.export] {place()} uses a tensor after it, or a tensor of the same memory, was "
                 "changed in place by an assignment or a view; expected operations that make new tensors "
                 "(where, cat)"
             )
-        return Value(known[1], _outline(array))
+        return Value(entry[1], _outline(array))
 
     def add(self, kind: str, settings: dict[str, Any], inputs: Any, results: Any) -> None:
         if not self.is_here():
@@ -116,8 +116,8 @@ class Trace:
 
     def read(self, tensor: Tensor, how: str) -> None:
         """Before a value goes to Python: ValueError for one that the inputs may change."""
-        known = self._known.get(id(tensor._array))
-        if known is not None and known[0]() is tensor._array and known[1] not in self.weights:
+        entry = self._known.get(id(tensor._array))
+        if entry is not None and entry[0]() is tensor._array and entry[1] not in self.weights:
             raise ValueError(
                 f"[onnx.export] {how} reads a value at {place()}, which a graph cannot do; expected "
                 "operations on tensors (where, clamp): return the tensor and read it outside"
@@ -125,13 +125,13 @@ class Trace:
 
     def stored(self, tensor: Tensor, value: Any) -> None:
         """Called after a change in place: the tensor gets the name of what was written to all of it."""
-        array, known = tensor._array, self._known.get(id(value))
-        if known is None or known[0]() is not value:
+        array, entry = tensor._array, self._known.get(id(value))
+        if entry is None or entry[0]() is not value:
             return
         cell = tensor._cell
-        changed = known[2] is not cell and known[2][0] != known[3]
+        changed = entry[2] is not cell and entry[2][0] != entry[3]
         if not changed and (value.dtype, value.shape) == (array.dtype, array.shape):
-            self._known[id(array)] = (ref(array), known[1], cell, cell[0])
+            self._known[id(array)] = (ref(array), entry[1], cell, cell[0])
 
 
 def _outline(array: Array) -> Array:

@@ -68,10 +68,10 @@ def tensor_of(value: Any) -> Tensor:
 
 def ints(value: Any) -> tuple[int, ...]:
     """The whole numbers of a shape, of axes and the like."""
-    found = array_of(value)
-    if found.dtype.kind not in "iu":
-        raise TypeError(f"[onnx] got {found.dtype} where the operator expects integers")
-    return tuple(found.reshape(-1).tolist())
+    array = array_of(value)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"[onnx] got {array.dtype} where the operator expects integers")
+    return tuple(array.reshape(-1).tolist())
 
 
 def shape_of(value: Any) -> tuple[int, ...]:
@@ -105,14 +105,14 @@ def in_float(function: Callable[..., Any], *values: Any) -> Any:
 
     The result is an array where all values are arrays.
     """
-    given = [v for v in values if v is not None]
-    wide = next((raw(v).dtype for v in given if not is_exact(raw(v).dtype)), None)
+    present = [v for v in values if v is not None]
+    wide = next((raw(v).dtype for v in present if not is_exact(raw(v).dtype)), None)
     narrow = wide is not None and wide not in FLOATS
     args = [None if v is None else tensor_of(widened(v) if narrow else v) for v in values]
     result = function(*args)
     if narrow:
         result = on_each(result, lambda y: back(y, wide))
-    if not any(isinstance(v, Tensor) for v in given):
+    if not any(isinstance(v, Tensor) for v in present):
         result = on_each(result, raw)
     return result
 
@@ -123,8 +123,8 @@ def is_exact(dtype: np.dtype[Any]) -> bool:
 
 
 def widened(value: Any) -> Any:
-    found = raw(value)
-    return value if is_exact(found.dtype) or found.dtype in FLOATS else found.astype(np.float32)
+    array = raw(value)
+    return value if is_exact(array.dtype) or array.dtype in FLOATS else array.astype(np.float32)
 
 
 def back(y: Any, dtype: Any) -> Any:

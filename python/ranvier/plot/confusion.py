@@ -116,8 +116,8 @@ def classes(
     [' 3 (75%)', ' 1 (25%)']
     """
     labels = fig.labels_of("plot.classes", "y", y)
-    known, names = fig.class_names_of("plot.classes", labels, class_names)
-    counts = np.array([(labels == c).sum() for c in known])
+    present, names = fig.class_names_of("plot.classes", labels, class_names)
+    counts = np.array([(labels == c).sum() for c in present])
     ax = fig.one_axes("plot.classes", ax, path, (5.6, max(1.8, 1.1 + 0.27 * len(names))))
     bars = ax.barh(range(len(names)), counts, color=fig.BLUE, height=0.75)
     texts = [f" {n} ({n / len(labels):.{0 if n / len(labels) >= 0.01 else 2}%})" for n in counts]

@@ -81,17 +81,17 @@ def optimizer_race(
     """
     name = "plot.optimizer_race"
     _require_paths(name, paths)
-    points = {key: _points(name, given, (2,)) for key, given in paths.items()}
-    least = min(float(np.nanmin(given.values)) for given in paths.values())
+    points = {key: _points(name, one_path, (2,)) for key, one_path in paths.items()}
+    least = min(float(np.nanmin(one_path.values)) for one_path in paths.values())
     least = float(np.fmin(least, getattr(paths, "minimum", np.nan)))
     left, right = panels = fig.several_axes(
         name, figure, path, 1, 2, (fig.PANEL[0] + 0.3, fig.PANEL[1] + 0.5)
     )[0]
     _draw_contours(left, f, list(points.values()))
-    for i, (key, given) in enumerate(paths.items()):
+    for i, (key, one_path) in enumerate(paths.items()):
         colour, mark = fig.colours(len(paths))[i], fig.MARKERS[i % len(fig.MARKERS)]
         _draw_path(left, points[key], colour, mark, str(key))
-        above = given.values - least
+        above = one_path.values - least
         every = max(1, len(above) // 10)
         right.plot(above, color=colour, marker=mark, markevery=(i, every), markersize=4, label=str(key))
         left.plot(*points[key][-1], "*", color=colour, markeredgecolor="black", markersize=13, zorder=6)
@@ -143,16 +143,16 @@ def learning_rates(
     kept = [p for p in paths.values() if getattr(p, "verdict", "") != "diverged"] or list(paths.values())
     held = [] if f is None else [_points(name, p, (2,)) for p in kept]
     words = ("step", "f(w)") if f is None else ("first weight", "second weight")
-    for i, ((rate, given), panel) in enumerate(zip(paths.items(), panels, strict=True)):
+    for i, ((rate, one_path), panel) in enumerate(zip(paths.items(), panels, strict=True)):
         if f is None:
-            _draw_values(panel, given, [float(np.nanmin(p.values)) for p in paths.values()])
+            _draw_values(panel, one_path, [float(np.nanmin(p.values)) for p in paths.values()])
         else:
             _draw_contours(panel, f, held)
-            points = _points(name, given, (2,))
+            points = _points(name, one_path, (2,))
             _draw_path(panel, points, fig.RED, "o", "steps")
             panel.plot(*points[0], "s", color=fig.BLACK, markersize=6, zorder=5)
         text = f"rate {rate:g}" if isinstance(rate, float | int) else str(rate)
-        verdict = getattr(given, "verdict", "")
+        verdict = getattr(one_path, "verdict", "")
         bottom, left = i + columns >= len(paths), i % columns == 0
         title = f"{text}: {verdict}" if verdict else text
         fig.label(panel, title, words[0] * bottom, words[1] * left, grid="both" if f is None else None)
@@ -160,10 +160,10 @@ def learning_rates(
     return fig.finish(panels, path)
 
 
-def _draw_values(panel: Any, given: Any, least: list[float]) -> None:
+def _draw_values(panel: Any, one_path: Any, least: list[float]) -> None:
     """The values by step; a path far above its start leaves the panel."""
-    panel.plot(given.values, color=fig.BLUE, linewidth=1.8)
-    whole = (float(given.values[0]) - min(least)) or 1.0
+    panel.plot(one_path.values, color=fig.BLUE, linewidth=1.8)
+    whole = (float(one_path.values[0]) - min(least)) or 1.0
     panel.set_ylim(min(least) - 0.06 * whole, min(least) + 1.5 * whole)
 
 

@@ -103,18 +103,18 @@ def _loss_of(loss: Any) -> tuple[Tensor, dict[Any, Tensor]]:
 
 def _inputs_of(root: Any) -> dict[Any, list[Any]]:
     """The nodes that each node gets its inputs from; every node after its inputs."""
-    found: dict[Any, list[Any]] = {}
+    inputs_of: dict[Any, list[Any]] = {}
     stack = [(root, False)]
     while stack:
         node, ready = stack.pop()
-        if node in found:
+        if node in inputs_of:
             continue
         inputs = [edge for edge in node.edges if edge is not None]
         if ready:
-            found[node] = inputs
+            inputs_of[node] = inputs
         else:
             stack += [(node, True), *((edge, False) for edge in reversed(inputs))]
-    return found
+    return inputs_of
 
 
 def _gradients(root: Tensor, nodes: Any) -> dict[Any, Any]:
@@ -123,9 +123,9 @@ def _gradients(root: Tensor, nodes: Any) -> dict[Any, Any]:
         return {
             node: node.grad._array for node in nodes if isinstance(node, Tensor) and node.grad is not None
         }
-    found: dict[Any, Any] = dict.fromkeys(nodes)
-    run([(root, root_gradient("plot.graph", root, None))], retain_graph=True, captured=found)
-    return found
+    gradients: dict[Any, Any] = dict.fromkeys(nodes)
+    run([(root, root_gradient("plot.graph", root, None))], retain_graph=True, captured=gradients)
+    return gradients
 
 
 def _name_of(node: Any) -> str:
@@ -151,10 +151,10 @@ def _draw_box(ax: Any, place: Point, kind: str, name: str, value: Any, gradient:
     array = None if value is None else value._array
     gradients = [g for g in gradient if g is not None] if isinstance(gradient, list) else [gradient]
     shape = array.shape if array is not None else getattr(gradients[0], "shape", None)
-    known = "" if shape is None else " × ".join(map(str, shape)) or "scalar"
+    size = "" if shape is None else " × ".join(map(str, shape)) or "scalar"
     value_line = ("value not kept", fig.GRAY) if array is None else (f"value {_text(array)}", fig.BLUE)
     gradient = "no gradient kept" if gradients[0] is None else f"grad {_text(gradients[0])}"
-    lines = [(fig.shortened(name, 22), fig.BLACK), (known, fig.GRAY), value_line, (gradient, fig.WRONG)]
+    lines = [(fig.shortened(name, 22), fig.BLACK), (size, fig.GRAY), value_line, (gradient, fig.WRONG)]
     how = {"ha": "center", "va": "center", "fontsize": 7.5, "zorder": 3}
     for n, (text, colour) in enumerate(lines):
         height = y + HEIGHT / 2 - 0.12 - n * (HEIGHT - 0.2) / 3.3

@@ -131,9 +131,9 @@ def predictions(
     pixels = _pixels(name, images)
     true = fig.labels_of(name, "labels", labels, len(pixels))
     pred = fig.labels_of(name, "predicted", predicted, len(pixels))
-    known, names = fig.class_names_of(name, np.concatenate([true, pred]), class_names)
-    text = dict(zip(known.tolist(), (fig.shortened(n, 14) for n in names), strict=True))
-    sure = None if probabilities is None else _sureness(name, probabilities, pred, known)
+    classes, names = fig.class_names_of(name, np.concatenate([true, pred]), class_names)
+    text = dict(zip(classes.tolist(), (fig.shortened(n, 14) for n in names), strict=True))
+    sure = None if probabilities is None else _sureness(name, probabilities, pred, classes)
     panels = _grid(name, pixels, columns, limit, figure, path, 0.5)
     for i, panel in enumerate(panels):
         right = true[i] == pred[i]
@@ -152,17 +152,17 @@ def predictions(
     return fig.finish(panels, path)
 
 
-def _sureness(name: str, probabilities: Any, pred: Array, known: Array) -> Array:
-    given = fig.array_of(name, "probabilities", probabilities)
-    if given.shape in ((len(pred),), (len(pred), 1)):
-        return given.reshape(-1)
-    at = np.searchsorted(known, pred) if known.dtype.kind not in "iu" or pred.min() < 0 else pred
-    if given.ndim != 2 or len(given) != len(pred) or given.shape[1] <= at.max():
+def _sureness(name: str, probabilities: Any, pred: Array, classes: Array) -> Array:
+    sure = fig.array_of(name, "probabilities", probabilities)
+    if sure.shape in ((len(pred),), (len(pred), 1)):
+        return sure.reshape(-1)
+    at = np.searchsorted(classes, pred) if classes.dtype.kind not in "iu" or pred.min() < 0 else pred
+    if sure.ndim != 2 or len(sure) != len(pred) or sure.shape[1] <= at.max():
         raise ValueError(
-            f"[{name}] got probabilities of shape {given.shape} for {len(pred)} images; "
+            f"[{name}] got probabilities of shape {sure.shape} for {len(pred)} images; "
             "expected (n, classes) or (n,)"
         )
-    return given[np.arange(len(pred)), at]
+    return sure[np.arange(len(pred)), at]
 
 
 def _pixels(name: str, images: Any) -> Array:
@@ -270,10 +270,10 @@ def _write_numbers(ax: Any, image: Any) -> None:
 
 def _weight_of(weight: Any) -> Array:
     if isinstance(weight, nn.Module):
-        found = [p for p in weight.parameters() if p.ndim == 4]
-        if not found:
+        weights = [p for p in weight.parameters() if p.ndim == 4]
+        if not weights:
             raise ValueError("[plot.kernels] got a model without a weight of shape (K, C, height, width)")
-        weight = found[0]
+        weight = weights[0]
     array = fig.array_of("plot.kernels", "weight", weight)
     if array.ndim != 4 or array.size == 0:
         raise ValueError(
@@ -318,10 +318,10 @@ def feature_maps(
     sample, calls = fig.traced(name, model, x)
     if limit < 1:
         raise ValueError(f"[{name}] got limit {limit}; expected at least 1")
-    known = {call.name for call in calls}
+    names = {call.name for call in calls}
     for wanted in layers or ():
-        if wanted not in known:
-            raise ValueError(f"[{name}] got layer '{wanted}'; expected some of {', '.join(sorted(known))}")
+        if wanted not in names:
+            raise ValueError(f"[{name}] got layer '{wanted}'; expected some of {', '.join(sorted(names))}")
     kept = [c for c in calls if (type(c.layer).__name__ == "Conv2d" if layers is None else c.name in layers)]
     maps = [(f"{c.name} {type(c.layer).__name__}", c.output) for c in kept if c.output.ndim == 3]
     if not maps:

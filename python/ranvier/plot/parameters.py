@@ -34,15 +34,15 @@ def weights(
     >>> [panel.get_title() for panel in rv.plot.weights(model)]
     ['0.weight (40, 3)', '2.weight (2, 40)']
     """
-    found = [
+    matrices = [
         (name, p)
         for name, p in fig.module_of("plot.weights", model).named_parameters()
         if biases or p.ndim > 1
     ]
-    if not found:
+    if not matrices:
         raise ValueError("[plot.weights] got a model without weights; expected at least one")
-    panels = fig.grid_axes("plot.weights", figure, path, len(found), 3, (3.4, 2.5))
-    for panel, (name, p) in zip(panels, found, strict=True):
+    panels = fig.grid_axes("plot.weights", figure, path, len(matrices), 3, (3.4, 2.5))
+    for panel, (name, p) in zip(panels, matrices, strict=True):
         values = p._array[np.isfinite(p._array)].astype(np.float64)
         panel.hist(
             values,

@@ -131,9 +131,9 @@ def _shares(
 ) -> tuple[Array, Array, list[str]]:
     """The probability of each class (n, K), the classes and their names."""
     if isinstance(model, nn.Module):
-        given = _of_module(model, x)
+        shares = _of_module(model, x)
     elif hasattr(model, "predict_proba"):
-        given = np.asarray(model.predict_proba(x), np.float64)
+        shares = np.asarray(model.predict_proba(x), np.float64)
     elif hasattr(model, "predict"):
         predicted = np.asarray(model.predict(x)).reshape(-1)
         classes, names = fig.class_names_of(name, np.concatenate([labels, predicted]), class_names)
@@ -143,17 +143,17 @@ def _shares(
             f"[{name}] got a model of type {type(model).__name__}; expected a Module, or something with "
             "predict_proba or predict"
         )
-    if given.size == len(x):
-        given = np.stack([1 - given.reshape(-1), given.reshape(-1)], axis=1)
+    if shares.size == len(x):
+        shares = np.stack([1 - shares.reshape(-1), shares.reshape(-1)], axis=1)
     classes, names = fig.class_names_of(name, labels, class_names)
     integers = class_names is None and classes.dtype.kind in "biu"
-    if integers and given.ndim == 2 and len(names) < given.shape[1]:  # a class without samples
-        classes, names = fig.class_names_of(name, labels, range(given.shape[1]))
-    if given.shape != (len(x), len(names)):
+    if integers and shares.ndim == 2 and len(names) < shares.shape[1]:  # a class without samples
+        classes, names = fig.class_names_of(name, labels, range(shares.shape[1]))
+    if shares.shape != (len(x), len(names)):
         raise ValueError(
-            f"[{name}] got an output of shape {given.shape} for {len(names)} classes; expected (n, classes)"
+            f"[{name}] got an output of shape {shares.shape} for {len(names)} classes; expected (n, classes)"
         )
-    return given, classes, names
+    return shares, classes, names
 
 
 def _of_module(model: nn.Module, x: Array) -> Array:

@@ -16,14 +16,14 @@ from ranvier.ops.shape.index import gathered
 
 def _places(name: str, index: Any, size: int) -> Any:
     """The index; ValueError where one is out of range."""
-    found = raw(index)
-    if found.dtype.kind not in "iu":
-        raise TypeError(f"[onnx {name}] got indices of {found.dtype}; expected integers")
-    if not isinstance(index, Tensor) and found.size and not -size <= found.min() <= found.max() < size:
+    indices = raw(index)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"[onnx {name}] got indices of {indices.dtype}; expected integers")
+    if not isinstance(index, Tensor) and indices.size and not -size <= indices.min() <= indices.max() < size:
         raise ValueError(
-            f"[onnx {name}] got indices {found.min()} to {found.max()} for an axis of length {size}"
+            f"[onnx {name}] got indices {indices.min()} to {indices.max()} for an axis of length {size}"
         )
-    return index if found.dtype == np.int64 or isinstance(index, Tensor) else found.astype(np.int64)
+    return index if indices.dtype == np.int64 or isinstance(index, Tensor) else indices.astype(np.int64)
 
 
 @operator("Gather")
@@ -50,16 +50,16 @@ def gather_elements(x: Any, index: Any, *, axis: int = 0) -> Any:
 
 @operator("GatherND")
 def gather_nd(x: Any, index: Any, *, batch_dims: int = 0) -> Any:
-    found = array_of(index)
+    indices = array_of(index)
     shape = shape_of(x)
-    depth = found.shape[-1] if found.ndim else 0
-    fits = found.ndim > batch_dims >= 0 and batch_dims + depth <= len(shape)
-    if not fits or found.shape[:batch_dims] != shape[:batch_dims]:
-        raise ValueError(f"[onnx GatherND] got indices of shape {found.shape} for a value of shape {shape}")
-    lead = np.indices(found.shape[:batch_dims], sparse=True) if batch_dims else ()
-    extra = (1,) * (found.ndim - 1 - batch_dims)
+    depth = indices.shape[-1] if indices.ndim else 0
+    fits = indices.ndim > batch_dims >= 0 and batch_dims + depth <= len(shape)
+    if not fits or indices.shape[:batch_dims] != shape[:batch_dims]:
+        raise ValueError(f"[onnx GatherND] got indices of shape {indices.shape} for a value of shape {shape}")
+    lead = np.indices(indices.shape[:batch_dims], sparse=True) if batch_dims else ()
+    extra = (1,) * (indices.ndim - 1 - batch_dims)
     before = tuple(i.reshape(i.shape + extra) for i in lead)
-    key = (*before, *(found[..., i] for i in range(depth)))
+    key = (*before, *(indices[..., i] for i in range(depth)))
     _check_all("GatherND", key, shape)
     return x[tuple(map(tensor_of, key))] if isinstance(x, Tensor) else x[key]
 
@@ -92,15 +92,15 @@ def scatter_elements(x: Any, index: Any, updates: Any, *, axis: int = 0, reducti
 
 @operator("ScatterND")
 def scatter_nd(x: Any, index: Any, updates: Any, *, reduction: str = "none") -> Any:
-    found = array_of(index)
-    depth = found.shape[-1] if found.ndim else 0
+    indices = array_of(index)
+    depth = indices.shape[-1] if indices.ndim else 0
     shape = shape_of(x)
-    if depth > len(shape) or shape_of(updates) != found.shape[:-1] + shape[depth:]:
+    if depth > len(shape) or shape_of(updates) != indices.shape[:-1] + shape[depth:]:
         raise ValueError(
-            f"[onnx ScatterND] got indices of shape {found.shape} and updates of shape {shape_of(updates)} "
+            f"[onnx ScatterND] got indices of shape {indices.shape} and updates of shape {shape_of(updates)} "
             f"for a value of shape {shape}"
         )
-    key = tuple(found[..., i] for i in range(depth))
+    key = tuple(indices[..., i] for i in range(depth))
     _check_all("ScatterND", key, shape)
     return _put(x, key, updates, reduction)
 
@@ -175,15 +175,15 @@ def compress(x: Any, condition: Any, *, axis: int | None = None) -> Any:
 def reverse_sequence(x: Any, lengths: Any, *, batch_axis: int = 1, time_axis: int = 0) -> Any:
     """The first lengths[n] steps of each sequence, reversed."""
     shape = shape_of(x)
-    given = np.array(ints(lengths))
-    if {batch_axis, time_axis} != {0, 1} or len(shape) < 2 or len(given) != shape[batch_axis]:
+    counts = np.array(ints(lengths))
+    if {batch_axis, time_axis} != {0, 1} or len(shape) < 2 or len(counts) != shape[batch_axis]:
         raise ValueError(
-            f"[onnx ReverseSequence] got lengths of shape {given.shape} for a value of shape {shape}"
+            f"[onnx ReverseSequence] got lengths of shape {counts.shape} for a value of shape {shape}"
         )
-    if given.size and not 0 <= given.min() <= given.max() <= shape[time_axis]:
-        raise ValueError(f"[onnx ReverseSequence] got lengths {given.tolist()} for {shape[time_axis]} steps")
+    if counts.size and not 0 <= counts.min() <= counts.max() <= shape[time_axis]:
+        raise ValueError(f"[onnx ReverseSequence] got lengths {counts.tolist()} for {shape[time_axis]} steps")
     steps = np.arange(shape[time_axis])
-    order = np.where(steps < given[:, None], given[:, None] - 1 - steps, steps)  # (batch, time)
+    order = np.where(steps < counts[:, None], counts[:, None] - 1 - steps, steps)  # (batch, time)
     rows = np.arange(shape[batch_axis])[:, None]
     key = (rows, order) if batch_axis == 0 else (order.T, rows.T)
     return x[tuple(map(tensor_of, key))] if isinstance(x, Tensor) else x[key]
@@ -207,9 +207,9 @@ def tensor_scatter(x: Any, update: Any, start: Any = None, *, axis: int = -2, mo
 
 @operator("Unique")
 def unique(x: Any, *, axis: int | None = None, sorted: int = 1) -> Any:
-    found = array_of(x)
+    array = array_of(x)
     values, first, inverse, counts = np.unique(
-        found, return_index=True, return_inverse=True, return_counts=True, axis=axis
+        array, return_index=True, return_inverse=True, return_counts=True, axis=axis
     )
     inverse = inverse.reshape(-1)
     if not sorted:

@@ -62,9 +62,9 @@ def batch_norm(
 
 def _of_batch(x: Any, scale: Any, bias: Any, mean: Any, var: Any, eps: float, momentum: float) -> Any:
     axes = (0, *range(2, raw(x).ndim))
-    found = tensor_of(x)
-    means, variances = ops.mean(found, axes, True), ops.var(found, axes, correction=0)
-    away = found - means
+    batch = tensor_of(x)
+    means, variances = ops.mean(batch, axes, True), ops.var(batch, axes, correction=0)
+    away = batch - means
     rest = ops.mean(away, axes)  # what the rounded mean lacks
     y = ops.batch_norm(away, rest, variances, tensor_of(scale), tensor_of(bias), False, 0.1, eps)
     both = ((mean, means.flatten()), (var, variances))

@@ -106,9 +106,9 @@ def _sizes(
 ) -> tuple[list[float], tuple[int, ...]]:
     """The factor of each chosen axis, and the sizes of all axes."""
     outs = list(shape)
-    given = None if scales is None or not raw(scales).size else array_of(scales).astype(np.float64)
-    if given is not None:
-        factors = given.reshape(-1).tolist()
+    numbers = None if scales is None or not raw(scales).size else array_of(scales).astype(np.float64)
+    if numbers is not None:
+        factors = numbers.reshape(-1).tolist()
         wanted = [math.floor(shape[a] * f) for a, f in zip(chosen, factors, strict=False)]
     elif sizes is not None:
         wanted = list(ints(sizes))

@@ -90,12 +90,12 @@ def concat(*values: Any, axis: int = 1) -> Any:
     return ops.cat([tensor_of(v) for v in values], axis)
 
 
-def _split(x: Any, sizes: Any, axis: int, parts: int) -> Any:
+def _split(x: Any, sizes: Any, axis: int, count: int) -> Any:
     at = axis_of("Split", axis, raw(x).ndim)
     n = shape_of(x)[at]
     if sizes is None:
-        each = -(-n // parts)
-        sizes = [max(0, min(each, n - i * each)) for i in range(parts)]
+        each = -(-n // count)
+        sizes = [max(0, min(each, n - i * each)) for i in range(count)]
     if sum(sizes) != n or min(sizes, default=0) < 0:
         raise ValueError(f"[onnx Split] got sizes {tuple(sizes)} for an axis of length {n}")
     if isinstance(x, Tensor):

@@ -169,13 +169,13 @@ def _elements(x: Tensor, kernel: Sizes, strides: Sizes, dilations: Sizes) -> lis
     ]
     if min(outs) < 1 or math.prod(kernel) > _MOST_ELEMENTS:
         raise ValueError(f"[onnx pooling] got a window of {kernel} for a padded image of {x.shape[2:]}")
-    found = []
+    elements = []
     for places in itertools.product(*map(range, kernel)):
         key = [slice(None), slice(None)]
         for p, d, s, out in zip(places, dilations, strides, outs, strict=True):
             key.append(slice(p * d, p * d + (out - 1) * s + 1, s))
-        found.append(x[tuple(key)])
-    return found
+        elements.append(x[tuple(key)])
+    return elements
 
 
 @operator("MaxPool", more=_WINDOW)
@@ -209,11 +209,11 @@ def max_pool(
 
 def _in_batch(where: Tensor, shape: Sizes, column_major: int) -> Any:
     """Places in the image as places in the whole batch."""
-    found, image = where._array, shape[2:]
+    places, image = where._array, shape[2:]
     if column_major:
-        found = np.ravel_multi_index(np.unravel_index(found, image), image, order="F")
+        places = np.ravel_multi_index(np.unravel_index(places, image), image, order="F")
     planes = np.arange(shape[0] * shape[1]).reshape(*shape[:2], *(1,) * len(image))
-    return tensor_of(found + planes * math.prod(image))
+    return tensor_of(places + planes * math.prod(image))
 
 
 @operator("AveragePool", more=_WINDOW)

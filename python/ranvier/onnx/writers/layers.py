@@ -22,8 +22,8 @@ def linear(s: Site) -> str:
 
 def _sizes(value: Any, axes: int) -> list[int]:
     """A setting as a number for each axis of the image."""
-    found = [int(n) for n in value] if isinstance(value, (tuple, list)) else [int(value)]
-    return found * axes if len(found) == 1 else found
+    sizes = [int(n) for n in value] if isinstance(value, (tuple, list)) else [int(value)]
+    return sizes * axes if len(sizes) == 1 else sizes
 
 
 def _batched(s: Site, dimensions: int, write: Any) -> str:
@@ -292,11 +292,13 @@ def packed_attention(s: Site) -> Any:
     qkv, *masks = s.inputs()
     heads, width = s.get("heads"), s.size(0, 2) // 3
     inward, outward = ([0, 2, 1, 3], [0, 2, 1, 3]) if s.get("batch_first") else ([1, 2, 0, 3], [2, 0, 1, 3])
-    parts = s.node("Split", qkv, s.w.ints(width, width, width), outputs=3, axis=2)
-    apart = [s.node("Transpose", s.w.reshape(p, 0, 0, heads, width // heads), perm=inward) for p in parts]
+    projections = s.node("Split", qkv, s.w.ints(width, width, width), outputs=3, axis=2)
+    apart = [
+        s.node("Transpose", s.w.reshape(p, 0, 0, heads, width // heads), perm=inward) for p in projections
+    ]
     q, k, v = apart
-    found = _attended(s, q, k, v, masks, 4, 1)
-    y, *weights = found if isinstance(found, tuple) else (found,)
+    results = _attended(s, q, k, v, masks, 4, 1)
+    y, *weights = results if isinstance(results, tuple) else (results,)
     y = s.w.reshape(s.node("Transpose", y, perm=outward), 0, 0, width)
     return (y, *weights) if weights else y
 

@@ -26,11 +26,11 @@ def permute(s: Site) -> str:
 
 @writes("Expand")
 def expand(s: Site) -> str:
-    results, given = s.results(), s.shapes(0)
-    lead = len(results[0]) - len(given[0])
+    results, shapes = s.results(), s.shapes(0)
+    lead = len(results[0]) - len(shapes[0])
     kept = [  # an axis that is not repeated is 1
         tuple(1 if i >= lead and n == shape[i - lead] else n for i, n in enumerate(result))
-        for result, shape in zip(results, given, strict=True)
+        for result, shape in zip(results, shapes, strict=True)
     ]
     return s.node("Expand", s.input(0), s.shape(kept))
 
@@ -41,10 +41,10 @@ def repeat(s: Site) -> str:
     split, wide = ([call.settings[name] for call in s.calls] for name in ("split", "wide"))
     counts = []
     for axis in range(len(split[0])):
-        found = {w[axis] // p[axis] for w, p in zip(wide, split, strict=True) if p[axis]}
-        if len(found) > 1:
+        counts_of_runs = {w[axis] // p[axis] for w, p in zip(wide, split, strict=True) if p[axis]}
+        if len(counts_of_runs) > 1:
             raise s.depends("the number of repeats")
-        counts.append(found.pop() if found else 1)
+        counts.append(counts_of_runs.pop() if counts_of_runs else 1)
     x = s.node("Reshape", s.input(0), s.shape([tuple(p) for p in split], s.input(0), shape, free=True))
     tiled = s.node("Tile", x, s.w.ints(*counts))
     final = [call.settings["final"] for call in s.calls]
@@ -78,23 +78,23 @@ def getitem(s: Site) -> str:
     starts, ends, steps, axes, dropped = [], [], [], [], []
     axis = 0
     for place, part in enumerate(keys[0]):
-        parts = [key[place] for key in keys]
+        in_runs = [key[place] for key in keys]
         if part is None:
             continue
         sizes = tuple(shape[axis] for shape in s.shapes(0))
         if isinstance(part, slice):
-            if any(p.step != part.step for p in parts):
+            if any(p.step != part.step for p in in_runs):
                 raise s.depends("the step of an index")
             step = 1 if part.step is None else int(part.step)
             if (part.start, part.stop, step) != (None, None, 1):
-                starts.append(_bound(s, [p.start for p in parts], 0 if step > 0 else _FAR, sizes))
-                ends.append(_bound(s, [p.stop for p in parts], _FAR if step > 0 else -_FAR, sizes))
+                starts.append(_bound(s, [p.start for p in in_runs], 0 if step > 0 else _FAR, sizes))
+                ends.append(_bound(s, [p.stop for p in in_runs], _FAR if step > 0 else -_FAR, sizes))
                 steps.append(step)
                 axes.append(axis)
         else:
-            first = _bound(s, [int(p) for p in parts], 0, sizes)
+            first = _bound(s, [int(p) for p in in_runs], 0, sizes)
             starts.append(first)
-            last = [int(p) + 1 for p in parts]
+            last = [int(p) + 1 for p in in_runs]
             ends.append(_bound(s, [_FAR if n == 0 else n for n in last], 0, sizes))
             steps.append(1)
             axes.append(axis)
@@ -117,39 +117,39 @@ def getitem(s: Site) -> str:
 
 def _whole(key: Any, shape: tuple[int, ...]) -> list[Any]:
     """The key with a part for each dimension, and None for each new one."""
-    parts = list(key) if isinstance(key, tuple) else [key]
-    missing = len(shape) - sum(p is not None and p is not Ellipsis for p in parts)
-    at = next((i for i, p in enumerate(parts) if p is Ellipsis), None)
+    key_of_axes = list(key) if isinstance(key, tuple) else [key]
+    missing = len(shape) - sum(p is not None and p is not Ellipsis for p in key_of_axes)
+    at = next((i for i, p in enumerate(key_of_axes) if p is Ellipsis), None)
     if at is None:
-        return parts + [slice(None)] * missing
-    return parts[:at] + [slice(None)] * missing + parts[at + 1 :]
+        return key_of_axes + [slice(None)] * missing
+    return key_of_axes[:at] + [slice(None)] * missing + key_of_axes[at + 1 :]
 
 
 def _bound(s: Site, values: list[Any], default: int, sizes: tuple[int, ...]) -> Any:
     """A number, or the name of a vector of one element where it depends on a dynamic size."""
-    given = tuple(default if v is None else int(v) for v in values)
-    if len(set(given)) == 1:
-        return given[0]
-    if given == sizes:
+    bounds = tuple(default if v is None else int(v) for v in values)
+    if len(set(bounds)) == 1:
+        return bounds[0]
+    if bounds == sizes:
         return _FAR
-    return s.number(given, s.input(0), s.shapes(0))
+    return s.number(bounds, s.input(0), s.shapes(0))
 
 
-def _vector(s: Site, parts: list[Any]) -> str:
-    if all(isinstance(p, int) for p in parts):
-        return s.w.ints(*parts)
-    names = [s.w.ints(p) if isinstance(p, int) else p for p in parts]
+def _vector(s: Site, numbers: list[Any]) -> str:
+    if all(isinstance(p, int) for p in numbers):
+        return s.w.ints(*numbers)
+    names = [s.w.ints(p) if isinstance(p, int) else p for p in numbers]
     return s.node("Concat", *names, axis=0) if len(names) > 1 else names[0]
 
 
 @writes("Pick")
 def pick(s: Site) -> str:
     """One array of indices along one axis."""
-    found = [call.settings["picks"] for call in s.calls]
-    basic, axes = found[0][0], found[0][1]
+    picks = [call.settings["picks"] for call in s.calls]
+    basic, axes = picks[0][0], picks[0][1]
     if len(axes) != 1 or any(p != slice(None) for p in basic):
         raise s.refuse("an index with several arrays has no counterpart", "index one axis at a time")
-    rows, shape = [p[2] for p in found], [p[3] for p in found]
+    rows, shape = [p[2] for p in picks], [p[3] for p in picks]
     if len(set(map(tuple, shape))) > 1 and not rows[0].name:
         raise s.depends("the index")
     index = s.operand(rows)
@@ -164,8 +164,8 @@ def pick(s: Site) -> str:
 def gather(s: Site) -> str:
     x, index = s.inputs()
     axis = s.get("axis")
-    for given, chosen in zip(s.shapes(0), s.shapes(1), strict=True):
-        if any(n != m and d != axis for d, (n, m) in enumerate(zip(given, chosen, strict=True))):
+    for x_shape, chosen in zip(s.shapes(0), s.shapes(1), strict=True):
+        if any(n != m and d != axis for d, (n, m) in enumerate(zip(x_shape, chosen, strict=True))):
             raise s.refuse("an index smaller than x has no counterpart", "slice x to its size")
     return s.node("GatherElements", x, index, axis=axis)
 
