@@ -209,6 +209,15 @@ def test_singular_values_of_what_has_none():
     assert rv.linalg.matrix_norm(rv.zeros(0, 2), "nuc").item() == 0
 
 
+@pytest.mark.parametrize("name", ["svd", "pinv", "lstsq", "matrix_norm"])
+def test_singular_values_of_infinite_matrices_end(name):
+    x = rv.tensor([[math.inf, 0.5, 0.25], [0.5, 2.0, 0.5], [0.25, 0.5, 2.0]], requires_grad=True)
+    settings = {"lstsq": (x,), "matrix_norm": ("nuc",)}.get(name, ())
+    refused(ValueError, f"[{name}] got a matrix without a result", getattr(rv.linalg, name), x, *settings)
+    rv.stack([x, rv.eye(3)]).det().sum().backward()  # by the singular values
+    assert np.isnan(x.grad.numpy()).all()
+
+
 def test_wrong_calls():
     x = rv.zeros(2, 3)
     refused(ValueError, "[norm] got p 'max'; expected 'fro', 'nuc' or a number", x.norm, "max")

@@ -17,7 +17,7 @@ from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matrix.inverse import Solve, matrix
 from ranvier.ops.matrix.matmul import matmul
-from ranvier.ops.matrix.singular import Svd, decomposed, differences, ones_in_diagonal
+from ranvier.ops.matrix.singular import Svd, decomposed, differences, ones_in_diagonal, svd_of
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
@@ -160,11 +160,11 @@ class Pinv(Function):
     by_numpy = True
     backward = by_rule
 
-    def __init__(self, atol: float, rtol: float) -> None:
-        self.limits = atol, rtol
+    def __init__(self, name: str, atol: float, rtol: float) -> None:
+        self.name, self.limits = name, (atol, rtol)
 
     def forward(self, A: Array) -> Array:
-        U, S, Vh = np.linalg.svd(A.astype(np.float64), full_matrices=False)
+        U, S, Vh = svd_of(self.name, A.astype(np.float64), False)
         inverse = np.divide(1, S, out=np.zeros_like(S), where=_counted(S, *self.limits))
         self.A, self.P = A, np.swapaxes(U * inverse[..., None, :] @ Vh, -1, -2)
         self.y = self.P.astype(A.dtype)
@@ -208,7 +208,7 @@ def pinv(A: Any, rcond: Any = None, *, atol: Any = None, rtol: Any = None, hermi
     is eps max(m, n) by default, and 0 beside an atol above 0. hermitian=True is refused.
     | rv.linalg.pinv(rv.tensor([[2.0], [0.0]])) -> tensor([[0.5000, 0.0000]])"""
     A = matrix("pinv", A, False)
-    return Pinv(*_limits("pinv", A, atol, rcond if rtol is None else rtol, hermitian)).apply(A)
+    return Pinv("pinv", *_limits("pinv", A, atol, rcond if rtol is None else rtol, hermitian)).apply(A)
 
 
 def pinverse(A: Any, rcond: float = 1e-15) -> Tensor:
@@ -245,7 +245,7 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     least = float(np.finfo(A.dtype).eps) * max(A.shape[-2:]) if rcond is None else rcond
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
         raise ValueError(f"[lstsq] got driver {driver!r}; expected 'gels', 'gelsy', 'gelsd', 'gelss' or None")
-    solution = matmul(Pinv(0.0, least).apply(A), B)
+    solution = matmul(Pinv("lstsq", 0.0, least).apply(A), B)
     rank = matrix_rank(A.detach(), rtol=least)
     measured = driver in ("gels", "gelsd", "gelss") and A.shape[-2] > A.shape[-1]
     if measured and bool((rank._array == A.shape[-1]).all()):

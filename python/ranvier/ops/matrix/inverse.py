@@ -116,10 +116,12 @@ class Det(Function):
     def backward(self, dy: Array) -> Array:
         if self.A.shape[-1] == 0:
             return np.zeros_like(self.A)
-        u, s, vt = np.linalg.svd(self.A)
+        finite = np.isfinite(self.A).all((-2, -1), keepdims=True)
+        u, s, vt = np.linalg.svd(np.where(finite, self.A, 0))  # it may never return for infinite ones
         rest = np.stack([np.prod(np.delete(s, i, -1), -1) for i in range(s.shape[-1])], -1)
         factor = dy * np.linalg.det(u) * np.linalg.det(vt)
-        return np.ascontiguousarray((u * (rest * factor[..., None])[..., None, :]) @ vt, dtype=dy.dtype)
+        dA = (u * (rest * factor[..., None])[..., None, :]) @ vt
+        return np.ascontiguousarray(np.where(finite, dA, np.nan), dtype=dy.dtype)
 
 
 @rule(Det)

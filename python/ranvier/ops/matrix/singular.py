@@ -26,6 +26,13 @@ def decomposed(name: str, function: Callable[..., Any], A: Array, setting: Any) 
         raise ValueError(f"[{name}] got a matrix without a result; expected finite values") from error
 
 
+def svd_of(name: str, A: Array, full: bool) -> tuple[Array, ...]:
+    """U, S, Vh; ValueError for a matrix that is not finite, for which NumPy's function may never return."""
+    if not np.isfinite(A).all():
+        raise ValueError(f"[{name}] got a matrix without a result; expected finite values")
+    return decomposed(name, np.linalg.svd, A, full)
+
+
 class Svd(Function):
     """U, S, Vh with U diag(S) Vh = A (..., m, n)"""
 
@@ -36,7 +43,7 @@ class Svd(Function):
         self.name, self.full = name, full
 
     def forward(self, A: Array) -> tuple[Array, ...]:
-        self.factors = decomposed(self.name, np.linalg.svd, A, self.full)
+        self.factors = svd_of(self.name, A, self.full)
         return self.factors
 
 
