@@ -164,6 +164,7 @@ def test_plot(data, tmp_path):
         ({"start": 0.0}, ValueError, r"\[lr_range_test\] got start 0.0 and end 10.0; expected 0"),
         ({"end": 1e-9}, ValueError, "expected 0 < start < end"),
         ({"steps": 0}, ValueError, r"\[lr_range_test\] got steps 0"),
+        ({"batch_size": 0}, ValueError, r"\[lr_range_test\] got batch_size 0; expected at least 1"),
         ({"smoothing": 1.0}, ValueError, "got smoothing 1.0"),
         ({"divergence": 1.0}, ValueError, "got divergence 1.0"),
         ({"optimizer": 0.1}, TypeError, r"\[lr_range_test\] got optimizer of type float; expected an Opt"),

@@ -128,6 +128,7 @@ def lr_range_test(
     if not divergence > 1:
         raise ValueError(f"[{_NAME}] got divergence {divergence}; expected above 1")
     positive(_NAME, "steps", steps)
+    positive(_NAME, "batch_size", batch_size)
     if callable(optimizer) and not isinstance(optimizer, Optimizer):
         optimizer = optimizer(model.parameters())
     if not isinstance(optimizer, Optimizer):
