@@ -208,6 +208,26 @@ def test_closure():
     assert p.item() == 0.0
 
 
+@pytest.mark.parametrize("kind", ["Adam", "RMSprop"])
+def test_a_subclass_changes_the_settings_by_either_call_of_the_base(kind):
+    base = getattr(rv.optim, kind)
+
+    class Faster(base):
+        def settings(self, group):
+            lr, *rest = base.settings(self, group)
+            assert (lr, *rest) == super().settings(group)
+            return 2 * lr, *rest
+
+    moved = []
+    for make, lr in ((base, 0.5), (Faster, 0.25)):
+        p = rv.ones(2, requires_grad=True)
+        optimizer = make([p], lr=lr)
+        (p * p).sum().backward()
+        optimizer.step()
+        moved.append(p.tolist())
+    assert moved[0] == moved[1]
+
+
 def test_wrong_arguments():
     p = parameter(1, 2)
     refused(ValueError, "[sgd] got lr -1.0; expected at least 0", optim.SGD, [p], lr=-1.0)

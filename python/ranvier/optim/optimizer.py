@@ -76,7 +76,7 @@ class Optimizer:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "numbers" in vars(cls):
-            cls.settings = staticmethod(_in_a_row(cls.numbers))  # type: ignore[method-assign, assignment]
+            cls.settings = _in_a_row(cls.numbers)  # type: ignore[method-assign, assignment]
         if cls.example and cls.__doc__ and "example" in vars(cls):
             cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls.example)
 
@@ -329,13 +329,13 @@ class _Plan:
             bump(p)
 
 
-def _in_a_row(names: tuple[str, ...]) -> Callable[[Group], tuple[Any, ...]]:
-    """A function that gives the settings of these names, and the numbers of pairs, in a row."""
+def _in_a_row(names: tuple[str, ...]) -> Callable[[Any, Group], tuple[Any, ...]]:
+    """A method that gives the settings of these names, and the numbers of pairs, in a row."""
     get, pairs = itemgetter(*names), [i for i, name in enumerate(names) if name in _PAIRS]
-    if not pairs:
-        return get
 
-    def settings(group: Group) -> tuple[Any, ...]:
+    def settings(self: Any, group: Group) -> tuple[Any, ...]:
+        if not pairs:
+            return get(group)
         row = list(get(group))
         for i in reversed(pairs):
             row[i : i + 1] = row[i]
