@@ -55,6 +55,8 @@ void wait_for(const Team& team, std::atomic<uint32_t>& flag, uint32_t round) {
   for (uint32_t seen; is_behind(seen = flag.load()); interrupted(team)) sleep_while(flag, seen);
   g_sleepers.fetch_sub(1);
 }
+std::atomic<int> g_busy{0};   // threads that run for long
+thread_local int t_busy = 0;  // calls of set_busy(true) that have not ended
 thread_local bool t_alone = false;
 thread_local unsigned t_version = 0;  // of g_count as last given to OpenMP on this thread
 
@@ -78,12 +80,14 @@ void keep_workers_off_caller(Placement& p) {
   keep_off(cpu, p.workers, kMaxTracked);
 }
 
-// The one team of the process: size() is 1 where another thread holds it, and then the caller runs alone.
+// The one team of the process, less a thread for each other thread that runs for long: size() is 1 where none
+// is left, or another thread holds it, and then the caller runs alone.
 class TeamLease {
  public:
   TeamLease(int threads, double cost_ns) {
     if (cost_ns < kParallelPays || threads <= 1 || t_alone) return;
-    if (omp_in_parallel() || !g_team.try_lock()) return;
+    threads -= busy_others();
+    if (threads <= 1 || omp_in_parallel() || !g_team.try_lock()) return;
     size_ = threads;
     g_spins =
         threads <= g_cpus ? 5000 : 100;  // some 100 us; a thread without a processor needs the others' time
@@ -147,6 +151,7 @@ void after_fork_in_child() {
     new (&g_team) std::mutex;  // held by a thread that the child does not have
   forget_runs();
   g_sleepers.store(0);
+  g_busy.store(t_busy > 0);
 }
 
 }  // namespace
@@ -181,6 +186,12 @@ int num_threads() {
 }
 
 void set_alone(bool alone) { t_alone = alone; }
+
+void set_busy(bool busy) {
+  if (busy ? t_busy++ == 0 : --t_busy == 0) g_busy.fetch_add(busy ? 1 : -1);
+}
+
+int busy_others() { return g_busy.load(std::memory_order_relaxed) - (t_busy > 0); }
 
 void Team::open(double cost_ns, void (*call)(const void* body, const OpenTeam&), const void* body) const {
   if (!open_) {

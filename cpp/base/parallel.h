@@ -20,6 +20,8 @@ namespace ranvier {
 int num_threads();                // the largest team that a call of this thread may open now
 void set_num_threads(int count);  // for all threads, from now on; count >= 1
 void set_alone(bool alone);       // this thread opens no team: for work beside the program's own
+void set_busy(bool busy);         // this thread runs for long, as a fit does: others leave it a core
+int busy_others();                // how many other threads run for long
 int default_num_threads();        // min(affinity mask, cgroup quota, physical cores), or OMP_NUM_THREADS
 void init_parallel();             // once, while the module loads
 

@@ -126,7 +126,7 @@ ArrayProgram::ArrayProgram(const std::shared_ptr<ArrayForm>& form, std::unique_p
 
 // Times that were measured serve other programs of the form, too.
 void ArrayProgram::share_times() {
-  if (!shared_ || runs_ == shared_runs_) return;
+  if (!shared_ || without_team_ || runs_ == shared_runs_) return;
   shared_runs_ = runs_;
   shared_->take_times(*this);
 }

@@ -319,11 +319,16 @@ void ArrayProgram::prepare(const py::handle* arrays, std::vector<py::object>& me
 }
 
 // The first runs are measured, some on the team and then some on one thread (in turn they would put its
-// workers to sleep); from then on each instruction runs where it was faster. False where a check of values
-// failed.
+// workers to sleep); from then on each instruction runs where it was faster. Where other threads that run for
+// long leave it no team, one thread is measured alone, and all again when there is a team. False where a
+// check of values failed.
 bool ArrayProgram::run(bool may_stop) {
+  const bool without_team = team_ > 1 && busy_others() >= team_ - 1;
+  if (without_team_ && !without_team) forget_times();
   if (runs_ >= kMeasured) return !program_->run(may_stop);
-  if (program_->run_measured(runs_ >= kTeam, may_stop)) return false;  // the rest was not measured
+  without_team_ |= without_team;
+  const bool solo = without_team || runs_ >= kTeam;
+  if (program_->run_measured(solo, may_stop)) return false;  // the rest was not measured
   if (++runs_ == kWarm) program_->forget_times();
   if (runs_ == kMeasured) program_->choose_threads();
   return true;
@@ -346,7 +351,7 @@ ArrayCheck::~ArrayCheck() {
 }
 
 void ArrayProgram::forget_times() {
-  runs_ = 0;
+  runs_ = 0, without_team_ = false;
   program_->forget_times();
 }
 
@@ -369,7 +374,7 @@ void ArrayProgram::measure_now() {
 
 void ArrayProgram::set_threads(bool solo) {
   const Turn turn(*this);
-  runs_ = INT_MAX;
+  runs_ = INT_MAX, without_team_ = false;
   program_->set_threads(solo);
 }
 

@@ -200,6 +200,7 @@ class ArrayProgram {
   std::vector<std::unique_ptr<HostSite>> sites_;
   std::shared_ptr<ArrayForm> shared_;  // what it has in common with others, if that is known
   int shared_runs_ = 0;                // whose times it has
+  bool without_team_ = false;          // whether other threads left no team while times were measured
   std::unique_ptr<Program> program_;
 };
 

@@ -97,6 +97,10 @@ void register_runtime(Module m) {
   def(m, "set_flush_denormal(mode)", set_flush_denormal_checked);
   def(m, "usable_cpus()", usable_cpus);
   def(m, "set_alone(alone)", [](Truth alone) { set_alone(alone); });
+  def(m, "set_busy(busy)", [](Truth busy) {
+    set_busy(busy);
+    return busy_others();
+  });
   def(m, "memory_stats()", memory_stats);
   def(m, "reset_peak_memory()", reset_peak);
   def(m, "empty_cache()", empty_cache);

@@ -27,7 +27,7 @@ _INTERNAL = """
     flat_dot full get_flush_denormal get_num_threads get_winograd gradient_norm inside isa lbfgs_loop
     memory_stats move_parameters next_key optimizer_step paced permute pools_over_channels
     probe_bandwidth probe_barrier probe_fma random_normal random_uniform recurrent
-    recurrent_backward reset_peak_memory set_alone set_flush_denormal set_isa set_num_threads
+    recurrent_backward reset_peak_memory set_alone set_busy set_flush_denormal set_isa set_num_threads
     set_winograd share_memory supported_isas usable_cpus weight_penalty where_equal
 """
 

@@ -277,3 +277,65 @@ def test_first_uses_at_once():
     """Names and modules that are loaded at their first use."""
     result = subprocess.run([sys.executable, "-c", FIRST_USES], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
+
+
+def test_threads_that_run_for_long_are_counted():
+    """And a forked child has only the one that forked."""
+    assert _core.set_busy(True) == 0
+    try:
+        assert _core.set_busy(True) == 0  # a fit in a callback of a fit
+        assert _core.set_busy(False) == 0
+        inside, ends = threading.Event(), threading.Event()
+
+        def run():
+            seen.append(_core.set_busy(True))
+            inside.set()
+            ends.wait()
+            _core.set_busy(False)
+
+        seen = []
+        thread = threading.Thread(target=run)
+        thread.start()
+        inside.wait()
+        assert seen == [1]
+        child = os.fork() if hasattr(os, "fork") else None
+        if child == 0:
+            os._exit(10 + _core.set_busy(False))
+        assert child is None or os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10
+    finally:
+        ends.set()
+        thread.join()
+        assert _core.set_busy(False) == 0
+
+
+def test_a_program_is_measured_again_when_other_threads_have_ended():
+    """Beside a thread that runs for long it has no team; what was measured then does not stay."""
+    threads = rv.get_num_threads()
+    rv.set_num_threads(2)
+    x, a, out = (rv.rand(256, 256) for _ in range(3))
+    step = rv.compile(lambda x: (x @ a).tanh() @ out)
+    inside, ends = threading.Event(), threading.Event()
+
+    def stay():
+        _core.set_busy(True)
+        inside.set()
+        ends.wait()
+        _core.set_busy(False)
+
+    other = threading.Thread(target=stay)
+    try:
+        expected = step(x).numpy()
+        other.start()
+        inside.wait()
+        for _ in range(40):
+            np.testing.assert_array_equal(step(x).numpy(), expected)
+        rows = step.programs[0].core.instructions()
+        assert all(row["solo"] and row["team_ns"] > 1e20 for row in rows)
+        ends.set()
+        other.join()
+        for _ in range(40):
+            np.testing.assert_array_equal(step(x).numpy(), expected)
+        assert all(row["team_ns"] < 1e20 for row in step.programs[0].core.instructions())
+    finally:
+        ends.set()
+        rv.set_num_threads(threads)

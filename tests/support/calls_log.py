@@ -21,8 +21,9 @@ Array = np.ndarray[Any, Any]
 # what changes no arrays, is no part of a step, or only asks about memory
 _NO_KERNELS = (
     "supported_isas isa set_isa get_num_threads set_num_threads get_flush_denormal set_flush_denormal "
-    "usable_cpus set_alone memory_stats reset_peak_memory empty_cache get_winograd set_winograd permute "
-    "pools_over_channels probe_fma probe_bandwidth probe_barrier paced allow_conv_algorithm share_memory"
+    "usable_cpus set_alone set_busy memory_stats reset_peak_memory empty_cache get_winograd set_winograd "
+    "permute pools_over_channels probe_fma probe_bandwidth probe_barrier paced allow_conv_algorithm "
+    "share_memory"
 )
 
 

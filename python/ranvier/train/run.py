@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+import ranvier._core as _core
 import ranvier.nn as nn
 import ranvier.train.checkpoints as checkpoints
 from ranvier.autograd import random
@@ -118,6 +119,7 @@ class Run:
             self.load_state_dict(state)
         for hook in self.hooks:
             hook.trainer = trainer
+        _core.set_busy(True)  # fits in several threads run side by side, each on its own core
         try:
             with self._interrupt:
                 try:
@@ -136,6 +138,8 @@ class Run:
             trainer.interrupted = True
             where = trainer.where()
             print(f"\n[Trainer.fit] interrupted after {where}; the history is kept", file=sys.stderr)
+        finally:
+            _core.set_busy(False)
         self._nonfinite.parameters()
 
     def _epochs(self) -> None:
