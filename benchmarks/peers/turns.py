@@ -11,11 +11,14 @@ from typing import Any
 
 
 class InTurns:
-    """A process that answers questions, one line of JSON each: ``python -m <module> --worker <library>``."""
+    """A process that answers questions, one line of JSON each: ``python -m <module> --worker <library>``.
 
-    def __init__(self, module: str, library: str, threads: int) -> None:
+    threads: of each library in it; None leaves that to the libraries.
+    """
+
+    def __init__(self, module: str, library: str, threads: int | None) -> None:
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        env = {**os.environ, **dict.fromkeys(names, str(threads))}
+        env = {**os.environ, **({} if threads is None else dict.fromkeys(names, str(threads)))}
         command = [sys.executable, "-m", module, "--worker", library]
         self._library = library
         self._process = subprocess.Popen(
