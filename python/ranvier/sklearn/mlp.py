@@ -207,7 +207,10 @@ class MLPClassifier(NetworkClassifier, Perceptron):
         return codes if counts.min() >= 2 and few >= len(counts) else None
 
     def _validation_score(self, x: Any, codes: Array, weights: Array | None) -> float:
-        predicted = self._labels.decode(self._probabilities(x))
+        probability = self._probabilities(x)
+        if weights is None and not self._labels.multilabel:  # the same without scikit-learn's checks
+            return float((probability.argmax(axis=1) == codes).mean())
+        predicted = self._labels.decode(probability)
         true = codes if self._labels.multilabel else self.classes_[codes]
         return float(accuracy_score(true, predicted, sample_weight=weights))
 
