@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from _thread import RLock, get_ident
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -19,7 +19,9 @@ import numpy as np
 from ranvier.autograd import Tensor, no_grad
 from ranvier.nn.module import Module
 
-__all__ = ["LayerOutput", "evaluating", "layer_outputs", "mode_kept", "require_untrained", "training"]
+__all__ = [
+    "LayerOutput", "ShortCalls", "evaluating", "layer_outputs", "mode_kept", "require_untrained", "training",
+]  # fmt: skip
 
 
 @dataclass
@@ -137,6 +139,33 @@ def evaluating(model: Any, name: str = "") -> Iterator[None]:
             if not running.threads:
                 _state.evaluated.pop(key, None)
                 _restore(running.before)
+
+
+class ShortCalls:
+    """Calls of microseconds in training or evaluation mode: the modules of a model are listed once.
+
+    A module that the model gets later stays in its mode; guards of programs compare the modules.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._own: list[dict[str, Any]] = [m.__dict__ for m in model.modules() if "training" in m.__dict__]
+
+    def run(self, training: bool, function: Callable[..., Any], *args: Any) -> Any:
+        """function(*args) in this mode; None, without a call, while a model is trained or evaluated.
+
+        Other threads wait to begin a training or an evaluation.
+        """
+        with _state.lock:
+            if _state.trained or _state.evaluated:
+                return None
+            switched = [own for own in self._own if own["training"] is not training]
+            for own in switched:
+                own["training"] = training
+            try:
+                return function(*args)
+            finally:
+                for own in switched:
+                    own["training"] = not training
 
 
 class LayerOutput(NamedTuple):

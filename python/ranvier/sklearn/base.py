@@ -18,8 +18,10 @@ import ranvier.nn as nn
 from ranvier.autograd import random
 from ranvier.data import RandomSampler
 from ranvier.data.scaling import beyond_float32
+from ranvier.sklearn.one_row import OneRow, row_output
 from ranvier.sklearn.settings import HalfSquaredError
 from ranvier.train import Callback
+from ranvier.train.losses import link_of, probabilities
 
 __all__ = ["Labels", "NetworkClassifier", "NetworkEstimator", "NetworkRegressor", "set_parameters"]
 
@@ -131,6 +133,10 @@ class NetworkEstimator(BaseEstimator):
     """
 
     _generator: random.Generator | None = None  # the random stream of this estimator
+    _one_row: OneRow | None = None
+
+    def __getstate__(self) -> dict[str, Any]:  # programs hold addresses of this process
+        return {name: value for name, value in super().__getstate__().items() if name != "_one_row"}
 
     def _stream(self) -> random.Generator:
         """The stream of the library for this estimator; a new one is seeded from `_random_state`."""
@@ -180,6 +186,10 @@ class NetworkEstimator(BaseEstimator):
     def history_(self) -> Any:
         return self.trainer_.history
 
+    def _require_fit(self) -> None:
+        if "trainer_" not in vars(self) or hasattr(self, "__sklearn_is_fitted__"):
+            check_is_fitted(self)
+
     def _batches(self, x: Any) -> Any:
         return SparseBatches(x) if issparse(x) else x
 
@@ -228,7 +238,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         Args:
             X: (n, features).
         """
-        check_is_fitted(self)
+        self._require_fit()
         return self._probabilities(self._validated(X))
 
     def predict_log_proba(self, X: Any) -> Array:
@@ -238,7 +248,12 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 
     def _probabilities(self, x: Any) -> Array:
         """Of samples that were validated."""
-        p = self.trainer_.predict_proba(self._batches(x), batch_size=PREDICT_BATCH)
+        link = link_of(self.trainer_.loss)
+        output = None if link is None else row_output(self, x)
+        if link is None or output is None:
+            p = self.trainer_.predict_proba(self._batches(x), batch_size=PREDICT_BATCH)
+        else:
+            p = probabilities(output, link)
         if not self._labels.multilabel and p.size == len(p):  # of the second of two classes
             p = p.reshape(-1, 1)
             p = np.concatenate([1 - p, p], axis=1)
@@ -279,11 +294,14 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         Args:
             X: (n, features).
         """
-        check_is_fitted(self)
+        self._require_fit()
         values = self._values(self._validated(X))
         if np.any(self._offset):
             values = values + self._offset
         return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
     def _values(self, x: Any) -> Array:
-        return self.trainer_.predict(self._batches(x), batch_size=PREDICT_BATCH)
+        output = row_output(self, x) if link_of(self.trainer_.loss) is None else None
+        if output is None:
+            return self.trainer_.predict(self._batches(x), batch_size=PREDICT_BATCH)
+        return output

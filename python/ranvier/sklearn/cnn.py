@@ -133,6 +133,9 @@ class CNNClassifier(MLPClassifier):
     def _batch_size(self, n: int) -> int:
         return super()._batch_size(n) if self.batch_size == "auto" else min(int(self.batch_size), n)
 
+    def _is_quiet(self) -> bool:
+        return True
+
     def _network(self, features: int, outputs: int) -> nn.Sequential:
         with random.using(self._stream()):
             return self._blocks(outputs)

@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import unique_labels
 
 import ranvier.nn as nn
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkRegressor, set_parameters
+from ranvier.sklearn.one_row import label_of_row, values_of_row
 from ranvier.sklearn.perceptron import Perceptron
 from ranvier.sklearn.settings import HalfSquaredError, LogLoss, make_loss
 from ranvier.train.losses import link_of
@@ -140,6 +141,8 @@ class MLPClassifier(NetworkClassifier, Perceptron):
             X, y, sample_weight: as in `fit`.
             classes: all classes; needed in the first call, except for a matrix of zeros and ones.
         """
+        if sample_weight is None and self._learn_row(X, label_of_row(self, y, classes)):
+            return self
         if not hasattr(self, "module_"):
             labels = Labels(y, classes)
             if classes is None and not labels.multilabel:
@@ -149,7 +152,10 @@ class MLPClassifier(NetworkClassifier, Perceptron):
             raise ValueError(
                 f"`classes={classes}` is not the same as on last call to partial_fit, was: {self.classes_}"
             )
-        return self._fit(X, y, sample_weight, None, incremental=True)
+        self._fit(X, y, sample_weight, None, incremental=True)
+        if sample_weight is None:
+            self._note_row(X)
+        return self
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
@@ -289,7 +295,12 @@ class MLPRegressor(NetworkRegressor, Perceptron):
     @available_if(lambda self: self.solver != "lbfgs")
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """One epoch over some samples, which continues the training so far; arguments as in `fit`."""
-        return self._fit(X, y, sample_weight, None, incremental=True)
+        if sample_weight is None and self._learn_row(X, values_of_row(self, y)):
+            return self
+        self._fit(X, y, sample_weight, None, incremental=True)
+        if sample_weight is None:
+            self._note_row(X)
+        return self
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool

@@ -18,6 +18,7 @@ import ranvier.optim as optim
 from ranvier.autograd import no_grad, random
 from ranvier.nn.modes import evaluating
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkEstimator, NetworkRegressor
+from ranvier.sklearn.one_row import is_bounded, is_row
 from ranvier.sklearn.settings import make_optimizer, number, whole
 from ranvier.train import ProgressBar, Trainer
 from ranvier.train.losses import link_of
@@ -152,6 +153,8 @@ class _NeuralNet(NetworkEstimator):
     # --- data
 
     def _validated(self, X: Any) -> Array:
+        if is_row(self, X) and is_bounded(X):
+            return np.ascontiguousarray(X, np.float32)
         return self._as_floats(validate_data(self, X, reset=False, allow_nd=True))
 
     def _as_floats(self, x: Array) -> Array:

@@ -1,13 +1,13 @@
-"""What MLPClassifier, MLPRegressor and CNNClassifier have in common, and the rules by which a fit ends."""
+"""What MLPClassifier, MLPRegressor and CNNClassifier have in common."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -16,117 +16,15 @@ from sklearn.utils.validation import validate_data
 import ranvier.nn as nn
 from ranvier import mlp
 from ranvier.sklearn.base import NetworkEstimator
+from ranvier.sklearn.convergence import Convergence
+from ranvier.sklearn.one_row import OneRow, is_bounded, is_row
 from ranvier.sklearn.settings import flag, hidden_sizes, make_optimizer, number, one_of, whole
-from ranvier.train import Callback, NonFiniteError, Trainer
+from ranvier.train import NonFiniteError, Trainer
 
 __all__ = ["ACTIVATIONS", "Perceptron"]
 
 Array = npt.NDArray[Any]
 ACTIVATIONS = {"logistic": "sigmoid", "identity": "linear"}
-
-
-class Convergence(Callback):
-    """Records each epoch in the estimator, and ends the run by the rules of scikit-learn's MLPClassifier.
-
-    The run ends after more than `n_iter_no_change` epochs in a row whose loss is not below the best one minus
-    `tol`, or with early stopping, whose validation score is below the best one plus `tol`. With the learning
-    rate "adaptive" the rate is divided by 5 instead, until it is 1e-6.
-
-    Args:
-        estimator: has the settings and gets `loss_curve_`, `n_iter_` and the other attributes.
-        samples: of an epoch.
-        score: gives the validation score, or None without validation data.
-        constant: added to the loss that is recorded.
-        stops: whether the run may end; `partial_fit` makes one epoch.
-    """
-
-    def __init__(
-        self,
-        estimator: Any,
-        samples: int,
-        score: Callable[[], float] | None,
-        constant: float = 0.0,
-        stops: bool = True,
-    ) -> None:
-        self._estimator, self._samples, self._score = estimator, samples, score
-        self._constant, self._stops = constant, stops
-        self._best: dict[str, Any] | None = None
-        self.stopped = False
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        e = self._estimator
-        e.n_iter_ += 1
-        e.t_ += self._samples
-        e.loss_ = logs["loss"] + self._constant
-        e.loss_curve_.append(e.loss_)
-        self._say(f"Iteration {e.n_iter_}, loss = {e.loss_:.8f}")
-        if "val_loss" in logs:
-            e.validation_loss_curve_.append(logs["val_loss"])
-        if self._score is not None:
-            e.validation_scores_.append(self._score())
-            self._say(f"Validation score: {e.validation_scores_[-1]:f}")
-        if e.early_stopping:
-            self._compare_scores()
-        else:
-            better = e.loss_ <= e.best_loss_ - e.tol
-            e._no_improvement_count = 0 if better else e._no_improvement_count + 1
-            e.best_loss_ = min(e.best_loss_, e.loss_)
-        if self._is_sgd() and e.learning_rate == "invscaling":
-            self._set_rate(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
-        if self._stops and e._no_improvement_count > e.n_iter_no_change:
-            self._stop()
-
-    def _compare_scores(self) -> None:
-        e = self._estimator
-        score, best = e.validation_scores_[-1], e.best_validation_score_
-        e._no_improvement_count = 0 if score >= best + e.tol else e._no_improvement_count + 1
-        if score > best or self._best is None:
-            e.best_validation_score_ = max(score, best) if score == score else best
-            state = self.trainer.model.state_dict()
-            self._best = {name: np.array(value) for name, value in state.items()}
-
-    def _stop(self) -> None:
-        e = self._estimator
-        what = "Validation score" if e.early_stopping else "Training loss"
-        why = f"{what} did not improve more than tol={e.tol:f} for {e.n_iter_no_change} consecutive epochs."
-        rate = float(self.trainer.optimizer.param_groups[0]["lr"])
-        if self._is_sgd() and e.learning_rate == "adaptive" and rate > 1e-6:
-            self._set_rate(rate / 5)
-            e._no_improvement_count = 0
-            self._say(f"{why} Setting learning rate to {rate / 5:f}")
-            return
-        self.stopped = self.trainer.stop_training = True
-        self._say(f"{why} Stopping.")
-
-    def diverged(self, error: Exception) -> bool:
-        """Whether the best weights of a run with early stopping are restored after this error."""
-        if self._best is None:
-            return False
-        warnings.warn(f"{error}; the best weights so far are kept", ConvergenceWarning, stacklevel=6)
-        self._estimator.validation_scores_.append(math.nan)
-        self.stopped = True
-        self.on_train_end()
-        return True
-
-    def on_train_end(self) -> None:
-        if self._best is not None and self._stops:
-            self.trainer.model.load_state_dict(self._best)
-
-    def _is_sgd(self) -> bool:
-        return bool(self._estimator.solver == "sgd")
-
-    def _set_rate(self, rate: float) -> None:
-        """Change the rate; scikit-learn's velocity, -rate times the momentum buffer, stays as it is."""
-        optimizer = self.trainer.optimizer
-        for group in optimizer.param_groups:
-            for p in group["params"]:
-                if (buffer := optimizer.state.get(p, {}).get("momentum_buffer")) is not None:
-                    buffer *= group["lr"] / rate
-            group["lr"] = rate
-
-    def _say(self, line: str) -> None:
-        if self._estimator.verbose:
-            print(line)
 
 
 class Perceptron(NetworkEstimator):
@@ -178,7 +76,17 @@ class Perceptron(NetworkEstimator):
         return validate_data(self, self._arranged(X, first), y, reset=first, **how)
 
     def _validated(self, X: Any) -> Any:
+        row = self._row(X)
+        if row is not None:
+            return row
         return validate_data(self, self._arranged(X), accept_sparse="csr", dtype=self._dtype(), reset=False)
+
+    def _row(self, X: Any) -> Array | None:
+        """One row of floats in the dtype of the network; None: scikit-learn has to check it."""
+        if not is_row(self, X) or self.dtype not in (None, "float32", "float64"):
+            return None
+        X = self._arranged(X)
+        return X.astype(self._dtype(), order="C", copy=False) if is_bounded(X) else None
 
     # --- the network
 
@@ -297,6 +205,33 @@ class Perceptron(NetworkEstimator):
                 stacklevel=3,
             )
         return self
+
+    def _learn_row(self, X: Any, target: Array | None) -> bool:
+        """What `partial_fit` does with one row, by the captured step; False where nothing was done."""
+        row, began = self._one_row, perf_counter()
+        if row is None or target is None or row is not OneRow.of(self):
+            return False
+        x = self._row(X)
+        measured = row.step(self, x, target) if x is not None and row.takes(x) else None
+        if x is None or measured is None:
+            return False
+        self.n_iter_ = 0
+        recorder = Convergence(self, 1, None, self._constant(target, None), False)
+        recorder.trainer = self.trainer_
+        loss = row.record(x, target, *measured, perf_counter() - began)
+        recorder.on_epoch_end(self.trainer_.epoch - 1, {"loss": loss})
+        row.require_finite()
+        return True
+
+    def _note_row(self, X: Any) -> None:
+        """After a `partial_fit` on the full path: whether later ones may be replays."""
+        own_way = self.callbacks or self.verbose or getattr(self, "class_weight", None) is not None
+        if is_row(self, X) and not own_way and self._is_quiet() and isinstance(self.loss, str):
+            OneRow.of(self).note(self)
+
+    def _is_quiet(self) -> bool:
+        """Whether a batch of one row gives no warning."""
+        return self.batch_size == "auto" or int(self.batch_size) == 1
 
     def _new_optimizer(self) -> Any:
         owner, parameters = type(self).__name__, list(self.module_.parameters())

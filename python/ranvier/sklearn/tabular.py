@@ -14,6 +14,7 @@ import ranvier.optim as optim
 from ranvier.autograd import random
 from ranvier.optim.lr_scheduler import LambdaLR
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkEstimator, NetworkRegressor, set_parameters
+from ranvier.sklearn.one_row import is_row
 from ranvier.sklearn.settings import hidden_sizes, number, whole
 from ranvier.sklearn.tabular_network import (
     Columns,
@@ -135,6 +136,8 @@ class _Tabular(NetworkEstimator):
         return marked_columns
 
     def _validated(self, X: Any) -> Array:
+        if is_row(self, X) and X.ndim == 2 and not (self._is_category.any() or np.isinf(X).any()):
+            return self._columns.apply(X)
         return self._columns.apply(self._table(X, reset=False))
 
     # --- training

@@ -49,7 +49,9 @@ class History(Mapping[str, list[float]]):
         self.seconds.append(float("nan"))
         self.samples.append(float("nan"))
         for name, value in measured.items():
-            self._values.setdefault(name, [float("nan")] * self.epochs).append(float(value))
+            if name not in self._values:
+                self._values[name] = [float("nan")] * self.epochs
+            self._values[name].append(float(value))
         self.epochs += 1
         self._last = frozenset(measured)
         for values in self._values.values():
