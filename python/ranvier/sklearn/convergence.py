@@ -43,6 +43,13 @@ class Convergence(Callback):
         self._best: dict[str, Any] | None = None
         self.stopped = False
 
+    @classmethod
+    def of_row(cls, estimator: Any, constant: float = 0.0) -> Convergence:
+        """For a step with one row."""
+        recorder = cls(estimator, 1, None, constant, False)
+        recorder.trainer = estimator.trainer_
+        return recorder
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         e = self._estimator
         e.n_iter_ += 1
@@ -61,10 +68,15 @@ class Convergence(Callback):
             better = e.loss_ <= e.best_loss_ - e.tol
             e._no_improvement_count = 0 if better else e._no_improvement_count + 1
             e.best_loss_ = min(e.best_loss_, e.loss_)
-        if self._is_sgd() and e.learning_rate == "invscaling":
-            self._set_rate(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
+        self.decay()
         if self._stops and e._no_improvement_count > e.n_iter_no_change:
             self._stop()
+
+    def decay(self) -> None:
+        """The learning rate after the samples so far."""
+        e = self._estimator
+        if self._is_sgd() and e.learning_rate == "invscaling":
+            self._set_rate(e.learning_rate_init / (e.t_ + 1) ** e.power_t)
 
     def _compare_scores(self) -> None:
         e = self._estimator

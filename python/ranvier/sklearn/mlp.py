@@ -15,7 +15,8 @@ from sklearn.utils.multiclass import unique_labels
 
 import ranvier.nn as nn
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkRegressor, set_parameters
-from ranvier.sklearn.one_row import label_of_row, values_of_row
+from ranvier.sklearn.one_row import is_row, label_of_row, values_of_row
+from ranvier.sklearn.online import OnlineClassifier, OnlineRegressor
 from ranvier.sklearn.perceptron import Perceptron
 from ranvier.sklearn.settings import HalfSquaredError, LogLoss, make_loss
 from ranvier.train.losses import link_of
@@ -25,7 +26,7 @@ __all__ = ["MLPClassifier", "MLPRegressor"]
 Array = npt.NDArray[Any]
 
 
-class MLPClassifier(NetworkClassifier, Perceptron):
+class MLPClassifier(OnlineClassifier, NetworkClassifier, Perceptron):
     """A multi-layer perceptron with scikit-learn's parameters, defaults and attributes, and more.
 
     The network, its initial values (for the same `random_state`), the loss, the optimizers and the rules for
@@ -153,8 +154,8 @@ class MLPClassifier(NetworkClassifier, Perceptron):
                 f"`classes={classes}` is not the same as on last call to partial_fit, was: {self.classes_}"
             )
         self._fit(X, y, sample_weight, None, incremental=True)
-        if sample_weight is None:
-            self._note_row(X)
+        if sample_weight is None and is_row(self, X) and self._is_quiet():
+            self._note_row()
         return self
 
     def _fit(
@@ -226,7 +227,7 @@ class MLPClassifier(NetworkClassifier, Perceptron):
         return tags
 
 
-class MLPRegressor(NetworkRegressor, Perceptron):
+class MLPRegressor(OnlineRegressor, NetworkRegressor, Perceptron):
     """A multi-layer perceptron for values, with scikit-learn's parameters, defaults and attributes, and more.
 
     Args:
@@ -298,8 +299,8 @@ class MLPRegressor(NetworkRegressor, Perceptron):
         if sample_weight is None and self._learn_row(X, values_of_row(self, y)):
             return self
         self._fit(X, y, sample_weight, None, incremental=True)
-        if sample_weight is None:
-            self._note_row(X)
+        if sample_weight is None and is_row(self, X) and self._is_quiet():
+            self._note_row()
         return self
 
     def _fit(

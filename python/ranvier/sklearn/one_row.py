@@ -107,6 +107,7 @@ class OneRow:
         self._latest: dict[str, Any] = {}  # the program that ran last, of each part
         # of the last step on the full path: the settings of the trainer, the names and values of the owner's
         self._before: tuple[Any, Any, Any] | None = None
+        self.reader: Any = None  # of dicts, for `learn_one`
 
     @classmethod
     def of(cls, owner: Any) -> OneRow:
@@ -149,17 +150,33 @@ class OneRow:
             names = itemgetter(*owner._get_param_names())
             self._before = _SETTINGS(vars(trainer)), names, names(vars(owner))
 
-    def step(self, owner: Any, x: Array, y: Array) -> tuple[float, float] | None:
-        """An update with a row that this takes: loss and penalty; None where the full path has to make it."""
+    def is_as_before(self, owner: Any) -> bool:
+        """Whether the estimator has the parameters that the last step on the full path checked."""
+        if self._before is None:
+            return False
+        _, names, values = self._before
+        return all(map(is_, names(vars(owner)), values))
+
+    def step(self, owner: Any, x: Array, y: Array, draws: bool) -> tuple[float, float] | None:
+        """An update with a row that this takes: loss and penalty; None where the full path has to make it.
+
+        draws: whether random numbers are drawn, for the order of the epoch or by the step.
+        """
         trainer = self.trainer
         if self._before is None or trainer.metrics or trainer.classes_ is not None:
             return None
-        settings, names, values = self._before
-        if _SETTINGS(vars(trainer)) != settings or not all(map(is_, names(vars(owner)), values)):
+        if _SETTINGS(vars(trainer)) != self._before[0]:
             return None
-        stream, args = owner._stream(), (x, y, *_PLAIN)
+        args = (x, y, *_PLAIN)
+        arrays = self._drawing(owner, args) if draws else self._calls.run(True, self._replay, "fit", args)
+        if arrays is None:
+            return None
+        return arrays[0].item(), arrays[1].item() if len(arrays) > 1 else 0.0
+
+    def _drawing(self, owner: Any, args: tuple[Any, ...]) -> Any:
+        stream = owner._stream()
         drawn = stream.state[1]
-        if owner.shuffle:  # a key for the order of the epoch
+        if owner.shuffle:
             stream.next_key()
         if owner.dropout:
             with random.using(stream):
@@ -168,21 +185,25 @@ class OneRow:
             arrays = self._calls.run(True, self._replay, "fit", args)
         if arrays is None:
             stream.state[1] = drawn
-            return None
-        return arrays[0].item(), arrays[1].item() if len(arrays) > 1 else 0.0
+        return arrays
 
-    def record(self, x: Array, y: Array, loss: float, penalty: float, seconds: float) -> float:
-        """Note a step in the Trainer as one of its fits does; returns the loss with the penalty."""
+    def record(self, x: Array, y: Array, loss: float, penalty: float, seconds: float | None = None) -> float:
+        """Note a step in the Trainer as one of its fits does, and in its history if it is given seconds.
+
+        Returns the loss with the penalty.
+        """
         trainer = self.trainer
         value = loss + penalty
-        trainer.last_epoch, trainer.steps_per_epoch, trainer.resumed_from = trainer.epoch + 1, 1, None
+        if seconds is not None:
+            trainer.last_epoch, trainer.steps_per_epoch, trainer.resumed_from = trainer.epoch + 1, 1, None
         trainer.stop_training = trainer.interrupted = False
         if not isfinite(value):
             NonFinite(trainer).loss((x, y, None), loss, penalty)
         trainer.updates += 1
-        history = trainer.history
-        history.append(loss=value)
-        history.seconds[-1], history.samples[-1] = seconds, 1.0
+        if seconds is not None:
+            history = trainer.history
+            history.append(loss=value)
+            history.seconds[-1], history.samples[-1] = seconds, 1.0
         return value
 
     def require_finite(self) -> None:

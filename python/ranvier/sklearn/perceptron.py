@@ -30,6 +30,8 @@ ACTIVATIONS = {"logistic": "sigmoid", "identity": "linear"}
 class Perceptron(NetworkEstimator):
     """What the classifier and the regressor have in common."""
 
+    _names: list[Any] | None = None  # of the features that `learn_one` has met
+
     # --- checks
 
     def _check(self) -> None:
@@ -92,7 +94,7 @@ class Perceptron(NetworkEstimator):
 
     def _start(self, features: int, outputs: int) -> None:
         """A new network, and the record of its training."""
-        self._generator = None
+        self._generator = self._names = None
         self.module_ = self._network(features, outputs)
         self.n_layers_, self.n_outputs_ = len(self._linear()) + 1, outputs
         self.t_ = 0
@@ -163,6 +165,7 @@ class Perceptron(NetworkEstimator):
         validation: tuple[Any, ...] | None,
         loss: Any,
         incremental: bool,
+        batch_size: int | None = None,
     ) -> Any:
         """Train with `target` (n, outputs) or class indices (n,); `y` is what the score is compared with.
 
@@ -175,7 +178,7 @@ class Perceptron(NetworkEstimator):
         if self.early_stopping and validation is None:
             (x, y, target, weights), validation = self._split(x, y, target, weights)
         n = x.shape[0]
-        batch_size = self._batch_size(n)
+        batch_size = batch_size or self._batch_size(n)
         mean_weight = 1.0 if weights is None else float(weights.mean())
         penalty = float(self.alpha) / (2 * batch_size * mean_weight)
         if not incremental or not hasattr(self, "trainer_"):
@@ -209,24 +212,23 @@ class Perceptron(NetworkEstimator):
     def _learn_row(self, X: Any, target: Array | None) -> bool:
         """What `partial_fit` does with one row, by the captured step; False where nothing was done."""
         row, began = self._one_row, perf_counter()
-        if row is None or target is None or row is not OneRow.of(self):
+        if row is None or target is None or row is not OneRow.of(self) or not row.is_as_before(self):
             return False
         x = self._row(X)
-        measured = row.step(self, x, target) if x is not None and row.takes(x) else None
+        measured = row.step(self, x, target, True) if x is not None and row.takes(x) else None
         if x is None or measured is None:
             return False
         self.n_iter_ = 0
-        recorder = Convergence(self, 1, None, self._constant(target, None), False)
-        recorder.trainer = self.trainer_
         loss = row.record(x, target, *measured, perf_counter() - began)
+        recorder = Convergence.of_row(self, self._constant(target, None))
         recorder.on_epoch_end(self.trainer_.epoch - 1, {"loss": loss})
         row.require_finite()
         return True
 
-    def _note_row(self, X: Any) -> None:
-        """After a `partial_fit` on the full path: whether later ones may be replays."""
+    def _note_row(self) -> None:
+        """After a step with one row on the full path: whether later ones may be replays."""
         own_way = self.callbacks or self.verbose or getattr(self, "class_weight", None) is not None
-        if is_row(self, X) and not own_way and self._is_quiet() and isinstance(self.loss, str):
+        if not own_way and isinstance(self.loss, str):
             OneRow.of(self).note(self)
 
     def _is_quiet(self) -> bool:
