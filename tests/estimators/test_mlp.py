@@ -328,3 +328,10 @@ def test_verbose_prints_scikit_learns_lines(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Iteration 1, loss = ")
     assert lines[1].startswith("Validation score: ")
+
+
+def test_a_fit_in_float64_forgets_the_mean_of_one_in_float32():
+    X, y = values()
+    model = MLPRegressor(max_iter=3, random_state=0).fit(X, y + 1e6)
+    expected = clone(model).set_params(dtype="float64").fit(X, y).predict(X)
+    assert (model.set_params(dtype="float64").fit(X, y).predict(X) == expected).all()

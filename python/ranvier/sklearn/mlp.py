@@ -335,6 +335,7 @@ class MLPRegressor(OnlineRegressor, NetworkRegressor, Perceptron):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if self._dtype() == "float64":
+            self._offset = 0.0 if first else self._offset
             return y.reshape(len(y), -1).astype(np.float64)
         return self._centred(y.reshape(len(y), -1), loss, first).astype(np.float32)
 
