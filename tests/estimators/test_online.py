@@ -1,9 +1,8 @@
-"""learn_one, predict_one, predict_proba_one: beside partial_fit, new features and labels, River's checks."""
+"""learn_one, predict_one, predict_proba_one: beside partial_fit, new features and labels, what is refused."""
 
 import copy
 import math
 import pickle
-import sys
 import threading
 from collections import OrderedDict
 from decimal import Decimal
@@ -199,6 +198,23 @@ def test_kinds_of_labels():
             MLPClassifier().learn_one(ROWS[0], wrong)
 
 
+@pytest.mark.parametrize(("x", "y"), [({"new": 1.0}, None), ({"new": 1.0}, 3), ({"b": "text"}, "new"),
+                                      ({"new": math.nan}, "new"), ({"new": 1.0}, [1])])  # fmt: skip
+def test_what_is_refused_lets_nothing_grow(x, y):
+    for model in (learnt(MLPClassifier((4,), random_state=0), ROWS, THREE),
+                  learnt(MLPRegressor(hidden_layer_sizes=(4,), random_state=0), ROWS, VALUES)):  # fmt: skip
+        if y == 3 and "Regressor" in type(model).__name__:
+            continue
+        state = weights(model), model.n_features_in_, model.n_outputs_
+        with pytest.raises((TypeError, ValueError)):
+            model.learn_one({**ROWS[0], **x}, y)
+        assert (weights(model), model.n_features_in_, model.n_outputs_) == state
+    binary = learnt(MLPClassifier((4,), loss=nn.BCEWithLogitsLoss(), random_state=0), ROWS, TWO)
+    with pytest.raises(ValueError, match="third label"):
+        binary.learn_one({**ROWS[0], "new": 1.0}, 5)
+    assert binary.n_features_in_ == 6
+
+
 def test_kinds_of_features():
     model = learnt(MLPClassifier((4,), random_state=0), ROWS, TWO)
     plain = {"a": 1, "b": 2.5, "c": 1, "d": 0, "e": 3, "f": 0.25}
@@ -353,49 +369,3 @@ def test_threads():
         t.join()
     assert all(type(e) is RuntimeError and "thread" in str(e) for e in errors), errors
     assert all(m.training for m in model.module_.modules())
-
-
-# --- River
-
-
-def test_river_need_not_be_loaded():
-    assert "river" in sys.modules or not any(name.startswith("river.") for name in sys.modules)
-
-
-def of_river():
-    river = pytest.importorskip("river", reason="river is not installed")
-    from river import base, checks
-
-    kinds = [
-        type("OurClassifier", (MLPClassifier, base.Classifier), {"__doc__": "ours"})((8,), random_state=0),
-        type("OurRegressor", (MLPRegressor, base.Regressor), {"__doc__": "ours"})(
-            hidden_layer_sizes=(8,), random_state=0
-        ),
-    ]
-    return river, checks, kinds
-
-
-def test_rivers_checks(monkeypatch):
-    _, checks, kinds = of_river()
-    for model in kinds:
-        monkeypatch.setattr(sys.modules[__name__], type(model).__name__, type(model), raising=False)  # pickle
-        type(model).__module__ = __name__
-        count = 0
-        for check in checks.yield_checks(model):
-            if check.__name__ != "check_bounded_memory_growth":  # many samples
-                check(copy.deepcopy(model))
-                count += 1
-        assert count > 20
-
-
-def test_rivers_evaluation():
-    of_river()
-    from river import datasets, evaluate, metrics, preprocessing
-
-    model = MLPClassifier((8,), solver="sgd", momentum=0.0, learning_rate_init=0.05, random_state=0)
-    scaled = preprocessing.StandardScaler() | model
-    assert evaluate.progressive_val_score(datasets.Phishing(), scaled, metrics.ROCAUC()).get() > 0.93
-    value = MLPRegressor(hidden_layer_sizes=(8,), learning_rate_init=0.01, random_state=0)
-    scaled = preprocessing.StandardScaler() | value
-    score = evaluate.progressive_val_score(datasets.TrumpApproval().take(300), scaled, metrics.MAE())
-    assert score.get() < 30

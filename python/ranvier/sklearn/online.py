@@ -89,8 +89,11 @@ class Online(Perceptron):
         """
         if "trainer_" not in vars(self):
             return self._learn_first(x, y)
+        target = self._target_of(y)  # first, so that nothing has grown where y or a feature is refused
         row = self._row_of(x, learns=True)
-        target = self._target_of(y)
+        if target is None:
+            self._add_label(y)
+            target = self._target_of(y)
         steps, measured = OneRow.of(self), None
         own_way = self.verbose or self.early_stopping or self.callbacks or getattr(self, "class_weight", None)
         if not own_way and float(self.alpha) / 2 == self.trainer_.l2:
@@ -248,36 +251,49 @@ class OnlineClassifier(Online):
         holds = y is not None and np.ndim(y) == 0 and y == y  # not NaN
         self._require(bool(holds), f"y {y!r}", "a label")
 
-    def _target_of(self, y: Any) -> Array:
+    def _target_of(self, y: Any) -> Array | None:
+        """What the loss takes; None for a label that is new and can be added."""
         reader = self._reader()
         target = reader.targets.get(y)
         if target is None:
             if y not in self.classes_.tolist():
-                self._add_label(y)
-                reader = self._reader()
+                self._classes_with(y)
+                return None
             code = self.classes_.tolist().index(y)
             logistic = link_of(self.trainer_.loss) != "softmax"
             target = np.array([[code]], reader.dtype) if logistic else np.array([code])
             reader.targets[y] = target
         return target
 
-    def _add_label(self, y: Any) -> None:
-        """A further class; the probabilities of the others keep their ratios."""
+    def _classes_with(self, y: Any) -> list[Any]:
+        """The classes with a new one, in order.
+
+        Raises ValueError, TypeError: it cannot be one.
+        """
         self._require_label(y)
         before = self.classes_.tolist()
+        third = len(before) == 2 and link_of(self.trainer_.loss) != "softmax"
+        self._require(
+            not third or self.loss == "log_loss", f"a third label {y!r} for loss {self.loss!r}", "two"
+        )
         try:
-            after = sorted([*before, y])
+            return sorted([*before, y])
         except TypeError:
-            kinds = f"the label {y!r} after {before[0]!r}"
-            self._require(False, kinds, "labels that can be sorted together", TypeError)
-        at, k = after.index(y), len(before)
+            raise TypeError(
+                f"[{type(self).__name__}] got the label {y!r} after {before[0]!r}; expected labels that can "
+                "be sorted together"
+            ) from None
+
+    def _add_label(self, y: Any) -> None:
+        """A further class; the probabilities of the others keep their ratios."""
+        after, k = self._classes_with(y), len(self.classes_)
+        at = after.index(y)
         if link_of(self.trainer_.loss) == "softmax":
             rows = np.eye(max(k, 2))  # where there was one class, the second output is of no label
             matrix = rows[[int(at == 0), int(at != 0)]] if k == 1 else np.insert(rows, at, 0.0, axis=0)
         elif k == 1:  # one output, of the second class
             matrix = np.array([[1.0 if at else -1.0]])
         else:
-            self._require(self.loss == "log_loss", f"a third label {y!r} for loss {self.loss!r}", "two")
             matrix = np.insert(np.array([[0.0], [1.0]]), at, 0.0, axis=0)
         self._labels = _labels_of(after)
         self._set_outputs(matrix)
