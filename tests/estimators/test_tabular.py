@@ -11,7 +11,13 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 import ranvier as rv
 from ranvier.autograd.grad import gradcheck
 from ranvier.sklearn import MLPRegressor, NeuralNetRegressor, TabularClassifier, TabularRegressor
-from ranvier.sklearn.tabular_network import Columns, ParametricActivation, PeriodicEmbedding, TabularNetwork
+from ranvier.sklearn.tabular_network import (
+    Columns,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    TabularNetwork,
+    quantile_edges,
+)
 from sklearn.base import clone
 from sklearn.preprocessing import RobustScaler
 
@@ -61,18 +67,65 @@ def test_embedding_and_activation_follow_their_formulas():
         np.testing.assert_allclose(
             layer(rv.tensor(x)).detach().numpy()[:, 3 * i : 3 * i + 3], expected, 1e-4, 1e-5
         )
-    share = ParametricActivation(3, "relu")
-    share.share.detach().numpy()[...] = [0.0, 0.5, 1.0]
-    np.testing.assert_allclose(
-        share(rv.tensor(x)).detach().numpy(),
-        x + np.array([0, 0.5, 1], np.float32) * (np.maximum(x, 0) - x),
-        1e-6,
-    )
+
+
+def reference(model, edges, x):
+    """The scores (N, outputs, members) of a TabularNetwork over numbers, in NumPy."""
+    state = {name: value.detach().numpy().astype(float) for name, value in model.state_dict().items()}
+    w, v, b = (state[f"embeddings.0.{name}"] for name in ("weight", "linear", "bias"))
+    embedded = []
+    for i, e in enumerate(edges):
+        shares = np.zeros((len(x), len(e) - 1))
+        for t in range(len(e) - 1):
+            if e[t + 1] > e[t]:
+                shares[:, t] = np.clip((x[:, i] - e[t]) / (e[t + 1] - e[t]), 0, 1)
+        embedded.append(shares @ w[i] + x[:, i : i + 1] * v[i] + b[i])
+    z = np.concatenate(embedded, axis=1)
+    members = []
+    for k in range(len(state["head"])):
+        h = z * state["scale"][k]
+        for layer in (0, 2):
+            h = np.maximum(h @ state[f"body.{layer}.weight"].T + state[f"body.{layer}.bias"], 0)
+        members.append(h @ state["head"][k] + state["bias"][k])
+    return np.stack(members, axis=2)
+
+
+def test_the_network_follows_its_formula():
+    rv.manual_seed(0)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 3)).astype(np.float32)
+    x[:, 2] = rng.integers(3, size=50)  # fewer edges than the others
+    edges = quantile_edges(x, 4)
+    assert edges.shape == (3, 5)
+    np.testing.assert_allclose(edges[0], np.quantile(x[:, 0], [0, 0.25, 0.5, 0.75, 1]))
+    model = TabularNetwork(3, 0, [], 2, edges=edges, hidden=(6, 5), members=3, probabilities=True)
+    model.embeddings[0].weight.detach().numpy()[...] = rng.normal(size=(3, 4, 8))
+    x[0], x[1] = 9, -9  # beyond the edges
+    scores = reference(model, edges, x)
+    np.testing.assert_allclose(model(rv.tensor(x)).detach().numpy(), scores, 1e-4, 1e-4)
+    p = np.exp(scores - scores.max(axis=1, keepdims=True))
+    p = (p / p.sum(axis=1, keepdims=True)).mean(axis=2)
+    np.testing.assert_allclose(np.exp(model.eval()(rv.tensor(x)).detach().numpy()), p, 1e-3, 1e-5)
+    values = TabularNetwork(3, 0, [], 1, edges=edges, hidden=(6, 5), members=3)
+    expected = reference(values, edges, x).mean(axis=2)
+    np.testing.assert_allclose(values.eval()(rv.tensor(x)).detach().numpy(), expected, 1e-4, 1e-4)
+
+
+def test_edges_of_constant_columns_and_of_none():
+    assert quantile_edges(np.ones((5, 2)), 8).shape == (2, 2)
+    assert quantile_edges(np.ones((5, 0)), 8) is None
+    assert quantile_edges(np.ones((5, 2)), 0) is None
+    layer = PiecewiseLinearEmbedding(np.ones((1, 2)), 3)
+    layer.weight.detach().numpy()[...] = 1
+    y = layer(rv.tensor([[1.0], [5.0]])).detach().numpy()
+    np.testing.assert_allclose(y[1] - y[0], 4 * layer.linear.detach().numpy()[0, 0], 1e-5)
 
 
 def test_gradients_of_the_network():
     rv.manual_seed(0)
-    model = TabularNetwork(2, 1, [3], 2, hidden=(4,), members=2, frequencies=3).double()
+    edges = np.array([[-1.0, 0.5, 1.0], [-2.0, -1.0, 1.0]])
+    settings = {"edges": edges, "activation": "mish", "frequencies": 3}
+    model = TabularNetwork(2, 1, [3], 2, hidden=(4,), members=2, **settings).double()
     x = rv.tensor([[0.3, -1.2, 1.0, 2.0], [1.1, 0.4, -1.0, 0.0]], dtype=rv.float64)
     names = [name for name, _ in model.named_parameters()]
     parameters = [p.detach().requires_grad_() for p in model.parameters()]
@@ -212,6 +265,10 @@ def test_one_hidden_layer_by_its_size():
             for sizes in ([0], None, True, [[4]], math.nan, "100", 2.5)
         ),
         ({"learning_rate": 0}, "learning_rate 0"),
+        ({"max_iter": 0}, "max_iter 0"),
+        ({"bins": -1}, "bins -1"),
+        ({"n_iter_no_change": 0}, "n_iter_no_change 0"),
+        ({"validation_fraction": 1}, "validation_fraction 1"),
         ({"categorical_features": ["city"]}, "category column 'city'"),
         ({"categorical_features": [4]}, "category column 4 for X of 1 columns"),
         ({"categorical_features": [True, False]}, "2 booleans for X of 1 columns"),
@@ -243,3 +300,93 @@ def test_targets_of_float64_keep_their_digits(model, offset):
     near = clone(model).fit(x[:300], y[:300]).predict(x[300:])
     np.testing.assert_allclose(found - offset, near, rtol=0, atol=0.05)
     assert offset == 0 or found.dtype == np.float64
+
+
+def test_the_held_out_part_stops_the_training_and_all_rows_end_it():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 4))
+    noise, clean = rng.integers(2, size=600), (x[:, 0] * x[:, 1] > 0).astype(int)
+    lengths = {}
+    for name, y in (("noise", noise), ("clean", clean)):
+        history = TabularClassifier(random_state=0, n_iter_no_change=8).fit(x, y).history_
+        held_out = np.isfinite(history["val_loss"])
+        lengths[name] = held_out.sum()
+        best = int(np.nanargmin(history["val_loss"]))
+        assert history.epochs == held_out.sum() + max((best + 1) // 2, 2)
+        assert history.samples[-1] >= 600 > history.samples[0]  # the second phase has all rows
+    assert lengths["noise"] < lengths["clean"]
+    small = TabularClassifier(random_state=0, max_iter=3).fit(x[:300], clean[:300])
+    assert small.n_iter_ == 3
+    assert "val_loss" not in small.history_
+    assert TabularClassifier(validation_fraction=0, max_iter=3).fit(x, clean).n_iter_ == 3
+
+
+def test_a_callback_that_stops_the_training_ends_both_phases():
+    class Stop(rv.Callback):
+        def on_epoch_end(self, epoch, logs):
+            self.trainer.stop_training = epoch == 4
+
+    x = np.random.default_rng(0).normal(size=(500, 3))
+    assert TabularRegressor(callbacks=[Stop()], random_state=0).fit(x, x[:, 0]).n_iter_ == 5
+
+
+def test_every_step_runs_the_captured_program():
+    x = np.random.default_rng(0).normal(size=(701, 3))  # 595 and 701 rows fill no batches
+    model = TabularRegressor(random_state=0, max_iter=30).fit(x, x[:, 0])
+    assert len(model.trainer_.programs()) == 1
+
+
+def test_feature_importances():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(500, 4))
+    x[:, 1], x[:, 2] = rng.integers(12, size=500), rng.integers(3, size=500)
+    x[rng.random(500) < 0.2, 3] = np.nan
+    y = rng.normal(size=12)[x[:, 1].astype(int)] + 2 * np.isnan(x[:, 3])
+    model = TabularRegressor(categorical_features=[1, 2], random_state=0)
+    assert not hasattr(model, "feature_importances_")
+    shares = model.fit(x, y).feature_importances_
+    assert shares.shape == (4,)
+    assert shares.sum() == pytest.approx(1)
+    assert min(shares[1], shares[3]) > 0.2 > 0.05 > max(shares[0], shares[2])
+    np.testing.assert_array_equal(shares, model.feature_importances_)
+    assert model.fit(x, x[:, 0]).feature_importances_[0] > 0.9
+    assert not model.fit(np.ones((40, 4)), np.ones(40)).feature_importances_.any()
+
+
+@pytest.mark.parametrize("rows", [60, 500])
+def test_the_same_random_state_gives_the_same_bits(rows):
+    x = np.random.default_rng(0).normal(size=(rows, 3))
+    models = [TabularClassifier(random_state=3, max_iter=12).fit(x, x[:, 0] > 0) for _ in range(2)]
+    np.testing.assert_array_equal(*[model.predict_proba(x) for model in models])
+    assert (
+        TabularClassifier(random_state=4, max_iter=12).fit(x, x[:, 0] > 0).predict_proba(x)
+        != models[0].predict_proba(x)
+    ).any()
+
+
+def test_one_class_constant_columns_and_thousands_of_categories():
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.integers(3000, size=500), np.ones(500), np.full(500, np.nan)])
+    model = TabularClassifier(categorical_features=[0], max_iter=3).fit(x, np.zeros(500))
+    np.testing.assert_array_equal(model.predict_proba(x), np.ones((500, 1)))
+    values = TabularRegressor(categorical_features=[0], max_iter=3).fit(x, x[:, 0])
+    x[0] = 9999, 7, 5  # a new category, other values
+    assert np.isfinite(values.predict(x)).all()
+
+
+def test_weights_of_zero_in_the_held_out_part():
+    x = np.random.default_rng(0).normal(size=(400, 2))
+    weights = np.zeros(400)
+    weights[:3] = 1
+    for seed in range(4):
+        model = TabularRegressor(random_state=seed, max_iter=2).fit(x, x[:, 0], sample_weight=weights)
+        assert np.isfinite(model.predict(x)).all()
+
+
+def test_a_row_has_the_same_prediction_alone_and_with_others():
+    x = np.random.default_rng(0).normal(size=(64, 5))
+    values = TabularRegressor(random_state=0, max_iter=5).fit(x, x[:, 0])
+    labels = TabularClassifier(random_state=0, max_iter=5).fit(x, x[:, 0] > 0)
+    for rows in (1, 3, 17, 60):
+        np.testing.assert_array_equal(values.predict(x[:rows]), values.predict(x)[:rows])
+        np.testing.assert_array_equal(labels.predict_proba(x[:rows]), labels.predict_proba(x)[:rows])

@@ -13,18 +13,20 @@ import numpy.typing as npt
 import ranvier.nn as nn
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier import empty, ones, rand, zeros
+from ranvier import empty, rand, tensor, zeros
 from ranvier.autograd import Tensor
 from ranvier.nn.activation import named
 from ranvier.nn.embedding import ONE_HOT
 from ranvier.train.arrays import is_missing
 
 __all__ = [
-    "Columns", "MemberCrossEntropy", "MemberSquaredError", "ParametricActivation", "PeriodicEmbedding",
-    "TabularNetwork", "is_category",
+    "Columns", "MemberCrossEntropy", "MemberSquaredError", "PeriodicEmbedding", "PiecewiseLinearEmbedding",
+    "TabularNetwork", "is_category", "quantile_edges",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
+
+SIZE, WAVES = 8, 3  # elements of the embeddings of a number
 
 
 def is_category(column: Any) -> bool:
@@ -57,6 +59,7 @@ class Columns:
     Attributes:
         numbers, plain: the columns of numbers and of zeros and ones that `apply` makes first.
         categories: the number of classes of each further column, with one for what is unknown.
+        origin: for each column that `apply` makes, the column of the table that it is made from.
 
     Source: Holzmüller, Grinsztajn and Steinwart, "Better by default" (2024).
     """
@@ -77,6 +80,12 @@ class Columns:
         one_hot = sum(1 if count == 2 else count for count in counts if count <= ONE_HOT)
         self.plain = int(self._has_missing.sum()) + one_hot
         self.categories = [count + 1 for count in counts if count > ONE_HOT]
+        of_numbers, of_classes = np.flatnonzero(~categorical), np.flatnonzero(categorical)
+        few = [
+            np.repeat(i, 1 if c == 2 else c) for i, c in zip(of_classes, counts, strict=True) if c <= ONE_HOT
+        ]
+        many = [i for i, c in zip(of_classes, counts, strict=True) if c > ONE_HOT]
+        self.origin = np.concatenate([of_numbers, of_numbers[self._has_missing], *few, many]).astype(np.int64)
 
     def apply(self, table: Array) -> npt.NDArray[np.float32]:
         """The columns for the network, (n, numbers + plain + len(categories))."""
@@ -131,44 +140,81 @@ class PeriodicEmbedding(nn.Module):
         return embedded.permute(1, 0, 2).reshape(x.shape[0], self.features * (self.size + 1))
 
 
-class ParametricActivation(nn.Module):
-    """x + a (f(x) - x) with an activation f and a learnt number a for each unit, 1 at the start.
+def quantile_edges(numbers: Array, bins: int) -> Array | None:
+    """Edges (columns, edges) of bins with as many of the numbers (n, columns) each; None without any.
 
-    x (..., units), y as x.
+    Equal edges are left out, and the last one is repeated where a column has fewer than another.
+    """
+    if not bins or not numbers.shape[1]:
+        return None
+    sample = numbers[:: max(len(numbers) // 50_000, 1)]
+    edges = [np.unique(column) for column in np.quantile(sample, np.linspace(0, 1, bins + 1), axis=0).T]
+    most = max(2, *map(len, edges))
+    return np.array([np.pad(column, (0, most - len(column)), "edge") for column in edges])
 
-    Source: Holzmüller, Grinsztajn and Steinwart (2024).
 
+class PiecewiseLinearEmbedding(nn.Module):
+    """Each number x as e(x) W + x v + b, where e_t(x) = clip((x - edge_t) / (edge_(t+1) - edge_t), 0, 1).
+
+    x (N, features), y (N, features size). W, v and b are learnt for each feature; W starts as zeros.
+
+    Args:
+        edges: (features, bins + 1), not decreasing; equal ones make no bin.
+        size: the numbers of y for each feature.
+
+    Source: Gorishniy, Rubachev and Babenko, "On embeddings for numerical features in tabular deep learning"
+    (2022); in this form "TabM" (2024).
+
+    >>> import numpy as np
     >>> import ranvier as rv
-    >>> from ranvier.sklearn.tabular_network import ParametricActivation
-    >>> ParametricActivation(2, "relu")(rv.tensor([[-1.0, 1.0]]))[0].tolist()
-    [0.0, 1.0]
+    >>> from ranvier.sklearn.tabular_network import PiecewiseLinearEmbedding
+    >>> PiecewiseLinearEmbedding(np.array([[0, 1, 3], [0, 2, 2]]), 4)(rv.zeros(5, 2)).shape
+    (5, 8)
     """
 
-    def __init__(self, units: int, activation: str) -> None:
+    slope: Tensor  # (features, 1, bins)
+    offset: Tensor
+
+    def __init__(self, edges: Array, size: int = 8) -> None:
         super().__init__()
-        self.activation = named(activation)
-        self.share = nn.Parameter(ones(units))
+        self.size = size
+        width = np.diff(edges, axis=1)[:, None]
+        slope = np.divide(1.0, width, out=np.zeros(width.shape), where=width > 0)
+        self.register_buffer("slope", tensor(slope.astype(np.float32)))
+        self.register_buffer("offset", tensor((-edges[:, None, :-1] * slope).astype(np.float32)))
+        features, bins = len(edges), width.shape[2]
+        self.linear = nn.Parameter(empty(features, 1, size))
+        init.normal_(self.linear, 0.0, 0.5)
+        self.weight = nn.Parameter(zeros(features, bins, size))
+        self.bias = nn.Parameter(empty(features, 1, size))
+        init.uniform_(self.bias, -0.5, 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.share * (self.activation(x) - x)
+        columns = x.T.unsqueeze(2)  # (features, N, 1)
+        shares = ops.clamp(columns * self.slope + self.offset, 0.0, 1.0)  # (features, N, bins)
+        y = ops.matmul(shares, self.weight) + columns * self.linear + self.bias
+        return y.permute(1, 0, 2).reshape(x.shape[0], -1)
 
 
 class TabularNetwork(nn.Module):
-    """Several multi-layer perceptrons, the members, with common weights between their first scaling and last
-    layer; the prediction is their mean.
+    """Several multi-layer perceptrons, the members, which have their hidden layers in common. Each scales the
+    embedded columns by numbers of its own first and has a last layer of its own.
+
+        z_k = body(r_k * embedded(x)),  y_k = z_k V_k + b_k
 
     x (N, columns): numbers, then columns that are taken as they are, then class indices of categories.
-    y (N, outputs), in training (N, outputs, members).
+    y (N, outputs), the mean of the members; in training (N, outputs, members).
 
     Args:
         numbers, plain: how many columns there are of both kinds.
         categories: the number of classes of each column of categories.
         outputs: classes or values.
+        edges: of the piecewise linear embedding of numbers, or None.
         hidden: units of each hidden layer.
         members: perceptrons.
         activation: of the hidden layers, by name.
         dropout: after each hidden layer.
-        frequencies: of the embedding of numbers; 0 takes them as they are.
+        frequencies: of a periodic embedding of numbers, or 0. Without any embedding numbers stay as they are.
         probabilities: y are logarithms of the members' mean softmax.
 
     Source: Gorishniy, Kotelnikov and Babenko, "TabM: Advancing tabular deep learning with parameter-efficient
@@ -187,42 +233,55 @@ class TabularNetwork(nn.Module):
         plain: int,
         categories: Sequence[int],
         outputs: int,
+        *,
+        edges: Array | None = None,
         hidden: Sequence[int] = (64, 64),
         members: int = 8,
-        activation: str = "mish",
+        activation: str = "relu",
         dropout: float = 0.0,
-        frequencies: int = 16,
+        frequencies: int = 0,
         probabilities: bool = False,
     ) -> None:
         super().__init__()
         self.numbers, self.probabilities = numbers, probabilities
-        self.embedding = PeriodicEmbedding(numbers, frequencies) if numbers and frequencies else nn.Identity()
+        embeddings: list[nn.Module] = []
+        each = 0  # elements of the embedding of one number
+        if numbers and edges is not None:
+            embeddings.append(PiecewiseLinearEmbedding(edges, SIZE))
+            each += SIZE
+        if numbers and frequencies:
+            embeddings.append(PeriodicEmbedding(numbers, frequencies, WAVES))
+            each += WAVES + 1
+        if numbers and not embeddings:
+            embeddings.append(nn.Identity())
+            each = 1
+        self.embeddings = nn.ModuleList(embeddings)
         self.rest = nn.CategoryEmbedding(plain, categories)
-        width = numbers * (4 if frequencies else 1) + self.rest.width
-        self.scale = nn.Parameter(ops.sign(rand(members, width) - 0.5))
+        width = numbers * each + self.rest.width
+        self.scale = nn.Parameter(empty(members, 1, width))
+        init.normal_(self.scale)
         layers: list[nn.Module] = []
         for before, after in zip([width, *hidden[:-1]], hidden, strict=True):
             layer = nn.Linear(before, after)
             init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            layers += [layer, ParametricActivation(after, activation)]
-            layers += [nn.Dropout(dropout)] if dropout else []
+            layers += [layer, named(activation), *[nn.Dropout(dropout)] * bool(dropout)]
         self.body = nn.Sequential(*layers)
-        last = hidden[-1] if hidden else width
-        self.head = nn.Parameter(empty(members, last, outputs))
-        init.uniform_(self.head, -1 / math.sqrt(last), 1 / math.sqrt(last))
+        self.head = nn.Parameter(empty(members, hidden[-1], outputs))
+        init.uniform_(self.head, -1 / math.sqrt(hidden[-1]), 1 / math.sqrt(hidden[-1]))
         self.bias = nn.Parameter(zeros(members, 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = [self.embedding(x[:, : self.numbers])] if self.numbers else []
+        parts = [embedding(x[:, : self.numbers]) for embedding in self.embeddings]
         parts += [self.rest(x[:, self.numbers :])] if self.rest.width else []
         z = ops.cat(parts, 1) if len(parts) > 1 else parts[0]
-        z = self.body(z.unsqueeze(0) * self.scale.unsqueeze(1))  # (members, N, units)
+        z = self.body(z.unsqueeze(0) * self.scale)  # (members, N, units)
         y = ops.matmul(z, self.head) + self.bias  # (members, N, outputs)
         if self.training:
             return y.permute(1, 2, 0)
         if self.probabilities:
-            return ops.log(ops.softmax(y, 2).mean(0))
-        return y.mean(0)
+            y = ops.softmax(y, 2)
+        y = y.permute(1, 2, 0).contiguous().mean(2)  # in an order that does not depend on N
+        return ops.log(y) if self.probabilities else y
 
 
 class MemberCrossEntropy(nn.CrossEntropyLoss):

@@ -1,0 +1,181 @@
+"""How TabularClassifier and TabularRegressor are trained: the held-out part, the schedule, both phases."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+import ranvier.optim as optim
+from ranvier.autograd import random
+from ranvier.optim.lr_scheduler import LambdaLR
+from ranvier.sklearn.base import NetworkEstimator
+from ranvier.sklearn.settings import hidden_sizes
+from ranvier.sklearn.tabular_network import Columns, MemberCrossEntropy, TabularNetwork, quantile_edges
+from ranvier.train import EarlyStopping, Schedule, Trainer
+
+__all__ = ["TabularTraining", "filled"]
+
+Array = npt.NDArray[Any]
+Arrays = tuple[Array, Array, "Array | None"]  # x, targets, weights
+
+LEAST_HELD_OUT = 50  # rows: fewer say little about the loss
+MOST_HELD_OUT = 5000
+EPOCHS, EPOCHS_OF_SMALL = 100, 40  # with and without a held-out part
+SAMPLES = 900_000  # that the epochs of a large table take together
+LEAST_EPOCHS = 6
+KEPT = 1000  # rows for feature_importances_
+
+
+def filled(x: Array) -> Array:
+    """x with at least 16 rows: products of fewer have other sums, and a row's prediction other last bits."""
+    return x if len(x) >= 16 else np.concatenate([x, np.zeros((16 - len(x), *x.shape[1:]), x.dtype)])
+
+
+def _rows(arrays: Arrays, rows: Array) -> Arrays:
+    x, y, weights = arrays
+    return x[rows], y[rows], None if weights is None else weights[rows]
+
+
+class TabularTraining(NetworkEstimator):
+    """Training in two phases: with a held-out part, which stops it, and a shorter one with all rows.
+
+    The second phase begins with the best weights of the first and the learning rate of their epoch, and takes
+    half as many epochs, in which the rate falls to 0. So the length follows the noise of the data, which the
+    held-out part measures, and no row is lost. Tables of less than about 330 rows have the first phase only,
+    without a held-out part.
+    """
+
+    _columns: Columns
+
+    def _fit_table(self, table: Array, target: Array, weights: Array | None, outputs: int, loss: Any) -> Any:
+        """Make the network and train it."""
+        self.__dict__.pop("_importances", None)
+        self._columns = Columns(table, self._is_category)
+        x = self._columns.apply(table)
+        self._random_state, self._generator = check_random_state(self.random_state), None
+        everything = x, target, weights
+        order = self._random_state.permutation(len(x))
+        held = self._held_out(order, weights)
+        train = everything if held is None else _rows(everything, np.sort(order[len(held) :]))
+        with random.using(self._stream()):
+            self.module_ = TabularNetwork(
+                self._columns.numbers,
+                self._columns.plain,
+                self._columns.categories,
+                outputs,
+                edges=quantile_edges(train[0][:, : self._columns.numbers], self.bins),
+                hidden=hidden_sizes(self, least=1),
+                members=self.n_members,
+                activation=self.activation,
+                dropout=float(self.dropout),
+                frequencies=self.frequencies,
+                probabilities=isinstance(loss, MemberCrossEntropy),
+            )
+        optimizer = self._optimizer()
+        self.trainer_ = Trainer(self.module_, loss, optimizer)
+        n = len(train[0])
+        wanted = min(self._batch_size(n), n)
+        batch_size = -(-n // -(-n // wanted))  # batches of one size need few rows twice
+        if held is None:
+            self._kept = _rows(everything, order[:KEPT])
+            self._phase(train, batch_size, self._epochs(n, False), self._warm_cosine)
+        else:
+            valid = _rows(everything, held)
+            self._kept = _rows(valid, np.arange(min(len(held), KEPT)))
+            stop = EarlyStopping(patience=self.n_iter_no_change)
+            epochs = self._epochs(n, True)
+            self._phase(train, batch_size, epochs, self._warm_cosine, valid, stop)
+            best = stop.best_epoch or 0
+            rate = self._warm_cosine(best, epochs)
+            if stop.stopped_epoch is not None or self.history_.epochs == epochs:  # nothing else ended it
+                more = max((best + 1) // 2, 2)
+                self._phase(everything, batch_size, more, lambda step, steps: rate * (1 - step / steps))
+        self.n_iter_ = self.history_.epochs
+        return self
+
+    def _phase(
+        self,
+        arrays: Arrays,
+        batch_size: int,
+        epochs: int,
+        share: Any,
+        valid: Arrays | None = None,
+        *callbacks: Any,
+    ) -> None:
+        """Some epochs with share(step, steps) of the learning rate. Steps: epochs, or batches of a few."""
+        n = len(arrays[0])
+        more = self._random_state.permutation(n)[: -n % batch_size]  # all batches have one size and program
+        x, y, weights = _rows(arrays, np.concatenate([np.arange(n), more])) if len(more) else arrays
+        optimizer = self.trainer_.optimizer
+        per, steps = ("epoch", epochs) if epochs >= 15 else ("batch", epochs * (len(x) // batch_size))
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] = float(self.learning_rate)
+        schedule = Schedule(LambdaLR(optimizer, lambda step: share(step, steps)), per=per)
+        hooks = [schedule, *callbacks, *(self.callbacks or ())]
+        self._train(x, y, weights, epochs=epochs, batch_size=batch_size, callbacks=hooks, validation=valid)
+
+    @staticmethod
+    def _warm_cosine(step: int, steps: int) -> float:
+        """A linear rise over a twentieth of the steps, then half a cosine."""
+        warmup = max(steps // 20, 1)
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1)))
+
+    def _held_out(self, order: Array, weights: Array | None) -> Array | None:
+        """The rows that stop the first phase; None for small tables."""
+        count = min(int(len(order) * self.validation_fraction), MOST_HELD_OUT)
+        held: Array = np.sort(order[:count])
+        if count < LEAST_HELD_OUT or (weights is not None and not weights[held].any()):
+            return None
+        return held
+
+    def _epochs(self, n: int, held_out: bool) -> int:
+        if self.max_iter != "auto":
+            return int(self.max_iter)
+        return min(EPOCHS if held_out else EPOCHS_OF_SMALL, max(SAMPLES // n, LEAST_EPOCHS))
+
+    def _batch_size(self, n: int) -> int:
+        """Batches of 32 for small tables, of up to 256 for larger and 1,024 for the largest ones."""
+        if self.batch_size != "auto":
+            return int(self.batch_size)
+        return int(min(max(2 ** round(math.log2(max(n, 1) / 16)), 32), max(256, min(n // 64, 1024))))
+
+    def _optimizer(self) -> Any:
+        """Weight decay of matrices only."""
+        matrices: list[Any] = []
+        others: list[Any] = []
+        for name, p in self.module_.named_parameters():
+            (matrices if p.ndim >= 2 and "bias" not in name else others).append(p)
+        decay = float(self.weight_decay)
+        groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+        return optim.AdamW(groups, lr=float(self.learning_rate), betas=(0.9, 0.95))
+
+    @property
+    def feature_importances_(self) -> Array:
+        """How much the loss grows when the values of a column are exchanged at random, (columns,), sum 1.
+
+        Computed at the first use, on up to 1,000 of the rows that `fit` held out (of a small table, of all),
+        which the estimator keeps.
+        Columns that say the same share their importance: exchanging one of them changes little.
+
+        Source: Breiman, "Random forests" (2001), section 10.
+        """
+        check_is_fitted(self)
+        if not hasattr(self, "_importances"):
+            x, y, weights = self._kept
+            rng, base = np.random.default_rng(0), self._measured(x, y, weights)
+            grown = np.zeros(self.n_features_in_)
+            for column in range(len(grown)):
+                chosen, exchanged = self._columns.origin == column, x.copy()
+                exchanged[:, chosen] = x[rng.permutation(len(x))][:, chosen]
+                grown[column] = (
+                    max(self._measured(exchanged, y, weights) - base, 0.0) if chosen.any() else 0.0
+                )
+            self._importances = grown / grown.sum() if grown.sum() > 0 else grown
+        return self._importances
