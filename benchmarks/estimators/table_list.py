@@ -90,7 +90,10 @@ def made(make: Callable[..., Any], *args: Any, classes: bool = False, **settings
 
     def load(folder: Path) -> Table:
         table = make(*args, **settings)
-        return table if isinstance(table, Table) else Table(*map(np.asarray, table), classes)
+        if isinstance(table, Table):
+            return table
+        x, y = map(np.asarray, table)
+        return Table(x, np.unique(y, return_inverse=True)[1] if classes else y, classes)  # classes from 0 on
 
     return load
 
