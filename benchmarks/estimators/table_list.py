@@ -207,7 +207,7 @@ REPORTING: dict[str, Callable[[Path], Table]] = {
     "breast cancer": _bundled(datasets.load_breast_cancer, classes=True),
     "thresholds 2": made(thresholds, 2, columns=20),
     "rotated 2": made(rotated, 2, noise=10),
-    "300 categories 2": made(many_categories, 2, classes=True),
+    "300 categories 2": made(many_categories, 2),
     "imbalanced": made(
         datasets.make_classification, 2000, 20, n_informative=8, weights=[0.95], random_state=2, classes=True
     ),
@@ -229,7 +229,7 @@ REPORTING: dict[str, Callable[[Path], Table]] = {
     "friedman 2": made(datasets.make_friedman2, 1000, noise=50.0, random_state=2),
     "friedman 3": made(datasets.make_friedman3, 1000, noise=0.1, random_state=2),
     "regression": made(datasets.make_regression, 1000, 20, n_informative=10, noise=20.0, random_state=2),
-    "thresholds 3": made(thresholds, 3, classes=False),
+    "thresholds 3": made(thresholds, 3),
     "skewed 2": made(skewed, 2),
     "places 2": made(places, 2),
     "duplicates": made(duplicates, 2),
