@@ -23,10 +23,11 @@ from ranvier.train import Trainer
 from ranvier.train.faults import NonFinite
 from ranvier.train.step import parameters_of
 
-__all__ = ["OneRow", "is_bounded", "is_row", "label_of_row", "row_output", "values_of_row"]
+__all__ = ["FEW_ROWS", "OneRow", "is_bounded", "is_row", "label_of_row", "row_output", "values_of_row"]
 
 Array = npt.NDArray[Any]
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+FEW_ROWS = 16  # more take longer than what is left out for a row
 _LARGE = 3e38  # finite in float32
 # What the steps of a Trainer depend on besides the settings of its optimizer, which programs read.
 _SETTINGS = itemgetter(
@@ -53,8 +54,8 @@ def is_bounded(x: Array) -> bool:
 
 
 def row_output(owner: Any, x: Any) -> Array | None:
-    """The output of an estimator's network for one row; None: the Trainer has to predict."""
-    if type(x) is not np.ndarray or len(x) != 1:
+    """The output of an estimator's network for a row or a few; None: the Trainer has to predict."""
+    if type(x) is not np.ndarray or not 0 < len(x) <= FEW_ROWS:
         return None
     row = OneRow.of(owner)
     return row.output(x) if row.takes(x) else None
@@ -118,7 +119,7 @@ class OneRow:
         return row
 
     def takes(self, x: Array) -> bool:
-        """Whether it is a row in the network's dtype, and finite."""
+        """Whether the rows have the network's dtype, and are finite."""
         return x.dtype == self._dtype and is_bounded(x)
 
     def _replay(self, part: str, args: tuple[Any, ...]) -> Any:
@@ -134,7 +135,7 @@ class OneRow:
         return None
 
     def output(self, x: Array) -> Array | None:
-        """The network's output for a row, in evaluation mode; None where no program gives it."""
+        """The network's output for rows, in evaluation mode; None where no program gives it."""
         if type(self.trainer) is not Trainer:
             return None
         with no_grad():
