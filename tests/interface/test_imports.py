@@ -18,10 +18,10 @@ import ranvier
 LAYERS = """
     _core
     autograd config extension
-    func kernels version
+    kernels version
     ops
     linalg nn
-    optim serialization summary
+    func optim serialization summary
     data metrics program
     train
     ranvier

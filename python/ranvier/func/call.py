@@ -1,0 +1,130 @@
+"""functional_call: a module with other parameters and buffers for one call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ranvier.autograd.tensor import Tensor
+
+__all__ = ["functional_call"]
+
+
+def functional_call(
+    module: Any,
+    parameter_and_buffer_dicts: Any,
+    args: Any = None,
+    kwargs: dict[str, Any] | None = None,
+    *,
+    tie_weights: bool = True,
+    strict: bool = False,
+) -> Any:
+    """module(*args, **kwargs) with other parameters and buffers, by their names as in ``state_dict``.
+
+    parameter_and_buffer_dicts: a dict, or several with different names. args: a tuple, or one argument.
+    The others stay the module's. Gradients flow to the given Tensors; what the call changes in place, as
+    BatchNorm its running mean, are those; what it assigns anew is put into the dict. Afterwards, also after
+    an exception, the module is as before. Threads need a copy each: RuntimeError where another one is within
+    functional_call of the module. Its plain call there sees the other values.
+
+    tie_weights: one name of a Tensor that the module has under several stands for all of them. strict: raises
+    RuntimeError if names are missing or unknown. Raises ValueError for a name in two dicts and for several
+    values of tied names, TypeError for a value that is no Tensor, AttributeError for an unknown layer.
+
+    >>> import ranvier as rv
+    >>> given = {"weight": rv.ones(1, 2), "bias": rv.zeros(1)}
+    >>> rv.func.functional_call(rv.nn.Linear(2, 1), given, rv.tensor([[1.0, 2.0]]))
+    tensor([[3.]])
+    """
+    replaced = _merged(parameter_and_buffer_dicts)
+    args = () if args is None else args if isinstance(args, tuple) else (args,)
+    with _reserved(module), _replaced(module, replaced, tie_weights, strict) as places:
+        try:
+            return module(*args, **(kwargs or {}))
+        finally:
+            for name, value in replaced.items():
+                owner, attribute = places[name]
+                if isinstance(parameter_and_buffer_dicts, dict) and owner.get(attribute, value) is not value:
+                    parameter_and_buffer_dicts[name] = owner[attribute]
+
+
+def _merged(dicts: Any) -> dict[str, Any]:
+    several = list(dicts) if isinstance(dicts, (list, tuple)) else [dicts]
+    if not all(isinstance(one, dict) for one in several):
+        raise TypeError(f"[functional_call] got {type(dicts).__name__}; expected a dict, or a tuple of dicts")
+    values = {name: value for one in several for name, value in one.items()}
+    if len(values) < sum(map(len, several)):
+        raise ValueError("[functional_call] got a name in several dicts; expected each once")
+    for name, value in values.items():
+        if not isinstance(name, str) or not (value is None or isinstance(value, Tensor)):
+            raise TypeError(f"[functional_call] got {type(value).__name__} for {name!r}; expected a Tensor")
+    return values
+
+
+_threads: dict[int, int] = {}  # id of a module -> the thread that is within functional_call of it
+_lock = threading.Lock()
+
+
+@contextmanager
+def _reserved(module: Any) -> Iterator[None]:
+    """A block in which no other thread may replace values of this module; RuntimeError if one does."""
+    here, wanted = threading.get_ident(), {id(m) for m in module.modules()}
+    with _lock:
+        if any(_threads.get(one, here) != here for one in wanted):
+            raise RuntimeError(
+                "[functional_call] got a module that another thread calls with other parameters; expected a "
+                "copy for each thread"
+            )
+        added = wanted - _threads.keys()
+        _threads.update(dict.fromkeys(added, here))
+    try:
+        yield
+    finally:
+        with _lock:
+            for one in added:
+                del _threads[one]
+
+
+@contextmanager
+def _replaced(module: Any, replaced: dict[str, Any], tie: bool, strict: bool) -> Iterator[dict[str, Any]]:
+    """A block in which the module has these values; gives the attributes and the name in them of each."""
+    named = {
+        name: x
+        for names in (module.named_parameters, module.named_buffers)
+        for name, x in names(remove_duplicate=False)
+    }
+    values = dict(replaced)
+    if tie:
+        for name in replaced.keys() & named.keys():
+            tied = [other for other, x in named.items() if x is named[name]]
+            if any(values.get(other, replaced[name]) is not replaced[name] for other in tied):
+                raise ValueError(
+                    f"[functional_call] got several values for the tied names {tied}; expected one, or "
+                    "tie_weights=False"
+                )
+            values.update(dict.fromkeys(tied, replaced[name]))
+    missing, unknown = named.keys() - values.keys(), replaced.keys() - named.keys()
+    if strict and (missing or unknown):
+        raise RuntimeError(
+            f"[functional_call] got strict=True, missing {sorted(missing)} and unknown names "
+            f"{sorted(unknown)}; expected those of the parameters and buffers"
+        )
+    places = {}
+    for name in values:
+        path, _, attribute = name.rpartition(".")
+        places[name] = owner = module.get_submodule(path).__dict__, attribute
+        if not isinstance(owner[0].get(attribute), (Tensor, type(None))):
+            raise TypeError(f"[functional_call] got {name!r}; expected the name of a parameter or buffer")
+    before = [(owner, name, owner.get(name, _replaced)) for owner, name in places.values()]
+    try:
+        for (owner, name), value in zip(places.values(), values.values(), strict=True):
+            owner[name] = value
+        yield places
+    finally:
+        for owner, name, value in reversed(before):
+            if value is _replaced:
+                owner.pop(name, None)
+            else:
+                owner[name] = value
