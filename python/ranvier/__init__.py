@@ -75,6 +75,7 @@ float, double, half, long, int = float32, float64, float16, int64, int32
 _MODULES = "autograd data func kernels linalg metrics nn ops optim program serialization train version"
 _NAMES = {
     "autograd.printing": "set_printoptions",
+    "func": "vmap",
     "nn.functional": "focal_loss sigmoid_focal_loss",
     "nn.container": "mlp",
     "ops.activation.slope": "derivative",

@@ -220,15 +220,15 @@ class Function:
     def _several(self, y: tuple[Any, ...], x: Any) -> tuple[Tensor, ...]:
         """Wraps each of several outputs; only floating ones carry gradients."""
         outs = tuple(wrap(np.asarray(part)) for part in y)
-        if self.is_view:
-            self._several_views(outs, x, True)
-        else:  # a count for each output, of indices too, which backward may read
-            self.versions = (*self.versions, *[out._cell for out in outs])
-            self.changes = (*self.changes, *[0 for _ in outs])
+        self.outputs = len(outs)
         for index, out in enumerate(outs):
             if out._array.dtype.kind == "f":
                 out._requires_grad, out._grad_fn = True, Output(self, index)
-        self.outputs = len(outs)
+        if self.is_view:
+            return self._several_views(outs, x, True)
+        # a count for each output, of indices too, which backward may read
+        self.versions = (*self.versions, *[out._cell for out in outs])
+        self.changes = (*self.changes, *[0 for _ in outs])
         return outs
 
     def check_saved(self, *more: np.ndarray[Any, Any]) -> None:

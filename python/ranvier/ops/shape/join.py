@@ -16,6 +16,7 @@ from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.autograd.views import add_link, is_several, several_of
 from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, is_floating, require_no_gradient
+from ranvier.ops.layout import zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import none
 from ranvier.ops.shape.index import getitem
@@ -180,6 +181,34 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, -(-n // chunks) if n else (0,) * int(chunks), dim)
 
 
+class Unbind(Function):
+    """y[i] = x[i] along an axis, for all i: their gradients are joined once, those of `getitem` are added"""
+
+    is_view = True
+
+    def __init__(self, axis: int) -> None:
+        self.before: tuple[Any, ...] = (slice(None),) * axis
+
+    def forward(self, x: Array) -> tuple[Array, ...]:
+        views: list[Array] = []
+        for i in range(x.shape[len(self.before)]):
+            place = (*self.before, i, ...)
+            views.append(x[place])
+        return tuple(views)
+
+    def backward(self, *dys: Array | None) -> Array:
+        axis, one = len(self.before), next(dy for dy in dys if dy is not None)
+        unused = zeros(one.shape, one.dtype) if any(dy is None for dy in dys) else one
+        parts = [np.expand_dims(unused if dy is None else dy, axis) for dy in dys]
+        return _core.concatenate(parts, axis)
+
+
+@rule(Unbind)
+def _unbound(node: Any, *dys: Tensor | None) -> tuple[Tensor, ...]:
+    one = next(dy for dy in dys if dy is not None)
+    return (stack([none(one.shape, one) if dy is None else dy for dy in dys], len(node.before)),)
+
+
 def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
     """Views of x: its slices along dim, without that dimension.
     | rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1) -> (tensor([1., 3.]), tensor([2., 4.]))"""
@@ -188,8 +217,13 @@ def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
     dim = some_dim("unbind", input, dim)
     if not (input._requires_grad and mode.enabled):
         return tuple(_off_tape(input, dim))
-    before = (slice(None),) * dim
-    return is_several(tuple([getitem(input, (*before, i)) for i in range(input.shape[dim])]))
+    if not input.shape[dim]:
+        return ()
+    if input._array.dtype not in (F32, F64):
+        before = (slice(None),) * dim
+        return is_several(tuple([getitem(input, (*before, i)) for i in range(input.shape[dim])]))
+    views: tuple[Tensor, ...] = Unbind(dim).apply(input)
+    return views
 
 
 def iterate(x: Tensor) -> Iterator[Tensor]:

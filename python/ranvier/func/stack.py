@@ -1,0 +1,266 @@
+"""stack, unstack: many modules of one form as one module, each with its own weights and batches."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ranvier.autograd import no_grad, random
+from ranvier.autograd.tensor import Tensor
+from ranvier.func.call import functional_call
+from ranvier.func.vmap import joined, slices
+from ranvier.nn import Module, Parameter
+from ranvier.nn.parameter import UninitializedParameter
+from ranvier.ops import stack as stacked_tensors
+from ranvier.ops import unbind
+
+__all__ = ["Stack", "stack", "stack_module_state", "unstack"]
+
+
+class Stack(Module):
+    """Members of one form as one module: see :func:`stack`."""
+
+    def __init__(self, members: Sequence[Module], generators: Sequence[random.Generator]) -> None:
+        super().__init__()
+        self._members, self._generators = list(members), list(generators)
+        self._leaves: list[dict[str, Parameter]] = []  # of each member, after split()
+        self._active = tuple(range(len(self._members)))
+        parameters, buffers = _state(self._members)
+        kept = self._members[0].state_dict().keys()
+        for name, parameter in parameters.items():
+            owner, own = self._place(name)
+            owner.register_parameter(own, parameter)
+        for name, buffer in buffers.items():
+            owner, own = self._place(name)
+            owner.register_buffer(own, buffer, persistent=name in kept)
+        self.training = self._members[0].training
+
+    def _place(self, name: str) -> tuple[Module, str]:
+        """The module that has a parameter or buffer of this name, and its name there."""
+        owner: Module = self
+        *path, own = name.split(".")
+        for part in path:
+            if part not in owner._modules:
+                owner.add_module(part, Module())
+            owner = owner._modules[part]
+        return owner, own
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def extra_repr(self) -> str:
+        return f"{len(self)} x {type(self._members[0]).__name__}"
+
+    def train(self, mode: bool = True) -> Stack:
+        for member in self._members:
+            member.train(mode)
+        return super().train(mode)
+
+    @property
+    def active(self) -> tuple[int, ...]:
+        """The members that a call computes, in order. Set it after :func:`split`, with those that go on.
+
+        Members that are left out cost nothing. Each change makes another program of a compiled step.
+        """
+        return self._active
+
+    @active.setter
+    def active(self, members: Sequence[int]) -> None:
+        members = tuple(members)
+        in_order = list(members) == sorted(set(members))
+        if not (members and in_order and members[0] >= 0 and members[-1] < len(self)):
+            raise ValueError(
+                f"[stack] got active {members!r}; expected different members of {len(self)} in rising order"
+            )
+        if not self._leaves:
+            raise RuntimeError(
+                "[stack] got active for parameters of all members at once, which an optimizer moves by its "
+                "momentum; expected split() before, and an optimizer for each member"
+            )
+        self._active = members
+
+    def split(self) -> list[list[Parameter]]:
+        """The parameters of each member, views into the Stack's: for one optimizer, or clipping, a member.
+
+        From then on they are the leaves: `parameters()` gives those of all members, gradients are theirs.
+        """
+        if not self._leaves:
+            named = dict(self.named_parameters())
+            views = {name: p.detach().unbind() for name, p in named.items()}
+            for i in range(len(self)):
+                self._leaves.append({n: Parameter(x[i], named[n].requires_grad) for n, x in views.items()})
+            for p in named.values():
+                p.requires_grad_(False)
+                p.grad = None
+        return [list(leaves.values()) for leaves in self._leaves]
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Those with a leading axis; after :meth:`split` those of each member."""
+        if self._leaves:
+            return iter([p for leaves in self._leaves for p in leaves.values()])
+        return super().parameters(recurse)
+
+    def to(self, *args: Any, **kwargs: Any) -> Stack:
+        if self._leaves:
+            raise RuntimeError(
+                "[stack] got to() after split(); expected it before, or on the modules of unstack"
+            )
+        return super().to(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:  # a copy's views would not share its memory
+        if self._leaves:
+            raise TypeError("[stack] got a Stack after split(); expected unstack(...), or its state_dict()")
+        return self.__dict__
+
+    def forward(self, *args: Any, in_dims: Any = 0, **kwargs: Any) -> Any:
+        """Each member's result for its slice of the arguments, stacked along dimension 0.
+
+        in_dims: as of :func:`vmap`: 0, each member has its own batch; None, all have the same.
+        """
+        named = next((name for name, x in kwargs.items() if isinstance(x, Tensor)), None)
+        if named is not None:
+            raise TypeError(f"[stack] got the Tensor {named!r} by name; expected Tensors by place")
+        parts, count = slices("stack", in_dims, args)
+        if count is not None and count != len(self._active):
+            raise ValueError(
+                f"[stack] got {count} slices; expected one for each of {len(self._active)} members"
+            )
+        weights = {} if self._leaves else {name: unbind(p) for name, p in self.named_parameters()}
+        buffers = {name: unbind(b) for name, b in self.named_buffers()}
+        results = []
+        for place, i in enumerate(self._active):
+            own = self._leaves[i] if self._leaves else {name: x[i] for name, x in weights.items()}
+            state = {name: x[i] for name, x in buffers.items()}
+            given = {**own, **state}
+            with random.using(self._generators[i]):
+                results.append(functional_call(self._members[i], given, parts(place), kwargs))
+            for name, x in state.items():
+                if given[name] is not x:  # assigned, not changed
+                    with no_grad():
+                        x.copy_(given[name])
+        return joined("stack", results, 0)
+
+
+def stack(models: Sequence[Module], generators: Sequence[random.Generator] | None = None) -> Stack:
+    """Modules of one form as one module, whose parameters and buffers have a leading axis.
+
+    models: at least one; equal in the names, shapes and dtypes of parameters and buffers, and in which of
+    them are frozen. They are copied. generators: for each the stream of its dropout and other random numbers;
+    by default new ones, seeded from the global stream.
+
+    A call gives member i slice i of each argument and stacks the results: (members, ...) to (members, ...),
+    or with in_dims=None one batch to all. Each member computes the bits that it computes alone: in a step
+    compiled by :func:`ranvier.compile` members run side by side on the threads, each wholly on one. One
+    optimizer of `parameters()` serves all members with the same settings; `split()` gives the parameters of
+    each, for an optimizer, a schedule or a limit of gradients of its own, and then `active` leaves out
+    members that have ended. `unstack` gives modules back.
+
+    Raises ValueError for no or different modules, TypeError for other objects.
+
+    >>> import ranvier as rv
+    >>> nets = [rv.nn.Linear(3, 1) for _ in range(4)]
+    >>> many = rv.func.stack(nets)
+    >>> many.weight.shape, many(rv.ones(4, 5, 3)).shape, many(rv.ones(5, 3), in_dims=None).shape
+    ((4, 1, 3), (4, 5, 1), (4, 5, 1))
+    >>> optimizer = rv.optim.Adam(many.parameters())
+    >>> losses = rv.func.vmap(rv.nn.functional.mse_loss)(many(rv.ones(4, 5, 3)), rv.zeros(4, 5, 1))
+    >>> losses.sum().backward()
+    >>> optimizer.step()
+    >>> trained = rv.func.unstack(many)
+    """
+    members = _members("stack", models)
+    if generators is None:
+        seed = random.current().next_key
+        generators = [random.Generator().manual_seed(seed()) for _ in members]
+    if len(generators) != len(members) or not all(isinstance(g, random.Generator) for g in generators):
+        raise ValueError(f"[stack] got generators {generators!r}; expected {len(members)} of rv.Generator")
+    return Stack([copy.deepcopy(member) for member in members], generators)
+
+
+def unstack(module: Stack) -> list[Module]:
+    """The members of a Stack as modules of their own, with copies of its parameters and buffers.
+
+    >>> import ranvier as rv
+    >>> one, two = rv.func.unstack(rv.func.stack([rv.nn.Linear(2, 1), rv.nn.Linear(2, 1)]))
+    >>> one.weight.shape
+    (1, 2)
+    """
+    if not isinstance(module, Stack):
+        raise TypeError(f"[unstack] got {type(module).__name__}; expected a Stack, of rv.func.stack")
+    stacked = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    members = [copy.deepcopy(member) for member in module._members]
+    for i, member in enumerate(members):
+        for name, x in (*member.named_parameters(), *member.named_buffers()):
+            x._array = stacked[name].detach()[i].clone()._array
+    return members
+
+
+def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """(parameters, buffers) of modules of one form by name, stacked along a leading axis: for
+    :func:`functional_call` in a :func:`vmap`.
+
+    The parameters are new leaves. Raises ValueError for no or different modules, TypeError for other objects.
+
+    >>> import ranvier as rv
+    >>> nets = [rv.nn.Linear(3, 1) for _ in range(4)]
+    >>> state = rv.func.stack_module_state(nets)
+    >>> call = lambda state, x: rv.func.functional_call(nets[0], state, x)
+    >>> rv.func.vmap(call, in_dims=(0, None))(state, rv.ones(5, 3)).shape
+    (4, 5, 1)
+    """
+    parameters, buffers = _state(_members("stack_module_state", models))
+    return {**parameters}, buffers
+
+
+def _members(name: str, models: Any) -> list[Module]:
+    members = list(models)
+    if not members:
+        raise ValueError(f"[{name}] got no modules; expected at least one")
+    other = next((m for m in members if not isinstance(m, Module)), None)
+    if other is not None:
+        raise TypeError(f"[{name}] got {type(other).__name__}; expected modules")
+    return members
+
+
+def _state(members: Sequence[Module]) -> tuple[dict[str, Parameter], dict[str, Tensor]]:
+    """The parameters and buffers of all, by name, stacked."""
+    first = _form(members[0])
+    for i, member in enumerate(members):
+        form = _form(member)
+        if any(of_one is UninitializedParameter for of_one, *_ in form.values()):
+            raise ValueError(
+                f"[stack] got member {i} with a lazy layer; expected it to have been called once"
+            )
+        for name in {**first, **form}:
+            if form.get(name) != first.get(name):
+                raise ValueError(
+                    f"[stack] got {name!r} as {_said(first.get(name))} in member 0 and "
+                    f"{_said(form.get(name))} in member {i}; expected modules of one form"
+                )
+    stacked: list[Any] = []
+    for kind in ("named_parameters", "named_buffers"):
+        named = [dict(getattr(member, kind)()) for member in members]
+        stacked.append({name: stacked_tensors([of[name].detach() for of in named]) for name in named[0]})
+    parameters = {
+        name: Parameter(stacked[0].pop(name), p.requires_grad) for name, p in members[0].named_parameters()
+    }
+    return parameters, stacked[1]
+
+
+def _form(member: Module) -> dict[str, tuple[Any, ...]]:
+    """What must be equal: of each name the type, shape, dtype, whether it is trained, and its first name."""
+    form: dict[str, tuple[Any, ...]] = {}
+    for kind in ("named_parameters", "named_buffers"):
+        names: dict[int, str] = {}
+        for name, x in getattr(member, kind)(remove_duplicate=False):
+            tied = names.setdefault(id(x), name)
+            form[name] = type(x), tuple(x.shape), str(x.dtype), x.requires_grad, tied
+    return form
+
+
+def _said(form: tuple[Any, ...] | None) -> str:
+    if form is None:
+        return "missing"
+    _, shape, dtype, trained, tied = form
+    return f"{dtype} {shape}{'' if trained else ', frozen'}, tied to {tied!r}"

@@ -1,0 +1,193 @@
+"""vmap: a function of one sample, applied to many."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from ranvier.autograd import random
+from ranvier.autograd.level import like, mapped, values_of
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops import stack, unbind
+
+__all__ = ["joined", "slices", "vmap"]
+
+_RANDOMNESS = ("error", "different", "same")
+
+
+def vmap(
+    func: Callable[..., Any],
+    in_dims: Any = 0,
+    out_dims: Any = 0,
+    randomness: str = "error",
+    *,
+    chunk_size: int | None = None,
+) -> Callable[..., Any]:
+    """A function that applies func to slices of its arguments, and stacks the results.
+
+    result[i] = func(argument[i], ...) along the dimensions in_dims: one for all, or a tuple with one
+    for each; of a nested argument one for all its Tensors, or nested as it is. None: the argument is given
+    whole to each call. Tensors passed by name are divided along dimension 0. out_dims: where the slices lie
+    in the results. randomness: whether func may draw random numbers ("error": no), "different" ones in each
+    call or the "same". chunk_size, of PyTorch's memory, changes nothing.
+
+    func runs once for each slice, on views: eagerly that takes as long as a loop. In a step compiled by
+    :func:`ranvier.compile` calls that do not depend on each other run side by side.
+
+    Raises ValueError for sizes that differ, for no or unknown dimensions and for no slices, TypeError for
+    arguments and results that are no Tensors, RuntimeError for draws with randomness="error".
+
+    >>> import ranvier as rv
+    >>> rv.func.vmap(rv.dot)(rv.ones(3, 2), rv.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    tensor([ 3.,  7., 11.])
+    >>> loss = lambda w, x, y: ((x @ w - y) ** 2).mean()
+    >>> of_samples = rv.func.vmap(rv.func.grad(loss), in_dims=(None, 0, 0))
+    >>> of_samples(rv.ones(2), rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([1.0, 2.0]))
+    tensor([[ 4.,  8.],
+            [30., 40.]])
+    """
+    if randomness not in _RANDOMNESS:
+        raise ValueError(f"[vmap] got randomness {randomness!r}; expected one of {', '.join(_RANDOMNESS)}")
+    if chunk_size is not None and not (isinstance(chunk_size, int) and chunk_size > 0):
+        raise ValueError(f"[vmap] got chunk_size {chunk_size!r}; expected a positive int or None")
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        parts, count = slices("vmap", in_dims, args)
+        named, of_named = _named(kwargs, count)
+        count = of_named if count is None else count
+        if count is None:
+            raise ValueError("[vmap] got in_dims without a dimension; expected one for an argument at least")
+        if not count:
+            raise ValueError("[vmap] got a dimension of 0; expected at least one slice")
+        results = []
+        with _drawing(randomness) as each:
+            for i in range(count):
+                with each():
+                    results.append(func(*parts(i), **named(i)))
+        return joined("vmap", results, out_dims)
+
+    return wrapper
+
+
+Parts = Callable[[int], tuple[Any, ...]]
+
+
+def slices(name: str, in_dims: Any, args: tuple[Any, ...]) -> tuple[Parts, int | None]:
+    """A function that gives the i-th slices of the arguments, and how many there are; None: all are whole."""
+    if not (in_dims is None or isinstance(in_dims, (int, tuple, list))) or isinstance(in_dims, bool):
+        raise TypeError(f"[{name}] got in_dims of type {type(in_dims).__name__}; expected an int or a tuple")
+    if isinstance(in_dims, (tuple, list)) and len(in_dims) != len(args):
+        raise ValueError(
+            f"[{name}] got {len(in_dims)} in_dims for {len(args)} arguments; expected one for each"
+        )
+    values = values_of(args)
+    dims = list(_spread(name, in_dims, args))
+    divided, count = [], None
+    for value, dim in zip(values, dims, strict=True):
+        divided.append(value if dim is None else _divided(name, value, dim))
+        if dim is not None:
+            count = _common(name, count, len(divided[-1]))
+
+    def part(i: int) -> tuple[Any, ...]:
+        chosen = [value if dim is None else value[i] for value, dim in zip(divided, dims, strict=True)]
+        whole: tuple[Any, ...] = like(args, chosen)
+        return whole
+
+    return part, count
+
+
+def _named(kwargs: dict[str, Any], count: int | None) -> tuple[Callable[[int], dict[str, Any]], int | None]:
+    divided = mapped(lambda x: _Divided(unbind(x)) if isinstance(x, Tensor) and x.ndim else x, kwargs)
+    for value in values_of(divided):
+        if isinstance(value, _Divided):
+            count = _common("vmap", count, len(value.parts))
+    return lambda i: mapped(lambda x: x.parts[i] if isinstance(x, _Divided) else x, divided), count
+
+
+class _Divided:
+    def __init__(self, parts: tuple[Tensor, ...]) -> None:
+        self.parts = parts
+
+
+def _spread(name: str, dims: Any, tree: Any) -> Iterator[int | None]:
+    """A dimension for each value of a tree."""
+    nested = isinstance(dims, (tuple, list, dict))
+    if isinstance(tree, dict) or (isinstance(tree, (tuple, list)) and not isinstance(tree, Tensor)):
+        keys = list(tree) if isinstance(tree, dict) else range(len(tree))
+        same = nested and isinstance(dims, dict) == isinstance(tree, dict) and len(dims) == len(tree)
+        if nested and not (same and all(key in dims for key in keys if isinstance(dims, dict))):
+            raise ValueError(f"[{name}] got in_dims {dims!r}; expected them nested as the arguments are")
+        for key in keys:
+            yield from _spread(name, dims[key] if nested else dims, tree[key])
+    elif dims is None or (isinstance(dims, int) and not isinstance(dims, bool)):
+        yield dims
+    else:
+        raise ValueError(f"[{name}] got in_dims {dims!r} for one argument; expected an int or None")
+
+
+def _divided(name: str, value: Any, dim: int) -> tuple[Tensor, ...]:
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f"[{name}] got an argument of type {type(value).__name__} and dimension {dim}; expected a "
+            "Tensor, or None in in_dims"
+        )
+    if not -value.ndim <= dim < value.ndim:
+        raise ValueError(
+            f"[{name}] got dimension {dim} for an argument of shape {tuple(value.shape)}; expected its own"
+        )
+    parts: tuple[Tensor, ...] = unbind(value, dim)
+    return parts
+
+
+def _common(name: str, count: int | None, size: int) -> int:
+    if count is not None and size != count:
+        raise ValueError(f"[{name}] got {count} and {size} slices; expected arguments with as many")
+    return size
+
+
+def joined(name: str, results: list[Any], out_dims: Any) -> Any:
+    """One result with the Tensors of several stacked."""
+    columns = [values_of(result) for result in results]
+    for value in (value for column in columns for value in column):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"[{name}] got a result with {type(value).__name__}; expected Tensors")
+    if any(len(column) != len(columns[0]) for column in columns):
+        raise ValueError(f"[{name}] got results of different structure; expected the same of each slice")
+    first = columns[0]
+    dims = list(out_dims) if isinstance(out_dims, (tuple, list)) else [out_dims] * len(first)
+    if len(dims) != len(first) or not all(type(dim) is int for dim in dims):
+        raise ValueError(
+            f"[{name}] got out_dims {out_dims!r} for {len(first)} results; expected an int for each"
+        )
+    return like(
+        results[0], [stack(list(row), dim) for row, dim in zip(zip(*columns, strict=True), dims, strict=True)]
+    )
+
+
+class _Refused(random.Generator):
+    """The stream of a function that must not draw."""
+
+    def fresh_key(self) -> Any:
+        raise RuntimeError(
+            "[vmap] got a function that draws random numbers; expected randomness='different' or 'same'"
+        )
+
+    next_key = numpy = fresh_key
+
+
+@contextmanager
+def _drawing(randomness: str) -> Iterator[Callable[[], Any]]:
+    """Gives a function that makes a block for each call."""
+    stream = random.current()
+    if randomness == "different":
+        yield nullcontext
+    elif randomness == "error":
+        refused = _Refused()
+        yield lambda: random.using(refused)
+    else:
+        state, same = stream.get_state(), random.Generator()
+        yield lambda: random.using(same.set_state(state))
+        stream.set_state(same.get_state())

@@ -1,0 +1,278 @@
+"""stack: each member has the bits that it has alone, in eager and in compiled steps."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from ranvier.autograd import random
+from ranvier.func import Stack, stack, unstack, vmap
+from ranvier.nn import functional as F
+from support.refused import refused
+
+MEMBERS, BATCH = 4, 6
+RNG = np.random.default_rng(0)
+X = rv.tensor(RNG.standard_normal((MEMBERS, BATCH, 8)).astype(np.float32))
+Y = rv.tensor(RNG.integers(0, 3, (MEMBERS, BATCH)))
+MODELS = {
+    "mlp": lambda: nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3)),
+    "norm, dropout": lambda: nn.Sequential(
+        nn.Linear(8, 6), nn.BatchNorm1d(6), nn.Dropout(0.4), nn.Linear(6, 3)
+    ),
+    "cnn": lambda: nn.Sequential(
+        nn.Unflatten(1, (2, 2, 2)),
+        nn.Conv2d(2, 4, 1),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.LayerNorm(4),
+        nn.Linear(4, 3),
+    ),
+    "lstm": lambda: _Last(),
+    "frozen": lambda: _frozen(),
+    "tied": lambda: _tied(),
+}
+OPTIMIZERS = {
+    "sgd": lambda p: rv.optim.SGD(p, lr=0.1, momentum=0.9),
+    "adam": lambda p: rv.optim.AdamW(p, lr=0.01),
+}
+
+
+class _Last(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(4, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.head(self.lstm(x.reshape(len(x), 2, 4))[0][:, -1])
+
+
+def _frozen():
+    model = nn.Sequential(nn.Linear(8, 4), nn.Tanh(), nn.Linear(4, 3))
+    model[0].bias.requires_grad_(False)
+    return model
+
+
+def _tied():
+    model = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8), nn.Linear(8, 3))
+    model[2].weight = model[0].weight
+    return model
+
+
+def members(name, count=MEMBERS):
+    rv.manual_seed(1)
+    return [MODELS[name]() for _ in range(count)]
+
+
+def streams(count=MEMBERS):
+    return [rv.Generator().manual_seed(i) for i in range(count)]
+
+
+def trained_alone(models, make, steps=6, settings=None):
+    """The modules after some steps of their own, and their last losses."""
+    models, losses = [copy.deepcopy(model) for model in models], []
+    for i, (model, stream) in enumerate(zip(models, streams(), strict=True)):
+        optimizer = (settings or (lambda p, i: make(p)))(list(model.parameters()), i)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            with random.using(stream):
+                loss = F.cross_entropy(model(X[i]), Y[i])
+            loss.backward()
+            optimizer.step()
+        losses.append(loss.item())
+    return models, losses
+
+
+def step_of(many, optimizers, criterion=F.cross_entropy):
+    def step(x, y):
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        losses = vmap(criterion)(many(x), y)
+        losses.sum().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        return losses
+
+    return step
+
+
+def same(ours, theirs):
+    for one, other in zip(ours, theirs, strict=True):
+        for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+            np.testing.assert_array_equal(a.numpy(), b.numpy(), err_msg=name)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("split", [False, True], ids=["joint", "split"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("name", MODELS)
+def test_members_have_the_bits_of_training_alone(name, optimizer, split, compiled):
+    models = members(name)
+    expected, losses = trained_alone(models, OPTIMIZERS[optimizer])
+    many = stack(models, streams())
+    leaves = many.split() if split else [many.parameters()]
+    step = step_of(many, [OPTIMIZERS[optimizer](p) for p in leaves])
+    step = rv.compile(step) if compiled else step
+    for _ in range(6):
+        result = step(X, Y)
+    assert result.tolist() == losses
+    assert not compiled or step.programs
+    same(unstack(many), expected)
+    same(models, members(name))  # the modules given are left as they were
+
+
+def test_each_member_has_settings_clipping_and_a_schedule():
+    settings = lambda p, i: rv.optim.SGD(p, lr=0.1 * (i + 1))  # noqa: E731
+    models = members("mlp")
+    many = stack(models, streams())
+    leaves = many.split()
+    optimizers = [settings(p, i) for i, p in enumerate(leaves)]
+    schedules = [rv.optim.lr_scheduler.ExponentialLR(o, 0.5) for o in optimizers]
+
+    @rv.compile
+    def step(x, y):
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        losses = vmap(F.cross_entropy)(many(x), y)
+        losses.sum().backward()
+        for p, optimizer in zip(leaves, optimizers, strict=True):
+            nn.utils.clip_grad_norm_(p, 0.3)
+            optimizer.step()
+        return losses
+
+    expected = [copy.deepcopy(model) for model in models]
+    alone = [settings(list(model.parameters()), i) for i, model in enumerate(expected)]
+    others = [rv.optim.lr_scheduler.ExponentialLR(o, 0.5) for o in alone]
+    for _ in range(5):
+        step(X, Y)
+        for i, (model, optimizer) in enumerate(zip(expected, alone, strict=True)):
+            optimizer.zero_grad()
+            F.cross_entropy(model(X[i]), Y[i]).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 0.3)
+            optimizer.step()
+        for schedule in (*schedules, *others):
+            schedule.step()
+    same(unstack(many), expected)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_members_that_have_ended_stay_as_they_are(compiled):
+    models = members("norm, dropout")
+    many = stack(models, streams())
+    optimizers = [rv.optim.Adam(p, lr=0.01) for p in many.split()]
+
+    def step(x, y):
+        many.zero_grad()
+        losses = vmap(F.cross_entropy)(many(x), y)
+        losses.sum().backward()
+        for i in many.active:
+            optimizers[i].step()
+        return losses
+
+    step = rv.compile(step) if compiled else step
+    for _ in range(4):
+        step(X, Y)
+    many.active = [0, 3]
+    for _ in range(2):
+        assert step(X[[0, 3]], Y[[0, 3]]).shape == (2,)
+    long, short = (trained_alone(models, lambda p: rv.optim.Adam(p, lr=0.01), n)[0] for n in (6, 4))
+    same(unstack(many), [long[0], short[1], short[2], long[3]])
+
+
+def test_one_batch_for_all():
+    models = members("mlp")
+    many = stack(models)
+    y = many(X[0], in_dims=None)
+    for i, model in enumerate(models):
+        np.testing.assert_array_equal(y[i].detach().numpy(), model(X[0]).detach().numpy())
+
+
+def test_modes_reach_the_members():
+    many = stack(members("norm, dropout")).eval()
+    assert (many(X) == many(X)).all()
+    many.train()
+    assert not (many(X) == many(X)).all()
+    assert [model.training for model in unstack(many)] == [True] * MEMBERS
+
+
+def test_the_state_has_a_leading_axis_and_loads():
+    one, two = stack(members("norm, dropout")), stack(members("norm, dropout")[::-1])
+    assert {name: x.shape[0] for name, x in one.state_dict().items()} == dict.fromkeys(
+        members("norm, dropout")[0].state_dict(), MEMBERS
+    )
+    two.load_state_dict(one.state_dict())
+    same(unstack(two), unstack(one))
+    two.split()
+    two.load_state_dict(stack(members("norm, dropout")[::-1]).state_dict())
+    same(unstack(two), members("norm, dropout")[::-1])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies(copied):
+    many = stack(members("norm, dropout"), streams())
+    other = copied(many)
+    step_of(many, [rv.optim.SGD(many.parameters(), lr=0.1)])(X, Y)
+    step_of(other, [rv.optim.SGD(other.parameters(), lr=0.1)])(X, Y)
+    same(unstack(other), unstack(many))
+
+
+def test_double():
+    many = stack(members("mlp")).double()
+    assert many(X.double()).dtype == np.float64
+    assert unstack(many)[0](X[0].double()).dtype == np.float64
+
+
+def test_repr():
+    assert repr(stack(members("mlp"))).startswith("Stack(\n  4 x Sequential\n")
+    assert len(stack(members("mlp"))) == MEMBERS
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: stack([]), ValueError, "[stack] got no modules"),
+        (lambda: stack([nn.ReLU(), 3]), TypeError, "[stack] got int; expected modules"),
+        (
+            lambda: stack([nn.Linear(2, 3), nn.Linear(2, 4)]),
+            ValueError,
+            "[stack] got 'weight' as float32 (3, 2), tied to 'weight' in member 0 and float32 (4, 2)",
+        ),
+        (
+            lambda: stack([nn.Linear(2, 3), nn.Linear(2, 3, bias=False)]),
+            ValueError,
+            "[stack] got 'bias' as float32 (3,), tied to 'bias' in member 0 and missing in member 1",
+        ),
+        (lambda: stack([nn.Linear(2, 3), nn.Linear(2, 3).double()]), ValueError, "float64 (3, 2)"),
+        (lambda: stack([nn.Linear(2, 3), nn.Linear(2, 3).requires_grad_(False)]), ValueError, "frozen"),
+        (lambda: stack([nn.LazyLinear(3)]), ValueError, "[stack] got member 0 with a lazy layer"),
+        (lambda: stack([nn.Linear(8, 3)], [1]), ValueError, "[stack] got generators [1]"),
+        (
+            lambda: stack(members("mlp"))(X[:3]),
+            ValueError,
+            "[stack] got 3 slices; expected one for each of 4",
+        ),
+        (lambda: stack(members("mlp"))(input=X), TypeError, "[stack] got the Tensor 'input' by name"),
+        (lambda: setattr(stack(members("mlp")), "active", [0]), RuntimeError, "expected split() before"),
+        (lambda: setattr(_split(), "active", [3, 0]), ValueError, "[stack] got active (3, 0)"),
+        (lambda: setattr(_split(), "active", []), ValueError, "[stack] got active ()"),
+        (lambda: setattr(_split(), "active", [4]), ValueError, "[stack] got active (4,)"),
+        (lambda: _split().double(), RuntimeError, "[stack] got to() after split()"),
+        (lambda: copy.deepcopy(_split()), TypeError, "[stack] got a Stack after split()"),
+        (lambda: unstack(nn.ReLU()), TypeError, "[unstack] got ReLU; expected a Stack"),
+    ],
+)
+def test_errors(call, error, message):
+    refused(error, message, call)
+
+
+def _split():
+    many = stack(members("mlp"))
+    many.split()
+    return many
+
+
+def test_a_stack_of_one():
+    (model,) = members("mlp", 1)
+    assert isinstance(stack([model]), Stack)
+    np.testing.assert_array_equal(stack([model])(X[:1])[0].detach().numpy(), model(X[0]).detach().numpy())

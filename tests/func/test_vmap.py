@@ -1,0 +1,143 @@
+"""vmap: against a loop, and against PyTorch where it is installed."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.autograd.level import like
+from ranvier.func import functional_call, grad, stack_module_state, vmap
+from support.refused import refused
+
+RNG = np.random.default_rng(0)
+
+
+def tensor(*shape):
+    return rv.tensor(RNG.standard_normal(shape).astype(np.float32))
+
+
+A, B, V = tensor(3, 4, 5), tensor(5, 3), tensor(3, 5)
+CASES = [
+    (lambda T: lambda x, y: x @ y, 0, 0, (A, V)),
+    (lambda T: lambda x, y: x @ y, (0, None), 0, (A, V[0])),
+    (lambda T: lambda x, y: x @ y, (2, 0), -1, (A.permute(1, 2, 0), V)),
+    (lambda T: lambda x, y: x + y, (-1, 1), 1, (B, V.permute(1, 0))),
+    (lambda T: lambda x: (x.sum(), x * 2), 0, (0, 1), (A,)),
+    (lambda T: lambda x: {"a": x["p"] + 1, "b": [x["q"]]}, 0, 0, ({"p": A, "q": V},)),
+    (lambda T: lambda x, y: x["p"] + y, ({"p": 1}, None), 0, ({"p": A}, V[0, :3, None])),
+    (lambda T: T.vmap(lambda x: x.cos().sum()), 0, 0, (A,)),
+    (lambda T: T.func.grad(lambda x: (x**3).sum()), 1, 0, (A,)),
+]
+
+
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_as_pytorch(case):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    function, in_dims, out_dims, args = CASES[case]
+    theirs = [like(x, [torch.from_numpy(v.numpy().copy()) for v in _values(x)]) for x in args]
+    expected = torch.vmap(function(torch), in_dims, out_dims)(*theirs)
+    got = vmap(function(rv), in_dims, out_dims)(*args)
+    for mine, other in zip(_values(got), _values(expected, torch.Tensor), strict=True):
+        np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def _values(tree, kind=rv.Tensor):
+    if isinstance(tree, kind):
+        return [tree]
+    return [x for part in (tree.values() if isinstance(tree, dict) else tree) for x in _values(part, kind)]
+
+
+def test_slices_have_the_bits_of_a_loop():
+    w = tensor(5, 2).requires_grad_()
+    many = vmap(lambda x: rv.tanh(x @ w))(A)
+    loop = rv.stack([rv.tanh(x @ w) for x in A])
+    assert (many.detach().numpy() == loop.detach().numpy()).all()
+    (of_many,) = rv.autograd.grad(many.sum(), w)
+    (of_loop,) = rv.autograd.grad(loop.sum(), w)
+    assert (of_many.numpy() == of_loop.numpy()).all()
+
+
+def test_gradients_of_samples():
+    model = rv.nn.Linear(5, 2)
+    weights = {name: p.detach() for name, p in model.named_parameters()}
+    loss = lambda w, x: functional_call(model, w, (x,)).pow(2).sum()  # noqa: E731
+    got = vmap(grad(loss), in_dims=(None, 0))(weights, V)
+    for i in range(3):
+        model.zero_grad()
+        model(V[i]).pow(2).sum().backward()
+        np.testing.assert_array_equal(got["weight"][i].numpy(), model.weight.grad.numpy())
+
+
+def test_an_ensemble_of_functional_calls():
+    models = [rv.nn.Sequential(rv.nn.Linear(5, 4), rv.nn.BatchNorm1d(4)).eval() for _ in range(3)]
+    parameters, buffers = stack_module_state(models)
+    assert parameters["0.weight"].shape == (3, 4, 5)
+    assert buffers["1.running_mean"].shape == (3, 4)
+    assert all(p.is_leaf and p.requires_grad for p in parameters.values())
+    y = vmap(lambda p, b, x: functional_call(models[0], (p, b), (x,)), in_dims=(0, 0, None))(
+        parameters, buffers, V
+    )
+    for i, model in enumerate(models):
+        np.testing.assert_array_equal(y[i].detach().numpy(), model(V).detach().numpy())
+
+
+def test_tensors_by_name_are_divided():
+    y = vmap(lambda x, y, scale: x * scale + y)(V, y=V, scale=2.0)
+    np.testing.assert_array_equal(y.numpy(), (V * 2.0 + V).numpy())
+
+
+def test_random_numbers():
+    noisy = lambda x: x + rv.randn(2)  # noqa: E731
+    x = rv.zeros(3, 2)
+    refused(
+        RuntimeError, "[vmap] got a function that draws random numbers; expected randomness=", vmap(noisy), x
+    )
+    rv.manual_seed(0)
+    same = vmap(noisy, randomness="same")(x)
+    after = rv.randn(2)
+    rv.manual_seed(0)
+    different = vmap(noisy, randomness="different")(x)
+    assert (same[0] == same[1]).all()
+    assert (different[0] != different[1]).any()
+    assert (same[0] == different[0]).all()
+    assert (after == different[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda f: vmap(f)(A, B), ValueError, "[vmap] got 3 and 5 slices; expected arguments with as many"),
+        (lambda f: vmap(f, None)(A, B), ValueError, "[vmap] got in_dims without a dimension"),
+        (lambda f: vmap(f, (0,))(A, A), ValueError, "[vmap] got 1 in_dims for 2 arguments"),
+        (lambda f: vmap(f)(A, 2.0), TypeError, "[vmap] got an argument of type float and dimension 0"),
+        (lambda f: vmap(f, 3)(A, A), ValueError, "[vmap] got dimension 3 for an argument of shape (3, 4, 5)"),
+        (lambda f: vmap(f)(A[:0], A[:0]), ValueError, "[vmap] got a dimension of 0"),
+        (lambda f: vmap(f, ("a", 0))(A, A), ValueError, "[vmap] got in_dims 'a' for one argument"),
+        (lambda f: vmap(f, (True, 0))(A, A), ValueError, "[vmap] got in_dims True for one argument"),
+        (lambda f: vmap(f, ({"a": 0}, 0))(A, A), ValueError, "[vmap] got in_dims {'a': 0} for one argument"),
+        (lambda f: vmap(f, 1.0)(A, A), TypeError, "[vmap] got in_dims of type float"),
+        (lambda f: vmap(f, 0, 4)(A, A), (ValueError, IndexError), "["),
+        (lambda f: vmap(f, 0, (0, 0))(A, A), ValueError, "[vmap] got out_dims (0, 0) for 1 results"),
+        (lambda f: vmap(lambda x: x.sum().item())(A), TypeError, "[vmap] got a result with float"),
+        (lambda f: vmap(f, randomness="no"), ValueError, "[vmap] got randomness 'no'"),
+        (lambda f: vmap(f, chunk_size=0), ValueError, "[vmap] got chunk_size 0"),
+    ],
+)
+def test_errors(call, error, message):
+    refused(error, message, call, lambda x, y: x + y)
+
+
+def test_a_compiled_step():
+    w = tensor(5).requires_grad_()
+
+    @rv.compile
+    def step(x):
+        w.grad = None
+        losses = vmap(lambda row: (row @ w) ** 2)(x)
+        losses.sum().backward()
+        return losses, w.grad
+
+    x = tensor(6, 5)
+    first = [y.numpy().copy() for y in step(x)]
+    for _ in range(4):
+        for mine, other in zip(step(x), first, strict=True):
+            assert (mine.numpy() == other).all()
+    assert step.programs
