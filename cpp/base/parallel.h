@@ -93,6 +93,12 @@ class OpenTeam : public Team {
   }
   // This thread without the others, which wait or do the same.
   OpenTeam alone() const { return {*this, 0, 1, nullptr, cost_ns_, leads_}; }
+  // The same, for calls whose workspace is that of one thread.
+  OpenTeam single() const {
+    OpenTeam one = alone();
+    one.threads_ = 1;
+    return one;
+  }
 
   // This thread's share of [0, n).
   int64_t share_begin(int64_t n) const { return n * index_ / size_; }

@@ -267,7 +267,7 @@ const Section* Program::section_at(size_t instruction) const {
 }
 
 void Program::run_lanes(const Section& section, const OpenTeam& team) const {
-  const OpenTeam solo = team.alone();
+  const OpenTeam solo = team.single();
   for (size_t lane = team.index(); lane + 1 < section.lanes.size(); lane += team.size()) {
     char* const workspace = static_cast<char*>(workspace_.get()) + lane * lane_workspace_;
     const size_t begin = section.lanes[lane], end = section.lanes[lane + 1];

@@ -276,3 +276,30 @@ def test_a_stack_of_one():
     (model,) = members("mlp", 1)
     assert isinstance(stack([model]), Stack)
     np.testing.assert_array_equal(stack([model])(X[:1])[0].detach().numpy(), model(X[0]).detach().numpy())
+
+
+def _trained_on(threads):
+    rv.manual_seed(2)
+    cnn = lambda: nn.Sequential(  # noqa: E731
+        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(400, 3),
+    )  # fmt: skip
+    many = stack([cnn() for _ in range(16)])
+    optimizers = [rv.optim.SGD(p, lr=0.1) for p in many.split()]
+    x = rv.tensor(np.random.default_rng(1).standard_normal((16, 8, 1, 28, 28)).astype(np.float32))
+    before = rv.get_num_threads()
+    rv.set_num_threads(threads)
+    try:
+        step = rv.compile(step_of(many, optimizers))
+        for _ in range(70):  # it has tried both ways then, by lanes and one call after the other
+            losses = step(x, rv.zeros(16, 8, dtype=rv.int64))
+    finally:
+        rv.set_num_threads(before)
+    return losses.tolist(), unstack(many)
+
+
+def test_members_on_two_threads_have_scratch_memory_of_their_own():
+    """Their convolutions and pools take more of it than other layers do."""
+    (alone, models), (shared, others) = _trained_on(1), _trained_on(2)
+    assert alone == shared
+    same(models, others)
