@@ -290,7 +290,8 @@ void Check::wait(size_t number) {
     const Use& use = i.uses[u];
     const Buffer& b = buffer(use);
     if (!final_[number][u] || b.role != Role::temporary) continue;
-    w.copies[u].reset(copy_of(memory(i, use), b.bytes));
+    const Extent e = extent(view_of(i, use), use.view.item);
+    w.copies[u].reset(copy_of(memory(i, use) + use.offset + e.low, e.high - e.low));
   }
   waiting_.push_back(std::move(w));
 }
@@ -303,8 +304,10 @@ void Check::compare_results(size_t number, const std::vector<Copy>& copies) {
     if (!final_[number][u] || is_apart(i, use.view)) continue;
     const char* theirs = expected(number, use);
     if (!theirs || is_free(i, use.view)) continue;
-    const char* ours = u < copies.size() && copies[u] ? copies[u].get() : memory(i, use);
-    compare(use.view.type, view_of(i, use), ours + use.offset, theirs + use.offset, difference);
+    const AnyView& view = view_of(i, use);
+    const char* ours = memory(i, use) + use.offset;
+    if (u < copies.size() && copies[u]) ours = copies[u].get() - extent(view, use.view.item).low;
+    compare(use.view.type, view, ours, theirs + use.offset, difference);
   }
   if (difference.found)
     blame(number, "differs by " + std::to_string(difference.relative()) + " of the largest element");

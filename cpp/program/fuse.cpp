@@ -174,11 +174,34 @@ static void drop_repeated_checks(Graph& graph) {
   });
 }
 
+// The same check of values one after the other, as of the labels of many networks: one check of all.
+static void join_checks(Graph& graph) {
+  graph.each<IndexRange>([&](int i, IndexRange& check) {
+    const auto& values = check.index;
+    for (int j = i; j-- > 0;) {
+      IndexRange* before = graph.as<IndexRange>(j);
+      if (!before) continue;
+      auto& theirs = before->index;
+      const bool rows =
+          values.ndim == 1 && theirs.ndim == 1 && values.strides[0] == 1 && theirs.strides[0] == 1;
+      if (rows && range(*before) == range(check) && theirs.data + theirs.shape[0] == values.data &&
+          graph.buffer(theirs) == graph.buffer(values) &&
+          !graph.written_between(graph.buffer(values), j, i)) {
+        theirs.shape[0] += values.shape[0];
+        graph.merged(j, i, false);
+      }
+      return;
+    }
+  });
+}
+
 void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, int team) {
   Graph graph(instructions, buffers);
   drop_repeated_checks(graph);
+  join_checks(graph);
   fuse_patterns(graph);
   pack_weights(graph, team);
+  graph.drop_copies();
   graph.mark_prepared();
 }
 
