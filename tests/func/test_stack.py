@@ -281,7 +281,8 @@ def test_a_stack_of_one():
 def _trained_on(threads):
     rv.manual_seed(2)
     cnn = lambda: nn.Sequential(  # noqa: E731
-        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(400, 3),
     )  # fmt: skip
     many = stack([cnn() for _ in range(16)])
