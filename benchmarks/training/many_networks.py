@@ -3,8 +3,8 @@
 Each member has its own batch of 32 and plain SGD. ranvier: `rv.func.stack` and a compiled step, with one
 optimizer for all ("joint") and with one for each ("split"). JAX: jit of vmap. PyTorch: baddbmm, for images
 convolutions with a group for each member. One process for each library, in turns; the time is the shortest of
-a turn, its median over the turns, in us a member. All begin with the same weights, and their losses after some
-steps are compared.
+a turn, its median over the turns, in us a member. All begin with the same weights, and their losses after
+some steps are compared.
 """
 
 from __future__ import annotations
