@@ -135,7 +135,7 @@ def test_stacks_of_small_matrices(n, dtype, isa, rng, threads):
         check(a.swapaxes(0, 2).copy().swapaxes(0, 2), b)
         check(a, b[:1])
         one = np.stack([kernels.matmul(x, y) for x, y in zip(a, b, strict=True)])
-        if m > 4 and n > 4:  # else dot products, perhaps
+        if n > 4:  # else dot products, perhaps
             np.testing.assert_array_equal(kernels.matmul(a, b), one)
 
 
@@ -338,8 +338,8 @@ def test_small_products_have_the_bits_of_large_ones(size, orders, isa, rng):
 
 
 @grouped("size", [(1, 40, 33), (2, 32, 32), (2, 33, 64), (3, 20, 50), (4, 64, 17), (4, 7, 16)])
-def test_small_dot_products_have_the_bits_of_large_ones(size, isa, rng):
-    """Few rows, or few columns; more columns, or rows, take the ordinary way."""
+def test_few_rows_or_columns_have_the_bits_of_more(size, isa, rng):
+    """Few rows beside few columns or many; few columns, which are dot products, beside few rows or many."""
     m, n, k = size
     a, b = stored(rng, (m, k), np.float32, "C"), stored(rng, (k, n + 100), np.float32, "F")
     bias = rng.uniform(-1, 1, n + 100).astype(np.float32)
@@ -348,7 +348,20 @@ def test_small_dot_products_have_the_bits_of_large_ones(size, isa, rng):
         np.testing.assert_array_equal(kernels.matmul(a, b[:, :n], bias[:n], activation), large[:, :n])
         large = kernels.matmul(b.T, a.T, bias[:m], activation)
         np.testing.assert_array_equal(kernels.matmul(b.T[:n], a.T, bias[:m], activation), large[:n])
-    np.testing.assert_array_equal(kernels.matmul(b.T[:n], a.T), kernels.matmul(a, b).T[:n])
+    np.testing.assert_array_equal(kernels.matmul(b.T[:n], a.T), kernels.matmul(b.T, a.T)[:n])
+
+
+@grouped("k", [4, 7, 8, 16, 33, 100, 383, 384, 385, 769, 1000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_row_has_the_bits_that_it_has_beside_others(k, dtype, isa, rng):
+    """Rows of a alone, a few, and many, with a b that is contiguous along k, or along its rows."""
+    for n in (1, 3, 4, 5, 6, 7, 8, 9, 16, 31, 32, 33, 50):
+        a, bias = stored(rng, (40, k), dtype, "C"), rng.uniform(-1, 1, n).astype(dtype)
+        for order in "FC":
+            b = stored(rng, (k, n), dtype, order)
+            alone = np.concatenate([kernels.matmul(row[None], b, bias, "relu") for row in a])
+            for m in (2, 3, 4, 5, 8, 12, 13, 40):
+                np.testing.assert_array_equal(kernels.matmul(a[:m], b, bias, "relu"), alone[:m])
 
 
 def test_errors():

@@ -100,11 +100,12 @@ def test_a_model_without_arguments():
     assert (names(fast, True), names(fast, False)) == (["elementwise"], ["elementwise"])
 
 
-def test_few_rows_need_no_packing():
-    model = nn.Linear(64, 64).eval()
-    fast, x = strict(model), draw(1, 64)
+@pytest.mark.parametrize(("size", "packed"), [(32, []), (64, ["matmul_pack"])])
+def test_few_rows_of_small_weights_need_no_packing(size, packed):
+    model = nn.Linear(size, size).eval()
+    fast, x = strict(model), draw(1, size)
     np.testing.assert_array_equal(predictions(fast, x), eager(model, x))
-    assert names(fast, True) == []
+    assert names(fast, True) == packed
 
 
 def test_no_rows_need_no_packing():

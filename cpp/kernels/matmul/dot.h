@@ -1,5 +1,6 @@
-// Products with few rows of operands that are both contiguous in k, as in a linear layer at batch 1: dot
-// products read each element of b once and pack nothing. Included by matmul.isa.cpp only.
+// Products with few columns of operands that are both contiguous in k, as in the last linear layer of a
+// regression: dot products read each element of a once and pack nothing. The few columns, or fewer rows, are
+// the rows of a tile here. Included by matmul.isa.cpp only.
 #pragma once
 #include "base/unroll.h"
 #include "kernels/matmul/epilogue.h"

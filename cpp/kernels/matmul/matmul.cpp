@@ -310,7 +310,7 @@ struct Product {
   }
 
   void run() {
-    if (plan.dots) return run_dots(team, kernels, o, activation);
+    if (plan.dots || plan.few) return run_dots(team, kernels, o, activation, plan.few, plan.k_block);
     if (plan.gemv) return run_gemv(team, kernels, o, activation, plan.k_block);
     for (int64_t jc = 0; jc < o.n; jc += plan.nc) {
       const int64_t n = std::min(plan.nc, o.n - jc);
@@ -355,7 +355,7 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
   if (batch == 0 || m == 0 || n == 0) return;
   const MatmulKernels<T>& kernels = matmul_kernels<T>();
   if (is_small()) {
-    if (is_dots(*this, kernels))
+    if (reads_along_k(*this, kernels))
       return team.parallel_for(1, 0, [&](int64_t) { run_small_dots(kernels, *this); });
     return team.region(m > kSmallSide ? kMatmulNsPerProduct * m * n * k : 0,
                        [&](const OpenTeam& team) { run_small(team, kernels, *this); });

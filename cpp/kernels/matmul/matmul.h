@@ -7,9 +7,10 @@
 //   there.
 //
 // Every element of c is the sum, in order, of partial sums over even blocks of at most kc products, each one
-// chain of FMAs: its bits depend on k alone, not on m, n, tile or threads. Where a has at most kDotRows rows
-// (or b columns) and both are contiguous along k in memory, it is a dot product instead: a chain for each
-// lane, then the sum of the lanes.
+// chain of FMAs: its bits depend on k alone, not on m, n, tile or threads. Where b has at most kDotRows
+// columns, and a and b are contiguous along k in memory, it is a dot product instead: a chain for each lane,
+// then the sum of the lanes. m decides about nothing that changes bits: a row of c has those that it has
+// without the other rows.
 #pragma once
 #include <cstddef>
 
@@ -122,6 +123,7 @@ struct MatmulKernels {
   int64_t kc;                                     // the most products in one chain
   void (*tile)(const MatmulTile<T>&);
   void (*dots)(const MatmulTile<T>&);  // see dot.h
+  void (*few)(const MatmulTile<T>&);   // see few_rows.h
   void (*gemv)(const MatmulTile<T>&);  // see gemv.h
   void (*stack)(const MatmulStack<T>&);
   // See small.h, or null. b[p, j] at b[p * rs_b + j * cs_b]; with cs_b != 1 it is copied to `scratch`.

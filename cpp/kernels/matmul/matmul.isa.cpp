@@ -3,6 +3,7 @@
 
 #include "kernels/matmul/blocking.h"
 #include "kernels/matmul/dot.h"
+#include "kernels/matmul/few_rows.h"
 #include "kernels/matmul/gemv.h"
 #include "kernels/matmul/microkernel.h"
 #include "kernels/matmul/narrow.h"
@@ -135,6 +136,7 @@ static constexpr MatmulKernels<T> kernels = {kTileRows,
                                              kSumBlock,
                                              run_tile<T>,
                                              run_dots<T>,
+                                             run_few<T>,
                                              run_gemv<T>,
                                              run_stack<T>,
                                              small_or_null<T>(),

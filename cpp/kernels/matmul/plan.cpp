@@ -87,8 +87,8 @@ TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
 }
 
 template <class T>
-bool MatmulPlan<T>::is_dots(const Operands<T>& o) const {
-  return o.m <= kDotRows && o.m <= o.n && o.k >= kernels_.lanes && o.cs_a == 1 && o.rs_b == 1;
+bool MatmulPlan<T>::is_contiguous(const Operands<T>& o) const {
+  return o.k >= kernels_.lanes && o.cs_a == 1 && o.rs_b == 1;
 }
 
 template <class T>
@@ -169,16 +169,16 @@ void MatmulPlan<T>::choose(const Matmul<T>& call, Operands<T>& plain, Operands<T
   prepacked = call.packed.data != nullptr;
   plain.tile = tile_of(plain);
   if (prepacked) {
-    dots = gemv = stack = transposed = false;
+    dots = few = gemv = stack = transposed = false;
     return;
   }
   swapped.tile = tile_of(swapped);
-  const bool plain_dots = is_dots(plain);
-  dots = plain_dots || is_dots(swapped);
-  transposed = dots ? !plain_dots : cost(swapped) < cost(plain);
+  dots = plain.n <= kDotRows && is_contiguous(plain);
+  few = !dots && plain.m <= kDotRows && is_contiguous(plain);
+  transposed = dots ? plain.n < plain.m : !few && cost(swapped) < cost(plain);
   const Operands<T>& o = transposed ? swapped : plain;
-  gemv = !dots && is_gemv(o);
-  stack = !dots && !gemv && is_stack(call, o);
+  gemv = !dots && !few && is_gemv(o);
+  stack = !dots && !few && !gemv && is_stack(call, o);
 }
 
 template <class T>
@@ -193,7 +193,7 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   size_a_ = size_b_ = 0;
   k_block = k_block_of(o.k, kernels_.kc);
   nc = std::max<int64_t>(caches.l3 * 3 / 16 / (kernels_.kc * kSize) / kWidest, 1) * kWidest;
-  if (dots || gemv || stack) return;
+  if (dots || few || gemv || stack) return;
   m_ = o.m, panels = std::max<int64_t>(ceil_div(o.m, o.tile.most), 1);
   rows = o.tile.rows;
   nr = o.tile.columns;

@@ -49,7 +49,8 @@ class MatmulPlan {
  public:
   MatmulPlan(const Matmul<T>& call, int threads);  // threads: that work on one product
 
-  bool dots;        // few rows: dot products along k, nothing packed
+  bool dots;        // few columns: dot products along k, nothing packed
+  bool few;         // few rows of a b that is contiguous along k: see few_rows.h
   bool gemv;        // few rows of a large b, which is read in whole rows; nothing packed
   bool stack;       // of small products: see stack.h
   bool transposed;  // c' = b' a'
@@ -100,7 +101,7 @@ class MatmulPlan {
  private:
   Operands<T> orient(const Matmul<T>& call, bool transpose) const;
   void choose(const Matmul<T>& call, Operands<T>& plain, Operands<T>& swapped);
-  bool is_dots(const Operands<T>& o) const;
+  bool is_contiguous(const Operands<T>& o) const;
   bool is_gemv(const Operands<T>& o) const;
   bool is_stack(const Matmul<T>& call, const Operands<T>& o) const;
   bool reads_a_in_place(const Operands<T>& o) const;

@@ -9,9 +9,10 @@
 
 namespace ranvier {
 
-// Whether they are dot products (see matmul.h), as MatmulPlan says too.
+// Whether a and b are read along k, as MatmulPlan says too: few columns are dot products (see matmul.h), few
+// rows chains (see few_rows.h).
 template <class T>
-bool is_dots(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+bool reads_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   return std::min(call.c.shape[1], call.c.shape[2]) <= kDotRows && call.a.shape[2] >= kernels.lanes &&
          call.a.strides[2] == 1 && call.b.strides[1] == 1;
 }
@@ -24,7 +25,7 @@ bool is_within_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   if (!kernels.small || std::max(n, k) > (m <= kSmallSide ? kSmallSide : kSmallLong)) return false;
   if (m > kSmallSide) {
     const bool plain = !call.bias.data && call.activation.kind == Activation::none;
-    if (plain || is_dots(call, kernels) || k * round_up(n, kernels.lanes) > kSmallSide * kSmallSide)
+    if (plain || reads_along_k(call, kernels) || k * round_up(n, kernels.lanes) > kSmallSide * kSmallSide)
       return false;
   }
   if (call.c.shape[0] != 1 || call.added || call.packed.data || call.norm.data) return false;
@@ -41,15 +42,16 @@ bool is_chains(const Matmul<T>& call) {
 template <class T>
 bool Matmul<T>::is_small() const {
   const MatmulKernels<T>& kernels = matmul_kernels<T>();
-  return is_within_small(*this, kernels) && (is_dots(*this, kernels) || is_chains(*this));
+  return is_within_small(*this, kernels) && (reads_along_k(*this, kernels) || is_chains(*this));
 }
 
 template <class T>
 void run_small_dots(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
+  const bool few = call.c.shape[2] > kDotRows;
   const bool transposed = call.c.shape[1] > call.c.shape[2];  // then the few rows are b's
   const int rows = transposed ? 2 : 1, columns = transposed ? 1 : 2;
   MatmulTile<T> t{};
-  t.k = call.a.shape[2];
+  t.k = call.a.shape[2], t.k_block = kernels.kc;
   t.rows = static_cast<int>(call.c.shape[rows]), t.columns = static_cast<int>(call.c.shape[columns]);
   t.a = transposed ? call.b.data : call.a.data, t.b = transposed ? call.a.data : call.b.data;
   t.rs_a = transposed ? call.b.strides[2] : call.a.strides[1];
@@ -58,7 +60,7 @@ void run_small_dots(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   t.saved = call.saved.data, t.rs_s = call.saved.strides[rows], t.cs_s = call.saved.strides[columns];
   (transposed ? t.bias_column : t.bias_row) = call.bias.data;
   t.activation = call.activation;
-  kernels.dots(t);
+  few ? kernels.few(t) : kernels.dots(t);
 }
 
 template <class T>
@@ -85,10 +87,10 @@ constexpr int64_t kDotProducts = 1 << 23;  // between two looks for a signal; co
 // The team splits the columns.
 template <class T>
 void run_dots(const OpenTeam& team, const MatmulKernels<T>& kernels, const Operands<T>& o,
-              const MatmulActivation& activation) {
+              const MatmulActivation& activation, bool few, int64_t k_block) {
   const int64_t first = o.n * team.index() / team.size(), last = o.n * (team.index() + 1) / team.size();
   MatmulTile<T> t{};
-  t.k = o.k, t.rows = static_cast<int>(o.m);
+  t.k = o.k, t.k_block = k_block, t.rows = static_cast<int>(o.m);
   t.a = o.a, t.rs_a = o.rs_a, t.rs_b = o.cs_b;
   t.rs_c = o.rs_c, t.cs_c = o.cs_c, t.rs_s = o.rs_s, t.cs_s = o.cs_s;
   t.bias_column = o.bias_column;
@@ -102,7 +104,7 @@ void run_dots(const OpenTeam& team, const MatmulKernels<T>& kernels, const Opera
     t.bias_row = o.bias_row ? o.bias_row + j : nullptr;
     t.norm_row = o.norm_row ? o.norm_row + j : nullptr;
     t.saved = o.saved ? o.saved + j * o.cs_s : nullptr;
-    kernels.dots(t);
+    few ? kernels.few(t) : kernels.dots(t);
   }
 }
 

@@ -1,0 +1,185 @@
+// Products with few rows of a, and a b that is contiguous along k, as in a linear layer at batch 1. Lanes are
+// columns of b: 16 bytes of each are read at a time and transposed in registers, so that each element of b is
+// read once, nothing is packed, and an element of c is the chain of FMAs that the tiles of many rows make.
+// Included by matmul.isa.cpp only.
+#pragma once
+#include "base/unroll.h"
+#include "kernels/matmul/blocking.h"
+#include "kernels/matmul/dot.h"
+#include "kernels/matmul/packing.h"
+#include "simd/half.h"
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// Cores with vectors of 64 bytes transpose halves of them faster: three ports do that, not one.
+template <class T>
+struct ColumnsOf {
+  typedef typename VecOf<T>::type type;
+};
+#if RANVIER_HAS_HALF
+template <>
+struct ColumnsOf<float> {
+  typedef half_vec type;
+};
+#endif
+template <class T>
+using columns_vec = typename ColumnsOf<T>::type;
+
+template <class T>
+constexpr int kPiece = 16 / int(sizeof(T));  // columns of b that change places, and elements of each at once
+template <class T>
+constexpr int kPieces = int(sizeof(columns_vec<T>)) / 16;  // of a vector
+
+// Vectors of columns at once, whose chains hide the FMA's latency.
+template <class T>
+constexpr int few_vectors(int rows) {
+  return sizeof(T) == sizeof(double) || (!kManyRegisters && rows > 2) ? 2 : 4;
+}
+
+template <class Piece, int... I>
+RANVIER_INLINE auto join_pieces(const Piece& a, const Piece& b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, b, I...);
+}
+
+// What is at at[0], at[1] ... as one vector; strides in bytes, which are parts of an address.
+template <class T, int kCount>
+RANVIER_INLINE auto pieces_at(const char* const* at, int64_t offset) {
+  if constexpr (kCount == 1) {
+    typedef T Piece __attribute__((vector_size(16)));
+    Piece piece;
+    __builtin_memcpy(&piece, at[0] + offset, sizeof piece);
+    return piece;
+#ifdef __AVX__  // not from vectors, which GCC 12 joins in registers, on the port of the transpositions
+  } else if constexpr (kCount == 2 && sizeof(T) == sizeof(float)) {
+    const auto piece = [=](int i) RANVIER_INLINED {
+      return _mm_loadu_ps(reinterpret_cast<const float*>(at[i] + offset));
+    };
+    return columns_vec<T>(_mm256_insertf128_ps(_mm256_castps128_ps256(piece(0)), piece(1), 1));
+#endif
+  } else {
+    return join_pieces(pieces_at<T, kCount / 2>(at, offset),
+                       pieces_at<T, kCount / 2>(at + kCount / 2, offset),
+                       std::make_integer_sequence<int, kCount * kPiece<T>>());
+  }
+}
+
+template <class V, class Lanes>
+RANVIER_INLINE void transpose_pieces(V (&rows)[4], Lanes lanes) {
+  transpose_fours(rows, lanes);
+}
+template <class V, class Lanes>
+RANVIER_INLINE void transpose_pieces(V (&rows)[2], Lanes lanes) {
+  const V even = interleave<1, false>(rows[0], rows[1], lanes);
+  rows[1] = interleave<1, true>(rows[0], rows[1], lanes);
+  rows[0] = even;
+}
+
+// The first column of piece i: the last ones overlap those before.
+template <class T>
+RANVIER_INLINE int64_t piece_column(const MatmulTile<T>& t, int64_t i) {
+  const int64_t column = i * kPiece<T>, last = t.columns - kPiece<T>;
+  return column < last ? column : last;
+}
+
+// sums[i][lane] of kVectors vectors of columns, which begin with piece `first`.
+template <class T, int kRows, int kVectors>
+RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first,
+                             columns_vec<T> (&sums)[kRows][kVectors]) {
+  typedef columns_vec<T> V;
+  constexpr int kE = kPiece<T>, kP = kPieces<T>, kLine = 64 / int(sizeof(T));
+  const T* a = t.a;
+  const char* at[kVectors * kP];
+  const int64_t rs_a = t.rs_a, rs_b = opaque(t.rs_b * int64_t(sizeof(T)));
+  RANVIER_UNROLL
+  for (int i = 0; i < kVectors * kP; ++i)
+    at[i] = reinterpret_cast<const char*>(t.b + piece_column(t, first + i) * t.rs_b);
+  for (int64_t left = t.k;; left -= t.k_block) {
+    V acc[kRows][kVectors] = {};
+    // kE products of vector v, of which the first `done` are left out; moves its places.
+    const auto step = [&](int v, const T* x, int64_t done) RANVIER_INLINED {
+      V column[kE];
+      RANVIER_UNROLL
+      for (int i = 0; i < kE; ++i) column[i] = pieces_at<T, kP>(at + v * kP, i * rs_b);
+      RANVIER_UNROLL
+      for (int i = 0; i < kP; ++i) at[v * kP + i] += 16;
+      transpose_pieces(column, std::make_integer_sequence<int, kE * kP>());
+      RANVIER_UNROLL
+      for (int i = 0; i < kE; ++i) {
+        if (i < done) continue;
+        RANVIER_UNROLL
+        for (int r = 0; r < kRows; ++r) acc[r][v] = fma(x[r * rs_a + i] - V{}, column[i], acc[r][v]);
+      }
+    };
+    int64_t k = left < t.k_block ? left : t.k_block;
+    for (; k >= kLine; k -= kLine, a += kLine) {  // a line of each column, since many may share a set of L1
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        RANVIER_UNROLL
+        for (int p = 0; p < kLine; p += kE) step(v, a + p, 0);
+      }
+    }
+    for (; k > 0; k -= kE, a += kE) {
+      const int64_t done = k < kE ? kE - k : 0;  // of the last products, of which some are done
+      if (done > 0) {
+        a -= done;
+        RANVIER_UNROLL
+        for (int i = 0; i < kVectors * kP; ++i) at[i] -= done * int64_t(sizeof(T));
+      }
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) step(v, a, done);
+    }
+    RANVIER_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = left == t.k ? acc[r][v] : sums[r][v] + acc[r][v];
+    }
+    if (left <= t.k_block) return;
+  }
+}
+
+template <class T, int kRows, int kVectors>
+static __attribute__((noinline)) void few_columns(const MatmulTile<T>& t, int64_t first) {
+  typedef T Piece __attribute__((vector_size(16)));
+  columns_vec<T> sums[kRows][kVectors] = {};
+  few_sums<T, kRows, kVectors>(t, first, sums);
+  alignas(64) Piece pieces[kRows][kVectors * kPieces<T>];
+  __builtin_memcpy(pieces, sums, sizeof pieces);
+  for (int i = 0; i < kVectors * kPieces<T>; ++i) {
+    const int64_t column = piece_column(t, first + i);
+    Piece bias{};
+    if (t.bias_row) __builtin_memcpy(&bias, t.bias_row + column, sizeof bias);
+    RANVIER_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const Piece y = t.bias_row ? pieces[r][i] + bias : pieces[r][i];
+      T* c = t.c + r * t.rs_c + column * t.cs_c;
+      if (t.cs_c == 1)
+        __builtin_memcpy(c, &y, sizeof y);
+      else
+        for (int j = 0; j < kPiece<T>; ++j) c[j * t.cs_c] = y[j];
+    }
+  }
+}
+
+template <class T, int kRows>
+static void few(const MatmulTile<T>& t) {
+  constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>;
+  const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
+  int64_t i = 0;
+  for (; pieces - i > kMost / 2 * kP; i += kMost * kP) few_columns<T, kRows, kMost>(t, i);
+  if constexpr (kMost > 2)
+    if (pieces - i > kP) return few_columns<T, kRows, 2>(t, i);
+  if (pieces > i) few_columns<T, kRows, 1>(t, i);
+}
+
+// All of c: a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * rs_b + p]; a piece of k and of columns at least.
+template <class T>
+static void run_few(const MatmulTile<T>& t) {
+  static constexpr void (*of_rows[kDotRows])(const MatmulTile<T>&) = {few<T, 1>, few<T, 2>, few<T, 3>,
+                                                                      few<T, 4>};
+  of_rows[t.rows - 1](t);
+  if (t.norm_row || t.norm_column) normalize_rows(t);
+  if (t.activation.kind != Activation::none) activate_rows(t);
+}
+
+}  // namespace ranvier::RANVIER_ISA
