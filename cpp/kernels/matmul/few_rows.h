@@ -84,8 +84,7 @@ RANVIER_INLINE int64_t piece_column(const MatmulTile<T>& t, int64_t i) {
 
 // sums[i][lane] of kVectors vectors of columns, which begin with piece `first`.
 template <class T, int kRows, int kVectors>
-RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first,
-                             columns_vec<T> (&sums)[kRows][kVectors]) {
+RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, columns_vec<T> (&sums)[kRows][kVectors]) {
   typedef columns_vec<T> V;
   constexpr int kE = kPiece<T>, kP = kPieces<T>, kLine = 64 / int(sizeof(T));
   const T* a = t.a;

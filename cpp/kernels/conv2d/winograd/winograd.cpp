@@ -273,28 +273,29 @@ WinogradSums Winograd::sums(const WinogradBlock& block) const {
           out_,    p_.relu};
 }
 
-// Costs are in multiply-adds of the products; the constants are fitted to times of 100 shapes from 1x1 to
-// 28x28 pixels and from 4 to 1024 channels.
+// Costs are in multiply-adds of the products of an image; the constants are fitted to times of 100 shapes
+// from 1x1 to 28x28 pixels and from 4 to 1024 channels. The weights are transformed once for all images, but
+// an image's bits may not depend on their number: each has the share that it has among sixteen.
 bool winograd_pays(const Correlation<float>& p) {
   constexpr double kDirectProduct = 0.9;        // longer chains
   constexpr double kStepsOfTile = 5;            // to load and store the sums of a product
   constexpr double kWeight = 50, kTile = 2600;  // transforms, beyond what packing costs in the direct sum
-  constexpr double kGain = 1.05;
+  constexpr double kGain = 1.05, kImages = 16;
   constexpr int64_t kFewOutputs = 4;  // would leave most of a vector empty
   const Conv2dGeometry& g = p.geometry;
   if (!p.algorithms.has(ConvAlgorithm::winograd)) return false;
   if (p.w.shape[2] != 3 || p.w.shape[3] != 3 || g.groups != 1) return false;
   if (g.stride[0] != 1 || g.stride[1] != 1 || g.dilation[0] != 1 || g.dilation[1] != 1) return false;
   if (p.y.shape[1] <= kFewOutputs) return false;
-  const double images = p.y.shape[0], in = p.x.shape[1], out = ceil_div(p.y.shape[1], kLine) * kLine;
-  double direct = kDirectProduct * images * in * out, products = images * out, tiles = images;
+  const double in = p.x.shape[1], out = ceil_div(p.y.shape[1], kLine) * kLine;
+  double direct = kDirectProduct * in * out, products = out, tiles = 1;
   for (int d = 2; d < 4; ++d) {
     const int64_t size = p.y.shape[d];
     direct *= used_taps(size, p.x.shape[d], first_pad(p, d - 2));
     products *= size / 2 * 4 + size % 2 * 3;
     tiles *= ceil_div(size, 2);
   }
-  return direct > kGain * (products * (in + kStepsOfTile) + kWeight * in * out + kTile * tiles);
+  return direct > kGain * (products * (in + kStepsOfTile) + kWeight / kImages * in * out + kTile * tiles);
 }
 
 }  // namespace ranvier
