@@ -55,9 +55,9 @@ struct ReducePlan {
     panel = across ? std::min(round_up(width, 64), std::max(most, kReducePanel)) : 1;
     panels = ceil_div(width, panel);
     rows = width ? kept.size / width : 0;
-    const int64_t parts = rows * panels;
     const int64_t work = reduced.size * std::min(width, panel);
-    segments = parts >= kReduceSegments ? 1 : std::clamp<int64_t>(work / kSegmentWork, 1, kReduceSegments);
+    // Of one result alone: with other ones beside it, a result has the same bits.
+    segments = panels >= kReduceSegments ? 1 : std::clamp<int64_t>(work / kSegmentWork, 1, kReduceSegments);
     segments = std::min(segments, std::max<int64_t>(reduced.size, 1));
   }
 
@@ -214,7 +214,7 @@ struct Reduction {
     const int inner = plan.kept.ndim - 1, op = static_cast<int>(r.op);
     const int64_t line = plan.kept.strides[kX][inner], n = plan.reduced.size;
     const int64_t step_center = plan.kept.strides[kCenter][inner], step_y = plan.kept.strides[kY][inner];
-    const bool transposed = n <= kReduceTransposed && plan.kept.shape[inner] >= kReduceLanes;
+    const bool transposed = n <= kReduceTransposed;  // however few, so that each has the same bits
     const int64_t most = transposed ? kernels.lanes : kReduceLanes;
     alignas(64) T tile[kReduceTransposed * kReduceLanes], totals[kReduceLanes], centers[kReduceLanes] = {};
     for (int64_t i = 0; i < count; i += most) {

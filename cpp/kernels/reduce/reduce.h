@@ -13,9 +13,9 @@
 // sums; across rows: one after another, of up to
 // kReduceNarrow dense columns a vector's lanes apart) whose sums are added in pairs, as NumPy's pairwise
 // summation: the error grows with the logarithm of the length. Lines of at most kReduceTransposed elements
-// side by side are summed element by element. A long reduction with few results is cut into at most
-// kReduceSegments segments of fixed size, so that several threads can share it. The order depends on x's
-// shape and strides alone.
+// are summed element by element. A long reduction is cut into at most kReduceSegments segments of fixed size,
+// so that several threads can share it. The order depends on what one result is made of, and of the other
+// axes only on those beside it in memory (columns): a row has the same total beside any number of rows.
 #pragma once
 #include <cstddef>
 #include <type_traits>
