@@ -28,6 +28,7 @@ MODULES = {
     "ranvier.serialization": "model files",
     "ranvier.summary": "the layers of a model as a table",
     "ranvier.onnx": "ONNX files",
+    "ranvier.export": "networks as C99",
     "ranvier.sklearn": "estimators for scikit-learn",
     "ranvier.plot": "pictures",
     "ranvier.report": "a run as a web page",

@@ -29,7 +29,7 @@ CONTENTS = {
     ],
     "guide": [
         *("topics", "toolbox", "captured_step", "reproducibility", "threads", "memory", "deployment"),
-        *("onnx", "distributed", "from_pytorch", "sklearn", "from_keras", "versions"),
+        *("onnx", "export", "distributed", "from_pytorch", "sklearn", "from_keras", "versions"),
     ],
     "from_pytorch": ["pytorch_names"],
     "benchmarks": ["accuracy", *(f"benchmarks/{path.stem}" for path in sorted(DOCS.glob("benchmarks/*.md")))],

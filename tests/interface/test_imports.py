@@ -25,7 +25,7 @@ LAYERS = """
     data metrics program
     train
     ranvier
-    data.vision* distributed* distributions* onnx* plot* pytorch_names* sklearn*
+    data.vision* distributed* distributions* export* onnx* plot* pytorch_names* sklearn*
     explore*
     report*
     cli*

@@ -1,0 +1,276 @@
+"""Operations element by element: tables of C expressions, and the helpers that they become."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ranvier.export.program import Value
+from ranvier.export.rules import Rule, Site, rule
+
+__all__ = ["HELPERS"]
+
+HELPERS: dict[str, str] = {}
+"""C text of the helpers of this module, by name."""
+
+
+class Unary(NamedTuple):
+    """y = value of x; slope: its derivative, of x or y, whichever it names; settings: attributes a, b."""
+
+    value: str
+    slope: str
+    settings: tuple[str, ...] = ()
+
+
+_ELU = "x > 0.0f ? x : a * expm1f(x)"
+_SELU = "1.05070098736f * (x > 0.0f ? x : 1.67326324235f * expm1f(x))"
+_SOFTPLUS = "a * x > b ? x : (a * x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(a * x))) / a"
+_LOGSIGMOID = "(x < 0.0f ? x : 0.0f) - log1pf(expf(-fabsf(x)))"
+_MISH = "x * tanhf((x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x))))"
+_CLAMP = "x < a ? a : x > b ? b : x"
+_NUMBER = ("number",)
+UNARY = {
+    "Relu": Unary("x < 0.0f ? 0.0f : x", "y > 0.0f ? 1.0f : 0.0f"),
+    "LeakyRelu": Unary("x > 0.0f ? x : a * x", "x > 0.0f ? 1.0f : a", ("setting",)),
+    "Elu": Unary(_ELU, "x > 0.0f ? 1.0f : a * expf(x)", ("setting",)),
+    "Celu": Unary("x > 0.0f ? x : a * expm1f(x / a)", "x > 0.0f ? 1.0f : expf(x / a)", ("setting",)),
+    "Selu": Unary(_SELU, "x > 0.0f ? 1.05070098736f : 1.7580993408f * expf(x)"),
+    "Sigmoid": Unary("sigmoid(x)", "y * (1.0f - y)"),
+    "Tanh": Unary("tanhf(x)", "1.0f - y * y"),
+    "Silu": Unary("x * sigmoid(x)", "sigmoid(x) * (1.0f + x * sigmoid(-x))"),
+    "Gelu": Unary(
+        "0.5f * x * erfcf(-0.70710678f * x)",
+        "0.5f * erfcf(-0.70710678f * x) + 0.39894228f * x * expf(-0.5f * x * x)",
+    ),
+    "GeluTanh": Unary("x * sigmoid(1.59576912f * (x + 0.044715f * x * x * x))", ""),
+    "Softplus": Unary(_SOFTPLUS, "a * x > b ? 1.0f : sigmoid(a * x)", ("beta", "threshold")),
+    "Logsigmoid": Unary(_LOGSIGMOID, "sigmoid(-x)"),
+    "Mish": Unary(_MISH, ""),
+    "Softsign": Unary("x / (1.0f + fabsf(x))", "1.0f / ((1.0f + fabsf(x)) * (1.0f + fabsf(x)))"),
+    "Tanhshrink": Unary("x - tanhf(x)", "tanhf(x) * tanhf(x)"),
+    "Softshrink": Unary(
+        "x > a ? x - a : x < -a ? x + a : 0.0f", "x > a || x < -a ? 1.0f : 0.0f", ("setting",)
+    ),
+    "Hardshrink": Unary("x > a || x < -a ? x : 0.0f", "x > a || x < -a ? 1.0f : 0.0f", ("setting",)),
+    "Hardtanh": Unary(_CLAMP, "x > a && x < b ? 1.0f : 0.0f", ("min_val", "max_val")),
+    "Clip": Unary(_CLAMP, "x >= a && x <= b ? 1.0f : 0.0f", ("low", "high")),
+    "Hardsigmoid": Unary(
+        "x < -3.0f ? 0.0f : x > 3.0f ? 1.0f : x / 6.0f + 0.5f", "x > -3.0f && x < 3.0f ? 1.0f / 6.0f : 0.0f"
+    ),
+    "Hardswish": Unary(
+        "x < -3.0f ? 0.0f : x > 3.0f ? x : x * (x + 3.0f) / 6.0f",
+        "x <= -3.0f ? 0.0f : x >= 3.0f ? 1.0f : x / 3.0f + 0.5f",
+    ),
+    "Abs": Unary("fabsf(x)", "x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f"),
+    "Neg": Unary("-x", "-1.0f"),
+    "Exp": Unary("expf(x)", "y"),
+    "Expm1": Unary("expm1f(x)", "y + 1.0f"),
+    "Log": Unary("logf(x)", "1.0f / x"),
+    "Log1p": Unary("log1pf(x)", "1.0f / (1.0f + x)"),
+    "Sqrt": Unary("sqrtf(x)", "0.5f / y"),
+    "Square": Unary("x * x", "2.0f * x"),
+    "Reciprocal": Unary("1.0f / x", "-y * y"),
+    "Sin": Unary("sinf(x)", "cosf(x)"),
+    "Cos": Unary("cosf(x)", "-sinf(x)"),
+    "AddNumber": Unary("x + a", "1.0f", _NUMBER),
+    "MulNumber": Unary("x * a", "a", _NUMBER),
+    "DivNumber": Unary("x / a", "1.0f / a", _NUMBER),
+    "PowNumber": Unary("powf(x, a)", "a * powf(x, a - 1.0f)", _NUMBER),
+    "NumberSub": Unary("a - x", "-1.0f", _NUMBER),
+    "NumberDiv": Unary("a / x", "-a / (x * x)", _NUMBER),
+}
+BINARY = {  # y from a and b, then the slopes by a and by b
+    "Add": ("a + b", "1.0f", "1.0f"),
+    "Sub": ("a - b", "1.0f", "-1.0f"),
+    "Mul": ("a * b", "b", "a"),
+    "Div": ("a / b", "1.0f / b", "-a / (b * b)"),
+    "Maximum": ("a > b ? a : b", "a > b ? 1.0f : a < b ? 0.0f : 0.5f", "b > a ? 1.0f : b < a ? 0.0f : 0.5f"),
+    "Minimum": ("a < b ? a : b", "a < b ? 1.0f : a > b ? 0.0f : 0.5f", "b < a ? 1.0f : b > a ? 0.0f : 0.5f"),
+}
+LOSSES = {  # the loss of an element from d = x - t, or from x and t; its slope by x; the setting a
+    "Mse": ("d * d", "2.0f * d"),
+    "L1": ("fabsf(d)", "d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : 0.0f"),
+    "SmoothL1": (
+        "fabsf(d) < a ? 0.5f * d * d / a : fabsf(d) - 0.5f * a",
+        "fabsf(d) < a ? d / a : d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : 0.0f",
+    ),
+    "Huber": (
+        "fabsf(d) <= a ? 0.5f * d * d : a * (fabsf(d) - 0.5f * a)",
+        "fabsf(d) <= a ? d : d > 0.0f ? a : -a",
+    ),
+    "BceWithLogits": (
+        "(x[i] > 0.0f ? x[i] : 0.0f) - x[i] * t[i] + log1pf(expf(-fabsf(x[i])))",
+        "sigmoid(x[i]) - t[i]",
+    ),
+}
+
+_VALUE = """/* y = {value} */
+static void {name}(const float *{operand}, float *{result}, int n{settings})
+{{
+    for (int i = 0; i < n; i++) {result}[i] = {formula};
+}}
+"""
+_SLOPE = """/* dx = dy times {value} */
+static void {name}_backward(const float *dy, const float *{operand}, float *dx, int n{settings})
+{{
+    for (int i = 0; i < n; i++) dx[i] = dy[i] * ({formula});
+}}
+"""
+_PAIR = """/* y = {value} */
+static void {name}(const float *a, const float *b, float *y, int n)
+{{
+    for (int i = 0; i < n; i++) y[i] = {formula};
+}}
+"""
+_PAIR_SLOPE = """/* the gradient of {operand}: dy times {value} */
+static void {name}_by_{operand}(const float *dy{others}, float *dx, int n)
+{{
+    for (int i = 0; i < n; i++) dx[i] = dy[i] * ({formula});
+}}
+"""
+_LOSS = """/* *y = scale times the sum of {value}, where d = x - t; dx, if not NULL, gets its gradient */
+static void {name}(const float *x, const float *t, float *y, float *dx, int n, float scale{settings})
+{{
+    float sum = 0.0f;
+    for (int i = 0; i < n; i++) {{{difference}
+        sum += {value};
+        if (dx) dx[i] = scale * ({slope});
+    }}
+    *y = scale * sum;
+}}
+"""
+
+
+def _at(text: str, letters: str) -> str:
+    """An expression with an index after the names of arrays."""
+    out, i = "", 0
+    while i < len(text):
+        ends = i + 1 == len(text) or not (text[i + 1].isalnum() or text[i + 1] in "_[")
+        starts = i == 0 or not (text[i - 1].isalnum() or text[i - 1] in "_.")
+        out += f"{text[i]}[i]" if text[i] in letters and ends and starts else text[i]
+        i += 1
+    return out
+
+
+def _read(slope: str) -> list[str]:
+    """The operands of a pair that an expression reads."""
+    return [letter for letter in "ab" if _at(slope, letter) != slope]
+
+
+def _snake(kind: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in kind).strip("_")
+
+
+def _unary(kind: str, row: Unary) -> None:
+    name = f"map_{_snake(kind)}"
+    settings = "".join(f", float {letter}" for letter, _ in zip("ab", row.settings, strict=False))
+    formula = _at(row.value, "x")
+    HELPERS[name] = _VALUE.format(
+        value=row.value, name=name, operand="x", result="y", formula=formula, settings=settings
+    )
+    by = "y" if _at(row.slope, "y") != row.slope and _at(row.slope, "x") == row.slope else "x"
+    constant = row.slope in ("1.0f", "-1.0f", "a", "1.0f / a")
+    if constant:
+        HELPERS[f"{name}_backward"] = _SLOPE.replace(", const float *{operand}", "").format(
+            value=row.slope, name=name, formula=row.slope, settings=settings if "a" in row.slope else ""
+        )
+    elif row.slope:
+        HELPERS[f"{name}_backward"] = _SLOPE.format(
+            value=row.slope,
+            name=name,
+            operand=by,
+            formula=_at(row.slope, by),
+            settings="".join(
+                f", float {letter}"
+                for letter, _ in zip("ab", row.settings, strict=False)
+                if _at(row.slope, letter) != row.slope
+            ),
+        )
+
+    def numbers(s: Site, text: str) -> list[float]:
+        pairs = zip("ab", row.settings, strict=False)
+        return [float(s.get(attribute)) for letter, attribute in pairs if _at(text, letter) != text]
+
+    def forward(s: Site) -> Value:
+        x = s.input(0)
+        every = [float(s.get(attribute)) for attribute in row.settings]
+        return s.r.made(name, x, ..., x.size, *every, shape=x.shape, replaced=[x])
+
+    def backward(s: Site, dy: Value) -> Sequence[Value | None]:
+        if f"{name}_backward" not in HELPERS:
+            raise s.refuse("it has no backward pass in C")
+        operand = [] if constant else [s.outputs[0] if by == "y" else s.input(0)]
+        y_shape = s.input(0).shape
+        args = [dy, *operand, ..., dy.size, *numbers(s, row.slope)]
+        return [s.r.made(f"{name}_backward", *args, shape=y_shape, replaced=[dy])]
+
+    rule(kind)(Rule(forward, backward))
+
+
+def _binary(kind: str, value: str, by_a: str, by_b: str) -> None:
+    name = f"map_{_snake(kind)}"
+    HELPERS[name] = _PAIR.format(value=value, name=name, formula=_at(value, "ab"))
+    for operand, slope in (("a", by_a), ("b", by_b)):
+        others = "".join(f", const float *{letter}" for letter in _read(slope))
+        HELPERS[f"{name}_by_{operand}"] = _PAIR_SLOPE.format(
+            value=slope, name=name, operand=operand, formula=_at(slope, "ab"), others=others
+        )
+
+    def forward(s: Site) -> Value:
+        shape = s.call.outputs[0].shape
+        a, b = (s.expanded(s.input(i), shape) for i in (0, 1))
+        s.saved = [a, b]
+        return s.r.made(name, a, b, ..., a.size, shape=shape, replaced=[a, b])
+
+    def backward(s: Site, dy: Value) -> Sequence[Value | None]:
+        gradients: list[Value | None] = [None, None]
+        for i, (operand, slope) in enumerate((("a", by_a), ("b", by_b))):
+            if not s.needs[i]:
+                continue
+            dx = dy
+            if slope == "-1.0f":
+                dx = s.r.made("map_neg", dy, ..., dy.size, shape=dy.shape, replaced=[dy])
+            elif slope != "1.0f":
+                args = [dy, *(s.saved["ab".index(letter)] for letter in _read(slope)), ..., dy.size]
+                dx = s.r.made(f"{name}_by_{operand}", *args, shape=dy.shape, replaced=[dy])
+            gradients[i] = s.reduced(dx, s.input(i).shape)
+        return gradients
+
+    rule(kind)(Rule(forward, backward))
+
+
+def _loss(kind: str, value: str, slope: str) -> None:
+    name = f"loss_{_snake(kind)}"
+    setting = _at(value, "a") != value
+    HELPERS[name] = _LOSS.format(
+        value=value,
+        slope=slope,
+        name=name,
+        settings=", float a" if setting else "",
+        difference="" if "x[i]" in value else "\n        const float d = x[i] - t[i];",
+    )
+
+    def forward(s: Site) -> Value:
+        reduction, settings, x = s.get("reduction"), s.get("settings"), s.input(0)
+        if reduction not in ("mean", "sum") or s.needs[1]:
+            raise s.refuse("the loss of each sample, and a target with a gradient, are not supported")
+        if kind == "BceWithLogits" and any(v is not None for v in settings):
+            raise s.refuse("weights of samples or classes are not supported")
+        y = s.r.new(())
+        dx = s.r.new(x.shape) if s.needs[0] else None
+        s.saved = [dx]
+        scale = 1.0 / x.size if reduction == "mean" else 1.0
+        numbers = [float(settings[0])] if setting else []
+        made = [y] if dx is None else [y, dx]
+        s.r.call(name, x, s.input(1), y, dx, x.size, scale, *numbers, writes=made)
+        return y
+
+    rule(kind)(Rule(forward, lambda s, dy: [s.scaled(s.saved[0], dy), None]))
+
+
+for _kind, _row in UNARY.items():
+    _unary(_kind, _row)
+for _kind, _texts in BINARY.items():
+    _binary(_kind, *_texts)
+for _kind, (_value, _slope) in LOSSES.items():
+    _loss(_kind, _value, _slope)

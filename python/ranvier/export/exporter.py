@@ -1,0 +1,339 @@
+"""`c`: a model or a training step as a file of C99."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ranvier.export.layers
+import ranvier.export.norms  # noqa: F401  # fill the table
+from ranvier.autograd import wrap
+from ranvier.export.capture import Capture, captured
+from ranvier.export.program import Buffer, Report, Routine, Value
+from ranvier.export.rules import ONE, RULES, Site
+from ranvier.export.source import Memory, code_size, files, identifier
+from ranvier.export.update import updates
+from ranvier.nn import Module
+from ranvier.nn.modes import evaluating
+from ranvier.program import CompiledFunction
+from ranvier.program.compiled_model import CompiledModel
+from ranvier.serialization.files import replace
+
+__all__ = ["c"]
+
+_LOSSES = {"Mse", "L1", "SmoothL1", "Huber", "BceWithLogits", "CrossEntropy", "Nll"}
+
+
+def c(
+    target: Any,
+    path: Any,
+    example: Any,
+    *,
+    predict: tuple[Any, Any] | None = None,
+    name: str | None = None,
+    separate_weights: bool = False,
+) -> Report:
+    """Writes a model, or a training step, as one C99 file and its header.
+
+    target: a module, which becomes the function ``<name>_predict(x, y)`` with its weights as constants; or a
+    step, a function of zero_grad, forward, loss, backward and the update of an SGD, Adam or AdamW, compiled
+    or not, which becomes ``<name>_step(x, target)``: it returns the loss and goes on with the training where
+    it runs. example: the input, or a tuple of the inputs; their shapes, with the batch, are those of the C
+    function, their values do not matter. path: of the file, which ends in ``.c``. predict: with a step,
+    (model, example) of a ``<name>_predict`` with the weights that the step learns. name: of the functions, by
+    default that of the file. separate_weights: the numbers go to a file of their own, ``<name>_weights.c``.
+
+    All is float32, class indices are int32. Images are (N, C, H, W) as in Python. No parameter, gradient or
+    running statistic is changed here. docs/export.md lists what is supported.
+
+    Raises:
+        ValueError: an operation that has no counterpart, with the name of its layer; sizes of 0; an operation
+            that the library does not record; a path that does not end in .c.
+        TypeError: another dtype than float32 and integers; a target that cannot be called.
+
+    >>> import tempfile, ranvier as rv
+    >>> model = rv.nn.Sequential(rv.nn.Linear(4, 8), rv.nn.ReLU(), rv.nn.Linear(8, 2))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = rv.export.c(model, f"{folder}/net.c", rv.zeros(1, 4))
+    >>> report.functions, report.weights, report.ram
+    (('net_predict',), 232, 32)
+    """
+    path = Path(path)
+    if path.suffix != ".c":
+        raise ValueError(f"[export.c] got path {str(path)!r}; expected a name that ends in .c")
+    name = identifier(name or path.stem, set())
+    parts = [(target, example)] + ([predict] if predict is not None else [])
+    captures = [_capture(one, inputs) for one, inputs in parts]
+    if predict is not None and (captures[0][1].loss is None or captures[1][1].loss is not None):
+        raise ValueError("[export.c] got predict; expected it with a step, and in it (model, example)")
+    names = {i: text for _, _, roots in captures for i, text in _names(roots).items()}
+    memory = Memory(names, _learned(captures[0][1]))
+    routines = [
+        _routine(name, capture, arguments, memory, one)
+        for (arguments, capture, _), (one, _) in zip(captures, parts, strict=True)
+    ]
+    memory.keep(routines)
+    plans = [routine.planned() for routine in routines]
+    ram, apart = max(n for n, _ in plans), max(n for _, n in plans)
+    separate = f"{path.stem}_weights.c" if separate_weights else None
+    for file, text in files(name, path.stem, routines, memory, ram, separate).items():
+        replace(path.with_name(file), text.encode())
+    state = memory.bytes("state")
+    return Report(
+        str(path),
+        tuple(r.name for r in routines),
+        memory.bytes("constant"),
+        state,
+        state + 4 * ram,
+        4 * apart,
+        code_size(routines),
+        tuple(r.multiplications for r in routines),
+    )
+
+
+# --- what runs
+
+
+def _capture(target: Any, example: Any) -> tuple[list[Any], Capture, dict[str, Module]]:
+    """The arguments of a target, its calls, and the modules that it names."""
+    while isinstance(target, CompiledFunction) or type(target) is CompiledModel:
+        target = target._function
+    if not callable(target):
+        raise TypeError(f"[export.c] got {type(target).__name__}; expected a module or a function")
+    examples = example if isinstance(example, (tuple, list)) else (example,)
+    arrays = [_array(x) for x in examples]
+    arguments = [wrap(a) for a in arrays]
+    roots = _roots(target)
+    with evaluating(target, "export.c") if isinstance(target, Module) else nullcontext():
+        capture = captured(target, arguments, roots)
+        others = [wrap(np.ascontiguousarray(_other(a))) for a in arrays]
+        again = captured(target, others, roots)
+    _require_same(capture, again, arguments, others)
+    return arguments, capture, roots
+
+
+def _array(x: Any) -> Any:
+    """A copy of an example as float32 or integers."""
+    array = np.array(getattr(x, "_array", x), order="C")
+    if array.dtype.kind == "f" and array.dtype != np.float32 and not hasattr(x, "dtype"):
+        array = array.astype(np.float32)  # numbers of Python
+    if array.dtype != np.float32 and array.dtype.kind not in "iu":
+        raise TypeError(f"[export.c] got an example of {array.dtype}; expected float32 or integers")
+    if array.size == 0:
+        raise ValueError(f"[export.c] got an example of shape {array.shape}; expected sizes from 1 on")
+    return array
+
+
+def _other(array: Any) -> Any:
+    """An array like it with other values; integers are among the same ones."""
+    flipped = np.flip(array)
+    if array.dtype.kind == "f":
+        return (flipped * np.float32(0.5) + np.float32(0.25)).astype(np.float32)
+    return flipped
+
+
+def _roots(target: Any) -> dict[str, Module]:
+    """The modules of a target by the names of its variables; a single one without."""
+    if isinstance(target, Module):
+        return {"": target}
+    function = inspect.unwrap(getattr(target, "__func__", target))
+    held: dict[str, Any] = {}
+    if inspect.isfunction(function):
+        variables = inspect.getclosurevars(function)
+        held = {**variables.globals, **variables.nonlocals}
+    held |= vars(target.__self__) if hasattr(getattr(target, "__self__", None), "__dict__") else {}
+    modules = {k: v._function if type(v) is CompiledModel else v for k, v in held.items()}
+    modules = {k: v for k, v in modules.items() if isinstance(v, Module)}
+    return {"": next(iter(modules.values()))} if len(modules) == 1 else modules
+
+
+def _require_same(one: Capture, two: Capture, arguments: list[Any], others: list[Any]) -> None:
+    """Raises ValueError where the calls or their constants depend on the values of the inputs."""
+    made = [{id(x._array) for x in inputs} for inputs in (arguments, others)]
+    forms = [[(call.kind, [x.shape for x in call.outputs]) for call in run.calls] for run in (one, two)]
+    if forms[0] != forms[1]:
+        raise ValueError(
+            "[export.c] got calls that depend on the values of the inputs; expected the same always"
+        )
+    for a, b in zip(one.calls, two.calls, strict=True):
+        for x, y in zip(a.inputs, b.inputs, strict=True):
+            if x is None or y is None or id(x) in made[0] or id(y) in made[1]:
+                continue
+            if x.shape != y.shape or not np.array_equal(x, y, equal_nan=x.dtype.kind == "f"):
+                raise ValueError(
+                    f"[export.c] got an operand of {a.layer or a.kind} at {a.where} that was computed from "
+                    "the inputs outside of recorded operations (a cast, a comparison, NumPy); expected "
+                    "operations of docs/export.md, and inputs of the right dtype"
+                )
+        made[0].update(map(id, a.outputs))
+        made[1].update(map(id, b.outputs))
+
+
+def _names(roots: dict[str, Module]) -> dict[int, str]:
+    """Names of parameters and buffers, by id of their arrays."""
+    names: dict[int, str] = {}
+    for prefix, root in roots.items():
+        for name, tensor in (*root.named_parameters(prefix), *root.named_buffers(prefix)):
+            names.setdefault(id(tensor._array), name)
+    return names
+
+
+def _learned(capture: Capture) -> set[int]:
+    """Ids of the arrays that a step changes: trained parameters, running statistics."""
+    if capture.loss is None:
+        return set()
+    groups = [group for optimizer in capture.optimizers for group in optimizer.param_groups]
+    learned = {id(p._array) for group in groups for p in group["params"] if p.requires_grad}
+    for call in capture.calls:
+        if call.kind == "BatchNorm" and call.settings["training"]:
+            learned.update(id(r) for r in call.settings["running"][:2] if r is not None)
+    return learned
+
+
+# --- calls as instructions
+
+
+class _Values:
+    """The places of the arrays of a capture."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory, self.made = memory, dict[int, Value]()
+
+    def __call__(self, array: Any, name: str = "constant") -> Value:
+        return self.made.get(id(array)) or self.memory.value(array, name)
+
+
+def _routine(name: str, capture: Capture, arguments: list[Any], memory: Memory, target: Any) -> Routine:
+    """The C function of a capture."""
+    is_step = capture.loss is not None
+    routine = Routine(f"{name}_{'step' if is_step else 'predict'}")
+    values = _Values(memory)
+    taken: set[str] = set()
+    for x, text in zip(arguments, _argument_names(target, len(arguments)), strict=True):
+        array = x._array
+        text = identifier(text, taken)
+        buffer = Buffer(text, array.size, "argument", integer=array.dtype.kind in "iu")
+        values.made[id(array)] = value = Value(buffer, array.shape)
+        routine.arguments.append((text, value, False))
+    trained = memory.learned if is_step else set()
+    sites = _forward(routine, capture, values, trained)
+    gradients = _backward(routine, capture, sites, trained) if is_step else {}
+    if is_step:
+        if not capture.optimizers or not capture.cleared:
+            raise ValueError(
+                "[export.c] got a step without zero_grad or without optimizer.step; expected both"
+            )
+        updates(routine, memory, capture.optimizers, gradients)
+    _results(routine, capture, values, taken)
+    routine.without_unused()
+    return routine
+
+
+def _argument_names(target: Any, count: int) -> list[str]:
+    function = target.forward if isinstance(target, Module) else target
+    try:
+        names = [p.name for p in inspect.signature(function).parameters.values() if p.kind in (0, 1)]
+    except (TypeError, ValueError):
+        names = []
+    if len(names) < count or (count == 1 and names[0] == "input"):
+        names = ["x"] if count == 1 else [f"x{i}" for i in range(count)]
+    return names[:count]
+
+
+def _forward(routine: Routine, capture: Capture, values: _Values, trained: set[int]) -> list[Site]:
+    sites, needing, layer = [], set(trained), ""
+    for call in capture.calls:
+        _require(call)
+        operands = [None if x is None else values(x) for x in call.inputs]
+        needs = [x is not None and id(x) in needing for x in call.inputs]
+        site = Site(routine, call, operands, needs)
+        site.value_of = values
+        if call.kind == "BatchNorm" and call.settings["training"] and capture.loss is None:
+            raise site.refuse("it is in training mode: call eval() before")
+        text = call.layer or f"{call.kind}, {_file(call.where)}"
+        shapes = [" x ".join(map(str, x.shape)) for x in (call.inputs[0], call.outputs[0]) if x is not None]
+        routine.comment = "" if text == layer else f"{text}, {' -> '.join(shapes)}"
+        layer = text
+        made = RULES[call.kind].forward(site)
+        site.outputs = list(made) if isinstance(made, tuple) else [made]
+        for array, value in zip(call.outputs, site.outputs, strict=True):
+            values.made[id(array)] = value.as_shape(array.shape)
+            if any(needs):
+                needing.add(id(array))
+        sites.append(site)
+    routine.comment = ""
+    return sites
+
+
+def _require(call: Any) -> None:
+    """Raises for what no rule can write."""
+    layer = call.layer or call.kind
+    for x in (*call.inputs, *call.outputs):
+        if x is not None and x.dtype != np.float32 and x.dtype.kind not in "iu" and x.ndim:
+            raise TypeError(
+                f"[export.c] got {layer} at {call.where} in {x.dtype}; expected float32 (model.float())"
+            )
+        if x is not None and (x.size == 0 or x.size >= 2**31):
+            raise ValueError(
+                f"[export.c] got {layer} at {call.where} with {x.shape}; expected 1 to 2^31 - 1 elements"
+            )
+    if call.kind not in RULES:
+        raise ValueError(
+            f"[export.c] got {layer} at {call.where}: {call.kind} has no counterpart in C; expected an "
+            "operation of docs/export.md"
+        )
+
+
+def _file(where: str) -> str:
+    return re.split(r"[\\/]", where)[-1]
+
+
+def _backward(routine: Routine, capture: Capture, sites: list[Site], trained: set[int]) -> dict[int, Value]:
+    """Adds the backward pass; the gradients of the parameters by id of their arrays."""
+    gradients: dict[int, Any] = {id(capture.loss): ONE}
+    for site in reversed(sites):
+        dys = [gradients.get(id(x)) for x in site.call.outputs]
+        if not any(site.needs) or all(dy is None for dy in dys):
+            continue
+        layer = site.call.layer or site.call.kind
+        routine.comment = f"backward: {layer}"
+        if dys[0] is ONE and site.call.kind not in _LOSSES:
+            dys = [routine.made("fill", ..., 1, 1.0, shape=site.outputs[0].shape)]
+        backward = RULES[site.call.kind].backward
+        if backward is None:
+            raise site.refuse("it has no backward pass in C")
+        for x, dx, need in zip(site.call.inputs, backward(site, *dys), site.needs, strict=False):
+            if dx is None or not need:
+                continue
+            old = gradients.get(id(x))
+            if old is not None:
+                dx = routine.made("map_add", old, dx, ..., dx.size, shape=dx.shape, replaced=[old, dx])
+            gradients[id(x)] = dx
+    routine.comment = ""
+    return {key: value for key, value in gradients.items() if key in trained}
+
+
+def _results(routine: Routine, capture: Capture, values: _Values, taken: set[str]) -> None:
+    """The results as arguments that are written; of a step the loss as the value of the function."""
+    outputs = [a for a in capture.outputs if a is not capture.loss]
+    if capture.loss is not None and len(outputs) < len(capture.outputs):
+        routine.result = values(capture.loss)
+    if not outputs and capture.loss is None:
+        raise ValueError("[export.c] got a target without results; expected tensors")
+    for number, array in enumerate(outputs):
+        value = values(array)
+        text = identifier("y" if len(outputs) == 1 else f"y{number}", taken)
+        if value.buffer.kind == "temporary" and value.buffer.size == value.size:
+            value.buffer.kind, value.buffer.name = "argument", text
+            y = value.as_shape(array.shape)
+        else:
+            y = Value(Buffer(text, array.size, "argument"), array.shape)
+            if value.buffer.integer:
+                raise TypeError("[export.c] got a result of integers; expected float32")
+            routine.call("copy_all", value, y, array.size, writes=y)
+        routine.arguments.append((text, y, True))

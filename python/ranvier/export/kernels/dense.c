@@ -1,0 +1,117 @@
+/* y[r][o] = b[o] + sum over i of x[r][i] w[o][i] */
+static void linear(const float *x, const float *w, const float *b, float *y, int rows, int in, int out)
+{
+    for (int r = 0; r < rows; r++, x += in) {
+        const float *row = w;
+        for (int o = 0; o < out; o++) {
+            float sum = b ? b[o] : 0.0f;
+            for (int i = 0; i < in; i++) sum += x[i] * *row++;
+            *y++ = sum;
+        }
+    }
+}
+
+/* dx[r][i] = sum over o of dy[r][o] w[o][i] */
+static void linear_dx(const float *dy, const float *w, float *dx, int rows, int in, int out)
+{
+    for (int r = 0; r < rows; r++, dx += in, dy += out) {
+        for (int i = 0; i < in; i++) {
+            float sum = 0.0f;
+            for (int o = 0; o < out; o++) sum += dy[o] * w[o * in + i];
+            dx[i] = sum;
+        }
+    }
+}
+
+/* dw[o][i] = sum over r of dy[r][o] x[r][i] */
+static void linear_dw(const float *dy, const float *x, float *dw, int rows, int in, int out)
+{
+    for (int o = 0; o < out; o++) {
+        for (int i = 0; i < in; i++) {
+            float sum = 0.0f;
+            for (int r = 0; r < rows; r++) sum += dy[r * out + o] * x[r * in + i];
+            *dw++ = sum;
+        }
+    }
+}
+
+/* y = a b for each of the batches: a (m, k), b (k, n). The steps lead from one element to the next along each axis, and
+   from one matrix to the next: so a and b may be transposed, or the same for all batches. */
+static void matmul(const float *a, const float *b, float *y, int batches, int m, int k, int n, const int *a_step,
+                   const int *b_step)
+{
+    for (int l = 0; l < batches; l++, a += a_step[0], b += b_step[0]) {
+        for (int i = 0; i < m; i++) {
+            for (int j = 0; j < n; j++) {
+                float sum = 0.0f;
+                for (int p = 0; p < k; p++)
+                    sum += a[i * a_step[1] + p * a_step[2]] * b[p * b_step[1] + j * b_step[2]];
+                *y++ = sum;
+            }
+        }
+    }
+}
+
+/* y[o][i] = scale times the sum over j of x[o][j][i] */
+static void sum_axis(const float *x, float *y, int outer, int n, int inner, float scale)
+{
+    for (int o = 0; o < outer; o++, x += n * inner) {
+        for (int i = 0; i < inner; i++) {
+            float sum = 0.0f;
+            for (int j = 0; j < n; j++) sum += x[j * inner + i];
+            *y++ = sum * scale;
+        }
+    }
+}
+
+/* y[...] = x[...] over four axes of n elements; the steps lead from one element to the next along each axis */
+static void copy(float *y, const float *x, const int *n, const int *y_step, const int *x_step)
+{
+    for (int a = 0; a < n[0]; a++)
+        for (int b = 0; b < n[1]; b++)
+            for (int c = 0; c < n[2]; c++)
+                for (int d = 0; d < n[3]; d++)
+                    y[a * y_step[0] + b * y_step[1] + c * y_step[2] + d * y_step[3]] =
+                        x[a * x_step[0] + b * x_step[1] + c * x_step[2] + d * x_step[3]];
+}
+
+/* y[...] += x[...] over four axes of n elements */
+static void copy_add(float *y, const float *x, const int *n, const int *y_step, const int *x_step)
+{
+    for (int a = 0; a < n[0]; a++)
+        for (int b = 0; b < n[1]; b++)
+            for (int c = 0; c < n[2]; c++)
+                for (int d = 0; d < n[3]; d++)
+                    y[a * y_step[0] + b * y_step[1] + c * y_step[2] + d * y_step[3]] +=
+                        x[a * x_step[0] + b * x_step[1] + c * x_step[2] + d * x_step[3]];
+}
+
+/* y[i] = value */
+static void fill(float *y, int n, float value)
+{
+    for (int i = 0; i < n; i++) y[i] = value;
+}
+
+/* y[i] = x[i] */
+static void copy_all(const float *x, float *y, int n)
+{
+    for (int i = 0; i < n; i++) y[i] = x[i];
+}
+
+/* y[r] = table[index[r]], rows of `width` elements; an index outside of the table gives zeros */
+static void embedding(const float *table, const int32_t *index, float *y, int rows, int count, int width)
+{
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < width; i++)
+            *y++ = index[r] >= 0 && index[r] < count ? table[index[r] * width + i] : 0.0f;
+}
+
+/* dtable[index[r]] += dy[r]; nothing is added to the row `padding` */
+static void embedding_backward(const float *dy, const int32_t *index, float *dtable, int rows, int count, int width,
+                               int padding)
+{
+    for (int i = 0; i < count * width; i++) dtable[i] = 0.0f;
+    for (int r = 0; r < rows; r++, dy += width)
+        if (index[r] >= 0 && index[r] < count && index[r] != padding)
+            for (int i = 0; i < width; i++) dtable[index[r] * width + i] += dy[i];
+}

@@ -1,0 +1,203 @@
+"""The instructions of an exported function, and the places of its values in memory.
+
+A Value is an array at a place in a Buffer. Every value is written once, by the instruction that makes it:
+gradients with several parts are sums in new values. So the lifetime of a buffer follows from the order of the
+instructions, and buffers that do not live at the same time share memory.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["Buffer", "Instruction", "Report", "Routine", "Value", "literal"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(eq=False)
+class Buffer:
+    """Memory of `size` elements.
+
+    kind: "constant" (weights that no step changes), "state" (those that one changes), "argument" (of the
+    function) or "temporary" (in the block that all functions share). values: of constants and state.
+    """
+
+    name: str
+    size: int
+    kind: str
+    values: Array | None = None
+    integer: bool = False
+    offset: int = 0
+
+
+@dataclass(eq=False)
+class Value:
+    """An array in C order that begins `offset` elements after the start of its buffer."""
+
+    buffer: Buffer
+    shape: tuple[int, ...]
+    offset: int = 0
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def as_shape(self, shape: Any, offset: int = 0) -> Value:
+        """The same memory, or a part of it."""
+        return Value(self.buffer, tuple(map(int, shape)), self.offset + offset)
+
+
+@dataclass(eq=False)
+class Instruction:
+    """A call of a helper of the file. A Value among args is an operand; writes are those it changes.
+
+    replaced: operands that it reads at an index before it writes there, so that a result of the same size may
+    take their memory.
+    """
+
+    helper: str
+    args: list[Any]
+    writes: list[Value]
+    replaced: list[Value] = field(default_factory=list)
+    comment: str = ""
+
+    def operands(self) -> list[Value]:
+        flat = [list(a.values()) if isinstance(a, dict) else [a] for a in self.args]
+        return [v for group in flat for v in group if isinstance(v, Value)]
+
+
+class Report(NamedTuple):
+    """What an exported file needs on its target.
+
+    Attributes:
+        path: the file that was written; its header lies beside it.
+        functions: names of the C functions.
+        weights: bytes of constants, which can stay in flash.
+        state: bytes of what a step changes: parameters, momentum, running statistics. They are in RAM.
+        ram: bytes of RAM in all: `state` and the block for intermediate values, which is as large as what
+            lives at once of them.
+        unplanned: bytes that the intermediate values would need if each had its own memory.
+        code: an estimate of the bytes of machine code.
+        multiplications: in one call of each function.
+    """
+
+    path: str
+    functions: tuple[str, ...]
+    weights: int
+    state: int
+    ram: int
+    unplanned: int
+    code: int
+    multiplications: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: {', '.join(self.functions)}\n"
+            f"weights {self.weights} bytes, RAM {self.ram} bytes ({self.state} of them learned or kept; each "
+            f"value apart: {self.state + self.unplanned}), code about {self.code} bytes"
+        )
+
+
+class Routine:
+    """One function of the file: its arguments, instructions and result."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.instructions: list[Instruction] = []
+        self.arguments: list[tuple[str, Value, bool]] = []  # name, value, whether it is written
+        self.result: Value | None = None  # the loss, which a step returns
+        self.comment = ""  # of the next instruction
+        self.prologue: list[str] = []  # C before and after the instructions
+        self.epilogue: list[str] = []
+        self.multiplications = 0
+        self._parts = 0
+
+    def new(self, shape: Any) -> Value:
+        """A value in memory of its own."""
+        shape = tuple(map(int, shape))
+        self._parts += 1
+        return Value(Buffer(f"t{self._parts}", math.prod(shape), "temporary"), shape)
+
+    def call(self, helper: str, *args: Any, writes: Any, replaced: Any = ()) -> None:
+        """Adds a call. writes: a Value or several."""
+        written = [writes] if isinstance(writes, Value) else list(writes)
+        self.instructions.append(Instruction(helper, list(args), written, list(replaced), self.comment))
+        self.comment = ""
+
+    def made(self, helper: str, *args: Any, shape: Any, replaced: Any = ()) -> Value:
+        """The result of a call `helper(..., y, ...)`, where `...` among the args is the place of y."""
+        y = self.new(shape)
+        self.call(helper, *[y if a is ... else a for a in args], writes=y, replaced=replaced)
+        return y
+
+    def without_unused(self) -> None:
+        """Drops the instructions whose results nothing reads."""
+        needed = {id(v.buffer) for _, v, written in self.arguments if written}
+        if self.result is not None:
+            needed.add(id(self.result.buffer))
+        kept = []
+        for one in reversed(self.instructions):
+            if any(id(w.buffer) in needed or w.buffer.kind == "state" for w in one.writes):
+                needed.update(id(v.buffer) for v in one.operands())
+                kept.append(one)
+        self.instructions = kept[::-1]
+
+    def planned(self) -> tuple[int, int]:
+        """Gives the temporaries their places: elements of the block, and of all temporaries apart."""
+        spans = self._spans()
+        owner = self._merged(spans)
+        blocks: dict[int, list[Any]] = {}  # by owner: first, last, buffers
+        for key, (first, last, buffer) in spans.items():
+            block = blocks.setdefault(owner.get(key, key), [first, last, []])
+            block[0], block[1] = min(block[0], first), max(block[1], last)
+            block[2].append(buffer)
+        placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
+        # the largest first; each at the lowest place that is free while it lives
+        for first, last, buffers in sorted(blocks.values(), key=lambda b: (-b[2][0].size, b[0])):
+            size, offset = max(b.size for b in buffers), 0
+            for start, end, begin, until in sorted(placed):
+                if begin <= last and first <= until and start < offset + size and offset < end:
+                    offset = end
+            placed.append((offset, offset + size, first, last))
+            for buffer in buffers:
+                buffer.offset = offset
+        return max((end for _, end, _, _ in placed), default=0), sum(b.size for _, _, b in spans.values())
+
+    def _spans(self) -> dict[int, tuple[int, int, Buffer]]:
+        """The first and the last instruction that uses each temporary."""
+        spans: dict[int, tuple[int, int, Buffer]] = {}
+        for i, one in enumerate(self.instructions):
+            for v in (*one.operands(), *one.writes):
+                if v.buffer.kind == "temporary":
+                    spans[id(v.buffer)] = (spans.get(id(v.buffer), (i,))[0], i, v.buffer)
+        if self.result is not None and id(self.result.buffer) in spans:
+            first, _, buffer = spans[id(self.result.buffer)]
+            spans[id(self.result.buffer)] = (first, len(self.instructions), buffer)
+        return spans
+
+    def _merged(self, spans: dict[int, tuple[int, int, Buffer]]) -> dict[int, int]:
+        """Results that take the memory of an operand that nothing reads afterwards: owners by buffer."""
+        owner: dict[int, int] = {}
+        for i, one in enumerate(self.instructions):
+            for old in one.replaced:
+                new, key = one.writes[0].buffer, id(old.buffer)
+                fits = old.buffer.size == new.size and old.buffer.kind == new.kind == "temporary"
+                if fits and spans[key][1] == i and spans[id(new)][0] == i and key != id(new):
+                    owner[id(new)] = owner.get(key, key)
+                    break
+        return owner
+
+
+def literal(x: Any) -> str:
+    """A float32 in C, with the digits that give it back."""
+    value = np.float32(x)
+    if np.isnan(value):
+        return "NAN"
+    if np.isinf(value):
+        return "INFINITY" if value > 0 else "-INFINITY"
+    text = str(value)
+    return f"{text if '.' in text or 'e' in text else text + '.0'}f"

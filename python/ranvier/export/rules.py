@@ -1,0 +1,130 @@
+"""The table of operations: how each becomes instructions, forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ranvier.export.capture import Call
+from ranvier.export.program import Routine, Value
+
+__all__ = ["ONE", "RULES", "Rule", "Site", "rule"]
+
+ONE: Any = object()
+"""The gradient of the loss by itself."""
+
+
+class Rule(NamedTuple):
+    """forward(site): its result or results. backward(site, dy ...): a gradient, or None, for each input."""
+
+    forward: Callable[[Site], Any]
+    backward: Callable[..., Sequence[Value | None]] | None = None
+
+
+RULES: dict[str, Rule] = {}
+
+
+def rule(*kinds: str) -> Callable[[Rule], None]:
+    """Enters a rule for Functions by the names of their classes."""
+    return lambda made: RULES.update(dict.fromkeys(kinds, made))
+
+
+class Site:
+    """A call that becomes instructions of a routine.
+
+    needs: which inputs need a gradient; saved: what the forward pass leaves for the backward pass.
+    """
+
+    def __init__(self, routine: Routine, call: Call, inputs: list[Value | None], needs: list[bool]) -> None:
+        self.r, self.call, self.inputs, self.needs = routine, call, inputs, needs
+        self.outputs: list[Value] = []
+        self.saved: list[Any] = []
+        self.value_of: Callable[..., Value]  # the place of an array, which may get a name
+
+    def get(self, name: str) -> Any:
+        """An attribute of the Function."""
+        return self.call.settings[name]
+
+    def input(self, i: int) -> Value:
+        value = self.inputs[i]
+        assert value is not None
+        return value
+
+    def refuse(self, why: str) -> ValueError:
+        layer = self.call.layer or self.call.kind
+        return ValueError(f"[export.c] got {layer} at {self.call.where}: {why}; see docs/export.md")
+
+    # --- values in other shapes
+
+    def strided(self, x: Value, view: Callable[[Any], Any]) -> Value:
+        """What NumPy's view of an array in the shape of x shows: the same memory where that is in C order."""
+        shape, offset, n, steps = self._walk(x, view)
+        if _contiguous(n, steps):
+            return x.as_shape(shape, offset)
+        y = self.r.new(shape)
+        source = x.as_shape(shape, offset)
+        self.r.call("copy", y, source, tuple(n), tuple(_steps(n)), tuple(steps), writes=y)
+        return y
+
+    def scattered(self, dy: Value, x: Value, view: Callable[[Any], Any]) -> Value:
+        """The gradient of `strided`: zeros, and dy added where the view is."""
+        shape, offset, n, steps = self._walk(x, view)
+        if _contiguous(n, steps) and dy.size == x.size:
+            return dy.as_shape(x.shape)
+        dx = self.r.made("fill", ..., x.size, 0.0, shape=x.shape)
+        target = dx.as_shape(shape, offset)
+        self.r.call("copy_add", target, dy, tuple(n), tuple(steps), tuple(_steps(n)), writes=dx)
+        return dx
+
+    def _walk(self, x: Value, view: Callable[[Any], Any]) -> tuple[Any, int, list[int], list[int]]:
+        """Shape and first element of the view, and its axes as four: sizes and steps."""
+        base = np.empty(x.shape, np.int8)
+        seen = view(base)
+        offset = seen.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+        n: list[int] = []
+        steps: list[int] = []
+        for size, step in zip(seen.shape, seen.strides, strict=True):
+            if size == 1:
+                continue
+            if n and steps[-1] == step * size:  # one axis with the one before
+                n[-1], steps[-1] = n[-1] * size, step
+            else:
+                n.append(size)
+                steps.append(step)
+        if len(n) > 4:
+            raise self.refuse(f"a view with {len(n)} axes is not supported, at most 4")
+        fill = 4 - len(n)
+        return seen.shape, offset, [1] * fill + n, [0] * fill + steps
+
+    def expanded(self, x: Value, shape: Any) -> Value:
+        """x broadcast to a shape."""
+        return self.strided(x, lambda a: np.broadcast_to(a, shape))
+
+    def reduced(self, dy: Value, shape: tuple[int, ...]) -> Value:
+        """dy summed over the axes along which an operand of this shape was broadcast."""
+        if dy.shape == tuple(shape):
+            return dy
+        x = Value(dy.buffer, tuple(shape))
+        return self.scattered(dy, x, lambda a: np.broadcast_to(a, dy.shape))
+
+    def scaled(self, dx: Value | None, dy: Value) -> Value | None:
+        """The gradient dx for dy = 1, times dy."""
+        if dx is None or dy is ONE:
+            return dx
+        return self.r.made("times", dx, dy, ..., dx.size, shape=dx.shape, replaced=[dx])
+
+    def channels(self, axis: int = 1) -> tuple[int, int, int]:
+        """(outer, n, inner): the sizes before, at and after an axis of the first input."""
+        shape = self.input(0).shape
+        axis %= len(shape)
+        return int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :]))
+
+
+def _steps(n: list[int]) -> list[int]:
+    return [int(np.prod(n[i + 1 :])) for i in range(len(n))]
+
+
+def _contiguous(n: list[int], steps: list[int]) -> bool:
+    return all(size == 1 or a == b for size, a, b in zip(n, steps, _steps(n), strict=True))

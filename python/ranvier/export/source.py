@@ -1,0 +1,290 @@
+"""The text of the files: helpers, arrays, functions and the header."""
+
+from __future__ import annotations
+
+import functools
+import keyword
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ranvier.export.elementwise as elementwise
+from ranvier.export.program import Buffer, Instruction, Routine, Value, literal
+
+__all__ = ["Memory", "files", "identifier"]
+
+_WIDTH = 110
+
+
+@functools.cache
+def _helpers() -> dict[str, str]:
+    """The helpers of the folder `kernels` and of `elementwise`, by name."""
+    table = {}
+    for path in sorted((Path(__file__).parent / "kernels").glob("*.c")):
+        for chunk in re.split(r"^(?=/\* )", path.read_text(encoding="utf-8"), flags=re.M)[1:]:
+            name = re.search(r"^struct (\w+) \{|^static .*?(\w+)\(", chunk, re.M)
+            assert name is not None
+            table[name[1] or name[2]] = chunk.strip() + "\n"
+    return table | elementwise.HELPERS
+
+
+def identifier(text: str, taken: set[str], prefix: str = "") -> str:
+    """A C identifier for a name of Python, unlike those that are taken."""
+    plain = re.sub(r"[^0-9A-Za-z]+", "_", text).strip("_") or "x"
+    plain = prefix + plain if prefix or not plain[0].isdigit() else f"x{plain}"
+    name, number = plain, 1
+    while name.lower() in taken or name in _RESERVED or keyword.iskeyword(name):
+        number += 1
+        name = f"{plain}_{number}"
+    taken.add(name.lower())
+    return name
+
+
+_C = """
+    auto break case char const continue default do double else enum extern float for goto if inline int
+    long register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
+"""
+_OTHERS = """
+    ram state main exp log sin cos tan y0 y1 yn j0 j1 jn gamma signgam asm bool true false class new delete
+    this template private public protected operator namespace linux unix errno index time abs div
+"""
+_RESERVED = {*_C.split(), *_OTHERS.split()}
+"""Keywords of C, names of its library, of C++ and of the file itself."""
+
+
+class Memory:
+    """The weights and the state of a file: every array has one place in it."""
+
+    def __init__(self, names: dict[int, str], learned: set[int]) -> None:
+        self.names, self.learned = names, learned
+        self.buffers: list[Buffer] = []
+        self.scalars: list[tuple[str, str, float]] = []
+        self.taken: set[str] = {"steps", "learning_rate"}
+        self._values: dict[int, Value] = {}
+        self._alive: list[Any] = []
+
+    def value(self, array: Any, name: str = "constant") -> Value:
+        """The place of a parameter, statistic or constant."""
+        value = self._values.get(id(array))
+        if value is None:
+            kind = "state" if id(array) in self.learned else "constant"
+            name = identifier(self.names.get(id(array), name), self.taken, "w_")
+            value = self._values[id(array)] = self._new(name, array, kind)
+        return value
+
+    def beside(self, value: Value, name: str, array: Any) -> Value:
+        """State of an optimizer for a parameter."""
+        array = np.zeros(value.shape, np.float32) if array is None else np.asarray(array)
+        return self._new(identifier(f"{value.buffer.name}_{name}", self.taken), array, "state")
+
+    def scalar(self, name: str, kind: str, start: float, number: int) -> str:
+        name = name if number == 1 else f"{name}_{number}"
+        self.scalars.append((kind, name, start))
+        return name
+
+    def _new(self, name: str, array: Any, kind: str) -> Value:
+        self._alive.append(array)
+        integer = array.dtype.kind in "iu"
+        values = np.array(array, np.int32 if integer else np.float32, order="C").reshape(-1)
+        buffer = Buffer(name, values.size, kind, values, integer)
+        self.buffers.append(buffer)
+        return Value(buffer, array.shape)
+
+    def keep(self, routines: list[Routine]) -> None:
+        """Drops what no instruction uses, such as weights that became others."""
+        ones = [one for routine in routines for one in routine.instructions]
+        used = {id(v.buffer) for one in ones for v in (*one.operands(), *one.writes)}
+        self.buffers = [b for b in self.buffers if id(b) in used]
+
+    def bytes(self, kind: str) -> int:
+        scalars = 4 * len(self.scalars) if kind == "state" else 0
+        return 4 * sum(b.size for b in self.buffers if b.kind == kind) + scalars
+
+
+def _numbers(buffer: Buffer) -> str:
+    assert buffer.values is not None
+    texts = [str(int(v)) if buffer.integer else literal(v) for v in buffer.values]
+    return textwrap.fill(", ".join(texts), _WIDTH, initial_indent="    ", subsequent_indent="    ")
+
+
+def _argument(arg: Any, name: str) -> str:
+    """An argument of a call in C."""
+    if arg is None:
+        return "NULL"
+    if isinstance(arg, Value):
+        place = {"temporary": "ram", "state": f"{name}_state.{arg.buffer.name}"}
+        offset = arg.offset + (arg.buffer.offset if arg.buffer.kind == "temporary" else 0)
+        base = place.get(arg.buffer.kind, arg.buffer.name)
+        return f"{base} + {offset}" if offset or base == "ram" else base
+    if isinstance(arg, dict):
+        fields = [
+            f".{key} = {_argument(v, name)}" for key, v in arg.items() if key != "struct" and v is not None
+        ]
+        return f"&(const struct {arg['struct']}){{{', '.join(fields)}}}"
+    if isinstance(arg, tuple):
+        return f"(const int[]){{{', '.join(map(str, arg))}}}"
+    if isinstance(arg, (bool, int, np.integer)):
+        return str(int(arg))
+    return (
+        literal(arg)
+        if isinstance(arg, (float, np.floating))
+        else str(arg).replace("state.", f"{name}_state.")
+    )
+
+
+def _call(one: Instruction, name: str) -> list[str]:
+    text = f"{one.helper}({', '.join(_argument(a, name) for a in one.args)});"
+    return ([f"    /* {_comment(one.comment)} */"] if one.comment else []) + _wrapped(text)
+
+
+def _wrapped(text: str) -> list[str]:
+    """A statement on lines."""
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent="    ", subsequent_indent="        ", break_long_words=False
+    )
+
+
+def _comment(text: str) -> str:
+    """Text that ends no comment, on one line of ASCII."""
+    plain = re.sub(r"\s+", " ", text).replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?")
+    return plain.encode("ascii", "replace").decode().replace("\\", "/")
+
+
+def _prototype(routine: Routine) -> str:
+    parts = []
+    for name, value, written in routine.arguments:
+        kind = "int32_t" if value.buffer.integer else "float"
+        parts.append(f"{'' if written else 'const '}{kind} *{name}")
+    result = "void" if routine.result is None else "float"
+    return f"{result} {routine.name}({', '.join(parts) or 'void'})"
+
+
+def _sizes(routine: Routine) -> str:
+    return ", ".join(f"{name} {list(value.shape)}" for name, value, _ in routine.arguments)
+
+
+def _function(routine: Routine, name: str) -> str:
+    lines = [_prototype(routine), "{"]
+    used = {id(v.buffer) for one in routine.instructions for v in one.operands()}
+    lines += [f"    (void){a};" for a, value, _ in routine.arguments if id(value.buffer) not in used]
+    for text in routine.prologue:
+        lines += _wrapped(text.replace("state.", f"{name}_state."))
+    for one in routine.instructions:
+        lines += _call(one, name)
+    for text in routine.epilogue:
+        lines += _wrapped(text.replace("state.", f"{name}_state."))
+    if routine.result is not None:
+        place = _argument(routine.result, name).partition(" + ")
+        lines.append(f"    return {place[0]}[{place[2] or 0}];")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _needed(routines: list[Routine]) -> list[str]:
+    """The helpers that the functions call, and those that these use, in the order of the table."""
+    table, needed = _helpers(), set()
+    more = {one.helper for routine in routines for one in routine.instructions}
+    while more:
+        needed |= more
+        words = {word for name in more for word in re.findall(r"\w+", _code(table[name]))}
+        more = (words & table.keys()) - needed
+    return [name for name in table if name in needed]
+
+
+def _code(text: str) -> str:
+    """A helper without its comments."""
+    return re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+
+
+def code_size(routines: list[Routine]) -> int:
+    """An estimate of the machine code, from the tokens of the source: gcc -Os for Cortex-M4 and x86-64."""
+    tokens = sum(len(re.findall(r"\w+|[^\s\w]", _code(_helpers()[name]))) for name in _needed(routines))
+    calls = sum(len(one.args) for routine in routines for one in routine.instructions)
+    return int(1.1 * tokens + 5 * calls)
+
+
+def files(
+    name: str, stem: str, routines: list[Routine], memory: Memory, ram: int, separate: str | None
+) -> dict[str, str]:
+    """The texts by file: header, source and, with separate, the file of the weights."""
+    constants = [b for b in memory.buffers if b.kind == "constant"]
+    weights = "\n".join(_constant(b, name, "static " if separate is None else "") for b in constants)
+    state = _state(name, memory)
+    guard = f"{name.upper()}_FLASH"
+    flash = f"#ifndef {guard} /* where the weights lie, such as __attribute__((section(...))) */\n"
+    flash += f"#define {guard}\n#endif\n"
+    helpers = _helpers()
+    head = [f'/* Written by ranvier. See {stem}.h. */\n#include "{stem}.h"\n']
+    texts = {f"{stem}.h": _header(name, routines, memory)}
+    includes = "#include <math.h>\n#include <stddef.h>\n"
+    body = [helpers[n] for n in _needed(routines)]
+    if ram:
+        comment = "/* intermediate values; two that do not live at the same time share memory */"
+        body.append(f"{comment}\nstatic float ram[{ram}];\n")
+    body += [_function(routine, name) for routine in routines]
+    if separate is None:
+        parts = [
+            head[0] + includes,
+            *([flash, weights] if constants else []),
+            *([state] if state else []),
+            *body,
+        ]
+    else:
+        texts[separate] = "\n".join(
+            [head[0] + "#include <math.h>\n", flash, *_externs(constants), weights, state]
+        )
+        parts = [head[0] + includes, *_externs(constants), *body]
+    texts[f"{stem}.c"] = "\n".join(parts)
+    return texts
+
+
+def _externs(constants: list[Buffer]) -> list[str]:
+    return ["".join(f"extern const {_type(b)} {b.name}[{b.size}];\n" for b in constants)] if constants else []
+
+
+def _type(buffer: Buffer) -> str:
+    return "int32_t" if buffer.integer else "float"
+
+
+def _constant(b: Buffer, name: str, storage: str) -> str:
+    return f"{storage}const {name.upper()}_FLASH {_type(b)} {b.name}[{b.size}] = {{\n{_numbers(b)}\n}};\n"
+
+
+def _has_state(memory: Memory) -> bool:
+    return any(b.kind == "state" for b in memory.buffers) or bool(memory.scalars)
+
+
+def _state(name: str, memory: Memory) -> str:
+    if not _has_state(memory):
+        return ""
+    fields = []
+    for b in memory.buffers:
+        if b.kind == "state":
+            assert b.values is not None
+            numbers = f"{{\n{_numbers(b)}\n    }}" if b.values.any() else "{0.0f}"
+            fields.append(f"    .{b.name} = {numbers},\n")
+    for kind, scalar, start in memory.scalars:
+        fields.append(f"    .{scalar} = {literal(start) if kind == 'float' else int(start)},\n")
+    return f"struct {name}_state {name}_state = {{\n{''.join(fields)}}};\n"
+
+
+def _header(name: str, routines: list[Routine], memory: Memory) -> str:
+    guard = f"{name.upper()}_H"
+    lines = [
+        f"/* Written by ranvier: {', '.join(r.name for r in routines)}. C99; needs libm only. All memory is",
+    ]
+    lines[0] += "\n   static: two calls must not run at the same time. */"
+    lines += [f"#ifndef {guard}", f"#define {guard}", "", "#include <stdint.h>", ""]
+    lines += ["#ifdef __cplusplus", 'extern "C" {', "#endif", ""]
+    if _has_state(memory):
+        lines += [f"/* What {name} learns: copy it as a whole to keep it, and back to go on from there. */"]
+        lines += [f"struct {name}_state {{"]
+        lines += [f"    float {b.name}[{b.size}];" for b in memory.buffers if b.kind == "state"]
+        lines += [f"    {kind} {scalar};" for kind, scalar, _ in memory.scalars]
+        lines += ["};", f"extern struct {name}_state {name}_state;", ""]
+    for routine in routines:
+        what = "One update; returns the loss." if routine.result is not None else "Sizes:"
+        lines += [f"/* {what} {_sizes(routine)}, in C order. */", f"{_prototype(routine)};", ""]
+    return "\n".join([*lines, "#ifdef __cplusplus", "}", "#endif", "", f"#endif /* {guard} */"]) + "\n"

@@ -1,0 +1,89 @@
+"""The updates of SGD, Adam and AdamW as instructions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ranvier.export.program import Instruction, Routine, Value, literal
+
+__all__ = ["updates"]
+
+_RATE = "learning_rate"
+
+
+def updates(routine: Routine, memory: Any, optimizers: list[Any], gradients: dict[int, Value]) -> None:
+    """Adds each update behind the last use of its parameter and its gradient, which then lives no longer."""
+    used: dict[int, int] = {}
+    for i, one in enumerate(routine.instructions):
+        used.update((id(v.buffer), i) for v in (*one.operands(), *one.writes))
+    placed = [((i, 0), one) for i, one in enumerate(routine.instructions)]
+    groups = [(optimizer, group) for optimizer in optimizers for group in optimizer.param_groups]
+    for number, (optimizer, group) in enumerate(groups, 1):
+        kind = _kind(optimizer, group)
+        rate = f"state.{memory.scalar(_RATE, 'float', float(group['lr']), number)}"
+        steps = f"state.{memory.scalar('steps', 'int32_t', _steps(optimizer, group), number)}"
+        settings = _settings(kind, group, rate, steps, number)
+        routine.prologue += _prologue(kind, group, steps, number)
+        for p in group["params"]:
+            gradient = gradients.get(id(p._array))
+            if gradient is None:
+                continue
+            value = memory.value(p._array)
+            names = ("exp_avg", "exp_avg_sq") if kind == "adam" else ("momentum_buffer",)
+            states = [memory.beside(value, name, optimizer.state.get(p, {}).get(name)) for name in names]
+            if kind == "sgd" and not group["momentum"]:
+                states = [None]
+            args = [value, gradient, *states, value.size, *settings]
+            writes = [value, *(v for v in states if v is not None)]
+            at = max(used.get(id(v.buffer), -1) for v in (value, gradient))
+            placed.append(((at, 1), Instruction(kind, args, writes)))
+        if kind == "sgd":
+            routine.epilogue.append(f"{steps}++;")
+    routine.instructions = [one for _, one in sorted(placed, key=lambda pair: pair[0])]
+
+
+def _kind(optimizer: Any, group: Any) -> str:
+    name = type(optimizer).__name__
+    supported = type(optimizer).__module__.startswith("ranvier.") and name in ("SGD", "Adam", "AdamW")
+    if not supported or group.get("maximize") or group.get("amsgrad"):
+        raise ValueError(
+            f"[export.c] got the optimizer {name}, or maximize or amsgrad; expected SGD, Adam or AdamW "
+            "without these"
+        )
+    return "sgd" if name == "SGD" else "adam"
+
+
+def _steps(optimizer: Any, group: Any) -> int:
+    """The updates that were made already."""
+    states = [optimizer.state.get(p, {}) for p in group["params"]]
+    if type(optimizer).__name__ == "SGD":
+        return int(any(s.get("momentum_buffer") is not None for s in states))
+    counts = {int(np.asarray(s.get("step", 0))) for s in states} or {0}
+    if len(counts) > 1:
+        raise ValueError(f"[export.c] got parameters after {sorted(counts)} updates; expected one number")
+    return counts.pop()
+
+
+def _prologue(kind: str, group: Any, steps: str, number: int) -> list[str]:
+    if kind == "sgd":
+        return []
+    fixes = [
+        f"fix{i}_{number} = -expm1f((float){steps} * {literal(math.log(b)) if b else '-INFINITY'})"
+        for i, b in enumerate(group["betas"], 1)
+    ]
+    return [f"{steps}++;", f"const float {', '.join(fixes)}; /* 1 - beta^steps */"]
+
+
+def _settings(kind: str, group: Any, rate: str, steps: str, number: int) -> list[Any]:
+    decay = float(group["weight_decay"])
+    if kind == "sgd":
+        numbers = [decay, float(group["momentum"]), float(group["dampening"])]
+        return [rate, *numbers, int(group["nesterov"]), f"{steps} == 0"]
+    beta1, beta2 = map(float, group["betas"])
+    decoupled = bool(group.get("decoupled_weight_decay")) and decay != 0.0
+    shrink: Any = f"1.0f - {rate} * {literal(decay)}" if decoupled else 1.0
+    fixes = [f"{rate} / fix1_{number}", f"fix2_{number}"]
+    return [*fixes, 0.0 if decoupled else decay, shrink, 1 - beta1, beta2, 1 - beta2, float(group["eps"])]

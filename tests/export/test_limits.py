@@ -1,0 +1,187 @@
+"""What is refused, odd names and values, and files."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+import ranvier.nn.functional as F
+from export.test_predictions import Of, numbers
+from export.test_steps import mlp, step_of
+from ranvier import nn
+from support.c_files import Compiled, needs_compiler
+
+
+def refused(error, match, folder, target, example, **options):
+    with pytest.raises(error, match=match):
+        rv.export.c(target, folder / "net.c", example, **options)
+    assert not (folder / "net.c").exists()
+
+
+MODELS = [
+    (nn.ConvTranspose2d(2, 3, 2), (1, 2, 4, 4), r"ConvTranspose2d\(.*has no counterpart in C"),
+    (Of(lambda x: rv.sort(x)[0]), (3,), "Sort has no counterpart"),
+    (Of(lambda x: x.numpy() * 2), (3,), r"numpy\(\) reads a value"),
+    (Of(lambda x: rv.tensor(np.sin(x.numpy())) + x), (3,), "reads a value"),
+    (Of(lambda x: x * 2 if x.sum().item() > 1 else x), (3,), r"item\(\) reads a value"),
+    (Of(lambda x: rv.where(x > 0.1, x, 0.0)), (3,), "Where"),
+    (Of(lambda x: x * (x > 0.1)), (3,), "computed from the inputs outside|bool"),
+    (Of(lambda x: x[:0].sum()), (3,), "expected 1 to"),
+    (nn.Linear(3, 2, dtype=rv.float64), (1, 3), "float"),
+    (nn.AdaptiveAvgPool2d(3), (1, 2, 4, 4), "unevenly"),
+    (nn.BatchNorm1d(3, track_running_stats=False), (4, 3), "call eval"),
+    (nn.MultiheadAttention(4, 2), None, "Attention"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(MODELS)))
+def test_what_is_refused(tmp_path, number):
+    model, shape, match = MODELS[number]
+    example = rv.zeros(*shape) if shape else (rv.zeros(2, 1, 4),) * 3
+    refused((ValueError, TypeError), match, tmp_path, model, example)
+
+
+def test_wrong_arguments(tmp_path):
+    refused(TypeError, "float64", tmp_path, nn.ReLU(), np.zeros(3))
+    refused(ValueError, r"shape \(0, 3\)", tmp_path, nn.ReLU(), rv.zeros(0, 3))
+    refused(TypeError, "expected a module or a function", tmp_path, 3, rv.zeros(3))
+    refused(
+        ValueError,
+        "expected it with a step",
+        tmp_path,
+        nn.ReLU(),
+        rv.zeros(1),
+        predict=(nn.ReLU(), rv.zeros(1)),
+    )
+    with pytest.raises(ValueError, match="ends in"):
+        rv.export.c(nn.ReLU(), tmp_path / "net.cpp", rv.zeros(3))
+
+
+def steps(model, optimizer):
+    def clipped(x, t):
+        optimizer.zero_grad()
+        F.mse_loss(model(x), t).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    def twice(x, t):
+        optimizer.zero_grad()
+        F.mse_loss(model(x), t).backward()
+        F.mse_loss(model(x), t).backward()
+        optimizer.step()
+
+    def accumulating(x, t):
+        F.mse_loss(model(x), t).backward()
+        optimizer.step()
+
+    def without_update(x, t):
+        optimizer.zero_grad()
+        F.mse_loss(model(x), t).backward()
+
+    def dropout(x, t):
+        optimizer.zero_grad()
+        F.mse_loss(F.dropout(model(x), 0.5), t).backward()
+        optimizer.step()
+
+    def weighted(x, t):
+        optimizer.zero_grad()
+        F.mse_loss(model(x), t, reduction="none").mean().backward()
+        optimizer.step()
+
+    return {
+        "reads a gradient": clipped,
+        "second backward": twice,
+        "without zero_grad": accumulating,
+        "optimizer.step": without_update,
+        "Dropout": dropout,
+        "loss of each sample": weighted,
+    }
+
+
+@pytest.mark.parametrize("match", steps(None, None))
+def test_steps_that_are_refused(tmp_path, match):
+    model = mlp()
+    step = steps(model, rv.optim.SGD(model.parameters(), lr=0.1))[match]
+    refused(ValueError, match, tmp_path, step, (rv.zeros(2, 4), rv.zeros(2, 2)))
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_optimizers_that_are_refused(tmp_path):
+    model = mlp()
+    for optimizer in (rv.optim.RMSprop(model.parameters()), rv.optim.Adam(model.parameters(), amsgrad=True)):
+        step = step_of(model, optimizer)
+        refused(ValueError, type(optimizer).__name__, tmp_path, step, (rv.zeros(2, 4), rv.zeros(2, 2)))
+
+
+def test_a_capture_restores_everything(tmp_path):
+    """Also where it fails."""
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ConvTranspose2d(1, 1, 1))
+    apply, call = rv.autograd.Function.apply, nn.Module.__call__
+    optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
+    step = step_of(model[:2], optimizer)
+    before = {k: np.array(v) for k, v in model.state_dict().items()}
+    rv.export.c(step, tmp_path / "step.c", (numbers(4, 4), numbers(4, 3)))
+    with pytest.raises(ValueError, match="ConvTranspose"):
+        rv.export.c(model[2], tmp_path / "net.c", rv.zeros(1, 1, 2, 2))
+    assert (rv.autograd.Function.apply, nn.Module.__call__) == (apply, call)
+    assert model.training
+    for key, value in model.state_dict().items():
+        np.testing.assert_array_equal(np.array(value), before[key])
+
+
+class Odd(nn.Module):
+    """Names that C reserves, names that differ in case only, and text that would end a comment."""
+
+    def __init__(self):
+        super().__init__()
+        self.int, self.Int, self.exp = (nn.Linear(2, 2) for _ in range(3))
+        self.add_module("*/ größe", nn.Linear(2, 2))
+
+    def forward(self, ram, double):
+        x = self.exp(self.Int(self.int(ram)))
+        return self._modules["*/ größe"](x) + double, x
+
+    def extra_repr(self):
+        return '*/ "x" \\ /* ??/'
+
+
+@needs_compiler
+def test_odd_names(tmp_path):
+    model, x = Odd(), numbers(1, 2)
+    compiled = Compiled(tmp_path, model, (x, x), name="static")
+    y0, y1 = np.empty((2, 1, 2), np.float32)
+    compiled.call("static_2_predict", x, x, y0, y1)
+    for y, expected in zip((y0, y1), model(rv.tensor(x), rv.tensor(x)), strict=True):
+        np.testing.assert_allclose(y, expected.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+@needs_compiler
+def test_odd_values(tmp_path):
+    model = nn.Linear(6, 1, bias=False)
+    values = np.array([[np.inf, -np.inf, np.nan, -0.0, 1e-45, 3.4028235e38]], np.float32)
+    model.weight.data = rv.tensor(values)
+    compiled = Compiled(tmp_path, Of(lambda layer, x: layer.weight + x, model), np.zeros((1, 1), np.float32))
+    zero = np.zeros((1, 1), np.float32)
+    np.testing.assert_array_equal(compiled.predict(zero, shape=(1, 6)), values)
+
+
+@needs_compiler
+def test_relu_and_max_pool_keep_nan(tmp_path):
+    model = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))
+    x = numbers(1, 1, 4, 4)
+    x[0, 0, 1, 2] = np.nan
+    compiled = Compiled(tmp_path, model, np.zeros_like(x))
+    np.testing.assert_array_equal(compiled.predict(x, shape=(1, 1, 2, 2)), model(rv.tensor(x)).numpy())
+
+
+def test_the_file_is_the_same_each_time(tmp_path):
+    model = mlp()
+    texts = set()
+    for _ in range(2):
+        rv.export.c(model, tmp_path / "net.c", rv.zeros(1, 4))
+        texts.add((tmp_path / "net.c").read_text() + (tmp_path / "net.h").read_text())
+    assert len(texts) == 1
+
+
+def test_values_that_live_together_do_not_share_memory(tmp_path):
+    report = rv.export.c(Of(lambda x: (x + 1) * (x + 2) * (x + 3)), tmp_path / "net.c", rv.zeros(1, 100))
+    assert report.ram == 4 * 200
+    assert "RAM 800 bytes" in str(report)
