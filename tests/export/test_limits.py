@@ -1,5 +1,7 @@
 """What is refused, odd names and values, and files."""
 
+import subprocess
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -7,7 +9,7 @@ import ranvier.nn.functional as F
 from export.test_predictions import Of, numbers
 from export.test_steps import mlp, step_of
 from ranvier import nn
-from support.c_files import Compiled, needs_compiler
+from support.c_files import COMPILERS, STRICT, Compiled, needs_compiler
 
 
 def refused(error, match, folder, target, example, **options):
@@ -185,3 +187,105 @@ def test_values_that_live_together_do_not_share_memory(tmp_path):
     report = rv.export.c(Of(lambda x: (x + 1) * (x + 2) * (x + 3)), tmp_path / "net.c", rv.zeros(1, 100))
     assert report.ram == 4 * 200
     assert "RAM 800 bytes" in str(report)
+
+
+def test_integers_are_indices_only(tmp_path):
+    embed, index = nn.Embedding(5, 2), np.zeros((2, 3), np.int64)
+    refused(ValueError, "outside of recorded", tmp_path, Of(lambda e, x: e(x + 1), embed), index)
+    refused(ValueError, "another order", tmp_path, Of(lambda e, x: e(x.transpose(0, 1)), embed), index)
+    refused(TypeError, "of integers", tmp_path, Of(lambda x: rv.cat([x, x])), index)
+    refused(TypeError, "of integers", tmp_path, Of(lambda x: x.reshape(-1)), index)
+
+
+def test_changes_in_place(tmp_path):
+    def part(x):
+        y = x * 2
+        y[0] = 1.0
+        return y + 1
+
+    refused(ValueError, "changed in place", tmp_path, Of(part), rv.zeros(2, 3))
+
+    def seen_by_another(x):
+        y = x * 2
+        y.reshape(6).add_(1.0)
+        return y + 1
+
+    refused(ValueError, "changed in place", tmp_path, Of(seen_by_another), rv.zeros(2, 3))
+
+
+@needs_compiler
+def test_layers_in_place(tmp_path):
+    added = Of(lambda x: x.mul_(2.0).add_(1.0) * x)
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), added, nn.SiLU(inplace=True))
+    x = numbers(2, 3)
+    compiled = Compiled(tmp_path, model, x)
+    expected = model(rv.tensor(x)).detach().numpy()
+    np.testing.assert_allclose(compiled.predict(x, shape=(2, 4)), expected, rtol=1e-5, atol=1e-6)
+
+
+class Named(nn.Module):
+    """Arguments with the names of weights, helpers and the C library."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, w_layer_weight, linear, NAN, expm1f, y):
+        return self.layer(w_layer_weight) + linear + NAN + expm1f + y
+
+
+@needs_compiler
+def test_names_of_arguments(tmp_path):
+    model, x = Named(), numbers(5, 1, 2)
+    compiled = Compiled(tmp_path, model, tuple(x), name="linear")
+    y = np.empty((1, 2), np.float32)
+    compiled.call("linear_predict", *(np.ascontiguousarray(one) for one in x), y)
+    np.testing.assert_allclose(y, model(*map(rv.tensor, x)).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+@needs_compiler
+def test_two_networks_in_one_program(tmp_path):
+    """With and without files of their own for the weights."""
+    sources = []
+    for name in ("one", "two"):
+        rv.export.c(mlp(), tmp_path / f"{name}.c", rv.zeros(1, 4), separate_weights=name == "two")
+        sources.append(tmp_path / f"{name}.c")
+    for name in ("three", "four"):
+        rv.export.c(mlp(), tmp_path / f"{name}.c", rv.zeros(1, 4), separate_weights=True)
+        sources += [tmp_path / f"{name}.c", tmp_path / f"{name}_weights.c"]
+    sources.append(tmp_path / "two_weights.c")
+    (tmp_path / "main.c").write_text(
+        '#include "one.h"\n#include "two.h"\n#include "three.h"\n'
+        "int main(void)\n{\n    float x[4] = {0}, y[2];\n    one_predict(x, y);\n    two_predict(x, y);\n"
+        "    three_predict(x, y);\n    return 0;\n}\n"
+    )
+    command = [COMPILERS[0], *STRICT, *sources, tmp_path / "main.c", "-lm", "-o", tmp_path / "main"]
+    subprocess.run(command, check=True, timeout=100)
+    subprocess.run([tmp_path / "main"], check=True, timeout=100)
+
+
+@needs_compiler
+def test_a_large_layer(tmp_path):
+    model, x = nn.Linear(700, 300), numbers(1, 700)
+    compiled = Compiled(tmp_path, model, x)
+    y = compiled.predict(x, shape=(1, 300))
+    np.testing.assert_allclose(y, model(rv.tensor(x)).detach().numpy(), atol=1e-5)
+    assert max(map(len, compiled.text.splitlines())) < 200
+
+
+@needs_compiler
+def test_groups_of_parameters(tmp_path):
+    """Each with its learning rate; a single sample without a batch."""
+    model = mlp()
+    groups = [
+        {"params": model[:2].parameters(), "lr": 0.01},
+        {"params": model[2:].parameters(), "betas": (0.0, 0.5)},
+    ]
+    optimizer = rv.optim.Adam(groups, lr=1e-3)
+    step, x, t = step_of(model, optimizer), numbers(4), numbers(2, seed=1)
+    compiled = Compiled(tmp_path, step, (x, t))
+    for _ in range(30):
+        assert compiled.call("net_step", x, t) == pytest.approx(
+            step(rv.tensor(x), rv.tensor(t)).item(), abs=1e-5
+        )
+    assert "learning_rate_2" in (tmp_path / "net.h").read_text()

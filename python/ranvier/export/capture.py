@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier.nn as nn
-from ranvier.autograd import Function, Tensor
+from ranvier.autograd import Function, Tensor, inplace
 from ranvier.autograd.recording import place
 from ranvier.optim import Optimizer
 from ranvier.program import CompiledFunction
@@ -53,6 +53,7 @@ class Capture:
         self._thread = threading.get_ident()
         self._names: dict[int, str] = {}
         self._layers: list[str] = []
+        self._stored: dict[int, Array] = {}  # what a tensor holds since it was changed, by id of its array
         self._alive: list[Any] = []  # ids stay unique
         self._cells: dict[int, tuple[Any, int]] = {}
         self.restore = ExitStack()
@@ -80,10 +81,11 @@ class Capture:
         operands: list[Array | None] = []
         for x in inputs:
             array = getattr(x, "_array", x)
-            operands.append(None if x is None else array if isinstance(array, np.ndarray) else np.asarray(x))
             if isinstance(x, Tensor):
                 self.require_unchanged(x, array)
                 self.tensors.setdefault(id(array), x)
+            array = self._stored.get(id(array), array)
+            operands.append(None if x is None else array if isinstance(array, np.ndarray) else np.asarray(x))
         results = result if isinstance(result, tuple) else (result,)
         layer = next((text for text in reversed(self._layers) if text), "")
         kind, where = type(function).__name__, place()
@@ -169,6 +171,21 @@ class Capture:
 
         return step
 
+    def store(self, original: Any) -> Any:
+        """A change in place of all of a tensor: it holds the result of a call from then on."""
+
+        def store(tensor: Any, value: Any, name: str) -> None:
+            array = tensor._array
+            here = self.is_here() and id(value) in self.computed and id(array) in self.computed
+            known = self._cells.get(id(array))
+            valid = known is not None and known[0][0] == known[1]
+            original(tensor, value, name)
+            if here and valid and value.shape == array.shape and value.dtype == array.dtype:
+                self._stored[id(array)] = value
+                self._cells[id(array)] = (tensor._cell, tensor._cell[0])
+
+        return store
+
     def read(self, original: Any) -> Any:
         def read(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
             if self.is_here() and self.loss is None and id(tensor._array) in self.computed:
@@ -209,6 +226,7 @@ def _replaced(capture: Capture) -> Iterator[None]:
         (Optimizer, "zero_grad", capture.zero_grad),
         (nn.Module, "zero_grad", capture.zero_grad),
         (Optimizer, "step", capture.step),
+        (inplace, "store", capture.store),
     ]
     table += [(Tensor, name, capture.read) for name in _READ]
     with _lock, ExitStack() as stack:
@@ -229,7 +247,9 @@ def captured(target: Any, arguments: list[Any], roots: dict[str, nn.Module]) -> 
         capture.computed.add(id(x._array))
     with _replaced(capture):
         result = target(*arguments)
-    capture.outputs = [t._array for t in _flat(result)]
+    for t in _flat(result):
+        capture.require_unchanged(t, t._array)
+        capture.outputs.append(capture._stored.get(id(t._array), t._array))
     capture._alive.append(result)
     return capture
 

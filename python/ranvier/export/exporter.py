@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ranvier.autograd import wrap
 from ranvier.export.capture import Capture, captured
 from ranvier.export.program import Buffer, Report, Routine, Value
 from ranvier.export.rules import ONE, RULES, Site
-from ranvier.export.source import Memory, code_size, files, identifier
+from ranvier.export.source import Memory, argument_name, code_size, files, identifier
 from ranvier.export.update import updates
 from ranvier.nn import Module
 from ranvier.nn.modes import evaluating
@@ -26,6 +27,7 @@ from ranvier.serialization.files import replace
 
 __all__ = ["c"]
 
+_OF_INTEGERS = {"Embedding", "CrossEntropy", "Nll", "Reshape", "GetItem", "Permute", "Expand", "Flip"}
 _LOSSES = {"Mse", "L1", "SmoothL1", "Huber", "BceWithLogits", "CrossEntropy", "Nll"}
 
 
@@ -64,15 +66,18 @@ def c(
     (('net_predict',), 232, 32)
     """
     path = Path(path)
-    if path.suffix != ".c":
-        raise ValueError(f"[export.c] got path {str(path)!r}; expected a name that ends in .c")
+    if path.suffix != ".c" or set(path.stem) & set('"\\\n\r'):
+        raise ValueError(
+            f"[export.c] got path {str(path)!r}; expected a name that ends in .c and fits in an #include"
+        )
     name = identifier(name or path.stem, set())
     parts = [(target, example)] + ([predict] if predict is not None else [])
     captures = [_capture(one, inputs) for one, inputs in parts]
     if predict is not None and (captures[0][1].loss is None or captures[1][1].loss is not None):
         raise ValueError("[export.c] got predict; expected it with a step, and in it (model, example)")
     names = {i: text for _, _, roots in captures for i, text in _names(roots).items()}
-    memory = Memory(names, _learned(captures[0][1]))
+    # a file of its own has the names of weights outside: two networks may be in one program
+    memory = Memory(names, _learned(captures[0][1]), f"{name}_w_" if separate_weights else "w_")
     routines = [
         _routine(name, capture, arguments, memory, one)
         for (arguments, capture, _), (one, _) in zip(captures, parts, strict=True)
@@ -111,9 +116,8 @@ def _capture(target: Any, example: Any) -> tuple[list[Any], Capture, dict[str, M
     roots = _roots(target)
     with evaluating(target, "export.c") if isinstance(target, Module) else nullcontext():
         capture = captured(target, arguments, roots)
-        others = [wrap(np.ascontiguousarray(_other(a))) for a in arrays]
-        again = captured(target, others, roots)
-    _require_same(capture, again, arguments, others)
+        for others in _others(arrays):
+            _require_same(capture, captured(target, others, roots), arguments, others)
     return arguments, capture, roots
 
 
@@ -129,12 +133,13 @@ def _array(x: Any) -> Any:
     return array
 
 
-def _other(array: Any) -> Any:
-    """An array like it with other values; integers are among the same ones."""
-    flipped = np.flip(array)
-    if array.dtype.kind == "f":
-        return (flipped * np.float32(0.5) + np.float32(0.25)).astype(np.float32)
-    return flipped
+def _others(arrays: list[Any]) -> Iterator[list[Any]]:
+    """The inputs with other values: integers in another order, and where they are all alike, one larger."""
+    flipped = [np.flip(a) for a in arrays]
+    others = [f * np.float32(0.5) + np.float32(0.25) if f.dtype.kind == "f" else f for f in flipped]
+    larger = [o if o.dtype.kind == "f" or (o != o.flat[0]).any() else o + 1 for o in others]
+    for values in (others, larger) if any(a.dtype.kind != "f" for a in arrays) else (others,):
+        yield [wrap(np.ascontiguousarray(v, a.dtype)) for v, a in zip(values, arrays, strict=True)]
 
 
 def _roots(target: Any) -> dict[str, Module]:
@@ -216,7 +221,7 @@ def _routine(name: str, capture: Capture, arguments: list[Any], memory: Memory, 
     taken: set[str] = set()
     for x, text in zip(arguments, _argument_names(target, len(arguments)), strict=True):
         array = x._array
-        text = identifier(text, taken)
+        text = argument_name(text, taken)
         buffer = Buffer(text, array.size, "argument", integer=array.dtype.kind in "iu")
         values.made[id(array)] = value = Value(buffer, array.shape)
         routine.arguments.append((text, value, False))
@@ -282,6 +287,8 @@ def _require(call: Any) -> None:
             raise ValueError(
                 f"[export.c] got {layer} at {call.where} with {x.shape}; expected 1 to 2^31 - 1 elements"
             )
+    if call.kind not in _OF_INTEGERS and any(x is not None and x.dtype.kind in "iu" for x in call.inputs):
+        raise TypeError(f"[export.c] got {layer} at {call.where} of integers; expected float32")
     if call.kind not in RULES:
         raise ValueError(
             f"[export.c] got {layer} at {call.where}: {call.kind} has no counterpart in C; expected an "
@@ -327,7 +334,7 @@ def _results(routine: Routine, capture: Capture, values: _Values, taken: set[str
         raise ValueError("[export.c] got a target without results; expected tensors")
     for number, array in enumerate(outputs):
         value = values(array)
-        text = identifier("y" if len(outputs) == 1 else f"y{number}", taken)
+        text = argument_name("y" if len(outputs) == 1 else f"y_{number}", taken)
         if value.buffer.kind == "temporary" and value.buffer.size == value.size:
             value.buffer.kind, value.buffer.name = "argument", text
             y = value.as_shape(array.shape)

@@ -63,6 +63,8 @@ class Site:
         shape, offset, n, steps = self._walk(x, view)
         if _contiguous(n, steps):
             return x.as_shape(shape, offset)
+        if x.buffer.integer:
+            raise self.refuse("integers in another order are not supported: pass them in this order")
         y = self.r.new(shape)
         source = x.as_shape(shape, offset)
         self.r.call("copy", y, source, tuple(n), tuple(_steps(n)), tuple(steps), writes=y)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import keyword
 import re
 import textwrap
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import ranvier.export.elementwise as elementwise
 from ranvier.export.program import Buffer, Instruction, Routine, Value, literal
 
-__all__ = ["Memory", "files", "identifier"]
+__all__ = ["Memory", "argument_name", "code_size", "files", "identifier"]
 
 _WIDTH = 110
 
@@ -36,20 +35,28 @@ def identifier(text: str, taken: set[str], prefix: str = "") -> str:
     plain = re.sub(r"[^0-9A-Za-z]+", "_", text).strip("_") or "x"
     plain = prefix + plain if prefix or not plain[0].isdigit() else f"x{plain}"
     name, number = plain, 1
-    while name.lower() in taken or name in _RESERVED or keyword.iskeyword(name):
+    while name.lower() in taken or name.lower() in _RESERVED:
         number += 1
         name = f"{plain}_{number}"
     taken.add(name.lower())
     return name
 
 
+def argument_name(text: str, taken: set[str]) -> str:
+    """A name of an argument, which hides no helper and no weights."""
+    taken.update(_helpers())
+    return identifier(f"x_{text}" if "w_" in text.lower() else text, taken)
+
+
 _C = """
     auto break case char const continue default do double else enum extern float for goto if inline int
-    long register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
+    long register restrict return short signed sizeof static struct switch typedef union unsigned void
+    volatile while
 """
 _OTHERS = """
-    ram state main exp log sin cos tan y0 y1 yn j0 j1 jn gamma signgam asm bool true false class new delete
-    this template private public protected operator namespace linux unix errno index time abs div
+    ram state main exp log sin cos tan y0 y1 yn j0 j1 jn gamma signgam asm bool true false class new
+    delete this template private public protected operator namespace linux unix errno index time abs div
+    null nan infinity expm1f int32_t
 """
 _RESERVED = {*_C.split(), *_OTHERS.split()}
 """Keywords of C, names of its library, of C++ and of the file itself."""
@@ -58,8 +65,8 @@ _RESERVED = {*_C.split(), *_OTHERS.split()}
 class Memory:
     """The weights and the state of a file: every array has one place in it."""
 
-    def __init__(self, names: dict[int, str], learned: set[int]) -> None:
-        self.names, self.learned = names, learned
+    def __init__(self, names: dict[int, str], learned: set[int], prefix: str) -> None:
+        self.names, self.learned, self.prefix = names, learned, prefix
         self.buffers: list[Buffer] = []
         self.scalars: list[tuple[str, str, float]] = []
         self.taken: set[str] = {"steps", "learning_rate"}
@@ -71,7 +78,7 @@ class Memory:
         value = self._values.get(id(array))
         if value is None:
             kind = "state" if id(array) in self.learned else "constant"
-            name = identifier(self.names.get(id(array), name), self.taken, "w_")
+            name = identifier(self.names.get(id(array), name), self.taken, self.prefix)
             value = self._values[id(array)] = self._new(name, array, kind)
         return value
 
@@ -107,7 +114,7 @@ class Memory:
 def _numbers(buffer: Buffer) -> str:
     assert buffer.values is not None
     texts = [str(int(v)) if buffer.integer else literal(v) for v in buffer.values]
-    return textwrap.fill(", ".join(texts), _WIDTH, initial_indent="    ", subsequent_indent="    ")
+    return ",\n".join("    " + ", ".join(texts[i : i + 8]) for i in range(0, len(texts), 8))
 
 
 def _argument(arg: Any, name: str) -> str:
