@@ -102,8 +102,6 @@ rule("LayerNorm", "GroupNorm", "RMSNorm")(Rule(_normalize, _normalize_backward))
 
 # --- recurrent layers
 
-_SUMS = {"lstm": 8, "gru": 6, "rnn_tanh": 1, "rnn_relu": 1}  # numbers of `gates` for a row, times hidden
-
 
 def _layer(s: Site) -> dict[str, Any]:
     """The operands and sizes, as the struct of the helpers."""
@@ -112,7 +110,14 @@ def _layer(s: Site) -> dict[str, Any]:
     assert w_hh is not None
     steps, n, inputs = x.shape
     fields: dict[str, Any] = {"struct": "recurrent", "x": x, "h0": h0, "c0": c0, "w_ih": w_ih, "w_hh": w_hh}
-    fields |= {"b_ih": b_ih, "b_hh": b_hh, "y": s.saved[0], "c": s.saved[1], "gates": s.saved[2]}
+    fields |= {
+        "b_ih": b_ih,
+        "b_hh": b_hh,
+        "y": s.saved[0],
+        "c": s.saved[1],
+        "gates": s.saved[2],
+        "u": s.saved[3],
+    }
     fields |= {"steps": steps, "n": n, "in": inputs, "hidden": w_hh.shape[1]}
     return fields | {"reverse": int(s.get("reverse")), "keep": int(any(s.needs))}
 
@@ -130,9 +135,10 @@ def _recurrent(s: Site) -> tuple[Value, ...]:
     hidden, cell = s.input(4).shape[1], s.get("cell")
     rows = steps * n if any(s.needs) else 1
     y = s.r.new((steps, n, hidden))
-    gates = s.r.new((rows if "rnn" not in cell else 1, _SUMS[cell] * hidden))
+    gates = None if cell.startswith("rnn") else s.r.new((rows, 4, hidden))
+    sums = s.r.new(s.input(4).shape[:1])
     states = s.r.new((steps if any(s.needs) else 1, n, hidden)) if cell == "lstm" else None
-    s.saved = [y, states, gates]
+    s.saved = [y, states, gates, sums]
     s.r.multiplications += steps * n * s.input(3).shape[0] * (inputs + hidden)
     name, more = _cell(s)
     s.r.call(name, _layer(s), *more, writes=[v for v in s.saved if v is not None])
@@ -157,7 +163,7 @@ def _recurrent_backward(s: Site, dy: Any, dh_n: Any, dc_n: Any = None) -> Gradie
     for i in (3, 4, 5, 6):
         w = s.inputs[i]
         gradients.append(None if w is None else s.r.made("fill", ..., w.size, 0.0, shape=w.shape))
-    scratch = s.r.new((_SUMS[s.get("cell")] * hidden,))
+    scratch = s.r.new(((2 if name == "gru" else 1) * s.input(4).shape[0],))
     dx, _, _, dw_ih, dw_hh, db_ih, db_hh = gradients
     operands: dict[str, Any] = {"struct": "recurrent_gradients", "dy": dy, "dh": dh, "dc": dc, "dx": dx}
     operands |= {"dw_ih": dw_ih, "dw_hh": dw_hh, "db_ih": db_ih, "db_hh": db_hh, "d": scratch}

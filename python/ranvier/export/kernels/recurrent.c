@@ -15,10 +15,10 @@ static void gate_sums(const float *x, const float *w, const float *b, float *sum
 
 /* The operands of a recurrent layer and its sizes. x [steps][n][in], h0 and c0 [n][hidden] or NULL, y [steps][n][hidden],
    w_ih [gates][in], w_hh [gates][hidden]; gates and c have a row for each step and sample where `keep` is 1, for a
-   backward pass. */
+   backward pass; u is memory for W h of one row. */
 struct recurrent {
     const float *x, *h0, *c0, *w_ih, *w_hh, *b_ih, *b_hh;
-    float *y, *c, *gates;
+    float *y, *c, *gates, *u;
     int steps, n, in, hidden, reverse, keep;
 };
 
@@ -65,9 +65,9 @@ static void rnn(const struct recurrent *s, int relu)
         for (int b = 0; b < s->n; b++) {
             float *h = s->y + (t * s->n + b) * s->hidden;
             gate_sums(s->x + (t * s->n + b) * s->in, s->w_ih, s->b_ih, h, s->hidden, s->in);
-            gate_sums(state_before(s, s->y, s->h0, t, b), s->w_hh, s->b_hh, s->gates, s->hidden, s->hidden);
+            gate_sums(state_before(s, s->y, s->h0, t, b), s->w_hh, s->b_hh, s->u, s->hidden, s->hidden);
             for (int j = 0; j < s->hidden; j++) {
-                h[j] += s->gates[j];
+                h[j] += s->u[j];
                 h[j] = relu ? (h[j] < 0.0f ? 0.0f : h[j]) : tanhf(h[j]);
             }
         }
@@ -101,13 +101,13 @@ static void lstm(const struct recurrent *s)
         const int t = s->reverse ? s->steps - 1 - i : i;
         for (int b = 0; b < s->n; b++) {
             const int row = t * s->n + b;
-            float *a = s->gates + (s->keep ? row : 0) * 8 * size, *c = s->c + (s->keep ? row : b) * size;
+            float *a = s->gates + (s->keep ? row : 0) * 4 * size, *c = s->c + (s->keep ? row : b) * size;
             const float *h = state_before(s, s->y, s->h0, t, b), *old = s->c0 ? s->c0 + b * size : NULL;
             if (i > 0) old = s->keep ? state_before(s, s->c, s->c0, t, b) : c;
             gate_sums(s->x + row * s->in, s->w_ih, s->b_ih, a, 4 * size, s->in);
-            gate_sums(h, s->w_hh, s->b_hh, a + 4 * size, 4 * size, size);
+            gate_sums(h, s->w_hh, s->b_hh, s->u, 4 * size, size);
             for (int j = 0; j < 4 * size; j++) {
-                a[j] += a[4 * size + j];
+                a[j] += s->u[j];
                 a[j] = j / size == 2 ? tanhf(a[j]) : sigmoid(a[j]);
             }
             for (int j = 0; j < size; j++) {
@@ -126,7 +126,7 @@ static void lstm_backward(const struct recurrent *s, const struct recurrent_grad
         const int t = s->reverse ? s->steps - 1 - i : i;
         for (int b = 0; b < s->n; b++) {
             const int row = t * s->n + b;
-            const float *a = s->gates + row * 8 * size, *c = s->c + row * size;
+            const float *a = s->gates + row * 4 * size, *c = s->c + row * size;
             const float *old = state_before(s, s->c, s->c0, t, b);
             float *dh = g->dh + b * size, *dc = g->dc + b * size;
             for (int j = 0; j < size; j++) {
@@ -154,12 +154,13 @@ static void gru(const struct recurrent *s)
         for (int b = 0; b < s->n; b++) {
             const int row = t * s->n + b;
             const float *h = state_before(s, s->y, s->h0, t, b);
-            float *a = s->gates + (s->keep ? row : 0) * 6 * size, *u = a + 3 * size;
+            float *a = s->gates + (s->keep ? row : 0) * 4 * size;
             gate_sums(s->x + row * s->in, s->w_ih, s->b_ih, a, 3 * size, s->in);
-            gate_sums(h, s->w_hh, s->b_hh, u, 3 * size, size);
-            for (int j = 0; j < 2 * size; j++) a[j] = sigmoid(a[j] + u[j]);
+            gate_sums(h, s->w_hh, s->b_hh, s->u, 3 * size, size);
+            for (int j = 0; j < 2 * size; j++) a[j] = sigmoid(a[j] + s->u[j]);
             for (int j = 0; j < size; j++) {
-                a[2 * size + j] = tanhf(a[2 * size + j] + a[j] * u[2 * size + j]);
+                a[3 * size + j] = s->u[2 * size + j];
+                a[2 * size + j] = tanhf(a[2 * size + j] + a[j] * a[3 * size + j]);
                 s->y[row * size + j] = a[2 * size + j] + a[size + j] * ((h ? h[j] : 0.0f) - a[2 * size + j]);
             }
         }
@@ -174,13 +175,13 @@ static void gru_backward(const struct recurrent *s, const struct recurrent_gradi
         const int t = s->reverse ? s->steps - 1 - i : i;
         for (int b = 0; b < s->n; b++) {
             const int row = t * s->n + b;
-            const float *a = s->gates + row * 6 * size, *u = a + 3 * size, *h = state_before(s, s->y, s->h0, t, b);
+            const float *a = s->gates + row * 4 * size, *h = state_before(s, s->y, s->h0, t, b);
             float *dh = g->dh + b * size, *dgx = g->d, *dgh = g->d + 3 * size;
             for (int j = 0; j < size; j++) {
                 const float r = a[j], z = a[size + j], n = a[2 * size + j];
                 const float d = dh[j] + (g->dy ? g->dy[row * size + j] : 0.0f);
                 const float e = d * (1.0f - z) * (1.0f - n * n);
-                dgx[j] = dgh[j] = e * u[2 * size + j] * r * (1.0f - r);
+                dgx[j] = dgh[j] = e * a[3 * size + j] * r * (1.0f - r);
                 dgx[size + j] = dgh[size + j] = d * ((h ? h[j] : 0.0f) - n) * z * (1.0f - z);
                 dgx[2 * size + j] = e;
                 dgh[2 * size + j] = e * r;
