@@ -289,3 +289,47 @@ def test_groups_of_parameters(tmp_path):
             step(rv.tensor(x), rv.tensor(t)).item(), abs=1e-5
         )
     assert "learning_rate_2" in (tmp_path / "net.h").read_text()
+
+
+@needs_compiler
+def test_forms_of_inputs_and_results(tmp_path):
+    """A number, a list, no batch, several results, one of them twice."""
+
+    def forward(x, factor):
+        y = x * factor
+        return {"first": y, "second": (y, y.sum(), x)}
+
+    compiled, x, three = (
+        Compiled(tmp_path, forward, ([1.0, 2.0], 3.0)),
+        numbers(2),
+        np.float32(3) * np.ones(1, "f"),
+    )
+    results = [np.empty(2, np.float32) for _ in range(4)]
+    compiled.call("net_predict", x, three, *results)
+    for y, expected in zip(results, (3 * x, 3 * x, 3 * x.sum(keepdims=True), x), strict=True):
+        np.testing.assert_allclose(y[: expected.size], expected, rtol=1e-6)
+
+
+@needs_compiler
+def test_a_method_that_returns_more_than_the_loss(tmp_path):
+    class Training:
+        def __init__(self):
+            self.encoder, self.decoder = nn.Linear(3, 4), nn.Linear(4, 3)
+            parameters = [*self.encoder.parameters(), *self.decoder.parameters()]
+            self.optimizer = rv.optim.SGD(parameters, lr=0.1)
+
+        def step(self, x):
+            out = self.decoder(rv.tanh(self.encoder(x)))
+            loss = F.mse_loss(out, x)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            return loss, out
+
+    training, x, y = Training(), numbers(5, 3), np.empty((5, 3), np.float32)
+    compiled = Compiled(tmp_path, training.step, x)
+    for _ in range(5):
+        loss, out = training.step(rv.tensor(x))
+        assert compiled.call("net_step", x, y) == pytest.approx(loss.item(), abs=1e-6)
+        np.testing.assert_allclose(y, out.detach().numpy(), atol=1e-6)
+    assert "float w_encoder_weight[12];" in (tmp_path / "net.h").read_text()

@@ -139,7 +139,7 @@ def _others(arrays: list[Any]) -> Iterator[list[Any]]:
     others = [f * np.float32(0.5) + np.float32(0.25) if f.dtype.kind == "f" else f for f in flipped]
     larger = [o if o.dtype.kind == "f" or (o != o.flat[0]).any() else o + 1 for o in others]
     for values in (others, larger) if any(a.dtype.kind != "f" for a in arrays) else (others,):
-        yield [wrap(np.ascontiguousarray(v, a.dtype)) for v, a in zip(values, arrays, strict=True)]
+        yield [wrap(np.array(v, a.dtype, order="C")) for v, a in zip(values, arrays, strict=True)]
 
 
 def _roots(target: Any) -> dict[str, Module]:
