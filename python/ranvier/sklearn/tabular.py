@@ -13,7 +13,7 @@ from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkRegressor, se
 from ranvier.sklearn.one_row import is_row
 from ranvier.sklearn.settings import hidden_sizes, number, whole
 from ranvier.sklearn.tabular_network import MemberCrossEntropy, MemberSquaredError, is_category
-from ranvier.sklearn.tabular_training import TabularTraining, filled
+from ranvier.sklearn.tabular_training import TabularTraining
 from ranvier.train.arrays import is_missing, to_array
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
@@ -234,9 +234,6 @@ class TabularClassifier(NetworkClassifier, _Tabular):
         loss = MemberCrossEntropy(label_smoothing=float(self.label_smoothing))
         return self._fit_table(table, codes, weights, max(len(self.classes_), 2), loss)
 
-    def _probabilities(self, x: Any) -> Array:
-        return super()._probabilities(filled(x))[: len(x)]
-
 
 class TabularRegressor(NetworkRegressor, _Tabular):
     """A regressor for tables, with defaults that need no tuning: see :class:`TabularClassifier`.
@@ -301,5 +298,5 @@ class TabularRegressor(NetworkRegressor, _Tabular):
         return self._fit_table(table, scaled, weights, target.shape[1], MemberSquaredError())
 
     def _values(self, x: Any) -> Array:
-        values = super()._values(filled(x))[: len(x)] * self._std + self._mean
+        values = super()._values(x) * self._std + self._mean
         return np.clip(values, self._low, self._high).astype(self._dtype_of_y)

@@ -14,12 +14,11 @@ import ranvier.optim as optim
 from ranvier.autograd import random
 from ranvier.optim.lr_scheduler import LambdaLR
 from ranvier.sklearn.base import NetworkEstimator
-from ranvier.sklearn.one_row import FEW_ROWS
 from ranvier.sklearn.settings import hidden_sizes
 from ranvier.sklearn.tabular_network import Columns, MemberCrossEntropy, TabularNetwork, quantile_edges
 from ranvier.train import EarlyStopping, Schedule, Trainer
 
-__all__ = ["TabularTraining", "filled"]
+__all__ = ["TabularTraining"]
 
 Array = npt.NDArray[Any]
 Arrays = tuple[Array, Array, "Array | None"]  # x, targets, weights
@@ -30,13 +29,6 @@ EPOCHS, EPOCHS_OF_SMALL = 100, 40  # with and without a held-out part
 SAMPLES = 900_000  # that the epochs of a large table take together
 LEAST_EPOCHS = 6
 KEPT = 1000  # rows for feature_importances_
-
-
-def filled(x: Array) -> Array:
-    """x with at least 16 rows: products of fewer have other sums, and a row's prediction other last bits."""
-    return (
-        x if len(x) >= FEW_ROWS else np.concatenate([x, np.zeros((FEW_ROWS - len(x), *x.shape[1:]), x.dtype)])
-    )
 
 
 def _rows(arrays: Arrays, rows: Array) -> Arrays:
