@@ -28,8 +28,8 @@ CONTENTS = {
         *("benchmarks", "Development <development>"),
     ],
     "guide": [
-        *("topics", "toolbox", "captured_step", "reproducibility", "threads", "memory", "deployment"),
-        *("onnx", "export", "distributed", "from_pytorch", "sklearn", "from_keras", "versions"),
+        *("topics", "toolbox", "captured_step", "many_networks", "reproducibility", "threads", "memory"),
+        *("deployment", "onnx", "export", "distributed", "from_pytorch", "sklearn", "from_keras", "versions"),
     ],
     "from_pytorch": ["pytorch_names"],
     "benchmarks": ["accuracy", *(f"benchmarks/{path.stem}" for path in sorted(DOCS.glob("benchmarks/*.md")))],
