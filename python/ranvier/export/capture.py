@@ -48,7 +48,6 @@ class Capture:
         self.optimizers: list[Any] = []
         self.outputs: list[Array] = []
         self.cleared: list[Any] = []  # optimizers whose gradients were dropped
-        self.tensors: dict[int, Tensor] = {}  # operands of the user's, by id of the array
         self.computed: set[int] = set()  # ids of the arrays of inputs and results
         self._thread = threading.get_ident()
         self._names: dict[int, str] = {}
@@ -83,7 +82,6 @@ class Capture:
             array = getattr(x, "_array", x)
             if isinstance(x, Tensor):
                 self.require_unchanged(x, array)
-                self.tensors.setdefault(id(array), x)
             array = self._stored.get(id(array), array)
             operands.append(None if x is None else array if isinstance(array, np.ndarray) else np.asarray(x))
         results = result if isinstance(result, tuple) else (result,)

@@ -1,11 +1,15 @@
-/* y[r][o] = b[o] + sum over i of x[r][i] w[o][i] */
+/* y[r][o] = b[o] + sum over i of x[r][i] w[o][i]; sums of 32 terms are added, which rounds less than one long sum */
 static void linear(const float *x, const float *w, const float *b, float *y, int rows, int in, int out)
 {
     for (int r = 0; r < rows; r++, x += in) {
         const float *row = w;
         for (int o = 0; o < out; o++) {
             float sum = b ? b[o] : 0.0f;
-            for (int i = 0; i < in; i++) sum += x[i] * *row++;
+            for (int i = 0; i < in;) {
+                float part = 0.0f;
+                for (int end = in - i > 32 ? i + 32 : in; i < end; i++) part += x[i] * *row++;
+                sum += part;
+            }
             *y++ = sum;
         }
     }

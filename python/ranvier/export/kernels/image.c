@@ -17,10 +17,12 @@ static void conv2d(const float *x, const float *weight, const float *bias, float
                 const float *k = weight + o * in * s->kh * s->kw;
                 float sum = bias ? bias[o] : 0.0f;
                 for (int c = 0; c < in; c++) {
+                    float part = 0.0f; /* of one channel: a sum of sums rounds less */
                     for (int r = top; r < top + s->kh * s->step_h; r += s->step_h) {
                         for (int q = left; q < left + s->kw * s->step_w; q += s->step_w, k++)
-                            if (r >= 0 && r < s->h && q >= 0 && q < s->w) sum += image[(c * s->h + r) * s->w + q] * *k;
+                            if (r >= 0 && r < s->h && q >= 0 && q < s->w) part += image[(c * s->h + r) * s->w + q] * *k;
                     }
+                    sum += part;
                 }
                 *y++ = sum;
             }
