@@ -150,7 +150,8 @@ def test_any_geometry(data):
             return
     arrays = random_arrays(np.random.default_rng(0), "float32", n, c, h, w, k, *taps)
     geometry = {"stride": stride, "padding": padding, "dilation": dilation}
-    check_bits(*arrays, window, **geometry)
+    if taps != (1, 1):  # a product, which is not merged with a pool
+        check_bits(*arrays, window, **geometry)
     check_reference(*arrays, window, **geometry)
 
 

@@ -115,6 +115,14 @@ POOLED = {
 }
 
 
+@pytest.mark.parametrize(("channels", "outputs"), [(16, 4), (8, 1), (16, 20)])
+def test_pixels_before_a_pool_stay_a_product(channels, outputs):
+    model = nn.Sequential(nn.Conv2d(channels, outputs, 1), nn.ReLU(), nn.MaxPool2d(2))
+    found, program = eager_and_compiled(model, draw(5, channels, 8, 8))
+    assert_equal(found)
+    assert "conv2d_pool" not in names(program)
+
+
 @pytest.mark.parametrize("case", POOLED)
 @pytest.mark.parametrize("size", [(2, 3, 13, 12), (1, 3, 16, 16)])
 def test_pooled_convolutions(case, size):
