@@ -72,9 +72,8 @@ def ranvier_step(case: str, split: bool) -> Callable[[], Any]:
                 p.copy_(w[i])
         return model
 
-    many = rv.func.stack([network(i) for i in range(members)])
-    leaves = many.split() if split else [list(many.parameters())]
-    optimizers = [rv.optim.SGD(p, lr=RATE) for p in leaves]
+    many = rv.func.stack([network(i) for i in range(members)], split=split)
+    optimizers = [rv.optim.SGD(m.parameters(), lr=RATE) for m in (many.members if split else [many])]
     loss = nn.functional.mse_loss if units[-1] == 1 else nn.functional.cross_entropy
 
     @rv.compile

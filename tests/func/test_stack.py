@@ -33,6 +33,7 @@ MODELS = {
     "frozen": lambda: _frozen(),
     "tied": lambda: _tied(),
 }
+LAYER = "[stack] got a call, mode, hook or setting of a layer of all members; expected it of the modules"
 OPTIMIZERS = {
     "sgd": lambda p: rv.optim.SGD(p, lr=0.1, momentum=0.9),
     "adam": lambda p: rv.optim.AdamW(p, lr=0.01),
@@ -110,8 +111,8 @@ def same(ours, theirs):
 def test_members_have_the_bits_of_training_alone(name, optimizer, split, compiled):
     models = members(name)
     expected, losses = trained_alone(models, OPTIMIZERS[optimizer])
-    many = stack(models, streams())
-    leaves = many.split() if split else [many.parameters()]
+    many = stack(models, streams(), split=split)
+    leaves = [m.parameters() for m in many.members] if split else [many.parameters()]
     step = step_of(many, [OPTIMIZERS[optimizer](p) for p in leaves])
     step = rv.compile(step) if compiled else step
     for _ in range(6):
@@ -125,8 +126,8 @@ def test_members_have_the_bits_of_training_alone(name, optimizer, split, compile
 def test_each_member_has_settings_clipping_and_a_schedule():
     settings = lambda p, i: rv.optim.SGD(p, lr=0.1 * (i + 1))  # noqa: E731
     models = members("mlp")
-    many = stack(models, streams())
-    leaves = many.split()
+    many = stack(models, streams(), split=True)
+    leaves = [list(m.parameters()) for m in many.members]
     optimizers = [settings(p, i) for i, p in enumerate(leaves)]
     schedules = [rv.optim.lr_scheduler.ExponentialLR(o, 0.5) for o in optimizers]
 
@@ -159,8 +160,8 @@ def test_each_member_has_settings_clipping_and_a_schedule():
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 def test_members_that_have_ended_stay_as_they_are(compiled):
     models = members("norm, dropout")
-    many = stack(models, streams())
-    optimizers = [rv.optim.Adam(p, lr=0.01) for p in many.split()]
+    many = stack(models, streams(), split=True)
+    optimizers = [rv.optim.Adam(m.parameters(), lr=0.01) for m in many.members]
 
     def step(x, y):
         many.zero_grad()
@@ -203,22 +204,27 @@ def test_the_state_has_a_leading_axis_and_loads():
     )
     two.load_state_dict(one.state_dict())
     same(unstack(two), unstack(one))
-    two.split()
-    two.load_state_dict(stack(members("norm, dropout")[::-1]).state_dict())
-    same(unstack(two), members("norm, dropout")[::-1])
 
 
+def test_a_split_stack_has_the_state_of_a_list_of_modules():
+    one, two = (stack(members("norm, dropout")[::step], split=True) for step in (1, -1))
+    one.load_state_dict(nn.ModuleList(two.members).state_dict())
+    same(unstack(one), members("norm, dropout")[::-1])
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["joint", "split"])
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
-def test_copies(copied):
-    many = stack(members("norm, dropout"), streams())
+def test_copies(copied, split):
+    many = stack(members("norm, dropout"), streams(), split=split)
     other = copied(many)
     step_of(many, [rv.optim.SGD(many.parameters(), lr=0.1)])(X, Y)
     step_of(other, [rv.optim.SGD(other.parameters(), lr=0.1)])(X, Y)
     same(unstack(other), unstack(many))
 
 
-def test_double():
-    many = stack(members("mlp")).double()
+@pytest.mark.parametrize("split", [False, True], ids=["joint", "split"])
+def test_double(split):
+    many = stack(members("mlp"), split=split).double()
     assert many(X.double()).dtype == np.float64
     assert unstack(many)[0](X[0].double()).dtype == np.float64
 
@@ -253,12 +259,24 @@ def test_repr():
             "[stack] got 3 slices; expected one for each of 4",
         ),
         (lambda: stack(members("mlp"))(input=X), TypeError, "[stack] got the Tensor 'input' by name"),
-        (lambda: setattr(stack(members("mlp")), "active", [0]), RuntimeError, "expected split() before"),
+        (
+            lambda: stack(members("mlp"))(X, {}, states=[X]),
+            TypeError,
+            "[stack] got the Tensor 'states' by name",
+        ),
+        (lambda: stack(members("mlp")).members, RuntimeError, "expected stack(..., split=True)"),
+        (lambda: setattr(stack(members("mlp")), "active", [0]), RuntimeError, "[stack] got members with"),
+        (lambda: stack(members("mlp")).apply(print), TypeError, "[stack] got apply() of layers"),
+        (lambda: layer()(X), TypeError, LAYER),
+        (lambda: layer().eval(), TypeError, LAYER),
+        (lambda: layer().apply(print), TypeError, LAYER),
+        (lambda: layer().register_forward_hook(print), TypeError, LAYER),
+        (lambda: layer().register_full_backward_hook(print), TypeError, LAYER),
+        (lambda: setattr(layer(), "in_features", 3), TypeError, LAYER),
+        (lambda: setattr(layer(), "extra", nn.ReLU()), TypeError, LAYER),
         (lambda: setattr(_split(), "active", [3, 0]), ValueError, "[stack] got active (3, 0)"),
         (lambda: setattr(_split(), "active", []), ValueError, "[stack] got active ()"),
         (lambda: setattr(_split(), "active", [4]), ValueError, "[stack] got active (4,)"),
-        (lambda: _split().double(), RuntimeError, "[stack] got to() after split()"),
-        (lambda: copy.deepcopy(_split()), TypeError, "[stack] got a Stack after split()"),
         (lambda: unstack(nn.ReLU()), TypeError, "[unstack] got ReLU; expected a Stack"),
     ],
 )
@@ -267,9 +285,32 @@ def test_errors(call, error, message):
 
 
 def _split():
+    return stack(members("mlp"), split=True)
+
+
+def layer():
+    return stack(members("mlp")).get_submodule("0")
+
+
+def test_a_layer_of_all_members_is_frozen():
     many = stack(members("mlp"))
-    many.split()
-    return many
+    layer = many.get_submodule("0").requires_grad_(False)
+    step_of(many, [rv.optim.SGD(many.parameters(), lr=0.1)])(X, Y)
+    for one, model in zip(unstack(many), members("mlp"), strict=True):
+        np.testing.assert_array_equal(one[0].weight.numpy(), model[0].weight.detach().numpy())
+        assert not one[0].weight.requires_grad
+    layer.weight = nn.Parameter(rv.zeros(MEMBERS, 16, 8))
+    assert all(not one[0].weight.any() for one in unstack(many))
+
+
+def test_a_layer_of_a_split_member_has_its_settings():
+    many = stack(members("norm, dropout"), split=True)
+    norm = many.members[1][1].eval()
+    many(X)
+    assert norm.num_batches_tracked == 0
+    assert many.members[0][1].num_batches_tracked == 1
+    many.apply(lambda m: nn.init.zeros_(m.weight) if isinstance(m, nn.Linear) else None)
+    assert not unstack(many)[2][0].weight.any()
 
 
 def test_a_stack_of_one():
@@ -285,8 +326,8 @@ def _trained_on(threads):
         nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(400, 3),
     )  # fmt: skip
-    many = stack([cnn() for _ in range(16)])
-    optimizers = [rv.optim.SGD(p, lr=0.1) for p in many.split()]
+    many = stack([cnn() for _ in range(16)], split=True)
+    optimizers = [rv.optim.SGD(m.parameters(), lr=0.1) for m in many.members]
     x = rv.tensor(np.random.default_rng(1).standard_normal((16, 8, 1, 28, 28)).astype(np.float32))
     before = rv.get_num_threads()
     rv.set_num_threads(threads)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from numpy import ndarray
+
 from ranvier.autograd import no_grad, random
+from ranvier.autograd.level import values_of
 from ranvier.autograd.tensor import Tensor
 from ranvier.func.call import functional_call
 from ranvier.func.vmap import joined, slices
@@ -21,12 +24,17 @@ __all__ = ["Stack", "stack", "stack_module_state", "unstack"]
 class Stack(Module):
     """Members of one form as one module: see :func:`stack`."""
 
-    def __init__(self, members: Sequence[Module], generators: Sequence[random.Generator]) -> None:
+    def __init__(
+        self, members: Sequence[Module], generators: Sequence[random.Generator], split: bool = False
+    ) -> None:
         super().__init__()
-        self._members, self._generators = list(members), list(generators)
-        self._leaves: list[dict[str, Parameter]] = []  # of each member, after split()
+        self._members, self._generators, self._split = tuple(members), tuple(generators), split
         self._active = tuple(range(len(self._members)))
         parameters, buffers = _state(self._members)
+        if split:
+            for i, member in enumerate(self._members):
+                self.add_module(str(i), member)
+            return
         kept = self._members[0].state_dict().keys()
         for name, parameter in parameters.items():
             owner, own = self._place(name)
@@ -42,7 +50,7 @@ class Stack(Module):
         *path, own = name.split(".")
         for part in path:
             if part not in owner._modules:
-                owner.add_module(part, Module())
+                owner.add_module(part, _Layer())
             owner = owner._modules[part]
         return owner, own
 
@@ -57,9 +65,24 @@ class Stack(Module):
             member.train(mode)
         return super().train(mode)
 
+    def apply(self, fn: Callable[[Module], Any]) -> Stack:
+        if not self._split:
+            raise TypeError("[stack] got apply() of layers of all members at once; " + _REMEDY)
+        return super().apply(fn)
+
+    @property
+    def members(self) -> tuple[Module, ...]:
+        """The members, whose parameters are those of the Stack; only with split=True."""
+        if not self._split:
+            raise RuntimeError(
+                "[stack] got members with parameters of all at once, which one optimizer moves; expected "
+                "stack(..., split=True), or unstack(...) for copies"
+            )
+        return self._members
+
     @property
     def active(self) -> tuple[int, ...]:
-        """The members that a call computes, in order. Set it after :func:`split`, with those that go on.
+        """The members that a call computes, in order. Set it, with split=True, to those that go on.
 
         Members that are left out cost nothing. Each change makes another program of a compiled step.
         """
@@ -67,58 +90,20 @@ class Stack(Module):
 
     @active.setter
     def active(self, members: Sequence[int]) -> None:
-        members = tuple(members)
+        members, count = tuple(members), len(self.members)
         in_order = list(members) == sorted(set(members))
-        if not (members and in_order and members[0] >= 0 and members[-1] < len(self)):
+        if not (members and in_order and members[0] >= 0 and members[-1] < count):
             raise ValueError(
-                f"[stack] got active {members!r}; expected different members of {len(self)} in rising order"
-            )
-        if not self._leaves:
-            raise RuntimeError(
-                "[stack] got active for parameters of all members at once, which an optimizer moves by its "
-                "momentum; expected split() before, and an optimizer for each member"
+                f"[stack] got active {members!r}; expected different members of {count} in rising order"
             )
         self._active = members
-
-    def split(self) -> list[list[Parameter]]:
-        """The parameters of each member, views into the Stack's: for one optimizer, or clipping, a member.
-
-        From then on they are the leaves: `parameters()` gives those of all members, gradients are theirs.
-        """
-        if not self._leaves:
-            named = dict(self.named_parameters())
-            views = {name: p.detach().unbind() for name, p in named.items()}
-            for i in range(len(self)):
-                self._leaves.append({n: Parameter(x[i], named[n].requires_grad) for n, x in views.items()})
-            for p in named.values():
-                p.requires_grad_(False)
-                p.grad = None
-        return [list(leaves.values()) for leaves in self._leaves]
-
-    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """Those with a leading axis; after :meth:`split` those of each member."""
-        if self._leaves:
-            return iter([p for leaves in self._leaves for p in leaves.values()])
-        return super().parameters(recurse)
-
-    def to(self, *args: Any, **kwargs: Any) -> Stack:
-        if self._leaves:
-            raise RuntimeError(
-                "[stack] got to() after split(); expected it before, or on the modules of unstack"
-            )
-        return super().to(*args, **kwargs)
-
-    def __getstate__(self) -> dict[str, Any]:  # a copy's views would not share its memory
-        if self._leaves:
-            raise TypeError("[stack] got a Stack after split(); expected unstack(...), or its state_dict()")
-        return self.__dict__
 
     def forward(self, *args: Any, in_dims: Any = 0, **kwargs: Any) -> Any:
         """Each member's result for its slice of the arguments, stacked along dimension 0.
 
         in_dims: as of :func:`vmap`: 0, each member has its own batch; None, all have the same.
         """
-        named = next((name for name, x in kwargs.items() if isinstance(x, Tensor)), None)
+        named = next((name for name, x in kwargs.items() if any(map(_is_array, values_of(x)))), None)
         if named is not None:
             raise TypeError(f"[stack] got the Tensor {named!r} by name; expected Tensors by place")
         parts, count = slices("stack", in_dims, args)
@@ -126,23 +111,65 @@ class Stack(Module):
             raise ValueError(
                 f"[stack] got {count} slices; expected one for each of {len(self._active)} members"
             )
-        weights = {} if self._leaves else {name: unbind(p) for name, p in self.named_parameters()}
-        buffers = {name: unbind(b) for name, b in self.named_buffers()}
+        call = self._own if self._split else self._sliced()
         results = []
         for place, i in enumerate(self._active):
-            own = self._leaves[i] if self._leaves else {name: x[i] for name, x in weights.items()}
-            state = {name: x[i] for name, x in buffers.items()}
-            given = {**own, **state}
             with random.using(self._generators[i]):
-                results.append(functional_call(self._members[i], given, parts(place), kwargs))
+                results.append(call(i, parts(place), kwargs))
+        return joined("stack", results, 0)
+
+    def _own(self, i: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self._members[i](*args, **kwargs)
+
+    def _sliced(self) -> Callable[[int, tuple[Any, ...], dict[str, Any]], Any]:
+        """A function that calls a member with its slices of the parameters and buffers."""
+        weights = {name: unbind(p) for name, p in self.named_parameters()}
+        buffers = {name: unbind(b) for name, b in self.named_buffers()}
+
+        def call(i: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            state = {name: x[i] for name, x in buffers.items()}
+            given = {**{name: x[i] for name, x in weights.items()}, **state}
+            result = functional_call(self._members[i], given, args, kwargs)
             for name, x in state.items():
                 if given[name] is not x:  # assigned, not changed
                     with no_grad():
                         x.copy_(given[name])
-        return joined("stack", results, 0)
+            return result
+
+        return call
 
 
-def stack(models: Sequence[Module], generators: Sequence[random.Generator] | None = None) -> Stack:
+_REMEDY = "expected it of the modules before stack(), or of the members of stack(..., split=True)"
+
+
+class _Layer(Module):
+    """Where a Stack has the parameters of a layer. The layers are the members': what would change this one
+    instead, silently, is refused."""
+
+    def _refused(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("[stack] got a call, mode, hook or setting of a layer of all members; " + _REMEDY)
+
+    forward = train = apply = _refused
+    register_forward_hook = register_forward_pre_hook = _refused
+    register_full_backward_hook = register_full_backward_pre_hook = _refused
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        inside = name in ("training", *self._parameter_names, *self._buffer_names)
+        if not (inside or isinstance(value, _Layer)):
+            self._refused()
+        super().__setattr__(name, value)
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, (Tensor, ndarray))
+
+
+def stack(
+    models: Sequence[Module],
+    generators: Sequence[random.Generator] | None = None,
+    *,
+    split: bool = False,
+) -> Stack:
     """Modules of one form as one module, whose parameters and buffers have a leading axis.
 
     models: at least one; equal in the names, shapes and dtypes of parameters and buffers, and in which of
@@ -152,9 +179,9 @@ def stack(models: Sequence[Module], generators: Sequence[random.Generator] | Non
     A call gives member i slice i of each argument and stacks the results: (members, ...) to (members, ...),
     or with in_dims=None one batch to all. Each member computes the bits that it computes alone: in a step
     compiled by :func:`ranvier.compile` members run side by side on the threads, each wholly on one. One
-    optimizer of `parameters()` serves all members with the same settings; `split()` gives the parameters of
-    each, for an optimizer, a schedule or a limit of gradients of its own, and then `active` leaves out
-    members that have ended. `unstack` gives modules back.
+    optimizer of `parameters()` serves all members with the same settings. split=True: each member keeps
+    parameters of its own, in `members`, for an optimizer, a schedule or a limit of gradients of its own; then
+    `active` leaves out members that have ended. `unstack` gives copies of the members back.
 
     Raises ValueError for no or different modules, TypeError for other objects.
 
@@ -175,7 +202,7 @@ def stack(models: Sequence[Module], generators: Sequence[random.Generator] | Non
         generators = [random.Generator().manual_seed(seed()) for _ in members]
     if len(generators) != len(members) or not all(isinstance(g, random.Generator) for g in generators):
         raise ValueError(f"[stack] got generators {generators!r}; expected {len(members)} of rv.Generator")
-    return Stack([copy.deepcopy(member) for member in members], generators)
+    return Stack([copy.deepcopy(member) for member in members], generators, split)
 
 
 def unstack(module: Stack) -> list[Module]:
@@ -188,11 +215,13 @@ def unstack(module: Stack) -> list[Module]:
     """
     if not isinstance(module, Stack):
         raise TypeError(f"[unstack] got {type(module).__name__}; expected a Stack, of rv.func.stack")
-    stacked = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     members = [copy.deepcopy(member) for member in module._members]
-    for i, member in enumerate(members):
-        for name, x in (*member.named_parameters(), *member.named_buffers()):
-            x._array = stacked[name].detach()[i].clone()._array
+    if not module._split:
+        stacked = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        for i, member in enumerate(members):
+            for name, x in (*member.named_parameters(), *member.named_buffers()):
+                x._array = stacked[name].detach()[i].clone()._array
+                x.requires_grad_(stacked[name].requires_grad)
     return members
 
 
