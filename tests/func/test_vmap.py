@@ -79,9 +79,30 @@ def test_an_ensemble_of_functional_calls():
         np.testing.assert_array_equal(y[i].detach().numpy(), model(V).detach().numpy())
 
 
-def test_tensors_by_name_are_divided():
-    y = vmap(lambda x, y, scale: x * scale + y)(V, y=V, scale=2.0)
-    np.testing.assert_array_equal(y.numpy(), (V * 2.0 + V).numpy())
+def test_what_is_passed_by_name_is_whole():
+    y = vmap(lambda x, y, scale: (x * scale + y).sum())(V, y=V, scale=2.0)
+    np.testing.assert_allclose(y.numpy(), [(x * 2.0 + V.numpy()).sum() for x in V.numpy()], rtol=1e-5)
+
+
+@pytest.mark.parametrize("draw", ["rand", "randint", "randperm", "bernoulli", "normal_", "multinomial"])
+@pytest.mark.parametrize("randomness", ["error", "same", "different"])
+def test_draws_of_a_given_generator(draw, randomness):
+    """Each call goes on in its stream, so that they cannot be the same."""
+    given = rv.Generator().manual_seed(0)
+    half = rv.ones(2) / 2
+    draws = {
+        "rand": lambda: rv.rand(2, generator=given),
+        "randint": lambda: rv.randint(0, 9, (2,), generator=given),
+        "randperm": lambda: rv.randperm(5, generator=given),
+        "bernoulli": lambda: rv.bernoulli(half, generator=given),
+        "normal_": lambda: rv.nn.init.normal_(rv.zeros(2), generator=given),
+        "multinomial": lambda: rv.multinomial(half, 1, generator=given),
+    }
+    call = vmap(lambda x: draws[draw]() + 0 * x.sum(), randomness=randomness)
+    if randomness == "different":
+        assert len(call(V)) == len(V)
+    else:
+        refused(RuntimeError, "[vmap] got a function that draws from its own generator", call, V)
 
 
 def test_random_numbers():

@@ -39,6 +39,7 @@ class Generator:
     """
 
     step_state = ()  # of a compiled step: kernels read the state
+    only = ""  # the message that refuses draws from others where this one is in force
 
     def __init__(self, device: Any = "cpu") -> None:
         self._numpy: np.random.Generator | None = None
@@ -155,11 +156,18 @@ def using(generator: Generator) -> Iterator[None]:
 
     A DataLoader makes each batch in such a block: its numbers depend neither on the time nor on the thread.
     """
+    _refuse_other(generator)
     before, _local.generator = _local.generator, generator
     try:
         yield
     finally:
         _local.generator = before
+
+
+def _refuse_other(generator: Generator) -> None:
+    held = _local.generator
+    if held is not None and held.only and not generator.only:
+        raise RuntimeError(held.only)
 
 
 def manual_seed(seed: int) -> None:
@@ -306,6 +314,7 @@ def key_of(name: str, generator: Any) -> Any:
 def _given(name: str, generator: Any) -> Generator:
     if not isinstance(generator, Generator):
         raise TypeError(f"[{name}] got generator {generator!r}; expected a ranvier.Generator")
+    _refuse_other(generator)
     return generator
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from ranvier.autograd import random
-from ranvier.autograd.level import like, mapped, values_of
+from ranvier.autograd.level import like, values_of
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops import stack, unbind
 
@@ -29,7 +29,7 @@ def vmap(
 
     result[i] = func(argument[i], ...) along the dimensions in_dims: one for all, or a tuple with one
     for each; of a nested argument one for all its Tensors, or nested as it is. None: the argument is given
-    whole to each call. Tensors passed by name are divided along dimension 0. out_dims: where the slices lie
+    whole to each call, as all that is passed by name. out_dims: where the slices lie
     in the results. randomness: whether func may draw random numbers ("error": no), "different" ones in each
     call or the "same". chunk_size, of PyTorch's memory, changes nothing.
 
@@ -37,7 +37,8 @@ def vmap(
     :func:`ranvier.compile` calls that do not depend on each other run side by side.
 
     Raises ValueError for sizes that differ, for no or unknown dimensions and for no slices, TypeError for
-    arguments and results that are no Tensors, RuntimeError for draws with randomness="error".
+    arguments and results that are no Tensors, RuntimeError for draws with randomness="error", and from a
+    generator that func has itself unless they are "different".
 
     >>> import ranvier as rv
     >>> rv.func.vmap(rv.dot)(rv.ones(3, 2), rv.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
@@ -56,8 +57,6 @@ def vmap(
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         parts, count = slices("vmap", in_dims, args)
-        named, of_named = _named(kwargs, count)
-        count = of_named if count is None else count
         if count is None:
             raise ValueError("[vmap] got in_dims without a dimension; expected one for an argument at least")
         if not count:
@@ -66,7 +65,7 @@ def vmap(
         with _drawing(randomness) as each:
             for i in range(count):
                 with each():
-                    results.append(func(*parts(i), **named(i)))
+                    results.append(func(*parts(i), **kwargs))
         return joined("vmap", results, out_dims)
 
     return wrapper
@@ -97,19 +96,6 @@ def slices(name: str, in_dims: Any, args: tuple[Any, ...]) -> tuple[Parts, int |
         return whole
 
     return part, count
-
-
-def _named(kwargs: dict[str, Any], count: int | None) -> tuple[Callable[[int], dict[str, Any]], int | None]:
-    divided = mapped(lambda x: _Divided(unbind(x)) if isinstance(x, Tensor) and x.ndim else x, kwargs)
-    for value in values_of(divided):
-        if isinstance(value, _Divided):
-            count = _common("vmap", count, len(value.parts))
-    return lambda i: mapped(lambda x: x.parts[i] if isinstance(x, _Divided) else x, divided), count
-
-
-class _Divided:
-    def __init__(self, parts: tuple[Tensor, ...]) -> None:
-        self.parts = parts
 
 
 def _spread(name: str, dims: Any, tree: Any) -> Iterator[int | None]:
@@ -167,7 +153,13 @@ def joined(name: str, results: list[Any], out_dims: Any) -> Any:
     )
 
 
-class _Refused(random.Generator):
+class _Same(random.Generator):
+    """The stream of a function that draws the same in each call."""
+
+    only = "[vmap] got a function that draws from its own generator; expected randomness='different'"
+
+
+class _Refused(_Same):
     """The stream of a function that must not draw."""
 
     def fresh_key(self) -> Any:
@@ -188,6 +180,6 @@ def _drawing(randomness: str) -> Iterator[Callable[[], Any]]:
         refused = _Refused()
         yield lambda: random.using(refused)
     else:
-        state, same = stream.get_state(), random.Generator()
+        state, same = stream.get_state(), _Same()
         yield lambda: random.using(same.set_state(state))
         stream.set_state(same.get_state())
