@@ -204,6 +204,16 @@ def test_losses_of_classes(tmp_path, name):
     compare(tmp_path, model, optimizer, numbers(2, 6, 4), classes(2, 6, 2), loss)
 
 
+@pytest.mark.parametrize("index", [0, 4])
+def test_an_example_of_one_class(tmp_path, index):
+    """The lowest and the highest: values tried in its place stay in range."""
+    rv.manual_seed(0)
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(3, 5))
+    optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
+    at = np.full((8, 1, 1), index)
+    compare(tmp_path, model, optimizer, at, at[:, 0], F.cross_entropy)
+
+
 def test_embedding_and_shared_weights(tmp_path):
     rv.manual_seed(0)
     model = Of(

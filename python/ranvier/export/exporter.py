@@ -134,11 +134,17 @@ def _array(x: Any) -> Any:
 
 
 def _others(arrays: list[Any]) -> Iterator[list[Any]]:
-    """The inputs with other values: integers in another order, and where they are all alike, one larger."""
+    """The inputs with other values: integers in another order, and where they are all alike, one smaller.
+
+    The largest class is a likely example, and one more would be out of range; so 0 alone becomes 1.
+    """
     flipped = [np.flip(a) for a in arrays]
     others = [f * np.float32(0.5) + np.float32(0.25) if f.dtype.kind == "f" else f for f in flipped]
-    larger = [o if o.dtype.kind == "f" or (o != o.flat[0]).any() else o + 1 for o in others]
-    for values in (others, larger) if any(a.dtype.kind != "f" for a in arrays) else (others,):
+    alike = [o.dtype.kind != "f" and (o == o.flat[0]).all() for o in others]
+    moved = [
+        (o - 1 if o.flat[0] > 0 else o + 1) if same else o for o, same in zip(others, alike, strict=True)
+    ]
+    for values in (others, moved) if any(a.dtype.kind != "f" for a in arrays) else (others,):
         yield [wrap(np.array(v, a.dtype, order="C")) for v, a in zip(values, arrays, strict=True)]
 
 
