@@ -334,12 +334,10 @@ def _in_a_row(names: tuple[str, ...]) -> Callable[[Any, Group], tuple[Any, ...]]
     get, pairs = itemgetter(*names), [i for i, name in enumerate(names) if name in _PAIRS]
 
     def settings(self: Any, group: Group) -> tuple[Any, ...]:
-        if not pairs:
-            return get(group)
-        row = list(get(group))
+        row = get(group)
         for i in reversed(pairs):
-            row[i : i + 1] = row[i]
-        return tuple(row)
+            row = (*row[:i], *row[i], *row[i + 1 :])
+        return row
 
     return settings
 
