@@ -19,6 +19,7 @@ from ranvier.autograd.memory import in_float
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import whole
+from ranvier.ops.rows import examples
 
 _NAMES = """
     BatchNorm1d BatchNorm2d GroupNorm InstanceNorm1d InstanceNorm2d LayerNorm RMSNorm
@@ -251,11 +252,7 @@ class GroupNorm(_Norm):
 
     The channels are in num_groups groups of consecutive ones. See
     :func:`ranvier.nn.functional.group_norm`. Raises ValueError where num_groups does not divide num_channels.
-
-    >>> from ranvier import nn
-    >>> nn.GroupNorm(2, 8)
-    GroupNorm(2, 8, eps=1e-05, affine=True, bias=True)
-    """
+    | rv.nn.GroupNorm(2, 8) -> GroupNorm(2, 8, eps=1e-05, affine=True, bias=True)"""
 
     _shown, _unnamed = ("num_groups", "num_channels", "eps", "affine", "bias"), 2
 
@@ -319,11 +316,7 @@ class LayerNorm(_OfLastAxes):
 
     weight and bias have the shape normalized_shape. See :func:`ranvier.nn.functional.layer_norm`. Raises
     ValueError where x does not end in normalized_shape.
-
-    >>> from ranvier import nn
-    >>> nn.LayerNorm(64)
-    LayerNorm((64,), eps=1e-05, elementwise_affine=True, bias=True)
-    """
+    | rv.nn.LayerNorm(64) -> LayerNorm((64,), eps=1e-05, elementwise_affine=True, bias=True)"""
 
     _shown = (*_OfLastAxes._shown, "bias")
 
@@ -349,11 +342,7 @@ class RMSNorm(_OfLastAxes):
 
     weight has the shape normalized_shape; eps=None is the machine epsilon of x's dtype. See
     :func:`ranvier.nn.functional.rms_norm`. Raises ValueError where x does not end in normalized_shape.
-
-    >>> from ranvier import nn
-    >>> nn.RMSNorm(64)
-    RMSNorm((64,), eps=None, elementwise_affine=True)
-    """
+    | rv.nn.RMSNorm(64) -> RMSNorm((64,), eps=None, elementwise_affine=True)"""
 
     def __init__(
         self,
@@ -375,3 +364,6 @@ class RMSNorm(_OfLastAxes):
 
     def forward(self, x: Any) -> Tensor:
         return ops.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+
+examples(globals())

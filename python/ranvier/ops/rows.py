@@ -44,7 +44,7 @@ def document(module: dict[str, Any], rows: str, owner: str = "rv") -> None:
 
 
 def examples(module: dict[str, Any]) -> None:
-    """Writes the examples of a module's functions as lines.
+    """Writes the examples of a module's functions and classes as lines.
 
     >>> def double(x):
     ...     "2 x | rv.double(rv.tensor([1.0])) -> tensor([2.])"
@@ -59,7 +59,8 @@ def examples(module: dict[str, Any]) -> None:
     <BLANKLINE>
     """
     for value in module.values():
-        if type(value) is FunctionType and value.__module__ == module["__name__"] and value.__doc__:
+        own = isinstance(value, (FunctionType, type)) and value.__module__ == module["__name__"]
+        if own and value.__doc__:
             text, bar, example = value.__doc__.rpartition("| rv.")
             call, arrow, result = example.rpartition(" -> ")
             if bar and arrow:

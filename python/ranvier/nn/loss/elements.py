@@ -10,6 +10,7 @@ import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.loss import Loss
+from ranvier.ops.rows import examples
 
 _NAMES = """
     BCELoss BCEWithLogitsLoss GaussianNLLLoss HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss MSELoss
@@ -20,11 +21,7 @@ __all__ = _NAMES.split()
 
 class MSELoss(Loss):
     """(x - target)^2.
-
-    >>> import ranvier as rv
-    >>> rv.nn.MSELoss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
-    tensor(0.3750)
-    """
+    | rv.nn.MSELoss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.3750)"""
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return ops.mse(input, target, self.reduction)
@@ -32,11 +29,7 @@ class MSELoss(Loss):
 
 class L1Loss(Loss):
     """|x - target|.
-
-    >>> import ranvier as rv
-    >>> rv.nn.L1Loss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
-    tensor(0.5000)
-    """
+    | rv.nn.L1Loss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.5000)"""
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return ops.l1(input, target, self.reduction)
@@ -44,11 +37,7 @@ class L1Loss(Loss):
 
 class SmoothL1Loss(Loss):
     """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2.
-
-    >>> import ranvier as rv
-    >>> rv.nn.SmoothL1Loss()(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]))
-    tensor(1.3125)
-    """
+    | rv.nn.SmoothL1Loss()(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0])) -> tensor(1.3125)"""
 
     def __init__(
         self, size_average: Any = None, reduce: Any = None, reduction: str = "mean", beta: float = 1.0
@@ -62,11 +51,7 @@ class SmoothL1Loss(Loss):
 
 class HuberLoss(Loss):
     """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2).
-
-    >>> import ranvier as rv
-    >>> rv.nn.HuberLoss(delta=2.0)(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]))
-    tensor(2.0625)
-    """
+    | rv.nn.HuberLoss(delta=2.0)(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0])) -> tensor(2.0625)"""
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
@@ -79,11 +64,7 @@ class HuberLoss(Loss):
 class PoissonNLLLoss(Loss):
     """exp(x) - target x, of counts ``target`` and logarithms x of their rates; of rates x, with ``log_input``
     False, x - target log(x + eps). ``full`` adds Stirling's log(target!).
-
-    >>> import ranvier as rv
-    >>> rv.nn.PoissonNLLLoss()(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]))
-    tensor(0.8591)
-    """
+    | rv.nn.PoissonNLLLoss()(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0])) -> tensor(0.8591)"""
 
     def __init__(
         self,
@@ -104,11 +85,7 @@ class PoissonNLLLoss(Loss):
 class GaussianNLLLoss(Loss):
     """(log v + (x - target)^2 / v) / 2 of the variance v = max(var, eps); called with x, target and var.
     ``full`` adds log(2 pi) / 2.
-
-    >>> import ranvier as rv
-    >>> rv.nn.GaussianNLLLoss()(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
-    tensor(1.1931)
-    """
+    | rv.nn.GaussianNLLLoss()(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0])) -> tensor(1.1931)"""
 
     def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
@@ -137,11 +114,7 @@ class BCELoss(_Weighted):
     """-(t log x + (1 - t) log(1 - x)) for probabilities x, each logarithm at least -100; times ``weight``.
 
     Raises ValueError for x outside [0, 1].
-
-    >>> import ranvier as rv
-    >>> rv.nn.BCELoss()(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1]))
-    tensor(0.1976)
-    """
+    | rv.nn.BCELoss()(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1])) -> tensor(0.1976)"""
 
     weight: Tensor | None
 
@@ -187,11 +160,7 @@ class BCEWithLogitsLoss(_Weighted):
 class SigmoidFocalLoss(Loss):
     """BCEWithLogitsLoss times a (1 - p_t)^gamma, p_t the probability of the target, a = alpha for targets 1
     and 1 - alpha for 0: see :func:`ranvier.ops.sigmoid_focal`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.SigmoidFocalLoss()(rv.tensor([0.0]), rv.tensor([1.0]))
-    tensor(0.0433)
-    """
+    | rv.nn.SigmoidFocalLoss()(rv.tensor([0.0]), rv.tensor([1.0])) -> tensor(0.0433)"""
 
     def __init__(self, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
@@ -222,11 +191,7 @@ class KLDivLoss(Loss):
 
 class SoftMarginLoss(Loss):
     """log(1 + exp(-target x)).
-
-    >>> import ranvier as rv
-    >>> rv.nn.SoftMarginLoss()(rv.tensor([0.0, 2.0]), rv.tensor([1.0, -1.0]))
-    tensor(1.4100)
-    """
+    | rv.nn.SoftMarginLoss()(rv.tensor([0.0, 2.0]), rv.tensor([1.0, -1.0])) -> tensor(1.4100)"""
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return ops.soft_margin(input, target, self.reduction)
@@ -234,11 +199,7 @@ class SoftMarginLoss(Loss):
 
 class HingeEmbeddingLoss(Loss):
     """x where the target is 1, max(0, margin - x) where it is -1.
-
-    >>> import ranvier as rv
-    >>> rv.nn.HingeEmbeddingLoss()(rv.tensor([0.25, 0.25]), rv.tensor([1.0, -1.0]))
-    tensor(0.5000)
-    """
+    | rv.nn.HingeEmbeddingLoss()(rv.tensor([0.25, 0.25]), rv.tensor([1.0, -1.0])) -> tensor(0.5000)"""
 
     def __init__(
         self, margin: float = 1.0, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
@@ -248,3 +209,6 @@ class HingeEmbeddingLoss(Loss):
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return ops.hinge_embedding(input, target, self.margin, self.reduction)
+
+
+examples(globals())

@@ -7,6 +7,7 @@ from typing import Any
 import ranvier.nn.functional as F
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.loss import Loss
+from ranvier.ops.rows import examples
 
 __all__ = ["CTCLoss", "MultiLabelMarginLoss", "MultiLabelSoftMarginLoss", "TripletMarginWithDistanceLoss"]
 
@@ -46,11 +47,7 @@ class CTCLoss(_Rare):
 
 class MultiLabelMarginLoss(_Rare):
     """See :func:`ranvier.nn.functional.multilabel_margin_loss`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.MultiLabelMarginLoss()(rv.tensor([[0.5, 0.0]]), rv.tensor([[0, -1]]))
-    tensor(0.2500)
-    """
+    | rv.nn.MultiLabelMarginLoss()(rv.tensor([[0.5, 0.0]]), rv.tensor([[0, -1]])) -> tensor(0.2500)"""
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return F.multilabel_margin_loss(input, target, reduction=self.reduction)
@@ -58,11 +55,7 @@ class MultiLabelMarginLoss(_Rare):
 
 class MultiLabelSoftMarginLoss(_Rare):
     """See :func:`ranvier.nn.functional.multilabel_soft_margin_loss`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.MultiLabelSoftMarginLoss()(rv.tensor([[0.0, 0.0]]), rv.tensor([[1.0, 0.0]]))
-    tensor(0.6931)
-    """
+    | rv.nn.MultiLabelSoftMarginLoss()(rv.tensor([[0.0, 0.0]]), rv.tensor([[1.0, 0.0]])) -> tensor(0.6931)"""
 
     weight: Tensor | None
 
@@ -111,3 +104,6 @@ class TripletMarginWithDistanceLoss(_Rare):
             swap=self.swap,
             reduction=self.reduction,
         )
+
+
+examples(globals())

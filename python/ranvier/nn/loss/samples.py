@@ -8,6 +8,7 @@ import ranvier.ops as ops
 from ranvier.autograd.creation import empty, int64
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.loss import Loss
+from ranvier.ops.rows import examples
 
 _NAMES = """
     CosineEmbeddingLoss CrossEntropyLoss FocalLoss MarginRankingLoss MultiMarginLoss NLLLoss
@@ -32,11 +33,7 @@ class CrossEntropyLoss(_OfClasses):
     ``ignore_index`` has loss 0; ``label_smoothing`` e mixes the target with e / C for each class.
 
     Raises ValueError for a class index outside [0, C).
-
-    >>> import ranvier as rv
-    >>> rv.nn.CrossEntropyLoss()(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0]))
-    tensor(0.4170)
-    """
+    | rv.nn.CrossEntropyLoss()(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0])) -> tensor(0.4170)"""
 
     weight: Tensor | None
 
@@ -61,11 +58,7 @@ class CrossEntropyLoss(_OfClasses):
 
 class NLLLoss(_OfClasses):
     """-x of the true class, for log-probabilities x; else as CrossEntropyLoss.
-
-    >>> import ranvier as rv
-    >>> rv.nn.NLLLoss()(rv.tensor([[-0.5, -1.0]]), rv.tensor([0]))
-    tensor(0.5000)
-    """
+    | rv.nn.NLLLoss()(rv.tensor([[-0.5, -1.0]]), rv.tensor([0])) -> tensor(0.5000)"""
 
     weight: Tensor | None
 
@@ -88,11 +81,7 @@ class NLLLoss(_OfClasses):
 class FocalLoss(_OfClasses):
     """Cross-entropy of logits x (N, C, ...) times (1 - p)^gamma, p the probability of the true class, and
     ``alpha`` (C,) of the class: see :func:`ranvier.ops.focal`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.FocalLoss()(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0]))
-    tensor(0.0485)
-    """
+    | rv.nn.FocalLoss()(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0])) -> tensor(0.0485)"""
 
     alpha: Tensor | None
 
@@ -109,11 +98,7 @@ class FocalLoss(_OfClasses):
 
 class MultiMarginLoss(_OfClasses):
     """The hinge loss of C scores: sum over c != t of max(0, margin - x_t + x_c)^p / C, t the true class.
-
-    >>> import ranvier as rv
-    >>> rv.nn.MultiMarginLoss()(rv.tensor([[0.1, 0.2, 0.4, 0.8]]), rv.tensor([3]))
-    tensor(0.3250)
-    """
+    | rv.nn.MultiMarginLoss()(rv.tensor([[0.1, 0.2, 0.4, 0.8]]), rv.tensor([3])) -> tensor(0.3250)"""
 
     weight: Tensor | None
 
@@ -151,11 +136,7 @@ class _WithMargin(_OfThree):
 
 class MarginRankingLoss(_WithMargin):
     """max(0, margin - target (x1 - x2)); called with x1, x2 and target.
-
-    >>> import ranvier as rv
-    >>> rv.nn.MarginRankingLoss()(rv.tensor([1.0]), rv.tensor([1.5]), rv.tensor([1.0]))
-    tensor(0.5000)
-    """
+    | rv.nn.MarginRankingLoss()(rv.tensor([1.0]), rv.tensor([1.5]), rv.tensor([1.0])) -> tensor(0.5000)"""
 
     def forward(self, input1: Any, input2: Any, target: Any) -> Tensor:
         return ops.margin_ranking(input1, input2, target, self.margin, self.reduction)
@@ -204,3 +185,6 @@ class TripletMarginLoss(_OfThree):
         return ops.triplet_margin(
             anchor, positive, negative, self.margin, self.p, self.eps, self.swap, self.reduction
         )
+
+
+examples(globals())
