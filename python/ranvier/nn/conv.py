@@ -229,11 +229,8 @@ class ConvTranspose1d(_ConvTranspose):
     A call with ``output_size`` computes output_padding from it. See :func:`ranvier.ops.conv_transpose1d`
     for the formula. weight and bias start uniform in +-1/sqrt(out_channels / groups * S), as in PyTorch.
     Raises ValueError for settings that do not fit together.
-
-    >>> from ranvier import nn
-    >>> nn.ConvTranspose1d(4, 2, 4, stride=2, padding=1)
-    ConvTranspose1d(4, 2, kernel_size=(4,), stride=(2,), padding=(1,))
-    """
+    | rv.nn.ConvTranspose1d(4, 2, 4, stride=2, padding=1)
+    -> ConvTranspose1d(4, 2, kernel_size=(4,), stride=(2,), padding=(1,))"""
 
     op = "conv_transpose1d"
     axes = 1
@@ -248,16 +245,10 @@ class ConvTranspose2d(_ConvTranspose):
     See :func:`ranvier.ops.conv_transpose2d` for the formula. weight and bias start uniform in
     +-1/sqrt(out_channels / groups * R * S), as in PyTorch. Raises ValueError for settings that do not fit
     together.
-
-    >>> import ranvier as rv
-    >>> from ranvier import nn
-    >>> up = nn.ConvTranspose2d(16, 8, 4, stride=2, padding=1)
-    >>> up(rv.zeros(1, 16, 7, 7)).shape
-    (1, 8, 14, 14)
-    """
+    | rv.nn.ConvTranspose2d(16, 8, 4, stride=2, padding=1)(rv.zeros(1, 16, 7, 7)).shape -> (1, 8, 14, 14)"""
 
     op = "conv_transpose2d"
     axes = 2
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"

@@ -33,12 +33,7 @@ class _Dropout(Layer):
 
 class Dropout(_Dropout):
     """Zeroes elements with probability p while training; see :func:`ranvier.dropout`.
-
-    >>> import ranvier as rv
-    >>> layer = rv.nn.Dropout(0.2).eval()
-    >>> layer(rv.ones(3))
-    tensor([1., 1., 1.])
-    """
+    | rv.nn.Dropout(0.2).eval()(rv.ones(3)) -> tensor([1., 1., 1.])"""
 
 
 class Dropout1d(_Dropout):
@@ -58,4 +53,4 @@ class AlphaDropout(_Dropout):
     op = "alpha_dropout"
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"

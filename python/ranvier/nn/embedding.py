@@ -20,6 +20,7 @@ from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import number, whole
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.neural.embedding import padding_row
+from ranvier.ops.rows import examples
 
 __all__ = [
     "CategoryEmbedding",
@@ -74,12 +75,7 @@ class Embedding(_Table):
     :func:`ranvier.nn.functional.embedding` for the other arguments; sparse=True is accepted, and gradients
     are dense all the same. Raises IndexError for an x outside
     0 ... num_embeddings - 1.
-
-    >>> import ranvier as rv
-    >>> words = rv.nn.Embedding(1000, 16, padding_idx=0)
-    >>> words(rv.tensor([[4, 7, 0]])).shape
-    (1, 3, 16)
-    """
+    | rv.nn.Embedding(1000, 16, padding_idx=0)(rv.tensor([[4, 7, 0]])).shape -> (1, 3, 16)"""
 
     _shown = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq")
 
@@ -158,11 +154,7 @@ class EmbeddingBag(_Table):
     """The sum, mean or greatest of the vectors of each bag: see :func:`ranvier.nn.functional.embedding_bag`.
 
     weight starts standard normal, the row padding_idx as zero. Gradients are dense, also with sparse=True.
-
-    >>> import ranvier as rv
-    >>> rv.nn.EmbeddingBag(10, 3, mode="sum")(rv.tensor([[1, 2], [4, 9]])).shape
-    (2, 3)
-    """
+    | rv.nn.EmbeddingBag(10, 3, mode="sum")(rv.tensor([[1, 2], [4, 9]])).shape -> (2, 3)"""
 
     _shown = ("max_norm", "norm_type", "scale_grad_by_freq", "mode", "padding_idx")
 
@@ -240,12 +232,7 @@ class CategoryEmbedding(Module):
     Raises ValueError: x of another width or number of dimensions; IndexError: a class index out of range.
 
     Source: Guo and Berkhahn, "Entity embeddings of categorical variables" (2016).
-
-    >>> import ranvier as rv
-    >>> cities = rv.nn.CategoryEmbedding(2, [40])
-    >>> cities(rv.tensor([[0.5, -1.0, 3.0], [0.1, 2.0, 39.0]])).shape
-    (2, 10)
-    """
+    | rv.nn.CategoryEmbedding(2, [40])(rv.tensor([[0.5, -1.0, 3.0], [0.1, 2.0, 39.0]])).shape -> (2, 10)"""
 
     def __init__(self, numbers: int, categories: Sequence[int] = ()) -> None:
         super().__init__()
@@ -332,12 +319,8 @@ class SinusoidalPositionalEncoding(_PositionalEncoding):
     d_model), with batch_first=True (N, L, d_model), or (L, d_model); dropout acts on the sum. Raises
     ValueError for another width and for L > max_len.
     Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.5.
-
-    >>> import ranvier as rv
-    >>> rv.nn.SinusoidalPositionalEncoding(4)(rv.zeros(2, 4))
-    tensor([[0.0000, 1.0000, 0.0000, 1.0000],
-            [0.8415, 0.5403, 0.0100, 0.9999]])
-    """
+    | rv.nn.SinusoidalPositionalEncoding(4)(rv.zeros(2, 4))
+    -> tensor([[0.0000, 1.0000, 0.0000, 1.0000], [0.8415, 0.5403, 0.0100, 0.9999]])"""
 
     _name = "sinusoidal_positional_encoding"
     encoding: Tensor
@@ -388,3 +371,6 @@ class LearnedPositionalEncoding(_PositionalEncoding):
 
     def _table(self) -> Tensor:
         return self.weight
+
+
+examples(globals())

@@ -156,12 +156,8 @@ class LazyConvTranspose2d(_Lazy, ConvTranspose2d):  # type: ignore[misc]
 
 class LazyBatchNorm1d(_Lazy, BatchNorm1d):  # type: ignore[misc]
     """:class:`BatchNorm1d` whose num_features is the number of channels of its first input.
-
-    >>> import ranvier as rv
-    >>> rv.nn.LazyBatchNorm1d()(rv.tensor([[1.0], [3.0]]))
-    tensor([[-1.0000],
-            [ 1.0000]], grad_fn=<BatchNorm>)
-    """
+    | rv.nn.LazyBatchNorm1d()(rv.tensor([[1.0], [3.0]]))
+    -> tensor([[-1.0000], [ 1.0000]], grad_fn=<BatchNorm>)"""
 
     base = BatchNorm1d
 

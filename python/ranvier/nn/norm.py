@@ -161,12 +161,8 @@ class BatchNorm1d(_BatchNorm):
     :func:`ranvier.nn.functional.batch_norm`.
 
     Raises ValueError for other shapes, and in training for a single value per channel.
-
-    >>> from ranvier import nn
-    >>> layer = nn.BatchNorm1d(3)
-    >>> sorted(layer.state_dict())
-    ['bias', 'num_batches_tracked', 'running_mean', 'running_var', 'weight']
-    """
+    | sorted(rv.nn.BatchNorm1d(3).state_dict())
+    -> ['bias', 'num_batches_tracked', 'running_mean', 'running_var', 'weight']"""
 
     _ranks = {2: "2 dimensions (N, C)", 3: "3 (N, C, L)"}  # noqa: RUF012
 
@@ -175,11 +171,8 @@ class BatchNorm2d(_BatchNorm):
     """Each channel of images with mean 0 and variance 1 over the batch: x and y (N, C, H, W).
 
     As :class:`BatchNorm1d`; fastest on channels-last images, the output of convolutions.
-
-    >>> from ranvier import nn
-    >>> nn.Sequential(nn.Conv2d(1, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU())[1]
-    BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
-    """
+    | rv.nn.Sequential(rv.nn.Conv2d(1, 8, 3, bias=False), rv.nn.BatchNorm2d(8), rv.nn.ReLU())[1]
+    -> BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)"""
 
     _ranks = {4: "4 dimensions (N, C, H, W)"}  # noqa: RUF012
 
@@ -222,12 +215,8 @@ class InstanceNorm1d(_InstanceNorm):
     With track_running_stats=True the statistics of each batch, averaged over its samples, update running_mean
     and running_var, which are used in evaluation mode; momentum=None leaves them, as in PyTorch. See
     :func:`ranvier.nn.functional.instance_norm`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.InstanceNorm1d(2)(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
-    tensor([[[-1.0000,  1.0000],
-             [-1.0000,  1.0000]]])
-    """
+    | rv.nn.InstanceNorm1d(2)(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
+    -> tensor([[[-1.0000,  1.0000], [-1.0000,  1.0000]]])"""
 
     _ranks = {2: "2 dimensions (C, L)", 3: "3 (N, C, L)"}  # noqa: RUF012
     _unbatched = 2
@@ -237,11 +226,8 @@ class InstanceNorm2d(_InstanceNorm):
     """Each channel of each image with mean 0 and variance 1: x and y (N, C, H, W) or (C, H, W).
 
     As :class:`InstanceNorm1d`.
-
-    >>> from ranvier import nn
-    >>> nn.InstanceNorm2d(8, affine=True)
-    InstanceNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=False)
-    """
+    | rv.nn.InstanceNorm2d(8, affine=True)
+    -> InstanceNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=False)"""
 
     _ranks = {3: "3 dimensions (C, H, W)", 4: "4 (N, C, H, W)"}  # noqa: RUF012
     _unbatched = 3
@@ -366,4 +352,4 @@ class RMSNorm(_OfLastAxes):
         return ops.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"

@@ -67,12 +67,8 @@ class ConstantPad1d(_ConstantPad):
 
 class ConstantPad2d(_ConstantPad):
     """One value around images: padding a number, or (left, right, top, bottom).
-
-    >>> import ranvier as rv
-    >>> rv.nn.ConstantPad2d((1, 0, 0, 1), 7.0)(rv.zeros(1, 1, 1, 2))
-    tensor([[[[7., 0., 0.],
-              [7., 7., 7.]]]])
-    """
+    | rv.nn.ConstantPad2d((1, 0, 0, 1), 7.0)(rv.zeros(1, 1, 1, 2))
+    -> tensor([[[[7., 0., 0.], [7., 7., 7.]]]])"""
 
     axes = 2
 
@@ -167,12 +163,8 @@ class Upsample(Layer):
 
 class UpsamplingNearest2d(Upsample):
     """Images at another size, by repeating pixels.
-
-    >>> import ranvier as rv
-    >>> rv.nn.UpsamplingNearest2d(scale_factor=2)(rv.tensor([[[[1.0, 2.0]]]]))
-    tensor([[[[1., 1., 2., 2.],
-              [1., 1., 2., 2.]]]])
-    """
+    | rv.nn.UpsamplingNearest2d(scale_factor=2)(rv.tensor([[[[1.0, 2.0]]]]))
+    -> tensor([[[[1., 1., 2., 2.], [1., 1., 2., 2.]]]])"""
 
     op = "interpolate"
 
@@ -182,11 +174,8 @@ class UpsamplingNearest2d(Upsample):
 
 class UpsamplingBilinear2d(Upsample):
     """Images at another size, bilinear, with the corners aligned.
-
-    >>> import ranvier as rv
-    >>> rv.nn.UpsamplingBilinear2d(size=(1, 3))(rv.tensor([[[[1.0, 2.0]]]]))
-    tensor([[[[1.0000, 1.5000, 2.0000]]]])
-    """
+    | rv.nn.UpsamplingBilinear2d(size=(1, 3))(rv.tensor([[[[1.0, 2.0]]]]))
+    -> tensor([[[[1.0000, 1.5000, 2.0000]]]])"""
 
     op = "interpolate"
 
@@ -194,4 +183,4 @@ class UpsamplingBilinear2d(Upsample):
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"

@@ -26,12 +26,8 @@ class _Rare(Loss):
 
 class CTCLoss(_Rare):
     """Connectionist temporal classification: see :func:`ranvier.nn.functional.ctc_loss`.
-
-    >>> import ranvier as rv
-    >>> log_probs = rv.full((2, 1, 2), 0.5).log()
-    >>> rv.nn.CTCLoss()(log_probs, rv.tensor([[1]]), rv.tensor([2]), rv.tensor([1]))
-    tensor(0.2877)
-    """
+    | rv.nn.CTCLoss()(rv.full((2, 1, 2), 0.5).log(), rv.tensor([[1]]), rv.tensor([2]), rv.tensor([1]))
+    -> tensor(0.2877)"""
 
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
         super().__init__(reduction=reduction)

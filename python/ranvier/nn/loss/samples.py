@@ -68,11 +68,8 @@ class MarginRankingLoss(Loss):
 class CosineEmbeddingLoss(Loss):
     """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1; called with x1, x2
     (N, D) and target (N,).
-
-    >>> import ranvier as rv
-    >>> rv.nn.CosineEmbeddingLoss()(rv.tensor([[1.0, 0.0]]), rv.tensor([[1.0, 1.0]]), rv.tensor([1.0]))
-    tensor(0.2929)
-    """
+    | rv.nn.CosineEmbeddingLoss()(rv.tensor([[1.0, 0.0]]), rv.tensor([[1.0, 1.0]]), rv.tensor([1.0]))
+    -> tensor(0.2929)"""
 
     op = "cosine_embedding"
 

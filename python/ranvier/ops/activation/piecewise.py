@@ -239,11 +239,8 @@ def prelu(input: Any, weight: Any) -> Tensor:
     ValueError for another shape, TypeError where the dtypes differ.
 
     Source: He et al., "Delving Deep into Rectifiers" (2015).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.prelu(rv.tensor([[-2.0, -2.0, 3.0]]), rv.tensor([0.5, 0.25, 0.0]))
-    tensor([[-1.0000, -0.5000,  3.0000]])
-    """
+    | rv.nn.functional.prelu(rv.tensor([[-2.0, -2.0, 3.0]]), rv.tensor([0.5, 0.25, 0.0]))
+    -> tensor([[-1.0000, -0.5000,  3.0000]])"""
     input, weight = as_tensor("prelu", input), as_tensor("prelu", weight)
     shape, slopes = input._array.shape, weight._array
     fits = slopes.size == 1 or (len(shape) > 1 and slopes.size == shape[1])
@@ -255,4 +252,4 @@ def prelu(input: Any, weight: Any) -> Tensor:
     return Prelu().apply(input, weight)
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"
