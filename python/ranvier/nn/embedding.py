@@ -32,6 +32,7 @@ __all__ = [
 
 
 ONE_HOT = 8  # columns with more categories get an embedding
+_SIZES = ("*num_embeddings", "*embedding_dim")
 
 
 class _Table(Module):
@@ -61,12 +62,6 @@ class _Table(Module):
         if self.padding_idx is not None:
             init.zeros_(self.weight.detach()[self.padding_idx])
 
-    def extra_repr(self) -> str:
-        usual = {"norm_type": 2, "scale_grad_by_freq": False, "mode": ""}
-        values = [(name, getattr(self, name)) for name in self._shown]
-        settings = [f"{name}={value!r}" for name, value in values if value != usual.get(name)]
-        return ", ".join([f"{self.num_embeddings}, {self.embedding_dim}", *settings])
-
 
 class Embedding(_Table):
     """y[..., :] = weight[x[...], :]: x integers of any shape, weight (num_embeddings, embedding_dim).
@@ -77,7 +72,7 @@ class Embedding(_Table):
     0 ... num_embeddings - 1.
     | rv.nn.Embedding(1000, 16, padding_idx=0)(rv.tensor([[4, 7, 0]])).shape -> (1, 3, 16)"""
 
-    _shown = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq")
+    _shown = (*_SIZES, "padding_idx?", "max_norm?", "norm_type?", "scale_grad_by_freq?")
 
     def __init__(
         self,
@@ -156,7 +151,7 @@ class EmbeddingBag(_Table):
     weight starts standard normal, the row padding_idx as zero. Gradients are dense, also with sparse=True.
     | rv.nn.EmbeddingBag(10, 3, mode="sum")(rv.tensor([[1, 2], [4, 9]])).shape -> (2, 3)"""
 
-    _shown = ("max_norm", "norm_type", "scale_grad_by_freq", "mode", "padding_idx")
+    _shown = (*_SIZES, "max_norm?", "norm_type?", "scale_grad_by_freq?", "mode", "padding_idx?")
 
     def __init__(
         self,
@@ -274,6 +269,7 @@ class _PositionalEncoding(Module):
     """y = dropout(x + the first L rows of a table)."""
 
     _name: str
+    _shown = ("*d_model", "max_len", "batch_first")
 
     def __init__(self, d_model: int, max_len: int, dropout: float, batch_first: bool) -> None:
         super().__init__()
@@ -304,9 +300,6 @@ class _PositionalEncoding(Module):
         if x.ndim == 3 and not self.batch_first:
             places = ops.unsqueeze(places, 1)
         return self.dropout(x + places)
-
-    def extra_repr(self) -> str:
-        return f"{self.d_model}, max_len={self.max_len}, batch_first={self.batch_first}"
 
 
 class SinusoidalPositionalEncoding(_PositionalEncoding):

@@ -32,20 +32,10 @@ class _Norm(Module):
 
     weight: Parameter | None
     bias: Parameter | None
-    _unnamed = 1  # of the settings in the text, the first ones have no name there
 
     def _make_parameters(self, shape: tuple[int, ...], affine: bool, bias: bool, dtype: Any) -> None:
         self.register_parameter("weight", Parameter(empty(*shape, dtype=dtype)) if affine else None)
         self.register_parameter("bias", Parameter(empty(*shape, dtype=dtype)) if affine and bias else None)
-
-    def extra_repr(self) -> str:
-        values = {name: getattr(self, name) for name in self._shown}
-        if "bias" in values:
-            values["bias"] = self.bias is not None
-        unnamed = self._shown[: self._unnamed]
-        return ", ".join(
-            f"{value}" if name in unnamed else f"{name}={value}" for name, value in values.items()
-        )
 
     def _empty(self, *shape: int) -> tuple[Tensor]:
         first: Tensor | None = next(chain(self.parameters(), self.buffers()), None)
@@ -64,7 +54,7 @@ class _ChannelNorm(_Norm):
 
     _name: str
     _ranks: dict[int, str]  # the numbers of dimensions that x may have, and what they are
-    _shown = ("num_features", "eps", "momentum", "affine", "bias", "track_running_stats")
+    _shown = ("*num_features", "eps", "momentum", "affine", "bias", "track_running_stats")
     _unbatched = 0  # of a sample without a batch
 
     running_mean: Tensor | None
@@ -240,7 +230,7 @@ class GroupNorm(_Norm):
     :func:`ranvier.nn.functional.group_norm`. Raises ValueError where num_groups does not divide num_channels.
     | rv.nn.GroupNorm(2, 8) -> GroupNorm(2, 8, eps=1e-05, affine=True, bias=True)"""
 
-    _shown, _unnamed = ("num_groups", "num_channels", "eps", "affine", "bias"), 2
+    _shown = ("*num_groups", "*num_channels", "eps", "affine", "bias")
 
     def __init__(
         self,
@@ -278,7 +268,7 @@ class GroupNorm(_Norm):
 class _OfLastAxes(_Norm):
     """What layer norm and RMS norm share."""
 
-    _shown: tuple[str, ...] = ("normalized_shape", "eps", "elementwise_affine")
+    _shown: tuple[str, ...] = ("*normalized_shape", "eps", "elementwise_affine")
     eps: Any  # a number; None in RMSNorm only
 
     def _set(self, name: str, normalized_shape: Any, eps: float | None, elementwise_affine: bool) -> None:

@@ -96,13 +96,12 @@ class LocalResponseNorm(Module):
     :func:`ranvier.nn.functional.local_response_norm`.
     | rv.nn.LocalResponseNorm(2, alpha=1.0)(rv.ones(1, 1, 2)) -> tensor([[[0.7378, 0.7378]]])"""
 
+    _shown = ("*size", "alpha", "beta", "k")
+
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
         self.size = count("LocalResponseNorm", "size", size)
         self.alpha, self.beta, self.k = float(alpha), float(beta), float(k)
-
-    def extra_repr(self) -> str:
-        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
     def forward(self, input: Any) -> Tensor:
         return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)

@@ -23,6 +23,7 @@ class RNNCellBase(Module):
     bias_ih: Parameter | None
     bias_hh: Parameter | None
     mode: str  # of GATES
+    _shown = ("*input_size", "*hidden_size", "bias?")
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
         super().__init__()
@@ -64,9 +65,6 @@ class RNNCellBase(Module):
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         _, *last = recurrent(self.mode.lower(), x.unsqueeze(0), tuple(states), weights)
         return [s.squeeze(0) for s in last] if single else last
-
-    def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
 
 
 class RNNCell(RNNCellBase):

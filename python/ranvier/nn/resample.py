@@ -23,6 +23,7 @@ class _Pad(Module):
 
     axes: int
     mode: str
+    _shown: tuple[str, ...] = ("*padding",)
 
     def __init__(self, padding: Any) -> None:
         super().__init__()
@@ -37,12 +38,9 @@ class _Pad(Module):
     def forward(self, input: Any) -> Tensor:
         return ops.pad(input, self.padding, self.mode)
 
-    def extra_repr(self) -> str:
-        return f"{self.padding}"
-
 
 class _ConstantPad(_Pad):
-    mode = "constant"
+    mode, _shown = "constant", ("padding", "value")
 
     def __init__(self, padding: Any, value: float) -> None:
         super().__init__(padding)
@@ -53,9 +51,6 @@ class _ConstantPad(_Pad):
 
     def forward(self, input: Any) -> Tensor:
         return ops.pad(input, self.padding, self.mode, self.value)
-
-    def extra_repr(self) -> str:
-        return f"padding={self.padding}, value={self.value}"
 
 
 class ConstantPad1d(_ConstantPad):

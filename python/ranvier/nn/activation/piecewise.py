@@ -35,10 +35,8 @@ class InPlace(Layer):
 
 
 class Shrink(Layer):
+    _shown = ("*lambd",)
     lambd: float = 0.5
-
-    def extra_repr(self) -> str:
-        return str(self.lambd)
 
 
 class ReLU(InPlace):
@@ -62,10 +60,8 @@ class Heaviside(Layer):
     """y = 0 where x < 0, values where x = 0, 1 where x > 0. Its gradient is 0: it cannot be trained.
     | rv.nn.Heaviside()(rv.tensor([-1.0, 0.0, 2.35])) -> tensor([0., 0., 1.])"""
 
+    _shown = ("values?",)
     values: float = 0.0
-
-    def extra_repr(self) -> str:
-        return f"values={self.values}" if self.values else ""
 
 
 class Hardtanh(Layer):
