@@ -18,7 +18,15 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import clip, where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, promoted, unbroadcast
+from ranvier.ops.elementwise.dtypes import (
+    Array,
+    as_tensor,
+    is_floating,
+    is_number,
+    promoted,
+    unbroadcast,
+    unlike,
+)
 from ranvier.ops.layout import AtMaxima, zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, near, none, of_input, piecewise_linear, replaced, sum_to, with_setting
@@ -89,9 +97,7 @@ class HeavisideOfTensors(Function):
         try:
             np.broadcast_shapes(x.shape, values.shape)
         except ValueError:
-            raise ValueError(
-                f"[heaviside] got shapes {x.shape} and {values.shape}; expected shapes that broadcast"
-            ) from None
+            raise ValueError(unlike("heaviside", x, values)) from None
         self.at_zero, self.shapes = _core.eq(x, 0.0, None), (x.shape, values.shape)
         return _core.where(self.at_zero, values, _core.heaviside(x), None)
 
