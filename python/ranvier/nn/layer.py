@@ -31,13 +31,12 @@ class OneOp(Module):
         """Makes the constructor."""
         parameters = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD), *settings]
         signature = Signature(parameters, return_annotation="None")
-        names = tuple(signature.parameters)[1:]
+        usual = {parameter.name: parameter.default for parameter in parameters[1:]}
+        names = tuple(usual)
 
-        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # `record_arguments` has checked them
             super().__init__()
-            bound = signature.bind(self, *args, **kwargs)
-            bound.apply_defaults()
-            self._set({name: bound.arguments[name] for name in names})
+            self._set({**usual, **dict(zip(names, args, strict=False)), **kwargs})
 
         __init__.__signature__ = signature  # type: ignore[attr-defined]
         __init__.__qualname__ = f"{cls.__qualname__}.__init__"
