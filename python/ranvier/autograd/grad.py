@@ -103,8 +103,7 @@ def backward(
     if len(dys) != len(roots):
         raise RuntimeError(f"[backward] got {len(roots)} tensors and {len(dys)} gradients; expected as many")
     seeds = [root_gradient("backward", y, dy, create_graph) for y, dy in zip(roots, dys, strict=True)]
-    only = None if inputs is None else targets([inputs] if isinstance(inputs, Tensor) else list(inputs))
-    run(list(zip(roots, seeds, strict=True)), retain_graph, only=only, create_graph=create_graph)
+    run(list(zip(roots, seeds, strict=True)), retain_graph, only=targets(inputs), create_graph=create_graph)
 
 
 Array = np.ndarray[Any, Any]

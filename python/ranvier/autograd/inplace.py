@@ -27,6 +27,7 @@ from ranvier.autograd.views import (
     FIRST,
     FLAG,
     UNWATCHED,
+    as_node,
     before_writing,
     bump,
     chained,
@@ -216,11 +217,11 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
         change_history(base, result._grad_fn)
     else:
         base, chain, _ = view
-        replaced = _node(Replace(chain, base._array), (base._grad_fn, result._grad_fn))
+        replaced = as_node(Replace(chain, base._array), base._grad_fn, result._grad_fn)
         change_history(base, replaced)
     for other in views_of(base):
         _, chain, why = other._view
-        maker = _node(Refused(why), (base._grad_fn,)) if why else chained(chain, base._grad_fn)
+        maker = as_node(Refused(why), base._grad_fn) if why else chained(chain, base._grad_fn)
         change_history(other, maker)
     renew(tensor, without=base)
 
@@ -279,11 +280,3 @@ def _skip_hooks(tensor: Any, maker: Any, view: tuple[Any, ...]) -> None:
         node = node.edges[0]
         if node is None or not node.edges:
             return
-
-
-def _node(function: Any, edges: tuple[Any, ...]) -> Any:
-    """A Function as a node of the tape, without a call of forward."""
-    function.recorded, function.released, function.hooks = True, False, None
-    function.edges, function.needs = edges, tuple(edge is not None for edge in edges)
-    function.versions, function.changes = (), ()
-    return function

@@ -210,13 +210,19 @@ def through(chain: tuple[Any, ...], array: np.ndarray[Any, Any]) -> np.ndarray[A
     return array
 
 
+def as_node(function: Any, *edges: Any) -> Any:
+    """A Function as a node of the tape, without a call of forward."""
+    function.recorded, function.released, function.hooks = True, False, None
+    function.edges, function.needs = edges, tuple([edge is not None for edge in edges])
+    function.versions, function.changes = (), ()
+    return function
+
+
 def again(function: Any, edge: Any) -> Any:
     """A copy of a view Function, as a node of the tape that passes its gradient to another edge."""
     node = object.__new__(type(function))
     node.__dict__.update(function.__dict__)
-    node.recorded, node.released, node.hooks = True, False, None
-    node.needs, node.edges, node.versions, node.changes = (True,), (edge,), (), ()
-    return node
+    return as_node(node, edge)
 
 
 def chained(chain: tuple[Any, ...], edge: Any) -> Any:

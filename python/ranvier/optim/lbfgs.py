@@ -14,7 +14,7 @@ from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
-from ranvier.optim.optimizer import Array, Group, Optimizer, check_range, plain_array
+from ranvier.optim.optimizer import Array, Group, Optimizer, arguments, check_range, plain_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,16 +173,8 @@ class LBFGS(Optimizer):
         history_size: int = 100,
         line_search_fn: str | None = None,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "max_iter": max_iter,
-            "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
-            "tolerance_grad": tolerance_grad,
-            "tolerance_change": tolerance_change,
-            "history_size": history_size,
-            "line_search_fn": line_search_fn,
-        }
-        super().__init__(params, defaults)
+        max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
+        super().__init__(params, arguments(locals()))
 
     def check(self, group: Group) -> None:
         if self.param_groups:
@@ -295,23 +287,17 @@ class LBFGS(Optimizer):
             bump(p)
 
     def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
-        loaded: dict[str, Any] = {}
-        for key, value in values.items():
-            if key in ("d", "prev_flat_grad") and value is not None:
-                loaded[key] = _flat(value, p)
-            elif key in ("old_dirs", "old_stps") and value is not None:
-                loaded[key] = [_flat(v, p) for v in value]
-            elif key == "ro" and value is not None:
-                loaded[key] = [float(v) for v in value]
-            elif key in ("func_evals", "n_iter"):
-                loaded[key] = int(value)
-            elif key in ("t", "H_diag", "prev_loss") and value is not None:
-                loaded[key] = float(value)
-        return loaded
+        def flat(value: Any) -> Array:
+            return np.array(plain_array(value), p.dtype)
 
-
-def _flat(value: Any, p: Tensor) -> Array:
-    return np.array(plain_array(value), p.dtype)
+        take: dict[str, Callable[[Any], Any]] = {
+            **dict.fromkeys(("d", "prev_flat_grad"), flat),
+            **dict.fromkeys(("old_dirs", "old_stps"), lambda value: [*map(flat, value)]),
+            **dict.fromkeys(("func_evals", "n_iter"), int),
+            **dict.fromkeys(("t", "H_diag", "prev_loss"), float),
+            "ro": lambda value: [*map(float, value)],
+        }
+        return {key: take[key](v) for key, v in values.items() if key in take and v is not None}
 
 
 def _dot(a: Array, b: Array) -> float:

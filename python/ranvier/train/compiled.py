@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from time import perf_counter
@@ -130,9 +131,7 @@ class CompiledParts:
     """The parts "fit", "evaluate" and "predict" of a Trainer, each kept until the trainer changes."""
 
     def __init__(self) -> None:
-        # by name: what _made_from() was when the value was made, and the value
-        self._kept: dict[str, tuple[Any, CompiledOrEager]] = {}
-        self._others: dict[str, tuple[Any, Any]] = {}  # of kept()
+        self._kept: dict[str, tuple[Any, Any]] = {}  # by name: what `_made_from` was then, and the value
 
     def of(
         self,
@@ -144,21 +143,17 @@ class CompiledParts:
         **settings: Any,
     ) -> CompiledOrEager:
         """The compiled form of a function, made again where the trainer has changed."""
-        made_from = self._made_from(trainer)
-        kept = self._kept.get(name)
-        if kept is None or kept[0] != made_from:
-            part = CompiledOrEager(
-                f"Trainer.{name}", function, eager=eager or not trainer.compile, **settings
-            )
-            kept = self._kept[name] = made_from, part
-        return kept[1]
+        settings["eager"] = eager or not trainer.compile
+        make = functools.partial(CompiledOrEager, f"Trainer.{name}", function, **settings)
+        part: CompiledOrEager = self.kept(trainer, name, make)
+        return part
 
     def kept(self, trainer: Training, name: str, make: Callable[[], Any]) -> Any:
         """What `make` gives, made again where the trainer has changed."""
         made_from = self._made_from(trainer)
-        if name not in self._others or self._others[name][0] != made_from:
-            self._others[name] = made_from, make()
-        return self._others[name][1]
+        if name not in self._kept or self._kept[name][0] != made_from:
+            self._kept[name] = made_from, make()
+        return self._kept[name][1]
 
     def _made_from(self, trainer: Training) -> tuple[Any, ...]:
         """What compiled code depends on: where it differs, the code is made again."""
@@ -173,4 +168,4 @@ class CompiledParts:
         return [] if kept is None else kept[1].programs
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_kept": {}, "_others": {}}  # programs hold addresses of this process
+        return {"_kept": {}}  # programs hold addresses of this process
