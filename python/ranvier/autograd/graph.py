@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function, Output
-from ranvier.autograd.hooks import Hooks, Retain
+from ranvier.autograd.hooks import Hooks, Retain, checked
 from ranvier.autograd.mode import enable_grad, mode, no_grad
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, wrap
@@ -188,12 +188,7 @@ def call_hooks(hooks: Hooks, gradient: Tensor) -> Tensor:
         changed = hook(gradient)
         if changed is not None:
             changed = changed if isinstance(changed, Tensor) else wrap(np.asarray(changed))
-            if changed.shape != gradient.shape:
-                raise RuntimeError(
-                    f"[register_hook] got a gradient of shape {changed.shape} from the hook; expected "
-                    f"{gradient.shape}"
-                )
-            gradient = _cast(changed, gradient.dtype)
+            gradient = _cast(checked(changed, gradient), gradient.dtype)
     return gradient
 
 

@@ -79,18 +79,9 @@ class TensorDataset(Dataset[Any]):
     """
 
     def __init__(self, *tensors: Any) -> None:
-        arrays = tuple(raw(tensor) for tensor in tensors)
-        if not arrays:
-            raise ValueError("[TensorDataset] got no arrays; expected at least one")
-        if any(array.ndim == 0 for array in arrays):
-            raise ValueError("[TensorDataset] got a number; expected arrays of samples")
-        if len({len(array) for array in arrays}) != 1:
-            raise ValueError(
-                f"[TensorDataset] got arrays of {[len(array) for array in arrays]} samples; "
-                "expected equal lengths"
-            )
         self.tensors = tensors
-        self._arrays = arrays
+        self._arrays = tuple(raw(tensor) for tensor in tensors)
+        length_of("TensorDataset", self._arrays)
 
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
         return tuple(wrap(np.asarray(array[index])) for array in self._arrays)
@@ -155,6 +146,18 @@ def one_of(name: str, argument: str, value: Any, names: Sequence[str]) -> str:
     if value not in names:
         raise ValueError(f"[{name}] got {argument} {value!r}; expected one of {', '.join(names)}")
     return str(value)
+
+
+def length_of(name: str, arrays: Sequence[Array]) -> int:
+    """The number of samples, the same in all arrays; raises the error of `name`."""
+    if not arrays:
+        raise ValueError(f"[{name}] got no arrays; expected at least one")
+    if any(array.ndim == 0 for array in arrays):
+        raise ValueError(f"[{name}] got a number; expected arrays of samples")
+    lengths = [len(array) for array in arrays]
+    if len(set(lengths)) != 1:
+        raise ValueError(f"[{name}] got arrays of {lengths} samples; expected equal lengths")
+    return lengths[0]
 
 
 def raw(value: Any) -> Array:

@@ -290,33 +290,12 @@ def weighted(name: str, data: Prepared, class_weight: Any, spec: DataSpec, whole
     """The data with each weight multiplied by that of the sample's class; 0 for the loss's `ignore_index`."""
     weights = data.weights
     if class_weight is not None:
-        if spec.classes is not None:
-            class_weight = _by_index(name, class_weight, spec.classes)
-        by_class = class_weights(name, class_weight, data.y, whole)
+        by_class = class_weights(name, class_weight, data.y, whole, spec.classes)
         weights = by_class if weights is None else weights * by_class
     ignored = getattr(spec.loss, "ignore_index", None)
     if weights is not None and ignored is not None and data.y.ndim == 1:
         weights = np.where(data.y == ignored, 0.0, weights)
     return Prepared(data.x, data.y, weights)
-
-
-def _by_index(name: str, weights: Any, classes: Array) -> Any:
-    """The weights of labels as those of their indices."""
-    if not isinstance(weights, Mapping):
-        if not isinstance(weights, str) and np.shape(weights) != (len(classes),):
-            raise ValueError(
-                f"[{name}] got class_weight of shape {np.shape(weights)}; expected one weight for each "
-                f"of the {len(classes)} labels"
-            )
-        return weights
-    index = {label: i for i, label in enumerate(classes.tolist())}
-    for label in weights:
-        if label not in index:
-            raise ValueError(
-                f"[{name}] got class_weight for label {label!r}, which does not occur; expected some of "
-                f"{', '.join(map(str, classes[:20].tolist()))}"
-            )
-    return {index[label]: weight for label, weight in weights.items()}
 
 
 def sample_weights(name: str, weights: Any, n: int, whole: bool = True) -> npt.NDArray[np.float64]:
@@ -329,11 +308,14 @@ def sample_weights(name: str, weights: Any, n: int, whole: bool = True) -> npt.N
     return array
 
 
-def class_weights(name: str, weights: Any, y: Array, whole: bool = True) -> npt.NDArray[np.float64]:
+def class_weights(
+    name: str, weights: Any, y: Array, whole: bool, names: Array | None
+) -> npt.NDArray[np.float64]:
     """The weight of each sample's class.
 
     `weights` is a mapping from label to weight (1 for labels that it lacks), a sequence with one weight per
-    class, or "balanced": n / (classes * count of the class), as in scikit-learn.
+    class, or "balanced": n / (classes * count of the class), as in scikit-learn. names: the labels of the
+    indices in y, where they are not the indices themselves.
     """
     labels = y.reshape(len(y), -1)
     if labels.shape[1] != 1 or not np.array_equal(labels, np.rint(labels)):
@@ -349,19 +331,23 @@ def class_weights(name: str, weights: Any, y: Array, whole: bool = True) -> npt.
             )
         per_class = len(y) / (len(classes) * counts)
     elif isinstance(weights, Mapping):
-        absent = [label for label in weights if label not in classes]
-        if absent and whole:
+        occurring = (classes if names is None else names[classes]).tolist()
+        allowed = occurring if whole or names is None else names.tolist()
+        absent = [label for label in weights if label not in allowed]
+        if absent and (whole or names is not None):
             raise ValueError(
                 f"[{name}] got class_weight for label {absent[0]!r}, which does not occur; expected some of "
-                f"{', '.join(map(str, classes[:20].tolist()))}"
+                f"{', '.join(map(str, allowed[:20]))}"
             )
-        per_class = np.array([weights.get(int(label), 1.0) for label in classes], np.float64)
+        per_class = np.array([weights.get(label, 1.0) for label in occurring], np.float64)
     else:
         of_classes = np.asarray(weights, np.float64)
-        if of_classes.ndim != 1 or classes[0] < 0 or classes[-1] >= len(of_classes):
+        count = len(of_classes) if of_classes.ndim == 1 else -1
+        fits = classes[0] >= 0 and count > classes[-1] if names is None else count == len(names)
+        if not fits:
+            wanted = f"label 0 to {classes[-1]}" if names is None else f"of the {len(names)} labels"
             raise ValueError(
-                f"[{name}] got class_weight of shape {of_classes.shape}; expected one weight for each label "
-                f"0 to {classes[-1]}"
+                f"[{name}] got class_weight of shape {of_classes.shape}; expected one weight for each {wanted}"
             )
         per_class = of_classes[classes]
     return sample_weights(name, per_class[codes.ravel()], len(y), whole)
