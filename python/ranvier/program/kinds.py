@@ -174,7 +174,7 @@ HOLDS_FUNCTIONS = TAKES_FUNCTIONS | {property, staticmethod, classmethod}  # amo
 # Python's own modules whose functions depend on their arguments alone: their code is not read.
 PACKAGE = package()
 _LIBRARY = os.path.dirname(os.__file__) + os.sep
-_NUMPY_PATH = os.path.dirname(np.__file__) + os.sep
+NUMPY = os.path.dirname(np.__file__) + os.sep
 PURE_FILES = frozenset({"<frozen _collections_abc>", "<frozen abc>"}) | frozenset(
     _LIBRARY + name.replace("/", os.sep)
     for name in (
@@ -272,7 +272,11 @@ def file_of(kind: type) -> str:
     return getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
 
 
+def is_pythons(file: str) -> bool:
+    """Whether the file is Python's own, not one of an installed package."""
+    return file.startswith("<frozen ") or (file.startswith(_LIBRARY) and "-packages" not in file)
+
+
 def is_read(file: str) -> bool:
     """Whether code of this file is read: all but that of the library, NumPy and Python itself."""
-    pythons = file.startswith(_LIBRARY) and "-packages" not in file
-    return not (pythons or file.startswith((PACKAGE, _NUMPY_PATH)))
+    return not (is_pythons(file) or file.startswith((PACKAGE, NUMPY)))

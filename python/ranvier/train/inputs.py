@@ -345,9 +345,9 @@ def class_weights(
         count = len(of_classes) if of_classes.ndim == 1 else -1
         fits = classes[0] >= 0 and count > classes[-1] if names is None else count == len(names)
         if not fits:
-            wanted = f"label 0 to {classes[-1]}" if names is None else f"of the {len(names)} labels"
+            wanted = f"each label 0 to {classes[-1]}" if names is None else f"each of the {len(names)} labels"
             raise ValueError(
-                f"[{name}] got class_weight of shape {of_classes.shape}; expected one weight for each {wanted}"
+                f"[{name}] got class_weight of shape {of_classes.shape}; expected one weight for {wanted}"
             )
         per_class = of_classes[classes]
     return sample_weights(name, per_class[codes.ravel()], len(y), whole)
