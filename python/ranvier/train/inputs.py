@@ -13,7 +13,7 @@ import numpy.typing as npt
 import ranvier.nn as nn
 from ranvier.autograd import borrowed, no_grad, random
 from ranvier.nn.modes import evaluating
-from ranvier.train.arrays import categories, column_names, is_missing, to_array
+from ranvier.train.arrays import categories, column_names, is_missing, require_finite, to_array
 from ranvier.train.losses import link_of, name_of
 
 Array = npt.NDArray[Any]
@@ -31,6 +31,7 @@ class DataSpec:
         outputs: the same of targets in a data frame of several columns.
         flat: whether the targets have one axis.
         integers: whether the model takes integers, as one with an Embedding does; None before it was tried.
+        on_nonfinite: of the Trainer: what happens where numbers are NaN or infinite.
     """
 
     model: Any
@@ -40,6 +41,7 @@ class DataSpec:
     outputs: list[str] | None = None
     flat: bool = False
     integers: bool | None = None
+    on_nonfinite: str = "ignore"
 
     @property
     def link(self) -> str | None:
@@ -267,6 +269,8 @@ def prepare(
     if len(xs) == 0:
         raise ValueError(f"[{name}] got no samples; expected at least one")
     ys = spec.targets(name, y, xs, learn)
+    require_finite(name, "x", xs, x, spec.on_nonfinite)
+    require_finite(name, "y", ys, y, spec.on_nonfinite)
     _require_order(name, x, y)
     weights = None if sample_weight is None else sample_weights(name, sample_weight, len(xs), whole)
     return weighted(name, Prepared(xs, ys, weights), class_weight, spec, whole)
