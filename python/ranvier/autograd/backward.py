@@ -18,13 +18,12 @@ import ranvier.autograd.graph as graph
 import ranvier.autograd.hooks as hooks
 import ranvier.autograd.trace as trace
 from ranvier.autograd.function import Deferred, Output
-from ranvier.autograd.memory import cast, filled, like, plain, write
+from ranvier.autograd.memory import Array, cast, filled, like, plain, write
 from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.recording import current, recordings, references
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import BORROWED, FLAG, bump, overlaps
 
-Array = np.ndarray[Any, Any]
 ndarray = np.ndarray
 
 

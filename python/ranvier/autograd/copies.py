@@ -9,10 +9,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.keys import numbers_first
-from ranvier.autograd.memory import cast, copied, filled, in_dtype, like, picked, put, write
+from ranvier.autograd.memory import Array, cast, copied, filled, in_dtype, like, picked, put, write
 from ranvier.autograd.views import through
-
-Array = np.ndarray[Any, Any]
 
 
 class Clone(Function):

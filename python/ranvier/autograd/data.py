@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.memory import cast, filled, like, literal, plain, require_numbers
+from ranvier.autograd.memory import Array, cast, filled, like, literal, plain, require_numbers
 from ranvier.autograd.recording import recordings, refuse
 
-Array = np.ndarray[Any, Any]
 F32 = np.dtype(np.float32)
 RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 _PYTHON: dict[Any, Any] = {float: np.float32, int: np.int64, bool: np.bool_}

@@ -10,7 +10,7 @@ import numpy as np
 
 from ranvier.autograd.backward import root_gradient, run, targets
 from ranvier.autograd.graph import separate
-from ranvier.autograd.memory import copied, filled_like
+from ranvier.autograd.memory import Array, copied, filled_like
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor, wrap
 
@@ -104,9 +104,6 @@ def backward(
         raise RuntimeError(f"[backward] got {len(roots)} tensors and {len(dys)} gradients; expected as many")
     seeds = [root_gradient("backward", y, dy, create_graph) for y, dy in zip(roots, dys, strict=True)]
     run(list(zip(roots, seeds, strict=True)), retain_graph, only=targets(inputs), create_graph=create_graph)
-
-
-Array = np.ndarray[Any, Any]
 
 
 class GradcheckError(RuntimeError):

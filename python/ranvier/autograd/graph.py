@@ -15,12 +15,12 @@ import numpy as np
 
 from ranvier.autograd.function import Function, Output
 from ranvier.autograd.hooks import Hooks, Retain, checked
+from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import enable_grad, mode, no_grad
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import as_node
 
-Array = np.ndarray[Any, Any]
 Rule = Callable[..., Any]
 
 RULES: dict[type[Function], Rule] = {}  # rule(node, dy, ...) -> Tensors or None, as from backward

@@ -18,7 +18,7 @@ from ranvier.autograd.copies import Put, Refused, Replace, SetItem
 from ranvier.autograd.data import shape_of
 from ranvier.autograd.function import watched
 from ranvier.autograd.keys import index_error, numbers_first
-from ranvier.autograd.memory import copied, picked, put, write
+from ranvier.autograd.memory import Array, copied, picked, put, write
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor, set_data
@@ -184,7 +184,6 @@ METHODS: dict[str, Callable[..., Any]] = {
 }
 
 
-Array = np.ndarray[Any, Any]
 _SAME_NUMBER = frozenset({"fill_", "zero_"})  # they give all elements one value
 
 

@@ -214,12 +214,9 @@ class Level:
 
     def slopes(self) -> list[Tensor]:
         """The gradients of one number by each input, as the caller gets them."""
-        y = self.number()
-        gradients_of_y: Any = (None,) * len(self.xs)
-        if y._requires_grad:
-            gradients_of_y = gradients(y, self.xs, None, self.history, self.history, allow_unused=True)
-        pairs = zip(gradients_of_y, self.xs, strict=True)
-        return [wrap(filled_like(0, x._array)) if g is None else self.result(g) for g, x in pairs]
+        unweighted: Any = (None,)
+        slopes = self.gradients((self.number(),), self.xs, unweighted, retain=self.history)
+        return [*map(self.result, slopes)]
 
     def pulled(self, ys: Tensors) -> tuple[Tensors, Tensors]:
         """Variables u, and u J for the Jacobian J of ys: J v is its gradient by u."""

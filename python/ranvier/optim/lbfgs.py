@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
-from ranvier.optim.optimizer import Array, Group, Optimizer, arguments, check_range, plain_array
+from ranvier.optim.optimizer import Group, Optimizer, arguments, check_range, plain_array
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,11 +15,11 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import hooks
+from ranvier.autograd.memory import Array
 from ranvier.autograd.recording import Recording, current, package
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.program.signature import array_of, reach, replaced, tensors_of, united
 
-Array = np.ndarray[Any, Any]
 # Attributes of an array that the key of a program has: a replay sees the same.
 _IN_SIGNATURE = frozenset({"shape", "ndim", "dtype", "size", "strides", "nbytes", "itemsize"})
 # Methods of np.ndarray that make objects, that Watched defines, or by which NumPy and the core read memory.

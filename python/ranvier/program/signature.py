@@ -15,11 +15,11 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd import trace
 from ranvier.autograd.data import Size
+from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
 
-Array = np.ndarray[Any, Any]
 ndarray = np.ndarray
 
 _MOST_ITEMS = 256  # of a container whose items are looked at in each call

@@ -14,14 +14,12 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier._core as _core
 from ranvier.autograd import Tensor
-from ranvier.autograd.memory import plain
+from ranvier.autograd.memory import Array, plain
 from ranvier.data.datasets.samples import first_not_finite
 
-Array = npt.NDArray[Any]
 _MISSING = ("NAType", "NaTType")  # of pandas
 
 

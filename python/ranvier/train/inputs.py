@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 import ranvier.nn as nn
 from ranvier.autograd import borrowed, no_grad, random
+from ranvier.autograd.memory import Array
 from ranvier.nn.modes import evaluating
 from ranvier.train.arrays import categories, column_names, is_missing, require_finite, to_array
 from ranvier.train.losses import link_of, name_of
 
-Array = npt.NDArray[Any]
 _FROM_0_TO_1 = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss)  # losses that take such targets
 
 

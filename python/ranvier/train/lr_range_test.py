@@ -16,6 +16,7 @@ import numpy.typing as npt
 import ranvier.extension as extension
 import ranvier.train.inputs as inputs
 from ranvier.autograd import borrowed, wrap
+from ranvier.autograd.memory import Array
 from ranvier.data.sampler import positive
 from ranvier.nn.modes import training
 from ranvier.optim import Optimizer
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LRRangeTest", "lr_range_test"]
 
-Array = npt.NDArray[Any]
 _NAME = "lr_range_test"
 
 

@@ -8,17 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier.train.inputs as inputs
 from ranvier.autograd import random
+from ranvier.autograd.memory import Array
 from ranvier.data import RandomSampler
 from ranvier.data.loader import gather
 from ranvier.program.batches import Batches
 from ranvier.train.arrays import array_like, require_finite
 from ranvier.train.inputs import DataSpec
 
-Array = npt.NDArray[Any]
 Batch = tuple[Array, Array, Array | None]
 _AHEAD = 1 << 16  # samples of passes whose order is computed before they begin
 

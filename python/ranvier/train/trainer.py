@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 import ranvier.train.settings as checked
 from ranvier.autograd import Tensor
+from ranvier.autograd.memory import Array
 from ranvier.data.dataset import one_of
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import Metric
@@ -31,8 +32,6 @@ from ranvier.train.source import ArraySource, only_samples, open_source, open_tr
 from ranvier.train.step import Penalty, require_strength
 
 __all__ = ["Trainer"]
-
-Array = npt.NDArray[Any]
 
 
 class Trainer:
