@@ -51,13 +51,12 @@ def backward(
     tensor(1.)
     """
     seed = root_gradient("backward", root, gradient, create_graph)
-    run([(root, seed)], retain_graph, only=targets(inputs), create_graph=create_graph)
+    only = None if inputs is None else targets(inputs)
+    run([(root, seed)], retain_graph, only=only, create_graph=create_graph)
 
 
-def targets(inputs: Any) -> set[Any] | None:
+def targets(inputs: Any) -> set[Any]:
     """The nodes of the tensors that get a ``grad``; of those that are no leaves it is retained."""
-    if inputs is None:
-        return None
     inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if not inputs:
         raise RuntimeError("[backward] got no inputs; expected some, or None for all leaves")

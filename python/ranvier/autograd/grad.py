@@ -103,7 +103,8 @@ def backward(
     if len(dys) != len(roots):
         raise RuntimeError(f"[backward] got {len(roots)} tensors and {len(dys)} gradients; expected as many")
     seeds = [root_gradient("backward", y, dy, create_graph) for y, dy in zip(roots, dys, strict=True)]
-    run(list(zip(roots, seeds, strict=True)), retain_graph, only=targets(inputs), create_graph=create_graph)
+    only = None if inputs is None else targets(inputs)
+    run(list(zip(roots, seeds, strict=True)), retain_graph, only=only, create_graph=create_graph)
 
 
 class GradcheckError(RuntimeError):

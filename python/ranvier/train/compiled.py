@@ -114,7 +114,7 @@ class CompiledParts:
     """The parts "fit", "evaluate" and "predict" of a Trainer, each kept until the trainer changes."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[Any, Any]] = {}  # by name: what `_made_from` was then, and the value
+        self._kept: dict[str, tuple[Any, Any]] = {}  # by name: what the value was made from, and the value
 
     def of(
         self,
@@ -133,17 +133,12 @@ class CompiledParts:
 
     def kept(self, trainer: Training, name: str, make: Callable[[], Any]) -> Any:
         """What `make` gives, made again where the trainer has changed."""
-        made_from = self._made_from(trainer)
+        classes = None if trainer.classes_ is None else len(trainer.classes_)
+        settings = trainer.compile, list(trainer.metrics), trainer.settings(), classes
+        made_from = trainer.model, trainer.loss, trainer.optimizer, settings
         if name not in self._kept or self._kept[name][0] != made_from:
             self._kept[name] = made_from, make()
         return self._kept[name][1]
-
-    def _made_from(self, trainer: Training) -> tuple[Any, ...]:
-        """What compiled code depends on: where it differs, the code is made again."""
-        return (
-            trainer.model, trainer.loss, trainer.optimizer, trainer.compile, list(trainer.metrics),
-            trainer.settings(), None if trainer.classes_ is None else len(trainer.classes_),
-        )  # fmt: skip
 
     def programs(self, name: str) -> list[Any]:
         """The programs of a part; none before it is made."""
