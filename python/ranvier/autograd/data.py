@@ -185,11 +185,7 @@ class device(str):
     as programs do before they look whether it is there; a tensor that is sent to it raises ValueError.
 
     Raises ValueError for a name that PyTorch does not have either.
-
-    >>> import ranvier as rv
-    >>> rv.device("cuda:0" if rv.cuda.is_available() else "cpu")
-    device(type='cpu')
-    """
+    | rv.device("cuda:0" if rv.cuda.is_available() else "cpu") -> device(type='cpu')"""
 
     __slots__ = ()
 
@@ -225,12 +221,7 @@ def set_default_device(device: object) -> None:
 
 
 def get_default_device() -> device:
-    """The CPU.
-
-    >>> import ranvier as rv
-    >>> rv.get_default_device()
-    device(type='cpu')
-    """
+    """The CPU. | rv.get_default_device() -> device(type='cpu')"""
     return CPU
 
 
@@ -271,12 +262,7 @@ def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
 
 
 def get_default_dtype() -> np.dtype[Any]:
-    """float32, the dtype of Python's floats.
-
-    >>> import ranvier as rv
-    >>> rv.get_default_dtype()
-    dtype('float32')
-    """
+    """float32, the dtype of Python's floats. | rv.get_default_dtype() -> dtype('float32')"""
     return F32
 
 

@@ -183,11 +183,7 @@ def manual_seed(seed: int) -> None:
 
 def seed() -> int:
     """Seeds all random numbers with a number drawn from the system, and returns it.
-
-    >>> import ranvier as rv
-    >>> rv.seed() == rv.initial_seed()
-    True
-    """
+    | rv.seed() == rv.initial_seed() -> True"""
     return current().seed()
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import Array, plain
+from ranvier.ops.rows import examples
 
 __all__ = [
     "ConcatDataset", "Dataset", "IterableDataset", "Subset", "TensorDataset", "default_collate",
@@ -184,11 +185,7 @@ def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | Non
 
 def get_worker_info() -> None:
     """None, PyTorch's answer in the main process: a loader makes batches in threads of this process.
-
-    >>> import ranvier as rv
-    >>> print(rv.utils.data.get_worker_info())
-    None
-    """
+    | print(rv.utils.data.get_worker_info()) -> None"""
 
 
 def default_collate(batch: list[Any]) -> Any:
@@ -239,3 +236,6 @@ def default_convert(data: Any) -> Any:
         values = [default_convert(value) for value in data]
         return type(data)(*values) if hasattr(data, "_fields") else tuple(values)
     return [default_convert(value) for value in data] if isinstance(data, list) else data
+
+
+examples(globals())
