@@ -156,12 +156,7 @@ def is_plain(data: Any) -> bool:
 
 class Size(tuple[int, ...]):
     """A tuple of lengths that also counts elements, as ``torch.Size``; its text is that of a tuple.
-
-    >>> import ranvier as rv
-    >>> x = rv.zeros(2, 3, 4)
-    >>> x.shape, x.shape[1:].numel(), x.shape == (2, 3, 4)
-    ((2, 3, 4), 12, True)
-    """
+    | (rv.zeros(2, 3, 4).shape, rv.zeros(2, 3, 4).shape[1:].numel()) -> ((2, 3, 4), 12)"""
 
     __slots__ = ()
 

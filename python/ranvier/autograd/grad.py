@@ -174,11 +174,7 @@ def gradcheck(
     entries: the number of elements of each input to check; None means all.
     Raises GradcheckError (or returns False) if the largest difference is more than rtol times the largest
     gradient, or rtol where that is below 1.
-
-    >>> import numpy as np, ranvier as rv
-    >>> rv.autograd.gradcheck(lambda x: x.clone(), np.array([0.5, -1.0]))
-    True
-    """
+    | rv.autograd.gradcheck(lambda x: x.clone(), rv.tensor([0.5, -1.0])) -> True"""
     arrays = _in_float64(inputs)
     leaves = [wrap(a.copy(), requires_grad=a.dtype.kind == "f") for a in arrays]
     with enable_grad():
@@ -230,11 +226,7 @@ def gradgradcheck(
 
     Arguments and errors as of :func:`gradcheck`. The first gradients are functions of the inputs and of the
     gradients of the outputs, and are differentiated by both.
-
-    >>> import numpy as np, ranvier as rv
-    >>> rv.autograd.gradgradcheck(lambda x: x**3, np.array([0.5, -1.0]))
-    True
-    """
+    | rv.autograd.gradgradcheck(lambda x: x**3, rv.tensor([0.5, -1.0])) -> True"""
     arrays = _in_float64(inputs)
 
     def first(*tensors: Tensor) -> tuple[Tensor | None, ...]:

@@ -71,13 +71,8 @@ class TensorDataset(Dataset[Any]):
     `dataset[i]` is a tuple of Tensors, one per array.
 
     Raises ValueError: no arrays, a number instead of an array, or arrays of unequal length.
-
-    >>> import numpy as np
-    >>> from ranvier.data import TensorDataset
-    >>> dataset = TensorDataset(np.arange(6.0).reshape(3, 2), np.array([0, 1, 1]))
-    >>> len(dataset), dataset[1][1].item()
-    (3, 1)
-    """
+    | rv.data.TensorDataset(rv.arange(6.0).reshape(3, 2), rv.tensor([0, 1, 1]))[1]
+    -> (tensor([2., 3.]), tensor(1))"""
 
     def __init__(self, *tensors: Any) -> None:
         self.tensors = tensors
@@ -192,12 +187,7 @@ def default_collate(batch: list[Any]) -> Any:
     """A batch of samples: numbers, arrays and Tensors become one Tensor; tuples and dicts part by part.
 
     Raises ValueError: arrays of different shapes.
-
-    >>> from ranvier.data import default_collate
-    >>> x, y = default_collate([([1.0, 2.0], 0), ([3.0, 4.0], 1)])
-    >>> [part.tolist() for part in x], y.tolist()
-    ([[1.0, 3.0], [2.0, 4.0]], [0, 1])
-    """
+    | rv.data.default_collate([({"x": 1}, 0), ({"x": 2}, 1)]) -> [{'x': tensor([1, 2])}, tensor([0, 1])]"""
     first = batch[0]
     if isinstance(first, (Tensor, np.ndarray, np.generic, int, float, bool)):
         arrays = [raw(sample) for sample in batch]

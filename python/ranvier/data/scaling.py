@@ -264,12 +264,7 @@ class Normalize:
 
     Raises ValueError: a std of 0 or below, numbers that are not finite, or images with other channels.
     Raises TypeError: images of integers: divide bytes by 255 first.
-
-    >>> import numpy as np
-    >>> from ranvier.data import Normalize
-    >>> Normalize(0.5, (0.5, 0.25))(np.ones((2, 1, 1))).tolist()
-    [[[1.0]], [[2.0]]]
-    """
+    | rv.data.Normalize(0.5, (0.5, 0.25))(rv.ones(2, 1, 1)).tolist() -> [[[1.0]], [[2.0]]]"""
 
     def __init__(self, mean: npt.ArrayLike, std: npt.ArrayLike) -> None:
         self.mean, self.std = _per_channel("mean", mean), _per_channel("std", std)

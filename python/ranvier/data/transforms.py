@@ -153,12 +153,10 @@ class TableEncoder:
 
     Raises ValueError: not fitted, another number of columns, no number in a column, or NaN without `missing`.
 
-    >>> import numpy as np
-    >>> from ranvier.data import TableEncoder
-    >>> encoder = TableEncoder([None, ("blue", "red")], "mean")
-    >>> encoder.fit_transform([[1.0, 0], [np.nan, 1], [3.0, np.nan]]).tolist()
-    [[1.0, 1.0, 0.0], [2.0, 0.0, 1.0], [3.0, 0.0, 0.0]]
-    """
+    | rv.data.TableEncoder([None, ("blue", "red")], "mean").fit_transform([[1, 0], [rv.nan, 1], [3, rv.nan]])
+    -> array([[1., 1., 0.],
+           [2., 0., 1.],
+           [3., 0., 0.]])"""
 
     def __init__(
         self,

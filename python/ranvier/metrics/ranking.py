@@ -232,14 +232,9 @@ def log_loss(
 
 
 class TopKAccuracy(MeanMetric):
-    """:func:`top_k_accuracy_score` over batches.
+    """:func:`top_k_accuracy_score` over batches."""
 
-    >>> from ranvier.metrics import TopKAccuracy
-    >>> metric = TopKAccuracy(k=2)
-    >>> metric.update([0, 2], [[0.5, 0.2, 0.3], [0.7, 0.2, 0.1]])
-    >>> metric.compute()
-    0.5
-    """
+    example = "k=2", "[0], [[0.5, 0.2, 0.3]]", "[2], [[0.7, 0.2, 0.1]]", "0.5"
 
     scored = "probabilities"
     _function = staticmethod(top_k_accuracy_score)

@@ -201,7 +201,7 @@ PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "mH": lambda self: transpose(self, -2, -1),  # real numbers are their own conjugates
 }
 
-for _module in ("check", "convert", "creation", "data", "level", "mode", "random"):  # below this layer
+for _module in ("check", "convert", "creation", "data", "grad", "level", "mode", "random"):  # below
     examples(vars(importlib.import_module(f"ranvier.autograd.{_module}")))
 for _name, _getter in PROPERTIES.items():
     setattr(Tensor, _name, property(_getter))
