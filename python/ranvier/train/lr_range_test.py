@@ -159,7 +159,7 @@ def lr_range_test(
             losses.append(value.item())
             mean = smoothing * mean + (1 - smoothing) * losses[-1]
             smoothed.append(mean / (1 - smoothing ** len(losses)))  # unbiased, though it began at 0
-            diverged = smoothed[-1] > divergence * min(smoothed)
+            diverged = bool(smoothed[-1] > divergence * min(smoothed))
             if diverged:
                 break
             value.backward()
