@@ -23,8 +23,7 @@ class Rule(Optimizer):
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__()
         if settings:
-            cls.__init__ = init = _constructor(settings, cls._by_name)  # type: ignore[method-assign]
-            init.__qualname__ = f"{cls.__qualname__}.__init__"
+            cls.__init__ = _constructor(settings, cls._by_name)  # type: ignore[method-assign]
 
     if TYPE_CHECKING:
 
@@ -41,16 +40,11 @@ def _constructor(settings: Mapping[str, Any], by_name: Mapping[str, Any]) -> Cal
     parameters.append(Parameter("ignored", Parameter.VAR_KEYWORD, annotation="Any"))
     signature = Signature(parameters, return_annotation="None")
 
-    def __init__(self: Rule, params: Any, *args: Any, **named: Any) -> None:
-        if args:
-            named = signature.bind(self, params, *args, **named).arguments
-            named.update(named.pop("ignored", {}))
-            del named["self"], named["params"]
-        given: dict[str, Any] = {**settings, **by_name, **self._fixed}
-        ignored: dict[str, Any] = {}
-        for name, value in named.items():
-            (given if name in settings or name in by_name else ignored)[name] = value
-        Optimizer.__init__(self, params, arguments(given), ignored)
+    def __init__(self: Rule, *args: Any, **named: Any) -> None:
+        bound = signature.bind(self, *args, **named)
+        bound.apply_defaults()
+        given = bound.arguments
+        Optimizer.__init__(self, given["params"], {**arguments(given), **self._fixed}, given["ignored"])
 
     __init__.__signature__ = signature  # type: ignore[attr-defined]
     return __init__
