@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from ranvier.optim.optimizer import Group
-from ranvier.optim.rule import Rule
+from ranvier.optim.optimizer import Group, Optimizer, arguments
 
 
-class Moments(Rule):
+class Moments(Optimizer):
     """Base of the optimizers with two moments."""
 
     numbers: ClassVar[tuple[str, ...]] = ("lr", "betas", "eps", "weight_decay")
@@ -17,7 +16,7 @@ class Moments(Rule):
     states: ClassVar[tuple[str | None, ...]] = ("exp_avg", "exp_avg_sq")
 
 
-class Adam(Moments, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False):
+class Adam(Moments):
     """Updates by running means of the gradient and of its square, corrected for their start at zero.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
@@ -33,13 +32,27 @@ class Adam(Moments, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, ams
     example = "lr=0.1", 0.9
     name = rule = "adam"
     optional = ("max_exp_avg_sq",)
-    _by_name: ClassVar[Mapping[str, bool]] = {"maximize": False, "decoupled_weight_decay": False}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        decoupled_weight_decay: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
 
     def state_names(self, group: Group) -> tuple[str | None, ...]:
         return "exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None
 
 
-class AdamW(Adam, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False):
+class AdamW(Adam):
     """Adam with weight decay that is not part of the gradient: p is first multiplied by 1 - lr weight_decay.
 
     Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
@@ -47,8 +60,20 @@ class AdamW(Adam, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsg
 
     example = "lr=0.1, weight_decay=0.5", 0.85
     name = "adamw"
-    _by_name: ClassVar[Mapping[str, bool]] = {"maximize": False}
-    _fixed: ClassVar[Mapping[str, bool]] = {"decoupled_weight_decay": True}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, **arguments(locals()), decoupled_weight_decay=True, **ignored)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Loads settings and state, also those of Adam; the weight decay stays decoupled."""
@@ -57,7 +82,7 @@ class AdamW(Adam, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsg
             group["decoupled_weight_decay"] = True
 
 
-class Adamax(Moments, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+class Adamax(Moments):
     """Adam with an exponentially decaying maximum of the gradients in place of their root mean square.
 
     m = beta1 m + (1 - beta1) g; u = max(beta2 u, |g| + eps); p -= lr / (1 - beta1^t) m / u,
@@ -70,16 +95,21 @@ class Adamax(Moments, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
     name = rule = "adamax"
     states = ("exp_avg", "exp_inf")
 
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
 
-class NAdam(
-    Moments,
-    lr=2e-3,
-    betas=(0.9, 0.999),
-    eps=1e-8,
-    weight_decay=0.0,
-    momentum_decay=4e-3,
-    decoupled_weight_decay=False,
-):
+
+class NAdam(Moments):
     """Adam with Nesterov's momentum, which rises slowly to beta1.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
@@ -97,8 +127,23 @@ class NAdam(
     at_least_0 = (*Moments.at_least_0, "momentum_decay")
     product_name = "mu_product"
 
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
 
-class RAdam(Moments, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled_weight_decay=False):
+
+class RAdam(Moments):
     """Adam that divides by the root mean square only when its variance is small enough.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; R = 2 / (1 - beta2) - 1;
@@ -113,3 +158,17 @@ class RAdam(Moments, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, de
 
     example = "lr=0.1", 0.8
     name = rule = "radam"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)

@@ -3,17 +3,16 @@ step of each element depends on its earlier gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor
-from ranvier.optim.optimizer import Group, aligned_zeros
-from ranvier.optim.rule import Rule
+from ranvier.optim.optimizer import Group, Optimizer, aligned_zeros, arguments
 
 
-class SGD(Rule, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
+class SGD(Optimizer):
     """Stochastic gradient descent, plain, with momentum or with Nesterov's momentum.
 
     g = gradient + weight_decay p; v = momentum v + (1 - dampening) g (v = g in the first step);
@@ -29,6 +28,20 @@ class SGD(Rule, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov
     at_least_0 = ("lr", "momentum", "weight_decay")
     optional = ("momentum_buffer",)
 
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
     def check(self, group: Group) -> None:
         super().check(group)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
@@ -41,7 +54,7 @@ class SGD(Rule, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov
         return ("momentum_buffer" if group["momentum"] != 0 else None,)
 
 
-class Lion(Rule, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0):
+class Lion(Optimizer):
     """Steps of equal size along the sign of a running mean of gradients; half of Adam's memory.
 
     c = beta1 m + (1 - beta1) g; p -= lr (sign(c) + weight_decay p); m = beta2 m + (1 - beta2) g.
@@ -57,8 +70,20 @@ class Lion(Rule, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0):
     at_least_0 = ("lr", "weight_decay")
     states = ("exp_avg",)
 
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
 
-class ASGD(Rule, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0):
+
+class ASGD(Optimizer):
     """Stochastic gradient descent with a falling rate, and ``state[p]["ax"]``, the mean of the parameters.
 
     In step t = 1 ...: g = gradient + weight_decay p; p -= eta (lambd p + g), eta = lr in the first step;
@@ -81,6 +106,20 @@ class ASGD(Rule, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0):
     at_least_0 = ("lr", "weight_decay")
     states, optional, product_name = ("ax",), ("mu",), "eta"
 
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
     def state_dict(self) -> dict[str, Any]:
         """As every optimizer's; with PyTorch's ``mu``, the weight of the next average."""
         saved = super().state_dict()
@@ -94,7 +133,7 @@ class ASGD(Rule, lr=1e-2, lambd=1e-4, alpha=0.75, t0=1e6, weight_decay=0.0):
         return super().load_state(p, {k: v for k, v in values.items() if k != "mu"})
 
 
-class Adadelta(Rule, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
+class Adadelta(Optimizer):
     """Steps of the running size of earlier steps divided by that of the gradients, so that lr has no unit.
 
     s = rho s + (1 - rho) g^2; d = sqrt(a + eps) / sqrt(s + eps) g; a = rho a + (1 - rho) d^2; p -= lr d,
@@ -109,13 +148,26 @@ class Adadelta(Rule, lr=1.0, rho=0.9, eps=1e-6, weight_decay=0.0):
     at_least_0 = ("lr", "eps", "weight_decay")
     states = ("square_avg", "acc_delta")
 
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
     def check(self, group: Group) -> None:
         super().check(group)
         if not 0 <= group["rho"] <= 1:
             raise ValueError(f"[{self.name}] got rho {group['rho']}; expected 0 <= rho <= 1")
 
 
-class Adagrad(Rule, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10):
+class Adagrad(Optimizer):
     """Gradient descent in which the step of each element shrinks with the sum of its squared gradients.
 
     s += g^2; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps), where g = gradient + weight_decay p and s
@@ -131,6 +183,20 @@ class Adagrad(Rule, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator
     at_least_0 = ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
     states = ("sum",)
 
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
     def add_param_group(self, param_group: Group) -> None:
         """Adds parameters and creates their sums at once, as in PyTorch."""
         super().add_param_group(param_group)
@@ -141,7 +207,7 @@ class Adagrad(Rule, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator
             self.state[p] = {"step": np.array(0.0), "sum": total}
 
 
-class RMSprop(Rule, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
+class RMSprop(Optimizer):
     """Gradient descent in which the step of each element is divided by its root mean square gradient.
 
     s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps). With momentum, b = momentum b + g / (sqrt(s) +
@@ -157,12 +223,27 @@ class RMSprop(Rule, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.
     at_least_0 = ("lr", "eps", "momentum", "weight_decay", "alpha")
     states, optional = ("square_avg",), ("momentum_buffer", "grad_avg")
 
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
     def state_names(self, group: Group) -> tuple[str | None, ...]:
         momentum = "momentum_buffer" if group["momentum"] > 0 else None
         return "square_avg", momentum, "grad_avg" if group["centered"] else None
 
 
-class Rprop(Rule, lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50)):
+class Rprop(Optimizer):
     """Steps against the sign of each element's gradient, of a size that grows while the sign stays.
 
     With s = g g', g' the gradient of the step before: size *= etas[1] where s > 0, etas[0] where s < 0,
@@ -178,6 +259,18 @@ class Rprop(Rule, lr=1e-2, etas=(0.5, 1.2), step_sizes=(1e-6, 50)):
     numbers = ("lr", "etas", "step_sizes")
     at_least_0 = ("lr",)
     states = ("prev", "step_size")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50),
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
 
     def check(self, group: Group) -> None:
         super().check(group)
