@@ -12,12 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.memory import keep
+from ranvier.autograd.memory import Array, keep
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 
-Array = np.ndarray[Any, Any]
 Group = dict[str, Any]
 required = object()  # PyTorch's default of a setting that has none, which programs import
 _PAIRS = frozenset({"betas", "etas", "step_sizes"})
