@@ -96,6 +96,13 @@ OPS = {
     ),
     "unfold by views": lambda x: rv.stack([x[:, i : i + 3] for i in range(4)], 1),
     "dropout": lambda x: nn.functional.dropout(x, 0.5),
+    "atan2": lambda x: rv.atan2(x, 2.0),
+    "addmm": lambda x: rv.addmm(x, x, rv.eye(6)),
+    "kron": lambda x: rv.kron(x, x),
+    "lerp": lambda x: rv.lerp(x, 1.0, 0.3),
+    "logaddexp": lambda x: rv.logaddexp(x, 0.0),
+    "rsqrt": lambda x: rv.rsqrt(x * x),
+    "sinh": lambda x: x.sinh(),
     "two dropouts": lambda x: nn.functional.dropout(nn.functional.dropout(x, 0.2), 0.3),
 }
 
@@ -207,6 +214,9 @@ REFUSED = {
     "numpy()": lambda x, y: x * x.detach().numpy().mean(),
     "a metric": lambda x, y: x * rv.metrics.accuracy_score(y, y),
     "isnan": lambda x, y: x if rv.isnan(x).any() else -x,
+    "multinomial": lambda x, y: rv.multinomial(rv.exp(x.detach()), 2) * x[:, :2],
+    "quantile": lambda x, y: rv.quantile(x, 0.3),
+    "unique": lambda x, y: rv.unique(x.detach()).sum() * x,
     "a new seed": lambda x, y: [rv.manual_seed(1), x][1],
 }
 
