@@ -2,7 +2,8 @@
 
 Each run is a separate process. The test watches the folder of checkpoints and kills the process when a file
 is being written (between its first byte and the renaming), when a new checkpoint is there (before older ones
-are removed), or after some time: during imports, steps or anything else.
+are removed), or after some time: during imports, steps or anything else. RANVIER_KILLS=200 kills each kind of
+run that often, which takes minutes.
 """
 
 import itertools
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import ranvier as rv
+from ranvier.serialization.files import read, read_checkpoint
 from ranvier.train import checkpoints
 
 KILLS = max(6, int(os.environ.get("RANVIER_KILLS", "0")))
@@ -102,6 +104,10 @@ def test_killed_at_any_moment(tmp_path, start, kind):
         assert process.returncode == -signal.SIGKILL, error
         killed += 1
         cut_off += bool(names(folder, "writing") - parts)
+        for path in checkpoints.listed(folder):
+            read_checkpoint(path)
+        for path in folder.glob("best.safetensors"):
+            assert read(path)[0]
         left = [path.name for path in checkpoints.listed(folder)]
         assert left[:1] >= known[:1], "a checkpoint was lost"
     assert killed >= KILLS - 2

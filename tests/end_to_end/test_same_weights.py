@@ -33,7 +33,7 @@ def test_stopped_and_resumed(kind, count, point, tmp_path, threads):
 
 
 @pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, 2, 3])
 def test_compiled_or_not(kind, count, threads):
     expected = unbroken(kind)
     threads(count)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ranvier import _core
 from reference import attention as reference
+from support.remembered import remembered
 from support.tolerance import tolerance
 
 # (queries, keys): around vectors, blocks of 64 or 128 queries and of 384 keys, and rests that join a block
@@ -16,6 +17,9 @@ LENGTHS = [
     *((n, 4099) for n in (1, 8, 9)),
 ]
 SCALE = 0.3
+forward, shares, backward = map(
+    remembered, (reference.attention, reference.weights, reference.attention_backward)
+)
 
 
 def drawn(rng, dtype, *shapes):
@@ -58,10 +62,10 @@ def check(q, k, v, dy, settings=(False, 0), mask=None, adds=False):
         runs.append([y, weights, *to])
     for one, two in zip(*runs, strict=True):
         np.testing.assert_array_equal(one, two)
-    compare(y, reference.attention(*wide[:3], seen, SCALE), q.dtype, l + s + q.shape[-1])
-    want = reference.weights(*wide[:2], seen, SCALE)
+    compare(y, forward(*wide[:3], seen, SCALE), q.dtype, l + s + q.shape[-1])
+    want = shares(*wide[:2], seen, SCALE)
     compare(weights.swapaxes(-1, -2), want, q.dtype, s + q.shape[-1])
-    gradients = reference.attention_backward(wide[3], *wide[:3], seen, SCALE)[:3]
+    gradients = backward(wide[3], *wide[:3], seen, SCALE)[:3]
     for i, (got, want) in enumerate(zip(to, gradients, strict=True)):
         compare(got - (adds if i else 0), want, q.dtype, l + s + 8 * q.shape[-1])
 

@@ -9,9 +9,11 @@ from reference import conv2d_pool as reference
 from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
+from support.remembered import remembered
 from support.tolerance import tolerance
 
 NAMES = ("dx", "dw", "db")
+backward = remembered(reference.conv2d_pool_backward)
 
 
 def pair(value):
@@ -39,7 +41,7 @@ def check(arrays, geometry, saved=None):
     dy, where, x, w = arrays
     found = _core.conv2d_pool_backward(*arrays, **geometry, saved=saved)
     double = [dy.astype(np.float64), where, x.astype(np.float64), w.astype(np.float64)]
-    wanted = reference.conv2d_pool_backward(*double, **geometry, saved=saved)
+    wanted = backward(*double, **geometry, saved=saved)
     pixels = dy.size // max(dy.shape[1], 1)
     terms = (w.size // max(w.shape[1], 1), pixels, pixels)
     for name, a, b, count in zip(NAMES, found, wanted, terms, strict=True):

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import nn, optim
+from ranvier import nn
 from support.refused import refused
 
 
@@ -45,23 +45,6 @@ def test_from_pretrained(tmp_path):
         ValueError, match=r"\[embedding\] got embeddings of shape \(3,\); expected 2 dimensions"
     ):
         nn.Embedding.from_pretrained(table[:, 0])
-
-
-def test_a_sentence_classifier_learns():
-    """Which of two words is in the sentence; the padding stays zero."""
-    rv.manual_seed(1)
-    rng = np.random.default_rng(0)
-    y = rng.integers(0, 2, 256)
-    x = rng.integers(3, 20, (256, 6))
-    x[:, -1] = 0
-    x[np.arange(256), rng.integers(0, 5, 256)] = y + 1
-    model = nn.Sequential(nn.Embedding(20, 8, padding_idx=0), nn.Flatten(), nn.Linear(48, 2))
-    trainer = rv.Trainer(
-        model, nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=0.02), metrics=["accuracy"]
-    )
-    history = trainer.fit(x, y, epochs=15, batch_size=32)
-    assert history.to_dict()["accuracy"][-1] > 0.97
-    assert (model[0].weight.numpy(force=True)[0] == 0).all()
 
 
 def test_errors():

@@ -1,7 +1,6 @@
 """What holds for every layer and loss: saved, copied, summarised and cast, and PyTorch's where it has one."""
 
 import copy
-import inspect
 import pickle
 
 import numpy as np
@@ -163,19 +162,3 @@ def test_as_pytorchs(layer, torch):
     y, wanted = layer(ours, *inputs), layer(theirs, *map(torch.tensor, inputs)).detach().numpy()
     limit = tolerance("float64", 100, float(np.abs(wanted).max(initial=1.0)))
     np.testing.assert_allclose(y.detach().numpy(), wanted, rtol=0, atol=limit)
-
-
-@every_layer
-def test_signature_is_pytorchs(layer, torch):
-    """The same names in the same order, as far as PyTorch's go; what it has for GPUs is left out."""
-    if not hasattr(torch.nn, layer.name) or layer.name == "Identity":
-        return
-    left_out = {"device", "dtype", "sparse", "scale_grad_by_freq", "args", "kwargs"}
-    left_out |= {"min_value", "max_value"}  # obsolete there
-    left_out |= {"_weight", "_freeze"}  # private: what from_pretrained passes
-
-    def names(kind):
-        return [name for name in inspect.signature(kind.__init__).parameters if name not in left_out]
-
-    ours, theirs = names(getattr(nn, layer.name)), names(getattr(torch.nn, layer.name))
-    assert ours[: len(theirs)] == theirs

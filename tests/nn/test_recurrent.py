@@ -236,23 +236,6 @@ class Classifier(nn.Module):
         return self.head(self.recurrent(x)[0][:, -1])
 
 
-@every_kind
-def test_learns_what_it_has_to_remember(kind):
-    """Whether the first number of the sequence, ten steps ago, was positive."""
-    rv.manual_seed(0)
-    rng = np.random.default_rng(0)
-    x = rng.uniform(-1, 1, (256, 10, 1)).astype(np.float32)
-    y = (x[:, 0, 0] > 0).astype(np.int64)
-    model = Classifier(kind)
-    optimizer = rv.optim.Adam(model.parameters(), lr=0.01)
-    for _ in range(150):
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(rv.from_numpy(x)), rv.from_numpy(y))
-        loss.backward()
-        optimizer.step()
-    assert loss.item() < 0.2
-
-
 def test_text():
     text = "num_layers=2, bias=False, batch_first=True, dropout=0.5, bidirectional=True"
     assert repr(nn.LSTM(3, 4, 2, False, True, 0.5, True)) == f"LSTM(3, 4, {text})"

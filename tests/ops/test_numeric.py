@@ -238,36 +238,6 @@ def test_unpool_reverses_max_pool():
     )
 
 
-CAPTURED = {
-    "atan2": lambda x: rv.atan2(x, 2.0),
-    "addmm": lambda x: rv.addmm(x, x, x),
-    "kron": lambda x: rv.kron(x, x),
-    "lerp": lambda x: rv.lerp(x, 1.0, 0.3),
-    "logaddexp": lambda x: rv.logaddexp(x, 0.0),
-    "rsqrt": lambda x: rv.rsqrt(x * x),
-    "sinh": lambda x: x.sinh(),
-}
-REFUSED = {
-    "multinomial": lambda x: rv.multinomial(rv.exp(x), 2),
-    "quantile": lambda x: rv.quantile(x, 0.3),
-    "unique": lambda x: rv.unique(x),
-}
-
-
-@pytest.mark.parametrize("name", CAPTURED)
-def test_captured(name):
-    eager, step = CAPTURED[name], rv.compile(CAPTURED[name], strict=True)
-    for seed in range(5):
-        x = rv.tensor(np.random.default_rng(seed).standard_normal((3, 3)).astype(np.float32))
-        np.testing.assert_array_equal(step(x).numpy(), eager(x).numpy())
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_refused_in_a_compiled_step(name):
-    with pytest.raises(rv.CaptureError):
-        rv.compile(REFUSED[name], strict=True)(rv.ones(3, 3))
-
-
 def test_integers_and_bools():
     i = rv.tensor([-5, 5])
     assert (i // 3).tolist() == [-2, 1]

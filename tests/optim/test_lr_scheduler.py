@@ -23,13 +23,6 @@ def test_values_are_pytorchs(name):
     np.testing.assert_allclose(values(rv, name), expected, rtol=14 * STEPS * np.finfo(float).eps, atol=1e-18)
 
 
-@pytest.mark.parametrize("kind", ["SGD", "Adam"])
-@pytest.mark.parametrize("name", CASES)
-def test_values_beside_torch(name, kind, torch):
-    """The same numbers to the last bit."""
-    assert values(rv, name, kind) == values(torch, name, kind)
-
-
 @pytest.mark.parametrize("as_json", [False, True])
 @grouped("name", CASES)
 def test_continues_from_a_state_dict(name, as_json):

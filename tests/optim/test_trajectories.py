@@ -49,12 +49,6 @@ def test_path_is_pytorchs(index, isa):
     require_within(difference, bound[steps].reshape(len(steps), -1)[:, ::4])
 
 
-@grouped("index", range(len(CASES)), ids=IDS[: len(CASES)])
-def test_path_beside_torch(index, torch):
-    ours, theirs = (trajectory(library, *CASES[index], "float32") for library in (rv, torch))
-    require_within(ours - theirs, reference_path(index, "float32")[1])
-
-
 def walk(library, p, optimizer, steps):
     for step in steps:
         value = p.detach().numpy().astype("float64")

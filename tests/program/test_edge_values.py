@@ -17,6 +17,21 @@ EDGES = {
 }
 BIG = 2**53 + 1
 
+
+def put(x, key, value):
+    x = x.clone()
+    x[key] = value
+    return x
+
+
+def sampled(x, y):
+    """Pixels of an image at the points of grids, some of them outside it."""
+    grids = [F.affine_grid(x[None, :2, :3] / 9, (1, 1, 3, 2)), (y[:2].reshape(1, 2, 2, 2) / 3 - 1)]
+    modes = [(m, p) for m in ("bilinear", "nearest", "bicubic") for p in ("zeros", "border", "reflection")]
+    parts = [F.grid_sample(x[None, None], g, m, p, c) for g in grids for m, p in modes for c in (False, True)]
+    return rv.cat([part.flatten() for part in parts])
+
+
 # The op of x, y, a mask and indices from 0 to 2.
 OPS = {
     "+ - *": lambda x, y, m, i: (x * 3 + y, 5 - x, x * y - BIG),
@@ -50,6 +65,12 @@ OPS = {
         x.median(1),
         x.kthvalue(2),
     ),
+    "rounded": lambda x, y, m, i: (x.floor(), x.trunc()),
+    "rounded to even": lambda x, y, m, i: x.round(),
+    "smooth": lambda x, y, m, i: (rv.erf(x), rv.atan2(x, y)),
+    "put": lambda x, y, m, i: (put(x, m, 2), put(x, (slice(None), i[0]), y[:, :1])),
+    "picked": lambda x, y, m, i: (x[:, i[0]], x.index_select(0, i[0])),
+    "sampled": lambda x, y, m, i: sampled(x, y),
     "parts": lambda x, y, m, i: (abs(x), -x, x.sign(), x.trunc(), x.square()),
     "moved": lambda x, y, m, i: (x.clone(), x.mT.contiguous(), x.roll(1), x.tril(), rv.cat([x, y]), x[i[0]]),
     "gathered": lambda x, y, m, i: (x.gather(0, i), x.scatter(0, i, y), x.scatter_add(0, i, y), x.diff()),

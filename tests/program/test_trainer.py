@@ -1,6 +1,5 @@
 """Trainer compiles its steps, with the bits of compile=False in histories and weights, or warns why not."""
 
-import threading
 import warnings
 
 import numpy as np
@@ -317,31 +316,3 @@ def test_lbfgs_stays_eager():
         return maker(optimizer=lambda p: optim.LBFGS(p, lr=0.1))(**settings)
 
     assert_same(both(make, lambda t: t.fit(X, Y, epochs=2, batch_size=20)), replayed=False)
-
-
-def test_two_threads_train_a_model_each():
-    def trainer(seed, compile):  # made one after the other: the seed of the weights is global
-        made = maker(optimizer=lambda p: optim.Adam(p, lr=0.01))(compile=compile)
-        made.model[0].weight._array[...] *= seed
-        return made
-
-    def train(trainer):
-        trainer.fit(X, Y, epochs=20, batch_size=7, shuffle=False)
-        return weights_of(trainer.model)
-
-    before = rv.get_num_threads()
-    rv.set_num_threads(1)
-    expected = [train(trainer(seed, False)) for seed in (1, 2)]
-    found, trainers = {}, {seed: trainer(seed, True) for seed in (1, 2)}
-    threads = [
-        threading.Thread(target=lambda s=seed, t=t: found.update({s: train(t)}))
-        for seed, t in trainers.items()
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    rv.set_num_threads(before)
-    for seed in (1, 2):
-        for a, b in zip(found[seed], expected[seed - 1], strict=True):
-            np.testing.assert_array_equal(a, b)

@@ -69,9 +69,10 @@ def fit(trainer, epochs=EPOCHS, **more):
 
 
 def sha256(trainer):
-    """Of all weights, statistics and the optimizer's state."""
+    """Of all weights, statistics, the optimizer's state and the history."""
     arrays = {}
     state = {"model": dict(trainer.model.state_dict()), "optimizer": trainer.optimizer.state_dict()}
+    state["history"] = trainer.history.to_dict()
     text = rv.serialization.files.encode(state, arrays)
     digest = hashlib.sha256(repr(text).encode())
     for name in sorted(arrays):

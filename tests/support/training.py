@@ -10,9 +10,9 @@ Y = (X[:, 0] > 0).astype(np.int64)
 Z = (X @ [[1.0], [2.0], [-1.0]]).astype(np.float32)
 
 
-def classifier(*more, seed=0):
+def classifier(*more, seed=0, out=2):
     rv.manual_seed(seed)
-    return nn.Sequential(nn.Linear(3, 8), nn.ReLU(), *more, nn.Linear(8, 2))
+    return nn.Sequential(nn.Linear(3, 8), nn.ReLU(), *more, nn.Linear(8, out))
 
 
 def cnn():

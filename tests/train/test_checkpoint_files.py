@@ -157,18 +157,6 @@ def test_parts_of_killed_writers_are_removed_and_other_files_left(tmp_path):
     assert list(tmp_path.glob(".*")) == []
 
 
-def test_a_full_disk_leaves_the_older_checkpoints(tmp_path, monkeypatch):
-    def full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    fill = rv.LambdaCallback(on_epoch_end=lambda *_: monkeypatch.setattr("os.fsync", full))
-    refused(OSError, "No space left", fit, new_trainer(), tmp_path, callbacks=[fill])
-    monkeypatch.undo()
-    names = [path.name for path in tmp_path.iterdir()]
-    assert sorted(names) == ["checkpoint-00000-000002.safetensors", "checkpoint-00000-000003.safetensors"]
-    assert state_of(fit(new_trainer(), tmp_path)) == state_of(fit(new_trainer(), tmp_path / "whole"))
-
-
 # --- refused
 
 

@@ -72,20 +72,3 @@ def test_plateau_watches_the_loss():
     fit(trainer, schedule, rates)
     # No epoch halves the loss, as the threshold requires: the rate falls after each but the first.
     assert rates.rates[::BATCHES] == [0.02, 0.02, *(0.02 * 0.5**i for i in range(1, EPOCHS - 1))]
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_continues_from_a_checkpoint(name, tmp_path):
-    trainer, schedule = parts(name)
-    whole = fit(trainer, schedule)
-
-    def fail(epoch, logs):
-        if epoch == 2:
-            raise RuntimeError("enough")
-
-    trainer, schedule = parts(name)
-    checkpoint = rv.Checkpoint(tmp_path, every_batches=3, best=False)
-    with pytest.raises(RuntimeError, match="enough"):
-        fit(trainer, schedule, checkpoint, rv.train.LambdaCallback(on_epoch_end=fail))
-    trainer, schedule = parts(name)
-    assert fit(trainer, schedule, rv.Checkpoint(tmp_path, best=False), resume=tmp_path) == whole

@@ -5,31 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn, optim
 from support.refused import refused
-
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(40, 3)).astype(np.float32)
-Y = (X[:, 0] > 0).astype(np.int64)
-Z = (X @ [[1.0], [2.0], [-1.0]]).astype(np.float32)
-
-
-def classifier(seed=0, *more, out=2):
-    rv.manual_seed(seed)
-    return nn.Sequential(nn.Linear(3, 8), nn.ReLU(), *more, nn.Linear(8, out))
-
-
-def trainer_of(model, loss=None, lr=0.05, **arguments):
-    return rv.Trainer(
-        model, loss or nn.CrossEntropyLoss(), optim.Adam(model.parameters(), lr=lr), **arguments
-    )
-
-
-def weights_of(model):
-    return [p.numpy(force=True).copy() for p in model.parameters()]
-
-
-def assert_equal_weights(a, b):
-    assert all(np.array_equal(p, q) for p, q in zip(weights_of(a), weights_of(b), strict=True))
-
+from support.training import X, Y, Z, assert_equal_weights, classifier, trainer_of, weights_of
 
 # --- fit
 
@@ -79,7 +55,7 @@ def test_fit_again_continues():
 
 def test_the_seed_decides():
     def run(seed):
-        model = classifier(seed, nn.Dropout(0.5))
+        model = classifier(nn.Dropout(0.5), seed=seed)
         trainer_of(model).fit(X, Y, epochs=2, batch_size=8)
         return weights_of(model)
 
@@ -109,7 +85,7 @@ def test_a_double_model():
 
 
 def test_modes_and_gradients_are_left_as_they_were():
-    model = classifier(0, nn.Dropout(0.5))
+    model = classifier(nn.Dropout(0.5))
     model[2].eval()
     modes = [m.training for m in model.modules()]
     trainer = trainer_of(model)
@@ -123,7 +99,7 @@ def test_modes_and_gradients_are_left_as_they_were():
 
 
 def test_dropout_is_off_in_validation_and_prediction():
-    trainer = trainer_of(classifier(0, nn.Dropout(0.9)))
+    trainer = trainer_of(classifier(nn.Dropout(0.9)))
     assert np.array_equal(trainer.predict_proba(X), trainer.predict_proba(X))
     assert trainer.evaluate(X, Y) == trainer.evaluate(X, Y)
 
@@ -140,7 +116,7 @@ def test_modes_come_back_after_an_error():
 
 
 def test_sample_weights_are_a_weighted_mean():
-    weights = RNG.uniform(0, 2, 40)
+    weights = np.random.default_rng(1).uniform(0, 2, 40)
     model, by_hand = classifier(), classifier()
     history = trainer_of(model).fit(X, Y, epochs=1, batch_size=40, shuffle=False, sample_weight=weights)
     each = nn.CrossEntropyLoss(reduction="none")(by_hand(X), Y)
@@ -183,8 +159,8 @@ def test_class_weights_are_sample_weights():
 def test_weighted_regression_over_several_outputs():
     model = classifier(out=2)
     targets = np.concatenate([Z, -Z], axis=1)
-    weights = RNG.uniform(0.5, 2, 40)
-    trainer = trainer_of(model, nn.MSELoss())
+    weights = np.random.default_rng(1).uniform(0.5, 2, 40)
+    trainer = trainer_of(model, loss=nn.MSELoss())
     measured = trainer.evaluate(X, targets, sample_weight=weights, batch_size=7)
     errors = ((model(X).numpy(force=True) - targets) ** 2).mean(axis=1)
     assert measured["loss"] == pytest.approx((errors * weights).sum() / weights.sum(), rel=1e-5)
@@ -192,7 +168,7 @@ def test_weighted_regression_over_several_outputs():
 
 def test_a_sum_loss_stays_a_sum():
     model = classifier()
-    measured = trainer_of(model, nn.CrossEntropyLoss(reduction="sum")).evaluate(X, Y, batch_size=7)
+    measured = trainer_of(model, loss=nn.CrossEntropyLoss(reduction="sum")).evaluate(X, Y, batch_size=7)
     assert measured["loss"] == pytest.approx(
         nn.CrossEntropyLoss(reduction="sum")(model(X), Y).item(), rel=1e-5
     )
@@ -217,7 +193,9 @@ def test_softmax_classification():
 @pytest.mark.parametrize("with_logits", [True, False])
 def test_binary_classification(with_logits):
     model = classifier(out=1) if with_logits else nn.Sequential(classifier(out=1), nn.Sigmoid())
-    trainer = trainer_of(model, nn.BCEWithLogitsLoss() if with_logits else nn.BCELoss(), metrics=["accuracy"])
+    trainer = trainer_of(
+        model, loss=nn.BCEWithLogitsLoss() if with_logits else nn.BCELoss(), metrics=["accuracy"]
+    )
     history = trainer.fit(X, Y[:, None], epochs=30, batch_size=8)  # integer targets take the model's dtype
     p = trainer.predict_proba(X)
     assert p.shape == (40, 1)
@@ -228,7 +206,7 @@ def test_binary_classification(with_logits):
 
 def test_regression():
     model = classifier(out=1)
-    trainer = trainer_of(model, nn.MSELoss(), metrics=["mae", "r2"])
+    trainer = trainer_of(model, loss=nn.MSELoss(), metrics=["mae", "r2"])
     trainer.fit(X, Z, epochs=40, batch_size=8)
     assert trainer.evaluate(X, Z)["r2"] > 0.9
     values = trainer.predict(X)
@@ -243,7 +221,7 @@ def test_a_loss_of_the_user():
         return (output - target).abs().mean()
 
     model = classifier(out=1)
-    trainer = trainer_of(model, absolute)
+    trainer = trainer_of(model, loss=absolute)
     history = trainer.fit(X, Z, epochs=20)
     assert history["loss"][-1] < history["loss"][0]
     assert trainer.predict(X).shape == (40, 1)
@@ -322,7 +300,7 @@ def test_errors_come_before_the_first_step(arguments, kind, message):
 
 def test_losses_do_not_broadcast():
     with pytest.raises(ValueError, match=r"\(32,\).*\(32, 2\)|\(32, 2\).*\(32,\)"):
-        trainer_of(classifier(out=2), nn.MSELoss()).fit(X, Z[:, 0], epochs=1)
+        trainer_of(classifier(out=2), loss=nn.MSELoss()).fit(X, Z[:, 0], epochs=1)
 
 
 def test_errors_of_the_constructor():
@@ -338,9 +316,9 @@ def test_errors_of_the_constructor():
 def test_a_loss_that_names_its_link():
     loss = nn.MSELoss()
     loss.link = "identity"
-    assert trainer_of(classifier(out=1), loss).predict(X).dtype == np.int64
+    assert trainer_of(classifier(out=1), loss=loss).predict(X).dtype == np.int64
     loss.link = "logit"
-    refused(ValueError, "got a loss with link 'logit'", trainer_of(classifier(out=1), loss).predict, X)
+    refused(ValueError, "got a loss with link 'logit'", trainer_of(classifier(out=1), loss=loss).predict, X)
 
 
 def test_weights_beside_a_loader_are_refused():

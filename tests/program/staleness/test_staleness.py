@@ -12,7 +12,6 @@ from program.staleness.everything import FITS, SCENARIOS
 from program.staleness.judge import EARLY, LATE, RIGHT, Scenario, judge, run
 from program.staleness.predictions import PREDICTIONS, judge_predictions
 from program.staleness.random_reads import judge_random
-from program.staleness.random_training import judge_random_fit, judge_training
 from program.staleness.rows import function
 from program.staleness.trainers import judge_fit
 from support.grouped import grouped
@@ -62,23 +61,6 @@ def test_random_reads():
     assert not wrong
     assert sum(effect for _, _, effect in outcomes.values()) > 0.4 * RANDOM
     assert sum(outcome == "as eager" for outcome, _, _ in outcomes.values()) > 0.9 * RANDOM
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300 + RANDOM)
-def test_random_training():
-    outcomes = {seed: judge_training(seed) for seed in range(RANDOM)}
-    wrong = {seed: remark for seed, (outcome, remark) in outcomes.items() if outcome == "wrong"}
-    assert not wrong
-    assert sum(outcome == "as eager" for outcome, _ in outcomes.values()) > 0.9 * RANDOM
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300 + RANDOM)
-def test_random_fits():
-    outcomes = {seed: judge_random_fit(seed) for seed in range(RANDOM // 2)}
-    assert not {seed: remark for seed, (outcome, remark) in outcomes.items() if outcome == "wrong"}
-    assert sum(outcome == "as eager" for outcome, _ in outcomes.values()) > 0.45 * RANDOM
 
 
 CHANGES_A_SETTING = ("threads", "winograd")  # each value has its own program
