@@ -209,10 +209,7 @@ class PackedAttention(Attention):
 
     def forward(self, qkv: Array, *masks: Array) -> Any:
         self.mask_shapes = tuple(mask.shape for mask in masks)
-        size = qkv.shape[2] // (3 * self.heads)  # not -1, which is undefined for an empty array
-        parts = qkv.reshape(*qkv.shape[:2], 3, self.heads, size)
-        q, k, v = parts.transpose(self._order())  # each (N, heads, L, D)
-        y = self._joined(self._attend(q, k, v, masks))
+        y = self._joined(self._attend(*self._heads(qkv), masks))
         return (y, self.dropped.swapaxes(-1, -2)) if self.with_weights else y
 
     def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
@@ -226,6 +223,11 @@ class PackedAttention(Attention):
         return joined, *(
             unbroadcast(dscores, shape) if needed and dscores is not None else None for needed, shape in masks
         )
+
+    def _heads(self, qkv: Array) -> Any:
+        """q, k and v, each (N, heads, L, D)"""
+        size = qkv.shape[2] // (3 * self.heads)  # not -1, which is undefined for an empty array
+        return qkv.reshape(*qkv.shape[:2], 3, self.heads, size).transpose(self._order())
 
     def _order(self) -> tuple[int, ...]:
         """(N, L, 3, heads, D) or (L, N, 3, heads, D) as (3, N, heads, L, D)"""
