@@ -265,6 +265,22 @@ def _attention_backward(**c: Any) -> Any:
     return Changed(None, changed)
 
 
+def _attention_cached(**c: Any) -> Any:
+    """Keys are in memory as (n, heads, e, room). Sequence by sequence."""
+    q, k, v, lengths = (c[name] for name in ("q", "k", "v", "lengths"))
+    keys, values, y = c["keys"].copy(), c["values"].copy(), np.empty((*q.shape[:3], v.shape[3]))
+    for i, first in enumerate(lengths):
+        end = first + q.shape[2]
+        keys[i, :, :, first:end], values[i, :, first:end] = np.swapaxes(k[i], -1, -2), v[i]
+        mask = attention.causal_mask(end, end)[first:]
+        y[i] = attention.attention(
+            q[i], np.swapaxes(keys[i, :, :, :end], -1, -2), values[i, :, :end], mask, c["scale"]
+        )
+    return Changed(y, {"keys": keys, "values": values, "lengths": lengths + c["advance"] * q.shape[2]})
+
+
+add("attention_cached", _attention_cached, lambda c: c["q"].shape[-1] + c["max_length"] + 8, 2)
+add("cache_positions", lambda lengths, count, max_length: lengths[:, None] + np.arange(count), None)
 add("attention", _attention, lambda c: c["q"].shape[-1] + sum(c["k"].shape[-2:]) + 8, 2)
 add("attention_backward", _attention_backward, lambda c: 8 * sum((*c["q"].shape[-2:], *c["k"].shape[-2:])), 3)
 

@@ -14,7 +14,6 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.nn.module import Module
 from ranvier.nn.registry import whole
-from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.neural.cached_attention import CachedAttention, CachePositions
 
 __all__ = ["KeyValueCache"]
@@ -94,7 +93,7 @@ class KeyValueCache(Module):
 
         Raises ValueError for negative numbers and more tokens than there are.
         """
-        new, now = as_tensor(_NAME, lengths).numpy(), self.lengths.numpy()
+        new, now = _whole_numbers(lengths), self.lengths.detach().numpy()
         if new.dtype.kind not in "iu" or new.shape not in ((), now.shape) or not np.all((new >= 0) & (new <= now)):
             raise ValueError(f"[{_NAME}] got lengths {lengths}; expected whole numbers from 0 to {now.tolist()}")
         with no_grad():
@@ -107,7 +106,7 @@ class KeyValueCache(Module):
 
     def reorder(self, rows: Any) -> None:
         """Sequence i becomes what sequence rows[i] was, as in a beam search; rows: N whole numbers."""
-        rows = as_tensor(_NAME, rows)
+        rows = _whole_numbers(rows)
         if rows.dtype.kind not in "iu" or rows.shape != self.lengths.shape:
             raise ValueError(
                 f"[{_NAME}] got rows {rows.tolist()}; expected {self.lengths.shape[0]} numbers of sequences"
@@ -123,6 +122,10 @@ class KeyValueCache(Module):
     def extra_repr(self) -> str:
         layers, batch, heads, most, width = self.values.shape
         return f"{batch}, heads={heads}, max_length={most}, head_dim={width}, layers={layers}"
+
+
+def _whole_numbers(x: Any) -> Any:
+    return np.asarray(x.detach().numpy() if isinstance(x, Tensor) else x)
 
 
 class CacheLayer(NamedTuple):
