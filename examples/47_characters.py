@@ -114,7 +114,9 @@ def main() -> None:
         right.text(0, 1 - i / 3, f"temperature {temperature}\n{words}", family="monospace", size=9, va="top")
         print(f"temperature {temperature}: {words!r}")
     figure.savefig(out / "47_characters.png", dpi=90)
-    print(f"{us:.0f} us a character; loss {np.mean(losses[-20:]):.3f}, of guesses {np.log(len(alphabet)):.3f}")
+    print(
+        f"{us:.0f} us a character; loss {np.mean(losses[-20:]):.3f}, of guesses {np.log(len(alphabet)):.3f}"
+    )
 
 
 if __name__ == "__main__":

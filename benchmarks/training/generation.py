@@ -1,8 +1,8 @@
 """A character model beside PyTorch and JAX: ``python -m benchmarks.training.generation``.
 
-4 layers, 128 wide, 4 heads, norms first, 65 characters. A training step: 12 sequences of 64 characters, AdamW.
-A token: the logits of one more character with the keys and values of ``context`` ones kept, the mean of TOKENS
-calls in a row; "whole": ours without a cache, which reads all of them again. ranvier: `rv.compile`. PyTorch:
+4 layers, 128 wide, 4 heads, norms first, 65 characters. A training step: 12 sequences of 64 characters,
+AdamW. A token: the logits of one more character where the keys and values of ``context`` ones are kept, the
+mean of TOKENS calls in a row; "whole": ours without a cache, which reads all of them again. ranvier: `rv.compile`. PyTorch:
 eager, with a cache written by hand around scaled_dot_product_attention. JAX: jit, with the same and
 donated buffers. One process for each library, in turns; the time is the shortest of a turn, its median over
 the turns. All begin with the same weights, and losses and logits are compared.
@@ -148,7 +148,9 @@ def torch_step(case: str) -> Step:
             h = F.scaled_dot_product_attention(q, k, v, is_causal=length > 1)
             h = h.transpose(1, 2).reshape(n, length, WIDTH)
             x = x + F.linear(h, w[f"{name}self_attn.out_proj.weight"], w[f"{name}self_attn.out_proj.bias"])
-            h = F.gelu(F.linear(norm(x, f"{name}norm2"), w[f"{name}linear1.weight"], w[f"{name}linear1.bias"]))
+            h = F.gelu(
+                F.linear(norm(x, f"{name}norm2"), w[f"{name}linear1.weight"], w[f"{name}linear1.bias"])
+            )
             x = x + F.linear(h, w[f"{name}linear2.weight"], w[f"{name}linear2.bias"])
         return F.linear(norm(x, "blocks.norm"), w["head.weight"], w["head.bias"])
 
@@ -254,7 +256,7 @@ def jax_step(case: str) -> Step:
 
 
 def work(library: str) -> None:
-    """Answers questions, (case, seconds): the loss or logits after some calls, and the shortest time of one."""
+    """Answers questions, (case, seconds): loss or logits after some calls, and the shortest time of one."""
     steps: dict[str, Step] = {}
     for line in sys.stdin:
         case, seconds = json.loads(line)

@@ -196,7 +196,8 @@ void register_attention(Module m) {
       "attention_backward(dy, q, k, v, weights, scale, is_causal=False, first=0, adds=False, dq=None, "
       "dk=None, dv=None)",
       attention_backward, "attention");
-  def(m, "attention_cached(q, k, v, keys, values, lengths, max_length, scale, advance=False)", attention_cached);
+  def(m, "attention_cached(q, k, v, keys, values, lengths, max_length, scale, advance=False)",
+      attention_cached);
   def(m, "cache_positions(lengths, count, max_length)", cache_positions);
 }
 

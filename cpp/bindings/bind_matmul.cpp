@@ -82,10 +82,13 @@ void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView
   }
   const int64_t elements = count * s.m * s.n * std::max<int64_t>(s.k / kProductsPerElement, 1);
   // One b for all of them, and rows that go on from one to the next: one product, which packs b once.
-  const auto goes_on = [&](const auto& v, int64_t stride) { return s.m == 1 || stride == s.m * v.strides[1]; };
+  const auto goes_on = [&](const auto& v, int64_t stride) {
+    return s.m == 1 || stride == s.m * v.strides[1];
+  };
   if (count > 1 && stride_b == 0 && goes_on(call.a, stride_a) && goes_on(call.c, stride_c) &&
       (!saved.data || goes_on(call.saved, stride_saved))) {
-    if (s.m == 1) call.a.strides[1] = stride_a, call.c.strides[1] = stride_c, call.saved.strides[1] = stride_saved;
+    if (s.m == 1)
+      call.a.strides[1] = stride_a, call.c.strides[1] = stride_c, call.saved.strides[1] = stride_saved;
     call.a.shape[1] = call.c.shape[1] = call.saved.shape[1] = count * s.m;
     count = 1;
   }

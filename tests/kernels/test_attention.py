@@ -219,13 +219,17 @@ def test_cached_sizes_and_memory_orders(dtype, isa, rng):
         for l, most in ((1, 20), (4, 64), (5, 65), (19, 400), (0, 3), (1, 800)):
             n, heads = (3, 2) if l else (0, 1)
             keys, values, lengths = kept(rng, dtype, n, heads, e, d, most - l)
-            keys = np.pad(keys, ((0, 0),) * 3 + ((0, -(-most // 64) * 64 - keys.shape[3]),), constant_values=np.nan)
+            keys = np.pad(
+                keys, ((0, 0),) * 3 + ((0, -(-most // 64) * 64 - keys.shape[3]),), constant_values=np.nan
+            )
             values = np.pad(values, ((0, 0), (0, 0), (0, l), (0, 0)), constant_values=np.nan)
             q, k, v = drawn(rng, dtype, (n, l, heads, e), (n, heads, l, e), (n, heads, d, l))
             q, v = q.swapaxes(1, 2), v.swapaxes(2, 3)
             given = {"q": q, "k": k, "v": v, "keys": keys, "values": values, "lengths": lengths}
             settings = {"max_length": most, "scale": SCALE, "advance": i % 2 == 0}
-            exact = {name: x.astype(np.float64) if name != "lengths" else x.copy() for name, x in given.items()}
+            exact = {
+                name: x.astype(np.float64) if name != "lengths" else x.copy() for name, x in given.items()
+            }
             want = REFERENCES["attention_cached"].function(**exact, **settings)
             runs = []
             for threads in (1, 2):
@@ -255,7 +259,10 @@ def test_cached_errors(rng):
         r"got lengths of shape \(3,\); expected \(2,\)": {"lengths": np.zeros(3, np.int64)},
         "got lengths that cannot be written": {"lengths": np.broadcast_to(np.array(1), 2)},
         r"keys of shape .* expected \(2, 3, 4, 64\)": {"keys": keys[..., :63]},
-        "got keys with gaps": {"keys": np.zeros((2, 3, 4, 128), np.float32)[..., ::2], "lengths": np.zeros(2, int)},
+        "got keys with gaps": {
+            "keys": np.zeros((2, 3, 4, 128), np.float32)[..., ::2],
+            "lengths": np.zeros(2, int),
+        },
         "got values with gaps": {
             "values": np.zeros((2, 3, 10, 10), np.float32)[..., ::2],
             "lengths": np.zeros(2, int),

@@ -1,6 +1,8 @@
 """A cache of keys and values: the results without it, wrong uses, and one program for all positions."""
 
+import contextlib
 import copy
+import itertools
 import pickle
 import threading
 
@@ -38,7 +40,7 @@ def in_parts(model, x, cuts, cache, axis=1):
     ends = np.cumsum([0, *cuts])
     parts = [
         model(x.narrow(axis, a, b - a), is_causal=True, cache=cache).numpy()
-        for a, b in zip(ends, ends[1:], strict=False)
+        for a, b in itertools.pairwise(ends)
     ]
     return np.concatenate(parts, axis)
 
@@ -89,7 +91,8 @@ def test_a_decoder_and_its_memory():
     whole = model(x, memory, tgt_is_causal=True).numpy()
     cache = cache_of(2)
     parts = [
-        model(x[:, i : i + 1], memory, tgt_is_causal=True, cache=cache).numpy()[:, 0] for i in range(x.shape[1])
+        model(x[:, i : i + 1], memory, tgt_is_causal=True, cache=cache).numpy()[:, 0]
+        for i in range(x.shape[1])
     ]
     # the attention to memory is not causal: of one query it adds in another order than of 20
     limit = tolerance("float32", 2 * (24 + 8 * WIDTH + 27), float(abs(whole).max()))
@@ -169,7 +172,9 @@ def test_a_captured_step_is_one_program_for_all_positions():
     assert len(fast.programs) == 1
     np.testing.assert_array_equal(cache.values.numpy(), eager.values.numpy())
     for _ in range(2):  # the end, within a replay: an error, and nothing has changed
-        with pytest.raises(ValueError, match=r"got 1 more tokens for a row of length 40; expected at most 40"):
+        with pytest.raises(
+            ValueError, match=r"got 1 more tokens for a row of length 40; expected at most 40"
+        ):
             fast(one, is_causal=True, cache=cache)
         assert cache.lengths.tolist() == [40, 40]
     np.testing.assert_array_equal(cache.keys.numpy(), eager.keys.numpy())
@@ -253,10 +258,8 @@ def test_threads():
     def run():
         with rv.no_grad():
             wrong.append((in_parts(model, x, [1] * 60, cache_of(1, 60)) != whole).any())
-            try:
+            with contextlib.suppress(ValueError):
                 in_parts(model, x, [1] * 60, shared)
-            except ValueError:
-                pass
 
     threads = [threading.Thread(target=run) for _ in range(3)]
     for thread in threads:
@@ -289,7 +292,11 @@ def test_values_that_are_not_finite_stay_in_their_sequence():
 
 
 WRONG = {
-    "max_length": (lambda m, x, c: m(x[:, :5], is_causal=True, cache=cache_of(2, 4)), ValueError, "at most 4"),
+    "max_length": (
+        lambda m, x, c: m(x[:, :5], is_causal=True, cache=cache_of(2, 4)),
+        ValueError,
+        "at most 4",
+    ),
     "batch": (lambda m, x, c: m(x, is_causal=True, cache=cache_of(3)), ValueError, "3 sequences"),
     "heads": (lambda m, x, c: m(x, is_causal=True, cache=cache_of(2, heads=4)), ValueError, "4 heads"),
     "width": (
@@ -344,8 +351,8 @@ def test_gradients_are_refused():
     model, x, cache = encoder(), rv.randn(2, 9, WIDTH), cache_of(2)
     with rv.enable_grad(), pytest.raises(RuntimeError, match=r"rv\.no_grad\(\)"):
         model(x, is_causal=True, cache=cache)
+    layer = nn.MultiheadAttention(WIDTH, HEADS, add_zero_attn=True, batch_first=True).eval()
     with pytest.raises(ValueError, match="no added keys"):
-        layer = nn.MultiheadAttention(WIDTH, HEADS, add_zero_attn=True, batch_first=True).eval()
         layer(x, x, x, need_weights=False, is_causal=True, cache=cache[0])
 
 

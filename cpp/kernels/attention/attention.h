@@ -54,14 +54,15 @@ struct AttentionBackward {
 };
 
 // Some new tokens of sequences whose keys and values are kept: sequence i has lengths[i] tokens so far. The
-// new keys and values are written after these; query t sees the keys 0 ... lengths[i] + t. Every query has the
-// bits that it has alone, and those that AttentionForward gives it in a causal call of more than kFewQueries
-// queries: blocks of as many keys, and each sum one chain from the first key on (of e up to matmul's kc).
+// new keys and values are written after these; query t sees the keys 0 ... lengths[i] + t. Every query has
+// the bits that it has alone, and those that AttentionForward gives it in a causal call of more than
+// kFewQueries queries: blocks of as many keys, and each sum one chain from the first key on (of e up to
+// matmul's kc).
 //
 //   query, key (n, h, l, e), value (n, h, l, d), y (n, h, l, d): any strides, y dense along d
 //   keys (n, h, e, room) dense along room, values (n, h, most, d) dense along d, l <= most <= room
-//   lengths (n): 0 <= lengths[i] <= most - l, which the caller checks by a separate call; with `advances` they
-//   grow by l, at the end. room is a multiple of kCacheRoom: whole vectors of keys are readable.
+//   lengths (n): 0 <= lengths[i] <= most - l, which the caller checks by a separate call; with `advances`
+//   they grow by l, at the end. room is a multiple of kCacheRoom: whole vectors of keys are readable.
 constexpr int64_t kCacheRoom = 64;
 template <class T>
 struct AttentionCached {

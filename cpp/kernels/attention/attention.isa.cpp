@@ -155,7 +155,8 @@ static void cached_scores(const CachedQueries<T>& c, int64_t begin, int64_t n, T
   }
 }
 
-// kVectors vectors of the results from `first` on, the last one with `last` lanes; and the sums of the weights.
+// kVectors vectors of the results from `first` on, the last one with `last` lanes; and the sums of the
+// weights.
 template <int kRows, int kVectors, class T>
 static __attribute__((noinline)) void cached_values(const CachedQueries<T>& c, int64_t begin, int64_t n,
                                                     int64_t first, int last, Running<T, kRows>& so_far) {

@@ -94,8 +94,14 @@ class KeyValueCache(Module):
         Raises ValueError for negative numbers and more tokens than there are.
         """
         new, now = _whole_numbers(lengths), self.lengths.detach().numpy()
-        if new.dtype.kind not in "iu" or new.shape not in ((), now.shape) or not np.all((new >= 0) & (new <= now)):
-            raise ValueError(f"[{_NAME}] got lengths {lengths}; expected whole numbers from 0 to {now.tolist()}")
+        if (
+            new.dtype.kind not in "iu"
+            or new.shape not in ((), now.shape)
+            or not np.all((new >= 0) & (new <= now))
+        ):
+            raise ValueError(
+                f"[{_NAME}] got lengths {lengths}; expected whole numbers from 0 to {now.tolist()}"
+            )
         with no_grad():
             self.lengths.copy_(np.broadcast_to(new, now.shape).astype(np.int64))
 
@@ -144,8 +150,8 @@ class CacheLayer(NamedTuple):
             )
         if qkv.shape[0 if batch_first else 1] != batch or qkv.shape[2] != 3 * heads * width:
             raise ValueError(
-                f"[multihead_attention] got a cache for {batch} sequences, {heads} heads of width {width}; expected "
-                f"one for a projection of shape {tuple(qkv.shape)}"
+                f"[multihead_attention] got a cache for {batch} sequences, {heads} heads of width {width}; "
+                f"expected one for a projection of shape {tuple(qkv.shape)}"
             )
         last = layer == cache.layers - 1
         kept = cache.keys._array[layer], cache.values._array[layer], cache.lengths._array, most, last
@@ -161,13 +167,13 @@ def layer_of(cache: Any, module: Module, heads: int) -> CacheLayer:
         cache = cache[0]
     name = "multihead_attention"
     if not isinstance(cache, CacheLayer):
-        raise TypeError(
-            f"[{name}] got cache {cache!r}; expected a KeyValueCache of one layer, or cache[i] of one of several"
-        )
+        raise TypeError(f"[{name}] got cache {cache!r}; expected a KeyValueCache of one layer, or cache[i]")
     if module.training:
         raise RuntimeError(f"[{name}] got a cache in training mode; expected model.eval()")
     if is_grad_enabled():
-        raise RuntimeError(f"[{name}] got a cache while gradients are recorded; expected `with rv.no_grad():`")
+        raise RuntimeError(
+            f"[{name}] got a cache while gradients are recorded; expected `with rv.no_grad():`"
+        )
     if cache.cache.values.shape[2] != heads:
         raise ValueError(
             f"[{name}] got a cache for {cache.cache.values.shape[2]} heads; expected one for {heads}"

@@ -131,7 +131,7 @@ class TransformerEncoderLayer(TransformerLayer):
         is_causal: bool = False,
         cache: Any = None,
     ) -> Tensor:
-        """src_mask and src_key_padding_mask are attn_mask and key_padding_mask of the attention; cache: its."""
+        """src_mask and src_key_padding_mask are attn_mask and key_padding_mask of the attention, as cache."""
         masks = (src_mask, src_key_padding_mask, is_causal, cache)
         if self.norm_first:
             x = src + self._attention(self.norm1(src), *masks)
@@ -179,9 +179,11 @@ class TransformerEncoder(Module):
         is_causal: bool | None = None,
         cache: Any = None,
     ) -> Tensor:
-        """mask and src_key_padding_mask, and is_causal, go to every layer; cache: a :class:`KeyValueCache`."""
+        """mask and src_key_padding_mask, and is_causal, go to every layer; cache: :class:`KeyValueCache`."""
         x = src
-        for layer, own in zip(self.layers, layers_of(cache, "transformer_encoder", len(self.layers)), strict=True):
+        for layer, own in zip(
+            self.layers, layers_of(cache, "transformer_encoder", len(self.layers)), strict=True
+        ):
             x = layer(x, mask, src_key_padding_mask, bool(is_causal), **own)
         return x if self.norm is None else self.norm(x)
 
@@ -219,7 +221,7 @@ class TransformerDecoderLayer(TransformerLayer):
         memory_is_causal: bool = False,
         cache: Any = None,
     ) -> Tensor:
-        """Masks and is_causal of either attention: see :meth:`MultiheadAttention.forward`; cache: of tgt's."""
+        """Masks and is_causal of either attention: see :meth:`MultiheadAttention.forward`; cache: tgt's."""
         own = (tgt_key_padding_mask, False, tgt_mask, True, tgt_is_causal, cache)
         other = (memory_key_padding_mask, False, memory_mask, True, memory_is_causal)
         if self.norm_first:
@@ -266,7 +268,9 @@ class TransformerDecoder(Module):
         """Masks and is_causal go to every layer; cache: a :class:`KeyValueCache` of the tokens of tgt."""
         x = tgt
         masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
-        for layer, own in zip(self.layers, layers_of(cache, "transformer_decoder", len(self.layers)), strict=True):
+        for layer, own in zip(
+            self.layers, layers_of(cache, "transformer_decoder", len(self.layers)), strict=True
+        ):
             x = layer(x, memory, *masks, bool(tgt_is_causal), memory_is_causal, **own)
         return x if self.norm is None else self.norm(x)
 

@@ -13,20 +13,20 @@ from ranvier.ops.neural.attention import PackedAttention
 class CachedAttention(PackedAttention):
     """Of q, k and v of all heads in one array (see PackedAttention); keys and values are added to the cache.
 
-    kept: keys, values, lengths, max_length and whether lengths grow, as the kernel takes them.
+    cache: keys, values, lengths, max_length and whether lengths grow, as the kernel takes them.
     """
 
     differentiable = False
 
-    def __init__(self, heads: int, batch_first: bool, scale: float, kept: tuple[Any, ...]) -> None:
+    def __init__(self, heads: int, batch_first: bool, scale: float, cache: tuple[Any, ...]) -> None:
         super().__init__(heads, batch_first, scale, True, 0.0, False)
-        self.kept = kept
+        self.cache = cache
 
-    def forward(self, qkv: Array) -> Array:
-        keys, values, lengths, most, advance = self.kept
-        del self.kept
-        y = _core.attention_cached(*self._heads(qkv), keys, values, lengths, most, self.scale, advance)
-        return self._joined(y)
+    def forward(self, qkv: Array, *masks: Array) -> Any:
+        keys, values, lengths, most, advance = self.cache
+        del self.cache
+        q, k, v = self._heads(qkv)
+        return self._joined(_core.attention_cached(q, k, v, keys, values, lengths, most, self.scale, advance))
 
 
 class CachePositions(Function):
