@@ -2,10 +2,10 @@
 
 4 layers, 128 wide, 4 heads, norms first, 65 characters. A training step: 12 sequences of 64 characters,
 AdamW. A token: the logits of one more character where the keys and values of ``context`` ones are kept, the
-mean of TOKENS calls in a row; "whole": ours without a cache, which reads all of them again. ranvier: `rv.compile`. PyTorch:
-eager, with a cache written by hand around scaled_dot_product_attention. JAX: jit, with the same and
-donated buffers. One process for each library, in turns; the time is the shortest of a turn, its median over
-the turns. All begin with the same weights, and losses and logits are compared.
+mean of TOKENS calls in a row; "whole": ours without a cache, which reads all of them again. ranvier:
+`rv.compile`. PyTorch: eager, with a cache written by hand around scaled_dot_product_attention. JAX: jit, with
+the same and donated buffers. One process for each library, in turns; the time is the shortest of a turn, its
+median over the turns. All begin with the same weights, and losses and logits are compared.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ranvier import _core
 from reference import attention as reference
+from support import core_references_layers  # noqa: F401
 from support.core_references import REFERENCES
 from support.tolerance import tolerance
 

@@ -73,7 +73,7 @@ def test_bits_do_not_depend_on_how_a_text_is_cut(dtype, isa):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("heads", [1, 4, 16])
+@pytest.mark.parametrize("heads", [1, 4, 8, 16])
 def test_heads_and_blocks_of_keys(dtype, heads):
     """More than one block of 384 keys, and heads of one element: their products are dot products."""
     model, x = encoder(1, dtype, heads), rv.randn(2, 770, WIDTH, dtype=np.dtype(dtype))

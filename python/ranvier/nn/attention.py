@@ -152,8 +152,8 @@ class MultiheadAttention(Module):
         weights (N, L, S), the mean over the heads, or (N, num_heads, L, S) with average_attn_weights=False.
 
         cache: a :class:`KeyValueCache` of one layer, or ``cache[i]``: query, key and value are one Tensor,
-        the next tokens, which also see those before. With is_causal and without masks and weights. RuntimeError
-        in training mode and while gradients are recorded.
+        the next tokens, which also see those before. With is_causal and without masks and weights.
+        RuntimeError in training mode and while gradients are recorded.
         """
         more = (self.bias_k is not None) + bool(self.add_zero_attn)
         packed = query is key and key is value and self.in_proj_weight is not None and not more
@@ -200,8 +200,8 @@ class MultiheadAttention(Module):
         if not fits:
             raise ValueError(
                 f"[{_NAME}] got a cache with other inputs than one causal sequence; expected query, key and "
-                "value to be one Tensor, is_causal=True, need_weights=False, no masks (crop() is for prompts of "
-                "different lengths), and no added keys"
+                "value to be one Tensor, is_causal=True, need_weights=False, no masks (crop() is for prompts "
+                "of different lengths), and no added keys"
             )
         x = as_tensor(_NAME, x)
         self._check(x, x, x)

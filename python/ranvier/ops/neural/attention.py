@@ -209,7 +209,8 @@ class PackedAttention(Attention):
 
     def forward(self, qkv: Array, *masks: Array) -> Any:
         self.mask_shapes = tuple(mask.shape for mask in masks)
-        y = self._joined(self._attend(*self._heads(qkv), masks))
+        q, k, v = self._heads(qkv)
+        y = self._joined(self._attend(q, k, v, masks))
         return (y, self.dropped.swapaxes(-1, -2)) if self.with_weights else y
 
     def backward(self, dy: Array | None, dweights: Array | None = None) -> tuple[Array | None, ...]:
@@ -224,8 +225,7 @@ class PackedAttention(Attention):
             unbroadcast(dscores, shape) if needed and dscores is not None else None for needed, shape in masks
         )
 
-    def _heads(self, qkv: Array) -> Any:
-        """q, k and v, each (N, heads, L, D)"""
+    def _heads(self, qkv: Array) -> Any:  # q, k and v, each (N, heads, L, D)
         size = qkv.shape[2] // (3 * self.heads)  # not -1, which is undefined for an empty array
         return qkv.reshape(*qkv.shape[:2], 3, self.heads, size).transpose(self._order())
 
@@ -233,8 +233,7 @@ class PackedAttention(Attention):
         """(N, L, 3, heads, D) or (L, N, 3, heads, D) as (3, N, heads, L, D)"""
         return (2, 0, 3, 1, 4) if self.batch_first else (2, 1, 3, 0, 4)
 
-    def _apart(self, x: Array) -> Array:
-        """(N, heads, L, D) as (N, L, heads, D) or (L, N, heads, D)"""
+    def _apart(self, x: Array) -> Array:  # (N, heads, L, D) as (N, L, heads, D) or (L, N, heads, D)
         return x.transpose(0, 2, 1, 3) if self.batch_first else x.transpose(2, 0, 1, 3)
 
     def _joined(self, y: Array) -> Array:
@@ -243,8 +242,7 @@ class PackedAttention(Attention):
         return _merged(y if y.flags.c_contiguous else _core.copy(y, False, None))
 
 
-def _merged(x: Array) -> Array:
-    """(A, B, C, D) as (A, B, C D)"""
+def _merged(x: Array) -> Array:  # (A, B, C, D) as (A, B, C D)
     return x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
 
 
