@@ -30,11 +30,10 @@ constexpr Rule kRules[] = {
 };
 
 const Rule& rule_named(const Name& name) {
-  std::string known;
-  for (const Rule& rule : kRules) {
+  for (const Rule& rule : kRules)
     if (name.text == rule.name) return rule;
-    known += (known.empty() ? "" : ", ") + std::string(rule.name);
-  }
+  std::string known;
+  for (const Rule& rule : kRules) known += (known.empty() ? "" : ", ") + std::string(rule.name);
   name.fail("one of ", known);
 }
 

@@ -80,6 +80,7 @@ void Graph::drop_copies() {
     std::vector<int> users;
     std::set_union(users_[from].begin(), users_[from].end(), users_[to].begin(), users_[to].end(),
                    std::back_inserter(users));
+    users.erase(std::remove(users.begin(), users.end(), i), users.end());  // `to` may be copied in turn
     users_[to] = std::move(users);
     users_[from].clear();
   });

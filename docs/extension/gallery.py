@@ -17,6 +17,7 @@ HEADER = """Examples
 
 One short program for each chapter. Each prints its results and draws a picture, needs no download and runs
 for a few seconds. `python examples/25_initialisation.py` saves the picture in the folder `pictures`.
+Small networks also train in the browser: `the playground <../playground/index.html>`__.
 
 """
 

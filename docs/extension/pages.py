@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,27 @@ CONTENTS = {
         *("benchmarks", "Development <development>"),
     ],
     "guide": [
-        *("topics", "toolbox", "captured_step", "many_networks", "generation", "reproducibility", "threads", "memory"),
-        *("deployment", "onnx", "export", "distributed", "from_pytorch", "sklearn", "from_keras", "versions"),
+        *(
+            "topics",
+            "toolbox",
+            "captured_step",
+            "many_networks",
+            "generation",
+            "reproducibility",
+            "threads",
+            "memory",
+        ),
+        *(
+            "deployment",
+            "onnx",
+            "export",
+            "playground",
+            "distributed",
+            "from_pytorch",
+            "sklearn",
+            "from_keras",
+            "versions",
+        ),
     ],
     "from_pytorch": ["pytorch_names"],
     "benchmarks": ["accuracy", *(f"benchmarks/{path.stem}" for path in sorted(DOCS.glob("benchmarks/*.md")))],
@@ -48,6 +68,22 @@ def write_copies() -> None:
     for path in (DOCS / "project").glob("*.md"):
         if f"project/{path.stem}" not in COPIES:
             path.unlink()
+
+
+def copy_playground(app: Any, exception: Exception | None) -> None:
+    """The playground beside the pages, with links to them, which it has no use for on a disk."""
+    if exception is not None or app.builder.format != "html":
+        return
+    folder = Path(app.outdir) / "playground"
+    shutil.copytree(
+        DOCS / "playground", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "__pycache__")
+    )
+    page = folder / "index.html"
+    links = '<p><a href="../index.html">ranvier</a> · <a href="../gallery/index.html">Examples</a> · '
+    links += '<a href="../playground.html">About this page</a></p>'
+    page.write_text(
+        page.read_text(encoding="utf-8").replace("<!-- links of the site -->", links), encoding="utf-8"
+    )
 
 
 def read(app: Any, page: str, source: list[str]) -> None:

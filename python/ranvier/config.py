@@ -11,19 +11,10 @@ import numpy as np
 import ranvier._core as _core
 
 __all__ = [
-    "config",
-    "empty_cache",
-    "get_consistent",
-    "get_num_threads",
-    "get_winograd",
-    "memory_stats",
-    "set_consistent",
-    "set_flush_denormal",
-    "set_num_threads",
-    "set_numpy_threads",
-    "set_winograd",
+    "config", "empty_cache", "get_consistent", "get_num_threads", "get_winograd", "memory_stats",
+    "set_consistent", "set_flush_denormal", "set_num_threads", "set_numpy_threads", "set_winograd",
     "show_config",
-]
+]  # fmt: skip
 
 CONSISTENT_LEVELS = ("x86-64-v3", "aarch64-as-v3")  # which give the same bits
 

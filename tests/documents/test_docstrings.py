@@ -13,7 +13,7 @@ WITH_EXAMPLES = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in sorted(ROOT.rglob("ranvier/**/*.py"))
     if any(
-        mark in path.read_text() for mark in (">>> ", '\n    example = "')
+        mark in path.read_text() for mark in (">>> ", " | rv.", '\n    example = "')
     )  # a class's row of its base's example
 ]
 # Public names without their own example: kinds of dtype and error, results that a function's example

@@ -358,3 +358,14 @@ USES = {
 @pytest.mark.parametrize("use", USES)
 def test_a_product_stays_where_its_place_is_in_use(use):
     assert eager_and_replayed_sums(12, 16, 40, between=USES[use]) == ["copy"]
+
+
+def test_what_is_concatenated_twice_is_written_in_place():
+    def step(a, b, c):
+        return rv.cat([rv.cat([a.tanh(), b.tanh()]), c.tanh()]).exp()
+
+    arrays = [rv.from_numpy(draw(n)) for n in (4, 1, 5)]
+    compiled = strict(step)
+    for _ in range(3):
+        np.testing.assert_array_equal(compiled(*arrays).numpy(), step(*arrays).numpy())
+    assert "copy" not in names(compiled.programs[0])

@@ -27,28 +27,11 @@ from ranvier.autograd.trace import detect_anomaly, set_detect_anomaly
 from ranvier.autograd.views import bump
 
 __all__ = [
-    "Function",
-    "GradcheckError",
-    "Tensor",
-    "Variable",
-    "backward",
-    "borrowed",
-    "bump",
-    "detect_anomaly",
-    "enable_grad",
-    "grad",
-    "gradcheck",
-    "gradgradcheck",
-    "inference_mode",
-    "is_grad_enabled",
-    "no_grad",
-    "numeric_gradients",
-    "once_differentiable",
-    "set_detect_anomaly",
-    "set_grad_enabled",
-    "value_and_grad",
+    "Function", "GradcheckError", "Tensor", "Variable", "backward", "borrowed", "bump", "detect_anomaly",
+    "enable_grad", "grad", "gradcheck", "gradgradcheck", "inference_mode", "is_grad_enabled", "no_grad",
+    "numeric_gradients", "once_differentiable", "set_detect_anomaly", "set_grad_enabled", "value_and_grad",
     "wrap",
-]
+]  # fmt: skip
 
 
 # the methods of Tensor that are functions of modules above its own; `ranvier.ops.attach` adds the ops

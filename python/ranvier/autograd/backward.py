@@ -18,13 +18,12 @@ import ranvier.autograd.graph as graph
 import ranvier.autograd.hooks as hooks
 import ranvier.autograd.trace as trace
 from ranvier.autograd.function import Deferred, Output
-from ranvier.autograd.memory import cast, filled, like, plain, write
+from ranvier.autograd.memory import Array, cast, filled, like, plain, write
 from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.recording import current, recordings, references
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import BORROWED, FLAG, bump, overlaps
 
-Array = np.ndarray[Any, Any]
 ndarray = np.ndarray
 
 
@@ -52,12 +51,13 @@ def backward(
     tensor(1.)
     """
     seed = root_gradient("backward", root, gradient, create_graph)
-    only = None if inputs is None else targets([inputs] if isinstance(inputs, Tensor) else list(inputs))
+    only = None if inputs is None else targets(inputs)
     run([(root, seed)], retain_graph, only=only, create_graph=create_graph)
 
 
-def targets(inputs: list[Tensor]) -> set[Any]:
+def targets(inputs: Any) -> set[Any]:
     """The nodes of the tensors that get a ``grad``; of those that are no leaves it is retained."""
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if not inputs:
         raise RuntimeError("[backward] got no inputs; expected some, or None for all leaves")
     for x in inputs:

@@ -21,22 +21,13 @@ def _raw(x: Any) -> np.ndarray[Any, Any]:
 
 
 def is_tensor(obj: Any) -> bool:
-    """True for a Tensor.
-
-    >>> import ranvier as rv
-    >>> rv.is_tensor(rv.ones(1)), rv.is_tensor([1.0])
-    (True, False)
-    """
+    """True for a Tensor. | rv.is_tensor(rv.ones(1)), rv.is_tensor([1.0]) -> (True, False)"""
     return isinstance(obj, Tensor)
 
 
 def is_floating_point(input: Any) -> bool:
     """Whether the elements are floating-point numbers.
-
-    >>> import ranvier as rv
-    >>> rv.is_floating_point(rv.ones(1)), rv.is_floating_point(rv.arange(2))
-    (True, False)
-    """
+    | rv.is_floating_point(rv.ones(1)), rv.is_floating_point(rv.arange(2)) -> (True, False)"""
     return _raw(input).dtype.kind == "f"
 
 
@@ -51,12 +42,7 @@ def _is(x: Any, numpy: Callable[..., Any], kernel: Callable[[Any], Any]) -> Tens
 
 
 def isnan(input: Any) -> Tensor:
-    """Where x is NaN.
-
-    >>> import ranvier as rv
-    >>> rv.isnan(rv.tensor([1.0, float("nan")]))
-    tensor([False,  True])
-    """
+    """Where x is NaN. | rv.isnan(rv.tensor([1.0, float("nan")])) -> tensor([False,  True])"""
     return _is(input, np.isnan, lambda array: _core.ne(array, array, None))
 
 
@@ -72,11 +58,7 @@ def isfinite(input: Any) -> Tensor:
 
 def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """True if abs(input - other) <= atol + rtol abs(other) everywhere.
-
-    >>> import ranvier as rv
-    >>> rv.allclose(rv.ones(2), rv.ones(2) + 1e-7)
-    True
-    """
+    | rv.allclose(rv.ones(2), rv.ones(2) + 1e-7) -> True"""
     value_read("allclose")
     a, b = _raw(input), _raw(other)
     try:

@@ -29,11 +29,7 @@ def to(
     Accepts ``to(dtype)``, ``to("cpu")``, ``to("cpu", dtype)``, ``to(other_tensor)``, each followed by
     non_blocking, which has no effect, and copy, and all as keywords. memory_format: see :func:`contiguous`.
     Raises ValueError for another device, TypeError for more arguments.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([1.7, -1.7]).to(rv.int64)
-    tensor([ 1, -1])
-    """
+    | rv.tensor([1.7, -1.7]).to(rv.int64) -> tensor([ 1, -1])"""
     flags = [arg for arg in args if isinstance(arg, bool)]
     if len(flags) > 2:
         raise TypeError(f"[to] got {args}; expected a dtype, a device, non_blocking and copy")
@@ -79,11 +75,7 @@ def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
 
 def reinterpreted(x: Tensor, dtype: np.dtype[Any]) -> Tensor:
     """The memory of x read as another dtype, without a gradient.
-
-    >>> import ranvier as rv
-    >>> reinterpreted(rv.tensor([1.0]), rv.int32)
-    tensor([1065353216], dtype=ranvier.int32)
-    """
+    | reinterpreted(rv.tensor([1.0]), rv.int32) -> tensor([1065353216], dtype=ranvier.int32)"""
     if dtype == x._array.dtype:
         return x.reshape(x._array.shape)
     if x._requires_grad:

@@ -9,10 +9,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.keys import numbers_first
-from ranvier.autograd.memory import cast, copied, filled, like, picked, put, write
+from ranvier.autograd.memory import Array, cast, copied, filled, in_dtype, like, picked, put, write
 from ranvier.autograd.views import through
-
-Array = np.ndarray[Any, Any]
 
 
 class Clone(Function):
@@ -65,8 +63,7 @@ class SetItem(Function):
             dx = copied(dy)
             put(dx, self.keys, 0)
         if self.needs[1]:
-            dvalue = _sum_to(picked(dy, self.keys), self.value_shape)
-            dvalue = dvalue if dvalue.dtype == self.value_dtype else cast(dvalue, self.value_dtype)
+            dvalue = in_dtype(_sum_to(picked(dy, self.keys), self.value_shape), self.value_dtype)
         return dx, dvalue
 
 
@@ -78,11 +75,8 @@ class Put(Function):
         return like(x, value if value.shape == x.shape else np.broadcast_to(value, x.shape))
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        dvalue = None
-        if self.needs[1]:
-            dvalue = _sum_to(dy, self.value_shape)
-            dvalue = dvalue if dvalue.dtype == self.value_dtype else cast(dvalue, self.value_dtype)
-        return filled(0, dy.shape, dy.dtype) if self.needs[0] else None, dvalue
+        dx = filled(0, dy.shape, dy.dtype) if self.needs[0] else None
+        return dx, in_dtype(_sum_to(dy, self.value_shape), self.value_dtype) if self.needs[1] else None
 
 
 def _is_dense(x: Array) -> bool:

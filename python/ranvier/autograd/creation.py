@@ -72,11 +72,7 @@ def tensor(
     dtype.
 
     Raises ValueError for ragged lists, RuntimeError for requires_grad with a dtype that is not floating.
-
-    >>> import ranvier as rv
-    >>> rv.tensor([1, 2]), rv.tensor([1.5]).dtype
-    (tensor([1, 2]), dtype('float32'))
-    """
+    | rv.tensor([1, 2]), rv.tensor([1.5]).dtype -> (tensor([1, 2]), dtype('float32'))"""
     return _finish(new_array("tensor", data, dtype), requires_grad, device, settings)
 
 
@@ -151,12 +147,7 @@ def _size(size: tuple[Any, ...], settings: dict[str, Any]) -> tuple[int, ...]:
 def zeros(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
-    """zeros(2, 3) or zeros((2, 3)): float32 unless dtype says otherwise.
-
-    >>> import ranvier as rv
-    >>> rv.zeros(2)
-    tensor([0., 0.])
-    """
+    """zeros(2, 3) or zeros((2, 3)): float32 unless dtype says otherwise. | rv.zeros(2) -> tensor([0., 0.])"""
     return _finish(
         filled(0, _size(size, settings), np.dtype(dtype or np.float32)), requires_grad, device, settings
     )
@@ -190,11 +181,7 @@ def full(
     """A Tensor filled with one number, in the number's dtype unless dtype is given.
 
     Raises ValueError for a number that an integer dtype cannot hold, such as nan.
-
-    >>> import ranvier as rv
-    >>> rv.full((2,), 7)
-    tensor([7, 7])
-    """
+    | rv.full((2,), 7) -> tensor([7, 7])"""
     value = array_of("full", fill_value)
     shape = shape_of(((size,) if isinstance(size, int) else size,))
     kind = np.dtype(dtype or value.dtype)
@@ -272,11 +259,7 @@ def arange(
 
     With a dtype of integers start, end and step lose their fractions first. Raises ValueError for a step of 0
     or of the wrong sign.
-
-    >>> import ranvier as rv
-    >>> rv.arange(3), rv.arange(0, 1, 0.5)
-    (tensor([0, 1, 2]), tensor([0.0000, 0.5000]))
-    """
+    | rv.arange(3), rv.arange(0, 1, 0.5) -> (tensor([0, 1, 2]), tensor([0.0000, 0.5000]))"""
     first, last = (0, start) if end is None else (start, end)
     first, last, step = (v.item() if isinstance(v, (Tensor, np.ndarray)) else v for v in (first, last, step))
     if dtype is None:
@@ -387,8 +370,4 @@ class _OfTensors(type):
 
 class Variable(metaclass=_OfTensors):
     """``Variable(x)``: a Tensor on the memory of x, off the tape; all Tensors are its instances.
-
-    >>> import ranvier as rv
-    >>> rv.autograd.Variable(rv.ones(1), requires_grad=True)
-    tensor([1.], requires_grad=True)
-    """
+    | rv.autograd.Variable(rv.ones(1), requires_grad=True) -> tensor([1.], requires_grad=True)"""

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.memory import cast, filled, like, literal, plain, require_numbers
+from ranvier.autograd.memory import Array, cast, filled, like, literal, plain, require_numbers
 from ranvier.autograd.recording import recordings, refuse
 
-Array = np.ndarray[Any, Any]
 F32 = np.dtype(np.float32)
 RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 _PYTHON: dict[Any, Any] = {float: np.float32, int: np.int64, bool: np.bool_}
@@ -157,12 +156,7 @@ def is_plain(data: Any) -> bool:
 
 class Size(tuple[int, ...]):
     """A tuple of lengths that also counts elements, as ``torch.Size``; its text is that of a tuple.
-
-    >>> import ranvier as rv
-    >>> x = rv.zeros(2, 3, 4)
-    >>> x.shape, x.shape[1:].numel(), x.shape == (2, 3, 4)
-    ((2, 3, 4), 12, True)
-    """
+    | (rv.zeros(2, 3, 4).shape, rv.zeros(2, 3, 4).shape[1:].numel()) -> ((2, 3, 4), 12)"""
 
     __slots__ = ()
 
@@ -186,11 +180,7 @@ class device(str):
     as programs do before they look whether it is there; a tensor that is sent to it raises ValueError.
 
     Raises ValueError for a name that PyTorch does not have either.
-
-    >>> import ranvier as rv
-    >>> rv.device("cuda:0" if rv.cuda.is_available() else "cpu")
-    device(type='cpu')
-    """
+    | rv.device("cuda:0" if rv.cuda.is_available() else "cpu") -> device(type='cpu')"""
 
     __slots__ = ()
 
@@ -226,12 +216,7 @@ def set_default_device(device: object) -> None:
 
 
 def get_default_device() -> device:
-    """The CPU.
-
-    >>> import ranvier as rv
-    >>> rv.get_default_device()
-    device(type='cpu')
-    """
+    """The CPU. | rv.get_default_device() -> device(type='cpu')"""
     return CPU
 
 
@@ -272,12 +257,7 @@ def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
 
 
 def get_default_dtype() -> np.dtype[Any]:
-    """float32, the dtype of Python's floats.
-
-    >>> import ranvier as rv
-    >>> rv.get_default_dtype()
-    dtype('float32')
-    """
+    """float32, the dtype of Python's floats. | rv.get_default_dtype() -> dtype('float32')"""
     return F32
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ranvier.autograd.backward import root_gradient, run, targets
 from ranvier.autograd.graph import separate
-from ranvier.autograd.memory import copied, filled_like
+from ranvier.autograd.memory import Array, copied, filled_like
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.tensor import Tensor, wrap
 
@@ -103,11 +103,8 @@ def backward(
     if len(dys) != len(roots):
         raise RuntimeError(f"[backward] got {len(roots)} tensors and {len(dys)} gradients; expected as many")
     seeds = [root_gradient("backward", y, dy, create_graph) for y, dy in zip(roots, dys, strict=True)]
-    only = None if inputs is None else targets([inputs] if isinstance(inputs, Tensor) else list(inputs))
+    only = None if inputs is None else targets(inputs)
     run(list(zip(roots, seeds, strict=True)), retain_graph, only=only, create_graph=create_graph)
-
-
-Array = np.ndarray[Any, Any]
 
 
 class GradcheckError(RuntimeError):
@@ -177,11 +174,7 @@ def gradcheck(
     entries: the number of elements of each input to check; None means all.
     Raises GradcheckError (or returns False) if the largest difference is more than rtol times the largest
     gradient, or rtol where that is below 1.
-
-    >>> import numpy as np, ranvier as rv
-    >>> rv.autograd.gradcheck(lambda x: x.clone(), np.array([0.5, -1.0]))
-    True
-    """
+    | rv.autograd.gradcheck(lambda x: x.clone(), rv.tensor([0.5, -1.0])) -> True"""
     arrays = _in_float64(inputs)
     leaves = [wrap(a.copy(), requires_grad=a.dtype.kind == "f") for a in arrays]
     with enable_grad():
@@ -233,11 +226,7 @@ def gradgradcheck(
 
     Arguments and errors as of :func:`gradcheck`. The first gradients are functions of the inputs and of the
     gradients of the outputs, and are differentiated by both.
-
-    >>> import numpy as np, ranvier as rv
-    >>> rv.autograd.gradgradcheck(lambda x: x**3, np.array([0.5, -1.0]))
-    True
-    """
+    | rv.autograd.gradgradcheck(lambda x: x**3, rv.tensor([0.5, -1.0])) -> True"""
     arrays = _in_float64(inputs)
 
     def first(*tensors: Tensor) -> tuple[Tensor | None, ...]:

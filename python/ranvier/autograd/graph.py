@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function, Output
-from ranvier.autograd.hooks import Hooks, Retain
+from ranvier.autograd.hooks import Hooks, Retain, checked
+from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import enable_grad, mode, no_grad
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import as_node
 
-Array = np.ndarray[Any, Any]
 Rule = Callable[..., Any]
 
 RULES: dict[type[Function], Rule] = {}  # rule(node, dy, ...) -> Tensors or None, as from backward
@@ -86,7 +87,8 @@ def of_input(node: Function, index: int, array: Array) -> Tensor:
     if isinstance(edge, Tensor):  # a leaf
         if edge._array is array:
             return edge
-        edge = _alias(edge)  # it has other memory since (`.data = ...`), or forward has saved a view
+        # it has other memory since (`.data = ...`), or forward has saved a view
+        edge = as_node(Same(), edge)
     return _with_history(array, edge, node, 1 + index)
 
 
@@ -107,19 +109,12 @@ def _with_history(array: Array, maker: Any, node: Function, place: int) -> Tenso
     return tensor
 
 
-def _alias(leaf: Tensor) -> Function:
-    node = Same()
-    node.recorded, node.released, node.hooks = True, False, None
-    node.needs, node.edges, node.versions, node.changes = (True,), (leaf,), (), ()
-    return node
-
-
 class Freed(Function):
     """Stands for a tape that has been used up: of a result of a captured step."""
 
     def __init__(self, text: str) -> None:
-        self.recorded, self.released, self.hooks, self.outputs, self.text = True, True, None, 1, text
-        self.edges, self.needs, self.versions, self.changes = (None,), (False,), (), ()
+        as_node(self, None)
+        self.released, self.outputs, self.text = True, 1, text
 
     def __repr__(self) -> str:
         return self.text
@@ -193,12 +188,7 @@ def call_hooks(hooks: Hooks, gradient: Tensor) -> Tensor:
         changed = hook(gradient)
         if changed is not None:
             changed = changed if isinstance(changed, Tensor) else wrap(np.asarray(changed))
-            if changed.shape != gradient.shape:
-                raise RuntimeError(
-                    f"[register_hook] got a gradient of shape {changed.shape} from the hook; expected "
-                    f"{gradient.shape}"
-                )
-            gradient = _cast(changed, gradient.dtype)
+            gradient = _cast(checked(changed, gradient), gradient.dtype)
     return gradient
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Deferred
-from ranvier.autograd.memory import cast, copied
+from ranvier.autograd.memory import copied, in_dtype
 from ranvier.autograd.recording import recordings
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
@@ -138,7 +138,8 @@ def call(hooks: Hooks, gradient: Any) -> Any:
         seen.append(wrap(array))
         changed = hook(seen[-1])
         if changed is not None:
-            array = _checked(changed, array)
+            changed = changed._array if isinstance(changed, Tensor) else np.asarray(changed)
+            array = in_dtype(checked(changed, array), array.dtype)
     for retain in retaining:
         retain.keep(array)
     return deferred if deferred is not None and array is first and _untouched(seen, deferred) else array
@@ -166,10 +167,11 @@ def call_at_end() -> None:
         function()
 
 
-def _checked(changed: Any, gradient: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    array = changed._array if isinstance(changed, Tensor) else np.asarray(changed)
-    if array.shape != gradient.shape:
+def checked(changed: Any, gradient: Any) -> Any:
+    """What a hook has returned, if it has the shape of the gradient that it got."""
+    if changed.shape != gradient.shape:
         raise RuntimeError(
-            f"[register_hook] got a gradient of shape {array.shape} from the hook; expected {gradient.shape}"
+            f"[register_hook] got a gradient of shape {changed.shape} from the hook; expected "
+            f"{gradient.shape}"
         )
-    return array if array.dtype == gradient.dtype else cast(array, gradient.dtype)
+    return changed

@@ -8,19 +8,18 @@ known when it is recorded; a replay puts its own arrays in their places.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from weakref import ref
 
 import numpy as np
 
 from ranvier.autograd.function import Function, _is_plain
+from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import is_grad_enabled, set_grad_enabled
 from ranvier.autograd.recording import Call, Recording, current, paused, recordings
 
 __all__ = ["noted"]
 
-Array = np.ndarray[Any, Any]
 Path = tuple[Any, ...]  # the name of an attribute, then indices in tuples and lists
 _OURS = ("forward", "backward")
 
@@ -127,7 +126,9 @@ class _NodeCall(Call):
         self.paths = [path for path, _ in own]
         now = vars(node.function()) if start is None else start
         self.known = node.kind.by_numpy or all(_is_known(x) for key, x in now.items() if key not in _OURS)
-        self.start = None if start is None else _without(_kept(start), self.paths)
+        self.start = None if start is None else _kept(start)
+        for path in self.paths if start is not None else ():
+            _put(self.start, path, None)
         self.kept: list[int] = []
 
     def takes(self, arrays: Any, parts: Any) -> bool:
@@ -171,16 +172,13 @@ def _is_known(x: Any) -> bool:
 
 
 def _arrays_of(x: Any, path: Path = ()) -> list[tuple[Path, Array]]:
-    return [*_found(x, path)]
-
-
-def _found(x: Any, path: Path) -> Iterator[tuple[Path, Array]]:
-    items = x.items() if type(x) is dict else enumerate(x)
-    for key, value in items:
+    arrays: list[tuple[Path, Array]] = []
+    for key, value in x.items() if type(x) is dict else enumerate(x):
         if type(value) is np.ndarray:
-            yield (*path, key), value
+            arrays.append(((*path, key), value))
         elif type(value) in (tuple, list):
-            yield from _found(value, (*path, key))
+            arrays += _arrays_of(value, (*path, key))
+    return arrays
 
 
 def _kept(x: Any) -> Any:
@@ -188,12 +186,6 @@ def _kept(x: Any) -> Any:
     if type(x) is dict:
         return {name: _kept(value) for name, value in x.items() if name not in _OURS}
     return type(x)(map(_kept, x)) if type(x) in (tuple, list) else x
-
-
-def _without(x: Any, paths: list[Path]) -> Any:
-    for path in paths:
-        _put(x, path, None)
-    return x
 
 
 def _put(x: Any, path: Path, value: Any) -> None:

@@ -18,7 +18,7 @@ from ranvier.autograd.copies import Put, Refused, Replace, SetItem
 from ranvier.autograd.data import shape_of
 from ranvier.autograd.function import watched
 from ranvier.autograd.keys import index_error, numbers_first
-from ranvier.autograd.memory import copied, picked, put, write
+from ranvier.autograd.memory import Array, copied, picked, put, write
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor, set_data
@@ -27,6 +27,7 @@ from ranvier.autograd.views import (
     FIRST,
     FLAG,
     UNWATCHED,
+    as_node,
     before_writing,
     bump,
     chained,
@@ -183,7 +184,6 @@ METHODS: dict[str, Callable[..., Any]] = {
 }
 
 
-Array = np.ndarray[Any, Any]
 _SAME_NUMBER = frozenset({"fill_", "zero_"})  # they give all elements one value
 
 
@@ -216,11 +216,11 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
         change_history(base, result._grad_fn)
     else:
         base, chain, _ = view
-        replaced = _node(Replace(chain, base._array), (base._grad_fn, result._grad_fn))
+        replaced = as_node(Replace(chain, base._array), base._grad_fn, result._grad_fn)
         change_history(base, replaced)
     for other in views_of(base):
         _, chain, why = other._view
-        maker = _node(Refused(why), (base._grad_fn,)) if why else chained(chain, base._grad_fn)
+        maker = as_node(Refused(why), base._grad_fn) if why else chained(chain, base._grad_fn)
         change_history(other, maker)
     renew(tensor, without=base)
 
@@ -279,11 +279,3 @@ def _skip_hooks(tensor: Any, maker: Any, view: tuple[Any, ...]) -> None:
         node = node.edges[0]
         if node is None or not node.edges:
             return
-
-
-def _node(function: Any, edges: tuple[Any, ...]) -> Any:
-    """A Function as a node of the tape, without a call of forward."""
-    function.recorded, function.released, function.hooks = True, False, None
-    function.edges, function.needs = edges, tuple(edge is not None for edge in edges)
-    function.versions, function.changes = (), ()
-    return function

@@ -13,10 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.memory import cast, keep
+from ranvier.autograd.memory import Array, cast, keep
 from ranvier.autograd.recording import is_recording, recordings, value_read
-
-Array = np.ndarray[Any, Any]
 
 
 class Picks(NamedTuple):

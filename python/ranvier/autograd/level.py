@@ -214,12 +214,9 @@ class Level:
 
     def slopes(self) -> list[Tensor]:
         """The gradients of one number by each input, as the caller gets them."""
-        y = self.number()
-        gradients_of_y: Any = (None,) * len(self.xs)
-        if y._requires_grad:
-            gradients_of_y = gradients(y, self.xs, None, self.history, self.history, allow_unused=True)
-        pairs = zip(gradients_of_y, self.xs, strict=True)
-        return [wrap(filled_like(0, x._array)) if g is None else self.result(g) for g, x in pairs]
+        unweighted: Any = (None,)
+        slopes = self.gradients((self.number(),), self.xs, unweighted, retain=self.history)
+        return [*map(self.result, slopes)]
 
     def pulled(self, ys: Tensors) -> tuple[Tensors, Tensors]:
         """Variables u, and u J for the Jacobian J of ys: J v is its gradient by u."""
@@ -329,11 +326,7 @@ def value_and_grad(function: Callable[..., Any], argnums: int | Sequence[int] = 
     An argument may be a number (then the gradient is a float, computed in float64), an array, a Tensor, or a
     list, tuple or dict of these. Calls may be nested: the gradients inside are then on the tape of the outer
     call. Raises RuntimeError if the function does not return one number.
-
-    >>> import ranvier as rv
-    >>> rv.value_and_grad(lambda x: x.clone())(3.0)
-    (3.0, 1.0)
-    """
+    | rv.value_and_grad(lambda x: x.clone())(3.0) -> (3.0, 1.0)"""
     several = not isinstance(argnums, int)
 
     @functools.wraps(function)
@@ -374,11 +367,7 @@ def _tensor(value: Any) -> Tensor:
 
 def grad(function: Callable[..., Any], argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """A function that returns the gradients with respect to ``args[argnums]``: see :func:`value_and_grad`.
-
-    >>> import ranvier as rv
-    >>> rv.grad(lambda x: x**3)(2.0), rv.grad(rv.grad(lambda x: x**3))(2.0)
-    (12.0, 12.0)
-    """
+    | rv.grad(lambda x: x**3)(2.0), rv.grad(rv.grad(lambda x: x**3))(2.0) -> (12.0, 12.0)"""
     both = value_and_grad(function, argnums)
 
     @functools.wraps(function)

@@ -33,12 +33,7 @@ def _switch(enabled: bool) -> None:
 
 
 def is_grad_enabled() -> bool:
-    """True where operations on tensors that require gradients are recorded.
-
-    >>> import ranvier as rv
-    >>> rv.is_grad_enabled()
-    True
-    """
+    """True where operations on tensors that require gradients are recorded. | rv.is_grad_enabled() -> True"""
     return mode.enabled
 
 

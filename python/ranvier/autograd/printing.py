@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.recording import recordings, value_read
 
-_PROFILES = {"default": (4, 1000, 3, 80), "short": (2, 1000, 2, 80), "full": (4, math.inf, 3, 80)}
-
-
-class _Options:
-    """How tensors are printed: see :func:`set_printoptions`."""
-
-    precision: int = 4
-    threshold: float = 1000
-    edgeitems: int = 3
-    linewidth: int = 80
-    sci_mode: bool | None = None
-
-
-_options = _Options()
+_DEFAULT: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80}
+_PROFILES = {
+    "default": _DEFAULT,
+    "short": {**_DEFAULT, "precision": 2, "edgeitems": 2},
+    "full": {**_DEFAULT, "threshold": math.inf},
+}
+_options = SimpleNamespace(**_DEFAULT, sci_mode=None)  # see `set_printoptions`
 
 
 def set_printoptions(
@@ -55,8 +49,7 @@ def set_printoptions(
         if profile not in _PROFILES:
             names = ", ".join(_PROFILES)
             raise ValueError(f"[set_printoptions] got profile {profile!r}; expected one of {names}")
-        found = _PROFILES[profile]
-        _options.precision, _options.threshold, _options.edgeitems, _options.linewidth = found
+        vars(_options).update(_PROFILES[profile])
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
     for name, value in given.items():
         if value is not None and not value >= 0:

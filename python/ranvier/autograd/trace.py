@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Deferred, Function
+from ranvier.autograd.recording import place
 from ranvier.autograd.tensor import Tensor
 
 __all__ = ["outputs_alive", "outputs_kept"]
@@ -51,17 +50,13 @@ def outputs_alive(nodes: Iterable[Any]) -> dict[Any, Tensor]:
     return {t.grad_fn: t for t in gc.get_referrers(*wanted) if isinstance(t, Tensor) and t.grad_fn in wanted}
 
 
-_PACKAGE = os.path.dirname(os.path.dirname(__file__))
 _recorded = Function._recorded
 anomaly = [False, False]  # whether it is on, and whether gradients are searched
 
 
 def _located(self: Function, *args: Any) -> Any:
     """As ``Function._recorded``; the node also gets the line of the program that called it."""
-    frame: Any = sys._getframe(1)
-    while frame.f_back and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    self.__dict__["called_at"] = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    self.__dict__["called_at"] = place()
     return _recorded(self, *args)
 
 

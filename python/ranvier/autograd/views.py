@@ -210,13 +210,19 @@ def through(chain: tuple[Any, ...], array: np.ndarray[Any, Any]) -> np.ndarray[A
     return array
 
 
+def as_node(function: Any, *edges: Any) -> Any:
+    """A Function as a node of the tape, without a call of forward."""
+    function.recorded, function.released, function.hooks = True, False, None
+    function.edges, function.needs = edges, tuple([edge is not None for edge in edges])
+    function.versions, function.changes = (), ()
+    return function
+
+
 def again(function: Any, edge: Any) -> Any:
     """A copy of a view Function, as a node of the tape that passes its gradient to another edge."""
     node = object.__new__(type(function))
     node.__dict__.update(function.__dict__)
-    node.recorded, node.released, node.hooks = True, False, None
-    node.needs, node.edges, node.versions, node.changes = (True,), (edge,), (), ()
-    return node
+    return as_node(node, edge)
 
 
 def chained(chain: tuple[Any, ...], edge: Any) -> Any:
@@ -271,10 +277,10 @@ def own_memory(tensor: Any) -> None:
     if len(family) == 1:
         tensor._array = copied(tensor._array)
         return
-    bounds = [_bounds(t._array) for t in family]
-    low, high = min(start for start, _ in bounds), max(end for _, end in bounds)
+    ranges = [bounds(t._array) for t in family]
+    low, high = min(start for start, _ in ranges), max(end for _, end in ranges)
     whole = np.empty(high - low, np.uint8)
-    for t, (start, end) in zip(family, bounds, strict=True):
+    for t, (start, end) in zip(family, ranges, strict=True):
         array = t._array
         first = array.ctypes.data - low if end > start else 0
         moved: np.ndarray[Any, Any] = np.ndarray(array.shape, array.dtype, whole, first, array.strides)
@@ -282,7 +288,7 @@ def own_memory(tensor: Any) -> None:
         t._array = moved
 
 
-def _bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
+def bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
     """The addresses where the memory of an array begins and ends."""
     start = end = array.ctypes.data
     for size, stride in zip(array.shape, array.strides, strict=True):

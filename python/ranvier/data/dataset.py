@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import Array, plain
+from ranvier.ops.rows import examples
 
 __all__ = [
     "ConcatDataset", "Dataset", "IterableDataset", "Subset", "TensorDataset", "default_collate",
@@ -70,27 +71,13 @@ class TensorDataset(Dataset[Any]):
     `dataset[i]` is a tuple of Tensors, one per array.
 
     Raises ValueError: no arrays, a number instead of an array, or arrays of unequal length.
-
-    >>> import numpy as np
-    >>> from ranvier.data import TensorDataset
-    >>> dataset = TensorDataset(np.arange(6.0).reshape(3, 2), np.array([0, 1, 1]))
-    >>> len(dataset), dataset[1][1].item()
-    (3, 1)
-    """
+    | rv.data.TensorDataset(rv.arange(6.0).reshape(3, 2), rv.tensor([0, 1, 1]))[1]
+    -> (tensor([2., 3.]), tensor(1))"""
 
     def __init__(self, *tensors: Any) -> None:
-        arrays = tuple(raw(tensor) for tensor in tensors)
-        if not arrays:
-            raise ValueError("[TensorDataset] got no arrays; expected at least one")
-        if any(array.ndim == 0 for array in arrays):
-            raise ValueError("[TensorDataset] got a number; expected arrays of samples")
-        if len({len(array) for array in arrays}) != 1:
-            raise ValueError(
-                f"[TensorDataset] got arrays of {[len(array) for array in arrays]} samples; "
-                "expected equal lengths"
-            )
         self.tensors = tensors
-        self._arrays = arrays
+        self._arrays = tuple(raw(tensor) for tensor in tensors)
+        length_of("TensorDataset", self._arrays)
 
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
         return tuple(wrap(np.asarray(array[index])) for array in self._arrays)
@@ -157,6 +144,18 @@ def one_of(name: str, argument: str, value: Any, names: Sequence[str]) -> str:
     return str(value)
 
 
+def length_of(name: str, arrays: Sequence[Array]) -> int:
+    """The number of samples, the same in all arrays; raises the error of `name`."""
+    if not arrays:
+        raise ValueError(f"[{name}] got no arrays; expected at least one")
+    if any(array.ndim == 0 for array in arrays):
+        raise ValueError(f"[{name}] got a number; expected arrays of samples")
+    lengths = [len(array) for array in arrays]
+    if len(set(lengths)) != 1:
+        raise ValueError(f"[{name}] got arrays of {lengths} samples; expected equal lengths")
+    return lengths[0]
+
+
 def raw(value: Any) -> Array:
     """The array of a Tensor or of an array-like object. Raises TypeError for a masked array."""
     return value._array if isinstance(value, Tensor) else np.asarray(plain("data", value))
@@ -181,23 +180,14 @@ def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | Non
 
 def get_worker_info() -> None:
     """None, PyTorch's answer in the main process: a loader makes batches in threads of this process.
-
-    >>> import ranvier as rv
-    >>> print(rv.utils.data.get_worker_info())
-    None
-    """
+    | print(rv.utils.data.get_worker_info()) -> None"""
 
 
 def default_collate(batch: list[Any]) -> Any:
     """A batch of samples: numbers, arrays and Tensors become one Tensor; tuples and dicts part by part.
 
     Raises ValueError: arrays of different shapes.
-
-    >>> from ranvier.data import default_collate
-    >>> x, y = default_collate([([1.0, 2.0], 0), ([3.0, 4.0], 1)])
-    >>> [part.tolist() for part in x], y.tolist()
-    ([[1.0, 3.0], [2.0, 4.0]], [0, 1])
-    """
+    | rv.data.default_collate([({"x": 1}, 0), ({"x": 2}, 1)]) -> [{'x': tensor([1, 2])}, tensor([0, 1])]"""
     first = batch[0]
     if isinstance(first, (Tensor, np.ndarray, np.generic, int, float, bool)):
         arrays = [raw(sample) for sample in batch]
@@ -236,3 +226,6 @@ def default_convert(data: Any) -> Any:
         values = [default_convert(value) for value in data]
         return type(data)(*values) if hasattr(data, "_fields") else tuple(values)
     return [default_convert(value) for value in data] if isinstance(data, list) else data
+
+
+examples(globals())

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ranvier.autograd import random
 from ranvier.data.dataset import Indices, raw
+from ranvier.ops.rows import examples
 
 __all__ = [
     "BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "StratifiedSampler",
@@ -122,11 +123,7 @@ class RandomSampler(OrderSampler):
         generator: an integer or generator to draw from instead of the library's (`rv.manual_seed`).
 
     Raises ValueError: num_samples below 1.
-
-    >>> from ranvier.data import RandomSampler
-    >>> sorted(RandomSampler(range(4)))
-    [0, 1, 2, 3]
-    """
+    | sorted(rv.data.RandomSampler(range(4))) -> [0, 1, 2, 3]"""
 
     _part = 2**16  # the draws with replacement that are in memory at a time
 
@@ -178,12 +175,7 @@ class RandomSampler(OrderSampler):
 
 
 class SubsetRandomSampler(OrderSampler):
-    """The given indices in random order.
-
-    >>> from ranvier.data import SubsetRandomSampler
-    >>> sorted(SubsetRandomSampler([5, 2, 9]))
-    [2, 5, 9]
-    """
+    """The given indices in random order. | sorted(rv.data.SubsetRandomSampler([5, 2, 9])) -> [2, 5, 9]"""
 
     def __init__(self, indices: Sequence[int] | Indices, generator: Seed = None) -> None:
         self.indices = indices
@@ -209,11 +201,7 @@ class WeightedRandomSampler(OrderSampler):
         generator: an integer or generator to draw from instead of the library's (`rv.manual_seed`).
 
     Raises ValueError: other weights, or, without replacement, more samples than weights above 0.
-
-    >>> from ranvier.data import WeightedRandomSampler
-    >>> set(WeightedRandomSampler([0.0, 1.0, 0.0], 4))
-    {1}
-    """
+    | set(rv.data.WeightedRandomSampler([0.0, 1.0, 0.0], 4)) -> {1}"""
 
     def __init__(
         self, weights: npt.ArrayLike, num_samples: int, replacement: bool = True, generator: Seed = None
@@ -291,11 +279,8 @@ class StratifiedSampler(OrderSampler):
 
 class BatchSampler(Sampler[list[int]]):
     """Lists of `batch_size` indices from another sampler.
-
-    >>> from ranvier.data import BatchSampler, SequentialSampler
-    >>> list(BatchSampler(SequentialSampler(range(5)), 2, drop_last=False))
-    [[0, 1], [2, 3], [4]]
-    """
+    | list(rv.data.BatchSampler(rv.data.SequentialSampler(range(5)), 2, drop_last=False))
+    -> [[0, 1], [2, 3], [4]]"""
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
         self.sampler = sampler
@@ -330,3 +315,6 @@ def positive(name: str, argument: str, value: Any, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"[{name}] got {argument} {value}; expected at least {least}")
     return int(value)
+
+
+examples(globals())

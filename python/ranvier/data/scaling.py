@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ranvier.autograd.memory import Array, plain
 from ranvier.data.dataset import like, one_of, raw
+from ranvier.ops.rows import examples
 
 __all__ = ["MinMaxScaler", "Normalize", "Standardize", "minmax_scale", "standardize"]
 
@@ -207,11 +208,7 @@ class MinMaxScaler(Affine):
 
     Raises ValueError: not fitted, no samples, or samples of another shape than those fitted.
     Raises TypeError: values that are no numbers.
-
-    >>> from ranvier.data import MinMaxScaler
-    >>> MinMaxScaler(0, 255).transform([[0, 51, 255]]).tolist()
-    [[0.0, 0.2, 1.0]]
-    """
+    | rv.data.MinMaxScaler(0, 255).transform([[0, 51, 255]]).tolist() -> [[0.0, 0.2, 1.0]]"""
 
     _names = ("low", "high")
 
@@ -232,21 +229,13 @@ class MinMaxScaler(Affine):
 
 def standardize(x: npt.ArrayLike, per: str = "feature") -> Array:
     """`Standardize(per=per).fit_transform(x)`: every feature with mean 0 and standard deviation 1.
-
-    >>> from ranvier.data import standardize
-    >>> standardize([[1.0], [3.0]]).tolist()
-    [[-1.0], [1.0]]
-    """
+    | rv.data.standardize([[1.0], [3.0]]).tolist() -> [[-1.0], [1.0]]"""
     return Standardize(per=per).fit_transform(x)
 
 
 def minmax_scale(x: npt.ArrayLike, per: str = "feature") -> Array:
     """`MinMaxScaler(per=per).fit_transform(x)`: every feature in [0, 1].
-
-    >>> from ranvier.data import minmax_scale
-    >>> minmax_scale([[1.0], [2.0], [3.0]]).tolist()
-    [[0.0], [0.5], [1.0]]
-    """
+    | rv.data.minmax_scale([[1.0], [2.0], [3.0]]).tolist() -> [[0.0], [0.5], [1.0]]"""
     return MinMaxScaler(per=per).fit_transform(x)
 
 
@@ -275,12 +264,7 @@ class Normalize:
 
     Raises ValueError: a std of 0 or below, numbers that are not finite, or images with other channels.
     Raises TypeError: images of integers: divide bytes by 255 first.
-
-    >>> import numpy as np
-    >>> from ranvier.data import Normalize
-    >>> Normalize(0.5, (0.5, 0.25))(np.ones((2, 1, 1))).tolist()
-    [[[1.0]], [[2.0]]]
-    """
+    | rv.data.Normalize(0.5, (0.5, 0.25))(rv.ones(2, 1, 1)).tolist() -> [[[1.0]], [[2.0]]]"""
 
     def __init__(self, mean: npt.ArrayLike, std: npt.ArrayLike) -> None:
         self.mean, self.std = _per_channel("mean", mean), _per_channel("std", std)
@@ -327,3 +311,6 @@ class Normalize:
             )
         mean, std = (part.astype(values.dtype).reshape(-1, 1, 1) for part in (self.mean, self.std))
         return values, mean, std
+
+
+examples(globals())

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd.memory import Array, plain
-from ranvier.data.dataset import Dataset, Indices, Subset
+from ranvier.data.dataset import Dataset, Indices, Subset, length_of
 from ranvier.data.sampler import Seed, permutation
 
 __all__ = ["random_split", "train_test_split"]
@@ -45,15 +45,8 @@ def train_test_split(
     >>> np.bincount(y_train).tolist(), np.bincount(y_test).tolist()
     ([3, 2], [3, 2])
     """
-    if not arrays:
-        raise ValueError("[train_test_split] got no arrays; expected at least one")
     inputs = [np.asarray(plain("train_test_split", array)) for array in arrays]
-    if any(array.ndim == 0 for array in inputs):
-        raise ValueError("[train_test_split] got a number; expected arrays of samples")
-    lengths = [len(array) for array in inputs]
-    if len(set(lengths)) != 1:
-        raise ValueError(f"[train_test_split] got arrays of {lengths} samples; expected equal lengths")
-    n = lengths[0]
+    n = length_of("train_test_split", inputs)
     n_train, n_test = _sizes(n, train_size, test_size)
     if stratify is not None:
         if not shuffle:

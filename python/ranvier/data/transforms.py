@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ranvier.autograd.memory import Array, plain
 from ranvier.data.scaling import MinMaxScaler, Normalize, Standardize, minmax_scale, standardize
+from ranvier.ops.rows import examples
 
 __all__ = [
     "Compose", "MinMaxScaler", "Normalize", "OneHot", "Standardize", "TableEncoder", "minmax_scale",
@@ -32,11 +33,7 @@ def one_hot(
         dtype: of the result.
 
     Raises TypeError: labels are not integers; ValueError: a label is negative or not below `num_classes`.
-
-    >>> from ranvier.data import one_hot
-    >>> one_hot([2, 0], 3).tolist()
-    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
-    """
+    | rv.data.one_hot([2, 0], 3).tolist() -> [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]"""
     indices = np.asarray(plain("encoding", labels))
     if indices.dtype.kind not in "iu" and indices.size:
         raise TypeError(f"[one_hot] got labels of dtype {indices.dtype}; expected integers")
@@ -156,12 +153,10 @@ class TableEncoder:
 
     Raises ValueError: not fitted, another number of columns, no number in a column, or NaN without `missing`.
 
-    >>> import numpy as np
-    >>> from ranvier.data import TableEncoder
-    >>> encoder = TableEncoder([None, ("blue", "red")], "mean")
-    >>> encoder.fit_transform([[1.0, 0], [np.nan, 1], [3.0, np.nan]]).tolist()
-    [[1.0, 1.0, 0.0], [2.0, 0.0, 1.0], [3.0, 0.0, 0.0]]
-    """
+    | rv.data.TableEncoder([None, ("blue", "red")], "mean").fit_transform([[1, 0], [rv.nan, 1], [3, rv.nan]])
+    -> array([[1., 1., 0.],
+           [2., 0., 1.],
+           [3., 0., 0.]])"""
 
     def __init__(
         self,
@@ -362,11 +357,8 @@ def from_config(config: dict[str, Any]) -> Any:
     """The transform of a saved model's `preprocessing`, `{"transform": "Standardize", "mean": ...}`.
 
     Raises ValueError: the name is none of this module's transforms.
-
-    >>> from ranvier.data import transforms
-    >>> transforms.from_config({"transform": "MinMaxScaler", "low": 0, "high": 16})([8.0]).tolist()
-    [0.5]
-    """
+    | rv.data.transforms.from_config({"transform": "MinMaxScaler", "low": 0, "high": 16})([8.0]).tolist()
+    -> [0.5]"""
     kinds = {kind.__name__: kind for kind in (Standardize, MinMaxScaler, Normalize, OneHot, TableEncoder)}
     name = config.get("transform")
     arguments = {key: value for key, value in config.items() if key != "transform"}
@@ -380,3 +372,6 @@ def from_config(config: dict[str, Any]) -> Any:
             f"expected one of {', '.join(kinds)}, Compose"
         )
     return kinds[name](**arguments)
+
+
+examples(globals())

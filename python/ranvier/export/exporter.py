@@ -15,6 +15,7 @@ import ranvier.export.layers
 import ranvier.export.norms  # noqa: F401  # fill the table
 from ranvier.autograd import wrap
 from ranvier.export.capture import Capture, captured
+from ranvier.export.int8 import Quantized, ranges_of, with_folded_norms
 from ranvier.export.program import Buffer, Report, Routine, Value
 from ranvier.export.rules import ONE, RULES, Site
 from ranvier.export.source import Memory, argument_name, code_size, files, identifier
@@ -39,6 +40,7 @@ def c(
     predict: tuple[Any, Any] | None = None,
     name: str | None = None,
     separate_weights: bool = False,
+    calibration: Any = None,
 ) -> Report:
     """Writes a model, or a training step, as one C99 file and its header.
 
@@ -49,13 +51,16 @@ def c(
     function, their values do not matter. path: of the file, which ends in ``.c``. predict: with a step,
     (model, example) of a ``<name>_predict`` with the weights that the step learns. name: of the functions, by
     default that of the file. separate_weights: the numbers go to a file of their own, ``<name>_weights.c``.
+    calibration: inputs, or a tuple of them, as the network will get them, some hundred rows: linear layers
+    and convolutions of a prediction become sums of int8, scaled for the values that these rows give.
 
-    All is float32, class indices are int32. Images are (N, C, H, W) as in Python. No parameter, gradient or
-    running statistic is changed here. docs/export.md lists what is supported.
+    Arguments and results are float32, class indices int32. Images are (N, C, H, W) as in Python. No
+    parameter, gradient or running statistic is changed here. docs/export.md lists what is supported.
 
     Raises:
         ValueError: an operation that has no counterpart, with the name of its layer; sizes of 0; an operation
-            that the library does not record; a path that does not end in .c.
+            that the library does not record; a path that does not end in .c; calibration with a step, or with
+            fewer rows than the example.
         TypeError: another dtype than float32 and integers; a target that cannot be called.
 
     >>> import tempfile, ranvier as rv
@@ -76,10 +81,14 @@ def c(
     if predict is not None and (captures[0][1].loss is None or captures[1][1].loss is not None):
         raise ValueError("[export.c] got predict; expected it with a step, and in it (model, example)")
     names = {i: text for _, _, roots in captures for i, text in _names(roots).items()}
+    ranges = None if calibration is None else _ranges(target, captures[0], calibration)
+    if captures[0][1].loss is None:
+        _, capture, _ = captures[0]
+        capture.calls = with_folded_norms(capture.calls, capture.outputs, names)
     # a file of its own has the names of weights outside: two networks may be in one program
     memory = Memory(names, _learned(captures[0][1]), f"{name}_w_" if separate_weights else "w_")
     routines = [
-        _routine(name, capture, arguments, memory, one)
+        _routine(name, capture, arguments, memory, one, ranges)
         for (arguments, capture, _), (one, _) in zip(captures, parts, strict=True)
     ]
     memory.keep(routines)
@@ -131,6 +140,28 @@ def _array(x: Any) -> Any:
     if array.size == 0:
         raise ValueError(f"[export.c] got an example of shape {array.shape}; expected sizes from 1 on")
     return array
+
+
+def _ranges(target: Any, made: tuple[list[Any], Capture, dict[str, Module]], calibration: Any) -> Any:
+    """The ranges of all values over the calibration data, in batches of the example's size."""
+    arguments, capture, roots = made
+    inputs = calibration if isinstance(calibration, (tuple, list)) else (calibration,)
+    arrays = [np.asarray(getattr(x, "_array", x)) for x in inputs]
+    rows = arguments[0].shape[0] if arguments[0].ndim else 1
+    shapes = [(a.shape[1:], x.shape[1:]) for a, x in zip(arrays, arguments, strict=False)]
+    if capture.loss is not None or len(arrays) != len(arguments) or any(a != b for a, b in shapes):
+        raise ValueError(
+            f"[export.c] got calibration data {[a.shape for a in arrays]}; expected it with a prediction, as "
+            f"many inputs as the example, and rows like those of {[tuple(x.shape) for x in arguments]}"
+        )
+    if len(arrays[0]) < rows:
+        raise ValueError(f"[export.c] got {len(arrays[0])} rows of calibration; expected {rows} or more")
+    batches = (
+        [wrap(np.array(a[i : i + rows], x.dtype, order="C")) for a, x in zip(arrays, arguments, strict=True)]
+        for i in range(0, len(arrays[0]) - rows + 1, rows)
+    )
+    with evaluating(target, "export.c") if isinstance(target, Module) else nullcontext():
+        return ranges_of(target, capture, arguments, batches, roots)
 
 
 def _others(arrays: list[Any]) -> Iterator[list[Any]]:
@@ -219,7 +250,9 @@ class _Values:
         return self.made.get(id(array)) or self.memory.value(array, name)
 
 
-def _routine(name: str, capture: Capture, arguments: list[Any], memory: Memory, target: Any) -> Routine:
+def _routine(
+    name: str, capture: Capture, arguments: list[Any], memory: Memory, target: Any, ranges: Any
+) -> Routine:
     """The C function of a capture."""
     is_step = capture.loss is not None
     routine = Routine(f"{name}_{'step' if is_step else 'predict'}")
@@ -228,11 +261,12 @@ def _routine(name: str, capture: Capture, arguments: list[Any], memory: Memory, 
     for x, text in zip(arguments, _argument_names(target, len(arguments)), strict=True):
         array = x._array
         text = argument_name(text, taken)
-        buffer = Buffer(text, array.size, "argument", integer=array.dtype.kind in "iu")
+        buffer = Buffer(text, array.size, "argument", type="int32_t" if array.dtype.kind in "iu" else "float")
         values.made[id(array)] = value = Value(buffer, array.shape)
         routine.arguments.append((text, value, False))
     trained = memory.learned if is_step else set()
-    sites = _forward(routine, capture, values, trained)
+    quantized = None if ranges is None else Quantized(routine, capture, arguments, ranges)
+    sites = _forward(routine, capture, values, trained, quantized)
     gradients = _backward(routine, capture, sites, trained) if is_step else {}
     if is_step:
         if not capture.optimizers or not capture.cleared:
@@ -256,10 +290,13 @@ def _argument_names(target: Any, count: int) -> list[str]:
     return names[:count]
 
 
-def _forward(routine: Routine, capture: Capture, values: _Values, trained: set[int]) -> list[Site]:
+def _forward(
+    routine: Routine, capture: Capture, values: _Values, trained: set[int], quantized: Quantized | None
+) -> list[Site]:
     sites, needing, layer = [], set(trained), ""
     for call in capture.calls:
         _require(call)
+        in_int8 = quantized is not None and quantized.takes(call, values)
         operands = [None if x is None else values(x) for x in call.inputs]
         needs = [x is not None and id(x) in needing for x in call.inputs]
         site = Site(routine, call, operands, needs)
@@ -270,7 +307,7 @@ def _forward(routine: Routine, capture: Capture, values: _Values, trained: set[i
         shapes = [" x ".join(map(str, x.shape)) for x in (call.inputs[0], call.outputs[0]) if x is not None]
         routine.comment = "" if text == layer else f"{text}, {' -> '.join(shapes)}"
         layer = text
-        made = RULES[call.kind].forward(site)
+        made = quantized.forward(site, values) if quantized and in_int8 else RULES[call.kind].forward(site)
         site.outputs = list(made) if isinstance(made, tuple) else [made]
         for array, value in zip(call.outputs, site.outputs, strict=True):
             values.made[id(array)] = value.as_shape(array.shape)

@@ -136,7 +136,8 @@ def _window(s: Site, axes: int, kernel: Any, stride: Any, padding: Any, step: An
     return {"struct": "window", **sizes, "groups": int(groups)}
 
 
-def _conv_window(s: Site) -> Any:
+def conv_window(s: Site) -> Any:
+    """The sizes of a convolution."""
     axes = int(s.call.kind[-2])
     stride, padding, step, groups = s.get("geometry")
     kernel = s.input(1).shape[2:]
@@ -151,13 +152,13 @@ def _conv_window(s: Site) -> Any:
 def _conv(s: Site) -> Value:
     shape = s.call.outputs[0].shape
     s.r.multiplications += int(np.prod(shape)) * int(np.prod(s.input(1).shape[1:]))
-    return s.r.made("conv2d", s.input(0), s.input(1), s.inputs[2], ..., _conv_window(s), shape=shape)
+    return s.r.made("conv2d", s.input(0), s.input(1), s.inputs[2], ..., conv_window(s), shape=shape)
 
 
 def _conv_backward(s: Site, dy: Value) -> Gradients:
     dx, dw, db = (_new_if(s, i) for i in range(3))
     s.r.multiplications += sum(d is not None for d in (dx, dw)) * dy.size * int(np.prod(s.input(1).shape[1:]))
-    args = dy, s.input(0), s.input(1), dx, dw, db, _conv_window(s)
+    args = dy, s.input(0), s.input(1), dx, dw, db, conv_window(s)
     s.r.call("conv2d_backward", *args, writes=_present(dx, dw, db))
     return [dx, dw, db]
 
@@ -165,7 +166,7 @@ def _conv_backward(s: Site, dy: Value) -> Gradients:
 rule("Conv1d", "Conv2d")(Rule(_conv, _conv_backward))
 
 
-def _pool_window(s: Site) -> tuple[Any, bool]:
+def pool_window(s: Site) -> tuple[Any, bool]:
     """The sizes of a pool, and whether an average counts the padding."""
     axes = int(s.call.kind[-2])
     if "Adaptive" in s.call.kind:
@@ -188,20 +189,20 @@ def _pool_window(s: Site) -> tuple[Any, bool]:
 def _max_pool(s: Site) -> Value:
     if s.call.settings.get("return_indices"):
         raise s.refuse("return_indices is not supported")
-    return s.r.made("max_pool", s.input(0), ..., _pool_window(s)[0], shape=s.call.outputs[0].shape)
+    return s.r.made("max_pool", s.input(0), ..., pool_window(s)[0], shape=s.call.outputs[0].shape)
 
 
 def _max_pool_backward(s: Site, dy: Value, *_: Any) -> Gradients:
     x = s.input(0)
-    return [s.r.made("max_pool_backward", dy, x, ..., _pool_window(s)[0], shape=x.shape)]
+    return [s.r.made("max_pool_backward", dy, x, ..., pool_window(s)[0], shape=x.shape)]
 
 
 def _avg_pool(s: Site) -> Value:
-    return s.r.made("avg_pool", s.input(0), ..., *_pool_window(s), shape=s.call.outputs[0].shape)
+    return s.r.made("avg_pool", s.input(0), ..., *pool_window(s), shape=s.call.outputs[0].shape)
 
 
 def _avg_pool_backward(s: Site, dy: Value) -> Gradients:
-    return [s.r.made("avg_pool_backward", dy, ..., *_pool_window(s), shape=s.input(0).shape)]
+    return [s.r.made("avg_pool_backward", dy, ..., *pool_window(s), shape=s.input(0).shape)]
 
 
 for _name in ("", "Adaptive"):

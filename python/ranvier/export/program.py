@@ -23,15 +23,28 @@ class Buffer:
     """Memory of `size` elements.
 
     kind: "constant" (weights that no step changes), "state" (those that one changes), "argument" (of the
-    function) or "temporary" (in the block that all functions share). values: of constants and state.
+    function) or "temporary" (in the block that all functions share). values: of constants and state. type: of
+    an element, in C. offset: of a temporary, in words of 4 bytes.
     """
 
     name: str
     size: int
     kind: str
     values: Array | None = None
-    integer: bool = False
+    type: str = "float"
     offset: int = 0
+
+    @property
+    def integer(self) -> bool:
+        return self.type != "float"
+
+    @property
+    def bytes(self) -> int:
+        return self.size * (1 if self.type == "int8_t" else 4)
+
+    @property
+    def words(self) -> int:
+        return -(-self.bytes // 4)
 
 
 @dataclass(eq=False)
@@ -116,11 +129,11 @@ class Routine:
         self.multiplications = 0
         self._parts = 0
 
-    def new(self, shape: Any) -> Value:
+    def new(self, shape: Any, type: str = "float") -> Value:
         """A value in memory of its own."""
         shape = tuple(map(int, shape))
         self._parts += 1
-        return Value(Buffer(f"t{self._parts}", math.prod(shape), "temporary"), shape)
+        return Value(Buffer(f"t{self._parts}", math.prod(shape), "temporary", type=type), shape)
 
     def call(self, helper: str, *args: Any, writes: Any, replaced: Any = ()) -> None:
         """Adds a call. writes: a Value or several."""
@@ -147,7 +160,7 @@ class Routine:
         self.instructions = kept[::-1]
 
     def planned(self) -> tuple[int, int]:
-        """Gives the temporaries their places: elements of the block, and of all temporaries apart."""
+        """Gives the temporaries their places: words of the block, and of all temporaries apart."""
         spans = self._spans()
         owner = self._merged(spans)
         blocks: dict[int, list[Any]] = {}  # by owner: first, last, buffers
@@ -157,15 +170,15 @@ class Routine:
             block[2].append(buffer)
         placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last
         # the largest first; each at the lowest place that is free while it lives
-        for first, last, buffers in sorted(blocks.values(), key=lambda b: (-b[2][0].size, b[0])):
-            size, offset = max(b.size for b in buffers), 0
+        for first, last, buffers in sorted(blocks.values(), key=lambda b: (-b[2][0].words, b[0])):
+            size, offset = max(b.words for b in buffers), 0
             for start, end, begin, until in sorted(placed):
                 if begin <= last and first <= until and start < offset + size and offset < end:
                     offset = end
             placed.append((offset, offset + size, first, last))
             for buffer in buffers:
                 buffer.offset = offset
-        return max((end for _, end, _, _ in placed), default=0), sum(b.size for _, _, b in spans.values())
+        return max((end for _, end, _, _ in placed), default=0), sum(b.words for _, _, b in spans.values())
 
     def _spans(self) -> dict[int, tuple[int, int, Buffer]]:
         """The first and the last instruction that uses each temporary."""
@@ -185,7 +198,7 @@ class Routine:
         for i, one in enumerate(self.instructions):
             for old in one.replaced:
                 new, key = one.writes[0].buffer, id(old.buffer)
-                fits = old.buffer.size == new.size and old.buffer.kind == new.kind == "temporary"
+                fits = old.buffer.words == new.words and old.buffer.kind == new.kind == "temporary"
                 if fits and spans[key][1] == i and spans[id(new)][0] == i and key != id(new):
                     owner[id(new)] = owner.get(key, key)
                     break

@@ -62,6 +62,9 @@ _RESERVED = {*_C.split(), *_OTHERS.split()}
 """Keywords of C, names of its library, of C++ and of the file itself."""
 
 
+_DTYPES = {"float": np.float32, "int32_t": np.int32, "int8_t": np.int8}
+
+
 class Memory:
     """The weights and the state of a file: every array has one place in it."""
 
@@ -92,11 +95,16 @@ class Memory:
         self.scalars.append((kind, name, start))
         return name
 
-    def _new(self, name: str, array: Any, kind: str) -> Value:
+    def constant(self, array: Any, name: str) -> Value:
+        """A new array of the file: int8 remains int8."""
+        type = "int8_t" if array.dtype == np.int8 else None
+        return self._new(identifier(name, self.taken, self.prefix), array, "constant", type)
+
+    def _new(self, name: str, array: Any, kind: str, type: str | None = None) -> Value:
         self._alive.append(array)
-        integer = array.dtype.kind in "iu"
-        values = np.array(array, np.int32 if integer else np.float32, order="C").reshape(-1)
-        buffer = Buffer(name, values.size, kind, values, integer)
+        type = type or ("int32_t" if array.dtype.kind in "iu" else "float")
+        values = np.array(array, _DTYPES[type], order="C").reshape(-1)
+        buffer = Buffer(name, values.size, kind, values, type)
         self.buffers.append(buffer)
         return Value(buffer, array.shape)
 
@@ -108,13 +116,14 @@ class Memory:
 
     def bytes(self, kind: str) -> int:
         scalars = 4 * len(self.scalars) if kind == "state" else 0
-        return 4 * sum(b.size for b in self.buffers if b.kind == kind) + scalars
+        return sum(b.bytes for b in self.buffers if b.kind == kind) + scalars
 
 
 def _numbers(buffer: Buffer) -> str:
     assert buffer.values is not None
     texts = [str(int(v)) if buffer.integer else literal(v) for v in buffer.values]
-    return ",\n".join("    " + ", ".join(texts[i : i + 8]) for i in range(0, len(texts), 8))
+    across = 8 if buffer.type != "int8_t" else 20
+    return ",\n".join("    " + ", ".join(texts[i : i + across]) for i in range(0, len(texts), across))
 
 
 def _argument(arg: Any, name: str) -> str:
@@ -123,6 +132,10 @@ def _argument(arg: Any, name: str) -> str:
         return "NULL"
     if isinstance(arg, Value):
         place = {"temporary": "ram", "state": f"{name}_state.{arg.buffer.name}"}
+        if arg.buffer.type != "float" and arg.buffer.kind == "temporary":
+            return f"({arg.buffer.type} *)(ram + {arg.buffer.offset})" + (
+                f" + {arg.offset}" if arg.offset else ""
+            )
         offset = arg.offset + (arg.buffer.offset if arg.buffer.kind == "temporary" else 0)
         base = place.get(arg.buffer.kind, arg.buffer.name)
         return f"{base} + {offset}" if offset or base == "ram" else base
@@ -163,8 +176,7 @@ def _comment(text: str) -> str:
 def _prototype(routine: Routine) -> str:
     parts = []
     for name, value, written in routine.arguments:
-        kind = "int32_t" if value.buffer.integer else "float"
-        parts.append(f"{'' if written else 'const '}{kind} *{name}")
+        parts.append(f"{'' if written else 'const '}{value.buffer.type} *{name}")
     result = "void" if routine.result is None else "float"
     return f"{result} {routine.name}({', '.join(parts) or 'void'})"
 
@@ -248,15 +260,11 @@ def files(
 
 
 def _externs(constants: list[Buffer]) -> list[str]:
-    return ["".join(f"extern const {_type(b)} {b.name}[{b.size}];\n" for b in constants)] if constants else []
-
-
-def _type(buffer: Buffer) -> str:
-    return "int32_t" if buffer.integer else "float"
+    return ["".join(f"extern const {b.type} {b.name}[{b.size}];\n" for b in constants)] if constants else []
 
 
 def _constant(b: Buffer, name: str, storage: str) -> str:
-    return f"{storage}const {name.upper()}_FLASH {_type(b)} {b.name}[{b.size}] = {{\n{_numbers(b)}\n}};\n"
+    return f"{storage}const {name.upper()}_FLASH {b.type} {b.name}[{b.size}] = {{\n{_numbers(b)}\n}};\n"
 
 
 def _has_state(memory: Memory) -> bool:

@@ -6,17 +6,6 @@ from ranvier.func.transforms import grad, grad_and_value, hessian, jacfwd, jacre
 from ranvier.func.vmap import vmap
 
 __all__ = [
-    "Stack",
-    "functional_call",
-    "grad",
-    "grad_and_value",
-    "hessian",
-    "jacfwd",
-    "jacrev",
-    "jvp",
-    "stack",
-    "stack_module_state",
-    "unstack",
-    "vjp",
-    "vmap",
-]
+    "Stack", "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "stack",
+    "stack_module_state", "unstack", "vjp", "vmap",
+]  # fmt: skip

@@ -14,6 +14,7 @@ from typing import Any
 
 from ranvier.autograd.level import Level, level_of, like
 from ranvier.autograd.mode import mode
+from ranvier.ops.rows import examples
 
 __all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "vjp"]
 
@@ -29,11 +30,8 @@ def grad_and_value(func: _Function, argnums: _Argnums = 0, has_aux: bool = False
 
     Raises TypeError for inputs and outputs that are no floating Tensors, ValueError for an argnum that is no
     place, RuntimeError for an output of several elements.
-
-    >>> import ranvier as rv
-    >>> rv.func.grad_and_value(lambda p: (p["a"] ** 2).sum())({"a": rv.tensor([1.0, 2.0])})
-    ({'a': tensor([2., 4.])}, tensor(5.))
-    """
+    | rv.func.grad_and_value(lambda p: (p["a"] ** 2).sum())({"a": rv.tensor([1.0, 2.0])})
+    -> ({'a': tensor([2., 4.])}, tensor(5.))"""
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -48,11 +46,7 @@ def grad_and_value(func: _Function, argnums: _Argnums = 0, has_aux: bool = False
 
 def grad(func: _Function, argnums: _Argnums = 0, has_aux: bool = False) -> _Function:
     """A function that returns the gradients of func, or (gradients, aux): see :func:`grad_and_value`.
-
-    >>> import ranvier as rv
-    >>> rv.func.grad(rv.func.grad(rv.sin))(rv.tensor(1.0)) == -rv.sin(rv.tensor(1.0))
-    tensor(True)
-    """
+    | rv.func.grad(rv.func.grad(rv.sin))(rv.tensor(1.0)) == -rv.sin(rv.tensor(1.0)) -> tensor(True)"""
     both = grad_and_value(func, argnums, has_aux)
 
     @functools.wraps(func)
@@ -94,11 +88,8 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
     Computed in reverse: u J is linear in u, and J v is its gradient by u. So every op must have second
     derivatives (else NotImplementedError), and the cost is that of two gradients. With has_aux: (output, J v,
     aux). strict: an output that does not depend on the primals raises RuntimeError.
-
-    >>> import ranvier as rv
-    >>> rv.func.jvp(lambda x: x**2, (rv.tensor([1.0, 2.0]),), (rv.tensor([3.0, 1.0]),))
-    (tensor([1., 4.]), tensor([6., 4.]))
-    """
+    | rv.func.jvp(lambda x: x**2, (rv.tensor([1.0, 2.0]),), (rv.tensor([3.0, 1.0]),))
+    -> (tensor([1., 4.]), tensor([6., 4.]))"""
     for name, value in (("primals", primals), ("tangents", tangents)):
         if not isinstance(value, tuple):
             raise TypeError(f"[jvp] got {name} of type {type(value).__name__}; expected a tuple")
@@ -121,12 +112,7 @@ def jacrev(
     It costs one forward and one backward for each element of the outputs; where the inputs have less than
     half as many elements, two for each of these, if all ops have second derivatives. chunk_size, of PyTorch's
     batches of rows, changes nothing. argnums, has_aux: as of :func:`grad_and_value`.
-
-    >>> import ranvier as rv
-    >>> rv.func.jacrev(lambda x, w: x**2 * w)(rv.tensor([1.0, 2.0]), 3.0)
-    tensor([[ 6.,  0.],
-            [ 0., 12.]])
-    """
+    | rv.func.jacrev(lambda x, w: x**2 * w)(rv.tensor([1.0, 2.0]), 3.0) -> tensor([[ 6.,  0.], [ 0., 12.]])"""
     if chunk_size is not None and not (isinstance(chunk_size, int) and chunk_size > 0):
         raise ValueError(f"[jacrev] got chunk_size {chunk_size!r}; expected a positive int or None")
 
@@ -146,11 +132,7 @@ def jacfwd(
 ) -> _Function:
     """The same as :func:`jacrev`, which takes the cheaper side by itself. func is called once: randomness, of
     PyTorch's vmap, changes nothing.
-
-    >>> import ranvier as rv
-    >>> rv.func.jacfwd(rv.sum)(rv.ones(3))
-    tensor([1., 1., 1.])
-    """
+    | rv.func.jacfwd(rv.sum)(rv.ones(3)) -> tensor([1., 1., 1.])"""
     return jacrev(func, argnums, has_aux=has_aux)
 
 
@@ -158,12 +140,7 @@ def hessian(func: _Function, argnums: _Argnums = 0) -> _Function:
     """A function that returns the second derivatives of func, as jacfwd(jacrev(func, argnums), argnums) does.
 
     For one number as output it costs a gradient, and one backward on its tape for each element of the inputs.
-
-    >>> import ranvier as rv
-    >>> rv.func.hessian(lambda x: x[0] ** 2 * x[1])(rv.tensor([1.0, 2.0]))
-    tensor([[4., 2.],
-            [2., 0.]])
-    """
+    | rv.func.hessian(lambda x: x[0] ** 2 * x[1])(rv.tensor([1.0, 2.0])) -> tensor([[4., 2.], [2., 0.]])"""
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -173,3 +150,6 @@ def hessian(func: _Function, argnums: _Argnums = 0) -> _Function:
             return level.hessians()
 
     return wrapper
+
+
+examples(globals())

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from ranvier.metrics.confusion import CountingMetric, counts_of, scores
 from ranvier.metrics.metric import MeanMetric, arguments, mean_or_sum, same_shape, targets, weights_of
+from ranvier.ops.rows import examples
 
 __all__ = [
     "F1", "Accuracy", "Precision", "Recall", "accuracy_score", "binary_accuracy", "f1_score",
@@ -29,11 +30,7 @@ def accuracy_score(
 
     Raises TypeError: `y_pred` has floats (see `binary_accuracy`).
     Raises ValueError: different shapes, or no samples.
-
-    >>> from ranvier.metrics import accuracy_score
-    >>> accuracy_score([0, 1, 2, 2], [0, 1, 1, 2])
-    0.75
-    """
+    | rv.metrics.accuracy_score([0, 1, 2, 2], [0, 1, 1, 2]) -> 0.75"""
     true, pred = targets("accuracy_score", y_true, y_pred)
     if pred.dtype.kind not in "iubUSO":
         raise TypeError(
@@ -54,11 +51,7 @@ def binary_accuracy(y_true: npt.ArrayLike, y_pred: npt.ArrayLike, threshold: flo
     """Share of values on the correct side of `threshold`, for targets 0 and 1 of any shape.
 
     Raises ValueError: different shapes, or no samples.
-
-    >>> from ranvier.metrics import binary_accuracy
-    >>> binary_accuracy([[0], [1]], [[0.2], [0.4]])
-    0.5
-    """
+    | rv.metrics.binary_accuracy([[0], [1]], [[0.2], [0.4]]) -> 0.5"""
     true, pred = targets("binary_accuracy", y_true, y_pred)
     same_shape("binary_accuracy", true, pred)
     return float(np.mean((true > threshold) == (pred > threshold)))
@@ -78,11 +71,8 @@ def precision_recall_fscore_support(
     """Precision, recall, F-beta and the number of samples of each label, or their averages and None.
 
     The arguments are those of :func:`f1_score`.
-
-    >>> from ranvier.metrics import precision_recall_fscore_support
-    >>> precision_recall_fscore_support([0, 1, 1, 1], [0, 0, 1, 1], average="macro")
-    (0.75, 0.8333333333333333, 0.7333333333333334, None)
-    """
+    | rv.metrics.precision_recall_fscore_support([0, 1, 1, 1], [0, 0, 1, 1], average="macro")
+    -> (0.75, 0.8333333333333333, 0.7333333333333334, None)"""
     name = "precision_recall_fscore_support"
     counts = counts_of(name, y_true, y_pred, sample_weight)
     return scores(name, counts, beta, labels, pos_label, average, zero_division)
@@ -101,11 +91,7 @@ def precision_score(
     """Share of the samples predicted as a label that have it: tp / (tp + fp).
 
     Arguments and errors are those of :func:`f1_score`.
-
-    >>> from ranvier.metrics import precision_score
-    >>> precision_score([0, 1, 1, 0], [1, 1, 1, 0])
-    0.6666666666666666
-    """
+    | rv.metrics.precision_score([0, 1, 1, 0], [1, 1, 1, 0]) -> 0.6666666666666666"""
     counts = counts_of("precision_score", y_true, y_pred, sample_weight)
     return scores("precision_score", counts, 1.0, labels, pos_label, average, zero_division)[0]
 
@@ -123,11 +109,7 @@ def recall_score(
     """Share of the samples of a label that are predicted as it: tp / (tp + fn).
 
     Arguments and errors are those of :func:`f1_score`.
-
-    >>> from ranvier.metrics import recall_score
-    >>> recall_score([0, 1, 1, 0], [1, 1, 0, 0])
-    0.5
-    """
+    | rv.metrics.recall_score([0, 1, 1, 0], [1, 1, 0, 0]) -> 0.5"""
     counts = counts_of("recall_score", y_true, y_pred, sample_weight)
     return scores("recall_score", counts, 1.0, labels, pos_label, average, zero_division)[1]
 
@@ -218,3 +200,6 @@ class F1(_Score):
     example = 'average="micro"', "[0, 1], [1, 1]", "[1, 0], [1, 0]", "0.75"
 
     _part = 2
+
+
+examples(globals())

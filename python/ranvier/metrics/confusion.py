@@ -244,17 +244,9 @@ class CountingMetric(StreamingMetric):
 
 
 class ConfusionMatrix(CountingMetric):
-    """:func:`confusion_matrix` over batches.
+    """:func:`confusion_matrix` over batches."""
 
-    >>> from ranvier.metrics import ConfusionMatrix
-    >>> metric = ConfusionMatrix()
-    >>> metric.update([0, 1], [0, 1]); metric.update([2, 2], [1, 2])
-    >>> metric.compute()
-    array([[1, 0, 0],
-           [0, 1, 0],
-           [0, 1, 1]])
-    """
-
+    example = "", "[0, 1], [0, 1]", "[1], [0]", "array([[1, 0],\n           [1, 1]])"
     is_number = False
 
     def __init__(self, *, labels: Any = None, normalize: str | None = None) -> None:

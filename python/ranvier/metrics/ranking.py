@@ -19,6 +19,7 @@ from ranvier.metrics.metric import (
     targets,
     weights_of,
 )
+from ranvier.ops.rows import examples
 
 __all__ = ["LogLoss", "RocAuc", "TopKAccuracy", "log_loss", "roc_auc_score", "top_k_accuracy_score"]
 
@@ -91,11 +92,7 @@ def roc_auc_score(
 
     Source: Hand and Till, "A Simple Generalisation of the Area Under the ROC Curve for Multiple Class
     Classification Problems" (2001), for "ovo".
-
-    >>> from ranvier.metrics import roc_auc_score
-    >>> roc_auc_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
-    0.75
-    """
+    | rv.metrics.roc_auc_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]) -> 0.75"""
     true, score = score_arrays("roc_auc_score", y_true, y_score)
     weights = weights_of("roc_auc_score", sample_weight, len(true))
     present = distinct("roc_auc_score", true)
@@ -187,11 +184,8 @@ def top_k_accuracy_score(
         labels: the labels of the columns; if None, those that occur, or 0, 1 ... if some do not.
 
     Raises ValueError: shapes that do not fit, no samples, or k below 1.
-
-    >>> from ranvier.metrics import top_k_accuracy_score
-    >>> top_k_accuracy_score([0, 1, 2], [[0.5, 0.2, 0.2], [0.3, 0.4, 0.2], [0.7, 0.2, 0.1]], k=2)
-    0.6666666666666666
-    """
+    | rv.metrics.top_k_accuracy_score([0, 1, 2], [[0.5, 0.2, 0.2], [0.3, 0.4, 0.2], [0.7, 0.2, 0.1]], k=2)
+    -> 0.6666666666666666"""
     true, score = score_arrays("top_k_accuracy_score", y_true, y_score)
     weights = weights_of("top_k_accuracy_score", sample_weight, len(true))
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
@@ -221,11 +215,8 @@ def log_loss(
         labels: the labels of the columns; if None, those that occur, or 0, 1 ... if some do not.
 
     Raises ValueError: shapes that do not fit, no samples, or values outside [0, 1].
-
-    >>> from ranvier.metrics import log_loss
-    >>> round(log_loss([1, 0, 0, 1], [[0.1, 0.9], [0.9, 0.1], [0.8, 0.2], [0.35, 0.65]]), 5)
-    0.21616
-    """
+    | round(rv.metrics.log_loss([1, 0, 0, 1], [[0.1, 0.9], [0.9, 0.1], [0.8, 0.2], [0.35, 0.65]]), 5)
+    -> 0.21616"""
     true, proba = score_arrays("log_loss", y_true, y_proba)
     weights = weights_of("log_loss", sample_weight, len(true))
     proba = proba if proba.dtype.kind == "f" else proba.astype(np.float64)
@@ -241,14 +232,9 @@ def log_loss(
 
 
 class TopKAccuracy(MeanMetric):
-    """:func:`top_k_accuracy_score` over batches.
+    """:func:`top_k_accuracy_score` over batches."""
 
-    >>> from ranvier.metrics import TopKAccuracy
-    >>> metric = TopKAccuracy(k=2)
-    >>> metric.update([0, 2], [[0.5, 0.2, 0.3], [0.7, 0.2, 0.1]])
-    >>> metric.compute()
-    0.5
-    """
+    example = "k=2", "[0], [[0.5, 0.2, 0.3]]", "[2], [[0.7, 0.2, 0.1]]", "0.5"
 
     scored = "probabilities"
     _function = staticmethod(top_k_accuracy_score)
@@ -320,3 +306,6 @@ class RocAuc(StreamingMetric):
         true, score, weights = map(np.concatenate, (self._true, self._scores, self._weights))
         weight = weights if self._weighted else None
         return roc_auc_score(true, score, sample_weight=weight, **self.settings)
+
+
+examples(globals())

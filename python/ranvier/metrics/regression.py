@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.metrics.metric import Floats, StreamingMetric, one_of, same_shape, targets, weights_of
+from ranvier.ops.rows import examples
 
 __all__ = [
     "MAE", "MSE", "R2", "RMSE", "mean_absolute_error", "mean_squared_error", "r2_score",
@@ -60,11 +61,7 @@ def mean_squared_error(
         multioutput: "uniform_average" of the outputs, a list of weights for them, or "raw_values": an array.
 
     Raises ValueError: different shapes, or no samples.
-
-    >>> from ranvier.metrics import mean_squared_error
-    >>> mean_squared_error([3, -0.5, 2, 7], [2.5, 0.0, 2, 8])
-    0.375
-    """
+    | rv.metrics.mean_squared_error([3, -0.5, 2, 7], [2.5, 0.0, 2, 8]) -> 0.375"""
     name = "mean_squared_error"
     return over_outputs(name, _mean_of(np.square, name, y_true, y_pred, sample_weight), multioutput)
 
@@ -75,11 +72,7 @@ def root_mean_squared_error(
     """Root of the mean squared error, in the unit of the target.
 
     Arguments and errors are those of :func:`mean_squared_error`.
-
-    >>> from ranvier.metrics import root_mean_squared_error
-    >>> root_mean_squared_error([0, 0], [3, 3])
-    3.0
-    """
+    | rv.metrics.root_mean_squared_error([0, 0], [3, 3]) -> 3.0"""
     name = "root_mean_squared_error"
     return over_outputs(name, np.sqrt(_mean_of(np.square, name, y_true, y_pred, sample_weight)), multioutput)
 
@@ -90,11 +83,7 @@ def mean_absolute_error(
     """Mean absolute error, `mean(|y_true - y_pred|)`, in float64.
 
     Arguments and errors are those of :func:`mean_squared_error`.
-
-    >>> from ranvier.metrics import mean_absolute_error
-    >>> mean_absolute_error([1, 2], [1.5, 2])
-    0.25
-    """
+    | rv.metrics.mean_absolute_error([1, 2], [1.5, 2]) -> 0.25"""
     name = "mean_absolute_error"
     return over_outputs(name, _mean_of(np.abs, name, y_true, y_pred, sample_weight), multioutput)
 
@@ -117,11 +106,7 @@ def r2_score(
             targets of each output.
 
     Raises ValueError: different shapes, or no samples.
-
-    >>> from ranvier.metrics import r2_score
-    >>> r2_score([1, 2, 3], [1, 2, 3]), r2_score([1, 2, 3], [2, 2, 2])
-    (1.0, 0.0)
-    """
+    | rv.metrics.r2_score([1, 2, 3], [1, 2, 3]), rv.metrics.r2_score([1, 2, 3], [2, 2, 2]) -> (1.0, 0.0)"""
     true, pred, weights = columns("r2_score", y_true, y_pred, sample_weight)
     residual = (weights * (true - pred) ** 2).sum(axis=0)
     mean = (weights * true).sum(axis=0) / weights.sum()
@@ -236,3 +221,6 @@ class R2(_Errors):
 
     def _value(self) -> Any:
         return determination(self.samples, self._sum, self._spread, **self.settings)
+
+
+examples(globals())

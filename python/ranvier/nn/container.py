@@ -13,6 +13,7 @@ from ranvier.nn.init import zeros_
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.norm import BatchNorm1d
+from ranvier.ops.rows import examples
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 
@@ -113,11 +114,7 @@ class Sequential(_Numbered):
 
 class ModuleList(_Numbered):
     """A list of modules. Their parameters are also the parent's.
-
-    >>> from ranvier import nn
-    >>> len(nn.ModuleList([nn.Flatten(), nn.Flatten()]))
-    2
-    """
+    | len(rv.nn.ModuleList([rv.nn.Flatten(), rv.nn.Flatten()])) -> 2"""
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
@@ -205,11 +202,7 @@ class _Dictionary(Module):
 
 class ModuleDict(_Dictionary):
     """A dictionary of modules. Their parameters are also the parent's.
-
-    >>> from ranvier import nn
-    >>> list(nn.ModuleDict({"a": nn.Flatten()}))
-    ['a']
-    """
+    | list(rv.nn.ModuleDict({"a": rv.nn.Flatten()})) -> ['a']"""
 
     _registry = "_modules"
 
@@ -220,12 +213,7 @@ class ModuleDict(_Dictionary):
 
 class ParameterList(Module):
     """A list of parameters, which are also the parent's; Tensors and arrays become Parameters.
-
-    >>> import ranvier as rv
-    >>> from ranvier import nn
-    >>> len(nn.ParameterList([rv.ones(2), rv.zeros(3)]))
-    2
-    """
+    | len(rv.nn.ParameterList([rv.ones(2), rv.zeros(3)])) -> 2"""
 
     def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
@@ -265,12 +253,7 @@ class ParameterList(Module):
 
 class ParameterDict(_Dictionary):
     """A dictionary of parameters, which are also the parent's; Tensors and arrays become Parameters.
-
-    >>> import ranvier as rv
-    >>> from ranvier import nn
-    >>> list(nn.ParameterDict({"scale": rv.ones(2)}))
-    ['scale']
-    """
+    | list(rv.nn.ParameterDict({"scale": rv.ones(2)})) -> ['scale']"""
 
     _registry = "_parameters"
 
@@ -388,3 +371,6 @@ def _check_sizes(sizes: Any) -> None:
     whole = all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in sizes)
     if len(sizes) < 2 or not whole:
         raise ValueError(f"[mlp] got sizes {list(sizes)}; expected at least two whole numbers >= 1")
+
+
+examples(globals())

@@ -10,6 +10,7 @@ import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
+from ranvier.ops.rows import examples
 
 __all__ = ["Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"]
 
@@ -143,11 +144,7 @@ class Conv1d(_Conv):
     padding may be 'valid' or 'same'; padding_mode is 'zeros', 'reflect', 'replicate' or 'circular'. See
     :func:`ranvier.ops.conv1d` for the formula. weight and bias start uniform in +-1/sqrt(fan_in), fan_in =
     in_channels / groups * S, as in PyTorch. Raises ValueError for settings that do not fit together.
-
-    >>> from ranvier import nn
-    >>> nn.Conv1d(4, 8, 3, padding="same")
-    Conv1d(4, 8, kernel_size=(3,), stride=(1,), padding=same)
-    """
+    | rv.nn.Conv1d(4, 8, 3, padding="same") -> Conv1d(4, 8, kernel_size=(3,), stride=(1,), padding=same)"""
 
     op = "conv1d"
     axes = 1
@@ -161,11 +158,7 @@ class Conv2d(_Conv):
     'same'; padding_mode is 'zeros', 'reflect', 'replicate' or 'circular'. See :func:`ranvier.ops.conv2d` for
     the formula. weight and bias start uniform in +-1/sqrt(fan_in), fan_in = in_channels / groups * R * S, as
     in PyTorch. Raises ValueError for settings that do not fit together.
-
-    >>> from ranvier import nn
-    >>> nn.Conv2d(1, 32, 3, padding=1)
-    Conv2d(1, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
-    """
+    | rv.nn.Conv2d(1, 32, 3, padding=1) -> Conv2d(1, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))"""
 
     op = "conv2d"
     axes = 2
@@ -236,11 +229,8 @@ class ConvTranspose1d(_ConvTranspose):
     A call with ``output_size`` computes output_padding from it. See :func:`ranvier.ops.conv_transpose1d`
     for the formula. weight and bias start uniform in +-1/sqrt(out_channels / groups * S), as in PyTorch.
     Raises ValueError for settings that do not fit together.
-
-    >>> from ranvier import nn
-    >>> nn.ConvTranspose1d(4, 2, 4, stride=2, padding=1)
-    ConvTranspose1d(4, 2, kernel_size=(4,), stride=(2,), padding=(1,))
-    """
+    | rv.nn.ConvTranspose1d(4, 2, 4, stride=2, padding=1)
+    -> ConvTranspose1d(4, 2, kernel_size=(4,), stride=(2,), padding=(1,))"""
 
     op = "conv_transpose1d"
     axes = 1
@@ -255,13 +245,10 @@ class ConvTranspose2d(_ConvTranspose):
     See :func:`ranvier.ops.conv_transpose2d` for the formula. weight and bias start uniform in
     +-1/sqrt(out_channels / groups * R * S), as in PyTorch. Raises ValueError for settings that do not fit
     together.
-
-    >>> import ranvier as rv
-    >>> from ranvier import nn
-    >>> up = nn.ConvTranspose2d(16, 8, 4, stride=2, padding=1)
-    >>> up(rv.zeros(1, 16, 7, 7)).shape
-    (1, 8, 14, 14)
-    """
+    | rv.nn.ConvTranspose2d(16, 8, 4, stride=2, padding=1)(rv.zeros(1, 16, 7, 7)).shape -> (1, 8, 14, 14)"""
 
     op = "conv_transpose2d"
     axes = 2
+
+
+examples(globals())  # written as ">>> call"

@@ -8,6 +8,7 @@ import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
 from ranvier.ops.neural.dropout import probability
+from ranvier.ops.rows import examples
 
 __all__ = ["AlphaDropout", "Dropout", "Dropout1d", "Dropout2d"]
 
@@ -32,38 +33,24 @@ class _Dropout(Layer):
 
 class Dropout(_Dropout):
     """Zeroes elements with probability p while training; see :func:`ranvier.dropout`.
-
-    >>> import ranvier as rv
-    >>> layer = rv.nn.Dropout(0.2).eval()
-    >>> layer(rv.ones(3))
-    tensor([1., 1., 1.])
-    """
+    | rv.nn.Dropout(0.2).eval()(rv.ones(3)) -> tensor([1., 1., 1.])"""
 
 
 class Dropout1d(_Dropout):
     """Zeroes channels of x (N, C, L) with probability p while training.
-
-    >>> import ranvier as rv
-    >>> rv.nn.Dropout1d(1.0)(rv.ones(1, 1, 3))
-    tensor([[[0., 0., 0.]]])
-    """
+    | rv.nn.Dropout1d(1.0)(rv.ones(1, 1, 3)) -> tensor([[[0., 0., 0.]]])"""
 
 
 class Dropout2d(_Dropout):
     """Zeroes channels of x (N, C, H, W) with probability p while training.
-
-    >>> import ranvier as rv
-    >>> rv.nn.Dropout2d(1.0)(rv.ones(1, 1, 1, 3))
-    tensor([[[[0., 0., 0.]]]])
-    """
+    | rv.nn.Dropout2d(1.0)(rv.ones(1, 1, 1, 3)) -> tensor([[[[0., 0., 0.]]]])"""
 
 
 class AlphaDropout(_Dropout):
     """Sets elements to the lower limit of selu with probability p while training, keeping mean and variance.
-
-    >>> import ranvier as rv
-    >>> rv.nn.AlphaDropout(0.2).eval()(rv.ones(3))
-    tensor([1., 1., 1.])
-    """
+    | rv.nn.AlphaDropout(0.2).eval()(rv.ones(3)) -> tensor([1., 1., 1.])"""
 
     op = "alpha_dropout"
+
+
+examples(globals())  # written as ">>> call"

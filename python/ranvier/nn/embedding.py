@@ -20,6 +20,7 @@ from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import number, whole
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.neural.embedding import padding_row
+from ranvier.ops.rows import examples
 
 __all__ = [
     "CategoryEmbedding",
@@ -31,6 +32,7 @@ __all__ = [
 
 
 ONE_HOT = 8  # columns with more categories get an embedding
+_SIZES = ("*num_embeddings", "*embedding_dim")
 
 
 class _Table(Module):
@@ -60,12 +62,6 @@ class _Table(Module):
         if self.padding_idx is not None:
             init.zeros_(self.weight.detach()[self.padding_idx])
 
-    def extra_repr(self) -> str:
-        usual = {"norm_type": 2, "scale_grad_by_freq": False, "mode": ""}
-        values = [(name, getattr(self, name)) for name in self._shown]
-        settings = [f"{name}={value!r}" for name, value in values if value != usual.get(name)]
-        return ", ".join([f"{self.num_embeddings}, {self.embedding_dim}", *settings])
-
 
 class Embedding(_Table):
     """y[..., :] = weight[x[...], :]: x integers of any shape, weight (num_embeddings, embedding_dim).
@@ -74,14 +70,9 @@ class Embedding(_Table):
     :func:`ranvier.nn.functional.embedding` for the other arguments; sparse=True is accepted, and gradients
     are dense all the same. Raises IndexError for an x outside
     0 ... num_embeddings - 1.
+    | rv.nn.Embedding(1000, 16, padding_idx=0)(rv.tensor([[4, 7, 0]])).shape -> (1, 3, 16)"""
 
-    >>> import ranvier as rv
-    >>> words = rv.nn.Embedding(1000, 16, padding_idx=0)
-    >>> words(rv.tensor([[4, 7, 0]])).shape
-    (1, 3, 16)
-    """
-
-    _shown = ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq")
+    _shown = (*_SIZES, "padding_idx?", "max_norm?", "norm_type?", "scale_grad_by_freq?")
 
     def __init__(
         self,
@@ -158,13 +149,9 @@ class EmbeddingBag(_Table):
     """The sum, mean or greatest of the vectors of each bag: see :func:`ranvier.nn.functional.embedding_bag`.
 
     weight starts standard normal, the row padding_idx as zero. Gradients are dense, also with sparse=True.
+    | rv.nn.EmbeddingBag(10, 3, mode="sum")(rv.tensor([[1, 2], [4, 9]])).shape -> (2, 3)"""
 
-    >>> import ranvier as rv
-    >>> rv.nn.EmbeddingBag(10, 3, mode="sum")(rv.tensor([[1, 2], [4, 9]])).shape
-    (2, 3)
-    """
-
-    _shown = ("max_norm", "norm_type", "scale_grad_by_freq", "mode", "padding_idx")
+    _shown = (*_SIZES, "max_norm?", "norm_type?", "scale_grad_by_freq?", "mode", "padding_idx?")
 
     def __init__(
         self,
@@ -240,12 +227,7 @@ class CategoryEmbedding(Module):
     Raises ValueError: x of another width or number of dimensions; IndexError: a class index out of range.
 
     Source: Guo and Berkhahn, "Entity embeddings of categorical variables" (2016).
-
-    >>> import ranvier as rv
-    >>> cities = rv.nn.CategoryEmbedding(2, [40])
-    >>> cities(rv.tensor([[0.5, -1.0, 3.0], [0.1, 2.0, 39.0]])).shape
-    (2, 10)
-    """
+    | rv.nn.CategoryEmbedding(2, [40])(rv.tensor([[0.5, -1.0, 3.0], [0.1, 2.0, 39.0]])).shape -> (2, 10)"""
 
     def __init__(self, numbers: int, categories: Sequence[int] = ()) -> None:
         super().__init__()
@@ -287,6 +269,7 @@ class _PositionalEncoding(Module):
     """y = dropout(x + the first L rows of a table)."""
 
     _name: str
+    _shown = ("*d_model", "max_len", "batch_first")
 
     def __init__(self, d_model: int, max_len: int, dropout: float, batch_first: bool) -> None:
         super().__init__()
@@ -322,9 +305,6 @@ class _PositionalEncoding(Module):
             places = ops.unsqueeze(places, 1)
         return self.dropout(x + places)
 
-    def extra_repr(self) -> str:
-        return f"{self.d_model}, max_len={self.max_len}, batch_first={self.batch_first}"
-
 
 class SinusoidalPositionalEncoding(_PositionalEncoding):
     """Adds sine and cosine waves of d_model / 2 lengths, from 2 pi to 10000 * 2 pi places, without
@@ -336,12 +316,8 @@ class SinusoidalPositionalEncoding(_PositionalEncoding):
     d_model), with batch_first=True (N, L, d_model), or (L, d_model); dropout acts on the sum. Raises
     ValueError for another width and for L > max_len.
     Source: Vaswani et al., "Attention Is All You Need" (2017), section 3.5.
-
-    >>> import ranvier as rv
-    >>> rv.nn.SinusoidalPositionalEncoding(4)(rv.zeros(2, 4))
-    tensor([[0.0000, 1.0000, 0.0000, 1.0000],
-            [0.8415, 0.5403, 0.0100, 0.9999]])
-    """
+    | rv.nn.SinusoidalPositionalEncoding(4)(rv.zeros(2, 4))
+    -> tensor([[0.0000, 1.0000, 0.0000, 1.0000], [0.8415, 0.5403, 0.0100, 0.9999]])"""
 
     _name = "sinusoidal_positional_encoding"
     encoding: Tensor
@@ -392,3 +368,6 @@ class LearnedPositionalEncoding(_PositionalEncoding):
 
     def _table(self) -> Tensor:
         return self.weight
+
+
+examples(globals())

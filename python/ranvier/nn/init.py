@@ -20,6 +20,7 @@ from ranvier.autograd.random import key_of
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.nn.parameter import UninitializedParameter
+from ranvier.ops.rows import examples as _examples
 
 
 class _Skip(threading.local):
@@ -69,11 +70,7 @@ def _normal(tensor: Tensor, mean: float, std: float, generator: Any = None) -> T
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Uniform in [a, b); numbers of the generator, if one is given, here and below.
-
-    >>> import ranvier as rv
-    >>> bool((rv.nn.init.uniform_(rv.empty(9), 2, 3).numpy() >= 2).all())
-    True
-    """
+    | bool((rv.nn.init.uniform_(rv.empty(9), 2, 3).numpy() >= 2).all()) -> True"""
     if not a <= b:
         raise ValueError(f"[uniform_] got a = {a} and b = {b}; expected a <= b")
     return _uniform(tensor, a, b, generator)
@@ -112,11 +109,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
     linear, conv, sigmoid: 1; tanh: 5/3; relu: sqrt 2; selu: 3/4;
     leaky_relu: sqrt(2 / (1 + slope^2)), slope = param or 0.01.
-
-    >>> import ranvier as rv
-    >>> round(rv.nn.init.calculate_gain("relu"), 4)
-    1.4142
-    """
+    | round(rv.nn.init.calculate_gain("relu"), 4) -> 1.4142"""
     if nonlinearity in ("linear", "identity", "sigmoid", "conv1d", "conv2d", "conv3d"):
         return 1.0
     gains = {"tanh": 5.0 / 3.0, "relu": math.sqrt(2.0), "selu": 0.75}
@@ -253,11 +246,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """The weight (out, in, *window) of a convolution that copies channel i to channel i of each group.
-
-    >>> import ranvier as rv
-    >>> rv.nn.init.dirac_(rv.empty(2, 2, 3))[0, 0]
-    tensor([0., 1., 0.])
-    """
+    | rv.nn.init.dirac_(rv.empty(2, 2, 3))[0, 0] -> tensor([0., 1., 0.])"""
     if tensor.ndim not in (3, 4, 5) or tensor.shape[0] % groups:
         raise ValueError(
             f"[dirac_] got a tensor of shape {tensor.shape} and {groups} groups; expected "
@@ -275,11 +264,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
     """Normal, with a share of each column set to 0 (Martens, 2010).
-
-    >>> import ranvier as rv
-    >>> int((rv.nn.init.sparse_(rv.empty(10, 2), 0.3) == 0).sum())
-    6
-    """
+    | int((rv.nn.init.sparse_(rv.empty(10, 2), 0.3) == 0).sum()) -> 6"""
     if tensor.ndim != 2 or not 0 <= sparsity <= 1:
         raise ValueError(
             f"[sparse_] got a tensor of shape {tensor.shape} and sparsity {sparsity}; expected 2 dimensions "
@@ -323,12 +308,7 @@ def named(name: str | Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     he: normal, sqrt(2 / fan_in), for relu; xavier (or glorot): normal, sqrt(2 / (fan_in + fan_out)); lecun:
     normal, sqrt(1 / fan_in); the same with "_uniform"; normal: standard deviation 0.01; zeros; ones.
     Raises ValueError for another name, TypeError for what is neither.
-
-    >>> import ranvier as rv
-    >>> rv.nn.init.named("zeros")(rv.ones(2, 2))
-    tensor([[0., 0.],
-            [0., 0.]])
-    """
+    | rv.nn.init.named("zeros")(rv.ones(2, 2)) -> tensor([[0., 0.], [0., 0.]])"""
     if not isinstance(name, str):
         if not callable(name):
             raise TypeError(f"[init] got {type(name).__name__}; expected a name or a function")
@@ -337,3 +317,6 @@ def named(name: str | Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     if fill is None:
         raise ValueError(f"[init] got {name!r}; expected one of {', '.join(NAMED)} or a function")
     return fill
+
+
+_examples(globals())

@@ -20,6 +20,7 @@ from ranvier.nn.modes import evaluating
 from ranvier.nn.module import Module
 from ranvier.nn.norm import BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d
 from ranvier.nn.parameter import Parameter, UninitializedParameter
+from ranvier.ops.rows import examples
 
 _NAMES = """
     LazyBatchNorm1d LazyBatchNorm2d LazyConv1d LazyConv2d LazyConvTranspose1d LazyConvTranspose2d
@@ -127,67 +128,43 @@ class LazyLinear(_Lazy, Linear):
 
 class LazyConv1d(_Lazy, Conv1d):
     """:class:`Conv1d` whose in_channels is that of its first input.
-
-    >>> import ranvier as rv
-    >>> rv.nn.LazyConv1d(2, 3)(rv.ones(1, 4, 5)).shape
-    (1, 2, 3)
-    """
+    | rv.nn.LazyConv1d(2, 3)(rv.ones(1, 4, 5)).shape -> (1, 2, 3)"""
 
     base, size, in_weight = Conv1d, "in_channels", 1
 
 
 class LazyConv2d(_Lazy, Conv2d):
     """:class:`Conv2d` whose in_channels is that of its first input.
-
-    >>> import ranvier as rv
-    >>> rv.nn.LazyConv2d(2, 3)(rv.ones(1, 4, 5, 5)).shape
-    (1, 2, 3, 3)
-    """
+    | rv.nn.LazyConv2d(2, 3)(rv.ones(1, 4, 5, 5)).shape -> (1, 2, 3, 3)"""
 
     base, size, in_weight = Conv2d, "in_channels", 1
 
 
 class LazyConvTranspose1d(_Lazy, ConvTranspose1d):  # type: ignore[misc]
     """:class:`ConvTranspose1d` whose in_channels is that of its first input.
-
-    >>> import ranvier as rv
-    >>> rv.nn.LazyConvTranspose1d(2, 3)(rv.ones(1, 4, 5)).shape
-    (1, 2, 7)
-    """
+    | rv.nn.LazyConvTranspose1d(2, 3)(rv.ones(1, 4, 5)).shape -> (1, 2, 7)"""
 
     base, size = ConvTranspose1d, "in_channels"
 
 
 class LazyConvTranspose2d(_Lazy, ConvTranspose2d):  # type: ignore[misc]
     """:class:`ConvTranspose2d` whose in_channels is that of its first input.
-
-    >>> import ranvier as rv
-    >>> rv.nn.LazyConvTranspose2d(2, 3)(rv.ones(1, 4, 5, 5)).shape
-    (1, 2, 7, 7)
-    """
+    | rv.nn.LazyConvTranspose2d(2, 3)(rv.ones(1, 4, 5, 5)).shape -> (1, 2, 7, 7)"""
 
     base, size = ConvTranspose2d, "in_channels"
 
 
 class LazyBatchNorm1d(_Lazy, BatchNorm1d):  # type: ignore[misc]
     """:class:`BatchNorm1d` whose num_features is the number of channels of its first input.
-
-    >>> import ranvier as rv
-    >>> rv.nn.LazyBatchNorm1d()(rv.tensor([[1.0], [3.0]]))
-    tensor([[-1.0000],
-            [ 1.0000]], grad_fn=<BatchNorm>)
-    """
+    | rv.nn.LazyBatchNorm1d()(rv.tensor([[1.0], [3.0]]))
+    -> tensor([[-1.0000], [ 1.0000]], grad_fn=<BatchNorm>)"""
 
     base = BatchNorm1d
 
 
 class LazyBatchNorm2d(_Lazy, BatchNorm2d):  # type: ignore[misc]
     """:class:`BatchNorm2d` whose num_features is the number of channels of its first input.
-
-    >>> import ranvier as rv
-    >>> rv.nn.LazyBatchNorm2d()(rv.ones(2, 3, 4, 4)).shape
-    (2, 3, 4, 4)
-    """
+    | rv.nn.LazyBatchNorm2d()(rv.ones(2, 3, 4, 4)).shape -> (2, 3, 4, 4)"""
 
     base = BatchNorm2d
 
@@ -195,11 +172,7 @@ class LazyBatchNorm2d(_Lazy, BatchNorm2d):  # type: ignore[misc]
 class LazyInstanceNorm1d(_Lazy, InstanceNorm1d):  # type: ignore[misc]
     """:class:`InstanceNorm1d` whose num_features is the number of channels of its first input; as in PyTorch
     affine and track_running_stats are True if not given.
-
-    >>> import ranvier as rv
-    >>> rv.nn.LazyInstanceNorm1d()(rv.ones(2, 3, 4)).shape
-    (2, 3, 4)
-    """
+    | rv.nn.LazyInstanceNorm1d()(rv.ones(2, 3, 4)).shape -> (2, 3, 4)"""
 
     base, usual = InstanceNorm1d, {"affine": True, "track_running_stats": True}
 
@@ -207,11 +180,7 @@ class LazyInstanceNorm1d(_Lazy, InstanceNorm1d):  # type: ignore[misc]
 class LazyInstanceNorm2d(_Lazy, InstanceNorm2d):  # type: ignore[misc]
     """:class:`InstanceNorm2d` whose num_features is the number of channels of its first input; as in PyTorch
     affine and track_running_stats are True if not given.
-
-    >>> import ranvier as rv
-    >>> rv.nn.LazyInstanceNorm2d()(rv.ones(2, 3, 4, 4)).shape
-    (2, 3, 4, 4)
-    """
+    | rv.nn.LazyInstanceNorm2d()(rv.ones(2, 3, 4, 4)).shape -> (2, 3, 4, 4)"""
 
     base, usual = InstanceNorm2d, {"affine": True, "track_running_stats": True}
 
@@ -221,3 +190,6 @@ def find_sizes(model: Module, sample: Any) -> None:
     if any(isinstance(module, _Lazy) for module in model.modules()):
         with evaluating(model):
             model(Tensor(sample))
+
+
+examples(globals())

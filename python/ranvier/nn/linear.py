@@ -11,6 +11,7 @@ from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import whole
+from ranvier.ops.rows import examples
 
 __all__ = ["CosineSimilarity", "Linear", "PairwiseDistance"]
 
@@ -21,11 +22,7 @@ class Linear(Module):
     x (..., in_features), W (out_features, in_features), b (out_features,), y (..., out_features).
     W and b start uniform in +-1/sqrt(in_features), as in PyTorch (LeCun et al., Efficient BackProp, 1998).
     Raises ValueError where the last dimension of x is not in_features.
-
-    >>> from ranvier import nn
-    >>> nn.Linear(3, 2)
-    Linear(in_features=3, out_features=2, bias=True)
-    """
+    | rv.nn.Linear(3, 2) -> Linear(in_features=3, out_features=2, bias=True)"""
 
     bias: Parameter | None
     _shown = ("in_features", "out_features", "bias")
@@ -56,11 +53,7 @@ class Linear(Module):
 
 class CosineSimilarity(Module):
     """The cosine of the angle between vectors along ``dim``; norms are at least ``eps``.
-
-    >>> import ranvier as rv
-    >>> rv.nn.CosineSimilarity(dim=0)(rv.tensor([1.0, 1.0]), rv.tensor([2.0, 0.0]))
-    tensor(0.7071)
-    """
+    | rv.nn.CosineSimilarity(dim=0)(rv.tensor([1.0, 1.0]), rv.tensor([2.0, 0.0])) -> tensor(0.7071)"""
 
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         super().__init__()
@@ -75,11 +68,7 @@ class CosineSimilarity(Module):
 
 class PairwiseDistance(Module):
     """The p-norm of x1 - x2 + eps along the last dimension.
-
-    >>> import ranvier as rv
-    >>> rv.nn.PairwiseDistance(p=1)(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0]]))
-    tensor([7.0000])
-    """
+    | rv.nn.PairwiseDistance(p=1)(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0]])) -> tensor([7.0000])"""
 
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__()
@@ -90,3 +79,6 @@ class PairwiseDistance(Module):
 
     def forward(self, x1: Any, x2: Any) -> Tensor:
         return ops.pairwise_distance(x1, x2, self.norm, self.eps, self.keepdim)
+
+
+examples(globals())  # written as ">>> call"

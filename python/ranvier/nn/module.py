@@ -27,6 +27,7 @@ from ranvier.nn.registry import (
     load_into,
     record_arguments,
     set_submodule,
+    settings_text,
     submodule,
     value_at,
 )
@@ -55,7 +56,7 @@ class Module(HookRegistration):
     _parameter_names: dict[str, None]
     _buffer_names: dict[str, bool]  # name -> whether it is part of the state dict
     _module_names: dict[str, None]
-    _shown: tuple[str, ...] = ()
+    _shown: tuple[str, ...] = ()  # see `settings_text`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -381,13 +382,7 @@ class Module(HookRegistration):
 
     def extra_repr(self) -> str:
         """The text between the parentheses: the settings that the class lists in ``_shown``."""
-        names = self._shown
-        if names and "inplace" not in names and self.__dict__.get("inplace"):
-            names = (*names, "inplace")
-        values = {name: getattr(self, name) for name in names}
-        if "bias" in values:
-            values["bias"] = values["bias"] is not None
-        return ", ".join(f"{name}={value!r}" for name, value in values.items())
+        return settings_text(self, self._shown)
 
     def __repr__(self) -> str:
         extra = self.extra_repr()

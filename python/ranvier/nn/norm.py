@@ -19,6 +19,7 @@ from ranvier.autograd.memory import in_float
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import whole
+from ranvier.ops.rows import examples
 
 _NAMES = """
     BatchNorm1d BatchNorm2d GroupNorm InstanceNorm1d InstanceNorm2d LayerNorm RMSNorm
@@ -31,20 +32,10 @@ class _Norm(Module):
 
     weight: Parameter | None
     bias: Parameter | None
-    _unnamed = 1  # of the settings in the text, the first ones have no name there
 
     def _make_parameters(self, shape: tuple[int, ...], affine: bool, bias: bool, dtype: Any) -> None:
         self.register_parameter("weight", Parameter(empty(*shape, dtype=dtype)) if affine else None)
         self.register_parameter("bias", Parameter(empty(*shape, dtype=dtype)) if affine and bias else None)
-
-    def extra_repr(self) -> str:
-        values = {name: getattr(self, name) for name in self._shown}
-        if "bias" in values:
-            values["bias"] = self.bias is not None
-        unnamed = self._shown[: self._unnamed]
-        return ", ".join(
-            f"{value}" if name in unnamed else f"{name}={value}" for name, value in values.items()
-        )
 
     def _empty(self, *shape: int) -> tuple[Tensor]:
         first: Tensor | None = next(chain(self.parameters(), self.buffers()), None)
@@ -63,7 +54,7 @@ class _ChannelNorm(_Norm):
 
     _name: str
     _ranks: dict[int, str]  # the numbers of dimensions that x may have, and what they are
-    _shown = ("num_features", "eps", "momentum", "affine", "bias", "track_running_stats")
+    _shown = ("*num_features", "eps", "momentum", "affine", "bias", "track_running_stats")
     _unbatched = 0  # of a sample without a batch
 
     running_mean: Tensor | None
@@ -160,12 +151,8 @@ class BatchNorm1d(_BatchNorm):
     :func:`ranvier.nn.functional.batch_norm`.
 
     Raises ValueError for other shapes, and in training for a single value per channel.
-
-    >>> from ranvier import nn
-    >>> layer = nn.BatchNorm1d(3)
-    >>> sorted(layer.state_dict())
-    ['bias', 'num_batches_tracked', 'running_mean', 'running_var', 'weight']
-    """
+    | sorted(rv.nn.BatchNorm1d(3).state_dict())
+    -> ['bias', 'num_batches_tracked', 'running_mean', 'running_var', 'weight']"""
 
     _ranks = {2: "2 dimensions (N, C)", 3: "3 (N, C, L)"}  # noqa: RUF012
 
@@ -174,11 +161,8 @@ class BatchNorm2d(_BatchNorm):
     """Each channel of images with mean 0 and variance 1 over the batch: x and y (N, C, H, W).
 
     As :class:`BatchNorm1d`; fastest on channels-last images, the output of convolutions.
-
-    >>> from ranvier import nn
-    >>> nn.Sequential(nn.Conv2d(1, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU())[1]
-    BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)
-    """
+    | rv.nn.Sequential(rv.nn.Conv2d(1, 8, 3, bias=False), rv.nn.BatchNorm2d(8), rv.nn.ReLU())[1]
+    -> BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)"""
 
     _ranks = {4: "4 dimensions (N, C, H, W)"}  # noqa: RUF012
 
@@ -221,12 +205,8 @@ class InstanceNorm1d(_InstanceNorm):
     With track_running_stats=True the statistics of each batch, averaged over its samples, update running_mean
     and running_var, which are used in evaluation mode; momentum=None leaves them, as in PyTorch. See
     :func:`ranvier.nn.functional.instance_norm`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.InstanceNorm1d(2)(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
-    tensor([[[-1.0000,  1.0000],
-             [-1.0000,  1.0000]]])
-    """
+    | rv.nn.InstanceNorm1d(2)(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
+    -> tensor([[[-1.0000,  1.0000], [-1.0000,  1.0000]]])"""
 
     _ranks = {2: "2 dimensions (C, L)", 3: "3 (N, C, L)"}  # noqa: RUF012
     _unbatched = 2
@@ -236,11 +216,8 @@ class InstanceNorm2d(_InstanceNorm):
     """Each channel of each image with mean 0 and variance 1: x and y (N, C, H, W) or (C, H, W).
 
     As :class:`InstanceNorm1d`.
-
-    >>> from ranvier import nn
-    >>> nn.InstanceNorm2d(8, affine=True)
-    InstanceNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=False)
-    """
+    | rv.nn.InstanceNorm2d(8, affine=True)
+    -> InstanceNorm2d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=False)"""
 
     _ranks = {3: "3 dimensions (C, H, W)", 4: "4 (N, C, H, W)"}  # noqa: RUF012
     _unbatched = 3
@@ -251,13 +228,9 @@ class GroupNorm(_Norm):
 
     The channels are in num_groups groups of consecutive ones. See
     :func:`ranvier.nn.functional.group_norm`. Raises ValueError where num_groups does not divide num_channels.
+    | rv.nn.GroupNorm(2, 8) -> GroupNorm(2, 8, eps=1e-05, affine=True, bias=True)"""
 
-    >>> from ranvier import nn
-    >>> nn.GroupNorm(2, 8)
-    GroupNorm(2, 8, eps=1e-05, affine=True, bias=True)
-    """
-
-    _shown, _unnamed = ("num_groups", "num_channels", "eps", "affine", "bias"), 2
+    _shown = ("*num_groups", "*num_channels", "eps", "affine", "bias")
 
     def __init__(
         self,
@@ -295,7 +268,7 @@ class GroupNorm(_Norm):
 class _OfLastAxes(_Norm):
     """What layer norm and RMS norm share."""
 
-    _shown: tuple[str, ...] = ("normalized_shape", "eps", "elementwise_affine")
+    _shown: tuple[str, ...] = ("*normalized_shape", "eps", "elementwise_affine")
     eps: Any  # a number; None in RMSNorm only
 
     def _set(self, name: str, normalized_shape: Any, eps: float | None, elementwise_affine: bool) -> None:
@@ -319,11 +292,7 @@ class LayerNorm(_OfLastAxes):
 
     weight and bias have the shape normalized_shape. See :func:`ranvier.nn.functional.layer_norm`. Raises
     ValueError where x does not end in normalized_shape.
-
-    >>> from ranvier import nn
-    >>> nn.LayerNorm(64)
-    LayerNorm((64,), eps=1e-05, elementwise_affine=True, bias=True)
-    """
+    | rv.nn.LayerNorm(64) -> LayerNorm((64,), eps=1e-05, elementwise_affine=True, bias=True)"""
 
     _shown = (*_OfLastAxes._shown, "bias")
 
@@ -349,11 +318,7 @@ class RMSNorm(_OfLastAxes):
 
     weight has the shape normalized_shape; eps=None is the machine epsilon of x's dtype. See
     :func:`ranvier.nn.functional.rms_norm`. Raises ValueError where x does not end in normalized_shape.
-
-    >>> from ranvier import nn
-    >>> nn.RMSNorm(64)
-    RMSNorm((64,), eps=None, elementwise_affine=True)
-    """
+    | rv.nn.RMSNorm(64) -> RMSNorm((64,), eps=None, elementwise_affine=True)"""
 
     def __init__(
         self,
@@ -375,3 +340,6 @@ class RMSNorm(_OfLastAxes):
 
     def forward(self, x: Any) -> Tensor:
         return ops.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+
+examples(globals())  # written as ">>> call"

@@ -11,6 +11,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
 from ranvier.nn.registry import counts
+from ranvier.ops.rows import examples
 
 _NAMES = """
     AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d AvgPool1d AvgPool2d LPPool1d
@@ -51,33 +52,21 @@ class _MaxPool(_Pool):
 
 class MaxPool1d(_MaxPool):
     """The largest element of each window of signals (N, C, L); see :func:`ranvier.max_pool1d`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.MaxPool1d(2)(rv.zeros(1, 3, 8)).shape
-    (1, 3, 4)
-    """
+    | rv.nn.MaxPool1d(2)(rv.zeros(1, 3, 8)).shape -> (1, 3, 4)"""
 
     op = "max_pool1d"
 
 
 class MaxPool2d(_MaxPool):
     """The largest element of each window; see :func:`ranvier.max_pool2d`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.MaxPool2d(2)(rv.zeros(1, 3, 8, 6)).shape
-    (1, 3, 4, 3)
-    """
+    | rv.nn.MaxPool2d(2)(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 4, 3)"""
 
     op = "max_pool2d"
 
 
 class AvgPool1d(_Pool):
     """The mean of each window of signals (N, C, L); see :func:`ranvier.avg_pool1d`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.AvgPool1d(2)(rv.zeros(1, 3, 8)).shape
-    (1, 3, 4)
-    """
+    | rv.nn.AvgPool1d(2)(rv.zeros(1, 3, 8)).shape -> (1, 3, 4)"""
 
     op = "avg_pool1d"
     _shown = ("kernel_size", "stride", "padding")
@@ -96,11 +85,7 @@ class AvgPool1d(_Pool):
 
 class AvgPool2d(_Pool):
     """The mean of each window; see :func:`ranvier.avg_pool2d`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.AvgPool2d(2)(rv.zeros(1, 3, 8, 6)).shape
-    (1, 3, 4, 3)
-    """
+    | rv.nn.AvgPool2d(2)(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 4, 3)"""
 
     op = "avg_pool2d"
     _shown = ("kernel_size", "stride", "padding")
@@ -114,11 +99,7 @@ class AvgPool2d(_Pool):
 
 class LPPool1d(_Pool):
     """The norm_type-norm of each window of signals; see :func:`ranvier.nn.functional.lp_pool1d`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.LPPool1d(2, 2)(rv.tensor([[[3.0, 4.0, 6.0, 8.0]]]))
-    tensor([[[ 5., 10.]]])
-    """
+    | rv.nn.LPPool1d(2, 2)(rv.tensor([[[3.0, 4.0, 6.0, 8.0]]])) -> tensor([[[ 5., 10.]]])"""
 
     op = "lp_pool1d"
     norm_type: float
@@ -132,11 +113,7 @@ class LPPool1d(_Pool):
 
 class LPPool2d(LPPool1d):
     """The norm_type-norm of each window of images; see :func:`ranvier.nn.functional.lp_pool2d`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.LPPool2d(2, 2)(rv.ones(1, 1, 2, 2))
-    tensor([[[[2.]]]])
-    """
+    | rv.nn.LPPool2d(2, 2)(rv.ones(1, 1, 2, 2)) -> tensor([[[[2.]]]])"""
 
     op = "lp_pool2d"
 
@@ -149,22 +126,14 @@ class _Adaptive(_Pool):
 class AdaptiveAvgPool1d(_Adaptive):
     """The mean of windows that divide signals (N, C, L) into output_size; see
     :func:`ranvier.adaptive_avg_pool1d`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.AdaptiveAvgPool1d(1)(rv.zeros(1, 3, 8)).shape
-    (1, 3, 1)
-    """
+    | rv.nn.AdaptiveAvgPool1d(1)(rv.zeros(1, 3, 8)).shape -> (1, 3, 1)"""
 
     op = "adaptive_avg_pool1d"
 
 
 class AdaptiveAvgPool2d(_Adaptive):
     """The mean of windows that divide images into output_size; see :func:`ranvier.adaptive_avg_pool2d`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.AdaptiveAvgPool2d(1)(rv.zeros(1, 3, 8, 6)).shape
-    (1, 3, 1, 1)
-    """
+    | rv.nn.AdaptiveAvgPool2d(1)(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 1, 1)"""
 
     op = "adaptive_avg_pool2d"
 
@@ -179,22 +148,14 @@ class _AdaptiveMax(_Pool):
 class AdaptiveMaxPool1d(_AdaptiveMax):
     """The maximum of windows that divide signals (N, C, L) into output_size; see
     :func:`ranvier.adaptive_max_pool1d`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.AdaptiveMaxPool1d(1)(rv.zeros(1, 3, 8)).shape
-    (1, 3, 1)
-    """
+    | rv.nn.AdaptiveMaxPool1d(1)(rv.zeros(1, 3, 8)).shape -> (1, 3, 1)"""
 
     op = "adaptive_max_pool1d"
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax):
     """The maximum of windows that divide images into output_size; see :func:`ranvier.adaptive_max_pool2d`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.AdaptiveMaxPool2d((2, None))(rv.zeros(1, 3, 8, 6)).shape
-    (1, 3, 2, 6)
-    """
+    | rv.nn.AdaptiveMaxPool2d((2, None))(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 2, 6)"""
 
     op = "adaptive_max_pool2d"
 
@@ -244,3 +205,6 @@ class MaxUnpool2d(_MaxUnpool):
 
     def forward(self, input: Any, indices: Any, output_size: Any = None) -> Tensor:
         return F.max_unpool2d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+
+examples(globals())

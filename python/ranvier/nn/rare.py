@@ -15,6 +15,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import count, counts, number
+from ranvier.ops.rows import examples
 
 _NAMES = """
     Bilinear ChannelShuffle Fold LocalResponseNorm PixelShuffle PixelUnshuffle RReLU Threshold Unfold
@@ -45,11 +46,7 @@ class _Whole(Layer):
 
 class PixelShuffle(_Whole):
     """(N, C r^2, H, W) -> (N, C, H r, W r): see :func:`ranvier.nn.functional.pixel_shuffle`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.PixelShuffle(2)(rv.ones(1, 8, 3, 3)).shape
-    (1, 2, 6, 6)
-    """
+    | rv.nn.PixelShuffle(2)(rv.ones(1, 8, 3, 3)).shape -> (1, 2, 6, 6)"""
 
     op, _least = "pixel_shuffle", {"upscale_factor": 1}
     upscale_factor: int
@@ -57,11 +54,7 @@ class PixelShuffle(_Whole):
 
 class PixelUnshuffle(_Whole):
     """(N, C, H r, W r) -> (N, C r^2, H, W): see :func:`ranvier.nn.functional.pixel_unshuffle`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.PixelUnshuffle(2)(rv.ones(1, 2, 6, 6)).shape
-    (1, 8, 3, 3)
-    """
+    | rv.nn.PixelUnshuffle(2)(rv.ones(1, 2, 6, 6)).shape -> (1, 8, 3, 3)"""
 
     op, _least = "pixel_unshuffle", {"downscale_factor": 1}
     downscale_factor: int
@@ -69,11 +62,7 @@ class PixelUnshuffle(_Whole):
 
 class ChannelShuffle(_Whole):
     """The channels of all groups in turn: see :func:`ranvier.nn.functional.channel_shuffle`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.ChannelShuffle(2)(rv.arange(4.0).reshape(1, 4, 1)).flatten()
-    tensor([0., 2., 1., 3.])
-    """
+    | rv.nn.ChannelShuffle(2)(rv.arange(4.0).reshape(1, 4, 1)).flatten() -> tensor([0., 2., 1., 3.])"""
 
     op, _least = "channel_shuffle", {"groups": 1}
     groups: int
@@ -81,11 +70,7 @@ class ChannelShuffle(_Whole):
 
 class Unfold(_Whole):
     """The windows of images as columns: see :func:`ranvier.nn.functional.unfold`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.Unfold(3)(rv.ones(1, 2, 4, 4)).shape
-    (1, 18, 4)
-    """
+    | rv.nn.Unfold(3)(rv.ones(1, 2, 4, 4)).shape -> (1, 18, 4)"""
 
     _axes, _least = 2, {"kernel_size": 1, "dilation": 1, "padding": 0, "stride": 1}
     kernel_size: Any
@@ -96,11 +81,7 @@ class Unfold(_Whole):
 
 class Fold(_Whole):
     """The sum of windows, put back into images: see :func:`ranvier.nn.functional.fold`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.Fold((4, 4), 3)(rv.ones(1, 18, 4)).shape
-    (1, 2, 4, 4)
-    """
+    | rv.nn.Fold((4, 4), 3)(rv.ones(1, 18, 4)).shape -> (1, 2, 4, 4)"""
 
     _axes, _least = 2, {"output_size": 1, **Unfold._least}
     output_size: Any
@@ -113,19 +94,14 @@ class Fold(_Whole):
 class LocalResponseNorm(Module):
     """Each channel divided by a power of its neighbours' mean square: see
     :func:`ranvier.nn.functional.local_response_norm`.
+    | rv.nn.LocalResponseNorm(2, alpha=1.0)(rv.ones(1, 1, 2)) -> tensor([[[0.7378, 0.7378]]])"""
 
-    >>> import ranvier as rv
-    >>> rv.nn.LocalResponseNorm(2, alpha=1.0)(rv.ones(1, 1, 2))
-    tensor([[[0.7378, 0.7378]]])
-    """
+    _shown = ("*size", "alpha", "beta", "k")
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
         self.size = count("LocalResponseNorm", "size", size)
         self.alpha, self.beta, self.k = float(alpha), float(beta), float(k)
-
-    def extra_repr(self) -> str:
-        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
     def forward(self, input: Any) -> Tensor:
         return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
@@ -133,11 +109,7 @@ class LocalResponseNorm(Module):
 
 class Threshold(Module):
     """x where x > threshold, else the value.
-
-    >>> import ranvier as rv
-    >>> rv.nn.Threshold(1.0, -1.0)(rv.tensor([0.0, 2.0]))
-    tensor([-1.,  2.])
-    """
+    | rv.nn.Threshold(1.0, -1.0)(rv.tensor([0.0, 2.0])) -> tensor([-1.,  2.])"""
 
     _shown = ("threshold", "value")
 
@@ -152,11 +124,7 @@ class Threshold(Module):
 
 class RReLU(Module):
     """x where x >= 0, else a x, with a random a while training: see :func:`ranvier.nn.functional.rrelu`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.RReLU(0.0, 1.0).eval()(rv.tensor([-6.0, 2.0]))
-    tensor([-3.,  2.])
-    """
+    | rv.nn.RReLU(0.0, 1.0).eval()(rv.tensor([-6.0, 2.0])) -> tensor([-3.,  2.])"""
 
     _shown = ("lower", "upper")
 
@@ -175,11 +143,7 @@ class Bilinear(Module):
     """y[.., o] = x1^T W[o] x2 + b[o]: x1 (..., in1_features), x2 (..., in2_features).
 
     W and b start uniform in +-1/sqrt(in1_features), as in PyTorch.
-
-    >>> import ranvier as rv
-    >>> rv.nn.Bilinear(3, 4, 5)(rv.ones(2, 3), rv.ones(2, 4)).shape
-    (2, 5)
-    """
+    | rv.nn.Bilinear(3, 4, 5)(rv.ones(2, 3), rv.ones(2, 4)).shape -> (2, 5)"""
 
     bias: Parameter | None
     _shown = ("in1_features", "in2_features", "out_features", "bias")
@@ -203,3 +167,6 @@ class Bilinear(Module):
 
     def forward(self, input1: Any, input2: Any) -> Tensor:
         return F.bilinear(input1, input2, self.weight, self.bias)
+
+
+examples(globals())  # written as ">>> call"

@@ -22,6 +22,7 @@ __all__ = ["GRU", "LSTM", "RNN"]
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 MOST_LAYERS = 1000
+_OPTIONS = ("proj_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
@@ -29,6 +30,7 @@ class RNNBase(Module):
     """What RNN, LSTM and GRU share: the parameters of all layers and directions, and forward."""
 
     mode: str  # of GATES
+    _shown = ("*input_size", "*hidden_size", *[f"{name}?" for name in _OPTIONS])
 
     def __init__(
         self,
@@ -184,16 +186,6 @@ class RNNBase(Module):
                 got, expected = (s.shape, wanted) if batched else (drop(s.shape), drop(wanted))
                 raise ValueError(f"[{self._name}] got {name} of shape {got}; expected {expected}")
 
-    def extra_repr(self) -> str:
-        text = f"{self.input_size}, {self.hidden_size}"
-        if self.proj_size:
-            text += f", proj_size={self.proj_size}"
-        usual = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
-        for name, value in usual.items():
-            if getattr(self, name) != value:
-                text += f", {name}={getattr(self, name)}"
-        return text
-
 
 def projected(
     cell: str, x: Tensor, state: tuple[Any, ...], weights: tuple[Any, ...], sizes: Any, reverse: bool
@@ -313,21 +305,6 @@ class LSTM(RNNBase):
     """
 
     mode = "LSTM"
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        dtype: Any = None,
-    ) -> None:
-        settings = (num_layers, bias, batch_first, dropout, bidirectional, proj_size)
-        super().__init__(input_size, hidden_size, *settings, dtype=dtype)
 
 
 class GRU(RNNBase):

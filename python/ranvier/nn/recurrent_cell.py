@@ -12,6 +12,7 @@ from ranvier.nn.module import Module, Parameter
 from ranvier.nn.recurrent import GATES, as_states, check_nonlinearity, whole_size
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.neural.recurrent import recurrent
+from ranvier.ops.rows import examples
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 
@@ -22,6 +23,7 @@ class RNNCellBase(Module):
     bias_ih: Parameter | None
     bias_hh: Parameter | None
     mode: str  # of GATES
+    _shown = ("*input_size", "*hidden_size", "bias?")
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
         super().__init__()
@@ -64,19 +66,12 @@ class RNNCellBase(Module):
         _, *last = recurrent(self.mode.lower(), x.unsqueeze(0), tuple(states), weights)
         return [s.squeeze(0) for s in last] if single else last
 
-    def extra_repr(self) -> str:
-        return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
-
 
 class RNNCell(RNNCellBase):
     """One step of :class:`RNN`: x (N, input_size) and h (N, hidden_size), zeros if not given, to the next h.
 
     Without a batch (input_size,) and (hidden_size,). Raises ValueError for other shapes.
-
-    >>> import ranvier as rv
-    >>> rv.nn.RNNCell(4, 8, nonlinearity="relu")(rv.rand(3, 4)).shape
-    (3, 8)
-    """
+    | rv.nn.RNNCell(4, 8, nonlinearity="relu")(rv.rand(3, 4)).shape -> (3, 8)"""
 
     def __init__(
         self,
@@ -122,13 +117,12 @@ class GRUCell(RNNCellBase):
     """One step of :class:`GRU`: x (N, input_size) and h (N, hidden_size), zeros if not given, to the next h.
 
     Without a batch (input_size,) and (hidden_size,). Raises ValueError for other shapes.
-
-    >>> import ranvier as rv
-    >>> rv.nn.GRUCell(4, 8)(rv.rand(4)).shape
-    (8,)
-    """
+    | rv.nn.GRUCell(4, 8)(rv.rand(4)).shape -> (8,)"""
 
     mode = "GRU"
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
         return self._step(input, hx)[0]
+
+
+examples(globals())

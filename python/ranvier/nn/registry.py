@@ -241,6 +241,24 @@ def record_arguments(cls: Any) -> None:
                 self.training = True
 
     cls.__init__ = __init__
+    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
+    cls._usual = {**getattr(cls, "_usual", {}), **defaults}
+
+
+def settings_text(module: Any, shown: tuple[str, ...]) -> str:
+    """Settings by name: "*name" is the value alone, "name?" only where it is not that of the constructor."""
+    if shown and "inplace" not in shown and module.__dict__.get("inplace"):
+        shown = (*shown, "inplace")
+    words = []
+    for entry in shown:
+        name = entry.strip("*?")
+        value = getattr(module, name)
+        if name == "bias" and not isinstance(value, bool):
+            value = value is not None
+        if entry[-1] != "?" or value != module._usual[name]:
+            text = repr(value) if isinstance(value, str) else str(value)
+            words.append(text if entry[0] == "*" else f"{name}={text}")
+    return ", ".join(words)
 
 
 def _translated(takes: frozenset[str], settings: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
+from ranvier.ops.rows import examples
 
 _NAMES = """
     CircularPad1d CircularPad2d ConstantPad1d ConstantPad2d ReflectionPad1d ReflectionPad2d ReplicationPad1d
@@ -22,6 +23,7 @@ class _Pad(Module):
 
     axes: int
     mode: str
+    _shown: tuple[str, ...] = ("*padding",)
 
     def __init__(self, padding: Any) -> None:
         super().__init__()
@@ -36,12 +38,9 @@ class _Pad(Module):
     def forward(self, input: Any) -> Tensor:
         return ops.pad(input, self.padding, self.mode)
 
-    def extra_repr(self) -> str:
-        return f"{self.padding}"
-
 
 class _ConstantPad(_Pad):
-    mode = "constant"
+    mode, _shown = "constant", ("padding", "value")
 
     def __init__(self, padding: Any, value: float) -> None:
         super().__init__(padding)
@@ -53,117 +52,74 @@ class _ConstantPad(_Pad):
     def forward(self, input: Any) -> Tensor:
         return ops.pad(input, self.padding, self.mode, self.value)
 
-    def extra_repr(self) -> str:
-        return f"padding={self.padding}, value={self.value}"
-
 
 class ConstantPad1d(_ConstantPad):
     """A value before and after the last axis of (N, C, L).
-
-    >>> import ranvier as rv
-    >>> rv.nn.ConstantPad1d((1, 2), 7.0)(rv.zeros(1, 1, 2))
-    tensor([[[7., 0., 0., 7., 7.]]])
-    """
+    | rv.nn.ConstantPad1d((1, 2), 7.0)(rv.zeros(1, 1, 2)) -> tensor([[[7., 0., 0., 7., 7.]]])"""
 
     axes = 1
 
 
 class ConstantPad2d(_ConstantPad):
     """One value around images: padding a number, or (left, right, top, bottom).
-
-    >>> import ranvier as rv
-    >>> rv.nn.ConstantPad2d((1, 0, 0, 1), 7.0)(rv.zeros(1, 1, 1, 2))
-    tensor([[[[7., 0., 0.],
-              [7., 7., 7.]]]])
-    """
+    | rv.nn.ConstantPad2d((1, 0, 0, 1), 7.0)(rv.zeros(1, 1, 1, 2))
+    -> tensor([[[[7., 0., 0.], [7., 7., 7.]]]])"""
 
     axes = 2
 
 
 class ZeroPad1d(_Pad):
     """Zeros before and after the last axis of (N, C, L).
-
-    >>> import ranvier as rv
-    >>> rv.nn.ZeroPad1d(1)(rv.ones(1, 1, 2))
-    tensor([[[0., 1., 1., 0.]]])
-    """
+    | rv.nn.ZeroPad1d(1)(rv.ones(1, 1, 2)) -> tensor([[[0., 1., 1., 0.]]])"""
 
     axes, mode = 1, "constant"
 
 
 class ZeroPad2d(_Pad):
     """Zeros around images: padding a number, or (left, right, top, bottom).
-
-    >>> import ranvier as rv
-    >>> rv.nn.ZeroPad2d(2)(rv.ones(1, 3, 4, 4)).shape
-    (1, 3, 8, 8)
-    """
+    | rv.nn.ZeroPad2d(2)(rv.ones(1, 3, 4, 4)).shape -> (1, 3, 8, 8)"""
 
     axes, mode = 2, "constant"
 
 
 class ReflectionPad1d(_Pad):
     """Signals mirrored at the ends, which are not repeated.
-
-    >>> import ranvier as rv
-    >>> rv.nn.ReflectionPad1d(2)(rv.tensor([[[1.0, 2.0, 3.0]]]))
-    tensor([[[3., 2., 1., 2., 3., 2., 1.]]])
-    """
+    | rv.nn.ReflectionPad1d(2)(rv.tensor([[[1.0, 2.0, 3.0]]])) -> tensor([[[3., 2., 1., 2., 3., 2., 1.]]])"""
 
     axes, mode = 1, "reflect"
 
 
 class ReflectionPad2d(_Pad):
     """Images mirrored at the edges, which are not repeated; padding as in ConstantPad2d.
-
-    >>> import ranvier as rv
-    >>> rv.nn.ReflectionPad2d(1)(rv.ones(1, 3, 4, 4)).shape
-    (1, 3, 6, 6)
-    """
+    | rv.nn.ReflectionPad2d(1)(rv.ones(1, 3, 4, 4)).shape -> (1, 3, 6, 6)"""
 
     axes, mode = 2, "reflect"
 
 
 class ReplicationPad1d(_Pad):
     """The first and last values of signals, repeated.
-
-    >>> import ranvier as rv
-    >>> rv.nn.ReplicationPad1d((1, 2))(rv.tensor([[[1.0, 2.0]]]))
-    tensor([[[1., 1., 2., 2., 2.]]])
-    """
+    | rv.nn.ReplicationPad1d((1, 2))(rv.tensor([[[1.0, 2.0]]])) -> tensor([[[1., 1., 2., 2., 2.]]])"""
 
     axes, mode = 1, "replicate"
 
 
 class ReplicationPad2d(_Pad):
     """The edges of images, repeated: padding a number, or (left, right, top, bottom).
-
-    >>> import ranvier as rv
-    >>> rv.nn.ReplicationPad2d((1, 1, 0, 0))(rv.tensor([[[[1.0, 2.0]]]]))
-    tensor([[[[1., 1., 2., 2.]]]])
-    """
+    | rv.nn.ReplicationPad2d((1, 1, 0, 0))(rv.tensor([[[[1.0, 2.0]]]])) -> tensor([[[[1., 1., 2., 2.]]]])"""
 
     axes, mode = 2, "replicate"
 
 
 class CircularPad1d(_Pad):
     """Signals that continue at the other end.
-
-    >>> import ranvier as rv
-    >>> rv.nn.CircularPad1d(1)(rv.tensor([[[1.0, 2.0, 3.0]]]))
-    tensor([[[3., 1., 2., 3., 1.]]])
-    """
+    | rv.nn.CircularPad1d(1)(rv.tensor([[[1.0, 2.0, 3.0]]])) -> tensor([[[3., 1., 2., 3., 1.]]])"""
 
     axes, mode = 1, "circular"
 
 
 class CircularPad2d(_Pad):
     """Images that continue at the other side: padding a number, or (left, right, top, bottom).
-
-    >>> import ranvier as rv
-    >>> rv.nn.CircularPad2d((1, 0, 0, 0))(rv.tensor([[[[1.0, 2.0, 3.0]]]]))
-    tensor([[[[3., 1., 2., 3.]]]])
-    """
+    | rv.nn.CircularPad2d((1, 0, 0, 0))(rv.tensor([[[[1.0, 2.0, 3.0]]]])) -> tensor([[[[3., 1., 2., 3.]]]])"""
 
     axes, mode = 2, "circular"
 
@@ -172,11 +128,7 @@ class Upsample(Layer):
     """Signals (N, C, L) or images (N, C, H, W) at another size: either ``size`` or ``scale_factor``.
 
     mode: 'nearest', 'nearest-exact', 'linear' (signals), 'bilinear', 'bicubic' (images) or 'area'.
-
-    >>> import ranvier as rv
-    >>> rv.nn.Upsample(scale_factor=2, mode="bilinear")(rv.zeros(1, 3, 8, 6)).shape
-    (1, 3, 16, 12)
-    """
+    | rv.nn.Upsample(scale_factor=2, mode="bilinear")(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 16, 12)"""
 
     op = "interpolate"
     size: Any = None
@@ -206,12 +158,8 @@ class Upsample(Layer):
 
 class UpsamplingNearest2d(Upsample):
     """Images at another size, by repeating pixels.
-
-    >>> import ranvier as rv
-    >>> rv.nn.UpsamplingNearest2d(scale_factor=2)(rv.tensor([[[[1.0, 2.0]]]]))
-    tensor([[[[1., 1., 2., 2.],
-              [1., 1., 2., 2.]]]])
-    """
+    | rv.nn.UpsamplingNearest2d(scale_factor=2)(rv.tensor([[[[1.0, 2.0]]]]))
+    -> tensor([[[[1., 1., 2., 2.], [1., 1., 2., 2.]]]])"""
 
     op = "interpolate"
 
@@ -221,13 +169,13 @@ class UpsamplingNearest2d(Upsample):
 
 class UpsamplingBilinear2d(Upsample):
     """Images at another size, bilinear, with the corners aligned.
-
-    >>> import ranvier as rv
-    >>> rv.nn.UpsamplingBilinear2d(size=(1, 3))(rv.tensor([[[[1.0, 2.0]]]]))
-    tensor([[[[1.0000, 1.5000, 2.0000]]]])
-    """
+    | rv.nn.UpsamplingBilinear2d(size=(1, 3))(rv.tensor([[[[1.0, 2.0]]]]))
+    -> tensor([[[[1.0000, 1.5000, 2.0000]]]])"""
 
     op = "interpolate"
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)
+
+
+examples(globals())  # written as ">>> call"

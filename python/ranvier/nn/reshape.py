@@ -8,6 +8,7 @@ from typing import Any
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
 from ranvier.nn.registry import whole
+from ranvier.ops.rows import examples
 
 __all__ = ["Flatten", "Identity", "Unflatten"]
 
@@ -16,11 +17,7 @@ class Flatten(Module):
     """Joins dimensions start_dim ... end_dim: (N, C, H, W) -> (N, C*H*W), in logical order for any layout.
 
     Raises ValueError where x has fewer dimensions.
-
-    >>> from ranvier import nn
-    >>> nn.Flatten()
-    Flatten(start_dim=1, end_dim=-1)
-    """
+    | rv.nn.Flatten() -> Flatten(start_dim=1, end_dim=-1)"""
 
     _shown = ("start_dim", "end_dim")
 
@@ -42,11 +39,7 @@ class Flatten(Module):
 
 class Unflatten(Module):
     """Splits dimension ``dim`` into several: the inverse of Flatten.
-
-    >>> from ranvier import nn
-    >>> nn.Unflatten(1, (2, 3))
-    Unflatten(dim=1, unflattened_size=(2, 3))
-    """
+    | rv.nn.Unflatten(1, (2, 3)) -> Unflatten(dim=1, unflattened_size=(2, 3))"""
 
     _shown = ("dim", "unflattened_size")
 
@@ -66,15 +59,13 @@ class Unflatten(Module):
 
 
 class Identity(Module):
-    """y = x; all arguments are ignored.
-
-    >>> from ranvier import nn
-    >>> nn.Identity()
-    Identity()
-    """
+    """y = x; all arguments are ignored. | rv.nn.Identity() -> Identity()"""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
 
     def forward(self, input: Any) -> Any:
         return input
+
+
+examples(globals())  # written as ">>> call"

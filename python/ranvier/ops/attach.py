@@ -19,6 +19,7 @@ from ranvier.ops.elementwise.compare import eq, ge, gt, le, lt, ne
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.later import TENSOR_METHODS
 from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import getitem
 from ranvier.ops.shape.join import iterate
 from ranvier.ops.shape.reshape import expand, permute, reshape, squeeze, t, transpose, unsqueeze
@@ -200,6 +201,8 @@ PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "mH": lambda self: transpose(self, -2, -1),  # real numbers are their own conjugates
 }
 
+for _module in ("check", "convert", "creation", "data", "grad", "level", "mode", "random"):  # below
+    examples(vars(importlib.import_module(f"ranvier.autograd.{_module}")))
 for _name, _getter in PROPERTIES.items():
     setattr(Tensor, _name, property(_getter))
 for _name, _function in {**OPERATORS, **METHODS}.items():

@@ -1,7 +1,7 @@
 """Docstrings with an example in one line: of functions that are rows of a table, and of others.
 
-``| rv.exp(rv.tensor([0.0])) -> tensor([1.])`` stands for the lines of an example, which doctest runs. The
-rows of a matrix, ``tensor([[1., 0.], [0., 1.]])``, become lines.
+``| rv.exp(rv.tensor([0.0])) -> tensor([1.])`` stands for the lines of an example, which doctest runs; ``->``
+may begin the next line. The rows of a matrix, ``tensor([[1., 0.], [0., 1.]])``, become lines.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def document(module: dict[str, Any], rows: str, owner: str = "rv") -> None:
 
 
 def examples(module: dict[str, Any]) -> None:
-    """Writes the examples of a module's functions as lines.
+    """Writes the examples of a module's functions and classes as lines.
 
     >>> def double(x):
     ...     "2 x | rv.double(rv.tensor([1.0])) -> tensor([2.])"
@@ -59,14 +59,18 @@ def examples(module: dict[str, Any]) -> None:
     <BLANKLINE>
     """
     for value in module.values():
-        if type(value) is FunctionType and value.__module__ == module["__name__"] and value.__doc__:
-            text, bar, example = value.__doc__.rpartition("| rv.")
-            call, arrow, result = example.rpartition(" -> ")
-            if bar and arrow:
-                value.__doc__ = _written(text.rstrip(), f"rv.{call}", result.rstrip())
+        own = isinstance(value, (FunctionType, type)) and value.__module__ == module["__name__"]
+        row = re.fullmatch(_EXAMPLE, value.__doc__, re.DOTALL) if own and value.__doc__ else None
+        if row:
+            value.__doc__ = _written(*(part.rstrip() for part in row.groups()))
+
+
+# the text; the call after the last bar, of rv or of a function around it, as len(...); the result
+_EXAMPLE = r"(.*)\| ((?:\w+\(+|\(+)*rv\..*) -> (.*)"
 
 
 def _written(text: str, call: str, result: str) -> str:
-    if result.startswith("tensor([["):  # one line for each row
-        result = result.replace("], [", "],\n" + " " * 12 + "[")
+    matrix = re.match(r"tensor\((\[\[+)", result)
+    if matrix:  # one line for each row
+        result = result.replace("], [", "],\n" + " " * (10 + len(matrix[1])) + "[")
     return f"{text}\n\n    >>> import ranvier as rv\n    >>> {call}\n    {result}\n    "

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
-from ranvier.optim.optimizer import Array, Group, Optimizer, check_range, plain_array
+from ranvier.optim.optimizer import Group, Optimizer, arguments, check_range, plain_array
+
+C1, C2 = 1e-4, 0.9  # of the strong Wolfe conditions
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +37,8 @@ def strong_wolfe(
     size: float,
     tolerance_change: float,
     max_evaluations: int,
-    c1: float = 1e-4,
-    c2: float = 0.9,
 ) -> tuple[Point, int]:
-    """A point with f <= f(0) + c1 t slope(0) and |slope| <= c2 |slope(0)|, or the best one found.
+    """A point with f <= f(0) + C1 t slope(0) and |slope| <= C2 |slope(0)|, or the best one found.
 
     Args:
         evaluate: the Point at a step length.
@@ -51,7 +52,7 @@ def strong_wolfe(
     Source: Nocedal and Wright, "Numerical Optimization" (2006), algorithms 3.5 and 3.6, with the safeguards
     of minFunc (Schmidt), as in PyTorch.
     """
-    bracket, count, done = _bracket(evaluate, start, t, max_evaluations, c1, c2)
+    bracket, count, done = _bracket(evaluate, start, t, max_evaluations)
     low, high = _ordered(bracket)
     stuck = False  # whether the last interpolation was close to an end of the interval
     while not done and count <= max_evaluations:
@@ -60,11 +61,11 @@ def strong_wolfe(
         t, stuck = _inside(cubic_minimum(bracket[0], bracket[1]), bracket, stuck)
         new = evaluate(t)
         count += 1
-        if new.f > start.f + c1 * t * start.slope or new.f >= low.f:
+        if new.f > start.f + C1 * t * start.slope or new.f >= low.f:
             bracket[bracket.index(high)] = new
             low, high = _ordered(bracket)
             continue
-        done = abs(new.slope) <= -c2 * start.slope
+        done = abs(new.slope) <= -C2 * start.slope
         keep = high if done or new.slope * (high.t - low.t) < 0 else low
         first = bracket[0] is low
         bracket = [new, keep] if first else [keep, new]
@@ -73,14 +74,14 @@ def strong_wolfe(
 
 
 def _bracket(
-    evaluate: Callable[[float], Point], start: Point, t: float, limit: int, c1: float, c2: float
+    evaluate: Callable[[float], Point], start: Point, t: float, limit: int
 ) -> tuple[list[Point], int, bool]:
     """An interval that contains a good point; or the good point itself twice, and True."""
     before, new, count = start, evaluate(t), 1
     for tries in range(limit):
-        if new.f > start.f + c1 * new.t * start.slope or (tries > 1 and new.f >= before.f):
+        if new.f > start.f + C1 * new.t * start.slope or (tries > 1 and new.f >= before.f):
             return [before, new], count, False
-        if abs(new.slope) <= -c2 * start.slope:
+        if abs(new.slope) <= -C2 * start.slope:
             return [new, new], count, True
         if new.slope >= 0:
             return [before, new], count, False
@@ -173,16 +174,8 @@ class LBFGS(Optimizer):
         history_size: int = 100,
         line_search_fn: str | None = None,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "max_iter": max_iter,
-            "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
-            "tolerance_grad": tolerance_grad,
-            "tolerance_change": tolerance_change,
-            "history_size": history_size,
-            "line_search_fn": line_search_fn,
-        }
-        super().__init__(params, defaults)
+        max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
+        super().__init__(params, arguments(locals()))
 
     def check(self, group: Group) -> None:
         if self.param_groups:
@@ -295,23 +288,17 @@ class LBFGS(Optimizer):
             bump(p)
 
     def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
-        loaded: dict[str, Any] = {}
-        for key, value in values.items():
-            if key in ("d", "prev_flat_grad") and value is not None:
-                loaded[key] = _flat(value, p)
-            elif key in ("old_dirs", "old_stps") and value is not None:
-                loaded[key] = [_flat(v, p) for v in value]
-            elif key == "ro" and value is not None:
-                loaded[key] = [float(v) for v in value]
-            elif key in ("func_evals", "n_iter"):
-                loaded[key] = int(value)
-            elif key in ("t", "H_diag", "prev_loss") and value is not None:
-                loaded[key] = float(value)
-        return loaded
+        def flat(value: Any) -> Array:
+            return np.array(plain_array(value), p.dtype)
 
-
-def _flat(value: Any, p: Tensor) -> Array:
-    return np.array(plain_array(value), p.dtype)
+        take: dict[str, Callable[[Any], Any]] = {
+            **dict.fromkeys(("d", "prev_flat_grad"), flat),
+            **dict.fromkeys(("old_dirs", "old_stps"), lambda value: [*map(flat, value)]),
+            **dict.fromkeys(("func_evals", "n_iter"), int),
+            **dict.fromkeys(("t", "H_diag", "prev_loss"), float),
+            "ro": lambda value: [*map(float, value)],
+        }
+        return {key: take[key](v) for key, v in values.items() if key in take and v is not None}
 
 
 def _dot(a: Array, b: Array) -> float:

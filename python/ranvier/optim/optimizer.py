@@ -12,12 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.memory import keep
+from ranvier.autograd.memory import Array, keep
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 
-Array = np.ndarray[Any, Any]
 Group = dict[str, Any]
 required = object()  # PyTorch's default of a setting that has none, which programs import
 _PAIRS = frozenset({"betas", "etas", "step_sizes"})
@@ -334,12 +333,10 @@ def _in_a_row(names: tuple[str, ...]) -> Callable[[Any, Group], tuple[Any, ...]]
     get, pairs = itemgetter(*names), [i for i, name in enumerate(names) if name in _PAIRS]
 
     def settings(self: Any, group: Group) -> tuple[Any, ...]:
-        if not pairs:
-            return get(group)
-        row = list(get(group))
+        row = get(group)
         for i in reversed(pairs):
-            row[i : i + 1] = row[i]
-        return tuple(row)
+            row = (*row[:i], *row[i], *row[i + 1 :])
+        return row
 
     return settings
 

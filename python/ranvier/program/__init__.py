@@ -13,13 +13,6 @@ from ranvier.program.program import Program
 from ranvier.program.record import CaptureError
 
 __all__ = [
-    "Buffer",
-    "CaptureError",
-    "CompiledFunction",
-    "Instruction",
-    "Memory",
-    "Operand",
-    "Program",
-    "compile",
+    "Buffer", "CaptureError", "CompiledFunction", "Instruction", "Memory", "Operand", "Program", "compile",
     "constant",
-]
+]  # fmt: skip

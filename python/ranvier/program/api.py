@@ -11,6 +11,7 @@ from ranvier.autograd.creation import tensor
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
+from ranvier.ops.rows import examples
 from ranvier.program.compiled_model import CompiledModel
 from ranvier.program.divided import CompiledStep
 
@@ -97,13 +98,12 @@ def constant(value: Any) -> Tensor:
     """A Tensor of values that are constant in a compiled step, although they are made inside it.
 
     Outside a recording: ``rv.tensor(value)``, or the Tensor itself.
-
-    >>> import ranvier as rv
-    >>> rv.constant([1.0, 2.0])
-    tensor([1., 2.])
-    """
+    | rv.constant([1.0, 2.0]) -> tensor([1., 2.])"""
     if isinstance(value, np.ndarray):
         keep(value)
     x = value if isinstance(value, Tensor) else tensor(value)
     keep(x._array)
     return x
+
+
+examples(globals())

@@ -15,11 +15,12 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import hooks
+from ranvier.autograd.memory import Array
 from ranvier.autograd.recording import Recording, current, package
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.program.signature import array_of, reach, replaced, tensors_of, united
+from ranvier.autograd.views import bounds
+from ranvier.program.signature import array_of, replaced, tensors_of, united
 
-Array = np.ndarray[Any, Any]
 # Attributes of an array that the key of a program has: a replay sees the same.
 _IN_SIGNATURE = frozenset({"shape", "ndim", "dtype", "size", "strides", "nbytes", "itemsize"})
 # Methods of np.ndarray that make objects, that Watched defines, or by which NumPy and the core read memory.
@@ -190,7 +191,13 @@ def keeps_strides(array: Array) -> bool:
         return True
     if any(s < 0 or s % array.itemsize for s in array.strides):
         return False
-    return reach(array) <= 64 * array.nbytes + (1 << 24)
+    return _reach(array) <= 64 * array.nbytes + (1 << 24)
+
+
+def _reach(array: Array) -> int:
+    """Bytes from the first element to the end of the last."""
+    start, end = bounds(array)
+    return end - start
 
 
 def copied(array: Array) -> Array:
@@ -198,7 +205,7 @@ def copied(array: Array) -> Array:
     dense = np.array(array, order="K", subok=False)
     if dense.strides == array.strides or array.size == 0 or not keeps_strides(array):
         return dense
-    memory = np.zeros(reach(array) // array.itemsize, array.dtype)
+    memory = np.zeros(_reach(array) // array.itemsize, array.dtype)
     strided = np.lib.stride_tricks.as_strided(memory, array.shape, array.strides)
     strided[...] = array
     return strided

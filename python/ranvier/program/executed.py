@@ -9,7 +9,6 @@ import _signal  # type: ignore[import-not-found]  # its getsignal makes no enume
 import dis
 import functools
 import gc
-import os
 import signal
 import sys
 from _thread import _local as local  # as in autograd/mode.py
@@ -17,23 +16,14 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-import numpy as np
+from ranvier.autograd.recording import place
+from ranvier.program.kinds import NUMPY, PACKAGE, PURE_FILES, is_listed, is_pythons
 
-from ranvier.autograd.recording import package, place
-from ranvier.program.kinds import PURE_FILES, is_listed
-
-_PACKAGE = package()
-_LIBRARY = os.path.dirname(os.__file__) + os.sep
-_NUMPY = os.path.dirname(np.__file__) + os.sep
-# NumPy's modules in Python whose functions depend on their arguments alone.
-_NUMPY_FILES = ("_core", "lib", "linalg", "__init__.py")
+# NumPy's modules in Python whose functions depend on their arguments alone, but for those of its settings.
+_NUMPY_FILES = tuple(NUMPY + part for part in ("_core", "lib", "linalg", "__init__.py"))
 _NUMPY_SETTINGS = (
-    "_ufunc_config.py",
-    "arrayprint.py",
-    "printoptions.py",
-    "_npyio_impl.py",
-    "_format_impl.py",
-)
+    "_ufunc_config.py", "arrayprint.py", "printoptions.py", "_npyio_impl.py", "_format_impl.py",
+)  # fmt: skip
 _SIGNALS = signal.valid_signals()
 # Methods of the library that read all of an object's settings.
 _SHOW_ALL = frozenset({"__repr__", "__str__", "__format__", "__getstate__", "__reduce__", "__reduce_ex__"})
@@ -83,10 +73,6 @@ def names_of(code: CodeType) -> Names:
 def inner_of(code: CodeType) -> list[CodeType]:
     """The code inside a code object itself, not inside an equal one."""
     return [c for c in code.co_consts if isinstance(c, CodeType)]
-
-
-def _is_pythons(file: str) -> bool:
-    return file.startswith("<frozen ") or (file.startswith(_LIBRARY) and "-packages" not in file)
 
 
 class _Local(local):
@@ -186,19 +172,18 @@ class Executed:
         file = code.co_filename
         by_user = frame.f_back is not None and id(frame.f_back.f_code) in self.codes
         module = str(frame.f_globals.get("__name__", ""))
-        if file.startswith(_PACKAGE) or (
-            file == "<string>" and module.startswith(("ranvier.", "namedtuple_"))
-        ):
+        made = file == "<string>" and module.startswith(("ranvier.", "namedtuple_"))
+        if made or file.startswith(PACKAGE):
             if code.co_name not in _SHOW_ALL:
                 self.library[id(code)] = code
-            elif by_user or not frame.f_back.f_code.co_filename.startswith(_PACKAGE):
+            elif by_user or not frame.f_back.f_code.co_filename.startswith(PACKAGE):
                 self._refuse(f"asks for all settings of an object of the library ({code.co_name})")
         elif file.startswith("<frozen importlib") or id(code) in self._handlers:
             self._ignored = frame  # an import, or what a signal or the garbage collector calls
         elif file in PURE_FILES:
             self.library[id(code)] = code
-        elif file.startswith(_NUMPY) or _is_pythons(file):
-            numpy = file.startswith(tuple(_NUMPY + part for part in _NUMPY_FILES))
+        elif file.startswith(NUMPY) or is_pythons(file):
+            numpy = file.startswith(_NUMPY_FILES)
             caller = "" if frame.f_back is None else frame.f_back.f_code.co_filename
             by_user = by_user or caller in PURE_FILES
             if by_user and (not numpy or file.endswith(_NUMPY_SETTINGS)):

@@ -7,11 +7,9 @@ from weakref import ref
 
 import numpy as np
 
-from ranvier.autograd.memory import like
+from ranvier.autograd.memory import Array, like
 from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
-
-Array = np.ndarray[Any, Any]
 
 
 def forget_local(recording: Recording) -> None:

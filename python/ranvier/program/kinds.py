@@ -55,20 +55,12 @@ def _parts_of_partial(x: functools.partial[Any]) -> tuple[Any, ...]:
     return x.func, x.args, tuple(x.keywords.items()), tuple(vars(x).items())
 
 
-def _parts_of_property(x: Any) -> tuple[Any, ...]:
-    return x.fget, x.fset, x.fdel
-
-
 def _in_order(x: Any) -> tuple[Any, ...]:
     return tuple(itertools.chain.from_iterable(collections.OrderedDict.items(x)))
 
 
 def _with_factory(x: Any) -> tuple[Any, ...]:
     return x.default_factory, *pairs_of(x)
-
-
-def _wrapped(x: Any) -> tuple[Any, ...]:
-    return (x.__func__,)
 
 
 # Kind -> (the guard, what it compares (a function of the value; None: nothing, since it never changes), what
@@ -88,9 +80,9 @@ CONTAINERS: dict[type, Row] = {
     array: (Kind.CALL, lambda x: x.tobytes(), lambda x: ()),
     slice: (Kind.LIST, None, lambda x: (x.start, x.stop, x.step)),
     functools.partial: (Kind.CALL, _parts_of_partial, _parts_of_partial),
-    property: (Kind.LIST, None, _parts_of_property),
-    staticmethod: (Kind.LIST, None, _wrapped),
-    classmethod: (Kind.LIST, None, _wrapped),
+    property: (Kind.LIST, None, lambda x: (x.fget, x.fset, x.fdel)),
+    staticmethod: (Kind.LIST, None, lambda x: (x.__func__,)),
+    classmethod: (Kind.LIST, None, lambda x: (x.__func__,)),
     operator.itemgetter: (Kind.LIST, None, lambda x: x.__reduce__()[1]),
     type({}.keys()): (Kind.LIST, None, lambda x: (x.mapping,)),
     type({}.values()): (Kind.LIST, None, lambda x: (x.mapping,)),
@@ -182,7 +174,7 @@ HOLDS_FUNCTIONS = TAKES_FUNCTIONS | {property, staticmethod, classmethod}  # amo
 # Python's own modules whose functions depend on their arguments alone: their code is not read.
 PACKAGE = package()
 _LIBRARY = os.path.dirname(os.__file__) + os.sep
-_NUMPY_PATH = os.path.dirname(np.__file__) + os.sep
+NUMPY = os.path.dirname(np.__file__) + os.sep
 PURE_FILES = frozenset({"<frozen _collections_abc>", "<frozen abc>"}) | frozenset(
     _LIBRARY + name.replace("/", os.sep)
     for name in (
@@ -280,7 +272,11 @@ def file_of(kind: type) -> str:
     return getattr(sys.modules.get(kind.__module__), "__file__", None) or ""
 
 
+def is_pythons(file: str) -> bool:
+    """Whether the file is Python's own, not one of an installed package."""
+    return file.startswith("<frozen ") or (file.startswith(_LIBRARY) and "-packages" not in file)
+
+
 def is_read(file: str) -> bool:
     """Whether code of this file is read: all but that of the library, NumPy and Python itself."""
-    pythons = file.startswith(_LIBRARY) and "-packages" not in file
-    return not (pythons or file.startswith((PACKAGE, _NUMPY_PATH)))
+    return not (is_pythons(file) or file.startswith((PACKAGE, NUMPY)))

@@ -16,12 +16,11 @@ from typing import Any, NamedTuple
 
 import ranvier._core as _core
 from ranvier.autograd import hooks
-from ranvier.autograd.recording import package
 from ranvier.autograd.tensor import Tensor
 from ranvier.optim import Optimizer
 from ranvier.program.executed import names_of
 from ranvier.program.guards import Guard, Guards
-from ranvier.program.kinds import CONTAINERS, PLAIN, Kind, is_python_class, pairs_of
+from ranvier.program.kinds import CONTAINERS, PACKAGE, PLAIN, Kind, is_python_class, pairs_of
 from ranvier.program.locks import Lock
 
 STATE = "the state"  # of an optimizer, which the first steps make
@@ -29,8 +28,7 @@ STATE = "the state"  # of an optimizer, which the first steps make
 STATE_OF_TENSORS = frozenset({"_version", "_array", "_cell", "_view", "_grad_fn", "_grad", "_requires_grad"})
 SETTINGS = frozenset({"param_groups", "defaults", "state"})  # of optimizers
 OF_OPTIMIZERS = SETTINGS | {"_plans"}  # which other guards compare
-_LIBRARY = package()
-_NOT_OTHERS = (_LIBRARY, os.path.dirname(os.__file__), "<")  # the library's files, Python's, generated code
+_NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's files, Python's, generated code
 _METHODS = ("step", "zero_grad", "settings", "state_names")
 _WITHOUT_SETTINGS = frozenset({"step", "zero_grad", "finite"})  # what shows no settings of an optimizer
 
@@ -94,7 +92,7 @@ def _guards_around(kind: type) -> list[LibraryGuards]:
     imports = [m for m in imports if m.__name__.startswith("ranvier.")]
     values = in_class(kind, names_of_class(kind))
     guard: Guard = Kind.NAMES, kind, "", values, f"the class {kind.__name__}"
-    around = [_guard_of(guard, vars(kind), (_LIBRARY,))]
+    around = [_guard_of(guard, vars(kind), (PACKAGE,))]
     for namespace in (module, *map(vars, imports)):
         guard = Kind.DICT, namespace, "", pairs_of(namespace), f"the module {namespace['__name__']}"
         kept = _guards_of_namespace.get(id(namespace))

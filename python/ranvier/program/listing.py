@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ranvier.autograd import random
+from ranvier.program.gradients import address_of
 
 _DTYPES = {"f": "float32", "d": "float64", "l": "int64", "i": "int32", "B": "uint8", "?": "bool"}
 _HEADS = ("#", "instruction", "reads", "writes", "threads", "time", "share")
@@ -142,23 +143,23 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
 
     modules: those that were called; plans: (plan, optimizer, group) of each update.
     """
-    names = {_address(random.current()._state): "random stream"}
+    names = {address_of(random.current()._state): "random stream"}
     of: dict[int, str] = {}  # names of parameters by id
     for prefix, root in _roots(modules):
         for name, p in (*root.named_parameters(), *root.named_buffers()):
             of.setdefault(id(p), prefix + name)
-            names.setdefault(_address(p._array), of[id(p)])
+            names.setdefault(address_of(p._array), of[id(p)])
     for number, (leaf, grad) in enumerate(gradients):
         name = of.setdefault(id(leaf), f"leaf {number}")
-        names.setdefault(_address(leaf._array), name)
+        names.setdefault(address_of(leaf._array), name)
         if grad is not None:  # None: the step ended with zero_grad
-            names.setdefault(_address(grad._array), f"{name}.grad")
+            names.setdefault(address_of(grad._array), f"{name}.grad")
     for plan, optimizer, _ in plans:
-        names[_address(plan.numbers)] = f"settings of {type(optimizer).__name__}"
+        names[address_of(plan.numbers)] = f"settings of {type(optimizer).__name__}"
         for p, state in optimizer.state.items():
             for key, value in state.items():
                 if hasattr(value, "ctypes"):
-                    names.setdefault(_address(value), f"{of.get(id(p), 'parameter')}.{key}")
+                    names.setdefault(address_of(value), f"{of.get(id(p), 'parameter')}.{key}")
     return names
 
 
@@ -169,10 +170,6 @@ def _roots(modules: list[Any]) -> list[tuple[str, Any]]:
     if len(roots) == 1:
         return [("", roots[0])]
     return [(f"{type(root).__name__}({number}).", root) for number, root in enumerate(roots)]
-
-
-def _address(array: Any) -> int:
-    return int(array.ctypes.data)
 
 
 def table(instructions: list[Instruction], memory: Memory) -> str:

@@ -14,6 +14,7 @@ import ranvier._core as _core
 import ranvier.program.gradients as of_gradients
 from ranvier.autograd import random, trace
 from ranvier.autograd.graph import freed
+from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
@@ -27,7 +28,6 @@ from ranvier.program.record import CaptureError, holds_any, require_replayable
 from ranvier.program.signature import NO_CALL, Place, filled, flattened, is_array
 from ranvier.program.walk import Walk
 
-Array = np.ndarray[Any, Any]
 _FEW = 2e-5  # seconds
 _GUARDED = 0.025  # guards may take such a part of the time of the recording
 EARLIER = "the gradient of an earlier step"

@@ -14,6 +14,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import Size
+from ranvier.autograd.memory import Array
 from ranvier.autograd.recording import Recording, package
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
@@ -21,7 +22,6 @@ from ranvier.program.arguments import Arguments
 from ranvier.program.executed import Executed
 from ranvier.program.signature import environment, filled, flattened, parts_of, tensors_of
 
-Array = np.ndarray[Any, Any]
 _RETURNABLE = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.program.gradients as of_gradients
 from ranvier.autograd import random
+from ranvier.autograd.memory import Array
 from ranvier.program.arguments import copied
 from ranvier.program.kinds import Kind, pairs_of
 from ranvier.program.locks import Lock
@@ -28,7 +29,6 @@ from ranvier.program.program import Program
 from ranvier.program.signature import is_array
 from ranvier.program.walk import Walk
 
-Array = np.ndarray[Any, Any]
 # How a value stands in the key of a form: by its value, as itself, or not at all (the step has then no form);
 # all other objects by number.
 _BY_VALUE = frozenset({int, bool, str, bytes, type(None), type(...), type(NotImplemented)})

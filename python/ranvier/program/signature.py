@@ -15,11 +15,12 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd import trace
 from ranvier.autograd.data import Size
+from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import bounds
 from ranvier.nn import Module
 
-Array = np.ndarray[Any, Any]
 ndarray = np.ndarray
 
 _MOST_ITEMS = 256  # of a container whose items are looked at in each call
@@ -179,7 +180,7 @@ def united(arrays: list[Array]) -> tuple[list[Array], tuple[Any, ...]]:
     """
     if not any(_core.share_memory(arrays[:i], [a]) for i, a in enumerate(arrays)):
         return arrays, ()
-    ranges = sorted([(*_range(a), i) for i, a in enumerate(arrays) if a.size])
+    ranges = sorted([(*bounds(a), i) for i, a in enumerate(arrays) if a.size])
     covers: list[tuple[int, int, list[int]]] = []  # first byte, end, the arrays there
     for start, end, i in ranges:
         if covers and start < covers[-1][1]:
@@ -195,7 +196,7 @@ def united(arrays: list[Array]) -> tuple[list[Array], tuple[Any, ...]]:
             merged[number] = np.asarray(_Memory(first, end, arrays[number]))
             for i in members:
                 merged[i] = merged[i] if i == number else None
-                places[i] = number, _range(arrays[i])[0] - first
+                places[i] = number, bounds(arrays[i])[0] - first
     return [a for a in merged if a is not None], tuple(places)
 
 
@@ -206,18 +207,6 @@ class _Memory:
         self.owner = owner
         interface = {"data": (begin, False), "shape": (end - begin,), "typestr": "|u1", "version": 3}
         self.__array_interface__ = interface
-
-
-def _range(array: Array) -> tuple[int, int]:
-    start = array.__array_interface__["data"][0]
-    return start, start + reach(array)
-
-
-def reach(array: Array) -> int:
-    """Bytes from the first element to the end of the last."""
-    if array.flags.c_contiguous:
-        return array.nbytes
-    return sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)) + array.itemsize
 
 
 def others(x: Any, text: str) -> Iterator[tuple[Any, str]]:

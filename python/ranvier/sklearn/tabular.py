@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -50,13 +51,15 @@ class _Tabular(TabularTraining):
         if reset:
             self._codes: dict[int, dict[Any, int]] = {}
             self._is_category = self._marked(X, frame)
-        dates = frame and any(getattr(kind, "kind", None) in ("m", "M") for kind in X.dtypes)
-        if not self._is_category.any() and not dates:
+        if frame and len({*X.columns}) < len(X.columns):
+            raise ValueError(f"[{type(self).__name__}] got columns {[*X.columns]}; expected different names")
+        objects = frame and any(getattr(kind, "kind", None) in ("m", "M", "O") for kind in X.dtypes)
+        if not self._is_category.any() and not objects:  # objects may be dates, periods or numbers
             return self._numbers(X, reset)
         values = X if frame else np.asarray(X)
         if not frame and values.dtype.kind not in "fiub":
             values = np.asarray(X, object)
-        names = list(X.columns) if frame else range(values.shape[1])
+        names = list(X.columns) if frame else range(values.shape[1] if values.ndim == 2 else 0)
         if len(names) != len(self._is_category):
             return validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
         columns = []
@@ -65,8 +68,8 @@ class _Tabular(TabularTraining):
             if self._is_category[i]:
                 columns.append(self._coded(i, name, np.asarray(column), reset))
             else:
-                columns.append(to_array(type(self).__name__, f"column {name!r}", column))
-        table = np.stack(columns, axis=1).astype(np.float64)
+                columns.append(self._numbers_of(name, column))
+        table = np.stack(columns, axis=1).astype(np.float64, copy=False)
         if frame:
             table = type(X)(dict(zip(names, table.T, strict=True)))
         return self._numbers(table, reset)
@@ -81,6 +84,19 @@ class _Tabular(TabularTraining):
                 f"[{type(self).__name__}] {error}; expected numbers, or categorical_features with the "
                 "columns of strings"
             ) from None
+
+    def _numbers_of(self, name: Any, column: Any) -> Array:
+        """A column as float64; numbers in it may be objects."""
+        values = np.asarray(column).tolist() if getattr(column.dtype, "kind", None) == "O" else None
+        if values is not None and all(is_missing(value) or isinstance(value, Number) for value in values):
+            try:
+                return np.array([np.nan if is_missing(value) else float(value) for value in values])
+            except OverflowError:
+                raise ValueError(
+                    f"[{type(self).__name__}] got column {name!r} with a number that float64 cannot hold; "
+                    "expected numbers up to 1.8e308"
+                ) from None
+        return to_array(type(self).__name__, f"column {name!r}", column).astype(np.float64)
 
     def _coded(self, i: int, name: Any, column: Array, reset: bool) -> Array:
         """The code of each category, -1 where it is missing or not known from `fit`."""
@@ -289,12 +305,16 @@ class TabularRegressor(NetworkRegressor, _Tabular):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         target = y.reshape(len(y), -1)
-        self._dtype_of_y = np.result_type(np.asarray(labels).dtype, np.float32)
+        kind = np.asarray(labels).dtype
+        self._dtype_of_y = np.result_type(kind if kind.kind in "fiub" else np.float64, np.float32)
         weights = self._checked_weights(sample_weight, table)
-        self._mean, std = target.mean(axis=0), target.std(axis=0)
-        self._std = np.where(std > 0, std, 1.0)
         self._low, self._high = target.min(axis=0), target.max(axis=0)
-        scaled = ((target - self._mean) / self._std).astype(np.float32)
+        power = np.frexp(np.abs(target).max(axis=0))[1]  # squares of numbers up to 1 do not overflow
+        target = np.ldexp(target, -power)
+        mean, std = target.mean(axis=0), target.std(axis=0)
+        std = np.where(std > 0, std, 1.0)
+        self._mean, self._std = np.ldexp(mean, power), np.ldexp(std, power)
+        scaled = ((target - mean) / std).astype(np.float32)
         return self._fit_table(table, scaled, weights, target.shape[1], MemberSquaredError())
 
     def _values(self, x: Any) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ __all__ = [
 Array = npt.NDArray[Any]
 
 SIZE, WAVES = 8, 3  # elements of the embeddings of a number
+_LARGEST = 1e300  # of the numbers from which medians and quartiles are made, so that differences are finite
 
 
 def is_category(column: Any) -> bool:
@@ -35,7 +36,7 @@ def is_category(column: Any) -> bool:
     name = str(kind).lower()
     if name == "object":
         values = np.asarray(column, object).ravel().tolist()
-        return any(isinstance(v, bool) or not (is_missing(v) or isinstance(v, Real)) for v in values)
+        return any(isinstance(v, bool) or not (is_missing(v) or isinstance(v, Number)) for v in values)
     return name == "str" or name.startswith(
         ("bool", "categor", "string", "large_string", "enum", "dictionary")
     )
@@ -69,11 +70,13 @@ class Columns:
         x = table[:, ~categorical].astype(np.float64)
         self._has_missing = np.isnan(x).any(axis=0)
         filled = np.where(np.isnan(x).all(axis=0), 0.0, x)  # columns without any number are 0
+        filled = np.clip(filled, -_LARGEST, _LARGEST)
         self._median = np.nanmedian(filled, axis=0)
         low, high = np.nanpercentile(filled, [25, 75], axis=0) if x.size else (x[0], x[0])
         spread = np.nanmax(filled, axis=0) - np.nanmin(filled, axis=0)
         width = np.where(high > low, high - low, spread / 2)
-        self._factor = np.divide(1.0, width, out=np.zeros_like(width), where=width > 0)
+        least = np.maximum(width, 1 / _LARGEST)
+        self._factor = np.divide(1.0, least, out=np.zeros_like(width), where=width > 0)
         self.classes = [np.unique(column[column >= 0]) for column in table[:, categorical].T]
         counts = [len(classes) for classes in self.classes]
         self.numbers = x.shape[1]
@@ -91,7 +94,9 @@ class Columns:
         """The columns for the network, (n, numbers + plain + len(categories))."""
         x = table[:, ~self.categorical].astype(np.float64)
         missing = np.isnan(x)
-        scaled = (np.where(missing, self._median, x) - self._median) * self._factor
+        with np.errstate(over="ignore"):
+            scaled = (np.where(missing, self._median, x) - self._median) * self._factor
+        scaled = np.clip(scaled, -1e9, 1e9)  # beyond, the next line gives 3 to the bit
         scaled /= np.sqrt(1 + (scaled / 3) ** 2)
         plain, indices = [missing[:, self._has_missing]], []
         for column, classes in zip(table[:, self.categorical].T, self.classes, strict=True):

@@ -14,14 +14,12 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier._core as _core
 from ranvier.autograd import Tensor
-from ranvier.autograd.memory import plain
+from ranvier.autograd.memory import Array, plain
 from ranvier.data.datasets.samples import first_not_finite
 
-Array = npt.NDArray[Any]
 _MISSING = ("NAType", "NaTType")  # of pandas
 
 
@@ -78,9 +76,8 @@ def to_array(name: str, argument: str, value: Any, text: bool = False) -> Array:
         raise TypeError(f"[{name}] got {argument} of type {type(raw).__name__}; expected an array{columns}")
     if array.dtype.kind not in ("fiubUO" if text else "fiub"):
         labels = ", or y.astype(str) for labels" if text and array.dtype.kind in "Mm" else ""
-        raise TypeError(
-            f"[{name}] got {argument} of dtype {array.dtype}; expected numbers{_remedy(array)}{labels}"
-        )
+        remedy = _REMEDIES[_content(array)]
+        raise TypeError(f"[{name}] got {argument} of dtype {array.dtype}; expected numbers{remedy}{labels}")
     if array.ndim == 0:
         raise ValueError(f"[{name}] got {argument} that is a number; expected one entry per sample")
     return array
@@ -153,40 +150,31 @@ def _by_column(name: str, argument: str, frame: Any, names: Sequence[Any], text:
     if wrong:
         column, array = wrong[0]
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        content = _content(array)
         raise TypeError(
-            f"[{name}] got {argument} with {_content(array)} in column '{column}'{more}; expected "
-            f"numbers{_remedy(array)}"
+            f"[{name}] got {argument} with {content} in column '{column}'{more}; expected "
+            f"numbers{_REMEDIES[content]}"
         )
     return np.stack(columns, axis=1)
 
 
+_KINDS = {"M": "dates", "m": "durations", "U": "text", "S": "text", "c": "complex numbers", "V": "records"}
+_REMEDIES = {
+    "records": ": numpy.lib.recfunctions.structured_to_unstructured of an array of records",
+    "dates": ": pass parts of dates (year, month, day of the week) or days since a first day",
+    "durations": ": pass parts of dates (year, month, day of the week) or days since a first day",
+    "complex numbers": ": split complex numbers into array.real and array.imag",
+    "text": ": convert text that holds numbers by astype(float), and make columns of 0 and 1 of categories "
+    "(rv.data.OneHot, pandas.get_dummies)",
+    "objects": "",
+}
+
+
 def _content(array: Array) -> str:
-    kinds = {"M": "dates", "m": "durations", "U": "text", "S": "text", "c": "complex numbers"}
-    other = "text" if _has_text(array) else "dates" if _has_dates(array) else "objects"
-    return kinds.get(array.dtype.kind, other)
-
-
-def _has_text(array: Array) -> bool:
-    return array.dtype.kind in "US" or any(isinstance(value, str) for value in array.ravel()[:1000].tolist())
-
-
-def _has_dates(array: Array) -> bool:
-    return any(isinstance(value, date) for value in array.ravel()[:1000].tolist())
-
-
-def _remedy(array: Array) -> str:
-    if array.dtype.kind == "V":
-        return ": numpy.lib.recfunctions.structured_to_unstructured of an array of records"
-    if array.dtype.kind in "Mm" or _has_dates(array):
-        return ": pass parts of dates (year, month, day of the week) or days since a first day"
-    if array.dtype.kind == "c":
-        return ": split complex numbers into array.real and array.imag"
-    if _has_text(array):
-        return (
-            ": convert text that holds numbers by astype(float), and make columns of 0 and 1 of categories "
-            "(rv.data.OneHot, pandas.get_dummies)"
-        )
-    return ""
+    """What an array without numbers holds."""
+    kinds = set(map(type, array.ravel()[:1000].tolist()))
+    of_objects = "text" if str in kinds else "dates" if any(issubclass(k, date) for k in kinds) else "objects"
+    return _KINDS.get(array.dtype.kind, of_objects)
 
 
 MODES = ("raise", "warn", "ignore")

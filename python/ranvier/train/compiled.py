@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from time import perf_counter
@@ -21,7 +22,7 @@ _TAKES = 16  # the search
 _RECORDING = 0.005  # seconds that a small recording takes
 
 
-class CompiledOrEager:
+class CompiledOrEager(CompiledFunction):
     """A compiled function of arrays; where it cannot be replayed, it runs eagerly after one warning.
 
     Args:
@@ -44,9 +45,8 @@ class CompiledOrEager:
         eager: bool = False,
         refused: str = "",
     ) -> None:
-        self._name, self._function = name, function
-        settings: dict[str, Any] = {"strict": True, "tensors": True, "after": after, "shares": shares}
-        self._compiled = None if eager else CompiledFunction(function, **settings)
+        super().__init__(function, strict=True, tensors=True, after=after, shares=shares)
+        self._caller, self._is_eager = name, eager
         self._eager_seconds = _RECORDING * waits  # so much time is spent in eager calls first
         self._expected_calls = 0  # the sum of what expect() was told
         self._eager_calls = 0  # so many of the next calls run eagerly
@@ -56,17 +56,16 @@ class CompiledOrEager:
         if refused:
             self.refuse(refused)
 
-    def __call__(self, *args: Any) -> Any:
-        compiled = self._compiled
-        if compiled is None or self._eager_calls or self._eager_seconds > 0:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._is_eager or self._eager_calls or self._eager_seconds > 0:
             began = perf_counter()
             result = self._function(*[borrowed(a) if isinstance(a, np.ndarray) else a for a in args])
             self._eager_seconds -= perf_counter() - began
             self._eager_calls -= self._eager_calls > 0
             return result
-        compiled.few = self._calls_without_program
+        self.few = self._calls_without_program
         try:
-            return compiled(*args)
+            return super().__call__(*args)
         except CaptureError as error:  # the function itself has run
             self.refuse(str(error).removeprefix("[compile] "))
             return error.result
@@ -85,54 +84,37 @@ class CompiledOrEager:
             self._calls_without_program = 0
 
     def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
-        """Several calls in one (`CompiledFunction.run_batches`); None where Python has to make the next."""
-        if self._compiled is None or self._eager_calls:
-            return None
-        return self._compiled.run_batches(args, batches)
+        """Several calls in one; None where Python has to make the next."""
+        return None if self._is_eager or self._eager_calls else super().run_batches(args, batches)
 
     @property
     def replays(self) -> bool:
         """Whether `run_batches` may run the next call."""
-        return self._compiled is not None and not self._eager_calls
-
-    @property
-    def latest(self) -> tuple[Any, int] | None:
-        """The program that ran last and the number of its checks; None before the first."""
-        return None if self._compiled is None else self._compiled.latest
-
-    def draws(self) -> bool:
-        """Whether that program draws random numbers from the stream of this thread."""
-        return self._compiled is not None and self._compiled.draws()
+        return not (self._is_eager or self._eager_calls)
 
     def refuse(self, why: str) -> None:
         """Run eagerly from now on; the first time, and unless it already does, with a warning."""
-        if self._compiled is None:
+        if self._is_eager:
             return
-        self._compiled = None
+        self._is_eager = True
+        self._forget()
         warnings.warn(
-            f"[{self._name}] continues without compiling its steps, which takes longer: {why} "
+            f"[{self._caller}] continues without compiling its steps, which takes longer: {why} "
             "(compile=False does so without this warning)",
             stacklevel=3,
         )
 
     def check_soon(self) -> None:
         """Compare a replay with an eager step soon, if that takes little of the time."""
-        if self._compiled is not None and not self._eager_calls:
-            self._compiled.check_soon()
-
-    @property
-    def programs(self) -> list[Any]:
-        """The programs in use."""
-        return [] if self._compiled is None else self._compiled.programs
+        if not self._eager_calls:
+            super().check_soon()
 
 
 class CompiledParts:
     """The parts "fit", "evaluate" and "predict" of a Trainer, each kept until the trainer changes."""
 
     def __init__(self) -> None:
-        # by name: what _made_from() was when the value was made, and the value
-        self._kept: dict[str, tuple[Any, CompiledOrEager]] = {}
-        self._others: dict[str, tuple[Any, Any]] = {}  # of kept()
+        self._kept: dict[str, tuple[Any, Any]] = {}  # by name: what the value was made from, and the value
 
     def of(
         self,
@@ -144,28 +126,19 @@ class CompiledParts:
         **settings: Any,
     ) -> CompiledOrEager:
         """The compiled form of a function, made again where the trainer has changed."""
-        made_from = self._made_from(trainer)
-        kept = self._kept.get(name)
-        if kept is None or kept[0] != made_from:
-            part = CompiledOrEager(
-                f"Trainer.{name}", function, eager=eager or not trainer.compile, **settings
-            )
-            kept = self._kept[name] = made_from, part
-        return kept[1]
+        settings["eager"] = eager or not trainer.compile
+        make = functools.partial(CompiledOrEager, f"Trainer.{name}", function, **settings)
+        part: CompiledOrEager = self.kept(trainer, name, make)
+        return part
 
     def kept(self, trainer: Training, name: str, make: Callable[[], Any]) -> Any:
         """What `make` gives, made again where the trainer has changed."""
-        made_from = self._made_from(trainer)
-        if name not in self._others or self._others[name][0] != made_from:
-            self._others[name] = made_from, make()
-        return self._others[name][1]
-
-    def _made_from(self, trainer: Training) -> tuple[Any, ...]:
-        """What compiled code depends on: where it differs, the code is made again."""
-        return (
-            trainer.model, trainer.loss, trainer.optimizer, trainer.compile, list(trainer.metrics),
-            trainer.settings(), None if trainer.classes_ is None else len(trainer.classes_),
-        )  # fmt: skip
+        classes = None if trainer.classes_ is None else len(trainer.classes_)
+        settings = trainer.compile, list(trainer.metrics), trainer.settings(), classes
+        made_from = trainer.model, trainer.loss, trainer.optimizer, settings
+        if name not in self._kept or self._kept[name][0] != made_from:
+            self._kept[name] = made_from, make()
+        return self._kept[name][1]
 
     def programs(self, name: str) -> list[Any]:
         """The programs of a part; none before it is made."""
@@ -173,4 +146,4 @@ class CompiledParts:
         return [] if kept is None else kept[1].programs
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_kept": {}, "_others": {}}  # programs hold addresses of this process
+        return {"_kept": {}}  # programs hold addresses of this process

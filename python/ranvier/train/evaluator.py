@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.autograd import Tensor
+from ranvier.autograd.memory import Array
 from ranvier.metrics.named import Metric
 from ranvier.nn.modes import evaluating
 from ranvier.train.callbacks.base import Training
@@ -17,8 +17,6 @@ from ranvier.train.faults import raise_with_hint
 from ranvier.train.losses import EpochLoss, batch_loss, labels, link_of, probabilities, weighting
 from ranvier.train.source import Source
 from ranvier.train.step import Penalty, parameters_of
-
-Array = npt.NDArray[Any]
 
 
 class Measured:

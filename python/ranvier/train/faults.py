@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier.nn as nn
 from ranvier.autograd import borrowed, no_grad, random, wrap
+from ranvier.autograd.memory import Array
 from ranvier.autograd.views import bump
 from ranvier.nn.modes import evaluating
 from ranvier.train.callbacks.base import Training
@@ -21,7 +21,6 @@ from ranvier.train.inputs import Prepared, output_shape
 from ranvier.train.losses import batch_loss, link_of, name_of, weighting
 from ranvier.train.step import parameters_of
 
-Array = npt.NDArray[Any]
 Batch = tuple[Array, Array, Array | None]
 LARGE = 100.0  # values of features beyond which they count as not scaled
 RARE = 0.02  # the share of a rare class

@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 import ranvier.nn as nn
 from ranvier.autograd import borrowed, no_grad, random
+from ranvier.autograd.memory import Array
 from ranvier.nn.modes import evaluating
-from ranvier.train.arrays import categories, column_names, is_missing, to_array
+from ranvier.train.arrays import categories, column_names, is_missing, require_finite, to_array
 from ranvier.train.losses import link_of, name_of
 
-Array = npt.NDArray[Any]
 _FROM_0_TO_1 = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss)  # losses that take such targets
 
 
@@ -31,6 +31,7 @@ class DataSpec:
         outputs: the same of targets in a data frame of several columns.
         flat: whether the targets have one axis.
         integers: whether the model takes integers, as one with an Embedding does; None before it was tried.
+        on_nonfinite: of the Trainer: what happens where numbers are NaN or infinite.
     """
 
     model: Any
@@ -40,6 +41,7 @@ class DataSpec:
     outputs: list[str] | None = None
     flat: bool = False
     integers: bool | None = None
+    on_nonfinite: str = "ignore"
 
     @property
     def link(self) -> str | None:
@@ -267,6 +269,8 @@ def prepare(
     if len(xs) == 0:
         raise ValueError(f"[{name}] got no samples; expected at least one")
     ys = spec.targets(name, y, xs, learn)
+    require_finite(name, "x", xs, x, spec.on_nonfinite)
+    require_finite(name, "y", ys, y, spec.on_nonfinite)
     _require_order(name, x, y)
     weights = None if sample_weight is None else sample_weights(name, sample_weight, len(xs), whole)
     return weighted(name, Prepared(xs, ys, weights), class_weight, spec, whole)
@@ -290,33 +294,12 @@ def weighted(name: str, data: Prepared, class_weight: Any, spec: DataSpec, whole
     """The data with each weight multiplied by that of the sample's class; 0 for the loss's `ignore_index`."""
     weights = data.weights
     if class_weight is not None:
-        if spec.classes is not None:
-            class_weight = _by_index(name, class_weight, spec.classes)
-        by_class = class_weights(name, class_weight, data.y, whole)
+        by_class = class_weights(name, class_weight, data.y, whole, spec.classes)
         weights = by_class if weights is None else weights * by_class
     ignored = getattr(spec.loss, "ignore_index", None)
     if weights is not None and ignored is not None and data.y.ndim == 1:
         weights = np.where(data.y == ignored, 0.0, weights)
     return Prepared(data.x, data.y, weights)
-
-
-def _by_index(name: str, weights: Any, classes: Array) -> Any:
-    """The weights of labels as those of their indices."""
-    if not isinstance(weights, Mapping):
-        if not isinstance(weights, str) and np.shape(weights) != (len(classes),):
-            raise ValueError(
-                f"[{name}] got class_weight of shape {np.shape(weights)}; expected one weight for each "
-                f"of the {len(classes)} labels"
-            )
-        return weights
-    index = {label: i for i, label in enumerate(classes.tolist())}
-    for label in weights:
-        if label not in index:
-            raise ValueError(
-                f"[{name}] got class_weight for label {label!r}, which does not occur; expected some of "
-                f"{', '.join(map(str, classes[:20].tolist()))}"
-            )
-    return {index[label]: weight for label, weight in weights.items()}
 
 
 def sample_weights(name: str, weights: Any, n: int, whole: bool = True) -> npt.NDArray[np.float64]:
@@ -329,11 +312,14 @@ def sample_weights(name: str, weights: Any, n: int, whole: bool = True) -> npt.N
     return array
 
 
-def class_weights(name: str, weights: Any, y: Array, whole: bool = True) -> npt.NDArray[np.float64]:
+def class_weights(
+    name: str, weights: Any, y: Array, whole: bool, names: Array | None
+) -> npt.NDArray[np.float64]:
     """The weight of each sample's class.
 
     `weights` is a mapping from label to weight (1 for labels that it lacks), a sequence with one weight per
-    class, or "balanced": n / (classes * count of the class), as in scikit-learn.
+    class, or "balanced": n / (classes * count of the class), as in scikit-learn. names: the labels of the
+    indices in y, where they are not the indices themselves.
     """
     labels = y.reshape(len(y), -1)
     if labels.shape[1] != 1 or not np.array_equal(labels, np.rint(labels)):
@@ -349,19 +335,23 @@ def class_weights(name: str, weights: Any, y: Array, whole: bool = True) -> npt.
             )
         per_class = len(y) / (len(classes) * counts)
     elif isinstance(weights, Mapping):
-        absent = [label for label in weights if label not in classes]
-        if absent and whole:
+        occurring = (classes if names is None else names[classes]).tolist()
+        allowed = occurring if whole or names is None else names.tolist()
+        absent = [label for label in weights if label not in allowed]
+        if absent and (whole or names is not None):
             raise ValueError(
                 f"[{name}] got class_weight for label {absent[0]!r}, which does not occur; expected some of "
-                f"{', '.join(map(str, classes[:20].tolist()))}"
+                f"{', '.join(map(str, allowed[:20]))}"
             )
-        per_class = np.array([weights.get(int(label), 1.0) for label in classes], np.float64)
+        per_class = np.array([weights.get(label, 1.0) for label in occurring], np.float64)
     else:
         of_classes = np.asarray(weights, np.float64)
-        if of_classes.ndim != 1 or classes[0] < 0 or classes[-1] >= len(of_classes):
+        count = len(of_classes) if of_classes.ndim == 1 else -1
+        fits = classes[0] >= 0 and count > classes[-1] if names is None else count == len(names)
+        if not fits:
+            wanted = f"each label 0 to {classes[-1]}" if names is None else f"each of the {len(names)} labels"
             raise ValueError(
-                f"[{name}] got class_weight of shape {of_classes.shape}; expected one weight for each label "
-                f"0 to {classes[-1]}"
+                f"[{name}] got class_weight of shape {of_classes.shape}; expected one weight for {wanted}"
             )
         per_class = of_classes[classes]
     return sample_weights(name, per_class[codes.ravel()], len(y), whole)

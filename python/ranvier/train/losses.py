@@ -20,8 +20,7 @@ import numpy.typing as npt
 import ranvier.nn as nn
 import ranvier.ops as ops
 from ranvier.autograd import Tensor, wrap
-
-Array = npt.NDArray[Any]
+from ranvier.autograd.memory import Array
 
 _LINKS: dict[str, tuple[type, ...]] = {
     "softmax": (nn.CrossEntropyLoss, nn.FocalLoss, nn.NLLLoss, nn.MultiMarginLoss),

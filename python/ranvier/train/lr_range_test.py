@@ -16,6 +16,7 @@ import numpy.typing as npt
 import ranvier.extension as extension
 import ranvier.train.inputs as inputs
 from ranvier.autograd import borrowed, wrap
+from ranvier.autograd.memory import Array
 from ranvier.data.sampler import positive
 from ranvier.nn.modes import training
 from ranvier.optim import Optimizer
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LRRangeTest", "lr_range_test"]
 
-Array = npt.NDArray[Any]
 _NAME = "lr_range_test"
 
 
@@ -143,39 +143,27 @@ def lr_range_test(
     else:
         source = ArraySource(inputs.prepare(_NAME, x, y, spec, learn=True), batch_size, shuffle=True)
     rates = start * (end / start) ** (np.arange(steps) / max(steps - 1, 1))
-    with training(model, _NAME), _taken_back(model, optimizer):
-        model.train()
-        return _run(model, loss, optimizer, source, rates, smoothing, divergence)
-
-
-def _run(
-    model: Any,
-    loss: Any,
-    optimizer: Optimizer,
-    source: Source,
-    rates: npt.NDArray[np.float64],
-    smoothing: float,
-    divergence: float,
-) -> LRRangeTest:
     losses: list[float] = []
     smoothed: list[float] = []
     mean, diverged = 0.0, False
-    for rate, (xb, yb, weights) in zip(rates, _endless(source), strict=False):
-        for group in optimizer.param_groups:
-            group["lr"] = float(rate)
-        optimizer.zero_grad()
-        value = batch_loss(loss, model(borrowed(xb)), wrap(yb), *weighting(weights))
-        if not math.isfinite(value.item()):
-            diverged = True
-            break
-        losses.append(value.item())
-        mean = smoothing * mean + (1 - smoothing) * losses[-1]
-        smoothed.append(mean / (1 - smoothing ** len(losses)))  # unbiased, though it began at 0
-        if smoothed[-1] > divergence * min(smoothed):
-            diverged = True
-            break
-        value.backward()
-        optimizer.step()
+    with training(model, _NAME), _taken_back(model, optimizer):
+        model.train()
+        for rate, (xb, yb, weights) in zip(rates, _endless(source), strict=False):
+            for group in optimizer.param_groups:
+                group["lr"] = float(rate)
+            optimizer.zero_grad()
+            value = batch_loss(loss, model(borrowed(xb)), wrap(yb), *weighting(weights))
+            diverged = not math.isfinite(value.item())
+            if diverged:
+                break
+            losses.append(value.item())
+            mean = smoothing * mean + (1 - smoothing) * losses[-1]
+            smoothed.append(mean / (1 - smoothing ** len(losses)))  # unbiased, though it began at 0
+            diverged = bool(smoothed[-1] > divergence * min(smoothed))
+            if diverged:
+                break
+            value.backward()
+            optimizer.step()
     if not losses:
         raise ValueError(f"[{_NAME}] got a model whose first loss is not finite")
     return LRRangeTest(rates[: len(losses)], np.array(losses), np.array(smoothed), diverged)

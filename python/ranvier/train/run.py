@@ -12,12 +12,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy.typing as npt
-
 import ranvier._core as _core
 import ranvier.nn as nn
 import ranvier.train.checkpoints as checkpoints
 from ranvier.autograd import random
+from ranvier.autograd.memory import Array
 from ranvier.nn.lazy import find_sizes
 from ranvier.train.callbacks.base import OF_BATCHES, OF_EPOCHS, Callback, Interrupt, Training, call, must_act
 from ranvier.train.checkpoints import Checkpoint
@@ -29,8 +28,6 @@ from ranvier.train.losses import link_of
 from ranvier.train.saving import describe, require_same
 from ranvier.train.source import Ahead, ArraySource, Source
 from ranvier.train.step import TrainingStep
-
-Array = npt.NDArray[Any]
 
 MOST_EPOCHS = 64  # in one call to the core
 # of a checkpoint

@@ -8,17 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier.train.inputs as inputs
 from ranvier.autograd import random
+from ranvier.autograd.memory import Array
 from ranvier.data import RandomSampler
 from ranvier.data.loader import gather
 from ranvier.program.batches import Batches
 from ranvier.train.arrays import array_like, require_finite
 from ranvier.train.inputs import DataSpec
 
-Array = npt.NDArray[Any]
 Batch = tuple[Array, Array, Array | None]
 _AHEAD = 1 << 16  # samples of passes whose order is computed before they begin
 
@@ -205,9 +204,7 @@ class ArraySource(Source):
 class LoaderSource(Source):
     """Batches of a loader, `(x, y)` or `(x, y, sample_weight)`: checked and converted one by one."""
 
-    def __init__(
-        self, name: str, loader: Any, spec: DataSpec, class_weight: Any = None, on_nonfinite: str = "ignore"
-    ) -> None:
+    def __init__(self, name: str, loader: Any, spec: DataSpec, class_weight: Any = None) -> None:
         if not hasattr(loader, "__iter__"):
             raise TypeError(
                 f"[{name}] got y None and x of type {type(loader).__name__}; expected arrays x and y, or a "
@@ -218,8 +215,7 @@ class LoaderSource(Source):
                 f"[{name}] got class_weight {class_weight!r} with a loader, whose labels are not known "
                 "before; expected a mapping or a sequence"
             )
-        self.loader, self._name, self._spec = loader, name, spec
-        self._class_weight, self._on_nonfinite = class_weight, on_nonfinite
+        self.loader, self._name, self._spec, self._class_weight = loader, name, spec, class_weight
         self.batches = len(loader) if hasattr(loader, "__len__") else 0
 
     def __iter__(self) -> Iterator[Batch]:
@@ -232,9 +228,8 @@ class LoaderSource(Source):
                     f"expected (x, y) or (x, y, sample_weight){remedy if keys else ''}"
                 )
             x, y, *weights = batch
-            weight = weights[0] if weights else None
-            data = inputs.prepare(self._name, x, y, self._spec, weight, self._class_weight, whole=False)
-            _finite(f"{self._name} batch {number}", data, x, y, self._on_nonfinite)
+            weight, name = weights[0] if weights else None, f"{self._name} batch {number}"
+            data = inputs.prepare(name, x, y, self._spec, weight, self._class_weight, whole=False)
             yield data.x, data.y, data.weights
 
     def description(self) -> dict[str, Any]:
@@ -263,22 +258,20 @@ def _sampled_checksum(array: Array, samples: int = 256) -> int:
 
 
 def open_source(
-    name: str,
-    x: Any,
-    y: Any,
-    spec: DataSpec,
-    batch_size: int,
-    sample_weight: Any = None,
-    on_nonfinite: str = "ignore",
+    name: str, x: Any, y: Any, spec: DataSpec, batch_size: int, sample_weight: Any = None
 ) -> Source:
     """Arrays, or without `y` a loader, as batches in order; `name` is the method that errors name."""
     if y is None:
-        _require_loader(name, x)
-        _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
-        return LoaderSource(name, x, spec, on_nonfinite=on_nonfinite)
-    data = inputs.prepare(name, x, y, spec, sample_weight)
-    _finite(name, data, x, y, on_nonfinite)
-    return ArraySource(data, batch_size)
+        return _of_loader(name, x, spec, sample_weight)
+    return ArraySource(inputs.prepare(name, x, y, spec, sample_weight), batch_size)
+
+
+def _of_loader(
+    name: str, x: Any, spec: DataSpec, sample_weight: Any, class_weight: Any = None
+) -> LoaderSource:
+    _require_loader(name, x)
+    _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
+    return LoaderSource(name, x, spec, class_weight)
 
 
 def open_training(
@@ -292,7 +285,6 @@ def open_training(
     sample_weight: Any,
     validation_data: Any,
     validation_split: float,
-    on_nonfinite: str = "raise",
 ) -> tuple[Source, Source | None]:
     """The training and the validation data of `Trainer.fit`."""
     name, valid_size = "Trainer.fit", max(batch_size, 256)
@@ -305,15 +297,13 @@ def open_training(
             return None
         xv, yv, *weights = _validation_parts(validation_data)
         weight = weights[0] if weights else None
-        return open_source(f"{name} validation_data", xv, yv, spec, valid_size, weight, on_nonfinite)
+        return open_source(f"{name} validation_data", xv, yv, spec, valid_size, weight)
 
     if y is None:
-        _require_loader(name, x)
-        _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
+        source = _of_loader(name, x, spec, sample_weight, class_weight)
         _refuse(name, "with a loader; expected validation_data", validation_split=split)
-        return LoaderSource(name, x, spec, class_weight, on_nonfinite), validation()
+        return source, validation()
     data = inputs.prepare(name, x, y, spec, sample_weight, learn=True)
-    _finite(name, data, x, y, on_nonfinite)
     valid = validation()  # after the classes are known
     if split is not None:
         data, held_out = _split_off(name, data, split)
@@ -322,19 +312,17 @@ def open_training(
     return ArraySource(data, batch_size, shuffle), valid
 
 
-def only_samples(
-    name: str, x: Any, spec: DataSpec, batch_size: int, on_nonfinite: str = "ignore"
-) -> Iterator[Array]:
+def only_samples(name: str, x: Any, spec: DataSpec, batch_size: int) -> Iterator[Array]:
     """Batches of an array (one of no samples if it is empty), or the first parts of a loader's batches."""
     if _is_loader(x):
         for number, batch in enumerate(x):
             part = batch[0] if isinstance(batch, (tuple, list)) else batch
-            array = spec.samples(name, part)
-            require_finite(f"{name} batch {number}", "x", array, part, on_nonfinite)
+            array = spec.samples(f"{name} batch {number}", part)
+            require_finite(f"{name} batch {number}", "x", array, part, spec.on_nonfinite)
             yield array
         return
     array = spec.samples(name, x)
-    require_finite(name, "x", array, x, on_nonfinite)
+    require_finite(name, "x", array, x, spec.on_nonfinite)
     for start in range(0, max(len(array), 1), batch_size):
         yield array[start : start + batch_size]
 
@@ -347,11 +335,6 @@ def _require_loader(name: str, x: Any) -> None:
     numbers = lists and isinstance(x[0][0], (int, float, np.generic))
     if array_like(x) or (rows and not array_like(x[0])) or numbers:
         raise TypeError(f"[{name}] got x of type {type(x).__name__} and no y; expected both, or a loader")
-
-
-def _finite(name: str, data: inputs.Prepared, x: Any, y: Any, on_nonfinite: str) -> None:
-    require_finite(name, "x", data.x, x, on_nonfinite)
-    require_finite(name, "y", data.y, y, on_nonfinite)
 
 
 def _is_loader(x: Any) -> bool:

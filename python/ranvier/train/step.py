@@ -8,11 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier._core as _core
 from ranvier.autograd import Tensor, borrowed, wrap
-from ranvier.autograd.memory import filled, numbers
+from ranvier.autograd.memory import Array, filled, numbers
 from ranvier.autograd.recording import current, value_read
 from ranvier.nn import utils
 from ranvier.optim import LBFGS, Optimizer
@@ -21,7 +20,6 @@ from ranvier.train.compiled import CompiledParts
 from ranvier.train.losses import batch_loss, link_of, name_of, weighting
 from ranvier.train.source import Ahead
 
-Array = npt.NDArray[Any]
 Strength = float | Mapping[str, float]
 
 

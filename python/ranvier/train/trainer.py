@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 import ranvier.train.settings as checked
 from ranvier.autograd import Tensor
+from ranvier.autograd.memory import Array
 from ranvier.data.dataset import one_of
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import Metric
@@ -31,8 +32,6 @@ from ranvier.train.source import ArraySource, only_samples, open_source, open_tr
 from ranvier.train.step import Penalty, require_strength
 
 __all__ = ["Trainer"]
-
-Array = npt.NDArray[Any]
 
 
 class Trainer:
@@ -223,7 +222,6 @@ class Trainer:
                 sample_weight=sample_weight,
                 validation_data=validation_data,
                 validation_split=validation_split,
-                on_nonfinite=self.on_nonfinite,
             )
             if class_weight is not None or source.weighted:
                 unreduced(self.loss)
@@ -264,7 +262,7 @@ class Trainer:
         spec = self._current_spec()
         kind = checked.processes().SharedEvaluator if self.distributed else Evaluator
         with warning_once(self.leads):
-            source = open_source("Trainer.evaluate", x, y, spec, batch_size, sample_weight, self.on_nonfinite)
+            source = open_source("Trainer.evaluate", x, y, spec, batch_size, sample_weight)
             return kind(self, self._parts).measure(source)
 
     def predict(self, x: Any, *, batch_size: int = 256) -> Array:
@@ -390,11 +388,12 @@ class Trainer:
     def _output(self, name: str, x: Any, batch_size: int) -> Array:
         require_untrained(self.model, name)
         size = positive(name, "batch_size", batch_size)
-        batches = only_samples(name, x, self._current_spec(), size, self.on_nonfinite)
+        batches = only_samples(name, x, self._current_spec(), size)
         return Evaluator(self, self._parts).output(name, batches)
 
     def _current_spec(self, first: bool = False) -> DataSpec:
         """What is known of the data, for the model and loss of now; the first `fit` finds it anew."""
         spec = DataSpec(self.model, self.loss) if first else self._spec
-        same = spec.model is self.model
-        return replace(spec, model=self.model, loss=self.loss, integers=spec.integers if same else None)
+        integers = spec.integers if spec.model is self.model else None
+        now = {"model": self.model, "loss": self.loss, "on_nonfinite": self.on_nonfinite}
+        return replace(spec, **now, integers=integers)

@@ -11,6 +11,7 @@ import ranvier._core as _core
 from ranvier.autograd.memory import Array
 from ranvier.data.augment.base import Augmentation, Numbers, pair, probability, span, whole
 from ranvier.data.dataset import one_of
+from ranvier.ops.rows import examples
 
 __all__ = [
     "CenterCrop", "RandomAffine", "RandomCrop", "RandomHorizontalFlip", "RandomRotation", "RandomShift",
@@ -41,24 +42,15 @@ class _Flip(Augmentation):
 
 class RandomHorizontalFlip(_Flip):
     """Flips each image, left to right, with probability p.
-
-    >>> import numpy as np
-    >>> from ranvier.data import augment
-    >>> augment.RandomHorizontalFlip(p=1)(np.array([[[[1.0, 2.0]]]])).tolist()
-    [[[[2.0, 1.0]]]]
-    """
+    | rv.data.augment.RandomHorizontalFlip(p=1)(rv.tensor([[[[1.0, 2.0]]]])).tolist() -> [[[[2.0, 1.0]]]]"""
 
     _column = HORIZONTAL
 
 
 class RandomVerticalFlip(_Flip):
     """Flips each image, top to bottom, with probability p.
-
-    >>> import numpy as np
-    >>> from ranvier.data import augment
-    >>> augment.RandomVerticalFlip(p=1)(np.array([[[[1.0], [2.0]]]])).tolist()
-    [[[[2.0], [1.0]]]]
-    """
+    | rv.data.augment.RandomVerticalFlip(p=1)(rv.tensor([[[[1.0], [2.0]]]])).tolist()
+    -> [[[[2.0], [1.0]]]]"""
 
     _column = VERTICAL
 
@@ -70,12 +62,7 @@ class RandomShift(Augmentation):
         pixels: the largest move, or a pair (vertical, horizontal).
         fill: the value of new pixels, if padding_mode is "constant".
         padding_mode: "constant", "edge", "reflect" or "symmetric", as for RandomCrop.
-
-    >>> import numpy as np
-    >>> from ranvier.data import augment
-    >>> augment.RandomShift(2)(np.ones((3, 1, 8, 8), np.float32)).shape
-    (3, 1, 8, 8)
-    """
+    | rv.data.augment.RandomShift(2)(rv.ones(3, 1, 8, 8)).shape -> (3, 1, 8, 8)"""
 
     draws = 2
 
@@ -109,12 +96,8 @@ class RandomCrop(Augmentation):
 
     Source: A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional neural
     networks", 2012.
-
-    >>> import numpy as np
-    >>> from ranvier.data import augment
-    >>> augment.RandomCrop(24, padding=2)(np.ones((3, 1, 28, 28), np.uint8)).shape
-    (3, 1, 24, 24)
-    """
+    | rv.data.augment.RandomCrop(24, padding=2)(rv.ones(3, 1, 28, 28, dtype=rv.uint8)).shape
+    -> (3, 1, 24, 24)"""
 
     draws = 2
 
@@ -152,12 +135,7 @@ class CenterCrop(Augmentation):
     """The centre of each image, to test a network that is trained on random crops.
 
     Smaller images are padded with 0.
-
-    >>> import numpy as np
-    >>> from ranvier.data import augment
-    >>> augment.CenterCrop(1)(np.arange(9.0).reshape(1, 1, 3, 3)).tolist()
-    [[[[4.0]]]]
-    """
+    | rv.data.augment.CenterCrop(1)(rv.arange(9.0).reshape(1, 1, 3, 3)).tolist() -> [[[[4.0]]]]"""
 
     def __init__(self, size: int | tuple[int, int]) -> None:
         self.size = pair("CenterCrop", "size", size, 1)
@@ -177,12 +155,8 @@ class RandomRotation(Augmentation):
         interpolation: "bilinear" or "nearest".
         fill: the value of new pixels.
 
-    >>> import numpy as np
-    >>> from ranvier.data import augment
-    >>> quarter = augment.RandomRotation((90, 90))
-    >>> quarter(np.array([[[[1.0, 2.0], [3.0, 4.0]]]])).round(6).tolist()
-    [[[[2.0, 4.0], [1.0, 3.0]]]]
-    """
+    | rv.data.augment.RandomRotation((90, 90))(rv.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).round().tolist()
+    -> [[[[2.0, 4.0], [1.0, 3.0]]]]"""
 
     draws = 1
 
@@ -210,12 +184,8 @@ class RandomAffine(Augmentation):
         shear: the range of angles of the x axis, in degrees; with four numbers also of the y axis.
         interpolation: "bilinear" or "nearest".
         fill: the value of new pixels.
-
-    >>> import numpy as np
-    >>> from ranvier.data import augment
-    >>> augment.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1))(np.ones((2, 3, 32, 32))).shape
-    (2, 3, 32, 32)
-    """
+    | rv.data.augment.RandomAffine(10, translate=(0.1, 0.1), scale=(0.9, 1.1))(rv.ones(2, 3, 32, 32)).shape
+    -> (2, 3, 32, 32)"""
 
     draws = 6
 
@@ -288,3 +258,6 @@ def _sides(padding: Any) -> tuple[int, int, int, int]:
         return *pair("RandomCrop", "padding", padding[:2]), *pair("RandomCrop", "padding", padding[2:])
     across, down = pair("RandomCrop", "padding", padding)
     return across, down, across, down
+
+
+examples(globals())

@@ -161,8 +161,7 @@ def load_npz(
     samples = _numbers(path, name_x, arrays[name_x])
     if len(samples) == 0:
         raise ValueError(f"[load_npz] '{path}' has no samples in '{name_x}'; expected at least one")
-    scale = 255.0 if samples.dtype == np.uint8 and samples.ndim >= 3 else 1.0
-    values = _images(path, name_x, samples, scale, dtype)
+    values, scale = _images(path, name_x, samples, dtype)
     named = name_y is not None and arrays[name_y].dtype.kind in "iuf" and task != "regression"
     taken_names = (name_x, name_y, "class_names") if named else (name_x, name_y)
     unused = tuple(name for name in arrays if name not in taken_names)
@@ -225,15 +224,15 @@ def load_npy(
         raise ValueError(f"[load_npy] '{path}' holds no single array of samples; expected one")
     array = _numbers(path, "the array", array)
     if label is None:
-        scale = 255.0 if array.dtype == np.uint8 and array.ndim >= 3 else 1.0
-        return Samples(_images(path, "the array", array, scale, dtype), None, scale=scale)
+        x, scale = _images(path, "the array", array, dtype)
+        return Samples(x, None, scale=scale)
     if array.ndim != 2 or array.shape[1] < 2 or not -array.shape[1] <= label < array.shape[1]:
         raise ValueError(
             f"[load_npy] '{path}' is of shape {array.shape}; expected (n, columns) with the targets in "
             f"column {label}, or an archive (.npz) with arrays x and y"
         )
     y, class_names = targets(array[:, label], task, dtype)
-    return Samples(_images(path, "the array", np.delete(array, label, 1), 1.0, dtype), y, class_names)
+    return Samples(_images(path, "the array", np.delete(array, label, 1), dtype)[0], y, class_names)
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -287,17 +286,19 @@ def _numbers(path: Path, name: str, array: Array) -> Array:
     return array
 
 
-def _images(path: Path, name: str, x: Array, scale: float, dtype: Any) -> Array:
+def _images(path: Path, name: str, x: Array, dtype: Any) -> tuple[Array, float]:
+    """The samples, pixels of unsigned bytes divided by 255, and this divisor."""
+    scale = 255.0 if x.dtype == np.uint8 and x.ndim >= 3 else 1.0
     try:
         values = real(x, dtype if x.dtype.itemsize > 2 else np.float32)
     except ValueError as error:
         raise ValueError(f"[load_npz] '{path}' has '{name}' with a value too large: {error}") from None
     values /= values.dtype.type(scale)
     if x.ndim == 3 and scale != 1:
-        return values[:, None]
+        return values[:, None], scale
     if x.ndim == 4 and x.shape[3] in (1, 3, 4) and x.shape[1] not in (1, 3, 4):
-        return values.transpose(0, 3, 1, 2)  # channels-last in memory, as convolution reads it
-    return values
+        values = values.transpose(0, 3, 1, 2)  # channels-last in memory, as convolution reads it
+    return values, scale
 
 
 def _given_names(

@@ -14,6 +14,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import number, whole
+from ranvier.ops.rows import examples
 
 _NAMES = """
     Hardshrink Hardsigmoid Hardswish Hardtanh Heaviside LeakyReLU PReLU ReLU ReLU6 Softshrink
@@ -34,37 +35,21 @@ class InPlace(Layer):
 
 
 class Shrink(Layer):
+    _shown = ("*lambd",)
     lambd: float = 0.5
-
-    def extra_repr(self) -> str:
-        return str(self.lambd)
 
 
 class ReLU(InPlace):
-    """y = max(x, 0).
-
-    >>> import ranvier as rv
-    >>> rv.nn.ReLU()(rv.tensor([-1.0, 2.0]))
-    tensor([0., 2.])
-    """
+    """y = max(x, 0). | rv.nn.ReLU()(rv.tensor([-1.0, 2.0])) -> tensor([0., 2.])"""
 
 
 class ReLU6(InPlace):
-    """y = min(max(x, 0), 6).
-
-    >>> import ranvier as rv
-    >>> rv.nn.ReLU6()(rv.tensor([-1.0, 2.0, 7.0]))
-    tensor([0., 2., 6.])
-    """
+    """y = min(max(x, 0), 6). | rv.nn.ReLU6()(rv.tensor([-1.0, 2.0, 7.0])) -> tensor([0., 2., 6.])"""
 
 
 class LeakyReLU(Layer):
     """y = x where x > 0, else negative_slope * x.
-
-    >>> import ranvier as rv
-    >>> rv.nn.LeakyReLU(0.5)(rv.tensor([-2.0, 3.0]))
-    tensor([-1.,  3.])
-    """
+    | rv.nn.LeakyReLU(0.5)(rv.tensor([-2.0, 3.0])) -> tensor([-1.,  3.])"""
 
     op = "leaky_relu"
     negative_slope: float = 0.01
@@ -73,25 +58,15 @@ class LeakyReLU(Layer):
 
 class Heaviside(Layer):
     """y = 0 where x < 0, values where x = 0, 1 where x > 0. Its gradient is 0: it cannot be trained.
+    | rv.nn.Heaviside()(rv.tensor([-1.0, 0.0, 2.35])) -> tensor([0., 0., 1.])"""
 
-    >>> import ranvier as rv
-    >>> rv.nn.Heaviside()(rv.tensor([-1.0, 0.0, 2.35]))
-    tensor([0., 0., 1.])
-    """
-
+    _shown = ("values?",)
     values: float = 0.0
-
-    def extra_repr(self) -> str:
-        return f"values={self.values}" if self.values else ""
 
 
 class Hardtanh(Layer):
     """y = x limited to [min_val, max_val].
-
-    >>> import ranvier as rv
-    >>> rv.nn.Hardtanh()(rv.tensor([-3.0, 0.5]))
-    tensor([-1.0000,  0.5000])
-    """
+    | rv.nn.Hardtanh()(rv.tensor([-3.0, 0.5])) -> tensor([-1.0000,  0.5000])"""
 
     min_val: float = -1.0
     max_val: float = 1.0
@@ -100,23 +75,14 @@ class Hardtanh(Layer):
 
 class Hardsigmoid(InPlace):
     """y = x / 6 + 1/2 limited to [0, 1].
-
-    >>> import ranvier as rv
-    >>> rv.nn.Hardsigmoid()(rv.tensor([-4.0, 0.0, 4.0]))
-    tensor([0.0000, 0.5000, 1.0000])
-    """
+    | rv.nn.Hardsigmoid()(rv.tensor([-4.0, 0.0, 4.0])) -> tensor([0.0000, 0.5000, 1.0000])"""
 
     def extra_repr(self) -> str:
         return ""  # as in PyTorch
 
 
 class Hardswish(InPlace):
-    """y = x hardsigmoid(x).
-
-    >>> import ranvier as rv
-    >>> rv.nn.Hardswish()(rv.tensor([-4.0, 0.0, 4.0]))
-    tensor([0., 0., 4.])
-    """
+    """y = x hardsigmoid(x). | rv.nn.Hardswish()(rv.tensor([-4.0, 0.0, 4.0])) -> tensor([0., 0., 4.])"""
 
     def extra_repr(self) -> str:
         return ""  # as in PyTorch
@@ -124,20 +90,12 @@ class Hardswish(InPlace):
 
 class Softshrink(Shrink):
     """y = x moved towards 0 by lambd, 0 where |x| <= lambd. Raises ValueError unless lambd >= 0.
-
-    >>> import ranvier as rv
-    >>> rv.nn.Softshrink()(rv.tensor([-2.0, 0.25, 2.0]))
-    tensor([-1.5000,  0.0000,  1.5000])
-    """
+    | rv.nn.Softshrink()(rv.tensor([-2.0, 0.25, 2.0])) -> tensor([-1.5000,  0.0000,  1.5000])"""
 
 
 class Hardshrink(Shrink):
     """y = x where |x| > lambd, else 0.
-
-    >>> import ranvier as rv
-    >>> rv.nn.Hardshrink()(rv.tensor([-2.0, 0.25, 2.0]))
-    tensor([-2.,  0.,  2.])
-    """
+    | rv.nn.Hardshrink()(rv.tensor([-2.0, 0.25, 2.0])) -> tensor([-2.,  0.,  2.])"""
 
 
 class PReLU(Module):
@@ -145,11 +103,7 @@ class PReLU(Module):
 
     weight (num_parameters,), starting at init; x (N, num_parameters, ...), any shape for one parameter.
     Raises ValueError where x has another number of channels.
-
-    >>> import ranvier as rv
-    >>> rv.nn.PReLU()(rv.tensor([-2.0, 3.0])).detach()
-    tensor([-0.5000,  3.0000])
-    """
+    | rv.nn.PReLU()(rv.tensor([-2.0, 3.0])).detach() -> tensor([-0.5000,  3.0000])"""
 
     _shown = ("num_parameters",)
 
@@ -165,3 +119,6 @@ class PReLU(Module):
 
     def forward(self, input: Any) -> Tensor:
         return ops.prelu(input, self.weight)
+
+
+examples(globals())  # written as ">>> call"

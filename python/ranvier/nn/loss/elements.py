@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import Parameter
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.loss import Loss
+from ranvier.ops.rows import examples
 
 _NAMES = """
     BCELoss BCEWithLogitsLoss GaussianNLLLoss HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss MSELoss
@@ -20,82 +22,38 @@ __all__ = _NAMES.split()
 
 class MSELoss(Loss):
     """(x - target)^2.
+    | rv.nn.MSELoss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.3750)"""
 
-    >>> import ranvier as rv
-    >>> rv.nn.MSELoss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
-    tensor(0.3750)
-    """
-
-    def forward(self, input: Any, target: Any) -> Tensor:
-        return ops.mse(input, target, self.reduction)
+    op = "mse"
 
 
 class L1Loss(Loss):
     """|x - target|.
+    | rv.nn.L1Loss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.5000)"""
 
-    >>> import ranvier as rv
-    >>> rv.nn.L1Loss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8]))
-    tensor(0.5000)
-    """
-
-    def forward(self, input: Any, target: Any) -> Tensor:
-        return ops.l1(input, target, self.reduction)
+    op = "l1"
 
 
 class SmoothL1Loss(Loss):
     """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2.
+    | rv.nn.SmoothL1Loss()(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0])) -> tensor(1.3125)"""
 
-    >>> import ranvier as rv
-    >>> rv.nn.SmoothL1Loss()(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]))
-    tensor(1.3125)
-    """
-
-    def __init__(
-        self, size_average: Any = None, reduce: Any = None, reduction: str = "mean", beta: float = 1.0
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.beta = beta
-
-    def forward(self, input: Any, target: Any) -> Tensor:
-        return ops.smooth_l1(input, target, self.reduction, self.beta)
+    op = "smooth_l1"
 
 
 class HuberLoss(Loss):
     """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2).
+    | rv.nn.HuberLoss(delta=2.0)(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0])) -> tensor(2.0625)"""
 
-    >>> import ranvier as rv
-    >>> rv.nn.HuberLoss(delta=2.0)(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]))
-    tensor(2.0625)
-    """
-
-    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
-        super().__init__(reduction=reduction)
-        self.delta = delta
-
-    def forward(self, input: Any, target: Any) -> Tensor:
-        return ops.huber(input, target, self.reduction, self.delta)
+    op = "huber"
 
 
 class PoissonNLLLoss(Loss):
     """exp(x) - target x, of counts ``target`` and logarithms x of their rates; of rates x, with ``log_input``
     False, x - target log(x + eps). ``full`` adds Stirling's log(target!).
+    | rv.nn.PoissonNLLLoss()(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0])) -> tensor(0.8591)"""
 
-    >>> import ranvier as rv
-    >>> rv.nn.PoissonNLLLoss()(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]))
-    tensor(0.8591)
-    """
-
-    def __init__(
-        self,
-        log_input: bool = True,
-        full: bool = False,
-        size_average: Any = None,
-        eps: float = 1e-8,
-        reduce: Any = None,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.log_input, self.full, self.eps = log_input, full, eps
+    op = "poisson_nll"
 
     def forward(self, log_input: Any, target: Any) -> Tensor:
         return ops.poisson_nll(log_input, target, self.log_input, self.full, self.eps, self.reduction)
@@ -104,21 +62,9 @@ class PoissonNLLLoss(Loss):
 class GaussianNLLLoss(Loss):
     """(log v + (x - target)^2 / v) / 2 of the variance v = max(var, eps); called with x, target and var.
     ``full`` adds log(2 pi) / 2.
+    | rv.nn.GaussianNLLLoss()(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0])) -> tensor(1.1931)"""
 
-    >>> import ranvier as rv
-    >>> rv.nn.GaussianNLLLoss()(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
-    tensor(1.1931)
-    """
-
-    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
-        self.full, self.eps = full, eps
-
-    def _example(self) -> tuple[Any, ...]:
-        return (empty(0, 1),) * 3
-
-    def forward(self, input: Any, target: Any, var: Any) -> Tensor:
-        return ops.gaussian_nll(input, target, var, self.full, self.eps, self.reduction)
+    op, _kind = "gaussian_nll", Parameter.KEYWORD_ONLY
 
 
 class _Weighted(Loss):
@@ -137,22 +83,9 @@ class BCELoss(_Weighted):
     """-(t log x + (1 - t) log(1 - x)) for probabilities x, each logarithm at least -100; times ``weight``.
 
     Raises ValueError for x outside [0, 1].
+    | rv.nn.BCELoss()(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1])) -> tensor(0.1976)"""
 
-    >>> import ranvier as rv
-    >>> rv.nn.BCELoss()(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1]))
-    tensor(0.1976)
-    """
-
-    weight: Tensor | None
-
-    def __init__(
-        self, weight: Any = None, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self._register_weight("weight", weight)
-
-    def forward(self, input: Any, target: Any) -> Tensor:
-        return ops.bce(input, target, self.weight, self.reduction)
+    op = "bce"
 
 
 class BCEWithLogitsLoss(_Weighted):
@@ -165,40 +98,15 @@ class BCEWithLogitsLoss(_Weighted):
     tensor(2.0794)
     """
 
-    weight: Tensor | None
-    pos_weight: Tensor | None
-
-    def __init__(
-        self,
-        weight: Any = None,
-        size_average: Any = None,
-        reduce: Any = None,
-        reduction: str = "mean",
-        pos_weight: Any = None,
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self._register_weight("weight", weight)
-        self._register_weight("pos_weight", pos_weight)
-
-    def forward(self, input: Any, target: Any) -> Tensor:
-        return ops.bce_with_logits(input, target, self.weight, self.reduction, self.pos_weight)
+    op = "bce_with_logits"
 
 
 class SigmoidFocalLoss(Loss):
     """BCEWithLogitsLoss times a (1 - p_t)^gamma, p_t the probability of the target, a = alpha for targets 1
     and 1 - alpha for 0: see :func:`ranvier.ops.sigmoid_focal`.
+    | rv.nn.SigmoidFocalLoss()(rv.tensor([0.0]), rv.tensor([1.0])) -> tensor(0.0433)"""
 
-    >>> import ranvier as rv
-    >>> rv.nn.SigmoidFocalLoss()(rv.tensor([0.0]), rv.tensor([1.0]))
-    tensor(0.0433)
-    """
-
-    def __init__(self, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
-        self.alpha, self.gamma = alpha, gamma
-
-    def forward(self, input: Any, target: Any) -> Tensor:
-        return ops.sigmoid_focal(input, target, self.alpha, self.gamma, self.reduction)
+    op = "sigmoid_focal"
 
 
 class KLDivLoss(Loss):
@@ -210,41 +118,21 @@ class KLDivLoss(Loss):
     tensor(0.1201)
     """
 
-    def __init__(
-        self, size_average: Any = None, reduce: Any = None, reduction: str = "mean", log_target: bool = False
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.log_target = log_target
-
-    def forward(self, input: Any, target: Any) -> Tensor:
-        return ops.kl_div(input, target, self.reduction, self.log_target)
+    op = "kl_div"
 
 
 class SoftMarginLoss(Loss):
     """log(1 + exp(-target x)).
+    | rv.nn.SoftMarginLoss()(rv.tensor([0.0, 2.0]), rv.tensor([1.0, -1.0])) -> tensor(1.4100)"""
 
-    >>> import ranvier as rv
-    >>> rv.nn.SoftMarginLoss()(rv.tensor([0.0, 2.0]), rv.tensor([1.0, -1.0]))
-    tensor(1.4100)
-    """
-
-    def forward(self, input: Any, target: Any) -> Tensor:
-        return ops.soft_margin(input, target, self.reduction)
+    op = "soft_margin"
 
 
 class HingeEmbeddingLoss(Loss):
     """x where the target is 1, max(0, margin - x) where it is -1.
+    | rv.nn.HingeEmbeddingLoss()(rv.tensor([0.25, 0.25]), rv.tensor([1.0, -1.0])) -> tensor(0.5000)"""
 
-    >>> import ranvier as rv
-    >>> rv.nn.HingeEmbeddingLoss()(rv.tensor([0.25, 0.25]), rv.tensor([1.0, -1.0]))
-    tensor(0.5000)
-    """
+    op = "hinge_embedding"
 
-    def __init__(
-        self, margin: float = 1.0, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
-    ) -> None:
-        super().__init__(size_average, reduce, reduction)
-        self.margin = margin
 
-    def forward(self, input: Any, target: Any) -> Tensor:
-        return ops.hinge_embedding(input, target, self.margin, self.reduction)
+examples(globals())

@@ -1,14 +1,18 @@
-"""The losses of ``nn.functional``: PyTorch's arguments in its order, and the docstring of the op."""
+"""The losses of ``nn.functional``: a row has the op and PyTorch's arguments in its order.
+
+The arguments have the types and defaults of the op's; the docstring is the op's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from inspect import Parameter, signature
+from typing import Any
 
 import ranvier.ops as ops
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.loss.base import reduction_of
+from ranvier.ops.loss.base import reduced, reduction_of  # noqa: F401  # rows call it
 
 _NAMES = """
     binary_cross_entropy binary_cross_entropy_with_logits cosine_embedding_loss cross_entropy
@@ -17,251 +21,81 @@ _NAMES = """
 """
 __all__ = _NAMES.split()
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_INPUTS = {"x": "input", "x1": "input1", "x2": "input2"}  # PyTorch's names of arguments of ops
+FORMS: dict[str, Callable[..., Tensor]] = {}  # by the name of the op
 
 
-def _documented_as(op: Callable[..., Any]) -> Callable[[_F], _F]:
-    """Gives a function the docstring of its op."""
+def parameters_of(op: Callable[..., Tensor]) -> dict[str, Parameter]:
+    """The parameters of an op under PyTorch's names."""
+    parameters = signature(op).parameters.values()
+    return {name: p.replace(name=name) for p in parameters for name in [_INPUTS.get(p.name, p.name)]}
 
-    def decorate(function: _F) -> _F:
-        function.__doc__ = op.__doc__
-        return function
 
-    return decorate
+def _form(name: str, op: Callable[..., Tensor], order: str) -> Callable[..., Tensor]:
+    """The function of a row. A weight that the op lacks multiplies the losses of elements."""
+    of_op = parameters_of(op)
+    call = f"ops.{op.__name__}({', '.join(of_op)})"
+    lines = [f"def {name}({order.replace(' ', ', ')}):"]
+    if "reduce" in order.split():
+        lines.append(f" reduction = reduction_of({name!r}, size_average, reduce, reduction)")
+    if "weight" in order.split() and "weight" not in of_op:
+        losses = call.replace("reduction", "'none'")
+        lines.append(f" if weight is not None: return _weighted({name!r}, {losses}, weight, reduction)")
+    lines.append(f" return {call}")
+    scope: dict[str, Any] = {}
+    # rv.compile knows this package's code by its file
+    exec(compile("\n".join(lines), __file__, "exec"), globals(), scope)
+    form: Any = scope[name]
+    added = Parameter("_", Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation="Any")
+    parameters = {argument: of_op.get(argument, added) for argument in order.split()}
+    form.__defaults__ = tuple(p.default for p in parameters.values() if p.default is not Parameter.empty)
+    form.__annotations__ = {**{key: p.annotation for key, p in parameters.items()}, "return": "Tensor"}
+    form.__doc__ = op.__doc__
+    FORMS[op.__name__] = form
+    return form
 
 
 def _weighted(name: str, losses: Tensor, weight: Any, reduction: str) -> Tensor:
     """The losses of elements times their weights; a mean is divided by the sum of the weights, that of
-    huber_loss by their number, as in PyTorch."""
+    huber_loss by the number of elements."""
     weight = as_tensor(name, weight)
     if weight.shape != losses.shape:
         raise ValueError(f"[{name}] got weight of shape {weight.shape}; expected {losses.shape}")
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"[{name}] got reduction {reduction!r}; expected 'none', 'mean' or 'sum'")
-    losses = losses * weight
-    if reduction == "none":
-        return losses
-    if reduction == "mean":
-        return losses.mean() if name == "huber_loss" else losses.sum() / weight.sum()
-    return losses.sum()
+    if reduction == "mean" and name != "huber_loss":
+        return (losses * weight).sum() / weight.sum()
+    return reduced(name, losses * weight, reduction)
 
 
-@_documented_as(ops.mse)
-def mse_loss(
-    input: Any,
-    target: Any,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-    weight: Any = None,
-) -> Tensor:
-    reduction = reduction_of("mse_loss", size_average, reduce, reduction)
-    if weight is not None:
-        return _weighted("mse_loss", ops.mse(input, target, "none"), weight, reduction)
-    return ops.mse(input, target, reduction)
+_OLD = "size_average reduce reduction"
 
-
-@_documented_as(ops.l1)
-def l1_loss(
-    input: Any,
-    target: Any,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-    weight: Any = None,
-) -> Tensor:
-    reduction = reduction_of("l1_loss", size_average, reduce, reduction)
-    if weight is not None:
-        return _weighted("l1_loss", ops.l1(input, target, "none"), weight, reduction)
-    return ops.l1(input, target, reduction)
-
-
-@_documented_as(ops.smooth_l1)
-def smooth_l1_loss(
-    input: Any,
-    target: Any,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-    beta: float = 1.0,
-) -> Tensor:
-    return ops.smooth_l1(input, target, reduction_of("smooth_l1_loss", size_average, reduce, reduction), beta)
-
-
-@_documented_as(ops.huber)
-def huber_loss(
-    input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None
-) -> Tensor:
-    if weight is not None:
-        return _weighted("huber_loss", ops.huber(input, target, "none", delta), weight, reduction)
-    return ops.huber(input, target, reduction, delta)
-
-
-@_documented_as(ops.poisson_nll)
-def poisson_nll_loss(
-    input: Any,
-    target: Any,
-    log_input: bool = True,
-    full: bool = False,
-    size_average: Any = None,
-    eps: float = 1e-8,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Tensor:
-    reduction = reduction_of("poisson_nll_loss", size_average, reduce, reduction)
-    return ops.poisson_nll(input, target, log_input, full, eps, reduction)
-
-
-@_documented_as(ops.gaussian_nll)
-def gaussian_nll_loss(
-    input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
-) -> Tensor:
-    return ops.gaussian_nll(input, target, var, full, eps, reduction)
-
-
-@_documented_as(ops.cross_entropy)
-def cross_entropy(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    size_average: Any = None,
-    ignore_index: int = -100,
-    reduce: Any = None,
-    reduction: str = "mean",
-    label_smoothing: float = 0.0,
-) -> Tensor:
-    reduction = reduction_of("cross_entropy", size_average, reduce, reduction)
-    return ops.cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
-
-
-@_documented_as(ops.nll)
-def nll_loss(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    size_average: Any = None,
-    ignore_index: int = -100,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Tensor:
-    reduction = reduction_of("nll_loss", size_average, reduce, reduction)
-    return ops.nll(input, target, weight, ignore_index, reduction)
-
-
-@_documented_as(ops.multi_margin)
-def multi_margin_loss(
-    input: Any,
-    target: Any,
-    p: int = 1,
-    margin: float = 1.0,
-    weight: Any = None,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Tensor:
-    reduction = reduction_of("multi_margin_loss", size_average, reduce, reduction)
-    return ops.multi_margin(input, target, p, margin, weight, reduction)
-
-
-@_documented_as(ops.bce)
-def binary_cross_entropy(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Tensor:
-    reduction = reduction_of("binary_cross_entropy", size_average, reduce, reduction)
-    return ops.bce(input, target, weight, reduction)
-
-
-@_documented_as(ops.bce_with_logits)
-def binary_cross_entropy_with_logits(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-    pos_weight: Any = None,
-) -> Tensor:
-    reduction = reduction_of("binary_cross_entropy_with_logits", size_average, reduce, reduction)
-    return ops.bce_with_logits(input, target, weight, reduction, pos_weight)
-
-
-@_documented_as(ops.kl_div)
-def kl_div(
-    input: Any,
-    target: Any,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-    log_target: bool = False,
-) -> Tensor:
-    return ops.kl_div(input, target, reduction_of("kl_div", size_average, reduce, reduction), log_target)
-
-
-@_documented_as(ops.soft_margin)
-def soft_margin_loss(
-    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
-) -> Tensor:
-    return ops.soft_margin(input, target, reduction_of("soft_margin_loss", size_average, reduce, reduction))
-
-
-@_documented_as(ops.hinge_embedding)
-def hinge_embedding_loss(
-    input: Any,
-    target: Any,
-    margin: float = 1.0,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Tensor:
-    reduction = reduction_of("hinge_embedding_loss", size_average, reduce, reduction)
-    return ops.hinge_embedding(input, target, margin, reduction)
-
-
-@_documented_as(ops.margin_ranking)
-def margin_ranking_loss(
-    input1: Any,
-    input2: Any,
-    target: Any,
-    margin: float = 0.0,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Tensor:
-    reduction = reduction_of("margin_ranking_loss", size_average, reduce, reduction)
-    return ops.margin_ranking(input1, input2, target, margin, reduction)
-
-
-@_documented_as(ops.cosine_embedding)
-def cosine_embedding_loss(
-    input1: Any,
-    input2: Any,
-    target: Any,
-    margin: float = 0.0,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Tensor:
-    reduction = reduction_of("cosine_embedding_loss", size_average, reduce, reduction)
-    return ops.cosine_embedding(input1, input2, target, margin, reduction)
-
-
-@_documented_as(ops.triplet_margin)
-def triplet_margin_loss(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
-    margin: float = 1.0,
-    p: float = 2.0,
-    eps: float = 1e-6,
-    swap: bool = False,
-    size_average: Any = None,
-    reduce: Any = None,
-    reduction: str = "mean",
-) -> Tensor:
-    reduction = reduction_of("triplet_margin_loss", size_average, reduce, reduction)
-    return ops.triplet_margin(anchor, positive, negative, margin, p, eps, swap, reduction)
+binary_cross_entropy = _form("binary_cross_entropy", ops.bce, f"input target weight {_OLD}")
+binary_cross_entropy_with_logits = _form(
+    "binary_cross_entropy_with_logits", ops.bce_with_logits, f"input target weight {_OLD} pos_weight"
+)
+cosine_embedding_loss = _form(
+    "cosine_embedding_loss", ops.cosine_embedding, f"input1 input2 target margin {_OLD}"
+)
+cross_entropy = _form(
+    "cross_entropy",
+    ops.cross_entropy,
+    "input target weight size_average ignore_index reduce reduction label_smoothing",
+)
+gaussian_nll_loss = _form("gaussian_nll_loss", ops.gaussian_nll, "input target var full eps reduction")
+hinge_embedding_loss = _form("hinge_embedding_loss", ops.hinge_embedding, f"input target margin {_OLD}")
+huber_loss = _form("huber_loss", ops.huber, "input target reduction delta weight")
+kl_div = _form("kl_div", ops.kl_div, f"input target {_OLD} log_target")
+l1_loss = _form("l1_loss", ops.l1, f"input target {_OLD} weight")
+margin_ranking_loss = _form("margin_ranking_loss", ops.margin_ranking, f"input1 input2 target margin {_OLD}")
+mse_loss = _form("mse_loss", ops.mse, f"input target {_OLD} weight")
+multi_margin_loss = _form("multi_margin_loss", ops.multi_margin, f"input target p margin weight {_OLD}")
+nll_loss = _form("nll_loss", ops.nll, "input target weight size_average ignore_index reduce reduction")
+poisson_nll_loss = _form(
+    "poisson_nll_loss",
+    ops.poisson_nll,
+    "input target log_input full size_average eps reduce reduction",
+)
+smooth_l1_loss = _form("smooth_l1_loss", ops.smooth_l1, f"input target {_OLD} beta")
+soft_margin_loss = _form("soft_margin_loss", ops.soft_margin, f"input target {_OLD}")
+triplet_margin_loss = _form(
+    "triplet_margin_loss", ops.triplet_margin, f"anchor positive negative margin p eps swap {_OLD}"
+)

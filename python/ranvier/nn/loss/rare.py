@@ -7,6 +7,7 @@ from typing import Any
 import ranvier.nn.functional as F
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.loss import Loss
+from ranvier.ops.rows import examples
 
 __all__ = ["CTCLoss", "MultiLabelMarginLoss", "MultiLabelSoftMarginLoss", "TripletMarginWithDistanceLoss"]
 
@@ -25,12 +26,8 @@ class _Rare(Loss):
 
 class CTCLoss(_Rare):
     """Connectionist temporal classification: see :func:`ranvier.nn.functional.ctc_loss`.
-
-    >>> import ranvier as rv
-    >>> log_probs = rv.full((2, 1, 2), 0.5).log()
-    >>> rv.nn.CTCLoss()(log_probs, rv.tensor([[1]]), rv.tensor([2]), rv.tensor([1]))
-    tensor(0.2877)
-    """
+    | rv.nn.CTCLoss()(rv.full((2, 1, 2), 0.5).log(), rv.tensor([[1]]), rv.tensor([2]), rv.tensor([1]))
+    -> tensor(0.2877)"""
 
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
         super().__init__(reduction=reduction)
@@ -46,11 +43,7 @@ class CTCLoss(_Rare):
 
 class MultiLabelMarginLoss(_Rare):
     """See :func:`ranvier.nn.functional.multilabel_margin_loss`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.MultiLabelMarginLoss()(rv.tensor([[0.5, 0.0]]), rv.tensor([[0, -1]]))
-    tensor(0.2500)
-    """
+    | rv.nn.MultiLabelMarginLoss()(rv.tensor([[0.5, 0.0]]), rv.tensor([[0, -1]])) -> tensor(0.2500)"""
 
     def forward(self, input: Any, target: Any) -> Tensor:
         return F.multilabel_margin_loss(input, target, reduction=self.reduction)
@@ -58,11 +51,7 @@ class MultiLabelMarginLoss(_Rare):
 
 class MultiLabelSoftMarginLoss(_Rare):
     """See :func:`ranvier.nn.functional.multilabel_soft_margin_loss`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.MultiLabelSoftMarginLoss()(rv.tensor([[0.0, 0.0]]), rv.tensor([[1.0, 0.0]]))
-    tensor(0.6931)
-    """
+    | rv.nn.MultiLabelSoftMarginLoss()(rv.tensor([[0.0, 0.0]]), rv.tensor([[1.0, 0.0]])) -> tensor(0.6931)"""
 
     weight: Tensor | None
 
@@ -111,3 +100,6 @@ class TripletMarginWithDistanceLoss(_Rare):
             swap=self.swap,
             reduction=self.reduction,
         )
+
+
+examples(globals())

@@ -12,6 +12,7 @@ from ranvier.autograd.random import rand
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.utils.reweighted import HELD, Reweighting, add, hold
 from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.rows import examples as _examples
 
 
 class Pruned(Reweighting):
@@ -86,12 +87,7 @@ def l1_unstructured(module: Any, name: str, amount: float, importance_scores: An
 
 def random_unstructured(module: Any, name: str, amount: float) -> Any:
     """Keeps elements of a parameter at 0 that are drawn by chance: see :func:`l1_unstructured`.
-
-    >>> import ranvier as rv
-    >>> layer = rv.nn.utils.prune.random_unstructured(rv.nn.Linear(4, 2), "weight", 3)
-    >>> int((layer.weight == 0).sum())
-    3
-    """
+    | int((rv.nn.utils.prune.random_unstructured(rv.nn.Linear(4, 2), "weight", 3).weight == 0).sum()) -> 3"""
     global_unstructured([(module, name)], RandomUnstructured, amount=amount)
     return module
 
@@ -160,12 +156,8 @@ def global_unstructured(
 
 def custom_from_mask(module: Any, name: str, mask: Any) -> Any:
     """Keeps the elements of a parameter at 0 where the mask is: see :func:`l1_unstructured`.
-
-    >>> import ranvier as rv
-    >>> layer = rv.nn.utils.prune.custom_from_mask(rv.nn.Linear(3, 1), "bias", rv.tensor([0.0]))
-    >>> layer.bias == 0
-    tensor([True])
-    """
+    | rv.nn.utils.prune.custom_from_mask(rv.nn.Linear(3, 1), "bias", rv.tensor([0.0])).bias == 0
+    -> tensor([True])"""
     array, shape = np.asarray(mask), _weight(module, name).shape
     if array.shape != shape:
         raise ValueError(f"[custom_from_mask] got a mask of shape {array.shape}; expected {shape}")
@@ -199,10 +191,9 @@ def remove(module: Any, name: str) -> Any:
 
 def is_pruned(module: Any) -> bool:
     """Whether a parameter of the module, or of one inside it, is pruned.
-
-    >>> import ranvier as rv
-    >>> rv.nn.utils.prune.is_pruned(rv.nn.Linear(4, 2))
-    False
-    """
+    | rv.nn.utils.prune.is_pruned(rv.nn.Linear(4, 2)) -> False"""
     parts = (held for m in module.modules() for held in m.__dict__.get(HELD, {}).values())
     return any(isinstance(held, Pruned) for held in parts)
+
+
+_examples(globals())

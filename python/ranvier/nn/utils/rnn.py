@@ -21,6 +21,7 @@ from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import filled
+from ranvier.ops.rows import examples as _examples
 
 _NAMES = """
     PackedSequence invert_permutation pack_padded_sequence pack_sequence pad_packed_sequence pad_sequence
@@ -72,11 +73,7 @@ class PackedSequence(_Fields):
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     """The inverse of a permutation; None of None.
-
-    >>> import ranvier as rv
-    >>> rv.nn.utils.rnn.invert_permutation(rv.tensor([2, 0, 1]))
-    tensor([1, 2, 0])
-    """
+    | rv.nn.utils.rnn.invert_permutation(rv.tensor([2, 0, 1])) -> tensor([1, 2, 0])"""
     return None if permutation is None else wrap(keep(np.argsort(permutation._array, kind="stable")))
 
 
@@ -162,12 +159,8 @@ def pad_sequence(
 
     Gives (steps, N, ...), with batch_first (N, steps, ...). padding_side: "right", or "left" for padding
     at the start. Raises ValueError where other sizes than the first differ.
-
-    >>> import ranvier as rv
-    >>> rv.nn.utils.rnn.pad_sequence([rv.tensor([1.0, 2.0]), rv.tensor([3.0])], batch_first=True)
-    tensor([[1., 2.],
-            [3., 0.]])
-    """
+    | rv.nn.utils.rnn.pad_sequence([rv.tensor([1.0, 2.0]), rv.tensor([3.0])], batch_first=True)
+    -> tensor([[1., 2.], [3., 0.]])"""
     if padding_side not in ("left", "right"):
         raise ValueError(f"[pad_sequence] got padding_side {padding_side!r}; expected 'right' or 'left'")
     tensors, counts = _sequences("pad_sequence", sequences)
@@ -181,22 +174,16 @@ def pad_sequence(
 
 def pack_sequence(sequences: Sequence[Any], enforce_sorted: bool = True) -> PackedSequence:
     """Sequences (steps, ...) of several lengths, packed; see :func:`pack_padded_sequence`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.utils.rnn.pack_sequence([rv.tensor([1.0, 2.0, 3.0]), rv.tensor([4.0])]).data
-    tensor([1., 4., 2., 3.])
-    """
+    | rv.nn.utils.rnn.pack_sequence([rv.tensor([1.0, 2.0, 3.0]), rv.tensor([4.0])]).data
+    -> tensor([1., 4., 2., 3.])"""
     _, counts = _sequences("pack_sequence", sequences)
     return pack_padded_sequence(pad_sequence(sequences), keep(counts), enforce_sorted=enforce_sorted)
 
 
 def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = False) -> list[Tensor]:
     """The list of sequences without their padding: the inverse of `pad_sequence`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.utils.rnn.unpad_sequence(rv.tensor([[1.0, 2.0], [3.0, 0.0]]), [2, 1], batch_first=True)
-    [tensor([1., 2.]), tensor([3.])]
-    """
+    | rv.nn.utils.rnn.unpad_sequence(rv.tensor([[1.0, 2.0], [3.0, 0.0]]), [2, 1], batch_first=True)
+    -> [tensor([1., 2.]), tensor([3.])]"""
     x = as_tensor("unpad_sequence", padded_sequences)
     x = x if batch_first else x.transpose(0, 1)
     counts = _lengths("unpad_sequence", lengths, *x.shape[:2])
@@ -253,3 +240,6 @@ def _padded(data: Tensor, rows: Array, sizes: tuple[int, int], batch_first: bool
     padded = wrap(filled(padding, (batch * steps, *data.shape[1:]), data.dtype))
     padded[keep(rows)] = data
     return padded.reshape(*((batch, steps) if batch_first else (steps, batch)), *data.shape[1:])
+
+
+_examples(globals())

@@ -18,7 +18,15 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import clip, where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_number, promoted, unbroadcast
+from ranvier.ops.elementwise.dtypes import (
+    Array,
+    as_tensor,
+    is_floating,
+    is_number,
+    promoted,
+    unbroadcast,
+    unlike,
+)
 from ranvier.ops.layout import AtMaxima, zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, near, none, of_input, piecewise_linear, replaced, sum_to, with_setting
@@ -89,9 +97,7 @@ class HeavisideOfTensors(Function):
         try:
             np.broadcast_shapes(x.shape, values.shape)
         except ValueError:
-            raise ValueError(
-                f"[heaviside] got shapes {x.shape} and {values.shape}; expected shapes that broadcast"
-            ) from None
+            raise ValueError(unlike("heaviside", x, values)) from None
         self.at_zero, self.shapes = _core.eq(x, 0.0, None), (x.shape, values.shape)
         return _core.where(self.at_zero, values, _core.heaviside(x), None)
 
@@ -239,11 +245,8 @@ def prelu(input: Any, weight: Any) -> Tensor:
     ValueError for another shape, TypeError where the dtypes differ.
 
     Source: He et al., "Delving Deep into Rectifiers" (2015).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.prelu(rv.tensor([[-2.0, -2.0, 3.0]]), rv.tensor([0.5, 0.25, 0.0]))
-    tensor([[-1.0000, -0.5000,  3.0000]])
-    """
+    | rv.nn.functional.prelu(rv.tensor([[-2.0, -2.0, 3.0]]), rv.tensor([0.5, 0.25, 0.0]))
+    -> tensor([[-1.0000, -0.5000,  3.0000]])"""
     input, weight = as_tensor("prelu", input), as_tensor("prelu", weight)
     shape, slopes = input._array.shape, weight._array
     fits = slopes.size == 1 or (len(shape) > 1 and slopes.size == shape[1])
@@ -255,4 +258,4 @@ def prelu(input: Any, weight: Any) -> Tensor:
     return Prelu().apply(input, weight)
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"

@@ -9,6 +9,7 @@ where x is a leaf that requires gradients, as in PyTorch.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import ranvier._core as _core
@@ -19,7 +20,7 @@ from ranvier.autograd.memory import filled_like
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
-from ranvier.ops.rows import examples
+from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import by_rule, of_input, of_output, replaced, with_setting
 from ranvier.ops.shape.join import concatenate, split
 
@@ -119,29 +120,35 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return replaced("elu", input, Elu(alpha).apply(input), inplace)
 
 
-def _of_integers(x: Any) -> Tensor:
-    """Integers and bools in float32. Raises the TypeError again for others."""
-    if getattr(getattr(x, "dtype", None), "kind", "f") not in "biu":
-        raise  # the kernel's TypeError
-    return floating(x)
+def _of_numbers(kind: type[Function]) -> Callable[[Any], Tensor]:
+    """A function of floats; integers and bools are computed in float32."""
+
+    def op(input: Any) -> Tensor:
+        try:
+            return kind().apply(input)
+        except TypeError:
+            if getattr(getattr(input, "dtype", None), "kind", "f") not in "biu":
+                raise
+            return kind().apply(floating(input))
+
+    return op
 
 
-def sigmoid(input: Any) -> Tensor:
-    """1 / (1 + exp(-x)), within 2 ulp for every float32.
-    | rv.sigmoid(rv.tensor([0.0, 100.0])) -> tensor([0.5000, 1.0000])"""
-    try:
-        return Sigmoid().apply(input)
-    except TypeError:
-        return Sigmoid().apply(_of_integers(input))
+sigmoid: Callable[[Any], Tensor]
+sigmoid, softsign, tanh, tanhshrink = map(_of_numbers, (Sigmoid, Softsign, Tanh, Tanhshrink))
+document(
+    globals(),
+    """
+sigmoid: 1 / (1 + exp(-x)), within 2 ulp for every float32. | [0.0, 100.0] -> [0.5000, 1.0000]
+softsign: x / (1 + |x|).
 
-
-def tanh(input: Any) -> Tensor:
-    """The hyperbolic tangent, within 2 ulp for every float32.
-    | rv.tanh(rv.tensor([0.0, 100.0])) -> tensor([0., 1.])"""
-    try:
-        return Tanh().apply(input)
-    except TypeError:
-        return Tanh().apply(_of_integers(input))
+    Source: Turian, Bergstra and Bengio, "Quadratic Features and Deep Architectures for Chunking" (2009).
+    | [-1.0, 0.0, 3.0] -> [-0.5000,  0.0000,  0.7500]
+tanh: The hyperbolic tangent, within 2 ulp for every float32. | [0.0, 100.0] -> [0., 1.]
+tanhshrink: x - tanh(x). | [0.0, 100.0] -> [ 0., 99.]
+""",
+    "rv.nn.functional",
+)
 
 
 def gelu(input: Any, approximate: str = "none") -> Tensor:
@@ -223,25 +230,6 @@ def logsigmoid(input: Any) -> Tensor:
     """log(1 / (1 + exp(-x))), accurate also where the sigmoid is 0 or 1.
     | rv.nn.functional.logsigmoid(rv.tensor([-100.0, 0.0])) -> tensor([-100.0000,   -0.6931])"""
     return Logsigmoid().apply(input)
-
-
-def softsign(input: Any) -> Tensor:
-    """x / (1 + |x|).
-
-    Source: Turian, Bergstra and Bengio, "Quadratic Features and Deep Architectures for Chunking" (2009).
-    | rv.nn.functional.softsign(rv.tensor([-1.0, 0.0, 3.0])) -> tensor([-0.5000,  0.0000,  0.7500])"""
-    try:
-        return Softsign().apply(input)
-    except TypeError:
-        return Softsign().apply(_of_integers(input))
-
-
-def tanhshrink(input: Any) -> Tensor:
-    """x - tanh(x). | rv.nn.functional.tanhshrink(rv.tensor([0.0, 100.0])) -> tensor([ 0., 99.])"""
-    try:
-        return Tanhshrink().apply(input)
-    except TypeError:
-        return Tanhshrink().apply(_of_integers(input))
 
 
 class Glu(Function):

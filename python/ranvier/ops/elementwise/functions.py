@@ -7,6 +7,7 @@ sign and round keep them. Outside its domain a function gives nan or inf without
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -30,7 +31,7 @@ from ranvier.ops.elementwise.dtypes import (
     unbroadcast,
 )
 from ranvier.ops.layout import is_channels_last, zeros
-from ranvier.ops.rows import examples
+from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, inputs, none, of_input, of_output, sum_to
 
 __all__ = ["abs", "absolute", "cos", "exp", "expm1", "log", "log1p", "pow", "reciprocal", "round", "sign"]
@@ -69,41 +70,28 @@ class Round(_Step):
 rule(Sign, Round)(lambda node, dy: none(dy.shape, dy))
 
 
-def exp(input: Any) -> Tensor:
-    """e^x | rv.exp(rv.tensor([0.0, 1.0])) -> tensor([1.0000, 2.7183])"""
-    return Exp().apply(floating(input))
+def _of_floats(kind: type[Function]) -> Callable[[Any], Tensor]:
+    def op(input: Any) -> Tensor:
+        return kind().apply(floating(input))
+
+    return op
 
 
-def expm1(input: Any) -> Tensor:
-    """e^x - 1, accurate near 0
-    | rv.expm1(rv.tensor([0.0, 1e-8])).tolist() == [0.0, 9.99999993922529e-09] -> True"""
-    return Expm1().apply(floating(input))
-
-
-def log(input: Any) -> Tensor:
-    """The natural logarithm: -inf at 0, nan below.
-    | rv.log(rv.tensor([1.0, 0.0, -1.0])) -> tensor([0., -inf, nan])"""
-    return Log().apply(floating(input))
-
-
-def log1p(input: Any) -> Tensor:
-    """log(1 + x), accurate near 0 | rv.log1p(rv.tensor([0.0, -1.0])) -> tensor([0., -inf])"""
-    return Log1p().apply(floating(input))
-
-
-def sqrt(input: Any) -> Tensor:
-    """The square root: nan below 0. | rv.sqrt(rv.tensor([4.0, 2.25])) -> tensor([2.0000, 1.5000])"""
-    return Sqrt().apply(floating(input))
-
-
-def sin(input: Any) -> Tensor:
-    """The sine of x radians. | rv.sin(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 0.8415])"""
-    return Sin().apply(floating(input))
-
-
-def cos(input: Any) -> Tensor:
-    """The cosine of x radians. | rv.cos(rv.tensor([0.0, 1.0])) -> tensor([1.0000, 0.5403])"""
-    return Cos().apply(floating(input))
+exp, expm1, log, log1p = map(_of_floats, (Exp, Expm1, Log, Log1p))
+cos, reciprocal, sin, sqrt = map(_of_floats, (Cos, Reciprocal, Sin, Sqrt))
+document(
+    globals(),
+    """
+cos: The cosine of x radians. | [0.0, 1.0] -> [1.0000, 0.5403]
+exp: e^x | [0.0, 1.0] -> [1.0000, 2.7183]
+expm1: e^x - 1, accurate near 0 | [0.0, 1e-8] -> [0.0000e+00, 1.0000e-08]
+log: The natural logarithm: -inf at 0, nan below. | [1.0, 0.0, -1.0] -> [0., -inf, nan]
+log1p: log(1 + x), accurate near 0 | [0.0, -1.0] -> [0., -inf]
+reciprocal: 1 / x | [4.0, 0.0] -> [0.2500,    inf]
+sin: The sine of x radians. | [0.0, 1.0] -> [0.0000, 0.8415]
+sqrt: The square root: nan below 0. | [4.0, 2.25] -> [2.0000, 1.5000]
+""",
+)
 
 
 def abs(input: Any) -> Tensor:
@@ -266,11 +254,6 @@ def square(input: Any) -> Tensor:
         require_no_gradient("square", input)
         return by_numpy(_square, getattr(input, "_array", input))
     return Square().apply(input)
-
-
-def reciprocal(input: Any) -> Tensor:
-    """1 / x | rv.reciprocal(rv.tensor([4.0, 0.0])) -> tensor([0.2500,    inf])"""
-    return Reciprocal().apply(floating(input))
 
 
 examples(globals())

@@ -138,11 +138,8 @@ def ldexp(input: Any, other: Any) -> Tensor:
 
 def addcmul(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
     """x + value a b
-
-    >>> import ranvier as rv
-    >>> rv.addcmul(rv.ones(2), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]), value=0.5)
-    tensor([2.5000, 5.0000])
-    """
+    | rv.addcmul(rv.ones(2), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]), value=0.5)
+    -> tensor([2.5000, 5.0000])"""
     if third is not None:
         value, tensor1, tensor2 = tensor1, tensor2, third
     if isinstance(input, Tensor) and is_floating(input) and isinstance(tensor1, Tensor):
@@ -192,4 +189,4 @@ SYMBOLS: dict[str, Any] = {
 }
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"

@@ -20,6 +20,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.reshape import reshape, unsqueeze
 
@@ -108,13 +109,8 @@ def conv2d(
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016); Lavin and Gray,
     "Fast algorithms for convolutional neural networks" (2016).
-
-    >>> import ranvier as rv
-    >>> x = rv.tensor([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]])
-    >>> rv.conv2d(x, rv.tensor([[[[1.0, -1.0]]]]))
-    tensor([[[[-1., -1.],
-              [-1., -1.]]]])
-    """
+    | rv.conv2d(rv.tensor([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]]), rv.tensor([[[[1.0, -1.0]]]]))
+    -> tensor([[[[-1., -1.], [-1., -1.]]]])"""
     return Conv2d(stride, padding, dilation, groups).apply(input, weight, bias)
 
 
@@ -136,11 +132,7 @@ def conv1d(
 
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016).
-
-    >>> import ranvier as rv
-    >>> rv.conv1d(rv.tensor([[[1.0, 2.0, 4.0]]]), rv.tensor([[[-1.0, 1.0]]]))
-    tensor([[[1., 2.]]])
-    """
+    | rv.conv1d(rv.tensor([[[1.0, 2.0, 4.0]]]), rv.tensor([[[-1.0, 1.0]]])) -> tensor([[[1., 2.]]])"""
     return Conv1d(stride, padding, dilation, groups).apply(input, weight, bias)
 
 
@@ -163,11 +155,8 @@ def conv_transpose1d(
 
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning" (2016).
-
-    >>> import ranvier as rv
-    >>> rv.conv_transpose1d(rv.tensor([[[1.0, 2.0]]]), rv.tensor([[[1.0, 10.0, 100.0]]]), stride=2)
-    tensor([[[  1.,  10., 102.,  20., 200.]]])
-    """
+    | rv.conv_transpose1d(rv.tensor([[[1.0, 2.0]]]), rv.tensor([[[1.0, 10.0, 100.0]]]), stride=2)
+    -> tensor([[[  1.,  10., 102.,  20., 200.]]])"""
     return ConvTranspose1d(stride, padding, output_padding, groups, dilation).apply(input, weight, bias)
 
 
@@ -192,12 +181,8 @@ def conv_transpose2d(
     Raises ValueError where shapes and settings do not fit, TypeError where the dtypes differ.
     Source: Zeiler et al., "Deconvolutional Networks" (2010); Dumoulin and Visin, "A guide to convolution
     arithmetic for deep learning" (2016).
-
-    >>> import ranvier as rv
-    >>> rv.conv_transpose2d(rv.tensor([[[[1.0, 2.0]]]]), rv.ones(1, 1, 2, 2), stride=2)
-    tensor([[[[1., 1., 2., 2.],
-              [1., 1., 2., 2.]]]])
-    """
+    | rv.conv_transpose2d(rv.tensor([[[[1.0, 2.0]]]]), rv.ones(1, 1, 2, 2), stride=2)
+    -> tensor([[[[1., 1., 2., 2.], [1., 1., 2., 2.]]]])"""
     return ConvTranspose2d(stride, padding, output_padding, groups, dilation).apply(input, weight, bias)
 
 
@@ -249,3 +234,6 @@ def _of_convolution(node: Convolution, dy: Tensor) -> tuple[Tensor | None, ...]:
     if node.needs[2]:
         db = total(dy, (0, *range(2, dy.ndim)))
     return reshape(dx, x.shape[1:]) if node.single and dx is not None else dx, dw, db
+
+
+examples(globals())  # written as ">>> call"

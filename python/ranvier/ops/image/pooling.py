@@ -203,12 +203,7 @@ def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = Fal
     """The maximum of windows that divide images (N, C, H, W) evenly into output_size.
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for gradient and indices.
-
-    >>> import numpy as np, ranvier as rv
-    >>> x = rv.tensor(np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4))
-    >>> rv.adaptive_max_pool2d(x, (1, 2))
-    tensor([[[[13., 15.]]]])
-    """
+    | rv.adaptive_max_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), (1, 2)) -> tensor([[[[13., 15.]]]])"""
     return AdaptiveMaxPool2d(output_size, return_indices=return_indices).apply(input)
 
 
@@ -244,13 +239,8 @@ def avg_pool2d(
 
     Shapes: (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + 2 padding - kernel_size) / stride) + 1.
     Source: LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998).
-
-    >>> import numpy as np, ranvier as rv
-    >>> x = rv.tensor(np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4))
-    >>> rv.avg_pool2d(x, 2)
-    tensor([[[[ 2.5000,  4.5000],
-              [10.5000, 12.5000]]]])
-    """
+    | rv.avg_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), 2)
+    -> tensor([[[[ 2.5000,  4.5000], [10.5000, 12.5000]]]])"""
     arguments = (kernel_size, _stride(stride), padding, ceil_mode, count_include_pad, divisor_override)
     return AvgPool2d(*arguments).apply(input)
 
@@ -271,12 +261,7 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
 
     Shapes: (N, C, H, W) -> (N, C, *output_size).
     Source: Lin, Chen and Yan, "Network In Network" (2013), for the global average.
-
-    >>> import numpy as np, ranvier as rv
-    >>> x = rv.tensor(np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4))
-    >>> rv.adaptive_avg_pool2d(x, 1).item()
-    7.5
-    """
+    | rv.adaptive_avg_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), 1).item() -> 7.5"""
     return AdaptiveAvgPool2d(output_size).apply(input)
 
 

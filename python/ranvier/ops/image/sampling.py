@@ -139,11 +139,8 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
 
 def channel_shuffle(input: Any, groups: int) -> Tensor:
     """The channels (n, c, ...) of `groups` groups, dealt out in turn (Zhang et al., ShuffleNet, 2018).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.channel_shuffle(rv.arange(4.0).reshape(1, 4, 1), 2).flatten()
-    tensor([0., 2., 1., 3.])
-    """
+    | rv.nn.functional.channel_shuffle(rv.arange(4.0).reshape(1, 4, 1), 2).flatten()
+    -> tensor([0., 2., 1., 3.])"""
     input = as_tensor("channel_shuffle", input)
     if input.ndim < 3 or not isinstance(groups, int) or groups < 1 or input.shape[1] % groups:
         raise ValueError(
@@ -160,11 +157,8 @@ def local_response_norm(
     2012).
 
     x (n, c, ...); channels beyond the first and the last count as 0.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.local_response_norm(rv.ones(1, 3, 2, 2), 2, alpha=1.0)[0, :, 0, 0]
-    tensor([0.7378, 0.5946, 0.5946])
-    """
+    | rv.nn.functional.local_response_norm(rv.ones(1, 3, 2, 2), 2, alpha=1.0)[0, :, 0, 0]
+    -> tensor([0.7378, 0.5946, 0.5946])"""
     input = as_tensor("local_response_norm", input)
     if input.ndim < 3 or size < 1:
         raise ValueError(

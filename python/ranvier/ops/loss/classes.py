@@ -171,12 +171,8 @@ def nll(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduc
 
     Shapes, ``weight``, ``ignore_index``, 'mean' and errors as in :func:`cross_entropy` of class indices,
     which is this loss of log_softmax(x) in one pass.
-
-    >>> import ranvier as rv
-    >>> x = rv.log_softmax(rv.tensor([[2.0, 1.0, 0.1]]), dim=1)
-    >>> rv.nn.functional.nll_loss(x, rv.tensor([0]))
-    tensor(0.4170)
-    """
+    | rv.nn.functional.nll_loss(rv.log_softmax(rv.tensor([[2.0, 1.0, 0.1]]), dim=1), rv.tensor([0]))
+    -> tensor(0.4170)"""
     weight = constant("nll", "weight", weight, x)
     return _apply(Nll(reduction, weight, ignore_index), x, target, reduction)
 

@@ -62,11 +62,8 @@ def smooth_l1(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -
     Raises ValueError for beta < 0, else as :func:`mse`.
 
     Source: Girshick, "Fast R-CNN" (2015).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.smooth_l1_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), reduction="none")
-    tensor([0.1250, 2.5000])
-    """
+    | rv.nn.functional.smooth_l1_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), reduction="none")
+    -> tensor([0.1250, 2.5000])"""
     return SmoothL1(reduction, beta).apply(*promoted(x, target))
 
 
@@ -86,11 +83,8 @@ def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> T
     Raises ValueError for delta <= 0, else as :func:`mse`.
 
     Source: Huber, "Robust Estimation of a Location Parameter" (1964).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.huber_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), "none", delta=2.0)
-    tensor([0.1250, 4.0000])
-    """
+    | rv.nn.functional.huber_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), "none", delta=2.0)
+    -> tensor([0.1250, 4.0000])"""
     return Huber(reduction, delta).apply(*promoted(x, target))
 
 
@@ -125,11 +119,8 @@ def poisson_nll(
 
     log(target!) is left out; with ``full`` it is added by Stirling's formula t log t - t + log(2 pi t) / 2
     where t > 1. Integers x are computed in float32. Errors as in :func:`mse`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.poisson_nll_loss(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]), reduction="none")
-    tensor([1.0000, 0.7183])
-    """
+    | rv.nn.functional.poisson_nll_loss(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]), reduction="none")
+    -> tensor([1.0000, 0.7183])"""
     x = floating(x)
     return PoissonNll(reduction, log_input, full, eps).apply(x, in_dtype_of(x, target))
 
@@ -167,11 +158,8 @@ def gaussian_nll(
     :func:`mse`.
 
     Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution" (1994).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.gaussian_nll_loss(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
-    tensor(1.1931)
-    """
+    | rv.nn.functional.gaussian_nll_loss(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0]))
+    -> tensor(1.1931)"""
     shapes = [tuple(getattr(a, "shape", ())) for a in (x, target)]
     if shapes[0] == shapes[1]:
         shape = shapes[0]
@@ -210,4 +198,4 @@ def _variance(x: Any, var: Any, own: tuple[int, ...], shape: tuple[int, ...]) ->
     return broadcast_to(var, shape)
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"

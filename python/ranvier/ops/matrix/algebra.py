@@ -247,12 +247,8 @@ def corrcoef(input: Any) -> Tensor:
 
 def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
     """x, each slice along dim scaled down to the p-norm maxnorm where its norm is greater.
-
-    >>> import ranvier as rv
-    >>> rv.renorm(rv.tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1.0)
-    tensor([[0.6000, 0.8000],
-            [0.3000, 0.4000]])
-    """
+    | rv.renorm(rv.tensor([[3.0, 4.0], [0.3, 0.4]]), 2, 0, 1.0)
+    -> tensor([[0.6000, 0.8000], [0.3000, 0.4000]])"""
     input = as_tensor("renorm", input)
     at = some_dim("renorm", input, dim)
     if not maxnorm >= 0:
@@ -290,4 +286,4 @@ def spmm(input: Any, mat2: Any) -> Tensor:
     return mm(input, mat2)
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"

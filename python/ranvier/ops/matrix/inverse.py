@@ -166,12 +166,8 @@ def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
 
     upper: a factor U with U^T U X = B. Its other half is not read; its gradient is that of (L L^T)^-1 B for
     any matrix L, so that it covers both halves, as PyTorch's does. Raises ValueError for a singular factor.
-
-    >>> import ranvier as rv
-    >>> rv.cholesky_solve(rv.tensor([[4.0], [9.0]]), rv.tensor([[2.0, 0.0], [0.0, 3.0]]))
-    tensor([[1.],
-            [1.]])
-    """
+    | rv.cholesky_solve(rv.tensor([[4.0], [9.0]]), rv.tensor([[2.0, 0.0], [0.0, 3.0]]))
+    -> tensor([[1.], [1.]])"""
     factor = matrix("cholesky_solve", input2)
     other = tril(factor.detach(), -1) if upper else triu(factor.detach(), 1)
     lower = (factor - other).mT if upper else factor - other
@@ -252,4 +248,4 @@ def matrix_power(A: Any, n: int) -> Tensor:
     return result
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"

@@ -11,7 +11,7 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import F32, floating
+from ranvier.ops.elementwise.dtypes import F32, floating, unlike
 from ranvier.ops.elementwise.functions import sqrt
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
@@ -28,9 +28,7 @@ def _broadcast(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:
     try:
         shape = np.broadcast_shapes(*shapes)
     except ValueError:
-        raise ValueError(
-            f"[{op}] got shapes {shapes[0]} and {shapes[1]}; expected shapes that broadcast"
-        ) from None
+        raise ValueError(unlike(op, x1, x2)) from None
     first, second = (
         x if own == shape else broadcast_to(x, shape) for x, own in zip((x1, x2), shapes, strict=True)
     )

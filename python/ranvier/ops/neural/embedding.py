@@ -15,6 +15,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor
 from ranvier.ops.reduction.norms import norm
+from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear
 
 __all__ = ["embedding", "one_hot"]
@@ -67,12 +68,8 @@ def embedding(
 
     Raises IndexError where an index is out of range, TypeError for other dtypes, ValueError for other shapes.
     Source: Bengio et al., "A Neural Probabilistic Language Model" (2003).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.embedding(rv.tensor([2, 0]), rv.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]))
-    tensor([[4., 5.],
-            [0., 1.]])
-    """
+    | rv.nn.functional.embedding(rv.tensor([2, 0]), rv.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]))
+    -> tensor([[4., 5.], [0., 1.]])"""
     input, weight = as_tensor("embedding", input), as_tensor("embedding", weight)
     if weight.ndim != 2:
         raise ValueError(
@@ -112,12 +109,7 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
 
     num_classes: -1 means the greatest class + 1. Raises TypeError for classes that are not integers,
     ValueError for classes outside 0 ... num_classes - 1.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.one_hot(rv.tensor([0, 2]), 3)
-    tensor([[1, 0, 0],
-            [0, 0, 1]])
-    """
+    | rv.nn.functional.one_hot(rv.tensor([0, 2]), 3) -> tensor([[1, 0, 0], [0, 0, 1]])"""
     classes = input._array if isinstance(input, Tensor) else np.asarray(plain("one_hot", input))
     if classes.dtype.kind not in "iu":
         raise TypeError(f"[one_hot] got classes of dtype {classes.dtype}; expected integers")
@@ -140,3 +132,6 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
         columns = keep(np.arange(num_classes, dtype=F64))
         return wrap(in_dtype(_core.eq(in_dtype(classes[..., None], F64), columns, None), I64))
     return wrap((classes[..., None] == np.arange(num_classes)).astype(np.int64))
+
+
+examples(globals())  # written as ">>> call"

@@ -52,12 +52,7 @@ def lp_pool2d(
     input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
     """y[oh, ow] = (sum of x^norm_type over a window)^(1 / norm_type): (N, C, H, W); see :func:`lp_pool1d`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.lp_pool2d(rv.ones(1, 1, 4, 4), 2, 2)
-    tensor([[[[2., 2.],
-              [2., 2.]]]])
-    """
+    | rv.nn.functional.lp_pool2d(rv.ones(1, 1, 4, 4), 2, 2) -> tensor([[[[2., 2.], [2., 2.]]]])"""
     size = kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
     return _lp_pool(max_pool2d, avg_pool2d, input, norm_type, size, stride, ceil_mode)
 
@@ -151,12 +146,8 @@ def embedding_bag(
 
     Rows padding_idx do not count; an empty bag gives 0. The gradient is dense; max_norm as in
     :func:`embedding`.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.embedding_bag(rv.tensor([0, 1, 1]), rv.eye(2), rv.tensor([0, 1]), mode="sum")
-    tensor([[1., 0.],
-            [0., 2.]])
-    """
+    | rv.nn.functional.embedding_bag(rv.tensor([0, 1, 1]), rv.eye(2), rv.tensor([0, 1]), mode="sum")
+    -> tensor([[1., 0.], [0., 2.]])"""
     index, table = index_array("embedding_bag", input), as_tensor("embedding_bag", weight)
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"[embedding_bag] got mode {mode!r}; expected 'sum', 'mean' or 'max'")
@@ -205,11 +196,8 @@ def _bags(index: Any, offsets: Any, include_last: bool) -> tuple[Any, int]:
 
 def pdist(input: Any, p: float = 2.0) -> Tensor:
     """The p-norm between each two rows i < j of x (n, d): a vector of n (n - 1) / 2.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.pdist(rv.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]))
-    tensor([5.0000, 1.0000, 4.2426])
-    """
+    | rv.nn.functional.pdist(rv.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]))
+    -> tensor([5.0000, 1.0000, 4.2426])"""
     input = as_tensor("pdist", input)
     if input.ndim != 2:
         raise ValueError(f"[pdist] got x of shape {input.shape}; expected (n, d)")

@@ -25,6 +25,7 @@ from ranvier.ops.elementwise.functions import pow
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.reduction.variance import var
+from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import reshape
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
@@ -124,11 +125,8 @@ def group_norm(
     not divide C, for shapes that do not fit, and where every group has a single value in a single sample.
 
     Source: Wu and He, "Group Normalization" (2018).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.group_norm(rv.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
-    tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])
-    """
+    | rv.nn.functional.group_norm(rv.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
+    -> tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])"""
     input = as_tensor("group_norm", input)
     if input.ndim >= 2 and input.shape[1] == num_groups and input.shape[0] * math.prod(input.shape[2:]) == 1:
         raise ValueError(
@@ -155,12 +153,8 @@ def instance_norm(
     or unbiased variances; use_input_stats=False uses them in place of the input's, as batch norm does.
 
     Source: Ulyanov, Vedaldi and Lempitsky, "Instance Normalization" (2016).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.instance_norm(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
-    tensor([[[-1.0000,  1.0000],
-             [-1.0000,  1.0000]]])
-    """
+    | rv.nn.functional.instance_norm(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
+    -> tensor([[[-1.0000,  1.0000], [-1.0000,  1.0000]]])"""
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     input = as_tensor("instance_norm", input)
@@ -209,12 +203,8 @@ def layer_norm(
     x does not end in normalized_shape, TypeError for another dtype than float32 or float64.
 
     Source: Ba, Kiros and Hinton, "Layer Normalization" (2016).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.layer_norm(rv.tensor([[1.0, 2.0, 3.0], [0.0, 10.0, 20.0]]), (3,))
-    tensor([[-1.2247,  0.0000,  1.2247],
-            [-1.2247,  0.0000,  1.2247]])
-    """
+    | rv.nn.functional.layer_norm(rv.tensor([[1.0, 2.0, 3.0], [0.0, 10.0, 20.0]]), (3,))
+    -> tensor([[-1.2247,  0.0000,  1.2247], [-1.2247,  0.0000,  1.2247]])"""
     return LayerNorm(_sizes(normalized_shape), eps).apply(input, weight, bias)
 
 
@@ -240,11 +230,7 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
     None.
 
     Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019).
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.rms_norm(rv.tensor([3.0, 4.0]), (2,))
-    tensor([0.8485, 1.1314])
-    """
+    | rv.nn.functional.rms_norm(rv.tensor([3.0, 4.0]), (2,)) -> tensor([0.8485, 1.1314])"""
     return RMSNorm(_sizes(normalized_shape), eps).apply(input, weight)
 
 
@@ -327,3 +313,6 @@ rule(LayerNorm)(lambda node, dy: _of_last(node, dy, node.part, centred=True))
 
 
 rule(RMSNorm)(lambda node, dy: _of_last(node, dy, node.normalized_shape, centred=False)[:2])
+
+
+examples(globals())

@@ -183,11 +183,8 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, 
 
     Raises ValueError for another p, for axes that x lacks, and for p = inf or -inf over no element; TypeError
     for integers.
-
-    >>> import ranvier as rv
-    >>> rv.norm(rv.tensor([3.0, -4.0])), rv.norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1, dim=1)
-    (tensor(5.), tensor([7., 2.]))
-    """
+    | rv.norm(rv.tensor([3.0, -4.0])), rv.norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1, dim=1)
+    -> (tensor(5.), tensor([7., 2.]))"""
     if p == "nuc":
         return _nuclear(as_tensor("norm", input), dim, keepdim)
     if p == "fro" or p is None:
@@ -284,4 +281,4 @@ any: True where any element along the axes is; see :func:`all`. | [1.0, 0.0] -> 
 )
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"

@@ -320,12 +320,8 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     """The slices x[.., index[j], ..] along dim, joined; index has one dimension.
 
     Raises IndexError where an index is negative or out of range, ValueError where it has more dimensions.
-
-    >>> import ranvier as rv
-    >>> rv.index_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([1, 1, 0]))
-    tensor([[2., 2., 1.],
-            [4., 4., 3.]])
-    """
+    | rv.index_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([1, 1, 0]))
+    -> tensor([[2., 2., 1.], [4., 4., 3.]])"""
     return selected(input, dim, index, from_0=True)
 
 

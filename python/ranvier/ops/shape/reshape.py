@@ -249,11 +249,8 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
 
     Raises IndexError for a dimension that x lacks, ValueError where one is named twice or the
     numbers of dimensions differ.
-
-    >>> import ranvier as rv
-    >>> rv.movedim(rv.zeros(2, 3, 4), 0, -1).shape, rv.movedim(rv.zeros(2, 3, 4), (0, 1), (1, 2)).shape
-    ((3, 4, 2), (4, 2, 3))
-    """
+    | rv.movedim(rv.zeros(2, 3, 4), 0, -1).shape, rv.movedim(rv.zeros(2, 3, 4), (0, 1), (1, 2)).shape
+    -> ((3, 4, 2), (4, 2, 3))"""
     input = as_tensor("movedim", input)
     ndim = input._array.ndim
     of, to = (
@@ -338,4 +335,4 @@ def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
     return Flip(tuple(reversed_dims) if input.ndim else ()).apply(input)
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"

@@ -172,12 +172,8 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     index has one dimension, as long as source's dimension dim; source has x's other sizes. Shape () counts
     as one dimension of one element. Raises IndexError where an index is negative or out of range, ValueError
     where the shapes do not fit, TypeError where the dtypes differ.
-
-    >>> import ranvier as rv
-    >>> rv.index_add(rv.zeros(2, 2), 0, rv.tensor([1, 1]), rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
-    tensor([[0., 0.],
-            [4., 6.]])
-    """
+    | rv.index_add(rv.zeros(2, 2), 0, rv.tensor([1, 1]), rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    -> tensor([[0., 0.], [4., 6.]])"""
     input, source = as_tensor("index_add", input), as_tensor("index_add", source)
     rows = _with_dimension(index_array("index_add", index))
     require_from_0("index_add", rows)
@@ -197,4 +193,4 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     return watched(_scatter("index_add", input, at, places, source, "add"), index)
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"

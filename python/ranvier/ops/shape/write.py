@@ -112,12 +112,8 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
 
 def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
     """x with x[indices] = values, or += with accumulate, in a new tensor.
-
-    >>> import ranvier as rv
-    >>> rv.index_put(rv.zeros(2, 2), (rv.tensor([0, 1]), rv.tensor([1, 0])), rv.tensor([5.0, 6.0]))
-    tensor([[0., 5.],
-            [6., 0.]])
-    """
+    | rv.index_put(rv.zeros(2, 2), (rv.tensor([0, 1]), rv.tensor([1, 0])), rv.tensor([5.0, 6.0]))
+    -> tensor([[0., 5.], [6., 0.]])"""
     input, values = as_tensor("index_put", input), as_tensor("index_put", values)
     key = tuple(slice(None) if i is None else as_tensor("index_put", i)._array for i in indices)
     if values.dtype != input.dtype:
@@ -133,11 +129,8 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
 
 def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
     """x with the elements where mask is true replaced by the first elements of source, in order.
-
-    >>> import ranvier as rv
-    >>> rv.masked_scatter(rv.zeros(3), rv.tensor([True, False, True]), rv.tensor([1.0, 2.0]))
-    tensor([1., 0., 2.])
-    """
+    | rv.masked_scatter(rv.zeros(3), rv.tensor([True, False, True]), rv.tensor([1.0, 2.0]))
+    -> tensor([1., 0., 2.])"""
     input, mask, source = (as_tensor("masked_scatter", t) for t in (input, mask, source))
     if mask.dtype != np.bool_:
         raise TypeError(f"[masked_scatter] got mask of dtype {mask.dtype}; expected bool")
@@ -159,11 +152,8 @@ def scatter_reduce(
 
     reduce: 'sum', 'prod', 'mean', 'amax' or 'amin'. Without include_self, x counts only where nothing is
     written. Equal extremes share the gradient. Raises IndexError where an index is negative or out of range.
-
-    >>> import ranvier as rv
-    >>> rv.scatter_reduce(rv.zeros(2), 0, rv.tensor([0, 0, 1]), rv.tensor([1.0, 5.0, 2.0]), "amax")
-    tensor([5., 2.])
-    """
+    | rv.scatter_reduce(rv.zeros(2), 0, rv.tensor([0, 0, 1]), rv.tensor([1.0, 5.0, 2.0]), "amax")
+    -> tensor([5., 2.])"""
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
         raise ValueError(f"[scatter_reduce] got reduce {reduce!r}; expected sum, prod, mean, amax or amin")
     input, src = as_tensor("scatter_reduce", input), as_tensor("scatter_reduce", src)
@@ -333,4 +323,4 @@ def diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2:
     )
 
 
-examples(globals())
+examples(globals())  # written as ">>> call"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import higher_is_better
+from ranvier.ops.rows import examples
 from ranvier.train.callbacks.base import Callback
 
 __all__ = ["EarlyStopping", "Schedule", "WeightAveraging"]
@@ -79,11 +80,7 @@ class EarlyStopping(Callback):
 
     Raises:
         ValueError: an unknown mode, a patience below 1, or a quantity that is not measured.
-
-    >>> import ranvier as rv
-    >>> rv.EarlyStopping("val_accuracy", patience=3).mode
-    'max'
-    """
+    | rv.EarlyStopping("val_accuracy", patience=3).mode -> 'max'"""
 
     def __init__(
         self,
@@ -289,3 +286,6 @@ class WeightAveraging(_AfterUpdates):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.average.load_state_dict(state["average"])
         self._updates = state["updates"]
+
+
+examples(globals())

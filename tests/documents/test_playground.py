@@ -1,0 +1,248 @@
+"""docs/playground: its texts, its WebAssembly and its programs against the exporter and against Python.
+
+The scripts of the page run in Node without the page; tests that need it skip where it is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ranvier as rv
+
+FOLDER = Path(__file__).parents[2] / "docs" / "playground"
+SCRIPTS = ("kernels", "plan", "machine", "text", "data")
+POINTS = {"data": "circle", "features": ["x1", "x2"], "noise": 0.5}
+FORMS = {
+    "xor": {**POINTS, "sizes": [2, 4, 2, 1], "activation": "Tanh", "loss": "bce", "optimizer": "SGD"},
+    "line": {**POINTS, "sizes": [2, 1], "activation": "Linear", "loss": "mse", "optimizer": "momentum"},
+    "l2": {
+        **POINTS,
+        "sizes": [2, 8, 1],
+        "activation": "ReLU",
+        "loss": "bce",
+        "optimizer": "Adam",
+        "l2": 0.001,
+    },
+    "l1": {
+        **POINTS,
+        "sizes": [2, 6, 5, 1],
+        "activation": "SiLU",
+        "loss": "mse",
+        "optimizer": "SGD",
+        "l1": 0.003,
+    },
+    "l1 line": {
+        **POINTS,
+        "sizes": [2, 1],
+        "activation": "Linear",
+        "loss": "bce",
+        "optimizer": "SGD",
+        "l1": 0.1,
+    },
+    "deep": {
+        **POINTS,
+        "sizes": [2, 8, 7, 6, 5, 4, 3, 1],
+        "activation": "GELU",
+        "loss": "bce",
+        "optimizer": "Adam",
+    },
+    "digits": {
+        "data": "digits",
+        "sizes": [64, 16, 10],
+        "activation": "Sigmoid",
+        "loss": "ce",
+        "optimizer": "momentum",
+    },
+    "l1 digits": {
+        **{"data": "digits", "sizes": [64, 3, 10], "activation": "ReLU", "loss": "ce", "optimizer": "Adam"},
+        "l1": 0.00001,
+    },
+}
+DEFAULTS = {"rate": 0.03, "l1": 0.0, "l2": 0.0, "batch": 10}
+# Makes the network of a form and does some steps of the batches that Python gives: texts and losses.
+RUN = r"""
+jobs.map(({ form, batches }) => {
+  const network = new Network(machine, form, generator(7)), { program } = network;
+  const weights = program.layers.flatMap((l) => [l.weight, l.bias]);
+  const values = weights.map((b) => Array.from(machine.view(b)));
+  const lines = programLines(form, values).lines.map((line) => `${line}\n`);
+  const texts = [lines.join(""), cText(program, values), headerText(program)];
+  const losses = batches.map(([x, y]) => network.step(x, y));
+  const end = weights.map((b) => Array.from(machine.view(b)));
+  const [x, y] = batches[0], all = network.evaluator(x, form.batch, y)();
+  return { texts, losses, end, loss: all.loss, output: Array.from(all.output) };
+})"""
+# Trains as the page does, and counts the points on the wrong side after each ten epochs.
+TRAIN = """
+jobs.map(({ form, epochs }) => {
+  const set = makePoints(form.data, form.features, 0, 1), n = form.features.length;
+  const { train } = split(set, n, 0.5, 1), random = generator(3);
+  const network = new Network(machine, form, generator(1));
+  const measure = network.evaluator(train.x, train.rows, train.y), wrong = [];
+  for (let epoch = 1; epoch <= epochs; epoch++) {
+    const order = shuffled(train.rows, random);
+    for (let k = 0; k + 10 <= order.length; k += 10) {
+      const rows = order.slice(k, k + 10);
+      const x = rows.flatMap((row) => Array.from(train.x.subarray(row * n, row * n + n)));
+      network.step(x, rows.map((row) => train.y[row]));
+    }
+    const { output } = measure();
+    if (epoch % 10 === 0) wrong.push(output.filter((v, i) => Number(v > 0) !== train.y[i]).length);
+  }
+  return wrong;
+})"""
+
+
+def in_node(code: str, jobs: Any) -> Any:
+    """The value of an expression of the page's scripts, without the page."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("Node is not installed: the scripts of the playground do not run")
+    text = "".join((FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+    text += f"const jobs = {json.dumps(jobs)};\n"
+    text += """const bytes = Uint8Array.from(atob(KERNELS.wasm), (c) => c.charCodeAt(0));
+const machine = new Machine(new WebAssembly.Module(bytes));
+"""
+    text += f"console.log(JSON.stringify({code.strip()}));\n"
+    result = subprocess.run([node, "-"], input=text, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def batch(form: dict[str, Any], rng: np.random.Generator) -> list[list[float]]:
+    """Random inputs and targets of a form, as JSON takes them."""
+    n = form["batch"]
+    x = rng.normal(size=n * form["sizes"][0]).astype(np.float32)
+    targets = {"ce": rng.integers(0, 10, n), "bce": rng.integers(0, 2, n)}
+    return [x.tolist(), targets.get(form["loss"], rng.normal(size=n).astype(np.float32)).tolist()]
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[str, Any]:
+    """What the page makes of each form: texts, losses, weights at the end."""
+    rng = np.random.default_rng(3)
+    jobs = []
+    for settings in FORMS.values():
+        form: dict[str, Any] = {**DEFAULTS, **settings}
+        jobs.append({"form": form, "batches": [batch(form, rng) for _ in range(50)]})
+    return {name: {**job, **run} for name, job, run in zip(FORMS, jobs, in_node(RUN, jobs), strict=True)}
+
+
+def imported(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+def loaded(text: str, folder: Path) -> Any:
+    """The program as a module, without its data and its training."""
+    path = folder / "program.py"
+    path.write_text(text[: text.index("\n\n\n", text.index("def step"))] + "\n")
+    return imported(path)
+
+
+def tensors(form: dict[str, Any], pair: Any) -> tuple[rv.Tensor, rv.Tensor]:
+    dtype, shape = (np.int64, -1) if form["loss"] == "ce" else (np.float32, (-1, 1))
+    x = np.array(pair[0], np.float32).reshape(-1, form["sizes"][0])
+    return rv.tensor(x), rv.tensor(np.array(pair[1], dtype).reshape(shape))
+
+
+def test_the_helpers_are_those_of_the_exporter() -> None:
+    build = imported(FOLDER / "build.py")
+    text = (FOLDER / "kernels.js").read_text(encoding="utf-8")
+    content = json.loads(text[text.index("{") : text.rindex(";")])
+    assert content["helpers"] == build.helpers(), "run docs/playground/build.py"
+    assert content["digits"] == build.digits()
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_network_is_the_programs(name: str, runs: dict[str, Any], tmp_path: Path) -> None:
+    """The C text is the exporter's, and the losses and weights of 50 steps are those of Python's step."""
+    run = runs[name]
+    form, (program, source, header) = run["form"], run["texts"]
+    module = loaded(program, tmp_path)
+    example = tensors(form, run["batches"][0])
+    rv.export.c(module.step, tmp_path / "net.c", example, predict=(module.model, example[0][:1]))
+    assert source == (tmp_path / "net.c").read_text()
+    assert header == (tmp_path / "net.h").read_text()
+    losses = [module.step(*tensors(form, pair)).item() for pair in run["batches"]]
+    np.testing.assert_allclose(run["losses"], losses, rtol=1e-5, atol=1e-6)
+    for ours, p in zip(run["end"], module.model.parameters(), strict=True):
+        np.testing.assert_allclose(ours, p.detach().numpy().ravel(), rtol=1e-4, atol=2e-5)
+    output = module.model(example[0]).detach().numpy()
+    np.testing.assert_allclose(run["output"], output.ravel(), rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["xor", "digits"])
+def test_the_program_runs(name: str, runs: dict[str, Any], tmp_path: Path) -> None:
+    """As a user runs it: it trains on its data and writes net.c."""
+    path = tmp_path / "program.py"
+    path.write_text(runs[name]["texts"][0].replace("range(100)", "range(2)"))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, map(os.path.abspath, sys.path)))}
+    result = subprocess.run([sys.executable, path], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert "epoch 2: loss" in result.stdout, result.stderr
+    assert (tmp_path / "net.c").exists()
+
+
+def test_xor_and_the_spiral_are_learned() -> None:
+    """With the page's first settings, and with two more inputs for the spiral: all points are right."""
+    form = {**DEFAULTS, **FORMS["xor"], "optimizer": "Adam"}
+    spiral = {"data": "spiral", "features": ["x1", "x2", "sin1", "sin2"], "sizes": [4, 8, 8, 1]}
+    jobs = [
+        {"form": {**form, "data": "xor", "sizes": [2, 6, 3, 1]}, "epochs": 100},
+        {"form": {**form, **spiral}, "epochs": 200},
+    ]
+    for wrong in in_node(TRAIN, jobs):
+        assert 0 in wrong
+
+
+TABLES = {  # text: loss, classes and columns, or the fault
+    "a,b,kind\n1,2,x\n3,4,y\n5,6,x\n7,9,y": ["ce", 2, 2],
+    "1;2;3.5\n2;3;4.25\n3;4;1\n4;6;0": ["mse", 1, 2],
+    "a,b\n1,2": "expected at least 4 rows of numbers and a last column to predict",
+    "1,2,3\n1,2\n3,4,5\n6,7,8": "row 2 has 2 columns; expected 3",
+    "1,2,a\n1,q,b\n3,4,a\n5,6,b": 'row 2, column 2 is "q"; expected a number',
+    "1,2,a\n1,2,a\n3,4,a\n5,6,a": "the last column has one value only; expected several",
+}
+
+
+def test_a_table_is_read_or_refused() -> None:
+    code = """jobs.map((text) => {
+  try {
+    const { loss, classes, columns } = makeTable(text);
+    return [loss, classes, columns];
+  } catch (error) {
+    return error.message;
+  }
+})"""
+    assert in_node(code, list(TABLES)) == list(TABLES.values())
+
+
+def test_the_page_loads_without_an_error() -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("Chromium is not installed: the page is not loaded")
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        "--virtual-time-budget=2000",
+    ]
+    address = f"{(FOLDER / 'index.html').as_uri()}#data=xor&run=5"
+    page = subprocess.run(
+        [browser, *flags, "--dump-dom", address], capture_output=True, text=True, timeout=120
+    )
+    assert re.search(r'id="scores"[^>]*>training: loss 0\.\d+', page.stdout), page.stderr
+    assert "CONSOLE" not in page.stderr
