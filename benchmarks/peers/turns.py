@@ -13,13 +13,15 @@ from typing import Any
 class InTurns:
     """A process that answers questions, one line of JSON each: ``python -m <module> --worker <library>``.
 
-    threads: of each library in it; None leaves that to the libraries.
+    threads: of each library in it; None leaves that to the libraries. A library that is installed in another
+    environment is found as in ``process.py``.
     """
 
     def __init__(self, module: str, library: str, threads: int | None) -> None:
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         env = {**os.environ, **({} if threads is None else dict.fromkeys(names, str(threads)))}
-        command = [sys.executable, "-m", module, "--worker", library]
+        python = os.environ.get(f"RANVIER_PEER_{library.upper()}", sys.executable)
+        command = [python, "-m", module, "--worker", library]
         self._library = library
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True, bufsize=1

@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include "bindings/define.h"
+#include "bindings/index_range.h"
 #include "kernels/attention/attention.h"
 
 namespace ranvier::bind {
@@ -133,6 +134,58 @@ void attention_backward(Floats dy, Floats q, Floats k, Floats v, Floats weights,
   });
 }
 
+// Every row has room for `count` more tokens, or raises.
+void expect_room(const Exactly<DType::int64>& lengths, int64_t count, int64_t most) {
+  if (count <= most && are_inside(lengths, 0, most - count)) return;
+  const auto v = lengths.view<int64_t>();
+  int64_t length = 0;
+  for (int64_t i = 0; i < v.shape[0]; ++i) {
+    const int64_t own = v.data[i * v.strides[0]];
+    if (own < 0 || own > most - count) length = own;
+  }
+  fail_value(lengths.op(), "got ", count, " more tokens for a row of length ", length, "; expected at most ",
+             most, " in all: reset() or crop() the cache, or make a longer one");
+}
+
+// y (n, h, l, d); keys, values and, with `advance`, lengths are changed.
+Output attention_cached(Floats q, Floats k, Floats v, InPlace keys, InPlace values,
+                        Exactly<DType::int64> lengths, Whole most, Real scale, Truth advance) {
+  for (const Input* x : {&q, &k, &v})
+    if (x->ndim() != 4) x->fail("(n, heads, l, width)");
+  const Shape shape = q.shape();
+  Shape v_shape = shape;
+  v_shape.sizes[3] = v.shape(3);
+  k.expect_shape(shape), v.expect_shape(v_shape);
+  if (most < 0 || most > kMostKeys) most.fail("0 to 2**40");
+  lengths.expect_shape(Shape{shape[0]});
+  if (!lengths.is_writable()) fail_value(lengths.op(), "got lengths that cannot be written");
+  const int64_t room = (most + kCacheRoom - 1) / kCacheRoom * kCacheRoom;
+  const Output own_keys = keys.of(q.dtype(), {shape[0], shape[1], shape[3], room});
+  const Output own_values = values.of(q.dtype(), {shape[0], shape[1], most, v.shape(3)});
+  expect_room(lengths, shape[2], most);
+  const Output y = result_like(q, v_shape);
+  with_float(q.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    AttentionCached<T> call{scale, advance, q, k, v, own_keys, own_values, {}, y};
+    call.lengths = writable(lengths.view<int64_t>());
+    if (room > 1 && numel(call.keys) && call.keys.strides[3] != 1) fail_value(q.op(), "got keys with gaps");
+    if (numel(call.values) && v.shape(3) > 1 && call.values.strides[3] != 1)
+      fail_value(q.op(), "got values with gaps");
+    invoke_sized(call, shape[2] * most * shape[3]);
+  });
+  return y;
+}
+
+// The places of `count` new tokens: lengths[i] + t, (n, count).
+Output cache_positions(Exactly<DType::int64> lengths, Whole count, Whole most) {
+  if (lengths.ndim() != 1) lengths.fail("(n,)");
+  if (count < 0) count.fail("at least 0");
+  expect_room(lengths, count, most);
+  const Output y = Output::contiguous(DType::int64, {lengths.shape(0), count});
+  invoke(CachePositions{lengths, y});
+  return y;
+}
+
 }  // namespace
 
 void register_attention(Module m) {
@@ -143,6 +196,9 @@ void register_attention(Module m) {
       "attention_backward(dy, q, k, v, weights, scale, is_causal=False, first=0, adds=False, dq=None, "
       "dk=None, dv=None)",
       attention_backward, "attention");
+  def(m, "attention_cached(q, k, v, keys, values, lengths, max_length, scale, advance=False)",
+      attention_cached);
+  def(m, "cache_positions(lengths, count, max_length)", cache_positions);
 }
 
 }  // namespace ranvier::bind

@@ -80,6 +80,18 @@ void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView
       break;
     count *= s.batch[d];
   }
+  const int64_t elements = count * s.m * s.n * std::max<int64_t>(s.k / kProductsPerElement, 1);
+  // One b for all of them, and rows that go on from one to the next: one product, which packs b once.
+  const auto goes_on = [&](const auto& v, int64_t stride) {
+    return s.m == 1 || stride == s.m * v.strides[1];
+  };
+  if (count > 1 && stride_b == 0 && goes_on(call.a, stride_a) && goes_on(call.c, stride_c) &&
+      (!saved.data || goes_on(call.saved, stride_saved))) {
+    if (s.m == 1)
+      call.a.strides[1] = stride_a, call.c.strides[1] = stride_c, call.saved.strides[1] = stride_saved;
+    call.a.shape[1] = call.c.shape[1] = call.saved.shape[1] = count * s.m;
+    count = 1;
+  }
   call.a.shape[0] = call.b.shape[0] = call.c.shape[0] = count;
   call.a.strides[0] = stride_a, call.b.strides[0] = stride_b, call.c.strides[0] = stride_c;
   call.saved.shape[0] = count, call.saved.strides[0] = stride_saved;
@@ -87,7 +99,6 @@ void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView
   T* c0 = call.c.data;
   int64_t total = 1;
   for (int d = 0; d < outer; ++d) total *= s.batch[d];
-  const int64_t elements = count * s.m * s.n * std::max<int64_t>(s.k / kProductsPerElement, 1);
   for (int64_t i = 0; i < total; ++i) {
     int64_t rest = i, oa = 0, ob = 0, oc = 0, os = 0;
     for (int d = outer - 1; d >= 0; rest /= s.batch[d], --d) {

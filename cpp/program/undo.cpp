@@ -6,10 +6,16 @@
 
 #include "base/allocator.h"
 #include "base/parallel.h"
+#include "kernels/attention/attention.h"
 #include "kernels/dropout/dropout.h"
 #include "program/program.h"
 
 namespace ranvier {
+
+// Keys and values are written beyond the lengths, where nothing is kept: only the lengths are put back.
+static bool is_spare(const Instruction& i, const View& view) {
+  return view.type != 'l' && (i.as<AttentionCached<float>>() || i.as<AttentionCached<double>>());
+}
 
 Undo::Undo(const std::vector<Instruction>& instructions, const std::vector<Buffer>& buffers, size_t first) {
   size_t last = instructions.size();  // the last check
@@ -29,7 +35,7 @@ Undo::Undo(const std::vector<Instruction>& instructions, const std::vector<Buffe
     for (const Use& use : instructions[i].uses) {
       const Buffer& b = buffers[use.region];
       if (!use.view.write || b.role != Role::persistent || copied[use.region]) continue;
-      if (instructions[i].is_guard(use.view)) continue;
+      if (instructions[i].is_guard(use.view) || is_spare(instructions[i], use.view)) continue;
       copied[use.region] = true;
       copies_.push_back({use.region, bytes_, b.bytes});
       bytes_ += (b.bytes + 63) / 64 * 64;

@@ -29,7 +29,16 @@ CONTENTS = {
         *("benchmarks", "Development <development>"),
     ],
     "guide": [
-        *("topics", "toolbox", "captured_step", "many_networks", "reproducibility", "threads", "memory"),
+        *(
+            "topics",
+            "toolbox",
+            "captured_step",
+            "many_networks",
+            "generation",
+            "reproducibility",
+            "threads",
+            "memory",
+        ),
         *(
             "deployment",
             "onnx",

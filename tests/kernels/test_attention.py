@@ -202,3 +202,81 @@ def test_other_errors():
         _core.attention_backward(x, x, x, x, weights, 1.0)
     with pytest.raises(ValueError, match=r"\[attention\] got dk of shape \(2, 3\); expected \(2, 4\)"):
         _core.attention_backward(x, x, x, x, np.ones((2, 2), np.float32), 1.0, dk=np.ones((2, 3), np.float32))
+
+
+def kept(rng, dtype, n, heads, e, d, most):
+    """Keys, values and lengths of a cache; what is beyond the lengths is NaN and must not be read."""
+    keys = np.full((n, heads, e, -(-most // 64) * 64), np.nan, dtype)
+    values = np.full((n, heads, most, d), np.nan, dtype)
+    lengths = rng.integers(0, most + 1, n) if n else np.zeros(0, np.int64)
+    for i, length in enumerate(lengths):
+        keys[i, :, :, :length] = rng.standard_normal((heads, e, length))
+        values[i, :, :length] = rng.standard_normal((heads, length, d))
+    return keys, values, lengths
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cached_sizes_and_memory_orders(dtype, isa, rng):
+    sizes = [(n, n) for n in (1, 2, 7, 8, 9, 16, 17, 31, 33, 64)] + [(5, 1), (1, 5), (0, 3), (3, 0)]
+    for i, (e, d) in enumerate(sizes):
+        for l, most in ((1, 20), (4, 64), (5, 65), (19, 400), (0, 3), (1, 800)):
+            n, heads = (3, 2) if l else (0, 1)
+            keys, values, lengths = kept(rng, dtype, n, heads, e, d, most - l)
+            keys = np.pad(
+                keys, ((0, 0),) * 3 + ((0, -(-most // 64) * 64 - keys.shape[3]),), constant_values=np.nan
+            )
+            values = np.pad(values, ((0, 0), (0, 0), (0, l), (0, 0)), constant_values=np.nan)
+            q, k, v = drawn(rng, dtype, (n, l, heads, e), (n, heads, l, e), (n, heads, d, l))
+            q, v = q.swapaxes(1, 2), v.swapaxes(2, 3)
+            given = {"q": q, "k": k, "v": v, "keys": keys, "values": values, "lengths": lengths}
+            settings = {"max_length": most, "scale": SCALE, "advance": i % 2 == 0}
+            exact = {
+                name: x.astype(np.float64) if name != "lengths" else x.copy() for name, x in given.items()
+            }
+            want, *changed = reference.attention_cached(**exact, **settings)
+            runs = []
+            for threads in (1, 2):
+                _core.set_num_threads(threads)
+                own = {name: np.array(given[name]) for name in ("keys", "values", "lengths")}
+                y = _core.attention_cached(q, k, v, *own.values(), *settings.values())
+                runs.append((y, *own.values()))
+            for one, two in zip(*runs, strict=True):
+                np.testing.assert_array_equal(one, two)
+            compare(runs[0][0], want, dtype, e + most)
+            for got, expected in zip(runs[0][1:], changed, strict=True):
+                np.testing.assert_array_equal(got, expected.astype(got.dtype))
+
+
+def test_cached_errors(rng):
+    keys, values, _ = kept(rng, "float32", 2, 3, 4, 5, 10)
+    lengths = np.array([3, 10])
+    q, v = np.ones((2, 3, 1, 4), np.float32), np.ones((2, 3, 1, 5), np.float32)
+
+    def call(**changed):
+        given = {"q": q, "k": q, "v": v, "keys": keys, "values": values, "lengths": lengths, "most": 10}
+        return _core.attention_cached(*{**given, **changed}.values(), SCALE)
+
+    for message, changed in {
+        "got 1 more tokens for a row of length 10; expected at most 10 in all": {},
+        "got 1 more tokens for a row of length -1": {"lengths": np.array([-1, 2])},
+        r"got lengths of shape \(3,\); expected \(2,\)": {"lengths": np.zeros(3, np.int64)},
+        "got lengths that cannot be written": {"lengths": np.broadcast_to(np.array(1), 2)},
+        r"keys of shape .* expected \(2, 3, 4, 64\)": {"keys": keys[..., :63]},
+        "got keys with gaps": {
+            "keys": np.zeros((2, 3, 4, 128), np.float32)[..., ::2],
+            "lengths": np.zeros(2, int),
+        },
+        "got values with gaps": {
+            "values": np.zeros((2, 3, 10, 10), np.float32)[..., ::2],
+            "lengths": np.zeros(2, int),
+        },
+        r"got v of shape .* expected \(2, 3, 1, 5\)": {"v": v[:, :, :0]},
+        "most|max_length": {"most": -1},
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            call(**changed)
+    with pytest.raises(TypeError, match="dtype"):
+        call(keys=keys.astype(np.float64))
+    with pytest.raises(ValueError, match="got 8 more tokens for a row of length 3"):
+        _core.cache_positions(np.array([0, 3]), 8, 10)
+    np.testing.assert_array_equal(_core.cache_positions(np.array([5, 3])[::-1], 2, 7), [[3, 4], [5, 6]])

@@ -373,3 +373,18 @@ def test_errors():
         kernels.matmul(a, np.array(1, "f4"))
     refused(ValueError, "[matmul] got bias of shape (3,); expected (2,)", kernels.matmul, a, a.T, a[0])
     refused(ValueError, "[matmul] got activation 'sign'", kernels.matmul, a, a.T, activation="sign")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [1, 2, 9])
+def test_a_batch_with_one_b_has_the_bits_of_separate_products(rows, dtype, isa, rng, threads):
+    """One product where the rows of the next follow, a batch of products where they do not."""
+    a = rng.standard_normal((5, rows + 1, 40)).astype(dtype)
+    b, bias = rng.standard_normal((40, 33)).astype(dtype), rng.standard_normal(33).astype(dtype)
+    saved = rng.standard_normal((5, rows, 33)).astype(dtype)
+    for x in (np.ascontiguousarray(a[:, :rows]), a[:, :rows], a[:, :rows][::-1]):
+        for activation, kept in (("none", None), ("gelu", None), ("gelu", saved)):
+            got = kernels.matmul(x, b, bias, activation, None, kept)
+            for i in range(5):
+                own = kernels.matmul(x[i], b, bias, activation, None, None if kept is None else kept[i])
+                np.testing.assert_array_equal(got[i], own)

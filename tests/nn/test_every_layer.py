@@ -13,6 +13,7 @@ from support.tolerance import tolerance
 
 CONTAINERS = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"}
 CONTAINERS |= {"TransformerDecoder", "TransformerEncoder"}  # of copies of a layer: see test_attention.py
+CONTAINERS |= {"KeyValueCache"}  # of keys and values: see test_generation.py
 CONTAINERS |= {"DataParallel"}  # of any module: see test_container.py
 LAZY = {name for name in nn.__all__ if name.startswith("Lazy")}  # without sizes: see test_pytorch_programs.py
 OURS = {"CategoryEmbedding", "Heaviside", "Neuron", "FocalLoss", "SigmoidFocalLoss"}

@@ -60,3 +60,18 @@ def attention_backward(dy, q, k, v, mask=None, scale=None, p=0.0, key=None):
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     dq, dkt = matmul_backward(scale * dscores, q, np.swapaxes(k, -1, -2))
     return dq, np.swapaxes(dkt, -1, -2), dv, dmask
+
+
+def attention_cached(q, k, v, keys, values, lengths, max_length, scale, advance):
+    """Sequence by sequence: y, and the cache after the new keys and values were written at its lengths.
+
+    keys: (n, heads, e, room for max_length and more); values: (n, heads, room, d).
+    """
+    keys, values, y = keys.copy(), values.copy(), np.empty((*q.shape[:3], v.shape[3]))
+    for i, first in enumerate(lengths):
+        end = first + q.shape[2]
+        assert end <= max_length
+        keys[i, :, :, first:end], values[i, :, first:end] = np.swapaxes(k[i], -1, -2), v[i]
+        mask = causal_mask(end, end)[first:]
+        y[i] = attention(q[i], np.swapaxes(keys[i, :, :, :end], -1, -2), values[i, :, :end], mask, scale)
+    return y, keys, values, lengths + advance * q.shape[2]

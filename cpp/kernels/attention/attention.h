@@ -53,6 +53,38 @@ struct AttentionBackward {
   TensorView<T> dq, dk, dv;
 };
 
+// Some new tokens of sequences whose keys and values are kept: sequence i has lengths[i] tokens so far. The
+// new keys and values are written after these; query t sees the keys 0 ... lengths[i] + t. Every query has
+// the bits that it has alone, and those that AttentionForward gives it in a causal call of more than
+// kFewQueries queries: blocks of as many keys, and each sum one chain from the first key on (of e up to
+// matmul's kc).
+//
+//   query, key (n, h, l, e), value (n, h, l, d), y (n, h, l, d): any strides, y dense along d
+//   keys (n, h, e, room) dense along room, values (n, h, most, d) dense along d, l <= most <= room
+//   lengths (n): 0 <= lengths[i] <= most - l, which the caller checks by a separate call; with `advances`
+//   they grow by l, at the end. room is a multiple of kCacheRoom: whole vectors of keys are readable.
+constexpr int64_t kCacheRoom = 64;
+template <class T>
+struct AttentionCached {
+  RANVIER_CALL("attention_cached", query, key, value, in_place(keys), in_place(values),
+               in_place(lengths, true, advances), y);
+  double scale;
+  bool advances;
+  TensorView<const T> query, key, value;
+  TensorView<T> keys, values;
+  TensorView<int64_t> lengths;
+  TensorView<T> y;
+};
+
+// positions[i][t] = lengths[i] + t: the places of l new tokens in their sequences.
+struct CachePositions {
+  RANVIER_CALL("cache_positions", lengths, positions);
+  TensorView<const int64_t> lengths;  // (n)
+  TensorView<int64_t> positions;      // (n, l), C-contiguous
+};
+
+constexpr int64_t kAttentionKeys = 384;  // of a block, at most: one chain of products; they decide the bits
+
 // Scores of some keys and `rows` queries become exp(score - top). The queries are side by side; or the keys,
 // where there are at most kFewQueries of them.
 constexpr int64_t kFewQueries = 8;
@@ -88,12 +120,26 @@ struct AttentionGradient {
   T scale;
 };
 
+// Queries of one head, of which the last sees `keys` keys, the one before one less, and so on.
+template <class T>
+struct CachedQueries {
+  int64_t rows, keys, e, d;
+  T scale;
+  const T* q;  // q[r * step_q + i * lane_q]
+  int64_t step_q, lane_q;
+  const T *k, *v;  // element i of key j at k[i * step_k + j], that of its value at v[j * step_v + i]
+  int64_t step_k, step_v;
+  T* y;
+  int64_t step_y;
+};
+
 template <class T>
 struct AttentionKernels {
   void (*update)(const AttentionBlock<T>&);
   void (*scale_rows)(const AttentionRows<T>&);
   void (*scale_columns)(const AttentionRows<T>&);
   void (*gradient)(const AttentionGradient<T>&);
+  void (*cached)(const CachedQueries<T>&);
 };
 
 RANVIER_TABLES(AttentionKernels, attention_kernels)

@@ -124,9 +124,114 @@ static void gradient(const AttentionGradient<T>& g) {
   for (; i < g.rows; i += L) gradient<1>(g, i, g.rows - i < L ? static_cast<int>(g.rows - i) : L);
 }
 
+// What kRows queries have so far.
+template <class T, int kRows>
+struct Running {
+  alignas(64) T scores[kRows * kAttentionKeys];
+  T top[kRows], sum[kRows], factor[kRows], of_block[kRows];
+};
+
+// The scores of keys [begin, begin + n): one chain of products over e for each, whole vectors of keys.
+template <int kRows, int kVectors, class T>
+static void cached_scores(const CachedQueries<T>& c, int64_t begin, int64_t n, T* scores) {
+  constexpr int L = lanes<T>;
+  static_assert(kVectors * L <= kCacheRoom);
+  for (int64_t j = 0; j < n; j += kVectors * L) {
+    vec<T> sum[kRows][kVectors] = {};
+    const T* k = c.k + begin + j;
+    for (int64_t i = 0; i < c.e; ++i, k += c.step_k) {
+      RANVIER_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const vec<T> q = broadcast<T>(c.q[r * c.step_q + i * c.lane_q] * c.scale);
+        RANVIER_UNROLL
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = fma(q, load(k + v * L), sum[r][v]);
+      }
+    }
+    RANVIER_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) store(scores + r * kAttentionKeys + j + v * L, sum[r][v]);
+    }
+  }
+}
+
+// kVectors vectors of the results from `first` on, the last one with `last` lanes; and the sums of the
+// weights.
+template <int kRows, int kVectors, class T>
+static __attribute__((noinline)) void cached_values(const CachedQueries<T>& c, int64_t begin, int64_t n,
+                                                    int64_t first, int last, Running<T, kRows>& so_far) {
+  constexpr int L = lanes<T>;
+  vec<T> result[kRows][kVectors] = {}, sum[kRows];
+  RANVIER_UNROLL
+  for (int r = 0; r < kRows; ++r) sum[r] = broadcast<T>(so_far.sum[r] * so_far.factor[r]);
+  const T* value = c.v + begin * c.step_v + first;
+  for (int64_t k = 0; k < n; ++k, value += c.step_v) {
+    vec<T> x[kVectors];
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) x[v] = load_lanes(value + v * L, v == kVectors - 1 ? last : L);
+    RANVIER_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const vec<T> weight = broadcast<T>(so_far.scores[r * kAttentionKeys + k]);
+      sum[r] += weight;
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) result[r][v] = fma(weight, x[v], result[r][v]);
+    }
+  }
+  RANVIER_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    const vec<T> factor = broadcast<T>(so_far.factor[r]);
+    T* const y = c.y + r * c.step_y + first;
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      const int m = v == kVectors - 1 ? last : L;
+      if (begin > 0) result[r][v] = load_lanes(y + v * L, m) * factor + result[r][v];
+      store_lanes(y + v * L, result[r][v], m);
+    }
+    so_far.of_block[r] = sum[r][0];
+  }
+}
+
+// The running softmax of AttentionForward for kRows queries, with their keys side by side.
+template <int kRows, int kVectors, class T>
+static __attribute__((noinline)) void cached_rows(const CachedQueries<T>& c) {
+  constexpr int L = lanes<T>;
+  constexpr T kHidden = -Limits<T>::infinity;
+  Running<T, kRows> so_far;
+  for (int r = 0; r < kRows; ++r) so_far.top[r] = kHidden, so_far.sum[r] = 0;
+  for (int64_t begin = 0; begin < c.keys; begin += kAttentionKeys) {
+    const int64_t n = c.keys - begin < kAttentionKeys ? c.keys - begin : kAttentionKeys;
+    cached_scores<kRows, kVectors>(c, begin, n, so_far.scores);
+    for (int64_t r = 0; r < kRows; ++r)
+      for (int64_t later = 1; later < kRows - r; ++later)
+        if (c.keys - later >= begin && c.keys - later < begin + n)
+          so_far.scores[r * kAttentionKeys + c.keys - later - begin] = kHidden;
+    update_lines<T>({n, kRows, 1, kAttentionKeys, so_far.scores, so_far.top, so_far.of_block, so_far.factor});
+    int64_t j = 0;
+    for (; j + 2 * L <= c.d; j += 2 * L) cached_values<kRows, 2>(c, begin, n, j, L, so_far);
+    for (; j < c.d; j += L)
+      cached_values<kRows, 1>(c, begin, n, j, c.d - j < L ? static_cast<int>(c.d - j) : L, so_far);
+    for (int r = 0; r < kRows; ++r) so_far.sum[r] = so_far.of_block[r];
+  }
+  for (int r = 0; r < kRows; ++r) so_far.factor[r] = so_far.sum[r] == 0 ? 0 : 1 / so_far.sum[r];
+  scale<false, T>({kRows, c.d, c.y, c.step_y, c.y, c.step_y, so_far.factor});
+}
+
+template <class T>
+static void cached(const CachedQueries<T>& c) {
+  constexpr int kRows = 4;
+  CachedQueries<T> next = c;
+  int64_t r = 0;
+  const auto move_to = [&](int64_t rows) {
+    next.q = c.q + r * c.step_q, next.y = c.y + r * c.step_y;
+    next.keys = c.keys - c.rows + r + rows, r += rows;
+  };
+  while (r + kRows <= c.rows) move_to(kRows), cached_rows<kRows, 2>(next);
+  while (r < c.rows) move_to(1), cached_rows<1, 4>(next);
+}
+
 template <class T>
 static constexpr AttentionKernels<T> attention_table = {update<T>, scale<false, T>, scale<true, T>,
-                                                        gradient<T>};
+                                                        gradient<T>, cached<T>};
 
 RANVIER_DEFINE_TABLES(AttentionKernels, attention_kernels, attention_table);
 

@@ -12,7 +12,6 @@ namespace ranvier {
 namespace {
 
 // Fixed, not by the machine's caches: they decide the bits.
-constexpr int64_t kKeys = 384;                        // of a block, at most: one chain of products
 constexpr int64_t kManyKeys = 4096;                   // of few queries: matmul cannot add to so few rows
 constexpr int64_t kQueries = 64, kManyQueries = 128;  // of a block, where there are more keys
 constexpr int64_t kVector = 16;                       // elements of the widest vector
@@ -25,8 +24,8 @@ struct Parts : AttentionParts {
       : AttentionParts(AttentionHeads(c.query, c.key, c.value, c.flags[0], c.flags[1], c.added[0], c.added[1],
                                       c.weights, c.y),
                        c.query, c.key, c.value.data ? c.value.shape[c.value.ndim - 1] : 0,
-                       {kQueries, kKeys, kManyQueries}),
-        keys(std::min(s, l <= kFewQueries ? kManyKeys : kKeys)) {
+                       {kQueries, kAttentionKeys, kManyQueries}),
+        keys(std::min(s, l <= kFewQueries ? kManyKeys : kAttentionKeys)) {
     if (s > keys) set_group(1);  // results are added to
   }
   int64_t count() const { return lead.outer * groups * blocks; }

@@ -9,6 +9,7 @@ from ranvier.nn import functional, init, utils
 from ranvier.nn.activation.piecewise import *
 from ranvier.nn.activation.smooth import *
 from ranvier.nn.attention import *
+from ranvier.nn.cache import *
 from ranvier.nn.container import *
 from ranvier.nn.conv import *
 from ranvier.nn.dropout import *

@@ -12,6 +12,7 @@ import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty, ones, zeros
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn.cache import layer_of
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import whole
@@ -140,6 +141,7 @@ class MultiheadAttention(Module):
         attn_mask: Any = None,
         average_attn_weights: bool = True,
         is_causal: bool = False,
+        cache: Any = None,
     ) -> tuple[Tensor, Tensor | None]:
         """(y, weights), see the class; weights is None without need_weights.
 
@@ -148,9 +150,16 @@ class MultiheadAttention(Module):
         keys 0 ... i, in addition to the masks.
 
         weights (N, L, S), the mean over the heads, or (N, num_heads, L, S) with average_attn_weights=False.
+
+        cache: a :class:`KeyValueCache` of one layer, or ``cache[i]``: query, key and value are one Tensor,
+        the next tokens, which also see those before. With is_causal and without masks and weights.
+        RuntimeError in training mode and while gradients are recorded.
         """
         more = (self.bias_k is not None) + bool(self.add_zero_attn)
         packed = query is key and key is value and self.in_proj_weight is not None and not more
+        if cache is not None:
+            masked = key_padding_mask is not None or attn_mask is not None
+            return self._continued(query, cache, packed and is_causal and not (masked or need_weights)), None
         query, key, value = (as_tensor(_NAME, x) for x in (query, key, value))
         self._check(query, key, value)
         alone = query.ndim == 2  # without a batch: a batch of 1
@@ -184,6 +193,23 @@ class MultiheadAttention(Module):
         if alone:
             y, weights = ops.squeeze(y, axis), None if weights is None else weights[0]
         return y, weights
+
+    def _continued(self, x: Any, cache: Any, fits: bool) -> Tensor:
+        """Of the tokens x that follow those of the cache."""
+        cache = layer_of(cache, self, self.num_heads)
+        if not fits:
+            raise ValueError(
+                f"[{_NAME}] got a cache with other inputs than one causal sequence; expected query, key and "
+                "value to be one Tensor, is_causal=True, need_weights=False, no masks (crop() is for prompts "
+                "of different lengths), and no added keys"
+            )
+        x = as_tensor(_NAME, x)
+        self._check(x, x, x)
+        axis = 0 if self.batch_first else 1
+        batch = ops.unsqueeze(x, axis) if x.ndim == 2 else x
+        qkv = ops.linear(batch, self.in_proj_weight, self.in_proj_bias)
+        y = self.out_proj(cache.attend(qkv, self.batch_first))
+        return ops.squeeze(y, axis) if x.ndim == 2 else y
 
     def _projected(self, *inputs: Tensor) -> list[Tensor]:
         """Queries, keys and values of all heads: (N, heads, length, D)."""

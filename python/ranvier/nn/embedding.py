@@ -287,7 +287,8 @@ class _PositionalEncoding(Module):
         """(max_len, d_model)"""
         raise NotImplementedError
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Any, cache: Any = None) -> Tensor:
+        """cache: a :class:`KeyValueCache`, after whose tokens those of x come."""
         x = as_tensor(self._name, x)
         axis = 1 if x.ndim == 3 and self.batch_first else 0  # of the sequence
         if x.ndim not in (2, 3) or x.shape[-1] != self.d_model or x.shape[axis] > self.max_len:
@@ -296,6 +297,9 @@ class _PositionalEncoding(Module):
                 f"[{self._name}] got x of shape {tuple(x.shape)}; expected {lead} {self.d_model}) or "
                 f"(L, {self.d_model}), L at most {self.max_len}"
             )
+        if cache is not None:
+            places = ops.embedding(cache.positions(x.shape[axis]), self._table())  # (N, L, d_model)
+            return self.dropout(x + (places if axis or x.ndim == 2 else ops.transpose(places, 0, 1)))
         places = self._table()[: x.shape[axis]]
         if x.ndim == 3 and not self.batch_first:
             places = ops.unsqueeze(places, 1)

@@ -13,6 +13,7 @@ import ranvier.ops as ops
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.attention import MultiheadAttention
+from ranvier.nn.cache import layers_of
 from ranvier.nn.container import ModuleList
 from ranvier.nn.dropout import Dropout
 from ranvier.nn.linear import Linear
@@ -123,18 +124,23 @@ class TransformerEncoderLayer(TransformerLayer):
     self_attn: MultiheadAttention
 
     def forward(
-        self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False
+        self,
+        src: Any,
+        src_mask: Any = None,
+        src_key_padding_mask: Any = None,
+        is_causal: bool = False,
+        cache: Any = None,
     ) -> Tensor:
-        """src_mask and src_key_padding_mask are attn_mask and key_padding_mask of the attention."""
-        masks = (src_mask, src_key_padding_mask, is_causal)
+        """src_mask and src_key_padding_mask are attn_mask and key_padding_mask of the attention, as cache."""
+        masks = (src_mask, src_key_padding_mask, is_causal, cache)
         if self.norm_first:
             x = src + self._attention(self.norm1(src), *masks)
             return x + self.dropout2(self._network(self.norm2(x)))
         x = self.norm1(src + self._attention(src, *masks))
         return self.norm2(x + self.dropout2(self._network(x)))
 
-    def _attention(self, x: Tensor, mask: Any, padding: Any, is_causal: bool) -> Tensor:
-        return self.dropout1(self.self_attn(x, x, x, padding, False, mask, is_causal=is_causal)[0])
+    def _attention(self, x: Tensor, mask: Any, padding: Any, is_causal: bool, cache: Any) -> Tensor:
+        return self.dropout1(self.self_attn(x, x, x, padding, False, mask, True, is_causal, cache)[0])
 
 
 class TransformerEncoder(Module):
@@ -166,12 +172,19 @@ class TransformerEncoder(Module):
         self.norm = norm
 
     def forward(
-        self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool | None = None
+        self,
+        src: Any,
+        mask: Any = None,
+        src_key_padding_mask: Any = None,
+        is_causal: bool | None = None,
+        cache: Any = None,
     ) -> Tensor:
-        """mask and src_key_padding_mask, and is_causal, go to every layer."""
+        """mask and src_key_padding_mask, and is_causal, go to every layer; cache: :class:`KeyValueCache`."""
         x = src
-        for layer in self.layers:
-            x = layer(x, mask, src_key_padding_mask, bool(is_causal))
+        for layer, own in zip(
+            self.layers, layers_of(cache, "transformer_encoder", len(self.layers)), strict=True
+        ):
+            x = layer(x, mask, src_key_padding_mask, bool(is_causal), **own)
         return x if self.norm is None else self.norm(x)
 
 
@@ -206,9 +219,10 @@ class TransformerDecoderLayer(TransformerLayer):
         memory_key_padding_mask: Any = None,
         tgt_is_causal: bool = False,
         memory_is_causal: bool = False,
+        cache: Any = None,
     ) -> Tensor:
-        """Masks and is_causal of either attention: see :meth:`MultiheadAttention.forward`."""
-        own = (tgt_key_padding_mask, False, tgt_mask, True, tgt_is_causal)
+        """Masks and is_causal of either attention: see :meth:`MultiheadAttention.forward`; cache: tgt's."""
+        own = (tgt_key_padding_mask, False, tgt_mask, True, tgt_is_causal, cache)
         other = (memory_key_padding_mask, False, memory_mask, True, memory_is_causal)
         if self.norm_first:
             h = self.norm1(tgt)
@@ -249,12 +263,15 @@ class TransformerDecoder(Module):
         memory_key_padding_mask: Any = None,
         tgt_is_causal: bool | None = None,
         memory_is_causal: bool = False,
+        cache: Any = None,
     ) -> Tensor:
-        """Masks and is_causal go to every layer."""
+        """Masks and is_causal go to every layer; cache: a :class:`KeyValueCache` of the tokens of tgt."""
         x = tgt
         masks = (tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask)
-        for layer in self.layers:
-            x = layer(x, memory, *masks, bool(tgt_is_causal), memory_is_causal)
+        for layer, own in zip(
+            self.layers, layers_of(cache, "transformer_decoder", len(self.layers)), strict=True
+        ):
+            x = layer(x, memory, *masks, bool(tgt_is_causal), memory_is_causal, **own)
         return x if self.norm is None else self.norm(x)
 
 

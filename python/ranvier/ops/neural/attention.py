@@ -209,9 +209,7 @@ class PackedAttention(Attention):
 
     def forward(self, qkv: Array, *masks: Array) -> Any:
         self.mask_shapes = tuple(mask.shape for mask in masks)
-        size = qkv.shape[2] // (3 * self.heads)  # not -1, which is undefined for an empty array
-        parts = qkv.reshape(*qkv.shape[:2], 3, self.heads, size)
-        q, k, v = parts.transpose(self._order())  # each (N, heads, L, D)
+        q, k, v = self._heads(qkv)
         y = self._joined(self._attend(q, k, v, masks))
         return (y, self.dropped.swapaxes(-1, -2)) if self.with_weights else y
 
@@ -227,12 +225,15 @@ class PackedAttention(Attention):
             unbroadcast(dscores, shape) if needed and dscores is not None else None for needed, shape in masks
         )
 
+    def _heads(self, qkv: Array) -> Any:  # q, k and v, each (N, heads, L, D)
+        size = qkv.shape[2] // (3 * self.heads)  # not -1, which is undefined for an empty array
+        return qkv.reshape(*qkv.shape[:2], 3, self.heads, size).transpose(self._order())
+
     def _order(self) -> tuple[int, ...]:
         """(N, L, 3, heads, D) or (L, N, 3, heads, D) as (3, N, heads, L, D)"""
         return (2, 0, 3, 1, 4) if self.batch_first else (2, 1, 3, 0, 4)
 
-    def _apart(self, x: Array) -> Array:
-        """(N, heads, L, D) as (N, L, heads, D) or (L, N, heads, D)"""
+    def _apart(self, x: Array) -> Array:  # (N, heads, L, D) as (N, L, heads, D) or (L, N, heads, D)
         return x.transpose(0, 2, 1, 3) if self.batch_first else x.transpose(2, 0, 1, 3)
 
     def _joined(self, y: Array) -> Array:
@@ -241,8 +242,7 @@ class PackedAttention(Attention):
         return _merged(y if y.flags.c_contiguous else _core.copy(y, False, None))
 
 
-def _merged(x: Array) -> Array:
-    """(A, B, C, D) as (A, B, C D)"""
+def _merged(x: Array) -> Array:  # (A, B, C, D) as (A, B, C D)
     return x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
 
 

@@ -1,0 +1,74 @@
+// Attention of new tokens to the keys and values that are kept.
+#include <algorithm>
+
+#include "base/integers.h"
+#include "base/parallel.h"
+#include "kernels/attention/attention.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kQueries = 16;     // that a thread computes at a time
+constexpr double kNsPerTerm = 0.05;  // of an element of a key or value, for one query, roughly
+
+// The matrix of head i of all, (rows, columns).
+template <class T>
+T* head_of(const TensorView<T>& x, int64_t i) {
+  return x.data + i / x.shape[1] * x.strides[0] + i % x.shape[1] * x.strides[1];
+}
+
+// y[a][b] = x[b][a] for a < columns, b < rows of x
+template <class T>
+void copy_transposed(const T* x, int64_t rows, int64_t columns, int64_t step_x, int64_t lane_x, T* y,
+                     int64_t step_y) {
+  for (int64_t a = 0; a < columns; ++a)
+    for (int64_t b = 0; b < rows; ++b) y[a * step_y + b] = x[b * step_x + a * lane_x];
+}
+
+}  // namespace
+
+template <class T>
+void AttentionCached<T>::run(const Team& team, void*) const {
+  const int64_t heads = query.shape[1], all = query.shape[0] * heads, l = query.shape[2];
+  const int64_t e = query.shape[3], d = value.shape[3], most = values.shape[2];
+  if (all == 0 || l == 0) return;
+  // Another Python thread may change the lengths meanwhile: no write may leave the memory.
+  const auto first_of = [&](int64_t i) {
+    const int64_t length = lengths.data[i / heads * lengths.strides[0]];
+    return std::clamp<int64_t>(length, 0, most - l);
+  };
+  const double terms = static_cast<double>(all * l) * static_cast<double>((first_of(0) + l) * (e + d));
+  team.region(kNsPerTerm * terms * (sizeof(T) / 4), [&](const OpenTeam& team) {
+    team.parallel_for(all, 0, [&](int64_t i) {
+      const int64_t first = first_of(i);
+      copy_transposed(head_of(key, i), l, e, key.strides[2], key.strides[3], head_of(keys, i) + first,
+                      keys.strides[2]);
+      // (d, l) from (l, d), read the other way round: rows of a value stay rows
+      copy_transposed(head_of(value, i), d, l, value.strides[3], value.strides[2],
+                      head_of(values, i) + first * values.strides[2], values.strides[2]);
+    });
+    const int64_t blocks = ceil_div(l, kQueries);
+    team.parallel_for(all * blocks, 0, [&](int64_t item) {
+      if (interrupted(team)) return;
+      const int64_t i = item / blocks, row = item % blocks * kQueries, rows = std::min(kQueries, l - row);
+      attention_kernels<T>().cached({rows, first_of(i) + row + rows, e, d, static_cast<T>(scale),
+                                     head_of(query, i) + row * query.strides[2], query.strides[2],
+                                     query.strides[3], head_of(keys, i), head_of(values, i), keys.strides[2],
+                                     values.strides[2], head_of(y, i) + row * y.strides[2], y.strides[2]});
+    });
+    if (!advances || team.index() > 0) return;
+    for (int64_t i = 0; i < lengths.shape[0]; ++i) lengths.data[i * lengths.strides[0]] += l;
+  });
+}
+
+RANVIER_INSTANTIATE(AttentionCached);
+
+void CachePositions::run(const Team& team, void*) const {
+  const int64_t l = positions.shape[1];
+  team.parallel_for(1, 0, [&](int64_t) {
+    for (int64_t i = 0; i < numel(positions); ++i)
+      positions.data[i] = lengths.data[i / l * lengths.strides[0]] + i % l;
+  });
+}
+
+}  // namespace ranvier

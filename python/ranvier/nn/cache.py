@@ -1,0 +1,191 @@
+"""KeyValueCache: the keys and values of the tokens so far, for models that write token after token."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import ranvier.ops as ops
+from ranvier.autograd.creation import zeros
+from ranvier.autograd.mode import is_grad_enabled, no_grad
+from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import bump
+from ranvier.nn.module import Module
+from ranvier.nn.registry import whole
+from ranvier.ops.neural.cached_attention import CachedAttention, CachePositions
+
+__all__ = ["KeyValueCache"]
+
+_NAME = "key_value_cache"
+_ROOM = 64  # the kernel reads whole vectors of keys
+
+
+class KeyValueCache(Module):
+    """The keys and values of the tokens so far, in fixed memory, so that a model reads each token once.
+
+    Attention layers take it as ``cache``, in evaluation mode and under ``no_grad()``, with ``is_causal``. A
+    call with L new tokens in each of the N sequences adds their keys and values, and gives those results that
+    a call with all tokens so far gives for the last L. ``layers``: attention layers of the model;
+    :class:`TransformerEncoder` and :class:`TransformerDecoder` take the whole cache, a layer of a model of
+    your own takes ``cache[i]``. The call of the last layer ends a step: then ``lengths`` (N,), the tokens of
+    each sequence so far, grows by L. So an exception before that leaves the cache as it was.
+
+    Prompts of different lengths are padded behind their ends and read in one call; :meth:`crop` then cuts
+    each sequence to its length. A compiled step is one program for all lengths.
+
+    max_length: tokens of a sequence at most; more raise ValueError, before anything is changed. Memory:
+    ``2 layers batch heads head_dim max_length`` numbers, as buffers that are no part of a state dict.
+    Source: Pope et al., "Efficiently Scaling Transformer Inference" (2023), section 2.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
+    >>> cache = rv.nn.KeyValueCache(1, heads=2, max_length=10, head_dim=8)
+    >>> x = rv.randn(1, 5, 16)
+    >>> with rv.no_grad():
+    ...     whole = layer(x, is_causal=True)
+    ...     start = layer(x[:, :4], is_causal=True, cache=cache)  # the prompt
+    ...     last = layer(x[:, 4:], is_causal=True, cache=cache)  # one more token
+    >>> rv.allclose(last, whole[:, 4:], atol=1e-5), cache.lengths
+    (True, tensor([5]))
+    """
+
+    keys: Tensor  # (layers, N, heads, head_dim, max_length or more)
+    values: Tensor  # (layers, N, heads, max_length, head_dim)
+    lengths: Tensor
+
+    def __init__(
+        self, batch: int, heads: int, max_length: int, head_dim: int, layers: int = 1, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        given = {"batch": batch, "heads": heads, "max_length": max_length, "head_dim": head_dim}
+        sizes = {name: whole(_NAME, name, size) for name, size in {**given, "layers": layers}.items()}
+        for name, size in sizes.items():
+            if size < (name in ("heads", "head_dim", "layers")):
+                raise ValueError(f"[{_NAME}] got {name} {size}; expected a number >= {int(size < 0)}")
+        batch, heads, self.max_length, head_dim, self.layers = sizes.values()
+        room = -(-self.max_length // _ROOM) * _ROOM
+        lead = self.layers, batch, heads
+        buffers = {
+            "keys": zeros(*lead, head_dim, room, dtype=dtype),
+            "values": zeros(*lead, self.max_length, head_dim, dtype=dtype),
+            "lengths": zeros(batch, dtype=np.int64),
+        }
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer, persistent=False)
+
+    def __getitem__(self, layer: int) -> CacheLayer:
+        """The part of one attention layer."""
+        if not -self.layers <= layer < self.layers:
+            raise IndexError(f"[{_NAME}] got layer {layer}; expected one of {self.layers}")
+        return CacheLayer(self, layer % self.layers)
+
+    def positions(self, count: int = 1) -> Tensor:
+        """The places of the next ``count`` tokens in their sequences: lengths[i] + t, int64 (N, count).
+
+        For an embedding of places. Raises ValueError for more tokens than there is room for.
+        """
+        return CachePositions(whole(_NAME, "count", count), self.max_length).apply(self.lengths)
+
+    def crop(self, lengths: Any) -> None:
+        """Forgets the tokens from ``lengths`` on: one number for all sequences, or (N,) numbers.
+
+        Raises ValueError for negative numbers and more tokens than there are.
+        """
+        new, now = _whole_numbers(lengths), self.lengths.detach().numpy()
+        if (
+            new.dtype.kind not in "iu"
+            or new.shape not in ((), now.shape)
+            or not np.all((new >= 0) & (new <= now))
+        ):
+            raise ValueError(
+                f"[{_NAME}] got lengths {lengths}; expected whole numbers from 0 to {now.tolist()}"
+            )
+        with no_grad():
+            self.lengths.copy_(np.broadcast_to(new, now.shape).astype(np.int64))
+
+    def reset(self) -> None:
+        """Forgets all tokens: the next ones begin new sequences."""
+        with no_grad():
+            self.lengths.zero_()
+
+    def reorder(self, rows: Any) -> None:
+        """Sequence i becomes what sequence rows[i] was, as in a beam search; rows: N whole numbers."""
+        rows = _whole_numbers(rows)
+        if rows.dtype.kind not in "iu" or rows.shape != self.lengths.shape:
+            raise ValueError(
+                f"[{_NAME}] got rows {rows.tolist()}; expected {self.lengths.shape[0]} numbers of sequences"
+            )
+        with no_grad():
+            new = [ops.index_select(x, axis, rows) for x, axis in self._by_sequence()]
+            for (x, _), chosen in zip(self._by_sequence(), new, strict=True):
+                x.copy_(chosen)
+
+    def _by_sequence(self) -> list[tuple[Tensor, int]]:
+        return [(self.keys, 1), (self.values, 1), (self.lengths, 0)]
+
+    def extra_repr(self) -> str:
+        layers, batch, heads, most, width = self.values.shape
+        return f"{batch}, heads={heads}, max_length={most}, head_dim={width}, layers={layers}"
+
+
+def _whole_numbers(x: Any) -> Any:
+    return np.asarray(x.detach().numpy() if isinstance(x, Tensor) else x)
+
+
+class CacheLayer(NamedTuple):
+    """The keys and values of one attention layer."""
+
+    cache: KeyValueCache
+    layer: int
+
+    def attend(self, qkv: Tensor, batch_first: bool) -> Tensor:
+        """Attention of new tokens; qkv (N, L, 3 heads D), or (L, N, 3 heads D) without batch_first."""
+        cache, layer = self
+        _, batch, heads, most, width = cache.values.shape
+        if qkv.dtype != cache.values.dtype:
+            raise TypeError(
+                f"[multihead_attention] got a cache of dtype {cache.values.dtype}; expected {qkv.dtype}"
+            )
+        if qkv.shape[0 if batch_first else 1] != batch or qkv.shape[2] != 3 * heads * width:
+            raise ValueError(
+                f"[multihead_attention] got a cache for {batch} sequences, {heads} heads of width {width}; "
+                f"expected one for a projection of shape {tuple(qkv.shape)}"
+            )
+        last = layer == cache.layers - 1
+        kept = cache.keys._array[layer], cache.values._array[layer], cache.lengths._array, most, last
+        y = CachedAttention(heads, batch_first, 1 / math.sqrt(width), kept).apply(qkv)
+        for changed in (cache.keys, cache.values, *((cache.lengths,) if last else ())):
+            bump(changed)
+        return y
+
+
+def layer_of(cache: Any, module: Module, heads: int) -> CacheLayer:
+    """What an attention with ``cache`` uses, or raises."""
+    if isinstance(cache, KeyValueCache) and cache.layers == 1:
+        cache = cache[0]
+    name = "multihead_attention"
+    if not isinstance(cache, CacheLayer):
+        raise TypeError(f"[{name}] got cache {cache!r}; expected a KeyValueCache of one layer, or cache[i]")
+    if module.training:
+        raise RuntimeError(f"[{name}] got a cache in training mode; expected model.eval()")
+    if is_grad_enabled():
+        raise RuntimeError(
+            f"[{name}] got a cache while gradients are recorded; expected `with rv.no_grad():`"
+        )
+    if cache.cache.values.shape[2] != heads:
+        raise ValueError(
+            f"[{name}] got a cache for {cache.cache.values.shape[2]} heads; expected one for {heads}"
+        )
+    return cache
+
+
+def layers_of(cache: Any, name: str, count: int) -> list[dict[str, CacheLayer]]:
+    """The argument ``cache`` of each of so many layers: none without a cache."""
+    if cache is None:
+        return [{}] * count
+    if not isinstance(cache, KeyValueCache) or cache.layers != count:
+        shown = f"of {cache.layers} layers" if isinstance(cache, KeyValueCache) else repr(cache)
+        raise ValueError(f"[{name}] got cache {shown}; expected a KeyValueCache of {count} layers")
+    return [{"cache": cache[i]} for i in range(count)]

@@ -1,0 +1,41 @@
+"""Attention of new tokens to the keys and values of those before, which a cache keeps. No gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function
+from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.neural.attention import PackedAttention
+
+
+class CachedAttention(PackedAttention):
+    """Of q, k and v of all heads in one array (see PackedAttention); keys and values are added to the cache.
+
+    cache: keys, values, lengths, max_length and whether lengths grow, as the kernel takes them.
+    """
+
+    differentiable = False
+
+    def __init__(self, heads: int, batch_first: bool, scale: float, cache: tuple[Any, ...]) -> None:
+        super().__init__(heads, batch_first, scale, True, 0.0, False)
+        self.cache = cache
+
+    def forward(self, qkv: Array, *masks: Array) -> Any:
+        keys, values, lengths, most, advance = self.cache
+        del self.cache
+        q, k, v = self._heads(qkv)
+        return self._joined(_core.attention_cached(q, k, v, keys, values, lengths, most, self.scale, advance))
+
+
+class CachePositions(Function):
+    """lengths[i] + t: (N, count)"""
+
+    differentiable = False
+
+    def __init__(self, count: int, most: int) -> None:
+        self.count, self.most = count, most
+
+    def forward(self, lengths: Array) -> Array:
+        return _core.cache_positions(lengths, self.count, self.most)
