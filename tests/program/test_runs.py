@@ -282,6 +282,20 @@ def test_results_that_are_no_tensors_or_have_other_shapes_are_in_a_list():
     np.testing.assert_array_equal(ragged[-1].numpy(), X[:3] * 2)
 
 
+def test_a_step_that_returns_nothing(in_core):
+    eager, case = Base(), Base()
+    for model in (eager.model, case.model):
+        model.eval()
+    x, y = arguments(True)
+    for i in ORDER:
+        eager.step(x[i], y[i])
+    step = rv.compile(lambda x, y: None if case.step(x, y) is None else None)
+    assert step.run(x, y, indices=ORDER) is None
+    for a, b in zip(values(case.modules()), values(eager.modules()), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert STEPS - 8 < sum(in_core) < STEPS
+
+
 def test_a_ragged_last_batch(in_core):
     order = np.random.default_rng(3).permutation(SAMPLES)
     batches = [order[i : i + 5] for i in range(0, SAMPLES, 5)] * 4

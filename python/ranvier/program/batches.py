@@ -74,7 +74,7 @@ class ManyCalls:
                     results = program.run_batches(args, batches)
                 finally:
                     program.checks_left -= batches.done
-                if results is not None:
+                if batches.done:  # the results of a step that returns None are None
                     if program is not self._latest:
                         self._ran(program)
                     return results
@@ -139,15 +139,15 @@ class Runs:
         (4,)
         """
         arrays: list[Any] = []
-        replaced((args, kwargs), lambda a: (a, arrays.append(array_of(a)))[0])
+        replaced((args, kwargs), arrays.append)
         row, results = in_row(args, kwargs), []
-        for batches in _batches_of(arrays, indices):
+        for batches in _batches_of([*map(array_of, arrays)], indices):
             end = batches.count
             while batches.first < end:
                 batches.count, batches.done = end - batches.first, 0
                 result = self.run_batches(row, batches)
                 count = batches.done
-                if result is None:  # the next call is recorded, compared or eager
+                if not count:  # the next call is recorded, compared or eager
                     one_args, one_kwargs = replaced((args, kwargs), batches.next_of)
                     result, batches.done = self(*one_args, **one_kwargs), 1
                 results.append((result, count))
