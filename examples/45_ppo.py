@@ -12,7 +12,7 @@ from ranvier import nn, optim
 from ranvier.nn import functional as F
 
 ENVIRONMENTS, STEPS, EPOCHS, BATCH, MOST_UPDATES = 8, 128, 10, 64, 200
-RATE, DISCOUNT, TRACE, CLIP, ENTROPY, VALUE, NORM = 1e-3, 0.99, 0.95, 0.2, 0.01, 0.5, 0.5
+RATE, DISCOUNT, TRACE, CLIP, ENTROPY, VALUE, NORM = 1e-3, 0.98, 0.8, 0.2, 0.0, 0.5, 0.5
 
 
 class CartPole:
