@@ -111,10 +111,10 @@ class ArrayProgram {
   py::object operator()(const py::tuple& arrays);  // the same, of arrays that fit
   // Up to `count` calls, on the batches first, first + 1 ... of `size` samples each: every result of all of
   // them as one array. None where call() would give it, or an array is not contiguous. An array of the
-  // arguments has the samples of all batches, taken in this order (None: as they are), or, if `entries` allows
-  // it, an entry for each batch: one axis more than in a call. It ends early after some time, after a batch with a number that is not finite, and before one in
-  // which a check of values fails; None where that is the first.
-  // batches_done(): how many there were, also after an exception.
+  // arguments has the samples of all batches, taken in this order (None: as they are), or, if `entries`
+  // allows it, an entry for each batch: one axis more than in a call. It ends early after some time, after a
+  // batch with a number that is not finite, and before one in which a check of values fails; None where that
+  // is the first. batches_done(): how many there were, also after an exception.
   py::object run_batches(const py::tuple& arguments, const py::object& order, int64_t size, int64_t first,
                          int64_t count, bool entries);
   size_t results() const { return results_.size(); }

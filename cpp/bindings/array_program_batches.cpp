@@ -16,9 +16,9 @@ constexpr int64_t kLine = 64;  // bytes of a cache line
 // An argument in all batches: rows of an array, or an entry for each batch (one row).
 struct BatchSource {
   char* data;
-  int64_t rows, bytes;       // rows of a batch, bytes of a row
-  const int64_t* order;      // null: the rows of a batch are next to each other
-  bool near;                 // all of it stays in the second cache
+  int64_t rows, bytes;   // rows of a batch, bytes of a row
+  const int64_t* order;  // null: the rows of a batch are next to each other
+  bool near;             // all of it stays in the second cache
   py::object array;
   py::object gathered = {};  // where the others are put together
 
@@ -128,8 +128,12 @@ bool ArrayProgram::sources_of(const py::tuple& arguments, const py::object& orde
     if (writes_into(array)) return false;
     if (!each && PyArray_DIM(s, 0) != size) return false;
     const int64_t samples = PyArray_DIM(a, 0), rows = each ? 1 : size;
-    BatchSource source{PyArray_BYTES(a), rows, PyArray_NBYTES(a) / samples, each ? nullptr : indices,
-                       PyArray_NBYTES(a) <= caches.l2 / 2, array};
+    BatchSource source{PyArray_BYTES(a),
+                       rows,
+                       PyArray_NBYTES(a) / samples,
+                       each ? nullptr : indices,
+                       PyArray_NBYTES(a) <= caches.l2 / 2,
+                       array};
     require_rows(source, samples, source.order ? PyArray_DIM(as_array(order), 0) : samples, first, last);
     if (source.order)
       source.gathered = Output::contiguous(DType::uint8, {source.rows * source.bytes}).release();
