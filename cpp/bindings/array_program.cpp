@@ -200,6 +200,17 @@ bool ArrayProgram::has_same_settings() const {
   return num_threads() == team_ && conv_algorithms().bits == conv_algorithms_ && active_isa() == isa_;
 }
 
+py::object ArrayProgram::array_of(PyObject* x, const Given& given) {
+  if (PyArray_CheckExact(x))
+    return given.kind == Given::tensor ? py::object() : py::reinterpret_borrow<py::object>(x);
+  if (given.kind == Given::array || (given.kind == Given::tensor && !given.is_class_of(x))) return {};
+  auto array = py::reinterpret_steal<py::object>(PyObject_GetAttr(x, g_array_name));
+  PyObject* requires_grad = array ? PyObject_GetAttr(x, g_gradient_name) : nullptr;
+  if (!requires_grad) PyErr_Clear();
+  Py_XDECREF(requires_grad);
+  return requires_grad == Py_False ? array : py::object();
+}
+
 // The arrays among the arguments of a call; false where it is not of the recorded form.
 bool ArrayProgram::arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const {
   if (cleared_ || arguments.size() != form_.size()) return false;
@@ -210,21 +221,9 @@ bool ArrayProgram::arrays_of(const py::tuple& arguments, std::vector<py::object>
       if (!same_value(x, given.expected.ptr())) return false;
       continue;
     }
-    if (PyArray_CheckExact(x)) {
-      if (given.kind == Given::tensor) return false;
-      arrays.push_back(py::reinterpret_borrow<py::object>(x));
-    } else {
-      const bool again = std::binary_search(reached_.begin(), reached_.end(), x);
-      if (given.kind == Given::array || (given.kind == Given::tensor && (again || !given.is_class_of(x))))
-        return false;
-      PyObject* array = PyObject_GetAttr(x, g_array_name);
-      if (array) arrays.push_back(py::reinterpret_steal<py::object>(array));
-      PyObject* requires_grad = array ? PyObject_GetAttr(x, g_gradient_name) : nullptr;
-      if (!requires_grad) PyErr_Clear();
-      Py_XDECREF(requires_grad);
-      if (requires_grad != Py_False) return false;
-    }
-    if (arrays.size() > arguments_.size()) return false;
+    if (given.kind == Given::tensor && std::binary_search(reached_.begin(), reached_.end(), x)) return false;
+    arrays.push_back(array_of(x, given));
+    if (!arrays.back() || arrays.size() > arguments_.size()) return false;
     const ArgumentForm& form = arguments_[arrays.size() - 1];
     if (!form.fits(arrays.back()) || !form.has_strides_of(arrays.back())) return false;
     for (size_t j = 0; j < i; ++j)  // one array given twice is another call

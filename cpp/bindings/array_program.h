@@ -111,12 +111,12 @@ class ArrayProgram {
   py::object operator()(const py::tuple& arrays);  // the same, of arrays that fit
   // Up to `count` calls, on the batches first, first + 1 ... of `size` samples each: every result of all of
   // them as one array. None where call() would give it, or an array is not contiguous. An array of the
-  // arguments has the samples of all batches, taken in this order (None: as they are), or an entry for each
-  // batch. It ends early after some time, after a batch with a number that is not finite, and before one in
-  // which a check of values fails; None where that is the first.
-  // batches_done(): how many there were, also after an exception.
+  // arguments has the samples of all batches, taken in this order (None: as they are), or, if `entries`
+  // allows it, an entry for each batch: one axis more than in a call. It ends early after some time, after a
+  // batch with a number that is not finite, and before one in which a check of values fails; None where that
+  // is the first. batches_done(): how many there were, also after an exception.
   py::object run_batches(const py::tuple& arguments, const py::object& order, int64_t size, int64_t first,
-                         int64_t count);
+                         int64_t count, bool entries);
   size_t results() const { return results_.size(); }
   int64_t batches_done() const { return batches_done_; }
 
@@ -150,9 +150,11 @@ class ArrayProgram {
   };
   bool has_same_settings() const;  // as when it was recorded
   bool holds() { return has_same_settings() && guards_.first_changed() < 0 && gradients_are_apart(); }
+  // The array of an argument; null where it is of another kind than the recorded one, or requires a gradient.
+  static py::object array_of(PyObject* x, const Given& given);
   bool arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const;
   bool sources_of(const py::tuple& arguments, const py::object& order, int64_t first, int64_t last,
-                  int64_t size, std::vector<BatchSource>& sources) const;
+                  int64_t size, bool entries, std::vector<BatchSource>& sources) const;
   py::object run_on(const py::handle* arrays);
   void prepare(const py::handle* arrays, std::vector<py::object>& memory);
   bool run(bool may_stop);

@@ -16,9 +16,10 @@ constexpr int64_t kLine = 64;  // bytes of a cache line
 // An argument in all batches: rows of an array, or an entry for each batch (one row).
 struct BatchSource {
   char* data;
-  int64_t rows, bytes;       // rows of a batch, bytes of a row
-  const int64_t* order;      // null: the rows of a batch are next to each other
-  bool near;                 // all of it stays in the second cache
+  int64_t rows, bytes;   // rows of a batch, bytes of a row
+  const int64_t* order;  // null: the rows of a batch are next to each other
+  bool near;             // all of it stays in the second cache
+  py::object array;
   py::object gathered = {};  // where the others are put together
 
   char* at(int64_t batch) const {
@@ -102,7 +103,8 @@ void require_rows(const BatchSource& source, int64_t samples, int64_t length, in
 
 // Whether arrays and values are those of the recorded form: batches of C-contiguous arrays.
 bool ArrayProgram::sources_of(const py::tuple& arguments, const py::object& order, int64_t first,
-                              int64_t last, int64_t size, std::vector<BatchSource>& sources) const {
+                              int64_t last, int64_t size, bool entries,
+                              std::vector<BatchSource>& sources) const {
   const int64_t* indices = indices_of(order);
   if (cleared_ || arguments.size() != form_.size()) return false;
   for (size_t i = 0; i < form_.size(); ++i) {
@@ -111,20 +113,27 @@ bool ArrayProgram::sources_of(const py::tuple& arguments, const py::object& orde
       if (!same_value(x, form_[i].expected.ptr())) return false;
       continue;
     }
-    if (!PyArray_CheckExact(x) || sources.size() == arguments_.size()) return false;
-    PyArrayObject *a = as_array(x), *s = as_array(arguments_[sources.size()].sample);
-    const bool each = PyArray_NDIM(a) == PyArray_NDIM(s) + 1;  // an entry for each batch
+    const py::object array = array_of(x, form_[i]);
+    if (!array || sources.size() == arguments_.size()) return false;
+    for (size_t j = 0; j < i; ++j)  // one array given twice is another call
+      if (PyTuple_GET_ITEM(arguments.ptr(), j) == x) return false;
+    PyArrayObject *a = as_array(array), *s = as_array(arguments_[sources.size()].sample);
+    const bool each = entries && PyArray_NDIM(a) == PyArray_NDIM(s) + 1;
     if (!each && (PyArray_NDIM(a) != PyArray_NDIM(s) || PyArray_NDIM(s) == 0)) return false;
     if (PyArray_TYPE(a) != PyArray_TYPE(s) || PyArray_SIZE(a) == 0 || PyArray_SIZE(s) == 0) return false;
     if (!PyArray_CompareLists(PyArray_DIMS(a) + 1, PyArray_DIMS(s) + !each, PyArray_NDIM(a) - 1))
       return false;
-    for (PyArrayObject* array : {a, s})
-      if (!PyArray_IS_C_CONTIGUOUS(array) || !PyArray_ISBEHAVED_RO(array)) return false;
-    if (writes_into(x)) return false;
+    for (PyArrayObject* one : {a, s})
+      if (!PyArray_IS_C_CONTIGUOUS(one) || !PyArray_ISBEHAVED_RO(one)) return false;
+    if (writes_into(array)) return false;
     if (!each && PyArray_DIM(s, 0) != size) return false;
     const int64_t samples = PyArray_DIM(a, 0), rows = each ? 1 : size;
-    BatchSource source{PyArray_BYTES(a), rows, PyArray_NBYTES(a) / samples, each ? nullptr : indices,
-                       PyArray_NBYTES(a) <= caches.l2 / 2};
+    BatchSource source{PyArray_BYTES(a),
+                       rows,
+                       PyArray_NBYTES(a) / samples,
+                       each ? nullptr : indices,
+                       PyArray_NBYTES(a) <= caches.l2 / 2,
+                       array};
     require_rows(source, samples, source.order ? PyArray_DIM(as_array(order), 0) : samples, first, last);
     if (source.order)
       source.gathered = Output::contiguous(DType::uint8, {source.rows * source.bytes}).release();
@@ -134,7 +143,7 @@ bool ArrayProgram::sources_of(const py::tuple& arguments, const py::object& orde
 }
 
 py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::object& order, int64_t size,
-                                     int64_t first, int64_t count) {
+                                     int64_t first, int64_t count, bool entries) {
   batches_done_ = 0;
   std::vector<BatchSource> sources;
   for (const ResultForm& form : results_)
@@ -143,8 +152,8 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
   for (const Found& f : found_)  // one batch would find what the one before has left
     for (const Gradient& g : gradients_)
       if (g.leaf.is(f.leaf)) return py::none();
-  if (count < 1 || !holds() || !sources_of(arguments, order, first, first + count, size, sources))
-    return py::none();
+  if (count < 1 || !holds()) return py::none();
+  if (!sources_of(arguments, order, first, first + count, size, entries, sources)) return py::none();
   release_held_gradients();
   const std::vector<py::object> found = find_gradients();
   if (found.size() != found_.size()) return py::none();

@@ -179,10 +179,8 @@ void register_program(Module module) {
       .def("gradients", &ArrayProgram::gradients, "() -> list[tuple[Any, Any]]")
       .def("call", &ArrayProgram::call, "(arguments: tuple[Any, ...], /) -> tuple[Array, ...] | None")
       .def("run_batches", &ArrayProgram::run_batches,
-           "(arguments: tuple[Any, ...], order: Array | None, size: int, first: int, count: int, /) -> "
-           "tuple[Array, "
-           "...] | "
-           "None")
+           "(arguments: tuple[Any, ...], order: Array | None, size: int, first: int, count: int, "
+           "entries: bool, /) -> tuple[Array, ...] | None")
       .def_property_readonly("results", &ArrayProgram::results)
       .def_property_readonly("batches_done", &ArrayProgram::batches_done)
       .def("set_threads", &ArrayProgram::set_threads, "(solo: bool, /) -> None")

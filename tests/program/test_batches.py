@@ -84,9 +84,9 @@ def test_it_ends_after_a_number_that_is_not_finite():
         ((np.asfortranarray(X), SCALES, 2), 4),
         ((X, SCALES[:, None], 2), 4),
         ((X, SCALES), 4),
-        ((rv.tensor(X), SCALES, 2), 4),
+        ((rv.nn.Parameter(rv.tensor(X)), SCALES, 2), 4),
     ],
-    ids=["value", "size", "shape", "dtype", "layout", "axes", "number", "tensor"],
+    ids=["value", "size", "shape", "dtype", "layout", "axes", "number", "parameter"],
 )
 def test_what_a_call_would_not_replay_is_left_to_it(args, size):
     taken = batches(size=size, count=2)

@@ -10,7 +10,7 @@ from ranvier import nn
 from ranvier.nn import functional as F
 from ranvier.train.step import Penalty
 from support.strict import strict
-from support.training_steps import Base, assert_same_as_eager, images, mlp, subclasses
+from support.training_steps import Base, assert_same_as_eager, images, mlp, run_at_once, subclasses
 
 
 def descend(parameters, gradients=None):
@@ -333,6 +333,13 @@ KINDS = {kind.__name__: kind for kind in subclasses(Base) if kind.__module__ == 
 @pytest.mark.parametrize("name", [*ROWS, *KINDS])
 def test_same_as_eager(name):
     assert_same_as_eager(KINDS[name] if name in KINDS else kind_of(ROWS[name]))
+
+
+@pytest.mark.parametrize("name", [*ROWS, *KINDS])
+def test_many_calls_in_one_are_the_same_as_eager(name):
+    kind = KINDS[name] if name in KINDS else kind_of(ROWS[name])
+    if kind.between is Base.between:
+        assert_same_as_eager(kind, run_at_once)
 
 
 def test_rounding_of_gradients_that_cancel_is_no_difference():

@@ -91,9 +91,28 @@ def run(kind, wrap):
     return results, [values(m) for m in program.modules()], rv.get_rng_state()["calls"]
 
 
-def assert_same_as_eager(kind):
+def run_at_once(kind):
+    """The same by one call of `step.run`, where nothing happens between the steps."""
+    program = kind()
+    rng = np.random.default_rng(5)
+    data = [
+        (rng.standard_normal((4, *kind.shape)).astype(kind.dtype), rng.integers(0, 3, 4))
+        for _ in range(STEPS)
+    ]
+    x, y = (rv.tensor(np.stack(arrays)) for arrays in zip(*data, strict=True))
+    results = rv.compile(program.step).run(x, y)
+    each = (
+        [values(r) for r in results] if isinstance(results, list) else [*zip(*values(results), strict=True)]
+    )
+    return each, [values(m) for m in program.modules()], rv.get_rng_state()["calls"]
+
+
+def assert_same_as_eager(kind, compiled_run=None):
     """Results of each step, all memory at the end, and the random numbers drawn, bit for bit."""
-    eager, compiled = run(kind, lambda step: step), run(kind, rv.compile)
+    eager, compiled = (
+        run(kind, lambda step: step),
+        compiled_run(kind) if compiled_run else run(kind, rv.compile),
+    )
     assert eager[2] == compiled[2]
     for part in (0, 1):
         for expected, got in zip(eager[part], compiled[part], strict=True):

@@ -40,7 +40,7 @@ def compile(
     learning rates are read at each call. All else that the function can read in Python (variables, closures,
     attributes, containers, code) is compared before each replay; after a change the function is recorded
     again. Results are Tensors without a tape, in new memory. ``.grad`` is set as the eager step sets it.
-    Methods can be decorated.
+    Methods can be decorated. ``step.run`` makes many calls in one (`CompiledStep.run`).
 
     A statement that cannot be repeated (``loss.item()``, ``print``, ``schedule.step()``) runs in Python at
     each call; the statements before and after it are captured each by themselves. A step of which nothing can

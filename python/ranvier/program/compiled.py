@@ -20,7 +20,7 @@ from ranvier.autograd.hooks import after_accumulation, before_accumulation
 from ranvier.autograd.recording import Recording, current, recordings
 from ranvier.autograd.tensor import borrowed
 from ranvier.program.arguments import keeps_strides
-from ranvier.program.batches import OfTrainer
+from ranvier.program.batches import ManyCalls
 from ranvier.program.cache import Account, ProgramCache, account_of
 from ranvier.program.executed import Executed, looks_at_class
 from ranvier.program.library import STATE
@@ -49,7 +49,7 @@ _POSTPONED = 16  # replays until the next attempt to check
 _LIKELY: Any = object()
 
 
-class CompiledFunction(Methods, OfTrainer):
+class CompiledFunction(Methods, ManyCalls):
     """A function that is recorded once and then replayed, or runs as it is; made by :func:`compile`.
 
     strict: a step that cannot be replayed raises CaptureError. tensors: arrays of NumPy arrive as Tensors.

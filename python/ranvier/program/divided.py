@@ -16,6 +16,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.recording import current, package, recordings
 from ranvier.autograd.tensor import Tensor
+from ranvier.program.batches import Runs
 from ranvier.program.cache import Account
 from ranvier.program.compiled import CompiledFunction
 from ranvier.program.executed import Executed, names_of
@@ -91,7 +92,7 @@ def _place(x: Any, arguments: tuple[Any, ...]) -> tuple[int, ...] | None:
     return None
 
 
-class CompiledStep(CompiledFunction):
+class CompiledStep(CompiledFunction, Runs):
     """What :func:`compile` returns for a function.
 
     Where a statement of it cannot be replayed, the runs of statements before and after it are compiled each
@@ -141,6 +142,9 @@ class _CompiledMethod(CompiledStep):
     def __init__(self, family: CompiledFunction, owner: Any) -> None:
         self._family, self._owner = family, ref(owner)
         super().__init__(family._function, family._verify, family._strict)
+
+    def run(self, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
+        return super().run(self._owner(), *args, indices=indices, **kwargs)
 
     def __reduce_ex__(self, protocol: Any) -> Any:  # with its object: a copy of that starts without programs
         return type(None), ()

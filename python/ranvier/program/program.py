@@ -308,7 +308,8 @@ class Program:
         if not self.refreshed() or any(t is not None for t in self._fixed):
             return None
         try:
-            results = self.core.run_batches(args, batches.order, batches.size, batches.first, batches.count)
+            b = batches
+            results = self.core.run_batches(args, b.order, b.size, b.first, b.count, b.entries)
         finally:
             batches.done = self.core.batches_done
         return None if results is None else self.result(results)
