@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.func.forward_rules  # noqa: F401  # fills the table
 from ranvier.autograd.level import Level, like
 from ranvier.autograd.memory import filled_like, keep
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.func.forward import Form, Laplacian, Rows, Taylor, key, pushed
+from ranvier.func.forms import Form, Laplacian, Taylor
+from ranvier.func.forward import Rows, key, pushed
 from ranvier.ops import stack, unbind
 
 __all__ = ["jet", "laplacian"]
@@ -26,9 +28,9 @@ def jet(func: Callable[..., Any], primals: Any, series: Any) -> Any:
     """(y, [y', y'', ...]): the derivatives of func along a curve x(s) through the primals, as
     ``jax.experimental.jet`` gives them.
 
-    primals: a tuple of Tensors x(0), the arguments of func. series: a tuple with a sequence [x', x'', ...] for
-    each, of the same length from 1 to 15: derivatives by s at 0 (not divided by factorials), Tensors of the
-    shape of x or numbers. So jet(f, (x,), ((1.0, 0.0, 0.0),)) gives f', f'' and f''' of a function of each
+    primals: a tuple of Tensors x(0), the arguments of func. series: a tuple with a sequence [x', x'', ...]
+    for each, of the same length from 1 to 15: derivatives by s at 0 (not divided by factorials), Tensors of
+    the shape of x or numbers. So jet(f, (x,), ((1.0, 0.0, 0.0),)) gives f', f'' and f''' of a function of each
     element. y has the structure that func returns; so has the second result, with a list for each Tensor.
 
     The function runs once, and all orders go along its tape together: a Linear is one product of
@@ -45,12 +47,14 @@ def jet(func: Callable[..., Any], primals: Any, series: Any) -> Any:
     """
     if not (isinstance(primals, tuple) and isinstance(series, tuple) and primals):
         got = type(primals).__name__, type(series).__name__
-        raise TypeError(f"[jet] got primals and series of types {got}; expected tuples, with at least one primal")
+        raise TypeError(
+            f"[jet] got primals and series of types {got}; expected tuples, with at least one primal"
+        )
     orders = [len(s) if isinstance(s, (tuple, list)) else -1 for s in series]
     if len(series) != len(primals) or len({*orders}) != 1 or not 1 <= orders[0] <= MAX_ORDER:
         raise ValueError(
-            f"[jet] got {len(primals)} primals and series of lengths {orders}; expected for each primal a list of "
-            f"as many derivatives, 1 to {MAX_ORDER}"
+            f"[jet] got {len(primals)} primals and series of lengths {orders}; expected for each a "
+            f"list of as many derivatives, 1 to {MAX_ORDER}"
         )
     with Level("jet", primals) as level:
         rows = [
@@ -86,12 +90,21 @@ def _scaled(t: Tensor, k: int) -> Tensor:
     return t if k == 1 else t * float(math.factorial(k))
 
 
-def derived(level: Level, form: Form, vs: tuple[Tensor, ...], seeds: Callable[[], list[Tensor]]) -> list[Rows]:
+def derived(
+    level: Level, form: Form, vs: tuple[Tensor, ...], seeds: Callable[[], list[Tensor]]
+) -> list[Rows]:
     """The rows of the level's ys. vs: what the seeds, the rows of its xs, are computed from."""
     block: AbstractContextManager[Any] = nullcontext() if level.weighted(vs) else no_grad()
     with block:
         sources = {key(x): t for x, t in zip(level.xs, seeds(), strict=True)}
         return pushed(level.name, form, level.ys, sources)
+
+
+def first_derivatives(level: Level, vs: tuple[Tensor, ...]) -> Any:
+    """J v, in the tree of the outputs."""
+    ts = derived(level, Taylor(1), vs, lambda: [v.unsqueeze(0) for v in vs])
+    rows = [filled_like(0, y._array) if t is None else t for y, t in zip(level.ys, ts, strict=True)]
+    return like(level.outputs, [level.result(t[0]) if isinstance(t, Tensor) else wrap(t) for t in rows])
 
 
 def laplacian(func: Callable[..., Any], weights: Sequence[float] | None = None) -> Callable[..., Any]:
@@ -110,8 +123,8 @@ def laplacian(func: Callable[..., Any], weights: Sequence[float] | None = None) 
     weights of another number, and for results of another shape; NotImplementedError for ops without a forward
     rule (docs/physics.md).
 
-    Source: Li et al., "A computational framework for neural network-based variational Monte Carlo with forward
-    Laplacian" (2024).
+    Source: Li et al., "A computational framework for neural network-based variational Monte Carlo with
+    Forward Laplacian" (2024).
 
     >>> import ranvier as rv
     >>> u = lambda x: x[:, 0] ** 2 * x[:, 1]
@@ -129,7 +142,9 @@ def laplacian(func: Callable[..., Any], weights: Sequence[float] | None = None) 
             d = x.shape[-1]
             given = np.ones(d) if weights is None else np.asarray(weights, np.float64)
             if given.shape != (d,):
-                raise ValueError(f"[laplacian] got weights of shape {given.shape}; expected ({d},), one a variable")
+                raise ValueError(
+                    f"[laplacian] got weights of shape {given.shape}; expected ({d},), one a variable"
+                )
             seeds = np.zeros((d + 1, *x.shape), x.dtype)
             for i in range(d):
                 seeds[i, ..., i] = 1
@@ -138,8 +153,8 @@ def laplacian(func: Callable[..., Any], weights: Sequence[float] | None = None) 
             if any(y.shape[: x.ndim - 1] != x.shape[:-1] for y in level.ys):
                 shapes = [tuple(y.shape) for y in level.ys]
                 raise ValueError(
-                    f"[laplacian] got results of shapes {shapes} for x of {tuple(x.shape)}; expected a value, or "
-                    "several, for each point"
+                    f"[laplacian] got results of shapes {shapes} for x of {tuple(x.shape)}; expected a "
+                    "value, or several, for each point"
                 )
             results = []
             for y, t in zip(level.ys, derived(level, form, (), lambda: [wrap(keep(seeds))]), strict=True):
