@@ -109,12 +109,28 @@ RANVIER_INLINE void for_vectors(int64_t size, const F& f) {
   for (int64_t i = 0; i < size; i += lanes<T>) f(i, int(size - i < lanes<T> ? size - i : lanes<T>));
 }
 
+// Of any order: a call, so that loops are compiled once for all functions.
 template <class Series, class T>
-static void laplacian_forward(const JetLine<T>& l) {
+__attribute__((noinline)) static void series_of(const vec<T>* x, int order, vec<T>* a) {
+  Series::template series<T>(*x, order, a);
+}
+template <class T>
+using SeriesFunction = void (*)(const vec<T>*, int, vec<T>*);
+
+// The Laplacian's few coefficients: inlined for float.
+template <class Series, int kOrder, class T>
+RANVIER_INLINE void few(vec<T> x, vec<T>* a, SeriesFunction<T> series) {
+  if constexpr (sizeof(T) == 4) return Series::template series<T>(x, kOrder, a);
+  a[0] = x;
+  series(a, kOrder, a);
+}
+
+template <class Series, class T>
+static void laplacian_forward(const JetLine<T>& l, [[maybe_unused]] SeriesFunction<T> series) {
   const int d = l.rows - 1;
   for_vectors<T>(l.n, [&](int64_t i, int n) RANVIER_INLINED {
     vec<T> a[4], squares{};
-    Series::template series<T>(get(l.saved, i, 0, n), 2, a);
+    few<Series, 2, T>(get(l.saved, i, 0, n), a, series);
     for (int k = 0; k < d; ++k) {
       const vec<T> t = get(l.t, i, k, n);
       squares = fma(t * l.weights.data[k * l.weights.row], t, squares);
@@ -125,11 +141,11 @@ static void laplacian_forward(const JetLine<T>& l) {
 }
 
 template <class Series, class T>
-static void laplacian_backward(const JetLine<T>& l) {
+static void laplacian_backward(const JetLine<T>& l, [[maybe_unused]] SeriesFunction<T> series) {
   const int d = l.rows - 1;
   for_vectors<T>(l.n, [&](int64_t i, int n) RANVIER_INLINED {
     vec<T> a[4], squares{};
-    Series::template series<T>(get(l.saved, i, 0, n), 3, a);
+    few<Series, 3, T>(get(l.saved, i, 0, n), a, series);
     const vec<T> last = get(l.dy, i, d, n), second = a[2] + a[2], twice = second * last * T(2);
     vec<T> products = last * get(l.t, i, d, n);
     put(l.y, i, d, a[1] * last, n);
@@ -157,14 +173,6 @@ __attribute__((noinline)) static void slopes(int order, const vec<T>* a, const v
     g[0] = a[m + 1] * T(m + 1);
   }
 }
-
-// Of any order: a call, so that the loops below are compiled once for all functions.
-template <class Series, class T>
-__attribute__((noinline)) static void series_of(const vec<T>* x, int order, vec<T>* a) {
-  Series::template series<T>(*x, order, a);
-}
-template <class T>
-using SeriesFunction = void (*)(const vec<T>*, int, vec<T>*);
 
 // k y[k] = sum of j t[j] g[k - j]
 template <class T>
@@ -204,11 +212,15 @@ __attribute__((noinline)) static void taylor_backward(const JetLine<T>& l, Serie
 
 template <class Series, class T>
 static void forward(const JetLine<T>& l) {
-  l.weights.data ? laplacian_forward<Series>(l) : taylor_forward<T>(l, series_of<Series, T>);
+  l.weights.data
+      ? laplacian_forward<std::conditional_t<sizeof(T) == 4, Series, void>, T>(l, series_of<Series, T>)
+      : taylor_forward<T>(l, series_of<Series, T>);
 }
 template <class Series, class T>
 static void backward(const JetLine<T>& l) {
-  l.weights.data ? laplacian_backward<Series>(l) : taylor_backward<T>(l, series_of<Series, T>);
+  l.weights.data
+      ? laplacian_backward<std::conditional_t<sizeof(T) == 4, Series, void>, T>(l, series_of<Series, T>)
+      : taylor_backward<T>(l, series_of<Series, T>);
 }
 
 #define RANVIER_X(name, series) forward<series, T>,

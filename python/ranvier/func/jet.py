@@ -30,8 +30,9 @@ def jet(func: Callable[..., Any], primals: Any, series: Any) -> Any:
 
     primals: a tuple of Tensors x(0), the arguments of func. series: a tuple with a sequence [x', x'', ...]
     for each, of the same length from 1 to 15: derivatives by s at 0 (not divided by factorials), Tensors of
-    the shape of x or numbers. So jet(f, (x,), ((1.0, 0.0, 0.0),)) gives f', f'' and f''' of a function of each
-    element. y has the structure that func returns; so has the second result, with a list for each Tensor.
+    the shape of x or numbers. So jet(f, (x,), ((1.0, 0.0, 0.0),)) gives f', f'' and f''' of a function of
+    each element. y has the structure that func returns, and so has the second result, with a list for each
+    Tensor.
 
     The function runs once, and all orders go along its tape together: a Linear is one product of
     (order * n) rows. The results are differentiable by weights and arguments.
@@ -48,7 +49,8 @@ def jet(func: Callable[..., Any], primals: Any, series: Any) -> Any:
     if not (isinstance(primals, tuple) and isinstance(series, tuple) and primals):
         got = type(primals).__name__, type(series).__name__
         raise TypeError(
-            f"[jet] got primals and series of types {got}; expected tuples, with at least one primal"
+            f"[jet] got primals and series of types {got[0]} and {got[1]}; expected tuples, with "
+            "at least one primal"
         )
     orders = [len(s) if isinstance(s, (tuple, list)) else -1 for s in series]
     if len(series) != len(primals) or len({*orders}) != 1 or not 1 <= orders[0] <= MAX_ORDER:

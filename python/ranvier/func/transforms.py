@@ -94,8 +94,8 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
 
     Computed forward, along the tape of one call. Where an op has no forward rule (docs/physics.md), in
     reverse: u J is linear in u, and J v is its gradient by u; then every op must have second derivatives
-    (else NotImplementedError), and the cost is that of two gradients. With has_aux: (output, J v, aux). strict: an
-    output that does not depend on the primals raises RuntimeError.
+    (else NotImplementedError), and the cost is that of two gradients. With has_aux: (output, J v, aux).
+    strict: an output that does not depend on the primals raises RuntimeError.
 
     >>> import ranvier as rv
     >>> rv.func.jvp(lambda x: x**2, (rv.tensor([1.0, 2.0]),), (rv.tensor([3.0, 1.0]),))
