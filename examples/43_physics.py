@@ -1,4 +1,4 @@
-"""Physics-informed networks: a wave equation's stationary form, heat, and a shock, from their equations alone."""
+"""Physics-informed networks: the equations of Helmholtz, of heat and of Burgers."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,15 @@ PI = np.pi
 
 def network() -> nn.Module:
     rv.manual_seed(0)
-    return nn.Sequential(nn.Linear(2, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
+    return nn.Sequential(
+        nn.Linear(2, 32),
+        nn.Tanh(),
+        nn.Linear(32, 32),
+        nn.Tanh(),
+        nn.Linear(32, 32),
+        nn.Tanh(),
+        nn.Linear(32, 1),
+    )
 
 
 def helmholtz(net, x):
@@ -82,7 +90,7 @@ def main() -> None:
     plt.style.use("tableau-colorblind10")
     figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
     for panel, (name, (equation, low, solution)) in zip(panels, cases.items(), strict=True):
-        net = fitted(equation, low, 1500)
+        net = fitted(equation, low, 6000 if equation is burgers else 1500)
         axes = [np.linspace(begin, 1, 101) for begin in low]
         first, second = np.meshgrid(*axes, indexing="ij")
         points = rv.tensor(np.stack([first, second], -1).reshape(-1, 2).astype(np.float32))
@@ -92,7 +100,9 @@ def main() -> None:
         error = np.linalg.norm(u - exact) / np.linalg.norm(exact)
         print(f"{name:<10} relative error {error:.4f}")
         picture = panel.pcolormesh(*axes, u.T, cmap="RdBu_r", shading="nearest")
-        panel.set(title=f"{name}: error {error:.1e}", xlabel="x" if low[0] else "t", ylabel="y" if low[0] else "x")
+        panel.set(
+            title=f"{name}: error {error:.1e}", xlabel="x" if low[0] else "t", ylabel="y" if low[0] else "x"
+        )
         figure.colorbar(picture, ax=panel)
     figure.savefig(out / "43_physics.png", dpi=110)
 

@@ -68,7 +68,7 @@ void Graph::drop_copies() {
     const int record = code_[i].record;
     code_[i].type = nullptr;
     for (int user : users_[from]) {
-      if (user == i) continue;
+      if (user == i || !code_[user].type) continue;  // removed: a copy of a part
       Instruction& in = code_[user];
       for (const Use& use : in.uses) {
         if (use.region != from) continue;
