@@ -28,7 +28,16 @@ CONTENTS = {
         *("benchmarks", "Development <development>"),
     ],
     "guide": [
-        *("topics", "toolbox", "captured_step", "many_networks", "reproducibility", "threads", "memory"),
+        *(
+            "topics",
+            "toolbox",
+            "captured_step",
+            "many_networks",
+            "physics",
+            "reproducibility",
+            "threads",
+            "memory",
+        ),
         *("deployment", "onnx", "export", "distributed", "from_pytorch", "sklearn", "from_keras", "versions"),
     ],
     "from_pytorch": ["pytorch_names"],

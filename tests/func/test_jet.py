@@ -213,6 +213,26 @@ def test_captured_step(dtype, activation, threads):
             assert all(np.array_equal(a, b) for a, b in zip(weights, other, strict=True))
 
 
+def test_captured_concatenations_within_concatenations():
+    """The pass that drops copies meets a part of a concatenation that it has dropped before."""
+    weight = rv.ones(2, 2).requires_grad_(True)
+    lap = func.laplacian(lambda x: (1.0 - (x @ weight) ** 2).prod(-1))
+
+    def step(x):
+        weight.grad = None
+        loss = lap(x)[2].sum()
+        loss.backward()
+        return loss
+
+    x, compiled = (
+        rv.tensor(np.random.default_rng(0).normal(size=(8, 2)).astype("f")),
+        rv.compile(step, strict=True),
+    )
+    want = step(x).item(), weight.grad.tolist()
+    for _ in range(4):
+        assert (compiled(x).item(), weight.grad.tolist()) == want
+
+
 def test_history():
     """Results have a history where weights or arguments require gradients, and none else."""
     net, x = network(nn.Tanh()), rv.zeros(3, 2, dtype="float64")
