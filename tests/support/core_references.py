@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from ranvier import _core
-from reference import activation, elementwise, embedding, index, matmul, scan, softmax, sort
+from reference import activation, elementwise, embedding, index, jet, matmul, scan, softmax, sort
 
 Array = np.ndarray[Any, Any]
 
@@ -79,6 +79,8 @@ add("where_equal", lambda x, y, dy: np.where(x == y, dy, 0), None)
 add("prelu", lambda x, weight: np.where(x > 0, x, weight * x))
 add("prelu_backward", lambda dy, x, weight: np.where(x > 0, dy, weight * dy))
 add("prelu_weight_backward", lambda dy, x: np.where(x > 0, 0, dy * x))
+add("jet", jet.jet, lambda c: c["t"].shape[0] + 8, 3)
+add("jet_backward", jet.jet_backward, lambda c: c["t"].shape[0] + 8, 4)
 for _name, _function in (
     *(("eq", np.equal), ("ne", np.not_equal), ("lt", np.less)),
     *(("le", np.less_equal), ("gt", np.greater), ("ge", np.greater_equal)),
