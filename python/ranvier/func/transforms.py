@@ -3,7 +3,7 @@
 Inputs and outputs may be nested tuples, lists and dicts of Tensors. The results can be differentiated again
 where that is wanted: inside another of these functions, or where something that requires gradients leads to
 them and recording is on outside. ``no_grad`` inside the function holds; around the call it only keeps the
-results off the tape. No ``.grad`` and no ``requires_grad`` of an input changes. There is no forward mode.
+results off the tape. No ``.grad`` and no ``requires_grad`` of an input changes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from ranvier.autograd.level import Level, level_of, like
 from ranvier.autograd.mode import mode
+from ranvier.func.jet import first_derivatives
 from ranvier.ops.rows import examples
 
 __all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "vjp"]
@@ -85,9 +86,10 @@ def vjp(func: _Function, *primals: Any, has_aux: bool = False) -> Any:
 def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, has_aux: bool = False) -> Any:
     """(func(*primals), J v) for the Jacobian J and the tangents v, a tuple like the primals.
 
-    Computed in reverse: u J is linear in u, and J v is its gradient by u. So every op must have second
-    derivatives (else NotImplementedError), and the cost is that of two gradients. With has_aux: (output, J v,
-    aux). strict: an output that does not depend on the primals raises RuntimeError.
+    Computed forward, along the tape of one call. Where an op has no forward rule (docs/physics.md), in
+    reverse: u J is linear in u, and J v is its gradient by u; then every op must have second derivatives
+    (else NotImplementedError), and the cost is that of two gradients. With has_aux: (output, J v, aux).
+    strict: an output that does not depend on the primals raises RuntimeError.
     | rv.func.jvp(lambda x: x**2, (rv.tensor([1.0, 2.0]),), (rv.tensor([3.0, 1.0]),))
     -> (tensor([1., 4.]), tensor([6., 4.]))"""
     for name, value in (("primals", primals), ("tangents", tangents)):
@@ -99,7 +101,11 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
         vs = level.vectors(tangents, level.inputs, level.xs, "the primals")
         aux = level.call(func, level.inputs, None, has_aux)
         level.strict = False  # of outputs alone: a primal may be without use
-        results = level.results(), level.pushed(vs)
+        try:
+            tangents = first_derivatives(level, vs)
+        except NotImplementedError:  # an op without a forward rule
+            tangents = level.pushed(vs)
+        results = level.results(), tangents
     return (*results, aux) if has_aux else results
 
 

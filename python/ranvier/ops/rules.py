@@ -102,6 +102,7 @@ def linear(*kinds: type[Function], forward: Any = None, backward: Any = None, sh
         dx = mapped(node, dy, there, back, list(vars(copy).values()), *x)
         return (dx, *[None] * (len(node.edges) - 1))
 
+    apply.maps = forward, backward  # type: ignore[attr-defined]  # for forward mode
     rule(*kinds)(apply)
 
 
@@ -143,6 +144,7 @@ def recomputed(*names: str, kinds: tuple[type[Function], ...]) -> Callable[[Any]
         def apply(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
             return differentiated(node, inputs(node, *names), lambda *xs: forward(node, *xs), dy)
 
+        apply.expression = forward, names  # type: ignore[attr-defined]  # for forward mode
         rule(*kinds)(apply)
         return forward
 
@@ -199,7 +201,7 @@ Gradient = Callable[..., Any]
 
 
 def _unary(name: str, methods: dict[str, Any], gradient: Gradient, rule: Gradient) -> Any:
-    kind = type(name, (Function,), methods)
+    kind = type(name, (Function,), {**methods, "of_element": True})  # for forward mode
     if gradient is piecewise_linear:
         diagonal(kind, kinks=True)
     else:

@@ -1,0 +1,111 @@
+"""Physics-informed networks: the equations of Helmholtz, of heat and of Burgers."""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import ranvier as rv
+from ranvier import nn, optim
+
+PI = np.pi
+
+
+def network() -> nn.Module:
+    rv.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(2, 32),
+        nn.Tanh(),
+        nn.Linear(32, 32),
+        nn.Tanh(),
+        nn.Linear(32, 32),
+        nn.Tanh(),
+        nn.Linear(32, 1),
+    )
+
+
+def helmholtz(net, x):
+    """lap u + u = f on a square, u = 0 on its sides: the solution is sin(pi x) sin(pi y)."""
+    u, _, lap = rv.func.laplacian(lambda x: (1.0 - x**2).prod(-1, keepdim=True) * net(x))(x)
+    exact = (PI * x).sin().prod(-1, keepdim=True)
+    return u, lap + u - (1.0 - 2.0 * PI**2) * exact
+
+
+def heat(net, x):
+    """u_t = u_xx / 10 with u(0, x) = sin(pi x): the solution is exp(-pi^2 t / 10) sin(pi x)."""
+    solution = lambda x: (PI * x[:, 1:]).sin() + x[:, :1] * (1.0 - x[:, 1:] ** 2) * net(x)  # noqa: E731
+    u, (u_t, _), u_xx = rv.func.laplacian(solution, (0.0, 1.0))(x)
+    return u, u_t - 0.1 * u_xx
+
+
+def burgers(net, x):
+    """u_t + u u_x = nu u_xx with u(0, x) = -sin(pi x): a shock grows at x = 0."""
+    solution = lambda x: -(PI * x[:, 1:]).sin() + x[:, :1] * (1.0 - x[:, 1:] ** 2) * net(x)  # noqa: E731
+    u, (u_t, u_x), u_xx = rv.func.laplacian(solution, (0.0, 1.0))(x)
+    return u, u_t + u * u_x - 0.01 / PI * u_xx
+
+
+def fitted(equation, low, steps: int) -> nn.Module:
+    """A network whose residual of the equation is small at random points."""
+    net = network()
+    optimizer = optim.Adam(net.parameters(), lr=5e-3)
+    schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+
+    @rv.compile
+    def step(x):
+        loss = (equation(net, x)[1] ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    rng = np.random.default_rng(0)
+    for _ in range(steps):
+        step(rv.tensor(rng.uniform(low, 1, (512, 2)).astype(np.float32)))
+        schedule.step()
+    return net
+
+
+def burgers_solution(t, x):
+    """The solution by Cole and Hopf: a quotient of two integrals, by Gauss-Hermite quadrature."""
+    z, w = np.polynomial.hermite.hermgauss(200)
+    nu = 0.01 / PI
+    y = x[..., None] - z * np.sqrt(4 * nu * np.maximum(t, 1e-9))[..., None]
+    log_f = -np.cos(PI * y) / (2 * PI * nu)
+    f = w * np.exp(log_f - log_f.max(-1, keepdims=True))
+    return -(np.sin(PI * y) * f).sum(-1) / f.sum(-1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("pictures"), help="folder for the picture")
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+
+    cases = {
+        "Helmholtz": (helmholtz, (-1, -1), lambda x, y: np.sin(PI * x) * np.sin(PI * y)),
+        "heat": (heat, (0, -1), lambda t, x: np.exp(-(PI**2) * t / 10) * np.sin(PI * x)),
+        "Burgers": (burgers, (0, -1), burgers_solution),
+    }
+    plt.style.use("tableau-colorblind10")
+    figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+    for panel, (name, (equation, low, solution)) in zip(panels, cases.items(), strict=True):
+        net = fitted(equation, low, 6000 if equation is burgers else 1500)
+        axes = [np.linspace(begin, 1, 101) for begin in low]
+        first, second = np.meshgrid(*axes, indexing="ij")
+        points = rv.tensor(np.stack([first, second], -1).reshape(-1, 2).astype(np.float32))
+        with rv.no_grad():
+            u = equation(net, points)[0].numpy().reshape(101, 101)
+        exact = solution(first, second)
+        error = np.linalg.norm(u - exact) / np.linalg.norm(exact)
+        print(f"{name:<10} relative error {error:.4f}")
+        picture = panel.pcolormesh(*axes, u.T, cmap="RdBu_r", shading="nearest")
+        panel.set(
+            title=f"{name}: error {error:.1e}", xlabel="x" if low[0] else "t", ylabel="y" if low[0] else "x"
+        )
+        figure.colorbar(picture, ax=panel)
+    figure.savefig(out / "43_physics.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main()

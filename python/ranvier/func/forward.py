@@ -1,0 +1,235 @@
+"""Forward mode: what the derivatives of the inputs become along the tape of a function.
+
+The function runs once, on a tape. Then the derivatives go from node to node, from the inputs on: t has
+them stacked along a leading axis, (rows, *shape of the value), so that a Linear is one product for all rows.
+What the rows mean is a Form: Taylor coefficients, or first derivatives with a Laplacian. A linear op does the
+same to each row, whatever they mean. A node has saved what its derivative needs, and is read through
+`of_input`; so the results have a history, by inputs and weights.
+
+RULES has a row for each op that is not covered by its rule of create_graph, which says whether it is linear
+(`rules.linear`), a formula of other ops (`rules.recomputed`) or a function of each element. Its rows are in
+forward_rules.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.function import Function, Output
+from ranvier.autograd.grad import gradients
+from ranvier.autograd.graph import cut, of_input, rule_of
+from ranvier.autograd.memory import filled_like
+from ranvier.autograd.mode import enable_grad, mode
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.func.forms import Form
+from ranvier.ops.activation import smooth
+from ranvier.ops.elementwise import functions
+from ranvier.ops.elementwise.by_numpy import ByNumpy
+from ranvier.ops.rules import inputs, kept, mapped, recomputed
+
+Rows = Tensor | None  # of an input: None where it does not depend on the inputs of the function
+
+
+RULES: dict[Any, Any] = {}  # by class of nodes
+
+
+# --- the walk
+
+
+def key(x: Tensor) -> Any:
+    """The node or leaf of the tape that a Tensor is."""
+    return x if x._grad_fn is None else x._grad_fn
+
+
+def order(ys: Sequence[Tensor], sources: Any) -> list[Any]:
+    """The nodes between the sources and ys, each after those it reads."""
+    nodes: list[Any] = []
+    reached: dict[Any, bool] = dict.fromkeys(sources, True)
+    stack_of_nodes = [(key(y), False) for y in ys if y._requires_grad]
+    while stack_of_nodes:
+        node, visited = stack_of_nodes.pop()
+        if visited:
+            reached[node] = any(reached[edge] for edge in node.edges if edge is not None)
+            if reached[node]:
+                nodes.append(node)
+        elif node not in reached:
+            reached[node] = False
+            if not isinstance(node, Tensor):
+                stack_of_nodes.append((node, True))
+                stack_of_nodes += [(edge, False) for edge in node.edges if edge is not None]
+    return nodes
+
+
+def pushed(name: str, form: Form, ys: Sequence[Tensor], ts: dict[Any, Tensor]) -> list[Rows]:
+    """The rows of ys, from those of the sources by `key`; None where there are none.
+
+    Raises NotImplementedError for an op without a forward rule.
+    """
+    values: dict[Any, Any] = dict(ts)
+    for node in order(ys, ts):
+        if type(node) is Output:
+            values[node] = values[node.function][node.index]
+        else:
+            node.check_saved()
+            of_inputs = [None if edge is None else values.get(edge) for edge in node.edges]
+            values[node] = rule(node)(name, form, node, *of_inputs)
+    return [values.get(key(y)) for y in ys]
+
+
+def rule(node: Any) -> Any:
+    """The forward rule of a node: rule(name, form, node, *rows of its inputs)."""
+    if type(node) in RULES:
+        return RULES[type(node)]
+    try:
+        of_graph = rule_of(node)
+    except NotImplementedError:
+        return refused
+    for attribute, apply in (("maps", _each), ("expression", _recomputed)):
+        if hasattr(of_graph, attribute):
+            return apply
+    of_element = len(node.inputs) == 1 if isinstance(node, ByNumpy) else getattr(node, "of_element", False)
+    return by_element if of_element else refused
+
+
+def refused(name: str, form: Form, node: Any, *ts: Rows) -> Any:
+    raise NotImplementedError(
+        f"[{name}] got {type(node).__name__.lower()} of a Tensor that depends on the inputs; expected ops "
+        "with a forward rule (docs/physics.md), or autograd.grad(..., create_graph=True)"
+    )
+
+
+def _each(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
+    """Rows of an op whose rule of create_graph is `linear`, one by one."""
+    if len(ts) > 1 and any(t is not None for t in ts[1:]):
+        refused(name, form, node)
+    copy, (there, back) = kept(node), rule_of(node).maps  # type: ignore[attr-defined]
+    forward = (lambda x: copy.forward(x)) if there is None else lambda x: there(copy, x)
+    backward = (lambda dy: copy.backward(dy)) if back is None else lambda dy: back(copy, dy)
+    t: Any = ts[0]
+    return mapped(node, t, _by_rows(forward), _by_rows(backward), list(vars(copy).values()))
+
+
+def _by_rows(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def rows(x: Any) -> Any:
+        of_rows = [function(row) for row in x]
+        return _core.concatenate([np.asarray(y[0] if type(y) is tuple else y)[None] for y in of_rows], 0)
+
+    return rows
+
+
+# --- functions of each element
+
+
+class Jet(Function):
+    """The rows of f(x), from those of x: the kernel, for the functions f of KERNELS"""
+
+    def __init__(self, function: str, form: Form, source: Any) -> None:
+        self.function, self.form, self.source = function, form, source
+
+    def forward(self, saved: Any, t: Any) -> Any:
+        self.saved, self.t = saved, t
+        return _core.jet(saved, t, self.function, self.form.weights)
+
+    def backward(self, dy: Any) -> Any:
+        return _core.jet_backward(dy, self.saved, self.t, self.function, self.form.weights)
+
+
+@recomputed("saved", "t", kinds=(Jet,))
+def _by_slopes(node: Any, x: Tensor, t: Tensor) -> Tensor:
+    return node.form.of_element(slopes(node.source, x, node.form.slopes), t)
+
+
+def _copied(node: Any) -> Any:
+    """A node of the tape with what this one has saved, which is not released with it."""
+    copy = kept(node)
+    copy.recorded, copy.released, copy.hooks, copy.outputs = True, False, None, 1
+    copy.edges, copy.versions, copy.changes = node.edges, node.versions, node.changes
+    return copy
+
+
+def slopes(source: Any, x: Tensor, count: int) -> list[Tensor]:
+    """f', f'' ... at x for the function of each element that the node has computed; x: on the tape."""
+    node = _copied(source)
+    node.edges = (key(x), *source.edges[1:])  # as if x were its input
+    of_order: list[Tensor] = []
+    with enable_grad():
+        ones = wrap(filled_like(1, x._array))
+        for k in range(count):
+            if k == 0:
+                slope = rule_of(node)(node, ones)
+                slope = slope[0] if type(slope) is tuple else slope
+            elif not of_order[-1]._requires_grad:
+                slope = None
+            else:
+                (slope,) = gradients(of_order[-1], x, ones, create_graph=True, allow_unused=True)
+            of_order.append(wrap(filled_like(0, x._array)) if slope is None else slope)
+    return of_order
+
+
+def by_element(name: str, form: Form, node: Any, t: Tensor, *others: Rows) -> Tensor:
+    """A function of each element: by its kernel, or by its slopes."""
+    if any(other is not None for other in others):
+        refused(name, form, node)
+    function, saves = KERNELS.get(type(node), ("", ""))
+    default = type(node) is not smooth.Softplus or (node.beta, node.threshold) == (1.0, 20.0)
+    if function and default and t.dtype == getattr(node, saves).dtype:
+        x = of_input(node, 0, getattr(node, saves))
+        if saves == "y" and node.versions:
+            x._cell = node.versions[0]  # its array is the output's: a change of that is noticed
+        return Jet(function, form, _copied(node)).apply(x, t)
+    x = _leaf(of_input(node, 0, _operand(node)))
+    return form.of_element([_outside(s) for s in slopes(node, x, form.slopes)], t)
+
+
+def _operand(node: Any) -> Any:
+    """An array of the shape and dtype of the input: the input itself where the node has it."""
+    if isinstance(node, ByNumpy):
+        return node.inputs[0]
+    return next(vars(node)[name] for name in ("x", "a", "y") if name in vars(node))
+
+
+def _leaf(x: Tensor) -> Tensor:
+    """x on the tape, so that gradients by it exclude those of other uses of x."""
+    with enable_grad():
+        return cut(x) if x._requires_grad else wrap(x._array, requires_grad=True)
+
+
+def _outside(x: Tensor) -> Tensor:
+    return x if mode.enabled else x.detach()
+
+
+# --- formulas of other ops
+
+
+def composed(name: str, form: Form, function: Any, xs: list[Tensor], ts: Sequence[Rows]) -> Any:
+    """The rows of function(*xs), which runs on a tape of its own."""
+    leaves = [x if t is None else _leaf(x) for x, t in zip(xs, ts, strict=True)]
+    with enable_grad():
+        y = function(*leaves)
+    sources = {key(x): t for x, t in zip(leaves, ts, strict=True) if t is not None}
+    rows = pushed(name, form, y if isinstance(y, tuple) else (y,), sources)
+    return tuple(rows) if isinstance(y, tuple) else rows[0]
+
+
+def _recomputed(name: str, form: Form, node: Any, *ts: Rows) -> Any:
+    forward, names = rule_of(node).expression  # type: ignore[attr-defined]
+    if any(t is not None for t in ts[len(names) :]):
+        refused(name, form, node)
+    given = ts[: len(names)]
+    return composed(name, form, lambda *xs: forward(node, *xs), inputs(node, *names), given)
+
+
+KERNELS: dict[Any, tuple[str, str]] = {
+    smooth.Tanh: ("tanh", "y"),
+    smooth.Sigmoid: ("sigmoid", "y"),
+    functions.Exp: ("exp", "y"),
+    functions.Sin: ("sin", "x"),
+    functions.Cos: ("cos", "x"),
+    smooth.Softplus: ("softplus", "x"),
+    smooth.Silu: ("silu", "x"),
+    smooth.Gelu: ("gelu", "x"),
+}

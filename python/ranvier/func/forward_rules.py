@@ -1,0 +1,266 @@
+"""The forward rules of ops: rule(name, form, node, *rows of its inputs), one row of a table for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.copies import Cast, Clone
+from ranvier.autograd.graph import Same, of_input, of_output
+from ranvier.autograd.memory import filled_like
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.func.forms import Form, sum_of
+from ranvier.func.forward import RULES, Rows, by_element, composed, refused
+from ranvier.ops import cat, linear, matmul, permute, reshape, unbind, where
+from ranvier.ops.activation import smooth, softmax
+from ranvier.ops.elementwise import arithmetic, choice, functions
+from ranvier.ops.layout import zeros
+from ranvier.ops.matrix.einsum import Linear
+from ranvier.ops.matrix.matmul import Matmul
+from ranvier.ops.neural import normalization
+from ranvier.ops.reduction import norms
+from ranvier.ops.reduction.reduce import Sum
+from ranvier.ops.reduction.variance import Var
+from ranvier.ops.rules import inputs
+from ranvier.ops.shape import join
+from ranvier.ops.shape import reshape as shapes
+
+# --- linear ops: the same for each row
+
+
+def lifted(t: Tensor, ndim: int) -> Tensor:
+    """(rows, 1, ..., *shape), which broadcasts with values of ndim dimensions."""
+    return t if t.ndim > ndim else reshape(t, (t.shape[0], *(1,) * (ndim + 1 - t.ndim), *t.shape[1:]))
+
+
+def _added(name: str, form: Form, node: Any, a: Rows, b: Rows) -> Tensor:
+    minus = type(node) is arithmetic.Sub
+    shape = np.broadcast_shapes(*node.shapes)
+    terms = [lifted(t, len(shape)) for t in (a, -b if minus and b is not None else b) if t is not None]
+    y = sum_of(terms)
+    return y if y.shape[1:] == shape else y.expand((y.shape[0], *shape))
+
+
+def _same(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
+    return t
+
+
+def _sum(name: str, form: Form, node: Any, t: Tensor) -> Tensor:
+    axes, ndim = node.axes, len(node.shape)
+    axes = range(ndim) if axes is None else (axes,) if isinstance(axes, int) else axes
+    places = tuple(axis % ndim + 1 for axis in axes)
+    if not places:
+        return t
+    return t.mean(places, keepdim=node.keepdims) if node.mean else t.sum(places, keepdim=node.keepdims)
+
+
+def _concatenated(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
+    one = next(t for t in ts if t is not None)
+    ndim = one.ndim - 1
+    pairs = [(t, shape) for t, shape in zip(ts, node.shapes, strict=True) if len(shape) == ndim]
+    rows = [wrap(zeros((one.shape[0], *s), one._array.dtype)) if t is None else t for t, s in pairs]
+    return cat(rows, node.axis % ndim + 1)
+
+
+def _chosen(name: str, form: Form, node: Any, _: Rows, a: Rows, b: Rows) -> Tensor:
+    condition = wrap(node.condition)
+    ndim = max(condition.ndim, *map(len, node.shapes))
+    return where(condition, *(0.0 if t is None else lifted(t, ndim) for t in (a, b)))
+
+
+def _extreme(name: str, form: Form, node: Any, a: Rows, b: Rows) -> Tensor:
+    ndim = max(node.a.ndim, node.b.ndim)
+    rows = [None if t is None else lifted(t, ndim) for t in (a, b)]
+    one = filled_like(1, _core.maximum(node.a, node.b, None))
+    pairs = (rows[0], node.a, node.b), (rows[1], node.b, node.a)
+    return sum_of([t * wrap(node.kernel_backward(one, x, y, None)) for t, x, y in pairs if t is not None])
+
+
+# --- products
+
+
+def product(form: Form, op: Any, a: Any, ta: Rows, b: Any, tb: Rows) -> Tensor:
+    """The rows of op(a, b), linear in each. a, b: functions that give the values; op takes rows, too."""
+    terms = [op(ta, b())] if ta is not None else []
+    if tb is not None:
+        terms.append(op(a(), tb))
+    y = sum_of(terms)
+    if ta is None or tb is None:
+        return y
+    return form.mixed(y, lambda i, j: op(ta[i], tb[j]))
+
+
+def _values(node: Any) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
+    return lambda: of_input(node, 0, node.a), lambda: of_input(node, 1, node.b)
+
+
+def _multiplied(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
+    a, b = _values(node)
+    ndim = max(node.a.ndim, node.b.ndim)
+    ta, tb = (None if t is None else lifted(t, ndim) for t in (ta, tb))
+    return product(form, lambda x, y: x * y, a, ta, b, tb)
+
+
+def _matrices(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
+    a, b = _values(node)
+    row, column = node.a.ndim == 1, node.b.ndim == 1  # vectors, as matrices of one row or column
+    ndim = max(node.a.ndim, node.b.ndim, 2)
+    if row:
+        a, ta = (lambda: of_input(node, 0, node.a).unsqueeze(0)), ta if ta is None else ta.unsqueeze(-2)
+    if column:
+        b, tb = (lambda: of_input(node, 1, node.b).unsqueeze(1)), tb if tb is None else tb.unsqueeze(-1)
+    ta, tb = (None if t is None else lifted(t, ndim) for t in (ta, tb))
+    y = product(form, matmul, a, ta, b, tb)
+    y = y.squeeze(-1) if column else y
+    return y.squeeze(-1 if column else -2) if row else y
+
+
+def _linear(name: str, form: Form, node: Any, tx: Rows, tw: Rows, tb: Rows) -> Tensor:
+    ndim = node.x.ndim
+
+    def op(x: Tensor, w: Tensor) -> Tensor:
+        if w.ndim == 2:
+            return linear(x, w)
+        if ndim > 2:
+            w = reshape(w, (w.shape[0], *(1,) * (ndim - 2), *w.shape[1:]))
+        return matmul(x, w.transpose(-1, -2))
+
+    terms = []
+    if tx is not None or tw is not None:
+        x, w = lambda: of_input(node, 0, node.x), lambda: of_input(node, 1, node.weight)
+        terms.append(product(form, op, x, tx, w, tw))
+    if tb is not None:
+        shape = (*node.x.shape[:-1], node.weight.shape[0])
+        terms.append(lifted(tb, ndim).expand((tb.shape[0], *shape)))
+    return sum_of(terms)
+
+
+def _divided(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
+    ndim = node.y.ndim
+    b, ta = of_input(node, 1, node.b), None if ta is None else lifted(ta, ndim)
+    if tb is None:
+        return ta / b
+    tr = lifted(composed(name, form, lambda b: b.reciprocal(), [b], [tb]), ndim)
+    y = of_output(node, node.y)
+    return product(form, lambda x, y: x * y, lambda: y * b, ta, b.reciprocal, tr)
+
+
+def _power(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
+    if tb is None and node.a.shape == node.y.shape:
+        return by_element(name, form, node, ta)  # type: ignore[arg-type]
+    xs = inputs(node, "a", "b")
+    return composed(name, form, lambda a, b: (a.log() * b).exp(), xs, [ta, tb])
+
+
+# --- formulas of other ops
+
+
+def formula(operand: Callable[[Any], Any], function: Callable[[Any, Tensor], Tensor]) -> Any:
+    """The rule of an op of one tensor by a formula. operand: an array that stands for the input, and may
+    differ from it by what the derivatives do not depend on."""
+
+    def apply(name: str, form: Form, node: Any, t: Rows, *parameters: Rows) -> Any:
+        if t is None or any(other is not None for other in parameters):
+            refused(name, form, node)
+        x = of_input(node, 0, operand(node))
+        return composed(name, form, lambda x: function(node, x), [x], [t])
+
+    return apply
+
+
+def _nonzero(x: Tensor) -> Tensor:
+    """x, and the constant 1 where it is 0: there a root has the slope 0."""
+    return where(wrap(x._array).eq(0.0), 1.0, x)
+
+
+def _variance(node: Any, x: Tensor) -> Tensor:
+    n = x.numel() // (node.y.size or 1)
+    away = x - x.mean(node.axes, keepdim=True)
+    v = (away * away).sum(node.axes, keepdim=node.keepdims) / (n - node.correction)
+    return _nonzero(v).sqrt() if node.root else v
+
+
+def _norm(node: Any, x: Tensor) -> Tensor:
+    p = node.p
+    if p == 0 or math.isinf(p):
+        raise NotImplementedError(f"[norm] got p {p} in forward mode; expected a finite p other than 0")
+    powers = x * x if p == 2 else x.abs() if p == 1 else _nonzero(x).abs() ** p
+    total = powers.sum(node.axes, keepdim=node.keepdims)
+    return total if p == 1 else _nonzero(total) ** (1 / p)
+
+
+def _normalised(sizes: Any, centred: bool) -> Any:
+    def layer(node: Any, x: Tensor) -> Tensor:
+        axes = tuple(range(x.ndim - len(sizes(node)), x.ndim))
+        y, _ = normalization._normalised(x, axes, node.eps, node.mean if centred else None)
+        shape = (*(1,) * axes[0], *x.shape[axes[0] :]) if axes else ()
+        return normalization._weighted(node, y, shape)
+
+    return formula(lambda node: node.x, layer)
+
+
+def _softmax(node: Any, x: Tensor) -> Tensor:
+    e = x.exp()
+    return e / e.sum(node.dim, keepdim=True)
+
+
+def _glu(node: Any, x: Tensor) -> Tensor:
+    a, b = x.chunk(2, node.axis)
+    return a * b.sigmoid()
+
+
+_TABLE: dict[Any, Any] = {
+    Linear: _linear,
+    Matmul: _matrices,
+    arithmetic.Mul: _multiplied,
+    arithmetic.Div: _divided,
+    arithmetic.Add: _added,
+    arithmetic.Sub: _added,
+    arithmetic.AddNumber: _same,
+    arithmetic.NumberSub: lambda name, form, node, t: -t,
+    arithmetic.MulNumber: lambda name, form, node, t: t * node.number,
+    arithmetic.DivNumber: lambda name, form, node, t: t / node.number,
+    arithmetic.Neg: lambda name, form, node, t: -t,
+    arithmetic.NumberDiv: by_element,
+    functions.PowNumber: by_element,
+    functions.NumberPow: by_element,
+    functions.Pow: _power,
+    smooth.Softplus: by_element,
+    smooth.GeluSlope: by_element,
+    Same: _same,
+    Clone: _same,
+    Cast: lambda name, form, node, t: t.to(node.dtype),
+    choice.Maximum: _extreme,
+    choice.Minimum: _extreme,
+    choice.Where: _chosen,
+    choice.MaskedFill: lambda name, form, node, t, _: where(
+        wrap(node.mask), 0.0, lifted(t, max(node.mask.ndim, len(node.shape)))
+    ),
+    shapes.Reshape: lambda name, form, node, t: reshape(
+        t, (t.shape[0], *(node.target if isinstance(node.target, (tuple, list)) else (node.target,)))
+    ),
+    shapes.Permute: lambda name, form, node, t: permute(t, (0, *(d % (t.ndim - 1) + 1 for d in node.dims))),
+    shapes.Expand: lambda name, form, node, t: lifted(t, len(node.target)).expand((t.shape[0], *node.target)),
+    join.Concatenate: _concatenated,
+    join.Unbind: lambda name, form, node, t: unbind(t, len(node.before) + 1),
+    Sum: _sum,
+    Var: formula(lambda node: node.x, _variance),
+    norms.Norm: formula(lambda node: node.x, _norm),
+    norms.LogSumExp: formula(
+        lambda node: _core.sub(node.x, node.y, None),
+        lambda node, x: x.exp().sum(node.axes, keepdim=node.keepdims).log(),
+    ),
+    softmax.Softmax: formula(lambda node: _core.log(node.y, None), _softmax),
+    softmax.LogSoftmax: formula(
+        lambda node: node.y, lambda node, x: x - x.exp().sum(node.dim, keepdim=True).log()
+    ),
+    smooth.Glu: formula(lambda node: _core.concatenate([node.a, node.b], node.axis), _glu),
+    normalization.LayerNorm: _normalised(lambda node: node.part, True),
+    normalization.RMSNorm: _normalised(lambda node: node.normalized_shape, False),
+}
+
+RULES.update(_TABLE)
