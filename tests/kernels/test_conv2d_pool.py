@@ -135,6 +135,14 @@ def test_weights_larger_than_a_cache(isa, threads, rng):
         check_bits(*arrays, padding=2)
 
 
+def test_windows_that_leave_less_than_planes_need(isa, rng):
+    """conv2d computes these few channels in planes; the pixels that the windows need are fewer."""
+    for c, k, window in ((2, 1, (2, 1)), (3, 2, (1, 3)), (8, 1, (3, 1)), (2, 1, (2, 2))):
+        for h, w in ((3, 6), (7, 7), (9, 5)):
+            arrays = random_arrays(rng, "float32", 1, c, h, w, k, 1, 4)
+            check_bits(*arrays, window, padding=(0, 5), dilation=(1, 4))
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_any_geometry(data):

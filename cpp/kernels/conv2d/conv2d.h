@@ -42,6 +42,7 @@ enum class ConvAlgorithm {
 struct ConvAlgorithms {
   uint32_t bits = ~0u;
   bool has(ConvAlgorithm a) const { return bits >> static_cast<int>(a) & 1; }
+  ConvAlgorithms without(ConvAlgorithm a) const { return {bits & ~(1u << static_cast<int>(a))}; }
 };
 
 struct Conv2dGeometry {  // [0] along h, [1] along w

@@ -377,7 +377,9 @@ void with_kernel(const Conv2dPoolForward<float>& c, Carver& carver, int threads,
   Correlation<float> whole = convolution(c, c.size[1]);
   whole.y.shape[2] = c.size[0];
   if (winograd_pays(whole)) return f(PooledWinograd(c, carver, threads));
-  const PooledDirect direct(c, carver, threads);
+  Conv2dPoolForward<float> call = c;
+  if (is_planar(whole)) call.algorithms = c.algorithms.without(ConvAlgorithm::dots);  // another order of sums
+  const PooledDirect direct(call, carver, threads);
   if (!is_square(c) || !PooledPlanar::pays(whole)) return f(direct);
   f(FinitePlanar{c.w, {c, convolution(c, pooled_width(c)), carver, threads}, direct});
 }
