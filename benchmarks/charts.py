@@ -139,3 +139,31 @@ def spread(groups: Mapping[str, Sequence[Record]], path: Path, columns: int = 1)
         axes.set_xlabel("speed over the best peer's")
     figure.tight_layout()
     save(figure, path)
+
+
+def libraries(rows: Sequence[tuple[str, Mapping[str, float]]], names: Sequence[str], path: Path) -> None:
+    """How many times as long as ours each library takes, a bar for each; a library that is faster is red."""
+    used = [name for name in names if any(name in ratios for _, ratios in rows)]
+    height = 0.8 / len(used)
+    figure, axes = plt.subplots(figsize=(9, 0.9 + 0.42 * len(rows)))
+    for k, name in enumerate(used):
+        bars = [
+            (y + (k + 0.5) * height - 0.4, ratios[name])
+            for y, (_, ratios) in enumerate(rows)
+            if name in ratios
+        ]
+        places, values = zip(*bars, strict=True)
+        colors = [PEERS[k + 1] if value >= 1 else SLOWER for value in values]
+        axes.barh(places, [value - 1 for value in values], height, left=1, color=colors)
+        axes.barh([0], [0], height, left=1, color=PEERS[k + 1], label=name)
+        for place, value in bars:
+            axes.annotate(
+                f"{value:g}", (max(value, 1), place), xytext=(3, -2.5), textcoords="offset points", fontsize=6
+            )
+    every = [ratio for _, ratios in rows for ratio in ratios.values()]
+    ratio_axis(axes, min(every), max(every))
+    axes.set_yticks(range(len(rows)), [title for title, _ in rows], fontsize=8)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel("time of the library over ranvier's (right of 1: ranvier is faster)")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(used), frameon=False)
+    save(figure, path)

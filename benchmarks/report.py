@@ -117,6 +117,7 @@ def main() -> int:
             return status
     results = read(arguments.json or LATEST)
     page = pages.write(results, arguments.out)
+    whole.picture(pages.records_of(results), arguments.out / "benchmarks" / "networks.svg")
     print(f"wrote {page}; what the README says of whole networks:\n")
     print("\n".join(whole.readme(pages.records_of(results))))
     return status

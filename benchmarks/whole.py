@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from benchmarks import summary, targets
+from benchmarks import charts, summary, targets
 from benchmarks.training.networks import TITLES
 
 Record = Mapping[str, Any]
@@ -57,19 +58,41 @@ def against(record: Record, library: str) -> str:
     return f"{min(ratios):.1f}" if ratios else ""
 
 
-def readme(records: Sequence[Record]) -> list[str]:
-    """The rows with a target, on most threads: captured, and eager, over each library's best."""
+def chosen(records: Sequence[Record]) -> list[tuple[str, Record]]:
+    """Titles and captured rows on most threads: those with a target, and all that a peer is faster in."""
     races = summary.races(records)
     most = max((r["threads"] for r in races), default=1)
-    head = ["network", "captured, ms", *(f"against {name}" for name in LIBRARIES), "eager, against the best"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    rows = []
     for op, wanted in OPS.values():
         for r in races:
-            if r["op"] != op or r["row"] not in wanted or r["threads"] != most:
-                continue
-            beside = eager(races, r)
-            words = f"{'predictions of ' if op == 'inference' else ''}{title(r['row'])}"
-            cells = [words, milliseconds(r["ours_seconds"]), *(against(r, name) for name in LIBRARIES)]
-            cells.append(f"{beside['ratio']:.1f}" if beside and beside["ratio"] is not None else "")
-            lines.append("| " + " | ".join(cells) + " |")
+            slower = r["ratio"] is not None and r["ratio"] < 1
+            if r["op"] == op and r["threads"] == most and (r["row"] in wanted or slower):
+                words = "predictions of " if op == "inference" else ""
+                rows.append((words + title(r["row"]), r))
+    return rows
+
+
+def picture(records: Sequence[Record], path: Path) -> None:
+    """The time of each library over ours, as bars, for the README."""
+    bars = [
+        (
+            f"{words} ({milliseconds(r['ours_seconds'])} ms)",
+            {n: float(a) for n in LIBRARIES if (a := against(r, n))},
+        )
+        for words, r in chosen(records)
+    ]
+    if bars:
+        charts.libraries(bars, LIBRARIES, path)
+
+
+def readme(records: Sequence[Record]) -> list[str]:
+    """The same rows as a table: captured, and eager, over each library's best."""
+    head = ["network", "captured, ms", *(f"against {name}" for name in LIBRARIES), "eager, against the best"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    races = summary.races(records)
+    for words, r in chosen(records):
+        beside = eager(races, r)
+        cells = [words, milliseconds(r["ours_seconds"]), *(against(r, name) for name in LIBRARIES)]
+        cells.append(f"{beside['ratio']:.1f}" if beside and beside["ratio"] is not None else "")
+        lines.append("| " + " | ".join(cells) + " |")
     return lines

@@ -25,7 +25,7 @@ GALLERY = "gallery"
 # what is below a page in the navigation; the Markdown files have links instead, which work on a code host too
 CONTENTS = {
     "index": [
-        *("quick_start", "guide", "Examples <gallery/index>", "API <api/index>"),
+        *("quick_start", "tasks", "guide", "Examples <gallery/index>", "API <api/index>"),
         *("benchmarks", "Development <development>"),
     ],
     "guide": [

@@ -113,7 +113,7 @@ def main() -> None:
         words, us = written(model, cache, following, alphabet, temperature)
         right.text(0, 1 - i / 3, f"temperature {temperature}\n{words}", family="monospace", size=9, va="top")
         print(f"temperature {temperature}: {words!r}")
-    figure.savefig(out / "47_characters.png", dpi=90)
+    figure.savefig(out / "44_characters.png", dpi=90)
     print(
         f"{us:.0f} us a character; loss {np.mean(losses[-20:]):.3f}, of guesses {np.log(len(alphabet)):.3f}"
     )
