@@ -143,6 +143,14 @@ def test_windows_that_leave_less_than_planes_need(isa, rng):
             check_bits(*arrays, window, padding=(0, 5), dilation=(1, 4))
 
 
+@pytest.mark.parametrize("stride", [(1, 2), (2, 1), (3, 2)])
+def test_strides_of_single_pixels(stride, isa, rng):
+    """The sum reads x as an image of the pixels that it needs."""
+    for k in (1, 2, 5, 40):
+        arrays = random_arrays(rng, "float32", 2, 3, 9, 11, k, 1, 1)
+        check_reference(*arrays, (2, 2), stride=stride)
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_any_geometry(data):

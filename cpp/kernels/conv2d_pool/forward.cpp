@@ -204,7 +204,7 @@ void PooledDirect::run_inner(const OpenTeam& team, const Inner& inner, const Ban
   PooledTile t;
   t.segments = taps.segments, t.count = taps.count;
   t.b = sum_.weights(taps, panel), t.step_b = sum_.panels.width;
-  t.row = call_.geometry.stride[0] * sum_.x.stride_h, t.column = call_.geometry.stride[1] * sum_.x.stride_w;
+  t.row = rows.base_step * sum_.x.stride_h, t.column = columns.base_step * sum_.x.stride_w;
   t.channels = sum_.panels.columns(panel), t.bias = sum_.bias(panel);
   t.norm = sum_.norm(panel), t.norm_step = call_.y.shape[1];
   t.relu = call_.activation == Conv2dActivation::relu;
