@@ -22,7 +22,7 @@ import ranvier._core as _core
 # what the core has for the other modules: memory, programs, settings, optimizers, parts of ops
 _INTERNAL = """
     Check Guards Program ProgramForm Recording Snapshot allow_conv_algorithm attention
-    attention_backward average_weight cast clip_gradients conv1d_pool_backward
+    attention_backward attention_cached average_weight cache_positions cast clip_gradients conv1d_pool_backward
     conv2d_pool conv2d_pool_backward copy_like count_equal dropout empty_cache erf expand fill
     flat_dot full get_flush_denormal get_num_threads get_winograd gradient_norm inside isa jet
     jet_backward lbfgs_loop memory_stats move_parameters next_key optimizer_step paced permute
