@@ -7,11 +7,14 @@
 namespace ranvier {
 namespace {
 
-std::atomic<int> g_runs{0};
-std::atomic<int> g_forks{0};  // that wait, or happen
-std::atomic<int> g_allowed{0};
-thread_local int t_held = 0;
+std::atomic<int> g_runs{0};     // threads that hold a NoFork, without those that hold a ForkAllowed
+std::atomic<int> g_forks{0};    // that wait, or happen
+std::atomic<int> g_allowed{0};  // ForkAlloweds that live
+thread_local int t_held = 0;    // NoForks of this thread
 
+// Two counters and no lock: a replay of some microseconds passes here, and a fork is rare and may wait. A run
+// counts itself and then looks for forks; a fork (hold_runs) counts itself and then looks for runs. So at
+// least one sees the other, and it is the run that steps back.
 void enter_run() {
   for (;;) {
     g_runs.fetch_add(1);
@@ -21,11 +24,11 @@ void enter_run() {
   }
 }
 
+// Release: a fork that sees the count fall sees all that the run has written.
 void leave_run() { g_runs.fetch_sub(1, std::memory_order_release); }
 
 }  // namespace
 
-// Two counters and no lock: a replay of some microseconds passes here, and a fork is rare and may wait.
 NoFork::NoFork() {
   if (t_held++ == 0) enter_run();
 }

@@ -1,4 +1,4 @@
-// Lines of a tensor along one axis, as inner loops get them.
+// The lines of a tensor along one axis, as inner loops receive them.
 #pragma once
 #include <cstdint>
 

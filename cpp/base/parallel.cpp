@@ -21,20 +21,24 @@ constexpr double kLong = 5e6;     // nanoseconds: shorter work does not read the
 constexpr int kMaxTracked = 256;  // workers whose placement we manage
 constexpr int kMostThreads = 1024;
 
-std::mutex g_team;  // held while a team is open
-std::atomic<int> g_count{1};
-std::atomic<unsigned> g_version{1};  // of g_count
-bool g_place_workers = true;
+std::mutex g_team;                    // held while a team is open
+std::atomic<int> g_count{1};          // what set_num_threads() was given last
+std::atomic<unsigned> g_version{1};   // of g_count
+thread_local unsigned t_version = 0;  // of g_count as last given to OpenMP on this thread
+thread_local bool t_alone = false;    // set_alone()
+std::atomic<int> g_busy{0};           // threads that run for long
+thread_local int t_busy = 0;          // calls of set_busy(true) that have not ended
+bool g_place_workers = true;          // false where the user binds threads to CPUs
 
-// For barrier() and take(): of the one team, so that the memory can be static.
+// For barrier() and Chunks. There is one team in the process, so the memory can be static.
 constexpr int kMaxFlags = 64;
 struct alignas(64) Flag {
   std::atomic<uint32_t> round;    // barriers that the thread has come to
   std::atomic<uint64_t> claimed;  // of its share: the number of the loop << 32, chunks that are begun
 };
 Flag g_flags[kMaxFlags];
-alignas(64) std::atomic<int> g_sleepers{0};
-int g_spins = 0;  // of a thread that waits, before it sleeps
+alignas(64) std::atomic<int> g_sleepers{0};  // threads that sleep in wait_for(), or are about to
+int g_spins = 0;  // how often a thread that waits looks at the flag before it sleeps
 int g_cpus = 1;   // that the process may use
 
 void pause() {
@@ -45,33 +49,30 @@ void pause() {
 #endif
 }
 
-// Until the flag has come to a round.
+// Returns when the flag has reached the round. Rounds are compared by their difference, as they may wrap.
 void wait_for(const Team& team, std::atomic<uint32_t>& flag, uint32_t round) {
   const auto is_behind = [&](uint32_t seen) { return static_cast<int32_t>(seen - round) < 0; };
   for (int spins = g_spins; spins > 0 && is_behind(flag.load(std::memory_order_acquire)); --spins) pause();
   if (!is_behind(flag.load(std::memory_order_acquire))) return;
-  // Before the flag is looked at again: the thread that raises it sees one of the two.
+  // This thread counts itself first and then reads the flag; meet() raises the flag first and then reads the
+  // count. So either this thread sees the new round, or the other one sees a sleeper and wakes it.
   g_sleepers.fetch_add(1);
   for (uint32_t seen; is_behind(seen = flag.load()); interrupted(team)) sleep_while(flag, seen);
   g_sleepers.fetch_sub(1);
 }
-std::atomic<int> g_busy{0};   // threads that run for long
-thread_local int t_busy = 0;  // calls of set_busy(true) that have not ended
-thread_local bool t_alone = false;
-thread_local unsigned t_version = 0;  // of g_count as last given to OpenMP on this thread
 
 // OpenMP keeps a pool of workers for each thread that opens regions; this is that thread's record of them.
 struct Placement {
   int caller_cpu = -1;
-  bool fresh = false;  // a worker's thread id was seen for the first time
+  bool fresh = false;  // workers have come that were not yet kept off the caller's CPU
   ThreadId workers[kMaxTracked] = {};
 };
 thread_local Placement t_placement;
 Placement* g_region = nullptr;  // of the region being opened; guarded by g_team
 
 // A worker woken onto the CPU where the caller spins waits there for a whole time slice: 4 to 8 ms, measured,
-// for a region of 14 us. So workers may run anywhere but on the caller's CPU. One system call each when the
-// caller has moved.
+// for a region of 14 us. So workers may run anywhere but on the caller's CPU. It costs one system call for
+// each worker, and only when the caller has moved or a worker is new.
 void keep_workers_off_caller(Placement& p) {
   const int cpu = this_cpu();
   if (!g_place_workers || (cpu == p.caller_cpu && !p.fresh)) return;
@@ -80,8 +81,9 @@ void keep_workers_off_caller(Placement& p) {
   keep_off(cpu, p.workers, kMaxTracked);
 }
 
-// The one team of the process, less a thread for each other thread that runs for long: size() is 1 where none
-// is left, or another thread holds it, and then the caller runs alone.
+// Takes the one team of the process, with a thread less for each other thread that runs for long. size() is
+// 1, and the caller runs alone, where no worker is left, another thread holds the team, or the work is too
+// short.
 class TeamLease {
  public:
   TeamLease(int threads, double cost_ns) {
@@ -89,8 +91,8 @@ class TeamLease {
     threads -= busy_others();
     if (threads <= 1 || omp_in_parallel() || !g_team.try_lock()) return;
     size_ = threads;
-    g_spins =
-        threads <= g_cpus ? 5000 : 100;  // some 100 us; a thread without a processor needs the others' time
+    // Some 100 us. With more threads than CPUs it is short: one that spins takes the CPU from one that works.
+    g_spins = threads <= g_cpus ? 5000 : 100;
     for (int i = 0; i < threads && i < kMaxFlags; ++i) {
       g_flags[i].round.store(0, std::memory_order_relaxed);
       g_flags[i].claimed.store(0, std::memory_order_relaxed);
@@ -107,7 +109,8 @@ class TeamLease {
   int size_ = 1;
 };
 
-// Called by each thread of a new team: lets the caller keep its workers off its own CPU.
+// Called by each thread of a new team: writes its id where keep_workers_off_caller() reads it at the next
+// one.
 void enter_team() {
   const int index = omp_get_thread_num();
   if (index <= 0 || index >= kMaxTracked) return;
@@ -124,11 +127,11 @@ bool user_places_threads() {
   return false;
 }
 
-bool g_has_team = false;  // of the thread that forks
+bool g_has_team = false;  // whether the thread that forks has got g_team
 
 // A forked child has none of the pool's threads, and its first region would wait for them for ever: the pool
-// is ended before the fork and each side builds its own again. The locks are held across it so that the child
-// gets them free, and no change by a program is half done.
+// is ended before the fork and each side builds its own again. The locks are held during the fork: so the
+// child can unlock them, and gets no data that a program has changed by half.
 void before_fork() {
   hold_runs();
   while (!(g_has_team = g_team.try_lock()) && !is_fork_allowed()) nap();
@@ -157,8 +160,8 @@ void after_fork_in_child() {
 }  // namespace
 
 int default_num_threads() {
-  const char* wanted = std::getenv("OMP_NUM_THREADS");
-  return wanted && *wanted ? std::min(omp_get_max_threads(), kMostThreads) : usable_cpus();
+  const char* setting = std::getenv("OMP_NUM_THREADS");
+  return setting && *setting ? std::min(omp_get_max_threads(), kMostThreads) : usable_cpus();
 }
 
 void init_parallel() {
@@ -166,7 +169,7 @@ void init_parallel() {
   set_num_threads(default_num_threads());
   g_place_workers = !user_places_threads();
   at_fork(before_fork, after_fork, after_fork_in_child);
-  num_threads();  // OpenMP has the count now, and a limit that is set before the first kernel call holds
+  num_threads();  // gives OpenMP the count now: later it would undo a limit set before the first kernel call
 }
 
 void set_num_threads(int count) {
@@ -174,8 +177,8 @@ void set_num_threads(int count) {
   g_version.fetch_add(1);
 }
 
-// OpenMP's own setting is per thread: ours is applied where it has changed, and what threadpoolctl or the
-// user sets there afterwards counts.
+// OpenMP has a number for each thread. Ours is passed on to it only after it has changed, so that a number
+// which threadpoolctl or the user sets in OpenMP afterwards is kept.
 int num_threads() {
   const unsigned version = g_version.load(std::memory_order_relaxed);
   if (t_version != version) {
@@ -288,8 +291,8 @@ bool Chunks::next() {
   }
 }
 
-// Long enough that to claim one costs nothing, and so short that to wait for the last, or for a signal, is
-// short. The cost is a guess, and may be ten times too small.
+// A chunk is long enough that the time to claim it does not matter, and short enough that the wait for the
+// last one, or for a signal, is short. The cost is an estimate, and may be ten times too small.
 int64_t Chunks::size(const OpenTeam& team, int64_t n) {
 #if RANVIER_RACE_CHECK
   constexpr double kShortest = 1;

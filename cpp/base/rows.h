@@ -1,19 +1,19 @@
-// Rows that are anywhere in a table, copied one by one.
+// Rows of a table that are picked by an array of indices, and copied one by one.
 #pragma once
 #include <cstdint>
 
 namespace ranvier {
 
-// An index that was checked, and that another thread may have changed since: inside [0, size) in any case, so
-// that nothing but the table is read or written. size >= 1.
+// The index, or 0 where it is not in [0, size). Indices were checked before, but another thread may have
+// changed them since: even then nothing outside the table is read or written. size >= 1.
 inline int64_t inside(int64_t index, int64_t size) {
   return static_cast<uint64_t>(index) < static_cast<uint64_t>(size) ? index : 0;
 }
 
-// Row i of what is picked is row index[i * step] of the table, counted from its end where that is negative.
+// Picked row i is row index[i * step] of the table; a negative index counts from the end.
 struct PickedRows {
   const char* table;
-  int64_t row_bytes, rows;  // from one row of the table to the next; how many there are
+  int64_t row_bytes, rows;  // bytes from one row of the table to the next; how many rows it has
   const int64_t* index;
   int64_t step;
 
@@ -25,7 +25,7 @@ struct PickedRows {
   }
 };
 
-// Rows [begin, end) of what is picked, side by side from `to` on; whole 4-byte numbers, at least one.
+// Copies picked rows [begin, end) to `to`, one after another. bytes: of a row; a multiple of 4, at least 4.
 void copy_rows(char* to, int64_t bytes, const PickedRows& from, int64_t begin, int64_t end);
 
 }  // namespace ranvier

@@ -38,11 +38,11 @@ int usable_cpus() {
 }
 
 void read_cache_sizes(int64_t (&sizes)[3]) {
-  const int64_t found[] = {value_of("hw.perflevel0.l1dcachesize", "hw.l1dcachesize"),
+  const int64_t bytes[] = {value_of("hw.perflevel0.l1dcachesize", "hw.l1dcachesize"),
                            value_of("hw.perflevel0.l2cachesize", "hw.l2cachesize"),
                            value_of("hw.perflevel0.l3cachesize", "hw.l3cachesize")};
   for (int i = 0; i < 3; ++i)
-    if (found[i]) sizes[i] = found[i];
+    if (bytes[i]) sizes[i] = bytes[i];
 }
 
 void nap() {

@@ -122,6 +122,7 @@ ArrayProgram::ArrayProgram(const std::shared_ptr<ArrayForm>& form, std::unique_p
         owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));
     }
   find_written();
+  add_to_programs();
 }
 
 // Times that were measured serve other programs of the form, too.

@@ -12,7 +12,9 @@
 namespace ranvier::bind {
 namespace {
 
-constexpr int kWarm = 3, kTeam = kWarm + 8, kMeasured = kTeam + 6;  // runs, each up to ...
+// Numbers of runs: up to kWarm the times are thrown away, up to kTeam the team is measured, up to kMeasured
+// one thread.
+constexpr int kWarm = 3, kTeam = kWarm + 8, kMeasured = kTeam + 6;
 
 bool same_strides(PyArrayObject* a, PyArrayObject* b) {
   for (int d = 0; d < PyArray_NDIM(a); ++d)
@@ -20,9 +22,9 @@ bool same_strides(PyArrayObject* a, PyArrayObject* b) {
   return true;
 }
 
-std::mutex g_mutex;                  // guards the set; held while a process forks
-std::set<ArrayProgram*> g_programs;  // all
-PyObject *g_array_name, *g_gradient_name;
+std::mutex g_mutex;                        // guards the set; held while a process forks
+std::set<ArrayProgram*> g_programs;        // all that live: a forked child resets their locks
+PyObject *g_array_name, *g_gradient_name;  // names of attributes of a Tensor
 
 }  // namespace
 
@@ -64,9 +66,10 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
   program_ = std::make_unique<Program>(std::move(recording), regions, team_);
   if (program_->prepared() == 0) watched_.clear();
   find_written();
+  add_to_programs();
 }
 
-// The last of what a constructor does.
+// The memory that a run changes and that outlives it: writes_into() compares arguments with it.
 void ArrayProgram::find_written() {
   std::vector<bool> noted(program_->buffers().size(), false);
   for (const Instruction& i : program_->instructions())
@@ -76,6 +79,9 @@ void ArrayProgram::find_written() {
       noted[use.region] = true;
       written_.emplace_back(b.address, b.address + b.bytes);
     }
+}
+
+void ArrayProgram::add_to_programs() {
   const std::lock_guard<std::mutex> lock(g_mutex);
   g_programs.insert(this);
 }
@@ -119,7 +125,7 @@ bool ArrayProgram::writes_into(py::handle array) const {
   PyArrayObject* a = as_array(array);
   if (PyArray_SIZE(a) == 0) return false;
   const auto [first, last] = reach_of(a);
-  if (finds(first, last)) return true;
+  if (meets_movable_gradient(first, last)) return true;
   return std::any_of(written_.begin(), written_.end(), [first = first, last = last](const auto& range) {
     return first < range.second && range.first < last;
   });
@@ -132,30 +138,30 @@ bool ArrayProgram::overlaps(const py::tuple& arrays) const {
 void ArrayProgram::set_call(const py::list& form, const py::list& gradients, const py::list& changed,
                             const py::object& renew, const py::list& reached) {
   const Turn turn(*this);
-  std::vector<Given> forms;  // the old lists are freed last: that may run Python
+  std::vector<ArgumentRule> rules;  // the old lists are freed last: that may run Python
   for (py::handle f : form) {
     const auto t = py::reinterpret_borrow<py::tuple>(f);
-    forms.push_back({static_cast<Given::Kind>(whole_number(t[0])), t[1]});
+    rules.push_back({static_cast<ArgumentRule::Kind>(whole_number(t[0])), t[1]});
   }
   reached_.clear();
   for (py::handle tensor : reached) reached_.push_back(tensor.ptr());
   std::sort(reached_.begin(), reached_.end());
-  std::vector<Gradient> left;
+  std::vector<Gradient> new_gradients;
   for (py::handle item : gradients) {
     const auto t = py::reinterpret_borrow<py::tuple>(item);
     const py::object tensor = t[1];
     const void* data = tensor.is_none() ? nullptr : PyArray_DATA(as_array(py::object(tensor.attr("_array"))));
-    left.push_back({t[0], tensor, static_cast<int>(whole_number(t[2])), data});
+    new_gradients.push_back({t[0], tensor, static_cast<int>(whole_number(t[2])), data});
   }
-  std::vector<std::pair<py::list, py::object>> counted;
+  std::vector<std::pair<py::list, py::object>> new_changed;
   for (py::handle tensor : changed)
-    counted.emplace_back(py::list(tensor.attr("_cell")), tensor.attr("_array"));
-  form_.swap(forms), gradients_.swap(left), changed_.swap(counted);
+    new_changed.emplace_back(py::list(tensor.attr("_cell")), tensor.attr("_array"));
+  rules_.swap(rules), gradients_.swap(new_gradients), changed_.swap(new_changed);
   renew_ = renew;
 }
 
 int ArrayProgram::visit(visitproc visit, void* arg) const {
-  for (const Given& g : form_) Py_VISIT(g.expected.ptr());
+  for (const ArgumentRule& g : rules_) Py_VISIT(g.expected.ptr());
   for (const Gradient& g : gradients_) {
     Py_VISIT(g.leaf.ptr());
     Py_VISIT(g.tensor.ptr());
@@ -164,7 +170,7 @@ int ArrayProgram::visit(visitproc visit, void* arg) const {
     Py_VISIT(cell.ptr());
     Py_VISIT(array.ptr());
   }
-  for (const Found& f : found_) Py_VISIT(f.leaf.ptr());
+  for (const MovableGradient& f : movable_) Py_VISIT(f.leaf.ptr());
   for (const Watched& w : watched_) Py_VISIT(w.cell.ptr());
   for (const py::object& o : owners_) Py_VISIT(o.ptr());
   for (const ArgumentForm& a : arguments_) Py_VISIT(a.sample.ptr());
@@ -176,18 +182,18 @@ int ArrayProgram::visit(visitproc visit, void* arg) const {
 // Breaks a cycle of references; no call fits from then on.
 void ArrayProgram::clear() {
   cleared_ = true;
-  std::vector<Given>().swap(form_);
+  std::vector<ArgumentRule>().swap(rules_);
   std::vector<Gradient>().swap(gradients_);
-  std::vector<Found>().swap(found_);
+  std::vector<MovableGradient>().swap(movable_);
   std::vector<std::pair<py::list, py::object>>().swap(changed_);
   guards_.clear();
   for (const auto& site : sites_) py::object(std::move(site->callable));
 }
 
-// Prepares again after a change of a watched Tensor; in each run where NumPy, or `.data`, has access to the
-// memory and changes are not counted.
+// Computes what follows from watched Tensors again: after a change of one, and in each run where NumPy, or
+// `.data`, has access to the memory, so that changes are not counted.
 void ArrayProgram::watch() {
-  constexpr int64_t kUnwatched = 8;
+  constexpr int64_t kUnwatched = 8;  // UNWATCHED of autograd/views.py
   for (Watched& w : watched_) {
     const int64_t changes = PyLong_AsLongLong(item_of(w.cell.ptr(), 0).ptr());
     const bool unwatched = PyLong_AsLongLong(item_of(w.cell.ptr(), 2).ptr()) & kUnwatched;
@@ -200,10 +206,11 @@ bool ArrayProgram::has_same_settings() const {
   return num_threads() == team_ && conv_algorithms().bits == conv_algorithms_ && active_isa() == isa_;
 }
 
-py::object ArrayProgram::array_of(PyObject* x, const Given& given) {
+py::object ArrayProgram::array_of(PyObject* x, const ArgumentRule& rule) {
   if (PyArray_CheckExact(x))
-    return given.kind == Given::tensor ? py::object() : py::reinterpret_borrow<py::object>(x);
-  if (given.kind == Given::array || (given.kind == Given::tensor && !given.is_class_of(x))) return {};
+    return rule.kind == ArgumentRule::tensor ? py::object() : py::reinterpret_borrow<py::object>(x);
+  if (rule.kind == ArgumentRule::array || (rule.kind == ArgumentRule::tensor && !rule.is_class_of(x)))
+    return {};
   auto array = py::reinterpret_steal<py::object>(PyObject_GetAttr(x, g_array_name));
   PyObject* requires_grad = array ? PyObject_GetAttr(x, g_gradient_name) : nullptr;
   if (!requires_grad) PyErr_Clear();
@@ -213,16 +220,17 @@ py::object ArrayProgram::array_of(PyObject* x, const Given& given) {
 
 // The arrays among the arguments of a call; false where it is not of the recorded form.
 bool ArrayProgram::arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const {
-  if (cleared_ || arguments.size() != form_.size()) return false;
-  for (size_t i = 0; i < form_.size(); ++i) {
+  if (cleared_ || arguments.size() != rules_.size()) return false;
+  for (size_t i = 0; i < rules_.size(); ++i) {
     PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), i);
-    const Given& given = form_[i];
-    if (given.kind == Given::value) {
-      if (!same_value(x, given.expected.ptr())) return false;
+    const ArgumentRule& rule = rules_[i];
+    if (rule.kind == ArgumentRule::value) {
+      if (!same_value(x, rule.expected.ptr())) return false;
       continue;
     }
-    if (given.kind == Given::tensor && std::binary_search(reached_.begin(), reached_.end(), x)) return false;
-    arrays.push_back(array_of(x, given));
+    if (rule.kind == ArgumentRule::tensor && std::binary_search(reached_.begin(), reached_.end(), x))
+      return false;
+    arrays.push_back(array_of(x, rule));
     if (!arrays.back() || arrays.size() > arguments_.size()) return false;
     const ArgumentForm& form = arguments_[arrays.size() - 1];
     if (!form.fits(arrays.back()) || !form.has_strides_of(arrays.back())) return false;
@@ -260,8 +268,8 @@ py::object ArrayProgram::operator()(const py::tuple& arrays) {
 py::object ArrayProgram::run_on(const py::handle* arrays) {
   std::vector<py::object> memory;
   release_held_gradients();
-  const std::vector<py::object> found = find_gradients();
-  if (found.size() != found_.size()) return py::none();
+  const std::vector<py::object> gradients = find_gradients();
+  if (gradients.size() != movable_.size()) return py::none();
   prepare(arrays, memory);
   watch();
   py::tuple results(results_.size());  // what needs memory comes before anything is changed
@@ -317,10 +325,10 @@ void ArrayProgram::prepare(const py::handle* arrays, std::vector<py::object>& me
   }
 }
 
-// The first runs are measured, some on the team and then some on one thread (in turn they would put its
-// workers to sleep); from then on each instruction runs where it was faster. Where other threads that run for
-// long leave it no team, one thread is measured alone, and all again when there is a team. False where a
-// check of values failed.
+// The first runs are measured, some on the team and then some on one thread: if these took turns, the team's
+// workers would fall asleep in between. From then on each instruction runs where it was faster. While other
+// threads that run for long leave no team, only one thread is measured; when there is a team again, all is
+// measured anew. False where a check of values failed.
 bool ArrayProgram::run(bool may_stop) {
   const bool without_team = team_ > 1 && busy_others() >= team_ - 1;
   if (without_team_ && !without_team) forget_times();
@@ -360,7 +368,7 @@ void ArrayProgram::measure_now() {
   if (!has_same_settings()) return;  // the workspace is made for a team and a level
   std::vector<py::object> arrays, memory;
   for (const ArgumentForm& a : arguments_) arrays.push_back(a.sample);
-  for (const Found& f : found_) program_->set_kept(f.kept, f.home);
+  for (const MovableGradient& f : movable_) program_->set_kept(f.kept, f.home);
   prepare(arrays.data(), memory);
   const Snapshot before(*program_);
   program_->renew();

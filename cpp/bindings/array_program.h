@@ -28,8 +28,8 @@ struct Gradient {
   bool is_held() const;
 };
 
-// A gradient that a run finds, uses, and that may be in other memory in each.
-struct Found {
+// A gradient that a run reads and adds to. Its memory may differ from run to run.
+struct MovableGradient {
   py::object leaf;
   int kept;    // for Program::set_kept
   char* home;  // where it was in the recording; the memory stays allocated
@@ -54,7 +54,7 @@ struct ResultForm : ArrayLayout {
 };
 
 // What a positional argument of a call must be.
-struct Given {
+struct ArgumentRule {
   enum Kind { value, any_array, array, tensor } kind;  // any_array: of NumPy or a Tensor
   py::object expected;                                 // the value; of a Tensor its class
 
@@ -76,10 +76,10 @@ class ArrayProgram {
                const py::list& arrays, const py::list& arguments, const py::list& kept);
   ~ArrayProgram();
 
-  // form: what the positional arguments of a call must be, as pairs: `Given`. reached: Tensors that guards
-  // hold, which are no arguments. gradients: (leaf, Tensor or None, place among kept_arrays or -1), set after
-  // a run. changed: the Tensors that a run changes in place: the tape compares their counters. renew: makes a
-  // Tensor of the same shape and strides in new memory.
+  // form: what the positional arguments of a call must be, as pairs: `ArgumentRule`. reached: Tensors that
+  // guards hold, which are no arguments. gradients: (leaf, Tensor or None, place among kept_arrays or -1),
+  // set after a run. changed: the Tensors that a run changes in place: the tape compares their counters.
+  // renew: makes a Tensor of the same shape and strides in new memory.
   void set_call(const py::list& form, const py::list& gradients, const py::list& changed,
                 const py::object& renew, const py::list& reached);
   // found: (leaf, region) of the gradients that may move.
@@ -151,10 +151,11 @@ class ArrayProgram {
   bool has_same_settings() const;  // as when it was recorded
   bool holds() { return has_same_settings() && guards_.first_changed() < 0 && gradients_are_apart(); }
   // The array of an argument; null where it is of another kind than the recorded one, or requires a gradient.
-  static py::object array_of(PyObject* x, const Given& given);
+  static py::object array_of(PyObject* x, const ArgumentRule& rule);
   bool arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const;
   bool sources_of(const py::tuple& arguments, const py::object& order, int64_t first, int64_t last,
                   int64_t size, bool entries, std::vector<BatchSource>& sources) const;
+  // The results; False where a check of values failed; None where a gradient is gone.
   py::object run_on(const py::handle* arrays);
   void prepare(const py::handle* arrays, std::vector<py::object>& memory);
   bool run(bool may_stop);
@@ -164,11 +165,12 @@ class ArrayProgram {
   void renew(Gradient& gradient);
   std::vector<py::object> find_gradients();
   bool gradients_are_apart() const;
-  bool finds(const char* first, const char* last) const;  // a gradient there
+  bool meets_movable_gradient(const char* first, const char* last) const;  // in the bytes [first, last)
   void set_gradients() const;
   void watch();
   void share_times();
   void find_written();
+  void add_to_programs();
   void add_result(const ArrayRecording& recording, py::handle result, Regions& regions);
   py::object make_result(const ResultForm& form, const std::vector<py::object>& memory) const;
   bool writes_into(py::handle array) const;
@@ -183,11 +185,11 @@ class ArrayProgram {
   Isa isa_;
   std::vector<ArgumentForm> arguments_;
   std::vector<ResultForm> results_;
-  std::vector<Given> form_;
+  std::vector<ArgumentRule> rules_;
   std::vector<PyObject*> reached_;  // Tensors that guards hold
   Guards guards_;
   std::vector<Gradient> gradients_;
-  std::vector<Found> found_;
+  std::vector<MovableGradient> movable_;
   std::vector<const char*> fixed_;  // where other persistent memory begins
   py::object renew_;
   std::vector<std::pair<py::list, py::object>> changed_;  // cell and array of each

@@ -106,14 +106,14 @@ bool ArrayProgram::sources_of(const py::tuple& arguments, const py::object& orde
                               int64_t last, int64_t size, bool entries,
                               std::vector<BatchSource>& sources) const {
   const int64_t* indices = indices_of(order);
-  if (cleared_ || arguments.size() != form_.size()) return false;
-  for (size_t i = 0; i < form_.size(); ++i) {
+  if (cleared_ || arguments.size() != rules_.size()) return false;
+  for (size_t i = 0; i < rules_.size(); ++i) {
     PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), i);
-    if (form_[i].kind == Given::value) {
-      if (!same_value(x, form_[i].expected.ptr())) return false;
+    if (rules_[i].kind == ArgumentRule::value) {
+      if (!same_value(x, rules_[i].expected.ptr())) return false;
       continue;
     }
-    const py::object array = array_of(x, form_[i]);
+    const py::object array = array_of(x, rules_[i]);
     if (!array || sources.size() == arguments_.size()) return false;
     for (size_t j = 0; j < i; ++j)  // one array given twice is another call
       if (PyTuple_GET_ITEM(arguments.ptr(), j) == x) return false;
@@ -149,14 +149,14 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
   for (const ResultForm& form : results_)
     if (form.output < 0 || form.ndim == kMaxDims) return py::none();
   const Turn turn(*this);
-  for (const Found& f : found_)  // one batch would find what the one before has left
+  for (const MovableGradient& f : movable_)  // one batch would find what the one before has left
     for (const Gradient& g : gradients_)
       if (g.leaf.is(f.leaf)) return py::none();
   if (count < 1 || !holds()) return py::none();
   if (!sources_of(arguments, order, first, first + count, size, entries, sources)) return py::none();
   release_held_gradients();
   const std::vector<py::object> found = find_gradients();
-  if (found.size() != found_.size()) return py::none();
+  if (found.size() != movable_.size()) return py::none();
   watch();
   int64_t bytes = 1;
   for (int i = 0; i < outputs_; ++i) bytes += static_cast<int64_t>(program_->output_bytes(i));

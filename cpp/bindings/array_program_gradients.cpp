@@ -64,7 +64,7 @@ void ArrayProgram::let_move(const py::list& found) {
     const auto t = py::reinterpret_borrow<py::tuple>(item);
     const int buffer = static_cast<int>(whole_number(t[1]));
     const Buffer& b = program_->buffers()[buffer];
-    found_.push_back({t[0], program_->let_move(buffer), b.address, static_cast<int64_t>(b.bytes)});
+    movable_.push_back({t[0], program_->let_move(buffer), b.address, static_cast<int64_t>(b.bytes)});
   }
   for (const Buffer& b : program_->buffers())
     if (b.role == Role::persistent && b.kept < 0) fixed_.push_back(b.address);
@@ -75,7 +75,7 @@ void ArrayProgram::let_move(const py::list& found) {
 // guards hold, so each array is the only one on its memory.
 bool ArrayProgram::gradients_are_apart() const {
   std::vector<char*> all;
-  for (const Found& f : found_) {
+  for (const MovableGradient& f : movable_) {
     all.push_back(address_of_gradient(f.leaf));
     if (std::binary_search(fixed_.begin(), fixed_.end(), all.back())) return false;
   }
@@ -83,8 +83,8 @@ bool ArrayProgram::gradients_are_apart() const {
   return std::adjacent_find(all.begin(), all.end()) == all.end();
 }
 
-bool ArrayProgram::finds(const char* first, const char* last) const {
-  return std::any_of(found_.begin(), found_.end(), [&](const Found& f) {
+bool ArrayProgram::meets_movable_gradient(const char* first, const char* last) const {
+  return std::any_of(movable_.begin(), movable_.end(), [&](const MovableGradient& f) {
     const char* data = address_of_gradient(f.leaf);
     return data < last && first < data + f.bytes;
   });
@@ -95,7 +95,7 @@ bool ArrayProgram::finds(const char* first, const char* last) const {
 // elsewhere.
 std::vector<py::object> ArrayProgram::find_gradients() {
   std::vector<py::object> arrays;
-  for (const Found& f : found_) {
+  for (const MovableGradient& f : movable_) {
     const Held tensor = slot_of(f.leaf.ptr(), TensorSlots::of(f.leaf).grad);
     if (tensor.is_none()) break;
     arrays.push_back(py::object(py::reinterpret_borrow<py::object>(tensor.ptr()).attr("_array")));

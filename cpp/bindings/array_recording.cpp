@@ -12,14 +12,14 @@
 namespace ranvier::bind {
 namespace {
 
-// Arrays that NumPy makes during a recording carry this handler, so that they are known later.
+// Arrays that NumPy makes during a recording carry this handler: memory_of() sees by it when they were made.
 void* plain_malloc(void*, size_t bytes) { return std::malloc(bytes ? bytes : 1); }
 void* plain_calloc(void*, size_t count, size_t size) {
   return std::calloc(count ? count : 1, size ? size : 1);
 }
 void* plain_realloc(void*, void* old, size_t bytes) { return std::realloc(old, bytes ? bytes : 1); }
 void plain_free(void*, void* p, size_t) { std::free(p); }
-PyDataMem_Handler g_functions = {
+PyDataMem_Handler g_recording_functions = {
     "ranvier_recording", 1, {nullptr, plain_malloc, plain_calloc, plain_realloc, plain_free}};
 
 PyObject* handler_of(PyArrayObject* a) { return reinterpret_cast<PyArrayObject_fields*>(a)->mem_handler; }
@@ -38,7 +38,7 @@ ArrayRecording::~ArrayRecording() { end(); }
 void ArrayRecording::begin() {
   first_serial_ = next_serial();
   failed_ = failed_allocations();
-  handler_ = py::reinterpret_steal<py::object>(PyCapsule_New(&g_functions, "mem_handler", nullptr));
+  handler_ = py::reinterpret_steal<py::object>(PyCapsule_New(&g_recording_functions, "mem_handler", nullptr));
   numpy_handler_ = handler_ ? PyDataMem_SetHandler(handler_.ptr()) : nullptr;
   if (!numpy_handler_) throw py::error_already_set();
   t_recording = this;
@@ -49,7 +49,7 @@ void ArrayRecording::end() {
   if (!open_) return;
   open_ = false;
   t_recording = nullptr;
-  // With more memory the step may go another way, also where it has caught the error.
+  // The step may have caught the error and taken another branch, which it would not take with more memory.
   if (failed_allocations() != failed_) fault = "out of memory";
   Py_XDECREF(PyDataMem_SetHandler(numpy_handler_));
   Py_CLEAR(numpy_handler_);
@@ -65,7 +65,7 @@ Memory Memory::of(py::handle array) {
     const bool ours = handler_of(root) == memory_handler();
     return {PyArray_DATA(root), static_cast<size_t>(PyArray_NBYTES(root)), ours, false, owner};
   }
-  const auto [first, last] = reach_of(root);  // of a buffer that is no array
+  const auto [first, last] = reach_of(root);  // the owner is a buffer that is no array
   return {first, static_cast<size_t>(last - first), false, false, owner};
 }
 
@@ -79,10 +79,12 @@ Memory ArrayRecording::memory_of(py::handle array) const {
   return memory;
 }
 
+// Makes the memory a region and keeps it from being freed. A region that exists keeps its kind, except that a
+// foreign one may turn out to be persistent.
 void ArrayRecording::hold(const Memory& memory, RegionKind kind, int argument) {
-  const size_t before = regions.size();
+  const size_t count_before = regions.size();
   const int region = Recording::note(memory.begin, memory.bytes, kind, argument);
-  if (regions.size() == before) {
+  if (regions.size() == count_before) {
     if (kind == RegionKind::persistent && regions[region].kind == RegionKind::foreign)
       regions[region].kind = kind;
     return;
@@ -91,17 +93,18 @@ void ArrayRecording::hold(const Memory& memory, RegionKind kind, int argument) {
   if (memory.ours) {
     const bool temporary = kind == RegionKind::temporary;
     const bool compared = temporary && check && check->compares(temporaries_);
+    // What the step has made may be lost when it is deallocated, unless a check of a program compares it.
     pin(memory.begin, memory.in_recording && !compared);
     pins_[region].reset(memory.begin);
     temporaries_ += temporary;
-    if (temporary) count(memory);
+    if (temporary) add_to_peak(memory);
   } else {
     owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));
   }
 }
 
-// Takes a new temporary into the peak of what the eager step holds.
-void ArrayRecording::count(const Memory& memory) {
+// Adds a new temporary to those that the eager step holds; `peak` is the largest sum of their bytes so far.
+void ArrayRecording::add_to_peak(const Memory& memory) {
   size_t kept = 0;
   for (const auto& block : alive_) {
     if (is_released(block.first))
@@ -127,11 +130,11 @@ void ArrayRecording::note(py::handle array) {
   find_place();
   if (is_in_argument(array)) return;
   const Memory memory = memory_of(array);
-  const RegionKind made = memory.ours ? RegionKind::temporary : RegionKind::foreign;
-  hold(memory, memory.in_recording ? made : RegionKind::persistent);
+  const RegionKind new_kind = memory.ours ? RegionKind::temporary : RegionKind::foreign;
+  hold(memory, memory.in_recording ? new_kind : RegionKind::persistent);
 }
 
-// The caller holds it during the recording.
+// The caller keeps a reference to the array during the recording.
 void ArrayRecording::add_argument(py::handle array) {
   const auto [first, last] = reach_of(as_array(array));
   hold({first, static_cast<size_t>(last - first), false, false, array}, RegionKind::argument, arguments_++);
@@ -183,21 +186,22 @@ std::vector<Pin> ArrayRecording::take_pins(const std::vector<int>& kept) {
   return taken;
 }
 
-// An array in the core's memory that is laid out like this one of NumPy's.
+// A new array in the core's memory with the shape and strides of one that NumPy made. A view gets a new base
+// like its own.
 static py::object laid_out_like(py::handle array) {
   PyArrayObject *a = as_array(array), *root = a;
   if (PyArray_BASE(a) && PyArray_Check(PyArray_BASE(a)))
     root = reinterpret_cast<PyArrayObject*>(PyArray_BASE(a));
   PyObject* before = PyDataMem_SetHandler(memory_handler());
-  const auto made = py::reinterpret_steal<py::object>(PyArray_NewLikeArray(root, NPY_KEEPORDER, nullptr, 0));
+  const auto copy = py::reinterpret_steal<py::object>(PyArray_NewLikeArray(root, NPY_KEEPORDER, nullptr, 0));
   Py_XDECREF(PyDataMem_SetHandler(before));
   Py_XDECREF(before);
-  if (!made) throw py::error_already_set();
-  return root == a ? made : ArrayLayout(array, PyArray_BYTES(root)).at(PyArray_BYTES(as_array(made)), made);
+  if (!copy) throw py::error_already_set();
+  return root == a ? copy : ArrayLayout(array, PyArray_BYTES(root)).at(PyArray_BYTES(as_array(copy)), copy);
 }
 
-py::list ArrayRecording::host(const py::object& callable, const py::list& reads, const py::list& made,
-                              const py::object& into) {
+py::list ArrayRecording::host(const py::object& callable, const py::list& reads,
+                              const py::list& numpy_results, const py::object& into) {
   HostCall call{};
   auto site = std::make_unique<HostSite>();
   site->callable = callable;
@@ -210,7 +214,7 @@ py::list ArrayRecording::host(const py::object& callable, const py::list& reads,
   for (py::handle a : reads) add(a);
   call.reads = call.count;
   py::list results;
-  for (py::handle a : made) {
+  for (py::handle a : numpy_results) {
     results.append(into.is_none() ? laid_out_like(a) : into);
     add(results[results.size() - 1]);
   }
@@ -218,12 +222,12 @@ py::list ArrayRecording::host(const py::object& callable, const py::list& reads,
   call.found.data = cell();
   sites_.push_back(std::move(site));
   record(call_type<HostCall>(), &call);
-  for (size_t i = 0; i < made.size(); ++i)
-    if (PyArray_CopyInto(as_array(results[i]), as_array(made[i])) < 0) throw py::error_already_set();
+  for (size_t i = 0; i < numpy_results.size(); ++i)
+    if (PyArray_CopyInto(as_array(results[i]), as_array(numpy_results[i])) < 0) throw py::error_already_set();
   return results;
 }
 
-// The innermost line outside the package, once for each call.
+// Adds the innermost line of Python outside the package to `places`, unless it was the last one added.
 void ArrayRecording::find_place() {
   const auto owned = [](auto* object) {
     return py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(object));

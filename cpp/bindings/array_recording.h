@@ -66,7 +66,7 @@ class ArrayRecording : public Recording {
   std::string place_of_writer(int region) const;
   // Records that `callable`, given arrays like the first, makes arrays like the second. It has just done
   // that; the results are copied to `into`, or to new arrays of the core with the same strides, and returned.
-  py::list host(const py::object& callable, const py::list& reads, const py::list& made,
+  py::list host(const py::object& callable, const py::list& reads, const py::list& numpy_results,
                 const py::object& into);
   // While it is open: whether calls are noted; how many were so far.
   size_t pause(bool on) {
@@ -84,7 +84,7 @@ class ArrayRecording : public Recording {
   bool is_in_argument(py::handle array) const;
   void hold(const Memory& memory, RegionKind kind, int argument = -1);
   void find_place();
-  void count(const Memory& memory);
+  void add_to_peak(const Memory& memory);
 
   std::string package_;
   uint64_t first_serial_ = 0;

@@ -4,11 +4,11 @@
 namespace ranvier::bind {
 namespace {
 
-// The last axes of x, as many as normalized_shape has and of its sizes, are the lines.
+// A line is what is normalized together: the last axes of x, which have the sizes of normalized_shape.
 struct NormLines {
   Input x;
-  int axes;  // of a line
-  int64_t count = 1, size = 1;
+  int axes;                     // of a line
+  int64_t count = 1, size = 1;  // of lines; elements of a line
 
   NormLines(const Input& x_, const Sizes& shape) : x(x_), axes(std::min(shape.count(), kMaxDims + 1)) {
     bool fits = axes >= 1 && axes <= x.ndim();
@@ -22,10 +22,10 @@ struct NormLines {
   Shape of_line() const { return x.shape().part(leading(), x.ndim()); }
   Shape of_statistic() const { return x.shape().part(0, leading()); }
 
-  // Leading axes as they are in x; what a statistic of each line has.
+  // The number of axes before those of a line. A statistic, one number for each line, has these axes only.
   int leading() const { return x.ndim() - axes; }
 
-  // As (count, size): lines contiguous and evenly spaced, else null.
+  // v as (count, size), if its lines are contiguous and evenly spaced; else a view without data.
   template <class E>
   TensorView<E> as_matrix(const TensorView<E>& v) const {
     TensorView<E> m;
@@ -48,18 +48,18 @@ struct NormLines {
     return m;
   }
 
-  // The same as a field of run().
+  // The same of any array that is passed to run().
   template <class A>
   auto of(const A& a) const {
     return viewed(a, [this](const auto& v) { return as_matrix(v); });
   }
 
-  // The array as such lines, copied where it does not have them.
+  // The array itself if as_matrix() can view it; else a contiguous copy.
   Input lined(const Input& a) const {
     return as_matrix(a.view<char>()).ndim == 2 ? a : copied(a, Output::contiguous(a.dtype(), a.shape()));
   }
 
-  // Empty, or an array of the lines' shape, contiguous.
+  // weight or bias: empty, or of a line's shape, made contiguous.
   Input parameter(const Input& p) const {
     if (p && !p.has_shape(of_line())) p.fail("normalized_shape, ", of_line());
     return contiguous(p);

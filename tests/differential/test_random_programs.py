@@ -14,7 +14,7 @@ from support.differential import compare, draw, shrunk  # noqa: E402
 
 PROGRAMS = int(os.environ.get("RANVIER_PROGRAMS", "1000"))
 FIRST = int(os.environ.get("RANVIER_PROGRAMS_FROM", "0"))
-MOST_REFUSED = 0.01
+MOST_REFUSED = 0.01  # of the programs: of what PyTorch allows, some is refused by intention
 
 
 @pytest.mark.timeout(0)

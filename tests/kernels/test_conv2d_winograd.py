@@ -43,7 +43,7 @@ def directly(function, *arguments, **settings):
 
 
 def both(function, *arguments, **settings):
-    """The result as it is chosen and the direct one."""
+    """The result with Winograd allowed, and that of the direct sum. Equal bits: Winograd was not chosen."""
     return function(*arguments, **settings), directly(function, *arguments, **settings)
 
 
@@ -58,23 +58,25 @@ def bound(x, w, padding):
 
 
 def check(isas, sizes, padding=(1, 1)):
-    """Forward and the gradient to the input against float64, at every ISA level; whether Winograd's sums were
-    chosen for each of them."""
+    """Compares forward and the gradient to the input with float64, at every ISA level.
+
+    sizes: (n, c, h, w, k). Returns for each level two bools: whether Winograd was chosen for them.
+    """
     x, w, bias = arrays = random_arrays(np.random.default_rng(2), *sizes)
     double = [a.astype(float) for a in arrays]
     y = reference.conv2d(*double, padding=padding)
     dy = np.random.default_rng(1).uniform(-1, 1, y.shape).astype("float32")
     dx = reference.conv2d_backward(dy.astype(float), *double[:2], padding=padding)[0]
     flipped = w.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
-    rows, columns = (max(p - 2, 0) for p in padding)  # of dy that saw only padding
+    rows, columns = (max(p - 2, 0) for p in padding)  # at each edge of dy, whose windows have only padding
     seen = dy[:, :, rows : dy.shape[2] - rows, columns : dy.shape[3] - columns]
     limits = bound(x, w, padding), bound(seen, flipped, tuple(max(2 - p, 0) for p in padding))
     chosen = []
     for isa in isas:
         runs = both(kernels.conv2d, x, w, bias, padding=padding), both(gradient, dy, x, w, padding)
-        for (found, direct), exact, limit in zip(runs, (y, dx), limits, strict=True):
-            assert (np.abs(found - exact) <= limit).all(), (isa, sizes, padding)
-            chosen.append(not np.array_equal(found, direct))
+        for (result, direct), exact, limit in zip(runs, (y, dx), limits, strict=True):
+            assert (np.abs(result - exact) <= limit).all(), (isa, sizes, padding)
+            chosen.append(not np.array_equal(result, direct))
     return chosen
 
 
@@ -114,7 +116,7 @@ def test_nor_are_few_channels_or_pixels(rng):
 @pytest.mark.parametrize("padding", [(0, 0), (1, 1), (2, 0), (0, 3), (5, 2)])
 @grouped("rows", range(1, 10))
 def test_every_height_and_width(rows, padding, isas):
-    """Whole tiles, those cut at the right, below and at both; small images in batches, so that they pay."""
+    """Whole tiles, and those cut at the right, below and at both. Batches make small images enough work."""
     for columns in range(1, 10) if padding == (1, 1) else (1, 2, 3, 5, 8):
         height, width = rows + 2 * padding[0] - 2, columns + 2 * padding[1] - 2
         if height > 0 and width > 0:
@@ -126,7 +128,7 @@ def test_every_height_and_width(rows, padding, isas):
     "channels", [(15, 32), (16, 31), (17, 33), (24, 47), (31, 49), (33, 16), (65, 17), (128, 32)]
 )
 def test_channels(channels, isas):
-    """Around the vectors and panels of each level, and the strides that are spread over the caches."""
+    """Around the widths of vectors and panels of each level; and powers of two, whose strides are padded."""
     assert all(check(isas, (3, channels[0], 15, 18, channels[1])))
 
 

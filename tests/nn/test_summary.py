@@ -15,8 +15,8 @@ CNN = (
 
 
 def test_golden_cnn_shapes(capsys):
-    found = rv.summary(nn.Sequential(*CNN), (1, 28, 28))
-    assert [layer.output_shape for layer in found.layers] == [
+    summary = rv.summary(nn.Sequential(*CNN), (1, 28, 28))
+    assert [layer.output_shape for layer in summary.layers] == [
         ("N", 32, 26, 26),
         ("N", 32, 26, 26),
         ("N", 32, 13, 13),
@@ -28,14 +28,14 @@ def test_golden_cnn_shapes(capsys):
         ("N", 128),
         ("N", 10),
     ]
-    assert [layer.parameters for layer in found.layers] == [320, 0, 0, 18496, 0, 0, 0, 204928, 0, 1290]
-    assert found.total == found.trainable == 225_034
-    assert found.nbytes == 4 * 225_034
+    assert [layer.parameters for layer in summary.layers] == [320, 0, 0, 18496, 0, 0, 0, 204928, 0, 1290]
+    assert summary.total == summary.trainable == 225_034
+    assert summary.nbytes == 4 * 225_034
     printed = capsys.readouterr().out
-    assert printed == str(found) + "\n"
+    assert printed == str(summary) + "\n"
     assert "0 Conv2d     (N, 32, 26, 26)         320" in printed
     assert "225,034 parameters (900.1 kB), 225,034 of them trainable" in printed
-    assert repr(found) == "<Summary of 10 layers, 225,034 parameters>"
+    assert repr(summary) == "<Summary of 10 layers, 225,034 parameters>"
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def test_nested_shared_and_frozen():
     model = nn.Sequential(inner, shared, nn.Linear(4, 1))
     for parameter in model[2].parameters():
         parameter.requires_grad = False
-    found = rv.summary(model, (4,))
-    assert [(layer.kind, layer.parameters) for layer in found.layers] == [
+    summary = rv.summary(model, (4,))
+    assert [(layer.kind, layer.parameters) for layer in summary.layers] == [
         ("Linear", 20),
         ("ReLU", 0),
         ("Linear", 0),
         ("Linear", 5),
     ]
-    assert (found.total, found.trainable) == (25, 20)
+    assert (summary.total, summary.trainable) == (25, 20)
 
 
 def test_a_module_of_the_user_with_parameters_beside_parts():
@@ -72,26 +72,26 @@ def test_a_module_of_the_user_with_parameters_beside_parts():
         def forward(self, x):
             return self.part(x) * self.scale
 
-    found = rv.summary(Scaled(), 3)
-    assert [(layer.kind, layer.parameters) for layer in found.layers] == [("Linear", 12), ("Scaled", 3)]
-    assert found.total == 15
+    summary = rv.summary(Scaled(), 3)
+    assert [(layer.kind, layer.parameters) for layer in summary.layers] == [("Linear", 12), ("Scaled", 3)]
+    assert summary.total == 15
 
 
 def test_the_model_is_left_as_it_was():
     model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)).double()
     model[1].eval()
-    found = rv.summary(model, (2,))
+    summary = rv.summary(model, (2,))
     assert model[0].training
     assert not model[1].training
     assert all(parameter.grad is None for parameter in model.parameters())
-    assert found.nbytes == 48
-    assert len(rv.summary(model, (2,)).layers) == len(found.layers)
+    assert summary.nbytes == 48
+    assert len(rv.summary(model, (2,)).layers) == len(summary.layers)
 
 
 def test_no_parameters():
-    found = rv.summary(nn.ReLU(), (5,))
-    assert found.layers[0].output_shape == ("N", 5)
-    assert found.total == 0
+    summary = rv.summary(nn.ReLU(), (5,))
+    assert summary.layers[0].output_shape == ("N", 5)
+    assert summary.total == 0
 
 
 def test_errors():

@@ -38,11 +38,11 @@ def test_a_step_is_that_of_the_loss_with_the_penalty_on_the_tape(l1, l2):
 
 def test_weights_shrink_and_batches_report_the_penalty():
     losses = []
-    say = rv.LambdaCallback(on_batch_end=lambda batch, logs: losses.append(logs["loss"]))
+    note = rv.LambdaCallback(on_batch_end=lambda batch, logs: losses.append(logs["loss"]))
     model, free = classifier(), classifier()
     trainer_of(free).fit(X, Y, epochs=30)
     before = value_of(model, 0.0, 0.1)
-    history = trainer_of(model, l2=0.1).fit(X, Y, epochs=30, batch_size=40, callbacks=[say])
+    history = trainer_of(model, l2=0.1).fit(X, Y, epochs=30, batch_size=40, callbacks=[note])
     assert value_of(model, 0.0, 1.0) < value_of(free, 0.0, 1.0) / 4
     assert losses[0] == history["loss"][0] > before
 
@@ -72,17 +72,18 @@ def test_which_parameters(l2, penalised):
     before = dict(zip([name for name, _ in model.named_parameters()], weights_of(model), strict=True))
     trainer.fit(X[:1], Y[:1], epochs=1)
     expected = sum((before[name] ** 2).sum() for name in penalised)
-    plain = nn.CrossEntropyLoss()(_with(before), Y[:1]).item()
+    plain = nn.CrossEntropyLoss()(_first_output(before), Y[:1]).item()
     assert trainer.history["loss"][0] == pytest.approx(plain + expected, rel=1e-12)
 
 
-def _with(weights):
+def _first_output(weights):
+    """The output for the first sample of a classifier with these weights."""
     model = classifier().double()
     model.load_state_dict(weights)
     return model(X[:1])
 
 
-def test_frozen_and_unused_parameters():
+def test_a_frozen_parameter_counts_in_the_loss_and_stays():
     model = classifier()
     model[0].weight.requires_grad = False
     before = weights_of(model)
@@ -93,6 +94,8 @@ def test_frozen_and_unused_parameters():
     trainer.fit(X, Y, epochs=1)
     assert np.array_equal(weights_of(model)[0], before[0])
 
+
+def test_a_parameter_that_the_output_does_not_use_shrinks():
     class Half(nn.Module):
         """Has a layer that the output does not depend on."""
 
@@ -108,11 +111,11 @@ def test_frozen_and_unused_parameters():
     trainer_of(model, optim.SGD(model.parameters(), lr=0.25), nn.MSELoss(), l2=1.0).fit(
         X, Z, epochs=1, batch_size=40
     )
-    np.testing.assert_allclose(model.unused.weight.numpy(force=True), w / 2, rtol=1e-6)
+    np.testing.assert_allclose(model.unused.weight.numpy(force=True), w / 2, rtol=1e-6)  # w - lr * 2 * l2 * w
 
 
-def test_keras_reports_the_same():
-    """The formula of keras.regularizers.L1L2, on numbers of its documentation's kind."""
+def test_the_formula_is_that_of_keras():
+    """The formula of keras.regularizers.L1L2: l1 * sum of |w| + l2 * sum of w**2, by hand."""
     model = nn.Linear(2, 1, bias=False)
     model.load_state_dict({"weight": np.array([[3.0, -4.0]], np.float32)})
     trainer = rv.Trainer(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.0), l1=0.01, l2=0.02)

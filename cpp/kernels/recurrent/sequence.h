@@ -1,4 +1,5 @@
-// The rows of each step of a sequence, and the product with the state inside the loop over time.
+// A sequence has rows for each time step, one for each sample that is not yet at its end. This file finds the
+// rows of each step, and has the product with the state inside the loop over time.
 #pragma once
 #include <algorithm>
 
@@ -27,24 +28,25 @@ void for_each_step(const Call& call, bool from_end, const F& f) {
   }
 }
 
-// Elements [begin, end) of a state: those given, or zeros.
+// Sets elements [begin, end) of a state to those of an initial one, or to zeros where there is none.
 template <class T>
-void start(T* state, const TensorView<const T>& given, int64_t begin, int64_t end) {
-  if (given.data)
-    std::copy(given.data + begin, given.data + end, state + begin);
+void start(T* state, const TensorView<const T>& initial, int64_t begin, int64_t end) {
+  if (initial.data)
+    std::copy(initial.data + begin, initial.data + end, state + begin);
   else
     std::fill(state + begin, state + end, T(0));
 }
 
+// (1, rows, columns), as Matmul takes matrices in batches; element (i, j) is at data[i * rs + j * cs].
 template <class T>
-TensorView<T> as_matrix(T* data, int64_t rows, int64_t columns, int64_t row, int64_t column) {
+TensorView<T> as_matrix(T* data, int64_t rows, int64_t columns, int64_t rs, int64_t cs) {
   TensorView<T> v;
   v.data = data, v.ndim = 3;
   v.shape[0] = 1, v.shape[1] = rows, v.shape[2] = columns;
-  v.strides[1] = row, v.strides[2] = column;
+  v.strides[1] = rs, v.strides[2] = cs;
   return v;
 }
-// (rows, columns), contiguous; or its transpose.
+// A contiguous matrix (rows, columns); and below it the transpose of one.
 template <class T>
 TensorView<T> as_matrix(T* data, int64_t rows, int64_t columns) {
   return as_matrix(data, rows, columns, columns, 1);
@@ -54,12 +56,12 @@ TensorView<T> transposed(T* data, int64_t rows, int64_t columns) {
   return as_matrix(data, columns, rows, 1, columns);
 }
 
-// a B for a few rows of a, many times: B (k, n) is packed once, in strips of columns as wide as a tile.
-// All threads pack; each multiplies alone.
+// c = a B, computed at every time step with the same B and an a of few rows. So B (k, n) is packed once, in
+// strips of as many columns as a tile has. All threads pack together; then each multiplies rows of its own.
 template <class T>
 class PackedProduct {
  public:
-  // rows: the most of one product
+  // b[p, j] is at b[p * rs + j * cs]. rows: the most rows that a has in one product.
   PackedProduct(const T* b, int64_t k, int64_t n, int64_t rs, int64_t cs, int64_t rows)
       : kernels_(matmul_kernels<T>()), b_(b), k_(k), n_(n), rs_(rs), cs_(cs) {
     width_ = kernels_.nr(static_cast<int>(std::clamp<int64_t>(rows, 1, kernels_.mr)));
@@ -67,9 +69,9 @@ class PackedProduct {
     strips_ = ceil_div(n, width_);
   }
 
-  int64_t elements() const { return strips_ * width_ * k_; }
+  int64_t elements() const { return strips_ * width_ * k_; }  // of packed: (strips, k, width)
 
-  // This thread's share of the strips.
+  // Packs the strips of thread `index` of `size`.
   void pack(T* packed, int index, int size) const {
     for (int64_t j = strips_ * index / size; j < strips_ * (index + 1) / size; ++j)
       kernels_.pack(k_, columns(j), width_, b_ + j * width_ * cs_, rs_, cs_, packed + j * width_ * k_);
@@ -81,9 +83,9 @@ class PackedProduct {
     MatmulTile<T> t{};
     t.k = k_, t.k_block = kernels_.kc;
     t.rs_a = k_, t.cs_a = 1, t.rs_b = width_, t.rs_c = n_, t.cs_c = 1;
-    for (int64_t j = 0; j < strips_; ++j) {
+    for (int64_t j = 0; j < strips_; ++j) {  // columns(j) columns of c
       t.b = packed + j * width_ * k_, t.columns = columns(j);
-      for (int64_t i = 0; i < panels; ++i) {
+      for (int64_t i = 0; i < panels; ++i) {  // at most mr rows of a and c
         const int64_t row = rows * i / panels;
         t.rows = static_cast<int>(rows * (i + 1) / panels - row);
         t.a = a + row * k_, t.c = c + row * n_ + j * width_;
@@ -93,6 +95,7 @@ class PackedProduct {
   }
 
  private:
+  // Of strip j: the last one may be narrower.
   int columns(int64_t j) const { return static_cast<int>(std::min<int64_t>(width_, n_ - j * width_)); }
 
   const MatmulKernels<T>& kernels_;

@@ -4,11 +4,12 @@ The core records the kernel calls. The layers above add what the core cannot see
 are constants, which values were read, which leaves got gradients, which modules and optimizers took part.
 While nothing is recorded, each of these functions only tests whether a list is empty.
 
-``host(function, *operands)`` is ``function(*operands)``. While a step is recorded, the core notes the call as
-an instruction, if NumPy has made the result. In a replay the function gets arrays on the program's memory;
-what it returns is copied to where the program has the result. So the function may depend on nothing but its
-operands, and the shapes of its results follow from those of the operands. Where a replay finds other shapes,
-or an exception is raised, all is put back, and the step runs eagerly.
+``host(function, *operands)`` is ``function(*operands)``: a call that Python, the host of the core, makes with
+NumPy. While a step is recorded, the core notes the call as an instruction, if NumPy has made the result.
+In a replay the function gets arrays on the program's memory; what it returns is copied to where the program
+has the result. So the function may depend on nothing but its operands, and the shapes of its results follow
+from those of the operands. Where a replay finds other shapes, or an exception is raised, all is put back, and
+the step runs eagerly.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from _thread import _local as local  # as in mode.py
+from _thread import _local as local  # threading.local: see mode.py
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,7 +41,7 @@ class Recording:
         core: the kernel calls and the memory that they use.
         executed: the Python code that ran (`program/executed.py`).
         fault: the first reason why the run cannot be replayed, or "".
-        passing: this run is an exception: it is not replayed, but a later one may be.
+        passing: this run is unlike later ones (see `pass_over`): it is not replayed, but a later one may be.
         leaves: (tensor, its gradient before the run, whether the run first adds to that) of each tensor whose
             gradient the run makes, adds to, sets or drops, by id.
         changed: tensors that outlive the run and were changed in place.
@@ -75,7 +76,7 @@ class Recording:
 
     def gets_gradient(self, leaf: Any) -> None:
         """Called before a gradient is added to that of a leaf."""
-        if id(leaf) not in self.leaves:  # no reference to the array: autograd counts them
+        if id(leaf) not in self.leaves:  # the Tensors, not the arrays: autograd counts references to arrays
             self.leaves[id(leaf)] = leaf, leaf.grad, True
 
     def sets_gradient(self, leaf: Any) -> None:
@@ -142,7 +143,7 @@ def refuse(what: str, remedy: str) -> None:
 
 
 def pass_over() -> None:
-    """Called where this run is an exception, as the first of a lazy layer: a later one may be replayed."""
+    """Called where this run is unlike later ones, as the first of a lazy layer: those may be replayed."""
     if _local.recording is not None:
         _local.recording.passing = True
 
@@ -174,7 +175,7 @@ def package() -> str:
 
 
 _CONSTANT = (np.ndarray, np.generic, np.dtype, int, float, str, slice, type(None), type(...))
-_MOST_ARRAYS, _MOST_DIMENSIONS = 16, 8  # that an instruction takes
+_MOST_ARRAYS, _MOST_DIMENSIONS = 16, 8  # of an instruction: limits of the core (program/host_call.h)
 
 
 def host(function: Callable[..., Any], *operands: Any) -> Any:
@@ -204,6 +205,7 @@ def host_in_place(function: Callable[..., Any], target: Array, *operands: Any) -
 
 
 def _recorded(recording: Recording, function: Callable[..., Any], operands: tuple[Any, ...]) -> Any:
+    """function(*operands), noted as an instruction that writes the results which NumPy has made."""
     if not _are_constant(operands):
         return function(*operands)
     with paused():
@@ -219,7 +221,7 @@ def _recorded(recording: Recording, function: Callable[..., Any], operands: tupl
 
 
 class _Changed:
-    """A function that changes its first argument, as one that returns a changed copy."""
+    """A function that changes its first argument, made into one that returns a changed copy."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
@@ -249,7 +251,7 @@ class Call:
     """What a replay calls, with the arrays that the instruction reads.
 
     Attributes:
-        kept: the numbers of the results that the instruction writes.
+        kept: which results the instruction writes, by their index in what `run` returns, ascending.
     """
 
     kept: list[int]
@@ -258,7 +260,7 @@ class Call:
         raise NotImplementedError
 
     def fits(self, read: list[Array], results: list[Any]) -> bool:
-        """Whether an instruction takes these arrays."""
+        """Whether one instruction can have so many arrays, of so many dimensions."""
         return len(read) + len(results) <= _MOST_ARRAYS and all(x.ndim <= _MOST_DIMENSIONS for x in read)
 
     def __call__(self, *arrays: Array) -> tuple[Array, ...] | None:
@@ -277,22 +279,22 @@ class Call:
 
 
 class _FunctionCall(Call):
-    """A function with its constants."""
+    """A function with its constant operands; a replay passes the arrays among them."""
 
     def __init__(self, function: Callable[..., Any], operands: tuple[Any, ...]) -> None:
         self.function, self.kept = function, [0]
         self.constants = [None if isinstance(x, np.ndarray) else x for x in operands]
-        self.places = [i for i, x in enumerate(operands) if isinstance(x, np.ndarray)]
+        self.positions = [i for i, x in enumerate(operands) if isinstance(x, np.ndarray)]
 
     def run(self, arrays: tuple[Array, ...]) -> Any:
         operands = [*self.constants]
-        for place, array in zip(self.places, arrays, strict=True):
-            operands[place] = array
+        for position, array in zip(self.positions, arrays, strict=True):
+            operands[position] = array
         return self.function(*operands)
 
 
 def _is_of_signal(error: Exception) -> bool:
-    """Whether a signal handler has raised it, which came just then."""
+    """Whether the error comes from a signal handler that ran during the call, not from the call itself."""
     handlers: list[Any] = [signal.getsignal(number) for number in signal.valid_signals()]
     codes = [handler.__code__ for handler in handlers if hasattr(handler, "__code__")]
     traceback = error.__traceback__

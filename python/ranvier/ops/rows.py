@@ -1,5 +1,6 @@
-"""Docstrings with an example in one line: of functions that are rows of a table, and of others.
+"""Short notations for docstrings, expanded when a module is imported: an example in one line.
 
+`document` reads a table with a row for each function, `examples` the docstrings of functions and classes.
 ``| rv.exp(rv.tensor([0.0])) -> tensor([1.])`` stands for the lines of an example, which doctest runs; ``->``
 may begin the next line. The rows of a matrix, ``tensor([[1., 0.], [0., 1.]])``, become lines.
 """
@@ -27,10 +28,11 @@ def document(module: dict[str, Any], rows: str, owner: str = "rv") -> None:
         tensor(5)
          (input: 'Any') -> 'Tensor'
     """
-    for row in re.split(r"\n(?=\S)", rows.strip()):
+    for row in re.split(r"\n(?=\S)", rows.strip()):  # at line ends that no space follows
         text, example = row.replace("\n    | ", " | ").rsplit(" | ", 1)
         name, formula = text.split(": ", 1)
         arguments, result = re.sub(r"\s+-> ", " -> ", example).split(" -> ")
+        # [2, 3] or [[1, 2], [3, 4]] -> rv.tensor(...), but where rv.tensor( stands before it
         call = re.sub(r"(?<!rv.tensor\()(\[\[.*?\]\]|\[[^]]*\])", r"rv.tensor(\1)", arguments)
         result = f"tensor({result})" if result[0] == "[" else result
         op = module[name]
@@ -65,12 +67,14 @@ def examples(module: dict[str, Any]) -> None:
             value.__doc__ = _written(*(part.rstrip() for part in row.groups()))
 
 
-# the text; the call after the last bar, of rv or of a function around it, as len(...); the result
+# "text | call -> result", at the last bar. The call begins with rv. or has it inside: len(rv....), (rv....).
 _EXAMPLE = r"(.*)\| ((?:\w+\(+|\(+)*rv\..*) -> (.*)"
 
 
 def _written(text: str, call: str, result: str) -> str:
+    """The docstring: the text and the example as doctest reads it."""
     matrix = re.match(r"tensor\((\[\[+)", result)
-    if matrix:  # one line for each row
-        result = result.replace("], [", "],\n" + " " * (10 + len(matrix[1])) + "[")
+    if matrix:  # one line for each row, below the first: 4 of the docstring, "tensor(", all brackets but one
+        indent = " " * (4 + len("tensor(") + len(matrix[1]) - 1)
+        result = result.replace("], [", f"],\n{indent}[")
     return f"{text}\n\n    >>> import ranvier as rv\n    >>> {call}\n    {result}\n    "

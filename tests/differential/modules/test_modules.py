@@ -1,4 +1,4 @@
-"""PyTorch's own lists of modules as a judge: every case that needs nothing excluded is right."""
+"""The cases of PyTorch's own lists of modules: each is right, or EXCLUDED says why it is not compared."""
 
 import re
 from collections import Counter
@@ -11,7 +11,7 @@ pytest.importorskip("expecttest", reason="expecttest, which PyTorch's lists need
 from differential.modules.cases import Case, Input, cases  # noqa: E402
 from differential.modules.judge import judge  # noqa: E402
 
-# What is not compared: a part of "title: message", and why.
+# What is not compared: a regular expression, searched in "title: message", and the reason.
 EXCLUDED = {
     r"3[dD]|trilinear": "volumes, which docs/versions.md leaves out",
     r"complex": "complex numbers, which docs/versions.md leaves out",
@@ -20,10 +20,12 @@ EXCLUDED = {
     r"NLLLoss#0: returned": "a weight is cast to the dtype of the scores, there refused",
     r"BatchNorm.d#1: returned": "eps = 0, which ONNX files may have, is refused there",
 }
+# How many cases must be right at least: fewer would mean that the lists were not read.
 LEAST = {"module_db": 2200, "module_errors": 230, "common_nn": 245}  # of 2,232, 232 and 250 in PyTorch 2.13
 
 
 def excluded(text: str) -> str | None:
+    """The reason why a case is not compared, or None."""
     return next((why for part, why in EXCLUDED.items() if re.search(part, text)), None)
 
 
@@ -43,6 +45,7 @@ def test_modules(source, capsys):
 
 
 def linear(ours, **settings):
+    """A case that compares `ours`, a class derived from Linear, with PyTorch's Linear."""
     x = torch.ones(2, 3, requires_grad=True)
     return Case("x", torch.nn.Linear, ours, Input(3, 2), Input(x), torch.float32, **settings)
 
@@ -58,14 +61,14 @@ def test_the_judge_sees_what_is_wrong():
         def forward(self, input):
             return super().forward(input.detach())
 
-    class Biased(rv.nn.Linear):
+    class WithoutBias(rv.nn.Linear):
         def __init__(self, *sizes):
             super().__init__(*sizes, bias=False)
 
     assert judge(linear(rv.nn.Linear)) == ("right", "")
-    found = [judge(linear(kind)) for kind in (Doubled, Detached, Biased)]
-    assert [verdict for verdict, _ in found] == ["wrong"] * 3
-    starts = [re.match(r"\w+ \w+", message)[0] for _, message in found]
+    wrong = [judge(linear(kind)) for kind in (Doubled, Detached, WithoutBias)]
+    assert [verdict for verdict, _ in wrong] == ["wrong"] * 3
+    starts = [re.match(r"\w+ \w+", message)[0] for _, message in wrong]
     assert starts == ["result 0", "gradient 0", "state dict"]
-    refused = linear(rv.nn.Linear, error=(ValueError, False))
-    assert judge(refused) == ("wrong", "returned; expected ValueError")
+    expects_error = linear(rv.nn.Linear, error=(ValueError, False))  # raised by the call, not the constructor
+    assert judge(expects_error) == ("wrong", "returned; expected ValueError")

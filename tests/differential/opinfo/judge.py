@@ -1,4 +1,4 @@
-"""One OpInfo, all its samples in all its forms: right, wrong, refused, raw or beyond.
+"""Judges all samples of one OpInfo in all its forms. The verdicts:
 
 right     the values, dtypes, shapes, shared memory and gradients of PyTorch; or both libraries refuse
 wrong     anything else that was returned
@@ -10,7 +10,10 @@ raw       another error: no `[op] got ...; expected ...`, not of a type that the
 beyond    an answer where PyTorch refuses; nothing to compare with
 absent    the sample holds what this library does not have at all (complex, bfloat16, sparse)
 
-What ends the process, or never ends, is found by the driver: crash, hang.
+The driver adds two: crash, where a sample ends the process, and hang, where it does not end in time.
+
+A pair (a, b) is always (ours, theirs): a value of this library and the same value of PyTorch. The pairs in
+`Arguments` are in the other order.
 """
 
 import re
@@ -72,19 +75,19 @@ def samples_of(info: Any, dtype: str, which: str = "sample") -> Iterator[Any]:
     if which == "error":
         yield from (error.sample_input for error in info.error_inputs("cpu"))
         return
-    kind = getattr(torch, dtype)
-    if kind not in info.supported_dtypes("cpu"):
+    torch_dtype = getattr(torch, dtype)
+    if torch_dtype not in info.supported_dtypes("cpu"):
         return
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 (PyTorch's samples draw from it)
-    gradients = kind.is_floating_point and info.supports_autograd
+    gradients = torch_dtype.is_floating_point and info.supports_autograd
     if which == "reference":
         try:
-            yield from list(info.reference_inputs("cpu", kind, requires_grad=gradients))
+            yield from list(info.reference_inputs("cpu", torch_dtype, requires_grad=gradients))
             return
         except (RuntimeError, ValueError):  # lists that PyTorch itself cannot make with gradients
             pass
-    yield from info.sample_inputs("cpu", kind, requires_grad=gradients)
+    yield from info.sample_inputs("cpu", torch_dtype, requires_grad=gradients)
 
 
 def judge(
@@ -114,6 +117,7 @@ def judge(
 
 
 def judge_sample(name: str, form: Form, sample: Any, second: bool = False) -> tuple[str, str]:
+    """The verdict on one sample and its message. second: the gradients of the gradients are compared, too."""
     try:
         arguments = Arguments(sample)
     except NotHere as error:
@@ -123,20 +127,13 @@ def judge_sample(name: str, form: Form, sample: Any, second: bool = False) -> tu
         theirs = _run(form.theirs, form, arguments.theirs, arguments.their_names)
         ours = _run(form.ours, form, arguments.ours, arguments.our_names)
         if isinstance(ours, Exception):
-            standard = isinstance(ours, TYPES) and STANDARD.match(str(ours))
-            kind = type(ours).__name__
-            exact = isinstance(theirs, Exception) and type(theirs) is IndexError
-            if standard and exact and not isinstance(ours, IndexError):
-                return ("apart" if name in OTHER_ERROR else "raw"), f"{kind}: {ours}: there an IndexError"
-            if not standard:
-                return "raw", f"{kind}: {ours}"
-            return ("right" if isinstance(theirs, Exception) else "refused"), f"{kind}: {ours}"
+            return _verdict_on_error(name, ours, theirs)
         if isinstance(theirs, Exception):
             return "beyond", f"{type(theirs).__name__}: {theirs}"
         drawn = name in RANDOM or sample.kwargs.get("dropout_p", 0) > 0
         try:
             message = _difference(arguments, form, ours, theirs)
-            if message:  # perhaps by rounding, or by chance
+            if message:  # it may come from rounding, or from random numbers: compared with the float64 result
                 equals = name in ANY_OF_EQUALS
                 message = _difference(arguments, form, ours, theirs, _in_double(form, sample), drawn, equals)
             if second and not message and not drawn:
@@ -144,12 +141,22 @@ def judge_sample(name: str, form: Form, sample: Any, second: bool = False) -> tu
         except Exception as error:
             if str(error).startswith("torch has no gradient"):
                 return "beyond", str(error)
-            kind = "refused" if STANDARD.match(str(error)) else "raw"
-            return kind, f"while comparing, {type(error).__name__}: {error}"
+            verdict = "refused" if STANDARD.match(str(error)) else "raw"
+            return verdict, f"while comparing, {type(error).__name__}: {error}"
     for (op, part), reason in APART.items():
         if message and op == name and part in message:
             return "apart", f"{reason}: {message}"
     return ("wrong", message) if message else ("right", "")
+
+
+def _verdict_on_error(name: str, ours: Exception, theirs: Any) -> tuple[str, str]:
+    """The verdict where this library raises an error; theirs: PyTorch's result or exception."""
+    message = f"{type(ours).__name__}: {ours}"
+    if not (isinstance(ours, TYPES) and STANDARD.match(str(ours))):
+        return "raw", message
+    if type(theirs) is IndexError and not isinstance(ours, IndexError):
+        return ("apart" if name in OTHER_ERROR else "raw"), f"{message}: there an IndexError"
+    return ("right" if isinstance(theirs, Exception) else "refused"), message
 
 
 def _run(function: Any, form: Form, args: Any, kwargs: Any) -> Any:
@@ -181,36 +188,41 @@ def _difference(
     random: bool = False,
     equals: bool = False,
 ) -> str | None:
-    """The first difference in words, or None; exact, random and equals say what is no difference."""
+    """The first difference in words, or None.
+
+    exact: PyTorch's results and gradients in float64, from which rounding is measured. random: values are
+    drawn, and not compared. equals: an index may point to any of several equal elements.
+    """
     if isinstance(ours, _Unlike):
         return "the result is not the tensor that was changed"
     ours, theirs = compare.flat(ours), compare.flat(theirs)
     if len(ours) != len(theirs):
         return f"got {len(ours)} results; expected {len(theirs)}"
     for index, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-        found = compare.kinds(a, b)
-        if found and random and found.startswith("requires_grad"):
-            found = None  # PyTorch's draws are on the tape, with gradients of 0
-        if not found and not random:
-            found = compare.values(a, b, exact[0][index] if exact else None, _open(arguments, b))
-            if found and equals and compare.dtype_name(b) == "int64":
-                found = _picked(arguments, a, b)
-        if not found and isinstance(b, torch.Tensor) and b.numel() and not form.in_place:
+        difference = compare.kinds(a, b)
+        if difference and random and difference.startswith("requires_grad"):
+            difference = None  # PyTorch's draws are on the tape, with gradients of 0
+        if not difference and not random:
+            difference = compare.values(a, b, exact[0][index] if exact else None, _not_compared(arguments, b))
+            if difference and equals and compare.dtype_name(b) == "int64":
+                difference = _picked(arguments, a, b)
+        if not difference and isinstance(b, torch.Tensor) and b.numel() and not form.in_place:
             pairs = arguments.pairs.values()
             shared = [compare.shares(a, [p[1] for p in pairs]), compare.shares(b, [p[0] for p in pairs])]
             if shared[0] != shared[1]:
-                found = f"shares memory with an argument: {shared[0]}; expected {shared[1]}"
-        if found:
-            return f"result {index}: {found}"
+                difference = f"shares memory with an argument: {shared[0]}; expected {shared[1]}"
+        if difference:
+            return f"result {index}: {difference}"
     for index, (b, a) in enumerate(arguments.pairs.values()):
-        if found := compare.values(a, b):
-            return f"argument {index} after the call: {found}"
+        if difference := compare.values(a, b):
+            return f"argument {index} after the call: {difference}"
     return _gradients(arguments, ours, theirs, random, exact, form.label.endswith(("cov", "logcumsumexp")))
 
 
 def _gradients(
     arguments: Arguments, ours: Any, theirs: Any, random: bool, exact: Any, cancels: bool = False
 ) -> str | None:
+    """The first difference between gradients, or None. cancels: terms as large as the results cancel."""
     outputs = [
         (a, b)
         for a, b in zip(ours, theirs, strict=True)
@@ -247,16 +259,17 @@ def _gradients(
             b = torch.zeros_like(leaves[index][0])
         if a is None:
             return f"gradient {index}: got None; expected a tensor of shape {tuple(b.shape)}"
-        found = compare.kinds(a, b)
-        if not found and not random:
-            # PyTorch's own depend on the length there: vectors and single elements are treated in two ways
-            open_at = _at(lambda x: ~np.isfinite(x), arguments)
+        difference = compare.kinds(a, b)
+        if not difference and not random:
+            # at arguments that are not finite PyTorch's gradients depend on the array's length: its code for
+            # vectors and that for single elements differ
+            ignored = _where(lambda x: ~np.isfinite(x), arguments)
             if cancels:
                 close = np.abs(compare.array_of(a) - compare.array_of(b))
-                open_at = close <= 16 * np.finfo(close.dtype).eps * largest
-            found = compare.values(a, b, exact[1][index] if exact and len(exact[1]) else None, open_at)
-        if found:
-            return f"gradient {index}: {found}"
+                ignored = close <= 16 * np.finfo(close.dtype).eps * largest
+            difference = compare.values(a, b, exact[1][index] if exact and len(exact[1]) else None, ignored)
+        if difference:
+            return f"gradient {index}: {difference}"
     return None
 
 
@@ -267,25 +280,26 @@ def _second_difference(arguments: Arguments, ours: Any, theirs: Any) -> str | No
     if not outputs or not leaves:
         return None
     cotangents = _cotangents([b for _, b in outputs])
-    found = []
-    for T, i in ((rv, 0), (torch, 1)):
-        of = [x[1 - i] for x in leaves]
-        seeds = [T.from_numpy(c) for c in cotangents]
-        first = T.autograd.grad([y[i] for y in outputs], of, seeds, create_graph=True, allow_unused=True)
+    seconds = []
+    for library, i in ((rv, 0), (torch, 1)):
+        inputs = [pair[1 - i] for pair in leaves]
+        seeds = [library.from_numpy(c) for c in cotangents]
+        results = [pair[i] for pair in outputs]
+        first = library.autograd.grad(results, inputs, seeds, create_graph=True, allow_unused=True)
         try:
-            found.append(_of_gradients(T, first, of))
+            seconds.append(_gradients_of_gradients(library, first, inputs))
         except Exception as error:
-            if T is torch:
+            if library is torch:
                 raise RuntimeError(f"torch has no gradient: {error}") from error
             raise
-    open_at = _at(lambda x: ~np.isfinite(x), arguments)
-    for index, (a, b) in enumerate(zip(*found, strict=True)):
+    ignored = _where(lambda x: ~np.isfinite(x), arguments)
+    for index, (a, b) in enumerate(zip(*seconds, strict=True)):
         with np.errstate(invalid="ignore"):
             rtol = 1e-6 if b.dtype == np.float64 else 1e-4
             close = np.isclose(a, b, rtol, rtol * max(1.0, np.nan_to_num(np.abs(b)).max(initial=0)))
-        close |= ~np.isfinite(b)  # the quotient of two that vanish
-        if open_at is not None and open_at.shape == close.shape:
-            close |= open_at
+        close |= ~np.isfinite(b)  # PyTorch divides 0 by 0
+        if ignored is not None and ignored.shape == close.shape:
+            close |= ignored
         if not close.all():
             at = tuple(int(i) for i in np.argwhere(~close)[0])
             differ = f"second gradient {index}: {int((~close).sum())} of {a.size} differ"
@@ -293,41 +307,45 @@ def _second_difference(arguments: Arguments, ours: Any, theirs: Any) -> str | No
     return None
 
 
-def _of_gradients(T: Any, first: Any, leaves: Any) -> list[Any]:
-    """The gradients of all first gradients, times numbers, for each leaf; zeros where there is none."""
+def _gradients_of_gradients(library: Any, first: Any, leaves: Any) -> list[Any]:
+    """The gradient of the first gradients, weighted by fixed numbers for each leaf; zeros if none."""
     pairs = [
-        (g, T.from_numpy(np.cos(np.arange(g.numel(), dtype=np.float64)).reshape(tuple(g.shape))))
+        (g, library.from_numpy(np.cos(np.arange(g.numel(), dtype=np.float64)).reshape(tuple(g.shape))))
         for g in first
         if g is not None and g.requires_grad
     ]
     if not pairs:
         return [np.zeros(tuple(x.shape)) for x in leaves]
-    second = T.autograd.grad([g for g, _ in pairs], leaves, [c for _, c in pairs], allow_unused=True)
+    second = library.autograd.grad([g for g, _ in pairs], leaves, [c for _, c in pairs], allow_unused=True)
     return [
         np.zeros(tuple(x.shape)) if g is None else compare.array_of(g)
         for g, x in zip(second, leaves, strict=True)
     ]
 
 
-def _open(arguments: Arguments, result: Any) -> Any:
-    """Where a value may be another: at NaN, which stays NaN here also where PyTorch drops it (in sign: to
-    0), and at infinities where PyTorch gives NaN instead of the limit.
+def _not_compared(arguments: Arguments, result: Any) -> Any:
+    """The elements whose values are not compared; None if there are none.
+
+    They come from NaN, which stays NaN here also where PyTorch drops it (its sign is 0 there), or from
+    infinities where PyTorch gives NaN instead of the limit.
     """
-    at_nan, endless = _at(np.isnan, arguments), _at(lambda x: ~np.isfinite(x), arguments)
+    at_nan, not_finite = _where(np.isnan, arguments), _where(lambda x: ~np.isfinite(x), arguments)
     array = compare.array_of(result) if isinstance(result, torch.Tensor) else np.zeros(0)
-    if endless is None or endless.shape != array.shape or array.dtype.kind != "f":
+    if not_finite is None or not_finite.shape != array.shape or array.dtype.kind != "f":
         return at_nan
-    return at_nan | (endless & np.isnan(array))
+    return at_nan | (not_finite & np.isnan(array))
 
 
-def _at(test: Any, arguments: Arguments) -> Any:
-    """Where the test is true of one of the floating arguments, broadcast with the others; None if nowhere."""
+def _where(test: Any, arguments: Arguments) -> Any:
+    """Where the test is true of a floating argument, broadcast with the others; None if they do not fit."""
     arrays = [b.detach().numpy() for b, _ in arguments.pairs.values() if b.is_floating_point()]
+    if not arrays:
+        return None
     try:
-        found = [np.broadcast_arrays(*map(test, arrays))] if arrays else []
+        masks = np.broadcast_arrays(*map(test, arrays))
     except ValueError:
         return None
-    return np.logical_or.reduce(found[0]) if found else None
+    return np.logical_or.reduce(masks)
 
 
 def _picked(arguments: Arguments, a: Any, b: Any) -> str | None:
@@ -341,6 +359,7 @@ def _picked(arguments: Arguments, a: Any, b: Any) -> str | None:
 
 
 def _along(x: torch.Tensor, index: torch.Tensor, axis: int) -> Any:
+    """The elements of x at an index along one axis; None where the index is none of that axis."""
     try:
         index = index if index.ndim == x.ndim else index.unsqueeze(axis)
         return x.take_along_dim(index, axis)
@@ -349,6 +368,7 @@ def _along(x: torch.Tensor, index: torch.Tensor, axis: int) -> Any:
 
 
 def _cotangents(outputs: list[torch.Tensor]) -> list[Any]:
+    """A fixed random gradient for each output, of its shape and dtype."""
     rng = np.random.default_rng(1)
     return [np.asarray(rng.standard_normal(tuple(y.shape))).astype(compare.dtype_name(y)) for y in outputs]
 

@@ -1,4 +1,4 @@
-"""A process that judges the ops it is told, one line of JSON for each sample; it may die.
+"""A process that judges OpInfos and writes one line of JSON for each sample. A sample may crash it.
 
 The parent writes the number of an OpInfo on a line; the worker answers with a line before each sample
 (`{"begin": [dtype, form, number]}`), one after it (a Verdict), and `{"done": true}`.
@@ -22,7 +22,7 @@ def main() -> None:
     ops = infos()
 
     most, kind, dtypes = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
-    dies = os.environ.get("RANVIER_OPINFO_ABORT")  # of an op: for the test of what a crash becomes
+    aborts_at = os.environ.get("RANVIER_OPINFO_ABORT")  # name of an op: set by the test of crashes
 
     def say(**record: Any) -> None:
         answers.write(json.dumps(record) + "\n")
@@ -33,7 +33,7 @@ def main() -> None:
 
         def begin(*place: Any, name: str = info.name) -> None:
             say(begin=place)
-            if name == dies:
+            if name == aborts_at:
                 os.abort()
 
         try:

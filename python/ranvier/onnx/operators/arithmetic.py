@@ -1,4 +1,4 @@
-"""Operators element by element that are no row of `one_to_one`, products of matrices, and reductions."""
+"""Element-wise operators of more than one op (the others: `one_to_one`), products of matrices, reductions."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def shrink(x: Any, *, bias: float = 0.0, lambd: float = 0.5) -> Any:
 
 @operator("Clip", since=11)
 def clip(x: Any, low: Any = None, high: Any = None) -> Any:
-    """Bounds are numbers; where low is above high, all are high."""
+    """low and high hold one number each. Where low > high, every element becomes high."""
     if raw(x).dtype not in FLOATS or not isinstance(x, Tensor):
         y = x if low is None else by_numpy(np.maximum, x, low)
         return y if high is None else by_numpy(np.minimum, y, high)
@@ -109,12 +109,18 @@ def einsum(*values: Any, equation: str) -> Any:
 
 
 # --- reductions
-def _most(dtype: np.dtype[Any], least: bool) -> Any:
-    """The maximum of no elements; with `least` the minimum."""
+def _smallest(dtype: np.dtype[Any]) -> Any:
+    """What ReduceMax gives for no elements."""
     if dtype.kind == "b":
-        return least
-    limits = np.iinfo(dtype) if is_exact(dtype) else None
-    return (np.inf if least else -np.inf) if limits is None else limits.max if least else limits.min
+        return False
+    return np.iinfo(dtype).min if is_exact(dtype) else -np.inf
+
+
+def _largest(dtype: np.dtype[Any]) -> Any:
+    """What ReduceMin gives for no elements."""
+    if dtype.kind == "b":
+        return True
+    return np.iinfo(dtype).max if is_exact(dtype) else np.inf
 
 
 def _product(x: Tensor, axes: Any, keep: bool) -> Tensor:
@@ -123,13 +129,13 @@ def _product(x: Tensor, axes: Any, keep: bool) -> Tensor:
     return x
 
 
-# of a Tensor (x, axes, keepdims), and of an array
+# The function of a Tensor (x, axes, keepdims), and that of an array (a, axis=, keepdims=).
 _REDUCTIONS: dict[str, tuple[Any, Any]] = {
     "ReduceSum": (ops.sum, np.sum),
     "ReduceMean": (ops.mean, np.mean),
     "ReduceProd": (_product, np.prod),
-    "ReduceMax": (ops.amax, lambda a, **how: np.max(a, initial=_most(a.dtype, False), **how)),
-    "ReduceMin": (ops.amin, lambda a, **how: np.min(a, initial=_most(a.dtype, True), **how)),
+    "ReduceMax": (ops.amax, lambda a, **how: np.max(a, initial=_smallest(a.dtype), **how)),
+    "ReduceMin": (ops.amin, lambda a, **how: np.min(a, initial=_largest(a.dtype), **how)),
     "ReduceL1": (lambda x, *how: ops.sum(ops.abs(x), *how), lambda a, **how: np.sum(np.abs(a), **how)),
     "ReduceL2": (lambda x, *how: ops.norm(x, 2, *how), lambda a, **how: np.sqrt(np.sum(np.square(a), **how))),
     "ReduceLogSum": (lambda x, *how: ops.log(ops.sum(x, *how)), lambda a, **how: np.log(np.sum(a, **how))),
@@ -139,17 +145,22 @@ _REDUCTIONS: dict[str, tuple[Any, Any]] = {
         lambda a, **how: np.sum(np.square(a), **how),
     ),
 }
-_OF_A_NUMBER = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd")  # the number itself
+# These return an array without axes as it is; the others change its one number, as ReduceL1 its sign.
+_IDENTITY_ON_SCALARS = ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd")
 
 
 def _reduced(name: str, x: Any, axes: tuple[int, ...] | None, keep: bool, noop: bool) -> Any:
+    """A reduction. No axes: over none with `noop`, else over all.
+
+    Only floats in Tensors need a gradient. All else, and reductions of no elements, NumPy computes.
+    """
     function, numpy_function = _REDUCTIONS[name]
     array = raw(x)
     if not axes:
         axes = () if noop else tuple(range(array.ndim))
     axes = tuple(axis_of(name, axis, array.ndim) for axis in axes)
-    if not axes and not noop:
-        if name in _OF_A_NUMBER:
+    if not axes and not noop:  # x has no axes
+        if name in _IDENTITY_ON_SCALARS:
             return x
         return by_numpy(lambda a: numpy_function(a.reshape(1), axis=(0,), keepdims=False).astype(a.dtype), x)
     if isinstance(x, Tensor) and array.dtype in FLOATS and axes and all(array.shape[a] for a in axes):
@@ -157,13 +168,13 @@ def _reduced(name: str, x: Any, axes: tuple[int, ...] | None, keep: bool, noop: 
     return by_numpy(lambda a: np.asarray(numpy_function(a, axis=axes, keepdims=keep)).astype(a.dtype), x)
 
 
-def _by_attribute(
+def _by_attribute(  # versions that have the axes as an attribute
     reduction: str, x: Any, /, *, axes: Any = None, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Any:
     return _reduced(reduction, x, axes, bool(keepdims), False)
 
 
-def _by_input(
+def _by_input(  # versions that have the axes as an input
     reduction: str, x: Any, axes: Any = None, /, *, keepdims: int = 1, noop_with_empty_axes: int = 0
 ) -> Any:
     return _reduced(
@@ -176,20 +187,27 @@ for _name in _REDUCTIONS:
     operator(_name, since=13 if _name == "ReduceSum" else 18)(partial(_by_input, _name))
 
 
-def _place(name: str, x: Any, /, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Any:
+def _extremum_at(
+    name: str, x: Any, /, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0
+) -> Any:
+    """ArgMax and ArgMin: the index of the extremum along an axis; among equal ones the first or the last."""
     function, of_tensor = (np.argmax, ops.argmax) if name == "ArgMax" else (np.argmin, ops.argmin)
     keep = bool(keepdims)
 
-    def place(a: Any) -> Any:
+    def of_array(a: Any) -> Any:
         if not select_last_index:
             return function(a, axis=axis, keepdims=keep).astype(np.int64)
         return (a.shape[axis] - 1 - function(np.flip(a, axis), axis=axis, keepdims=keep)).astype(np.int64)
 
     if isinstance(x, Tensor) and x.dtype in FLOATS and not select_last_index:
         return of_tensor(x, axis, keep)
-    return by_numpy(place, x)
+    return by_numpy(of_array, x)
 
 
+for _name in ("ArgMax", "ArgMin"):
+    operator(_name)(partial(_extremum_at, _name))
+
+# the value before the first element, the function of a Tensor and that of an array
 _RUNNING: dict[str, tuple[int, Any, Any]] = {
     "CumSum": (0, ops.cumsum, np.cumsum),
     "CumProd": (1, ops.cumprod, np.cumprod),
@@ -197,6 +215,7 @@ _RUNNING: dict[str, tuple[int, Any, Any]] = {
 
 
 def _running(name: str, x: Any, axis: Any, /, *, exclusive: int = 0, reverse: int = 0) -> Any:
+    """Running sums or products; exclusive: of the elements before each one, without itself."""
     neutral, function, numpy_function = _RUNNING[name]
     (at,) = ints(axis)
     if isinstance(x, Tensor) and x.dtype in FLOATS:
@@ -218,31 +237,36 @@ def _running(name: str, x: Any, axis: Any, /, *, exclusive: int = 0, reverse: in
     return by_numpy(of_array, x)
 
 
+for _name in _RUNNING:
+    operator(_name)(partial(_running, _name))
+
+
 # --- softmax
 def _flattened(function: Callable[..., Any], x: Any, axis: int) -> Any:
-    """Up to version 12: over all axes from this one on."""
+    """softmax and its like up to version 12: over all axes from this one on, taken as one."""
     shape = shape_of(x)
     rows = int(np.prod(shape[: axis % len(shape)])) if shape else 1
     return function(x.reshape((rows, -1)), -1).reshape(shape)
 
 
-def _hard(a: Any, axis: int) -> Any:
+def _hardmax(a: Any, axis: int) -> Any:
+    """1 at the first maximum along an axis, else 0."""
     y = np.zeros_like(a)
     np.put_along_axis(y, np.argmax(a, axis=axis, keepdims=True), 1, axis)
     return y
 
 
-# --- the largest
+# --- the k largest or smallest
 def _topk(x: Any, k: int, axis: int, largest: bool) -> Any:
-    """Equal elements in the order of their places."""
+    """Values and indices along an axis; equal elements in the order of their indices."""
     size = shape_of(x)[axis]
     if not 0 <= k <= size:
         raise ValueError(f"[onnx TopK] got k {k} for an axis of length {size}")
 
-    def places(a: Any) -> Any:
+    def indices(a: Any) -> Any:
         moved = np.moveaxis(a, axis, -1)
         order = np.argsort(moved, axis=-1, kind="stable")
-        if largest:  # equal ones in the order of their places: the last of the reversed
+        if largest:  # an ascending sort of the reversed axis, read backwards, has equal elements in order
             back = np.argsort(moved[..., ::-1], axis=-1, kind="stable")[..., ::-1]
             order = size - 1 - back
         return np.moveaxis(order[..., :k], -1, axis).astype(np.int64)
@@ -251,7 +275,7 @@ def _topk(x: Any, k: int, axis: int, largest: bool) -> Any:
         values, order = ops.sort(x, axis, largest, stable=True)
         kept = (slice(None),) * (axis % x.ndim) + (slice(0, k),)
         return values[kept], order[kept]
-    order = by_numpy(places, x)
+    order = by_numpy(indices, x)
     return by_numpy(lambda a, i: np.take_along_axis(a, i, axis), x, order), order
 
 
@@ -259,24 +283,20 @@ def _topk(x: Any, k: int, axis: int, largest: bool) -> Any:
 def lp_normalization(x: Any, *, axis: int = -1, p: int = 2) -> Any:
     def normalized(x: Tensor) -> Any:
         size = ops.norm(x, p, axis, True)
-        none = ops.eq(size, 0)
-        return x / ops.where(none, tensor_of(np.ones((), x.dtype)), size)
+        is_zero = ops.eq(size, 0)  # these stay zeros
+        return x / ops.where(is_zero, tensor_of(np.ones((), x.dtype)), size)
 
     return in_float(normalized, x)
 
 
-for _name in ("ArgMax", "ArgMin"):
-    operator(_name)(partial(_place, _name))
-for _name in _RUNNING:
-    operator(_name)(partial(_running, _name))
 operators(
     {
         ("Softmax", 1): lambda x, *, axis=1: in_float(partial(_flattened, ops.softmax, axis=axis), x),
         ("Softmax", 13): lambda x, *, axis=-1: in_float(lambda x: ops.softmax(x, axis), x),
         ("LogSoftmax", 1): lambda x, *, axis=1: in_float(partial(_flattened, ops.log_softmax, axis=axis), x),
         ("LogSoftmax", 13): lambda x, *, axis=-1: in_float(lambda x: ops.log_softmax(x, axis), x),
-        ("Hardmax", 1): lambda x, *, axis=1: by_numpy(partial(_flattened, _hard, axis=axis), x),
-        ("Hardmax", 13): lambda x, *, axis=-1: by_numpy(lambda a: _hard(a, axis), x),
+        ("Hardmax", 1): lambda x, *, axis=1: by_numpy(partial(_flattened, _hardmax, axis=axis), x),
+        ("Hardmax", 13): lambda x, *, axis=-1: by_numpy(lambda a: _hardmax(a, axis), x),
         ("TopK", 1): lambda x, *, axis=-1, k: _topk(x, k, axis, True),
         ("TopK", 10): lambda x, k, *, axis=-1, largest=1, sorted=1: _topk(x, ints(k)[0], axis, bool(largest)),
     }

@@ -7,7 +7,7 @@ library's own kernel has are computed by that.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,16 @@ from ranvier.autograd import Tensor
 from ranvier.onnx.operators.shapes import padded
 from ranvier.onnx.registry import operator
 from ranvier.onnx.values import array_of, in_float, ints, raw, shape_of, tensor_of
+
+
+class _Filter(NamedTuple):
+    """How an output element is computed from the input elements around its place: attributes of Resize."""
+
+    mode: str
+    nearest_mode: str
+    cubic_coeff_a: float
+    exclude_outside: bool
+    antialias: bool
 
 
 @operator("Upsample")
@@ -57,24 +67,13 @@ def resize(
     shape = shape_of(x)
     chosen = list(range(len(shape))) if axes is None else [a % len(shape) for a in axes]
     factors, outs = _sizes(shape, chosen, scales, sizes, keep_aspect_ratio_policy)
-    how = coordinate_transformation_mode
-    if whole and how == "align_corners":
+    transformation = coordinate_transformation_mode
+    if whole and transformation == "align_corners":
         factors = [outs[a] / shape[a] if shape[a] else 1.0 for a in chosen]
-    window = (
-        array_of(roi).astype(np.float64).tolist() if how == "tf_crop_and_resize" and roi is not None else None
-    )
-    kernel = _own_kernel(
-        x,
-        chosen,
-        factors,
-        outs,
-        sizes is not None,
-        how,
-        mode,
-        nearest_mode,
-        cubic_coeff_a,
-        exclude_outside or antialias,
-    )
+    crops = transformation == "tf_crop_and_resize"
+    window = array_of(roi).astype(np.float64).tolist() if crops and roi is not None else None
+    filter = _Filter(mode, nearest_mode, cubic_coeff_a, bool(exclude_outside), bool(antialias))
+    kernel = _own_kernel(shape, outs, chosen, factors, transformation, filter)
     if kernel is not None:
         return in_float(lambda x: ops.interpolate(x, outs[2:], None, *kernel), x)
 
@@ -84,17 +83,9 @@ def resize(
             part = (0.0, 1.0) if window is None else (window[i], window[i + len(chosen)])
             if out == n and factor == 1 and part == (0.0, 1.0):
                 continue
-            places = _coordinates(how, n, out, factor, part)
-            weights = _weights(
-                places,
-                n,
-                mode,
-                nearest_mode,
-                cubic_coeff_a,
-                bool(exclude_outside),
-                factor if antialias else 1.0,
-            )
-            outside = (places < 0) | (places > n - 1) if how == "tf_crop_and_resize" else None
+            places = _coordinates(transformation, n, out, factor, part)
+            weights = _weights(places, n, factor, filter)
+            outside = (places < 0) | (places > n - 1) if crops else None
             x = _along(x, axis, weights, outside, extrapolation_value)
         return x
 
@@ -131,25 +122,13 @@ def _sizes(
 
 
 def _own_kernel(
-    x: Any,
-    chosen: Any,
-    factors: Any,
-    outs: Any,
-    by_size: bool,
-    how: str,
-    mode: str,
-    nearest: str,
-    a: float,
-    special: int,
-) -> Any:
-    """(mode, align_corners) of ops.interpolate, where it computes the same."""
-    shape = shape_of(x)
-    exact = all(
-        o == n * f
-        for o, n, f in zip([outs[c] for c in chosen], [shape[c] for c in chosen], factors, strict=True)
-    )
+    shape: Any, outs: Any, chosen: list[int], factors: list[float], transformation: str, filter: _Filter
+) -> tuple[str, bool | None] | None:
+    """(mode, align_corners) of ops.interpolate, or None where that would compute something else."""
+    exact = all(outs[axis] == shape[axis] * factor for axis, factor in zip(chosen, factors, strict=True))
     if (
-        special
+        filter.exclude_outside
+        or filter.antialias
         or len(shape) not in (3, 4)
         or outs[:2] != shape[:2]
         or min(shape) < 1
@@ -157,16 +136,19 @@ def _own_kernel(
         or not exact
     ):
         return None
-    if mode == "nearest":
-        return ("nearest", None) if (how, nearest) == ("asymmetric", "floor") else None
-    corners = {"half_pixel": False, "align_corners": True}.get(how)
-    if corners is None or (mode == "cubic" and (a != -0.75 or len(shape) == 3)):
+    if filter.mode == "nearest":
+        same = (transformation, filter.nearest_mode) == ("asymmetric", "floor")
+        return ("nearest", None) if same else None
+    corners = {"half_pixel": False, "align_corners": True}.get(transformation)
+    if corners is None:
         return None
-    return ("bicubic" if mode == "cubic" else "linear" if len(shape) == 3 else "bilinear", corners)
+    if filter.mode == "cubic":
+        return ("bicubic", corners) if filter.cubic_coeff_a == -0.75 and len(shape) == 4 else None
+    return ("linear" if len(shape) == 3 else "bilinear", corners)
 
 
 def _coordinates(how: str, n: int, out: int, scale: float, part: tuple[float, float]) -> Any:
-    """The place in the input of each output element."""
+    """(out,): where each output element lies among n input elements; part: begin and end of the crop."""
     o = np.arange(out, dtype=np.float64)
     if how == "half_pixel":
         return (o + 0.5) / scale - 0.5
@@ -190,23 +172,27 @@ def _coordinates(how: str, n: int, out: int, scale: float, part: tuple[float, fl
     raise ValueError(f"[onnx Resize] got coordinate_transformation_mode {how!r}")
 
 
-def _weights(places: Any, n: int, mode: str, nearest: str, a: float, exclude: bool, scale: float) -> Any:
-    """(out, n): the share of each input element in each output element."""
+def _weights(places: Any, n: int, factor: float, filter: _Filter) -> Any:
+    """(out, n): the share of each of n input elements in each output element, for places (out,).
+
+    Elements outside the input are those at its edge. With antialias, a factor below 1 makes the filter wider.
+    Cubic: Keys, "Cubic convolution interpolation for digital image processing" (1981), with the parameter a.
+    """
+    mode, a = filter.mode, filter.cubic_coeff_a
     if mode == "nearest":
         rounding: Any = {
             "floor": np.floor,
             "ceil": np.ceil,
             "round_prefer_floor": lambda p: np.ceil(p - 0.5),
             "round_prefer_ceil": lambda p: np.floor(p + 0.5),
-        }[nearest]
+        }[filter.nearest_mode]
         chosen = rounding(places)[:, None]
         return (np.clip(chosen, 0, n - 1) == np.arange(n)).astype(np.float64)
     if mode not in ("linear", "cubic"):
         raise ValueError(f"[onnx Resize] got mode {mode!r}")
-    reach, narrow = (1, min(scale, 1.0)) if mode == "linear" else (2, min(scale, 1.0))
-    wide = math.ceil(reach / narrow)
-    first = np.floor(places)[:, None]
-    around = first + np.arange(1 - wide, wide + 1)
+    narrow = min(factor, 1.0) if filter.antialias else 1.0
+    reach = math.ceil((1 if mode == "linear" else 2) / narrow)  # input elements on each side
+    around = np.floor(places)[:, None] + np.arange(1 - reach, reach + 1)  # (out, 2 reach)
     distance = np.abs(places[:, None] - around) * narrow
     if mode == "linear":
         share = np.maximum(1 - distance, 0)
@@ -214,7 +200,7 @@ def _weights(places: Any, n: int, mode: str, nearest: str, a: float, exclude: bo
         near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
         far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
         share = np.where(distance <= 1, near, np.where(distance < 2, far, 0))
-    if exclude:
+    if filter.exclude_outside:
         share = np.where((around >= 0) & (around < n), share, 0)
     share = share / share.sum(axis=1, keepdims=True)
     weights = np.zeros((len(places), n))
@@ -224,7 +210,7 @@ def _weights(places: Any, n: int, mode: str, nearest: str, a: float, exclude: bo
 
 
 def _along(x: Tensor, axis: int, weights: Any, outside: Any, value: float) -> Tensor:
-    """The product with the weights along an axis."""
+    """The product of x with weights (out, n) along an axis of n elements; value where outside (out,)."""
     last = ops.movedim(x, axis, -1)
     y = ops.movedim(ops.matmul(last, tensor_of(weights.T.astype(x.dtype))), -1, axis)
     if outside is None or not outside.any():
@@ -266,7 +252,7 @@ def affine_grid(theta: Any, size: Any, *, align_corners: int = 0) -> Any:
 def col2im(
     x: Any, size: Any, block: Any, *, dilations: Any = None, pads: Any = None, strides: Any = None
 ) -> Any:
-    """fold without padding; then the pads are cut off."""
+    """fold onto the image with its pads, then cut off: they may differ at the two ends of an axis."""
     outer, kernel = ints(size), ints(block)
     if len(outer) != 2 or len(kernel) != 2:
         raise ValueError(f"[onnx Col2Im] got an image of shape {outer}; expected two dimensions")
