@@ -10,8 +10,8 @@ import ranvier as rv
 from ranvier import optim
 from ranvier.nn import functional as F
 
-CARTS, BUFFER, BATCH, STEPS, UPDATES, MOST_ROUNDS = 8, 50_000, 64, 32, 128, 400
-RATE, DISCOUNT, ROUNDS_OF_CHANCE, LEAST_CHANCE, ROUNDS_OF_TARGET = 1e-3, 0.98, 15, 0.04, 1
+CARTS, BUFFER, BATCH, STEPS, UPDATES, MOST_ROUNDS = 8, 50_000, 128, 32, 32, 1400
+RATE, DISCOUNT, ROUNDS_OF_CHANCE, LEAST_CHANCE, ROUNDS_OF_TARGET = 2e-3, 0.98, 60, 0.01, 2
 
 
 class CartPole:
@@ -111,6 +111,7 @@ def train(agent, carts, seed: int, goal: float = 475.0):
             buffer.add(x[kept], actions[kept], ended[kept], after[kept])
             lengths.extend(finished)
             x = after
+        agent.optimizer.param_groups[0]["lr"] = RATE * (1 - turn / MOST_ROUNDS)
         agent.learn(buffer.arrays(), rng.integers(0, min(buffer.count, BUFFER), (UPDATES, BATCH)))
         if turn % ROUNDS_OF_TARGET == 0:
             agent.copy_target()
