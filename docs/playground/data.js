@@ -87,7 +87,7 @@ function makeDigits() {
 
 // A table of numbers whose last column is what is predicted: a class if it is text or has at most 12 whole values.
 function makeTable(text) {
-  const rows = text.trim().split(/\r?\n/).map((line) => line.split(/[,;\t]/).map((cell) => cell.trim()));
+  const rows = text.trim().split(/\r?\n/).map((line) => line.split(/[,;\t]/).map((cell) => cell.trim().replace(/^"(.*)"$/, "$1")));
   const isNumber = (cell) => cell !== "" && Number.isFinite(Number(cell));
   const header = rows[0].slice(0, -1).every(isNumber) ? null : rows.shift();
   const width = rows.length ? rows[0].length : 0;

@@ -210,6 +210,7 @@ def test_xor_and_the_spiral_are_learned() -> None:
 TABLES = {  # text: loss, classes and columns, or the fault
     "a,b,kind\n1,2,x\n3,4,y\n5,6,x\n7,9,y": ["ce", 2, 2],
     "1;2;3.5\n2;3;4.25\n3;4;1\n4;6;0": ["mse", 1, 2],
+    '"1","2"\r\n"3","4"\r\n5,"6.5"\r\n7,8\r\n': ["mse", 1, 1],
     "a,b\n1,2": "expected at least 4 rows of numbers and a last column to predict",
     "1,2,3\n1,2\n3,4,5\n6,7,8": "row 2 has 2 columns; expected 3",
     "1,2,a\n1,q,b\n3,4,a\n5,6,b": 'row 2, column 2 is "q"; expected a number',
