@@ -98,12 +98,33 @@ def test_losses_of_ppo():
 
 def test_loss_of_dqn():
     rng = np.random.default_rng(0)
-    values, actions = 3 * rng.standard_normal((40, 2)), rng.integers(0, 2, 40)
-    best, going = rng.standard_normal(40), (rng.random(40) < 0.7).astype(float)
-    error = np.abs(values[np.arange(40), actions] - 1 - DQN.DISCOUNT * going * best)
+    values, after, target = 3 * rng.standard_normal((3, 40, 2))
+    actions, going = rng.integers(0, 2, 40), (rng.random(40) < 0.7).astype(float)
+    rows = np.arange(40)
+    best = target[rows, after.argmax(1)]
+    error = np.abs(values[rows, actions] - DQN.REWARD - DQN.DISCOUNT * going * best)
     expected = np.where(error < 1, 0.5 * error**2, error - 0.5).mean()
-    got = DQN.loss_of(*map(rv.tensor, (values, actions, best, going))).item()
+    got = DQN.loss_of(*map(rv.tensor, (values, actions, after, target, going))).item()
     np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
+def test_updates_of_dqn_move_the_target_network_slowly():
+    agent, rng = DQN.Agent(0), np.random.default_rng(0)
+    before, after = rng.standard_normal((2, 50, 4)).astype(np.float32)
+    arrays = before, rng.integers(0, 2, 50), after, np.ones(50, np.float32)
+    target = [p.numpy().copy() for p in agent.target.state_dict().values()]
+    for _ in range(6):  # single updates, so that each of the network's states is seen
+        agent.learn(arrays, rng.integers(0, 50, (1, 16)))
+        values = [p.numpy() for p in agent.values.state_dict().values()]
+        target = [old + DQN.TARGET_RATE * (new - old) for old, new in zip(target, values, strict=True)]
+    for got, expected in zip(agent.target.state_dict().values(), target, strict=True):
+        np.testing.assert_allclose(got.numpy(), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_dqn_learns():
+    """A part of a run: pushes at random keep a pole up for some 22 steps."""
+    curve = DQN.train(DQN.Agent(0), DQN.CartPole(8, 0), 0, goal=100.0)
+    assert curve[-1, 1] >= 100
 
 
 def test_the_buffer_keeps_the_last_transitions(monkeypatch):
