@@ -26,9 +26,9 @@ def bound(layer, x):
     ).max()
 
 
-def float_result(model, x):
+def float_result(model, *inputs):
     with rv.no_grad():
-        return model(rv.tensor(x)).numpy()
+        return model(*map(rv.tensor, inputs)).numpy()
 
 
 PRODUCTS = {
@@ -160,6 +160,75 @@ def test_a_bias_beside_small_weights_keeps_its_value(tmp_path):
     x = numbers(10, 3) * np.float32(1e-3)
     compiled = Compiled(tmp_path, layer, x[:1], calibration=x)
     np.testing.assert_allclose(compiled.predict(x[:1], shape=(2,)), [5.0, -7.0], rtol=1e-6)
+
+
+OF_COMPUTED = {  # functions of x and of parameters that z gives
+    "weight": lambda a, b, n, x, z: n(F.linear(x, b(z).reshape(6, 4))),
+    "bias": lambda a, b, n, x, z: n(F.linear(x, a.weight, b(z)[0, :6])),
+    "gain": lambda a, b, n, x, z: norm_with(n, b(z)[0, :6], a(x)),
+}
+
+
+def norm_with(norm, gain, x):
+    """gain comes first, so that the product stands directly before the norm."""
+    return F.batch_norm(x, norm.running_mean, norm.running_var, gain, norm.bias, training=False)
+
+
+@pytest.mark.parametrize("name", OF_COMPUTED)
+def test_computed_parameters_are_not_folded(tmp_path, name):
+    model = Of(OF_COMPUTED[name], nn.Linear(4, 6), nn.Linear(3, 24), nn.BatchNorm1d(6))
+    model.layers[2].running_mean._array[...] = numbers(6)
+    model.eval()
+    x, z = numbers(40, 4), numbers(40, 3, seed=1)
+    expected = float_result(model, x[:1], z[:1])
+    for number, options in enumerate(({}, {"calibration": (x, z)})):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        compiled = Compiled(folder, model, (np.zeros_like(x[:1]), np.zeros_like(z[:1])), **options)
+        y = compiled.predict(x[:1], z[:1], shape=(1, 6))
+        np.testing.assert_allclose(y, expected, rtol=1e-5, atol=0.1 if options else 1e-5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_weights_that_are_not_finite(tmp_path, name, value):
+    model = nn.Sequential(nn.Linear(3, 2))
+    getattr(model[0], name).data[0] = float(value)
+    with pytest.raises(ValueError, match=r"0: Linear.*weights are not finite"):
+        rv.export.c(model, tmp_path / "net.c", rv.zeros(1, 3), calibration=numbers(9, 3))
+
+
+def test_indices_of_a_pool_are_refused(tmp_path):
+    model = Of(
+        lambda a, b, x: b(F.max_pool2d(a(x), 2, return_indices=True)[0].flatten(1)),
+        *(nn.Conv2d(1, 2, 3), nn.Linear(8, 3)),
+    )
+    with pytest.raises(ValueError, match="return_indices is not supported"):
+        rv.export.c(model, tmp_path / "net.c", rv.zeros(1, 1, 6, 6), calibration=numbers(9, 1, 6, 6))
+
+
+def test_a_norm_without_running_statistics_is_refused(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2, track_running_stats=False))
+    with pytest.raises(ValueError, match="takes no running statistics: keep them"):
+        rv.export.c(model, tmp_path / "net.c", rv.zeros(2, 3))
+
+
+@pytest.mark.parametrize("size", [1e-41, 1e37])
+def test_values_at_the_limits_of_float32(tmp_path, size):
+    """No scale overflows: the results of 0 are the bias, of the largest values the product."""
+    layer = nn.Linear(3, 2)
+    x = numbers(9, 3) * np.float32(size)
+    with np.errstate(all="raise", under="ignore"):
+        compiled = Compiled(tmp_path, layer, x[:1], calibration=x)
+    assert "INFINITY" not in compiled.text
+    expected = float_result(layer, x[:1])
+    np.testing.assert_allclose(compiled.predict(x[:1], shape=(1, 2)), expected, atol=0.02 * max(size, 0.3))
+
+
+def test_names_of_separate_weights(tmp_path):
+    model = nn.Sequential(nn.Linear(3, 2))
+    rv.export.c(model, tmp_path / "net.c", rv.zeros(1, 3), calibration=numbers(9, 3), separate_weights=True)
+    assert "int8_t net_w_0_weight_int8[6]" in (tmp_path / "net_weights.c").read_text()
 
 
 def test_several_inputs_and_batches(tmp_path):

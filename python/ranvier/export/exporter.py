@@ -83,8 +83,8 @@ def c(
     names = {i: text for _, _, roots in captures for i, text in _names(roots).items()}
     ranges = None if calibration is None else _ranges(target, captures[0], calibration)
     if captures[0][1].loss is None:
-        _, capture, _ = captures[0]
-        capture.calls = with_folded_norms(capture.calls, capture.outputs, names)
+        arguments, capture, _ = captures[0]
+        capture.calls = with_folded_norms(capture, arguments, names)
     # a file of its own has the names of weights outside: two networks may be in one program
     memory = Memory(names, _learned(captures[0][1]), f"{name}_w_" if separate_weights else "w_")
     routines = [
@@ -302,7 +302,7 @@ def _forward(
         site = Site(routine, call, operands, needs)
         site.value_of = values
         if call.kind == "BatchNorm" and call.settings["training"] and capture.loss is None:
-            raise site.refuse("it is in training mode: call eval() before")
+            raise site.refuse("it takes no running statistics: keep them, and call eval() before")
         text = call.layer or f"{call.kind}, {_file(call.where)}"
         shapes = [" x ".join(map(str, x.shape)) for x in (call.inputs[0], call.outputs[0]) if x is not None]
         routine.comment = "" if text == layer else f"{text}, {' -> '.join(shapes)}"

@@ -59,9 +59,13 @@ def ranges_of(target: Any, capture: Capture, arguments: list[Any], batches: Any,
     return ranges
 
 
-def with_folded_norms(calls: list[Call], outputs: list[Array], names: dict[int, str]) -> list[Call]:
-    """The calls with each batch norm behind a product, which nothing else reads, in the product's weights."""
-    uses = _uses(calls, outputs)
+def with_folded_norms(capture: Capture, arguments: list[Any], names: dict[int, str]) -> list[Call]:
+    """The calls with each batch norm behind a product, which nothing else reads, in the product's weights.
+
+    Weights, biases, gains and shifts that the network computes are not constants, and remain operands.
+    """
+    calls, outputs = capture.calls, capture.outputs
+    uses, computed = _uses(calls, outputs), _computed(capture, arguments)
     result: list[Call] = []
     for call in calls:
         product = result[-1] if result else None
@@ -75,6 +79,7 @@ def with_folded_norms(calls: list[Call], outputs: list[Array], names: dict[int, 
             or call.inputs[0] is not product.outputs[0]
             or uses[id(product.outputs[0])] > 1
             or product.outputs[0].ndim != {"Linear": 2, "Conv1d": 3, "Conv2d": 4}[product.kind]
+            or any(id(a) in computed for a in (*product.inputs[1:], *call.inputs[1:]))
         ):
             result.append(call)
             continue
@@ -100,6 +105,11 @@ def _uses(calls: list[Call], outputs: list[Array]) -> Counter[int]:
     return Counter(id(x) for x in (*(x for call in calls for x in call.inputs if x is not None), *outputs))
 
 
+def _computed(capture: Capture, arguments: list[Any]) -> set[int]:
+    """The arrays that depend on the inputs or that a call makes, by id."""
+    return {id(x._array) for x in arguments} | {id(x) for call in capture.calls for x in call.outputs}
+
+
 class Quantized:
     """The values of a routine in int8, and the calls that work on them."""
 
@@ -107,7 +117,7 @@ class Quantized:
         self.routine, self.ranges = routine, ranges
         self.values: dict[int, tuple[Value, Scale]] = {}
         self.results = {id(x) for x in capture.outputs}
-        self.computed = {id(x._array) for x in arguments} | {id(x) for c in capture.calls for x in c.outputs}
+        self.computed = _computed(capture, arguments)
         self.readers: dict[int, list[Call]] = {}
         for call in capture.calls:
             for x in call.inputs:
@@ -142,7 +152,7 @@ class Quantized:
         return weight is not None and weight.size // len(weight) <= _MOST_TERMS
 
     def _keeps(self, call: Call) -> bool:
-        return call.kind in _SAME_SCALE and self._stays(call.outputs[0])
+        return call.kind in _SAME_SCALE and len(call.outputs) == 1 and self._stays(call.outputs[0])
 
     def _stays(self, array: Array) -> bool:
         """Whether all calls that read an array take it in int8."""
@@ -156,7 +166,8 @@ class Quantized:
             raise ValueError(
                 "[export.c] got calibration data with values that are not finite; expected numbers"
             )
-        scale = (high - low or 1.0) / 255
+        # below the smallest normal float32, 1 / scale would be infinite
+        scale = max((high - low or 1.0) / 255, float(np.finfo(np.float32).tiny))
         return Scale(scale, int(np.clip(round(-128 - low / scale), -128, 127)))
 
     def _int8(self, array: Array, values: Any) -> tuple[Value, Scale]:
@@ -171,11 +182,13 @@ class Quantized:
 
     def _product(self, site: Site, x: Value, of_x: Scale, values: Any) -> Value:
         call, weight = site.call, site.input(1)
-        name = weight.buffer.name.removeprefix("w_").removesuffix("_weight")
+        name = weight.buffer.name.removeprefix(values.memory.prefix).removesuffix("_weight")
         assert weight.buffer.values is not None
         rows = weight.buffer.values.astype(np.float64).reshape(weight.shape[0], -1)
         bias = site.input(2).buffer.values if site.inputs[2] is not None else None
-        bias = np.zeros(len(rows)) if bias is None else bias
+        bias = np.zeros(len(rows)) if bias is None else bias.astype(np.float64)
+        if not (np.isfinite(rows).all() and np.isfinite(bias).all()):
+            raise site.refuse("its weights are not finite, which int8 cannot represent")
         of_w = np.maximum(np.abs(rows).max(1) / 127, np.abs(bias) / (of_x.scale * 2**30))
         of_w[of_w == 0] = 1.0
         q = np.rint(rows / of_w[:, None]).astype(np.int8)
