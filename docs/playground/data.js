@@ -87,7 +87,12 @@ function makeDigits() {
 
 // A table of numbers whose last column is what is predicted: a class if it is text or has at most 12 whole values.
 function makeTable(text) {
-  const rows = text.trim().split(/\r?\n/).map((line) => line.split(/[,;\t]/).map((cell) => cell.trim().replace(/^"(.*)"$/, "$1")));
+  const lines = text.split(/\r?\n/).filter((line) => line.trim()), head = lines[0] || "";
+  const delimiter = ["\t", ";"].find((mark) => head.includes(mark)) || ",";
+  const outsideQuotes = new RegExp(`${delimiter}(?=(?:[^"]*"[^"]*")*[^"]*$)`);
+  const cellOf = (cell) => cell.trim().replace(/^"(.*)"$/, "$1").replace(/""/g, '"').trim();
+  const rows = lines.map((line) => line.split(outsideQuotes).map(cellOf));
+  if (!lines.length) rows.push([]);
   const isNumber = (cell) => cell !== "" && Number.isFinite(Number(cell));
   const header = rows[0].slice(0, -1).every(isNumber) ? null : rows.shift();
   const width = rows.length ? rows[0].length : 0;
@@ -95,6 +100,7 @@ function makeTable(text) {
   rows.forEach((row, i) => {
     if (row.length !== width) throw new Error(`row ${i + 1} has ${row.length} columns; expected ${width}`);
     const bad = row.slice(0, -1).findIndex((cell) => !isNumber(cell));
+    if (row[width - 1] === "") throw new Error(`row ${i + 1} has nothing in its last column; expected what is predicted`);
     if (bad >= 0) throw new Error(`row ${i + 1}, column ${bad + 1} is "${row[bad]}"; expected a number`);
   });
   const last = rows.map((row) => row[width - 1]), names = [...new Set(last)].sort();
@@ -105,9 +111,10 @@ function makeTable(text) {
   const columns = rows[0].slice(0, -1).map((_, j) => scaled(rows.map((row) => Number(row[j]))));
   const inputs = Float32Array.from(rows.flatMap((_, i) => columns.map((column) => column[i])));
   const labels = header ? header.slice(0, -1) : columns.map((_, j) => `column ${j + 1}`);
-  if (!isClass) return { y: scaled(last.map(Number)), loss: "mse", classes: 1, inputs, columns: width - 1, labels };
+  const common = { inputs, columns: width - 1, labels, delimiter, skipped: header ? 1 : 0 };
+  if (!isClass) return { ...common, y: scaled(last.map(Number)), loss: "mse", classes: 1 };
   const y = Int32Array.from(last, (cell) => names.indexOf(cell));
-  return { y, loss: "ce", classes: names.length, inputs, columns: width - 1, labels, names };
+  return { ...common, y, loss: "ce", classes: names.length, names };
 }
 
 function scaled(values) {
@@ -116,9 +123,10 @@ function scaled(values) {
   return Float32Array.from(values, (v) => (v - mean) / deviation);
 }
 
-// Rows in an order of the seed, the first `share` of them for training: {train, test}, each {x, y, rows, order}.
+// Rows in an order of the seed, the first `share` of them, but never none or all, for training: {train, test}, each
+// {x, y, rows, order}.
 function split(set, columns, share, seed) {
-  const n = set.y.length, order = shuffled(n, generator(seed + 1)), count = Math.round(n * share);
+  const n = set.y.length, order = shuffled(n, generator(seed + 1)), count = Math.max(1, Math.min(n - 1, Math.round(n * share)));
   const part = (rows) => {
     const x = new Float32Array(rows.length * columns), y = new set.y.constructor(rows.length);
     rows.forEach((row, i) => {

@@ -87,10 +87,13 @@ function layerColumn(layer, l, count) {
 }
 
 function buildDiagram() {
-  const { layers } = network().program;
+  const { layers } = network().program, { activeElement } = document, columns = byId("columns");
+  const focused = columns.contains(activeElement) && activeElement.getAttribute("aria-label");
   state.units = [];
-  byId("columns").replaceChildren(inputColumn(), ...layers.map((layer, l) => layerColumn(layer, l, layers.length)));
+  columns.replaceChildren(inputColumn(), ...layers.map((layer, l) => layerColumn(layer, l, layers.length)));
   byId("links").replaceChildren();
+  const again = focused && [...columns.querySelectorAll("button")].find((b) => b.getAttribute("aria-label") === focused);
+  if (again) again.focus({ preventScroll: true });
 }
 
 function select(l, j) {
@@ -104,13 +107,15 @@ function showUnit() {
   const panel = byId("unit");
   state.units.flat().forEach(({ button }) => button.classList.remove("selected"));
   panel.hidden = !state.selected;
+  state.fields = [];
   if (!state.selected) return;
   const [l, j] = state.selected, { in: inputs, weight, bias } = network().program.layers[l];
   const { button } = state.units[l][j];
   button.classList.add("selected");
   const labels = l ? null : state.data.points ? settings.features.split(",").map((f) => FEATURES[f].label) : state.data.labels;
   const field = (name, buffer, at) => {
-    const input = element("input", { type: "number", step: "0.1", value: machine.view(buffer)[at].toFixed(4) });
+    const input = element("input", { type: "number", step: "0.1" });
+    state.fields.push({ input, buffer, at });
     input.onchange = () => {
       if (Number.isFinite(input.valueAsNumber)) machine.view(buffer)[at] = input.valueAsNumber;
       draw();
@@ -122,4 +127,13 @@ function showUnit() {
     element("h3", { textContent: button.getAttribute("aria-label") }),
     element("div", { className: "numbers" }, field("bias", bias, j), ...weights),
   );
+  refreshFields();
+}
+
+// The numbers as they are now; not in the field that the reader is changing.
+function refreshFields() {
+  for (const { input, buffer, at } of state.fields) {
+    const value = machine.view(buffer)[at];
+    if (input !== document.activeElement) input.value = Number.isFinite(value) ? value.toFixed(4) : "";
+  }
 }

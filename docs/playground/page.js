@@ -25,14 +25,18 @@ let machine, colors, table;
 // --- settings and the address
 
 function isValid(name, value) {
-  if (CHOICES[name]) return value in CHOICES[name];
-  if (name === "features") return value.split(",").every((f) => f in FEATURES);
+  if (!Object.hasOwn(START, name)) return false;
+  if (CHOICES[name]) return Object.hasOwn(CHOICES[name], value);
+  if (name === "features") { // in the order of the diagram
+    const chosen = value.split(",");
+    return value !== "" && String(Object.keys(FEATURES).filter((f) => chosen.includes(f))) === value;
+  }
   if (name === "hidden") {
     const counts = hiddenOf(value);
     return counts.length <= LARGEST.layers && counts.every((n) => Number.isInteger(n) && n >= 1 && n <= LARGEST.units);
   }
-  if (name in SLIDERS) return Number(value) >= Number(byId(name).min) && Number(value) <= Number(byId(name).max);
-  return name in START && /^\d{1,7}$/.test(value);
+  if (name in SLIDERS) return Object.assign(byId(name), { value }).value === value; // a slider rounds to its steps
+  return /^\d{1,7}$/.test(value);
 }
 
 const hiddenOf = (text) => (text ? text.split(",").map(Number) : []);
@@ -88,17 +92,21 @@ function makeForm(data, rows) {
   const { regularisation: kind, strength } = settings, features = settings.features.split(",");
   const inputs = data.points ? features.length : data.columns;
   return {
-    data: settings.data, features, noise: Number(settings.noise), loss: data.loss, activation: settings.activation,
+    data: dataName(), delimiter: data.delimiter, skipped: data.skipped, features, noise: Number(settings.noise), loss: data.loss, activation: settings.activation,
     sizes: [inputs, ...hiddenOf(settings.hidden), data.classes], optimizer: settings.optimizer, rate: Number(settings.rate),
     l1: kind === "l1" ? Number(strength) : 0, l2: kind === "l2" ? Number(strength) : 0,
     batch: Math.min(Number(settings.batch), rows),
   };
 }
 
+// Before there is a table, the clouds are shown.
+const dataName = () => (settings.data === "table" && !state.table ? "gauss" : settings.data);
+
 function makeData() {
-  if (settings.data === "digits") return makeDigits();
-  if (settings.data === "table") return state.table || makePoints("gauss", ["x1", "x2"], 0, 1);
-  return makePoints(settings.data, settings.features.split(","), Number(settings.noise), Number(settings.seed));
+  const name = dataName();
+  if (name === "digits") return makeDigits();
+  if (name === "table") return state.table;
+  return makePoints(name, settings.features.split(","), Number(settings.noise), Number(settings.seed));
 }
 
 function weightsOf(net) {
@@ -123,6 +131,7 @@ function rebuild(keepWeights = false) {
   buildDiagram();
   showUnit();
   draw();
+  if (state.file) showText(state.file);
 }
 
 function trainBatch() {
@@ -175,6 +184,7 @@ function draw() {
   if (!isFinite) run(false);
   paintCurve(byId("curve"), state.history, colors);
   drawDiagram();
+  refreshFields();
   drawResult(train, test);
 }
 
@@ -202,6 +212,7 @@ function run(isOn) {
   if (isOn && !state.running) requestAnimationFrame(frame);
   state.running = isOn;
   byId("play").textContent = isOn ? "Stop" : "Run";
+  if (!isOn && state.file) showText(state.file); // as it is now
 }
 
 function frame() {
@@ -224,11 +235,13 @@ function frame() {
 // --- the texts
 
 function showText(file) {
-  const net = network(), weights = weightsOf(net);
+  const net = network(), weights = weightsOf(net), save = byId("save");
+  state.file = file;
+  URL.revokeObjectURL(save.href);
   const text = { "program.py": () => `${programLines(net.form, weights).lines.join("\n")}\n`,
     "net.c": () => cText(net.program, weights), "net.h": () => headerText(net.program) }[file]();
   Object.assign(byId("text"), { value: text, hidden: false });
-  Object.assign(byId("save"), { hidden: false, download: file, href: URL.createObjectURL(new Blob([text])), textContent: `Save ${file}` });
+  Object.assign(save, { hidden: false, download: file, href: URL.createObjectURL(new Blob([text])), textContent: `Save ${file}` });
   byId("copy").hidden = false;
 }
 
@@ -257,7 +270,7 @@ function connect() {
   }
   for (const name of Object.keys(SLIDERS)) byId(name).oninput = (event) => set(name, event.target.value);
   byId("play").onclick = () => run(!state.running);
-  byId("step").onclick = () => { run(false); trainBatch(); draw(); showUnit(); };
+  byId("step").onclick = () => { trainBatch(); draw(); run(false); };
   byId("reset").onclick = () => { state.network = null; set("seed", Number(settings.seed) + 1); };
   byId("again").onclick = byId("reset").onclick;
   byId("fewer").onclick = () => set("hidden", hiddenOf(settings.hidden).slice(0, -1).join(","));
@@ -272,6 +285,14 @@ function connect() {
   };
   document.querySelectorAll("[data-text]").forEach((button) => { button.onclick = () => showText(button.dataset.text); });
   byId("copy").onclick = () => { byId("text").select(); document.execCommand("copy"); };
+  window.onhashchange = () => { // of the reader; writeAddress causes none
+    Object.assign(settings, START);
+    readAddress();
+    showSettings();
+    state.network = null;
+    rebuild();
+    run(settings.run !== "0");
+  };
   window.onresize = () => { if (!state.running) draw(); };
   document.onkeydown = (event) => {
     if (event.key !== " " || /INPUT|SELECT|TEXTAREA|BUTTON|A/.test(event.target.tagName)) return;

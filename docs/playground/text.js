@@ -6,6 +6,7 @@ const FILE = "program.py", WIDTH = 110;
 // A float32 with the fewest digits that give it back, as NumPy writes it.
 function shortest(x) {
   const value = Math.fround(x);
+  if (!Number.isFinite(value)) return String(value).replace("Infinity", "inf").replace("NaN", "nan");
   if (value === 0) return Object.is(value, -0) ? "-0.0" : "0.0";
   let digits = 1;
   while (Math.fround(Number(value.toPrecision(digits))) !== value) digits++;
@@ -15,7 +16,9 @@ function shortest(x) {
   return `${mantissa}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
 }
 
-const literal = (x) => `${shortest(x)}f`;
+const C_NAMES = { nan: "NAN", inf: "INFINITY", "-inf": "-INFINITY" };
+const literal = (x) => C_NAMES[shortest(x)] || `${shortest(x)}f`;
+const pythonFloat = (x) => (Number.isFinite(x) ? shortest(x) : `float("${shortest(x)}")`);
 
 // A number of a setting, as Python's repr writes it.
 function pythonNumber(x) {
@@ -45,7 +48,9 @@ function dataLines(form) {
     return ["x, y = rv.data.datasets.load_digits()", "x, y = 2 * x.reshape(-1, 64) - 1, y  # pixels of -1 to 1"];
   if (form.data === "table") {
     const target = form.loss === "ce" ? "_, y = np.unique(table[:, -1], return_inverse=True)" : "y = scaled(table[:, -1:].astype(float))";
-    return ['table = np.genfromtxt("table.csv", delimiter=",", skip_header=1, dtype=str)', "",
+    const [delimiter, skipped] = [JSON.stringify(form.delimiter), form.skipped];
+    return [`form = {"delimiter": ${delimiter}, "skiprows": ${skipped}, "quotechar": '"', "comments": None}`,
+      'table = np.char.strip(np.loadtxt("table.csv", dtype=str, **form))', "",
       "", "def scaled(values):", "    return ((values - values.mean(0)) / (values.std(0) + 1e-12)).astype(np.float32)", "", "",
       "x = scaled(table[:, :-1].astype(float))", target];
   }
@@ -66,7 +71,7 @@ function programLines(form, weights) {
   const settings = [`lr=${pythonNumber(form.rate)}`];
   if (form.optimizer === "momentum") settings.push("momentum=0.9");
   if (form.l2) settings.push(`weight_decay=${pythonNumber(form.l2)}`);
-  const values = weights.map((w) => `    [${Array.from(w, shortest).join(", ")}],`);
+  const values = weights.map((w) => `    [${Array.from(w, pythonFloat).join(", ")}],`);
   const lines = [
     `"""${form.sizes.join("-")}, ${form.activation}: made with the playground of ranvier."""`, "",
     "import numpy as np", "", "import ranvier as rv", "from ranvier import nn", "from ranvier.nn import functional as F", "",
@@ -146,7 +151,7 @@ function cText(program, values) {
   const { form, step, predict, state, ram } = program, isAdam = form.optimizer === "Adam";
   const fields = state.map((b, i) => {
     const numbers = values[i] ? Array.from(values[i], literal) : [];
-    if (!numbers.some((n) => parseFloat(n))) return `    .${b.name} = {0.0f},\n`;
+    if (numbers.every((n) => parseFloat(n) === 0)) return `    .${b.name} = {0.0f},\n`;
     const rows = [];
     for (let k = 0; k < numbers.length; k += 8) rows.push(`    ${numbers.slice(k, k + 8).join(", ")}`);
     return `    .${b.name} = {\n${rows.join(",\n")}\n    },\n`;

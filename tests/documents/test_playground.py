@@ -207,6 +207,45 @@ def test_xor_and_the_spiral_are_learned() -> None:
         assert 0 in wrong
 
 
+CSV = 'length;"kind; of it"\r\n1;"b; 1"\r\n2;#a\r\n 3; #a \r\n4;"b; 1"\r\n7;#a\r\n'
+
+
+def test_the_program_of_a_table_reads_it_as_the_page_does(tmp_path: Path) -> None:
+    """Delimiter, header, quotes and blanks; without a header, the first row is data."""
+    code = r"""jobs.map((text) => {
+  const { loss, delimiter, skipped, inputs, y } = makeTable(text);
+  const lines = dataLines({ data: "table", loss, delimiter, skipped });
+  return [Array.from(inputs), Array.from(y), lines.join("\n")];
+})"""
+    tables = [CSV, "1,2.5\n2,3.5\n3,4.5\n4,5.5"]
+    for text, (x, y, program) in zip(tables, in_node(code, tables), strict=True):
+        path = tmp_path / "table.csv"
+        path.write_bytes(text.encode())
+        names: dict[str, Any] = {"np": np}
+        exec(program.replace('"table.csv"', repr(str(path))), names)
+        np.testing.assert_allclose(names["x"].ravel(), x, rtol=1e-6)
+        np.testing.assert_allclose(names["y"].ravel(), y, rtol=1e-6)
+
+
+def test_every_set_has_rows_for_training_and_for_the_test() -> None:
+    code = r"""jobs.map((share) => {
+  const { train, test } = split(makeTable("1,2.5\n2,3.5\n3,4.5\n4,5.5"), 1, share, 1);
+  return [train.rows, test.rows];
+})"""
+    assert in_node(code, [0.1, 0.5, 0.9]) == [[1, 3], [2, 2], [3, 1]]
+
+
+def test_numbers_are_written_as_numpy_writes_them() -> None:
+    """Below 1e6, from where on versions of NumPy differ; also those of a training that diverged."""
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=3000).astype(np.float32) * np.float32(10.0) ** rng.integers(-37, 5, 3000)
+    texts = in_node("jobs.map(shortest)", values.astype(np.float64).tolist())
+    assert texts == [str(np.float32(v)) for v in values]
+    code = "jobs.map((v) => [literal(v / 0), pythonFloat(v / 0)])"
+    expected = [["NAN", 'float("nan")'], ["INFINITY", 'float("inf")'], ["-INFINITY", 'float("-inf")']]
+    assert in_node(code, [0, 1, -1]) == expected
+
+
 TABLES = {  # text: loss, classes and columns, or the fault
     "a,b,kind\n1,2,x\n3,4,y\n5,6,x\n7,9,y": ["ce", 2, 2],
     "1;2;3.5\n2;3;4.25\n3;4;1\n4;6;0": ["mse", 1, 2],
@@ -214,6 +253,9 @@ TABLES = {  # text: loss, classes and columns, or the fault
     "a,b\n1,2": "expected at least 4 rows of numbers and a last column to predict",
     "1,2,3\n1,2\n3,4,5\n6,7,8": "row 2 has 2 columns; expected 3",
     "1,2,a\n1,q,b\n3,4,a\n5,6,b": 'row 2, column 2 is "q"; expected a number',
+    "1,2.5\n2,\n3,4.5\n4,5.5": "row 2 has nothing in its last column; expected what is predicted",
+    "1,5;2\n1,5;3\n2,5;4\n3,5;5\n4,5;6": 'row 1, column 1 is "1,5"; expected a number',
+    "": "expected at least 4 rows of numbers and a last column to predict",
     "1,2,a\n1,2,a\n3,4,a\n5,6,a": "the last column has one value only; expected several",
 }
 
@@ -230,7 +272,8 @@ def test_a_table_is_read_or_refused() -> None:
     assert in_node(code, list(TABLES)) == list(TABLES.values())
 
 
-def test_the_page_loads_without_an_error() -> None:
+@pytest.mark.parametrize("settings", ["data=xor", "data=toString&batch=2.5&features=x2,x1&rate=__proto__"])
+def test_the_page_loads_without_an_error(settings: str) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("Chromium is not installed: the page is not loaded")
@@ -241,7 +284,7 @@ def test_the_page_loads_without_an_error() -> None:
         "--enable-logging=stderr",
         "--virtual-time-budget=2000",
     ]
-    address = f"{(FOLDER / 'index.html').as_uri()}#data=xor&run=5"
+    address = f"{(FOLDER / 'index.html').as_uri()}#{settings}&run=5"
     page = subprocess.run(
         [browser, *flags, "--dump-dom", address], capture_output=True, text=True, timeout=120
     )
