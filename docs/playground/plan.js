@@ -164,10 +164,14 @@ function addPenalty(routine, form, layers, loss, lines) {
     routine.comment = "backward: MulNumber";
     routine.call("map_mul_number_backward", [one, slope, 1, { float: form.l1 }], [slope], [one]);
     for (const { weight } of [...layers].reverse()) {
-      const spread = routine.temporary(weight.shape), dw = routine.temporary(weight.shape), n = weight.size;
+      const dw = routine.temporary(weight.shape), n = weight.size;
+      let spread = slope; // of a single weight there is nothing to spread
       routine.comment = "backward: Sum";
       const steps = [{ ints: [1, 1, 1, n] }, { ints: [n, n, n, 1] }, { ints: [0, 0, 0, 0] }];
-      routine.call("copy", [spread, slope, ...steps], [spread]);
+      if (n > 1) {
+        spread = routine.temporary(weight.shape);
+        routine.call("copy", [spread, slope, ...steps], [spread]);
+      }
       routine.comment = "backward: Abs";
       gradients.set(weight, routine.call("map_abs_backward", [spread, weight, dw, n], [dw], [spread]));
     }

@@ -49,6 +49,14 @@ FORMS = {
         "optimizer": "SGD",
         "l1": 0.1,
     },
+    "l1 of one weight": {
+        **POINTS,
+        "sizes": [2, 3, 1, 1],
+        "activation": "GELU",
+        "loss": "mse",
+        "optimizer": "momentum",
+        "l1": 0.0001,
+    },
     "deep": {
         **POINTS,
         "sizes": [2, 8, 7, 6, 5, 4, 3, 1],
