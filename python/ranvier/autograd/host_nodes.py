@@ -26,11 +26,12 @@ _OURS = ("forward", "backward")
 
 def noted(cls: type[Function]) -> None:
     """A new class of Functions: its calls are noted while a step is recorded. One that the step makes has
-    variables that a replay would not make."""
+    variables that a replay would not make; one of a module that the step is the first to import has none."""
     of_library = cls.__module__.startswith("ranvier.")
     if "apply" in vars(cls):
         return
-    if recordings and current() is not None:
+    recording = current() if recordings else None
+    if recording is not None and not (of_library or recording.executed.ignores):
         if cls.apply is _apply:
             cls.apply = Function.apply  # type: ignore[method-assign]
     elif "forward" in vars(cls) and (cls.by_numpy or not of_library):

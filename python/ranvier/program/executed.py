@@ -115,6 +115,11 @@ class Executed:
         self._has_arrays = has_arrays  # whether arrays of NumPy are among the arguments
         self._ignored: Any = None  # a frame which is no part of the step, with all that it calls
 
+    @property
+    def ignores(self) -> bool:
+        """Whether an import runs, or what a signal or the garbage collector calls: it is no part of the step."""
+        return self._ignored is not None or self.collects
+
     def include(self, other: Executed) -> bool:
         """Whether another run of the step has run no other code."""
         covered = self.dynamic >= other.dynamic and other.library.keys() <= self.library.keys()
