@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import ranvier as rv
-import ranvier.ops.shape.write  # its first import in a refused step would spoil later captures of it
 from ranvier import nn
 from ranvier.nn import functional as F
 from support.layers import LAYERS

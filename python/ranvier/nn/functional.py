@@ -1,5 +1,6 @@
 """The ops of layers and losses under the names of ``torch.nn.functional``."""
 
+import functools as _functools
 import importlib as _importlib
 import typing as _typing
 
@@ -27,12 +28,12 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.neural.functional import *
 
 
+@_functools.cache
 def __getattr__(name: str) -> _typing.Any:
-    """The rare ones are loaded with their first use."""
+    """The rare ones are loaded with their first use; they do not become attributes (see ``ranvier.ops``)."""
     if name not in _LATER:
         raise _absent(__name__, name)
-    globals()[name] = getattr(_importlib.import_module(f"ranvier.ops.{_LATER[name]}"), name)
-    return globals()[name]
+    return getattr(_importlib.import_module(f"ranvier.ops.{_LATER[name]}"), name)
 
 
 def __dir__() -> list[str]:

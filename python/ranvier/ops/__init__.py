@@ -4,6 +4,7 @@ A module lists its ops in ``__all__``; these are the names of this package, of `
 losses, of ``ranvier.nn.functional``. Its METHODS are the names that become methods of Tensor.
 """
 
+import functools as _functools
 import importlib as _importlib
 import types as _types
 import typing as _typing
@@ -46,12 +47,16 @@ else:
     __all__ = [name for name, value in globals().items() if isinstance(value, _types.FunctionType)]
 
 
+@_functools.cache
 def __getattr__(name: str) -> _typing.Any:
-    """The ops of layers and losses, and rare ones, are loaded with the first use of one of them."""
+    """The ops of layers and losses, and rare ones, are loaded with the first use of one of them.
+
+    A rare one does not become an attribute: guards compare those of this module, so each program of a layer
+    that imports it would have to be recorded again.
+    """
     module = _later.MODULE_OF.get(name)
     if module is not None:
-        globals()[name] = getattr(_importlib.import_module(f"ranvier.ops.{module}"), name)
-        return globals()[name]
+        return getattr(_importlib.import_module(f"ranvier.ops.{module}"), name)
     layers = _importlib.import_module("ranvier.ops.layers")
     if name == "layers":
         return layers

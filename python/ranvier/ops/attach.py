@@ -110,7 +110,7 @@ VIEWS: dict[str, Callable[..., Any]] = {
 # --- methods of the modules
 
 
-class _Later:
+class Later:
     """A method whose module is loaded at its first use; then the method itself takes this place in Tensor."""
 
     def __init__(self, module: str, name: str) -> None:
@@ -209,4 +209,4 @@ for _name, _function in {**OPERATORS, **METHODS}.items():
     setattr(Tensor, _name, _function)
 for _module, _names in TENSOR_METHODS.items():
     for _name in _names.split():
-        setattr(Tensor, _name, _Later(_module, _name))
+        setattr(Tensor, _name, Later(_module, _name))

@@ -117,7 +117,7 @@ class Executed:
 
     @property
     def ignores(self) -> bool:
-        """Whether an import runs, or what a signal or the garbage collector calls: it is no part of the step."""
+        """Whether an import runs, or what a signal or the garbage collector calls: no part of the step."""
         return self._ignored is not None or self.collects
 
     def include(self, other: Executed) -> bool:

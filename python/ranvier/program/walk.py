@@ -21,6 +21,7 @@ import numpy as np
 
 import ranvier.program.library as library
 from ranvier.autograd.tensor import Tensor
+from ranvier.ops.attach import Later
 from ranvier.optim import Optimizer
 from ranvier.program.executed import Executed, inner_of, names_of
 from ranvier.program.guards import Guards, is_empty, names_in
@@ -88,7 +89,9 @@ class Walk(Guards):
             self._variables(names.variables, variables, code.co_name)
             self._imports(names.names, variables)
         if self.names:  # the methods of Tensors; no Tensor is followed for them
-            self.add((Kind.NAMES, Tensor, "", in_class(Tensor, self.names | SPECIAL), "the class Tensor"))
+            own, names = vars(Tensor), self.names | SPECIAL  # one that is not loaded yet was not called
+            names = {name for name in names if type(own.get(name)) is not Later}
+            self.add((Kind.NAMES, Tensor, "", in_class(Tensor, names), "the class Tensor"))
         self.drain()
         reads_all = bool(self.names & _LIST_ATTRIBUTES)
         library.guard_settings(self, self.optimizers, self._setting_names | self.names, reads_all)
