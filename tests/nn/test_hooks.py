@@ -152,6 +152,18 @@ def note(module, args, y):
     module.calls = getattr(module, "calls", 0) + 1
 
 
+def test_hooks_after_accumulation_where_the_last_other_hook_ends_within_backward():
+    """As where the garbage collector ends a hooked leaf of another network meanwhile."""
+    others, seen = [rv.ones(1, requires_grad=True)], []
+    others[0].register_hook(lambda gradient: None)
+    x = rv.ones(2, requires_grad=True)
+    x.register_post_accumulate_grad_hook(lambda leaf: seen.append(leaf.grad.tolist()))
+    y = x * 3
+    y.register_hook(lambda gradient: others.clear())
+    y.sum().backward()
+    assert seen == [[3.0, 3.0]]
+
+
 def test_hooks_are_copied_with_the_module():
     net = nn.Sequential(nn.Linear(2, 2))
     net[0].register_forward_hook(note)

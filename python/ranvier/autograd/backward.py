@@ -135,13 +135,13 @@ def run(
     if captured is not None or only is not None:
         needed = _leading_to(only or captured or (), starts) | (only or set())
     ready = [node for node in starts if not waits[node]]
-    watched = hooks.before_accumulation or hooks.after_accumulation
+    before, after = hooks.before_accumulation, hooks.after_accumulation  # either may change meanwhile
     while ready:
         node = ready.pop()
         if needed is not None and node not in needed and (captured is None or node not in captured):
             pending.pop(node, None)
             continue
-        seen_by = hooks.before_accumulation.get(id(node)) if watched and not node.edges else node.hooks
+        seen_by = before.get(id(node)) if before and not node.edges else node.hooks
         if seen_by and pending.get(node) is not None:
             pending[node] = call_hooks(seen_by, pending[node])
             ours.discard(node)
@@ -158,7 +158,7 @@ def run(
             if holder[0] is not None:
                 if node._requires_grad:  # it may have been switched off since forward
                     add_to_leaf(node, holder)
-                if watched:
+                if after:
                     hooks.call_after_accumulation(node)
     if hooks.at_end and captured is None:  # not at the end of a call inside backward
         hooks.call_at_end()
