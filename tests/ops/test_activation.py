@@ -250,6 +250,14 @@ def test_arguments_are_checked():
         ValueError, match=r"\[prelu\] got weight of shape \(3,\) for x of shape \(2,\); expected"
     ):
         ops.prelu(x, rv.zeros(3))
+    refused(TypeError, "[prelu] got weight 0.25; expected a Tensor: leaky_relu", ops.prelu, x, 0.25)
+
+
+def test_softshrink_by_nothing():
+    x = rv.tensor([-1.0, 0.0, 2.0], requires_grad=True)
+    y = ops.softshrink(x, 0)
+    y.sum().backward()
+    assert (y.tolist(), x.grad.tolist()) == ([-1, 0, 2], [1, 0, 1])
 
 
 def test_prelu_layer_counts_its_slopes():

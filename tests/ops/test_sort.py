@@ -109,6 +109,15 @@ def test_integers_and_numbers():
         assert (found.values.item(), found.indices.item()) == (3, 0)
 
 
+def test_topk_of_none():
+    x = rv.ones(2, 3, requires_grad=True)
+    for dim, shape in ((0, (0, 3)), (1, (2, 0))):
+        values, indices = x.topk(0, dim)
+        assert (values.shape, indices.shape, indices.dtype) == (shape, shape, rv.int64)
+        values.sum().backward()
+    assert x.grad.tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
 def test_wrong_calls():
     x = rv.zeros(2, 3)
     refused(ValueError, "[topk] got k 4 for a dimension of 3; expected 0 to 3", x.topk, 4)

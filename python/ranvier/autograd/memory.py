@@ -167,7 +167,8 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
     """array[...] = value, a number or an array that broadcasts; errors begin with the op's name."""
     dtype = array.dtype
     if not isinstance(value, np.ndarray):
-        value = number_in(name, value, dtype) if isinstance(value, _NUMBERS) else np.asarray(value)
+        is_number = value is None or isinstance(value, _NUMBERS)  # None is refused
+        value = number_in(name, value, dtype) if is_number else np.asarray(value)
     value = plain(name, value)
     if dtype.char in _MADE:
         try:
@@ -197,8 +198,8 @@ def _assign(array: Array, value: Any) -> None:
 
 def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     """A number as an element of this dtype: towards 0 for integers; for bool, whether it is not 0."""
-    if isinstance(value, (complex, np.complexfloating)):
-        raise TypeError(f"[{name}] got {value}; expected a real number")
+    if value is None or isinstance(value, (complex, np.complexfloating, str)):
+        raise TypeError(f"[{name}] got {value!r}; expected a real number")
     if dtype.kind == "f":
         return float(value)
     if dtype.kind == "b":

@@ -1,11 +1,10 @@
 """The ops of layers and losses under the names of ``torch.nn.functional``."""
 
-import functools as _functools
-import importlib as _importlib
 import typing as _typing
 
 from ranvier.nn.loss.functional import *
 from ranvier.nn.registry import absent as _absent
+from ranvier.ops import _rare
 from ranvier.ops.activation.piecewise import *
 from ranvier.ops.activation.smooth import *
 from ranvier.ops.activation.softmax import *
@@ -28,12 +27,11 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.neural.functional import *
 
 
-@_functools.cache
 def __getattr__(name: str) -> _typing.Any:
     """The rare ones are loaded with their first use; they do not become attributes (see ``ranvier.ops``)."""
     if name not in _LATER:
         raise _absent(__name__, name)
-    return getattr(_importlib.import_module(f"ranvier.ops.{_LATER[name]}"), name)
+    return _rare(_LATER[name], name)
 
 
 def __dir__() -> list[str]:

@@ -48,15 +48,17 @@ else:
 
 
 @_functools.cache
-def __getattr__(name: str) -> _typing.Any:
-    """The ops of layers and losses, and rare ones, are loaded with the first use of one of them.
+def _rare(module: str, name: str) -> _typing.Any:
+    """An op that few networks use. It does not become an attribute: guards compare those of this module, so
+    each program of a layer that imports it would have to be recorded again."""
+    return getattr(_importlib.import_module(f"ranvier.ops.{module}"), name)
 
-    A rare one does not become an attribute: guards compare those of this module, so each program of a layer
-    that imports it would have to be recorded again.
-    """
+
+def __getattr__(name: str) -> _typing.Any:
+    """The ops of layers and losses, and rare ones, are loaded with the first use of one of them."""
     module = _later.MODULE_OF.get(name)
     if module is not None:
-        return getattr(_importlib.import_module(f"ranvier.ops.{module}"), name)
+        return _rare(module, name)
     layers = _importlib.import_module("ranvier.ops.layers")
     if name == "layers":
         return layers

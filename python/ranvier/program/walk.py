@@ -89,9 +89,9 @@ class Walk(Guards):
             self._variables(names.variables, variables, code.co_name)
             self._imports(names.names, variables)
         if self.names:  # the methods of Tensors; no Tensor is followed for them
-            own, names = vars(Tensor), self.names | SPECIAL  # one that is not loaded yet was not called
-            names = {name for name in names if type(own.get(name)) is not Later}
-            self.add((Kind.NAMES, Tensor, "", in_class(Tensor, names), "the class Tensor"))
+            own = vars(Tensor)  # a method that is not loaded yet was not called
+            loaded = [name for name in self.names | SPECIAL if type(own.get(name)) is not Later]
+            self.add((Kind.NAMES, Tensor, "", in_class(Tensor, loaded), "the class Tensor"))
         self.drain()
         reads_all = bool(self.names & _LIST_ATTRIBUTES)
         library.guard_settings(self, self.optimizers, self._setting_names | self.names, reads_all)

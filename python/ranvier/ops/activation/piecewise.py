@@ -242,11 +242,13 @@ def prelu(input: Any, weight: Any) -> Tensor:
     """x where x > 0, else weight * x, with a slope that is learned.
 
     weight: one slope for all of x, or one for each channel of x (N, C, ...): shape (1,) or (C,). Raises
-    ValueError for another shape, TypeError where the dtypes differ.
+    ValueError for another shape, TypeError for a number and where the dtypes differ.
 
     Source: He et al., "Delving Deep into Rectifiers" (2015).
     | rv.nn.functional.prelu(rv.tensor([[-2.0, -2.0, 3.0]]), rv.tensor([0.5, 0.25, 0.0]))
     -> tensor([[-1.0000, -0.5000,  3.0000]])"""
+    if isinstance(weight, (int, float)):
+        raise TypeError(f"[prelu] got weight {weight}; expected a Tensor: leaky_relu takes a number")
     input, weight = as_tensor("prelu", input), as_tensor("prelu", weight)
     shape, slopes = input._array.shape, weight._array
     fits = slopes.size == 1 or (len(shape) > 1 and slopes.size == shape[1])
