@@ -1,5 +1,4 @@
-// conv2d_pool's forward pass: conv2d's two algorithms, whose results each thread pools while they are in its
-// caches or registers.
+// conv2d_pool's forward pass: a thread pools the results of conv2d's algorithms while its caches have them.
 #include <algorithm>
 
 #include "base/caches.h"
@@ -293,8 +292,7 @@ WinogradBands winograd_bands(const Conv2dPoolForward<float>& c) {
   return {ceil_div(rows, of_band), of_band * window, next_even(of_band * window), true};
 }
 
-// The outputs of Winograd's tiles, pooled. A window of 2 x 2 is a tile; of others, whole rows of windows go
-// through a buffer.
+// Winograd's outputs, pooled: a window of 2 x 2 is a tile; rows of other windows go through a buffer.
 class PoolingSink final : public WinogradSink {
  public:
   PoolingSink(const Conv2dPoolForward<float>& c, const Winograd& from, const WinogradBands& bands,
