@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import itertools
 import sys
@@ -134,6 +135,10 @@ class Guards:
         if "numpy" not in self.seen:
             self.seen["numpy"] = True
             self.add((Kind.CALL, _error_handling, "", _error_handling(), "np.errstate"))
+
+    def abstract_classes(self) -> None:
+        """A guard on their registrations, which change what isinstance() and `match` say."""
+        self.add((Kind.CALL, abc.get_cache_token, "", abc.get_cache_token(), "the abstract classes"))
 
 
 def is_empty(cell: Any) -> bool:

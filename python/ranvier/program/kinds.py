@@ -144,22 +144,29 @@ TYPES: frozenset[Any] = frozenset(
 )  # fmt: skip
 _NOT_PURE = frozenset({"tofile", "dump", "now", "utcnow", "today", "fromtimestamp", "astimezone"})
 
-# What Python itself looks up in a class, and other names with two underscores that code may have: the rest
-# look into Python's own objects.
-_LOOKED_UP = """
+# What Python itself looks up in a class: these names code may have, too ...
+_NAMED = """
 call getattr getattribute setattr bool len eq ne lt le gt ge hash contains iter next reversed get set
 getitem setitem missing index int float complex neg pos abs invert round enter exit str repr format
 array array_ufunc instancecheck add radd iadd sub rsub isub mul rmul imul truediv rtruediv itruediv
 floordiv rfloordiv mod rmod pow rpow ipow matmul rmatmul and rand or ror xor rxor init new
 """
-SPECIAL = frozenset(f"__{name}__" for name in _LOOKED_UP.split())
+# ... and these it may not: they look into Python's own objects, or no code has them.
+_NOT_NAMED = """
+delattr delete delitem length_hint set_name class_getitem mro_entries prepare trunc floor ceil aenter aexit
+aiter anext await bytes fspath dir sizeof del copy deepcopy replace reduce reduce_ex getstate setstate
+getnewargs getnewargs_ex buffer array_function array_priority array_interface array_struct dlpack
+subclasscheck subclasshook ifloordiv imod divmod rdivmod imatmul lshift rlshift ilshift rshift rrshift
+irshift iand ior ixor
+"""
+SPECIAL = frozenset(f"__{name}__" for name in (_NAMED + _NOT_NAMED).split())
 # Names with two underscores that code may have; any other looks into Python's own objects.
 _PUBLIC = """
 __class__ __name__ __qualname__ __module__ __doc__ __dict__ __init_subclass__ __post_init__ __all__
 __version__ __file__ __match_args__ __classcell__ __slots__ __bases__ __mro__ __main__
 __wrapped__ __func__ __self__ __future__ __builtins__ __cause__ __context__ __members__
 """
-DUNDER = SPECIAL | frozenset(_PUBLIC.split())
+DUNDER = frozenset(f"__{name}__" for name in _NAMED.split()) | frozenset(_PUBLIC.split())
 
 # Functions that call what they are given, which no event tells.
 TAKES_FUNCTIONS = frozenset(

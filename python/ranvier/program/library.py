@@ -175,17 +175,22 @@ def _guard_path(walk: Guards, x: Any, path: str, text: str) -> None:
 _BASES = {f"ranvier.nn.{name}" for name in ("module", "hooks", "container")}
 
 
-def unread(kind: type, own: dict[str, Any], names: set[str], ran: Iterable[types.CodeType]) -> set[str]:
-    """Plain attributes of a user's module that neither the user's code nor the library's that ran names."""
+def names_in_code(codes: Iterable[types.CodeType]) -> set[str]:
+    """The names and texts in code: of attributes that it may read."""
+    names: set[Any] = set()
+    for code in codes:
+        names.update(code.co_names)
+        for x in code.co_consts:
+            names.update(x if type(x) in (tuple, frozenset) else (x,))
+    return {name for name in names if type(name) is str and not name.startswith("__")}
+
+
+def unread(kind: type, own: dict[str, Any], names: set[str]) -> set[str]:
+    """Plain attributes of a user's module that no code that ran names."""
     bases = {base.__module__ for base in kind.__mro__ if is_of_library(base)}
     if not bases <= _BASES:
         return set()
-    plain = {name for name, value in own.items() if type(value) in PLAIN} - names
-    for code in ran if plain else ():
-        plain.difference_update(code.co_names)
-        for x in code.co_consts:
-            plain.difference_update(x if type(x) in (tuple, frozenset) else (x,))
-    return plain
+    return {name for name, value in own.items() if type(value) in PLAIN} - names
 
 
 def guard_slots(walk: Guards, x: Any, text: str, names: Iterable[str] | None = None) -> None:

@@ -9,9 +9,9 @@ more is guarded than was read, never less.
 
 from __future__ import annotations
 
-import abc
 import builtins
 import enum
+import functools
 import sys
 import types
 from collections.abc import Callable, Iterable
@@ -92,6 +92,8 @@ class Walk(Guards):
             own = vars(Tensor)  # a method that is not loaded yet was not called
             loaded = [name for name in self.names | SPECIAL if type(own.get(name)) is not Later]
             self.add((Kind.NAMES, Tensor, "", in_class(Tensor, loaded), "the class Tensor"))
+        if "__match_args__" in self.names:
+            self.abstract_classes()
         self.drain()
         reads_all = bool(self.names & _LIST_ATTRIBUTES)
         library.guard_settings(self, self.optimizers, self._setting_names | self.names, reads_all)
@@ -114,6 +116,10 @@ class Walk(Guards):
         other.add = other.guards.append
         other.tensors, other.of_library = [*self.tensors], dict(self.of_library)
         return other
+
+    @functools.cached_property
+    def _library_names(self) -> set[str]:
+        return library.names_in_code(self._library_codes)
 
     def drain(self) -> None:
         """Follows all values that were reached, and what they lead to."""
@@ -147,10 +153,7 @@ class Walk(Guards):
         missing = [name for name in names if name not in variables]
         if missing and variables.get("__builtins__") not in (builtins, vars(builtins)):
             self.deny("built-in names", "of a namespace of its own")
-        if missing:
-            self.items(vars(builtins), missing, "the built-in ")
-        if "isinstance" in missing or "issubclass" in missing:  # register() of an ABC changes what they say
-            self.add((Kind.CALL, abc.get_cache_token, "", abc.get_cache_token(), "the abstract classes"))
+        self.items(vars(builtins), missing, "the built-in ")
 
     def _imports(self, names: Iterable[str], variables: dict[str, Any]) -> None:
         """Modules that a name may be of: an import in the code, absolute or relative."""
@@ -244,6 +247,8 @@ class Walk(Guards):
             self._unlisted = self._unlisted or text
         elif owner is not None and not isinstance(owner, (types.ModuleType, type)):
             self.stack.append((owner, text.rpartition(".")[0] or "self"))
+        elif x in (isinstance, issubclass):
+            self.abstract_classes()
         if x in (min, max, sorted) and "key" in self._keywords:
             self._takes_functions = True
 
@@ -267,7 +272,8 @@ class Walk(Guards):
     # --- classes and their instances
     def _class(self, kind: type, text: str) -> None:
         """Guards what the code can read of a class."""
-        if vars(kind).get("_is_protocol") and self.names & {"isinstance", "issubclass"}:
+        asks = functions_of(vars(kind).get("__subclasshook__"))
+        if vars(kind).get("_is_protocol") or any(is_read(f.__code__.co_filename) for f in asks):
             self.deny(text, "a protocol, which looks for names of its own")
         self._takes_functions = self._takes_functions or kind in TAKES_FUNCTIONS
         if is_of_library(kind):
@@ -292,6 +298,7 @@ class Walk(Guards):
         if type(kind) is not type:
             self.stack.append((type(kind), f"the class of {kind.__name__}"))
         names = (self.names | SPECIAL | values.keys()) - {"__dict__"}
+        names |= self._library_names & names_of_class(kind)
         self.add((Kind.NAMES, kind, kind.__mro__, in_class(kind, names), f"the class {kind.__name__}"))
         for name in self.names & _FUNCTION_ATTRIBUTES:
             self.add((Kind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{kind.__name__}.{name}"))
@@ -301,12 +308,12 @@ class Walk(Guards):
             self.call(names_in, kind, f"the names in {kind.__name__}")
 
     def _users_class(self, kind: type, values: dict[str, Any]) -> None:
-        self.users = True
+        self.users, read = True, self.names | self._library_names
         for name, value in list(vars(kind).items()):
             functions, text = functions_of(value), f"{kind.__name__}.{name}"
             codes = [f.__code__ for f in functions]
             ran = any(id(c) in self._codes or decorates(c) for c in codes)
-            named = name in self.names or (self.dynamic and not name.startswith("__"))
+            named = name in read or (self.dynamic and not name.startswith("__"))
             if ran or (named and not isinstance(value, _DESCRIPTORS)):
                 values.setdefault(name, value)
                 self.stack.extend((part, text) for part in (value, *functions))
@@ -344,7 +351,7 @@ class Walk(Guards):
         """read: whether the code of the class is read, so that it names what it reads."""
         names = self.names
         if self.dynamic or not read:
-            unread = set() if read or self.dynamic else library.unread(kind, own, names, self._library_codes)
+            unread = set() if read or self.dynamic else library.unread(kind, own, names | self._library_names)
             if unread:
                 self.call(len, own, f"the attributes of {text}")
             else:

@@ -59,6 +59,7 @@ effects/iterator_* effects/map_object
 effects/module_found_by_a_computed_name effects/next_* effects/numpy_generator
 effects/numpy_generator_normal effects/numpy_random effects/sent_generator effects/state_*
 effects/weak_proxy effects/zip_object equal/decimal_* functions/cached_*
+functions/abstract_class_that_decides functions/protocol_by_another_name
 functions/single_dispatch_registered kept/argument-weak kept/other_result-weak kept/result-weak
 looked_up/of_* passed/object_ctypes_* passed/object_partial_of_a_setting passed/object_long_list
 passed/object_memoryview

@@ -92,6 +92,56 @@ function_inside_the_library_replaced | o, leaky = nn.LeakyReLU(0.1), ops.leaky_r
   | patch(ops, 'leaky_relu', lambda x, *_, **__: leaky(x, 0.1 * new))
 """)
 add_rows("functions", ROWS)
+# --- names that no code of the step has: the library's code reads them, or Python looks them up in the class
+CLASSES = table(r"""
+setting_in_the_class_of_a_layer
+  | o = type('Own', (nn.LeakyReLU,), {'negative_slope': v}); k = o(); del k.negative_slope | k(x)
+  | o.negative_slope = 0.1 * new
+setting_in_a_base_of_a_layer
+  | o = type('Base', (), {'p': 0.5}); k = type('Own', (o, nn.Dropout), {})(); del k.p
+  | k(x) | o.p = 0.1 * new
+setting_of_a_layer_deleted | o = type('Own', (nn.LeakyReLU,), {'negative_slope': 0.5}); k = o(0.2)
+  | k(x) | vars(k).pop('negative_slope', None); o.negative_slope = 0.1 * new
+setting_of_a_loss_in_its_class | o = type('Own', (nn.HuberLoss,), {'delta': 0.5}); k = o(); del k.delta
+  | x * k(x, rv.zeros(4, 3)) | o.delta = 0.1 * new
+pattern_of_a_template | o = type('Own', (string.Template,), {}); k = o('$a'); p = o.pattern
+  | 1.0 + (k.safe_substitute(a='') == '')
+  | o.pattern = re.compile(p.pattern.replace('[_a-z]', 'z')) if n % 2 else p
+value_that_an_enumeration_lacks | enum.Enum('Rate', {'LOW': 1.0, 'HIGH': 2.0})
+  | try: return o(5.0).value\nexcept ValueError: return 3.0
+  | o._missing_ = classmethod(lambda kind, value: kind.LOW if n % 2 else kind.HIGH)
+fields_of_a_named_tuple | collections.namedtuple('Pair', 'a b') | float(len(o(1, 2)._asdict()))
+  | o._fields = ('a',) if n % 2 else ('a', 'b')
+matched_by_an_abstract_class | m = abc.ABCMeta('M', (), {}); o = type('Own', (), {})
+  | match o():\n    case m(): return 2.0\nreturn 1.0 | m.register(o)
+abstract_class_by_another_name | ask = isinstance; m = abc.ABCMeta('M', (), {}); o = type('Own', (), {})
+  | 2.0 if ask(o(), m) else 1.0 | m.register(o)
+protocol_by_another_name
+  | ask = isinstance; o = Plain(v)\n@typing.runtime_checkable\nclass HasMore(typing.Protocol): more: float
+  | 2.0 if ask(o, HasMore) else 3.0 | vars(o).update(more=1) if n != 2 else vars(o).pop('more')
+abstract_class_that_decides
+  | y = [0]; k = classmethod(lambda *_: y[0] > 0);
+    o = abc.ABCMeta('M', (), {'__subclasshook__': k}); isinstance(5, o)
+  | 2.0 if isinstance(5, o) else 1.0 | y[0] = n % 2; o._abc_caches_clear()
+""")
+add_rows("functions", CLASSES)
+LATER = {  # a special method that the class gets later: (what it has before, what the step reads, the method)
+    "subclasscheck": ("", "2.0 if issubclass(int, o) else 1.0", "*_: n % 2 == 1"),
+    "floor": ("__float__=lambda s: 2.5", "math.floor(o())", "s: 4 + n"),
+    "copy": ("value=1.0", "copy.copy(o()).value", "s: Plain(4.0 + n)"),
+    "deepcopy": ("value=1.0", "copy.deepcopy(o()).value", "*_: Plain(4.0 + n)"),
+    "imod": ("__mod__=lambda *_: 2.0", "k = o(); k %= 1; return k", "*_: 4.0 + n"),
+    "rrshift": ("__rshift__=lambda *_: 2.0", "k() >> o()", "*_: 4.0 + n"),
+    "bytes": ("__iter__=lambda s: iter([2])", "float(bytes(o())[0])", "s: bytes([4 + n])"),
+    "delattr": ("value=1.0", "k = o(); k.value = 2.0; del k.value; return k.value", "*_: None"),
+}
+for name, (before, read, method) in LATER.items():
+    kind = "type" if name == "subclasscheck" else "object"
+    make = f"k = type('Base', ({kind},), dict({before})); o = type('Own', (k,), {{}})"
+    put = f"o.__{name}__ = lambda {method}"
+    if name == "subclasscheck":
+        make, put = f"{make}; k, o = o, o('Own', (), {{}})", f"k.__{name}__ = lambda {method}"
+    add_rows("functions", {f"{name}_that_comes_later": (make, read, put)})
 MADE: dict[str, Row] = {
     "dataclass_made_in_the_step": (
         "o = Plain(2.0)\n@dataclasses.dataclass\n"
