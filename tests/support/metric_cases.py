@@ -91,8 +91,11 @@ def _of_scores() -> list[Case]:
         settings = {"multi_class": "ovo", "average": average}
         cases.append(("roc_auc_score", (WORDS[FOUR], PROBA), settings))
     cases.append(("roc_auc_score", (np.ones(4, int), np.arange(4.0)), {}))
-    settings = {"multi_class": "ovr", "labels": [0, 1, 2, 3]}
-    cases.append(("roc_auc_score", (np.where(FOUR == 3, 0, FOUR), PROBA), settings))
+    for more in (
+        {"multi_class": kind, "average": a} for kind in ("ovr", "ovo") for a in ("macro", "weighted")
+    ):
+        settings = {"labels": [0, 1, 2, 3], **more}  # of which the last has no sample
+        cases.append(("roc_auc_score", (np.where(FOUR == 3, 0, FOUR), PROBA), settings))
     cases.append(("log_loss", (np.zeros(4, int), PROBA[:4]), {"labels": [0, 1, 2, 3]}))
     certain = np.eye(2)[[0, 1, 1]]
     cases.append(("log_loss", (np.array([0, 1, 0]), certain), {}))

@@ -84,7 +84,7 @@ def roc_auc_score(
         multi_class: for more than two labels: "ovr" compares each with the rest, "ovo" each pair.
         labels: the labels of the columns; those that occur if None.
 
-    Returns: NaN if only one label occurs.
+    Returns: NaN if only one label occurs. A label of no sample is left out of "ovo" and of "weighted".
 
     Raises:
         ValueError: shapes that do not fit, no samples, scores that are not probabilities, or more than two
@@ -134,18 +134,21 @@ def _one_against_rest(
     if average == "macro":
         return float(areas.mean())
     share = positive.sum(axis=0) if weights is None else weights @ positive
+    areas[share == 0] = 0.0  # not NaN: classes that do not occur
     return float(np.average(areas, weights=share)) if share.sum() else 0.0
 
 
 def _one_against_one(true: Array, score: Array, labels: Array, average: str | None) -> float:
     one_of("roc_auc_score", "average", average, ("macro", "weighted"))
     areas, shares = [], []
-    for a, b in combinations(range(len(labels)), 2):
+    for a, b in combinations(np.flatnonzero(np.isin(labels, true)), 2):
         of_a, of_b = true == labels[a], true == labels[b]
         pair = of_a | of_b
         area = binary_auc(of_a[pair], score[pair, a], None) + binary_auc(of_b[pair], score[pair, b], None)
         areas.append(area / 2)
         shares.append(pair.mean())
+    if not areas:
+        return float("nan")
     return float(np.average(areas, weights=shares if average == "weighted" else None))
 
 
