@@ -74,6 +74,9 @@ OPS = {
     "choices": lambda x: (
         rv.where(x > 0, x.sin(), x * 2.0) + rv.maximum(x * x, x + 1.0) + x.masked_fill(x > 1, 0.0)
     ),
+    "order": lambda x: (
+        x.sort(1)[0] * x.max(1, keepdim=True)[0] + x.topk(2, 1)[0][:, 1:] * x.median(1, True)[0].sin()
+    ),
     "relu": lambda x: F.relu(x) * x,
     "products": lambda x: (x @ x.mT) @ x.cumsum(1) / 4.0,
 }
@@ -107,6 +110,13 @@ def test_nested_gradients(name):
             (term,) = rv.autograd.grad(term.sum(), s, create_graph=True, materialize_grads=True)
             close(terms[k][:, o], term[:, 0], 64 * 4**k)
             term = term[:, 0]
+
+
+def test_one_point_and_values_without_dimensions():
+    y, terms = func.jet(lambda x: x.clamp(0, 1) * x, (rv.tensor(0.5),), ((1.0, 0.0),))
+    assert (y.item(), [t.item() for t in terms]) == (0.25, [1, 2])
+    u, du, lap = func.laplacian(lambda x: F.relu(x[..., 0]) * x[..., 1] ** 2)(rv.tensor([2.0, 3.0]))
+    assert (u.item(), du.tolist(), lap.item()) == (18, [9, 12], 4)
 
 
 def test_formulas():

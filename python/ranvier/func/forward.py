@@ -72,7 +72,10 @@ def pushed(name: str, form: Form, ys: Sequence[Tensor], ts: dict[Any, Tensor]) -
     values: dict[Any, Any] = dict(ts)
     for node in order(ys, ts):
         if type(node) is Output:
-            values[node] = values[node.function][node.index]
+            rows = values[node.function]
+            if isinstance(rows, Tensor):  # of the first of several, as the values of a sort
+                rows = [rows]
+            values[node] = rows[node.index]
         else:
             node.check_saved()
             of_inputs = [None if edge is None else values.get(edge) for edge in node.edges]
@@ -115,7 +118,7 @@ def _each(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
 
 def _by_rows(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def rows(x: Any) -> Any:
-        of_rows = [function(row) for row in x]
+        of_rows = [function(x[i, ...]) for i in range(len(x))]  # arrays, also of 0 dimensions
         return _core.concatenate([np.asarray(y[0] if type(y) is tuple else y)[None] for y in of_rows], 0)
 
     return rows
