@@ -26,6 +26,17 @@ def test_cut_off_anywhere(path):
             rv.load(path)
 
 
+def test_a_state_dict_that_lacks_an_array(path):
+    model = nn.Linear(2, 3)
+    rv.save(model.state_dict(), path)
+    arrays, document = files.read(path)
+    del arrays["weight"]
+    files.write(path, arrays, document)
+    for into in (None, model):
+        with pytest.raises(ValueError, match=r"\[load\] '.*safetensors'.*: array 'weight' is missing"):
+            rv.load(path, into=into)
+
+
 @pytest.mark.slow
 def test_flipped_bytes_raise_or_load_but_never_crash(path):
     rv.save(cnn(), path)

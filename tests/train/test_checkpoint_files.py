@@ -246,6 +246,8 @@ def test_other_mistakes(tmp_path):
     rv.save(empty.model, path)
     with pytest.raises(ValueError, match=r"is no checkpoint; expected a file written by rv\.Checkpoint"):
         new_trainer().fit(X, Y, epochs=1, resume=path)
+    empty.save(path)
+    refused(ValueError, "it lacks run, epoch", new_trainer().fit, X, Y, epochs=1, resume=path)
     with pytest.raises(TypeError, match="checkpoints need a loader with state_dict"):
         new_trainer().fit([(X, Y)], epochs=1, callbacks=[rv.Checkpoint(tmp_path)])
     refused(RuntimeError, "no fit is running", empty.checkpoint)

@@ -253,11 +253,11 @@ def _load_into(
     model: nn.Module, path: PathLike, arrays: Arrays, document: dict[str, Any] | None
 ) -> nn.Module:
     about, state = document or {}, arrays
-    if about.get("content") == "dict":
-        state = files.decode(about.get("dict"), arrays)
-    elif about.get("content") == "checkpoint":
+    if about.get("content") == "checkpoint":
         state = read_checkpoint(path).get("model", {})
     try:
+        if about.get("content") == "dict":
+            state = files.decode(about.get("dict"), arrays)
         model.load_state_dict(state)
     except (RuntimeError, ValueError, KeyError) as error:
         raise ValueError(

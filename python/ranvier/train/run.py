@@ -98,12 +98,12 @@ class Run:
         self._resumed = checkpoints.newest(path)
         if self._resumed is not None:
             origin, state = self._resumed
-            require_same(origin, state, self._description)
             missing = [key for key in PARTS if key not in state]
             if missing:
                 raise ValueError(
                     f"[Trainer.fit] cannot resume from '{origin}': it lacks {', '.join(missing)}"
                 )
+            require_same(origin, state, self._description)
 
     def go(self) -> None:
         """Train up to the last epoch, or until something stops the run, and notify the callbacks."""
