@@ -1,5 +1,7 @@
 """Predictions compute values that depend on parameters alone once, and again when these change."""
 
+import ctypes
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -229,6 +231,17 @@ def test_a_change_by_numpy_is_seen_each_time():
     fast = strict(model)
     for factor in range(1, 8):
         weight[...] = factor
+        np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
+
+
+def test_a_write_to_an_address_is_seen_each_time():
+    model, x = nn.Linear(60, 80).eval(), draw(16, 60)
+    fast = strict(model)
+    predictions(fast, x)
+    fast(x)  # the check of the fourth call
+    address = ctypes.cast(model.weight.data_ptr(), ctypes.POINTER(ctypes.c_float))
+    for number in (3.0, 4.0):
+        address[0] = number
         np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
 
 

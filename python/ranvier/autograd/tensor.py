@@ -235,6 +235,7 @@ class Tensor:
         return self._array.dtype.kind == "f"
 
     def data_ptr(self) -> int:
+        self._cell[FLAG] |= UNWATCHED  # what has the address may write
         return int(self._read("data_ptr()").ctypes.data)
 
     # --- the tape
