@@ -288,7 +288,8 @@ def test_wrong_arguments():
     refused(ValueError, "derivative of shape (3,)", func.jet, rv.sin, (x,), ((rv.ones(3),),))
     refused(TypeError, "dtype", func.jet, rv.sin, (rv.arange(3),), ((1.0,),))
     refused(ValueError, "x of shape ()", func.laplacian(rv.sin), rv.tensor(1.0))
-    refused(ValueError, "weights of shape (3,); expected (2,)", func.laplacian(rv.sin, (1, 1, 1)), x)
+    for weights in ((1, 1, 1), "ab", (1j, 0)):
+        refused(ValueError, "; expected 2 numbers, one a variable", func.laplacian(rv.sin, weights), x)
     refused(ValueError, "results of shapes [()]", func.laplacian(rv.sum), x)
     conv = nn.Conv2d(1, 1, 1)
     refused(

@@ -142,11 +142,9 @@ def laplacian(func: Callable[..., Any], weights: Sequence[float] | None = None) 
             if x.ndim == 0:
                 raise ValueError("[laplacian] got x of shape (); expected (..., d), d variables")
             d = x.shape[-1]
-            given = np.ones(d) if weights is None else np.asarray(weights, np.float64)
-            if given.shape != (d,):
-                raise ValueError(
-                    f"[laplacian] got weights of shape {given.shape}; expected ({d},), one a variable"
-                )
+            given = np.ones(d) if weights is None else np.asarray(weights)
+            if given.shape != (d,) or given.dtype.kind not in "biuf":
+                raise ValueError(f"[laplacian] got weights {weights}; expected {d} numbers, one a variable")
             seeds = np.zeros((d + 1, *x.shape), x.dtype)
             for i in range(d):
                 seeds[i, ..., i] = 1
