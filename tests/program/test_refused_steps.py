@@ -38,6 +38,10 @@ class Turns:
 
 GENERATOR, SOURCE, HASH = random.Random(0), io.BytesIO(b"text"), hashlib.sha256()
 TURNS, WEIGHT = iter(range(100)), rv.ones(3, requires_grad=True)
+PLACES, NOTHING = (
+    rv.tensor([1, 2]),
+    rv.tensor([math.nan]),
+)  # values that decide on shapes
 OWNER = types.SimpleNamespace(scale=Turns().scale)
 HERE = r".*test_refused_steps\.py"
 NUMPY_MADE = rf"{HERE}.* make it before the step or with rv\.arange"
@@ -72,6 +76,10 @@ def of_dtype(dtype, better):
 # The step, its argument, and the message of the first call.
 REFUSED = {
     "a value": (lambda x: (x * 2).sum().item(), X, rf"item\(\) reads a value at {HERE}"),
+    "places to split at": (lambda x: x * x.tensor_split(PLACES)[0].sum(), X, "tensor_split reads a value"),
+    "an index of no dimension": (lambda x: x * len(rv.argwhere(PLACES[0])), X, "argwhere reads a value"),
+    "a median of nothing": (lambda x: x * rv.nanmedian(NOTHING), X, "nanmedian reads a value"),
+    "a rank": (lambda x: x * len(rv.linalg.lstsq(X, X, driver="gelsd").residuals), X, "lstsq reads a value"),
     "noise of NumPy": (lambda x: x + np.random.default_rng(0).random(3, np.float32), X, HERE),
     "places by numbers": (lambda x: put(x, np.array([0, 1])), X, NUMPY_MADE),
     "places by two": (lambda x: put(x, np.array([0, 1]), np.array([1, 0])), X, NUMPY_MADE),

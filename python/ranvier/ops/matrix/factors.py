@@ -248,7 +248,7 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     solution = matmul(Pinv("lstsq", 0.0, least).apply(A), B)
     rank = matrix_rank(A.detach(), rtol=least)
     measured = driver in ("gels", "gelsd", "gelss") and A.shape[-2] > A.shape[-1]
-    if measured and bool((rank._array == A.shape[-1]).all()):
+    if measured and bool((rank._read("lstsq") == A.shape[-1]).all()):
         error = sub(matmul(A, solution), B)
         residuals = total(mul(error, error), -2)
     else:

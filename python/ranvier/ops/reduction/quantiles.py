@@ -115,10 +115,11 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     if rows.shape[at] == 0:
         raise ValueError("[nanmedian] got no element along the dimension; expected at least one")
     if dim is None:  # equal values share the gradient, as those of median do
-        held = np.flatnonzero(rows._array == rows._array)
+        values = rows._read("nanmedian")
+        held = np.flatnonzero(values == values)
         return median(index_select(rows, 0, held)) if held.size else reshape(rows[:1], ())
     ordered = sort(rows, at)
-    held = (rows._array == rows._array).sum(at, keepdims=True)
+    held = (rows._read("nanmedian") == rows._array).sum(at, keepdims=True)
     place = np.maximum((held - 1) // 2, 0)
     values, indices = gather(ordered.values, at, place), gather(ordered.indices, at, place)
     if not keepdim or ndim == 0:
@@ -131,7 +132,7 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     | rv.mode(rv.tensor([1, 2, 2, 3])).values -> tensor(2)"""
     input = as_tensor("mode", input)
     ndim, at = input.ndim, _dim("mode", dim, input.ndim)
-    rows = np.moveaxis(np.atleast_1d(input._array), at, -1)
+    rows = np.moveaxis(np.atleast_1d(input._read("mode")), at, -1)
     if rows.shape[-1] == 0:
         raise ValueError("[mode] got no element along the dimension; expected at least one")
     index = np.empty(rows.shape[:-1], np.int64)

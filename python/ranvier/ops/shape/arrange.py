@@ -139,7 +139,7 @@ def argwhere(input: Any) -> Tensor:
     """The indices of the elements that are not 0, one a row; int64.
     | rv.argwhere(rv.tensor([0, 5, 7])) -> tensor([[1], [2]])"""
     input = as_tensor("argwhere", input)
-    return nonzero(input) if input.ndim else wrap(np.argwhere(input._array))
+    return nonzero(input) if input.ndim else wrap(np.argwhere(input._read("argwhere")))
 
 
 def diag(input: Any, diagonal: int = 0) -> Tensor:

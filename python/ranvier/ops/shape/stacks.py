@@ -65,7 +65,9 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Te
     at = _dim("tensor_split", dim, input.ndim)
     if input.ndim == 0:
         raise ValueError("[tensor_split] got x of shape (); expected at least one dimension")
-    n, where_to = input.shape[at], getattr(indices_or_sections, "_array", indices_or_sections)
+    n, where_to = input.shape[at], indices_or_sections
+    if isinstance(where_to, Tensor):
+        where_to = where_to._read("tensor_split")
     if np.ndim(where_to) == 0:
         parts = int(where_to)
         if parts < 1:

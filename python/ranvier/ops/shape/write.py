@@ -136,7 +136,7 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
         raise TypeError(f"[masked_scatter] got mask of dtype {mask.dtype}; expected bool")
     shape = np.broadcast_shapes(input.shape, mask.shape)
     input = expand(input, shape)
-    places = np.flatnonzero(np.broadcast_to(mask._array, shape))
+    places = np.flatnonzero(np.broadcast_to(mask._read("masked_scatter"), shape))
     if source.numel() < places.size:
         raise ValueError(
             f"[masked_scatter] got {source.numel()} elements for {places.size} places; "
