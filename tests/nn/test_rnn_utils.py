@@ -100,6 +100,23 @@ def test_lengths_in_a_tensor_are_no_constants_of_a_compiled_step():
     refused(RuntimeError, "pack_padded_sequence reads a value", pack, rv.rand(3, 2), rv.tensor([3, 1]))
 
 
+def test_a_compiled_step_that_packs_is_one_program():
+    gru = rv.nn.GRU(2, 3)
+
+    def step(x):
+        packed = pack_padded_sequence(x, [1, 3, 2], enforce_sorted=False)
+        y, last = gru(packed)
+        return pad_packed_sequence(y)[0], last
+
+    fast = rv.compile(step, strict=True)
+    with rv.no_grad():
+        for _ in range(5):
+            x = rv.rand(3, 3, 2)
+            for a, b in zip(fast(x), step(x), strict=True):
+                assert a.tolist() == b.tolist()
+    assert len(fast.programs) == 1
+
+
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [

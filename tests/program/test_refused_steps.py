@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn, optim
+from ranvier.nn.utils import rnn
 from support.strict import strict
 from support.unseen import unseen
 
@@ -42,6 +43,7 @@ PLACES, NOTHING = (
     rv.tensor([1, 2]),
     rv.tensor([math.nan]),
 )  # values that decide on shapes
+GRU, PACKED = nn.GRU(1, 2), rnn.pack_sequence([rv.ones(2, 1), rv.ones(1, 1)])
 OWNER = types.SimpleNamespace(scale=Turns().scale)
 HERE = r".*test_refused_steps\.py"
 NUMPY_MADE = rf"{HERE}.* make it before the step or with rv\.arange"
@@ -80,6 +82,17 @@ REFUSED = {
     "an index of no dimension": (lambda x: x * len(rv.argwhere(PLACES[0])), X, "argwhere reads a value"),
     "a median of nothing": (lambda x: x * rv.nanmedian(NOTHING), X, "nanmedian reads a value"),
     "a rank": (lambda x: x * len(rv.linalg.lstsq(X, X, driver="gelsd").residuals), X, "lstsq reads a value"),
+    "steps of sequences": (lambda x: x * GRU(PACKED)[1].mean(), X, "gru reads a value"),
+    "lengths of sequences": (
+        lambda x: x * rnn.pad_packed_sequence(PACKED)[0].mean(),
+        X,
+        "pad_packed_sequence reads a value",
+    ),
+    "trials": (
+        lambda x: x * rv.distributions.Binomial(PLACES[1:], probs=rv.tensor([0.5])).entropy(),
+        X,
+        "enumerate_support reads a value",
+    ),
     "noise of NumPy": (lambda x: x + np.random.default_rng(0).random(3, np.float32), X, HERE),
     "places by numbers": (lambda x: put(x, np.array([0, 1])), X, NUMPY_MADE),
     "places by two": (lambda x: put(x, np.array([0, 1]), np.array([1, 0])), X, NUMPY_MADE),

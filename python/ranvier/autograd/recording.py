@@ -46,6 +46,7 @@ class Recording:
             gradient the run makes, adds to, sets or drops, by id.
         changed: tensors that outlive the run and were changed in place.
         arguments: the arrays among the arguments.
+        constants: arrays that the run has made and whose values may be read in Python.
         modules: the modules that were called.
         plans: (plan, optimizer, group) of each optimizer step.
         check: of a program beside this run (`_core.Check`), or None.
@@ -59,6 +60,7 @@ class Recording:
         self.leaves: dict[int, tuple[Any, Any, bool]] = {}
         self.changed: dict[int, Any] = {}
         self.arguments: list[Any] = []
+        self.constants: list[Any] = []
         self.modules: dict[int, Any] = {}
         self.plans: list[tuple[Any, Any, Any]] = []
         self.check: Any = None

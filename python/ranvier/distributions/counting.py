@@ -138,7 +138,7 @@ class Binomial(_OfTrials):
         return ways + x * self.logits - n * ops.softplus(self.logits)
 
     def _trials(self, what: str) -> int:
-        n = self.total_count._array
+        n = self.total_count._read(f"[Binomial] {what}")
         if n.size and n.min() != n.max():
             raise NotImplementedError(f"[Binomial] {what} is not defined for total_count of several values")
         return int(n.max(initial=0))

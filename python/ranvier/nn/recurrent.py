@@ -14,7 +14,7 @@ import ranvier.ops as ops
 from ranvier.autograd.creation import empty, zeros
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.utils.rnn import PackedSequence
+from ranvier.nn.utils.rnn import PackedSequence, read_values
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.neural.recurrent import recurrent
 
@@ -123,7 +123,7 @@ class RNNBase(Module):
             states = [s if s is None else s.unsqueeze(1) for s in states]
         elif self.batch_first and not packed:
             x = x.transpose(0, 1)
-        sizes = input.batch_sizes._array if packed else None
+        sizes = read_values(self._name, input.batch_sizes) if packed else None
         self._check_states(states, int(sizes[0]) if sizes is not None else x.shape[1], batched)
         if packed and input.sorted_indices is not None:
             states = [s if s is None else ops.index_select(s, 1, input.sorted_indices) for s in states]

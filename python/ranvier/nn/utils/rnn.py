@@ -18,6 +18,7 @@ import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd.memory import keep
+from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import filled
@@ -74,7 +75,23 @@ class PackedSequence(_Fields):
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     """The inverse of a permutation; None of None.
     | rv.nn.utils.rnn.invert_permutation(rv.tensor([2, 0, 1])) -> tensor([1, 2, 0])"""
-    return None if permutation is None else wrap(keep(np.argsort(permutation._array, kind="stable")))
+    if permutation is None:
+        return None
+    return _constant(np.argsort(read_values("invert_permutation", permutation), kind="stable"))
+
+
+def _constant(values: Array) -> Tensor:
+    """A Tensor of values that follow from numbers of the step."""
+    if recordings and (recording := current()) is not None:
+        recording.constants.append(values)
+    return wrap(keep(values))
+
+
+def read_values(name: str, x: Tensor) -> Array:
+    """The array, for shapes that follow from its values: a recording may read what its step has packed."""
+    recording = current() if recordings else None
+    own = recording is not None and any(x._array is values for values in recording.constants)
+    return x._array if own else x._read(name)
 
 
 def pack_padded_sequence(
@@ -113,8 +130,8 @@ def pack_padded_sequence(
         counts = counts[order]
     rows = _padded_rows(counts, order, steps, batch_first)
     sizes = (np.arange(counts[0])[:, None] < counts).sum(1)
-    packed = None if order is None else wrap(keep(order))
-    return PackedSequence(x.reshape(batch * steps, *x.shape[2:])[keep(rows)], wrap(keep(sizes)), packed)
+    packed = None if order is None else _constant(order)
+    return PackedSequence(x.reshape(batch * steps, *x.shape[2:])[keep(rows)], _constant(sizes), packed)
 
 
 def pad_packed_sequence(
@@ -134,7 +151,7 @@ def pad_packed_sequence(
     (tensor([[1., 2., 0.],
             [3., 4., 5.]]), tensor([2, 3]))
     """
-    sizes = sequence.batch_sizes._array
+    sizes = read_values("pad_packed_sequence", sequence.batch_sizes)
     counts = (np.arange(sizes[0])[:, None] < sizes).sum(1)
     steps = sizes.size if total_length is None else total_length
     if steps < sizes.size:
@@ -142,7 +159,8 @@ def pad_packed_sequence(
             f"[pad_packed_sequence] got total_length {steps}; expected at least {sizes.size}, the steps of "
             "the longest sequence"
         )
-    order = None if sequence.sorted_indices is None else sequence.sorted_indices._array
+    ordered = sequence.sorted_indices
+    order = None if ordered is None else read_values("pad_packed_sequence", ordered)
     rows = _padded_rows(counts, order, steps, batch_first)
     lengths = counts if order is None else counts[np.argsort(order, kind="stable")]
     padded = _padded(sequence.data, rows, (counts.size, steps), batch_first, padding_value)
