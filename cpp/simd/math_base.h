@@ -72,4 +72,18 @@ RANVIER_INLINE Pair<vec<double>> exact_product(vec<double> a, vec<double> b) {
 #endif
 }
 
+// a * a exactly, where that neither over- nor underflows.
+template <class V>
+RANVIER_INLINE Pair<V> exact_square(V a) {
+#if RANVIER_HAS_FMA
+  const V square = a * a;
+  return {square, fma(a, a, -square)};
+#else
+  // The upper half of the bits has an exact square.
+  const V top = from_bits(bits(a) & (sizeof(element_of<V>) == 4 ? -4096 : -(1 << 27)));
+  const V high = top * top, rest = (a - top) * (a + top), square = high + rest;
+  return {square, rest - (square - high)};
+#endif
+}
+
 }  // namespace ranvier::RANVIER_ISA

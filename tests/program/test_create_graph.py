@@ -113,7 +113,7 @@ def test_second_derivatives_of_max_pooling_are_refused():
 
 
 def test_second_derivatives_that_numpy_computes():
-    step = of_second_derivatives(lambda x: x.erf())
+    step = of_second_derivatives(lambda x: x.atan())
     for x in rv.rand(6, 2, 1, 8):
         assert step(x).tolist() == step._function(x).tolist()
     assert "numpy" in [i.op for i in step.programs[0].instructions]

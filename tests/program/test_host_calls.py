@@ -204,7 +204,7 @@ def test_batches_of_a_fit():
             self.line = nn.Linear(3, 4)
 
         def forward(self, x):
-            return self.line(x).erf() + (x.sum(1).floor().int() % 3).float()[:, None]
+            return self.line(x).atan() + (x.sum(1).floor().int() % 3).float()[:, None]
 
     x = np.random.default_rng(0).normal(size=(96, 3)).astype(np.float32)
 
@@ -220,7 +220,7 @@ def test_batches_of_a_fit():
 
 def test_threads():
     """Each waits for the GIL inside a run, while others wait for the program."""
-    step = strict(lambda x: (x.erf().floor() + x.int().float()).sum())
+    step = strict(lambda x: (x.atan().floor() + x.int().float()).sum())
     inputs = [rv.tensor(np.random.default_rng(i).standard_normal(50).astype(np.float32)) for i in range(4)]
     expected = [step._function(x).item() for x in inputs]
     found = {}

@@ -32,7 +32,7 @@ IMAGES = (  # n, c, h, w, outputs, kernel, stride, groups
     (2, 16, 10, 10, 16, 3, 1, 4),
 )
 UNARY = """relu sigmoid tanh gelu gelu_tanh silu selu mish hardswish hardsigmoid logsigmoid softsign elu
-    softplus exp expm1 sin cos erf square reciprocal"""
+    softplus exp expm1 sin cos erf erfc lgamma digamma trigamma square reciprocal"""
 LOSSES = ("mse", "huber", "l1", "soft_margin", "bce_with_logits")
 
 

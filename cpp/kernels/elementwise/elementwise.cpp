@@ -13,6 +13,11 @@ double arithmetic_ns(ElementwiseOp op) {
   switch (op) {
     case ElementwiseOp::pow:
     case ElementwiseOp::pow_backward:
+    case ElementwiseOp::erfc:
+    case ElementwiseOp::erfinv:
+    case ElementwiseOp::lgamma:
+    case ElementwiseOp::digamma:
+    case ElementwiseOp::trigamma:
       return 1.0;
     case ElementwiseOp::exp:
     case ElementwiseOp::expm1:

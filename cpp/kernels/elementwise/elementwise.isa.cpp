@@ -4,6 +4,7 @@
 #include "simd/bytes.h"
 #include "simd/math.h"
 #include "simd/math_pow_double.h"
+#include "simd/math_special.h"
 #include "simd/math_sqrt.h"
 #include "simd/vec.h"
 #include "simd/vector_loop.h"
@@ -51,6 +52,11 @@ RANVIER_ELEMENTWISE(erf, 1, (erf(a)))
 RANVIER_ELEMENTWISE(log, 1, (quick_log(a)))
 RANVIER_ELEMENTWISE(log1p, 1, (log1p(a)))
 RANVIER_ELEMENTWISE(sqrt, 1, (quick_sqrt(a)))
+RANVIER_ELEMENTWISE(erfc, 1, (erfc(a)))
+RANVIER_ELEMENTWISE(erfinv, 1, (erfinv(a)))
+RANVIER_ELEMENTWISE(lgamma, 1, (lgamma(a)))
+RANVIER_ELEMENTWISE(digamma, 1, (digamma(a)))
+RANVIER_ELEMENTWISE(trigamma, 1, (trigamma(a)))
 RANVIER_ELEMENTWISE(abs, 1, (abs(a)))
 RANVIER_ELEMENTWISE(sin, 1, (sin(a)))
 RANVIER_ELEMENTWISE(cos, 1, (cos(a)))

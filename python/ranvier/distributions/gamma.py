@@ -21,7 +21,7 @@ from ranvier.autograd import Function, Tensor
 from ranvier.autograd.random import generator
 from ranvier.distributions.base import Distribution, moment, parameters
 from ranvier.distributions.constraints import independent, nonnegative, positive, simplex, unit_interval
-from ranvier.ops.elementwise.by_numpy import digamma_of, lgamma_of
+from ranvier.kernels import digamma, lgamma
 
 Array = np.ndarray[Any, Any]
 _ROWS = 512  # of 48 points, which fit in a cache
@@ -60,9 +60,9 @@ def _of_gamma(a: Array, x: Array) -> Array:
     reach, sign = np.where(low, _reach(a, a - x), above), np.where(low, -1.0, 1.0)
     v = sign * reach * at
     ratio = np.exp(a * v - x * np.expm1(v)) * weights * reach
-    slope = (sign * (np.log(x) + v - digamma_of(a)) * ratio).sum(-1)
+    slope = (sign * (np.log(x) + v - digamma(a)) * ratio).sum(-1)
     slope = np.where(a[:, 0] < 1e10, slope, (0.5 + 0.5 * x / a)[:, 0] / x[:, 0])  # that of a normal variable
-    side = (np.exp(a * np.log(x) - x - lgamma_of(a)) * ratio).sum(-1)
+    side = (np.exp(a * np.log(x) - x - lgamma(a)) * ratio).sum(-1)
     return np.stack([slope, np.where(low[:, 0], side, 1 - side)], -1)
 
 
@@ -76,7 +76,7 @@ def _of_beta(a: Array, b: Array, x: Array, log_x: Array) -> Array:
     u = reach * at
     change = np.log1p(q * np.expm1(-u))
     ratio = np.exp(-c * u - n * change) * weights * reach
-    score = (digamma_of(n) - digamma_of(a) + log_x) - change - low * u
+    score = (digamma(n) - digamma(a) + log_x) - change - low * u
     return np.asarray(np.where(low[:, 0], -1.0, 1.0) * (score * ratio).sum(-1))
 
 
@@ -105,7 +105,7 @@ class _GammaBelow(Function):
     def backward(self, dy: Array) -> tuple[Array, Array]:
         a, x = self.a.astype(np.float64), self.x.astype(np.float64)
         with np.errstate(all="ignore"):
-            dx = dy * np.exp((a - 1) * np.log(x) - x - lgamma_of(a))
+            dx = dy * np.exp((a - 1) * np.log(x) - x - lgamma(a))
         return np.asarray(-dx * x * self.slope, dy.dtype), np.asarray(dx, dy.dtype)
 
 

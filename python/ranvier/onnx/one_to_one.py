@@ -63,15 +63,6 @@ def _sinh(x: Tensor) -> Any:
     return ops.sign(x) * (e + e / (e + 1)) * 0.5
 
 
-def _erf(x: Tensor) -> Any:
-    """From gelu(x) = x (1 + erf(x / sqrt 2)) / 2; near 0 by the first terms of the series."""
-    small = ops.abs(x) < 1e-2
-    y = ops.where(small, tensor_of(np.ones((), x.dtype)), x) * math.sqrt(2)
-    square = x * x
-    series = x * (2 / math.sqrt(math.pi)) * (1 - square * (1 / 3) + square * square * 0.1)
-    return ops.where(small, series, ops.gelu(y) / y * 2 - 1)
-
-
 BINARY = (
     Row("Add", "Add", ops.add, np.add),
     Row("Sub", "Sub", ops.sub, np.subtract),
@@ -120,7 +111,7 @@ UNARY = (
     Row("Asinh", "Asinh", lambda x: ops.sign(x) * ops.log1p(ops.abs(x) + x * x / (1 + ops.sqrt(x * x + 1)))),
     Row("Acosh", "Acosh", lambda x: ops.log(x + ops.sqrt(x * x - 1))),
     Row("Atanh", "Atanh", lambda x: (ops.log1p(x) - ops.log1p(-x)) * 0.5),
-    Row("Erf", "Erf", _erf),
+    Row("Erf", "Erf", ops.erf),
     Row("Relu", "Relu", ops.relu),
     Row("Sigmoid", "Sigmoid", ops.sigmoid),
     Row("Softplus", "", lambda x: ops.softplus(x, threshold=1e9)),

@@ -1,13 +1,9 @@
-"""Element-wise functions that NumPy computes, with their derivatives: the mechanism behind the tables of this
-package; and erf, its inverse, the logarithm of gamma and its derivatives, for arrays, computed in float64.
-
-Sources: Abramowitz and Stegun, Handbook of Mathematical Functions, 6.3 and 6.4 (digamma, trigamma); the
-starting value of erfinv is Winitzki's (2008), followed by three steps of Halley's method on erf.
+"""Element-wise functions that NumPy or a kernel computes, with formulas as their derivatives: the mechanism
+behind the tables of this package.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
@@ -15,13 +11,16 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, of_output, refuse, rule
+from ranvier.autograd.graph import of_input, of_output, on_arrays, refuse, rule
 from ranvier.autograd.memory import copied
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import (
+    F32,
+    F64,
     Array,
     as_tensor,
     floating,
@@ -41,20 +40,26 @@ class ByNumpy(Function):
     """y = f(inputs); the gradient of input i is dy * slopes[i](f, *inputs, y), summed over repeated axes.
 
     A slope is a formula of arrays and of Tensors: f is numpy in backward, and TENSORS for create_graph. None:
-    it is 0. ``steps``: slopes that are constant between jumps, of arrays only; ``once``: without a rule.
+    it is 0. ``steps``: slopes that are constant between jumps, of arrays only; ``once``: without a rule;
+    ``kernel``: f is a kernel of the core, and its slopes are formulas of Tensors only.
     """
 
-    steps, once = False, False
+    steps, once, kernel = False, False, False
 
     def __init__(self, function: Callable[..., Any], slopes: tuple[Slope | None, ...]) -> None:
         self.function, self.slopes = function, slopes
 
     def forward(self, *inputs: Array) -> Array:
         self.inputs = inputs
-        self.y = host(_values, type(self).__name__.lower(), self.function, *inputs)
+        if self.kernel:
+            self.y = self.function(*inputs)
+        else:
+            self.y = host(_values, type(self).__name__.lower(), self.function, *inputs)
         return self.y
 
-    def backward(self, dy: Array) -> tuple[Array | None, ...]:
+    def backward(self, dy: Array) -> Any:
+        if self.kernel:
+            return on_arrays(_by_formula, self, dy)
         return tuple(
             unbroadcast(host(_gradient, slope, dy, *self.inputs, self.y), x.shape) if needed else None
             for x, slope, needed in zip(self.inputs, self.slopes, self.needs, strict=True)
@@ -69,6 +74,10 @@ TENSORS = SimpleNamespace(abs=abs, cos=cos, exp=exp, log=log, sqrt=sqrt, where=w
 def _slopes_times_dy(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     if node.once:
         refuse(node)
+    return _by_formula(node, dy)
+
+
+def _by_formula(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     gradients: list[Tensor | None] = []
     xs = [of_input(node, i, array) for i, array in enumerate(node.inputs)]
     for x, slope, needed in zip(xs, node.slopes, node.needs, strict=True):
@@ -154,6 +163,16 @@ def of_one(
     return op
 
 
+def of_kernel(name: str, slope: Slope, **kind: bool) -> Callable[[Any], Tensor]:
+    """The same of the core's kernel of this name."""
+    kernel = getattr(_core, name)
+
+    def function(x: Array) -> Array:
+        return kernel(x if x.dtype in (F32, F64) else x.astype(F64))
+
+    return of_one(name, function, slope, kernel=True, **kind)
+
+
 def of_two(
     name: str,
     function: Callable[..., Any],
@@ -168,87 +187,3 @@ def of_two(
         return promoted(name, node, function, input, other, integers=integers)
 
     return op
-
-
-def _of_each(function: Any, x: Array) -> Array:
-    """A function of Python's math module, for each element of an array."""
-    every = np.frompyfunc(function, 1, 1)
-    return np.asarray(every(x.astype(np.float64)), dtype=np.float64).astype(x.dtype)
-
-
-def _lgamma(x: float) -> float:
-    if math.isinf(x) or (x <= 0 and x == math.floor(x)):  # a pole
-        return math.inf
-    try:
-        return math.lgamma(x)
-    except OverflowError:  # beyond about 2.5e305
-        return math.inf
-
-
-erf_of, erfc_of, lgamma_of = (partial(_of_each, f) for f in (math.erf, math.erfc, _lgamma))
-
-
-def erfinv_of(y: Array) -> Array:
-    """x with erf(x) = y."""
-    v = y.astype(np.float64)
-    inside = np.where(np.abs(v) < 1, v, 0.0)
-    w = np.log1p(-inside * inside)
-    t = 2 / (math.pi * 0.147) + w / 2
-    x = np.copysign(np.sqrt(np.sqrt(t * t - w / 0.147) - t), inside)
-    for _ in range(3):
-        small = np.abs(inside) < 0.5  # beyond, erfc keeps the digits that 1 - erf would lose
-        error = np.where(
-            small, erf_of(x) - inside, np.sign(inside) * (1 - np.abs(inside) - erfc_of(np.abs(x)))
-        )
-        step = error / (2 / math.sqrt(math.pi) * np.exp(-x * x))
-        x = x - step / (1 + x * step)
-    x = np.where(np.abs(v) == 1, np.copysign(np.inf, v), x)
-    return np.where(np.abs(v) <= 1, x, np.nan).astype(y.dtype)
-
-
-def _asymptotic(x: Array, poles: float, reflected: Any, step: Any, series: Any) -> Array:
-    """A function by reflection to x >= 1/2, recurrence up to x >= 8, and its asymptotic series there."""
-    v = np.atleast_1d(x.astype(np.float64))
-    low = v < 0.5
-    z, total = np.where(low, 1 - v, v), np.zeros_like(v)
-    for _ in range(8):
-        small = z < 8
-        total = total + np.where(small, step(z), 0.0)
-        z = np.where(small, z + 1, z)
-    y = total + series(z)
-    y = np.where(low, reflected(v, y), y)
-    y = np.where((v <= 0) & (v == np.floor(v)), poles, y)
-    return y.reshape(x.shape)
-
-
-def digamma_of(x: Array) -> Array:
-    """The derivative of the logarithm of gamma."""
-
-    def series(z: Array) -> Array:
-        s = 1 / (z * z)
-        tail = s * (1 / 12 - s * (1 / 120 - s * (1 / 252 - s * (1 / 240 - s * (1 / 132 - s * 691 / 32760)))))
-        return np.log(z) - 0.5 / z - tail
-
-    # the tangent of a multiple of pi is taken of the distance to the nearest integer, which is exact
-    y = _asymptotic(
-        x, np.nan, lambda v, z: z - math.pi / np.tan(math.pi * (v - np.round(v))), lambda z: -1 / z, series
-    )
-    y = np.where(x == 0, np.copysign(np.inf, -x), y)
-    return np.where(x == -np.inf, np.nan, y).astype(x.dtype)
-
-
-def trigamma_of(x: Array) -> Array:
-    """The second derivative of the logarithm of gamma."""
-
-    def series(z: Array) -> Array:
-        s = 1 / (z * z)
-        tail = s / z * (1 / 6 - s * (1 / 30 - s * (1 / 42 - s * (1 / 30 - s * (5 / 66 - s * 691 / 2730)))))
-        return 1 / z + 0.5 * s + tail
-
-    return _asymptotic(
-        x,
-        np.inf,
-        lambda v, z: (math.pi / np.sin(math.pi * (v - np.round(v)))) ** 2 - z,
-        lambda z: 1 / (z * z),
-        series,
-    ).astype(x.dtype)

@@ -1,0 +1,210 @@
+// erfc, erfinv, lgamma, digamma, trigamma. Not part of math.h: few kernels use them.
+//
+// Polynomials as in math.h. Errors before rounding are relative to the function, but of lgamma below 0 and of
+// digamma near its zeros absolute, in units of the terms that cancel there.
+#pragma once
+
+#include "simd/math.h"
+
+namespace ranvier {
+
+// Coefficients of double polynomials, lowest first: one copy for all levels.
+inline constexpr double erfc_scaled[] = {
+    0x1.3ccda0b5d5dc2p+0,  -0x1.1f367683f89a7p-3,  0x1.d5f294815b03ep-9,   0x1.510169d0967c8p-4,
+    -0x1.bda9309a2b1b9p-4, 0x1.7a14188a9a61fp-4,   -0x1.e0d0fa6d76855p-5,  0x1.d0b0037d91882p-6,
+    -0x1.3f603c518e5e1p-7, 0x1.cc3a0e4da5ffap-10,  0x1.33fb429e0d361p-12,  -0x1.303fa2691a45fp-12,
+    0x1.b13f80c2d9082p-15, 0x1.778b8965c34e8p-16,  -0x1.7fca129dbb96dp-17, -0x1.0566e9281f414p-20,
+    0x1.d292386acf086p-20, -0x1.e4a5d4acfeae5p-25, -0x1.02554a940d906p-22, 0x1.7a7d7753bd36dp-26,
+    0x1.a7cf539c19227p-26, -0x1.7db23d24e4667p-29};
+inline constexpr double erfinv_central[] = {
+    0x1.dbd8f2aa5c9c3p+0,   0x1.d3ab9f0b4f5c7p-3,   -0x1.d93d4855e9bc8p-8,  -0x1.abc2a49f8c9cdp-13,
+    0x1.f29c0ddb79621p-14,  -0x1.044d0621e86cbp-16, 0x1.0535e25dbbc6ep-21,  0x1.7ca0c47575fdfp-23,
+    -0x1.1f378dd14b4adp-25, 0x1.fc89e42e7f3f2p-30,  0x1.3ff40362433f4p-32,  -0x1.3b9ef8e54c596p-34,
+    0x1.70d7657e4dc49p-38,  0x1.065a8ea539d59p-41,  -0x1.5a35770715891p-43, 0x1.efbc71d4285f9p-47,
+    0x1.7b06adbbed764p-51,  -0x1.77cf78c835a2bp-52, 0x1.4ca20e562608ap-55,  0x1.0069b0900b1efp-61,
+    -0x1.cc34cd2832206p-61, 0x1.eb082a13e6a05p-64,  0x1.2cb4c899635f2p-68,  -0x1.5c448bb4aeeeap-69,
+    0x1.702e7026e982fp-74,  0x1.cf34f16010b59p-76,  -0x1.3fa87a489287bp-80, -0x1.0c1947a3f9626p-83};
+inline constexpr double erfinv_tail[] = {
+    0x1.aaf1322b93118p+1,  0x1.c34d1d490e3c7p+2,   0x1.cd93d5c44cc81p+2,   0x1.aa901b198fc09p+2,
+    0x1.012425f7681f2p+3,  0x1.42f3548da611dp+1,   0x1.4946920a0aebfp+4,   -0x1.63bd6c130708bp+1,
+    -0x1.7fc2b953bf408p+6, 0x1.7af3277b07f04p+8,   0x1.474d5732e0ecap+6,   -0x1.8c8342a540855p+11,
+    0x1.0146c8c76c6bbp+12, 0x1.15ebb69e71453p+14,  -0x1.5022f34d0e69ep+15, -0x1.45a6fd1643fc2p+16,
+    0x1.0e8db40577f0ap+18, 0x1.027c55c809d21p+19,  -0x1.d51aa6b2c663dp+20, -0x1.effca48440176p+21,
+    0x1.75df10b60ce5dp+24, -0x1.2e7acbf524942p+25, 0x1.5f12a0a2a5e91p+24};
+inline constexpr double sine_of_pi[] = {-0x1.a51a6625307d2p+0,  0x1.9f9cb402bc3d9p-1,  -0x1.86a8e47207f66p-3,
+                                        0x1.ac6805cb99697p-6,   -0x1.3381695d86fe2p-9, 0x1.3746919e409e9p-13,
+                                        -0x1.d3e20e7f5548ap-18, 0x1.06fe13a26a430p-22};
+inline constexpr double lgamma_near_zeros[] = {
+    0x1.eeb95b094c191p-2, -0x1.c0638869c10cfp-2, 0x1.06ce2b0811ac6p-3, -0x1.34d888b7a1ccbp-3,
+    0x1.5d697320e0be3p-4, -0x1.7dca512a0027cp-4, 0x1.0570a295a36dep-4, -0x1.1547408be3cb7p-4,
+    0x1.a11a1536b8517p-5, -0x1.b3c55a396717dp-5, 0x1.5abd66dd0edabp-5, -0x1.6706bc576af82p-5,
+    0x1.28ac1478c6abbp-5, -0x1.315e3faa36814p-5, 0x1.027e5475ff633p-5, -0x1.08ea741dea217p-5,
+    0x1.d9ed4661c738ep-6, -0x1.e4afb34fb2241p-6, 0x1.460c60af814ffp-6, -0x1.4a81996dbd9c8p-6,
+    0x1.513a3863c747ap-5, -0x1.589d1ec07a16fp-5};
+inline constexpr double stirling_tail[] = {
+    0x1.5555555555554p-4,  -0x1.6c16c16bfc847p-9,  0x1.a01a010266180p-11, -0x1.38132425d0b0bp-11,
+    0x1.b935551f1fb90p-11, -0x1.f40db35b41a07p-10, 0x1.903ba07635179p-8,  -0x1.7c3f3d92565d6p-6,
+    0x1.52e62ccefe46fp-4,  -0x1.b449a2641a142p-3,  0x1.16fe2d88ea4c8p-2};
+inline constexpr double digamma_tail[] = {0x1.5555555555535p-4, -0x1.1111110fe7d8cp-7,
+                                          0x1.04103a268336ep-8, -0x1.11099d331dc80p-8,
+                                          0x1.eccb3f45c3faep-8, -0x1.22538877149ffp-6};
+inline constexpr double trigamma_tail[] = {0x1.5555555555479p-3, -0x1.1111110d23c85p-5,
+                                           0x1.86184a4363427p-6, -0x1.110469ac325dap-5,
+                                           0x1.3328843f5eaf6p-4, -0x1.a78c994b1e98dp-3};
+
+}  // namespace ranvier
+
+namespace ranvier::RANVIER_ISA {
+
+// As polynomial(x, c...), in a loop: less code.
+template <int n>
+RANVIER_INLINE vec<double> polynomial_of(const double (&c)[n], vec<double> x) {
+  vec<double> y = broadcast(c[n - 1]);
+  for (int k = n - 2; k >= 0; --k) y = fma(y, x, broadcast(c[k]));
+  return y;
+}
+
+// F(t) of erfc and the polynomials of erfinv, whose errors are here.
+template <class T>
+struct ErrorFunction;
+template <>
+struct ErrorFunction<float> {  // 2^-29.8, 2^-27.4, 2^-27.4
+  typedef vec<float> V;
+  static constexpr float node = 2.5f, last = 10.25f, centre = 2.5f;
+  RANVIER_INLINE V scaled_erfc(V t) {
+    return polynomial(t, 0x1.43cc7p+0f, -0x1.f52c6p-4f, -0x1.959a96p-4f, 0x1.42d3acp-3f, -0x1.a5c476p-4f,
+                      0x1.0c556p-5f, 0x1.f63c48p-11f, -0x1.1cfd5cp-8f, 0x1.b02b7cp-12f, 0x1.185deep-11f);
+  }
+  RANVIER_INLINE V central(V w) {
+    return polynomial(w, 0x1.805c5ep+0f, 0x1.f91e8ap-3f, -0x1.11c4ecp-8f, -0x1.486616p-10f, 0x1.c9e6d2p-13f,
+                      -0x1.4d1536p-18f, -0x1.d0c24ep-19f, 0x1.f489dap-22f, 0x1.8f2908p-26f, -0x1.2e0934p-27f);
+  }
+  RANVIER_INLINE V tail(V s) {
+    return polynomial(s - 3.0f, 0x1.6a9efcp+1f, 0x1.006dc8p+0f, 0x1.358424p-7f, -0x1.f4a808p-8f,
+                      0x1.7473cp-8f, -0x1.d6274ep-9f, 0x1.8821fep-10f, -0x1.41615p-14f, -0x1.4e371cp-12f,
+                      0x1.0e777ap-13f);
+  }
+};
+template <>
+struct ErrorFunction<double> {  // 2^-57.7, 2^-56.6, 2^-56.3
+  typedef vec<double> V;
+  static constexpr double node = 3.75, last = 28, centre = 4;
+  RANVIER_INLINE V scaled_erfc(V t) { return polynomial_of(erfc_scaled, t); }
+  RANVIER_INLINE V central(V w) { return polynomial_of(erfinv_central, w); }
+  RANVIER_INLINE V tail(V s) { return polynomial_of(erfinv_tail, (s - 3.5) / (s + 3.5)); }
+};
+
+// erfc(a) of a >= 1/2 is exp(-a^2) F(t) / (1 + 2 a), t = (a - node) / (a + node) (Shepherd and Laframboise,
+// 1981); beyond `last` it is 0. The two quotients share a division.
+template <class V>
+RANVIER_INLINE V erfc(V x) {
+  using T = element_of<V>;
+  using E = ErrorFunction<T>;
+  const V size = abs(x), a = at_most(size, E::last);
+  const auto square = exact_square(a);
+  const V bell = exp_below_1(-square.hi), slope = a + a + T(1), sum = a + E::node;
+  const V inverse = T(1) / (slope * sum), f = E::scaled_erfc((a - E::node) * (slope * inverse));
+  const V large = fma(bell, -square.lo, bell) * f * (sum * inverse);
+  const V small = T(1) - fma(x, erf_small(x * x), x);
+  return select(size < T(0.5), small, select(x < T(0), T(2) - large, large));
+}
+
+// x / y as a polynomial in w = -log(1 - y^2) for w < 2 `centre`, and beyond in sqrt(w) (Giles, 2010).
+template <class V>
+RANVIER_INLINE V erfinv(V y) {
+  using T = element_of<V>;
+  using E = ErrorFunction<T>;
+  const V a = abs(y), w = -log_of_usual((T(1) - a) * (T(1) + a));
+  V ratio = E::central(w - E::centre);
+  const auto far = w >= 2 * E::centre;
+  if (any(far)) ratio = select(far, E::tail(sqrt(w)), ratio);
+  const V edge = broadcast(Limits<T>::infinity), outside = broadcast(Limits<T>::nan);
+  return copysign(select(a < T(1), a * ratio, select(a == T(1), edge, outside)), y);
+}
+
+// Of doubles, out of line; a float is computed as a double and rounded once.
+#define RANVIER_SPECIAL(name)                                                        \
+  RANVIER_INLINE vec<double> name(vec<double> x) { return name##_out_of_line(x); }   \
+  RANVIER_INLINE vec<float> name(vec<float> x) {                                     \
+    return narrow(name##_out_of_line(widen<0>(x)), name##_out_of_line(widen<1>(x))); \
+  }
+
+// |sin(pi x)| / pi, and the sign of tan(pi x) in r, the distance to the nearest integer; error 2^-61.7.
+template <class V>
+RANVIER_INLINE V sin_of_pi(V r) {
+  const V z = r * r;
+  return fma(r * z, polynomial_of(sine_of_pi, z), r);
+}
+
+// log gamma(z): from 3 on Stirling's formula, (z - 1/2) (log(z) - 1) + log(2 pi) / 2 - 1/2 + S(1 / z^2) / z,
+// error of S 2^-51.9; from 3/4 to 3 (z - 1) (z - 2) R(t), t = (z - 1.5) / (z + 1.5), error 2^-59.5. Below,
+// with a = |x| and gamma(-a) = -pi / (a sin(pi a) gamma(a)): of a < 3/4, z = 1 + a.
+template <class V>
+static __attribute__((noinline)) V lgamma_out_of_line(V x) {
+  const V a = abs(x), infinity = broadcast(Limits<double>::infinity);
+  const auto negative = x < 0.0, near_0 = a < 0.75, large = a >= 3.0;
+  const V sine = abs(sin_of_pi(a - round_even(a)));
+  const V divisor = select(negative, select(near_0, sine, a * sine), a);  // gamma(z) / divisor, or 1 / that
+  const V z = select(near_0, a + 1.0, a), log_z = log_out_of_line(select(large, z, divisor));
+  const V r = polynomial_of(lgamma_near_zeros, (z - 1.5) / (z + 1.5));
+  const V tail = polynomial_of(stirling_tail, 1.0 / (z * z));
+  const V stirling = fma(z - 0.5, log_z - 1.0, tail / z + 0.418938533204672741780);
+  const V core = select(large, stirling, fma((z - 1.0) * (z - 2.0), r, V{}));
+  const auto reflected = negative & large;
+  const V log_divisor = any(reflected) ? select(reflected, log_out_of_line(divisor), log_z) : log_z;
+  const V y = select(negative, -log_divisor - core, select(near_0, core - log_divisor, core));
+  return select(negative & ((sine == 0.0) | (a == infinity)), infinity, y);
+}
+RANVIER_SPECIAL(lgamma)
+
+// The sum of 1 / (z + k)^power over the k from 0 on with z + k < 8, as a quotient, and the z at its end.
+template <class V>
+struct Shifted {
+  V z, sum;
+};
+template <int power, class V>
+RANVIER_INLINE Shifted<V> shift_to_8(V z) {
+  V top{}, bottom = top + 1.0;
+  for (int k = 0; k < 8; ++k) {
+    const auto small = z < 8.0;
+    const V factor = select(small, power == 1 ? z : z * z, broadcast(1.0));
+    top = fma(top, factor, select(small, bottom, V{}));
+    bottom *= factor;
+    z += select(small, broadcast(1.0), V{});
+  }
+  return {z, top / bottom};
+}
+
+// From 8 on log(z) - 1 / (2 z) - P(1 / z^2) / z^2, error 2^-56 of the sum; below by the recurrence; below 1/2
+// digamma(1 - x) - pi / tan(pi x).
+template <class V>
+static __attribute__((noinline)) V digamma_out_of_line(V x) {
+  const auto low = x < 0.5;
+  const auto [z, sum] = shift_to_8<1>(select(low, 1.0 - x, x));
+  const V u = 1.0 / z, square = u * u;
+  const V p = polynomial_of(digamma_tail, square);
+  const V y = log_out_of_line(z) - fma(square, p, u * 0.5) - sum;
+  const V r = x - round_even(x), tangent = sin_of_pi(r) / sin_of_pi(0.5 - abs(r));
+  const V infinity = broadcast(Limits<double>::infinity);
+  const V pole = select(x == 0.0, -copysign(infinity, x), broadcast(Limits<double>::nan));
+  return select(low, select(r == 0.0, pole, y - 3.14159265358979323846 / tangent), y);
+}
+RANVIER_SPECIAL(digamma)
+
+// From 8 on 1 / z + 1 / (2 z^2) + Q(1 / z^2) / z^3, error 2^-54 of the sum; below 1/2
+// (pi / sin(pi x))^2 - trigamma(1 - x).
+template <class V>
+static __attribute__((noinline)) V trigamma_out_of_line(V x) {
+  const auto low = x < 0.5;
+  const auto [z, sum] = shift_to_8<2>(select(low, 1.0 - x, x));
+  const V u = 1.0 / z, square = u * u;
+  const V q = polynomial_of(trigamma_tail, square);
+  const V y = fma(square, fma(u, q, broadcast(0.5)), u) + sum;
+  const V cosecant = 1.0 / sin_of_pi(x - round_even(x)), infinity = broadcast(Limits<double>::infinity);
+  return select(low, select(x == -infinity, infinity, cosecant * cosecant - y), y);
+}
+RANVIER_SPECIAL(trigamma)
+
+#undef RANVIER_SPECIAL
+
+}  // namespace ranvier::RANVIER_ISA
