@@ -30,11 +30,8 @@ struct Search {
   const ReduceKernels<T>& kernels;
   int64_t step;  // from one element of a line to the next
 
-  int op() const { return static_cast<int>(call.maximum ? ReduceOp::max : ReduceOp::min); }
-
   // Elements [begin, end) of one line, 0 <= begin < end.
   Found<T> line(const T* x, int64_t begin, int64_t end) const {
-    const auto extreme = kernels.runs[op()];
     T buffer[kReduceChunk];
     Found<T> best{};
     for (int64_t i = begin; i < end; i += kReduceChunk) {
@@ -44,26 +41,13 @@ struct Search {
         for (int64_t j = 0; j < n; ++j) buffer[j] = x[(i + j) * step];
         p = buffer;
       }
-      const T found = extreme(p, n, 1, 0, T(0));
+      T found;
+      const int64_t at = kernels.arg_line(p, n, call.maximum, &found);
       if (i > begin && !beats(call.maximum, found, best.value)) continue;
-      best = {found, i + kernels.find(p, n, found)};
+      best = {found, i + at};
       if (found != found) break;
     }
     return best;
-  }
-
-  // `count` contiguous lines of at most kReduceChunk elements, `apart` from each other: the extremes of some,
-  // then their places.
-  void lines(const T* x, int64_t count, int64_t apart, int64_t* y, int64_t step_y) const {
-    const auto extremes = kernels.lines[op()];
-    const int64_t length = call.x.shape[call.axis];
-    T found[kReduceLanes];
-    for (int64_t i = 0; i < count; i += kernels.lanes) {
-      const int64_t some = std::min<int64_t>(kernels.lanes, count - i);
-      extremes(x + i * apart, length, some, apart, nullptr, 0, found);
-      for (int64_t j = 0; j < some; ++j)
-        y[(i + j) * step_y] = kernels.find(x + (i + j) * apart, length, found[j]);
-    }
   }
 
   // `count` lines side by side.
@@ -146,7 +130,6 @@ void ArgReduce<T>::run(const Team& team, void* workspace) const {
     int64_t* to = y.data + offsets[0];
     if (side_by_side) return search.columns(from, count, to, step_y);
     if (step == 1 && length <= kReduceShort) return search.transposed(from, count, apart, to, step_y);
-    if (step == 1 && length <= kReduceChunk) return search.lines(from, count, apart, to, step_y);
     for (int64_t i = 0; i < count; ++i) to[i * step_y] = search.line(from + i * apart, 0, length).at;
   });
 }

@@ -1,6 +1,7 @@
 // The inner loops of reduce, compiled once for each ISA level.
 #include "kernels/reduce/ops.h"
 #include "kernels/reduce/pairwise.h"
+#include "simd/mask_bits.h"
 #include "simd/tile.h"
 #include "simd/transpose.h"
 
@@ -224,23 +225,48 @@ static void columns(const T* x, int64_t stride, int64_t rows, int64_t width, con
   }
 }
 
+// The place of the greatest (least) of a line of 1 to kReduceChunk elements, the first of equal ones; the
+// first NaN before all. Lane by lane the first block with the best is kept; the place is searched in that
+// block. The least is the greatest with the sign bits flipped.
 template <class T>
-static int64_t find(const T* x, int64_t n, T value) {
-  constexpr int L = lanes<T>;
-  const vec<T> v = broadcast<T>(value);
-  const bool is_nan = value != value;
-  int64_t i = 0;
-  const auto at = [&](int64_t k) RANVIER_INLINED {
-    const vec<T> e = load(x + k);
-    return is_nan ? e != e : e == v;
+static int64_t arg_line(const T* x, int64_t n, bool is_max, T* value) {
+  using V = vec<T>;
+  constexpr int L = lanes<T>, kMaskBits = lanes<float> / L;
+  const ivec<T> flip = is_max ? ivec<T>{} : sign_bit(broadcast(T(-1)));
+  const auto vector_at = [&](int64_t i) RANVIER_INLINED { return from_bits(bits(load(x + i)) ^ flip); };
+  const auto part_at = [&](int64_t i) RANVIER_INLINED {
+    return from_bits(bits(load_n(x + i, static_cast<int>(n - i < L ? n - i : L))) ^ flip);
   };
-  for (; i + 4 * L <= n; i += 4 * L)
-    if (any((at(i) | at(i + L)) | (at(i + 2 * L) | at(i + 3 * L)))) break;
-  for (; i + L <= n && !any(at(i)); i += L) {
+  const V start = from_bits(bits(broadcast(x[0])) ^ flip);
+  V top = start, block{};
+  ivec<T> ordered = ~ivec<T>{};
+  const auto take = [&](V best, int64_t i) RANVIER_INLINED {
+    const ivec<T> better = best > top;
+    top = select(better, best, top), block = select(better, broadcast(T(i)), block);
+  };
+  int64_t i = 0;
+  for (; i + 4 * L <= n; i += 4 * L) {
+    const V a = vector_at(i), b = vector_at(i + L), c = vector_at(i + 2 * L), d = vector_at(i + 3 * L);
+    ordered &= are_ordered(a, b) & are_ordered(c, d);
+    take(maximum(maximum(a, b), maximum(c, d)), i);
   }
-  for (; i < n; ++i)
-    if (value == value ? x[i] == value : x[i] != x[i]) break;
-  return i;
+  for (; i < n; i += L) {
+    const V here = select(iota<T>() < T(n - i), part_at(i), start);
+    ordered &= here == here;
+    take(here, i);
+  }
+  const bool is_nan = any(~ordered);
+  const T best = reduce_max(top);
+  i = is_nan ? 0 : static_cast<int64_t>(reduce_min(select(top == best, block, broadcast(T(n)))));
+  for (;; i += L) {  // lanes past the end are behind the place
+    const V here = part_at(i);
+    const ivec<T> wanted = is_nan ? here != here : here == best;
+    if (const uint32_t found = mask_bits((ivec<float>)wanted)) {
+      i += __builtin_ctz(found) / kMaskBits;
+      *value = x[i];
+      return i;
+    }
+  }
 }
 
 // The first place of the greatest (least) among the rows of a few vectors of columns; the first NaN before
@@ -292,7 +318,7 @@ static void transpose_lines(T* tile, const T* x, int64_t line, int count, int64_
    RANVIER_OPS(beside, T),                        \
    RANVIER_OPS(columns, T),                       \
    RANVIER_JOINS(T),                              \
-   find<T>,                                       \
+   arg_line<T>,                                   \
    {arg_columns<false, T>, arg_columns<true, T>}, \
    lanes<T>,                                      \
    transpose_lines<T>}
