@@ -30,7 +30,7 @@ enum class ReduceOp { sum, max, min, squares, equals, product, absolute, exps, c
 constexpr int64_t kReduceChunk = 4096;  // elements of contiguous memory: what joins them costs some 50 cycles
 constexpr int64_t kReduceBlock = 1 << 14;  // of a call
 constexpr int64_t kReduceRows = 32;        // rows of a block that is reduced across
-constexpr int64_t kReduceNarrow = 16;      // columns of dense rows that are summed as one run of memory
+constexpr int64_t kReduceNarrow = 64;      // columns of dense rows that are summed as one run of memory
 constexpr int64_t kReducePanel = 512;      // columns of such a block
 constexpr int64_t kReduceFew = 1 << 13;    // elements of a wider panel, where few rows are reduced
 constexpr int64_t kReduceSegments = 16;

@@ -210,7 +210,7 @@ static void columns(const T* x, int64_t stride, int64_t rows, int64_t width, con
   const int64_t block = width <= kVectors * lanes<T> ? kReduceRows : kRowBlock;  // narrow rows: one stream
   int64_t i = 0;
   if constexpr (is_common<T, Op>)
-    if (stride == width && width <= kReduceNarrow && width % lanes<T>) {
+    if (stride == width && width <= kReduceNarrow && (width % lanes<T> || rows > kReduceRows)) {
       if (3 * lanes<T> % width == 0)
         i = narrow<T, Op, 3>(x, rows, width, center, y);
       else if (4 * lanes<T> % width == 0)
