@@ -41,8 +41,8 @@ struct Search {
         for (int64_t j = 0; j < n; ++j) buffer[j] = x[(i + j) * step];
         p = buffer;
       }
-      T found;
-      const int64_t at = kernels.arg_line(p, n, call.maximum, &found);
+      const int64_t at = kernels.arg_line(p, n, call.maximum);
+      const T found = p[at];
       if (i > begin && !beats(call.maximum, found, best.value)) continue;
       best = {found, i + at};
       if (found != found) break;

@@ -88,9 +88,9 @@ struct ReduceKernels {
                                                      const T* center, T* y);
   // a[j] = what joins two totals of the op
   void (*join[static_cast<int>(ReduceOp::count)])(int64_t n, T* a, const T* b);
-  // The place of the greatest, or else the least, of a line of 1 to kReduceChunk elements, and its value: the
-  // first of equal ones, the first NaN before all.
-  int64_t (*arg_line)(const T* x, int64_t n, bool maximum, T* value);
+  // The place of the greatest, or else the least, of a line of 1 to kReduceChunk elements: the first of equal
+  // ones, the first NaN before all.
+  int64_t (*arg_line)(const T* x, int64_t n, bool maximum);
   // The same of each of `width` columns of 1 to kArgRows rows. Writes whole vectors.
   void (*arg[2])(const T* x, int64_t stride, int rows, int64_t width, T* best, ArgIndex<T>* where);
   // Element k of `count` lines, count <= lanes, at tile[k * lanes ...], for k < n <= kReduceShort; the other

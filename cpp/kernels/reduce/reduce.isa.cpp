@@ -210,7 +210,8 @@ static void columns(const T* x, int64_t stride, int64_t rows, int64_t width, con
   const int64_t block = width <= kVectors * lanes<T> ? kReduceRows : kRowBlock;  // narrow rows: one stream
   int64_t i = 0;
   if constexpr (is_common<T, Op>)
-    if (stride == width && width <= kReduceNarrow && (width % lanes<T> || rows > kReduceRows)) {
+    if (stride == width && width <= kReduceNarrow &&
+        (width % lanes<T> || (rows > kReduceRows && !has_plain_step<T, Op>))) {
       if (3 * lanes<T> % width == 0)
         i = narrow<T, Op, 3>(x, rows, width, center, y);
       else if (4 * lanes<T> % width == 0)
@@ -225,48 +226,55 @@ static void columns(const T* x, int64_t stride, int64_t rows, int64_t width, con
   }
 }
 
+// The greatest of the lanes, in all of them; none is NaN.
+template <class V>
+RANVIER_INLINE V greatest_lane(V v) {
+  constexpr int L = lanes<element_of<V>>;
+  if constexpr (L > 8) v = maximum(v, swap_lanes<8>(v));
+  if constexpr (L > 4) v = maximum(v, swap_lanes<4>(v));
+  if constexpr (L > 2) v = maximum(v, swap_lanes<2>(v));
+  return maximum(v, swap_lanes<1>(v));
+}
+
 // The place of the greatest (least) of a line of 1 to kReduceChunk elements, the first of equal ones; the
 // first NaN before all. Lane by lane the first block with the best is kept; the place is searched in that
-// block. The least is the greatest with the sign bits flipped.
+// block. The least is the greatest with the sign bits flipped. Without branches that depend on the elements,
+// so that the end of a line does not hold up the next.
 template <class T>
-static int64_t arg_line(const T* x, int64_t n, bool is_max, T* value) {
+static int64_t arg_line(const T* x, int64_t n, bool is_max) {
   using V = vec<T>;
-  constexpr int L = lanes<T>, kMaskBits = lanes<float> / L;
+  constexpr int L = lanes<T>, kBlock = 4 * L, kBits = lanes<float>;
+  int64_t at = 0;
+  if (n < kBlock) {
+    for (int64_t i = 1; i < n && x[at] == x[at]; ++i)
+      if (x[i] != x[i] || (is_max ? x[i] > x[at] : x[i] < x[at])) at = i;
+    return at;
+  }
   const ivec<T> flip = is_max ? ivec<T>{} : sign_bit(broadcast(T(-1)));
   const auto vector_at = [&](int64_t i) RANVIER_INLINED { return from_bits(bits(load(x + i)) ^ flip); };
-  const auto part_at = [&](int64_t i) RANVIER_INLINED {
-    return from_bits(bits(load_n(x + i, static_cast<int>(n - i < L ? n - i : L))) ^ flip);
-  };
-  const V start = from_bits(bits(broadcast(x[0])) ^ flip);
-  V top = start, block{};
+  V top = vector_at(0), before{};  // before: minus the elements before the block
   ivec<T> ordered = ~ivec<T>{};
-  const auto take = [&](V best, int64_t i) RANVIER_INLINED {
-    const ivec<T> better = best > top;
-    top = select(better, best, top), block = select(better, broadcast(T(i)), block);
-  };
-  int64_t i = 0;
-  for (; i + 4 * L <= n; i += 4 * L) {
+  const auto take = [&](int64_t i, V minus_i) RANVIER_INLINED {
     const V a = vector_at(i), b = vector_at(i + L), c = vector_at(i + 2 * L), d = vector_at(i + 3 * L);
+    const V best = maximum(maximum(a, b), maximum(c, d));
     ordered &= are_ordered(a, b) & are_ordered(c, d);
-    take(maximum(maximum(a, b), maximum(c, d)), i);
+    before = select(best > top, minus_i, before);
+    top = maximum(top, best);
+  };
+  V minus_i{};
+  for (int64_t i = 0; i + kBlock <= n; i += kBlock, minus_i -= T(kBlock)) take(i, minus_i);
+  take(n - kBlock, broadcast(T(kBlock - n)));  // what it has of the block before is there earlier
+  if (any(~ordered)) {
+    while (x[at] == x[at]) ++at;
+    return at;
   }
-  for (; i < n; i += L) {
-    const V here = select(iota<T>() < T(n - i), part_at(i), start);
-    ordered &= here == here;
-    take(here, i);
-  }
-  const bool is_nan = any(~ordered);
-  const T best = reduce_max(top);
-  i = is_nan ? 0 : static_cast<int64_t>(reduce_min(select(top == best, block, broadcast(T(n)))));
-  for (;; i += L) {  // lanes past the end are behind the place
-    const V here = part_at(i);
-    const ivec<T> wanted = is_nan ? here != here : here == best;
-    if (const uint32_t found = mask_bits((ivec<float>)wanted)) {
-      i += __builtin_ctz(found) / kMaskBits;
-      *value = x[i];
-      return i;
-    }
-  }
+  const V best = greatest_lane(top);
+  at = -static_cast<int64_t>(greatest_lane(select(top == best, before, broadcast(T(-n))))[0]);
+  at = at < n - kBlock ? at : n - kBlock;
+  const auto bits_at = [&](int v) RANVIER_INLINED {
+    return uint64_t{mask_bits((ivec<float>)(vector_at(at + v * L) == best))} << (v * kBits);
+  };
+  return at + __builtin_ctzll((bits_at(0) | bits_at(1)) | (bits_at(2) | bits_at(3))) / (kBits / L);
 }
 
 // The first place of the greatest (least) among the rows of a few vectors of columns; the first NaN before
