@@ -12,7 +12,7 @@ namespace {
 constexpr double kNsPerByte = 0.05;        // of a line in cache, on one core, roughly
 constexpr int64_t kSegmentWork = 1 << 14;  // elements that make a segment worthwhile
 constexpr int64_t kLinesAtOnce = 16;       // short ones: together they stay in L1
-constexpr int64_t kAtOnceBytes = 1 << 14;
+constexpr int64_t kAtOnceBytes = 1 << 12;
 constexpr int64_t kSumBlockBytes = int64_t{1} << 17;  // of the lines of a sum; decides its bits
 
 template <class T>

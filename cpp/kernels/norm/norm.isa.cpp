@@ -34,7 +34,7 @@ static Moments moments(const T* x, int64_t n) {
   vec<T> sum[kNormVectors]{}, rest[kNormVectors]{}, squares[kNormVectors]{};
   for_each_vector<T>(n, [&](int v, int64_t i, int l) { sum[v] += load_lanes(x + i, l); });
   const T m = T(total<T>(sum) / double(n));
-  const int64_t ahead = n == kNormChunk ? n : 0;  // the next chunk comes while this one is in L1
+  const int64_t ahead = n >= 256 ? n : 0;  // what follows comes while this is in L1
   for_each_vector<T>(n, [&](int v, int64_t i, int l) {
     __builtin_prefetch(x + i + ahead);
     const vec<T> d = first_lanes<T>(load_lanes(x + i, l) - m, l);
