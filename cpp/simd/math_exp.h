@@ -88,15 +88,24 @@ RANVIER_INLINE vec<double> exp_in_range(vec<double> x) {
   return scale_by_power(fma(power, fma(r * r, q, r), power), n);  // by 2^floor(n)
 }
 #else
-// As exp_parts below, for 64-bit lanes.
-RANVIER_INLINE vec<double> exp_in_range(vec<double> x) {
-  constexpr double round = 0x1.8p52 + 2 * 1023;
-  const vec<double> power = x * 1.44269504088896340736 + round, n = power - round;
+// As those of float below, for 64-bit lanes.
+template <class V>
+struct ExpParts {
+  V p;
+  ivec<element_of<V>> power;
+};
+template <int bias>
+RANVIER_INLINE ExpParts<vec<double>> exp_parts(vec<double> x) {
+  constexpr double round = 0x1.8p52 + bias;
+  const vec<double> power = fma(x, broadcast(1.44269504088896340736), broadcast(round)), n = power - round;
   const vec<double> coarse = fma(n, broadcast(-Ln2<double>::hi), x);
   const vec<double> r = fma(n, broadcast(-Ln2<double>::lo), coarse);
-  const vec<double> p = fma(r * r, exp_tail_beside_1(r), r) + 1.0;
-  const ivec<double> half = (ivec<double>)((uvec<double>)bits(power) >> 1);
-  return p * from_bits(half << 52) * from_bits((bits(power) - half) << 52);
+  return {fma(r * r, exp_tail_beside_1(r), r) + 1.0, bits(power)};
+}
+RANVIER_INLINE vec<double> exp_in_range(vec<double> x) {
+  const auto [p, power] = exp_parts<2 * 1023>(x);
+  const ivec<double> half = (ivec<double>)((uvec<double>)power >> 1);
+  return p * from_bits(half << 52) * from_bits((power - half) << 52);
 }
 #endif
 
@@ -109,13 +118,8 @@ RANVIER_INLINE V exp_of_minus_size(V x) {
 #if !RANVIER_HAS_LOOKUP
 // Without AVX-512's instruction that scales by a power of two. `power` has n + bias in its last bits, from
 // which a shift by 23 makes 2^(n + bias - 127); exp(x) = 2^n p.
-struct ExpParts {
-  vec<float> p;
-  ivec<float> power;
-};
-
 template <int bias>
-RANVIER_INLINE ExpParts exp_parts(vec<float> x) {
+RANVIER_INLINE ExpParts<vec<float>> exp_parts(vec<float> x) {
   constexpr float round = 0x1.8p23f + bias;  // added: rounds to an integer, kept in the last bits
   const vec<float> power = fma(x, broadcast(1.44269504088896340736f), broadcast(round)), n = power - round;
   const vec<float> coarse = fma(n, broadcast(-Ln2<float>::hi), x), one = broadcast(1.0f);
@@ -140,6 +144,24 @@ template <class V>
 RANVIER_INLINE V exp(V x) {
   using T = element_of<V>;
   return exp_in_range(at_most(at_least(x, ExpRange<T>::low), ExpRange<T>::high));
+}
+
+// exp with its bits, where it is most of a loop: a vector of common numbers needs no limits and one power of
+// two.
+template <class V>
+static __attribute__((noinline)) V exp_out_of_line(V x) {
+  return exp(x);
+}
+template <class V>
+RANVIER_INLINE V quick_exp(V x) {
+#if RANVIER_HAS_FMA && !RANVIER_HAS_LOOKUP
+  using T = element_of<V>;
+  if (__builtin_expect(any(~(abs(x) < -ExpRange<T>::normal)), 0)) return exp_out_of_line(x);
+  const auto [p, power] = exp_parts<0>(x);
+  return from_bits(bits(p) + (power << (sizeof(T) == 4 ? 23 : 52)));
+#else
+  return exp(x);
+#endif
 }
 
 // exp(x) of x <= 0, or NaN; exp_or_0 also up to ExpRange::high.

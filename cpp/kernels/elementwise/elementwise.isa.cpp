@@ -46,7 +46,7 @@ RANVIER_INLINE V quick_log(V x) {
   };
 
 RANVIER_ELEMENTWISE(neg, 1, (-a))
-RANVIER_ELEMENTWISE(exp, 1, (exp(a)))
+RANVIER_ELEMENTWISE(exp, 1, (quick_exp(a)))
 RANVIER_ELEMENTWISE(expm1, 1, (expm1(a)))
 RANVIER_ELEMENTWISE(erf, 1, (erf(a)))
 RANVIER_ELEMENTWISE(log, 1, (quick_log(a)))
