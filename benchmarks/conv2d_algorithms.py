@@ -26,6 +26,7 @@ depthwise   forward  MobileNetV2                4 144 56 56   144  3 3  1 1  144
 depthwise   dx       MobileNetV2, stride 2      4 144 56 56   144  3 3  2 1  144
 depthwise   dw       EfficientNet               4 240 28 28   240  5 5  1 2  240
 depthwise   forward  ConvNeXt                   2 96 56 56     96  7 7  1 3  96
+depthwise   dw       ResNeXt                    4 128 28 28   128  3 3  1 1  32
 winograd    forward  ResNet-50, 56x56           4 64 56 56     64  3 3  1 1  1
 winograd    dx       ResNet-50, 14x14           4 256 14 14   256  3 3  1 1  1
 winograd    forward  ResNet-20                  32 64 8 8      64  3 3  1 1  1
@@ -47,7 +48,6 @@ planes      dw       LeNet-5, first layer       32 1 28 28      6  5 5  1 2  1
 planes      dx       U-Net of 8 channels        1 8 128 128     8  3 3  1 1  1
 planes      forward  blur                       8 1 256 256     1  5 5  1 2  1
 planes      forward  RegNet, groups of 8        4 64 56 56     64  3 3  1 1  8
-planes      dw       ResNeXt                    4 128 28 28   128  3 3  1 1  32
 columns     dx       ResNet-18, 4x4, one image  1 256 4 4     256  3 3  1 1  1
 columns     dx       ResNet-18, 8x8 to 4x4      1 128 8 8     256  3 3  2 1  1
 columns     dx       pix2pix, 4x4 to 2x2        1 512 4 4     512  4 4  2 1  1

@@ -11,6 +11,7 @@ from support.bits import same_bits
 from support.convolution import check, random_arrays
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
+from support.strategies import dtypes, repeatable
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -57,7 +58,8 @@ def test_few_output_channels_pixels(width, isa, rng):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("groups", [2, 3, 4, 5, 9, 17])
 @grouped(
-    ("cg", "kg"), [(1, 2), (1, 8), (1, 9), (2, 2), (1, 3), (3, 3), (2, 4), (4, 4), (5, 7), (8, 8), (4, 1)]
+    ("cg", "kg"),
+    [(1, 2), (1, 8), (1, 9), (2, 1), (2, 2), (1, 3), (3, 3), (2, 4), (4, 2), (4, 4), (5, 7), (8, 8), (4, 1)],
 )
 def test_small_groups(cg, kg, groups, dtype, isa, rng):
     """Vectors of output channels that span groups: whole ones, parts, and groups that do not fill them."""
@@ -219,6 +221,35 @@ def test_strided_pointwise(c, k, groups, stride, isa, threads, rng):
 @pytest.mark.parametrize("c", [2, 3, 4, 5, 8, 9, 16, 17, 32, 33])
 def test_depthwise_channels(c, isa, rng):
     check(*random_arrays(rng, "float32", 2, c, 5, 4, c, 3, 3, groups=c), padding=1, groups=c)
+
+
+@settings(repeatable)
+@given(data=st.data())
+def test_any_groups(data):
+    """Groups of few channels, in rows that fill tiles of 8 pixels; the same bits at any number of threads."""
+    n, h, w = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 6)), data.draw(st.integers(1, 40))
+    groups, taps = data.draw(st.integers(2, 40)), st.sampled_from([1, 2, 3, 5, 7])
+    cg, kg = data.draw(st.sampled_from([1, 1, 2, 3, 4, 8])), data.draw(st.sampled_from([1, 2, 3, 4, 5, 7, 8]))
+    r, s, stride = data.draw(taps), data.draw(taps), data.draw(st.integers(1, 3))
+    padding, dilation = data.draw(st.integers(0, 3)), data.draw(st.sampled_from([1, 1, 1, 2]))
+    dtype, isa = data.draw(dtypes), data.draw(st.sampled_from(_core.supported_isas()))
+    if dilation * (max(r, s) - 1) >= min(h, w) + 2 * padding:
+        return
+    x, weight, bias = random_arrays(
+        np.random.default_rng(0), dtype, n, cg * groups, h, w, kg * groups, r, s, groups
+    )
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    before, count = _core.isa(), _core.get_num_threads()
+    _core.set_isa(isa)
+    try:
+        check(x, weight, bias, **geometry)
+        dy = kernels.conv2d(x, weight, bias, **geometry)
+        same_bits(
+            _core.set_num_threads, lambda: kernels.conv2d_backward(dy, x, weight, **geometry), (1, 2, 3)
+        )
+    finally:
+        _core.set_isa(before)
+        _core.set_num_threads(count)
 
 
 @grouped("width", range(1, 46))

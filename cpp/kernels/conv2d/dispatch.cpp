@@ -84,8 +84,7 @@ template <class T, class F>
 void with_algorithm(const Conv2dBackwardWeight<T>& c, Carver& carver, int threads, const F& f) {
   const auto may = [&](ConvAlgorithm a) { return c.algorithms.has(a); };
   if (c.dy.shape[1] == 0) return;  // nothing is written
-  if (may(ConvAlgorithm::depthwise) && depthwise_outputs(c) > 0)
-    return f(DepthwiseWeights<T>(c, carver, threads));
+  if (may(ConvAlgorithm::depthwise) && is_depthwise(c)) return f(DepthwiseWeight<T>(c, carver, threads));
   if (may(ConvAlgorithm::pointwise) && PointwiseWeight<T>::pays(c))
     return f(PointwiseWeight<T>(c, carver, threads));
   if constexpr (is_float<T>) {

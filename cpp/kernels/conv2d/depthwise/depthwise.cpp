@@ -1,6 +1,7 @@
 #include "kernels/conv2d/depthwise/depthwise.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "base/caches.h"
 
@@ -178,23 +179,27 @@ template <class T>
 DepthwiseWeight<T>::DepthwiseWeight(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads)
     : c_(call),
       taps_(call.taps[0] * call.taps[1]),
+      in_(call.x.shape[1] / call.geometry.groups),
+      out_(call.dy.shape[1] / call.geometry.groups),
       blocks_(call.dy.shape[1]),
-      x_(call.x, whole_vectors<T>(blocks_.channels), carver, false),
+      x_(call.x, whole_vectors<T>(call.x.shape[1]), carver, false),
       dy_(call.dy, whole_vectors<T>(blocks_.channels), carver, false),
       rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0])),
       columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), 0, carver) {
   const int64_t rows = call.dy.shape[0] * call.dy.shape[2], lanes = conv_kernels<T>().lanes;
   parts_ = partial_sums(rows * call.dy.shape[3], rows);
-  sums_ = carver.take<T>(parts_ * blocks_.count * taps_ * lanes + lanes);
+  sums_ = carver.take<T>(parts_ * blocks_.count * taps_ * in_ * lanes + lanes);
   bias_sums_ = carver.take<T>(parts_ * blocks_.count * lanes);
   row_taps_ = carver.take<DepthwiseRowTap>(threads * rows_.taps);
+  x_first_ = carver.take<int64_t>(out_ > 1 ? blocks_.count : 0);
+  pick_ = out_ > 1 ? carver.take<T>(blocks_.count * lanes) : nullptr;
 }
 
 template <class T>
 void DepthwiseWeight<T>::run(const Team& team) const {
-  const double products = static_cast<double>(numel(c_.dy)) * (c_.dw.data ? taps_ : 1);
+  const double products = static_cast<double>(numel(c_.dy)) * (c_.dw.data ? taps_ * in_ : 1);
   team.region(kNsPerProduct * products * (sizeof(T) / 4), [&](const OpenTeam& team) {
-    if (team.index() == 0) columns_.build();
+    if (team.index() == 0) columns_.build(), list_inputs();
     x_.copy_share(team);
     dy_.copy_share(team);
     team.barrier();
@@ -206,6 +211,22 @@ void DepthwiseWeight<T>::run(const Team& team) const {
   });
 }
 
+// No vector of x is read past the last channel.
+template <class T>
+void DepthwiseWeight<T>::list_inputs() const {
+  using Integer = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+  const int64_t lanes = conv_kernels<T>().lanes, last = std::max<int64_t>(c_.x.shape[1] - lanes, 0);
+  Integer* pick = static_cast<Integer*>(pick_);
+  for (int64_t block = 0; pick && block < blocks_.count; ++block) {
+    const int64_t first = blocks_.first_channel(block);
+    x_first_[block] = std::min(first / out_ * in_, last);
+    for (int64_t i = 0; i < lanes; ++i) {
+      const int64_t output = std::min(first + i, blocks_.channels - 1);
+      *pick++ = static_cast<Integer>(output / out_ * in_ - x_first_[block]);
+    }
+  }
+}
+
 template <class T>
 void DepthwiseWeight<T>::accumulate_part(const OpenTeam& team, int64_t part, Range blocks) const {
   const int64_t lanes = conv_kernels<T>().lanes, height = c_.dy.shape[2], rows = c_.dy.shape[0] * height;
@@ -215,7 +236,8 @@ void DepthwiseWeight<T>::accumulate_part(const OpenTeam& team, int64_t part, Ran
   d.pass = &columns_[0], d.rows = row_taps;
   d.width = c_.x.shape[3], d.x_stride = x_.stride_w, d.y_stride = dy_.stride_w;
   d.in_step = columns_.in_step();
-  d.channels = blocks_.channels, d.panel = taps_ * lanes;
+  d.channels = blocks_.channels, d.panel = taps_ * in_ * lanes;
+  d.inputs = in_, d.x_first = x_first_, d.pick = pick_;
   d.first_block = blocks.begin, d.last_block = blocks.end;
   d.dw = sums_ + at * d.panel, d.db = c_.db.data ? bias_sums_ + at * lanes : nullptr;
   std::fill_n(d.dw + blocks.begin * d.panel, count * d.panel, T(0));
@@ -224,10 +246,11 @@ void DepthwiseWeight<T>::accumulate_part(const OpenTeam& team, int64_t part, Ran
   const bool far = is_far(c_.x, c_.dy);
   for (int64_t row = rows * part / parts_; row < rows * (part + 1) / parts_ && !interrupted(team); ++row) {
     const int64_t n = row / height, p = row % height;
-    d.row_count = c_.dw.data ? list_row_taps(rows_, p, x_.stride_h, c_.taps[1] * lanes, row_taps) : 0;
+    d.row_count = c_.dw.data ? list_row_taps(rows_, p, x_.stride_h, c_.taps[1] * in_ * lanes, row_taps) : 0;
     d.x = x_.data + n * x_.stride_n;
     d.dy = dy_.data + n * dy_.stride_n + p * dy_.stride_h;
     if (far) set_next_row<T>(d, rows_, p, x_.stride_h, d.dy + dy_.stride_h);
+    if (pick_) d.new_rows = 0;  // those are of the channels of dy
     depthwise_kernels<T>().weight(d);
   }
 }
@@ -235,14 +258,14 @@ void DepthwiseWeight<T>::accumulate_part(const OpenTeam& team, int64_t part, Ran
 // Channels that the last two blocks share are stored from the first of them.
 template <class T>
 void DepthwiseWeight<T>::combine(const OpenTeam& team) const {
-  const int64_t lanes = conv_kernels<T>().lanes, panel = taps_ * lanes;
+  const int64_t lanes = conv_kernels<T>().lanes, panel = taps_ * in_ * lanes;
   const Range share = even_share(team, blocks_.count);
   for (int64_t block = share.begin; block < share.end; ++block) {
     const int64_t first = block * lanes, skip = first - blocks_.first_channel(block);
     const int columns = static_cast<int>(std::min(lanes, blocks_.channels - first));
     if (c_.dw.data)
-      conv_kernels<T>().combine({sums_ + block * panel + skip, parts_, blocks_.count * panel, 1, taps_, 0,
-                                 taps_, columns, static_cast<int>(lanes),
+      conv_kernels<T>().combine({sums_ + block * panel + skip, parts_, blocks_.count * panel, in_, taps_, 0,
+                                 taps_ * in_, columns, static_cast<int>(lanes),
                                  c_.dw.data + first * c_.dw.strides[0], c_.dw.strides[0]});
     if (c_.db.data)
       add_partials(bias_sums_ + block * lanes + skip, parts_, blocks_.count * lanes, columns,

@@ -4,9 +4,9 @@
 //   y[n, k, p, q] = bias[k] + sum over taps (r, s) of x[n, k, h(p, r), w(q, s)] w[k, 0, r, s]
 //   h(p, r) = p stride - pad + r dilation, w likewise
 //
-// Chosen: as many groups as channels of x and of y; for the gradient to the weight also where each channel
-// has some outputs. A tile is 8 pixels times a vector of channels: the taps slide over values that are
-// loaded once.
+// Chosen: as many groups as channels of x and of y; the gradient to the weight also in groups of as many or
+// more outputs than inputs, up to half a vector. A tile is 8 pixels times a vector of channels: the taps
+// slide over values that are loaded once.
 //
 // Memory: the weights, one vector of channels after another; of dw at most 16 partial sums.
 //
@@ -85,7 +85,8 @@ class Depthwise {
   DepthwiseRowTap* row_taps_;  // taps along h for each thread
 };
 
-// dw and db of one output of each channel: sums over fixed parts of the output rows, combined in order.
+// dw and db: sums over fixed parts of the output rows, combined in order. Where groups have several channels,
+// a vector of outputs meets each input of its groups in turn.
 template <class T>
 class DepthwiseWeight {
  public:
@@ -93,16 +94,19 @@ class DepthwiseWeight {
   void run(const Team& team) const;
 
  private:
+  void list_inputs() const;
   void accumulate_part(const OpenTeam& team, int64_t part, Range blocks) const;
   void combine(const OpenTeam& team) const;
 
   Conv2dBackwardWeight<T> c_;
-  int64_t taps_, parts_;
-  DepthwiseBlocks<T> blocks_;
+  int64_t taps_, parts_, in_, out_;  // in_, out_: channels of a group
+  DepthwiseBlocks<T> blocks_;        // of dy
   PixelRows<T> x_, dy_;
   AxisGeometry rows_;
   DepthwiseColumns columns_;
-  T *sums_, *bias_sums_;  // [part][block][tap][lanes], [part][block][lanes]
+  T *sums_, *bias_sums_;  // [part][block][tap][in][lanes], [part][block][lanes]
+  int64_t* x_first_;      // with pick_: see DepthwiseWeightRow
+  void* pick_;            // or null
   DepthwiseRowTap* row_taps_;
 };
 
@@ -140,46 +144,17 @@ bool is_far(const X& x, const Y& y) {
   return (numel(x) + numel(y)) * static_cast<int64_t>(sizeof *x.data) > std::min(caches.l3 / 8, kFar);
 }
 
-// Where each channel is a group: its number of outputs, each of which is a depthwise convolution. 0 where
-// those do not pay.
+// Where the gradient to the weight is computed as that of a depthwise convolution. With several inputs, other
+// algorithms take less time for taps that do not slide.
 template <class T>
-int64_t depthwise_outputs(const Conv2dBackwardWeight<T>& c) {
-  const int64_t groups = c.geometry.groups, outputs = c.dy.shape[1] / groups;
-  if (groups == 1 || groups != c.x.shape[1]) return 0;
-  return outputs == 1 || (c.dw.data && 2 * outputs <= conv_kernels<T>().lanes) ? outputs : 0;
+bool is_depthwise(const Conv2dBackwardWeight<T>& c) {
+  const int64_t groups = c.geometry.groups, in = c.x.shape[1] / groups, out = c.dy.shape[1] / groups;
+  const int64_t lanes = conv_kernels<T>().lanes;
+  if (groups == 1 || in == 0) return false;
+  const bool picks = depthwise_kernels<T>().picks && in <= out && 2 * out <= lanes;
+  const Conv2dGeometry& g = c.geometry;
+  const bool slides = sizeof(T) == sizeof(float) && c.taps[1] == 3 && g.stride[1] <= 2 && g.dilation[1] == 1;
+  return out == 1 ? in == 1 : picks && (in == 1 || (slides && lanes % out == 0));
 }
-
-// dw and db, one output of each channel after another, each with the same workspace.
-template <class T>
-class DepthwiseWeights {
- public:
-  DepthwiseWeights(const Conv2dBackwardWeight<T>& call, Carver& carver, int threads)
-      : c_(call), workspace_(carver), threads_(threads) {
-    DepthwiseWeight<T>(output(0), carver, threads);
-  }
-  void run(const Team& team) const {
-    for (int64_t j = 0; j < depthwise_outputs(c_); ++j) {
-      Carver workspace = workspace_;
-      DepthwiseWeight<T>(output(j), workspace, threads_).run(team);
-    }
-  }
-
- private:
-  // The call of output j of each channel.
-  Conv2dBackwardWeight<T> output(int64_t j) const {
-    Conv2dBackwardWeight<T> c = c_;
-    const auto every = [&, outputs = depthwise_outputs(c_)](auto& v, int d) {
-      if (!v.data) return;
-      v.data += j * v.strides[d];
-      v.shape[d] /= outputs, v.strides[d] *= outputs;
-    };
-    every(c.dy, 1), every(c.dw, 0), every(c.db, 0);
-    return c;
-  }
-
-  Conv2dBackwardWeight<T> c_;
-  Carver workspace_;
-  int threads_;
-};
 
 }  // namespace ranvier

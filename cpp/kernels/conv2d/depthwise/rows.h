@@ -59,11 +59,17 @@ struct DepthwiseForwardRow : DepthwiseRow<T> {
   bool stream;  // y is aligned to vectors, and is stored past the caches
 };
 
-// dw += sum over the row's pixels of x * dy, db += sum of dy (or db null); both of whole blocks.
+// dw += sum over the row's pixels of x * dy, db += sum of dy (or db null); both of whole blocks. In groups of
+// several channels each output meets `inputs` of them: those of block b are in the vector of x from channel
+// x_first[b] on, those of its lane i from lane pick[b * lanes + i] of that vector on. Without groups, pick is
+// null: output i meets channel i of x.
 template <class T>
 struct DepthwiseWeightRow : DepthwiseRow<T> {
   const T* dy;
-  T *dw, *db;
+  T *dw, *db;  // dw: [tap][input][lanes] of a block
+  int64_t inputs;
+  const int64_t* x_first;
+  const void* pick;  // integers of T's size
 };
 
 template <class T>
@@ -72,6 +78,7 @@ struct DepthwiseKernels {
   bool streams;         // can store past the caches
   void (*forward)(const DepthwiseForwardRow<T>&);
   void (*weight)(const DepthwiseWeightRow<T>&);
+  bool picks;  // weight() may have a pick
 };
 
 RANVIER_TABLES(DepthwiseKernels, depthwise_kernels)

@@ -3,6 +3,7 @@
 #include "base/integers.h"
 #include "base/unroll.h"
 #include "kernels/norm/channel_line.h"
+#include "simd/permute.h"
 #include "simd/stream.h"
 #include "simd/vec.h"
 
@@ -170,8 +171,27 @@ RANVIER_INLINE void load_dy(const DepthwiseWeightRow<T>& d, int64_t block, int64
   store(sum, load(sum) + (((dy[0] + dy[1]) + (dy[2] + dy[3])) + ((dy[4] + dy[5]) + (dy[6] + dy[7]))));
 }
 
+// A block's vectors of x, and of each the lanes that its outputs meet.
+template <class T>
+struct Inputs {
+  int64_t first, count, sums_step;  // sums_step: from tap to tap
+  ivec<T> pick;
+};
+template <class T, bool kPick>
+RANVIER_INLINE Inputs<T> inputs_of(const DepthwiseWeightRow<T>& d, int64_t block) {
+  if (!kPick) return {first_channel(d, block), 1, lanes<T>, ivec<T>{}};
+  Inputs<T> in{d.x_first[block], d.inputs, d.inputs * lanes<T>, ivec<T>{}};
+  __builtin_memcpy(&in.pick, static_cast<const char*>(d.pick) + block * sizeof in.pick, sizeof in.pick);
+  return in;
+}
+template <class T, bool kPick>
+RANVIER_INLINE vec<T> input(const Inputs<T>& in, const T* x, int64_t c) {
+  if constexpr (kPick) return permute(load(x), in.pick + ibroadcast<T>(static_cast<int>(c)));
+  return in_register(load(x));
+}
+
 // dy stays in registers, the sums of a row of taps too.
-template <class T, int kTaps, int kStep, bool kEdge>
+template <class T, int kTaps, int kStep, bool kEdge, bool kPick = false>
 static void slide_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
   constexpr int L = lanes<T>, kColumns = (Q - 1) * kStep + kTaps;
   const DepthwisePass& pass = *d.pass;
@@ -180,21 +200,21 @@ static void slide_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
   const DepthwiseRowTap* const rows_end = d.rows + d.row_count;
   const int64_t stride = d.x_stride;
   const T* image = d.x + column * stride;
-  T* panel = d.dw + pass.taps->tap * L + d.first_block * d.panel;
+  T* panel = d.dw + d.first_block * d.panel;
   for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel) {
     prefetch_next(d, column, Q * kStep, t, block);
     vec<T> dy[Q];
     load_dy<T, kEdge>(d, block, t, dy);
-    for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row) {
-      const T* x = image + first_channel(d, block) + row->x;
-      T* sum = panel + row->w;
+    const Inputs<T> in = inputs_of<T, kPick>(d, block);
+    const int64_t step = in.sums_step;
+    const auto add_input = [&](const T* x, T* sum, int64_t c) RANVIER_INLINED {
       vec<T> acc[kTaps];
       RANVIER_UNROLL
-      for (int s = 0; s < kTaps; ++s) acc[s] = load(sum + s * L);
+      for (int s = 0; s < kTaps; ++s) acc[s] = load(sum + s * step);
       RANVIER_UNROLL
       for (int j = 0; j < kColumns; ++j, x += stride) {
         if (kEdge && !(used >> j & 1)) continue;
-        const vec<T> v = in_register(load(x));
+        const vec<T> v = input<T, kPick>(in, x, c);
         RANVIER_UNROLL
         for (int s = 0; s < kTaps; ++s) {
           const int q = (j - s) / kStep;
@@ -203,12 +223,15 @@ static void slide_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
         }
       }
       RANVIER_UNROLL
-      for (int s = 0; s < kTaps; ++s) store(sum + s * L, acc[s]);
-    }
+      for (int s = 0; s < kTaps; ++s) store(sum + s * step, acc[s]);
+    };
+    for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row)
+      for (int64_t c = 0; c < in.count; ++c)
+        add_input(image + in.first + row->x, panel + pass.taps->tap * step + row->w + c * L, c);
   }
 }
 
-template <class T>
+template <class T, bool kPick = false>
 static void gather_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
   constexpr int L = lanes<T>;
   const DepthwisePass& pass = *d.pass;
@@ -218,20 +241,22 @@ static void gather_weight(const DepthwiseWeightRow<T>& d, int64_t t) {
   const T* image = d.x + t * step;
   T* panel = d.dw + d.first_block * d.panel;
   for (int64_t block = d.first_block; block < d.last_block; ++block, panel += d.panel) {
-    const int64_t channel = first_channel(d, block);
     if (pass.tap_count > 0) prefetch_next(d, pass.column + t * d.in_step, Q * d.in_step, t, block);
     vec<T> dy[Q];
     load_dy<T, true>(d, block, t, dy);
+    const Inputs<T> in = inputs_of<T, kPick>(d, block);
     for (const DepthwiseRowTap* row = d.rows; row != rows_end; ++row)
       for (const DepthwiseTap* tap = pass.taps; tap != taps_end; ++tap) {
         const uint32_t used = bits_between(tap->begin - t, tap->end - t, Q);
-        const T* x = image + channel + row->x + tap->input * d.x_stride;
-        T* sum = panel + row->w + tap->tap * L;
-        vec<T> acc = load(sum);
-        RANVIER_UNROLL
-        for (int q = 0; q < Q; ++q, x += step)
-          if (used >> q & 1) acc = fma(load(x), dy[q], acc);
-        store(sum, acc);
+        T* sum = panel + row->w + tap->tap * in.sums_step;
+        for (int64_t c = 0; c < in.count; ++c, sum += L) {
+          const T* x = image + in.first + row->x + tap->input * d.x_stride;
+          vec<T> acc = load(sum);
+          RANVIER_UNROLL
+          for (int q = 0; q < Q; ++q, x += step)
+            if (used >> q & 1) acc = fma(input<T, kPick>(in, x, c), dy[q], acc);
+          store(sum, acc);
+        }
       }
   }
 }
@@ -267,6 +292,15 @@ constexpr Tile<DepthwiseWeightRow<T>> kWeight[2][6] = {
      kFloat<T>&& kWide ? slide_weight<T, 5, 1, true> : gather_weight<T>, gather_weight<T>,
      kFloat<T>&& kWide ? slide_weight<T, 7, 1, true> : gather_weight<T>}};
 
+// The same with a pick.
+template <class T>
+constexpr bool kPicks = has_permute<T>;
+template <class T, bool kEdge, bool kPick = kPicks<T>>
+constexpr Tile<DepthwiseWeightRow<T>> kPickWeight[] = {
+    gather_weight<T, kPick>, kFloat<T> ? slide_weight<T, 3, 1, kEdge, kPick> : gather_weight<T, kPick>,
+    kFloat<T> && !kEdge ? slide_weight<T, 3, 2, false, kPick> : gather_weight<T, kPick>,
+    kFloat<T> && !kEdge ? slide_weight<T, 5, 1, false, kPick> : gather_weight<T, kPick>};
+
 template <class T>
 RANVIER_INLINE int tile_of(const DepthwiseRow<T>& d) {
   const int64_t taps = d.pass->slides ? d.pass->tap_count : 0, step = d.in_step;
@@ -299,12 +333,21 @@ template <class T>
 static void weight(const DepthwiseWeightRow<T>& d) {
   const DepthwisePass& pass = *d.pass;
   const int tile = tile_of<T>(d);
-  for (int64_t t = 0; t < pass.count; t += Q)
-    kWeight<T>[t < pass.inner_begin || t + Q > pass.inner_end][tile](d, t);
+  for (int64_t t = 0; t < pass.count; t += Q) {
+    const bool edge = t < pass.inner_begin || t + Q > pass.inner_end;
+    if constexpr (kPicks<T>) {
+      if (d.pick) {
+        (edge ? kPickWeight<T, true> : kPickWeight<T, false>)[tile < 4 ? tile : 0](d, t);
+        continue;
+      }
+    }
+    kWeight<T>[edge][tile](d, t);
+  }
 }
 
 extern const DepthwiseKernels<float> depthwise_kernels_float = {kWide ? 5 : 0, kStreams<float>,
-                                                                forward<float>, weight<float>};
-extern const DepthwiseKernels<double> depthwise_kernels_double = {0, false, forward<double>, weight<double>};
+                                                                forward<float>, weight<float>, kPicks<float>};
+extern const DepthwiseKernels<double> depthwise_kernels_double = {0, false, forward<double>, weight<double>,
+                                                                  kPicks<double>};
 
 }  // namespace ranvier::RANVIER_ISA

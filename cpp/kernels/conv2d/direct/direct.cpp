@@ -13,16 +13,18 @@ constexpr int64_t kCacheLine = 64;
 constexpr int64_t kTileOverhead = 12;  // the time of a tile's pointers and stores, as steps of products
 
 // Whether groups have so few channels that a vector holds the outputs of several, and another their inputs.
+// Of more inputs than outputs, the vector of outputs is not full, and dots may take less: see prefers_dots.
 template <class T>
-bool prefers_span(int64_t groups, int64_t in, int64_t out) {
+bool prefers_span(const Correlation<T>& p, int64_t in, int64_t out) {
   const ConvKernels<T>& kernels = conv_kernels<T>();
-  return groups > 1 && in <= out && 2 * out <= kernels.lanes && kernels.grouped;
+  const bool fits = 2 * std::max(in, out) <= kernels.lanes && 3 * in * in <= 4 * out * kernels.lanes;
+  return p.geometry.groups > 1 && fits && kernels.grouped && p.algorithms.has(ConvAlgorithm::grouped);
 }
 
 template <class T>
-int panel_width(bool dots, bool spans, int64_t out) {  // 0: as many vectors as a tile has
+int panel_width(bool dots, bool spans, int64_t in, int64_t out) {  // 0: as many vectors as a tile has
   if (dots) return static_cast<int>(out);
-  return spans ? static_cast<int>(conv_kernels<T>().lanes / out * out) : 0;
+  return spans ? static_cast<int>(conv_kernels<T>().lanes / std::max(in, out) * out) : 0;
 }
 
 // The correlation on those pixels of x alone that it reads (see skip_pixels).
@@ -48,13 +50,12 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bo
     : problem(without_skipped(p)),
       in_group(p.x.shape[1] / p.geometry.groups),
       out_group(p.y.shape[1] / p.geometry.groups),
-      dots(p.algorithms.has(ConvAlgorithm::dots) &&
+      spans(prefers_span(p, in_group, out_group)),
+      dots(!spans && p.algorithms.has(ConvAlgorithm::dots) &&
            prefers_dots<T>(in_group, out_group, p.w.shape[2] * p.w.shape[3]) && !is_planar(p)),
-      spans(!dots && p.algorithms.has(ConvAlgorithm::grouped) &&
-            prefers_span<T>(p.geometry.groups, in_group, out_group)),
       steps(dots ? ceil_div(in_group, conv_kernels<T>().lanes) : in_group),
       panels(spans ? 1 : p.geometry.groups, spans ? p.y.shape[1] : out_group,
-             panel_width<T>(dots, spans, out_group)),
+             panel_width<T>(dots, spans, in_group, out_group)),
       mr(dots    ? conv_kernels<T>().dot_rows[panels.width]
          : spans ? conv_kernels<T>().grouped_rows
                  : conv_kernels<T>().rows(panels.width)),

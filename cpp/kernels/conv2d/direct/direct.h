@@ -121,8 +121,8 @@ class DirectSum {
 
   const Correlation<T> problem;
   const int64_t in_group, out_group;  // channels of a group
-  const bool dots;                    // the lanes of vectors are input channels, not output channels
   const bool spans;                   // a vector of output channels spans groups
+  const bool dots;                    // the lanes of vectors are input channels, not output channels
   const int64_t steps;                // vectors of a tap, where dots; else its channels
   const Panels<T> panels;
   const int mr;  // rows of a tile
