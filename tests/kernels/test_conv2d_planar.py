@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ranvier import _core, kernels
 from support.bits import same_bits
 from support.convolution import check, random_arrays
 from support.grouped import grouped
 from support.layouts import in_layout
+from support.strategies import repeatable
 from support.tolerance import tolerance
 
 
@@ -15,6 +18,28 @@ from support.tolerance import tolerance
 def test_channels(c, k, isa, rng):
     """Whole and part of a group of 4 and of 8 channels, one block of outputs and several."""
     check(*random_arrays(rng, "float32", 3, c, 6, 19, k, 3, 3), padding=1)
+
+
+@settings(repeatable)
+@given(data=st.data())
+def test_an_image_alone_and_in_a_batch(data):
+    """Planes or the direct sum by the number of images, of any few channels: the same bits."""
+    c, k = data.draw(st.integers(1, 34)), data.draw(st.integers(1, 13))
+    h, w, taps = data.draw(st.integers(1, 18)), data.draw(st.integers(1, 18)), data.draw(st.integers(1, 5))
+    padding, n = data.draw(st.integers(0, 3)), data.draw(st.integers(2, 9))
+    isa = data.draw(st.sampled_from(_core.supported_isas()))
+    if taps > min(h, w) + 2 * padding:
+        return
+    x, weight, bias = random_arrays(np.random.default_rng(0), "float32", n, c, h, w, k, taps, taps)
+    before = _core.isa()
+    _core.set_isa(isa)
+    try:
+        every = kernels.conv2d(x, weight, bias, padding=padding)
+        for i in range(n):
+            alone = kernels.conv2d(x[i : i + 1], weight, bias, padding=padding)
+            np.testing.assert_array_equal(alone, every[i : i + 1])
+    finally:
+        _core.set_isa(before)
 
 
 @grouped("width", [*range(1, 20), 31, 32, 33, 63, 64, 65, 127, 128, 129, 130])

@@ -155,6 +155,21 @@ def test_transposed_convolution(isa, rng):
     assert (np.abs(y - exact) <= bound(x, flipped, (1, 1))).all()
 
 
+@pytest.mark.parametrize(("c", "size", "k"), [(256, 4, 272), (400, 5, 180), (290, 5, 304)])
+def test_one_image_and_many(c, size, k, isa, threads, rng):
+    """Of one image each panel of large weights is transformed just before its products: the same bits."""
+    x, w, bias = random_arrays(rng, 40, c, size, size + 1, k)
+    every, direct = both(kernels.conv2d, x, w, bias, padding=1)
+    assert not np.array_equal(every, direct)
+
+    def run():
+        y = kernels.conv2d(x[:1], w, bias, padding=1)
+        np.testing.assert_array_equal(y, every[:1])
+        return y, gradient(y, x[:1], w, 1)
+
+    same_bits(threads, run, (1, 2, 3, 4, 8))
+
+
 @pytest.mark.parametrize("sizes", [(5, 24, 13, 12, 40), (1, 64, 8, 8, 256)])
 def test_threads_change_no_bit(sizes, isa, threads, rng):
     """Many tiles, of which each thread takes some; few, of which threads take the channels."""

@@ -3,13 +3,14 @@
 #include <algorithm>
 
 #include "base/caches.h"
+#include "kernels/conv2d/planes/planes.h"
 
 namespace ranvier {
 namespace {
 
 constexpr int64_t kMinBlock = 56;        // tiles that use a weight once it is loaded
 constexpr int64_t kGroupColumns = 128;   // output channels of a group of panels
-constexpr int64_t kPackedChannels = 32;  // of weights that are transformed together
+constexpr int64_t kPackedChannels = 32;  // of weights that are transformed together: a run
 
 constexpr int64_t kLine = 64 / sizeof(float);
 
@@ -137,11 +138,11 @@ void Winograd::prepare(const OpenTeam& team) const {
       for (int64_t k = 0; k < out_; ++k) bias_[k] = p_.bias.data[k * p_.bias.strides[0]];
   }
   x_.copy_share(team);
-  if (!p_.packed_w) pack_weights(team);
+  if (!p_.packed_w && !packs_late(team)) pack_weights(team);
 }
 
 // ordered[tap][c][o]; transposed, the roles of the weights' channels change and the taps are flipped.
-void Winograd::pack(int64_t panel, int64_t channel, int64_t channels, float* ordered) const {
+void Winograd::order(int64_t panel, int64_t channel, int64_t channels, float* ordered) const {
   const int64_t* st = p_.w.strides;
   const int64_t first = panels_.first(panel), columns = panels_.columns(panel), width = panels_.width;
   const int64_t stride_o = st[p_.transposed], stride_c = st[!p_.transposed];
@@ -158,29 +159,43 @@ void Winograd::pack(int64_t panel, int64_t channel, int64_t channels, float* ord
   }
 }
 
-void Winograd::pack_weights(const OpenTeam& team) const {
+// Transforms a run of a panel's channels, into the place of panel `slot`.
+void Winograd::pack(const OpenTeam& team, int64_t panel, int64_t run, int64_t slot) const {
   float* ordered = ordered_ + team.index() * 9 * kPackedChannels * panels_.width;
+  const int64_t channel = run * kPackedChannels, channels = std::min(kPackedChannels, in_ - channel);
+  order(panel, channel, channels, ordered);
+  winograd_kernels().weights(
+      {ordered, channels * panels_.width, u_ + (slot * in_ + channel) * panels_.width, u_plane_});
+}
+
+void Winograd::pack_weights(const OpenTeam& team) const {
   const int64_t runs = ceil_div(in_, kPackedChannels);
   const Range share = even_share(team, panels_.count() * runs);
-  for (int64_t item = share.begin; item < share.end; ++item) {
-    const int64_t panel = item / runs, channel = item % runs * kPackedChannels;
-    const int64_t channels = std::min(kPackedChannels, in_ - channel);
-    pack(panel, channel, channels, ordered);
-    winograd_kernels().weights(
-        {ordered, channels * panels_.width, u_ + (panel * in_ + channel) * panels_.width, u_plane_});
-  }
+  for (int64_t item = share.begin; item < share.end; ++item)
+    pack(team, item / runs, item % runs, item / runs);
+}
+
+int64_t Winograd::across(int64_t threads) const {
+  int64_t across = 1;
+  while (threads % (across * 2) == 0 && across * 2 <= panels_.count() &&
+         tiles_.count() * across < 2 * conv_kernels<float>().mr * threads)
+    across *= 2;
+  return across;
+}
+
+// Where no weight is used twice, those that L2 does not hold would go to memory and back.
+bool Winograd::packs_late(const OpenTeam& team) const {
+  return !p_.packed_w && tiles_.count() <= block_ && across(team.size()) == team.size() &&
+         packed_size() * static_cast<int64_t>(sizeof(float)) > caches.l2 / 2;
 }
 
 // A thread takes its own tiles. Where there are few, several threads take the same tiles and different
 // panels.
 void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
-  const int64_t size = team.size(), index = team.index();
-  int64_t across = 1;  // threads with the same tiles
-  while (size % (across * 2) == 0 && across * 2 <= panels_.count() &&
-         tiles_.count() * across < 2 * conv_kernels<float>().mr * size)
-    across *= 2;
+  const int64_t size = team.size(), index = team.index(), across = this->across(size);
+  const bool late = packs_late(team);
   const Range panels = part({0, panels_.count()}, index % across, across);
-  const int64_t groups = ceil_div(panels.end - panels.begin, group_);
+  const int64_t groups = ceil_div(panels.end - panels.begin, late ? 1 : group_);
   const auto run_block = [&](Range units) {
     if (units.empty()) return;
     WinogradBlock block{{units.begin * unit_, units.end * unit_},
@@ -190,7 +205,9 @@ void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
     if (!interrupted(team)) inputs(block);
     for (int64_t g = 0; g < groups && !interrupted(team); ++g) {
       block.panels = part(panels, g, groups);
-      products(block);
+      for (int64_t run = 0; late && run * kPackedChannels < in_; ++run)
+        pack(team, block.panels.begin, run, index);
+      products(block, late ? index : block.panels.begin);
       sink.take(team, block, sums(block));
     }
   };
@@ -228,8 +245,9 @@ void Winograd::inputs(const WinogradBlock& block) const {
   }
 }
 
-// Each tile prefetches a part of the next panel of weights.
-void Winograd::products(const WinogradBlock& block) const {
+// The weights of the block's panels are from `slot` on. Each tile prefetches a part of the next panel of
+// them.
+void Winograd::products(const WinogradBlock& block, int64_t slot) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
   const int64_t size = in_ * panels_.width;  // of a panel
   const ConvSegment channels{0, 0, in_};
@@ -247,7 +265,7 @@ void Winograd::products(const WinogradBlock& block) const {
     const int64_t part = size / ceil_div(end - begin, rows);
     t.fetch_step = part / in_ * static_cast<int64_t>(sizeof(float));
     for (int64_t panel = block.panels.begin; panel < block.panels.end; ++panel) {
-      t.b = u_ + product * u_plane_ + panel * size;
+      t.b = u_ + product * u_plane_ + (slot + panel - block.panels.begin) * size;
       const bool last = panel + 1 == block.panels.end;
       const float* next = last ? t.b + u_plane_ - (panel - block.panels.begin) * size : t.b + size;
       t.columns = static_cast<int>(ceil_div(panels_.columns(panel), kernels.lanes) * kernels.lanes);
@@ -275,18 +293,23 @@ WinogradSums Winograd::sums(const WinogradBlock& block) const {
 
 // Costs are in multiply-adds of the products of an image; the constants are fitted to times of 100 shapes
 // from 1x1 to 28x28 pixels and from 4 to 1024 channels. The weights are transformed once for all images, but
-// an image's bits may not depend on their number: each has the share that it has among sixteen.
+// an image's bits may not depend on their number: each has the share that it has among sixteen. Planes take
+// less from some size on, or the direct sum, which has their bits.
 bool winograd_pays(const Correlation<float>& p) {
   constexpr double kDirectProduct = 0.9;        // longer chains
   constexpr double kStepsOfTile = 5;            // to load and store the sums of a product
   constexpr double kWeight = 50, kTile = 2600;  // transforms, beyond what packing costs in the direct sum
   constexpr double kGain = 1.05, kImages = 16;
   constexpr int64_t kFewOutputs = 4;  // would leave most of a vector empty
+  constexpr int64_t kPixelsOfPlanes = 16 * 16;
   const Conv2dGeometry& g = p.geometry;
   if (!p.algorithms.has(ConvAlgorithm::winograd)) return false;
   if (p.w.shape[2] != 3 || p.w.shape[3] != 3 || g.groups != 1) return false;
   if (g.stride[0] != 1 || g.stride[1] != 1 || g.dilation[0] != 1 || g.dilation[1] != 1) return false;
   if (p.y.shape[1] <= kFewOutputs) return false;
+  if (p.algorithms.has(ConvAlgorithm::planes) && has_few_channels(p) &&
+      p.y.shape[2] * p.y.shape[3] >= kPixelsOfPlanes)
+    return false;
   const double in = p.x.shape[1], out = ceil_div(p.y.shape[1], kLine) * kLine;
   double direct = kDirectProduct * in * out, products = out, tiles = 1;
   for (int d = 2; d < 4; ++d) {

@@ -83,10 +83,13 @@ class Winograd {
  private:
   WinogradSums sums(const WinogradBlock& block) const;
   void prepare(const OpenTeam& team) const;
-  void pack(int64_t panel, int64_t channel, int64_t channels, float* ordered) const;
+  void order(int64_t panel, int64_t channel, int64_t channels, float* ordered) const;
+  void pack(const OpenTeam& team, int64_t panel, int64_t run, int64_t slot) const;
+  int64_t across(int64_t threads) const;        // threads with the same tiles
+  bool packs_late(const OpenTeam& team) const;  // each panel just before its products, into L2
   void compute(const OpenTeam& team, const WinogradSink& sink) const;
   void inputs(const WinogradBlock& block) const;
-  void products(const WinogradBlock& block) const;
+  void products(const WinogradBlock& block, int64_t slot) const;
 
   Correlation<float> p_;
   WinogradBands bands_;
@@ -99,7 +102,7 @@ class Winograd {
   int64_t block_, group_;        // tiles, panels
   int64_t v_stride_, m_stride_;  // from tile to tile
   int64_t u_plane_, v_plane_, m_plane_;
-  float* u_;        // [product][panel][channel][width]
+  float* u_;        // [product][panel, or thread where it packs late][channel][width]
   float *v_, *m_;   // for each thread [product][tile][channel]
   float* zeros_;    // a pixel of the padding
   float* spare_;    // for each thread a pixel outside y
