@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/conv2d/share.h"
+#include "kernels/matmul/matmul.h"
 
 namespace ranvier {
 namespace {
@@ -20,13 +21,14 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& c
       out_group_(call.dy.shape[1] / call.geometry.groups),
       taps_(call.taps[0] * call.taps[1]),
       panels_(call.geometry.groups, out_group_),
+      by_tap_(in_group_ >= conv_kernels<T>().rows(panels_.width)),
+      copies_dy_(by_tap_ && call.dw.data && panels_.count() > 1),
       x_(call.x, 0, carver),
       dy_(call.dy, panels_.per_group, carver),
       rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0]), carver),
       columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), carver) {
   const int mr = conv_kernels<T>().rows(panels_.width);
   const int64_t q = std::max<int64_t>(call.dy.shape[3], 1), rows = call.dy.shape[0] * call.dy.shape[2];
-  by_tap_ = in_group_ >= mr;
   tiles_per_tap_ = ceil_div(in_group_, mr);
   parts_ = partial_sums(rows * q, rows);
   const int64_t pixel_bytes = std::max<int64_t>((call.x.shape[1] + call.dy.shape[1]) * sizeof(T), 1);
@@ -35,6 +37,7 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& c
   panel_size_ = taps_ * in_group_ * panels_.width;
   sums_ = carver.take<T>(call.dw.data ? parts_ * panels_.count() * panel_size_ : 0);
   bias_sums_ = carver.take<T>(parts_ * panels_.count() * panels_.width);
+  dy_copy_ = carver.take<T>(copies_dy_ ? threads * chunk_rows_ * q * panels_.width : 0);
   segments_ = carver.take<ConvSegment>(threads * chunk_rows_);
 }
 
@@ -95,6 +98,7 @@ void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk,
       }
     return;
   }
+  if (copies_dy_) copy_dy(team, chunk, panel);
   const int64_t unit_rows = ceil_div(in_group_, tiles_per_tap_);
   for (int64_t unit = units.begin; unit < units.end;) {
     const int64_t tap = unit / tiles_per_tap_, tile = unit % tiles_per_tap_;
@@ -102,6 +106,17 @@ void WeightGradient<T>::panel_in_chunk(const OpenTeam& team, const Chunk& chunk,
     run_job(team, chunk, job_of_tap(tap), panel, tile * unit_rows,
             std::min((tile + count) * unit_rows, in_group_));
     unit += count;
+  }
+}
+
+template <class T>
+void WeightGradient<T>::copy_dy(const OpenTeam& team, const Chunk& chunk, int64_t panel) const {
+  const int64_t height = c_.dy.shape[2], q = c_.dy.shape[3], width = panels_.width;
+  T* to = copied_by(team);
+  for (int64_t row = chunk.first_row; row < chunk.last_row; ++row, to += q * width) {
+    const T* from = dy_.data + row / height * dy_.stride_n + row % height * dy_.stride_h;
+    matmul_kernels<T>().pack(q, panels_.columns(panel), static_cast<int>(width), from + panels_.first(panel),
+                             dy_.stride_w, 1, to);
   }
 }
 
@@ -123,10 +138,11 @@ WeightJob WeightGradient<T>::job_of_region(const Axis::Class& rows, const Axis::
 }
 
 template <class T>
-int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& job,
-                                         ConvSegment* segments) const {
+int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& job, ConvSegment* segments,
+                                         bool copied) const {
   const Conv2dGeometry& g = c_.geometry;
-  const int64_t height = c_.dy.shape[2], step_a = g.stride[1] * x_.stride_w, step_b = dy_.stride_w;
+  const int64_t height = c_.dy.shape[2], step_a = g.stride[1] * x_.stride_w;
+  const int64_t step_b = copied ? panels_.width : dy_.stride_w;
   const int64_t width = job.q1 - job.q0;
   int64_t count = 0, n = chunk.first_row / height, p = chunk.first_row % height;
   if (width <= 0) return 0;
@@ -134,7 +150,9 @@ int64_t WeightGradient<T>::list_segments(const Chunk& chunk, const WeightJob& jo
     if (p >= job.p0 && p < job.p1) {
       const int64_t a = n * x_.stride_n + (p * g.stride[0] - g.pad[0]) * x_.stride_h +
                         (job.q0 * g.stride[1] - g.pad[1]) * x_.stride_w;
-      const int64_t b = n * dy_.stride_n + p * dy_.stride_h + job.q0 * dy_.stride_w;
+      const int64_t row_b =
+          copied ? (row - chunk.first_row) * c_.dy.shape[3] * step_b : n * dy_.stride_n + p * dy_.stride_h;
+      const int64_t b = row_b + job.q0 * step_b;
       ConvSegment* last = segments + count - 1;
       if (count > 0 && a == last->a + last->n * step_a && b == last->b + last->n * step_b)
         last->n += width;
@@ -155,10 +173,10 @@ void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const 
   const Conv2dGeometry& g = c_.geometry;
   ConvSegment* segments = segments_ + team.index() * chunk_rows_;
   ConvTile<T> t;
-  t.segments = segments, t.count = list_segments(chunk, job, segments);
+  t.segments = segments, t.count = list_segments(chunk, job, segments, copies_dy_);
   if (t.count == 0) return;
-  t.step_a = g.stride[1] * x_.stride_w, t.step_b = dy_.stride_w;
-  t.b = dy_.data + panels_.first(panel);
+  t.step_a = g.stride[1] * x_.stride_w, t.step_b = copies_dy_ ? panels_.width : dy_.stride_w;
+  t.b = copies_dy_ ? copied_by(team) : dy_.data + panels_.first(panel);
   t.columns = panels_.columns(panel);
   t.accumulate = true, t.relu = t.stream = false, t.bias = nullptr;
   t.fetch = nullptr, t.fetch_step = 0, t.row_step = by_tap_ ? 1 : 0;

@@ -3,10 +3,11 @@
 //   dw[k, c, r, s] = sum over images n and pixels (p, q) of dy[n, k, p, q] x[n, c, h(p, r), w(q, s)]
 //   db[k]          = sum over images and pixels of dy[n, k, p, q]
 //
-// That is a matrix product over pixels, (taps x channels) by output channels. x and dy are read where they
-// are.
+// That is a matrix product over pixels, (taps x channels) by output channels. x is read where it is. Where
+// many tiles read a part of dy's channels, those are copied for them, some rows at a time: pixels far apart
+// share few sets of L1.
 //
-// Memory: at most 16 partial sums of dw, one for each fixed part of the pixels.
+// Memory: at most 16 partial sums of dw, one for each fixed part of the pixels; for each thread the copy.
 #pragma once
 #include <utility>
 
@@ -36,7 +37,12 @@ class WeightGradient {
   void panel_in_chunk(const OpenTeam& team, const Chunk& chunk, int64_t panel, Range units) const;
   void run_job(const OpenTeam& team, const Chunk& chunk, const WeightJob& job, int64_t panel, int64_t first,
                int64_t last) const;
-  int64_t list_segments(const Chunk& chunk, const WeightJob& job, ConvSegment* segments) const;
+  void copy_dy(const OpenTeam& team, const Chunk& chunk, int64_t panel) const;
+  T* copied_by(const OpenTeam& team) const {
+    return dy_copy_ + team.index() * chunk_rows_ * c_.dy.shape[3] * panels_.width;
+  }
+  int64_t list_segments(const Chunk& chunk, const WeightJob& job, ConvSegment* segments,
+                        bool copied = false) const;
   void sum_bias(const OpenTeam& team, const Chunk& chunk, int64_t panel) const;
   void combine(const OpenTeam& team) const;
 
@@ -51,14 +57,16 @@ class WeightGradient {
   Conv2dBackwardWeight<T> c_;
   int64_t in_group_, out_group_, taps_;
   Panels<T> panels_;
+  bool by_tap_;  // tiles hold channels of one tap; else any taps and channels of a region
+  bool copies_dy_;
   PixelRows<T> x_, dy_;
   Axis rows_, columns_;
-  bool by_tap_;            // tiles hold channels of one tap; else any taps and channels of a region
   int64_t tiles_per_tap_;  // where by_tap_
   int64_t parts_;          // of the pixels; decided by the shapes alone
   int64_t chunk_rows_;
   int64_t panel_size_;  // elements
   T *sums_, *bias_sums_;
+  T* dy_copy_;             // for each thread: rows of a chunk, width channels of each pixel
   ConvSegment* segments_;  // chunk_rows_ for each thread
 };
 
