@@ -1,8 +1,8 @@
 // Which algorithm computes a convolution: the first in these lists whose condition holds. Conditions read the
-// shapes alone, so that the bits do not depend on the number of threads; those of the forward not the number
-// of images, so that an image has the same bits alone and in any batch. Each algorithm has a folder, whose
-// first header says when it is chosen, its formula and its memory; docs/design/conv2d.md has what each earns
-// over the next in the list.
+// shapes alone, so that the bits do not depend on the number of threads; those of the forward the number
+// of images only between algorithms of the same bits, so that an image has the same bits alone and in any
+// batch. Each algorithm has a folder, whose first header says when it is chosen, its formula and its memory;
+// docs/design/conv2d.md has what each earns over the next in the list.
 #include "base/parallel.h"
 #include "kernels/conv2d/columns/columns.h"
 #include "kernels/conv2d/depthwise/depthwise.h"

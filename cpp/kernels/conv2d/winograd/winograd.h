@@ -7,7 +7,8 @@
 // The sums over channels are 16 matrix products: tiles x channels by channels x outputs.
 //
 // Chosen: float32, 3x3 taps, stride 1, no dilation, no groups, more than 4 outputs, where a cost model that
-// is fitted to measured shapes expects a gain (winograd_pays): from some 32 channels on.
+// is fitted to measured shapes expects a gain (winograd_pays): from some 32 channels on; but for at most 8
+// outputs of images for which planes take less.
 //
 // Memory: weights of 16/9 their size, and for each thread the transformed inputs and products of a block of
 // tiles, half of L2.
