@@ -10,7 +10,7 @@ namespace ranvier::RANVIER_ISA {
 
 // Rows of b that are fetched ahead of their use: from L2 into L1, and from memory into L2, since rows a power
 // of two apart share the few lines of a set of L1. After the last row come those of the strip to the right.
-constexpr int kAhead = 16, kFarAhead = 24;
+constexpr int kAhead = 16, kWideAhead = 4, kFarAhead = 24;
 
 // Where a tile's operands are read next, where b is copied to, and what is fetched.
 template <class T>
@@ -56,7 +56,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, in
   // The last element of a cache line's vectors: where b is not aligned, its line is the one that no strip
   // before has fetched.
   constexpr int kLine = 64 / int(sizeof(T));
-  constexpr int kRowsAhead = kPack ? kFarAhead : kAhead;
+  constexpr int kRowsAhead = kPack ? kFarAhead : kVectors > 2 ? kWideAhead : kAhead;
   const T *b = at.b, *next = at.b + kVectors * L + kLine - 1;
   const int64_t turn = goes_on || t.rs_b == kVectors * L ? 0 : kRowsAhead + 1;  // packed strips are in order
   const T* ahead = k < turn ? next : at.b + kRowsAhead * t.rs_b + kLine - 1;
@@ -90,7 +90,7 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, in
       if (kPack) {
         __builtin_prefetch(ahead + v * L, 0, 2);
         if (kVectors * sizeof(vec<T>) <= 64) __builtin_prefetch(other_line_of_pair(ahead), 0, 2);
-      } else if (kManyRegisters && kVectors <= 2)
+      } else if ((kManyRegisters && kVectors <= 2) || kVectors == 8)
         __builtin_prefetch(ahead + v * L);
     }
     if constexpr (kPack) {

@@ -94,8 +94,8 @@ bool MatmulPlan<T>::is_contiguous(const Operands<T>& o) const {
 template <class T>
 bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
   const int64_t bytes = o.k * std::abs(o.rs_b) * kSize;
-  // Where the registers hold many sums, tiles that read b from L2 take less time.
-  const bool few = o.m <= kGemvRows / 2 && !kernels_.many_registers();
+  // Where the registers hold many sums, as of one row, tiles that read b from L2 take less time.
+  const bool few = 1 < o.m && o.m <= kGemvRows / 2 && !kernels_.many_registers();
   return o.cs_b == 1 && o.n >= 8 * kernels_.lanes && o.m <= kGemvRows &&
          bytes >= 2 * (few ? caches.l1 : caches.l2);  // faster in whole rows
 }
