@@ -127,7 +127,8 @@ class MatmulPlan {
   // Rows of b that are not packed are in each other's way in L1; wide strips of them pass from L2 all the
   // same.
   int64_t near_b() const { return has_lines() ? caches.l2 / 5 : caches.l1 / 2; }
-  int64_t near_strip() const { return caches.l2 / (has_lines() ? 4 : 16); }  // or, with AVX2, near L1
+  // At AVX2 less, since each panel reads the strip again from there.
+  int64_t near_strip() const { return caches.l2 / (has_lines() ? 4 : 16); }
   static int64_t near_strips() { return caches.l2 * 3 / 8; }
   static int64_t near_group() { return caches.l2 / 8; }  // where panels read b where it is
   static int64_t near_panels() { return caches.l2 / 2; }
