@@ -301,6 +301,45 @@ def test_a_tall_jacobian_costs_two_backwards_for_each_input():
     assert counts[0] == 4
 
 
+def refused_backward(*args):
+    raise AssertionError("backward")
+
+
+def test_jacfwd_goes_forward(monkeypatch, rng):
+    """No backward runs; of jacrev is the way of ops without a forward rule, and of few outputs."""
+    a, b, w = (rv.tensor(rng.standard_normal(shape)) for shape in ((2, 3), (3,), (4, 3)))
+    b32 = b.float()
+
+    def f(a, b, unused):
+        h = (rv.nn.functional.linear(a, w) * b[:1].double()).tanh()
+        return {"h": h.exp(), "both": [rv.matmul(a, b.double()), b.double() / a], "constant": w * 2}
+
+    expected = func.jacrev(f, (0, 1, 2))(a, b32, b)
+    with monkeypatch.context() as patch:
+        patch.setattr("ranvier.autograd.level.Level.gradients", refused_backward)
+        found = func.jacfwd(f, (0, 1, 2))(a, b32, b)
+    pairs = [(found[key], expected[key]) for key in ("h", "constant")]
+    pairs += zip(found["both"], expected["both"], strict=True)
+    for ours, others in pairs:
+        for x, y in zip(ours, others, strict=True):
+            assert (x.shape, x.dtype) == (y.shape, y.dtype)
+            np.testing.assert_allclose(x.numpy(), y.numpy(), rtol=1e-5 if x.dtype == rv.float32 else 1e-12)
+    filters = rv.ones(2, 1, 1, 1)
+    assert func.jacfwd(lambda x: rv.nn.functional.conv2d(x, filters))(rv.ones(1, 1, 2, 2)).sum().item() == 8
+    assert func.jacfwd(rv.sum)(rv.ones(3)).tolist() == [1, 1, 1]
+    assert func.jacfwd(lambda x: x * 2)(rv.ones(0)).shape == (0, 0)
+    with np.errstate(over="ignore"):
+        assert func.jacfwd(rv.exp)(rv.tensor([100.0])).tolist() == [[np.inf]]
+
+
+def test_history_of_jacfwd():
+    w = rv.tensor([2.0, 3.0], requires_grad=True)
+    jacobian = func.jacfwd(lambda x: (w * x).sin())(rv.tensor([0.5, 1.0]))
+    jacobian.sum().backward()
+    wx = np.array([2.0, 3.0]) * np.array([0.5, 1.0])
+    np.testing.assert_allclose(w.grad.numpy(), np.cos(wx) - wx * np.sin(wx), rtol=1e-5)
+
+
 # --- in a compiled step
 
 MODEL = rv.nn.Sequential(rv.nn.Linear(3, 4), rv.nn.Tanh(), rv.nn.Linear(4, 1)).requires_grad_(False)

@@ -17,6 +17,7 @@ class Form:
 
     slopes: int
     weights: Any = None  # of the kernel of functions of each element
+    has_kernel = True
 
     def mixed(self, y: Tensor, pair: Callable[[int, int], Tensor]) -> Tensor:
         """y with the terms of a product that are products of rows: pair(i, j) of row i and row j."""
@@ -47,6 +48,18 @@ class Taylor(Form):
             head = [slopes[m - 1] / math.factorial(m)] if m else []
             y = head + [sum_of([u[i] * y[j - i] for i in range(j + 1)]) for j in range(order - m)]
         return stack(y)
+
+
+class Tangents(Form):
+    """Rows of first derivatives along directions of their own, any number of them."""
+
+    slopes, has_kernel = 1, False
+
+    def mixed(self, y: Tensor, pair: Callable[[int, int], Tensor]) -> Tensor:
+        return y
+
+    def of_element(self, slopes: Sequence[Tensor], t: Tensor) -> Tensor:
+        return slopes[0] * t
 
 
 class Laplacian(Form):

@@ -179,7 +179,7 @@ def by_element(name: str, form: Form, node: Any, t: Tensor, *others: Rows) -> Te
         refused(name, form, node)
     function, saves = KERNELS.get(type(node), ("", ""))
     default = type(node) is not smooth.Softplus or (node.beta, node.threshold) == (1.0, 20.0)
-    if function and default and t.dtype == getattr(node, saves).dtype:
+    if function and form.has_kernel and default and t.dtype == getattr(node, saves).dtype:
         x = of_input(node, 0, getattr(node, saves))
         if saves == "y" and node.versions:
             x._cell = node.versions[0]  # its array is the output's: a change of that is noticed

@@ -15,7 +15,7 @@ from ranvier.autograd.level import Level, like
 from ranvier.autograd.memory import filled_like, keep
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.func.forms import Form, Laplacian, Taylor
+from ranvier.func.forms import Form, Laplacian, Tangents, Taylor
 from ranvier.func.forward import Rows, key, pushed
 from ranvier.ops import stack, unbind
 
@@ -107,6 +107,19 @@ def first_derivatives(level: Level, vs: tuple[Tensor, ...]) -> Any:
     ts = derived(level, Taylor(1), vs, lambda: [v.unsqueeze(0) for v in vs])
     rows = [filled_like(0, y._array) if t is None else t for y, t in zip(level.ys, ts, strict=True)]
     return like(level.outputs, [level.result(t[0]) if isinstance(t, Tensor) else wrap(t) for t in rows])
+
+
+def jacobian_columns(level: Level) -> Any:
+    """As `level.jacobians()`, forward: one pass for each input, with a row for each of its elements."""
+    of_outputs: list[list[Tensor]] = [[] for _ in level.ys]
+    with nullcontext() if level.history else no_grad():
+        for x in level.xs:
+            units = wrap(keep(np.eye(x.numel(), dtype=x.dtype).reshape(x.numel(), *x.shape)))
+            ts = pushed(level.name, Tangents(), level.ys, {key(x): units})
+            for slopes, y, t in zip(of_outputs, level.ys, ts, strict=True):
+                t = wrap(keep(np.zeros((x.numel(), *y.shape), x.dtype))) if t is None else t.to(x.dtype)
+                slopes.append(t.movedim(0, -1).reshape(*y.shape, *x.shape))
+    return like(level.outputs, [like(level.inputs, map(level.result, slopes)) for slopes in of_outputs])
 
 
 def laplacian(func: Callable[..., Any], weights: Sequence[float] | None = None) -> Callable[..., Any]:

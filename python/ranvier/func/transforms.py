@@ -14,7 +14,7 @@ from typing import Any
 
 from ranvier.autograd.level import Level, level_of, like
 from ranvier.autograd.mode import mode
-from ranvier.func.jet import first_derivatives
+from ranvier.func.jet import first_derivatives, jacobian_columns
 from ranvier.ops.rows import examples
 
 __all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "vjp"]
@@ -136,10 +136,24 @@ def jacrev(
 def jacfwd(
     func: _Function, argnums: _Argnums = 0, has_aux: bool = False, *, randomness: str = "error"
 ) -> _Function:
-    """The same as :func:`jacrev`, which takes the cheaper side by itself. func is called once: randomness, of
-    PyTorch's vmap, changes nothing.
-    | rv.func.jacfwd(rv.sum)(rv.ones(3)) -> tensor([1., 1., 1.])"""
-    return jacrev(func, argnums, has_aux=has_aux)
+    """The same as :func:`jacrev`, forward: one pass along the tape of one call for each input, with all its
+    elements together. As jacrev where the outputs have less than half as many elements as the inputs, and
+    where an op has no forward rule (docs/physics.md). randomness, of PyTorch's vmap, changes nothing.
+    | rv.func.jacfwd(lambda x: x**2)(rv.tensor([1.0, 2.0])) -> tensor([[2., 0.], [0., 4.]])"""
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        level, inside = level_of("jacobian", argnums, args)
+        with level:
+            aux = level.call(func, inside(), kwargs, has_aux)
+            count, of_outputs = (sum(x.numel() for x in xs) for xs in (level.xs, level.ys))
+            try:
+                jacobians = jacobian_columns(level) if 0 < count <= 2 * of_outputs else level.jacobians()
+            except NotImplementedError:  # an op without a forward rule
+                jacobians = level.jacobians()
+        return (jacobians, aux) if has_aux else jacobians
+
+    return wrapper
 
 
 def hessian(func: _Function, argnums: _Argnums = 0) -> _Function:
