@@ -306,7 +306,7 @@ def refused_backward(*args):
 
 
 def test_jacfwd_goes_forward(monkeypatch, rng):
-    """No backward runs; of jacrev is the way of ops without a forward rule, and of few outputs."""
+    """No backward runs, but for ops without a forward rule and where the outputs are few."""
     a, b, w = (rv.tensor(rng.standard_normal(shape)) for shape in ((2, 3), (3,), (4, 3)))
     b32 = b.float()
 

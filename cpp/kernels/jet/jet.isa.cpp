@@ -6,93 +6,158 @@
 
 namespace ranvier::RANVIER_ISA {
 
-constexpr int kTerms = kMaxJetOrder + 2;  // backward needs one order more, and there is order 0
+constexpr int kTerms = kMaxJetOrder + 1;  // with order 0
 
 template <class T>
-static constexpr T kInverse[kTerms] = {0,         T(1),      T(1) / 2,  T(1) / 3,  T(1) / 4,  T(1) / 5,
-                                       T(1) / 6,  T(1) / 7,  T(1) / 8,  T(1) / 9,  T(1) / 10, T(1) / 11,
-                                       T(1) / 12, T(1) / 13, T(1) / 14, T(1) / 15, T(1) / 16};
+static constexpr T kInverse[kTerms] = {0,         T(1),      T(1) / 2,  T(1) / 3, T(1) / 4,  T(1) / 5,
+                                       T(1) / 6,  T(1) / 7,  T(1) / 8,  T(1) / 9, T(1) / 10, T(1) / 11,
+                                       T(1) / 12, T(1) / 13, T(1) / 14, T(1) / 15};
 
-// The Taylor coefficients a[0..order] of f at x: series(x, order, a). Where y' is a polynomial of y, those of
-// y follow one by one from y' = c0 + c1 y + c2 y^2.
+// A curve x(s), by its Taylor coefficients x[k] and dx[k] = k x[k]; kUnit: x + s, where x[0] is read alone.
+// And what the series of f along it keeps.
+template <class T, bool kUnit>
+struct Path {
+  const vec<T>*x, *dx;
+  vec<T> start[2], a[kTerms], b[kTerms];
+};
+
+// sum of a[i] b[n - i], with b[n], which is computed last, at the end
 template <class T>
-RANVIER_INLINE void riccati(vec<T> y, int c0, int c1, int c2, int order, vec<T>* a) {
-  a[0] = y;
-  for (int m = 0; m < order; ++m) {
-    vec<T> sum{};
-    if (c2) {
-      for (int i = 0; i <= m; ++i) sum = fma(a[i], a[m - i], sum);
-      sum = c2 < 0 ? -sum : sum;
-    }
-    if (c1) sum += a[m];
-    if (c0 && m == 0) sum += T(1);
-    a[m + 1] = sum * kInverse<T>[m + 1];
+RANVIER_INLINE vec<T> product(const vec<T>* a, const vec<T>* b, int n) {
+  vec<T> sum = a[n] * b[0];
+  for (int i = n - 1; i >= 0; --i) sum = fma(a[i], b[n - i], sum);
+  return sum;
+}
+// The coefficients of order k: of a^2, of y with y' = g x', and of x g.
+template <class T>
+RANVIER_INLINE vec<T> square(const vec<T>* a, int k) {
+  vec<T> sum{};
+  for (int i = (k - 1) >> 1; i >= 0; --i) sum = fma(a[i], a[k - i], sum);
+  sum += sum;
+  return k % 2 ? sum : fma(a[k / 2], a[k / 2], sum);
+}
+template <class T, bool kUnit>
+RANVIER_INLINE vec<T> integral(const Path<T, kUnit>& p, const vec<T>* g, int k) {
+  return (kUnit ? g[k - 1] : product<T>(p.dx + 1, g, k - 1)) * kInverse<T>[k];
+}
+template <class T, bool kUnit>
+RANVIER_INLINE vec<T> times_x(const Path<T, kUnit>& p, const vec<T>* g, int k) {
+  if (!kUnit) return product<T>(p.x, g, k);
+  return k ? fma(p.x[0], g[k], g[k - 1]) : p.x[0] * g[0];
+}
+
+// Each series gives the coefficients of y = f(x(s)) and of its slope f'(x(s)), order by order. begin: y[0]
+// from x, or from f(x) where that is saved; it may limit x. slope: the one of order k, from y[0..k].
+#define RANVIER_BEGIN \
+  template <class T>  \
+  RANVIER_INLINE vec<T> begin(vec<T>& x, [[maybe_unused]] vec<T>* start)
+#define RANVIER_SLOPE            \
+  template <class T, bool kUnit> \
+  RANVIER_INLINE vec<T> slope([[maybe_unused]] Path<T, kUnit>& p, [[maybe_unused]] const vec<T>* y, int k)
+
+struct OfSaved {
+  RANVIER_BEGIN { return x; }
+};
+struct ExpSeries : OfSaved {
+  RANVIER_SLOPE { return y[k]; }
+};
+struct SigmoidSeries : OfSaved {
+  RANVIER_SLOPE { return y[k] - square<T>(y, k); }
+};
+struct TanhSeries : OfSaved {
+  RANVIER_SLOPE { return T(k == 0) - square<T>(y, k); }
+};
+
+struct Oscillation {  // f'' = -f
+  RANVIER_SLOPE { return k ? -integral(p, y, k) : p.start[0]; }
+};
+template <class T>
+__attribute__((noinline)) static vec<T> sin_and_cos(const vec<T>& x, vec<T>* cosine) {
+  *cosine = cos(x);
+  return sin(x);
+}
+struct SinSeries : Oscillation {
+  RANVIER_BEGIN { return sin_and_cos<T>(x, start); }
+};
+struct CosSeries : Oscillation {
+  RANVIER_BEGIN {
+    vec<T> cosine;
+    *start = -sin_and_cos<T>(x, &cosine);
+    return cosine;
   }
-}
-
-#define RANVIER_SERIES \
-  template <class T>   \
-  RANVIER_INLINE void series(vec<T> x, int order, vec<T>* a)
-
-struct ExpSeries {
-  RANVIER_SERIES { riccati<T>(x, 0, 1, 0, order, a); }
-};
-struct SigmoidSeries {
-  RANVIER_SERIES { riccati<T>(x, 0, 1, -1, order, a); }
-};
-struct TanhSeries {
-  RANVIER_SERIES { riccati<T>(x, 1, 0, -1, order, a); }
 };
 
-// f'' = -f
-template <class T>
-RANVIER_INLINE void oscillation(vec<T> value, vec<T> slope, int order, vec<T>* a) {
-  a[0] = value, a[1] = slope;
-  for (int m = 2; m <= order; ++m) a[m] = a[m - 2] * -(kInverse<T>[m] * kInverse<T>[m - 1]);
-}
-struct SinSeries {
-  RANVIER_SERIES { oscillation<T>(sin(x), cos(x), order, a); }
-};
-struct CosSeries {
-  RANVIER_SERIES { oscillation<T>(cos(x), -sin(x), order, a); }
-};
-
-struct SoftplusSeries {  // f' = sigmoid(x); x itself above 20, as in activation
-  RANVIER_SERIES {
-    vec<T> s[kTerms];
-    riccati<T>(select(x > T(20), broadcast(T(1)), sigmoid(x)), 0, 1, -1, order - 1, s);
-    a[0] = x;
-    for (int m = 1; m <= order; ++m) a[m] = s[m - 1] * kInverse<T>[m];
+struct SoftplusSeries {  // f' = s = sigmoid(x), s' = s - s^2; x itself above 20, as in activation
+  RANVIER_BEGIN {
+    *start = select(x > T(20), broadcast(T(1)), sigmoid(x));
+    return x;
+  }
+  RANVIER_SLOPE {
+    p.a[k] = k ? integral(p, p.b, k) : p.start[0];
+    p.b[k] = p.a[k] - square<T>(p.a, k);
+    return p.a[k];
   }
 };
-
-// x g(x) from the coefficients g of g
-template <class T>
-RANVIER_INLINE void times_x(vec<T> x, const vec<T>* g, int order, vec<T>* a) {
-  a[0] = x * g[0];
-  for (int m = 1; m <= order; ++m) a[m] = fma(x, g[m], g[m - 1]);
-}
-struct SiluSeries {
-  RANVIER_SERIES {
-    vec<T> s[kTerms];
+struct SiluSeries {  // f' = s + x s'
+  RANVIER_BEGIN {
     x = at_most(at_least(x, T(-1000)), T(1000));  // beyond, the slope is 0 or 1; inf * 0 would be NaN
-    riccati<T>(sigmoid(x), 0, 1, -1, order, s);
-    times_x<T>(x, s, order, a);
+    *start = sigmoid(x);
+    return x;
+  }
+  RANVIER_SLOPE {
+    const vec<T> s = SoftplusSeries::slope(p, y, k);
+    return s + times_x(p, p.b, k);
   }
 };
-struct GeluSeries {  // x P(x), P' = p the normal density, p' = -x p
-  RANVIER_SERIES {
-    vec<T> p[kTerms], s[kTerms];
+struct GeluSeries {  // f' = P + x d, where P' = d is the normal density, d' = -x d
+  RANVIER_BEGIN {
     x = at_most(at_least(x, T(-50)), T(50));
-    p[0] = exp(x * x * T(-0.5)) * T(0.398942280401432677940);
-    s[0] = fma(broadcast(T(0.5)), erf(x * T(0.707106781186547524401)), broadcast(T(0.5)));
-    for (int m = 0; m < order; ++m) {
-      p[m + 1] = -fma(x, p[m], m ? p[m - 1] : vec<T>{}) * kInverse<T>[m + 1];
-      s[m + 1] = p[m] * kInverse<T>[m + 1];
-    }
-    times_x<T>(x, s, order, a);
+    start[1] = exp(x * x * T(-0.5)) * T(0.398942280401432677940);
+    *start = fma(broadcast(T(0.5)), erf(x * T(0.707106781186547524401)), broadcast(T(0.5)));
+    return x;
+  }
+  RANVIER_SLOPE {
+    p.a[k] = k ? -integral(p, p.b, k) : p.start[1];
+    p.b[k] = times_x(p, p.a, k);
+    return (k ? integral(p, p.a, k) : p.start[0]) + p.b[k];
   }
 };
+
+// A call, where `begin` is longer than the rest.
+template <class Series, class T>
+__attribute__((noinline)) static vec<T> begin_of(vec<T>& x, vec<T>* start) {
+  return Series::template begin<T>(x, start);
+}
+
+// y[0..order] and the slopes g[0..order]; x[0] is x, or f(x) where that is saved.
+template <class Series, class T>
+RANVIER_INLINE void series(vec<T>* x, const vec<T>* dx, int order, vec<T>* y, vec<T>* g) {
+  Path<T, false> p;
+  p.x = x, p.dx = dx;
+  y[0] = begin_of<Series, T>(x[0], p.start);
+  for (int k = 0; k <= order; ++k) {
+    if (k) y[k] = integral(p, g, k);
+    g[k] = Series::slope(p, y, k);
+  }
+}
+
+// y[0..kOrder] along x + s
+template <class Series, int kOrder, int k = 0, class T>
+RANVIER_INLINE void unit_terms(Path<T, true>& p, vec<T>* y, vec<T>* g) {
+  if constexpr (k < kOrder) {
+    g[k] = Series::slope(p, y, k);
+    y[k + 1] = integral(p, g, k + 1);
+    unit_terms<Series, kOrder, k + 1, T>(p, y, g);
+  }
+}
+template <class Series, int kOrder, class T>
+RANVIER_INLINE void unit_series(vec<T> x, vec<T>* y) {
+  vec<T> g[kOrder];
+  Path<T, true> p;
+  p.x = &x;
+  y[0] = sizeof(T) == 4 ? Series::template begin<T>(x, p.start) : begin_of<Series, T>(x, p.start);
+  unit_terms<Series, kOrder, 0, T>(p, y, g);
+}
 
 // The first n lanes of row k.
 template <class T>
@@ -109,28 +174,38 @@ RANVIER_INLINE void for_vectors(int64_t size, const F& f) {
   for (int64_t i = 0; i < size; i += lanes<T>) f(i, int(size - i < lanes<T> ? size - i : lanes<T>));
 }
 
-// Of any order: a call, so that loops are compiled once for all functions.
+// Calls, so that the loops around them are compiled once for all functions.
 template <class Series, class T>
-__attribute__((noinline)) static void series_of(const vec<T>* x, int order, vec<T>* a) {
-  Series::template series<T>(*x, order, a);
+__attribute__((noinline)) static void any_series(vec<T>* x, const vec<T>* dx, int order, vec<T>* y,
+                                                 vec<T>* g) {
+  series<Series, T>(x, dx, order, y, g);
 }
 template <class T>
-using SeriesFunction = void (*)(const vec<T>*, int, vec<T>*);
+using SeriesFunction = void (*)(vec<T>*, const vec<T>*, int, vec<T>*, vec<T>*);
+
+template <class Series, class T>
+__attribute__((noinline)) static void unit_series_of(const vec<T>* x, vec<T>* y) {
+  unit_series<Series, 3, T>(*x, y);
+}
+template <class T>
+using UnitFunction = void (*)(const vec<T>*, vec<T>*);
 
 // The Laplacian's few coefficients: inlined for float.
 template <class Series, int kOrder, class T>
-RANVIER_INLINE void few(vec<T> x, vec<T>* a, SeriesFunction<T> series) {
-  if constexpr (sizeof(T) == 4) return Series::template series<T>(x, kOrder, a);
-  a[0] = x;
-  series(a, kOrder, a);
+RANVIER_INLINE void few(vec<T> x, vec<T>* y, [[maybe_unused]] UnitFunction<T> function) {
+  if constexpr (sizeof(T) == 4) {
+    unit_series<Series, kOrder, T>(x, y);
+  } else {
+    function(&x, y);
+  }
 }
 
 template <class Series, class T>
-static void laplacian_forward(const JetLine<T>& l, [[maybe_unused]] SeriesFunction<T> series) {
+static void laplacian_forward(const JetLine<T>& l, UnitFunction<T> function) {
   const int d = l.rows - 1;
   for_vectors<T>(l.n, [&](int64_t i, int n) RANVIER_INLINED {
     vec<T> a[4], squares{};
-    few<Series, 2, T>(get(l.saved, i, 0, n), a, series);
+    few<Series, 2, T>(get(l.saved, i, 0, n), a, function);
     for (int k = 0; k < d; ++k) {
       const vec<T> t = get(l.t, i, k, n);
       squares = fma(t * l.weights.data[k * l.weights.row], t, squares);
@@ -141,11 +216,11 @@ static void laplacian_forward(const JetLine<T>& l, [[maybe_unused]] SeriesFuncti
 }
 
 template <class Series, class T>
-static void laplacian_backward(const JetLine<T>& l, [[maybe_unused]] SeriesFunction<T> series) {
+static void laplacian_backward(const JetLine<T>& l, UnitFunction<T> function) {
   const int d = l.rows - 1;
   for_vectors<T>(l.n, [&](int64_t i, int n) RANVIER_INLINED {
     vec<T> a[4], squares{};
-    few<Series, 3, T>(get(l.saved, i, 0, n), a, series);
+    few<Series, 3, T>(get(l.saved, i, 0, n), a, function);
     const vec<T> last = get(l.dy, i, d, n), second = a[2] + a[2], twice = second * last * T(2);
     vec<T> products = last * get(l.t, i, d, n);
     put(l.y, i, d, a[1] * last, n);
@@ -160,48 +235,30 @@ static void laplacian_backward(const JetLine<T>& l, [[maybe_unused]] SeriesFunct
   });
 }
 
-// g[0..order], the coefficients of f'(x + t[1] s + t[2] s^2 + ...), by Horner's rule from a, those of f at x.
 template <class T>
-__attribute__((noinline)) static void slopes(int order, const vec<T>* a, const vec<T>* t, vec<T>* g) {
-  g[0] = a[order + 1] * T(order + 1);
-  for (int m = order - 1; m >= 0; --m) {
-    for (int j = order - m; j > 0; --j) {
-      vec<T> sum{};
-      for (int i = 1; i <= j; ++i) sum = fma(t[i], g[j - i], sum);
-      g[j] = sum;
-    }
-    g[0] = a[m + 1] * T(m + 1);
-  }
-}
-
-// k y[k] = sum of j t[j] g[k - j]
-template <class T>
-__attribute__((noinline)) static void taylor_forward(const JetLine<T>& l, SeriesFunction<T> series) {
+__attribute__((noinline)) static void taylor_forward(const JetLine<T>& l, SeriesFunction<T> function) {
   const int order = l.rows;
   for_vectors<T>(l.n, [&](int64_t i, int n) RANVIER_INLINED {
-    vec<T> a[kTerms], t[kTerms], g[kTerms];
-    t[0] = get(l.saved, i, 0, n);
-    series(t, order, a);
-    for (int k = 1; k <= order; ++k) t[k] = get(l.t, i, k - 1, n);
-    slopes<T>(order - 1, a, t, g);
-    for (int k = 1; k <= order; ++k) {
-      vec<T> sum{};
-      for (int j = 1; j <= k; ++j) sum = fma(t[j] * T(j), g[k - j], sum);
-      put(l.y, i, k - 1, sum * kInverse<T>[k], n);
-    }
+    vec<T> x[kTerms], dx[kTerms], y[kTerms], g[kTerms];
+    x[0] = get(l.saved, i, 0, n);
+    for (int k = 1; k <= order; ++k) x[k] = get(l.t, i, k - 1, n), dx[k] = x[k] * T(k);
+    function(x, dx, order, y, g);
+    for (int k = 1; k <= order; ++k) put(l.y, i, k - 1, y[k], n);
   });
 }
 
-// dy[k] / dt[j] = g[k - j], and t[0] is x
+// dy[k] / dx[j] = g[k - j]
 template <class T>
-__attribute__((noinline)) static void taylor_backward(const JetLine<T>& l, SeriesFunction<T> series) {
+__attribute__((noinline)) static void taylor_backward(const JetLine<T>& l, SeriesFunction<T> function) {
   const int order = l.rows;
   for_vectors<T>(l.n, [&](int64_t i, int n) RANVIER_INLINED {
-    vec<T> a[kTerms], t[kTerms], g[kTerms], dy[kTerms];
-    t[0] = get(l.saved, i, 0, n);
-    series(t, order + 1, a);
-    for (int k = 1; k <= order; ++k) t[k] = get(l.t, i, k - 1, n), dy[k] = get(l.dy, i, k - 1, n);
-    slopes<T>(order, a, t, g);
+    vec<T> x[kTerms], dx[kTerms], y[kTerms], g[kTerms], dy[kTerms];
+    x[0] = get(l.saved, i, 0, n);
+    for (int k = 1; k <= order; ++k) {
+      x[k] = get(l.t, i, k - 1, n), dx[k] = x[k] * T(k);
+      dy[k] = get(l.dy, i, k - 1, n);
+    }
+    function(x, dx, order, y, g);
     for (int j = 0; j <= order; ++j) {
       vec<T> sum{};
       for (int k = j ? j : 1; k <= order; ++k) sum = fma(dy[k], g[k - j], sum);
@@ -213,14 +270,14 @@ __attribute__((noinline)) static void taylor_backward(const JetLine<T>& l, Serie
 template <class Series, class T>
 static void forward(const JetLine<T>& l) {
   l.weights.data
-      ? laplacian_forward<std::conditional_t<sizeof(T) == 4, Series, void>, T>(l, series_of<Series, T>)
-      : taylor_forward<T>(l, series_of<Series, T>);
+      ? laplacian_forward<std::conditional_t<sizeof(T) == 4, Series, void>, T>(l, unit_series_of<Series, T>)
+      : taylor_forward<T>(l, any_series<Series, T>);
 }
 template <class Series, class T>
 static void backward(const JetLine<T>& l) {
   l.weights.data
-      ? laplacian_backward<std::conditional_t<sizeof(T) == 4, Series, void>, T>(l, series_of<Series, T>)
-      : taylor_backward<T>(l, series_of<Series, T>);
+      ? laplacian_backward<std::conditional_t<sizeof(T) == 4, Series, void>, T>(l, unit_series_of<Series, T>)
+      : taylor_backward<T>(l, any_series<Series, T>);
 }
 
 #define RANVIER_X(name, series) forward<series, T>,
