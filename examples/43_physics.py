@@ -1,6 +1,7 @@
 """Physics-informed networks: the equations of Helmholtz, of heat and of Burgers."""
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -13,15 +14,8 @@ PI = np.pi
 
 def network() -> nn.Module:
     rv.manual_seed(0)
-    return nn.Sequential(
-        nn.Linear(2, 32),
-        nn.Tanh(),
-        nn.Linear(32, 32),
-        nn.Tanh(),
-        nn.Linear(32, 32),
-        nn.Tanh(),
-        nn.Linear(32, 1),
-    )
+    layers = [m for i, o in pairwise([2, 32, 32, 32, 1]) for m in (nn.Linear(i, o), nn.Tanh())]
+    return nn.Sequential(*layers[:-1])
 
 
 def helmholtz(net, x):
@@ -45,8 +39,15 @@ def burgers(net, x):
     return u, (u_t + u * u_x - 0.01 / PI * u_xx) / (1.0 + 0.1 * u_x.abs())
 
 
+def random_points(rng, count: int, low, has_shock: bool) -> np.ndarray:
+    points = rng.uniform(low, 1, (count, 2)).astype(np.float32)
+    if has_shock:  # half of them near it
+        points[::2, 1] = rng.laplace(0, 0.1, count // 2).clip(-1, 1)
+    return points
+
+
 def make_steep(net) -> None:
-    """Steep slopes in many places, for a solution with a shock."""
+    """Steep slopes in many places."""
     for layer in net[::2]:
         nn.init.kaiming_uniform_(layer.weight, nonlinearity="linear")
         nn.init.uniform_(layer.bias, -1.0, 1.0)
@@ -54,26 +55,14 @@ def make_steep(net) -> None:
         net[0].weight *= 3.0
 
 
-def fitted(equation, net, points, steps: int) -> None:
-    """Make the residual of the equation small at random points."""
+def fitted(equation, low, steps: int, has_shock: bool) -> nn.Module:
+    """A network with small residuals: by Adam at random points; then, for a shock, by L-BFGS at fixed ones,
+    half of them where the residual is large."""
+    net, rng = network(), np.random.default_rng(0)
+    if has_shock:
+        make_steep(net)
     optimizer = optim.Adam(net.parameters(), lr=5e-3)
     schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-
-    @rv.compile
-    def step(x):
-        loss = (equation(net, x)[1] ** 2).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    for _ in range(steps):
-        step(rv.tensor(points(512)))
-        schedule.step()
-
-
-def refined(equation, net, points, is_solved, rng) -> None:
-    """The same by L-BFGS on fixed points, half of them where the residual is large."""
 
     @rv.compile
     def gradient(x):
@@ -82,17 +71,18 @@ def refined(equation, net, points, is_solved, rng) -> None:
         loss.backward()
         return loss
 
-    settings = {"tolerance_grad": 0, "tolerance_change": 1e-14, "line_search_fn": "strong_wolfe"}
-    for call in range(16):
-        if call % 4 == 0:  # other points
-            candidates = points(8192)
-            size = equation(net, rv.tensor(candidates))[1].detach().abs().numpy()[:, 0].astype(np.float64)
-            chosen = rng.choice(8192, 1024, replace=False, p=size / size.sum())
-            x = rv.tensor(np.concatenate([candidates[chosen], points(1024)]))
-            lbfgs = optim.LBFGS(net.parameters(), max_iter=500, **settings)
-        lbfgs.step(lambda x=x: gradient(x))
-        if is_solved():
-            return
+    for _ in range(steps):
+        gradient(rv.tensor(random_points(rng, 512, low, has_shock)))
+        optimizer.step()
+        schedule.step()
+    settings = {"max_iter": 1500, "tolerance_change": 1e-14, "line_search_fn": "strong_wolfe"}
+    for _ in range(2 if has_shock else 0):
+        x = random_points(rng, 8192, low, has_shock)
+        size = equation(net, rv.tensor(x))[1].detach().abs().numpy()[:, 0].astype(np.float64)
+        chosen = rng.choice(8192, 1024, replace=False, p=size / size.sum())
+        x = rv.tensor(np.concatenate([x[chosen], random_points(rng, 1024, low, has_shock)]))
+        optim.LBFGS(net.parameters(), **settings).step(lambda x=x: gradient(x))
+    return net
 
 
 def burgers_solution(t, x):
@@ -118,38 +108,19 @@ def main() -> None:
     }
     plt.style.use("tableau-colorblind10")
     figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
-    rng = np.random.default_rng(0)
     for panel, (name, (equation, low, solution)) in zip(panels, cases.items(), strict=True):
-        net = network()
+        net = fitted(equation, low, 3000 if equation is burgers else 1500, equation is burgers)
         axes = [np.linspace(begin, 1, 101) for begin in low]
         first, second = np.meshgrid(*axes, indexing="ij")
-        grid = rv.tensor(np.stack([first, second], -1).reshape(-1, 2).astype(np.float32))
+        points = rv.tensor(np.stack([first, second], -1).reshape(-1, 2).astype(np.float32))
+        with rv.no_grad():
+            u = equation(net, points)[0].numpy().reshape(101, 101)
         exact = solution(first, second)
-
-        def points(count, low=low, has_shock=equation is burgers):
-            x = rng.uniform(low, 1, (count, 2)).astype(np.float32)
-            if has_shock:  # half of them near it
-                x[::2, 1] = rng.laplace(0, 0.1, count // 2).clip(-1, 1)
-            return x
-
-        def values(equation=equation, net=net, grid=grid):
-            with rv.no_grad():
-                return equation(net, grid)[0].numpy().reshape(101, 101)
-
-        def error(values=values, exact=exact):
-            return np.linalg.norm(values() - exact) / np.linalg.norm(exact)
-
-        if equation is burgers:
-            make_steep(net)
-            fitted(equation, net, points, 3000)
-            refined(equation, net, points, lambda error=error: error() < 1e-3, rng)
-        else:
-            fitted(equation, net, points, 1500)
-        u = values()
-        print(f"{name:<10} relative error {error():.4f}")
+        error = np.linalg.norm(u - exact) / np.linalg.norm(exact)
+        print(f"{name:<10} relative error {error:.4f}")
         picture = panel.pcolormesh(*axes, u.T, cmap="RdBu_r", shading="nearest")
         panel.set(
-            title=f"{name}: error {error():.1e}", xlabel="x" if low[0] else "t", ylabel="y" if low[0] else "x"
+            title=f"{name}: error {error:.1e}", xlabel="x" if low[0] else "t", ylabel="y" if low[0] else "x"
         )
         figure.colorbar(picture, ax=panel)
     figure.savefig(out / "43_physics.png", dpi=110)

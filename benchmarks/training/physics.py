@@ -32,12 +32,11 @@ FIXED, ITERATIONS, HISTORY, CHECKED = 2048, 2000, 100, 250  # points and setting
 
 def starting_weights(problem, seed):
     """For Burgers the first layer is steep, and places of slopes are spread: the solution has a shock."""
-    rng = np.random.default_rng(seed)
-    steep, spread = (1, 0) if problem == "helmholtz" else (3, 1)
-    layers = []
+    rng, layers, steep = np.random.default_rng(seed), [], problem == "burgers"
     for i, o in pairwise(SIZES):
-        w = rng.uniform(-1, 1, (o, i)) * np.sqrt(3 / i) * (steep if i == 2 else 1)
-        layers.append((w.astype("f"), (spread * (o > 1) * rng.uniform(-1, 1, o)).astype("f")))
+        w = rng.uniform(-1, 1, (o, i)).astype("f") * np.sqrt(3 / i).astype("f")
+        b = rng.uniform(-1, 1, o) if steep and o > 1 else np.zeros(o)
+        layers.append((w * np.float32(3 if steep and i == 2 else 1), b.astype("f")))
     return layers
 
 
