@@ -100,9 +100,9 @@ class OpenTeam : public Team {
     return one;
   }
 
-  // This thread's share of [0, n).
-  int64_t share_begin(int64_t n) const { return n * index_ / size_; }
-  int64_t share_end(int64_t n) const { return n * (index_ + 1) / size_; }
+  // This thread's share of [0, n). No division where it is all: it takes as long as a small product's row.
+  int64_t share_begin(int64_t n) const { return index_ == 0 ? 0 : n * index_ / size_; }
+  int64_t share_end(int64_t n) const { return index_ + 1 == size_ ? n : n * (index_ + 1) / size_; }
 
  private:
   friend class Team;

@@ -126,8 +126,9 @@ struct MatmulKernels {
   void (*few)(const MatmulTile<T>&);   // see few_rows.h
   void (*gemv)(const MatmulTile<T>&);  // see gemv.h
   void (*stack)(const MatmulStack<T>&);
-  // See small.h, or null. b[p, j] at b[p * rs_b + j * cs_b]; with cs_b != 1 it is copied to `scratch`.
-  void (*small)(const MatmulTile<T>&, int64_t cs_b, T* scratch);
+  // See small.h, or null. b[p, j] at b[p * rs_b + j * cs_b]; with cs_b != 1 it is copied to `scratch`, and
+  // the tile says so then: a copy of it would wait until what its caller has stored is in L1.
+  void (*small)(MatmulTile<T>&, int64_t cs_b, T* scratch);
   int (*gemv_columns)(int rows);  // that it takes at most
   // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width.
   void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst);

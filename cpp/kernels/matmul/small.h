@@ -160,11 +160,11 @@ static void pack_small(int64_t k, int columns, int width, const T* src, int64_t 
   constexpr int L = lanes<T>, kQuarters = L / 4;
   const int64_t fours = k / 4 * 4;
   for (int j = 0; j < width; j += L) {
-    const T* at[4][kQuarters];  // row i of quarter q is column j + 4 q + i
+    const T *at[4][kQuarters], *next = src + j * cs;  // row i of quarter q is column j + 4 q + i
     for (int q = 0; q < kQuarters; ++q)
       for (int i = 0; i < 4; ++i) {
-        const int column = j + 4 * q + i;
-        at[i][q] = src + (column < columns ? column : columns - 1) * cs;
+        at[i][q] = next;
+        if (j + 4 * q + i + 1 < columns) next += cs;
       }
     T* to = dst + j;
     for (int64_t p = 0; p < fours; p += 4, to += 4 * width) {
@@ -183,9 +183,8 @@ static void pack_small(int64_t k, int columns, int width, const T* src, int64_t 
 
 // c (t.rows, t.columns), rows contiguous; b as it is, or if cs_b is not 1 first copied to `scratch`.
 template <class T>
-static void run_small(const MatmulTile<T>& tile, int64_t cs_b, T* scratch) {
+static void run_small(MatmulTile<T>& t, int64_t cs_b, T* scratch) {
   constexpr int L = lanes<T>;
-  MatmulTile<T> t = tile;
   if (cs_b != 1) {
     const int width = (t.columns + L - 1) / L * L;
     if (t.rs_b == 1)

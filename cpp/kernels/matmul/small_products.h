@@ -70,12 +70,13 @@ void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
   MatmulTile<T> t{};
   t.k = call.a.shape[2];
   t.columns = static_cast<int>(call.c.shape[2]);
-  t.rs_a = call.a.strides[1], t.cs_a = call.a.strides[2], t.rs_b = call.b.strides[1];
+  t.rs_a = call.a.strides[1], t.cs_a = call.a.strides[2];
   t.rs_c = call.c.strides[1], t.rs_s = call.saved.strides[1];
-  t.b = call.b.data, t.bias_row = call.bias.data;
+  t.bias_row = call.bias.data;
   t.activation = call.activation;
   for (int64_t i = first; i < last && !interrupted(team); i += kSmallRows) {
     t.rows = static_cast<int>(std::min(kSmallRows, last - i));
+    t.b = call.b.data, t.rs_b = call.b.strides[1];
     t.a = call.a.data + i * t.rs_a, t.c = call.c.data + i * t.rs_c;
     t.saved = call.saved.data ? call.saved.data + i * t.rs_s : nullptr;
     kernels.small(t, call.b.strides[2], scratch);
