@@ -181,6 +181,39 @@ static void pack_small(int64_t k, int columns, int width, const T* src, int64_t 
   }
 }
 
+// The last `n` columns, at most four, where a has the rows side by side and nothing follows the sums, as in
+// the gradient of a weight: vectors of rows instead of vectors with few columns. The chains are the same.
+template <class T, int kVectors>
+static void few_columns(const MatmulTile<T>& t, const T* b, int64_t column, int n) {
+  constexpr int L = lanes<T>, kRows = kVectors * L;
+  for (int64_t row = 0, next; row < t.rows; row = next) {
+    next = row + kRows, row = next <= t.rows ? row : t.rows - kRows;  // the last ones overlap those before
+    const T *x = t.a + row, *y = b;
+    vec<T> acc[kVectors][4] = {};
+    for (int64_t p = t.k; p > 0; --p, x += t.cs_a, y += t.rs_b)
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        const vec<T> rows = load(x + v * L);
+        RANVIER_UNROLL
+        for (int j = 0; j < 4; ++j) acc[v][j] = fma(rows, factor<T>(y[j < n ? j : 0]), acc[v][j]);
+      }
+    T* c = t.c + row * t.rs_c + column;
+    for (int v = 0; v < kVectors; ++v) {
+      transpose_fours(acc[v], std::make_integer_sequence<int, L>());
+      T lines[4][L];  // four columns of row 4 q + i at lines[i][4 q]
+      RANVIER_UNROLL
+      for (int i = 0; i < 4; ++i) store(lines[i], acc[v][i]);
+      for (int i = 0; i < L; ++i, c += t.rs_c) {
+        const T* line = lines[i % 4] + i / 4 * 4;
+        if (n == 4)
+          __builtin_memcpy(c, line, 4 * sizeof(T));
+        else
+          for (int j = 0; j < n; ++j) c[j] = line[j];
+      }
+    }
+  }
+}
+
 // c (t.rows, t.columns), rows contiguous; b as it is, or if cs_b is not 1 first copied to `scratch`.
 template <class T>
 static void run_small(MatmulTile<T>& t, int64_t cs_b, T* scratch) {
@@ -194,10 +227,17 @@ static void run_small(MatmulTile<T>& t, int64_t cs_b, T* scratch) {
     t.b = scratch, t.rs_b = width;
   }
   constexpr int kMost = RANVIER_HAS_HALF ? 2 * L : 3 * L;  // columns that are left to the end
+  const bool by_rows = t.rs_a == 1 && t.rows >= L && !t.bias_row && t.activation.kind == Activation::none;
+  const int few = by_rows && t.columns % L <= 4 ? t.columns % L : 0;
+  const int64_t columns = t.columns - few;
   int64_t column = 0;
-  for (; t.columns - column > kMost; column += 2 * L)
+  for (; columns - column > kMost; column += 2 * L)
     small_columns<T, 2, vec<T>>(t, t.b + column, column, 2 * L);
-  last_columns(t, t.b + column, column, static_cast<int>(t.columns - column));
+  if (column < columns) last_columns(t, t.b + column, column, static_cast<int>(columns - column));
+  if (few > 0 && t.rows >= 2 * L)
+    few_columns<T, 2>(t, t.b + columns, columns, few);
+  else if (few > 0)
+    few_columns<T, 1>(t, t.b + columns, columns, few);
 }
 
 }  // namespace ranvier::RANVIER_ISA
