@@ -88,22 +88,12 @@ bool same_elements(const Graph& graph, const TensorView<const T>& x, const Tenso
   return graph.is_whole(y) && same_layout(x, y);
 }
 
-// Whether a product takes longer with the activation than before it: it is small, and would go through a
-// plan.
-template <class T>
-bool is_better_alone(Matmul<T> m, const MatmulActivation& activation) {
-  if (!m.is_small()) return false;
-  m.activation = activation;
-  return !m.is_small();
-}
-
 template <class T>
 void fuse(Graph& graph, int i, const ActivationForward<T>& f) {
   if (!same_elements(graph, f.x, f.y)) return;
   const int p = graph.producer(f.x, i);
   const bool relu = f.kind == Activation::relu;
   if (auto* m = graph.as<Matmul<T>>(p); m && m->activation.kind == Activation::none) {
-    if (is_better_alone(*m, {f.kind, f.alpha, f.beta})) return;
     m->activation = {f.kind, f.alpha, f.beta};
     m->c.data = f.y.data;
   } else if (auto* c = graph.as<Conv2dForward<T>>(p); c && relu && c->activation == Conv2dActivation::none) {
@@ -126,7 +116,6 @@ void fuse(Graph& graph, int i, const ActivationBackward<T>& b) {
   auto* m = graph.as<Matmul<T>>(p);
   if (!m || m->activation.kind != Activation::none || m->bias.data) return;
   if (graph.written_after(graph.buffer(b.saved), p)) return;
-  if (is_better_alone(*m, {b.kind, b.alpha, b.beta})) return;
   m->activation = {b.kind, b.alpha, b.beta};
   m->saved = as_const(at(m->c, const_cast<T*>(b.saved.data)));  // its layout is that of c
   m->c.data = b.dx.data;

@@ -322,6 +322,7 @@ def test_an_element_has_the_same_bits_at_any_place(k, isa, rng):
         (3, 25, 3),
         (7, 50, 63),
         *((10, 100, 20), (10, 16, 200), (9, 3, 250), (7, 250, 16)),
+        *((16, 3, 5), (23, 20, 9), (41, 33, 12), (64, 50, 64), (9, 12, 7)),  # up to four columns left over
     ],
 )
 def test_small_products_have_the_bits_of_large_ones(size, orders, isa, rng):

@@ -190,13 +190,12 @@ static void few_columns(const MatmulTile<T>& t, const T* b, int64_t column, int 
     next = row + kRows, row = next <= t.rows ? row : t.rows - kRows;  // the last ones overlap those before
     const T *x = t.a + row, *y = b;
     vec<T> acc[kVectors][4] = {};
-    for (int64_t p = t.k; p > 0; --p, x += t.cs_a, y += t.rs_b)
+    for (int64_t p = t.k; p > 0; --p, x += t.cs_a, y += t.rs_b) RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      const vec<T> rows = load(x + v * L);
       RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        const vec<T> rows = load(x + v * L);
-        RANVIER_UNROLL
-        for (int j = 0; j < 4; ++j) acc[v][j] = fma(rows, factor<T>(y[j < n ? j : 0]), acc[v][j]);
-      }
+      for (int j = 0; j < 4; ++j) acc[v][j] = fma(rows, factor<T>(y[j < n ? j : 0]), acc[v][j]);
+    }
     T* c = t.c + row * t.rs_c + column;
     for (int v = 0; v < kVectors; ++v) {
       transpose_fours(acc[v], std::make_integer_sequence<int, L>());

@@ -32,11 +32,19 @@ bool is_within_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   return !call.bias.data || call.bias.strides[0] == 1;
 }
 
+// Whether `small` applies the activation; any other follows it.
+inline bool is_in_tiles(const MatmulActivation& f) {
+  return f.kind == Activation::none || f.kind == Activation::relu;
+}
+
 // Of the others: those that `small` takes.
 template <class T>
 bool is_chains(const Matmul<T>& call) {
-  return call.c.strides[2] == 1 && (!call.saved.data || call.saved.strides[2] == 1) &&
-         (call.activation.kind == Activation::none || call.activation.kind == Activation::relu);
+  const auto is_rows = [&](const auto& v) {
+    const bool dense = v.strides[1] == v.shape[2] || v.shape[1] == 1;
+    return !v.data || (v.strides[2] == 1 && (dense || is_in_tiles(call.activation)));
+  };
+  return is_rows(call.c) && is_rows(call.saved);
 }
 
 template <class T>
@@ -63,6 +71,14 @@ void run_small_dots(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   few ? kernels.few(t) : kernels.dots(t);
 }
 
+// The activation of n finished elements in a row, or its backward, in place.
+template <class T>
+void activate(const MatmulActivation& f, int64_t n, const T* saved, T* c) {
+  const ActivationKernels<T>& kernels = activation_kernels<T>();
+  (saved ? kernels.backward : kernels.forward)[static_cast<int>(f.kind)](
+      {n, saved ? saved : c, c, c, 1, 1, 1, static_cast<T>(f.alpha), static_cast<T>(f.beta)});
+}
+
 template <class T>
 void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matmul<T>& call) {
   alignas(64) T scratch[kSmallSide * kSmallSide];
@@ -73,13 +89,15 @@ void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
   t.rs_a = call.a.strides[1], t.cs_a = call.a.strides[2];
   t.rs_c = call.c.strides[1], t.rs_s = call.saved.strides[1];
   t.bias_row = call.bias.data;
-  t.activation = call.activation;
+  const bool in_tiles = is_in_tiles(call.activation);
+  if (in_tiles) t.activation = call.activation;
   for (int64_t i = first; i < last && !interrupted(team); i += kSmallRows) {
     t.rows = static_cast<int>(std::min(kSmallRows, last - i));
     t.b = call.b.data, t.rs_b = call.b.strides[1];
     t.a = call.a.data + i * t.rs_a, t.c = call.c.data + i * t.rs_c;
     t.saved = call.saved.data ? call.saved.data + i * t.rs_s : nullptr;
     kernels.small(t, call.b.strides[2], scratch);
+    if (!in_tiles) activate(call.activation, t.rows * call.c.shape[2], t.saved, t.c);
   }
 }
 
