@@ -9,15 +9,8 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import ranvier as rv
-from ranvier.autograd.grad import gradcheck
 from ranvier.sklearn import MLPRegressor, NeuralNetRegressor, TabularClassifier, TabularRegressor
-from ranvier.sklearn.tabular_network import (
-    Columns,
-    PeriodicEmbedding,
-    PiecewiseLinearEmbedding,
-    TabularNetwork,
-    quantile_edges,
-)
+from ranvier.sklearn.tabular_network import Columns
 from sklearn.base import clone
 from sklearn.preprocessing import RobustScaler
 
@@ -55,93 +48,6 @@ def test_categories():
     assert (columns.numbers, columns.plain, columns.categories) == (0, 4, [11])
     found = columns.apply(np.array([[1, 2, 3], [0, 5, 99], [-1, -1, -1]], float))
     assert found.tolist() == [[1, 0, 0, 1, 4], [-1, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
-
-
-def test_embedding_and_activation_follow_their_formulas():
-    x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    layer = PeriodicEmbedding(3, frequencies=5, size=2)
-    f, p, w, b = (t.detach().numpy() for t in (layer.frequency, layer.phase, layer.weight, layer.bias))
-    for i in range(3):
-        waves = np.cos(x[:, i : i + 1] * f[i] + p[i])
-        expected = np.concatenate([x[:, i : i + 1], waves @ w[i] + b[i]], axis=1)
-        np.testing.assert_allclose(
-            layer(rv.tensor(x)).detach().numpy()[:, 3 * i : 3 * i + 3], expected, 1e-4, 1e-5
-        )
-
-
-def reference(model, edges, x):
-    """The scores (N, outputs, members) of a TabularNetwork over numbers, in NumPy."""
-    state = {name: value.detach().numpy().astype(float) for name, value in model.state_dict().items()}
-    w, v, b = (state[f"embeddings.0.{name}"] for name in ("weight", "linear", "bias"))
-    embedded = []
-    for i, e in enumerate(edges):
-        shares = np.zeros((len(x), len(e) - 1))
-        for t in range(len(e) - 1):
-            if e[t + 1] > e[t]:
-                shares[:, t] = np.clip((x[:, i] - e[t]) / (e[t + 1] - e[t]), 0, 1)
-        embedded.append(shares @ w[i] + x[:, i : i + 1] * v[i] + b[i])
-    z = np.concatenate(embedded, axis=1)
-    members = []
-    for k in range(len(state["head"])):
-        h = z * state["scale"][k]
-        for layer in (0, 2):
-            h = np.maximum(h @ state[f"body.{layer}.weight"].T + state[f"body.{layer}.bias"], 0)
-        members.append(h @ state["head"][k] + state["bias"][k])
-    return np.stack(members, axis=2)
-
-
-def test_the_network_follows_its_formula():
-    rv.manual_seed(0)
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(50, 3)).astype(np.float32)
-    x[:, 2] = rng.integers(3, size=50)  # fewer edges than the others
-    edges = quantile_edges(x, 4)
-    assert edges.shape == (3, 5)
-    np.testing.assert_allclose(edges[0], np.quantile(x[:, 0], [0, 0.25, 0.5, 0.75, 1]))
-    model = TabularNetwork(3, 0, [], 2, edges=edges, hidden=(6, 5), members=3, probabilities=True)
-    model.embeddings[0].weight.detach().numpy()[...] = rng.normal(size=(3, 4, 8))
-    x[0], x[1] = 9, -9  # beyond the edges
-    scores = reference(model, edges, x)
-    np.testing.assert_allclose(model(rv.tensor(x)).detach().numpy(), scores, 1e-4, 1e-4)
-    p = np.exp(scores - scores.max(axis=1, keepdims=True))
-    p = (p / p.sum(axis=1, keepdims=True)).mean(axis=2)
-    np.testing.assert_allclose(np.exp(model.eval()(rv.tensor(x)).detach().numpy()), p, 1e-3, 1e-5)
-    values = TabularNetwork(3, 0, [], 1, edges=edges, hidden=(6, 5), members=3)
-    expected = reference(values, edges, x).mean(axis=2)
-    np.testing.assert_allclose(values.eval()(rv.tensor(x)).detach().numpy(), expected, 1e-4, 1e-4)
-
-
-def test_edges_of_constant_columns_and_of_none():
-    assert quantile_edges(np.ones((5, 2)), 8).shape == (2, 2)
-    assert quantile_edges(np.ones((5, 0)), 8) is None
-    assert quantile_edges(np.ones((5, 2)), 0) is None
-    layer = PiecewiseLinearEmbedding(np.ones((1, 2)), 3)
-    layer.weight.detach().numpy()[...] = 1
-    y = layer(rv.tensor([[1.0], [5.0]])).detach().numpy()
-    np.testing.assert_allclose(y[1] - y[0], 4 * layer.linear.detach().numpy()[0, 0], 1e-5)
-
-
-def test_gradients_of_the_network():
-    rv.manual_seed(0)
-    edges = np.array([[-1.0, 0.5, 1.0], [-2.0, -1.0, 1.0]])
-    settings = {"edges": edges, "activation": "mish", "frequencies": 3}
-    model = TabularNetwork(2, 1, [3], 2, hidden=(4,), members=2, **settings).double()
-    x = rv.tensor([[0.3, -1.2, 1.0, 2.0], [1.1, 0.4, -1.0, 0.0]], dtype=rv.float64)
-    names = [name for name, _ in model.named_parameters()]
-    parameters = [p.detach().requires_grad_() for p in model.parameters()]
-
-    def run(*values):
-        for name, value in zip(names, values, strict=True):
-            owner = model
-            *path, last = name.split(".")
-            for part in path:
-                owner = getattr(owner, part)
-            if last in owner._parameters:
-                delattr(owner, last)
-            setattr(owner, last, value)  # no Parameter: as for a plain attribute
-        return model(x)
-
-    assert gradcheck(run, parameters)
 
 
 def table(n=400, seed=0):

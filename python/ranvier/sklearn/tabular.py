@@ -168,9 +168,11 @@ class TabularClassifier(NetworkClassifier, _Tabular):
     """A classifier for tables, with defaults that need no tuning.
 
     An ensemble of `n_members` multi-layer perceptrons that share their hidden layers (TabM), over numbers
-    that are scaled by quartiles (RealMLP) and embedded piecewise linearly. AdamW trains it with a warm-up and
-    a cosine until the loss of a held-out part stops falling, then for half as long with all rows. Missing
-    numbers are allowed; in a data frame also strings, categories and booleans.
+    that are scaled by quartiles (RealMLP) and embedded piecewise linearly. A small random forest says where
+    the target jumps, which gets bins of its own, and what columns matter, which start with larger scalings.
+    AdamW trains the network with a warm-up and a cosine until the loss of a held-out part stops falling, then
+    for half as long with all rows. Missing numbers are allowed; in a data frame also strings, categories and
+    booleans.
 
     Args:
         hidden_layer_sizes: units of each hidden layer.

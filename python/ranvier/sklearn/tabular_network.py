@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 import ranvier.nn as nn
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier import empty, rand, tensor, zeros
+from ranvier import empty, no_grad, rand, tensor, zeros
 from ranvier.autograd import Tensor
 from ranvier.nn.activation import named
 from ranvier.nn.embedding import ONE_HOT
@@ -21,12 +22,13 @@ from ranvier.train.arrays import is_missing
 
 __all__ = [
     "Columns", "MemberCrossEntropy", "MemberSquaredError", "PeriodicEmbedding", "PiecewiseLinearEmbedding",
-    "TabularNetwork", "is_category", "quantile_edges",
+    "TabularNetwork", "forest_splits", "is_category", "quantile_edges", "step_edges",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
 
 SIZE, WAVES = 8, 3  # elements of the embeddings of a number
+FOREST_ROWS = 4000
 _LARGEST = 1e300  # of the numbers from which medians and quartiles are made, so that differences are finite
 
 
@@ -145,15 +147,69 @@ class PeriodicEmbedding(nn.Module):
         return embedded.permute(1, 0, 2).reshape(x.shape[0], self.features * (self.size + 1))
 
 
-def quantile_edges(numbers: Array, bins: int) -> Array | None:
+def forest_splits(x: Array, y: Array, weights: Array | None, random_state: Any) -> Array:
+    """The splits in a random forest (splits, 3): column, threshold, and by how much they lower the impurity.
+
+    It has 20 trees and sees up to 4,000 of the rows. y: class indices (n,), or values (n, outputs).
+    """
+    rows = np.arange(len(x)) if weights is None else np.flatnonzero(weights)
+    rows = random_state.permutation(rows)[:FOREST_ROWS]
+    settings = {"max_depth": 6, "min_samples_leaf": 5, "max_features": min(0.5, 16 / x.shape[1]), "n_jobs": 1}
+    make = RandomForestClassifier if y.ndim == 1 else RandomForestRegressor
+    target = y[rows].ravel() if y.shape[1:] == (1,) else y[rows]
+    forest = make(20, random_state=random_state, **settings)
+    shares = None if weights is None else weights[rows] / weights.max()
+    splits = []
+    for estimator in forest.fit(x[rows], target, shares).estimators_:
+        tree = estimator.tree_
+        inner = np.flatnonzero(tree.children_left >= 0)
+        impurity = tree.impurity * tree.weighted_n_node_samples
+        rest = impurity[tree.children_left[inner]] + impurity[tree.children_right[inner]]
+        gain = np.maximum(impurity[inner] - rest, 0.0)
+        splits.append(np.stack([tree.feature[inner], tree.threshold[inner], gain], axis=1))
+    return np.concatenate(splits)
+
+
+def step_edges(x: Array, splits: Array) -> dict[int, list[float]]:
+    """Edges of narrow bins for columns in which the target jumps: the numbers on both sides of a threshold.
+
+    The forest's splits of such a column are close together, those of a column with a smooth effect are
+    scattered. A threshold is taken if the splits within 1 % of the rows have 40 % of the gain of those within
+    15 %: up to 16, in the order of that gain, 4 of a column.
+
+    x (n, columns); splits (splits, 3) of `forest_splits`.
+    """
+    columns, (thresholds, gains) = splits[:, 0].astype(np.int64), splits[:, 1:].T
+    rank = np.array([(x[:, c] <= t).mean() for c, t in zip(columns, thresholds, strict=True)])
+    apart = np.where(columns[:, None] == columns, np.abs(rank[:, None] - rank), np.inf)
+    near = apart <= 0.01
+    left = np.where(near @ gains >= 0.4 * ((apart <= 0.15) @ gains), gains, 0.0)
+    edges: dict[int, list[float]] = {}
+    for _ in range(16 if len(gains) else 0):
+        sums = near @ left
+        best = int(sums.argmax())
+        if sums[best] <= 1e-3 * gains.sum():
+            break
+        left[apart[best] <= 0.02] = 0.0
+        column, of_column = x[:, columns[best]], edges.setdefault(int(columns[best]), [])
+        above = column > thresholds[best]
+        ends = [float(column[~above].max(initial=-np.inf)), float(column[above].min(initial=np.inf))]
+        if len(of_column) < 8 and 1e-6 < ends[1] - ends[0] < np.inf:
+            of_column += ends
+    return edges
+
+
+def quantile_edges(numbers: Array, bins: int, more: dict[int, list[float]] | None = None) -> Array | None:
     """Edges (columns, edges) of bins with as many of the numbers (n, columns) each; None without any.
 
-    Equal edges are left out, and the last one is repeated where a column has fewer than another.
+    more: further edges of some columns. Equal edges are left out, and the last one is repeated where a column
+    has fewer than another.
     """
     if not bins or not numbers.shape[1]:
         return None
     sample = numbers[:: max(len(numbers) // 50_000, 1)]
-    edges = [np.unique(column) for column in np.quantile(sample, np.linspace(0, 1, bins + 1), axis=0).T]
+    quantiles = np.quantile(sample, np.linspace(0, 1, bins + 1), axis=0).T
+    edges = [np.unique([*column, *(more or {}).get(i, [])]) for i, column in enumerate(quantiles)]
     most = max(2, *map(len, edges))
     return np.array([np.pad(column, (0, most - len(column)), "edge") for column in edges])
 
@@ -221,6 +277,7 @@ class TabularNetwork(nn.Module):
         dropout: after each hidden layer.
         frequencies: of a periodic embedding of numbers, or 0. Without any embedding numbers stay as they are.
         probabilities: y are logarithms of the members' mean softmax.
+        shares: of each column of x, the importance that its scalings have at the start, or None.
 
     Source: Gorishniy, Kotelnikov and Babenko, "TabM: Advancing tabular deep learning with parameter-efficient
     ensembling" (2024), "TabM-mini".
@@ -246,6 +303,7 @@ class TabularNetwork(nn.Module):
         dropout: float = 0.0,
         frequencies: int = 0,
         probabilities: bool = False,
+        shares: Array | None = None,
     ) -> None:
         super().__init__()
         self.numbers, self.probabilities = numbers, probabilities
@@ -265,6 +323,11 @@ class TabularNetwork(nn.Module):
         width = numbers * each + self.rest.width
         self.scale = nn.Parameter(empty(members, 1, width))
         init.normal_(self.scale)
+        if shares is not None:  # the sum of squares stays about the same
+            widths = [each] * numbers + [1] * plain + [p.shape[1] for p in self.rest.parameters()]
+            factor = np.sqrt(0.1 + 0.9 * len(shares) * np.repeat(shares, widths))
+            with no_grad():
+                self.scale *= tensor(factor.astype(np.float32))
         layers: list[nn.Module] = []
         for before, after in zip([width, *hidden[:-1]], hidden, strict=True):
             layer = nn.Linear(before, after)

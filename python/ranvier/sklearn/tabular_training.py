@@ -15,7 +15,14 @@ from ranvier.autograd import random
 from ranvier.optim.lr_scheduler import LambdaLR
 from ranvier.sklearn.base import NetworkEstimator
 from ranvier.sklearn.settings import hidden_sizes
-from ranvier.sklearn.tabular_network import Columns, MemberCrossEntropy, TabularNetwork, quantile_edges
+from ranvier.sklearn.tabular_network import (
+    Columns,
+    MemberCrossEntropy,
+    TabularNetwork,
+    forest_splits,
+    quantile_edges,
+    step_edges,
+)
 from ranvier.train import EarlyStopping, Schedule, Trainer
 
 __all__ = ["TabularTraining"]
@@ -56,20 +63,25 @@ class TabularTraining(NetworkEstimator):
         everything = x, target, weights
         order = self._random_state.permutation(len(x))
         held = self._held_out(order, weights)
-        train = everything if held is None else _rows(everything, np.sort(order[len(held) :]))
+        train: Arrays = everything if held is None else _rows(everything, np.sort(order[len(held) :]))
+        numbers = train[0][:, : self._columns.numbers]
+        splits = forest_splits(*train, self._random_state)
+        gains = np.bincount(splits[:, 0].astype(np.int64), splits[:, 2], x.shape[1])
+        steps = step_edges(numbers, splits[splits[:, 0] < numbers.shape[1]])
         with random.using(self._stream()):
             self.module_ = TabularNetwork(
                 self._columns.numbers,
                 self._columns.plain,
                 self._columns.categories,
                 outputs,
-                edges=quantile_edges(train[0][:, : self._columns.numbers], self.bins),
+                edges=quantile_edges(numbers, self.bins, steps),
                 hidden=hidden_sizes(self, least=1),
                 members=self.n_members,
                 activation=self.activation,
                 dropout=float(self.dropout),
                 frequencies=self.frequencies,
                 probabilities=isinstance(loss, MemberCrossEntropy),
+                shares=gains / gains.sum() if gains.any() else None,
             )
         optimizer = self._optimizer()
         self.trainer_ = Trainer(self.module_, loss, optimizer)
