@@ -145,15 +145,15 @@ def test_splits_follow_the_weights_and_none_are_made_without_a_target():
 
 
 def test_shares_scale_the_columns_at_the_start():
-    shares = np.array([0.5, 0.2, 0.0, 0.3])  # a number, a plain column, two of categories
+    shares = np.array([0.7, 0.3, 0.0])  # a number, two plain columns; those of categories start as they are
     networks = []
     for given in (None, shares):
         rv.manual_seed(0)
         edges = np.array([[0.0, 1.0]])
-        networks.append(TabularNetwork(1, 1, [3, 5], 1, edges=edges, members=2, shares=given))
+        networks.append(TabularNetwork(1, 2, [3, 5], 1, edges=edges, members=2, shares=given))
     plain, scaled = (network.scale.detach().numpy() for network in networks)
-    columns = [0] * 8 + [1] + [2] * 2 + [3] * 3
-    np.testing.assert_allclose(scaled[:, 0], plain[:, 0] * np.sqrt(0.1 + 3.6 * shares[columns]), 1e-6)
+    factor = np.sqrt(0.1 + 2.7 * np.append(np.repeat(shares, [8, 1, 1]), [1 / 3] * 5))
+    np.testing.assert_allclose(scaled[:, 0], plain[:, 0] * factor, 1e-6)
 
 
 def test_a_jump_between_quantiles_is_predicted_as_a_jump():

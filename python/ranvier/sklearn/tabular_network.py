@@ -277,7 +277,7 @@ class TabularNetwork(nn.Module):
         dropout: after each hidden layer.
         frequencies: of a periodic embedding of numbers, or 0. Without any embedding numbers stay as they are.
         probabilities: y are logarithms of the members' mean softmax.
-        shares: of each column of x, the importance that its scalings have at the start, or None.
+        shares: the importance of each number and plain column, which its scalings have at the start, or None.
 
     Source: Gorishniy, Kotelnikov and Babenko, "TabM: Advancing tabular deep learning with parameter-efficient
     ensembling" (2024), "TabM-mini".
@@ -324,8 +324,8 @@ class TabularNetwork(nn.Module):
         self.scale = nn.Parameter(empty(members, 1, width))
         init.normal_(self.scale)
         if shares is not None:  # the sum of squares stays about the same
-            widths = [each] * numbers + [1] * plain + [p.shape[1] for p in self.rest.parameters()]
-            factor = np.sqrt(0.1 + 0.9 * len(shares) * np.repeat(shares, widths))
+            squares = 0.1 + 0.9 * len(shares) * np.repeat(shares, [each] * numbers + [1] * plain)
+            factor = np.pad(np.sqrt(squares), (0, width - len(squares)), constant_values=1.0)
             with no_grad():
                 self.scale *= tensor(factor.astype(np.float32))
         layers: list[nn.Module] = []

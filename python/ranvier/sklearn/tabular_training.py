@@ -65,8 +65,9 @@ class TabularTraining(NetworkEstimator):
         held = self._held_out(order, weights)
         train: Arrays = everything if held is None else _rows(everything, np.sort(order[len(held) :]))
         numbers = train[0][:, : self._columns.numbers]
-        splits = forest_splits(*train, self._random_state)
+        splits = np.empty((0, 3)) if held is None else forest_splits(*train, self._random_state)
         gains = np.bincount(splits[:, 0].astype(np.int64), splits[:, 2], x.shape[1])
+        gains = gains[: numbers.shape[1] + self._columns.plain]  # says little about class indices
         steps = step_edges(numbers, splits[splits[:, 0] < numbers.shape[1]])
         with random.using(self._stream()):
             self.module_ = TabularNetwork(
