@@ -59,8 +59,10 @@ def members(cls):
     for name, value in vars(cls).items():
         if isinstance(value, property):
             yield f"    {name}: {value.fget.__doc__.split('->')[-1].strip()}\n"
-        elif (value.__doc__ or "").startswith(f"{name}(self: "):
+        elif (getattr(value, "__doc__", "") or "").startswith(f"{name}(self: "):
             yield function(value, "    ")
+        elif name == "__call__":
+            yield "    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...\n"
 
 
 def stub(module):

@@ -8,6 +8,7 @@
 #include "base/system.h"
 #include "bindings/conv_args.h"
 #include "bindings/numpy_api.h"
+#include "bindings/tensors.h"
 
 namespace ranvier::bind {
 namespace {
@@ -22,9 +23,8 @@ bool same_strides(PyArrayObject* a, PyArrayObject* b) {
   return true;
 }
 
-std::mutex g_mutex;                        // guards the set; held while a process forks
-std::set<ArrayProgram*> g_programs;        // all that live: a forked child resets their locks
-PyObject *g_array_name, *g_gradient_name;  // names of attributes of a Tensor
+std::mutex g_mutex;                  // guards the set; held while a process forks
+std::set<ArrayProgram*> g_programs;  // all that live: a forked child resets their locks
 
 }  // namespace
 
@@ -87,8 +87,6 @@ void ArrayProgram::add_to_programs() {
 }
 
 void ArrayProgram::set_up() {
-  g_array_name = PyUnicode_InternFromString("_array");
-  g_gradient_name = PyUnicode_InternFromString("_requires_grad");
   // A forked child does not have the threads whose turn it was. No run is half done (base/fork.h).
   at_fork([] { g_mutex.lock(); }, [] { g_mutex.unlock(); },
           [] {
@@ -118,7 +116,19 @@ void ArrayProgram::add_result(const ArrayRecording& recording, py::handle result
     output = outputs_++;
     regions.outputs.push_back(region);
   }
-  results_.push_back({{result, recording.regions[region].begin}, output, kept});
+  const Region& memory = recording.regions[region];
+  ResultForm form{{result, memory.begin}, output, kept, false};
+  PyArrayObject* a = as_array(result);
+  bool shares = false;
+  for (ResultForm& other : results_)
+    if (output >= 0 && other.output == output) other.whole = false, shares = true;
+  if (output >= 0 && !shares && PyArray_SIZE(a) > 0) {
+    const auto [first, last] = reach_of(a);
+    form.whole = first == memory.begin && PyArray_BYTES(a) == first && last == first + memory.bytes &&
+                 PyArray_NBYTES(a) == static_cast<npy_intp>(memory.bytes) && PyArray_ISNOTSWAPPED(a) &&
+                 PyTypeNum_ISNUMBER(PyArray_TYPE(a));
+  }
+  results_.push_back(std::move(form));
 }
 
 bool ArrayProgram::writes_into(py::handle array) const {
@@ -209,13 +219,10 @@ bool ArrayProgram::has_same_settings() const {
 py::object ArrayProgram::array_of(PyObject* x, const ArgumentRule& rule) {
   if (PyArray_CheckExact(x))
     return rule.kind == ArgumentRule::tensor ? py::object() : py::reinterpret_borrow<py::object>(x);
-  if (rule.kind == ArgumentRule::array || (rule.kind == ArgumentRule::tensor && !rule.is_class_of(x)))
-    return {};
-  auto array = py::reinterpret_steal<py::object>(PyObject_GetAttr(x, g_array_name));
-  PyObject* requires_grad = array ? PyObject_GetAttr(x, g_gradient_name) : nullptr;
-  if (!requires_grad) PyErr_Clear();
-  Py_XDECREF(requires_grad);
-  return requires_grad == Py_False ? array : py::object();
+  if (rule.kind == ArgumentRule::array || !rule.is_class_of(x)) return {};
+  const TensorSlots& slots = tensor_slots();
+  if (slot_of(x, slots.requires_grad).ptr() != Py_False) return {};
+  return py::reinterpret_borrow<py::object>(slot_of(x, slots.array).ptr());
 }
 
 // The arrays among the arguments of a call; false where it is not of the recorded form.
@@ -244,10 +251,12 @@ py::object ArrayProgram::call(const py::tuple& arguments) {
   std::vector<py::object> arrays;
   arrays.reserve(arguments_.size());
   const Turn turn(*this);
-  if (!arrays_of(arguments, arrays) || !holds()) return py::none();
+  if (checks_left == 0 || !arrays_of(arguments, arrays) || !holds()) return py::none();
   for (const py::object& a : arrays)
     if (writes_into(a)) return py::none();
-  return run_on(arrays.data());
+  const py::object results = run_on(arrays.data());
+  checks_left -= !results.is_none();
+  return results;
 }
 
 py::object ArrayProgram::operator()(const py::tuple& arrays) {
@@ -274,11 +283,14 @@ py::object ArrayProgram::run_on(const py::handle* arrays) {
   watch();
   py::tuple results(results_.size());  // what needs memory comes before anything is changed
   for (size_t i = 0; i < results_.size(); ++i) results[i] = make_result(results_[i], memory);
-  PyThreadState* state = PyEval_SaveThread();  // the arrays are held by the caller; a run touches no Python
+  // The arrays are held by the caller, and a run touches no Python except in a HostCall. To give up the GIL
+  // for a short one would take longer than other threads wait for it.
+  const bool keeps_gil = program_->is_brief() && sites_.empty();
+  PyThreadState* state = keeps_gil ? nullptr : PyEval_SaveThread();
   const bool holds = run(true);
   const bool stopped = program_->stopped();
   if (stopped) forget_times();
-  PyEval_RestoreThread(state);
+  if (state) PyEval_RestoreThread(state);
   if (stopped) throw Interrupted();
   if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
   share_times();
@@ -319,8 +331,7 @@ void ArrayProgram::prepare(const py::handle* arrays, std::vector<py::object>& me
   }
   memory.reserve(outputs_);
   for (int i = 0; i < outputs_; ++i) {
-    memory.push_back(
-        Output::contiguous(DType::uint8, {static_cast<int64_t>(program_->output_bytes(i))}).release());
+    memory.push_back(new_output(i));
     program_->set_output(i, static_cast<char*>(PyArray_DATA(as_array(memory.back()))));
   }
 }

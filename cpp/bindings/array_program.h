@@ -49,6 +49,7 @@ struct ArgumentForm {
 struct ResultForm : ArrayLayout {
   int output;  // or -1:
   int kept;    // of a gradient that the step leaves as well
+  bool whole;  // the only result in its output, which it fills
 
   py::object make(py::handle memory) const;  // memory: uint8, contiguous
 };
@@ -105,8 +106,10 @@ class ArrayProgram {
   py::list gradients();  // (leaf, Tensor or None)
   int visit(visitproc visit, void* arg) const;
   void clear();
-  // A whole call with these arguments; None where it is not the one that was recorded, False where a check of
-  // values fails: nothing has changed then, and the eager step raises the error.
+  int64_t checks_left = 0;  // calls until the next check beside an eager run; negative: no more checks
+  // A whole call with these arguments; None where it is not the one that was recorded, or has to be checked
+  // first, False where a check of values fails: nothing has changed then, and the eager step raises the
+  // error.
   py::object call(const py::tuple& arguments);
   py::object operator()(const py::tuple& arrays);  // the same, of arrays that fit
   // Up to `count` calls, on the batches first, first + 1 ... of `size` samples each: every result of all of
@@ -172,6 +175,7 @@ class ArrayProgram {
   void find_written();
   void add_to_programs();
   void add_result(const ArrayRecording& recording, py::handle result, Regions& regions);
+  py::object new_output(int number) const;
   py::object make_result(const ResultForm& form, const std::vector<py::object>& memory) const;
   bool writes_into(py::handle array) const;
 
@@ -225,5 +229,8 @@ class ArrayCheck {
   std::vector<py::object> held_, memory_;  // arguments and results of the program
   std::optional<Check> check_;
 };
+
+// The core of a `_core.Program`.
+ArrayProgram& program_of(PyObject* self);
 
 }  // namespace ranvier::bind

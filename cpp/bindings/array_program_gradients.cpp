@@ -1,16 +1,18 @@
-// What a replay leaves in Tensors: gradients, which the caller may keep, and counts of changes.
+// What a replay leaves: arrays of results; in Tensors gradients, which the caller may keep, and counts of
+// changes.
 #include <algorithm>
 
 #include "bindings/array_program.h"
 #include "bindings/define.h"
 #include "bindings/numpy_api.h"
+#include "bindings/tensors.h"
 
 namespace ranvier::bind {
 namespace {
 
 // Null: it has none.
 char* address_of_gradient(const py::object& leaf) {
-  const TensorSlots slots = TensorSlots::of(leaf);
+  const TensorSlots& slots = tensor_slots();
   const Held tensor = slot_of(leaf.ptr(), slots.grad);
   if (tensor.is_none()) return nullptr;
   return static_cast<char*>(PyArray_DATA(as_array(slot_of(tensor.ptr(), slots.array))));
@@ -22,7 +24,7 @@ char* address_of_gradient(const py::object& leaf) {
 // that counts its changes.
 bool Gradient::is_held() const {
   if (tensor.is_none()) return false;
-  const TensorSlots slots = TensorSlots::of(tensor);
+  const TensorSlots& slots = tensor_slots();
   const Held now = slot_of(tensor.ptr(), slots.array), cell = slot_of(tensor.ptr(), slots.cell);
   if (PyArray_DATA(as_array(now)) != data) return true;  // it has other memory now
   const bool in_leaf = slot_of(leaf.ptr(), slots.grad).is(tensor);
@@ -40,7 +42,7 @@ py::list ArrayProgram::gradients() {
 }
 
 void ArrayProgram::set_gradients() const {
-  for (const Gradient& g : gradients_) set_slot(g.leaf.ptr(), TensorSlots::of(g.leaf).grad, g.tensor.ptr());
+  for (const Gradient& g : gradients_) set_slot(g.leaf.ptr(), tensor_slots().grad, g.tensor.ptr());
 }
 
 // What the caller has kept of the last run keeps its values: the next run writes elsewhere.
@@ -74,6 +76,7 @@ void ArrayProgram::let_move(const py::list& found) {
 // Whether no gradient that may move is that of two leaves, or memory that the program uses otherwise. Their
 // guards hold, so each array is the only one on its memory.
 bool ArrayProgram::gradients_are_apart() const {
+  if (movable_.empty()) return true;
   std::vector<char*> all;
   for (const MovableGradient& f : movable_) {
     all.push_back(address_of_gradient(f.leaf));
@@ -96,7 +99,7 @@ bool ArrayProgram::meets_movable_gradient(const char* first, const char* last) c
 std::vector<py::object> ArrayProgram::find_gradients() {
   std::vector<py::object> arrays;
   for (const MovableGradient& f : movable_) {
-    const Held tensor = slot_of(f.leaf.ptr(), TensorSlots::of(f.leaf).grad);
+    const Held tensor = slot_of(f.leaf.ptr(), tensor_slots().grad);
     if (tensor.is_none()) break;
     arrays.push_back(py::object(py::reinterpret_borrow<py::object>(tensor.ptr()).attr("_array")));
     char* data = static_cast<char*>(PyArray_DATA(as_array(arrays.back())));
@@ -107,7 +110,15 @@ std::vector<py::object> ArrayProgram::find_gradients() {
   return arrays;
 }
 
+// The array of a result, or bytes that results are views of.
+py::object ArrayProgram::new_output(int number) const {
+  for (const ResultForm& form : results_)
+    if (form.output == number && form.whole) return form.new_array();
+  return Output::contiguous(DType::uint8, {static_cast<int64_t>(program_->output_bytes(number))}).release();
+}
+
 py::object ArrayProgram::make_result(const ResultForm& form, const std::vector<py::object>& memory) const {
+  if (form.whole) return memory[form.output];
   if (form.output >= 0) return form.make(memory[form.output]);
   for (const Gradient& g : gradients_)
     if (g.kept == form.kept) return form.make(py::object(g.tensor.attr("_array")));

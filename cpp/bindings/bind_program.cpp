@@ -7,6 +7,13 @@
 #include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
+
+// py::cast would take a lock, which a thread that the garbage collector has stopped may hold.
+ArrayProgram& program_of(PyObject* self) {
+  const auto holder = reinterpret_cast<py::detail::instance*>(self)->get_value_and_holder();
+  return *static_cast<ArrayProgram*>(holder.value_ptr());
+}
+
 namespace {
 
 // In the order of Role.
@@ -87,12 +94,6 @@ py::object still_referenced(const ArrayRecording& recording, const py::list& arr
   const int region = recording.still_referenced(regions_of(recording, arrays));
   if (region < 0) return py::none();
   return py::str(recording.place_of_writer(region));
-}
-
-// py::cast would take a lock, which a thread that the garbage collector has stopped may hold.
-ArrayProgram& program_of(PyObject* self) {
-  const auto holder = reinterpret_cast<py::detail::instance*>(self)->get_value_and_holder();
-  return *static_cast<ArrayProgram*>(holder.value_ptr());
 }
 
 // Guards refer to what the step reads, which may refer to the program: the garbage collector finds the cycle.
@@ -181,6 +182,7 @@ void register_program(Module module) {
       .def("run_batches", &ArrayProgram::run_batches,
            "(arguments: tuple[Any, ...], order: Array | None, size: int, first: int, count: int, "
            "entries: bool, /) -> tuple[Array, ...] | None")
+      .def_readwrite("checks_left", &ArrayProgram::checks_left)
       .def_property_readonly("results", &ArrayProgram::results)
       .def_property_readonly("batches_done", &ArrayProgram::batches_done)
       .def("set_threads", &ArrayProgram::set_threads, "(solo: bool, /) -> None")

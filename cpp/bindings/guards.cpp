@@ -2,15 +2,13 @@
 // comparison raises means "not equal", and is dropped.
 #include "bindings/guards.h"
 
-#include <structmember.h>
-
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <functional>
 
 #include "bindings/array_args.h"
 #include "bindings/numpy_api.h"
+#include "bindings/tensors.h"
 
 #include <numpy/arrayscalars.h>
 
@@ -132,13 +130,6 @@ bool function_holds(const Guard& g) {
   return true;
 }
 
-int64_t slot_offset(py::handle owner, py::handle name) {
-  const Held member = class_attribute(Py_TYPE(owner.ptr()), name.ptr());
-  if (!member || !Py_IS_TYPE(member.ptr(), &PyMemberDescr_Type))
-    fail_type("program", "got a guard on a slot that the class does not have");
-  return reinterpret_cast<PyMemberDescrObject*>(member.ptr())->d_member->offset;
-}
-
 bool is_on_dict(const Guard& g) { return g.kind == GuardKind::items || g.kind == GuardKind::dict; }
 
 // 0: this Python has none.
@@ -167,7 +158,7 @@ constexpr int64_t kNoGradient = 0, kSharedGradient = -2;
 // No reference to the gradient is kept: autograd, and the program that made it, count them.
 // adds: the step adds to it in place, which an eager step does only where nothing else refers to its array.
 int64_t gradient_address(PyObject* leaf, bool adds) {
-  const TensorSlots slots = TensorSlots::of(leaf);
+  const TensorSlots& slots = tensor_slots();
   const Held gradient = slot_of(leaf, slots.grad);
   if (gradient.is_none()) return kNoGradient;
   const Held array = slot_of(gradient.ptr(), slots.array), cell = slot_of(gradient.ptr(), slots.cell);
@@ -179,20 +170,8 @@ int64_t gradient_address(PyObject* leaf, bool adds) {
 
 }  // namespace
 
-// Two threads may look for them at once, and find the same.
-TensorSlots TensorSlots::of(py::handle tensor) {
-  static std::atomic<int64_t> array{0}, cell{0}, grad{0}, requires_grad{0};
-  if (array.load(std::memory_order_acquire) == 0) {
-    cell = slot_offset(tensor, py::str("_cell")), grad = slot_offset(tensor, py::str("_grad"));
-    requires_grad = slot_offset(tensor, py::str("_requires_grad"));
-    array = slot_offset(tensor, py::str("_array"));
-  }
-  return {array, cell.load(std::memory_order_relaxed), grad.load(std::memory_order_relaxed),
-          requires_grad.load(std::memory_order_relaxed)};
-}
-
 bool has_gradient(PyObject* leaf) {
-  const TensorSlots slots = TensorSlots::of(leaf);
+  const TensorSlots& slots = tensor_slots();
   const Held gradient = slot_of(leaf, slots.grad), own = slot_of(leaf, slots.array);
   if (gradient.is_none() || gradient_address(leaf, true) < 0) return false;
   if (slot_of(gradient.ptr(), slots.requires_grad).ptr() != Py_False) return false;
@@ -272,7 +251,7 @@ void Guards::set(const py::list& list) {
     const auto t = py::reinterpret_borrow<py::tuple>(item);
     Guard g{static_cast<GuardKind>(whole_number(t[0])), t[1], t[2], t[3]};
     g.place = static_cast<int>(guards_.size());
-    if (g.kind == GuardKind::slot) g.number = slot_offset(g.owner, g.key);
+    if (g.kind == GuardKind::slot) g.number = slot_offset(Py_TYPE(g.owner.ptr()), g.key.ptr());
     if (g.kind == GuardKind::gradient) g.number = whole_number(g.expected);
     guards_.push_back(std::move(g));
   }

@@ -127,13 +127,6 @@ class Guards {
   std::vector<Dict> dicts_;  // the guards before dicts_.back().end
 };
 
-// The slots of a Tensor, read directly: an attribute lookup takes ten times as long.
-struct TensorSlots {
-  int64_t array, cell, grad, requires_grad;  // offsets
-
-  static TensorSlots of(py::handle tensor);  // any Tensor: they are the same for all
-};
-
 // Whether it has a gradient in the layout of the leaf, in memory that nothing else refers to.
 bool has_gradient(PyObject* leaf);
 

@@ -48,6 +48,13 @@ py::object ArrayLayout::at(char* memory, py::handle base, bool writeable) const 
   return made;
 }
 
+py::object ArrayLayout::new_array() const {
+  const auto* descr = reinterpret_cast<PyArray_Descr*>(dtype.ptr());
+  int64_t steps[kMaxDims];
+  for (int d = 0; d < ndim; ++d) steps[d] = strides[d] / PyDataType_ELSIZE(descr);
+  return bind::new_array(descr->type_num, Shape(ndim, shape), steps);
+}
+
 void HostSite::add(HostCall& call, py::handle array) {
   PyArrayObject* a = as_array(array);
   HostCall::Array& to = call.arrays[call.count++];

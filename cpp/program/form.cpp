@@ -40,7 +40,7 @@ void Program::take_times(const Program& p) {
     instructions_[i].solo_ns = p.instructions_[i].solo_ns;
   }
   sections_ = p.sections_;
-  alone_ = p.alone_, pace_ = p.pace_, long_ = p.long_;
+  alone_ = p.alone_, pace_ = p.pace_, run_ns_ = p.run_ns_;
 }
 
 // Finds for each buffer that outlives a run the array that has all bytes used of it. Offsets of views are

@@ -281,7 +281,7 @@ const Instruction* Program::run(bool may_stop) {
 
 const Instruction* Program::run_as(Threads threads, bool may_stop) {
   StopSignal stop([](const void*) { return true; });
-  StopSignal* const looked_at = may_stop && long_ ? &stop : nullptr;
+  StopSignal* const looked_at = may_stop && is_long() ? &stop : nullptr;
   const bool alone = threads == Threads::solo || (threads == Threads::chosen && (alone_ || pace_.alone()));
   const Team team(alone ? 1 : team_, looked_at);
   const NoFork whole;

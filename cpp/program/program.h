@@ -113,8 +113,9 @@ class Program {
     return run_as(solo ? Threads::solo : Threads::team, may_stop);
   }
   bool stopped() const { return stopped_; }
-  bool is_long() const { return long_; }  // so that the next run checks for signals
-  void run_one(size_t index);             // for the check against the eager step
+  bool is_long() const { return run_ns_ > 2e7; }  // so that the next run checks for signals
+  bool is_brief() const { return alone_ && run_ns_ < 2e4; }
+  void run_one(size_t index);  // for the check against the eager step
   // Watched memory has changed: the next run computes the prepared results again.
   void renew() { stale_ = true; }
   size_t prepared() const { return prepared_; }  // so many instructions at the front are
@@ -147,7 +148,7 @@ class Program {
   void run_lanes(const Section& section, const OpenTeam& team) const;
   const Section* section_at(size_t instruction) const;
   double lanes_ns(const Section& section) const;
-  bool takes_long() const;
+  double measured_ns() const;
   double moved_ns(const Instruction& i) const;
   size_t first_change() const;
   static void redirect(Slot& slot, char* data);
@@ -180,7 +181,8 @@ class Program {
   bool alone_ = false;  // every instruction runs on one thread
   Pace pace_;           // whether all do so for a while, where some would run on the team
   bool stale_ = true;   // what is prepared is not, or no longer
-  bool long_ = true;    // a run may take so long that it checks for signals
+  static constexpr double kUnknown = 1e30;
+  double run_ns_ = kUnknown;  // of a run
   bool stopped_ = false, ended_ = false;
   std::optional<Undo> undo_;
   size_t change_ = 0;  // the first instruction that changes what outlives a run

@@ -10,13 +10,11 @@ namespace ranvier {
 // The cost, in ns, of an instruction on the team between others on one thread, besides its own time.
 constexpr double kBarriers = 300;
 
-// Whether a run takes so long that it checks for signals; yes while times are unknown.
-bool Program::takes_long() const {
-  constexpr double kLong = 2e7;  // nanoseconds
+double Program::measured_ns() const {
   double sum = 0;
   for (const Instruction& i : instructions_)  // those that are prepared are not measured
     if (!i.prepared) sum += std::min(i.solo_ns, i.team_ns);
-  return sum > kLong;
+  return sum;
 }
 
 // The time of the lane that takes longest.
@@ -32,7 +30,7 @@ double Program::lanes_ns(const Section& section) const {
 
 void Program::forget_times() {
   for (Instruction& i : instructions_) i.team_ns = i.solo_ns = 1e30;
-  long_ = true;
+  run_ns_ = kUnknown;
 }
 
 void Program::set_threads(bool solo) {
@@ -40,7 +38,7 @@ void Program::set_threads(bool solo) {
   for (Section& s : sections_) s.chosen = !solo;
   alone_ = solo;
   pace_ = Pace();
-  long_ = true;
+  run_ns_ = kUnknown;
 }
 
 // The cost, in ns, of an instruction on one thread between others on the team, besides its own time: about
@@ -77,7 +75,7 @@ void Program::choose_threads() {
   if (alone_)  // groups of one form still share their calls
     for (Section& s : sections_) s.chosen = !s.form.views.empty();
   pace_ = Pace(solo_ns);
-  long_ = takes_long();
+  run_ns_ = measured_ns();
 }
 
 }  // namespace ranvier

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.memory import keep, plain
 from ranvier.autograd.mode import mode, switched_off
 from ranvier.autograd.tensor import Tensor, wrap
@@ -30,12 +31,8 @@ _PLAIN = frozenset(
     {int, float, bool, str, type(None), slice, type(...), *(type(np.dtype(kind)) for kind in "?ilfd")}
 )
 
-_WANTED, _UNWANTED, _UNWANTED_TWO = (True,), (False,), (False, False)
-_MISSING = object()
-_ONCE = "a Function instance records one call, because it keeps what its own backward needs: make a new one"
 
-
-class Function:
+class Function(_core._FunctionBase):
     """One operation on arrays with its gradient; subclass it to define your own.
 
     ``forward(*arrays)`` gets NumPy arrays and returns an array or a tuple of arrays.
@@ -76,14 +73,13 @@ class Function:
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
     # for saved arrays that only one gradient needs: the number of its input, by the attribute's name
     reads: ClassVar[dict[str, int]] = {}
-    recorded = False
 
     needs: tuple[bool, ...]  # which inputs need gradients, known before forward
     edges: tuple[Any, ...]
     versions: tuple[list[Any], ...]  # the counters of output and inputs (see Tensor._cell) ...
     changes: tuple[int, ...]  # ... and how far they had counted at the time of forward
     hooks: dict[int, Any] | None  # functions that get the gradient of the output first: see hooks.py
-    released: bool
+    released: bool  # set as soon as the call is on the tape
     outputs: int
 
     def forward(self, *arrays: Any) -> Any:
@@ -92,95 +88,8 @@ class Function:
     def backward(self, *gradients: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
-    def apply(self, x: Any, y: Any = _MISSING, z: Any = _MISSING, *more: Any) -> Any:
-        """Runs forward on Tensors, NumPy arrays, numbers or None; records it if gradients are needed."""
-        if self.recorded:
-            raise RuntimeError(_ONCE)
-        if z is not _MISSING:
-            return self._apply_several((x, y, z, *more)) if more else self._apply_three(x, y, z)
-        if y is not _MISSING:
-            return self._apply_two(x, y)
-        try:  # the four forms do the same: a loop over the inputs takes longer than a small kernel
-            array = x._array
-        except AttributeError:  # not a Tensor
-            (x,) = as_inputs((x,), type(self).__name__.lower())
-            array = x._array
-        if not (x._requires_grad and (not switched_off or mode.enabled) and self.differentiable):
-            self.needs = _UNWANTED
-            return self._unrecorded(self.forward(array), x)
-        self.needs = _WANTED
-        maker, cell = x._grad_fn, x._cell
-        self.edges = (x if maker is None else maker,)
-        self.changes = (0, cell[0])
-        version = [0, None, 0]
-        self.versions = (version, cell)
-        return self._recorded(self.forward(array), x, version)
-
-    def _apply_two(self, x: Any, y: Any) -> Any:
-        try:
-            a, b = x._array, y._array
-        except AttributeError:
-            x, y = as_inputs((x, y), type(self).__name__.lower())
-            a, b = x._array, y._array
-        of_x, of_y = x._requires_grad, y._requires_grad
-        if not ((of_x or of_y) and (not switched_off or mode.enabled) and self.differentiable):
-            self.needs = _UNWANTED_TWO
-            return self._unrecorded(self.forward(a, b), x)
-        self.needs = (of_x, of_y)
-        to_x, to_y = x._grad_fn, y._grad_fn
-        self.edges = ((to_x or x) if of_x else None, (to_y or y) if of_y else None)
-        cell_x, cell_y = x._cell, y._cell
-        self.changes = (0, cell_x[0], cell_y[0])
-        version = [0, None, 0]
-        self.versions = (version, cell_x, cell_y)
-        return self._recorded(self.forward(a, b), x, version)
-
-    def _apply_three(self, x: Any, y: Any, z: Any) -> Any:
-        if z is None:  # a layer without bias
-            z = _ABSENT
-        try:
-            a, b, c = x._array, y._array, z._array
-        except AttributeError:
-            x, y, z = as_inputs((x, y, z), type(self).__name__.lower())
-            a, b, c = x._array, y._array, z._array
-        of_x, of_y, of_z = x._requires_grad, y._requires_grad, z._requires_grad
-        if not ((of_x or of_y or of_z) and (not switched_off or mode.enabled) and self.differentiable):
-            self.needs = _UNWANTED * 3
-            return self._unrecorded(self.forward(a, b, c), x)
-        self.needs = (of_x, of_y, of_z)
-        to_x, to_y, to_z = x._grad_fn, y._grad_fn, z._grad_fn
-        self.edges = (
-            (to_x or x) if of_x else None,
-            (to_y or y) if of_y else None,
-            (to_z or z) if of_z else None,
-        )
-        cell_x, cell_y, cell_z = x._cell, y._cell, z._cell
-        self.changes = (0, cell_x[0], cell_y[0], cell_z[0])
-        version = [0, None, 0]
-        self.versions = (version, cell_x, cell_y, cell_z)
-        return self._recorded(self.forward(a, b, c), x, version)
-
-    def _apply_several(self, inputs: tuple[Any, ...]) -> Any:
-        try:
-            arrays = [x._array for x in inputs]
-        except AttributeError:
-            return self._apply_several(as_inputs(inputs, type(self).__name__.lower()))
-        needs = tuple([x._requires_grad for x in inputs])
-        if not (True in needs and (not switched_off or mode.enabled) and self.differentiable):
-            self.needs = _UNWANTED * len(inputs)
-            return self._unrecorded(self.forward(*arrays), inputs[0])
-        self.needs = needs
-        self.edges = tuple([(x._grad_fn or x) if x._requires_grad else None for x in inputs])
-        version: list[Any] = [0, None, 0]
-        self.versions = (version, *[x._cell for x in inputs])
-        self.changes = (0, *[x._cell[0] for x in inputs])
-        return self._recorded(self.forward(*arrays), inputs[0], version)
-
     def _recorded(self, y: Any, x: Any, version: list[Any]) -> Any:
-        """Wraps the result of forward and makes this Function its maker."""
-        self.recorded = True
-        self.hooks = None
-        self.released = False
+        """The outputs of a recorded call, where they are more or other than one new array."""
         if type(y) is not ndarray:
             if type(y) is tuple:
                 return self._several(y, x)
@@ -198,16 +107,11 @@ class Function:
         return out
 
     def _unrecorded(self, y: Any, x: Any) -> Any:
+        """The same of a call that is not recorded."""
         if type(y) is tuple:
             outs = tuple(wrap(part if type(part) is ndarray else np.asarray(part)) for part in y)
             return self._several_views(outs, x, mode.enabled) if self.is_view else outs
-        out = _new(Tensor)  # as wrap() does: the call would take as long as what it does
-        out._array = y if type(y) is ndarray else np.asarray(y)
-        out._grad = None
-        out._requires_grad = False
-        out._grad_fn = None
-        out._view = None
-        out._cell = [0, None, 0]
+        out = wrap(y if type(y) is ndarray else np.asarray(y))
         if self.is_view:
             join(out, x, self, not switched_off or mode.enabled)
         return out
@@ -317,6 +221,9 @@ class _Absent:
 
 
 _ABSENT = _Absent()
+_core._set_function_class(
+    Function, lambda f, inputs: as_inputs(inputs, type(f).__name__.lower()), _ABSENT, switched_off, mode
+)
 
 
 def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:

@@ -40,7 +40,7 @@ def noted(cls: type[Function]) -> None:
 
 def _apply(self: Function, *inputs: Any) -> Any:
     recording = current() if recordings else None
-    if recording is not None and not self.recorded:
+    if recording is not None and not hasattr(self, "released"):
         node = _Node(self, recording)
         vars(self).update(forward=node.forward, backward=node.backward)
     return Function.apply(self, *inputs)

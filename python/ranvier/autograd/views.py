@@ -212,7 +212,7 @@ def through(chain: tuple[Any, ...], array: np.ndarray[Any, Any]) -> np.ndarray[A
 
 def as_node(function: Any, *edges: Any) -> Any:
     """A Function as a node of the tape, without a call of forward."""
-    function.recorded, function.released, function.hooks = True, False, None
+    function.released, function.hooks = False, None
     function.edges, function.needs = edges, tuple([edge is not None for edge in edges])
     function.versions, function.changes = (), ()
     return function

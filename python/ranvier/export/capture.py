@@ -18,7 +18,6 @@ from ranvier.autograd import Function, Tensor, inplace
 from ranvier.autograd.recording import place
 from ranvier.optim import Optimizer
 from ranvier.program import CompiledFunction
-from ranvier.program.compiled_model import CompiledModel
 
 __all__ = ["Call", "Capture", "captured"]
 
@@ -218,7 +217,6 @@ def _replaced(capture: Capture) -> Iterator[None]:
         (Function, "apply", capture.apply),
         (nn.Module, "__call__", capture.module),
         (CompiledFunction, "__call__", capture.compiled),
-        (CompiledModel, "__call__", capture.compiled),
         (Tensor, "backward", capture.backward),
         (Tensor, "grad", capture.grad),
         (Optimizer, "zero_grad", capture.zero_grad),

@@ -149,7 +149,7 @@ def _by_slopes(node: Any, x: Tensor, t: Tensor) -> Tensor:
 def _copied(node: Any) -> Any:
     """A node of the tape with what this one has saved, which is not released with it."""
     copy = kept(node)
-    copy.recorded, copy.released, copy.hooks, copy.outputs = True, False, None, 1
+    copy.released, copy.hooks, copy.outputs = False, None, 1
     copy.edges, copy.versions, copy.changes = node.edges, node.versions, node.changes
     return copy
 

@@ -26,7 +26,6 @@ from ranvier.autograd import Function, Tensor, inplace, no_grad, wrap
 from ranvier.autograd.recording import place
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
 from ranvier.program import CompiledFunction
-from ranvier.program.compiled_model import CompiledModel
 
 __all__ = ["tracing"]
 
@@ -267,7 +266,6 @@ _REPLACED: list[tuple[Any, str, Callable[[Trace, Any, str], Any]]] = [
     (join, "_off_tape", _slices),
     (nn.Module, "__call__", _module),
     (CompiledFunction, "__call__", _compiled),
-    (CompiledModel, "__call__", _compiled),
     (inplace, "store", _store),
     *((Tensor, name, _logic) for name in _LOGIC),
     *((Tensor, name, _read) for name in _READ),

@@ -49,7 +49,7 @@ _POSTPONED = 16  # replays until the next attempt to check
 _LIKELY: Any = object()
 
 
-class CompiledFunction(Methods, ManyCalls):
+class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
     """A function that is recorded once and then replayed, or runs as it is; made by :func:`compile`.
 
     strict: a step that cannot be replayed raises CaptureError. tensors: arrays of NumPy arrive as Tensors.
@@ -75,8 +75,8 @@ class CompiledFunction(Methods, ManyCalls):
     ) -> None:
         functools.update_wrapper(self, function, updated=())
         self._function = function
-        self._verify, self._strict, self._tensors, self._after = verify, strict, tensors, after
-        self._shares = shares
+        self._verify, self._strict = verify, strict
+        self._tensors, self._after, self._shares = tensors, after, shares
         self._forget()
 
     def _forget(self) -> None:
@@ -87,8 +87,7 @@ class CompiledFunction(Methods, ManyCalls):
         self._warned, self._exceptions, self._has_containers = False, 0, False
         self._executed: Executed | None = None  # of the last recording
         # the last that ran, and the one before it: a call that fits one of them is replayed at once
-        self._latest: Program | None = None
-        self._before: Program | None = None
+        self._latest = self._before = None
         self._lock = RLock()
         with_locks.add(self)
         self._checked, self._check_took = time.perf_counter(), 0.0
@@ -97,10 +96,12 @@ class CompiledFunction(Methods, ManyCalls):
         return account_of(self._function)
 
     # --- calls
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        """A call that the core does not answer with the program that `_in_turn` has armed."""
         if recordings and current() is not None:  # part of another step, which records its calls
             return self._eager(args, kwargs)
         cache = self._cache
+        cache.untimed += self._disarm()
         if cache.resting:
             cache.resting -= 1
             return self._rests(args, kwargs)
@@ -116,11 +117,10 @@ class CompiledFunction(Methods, ManyCalls):
         row = in_row(args, kwargs) if kwargs or self._has_containers else args
         for place in (self._latest, self._before, _LIKELY):
             program = self._cache.likely.get(hint(row)) if place is _LIKELY else place
-            if program is None or not program.checks_left:
-                continue
-            results = program.call(row) if program.refreshed() else None
+            results = program.call(row) if program is not None and program.refreshed() else None
             if results is not None:
-                program.checks_left -= 1
+                if row is args and program is self._latest and results is not False:
+                    self._cache.untimed -= program.arm(self, self._cache.untimed)
                 return self._replayed(program, results, args, kwargs)
         with self._lock:  # a thread may begin meanwhile
             return self._by_signature(args, kwargs)
@@ -206,7 +206,7 @@ class CompiledFunction(Methods, ManyCalls):
         self._cache.likely[hint(in_row(args, kwargs))] = program
         return self._replayed(program, program.replay(tuple(arrays)), args, kwargs)
 
-    def _replayed(self, program: Program, results: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _replayed(self, program: Any, results: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if program is not self._latest:
             self._ran(program)
         if type(results) is tuple:

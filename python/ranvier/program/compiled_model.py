@@ -6,6 +6,7 @@ import functools
 from _thread import _count as other_threads
 from _thread import get_ident
 from collections.abc import Iterator
+from sys import maxsize
 from types import MethodType
 from typing import Any
 
@@ -41,7 +42,7 @@ class CompiledModel(CompiledFunction):
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self  # a model in the body of a class is no method: instance is not bound
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
         # a program of a model has no tape: the model itself runs where gradients may be needed
         in_step = get_ident() in running or (recordings and current() is not None)
         taped = mode.enabled and (
@@ -57,10 +58,11 @@ class CompiledModel(CompiledFunction):
     def _replay_latest(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The latest program is tried before everything else, as most calls fit it."""
         program, results = self._latest, None
-        if program is not None and program.checks_left and not kwargs:
+        self._disarm()
+        if program is not None and not kwargs:
             results = program.call(args)
             if type(results) is tuple:
-                program.checks_left -= 1
+                program.arm(self, maxsize, self._function)
                 return program.result(results)
         if mode.enabled:  # what is recorded or runs eagerly below makes no tape either
             with no_grad():
@@ -70,7 +72,7 @@ class CompiledModel(CompiledFunction):
     def _finish(self, program: Any, results: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """results: None where the program does not fit the call, else the check in it that failed."""
         if results is None:
-            return super().__call__(*args, **kwargs)
+            return super()._call(*args, **kwargs)
         return self._replayed(program, results, args, kwargs)
 
     # To others it is the Module: as an attribute of a model, a part of Sequential, saved, averaged.

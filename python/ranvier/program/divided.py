@@ -190,6 +190,7 @@ class CompiledRegion(_Part):
 
     def retire(self) -> None:
         """Runs in Python from now on: only a call of the step that has begun still uses it."""
+        self._disarm()
         self._cache.resting = sys.maxsize
 
     def _leaves_out(self, what: str) -> bool:

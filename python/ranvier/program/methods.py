@@ -18,7 +18,6 @@ class Methods:
     """The part of CompiledFunction that makes it a method, and that copies and pickles it."""
 
     _function: Any
-    __call__: Any
     _place: str  # in the dict of the object of a method
     _lock: RLock
     _cache: ProgramCache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import timeit
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 from weakref import ref
 
@@ -25,7 +26,7 @@ from ranvier.program.kinds import Kind
 from ranvier.program.library import STATE, guard_hooks, guard_optimizer
 from ranvier.program.listing import Buffer, Instruction, Memory, buffers_of, instructions_of, names_of, table
 from ranvier.program.record import CaptureError, holds_any, require_replayable
-from ranvier.program.signature import NO_CALL, Place, filled, flattened, is_array
+from ranvier.program.signature import NO_CALL, VALUE, Place, filled, flattened, is_array
 from ranvier.program.walk import Walk
 
 _FEW = 2e-5  # seconds
@@ -49,7 +50,6 @@ class Program:
     #   core            the instructions, replayed as one call into the core
     #   call            a whole replay: the results, or None where these arguments or the guards do not fit
     #   plans           (plan, optimizer, group) of each optimizer step
-    #   checks_left     replays until the next check; negative: no more checks
     #   checks          how many checks there were
     #   renewed         made from the second eager run, because the first took another path
     #   took            seconds of the recording
@@ -76,7 +76,7 @@ class Program:
         forward_only: the function is the forward pass of a model, always without a tape.
         walk: what a step of the library's own leads to, of which no code was read.
         """
-        self.checks_left, self.checks, self.renewed, self.took = 0, 0, False, 0.0
+        self.checks, self.renewed, self.took = 0, False, 0.0
         self.step_form: Any = None
         self.granted = 0  # replays, of which `checks_left` are left
         tensors: list[Tensor] = []
@@ -123,8 +123,8 @@ class Program:
         left += [(leaf, None, -1) for leaf, *_ in recording.leaves.values() if leaf.grad is None]
         self.changed_in_place = [t for t in recording.changed.values() if id(t) not in carried]
         self.form = NO_CALL if self._walk.looks_up or self._walk.reads_gradients else form
-        self._set_call(left)
         self._find_makers(tensors, gradients)
+        self._set_call(left)
 
     def _find_makers(self, results: list[Tensor], gradients: list[tuple[Tensor, Tensor]]) -> None:
         """Results that are the gradient of a leaf, and new views of what outlives the step."""
@@ -147,8 +147,9 @@ class Program:
         """
         self = cls.__new__(cls)
         vars(self).update(parts)
-        self.checks_left, self.checks, self.renewed, self.granted, self.step_form = -1, 1, False, 0, None
+        self.checks, self.renewed, self.granted, self.step_form = 1, False, 0, None
         self.core, self.call, self._fixed = core, core.call, [None] * core.results
+        self.checks_left = -1
         self._forward_only, self.reads_users, self._reached = False, False, walk
         self._roots, self._executed, self._leaves = [], Executed(), [leaf for leaf, *_ in left]
         self._carried, self._moves, self._of_itself = [], {}, True
@@ -166,6 +167,20 @@ class Program:
     def _set_call(self, left: list[tuple[Any, Any, int]]) -> None:
         """left is not kept: gradients that others refer to are not written to."""
         self.core.set_call(self.form, left, self.changed_in_place, of_gradients.renewed, self._walk.tensors)
+        one = type(self.result_form) is Place and not (self._tapes[0] or self._made_by)
+        self._one_tensor = one and self._fixed[0] is None
+        held = any(isinstance(x, Tensor) for kind, x in self.form if kind == VALUE)
+        self._may_arm = not (self.plans or held)
+
+    def arm(self, function: Any, calls: int, model: Any = None) -> int:
+        """Lets the core answer so many calls of a compiled function by itself; 0: it must not."""
+        return function._arm(self, self.core, self._one_tensor, model, calls) if self._may_arm else 0
+
+    checks_left: Any = property(
+        attrgetter("core.checks_left"),
+        lambda self, replays: setattr(self.core, "checks_left", replays),
+        doc="Replays until the next check; negative: no more checks.",
+    )
 
     @property
     def size(self) -> int:
@@ -316,8 +331,8 @@ class Program:
 
     def result(self, arrays: tuple[Array, ...]) -> Any:
         """What the step returns, from the arrays of a run."""
-        if type(self.result_form) is Place and not (self._tapes[0] or self._made_by):
-            return wrap(arrays[0]) if arrays else self._fixed[0]
+        if self._one_tensor:
+            return wrap(arrays[0])
         arrived = iter(arrays)
         tensors = [wrap(next(arrived)) if t is None else t for t in self._fixed]
         for i, make in self._made_by:

@@ -216,8 +216,5 @@ class OneRow:
 
 def _run(program: Any, args: tuple[Any, ...]) -> Any:
     """The arrays that a program gives; None where it does not fit, or the full path has to compare it."""
-    arrays = program.call(args) if program.checks_left and program.refreshed() else None
-    if type(arrays) is not tuple:
-        return None
-    program.checks_left -= 1
-    return arrays
+    arrays = program.call(args) if program.refreshed() else None
+    return arrays if type(arrays) is tuple else None

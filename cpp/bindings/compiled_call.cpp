@@ -1,0 +1,169 @@
+// CompiledCall: the base class of compiled functions (python/ranvier/program/compiled.py), which calls them.
+//
+// A call is one of the method `_call`, in Python. That may arm the object with the program that it has just
+// replayed. The next call then replays this program at once, without Python, if all is as `_call` would find
+// it: this thread is alone and records nothing, and the program itself (ArrayProgram::call) finds that its
+// guards hold and that the arguments fit. Any other call is again one of `_call`.
+#include "bindings/array_program.h"
+#include "bindings/define.h"
+#include "bindings/tensors.h"
+
+namespace ranvier::bind {
+namespace {
+
+struct CompiledCall {
+  PyObject_HEAD PyObject* program;  // of Python; null: not armed
+  PyObject* core;                   // its ArrayProgram
+  PyObject* model;                  // the module whose forward pass it is, or None
+  bool one_tensor;                  // whether that is what the step returns
+  int64_t left;                     // calls before the next one of `_call`
+};
+
+// Of the Python layer. The lists have an entry for each thread that records, runs a compiled function
+// eagerly, or has switched the tape off.
+PyObject *g_recordings, *g_running, *g_switched_off, *g_mode;
+PyObject *g_call, *g_result, *g_training, *g_enabled;
+
+bool is_empty(PyObject* list) { return PyList_GET_SIZE(list) == 0; }
+
+// With other threads calls take their turns in Python. Only a thread that has the GIL adds one or removes
+// one.
+bool is_alone() {
+#ifdef Py_GIL_DISABLED
+  return false;
+#else
+  return !PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get()));
+#endif
+}
+
+bool has_value(PyObject* owner, PyObject* name, PyObject* expected) {
+  const auto value = py::reinterpret_steal<py::object>(PyObject_GetAttr(owner, name));
+  if (!value) PyErr_Clear();
+  return value.ptr() == expected;
+}
+
+// A program of a model has no tape: it serves where the model, whose arguments need no gradient, makes none.
+bool is_off_tape(PyObject* model) {
+  if (!is_empty(g_running)) return false;
+  if (!is_empty(g_switched_off) && has_value(g_mode, g_enabled, Py_False)) return true;
+  return has_value(model, g_training, Py_False);
+}
+
+// Null without an exception: `_call` has to decide.
+PyObject* replayed(CompiledCall& c, PyObject* arguments) {
+  // The guards may run Python that disarms the object.
+  const auto program = py::reinterpret_borrow<py::object>(c.program);
+  const auto core = py::reinterpret_borrow<py::object>(c.core);
+  const bool one_tensor = c.one_tensor;
+  if (c.model != Py_None && !is_off_tape(c.model)) return nullptr;
+  ArrayProgram& replay = program_of(core.ptr());
+  const py::object results = replay.call(py::reinterpret_borrow<py::tuple>(arguments));
+  if (results.ptr() == Py_False) ++replay.checks_left;  // `_call` replays it once more, and counts that
+  if (!PyTuple_CheckExact(results.ptr())) return nullptr;
+  --c.left;
+  if (one_tensor) return new_tensor(PyTuple_GET_ITEM(results.ptr(), 0)).release().ptr();
+  return PyObject_CallMethodObjArgs(program.ptr(), g_result, results.ptr(), nullptr);
+}
+
+CompiledCall& compiled_call(PyObject* self) { return *reinterpret_cast<CompiledCall*>(self); }
+
+PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
+  CompiledCall& c = compiled_call(self);
+  const bool positional = !keywords || PyDict_GET_SIZE(keywords) == 0;
+  if (c.left > 0 && positional && is_empty(g_recordings) && is_alone()) {
+    try {
+      PyObject* result = replayed(c, arguments);
+      if (result || PyErr_Occurred()) return result;
+    } catch (py::error_already_set& e) {
+      e.restore();
+      return nullptr;
+    } catch (...) {
+      detail::raise_in_python();
+      return nullptr;
+    }
+  }
+  const auto method = py::reinterpret_steal<py::object>(PyObject_GetAttr(self, g_call));
+  return method ? PyObject_Call(method.ptr(), arguments, keywords) : nullptr;
+}
+
+int visit(PyObject* self, visitproc visit, void* arg) {
+  CompiledCall& c = compiled_call(self);
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(c.program);
+  Py_VISIT(c.core);
+  Py_VISIT(c.model);
+  return 0;
+}
+
+int clear(PyObject* self) {
+  CompiledCall& c = compiled_call(self);
+  c.left = 0;
+  Py_CLEAR(c.program);
+  Py_CLEAR(c.core);
+  Py_CLEAR(c.model);
+  return 0;
+}
+
+void free_object(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  PyObject_GC_UnTrack(self);
+  clear(self);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+// Nothing is armed while other threads are there.
+PyObject* arm(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  if (count != 5) return PyErr_SetString(PyExc_TypeError, "[arm] expected five arguments"), nullptr;
+  const int64_t left = PyLong_AsLongLong(arguments[4]);
+  if (left == -1 && PyErr_Occurred()) return nullptr;
+  if (left <= 0 || !is_alone()) return PyLong_FromLong(0);
+  clear(self);
+  CompiledCall& c = compiled_call(self);
+  c.program = Py_NewRef(arguments[0]), c.core = Py_NewRef(arguments[1]), c.model = Py_NewRef(arguments[3]);
+  c.one_tensor = arguments[2] == Py_True, c.left = left;
+  return PyLong_FromLongLong(left);
+}
+
+PyObject* disarm(PyObject* self, PyObject*) {
+  const int64_t left = compiled_call(self).left;
+  clear(self);
+  return PyLong_FromLongLong(left);
+}
+
+template <class F>
+void* pointer(F* function) {
+  return reinterpret_cast<void*>(function);
+}
+
+PyMethodDef g_methods[] = {{"_arm", reinterpret_cast<PyCFunction>(pointer(arm)), METH_FASTCALL,
+                            "_arm(self: _CompiledCall, program: Any, core: Program, one_tensor: bool, model: "
+                            "Any, calls: int) -> int"},
+                           {"_disarm", disarm, METH_NOARGS, "_disarm(self: _CompiledCall) -> int"},
+                           {nullptr, nullptr, 0, nullptr}};
+PyType_Slot g_type_slots[] = {{Py_tp_call, pointer(call)},
+                              {Py_tp_traverse, pointer(visit)},
+                              {Py_tp_clear, pointer(clear)},
+                              {Py_tp_dealloc, pointer(free_object)},
+                              {Py_tp_new, pointer(PyType_GenericNew)},
+                              {Py_tp_methods, g_methods},
+                              {0, nullptr}};
+PyType_Spec g_type{"ranvier._core._CompiledCall", sizeof(CompiledCall), 0,
+                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, g_type_slots};
+
+}  // namespace
+
+void register_compiled_call(Module m) {
+  g_call = PyUnicode_InternFromString("_call"), g_result = PyUnicode_InternFromString("result");
+  g_training = PyUnicode_InternFromString("training"), g_enabled = PyUnicode_InternFromString("enabled");
+  const auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&g_type));
+  if (!type) throw py::error_already_set();
+  m.attr("_CompiledCall") = type;
+  def(m, "_set_call_state(recordings, running, switched_off, mode)",
+      [](Raw recordings, Raw running, Raw switched_off, Raw mode) {
+        g_recordings = recordings.value.inc_ref().ptr(), g_running = running.value.inc_ref().ptr();
+        g_switched_off = switched_off.value.inc_ref().ptr(), g_mode = mode.value.inc_ref().ptr();
+      });
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,64 @@
+#include "bindings/tensors.h"
+
+#include <structmember.h>
+
+#include "bindings/define.h"
+#include "bindings/guards.h"
+
+namespace ranvier::bind {
+namespace {
+
+PyTypeObject* g_tensor = nullptr;  // the class
+PyObject* g_no_arguments;
+TensorSlots g_slots;
+
+struct NewTensor : py::object {
+  RANVIER_ANNOTATION("Any");
+};
+
+}  // namespace
+
+const TensorSlots& tensor_slots() { return g_slots; }
+
+int64_t slot_offset(PyTypeObject* type, PyObject* name) {
+  const Held member = class_attribute(type, name);
+  if (!member || !Py_IS_TYPE(member.ptr(), &PyMemberDescr_Type))
+    fail_type("program", "got a guard on a slot that the class does not have");
+  return reinterpret_cast<PyMemberDescrObject*>(member.ptr())->d_member->offset;
+}
+
+PyTypeObject* tensor_class() { return g_tensor; }
+
+py::object new_cell() {
+  auto cell = py::reinterpret_steal<py::object>(PyList_New(3));
+  if (!cell) throw py::error_already_set();
+  PyList_SET_ITEM(cell.ptr(), 0, PyLong_FromLong(0));
+  PyList_SET_ITEM(cell.ptr(), 1, Py_NewRef(Py_None));
+  PyList_SET_ITEM(cell.ptr(), 2, PyLong_FromLong(0));
+  return cell;
+}
+
+py::object new_tensor(PyObject* array, bool requires_grad, PyObject* maker, const py::object& cell) {
+  auto tensor =
+      py::reinterpret_steal<py::object>(PyBaseObject_Type.tp_new(g_tensor, g_no_arguments, nullptr));
+  if (!tensor) throw py::error_already_set();
+  const auto set = [&](int64_t slot, PyObject* value) { slot_at(tensor.ptr(), slot) = Py_NewRef(value); };
+  set(g_slots.array, array), set(g_slots.grad, Py_None), set(g_slots.grad_fn, maker);
+  set(g_slots.requires_grad, requires_grad ? Py_True : Py_False);
+  set(g_slots.view, Py_None), set(g_slots.cell, cell.ptr());
+  return tensor;
+}
+
+void register_tensors(Module m) {
+  g_no_arguments = PyTuple_New(0);
+  def(m, "_set_tensor_class(tensor)", [](Raw tensor) {
+    g_tensor = reinterpret_cast<PyTypeObject*>(tensor.value.inc_ref().ptr());
+    const auto offset = [](const char* name) { return slot_offset(g_tensor, py::str(name).ptr()); };
+    g_slots = {offset("_array"),   offset("_grad"), offset("_requires_grad"),
+               offset("_grad_fn"), offset("_view"), offset("_cell")};
+  });
+  def(m, "_wrap(array, requires_grad=False)",
+      [](Raw array, Truth requires_grad) { return NewTensor{new_tensor(array.value.ptr(), requires_grad)}; });
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,26 @@
+// The class Tensor of the Python layer: where its objects have their members, and new ones.
+#pragma once
+#include <pybind11/pytypes.h>
+
+#include <cstdint>
+
+namespace ranvier::bind {
+
+namespace py = pybind11;
+
+// The members of a Tensor, by their offsets: an attribute lookup takes ten times as long.
+struct TensorSlots {
+  int64_t array, grad, requires_grad, grad_fn, view, cell;
+};
+const TensorSlots& tensor_slots();
+
+// The place of a member of a class with __slots__; TypeError where it has none of this name.
+int64_t slot_offset(PyTypeObject* type, PyObject* name);
+
+PyTypeObject* tensor_class();
+py::object new_cell();  // of a Tensor that shares memory with no other: see Tensor._cell
+// A Tensor of this array. maker: the Function whose result it is.
+py::object new_tensor(PyObject* array, bool requires_grad = false, PyObject* maker = Py_None,
+                      const py::object& cell = new_cell());
+
+}  // namespace ranvier::bind
