@@ -19,4 +19,8 @@ def bar(**settings: Any) -> Any:
         warnings.simplefilter("ignore")  # without ipywidgets, a text is shown in notebooks
         from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-    return tqdm(disable=False if in_notebook() else None, **settings)
+    class Bar(tqdm):  # type: ignore[misc]
+        # No thread that outlives the bar: beside another thread, compiled calls take turns in Python.
+        monitor_interval = 0
+
+    return Bar(disable=False if in_notebook() else None, **settings)
