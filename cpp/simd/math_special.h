@@ -6,17 +6,17 @@
 
 #include "simd/math.h"
 
-namespace ranvier {
+namespace ranvier::RANVIER_ISA {
 
-// Coefficients of double polynomials, lowest first: one copy for all levels.
-inline constexpr double erfc_scaled[] = {
+// Coefficients of double polynomials, lowest first.
+static constexpr double erfc_scaled[] = {
     0x1.3ccda0b5d5dc2p+0,  -0x1.1f367683f89a7p-3,  0x1.d5f294815b03ep-9,   0x1.510169d0967c8p-4,
     -0x1.bda9309a2b1b9p-4, 0x1.7a14188a9a61fp-4,   -0x1.e0d0fa6d76855p-5,  0x1.d0b0037d91882p-6,
     -0x1.3f603c518e5e1p-7, 0x1.cc3a0e4da5ffap-10,  0x1.33fb429e0d361p-12,  -0x1.303fa2691a45fp-12,
     0x1.b13f80c2d9082p-15, 0x1.778b8965c34e8p-16,  -0x1.7fca129dbb96dp-17, -0x1.0566e9281f414p-20,
     0x1.d292386acf086p-20, -0x1.e4a5d4acfeae5p-25, -0x1.02554a940d906p-22, 0x1.7a7d7753bd36dp-26,
     0x1.a7cf539c19227p-26, -0x1.7db23d24e4667p-29};
-inline constexpr double erfinv_central[] = {
+static constexpr double erfinv_central[] = {
     0x1.dbd8f2aa5c9c3p+0,   0x1.d3ab9f0b4f5c7p-3,   -0x1.d93d4855e9bc8p-8,  -0x1.abc2a49f8c9cdp-13,
     0x1.f29c0ddb79621p-14,  -0x1.044d0621e86cbp-16, 0x1.0535e25dbbc6ep-21,  0x1.7ca0c47575fdfp-23,
     -0x1.1f378dd14b4adp-25, 0x1.fc89e42e7f3f2p-30,  0x1.3ff40362433f4p-32,  -0x1.3b9ef8e54c596p-34,
@@ -24,37 +24,33 @@ inline constexpr double erfinv_central[] = {
     0x1.7b06adbbed764p-51,  -0x1.77cf78c835a2bp-52, 0x1.4ca20e562608ap-55,  0x1.0069b0900b1efp-61,
     -0x1.cc34cd2832206p-61, 0x1.eb082a13e6a05p-64,  0x1.2cb4c899635f2p-68,  -0x1.5c448bb4aeeeap-69,
     0x1.702e7026e982fp-74,  0x1.cf34f16010b59p-76,  -0x1.3fa87a489287bp-80, -0x1.0c1947a3f9626p-83};
-inline constexpr double erfinv_tail[] = {
+static constexpr double erfinv_tail[] = {
     0x1.aaf1322b93118p+1,  0x1.c34d1d490e3c7p+2,   0x1.cd93d5c44cc81p+2,   0x1.aa901b198fc09p+2,
     0x1.012425f7681f2p+3,  0x1.42f3548da611dp+1,   0x1.4946920a0aebfp+4,   -0x1.63bd6c130708bp+1,
     -0x1.7fc2b953bf408p+6, 0x1.7af3277b07f04p+8,   0x1.474d5732e0ecap+6,   -0x1.8c8342a540855p+11,
     0x1.0146c8c76c6bbp+12, 0x1.15ebb69e71453p+14,  -0x1.5022f34d0e69ep+15, -0x1.45a6fd1643fc2p+16,
     0x1.0e8db40577f0ap+18, 0x1.027c55c809d21p+19,  -0x1.d51aa6b2c663dp+20, -0x1.effca48440176p+21,
     0x1.75df10b60ce5dp+24, -0x1.2e7acbf524942p+25, 0x1.5f12a0a2a5e91p+24};
-inline constexpr double sine_of_pi[] = {-0x1.a51a6625307d2p+0,  0x1.9f9cb402bc3d9p-1,  -0x1.86a8e47207f66p-3,
+static constexpr double sine_of_pi[] = {-0x1.a51a6625307d2p+0,  0x1.9f9cb402bc3d9p-1,  -0x1.86a8e47207f66p-3,
                                         0x1.ac6805cb99697p-6,   -0x1.3381695d86fe2p-9, 0x1.3746919e409e9p-13,
                                         -0x1.d3e20e7f5548ap-18, 0x1.06fe13a26a430p-22};
-inline constexpr double lgamma_near_zeros[] = {
+static constexpr double lgamma_near_zeros[] = {
     0x1.eeb95b094c191p-2, -0x1.c0638869c10cfp-2, 0x1.06ce2b0811ac6p-3, -0x1.34d888b7a1ccbp-3,
     0x1.5d697320e0be3p-4, -0x1.7dca512a0027cp-4, 0x1.0570a295a36dep-4, -0x1.1547408be3cb7p-4,
     0x1.a11a1536b8517p-5, -0x1.b3c55a396717dp-5, 0x1.5abd66dd0edabp-5, -0x1.6706bc576af82p-5,
     0x1.28ac1478c6abbp-5, -0x1.315e3faa36814p-5, 0x1.027e5475ff633p-5, -0x1.08ea741dea217p-5,
     0x1.d9ed4661c738ep-6, -0x1.e4afb34fb2241p-6, 0x1.460c60af814ffp-6, -0x1.4a81996dbd9c8p-6,
     0x1.513a3863c747ap-5, -0x1.589d1ec07a16fp-5};
-inline constexpr double stirling_tail[] = {
+static constexpr double stirling_tail[] = {
     0x1.5555555555554p-4,  -0x1.6c16c16bfc847p-9,  0x1.a01a010266180p-11, -0x1.38132425d0b0bp-11,
     0x1.b935551f1fb90p-11, -0x1.f40db35b41a07p-10, 0x1.903ba07635179p-8,  -0x1.7c3f3d92565d6p-6,
     0x1.52e62ccefe46fp-4,  -0x1.b449a2641a142p-3,  0x1.16fe2d88ea4c8p-2};
-inline constexpr double digamma_tail[] = {0x1.5555555555535p-4, -0x1.1111110fe7d8cp-7,
+static constexpr double digamma_tail[] = {0x1.5555555555535p-4, -0x1.1111110fe7d8cp-7,
                                           0x1.04103a268336ep-8, -0x1.11099d331dc80p-8,
                                           0x1.eccb3f45c3faep-8, -0x1.22538877149ffp-6};
-inline constexpr double trigamma_tail[] = {0x1.5555555555479p-3, -0x1.1111110d23c85p-5,
+static constexpr double trigamma_tail[] = {0x1.5555555555479p-3, -0x1.1111110d23c85p-5,
                                            0x1.86184a4363427p-6, -0x1.110469ac325dap-5,
                                            0x1.3328843f5eaf6p-4, -0x1.a78c994b1e98dp-3};
-
-}  // namespace ranvier
-
-namespace ranvier::RANVIER_ISA {
 
 // As polynomial(x, c...), in a loop: less code.
 template <int n>
