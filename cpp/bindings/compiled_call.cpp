@@ -69,6 +69,7 @@ CompiledCall& compiled_call(PyObject* self) { return *reinterpret_cast<CompiledC
 
 PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
   CompiledCall& c = compiled_call(self);
+  if (PyErr_CheckSignals() < 0) return nullptr;  // a loop of C around brief calls has no other place
   const bool positional = !keywords || PyDict_GET_SIZE(keywords) == 0;
   if (c.left > 0 && positional && is_empty(g_recordings) && is_alone()) {
     try {

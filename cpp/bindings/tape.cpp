@@ -39,9 +39,17 @@ struct Inputs {
   bool needs(size_t i) const {
     return is_tensor(i) && slot_of(tensors[i], tensor_slots().requires_grad).ptr() == Py_True;
   }
+  // Not so in a subclass whose __init__ does not call Tensor's.
+  bool is_whole(size_t i) const {
+    const TensorSlots& slots = tensor_slots();
+    for (int64_t slot : {slots.array, slots.requires_grad, slots.grad_fn})
+      if (!slot_of(tensors[i], slot)) return false;
+    const Held cell = slot_of(tensors[i], slots.cell);
+    return cell && PyList_CheckExact(cell.ptr()) && PyList_GET_SIZE(cell.ptr()) > 0;
+  }
   bool are_tensors() const {
     for (size_t i = 0; i < count; ++i)
-      if (!is_tensor(i) && !is_none(i)) return false;
+      if (is_tensor(i) ? !is_whole(i) : !is_none(i)) return false;
     return true;
   }
   bool need_gradients() const {
@@ -73,9 +81,9 @@ py::object forward(PyObject* self, const Inputs& inputs) {
   return checked(result);
 }
 
-// Whether the result is a new array alone: all else is Python's. An object of a class of views may be none.
+// Whether the result is a new array alone: all else is Python's.
 bool is_new_array(PyObject* self, const py::object& y) {
-  return PyArray_CheckExact(y.ptr()) && class_attribute(Py_TYPE(self), g_is_view).ptr() == Py_False;
+  return PyArray_CheckExact(y.ptr()) && checked(PyObject_GetAttr(self, g_is_view)).ptr() == Py_False;
 }
 
 py::object unrecorded(PyObject* self, const Inputs& inputs) {
@@ -139,7 +147,8 @@ PyObject* apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
     const py::object own = inputs.tuple(0, [&](size_t i) { return Py_NewRef(inputs[i]); });
     const py::object tensors = checked(PyObject_CallFunctionObjArgs(g_as_inputs, self, own.ptr(), nullptr));
     const Inputs converted{&PyTuple_GET_ITEM(tensors.ptr(), 0), inputs.count};
-    if (!converted.are_tensors()) fail_type("apply", "got an input that is no Tensor; expected one");
+    if (!converted.are_tensors())
+      fail_type("apply", "got an input that is no Tensor, or a Tensor without a call of its __init__");
     return applied(self, converted).release().ptr();
   } catch (py::error_already_set& e) {
     e.restore();

@@ -95,3 +95,37 @@ def test_forward_is_told_what_is_needed_without_a_tape_too():
         with rv.no_grad():
             Total().apply(*inputs)
         assert seen[-2:] == [(True,) + (False,) * (count - 1), (False,) * count]
+
+
+def test_a_view_by_an_attribute_of_the_object():
+    class Tail(rv.autograd.Function):
+        def __init__(self):
+            self.is_view = True
+
+        def forward(self, x):
+            self.length = len(x)
+            return x[1:]
+
+        def backward(self, dy):
+            return np.concatenate([np.zeros(self.length - len(dy), dy.dtype), dy])
+
+    x = rv.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x * 1
+    Tail().apply(y).mul_(10.0)
+    (y * y).sum().backward()
+    assert y.tolist() == [1, 20, 30]
+    assert x.grad.tolist() == [2, 400, 600]
+
+
+def test_a_tensor_whose_init_was_not_called():
+    class Half(rv.Tensor):
+        def __init__(self):
+            pass
+
+    refused(TypeError, "without a call of its __init__", rv.nn.functional.relu, Half())
+
+
+def test_any_true_number_asks_for_gradients():
+    x = rv.Tensor(np.ones(2, np.float32), requires_grad=np.True_)
+    assert x.requires_grad is True
+    assert (x * 2).requires_grad

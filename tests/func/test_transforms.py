@@ -342,6 +342,12 @@ def test_history_of_jacfwd():
 
 # --- in a compiled step
 
+
+def test_jacfwd_of_an_empty_input_beside_another():
+    empty = func.jacfwd(lambda x, y: rv.cat([x.flip(0), y]), (0, 1))(rv.ones(0), rv.ones(2))
+    assert [tuple(j.shape) for j in empty] == [(2, 0), (2, 2)]
+
+
 MODEL = rv.nn.Sequential(rv.nn.Linear(3, 4), rv.nn.Tanh(), rv.nn.Linear(4, 1)).requires_grad_(False)
 GIVEN = {name: p.detach() * 2 for name, p in MODEL.named_parameters()}
 

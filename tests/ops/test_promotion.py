@@ -102,7 +102,7 @@ def test_every_op_has_the_dtype_of_the_table(op):
 def test_the_floats_of_logarithms(op):
     for form, other, a, b in PAIRS:
         dtype = np.dtype(expected(form, other, a, b))
-        if "float16" not in (a, b, dtype.name) and "number" not in form + other:
+        if "float16" not in (a, b, dtype.name):
             y = op(made(rv, form, a), made(rv, other, b))
             assert y.dtype == (dtype if dtype.kind == "f" else np.float32), (form, other, a, b)
 

@@ -68,7 +68,10 @@ def test_copies_of_a_decorated_function_are_itself():
     assert copy.deepcopy({"step": doubled})["step"] is doubled
 
 
-@pytest.mark.parametrize("again", [lambda x: pickle.loads(pickle.dumps(x)), copy.copy, copy.deepcopy])
+AGAIN = [*(lambda x, p=p: pickle.loads(pickle.dumps(x, p)) for p in range(6)), copy.copy, copy.deepcopy]
+
+
+@pytest.mark.parametrize("again", AGAIN)
 def test_a_step_without_its_own_name_is_copied_without_programs(again):
     fast = strict(tripled, verify=3)
     for _ in range(4):

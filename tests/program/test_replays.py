@@ -279,3 +279,25 @@ def test_results_that_only_the_step_can_make(make, reason):
         return
     with pytest.raises(rv.CaptureError, match=reason):
         step(rv.ones(3))
+
+
+def test_a_gradient_is_the_one_of_the_call():
+    p, x = rv.ones(3, requires_grad=True), rv.ones(3)
+    p.grad = rv.ones(3)
+    step = strict(lambda x: (x * 2, p.grad))
+    for value in (1.0, 1.0, 1.0, 7.0, 8.0):
+        p.grad = rv.full((3,), value)
+        assert step(x)[1] is p.grad
+    p.grad = None
+    assert step(x)[1] is None
+
+
+def test_views_of_one_result_count_its_changes_together():
+    step = strict(lambda x: (lambda y: (y, y.view(-1)))(x * 2))
+    w = rv.ones(3, requires_grad=True)
+    for _ in range(4):
+        y, view = step(rv.ones(3))
+        loss = (view * w).sum()
+        y.add_(100.0)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()

@@ -383,7 +383,7 @@ def rebuild(kind: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool
 def _fill(tensor: Tensor, array: np.ndarray[Any, Any], requires_grad: bool) -> None:
     tensor._array = array
     tensor._grad = None
-    tensor._requires_grad = requires_grad
+    tensor._requires_grad = bool(requires_grad)
     tensor._grad_fn = None
     tensor._view = None
     tensor._cell = [0, None, 0]

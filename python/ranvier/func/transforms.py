@@ -146,9 +146,10 @@ def jacfwd(
         level, inside = level_of("jacobian", argnums, args)
         with level:
             aux = level.call(func, inside(), kwargs, has_aux)
-            count, of_outputs = (sum(x.numel() for x in xs) for xs in (level.xs, level.ys))
+            counts, of_outputs = [x.numel() for x in level.xs], sum(y.numel() for y in level.ys)
+            forward = min(counts, default=0) > 0 and sum(counts) <= 2 * of_outputs
             try:
-                jacobians = jacobian_columns(level) if 0 < count <= 2 * of_outputs else level.jacobians()
+                jacobians = jacobian_columns(level) if forward else level.jacobians()
             except NotImplementedError:  # an op without a forward rule
                 jacobians = level.jacobians()
         return (jacobians, aux) if has_aux else jacobians

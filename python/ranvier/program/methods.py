@@ -71,7 +71,7 @@ class Methods:
         named: Any = sys.modules.get(getattr(self, "__module__", None) or "")
         for part in name.split("."):
             named = getattr(named, part, None)
-        return name if named is self else super().__reduce_ex__(protocol)
+        return name if named is self else super().__reduce_ex__(max(protocol, 2))
 
     def __getstate__(self) -> dict[str, Any]:
         names = "_function", "_verify", "_strict", "_tensors", "_after", "_shares"

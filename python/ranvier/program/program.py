@@ -50,7 +50,7 @@ class Program:
     #   core            the instructions, replayed as one call into the core
     #   call            a whole replay: the results, or None where these arguments or the guards do not fit
     #   plans           (plan, optimizer, group) of each optimizer step
-    #   checks          how many checks there were
+    #   checks          how many checks there were; after the last one `granted` replays were left
     #   renewed         made from the second eager run, because the first took another path
     #   took            seconds of the recording
     #   reads_users     whether code of the user's runs in the step
@@ -76,15 +76,16 @@ class Program:
         forward_only: the function is the forward pass of a model, always without a tape.
         walk: what a step of the library's own leads to, of which no code was read.
         """
-        self.checks, self.renewed, self.took = 0, False, 0.0
+        self.checks, self.granted, self.renewed, self.took = 0, 0, False, 0.0
         self.step_form: Any = None
-        self.granted = 0  # replays, of which `checks_left` are left
         tensors: list[Tensor] = []
         self.result_form = flattened(result, tensors)
         self._tapes = ["" if t._grad_fn is None else repr(t._grad_fn) for t in tensors]
         kinds = [recording.core.kind_of(t._array) for t in tensors]
         self._fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
         self._made_by: list[tuple[int, Callable[[], Tensor]]] = []  # results that no array is made for
+        same = {id(t._cell): i for i, t in enumerate(tensors)}  # views count changes together
+        self._joined = [(i, same[id(t._cell)]) for i, t in enumerate(tensors) if self._fixed[i] is None]
         outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
         of_gradients.forget_local(recording)
         gradients = [(leaf, leaf.grad) for leaf, *_ in recording.leaves.values() if leaf.grad is not None]
@@ -127,9 +128,9 @@ class Program:
         self._set_call(left)
 
     def _find_makers(self, results: list[Tensor], gradients: list[tuple[Tensor, Tensor]]) -> None:
-        """Results that are the gradient of a leaf, and new views of what outlives the step."""
-        leaf_of = {id(grad): leaf for leaf, grad in gradients}
-        lasting = {id(t) for tensor in self._walk.tensors for t in (tensor, tensor.grad)}
+        """Results that are the gradient of a Tensor, and new views of what outlives the step."""
+        leaf_of = {id(t.grad): t for t in self._walk.tensors} | {id(grad): leaf for leaf, grad in gradients}
+        lasting = set(map(id, self._walk.tensors))
         for i, t in enumerate(results):
             if id(t) in leaf_of:
                 self._made_by.append((i, functools.partial(getattr, leaf_of[id(t)], "grad")))
@@ -153,7 +154,7 @@ class Program:
         self._forward_only, self.reads_users, self._reached = False, False, walk
         self._roots, self._executed, self._leaves = [], Executed(), [leaf for leaf, *_ in left]
         self._carried, self._moves, self._of_itself = [], {}, True
-        self._tapes, self._made_by = [""] * core.results, []
+        self._tapes, self._made_by, self._joined = [""] * core.results, [], []
         self._continued(walk)
         core.set_guards(self._walk.all())
         self._set_call(left)
@@ -337,6 +338,8 @@ class Program:
         tensors = [wrap(next(arrived)) if t is None else t for t in self._fixed]
         for i, make in self._made_by:
             tensors[i] = make()
+        for i, j in self._joined:
+            tensors[i]._cell = tensors[j]._cell
         for t, tape in zip(tensors, self._tapes, strict=True):
             if tape and t._grad_fn is None:
                 t._requires_grad, t._grad_fn = True, freed(tape)

@@ -174,9 +174,9 @@ def logaddexp2(input: Any, other: Any) -> Tensor:
 
 def _same_floats(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     """Two operands as Tensors of their common floating dtype."""
-    a, b = as_tensor(name, a), as_tensor(name, b)
+    x, y = as_tensor(name, a), as_tensor(name, b)
     dtype = result_dtype(a, b)
-    return floating(a.to(dtype)), floating(b.to(dtype))
+    return floating(x.to(dtype)), floating(y.to(dtype))
 
 
 SYMBOLS: dict[str, Any] = {
