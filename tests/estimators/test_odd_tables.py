@@ -88,3 +88,30 @@ def test_what_is_no_table():
     months = pandas.date_range("2020-01-01", periods=N).to_period("M")
     with pytest.raises(TypeError, match="column 'b' of dtype object; expected numbers"):
         regressor(frame.assign(b=months))
+
+
+def test_weights_of_held_out_rows_only():
+    table, weights = np.random.default_rng(0).standard_normal((400, 3)), np.zeros(400)
+    weights[np.random.RandomState(0).permutation(400)[:60]] = 1
+    fitted = TabularRegressor(**FAST).fit(table, table[:, 0], sample_weight=weights)
+    assert np.isfinite(fitted.predict(table)).all()
+
+
+@pytest.mark.parametrize("rows", [20, 400])
+def test_a_category_without_any_value(rows):
+    frame = pandas.DataFrame({"a": pandas.Series([None] * rows, dtype="string")})
+    with pytest.raises(ValueError, match="got columns without any category"):
+        TabularClassifier(**FAST).fit(frame, np.arange(rows) % 2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_class_for_each_few_rows():
+    table = np.random.default_rng(0).standard_normal((400, 3))
+    assert TabularClassifier(**{**FAST, "max_iter": 1}).fit(table, np.arange(400) % 180).predict(table).shape
+
+
+def test_categories_of_one_text_have_an_order():
+    frame = pandas.DataFrame({"a": pandas.Series(["2", 2, 1, "1"] * 5, dtype=object)})
+    fitted = TabularClassifier(**FAST).fit(frame, np.arange(20) % 2)
+    assert [*fitted._codes[0]] == [1, "1", 2, "2"]
+    assert [type(value) for value in fitted._codes[0]] == [int, str, int, str]

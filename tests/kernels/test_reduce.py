@@ -313,6 +313,8 @@ def test_errors():
     refused(ValueError, "[mean] got axis -2 twice; expected distinct axes", kernels.mean, x, (0, -2))
     refused(TypeError, "[sum] got an axis of type str; expected None, an int", kernels.sum, x, "rows")
     refused(ValueError, "[max] got x of shape (0, 3), empty along the axis", kernels.max, x[:0], 0)
+    empty = np.zeros((3, 0, 0), np.float32)
+    refused(ValueError, "[min] got x of shape (3, 0, 0), empty along the axis", kernels.min, empty, 1)
     refused(ValueError, "[argmax] got 2 axes; expected one", kernels.argmax, x, (0, 1))
     refused(TypeError, "[sum] got x of dtype int64", kernels.sum, x.astype(int))
     refused(ValueError, "[sum] got out that overlaps an input", kernels.sum, x, 0, out=x[0])

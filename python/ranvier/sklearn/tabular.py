@@ -22,6 +22,11 @@ __all__ = ["TabularClassifier", "TabularRegressor"]
 Array = npt.NDArray[Any]
 
 
+def _order(category: Any) -> tuple[str, str]:
+    """Categories of several types in one order: 1 and "1" have the same text."""
+    return str(category), type(category).__name__
+
+
 class _Tabular(TabularTraining):
     """What the classifier and the regressor have in common."""
 
@@ -109,7 +114,7 @@ class _Tabular(TabularTraining):
             )
         if reset:
             categories = {value for value in values if value is not None}
-            self._codes[i] = {value: code for code, value in enumerate(sorted(categories, key=str))}
+            self._codes[i] = {value: code for code, value in enumerate(sorted(categories, key=_order))}
         codes = np.array([-1 if value is None else self._codes[i].get(value, -1) for value in values])
         types = [{type(v) for v in of if v is not None} for of in (values, self._codes[i])]  # here, in fit
         if (codes < 0).all() and all(types) and (str in types[0]) != (str in types[1]):

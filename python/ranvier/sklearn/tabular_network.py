@@ -150,10 +150,13 @@ class PeriodicEmbedding(nn.Module):
 def forest_splits(x: Array, y: Array, weights: Array | None, random_state: Any) -> Array:
     """The splits in a random forest (splits, 3): column, threshold, and by how much they lower the impurity.
 
-    It has 20 trees and sees up to 4,000 of the rows. y: class indices (n,), or values (n, outputs).
+    It has 20 trees and sees up to 4,000 of the rows. y: class indices (n,), or values (n, outputs). There are
+    no splits where most of the rows have a class of their own.
     """
     rows = np.arange(len(x)) if weights is None else np.flatnonzero(weights)
     rows = random_state.permutation(rows)[:FOREST_ROWS]
+    if y.ndim == 1 and 2 * len(np.unique(y[rows])) > len(rows):
+        return np.empty((0, 3))
     settings = {"max_depth": 6, "min_samples_leaf": 5, "max_features": min(0.5, 16 / x.shape[1]), "n_jobs": 1}
     make = RandomForestClassifier if y.ndim == 1 else RandomForestRegressor
     target = y[rows].ravel() if y.shape[1:] == (1,) else y[rows]

@@ -62,6 +62,10 @@ class TabularTraining(NetworkEstimator):
         self._random_state, self._generator = check_random_state(self.random_state), None
         everything = x, target, weights
         order = self._random_state.permutation(len(x))
+        if not x.shape[1]:
+            raise ValueError(
+                f"[{type(self).__name__}] got columns without any category; expected one, or a number"
+            )
         held = self._held_out(order, weights)
         train: Arrays = everything if held is None else _rows(everything, np.sort(order[len(held) :]))
         numbers = train[0][:, : self._columns.numbers]
@@ -139,7 +143,9 @@ class TabularTraining(NetworkEstimator):
         """The rows that stop the first phase; None for small tables."""
         count = min(int(len(order) * self.validation_fraction), MOST_HELD_OUT)
         held: Array = np.sort(order[:count])
-        if count < LEAST_HELD_OUT or (weights is not None and not weights[held].any()):
+        if count < LEAST_HELD_OUT:
+            return None
+        if weights is not None and not (weights[held].any() and weights[order[count:]].any()):
             return None
         return held
 
