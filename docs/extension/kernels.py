@@ -34,6 +34,7 @@ OWN = {
     "prelu_weight_backward": "The gradient of `F.prelu` by the slope: x dy where x < 0, else 0.",
     "sum_abs": "The sum of abs(x) along axes. Of `rv.norm`.",
     "sum_exp": "The sum of exp(x - y) along axes. Of `rv.logsumexp`.",
+    "trigamma": "The derivative of `rv.digamma`, the second one of log(gamma(x)).",
 }
 
 
