@@ -84,16 +84,21 @@ def ansatz(problem, sin, x, net):
     return -sin(PI * x[1]) + x[0] * (1 - x[1] ** 2) * net
 
 
+def network(library, problem, seed):
+    """The network of ranvier or PyTorch, whose names are the same."""
+    layers = []
+    for w, b in starting_weights(problem, seed):
+        layers += [library.nn.Linear(w.shape[1], w.shape[0]), library.nn.Tanh()]
+        layers[-2].load_state_dict({"weight": library.tensor(w), "bias": library.tensor(b)})
+    return library.nn.Sequential(*layers[:-1])
+
+
 class Ours:
     def __init__(self, problem, seed):
         import ranvier as rv
 
         rv.set_num_threads(1)
-        layers = []
-        for w, b in starting_weights(problem, seed):
-            layers += [rv.nn.Linear(w.shape[1], w.shape[0]), rv.nn.Tanh()]
-            layers[-2].load_state_dict({"weight": rv.tensor(w), "bias": rv.tensor(b)})
-        net = self.net = rv.nn.Sequential(*layers[:-1])
+        net = self.net = network(rv, problem, seed)
         optimizer = rv.optim.Adam(net.parameters(), lr=5e-3)
         schedule = rv.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS[problem])
         u_of = lambda x: ansatz(problem, rv.sin, x.unbind(1), net(x)[:, 0])  # noqa: E731
@@ -164,11 +169,7 @@ class Torch:
         import torch
 
         torch.set_num_threads(1)
-        layers = []
-        for w, b in starting_weights(problem, seed):
-            layers += [torch.nn.Linear(w.shape[1], w.shape[0]), torch.nn.Tanh()]
-            layers[-2].load_state_dict({"weight": torch.tensor(w), "bias": torch.tensor(b)})
-        self.net, self.library, self.problem = torch.nn.Sequential(*layers[:-1]), torch, problem
+        self.net, self.library, self.problem = network(torch, problem, seed), torch, problem
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=5e-3)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, STEPS[problem])
 
