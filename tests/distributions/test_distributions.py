@@ -301,3 +301,12 @@ def test_a_vector_with_an_infinite_element_is_impossible():
     assert y.tolist()[:2] == [-INF, -INF]
     assert np.isfinite(y.tolist()[2])
     assert np.isfinite(factor.grad.numpy()).all()
+
+
+def test_replays_ask_whether_the_covariance_is_symmetric():
+    log_prob = rv.compile(
+        lambda c: D.MultivariateNormal(rv.zeros(2), covariance_matrix=c).log_prob(rv.zeros(2))
+    )
+    for _ in range(6):
+        log_prob(rv.eye(2))
+    refused(ValueError, "not symmetric", log_prob, rv.tensor([[1.0, 0.5], [0.0, 1.0]]))

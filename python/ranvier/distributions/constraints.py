@@ -172,3 +172,9 @@ one_hot = Constraint(
 lower_cholesky = Constraint(
     "LowerCholesky()", _is_lower, 2, text="a lower factor, with numbers > 0 in its diagonal"
 )
+symmetric = Constraint(
+    "Symmetric()",
+    lambda x: ops.all(ops.abs(x - x.mT) <= 1e-6 + 1e-5 * ops.abs(x), (-2, -1)),
+    2,
+    text="a symmetric matrix",
+)

@@ -20,6 +20,7 @@ from ranvier.distributions.constraints import (
     positive,
     real,
     real_vector,
+    symmetric,
 )
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -267,8 +268,7 @@ class MultivariateNormal(Distribution):
         self.loc = ops.broadcast_to(mean, (*batch, n))
         if scale_tril is None:
             check = self._validate_args if validate_args is None else validate_args
-            array = matrix._array
-            if check and not np.allclose(array, np.swapaxes(array, -1, -2), atol=1e-6):
+            if check and not symmetric.holds(matrix):
                 raise ValueError("[MultivariateNormal] got a matrix that is not symmetric; expected one")
             matrix = ops.cholesky(matrix if precision_matrix is None else ops.inverse(matrix))
         self.scale_tril = ops.broadcast_to(matrix, (*batch, n, n))
