@@ -175,6 +175,20 @@ def test_flatten_of_channels_last_is_in_logical_order():
     assert x.flatten(1).tolist() == [x.numpy().ravel().tolist()]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64"])
+def test_other_shapes_of_channels_last_are_views_where_memory_allows(dtype):
+    same = [lambda x: x.squeeze(), lambda x: x.view_as(x), lambda x: x.reshape(2, 3, 4, -1)]
+    other = [lambda x: x.unsqueeze(2), lambda x: x.flatten(2), lambda x: x.reshape(-1, 1, 3, 2, 2, 5)]
+    for change in [*same, *other, lambda x: x.unflatten(0, (1, 2))]:
+        x = rv.zeros(2, 4, 5, 3, dtype=dtype).permute(0, 3, 1, 2)
+        change(x).add_(1)
+        assert (x.numpy() == 1).all()
+    for change in (lambda x: x.flatten(1), lambda x: x.reshape(3, 40), lambda x: x.reshape(2, 5, 12)):
+        change(x).zero_()
+        assert (x.numpy() == 1).all()
+        assert change(x).shape == np.reshape(x.numpy(), change(x).shape).shape
+
+
 def test_wrong_calls():
     x = rv.zeros(2, 3)
     refused(ValueError, "[reshape]", x.reshape, 4, 2)

@@ -1,14 +1,15 @@
 """The same elements in another shape: reshape, transpose, permute, squeeze, expand, flip and others.
 
 The result is a view of x where NumPy gives one; the tape tracks in-place changes of both. reshape keeps the
-logical order of the elements: a channels-last image is copied to C order first, and its gradient is
-channels-last again.
+logical order of the elements: a channels-last image of which it is no view is copied to C order, and its
+gradient is channels-last again.
 """
 
 from __future__ import annotations
 
 import math
-from operator import index
+from itertools import accumulate
+from operator import index, mul
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,8 @@ class Reshape(Function):
         self.shape = x.shape
         if x.flags.c_contiguous:
             return x.reshape(self.target)
-        self.channels_last = is_channels_last(x)
-        if self.channels_last and x.dtype.kind == "f":
+        self.channels_last = x.dtype.char in "fd" and is_channels_last(x)
+        if self.channels_last and not _divides(x, self.target):  # NumPy's copy takes longer
             self.is_view = False
             return _core.copy(x, False, None).reshape(self.target)
         y = reshaped(x, self.target)
@@ -52,6 +53,13 @@ class Reshape(Function):
     def backward(self, dy: Array) -> Array:
         dx = reshaped(dy, self.shape)
         return _core.copy(dx, True, None) if self.channels_last else dx
+
+
+def _divides(x: Array, target: Any) -> bool:
+    """True if the shape keeps the ends of N and C of channels-last (N, C, H, W): a view of its memory."""
+    shape = np.broadcast_to(np.False_, x.shape).reshape(target).shape  # a view: one byte
+    n, c = x.shape[:2]
+    return {n, n * c} <= {1, *accumulate(shape, mul)}
 
 
 rule(Reshape)(lambda node, dy: reshape(dy, node.shape))
