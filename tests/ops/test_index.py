@@ -328,3 +328,30 @@ def test_leading_dimensions_of_size_1_of_a_value_are_dropped(key):
     refused(
         ValueError, "[setitem] got a value of shape (2, 1, 2) for (2,)", x.__setitem__, key, rv.ones(2, 1, 2)
     )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8", "uint8", "int64"])
+@pytest.mark.parametrize("include_self", [True, False])
+def test_scatter_reduce_mean_keeps_the_dtype(dtype, include_self):
+    x, src = np.array([7, 5, 3], dtype), np.array([2, 1, 2], dtype)
+    y = rv.scatter_reduce(
+        rv.tensor(x), 0, rv.tensor([0, 0, 2]), rv.tensor(src), "mean", include_self=include_self
+    )
+    means = [10 / 3, 5, 5 / 2] if include_self else [3 / 2, 5, 2]
+    expected = np.array(means if dtype == "float16" else np.floor(means), dtype)
+    assert y.numpy().dtype == dtype
+    assert y.tolist() == expected.tolist()
+
+
+def test_scatter_reduce_refuses_values_that_the_dtype_cannot_hold():
+    x, place = rv.tensor([1, 2]), rv.tensor([0])
+    refused(
+        TypeError,
+        "[scatter_reduce] got src of dtype float32",
+        rv.scatter_reduce,
+        x,
+        0,
+        place,
+        rv.ones(1),
+        "sum",
+    )

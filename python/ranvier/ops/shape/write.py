@@ -22,7 +22,7 @@ from ranvier.ops.shape.index import index_array, require_from_0, selected
 from ranvier.ops.shape.join import select
 from ranvier.ops.shape.repeat import diagonal
 from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape, some_dim
-from ranvier.ops.shape.scatter import scatter, scatter_add
+from ranvier.ops.shape.scatter import _like, scatter, scatter_add
 
 
 def take(input: Any, index: Any) -> Tensor:
@@ -151,13 +151,17 @@ def scatter_reduce(
     """x with y[.., index[j], ..] = the reduction of all src[.., j, ..] written there, and of x's element.
 
     reduce: 'sum', 'prod', 'mean', 'amax' or 'amin'. Without include_self, x counts only where nothing is
-    written. Equal extremes share the gradient. Raises IndexError where an index is negative or out of range.
+    written. Equal extremes share the gradient. Raises IndexError where an index is negative or out of range,
+    TypeError where src has a dtype that x's cannot hold.
     | rv.scatter_reduce(rv.zeros(2), 0, rv.tensor([0, 0, 1]), rv.tensor([1.0, 5.0, 2.0]), "amax")
     -> tensor([5., 2.])"""
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
         raise ValueError(f"[scatter_reduce] got reduce {reduce!r}; expected sum, prod, mean, amax or amin")
-    input, src = as_tensor("scatter_reduce", input), as_tensor("scatter_reduce", src)
-    places = index_array("scatter_reduce", index)
+    input = as_tensor("scatter_reduce", input)
+    src, places = (
+        _like(input, as_tensor("scatter_reduce", src), "scatter_reduce"),
+        index_array("scatter_reduce", index),
+    )
     require_from_0("scatter_reduce", places)
     at = _dim("scatter_reduce", dim, input.ndim)
     if reduce in ("sum", "mean") and is_floating(input):
@@ -191,7 +195,7 @@ def _reduced(
     arrays without dimensions, which get one; src may be larger than places: the part at the front counts."""
     places, y = np.atleast_1d(places), np.atleast_1d(x.copy())
     part = tuple(map(slice, places.shape))
-    values = np.atleast_1d(src)[part].astype(y.dtype, copy=False)
+    values = np.atleast_1d(src)[part]
     rows: list[Any] = list(np.ogrid[part])
     rows[at] = places
     key = tuple(rows)
@@ -202,7 +206,8 @@ def _reduced(
     if reduce == "mean":
         count = np.full(y.shape, 1 if include_self else 0)
         np.add.at(count, key, 1)
-        y = y // np.maximum(count, 1)
+        divide = np.true_divide if y.dtype.kind == "f" else np.floor_divide
+        y = divide(y, np.maximum(count, 1)).astype(y.dtype)
     return y.reshape(x.shape), key, values
 
 
