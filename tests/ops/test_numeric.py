@@ -1,6 +1,7 @@
 """Rare ops (ranvier.ops.later): values against Python and NumPy, gradients, compiled steps, integers."""
 
 import math
+import operator
 
 import numpy as np
 import pytest
@@ -254,6 +255,16 @@ def test_integers_and_bools():
     refused(TypeError, "[bitwise_and] got dtypes float32, int64", rv.bitwise_and, rv.ones(2), 1)
     i //= 2
     assert i.tolist() == [-3, 2]
+
+
+@pytest.mark.parametrize("name", ["and", "or", "xor", "lshift", "rshift"])
+def test_bitwise_assignments_change_the_tensor(name):
+    x, other = np.array([6, 5]), np.array([3, 1])
+    tensor = rv.tensor(x)
+    view = tensor[:1]
+    assert getattr(operator, f"i{name}")(tensor, rv.tensor(other)) is tensor
+    expected = getattr(x, f"__{name}__")(other)
+    assert (tensor.tolist(), view.tolist()) == (expected.tolist(), expected[:1].tolist())
 
 
 def test_draws():

@@ -32,8 +32,8 @@ OPS = {
     "elementwise.logic": """
         bitwise_and* bitwise_left_shift* bitwise_not* bitwise_or* bitwise_right_shift* bitwise_xor* gcd*
         greater* greater_equal* isclose+ lcm* less* less_equal* logical_and* logical_not* logical_or*
-        logical_xor* not_equal* .__and__ .__invert__ .__lshift__ .__or__ .__rand__ .__rlshift__ .__ror__
-        .__rrshift__ .__rshift__ .__rxor__ .__xor__
+        logical_xor* not_equal* .__and__ .__iand__ .__ilshift__ .__invert__ .__ior__ .__irshift__ .__ixor__
+        .__lshift__ .__or__ .__rand__ .__rlshift__ .__ror__ .__rrshift__ .__rshift__ .__rxor__ .__xor__
     """,
     "elementwise.pairs": """
         addcdiv* addcmul* arctan2* atan2* clamp_max* clamp_min* copysign* float_power* floor_divide* fmax+
