@@ -176,3 +176,25 @@ def test_the_largest_value_that_is_compared(name, monkeypatch):
     value = make(most + 1)
     with pytest.raises(rv.CaptureError, match=said):
         step(rv.ones(1))
+
+
+class Raising(type):
+    def __hash__(cls):
+        raise OSError("metaclass")
+
+
+class Closed(metaclass=Raising):
+    def __getattribute__(self, name):
+        raise OSError(name)
+
+
+def test_a_value_that_raises_when_it_is_looked_at_makes_the_step_eager():
+    """The step itself never looks: `is None` reads no attribute."""
+    closed, factors = Closed(), [2.0]
+    step = rv.compile(lambda x: x * factors[0] if closed is not None else x)
+    with pytest.warns(UserWarning, match="a value that raises OSError when it is looked at"):
+        step(rv.ones(2))
+    for factor in (3.0, 4.0, 5.0):
+        factors[0] = factor
+        assert step(rv.ones(2)).tolist() == [factor, factor]
+    assert rv.compile(lambda x, other: x * 2)(rv.ones(2), [closed]).tolist() == [2.0, 2.0]

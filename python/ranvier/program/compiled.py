@@ -183,7 +183,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         arrays: list[Any] = []
         try:
             key: tuple[Any, ...] = signature(args, kwargs, arrays), environment()
-        except RecursionError:  # a container that holds itself
+        except Exception:  # a container that holds itself, an object that raises when it is looked at
             return self._eager(args, kwargs)
         if is_watched_mode() or hash(key) in self._cache.refused:
             return self._timed(key, args, kwargs)

@@ -123,19 +123,18 @@ class Walk(Guards):
 
     def drain(self) -> None:
         """Follows all values that were reached, and what they lead to."""
-        stack, seen = self.stack, self.seen
-        while stack and not self.fault:
-            x, text = stack.pop()
-            kind = type(x)
-            if kind in PLAIN or id(x) in seen:
-                if kind is str and x in library.SETTINGS:
-                    self._setting_names.add(x)
-                continue
-            seen[id(x)] = x
-            if kind in CONTAINERS:
-                self.container(kind, x, text)
-            else:
+        while self.stack and not self.fault:
+            x, text = self.stack.pop()
+            try:
+                kind = type(x)
+                if kind in PLAIN or id(x) in self.seen:
+                    if kind is str and x in library.SETTINGS:
+                        self._setting_names.add(x)
+                    continue
+                self.seen[id(x)] = x
                 (_FOLLOW.get(kind) or _follower(kind))(self, x, text)
+            except Exception as error:  # of a method or a metaclass of x
+                self.deny(text, f"a value that raises {type(error).__name__} when it is looked at")
             if len(self.guards) + len(self.of_library) > _MOST_GUARDS:
                 self.fault = "the step can reach too many Python values; pass what it needs as an argument"
 
@@ -383,6 +382,7 @@ _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
 
 
 _FOLLOW_BASES = tuple(_FOLLOW.items())  # before _FOLLOW gets the library's classes, as they are met
+_FOLLOW |= dict.fromkeys(CONTAINERS, lambda walk, x, text: walk.container(type(x), x, text))
 
 
 def _follower(kind: type) -> Callable[[Walk, Any, str], None]:
