@@ -301,3 +301,9 @@ def test_the_other_results_of_lstsq_and_lu():
     assert rv.linalg.lstsq(tall, b, driver="gels").rank.shape == (0,)
     assert rv.lu(rv.tensor(A), get_infos=True)[2].tolist() == [0, 0]
     refused(ValueError, "got pivot=False", rv.linalg.lu, rv.tensor(A), pivot=False)
+
+
+def test_first_matrix_power_is_a_copy():
+    x = rv.ones(2, 2)
+    rv.linalg.matrix_power(x, 1).zero_()
+    assert x.tolist() == [[1.0, 1.0], [1.0, 1.0]]

@@ -235,6 +235,8 @@ def matrix_power(A: Any, n: int) -> Tensor:
     """The product of n matrices A (..., k, k); of n inverses for n < 0.
     | rv.linalg.matrix_power(rv.tensor([[1.0, 1.0], [0.0, 1.0]]), 3) -> tensor([[1., 3.], [0., 1.]])"""
     A = matrix("matrix_power", A)
+    if n == 1:
+        return A.clone()  # never the argument itself
     if n < 0:
         A, n = inverse(A), -n
     result = None
