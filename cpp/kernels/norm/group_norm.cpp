@@ -1,5 +1,6 @@
 #include "kernels/norm/group_norm.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/parallel.h"
@@ -53,7 +54,8 @@ struct GroupForward {
   const NormKernels<T>& kernels;
 
   double keep(int64_t n, int64_t g, Moments all) const {  // the statistics; returns rstd
-    const double rstd = 1 / std::sqrt(all.m2 / plan.elements() + f.eps);
+    const double count = std::max<int64_t>(plan.elements(), 1);
+    const double rstd = 1 / std::sqrt(all.m2 / count + f.eps);  // of no element: no NaN in dweight
     f.mean.data[n * plan.groups + g] = all.mean, f.rstd.data[n * plan.groups + g] = rstd;
     return rstd;
   }
