@@ -132,3 +132,23 @@ def test_few_classes_have_the_bits_of_other_layouts(ignored, isa, rng):
                 np.testing.assert_array_equal(loss, other)
                 np.testing.assert_array_equal(dx, other_dx)
                 assert np.isfinite(dx).all() or not (target != ignored).any()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["cross_entropy", "focal"])
+def test_slopes_are_never_subnormal(name, dtype, isa):
+    """0 where they, or the probability, would be: of scores from just above that to far below."""
+    tiny = np.finfo(dtype).tiny
+    for n in (2, 10, 40):
+        x = np.zeros((64, n), dtype)
+        x[:, 1:] = np.log(tiny) + np.linspace(5, -50, 64 * (n - 1)).reshape(64, -1)
+        target = np.zeros(64, int)
+        target[::4] = 1  # whose losses, and with them the slopes of focal, are large
+        for view in (x, np.asfortranarray(x)):
+            loss, *saved = getattr(_core, name)(view, target, "sum")
+            for dy in (1 / 64, 1, 64):
+                dx = getattr(_core, f"{name}_backward")(np.array(dy, dtype), view, target, *saved, "sum")
+                want, _ = getattr(reference, name).backward(dy, x.astype(float), target, "sum")
+                assert not ((dx != 0) & (np.abs(dx) < tiny)).any()
+                bound = tolerance(dtype, 1, 50 - np.log(tiny)) * np.abs(want)  # by the rounding of a score
+                assert (np.abs(dx - want) <= bound + 3 * tiny * max(dy, 1)).all()

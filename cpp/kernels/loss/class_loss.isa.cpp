@@ -96,10 +96,10 @@ struct CrossEntropyRest : Sums {  // a + b: log-sum-exp
     return x;
   }
 };
-struct ScaledSoftmax : WritesClasses {  // a: log-sum-exp; b: factor
+struct ScaledSoftmax : WritesClasses {  // a: log-sum-exp; b: factor; c: least_softmax(b)
   template <class V, class M, class O>
   RANVIER_INLINE V step(V x, V, M, const O& o, V&) {
-    return exp(x - o.a) * o.b;
+    return scaled_softmax(x - o.a, o.b, o.c);
   }
 };
 struct CrossEntropySlope : WritesClasses {  // a: log-sum-exp; b: sum of coefficients; c: dy
@@ -190,7 +190,8 @@ struct CrossEntropy {
                                                 : q.spread * l.weights + q.keep * weight;
       over_classes<CrossEntropySlope>(l, g, OfLines<T>{lse, total, dy}, q, l.index.data ? taken : nullptr);
     } else {
-      over_classes<ScaledSoftmax>(l, g, OfLines<T>{lse, weight * dy}, q, taken);
+      const vec<T> factor = weight * dy;
+      over_classes<ScaledSoftmax>(l, g, OfLines<T>{lse, factor, least_softmax(factor)}, q, taken);
     }
   }
 };
@@ -223,7 +224,8 @@ struct Focal {
     const vec<T> factor = load(g.weight) * dy_of(l, g) * (f.power + slope * (T(1) - f.miss) * cost);
     alignas(64) T taken[lanes<T>];
     store(taken, factor);
-    over_classes<ScaledSoftmax>(l, g, OfLines<T>{lse, factor}, Coefficients<T>{}, taken);
+    const OfLines<T> o = {lse, factor, least_softmax(factor)};
+    over_classes<ScaledSoftmax>(l, g, o, Coefficients<T>{}, taken);
   }
 };
 

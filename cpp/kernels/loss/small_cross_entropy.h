@@ -3,6 +3,7 @@
 // compared with each class, where the general functions look at one line after another. The bits are theirs.
 // Included by class_loss.isa.cpp only.
 #pragma once
+#include "kernels/loss/class_lines.h"
 #include "kernels/loss/class_loss.h"
 #include "kernels/loss/sum.h"
 #include "simd/math.h"
@@ -77,7 +78,7 @@ static void small_forward(const ClassLines<T>& lines, double (&sums)[2]) {
     for (int k = 0; k < l.n; ++k) {
       const vec<T> x = Tile<T>::row(tile, k);
       of_class = select(classes == k, x, of_class);
-      sum += exp_below_1(x - top);
+      sum += exp_beside_1(x - top);
     }
     const vec<T> log_sum = log(sum), lse = top + log_sum;
     T* saved = l.log_sum_exp.data + first;
@@ -93,7 +94,7 @@ template <class T>
 static void small_backward(const ClassLines<T>& lines) {
   constexpr int L = lanes<T>;
   const ClassLines<T> l = lines;
-  const vec<T> dy = broadcast(l.dy.data[0] * l.scale);
+  const vec<T> dy = broadcast(l.dy.data[0] * l.scale), least = least_softmax(dy);
   Tile<T> tile;
   for (int64_t first = 0; first < l.count; first += L) {
     const int count = l.count - first < L ? int(l.count - first) : L;
@@ -102,8 +103,8 @@ static void small_backward(const ClassLines<T>& lines) {
     const vec<T> lse = count == L ? load(saved) : load_n(saved, count);
     load_classes(tile, l, first, count);
     for (int k = 0; k < l.n; ++k) {
-      const vec<T> y = exp(Tile<T>::row(tile, k) - lse) * dy - select(classes == k, dy, vec<T>{});
-      Tile<T>::set_row(tile, k, select(classes < 0, vec<T>{}, y));
+      const vec<T> y = scaled_softmax(Tile<T>::row(tile, k) - lse, dy, least);
+      Tile<T>::set_row(tile, k, select(classes < 0, vec<T>{}, y - select(classes == k, dy, vec<T>{})));
     }
     T* dx = l.dx.data + first * l.dx.line;
     if (l.n == 2 && l.dx.line == 2 && count == L) {
