@@ -42,12 +42,19 @@ RANVIER_INLINE vec<double> lookup(const double (&table)[8], ivec<double> index) 
 RANVIER_INLINE vec<float> lookup(const float (&table)[32], ivec<float> index) {
   return _mm512_permutex2var_ps(_mm512_loadu_ps(table), (__m512i)index, _mm512_loadu_ps(table + 16));
 }
+RANVIER_INLINE vec<double> lookup(const double (&table)[16], ivec<double> index) {
+  return _mm512_permutex2var_pd(_mm512_loadu_pd(table), (__m512i)index, _mm512_loadu_pd(table + 8));
+}
 
 // |v| = 2^exponent * significand, significand in [1, 2), subnormal v included. Of 0: 2^-inf * 1, of infinity:
 // 2^inf * 1, and a negative number has no significand (NaN).
 RANVIER_INLINE vec<float> exponent_of(vec<float> v) { return _mm512_maskz_getexp_ps(all16, v); }
+RANVIER_INLINE vec<double> exponent_of(vec<double> v) { return _mm512_maskz_getexp_pd(all8, v); }
 RANVIER_INLINE vec<float> significand_of(vec<float> v) {
   return _mm512_maskz_getmant_ps(all16, v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan);
+}
+RANVIER_INLINE vec<double> significand_of(vec<double> v) {
+  return _mm512_maskz_getmant_pd(all8, v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_nan);
 }
 
 // v * 2^floor(n), rounded once, also where the result is subnormal or overflows.

@@ -185,25 +185,73 @@ RANVIER_INLINE V exp_or_0(V x) {
   return select(vanishes, V{}, exp_in_range(select(vanishes, V{}, x)));
 }
 
-// 2^n expm1(r) + 2^n - 1 at half scale, since 2^n overflows before expm1 does.
+// (exp(x) - 1) / 2 = half expm1(r) + half - 1/2 as a sum of which the first term is the larger and the second
+// has what rounding it lost, for x within ExpRange from low_m1 on. half = 2^(n - 1), since 2^n overflows
+// before expm1 does.
+#if RANVIER_HAS_LOOKUP
+// half, less the bits of the eighths that `eighths` adds to it; what it loses, over itself.
+static constexpr double halves_of_eighths[8] = {0x1p-1,
+                                                0x1.f72b83c7d517bp-2,
+                                                0x1.f06fe0a31b715p-2,
+                                                0x1.ebfdad5362a27p-2,
+                                                0x1.ea09e667f3bcdp-2,
+                                                0x1.eace5422aa0dbp-2,
+                                                0x1.ee89f995ad3adp-2,
+                                                0x1.f5818dcfba487p-2};
+static constexpr double lost_of_eighths[8] = {0.0,
+                                              -0x1.01b15eaa59348p-55,
+                                              0x1.34d754db0abb6p-55,
+                                              0x1.690cebb7aafb0p-56,
+                                              -0x1.3b3efbf5e2229p-54,
+                                              0x1.db72fc1f0eab4p-55,
+                                              0x1.c1a7792cb3386p-55,
+                                              0x1.4a385a63d07a7p-56};
+
+RANVIER_INLINE Pair<vec<double>> half_expm1(vec<double> x) {
+  typedef vec<double> V;
+  constexpr double round = 0x1.8p49;  // its last bit is an eighth
+  const V eighths = fma(x, broadcast(1.44269504088896340736), broadcast(round)), n = eighths - round;
+  const V coarse = fma(n, broadcast(-Ln2<double>::hi), x);  // exact
+  const V low = fma(n, broadcast(-Ln2<double>::lo), lookup(lost_of_eighths, bits(eighths))), r = coarse + low;
+  // Error of q relative to expm1(r) 2^-61.5.
+  const V q = polynomial(r, 0x1p-1, 0x1.555555555555cp-3, 0x1.55555555553d5p-5, 0x1.1111110b1fd67p-7,
+                         0x1.6c16c175f02abp-10, 0x1.a01f56e3c36d9p-13, 0x1.a019d48cdd74bp-16);
+  const V half = from_bits(bits(lookup(halves_of_eighths, bits(eighths))) + (bits(eighths) << 49));
+  const V rest = half - 0.5, main = fma(half, coarse, rest);
+  return {main, fma(half, fma(r * r, q, low), fma(half, coarse, rest - main))};
+}
+#else
 template <class V>
-RANVIER_INLINE V expm1(V x) {
+RANVIER_INLINE Pair<V> half_expm1(V x) {
   using T = element_of<V>;
   constexpr bool is_double = sizeof(T) == 8;
   constexpr T round = is_double ? T(0x1.8p52 + 1022) : T(0x1.8p23 + 126);  // power's last bits: n + bias
-  const V limited = at_most(at_least(x, ExpRange<T>::low_m1), ExpRange<T>::high);
-  const V power = fma(limited, broadcast(T(1.44269504088896340736)), broadcast(round)), n = power - round;
-  const V coarse = fma(n, broadcast(-Ln2<T>::hi), limited);  // exact
-  const V low = n * -Ln2<T>::lo, r = is_double ? coarse + low : fma(n, broadcast(-Ln2<T>::lo), coarse);
-  const V half = from_bits(bits(power) << (is_double ? 52 : 23));
-  V y;
-  if constexpr (is_double) {
-    const V tail = fma(r * r, exp_tail(r), (coarse - r) + low);  // expm1(r) = r + tail
-    y = fma(half, tail, fma(half, r, half - T(0.5)));
-  } else {  // what r lacks is at most half an ulp of the result: where n is not 0 that is 0.29 or more
-    y = fma(half, fma(r * r, exp_tail(r), r), half - T(0.5));
-  }
-  return select(abs(x) < ExpRange<T>::tiny, x, y + y);  // keeps -0 and subnormals
+  const V power = fma(x, broadcast(T(1.44269504088896340736)), broadcast(round)), n = power - round;
+  const V coarse = fma(n, broadcast(-Ln2<T>::hi), x);  // exact
+  const V low = n * -Ln2<T>::lo, r = coarse + low, half = from_bits(bits(power) << (is_double ? 52 : 23));
+  const V rest = half - T(0.5), main = fma(half, coarse, rest);
+  return {main, fma(half, fma(r * r, exp_tail(r), low), fma(half, coarse, rest - main))};
+}
+#endif
+
+RANVIER_INLINE vec<double> expm1(vec<double> x) {
+  using R = ExpRange<double>;
+  const auto [main, tail] = half_expm1(at_most(at_least(x, R::low_m1), R::high));
+  const vec<double> half = main + tail;
+  return select(abs(x) < R::tiny, x, half + half);  // keeps -0 and subnormals
+}
+
+// What r lacks is at most half an ulp of the result: where n is not 0 that is 0.29 or more.
+RANVIER_INLINE vec<float> expm1(vec<float> x) {
+  typedef vec<float> V;
+  using R = ExpRange<float>;
+  constexpr float round = 0x1.8p23f + 126;
+  const V limited = at_most(at_least(x, R::low_m1), R::high);
+  const V power = fma(limited, broadcast(1.44269504088896340736f), broadcast(round)), n = power - round;
+  const V coarse = fma(n, broadcast(-Ln2<float>::hi), limited);  // exact
+  const V r = fma(n, broadcast(-Ln2<float>::lo), coarse), half = from_bits(bits(power) << 23);
+  const V y = fma(half, fma(r * r, exp_tail(r), r), half - 0.5f);
+  return select(abs(x) < R::tiny, x, y + y);
 }
 
 // 1 / (1 + exp(-x)) = exp(x) / (1 + exp(x)), whichever exponential cannot overflow. The part of 1 + e lost in

@@ -87,10 +87,10 @@ RANVIER_INLINE V log_of(V exponent, V f, V correction) {
 }
 
 #if RANVIER_HAS_LOOKUP
-// Where two registers hold 32 floats: x = 2^e m with m in [1, 2), c near 1 / m for each 32nd of that, so
-// short that r = c m - 1 is exact, and log(x) = e ln 2 - log(c) + log(1 + r). -log(c) = high + low, of which
-// high has so many trailing zero bits that e ln2.hi + high is exact: it cancels to 0 just below 1, where c is
-// 1 / 2.
+// Where two registers hold 32 floats or 16 doubles: x = 2^e m with m in [1, 2), c near 1 / m for each 32nd
+// (16th) of that, so short that r = c m - 1 is exact, and log(x) = e ln 2 - log(c) + log(1 + r). -log(c) =
+// high + low, of which high has so many trailing zero bits that e ln2.hi + high is exact: it cancels to 0
+// just below 1, where c is 1 / 2.
 // clang-format off
 static constexpr float log_inverses[32] = {
     0x1p+0f, 0x1.e8p-1f, 0x1.d8p-1f, 0x1.dp-1f, 0x1.cp-1f, 0x1.b8p-1f, 0x1.a8p-1f, 0x1.ap-1f, 0x1.98p-1f,
@@ -110,44 +110,77 @@ static constexpr float log_low[32] = {
     -0x1.8e2eaap-20f, 0x1.4344e4p-19f, -0x1.d4216ep-20f, 0x1.b8b416p-19f, 0x1.b8b416p-19f, -0x1.bf0dc4p-21f,
     0x1.089a6ep-20f, 0x1.089a6ep-20f, -0x1.d4989cp-19f, -0x1.a0db88p-26f, -0x1.a0db88p-26f,
     -0x1.d97988p-21f, -0x1.d97988p-21f, 0x1.7f7d1cp-20f};
+static constexpr double wide_log_inverses[16] = {
+    0x1p+0, 0x1.dp-1, 0x1.cp-1, 0x1.ap-1, 0x1.9p-1, 0x1.8p-1, 0x1.7p-1, 0x1.6p-1, 0x1.5p-1, 0x1.4p-1, 0x1.3p-1,
+    0x1.3p-1, 0x1.2p-1, 0x1.1p-1, 0x1.1p-1, 0x1p-1};
+static constexpr double wide_log_high[16] = {
+    0.0, 0x1.9335e5d598p-4, 0x1.1178e8228p-3, 0x1.a93ed3c8acp-3, 0x1.f991c6cb3cp-3, 0x1.269621134ep-2,
+    0x1.522ae0738ap-2, 0x1.7fafa3bd82p-2, 0x1.af5295248cp-2, 0x1.e148a1a272p-2, 0x1.0ae76e2d05p-1,
+    0x1.0ae76e2d05p-1, 0x1.269621134ep-1, 0x1.43d9ff2f92p-1, 0x1.43d9ff2f92p-1, 0x1.62e42fefa3p-1};
+static constexpr double wide_log_low[16] = {
+    0.0, -0x1.b3ba8f150ae0ap-43, -0x1.b8421cc74be04p-43, 0x1.9e36f2bea77a6p-43, -0x1.90d04cd7cc834p-44,
+    -0x1.1b61f10522625p-44, 0x1.ebe708164c759p-45, -0x1.5c8243204959ap-43, 0x1.ba0ceab622eeap-43,
+    0x1.b36537e3375b2p-44, 0x1.3e90d710fcfc5p-43, 0x1.3e90d710fcfc5p-43, -0x1.1b61f10522625p-43,
+    0x1.e267b0b7efae1p-44, 0x1.e267b0b7efae1p-44, 0x1.3de6af278ece6p-42};
 // clang-format on
 
-// (log(1 + r) - r) / r^2 for |r| < 1/32; error relative to r 2^-31.6.
+// (log(1 + r) - r) / r^2 for |r| < 1/32 (double: -0.038 < r < 1/16); error relative to r 2^-31.6, 2^-61.3.
 RANVIER_INLINE vec<float> log_near_node(vec<float> r) {
   return polynomial(r, -0x1.fffffcp-2f, 0x1.55555p-2f, -0x1.003546p-2f, 0x1.9a0f3p-3f);
 }
+RANVIER_INLINE vec<double> log_near_node(vec<double> r) {
+  return polynomial(r, -0x1.fffffffffffffp-2, 0x1.555555555552ap-2, -0x1.0000000002848p-2,
+                    0x1.9999999a246f4p-3, -0x1.55555528bf8b3p-3, 0x1.2492445046789p-3, -0x1.0000838a85be0p-3,
+                    0x1.c73f260f62659p-4, -0x1.991fb217dff71p-4, 0x1.49f810d71fd2fp-4);
+}
 
-RANVIER_INLINE ivec<float> log_node(vec<float> m) { return bits(m) >> 18; }
+template <class V>
+struct LogNode {
+  V inverse, high, low;
+};
+RANVIER_INLINE LogNode<vec<float>> log_node(vec<float> m) {
+  const ivec<float> i = bits(m) >> 18;
+  return {lookup(log_inverses, i), lookup(log_high, i), lookup(log_low, i)};
+}
+RANVIER_INLINE LogNode<vec<double>> log_node(vec<double> m) {
+  const ivec<double> i = bits(m) >> 48;
+  return {lookup(wide_log_inverses, i), lookup(wide_log_high, i), lookup(wide_log_low, i)};
+}
 
-RANVIER_INLINE vec<float> log(vec<float> x) {
-  const vec<float> e = exponent_of(x), m = significand_of(x);  // -inf of 0, NaN of negative numbers
-  const ivec<float> node = log_node(m);
-  const vec<float> r = fma(m, lookup(log_inverses, node), broadcast(-1.0f));
-  const vec<float> low = fma(e, broadcast(Ln2<float>::lo), lookup(log_low, node));
-  const vec<float> high = fma(e, broadcast(Ln2<float>::hi), lookup(log_high, node));
+// e ln 2 - log(c) + log(1 + r)
+template <class V>
+RANVIER_INLINE V log_from_node(V e, const LogNode<V>& node, V r) {
+  using T = element_of<V>;
+  const V low = fma(e, broadcast(Ln2<T>::lo), node.low), high = fma(e, broadcast(Ln2<T>::hi), node.high);
   return high + (r + fma(r * r, log_near_node(r), low));
 }
 
-RANVIER_INLINE vec<float> log1p(vec<float> x) {
-  const vec<float> u = x + 1.0f, e = exponent_of(u), m = significand_of(u);
-  const ivec<float> node = log_node(m);
-  const vec<float> c = lookup(log_inverses, node);
-  const vec<float> lost = select(x > 1.0f, 1.0f - (u - x), x - (u - 1.0f));  // by rounding 1 + x
-  const vec<float> r = fma(scale_by_power(lost, -e), c, fma(m, c, broadcast(-1.0f)));
-  const vec<float> low = fma(e, broadcast(Ln2<float>::lo), lookup(log_low, node));
-  const vec<float> high = fma(e, broadcast(Ln2<float>::hi), lookup(log_high, node));
-  const vec<float> y = high + (r + fma(r * r, log_near_node(r), low));
-  const vec<float> inside = select((abs(x) < 0x1p-26f) | (x == Limits<float>::infinity), x, y);  // keeps -0
-  return select(x == -1.0f, broadcast(-Limits<float>::infinity), inside);
+template <class V>
+RANVIER_INLINE V log(V x) {
+  using T = element_of<V>;
+  const V e = exponent_of(x), m = significand_of(x);  // -inf of 0, NaN of negative numbers
+  const auto node = log_node(m);
+  return log_from_node(e, node, fma(m, node.inverse, broadcast(T(-1))));
+}
+
+template <class V>
+RANVIER_INLINE V log1p(V x) {
+  using T = element_of<V>;
+  const V u = x + T(1), e = exponent_of(u), m = significand_of(u);
+  const auto node = log_node(m);
+  const V lost = select(x > T(1), T(1) - (u - x), x - (u - T(1)));  // by rounding 1 + x
+  const V r = fma(scale_by_power(lost, -e), node.inverse, fma(m, node.inverse, broadcast(T(-1))));
+  const V y = log_from_node(e, node, r), infinity = broadcast(Limits<T>::infinity);
+  const V inside = select((abs(x) < FloatBits<T>::tiny) | (x == infinity), x, y);  // keeps -0
+  return select(x == T(-1), -infinity, inside);
 }
 
 // log1p for 0 <= x <= 1.
 RANVIER_INLINE vec<float> log1p_of_part(vec<float> x) {
   const vec<float> m = at_most(x + 1.0f, 0x1.fffffep+0f), lost = x - (m - 1.0f);
-  const ivec<float> node = log_node(m);
-  const vec<float> c = lookup(log_inverses, node);
-  const vec<float> r = fma(lost, c, fma(m, c, broadcast(-1.0f)));
-  return lookup(log_high, node) + (r + fma(r * r, log_near_node(r), lookup(log_low, node)));
+  const auto node = log_node(m);
+  const vec<float> r = fma(lost, node.inverse, fma(m, node.inverse, broadcast(-1.0f)));
+  return node.high + (r + fma(r * r, log_near_node(r), node.low));
 }
 #endif
 
@@ -180,6 +213,8 @@ RANVIER_INLINE V log_unless_rare(V x) {
   else
     return log_of_any(x);
 }
+
+#if !RANVIER_HAS_LOOKUP
 template <class V>
 RANVIER_INLINE V log(V x) {  // a double gains less: not worth the code everywhere
   return sizeof(element_of<V>) == 4 ? log_unless_rare(x) : log_of_any(x);
@@ -200,6 +235,7 @@ RANVIER_INLINE V log1p(V x) {
   const V inside = select(x < infinity, select(abs(x) < FloatBits<T>::tiny, x, y), x);
   return select(x > T(-1), inside, outside);
 }
+#endif
 
 template <class V>
 RANVIER_INLINE V log1p_of_part(V x) {

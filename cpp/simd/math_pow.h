@@ -99,14 +99,14 @@ RANVIER_INLINE V pow_of_any(V x, V y) {
 RANVIER_INLINE Pair<vec<float>> log_pair(vec<float> x) {
   typedef vec<float> V;
   const V e = exponent_of(x), m = significand_of(x);
-  const ivec<float> node = log_node(m);
-  const V r = fma(m, lookup(log_inverses, node), broadcast(-1.0f)), square = r * r;
-  const V high = fma(e, broadcast(Ln2<float>::hi), lookup(log_high, node));
+  const auto node = log_node(m);
+  const V r = fma(m, node.inverse, broadcast(-1.0f)), square = r * r;
+  const V high = fma(e, broadcast(Ln2<float>::hi), node.high);
   const V hi = high + r, lost = r - (hi - high);  // high is 0 or larger than r
   // log(1 + r) - r = -r^2 / 2 + r^3 (1/3 - r / 4 + ...); error of the cubic relative to r 2^-37.
   const V cubic = polynomial(r, 0x1.555552p-2f, -0x1.fffff6p-3f, 0x1.99ff4ep-3f, -0x1.55c0f8p-3f);
   const V square_lost = fma(r, r, -square);
-  V low = fma(e, broadcast(Ln2<float>::lo), lookup(log_low, node));
+  V low = fma(e, broadcast(Ln2<float>::lo), node.low);
   low = fma(broadcast(-0.5f), square_lost, fma(r * square, cubic, low));
   low = fma(broadcast(-0.5f), square, lost + low);
   const V sum = hi + low;

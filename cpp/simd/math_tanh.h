@@ -79,20 +79,15 @@ RANVIER_INLINE vec<float> tanh(vec<float> x) {
 }
 #endif
 
-// e / (e + 2) with the sign of x, e = expm1(2|x|).
+// h / (h + 1) with the sign of x, h = expm1(2|x|) / 2. Where h is small, rounding h + 1 and h would cost
+// most: there y = h - h y.
 template <class V>
 RANVIER_INLINE V tanh(V x) {
   using T = element_of<V>;
   const V size = at_most(abs(x), ExpRange<T>::tanh);
-  const auto [n, r, r_lo] = reduce_by_ln2(size + size);
-  const V scale = power_of_two(n);
-  const V main = fma(scale, r, scale - T(1)), tail = scale * fma(r * r, exp_tail(r), r_lo);
-  const V e = main + tail, d = e + T(2), y = e / d;
-  // What rounding lost in e and in d, to first order, with 1 / d = (1 - y) / 2. For large e it does not
-  // matter, and could not be found this way.
-  const V lost_e = (main - e) + tail, lost_d = select(e < T(0x1p20), e - (d - T(2)), V{});
-  const V rest = T(1) - y;
-  return copysign(fma(fma(rest, lost_e, -y * lost_d), T(0.5) * rest, y), x);
+  const auto [main, tail] = half_expm1(size + size);
+  const V h = main + tail, y = h / (h + T(1));
+  return copysign(select(h < T(0.5), main + fma(-h, y, tail), y), x);
 }
 
 }  // namespace ranvier::RANVIER_ISA

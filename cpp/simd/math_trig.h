@@ -1,53 +1,48 @@
 // sin, cos. Included by math.h.
 //
-// x = n pi/2 + r with |r| <= pi/4; the last two bits of n choose sine or cosine and the sign.
+// x + t pi/2 = n pi + r with |r| <= pi/2, where t is 0 for the sine and 1 for the cosine, which are
+// (-1)^n sin(r): one polynomial, where |r| <= pi/4 takes two.
 #pragma once
 
 #include "simd/math_base.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// sin(r) = r + r^3 S(r^2), cos(r) = 1 - r^2/2 + r^4 C(r^2); relative errors 2^-37.4 and 2^-32.9 (float),
-// 2^-57.8 and 2^-63.8 (double).
+// sin(r) = r + r z (c + z S(z)), z = r^2, c = -1/6 in T; relative error 2^-31.1 (float), 2^-61.6 (double).
 RANVIER_INLINE vec<float> sin_tail(vec<float> z) {
-  return polynomial(z, -0x1.555556p-3f, 0x1.111108p-7f, -0x1.a00f48p-13f, 0x1.6cc50ap-19f);
-}
-RANVIER_INLINE vec<float> cos_tail(vec<float> z) {
-  return polynomial(z, 0x1.55554ap-5f, -0x1.6c0bfep-10f, 0x1.99dbccp-16f);
+  return polynomial(z, 0x1.111136p-7f, -0x1.a0244cp-13f, 0x1.72e3c8p-19f, -0x1.b87522p-26f);
 }
 RANVIER_INLINE vec<double> sin_tail(vec<double> z) {
-  return polynomial(z, -0x1.5555555555548p-3, 0x1.111111110f685p-7, -0x1.a01a019bd30b0p-13,
-                    0x1.71de35417c481p-19, -0x1.ae5e3bba3ee19p-26, 0x1.5d86a8607cddep-33);
-}
-RANVIER_INLINE vec<double> cos_tail(vec<double> z) {
-  return polynomial(z, 0x1.555555555554ap-5, -0x1.6c16c16c14e18p-10, 0x1.a01a019c5e945p-16,
-                    -0x1.27e4f7ceee936p-22, 0x1.1ee9c4697a09ep-29, -0x1.8f9a6d83eaef1p-37);
+  return polynomial(z, 0x1.11111111110c8p-7, -0x1.a01a01a014e00p-13, 0x1.71de3a52a58a0p-19,
+                    -0x1.ae6454d6fe430p-26, 0x1.6123cdba987c8p-33, -0x1.ae43b67c9f0c6p-41,
+                    0x1.883838fe03548p-49);
 }
 
-// pi/2 in parts: where there is an FMA, three of full width; else four, of which below the limit n times each
-// of the first three is exact.
+// pi in positive parts: where there is an FMA, three of full width; else four, of which below the limit n
+// times each of the first three is exact.
 template <class T>
-struct HalfPi;
+struct Pi;
 template <>
-struct HalfPi<float> {
-  static constexpr float wide[] = {0x1.921fb6p+0f, -0x1.777a5cp-25f, -0x1.ee59dap-50f};
-  static constexpr float a = 0x1.92p+0f, b = 0x1.fb4p-12f, c = 0x1.444p-24f, d = 0x1.68c234p-39f;
-  static constexpr float limit = 10000, low_bits = 0x1.8p23f;
+struct Pi<float> {
+  static constexpr float wide[] = {0x1.921fb4p+1f, 0x1.4442dp-23f, 0x1.84698ap-47f};
+  static constexpr float a = 0x1.92p+1f, b = 0x1.fb4p-11f, c = 0x1.444p-23f, d = 0x1.68c234p-38f;
+  static constexpr float limit = 10000, round = 0x1.8p23f;  // round, added: to an integer, in the last bits
 };
 template <>
-struct HalfPi<double> {
-  static constexpr double wide[] = {0x1.921fb54442d18p+0, 0x1.1a62633145c07p-54, -0x1.f1976b7ed8fbcp-110};
-  static constexpr double a = 0x1.921fb544p+0, b = 0x1.0b4611a6p-34, c = 0x1.3198a2ep-69;
-  static constexpr double d = 0x1.b839a252049c1p-104, limit = 1e6, low_bits = 0x1.8p52;
+struct Pi<double> {
+  static constexpr double wide[] = {0x1.921fb54442d18p+1, 0x1.1a62633145c06p-53, 0x1.c1cd129024e09p-106};
+  static constexpr double a = 0x1.921fb544p+1, b = 0x1.0b4611a6p-33, c = 0x1.3198a2ep-68;
+  static constexpr double d = 0x1.b839a252049c1p-103, limit = 1e6, round = 0x1.8p52;
 };
 
 struct Angle {
-  double quadrant, r;
+  int n;  // 0 or 1
+  double r;
 };
 
 // One argument beyond the limit (Payne and Hanek, 1983): 192 bits of 2/pi, starting where the product's
 // last two integer bits come from, times the 53-bit significand.
-static inline Angle reduce_large(double x) {
+static inline Angle reduce_large(double x, int t) {
   static constexpr uint64_t two_over_pi[] = {
       0xa2f9836e4e441529, 0xfc2757d1f534ddc0, 0xdb6295993c439041, 0xfe5163abdebbc561, 0xb7246e3a424dd2e0,
       0x06492eea09d1921c, 0xfe1deb1cb129a73e, 0xe88235f52ebb4484, 0xe99c7026b45f7e41, 0x3991d639835339f4,
@@ -69,69 +64,67 @@ static inline Angle reduce_large(double x) {
   typedef unsigned __int128 uint128;
   const uint128 low = uint128(significand) * word[2];
   const uint128 middle = uint128(significand) * word[1] + uint64_t(low >> 64);
-  const uint64_t high = significand * word[0] + uint64_t(middle >> 64);
-  // high:middle is the product modulo 4: two integer bits, then the fraction, taken as signed.
-  const uint128 fraction = (uint128(high) << 66) | (uint128(uint64_t(middle)) << 2) | (uint64_t(low) >> 62);
-  const double r = double((long double)(__int128(fraction)) * (0x1p-128L * 1.57079632679489661923L));
-  const int quadrant = int(high >> 62) + int(fraction >> 127);
-  return x < 0 ? Angle{double(4 - quadrant), -r} : Angle{double(quadrant), r};
+  const uint64_t turns = uint64_t(x < 0 ? -t : t) << 62;
+  const uint64_t high = significand * word[0] + uint64_t(middle >> 64) + turns;
+  // high:middle is |x| 2/pi + t modulo 4: an integer bit in units of pi, then the fraction, taken as signed.
+  const uint128 fraction = (uint128(high) << 65) | (uint128(uint64_t(middle)) << 1) | (uint64_t(low) >> 63);
+  const double r = double((long double)(__int128(fraction)) * (0x1p-128L * 3.14159265358979323846L));
+  return {int(high >> 63) ^ int(fraction >> 127), x < 0 ? -r : r};
 }
 
 template <class V>
 struct ReducedAngle {
-  V n, r;
+  V n, r;  // n has the integer in its last bits
 };
 
 template <class V>
-static __attribute__((noinline)) ReducedAngle<V> reduce_large_lanes(V x, ReducedAngle<V> reduced) {
+static __attribute__((noinline)) ReducedAngle<V> reduce_large_lanes(V x, ReducedAngle<V> reduced, int t) {
   using T = element_of<V>;
   for (int i = 0; i < lanes<T>; ++i) {
-    if (x[i] < HalfPi<T>::limit && x[i] > -HalfPi<T>::limit) continue;
-    const Angle angle = reduce_large(double(x[i]));
-    reduced.n[i] = T(angle.quadrant);
+    if (x[i] < Pi<T>::limit && x[i] > -Pi<T>::limit) continue;
+    const Angle angle = reduce_large(double(x[i]), t);
+    reduced.n[i] = Pi<T>::round + T(angle.n);
     reduced.r[i] = T(angle.r);
   }
   return reduced;
 }
 
-template <class V>
-RANVIER_INLINE ReducedAngle<V> reduce_by_half_pi(V x) {
+template <int t, class V>
+RANVIER_INLINE ReducedAngle<V> reduce_by_pi(V x) {
   using T = element_of<V>;
-  using P = HalfPi<T>;
-  const V n = round_even(x * T(0.636619772367581343076));
+  using P = Pi<T>;
+  constexpr T inverse = T(0.318309886183790671538), half = T(t) / 2;
+  const V n = t ? fma(x, broadcast(inverse), broadcast(half)) + P::round
+                : fma(x, broadcast(inverse), broadcast(P::round));
+  const V m = n - P::round - half;  // of 0: +0, so that the differences keep the sign of -0
 #if RANVIER_HAS_FMA
-  const V r1 = fma(-n, broadcast(P::wide[0]), x);  // exact
-  const ReducedAngle<V> reduced{n, fma(-n, broadcast(P::wide[2]), fma(-n, broadcast(P::wide[1]), r1))};
+  const V r1 = fma(m, broadcast(-P::wide[0]), x);  // exact
+  const ReducedAngle<V> reduced{n, fma(m, broadcast(-P::wide[2]), fma(m, broadcast(-P::wide[1]), r1))};
 #else
-  const V r1 = x - n * P::a;  // exact
-  const V r2 = r1 - n * P::b, lost2 = (r1 - r2) - n * P::b;
-  const V r3 = r2 - n * P::c, lost3 = (r2 - r3) - n * P::c;
-  const ReducedAngle<V> reduced{n, r3 + ((lost2 + lost3) - n * P::d)};
+  const V r1 = x - m * P::a;  // exact
+  const V r2 = r1 - m * P::b, lost2 = (r1 - r2) - m * P::b;
+  const V r3 = r2 - m * P::c, lost3 = (r2 - r3) - m * P::c;
+  const ReducedAngle<V> reduced{n, r3 - (m * P::d - (lost2 + lost3))};
 #endif
-  return any(~(abs(x) < P::limit)) ? reduce_large_lanes(x, reduced) : reduced;
+  return any(~(abs(x) < P::limit)) ? reduce_large_lanes(x, reduced, t) : reduced;
 }
 
-// sin(r + (n + quarter_turns) pi/2)
 template <class V>
-RANVIER_INLINE V sin_of(ReducedAngle<V> angle, int quarter_turns) {
+RANVIER_INLINE V sin_of(ReducedAngle<V> angle) {
   using T = element_of<V>;
   const V r = angle.r, z = r * r;
-  const V sine = fma(r * z, sin_tail(z), r);
-  const V cosine = fma(z * z, cos_tail(z), T(1) - T(0.5) * z);
-  const auto quadrant = bits(angle.n + (HalfPi<T>::low_bits + T(quarter_turns)));
-  const V y = select((quadrant & 1) != 0, cosine, sine);
-  return from_bits(bits(y) ^ ((quadrant & 2) << (8 * int(sizeof(T)) - 2)));
+  const V y = fma(r, fma(z, broadcast(T(-1) / 6), z * z * sin_tail(z)), r);  // rounded so that |y| <= 1
+  return from_bits((bits(y) | sign_bit(r)) ^ (bits(angle.n) << (8 * int(sizeof(T)) - 1)));
 }
 
 template <class V>
 RANVIER_INLINE V sin(V x) {
-  using T = element_of<V>;
-  return select(x == T(0), x, sin_of(reduce_by_half_pi(x), 0));  // keeps -0
+  return sin_of(reduce_by_pi<0>(x));
 }
 
 template <class V>
 RANVIER_INLINE V cos(V x) {
-  return sin_of(reduce_by_half_pi(x), 1);
+  return sin_of(reduce_by_pi<1>(x));
 }
 
 }  // namespace ranvier::RANVIER_ISA

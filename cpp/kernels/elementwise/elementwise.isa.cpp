@@ -26,10 +26,11 @@ RANVIER_INLINE V pow_half(V x) {
 
 template <class V>
 RANVIER_INLINE V quick_log(V x) {
-  if constexpr (sizeof(element_of<V>) == 4)
-    return log(x);
-  else
-    return log_unless_rare(x);
+#if RANVIER_HAS_LOOKUP
+  return log(x);
+#else
+  return log_unless_rare(x);
+#endif
 }
 
 // struct name_op<T>: y = expression in a, b, c, d of the vectors' type V.
