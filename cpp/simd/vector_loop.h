@@ -32,7 +32,10 @@ RANVIER_INLINE void for_each_vector(const Vectors& v, const F& f) {
   char* y = v.y;
   for (int64_t i = v.count; i > 0; --i, y += kBytes) {
     f(y, x);
-    for (int k = 0; k < kOperands; ++k) x[k] += step[k];
+    for (int k = 0; k < kOperands; ++k) {
+      x[k] += step[k];
+      asm("" : "+r"(x[k]));  // GCC would add two addresses as a vector, and load them again from the stack
+    }
   }
 }
 

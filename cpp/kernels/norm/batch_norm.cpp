@@ -165,11 +165,18 @@ struct ChannelForward {
       });
       return;
     }
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t n = i / plan.channels, c = i % plan.channels;
-      kernels.normalize(plane(f.x, n, c), plan.inner, {tables.m[c], tables.a[c], tables.b[c]}, nullptr,
-                        nullptr, plane(f.y, n, c));
-    }
+    for (int64_t i = begin; i < end; ++i) apply_plane(i / plan.channels, i % plan.channels);
+  }
+
+  void apply_plane(int64_t n, int64_t c) const {
+    kernels.normalize(plane(f.x, n, c), plan.inner, {tables.m[c], tables.a[c], tables.b[c]}, nullptr, nullptr,
+                      plane(f.y, n, c));
+  }
+
+  void run_channel(int64_t c) const {
+    plan.for_units(c, [&](int64_t unit) { measure(unit); });
+    finish(c);
+    for (int64_t n = 0; n < plan.length; ++n) apply_plane(n, c);
   }
 
   // Rows of windows [begin, end): their pixels are brought into scratch, and pooled from there.
@@ -263,11 +270,18 @@ struct ChannelBackward {
       });
       return;
     }
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t n = i / plan.channels, c = i % plan.channels;
-      kernels.gradient(plane(f.dy, n, c), plane(f.x, n, c), plan.inner,
-                       {tables.m[c], tables.a[c], tables.b[c], tables.k[c]}, nullptr, plane(f.dx, n, c));
-    }
+    for (int64_t i = begin; i < end; ++i) apply_plane(i / plan.channels, i % plan.channels);
+  }
+
+  void apply_plane(int64_t n, int64_t c) const {
+    kernels.gradient(plane(f.dy, n, c), plane(f.x, n, c), plan.inner,
+                     {tables.m[c], tables.a[c], tables.b[c], tables.k[c]}, nullptr, plane(f.dx, n, c));
+  }
+
+  void run_channel(int64_t c) const {
+    plan.for_units(c, [&](int64_t unit) { sum(unit); });
+    finish(c);
+    for (int64_t n = 0; n < plan.length; ++n) apply_plane(n, c);
   }
 };
 
@@ -288,6 +302,8 @@ void BatchNormForward<T>::run(const Team& team, void* workspace) const {
   team.region(cost, [&](const OpenTeam& team) {
     if (training) {
       team.parallel_for(batches.data ? 1 : 0, cost, [&](int64_t) { ++*batches.data; });
+      if (plan.is_by_channel(sizeof(T), team.size()))
+        return team.parallel_for(plan.channels, cost, [&](int64_t c) { forward.run_channel(c); });
       team.parallel_for(plan.units(), cost, [&](int64_t unit) { forward.measure(unit); });
     }
     team.parallel_for(plan.channels, cost, [&](int64_t c) { forward.finish(c); });
@@ -309,6 +325,8 @@ void BatchNormBackward<T>::run(const Team& team, void* workspace) const {
   const double cost = kNsPerByte * sizeof(T) * 5.0 * double(numel(x)) + 20.0 * double(plan.units());
   team.region(cost, [&](const OpenTeam& team) {
     team.parallel_for(plan.width, cost, [&](int64_t j) { tables.m[j] = T(mean.data[j % plan.channels]); });
+    if (dx.data && backward.sums_wanted() && plan.is_by_channel(2 * sizeof(T), team.size()))
+      return team.parallel_for(plan.channels, cost, [&](int64_t c) { backward.run_channel(c); });
     if (backward.sums_wanted())
       team.parallel_for(plan.units(), cost, [&](int64_t unit) { backward.sum(unit); });
     team.parallel_for(plan.channels, cost, [&](int64_t c) { backward.finish(c); });

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 
+#include "base/caches.h"
 #include "base/carve.h"
 #include "base/integers.h"
 #include "kernels/norm/batch_norm.h"
@@ -52,6 +53,16 @@ struct ChannelPlan {
   }
   int64_t elements() const {  // of one channel
     return columns ? length * fold + rest : length * inner;
+  }
+  // Whether each thread takes whole channels from the sums to the result: their elements, of `bytes` together
+  // for one place, are then in L2 when they are read again.
+  bool is_by_channel(int64_t bytes, int threads) const {
+    return !columns && channels >= 4 * int64_t{threads} && elements() * bytes <= caches.l2 / 2;
+  }
+  // f(unit) for the units of a channel in the layout of planes
+  template <class F>
+  void for_units(int64_t channel, const F& f) const {
+    for (int64_t s = 0; s < segments; ++s) f(s * channels + channel);
   }
 
   // rows(begin, end, columns) for rows [begin, end) of the layout of columns; the last may be a part of one

@@ -186,8 +186,9 @@ struct Reduction {
     }
   }
 
+  // Units in the order of memory: the parts of a segment before the next one.
   void run_unit(int64_t unit) const {
-    const int64_t part = unit / plan.segments, segment = unit % plan.segments;
+    const int64_t part = unit % plan.parts(), segment = unit / plan.parts();
     const int64_t begin = plan.reduced.size * segment / plan.segments;
     const int64_t end = plan.reduced.size * (segment + 1) / plan.segments;
     at_part(part, [&](const T* x, const T* center, T* y, int64_t columns) {
@@ -204,7 +205,7 @@ struct Reduction {
         single = along(x, center ? *center : T(0), begin, end);
       }
       if (plan.segments == 1) return finish(found, y, columns);
-      std::copy(found, found + columns, totals + unit * plan.panel);
+      std::copy(found, found + columns, totals + (part * plan.segments + segment) * plan.panel);
     });
   }
 
