@@ -3,6 +3,7 @@
 // last part).
 #pragma once
 #include "base/element_row.h"
+#include "base/unroll.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -28,10 +29,12 @@ template <int kOperands, int kBytes, class F>
 RANVIER_INLINE void for_each_vector(const Vectors& v, const F& f) {
   const char* x[kOperands];
   int64_t step[kOperands];
+  RANVIER_UNROLL
   for (int k = 0; k < kOperands; ++k) x[k] = v.x[k], step[k] = v.step[k];
   char* y = v.y;
   for (int64_t i = v.count; i > 0; --i, y += kBytes) {
     f(y, x);
+    RANVIER_UNROLL
     for (int k = 0; k < kOperands; ++k) {
       x[k] += step[k];
       asm("" : "+r"(x[k]));  // GCC would add two addresses as a vector, and load them again from the stack
