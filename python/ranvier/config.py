@@ -154,7 +154,7 @@ def set_flush_denormal(mode: bool) -> bool:
     Subnormal numbers are those below 1.2e-38 in float32, and below 2.2e-308 in float64. It is off by default,
     as in PyTorch. Some processors need a hundred cycles more for each operation with such a number, so a
     program whose activations or weights shrink towards 0 may run faster with it. Optimizers never keep
-    moments that are subnormal, nor does cross_entropy give such gradients, in either setting.
+    moments that are subnormal, nor does cross-entropy give such gradients, in either setting.
 
     The setting is one of the process, for all threads, from the next call on; change it while no other thread
     computes. Copies (indexing, ``clone``, ``stack``) and functions that NumPy computes keep subnormals.

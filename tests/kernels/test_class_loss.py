@@ -145,7 +145,7 @@ def test_slopes_are_never_subnormal(name, dtype, isa):
         target = np.zeros(64, int)
         target[::4] = 1  # whose losses, and with them the slopes of focal, are large
         for view in (x, np.asfortranarray(x)):
-            loss, *saved = getattr(_core, name)(view, target, "sum")
+            saved = getattr(_core, name)(view, target, "sum")[1:]
             for dy in (1 / 64, 1, 64):
                 dx = getattr(_core, f"{name}_backward")(np.array(dy, dtype), view, target, *saved, "sum")
                 want, _ = getattr(reference, name).backward(dy, x.astype(float), target, "sum")

@@ -63,6 +63,25 @@ def test_weights_that_broadcast(name, shape, isa, rng):
         np.testing.assert_allclose(got, want[of_target], rtol=0, atol=tolerance("float32", 4, 50))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_bce_with_logits_is_never_subnormal(dtype, isa):
+    """0 where the loss, the slope or the probability would be: scores from just above that to far below."""
+    tiny = np.finfo(dtype).tiny
+    score = np.log(tiny) + np.linspace(5, -50, 300, dtype=dtype)
+    x, t = np.concatenate([score, -score]), np.repeat(np.array([0, 1], dtype), 300)
+
+    def compare(got, want, scale):
+        assert not ((got != 0) & (np.abs(got) < tiny)).any()
+        bound = tolerance(dtype, 1, 50 - np.log(tiny)) * np.abs(want)  # by the rounding of a score
+        assert (np.abs(got - want) <= bound + 3 * tiny * max(scale, 1)).all()
+
+    compare(_core.bce_with_logits(x, t, "none"), np.logaddexp(0, -np.abs(x.astype(float))), 1)
+    for scale in (1 / 64, 1, 64):
+        got = _core.bce_with_logits_backward(np.array(scale, dtype), x, t, "sum")
+        compare(got[:300], scale * np.exp(score.astype(float)), scale)
+        np.testing.assert_array_equal(got[300:], 0)  # 1 - 1
+
+
 def test_cosine_margin_by_sign(isa):
     x, t = np.float32([0.9, 0.9, -0.9, 0.2]), np.float32([1, -1, -1, -1])
     np.testing.assert_allclose(_core.cosine_margin(x, t, "none", 0.5), [0.1, 0.4, 0, 0], atol=1e-7)

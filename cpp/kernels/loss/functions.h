@@ -2,6 +2,8 @@
 // s: scalars of the loss (LossStrip). Limits and exact zeros are chosen so that no certain prediction gives
 // NaN where the limit of the formula is finite.
 #pragma once
+#include <limits>
+
 #include "kernels/loss/loss.h"
 #include "simd/math.h"
 
@@ -85,9 +87,15 @@ struct Bce : TwoOperands {
 
 struct BceWithLogits : TwoOperands {  // bce of sigmoid(x): max(x, 0) - x t + log(1 + exp(-|x|))
   RANVIER_LOSS(value) {               // an infinite x has a part in x t only where t is not 0
-    return at_least(x, T(0)) - select(t == T(0), V{}, x * t) + log1p(exp(-abs(x)));
+    const V e = exp_beside_1(-abs(x));
+    return at_least(x, T(0)) - select(t == T(0), V{}, x * t) +
+           log1p(select(e < 2 * std::numeric_limits<T>::min(), V{}, e));
   }
-  RANVIER_LOSS(by_x) { return sigmoid(x) - t; }
+  RANVIER_LOSS(by_x) {  // 0 where it is subnormal, as in class_lines.h
+    constexpr T limit = ExpRange<T>::normal;
+    const V p = sigmoid(at_most(at_least(x, limit), -limit));
+    return select(p < s.least, V{}, p) - t;
+  }
   RANVIER_LOSS(by_target) { return -x; }
 };
 

@@ -1,6 +1,8 @@
 #include "kernels/loss/loss.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "base/integers.h"
 #include "base/loop_nest.h"
@@ -75,6 +77,8 @@ template <class T>
 LossStrip<T> strip_of(const LossSettings& s, double scale) {
   LossStrip<T> strip{};
   strip.scale = static_cast<T>(scale);
+  constexpr T tiny = std::numeric_limits<T>::min();
+  strip.least = std::max(2 * tiny, tiny / std::abs(strip.scale));
   strip.first = static_cast<T>(s.first), strip.second = static_cast<T>(s.second), strip.full = s.full;
   return strip;
 }

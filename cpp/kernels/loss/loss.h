@@ -79,6 +79,7 @@ struct LossStrip {
   const T *x, *target, *other;
   T* out;
   T scale, first, second;  // of LossSettings
+  T least;                 // less, and scale times less, may be subnormal
   bool full;
 };
 
