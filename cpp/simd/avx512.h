@@ -65,6 +65,14 @@ RANVIER_INLINE vec<double> scale_by_power(vec<double> v, vec<double> n) {
   return _mm512_maskz_scalef_pd(all8, v, n);
 }
 
+// v where |v| < 1, else 1 with its sign; NaN gives 1.
+RANVIER_INLINE vec<float> within_1(vec<float> v) {
+  return _mm512_maskz_range_ps(all16, v, _mm512_set1_ps(1.0f), 2);
+}
+RANVIER_INLINE vec<double> within_1(vec<double> v) {
+  return _mm512_maskz_range_pd(all8, v, _mm512_set1_pd(1.0), 2);
+}
+
 RANVIER_INLINE vec<float> load_n(const float* p, int n) {
   RANVIER_READS(p, n * sizeof *p);
   return _mm512_maskz_loadu_ps(__mmask16((1u << n) - 1u), p);

@@ -55,16 +55,17 @@ RANVIER_INLINE ReducedExp<V> reduce_by_ln2(V x, V x_lo = V{}) {
   return {n, r, (coarse - r) + low};
 }
 
-// For x within ExpRange.
-template <class V>
-RANVIER_INLINE V exp_in_range(V x) {
-  using T = element_of<V>;
-  const auto [n, r, r_lo] = reduce_by_ln2(x);
-  (void)r_lo;  // far below half an ulp of 1 + r
-  return scale_by_power(fma(r * r, exp_tail_beside_1(r), r) + T(1), n);
+#if RANVIER_HAS_LOOKUP
+// For x within ExpRange, or any x: the scaling by 2^n then gives 0, infinity and NaN, and r is kept finite.
+template <bool in_range>
+RANVIER_INLINE vec<float> exp_of(vec<float> x) {
+  constexpr float round = 0x1.8p23f;  // added: rounds to an integer
+  const vec<float> n = fma(x, broadcast(1.44269504088896340736f), broadcast(round)) - round;
+  const vec<float> coarse = fma(n, broadcast(-Ln2<float>::hi), x);  // exact
+  const vec<float> rest = fma(n, broadcast(-Ln2<float>::lo), coarse), r = in_range ? rest : within_1(rest);
+  return scale_by_power(fma(r * r, exp_tail_beside_1(r), r) + 1.0f, n);
 }
 
-#if RANVIER_HAS_LOOKUP
 // x = n ln 2 + r with 8 n integral: exp(x) = 2^floor(n) 2^(n - floor(n)) exp(r), whose second factor is found
 // by the last bits of `eighths`. |r| <= ln 2 / 16 needs half as many terms; error of q relative to exp(r):
 // 2^-57.
@@ -76,16 +77,26 @@ static constexpr double powers_of_eighths[8] = {0x1p+0,
                                                 0x1.8ace5422aa0dbp+0,
                                                 0x1.ae89f995ad3adp+0,
                                                 0x1.d5818dcfba487p+0};
-RANVIER_INLINE vec<double> exp_in_range(vec<double> x) {
+template <bool in_range>
+RANVIER_INLINE vec<double> exp_of(vec<double> x) {
   constexpr double round = 0x1.8p49;  // its last bit is an eighth
   const vec<double> eighths = fma(x, broadcast(1.44269504088896340736), broadcast(round)),
                     n = eighths - round;
   const vec<double> coarse = fma(n, broadcast(-Ln2<double>::hi), x);  // exact
-  const vec<double> r = fma(n, broadcast(-Ln2<double>::lo), coarse);
+  const vec<double> rest = fma(n, broadcast(-Ln2<double>::lo), coarse), r = in_range ? rest : within_1(rest);
   const vec<double> q = polynomial(r, 0x1.0000000000115p-1, 0x1.55555555555d0p-3, 0x1.555555471342cp-5,
                                    0x1.1111110abad2dp-7, 0x1.6c1d00cea5f11p-10, 0x1.a01f8f4b1a4c5p-13);
   const vec<double> power = lookup(powers_of_eighths, bits(eighths));
   return scale_by_power(fma(power, fma(r * r, q, r), power), n);  // by 2^floor(n)
+}
+
+template <class V>
+RANVIER_INLINE V exp_in_range(V x) {
+  return exp_of<true>(x);
+}
+template <class V>
+RANVIER_INLINE V exp(V x) {
+  return exp_of<false>(x);
 }
 #else
 // As those of float below, for 64-bit lanes.
@@ -138,13 +149,13 @@ RANVIER_INLINE vec<float> exp_of_minus_size(vec<float> x) {
   const auto [p, power] = exp_parts<127 + 64>(at_least(-abs(x), ExpRange<float>::low));
   return p * from_bits(power << 23) * 0x1p-64f;
 }
-#endif
 
 template <class V>
 RANVIER_INLINE V exp(V x) {
   using T = element_of<V>;
   return exp_in_range(at_most(at_least(x, ExpRange<T>::low), ExpRange<T>::high));
 }
+#endif
 
 // exp with its bits, where it is most of a loop: a vector of common numbers needs no limits and one power of
 // two.
