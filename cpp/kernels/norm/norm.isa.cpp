@@ -211,6 +211,8 @@ static void parameter_sums(const T* dy, int64_t stride_dy, const T* x, int64_t s
     for (int64_t r = 0; r < rows; ++r) {
       const vec<T> a = broadcast(f[r].a), b = broadcast(f[r].b);
       for (int v = 0; v < kVectors; ++v) {
+        __builtin_prefetch(dy + (rows + r) * stride_dy + j + v * L, 0, 2);  // the next rows come into L2
+        __builtin_prefetch(x + (rows + r) * stride_x + j + v * L, 0, 2);
         const vec<T> g = load_lanes(dy + r * stride_dy + j + v * L, l);
         sum[v] += g;
         dot[v] = fma(g, fma(load_lanes(x + r * stride_x + j + v * L, l) - f[r].m, a, b), dot[v]);
