@@ -67,6 +67,17 @@ def test_one_exponent_for_all(exponent, dtype, bound, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sine_and_cosine_are_at_most_1(dtype, isa, rng):
+    """Near the multiples of pi / 2, where one of them is 1; and the sign of 0."""
+    near = np.arange(-4000, 4001) * (np.pi / 2)
+    x = np.outer(near, 1 + rng.uniform(-1, 1, 64) * 2.0 ** -rng.integers(10, 60, 64)).astype(dtype)
+    for function in (_core.sin, _core.cos, _core.tanh):
+        assert np.abs(function(x, None)).max() == 1
+    zeros = np.array([0.0, -0.0] * 9, dtype)
+    np.testing.assert_array_equal(np.signbit(_core.sin(zeros, None)), np.signbit(zeros))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rare", [0.0, -0.0, -1.5, np.inf, -np.inf, np.nan, 5e-324, 1e-40, 1e-310])
 def test_rare_numbers_change_no_lane_beside_them(rare, dtype, isa, rng):
     """A vector with a rare number is computed in another way, with the same bits elsewhere."""

@@ -51,6 +51,25 @@ def test_lines_of_every_length(name, dtype, isa, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_planes_have_the_same_bits_channel_by_channel(dtype, isa, threads, rng):
+    """One thread takes each of 6 channels as a whole; two share the planes of all channels."""
+    x, dy = rng.uniform(-2, 2, (2, 9, 6, 61, 33)).astype(dtype)
+    weight, bias = rng.uniform(0.5, 1.5, (2, 6)).astype(dtype)
+    results = []
+    for count in (1, 2):
+        threads(count)
+        y, mean, rstd = _core.batch_norm(x, weight, bias, eps=0.1)
+        results.append((y, mean, rstd, *_core.batch_norm_backward(dy, x, weight, mean, rstd)))
+    for alone, shared in zip(*results, strict=True):
+        np.testing.assert_array_equal(alone, shared)
+    exact, elements = x.astype("float64"), x[:, 0].size
+    close(dtype, results[0][0], reference.batch_norm(exact, weight, bias, 0.1), elements)
+    wanted = reference.batch_norm_backward(dy.astype("float64"), exact, weight, 0.1)
+    for got, want in zip(results[0][3:], wanted, strict=True):
+        close(dtype, got, want, elements)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
 def test_lines_have_the_same_bits_alone(name, dtype, isa, threads, rng):
     """Several short lines are normalised at once."""
