@@ -61,9 +61,9 @@ template <bool in_range>
 RANVIER_INLINE vec<float> exp_of(vec<float> x) {
   constexpr float round = 0x1.8p23f;  // added: rounds to an integer
   const vec<float> n = fma(x, broadcast(1.44269504088896340736f), broadcast(round)) - round;
-  const vec<float> coarse = fma(n, broadcast(-Ln2<float>::hi), x);  // exact
+  const vec<float> coarse = fma(n, broadcast(-Ln2<float>::hi), x), one = broadcast(1.0f);
   const vec<float> rest = fma(n, broadcast(-Ln2<float>::lo), coarse), r = in_range ? rest : within_1(rest);
-  return scale_by_power(fma(r * r, exp_tail_beside_1(r), r) + 1.0f, n);
+  return scale_by_power(fma(fma(exp_tail_beside_1(r), r, one), r, one), n);
 }
 
 // x = n ln 2 + r with 8 n integral: exp(x) = 2^floor(n) 2^(n - floor(n)) exp(r), whose second factor is found
