@@ -357,10 +357,10 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
   if (is_small()) {
     if (reads_along_k(*this, kernels))
       return team.parallel_for(1, 0, [&](int64_t) { run_small_dots(kernels, *this); });
-    return team.region(m > kSmallSide ? kMatmulNsPerProduct * m * n * k : 0,
+    return team.region(m > kSmallSide ? serial_ns(kernels, m, n, k) : 0,
                        [&](const OpenTeam& team) { run_small(team, kernels, *this); });
   }
-  team.region(kMatmulNsPerProduct * batch * m * n * std::max<int64_t>(k, 1), [&](const OpenTeam& team) {
+  team.region(serial_ns(kernels, batch * m, n, std::max<int64_t>(k, 1)), [&](const OpenTeam& team) {
     const int index = team.index(), size = team.size();
     const bool alone = batch >= size;  // each thread takes its own products
     const MatmulPlan<T> plan(*this, alone ? 1 : size);

@@ -10,6 +10,14 @@ namespace ranvier {
 
 constexpr double kMatmulNsPerProduct = 0.012;  // one multiply-add on one core, in nanoseconds, roughly
 
+// The time of a product on one thread. Few columns take that of half a vector.
+template <class T>
+double serial_ns(const MatmulKernels<T>& kernels, int64_t rows, int64_t n, int64_t k) {
+  constexpr int kLanes = 16;  // of the vectors that kMatmulNsPerProduct holds for
+  const int64_t columns = n > 1 ? std::max<int64_t>(n, kernels.lanes / 2) : n;
+  return kMatmulNsPerProduct * kLanes / kernels.lanes * rows * columns * k;
+}
+
 // The tiles of a product: as many rows as panels of at most `most` have when m is split evenly.
 struct TileSize {
   bool threes;  // of three vectors
