@@ -245,19 +245,26 @@ def test_a_write_to_an_address_is_seen_each_time():
         np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
 
 
+class Subclass(np.ndarray):
+    pass
+
+
 def test_a_parameter_on_an_array_of_the_callers():
     model, x, weight = nn.Linear(60, 40).eval(), draw(16, 60), draw(40, 60)
-    shared = rv.tensor(weight)
+    shared, of_subclass = rv.tensor(weight), draw(40, 60).view(Subclass)
     for parameter, change in (
-        (nn.Parameter(weight), lambda: weight.fill(2)),
-        (nn.Parameter(rv.from_numpy(weight)), lambda: weight.fill(3)),
-        (nn.Parameter(shared), lambda: shared.fill_(4)),
+        (nn.Parameter(weight), weight.fill),
+        (nn.Parameter(rv.from_numpy(weight)), weight.fill),
+        (nn.Parameter(shared), shared.fill_),
+        (nn.Parameter(of_subclass), of_subclass.fill),
+        (nn.Parameter(memoryview(weight)), weight.fill),
     ):
         model.weight = parameter
         fast = strict(model)
         predictions(fast, x)
-        change()
-        np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
+        for number in (2, 3, 4):  # the first calls may be checks
+            change(number)
+            np.testing.assert_array_equal(fast(x).numpy(), eager(model, x))
 
 
 def test_a_parameter_on_a_part_of_the_callers_memory():

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.memory import plain
+from ranvier.autograd.data import array_of
 from ranvier.autograd.tensor import Tensor, rebuild
 from ranvier.autograd.views import FLAG, UNWATCHED, share
 
@@ -26,11 +26,11 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __new__(cls, data: Any = (), requires_grad: bool = True) -> Parameter:
-        array = data._array if isinstance(data, Tensor) else np.asarray(plain("Parameter", data))
+        array = np.asarray(array_of("Parameter", data))
         parameter = rebuild(cls, array, requires_grad)
         if isinstance(data, Tensor):
             share(data, parameter)  # one memory, one count of its changes
-        elif array is data:
+        else:  # the memory may be that of an array, also of a subclass or behind `__array__`
             parameter._cell[FLAG] |= UNWATCHED
         return parameter  # type: ignore[return-value]
 
