@@ -257,6 +257,8 @@ def test_assignment_registers_replaces_and_removes():
     assert "rest.0.b" not in dict(net.named_parameters())
     with pytest.raises(TypeError, match="as parameter 'w'; expected a Parameter or None"):
         net.rest[0].w = rv.ones(1)
+    with pytest.raises(TypeError, match="as module 'rest'; expected a Module or None"):
+        net.rest = rv.relu
     with pytest.raises(TypeError, match="as buffer 'count'"):
         net.count = 3
     net.count = rv.ones(1)
@@ -369,3 +371,9 @@ def test_a_parameter_as_a_buffer_is_not_trained():
     assert [len(list(x)) for x in (net.parameters(), net.buffers())] == [0, 1]
     assert list(net.state_dict()) == ["target"]
     assert isinstance(net.target, nn.Parameter)
+
+
+@pytest.mark.parametrize("data", [[1.5, 2.0], 1.5, ()])
+def test_parameters_of_numbers_have_the_dtype_of_tensors(data):
+    parameter = nn.Parameter(data)
+    assert (parameter.dtype, parameter.tolist()) == (rv.float32, rv.tensor(data).tolist())

@@ -132,6 +132,10 @@ class Module(HookRegistration):
             raise TypeError(
                 f"cannot assign {type(value).__name__} as parameter {name!r}; expected a Parameter or None"
             )
+        elif value is not None and name in attributes.get("_module_names", ()):
+            raise TypeError(
+                f"cannot assign {type(value).__name__} as module {name!r}; expected a Module or None"
+            )
         elif name in attributes.get("_buffer_names", ()) and not (value is None or isinstance(value, Tensor)):
             raise TypeError(
                 f"cannot assign {type(value).__name__} as buffer {name!r}; expected a Tensor or None"
