@@ -1,5 +1,6 @@
 """Predictions compute values that depend on parameters alone once, and again when these change."""
 
+import copy
 import ctypes
 
 import numpy as np
@@ -194,6 +195,7 @@ CHANGES = {
     "statistics in place": lambda m, x: m[1].running_mean.add_(1),
     "by index": lambda m, x: rv.no_grad()(m[0].weight.__setitem__)(0, 3.0),
     "through a view": lambda m, x: m[0].weight.detach()[0].mul_(2),
+    "through a shallow copy": lambda m, x: copy.copy(m[0].weight.detach()).mul_(2),
     "by init": lambda m, x: nn.init.ones_(m[0].weight),
     "by NumPy": lambda m, x: m[0].weight.detach().numpy().__imul__(2),
     "data in place": lambda m, x: m[0].weight.data.mul_(2),

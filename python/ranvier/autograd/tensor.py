@@ -366,6 +366,12 @@ class Tensor:
             out.__dict__.update(deepcopy(self.__dict__, memo))
         return out
 
+    def __copy__(self) -> Tensor:
+        out = rebuild(type(self), self._array, self._requires_grad)
+        share(self, out)  # one memory, one count of its changes
+        out.__dict__.update(self.__dict__)
+        return out
+
     def __reduce__(self) -> Any:
         return rebuild, (type(self), self._array, self._requires_grad), self.__dict__ or None
 
