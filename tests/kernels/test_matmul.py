@@ -215,6 +215,20 @@ def test_few_columns_beside_a_large_a(n, dtype, isa, rng, threads):
                 np.testing.assert_array_equal(biased[rows], kernels.matmul(a[rows].copy(), b, bias, "relu"))
 
 
+@grouped("n", [5, 6, 7, 9, 11, 13])
+def test_few_rows_and_fewer_columns_than_the_threads_need(n, isa, rng, threads):
+    """Nothing before c is written, and the bits are those of one thread."""
+    a, b = drawn(rng, (3, 200_000), "float32"), in_order(drawn(rng, (200_000, n), "float32"), "F")
+    threads(1)
+    whole = kernels.matmul(a, b)
+    for count in (2, 3, 4):
+        threads(count)
+        around = np.full((5, 3 * n), np.nan, np.float32)
+        kernels.matmul(a, b, out=around[1:4, n : 2 * n])
+        np.testing.assert_array_equal(around[1:4, n : 2 * n], whole)
+        assert np.isnan(around).sum() == around.size - whole.size
+
+
 @pytest.mark.parametrize("activation", ["none", "relu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("m", "k", "n"), [(32, 784, 128), (9, 500, 70), (100, 40, 10), (17, 900, 33)])
@@ -277,20 +291,10 @@ def test_out(layout, isa, rng):
 
 def test_same_bits_at_any_thread_count(isa, rng, threads):
     for m, k, n in (
-        (1, 3000, 300),
-        (300, 600, 40),
-        (40, 600, 300),
-        (257, 257, 257),
-        (3, 20, 9000),
-        (32, 784, 128),
-        (8, 900, 1000),
-        (60, 900, 420),
-        (300, 900, 290),
-        (128, 784, 128),
-        (64, 128, 20),
-        (30, 5000, 40),
+        (1, 3000, 300), (300, 600, 40), (40, 600, 300), (257, 257, 257), (3, 20, 9000), (32, 784, 128),
+        (8, 900, 1000), (60, 900, 420), (300, 900, 290), (128, 784, 128), (64, 128, 20), (30, 5000, 40),
         (100, 2500, 70),
-    ):
+    ):  # fmt: skip
         for orders in ("CC", "FF", "CF"):
             a, b = stored(rng, (m, k), "float32", orders[0]), stored(rng, (k, n), "float32", orders[1])
             same_bits(threads, lambda a=a, b=b: kernels.matmul(a, b))

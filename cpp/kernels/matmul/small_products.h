@@ -103,11 +103,14 @@ void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
 
 constexpr int64_t kDotProducts = 1 << 23;  // between two looks for a signal; columns are counted by int
 
-// The team splits the columns.
+// The team splits the columns. `few` takes kDotRows of them at least: with fewer it would read and write what
+// is before them.
 template <class T>
 void run_dots(const OpenTeam& team, const MatmulKernels<T>& kernels, const Operands<T>& o,
               const MatmulActivation& activation, bool few, int64_t k_block) {
-  const int64_t first = o.n * team.index() / team.size(), last = o.n * (team.index() + 1) / team.size();
+  const int64_t unit = few ? kDotRows : 1, units = o.n / unit;
+  const auto share = [&](int64_t i) { return i == team.size() ? o.n : units * i / team.size() * unit; };
+  const int64_t last = share(team.index() + 1);
   MatmulTile<T> t{};
   t.k = o.k, t.k_block = k_block, t.rows = static_cast<int>(o.m);
   t.a = o.a, t.rs_a = o.rs_a, t.rs_b = o.cs_b;
@@ -116,8 +119,8 @@ void run_dots(const OpenTeam& team, const MatmulKernels<T>& kernels, const Opera
   t.norm_column = o.norm_column, t.norm_step = o.norm_step;
   t.activation = activation;
   const int64_t most = std::clamp<int64_t>(kDotProducts / std::max<int64_t>(o.k, 1), 1024, 1 << 30);
-  for (int64_t j = first; j < last && !interrupted(team); j += most) {
-    t.columns = static_cast<int>(std::min(most, last - j));
+  for (int64_t j = share(team.index()); j < last && !interrupted(team); j += t.columns) {
+    t.columns = static_cast<int>(last - j < most + unit ? last - j : most);
     t.b = o.b + j * o.cs_b;
     t.c = o.c + j * o.cs_c;
     t.bias_row = o.bias_row ? o.bias_row + j : nullptr;
