@@ -125,6 +125,15 @@ def double_and_summed() -> Any:
     return trained(model, x.astype(np.float64), y, loss=nn.CrossEntropyLoss(reduction="sum"), optimizer="sgd")
 
 
+def by_row() -> Any:
+    """The parts of a rank go through the layers together, but in the last batch, which has fewer than 8."""
+    x, y = data(108)
+    rv.manual_seed(11)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 700), nn.ReLU(), nn.Linear(700, 4))
+    settings = {"metrics": ["accuracy"], "l2": 1e-4, "clip_grad_norm": 0.5}
+    return trained(model, x, y, fit={"batch_size": 50}, **settings)
+
+
 def frozen_in_the_middle() -> Any:
     x, y = data(40)
     rv.manual_seed(6)
@@ -270,6 +279,7 @@ RUNS: dict[str, Callable[[], Any]] = {
     "forked": forked,
     "loader": loader,
     "double and summed": double_and_summed,
+    "by row": by_row,
     "frozen in the middle": frozen_in_the_middle,
     "with callbacks": with_callbacks,
     "counting": counting,

@@ -13,6 +13,7 @@ import ranvier._core as _core
 from ranvier.autograd import Tensor, bump, wrap
 from ranvier.autograd.memory import cast, keep
 from ranvier.distributed.collectives import mpi_reduce, tree_sum
+from ranvier.distributed.one_pass import along_tree
 from ranvier.distributed.ranks import World
 
 __all__ = ["Counts", "Exchange", "Flat", "in_order_of", "memory", "put"]
@@ -206,6 +207,18 @@ class Exchange:
                 bump(b)
             for values, view in zip(made, flat.views, strict=True):
                 put(values, view, added)
+
+    def sums(self) -> dict[int, Array]:
+        """Where a pass over all parts of the rank writes the sums of gradients, by the parameters' ids."""
+        return {id(p): view for g in self.groups for p, view in zip(g.parameters, g.flat.views)}  # noqa: B905
+
+    def pack_sums(self, losses: Sequence[Any]) -> None:
+        """Write the sum of the parts' losses, and that each part has all gradients."""
+        (group,) = self.groups
+        numbers = group.flat.numbers
+        along_tree([functools.partial(_core.copy, value, False) for value in losses], numbers[:1])
+        flags = np.full(len(numbers) - 1, len(losses), group.dtype)
+        put(keep(self._flags.setdefault((flags.tobytes(), group.dtype), flags)), numbers[1:], False)
 
     # --- between parts and ranks
 

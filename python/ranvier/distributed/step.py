@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import ranvier._core as _core
+import ranvier.ops as ops
 from ranvier.autograd import Tensor, random, wrap
+from ranvier.autograd.memory import cast
 from ranvier.distributed.batches import CutSource, require_whole, rows_of
 from ranvier.distributed.collectives import gather_objects, mark
 from ranvier.distributed.exchange import Exchange
 from ranvier.distributed.job import world
+from ranvier.distributed.one_pass import is_by_row, output_of
 from ranvier.distributed.parallel import SyncBatchNorm
 from ranvier.distributed.ranks import World
 from ranvier.distributed.sync_norm import Parts, of_ranks
@@ -53,6 +58,7 @@ class CutStep(TrainingStep):
             )
         self._world, self._deterministic = world, deterministic
         self._updating = parts.of(trainer, "update", self._apply, eager=self._own)
+        self._in_one_pass = parts.of(trainer, "pass", self._take_all, eager=self._own)
         self._has_several = (trainer.shards if deterministic else world.size) > 1
         self._stream = random.Generator()
         self._layout: list[Any] = []
@@ -133,6 +139,8 @@ class CutStep(TrainingStep):
                 exchange.add_pair(number // 2, number == last)
 
         numbers = [*range(last + 1)]
+        if self._is_one_pass(x, weights):
+            return self._all_parts(x, y)
         if self._synced:
             used = sum(begin < end for _, begin, end in share.parts)
             meeting = Parts(exchange.parameters, self._buffers)
@@ -182,6 +190,44 @@ class CutStep(TrainingStep):
         self._optimizer.zero_grad()
         return output.detach() if measured else None
 
+    def _is_one_pass(self, x: Array, weights: Array | None) -> bool:
+        """Whether the rank's parts can be computed together, with the bits of one after another."""
+        share = self.source.share
+        plain = weights is None and share.divisor is None and not self._buffers
+        plain = plain and all(begin < end for _, begin, end in share.parts)
+        return plain and is_by_row(self._model, self._loss, x, self._exchange.parameters)
+
+    def _all_parts(self, x: Array, y: Array) -> list[Array]:
+        """Loss and gradients of this rank's parts in one pass; returns the output if a metric needs it."""
+        share = self.source.share
+        bounds = (0, *[end for *_, end in share.parts])
+        total = 1.0 if self._summed or self._accumulate > 1 else share.weight or 1.0
+        shares = np.array([1.0 if self._summed else count / total for count in np.diff(bounds).tolist()])
+        output = self._in_one_pass(x, y, shares, bounds, bool(self._trainer.metrics))
+        return [] if output is None else [output._array]
+
+    def _take_all(
+        self, x: Tensor, y: Tensor, shares: Tensor, bounds: tuple[int, ...], measured: bool
+    ) -> Tensor | None:
+        """Loss and gradients of all parts, written to the buffers; the output where a metric needs it."""
+        self._optimizer.zero_grad()
+        parts = [*itertools.pairwise(bounds)]
+        output = output_of(self._model, x, parts, self._exchange.sums())
+        losses, gradients = [], []
+        for number, (begin, end) in enumerate(parts):
+            part = wrap(output._array[begin:end])
+            part.requires_grad = True
+            loss = self._loss_of(part, y[begin:end], False, False)
+            share = shares[number]
+            loss.backward(share.expand(loss.shape))
+            value = loss.detach()._array
+            losses.append(_core.mul(value, cast(share._array, value.dtype), None).reshape(1))
+            gradients.append(part.grad)
+        output.backward(ops.cat(gradients))
+        self._exchange.pack_sums(losses)
+        self._optimizer.zero_grad()
+        return output.detach() if measured else None
+
     def _apply(self, scale: Tensor | bool, samples: Tensor, updates: bool) -> Tensor | None:
         """What follows the sum over the parts: buffers, and the update; the penalty, if there is one."""
         self._exchange.apply_changes(samples._array)
@@ -196,6 +242,7 @@ class CutStep(TrainingStep):
     def check_soon(self) -> None:
         super().check_soon()
         self._updating.check_soon()
+        self._in_one_pass.check_soon()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._batches, self._weight = state["batches"], state["weight"]

@@ -254,6 +254,11 @@ class TrainingStep:
     ) -> tuple[Tensor, Tensor]:
         """(output, loss) of samples; loss: in place of the Trainer's."""
         output = self._model(x)
+        return output, self._loss_of(output, y, weights, total, loss)
+
+    def _loss_of(
+        self, output: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool, loss: Any = None
+    ) -> Tensor:
         if self._of_classes and output.ndim == 2 and output.shape[1] == 1:
             raise ValueError(
                 f"[Trainer.fit] got an output of shape {output.shape} for {name_of(self._loss)}, whose loss "
@@ -264,7 +269,7 @@ class TrainingStep:
                 f"[Trainer.fit] got {self._classes} different labels and an output of shape {output.shape}; "
                 f"expected {self._classes} outputs, one for each label"
             )
-        return output, batch_loss(loss or self._loss, output, y, weights, total)
+        return batch_loss(loss or self._loss, output, y, weights, total)
 
     def _update(self, loss: Tensor) -> None:
         """An update; it is not made where the loss is not finite, unless that is ignored."""

@@ -1,0 +1,118 @@
+"""The parts of a rank in one pass: the bits of parts one after another, and the models that it takes."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from ranvier.distributed.one_pass import is_by_row
+from ranvier.distributed.step import CutStep
+from support.distributed_runs import trained
+
+
+def mlp(*sizes, activation=nn.ReLU, **settings):
+    rv.manual_seed(0)
+    layers = [f for a, b in pairwise(sizes) for f in (nn.Linear(a, b, **settings), activation())]
+    return nn.Sequential(*layers[:-1])
+
+
+def classes(samples=101, features=37):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((samples, features)).astype(np.float32), rng.integers(0, 5, samples)
+
+
+def usual():
+    """Parts of several sizes, a weight whose gradient is made in several blocks, and one of one column."""
+    model = nn.Sequential(mlp(37, 1, 1000, activation=nn.Tanh), nn.GELU(), nn.Linear(1000, 5, bias=False))
+    return trained(
+        model, *classes(), fit={"batch_size": 34}, metrics=["accuracy"], l2=1e-4, clip_grad_norm=0.5
+    )
+
+
+def accumulated():
+    return trained(
+        mlp(37, 90, 5), *classes(), fit={"batch_size": 20}, accumulate=3, optimizer="sgd", shards=4
+    )
+
+
+def summed_float64():
+    x, _ = classes()
+    targets = {"loss": nn.MSELoss(reduction="sum"), "lr": 1e-4}
+    return trained(
+        mlp(37, 20, 1, dtype=np.float64), x.astype(np.float64), x[:, 0].astype(np.float64), **targets
+    )
+
+
+def binary():
+    x, y = classes()
+    return trained(mlp(37, 20, 1), x, (y > 2).astype(np.float32), loss=nn.BCEWithLogitsLoss(), shards=1)
+
+
+def changed_between_epochs():
+    """The layers that are trained, the slope of an activation, a layer without parameters, hooks."""
+    model = mlp(37, 64, 64, 5, activation=nn.LeakyReLU)
+
+    def change(epoch):
+        model[0].weight.requires_grad = epoch != 1
+        model[1].negative_slope = 0.01 if epoch < 3 else 0.5
+        if epoch == 2:
+            model[3] = nn.Tanh()
+        if epoch == 4:
+            model[4].register_forward_hook(lambda layer, inputs, output: output * 2)
+
+    fit = {"batch_size": 16, "callbacks": [rv.LambdaCallback(on_epoch_begin=change)]}
+    return trained(model, *classes(192), epochs=6, fit=fit)
+
+
+RUNS = [usual, accumulated, summed_float64, binary, changed_between_epochs]
+
+
+@pytest.mark.filterwarnings("ignore:.*CutStep._take runs eagerly")  # where layers change that often
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)
+def test_the_bits_of_parts_one_after_another(run, monkeypatch):
+    passes, all_parts = [], CutStep._all_parts
+
+    def counted(step, *arrays):
+        passes.append(1)
+        return all_parts(step, *arrays)
+
+    monkeypatch.setattr(CutStep, "_all_parts", counted)
+    together = run()
+    assert passes
+    monkeypatch.setattr(CutStep, "_is_one_pass", lambda *arguments: False)
+    assert run() == together
+
+
+def test_models_that_it_takes():
+    x, loss = np.zeros((16, 6), np.float32), nn.CrossEntropyLoss()
+
+    def takes(model, loss=loss, x=x, trained=None):
+        return is_by_row(model, loss, x, [*model.parameters()] if trained is None else trained)
+
+    assert takes(nn.Linear(6, 2))
+    assert takes(nn.Sequential(nn.Flatten(), nn.Linear(6, 2)))
+    assert takes(nn.Sequential(nn.Flatten(), mlp(6, 2), nn.Identity()), x=np.zeros((4, 3, 2), np.float32))
+    first = nn.Linear(6, 6)
+    hooked, replaced, watched = mlp(6, 2), mlp(6, 2), mlp(6, 2)
+    hooked.register_forward_hook(lambda *arguments: None)
+    replaced.forward = lambda x: x
+    handle = watched[0].weight.register_hook(lambda gradient: gradient)
+    own = type("Own", (nn.Linear,), {})(6, 2)
+    others = [
+        hooked,
+        replaced,
+        watched,
+        own,
+        nn.Sequential(first, first),
+        mlp(5, 2),
+        mlp(6, 2, dtype=np.float64),
+    ]
+    others += [
+        nn.Sequential(first, layer) for layer in (nn.BatchNorm1d(6), nn.Dropout(), nn.Softmax(0), nn.PReLU())
+    ]
+    assert not any(map(takes, others))
+    handle.remove()
+    assert takes(watched)
+    assert not takes(watched, trained=[watched[0].weight])
+    assert not takes(watched, loss=rv.ops.cross_entropy)
