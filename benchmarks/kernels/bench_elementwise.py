@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from ranvier import _core
 from reference import activation as reference
+from reference import special
 from support.tolerance import tolerance
 
 from benchmarks.harness import Race
@@ -23,6 +24,7 @@ from benchmarks.views import viewed
 SHAPE = (1024, 1024)
 NUMPY_NAMES = {"mul": "multiply", "div": "divide", "pow": "power", "lt": "less", "abs": "absolute"}
 REFERENCE = ("relu", "sigmoid", "gelu")  # not in NumPy
+SPECIAL = ("erfc", "lgamma", "digamma")  # nor these
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ CASES = {
     **{name: Case(name, TWO) for name in ("add", "mul", "div", "pow", "maximum", "lt")},
     **{name: Case(name) for name in ("sqrt", "exp", "log", "sin", "cos", "log1p", "expm1", "abs")},
     **{name: Case(name) for name in ("relu", "sigmoid", "tanh", "gelu")},
+    **{name: Case(name, ((256, 1024),)) for name in SPECIAL},
+    **{f"{name}_f64": Case(name, ((256, 1024),), dtype="float64") for name in SPECIAL},
     "add_row": Case("add", (SHAPE, SHAPE[1:])),
     "add_column": Case("add", (SHAPE, (SHAPE[0], 1))),
     "add_short_row": Case("add", ((50_000, 10), (10,))),
@@ -85,8 +89,9 @@ def elementwise(case: Case) -> Callable[..., Callable[[], Any]]:
 
 
 def exact(case: Case, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    operands = [x if x.dtype == bool else x.astype(np.float64) for x in viewed(inputs, case.views)]
-    home = reference if case.function in REFERENCE else np
+    wide = np.longdouble if case.function in SPECIAL else np.float64
+    operands = [x if x.dtype == bool else x.astype(wide) for x in viewed(inputs, case.views)]
+    home = reference if case.function in REFERENCE else special if case.function in SPECIAL else np
     return np.asarray(getattr(home, NUMPY_NAMES.get(case.function, case.function))(*operands, *case.numbers))
 
 
@@ -99,7 +104,7 @@ def bench_elementwise(race: Race, name: str, threads: int) -> None:
     options = {"function": case.function, "views": case.views, "numbers": list(case.numbers)}
     numpys = dict(options, function=NUMPY_NAMES.get(case.function, case.function))
     peers = {"torch": Peer("torch", options), "numpy": Peer("numpy", numpys)}
-    if case.function in REFERENCE:
+    if case.function in REFERENCE + SPECIAL:
         del peers["numpy"]
     item = np.dtype(case.dtype).itemsize
     written = expected.size * (1 if case.function == "lt" else item)
