@@ -22,7 +22,7 @@ from benchmarks.training.networks import NETWORKS
 
 ROUNDS = 3
 MOST_OF_TORCH = 0.6
-REPLAYS = 1000
+REPLAYS = 800
 PEERS = ("torch", "torch channels_last")
 
 
@@ -78,7 +78,7 @@ def bench_allocations(benchmark: Any, request: Any, network: str, batch: int) ->
     arrays = networks.case(NETWORKS[network], batch)
     form = NETWORKS[network]
     call = steps(nn, optim, rv.from_numpy, form, arrays, compiled=rv.compile, to_input=np.asarray)
-    for _ in range(1040):  # captured, measured, checked for the 10th time; the next check is at 2,048 calls
+    for _ in range(1200):  # captured, measured, checked for the 10th time; the next check is at 2,048 calls
         call()
 
     def replays() -> None:

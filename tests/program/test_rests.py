@@ -294,6 +294,19 @@ def test_replays_of_earlier_functions_earn_recordings(records):
     assert records
 
 
+def test_a_function_earns_its_recording_by_its_own_calls(records):
+    """Where larger steps of the same code have taken more than they have earned."""
+    kept = [step_of("step", rv.compile)[0] for _ in range(4)]
+    fast, *_ = step_of("step", rv.compile)
+    kept[0](X)
+    fast._cache.account.earn(-1e6)
+    records.clear()
+    for _ in range(20_000):
+        fast(X)
+    assert records
+    assert fast.programs
+
+
 def test_an_account_keeps_nothing_alive():
     made = []
 

@@ -52,9 +52,13 @@ class Account:
         if self._step is not None:
             self._step.earn(seconds)
 
+    def mean(self) -> float:
+        """Seconds of a recording."""
+        return self.spent / (self.recordings or 1)
+
     def affords(self) -> bool:
         """Whether eager calls and replays have earned the time of another recording."""
-        mean = self.spent / (self.recordings or 1)
+        mean = self.mean()
         self.earned = min(self.earned, _SAVED * mean)
         return self.earned >= mean
 
@@ -77,7 +81,8 @@ class ProgramCache:
     A recording takes several times as long as an eager call. So the first few signatures are recorded at
     once; later ones when they come back, and while recordings and checks have taken little of the time of
     eager calls and of half of what replays have saved. This is counted for all functions of the same code:
-    from the fifth on each recording has to be earned, and until then calls run eagerly.
+    from the fifth on each recording has to be earned, by all of them or by the function's own calls, and
+    until then calls run eagerly.
 
     Attributes:
         refused: hashes of signatures whose calls run eagerly, since they cannot be replayed.
@@ -101,6 +106,7 @@ class ProgramCache:
         self.likely: dict[Any, Program] = {}
         self._wait = self._pause = _FIRST
         self._slower, self._saving = 0, math.inf  # seconds that a call earns, at most
+        self._own = 0.0  # seconds that this function's calls have earned, less its recordings
         self._times: tuple[list[float], list[float]] = [], []  # of a comparison: of calls, and eager
         self._odd = False  # the call that runs has made a recording or a check
         self._left = 0  # of the last replay that failed
@@ -159,19 +165,27 @@ class ProgramCache:
     def checked(self, seconds: float) -> None:
         self._odd = True
         if self._recordings > self._free:
-            self.account.earned -= seconds
+            self._add(-seconds)
+
+    def _add(self, seconds: float) -> None:
+        self.account.earned += seconds
+        self._own += seconds
 
     def _earn(self) -> None:
-        self.account.earn(sum([program.earned(self._saving) for program in self.all()]))
+        seconds = sum([program.earned(self._saving) for program in self.all()])
+        self.account.earn(seconds)
+        self._own += seconds
 
     def affords(self) -> bool:
-        """Whether eager calls and replays have earned the time of another recording."""
+        """Whether eager calls and replays, of all functions or of this one, have earned a recording."""
         self._earn()
-        return self.account.affords()
+        mean = self.account.mean()
+        self._own = min(self._own, _SAVED * mean)
+        return self.account.affords() or self._own >= mean
 
     def ran_eagerly(self, key: Any, seconds: float) -> bool:
         """Notes an eager call; True where, for the first time, so many came together that the next rest."""
-        self.account.earned += _SHARE * seconds * (1 + self._rested)
+        self._add(_SHARE * seconds * (1 + self._rested))
         self._rested = 0
         refused, waits = hash(key) in self.refused, self._waits()
         first = self._rest == _IDLE and self._recordings >= _FREE and not refused
@@ -239,7 +253,7 @@ class ProgramCache:
             return False
         self.untimed, self._wait = _IDLE, _FIRST
         self.resting, self._pause = self._pause, min(2 * self._pause, _LONGEST)
-        self.account.earned += _SHARE * self.resting * mean
+        self._add(_SHARE * self.resting * mean)
         return self._slower >= _SLOWER
 
     def may_record(self, key: Any, after: int) -> bool:
