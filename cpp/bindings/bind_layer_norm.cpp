@@ -51,7 +51,7 @@ struct NormLines {
   // The same of any array that is passed to run().
   template <class A>
   auto of(const A& a) const {
-    return viewed(a, [this](const auto& v) { return as_matrix(v); });
+    return viewed(a, [this](const auto& v) { return this->as_matrix(v); });
   }
 
   // The array itself if as_matrix() can view it; else a contiguous copy.

@@ -61,12 +61,15 @@ static void pool_row(const PooledRow& p) {
     uint8_t* where = p.where ? p.where + k : nullptr;
     for (int64_t i = 0; i < windows; ++i, z += columns * pixel, y += step, where += where_step) {
       WindowMax m{value(z), {}};
-      int at = 0;
-      RANVIER_UNROLL
-      for (int64_t r = 0; r < rows; ++r) {
+      if constexpr (kRows > 0) {
         RANVIER_UNROLL
-        for (int64_t s = 0; s < columns; ++s, ++at)
-          if (at > 0) meet(m, value(z + r * row + s * pixel), at);
+        for (int at = 1; at < kRows * kColumns; ++at)
+          meet(m, value(z + at / kColumns * row + at % kColumns * pixel), at);
+      } else {
+        int at = 0;
+        for (int64_t r = 0; r < rows; ++r)
+          for (int64_t s = 0; s < columns; ++s, ++at)
+            if (at > 0) meet(m, value(z + r * row + s * pixel), at);
       }
       store_max(max(m.best, floor), narrow_to_bytes(m.offset), n, y, where);
     }
