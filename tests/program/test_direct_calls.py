@@ -102,7 +102,7 @@ CHANGES = {
     "a hook": lambda model: model[1].register_forward_hook(lambda module, args, y: y * 3),
     "a hook of the model": lambda model: model.register_forward_pre_hook(lambda module, args: (args[0] + 1,)),
     "forward of an object": lambda model: setattr(model[1], "forward", lambda x: x * 2),
-    "threads": lambda model: rv.set_num_threads(3 - rv.get_num_threads()),
+    "threads": lambda model: rv.set_num_threads(1 + rv.get_num_threads() % 2),
     "training": lambda model: model.append(nn.Dropout(1.0)).train(),
 }
 
