@@ -41,7 +41,7 @@ struct SmallRow {
     RANVIER_UNROLL
     for (int v = 0; v < kWhole; ++v) row.whole[v] = ranvier::RANVIER_ISA::load(p + v * lanes<T>);
     if constexpr (kMasked) {
-      row.last = load_last(p, n, row.last);
+      row.last = load_last(p, n, Last{});
     } else {
       __builtin_memcpy(&row.last, p + offset, sizeof row.last);
     }
