@@ -9,6 +9,10 @@ from ranvier.ops import later
 # One op of each module that is loaded at its first use; x: (3, 3), a weight's product.
 ROWS = {
     "matrix.algebra": "rv.addmm(x, x, x)",
+    "reduction.variance": "rv.var(x)",
+    "reduction.sort": "rv.topk(x, 2)[0]",
+    "shape.repeat": "rv.tril(x)",
+    "shape.scatter": "rv.scatter_add(x, 0, PLACES, x)",
     "shape.arrange": "rv.diag_embed(x)",
     "reduction.quantiles": "rv.msort(x)",
     "elementwise.elementary": "rv.erf(x)",
@@ -29,8 +33,6 @@ ROWS = {
 }
 START = """
 import numpy as np, ranvier as rv
-from ranvier import nn
-from ranvier.nn import functional as F
 import sys
 PLACES = rv.tensor([[2, 0, 1]])
 weight = rv.ones(3, 3, requires_grad=True)
@@ -47,6 +49,10 @@ def compare(step):
     assert replayed == outcome(step)
     assert len(compiled.programs) == 1
 """
+LAYERS = """
+from ranvier import nn
+from ranvier.nn import functional as F
+"""  # loads modules, too
 STEP = """
 def step(x):
     x = x * weight
@@ -58,7 +64,8 @@ def step(x):
 
 
 def run(code):
-    done = subprocess.run([sys.executable, "-c", START + code], capture_output=True, text=True)
+    layers = LAYERS if "nn." in code or "F." in code else ""
+    done = subprocess.run([sys.executable, "-c", START + layers + code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

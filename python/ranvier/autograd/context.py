@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from inspect import signature
 from typing import Any
 
@@ -132,6 +131,8 @@ class _Node(Function):
 @rule(_Node)
 def _on_tensors(node: _Node, *gradients: Any) -> tuple[Tensor | None, ...]:
     """The class's backward on the tape, as in PyTorch: what it computes of inputs and outputs is recorded."""
+    from copy import copy  # needed here alone
+
     name, context = node.kind.__name__, copy(node.context)
     if getattr(node.kind.backward, "once_differentiable", False):
         raise NotImplementedError(

@@ -15,7 +15,6 @@ the step runs eagerly.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from _thread import _local as local  # threading.local: see mode.py
 from collections.abc import Callable, Iterator
@@ -297,6 +296,8 @@ class _FunctionCall(Call):
 
 def _is_of_signal(error: Exception) -> bool:
     """Whether the error comes from a signal handler that ran during the call, not from the call itself."""
+    import signal  # here: its enumerations take a twentieth of the time of `import ranvier`
+
     handlers: list[Any] = [signal.getsignal(number) for number in signal.valid_signals()]
     codes = [handler.__code__ for handler in handlers if hasattr(handler, "__code__")]
     traceback = error.__traceback__

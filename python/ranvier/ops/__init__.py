@@ -21,13 +21,9 @@ from ranvier.ops.elementwise.functions import *
 from ranvier.ops.matrix.matmul import *
 from ranvier.ops.reduction.norms import *
 from ranvier.ops.reduction.reduce import *
-from ranvier.ops.reduction.sort import *
-from ranvier.ops.reduction.variance import *
 from ranvier.ops.shape.index import *
 from ranvier.ops.shape.join import *
-from ranvier.ops.shape.repeat import *
 from ranvier.ops.shape.reshape import *
-from ranvier.ops.shape.scatter import *
 
 if _typing.TYPE_CHECKING:
     from ranvier.ops.creation import *
@@ -39,8 +35,12 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.matrix.factors import *
     from ranvier.ops.matrix.inverse import *
     from ranvier.ops.reduction.quantiles import *
+    from ranvier.ops.reduction.sort import *
     from ranvier.ops.reduction.statistics import *
+    from ranvier.ops.reduction.variance import *
     from ranvier.ops.shape.arrange import *
+    from ranvier.ops.shape.repeat import *
+    from ranvier.ops.shape.scatter import *
     from ranvier.ops.shape.stacks import *
     from ranvier.ops.shape.write import *
 else:

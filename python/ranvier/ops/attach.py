@@ -27,8 +27,7 @@ from ranvier.ops.shape.reshape import expand, permute, reshape, squeeze, t, tran
 MODULES = (  # those whose METHODS become methods of Tensor
     "activation.piecewise activation.smooth activation.softmax elementwise.arithmetic elementwise.compare "
     "elementwise.choice elementwise.functions matrix.matmul "
-    "reduction.norms reduction.reduce reduction.sort reduction.variance "
-    "shape.index shape.join shape.repeat shape.reshape shape.scatter"
+    "reduction.norms reduction.reduce shape.index shape.join shape.reshape"
 )
 
 

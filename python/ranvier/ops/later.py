@@ -10,6 +10,18 @@ OPS = {
         addbmm* addmm* addmv* addr* baddbmm* block_diag cdist corrcoef+ cov+ cross+ dist+ ger+ inner+
         kron+ renorm* spmm tensordot vdot+
     """,
+    "reduction.variance": """
+        std+ std_mean var+ var_mean
+    """,
+    "reduction.sort": """
+        argsort+ cumprod* cumsum* kthvalue+ median+ sort+ topk+
+    """,
+    "shape.repeat": """
+        diagonal+ meshgrid repeat+ repeat_interleave+ roll+ tile+ trace+ tril* triu*
+    """,
+    "shape.scatter": """
+        index_add* scatter* scatter_add*
+    """,
     "shape.arrange": """
         argwhere+ broadcast_shapes broadcast_tensors cartesian_prod combinations diag+ diag_embed+
         diagflat+ fliplr+ flipud+ moveaxis+ rot90+ swapdims+ tril_indices triu_indices .unfold

@@ -62,19 +62,15 @@ def examples(module: dict[str, Any]) -> None:
     """
     for value in module.values():
         own = isinstance(value, (FunctionType, type)) and value.__module__ == module["__name__"]
-        row = re.fullmatch(_EXAMPLE, value.__doc__, re.DOTALL) if own and value.__doc__ else None
-        if row:
-            value.__doc__ = _written(*(part.rstrip() for part in row.groups()))
-
-
-# "text | call -> result", at the last bar. The call begins with rv. or has it inside: len(rv....), (rv....).
-_EXAMPLE = r"(.*)\| ((?:\w+\(+|\(+)*rv\..*) -> (.*)"
+        text, _, example = ((own and value.__doc__) or "").rpartition("| ")
+        call, arrow, result = example.rpartition(" -> ")
+        if arrow and "rv." in call:
+            value.__doc__ = _written(text.rstrip(), call.rstrip(), result.rstrip())
 
 
 def _written(text: str, call: str, result: str) -> str:
     """The docstring: the text and the example as doctest reads it."""
-    matrix = re.match(r"tensor\((\[\[+)", result)
-    if matrix:  # one line for each row, below the first: 4 of the docstring, "tensor(", all brackets but one
-        indent = " " * (4 + len("tensor(") + len(matrix[1]) - 1)
-        result = result.replace("], [", f"],\n{indent}[")
+    if result.startswith("tensor([["):  # one line for each row
+        opening = len(result) - len(result.removeprefix("tensor(").lstrip("["))  # of "tensor([["
+        result = result.replace("], [", "],\n" + " " * (4 + opening - 1) + "[")  # 4: of the docstring
     return f"{text}\n\n    >>> import ranvier as rv\n    >>> {call}\n    {result}\n    "

@@ -25,7 +25,6 @@ from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape
 
 __all__ = ["argsort", "cumprod", "cumsum", "kthvalue", "median", "sort", "topk"]
-METHODS = ["argsort", "cumprod", "cumprod_", "cumsum", "cumsum_", "kthvalue", "median", "sort", "topk"]
 
 
 class Sort(Function):

@@ -23,7 +23,6 @@ from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
 from ranvier.ops.rows import document
 
 __all__ = ["std", "std_mean", "var", "var_mean"]
-METHODS = ["std", "var"]
 
 
 class Var(Function):

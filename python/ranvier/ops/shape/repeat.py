@@ -24,8 +24,6 @@ from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _sizes, expand, flatten, reshape, some_dim
 
 __all__ = ["diagonal", "meshgrid", "repeat", "repeat_interleave", "roll", "tile", "trace", "tril", "triu"]
-METHODS = ["diagonal", "repeat", "repeat_interleave", "roll", "tile", "trace", "tril", "tril_", "triu"]
-METHODS += ["triu_"]
 
 
 def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:

@@ -31,7 +31,6 @@ from ranvier.ops.shape.index import index_array, part_of, reaches_within, requir
 from ranvier.ops.shape.reshape import _dim, expand
 
 __all__ = ["index_add", "scatter", "scatter_add"]
-METHODS = [*__all__, "scatter_", "scatter_add_", "index_add_"]
 
 
 class Scatter(Function):
