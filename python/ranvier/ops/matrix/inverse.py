@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier import _core
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
@@ -120,7 +121,7 @@ class Det(Function):
         u, s, vt = np.linalg.svd(np.where(finite, self.A, 0))  # it may never return for infinite ones
         rest = np.stack([np.prod(np.delete(s, i, -1), -1) for i in range(s.shape[-1])], -1)
         factor = dy * np.linalg.det(u) * np.linalg.det(vt)
-        dA = (u * (rest * factor[..., None])[..., None, :]) @ vt
+        dA = _core.matmul(u * (rest * factor[..., None])[..., None, :], vt)
         return np.ascontiguousarray(np.where(finite, dA, np.nan), dtype=dy.dtype)
 
 
