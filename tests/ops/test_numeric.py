@@ -371,3 +371,10 @@ def test_every_name_is_found_in_its_module():
 def test_integers_divided_by_zero_are_refused(name):
     with pytest.raises(ValueError, match=rf"\[{name}\] got integers divided by 0; expected other divisors"):
         getattr(rv, name)(rv.tensor([7]), rv.tensor([0]))
+
+
+@pytest.mark.parametrize("form", [float, lambda weight: rv.full((2,), weight)], ids=["a number", "a tensor"])
+def test_lerp_is_exact_at_both_ends(form):
+    start, end = rv.tensor([1e10, 0.1]), rv.tensor([1.0, 0.7])
+    np.testing.assert_array_equal(rv.lerp(start, end, form(1.0)).numpy(), end.numpy())
+    np.testing.assert_array_equal(rv.lerp(start, end, form(0.0)).numpy(), start.numpy())

@@ -16,7 +16,9 @@ from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.by_numpy import of_two
 from ranvier.ops.elementwise.choice import clip, where
+from ranvier.ops.elementwise.compare import lt
 from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, cast, floating, is_floating, result_dtype
+from ranvier.ops.elementwise.functions import abs as absolute
 from ranvier.ops.elementwise.functions import pow
 from ranvier.ops.rows import document, examples
 
@@ -94,7 +96,11 @@ def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
 
 
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:
-    return add(input, mul(weight, sub(end, input)))
+    step = sub(end, input)
+    if isinstance(weight, (int, float, np.number)):
+        return add(input, mul(weight, step)) if abs(weight) < 0.5 else add(end, mul(weight - 1, step))
+    near = lt(absolute(weight), 0.5)
+    return add(where(near, input, end), mul(where(near, weight, sub(weight, 1)), step))
 
 
 document(
@@ -110,7 +116,8 @@ fmax: The greater of a and b; where one is NaN, the other. | [1.0, float("nan")]
 fmin: The smaller of a and b; where one is NaN, the other. | [1.0, float("nan")], [2.0, 3.0] -> [1., 3.]
 fmod: The remainder of a / b with the sign of a: a - b trunc(a / b). | [-5.0, 5.0], 3 -> [-2.,  2.]
 hypot: sqrt(a^2 + b^2) without overflow. | [3.0], [4.0] -> [5.]
-lerp: start + weight (end - start). | [0.0, 10.0], [4.0, 20.0], 0.25 -> [ 1.0000, 12.5000]
+lerp: start + weight (end - start), from the nearer end: exactly end for a weight of 1.
+    | [0.0, 10.0], [4.0, 20.0], 0.25 -> [ 1.0000, 12.5000]
 nextafter: The next number after a towards b; the gradient is that of a, and 0 where a = b. | [1.0], [2.0]
     -> [1.0000]
 remainder: The remainder of a / b with the sign of b, Python's %: a - b floor(a / b). | [-5.0, 5.0], 3
