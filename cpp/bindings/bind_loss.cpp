@@ -55,7 +55,8 @@ void expect_probabilities(const Input& x) {
   if (floats_are_inside(x, 0, 1)) return;
   with_float(x.dtype(), [&](auto tag) {
     if (const auto* bad = not_a_probability(x.view<decltype(tag)>()))
-      fail_value(x.op(), "got x with the value ", static_cast<double>(*bad), "; expected values from 0 to 1");
+      fail_value(x.op(), "got ", x.name(), " with the value ", static_cast<double>(*bad),
+                 "; expected values from 0 to 1");
   });
 }
 
@@ -80,7 +81,7 @@ LossCall checked(LossCall call, const Name& reduction) {
     call.reduction = reduction_of(reduction);
   if (call.reduction == Reduction::batch_mean && x.ndim() == 0)
     fail_value(x.op(), "got reduction 'batchmean' for x of shape (); expected a batch");
-  if (call.kind == Loss::bce) expect_probabilities(x);
+  if (call.kind == Loss::bce) expect_probabilities(x), expect_probabilities(call.target);
   return call;
 }
 

@@ -63,3 +63,18 @@ def test_errors():
         ValueError, match=r"\[cumprod_backward\] got dy of shape \(2, 1\) and x of shape \(2, 3\)"
     ):
         kernels.cumprod_backward(x[:, :1], x, 0)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_floats_are_summed_in_double(axis, isa, rng):
+    """Each result is the float next to that of doubles; products may leave the range of floats on the way."""
+    x = rng.uniform(0, 1, (300, 70, 3)).astype(np.float32)
+    for moved in (x, np.moveaxis(x, 0, 2), np.ascontiguousarray(np.moveaxis(x, 0, 2)), x[:, ::2]):
+        expected = np.cumsum(moved.astype(np.float64), axis)
+        np.testing.assert_allclose(kernels.cumsum(moved, axis), expected, rtol=6.1e-8)
+    factors = np.ones((40, 40, 40), np.float32)
+    places = np.swapaxes(factors, 0, axis)
+    places[2:4], places[30:32] = 1e20, 1e-20
+    y = np.swapaxes(kernels.cumprod(factors, axis), 0, axis)
+    assert np.isinf(y[3:30]).all()
+    np.testing.assert_allclose(y[31:], 1, rtol=1e-6)

@@ -300,6 +300,7 @@ def test_errors():
     refused(ValueError, "[mse] got reduction 'batchmean'", ops.mse, x, x, "batchmean")
     with pytest.raises(ValueError, match=r"\[bce\] got x with the value 1.5; expected values from 0 to 1"):
         ops.bce(x + np.float32(1.5), x)
+    refused(ValueError, "[bce] got target with the value -1.0; expected values from 0", ops.bce, x, x - 1)
     refused(ValueError, "[huber] got delta 0.0; expected a number above 0", ops.huber, x, x, delta=0.0)
     with pytest.raises(ValueError, match=r"\[smooth_l1\] got beta -1.0; expected a number of at least 0"):
         ops.smooth_l1(x, x, beta=-1.0)

@@ -378,3 +378,12 @@ def test_lerp_is_exact_at_both_ends(form):
     start, end = rv.tensor([1e10, 0.1]), rv.tensor([1.0, 0.7])
     np.testing.assert_array_equal(rv.lerp(start, end, form(1.0)).numpy(), end.numpy())
     np.testing.assert_array_equal(rv.lerp(start, end, form(0.0)).numpy(), start.numpy())
+
+
+def test_logaddexp2_far_from_0():
+    """As in float64: sums of logarithms are often far from 0, and differences of their terms small."""
+    a, b = rv.tensor([1e6, 1e6 + 1, np.inf], requires_grad=True), rv.tensor([1e6 + 0.5, 1e6, 2.0])
+    y = rv.logaddexp2(a, b)
+    np.testing.assert_array_equal(y.detach().numpy(), np.float32([1e6 + 1.27155, 1e6 + 1.58496, np.inf]))
+    y.sum().backward()
+    np.testing.assert_allclose(a.grad.numpy(), [1 / (1 + 2**0.5), 2 / 3, 1], rtol=1e-6)

@@ -10,7 +10,8 @@
 //
 //   x, y, dy, dx of one shape with at least one dimension, any strides. The axis is walked in order: one
 //   element after another where lines are side by side in memory, else a vector at a time, with a fixed tree
-//   inside it. The order depends on the line's length and the layout alone.
+//   inside it. The order depends on the line's length and the layout alone. scan adds and multiplies in
+//   double.
 #pragma once
 #include <cstddef>
 

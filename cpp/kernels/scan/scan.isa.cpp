@@ -53,22 +53,57 @@ struct RunningProduct {
   }
 };
 
-template <class T, class Op>
-static constexpr T kIdentity = T(Op::identity_sign) * T(Op::identity);
+template <class Op>
+static constexpr double kIdentity = double(Op::identity_sign) * double(Op::identity);
 
 // How much is computed between two calls of interrupted(): elements of a line; steps of a vector of lines.
 constexpr int64_t kPiece = 1 << 18, kSteps = 1 << 14;
 
+// Running results for a vector of T, in double for any T: errors do not add up along a long line, and
+// products leave the range of floats on the way.
+template <class T>
+struct Totals {
+  static constexpr int parts = lanes<T> / lanes<double>;
+  vec<double> part[parts];
+
+  RANVIER_INLINE Totals of(vec<T> v) {
+    if constexpr (parts == 1) return {{v}};
+    if constexpr (parts == 2) return {{widen<0>(v), widen<1>(v)}};
+  }
+  RANVIER_INLINE Totals load(const double* p) {
+    Totals t;
+    for (int i = 0; i < parts; ++i) t.part[i] = ranvier::RANVIER_ISA::load(p + i * lanes<double>);
+    return t;
+  }
+  void save(double* p) const {
+    for (int i = 0; i < parts; ++i) store(p + i * lanes<double>, part[i]);
+  }
+  template <class Op>
+  Totals join(const Totals& next) const {
+    Totals t;
+    for (int i = 0; i < parts; ++i) t.part[i] = Op::join(part[i], next.part[i]);
+    return t;
+  }
+  vec<T> rounded() const {
+    if constexpr (parts == 1) return part[0];
+    if constexpr (parts == 2) return narrow(part[0], part[1]);
+  }
+};
+
 // One line whose elements are side by side: a vector at a time, and the total of what came before.
 template <class T, class Op, bool reverse>
 static void along(const Team& team, int64_t n, const T* x, T* y) {
-  constexpr int L = lanes<T>;
-  const vec<T> identity = broadcast(kIdentity<T, Op>);
-  vec<T> carry = identity;
+  constexpr int L = lanes<T>, first = reverse ? Totals<T>::parts - 1 : 0, last = Totals<T>::parts - 1 - first;
+  constexpr int end_lane = reverse ? 0 : lanes<double> - 1;
+  const vec<double> identity = broadcast(kIdentity<Op>);
+  vec<double> carry = identity;
   const auto step = [&](vec<T> v) __attribute__((always_inline)) {
-    v = Op::join(carry, running<Op, reverse>(v, identity));
-    carry = broadcast(v[reverse ? 0 : L - 1]);
-    return v;
+    Totals<T> t = Totals<T>::of(v);
+    for (auto& part : t.part) part = running<Op, reverse>(part, identity);
+    if (first != last) t.part[last] = Op::join(broadcast(t.part[first][end_lane]), t.part[last]);
+    for (auto& part : t.part) part = Op::join(carry, part);
+    carry = broadcast(t.part[last][end_lane]);
+    return t.rounded();
   };
   if (reverse) {
     int64_t k = n;
@@ -77,7 +112,7 @@ static void along(const Team& team, int64_t n, const T* x, T* y) {
       const int64_t end = k > kPiece ? k - kPiece : 0;
       for (; k >= L && k > end; k -= L) store(y + k - L, step(load(x + k - L)));
     }
-    if (k > 0) store_n(y, step(load_padded(x, int(k), kIdentity<T, Op>)), int(k));
+    if (k > 0) store_n(y, step(load_padded(x, int(k), T(kIdentity<Op>))), int(k));
   } else {
     int64_t k = 0;
     while (k + L <= n) {
@@ -85,27 +120,34 @@ static void along(const Team& team, int64_t n, const T* x, T* y) {
       const int64_t end = n - k > kPiece ? k + kPiece : n;
       for (; k + L <= end; k += L) store(y + k, step(load(x + k)));
     }
-    if (k < n) store_n(y + k, step(load_padded(x + k, int(n - k), kIdentity<T, Op>)), int(n - k));
+    if (k < n) store_n(y + k, step(load_padded(x + k, int(n - k), T(kIdentity<Op>))), int(n - k));
   }
 }
 
-// Lines side by side, a row of them at a time: each row of y is the one before and a row of x.
+// Lines side by side, a row of them at a time; of floats at most kColumns. Totals of doubles are y's row
+// before.
+constexpr int64_t kColumns = 512;
 template <class T, class Op>
 static void across(const Team& team, int64_t count, int64_t n, const T* x, int64_t sx, T* y, int64_t sy) {
   constexpr int L = lanes<T>;
-  for (int64_t i = 0; i < count; i += L)
-    store_line<true>(y + i, 1, load_line<true>(x + i, 1, count - i), count - i);
+  constexpr bool wider = Totals<T>::parts > 1;
+  double totals[wider ? kColumns : 1];
   int64_t work = 0;
-  for (int64_t k = 1; k < n; ++k) {
+  for (int64_t k = 0; k < n; ++k, x += sx, y += sy) {
     if ((work += count) > kPiece) {
       if (interrupted(team)) return;
       work = 0;
     }
-    x += sx, y += sy;
-    int64_t i = 0;
-    for (; i + L <= count; i += L) store(y + i, Op::join(load(y - sy + i), load(x + i)));
-    if (const int rest = int(count - i))
-      store_n(y + i, Op::join(load_n(y - sy + i, rest), load_n(x + i, rest)), rest);
+    for (int64_t i = 0; i < count; i += L) {
+      const vec<T> v = load_line<true>(x + i, 1, count - i);
+      Totals<T> t = Totals<T>::of(v);
+      if (k > 0) {
+        if constexpr (wider) t = Totals<T>::load(totals + i).template join<Op>(t);
+        if constexpr (!wider) t.part[0] = Op::join(load_line<true>(y - sy + i, 1, count - i), v);
+      }
+      if constexpr (wider) t.save(totals + i);
+      store_line<true>(y + i, 1, t.rounded(), count - i);
+    }
   }
 }
 
@@ -114,12 +156,14 @@ template <class T, class Op>
 static void apart(const Team& team, int64_t left, int64_t n, const T* x, int64_t lx, int64_t sx, T* y,
                   int64_t ly, int64_t sy) {
   const int count = int(left < lanes<T> ? left : lanes<T>);
-  vec<T> total = load_strided(x, lx, count);
-  store_strided(y, ly, total, count);
+  vec<T> v = load_strided(x, lx, count);
+  Totals<T> total = Totals<T>::of(v);
+  store_strided(y, ly, v, count);
   for (int64_t k = 1; k < n; ++k) {
     if (k % kSteps == 0 && interrupted(team)) return;
-    total = Op::join(total, load_strided(x + k * sx, lx, count));
-    store_strided(y + k * sy, ly, total, count);
+    v = load_strided(x + k * sx, lx, count);
+    total = total.template join<Op>(Totals<T>::of(v));
+    store_strided(y + k * sy, ly, total.rounded(), count);
   }
 }
 
@@ -133,7 +177,9 @@ static void scan(const ScanLines<T>& l) {
     for (int64_t i = 0; i < l.count; ++i)
       along<T, Op, reverse>(*l.team, l.n, l.x.data + i * l.x.line, l.out.data + i * l.out.line);
   } else if (l.x.line == 1 && l.out.line == 1) {
-    across<T, Op>(*l.team, l.count, l.n, x, sx, y, sy);
+    const int64_t block = Totals<T>::parts > 1 ? kColumns : l.count;
+    for (int64_t i = 0; i < l.count; i += block)
+      across<T, Op>(*l.team, l.count - i < block ? l.count - i : block, l.n, x + i, sx, y + i, sy);
   } else {
     for (int64_t i = 0; i < l.count; i += lanes<T>)
       apart<T, Op>(*l.team, l.count - i, l.n, x + i * l.x.line, l.x.line, sx, y + i * l.out.line, l.out.line,

@@ -18,8 +18,7 @@ from ranvier.ops.elementwise.by_numpy import of_two
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import lt
 from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, cast, floating, is_floating, result_dtype
-from ranvier.ops.elementwise.functions import abs as absolute
-from ranvier.ops.elementwise.functions import pow
+from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.rows import document, examples
 
 
@@ -99,7 +98,7 @@ def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     step = sub(end, input)
     if isinstance(weight, (int, float, np.number)):
         return add(input, mul(weight, step)) if abs(weight) < 0.5 else add(end, mul(weight - 1, step))
-    near = lt(absolute(weight), 0.5)
+    near = lt(abs(weight), 0.5)
     return add(where(near, input, end), mul(where(near, weight, sub(weight, 1)), step))
 
 
@@ -176,7 +175,10 @@ def logaddexp2(input: Any, other: Any) -> Tensor:
     """log2(2^a + 2^b) without overflow.
     | rv.logaddexp2(rv.tensor([3.0]), rv.tensor([3.0])) -> tensor([4.])"""
     input, other = _same_floats("logaddexp2", input, other)
-    return logaddexp(mul(input, math.log(2)), mul(other, math.log(2))) / math.log(2)
+    top = where(input > other, input, other).detach()  # a difference from it has all its digits
+    top = where(top.isinf(), 0.0, top)
+    a, b = mul(sub(input, top), math.log(2)), mul(sub(other, top), math.log(2))
+    return logaddexp(a, b) / math.log(2) + top
 
 
 def _same_floats(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:

@@ -35,8 +35,8 @@ def bce(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Ten
     -100, so that the loss is finite. ``weight``, which broadcasts to the shape of x, multiplies it; 'mean'
     divides by the number of elements, with or without it.
 
-    Raises ValueError for x outside [0, 1], else as :func:`mse`. :func:`bce_with_logits` is more accurate and
-    takes x before the sigmoid.
+    Raises ValueError for x or a target outside [0, 1], else as :func:`mse`. :func:`bce_with_logits` is more
+    accurate and takes x before the sigmoid.
 
     >>> import ranvier as rv
     >>> rv.nn.functional.binary_cross_entropy(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1]))

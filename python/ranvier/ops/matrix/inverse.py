@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule

@@ -125,6 +125,7 @@ document(
 var: The variance over the axes: the sum of (x - mean)^2 / (n - correction).
 
     correction is 1 (Bessel's) unless given; ``unbiased=False`` is 0. nan where n <= correction.
+    Squares are as they are: |x - mean| beyond 1e19 in float32 gives inf, below 1e-19 perhaps 0.
     | [1.0, 2.0, 3.0, 4.0], correction=0 -> tensor(1.2500)
 std: The standard deviation over the axes: the square root of :func:`var`.
     | [1.0, 5.0], correction=0 -> tensor(2.)
