@@ -252,32 +252,38 @@ struct ClassLossCall {
     }
   }
 
-  // The loss; for backward the divisor of a mean and, where needed, the log-sum-exp of each line.
-  template <bool has_log_sum_exp>
+  Shape two_of_each_line() const {
+    Shape two{2};
+    for (int64_t size : shape) two.append(size);
+    return two;
+  }
+
+  // The loss; for backward the divisor of a mean and, where needed, max(x) and sum(exp(x - max(x))) of lines.
+  template <bool has_tops_and_sums>
   auto forward() const {
     Output loss = Output::contiguous(x.dtype(), loss_shape(reduction, shape));
     Output divisor = Output::contiguous(x.dtype(), {});
-    MaybeOutput log_sum_exp;
-    if (has_log_sum_exp) log_sum_exp = Output::contiguous(x.dtype(), shape);
+    MaybeOutput tops_and_sums;
+    if (has_tops_and_sums) tops_and_sums = Output::contiguous(x.dtype(), two_of_each_line());
     run_sized<ClassLossForward>(kind == ClassLoss::nll ? index.elements() : x.elements(), x.dtype(), kind,
-                                reduction, settings, x, index, probabilities, weight, loss, log_sum_exp,
+                                reduction, settings, x, index, probabilities, weight, loss, tops_and_sums,
                                 divisor);
-    if constexpr (has_log_sum_exp)
-      return std::tuple(std::move(loss), std::move(divisor), *std::move(log_sum_exp));
+    if constexpr (has_tops_and_sums)
+      return std::tuple(std::move(loss), std::move(divisor), *std::move(tops_and_sums));
     else
       return std::tuple(std::move(loss), std::move(divisor));
   }
 
-  Output backward(const Input& dy, const Input& divisor, const Input& log_sum_exp, bool of_target,
+  Output backward(const Input& dy, const Input& divisor, const Input& tops_and_sums, bool of_target,
                   const Out& out) const {
     dy.expect_shape(loss_shape(reduction, shape));
     divisor.expect_shape({});
-    if (log_sum_exp) log_sum_exp.expect_shape(shape);
+    if (tops_and_sums) tops_and_sums.expect_shape(two_of_each_line());
     if (of_target && !probabilities)
       fail_value(x.op(), "got class indices, which have no gradient; expected probabilities");
-    Output dx = out.like(x, x, dy, divisor, log_sum_exp, index, probabilities, weight);
+    Output dx = out.like(x, x, dy, divisor, tops_and_sums, index, probabilities, weight);
     run<ClassLossBackward>(x.dtype(), kind, reduction, settings, of_target, dy, x, index, probabilities,
-                           weight, log_sum_exp, divisor, dx);
+                           weight, tops_and_sums, divisor, dx);
     return dx;
   }
 };
@@ -306,12 +312,12 @@ ClassLossCall multi_margin(const Floats& x, const Target& target, const Name& re
 }
 
 // name(x, target, reduction, settings); make is one of the functions above.
-template <bool has_log_sum_exp, class... S>
+template <bool has_tops_and_sums, class... S>
 void define_forward(Module m, const std::string& name, const std::string& settings,
                     ClassLossCall (*make)(const Floats&, const Target&, const Name&, const S&...)) {
   def(m, name + "(x, target, reduction='mean', " + settings + ")",
       [=](const Floats& x, const Target& target, const Name& reduction, const S&... s) {
-        return make(x, target, reduction, s...).template forward<has_log_sum_exp>();
+        return make(x, target, reduction, s...).template forward<has_tops_and_sums>();
       });
 }
 
@@ -319,11 +325,11 @@ void define_forward(Module m, const std::string& name, const std::string& settin
 template <class... Saved, class... S>
 void define(Module m, const char* name, const std::string& settings,
             ClassLossCall (*make)(const Floats&, const Target&, const Name&, const S&...)) {
-  constexpr bool has_log_sum_exp = sizeof...(Saved) > 0;
-  define_forward<has_log_sum_exp>(m, name, settings, make);
+  constexpr bool has_tops_and_sums = sizeof...(Saved) > 0;
+  define_forward<has_tops_and_sums>(m, name, settings, make);
   def(
       m,
-      name + ("_backward(dy, x, target, divisor, " + std::string(has_log_sum_exp ? "log_sum_exp, " : "") +
+      name + ("_backward(dy, x, target, divisor, " + std::string(has_tops_and_sums ? "tops_and_sums, " : "") +
               "reduction='mean', " + settings + ", out=None)"),
       [=](const Floats& dy, const Floats& x, const Target& target, const Floats& divisor,
           const Saved&... saved, const Name& reduction, const S&... s, const Out& out) {
@@ -333,18 +339,18 @@ void define(Module m, const char* name, const std::string& settings,
 }
 
 Output cross_entropy_backward(const Floats& dy, const Floats& x, const Target& target, const Floats& divisor,
-                              const Floats& log_sum_exp, const Name& reduction, const MaybeFloats& weight,
+                              const Floats& tops_and_sums, const Name& reduction, const MaybeFloats& weight,
                               const Whole& ignore_index, const Real& label_smoothing, Truth of_target,
                               Out out) {
   return cross_entropy(x, target, reduction, weight, ignore_index, label_smoothing)
-      .backward(dy, divisor, log_sum_exp, of_target, out);
+      .backward(dy, divisor, tops_and_sums, of_target, out);
 }
 
 void register_class_loss(Module m) {
   define_forward<true>(m, "cross_entropy", "weight=None, ignore_index=-100, label_smoothing=0.0",
                        cross_entropy);
   def(m,
-      "cross_entropy_backward(dy, x, target, divisor, log_sum_exp, reduction='mean', weight=None, "
+      "cross_entropy_backward(dy, x, target, divisor, tops_and_sums, reduction='mean', weight=None, "
       "ignore_index=-100, label_smoothing=0.0, of_target=False, out=None)",
       cross_entropy_backward, "cross_entropy");
   define<Floats>(m, "focal", "gamma=2.0, alpha=None, ignore_index=-100", focal);

@@ -93,16 +93,16 @@ def test_neighbours_are_not_read():
 def test_backward_errors():
     x, dy = np.zeros((4, 3), "float32"), np.ones((), "float32")
     index = np.zeros(4, int)
-    _, divisor, log_sum_exp = _core.cross_entropy(x, index)
+    _, divisor, tops_and_sums = _core.cross_entropy(x, index)
     back = _core.cross_entropy_backward
     with pytest.raises(ValueError, match=r"\[cross_entropy\] got dy of shape \(\); expected \(4,\)"):
-        back(dy, x, index, divisor, log_sum_exp, "none")
+        back(dy, x, index, divisor, tops_and_sums, "none")
     with pytest.raises(ValueError, match=r"\[cross_entropy\] got class indices, which have no gradient"):
-        back(dy, x, index, divisor, log_sum_exp, "mean", of_target=True)
-    with pytest.raises(ValueError, match=r"\[cross_entropy\] got log_sum_exp of shape \(\); expected \(4,\)"):
+        back(dy, x, index, divisor, tops_and_sums, "mean", of_target=True)
+    with pytest.raises(ValueError, match=r"\[cross_entropy\] got tops_and_sums of shape \(\); expected \(2, 4\)"):
         back(dy, x, index, divisor, divisor, "mean")
     with pytest.raises(
-        TypeError, match=r"\[cross_entropy\] got log_sum_exp of type NoneType; expected a NumPy array"
+        TypeError, match=r"\[cross_entropy\] got tops_and_sums of type NoneType; expected a NumPy array"
     ):
         back(dy, x, index, divisor, None, "mean")
 
@@ -152,3 +152,16 @@ def test_slopes_are_never_subnormal(name, dtype, isa):
                 assert not ((dx != 0) & (np.abs(dx) < tiny)).any()
                 bound = tolerance(dtype, 1, 50 - np.log(tiny)) * np.abs(want)  # by the rounding of a score
                 assert (np.abs(dx - want) <= bound + 3 * tiny * max(dy, 1)).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (40, 3), (2, 300), (3, 4, 2)], ids=str)
+@pytest.mark.parametrize("name", ["cross_entropy", "focal"])
+def test_scores_far_from_0(name, shape, isa, rng):
+    """The same gradient as near 0: the greatest score is subtracted from each, and nothing else of its size."""
+    x = rng.integers(-64, 65, shape).astype(np.float32) / 16  # exact after the sum
+    index = rng.integers(0, shape[1], (shape[0], *shape[2:]))
+    probabilities = rng.uniform(0, 1, shape).astype(np.float32)
+    for target in (index, probabilities) if name == "cross_entropy" else (index,):
+        near, far = both(name, x, target, "mean", {}), both(name, x + np.float32(1e6), target, "mean", {})
+        np.testing.assert_array_equal(near[1], far[1])
+        np.testing.assert_array_equal(near[2], far[2])

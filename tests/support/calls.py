@@ -176,7 +176,7 @@ OPS = {name: _call(_of_op(name), NOT_OF_OPS, OF_OPS.get(name, of())) for name in
 
 _POOLED, _WHERE = kernels.max_pool2d(IMAGES, **WINDOW)
 _POOLED_1D, _WHERE_1D = kernels.max_pool1d(SIGNALS, **WINDOW)
-_LOSS, _DIVISOR, _LOG_SUM_EXP = kernels.cross_entropy(X, CLASSES)
+_LOSS, _DIVISOR, _TOPS_AND_SUMS = kernels.cross_entropy(X, CLASSES)
 _SAVED = (_LOSS, X, CLASSES, _DIVISOR)
 _OF_BATCH = kernels.batch_norm(IMAGES)[1:]
 _OF_GROUPS = kernels.group_norm(IMAGES, 2)[1:]
@@ -221,9 +221,9 @@ OF_KERNELS: dict[str, Given] = {
     "gaussian_nll_backward": of(X, X, X, X, reduction="none", of="var", full=True),
     "margin_ranking_backward": of(X, X, X, X, reduction="none", of="x2", margin=0.5),
     "cross_entropy": of(X, CLASSES, weight=WEIGHTS, label_smoothing=0.1),
-    "cross_entropy_backward": of(*_SAVED, _LOG_SUM_EXP, weight=WEIGHTS, label_smoothing=0.1),
+    "cross_entropy_backward": of(*_SAVED, _TOPS_AND_SUMS, weight=WEIGHTS, label_smoothing=0.1),
     "focal": of(X, CLASSES, alpha=WEIGHTS),
-    "focal_backward": of(*_SAVED, _LOG_SUM_EXP, alpha=WEIGHTS),
+    "focal_backward": of(*_SAVED, _TOPS_AND_SUMS, alpha=WEIGHTS),
     **each("multi_margin nll", X, CLASSES, weight=WEIGHTS),
     **each("multi_margin_backward nll_backward", *_SAVED, weight=WEIGHTS),
     **each("adaptive_avg_pool1d adaptive_max_pool1d", SIGNALS, output_size=3),

@@ -143,15 +143,15 @@ RANVIER_INLINE vec<T> over_classes(const ClassLines<T>& l, const LineGroup<T>& g
   return across<Body>(l, g, o, q, taken);
 }
 
-// log(sum(exp(x))) of a group of lines, as their maximum and the logarithm of the rest.
+// The maximum of x and the sum of exp(x - it), of a group of lines.
 template <class T>
-struct LogSumExp {
-  vec<T> top, log_sum;
+struct TopAndSum {
+  vec<T> top, sum;
 };
 
 // A NaN that the maxima lose comes back in the sum.
 template <class T>
-__attribute__((noinline)) static LogSumExp<T> log_sum_exp_across(const ClassLines<T>& l,
+__attribute__((noinline)) static TopAndSum<T> top_and_sum_across(const ClassLines<T>& l,
                                                                  const LineGroup<T>& g) {
   Tile<T> tile;
   const auto load_from = [&](int64_t k0) {
@@ -171,11 +171,11 @@ __attribute__((noinline)) static LogSumExp<T> log_sum_exp_across(const ClassLine
     const int64_t n = l.n <= kTileRows ? l.n : load_from(k0);
     for (int64_t k = 0; k < n; ++k) sum += exp_beside_1(Tile<T>::row(tile, k) - top);
   }
-  return {top, log(sum)};
+  return {top, sum};
 }
 
 template <class T>
-__attribute__((noinline)) static LogSumExp<T> log_sum_exp_along(const ClassLines<T>& l,
+__attribute__((noinline)) static TopAndSum<T> top_and_sum_along(const ClassLines<T>& l,
                                                                 const LineGroup<T>& g) {
   constexpr int L = lanes<T>, kVectors = 4;  // maxima that need not wait for each other
   constexpr T lowest = -Limits<T>::infinity;
@@ -193,12 +193,12 @@ __attribute__((noinline)) static LogSumExp<T> log_sum_exp_along(const ClassLines
     if (k < l.n) sum += exp_beside_1(load_padded(x + k, int(l.n - k), lowest) - tops[i]);
     sums[i] = reduce_add(sum);
   }
-  return {load(tops), log(load(sums))};
+  return {load(tops), load(sums)};
 }
 
-// factor softmax(x) of y = x - logsumexp(x): 0 where one of them is subnormal, as with samples that a network
-// has learned well. Processors of Intel take 150 cycles for a vector with such a number, here and in each
-// product that follows. least: least_softmax(factor).
+// factor exp(y): 0 where one of them is subnormal, as with samples that a network has learned well.
+// Processors of Intel take 150 cycles for a vector with such a number, here and in each product that follows.
+// least: least_softmax(factor).
 template <class V>
 RANVIER_INLINE V least_softmax(V factor) {
   constexpr auto tiny = std::numeric_limits<element_of<V>>::min();
@@ -212,10 +212,11 @@ RANVIER_INLINE V scaled_softmax(V y, V factor, V least) {
 
 // Also kept for backward.
 template <class T>
-RANVIER_INLINE LogSumExp<T> log_sum_exp(const ClassLines<T>& l, const LineGroup<T>& g) {
-  const LogSumExp<T> s = g.along ? log_sum_exp_along(l, g) : log_sum_exp_across(l, g);
-  store_lanes(l.log_sum_exp.data + g.first * l.log_sum_exp.line, l.log_sum_exp.line, s.top + s.log_sum,
-              g.count);
+RANVIER_INLINE TopAndSum<T> top_and_sum(const ClassLines<T>& l, const LineGroup<T>& g) {
+  const TopAndSum<T> s = g.along ? top_and_sum_along(l, g) : top_and_sum_across(l, g);
+  T* saved = l.tops_and_sums.data + g.first * l.tops_and_sums.line;
+  store_lanes(saved, l.tops_and_sums.line, s.top, g.count);
+  store_lanes(saved + l.tops_and_sums.step, l.tops_and_sums.line, s.sum, g.count);
   return s;
 }
 

@@ -20,8 +20,8 @@ double cost_ns(ClassLoss kind, int64_t lines, int64_t n) {
 
 // The strides, line by line, of what may be absent.
 template <class E>
-WithoutAxis line_strides(const TensorView<E>& v) {
-  return WithoutAxis(v.data ? v.strides : kZeros, v.data ? v.ndim : kMaxDims, 1);
+WithoutAxis line_strides(const TensorView<E>& v, int axis = 1) {
+  return WithoutAxis(v.data ? v.strides : kZeros, v.data ? v.ndim : kMaxDims, axis);
 }
 
 template <class E, int kTensors>
@@ -59,7 +59,7 @@ void add_up(ClassLines<T> lines, typename ClassLossKernels<T>::Function function
     lines.x.data += kLines * lines.x.line;
     if (lines.index.data) lines.index.data += kLines * lines.index.line;
     if (lines.probabilities.data) lines.probabilities.data += kLines * lines.probabilities.line;
-    if (lines.log_sum_exp.data) lines.log_sum_exp.data += kLines * lines.log_sum_exp.line;
+    if (lines.tops_and_sums.data) lines.tops_and_sums.data += kLines * lines.tops_and_sums.line;
   }
 }
 
@@ -73,7 +73,7 @@ bool is_small(const Call& call) {
          call.x.shape[1] > 0 && call.x.strides[1] == 1 && call.index.data && call.index.strides[0] == 1 &&
          !call.weight.data && call.settings.smoothing == 0 && call.reduction != Reduction::none &&
          loss_parts(cost_ns(call.kind, call.x.shape[0], call.x.shape[1])) == 1 &&
-         call.log_sum_exp.strides[0] == 1 && ignored == static_cast<int32_t>(ignored);
+         call.tops_and_sums.strides[1] == 1 && ignored == static_cast<int32_t>(ignored);
 }
 
 template <class T, class Call>
@@ -96,7 +96,7 @@ void finish(const ClassLossForward<T>& call, double (&sums)[2]) {
 template <class T>
 void run_small(const ClassLossForward<T>& call) {
   ClassLines<T> lines = small_lines<T>(call);
-  lines.log_sum_exp = {call.log_sum_exp.data, 1, 0};
+  lines.tops_and_sums = {call.tops_and_sums.data, 1, call.tops_and_sums.strides[0]};
   double sums[2];
   class_loss_kernels<T>().small.forward(lines, sums);
   finish(call, sums);
@@ -107,7 +107,7 @@ void run_small(const ClassLossBackward<T>& call) {
   ClassLines<T> lines = small_lines<T>(call);
   lines.dy = {call.dy.data, 0, 0};
   lines.scale = T(1) / call.divisor.data[0];
-  lines.saved = {call.log_sum_exp.data, 1, 0};
+  lines.saved = {call.tops_and_sums.data, 1, call.tops_and_sums.strides[0]};
   lines.dx = {call.dx.data, call.dx.strides[0], 1};
   class_loss_kernels<T>().small.backward(lines);
 }
@@ -121,7 +121,7 @@ void ClassLossForward<T>::run(const Team& team, void* workspace) const {
   const WithoutAxis shape(x.shape, x.ndim, 1), strides_x = line_strides(x);
   const LoopNest<5> nest(x.ndim - 1, shape,
                          {strides_or_zeros(index), line_strides(probabilities), each ? loss.strides : kZeros,
-                          strides_or_zeros(log_sum_exp), strides_x});
+                          line_strides(tops_and_sums, 0), strides_x});
   const ClassLines<T> common = common_lines<T>(*this);
   const auto function = class_loss_kernels<T>().forward[static_cast<int>(kind)];
   const auto walk = [&](int64_t begin, int64_t end, const auto& f) {
@@ -131,7 +131,7 @@ void ClassLossForward<T>::run(const Team& team, void* workspace) const {
       lines.x = lines_at(x, nest, 4, offsets, x.strides[1]);
       lines.index = lines_at(index, nest, 0, offsets);
       lines.probabilities = lines_at(probabilities, nest, 1, offsets, probabilities.strides[1]);
-      lines.log_sum_exp = lines_at(log_sum_exp, nest, 3, offsets);
+      lines.tops_and_sums = lines_at(tops_and_sums, nest, 3, offsets, tops_and_sums.strides[0]);
       if (each) lines.loss = lines_at(loss, nest, 2, offsets);
       f(lines);
     });
@@ -168,7 +168,7 @@ void ClassLossBackward<T>::run(const Team& team, void*) const {
   const WithoutAxis shape(x.shape, x.ndim, 1), strides_x = line_strides(x), strides_dx = line_strides(dx);
   const LoopNest<6> nest(x.ndim - 1, shape,
                          {strides_x, strides_or_zeros(index), line_strides(probabilities),
-                          each ? dy.strides : kZeros, strides_or_zeros(log_sum_exp), strides_dx});
+                          each ? dy.strides : kZeros, line_strides(tops_and_sums, 0), strides_dx});
   const ClassLines<T> common = common_lines<T>(*this);
   const auto& kernels = class_loss_kernels<T>();
   const auto function = of_target ? kernels.target_backward : kernels.backward[static_cast<int>(kind)];
@@ -180,7 +180,7 @@ void ClassLossBackward<T>::run(const Team& team, void*) const {
     lines.index = lines_at(index, nest, 1, offsets);
     lines.probabilities = lines_at(probabilities, nest, 2, offsets, probabilities.strides[1]);
     lines.dy = lines_at(dy, nest, 3, offsets);
-    lines.saved = lines_at(log_sum_exp, nest, 4, offsets);
+    lines.saved = lines_at(tops_and_sums, nest, 4, offsets, tops_and_sums.strides[0]);
     lines.dx = lines_at(dx, nest, 5, offsets, dx.strides[1]);
     function(lines);
   });

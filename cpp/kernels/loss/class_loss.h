@@ -10,10 +10,12 @@
 //   x (N, C, d1, ...), any strides; index (N, d1, ...), 0 <= index < C or ignore_index, whose lines have loss
 //   0; or probabilities like x (the other one's data is null). Reduction none: loss (N, d1, ...); sum, mean:
 //   0-d. divisor, 0-d, is written: what a mean is divided by (1 for other reductions). That is the sum of
-//   w[t] over the lines that are not ignored (cross_entropy and nll of indices), or their number. log_sum_exp
-//   (N, d1, ...), C-contiguous, is written by cross_entropy and focal; null for the others. backward: dx, or
-//   of_target the gradient of probabilities. Sums are made of partial sums over at most 16 fixed parts of the
-//   lines, in order, in double.
+//   w[t] over the lines that are not ignored (cross_entropy and nll of indices), or their number.
+//   tops_and_sums (2, N, d1, ...), C-contiguous, is written by cross_entropy and focal: max(x) of each line
+//   and the sum of exp(x - max(x)); null for the others. A softmax of both has all digits where scores are
+//   far from 0, which one of logsumexp(x), rounded, has not. backward: dx, or of_target the gradient of
+//   probabilities. Sums are made of partial sums over at most 16 fixed parts of the lines, in order, in
+//   double.
 #pragma once
 #include <cstddef>
 
@@ -40,7 +42,7 @@ struct ClassLossSettings {
 
 template <class T>
 struct ClassLossForward {
-  RANVIER_CALL("class_loss_forward", x, index, probabilities, weight, loss, log_sum_exp, divisor);
+  RANVIER_CALL("class_loss_forward", x, index, probabilities, weight, loss, tops_and_sums, divisor);
   size_t workspace_bytes(int) const { return 2 * kLossParts * sizeof(double); }
   ClassLoss kind;
   Reduction reduction;
@@ -48,19 +50,19 @@ struct ClassLossForward {
   TensorView<const T> x;
   TensorView<const int64_t> index;
   TensorView<const T> probabilities, weight;
-  TensorView<T> loss, log_sum_exp, divisor;
+  TensorView<T> loss, tops_and_sums, divisor;
 };
 
 template <class T>
 struct ClassLossBackward {
-  RANVIER_CALL("class_loss_backward", dy, x, index, probabilities, weight, log_sum_exp, divisor, dx);
+  RANVIER_CALL("class_loss_backward", dy, x, index, probabilities, weight, tops_and_sums, divisor, dx);
   ClassLoss kind;
   Reduction reduction;
   ClassLossSettings settings;
   bool of_target;
   TensorView<const T> dy, x;
   TensorView<const int64_t> index;
-  TensorView<const T> probabilities, weight, log_sum_exp, divisor;
+  TensorView<const T> probabilities, weight, tops_and_sums, divisor;
   TensorView<T> dx;
 };
 
@@ -77,10 +79,10 @@ struct ClassLines {
   int64_t count, n;
   OverLines<const T> x, probabilities;
   OverLines<const int64_t> index;
-  OverLines<const T> dy;           // one for each line, or with line = 0 one for all
-  OverLines<T> log_sum_exp, loss;  // as forward writes them
-  OverLines<T> share;              // of the divisor, forward
-  OverLines<const T> saved;        // log_sum_exp, as backward reads it
+  OverLines<const T> dy;             // one for each line, or with line = 0 one for all
+  OverLines<T> tops_and_sums, loss;  // as forward writes them
+  OverLines<T> share;                // of the divisor, forward
+  OverLines<const T> saved;          // tops_and_sums, as backward reads it
   OverLines<T> dx;
   const T* weight;  // of n classes, dense
   T scale;          // of dy

@@ -89,31 +89,31 @@ struct SumOfCoefficients : Sums {
     return x;
   }
 };
-struct CrossEntropyRest : Sums {  // a + b: log-sum-exp
+struct CrossEntropyRest : Sums {  // a: top; b: logarithm of the sum
   template <class V, class M, class O>
   RANVIER_INLINE V step(V x, V q, M, const O& o, V& sum) {
     sum += q * ((o.a - x) + o.b);
     return x;
   }
 };
-struct ScaledSoftmax : WritesClasses {  // a: log-sum-exp; b: factor; c: least_softmax(b)
+struct ScaledSoftmax : WritesClasses {  // a: top; b: factor over the sum; c: least_softmax(b)
   template <class V, class M, class O>
   RANVIER_INLINE V step(V x, V, M, const O& o, V&) {
     return scaled_softmax(x - o.a, o.b, o.c);
   }
 };
-struct CrossEntropySlope : WritesClasses {  // a: log-sum-exp; b: sum of coefficients; c: dy
+struct CrossEntropySlope : WritesClasses {  // a: top; b: sum of coefficients over the sum; c: dy
   static constexpr bool weighs = true;
   template <class V, class M, class O>
   RANVIER_INLINE V step(V x, V q, M, const O& o, V&) {
     return (exp(x - o.a) * o.b - q) * o.c;
   }
 };
-struct SlopeOfProbability : WritesClasses {  // a: log-sum-exp; b: dy
+struct SlopeOfProbability : WritesClasses {  // a: top; b: logarithm of the sum; c: dy
   static constexpr bool weighs = true, rare = true;
   template <class V, class M, class O>
   RANVIER_INLINE V step(V x, V q, M, const O& o, V&) {
-    return (o.a - x) * o.b * q;
+    return ((o.a - x) + o.b) * o.c * q;
   }
 };
 
@@ -156,8 +156,9 @@ RANVIER_INLINE vec<T> dy_of(const ClassLines<T>& l, const LineGroup<T>& g) {
   return load_lanes(l.dy.data + g.first * l.dy.line, l.dy.line, g.count) * l.scale;
 }
 template <class T>
-RANVIER_INLINE vec<T> saved_of(const ClassLines<T>& l, const LineGroup<T>& g) {
-  return load_lanes(l.saved.data + g.first * l.saved.line, l.saved.line, g.count);
+RANVIER_INLINE TopAndSum<T> saved_of(const ClassLines<T>& l, const LineGroup<T>& g) {
+  const T* saved = l.saved.data + g.first * l.saved.line;
+  return {load_lanes(saved, l.saved.line, g.count), load_lanes(saved + l.saved.step, l.saved.line, g.count)};
 }
 
 template <class T>
@@ -170,11 +171,12 @@ struct CrossEntropy {
   template <class T>
   RANVIER_INLINE void forward(const ClassLines<T>& l, int64_t first) {
     const LineGroup<T> g = group_of<true>(l, first);
-    const LogSumExp<T> s = log_sum_exp(l, g);
+    const TopAndSum<T> s = top_and_sum(l, g);
+    const vec<T> log_sum = log(s.sum);
     const Coefficients<T> q = coefficients_of(l);
-    vec<T> loss = l.index.data ? load(g.weight) * ((s.top - load(g.of_class)) + s.log_sum) : vec<T>{};
+    vec<T> loss = l.index.data ? load(g.weight) * ((s.top - load(g.of_class)) + log_sum) : vec<T>{};
     if (l.probabilities.data || q.spread != T(0))
-      loss = q.keep * loss + over_classes<CrossEntropyRest>(l, g, OfLines<T>{s.top, s.log_sum}, q);
+      loss = q.keep * loss + over_classes<CrossEntropyRest>(l, g, OfLines<T>{s.top, log_sum}, q);
     put(l, g, loss, g.weight);
   }
 
@@ -182,16 +184,18 @@ struct CrossEntropy {
   RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t first) {
     const LineGroup<T> g = group_of<false>(l, first);
     const Coefficients<T> q = coefficients_of(l);
-    const vec<T> dy = dy_of(l, g), lse = saved_of(l, g), weight = load(g.weight);
+    const TopAndSum<T> s = saved_of(l, g);
+    const vec<T> dy = dy_of(l, g), weight = load(g.weight);
     alignas(64) T taken[lanes<T>];
     store(taken, q.keep * weight * dy);
     if (l.probabilities.data || q.spread != T(0)) {
       const vec<T> total = l.probabilities.data ? over_classes<SumOfCoefficients>(l, g, OfLines<T>{}, q)
                                                 : q.spread * l.weights + q.keep * weight;
-      over_classes<CrossEntropySlope>(l, g, OfLines<T>{lse, total, dy}, q, l.index.data ? taken : nullptr);
+      over_classes<CrossEntropySlope>(l, g, OfLines<T>{s.top, total / s.sum, dy}, q,
+                                      l.index.data ? taken : nullptr);
     } else {
-      const vec<T> factor = weight * dy;
-      over_classes<ScaledSoftmax>(l, g, OfLines<T>{lse, factor, least_softmax(factor)}, q, taken);
+      const vec<T> factor = weight * dy / s.sum;
+      over_classes<ScaledSoftmax>(l, g, OfLines<T>{s.top, factor, least_softmax(factor)}, q, taken);
     }
   }
 };
@@ -209,22 +213,23 @@ struct Focal {
   template <class T>
   RANVIER_INLINE void forward(const ClassLines<T>& l, int64_t first) {
     const LineGroup<T> g = group_of<true>(l, first);
-    const LogSumExp<T> s = log_sum_exp(l, g);
-    const vec<T> cost = (s.top - load(g.of_class)) + s.log_sum;
+    const TopAndSum<T> s = top_and_sum(l, g);
+    const vec<T> cost = (s.top - load(g.of_class)) + log(s.sum);
     put(l, g, load(g.weight) * parts(cost, l.settings.exponent).power * cost, g.used);
   }
   // The slope by x[c] is that of cross_entropy times a factor of the line.
   template <class T>
   RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t first) {
     const LineGroup<T> g = group_of<true>(l, first);
-    const vec<T> lse = saved_of(l, g), difference = lse - load(g.of_class);
-    const vec<T> cost = select(difference < T(0), vec<T>{}, difference);  // rounding of lse
+    const TopAndSum<T> s = saved_of(l, g);
+    const vec<T> cost = (s.top - load(g.of_class)) + log(s.sum);
     const Parts<vec<T>> f = parts(cost, l.settings.exponent);
     const vec<T> slope = select(f.miss > T(0), T(l.settings.exponent) * f.power / f.miss, vec<T>{});
     const vec<T> factor = load(g.weight) * dy_of(l, g) * (f.power + slope * (T(1) - f.miss) * cost);
     alignas(64) T taken[lanes<T>];
     store(taken, factor);
-    const OfLines<T> o = {lse, factor, least_softmax(factor)};
+    const vec<T> over_sum = factor / s.sum;
+    const OfLines<T> o = {s.top, over_sum, least_softmax(over_sum)};
     over_classes<ScaledSoftmax>(l, g, o, Coefficients<T>{}, taken);
   }
 };
@@ -254,7 +259,8 @@ struct OfProbabilities {
   RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t first) {
     const LineGroup<T> g = group_of<false>(l, first);
     const vec<T> dy = dy_of(l, g) * (T(1) - T(l.settings.smoothing));
-    over_classes<SlopeOfProbability>(l, g, OfLines<T>{saved_of(l, g), dy}, Coefficients<T>{0, 1});
+    const TopAndSum<T> s = saved_of(l, g);
+    over_classes<SlopeOfProbability>(l, g, OfLines<T>{s.top, log(s.sum), dy}, Coefficients<T>{0, 1});
   }
 };
 

@@ -80,10 +80,10 @@ static void small_forward(const ClassLines<T>& lines, double (&sums)[2]) {
       of_class = select(classes == k, x, of_class);
       sum += exp_beside_1(x - top);
     }
-    const vec<T> log_sum = log(sum), lse = top + log_sum;
-    T* saved = l.log_sum_exp.data + first;
-    count == L ? store(saved, lse) : store_n(saved, lse, count);
-    store(losses + first, select(classes < 0, vec<T>{}, (top - of_class) + log_sum));
+    T* saved = l.tops_and_sums.data + first;
+    store_lanes(saved, top, count);
+    store_lanes(saved + l.tops_and_sums.step, sum, count);
+    store(losses + first, select(classes < 0, vec<T>{}, (top - of_class) + log(sum)));
     used += select(classes < 0, vec<T>{}, broadcast(T(1)));
   }
   sums[0] = sum<T>(l.count, losses);
@@ -94,16 +94,17 @@ template <class T>
 static void small_backward(const ClassLines<T>& lines) {
   constexpr int L = lanes<T>;
   const ClassLines<T> l = lines;
-  const vec<T> dy = broadcast(l.dy.data[0] * l.scale), least = least_softmax(dy);
+  const vec<T> dy = broadcast(l.dy.data[0] * l.scale);
   Tile<T> tile;
   for (int64_t first = 0; first < l.count; first += L) {
     const int count = l.count - first < L ? int(l.count - first) : L;
     const ivec<T> classes = classes_of(l, first, count);
     const T* saved = l.saved.data + first;
-    const vec<T> lse = count == L ? load(saved) : load_n(saved, count);
+    const vec<T> top = load_lanes(saved, count), factor = dy / load_lanes(saved + l.saved.step, count);
+    const vec<T> least = least_softmax(factor);
     load_classes(tile, l, first, count);
     for (int k = 0; k < l.n; ++k) {
-      const vec<T> y = scaled_softmax(Tile<T>::row(tile, k) - lse, dy, least);
+      const vec<T> y = scaled_softmax(Tile<T>::row(tile, k) - top, factor, least);
       Tile<T>::set_row(tile, k, select(classes < 0, vec<T>{}, y - select(classes == k, dy, vec<T>{})));
     }
     T* dx = l.dx.data + first * l.dx.line;
