@@ -20,7 +20,8 @@ __all__ = [
 def accuracy_score(
     y_true: npt.ArrayLike, y_pred: npt.ArrayLike, *, normalize: bool = True, sample_weight: Any = None
 ) -> float:
-    """Share of correct labels.
+    """Share of correct labels. Of more than one axis each element counts, where scikit-learn takes rows of 0
+    and 1 as wholes.
 
     Args:
         y_true: labels; or probabilities (n, classes), of which the largest counts, if `y_pred` is (n,).
