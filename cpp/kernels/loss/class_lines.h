@@ -3,6 +3,7 @@
 #pragma once
 #include <limits>
 
+#include "base/unroll.h"
 #include "kernels/loss/class_loss.h"
 #include "simd/math.h"
 #include "simd/tile.h"
@@ -185,8 +186,10 @@ __attribute__((noinline)) static TopAndSum<T> top_and_sum_along(const ClassLines
     vec<T> top[kVectors], sum{};
     for (auto& t : top) t = broadcast(lowest);
     int64_t k = 0;
-    for (; k + kVectors * L <= l.n; k += kVectors * L)
+    for (; k + kVectors * L <= l.n; k += kVectors * L) {
+      RANVIER_UNROLL
       for (int v = 0; v < kVectors; ++v) top[v] = maximum(top[v], load(x + k + v * L));
+    }
     for (; k < l.n; k += L) top[0] = maximum(top[0], load_line<true>(x + k, 1, l.n - k, lowest));
     tops[i] = reduce_max(maximum(maximum(top[0], top[1]), maximum(top[2], top[3])));
     for (k = 0; k + L <= l.n; k += L) sum += exp_beside_1(load(x + k) - tops[i]);

@@ -1,5 +1,6 @@
 // The sum of a strip's losses. Its order depends on n alone.
 #pragma once
+#include "base/unroll.h"
 #include "simd/strided.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -9,8 +10,10 @@ static double sum(int64_t n, const T* x) {
   constexpr int L = lanes<T>, kTotals = 4;  // so that one addition need not wait for the last
   vec<T> total[kTotals] = {};
   int64_t i = 0;
-  for (; i + kTotals * L <= n; i += kTotals * L)
+  for (; i + kTotals * L <= n; i += kTotals * L) {
+    RANVIER_UNROLL
     for (int v = 0; v < kTotals; ++v) total[v] += load(x + i + v * L);
+  }
   for (; i < n; i += L) total[0] += load_line<true>(x + i, 1, n - i);
   return double(reduce_add((total[0] + total[1]) + (total[2] + total[3])));
 }

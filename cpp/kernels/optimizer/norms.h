@@ -1,6 +1,7 @@
 // Norms of contiguous gradients and dot products in double, what scales, clamps and adds, and the penalty on
 // weights, for one ISA level.
 #pragma once
+#include "base/unroll.h"
 #include "simd/math.h"
 
 namespace ranvier::RANVIER_ISA {
@@ -56,11 +57,13 @@ RANVIER_INLINE double fold(const T* a, const T* b, int64_t n, double p = 0) {
   constexpr int step = lanes<double>, chains = 4;
   vec<double> sum[chains] = {};
   int64_t i = 0;
-  for (; i + chains * step <= n; i += chains * step)
+  for (; i + chains * step <= n; i += chains * step) {
+    RANVIER_UNROLL
     for (int k = 0; k < chains; ++k) {
       const int64_t at = i + k * step;
       sum[k] = Fold::add(sum[k], load_double(a + at), load_double(b + at), p);
     }
+  }
   for (; i + step <= n; i += step) sum[0] = Fold::add(sum[0], load_double(a + i), load_double(b + i), p);
   if (const int rest = static_cast<int>(n - i))
     sum[1] = Fold::add(sum[1], load_double(a + i, rest), load_double(b + i, rest), p);
@@ -155,9 +158,11 @@ static double sum_of_terms(const T* p, int64_t n, double l1, double l2) {
   const vec<double> a = broadcast(l1), b = broadcast(l2);
   vec<double> sum[chains] = {};
   int64_t i = 0;
-  for (; i + chains * step <= n; i += chains * step)
+  for (; i + chains * step <= n; i += chains * step) {
+    RANVIER_UNROLL
     for (int k = 0; k < chains; ++k)
       sum[k] = add_terms<kSquares>(sum[k], load_double(p + i + k * step), a, b);
+  }
   for (; i + step <= n; i += step) sum[0] = add_terms<kSquares>(sum[0], load_double(p + i), a, b);
   if (i < n) sum[1] = add_terms<kSquares>(sum[1], load_double(p + i, static_cast<int>(n - i)), a, b);
   return reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3]));

@@ -1,5 +1,6 @@
 // avg_pool2d over rows of y, for one ISA level.
 #pragma once
+#include "base/unroll.h"
 #include "kernels/pooling/lanes.h"
 #include "kernels/pooling/pooling.h"
 #include "kernels/pooling/row_buffer.h"
@@ -90,11 +91,13 @@ template <class T>
 RANVIER_INLINE void add_run(const T* p, int64_t n, vec<T> (&sum)[4]) {
   constexpr int L = lanes<T>;
   int64_t s = 0;
-  for (; s + 4 * L <= n; s += 4 * L)
+  for (; s + 4 * L <= n; s += 4 * L) {
+    RANVIER_UNROLL
     for (int v = 0; v < 4; ++v) {
       __builtin_prefetch(p + s + v * L + 512);  // a later plane: one is too short for hardware prefetching
       sum[v] = sum[v] + load(p + s + v * L);
     }
+  }
   if (s + 2 * L <= n) {
     for (int v = 0; v < 2; ++v) sum[v] = sum[v] + load(p + s + v * L);
     s += 2 * L;
