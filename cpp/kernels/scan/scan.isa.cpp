@@ -70,13 +70,25 @@ struct Totals {
     if constexpr (parts == 1) return {{v}};
     if constexpr (parts == 2) return {{widen<0>(v), widen<1>(v)}};
   }
-  RANVIER_INLINE Totals load(const double* p) {
+  // Of elements side by side, without exchanging lanes.
+  template <class E>
+  RANVIER_INLINE Totals load(const E* p) {
+    typedef E Part __attribute__((vector_size(sizeof(E) * lanes<double>)));
     Totals t;
-    for (int i = 0; i < parts; ++i) t.part[i] = ranvier::RANVIER_ISA::load(p + i * lanes<double>);
+    for (int i = 0; i < parts; ++i) {
+      Part part;
+      __builtin_memcpy(&part, p + i * lanes<double>, sizeof part);
+      t.part[i] = __builtin_convertvector(part, vec<double>);
+    }
     return t;
   }
-  void save(double* p) const {
-    for (int i = 0; i < parts; ++i) store(p + i * lanes<double>, part[i]);
+  template <class E>
+  void save(E* p) const {
+    typedef E Part __attribute__((vector_size(sizeof(E) * lanes<double>)));
+    for (int i = 0; i < parts; ++i) {
+      const Part rounded = __builtin_convertvector(part[i], Part);
+      __builtin_memcpy(p + i * lanes<double>, &rounded, sizeof rounded);
+    }
   }
   template <class Op>
   Totals join(const Totals& next) const {
@@ -97,30 +109,31 @@ static void along(const Team& team, int64_t n, const T* x, T* y) {
   constexpr int end_lane = reverse ? 0 : lanes<double> - 1;
   const vec<double> identity = broadcast(kIdentity<Op>);
   vec<double> carry = identity;
-  const auto step = [&](vec<T> v) __attribute__((always_inline)) {
-    Totals<T> t = Totals<T>::of(v);
+  const auto step = [&](Totals<T> t) __attribute__((always_inline)) {
     for (auto& part : t.part) part = running<Op, reverse>(part, identity);
     if (first != last) t.part[last] = Op::join(broadcast(t.part[first][end_lane]), t.part[last]);
     for (auto& part : t.part) part = Op::join(carry, part);
     carry = broadcast(t.part[last][end_lane]);
-    return t.rounded();
+    return t;
   };
   if (reverse) {
     int64_t k = n;
     while (k >= L) {
       if (k < n && interrupted(team)) return;
       const int64_t end = k > kPiece ? k - kPiece : 0;
-      for (; k >= L && k > end; k -= L) store(y + k - L, step(load(x + k - L)));
+      for (; k >= L && k > end; k -= L) step(Totals<T>::load(x + k - L)).save(y + k - L);
     }
-    if (k > 0) store_n(y, step(load_padded(x, int(k), T(kIdentity<Op>))), int(k));
+    if (k > 0) store_n(y, step(Totals<T>::of(load_padded(x, int(k), T(kIdentity<Op>)))).rounded(), int(k));
   } else {
     int64_t k = 0;
     while (k + L <= n) {
       if (k > 0 && interrupted(team)) return;
       const int64_t end = n - k > kPiece ? k + kPiece : n;
-      for (; k + L <= end; k += L) store(y + k, step(load(x + k)));
+      for (; k + L <= end; k += L) step(Totals<T>::load(x + k)).save(y + k);
     }
-    if (k < n) store_n(y + k, step(load_padded(x + k, int(n - k), T(kIdentity<Op>))), int(n - k));
+    if (k < n)
+      store_n(y + k, step(Totals<T>::of(load_padded(x + k, int(n - k), T(kIdentity<Op>)))).rounded(),
+              int(n - k));
   }
 }
 
