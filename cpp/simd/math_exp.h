@@ -115,8 +115,8 @@ RANVIER_INLINE ExpParts<vec<double>> exp_parts(vec<double> x) {
 }
 RANVIER_INLINE vec<double> exp_in_range(vec<double> x) {
   const auto [p, power] = exp_parts<2 * 1023>(x);
-  const ivec<double> half = (ivec<double>)((uvec<double>)power >> 1);
-  return p * from_bits(half << 52) * from_bits((power - half) << 52);
+  const uvec<double> whole = (uvec<double>)power, half = whole >> 1;  // unsigned: those of a NaN are large
+  return p * from_bits((ivec<double>)(half << 52)) * from_bits((ivec<double>)((whole - half) << 52));
 }
 #endif
 
@@ -141,8 +141,8 @@ RANVIER_INLINE ExpParts<vec<float>> exp_parts(vec<float> x) {
 // 2^n in two factors, since it may be subnormal or overflow before the result does.
 RANVIER_INLINE vec<float> exp_in_range(vec<float> x) {
   const auto [p, power] = exp_parts<2 * 127>(x);
-  const ivec<float> half = (ivec<float>)((uvec<float>)power >> 1);
-  return p * from_bits(half << 23) * from_bits((power - half) << 23);
+  const uvec<float> whole = (uvec<float>)power, half = whole >> 1;  // unsigned: those of a NaN are large
+  return p * from_bits((ivec<float>)(half << 23)) * from_bits((ivec<float>)((whole - half) << 23));
 }
 
 RANVIER_INLINE vec<float> exp_of_minus_size(vec<float> x) {
