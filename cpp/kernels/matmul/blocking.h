@@ -32,11 +32,22 @@ constexpr bool kMasks = RANVIER_VECTOR_BYTES == 64;
 template <class T>
 constexpr bool kFrequent = RANVIER_HAS_FMA && sizeof(T) == sizeof(float);
 
-// Tiles of so many vectors and at least so many rows pack b as they go, if kFrequent.
-constexpr int kPackingRows = kManyRegisters ? 10 : kOddTiles ? kRowsOfThree : 3;
+// Large products of float64 at AVX-512: the tile of kTileRows rows packs b, or fetches a packed a ahead,
+// which takes a line and three quarters in each step. Other levels are not measured.
+template <class T>
+constexpr bool kFetchesPacked = kMasks && sizeof(T) == sizeof(double);
+
+// Tiles of so many vectors and at least so many rows pack b as they go, if kPacks.
+template <class T>
+constexpr bool kPacks = kFrequent<T> || kFetchesPacked<T>;
+template <class T>
+constexpr int kPackingRows = !kFrequent<T>    ? kTileRows
+                             : kManyRegisters ? 10
+                             : kOddTiles      ? kRowsOfThree
+                                              : 3;
 constexpr int kPackingVectors = kOddTiles ? 3 : kTileVectors;
 
-static_assert(kOddTiles || tile_vectors<float>(kPackingRows) == kPackingVectors);
+static_assert(kOddTiles || tile_vectors<float>(kPackingRows<float>) == kPackingVectors);
 
 // kc: the most products in one chain of a sum. It decides the bits of every result: the same at all levels
 // and on every machine. A panel of b, kc x 2 vectors, is then about as large as L1.

@@ -51,8 +51,8 @@ static void run_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
 
 template <class T, int... R>
 static void run_packing_tile(const MatmulTile<T>& t, std::integer_sequence<int, R...>) {
-  static constexpr Tile<T> tiles[] = {tile<T, kPackingRows + R, kPackingVectors, Meanwhile::pack>...};
-  tiles[t.rows - kPackingRows](t);
+  static constexpr Tile<T> tiles[] = {tile<T, kPackingRows<T> + R, kPackingVectors, Meanwhile::pack>...};
+  tiles[t.rows - kPackingRows<T>](t);
 }
 
 [[maybe_unused]] RANVIER_INLINE bool is_three(const MatmulTile<float>& t) {
@@ -71,10 +71,10 @@ static void run_half_tile(const MatmulTile<float>& t, std::integer_sequence<int,
 
 template <class T>
 static void run_tile(const MatmulTile<T>& t) {
-  if constexpr (kFrequent<T>)
+  if constexpr (kPacks<T>)
     if (t.pack_to) {
       constexpr int kMost = kOddTiles ? kRowsOfThree : kTileRows;
-      return run_packing_tile<T>(t, std::make_integer_sequence<int, kMost - kPackingRows + 1>());
+      return run_packing_tile<T>(t, std::make_integer_sequence<int, kMost - kPackingRows<T> + 1>());
     }
 #if RANVIER_HAS_NARROW
   if constexpr (sizeof(T) == sizeof(float))
@@ -103,6 +103,9 @@ static void run_tile(const MatmulTile<T>& t) {
       if (t.columns > lanes<T>) return tile<T, kTileRows, 2, Meanwhile::fetch_a>(t);
       if constexpr (kMasks) return tile<T, kTileRows, 1, Meanwhile::fetch_a>(t);
     }
+  if constexpr (kFetchesPacked<T>)
+    if (t.rows == kTileRows && t.columns > lanes<T> && t.rs_a == 1 && t.cs_a == kTileRows)
+      return tile<T, kTileRows, kTileVectors, Meanwhile::fetch_packed>(t);
   if constexpr (kHalves<T>)
     if (t.columns <= lanes<T> && t.rows > kTileRows / 2) {
       run_tile<T>(rows_of(t, 0, kTileRows / 2), std::make_integer_sequence<int, kTileRows>());
@@ -127,8 +130,8 @@ static constexpr auto small_or_null() -> decltype(MatmulKernels<T>::small) {
 
 template <class T>
 static constexpr MatmulKernels<T> kernels = {kTileRows,
-                                             kPackingRows,
-                                             kFrequent<T> ? kPackingVectors* lanes<T> : 0,
+                                             kPackingRows<T>,
+                                             kPacks<T> ? kPackingVectors* lanes<T> : 0,
                                              lanes<T>,
                                              kOddTiles && sizeof(T) == sizeof(float) ? kRowsOfThree : 0,
                                              RANVIER_HAS_NARROW && sizeof(T) == sizeof(float),

@@ -11,6 +11,7 @@ namespace ranvier::RANVIER_ISA {
 // Rows of b that are fetched ahead of their use: from L2 into L1, and from memory into L2, since rows a power
 // of two apart share the few lines of a set of L1. After the last row come those of the strip to the right.
 constexpr int kAhead = 16, kWideAhead = 4, kFarAhead = 24;
+constexpr int kPackedAhead = 1024;  // bytes of a packed a
 
 // Where a tile's operands are read next, where b is copied to, and what is fetched.
 template <class T>
@@ -21,8 +22,9 @@ struct Cursor {
 };
 
 // What a tile does while k runs: nothing else; it stores b's rows one after another, for the tiles that
-// follow; or it fetches rows of another strip, two lines each, or rows of a: one line in each step of k.
-enum class Meanwhile { nothing, pack, fetch, fetch_a };
+// follow; or it fetches rows of another strip, two lines each, or rows of a: one line in each step of k; or a
+// packed a.
+enum class Meanwhile { nothing, pack, fetch, fetch_a, fetch_packed };
 
 // The other cache line of the 128 bytes that p is in. A strip of one line takes both from beyond L2 at once:
 // each row is on another page, and the next strip then finds its line.
@@ -81,6 +83,10 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, in
     if constexpr (kFetchA) {
       __builtin_prefetch(fetch, 0, 2);
       fetch += t.fetch_a;
+    }
+    if constexpr (kMeanwhile == Meanwhile::fetch_packed) {
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows; i += kLine) __builtin_prefetch(a[0] + kPackedAhead + i * sizeof(T));
     }
     vec<T> row[kVectors];
     RANVIER_UNROLL
