@@ -59,6 +59,8 @@ def members(cls):
     for name, value in vars(cls).items():
         if isinstance(value, property):
             yield f"    {name}: {value.fget.__doc__.split('->')[-1].strip()}\n"
+        elif inspect.isgetsetdescriptor(value) and not name.startswith("__"):
+            yield f"    {name}: {value.__doc__}\n"
         elif (getattr(value, "__doc__", "") or "").startswith(f"{name}(self: "):
             yield function(value, "    ")
         elif name == "__call__":

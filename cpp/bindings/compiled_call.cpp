@@ -6,6 +6,7 @@
 // guards hold and that the arguments fit. Any other call is again one of `_call`.
 #include "bindings/array_program.h"
 #include "bindings/define.h"
+#include "bindings/grad_mode.h"
 #include "bindings/tensors.h"
 
 namespace ranvier::bind {
@@ -19,10 +20,10 @@ struct CompiledCall {
   int64_t left;                     // calls before the next one of `_call`
 };
 
-// Of the Python layer. The lists have an entry for each thread that records, runs a compiled function
-// eagerly, or has switched the tape off.
-PyObject *g_recordings, *g_running, *g_switched_off, *g_mode;
-PyObject *g_call, *g_result, *g_training, *g_enabled;
+// Of the Python layer. The lists have an entry for each thread that records, or runs a compiled function
+// eagerly.
+PyObject *g_recordings, *g_running;
+PyObject *g_call, *g_result, *g_training;
 
 bool is_empty(PyObject* list) { return PyList_GET_SIZE(list) == 0; }
 
@@ -45,8 +46,7 @@ bool has_value(PyObject* owner, PyObject* name, PyObject* expected) {
 // A program of a model has no tape: it serves where the model, whose arguments need no gradient, makes none.
 bool is_off_tape(PyObject* model) {
   if (!is_empty(g_running)) return false;
-  if (!is_empty(g_switched_off) && has_value(g_mode, g_enabled, Py_False)) return true;
-  return has_value(model, g_training, Py_False);
+  return !is_grad_enabled() || has_value(model, g_training, Py_False);
 }
 
 // Null without an exception: `_call` has to decide.
@@ -156,15 +156,13 @@ PyType_Spec g_type{"ranvier._core._CompiledCall", sizeof(CompiledCall), 0,
 
 void register_compiled_call(Module m) {
   g_call = PyUnicode_InternFromString("_call"), g_result = PyUnicode_InternFromString("result");
-  g_training = PyUnicode_InternFromString("training"), g_enabled = PyUnicode_InternFromString("enabled");
+  g_training = PyUnicode_InternFromString("training");
   const auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&g_type));
   if (!type) throw py::error_already_set();
   m.attr("_CompiledCall") = type;
-  def(m, "_set_call_state(recordings, running, switched_off, mode)",
-      [](Raw recordings, Raw running, Raw switched_off, Raw mode) {
-        g_recordings = recordings.value.inc_ref().ptr(), g_running = running.value.inc_ref().ptr();
-        g_switched_off = switched_off.value.inc_ref().ptr(), g_mode = mode.value.inc_ref().ptr();
-      });
+  def(m, "_set_call_state(recordings, running)", [](Raw recordings, Raw running) {
+    g_recordings = recordings.value.inc_ref().ptr(), g_running = running.value.inc_ref().ptr();
+  });
 }
 
 }  // namespace ranvier::bind

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "bindings/define.h"
+#include "bindings/grad_mode.h"
 #include "bindings/guards.h"
 #include "bindings/numpy_api.h"
 #include "bindings/tensors.h"
@@ -14,10 +15,9 @@ PyTypeObject* g_function;  // the class Function
 struct {
   int64_t needs, edges, versions, changes, hooks, released;
 } g_slots;
-PyObject *g_absent, *g_as_inputs;   // an input that is None; what makes Tensors of other inputs
-PyObject* g_own_recorded;           // `_recorded`, which autograd/trace.py replaces for a while
-PyObject *g_switched_off, *g_mode;  // see autograd/mode.py
-PyObject *g_forward, *g_is_view, *g_differentiable, *g_enabled, *g_recorded, *g_unrecorded;
+PyObject *g_absent, *g_as_inputs;  // an input that is None; what makes Tensors of other inputs
+PyObject* g_own_recorded;          // `_recorded`, which autograd/trace.py replaces for a while
+PyObject *g_forward, *g_is_view, *g_differentiable, *g_recorded, *g_unrecorded;
 
 py::object checked(PyObject* result) {
   if (!result) throw py::error_already_set();
@@ -132,9 +132,7 @@ py::object recorded(PyObject* self, const Inputs& inputs) {
 
 py::object applied(PyObject* self, const Inputs& inputs) {
   if (slot_of(self, g_slots.released)) fail_once();
-  const bool records = inputs.need_gradients() &&
-                       (PyList_GET_SIZE(g_switched_off) == 0 || is_true(g_mode, g_enabled)) &&
-                       is_true(self, g_differentiable);
+  const bool records = is_grad_enabled() && inputs.need_gradients() && is_true(self, g_differentiable);
   return records ? recorded(self, inputs) : unrecorded(self, inputs);
 }
 
@@ -172,19 +170,17 @@ PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,
 void register_tape(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_forward = name("forward"), g_is_view = name("is_view"), g_differentiable = name("differentiable");
-  g_enabled = name("enabled"), g_recorded = name("_recorded"), g_unrecorded = name("_unrecorded");
+  g_recorded = name("_recorded"), g_unrecorded = name("_unrecorded");
   m.attr("_FunctionBase") = checked(PyType_FromSpec(&g_type));
-  def(m, "_set_function_class(function, as_inputs, absent, switched_off, mode)",
-      [](Raw function, Raw as_inputs, Raw absent, Raw switched_off, Raw mode) {
-        const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
-        g_function = reinterpret_cast<PyTypeObject*>(kept(function));
-        g_as_inputs = kept(as_inputs), g_absent = kept(absent);
-        g_switched_off = kept(switched_off), g_mode = kept(mode);
-        g_own_recorded = py::object(function.value.attr("_recorded")).release().ptr();
-        const auto offset = [](const char* text) { return slot_offset(g_function, py::str(text).ptr()); };
-        g_slots = {offset("needs"),   offset("edges"), offset("versions"),
-                   offset("changes"), offset("hooks"), offset("released")};
-      });
+  def(m, "_set_function_class(function, as_inputs, absent)", [](Raw function, Raw as_inputs, Raw absent) {
+    const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
+    g_function = reinterpret_cast<PyTypeObject*>(kept(function));
+    g_as_inputs = kept(as_inputs), g_absent = kept(absent);
+    g_own_recorded = py::object(function.value.attr("_recorded")).release().ptr();
+    const auto offset = [](const char* text) { return slot_offset(g_function, py::str(text).ptr()); };
+    g_slots = {offset("needs"),   offset("edges"), offset("versions"),
+               offset("changes"), offset("hooks"), offset("released")};
+  });
 }
 
 }  // namespace ranvier::bind

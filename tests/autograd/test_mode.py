@@ -1,5 +1,6 @@
 """no_grad, enable_grad, set_grad_enabled: blocks, decorators, threads."""
 
+import contextlib
 import threading
 
 import pytest
@@ -50,6 +51,19 @@ def test_one_block_object_can_be_entered_again():
     with block, block:
         assert not recorded()
     assert recorded()
+
+
+def test_a_block_is_entered_any_number_of_times():
+    block = rv.no_grad()
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(block)
+            with rv.enable_grad():
+                assert recorded()
+        assert not recorded()
+    assert recorded()
+    with pytest.raises(RuntimeError, match=r"\[no_grad\] got the end of a block that was not entered"):
+        block.__exit__(None, None, None)
 
 
 def test_each_thread_has_its_own():

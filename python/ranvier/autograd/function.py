@@ -18,7 +18,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.memory import keep, plain
-from ranvier.autograd.mode import mode, switched_off
+from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import is_several, join
 
@@ -113,7 +113,7 @@ class Function(_core._FunctionBase):
             return self._several_views(outs, x, mode.enabled) if self.is_view else outs
         out = wrap(y if type(y) is ndarray else np.asarray(y))
         if self.is_view:
-            join(out, x, self, not switched_off or mode.enabled)
+            join(out, x, self, mode.enabled)
         return out
 
     def _several_views(self, outs: tuple[Any, ...], x: Any, recording: bool) -> tuple[Any, ...]:
@@ -221,9 +221,7 @@ class _Absent:
 
 
 _ABSENT = _Absent()
-_core._set_function_class(
-    Function, lambda f, inputs: as_inputs(inputs, type(f).__name__.lower()), _ABSENT, switched_off, mode
-)
+_core._set_function_class(Function, lambda f, inputs: as_inputs(inputs, type(f).__name__.lower()), _ABSENT)
 
 
 def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import functools
-from _thread import _local as local  # threading.local, without the millisecond that importing threading takes
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import ranvier._core as _core
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Mode(local):
-    enabled = True  # the value of a thread that has not switched
-
-
-mode = _Mode()
-
-_new = object.__new__
-
-# One entry for each thread that does not record now, or did not when it ended. While it is empty, the mode of
-# this thread need not be looked up, which is a noticeable part of a small op.
-switched_off: list[None] = []
-
-
-def _switch(enabled: bool) -> None:
-    if enabled and not mode.enabled:
-        mode.enabled = True
-        switched_off.pop()
-    elif mode.enabled and not enabled:
-        switched_off.append(None)  # first: an interrupt between the two lines leaves one entry too many
-        mode.enabled = False
+mode = _core._GradMode()  # mode.enabled: of this thread
 
 
 def is_grad_enabled() -> bool:
@@ -51,49 +33,33 @@ class set_grad_enabled:
     def __init__(self, mode: bool) -> None:
         self._wanted = bool(mode)
         self._before = is_grad_enabled()
-        _switch(self._wanted)
+        self.__enter__()
 
     def __enter__(self) -> None:
-        _switch(self._wanted)
+        mode.enabled = self._wanted
 
     def __exit__(self, *error: object) -> None:
-        _switch(self._before)
+        mode.enabled = self._before
 
     def __call__(self, function: F) -> F:
-        _switch(self._before)  # as a decorator it acts inside the function only
+        mode.enabled = self._before  # as a decorator it acts inside the function only
         return _decorate(function, self._wanted)
 
 
-class _Block:
+class _Block(_core._GradBlock):
     """A ``with`` block or decorator, usable with and without parentheses, nested and re-entered."""
 
     wanted: bool
 
-    _before: Any = None  # (the mode before the block was entered, the same of the entry before it)
-
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
-        return _new(cls) if function is None else _decorate(function, cls.wanted)
+    __slots__ = ()
 
     if TYPE_CHECKING:  # a call gives a block that is a typed decorator
 
         def __init__(self, function: Callable[..., Any] | None = None) -> None: ...
 
-    def __enter__(self) -> None:
-        before = mode.enabled
-        self._before = before, self._before
-        if before and not self.wanted:  # as _switch() does, without the call
-            switched_off.append(None)
-            mode.enabled = False
-        elif self.wanted:
-            _switch(True)
-
-    def __exit__(self, *error: object) -> None:
-        before, self._before = self._before
-        if not before:
-            _switch(False)
-        elif not mode.enabled:
-            mode.enabled = True
-            switched_off.pop()
+    @classmethod
+    def _decorated(cls, function: F) -> F:
+        return _decorate(function, cls.wanted)
 
     def __call__(self, function: F) -> F:
         return _decorate(function, self.wanted)
@@ -110,6 +76,8 @@ class no_grad(_Block):
     False
     """
 
+    __slots__ = ()
+
     wanted = False
 
 
@@ -123,6 +91,8 @@ class enable_grad(_Block):
     >>> y.requires_grad
     True
     """
+
+    __slots__ = ()
 
     wanted = True
 
@@ -138,10 +108,12 @@ class inference_mode(no_grad):
     False
     """
 
+    __slots__ = ()
+
     def __new__(cls, mode: Any = True) -> Any:
-        if isinstance(mode, bool):
-            return super().__new__(cls) if mode else enable_grad()
-        return super().__new__(cls, mode)
+        if mode is False:
+            return enable_grad()
+        return super().__new__(cls) if mode is True or mode is None else cls._decorated(mode)
 
 
 _GENERATOR, _ASYNCHRONOUS = 0x20, 0x80 | 0x200  # of inspect, which takes milliseconds to import
@@ -160,11 +132,11 @@ def _decorate(function: F, wanted: bool) -> F:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         before = mode.enabled
-        _switch(wanted)
+        mode.enabled = wanted
         try:
             return function(*args, **kwargs)
         finally:
-            _switch(before)
+            mode.enabled = before
 
     return wrapper  # type: ignore[return-value]
 
@@ -178,13 +150,13 @@ def _decorate_generator(function: F, wanted: bool) -> F:
         resume, value = generator.send, None
         while True:
             before = mode.enabled
-            _switch(wanted)
+            mode.enabled = wanted
             try:
                 yielded = resume(value)
             except StopIteration as stop:
                 return stop.value
             finally:
-                _switch(before)
+                mode.enabled = before
             try:
                 resume, value = generator.send, (yield yielded)
             except BaseException as error:  # GeneratorExit, too: the generator's own `finally` runs

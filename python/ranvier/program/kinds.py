@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.recording import package
 
 MOST = 1024  # items of a container
@@ -133,6 +134,7 @@ TYPES: frozenset[Any] = frozenset(
         operator.itemgetter, datetime.timedelta, datetime.date,
         datetime.time, datetime.datetime,
         re.Pattern, re.Match,
+        _core._GradBlock,
         np.ndarray, np.generic, np.dtype, np.ufunc, np.nditer, np.broadcast, types.MappingProxyType,
         types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.GeneratorType,
         types.SimpleNamespace, types.ModuleType, types.CodeType, types.CellType, types.GenericAlias,

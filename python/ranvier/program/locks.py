@@ -8,12 +8,11 @@ from typing import Any
 from weakref import WeakSet
 
 import ranvier._core as _core
-from ranvier.autograd.mode import mode, switched_off
 from ranvier.autograd.recording import recordings
 
 running: list[int] = []  # threads in which compiled functions run eagerly, one inside another
 with_locks: WeakSet[Any] = WeakSet()
-_core._set_call_state(recordings, running, switched_off, mode)
+_core._set_call_state(recordings, running)
 
 
 class Lock:
