@@ -284,6 +284,26 @@ def test_any_geometry(data):
     check(*arrays, stride=stride, padding=padding, dilation=dilation, groups=groups)
 
 
+@grouped("width", [13, 14, 15, 16, 25, 26, 27, 28, 30, 41])
+@pytest.mark.parametrize(("cg", "kg"), [(9, 16), (16, 9), (64, 10), (1, 13), (65, 16)])
+@pytest.mark.parametrize("padding", [(1, 0), 1, (0, 2), (2, 3)])
+def test_taps_that_share_inputs(padding, cg, kg, width, isa, threads, rng):
+    """Three taps of neighbouring pixels: all widths of tiles, with and without the pixels at the edges."""
+    x, w, bias = random_arrays(rng, "float32", 2, 2 * cg, 4, width, 2 * kg, 3, 3, groups=2)
+    check(x, w, bias, padding=padding, groups=2)
+    x[0, cg:, :, width // 2] = np.nan
+    w[0, 0, 0, 0] = w[-1, 0, 2, 2] = np.inf
+    run = functools.partial(kernels.conv2d, x, w, bias, padding=padding, groups=2, activation="relu")
+    same_bits(threads, run, (1, 3))
+    y = run()
+    one = kernels.conv2d(x[1:], w, bias, padding=padding, groups=2, activation="relu")
+    np.testing.assert_array_equal(one, y[1:])
+    if width >= 16:  # a narrower one may not share them, and adds in another order
+        wide = np.pad(x[1:], ((0, 0), (0, 0), (0, 0), (0, 14)))
+        z = kernels.conv2d(wide, w, bias, padding=padding, groups=2, activation="relu")
+        np.testing.assert_array_equal(z[..., : width - 2], y[1:, ..., : width - 2])
+
+
 def test_broadcast_images(isa, rng):
     """An image with strides of zero is read as the image that it repeats."""
     x, w, bias = random_arrays(rng, "float32", 1, 4, 5, 6, 5, 3, 3)

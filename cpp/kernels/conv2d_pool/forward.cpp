@@ -266,7 +266,7 @@ void PooledDirect::fill_buffer(const OpenTeam& team, const Band& band, int64_t p
       const Region region{sum_.rows[i].within(row, end_row), sum_.columns[j].within(column, end_column),
                           band.image, band.images};
       if (region.pixels() == 0) continue;
-      sum_.run_tiles(region, panel, {0, region.tiles(sum_.mr)}, sum_.taps(team, region), {0, 0}, sink);
+      sum_.run_tiles(region, panel, {0, sum_.tiles(region)}, sum_.taps(team, region), {0, 0}, sink);
     }
 }
 

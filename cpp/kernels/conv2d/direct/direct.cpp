@@ -9,9 +9,6 @@
 namespace ranvier {
 namespace {
 
-constexpr int64_t kCacheLine = 64;
-constexpr int64_t kTileOverhead = 12;  // the time of a tile's pointers and stores, as steps of products
-
 // Whether groups have so few channels that a vector holds the outputs of several, and another their inputs.
 // Of more inputs than outputs, the vector of outputs is not full, and dots may take less: see prefers_dots.
 template <class T>
@@ -25,6 +22,19 @@ template <class T>
 int panel_width(bool dots, bool spans, int64_t in, int64_t out) {  // 0: as many vectors as a tile has
   if (dots) return static_cast<int>(out);
   return spans ? static_cast<int>(conv_kernels<T>().lanes / std::max(in, out) * out) : 0;
+}
+
+// Whether one vector has a group's outputs, for which the input is read as often as the weights are
+// multiplied, and taps that follow one another meet pixels that do. Many segments of one channel would not
+// stay in L1. Without groups conv2d_pool, whose tiles of windows need the usual order of products, has to
+// give the same bits.
+template <class T>
+bool shares_inputs(const Correlation<T>& p, int64_t in, int64_t out) {
+  constexpr int64_t kMostChannels = 64;
+  const ConvKernels<T>& kernels = conv_kernels<T>();
+  return kernels.shared && p.geometry.groups > 1 && out <= kernels.lanes && 2 * out > kernels.lanes &&
+         in <= kMostChannels && p.w.shape[3] == kSharedTaps && p.geometry.stride[1] == 1 &&
+         p.geometry.dilation[1] == 1 && p.y.shape[3] >= kSharedRows[1] + kSharedTaps - 1;
 }
 
 // The correlation on those pixels of x alone that it reads (see skip_pixels).
@@ -53,6 +63,7 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bo
       spans(prefers_span(p, in_group, out_group)),
       dots(!spans && p.algorithms.has(ConvAlgorithm::dots) &&
            prefers_dots<T>(in_group, out_group, p.w.shape[2] * p.w.shape[3]) && !is_planar(p)),
+      shares(!spans && !dots && shares_inputs(p, in_group, out_group)),
       steps(dots ? ceil_div(in_group, conv_kernels<T>().lanes) : in_group),
       panels(spans ? 1 : p.geometry.groups, spans ? p.y.shape[1] : out_group,
              panel_width<T>(dots, spans, in_group, out_group)),
@@ -82,7 +93,12 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bo
   bias_copy_ = carver.take<T>(strided ? p.bias.shape[0] : 0);
   bias_ = strided ? bias_copy_ : p.bias.data;
   pick_ = carver.take<T>(spans ? lanes : 0);
-  segments_ = carver.take<ConvSegment>(threads * taps_[0] * taps_[1]);
+  segments_ = carver.take<ConvSegment>(threads * segments_of_thread());
+}
+
+template <class T>
+int64_t DirectSum<T>::segments_of_thread() const {
+  return taps_[0] * (shares ? in_group : taps_[1]);
 }
 
 template <class T>
@@ -181,12 +197,18 @@ T DirectSum<T>::weight(int64_t out, int64_t channel, int64_t tap) const {
 // Taps whose values are side by side in the input and in the panel become one segment.
 template <class T>
 typename DirectSum<T>::Taps DirectSum<T>::taps(const OpenTeam& team, const Region& region) const {
-  ConvSegment* const segments = segments_ + team.index() * taps_[0] * taps_[1];
+  ConvSegment* const segments = segments_ + team.index() * segments_of_thread();
   const int64_t step_a = 1, step_b = panels.width;
   const int64_t tap_size = panel_size_ / (taps_[0] * taps_[1]);
   int64_t count = 0;
   if (in_group == 0) return {segments, 0, packed_by(team)};
-  for (int64_t r = 0; r < region.rows.tap_count; ++r)
+  for (int64_t r = 0; shares && region.columns.tap_count > 0 && r < region.rows.tap_count; ++r)
+    for (int64_t c = 0; c < in_group; ++c) {
+      const int64_t tap = region.rows.tap(r).tap * taps_[1] + region.columns.first_tap;
+      segments[count++] = {region.rows.tap(r).offset * x.stride_h + c, tap * tap_size + c * step_b,
+                           region.columns.tap_count};
+    }
+  for (int64_t r = 0; !shares && r < region.rows.tap_count; ++r)
     for (int64_t s = 0; s < region.columns.tap_count; ++s) {
       const AxisTap row = region.rows.tap(r), column = region.columns.tap(s);
       const int64_t a = row.offset * x.stride_h + column.offset * x.stride_w;
@@ -200,11 +222,82 @@ typename DirectSum<T>::Taps DirectSum<T>::taps(const OpenTeam& team, const Regio
   return {segments, count, packed_by(team)};
 }
 
+// How the pixels of a row are divided into tiles that share inputs; no rows: they are not. A first and a last
+// pixel that lack the outermost tap are a class of their own each, and part of these tiles where that takes
+// less.
+template <class T>
+typename DirectSum<T>::SharedRow DirectSum<T>::shared_row() const {
+  constexpr int64_t kApart = 2;  // the time of a pixel that is not in such a tile, in those that are
+  const Axis::Class* wide = nullptr;
+  for (int64_t c = 0; shares && c < columns.classes(); ++c)
+    if (columns[c].tap_count == kSharedTaps) wide = &columns[c];
+  SharedRow best{};
+  if (!wide) return best;
+  const auto has = [&](int64_t position, int64_t tap) {
+    for (int64_t c = 0; c < columns.classes(); ++c)
+      if (columns[c].tap_count == kSharedTaps - 1 && columns[c].first_tap == tap && columns[c].size == 1 &&
+          columns[c].first_position == position)
+        return true;
+    return false;
+  };
+  const int64_t end = wide->first_position + wide->size;
+  const bool left = has(wide->first_position - 1, 1), right = has(end, 0);
+  int64_t least = 0;
+  for (const bool edges : {true, false})
+    for (const int64_t rows : kSharedRows) {
+      const bool first = edges && left, last = edges && right;
+      const int64_t width = wide->size + first + last, tiles = ceil_div(width, rows);
+      const int64_t cost = tiles * rows + kApart * (left + right - first - last);
+      if (rows > width || (best.rows && cost >= least)) continue;
+      best = {rows, tiles, width, first, last}, least = cost;
+    }
+  return best;
+}
+
+template <class T>
+int64_t DirectSum<T>::tiles(const Region& region) const {
+  const SharedRow row = shared_row();
+  const Axis::Class& across = region.columns;
+  if (row.rows && across.tap_count == kSharedTaps) return region.images * region.rows.size * row.tiles;
+  const bool is_edge = across.tap_count == kSharedTaps - 1 && across.size == 1;
+  if (is_edge && (across.first_tap ? row.first : row.last)) return 0;
+  return ceil_div(region.pixels(), mr);
+}
+
+// The last tile of a row begins early enough to be whole. What it has in common with the one before, which
+// may be another thread's, it stores nowhere. t.a[0]: the panel's first input.
+template <class T>
+void DirectSum<T>::run_shared(const Region& region, Range tiles, const SharedRow& shared, ConvTile<T>& t,
+                              Fetch fetch, const Sink& sink) const {
+  const Axis::Class &down = region.rows, &across = region.columns;
+  const T* const from = t.a[0];
+  const int64_t step_y = across.position_step * sink.stride_w, first = tiles.begin / shared.tiles;
+  int64_t part = tiles.begin % shared.tiles, row = first % down.size;
+  int64_t image = region.first_image + first / down.size;
+  alignas(64) T nowhere[64 / sizeof(T)];
+  t.rows = static_cast<int>(shared.rows), t.row_step = across.base_step * x.stride_w;
+  for (int64_t tile = tiles.begin; tile < tiles.end; ++tile) {
+    const int64_t begin = part * shared.rows, own = std::min(begin, shared.width - shared.rows);
+    const int64_t column = own - shared.first;  // of the class
+    t.without_first = shared.first && own == 0;
+    t.without_last = shared.last && own + shared.rows == shared.width;
+    t.a[0] = from + image * x.stride_n + down.base(row) * x.stride_h + across.base(column) * x.stride_w;
+    t.fetch = reinterpret_cast<const char*>(t.a[0] + fetch.begin);
+    T* y = sink.y + image * sink.stride_n + down.position(row) * sink.stride_h +
+           across.position(column) * sink.stride_w;
+    for (int64_t i = 0; i < shared.rows; ++i, y += step_y) t.c[i] = i < begin - own ? nowhere : y;
+    conv_kernels<T>().shared(t);
+    if (++part < shared.tiles) continue;
+    part = 0;
+    if (++row == down.size) row = 0, ++image;
+  }
+}
+
 template <class T>
 void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, const Taps& taps, Fetch fetch,
                              const Sink& sink) const {
   const ConvKernels<T>& kernels = conv_kernels<T>();
-  const int64_t pixels = region.pixels(), tile_rows = ceil_div(pixels, region.tiles(mr));
+  const int64_t pixels = region.pixels(), tile_rows = ceil_div(pixels, this->tiles(region));
   const Axis::Class &down = region.rows, &across = region.columns;
   const int64_t height = down.size, width = across.size;
   const int64_t first_x = across.first_base * x.stride_w, step_x = across.base_step * x.stride_w;
@@ -212,7 +305,8 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
                 step_y = across.position_step * sink.stride_w;
   ConvTile<T> t;
   t.segments = taps.segments, t.count = taps.count;
-  t.step_a = 1, t.step_b = panels.width;
+  t.step_a = shares ? across.offset_step * x.stride_w : 1;
+  t.step_b = shares ? across.tap_step * in_group * panels.width : panels.width;
   t.b = weights(taps, panel), t.bias = sink.bias;
   t.norm = sink.norm, t.norm_step = problem.y.shape[1];
   t.columns = sink.columns;
@@ -222,6 +316,11 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
   const T* from = x.data + first_input(panel);
   t.pick = pick_;
   t.reach = static_cast<int>(std::min<int64_t>(kernels.lanes, problem.x.shape[1] - first_input(panel)));
+  const SharedRow shared = shared_row();
+  if (shared.rows && across.tap_count == kSharedTaps) {
+    t.a[0] = from;
+    return run_shared(region, tiles, shared, t, fetch, sink);
+  }
   int64_t pixel = tiles.begin * tile_rows, column = pixel % width, row = pixel / width % height;
   int64_t image = region.first_image + pixel / width / height;
   const int64_t last = std::min(tiles.end * tile_rows, pixels);
@@ -261,132 +360,9 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
   }
 }
 
-template <class T>
-Correlator<T>::Correlator(const Correlation<T>& p, Carver& carver, int threads)
-    : sum_(p, carver, threads, true), stream_(streams()) {
-  const int64_t group_columns = sum_.panels_at_once * sum_.panels.width;
-  const int64_t pixel_bytes = (p.x.shape[1] + std::min(group_columns, p.y.shape[1])) * sizeof(T);
-  chunk_ = std::max<int64_t>(caches.l2 / 16 / (pixel_bytes * sum_.mr), 1);
-}
-
-// Whether results are stored past the caches: the output is large, and each panel's part of a pixel is whole
-// cache lines.
-template <class T>
-bool Correlator<T>::streams() const {
-  constexpr int64_t line = kCacheLine / sizeof(T);
-  const TensorView<T>& y = sum_.problem.y;
-  if (sum_.dots || numel(y) * static_cast<int64_t>(sizeof(T)) < caches.l3 / 2) return false;
-  const int64_t steps = (sum_.spans ? sum_.panels.width : sum_.out_group) | y.shape[1] | y.strides[0] |
-                        y.strides[2] | y.strides[3];
-  return steps % line == 0 && reinterpret_cast<uintptr_t>(y.data) % kCacheLine == 0;
-}
-
-template <class T>
-void Correlator<T>::run(const Team& team) const {
-  team.region(kConvNsPerProduct * sum_.products() * (sizeof(T) / 4), [&](const OpenTeam& team) {
-    sum_.prepare(team);
-    team.barrier();
-    compute(team);
-    if (stream_) conv_kernels<T>().stream_end();
-    team.barrier();
-  });
-}
-
-// Weights are work in steps of products, by which it is shared out (share.h).
-template <class T>
-int64_t Correlator<T>::tile_weight(const Region& region) const {
-  return region.rows.tap_count * region.columns.tap_count * sum_.steps + kTileOverhead;
-}
-
-template <class T>
-int64_t Correlator<T>::block_weight(int64_t images) const {
-  int64_t weight = 0;
-  for (int64_t i = 0; i < sum_.rows.classes(); ++i)
-    for (int64_t j = 0; j < sum_.columns.classes(); ++j) {
-      const Region region{sum_.rows[i], sum_.columns[j], 0, images};
-      weight += region.tiles(sum_.mr) * tile_weight(region);
-    }
-  return weight * sum_.panels.count();
-}
-
-// A thread takes runs of the work: whole images where there are many, else panels, else tiles.
-template <class T>
-void Correlator<T>::compute(const OpenTeam& team) const {
-  const int64_t images = sum_.problem.y.shape[0], block = sum_.images_at_once;
-  const int64_t weight = images / block * block_weight(block) + block_weight(images % block);
-  // Chunks of whole groups of panels, so that few groups are packed by two threads.
-  const int64_t chunk = sum_.packs_late
-                            ? std::max<int64_t>(weight / sum_.panels.count() * sum_.panels_at_once, 1)
-                            : Chunks::size(team, weight);
-  int64_t packed = -1;
-  for (Chunks c(team, weight, chunk); c.next() && !interrupted(team);)
-    run_share(team, Share({c.begin, c.end}), packed);
-}
-
-// All of the work, in order: blocks of images, groups of panels, regions, chunks of tiles, panels, tiles.
-// packed: the first panel of the group that this thread has packed.
-template <class T>
-void Correlator<T>::run_share(const OpenTeam& team, Share share, int64_t& packed) const {
-  const int64_t images = sum_.problem.y.shape[0], block = sum_.images_at_once, group = sum_.panels_at_once;
-  const int64_t whole = block_weight(block), rest = block_weight(images % block);
-  for (int64_t n = 0; n < images; n += block) {
-    const int64_t count = std::min(block, images - n);
-    if (share.skip(count == block ? whole : rest)) continue;
-    for (int64_t panel = 0; panel < sum_.panels.count(); panel += group) {
-      const Range panels{panel, std::min(panel + group, sum_.panels.count())};
-      for (int64_t i = 0; i < sum_.rows.classes(); ++i)
-        for (int64_t j = 0; j < sum_.columns.classes(); ++j) {
-          const Region region{sum_.rows[i], sum_.columns[j], n, count};
-          const int64_t items = region.tiles(sum_.mr) * (panels.end - panels.begin);
-          const Range mine = share.take(items, tile_weight(region));
-          if (mine.empty()) continue;
-          if (sum_.packs_late && packed != panel) sum_.pack_group(team, panels), packed = panel;
-          run_region(team, region, panels, mine);
-        }
-    }
-  }
-}
-
-// Items are numbered chunk by chunk, in it panel by panel, tile by tile.
-template <class T>
-void Correlator<T>::run_region(const OpenTeam& team, const Region& region, Range panels, Range items) const {
-  const Taps taps = sum_.taps(team, region);
-  const Correlation<T>& p = sum_.problem;
-  const int64_t tiles = region.tiles(sum_.mr), chunk_items = chunk_ * (panels.end - panels.begin);
-  for (int64_t item = items.begin; item < items.end && !interrupted(team);) {
-    const int64_t first = item / chunk_items * chunk_, count = std::min(chunk_, tiles - first);
-    const int64_t panel = panels.begin + item % chunk_items / count, tile = item % chunk_items % count;
-    const int64_t run = std::min(count - tile, items.end - item);
-    sum_.run_tiles(region, panel, {first + tile, first + tile + run}, taps,
-                   next_inputs(region, panels, panel, taps),
-                   {p.y.data + sum_.panels.first(panel), p.y.strides[0], p.y.strides[2], p.y.strides[3],
-                    sum_.panels.columns(panel), sum_.bias(panel), sum_.norm(panel), p.relu, stream_});
-    item += run;
-  }
-}
-
-// While the tiles of one chunk are computed, the next chunk's input is prefetched: for each tile as much as
-// it reads of new pixels itself, and for each panel a part of that. Input rows are one after another, so that
-// it is so much further in memory than the tile's own last tap.
-template <class T>
-typename DirectSum<T>::Fetch Correlator<T>::next_inputs(const Region& region, Range panels, int64_t panel,
-                                                        const Taps& taps) const {
-  int64_t steps = 0;
-  for (int64_t i = 0; i < taps.count; ++i) steps += taps.segments[i].n;
-  if (steps == 0 || sum_.dots) return {0, 0};
-  const ConvSegment& last = taps.segments[taps.count - 1];
-  const int64_t pixels = ceil_div(region.pixels(), region.tiles(sum_.mr));  // of a tile
-  const int64_t new_values = pixels * region.rows.base_step * region.columns.base_step * sum_.x.stride_w;
-  const int64_t part = new_values / (panels.end - panels.begin);
-  const int64_t from = last.a + last.n - sum_.in_group + chunk_ * new_values;
-  return {from + (panel - panels.begin) * part, part * static_cast<int64_t>(sizeof(T)) / steps};
-}
-
 template bool prefers_dots<float>(int64_t, int64_t, int64_t);
 template bool prefers_dots<double>(int64_t, int64_t, int64_t);
 template class DirectSum<float>;
 template class DirectSum<double>;
-template class Correlator<float>;
-template class Correlator<double>;
 
 }  // namespace ranvier

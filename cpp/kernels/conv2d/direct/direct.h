@@ -85,7 +85,6 @@ class DirectSum {
     Axis::Class rows, columns;
     int64_t first_image, images;
     int64_t pixels() const { return images * rows.size * columns.size; }
-    int64_t tiles(int mr) const { return ceil_div(pixels(), mr); }
   };
   struct Taps {
     const ConvSegment* segments;
@@ -100,6 +99,10 @@ class DirectSum {
     const T* norm;  // or null
     bool relu, stream;
   };
+  struct SharedRow {
+    int64_t rows, tiles, width;  // pixels of a tile, tiles, pixels in all
+    bool first, last;            // whether they have a pixel to the left of the class, and one to the right
+  };
   struct Fetch {
     int64_t begin, step;  // elements after a tile's first input, bytes
   };
@@ -112,6 +115,7 @@ class DirectSum {
   int64_t packed_size() const { return panels.count() * panel_size_; }
 
   double products() const;
+  int64_t tiles(const Region& region) const;
   Taps taps(const OpenTeam& team, const Region& region) const;  // valid until the thread's next call
   void run_tiles(const Region& region, int64_t panel, Range tiles, const Taps& taps, Fetch fetch,
                  const Sink& sink) const;
@@ -123,6 +127,7 @@ class DirectSum {
   const int64_t in_group, out_group;  // channels of a group
   const bool spans;                   // a vector of output channels spans groups
   const bool dots;                    // the lanes of vectors are input channels, not output channels
+  const bool shares;                  // the taps of a row read the same inputs: see ConvKernels::shared
   const int64_t steps;                // vectors of a tap, where dots; else its channels
   const Panels<T> panels;
   const int mr;  // rows of a tile
@@ -138,6 +143,10 @@ class DirectSum {
   void pack_panel(int64_t panel, T* to) const;
   void pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const;
   void pick_inputs() const;
+  int64_t segments_of_thread() const;
+  SharedRow shared_row() const;
+  void run_shared(const Region& region, Range tiles, const SharedRow& shared, ConvTile<T>& t, Fetch fetch,
+                  const Sink& sink) const;
   int64_t first_input(int64_t panel) const;
   T weight(int64_t out, int64_t channel, int64_t tap) const;
 

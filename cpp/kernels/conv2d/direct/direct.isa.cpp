@@ -283,6 +283,58 @@ static constexpr auto grouped_or_none() -> void (*)(ConvTile<T>&) {
     return nullptr;
 }
 
+#if RANVIER_VECTOR_BYTES == 64
+// As store_tile() of one vector, for any number of rows.
+static __attribute__((noinline)) void store_rows(const ConvTile<float>& t, const float* acc) {
+  constexpr int L = lanes<float>;
+  if (t.columns < L || t.norm || t.stream) return store_general<float>(t, acc, L);
+  const vec<float> bias = t.bias ? load(t.bias) : vec<float>{};
+  for (int i = 0; i < t.rows; ++i) {
+    const vec<float> x = load(acc + i * L) + bias;
+    store(t.c[i], t.relu ? cut_off(x) : x);
+  }
+}
+
+template <int kRows>
+static void shared_tile(const ConvTile<float>& t) {
+  constexpr int L = lanes<float>;
+  if (!t.stream)
+    for (int i = 0; i < kRows; ++i) __builtin_prefetch(t.c[i], 1);
+  vec<float> acc[kRows] = {};
+  const int64_t step = t.row_step, step_b = t.step_b, fetch_step = kSharedTaps * t.fetch_step;
+  const char* fetch = t.fetch;
+  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s, fetch += fetch_step) {
+    const float *a = t.a[0] + s->a, *b = t.b + s->b;
+    const vec<float> w[kSharedTaps] = {load(b), load(b + step_b), load(b + 2 * step_b)};
+    __builtin_prefetch(fetch);
+    if (!t.without_first) acc[0] = fma(broadcast<float>(a[0]), w[0], acc[0]);
+    RANVIER_UNROLL
+    for (int i = 1; i < kRows + kSharedTaps - 2; ++i) {
+      const vec<float> x = broadcast<float>(a[i * step]);
+      RANVIER_UNROLL
+      for (int tap = 0; tap < kSharedTaps; ++tap)
+        if (i >= tap && i - tap < kRows) acc[i - tap] = fma(x, w[tap], acc[i - tap]);
+    }
+    if (!t.without_last) acc[kRows - 1] = fma(broadcast<float>(a[(kRows + 1) * step]), w[2], acc[kRows - 1]);
+  }
+  alignas(64) float spilled[kRows * L];
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) store(spilled + i * L, acc[i]);
+  store_rows(t, spilled);
+}
+#endif
+
+template <class T>
+static constexpr auto shared_or_none() -> void (*)(const ConvTile<T>&) {
+#if RANVIER_VECTOR_BYTES == 64
+  if constexpr (sizeof(T) == sizeof(float))
+    return [](const ConvTile<T>& t) {
+      t.rows == kSharedRows[0] ? shared_tile<kSharedRows[0]>(t) : shared_tile<kSharedRows[1]>(t);
+    };
+#endif
+  return nullptr;
+}
+
 // tiles[vectors - 1][height]
 template <class T, class Heights>
 struct ConvTiles;
@@ -321,11 +373,19 @@ static void run_tile(ConvTile<T>& t) {
 static void end_streams() { stream_end(); }
 
 template <class T>
-static constexpr ConvKernels<T> conv_table = {
-    kConvRows,     lanes<T>,     kNarrowRows,
-    run_tile<T>,   end_streams,  {0, dot_rows(1), dot_rows(2), dot_rows(3), dot_rows(4)},
-    run_dots<T>,   kGroupedRows, grouped_or_none<T>(),
-    pack_panel<T>, combine<T>,   sum<T>};
+static constexpr ConvKernels<T> conv_table = {kConvRows,
+                                              lanes<T>,
+                                              kNarrowRows,
+                                              run_tile<T>,
+                                              end_streams,
+                                              {0, dot_rows(1), dot_rows(2), dot_rows(3), dot_rows(4)},
+                                              run_dots<T>,
+                                              kGroupedRows,
+                                              grouped_or_none<T>(),
+                                              shared_or_none<T>(),
+                                              pack_panel<T>,
+                                              combine<T>,
+                                              sum<T>};
 extern const ConvKernels<float> conv_kernels_float = conv_table<float>;
 extern const ConvKernels<double> conv_kernels_double = conv_table<double>;
 

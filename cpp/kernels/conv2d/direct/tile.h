@@ -7,6 +7,7 @@
 namespace ranvier {
 
 constexpr int kMaxConvRows = 14;
+constexpr int kSharedRows[] = {14, 12}, kSharedTaps = 3;  // of shared()
 constexpr int kMaxDots = 4;  // output channels of a tile whose vectors are of input channels
 
 // A run of n products: a[i][this->a + t * step_a] and b[this->b + t * step_b + vector], t < n.
@@ -32,6 +33,7 @@ struct ConvTile {
   int64_t step_a, step_b;
   int64_t row_step = 0;  // a[i + 1] = a[i] + row_step for even i; or 0: they may have any places
   int rows, columns;
+  bool without_first = false, without_last = false;  // shared(): the outermost inputs are padding
   bool accumulate;  // c += the sum; else c = activation(norm(the sum + bias))
   bool relu;
   bool stream;              // c is aligned to vectors, and is stored past the caches
@@ -84,6 +86,9 @@ struct ConvKernels {
   void (*dots)(const ConvTile<T>&);
   int grouped_rows;
   void (*grouped)(ConvTile<T>&);  // null where the level has no instruction for it
+  // Of one vector and kSharedRows pixels, each a[0] + i * row_step, that are as far apart as taps (step_a):
+  // an input serves all kSharedTaps of a segment that meet it. Null at levels of few registers.
+  void (*shared)(const ConvTile<T>&);
   void (*pack_panel)(const ConvPanel<T>&);
   void (*combine)(const ConvPartials<T>&);
   // sum[j] += b[segment.b + t * step_b + j] over segments and t < n, j < columns; whole vectors readable
