@@ -8,7 +8,8 @@
 // output channels is held in registers, and no tap is multiplied by the padding. Two forms for few output
 // channels: where those of a group are at most 4 and its inputs fill more lanes, vectors are of input
 // channels, added at the end (`dots`); where groups have at most half a vector of outputs, a vector holds
-// several groups (`spans`).
+// several groups (`spans`). Groups of up to a vector of outputs: with AVX-512, pixels side by side share the
+// inputs that the taps of a row meet (`shares`).
 //
 // Chosen: for all that no other algorithm computes faster.
 //
