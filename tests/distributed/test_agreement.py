@@ -186,7 +186,6 @@ FAULTS = [  # when, what one rank does -> the error of both
     ("on_epoch_end", "loss.weight[0] = 7", "buffers: weight: "),
     ("on_epoch_end", "model[0].eval()", "layers: 0 training=False there, 0 training=True here"),
     ("on_epoch_end", "trainer.optimizer.param_groups[0]['lr'] = 0.5", "optimizer: "),
-    ("on_epoch_end", "trainer.l2 = 0.5", "settings: l2: 0.5 there, 0.0 here"),
 ]
 HOOKS = "on_train_begin on_epoch_begin on_epoch_end on_batch_end"
 ALONE = [(when, DRAW, EQUAL, False) for when in HOOKS.split()]  # callbacks of rank 0

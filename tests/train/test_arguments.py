@@ -203,3 +203,43 @@ def test_metrics_of_one_name():
         return 0.0
 
     refused(ValueError, "two quantities called 'loss'", trainer_of, classifier(), metrics=["accuracy", loss])
+
+
+CHANGES = [  # name, a value in other words, that of the constructor; a wrong one, and what is said of it
+    ("metrics", ["accuracy"], "[Trainer] got metrics 'accuracy'", "accuracy"),
+    ("loss", "cross_entropy", "[Trainer] got loss of type int", 3),
+    ("optimizer", "sgd", "[Trainer] got the class SGD as optimizer", optim.SGD),
+    ("accumulate", np.int64(2), "[Trainer] got accumulate 0; expected at least 1", 0),
+    ("l2", {"0": 0.5}, "[Trainer] got l2 -1; expected a finite number", -1),
+    ("clip_grad_norm", 1, "[Trainer] got clip_grad_norm -2; expected a finite number", -2),
+    ("on_nonfinite", "warn", "[Trainer] got on_nonfinite 'stop'; expected one of", "stop"),
+    ("compile", False, "[Trainer] got compile 1; expected True or False", 1),
+    ("model", None, "[Trainer] got the class Linear as model", nn.Linear),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "text", "wrong"), CHANGES, ids=[row[0] for row in CHANGES])
+def test_settings_are_checked_where_they_are_changed(name, value, text, wrong):
+    trainer = trainer_of(classifier())
+    refused((TypeError, ValueError), text, setattr, trainer, name, wrong)
+    if value is None:
+        return
+    setattr(trainer, name, value)
+    rv.manual_seed(1)
+    changed = trainer.fit(X, Y, epochs=2)
+    model = classifier()
+    settings = {"loss": "cross_entropy", "optimizer": optim.Adam(model.parameters(), lr=0.05), name: value}
+    rv.manual_seed(1)
+    assert dict(rv.Trainer(model, **settings).fit(X, Y, epochs=2)) == dict(changed)
+
+
+def test_settings_stay_during_a_fit():
+    trainer = trainer_of(classifier(), l2=0.25)
+
+    def change(epoch):
+        trainer.l2 = 0.5
+
+    with pytest.raises(RuntimeError, match=r"\[Trainer\] got a new l2 while a fit is running"):
+        trainer.fit(X, Y, epochs=1, callbacks=[rv.LambdaCallback(on_epoch_begin=change)])
+    change(0)
+    assert trainer.l2 == 0.5

@@ -16,11 +16,14 @@ import numpy as np
 import ranvier.extension as extension
 import ranvier.nn as nn
 import ranvier.optim as optim
+from ranvier.data.dataset import one_of
+from ranvier.data.sampler import positive
 from ranvier.metrics.named import METRICS, Metric
+from ranvier.train.arrays import MODES
 from ranvier.train.callbacks.base import Callback, Training
 from ranvier.train.checkpoints import Checkpoint
 from ranvier.train.losses import name_of
-from ranvier.train.step import parameters_of
+from ranvier.train.step import parameters_of, strength
 
 _LOSSES = {  # other names in use
     "mae": "L1Loss", "binary_cross_entropy": "BCELoss", "logistic": "BCEWithLogitsLoss",
@@ -30,8 +33,49 @@ _LOSSES = {  # other names in use
 }  # fmt: skip
 
 
-def named_metrics(metrics: Sequence[str | Metric]) -> dict[str, Metric]:
-    """The metric functions by name."""
+class Setting:
+    """An attribute of a Trainer that is checked wherever it is set, and not set while a fit is running.
+
+    check: of a Trainer and a value; gives the value that is kept.
+    """
+
+    def __init__(self, check: Callable[[Any, Any], Any]) -> None:
+        self._check = check
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __set__(self, trainer: Any, value: Any) -> None:
+        if vars(trainer).get("_run") is not None:
+            raise RuntimeError(
+                f"[Trainer] got a new {self._name} while a fit is running, whose steps have that of its "
+                "beginning; expected it between two fits"
+            )
+        vars(trainer)[self._name] = self._check(trainer, value)
+
+
+class Settings:
+    """The settings of a Trainer."""
+
+    model: Any = Setting(lambda _, value: _object(value))
+    loss: Any = Setting(lambda _, value: named_loss(value))
+    optimizer: Any = Setting(lambda self, value: named_optimizer(value, self.model, self.loss, None))
+    metrics: Any = Setting(lambda _, value: named_metrics(value))
+    l1: Any = Setting(lambda _, value: strength("l1", value))
+    l2: Any = Setting(lambda _, value: strength("l2", value))
+    accumulate: Any = Setting(lambda _, value: positive("Trainer", "accumulate", value))
+    clip_grad_norm: Any = Setting(lambda _, value: limit("clip_grad_norm", value))
+    clip_grad_value: Any = Setting(lambda _, value: limit("clip_grad_value", value))
+    compile: Any = Setting(lambda _, value: _flag("compile", value))
+    on_nonfinite: Any = Setting(lambda _, value: one_of("Trainer", "on_nonfinite", value, MODES))
+    distributed: Any = Setting(lambda _, value: _flag("distributed", value))
+    deterministic: Any = Setting(lambda _, value: _flag("deterministic", value))
+
+
+def named_metrics(metrics: Sequence[str | Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
+    """The metric functions by name; those of another Trainer have their names."""
+    if isinstance(metrics, Mapping) and all(map(callable, metrics.values())):
+        return dict(metrics)
     if isinstance(metrics, str):
         raise TypeError(f"[Trainer] got metrics {metrics!r}; expected a sequence such as [{metrics!r}]")
     named: dict[str, Metric] = {}
@@ -207,11 +251,16 @@ def _require_hooks(hook: Callback) -> None:
                 )
 
 
-def require_flags(**flags: Any) -> None:
-    """Raise TypeError for an argument that is neither True nor False."""
-    for name, value in flags.items():
-        if not isinstance(value, bool):
-            raise TypeError(f"[Trainer] got {name} {value!r}; expected True or False")
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"[Trainer] got {name} {value!r}; expected True or False")
+    return value
+
+
+def _object(model: Any) -> Any:
+    if isinstance(model, type):
+        raise TypeError(f"[Trainer] got the class {model.__name__} as model; expected an object")
+    return model
 
 
 def processes() -> Any:

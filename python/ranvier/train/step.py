@@ -82,8 +82,8 @@ class Penalty:
         return total
 
 
-def require_strength(name: str, value: Any) -> None:
-    """Raise unless `value` is a number of at least 0, or a mapping from names to such."""
+def strength(name: str, value: Any) -> Strength:
+    """`value`, a number of at least 0 or a mapping from names to such."""
     for number in value.values() if isinstance(value, Mapping) else [value]:
         if isinstance(number, bool) or not isinstance(number, (int, float, np.integer, np.floating)):
             raise TypeError(
@@ -92,6 +92,7 @@ def require_strength(name: str, value: Any) -> None:
             )
         if not 0 <= number < math.inf:
             raise ValueError(f"[Trainer] got {name} {number}; expected a finite number of at least 0")
+    return value
 
 
 def _checked(name: str, strength: Strength, named: list[tuple[str, Any]]) -> Strength:

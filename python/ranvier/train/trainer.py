@@ -13,11 +13,9 @@ import numpy.typing as npt
 import ranvier.train.settings as checked
 from ranvier.autograd import Tensor
 from ranvier.autograd.memory import Array
-from ranvier.data.dataset import one_of
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import Metric
 from ranvier.nn.modes import require_untrained, training
-from ranvier.train.arrays import MODES
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.logs import ProgressBar, shows_progress
 from ranvier.train.compiled import CompiledParts
@@ -29,12 +27,12 @@ from ranvier.train.losses import labels, link_of, name_of, probabilities, unredu
 from ranvier.train.run import Run
 from ranvier.train.saving import read_trainer, text, write_trainer
 from ranvier.train.source import ArraySource, only_samples, open_source, open_training
-from ranvier.train.step import Penalty, require_strength
+from ranvier.train.step import Penalty
 
 __all__ = ["Trainer"]
 
 
-class Trainer:
+class Trainer(checked.Settings):
     """Trains a model on arrays or batches of a loader, and evaluates and predicts with it.
 
     Args:
@@ -65,6 +63,8 @@ class Trainer:
         shards: parts of a batch, a power of two, not below the ranks. Batch norm normalises within a part.
         deterministic: the same bits at any power of two of ranks; False: one part a rank and MPI's own sums.
 
+    The arguments are attributes, too, and may be changed between fits; `lr` is the optimizer's.
+
     Attributes:
         history: all epochs so far.
         classes_: the labels, in the order of the outputs, if `fit` was given labels other than indices.
@@ -82,6 +82,7 @@ class Trainer:
 
     Raises:
         TypeError, ValueError: a loss that cannot be called, an unknown metric, a setting out of range.
+        RuntimeError: a setting is changed while a fit is running, whose steps have those of its beginning.
 
     >>> import numpy as np
     >>> import ranvier as rv
@@ -114,20 +115,12 @@ class Trainer:
         shards: int = 8,
         deterministic: bool = True,
     ) -> None:
-        checked.require_flags(compile=compile, distributed=distributed, deterministic=deterministic)
-        require_strength("l1", l1)
-        require_strength("l2", l2)
-        self.model = model
-        if isinstance(model, type):
-            raise TypeError(f"[Trainer] got the class {model.__name__} as model; expected an object")
-        self.loss = checked.named_loss(loss)
+        self.model, self.loss = model, loss
         self.optimizer = checked.named_optimizer(optimizer, model, self.loss, lr)
-        self.on_nonfinite = one_of("Trainer", "on_nonfinite", on_nonfinite, MODES)
-        self.metrics = checked.named_metrics(metrics)
-        self.l1, self.l2 = l1, l2
-        self.accumulate = positive("Trainer", "accumulate", accumulate)
-        self.clip_grad_norm = checked.limit("clip_grad_norm", clip_grad_norm)
-        self.clip_grad_value = checked.limit("clip_grad_value", clip_grad_value)
+        self.on_nonfinite, self.metrics, self.l1, self.l2 = on_nonfinite, metrics, l1, l2
+        self.clip_grad_norm, self.clip_grad_value = clip_grad_norm, clip_grad_value
+        self.accumulate, self.compile = accumulate, compile
+        self.distributed, self.shards, self.deterministic = distributed, shards, deterministic
         if isinstance(l1, Mapping) or isinstance(l2, Mapping):
             Penalty(model, [], l1, l2)  # names that the model lacks are found now
         self.history = History()
@@ -135,8 +128,6 @@ class Trainer:
         self.last_epoch = self.steps_per_epoch = self.updates = 0
         self.resumed_from: Any = None
         self._run: Run | None = None
-        self.compile, self.distributed, self.shards = compile, distributed, shards
-        self.deterministic = deterministic
         self.leads = not distributed or checked.processes().require_ranks(shards, deterministic).rank == 0
         self._spec, self._parts = DataSpec(model, self.loss), CompiledParts()
 
