@@ -41,6 +41,22 @@ def test_an_empty_path(table, flag, capsys):
     assert f"argument {flag}: '' is not a path" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("DATA", ["train", ""]),
+        ("MODEL", ["summary", ""]),
+        ("DATA", ["evaluate", "m.safetensors", ""]),
+        ("FILE", ["predict", "m.safetensors", ""]),
+        ("FILE", ["export", "m.safetensors", ""]),
+    ],
+)
+def test_an_input_without_a_name_is_not_the_current_folder(name, arguments, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(arguments)
+    assert f"argument {name}: '' is not a path" in capsys.readouterr().err
+
+
 def test_numbers_beyond_their_limits(table, capsys):
     for flag, value, message in (
         ("--epochs", str(10**20), "is not at most 2147483647"),

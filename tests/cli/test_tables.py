@@ -100,6 +100,8 @@ def test_other_columns_than_the_model_takes(rows, tmp_path, capsys):
     np.save(tmp_path / "t.npy", np.zeros((3, 2), np.float32))
     assert cli.main(["predict", model, str(tmp_path / "t.npy")]) == 1
     assert "the model takes words in some columns; expected a .csv" in capsys.readouterr().err
+    assert cli.main(["predict", model, str(tmp_path / "missing")]) == 1
+    assert f"[load] no file or folder '{tmp_path / 'missing'}'" in capsys.readouterr().err
     assert cli.main(["train", named, "--missing", "mean", "--categorical", "colours", "--epochs", "1"]) == 1
     assert "has no column 'colours' to read as categories" in capsys.readouterr().err
 

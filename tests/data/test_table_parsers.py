@@ -145,10 +145,6 @@ def test_progress_of_a_long_read(tmp_path, monkeypatch, notebook):
     rv.data.load(tmp_path / "t.csv")
     (settings, bar), *_ = bars
     assert settings["desc"] == "reading t.csv"
-    assert (settings["total"], settings["delay"], settings["disable"]) == (
-        120,
-        1,
-        False if notebook else None,
-    )
+    assert (settings["total"], settings["delay"], settings["disable"]) == (120, 1, not notebook)
     assert bar.disable or bar.n == 120
     assert bar.n == 120 or not notebook

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn, optim
+from ranvier.data import bars
 from support.refused import refused
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
@@ -189,6 +190,16 @@ def test_progress_bar_of_every_third_epoch(capsys):
     trainer.fit(X, Y, epochs=8, callbacks=[stop, rv.ProgressBar(every=3)])
     assert [line[6:9] for line in capsys.readouterr().out.splitlines()] == ["1/8", "3/8", "4/8"]
     refused(ValueError, "[ProgressBar] got every 0", rv.ProgressBar, every=0)
+
+
+def test_progress_without_a_console(monkeypatch):
+    """As in a service of Windows, or with `2>&-`."""
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(f"sys.{name}", None)
+        trainer = new_trainer()
+        assert trainer.fit(X, Y, epochs=1, verbose=True).epochs == 1
+        with bars.bar(total=2) as bar:
+            bar.update()
 
 
 def test_the_number_of_batches_is_known_from_the_start():

@@ -142,7 +142,7 @@ def make_optimizer(name: str, model: Any, lr: float, momentum: float) -> Any:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="a file of rv.save or ranvier train")
+    parser.add_argument("model", metavar="MODEL", type=path_name, help="a file of rv.save or ranvier train")
     text = "for your own network: the Python file with its build()"
     add_flags(parser, {"--code": (path_name, "FILE", text)})
 

@@ -44,7 +44,7 @@ def add(commands: Any) -> None:
     )
     add_model(predict)
     kinds = "an image, a folder of images, a .csv, .parquet, .npy or .npz file"
-    predict.add_argument("file", metavar="FILE", help=kinds)
+    predict.add_argument("file", metavar="FILE", type=path_name, help=kinds)
     flags = {
         "--label": (str, "NAME", "a column or array of labels, which is left out"),
         "--invert": (bool, None, "of an image: exchange dark and light"),

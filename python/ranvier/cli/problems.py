@@ -60,7 +60,7 @@ class Problem:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     files = f"{', '.join(NAMED)}, a .csv, .parquet, .npy or .npz file, or a folder of images"
-    parser.add_argument("data", metavar="DATA", help=files)
+    parser.add_argument("data", metavar="DATA", type=path_name, help=files)
     tasks = ("auto", "classification", "regression")
     flags = {
         "--data-dir": (path_name, "DIR", "folder with the four IDX files of (fashion_)mnist, gzipped or not"),

@@ -108,7 +108,8 @@ def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | 
     """
     encoder = encoder_of(about)
     if not is_table(path):
-        if encoder is not None and any(values is not None for values in encoder.categories):
+        words = encoder is not None and any(values is not None for values in encoder.categories)
+        if words and Path(path).exists():
             raise Mistake(
                 f"'{path}' has numbers without names, and the model takes words in some columns; expected a "
                 ".csv or .parquet file"

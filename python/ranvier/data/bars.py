@@ -6,11 +6,14 @@ import sys
 import warnings
 from typing import Any
 
-__all__ = ["bar", "in_notebook"]
+__all__ = ["bar", "is_shown"]
 
 
-def in_notebook() -> bool:
-    return "ipykernel" in sys.modules
+def is_shown(stream: Any) -> bool:
+    """Whether the stream is a terminal's or a notebook's. A process without a console has none: None."""
+    is_terminal = getattr(stream, "isatty", None)
+    open_terminal = is_terminal is not None and not getattr(stream, "closed", False) and is_terminal()
+    return open_terminal or "ipykernel" in sys.modules
 
 
 def bar(**settings: Any) -> Any:
@@ -23,4 +26,4 @@ def bar(**settings: Any) -> Any:
         # No thread that outlives the bar: beside another thread, compiled calls take turns in Python.
         monitor_interval = 0
 
-    return Bar(disable=False if in_notebook() else None, **settings)
+    return Bar(disable=not is_shown(sys.stderr), **settings)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.data.bars import bar, in_notebook
+from ranvier.data.bars import bar, is_shown
 from ranvier.data.sampler import positive
 from ranvier.train.callbacks.base import Callback
 
@@ -58,7 +58,7 @@ class ProgressBar(Callback):
     def on_epoch_begin(self, epoch: int) -> None:
         self._start = time.perf_counter()
         self._next = float("inf")
-        if self.bar and (sys.stderr.isatty() or in_notebook()):
+        if self.bar and is_shown(sys.stderr):
             self._next = self._start + self.delay
             if not self.delay:
                 self._open(epoch)
@@ -126,8 +126,7 @@ def shows_progress(verbose: Any, hooks: Iterable[Callback]) -> bool:
         return False
     if verbose is not None:
         return bool(verbose)
-    terminal = sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
-    return "PYTEST_CURRENT_TEST" not in os.environ and (terminal or in_notebook())
+    return "PYTEST_CURRENT_TEST" not in os.environ and is_shown(sys.stdout)
 
 
 def duration(seconds: float) -> str:
