@@ -106,6 +106,7 @@ def sequence(*layers):
         ({"tied": {"0.weight": []}}, "said to be tied"),
         ({"model": sequence({"same": []})}, "has no description"),
         ({"tied": 3}, "table of tied weights is damaged"),
+        ({"frozen": ["0.weight", []]}, "list of frozen weights is damaged"),
     ],
 )
 def test_forged_metadata(path, changes, message):
@@ -204,7 +205,9 @@ JSON = st.recursive(
 @pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    field=st.sampled_from(["model", "tied", "content", "dict", "input_shape", "class_names", "version"]),
+    field=st.sampled_from(
+        ["model", "tied", "frozen", "content", "dict", "input_shape", "class_names", "version"]
+    ),
     value=JSON,
 )
 def test_any_json_loads_or_raises_in_the_standard_form(path, field, value):

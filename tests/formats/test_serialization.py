@@ -61,9 +61,11 @@ def test_loading_leaves_the_random_numbers_alone(path):
 def test_modes_are_kept(path):
     model = cnn().eval()
     model[0].train()
+    model[0].bias.requires_grad_(False)
     rv.save(model, path)
     back = rv.load(path)
     assert [m.training for m in back.modules()] == [m.training for m in model.modules()]
+    assert [p.requires_grad for p in back.parameters()] == [p.requires_grad for p in model.parameters()]
 
 
 def test_dtypes_are_kept(path):
@@ -151,6 +153,21 @@ def test_own_class_is_named_and_into_suggested(path, model):
     rv.save(model, path)
     with pytest.raises(ValueError, match=r"has the class .*OwnNet, .*rv.load\(path, into=model\)"):
         rv.load(path)
+
+
+def test_settings_that_were_changed_after_the_layer_was_made(path):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout())
+    model[0].stride, model[0].padding, model[1].eps, model[2].p = (2, 2), (1, 1), 0.5, 0.9
+    model[0].name = "first"  # no setting
+    rv.save(model, path)
+    assert repr(rv.load(path)) == repr(model)
+    assert_same_state(model, rv.load(path))
+    block, linear = nn.TransformerEncoderLayer(4, 2, 8), nn.Linear(4, 4)
+    block.norm1.eps, block.dropout1, linear.forward = 0.5, nn.Tanh(), linear.weight.matmul
+    for changed, names in ((block, "norm1.eps, dropout1"), (nn.Sequential(linear), "forward")):
+        rv.save(changed, path)
+        with pytest.raises(ValueError, match=rf"with another {names}.*rv.load\(path, into=model\)"):
+            rv.load(path)
 
 
 def test_load_into(path):

@@ -10,8 +10,13 @@ Only classes of `ranvier.nn` are built, by their names: a file contains no code.
 
 from __future__ import annotations
 
+import inspect
+import json
 import math
+from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 import ranvier.nn as nn
 
@@ -35,7 +40,9 @@ def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = Non
     seen[id(model)] = path
     kind = model.__class__
     if _layer(kind.__name__) is not kind:
-        return {"custom": f"{kind.__module__}.{kind.__qualname__}"}
+        return _custom(kind)
+    if "forward" in vars(model):
+        return _custom(kind, ["forward"])
     node: dict[str, Any] = {"layer": kind.__name__}
     if kind in _CONTAINERS:
         node["children"] = [
@@ -44,10 +51,64 @@ def describe(model: nn.Module, path: str = "", seen: dict[int, str] | None = Non
             if child is not None
         ]
     else:
-        node["arguments"] = model.config()
+        node = _of_layer(node, model)
     if not model.training:
         node["training"] = False
     return node
+
+
+def _of_layer(node: dict[str, Any], layer: nn.Module) -> dict[str, Any]:
+    """The JSON form of a layer, from which one with the same settings is built.
+
+    What was changed after the layer was made is one of its arguments, or else it cannot be built again.
+    """
+    node["arguments"] = layer.config()
+    changed = _changed(layer, node)
+    takes = inspect.signature(type(layer).__init__).parameters
+    if changed and takes.keys() >= changed.keys():
+        try:
+            node["arguments"] |= json.loads(json.dumps(changed))
+            changed = _changed(layer, node)
+        except (TypeError, ValueError):  # no JSON, or arguments that the layer refuses
+            pass
+    return _custom(type(layer), changed) if changed else node
+
+
+def _custom(kind: type, changed: Iterable[str] = ()) -> dict[str, Any]:
+    another = f" with another {', '.join(changed)}" if changed else ""
+    return {"custom": f"{kind.__module__}.{kind.__qualname__}{another}"}
+
+
+def _changed(layer: nn.Module, node: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a layer built from `node` has too, and of another value."""
+    with nn.init.skipped():
+        built, settings = _settings(build(node)), _settings(layer)
+    return {
+        name: settings.get(name)
+        for name, value in built.items()
+        if name not in settings or not _equal(value, settings[name])
+    }
+
+
+def _settings(layer: nn.Module) -> dict[str, Any]:
+    """The attributes of a layer and of those in it, and the classes of these, by their paths."""
+    settings: dict[str, Any] = {}
+    for path, module in layer.named_modules():
+        held = {*module._parameters, *module._buffers, *module._modules, "training"}
+        if path:
+            settings[path] = type(module)
+        settings |= {
+            f"{path}.{name}" if path else name: value
+            for name, value in vars(module).items()
+            if name[0] != "_" and name not in held
+        }
+    return settings
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return a == b or (math.isnan(a) and math.isnan(b))
+    return a is b or (type(a) is type(b) and np.array_equal(a, b))
 
 
 def require_sizes(node: Any, elements: int, products: bool = False) -> None:

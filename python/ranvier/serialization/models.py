@@ -66,7 +66,8 @@ def save(
 
     PyTorch's other keywords (pickle_protocol ...) have no effect: a file never holds code. After a crash the
     old file is unchanged. Any safetensors reader can open the file; the names of the
-    weights are those of the state dict. Tensors in dicts and lists keep requires_grad, and each comes back
+    weights are those of the state dict. A model comes back in its mode, with the same parameters frozen, and
+    without hooks. Tensors in dicts and lists keep requires_grad, and each comes back
     with its own memory.
 
     Args:
@@ -96,6 +97,8 @@ def save(
         arrays: Arrays = {name: np.asarray(getattr(v, "_array", v)) for name, v in state.items()}
         document: dict[str, Any] = {"content": "model", "model": architecture.describe(obj)}
         document["tied"] = tied_names(obj)
+        frozen = [name for name, p in obj.named_parameters() if not p.requires_grad]
+        document |= {"frozen": frozen} if frozen else {}
         for name, convert in _ABOUT.items():
             value = getattr(info(obj), name) if about[name] is None else about[name]
             document[name] = None if value is None else convert(value)
@@ -286,8 +289,17 @@ def load_model(arrays: Arrays, document: dict[str, Any]) -> nn.Module:
         model.load_state_dict(arrays)
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"weights and layers do not belong together: {error}") from None
+    _freeze(model, document.get("frozen", []))
     model._info = _info(document)
     return model
+
+
+def _freeze(model: nn.Module, names: Any) -> None:
+    parameters = dict(model.named_parameters())
+    if not isinstance(names, list) or any(not isinstance(n, str) or n not in parameters for n in names):
+        raise ValueError("the list of frozen weights is damaged")
+    for name in names:
+        parameters[name].requires_grad_(False)
 
 
 def _retie(model: nn.Module, tied: Any) -> None:
