@@ -277,6 +277,7 @@ def test_a_file_of_another_library(path):
         ({(1, 2): 3}, "dict with key"),
         ({"x": np.array(["a"])}, "array 'x' of dtype <U1"),
         ({"x": np.ones(2, complex)}, "array 'x' of dtype complex128"),
+        ({"x": np.datetime64(1, "ns")}, "datetime64 at 'x'"),
     ],
 )
 def test_what_cannot_be_saved(path, given, message):

@@ -229,7 +229,7 @@ def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
         return value
     if isinstance(value, np.dtype):
         return {"dtype": value.name}
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) and value.dtype.kind in "fiub" and value.dtype.itemsize <= 8:
         return value.item()
     if isinstance(value, (Tensor, np.ndarray)):
         name = path or "value"
