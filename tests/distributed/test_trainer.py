@@ -194,7 +194,7 @@ def test_wrong_settings(settings, error, message):
 def test_parts_of_a_batch():
     for ranks in (1, 2, 4, 8):
         for samples in (1, 2, 3, 9, 16, 17, 64, 100):
-            shares = [Cut(8, rank, ranks).share(samples) for rank in range(ranks)]
+            shares = [Cut(8, rank, ranks).share(samples, samples) for rank in range(ranks)]
             parts = [(n, s.first + a, s.first + b) for s in shares for n, a, b in s.parts]
             assert [n for n, *_ in parts] == list(range(8))
             covered = [i for _, a, b in parts for i in range(a, b)]

@@ -39,6 +39,41 @@ def test_accumulated_batches_are_one_large_batch(reduction, weights):
     assert trainer.updates == 3 * 2
 
 
+LABELS = np.where(np.arange(40) % 3 == np.arange(40) // 14, -100, Y)  # batches that ignore many, or few
+MEANS = [
+    (nn.CrossEntropyLoss(), LABELS),
+    (nn.CrossEntropyLoss([0.1, 3.0], label_smoothing=0.2), LABELS),
+    (nn.CrossEntropyLoss([0.1, 3.0]), np.stack([Y, LABELS], 1)),
+    (nn.FocalLoss(ignore_index=0), Y),
+]
+
+
+class Twice(nn.Module):
+    """Scores (N, C, 2)."""
+
+    def forward(self, x):
+        return rv.stack([x, 2 * x], 2)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(("loss", "y"), MEANS)
+def test_batches_count_by_what_their_means_are_divided_by(loss, y, compiled):
+    """Of losses that weight or ignore classes: accumulated, reported and evaluated as one large batch."""
+    large, small = (nn.Sequential(*classifier(), *[Twice()] * (y.ndim - 1)).double() for _ in range(2))
+    one = trainer_of(large, sgd(large), loss)
+    several = trainer_of(small, sgd(small), loss, accumulate=3, compile=compiled)
+    for shuffle in (False, True):
+        data = (
+            [DataLoader(TensorDataset(rv.tensor(X.astype(float)), rv.tensor(y)), 14)] if shuffle else [X, y]
+        )
+        several.fit(*data, epochs=1, **({} if shuffle else {"batch_size": 14, "shuffle": False}))
+        one.fit(X, y, epochs=1, batch_size=40)
+        np.testing.assert_allclose(several.history["loss"], one.history["loss"], rtol=LIMIT)
+    assert_close_weights(large, small, LIMIT)
+    losses = [several.evaluate(X, y, batch_size=size)["loss"] for size in (3, 14, 40)]
+    np.testing.assert_allclose(losses, losses[0], rtol=LIMIT)
+
+
 def test_an_accumulated_penalty_counts_once():
     large, small = classifier().double(), classifier().double()
     trainer_of(large, sgd(large), l1=0.1, l2=0.1).fit(X, Y, epochs=2, batch_size=40)

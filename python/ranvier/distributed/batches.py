@@ -12,7 +12,7 @@ from ranvier.data.loader import gather
 from ranvier.distributed.collectives import gather_objects, mark
 from ranvier.distributed.job import world
 from ranvier.distributed.ranks import World
-from ranvier.train.losses import mean_weights
+from ranvier.train.losses import batch_weight, mean_weights
 from ranvier.train.source import ArraySource, Batch, Source
 
 __all__ = ["Cut", "CutSource", "Share", "cut_source", "require_ranks", "require_whole", "rows_of"]
@@ -22,8 +22,8 @@ __all__ = ["Cut", "CutSource", "Share", "cut_source", "require_ranks", "require_
 class Share:
     """A rank's part of a batch.
 
-    samples, weight: of the whole batch; weight is the sum of the sample weights, or `samples`.
-    divisor: of a loss that weights or ignores classes: the sum of `mean_weights` over the batch.
+    samples, weight: of the whole batch; weight is its `batch_weight`.
+    divided: whether the loss weights or ignores classes, so that those of the parts have to be sums.
     first, end: the rank's samples in the batch.
     parts: (number in the batch, begin, end) of each of the rank's parts, counted from `first`.
     used: the parts of the batch that are not empty, on all ranks: the first ones.
@@ -35,7 +35,7 @@ class Share:
     end: int
     parts: list[tuple[int, int, int]]
     used: int
-    divisor: float | None = None
+    divided: bool = False
 
     @property
     def ranks(self) -> int:
@@ -53,7 +53,7 @@ class Cut:
         self._shards = shards
         self._own = range(rank * shards // size, (rank + 1) * shards // size)
 
-    def share(self, samples: int, weight: float | None = None, divisor: float | None = None) -> Share:
+    def share(self, samples: int, weight: float, divided: bool = False) -> Share:
         used = self._shards
         while used > 1 and samples < 2 * used:  # batch norm needs two
             used //= 2
@@ -61,8 +61,7 @@ class Cut:
         first, end = bounds[0], bounds[-1]
         pairs = zip(self._own, bounds, bounds[1:])  # noqa: B905
         parts = [(part, a - first, b - first) for part, a, b in pairs]
-        weight = float(samples) if weight is None else weight
-        return Share(samples, weight, first, end, parts, used, divisor)
+        return Share(samples, weight, first, end, parts, used, divided)
 
 
 def require_ranks(shards: int, deterministic: bool) -> World:
@@ -103,9 +102,9 @@ class CutArrays(ArraySource):
         start, data = number * self.batch_size, self.data
         end = min(start + self.batch_size, len(data.x))
         whole = self._rows(start, end)
-        weight = None if data.weights is None else float(data.weights[whole].sum())
-        divisor = None if self._counted is None else float(self._counted[whole].sum())
-        self.share = share = self._cut.share(end - start, weight, divisor)
+        counts = self._counted if data.weights is None else data.weights
+        weight = float(end - start if counts is None else counts[whole].sum())
+        self.share = share = self._cut.share(end - start, weight, self._counted is not None)
         rows = self._rows(start + share.first, start + share.end)
         sliced = isinstance(rows, slice)
         x, y, *weights = (array[rows] if sliced else gather(array, rows) for array in data.arrays)
@@ -132,10 +131,8 @@ class CutBatches(Source):
             so_far = so_far if alone else mark(so_far, x, y, weights)
             if number == 0:
                 _require_same(so_far)  # before anything is trained
-            counted = mean_weights(self._loss, y) if weights is None else None
-            weight = None if weights is None else float(weights.sum())
-            divisor = None if counted is None else float(counted.sum())
-            self.share = share = self._cut.share(len(x), weight, divisor)
+            divided = weights is None and mean_weights(self._loss, y) is not None
+            self.share = share = self._cut.share(len(x), batch_weight(self._loss, y, weights), divided)
             here = slice(share.first, share.end)
             yield x[here], y[here], None if weights is None else weights[here]
         _require_same(so_far)

@@ -86,7 +86,7 @@ class CutStep(TrainingStep):
         accumulated, value = self._accumulate > 1, exchange.loss
         if accumulated:
             weight = 1.0 if self._summed else share.weight
-            value = value / weight if weight else 0.0
+            value = value / (weight or 1.0)
             self._weight += weight
             exchange.accumulate(first)
         exchange.take_gradients(accumulated)
@@ -157,13 +157,12 @@ class CutStep(TrainingStep):
         # the sum of the weights is 1, or divides the sum over the batches of an update
         total = 1.0 if self._summed or self._accumulate > 1 else share.weight or 1.0
         counted = len(y) if weights is None else weights.sum()
-        divided = share.divisor is not None
-        if share.divisor is not None:  # the loss of a part is then a sum
-            counted = share.weight / share.divisor if share.divisor else math.nan
+        if share.divided:  # the loss of a part is then a sum
+            counted = 1.0 if share.weight else math.nan
         weight = np.array(1.0 if self._summed else float(counted) / total)
         stream = random.Generator() if self._synced else self._stream  # parts take turns where they meet
         stream.manual_seed(key)
-        more = (weight, np.array(float(len(y))), bool(self._trainer.metrics), place, divided)
+        more = (weight, np.array(float(len(y))), bool(self._trainer.metrics), place, share.divided)
         with random.using(stream):
             output = self.compiled(x, y, *weighting(weights), *more)
         self._exchange.counts.add(len(y), share.samples)
@@ -193,7 +192,7 @@ class CutStep(TrainingStep):
     def _is_one_pass(self, x: Array, weights: Array | None) -> bool:
         """Whether the rank's parts can be computed together, with the bits of one after another."""
         share = self.source.share
-        plain = weights is None and share.divisor is None and not self._buffers
+        plain = weights is None and not share.divided and not self._buffers
         plain = plain and all(begin < end for _, begin, end in share.parts)
         return plain and is_by_row(self._model, self._loss, x, self._exchange.parameters)
 

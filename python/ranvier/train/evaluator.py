@@ -14,7 +14,15 @@ from ranvier.nn.modes import evaluating
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledOrEager, CompiledParts
 from ranvier.train.faults import raise_with_hint
-from ranvier.train.losses import EpochLoss, batch_loss, labels, link_of, probabilities, weighting
+from ranvier.train.losses import (
+    EpochLoss,
+    batch_loss,
+    batch_weight,
+    labels,
+    link_of,
+    probabilities,
+    weighting,
+)
 from ranvier.train.source import Source
 from ranvier.train.step import Penalty, parameters_of
 
@@ -22,12 +30,15 @@ from ranvier.train.step import Penalty, parameters_of
 class Measured:
     """Sums up batches: the loss, and predictions and targets for the metrics, which are computed over all."""
 
-    def __init__(self, loss: Any, metrics: Mapping[str, Metric], link: str | None) -> None:
-        self._metrics, self._link = metrics, link
+    def __init__(
+        self, loss: Any, metrics: Mapping[str, Metric], link: str | None, is_even: bool = False
+    ) -> None:
+        """is_even: see `Source`."""
+        self._metrics, self._link, self._is_even = metrics, link, is_even
         self._ignored = getattr(loss, "ignore_index", None)
         # Outputs are kept only where a metric needs probabilities: labels take less memory.
         self._keeps_labels = link is not None and not any(map(_needs_probabilities, metrics.values()))
-        self._loss = EpochLoss(loss)
+        self._of, self._loss = loss, EpochLoss(loss)
         self._predicted: list[Array] = []
         self._true: list[Array] = []
 
@@ -37,7 +48,8 @@ class Measured:
         """Add a batch whose loss is `value`; returns its loss with the penalty."""
         if self._metrics and output is not None:
             self._add_output(output, y)
-        return self._loss.add(value, len(y) if weights is None else float(weights.sum()), penalty)
+        weight = len(y) if self._is_even else batch_weight(self._of, y, weights)
+        return self._loss.add(value, weight, penalty)
 
     def add_all(
         self,
@@ -112,7 +124,7 @@ class Evaluator:
     def measure(self, source: Source) -> dict[str, float]:
         """Loss and metrics over one pass."""
         trainer, link = self._trainer, link_of(self._trainer.loss)
-        measured = Measured(trainer.loss, trainer.metrics, link)
+        measured = Measured(trainer.loss, trainer.metrics, link, source.is_even(trainer.loss))
         penalty = self._penalty_now()
         evaluate = self._parts.of(trainer, "evaluate", self._evaluate, waits=True)
         with evaluating(trainer.model, "Trainer.evaluate"):
@@ -123,7 +135,7 @@ class Evaluator:
                     raise_with_hint(error, trainer.model, link, x, y)
                 array = None if output is None else output._array
                 measured.add(float(loss.item()), array, y, weights, penalty)
-                _measure_ahead(evaluate, source, measured, penalty)
+                _measure_ahead(evaluate, source, measured, penalty, trainer.loss)
         return measured.logs()
 
     def _penalty_now(self) -> float:
@@ -166,7 +178,9 @@ class Evaluator:
         return self._trainer.model(x)
 
 
-def _measure_ahead(evaluate: CompiledOrEager, source: Source, measured: Measured, penalty: float) -> None:
+def _measure_ahead(
+    evaluate: CompiledOrEager, source: Source, measured: Measured, penalty: float, loss: Any
+) -> None:
     """Adds the batches that the core can run by itself."""
     while (ahead := source.ahead()) is not None:
         try:
@@ -178,5 +192,6 @@ def _measure_ahead(evaluate: CompiledOrEager, source: Source, measured: Measured
         (losses, output), count = results, ahead.batches.done
         y, outputs = (None, None) if output is None else (ahead.targets(), output._array)
         values = losses._array.astype(float).reshape(-1)
-        measured.add_all(values, outputs, y, ahead.weight(), np.full(count, penalty))
+        weights = ahead.weight(source.counts(loss))
+        measured.add_all(values, outputs, y, weights, np.full(count, penalty))
         source.skip(count)

@@ -12,6 +12,7 @@ Links: how the output of a classification model becomes probabilities and labels
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ class EpochLoss:
 
     def value(self) -> float:
         if self._weight == 0:  # every sample left out
-            return self._total
+            return self._total if self._summed else math.nan
         total = self._total if self._summed else self._total / self._weight
         return total + self._penalty / self._weight
 
@@ -159,6 +160,12 @@ def batch_loss(loss: Any, output: Any, y: Tensor, weights: Tensor | bool, total:
     return (losses.reshape(n, -1) * shares.to(losses.dtype).reshape(n, 1)).sum()
 
 
+def batch_weight(loss: Any, y: Array, weights: Array | None) -> float:
+    """What the mean of a batch's losses is divided by: what the batch counts among others."""
+    counts = weights if weights is not None else mean_weights(loss, y)
+    return float(len(y) if counts is None else counts.sum())
+
+
 def mean_weights(loss: Any, y: Array) -> Array | None:
     """What each sample counts in the mean of a loss that weights or ignores classes; None where all are 1."""
     kinds = nn.CrossEntropyLoss, nn.NLLLoss, nn.FocalLoss
@@ -166,7 +173,7 @@ def mean_weights(loss: Any, y: Array) -> Array | None:
         return None
     weight = None if isinstance(loss, nn.FocalLoss) else loss.weight
     ignored = y == loss.ignore_index
-    if weight is None and not ignored.any():
+    if weight is None and y.ndim == 1 and not np.count_nonzero(ignored):
         return None
     counts = np.ones(y.shape) if weight is None else weight.detach().numpy().take(y, mode="clip")
     return np.where(ignored, 0.0, counts).reshape(len(y), -1).sum(axis=1, dtype=np.float64)

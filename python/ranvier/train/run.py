@@ -284,7 +284,8 @@ class Run:
             self._nonfinite.loss(self.source.batch(self.batch), last, penalty)
             self._count(1, isfinite(last))
         y = None if output is None else ahead.targets()
-        self._measured.add_all(values, output, y, ahead.weight(), penalties)
+        weights = ahead.weight(self.source.counts(self.trainer.loss))
+        self._measured.add_all(values, output, y, weights, penalties)
         self._samples += done * ahead.batches.size
         self._call("on_batch_end", self.batch - 1, {"loss": last + penalty})
 
@@ -309,7 +310,8 @@ class Run:
         return len(x)
 
     def _new_measured(self) -> Measured:
-        return Measured(self.trainer.loss, self.trainer.metrics, self._link)
+        trainer = self.trainer
+        return Measured(trainer.loss, trainer.metrics, self._link, self.source.is_even(trainer.loss))
 
     # --- checkpoints
 

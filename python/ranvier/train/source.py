@@ -17,6 +17,7 @@ from ranvier.data.loader import gather
 from ranvier.program.batches import Batches
 from ranvier.train.arrays import array_like, require_finite
 from ranvier.train.inputs import DataSpec
+from ranvier.train.losses import mean_weights
 
 Batch = tuple[Array, Array, Array | None]
 _AHEAD = 1 << 16  # samples of passes whose order is computed before they begin
@@ -53,14 +54,20 @@ class Ahead:
 
     def targets(self) -> Array:
         """Of the batches that are done."""
+        return self._done(self.y)
+
+    def _done(self, array: Array) -> Array:
         b = self.batches
         here = slice(b.first * b.size, (b.first + b.done) * b.size)
-        return self.y[here] if b.order is None else self.y.take(b.order[here], axis=0)
+        return array[here] if b.order is None else array.take(b.order[here], axis=0)
 
-    def weight(self) -> Array | int:
-        """Of each batch that is done: the number of its samples, or an array of the sums of their weights."""
+    def weight(self, counts: Array | None) -> Array | int:
+        """`batch_weight` of each batch that is done, or a number for all; counts: of the source."""
         b = self.batches
-        return b.size if self.totals is None else self.totals[b.first :][: b.done]
+        if self.totals is not None or counts is None:
+            return b.size if self.totals is None else self.totals[b.first :][: b.done]
+        weights: Array = self._done(counts).reshape(b.done, b.size).sum(axis=1)
+        return weights
 
 
 class Source:
@@ -83,6 +90,14 @@ class Source:
         passes: how many may be taken together, with those that follow; there may be fewer.
         """
         return None
+
+    def counts(self, loss: Any) -> Array | None:
+        """`mean_weights` of all samples, where `ahead` gives some."""
+        raise NotImplementedError
+
+    def is_even(self, loss: Any) -> bool:
+        """Whether it is known that each batch counts by its samples."""
+        return False
 
     def batch(self, number: int) -> Batch:
         """A batch of the pass in progress, where `ahead` gives some."""
@@ -125,6 +140,7 @@ class ArraySource(Source):
         self._key: int | None = None  # of the pass in progress; None between passes
         self._order: Array | None = None  # of that pass, and the sum of each full batch's weights
         self._totals: Array | None = None
+        self._counts: tuple[Any, Array | None] | None = None  # of a loss
         self._done = 0
 
     def __iter__(self) -> Iterator[Batch]:
@@ -178,6 +194,14 @@ class ArraySource(Source):
             self._totals = ordered[: full * size].reshape(full, size).sum(axis=1)
         taken = Batches(self._order, size, self._done, full - self._done)
         return Ahead(data.x, data.y, data.weights, self._totals, taken, full)
+
+    def counts(self, loss: Any) -> Array | None:
+        if self._counts is None or self._counts[0] is not loss or getattr(loss, "weight", None) is not None:
+            self._counts = loss, mean_weights(loss, self.data.y)  # again where weights may have changed
+        return self._counts[1]
+
+    def is_even(self, loss: Any) -> bool:
+        return not self.weighted and self.counts(loss) is None
 
     def skip(self, count: int) -> None:
         self._done += count

@@ -17,7 +17,7 @@ from ranvier.nn import utils
 from ranvier.optim import LBFGS, Optimizer
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledParts
-from ranvier.train.losses import batch_loss, link_of, name_of, weighting
+from ranvier.train.losses import batch_loss, batch_weight, link_of, name_of, weighting
 from ranvier.train.source import Ahead
 
 Strength = float | Mapping[str, float]
@@ -138,8 +138,8 @@ class _Unusable(Exception):
 class TrainingStep:
     """Loss and gradients of a batch; every `accumulate` batches the penalty, clipping and an update.
 
-    Gradients of several batches add up to those of all their samples together: each counts by its samples (or
-    their weights), and the sum is divided by them all. A 'sum' loss just adds up.
+    Gradients of several batches add up to those of all their samples together: each counts by its
+    `batch_weight`, and the sum is divided by them all. A 'sum' loss just adds up.
     """
 
     # what `_take` depends on (rv.compile): the rest are arguments, or counts of the batches so far
@@ -191,7 +191,7 @@ class TrainingStep:
         share: Array | bool = False
         scale: Array | bool = False
         if not (first and updates):
-            weight = 1.0 if self._summed else float(len(y) if weights is None else weights.sum())
+            weight = 1.0 if self._summed else batch_weight(self._loss, y, weights)
             self._weight += weight
             share = np.array(weight)
             if updates and not self._summed:
