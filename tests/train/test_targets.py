@@ -66,6 +66,15 @@ def test_ignored_class_indices_do_not_count():
     assert weighted == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_batch_of_ignored_class_indices():
+    y = np.where(np.arange(40) < 20, -100, Y)
+    with pytest.raises(
+        rv.train.NonFiniteError, match="epoch 1, batch 2: it has no target that the loss counts"
+    ):
+        trainer_of(classifier()).fit(X, np.roll(y, 10), epochs=1, batch_size=10, shuffle=False)
+    assert np.isnan(trainer_of(classifier()).evaluate(X[:20], y[:20])["loss"])
+
+
 def test_float_targets_that_are_no_probabilities():
     refused(
         ValueError,

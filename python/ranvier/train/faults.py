@@ -18,7 +18,7 @@ from ranvier.autograd.views import bump
 from ranvier.nn.modes import evaluating
 from ranvier.train.callbacks.base import Training
 from ranvier.train.inputs import Prepared, output_shape
-from ranvier.train.losses import batch_loss, link_of, name_of, weighting
+from ranvier.train.losses import batch_loss, batch_weight, link_of, name_of, weighting
 from ranvier.train.step import parameters_of
 
 Batch = tuple[Array, Array, Array | None]
@@ -306,6 +306,8 @@ class NonFinite:
             return first[0], f"the output of layer {first[0]!r} ({first[1]}) is the first that is not finite"
         if not _finite(output):
             return None, "the model's output is not finite, though that of each layer is"
+        if batch_weight(trainer.loss, y, weights) == 0:
+            return None, "it has no target that the loss counts: take larger batches, or leave samples out"
         if not _finite(loss):
             return None, f"all layers are finite, {name_of(trainer.loss)} of their output is not"
         return None, "another pass over the same batch is finite, so random numbers in the model play a part"
