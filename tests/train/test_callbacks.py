@@ -147,6 +147,14 @@ def test_early_stopping_watches_the_validation_loss_if_there_is_one():
         assert stopping.best == min(history[name])
 
 
+def test_of_each_metric_it_is_known_whether_it_rises():
+    falling = {"loss", "mae", "mse", "rmse", "log_loss", "mean_absolute_error", "d2_error", "precision_loss"}
+    for name in (*rv.metrics.METRICS, *falling, "explained_variance_score", "balanced_accuracy_score"):
+        expected = "min" if name in falling else "max"
+        for monitor in (name, f"val_{name}"):
+            assert (rv.EarlyStopping(monitor).mode, monitor) == (expected, monitor)
+
+
 def test_early_stopping_can_be_used_twice():
     stopping = rv.EarlyStopping("score", patience=1)
     trainer = new_trainer()

@@ -48,13 +48,15 @@ METRICS: dict[str, Metric] = {
     **{metric.__name__: metric for metric in (RocAuc(), RocAuc(multi_class="ovo"), LogLoss())},
 }
 
-_HIGHER = ("accuracy", "auc", "f1", "precision", "r2", "recall")
+_HIGHER = {"accuracy", "auc", "f1", "precision", "r2", "recall"}
 
 
 def higher_is_better(name: str) -> bool:
-    """True for accuracies, r2 and the like; False for losses and errors.
+    """True for accuracies, r2 and the like, and scikit-learn's "..._score"; False for losses and errors.
 
-    >>> higher_is_better("val_accuracy"), higher_is_better("f1_score"), higher_is_better("loss")
+    >>> higher_is_better("val_accuracy"), higher_is_better("f1_macro"), higher_is_better("loss")
     (True, True, False)
     """
-    return name.removesuffix("_score").endswith(_HIGHER)
+    *before, last = words = name.removeprefix("val_").split("_")
+    is_score = bool(before) and last == "score"
+    return last not in ("loss", "error") and (is_score or not _HIGHER.isdisjoint(words))
