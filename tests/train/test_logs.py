@@ -88,6 +88,9 @@ def test_schedules_of_the_library_give_their_rates():
 def test_schedule_errors():
     refused(TypeError, "got a scheduler of type int; expected a step method", rv.Schedule, 3)
     refused(ValueError, "got per 'step'; expected 'epoch' or 'batch'", rv.Schedule, Plateau(), per="step")
+    other = rv.Schedule(lr_scheduler.StepLR(new_trainer().optimizer, 1))
+    text = "got a scheduler of an optimizer that the Trainer does not use"
+    refused(ValueError, text, new_trainer().fit, X, Y, epochs=1, callbacks=[other])
     with pytest.raises(ValueError, match="got per 'batch' for a schedule that watches a value"):
         rv.Schedule(Plateau(), per="batch")
     with pytest.raises(

@@ -173,7 +173,8 @@ class Schedule(_AfterUpdates):
 
     Raises:
         TypeError: a scheduler without `step`.
-        ValueError: an unknown `per`, a monitor together with per="batch", or a quantity that is not measured.
+        ValueError: an unknown `per`, a monitor together with per="batch", a quantity that is not measured, or
+            a scheduler of another optimizer than the Trainer's.
 
     >>> import ranvier as rv
     >>> class Halving:
@@ -201,6 +202,16 @@ class Schedule(_AfterUpdates):
         if self._watches and per == "batch":
             raise ValueError(
                 "[Schedule] got per 'batch' for a schedule that watches a value; expected 'epoch'"
+            )
+
+    def on_train_begin(self) -> None:
+        super().on_train_begin()
+        groups = getattr(getattr(self.scheduler, "optimizer", None), "param_groups", [])
+        own = getattr(self.trainer.optimizer, "param_groups", groups)
+        if groups and not any(a is b for a in own for b in groups):
+            raise ValueError(
+                "[Schedule] got a scheduler of an optimizer that the Trainer does not use; expected one over "
+                "trainer.optimizer"
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
