@@ -1,5 +1,6 @@
 """Ctrl-C during a long call: the call ends soon, and what it worked on is whole."""
 
+import gc
 import os
 import signal
 import threading
@@ -278,3 +279,17 @@ def test_another_thread_forks_while_a_long_call_looks_for_signals() -> None:
         _core.matmul(a, a, None, "none", None)
     thread.join()
     assert codes == [0] * 10
+
+
+def test_a_signal_during_a_garbage_collection_is_not_lost():
+    """Once steps were recorded, too: what a handler raises would be lost in a callback of the collector."""
+
+    def collect() -> None:
+        gc.collect()
+        time.sleep(1)
+
+    rv.compile(lambda x: x + 1, strict=True)(rv.ones(2))
+    objects = [[i] for i in range(500_000)]
+    with pytest.raises(Stop), alarm(0.002):
+        collect()
+    assert len(objects) == 500_000

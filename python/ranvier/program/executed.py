@@ -88,7 +88,12 @@ def _collect(phase: str, info: object) -> None:
         _local.executed.collects = phase == "start"
 
 
-gc.callbacks.insert(0, _collect)  # for good: without a GIL, the collector may read the list in another thread
+# A signal that comes while the collector runs would be handled in the callback, where what its handler raises
+# is lost: Ctrl-C. So the callback is there while a step is recorded. Without a GIL, where the collector may
+# read the list in another thread, it is there for good.
+_FOR_GOOD = not getattr(sys, "_is_gil_enabled", lambda: True)()
+if _FOR_GOOD:
+    gc.callbacks.insert(0, _collect)
 
 
 class Executed:
@@ -134,6 +139,8 @@ class Executed:
         self.dynamic |= other.dynamic
 
     def __enter__(self) -> Executed:
+        if not _FOR_GOOD:
+            gc.callbacks.insert(0, _collect)
         handlers = [*gc.callbacks, *[_signal.getsignal(number) for number in _SIGNALS]]
         self._handlers = {id(h.__code__) for h in handlers if hasattr(h, "__code__")}
         self._outer, _local.executed = _local.executed, self
@@ -150,6 +157,8 @@ class Executed:
             sys.setprofile(self._before)
         self._ignored = self._frame = None
         _local.executed = self._outer
+        if not _FOR_GOOD and _collect in gc.callbacks:  # the step may have cleared the list
+            gc.callbacks.remove(_collect)
 
     def _event(self, frame: Any, kind: str, arg: Any) -> None:
         code = frame.f_code
