@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 import ranvier as rv
+import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ranvier import nn
@@ -57,6 +58,22 @@ def test_flipped_bytes_raise_or_load_but_never_crash(path):
 def test_other_files(path, content):
     path.write_bytes(content)
     refused(ValueError, "not a safetensors file", rv.load, path)
+
+
+def test_booleans_of_other_bytes(path):
+    safetensors.numpy.save_file({"x": np.array([0, 1, 2, 255], np.uint8).view(bool)}, path)
+    assert (rv.load(path)["x"] * 3).tolist() == [0, 3, 3, 3]
+
+
+def test_complex_numbers(path):
+    safetensors.numpy.save_file({"x": np.ones(2, np.complex64)}, path)
+    refused(ValueError, "values of a type that Tensors lack: complex64", rv.load, path)
+
+
+def test_a_file_opened_for_text(path):
+    path.write_bytes(b"\x88" * 9)
+    with open(path) as stream:
+        refused(TypeError, "a file opened for text", rv.load, stream)
 
 
 def forged(path, **changes):
@@ -146,8 +163,6 @@ def test_numbers_beyond_the_file_take_no_time(path, layer, arguments):
 
 
 def test_metadata_nested_too_deeply(path):
-    import safetensors.numpy
-
     deep = '{"version": 1, "content": "dict", "dict": ' + '{"list": [' * 100_000 + "]}" * 100_000 + "}"
     safetensors.numpy.save_file({"x": np.ones(1)}, path, {files.KEY: deep})
     refused(ValueError, "[load]", rv.load, path)
@@ -170,16 +185,12 @@ def test_metadata_nested_too_deeply(path):
     ],
 )
 def test_forged_dicts(path, tree):
-    import safetensors.numpy
-
     document = json.dumps({"version": 1, "content": "dict", "dict": tree})
     safetensors.numpy.save_file({"x": np.ones(1)}, path, {files.KEY: document})
     refused(ValueError, "[load]", rv.load, path)
 
 
 def test_metadata_that_are_no_json(path):
-    import safetensors.numpy
-
     for text in ("", "{", "[1]", "3", '"x"'):
         safetensors.numpy.save_file({"x": np.ones(1)}, path, {files.KEY: text})
         with pytest.raises(ValueError, match=r"\[load\] .* metadata"):

@@ -14,6 +14,7 @@ the checksum of a checkpoint includes all arrays and the JSON.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zlib
@@ -128,7 +129,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
     """The arrays of a file and its metadata; None if another library wrote it. bfloat16 becomes float32.
 
     Raises FileNotFoundError: no such file.
-    Raises ValueError: not a safetensors file, cut off, damaged, of a newer version, or of types NumPy lacks.
+    Raises ValueError: not a safetensors file, cut off, damaged, of a newer version, or of types Tensors lack.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -142,8 +143,8 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
         raise ValueError(
             f"[load] '{path}' is not a safetensors file, or is cut off or damaged: {error}{_hint(path)}"
         ) from None
-    except (TypeError, AttributeError, KeyError) as error:  # float8 and other types that NumPy lacks
-        raise ValueError(f"[load] '{path}' holds values of a type that NumPy lacks: {error}") from None
+    except (TypeError, AttributeError, KeyError) as error:  # float8 and other types that Tensors lack
+        raise ValueError(f"[load] '{path}' holds values of a type that Tensors lack: {error}") from None
     return arrays, _document(path, metadata[KEY]) if KEY in metadata else None
 
 
@@ -169,7 +170,7 @@ def one_of(stream: BinaryIO) -> bytes:
 
     Raises TypeError: a stream of text.
     """
-    size = stream.read(8)
+    size = "" if isinstance(stream, io.TextIOBase) else stream.read(8)
     if not isinstance(size, bytes):
         raise TypeError("[load] got a file opened for text; expected one opened for reading bytes")
     head = stream.read(min(int.from_bytes(size, "little"), _LONGEST))
@@ -188,7 +189,8 @@ def _array(file: Any, path: str | os.PathLike[str], name: str) -> npt.NDArray[An
 
     try:
         array: npt.NDArray[Any] = file.get_tensor(name)
-        if array.dtype.isbuiltin != 1:  # a type of the package ml_dtypes, where that is loaded
+        # of the package ml_dtypes, where that is loaded, or complex
+        if array.dtype.isbuiltin != 1 or array.dtype.kind not in "fiub":
             raise TypeError(f"{array.dtype}")
     except TypeError:
         part = dict(deserialize(Path(path).read_bytes()))[name]  # type: ignore[no-untyped-call]
@@ -196,7 +198,8 @@ def _array(file: Any, path: str | os.PathLike[str], name: str) -> npt.NDArray[An
             raise
         upper = np.frombuffer(part["data"], "<u2").astype(np.uint32)  # the upper half of a float32
         array = (upper << 16).view(np.float32).reshape(part["shape"])
-    return array
+    # True is the byte 1; a damaged file has others
+    return np.asarray(array.view(np.uint8) != 0) if array.dtype.kind == "b" else array
 
 
 def _document(path: str | os.PathLike[str], text: str) -> dict[str, Any]:
