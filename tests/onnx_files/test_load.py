@@ -187,6 +187,12 @@ FILES = {
     "large tensor": (model(CALL_ADD, [broken_tensor([2**36])]), r"tensor 'b' of shape .* cannot be read"),
     "negative size": (model(CALL_ADD, [broken_tensor([-3])]), "Negative dimension"),
     "new version": (model(CALL_ADD, [values("b", np.ones(3, np.float32))], opset=99), "got version 99"),
+    "a name that is no text": (
+        model([node("LayerNormalization", ["x", "w"], ["y"], epsilon=0.5)], [values("w", ROWS[0])])
+        .SerializeToString()
+        .replace(b"epsilon", b"e\xfasilon"),
+        r"got LayerNormalization with b'e\\xfasilon'; expected operators",
+    ),
     "text for a number": (model([node("Softmax", ["x"], ["y"], axis="a")]), "Mismatched attribute type"),
 }
 

@@ -59,7 +59,7 @@ def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
         settings = {a.name: attribute(onnx, a) for a in node.attribute if a.name not in IGNORED}
         unknown = settings.keys() - operator.settings
         if unknown:
-            lacking[f"{node.op_type} with {', '.join(sorted(unknown))}"] = node.name
+            lacking[f"{node.op_type} with {', '.join(sorted(map(str, unknown)))}"] = node.name
         if "whole" in operator.settings and model.producer_name == "pytorch":
             settings["whole"] = 1
         outputs = tuple(node.output)
