@@ -71,6 +71,13 @@ def test_copies_predict_the_same(estimator):
         np.testing.assert_array_equal(fitted.predict(X), copy.predict(X))
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=name_of)
+def test_the_random_numbers_of_the_library_are_left_alone(estimator):
+    state = rv.get_rng_state()
+    clone(estimator).fit(X, Y)
+    assert rv.get_rng_state() == state
+
+
 @pytest.mark.parametrize("estimator", CLASSIFIERS, ids=name_of)
 def test_in_a_pipeline_calibrated(estimator):
     pipeline = make_pipeline(StandardScaler(), estimator)

@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 
 import ranvier.nn as nn
 from ranvier import mlp
+from ranvier.autograd import random
 from ranvier.sklearn.base import NetworkEstimator
 from ranvier.sklearn.convergence import Convergence
 from ranvier.sklearn.one_row import OneRow, is_bounded, is_row
@@ -112,14 +113,15 @@ class Perceptron(NetworkEstimator):
         activation = self.activation
         if isinstance(activation, str):
             activation = ACTIVATIONS.get(activation, activation)
-        network = mlp(
-            sizes,
-            activation=[activation] * (len(sizes) - 2),
-            init="zeros",
-            dropout=float(self.dropout),
-            batch_norm=bool(self.batch_norm),
-            dtype=self._dtype(),
-        )
+        with random.using(random.Generator()):  # the layers draw values, which are replaced below
+            network = mlp(
+                sizes,
+                activation=[activation] * (len(sizes) - 2),
+                init="zeros",
+                dropout=float(self.dropout),
+                batch_norm=bool(self.batch_norm),
+                dtype=self._dtype(),
+            )
         factor = 2.0 if self.activation == "logistic" else 6.0
         for layer in network:
             if isinstance(layer, nn.Linear):
