@@ -254,6 +254,15 @@ def test_other_activations_losses_and_optimizers(settings):
     assert len(model.coefs_) == len(model.intercepts_) == 2
 
 
+@pytest.mark.parametrize(("rows", "batch_size"), [(33, 32), (201, "auto"), (21, 2), (33, 40)])
+@pytest.mark.filterwarnings("ignore:.*got batch_size")
+def test_no_batch_of_one_sample_for_batch_norm(rows, batch_size):
+    X, y = classes(rows)
+    fitted = MLPClassifier((4,), batch_norm=True, batch_size=batch_size, max_iter=2, random_state=0).fit(X, y)
+    assert np.isfinite(fitted.loss_curve_).all()
+    assert fitted.trainer_.history.samples == [rows, rows]
+
+
 @pytest.mark.parametrize("loss", ["absolute_error", "huber", nn.SmoothL1Loss, nn.MSELoss()])
 def test_losses_of_values(loss):
     X, y = values()

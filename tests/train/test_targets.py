@@ -66,6 +66,11 @@ def test_ignored_class_indices_do_not_count():
     assert weighted == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_batch_of_one_sample_for_batch_norm():
+    with pytest.raises(ValueError, match=r"more than 1 value per channel .*take another batch_size"):
+        trainer_of(classifier(nn.BatchNorm1d(8))).fit(X, Y, epochs=1, batch_size=39)
+
+
 def test_a_batch_of_ignored_class_indices():
     y = np.where(np.arange(40) < 20, -100, Y)
     with pytest.raises(

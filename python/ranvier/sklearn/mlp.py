@@ -40,7 +40,8 @@ class MLPClassifier(OnlineClassifier, NetworkClassifier, Perceptron):
         solver: "adam", "sgd", "lbfgs", or any other optimizer of `rv.optim`: its name, its class (made with
             `lr=learning_rate_init`) or a function of a list of parameters.
         alpha: strength of the L2 penalty, alpha / 2 sum w^2 / (samples of a batch).
-        batch_size: samples of a step; "auto" is min(200, n).
+        batch_size: samples of a step; "auto" is min(200, n). With batch_norm one more where a single one
+            would be left over.
         learning_rate: "constant", "invscaling" or "adaptive", for "sgd".
         learning_rate_init: the learning rate.
         power_t: exponent of "invscaling".

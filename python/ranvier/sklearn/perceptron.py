@@ -249,13 +249,19 @@ class Perceptron(NetworkEstimator):
 
     def _batch_size(self, n: int) -> int:
         if self.batch_size == "auto":
-            return min(200, n)
+            return self._without_rest(200, n)
         if self.batch_size > n:
             warnings.warn(
                 f"[{type(self).__name__}] got batch_size {self.batch_size} for {n} samples; {n} is used",
                 stacklevel=5,
             )
-        return min(int(self.batch_size), n)
+        return self._without_rest(int(self.batch_size), n)
+
+    def _without_rest(self, size: int, n: int) -> int:
+        """Batches of a sample more where one would be left over, which has no statistics for batch_norm."""
+        while self.batch_norm and 1 < size < n and n % size == 1:
+            size += 1
+        return min(size, n)
 
     def _split(self, x: Any, y: Array, target: Array, weights: Array | None) -> tuple[Any, Any]:
         number(self, "validation_fraction", 0, 1, above=True)

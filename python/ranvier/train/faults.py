@@ -164,6 +164,8 @@ def _remedy(text: str, model: Any, link: str | None, x: Array, y: Array | None) 
         return "samples are rows: pass x[:, None] for samples of one feature"
     if y is None:
         return ""
+    if len(x) == 1 and "more than 1 value per channel" in text:
+        return "a batch of one sample has no statistics: take another batch_size, which leaves no single one"
     if link == "softmax":
         if y.dtype.kind == "f" and y.ndim == 1:
             return "class indices are integers: pass y.astype(int)"
