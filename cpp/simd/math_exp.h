@@ -169,7 +169,8 @@ RANVIER_INLINE V quick_exp(V x) {
   using T = element_of<V>;
   if (__builtin_expect(any(~(abs(x) < -ExpRange<T>::normal)), 0)) return exp_out_of_line(x);
   const auto [p, power] = exp_parts<0>(x);
-  return from_bits(bits(p) + (power << (sizeof(T) == 4 ? 23 : 52)));
+  // unsigned: sums that a caller does not take may be large
+  return from_bits((ivec<T>)((uvec<T>)bits(p) + ((uvec<T>)power << (sizeof(T) == 4 ? 23 : 52))));
 #else
   return exp(x);
 #endif
@@ -222,7 +223,8 @@ RANVIER_INLINE Pair<vec<double>> half_expm1(vec<double> x) {
   // Error of q relative to expm1(r) 2^-61.5.
   const V q = polynomial(r, 0x1p-1, 0x1.555555555555cp-3, 0x1.55555555553d5p-5, 0x1.1111110b1fd67p-7,
                          0x1.6c16c175f02abp-10, 0x1.a01f56e3c36d9p-13, 0x1.a019d48cdd74bp-16);
-  const V half = from_bits(bits(lookup(halves_of_eighths, bits(eighths))) + (bits(eighths) << 49));
+  const auto half_of_eighth = (uvec<double>)bits(lookup(halves_of_eighths, bits(eighths)));
+  const V half = from_bits((ivec<double>)(half_of_eighth + ((uvec<double>)bits(eighths) << 49)));
   const V rest = half - 0.5, main = fma(half, coarse, rest);
   return {main, fma(half, fma(r * r, q, low), fma(half, coarse, rest - main))};
 }
