@@ -11,7 +11,7 @@ SHARED = np.lib.stride_tricks.as_strided(np.ones(1, np.float32), (2, 3), (0, 0))
 SWAPPED = X.astype(">f4")
 INDEX = np.zeros(2, np.int64)
 ONE = np.ones(1)
-LOSS = (np.ones((), np.float32), X, INDEX, np.ones((), np.float32), X[:, 0].copy())
+LOSS = (np.ones((), np.float32), X, INDEX, np.ones((), np.float32), X[:, :2].copy())
 RUNNING = (np.zeros(3, np.float32), np.ones(3, np.float32))
 CALLS = {
     "[next_key] got a strided state": lambda: _core.next_key(STRIDED),

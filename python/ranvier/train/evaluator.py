@@ -31,10 +31,9 @@ class Measured:
     """Sums up batches: the loss, and predictions and targets for the metrics, which are computed over all."""
 
     def __init__(
-        self, loss: Any, metrics: Mapping[str, Metric], link: str | None, is_even: bool = False
+        self, loss: Any, metrics: Mapping[str, Metric], link: str | None, source: Source | None = None
     ) -> None:
-        """is_even: see `Source`."""
-        self._metrics, self._link, self._is_even = metrics, link, is_even
+        self._metrics, self._link, self._batches = metrics, link, source
         self._ignored = getattr(loss, "ignore_index", None)
         # Outputs are kept only where a metric needs probabilities: labels take less memory.
         self._keeps_labels = link is not None and not any(map(_needs_probabilities, metrics.values()))
@@ -48,7 +47,8 @@ class Measured:
         """Add a batch whose loss is `value`; returns its loss with the penalty."""
         if self._metrics and output is not None:
             self._add_output(output, y)
-        weight = len(y) if self._is_even else batch_weight(self._of, y, weights)
+        is_even = self._batches is not None and self._batches.is_even(self._of)
+        weight = len(y) if is_even else batch_weight(self._of, y, weights)
         return self._loss.add(value, weight, penalty)
 
     def add_all(
@@ -124,7 +124,7 @@ class Evaluator:
     def measure(self, source: Source) -> dict[str, float]:
         """Loss and metrics over one pass."""
         trainer, link = self._trainer, link_of(self._trainer.loss)
-        measured = Measured(trainer.loss, trainer.metrics, link, source.is_even(trainer.loss))
+        measured = Measured(trainer.loss, trainer.metrics, link, source)
         penalty = self._penalty_now()
         evaluate = self._parts.of(trainer, "evaluate", self._evaluate, waits=True)
         with evaluating(trainer.model, "Trainer.evaluate"):

@@ -311,7 +311,7 @@ class Run:
 
     def _new_measured(self) -> Measured:
         trainer = self.trainer
-        return Measured(trainer.loss, trainer.metrics, self._link, self.source.is_even(trainer.loss))
+        return Measured(trainer.loss, trainer.metrics, self._link, self.source)
 
     # --- checkpoints
 

@@ -196,12 +196,13 @@ class ArraySource(Source):
         return Ahead(data.x, data.y, data.weights, self._totals, taken, full)
 
     def counts(self, loss: Any) -> Array | None:
-        if self._counts is None or self._counts[0] is not loss or getattr(loss, "weight", None) is not None:
-            self._counts = loss, mean_weights(loss, self.data.y)  # again where weights may have changed
+        kind = loss, getattr(loss, "ignore_index", None)
+        if self._counts is None or self._counts[0] != kind or getattr(loss, "weight", None) is not None:
+            self._counts = kind, mean_weights(loss, self.data.y)  # again where weights may have changed
         return self._counts[1]
 
     def is_even(self, loss: Any) -> bool:
-        return not self.weighted and self.counts(loss) is None
+        return not self.weighted and getattr(loss, "weight", None) is None and self.counts(loss) is None
 
     def skip(self, count: int) -> None:
         self._done += count

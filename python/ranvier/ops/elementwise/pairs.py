@@ -97,7 +97,7 @@ def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     step = sub(end, input)
     if isinstance(weight, (int, float, np.number)):
-        return add(input, mul(weight, step)) if abs(weight) < 0.5 else add(end, mul(weight - 1, step))
+        return add(input, mul(weight, step)) if -0.5 < weight < 0.5 else add(end, mul(weight - 1, step))
     near = lt(abs(weight), 0.5)
     return add(where(near, input, end), mul(where(near, weight, sub(weight, 1)), step))
 
