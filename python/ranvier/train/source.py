@@ -66,8 +66,7 @@ class Ahead:
         b = self.batches
         if self.totals is not None or counts is None:
             return b.size if self.totals is None else self.totals[b.first :][: b.done]
-        weights: Array = self._done(counts).reshape(b.done, b.size).sum(axis=1)
-        return weights
+        return np.asarray(self._done(counts).reshape(b.done, b.size).sum(axis=1))
 
 
 class Source:
@@ -196,9 +195,9 @@ class ArraySource(Source):
         return Ahead(data.x, data.y, data.weights, self._totals, taken, full)
 
     def counts(self, loss: Any) -> Array | None:
-        kind = loss, getattr(loss, "ignore_index", None)
-        if self._counts is None or self._counts[0] != kind or getattr(loss, "weight", None) is not None:
-            self._counts = kind, mean_weights(loss, self.data.y)  # again where weights may have changed
+        kind = loss, getattr(loss, "ignore_index", None), getattr(loss, "weight", None) is None
+        if self._counts is None or self._counts[0] != kind or not kind[-1]:  # weights may have changed
+            self._counts = kind, mean_weights(loss, self.data.y)
         return self._counts[1]
 
     def is_even(self, loss: Any) -> bool:
