@@ -298,3 +298,9 @@ def test_resize_in_place():
 @pytest.mark.parametrize("kind", [RuntimeError, TypeError])
 def test_several_elements_are_not_one_number(kind):
     refused(kind, "got a Tensor with 2 elements", float, rv.ones(2))
+
+
+@pytest.mark.parametrize("value", [False, True])
+def test_a_mask_of_one_element_is_a_mask_for_numpy(value):
+    picked = np.array([7.0])[rv.tensor([value])]  # an integer index would give element 0, or an error
+    np.testing.assert_array_equal(picked, [7.0] if value else [])

@@ -319,7 +319,8 @@ class Tensor:
         return int(self.item())
 
     def __index__(self) -> int:
-        if self._array.dtype.kind not in "iub":
+        kinds = "iu" if self._array.ndim else "iub"  # NumPy then takes a mask of one element as a mask
+        if self._array.dtype.kind not in kinds:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
