@@ -74,6 +74,7 @@ def test_ranges():
     assert rv.arange(0, 1, 0.25).tolist() == [0, 0.25, 0.5, 0.75]
     assert rv.arange(3.0).dtype == np.float32
     assert rv.linspace(0, 1, 5).tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert rv.linspace(-np.inf, 2, 1).tolist() == [-np.inf]
 
 
 def test_random_values_follow_the_seed():

@@ -87,3 +87,9 @@ def test_an_empty_index_has_any_shape():
     y.sum().backward()
     assert x.grad.tolist() == [0.0, 0.0]
     assert math.prod(rv.gather(rv.tensor(1), 0, rv.zeros(0, dtype=rv.int64)).shape) == 0
+
+
+@pytest.mark.parametrize(("condition", "indices"), [(True, [0]), (False, [])])
+def test_where_of_one_condition(condition, indices):
+    (index,) = rv.where(rv.tensor(condition))
+    assert index.dtype == rv.int64 and index.tolist() == indices

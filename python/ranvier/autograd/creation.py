@@ -304,9 +304,10 @@ def linspace(
         places = np.arange(count)
         step = (last - first) / max(count - 1, 1)
         values = np.where(places < count // 2, first + step * places, last - step * (count - 1 - places))
-        values = values if count != 1 else np.array([first])
     else:
-        values = np.linspace(first, last, count)
+        with np.errstate(invalid="ignore"):  # between infinite limits
+            values = np.linspace(first, last, count)
+    values = values if count != 1 else np.array([first])
     return _finish(literal(values.astype(kind)), requires_grad, device, settings)
 
 

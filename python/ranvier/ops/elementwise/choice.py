@@ -272,7 +272,7 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     condition = as_tensor("where", condition)
     if input is None and other is None:
         chosen = condition._read("where with a condition alone")
-        return tuple(wrap(index) for index in np.nonzero(chosen))
+        return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(chosen)))
     input, other = as_operand("where", input), as_operand("where", other)
     dtype = result_dtype(input, other)
     if dtype in (F32, F64):
