@@ -9,7 +9,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.keys import numbers_first
-from ranvier.autograd.memory import Array, cast, copied, filled, in_dtype, like, picked, put, write
+from ranvier.autograd.memory import Array, cast, copied, filled, in_dtype, like, picked_last, put, write
 from ranvier.autograd.views import through
 
 
@@ -45,7 +45,7 @@ class Cast(Function):
 
 
 class SetItem(Function):
-    """y = x with y[key] = value."""
+    """y = x with y[key] = value. Of several values for one place the last stays, and has the gradient."""
 
     def __init__(self, key: Any) -> None:
         self.key = key
@@ -63,7 +63,7 @@ class SetItem(Function):
             dx = copied(dy)
             put(dx, self.keys, 0)
         if self.needs[1]:
-            dvalue = in_dtype(_sum_to(picked(dy, self.keys), self.value_shape), self.value_dtype)
+            dvalue = in_dtype(_sum_to(picked_last(dy, self.keys), self.value_shape), self.value_dtype)
         return dx, dvalue
 
 

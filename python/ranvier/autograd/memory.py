@@ -252,6 +252,34 @@ def _picked(array: Array, several: bool, *parts: Any) -> Array:
     return np.asarray(array[parts if several else parts[0]])
 
 
+def picked_last(array: Array, keys: tuple[Any, ...]) -> Array:
+    """:func:`picked`; 0 for the elements that ``put`` overwrites with later ones at the same place."""
+    for key in keys[:-1]:
+        array = array[key]
+    parts = keys[-1] if type(keys[-1]) is tuple else (keys[-1],)
+    if _view_key(keys[-1]) is not None or (len(parts) == 1 and getattr(parts[0], "dtype", None) == np.bool_):
+        return picked(array, keys[-1:])  # each place once
+    return host(_picked_last, array, type(keys[-1]) is tuple, *_parts(keys[-1]))
+
+
+def _picked_last(array: Array, several: bool, *parts: Any) -> Array:
+    key = parts if several else parts[0]
+    y = np.asarray(array[key])
+    order, last = np.arange(y.size).reshape(y.shape), np.zeros(array.shape, np.int64)
+    put_in_order(last, key, order)
+    return np.where(last[key] == order, y, y.dtype.type(0))
+
+
+def put_in_order(array: Array, key: Any, values: Array) -> None:
+    """array[key] = values; of several values for one place the last one in C order stays: NumPy goes by the
+    strides of all operands."""
+    if type(key) is tuple:
+        key = tuple(np.ascontiguousarray(k) if isinstance(k, np.ndarray) and k.ndim else k for k in key)
+    elif isinstance(key, np.ndarray) and key.ndim:
+        key = np.ascontiguousarray(key)
+    array[key] = np.ascontiguousarray(values) if values.ndim else values
+
+
 def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
     """array[key] = value for the keys of ``numbers_first``."""
     for key in keys[:-1]:
@@ -282,7 +310,7 @@ def _put_by_arrays(array: Array, key: Any, value: Any) -> None:
             "arrays; expected a dtype that it can hold: use value.to(x.dtype)"
         )
     try:
-        array[key] = value
+        put_in_order(array, key, value)
     except (ValueError, TypeError) as error:
         shape = array[key].shape
         extra = value.ndim - len(shape)

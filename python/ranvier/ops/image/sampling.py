@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.creation import zeros
-from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
@@ -27,10 +26,9 @@ from ranvier.ops.image.resample import pad
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import linear
 from ranvier.ops.shape.index import gather, index_array
 from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
-from ranvier.ops.shape.scatter import scatter_add
+from ranvier.ops.shape.scatter import scatter, scatter_add
 
 
 def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
@@ -173,33 +171,6 @@ def local_response_norm(
     return div(input, pow(add(mul(means, alpha), k), beta))
 
 
-class Unpool(Function):
-    """y[.., at[.., i]] = x[.., i]; of several values for one place the last stays, and all get
-    its gradient"""
-
-    def __init__(self, at: Array, size: int) -> None:
-        self.at, self.size = at, size
-
-    def forward(self, x: Array) -> Array:
-        y = np.zeros((*x.shape[:-1], self.size), x.dtype)
-        np.put_along_axis(y, self.at, x, -1)
-        return y
-
-    def backward(self, dy: Array) -> Array:
-        return np.take_along_axis(dy, self.at, -1)
-
-
-def _added(node: Any, x: Array) -> Array:
-    """x added at the places, which may be named several times."""
-    count, n = math.prod(x.shape[:-1]), x.shape[-1]
-    y, lines = np.zeros((count, node.size), x.dtype), np.arange(count)[:, None]
-    np.add.at(y, (lines, node.at.reshape(count, n)), x.reshape(count, n))
-    return y.reshape(*x.shape[:-1], node.size)
-
-
-linear(Unpool, forward=_added)
-
-
 def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
     def op(
         input: Any,
@@ -231,8 +202,8 @@ def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
         flat = math.prod(shape)
         if at.size and (at.min() < 0 or at.max() >= flat):
             raise ValueError(f"[{name}] got an index outside 0 ... {flat - 1}; expected indices of max_pool")
-        y = Unpool(at.reshape(*lead, -1), flat).apply(reshape(x, (*lead, -1)))
-        return reshape(y, (*lead, *shape))
+        base, places = zeros(*lead, flat, dtype=x.dtype), at.reshape(*lead, -1)
+        return reshape(scatter(base, -1, places, reshape(x, (*lead, -1))), (*lead, *shape))
 
     return op
 
@@ -242,9 +213,10 @@ document(
     globals(),
     """
 max_unpool1d: The maxima at the places that they came from, 0 elsewhere: x and indices are results of
-    max_pool1d. | [[2.0]], [[1]], 2 -> [[0., 2.]]
+    max_pool1d. Of several values for one place the last stays, and only it gets a gradient.
+    | [[2.0]], [[1]], 2 -> [[0., 2.]]
 max_unpool2d: The maxima at the places that they came from, 0 elsewhere: x and indices are results of
-    max_pool2d. | rv.ones(1, 1, 1), rv.ones(1, 1, 1).long(), (1, 2) -> [[[0., 1.]]]
+    max_pool2d; see :func:`max_unpool1d`. | rv.ones(1, 1, 1), rv.ones(1, 1, 1).long(), (1, 2) -> [[[0., 1.]]]
 """,
     "rv.nn.functional",
 )

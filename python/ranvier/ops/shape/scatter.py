@@ -12,7 +12,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function, watched
-from ranvier.autograd.memory import keep
+from ranvier.autograd.memory import keep, put_in_order
 from ranvier.autograd.mode import is_grad_enabled
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import (
@@ -147,7 +147,7 @@ def _scattered(combine: str | None, x: Array, at: int, places: Array, src: Array
     where[at] = places
     values = _with_dimension(src)[part]
     if combine is None:
-        _with_dimension(y)[tuple(where)] = values
+        put_in_order(_with_dimension(y), tuple(where), values)
     else:
         getattr(np, combine).at(_with_dimension(y), tuple(where), values)
     return y
