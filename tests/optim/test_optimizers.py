@@ -1,5 +1,6 @@
 """Optimizers: groups, state dicts, wrong settings."""
 
+import contextlib
 import copy
 
 import numpy as np
@@ -194,18 +195,33 @@ def test_momentum_of_a_state_dict_without_step_is_kept():
     assert p.item() == -1.5
 
 
-def test_closure():
-    p = parameter(1)
-    optimizer = optim.SGD([p], lr=0.5)
+@pytest.mark.filterwarnings("ignore:.*LBFGS.step")  # which is not captured
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("block", [contextlib.nullcontext, rv.no_grad, rv.inference_mode])
+@pytest.mark.parametrize("kind", [*KINDS, optim.LBFGS])
+def test_a_closure_records_gradients_also_without_them(kind, block, captured):
+    def run(step_in):
+        p = parameter(1, 2)
+        optimizer = kind([p], lr=0.1)
 
-    def closure():
-        optimizer.zero_grad()
-        loss = p * p
-        loss.backward()
-        return loss
+        def closure():
+            optimizer.zero_grad()
+            loss = (p * p).sum()
+            loss.backward()
+            return loss
 
-    assert optimizer.step(closure).item() == 1.0
-    assert p.item() == 0.0
+        def step():
+            with step_in():
+                loss = optimizer.step(closure)
+                assert rv.is_grad_enabled() == (step_in is contextlib.nullcontext)
+            return loss
+
+        call = rv.compile(step) if captured and step_in is block else step
+        assert call().item() == 5.0
+        call(), call()
+        return p.tolist()
+
+    assert run(block) == run(contextlib.nullcontext)
 
 
 @pytest.mark.parametrize("kind", ["Adam", "RMSprop"])

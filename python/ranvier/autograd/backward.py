@@ -81,8 +81,9 @@ def _seed(name: str, root: Tensor, gradient: Any) -> Array:
     array = root._array
     if not root._requires_grad:
         raise RuntimeError(
-            f"[{name}] the tensor does not require grad and does not have a grad_fn; a result of a step "
-            "captured by rv.compile has no tape: call backward() inside the step"
+            f"[{name}] the tensor does not require grad and does not have a grad_fn; expected one computed "
+            "outside of no_grad() from tensors that require grad. A result of a step captured by rv.compile "
+            "has no tape: call backward() inside the step"
         )
     if gradient is None:
         if array.size != 1:

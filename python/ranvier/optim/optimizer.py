@@ -13,6 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.memory import Array, keep
+from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
@@ -171,9 +172,13 @@ class Optimizer:
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient.
 
-        closure: computes the loss and its gradients again; its result is returned.
+        closure: computes the loss and its gradients again, with gradients recorded also in a
+        :class:`ranvier.no_grad` block; its result is returned.
         """
-        loss = None if closure is None else closure()
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
         for group in self.param_groups:
             active = [p for p in group["params"] if p._grad is not None]
             plan = self._plans.get(id(group))
