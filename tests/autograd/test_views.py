@@ -1,5 +1,10 @@
 """In-place changes of views and of their bases while gradients are recorded; shared memory in general."""
 
+import copy
+import operator
+import pickle
+import types
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -282,3 +287,106 @@ def test_the_callers_array_is_not_written():
     assert trainer.predict(x).tolist() == first.tolist()
     trainer.fit(x, np.zeros((4, 2), np.float32), epochs=2)
     assert (x == 1).all()
+
+
+def _images():  # stored channels-last
+    whole = rv.arange(24.0).reshape(1, 2, 3, 4).to(memory_format=rv.channels_last).clone()
+    return {"whole": whole, "row": whole[0, :, 1]}
+
+
+def _data():
+    flat, weight = rv.arange(6.0), rv.nn.Parameter(rv.zeros(2))
+    weight.data = flat[1:3]  # as in programs that keep all parameters in one vector
+    return {"flat": flat, "weight": weight}
+
+
+def _module():
+    model = rv.nn.Linear(2, 2)
+    model.register_buffer("first", model.weight.detach()[0])
+    return {"weight": model.weight, "first": model.first, "model": model}
+
+
+def _of_one(*keys):
+    def make():
+        x = rv.arange(12.0).reshape(3, 4).clone()
+        return {"x": x, **{str(key): x[key] for key in keys}}
+
+    return make
+
+
+SHARING = {
+    "a part": _of_one(slice(1, 3)),
+    "parts that overlap": _of_one(
+        slice(0, 2), slice(1, 3), (slice(None), 2), (slice(None, None, 2), slice(1, 4, 2))
+    ),
+    "a transposed view first": lambda: {"turned": (x := rv.arange(6.0).reshape(2, 3).clone()).mT, "x": x},
+    "another shape": lambda: {
+        "x": (x := rv.zeros(4)),
+        "square": x.reshape(2, 2),
+        "diagonal": x.reshape(2, 2).diagonal(),
+    },
+    "views without their base": lambda: dict(zip("ab", rv.arange(4.0).unbind(), strict=False)),
+    "an array from behind": lambda: {"x": (x := rv.from_numpy(np.arange(8.0)[::-2])), "part": x[1:]},
+    "detach": lambda: {"x": (x := rv.ones(3, requires_grad=True)), "same": x.detach()},
+    "data": lambda: {"x": (x := rv.ones(3, requires_grad=True)), "part": x.data[1:]},
+    "set data": _data,
+    "gradients": lambda: {"flat": (x := rv.zeros(3)), "p": _with_grad(x[:2])},
+    "images": _images,
+    "a module": _module,
+}
+
+
+def _with_grad(gradient):
+    p = rv.ones(gradient.shape, requires_grad=True)
+    p.grad = gradient
+    return p
+
+
+@pytest.mark.parametrize(
+    "again", [copy.deepcopy, *(lambda x, p=p: pickle.loads(pickle.dumps(x, p)) for p in (2, 5))]
+)
+@pytest.mark.parametrize("name", SHARING)
+def test_copies_keep_which_tensors_share_memory(name, again):
+    """A change of one shows where it showed before the copy, and nowhere in the old ones."""
+    old = SHARING[name]()
+    new = again(old)
+    names = [k for k in old if k != "model"]
+    if again is copy.deepcopy:  # a pickle has no gradients
+        names += [f"{k}.grad" for k in names if old[k].grad is not None]
+
+    def arrays(of):
+        return {k: operator.attrgetter(k)(types.SimpleNamespace(**of)).detach() for k in names}
+
+    before, after = arrays(old), arrays(new)
+    for k in names:
+        assert before[k].stride() == after[k].stride()
+        assert before[k].tolist() == after[k].tolist()
+        assert old[k.split(".")[0]].requires_grad == new[k.split(".")[0]].requires_grad
+    kept = {k: v.clone() for k, v in before.items()}
+    for k in names:
+        after[k].fill_(names.index(k) + 50.0)
+        for other in names:
+            assert (before[other] == kept[other]).all()
+    for k in names:
+        before[k].fill_(names.index(k) + 50.0)
+    for k in names:
+        assert before[k].tolist() == after[k].tolist(), k
+
+
+def test_a_copy_counts_the_changes_of_its_memory():
+    x = rv.arange(4.0)
+    y, part = copy.deepcopy((x, x[:2]))
+    w = rv.ones(2, requires_grad=True)
+    product = (w * part).sum()
+    y.fill_(9.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace"):
+        product.backward()
+
+
+def test_a_view_that_has_its_memory_alone_is_copied_alone():
+    row = rv.zeros(1000, 1000).sum(0).reshape(10, 100)[3]
+    with rv.no_grad():
+        alone = rv.zeros(1000, 1000)[3]
+    assert len(pickle.dumps(alone)) < 10_000
+    assert copy.deepcopy(alone).storage_offset() == 0
+    assert row.tolist() == copy.deepcopy(row).tolist()

@@ -6,7 +6,6 @@ Methods that need modules above this one are attached there: autograd/__init__.p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,13 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import CPU, Size, sized_or_copied
-from ranvier.autograd.memory import copied, plain
+from ranvier.autograd.duplicates import deepcopied, fill, rebuild, reduced
+from ranvier.autograd.memory import plain
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import current, host, recordings, value_read
-from ranvier.autograd.views import BORROWED, FIRST, FLAG, UNWATCHED, begin_gradients, share
+from ranvier.autograd.views import ALIASED, BORROWED, FIRST, FLAG, UNWATCHED, begin_gradients, share
 
 ndarray = np.ndarray
-_new = object.__new__
 
 
 wrap: Callable[..., Tensor] = _core._wrap  # (array, requires_grad=False): a Tensor without a copy or a check
@@ -85,10 +84,12 @@ def set_data(tensor: Any, value: Any) -> None:
         raise RuntimeError(
             f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats"
         )
+    flags = UNWATCHED
     if is_tensor:
-        value._cell[FLAG] |= UNWATCHED
+        flags |= ALIASED
+        value._cell[FLAG] |= flags
     tensor._array, tensor._view = array, None
-    tensor._cell = [tensor._cell[0], None, UNWATCHED]
+    tensor._cell = [tensor._cell[0], None, flags]
 
 
 class Tensor:
@@ -118,7 +119,7 @@ class Tensor:
     __array_priority__ = 1000  # array + tensor calls the Tensor's operator, which records it
 
     def __init__(self, *data: Any, requires_grad: bool = False) -> None:
-        _fill(self, sized_or_copied("Tensor", data, np.float32), requires_grad)
+        fill(self, sized_or_copied("Tensor", data, np.float32), requires_grad)
 
     if TYPE_CHECKING:  # attached methods
         backward: Callable[..., None]
@@ -253,9 +254,9 @@ class Tensor:
     @property
     def data(self) -> Tensor:
         """The same memory, off the tape; backward does not notice changes of it."""
-        self._cell[FLAG] |= UNWATCHED
+        self._cell[FLAG] |= UNWATCHED | ALIASED
         out = wrap(self._array)
-        out._cell[FLAG] |= UNWATCHED
+        out._cell[FLAG] |= UNWATCHED | ALIASED
         return out
 
     @data.setter
@@ -353,44 +354,13 @@ class Tensor:
             return format(self.item(), spec)
         return object.__format__(self, spec)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if self._grad_fn is not None:
-            raise RuntimeError("[deepcopy] only leaves can be deep-copied; detach() or clone() the tensor")
-        if id(self) in memo:
-            return memo[id(self)]
-        array = copied(self._array) if recordings else self._array.copy(order="K")
-        out = rebuild(type(self), array, self._requires_grad)
-        memo[id(self)] = out
-        if self.grad is not None:
-            out.grad = self.grad.__deepcopy__(memo)
-        if self.__dict__:
-            out.__dict__.update(deepcopy(self.__dict__, memo))
-        return out
-
     def __copy__(self) -> Tensor:
         out = rebuild(type(self), self._array, self._requires_grad)
         share(self, out)  # one memory, one count of its changes
         out.__dict__.update(self.__dict__)
         return out
 
-    def __reduce__(self) -> Any:
-        return rebuild, (type(self), self._array, self._requires_grad), self.__dict__ or None
+    __deepcopy__, __reduce__ = deepcopied, reduced
 
 
 _core._set_tensor_class(Tensor)
-
-
-def rebuild(kind: type[Tensor], array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
-    """A leaf of the given class around an array: what pickle and deepcopy call."""
-    tensor = _new(kind)
-    _fill(tensor, array, requires_grad)
-    return tensor
-
-
-def _fill(tensor: Tensor, array: np.ndarray[Any, Any], requires_grad: bool) -> None:
-    tensor._array = array
-    tensor._grad = None
-    tensor._requires_grad = bool(requires_grad)
-    tensor._grad_fn = None
-    tensor._view = None
-    tensor._cell = [0, None, 0]

@@ -23,6 +23,7 @@ FLAG, FIRST = 2, 3  # places in _cell: the flags, the first weak reference
 
 BORROWED = 4  # the caller's array, an argument of a module; it must not change
 UNWATCHED = 8  # NumPy or `.data` can change the memory, which is not counted
+ALIASED = 16  # by `.data` Tensors with other cells have the memory
 
 UNDER_NO_GRAD = (
     "a view made under no_grad(), of memory that is changed in place while gradients are recorded; "
@@ -201,6 +202,14 @@ def views_of(base: Any) -> list[Any]:
 def _base_of(view: Any) -> Any:
     base, _, why = view._view
     return base() if why else base
+
+
+def is_shared(tensor: Any) -> bool:
+    """Whether other Tensors that are alive may have the memory."""
+    cell, view = tensor._cell, tensor._view
+    if cell[FLAG] & ALIASED or (view is not None and _base_of(tensor) is not None):
+        return True
+    return len(cell) > FIRST and bool(sharing(tensor))
 
 
 def through(chain: tuple[Any, ...], array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
