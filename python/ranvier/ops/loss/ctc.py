@@ -10,9 +10,10 @@ import numpy as np
 from ranvier.autograd.function import Function
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.activation.piecewise import relu
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
-from ranvier.ops.elementwise.choice import maximum, minimum, where
+from ranvier.ops.elementwise.choice import clamp, minimum, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.loss.base import constant, reduced, reduction_of
 from ranvier.ops.neural.distance import pairwise_distance
@@ -43,7 +44,8 @@ def triplet_margin_with_distance_loss(
     near, far = d(anchor, positive), d(anchor, negative)
     if swap:
         far = minimum(far, d(positive, negative))
-    return reduced("triplet_margin_with_distance_loss", maximum(near - far + margin, 0), reduction)
+    # with the gradient 1 where the loss begins, as in PyTorch
+    return reduced("triplet_margin_with_distance_loss", clamp(near - far + margin, 0), reduction)
 
 
 def multilabel_soft_margin_loss(
@@ -98,7 +100,7 @@ def multilabel_margin_loss(
     c = input.shape[1]
     places, counted = host(_labels_and_others, labels, c)
     own = gather(input, 1, places)
-    margins = maximum(1 - sub(unsqueeze(own, 2), unsqueeze(input, 1)), 0)  # (n, label, class)
+    margins = relu(1 - sub(unsqueeze(own, 2), unsqueeze(input, 1)))  # (n, label, class)
     margins = where(wrap(counted), margins, 0.0)  # a product would make NaN of infinite ones
     return reduced("multilabel_margin_loss", total(margins, (1, 2)) / c, reduction)
 
@@ -122,8 +124,8 @@ class CTC(Function):
     log_probs (t, n, c); the target with blanks between its labels is (2 s + 1) long.
     """
 
-    def __init__(self, targets: list[Array], lengths: Array, blank: int) -> None:
-        self.targets, self.lengths, self.blank = targets, lengths, blank
+    def __init__(self, targets: list[Array], lengths: Array, blank: int, zero_infinity: bool) -> None:
+        self.targets, self.lengths, self.blank, self.zero_infinity = targets, lengths, blank, zero_infinity
 
     def forward(self, log_probs: Array) -> Array:
         x = log_probs.astype(np.float64)
@@ -148,8 +150,9 @@ class CTC(Function):
             later = np.append(skips[2:], [False, False])[: skips.size]
             beta = self._sums(p[::-1, ::-1], later[::-1])[::-1, ::-1]
             logp = np.logaddexp.reduce(alpha[-1, -2:])
-            if not np.isfinite(logp):
-                return math.inf, dx
+            if not np.isfinite(logp):  # no path gives the target, or a probability is NaN
+                dx[:length] = 0 if self.zero_infinity and np.isneginf(logp) else np.nan
+                return -float(logp), dx
             share = np.exp(alpha + beta - p - logp)  # that a path is at (t, position)
         for position, label in enumerate(extended):
             dx[:length, label] -= share[:, position]
@@ -183,7 +186,8 @@ def ctc_loss(
     """Connectionist temporal classification: log_probs (t, n, c), targets (n, s) or one vector of all labels.
 
     -log of the probability of all alignments (Graves et al. 2006). 'mean' divides each loss by the length
-    of its target first. inf where a target does not fit, 0 with zero_infinity.
+    of its target first. Where a target does not fit the loss is inf and its gradient NaN; both are 0 with
+    zero_infinity.
 
     >>> import ranvier as rv
     >>> log_probs = rv.full((2, 1, 2), 0.5).log()
@@ -220,7 +224,7 @@ def ctc_loss(
         raise ValueError(
             f"[ctc_loss] got a label or blank outside 0 ... {x.shape[2] - 1}; expected one inside"
         )
-    loss = CTC(rows, inputs, blank).apply(x)
+    loss = CTC(rows, inputs, blank, bool(zero_infinity)).apply(x)
     if zero_infinity:
         loss = where(loss == math.inf, 0.0, loss)
     if reduction == "mean":

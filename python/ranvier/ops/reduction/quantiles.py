@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,23 +50,28 @@ def _quantile(
         raise ValueError(f"[{name}] got x without an element along the dimension; expected at least one")
     ordered = sort(x, -1).values  # NaN is last
     held = (x == x)._array.sum(-1, keepdims=True)
-    last = held - 1 if nans else np.full_like(held, n - 1)
-    place = share.reshape((-1,) + (1,) * x.ndim) * np.maximum(last, 0).astype(x.dtype)  # (q, ..., 1)
+    last = np.maximum(held - 1, 0) if nans else np.full_like(held, n - 1)
+    place = share.reshape((-1,) + (1,) * x.ndim) * last.astype(x.dtype)  # (q, ..., 1)
     if interpolation in ("lower", "higher", "nearest"):
         place = {"lower": np.floor, "higher": np.ceil, "nearest": np.rint}[interpolation](place)
+    bad = (held == 0) if nans else (held < n)  # the result is the last element, a NaN, and has its gradient
+    place = np.where(bad, last, place).astype(x.dtype)
     low = np.floor(place).astype(np.int64)
     fraction = np.where(place > low, 0.5, 0) if interpolation == "midpoint" else place - low
     fraction = fraction.astype(x.dtype)
-    bad = (held == 0) if nans else (held < n)
     flat = reshape(q, (-1,)).to(x.dtype)
-    slope = np.maximum(last, 0).astype(x.dtype) * (interpolation == "linear")  # of the place in q
+    slope = last.astype(x.dtype) * (interpolation == "linear")  # of the place in q
+    endless = bool(np.isinf(x._array).any())
     parts = []
     for i in range(low.shape[0]):
         a = gather(ordered, -1, low[i])
         b = gather(ordered, -1, np.ceil(place[i]).astype(np.int64))  # a itself, where place is whole
         part = add(mul(flat[i], wrap(slope)), wrap(fraction[i] - share.reshape(-1)[i] * slope))
         y = a + mul(sub(b, a), part) if fraction[i].any() or q.requires_grad else a
-        parts.append(where(wrap(bad), math.nan, y))
+        if endless:  # the limit between infinite elements
+            between = where(wrap(fraction[i] == 0), a, mul(a, 1 - part) + mul(b, part))
+            y = where(wrap(np.isinf(a._array) | np.isinf(b._array)), between, y)
+        parts.append(y)
     y = cat([unsqueeze(p, 0) for p in parts], 0)  # (q, ..., 1)
     y = movedim(y, -1, at + 1)
     if dim is None:

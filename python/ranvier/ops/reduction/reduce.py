@@ -74,10 +74,14 @@ def _sum(node: Any, dy: Tensor) -> Tensor:
 
 
 class Extreme(Function):
-    """y = max or min of x over the axes; elements that attain it share dy evenly"""
+    """y = max or min of x over the axes; elements that attain it share dy evenly. Where it is NaN, those that
+    are NaN do, as in PyTorch's max; or with spread_nan, as in its amax, all gradients there are NaN."""
 
-    def __init__(self, kind: str, axes: Axes, keepdims: bool) -> None:
+    spread_nan = False
+
+    def __init__(self, kind: str, axes: Axes, keepdims: bool, spread_nan: bool = False) -> None:
         self.reduce, self.axes, self.keepdims = getattr(_core, kind), axes, keepdims
+        self.spread_nan = spread_nan
 
     def forward(self, x: Array) -> Array:
         self.x = x
@@ -88,7 +92,11 @@ class Extreme(Function):
         y = self._kept(self.y)
         share = _core.count_equal(self.x, y, self.axes, True)
         _core.div(self._kept(dy), share, share)
-        return _core.where_equal(self.x, y, share, None)
+        dx = _core.where_equal(self.x, y, share, None)
+        if self.spread_nan and not _core.inside(y, -math.inf, math.inf):
+            zero = _core.full(y.shape, y.dtype, 0.0)
+            _core.add(dx, _core.where(_core.eq(y, y, None), zero, math.nan, None), dx)
+        return dx
 
     def _kept(self, y: Array) -> Array:
         """y with its reduced axes in the shape, with size 1."""
@@ -247,7 +255,7 @@ def _extreme_over(name: str, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
     kind = name[-3:]
     try:
         if is_floating(x):
-            return Extreme(kind, axes, keepdims).apply(x)
+            return Extreme(kind, axes, keepdims, spread_nan=name != kind).apply(x)
         return _numpy(np.max if kind == "max" else np.min, x, axes, keepdims)
     except ValueError as error:  # it names the kernel
         raise type(error)(str(error).replace(f"[{kind}]", f"[{name}]", 1)) from None
@@ -308,10 +316,10 @@ argmax, argmin = _place("argmax"), _place("argmin")
 document(
     globals(),
     """
-amax: The maximum over the axes, NaN if any element is; equal maxima share the gradient.
+amax: The maximum over the axes, NaN if any element is; equal maxima share the gradient, NaN where y is.
 
     Raises ValueError where there is no element. | [[1.0, 7.0], [3.0, 5.0]], dim=1 -> [7., 5.]
-amin: The minimum over the axes, NaN if any element is; equal minima share the gradient.
+amin: The minimum over the axes, NaN if any element is; equal minima share the gradient, NaN where y is.
 
     Raises ValueError where there is no element. | [[1.0, 7.0], [3.0, 5.0]], dim=0 -> [1., 5.]
 max: The greatest element, or (values, indices) of the first maxima along dim.

@@ -53,22 +53,19 @@ linear(
 
 
 class Median(Sort):
-    """(y, i): the middle element in order along one axis, the lower of two; NaN where there is one"""
+    """(y, i): the middle element in order along one axis, the lower of two; where there is NaN, the first"""
 
     def __init__(self, axis: int, length: int) -> None:
         super().__init__(axis, False, 0, length)
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         _, indices = super().forward(x)
-        before = (slice(None),) * self.axis
-        last, middle = (
-            (*before, slice(-1, None)),
-            (*before, slice((self.length - 1) // 2, (self.length + 1) // 2)),
-        )
-        greatest = _core.gather(x, indices[last], self.axis, None)
+        middle = (*(slice(None),) * self.axis, slice((self.length - 1) // 2, (self.length + 1) // 2))
+        first = _core.argmax(x, self.axis, True)  # a NaN, if there is one
+        greatest = _core.gather(x, first, self.axis, None)
         exact = np.dtype(np.float64)
-        of_last, of_middle = (_core.cast(indices[part], exact, None) for part in (last, middle))
-        chosen = _core.where(_core.ne(greatest, greatest, None), of_last, of_middle, None)
+        of_first, of_middle = (_core.cast(part, exact, None) for part in (first, indices[middle]))
+        chosen = _core.where(_core.ne(greatest, greatest, None), of_first, of_middle, None)
         self.indices = _core.cast(chosen, indices.dtype, None)
         return _core.gather(x, self.indices, self.axis, None), self.indices
 
@@ -143,7 +140,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
 def median(
     input: Any, dim: int | None = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Any:
-    """The middle element along dim, the lower of two, as (values, indices); NaN where there is one.
+    """The middle element along dim, the lower of two, as (values, indices); the first NaN where there is one.
 
     Without dim: the value for all elements, without an index; elements equal to it share its gradient, as in
     PyTorch. Raises

@@ -151,7 +151,8 @@ def scatter_reduce(
     """x with y[.., index[j], ..] = the reduction of all src[.., j, ..] written there, and of x's element.
 
     reduce: 'sum', 'prod', 'mean', 'amax' or 'amin'. Without include_self, x counts only where nothing is
-    written. Equal extremes share the gradient. Raises IndexError where an index is negative or out of range,
+    written. Equal extremes share the gradient; where one is NaN all gradients are. Raises IndexError where an
+    index is negative or out of range,
     TypeError where src has a dtype that x's cannot hold.
     | rv.scatter_reduce(rv.zeros(2), 0, rv.tensor([0, 0, 1]), rv.tensor([1.0, 5.0, 2.0]), "amax")
     -> tensor([5., 2.])"""
@@ -247,8 +248,10 @@ class ScatterReduce(Function):
             hit, all_hit = self.values == y[self.key], own & (x == y)
             count = all_hit.astype(dy.dtype)
             np.add.at(count, self.key, hit.astype(dy.dtype))
-            share = dy / np.where(count == 0, 1, count)
-            dx, dvalues = np.where(all_hit, share, 0), np.where(hit, share[self.key], 0)
+            lost = y != y  # all gradients are NaN, as in PyTorch
+            share = np.where(lost, np.nan, dy / np.where(count == 0, 1, count))
+            dx = np.where(all_hit | (own & lost), share, 0)
+            dvalues = np.where(hit | lost[self.key], share[self.key], 0)
         dsrc = np.zeros(self.src_shape or (1,), dy.dtype)
         dsrc[tuple(map(slice, dvalues.shape))] = dvalues
         return dx.astype(dy.dtype).reshape(self.x.shape), None, dsrc.reshape(self.src_shape)
@@ -258,15 +261,17 @@ class ScatterReduce(Function):
         zeros = (own & (x == 0)).astype(np.int64)
         np.add.at(zeros, self.key, (self.values == 0).astype(np.int64))
         rest = np.where(own & (x != 0), x, 1)
-        np.multiply.at(rest, self.key, np.where(self.values == 0, 1, self.values))
+        with np.errstate(all="ignore"):
+            np.multiply.at(rest, self.key, np.where(self.values == 0, 1, self.values))
 
         def others(v: Array, zeros: Array, rest: Array) -> Array:
             alone = np.where(v == 0, zeros == 1, zeros == 0)
-            # the product without v; it is 0 where another factor is 0
-            return np.where(alone, np.where(v == 0, rest, rest / np.where(v == 0, 1, v)), 0)
+            product = np.where(v == 0, rest, rest / np.where(v == 0, 1, v))
+            return np.where(alone, product, 0 * product)  # without v; it is 0 where another factor is 0
 
-        dx = np.where(own, dy * others(x, zeros, rest), 0)
-        return dx, dy[self.key] * others(self.values, zeros[self.key], rest[self.key])
+        with np.errstate(all="ignore"):
+            dx = np.where(own, dy * others(x, zeros, rest), 0)
+            return dx, dy[self.key] * others(self.values, zeros[self.key], rest[self.key])
 
 
 @rule(ScatterReduce)
