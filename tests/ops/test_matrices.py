@@ -60,10 +60,61 @@ def test_second_gradients(name):
     gradcheck(lambda *leaves: sum((g * g).sum() for g in first(*leaves)), [leaf(x) for x in arrays])
 
 
-def test_det_of_a_singular_matrix_has_the_cofactors_as_gradient():
-    a = leaf(np.array([[1.0, 2.0], [2.0, 4.0]]))
-    rv.det(a).backward()
-    np.testing.assert_allclose(a.grad.numpy(), [[4, -2], [-2, 1]], atol=1e-12)
+SINGULAR = {
+    "of rank 1": np.outer([1.0, 2, 3], [1, 0, 2]),
+    "of rank 2": np.outer([1.0, 2, 3], [1, 0, 2]) + np.diag([0.0, 0, 1]),
+    "0": np.zeros((3, 3)),
+    "a number": np.zeros((1, 1)),
+    "a batch": np.stack([np.ones((2, 2)), np.eye(2), [[1.0, 2], [3, 4]]]),
+    "no matrix": np.zeros((0, 0)),
+}
+
+
+@pytest.mark.parametrize("name", SINGULAR)
+def test_gradients_of_det_need_no_inverse(name):
+    """det is a polynomial: its gradients of all orders exist. Cofactors by minors, as in a textbook."""
+    a = SINGULAR[name]
+    n, expected = a.shape[-1], np.zeros_like(a)
+    for i, j in np.ndindex(n, n):
+        minor = np.delete(np.delete(a, i, -2), j, -1)
+        expected[..., i, j] = (-1) ** (i + j) * np.linalg.det(minor)
+    for create_graph in (False, True):
+        x = leaf(a)
+        (gradient,) = rv.autograd.grad(rv.det(x).sum(), x, create_graph=create_graph)
+        np.testing.assert_allclose(gradient.detach().numpy(), expected, atol=1e-12)
+    if n:
+        assert rv.autograd.gradcheck(rv.det, (leaf(a),))
+        assert rv.autograd.gradgradcheck(rv.det, (leaf(a),))
+
+
+@pytest.mark.parametrize("regular", [np.array([[1.0, 2], [3, 4]]), np.diag([1.0, 2, 3]) + 0.1])
+def test_third_gradients_of_det(regular):
+    def first(a):
+        with rv.enable_grad():
+            x = a if a.requires_grad else a.detach().requires_grad_()
+            return rv.autograd.grad(rv.det(x), x, create_graph=True)[0]
+
+    assert rv.autograd.gradgradcheck(first, (leaf(regular),))
+    with pytest.raises(ValueError, match=r"^\[det\] got a singular matrix"):
+        rv.autograd.gradgradcheck(first, (leaf(np.ones((2, 2))),))
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize(
+    "name", ["slogdet", "logdet", "inverse", "solve", "matrix_power", "cholesky_solve", "qr"]
+)
+def test_a_singular_matrix_is_an_error_of_the_function_that_was_called(name, create_graph):
+    b = rv.ones(3, 1, dtype=rv.float64)
+    calls = {
+        "slogdet": lambda x: rv.slogdet(x).logabsdet,
+        "solve": lambda x: rv.linalg.solve(x, b),
+        "matrix_power": lambda x: rv.linalg.matrix_power(x, -2),
+        "cholesky_solve": lambda x: rv.cholesky_solve(b, x),
+        "qr": lambda x: rv.qr(x).R,
+    }
+    x = leaf(np.diag([1.0, 0.0, 2.0]))
+    with pytest.raises(ValueError, match=rf"^\[{name}\] got a singular matrix"):
+        rv.autograd.grad(calls.get(name, getattr(rv, name, None))(x).sum(), x, create_graph=create_graph)
 
 
 def test_slogdet_has_the_sign():

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, of_output, rule
+from ranvier.autograd.grad import gradients
+from ranvier.autograd.graph import cut, of_input, of_output, rule
 from ranvier.autograd.memory import keep
-from ranvier.autograd.mode import mode
+from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import where
@@ -21,7 +22,7 @@ from ranvier.ops.elementwise.functions import log
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import sum_to
+from ranvier.ops.rules import by_rule, sum_to
 from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import transpose, unsqueeze
 
@@ -88,6 +89,9 @@ class Logabsdet(Function):
 
     by_numpy = True
 
+    def __init__(self, name: str) -> None:
+        self.name = name
+
     def forward(self, A: Array) -> Array:
         self.A = A
         return np.asarray(np.linalg.slogdet(A)[1])
@@ -96,17 +100,21 @@ class Logabsdet(Function):
         try:
             inverse = np.linalg.inv(self.A)
         except np.linalg.LinAlgError as error:
-            raise _singular("slogdet") from error
+            raise _singular(self.name) from error
         return dy[..., None, None] * np.swapaxes(inverse, -1, -2)
 
 
-rule(Logabsdet)(
-    lambda node, dy: unsqueeze(unsqueeze(dy, -1), -1) * transpose(inverse(of_input(node, 0, node.A)), -1, -2)
-)
+@rule(Logabsdet)
+def _of_logabsdet(node: Any, dy: Tensor) -> Tensor:
+    return _of_matrices(dy) * transpose(_inverse(node.name, of_input(node, 0, node.A)), -1, -2)
+
+
+def _of_matrices(values: Tensor) -> Tensor:
+    return unsqueeze(unsqueeze(values, -1), -1)
 
 
 class Det(Function):
-    """y (...) = det A; its gradient, the cofactors, is U diag(products of the other s) V^T det(UV)"""
+    """y (...) = det A; its gradient is that of Cofactors, also where A has no inverse"""
 
     by_numpy = True
 
@@ -115,20 +123,85 @@ class Det(Function):
         return np.asarray(np.linalg.det(A))
 
     def backward(self, dy: Array) -> Array:
-        if self.A.shape[-1] == 0:
-            return np.zeros_like(self.A)
-        finite = np.isfinite(self.A).all((-2, -1), keepdims=True)
-        u, s, vt = np.linalg.svd(np.where(finite, self.A, 0))  # it may never return for infinite ones
-        rest = np.stack([np.prod(np.delete(s, i, -1), -1) for i in range(s.shape[-1])], -1)
-        factor = dy * np.linalg.det(u) * np.linalg.det(vt)
-        dA = _core.matmul(u * (rest * factor[..., None])[..., None, :], vt)
-        return np.ascontiguousarray(np.where(finite, dA, np.nan), dtype=dy.dtype)
+        cofactors = _in_singular_basis(self.A, lambda u, s, vt: (u * _others(s)[..., None, :]) @ vt)
+        return dy[..., None, None] * cofactors
 
 
 @rule(Det)
 def _of_det(node: Any, dy: Tensor) -> Tensor:
-    A = of_input(node, 0, node.A)
-    return unsqueeze(unsqueeze(dy * det(A), -1), -1) * transpose(inverse(A), -1, -2)
+    return _of_matrices(dy) * Cofactors().apply(of_input(node, 0, node.A))
+
+
+class Cofactors(Function):
+    """C (..., n, n), the gradient of det A: U diag(products of the other s) V^T det(UV)"""
+
+    by_numpy = True
+    backward = by_rule
+
+    def forward(self, A: Array) -> Array:
+        self.A = A
+        return Det.backward(self, np.ones(A.shape[:-2], A.dtype))  # type: ignore[arg-type]
+
+
+@rule(Cofactors)
+def _of_cofactors(node: Any, dC: Tensor) -> Tensor:
+    return Minors().apply(of_input(node, 0, node.A), dC)
+
+
+class Minors(Function):
+    """The derivative of the cofactors of A along G, or the gradient of their product with G, as the second
+    derivatives of det are symmetric: with H = U^T G V, and p_ij, the product of the s but s_i and s_j, it is
+    U X V^T det(UV), X_ij = -p_ij H_ji but for X_ii, the sum of p_ij H_jj over j != i"""
+
+    by_numpy = True
+    backward = by_rule
+
+    def forward(self, A: Array, G: Array) -> Array:
+        self.A, self.G = A, G
+
+        def along(u: Array, s: Array, vt: Array) -> Array:
+            one = np.eye(s.shape[-1], dtype=bool)
+            p = np.where(one, 0, _others(np.where(one, 1, s[..., None, :])))
+            H = np.swapaxes(u, -1, -2) @ G @ np.swapaxes(vt, -1, -2)
+            own = (p * np.diagonal(H, axis1=-2, axis2=-1)[..., None, :]).sum(-1, keepdims=True)
+            return u @ (np.where(one, own, 0) - p * np.swapaxes(H, -1, -2)) @ vt
+
+        return _in_singular_basis(A, along)
+
+
+@rule(Minors)
+def _of_minors(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    A, G = of_input(node, 0, node.A), of_input(node, 1, node.G)
+    dA = None
+    if node.needs[0]:  # of the third order, and by the inverse
+
+        def formula(A: Tensor) -> Tensor:
+            C = transpose(_inverse("det", A), -1, -2)
+            shares = matmul(matmul(C, transpose(G, -1, -2)), C)
+            return _of_matrices(det(A)) * (C * _of_matrices(total(G * C, (-2, -1))) - shares)
+
+        with enable_grad():
+            x = cut(A) if A.requires_grad else A.detach().requires_grad_()
+            (dA,) = gradients([formula(x)], [x], [dy], create_graph=True)
+    return dA, Minors().apply(A, dy) if node.needs[1] else None
+
+
+def _in_singular_basis(A: Array, function: Callable[[Array, Array, Array], Array]) -> Array:
+    """function(U, s, V^T) det(UV), with A = U diag(s) V^T; NaN for matrices that are not finite."""
+    if A.shape[-1] == 0:
+        return np.zeros_like(A)
+    finite = np.isfinite(A).all((-2, -1), keepdims=True)
+    u, s, vt = np.linalg.svd(np.where(finite, A, 0))  # it may never return for infinite ones
+    y = function(u, s, vt) * (np.linalg.det(u) * np.linalg.det(vt))[..., None, None]
+    return np.ascontiguousarray(np.where(finite, y, np.nan), dtype=A.dtype)
+
+
+def _others(s: Array) -> Array:
+    """The products of all other elements of the last dimension, also where some are 0."""
+    one = np.ones_like(s[..., :1])
+    before = np.cumprod(np.concatenate([one, s[..., :-1]], -1), -1)
+    after = np.cumprod(np.concatenate([one, s[..., :0:-1]], -1), -1)[..., ::-1]
+    return np.asarray(before * after)
 
 
 class Cholesky(Function):
@@ -172,7 +245,8 @@ def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
     factor = matrix("cholesky_solve", input2)
     other = tril(factor.detach(), -1) if upper else triu(factor.detach(), 1)
     lower = (factor - other).mT if upper else factor - other
-    return solve(lower.mT, solve(lower, matrix("cholesky_solve", input, square=False)))
+    right = matrix("cholesky_solve", input, square=False)
+    return _solve("cholesky_solve", lower.mT, _solve("cholesky_solve", lower, right))
 
 
 def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
@@ -181,26 +255,33 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
     Raises ValueError for a singular A.
     | rv.linalg.solve(rv.tensor([[2.0, 0.0], [0.0, 4.0]]), rv.tensor([2.0, 2.0])) -> tensor([1.0000, 0.5000])
     """
-    A, B = matrix("solve", A), as_tensor("solve", B)
+    return _solve("solve", A, B, left)
+
+
+def _solve(name: str, A: Any, B: Any, left: bool = True) -> Tensor:
+    A, B = matrix(name, A), as_tensor(name, B)
     kind = common_dtype([A.dtype, B.dtype])
     A, B = cast(A, kind), cast(B, kind)
     vector = B.ndim == 1 or (A.ndim > 2 and B.shape == A.shape[:-1])
     if not left:
         if vector:
-            return solve(transpose(A, -1, -2), B)
-        return transpose(solve(transpose(A, -1, -2), transpose(B, -1, -2)), -1, -2)
+            return _solve(name, transpose(A, -1, -2), B)
+        return transpose(_solve(name, transpose(A, -1, -2), transpose(B, -1, -2)), -1, -2)
     rows = B.shape[-1] if vector else (B.shape[-2] if B.ndim > 1 else 0)
     if rows != A.shape[-1]:
-        raise ValueError(f"[solve] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
-    y: Tensor = Solve("solve").apply(A, B.unsqueeze(-1) if vector else B)
+        raise ValueError(f"[{name}] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
+    y: Tensor = Solve(name).apply(A, B.unsqueeze(-1) if vector else B)
     return y.squeeze(-1) if vector else y
 
 
 def inverse(A: Any) -> Tensor:
     """The inverse of each matrix A (..., n, n). Raises ValueError for a singular one.
     | rv.inverse(rv.tensor([[2.0, 0.0], [0.0, 4.0]])) -> tensor([[0.5000, 0.0000], [0.0000, 0.2500]])"""
-    A = matrix("inverse", A)
-    return Solve("inverse").apply(A, wrap(keep(np.eye(A.shape[-1], dtype=A.dtype))))
+    return _inverse("inverse", matrix("inverse", A))
+
+
+def _inverse(name: str, A: Tensor) -> Tensor:
+    return Solve(name).apply(A, wrap(keep(np.eye(A.shape[-1], dtype=A.dtype))))
 
 
 def det(A: Any) -> Tensor:
@@ -212,14 +293,18 @@ def det(A: Any) -> Tensor:
 def slogdet(A: Any) -> SlogdetResult:
     """The sign and log |det A| (...) of each matrix A (..., n, n); the gradient of the sign is 0.
     | rv.slogdet(rv.tensor([[1.0, 0.0], [0.0, -1.0]])).sign -> tensor(-1.)"""
-    A = matrix("slogdet", A)
+    return _slogdet("slogdet", A)
+
+
+def _slogdet(name: str, A: Any) -> SlogdetResult:
+    A = matrix(name, A)
     sign = by_numpy(lambda array: np.asarray(np.linalg.slogdet(array)[0]), A._array)
-    return SlogdetResult(_constant(sign, total(A, (-2, -1))), Logabsdet().apply(A))
+    return SlogdetResult(_constant(sign, total(A, (-2, -1))), Logabsdet(name).apply(A))
 
 
 def logdet(A: Any) -> Tensor:
     """log det A (...), NaN where the determinant is negative. | rv.logdet(rv.eye(2)) -> tensor(0.)"""
-    sign, logs = slogdet(A)
+    sign, logs = _slogdet("logdet", A)
     return log(sign) + logs
 
 
@@ -239,7 +324,7 @@ def matrix_power(A: Any, n: int) -> Tensor:
     if n == 1:
         return A.clone()  # never the argument itself
     if n < 0:
-        A, n = inverse(A), -n
+        A, n = _inverse("matrix_power", A), -n
     result = None
     while n:
         if n & 1:
