@@ -27,9 +27,9 @@ def deepcopied(self: Any, memo: dict[int, Any]) -> Any:
     if is_shared(self) and self._array.size:
         kind, memory, *place = _placed(self)
         if id(memory) not in memo:
-            if memory is not self._array:
+            if memory.array is not self._array:
                 refuse("a deep copy of a view", "copy before the step")
-            memo[id(memory)] = copied(memory) if recordings else memory.copy()
+            memo[id(memory)] = Memory(copied(memory.array) if recordings else memory.array.copy())
             memo.setdefault(id(memo), []).append(memory)  # as deepcopy does, so that no other gets its id
         out = rebuild_shared(kind, memo[id(memory)], *place)
     else:
@@ -46,7 +46,7 @@ def deepcopied(self: Any, memo: dict[int, Any]) -> Any:
 def reduced(self: Any) -> Any:
     """What pickle calls. NumPy's pickle of an array keeps the orders C and Fortran alone."""
     array = self._array
-    permuted = not array.flags.forc and memory_of(array).nbytes == array.nbytes
+    permuted = not array.flags.forc and memory_of(array).array.nbytes == array.nbytes
     if array.size and (permuted or is_shared(self)):
         return rebuild_shared, _placed(self), self.__dict__ or None
     return rebuild, (type(self), array, self._requires_grad), self.__dict__ or None
@@ -72,9 +72,10 @@ _firsts: WeakValueDictionary[int, Any] = WeakValueDictionary()  # Tensors by the
 
 
 def rebuild_shared(
-    kind: Any, memory: Array, offset: int, shape: Any, strides: Any, dtype: Any, requires_grad: bool
+    kind: Any, of: Memory, offset: int, shape: Any, strides: Any, dtype: Any, requires_grad: bool
 ) -> Any:
     """A leaf on a part of a copied memory; all leaves there have one count of changes."""
+    memory = of.array
     whole = memory.shape == shape and memory.dtype == dtype and memory.strides == strides
     array: Array = memory if whole else np.ndarray(shape, dtype, memory, offset, strides)
     tensor = rebuild(kind, array, requires_grad)
@@ -89,25 +90,32 @@ def rebuild_shared(
 def _placed(tensor: Any) -> tuple[Any, ...]:
     """The arguments of :func:`rebuild_shared`."""
     array, memory = tensor._array, memory_of(tensor._array)
-    place = array.ctypes.data - memory.ctypes.data, array.shape, array.strides, array.dtype
+    start = 0 if memory.array is array else array.ctypes.data - memory.array.ctypes.data
+    place = start, array.shape, array.strides, array.dtype
     return type(tensor), memory, *place, tensor._requires_grad
 
 
-_spans: WeakValueDictionary[int, Array] = WeakValueDictionary()  # by the id of the array that owns the memory
+class Memory:
+    """The memory of Tensors, in C order. An object, of which pickles of any kind write one."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
 
 
-def memory_of(array: Array) -> Array:
-    """The memory of which an array is a part, in C order: one object for all arrays there, as long as it is
-    referred to, so that deepcopy and pickle see that it is the same."""
+_memories: WeakValueDictionary[int, Memory] = WeakValueDictionary()  # by the id of the array that owns it
+
+
+def memory_of(array: Array) -> Memory:
+    """The memory of which an array is a part: the same object for all arrays there, while it is in use."""
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    if type(owner) is np.ndarray and owner.flags.c_contiguous:
-        return owner
-    memory = _spans.get(id(owner))
+    memory = _memories.get(id(owner))
     if memory is None:
-        low, high = bounds(owner)
-        lowest = owner[tuple([slice(0, 1) if step >= 0 else slice(-1, None) for step in owner.strides])]
-        first = np.asarray(lowest).reshape(-1).view(np.uint8)
-        memory = _spans[id(owner)] = as_strided(first, (high - low,), (1,))
+        whole = owner
+        if type(owner) is not np.ndarray or not owner.flags.c_contiguous:
+            low, high = bounds(owner)
+            lowest = owner[tuple([slice(0, 1) if step >= 0 else slice(-1, None) for step in owner.strides])]
+            whole = as_strided(np.asarray(lowest).reshape(-1).view(np.uint8), (high - low,), (1,))
+        memory = _memories[id(owner)] = Memory(whole)  # which keeps the owner
     return memory

@@ -121,7 +121,8 @@ def svd(A: Any, full_matrices: bool = True) -> SVDResult:
     """U, S and Vh with U diag(S) Vh = A (..., m, n), the singular values S in falling order.
 
     Gradients by Townsend (2016), "Differentiating the singular value decomposition". Where two singular
-    values are equal those of U and Vh are inf or NaN, and where one is 0 and m != n. With full_matrices those
+    values are equal those of U and Vh are inf or NaN, as are second ones of S, and where one is 0 and m != n.
+    With full_matrices those
     of the columns of U and rows of Vh after the first min(m, n) are left out, as these are arbitrary.
     | rv.linalg.svd(rv.tensor([[3.0, 0.0], [0.0, 4.0]])).S -> tensor([4., 3.])"""
     return SVDResult(*Svd("svd", bool(full_matrices)).apply(matrix("svd", A, False)))
@@ -140,7 +141,8 @@ def eigh(A: Any, UPLO: str = "L") -> EighResult:
     """Eigenvalues, in rising order, and eigenvectors, as columns, of symmetric matrices.
 
     UPLO: the triangle that is read. The gradient is symmetric; by Magnus (1985), "On differentiating
-    eigenvalues and eigenvectors". That of eigenvectors is inf or NaN where two eigenvalues are equal.
+    eigenvalues and eigenvectors". That of eigenvectors is inf or NaN where two eigenvalues are equal, as is
+    a second one of eigenvalues.
     | rv.linalg.eigh(rv.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues -> tensor([1., 2.])"""
     return EighResult(*Eigh("eigh", UPLO).apply(matrix("eigh", A)))
 
