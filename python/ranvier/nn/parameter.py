@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.data import array_of
-from ranvier.autograd.tensor import Tensor, rebuild
+from ranvier.autograd.duplicates import rebuild
+from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import FLAG, UNWATCHED, share
 
 __all__ = ["Parameter", "UninitializedParameter"]
@@ -32,7 +33,7 @@ class Parameter(Tensor):
             share(data, parameter)  # one memory, one count of its changes
         else:  # the memory may be that of an array, also of a subclass or behind `__array__`
             parameter._cell[FLAG] |= UNWATCHED
-        return parameter  # type: ignore[return-value]
+        return parameter
 
     def __init__(self, data: Any = (), requires_grad: bool = True) -> None:
         self.requires_grad_(requires_grad)
