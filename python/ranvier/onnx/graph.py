@@ -47,7 +47,8 @@ def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
 
     Raises ValueError: operators, attributes or element types that are not supported, all of them at once.
     """
-    graph, lacking = model.graph, {}
+    graph = model.graph
+    lacking: dict[str, str] = {}  # what is not supported, and a node that has it
     nodes = []
     used = {v.name for v in graph.output}.union(*(node.input for node in graph.node))
     for node in graph.node:
@@ -69,8 +70,10 @@ def graph_of(onnx: Any, model: Any, versions: dict[str, int]) -> Graph:
     if graph.sparse_initializer:
         lacking["sparse initializers"] = ""
     if lacking:
+        names = ", ".join(sorted(f"'{name}'" for name in lacking.values() if name))
         raise ValueError(
-            f"[onnx.load] got {', '.join(sorted(lacking))}; expected operators of the table in docs/onnx.md"
+            f"[onnx.load] got {', '.join(sorted(lacking))}; expected operators of the table in docs/onnx.md "
+            f"(operator set {versions['']}{f', nodes {names}' if names else ''})"
         )
     initializers = {t.name: array_of_tensor(onnx, t) for t in graph.initializer}
     inputs = [_input(onnx, v) for v in graph.input if v.name not in initializers]
@@ -84,7 +87,10 @@ def _input(onnx: Any, value: Any) -> tuple[str, Any, list[int | None] | None]:
     tensor = value.type.tensor_type
     dims = None
     if tensor.HasField("shape"):
-        dims = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
+        # exporters write -1 for a size that may be any
+        dims = [
+            d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in tensor.shape.dim
+        ]
     return value.name, dtype_of(tensor.elem_type), dims
 
 
@@ -202,6 +208,8 @@ def _resize(inputs: list[Any], settings: dict[str, Any]) -> float:
     """Also the weights (n, out) of each axis."""
     shape = shape_of(inputs[0])
     scales = settings.get("scales")
+    if "height_scale" in settings:
+        scales = (1, 1, settings["height_scale"], settings.get("width_scale", 1))
     if scales is None:
         place = 1 if len(inputs) == 2 else 2
         factors = inputs[place] if len(inputs) > place else None

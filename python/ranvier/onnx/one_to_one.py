@@ -58,11 +58,6 @@ def _power_of(a: Tensor, b: Tensor) -> Any:
     return by_numpy(_power, a, b) if is_exact(a.dtype) else ops.pow(a, b.to(a.dtype))
 
 
-def _sinh(x: Tensor) -> Any:
-    e = ops.expm1(ops.abs(x))
-    return ops.sign(x) * (e + e / (e + 1)) * 0.5
-
-
 BINARY = (
     Row("Add", "Add", ops.add, np.add),
     Row("Sub", "Sub", ops.sub, np.subtract),
@@ -90,8 +85,8 @@ UNARY = (
     Row("Abs", "Abs", ops.abs, np.abs),
     Row("Neg", "Neg", ops.neg, np.negative),
     Row("Sign", "Sign", ops.sign, np.sign),
-    Row("Floor", "Floor", lambda x: ops.div(x, 1.0, rounding_mode="floor"), np.floor),
-    Row("Ceil", "Ceil", lambda x: -ops.div(-x, 1.0, rounding_mode="floor"), np.ceil),
+    Row("Floor", "Floor", ops.floor, np.floor),
+    Row("Ceil", "Ceil", ops.ceil, np.ceil),
     Row("Round", "Round", ops.round, np.round),
     Row("Sqrt", "Sqrt", ops.sqrt, np.sqrt),
     Row("Exp", "Exp", ops.exp, np.exp),
@@ -101,16 +96,16 @@ UNARY = (
     Row("Reciprocal", "Reciprocal", ops.reciprocal),
     Row("Sin", "Sin", ops.sin),
     Row("Cos", "Cos", ops.cos),
-    Row("Tan", "", lambda x: ops.sin(x) / ops.cos(x)),
+    Row("Tan", "", ops.tan),
     Row("Acos", "Acos", ops.acos),
     Row("Asin", "Asin", ops.asin),
     Row("Atan", "Atan", ops.atan),
-    Row("Sinh", "Sinh", _sinh),
-    Row("Cosh", "Cosh", lambda x: (ops.exp(x) + ops.exp(-x)) * 0.5),
+    Row("Sinh", "Sinh", ops.sinh),
+    Row("Cosh", "Cosh", ops.cosh),
     Row("Tanh", "Tanh", ops.tanh),
-    Row("Asinh", "Asinh", lambda x: ops.sign(x) * ops.log1p(ops.abs(x) + x * x / (1 + ops.sqrt(x * x + 1)))),
-    Row("Acosh", "Acosh", lambda x: ops.log(x + ops.sqrt(x * x - 1))),
-    Row("Atanh", "Atanh", lambda x: (ops.log1p(x) - ops.log1p(-x)) * 0.5),
+    Row("Asinh", "Asinh", ops.asinh),
+    Row("Acosh", "Acosh", ops.acosh),
+    Row("Atanh", "Atanh", ops.atanh),
     Row("Erf", "Erf", ops.erf),
     Row("Relu", "Relu", ops.relu),
     Row("Sigmoid", "Sigmoid", ops.sigmoid),
@@ -131,20 +126,21 @@ READ_ONLY: dict[str, Implementation] = {
     "Selu": lambda x, *, alpha=_SELU_ALPHA, gamma=_SELU_SCALE: in_float(
         lambda x: ops.elu(x, alpha) * gamma, x
     ),
-    "ThresholdedRelu": lambda x, *, alpha=1.0: in_float(
-        lambda x: ops.where(x > alpha, x, ops.mul(x, 0.0)), x
-    ),
+    "ThresholdedRelu": lambda x, *, alpha=1.0: in_float(lambda x: ops.where(x > alpha, x, 0.0), x),
     "HardSigmoid": lambda x, *, alpha=0.2, beta=0.5: in_float(
         lambda x: ops.clamp(x * alpha + beta, 0.0, 1.0), x
     ),
     "Gelu": lambda x, *, approximate="none": in_float(lambda x: ops.gelu(x, approximate), x),
     "Swish": lambda x, *, alpha=1.0: in_float(lambda x: x * ops.sigmoid(x * alpha), x),
-    "Clip": lambda x, *, min=None, max=None: in_float(lambda x: ops.clamp(x, min, max), x),
-    "Cast": lambda x, *, to, saturate=1, round_mode="up": cast(x, dtype_of(to), bool(saturate)),
-    "CastLike": lambda x, target, *, saturate=1, round_mode="up": cast(x, raw(target).dtype, bool(saturate)),
+    "Cast": lambda x, *, to, saturate=1: cast(x, dtype_of(to), bool(saturate), True),
+    "CastLike": lambda x, target, *, saturate=1: cast(x, raw(target).dtype, bool(saturate), True),
     "MatMul": lambda a, b: (
         by_numpy(np.matmul, a, b) if is_exact(raw(a).dtype) else in_float(ops.matmul, a, b)
     ),
+}
+SINCE_24: dict[str, Implementation] = {  # infinity saturates in every float8
+    "Cast": lambda x, *, to, saturate=1, round_mode="up": cast(x, dtype_of(to), bool(saturate)),
+    "CastLike": lambda x, target, *, saturate=1, round_mode="up": cast(x, raw(target).dtype, bool(saturate)),
 }
 # read by functions of their own
 WRITTEN_ONLY = {"Identity": "Clone", "MatMul": "Matmul", "Selu": "Selu", "Where": "Where"}
@@ -245,6 +241,8 @@ def _register() -> None:
         WRITERS[name] = lambda s: s.node(s.kind, s.input(0), alpha=float(s.get("setting")))
     for name, function in READ_ONLY.items():
         operator(name)(function)
+    for name, function in SINCE_24.items():
+        operator(name, since=24)(function)
     written = {row.name: row.writes for row in (*BINARY, *FOLDED, *UNARY)} | WRITTEN_ONLY
     for name, kinds in written.items():
         writes(*kinds.split())(partial(_write, name))

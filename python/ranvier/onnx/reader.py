@@ -115,7 +115,7 @@ class OnnxModule(Module):
         try:
             result = operator.function(*inputs, **node.settings, **more)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            raise ValueError(f"[onnx] {_named(node)}: {error}") from error
+            raise ValueError(f"[onnx] {_named(node)}: {error} (operator set {node.version})") from error
         results = result if isinstance(result, tuple) else (result,)
         if len(results) < len(node.outputs):
             raise ValueError(
@@ -241,14 +241,14 @@ def load(
         if not isinstance(path, onnx.ModelProto) and model.ByteSize() >= 2**31:
             onnx.checker.check_model(os.fspath(path))
         else:
-            onnx.checker.check_model(model)
+            onnx.checker.check_model(_completed(onnx, model))
     except MemoryError:
         raise
     except Exception as error:  # onnx raises its own kinds, and those of protobuf
         source = "the model" if isinstance(path, onnx.ModelProto) else f"'{path}'"
         raise ValueError(f"[onnx.load] {source} is not a valid model: {error}") from None
     versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
-    if versions.setdefault("", OPSETS[-1]) not in OPSETS:
+    if versions.setdefault("", OPSETS[0]) not in OPSETS:  # files before version 3 of the format name none
         raise ValueError(
             f"[onnx.load] got version {versions['']} of the operator set; expected {OPSETS[0]} to "
             f"{OPSETS[-1]}"
@@ -272,6 +272,36 @@ def _read(onnx: Any, path: Path) -> Any:
         raise
     except Exception as error:
         raise ValueError(f"[onnx.load] '{path}' is not an ONNX file, or is damaged: {error}") from None
+
+
+def _completed(onnx: Any, model: Any) -> Any:
+    """The model as its check wants it, which asks for more than files need: a copy, if something is missing.
+
+    Inputs and results may have no shape, results no type. GroupNormalization of versions 18 to 20 was
+    withdrawn later.
+    """
+    graph = model.graph
+    ends = [*graph.input, *graph.output]
+    untyped = [v.name for v in graph.output if not v.HasField("type")]
+    shapeless = any(v.type.HasField("tensor_type") and not v.type.tensor_type.HasField("shape") for v in ends)
+    withdrawn = any(o.domain in ("", "ai.onnx") and 18 <= o.version < 21 for o in model.opset_import) and any(
+        n.op_type == "GroupNormalization" for n in graph.node
+    )
+    if not untyped and not shapeless and not withdrawn:
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for value in (*copy.graph.input, *copy.graph.output):
+        if value.name in untyped:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
+    for node in copy.graph.node if withdrawn else ():
+        if node.op_type == "GroupNormalization" and not node.domain:
+            node.domain = KEY
+    if withdrawn:
+        copy.opset_import.append(onnx.helper.make_opsetid(KEY, 1))
+    return copy
 
 
 def _inlined(onnx: Any, model: Any, version: int) -> Any:

@@ -172,17 +172,22 @@ def number_of(dtype: np.dtype[Any]) -> int:
     return NUMBERS[dtype.name]
 
 
-def cast(x: Any, dtype: np.dtype[Any], saturate: bool = True) -> Any:
-    """x in another dtype; on the tape from float to float. Floats are rounded towards 0 for integers."""
+def cast(x: Any, dtype: np.dtype[Any], saturate: bool = True, old: bool = False) -> Any:
+    """x in another dtype; on the tape from float to float. Floats are rounded towards 0 for integers.
+
+    saturate: what is too large for a float8 becomes its largest number; infinity, too, but with `old`
+    (up to version 23) NaN in those without a negative zero.
+    """
     if isinstance(x, Tensor) and x.dtype in _CAST and dtype in _CAST:
         return x.to(dtype)
-    return by_numpy(lambda a: _converted(a, dtype, saturate), x)
+    return by_numpy(lambda a: _converted(a, dtype, saturate, old), x)
 
 
-def _converted(a: Any, dtype: np.dtype[Any], saturate: bool) -> Any:
+def _converted(a: Any, dtype: np.dtype[Any], saturate: bool, old: bool) -> Any:
     if raw(a).dtype.kind in "OSU":
         return np.asarray(a).astype(np.str_).astype(dtype)
     if saturate and dtype.name.startswith("float8"):
         most = float(importlib.import_module("ml_dtypes").finfo(dtype).max)
-        a = np.where(np.isnan(a), a, np.clip(a, -most, most))
+        kept = ~np.isfinite(a) if old and dtype.name.endswith("uz") else np.isnan(a)
+        a = np.where(kept, a, np.clip(a, -most, most))
     return a.astype(dtype)

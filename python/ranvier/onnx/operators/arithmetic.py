@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,14 +14,15 @@ from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator, operators
 from ranvier.onnx.values import FLOATS, axis_of, by_numpy, in_float, ints, is_exact, raw, shape_of, tensor_of
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 @operator("Mod")
 def mod(a: Any, b: Any, *, fmod: int = 0) -> Any:
     """a - b floor(a / b), with the sign of b; fmod: with the sign of a."""
     if raw(a).dtype not in FLOATS or not isinstance(a, Tensor):
         return by_numpy(np.fmod if fmod else np.mod, a, b)
-    divisor = tensor_of(b)
-    return a - divisor * ops.div(a, divisor, rounding_mode="trunc" if fmod else "floor")
+    return (ops.fmod if fmod else ops.remainder)(a, tensor_of(b))
 
 
 @operator("IsInf")
@@ -50,22 +52,24 @@ def shrink(x: Any, *, bias: float = 0.0, lambd: float = 0.5) -> Any:
         return by_numpy(
             lambda a: np.where(a < -lambd, a + bias, np.where(a > lambd, a - bias, 0)).astype(a.dtype), x
         )
-    return in_float(
-        lambda x: ops.where(x < -lambd, x + bias, ops.where(x > lambd, x - bias, ops.mul(x, 0.0))), x
-    )
+    return in_float(lambda x: ops.where(x < -lambd, x + bias, ops.where(x > lambd, x - bias, 0.0)), x)
 
 
 @operator("Clip", since=11)
 def clip(x: Any, low: Any = None, high: Any = None) -> Any:
-    """low and high hold one number each. Where low > high, every element becomes high."""
+    """low and high hold one number each. Where low > high, every element becomes high.
+
+    One that is left out is the smallest or largest finite number, so that infinity becomes finite.
+    """
+    if raw(x).dtype.kind == "f":
+        most = np.asarray(np.finfo(raw(x).dtype).max)
+        low, high = -most if low is None else low, most if high is None else high
     if raw(x).dtype not in FLOATS or not isinstance(x, Tensor):
         y = x if low is None else by_numpy(np.maximum, x, low)
         return y if high is None else by_numpy(np.minimum, y, high)
-    if all(bound is None or not isinstance(bound, Tensor) for bound in (low, high)):
-        bounds = [None if bound is None else raw(bound).item() for bound in (low, high)]
-        return x if bounds == [None, None] else ops.clamp(x, *bounds)
-    y = x if low is None else ops.maximum(x, tensor_of(low))
-    return y if high is None else ops.minimum(y, tensor_of(high))
+    if not isinstance(low, Tensor) and not isinstance(high, Tensor):
+        return ops.clamp(x, raw(low).item(), raw(high).item())
+    return ops.minimum(ops.maximum(x, tensor_of(low)), tensor_of(high))
 
 
 @operator("Gemm")
@@ -245,8 +249,8 @@ for _name in _RUNNING:
 def _flattened(function: Callable[..., Any], x: Any, axis: int) -> Any:
     """softmax and its like up to version 12: over all axes from this one on, taken as one."""
     shape = shape_of(x)
-    rows = int(np.prod(shape[: axis % len(shape)])) if shape else 1
-    return function(x.reshape((rows, -1)), -1).reshape(shape)
+    at = axis_of("Softmax", axis, len(shape))
+    return function(x.reshape((math.prod(shape[:at]), math.prod(shape[at:]))), -1).reshape(shape)
 
 
 def _hardmax(a: Any, axis: int) -> Any:
@@ -291,6 +295,8 @@ def lp_normalization(x: Any, *, axis: int = -1, p: int = 2) -> Any:
 
 operators(
     {
+        ("Clip", 1): lambda x, *, min=-math.inf, max=math.inf: in_float(lambda x: ops.clamp(x, min, max), x),
+        ("Clip", 6): lambda x, *, min=-_LARGEST, max=_LARGEST: in_float(lambda x: ops.clamp(x, min, max), x),
         ("Softmax", 1): lambda x, *, axis=1: in_float(partial(_flattened, ops.softmax, axis=axis), x),
         ("Softmax", 13): lambda x, *, axis=-1: in_float(lambda x: ops.softmax(x, axis), x),
         ("LogSoftmax", 1): lambda x, *, axis=1: in_float(partial(_flattened, ops.log_softmax, axis=axis), x),

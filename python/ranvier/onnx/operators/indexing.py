@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -132,21 +133,26 @@ def _put(x: Any, key: tuple[Any, ...], updates: Any, reduction: str) -> Any:
     return by_numpy(written, x, updates)
 
 
-@operator("OneHot")
-def one_hot(index: Any, depth: Any, values: Any, *, axis: int = -1) -> Any:
+def _one_hot(negative: bool, index: Any, depth: Any, values: Any, /, *, axis: int = -1) -> Any:
+    """negative: such an index counts from the end; up to version 10 it is outside."""
     (count,) = array_of(depth).reshape(-1).astype(np.int64).tolist()
     if count < 0 or count > 2**31:
         raise ValueError(f"[onnx OneHot] got depth {count}")
     at = axis_of("OneHot", axis, raw(index).ndim + 1)
 
     def rows(i: Any, both: Any) -> Any:
+        i = i.astype(np.int64)
         hot = np.expand_dims(np.mod(i, count), at) == np.arange(count).reshape(
             [-1 if d == at else 1 for d in range(i.ndim + 1)]
         )
-        inside = np.expand_dims((i >= -count) & (i < count), at)
+        inside = np.expand_dims((i >= (-count if negative else 0)) & (i < count), at)
         return np.where(hot & inside, both[1], both[0]).astype(both.dtype)
 
     return by_numpy(rows, index, values)
+
+
+operator("OneHot")(partial(_one_hot, False))
+operator("OneHot", since=11)(partial(_one_hot, True))
 
 
 @operator("NonZero")

@@ -167,6 +167,18 @@ def _dropped(x: Any, p: float, training: bool, outputs: int) -> Any:
     return in_float(lambda x: ops.dropout(x, p, True), x)
 
 
+@operator("GroupNormalization", since=18)
+def group_norm_by_group(x: Any, scale: Any, bias: Any, *, num_groups: int, epsilon: float = 1e-5) -> Any:
+    """Up to version 20, scale and bias hold a number for each group."""
+    each = shape_of(x)[1] // num_groups
+
+    def of_tensors(x: Tensor, *settings: Tensor) -> Any:
+        s, b = (v.unsqueeze(1).expand(-1, each).flatten() for v in settings)
+        return ops.group_norm(x, num_groups, s, b, epsilon)
+
+    return in_float(of_tensors, x, scale, bias)
+
+
 operators(
     {
         ("InstanceNormalization", 1): lambda x, scale, bias, *, epsilon=1e-5: in_float(

@@ -30,6 +30,12 @@ class _Filter(NamedTuple):
 
 
 @operator("Upsample")
+def upsample_images(x: Any, *, height_scale: float, width_scale: float, mode: str = "nearest") -> Any:
+    scales = np.array([1, 1, height_scale, width_scale], np.float32)
+    return resize_10(x, scales, mode="linear" if mode == "bilinear" else mode)
+
+
+@operator("Upsample", since=7)
 def upsample_by_attribute(x: Any, *, scales: Any, mode: str = "nearest") -> Any:
     return resize_10(x, np.array(scales, np.float32), mode=mode)
 
@@ -41,7 +47,8 @@ def upsample(x: Any, scales: Any, *, mode: str = "nearest") -> Any:
 
 @operator("Resize", since=10)
 def resize_10(x: Any, scales: Any, *, mode: str = "nearest") -> Any:
-    settings = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    """The text does not say which element is the nearest; here that of onnxruntime."""
+    settings = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "version 10"}
     return resize(x, None, scales, None, mode=mode, **settings)
 
 
@@ -71,7 +78,7 @@ def resize(
     if whole and transformation == "align_corners":
         factors = [outs[a] / shape[a] if shape[a] else 1.0 for a in chosen]
     crops = transformation == "tf_crop_and_resize"
-    window = array_of(roi).astype(np.float64).tolist() if crops and roi is not None else None
+    window = _decimals(array_of(roi)) if crops and roi is not None else None
     filter = _Filter(mode, nearest_mode, cubic_coeff_a, bool(exclude_outside), bool(antialias))
     kernel = _own_kernel(shape, outs, chosen, factors, transformation, filter)
     if kernel is not None:
@@ -92,15 +99,22 @@ def resize(
     return in_float(of_tensors, x)
 
 
+def _decimals(numbers: Any) -> list[float]:
+    """What a file's numbers mean: 0.6, where 0.6f would move what is halfway between two elements."""
+    return [float(str(number)) for number in numbers.reshape(-1)]
+
+
 def _sizes(
     shape: Any, chosen: list[int], scales: Any, sizes: Any, policy: str
 ) -> tuple[list[float], tuple[int, ...]]:
     """The factor of each chosen axis, and the sizes of all axes."""
     outs = list(shape)
-    numbers = None if scales is None or not raw(scales).size else array_of(scales).astype(np.float64)
-    if numbers is not None:
-        factors = numbers.reshape(-1).tolist()
-        wanted = [math.floor(shape[a] * f) for a, f in zip(chosen, factors, strict=False)]
+    if scales is not None and raw(scales).size:
+        numbers = array_of(scales).reshape(-1).astype(np.float32)
+        factors = _decimals(numbers)
+        wanted = [
+            math.floor(shape[a] * f) for a, f in zip(chosen, numbers, strict=False)
+        ]  # 5 times 2.6f is 13
     elif sizes is not None:
         wanted = list(ints(sizes))
         factors = [w / shape[a] if shape[a] else 1.0 for a, w in zip(chosen, wanted, strict=False)]
@@ -137,8 +151,10 @@ def _own_kernel(
     ):
         return None
     if filter.mode == "nearest":
-        same = (transformation, filter.nearest_mode) == ("asymmetric", "floor")
-        return ("nearest", None) if same else None
+        floors = filter.nearest_mode == "floor" or (
+            filter.nearest_mode == "version 10" and min(factors, default=1) >= 1
+        )
+        return ("nearest", None) if floors and transformation == "asymmetric" else None
     corners = {"half_pixel": False, "align_corners": True}.get(transformation)
     if corners is None:
         return None
@@ -156,7 +172,7 @@ def _coordinates(how: str, n: int, out: int, scale: float, part: tuple[float, fl
         shift = n / 2 * (1 - out / (scale * n))
         return shift + (o + 0.5) / scale - 0.5
     if how == "pytorch_half_pixel":
-        return (o + 0.5) / scale - 0.5 if out > 1 else o * 0 - 0.5
+        return (o + 0.5) / scale - 0.5 if out > 1 else o * 0
     if how == "align_corners":
         length = scale * n
         return o * (n - 1) / (length - 1) if length > 1 else o * 0
@@ -185,6 +201,7 @@ def _weights(places: Any, n: int, factor: float, filter: _Filter) -> Any:
             "ceil": np.ceil,
             "round_prefer_floor": lambda p: np.ceil(p - 0.5),
             "round_prefer_ceil": lambda p: np.floor(p + 0.5),
+            "version 10": np.ceil if factor < 1 else np.floor,
         }[filter.nearest_mode]
         chosen = rounding(places)[:, None]
         return (np.clip(chosen, 0, n - 1) == np.arange(n)).astype(np.float64)

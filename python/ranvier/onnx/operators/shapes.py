@@ -90,10 +90,14 @@ def concat(*values: Any, axis: int = 1) -> Any:
     return ops.cat([tensor_of(v) for v in values], axis)
 
 
-def _split(x: Any, sizes: Any, axis: int, count: int) -> Any:
+def _split(x: Any, sizes: Any, axis: int, count: int, uneven: bool = False) -> Any:
     at = axis_of("Split", axis, raw(x).ndim)
     n = shape_of(x)[at]
     if sizes is None:
+        if n % count and not uneven:
+            raise ValueError(
+                f"[onnx Split] got {count} results of an axis of length {n}; expected equal sizes"
+            )
         each = -(-n // count)
         sizes = [max(0, min(each, n - i * each)) for i in range(count)]
     if sum(sizes) != n or min(sizes, default=0) < 0:
@@ -113,8 +117,8 @@ def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         at = axis_of("Slice", axis, len(shape))
         n = shape[at]
-        if step < 0:  # numpy's end before the first element is None
-            end = None if end < -n else end
+        if step < 0:  # numpy's end before the first element is None; a start before it is the first
+            start, end = max(start, -n), None if end < -n else end
             chosen = range(n)[slice(start, end, step)]
             flipped.append(at)
             key[at] = slice(chosen[-1], chosen[0] + 1, -step) if len(chosen) else slice(0, 0)
@@ -260,14 +264,16 @@ def padded(x: Any, pads: tuple[int, ...], mode: str = "constant", value: Any = 0
 
 
 def _padded_along(x: Any, axis: int, before: int, after: int, mode: str, value: Any) -> Any:
-    n = shape_of(x)[axis]
+    if min(before, after) < 0:
+        crop = slice(max(-before, 0), shape_of(x)[axis] - max(-after, 0))
+        x = x[(slice(None),) * axis + (crop,)]
+    n, before, after = shape_of(x)[axis], max(before, 0), max(after, 0)
     if mode == "constant":
-        crop = (slice(None),) * axis + (slice(max(-before, 0), n - max(-after, 0)),)
         widths = [(0, 0)] * raw(x).ndim
-        widths[axis] = (max(before, 0), max(after, 0))
-        return by_numpy(lambda a: np.pad(a[crop], widths, constant_values=value), x)
+        widths[axis] = (before, after)
+        return by_numpy(lambda a: np.pad(a, widths, constant_values=value), x)
     places = np.arange(-before, n + after)
-    if n == 0:
+    if n == 0 < len(places):
         raise ValueError(f"[onnx Pad] got mode {mode!r} for an empty axis")
     if mode == "edge":
         places = places.clip(0, n - 1)
@@ -302,8 +308,9 @@ operators(  # what was an attribute became an input in a later version
         ("Split", 1): lambda x, sizes=None, *, axis=0, split=None, outputs=1: _split(
             x, split if sizes is None else ints(sizes), axis, outputs
         ),
-        ("Split", 13): lambda x, sizes=None, *, axis=0, num_outputs=None, outputs=1: _split(
-            x, _ints(sizes), axis, num_outputs or outputs
+        ("Split", 13): lambda x, sizes=None, *, axis=0, outputs=1: _split(x, _ints(sizes), axis, outputs),
+        ("Split", 18): lambda x, sizes=None, *, axis=0, num_outputs=None, outputs=1: _split(
+            x, _ints(sizes), axis, num_outputs or outputs, True
         ),
         ("Slice", 1): lambda x, *, starts, ends, axes=None: _sliced(x, starts, ends, axes, None),
         ("Slice", 10): lambda x, starts, ends, axes=None, steps=None: _sliced(

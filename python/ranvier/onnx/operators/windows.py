@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -93,11 +93,12 @@ def _pair(sizes: Sizes) -> Any:
     return sizes[0] if len(sizes) == 1 else sizes
 
 
-@operator("ConvTranspose", more=_WINDOW)
-def conv_transpose(
+def _conv_transpose(
+    halved: tuple[str, ...],
     x: Any,
     w: Any,
     b: Any = None,
+    /,
     *,
     auto_pad: str = "NOTSET",
     group: int = 1,
@@ -106,7 +107,11 @@ def conv_transpose(
     output_shape: Any = None,
     **window: Any,
 ) -> Any:
-    """Computed without padding; then the pads are cut off, and missing elements are the bias."""
+    """Computed without padding; then the pads are cut off, and missing elements are the bias.
+
+    halved: where output_shape leads to pads, the values of auto_pad with which the start gets total // 2 and
+    the end the rest; with others the end gets total // 2.
+    """
     same = auto_pad if auto_pad.startswith("SAME") else ""
     window |= {"pads": None} if same else {"auto_pad": auto_pad}  # the pads follow from the sizes below
     kernel, strides, pads, dilations = _geometry("ConvTranspose", x, shape_of(w)[2:], **window)
@@ -127,7 +132,7 @@ def conv_transpose(
         ends = [e + max(-t, 0) for e, t in zip(extra, totals, strict=True)]
         less = [max(t, 0) // 2 for t in totals]
         more = [max(t, 0) - h for t, h in zip(totals, less, strict=True)]
-        pads = (*more, *less) if same == "SAME_LOWER" else (*less, *more)
+        pads = (*less, *more) if auto_pad in halved else (*more, *less)
     ends = [e - p for e, p in zip(ends, pads[axes:], strict=True)]
     function = ops.conv_transpose1d if axes == 1 else ops.conv_transpose2d
 
@@ -147,6 +152,12 @@ def conv_transpose(
     return in_float(of_tensors, x, w, b)
 
 
+# The equations up to version 10 have the reverse of 11 in all cases; with SAME_UPPER and SAME_LOWER they
+# contradict the text of auto_pad beside them, which all versions have, and which runtimes follow.
+operator("ConvTranspose", more=_WINDOW)(partial(_conv_transpose, ("NOTSET", "VALID", "SAME_UPPER")))
+operator("ConvTranspose", 11, _WINDOW)(partial(_conv_transpose, ("SAME_UPPER",)))
+
+
 # --- pooling
 def _overhang(x: Any, kernel: Sizes, strides: Sizes, pads: Sizes, dilations: Sizes) -> list[int]:
     """With ceil_mode: by how much the last window of each axis reaches beyond the padded image."""
@@ -161,7 +172,7 @@ def _overhang(x: Any, kernel: Sizes, strides: Sizes, pads: Sizes, dilations: Siz
     return beyond
 
 
-def _elements(x: Tensor, kernel: Sizes, strides: Sizes, dilations: Sizes) -> list[Tensor]:
+def _elements(x: Any, kernel: Sizes, strides: Sizes, dilations: Sizes) -> list[Any]:
     """For each element of the window: that element of all windows, (N, C, *out)."""
     outs = [
         (n - d * (k - 1) - 1) // s + 1
@@ -194,22 +205,28 @@ def max_pool(
                 return tensor_of(raw(y).astype(raw(x).dtype))
             return in_float(lambda x: function(x, *arguments), x)
         y, where = function(tensor_of(x), *arguments, return_indices=True)
-        return y, _in_batch(where, shape_of(x), storage_order)
-    if outputs > 1:
-        raise ValueError("[onnx MaxPool] got indices of windows with uneven padding; expected one output")
+        return y, _in_batch(raw(where), shape_of(x), storage_order)
     beyond = _overhang(x, kernel, strides, pads, dilations) if ceil_mode else [0] * axes
     pads = (*pads[:axes], *(p + b for p, b in zip(pads[axes:], beyond, strict=True)))
 
     def of_tensors(x: Tensor) -> Any:
-        x = padded(x, _around(pads), value=-math.inf)
-        return reduce(ops.maximum, _elements(x, kernel, strides, dilations))
+        elements = _elements(padded(x, _around(pads), value=-math.inf), kernel, strides, dilations)
+        y = reduce(ops.maximum, elements)
+        if outputs == 1:
+            return y
+        image = shape_of(x)[2:]
+        places = padded(np.arange(math.prod(image)).reshape(1, 1, *image), _around(pads), value=-1)
+        where = np.stack(_elements(places, kernel, strides, dilations))
+        chosen = np.stack([raw(e) == raw(y) for e in elements]) & (where >= 0)
+        first = np.argmax(chosen, 0)[None]
+        return y, _in_batch(np.take_along_axis(where, first, 0)[0], shape_of(x), storage_order)
 
     return in_float(of_tensors, x)
 
 
-def _in_batch(where: Tensor, shape: Sizes, column_major: int) -> Any:
+def _in_batch(places: Any, shape: Sizes, column_major: int) -> Any:
     """Places in the image as places in the whole batch."""
-    places, image = where._array, shape[2:]
+    image = shape[2:]
     if column_major:
         places = np.ravel_multi_index(np.unravel_index(places, image), image, order="F")
     planes = np.arange(shape[0] * shape[1]).reshape(*shape[:2], *(1,) * len(image))
