@@ -45,6 +45,9 @@ def test_wrong_arguments(tmp_path):
     refused(TypeError, "float64", tmp_path, nn.ReLU(), np.zeros(3))
     refused(ValueError, r"shape \(0, 3\)", tmp_path, nn.ReLU(), rv.zeros(0, 3))
     refused(TypeError, "expected a module or a function", tmp_path, 3, rv.zeros(3))
+    foreign = type("Linear", (), {"__module__": "torch.nn", "__call__": lambda self, x: x})
+    remedy = r"got a module of PyTorch \(Mine\); .*`import ranvier as torch`"
+    refused(TypeError, remedy, tmp_path, type("Mine", (foreign,), {})(), rv.zeros(3))
     refused(
         ValueError,
         "expected it with a step",
@@ -163,15 +166,6 @@ def test_odd_values(tmp_path):
     compiled = Compiled(tmp_path, Of(lambda layer, x: layer.weight + x, model), np.zeros((1, 1), np.float32))
     zero = np.zeros((1, 1), np.float32)
     np.testing.assert_array_equal(compiled.predict(zero, shape=(1, 6)), values)
-
-
-@needs_compiler
-def test_relu_and_max_pool_keep_nan(tmp_path):
-    model = nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))
-    x = numbers(1, 1, 4, 4)
-    x[0, 0, 1, 2] = np.nan
-    compiled = Compiled(tmp_path, model, np.zeros_like(x))
-    np.testing.assert_array_equal(compiled.predict(x, shape=(1, 1, 2, 2)), model(rv.tensor(x)).numpy())
 
 
 def test_the_file_is_the_same_each_time(tmp_path):

@@ -26,42 +26,50 @@ _ELU = "x > 0.0f ? x : a * expm1f(x)"
 _SELU = "1.05070098736f * (x > 0.0f ? x : 1.67326324235f * expm1f(x))"
 _SOFTPLUS = "a * x > b ? x : (a * x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(a * x))) / a"
 _LOGSIGMOID = "(x < 0.0f ? x : 0.0f) - log1pf(expf(-fabsf(x)))"
-_MISH = "x * tanhf((x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x))))"
+# limits where a formula would be infinity times 0: from there on float32 has no other value
+_MISH = "x < -104.0f ? 0.0f : x * tanhf((x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x))))"
 _CLAMP = "x < a ? a : x > b ? b : x"
 _NUMBER = ("number",)
 UNARY = {
-    "Relu": Unary("x < 0.0f ? 0.0f : x", "y > 0.0f ? 1.0f : 0.0f"),
+    "Relu": Unary("x <= 0.0f ? 0.0f : x", "y <= 0.0f ? 0.0f : 1.0f"),
     "LeakyRelu": Unary("x > 0.0f ? x : a * x", "x > 0.0f ? 1.0f : a", ("setting",)),
     "Elu": Unary(_ELU, "x > 0.0f ? 1.0f : a * expf(x)", ("setting",)),
     "Celu": Unary("x > 0.0f ? x : a * expm1f(x / a)", "x > 0.0f ? 1.0f : expf(x / a)", ("setting",)),
     "Selu": Unary(_SELU, "x > 0.0f ? 1.05070098736f : 1.7580993408f * expf(x)"),
     "Sigmoid": Unary("sigmoid(x)", "y * (1.0f - y)"),
     "Tanh": Unary("tanhf(x)", "1.0f - y * y"),
-    "Silu": Unary("x * sigmoid(x)", "sigmoid(x) * (1.0f + x * sigmoid(-x))"),
-    "Gelu": Unary(
-        "0.5f * x * erfcf(-0.70710678f * x)",
-        "0.5f * erfcf(-0.70710678f * x) + 0.39894228f * x * expf(-0.5f * x * x)",
+    "Silu": Unary(
+        "x < -104.0f ? 0.0f : x * sigmoid(x)",
+        "x < -104.0f ? 0.0f : x > 104.0f ? 1.0f : sigmoid(x) * (1.0f + x * sigmoid(-x))",
     ),
-    "GeluTanh": Unary("x * sigmoid(1.59576912f * (x + 0.044715f * x * x * x))", ""),
+    "Gelu": Unary(
+        "x < -15.0f ? 0.0f : 0.5f * x * erfcf(-0.70710678f * x)",
+        "x < -15.0f ? 0.0f : x > 15.0f ? 1.0f "
+        ": 0.5f * erfcf(-0.70710678f * x) + 0.39894228f * x * expf(-0.5f * x * x)",
+    ),
+    "GeluTanh": Unary("x < -15.0f ? 0.0f : x * sigmoid(1.59576912f * (x + 0.044715f * x * x * x))", ""),
     "Softplus": Unary(_SOFTPLUS, "a * x > b ? 1.0f : sigmoid(a * x)", ("beta", "threshold")),
     "Logsigmoid": Unary(_LOGSIGMOID, "sigmoid(-x)"),
     "Mish": Unary(_MISH, ""),
-    "Softsign": Unary("x / (1.0f + fabsf(x))", "1.0f / ((1.0f + fabsf(x)) * (1.0f + fabsf(x)))"),
+    "Softsign": Unary(
+        "x > 1e30f ? 1.0f : x < -1e30f ? -1.0f : x / (1.0f + fabsf(x))",
+        "1.0f / ((1.0f + fabsf(x)) * (1.0f + fabsf(x)))",
+    ),
     "Tanhshrink": Unary("x - tanhf(x)", "tanhf(x) * tanhf(x)"),
     "Softshrink": Unary(
-        "x > a ? x - a : x < -a ? x + a : 0.0f", "x > a || x < -a ? 1.0f : 0.0f", ("setting",)
+        "x > a ? x - a : x < -a ? x + a : x == x ? 0.0f : x", "x <= a && x >= -a ? 0.0f : 1.0f", ("setting",)
     ),
-    "Hardshrink": Unary("x > a || x < -a ? x : 0.0f", "x > a || x < -a ? 1.0f : 0.0f", ("setting",)),
-    "Hardtanh": Unary(_CLAMP, "x > a && x < b ? 1.0f : 0.0f", ("min_val", "max_val")),
+    "Hardshrink": Unary("x <= a && x >= -a ? 0.0f : x", "x <= a && x >= -a ? 0.0f : 1.0f", ("setting",)),
+    "Hardtanh": Unary(_CLAMP, "x <= a || x >= b ? 0.0f : 1.0f", ("min_val", "max_val")),
     "Clip": Unary(_CLAMP, "x >= a && x <= b ? 1.0f : 0.0f", ("low", "high")),
     "Hardsigmoid": Unary(
         "x < -3.0f ? 0.0f : x > 3.0f ? 1.0f : x / 6.0f + 0.5f", "x > -3.0f && x < 3.0f ? 1.0f / 6.0f : 0.0f"
     ),
     "Hardswish": Unary(
-        "x < -3.0f ? 0.0f : x > 3.0f ? x : x * (x + 3.0f) / 6.0f",
+        "x <= -3.0f ? 0.0f : x > 3.0f ? x : x * (x + 3.0f) / 6.0f",
         "x <= -3.0f ? 0.0f : x >= 3.0f ? 1.0f : x / 3.0f + 0.5f",
     ),
-    "Abs": Unary("fabsf(x)", "x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : 0.0f"),
+    "Abs": Unary("fabsf(x)", "x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x"),
     "Neg": Unary("-x", "-1.0f"),
     "Exp": Unary("expf(x)", "y"),
     "Expm1": Unary("expm1f(x)", "y + 1.0f"),
@@ -75,31 +83,40 @@ UNARY = {
     "AddNumber": Unary("x + a", "1.0f", _NUMBER),
     "MulNumber": Unary("x * a", "a", _NUMBER),
     "DivNumber": Unary("x / a", "1.0f / a", _NUMBER),
-    "PowNumber": Unary("powf(x, a)", "a * powf(x, a - 1.0f)", _NUMBER),
+    "PowNumber": Unary("powf(x, a)", "a != 0.0f ? a * powf(x, a - 1.0f) : 0.0f", _NUMBER),
     "NumberSub": Unary("a - x", "-1.0f", _NUMBER),
-    "NumberDiv": Unary("a / x", "-a / (x * x)", _NUMBER),
+    "NumberDiv": Unary("a / x", "-a / x / x", _NUMBER),
 }
 BINARY = {  # y from a and b, then the slopes by a and by b
     "Add": ("a + b", "1.0f", "1.0f"),
     "Sub": ("a - b", "1.0f", "-1.0f"),
     "Mul": ("a * b", "b", "a"),
-    "Div": ("a / b", "1.0f / b", "-a / (b * b)"),
-    "Maximum": ("a > b ? a : b", "a > b ? 1.0f : a < b ? 0.0f : 0.5f", "b > a ? 1.0f : b < a ? 0.0f : 0.5f"),
-    "Minimum": ("a < b ? a : b", "a < b ? 1.0f : a > b ? 0.0f : 0.5f", "b < a ? 1.0f : b > a ? 0.0f : 0.5f"),
+    "Div": ("a / b", "1.0f / b", "-a / b / b"),
+    # of a NaN, which is the result, both get the whole gradient, as in PyTorch
+    "Maximum": (
+        "a > b || a != a ? a : b",
+        "a < b ? 0.0f : a == b ? 0.5f : 1.0f",
+        "b < a ? 0.0f : b == a ? 0.5f : 1.0f",
+    ),
+    "Minimum": (
+        "a < b || a != a ? a : b",
+        "a > b ? 0.0f : a == b ? 0.5f : 1.0f",
+        "b > a ? 0.0f : b == a ? 0.5f : 1.0f",
+    ),
 }
 LOSSES = {  # the loss of an element from d = x - t, or from x and t; its slope by x; the setting a
     "Mse": ("d * d", "2.0f * d"),
-    "L1": ("fabsf(d)", "d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : 0.0f"),
+    "L1": ("fabsf(d)", "d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : d"),
     "SmoothL1": (
         "fabsf(d) < a ? 0.5f * d * d / a : fabsf(d) - 0.5f * a",
-        "fabsf(d) < a ? d / a : d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : 0.0f",
+        "fabsf(d) < a ? d / a : d > 0.0f ? 1.0f : d < 0.0f ? -1.0f : d",
     ),
     "Huber": (
         "fabsf(d) <= a ? 0.5f * d * d : a * (fabsf(d) - 0.5f * a)",
-        "fabsf(d) <= a ? d : d > 0.0f ? a : -a",
+        "d > a ? a : d < -a ? -a : d",
     ),
     "BceWithLogits": (
-        "(x[i] > 0.0f ? x[i] : 0.0f) - x[i] * t[i] + log1pf(expf(-fabsf(x[i])))",
+        "(x[i] > 0.0f ? x[i] : 0.0f) - (t[i] != 0.0f ? x[i] * t[i] : 0.0f) + log1pf(expf(-fabsf(x[i])))",
         "sigmoid(x[i]) - t[i]",
     ),
 }

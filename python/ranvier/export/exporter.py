@@ -119,6 +119,12 @@ def _capture(target: Any, example: Any) -> tuple[list[Any], Capture, dict[str, M
         target = target._function
     if not callable(target):
         raise TypeError(f"[export.c] got {type(target).__name__}; expected a module or a function")
+    kinds = () if isinstance(target, Module) else type(target).__mro__
+    if any(kind.__module__.split(".")[0] == "torch" for kind in kinds):
+        raise TypeError(
+            f"[export.c] got a module of PyTorch ({type(target).__name__}); expected ranvier's: the same "
+            "program with `import ranvier as torch`"
+        )
     examples = example if isinstance(example, (tuple, list)) else (example,)
     arrays = [_array(x) for x in examples]
     arguments = [wrap(a) for a in arrays]

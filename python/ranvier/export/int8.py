@@ -4,7 +4,7 @@ A value x is stored as q, x = scale (q - zero), with the scale and the zero of t
 and the largest value of the calibration data become -128 and 127. Weights have a scale for each output and no
 zero. A product is a sum of integers; scaled, it is int8 again, or float32 where another operation reads it
 (Jacob et al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference",
-2018).
+2018). A NaN is the smallest value: -128.
 """
 
 from __future__ import annotations

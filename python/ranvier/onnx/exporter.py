@@ -203,7 +203,8 @@ def export(
     if not callable(target):
         part = next((f": its {name}" for name in ("model", "module_") if hasattr(model, name)), "")
         raise TypeError(f"[onnx.export] got {type(model).__name__}; expected a Module or a function{part}")
-    if not isinstance(target, Module) and type(target).__module__.startswith("torch."):
+    kinds = () if isinstance(target, Module) else type(target).__mro__
+    if any(kind.__module__.split(".")[0] == "torch" for kind in kinds):
         raise TypeError(
             "[onnx.export] got a model of PyTorch, which torch.onnx.export writes; expected ranvier's"
         )

@@ -62,7 +62,7 @@ static void conv2d_backward(const float *dy, const float *x, const float *weight
     }
 }
 
-/* The place of the first maximum of a window, from row `top` and column `left` on; a NaN is the largest. */
+/* The place of the first maximum of a window, from row `top` and column `left` on; of a NaN the last. */
 static int max_place(const float *image, int top, int left, const struct window *s)
 {
     int place = -1;
@@ -70,8 +70,7 @@ static int max_place(const float *image, int top, int left, const struct window 
         for (int q = left; q < left + s->kw * s->step_w; q += s->step_w) {
             const int at = r * s->w + q;
             if (r < 0 || r >= s->h || q < 0 || q >= s->w) continue;
-            if (place < 0 || image[at] > image[place] || (image[at] != image[at] && image[place] == image[place]))
-                place = at;
+            if (place < 0 || image[at] > image[place] || image[at] != image[at]) place = at;
         }
     }
     return place;

@@ -1,4 +1,4 @@
-/* value rounded, plus zero, from low to 127; a value that is no number becomes low */
+/* value rounded, plus zero, from low to 127; NaN becomes low */
 static int8_t to_int8(float value, int zero, int low)
 {
     const float moved = rintf(value) + (float)zero;
