@@ -301,8 +301,8 @@ def _header(name: str, routines: list[Routine], memory: Memory) -> str:
         lines += ["};", f"extern struct {name}_state {name}_state;", ""]
     if any(one.helper == "quantize" for routine in routines for one in routine.instructions):
         lines += [
-            "/* Values in int8 end at the smallest and the largest of the calibration data, infinity too; NaN",
-            "   is the smallest: test inputs for NaN before a call. */",
+            "/* Values in int8 end at the smallest and largest ones of the calibration data, infinity too;",
+            "   NaN is the smallest: test inputs for NaN before a call. */",
         ]
     for routine in routines:
         what = "One update; returns the loss." if routine.result is not None else "Sizes:"

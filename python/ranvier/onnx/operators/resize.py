@@ -112,9 +112,8 @@ def _sizes(
     if scales is not None and raw(scales).size:
         numbers = array_of(scales).reshape(-1).astype(np.float32)
         factors = _decimals(numbers)
-        wanted = [
-            math.floor(shape[a] * f) for a, f in zip(chosen, numbers, strict=False)
-        ]  # 5 times 2.6f is 13
+        # in float32: 5 times 2.6f is 13
+        wanted = [math.floor(shape[a] * f) for a, f in zip(chosen, numbers, strict=False)]
     elif sizes is not None:
         wanted = list(ints(sizes))
         factors = [w / shape[a] if shape[a] else 1.0 for a, w in zip(chosen, wanted, strict=False)]
