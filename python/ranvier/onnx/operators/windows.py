@@ -216,10 +216,10 @@ def max_pool(
             return y
         image = shape_of(x)[2:]
         places = padded(np.arange(math.prod(image)).reshape(1, 1, *image), _around(pads), value=-1)
-        where = np.stack(_elements(places, kernel, strides, dilations))
-        chosen = np.stack([raw(e) == raw(y) for e in elements]) & (where >= 0)
-        first = np.argmax(chosen, 0)[None]
-        return y, _in_batch(np.take_along_axis(where, first, 0)[0], shape_of(x), storage_order)
+        where = np.full(raw(y).shape, -1)
+        for element, place in zip(elements, _elements(places, kernel, strides, dilations), strict=True):
+            where = np.where((where < 0) & (place >= 0) & (raw(element) == raw(y)), place, where)
+        return y, _in_batch(where, shape_of(x), storage_order)
 
     return in_float(of_tensors, x)
 
