@@ -11,6 +11,7 @@ import pytest
 import ranvier as rv
 from ranvier.data import datasets, load
 from ranvier.data.datasets import load_images, load_npz, read_image
+from ranvier.data.vision import datasets as vision
 from support.refused import refused
 
 # --- archives
@@ -153,14 +154,95 @@ def test_one_image(folder):
     assert read_image(root / "ant" / "1.png", 7, grayscale=True).shape == (1, 7, 7)
 
 
-def test_images_of_16_bits(tmp_path):
+def upright_readers(path):
+    """What each reader makes of one image in a folder of classes, (c, h, w) of levels."""
+    levels = [read_image(path), load(path.parent.parent).x[0], datasets.ImageFolder(path.parent.parent)[0][0]]
+    found = vision.ImageFolder(str(path.parent.parent))[0][0]
+    return [np.rint(x * 255) for x in levels] + [np.moveaxis(np.asarray(found, float), -1, 0)]
+
+
+STORED = {  # of an upright array, by the definition of each EXIF orientation: where row 0 and column 0 are
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[::-1],
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    9: lambda a: a,  # not defined
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize(
+    ("mode", "ending"),
+    [
+        ("I;16", "png"),
+        ("I;16", "tiff"),
+        *((m, e) for m in ("RGB", "L") for e in ("png", "tiff", "webp", "jpg")),
+    ],
+)
+def test_images_are_upright(mode, ending, orientation, tmp_path):
+    (tmp_path / "a").mkdir()
+    upright = np.kron(np.random.default_rng(0).integers(0, 2, (2, 3)), np.full((8, 8), 255)).astype(np.uint8)
+    stored = np.ascontiguousarray(STORED[orientation](upright))
+    image = pillow.fromarray(stored * np.uint16(257) if mode == "I;16" else stored)
+    exif = pillow.Exif()
+    exif[274] = orientation
+    path = tmp_path / "a" / f"0.{ending}"
+    image.convert(mode).save(path, exif=exif, **{"lossless": True} if ending == "webp" else {})
+    for found in upright_readers(path):
+        np.testing.assert_allclose(found, np.broadcast_to(upright, (3, 16, 24)), atol=5 * (ending == "jpg"))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0MM\0*\0\0\0\x08\xff", b"\xff" * 20])
+def test_broken_exif_data_are_ignored(exif, tmp_path):
+    (tmp_path / "a").mkdir()
+    for ending in ("jpg", "png", "webp"):
+        path = tmp_path / "a" / f"0.{ending}"
+        pillow.new("RGB", (3, 2), "white").save(path, exif=exif)
+        for found in upright_readers(path):
+            np.testing.assert_array_equal(found, np.full((3, 2, 3), 255))
+        path.unlink()
+
+
+COLOURS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [0, 0, 0]]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("mode", "ending", "options"),
+    [
+        ("RGBA", "png", {}), ("P", "png", {}), ("P", "png", {"transparency": 0}),
+        ("P", "png", {"transparency": bytes([0, 9])}), ("RGB", "png", {"transparency": (255, 0, 0)}),
+        ("CMYK", "tiff", {}), ("RGBA", "webp", {"lossless": True, "exact": True}),
+    ],
+)  # fmt: skip
+def test_images_of_other_modes(mode, ending, options, tmp_path):
+    (tmp_path / "a").mkdir()
+    image = pillow.fromarray(COLOURS)
+    image = image.quantize(8) if mode == "P" else image.convert(mode)
+    if mode == "RGBA":
+        image.putalpha(pillow.fromarray(np.array([[0, 99, 255, 1, 2]], np.uint8)))  # transparency is left out
+    image.save(tmp_path / "a" / f"0.{ending}", **options)
+    for found in upright_readers(tmp_path / "a" / f"0.{ending}"):
+        np.testing.assert_array_equal(found, np.moveaxis(COLOURS, -1, 0))
+
+
+def test_images_of_more_than_8_bits(tmp_path):
     values = np.array([[0, 255, 256, 30000, 65535]], np.uint16)
-    pillow.fromarray(values).save(tmp_path / "i.png")
-    found = read_image(tmp_path / "i.png", grayscale=True)[0, 0] * 255
-    np.testing.assert_array_equal(np.rint(found), [0, 0, 1, 117, 255])
-    assert read_image(tmp_path / "i.png").shape == (3, 1, 5)
-    pillow.fromarray(values.astype(np.float32)).save(tmp_path / "f.tif")
-    refused(ValueError, "its pixels are beyond 0 to 255", read_image, tmp_path / "f.tif")
+    (tmp_path / "a").mkdir()
+    for ending in ("png", "tiff", "pgm"):
+        path = tmp_path / "a" / f"i.{ending}"
+        pillow.fromarray(values).save(path)
+        for found in upright_readers(path):
+            np.testing.assert_array_equal(found, np.broadcast_to([0, 0, 1, 117, 255], (3, 1, 5)))
+        path.unlink()
+    for wrong in (values.astype(np.float32), np.float32([[0.0, 0.5, 1.0]]), np.int32([[-1, 3]])):
+        pillow.fromarray(wrong).save(tmp_path / "a" / "f.tif")
+        for read in (lambda: read_image(tmp_path / "a" / "f.tif"), lambda: vision.ImageFolder(tmp_path)[0]):
+            refused(ValueError, "its pixels are not 0, 1 ... 255; expected 8 or 16 bits", read)
 
 
 def test_a_folder_of_parts_is_no_folder_of_classes(folder):

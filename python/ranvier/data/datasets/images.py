@@ -22,6 +22,9 @@ Size = int | tuple[int, int] | None
 def read_image(path: PathLike, size: Size = None, grayscale: bool = False) -> Image:
     """One image, float32 (c, h, w) in [0, 1]: 3 channels, or 1 with `grayscale`.
 
+    It is turned as its EXIF orientation says, so that it is upright. Pixels of 16 bits are rounded down to 8,
+    and transparency is left out. All readers of images do this.
+
     Args:
         path: a PNG, JPEG or another format that pillow reads; of an animation, the first frame.
         size: height and width to scale it to (bilinear, with smoothing if it shrinks); by default unchanged.
@@ -183,23 +186,56 @@ def _size(name: str, size: Size) -> tuple[int | None, int | None]:
     return int(both[0]), int(both[1])
 
 
+def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
+    """A file as a PIL image of mode RGB, or L with `grayscale`: see `read_image`.
+
+    Raises ValueError: the file is broken, or not an image; the message names it.
+    """
+    from PIL import Image as pillow
+
+    try:
+        # Of a path, pillow 13 maps some TIFF files with sides exchanged by their orientation.
+        with open(path, "rb") as file, pillow.open(file) as image:
+            image.load()  # of TIFF, pillow turns the image here, and removes the orientation
+            turn = _TURNS.get(_orientation(image))
+            image.info.pop("transparency", None)  # convert() warns of it
+            if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+                # convert() takes all values above 255 as 255
+                image = pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            elif image.mode in ("I", "F"):
+                values = np.asarray(image)
+                if not ((values >= 0) & (values <= 255) & (values == np.floor(values))).all():
+                    raise ValueError("its pixels are not 0, 1 ... 255; expected 8 or 16 bits")
+            image = image.convert("L" if grayscale else "RGB")
+            return image if turn is None else image.transpose(turn)
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError, pillow.DecompressionBombError) as error:
+        raise ValueError(f"[{name}] '{path}' is broken or no image: {error}") from None
+
+
+# pillow's numbers of the transpositions that put an image upright, by the orientation in its EXIF data
+_TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+
+
+def _orientation(image: Any) -> Any:
+    """The orientation in the EXIF data of an image, 1 where there is none that can be read."""
+    try:
+        value = image.getexif().get(0x0112, 1)
+        return value if isinstance(value, int) else 1
+    except Exception:  # pillow's parser raises many types for broken EXIF data; the pixels are still right
+        return 1
+
+
 def _pixels(
     name: str, path: Path, height: int | None, width: int | None, grayscale: bool
 ) -> npt.NDArray[np.uint8]:
     from PIL import Image as pillow
 
-    try:
-        with pillow.open(path) as image:
-            if image.mode.startswith("I;16"):  # convert() takes all values above 255 as 255
-                image = pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            elif image.mode in ("I", "F") and max(map(abs, image.getextrema())) > 255:
-                raise ValueError("its pixels are beyond 0 to 255; expected 8 or 16 bits")
-            image = image.convert("L" if grayscale else "RGB")
-            if height is not None and width is not None and image.size != (width, height):
-                image = image.resize((width, height), pillow.Resampling.BILINEAR)
-            pixels = np.asarray(image, np.uint8)
-    except (OSError, SyntaxError, ValueError, EOFError, pillow.DecompressionBombError) as error:
-        raise ValueError(f"[{name}] '{path}' is broken or no image: {error}") from None
+    image = open_image(name, path, grayscale)
+    if height is not None and width is not None and image.size != (width, height):
+        image = image.resize((width, height), pillow.Resampling.BILINEAR)
+    pixels = np.asarray(image, np.uint8)
     return pixels[..., None] if grayscale else pixels
 
 

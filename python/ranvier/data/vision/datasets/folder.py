@@ -10,6 +10,7 @@ import numpy as np
 
 from ranvier.autograd.memory import Array
 from ranvier.data import Dataset
+from ranvier.data.datasets.images import open_image
 from ranvier.data.vision.images import pillow
 
 __all__ = ["DatasetFolder", "FakeData", "ImageFolder", "VisionDataset", "default_loader"]
@@ -64,15 +65,10 @@ IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tif
 
 
 def default_loader(path: str) -> Any:
-    """A file as a PIL image of mode RGB. Raises ValueError, naming it, if it is broken."""
-    image = pillow("ImageFolder")
-    try:
-        with open(path, "rb") as file:
-            return image.open(file).convert("RGB")
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(f"[ImageFolder] '{path}' is broken or no image: {error}") from None
+    """A file as a PIL image of mode RGB, upright (torchvision's ignores the EXIF orientation), of 16 bits the
+    upper 8. Raises ValueError, naming it, if it is broken."""
+    pillow("ImageFolder")  # raises ImportError with the remedy
+    return open_image("ImageFolder", path)
 
 
 class DatasetFolder(VisionDataset):
